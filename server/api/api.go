@@ -1,0 +1,164 @@
+// Package api is what Gatehouse says on the wire: the JSON types of the
+// documented API and of the administration over the unix socket, and the
+// Client that the terminal UI and the command line use for the latter.
+//
+// The package imports nothing of ours, so that whoever sees it sees no store.
+// Token has no field for a secret: a secret leaves Gatehouse in the replies
+// NewToken and DocumentedToken alone. All times are milliseconds since 1970
+// (UTC) unless a field's comment says otherwise.
+package api
+
+import (
+	"fmt"
+	"strconv"
+)
+
+// Never is what expiresOn says for a token that does not expire: the largest
+// timestamp of the platform on which the API was first served, and by now a
+// literal that clients compare with.
+const Never = "292278994-08-17T07:12:55.807Z"
+
+// The states of a user and of a token.
+const (
+	StateActive    = "active"    // a user who may log in
+	StateDisabled  = "disabled"  // a user stopped by an administrator
+	StateSuspended = "suspended" // a user the directory has stopped; a token whose owner is disabled or suspended
+	StateLive      = "live"      // a token that works
+	StateExpired   = "expired"   // a token past its expiresOn
+	StateRevoked   = "revoked"   // a token that will never work again
+)
+
+// User is a user as administrators see it.
+type User struct {
+	UID      string `json:"uid"`
+	Name     string `json:"name"`
+	Source   string `json:"source"` // local, ldap, or a provider's name
+	State    string `json:"state"`  // StateActive, StateDisabled or StateSuspended
+	Created  int64  `json:"created"`
+	Tokens   int    `json:"tokens"`   // live and expired ones, not the revoked
+	LastUsed int64  `json:"lastUsed"` // of the user's tokens, the latest; 0 without tokens
+}
+
+// Token is a token without its secret.
+type Token struct {
+	ID          string   `json:"id"`
+	UID         string   `json:"uid"`
+	Name        string   `json:"name"`
+	Created     int64    `json:"created"`
+	LastUsed    int64    `json:"lastUsed"` // equals Created until the first use
+	LastAddress string   `json:"lastAddress"`
+	ExpiresOn   string   `json:"expiresOn"` // RFC 3339 with milliseconds, or Never
+	State       string   `json:"state"`     // StateLive, StateExpired, StateRevoked or StateSuspended
+	Scopes      []string `json:"scopes"`    // empty: no limit
+	Addresses   []string `json:"addresses"` // CIDR prefixes; empty: from anywhere
+}
+
+// Used reports whether the token has ever authenticated a request.
+func (t Token) Used() bool { return t.LastUsed > t.Created }
+
+// Cursor names the token's place in a listing, for TokenQuery.After.
+func (t Token) Cursor() string { return strconv.FormatInt(t.LastUsed, 10) + "." + t.ID }
+
+// DocumentedToken is an element of the reply to GET /api/getApiTokens.
+type DocumentedToken struct {
+	Token
+	APIToken string `json:"apiToken"` // in full, or masked
+}
+
+// NewToken is the reply that hands out a token, once.
+type NewToken struct {
+	Secret    string `json:"token"`
+	ExpiresOn string `json:"expiresOn"`
+	ID        string `json:"id"`
+	UID       string `json:"uid"`
+	Name      string `json:"name"`
+	Created   int64  `json:"created"`
+}
+
+// RecentFile is a file that a user opened.
+type RecentFile struct {
+	ID        any    `json:"id"` // a string or a number, as it was sent
+	Name      string `json:"name"`
+	TimeStamp int64  `json:"timeStamp"`
+	Revision  any    `json:"revision"` // a string or a number, as it was sent
+	Path      string `json:"path"`
+}
+
+// NewUser asks for a local user.
+type NewUser struct {
+	UID      string `json:"uid"`
+	Name     string `json:"name,omitempty"`
+	Password string `json:"password,omitempty"` // empty: the server makes one and returns it
+}
+
+// Password sets a password, or returns the one that was made.
+type Password struct {
+	Password string `json:"password,omitempty"`
+}
+
+// TokenRequest asks for a token on behalf of a user.
+type TokenRequest struct {
+	UID       string   `json:"uid"`
+	Name      string   `json:"name,omitempty"`
+	ExpiresIn string   `json:"expiresIn,omitempty"` // "720h", "90d"; empty: the default lifetime
+	Scopes    []string `json:"scopes,omitempty"`
+	Addresses []string `json:"addresses,omitempty"`
+}
+
+// UserQuery selects users, in the order of their uid.
+type UserQuery struct {
+	Prefix string // of the uid, compared without regard to case
+	After  string // the uid of the last user already seen
+	Limit  int    // 0: all
+}
+
+// TokenQuery selects tokens, the oldest LastUsed first.
+type TokenQuery struct {
+	User      string // uid; empty: everybody's
+	Idle      string // unused for at least so long: "90d"
+	NeverUsed bool
+	After     string // the Cursor of the last token already seen
+	Limit     int    // 0: all
+}
+
+// Revocation names tokens to revoke: by ID (or an unambiguous prefix of one,
+// of 8 characters or more).
+type Revocation struct {
+	IDs []string `json:"ids"`
+}
+
+// Revoked is the answer to a Revocation. Tokens that were revoked before are
+// not counted, and are no error.
+type Revoked struct {
+	Revoked int `json:"revoked"`
+}
+
+// Status is what the server says of itself.
+type Status struct {
+	Version string `json:"version"`
+	Started int64  `json:"started"`
+	Users   int    `json:"users"`  // all but the removed
+	Tokens  int    `json:"tokens"` // live and expired ones, not the revoked
+	Offline bool   `json:"offline"`
+	Actor   string `json:"actor"` // as whom the caller acts, e.g. "root"
+}
+
+// Error is a refusal by the server. Message is one sentence for people.
+type Error struct {
+	Status  int    `json:"-"` // the HTTP status
+	Message string `json:"error"`
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// UnreachableError says that no server answered on the socket.
+type UnreachableError struct {
+	Socket string
+	Err    error
+}
+
+func (e *UnreachableError) Error() string {
+	return fmt.Sprintf("no server answers on %s: %v", e.Socket, e.Err)
+}
+
+func (e *UnreachableError) Unwrap() error { return e.Err }

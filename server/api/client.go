@@ -1,0 +1,234 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+)
+
+// Client speaks the administration API. It has no time-out of its own: the
+// context of each call decides.
+//
+// A call returns *Error for a refusal by the server and *UnreachableError
+// when there is none.
+type Client struct {
+	http    *http.Client
+	socket  string
+	offline bool
+}
+
+// Dial returns a client for the server that listens on the unix socket. It
+// connects at the first call.
+func Dial(socket string) *Client {
+	var d net.Dialer
+	return &Client{socket: socket, http: &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			conn, err := d.DialContext(ctx, "unix", socket)
+			if err != nil {
+				return nil, &UnreachableError{Socket: socket, Err: err}
+			}
+			return conn, nil
+		},
+	}}}
+}
+
+// InProcess returns a client for a handler in this process: the same
+// administration when no server holds the store.
+func InProcess(h http.Handler) *Client {
+	return &Client{offline: true, http: &http.Client{Transport: handlerTransport{h}}}
+}
+
+// Offline reports whether the client works on the store without a server.
+func (c *Client) Offline() bool { return c.offline }
+
+// Close drops the idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Status asks the server about itself.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	var s Status
+	err := c.call(ctx, http.MethodGet, "/admin/status", nil, &s)
+	return s, err
+}
+
+// Users lists users by uid.
+func (c *Client) Users(ctx context.Context, q UserQuery) iter.Seq2[User, error] {
+	v := url.Values{}
+	set(v, "prefix", q.Prefix)
+	set(v, "after", q.After)
+	setLimit(v, q.Limit)
+	return stream[User](ctx, c, "/admin/users?"+v.Encode())
+}
+
+// User returns one user.
+func (c *Client) User(ctx context.Context, uid string) (User, error) {
+	var u User
+	err := c.call(ctx, http.MethodGet, userPath(uid), nil, &u)
+	return u, err
+}
+
+// AddUser makes a local user and returns the password: the given one, or the
+// one that was made.
+func (c *Client) AddUser(ctx context.Context, n NewUser) (string, error) {
+	var p Password
+	err := c.call(ctx, http.MethodPost, "/admin/users", n, &p)
+	return p.Password, err
+}
+
+// SetPassword sets a user's password (an empty one asks the server to make
+// one), ends the user's sessions, and returns the password.
+func (c *Client) SetPassword(ctx context.Context, uid, password string) (string, error) {
+	var p Password
+	err := c.call(ctx, http.MethodPost, userPath(uid)+"/password", Password{password}, &p)
+	return p.Password, err
+}
+
+// DisableUser stops every token and session of the user.
+func (c *Client) DisableUser(ctx context.Context, uid string) error {
+	return c.call(ctx, http.MethodPost, userPath(uid)+"/disable", nil, nil)
+}
+
+// EnableUser undoes DisableUser: the tokens work again.
+func (c *Client) EnableUser(ctx context.Context, uid string) error {
+	return c.call(ctx, http.MethodPost, userPath(uid)+"/enable", nil, nil)
+}
+
+// RemoveUser removes the user and revokes the tokens for good.
+func (c *Client) RemoveUser(ctx context.Context, uid string) error {
+	return c.call(ctx, http.MethodDelete, userPath(uid), nil, nil)
+}
+
+// Tokens lists tokens, the oldest LastUsed first.
+func (c *Client) Tokens(ctx context.Context, q TokenQuery) iter.Seq2[Token, error] {
+	v := url.Values{}
+	set(v, "user", q.User)
+	set(v, "idle", q.Idle)
+	set(v, "after", q.After)
+	if q.NeverUsed {
+		v.Set("neverUsed", "true")
+	}
+	setLimit(v, q.Limit)
+	return stream[Token](ctx, c, "/admin/tokens?"+v.Encode())
+}
+
+// CreateToken makes a token for a user.
+func (c *Client) CreateToken(ctx context.Context, r TokenRequest) (NewToken, error) {
+	var t NewToken
+	err := c.call(ctx, http.MethodPost, "/admin/tokens", r, &t)
+	return t, err
+}
+
+// Revoke revokes the named tokens, all or (when one of the names fits no
+// token, or several) none.
+func (c *Client) Revoke(ctx context.Context, r Revocation) (Revoked, error) {
+	var n Revoked
+	err := c.call(ctx, http.MethodPost, "/admin/tokens/revoke", r, &n)
+	return n, err
+}
+
+func userPath(uid string) string { return "/admin/users/" + url.PathEscape(uid) }
+
+func set(v url.Values, name, value string) {
+	if value != "" {
+		v.Set(name, value)
+	}
+}
+
+func setLimit(v url.Values, n int) {
+	if n > 0 {
+		v.Set("limit", strconv.Itoa(n))
+	}
+}
+
+// call sends in (unless nil) as JSON and reads the reply into out (unless nil).
+func (c *Client) call(ctx context.Context, method, path string, in, out any) error {
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(b)
+	}
+	resp, err := c.send(ctx, method, path, body)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if out == nil {
+		return nil
+	}
+	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
+		return fmt.Errorf("read the server's reply: %w", err)
+	}
+	return nil
+}
+
+// stream reads a listing, one JSON object a line, as the caller asks for it.
+// A last line with the key "error" says that the server had to stop.
+func stream[T any](ctx context.Context, c *Client, path string) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var zero T
+		resp, err := c.send(ctx, http.MethodGet, path, nil)
+		if err != nil {
+			yield(zero, err)
+			return
+		}
+		defer resp.Body.Close()
+		dec := json.NewDecoder(resp.Body)
+		for {
+			var line struct {
+				Row   T      `json:"row"`
+				Error string `json:"error"`
+			}
+			switch err := dec.Decode(&line); {
+			case errors.Is(err, io.EOF):
+				return
+			case err != nil:
+				yield(zero, fmt.Errorf("read the server's reply: %w", err))
+				return
+			case line.Error != "":
+				yield(zero, &Error{Status: http.StatusInternalServerError, Message: line.Error})
+				return
+			}
+			if !yield(line.Row, nil) {
+				return
+			}
+		}
+	}
+}
+
+// send makes the request and turns a refusal into an *Error.
+func (c *Client) send(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, method, "http://gatehouse"+path, body)
+	if err != nil {
+		return nil, err
+	}
+	if body != nil {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := c.http.Do(r)
+	if err != nil {
+		if ue := new(url.Error); errors.As(err, &ue) {
+			err = ue.Err // "Get http://gatehouse/admin/…" says nothing to a person
+		}
+		return nil, err
+	}
+	if resp.StatusCode < 300 {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	e := &Error{Status: resp.StatusCode}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(e); err != nil || e.Message == "" {
+		e.Message = fmt.Sprintf("the server answered %s", resp.Status)
+	}
+	return nil, e
+}
