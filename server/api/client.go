@@ -40,12 +40,6 @@ func Dial(socket string) *Client {
 	}}}
 }
 
-// InProcess returns a client for a handler in this process: the same
-// administration when no server holds the store.
-func InProcess(h http.Handler) *Client {
-	return &Client{offline: true, http: &http.Client{Transport: handlerTransport{h}}}
-}
-
 // Offline reports whether the client works on the store without a server.
 func (c *Client) Offline() bool { return c.offline }
 
