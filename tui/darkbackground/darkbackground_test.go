@@ -1,0 +1,44 @@
+package darkbackground_test
+
+import (
+	"io"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	_ "github.com/charmbracelet/bubbletea"
+	"github.com/creack/pty"
+
+	_ "gatehouse/tui/darkbackground"
+)
+
+// TestMain lets the test binary stand for any program that imports Bubble Tea:
+// as the child it has nothing to do but to be initialised.
+func TestMain(m *testing.M) {
+	if os.Getenv("GATEHOUSE_TEST_MUTE") != "" {
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func TestMuteTerminal(t *testing.T) {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "GATEHOUSE_TEST_MUTE=1", "TERM=xterm-256color")
+	start := time.Now()
+	terminal, err := pty.Start(cmd) // it never answers what the child asks
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer terminal.Close()
+	out, _ := io.ReadAll(terminal) // ends with EIO when the child is gone
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if len(out) > 0 {
+		t.Errorf("the terminal was sent %q", out)
+	}
+	if took := time.Since(start); took > 2*time.Second {
+		t.Errorf("initialising took %v: somebody waited for the terminal's answer", took)
+	}
+}
