@@ -1,0 +1,143 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"unicode/utf8"
+
+	"golang.org/x/term"
+)
+
+// maxPassword is the longest password that the server hashes, in bytes.
+const maxPassword = 256
+
+// Terminal returns Env.Password for the process: nil unless in is a terminal.
+// Prompts go to prompts. An interrupt while it waits gives an error, with the
+// terminal's echo back on.
+func Terminal(in *os.File, prompts io.Writer) func(context.Context, string) (string, error) {
+	fd := int(in.Fd())
+	if !term.IsTerminal(fd) {
+		return nil
+	}
+	return func(ctx context.Context, prompt string) (string, error) {
+		before, err := term.GetState(fd)
+		if err != nil {
+			return "", fmt.Errorf("read the terminal's settings: %w", err)
+		}
+		ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+		defer stop()
+		fmt.Fprint(prompts, prompt)
+		type line struct {
+			text string
+			err  error
+		}
+		lines := make(chan line, 1) // the read cannot be broken off: it ends with the process
+		go func() {
+			b, err := term.ReadPassword(fd)
+			lines <- line{string(b), err}
+		}()
+		select {
+		case l := <-lines:
+			fmt.Fprintln(prompts)
+			return l.text, l.err
+		case <-ctx.Done():
+			term.Restore(fd, before)
+			fmt.Fprintln(prompts)
+			return "", errors.New("interrupted")
+		}
+	}
+}
+
+// password returns the password for a user: from standard input, or asked for
+// on the terminal. Empty means that the server is to make one.
+func (env Env) password(ctx context.Context, stdin bool) (string, error) {
+	switch {
+	case stdin:
+		p, err := readLine(env.In, maxPassword)
+		if err != nil {
+			return "", fmt.Errorf("read the password from standard input: %w", err)
+		}
+		if p == "" {
+			return "", errors.New("the password on standard input is empty")
+		}
+		return p, checkPassword(p)
+	case env.Password == nil:
+		return "", nil
+	}
+	p, err := env.Password(ctx, "Password (empty: one is made): ")
+	if err != nil {
+		return "", fmt.Errorf("read the password: %w", err)
+	}
+	if p == "" {
+		return "", nil
+	}
+	if err := checkPassword(p); err != nil {
+		return "", err
+	}
+	again, err := env.Password(ctx, "Again: ")
+	if err != nil {
+		return "", fmt.Errorf("read the password: %w", err)
+	}
+	if again != p {
+		return "", errors.New("the two passwords differ")
+	}
+	return p, nil
+}
+
+func checkPassword(p string) error {
+	if len(p) > maxPassword {
+		return errTooLong
+	}
+	if !utf8.ValidString(p) { // JSON would carry another password than the one typed
+		return errors.New("the password is not UTF-8")
+	}
+	return nil
+}
+
+var errTooLong = fmt.Errorf("longer than %d bytes", maxPassword)
+
+// confirm asks a question that only "y" or "yes" answers.
+func (env Env) confirm(question string) (bool, error) {
+	fmt.Fprintf(env.Err, "%s [y/N] ", question)
+	answer, err := readLine(env.In, maxPassword)
+	if err != nil {
+		return false, fmt.Errorf("read the answer: %w", err)
+	}
+	answer = strings.ToLower(strings.TrimSpace(answer))
+	return answer == "y" || answer == "yes", nil
+}
+
+// readLine reads up to the first newline or the end, and not a byte more: what
+// follows belongs to whoever reads next. The newline is not returned.
+func readLine(r io.Reader, limit int) (string, error) {
+	var line []byte
+	b := make([]byte, 1)
+	for {
+		n, err := r.Read(b)
+		if n == 1 {
+			if b[0] == '\n' {
+				break
+			}
+			if line = append(line, b[0]); len(line) > limit+1 { // one more for a carriage return
+				return "", errTooLong
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+	s := strings.TrimSuffix(string(line), "\r")
+	if len(s) > limit {
+		return "", errTooLong
+	}
+	return s, nil
+}

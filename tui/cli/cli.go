@@ -1,0 +1,100 @@
+// Package cli has the commands that administer users and tokens, the twins of
+// what the terminal UI does: for scripts, pipes and screen readers.
+//
+// It turns arguments into calls of server/api's client and replies into lines:
+// data on standard output, everything else on standard error. It decides
+// nothing about users or tokens, never opens a store, and never ends the
+// process: main opens the client and exits with what Report returns.
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"gatehouse/server/api"
+)
+
+// Env is what the commands see of the world.
+type Env struct {
+	// Open returns the client of the running server, or one that works on
+	// the store when no server holds it. The command closes it.
+	Open func(context.Context) (*api.Client, error)
+
+	In       io.Reader
+	Out, Err io.Writer
+
+	// Password reads a line from the terminal without showing it. Nil means
+	// that In is no terminal: then nothing is asked.
+	Password func(ctx context.Context, prompt string) (string, error)
+
+	Now func() time.Time
+}
+
+// Commands returns `user` and `token`, for main to add to its root.
+func Commands(env Env) []*cobra.Command {
+	return []*cobra.Command{userCommand(env), tokenCommand(env)}
+}
+
+// group returns a command that only holds others.
+func group(use, short string, children ...*cobra.Command) *cobra.Command {
+	c := &cobra.Command{
+		Use: use, Short: short, Args: cobra.ArbitraryArgs,
+		SilenceUsage: true, SilenceErrors: true,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usagef("%s has no command %q; see %s --help", c.CommandPath(), args[0], c.CommandPath())
+			}
+			return usagef("%s needs a command; see %s --help", c.CommandPath(), c.CommandPath())
+		},
+	}
+	c.SetFlagErrorFunc(FlagError)
+	c.AddCommand(children...)
+	return c
+}
+
+// action is the work of a command once its client is open.
+type action func(ctx context.Context, c *api.Client, args []string) error
+
+// with returns a RunE that opens the client for do.
+func (env Env) with(do action) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		ctx := cmd.Context()
+		c, err := env.Open(ctx)
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		return do(ctx, c, args)
+	}
+}
+
+// command returns a leaf of a group.
+func command(use, short string, args cobra.PositionalArgs, run func(*cobra.Command, []string) error) *cobra.Command {
+	return &cobra.Command{Use: use, Short: short, Args: args, RunE: run, SilenceUsage: true, SilenceErrors: true}
+}
+
+// one takes exactly one argument, called name in the message.
+func one(name string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) != 1 || strings.TrimSpace(args[0]) == "" {
+			return usagef("%s takes one %s", c.CommandPath(), name)
+		}
+		return nil
+	}
+}
+
+// none takes no argument.
+func none(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("%s takes no argument, but got %q", c.CommandPath(), args[0])
+	}
+	return nil
+}
+
+// say writes a message for people.
+func (env Env) say(format string, args ...any) { fmt.Fprintf(env.Err, format+"\n", args...) }

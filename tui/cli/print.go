@@ -1,0 +1,193 @@
+package cli
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"iter"
+	"strconv"
+	"time"
+
+	"gatehouse/server/api"
+	"gatehouse/tui/text"
+)
+
+// jsonUser and jsonToken are the lines of --json. They are types of their own
+// because scripts rely on exactly these keys, whatever the wire types grow.
+type jsonUser struct {
+	UID      string `json:"uid"`
+	Name     string `json:"name"`
+	Source   string `json:"source"`
+	State    string `json:"state"`
+	Created  int64  `json:"created"`
+	Tokens   int    `json:"tokens"`
+	LastUsed int64  `json:"lastUsed"`
+}
+
+type jsonToken struct {
+	ID          string `json:"id"`
+	UID         string `json:"uid"`
+	Name        string `json:"name"`
+	Created     int64  `json:"created"`
+	LastUsed    int64  `json:"lastUsed"`
+	LastAddress string `json:"lastAddress"`
+	ExpiresOn   string `json:"expiresOn"`
+	State       string `json:"state"`
+}
+
+func userLine(u api.User) jsonUser {
+	return jsonUser{u.UID, u.Name, u.Source, u.State, u.Created, u.Tokens, u.LastUsed}
+}
+
+func tokenLine(t api.Token) jsonToken {
+	return jsonToken{t.ID, t.UID, t.Name, t.Created, t.LastUsed, t.LastAddress, t.ExpiresOn, t.State}
+}
+
+func (env Env) users(rows iter.Seq2[api.User, error], asJSON bool) error {
+	if asJSON {
+		return printLines(env.Out, rows, userLine)
+	}
+	return env.table(rowsOf(rows, userCells), "", "UID", "NAME", "SOURCE", "STATE", "CREATED", "TOKENS", "LAST USED")
+}
+
+// tokens prints a listing; before goes ahead of the first row of a table.
+func (env Env) tokens(rows iter.Seq2[api.Token, error], asJSON bool, before string) error {
+	if asJSON {
+		return printLines(env.Out, rows, tokenLine)
+	}
+	return env.table(rowsOf(rows, tokenCells), before, tokenHeads()...)
+}
+
+func tokenHeads() []string {
+	return []string{"ID", "USER", "NAME", "CREATED", "LAST USED", "FROM", "EXPIRES", "STATE"}
+}
+
+func userCells(u api.User) []string {
+	return []string{u.UID, dash(u.Name), u.Source, u.State, moment(u.Created), strconv.Itoa(u.Tokens), moment(u.LastUsed)}
+}
+
+func tokenCells(t api.Token) []string {
+	used := "never"
+	if t.Used() {
+		used = moment(t.LastUsed)
+	}
+	return []string{t.ID, t.UID, dash(t.Name), moment(t.Created), used, dash(t.LastAddress), expiry(t.ExpiresOn), t.State}
+}
+
+// table prints rows under heads; without rows it says so, and prints nothing.
+func (env Env) table(rows iter.Seq2[[]string, error], before string, heads ...string) error {
+	var t *text.Table
+	for cells, err := range rows {
+		if err != nil {
+			if t != nil {
+				t.Flush() // what came is shown; the error says that it is not all
+			}
+			return err
+		}
+		if t == nil {
+			fmt.Fprint(env.Out, before)
+			t = text.NewTable(env.Out, heads...)
+		}
+		if err := t.Row(cells...); err != nil {
+			return err
+		}
+	}
+	if t == nil {
+		env.say("There are none.")
+		return nil
+	}
+	return t.Flush()
+}
+
+// facts prints what is known of a user, one fact a line.
+func (env Env) facts(u api.User) error {
+	t := text.NewTable(env.Out, "uid", u.UID)
+	t.Row("name", dash(u.Name))
+	t.Row("source", u.Source)
+	t.Row("state", u.State)
+	t.Row("created", moment(u.Created))
+	t.Row("tokens", strconv.Itoa(u.Tokens))
+	t.Row("last used", moment(u.LastUsed))
+	return t.Flush()
+}
+
+// unrevoked leaves out the tokens that are dead already.
+func unrevoked(rows iter.Seq2[api.Token, error]) iter.Seq2[api.Token, error] {
+	return func(yield func(api.Token, error) bool) {
+		for t, err := range rows {
+			if (err != nil || t.State != api.StateRevoked) && !yield(t, err) {
+				return
+			}
+		}
+	}
+}
+
+func rowsOf[T any](rows iter.Seq2[T, error], cells func(T) []string) iter.Seq2[[]string, error] {
+	return func(yield func([]string, error) bool) {
+		for row, err := range rows {
+			var c []string
+			if err == nil {
+				c = cells(row)
+			}
+			if !yield(c, err) {
+				return
+			}
+		}
+	}
+}
+
+func printLines[T, L any](w io.Writer, rows iter.Seq2[T, error], line func(T) L) error {
+	out := bufio.NewWriter(w)
+	for row, err := range rows {
+		if err != nil {
+			out.Flush()
+			return err
+		}
+		if err := printJSON(out, line(row)); err != nil {
+			return err
+		}
+	}
+	return out.Flush()
+}
+
+func printJSON(w io.Writer, v any) error {
+	b, err := text.JSON(v)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(b, '\n'))
+	return err
+}
+
+// moment shows a time to the second, where the reader is.
+func moment(ms int64) string {
+	if ms == 0 {
+		return "-"
+	}
+	return time.UnixMilli(ms).Local().Format(time.RFC3339)
+}
+
+func expiry(on string) string {
+	if on == api.Never {
+		return "never"
+	}
+	t, err := time.Parse(time.RFC3339, on)
+	if err != nil {
+		return dash(on)
+	}
+	return moment(t.UnixMilli())
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

@@ -1,0 +1,76 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"gatehouse/server/api"
+	"gatehouse/tui/text"
+)
+
+func tokenCommand(env Env) *cobra.Command {
+	return group("token", "See, make and revoke API access tokens",
+		tokenList(env), tokenCreate(env), tokenRevoke(env))
+}
+
+// selection adds the flags that select tokens to a command.
+func selection(c *cobra.Command, q *api.TokenQuery) {
+	c.Flags().StringVar(&q.User, "user", "", "only tokens of this UID")
+	c.Flags().StringVar(&q.Idle, "idle", "", `only tokens unused for at least so long, such as "90d"`)
+	c.Flags().BoolVar(&q.NeverUsed, "never-used", false, "only tokens that were never used")
+}
+
+func tokenList(env Env) *cobra.Command {
+	var q api.TokenQuery
+	var asJSON bool
+	c := command("list", "List tokens, the longest unused first", none, env.with(
+		func(ctx context.Context, c *api.Client, _ []string) error {
+			if err := known(ctx, c, q.User); err != nil {
+				return err
+			}
+			return env.tokens(c.Tokens(ctx, q), asJSON, "")
+		}))
+	selection(c, &q)
+	c.Flags().BoolVar(&asJSON, "json", false, "print one object a line")
+	return c
+}
+
+func tokenCreate(env Env) *cobra.Command {
+	var r api.TokenRequest
+	c := command("create", "Make a token for a user and print it", none, env.with(
+		func(ctx context.Context, c *api.Client, _ []string) error {
+			t, err := c.CreateToken(ctx, r)
+			if err != nil {
+				return err
+			}
+			if _, err := fmt.Fprintln(env.Out, t.Secret); err != nil {
+				return err
+			}
+			env.say("Token %s of %s expires: %s.", text.Escape(t.ID), text.Escape(t.UID), expiry(t.ExpiresOn))
+			return nil
+		}))
+	c.Flags().StringVar(&r.UID, "user", "", "whose token (required)")
+	c.Flags().StringVar(&r.Name, "name", "", "what it is for")
+	c.Flags().StringVar(&r.ExpiresIn, "expires", "", `how long it works, such as "90d" (the default is the server's)`)
+	c.Flags().StringArrayVar(&r.Scopes, "scope", nil, "limit it to this scope; may be repeated")
+	run := c.RunE
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if r.UID == "" {
+			return usagef("%s needs --user UID", cmd.CommandPath())
+		}
+		return run(cmd, args)
+	}
+	return c
+}
+
+// known fails with the server's 404 unless the user exists: the empty listing
+// of a mistyped name would say that there is nothing to worry about.
+func known(ctx context.Context, c *api.Client, uid string) error {
+	if uid == "" {
+		return nil
+	}
+	_, err := c.User(ctx, uid)
+	return err
+}

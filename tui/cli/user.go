@@ -1,0 +1,140 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"gatehouse/server/api"
+	"gatehouse/tui/text"
+)
+
+func userCommand(env Env) *cobra.Command {
+	return group("user", "See and change users",
+		userAdd(env), userList(env), userShow(env), userPasswd(env),
+		userSwitch(env, "disable", "Stop every token and session of a user, until enable", (*api.Client).DisableUser),
+		userSwitch(env, "enable", "Let a disabled user and the user's tokens in again", (*api.Client).EnableUser),
+		userRemove(env))
+}
+
+func userAdd(env Env) *cobra.Command {
+	var stdin bool
+	var name string
+	c := command("add UID", "Add a local user", one("UID"), env.with(
+		func(ctx context.Context, c *api.Client, args []string) error {
+			given, err := env.password(ctx, stdin)
+			if err != nil {
+				return err
+			}
+			made, err := c.AddUser(ctx, api.NewUser{UID: args[0], Name: name, Password: given})
+			if err != nil {
+				return err
+			}
+			env.say("Added %s.", text.Escape(args[0]))
+			return env.handOut(given, made)
+		}))
+	c.Long = "Add a local user. The password is asked for on a terminal, or made and printed."
+	c.Flags().BoolVar(&stdin, "password-stdin", false, "read the password, one line, from standard input")
+	c.Flags().StringVar(&name, "name", "", "the person's name")
+	return c
+}
+
+func userPasswd(env Env) *cobra.Command {
+	var stdin bool
+	c := command("passwd UID", "Set a user's password", one("UID"), env.with(
+		func(ctx context.Context, c *api.Client, args []string) error {
+			given, err := env.password(ctx, stdin)
+			if err != nil {
+				return err
+			}
+			made, err := c.SetPassword(ctx, args[0], given)
+			if err != nil {
+				return err
+			}
+			env.say("Changed the password of %s and ended the user's sessions; tokens go on working.", text.Escape(args[0]))
+			return env.handOut(given, made)
+		}))
+	c.Long = "Set a user's password. It is asked for on a terminal, or made and printed."
+	c.Flags().BoolVar(&stdin, "password-stdin", false, "read the password, one line, from standard input")
+	return c
+}
+
+// handOut prints the password that the server made, alone.
+func (env Env) handOut(given, made string) error {
+	if given != "" {
+		return nil
+	}
+	env.say("The password is shown this once:")
+	_, err := fmt.Fprintln(env.Out, made)
+	return err
+}
+
+func userList(env Env) *cobra.Command {
+	var asJSON bool
+	var prefix string
+	c := command("list", "List users", none, env.with(
+		func(ctx context.Context, c *api.Client, _ []string) error {
+			return env.users(c.Users(ctx, api.UserQuery{Prefix: prefix}), asJSON)
+		}))
+	c.Flags().BoolVar(&asJSON, "json", false, "print one object a line")
+	c.Flags().StringVar(&prefix, "prefix", "", "only users whose UID starts so")
+	return c
+}
+
+func userShow(env Env) *cobra.Command {
+	var asJSON bool
+	c := command("show UID", "Show a user, and the user's tokens", one("UID"), env.with(
+		func(ctx context.Context, c *api.Client, args []string) error {
+			u, err := c.User(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(env.Out, userLine(u))
+			}
+			if err := env.facts(u); err != nil {
+				return err
+			}
+			return env.tokens(c.Tokens(ctx, api.TokenQuery{User: args[0]}), false, "\n")
+		}))
+	c.Flags().BoolVar(&asJSON, "json", false, "print one object: the user, without the tokens")
+	return c
+}
+
+func userSwitch(env Env, verb, short string, call func(*api.Client, context.Context, string) error) *cobra.Command {
+	return command(verb+" UID", short, one("UID"), env.with(
+		func(ctx context.Context, c *api.Client, args []string) error {
+			if err := call(c, ctx, args[0]); err != nil {
+				return err
+			}
+			env.say("%s is %sd.", text.Escape(args[0]), verb)
+			return nil
+		}))
+}
+
+func userRemove(env Env) *cobra.Command {
+	c := command("remove UID", "Remove a user and revoke the user's tokens for good", one("UID"), env.with(
+		func(ctx context.Context, c *api.Client, args []string) error {
+			u, err := c.User(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			if env.Password != nil {
+				yes, err := env.confirm(fmt.Sprintf("Remove %s and revoke %s for good?", text.Escape(u.UID), count(u.Tokens, "token")))
+				if err != nil {
+					return err
+				}
+				if !yes {
+					return errKept
+				}
+			}
+			if err := c.RemoveUser(ctx, args[0]); err != nil {
+				return err
+			}
+			env.say("Removed %s; %s revoked.", text.Escape(u.UID), count(u.Tokens, "token"))
+			return nil
+		}))
+	c.Long = "Remove a user and revoke the user's tokens for good. On a terminal it asks first."
+	return c
+}
