@@ -1,0 +1,106 @@
+package storage
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"sync"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// Attempts is what is remembered of failed logins of one account, or from one
+// address. What it means is the server's to say.
+type Attempts struct {
+	Failures uint32
+	Until    int64 // ms
+}
+
+// attemptsKept is how long they are remembered after the last change.
+const attemptsKept = time.Hour
+
+// attempts holds what is not yet in Badger. It is keyed by an HMAC of the
+// bucket's name: names that people typed in (passwords among them) stay off
+// the disk. A flood of names fills the disk for an hour, at the pace of the
+// logins, and evicts nothing.
+type attempts struct {
+	key      [32]byte
+	mu       sync.Mutex
+	dirty    map[[32]byte]Attempts
+	flushing map[[32]byte]Attempts
+}
+
+func (a *attempts) bucket(name string) (b [32]byte) {
+	h := hmac.New(sha256.New, a.key[:])
+	h.Write([]byte(name))
+	h.Sum(b[:0])
+	return b
+}
+
+func (a *attempts) pending(b [32]byte) (v Attempts, ok bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if v, ok = a.dirty[b]; !ok {
+		v, ok = a.flushing[b]
+	}
+	return v, ok
+}
+
+// Attempts returns what is remembered under a name; the zero value for nothing.
+func (s *Store) Attempts(name string) (v Attempts, err error) {
+	bucket := s.attempts.bucket(name)
+	if v, ok := s.attempts.pending(bucket); ok {
+		return v, nil
+	}
+	err = s.view(func(txn *badger.Txn) error {
+		b, ok, err := s.get(txn, key('f', bucket[:]))
+		if ok && len(b) == 12 {
+			v = Attempts{binary.BigEndian.Uint32(b), int64(binary.BigEndian.Uint64(b[4:]))}
+		}
+		return err
+	})
+	return v, err
+}
+
+// SetAttempts remembers attempts under a name. It reaches the disk within a
+// second.
+func (s *Store) SetAttempts(name string, v Attempts) {
+	bucket := s.attempts.bucket(name)
+	s.attempts.mu.Lock()
+	defer s.attempts.mu.Unlock()
+	if s.attempts.dirty == nil {
+		s.attempts.dirty = make(map[[32]byte]Attempts)
+	}
+	s.attempts.dirty[bucket] = v
+}
+
+// take returns the entries to be written.
+func (s *Store) takeAttempts() (list []*badger.Entry) {
+	a := &s.attempts
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.flushing, a.dirty = a.dirty, nil
+	for bucket, v := range a.flushing {
+		k := key('f', bucket[:])
+		b := binary.BigEndian.AppendUint32(nil, v.Failures)
+		b = binary.BigEndian.AppendUint64(b, uint64(v.Until))
+		list = append(list, badger.NewEntry(k, s.seals.seal(k, b)).WithTTL(attemptsKept))
+	}
+	return list
+}
+
+// settle forgets what was written; what was not goes with the next flush.
+func (a *attempts) settle(written bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for b, v := range a.flushing {
+		if _, newer := a.dirty[b]; !written && !newer {
+			if a.dirty == nil {
+				a.dirty = make(map[[32]byte]Attempts)
+			}
+			a.dirty[b] = v
+		}
+	}
+	a.flushing = nil
+}

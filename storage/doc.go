@@ -1,0 +1,41 @@
+// Package storage owns the truth of Gatehouse: users, their identities, API
+// access tokens, browser sessions, recent files, and when each token was last
+// used. Policy that must be atomic with a write (one account per address, the
+// number of tokens a user may hold) is decided here; who may ask for what is
+// not.
+//
+// It never stores a usable credential. A token is derived from the keyring
+// whenever it is shown (secret.go), a cookie is stored as its SHA-256, a
+// password as an argon2id hash sealed with a key of the keyring.
+//
+// # One writer
+//
+// Every change is a function that reads and puts within one transaction.
+// A single goroutine (writer.go) runs all the changes that wait, commits them
+// together, with one sync, and only then makes them visible to verification
+// and answers the callers. So changes are serial, without a lock, and the cost
+// of the disk's sync is shared by all who wait for it.
+//
+// # Two places to read from
+//
+// Verification reads the resident table (table.go), which holds 32 bytes of
+// each token that is not revoked. What is rare (name, scopes, expiry) and what
+// is listed comes from Badger.
+//
+// # Keys
+//
+//	u <user 8>                            User             sealed
+//	n <folded uid>                        its user's id    hint
+//	i <source> 0 <subject>                its user's id    hint
+//	t <token 14>                          Token            sealed
+//	l <token 14>                          last use         sealed
+//	o <user 8> <revoked 1> <ms 8> <token 14>               hint: tokens by owner
+//	s <SHA-256 of the cookie 32>          Session          sealed, ends by itself
+//	v <user 8> <SHA-256 of id, path 16>   File             sealed
+//	f <HMAC of the bucket 32>             Attempts         sealed, ends by itself
+//	m format                              version of this table
+//
+// A sealed value carries an HMAC over its key and itself (seal.go): a flipped
+// bit or an edited record is an error, never a wrong answer. A hint is checked
+// against the record that it names.
+package storage

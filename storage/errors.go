@@ -1,0 +1,50 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+)
+
+// What can be wrong. Messages are sentences that a client may see where the
+// server says so; the wrapped error of a damaged or failing store is not.
+var (
+	ErrNoUser       = errors.New("no such user")
+	ErrNoToken      = errors.New("no such token")
+	ErrNoSession    = errors.New("no such session")
+	ErrAmbiguous    = errors.New("more than one token has an id that begins so")
+	ErrUserExists   = errors.New("a user of that name exists already")
+	ErrOtherAccount = errors.New("This address belongs to another account")
+	ErrNotLocal     = errors.New("the user has no password here: it logs in elsewhere")
+	ErrTooMany      = errors.New("the user holds as many tokens as are allowed: revoke one first")
+	ErrRefused      = errors.New("the token does not authenticate")
+
+	ErrKeyMissing = errors.New("key missing")
+	ErrKeyExposed = errors.New("key exposed")
+	ErrWrongKey   = errors.New("wrong key")
+	ErrDamaged    = errors.New("damaged store")
+
+	// ErrFailed says that a write could not be made durable. The store takes
+	// no further change until it is opened again: a sync that failed once may
+	// have lost what it was to save, and a second that succeeds says nothing of it.
+	ErrFailed = errors.New("the store can't write to its disk")
+	ErrClosed = errors.New("the store is closed")
+)
+
+// LockedError says that another process holds the store.
+type LockedError struct {
+	Dir    string
+	Holder string // who, as the holder wrote it
+}
+
+func (e *LockedError) Error() string {
+	return fmt.Sprintf("%s is held by %s", e.Dir, e.Holder)
+}
+
+// InvalidError is bad input; its message says what to do.
+type InvalidError struct{ Message string }
+
+func (e *InvalidError) Error() string { return e.Message }
+
+func invalidf(format string, args ...any) error {
+	return &InvalidError{fmt.Sprintf(format, args...)}
+}

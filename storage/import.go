@@ -1,0 +1,56 @@
+package storage
+
+import "net/netip"
+
+// Imported is a token with a history.
+type Imported struct {
+	Owner    UserID
+	Name     string
+	Created  int64 // ms
+	LastUsed int64 // ms; Created: never
+	From     netip.Addr
+}
+
+// ImportUsers makes users without a password, such as a demonstration needs.
+// All are made or none.
+func (s *Store) ImportUsers(by Actor, list []User) ([]User, error) {
+	err := s.change(func(t *tx) error {
+		for i := range list {
+			created := list[i].Created
+			if err := t.add(&list[i]); err != nil {
+				return err
+			}
+			list[i].Created = created
+			if err := t.save(list[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return list, err
+}
+
+// ImportTokens makes tokens with a history. All are made or none.
+func (s *Store) ImportTokens(by Actor, list []Imported) ([]Token, error) {
+	tokens := make([]Token, 0, len(list))
+	err := s.change(func(t *tx) error {
+		for _, in := range list {
+			v := Token{
+				ID: newID(s.kid), Owner: in.Owner, Name: in.Name, By: by.Name,
+				Created: in.Created, LastUsed: max(in.Created, in.LastUsed),
+			}
+			if err := t.addToken(v); err != nil {
+				return err
+			}
+			if in.LastUsed > in.Created {
+				k := lastUseKeyOf(v.ID)
+				used := usedAt(in.LastUsed)
+				t.put(k, lastUseValue(used, in.From))
+				t.durable(func() { t.table.raise(v.ID, used) })
+			}
+			tokens = append(tokens, v)
+		}
+		return nil
+	})
+	return tokens, err
+}

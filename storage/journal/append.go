@@ -1,0 +1,194 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"os"
+)
+
+// Append writes the entries as one batch, with one write, and makes them
+// durable with one sync; then readers see them. It returns the sequence of the
+// last of them. Only an essential batch may use the reserve.
+//
+// After ErrNoSpace, ErrTooLarge and ErrClosed nothing has been written. After
+// any error that is ErrFailed the batch may be found by the next Open, or not.
+func (j *Journal) Append(essential bool, entries []Entry) (last uint64, err error) {
+	j.writing.Lock()
+	defer j.writing.Unlock()
+	length, err := j.admit(entries)
+	if err != nil {
+		return 0, err
+	}
+	j.mu.Lock()
+	end := j.end
+	j.mu.Unlock()
+	if len(entries) == 0 {
+		return end.last, nil
+	}
+
+	p, err := j.place(essential, int64(sectorsFor(length))*sector)
+	if err != nil {
+		return 0, err
+	}
+	now := j.now().UnixMilli()
+	out, chain := j.encoder.batch(end.last+1, end.chain, now, entries)
+	if p.opens != nil {
+		p.opens.first, p.opens.started, p.opens.chain = end.last+1, now, end.chain
+		p.opens.encode(j.encoder.out, j.encoder.keyed)
+		out = j.encoder.out
+	}
+	if err := j.write(p, out); err != nil {
+		return 0, err
+	}
+	last = end.last + uint64(len(entries))
+	j.publish(p, position{offset: p.offset + int64(len(out)), last: last, chain: chain})
+	return last, nil
+}
+
+// write is the one write and the one sync of a batch.
+func (j *Journal) write(p place, out []byte) error {
+	what := "write"
+	_, err := p.file.WriteAt(out, p.offset)
+	if err == nil {
+		what, err = "sync", p.file.Sync()
+	}
+	if err == nil {
+		return nil
+	}
+	if p.ahead != nil {
+		p.ahead.Close()
+	}
+	return j.fail(what, err)
+}
+
+// admit checks what can be checked before the disk is asked, and returns the
+// length of the entries as records.
+func (j *Journal) admit(entries []Entry) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed {
+		return 0, ErrClosed
+	}
+	if j.failed != nil {
+		return 0, j.failed
+	}
+	length := 0
+	for _, e := range entries {
+		length += e.Size()
+		if len(e.Actor) > mostActor || length > j.MaxBatch() {
+			return 0, ErrTooLarge
+		}
+	}
+	return length, nil
+}
+
+// A place is where a batch goes.
+type place struct {
+	file   File
+	offset int64
+	opens  *segment // the segment that begins with this batch, or nil
+	ahead  File     // the reserve behind that segment, or nil
+}
+
+// place finds room for so many bytes. What is not essential needs a blank
+// segment behind the one it is written to, so a new segment is begun only when
+// the one after it has been made.
+func (j *Journal) place(essential bool, need int64) (place, error) {
+	fits := j.out != nil && j.end.offset+need <= j.segments[len(j.segments)-1].size
+	if j.reserve == nil && (!essential || !fits) {
+		f, err := j.prepare(j.next)
+		if err != nil {
+			return place{}, err
+		}
+		j.hold(f)
+	}
+	if fits {
+		return place{file: j.out, offset: j.end.offset}, nil
+	}
+	p := place{file: j.reserve, opens: &segment{name: segmentName(j.next)}}
+	p.opens.number, p.opens.size = j.next, j.size
+	ahead, err := j.prepare(j.next + 1)
+	if err != nil && (!essential || errors.Is(err, ErrFailed)) {
+		return place{}, err
+	}
+	p.ahead = ahead
+	return p, nil
+}
+
+// hold takes f as the reserve.
+func (j *Journal) hold(f File) {
+	j.reserve = f
+	j.mu.Lock()
+	j.reserved = f != nil
+	j.mu.Unlock()
+}
+
+// publish lets readers see what has become durable.
+func (j *Journal) publish(p place, end position) {
+	if p.opens != nil {
+		// A segment that is full has been synced; nothing can be lost in closing.
+		if j.out != nil {
+			j.out.Close()
+		}
+		j.out, j.reserve = p.file, p.ahead
+		j.next++
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if p.opens != nil {
+		j.segments = append(j.segments[:len(j.segments):len(j.segments)], *p.opens)
+		j.reserved = p.ahead != nil
+	}
+	end.number = j.segments[len(j.segments)-1].number
+	j.end = end
+	close(j.wake)
+	j.wake = make(chan struct{})
+}
+
+// fail ends appending for good. A sync that failed once may report success the
+// next time without having written anything, so there is no next time.
+func (j *Journal) fail(what string, err error) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.failed = fmt.Errorf("%w: %s: %w", ErrFailed, what, err)
+	return j.failed
+}
+
+// prepare makes a blank segment, durable in itself and in its name. That there
+// is no room for it harms nothing; but a failed sync does, even here.
+func (j *Journal) prepare(number uint64) (File, error) {
+	name := segmentName(number)
+	if err := j.disk.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("remove the remains of %s: %w", name, err)
+	}
+	f, err := j.disk.Create(name)
+	if err != nil {
+		return nil, j.shortage(name, err)
+	}
+	if err := f.Allocate(j.size); err != nil {
+		f.Close()
+		j.disk.Remove(name)
+		return nil, j.shortage(name, err)
+	}
+	err = f.Sync()
+	if full(err) {
+		f.Close()
+		j.disk.Remove(name)
+		return nil, j.shortage(name, err)
+	}
+	if err == nil {
+		err = j.disk.Sync()
+	}
+	if err != nil {
+		f.Close()
+		return nil, j.fail("sync "+name, err)
+	}
+	return f, nil
+}
+
+func (j *Journal) shortage(name string, err error) error {
+	if full(err) {
+		return fmt.Errorf("%w: make %s: %w", ErrNoSpace, name, err)
+	}
+	return fmt.Errorf("make %s: %w", name, err)
+}

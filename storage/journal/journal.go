@@ -1,0 +1,215 @@
+package journal
+
+import (
+	"fmt"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// Options says how a journal is opened. The zero value opens an existing one.
+type Options struct {
+	// Create allows a new journal where there is none. Its first record will be
+	// CreateAfter+1: 0 for a new store, and for a restored one the sequence that
+	// the backup has reached.
+	Create      bool
+	CreateAfter uint64
+
+	// Known is the highest sequence that the caller's index has seen. A journal
+	// that ends before it has lost records, and is refused.
+	Known uint64
+
+	// VerifyAfter lets Open check only the headers of segments that lie wholly at
+	// or before this sequence. With 0 it checks everything.
+	VerifyAfter uint64
+
+	// SegmentSize is the size of new segments in bytes; 0 means 16 MiB. It is
+	// also the size of the reserve. It is rounded up to whole sectors, at least 8.
+	SegmentSize int64
+
+	// Disk is where the segments are; nil means the directory given to Open.
+	Disk Disk
+
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+const (
+	segmentSize  = 16 << 20
+	smallestSize = 8 * sector
+)
+
+// A Journal is open for one writer and any number of readers.
+type Journal struct {
+	dir  string
+	disk Disk
+	key  [32]byte
+	size int64 // of new segments
+	now  func() time.Time
+	cut  Tear
+
+	writing sync.Mutex // held by Append, and by Close to wait for it
+	encoder encoder
+	out     File // the last segment, or nil before the first batch
+	reserve File // the blank segment behind it, or nil
+	next    uint64
+
+	mu       sync.Mutex
+	segments []segment // live, oldest first; never changed in place
+	end      position
+	reserved bool
+	failed   error
+	closed   bool
+	wake     chan struct{} // closed at the next append, and at Close
+}
+
+// A segment that has a header.
+type segment struct {
+	name string
+	header
+}
+
+// A position in the journal: where the durable records end.
+type position struct {
+	number uint64 // of the segment; 0 before the first batch
+	offset int64
+	last   uint64 // sequence of the record before
+	chain  link
+}
+
+// A Tear is a batch that an interrupted write had left incomplete, and that
+// Open has cut off.
+type Tear struct {
+	File     string
+	Offset   int64
+	Sequence uint64 // of its first record
+	Sectors  int    // that were to be written; 0 if none of them arrived
+	Present  int    // that had been written
+}
+
+// Open verifies the journal in dir, cuts off a torn batch at its end, and makes
+// the reserve ready; that the reserve does not fit on the disk is no error here
+// (see Ready). The key must serve nothing else. Errors: *CorruptError, ErrEmpty,
+// ErrKey, ErrVersion, ErrLocked, and those of the file system.
+func Open(dir string, key [32]byte, opts Options) (*Journal, error) {
+	j := &Journal{dir: dir, disk: opts.Disk, key: key, size: opts.SegmentSize, now: opts.Now}
+	j.wake = make(chan struct{})
+	j.encoder.keyed = newKeyed(key)
+	if j.now == nil {
+		j.now = time.Now
+	}
+	if j.size == 0 {
+		j.size = segmentSize
+	}
+	j.size = max((j.size+sector-1)/sector*sector, smallestSize)
+	if j.disk == nil {
+		d, err := openDirectory(dir, opts.Create)
+		if err != nil {
+			return nil, fmt.Errorf("open journal: %w", err)
+		}
+		j.disk = d
+	}
+	if err := j.recover(opts); err != nil {
+		j.release()
+		return nil, fmt.Errorf("open journal: %w", err)
+	}
+	return j, nil
+}
+
+func (j *Journal) path(name string) string { return filepath.Join(j.dir, name) }
+
+// release closes what is open for writing.
+func (j *Journal) release() error {
+	var first error
+	for _, f := range []File{j.out, j.reserve} {
+		if f == nil {
+			continue
+		}
+		if err := f.Close(); err != nil && first == nil {
+			first = err
+		}
+	}
+	j.out, j.reserve = nil, nil
+	if err := j.disk.Close(); err != nil && first == nil {
+		first = err
+	}
+	return first
+}
+
+// Close waits for an Append under way and ends every Follow with ErrClosed.
+// There is nothing left to flush: each Append has done so.
+func (j *Journal) Close() error {
+	j.writing.Lock()
+	defer j.writing.Unlock()
+	j.mu.Lock()
+	if j.closed {
+		j.mu.Unlock()
+		return ErrClosed
+	}
+	j.closed = true
+	close(j.wake)
+	j.mu.Unlock()
+	if err := j.release(); err != nil {
+		return fmt.Errorf("close journal: %w", err)
+	}
+	return nil
+}
+
+// LastSequence is the sequence of the last durable record; that before the
+// first, if there is none yet.
+func (j *Journal) LastSequence() uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.end.last
+}
+
+// FirstSequence is the sequence of the oldest record that is kept. It is
+// LastSequence+1 if there is none.
+func (j *Journal) FirstSequence() uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.segments) == 0 {
+		return j.end.last + 1
+	}
+	return j.segments[0].first
+}
+
+// Size is what the journal takes on the disk, its reserve included, in bytes.
+func (j *Journal) Size() int64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var n int64
+	for _, s := range j.segments {
+		n += s.size
+	}
+	if j.reserved {
+		n += j.size
+	}
+	return n
+}
+
+// MaxBatch is the most that the entries of one Append may come to, as the sum
+// of their Size.
+func (j *Journal) MaxBatch() int {
+	return min(mostBatch, int(min(j.size/sector-1, mostSectors))*body-preface)
+}
+
+// Ready says whether an Append can be expected to work: nil, ErrNoSpace when
+// there is no whole reserve (essential ones may still work), ErrFailed or
+// ErrClosed.
+func (j *Journal) Ready() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	switch {
+	case j.closed:
+		return ErrClosed
+	case j.failed != nil:
+		return j.failed
+	case !j.reserved:
+		return ErrNoSpace
+	}
+	return nil
+}
+
+// Torn returns the torn batch that Open cut off, if it did.
+func (j *Journal) Torn() (Tear, bool) { return j.cut, j.cut.File != "" }

@@ -1,0 +1,200 @@
+package storage
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// keyring holds the keys of an installation. It lies in the data directory,
+// in the file keyring, sealed with AES-256-GCM under the key file: a stolen
+// backup without the key file yields neither tokens nor password hashes.
+//
+// Records and passwords are sealed with keys derived from root, not from a
+// token key, so that retiring a token key kills its tokens and nothing else.
+type keyring struct {
+	Current byte              `json:"current"` // the token key for new tokens
+	Tokens  map[byte][32]byte `json:"tokens"`
+	Root    [32]byte          `json:"root"`
+}
+
+// sealedKeyring is the file. The checksum tells a damaged file from a wrong key.
+type sealedKeyring struct {
+	Version int    `json:"version"`
+	Nonce   []byte `json:"nonce"`
+	Sealed  []byte `json:"sealed"`
+	CRC     uint32 `json:"crc32c"` // of Nonce and Sealed
+}
+
+const keyringContext = "gatehouse keyring 1"
+
+// newKeyring makes the keys of a new installation.
+func newKeyring() keyring {
+	k := keyring{Current: 1, Tokens: map[byte][32]byte{}}
+	var first [32]byte
+	rand.Read(first[:])
+	k.Tokens[1] = first
+	rand.Read(k.Root[:])
+	return k
+}
+
+// derive makes a key for one purpose from the root key (RFC 5869).
+func (k keyring) derive(purpose string) (key [32]byte) {
+	b, err := hkdf.Key(sha256.New, k.Root[:], nil, "gatehouse "+purpose, len(key))
+	if err != nil {
+		panic(err) // only for a length beyond 255 hashes
+	}
+	copy(key[:], b)
+	return key
+}
+
+func newGCM(key [32]byte) cipher.AEAD {
+	block, err := aes.NewCipher(key[:])
+	if err != nil {
+		panic(err) // the length is right by type
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		panic(err) // never for AES
+	}
+	return aead
+}
+
+func (k keyring) seal(kek [32]byte) ([]byte, error) {
+	plain, err := json.Marshal(k)
+	if err != nil {
+		return nil, err
+	}
+	s := sealedKeyring{Version: 1, Nonce: make([]byte, 12)}
+	rand.Read(s.Nonce)
+	s.Sealed = newGCM(kek).Seal(nil, s.Nonce, plain, []byte(keyringContext))
+	s.CRC = s.checksum()
+	return json.Marshal(s)
+}
+
+func (s sealedKeyring) checksum() uint32 {
+	return crc32.Update(crc32.Checksum(s.Nonce, castagnoli), castagnoli, s.Sealed)
+}
+
+func openKeyring(file string, b []byte, kek [32]byte, keyFile string) (keyring, error) {
+	var s sealedKeyring
+	if err := json.Unmarshal(b, &s); err != nil || len(s.Nonce) != 12 || s.CRC != s.checksum() {
+		return keyring{}, fmt.Errorf("%w: %s does not verify: restore it from a backup", ErrDamaged, file)
+	}
+	if s.Version != 1 {
+		return keyring{}, fmt.Errorf("%s has version %d; this gatehouse reads version 1: use the newer program", file, s.Version)
+	}
+	plain, err := newGCM(kek).Open(nil, s.Nonce, s.Sealed, []byte(keyringContext))
+	if err != nil {
+		return keyring{}, fmt.Errorf("%w: %s is not the key that this store was made with", ErrWrongKey, keyFile)
+	}
+	var k keyring
+	if err := json.Unmarshal(plain, &k); err != nil {
+		return keyring{}, fmt.Errorf("read the keyring: %w", err)
+	}
+	return k, nil
+}
+
+// loadKeys reads the key file and the keyring, and makes both for a new store.
+func loadKeys(dir, keyFile string, fresh bool) (keyring, error) {
+	kek, err := readKeyFile(keyFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		if !fresh {
+			return keyring{}, fmt.Errorf("%w: %s does not exist, and the store in %s can't be read without it: put it back", ErrKeyMissing, keyFile, dir)
+		}
+		kek, err = makeKeyFile(keyFile)
+	}
+	if err != nil {
+		return keyring{}, err
+	}
+	file := filepath.Join(dir, "keyring")
+	b, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		if !fresh {
+			return keyring{}, fmt.Errorf("%w: %s is missing, and the store can't be read without it: restore it from a backup", ErrDamaged, file)
+		}
+		k := newKeyring()
+		if b, err = k.seal(kek); err != nil {
+			return keyring{}, err
+		}
+		return k, WriteFile(file, b)
+	}
+	if err != nil {
+		return keyring{}, err
+	}
+	return openKeyring(file, b, kek, keyFile)
+}
+
+// readKeyFile reads 64 hexadecimal characters from a file that nobody else can
+// read. What systemd passes as a credential may carry a group's bits, which
+// there are the mask of an access list (systemd.exec(5)).
+func readKeyFile(file string) (key [32]byte, err error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return key, err
+	}
+	forbidden := fs.FileMode(0o077)
+	if d := os.Getenv("CREDENTIALS_DIRECTORY"); d != "" && filepath.Dir(file) == filepath.Clean(d) {
+		forbidden = 0o007
+	}
+	if info.Mode().Perm()&forbidden != 0 {
+		return key, fmt.Errorf("%w: %s has mode %04o, so others can read it: chmod 600 %s, and consider whether it has leaked",
+			ErrKeyExposed, file, info.Mode().Perm(), file)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return key, err
+	}
+	text := strings.TrimSpace(string(b))
+	if len(text) != 2*len(key) {
+		return key, fmt.Errorf("%w: %s must hold 64 hexadecimal characters", ErrWrongKey, file)
+	}
+	if _, err := hex.Decode(key[:], []byte(text)); err != nil {
+		return key, fmt.Errorf("%w: %s must hold 64 hexadecimal characters", ErrWrongKey, file)
+	}
+	return key, nil
+}
+
+func makeKeyFile(file string) (key [32]byte, err error) {
+	rand.Read(key[:])
+	if err := WriteFile(file, []byte(hex.EncodeToString(key[:])+"\n")); err != nil {
+		return key, fmt.Errorf("make the key file: %w", err)
+	}
+	return key, nil
+}
+
+// WriteFile makes a file of mode 0600 that is whole or not there, and is on
+// the disk when it returns. It replaces an older one.
+func WriteFile(file string, b []byte) error {
+	dir := filepath.Dir(file)
+	f, err := os.CreateTemp(dir, "."+filepath.Base(file)+"-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // does nothing after the rename
+	if _, err = f.Write(b); err == nil {
+		err = f.Sync()
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), file); err != nil {
+		return err
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

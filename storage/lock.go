@@ -1,0 +1,41 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// lockDir takes the directory for this process. The kernel lets go of the lock
+// when the process ends, however it ends.
+func lockDir(dir, holder string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the data directory: %w", err)
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		defer f.Close()
+		b, _ := io.ReadAll(io.LimitReader(f, 256))
+		who := strings.TrimSpace(string(b))
+		if who == "" {
+			who = "another process"
+		}
+		return nil, &LockedError{Dir: dir, Holder: who}
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock the data directory: %w", err)
+	}
+	if holder == "" {
+		holder = "gatehouse"
+	}
+	f.Truncate(0)
+	fmt.Fprintf(f, "%s, process %d\n", holder, os.Getpid())
+	return f, nil
+}

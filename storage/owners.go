@@ -1,0 +1,62 @@
+package storage
+
+import "sync"
+
+// owners numbers the users for the table and keeps what each request must know
+// of them: whether their tokens and sessions count. Numbers are given anew at
+// each open.
+type owners struct {
+	mu     sync.RWMutex
+	number map[UserID]uint32
+	list   []owner
+}
+
+type owner struct {
+	id    UserID
+	epoch uint32
+	state UserState
+}
+
+// set adds a user or replaces what is known of it, and returns its number.
+func (o *owners) set(v owner) uint32 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n, ok := o.number[v.id]
+	if !ok {
+		if o.number == nil {
+			o.number = make(map[UserID]uint32)
+		}
+		n = uint32(len(o.list))
+		o.number[v.id] = n
+		o.list = append(o.list, owner{})
+	}
+	o.list[n] = v
+	return n
+}
+
+func (o *owners) at(n uint32) owner {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return o.list[n]
+}
+
+func (o *owners) find(id UserID) (v owner, n uint32, ok bool) {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	if n, ok = o.number[id]; ok {
+		v = o.list[n]
+	}
+	return v, n, ok
+}
+
+// count counts the users that are not removed.
+func (o *owners) count() (n int) {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	for i := range o.list {
+		if o.list[i].state != UserRemoved {
+			n++
+		}
+	}
+	return n
+}

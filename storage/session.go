@@ -1,0 +1,115 @@
+package storage
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// How long a browser session lasts: so long after its last use, and so long in
+// all. Its last use is written at most once a minute.
+const (
+	SessionIdle   = 12 * time.Hour
+	SessionLife   = 7 * 24 * time.Hour
+	sessionUpdate = time.Minute
+)
+
+// Session is a browser that has logged in. It is kept under the SHA-256 of its
+// cookie: the cookie itself is nowhere on the disk.
+type Session struct {
+	Owner   UserID `json:"owner"`
+	Epoch   uint32 `json:"epoch"`
+	Method  string `json:"method"` // the source that checked the login
+	Created int64  `json:"created"`
+	Seen    int64  `json:"seen"`
+}
+
+func sessionKey(cookie string) []byte {
+	sum := sha256.Sum256([]byte(cookie))
+	return key('s', sum[:])
+}
+
+// CreateSession begins a session of an active user and returns its cookie. A
+// session need not outlive a crash, so it does not go through the writer.
+func (s *Store) CreateSession(by Actor, owner UserID, method string) (Secret, error) {
+	o, _, ok := s.owners.find(owner)
+	if !ok || o.state != UserActive {
+		return "", ErrNoUser
+	}
+	var b [32]byte
+	rand.Read(b[:])
+	cookie := base64.RawURLEncoding.EncodeToString(b[:])
+	now := s.now()
+	err := s.saveSession(sessionKey(cookie), Session{Owner: owner, Epoch: o.epoch, Method: method, Created: now, Seen: now})
+	if err != nil {
+		return "", err
+	}
+	s.audit(by, "logged in", "method", method)
+	return Secret(cookie), nil
+}
+
+func (s *Store) saveSession(k []byte, v Session) error {
+	if err := s.Writable(); err != nil {
+		return err
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	left := time.Duration(v.Created+SessionLife.Milliseconds()-s.now()) * time.Millisecond
+	e := badger.NewEntry(k, s.seals.seal(k, b)).WithTTL(max(left, time.Second))
+	if err := s.db.Update(func(txn *badger.Txn) error { return txn.SetEntry(e) }); err != nil {
+		return fmt.Errorf("%w: save the session: %w", ErrFailed, err)
+	}
+	return nil
+}
+
+// Session returns the session of a cookie, or ErrNoSession when there is none
+// (any more), and counts the visit.
+func (s *Store) Session(cookie string) (Session, error) {
+	var v Session
+	k := sessionKey(cookie)
+	err := s.view(func(txn *badger.Txn) error {
+		b, ok, err := s.get(txn, k)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return ErrNoSession
+		}
+		return json.Unmarshal(b, &v)
+	})
+	if err != nil {
+		return Session{}, err
+	}
+	now := s.now()
+	o, _, ok := s.owners.find(v.Owner)
+	if !ok || o.state != UserActive || o.epoch != v.Epoch ||
+		now >= v.Seen+SessionIdle.Milliseconds() || now >= v.Created+SessionLife.Milliseconds() {
+		return Session{}, ErrNoSession
+	}
+	if now >= v.Seen+sessionUpdate.Milliseconds() {
+		v.Seen = now
+		if err := s.saveSession(k, v); err != nil {
+			s.opts.Log.Warn("a session's last use is not saved", "error", err)
+		}
+	}
+	return v, nil
+}
+
+// EndSession ends the session of a cookie, if there is one.
+func (s *Store) EndSession(cookie string) error {
+	if err := s.Writable(); err != nil {
+		return err
+	}
+	err := s.db.Update(func(txn *badger.Txn) error { return txn.Delete(sessionKey(cookie)) })
+	if err != nil {
+		return fmt.Errorf("%w: end the session: %w", ErrFailed, err)
+	}
+	return nil
+}

@@ -1,0 +1,397 @@
+package storage
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// Token is an API access token without its secret, which Reveal derives.
+type Token struct {
+	ID         ID        `json:"-"`
+	Owner      UserID    `json:"-"`
+	Generation byte      `json:"-"` // a rotation raises it
+	Created    int64     `json:"-"` // ms
+	Expires    int64     `json:"-"` // ms; 0: never
+	Revoked    int64     `json:"-"` // ms; 0: not
+	OwnerState UserState `json:"-"` // when it was read
+
+	// The record has them as they were when it was written; what is shown is
+	// brought up to date by fill.
+	LastUsed int64  `json:"lastUsed"`       // ms; Created until the first use
+	From     string `json:"from,omitempty"` // the address of the last use
+
+	Name      string         `json:"name,omitempty"`
+	Scopes    []string       `json:"scopes,omitempty"`    // none: no limit
+	Addresses []netip.Prefix `json:"addresses,omitempty"` // none: from anywhere
+	By        string         `json:"by,omitempty"`        // who made it
+}
+
+// Limited reports whether the token may do less than its user.
+func (t Token) Limited() bool {
+	return t.Expires != 0 || len(t.Scopes) > 0 || len(t.Addresses) > 0
+}
+
+// Expired reports whether the token is past its end.
+func (t Token) Expired(ms int64) bool { return t.Expires != 0 && ms >= t.Expires }
+
+// Allows reports whether the token may be used for what the scope names.
+func (t Token) Allows(scope string) bool {
+	return len(t.Scopes) == 0 || slices.Contains(t.Scopes, scope)
+}
+
+func (t Token) allowsAddress(from netip.Addr) bool {
+	return len(t.Addresses) == 0 || slices.ContainsFunc(t.Addresses, func(p netip.Prefix) bool { return p.Contains(from) })
+}
+
+// A token's record is a head of fixed form, which is all that the loading at
+// open reads, and the rest as JSON:
+//
+//	version 1 | generation 1 | flags 1 | owner 8 | created 8 | expires 8 | revoked 8 | JSON
+const tokenHead = 35
+
+func (t Token) record() ([]byte, error) {
+	b := []byte{1, t.Generation, t.flags()}
+	for _, v := range []uint64{uint64(t.Owner), uint64(t.Created), uint64(t.Expires), uint64(t.Revoked)} {
+		b = binary.BigEndian.AppendUint64(b, v)
+	}
+	rest, err := json.Marshal(t)
+	return append(b, rest...), err
+}
+
+func (t Token) flags() (f byte) {
+	if t.Limited() {
+		f |= flagLimited
+	}
+	return f
+}
+
+// parseTokenHead reads all but the rest.
+func parseTokenHead(id ID, b []byte) (Token, error) {
+	if len(b) < tokenHead || b[0] != 1 {
+		return Token{}, fmt.Errorf("%w: token %s has an unknown form", ErrDamaged, id)
+	}
+	at := func(i int) uint64 { return binary.BigEndian.Uint64(b[3+8*i:]) }
+	return Token{
+		ID: id, Generation: b[1],
+		Owner: UserID(at(0)), Created: int64(at(1)), Expires: int64(at(2)), Revoked: int64(at(3)),
+	}, nil
+}
+
+func parseToken(id ID, b []byte) (Token, error) {
+	t, err := parseTokenHead(id, b)
+	if err != nil {
+		return t, err
+	}
+	if err := json.Unmarshal(b[tokenHead:], &t); err != nil {
+		return t, fmt.Errorf("%w: token %s: %w", ErrDamaged, id, err)
+	}
+	return t, nil
+}
+
+func tokenKeyOf(id ID) []byte   { return key('t', id[:]) }
+func lastUseKeyOf(id ID) []byte { return key('l', id[:]) }
+
+// ownedKey is the token's place among its owner's.
+func (t Token) ownedKey() []byte {
+	revoked := byte(0)
+	if t.Revoked != 0 {
+		revoked = 1
+	}
+	created := binary.BigEndian.AppendUint64([]byte{revoked}, uint64(t.Created))
+	return key('o', t.Owner.bytes(), created, t.ID[:])
+}
+
+// ownedToken reads what ownedKey wrote.
+func ownedToken(k []byte) (created int64, id ID) {
+	return int64(binary.BigEndian.Uint64(k[10:])), ID(k[18:])
+}
+
+// TokenSpec is what may be asked of a new token.
+type TokenSpec struct {
+	Name      string
+	Lifetime  int64 // ms; 0: never ends
+	Scopes    []string
+	Addresses []netip.Prefix
+}
+
+func (spec TokenSpec) check() error {
+	if err := checkName(spec.Name); err != nil {
+		return err
+	}
+	if len(spec.Scopes) > 32 || len(spec.Addresses) > 64 {
+		return invalidf("a token takes at most 32 scopes and 64 addresses")
+	}
+	for _, s := range spec.Scopes {
+		if !scopeToken(s) {
+			return invalidf("a scope is 1 to 64 letters, digits and _ - . : /")
+		}
+	}
+	if spec.Lifetime < 0 {
+		return invalidf("a lifetime is positive")
+	}
+	return nil
+}
+
+// scopeToken is a narrower form of RFC 6749's scope-token, safe in a header.
+func scopeToken(s string) bool {
+	return len(s) > 0 && len(s) <= 64 && !strings.ContainsFunc(s, func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-.:/", r))
+	})
+}
+
+// CreateToken makes a token for a user and returns it with its secret. It
+// returns ErrNoUser for a user that is not active, ErrTooMany, or an
+// *InvalidError.
+func (s *Store) CreateToken(by Actor, owner UserID, spec TokenSpec) (Token, Secret, error) {
+	if err := spec.check(); err != nil {
+		return Token{}, "", err
+	}
+	t := Token{ID: newID(s.kid), Owner: owner, Name: spec.Name, Scopes: spec.Scopes, Addresses: spec.Addresses, By: by.Name}
+	err := s.change(func(tx *tx) error {
+		u, err := tx.userByID(tx.txn, owner)
+		if err != nil {
+			return err
+		}
+		if u.State != UserActive {
+			return ErrNoUser
+		}
+		if err := tx.checkRoom(owner); err != nil {
+			return err
+		}
+		t.Created, t.LastUsed = tx.now, tx.now
+		if spec.Lifetime > 0 {
+			t.Expires = tx.now + spec.Lifetime
+		}
+		return tx.addToken(t)
+	})
+	if err != nil {
+		return Token{}, "", err
+	}
+	s.audit(by, "token created", "id", t.ID.String())
+	return t, s.Reveal(t), nil
+}
+
+// addToken puts a new token, which works from when it is durable.
+func (t *tx) addToken(v Token) error {
+	b, err := v.record()
+	if err != nil {
+		return err
+	}
+	t.put(tokenKeyOf(v.ID), b)
+	t.hint(v.ownedKey(), nil)
+	t.durable(func() { t.admit(v, createdAt(v.Created)) })
+	return nil
+}
+
+// admit puts a token into the table.
+func (s *Store) admit(t Token, used lastUse) {
+	_, n, ok := s.owners.find(t.Owner)
+	if !ok {
+		return // a token of nobody authenticates nobody
+	}
+	s.table.put(entry{id: t.ID, generation: t.Generation, flags: t.flags(), owner: n, used: used})
+}
+
+// checkRoom returns ErrTooMany when the user holds all the tokens it may.
+// Tokens that have expired do not count; they are only looked at when it matters.
+func (t *tx) checkRoom(owner UserID) error {
+	var held []ID
+	for item := range scan(t.txn, key('o', owner.bytes(), []byte{0}), nil) {
+		_, id := ownedToken(item.Key())
+		held = append(held, id)
+	}
+	if len(held) < t.opts.MaxPerUser {
+		return nil
+	}
+	live := 0
+	for _, id := range held {
+		v, err := t.token(t.txn, id)
+		if err != nil {
+			return err
+		}
+		if v.Revoked == 0 && !v.Expired(t.now) {
+			live++
+		}
+	}
+	if live >= t.opts.MaxPerUser {
+		return ErrTooMany
+	}
+	return nil
+}
+
+// Reveal derives the secret of a token.
+func (s *Store) Reveal(t Token) Secret {
+	k, ok := s.keys[t.ID.kid()]
+	if !ok {
+		return "" // a retired key: the token is dead
+	}
+	return k.secret(t.ID, t.Generation)
+}
+
+// Token returns a token by id, also a revoked one, or ErrNoToken.
+func (s *Store) Token(id ID) (t Token, err error) {
+	err = s.view(func(txn *badger.Txn) error {
+		t, err = s.token(txn, id)
+		return err
+	})
+	return t, err
+}
+
+// token reads a token with its last use and its owner's state.
+func (s *Store) token(txn *badger.Txn, id ID) (Token, error) {
+	b, ok, err := s.get(txn, tokenKeyOf(id))
+	if err != nil {
+		return Token{}, err
+	}
+	if !ok {
+		return Token{}, ErrNoToken
+	}
+	t, err := parseToken(id, b)
+	if err != nil {
+		return t, err
+	}
+	return t, s.fill(txn, &t)
+}
+
+// fill adds what is not in the token's own record.
+func (s *Store) fill(txn *badger.Txn, t *Token) error {
+	t.OwnerState = UserRemoved
+	if o, _, ok := s.owners.find(t.Owner); ok {
+		t.OwnerState = o.state
+	}
+	b, ok, err := s.get(txn, lastUseKeyOf(t.ID))
+	if err != nil {
+		return err
+	}
+	if ok {
+		used, from := parseLastUse(b)
+		t.raise(used, from)
+	}
+	if e, ok := s.table.get(t.ID); ok {
+		from, _ := s.table.address(t.ID)
+		t.raise(e.used, from)
+	}
+	return nil
+}
+
+// raise moves the last use on, never back.
+func (t *Token) raise(used lastUse, from netip.Addr) {
+	ms := used.shown(t.Created)
+	if ms < t.LastUsed {
+		return
+	}
+	t.LastUsed = ms
+	if from.IsValid() {
+		t.From = from.String()
+	}
+}
+
+// TokensOf lists a user's tokens that are not revoked, the oldest first.
+func (s *Store) TokensOf(owner UserID) ([]Token, error) {
+	return s.owned(owner, key('o', owner.bytes(), []byte{0}))
+}
+
+// AllTokensOf lists a user's tokens, the revoked ones last.
+func (s *Store) AllTokensOf(owner UserID) ([]Token, error) {
+	return s.owned(owner, key('o', owner.bytes()))
+}
+
+func (s *Store) owned(owner UserID, prefix []byte) (list []Token, err error) {
+	err = s.view(func(txn *badger.Txn) error {
+		for item := range scan(txn, prefix, nil) {
+			_, id := ownedToken(item.Key())
+			t, err := s.token(txn, id)
+			if err != nil {
+				return err
+			}
+			if t.Owner == owner {
+				list = append(list, t)
+			}
+		}
+		return nil
+	})
+	return list, err
+}
+
+// RevokeTokens revokes tokens by id and returns how many were not revoked
+// before. It is on the disk when it returns.
+func (s *Store) RevokeTokens(by Actor, ids ...ID) (n int, err error) {
+	const most = 500 // a change, so that other writers get their turn
+	slices.SortFunc(ids, func(a, b ID) int { return bytes.Compare(a[:], b[:]) })
+	ids = slices.Compact(ids)
+	for part := range slices.Chunk(ids, most) {
+		var revoked []ID
+		err := s.change(func(t *tx) error {
+			for _, id := range part {
+				ok, err := t.revoke(id)
+				if err != nil {
+					return err
+				}
+				if ok {
+					revoked = append(revoked, id)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return n, err
+		}
+		n += len(revoked)
+		for _, id := range revoked {
+			s.audit(by, "token revoked", "id", id.String())
+		}
+	}
+	return n, nil
+}
+
+// revoke makes a token dead for good; false when it was so already.
+func (t *tx) revoke(id ID) (bool, error) {
+	v, err := t.token(t.txn, id)
+	if err != nil {
+		return false, err
+	}
+	if v.Revoked != 0 {
+		return false, nil
+	}
+	t.delete(v.ownedKey())
+	v.Revoked = t.now
+	b, err := v.record()
+	if err != nil {
+		return false, err
+	}
+	t.put(tokenKeyOf(id), b)
+	t.hint(v.ownedKey(), nil)
+	t.durable(func() { t.table.remove(id) })
+	return true, nil
+}
+
+// RenameToken gives a token another name.
+func (s *Store) RenameToken(by Actor, id ID, name string) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	err := s.change(func(t *tx) error {
+		v, err := t.token(t.txn, id)
+		if err != nil {
+			return err
+		}
+		v.Name = name
+		b, err := v.record()
+		if err != nil {
+			return err
+		}
+		t.put(tokenKeyOf(id), b)
+		return nil
+	})
+	if err == nil {
+		s.audit(by, "token renamed", "id", id.String())
+	}
+	return err
+}

@@ -1,0 +1,373 @@
+package storage
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/dgraph-io/badger/v4"
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
+)
+
+// UserID is the random internal name of a user. It is never given twice, so a
+// new person with an old address inherits nothing.
+type UserID uint64
+
+func (id UserID) bytes() []byte { return binary.BigEndian.AppendUint64(nil, uint64(id)) }
+
+// UserState says whether a user's tokens and sessions count.
+type UserState byte
+
+// The states of a user. A removed user's record stays, and with it the state
+// of the tokens.
+const (
+	UserActive    UserState = iota
+	UserDisabled            // by an administrator
+	UserSuspended           // by the directory
+	UserRemoved
+)
+
+// SourceLocal is the source of users whose password Gatehouse keeps.
+const SourceLocal = "local"
+
+// User is a person or a program that holds tokens.
+type User struct {
+	ID      UserID    `json:"-"`
+	State   UserState `json:"-"`
+	Epoch   uint32    `json:"-"` // sessions of another epoch are over
+	UID     string    `json:"uid"`
+	Name    string    `json:"name,omitempty"`
+	Source  string    `json:"source"`
+	Created int64     `json:"created"` // ms
+
+	Password []byte `json:"password,omitempty"` // an argon2id hash, sealed
+}
+
+// A user's record is a head of fixed form, which is all that the loading at
+// open reads, and the rest as JSON:
+//
+//	version 1 | state 1 | epoch 4 | JSON
+const userHead = 6
+
+func (u User) record() ([]byte, error) {
+	b := []byte{1, byte(u.State)}
+	b = binary.BigEndian.AppendUint32(b, u.Epoch)
+	rest, err := json.Marshal(u)
+	return append(b, rest...), err
+}
+
+func parseUser(id UserID, b []byte) (User, error) {
+	u := User{ID: id}
+	if len(b) < userHead || b[0] != 1 {
+		return u, fmt.Errorf("%w: user %016x has an unknown form", ErrDamaged, id)
+	}
+	u.State, u.Epoch = UserState(b[1]), binary.BigEndian.Uint32(b[2:])
+	if err := json.Unmarshal(b[userHead:], &u); err != nil {
+		return u, fmt.Errorf("%w: user %016x: %w", ErrDamaged, id, err)
+	}
+	return u, nil
+}
+
+// Fold maps all spellings of a uid to one: compatibility forms (fullwidth
+// letters, ligatures) and case.
+func Fold(uid string) string {
+	return norm.NFKC.String(cases.Fold().String(norm.NFKC.String(uid)))
+}
+
+// CheckUID returns an *InvalidError unless s can name a user: an e-mail
+// address, of at most 254 bytes (RFC 5321, section 4.5.3.1.3).
+func CheckUID(s string) error {
+	at := strings.LastIndexByte(s, '@')
+	if len(s) > 254 || at < 1 || at == len(s)-1 || !plain(s) || strings.ContainsFunc(s, unicode.IsSpace) {
+		return invalidf("a user is named by an e-mail address, such as alice@example.com")
+	}
+	return nil
+}
+
+// plain reports whether s is text that can be shown on one line as it is.
+func plain(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
+		return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029'
+	})
+}
+
+// checkName returns an *InvalidError unless s can be a person's or a token's name.
+func checkName(s string) error {
+	if !plain(s) || utf8.RuneCountInString(s) > 200 {
+		return invalidf("a name is one line of at most 200 characters, without control characters")
+	}
+	return nil
+}
+
+func userKey(id UserID) []byte     { return key('u', id.bytes()) }
+func nameKey(folded string) []byte { return key('n', []byte(folded)) }
+func decodeUserID(b []byte) UserID { return UserID(binary.BigEndian.Uint64(b)) }
+
+// Local reports whether Gatehouse keeps the user's password.
+func (u User) Local() bool { return u.Source == SourceLocal }
+
+// User returns the user of that name, however its case, or ErrNoUser.
+func (s *Store) User(uid string) (User, error) {
+	var u User
+	err := s.view(func(txn *badger.Txn) (err error) {
+		u, err = s.userByName(txn, uid)
+		return err
+	})
+	return u, err
+}
+
+// UserByID returns a user, also a removed one.
+func (s *Store) UserByID(id UserID) (User, error) {
+	var u User
+	err := s.view(func(txn *badger.Txn) (err error) {
+		u, err = s.userByID(txn, id)
+		return err
+	})
+	return u, err
+}
+
+func (s *Store) userByID(txn *badger.Txn, id UserID) (User, error) {
+	b, ok, err := s.get(txn, userKey(id))
+	if err != nil {
+		return User{}, err
+	}
+	if !ok {
+		return User{}, ErrNoUser
+	}
+	return parseUser(id, b)
+}
+
+func (s *Store) userByName(txn *badger.Txn, uid string) (User, error) {
+	folded := Fold(uid)
+	b, ok, err := read(txn, nameKey(folded))
+	if err != nil {
+		return User{}, err
+	}
+	if !ok || len(b) != 8 {
+		return User{}, ErrNoUser
+	}
+	u, err := s.userByID(txn, decodeUserID(b))
+	if err == nil && (u.State == UserRemoved || Fold(u.UID) != folded) {
+		return User{}, ErrNoUser // a hint that leads astray
+	}
+	return u, err
+}
+
+// save puts a user's record, and makes its state count once it is durable.
+func (t *tx) save(u User) error {
+	b, err := u.record()
+	if err != nil {
+		return err
+	}
+	t.put(userKey(u.ID), b)
+	t.durable(func() { t.owners.set(owner{u.ID, u.Epoch, u.State}) })
+	return nil
+}
+
+// AddUser makes a local user with a password. It returns ErrUserExists, or an
+// *InvalidError for a uid or name of bad form.
+func (s *Store) AddUser(by Actor, uid, name string, hash PasswordHash) (User, error) {
+	if err := checkName(name); err != nil {
+		return User{}, err
+	}
+	if err := CheckUID(uid); err != nil {
+		return User{}, err
+	}
+	u := User{UID: uid, Name: name, Source: SourceLocal}
+	err := s.change(func(t *tx) error {
+		err := t.add(&u)
+		if err != nil {
+			return err
+		}
+		u.Password = s.secret.seal(u.ID, hash)
+		return t.save(u)
+	})
+	if err == nil {
+		s.audit(by, "user added", "uid", u.UID)
+	}
+	return u, err
+}
+
+// add gives a new user its id, and its name if that is free.
+func (t *tx) add(u *User) error {
+	switch _, err := t.userByName(t.txn, u.UID); err {
+	case nil:
+		return ErrUserExists
+	case ErrNoUser:
+	default:
+		return err
+	}
+	for taken := true; taken; {
+		var b [8]byte
+		rand.Read(b[:])
+		u.ID = decodeUserID(b[:])
+		var err error
+		if _, taken, err = read(t.txn, userKey(u.ID)); err != nil {
+			return err
+		}
+	}
+	u.Created = t.now
+	t.hint(nameKey(Fold(u.UID)), u.ID.bytes())
+	return nil
+}
+
+// edit changes a user's record.
+func (s *Store) edit(uid string, fn func(t *tx, u *User) error) (User, error) {
+	var u User
+	err := s.change(func(t *tx) (err error) {
+		if u, err = t.userByName(t.txn, uid); err != nil {
+			return err
+		}
+		if err := fn(t, &u); err != nil {
+			return err
+		}
+		return t.save(u)
+	})
+	return u, err
+}
+
+// SetPassword replaces the password of a local user and ends its sessions.
+func (s *Store) SetPassword(by Actor, uid string, hash PasswordHash) error {
+	u, err := s.edit(uid, func(_ *tx, u *User) error {
+		if !u.Local() {
+			return ErrNotLocal
+		}
+		u.Password = s.secret.seal(u.ID, hash)
+		u.Epoch++
+		return nil
+	})
+	if err == nil {
+		s.audit(by, "password set", "uid", u.UID)
+	}
+	return err
+}
+
+// DisableUser stops every token and ends every session of a user at once.
+func (s *Store) DisableUser(by Actor, uid string) error {
+	u, err := s.edit(uid, func(_ *tx, u *User) error {
+		u.State = UserDisabled
+		u.Epoch++
+		return nil
+	})
+	if err == nil {
+		s.audit(by, "user disabled", "uid", u.UID)
+	}
+	return err
+}
+
+// EnableUser lets a disabled user's tokens count again.
+func (s *Store) EnableUser(by Actor, uid string) error {
+	u, err := s.edit(uid, func(_ *tx, u *User) error {
+		u.State = UserActive
+		return nil
+	})
+	if err == nil {
+		s.audit(by, "user enabled", "uid", u.UID)
+	}
+	return err
+}
+
+// RemoveUser removes a user and revokes its tokens for good: they are those of
+// a removed user, which no one can become again.
+func (s *Store) RemoveUser(by Actor, uid string) error {
+	u, err := s.edit(uid, func(t *tx, u *User) error {
+		t.delete(nameKey(Fold(u.UID)))
+		u.State = UserRemoved
+		u.Epoch++
+		u.Password = nil
+		return nil
+	})
+	if err == nil {
+		s.audit(by, "user removed", "uid", u.UID)
+	}
+	return err
+}
+
+// UserInfo is a user with what is known of its tokens.
+type UserInfo struct {
+	User
+	Tokens   int   // that are not revoked
+	LastUsed int64 // ms, of these tokens the latest; 0 without tokens
+}
+
+// Users lists users by folded uid, from the first after the given one. It
+// reads while the caller takes, and stops at the first error.
+func (s *Store) Users(prefix, after string) iter.Seq2[UserInfo, error] {
+	prefix = Fold(prefix)
+	return func(yield func(UserInfo, error) bool) {
+		err := s.view(func(txn *badger.Txn) error {
+			from := nameKey(prefix)
+			if after != "" {
+				if a := append(nameKey(Fold(after)), 0); bytes.Compare(a, from) > 0 {
+					from = a
+				}
+			}
+			for item := range scan(txn, nameKey(prefix), from) {
+				info, err := s.named(txn, item)
+				if err == ErrNoUser {
+					continue
+				}
+				if err != nil {
+					return err
+				}
+				if !yield(info, nil) {
+					return nil
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			yield(UserInfo{}, err)
+		}
+	}
+}
+
+// named follows an entry of the index by name.
+func (s *Store) named(txn *badger.Txn, item *badger.Item) (info UserInfo, err error) {
+	id, err := item.ValueCopy(nil)
+	if err != nil || len(id) != 8 {
+		return info, fmt.Errorf("%w: the index of names: %w", ErrDamaged, err)
+	}
+	if info.User, err = s.userByID(txn, decodeUserID(id)); err != nil {
+		return info, err
+	}
+	if info.State == UserRemoved || Fold(info.UID) != string(item.Key()[1:]) {
+		return info, ErrNoUser
+	}
+	info.Tokens, info.LastUsed = s.holdings(txn, info.ID)
+	return info, nil
+}
+
+// UserInfo returns one user with what is known of its tokens.
+func (s *Store) UserInfo(uid string) (info UserInfo, err error) {
+	err = s.view(func(txn *badger.Txn) error {
+		if info.User, err = s.userByName(txn, uid); err != nil {
+			return err
+		}
+		info.Tokens, info.LastUsed = s.holdings(txn, info.ID)
+		return nil
+	})
+	return info, err
+}
+
+// holdings counts a user's tokens that are not revoked.
+func (s *Store) holdings(txn *badger.Txn, id UserID) (n int, lastUsed int64) {
+	for item := range scan(txn, key('o', id.bytes(), []byte{0}), nil) {
+		created, tid := ownedToken(item.Key())
+		if e, ok := s.table.get(tid); ok {
+			n++
+			lastUsed = max(lastUsed, e.used.shown(created))
+		}
+	}
+	return n, lastUsed
+}
+
+// UserCount counts the users that are not removed.
+func (s *Store) UserCount() int { return s.owners.count() }
