@@ -1,0 +1,221 @@
+package ldap
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	goldap "github.com/go-ldap/ldap/v3"
+)
+
+// usernameMark is what the typed name, escaped, takes the place of in Filter.
+const usernameMark = "{username}"
+
+// Secret is a string that no log and no error shows.
+type Secret string
+
+const redacted = "[redacted]"
+
+func (Secret) String() string               { return redacted }
+func (Secret) GoString() string             { return redacted }
+func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+func (Secret) LogValue() slog.Value         { return slog.StringValue(redacted) }
+
+// Config is the [ldap] section of the configuration file, already parsed.
+type Config struct {
+	URLs             []string // ldaps:// or ldap://, tried in order
+	StartTLS         bool     // on the ldap:// ones; never skipped when it fails
+	Insecure         bool     // allows ldap:// without TLS; never skips a certificate check
+	CAFile           string   // PEM; instead of the system's authorities
+	BindDN           string   // the service account; empty: search anonymously
+	BindPassword     Secret
+	BindPasswordFile string // instead of BindPassword; read by New
+	BaseDN           string
+	Filter           string        // default (uid={username})
+	UIDAttribute     string        // default mail
+	IDAttribute      string        // default entryUUID
+	RequiredGroup    string        // DN; empty: everybody under BaseDN
+	Timeout          time.Duration // of a login in all; default 5 s
+
+	Now func() time.Time // default time.Now; the clock of penalties and of expired accounts
+}
+
+func (c Config) withDefaults() Config {
+	set := func(field *string, value string) {
+		if *field == "" {
+			*field = value
+		}
+	}
+	set(&c.Filter, "(uid={username})")
+	set(&c.UIDAttribute, "mail")
+	set(&c.IDAttribute, "entryUUID")
+	if c.Timeout == 0 {
+		c.Timeout = 5 * time.Second
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c
+}
+
+// Validate says in whole sentences what is wrong with c, all of it at once. It
+// opens no file and dials nobody. Empty settings that have a default are fine.
+func (c Config) Validate() error {
+	c = c.withDefaults()
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("ldap: "+format, args...)) }
+
+	if len(c.URLs) == 0 {
+		bad("urls is empty: name at least one server, such as ldaps://ldap.example.com")
+	}
+	for _, raw := range c.URLs {
+		s, err := newServer(raw)
+		switch {
+		case err != nil:
+			bad("%w", err)
+		case !s.tls && !c.StartTLS && !c.Insecure:
+			bad("%s would send passwords in plain text: use ldaps://, or set start_tls = true (or, for a test, insecure = true)", raw)
+		}
+	}
+	if c.BaseDN == "" {
+		bad("base_dn is empty: name the entry under which the people are, such as ou=people,dc=example,dc=org")
+	} else if dn, err := goldap.ParseDN(c.BaseDN); err != nil || len(dn.RDNs) == 0 {
+		bad("base_dn %q is not a distinguished name", c.BaseDN)
+	}
+	if c.RequiredGroup != "" {
+		if dn, err := goldap.ParseDN(c.RequiredGroup); err != nil || len(dn.RDNs) == 0 {
+			bad("required_group %q is not a distinguished name", c.RequiredGroup)
+		}
+	}
+	if err := validFilter(c.Filter); err != nil {
+		bad("%w", err)
+	}
+	for key, name := range map[string]string{"uid_attribute": c.UIDAttribute, "id_attribute": c.IDAttribute} {
+		if ok, _ := regexp.MatchString(`^([A-Za-z][A-Za-z0-9-]*|[0-9]+(\.[0-9]+)+)$`, name); !ok {
+			bad("%s %q is not the name of an attribute", key, name)
+		}
+	}
+	switch hasPassword := c.BindPassword != "" || c.BindPasswordFile != ""; {
+	case c.BindPassword != "" && c.BindPasswordFile != "":
+		bad("the password of bind_dn is given twice: keep only bind_password_file")
+	case c.BindDN != "" && !hasPassword:
+		bad("bind_dn is set and bind_password_file is not: an empty password would search anonymously without saying so")
+	case c.BindDN == "" && hasPassword:
+		bad("bind_password_file is set and bind_dn is not: name the account that the password is for")
+	}
+	if c.Timeout < 100*time.Millisecond || c.Timeout > time.Minute {
+		bad("timeout %s is not between 100ms and 1m", c.Timeout)
+	}
+	return errors.Join(errs...)
+}
+
+// validFilter checks that the name can only ever end up in a value.
+func validFilter(filter string) error {
+	if !strings.Contains(filter, usernameMark) {
+		return fmt.Errorf("filter %q lacks %s, the place of the name", filter, usernameMark)
+	}
+	pieces := strings.Split(filter, usernameMark)
+	before := ""
+	for _, piece := range pieces[:len(pieces)-1] {
+		before += piece
+		clause := before[strings.LastIndexByte(before, '(')+1:]
+		if !strings.Contains(clause, "=") {
+			return fmt.Errorf("filter %q has %s outside a value", filter, usernameMark)
+		}
+		before += usernameMark
+	}
+	if _, err := goldap.CompileFilter(strings.ReplaceAll(filter, usernameMark, "name")); err != nil {
+		return fmt.Errorf("filter %q is not an LDAP filter: %w", filter, err)
+	}
+	return nil
+}
+
+// newServer parses one of urls.
+func newServer(raw string) (*server, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return nil, fmt.Errorf("url %q is not a URL", raw)
+	}
+	port := map[string]string{"ldap": "389", "ldaps": "636"}[u.Scheme]
+	switch {
+	case u.User != nil:
+		// Not echoed: it may hold a password.
+		return nil, errors.New("a url holds a user or a password: they belong in bind_dn and bind_password_file")
+	case port == "":
+		return nil, fmt.Errorf("url %q begins with neither ldaps:// nor ldap://", raw)
+	case u.Hostname() == "":
+		return nil, fmt.Errorf("url %q names no host", raw)
+	case u.Path != "" && u.Path != "/", u.RawQuery != "", u.Fragment != "":
+		return nil, fmt.Errorf("url %q has more than a host and a port: the rest belongs in base_dn and filter", raw)
+	}
+	if p := u.Port(); p != "" {
+		if n, err := strconv.ParseUint(p, 10, 16); err != nil || n == 0 {
+			return nil, fmt.Errorf("url %q has no valid port", raw)
+		}
+		port = p
+	}
+	return &server{
+		url:  u.Scheme + "://" + u.Host,
+		host: u.Hostname(),
+		addr: net.JoinHostPort(u.Hostname(), port),
+		tls:  u.Scheme == "ldaps",
+	}, nil
+}
+
+// readPassword fills BindPassword from BindPasswordFile.
+func (c *Config) readPassword() error {
+	if c.BindPasswordFile == "" {
+		return nil
+	}
+	f, err := os.Open(c.BindPasswordFile)
+	if err != nil {
+		return fmt.Errorf("ldap: bind_password_file: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return fmt.Errorf("ldap: bind_password_file: %w", err)
+	}
+	// A group may read it: root:gatehouse 0640 is how packages install secrets.
+	if mode := info.Mode(); !mode.IsRegular() || mode.Perm()&0o007 != 0 {
+		return fmt.Errorf("ldap: bind_password_file %s has mode %s, open to every account of this machine: chmod 0600 it", c.BindPasswordFile, mode)
+	}
+	const limit = 4 << 10
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return fmt.Errorf("ldap: bind_password_file: %w", err)
+	}
+	password := strings.TrimRight(string(b), "\r\n")
+	if password == "" || len(b) > limit || strings.ContainsAny(password, "\n\x00") {
+		return fmt.Errorf("ldap: bind_password_file %s does not hold a password on a single line", c.BindPasswordFile)
+	}
+	c.BindPassword = Secret(password)
+	return nil
+}
+
+// tls is the configuration for every server; the name to verify is added for each.
+func (c *Config) tls() (*tls.Config, error) {
+	t := &tls.Config{MinVersion: tls.VersionTLS12}
+	if c.CAFile == "" {
+		return t, nil
+	}
+	pem, err := os.ReadFile(c.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("ldap: ca_file: %w", err)
+	}
+	t.RootCAs = x509.NewCertPool()
+	if !t.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("ldap: ca_file %s holds no certificate in PEM form", c.CAFile)
+	}
+	return t, nil
+}

@@ -1,0 +1,249 @@
+// Package ldap asks an LDAP directory two questions: is this the name and
+// password of one of your people, and are these people still there.
+//
+// It owns the connections to the directory servers: dialing, TLS, the service
+// account, the pool, fail-over and the deadlines on all of them. It owns the
+// reading of entries, where every directory spells "disabled" its own way. It
+// never writes to the directory, never stores anything, never follows a
+// referral, and never falls back from TLS to plain text.
+//
+// A login is two steps, Find and Authenticate, with Login doing both; between
+// them the caller can count failures by account instead of by the spelling
+// that was typed, since directories match "alice", "ALICE" and " alice " alike.
+// The password is tried on a connection of its own that is then thrown away,
+// so a bind never changes who a pooled connection is.
+//
+// Lookup is for off-boarding. There an answer costs people their access, so a
+// doubt is an error and never a "missing": see Lookup for what counts as one.
+package ldap
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	ber "github.com/go-asn1-ber/asn1-ber"
+	goldap "github.com/go-ldap/ldap/v3"
+)
+
+const (
+	// maxConns bounds the connections in use at once over all servers, so that
+	// a flood of logins is not passed on to the directory.
+	maxConns = 32
+	// maxPacket bounds one message of a server. An entry with the few
+	// attributes that are asked for is a thousandth of it.
+	maxPacket = 256 << 10
+)
+
+var (
+	// ErrInvalidCredentials is a wrong name or a wrong password: one error for
+	// both, because whoever asks must not learn which.
+	ErrInvalidCredentials = errors.New("wrong name or password")
+	// ErrRefused is what every *Refusal is.
+	ErrRefused = errors.New("refused by the directory")
+	// ErrUnavailable is no verdict: the directory could not be asked, or its
+	// answer, or the service account, was not fit to be used.
+	ErrUnavailable = errors.New("directory not available")
+)
+
+// Reason is why a person whom the directory knows is not to be let in.
+type Reason string
+
+const (
+	ReasonDisabled   Reason = "disabled"
+	ReasonLocked     Reason = "locked"
+	ReasonExpired    Reason = "expired"
+	ReasonMustChange Reason = "must change password"
+	ReasonGroup      Reason = "not in required_group"
+	ReasonFilter     Reason = "no longer matches filter"
+	ReasonAmbiguous  Reason = "name matches more than one entry"
+	ReasonIncomplete Reason = "entry lacks a needed attribute"
+	ReasonOther      Reason = "refused by the server"
+)
+
+// Refusal is the error for a person whom the directory knows and does not let
+// in. It is for the log: outside it must look like ErrInvalidCredentials. The
+// password was right only where the directory checks it first, so a Refusal
+// counts as a failed login.
+type Refusal struct {
+	Reason Reason
+	Detail string // what the directory said; never a password
+}
+
+func (r *Refusal) Error() string {
+	if r.Detail == "" {
+		return "refused: " + string(r.Reason)
+	}
+	return fmt.Sprintf("refused: %s (%s)", r.Reason, r.Detail)
+}
+
+func (r *Refusal) Unwrap() error { return ErrRefused }
+
+// Directory is the servers of one directory, which hold the same people. It is
+// safe for concurrent use.
+type Directory struct {
+	cfg     Config
+	log     *slog.Logger
+	tls     *tls.Config
+	now     func() time.Time
+	servers []*server
+	slots   chan struct{}
+	people  string // the filter for anybody; "" when it cannot be told from cfg.Filter
+
+	mu     sync.Mutex // guards closed and the state of all servers
+	closed bool
+}
+
+// New checks cfg and reads the files it names. It does not dial.
+func New(cfg Config, log *slog.Logger) (*Directory, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	if err := cfg.readPassword(); err != nil {
+		return nil, err
+	}
+	tlsConfig, err := cfg.tls()
+	if err != nil {
+		return nil, err
+	}
+	boundPackets()
+	d := &Directory{
+		cfg:    cfg,
+		log:    log,
+		tls:    tlsConfig,
+		now:    cfg.Now,
+		slots:  make(chan struct{}, maxConns),
+		people: anybody(cfg.Filter),
+	}
+	for _, raw := range cfg.URLs {
+		s, err := newServer(raw)
+		if err != nil {
+			return nil, err
+		}
+		d.servers = append(d.servers, s)
+	}
+	return d, nil
+}
+
+// boundPackets sets the one knob that the BER library has, a variable of its
+// package: once, since a second write would race with connections in use.
+var boundPackets = sync.OnceFunc(func() { ber.MaxPacketLengthBytes = maxPacket })
+
+// Close closes the idle connections; those in use are closed when they are done.
+func (d *Directory) Close() error {
+	d.mu.Lock()
+	d.closed = true
+	var idle []*conn
+	for _, s := range d.servers {
+		idle = append(idle, s.idle...)
+		s.idle = nil
+	}
+	d.mu.Unlock()
+	for _, c := range idle {
+		c.close()
+	}
+	return nil
+}
+
+// anybody turns the filter for one name into the filter for every name. In an
+// extensible match (attr:rule:=value) a star is a star, so there it gives up.
+func anybody(filter string) string {
+	for rest := filter; ; {
+		before, after, found := strings.Cut(rest, usernameMark)
+		if !found {
+			break
+		}
+		clause := before[strings.LastIndexByte(before, '(')+1:]
+		if strings.ContainsAny(clause, "<>~:") {
+			return ""
+		}
+		rest = after
+	}
+	all := strings.ReplaceAll(filter, usernameMark, "*")
+	if _, err := goldap.CompileFilter(all); err != nil {
+		return ""
+	}
+	return all
+}
+
+// try runs f on one server after the other until one of them gives no fault.
+// Each gets an equal share of what is left of budget, so that the last one
+// still has time when the others hang. What f returns is a fault of the server,
+// never a verdict on a person.
+func (d *Directory) try(ctx context.Context, budget time.Duration, f func(context.Context, *server) error) error {
+	ctx, cancel := context.WithTimeout(ctx, budget)
+	defer cancel()
+	select {
+	case d.slots <- struct{}{}:
+		defer func() { <-d.slots }()
+	case <-ctx.Done():
+		return fmt.Errorf("%w: all %d connections are in use: %w", ErrUnavailable, maxConns, ctx.Err())
+	}
+
+	var faults []error
+	tried := make(map[*server]bool, len(d.servers))
+	for ctx.Err() == nil {
+		s, left := d.pick(tried)
+		if s == nil {
+			break
+		}
+		tried[s] = true
+		err := d.attempt(ctx, s, left, f)
+		if err == nil {
+			return nil
+		}
+		faults = append(faults, fmt.Errorf("%s: %w", s.url, err))
+		if errors.As(err, new(*unrepeatable)) {
+			break
+		}
+	}
+	if len(faults) == 0 {
+		faults = append(faults, d.cause(ctx))
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, errors.Join(faults...))
+}
+
+// attempt runs f on s with its share of the time and notes how that went.
+func (d *Directory) attempt(ctx context.Context, s *server, left int, f func(context.Context, *server) error) error {
+	end, _ := ctx.Deadline() // try has set one
+	share, cancel := context.WithTimeout(ctx, time.Until(end)/time.Duration(left))
+	defer cancel()
+	start := time.Now()
+	err := f(share, s)
+	switch {
+	case err == nil:
+		d.succeeded(s, time.Since(start))
+	case errors.Is(ctx.Err(), context.Canceled):
+		// The caller went away: that says nothing about the server.
+	default:
+		d.failed(s, err)
+	}
+	return err
+}
+
+// cause explains why no server was tried.
+func (d *Directory) cause(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, s := range d.servers {
+		if s.refused {
+			return fmt.Errorf("%s: %s", s.url, s.lastError)
+		}
+	}
+	return errors.New("no server")
+}
+
+// unrepeatable marks a fault after which no other server may be asked: the
+// password has been sent, and a second bind could count as a second failure.
+type unrepeatable struct{ error }
+
+func (u *unrepeatable) Unwrap() error { return u.error }

@@ -1,0 +1,199 @@
+package ldap
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+const (
+	penalty  = 30 * time.Second // how long a server that failed is asked last
+	maxIdle  = 4                // service connections kept for each server
+	idleTime = time.Minute      // for how long; shorter than any firewall forgets
+	quiet    = 10 * time.Minute // between two log lines about one outage
+)
+
+// server is one of the directory's servers. Directory.mu guards what changes.
+type server struct {
+	url, host, addr string
+	tls             bool // ldaps://
+
+	idle        []*conn
+	until       time.Time // end of the penalty; zero: in good health
+	refused     bool      // the fault was the service account's password
+	latency     time.Duration
+	lastSuccess time.Time
+	lastFailure time.Time
+	lastError   string
+	logged      time.Time
+}
+
+// ServerStatus is the health of one server, as its last use has shown it:
+// nothing is sent to find out. Before the first use it is all zero but the URL.
+type ServerStatus struct {
+	URL         string
+	Reachable   bool          // the last use went well
+	Latency     time.Duration // of the last use that went well
+	LastSuccess time.Time
+	LastFailure time.Time
+	LastError   string // of the last failure, kept after a recovery
+}
+
+// Servers reports on every server, in the order in which they are tried.
+func (d *Directory) Servers() []ServerStatus {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	status := make([]ServerStatus, len(d.servers))
+	for i, s := range d.servers {
+		status[i] = ServerStatus{
+			URL:         s.url,
+			Reachable:   s.until.IsZero() && !s.lastSuccess.IsZero(),
+			Latency:     s.latency,
+			LastSuccess: s.lastSuccess,
+			LastFailure: s.lastFailure,
+			LastError:   s.lastError,
+		}
+	}
+	return status
+}
+
+// pick returns the server to try next and how many, with it, are left to try:
+// first those in good health, in order, then those in their penalty. When a
+// penalty has run out, one caller finds out for all whether the server is back;
+// the others go on avoiding it.
+func (d *Directory) pick(tried map[*server]bool) (next *server, left int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := d.now()
+	var penalised *server
+	for _, s := range d.servers {
+		serving := s.until.IsZero() || !now.Before(s.until)
+		// A refused service account is not offered again meanwhile: every try
+		// counts towards its lock-out.
+		if tried[s] || (s.refused && !serving) {
+			continue
+		}
+		left++
+		switch {
+		case serving && next == nil:
+			next = s
+		case !serving && penalised == nil:
+			penalised = s
+		}
+	}
+	if next == nil {
+		return penalised, left
+	}
+	if !next.until.IsZero() {
+		next.until = now.Add(penalty)
+	}
+	return next, left
+}
+
+func (d *Directory) succeeded(s *server, latency time.Duration) {
+	d.mu.Lock()
+	recovered := !s.until.IsZero()
+	s.until, s.refused = time.Time{}, false
+	s.latency, s.lastSuccess = latency, d.now()
+	d.mu.Unlock()
+	if recovered {
+		d.log.Info("directory server is back", "url", s.url)
+	}
+}
+
+func (d *Directory) failed(s *server, err error) {
+	var account *accountError
+	d.mu.Lock()
+	now := d.now()
+	news := s.until.IsZero() || now.Sub(s.logged) >= quiet
+	if news {
+		s.logged = now
+	}
+	s.until, s.lastFailure, s.lastError = now.Add(penalty), now, err.Error()
+	s.refused = errors.As(err, &account)
+	idle := s.idle
+	s.idle = nil
+	d.mu.Unlock()
+	for _, c := range idle {
+		c.close()
+	}
+	// Not once per login: a flood of them must not fill the log.
+	if news {
+		d.log.Warn("directory server failed", "url", s.url, "error", err, "skipped", penalty)
+	}
+}
+
+// service runs f on a connection of s that is bound as the service account. A
+// pooled connection may have died unnoticed, so f, which only ever reads, is
+// then run once more on a new one.
+func (d *Directory) service(ctx context.Context, s *server, f func(*conn) error) error {
+	for {
+		c := d.take(s)
+		pooled := c != nil
+		if c == nil {
+			var err error
+			if c, err = d.connect(ctx, s); err != nil {
+				return err
+			}
+		}
+		err := f(c)
+		dead := err != nil && !answered(err)
+		if dead {
+			c.close()
+		} else {
+			d.keep(s, c)
+		}
+		if !dead || !pooled || ctx.Err() != nil {
+			return err
+		}
+		d.drain(s)
+	}
+}
+
+// take returns an idle connection, or nil. The latest one used comes first.
+func (d *Directory) take(s *server) *conn {
+	for {
+		d.mu.Lock()
+		n := len(s.idle)
+		if n == 0 {
+			d.mu.Unlock()
+			return nil
+		}
+		c := s.idle[n-1]
+		s.idle = s.idle[:n-1]
+		d.mu.Unlock()
+		if !c.ldap.IsClosing() {
+			return c
+		}
+		c.close()
+	}
+}
+
+func (d *Directory) keep(s *server, c *conn) {
+	if c.broken || c.ldap.IsClosing() {
+		c.close()
+		return
+	}
+	// The read deadline makes an idle connection close itself: no timer, no
+	// sweeper, and nothing to stop.
+	c.wire.SetDeadline(time.Now().Add(idleTime))
+	d.mu.Lock()
+	full := d.closed || len(s.idle) >= maxIdle
+	if !full {
+		s.idle = append(s.idle, c)
+	}
+	d.mu.Unlock()
+	if full {
+		c.close()
+	}
+}
+
+func (d *Directory) drain(s *server) {
+	d.mu.Lock()
+	idle := s.idle
+	s.idle = nil
+	d.mu.Unlock()
+	for _, c := range idle {
+		c.close()
+	}
+}
