@@ -1,0 +1,303 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+	"github.com/spf13/cobra"
+
+	"gatehouse/server/api"
+)
+
+// world is an administration handler of a few fixed users and tokens. The
+// commands are tried against the real store by the scripts of the whole binary;
+// here it is about arguments, output and statuses.
+type world struct {
+	tokens []api.Token
+	users  map[string]*api.User
+	got    []string // the changing requests, with their bodies
+}
+
+func newWorld() *world {
+	w := &world{users: map[string]*api.User{
+		"alice@example.com": {UID: "alice@example.com", Name: "Al\u202eice \x1b[31m", Source: "local", State: api.StateActive, Created: 1700000000000, Tokens: 2, LastUsed: 1700000500000},
+	}}
+	for i, uid := range []string{"alice@example.com", "alice@example.com", "bob@example.com"} {
+		w.tokens = append(w.tokens, api.Token{
+			ID: fmt.Sprintf("01%026x", i), UID: uid, Name: "ci", Created: 1700000000000, LastUsed: 1700000000000 + int64(i)*250000,
+			LastAddress: "10.0.0.1", ExpiresOn: api.Never, State: api.StateLive, Scopes: []string{"files"},
+		})
+	}
+	w.tokens[2].State = api.StateRevoked
+	return w
+}
+
+func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	if r.Method != http.MethodGet {
+		w.got = append(w.got, r.Method+" "+r.URL.Path+" "+string(body))
+	}
+	enc := json.NewEncoder(rw)
+	rest, isUser := strings.CutPrefix(r.URL.Path, "/admin/users/")
+	switch uid, _, _ := strings.Cut(rest, "/"); {
+	case r.URL.Path == "/admin/users" && r.Method == http.MethodGet:
+		for _, u := range w.users {
+			enc.Encode(map[string]any{"row": u})
+		}
+	case r.URL.Path == "/admin/users":
+		var n api.NewUser
+		json.Unmarshal(body, &n)
+		if n.Password == "" {
+			n.Password = "made-by-the-server"
+		}
+		enc.Encode(api.Password{Password: n.Password})
+	case isUser && w.users[uid] == nil:
+		rw.WriteHeader(http.StatusNotFound)
+		enc.Encode(api.Error{Message: "No such user"})
+	case isUser && r.Method == http.MethodGet:
+		enc.Encode(w.users[uid])
+	case isUser && strings.HasSuffix(rest, "/password"):
+		enc.Encode(api.Password{Password: "made-by-the-server"})
+	case isUser && strings.HasSuffix(rest, "/disable"):
+		rw.WriteHeader(http.StatusForbidden)
+	case r.URL.Path == "/admin/tokens" && r.Method == http.MethodGet:
+		for _, t := range w.tokens {
+			if u := r.URL.Query().Get("user"); u == "" || u == t.UID {
+				enc.Encode(map[string]any{"row": t})
+			}
+		}
+	case r.URL.Path == "/admin/tokens":
+		enc.Encode(api.NewToken{Secret: strings.Repeat("ab", 128), ID: w.tokens[0].ID, UID: "alice@example.com", ExpiresOn: api.Never})
+	case r.URL.Path == "/admin/tokens/revoke":
+		var q api.Revocation
+		json.Unmarshal(body, &q)
+		enc.Encode(api.Revoked{Revoked: len(q.IDs)})
+	}
+}
+
+// result is what a run left behind.
+type result struct {
+	out, err string
+	status   int
+}
+
+// run runs a command line. Typed passwords and answers make it a terminal.
+func run(w *world, stdin string, typed []string, args ...string) result {
+	var out, errs bytes.Buffer
+	env := Env{
+		Open: func(context.Context) (*api.Client, error) { return api.InProcess(w), nil },
+		In:   strings.NewReader(stdin), Out: &out, Err: &errs,
+		Now: func() time.Time { return time.UnixMilli(1700000600000) },
+	}
+	if typed != nil {
+		env.Password = func(context.Context, string) (string, error) {
+			p := typed[0]
+			typed = typed[1:]
+			return p, nil
+		}
+	}
+	root := &cobra.Command{Use: "gatehouse", SilenceErrors: true, SilenceUsage: true}
+	root.AddCommand(Commands(env)...)
+	root.SetArgs(args)
+	root.SetOut(&errs)
+	root.SetErr(&errs)
+	status := Report(&errs, root.Execute())
+	return result{out.String(), errs.String(), status}
+}
+
+func TestStatuses(t *testing.T) {
+	terminal := []string{}
+	for _, c := range []struct {
+		line  string
+		stdin string
+		typed []string
+		want  int
+	}{
+		{line: "user list", want: 0},
+		{line: "user list extra", want: 2},
+		{line: "user list --nonsense", want: 2},
+		{line: "user", want: 2},
+		{line: "user nonsense", want: 2},
+		{line: "user --help", want: 0},
+		{line: "user show", want: 2},
+		{line: "user show nobody@example.com", want: 3},
+		{line: "user show alice@example.com", want: 0},
+		{line: "user disable alice@example.com", want: 4},
+		{line: "user add bob@example.com --password-stdin", stdin: "\n", want: 1},
+		{line: "user add bob@example.com --password-stdin", stdin: strings.Repeat("x", 257), want: 1},
+		{line: "user add bob@example.com --password-stdin", stdin: strings.Repeat("x", 256) + "\n", want: 0},
+		{line: "user add bob@example.com --password-stdin", stdin: "not\xffutf8\n", want: 1},
+		{line: "user add bob@example.com", typed: []string{"one", "other"}, want: 1},
+		{line: "user remove alice@example.com", want: 0},
+		{line: "user remove alice@example.com", typed: terminal, stdin: "n\n", want: 1},
+		{line: "user remove alice@example.com", typed: terminal, stdin: "y\n", want: 0},
+		{line: "token list --user nobody@example.com", want: 3},
+		{line: "token create", want: 2},
+		{line: "token revoke", want: 2},
+		{line: "token revoke 0100000000 --idle 90d", want: 2},
+		{line: "token revoke --idle 90d", want: 2},
+		{line: "token revoke --idle 90d --yes", want: 0},
+		{line: "token revoke --idle 90d --dry-run", want: 0},
+		{line: "token revoke --idle 90d", typed: terminal, stdin: "y\n", want: 0},
+		{line: "token revoke --idle 90d", typed: terminal, stdin: "\n", want: 1},
+		{line: "token revoke --never-used", typed: terminal, stdin: "", want: 1},
+		{line: "token revoke " + strings.Repeat("ab", 128), want: 2},
+		{line: "token revoke 0100000000", want: 0},
+	} {
+		got := run(newWorld(), c.stdin, c.typed, strings.Fields(c.line)...)
+		if got.status != c.want {
+			t.Errorf("%s: status %d, want %d\n%s", c.line, got.status, c.want, got.err)
+		}
+	}
+}
+
+func TestUnreachable(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want int
+	}{
+		{&api.UnreachableError{Socket: "/x", Err: errors.New("refused")}, 5},
+		{&api.UnreachableError{Socket: "/x", Err: os.ErrPermission}, 4},
+		{fmt.Errorf("list users: %w", &api.Error{Status: 404, Message: "No such user"}), 3},
+		{errors.New("disk"), 1},
+		{nil, 0},
+	} {
+		if got := ExitStatus(c.err); got != c.want {
+			t.Errorf("ExitStatus(%v) = %d, want %d", c.err, got, c.want)
+		}
+	}
+}
+
+func TestJSONHasTheDocumentedKeysAndNoControls(t *testing.T) {
+	got := run(newWorld(), "", nil, "user", "list", "--json").out
+	want := `{"uid":"alice@example.com","name":"Al\u202eice \u001b[31m","source":"local","state":"active","created":1700000000000,"tokens":2,"lastUsed":1700000500000}` + "\n"
+	if got != want {
+		t.Errorf("got %swant %s", got, want)
+	}
+	lines := strings.Split(run(newWorld(), "", nil, "token", "list", "--json").out, "\n")
+	want = `{"id":"0100000000000000000000000000","uid":"alice@example.com","name":"ci","created":1700000000000,"lastUsed":1700000000000,"lastAddress":"10.0.0.1","expiresOn":"292278994-08-17T07:12:55.807Z","state":"live"}`
+	if lines[0] != want || len(lines) != 4 {
+		t.Errorf("%d lines, the first\n%s\nwant\n%s", len(lines)-1, lines[0], want)
+	}
+}
+
+func TestPlainListings(t *testing.T) {
+	defer func(l *time.Location) { time.Local = l }(time.Local)
+	time.Local = time.UTC
+	got := run(newWorld(), "", nil, "user", "show", "alice@example.com").out
+	want := `uid        alice@example.com
+name       Al\u202eice \x1b[31m
+source     local
+state      active
+created    2023-11-14T22:13:20Z
+tokens     2
+last used  2023-11-14T22:21:40Z
+
+ID                            USER               NAME  CREATED               LAST USED             FROM      EXPIRES  STATE
+0100000000000000000000000000  alice@example.com  ci    2023-11-14T22:13:20Z  never                 10.0.0.1  never    live
+0100000000000000000000000001  alice@example.com  ci    2023-11-14T22:13:20Z  2023-11-14T22:17:30Z  10.0.0.1  never    live
+`
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestPasswords(t *testing.T) {
+	for _, c := range []struct {
+		stdin string
+		typed []string
+		args  string
+		sent  string // the password in the request
+		out   string
+	}{
+		{"", nil, "user add bob@example.com", "", "made-by-the-server\n"},
+		{"s3cret word\r\nrest\n", nil, "user add bob@example.com --password-stdin", "s3cret word", ""},
+		{"", []string{"s3cret", "s3cret"}, "user add bob@example.com", "s3cret", ""},
+		{"", []string{""}, "user passwd alice@example.com", "", "made-by-the-server\n"},
+	} {
+		w := newWorld()
+		got := run(w, c.stdin, c.typed, strings.Fields(c.args)...)
+		if got.out != c.out || got.status != 0 {
+			t.Errorf("%s: printed %q with status %d, want %q\n%s", c.args, got.out, got.status, c.out, got.err)
+		}
+		_, body, _ := strings.Cut(strings.Join(w.got, ""), "{")
+		if sent := strings.Contains(body, `"password":"`+c.sent+`"`); len(w.got) != 1 || c.sent != "" && !sent || strings.Contains(got.err, "s3cret") {
+			t.Errorf("%s: sent %q, said %q", c.args, w.got, got.err)
+		}
+	}
+}
+
+func TestRevokeByFilterLeavesTheDeadAndShowsTheRest(t *testing.T) {
+	w := newWorld()
+	got := run(w, "yes\n", []string{}, "token", "revoke", "--idle", "1d")
+	if want := `POST /admin/tokens/revoke {"ids":["0100000000000000000000000000","0100000000000000000000000001"]}`; len(w.got) != 1 || w.got[0] != want {
+		t.Errorf("sent %q, want %q", w.got, want)
+	}
+	for _, want := range []string{"0100000000000000000000000001", "IN USE: 1 token", "Revoke 2 tokens for good? [y/N]", "Revoked 2 tokens."} {
+		if !strings.Contains(got.err, want) {
+			t.Errorf("%q is missing from\n%s", want, got.err)
+		}
+	}
+	if got.out != "" {
+		t.Errorf("on standard output: %q", got.out)
+	}
+	for _, line := range []string{"token revoke --idle 1d", "token revoke --idle 1d --dry-run"} {
+		w := newWorld()
+		if got := run(w, "n\n", []string{}, strings.Fields(line)...); len(w.got) != 0 {
+			t.Errorf("%s: sent %q\n%s", line, w.got, got.err)
+		}
+	}
+}
+
+func TestTokenCreatePrintsTheTokenAlone(t *testing.T) {
+	w := newWorld()
+	got := run(w, "", nil, "token", "create", "--user", "alice@example.com", "--scope", "files", "--scope", "a,b", "--expires", "90d")
+	if want := strings.Repeat("ab", 128) + "\n"; got.out != want || strings.Contains(got.err, "abab") {
+		t.Errorf("printed %q and %q", got.out, got.err)
+	}
+	if want := `POST /admin/tokens {"uid":"alice@example.com","expiresIn":"90d","scopes":["files","a,b"]}`; w.got[0] != want {
+		t.Errorf("sent %s, want %s", w.got[0], want)
+	}
+}
+
+func TestTerminalDoesNotEcho(t *testing.T) {
+	terminal, in, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer terminal.Close()
+	defer in.Close()
+	ask := Terminal(in, in)
+	if ask == nil {
+		t.Fatal("the pty is not taken for a terminal")
+	}
+	asked := make(chan string)
+	go func() {
+		p, err := ask(context.Background(), "Password: ")
+		asked <- fmt.Sprint(p, err)
+	}()
+	shown := make([]byte, 200)
+	n, _ := terminal.Read(shown)
+	time.Sleep(100 * time.Millisecond) // the prompt comes before the echo goes off
+	terminal.WriteString("s3cret\n")
+	if got := <-asked; got != "s3cret<nil>" {
+		t.Errorf("read %q", got)
+	}
+	m, _ := terminal.Read(shown[n:])
+	if strings.Contains(string(shown[:n+m]), "s3cret") {
+		t.Errorf("the terminal shows %q", shown[:n+m])
+	}
+	if f, _ := os.Open(os.DevNull); Terminal(f, in) != nil {
+		t.Error("/dev/null is taken for a terminal")
+	}
+}
