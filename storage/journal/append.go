@@ -26,7 +26,7 @@ func (j *Journal) Append(essential bool, entries []Entry) (last uint64, err erro
 		return end.last, nil
 	}
 
-	p, err := j.place(essential, int64(sectorsFor(length))*sector)
+	p, err := j.place(essential, end.offset, int64(sectorsFor(length))*sector)
 	if err != nil {
 		return 0, err
 	}
@@ -90,11 +90,11 @@ type place struct {
 	ahead  File     // the reserve behind that segment, or nil
 }
 
-// place finds room for so many bytes. What is not essential needs a blank
+// place finds room for so many bytes after the end. What is not essential needs a blank
 // segment behind the one it is written to, so a new segment is begun only when
 // the one after it has been made.
-func (j *Journal) place(essential bool, need int64) (place, error) {
-	fits := j.out != nil && j.end.offset+need <= j.segments[len(j.segments)-1].size
+func (j *Journal) place(essential bool, end, need int64) (place, error) {
+	fits := j.out != nil && end+need <= j.room
 	if j.reserve == nil && (!essential || !fits) {
 		f, err := j.prepare(j.next)
 		if err != nil {
@@ -103,7 +103,7 @@ func (j *Journal) place(essential bool, need int64) (place, error) {
 		j.hold(f)
 	}
 	if fits {
-		return place{file: j.out, offset: j.end.offset}, nil
+		return place{file: j.out, offset: end}, nil
 	}
 	p := place{file: j.reserve, opens: &segment{name: segmentName(j.next)}}
 	p.opens.number, p.opens.size = j.next, j.size
@@ -130,7 +130,7 @@ func (j *Journal) publish(p place, end position) {
 		if j.out != nil {
 			j.out.Close()
 		}
-		j.out, j.reserve = p.file, p.ahead
+		j.out, j.room, j.reserve = p.file, p.opens.size, p.ahead
 		j.next++
 	}
 	j.mu.Lock()

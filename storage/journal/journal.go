@@ -50,9 +50,10 @@ type Journal struct {
 
 	writing sync.Mutex // held by Append, and by Close to wait for it
 	encoder encoder
-	out     File // the last segment, or nil before the first batch
-	reserve File // the blank segment behind it, or nil
-	next    uint64
+	out     File   // the last segment, or nil before the first batch
+	room    int64  // size of that segment
+	reserve File   // the blank segment behind it, or nil
+	next    uint64 // number of the reserve
 
 	mu       sync.Mutex
 	segments []segment // live, oldest first; never changed in place

@@ -20,6 +20,7 @@ type reader struct {
 	next    uint64 // sequence expected
 	chain   link   // value expected
 	at      int64  // offset of the batch read last
+	left    int64  // where the segment before ended
 }
 
 func (j *Journal) reader() *reader { return &reader{j: j, scan: scanner{keyed: newKeyed(j.key)}} }
@@ -115,6 +116,7 @@ func (r *reader) follow(segments []segment) error {
 		return r.scan.corrupt(r.offset, fmt.Sprintf("records are missing here: the next segment begins with %d, expected is %d",
 			next.first, r.next))
 	}
+	r.left = r.offset
 	return r.enter(segments[i])
 }
 

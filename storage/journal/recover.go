@@ -28,28 +28,30 @@ func (j *Journal) recover(opts Options) error {
 	}
 	r := j.reader()
 	defer r.close()
-	if err := j.walk(r, opts.VerifyAfter); err != nil {
-		return err
-	}
-	tear, err := j.tail(r, rest)
+	damage, err := j.walk(r, opts.VerifyAfter)
 	if err != nil {
 		return err
 	}
-	if err := j.locate(r, tear, opts); err != nil {
+	t, err := j.tail(r, damage, rest)
+	if err != nil {
 		return err
 	}
-	if tear != nil {
-		if rest, err = j.cutOff(*tear, rest); err != nil {
+	if err := j.locate(r, t, opts); err != nil {
+		return err
+	}
+	if t != nil {
+		if rest, err = j.cutOff(t, rest); err != nil {
 			return err
 		}
 	}
-	if err := j.resume(r, tear); err != nil {
+	if err := j.settle(r); err != nil {
 		return err
 	}
 	return j.tidy(rest)
 }
 
-// list returns the segment files in order. A gap means that one is missing.
+// list returns the segment files in order. A gap means that one is missing; it
+// returns the files with that error too.
 func (j *Journal) list() ([]candidate, error) {
 	names, err := j.disk.Names()
 	if err != nil {
@@ -80,7 +82,7 @@ func (j *Journal) list() ([]candidate, error) {
 	})
 	for i := 1; i < len(files); i++ {
 		if want := files[i-1].number + 1; files[i].number != want {
-			return nil, &CorruptError{File: j.path(segmentName(want)), Reason: "the file is missing"}
+			return files, &CorruptError{File: j.path(segmentName(want)), Reason: "the file is missing"}
 		}
 	}
 	return files, nil
@@ -142,19 +144,17 @@ func (j *Journal) headerOf(c candidate) (header, error) {
 	return s.header()
 }
 
-// walk reads the begun segments to the last good batch. Whatever ends the walk
-// in the last of them is left for tail to judge.
-func (j *Journal) walk(r *reader, verifyAfter uint64) error {
+// walk reads the begun segments to the last good batch. Damage in the last of
+// them is returned apart, because it may be a tear: that is for tail to judge.
+func (j *Journal) walk(r *reader, verifyAfter uint64) (damage *CorruptError, err error) {
 	if len(j.segments) == 0 {
-		return nil
-	}
-	for i := 1; i < len(j.segments); i++ {
-		if j.segments[i].first <= j.segments[i-1].first {
-			return &CorruptError{File: j.path(j.segments[i].name), Reason: "the header does not continue the chain"}
-		}
+		return nil, nil
 	}
 	start := 0
 	for i, s := range j.segments {
+		if i > 0 && s.first <= j.segments[i-1].first {
+			return nil, &CorruptError{File: j.path(s.name), Reason: "the header does not continue the chain"}
+		}
 		if verifyAfter > 0 && s.first <= verifyAfter+1 {
 			start = i
 		}
@@ -163,48 +163,50 @@ func (j *Journal) walk(r *reader, verifyAfter uint64) error {
 	// journal ends in the one before, and that end must be found too.
 	start = max(0, min(start, len(j.segments)-2))
 	if err := r.start(j.segments[start]); err != nil {
-		return err
+		return nil, err
 	}
 	last := j.segments[len(j.segments)-1]
 	end := position{number: last.number, offset: last.size}
-	for {
-		at := position{number: r.segment.number, offset: r.offset, last: r.next - 1, chain: r.chain}
-		_, err := r.read(j.segments, end)
-		if err == nil {
-			continue
-		}
-		var damage *CorruptError
-		switch {
-		case errors.Is(err, io.EOF), errors.Is(err, errBlank):
-			return nil
-		case errors.As(err, &damage) && r.segment.number == last.number:
-			// tail repeats the finding unless the batch is torn. A whole batch that
-			// fails, it cannot see: that is settled here.
-			if d, torn := r.scan.torn(r.offset, r.next); torn == nil && d.present == d.count {
-				return err
-			}
-			return nil
-		}
-		_ = at
-		return err
+	for err == nil {
+		_, err = r.read(j.segments, end)
 	}
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, errBlank):
+		return nil, nil
+	case errors.As(err, &damage) && r.segment.number == last.number:
+		return damage, nil
+	}
+	return nil, err
 }
 
-// tail judges what follows the last good batch: nil for nothing, a Tear for a
-// torn batch, an error for damage.
-func (j *Journal) tail(r *reader, rest []candidate) (*tear, error) {
+// A tear is a torn batch that Open has found.
+type tear struct {
+	debris
+	name   string
+	offset int64 // of the batch, not of the header before it
+}
+
+// opening says that the batch opens its segment, so that the header goes too.
+func (t *tear) opening() bool { return t.offset == sector }
+
+// tail judges what follows the last good batch: nil for nothing, a tear, or an
+// error for damage.
+func (j *Journal) tail(r *reader, damage *CorruptError, rest []candidate) (*tear, error) {
 	var found *tear
 	if n := len(j.segments); n > 0 {
-		last := j.segments[n-1]
-		r.scan.limit, r.scan.window = last.size, r.scan.window[:0]
 		d, err := r.scan.torn(r.offset, r.next)
 		if err != nil {
 			return nil, err
 		}
-		// A header without a batch is what has arrived of one write with both.
-		if d.count > 0 || r.offset == sector {
-			found = &tear{name: last.name, opening: r.offset == sector, debris: d, offset: r.offset}
+		if damage != nil && d.present == d.count {
+			return nil, damage // all of it was written, so it is no tear
 		}
+		// A header alone is what has arrived of one write of header and batch.
+		if d.count > 0 || r.offset == sector {
+			found = &tear{name: j.segments[n-1].name, debris: d, offset: r.offset}
+		}
+	} else if len(rest) > 0 && rest[0].number != 1 {
+		return nil, &CorruptError{File: j.path(segmentName(rest[0].number - 1)), Reason: "the file is missing"}
 	}
 	for i, c := range rest {
 		t, err := j.blankTail(c, r.next, i == 0 && found == nil)
@@ -216,14 +218,6 @@ func (j *Journal) tail(r *reader, rest []candidate) (*tear, error) {
 		}
 	}
 	return found, nil
-}
-
-// A tear is a Tear and what is needed to cut it off.
-type tear struct {
-	debris
-	name    string
-	offset  int64 // of the batch, not of the header before it
-	opening bool  // the batch opens its segment, so the header goes too
 }
 
 // blankTail checks that a segment without a header is blank. If it is the next
@@ -241,33 +235,160 @@ func (j *Journal) blankTail(c candidate, next uint64, usable bool) (*tear, error
 	if err != nil || d.count == 0 {
 		return nil, err
 	}
-	return &tear{name: c.name, opening: true, debris: d, offset: sector}, nil
+	return &tear{name: c.name, debris: d, offset: sector}, nil
 }
 
 // locate finds where the journal ends, and refuses one that ends too early.
 func (j *Journal) locate(r *reader, t *tear, opts Options) error {
+	live := len(j.segments)
+	dropped := live > 0 && t != nil && t.opening() && t.name == j.segments[live-1].name
+	if dropped {
+		live--
+	}
+	lost := &CorruptError{}
 	switch {
-	case len(j.segments) > 0:
-		j.end = position{number: r.segment.number, offset: r.offset, last: r.next - 1, chain: r.chain}
-		j.next = r.segment.number + 1
-	case !opts.Create:
+	case live > 0:
+		j.end = position{number: j.segments[live-1].number, offset: r.offset, last: r.next - 1, chain: r.chain}
+		if dropped {
+			j.end.offset = r.left
+		}
+		j.next = j.end.number + 1
+		lost.File, lost.Offset = j.path(j.segments[live-1].name), j.end.offset
+	case dropped && j.segments[0].number != 1:
+		// Pruning never leaves a segment alone before its first batch is durable.
+		return &CorruptError{File: j.path(segmentName(j.segments[0].number - 1)), Reason: "the file is missing"}
+	case !opts.Create && opts.Known == 0:
 		return ErrEmpty
 	default:
 		j.next = 1
 		j.end.last = opts.CreateAfter
 		rand.Read(j.end.chain[:])
-	}
-	if j.end.last >= opts.Known {
-		return nil
-	}
-	lost := &CorruptError{Reason: fmt.Sprintf("the journal ends with record %d, but record %d had been acknowledged", j.end.last, opts.Known)}
-	switch {
-	case t != nil:
-		lost.File, lost.Offset = j.path(t.name), t.offset
-	case len(j.segments) > 0:
-		lost.File, lost.Offset = j.path(r.segment.name), r.offset
-	default:
 		lost.File = j.path(segmentName(1))
 	}
-	return lost
+	if t != nil {
+		lost.File, lost.Offset = j.path(t.name), t.offset
+	}
+	if j.end.last < opts.Known {
+		lost.Reason = fmt.Sprintf("the journal ends with record %d, but record %d had been acknowledged", j.end.last, opts.Known)
+		return lost
+	}
+	if live == 0 && !opts.Create {
+		return ErrEmpty
+	}
+	return nil
+}
+
+// cutOff overwrites a torn batch with zeros. Interrupted, it leaves a torn batch.
+// It returns the blank segments that there are then.
+func (j *Journal) cutOff(t *tear, rest []candidate) ([]candidate, error) {
+	from, size := t.offset, int64(t.count)*sector
+	if t.opening() {
+		from, size = 0, size+sector
+	}
+	f, err := j.disk.Open(t.name, true)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if _, err := f.WriteAt(make([]byte, size), from); err != nil {
+		return nil, fmt.Errorf("cut off a torn batch: %w", err)
+	}
+	if err := f.Sync(); err != nil {
+		return nil, fmt.Errorf("cut off a torn batch: %w", err)
+	}
+	j.cut = Tear{File: j.path(t.name), Offset: t.offset, Sequence: t.first, Sectors: t.count, Present: t.present}
+	if n := len(j.segments); n > 0 && t.opening() && j.segments[n-1].name == t.name {
+		last := j.segments[n-1]
+		j.segments = j.segments[:n-1]
+		rest = append([]candidate{{name: last.name, number: last.number, size: last.size}}, rest...)
+	}
+	return rest, nil
+}
+
+// settle opens the last segment for appending and writes its last batch once
+// more. If the sync of that batch had failed, its pages are marked clean although
+// the disk may not have them, and only a new write makes a new sync mean it.
+func (j *Journal) settle(r *reader) error {
+	n := len(j.segments)
+	if n == 0 {
+		return nil
+	}
+	last := j.segments[n-1]
+	out, err := j.disk.Open(last.name, true)
+	if err != nil {
+		return err
+	}
+	j.out, j.room = out, last.size
+	if last.number != r.segment.number {
+		return nil // a torn segment had been begun after it, so it was synced
+	}
+	from := r.at
+	if from == sector {
+		from = 0
+	}
+	b := make([]byte, r.offset-from)
+	if _, err := out.ReadAt(b, from); err != nil {
+		return err
+	}
+	if _, err := out.WriteAt(b, from); err != nil {
+		return fmt.Errorf("write the last batch again: %w", err)
+	}
+	if err := out.Sync(); err != nil {
+		return fmt.Errorf("sync the last batch again: %w", err)
+	}
+	return nil
+}
+
+// tidy keeps one blank segment as the reserve, or makes one, and removes what
+// an interrupted making has left.
+func (j *Journal) tidy(rest []candidate) error {
+	keep := 0
+	if len(rest) > 0 && rest[0].size == j.size {
+		keep = 1
+	}
+	for i := len(rest) - 1; i >= keep; i-- { // from the end: no gap may appear
+		if err := j.disk.Remove(rest[i].name); err != nil {
+			return err
+		}
+		if err := j.disk.Sync(); err != nil {
+			return err
+		}
+	}
+	// Names that a killed process has made may not be durable yet.
+	if err := j.disk.Sync(); err != nil {
+		return err
+	}
+	if keep == 0 {
+		return j.replenish()
+	}
+	f, err := j.disk.Open(rest[0].name, true)
+	if err != nil {
+		return err
+	}
+	// A copy of the directory may have turned zeros into holes.
+	if err = f.Allocate(j.size); err == nil {
+		err = f.Sync()
+	}
+	if err != nil {
+		f.Close()
+		if full(err) {
+			return nil
+		}
+		return err
+	}
+	j.hold(f)
+	return nil
+}
+
+// replenish makes the reserve if there is room for it.
+func (j *Journal) replenish() error {
+	f, err := j.prepare(j.next)
+	if errors.Is(err, ErrNoSpace) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	j.hold(f)
+	return nil
 }

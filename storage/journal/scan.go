@@ -50,7 +50,12 @@ func (s *scanner) view(off int64, n int) ([]byte, error) {
 		s.window = make([]byte, size)
 	}
 	s.window, s.base = s.window[:size], off
-	if _, err := s.file.ReadAt(s.window, off); err != nil {
+	_, err := s.file.ReadAt(s.window, off)
+	if err != nil && size > n { // what is wrong may lie beyond what was asked for
+		s.window = s.window[:n]
+		_, err = s.file.ReadAt(s.window, off)
+	}
+	if err != nil {
 		s.window = s.window[:0]
 		if errors.Is(err, io.EOF) {
 			return nil, s.corrupt(off, "the file is shorter than it was made")

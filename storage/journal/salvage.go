@@ -1,0 +1,84 @@
+package journal
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+)
+
+// Salvage reads what can still be read of a journal that Open refuses, so that
+// a restore can keep the revocations in it. It calls fn with every record whose
+// batch bears a right MAC, in the order of the files, whether or not the chain
+// around it holds, and returns the places that it had to leave out. It changes
+// nothing. disk may be nil, as in Options.
+func Salvage(dir string, key [32]byte, disk Disk, fn func(Record) error) ([]CorruptError, error) {
+	j := &Journal{dir: dir, disk: disk, key: key}
+	if disk == nil {
+		d, err := openDirectory(dir, false)
+		if err != nil {
+			return nil, fmt.Errorf("salvage journal: %w", err)
+		}
+		defer d.Close()
+		j.disk = d
+	}
+	files, err := j.list()
+	var gap *CorruptError
+	var lost []CorruptError
+	if errors.As(err, &gap) {
+		lost = append(lost, *gap)
+	} else if err != nil {
+		return nil, fmt.Errorf("salvage journal: %w", err)
+	}
+	for _, c := range files {
+		bad, err := j.salvage(c, fn)
+		if err != nil {
+			return lost, err
+		}
+		lost = append(lost, bad...)
+	}
+	return lost, nil
+}
+
+// salvage tries each sector as the start of a batch. Neighbouring bad sectors
+// are one place.
+func (j *Journal) salvage(c candidate, fn func(Record) error) ([]CorruptError, error) {
+	s, err := j.scanFile(c)
+	if err != nil {
+		return nil, fmt.Errorf("salvage journal: %w", err)
+	}
+	defer s.file.Close()
+	var lost []CorruptError
+	bad := false
+	for off := int64(0); off+sector <= c.size; {
+		if off == 0 {
+			if _, err := s.header(); err == nil {
+				off += sector
+				continue
+			}
+		}
+		b, err := s.batch(off)
+		if err == nil {
+			list, _ := records(bytes.Clone(b.plain), b.first, b.count)
+			for _, record := range list {
+				if err := fn(record); err != nil {
+					return lost, err
+				}
+			}
+			off, bad = off+int64(b.sectors)*sector, false
+			continue
+		}
+		if errors.Is(err, errBlank) {
+			off, bad = off+sector, false
+			continue
+		}
+		var damage *CorruptError
+		if !errors.As(err, &damage) {
+			damage = &CorruptError{File: s.path, Offset: off, Reason: err.Error()}
+		}
+		if !bad {
+			lost = append(lost, *damage)
+		}
+		off, bad = off+sector, true
+	}
+	return lost, nil
+}
