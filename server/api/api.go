@@ -4,7 +4,7 @@
 //
 // The package imports nothing of ours, so that whoever sees it sees no store.
 // Token has no field for a secret: a secret leaves Gatehouse in the replies
-// NewToken and DocumentedToken alone. All times are milliseconds since 1970
+// LoginToken and DocumentedToken alone. All times are milliseconds since 1970
 // (UTC) unless a field's comment says otherwise.
 package api
 
@@ -63,6 +63,12 @@ func (t Token) Cursor() string { return strconv.FormatInt(t.LastUsed, 10) + "." 
 type DocumentedToken struct {
 	Token
 	APIToken string `json:"apiToken"` // in full, or masked
+}
+
+// LoginToken is the reply to POST /api/authenticate/….
+type LoginToken struct {
+	Secret    string `json:"token"`
+	ExpiresOn string `json:"expiresOn"` // RFC 3339 with milliseconds, or Never
 }
 
 // NewToken is the reply that hands out a token, once.

@@ -20,16 +20,15 @@ import (
 // A call returns *Error for a refusal by the server and *UnreachableError
 // when there is none.
 type Client struct {
-	http    *http.Client
-	socket  string
-	offline bool
+	http *http.Client
+	done func() error // what Close has to do for a client without a server
 }
 
 // Dial returns a client for the server that listens on the unix socket. It
 // connects at the first call.
 func Dial(socket string) *Client {
 	var d net.Dialer
-	return &Client{socket: socket, http: &http.Client{Transport: &http.Transport{
+	return &Client{http: &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			conn, err := d.DialContext(ctx, "unix", socket)
 			if err != nil {
@@ -41,10 +40,16 @@ func Dial(socket string) *Client {
 }
 
 // Offline reports whether the client works on the store without a server.
-func (c *Client) Offline() bool { return c.offline }
+func (c *Client) Offline() bool { return c.done != nil }
 
-// Close drops the idle connections.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+// Close drops the idle connections, or closes the store that the client works on.
+func (c *Client) Close() error {
+	c.http.CloseIdleConnections()
+	if c.done == nil {
+		return nil
+	}
+	return c.done()
+}
 
 // Status asks the server about itself.
 func (c *Client) Status(ctx context.Context) (Status, error) {

@@ -8,9 +8,9 @@ import (
 )
 
 // InProcess returns a client for a handler in this process: the same
-// administration when no server holds the store.
-func InProcess(h http.Handler) *Client {
-	return &Client{offline: true, http: &http.Client{Transport: handlerTransport{h}}}
+// administration when no server holds the store. Close calls done.
+func InProcess(h http.Handler, done func() error) *Client {
+	return &Client{done: done, http: &http.Client{Transport: handlerTransport{h}}}
 }
 
 // handlerTransport answers requests by calling the handler, without a socket.

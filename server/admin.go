@@ -1,0 +1,303 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"gatehouse/server/api"
+	"gatehouse/storage"
+)
+
+// adminRoutes shows every URL of the administration. Who may connect at all,
+// the socket decides (socket.go).
+func (s *Server) adminRoutes() map[string]func(http.ResponseWriter, *http.Request) error {
+	return map[string]func(http.ResponseWriter, *http.Request) error{
+		"GET /admin/status": s.adminStatus,
+
+		"GET /admin/users":                 s.adminUsers,
+		"POST /admin/users":                s.adminAddUser,
+		"GET /admin/users/{uid}":           s.adminUser,
+		"DELETE /admin/users/{uid}":        s.adminRemoveUser,
+		"POST /admin/users/{uid}/password": s.adminSetPassword,
+		"POST /admin/users/{uid}/disable":  s.adminDisableUser,
+		"POST /admin/users/{uid}/enable":   s.adminEnableUser,
+
+		"GET /admin/tokens":         s.adminTokens,
+		"POST /admin/tokens":        s.adminCreateToken,
+		"POST /admin/tokens/revoke": s.adminRevoke,
+	}
+}
+
+// AdminHandler serves the administration: on the unix socket, or in the
+// process of a command when no server runs. It must never be reachable by TCP.
+// The log names the actor for whatever the socket does not know better.
+func (s *Server) AdminHandler(actor string) http.Handler {
+	mux := http.NewServeMux()
+	for pattern, serve := range s.adminRoutes() {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			if r.Context().Value(actorKey{}) == nil {
+				r = r.WithContext(context.WithValue(r.Context(), actorKey{}, actor))
+			}
+			if err := serve(w, r); err != nil {
+				s.fail(w, r, err)
+			}
+		})
+	}
+	return s.withErrors(mux)
+}
+
+// actorKey is the context key under which the socket notes who connected.
+type actorKey struct{}
+
+// adminActor is who asks, for the log.
+func adminActor(r *http.Request) storage.Actor {
+	name, _ := r.Context().Value(actorKey{}).(string)
+	return storage.Actor{Name: name}
+}
+
+func (s *Server) adminStatus(w http.ResponseWriter, r *http.Request) error {
+	reply(w, http.StatusOK, api.Status{
+		Version: s.version, Started: s.started.UnixMilli(),
+		Users: s.store.UserCount(), Tokens: s.store.TokenCount(), Actor: adminActor(r).Name,
+	})
+	return nil
+}
+
+func (s *Server) adminUsers(w http.ResponseWriter, r *http.Request) error {
+	q := r.URL.Query()
+	limit, err := limitOf(q)
+	if err != nil {
+		return err
+	}
+	return s.stream(w, r, limit, func(yield func(any, error) bool) {
+		for u, err := range s.store.Users(q.Get("prefix"), q.Get("after")) {
+			if !yield(userView(u), err) {
+				return
+			}
+		}
+	})
+}
+
+func (s *Server) adminUser(w http.ResponseWriter, r *http.Request) error {
+	u, err := s.store.UserInfo(r.PathValue("uid"))
+	if err != nil {
+		return err
+	}
+	reply(w, http.StatusOK, userView(u))
+	return nil
+}
+
+func (s *Server) adminAddUser(w http.ResponseWriter, r *http.Request) error {
+	var n api.NewUser
+	if err := readJSON(r, &n, false); err != nil {
+		return err
+	}
+	if err := storage.CheckUID(n.UID); err != nil {
+		return err
+	}
+	hash, err := s.newPassword(r.Context(), &n.Password)
+	if err != nil {
+		return err
+	}
+	if _, err := s.store.AddUser(adminActor(r), n.UID, n.Name, hash); err != nil {
+		return err
+	}
+	reply(w, http.StatusOK, api.Password{Password: n.Password})
+	return nil
+}
+
+func (s *Server) adminSetPassword(w http.ResponseWriter, r *http.Request) error {
+	var p api.Password
+	if err := readJSON(r, &p, false); err != nil {
+		return err
+	}
+	hash, err := s.newPassword(r.Context(), &p.Password)
+	if err != nil {
+		return err
+	}
+	if err := s.store.SetPassword(adminActor(r), r.PathValue("uid"), hash); err != nil {
+		return err
+	}
+	reply(w, http.StatusOK, p)
+	return nil
+}
+
+// newPassword hashes a password, and makes one where none is given.
+func (s *Server) newPassword(ctx context.Context, password *string) (storage.PasswordHash, error) {
+	if *password == "" {
+		*password = rand.Text()
+	}
+	return s.hasher.hash(ctx, *password)
+}
+
+func (s *Server) adminDisableUser(w http.ResponseWriter, r *http.Request) error {
+	return done(w, s.store.DisableUser(adminActor(r), r.PathValue("uid")))
+}
+
+func (s *Server) adminEnableUser(w http.ResponseWriter, r *http.Request) error {
+	return done(w, s.store.EnableUser(adminActor(r), r.PathValue("uid")))
+}
+
+func (s *Server) adminRemoveUser(w http.ResponseWriter, r *http.Request) error {
+	return done(w, s.store.RemoveUser(adminActor(r), r.PathValue("uid")))
+}
+
+func done(w http.ResponseWriter, err error) error {
+	if err == nil {
+		w.WriteHeader(http.StatusNoContent)
+	}
+	return err
+}
+
+func (s *Server) adminTokens(w http.ResponseWriter, r *http.Request) error {
+	q := r.URL.Query()
+	limit, err := limitOf(q)
+	if err != nil {
+		return err
+	}
+	f, err := s.tokenFilter(q)
+	if err != nil {
+		return err
+	}
+	uids := map[storage.UserID]string{} // of this listing: a user's tokens are many
+	return s.stream(w, r, limit, func(yield func(any, error) bool) {
+		for t, err := range s.store.Tokens(f) {
+			uid, ok := uids[t.Owner]
+			if !ok && err == nil {
+				var u storage.User
+				if u, err = s.store.UserByID(t.Owner); err == nil {
+					uid = u.UID
+					uids[t.Owner] = uid
+				}
+			}
+			if !yield(s.tokenView(t, uid), err) {
+				return
+			}
+		}
+	})
+}
+
+func (s *Server) tokenFilter(q url.Values) (f storage.TokenFilter, err error) {
+	if uid := q.Get("user"); uid != "" {
+		u, err := s.store.User(uid)
+		if err != nil {
+			return f, err
+		}
+		f.Owner = u.ID
+	}
+	if idle := q.Get("idle"); idle != "" {
+		d, err := ParseSpan(idle)
+		if err != nil {
+			return f, refuse(http.StatusBadRequest, "idle: %v", err)
+		}
+		f.IdleSince = s.now().Add(-d).UnixMilli()
+	}
+	f.NeverUsed = q.Get("neverUsed") == "true"
+	if after := q.Get("after"); after != "" {
+		used, id, _ := strings.Cut(after, ".")
+		var err1, err2 error
+		f.AfterUsed, err1 = strconv.ParseInt(used, 10, 64)
+		f.AfterID, err2 = storage.ParseID(id)
+		if errors.Join(err1, err2) != nil {
+			return f, refuse(http.StatusBadRequest, "after: %q is no place in a listing", after)
+		}
+	}
+	return f, nil
+}
+
+func (s *Server) adminCreateToken(w http.ResponseWriter, r *http.Request) error {
+	var req api.TokenRequest
+	if err := readJSON(r, &req, false); err != nil {
+		return err
+	}
+	spec, err := s.spec(tokenOptions{Name: req.Name, ExpiresIn: req.ExpiresIn, Scopes: req.Scopes, Addresses: req.Addresses})
+	if err != nil {
+		return err
+	}
+	u, err := s.store.User(req.UID)
+	if err != nil {
+		return err
+	}
+	if u.State != storage.UserActive {
+		return refuse(http.StatusConflict, "The user is not active: enable it first")
+	}
+	t, secret, err := s.store.CreateToken(adminActor(r), u.ID, spec)
+	if err != nil {
+		return err
+	}
+	reply(w, http.StatusOK, newToken(t, u.UID, secret))
+	return nil
+}
+
+// adminRevoke finds all the tokens before it revokes any.
+func (s *Server) adminRevoke(w http.ResponseWriter, r *http.Request) error {
+	var req api.Revocation
+	if err := readJSON(r, &req, false); err != nil {
+		return err
+	}
+	ids := make([]storage.ID, 0, len(req.IDs))
+	for _, text := range req.IDs {
+		id, err := s.store.FindToken(text)
+		switch {
+		case errors.Is(err, storage.ErrNoToken):
+			return refuse(http.StatusNotFound, "no token has an id that begins with %s", text)
+		case errors.Is(err, storage.ErrAmbiguous):
+			return refuse(http.StatusBadRequest, "more than one token has an id that begins with %s: type more of it", text)
+		case err != nil:
+			return err
+		}
+		ids = append(ids, id)
+	}
+	n, err := s.store.RevokeTokens(adminActor(r), ids...)
+	if err != nil {
+		return err
+	}
+	reply(w, http.StatusOK, api.Revoked{Revoked: n})
+	return nil
+}
+
+func limitOf(q url.Values) (int, error) {
+	if !q.Has("limit") {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(q.Get("limit"))
+	if err != nil || n < 1 {
+		return 0, refuse(http.StatusBadRequest, "limit: %q is no number of rows", q.Get("limit"))
+	}
+	return n, nil
+}
+
+// stream sends rows as they come, a JSON object a line. An error after the
+// first row can't change the status any more: it is the last line.
+func (s *Server) stream(w http.ResponseWriter, r *http.Request, limit int, rows iter.Seq2[any, error]) error {
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	enc := json.NewEncoder(w)
+	n := 0
+	for row, err := range rows {
+		if err != nil && n == 0 {
+			return err
+		}
+		if err != nil {
+			s.log.Error("a listing ended early", "path", r.URL.Path, "error", err)
+			_, message := statusOf(err)
+			return enc.Encode(api.Error{Message: message})
+		}
+		if err := enc.Encode(struct {
+			Row any `json:"row"`
+		}{row}); err != nil {
+			return fmt.Errorf("%w: %w", context.Canceled, err) // the reader went away
+		}
+		if n++; n == limit {
+			break
+		}
+	}
+	return nil
+}

@@ -1,0 +1,145 @@
+package server
+
+import (
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"gatehouse/storage"
+)
+
+// credential says what a route asks of a request.
+type credential int
+
+const (
+	nobody   credential = iota // no credential is looked at
+	byToken                    // an API access token
+	byCookie                   // the login cookie
+	byEither                   // the token, or else the cookie
+)
+
+// caller is who sent a request. Of token and session, one is set.
+type caller struct {
+	user    storage.User
+	token   *storage.Bearer
+	session *storage.Session
+}
+
+// limited reports whether the credential may do less than its user.
+func (c caller) limited() bool { return c.token != nil && c.token.Token.Limited() }
+
+// authenticate is the only way from a request to a user. Whatever is wrong
+// with the credential, the answer is errCredentials.
+//
+// A request that brings a token is judged by the token alone, also when it
+// brings a cookie too.
+func (s *Server) authenticate(r *http.Request, who credential) (caller, error) {
+	text, sent := tokenOf(r)
+	switch {
+	case sent && who != byCookie:
+		return s.authenticateToken(r, text)
+	case !sent && who != byToken:
+		return s.authenticateCookie(r)
+	}
+	return caller{}, errCredentials
+}
+
+func (s *Server) authenticateToken(r *http.Request, text string) (c caller, err error) {
+	b, err := s.store.Authenticate(text, s.clientAddress(r))
+	if err != nil {
+		return c, err
+	}
+	c.token = &b
+	c.user, err = s.store.UserByID(b.Owner)
+	return c, err
+}
+
+// authenticateCookie also refuses what another site's page made the browser
+// send. Whether it could be sent at all, SameSite decides.
+func (s *Server) authenticateCookie(r *http.Request) (c caller, err error) {
+	cookies := r.CookiesNamed(s.cookieName())
+	if len(cookies) != 1 || len(cookies[0].Value) > 64 {
+		return c, errCredentials // two: one of them was planted by a neighbour
+	}
+	v, err := s.store.Session(cookies[0].Value)
+	if err != nil {
+		return c, err
+	}
+	if s.origins.Check(r) != nil {
+		return c, errOrigin
+	}
+	c.session = &v
+	c.user, err = s.store.UserByID(v.Owner)
+	return c, err
+}
+
+// tokenOf returns the token that a request brings. Of two it takes none: sent
+// is true and text is empty, which is no token.
+func tokenOf(r *http.Request) (text string, sent bool) {
+	all := tokensOf(r)
+	switch len(all) {
+	case 0:
+		return "", false
+	case 1:
+		return all[0], true
+	}
+	return "", true
+}
+
+// tokensOf returns all that a request brings as X-Auth-Token or as a Bearer
+// (RFC 6750, section 2.1).
+func tokensOf(r *http.Request) []string {
+	all := r.Header.Values("X-Auth-Token")
+	for _, v := range r.Header.Values("Authorization") {
+		if scheme, rest, _ := strings.Cut(v, " "); strings.EqualFold(scheme, "Bearer") {
+			all = append(all[:len(all):len(all)], strings.TrimLeft(rest, " "))
+		}
+	}
+	return all
+}
+
+// clientAddress is the peer's address or, when the peer is a trusted proxy,
+// the last address in X-Forwarded-For that is not one.
+func (s *Server) clientAddress(r *http.Request) netip.Addr {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	addr := peer.Addr().Unmap().WithZone("")
+	if len(s.cfg.TrustedProxies) == 0 || !s.trusted(addr) {
+		return addr
+	}
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(hops) - 1; i >= 0; i-- {
+		hop, err := parseHop(strings.TrimSpace(hops[i]))
+		if err != nil {
+			break
+		}
+		if addr = hop; !s.trusted(addr) {
+			break
+		}
+	}
+	return addr
+}
+
+// parseHop reads an address as proxies write it: bare, or with a port.
+func parseHop(text string) (netip.Addr, error) {
+	a, err := netip.ParseAddr(text)
+	if err != nil {
+		ap, err := netip.ParseAddrPort(text)
+		if err != nil {
+			return a, err
+		}
+		a = ap.Addr()
+	}
+	return a.Unmap().WithZone(""), nil
+}
+
+func (s *Server) trusted(a netip.Addr) bool {
+	for _, p := range s.cfg.TrustedProxies {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,159 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/netip"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// Config is the configuration file. The zero value of a field stands for its
+// default; DefaultConfig has the defaults filled in.
+type Config struct {
+	Listen         string         `toml:"listen"`
+	PublicURL      string         `toml:"public_url"`
+	TrustedProxies []netip.Prefix `toml:"trusted_proxies"`
+	KeyFile        string         `toml:"key_file"`
+	TLS            TLSConfig      `toml:"tls"`
+	Tokens         TokenConfig    `toml:"tokens"`
+	Logins         LoginConfig    `toml:"logins"`
+}
+
+// TLSConfig names the certificate and its key, in PEM files.
+type TLSConfig struct {
+	Cert string `toml:"cert"`
+	Key  string `toml:"key"`
+}
+
+// TokenConfig is the policy for API access tokens.
+type TokenConfig struct {
+	Reveal          bool     `toml:"reveal"`
+	MaxPerUser      int      `toml:"max_per_user"`
+	DefaultLifetime Lifetime `toml:"default_lifetime"`
+	MaxLifetime     Lifetime `toml:"max_lifetime"`
+	RevokeIdleAfter Lifetime `toml:"revoke_idle_after"`
+}
+
+// LoginConfig says how many refused logins are too many.
+type LoginConfig struct {
+	AccountFailures int `toml:"account_failures"` // in a row
+	AddressFailures int `toml:"address_failures"` // a minute
+}
+
+// DefaultConfig is the configuration without a file.
+func DefaultConfig() Config {
+	return Config{
+		Listen: "127.0.0.1:8080",
+		Tokens: TokenConfig{Reveal: true, MaxPerUser: 1000},
+		Logins: LoginConfig{AccountFailures: 5, AddressFailures: 100},
+	}
+}
+
+// LoadConfig reads a configuration file over the defaults. An error names the
+// key and the line.
+func LoadConfig(file string) (Config, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return Config{}, fmt.Errorf("read the configuration: %w", err)
+	}
+	defer f.Close()
+	cfg, err := parseConfig(f)
+	if err != nil {
+		return Config{}, fmt.Errorf("%s: %w", file, err)
+	}
+	return cfg, nil
+}
+
+func parseConfig(r io.Reader) (Config, error) {
+	cfg := DefaultConfig()
+	err := toml.NewDecoder(r).DisallowUnknownFields().Decode(&cfg)
+	if strict := (*toml.StrictMissingError)(nil); errors.As(err, &strict) {
+		var lines []string
+		for _, e := range strict.Errors {
+			line, _ := e.Position()
+			lines = append(lines, fmt.Sprintf("line %d: unknown key %s", line, strings.Join(e.Key(), ".")))
+		}
+		return cfg, errors.New(strings.Join(lines, "; "))
+	}
+	if wrong := (*toml.DecodeError)(nil); errors.As(err, &wrong) {
+		line, _ := wrong.Position()
+		message := strings.TrimPrefix(wrong.Error(), "toml: ")
+		if k := strings.Join(wrong.Key(), "."); k != "" {
+			return cfg, fmt.Errorf("line %d: %s: %s", line, k, message)
+		}
+		return cfg, fmt.Errorf("line %d: %s", line, message)
+	}
+	if err != nil {
+		return cfg, err
+	}
+	return cfg, cfg.Check()
+}
+
+// Check returns an error that names the first setting that can't be.
+func (c Config) Check() error {
+	if c.PublicURL != "" {
+		u, err := url.Parse(c.PublicURL)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
+			return fmt.Errorf("public_url: %q is not like https://tokens.example.com", c.PublicURL)
+		}
+	}
+	switch {
+	case (c.TLS.Cert == "") != (c.TLS.Key == ""):
+		return errors.New("tls: cert and key go together")
+	case c.Tokens.MaxPerUser < 1 || c.Tokens.MaxPerUser > 1_000_000:
+		return errors.New("tokens.max_per_user: from 1 to 1000000")
+	case c.Tokens.MaxLifetime.Ends() && !c.Tokens.DefaultLifetime.Ends():
+		return errors.New(`tokens.default_lifetime: must be set when tokens.max_lifetime is, and be no longer`)
+	case c.Tokens.MaxLifetime.Ends() && c.Tokens.DefaultLifetime > c.Tokens.MaxLifetime:
+		return errors.New("tokens.default_lifetime: is longer than tokens.max_lifetime")
+	case c.Logins.AccountFailures < 1:
+		return errors.New("logins.account_failures: 1 or more")
+	case c.Logins.AddressFailures < 1:
+		return errors.New("logins.address_failures: 1 or more")
+	}
+	return nil
+}
+
+// secure reports whether browsers reach the server by https.
+func (c Config) secure() bool {
+	return c.TLS.Cert != "" || strings.HasPrefix(strings.ToLower(c.PublicURL), "https:")
+}
+
+// Lifetime is a span of time that may have no end, which is its zero value.
+type Lifetime time.Duration
+
+// Ends reports whether the span has an end.
+func (l Lifetime) Ends() bool { return l != 0 }
+
+// UnmarshalText reads "never", or what ParseSpan reads.
+func (l *Lifetime) UnmarshalText(b []byte) error {
+	if string(b) == "never" {
+		*l = 0
+		return nil
+	}
+	d, err := ParseSpan(string(b))
+	*l = Lifetime(d)
+	return err
+}
+
+// ParseSpan reads a positive span of time: what time.ParseDuration reads, or a
+// whole number of days, "90d".
+func ParseSpan(s string) (time.Duration, error) {
+	const day = 24 * time.Hour
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		if n, err := strconv.ParseInt(days, 10, 64); err == nil && n > 0 && n <= math.MaxInt64/int64(day) {
+			return time.Duration(n) * day, nil
+		}
+	} else if d, err := time.ParseDuration(s); err == nil && d >= time.Millisecond {
+		return d, nil
+	}
+	return 0, fmt.Errorf("%q is no span of time such as 90d, 720h or 30m", s)
+}

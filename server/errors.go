@@ -1,0 +1,140 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"gatehouse/server/api"
+	"gatehouse/storage"
+)
+
+// httpError is a refusal with its status; the message is what the client sees.
+type httpError struct {
+	status  int
+	message string
+	retry   time.Duration // for Retry-After; 0: none
+}
+
+func (e *httpError) Error() string { return e.message }
+
+func refuse(status int, format string, args ...any) error {
+	return &httpError{status: status, message: fmt.Sprintf(format, args...)}
+}
+
+var (
+	errCredentials = errors.New("Credentials required")
+	errInvalid     = errors.New("Invalid credentials")
+	errOrigin      = errors.New("Requests from another site are refused")
+)
+
+// statuses maps errors to what a client is told. What is not here and brings
+// no status of its own is an internal error, and its text stays in the log.
+var statuses = []struct {
+	err     error
+	status  int
+	message string // empty: the error's own
+}{
+	{errCredentials, http.StatusUnauthorized, ""},
+	{errInvalid, http.StatusUnauthorized, ""},
+	{errOrigin, http.StatusForbidden, ""},
+	{storage.ErrRefused, http.StatusUnauthorized, errCredentials.Error()},
+	{storage.ErrNoSession, http.StatusUnauthorized, errCredentials.Error()},
+	{storage.ErrNoUser, http.StatusNotFound, ""},
+	{storage.ErrNoToken, http.StatusNotFound, ""},
+	{storage.ErrAmbiguous, http.StatusBadRequest, ""},
+	{storage.ErrTooMany, http.StatusForbidden, ""},
+	{storage.ErrUserExists, http.StatusConflict, ""},
+	{storage.ErrOtherAccount, http.StatusConflict, ""},
+	{storage.ErrNotLocal, http.StatusConflict, ""},
+	{storage.ErrFailed, http.StatusServiceUnavailable, "The disk is not available: nothing can be changed"},
+	{storage.ErrClosed, http.StatusServiceUnavailable, "The server is stopping"},
+	{storage.ErrDamaged, http.StatusServiceUnavailable, "The store is not available"},
+	{context.Canceled, http.StatusServiceUnavailable, "The request was given up"},
+	{context.DeadlineExceeded, http.StatusServiceUnavailable, "The request took too long"},
+}
+
+// statusOf finds the status and the message of an error.
+func statusOf(err error) (status int, message string) {
+	if e := (*httpError)(nil); errors.As(err, &e) {
+		return e.status, e.message
+	}
+	if e := (*storage.InvalidError)(nil); errors.As(err, &e) {
+		return http.StatusBadRequest, e.Message
+	}
+	if e := (*http.MaxBytesError)(nil); errors.As(err, &e) {
+		return http.StatusRequestEntityTooLarge, "The body is larger than 64 KiB"
+	}
+	for _, row := range statuses {
+		if errors.Is(err, row.err) {
+			if row.message == "" {
+				return row.status, row.err.Error()
+			}
+			return row.status, row.message
+		}
+	}
+	return http.StatusInternalServerError, "Internal error"
+}
+
+// fail answers with an error.
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	status, message := statusOf(err)
+	if status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) {
+		s.log.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+	}
+	h := w.Header()
+	h.Del("Cache-Control")
+	if status == http.StatusUnauthorized && errors.Is(err, errCredentials) {
+		h.Set("WWW-Authenticate", `Bearer realm="gatehouse"`)
+	}
+	if e := (*httpError)(nil); errors.As(err, &e) && e.retry > 0 {
+		h.Set("Retry-After", strconv.Itoa(int((e.retry+time.Second-1)/time.Second)))
+	}
+	reply(w, status, api.Error{Message: sentence(message)})
+}
+
+// sentence begins with a capital.
+func sentence(s string) string {
+	r, n := utf8.DecodeRuneInString(s)
+	return string(unicode.ToUpper(r)) + s[n:]
+}
+
+// reply sends a value as JSON.
+func reply(w http.ResponseWriter, status int, v any) {
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("X-Content-Type-Options", "nosniff")
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		status = http.StatusInternalServerError
+		b.Reset()
+		b.WriteString(`{"error":"Internal error"}`)
+	}
+	text := strings.TrimSuffix(b.String(), "\n")
+	h.Set("Content-Length", strconv.Itoa(len(text)))
+	w.WriteHeader(status)
+	w.Write([]byte(text))
+}
+
+// recovered answers for a handler that panicked.
+func (s *Server) recovered(w http.ResponseWriter, r *http.Request) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if p == http.ErrAbortHandler {
+		panic(p)
+	}
+	s.log.Error("panic", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+	reply(w, http.StatusInternalServerError, api.Error{Message: "Internal error"})
+}

@@ -1,0 +1,83 @@
+package server
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+
+	"gatehouse/server/api"
+	"gatehouse/storage"
+)
+
+// recentFiles serves GET /api/getUserRecentFiles.
+func (s *Server) recentFiles(w http.ResponseWriter, r *request) error {
+	limit := -1
+	if text := r.URL.Query().Get("limit"); r.URL.Query().Has("limit") {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 0 {
+			return refuse(http.StatusBadRequest, "limit: %q is no number of files", text)
+		}
+		limit = n
+	}
+	list, err := s.store.Files(r.user.ID)
+	if err != nil {
+		return err
+	}
+	if limit >= 0 && limit < len(list) {
+		list = list[:limit]
+	}
+	out := make([]api.RecentFile, 0, len(list))
+	for _, f := range list {
+		out = append(out, api.RecentFile{ID: f.ID, Name: f.Name, TimeStamp: f.Time, Revision: f.Revision, Path: f.Path})
+	}
+	reply(w, http.StatusOK, out)
+	return nil
+}
+
+// openedFile serves POST /api/userRecentFiles.
+func (s *Server) openedFile(w http.ResponseWriter, r *request) error {
+	var body struct {
+		ID        json.RawMessage `json:"id"`
+		Name      *string         `json:"name"`
+		TimeStamp *int64          `json:"timeStamp"`
+		Revision  json.RawMessage `json:"revision"`
+		Path      *string         `json:"path"`
+	}
+	if err := readJSON(r.Request, &body, false); err != nil {
+		return err
+	}
+	f := storage.File{ID: body.ID, Revision: body.Revision}
+	switch {
+	case !scalar(f.ID, 512) || string(f.ID) == "null":
+		return refuse(http.StatusBadRequest, `The field "id" must be a string or a number`)
+	case body.Name == nil || len(*body.Name) > 1024:
+		return refuse(http.StatusBadRequest, `The field "name" must be a string of at most 1024 bytes`)
+	case body.Path == nil || len(*body.Path) > 4096:
+		return refuse(http.StatusBadRequest, `The field "path" must be a string of at most 4096 bytes`)
+	case f.Revision != nil && !scalar(f.Revision, 512):
+		return refuse(http.StatusBadRequest, `The field "revision" must be a string or a number`)
+	case body.TimeStamp != nil && *body.TimeStamp <= 0:
+		return refuse(http.StatusBadRequest, `The field "timeStamp" must be milliseconds since 1970`)
+	}
+	f.Name, f.Path = *body.Name, *body.Path
+	if body.TimeStamp != nil {
+		f.Time = *body.TimeStamp
+	}
+	if f.Revision == nil {
+		f.Revision = json.RawMessage("null")
+	}
+	if err := s.store.OpenedFile(r.user.ID, f); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// scalar reports whether b is a JSON string, number or null of bounded length.
+func scalar(b json.RawMessage, most int) bool {
+	if len(b) == 0 || len(b) > most {
+		return false
+	}
+	c := b[0]
+	return c == '"' || c == '-' || c >= '0' && c <= '9' || string(b) == "null"
+}

@@ -1,0 +1,151 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net/http"
+	"os"
+
+	"gatehouse/server/api"
+	"gatehouse/storage"
+)
+
+// checkPassword returns the user of a name and password that match. An unknown
+// user, a disabled one and a wrong password look the same and take as long.
+func (s *Server) checkPassword(ctx context.Context, a attempt, username, password string) (storage.User, error) {
+	if err := s.throttle.check(a); err != nil {
+		return storage.User{}, err // without a wait in the queue
+	}
+	done, err := s.hasher.enter(ctx)
+	if err != nil {
+		return storage.User{}, err
+	}
+	defer done()
+	leave, err := s.throttle.enter(ctx, a)
+	if err != nil {
+		return storage.User{}, err
+	}
+	o := undecided
+	defer func() { leave(o) }()
+
+	u, err := s.store.User(username)
+	if err != nil && !errors.Is(err, storage.ErrNoUser) {
+		return u, err
+	}
+	hash, err := s.store.PasswordHash(u)
+	if err != nil {
+		return u, err
+	}
+	ok, err := s.hasher.matches(password, hash)
+	if err != nil {
+		return u, err
+	}
+	if !ok || u.State != storage.UserActive {
+		o = rejected
+		s.log.Info("login refused", "uid", u.UID, "address", a.address) // the name that was typed may be a password
+		return u, errInvalid
+	}
+	o = accepted
+	s.firstLoginDone(u)
+	return u, nil
+}
+
+// logIn checks the name and password among a request's fields.
+func (s *Server) logIn(r *request, fields map[string]string) (storage.User, error) {
+	v, err := require(fields, "username", "password")
+	if err != nil {
+		return storage.User{}, err
+	}
+	return s.checkPassword(r.Context(), newAttempt(v[0], r.from), v[0], v[1])
+}
+
+// authenticateUserpass serves POST /api/authenticate/userpass.
+func (s *Server) authenticateUserpass(w http.ResponseWriter, r *request) error {
+	fields, err := readFields(r.Request)
+	if err != nil {
+		return err
+	}
+	u, err := s.logIn(r, fields)
+	if err != nil {
+		return err
+	}
+	t, secret, err := s.store.CreateToken(r.actor(u), u.ID, s.defaultSpec())
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	reply(w, http.StatusOK, api.LoginToken{Secret: secret.Reveal(), ExpiresOn: expiresOn(t)})
+	return nil
+}
+
+// authenticateProvider serves POST /api/authenticate/{provider}.
+func (s *Server) authenticateProvider(_ http.ResponseWriter, r *request) error {
+	return refuse(http.StatusNotFound, "The login method %q is not configured", r.PathValue("provider"))
+}
+
+// login serves POST /api/login.
+func (s *Server) login(w http.ResponseWriter, r *request) error {
+	if s.origins.Check(r.Request) != nil {
+		return errOrigin // or another site logs its visitors in as somebody else
+	}
+	fields, err := readFields(r.Request)
+	if err != nil {
+		return err
+	}
+	if method := fields["method"]; method != "" && method != "userpass" {
+		return refuse(http.StatusBadRequest, "The login method %q is not configured", method)
+	}
+	u, err := s.logIn(r, fields)
+	if err != nil {
+		return err
+	}
+	cookie, err := s.store.CreateSession(r.actor(u), u.ID, storage.SourceLocal)
+	if err != nil {
+		return err
+	}
+	http.SetCookie(w, s.cookie(cookie.Reveal(), int(storage.SessionLife.Seconds())))
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// logout serves POST /api/logout.
+func (s *Server) logout(w http.ResponseWriter, r *request) error {
+	c, err := r.Cookie(s.cookieName())
+	if err != nil {
+		return errCredentials
+	}
+	if err := s.store.EndSession(c.Value); err != nil {
+		return err
+	}
+	http.SetCookie(w, s.cookie("", -1))
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// cookieName has the prefix that binds the cookie to this host and to https
+// (RFC 6265bis, section 4.1.3.2), where there is https.
+func (s *Server) cookieName() string {
+	if s.cfg.secure() {
+		return "__Host-gatehouse"
+	}
+	return "gatehouse"
+}
+
+func (s *Server) cookie(value string, maxAge int) *http.Cookie {
+	return &http.Cookie{
+		Name: s.cookieName(), Value: value, MaxAge: maxAge,
+		Path: "/", HttpOnly: true, Secure: s.cfg.secure(), SameSite: http.SameSiteStrictMode,
+	}
+}
+
+// firstLoginDone removes the file with the first password once it has served.
+func (s *Server) firstLoginDone(u storage.User) {
+	if storage.Fold(u.UID) != FirstUser {
+		return
+	}
+	if err := os.Remove(s.firstLoginFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.log.Warn("remove the first password by hand", "file", s.firstLoginFile(), "error", err)
+	}
+}

@@ -1,0 +1,95 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"net/http"
+	"runtime"
+	"time"
+
+	"github.com/alexedwards/argon2id"
+
+	"gatehouse/storage"
+)
+
+// maxPassword is the length of the longest password, in bytes.
+const maxPassword = 256
+
+// hashParams are OWASP's for argon2id: 19 MiB, two passes, one lane.
+var hashParams = argon2id.Params{Memory: 19 << 10, Iterations: 2, Parallelism: 1, SaltLength: 16, KeyLength: 32}
+
+// hasher bounds how many passwords are hashed at once, for each takes 19 MiB,
+// and how many wait for it.
+type hasher struct {
+	slots chan struct{} // a place to work
+	queue chan struct{} // a place to wait or work
+	dummy string        // what unknown users' passwords are compared with
+}
+
+const (
+	maxQueue = 1024
+	maxWait  = 30 * time.Second
+)
+
+func newHasher() (*hasher, error) {
+	dummy, err := argon2id.CreateHash(rand.Text(), &hashParams)
+	if err != nil {
+		return nil, err
+	}
+	return &hasher{
+		slots: make(chan struct{}, min(4, runtime.GOMAXPROCS(0))),
+		queue: make(chan struct{}, maxQueue),
+		dummy: dummy,
+	}, nil
+}
+
+// enter waits for a place to work.
+func (h *hasher) enter(ctx context.Context) (leave func(), err error) {
+	busy := &httpError{status: http.StatusServiceUnavailable, message: "Too many logins at once: try again later", retry: time.Second}
+	select {
+	case h.queue <- struct{}{}:
+	default:
+		return nil, busy
+	}
+	timer := time.NewTimer(maxWait)
+	defer timer.Stop()
+	select {
+	case h.slots <- struct{}{}:
+		return func() { <-h.slots; <-h.queue }, nil
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-timer.C:
+		err = busy
+	}
+	<-h.queue
+	return nil, err
+}
+
+// matches compares a password with a hash, for as long when there is no hash.
+// The caller has a place to work.
+func (h *hasher) matches(password string, hash storage.PasswordHash) (bool, error) {
+	known := hash != "" && len(password) <= maxPassword
+	text := string(hash)
+	if !known {
+		text = h.dummy
+	}
+	if len(password) > maxPassword {
+		password = password[:maxPassword]
+	}
+	ok, err := argon2id.ComparePasswordAndHash(password, text)
+	return ok && known, err
+}
+
+// hash hashes a new password.
+func (h *hasher) hash(ctx context.Context, password string) (storage.PasswordHash, error) {
+	if password == "" || len(password) > maxPassword {
+		return "", refuse(http.StatusBadRequest, "A password has 1 to %d bytes", maxPassword)
+	}
+	leave, err := h.enter(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer leave()
+	text, err := argon2id.CreateHash(password, &hashParams)
+	return storage.PasswordHash(text), err
+}

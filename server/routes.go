@@ -1,0 +1,162 @@
+package server
+
+import (
+	"net/http"
+	"net/netip"
+	"path"
+	"strings"
+
+	"gatehouse/storage"
+)
+
+// route is a URL, the credential that it asks for, and what a token with
+// scopes must have among them.
+type route struct {
+	pattern string
+	who     credential
+	scope   string
+	serve   func(http.ResponseWriter, *request) error
+}
+
+// The scopes of routes, beside those that a token can name.
+const (
+	noScope  = ""  // only a token without scopes
+	anyScope = "*" // every token
+)
+
+// routes shows every URL of the TCP port.
+func (s *Server) routes() []route {
+	return []route{
+		{"POST /api/authenticate/userpass", nobody, noScope, s.authenticateUserpass},
+		{"POST /api/authenticate/{provider}", nobody, noScope, s.authenticateProvider},
+		{"POST /api/login", nobody, noScope, s.login},
+		{"POST /api/logout", byCookie, noScope, s.logout},
+
+		{"POST /api/token", byCookie, noScope, s.createToken},
+		{"GET /api/createApiToken", byCookie, noScope, s.createTokenByGet},
+		{"GET /api/getApiTokens", byEither, "tokens:read", s.documentedTokens},
+		{"GET /api/revokeApiToken", nobody, noScope, s.revokeSent},
+
+		{"GET /api/token", byToken, anyScope, s.thisToken},
+		{"GET /api/tokens", byEither, "tokens:read", s.tokens},
+		{"PATCH /api/token/{id}", byCookie, noScope, s.renameToken},
+		{"DELETE /api/token/{id}", byEither, anyScope, s.revokeToken},
+
+		{"GET /api/getUserRecentFiles", byEither, "files", s.recentFiles},
+		{"POST /api/userRecentFiles", byEither, "files", s.openedFile},
+
+		{"GET /healthz", nobody, noScope, s.healthz},
+		{"GET /readyz", nobody, noScope, s.readyz},
+	}
+}
+
+// noHead are the routes that change something on GET, as documented: HEAD,
+// which net/http gives to whoever serves GET, is refused there.
+var noHead = map[string]bool{
+	"/api/createApiToken": true,
+	"/api/revokeApiToken": true,
+}
+
+// request is a request with what the server found out about it.
+type request struct {
+	*http.Request
+	from netip.Addr
+	caller
+}
+
+// actor names the user, for the log.
+func (r *request) actor(u storage.User) storage.Actor {
+	return storage.Actor{Name: u.UID, Address: r.from.String()}
+}
+
+// Handler serves the TCP port.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	for _, rt := range s.routes() {
+		mux.Handle(rt.pattern, s.handler(rt))
+	}
+	return s.withErrors(mux)
+}
+
+// handler lets through to a route who may call it.
+func (s *Server) handler(rt route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		req := &request{Request: r, from: s.clientAddress(r)}
+		err := s.admit(req, rt)
+		if err == nil {
+			err = rt.serve(w, req)
+		}
+		if err != nil {
+			s.fail(w, r, err)
+		}
+	})
+}
+
+func (s *Server) admit(r *request, rt route) (err error) {
+	if rt.who == nobody {
+		return nil
+	}
+	if r.caller, err = s.authenticate(r.Request, rt.who); err != nil {
+		return err
+	}
+	switch {
+	case r.token == nil || len(r.token.Token.Scopes) == 0 || rt.scope == anyScope:
+		return nil
+	case rt.scope == noScope:
+		return refuse(http.StatusForbidden, "A token with scopes may not do this")
+	case !r.token.Token.Allows(rt.scope):
+		return refuse(http.StatusForbidden, "The token lacks the scope %q", rt.scope)
+	}
+	return nil
+}
+
+// withErrors answers, in our form, for what the mux has no route for, and for
+// a handler that panics.
+func (s *Server) withErrors(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer s.recovered(w, r)
+		if r.Method == http.MethodHead && noHead[r.URL.Path] {
+			w.Header().Set("Allow", http.MethodGet)
+			s.fail(w, r, errMethod)
+			return
+		}
+		if p := r.URL.Path; !strings.HasPrefix(p, "/") || p != "/" && path.Clean(p) != p {
+			s.fail(w, r, errNoPage) // the mux would redirect, and a POST lose its body
+			return
+		}
+		h, pattern := mux.Handler(r)
+		if pattern != "" {
+			mux.ServeHTTP(w, r)
+			return
+		}
+		var refusal refusalWriter
+		h.ServeHTTP(&refusal, r)
+		if refusal.status == http.StatusMethodNotAllowed {
+			w.Header().Set("Allow", refusal.Header().Get("Allow"))
+			s.fail(w, r, errMethod)
+			return
+		}
+		s.fail(w, r, errNoPage)
+	})
+}
+
+var (
+	errMethod = refuse(http.StatusMethodNotAllowed, "Method not allowed: see Allow")
+	errNoPage = refuse(http.StatusNotFound, "There is nothing at this address")
+)
+
+// refusalWriter keeps what the mux says when it has no route.
+type refusalWriter struct {
+	header http.Header
+	status int
+}
+
+func (w *refusalWriter) Header() http.Header {
+	if w.header == nil {
+		w.header = http.Header{}
+	}
+	return w.header
+}
+
+func (w *refusalWriter) WriteHeader(status int)      { w.status = status }
+func (w *refusalWriter) Write(b []byte) (int, error) { return len(b), nil }

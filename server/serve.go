@@ -1,0 +1,213 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"sync"
+	"time"
+
+	"gatehouse/storage"
+)
+
+// The limits of a connection.
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 30 * time.Second
+	writeTimeout      = 90 * time.Second // a login may wait for others
+	idleTimeout       = 60 * time.Second
+	maxHeader         = 16 << 10
+	stopTimeout       = 30 * time.Second
+)
+
+// Listener is a Server that has its port and its socket, but serves not yet.
+type Listener struct {
+	s     *Server
+	tcp   net.Listener
+	admin net.Listener
+}
+
+// Listen takes the TCP port and the socket of the administration.
+func (s *Server) Listen() (*Listener, error) {
+	tcp, err := net.Listen("tcp", s.cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	admin, err := listenAdmin(s.store.Dir())
+	if err != nil {
+		tcp.Close()
+		return nil, err
+	}
+	return &Listener{s, tcp, admin}, nil
+}
+
+// Close gives up the port and the socket, for a Listener that never serves.
+func (l *Listener) Close() error { return errors.Join(l.tcp.Close(), l.admin.Close()) }
+
+// URL is where a client on this host reaches the server.
+func (l *Listener) URL() string {
+	scheme := "http"
+	if l.s.cfg.TLS.Cert != "" {
+		scheme = "https"
+	}
+	host, port, err := net.SplitHostPort(l.tcp.Addr().String())
+	if err != nil {
+		return scheme + "://" + l.tcp.Addr().String()
+	}
+	if a, err := netip.ParseAddr(host); err == nil && a.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return scheme + "://" + net.JoinHostPort(host, port)
+}
+
+// Serve answers requests until the context ends, then lets those under way
+// finish, and returns. The store is the caller's to close.
+func (l *Listener) Serve(ctx context.Context) error {
+	s := l.s
+	web := &http.Server{
+		Handler:           s.Handler(),
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          quiet(s.log),
+	}
+	tcp := l.tcp
+	if s.cfg.TLS.Cert != "" {
+		pair := &certificate{certFile: s.cfg.TLS.Cert, keyFile: s.cfg.TLS.Key, now: s.now}
+		if _, err := pair.get(nil); err != nil {
+			return errors.Join(err, l.Close())
+		}
+		tcp = tls.NewListener(tcp, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.get, NextProtos: []string{"http/1.1"}})
+	}
+	s.warnPlain()
+	admin := s.adminServer()
+	failed := make(chan error, 2)
+	go func() { failed <- web.Serve(tcp) }()
+	go func() { failed <- admin.Serve(l.admin) }()
+
+	background, stop := context.WithCancel(ctx)
+	var sweeps sync.WaitGroup
+	sweeps.Go(func() { s.sweepIdle(background) })
+	defer sweeps.Wait()
+	defer stop()
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	end, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	return errors.Join(err, web.Shutdown(end), admin.Shutdown(end))
+}
+
+// warnPlain warns of passwords and tokens in the clear.
+func (s *Server) warnPlain() {
+	host, _, _ := net.SplitHostPort(s.cfg.Listen)
+	a, err := netip.ParseAddr(host)
+	if s.cfg.TLS.Cert == "" && host != "localhost" && (err != nil || !a.IsLoopback()) && len(s.cfg.TrustedProxies) == 0 {
+		s.log.Warn("passwords and tokens cross the network in the clear: set [tls], or listen on 127.0.0.1 behind a proxy", "listen", s.cfg.Listen)
+	}
+}
+
+// origin is the part of a URL that browsers send as Origin.
+func origin(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return raw
+	}
+	return u.Scheme + "://" + u.Host
+}
+
+// certificate loads the pair of files again when one of them has changed. A
+// pair that can't be loaded leaves the older one in place.
+type certificate struct {
+	certFile, keyFile string
+	now               func() time.Time
+
+	mu      sync.Mutex
+	pair    *tls.Certificate
+	looked  time.Time
+	changed [2]time.Time
+}
+
+func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pair != nil && c.now().Sub(c.looked) < time.Second {
+		return c.pair, nil
+	}
+	c.looked = c.now()
+	var changed [2]time.Time
+	for i, file := range []string{c.certFile, c.keyFile} {
+		if info, err := os.Stat(file); err == nil {
+			changed[i] = info.ModTime()
+		}
+	}
+	if c.pair != nil && changed == c.changed {
+		return c.pair, nil
+	}
+	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
+	if err != nil {
+		if c.pair != nil {
+			return c.pair, nil
+		}
+		return nil, fmt.Errorf("load the certificate: %w", err)
+	}
+	c.pair, c.changed = &pair, changed
+	return c.pair, nil
+}
+
+// CheckCertificate says whether the pair of files can be used.
+func CheckCertificate(cfg TLSConfig) error {
+	c := &certificate{certFile: cfg.Cert, keyFile: cfg.Key, now: time.Now}
+	_, err := c.get(nil)
+	return err
+}
+
+// sweepIdle revokes, once an hour, tokens unused for longer than the policy
+// allows.
+func (s *Server) sweepIdle(ctx context.Context) {
+	after := time.Duration(s.cfg.Tokens.RevokeIdleAfter)
+	if after == 0 {
+		return
+	}
+	tick := time.NewTicker(time.Hour)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			s.revokeIdle(after)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *Server) revokeIdle(after time.Duration) {
+	var ids []storage.ID
+	for t, err := range s.store.Tokens(storage.TokenFilter{IdleSince: s.now().Add(-after).UnixMilli()}) {
+		if err != nil {
+			s.log.Error("idle tokens are not revoked", "error", err)
+			return
+		}
+		if t.Revoked == 0 {
+			ids = append(ids, t.ID)
+		}
+	}
+	n, err := s.store.RevokeTokens(storage.Actor{Name: "revoke_idle_after"}, ids...)
+	if err != nil {
+		s.log.Error("idle tokens are not revoked", "error", err)
+	}
+	if n > 0 {
+		s.log.Info("idle tokens revoked", "tokens", n)
+	}
+}

@@ -1,0 +1,84 @@
+// Package server owns Gatehouse's HTTP: the documented API and what goes
+// beyond it on the TCP port, and the administration on the unix socket.
+//
+// routes.go shows every URL of the port on one screen, with the credential
+// that each asks for; admin.go does so for the socket. A handler returns an
+// error, and one table (errors.go) maps it to a status. authenticate
+// (authenticate.go) is the only way from a request to a user.
+//
+// The package decides who may ask and what is shown; what is true, storage
+// decides. No handler keeps state: there is the store, and what throttles
+// logins.
+package server
+
+import (
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"gatehouse/storage"
+)
+
+// Server answers requests on a store.
+type Server struct {
+	store    *storage.Store
+	cfg      Config
+	log      *slog.Logger
+	now      func() time.Time
+	started  time.Time
+	version  string
+	throttle *throttle
+	hasher   *hasher
+	origins  *http.CrossOriginProtection
+}
+
+// Options say how a Server works. The zero value will do.
+type Options struct {
+	Version string
+	Now     func() time.Time
+	Log     *slog.Logger
+}
+
+// New returns a server for the store. The configuration has been checked.
+func New(store *storage.Store, cfg Config, opts Options) (*Server, error) {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	h, err := newHasher()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		store: store, cfg: cfg, log: opts.Log, now: opts.Now, started: opts.Now(), version: opts.Version,
+		throttle: &throttle{store: store, cfg: cfg.Logins, now: opts.Now},
+		hasher:   h,
+		origins:  http.NewCrossOriginProtection(),
+	}
+	if cfg.PublicURL != "" {
+		if err := s.origins.AddTrustedOrigin(origin(cfg.PublicURL)); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// healthz serves GET /healthz: the process answers.
+func (s *Server) healthz(w http.ResponseWriter, _ *request) error {
+	reply(w, http.StatusOK, map[string]string{"status": "alive"})
+	return nil
+}
+
+// readyz serves GET /readyz: the store is open and takes changes.
+func (s *Server) readyz(w http.ResponseWriter, _ *request) error {
+	if err := s.store.Writable(); err != nil {
+		return err
+	}
+	reply(w, http.StatusOK, map[string]string{"status": "ready"})
+	return nil
+}
+
+func (s *Server) firstLoginFile() string { return filepath.Join(s.store.Dir(), "first-login") }

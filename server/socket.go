@@ -1,0 +1,119 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"gatehouse/server/api"
+)
+
+// SocketPath is where the administration of a data directory listens.
+func SocketPath(dir string) string { return filepath.Join(dir, "run", "admin.sock") }
+
+// maxSocketPath is the room for a path in sockaddr_un (unix(7)).
+const maxSocketPath = 107
+
+// listenAdmin makes the socket. The caller holds the store, so a socket that
+// is there already belongs to a process that is gone.
+func listenAdmin(dir string) (net.Listener, error) {
+	path := SocketPath(dir)
+	if len(path) > maxSocketPath {
+		return nil, fmt.Errorf("the path of the administration socket, %s, is longer than %d bytes: use a data directory with a shorter path", path, maxSocketPath)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("listen for the administration: %w", err)
+	}
+	// The directory keeps others away meanwhile, whatever the umask.
+	if err := os.Chmod(path, 0o600); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// peer is the process at the other end of a unix socket.
+type peer struct{ uid uint32 }
+
+func peerOf(conn net.Conn) (p peer, err error) {
+	u, ok := conn.(*net.UnixConn)
+	if !ok {
+		return p, errors.New("no unix socket")
+	}
+	raw, err := u.SyscallConn()
+	if err != nil {
+		return p, err
+	}
+	var inner error
+	err = raw.Control(func(fd uintptr) {
+		cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+		if err != nil {
+			inner = err
+			return
+		}
+		p.uid = cred.Uid
+	})
+	return p, errors.Join(err, inner)
+}
+
+// peerKey is the context key of the peer of a connection.
+type peerKey struct{}
+
+// adminServer serves root and the owner of the process, and nobody else, even
+// where somebody opened up the directory.
+func (s *Server) adminServer() *http.Server {
+	inner := s.AdminHandler("")
+	return &http.Server{
+		ReadHeaderTimeout: readHeaderTimeout,
+		IdleTimeout:       idleTimeout,
+		ErrorLog:          quiet(s.log),
+		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
+			p, err := peerOf(conn)
+			if err != nil {
+				return ctx
+			}
+			return context.WithValue(ctx, peerKey{}, p)
+		},
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			p, ok := r.Context().Value(peerKey{}).(peer)
+			if !ok || p.uid != 0 && int(p.uid) != os.Geteuid() {
+				reply(w, http.StatusForbidden, api.Error{Message: "Only root and the owner of the data directory may administer Gatehouse"})
+				return
+			}
+			ctx := context.WithValue(r.Context(), actorKey{}, userName(p.uid))
+			inner.ServeHTTP(w, r.WithContext(ctx))
+		}),
+	}
+}
+
+func userName(uid uint32) string {
+	id := strconv.FormatUint(uint64(uid), 10)
+	if u, err := user.LookupId(id); err == nil {
+		return u.Username
+	}
+	return "uid " + id
+}
+
+// quiet logs what net/http has to say about single connections where it is
+// looked for only.
+func quiet(l *slog.Logger) *log.Logger { return slog.NewLogLogger(l.Handler(), slog.LevelDebug) }

@@ -1,0 +1,182 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+
+	"gatehouse/storage"
+)
+
+// throttle bounds how fast passwords can be guessed: by account, however its
+// name is spelt and whether it exists or not, and by address. It delays, and
+// never locks for good. What it counts is kept in the store, over a restart.
+type throttle struct {
+	store *storage.Store
+	cfg   LoginConfig
+	now   func() time.Time
+
+	mu     sync.Mutex
+	flying map[string]*flight
+}
+
+// flight is the logins under way for one account. There are never more than
+// failures are left, so that guesses side by side don't get past the limit.
+type flight struct {
+	n       int
+	changed chan struct{} // closed when n falls
+}
+
+const (
+	firstDelay = time.Second
+	maxDelay   = 15 * time.Minute
+)
+
+// attempt is one login: who is to be let in, and from where.
+type attempt struct {
+	account string
+	address string
+}
+
+func newAttempt(username string, from netip.Addr) attempt {
+	if from.Is6() && !from.Is4In6() { // one household has a /64 of them
+		p, _ := from.Prefix(64)
+		from = p.Addr()
+	}
+	return attempt{
+		account: "account " + storage.Fold(strings.TrimSpace(username)),
+		address: "address " + from.String(),
+	}
+}
+
+// check returns the refusal that the attempt meets, or nil.
+func (t *throttle) check(a attempt) error {
+	v, err := t.store.Attempts(a.account)
+	if err != nil {
+		return err
+	}
+	now := t.now()
+	if wait := time.UnixMilli(v.Until).Sub(now); wait > 0 {
+		return tooMany(wait)
+	}
+	return t.checkAddress(a, now)
+}
+
+// The count by address is a generic cell rate algorithm (ITU-T I.371): a
+// failure takes a cell of a minute's 1/n, and Until says when all are free.
+func (t *throttle) checkAddress(a attempt, now time.Time) error {
+	v, err := t.store.Attempts(a.address)
+	if err != nil {
+		return err
+	}
+	cell := time.Minute / time.Duration(t.cfg.AddressFailures)
+	if wait := time.UnixMilli(v.Until).Sub(now) - (time.Minute - cell); wait > 0 {
+		return tooMany(wait)
+	}
+	return nil
+}
+
+func tooMany(wait time.Duration) error {
+	return &httpError{status: http.StatusTooManyRequests, message: "Too many failed logins: try again later", retry: wait}
+}
+
+// enter waits until the attempt may be made, and makes it count as under way.
+// The caller must call leave with its outcome.
+func (t *throttle) enter(ctx context.Context, a attempt) (leave func(outcome), err error) {
+	for {
+		changed, err := t.tryEnter(a)
+		if err != nil {
+			return nil, err
+		}
+		if changed == nil {
+			return func(o outcome) { t.leave(a, o) }, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (t *throttle) tryEnter(a attempt) (wait chan struct{}, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.check(a); err != nil {
+		return nil, err
+	}
+	v, err := t.store.Attempts(a.account)
+	if err != nil {
+		return nil, err
+	}
+	f := t.flying[a.account]
+	if f == nil {
+		f = &flight{changed: make(chan struct{})}
+		if t.flying == nil {
+			t.flying = make(map[string]*flight)
+		}
+		t.flying[a.account] = f
+	}
+	if f.n >= max(1, t.cfg.AccountFailures-int(v.Failures)) {
+		return f.changed, nil
+	}
+	f.n++
+	return nil, nil
+}
+
+// outcome of a login.
+type outcome int
+
+const (
+	undecided outcome = iota // the password was not looked at
+	accepted
+	rejected
+)
+
+func (t *throttle) leave(a attempt, o outcome) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f := t.flying[a.account]
+	f.n--
+	close(f.changed)
+	f.changed = make(chan struct{})
+	if f.n == 0 {
+		delete(t.flying, a.account)
+	}
+	switch o {
+	case accepted:
+		t.succeeded(a)
+	case rejected:
+		t.failed(a)
+	}
+}
+
+func (t *throttle) succeeded(a attempt) {
+	if v, err := t.store.Attempts(a.account); err != nil || v != (storage.Attempts{}) {
+		t.store.SetAttempts(a.account, storage.Attempts{})
+	}
+}
+
+// failed counts. A count that can't be read starts anew: the read that decides
+// is the one before the attempt.
+func (t *throttle) failed(a attempt) {
+	now := t.now()
+	v, _ := t.store.Attempts(a.account)
+	v.Failures++
+	if over := int(v.Failures) - t.cfg.AccountFailures; over >= 0 {
+		delay := maxDelay
+		if over < 10 {
+			delay = min(maxDelay, firstDelay<<over)
+		}
+		v.Until = now.Add(delay).UnixMilli()
+	}
+	t.store.SetAttempts(a.account, v)
+
+	from, _ := t.store.Attempts(a.address)
+	cell := time.Minute / time.Duration(t.cfg.AddressFailures)
+	from.Until = max(from.Until, now.UnixMilli()) + cell.Milliseconds()
+	t.store.SetAttempts(a.address, from)
+}

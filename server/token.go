@@ -1,0 +1,226 @@
+package server
+
+import (
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"gatehouse/server/api"
+	"gatehouse/storage"
+)
+
+// tokenOptions are what POST /api/token may ask for.
+type tokenOptions struct {
+	Name      string   `json:"name"`
+	ExpiresIn string   `json:"expiresIn"`
+	Scopes    []string `json:"scopes"`
+	Addresses []string `json:"addresses"`
+}
+
+// defaultSpec is a token as nobody asked for anything.
+func (s *Server) defaultSpec() storage.TokenSpec {
+	return storage.TokenSpec{Lifetime: time.Duration(s.cfg.Tokens.DefaultLifetime).Milliseconds()}
+}
+
+// spec applies the policy to what was asked for.
+func (s *Server) spec(o tokenOptions) (storage.TokenSpec, error) {
+	spec := s.defaultSpec()
+	spec.Name, spec.Scopes = o.Name, o.Scopes
+	if o.ExpiresIn != "" {
+		d, err := ParseSpan(o.ExpiresIn)
+		if err != nil {
+			return spec, refuse(http.StatusBadRequest, "expiresIn: %v", err)
+		}
+		if most := s.cfg.Tokens.MaxLifetime; most.Ends() && d > time.Duration(most) {
+			return spec, refuse(http.StatusBadRequest, "expiresIn: at most %v is allowed here", time.Duration(most))
+		}
+		spec.Lifetime = d.Milliseconds()
+	}
+	for _, text := range o.Addresses {
+		p, err := parsePrefix(text)
+		if err != nil {
+			return spec, refuse(http.StatusBadRequest, "addresses: %q is no address or prefix such as 10.0.0.0/8", text)
+		}
+		spec.Addresses = append(spec.Addresses, p)
+	}
+	return spec, nil
+}
+
+// parsePrefix reads a CIDR prefix or a single address.
+func parsePrefix(text string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
+		a = a.Unmap()
+		return a.Prefix(a.BitLen())
+	}
+	p, err := netip.ParsePrefix(text)
+	if err != nil {
+		return p, err
+	}
+	if a := p.Addr(); a.Is4In6() && p.Bits() >= 96 {
+		p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
+	}
+	return p.Masked(), nil
+}
+
+// createToken serves POST /api/token.
+func (s *Server) createToken(w http.ResponseWriter, r *request) error {
+	var o tokenOptions
+	if err := readJSON(r.Request, &o, true); err != nil {
+		return err
+	}
+	spec, err := s.spec(o)
+	if err != nil {
+		return err
+	}
+	return s.handOut(w, r, spec)
+}
+
+// createTokenByGet serves GET /api/createApiToken, which changes something
+// although it is a GET: nothing but a person who went there may set it off.
+func (s *Server) createTokenByGet(w http.ResponseWriter, r *request) error {
+	h := r.Header
+	for _, name := range []string{"Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"} {
+		if v := strings.ToLower(h.Get(name)); strings.Contains(v, "prefetch") || strings.Contains(v, "preview") || strings.Contains(v, "prerender") {
+			return refuse(http.StatusForbidden, "A token is not made ahead of need")
+		}
+	}
+	if site := h.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" && site != "none" {
+		return errOrigin
+	}
+	return s.handOut(w, r, s.defaultSpec())
+}
+
+// handOut makes a token and shows it.
+func (s *Server) handOut(w http.ResponseWriter, r *request, spec storage.TokenSpec) error {
+	t, secret, err := s.store.CreateToken(r.actor(r.user), r.user.ID, spec)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	reply(w, http.StatusOK, newToken(t, r.user.UID, secret))
+	return nil
+}
+
+// documentedTokens serves GET /api/getApiTokens. Each token is shown in full,
+// but not to a credential that may do less: a weak token can't fetch a strong one.
+func (s *Server) documentedTokens(w http.ResponseWriter, r *request) error {
+	list, err := s.store.TokensOf(r.user.ID)
+	if err != nil {
+		return err
+	}
+	out := make([]api.DocumentedToken, 0, len(list))
+	for _, t := range list {
+		secret := s.store.Reveal(t).Reveal()
+		own := r.token != nil && r.token.ID == t.ID
+		if !s.cfg.Tokens.Reveal || r.limited() && !own {
+			secret = secret[:min(8, len(secret))] + "…"
+		}
+		out = append(out, api.DocumentedToken{Token: s.tokenView(t, r.user.UID), APIToken: secret})
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	reply(w, http.StatusOK, out)
+	return nil
+}
+
+// tokens serves GET /api/tokens.
+func (s *Server) tokens(w http.ResponseWriter, r *request) error {
+	list, err := s.store.TokensOf(r.user.ID)
+	if err != nil {
+		return err
+	}
+	out := make([]api.Token, 0, len(list))
+	for _, t := range list {
+		out = append(out, s.tokenView(t, r.user.UID))
+	}
+	reply(w, http.StatusOK, out)
+	return nil
+}
+
+// thisToken serves GET /api/token.
+func (s *Server) thisToken(w http.ResponseWriter, r *request) error {
+	t, err := s.store.Token(r.token.ID)
+	if err != nil {
+		return err
+	}
+	reply(w, http.StatusOK, s.tokenView(t, r.user.UID))
+	return nil
+}
+
+// revokeSent serves GET /api/revokeApiToken. Whoever holds a token may revoke
+// it, and learns nothing by it: the answer is the same for every text. Of
+// several, all are revoked.
+func (s *Server) revokeSent(w http.ResponseWriter, r *request) error {
+	var ids []storage.ID
+	for _, text := range tokensOf(r.Request) {
+		id, ok := s.store.Identify(text)
+		if !ok {
+			continue
+		}
+		if _, err := s.store.Token(id); err == nil {
+			ids = append(ids, id)
+		} else if err != storage.ErrNoToken {
+			return err
+		}
+	}
+	if len(ids) > 0 {
+		by := storage.Actor{Name: "its holder", Address: r.from.String()}
+		if _, err := s.store.RevokeTokens(by, ids...); err != nil {
+			return err
+		}
+	}
+	reply(w, http.StatusOK, struct{}{})
+	return nil
+}
+
+// own returns the id in the path, of a token of the caller's that is not revoked.
+func (s *Server) own(r *request) (storage.ID, error) {
+	id, err := storage.ParseID(r.PathValue("id"))
+	if err != nil {
+		return id, storage.ErrNoToken
+	}
+	t, err := s.store.Token(id)
+	if err == nil && (t.Owner != r.user.ID || t.Revoked != 0) {
+		err = storage.ErrNoToken
+	}
+	return id, err
+}
+
+// renameToken serves PATCH /api/token/{id}.
+func (s *Server) renameToken(w http.ResponseWriter, r *request) error {
+	var body struct {
+		Name *string `json:"name"`
+	}
+	if err := readJSON(r.Request, &body, false); err != nil {
+		return err
+	}
+	if body.Name == nil {
+		return refuse(http.StatusBadRequest, `The field "name" is missing`)
+	}
+	id, err := s.own(r)
+	if err != nil {
+		return err
+	}
+	if err := s.store.RenameToken(r.actor(r.user), id, *body.Name); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// revokeToken serves DELETE /api/token/{id}. A token with scopes may revoke
+// itself and no other.
+func (s *Server) revokeToken(w http.ResponseWriter, r *request) error {
+	id, err := s.own(r)
+	if err != nil {
+		return err
+	}
+	if r.token != nil && len(r.token.Token.Scopes) > 0 && r.token.ID != id {
+		return refuse(http.StatusForbidden, "A token with scopes may revoke only itself")
+	}
+	if _, err := s.store.RevokeTokens(r.actor(r.user), id); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}

@@ -1,0 +1,61 @@
+package server
+
+import (
+	"time"
+
+	"gatehouse/server/api"
+	"gatehouse/storage"
+)
+
+// tokenView is the border: the only way from a stored token to one on the wire.
+func (s *Server) tokenView(t storage.Token, uid string) api.Token {
+	out := api.Token{
+		ID: t.ID.String(), UID: uid, Name: t.Name,
+		Created: t.Created, LastUsed: t.LastUsed, LastAddress: t.From,
+		ExpiresOn: expiresOn(t), State: s.tokenState(t),
+		Scopes: append([]string{}, t.Scopes...), Addresses: []string{},
+	}
+	for _, p := range t.Addresses {
+		out.Addresses = append(out.Addresses, p.String())
+	}
+	return out
+}
+
+func (s *Server) tokenState(t storage.Token) string {
+	switch {
+	case t.Revoked != 0, t.OwnerState == storage.UserRemoved:
+		return api.StateRevoked
+	case t.Expired(s.now().UnixMilli()):
+		return api.StateExpired
+	case t.OwnerState != storage.UserActive:
+		return api.StateSuspended
+	}
+	return api.StateLive
+}
+
+// newToken is a token on the only occasion when its secret is handed out.
+func newToken(t storage.Token, uid string, secret storage.Secret) api.NewToken {
+	return api.NewToken{
+		Secret: secret.Reveal(), ExpiresOn: expiresOn(t),
+		ID: t.ID.String(), UID: uid, Name: t.Name, Created: t.Created,
+	}
+}
+
+func expiresOn(t storage.Token) string {
+	if t.Expires == 0 {
+		return api.Never
+	}
+	return time.UnixMilli(t.Expires).UTC().Format("2006-01-02T15:04:05.000Z")
+}
+
+func userView(u storage.UserInfo) api.User {
+	states := map[storage.UserState]string{
+		storage.UserActive:    api.StateActive,
+		storage.UserDisabled:  api.StateDisabled,
+		storage.UserSuspended: api.StateSuspended,
+	}
+	return api.User{
+		UID: u.UID, Name: u.Name, Source: u.Source, State: states[u.State],
+		Created: u.Created, Tokens: u.Tokens, LastUsed: u.LastUsed,
+	}
+}
