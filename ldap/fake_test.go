@@ -223,6 +223,12 @@ func (r *recorder) take() (searches, binds []request) {
 	return searches, binds
 }
 
+func (r *recorder) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.seen)
+}
+
 // plain is a configuration for servers that are part of a test.
 func plain(addrs ...string) Config {
 	c := Config{Insecure: true, BaseDN: peopleDN, BindDN: readerDN, BindPassword: "reader-secret"}
