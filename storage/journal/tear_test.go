@@ -58,7 +58,7 @@ func TestTornSubsets(t *testing.T) {
 		{"one sector", []int{1, 2}, 10},
 		{"two sectors", []int{1, 2}, 600},
 		{"many sectors", []int{1, 2}, 3900},
-		{"a new segment, one sector", []int{5, 5, 12, 12}, 400},
+		{"a new segment, one sector", []int{5, 5, 12, 5}, 100},
 		{"a new segment, many sectors", []int{5, 5, 12}, 3900},
 		{"the first batch ever", nil, 2000},
 	} {

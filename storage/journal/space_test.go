@@ -1,0 +1,196 @@
+package journal_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"gatehouse/storage/journal"
+	"gatehouse/storage/journal/journaltest"
+)
+
+// On a full disk what is essential goes on in the reserve, the rest is refused
+// before it touches it, and all heals when space returns.
+func TestFullDisk(t *testing.T) {
+	d := journaltest.New()
+	d.Capacity = 4*small + 100
+	fullDisk(t, func() (*journal.Journal, error) { return on(d, 0, small) },
+		func() { d.Capacity = 0 }, small)
+}
+
+// The same on a real file system without one byte left.
+func TestFullTmpfs(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m,mode=700"); err != nil {
+		t.Skipf("mounting a tmpfs needs root: %v", err)
+	}
+	t.Cleanup(func() { syscall.Unmount(dir, 0) })
+	const segment = 64 << 10
+	ballast := filepath.Join(dir, "ballast")
+	path := filepath.Join(dir, "journal")
+	open := func() (*journal.Journal, error) {
+		return journal.Open(path, testKey, journal.Options{Create: true, SegmentSize: segment})
+	}
+	j, err := open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.Close()
+	fill, err := os.Create(ballast)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := 4096; n > 0; { // to the last byte
+		if _, err := fill.Write(make([]byte, n)); err != nil {
+			n /= 2
+		}
+	}
+	fill.Close()
+	fullDisk(t, open, func() { os.Remove(ballast) }, segment)
+}
+
+func fullDisk(t *testing.T, open func() (*journal.Journal, error), free func(), segment int) {
+	t.Helper()
+	j, err := open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var last uint64
+	for { // until only the reserve is left
+		n, err := j.Append(false, batchOf(last, 3, 200))
+		if errors.Is(err, journal.ErrNoSpace) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = n
+	}
+	if j, err = reopened(j, open); err != nil {
+		t.Fatal(err)
+	}
+	revoked := 0
+	for { // revocations of 1 sector, until the reserve is used up, too
+		n, err := j.Append(true, batchOf(last, 1, 100))
+		if errors.Is(err, journal.ErrNoSpace) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = n
+		if revoked++; revoked == segment/journaltest.Sector/2 {
+			if j, err = reopened(j, open); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := j.Append(false, batchOf(last, 3, 200)); j.Ready() != nil && !errors.Is(err, journal.ErrNoSpace) {
+			t.Fatalf("not essential, without a reserve: %v", err)
+		} else if err == nil {
+			last += 3
+		}
+	}
+	if revoked < segment/journaltest.Sector-1 {
+		t.Errorf("the reserve held %d essential batches, want a whole segment", revoked)
+	}
+	if err := j.Ready(); !errors.Is(err, journal.ErrNoSpace) {
+		t.Errorf("ready: %v, want ErrNoSpace", err)
+	}
+	check(t, j, 1, last)
+	free()
+	last = appendBatch(t, j, 3, 200)
+	if err := j.Ready(); err != nil {
+		t.Errorf("ready: %v", err)
+	}
+	if j, err = reopened(j, open); err != nil {
+		t.Fatal(err)
+	}
+	check(t, j, 1, last)
+	j.Close()
+}
+
+func reopened(j *journal.Journal, open func() (*journal.Journal, error)) (*journal.Journal, error) {
+	if err := j.Close(); err != nil {
+		return nil, err
+	}
+	return open()
+}
+
+// After a failed write or sync nothing is appended any more, whatever the disk
+// says then; reading goes on, and what was acknowledged is there after a restart.
+func TestFailure(t *testing.T) {
+	broken := errors.New("broken")
+	for name, set := range map[string]func(*journaltest.Disk, error){
+		"write":     func(d *journaltest.Disk, err error) { d.FailWrite = err },
+		"sync":      func(d *journaltest.Disk, err error) { d.FailSync = err },
+		"directory": func(d *journaltest.Disk, err error) { d.FailNames = err },
+	} {
+		for _, n := range []int{1, 30} { // within the segment, and into a new one
+			t.Run(fmt.Sprint(name, n), func(t *testing.T) { failure(t, set, broken, n, name == "directory" && n == 1) })
+		}
+	}
+}
+
+func failure(t *testing.T, set func(*journaltest.Disk, error), broken error, n int, unharmed bool) {
+	d := journaltest.New()
+	j := mustOpen(t, d, 0, small)
+	last := appendBatch(t, j, 3, 300)
+	set(d, broken)
+	_, err := j.Append(true, batchOf(last, n, 200))
+	if unharmed { // a batch within the segment has nothing to do with the directory
+		if err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if !errors.Is(err, journal.ErrFailed) || !errors.Is(err, broken) {
+		t.Fatalf("got %v, want ErrFailed", err)
+	}
+	set(d, nil)
+	for _, essential := range []bool{true, false} {
+		if _, err := j.Append(essential, batchOf(last, 1, 10)); !errors.Is(err, journal.ErrFailed) {
+			t.Fatalf("got %v, want ErrFailed again", err)
+		}
+	}
+	if err := j.Ready(); !errors.Is(err, journal.ErrFailed) {
+		t.Errorf("ready: %v", err)
+	}
+	check(t, j, 1, last)
+	if err := j.Verify(context.Background()); err != nil {
+		t.Error(err)
+	}
+	j.Close()
+
+	// Restarted on the same machine, the batch may be there. Then it must stay.
+	j = mustOpen(t, d, last, small)
+	now := j.LastSequence()
+	if now != last && now != last+uint64(n) {
+		t.Fatalf("ends with %d", now)
+	}
+	check(t, mustOpen(t, d.Crash(func(string, int64) bool { return false }), now, small), 1, now)
+}
+
+// A reserve that can't be made is no reason to refuse a revocation that has room,
+// nor to refuse opening.
+func TestUnmadeReserve(t *testing.T) {
+	d := journaltest.New()
+	d.Capacity = small + 100 // one segment
+	j := mustOpen(t, d, 0, small)
+	if _, err := j.Append(false, batchOf(0, 1, 10)); !errors.Is(err, journal.ErrNoSpace) {
+		t.Errorf("got %v, want ErrNoSpace", err)
+	}
+	if _, err := j.Append(true, batchOf(0, 1, 10)); err != nil {
+		t.Error(err)
+	}
+	d.Capacity = 10
+	if j = mustOpen(t, d, 1, small); !errors.Is(j.Ready(), journal.ErrNoSpace) {
+		t.Errorf("ready: %v", j.Ready())
+	}
+	if _, err := j.Append(true, batchOf(1, 1, 10)); err != nil {
+		t.Error(err)
+	}
+}
