@@ -66,6 +66,11 @@
 // caller says in Options.Known which sequence its index has seen: a journal
 // that ends before it is refused, torn or not.
 //
+// So much for accidents. Whoever edits the files and computes the CRCs anew, but
+// lacks the key, can change no record and forge none; he can make the last batch
+// look torn, as he could put back an older copy of the directory. Only Known
+// stands against either.
+//
 // The rule trusts that a disk writes 512 bytes as one. If it doesn't, a torn
 // batch looks like damage: refused when it might have been cut, never the other
 // way round.

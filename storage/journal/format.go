@@ -162,6 +162,9 @@ func decodeHeader(b []byte, k keyed) (h header, reason string, err error) {
 	if !hmac.Equal(mac[:], b[stamp+headerPlain:stamp+headerPlain+len(mac)]) {
 		return h, "", ErrKey
 	}
+	if !blank(b[stamp+headerPlain+len(mac) : sector]) {
+		return h, "the header's padding is not blank", nil
+	}
 	return h, "", nil
 }
 

@@ -230,7 +230,7 @@ func TestOldBytes(t *testing.T) {
 		b = append(b, make([]byte, 8*journaltest.Sector-len(b))...)
 		d.Write([]string{"0000000001.seg", "0000000002.seg"}[i], b)
 	}
-	j := mustOpen(t, d, 15, 8*journaltest.Sector)
-	check(t, j, 1, 15)
-	check(t, mustOpen(t, d, appendBatch(t, j, 1, 30), 8*journaltest.Sector), 1, 16)
+	j := mustOpen(t, d, 17, 8*journaltest.Sector)
+	check(t, j, 1, 17)
+	check(t, mustOpen(t, d, appendBatch(t, j, 1, 30), 8*journaltest.Sector), 1, 18)
 }

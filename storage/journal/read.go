@@ -36,8 +36,11 @@ func (r *reader) close() {
 func (r *reader) enter(s segment) error {
 	r.close()
 	f, err := r.j.disk.Open(s.name, false)
-	if errors.Is(err, os.ErrNotExist) && r.j.oldest() > s.number {
-		return ErrPruned
+	if errors.Is(err, os.ErrNotExist) {
+		if r.j.oldest() > s.number {
+			return ErrPruned
+		}
+		return &CorruptError{File: r.j.path(s.name), Reason: "the file is missing"}
 	}
 	if err != nil {
 		return fmt.Errorf("read journal: %w", err)
