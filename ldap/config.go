@@ -142,15 +142,16 @@ func validFilter(filter string) error {
 
 // newServer parses one of urls.
 func newServer(raw string) (*server, error) {
+	if strings.Contains(raw, "@") {
+		// Not echoed: it may hold a password.
+		return nil, errors.New("a url holds a user or a password: they belong in bind_dn and bind_password_file")
+	}
 	u, err := url.Parse(raw)
 	if err != nil {
 		return nil, fmt.Errorf("url %q is not a URL", raw)
 	}
 	port := map[string]string{"ldap": "389", "ldaps": "636"}[u.Scheme]
 	switch {
-	case u.User != nil:
-		// Not echoed: it may hold a password.
-		return nil, errors.New("a url holds a user or a password: they belong in bind_dn and bind_password_file")
 	case port == "":
 		return nil, fmt.Errorf("url %q begins with neither ldaps:// nor ldap://", raw)
 	case u.Hostname() == "":

@@ -61,7 +61,7 @@ func (d *Directory) find(ctx context.Context, c *conn, name string) (Entry, erro
 		EnforceSizeLimit: true,
 		Filter:           nameFilter(d.cfg.Filter, name),
 		Attributes:       d.cfg.attributes(),
-		Controls:         []goldap.Control{domainOnly()},
+		Controls:         d.cfg.controls(),
 	})
 	ambiguous := Entry{Stopped: ReasonAmbiguous}
 	switch {
@@ -80,10 +80,14 @@ func (d *Directory) find(ctx context.Context, c *conn, name string) (Entry, erro
 	return d.cfg.entry(res.Entries[0], d.now()), nil
 }
 
-// domainOnly keeps Active Directory from adding references to its other
-// partitions to every answer. It is not critical, so other servers ignore it.
-func domainOnly() goldap.Control {
-	return goldap.NewControlString(goldap.ControlTypeMicrosoftDomainScope, false, "")
+// controls keeps Active Directory from adding references to its other
+// partitions to every answer. Other servers would obey too, OpenLDAP among
+// them, and then Lookup could not see that a part of the tree is elsewhere.
+func (c *Config) controls() []goldap.Control {
+	if !isGUID(c.IDAttribute) {
+		return nil
+	}
+	return []goldap.Control{goldap.NewControlString(goldap.ControlTypeMicrosoftDomainScope, false, "")}
 }
 
 // nameFilter puts name, escaped, in its place.

@@ -107,7 +107,7 @@ func (d *Directory) populated(ctx context.Context, c *conn) error {
 		EnforceSizeLimit: true,
 		Filter:           "(&(" + d.cfg.IDAttribute + "=*)(" + d.cfg.UIDAttribute + "=*))",
 		Attributes:       []string{d.cfg.IDAttribute},
-		Controls:         []goldap.Control{domainOnly()},
+		Controls:         d.cfg.controls(),
 	})
 	if err != nil && !sizeLimited(err) {
 		return fmt.Errorf("search anybody under %s: %w", d.cfg.BaseDN, err)
@@ -231,7 +231,7 @@ func (d *Directory) bySubject(ctx context.Context, c *conn, batch []string, extr
 		EnforceSizeLimit: true,
 		Filter:           filter,
 		Attributes:       attributes,
-		Controls:         []goldap.Control{domainOnly()},
+		Controls:         d.cfg.controls(),
 	})
 	if goldap.IsErrorWithCode(err, goldap.LDAPResultSizeLimitExceeded) && len(batch) > 1 && len(res.Entries) <= len(batch) {
 		return d.halves(ctx, c, batch, extra, attributes)

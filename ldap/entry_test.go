@@ -1,0 +1,237 @@
+package ldap
+
+import (
+	"bytes"
+	"encoding/base64"
+	"os"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	ber "github.com/go-asn1-ber/asn1-ber"
+	goldap "github.com/go-ldap/ldap/v3"
+)
+
+// readLDIF reads the entries of a file, as a server would send them.
+func readLDIF(t testing.TB, path string) []*goldap.Entry {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var entries []*goldap.Entry
+	for block := range strings.SplitSeq(string(b), "\n\n") {
+		e := new(goldap.Entry)
+		for line := range strings.Lines(block) {
+			name, value, ok := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
+			if !ok || strings.HasPrefix(line, "#") {
+				continue
+			}
+			if name, ok = strings.CutSuffix(name, ":"); ok {
+				raw, err := base64.StdEncoding.DecodeString(value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				value = string(raw)
+			}
+			if name == "dn" {
+				e.DN = value
+				continue
+			}
+			e.Attributes = append(e.Attributes, goldap.NewEntryAttribute(name, []string{value}))
+		}
+		if e.DN != "" {
+			entries = append(entries, e)
+		}
+	}
+	return entries
+}
+
+// TestActiveDirectory reads entries in the form in which Active Directory sends them.
+func TestActiveDirectory(t *testing.T) {
+	c := Config{UIDAttribute: "userPrincipalName", IDAttribute: "objectGUID"}
+	now := time.Date(2025, 6, 1, 12, 0, 0, 0, time.UTC)
+	want := map[string]Entry{
+		"Ann Active":     {Subject: "3f2504e0-4f89-41d3-9a0c-0305e82c3301", UID: "ann@corp.example", Name: "Ann Active"},
+		"Dan Disabled":   {Subject: "3f2504e0-4f89-41d3-9a0c-0305e82c3302", UID: "dan@corp.example", Name: "Dan Disabled", Stopped: ReasonDisabled, Detail: "userAccountControl 514"},
+		"Lou Locked":     {Subject: "3f2504e0-4f89-41d3-9a0c-0305e82c3303", UID: "lou@corp.example", Name: "Lou Locked", Stopped: ReasonLocked, Detail: "msDS-User-Account-Control-Computed 16"},
+		"Lea Unlocked":   {Subject: "3f2504e0-4f89-41d3-9a0c-0305e82c3304", UID: "lea@corp.example", Name: "Lea Unlocked"},
+		"Len Locked":     {Subject: "3f2504e0-4f89-41d3-9a0c-0305e82c3305", UID: "len@corp.example", Name: "Len Locked", Stopped: ReasonLocked, Detail: "lockoutTime"},
+		"Eve Expired":    {Subject: "3f2504e0-4f89-41d3-9a0c-0305e82c3306", UID: "eve@corp.example", Name: "Eve Expired", Stopped: ReasonExpired, Detail: "accountExpires"},
+		"Fay Future":     {Subject: "3f2504e0-4f89-41d3-9a0c-0305e82c3307", UID: "fay@corp.example", Name: "Fay Future"},
+		"Zoë O'Hara (X)": {Subject: "00000000-0000-0000-0000-0000000000ff", UID: "zoe@corp.example", Name: "Zoë O'Hara (X)"},
+		"Pat Password":   {Subject: "3f2504e0-4f89-41d3-9a0c-0305e82c3308", UID: "pat@corp.example", Name: "Pat Password"},
+		"No Mail":        {Subject: "3f2504e0-4f89-41d3-9a0c-0305e82c3309", Name: "No Mail", Stopped: ReasonIncomplete, Detail: "userPrincipalName is missing or unreadable"},
+	}
+	for _, from := range readLDIF(t, "../testdata/ldap/active-directory.ldif") {
+		got := c.entry(from, now)
+		name := from.GetAttributeValue("cn")
+		w := want[name]
+		w.DN = from.DN
+		if got != w {
+			t.Errorf("%s:\n got %+v\nwant %+v", name, got, w)
+		}
+		delete(want, name)
+	}
+	for name := range want {
+		t.Errorf("%s is not in the file", name)
+	}
+}
+
+func TestStopped(t *testing.T) {
+	now := time.Date(2025, 6, 1, 12, 0, 0, 0, time.UTC)
+	for _, test := range []struct {
+		name, value string
+		want        Reason
+	}{
+		{"nsAccountLock", "TRUE", ReasonDisabled},
+		{"nsaccountlock", "true", ReasonDisabled},
+		{"nsAccountLock", "FALSE", ""},
+		{"loginDisabled", "TRUE", ReasonDisabled},
+		{"pwdAccountLockedTime", "000001010000Z", ReasonDisabled},
+		{"pwdAccountLockedTime", "20250601110000Z", ReasonLocked},
+		{"pwdEndTime", "20250601115959Z", ReasonExpired},
+		{"pwdEndTime", "20250601115959.123Z", ReasonExpired},
+		{"pwdEndTime", "20250601130000Z", ""},
+		{"pwdEndTime", "20250601130000+0200", ReasonExpired},
+		{"pwdEndTime", "soon", ""},
+		{"krbPrincipalExpiration", "20200101000000Z", ReasonExpired},
+		{"krbPrincipalExpiration", "20380101000000Z", ""},
+		{"shadowExpire", "18000", ReasonExpired},
+		{"shadowExpire", "20241", ""},
+		{"shadowExpire", "0", ""},
+		{"shadowExpire", "-1", ""},
+		{"shadowExpire", "99999999999999999999", ""},
+		{"accountExpires", "0", ""},
+		{"accountExpires", "9223372036854775807", ""},
+		{"accountExpires", "132223104000000000", ReasonExpired}, // 2020
+		{"accountExpires", "137000000000000000", ""},            // 2035
+		{"userAccountControl", "514", ReasonDisabled},
+		{"userAccountControl", "66048", ""},
+		{"userAccountControl", "66050", ReasonDisabled},
+		{"userAccountControl", "-2147483646", ReasonDisabled},
+		{"lockoutTime", "0", ""},
+		{"lockoutTime", "133000000000000000", ReasonLocked},
+		{"msDS-User-Account-Control-Computed", "8388624", ReasonLocked},
+		{"msDS-User-Account-Control-Computed", "8388608", ""}, // only the password has expired
+	} {
+		e := goldap.NewEntry("uid=x", map[string][]string{test.name: {test.value}})
+		if got, detail := stopped(e, now); got != test.want || (got != "" && !has(strings.ToLower(detail), strings.ToLower(test.name))) {
+			t.Errorf("%s %s: got %q (%s), want %q", test.name, test.value, got, detail, test.want)
+		}
+	}
+}
+
+func TestSubject(t *testing.T) {
+	for _, test := range []struct {
+		attribute string
+		values    []string
+		want      string // empty: an error
+	}{
+		{"entryUUID", []string{"EEE1FA86-7A8D-1041-9AF5-335988DB20B8"}, "eee1fa86-7a8d-1041-9af5-335988db20b8"},
+		{"ipaUniqueID", []string{"EEE1FA86-7A8D-1041-9AF5-335988DB20B8"}, "eee1fa86-7a8d-1041-9af5-335988db20b8"},
+		{"nsUniqueId", []string{"66446001-1dd211b2-66225011-2ee211db"}, "66446001-1dd211b2-66225011-2ee211db"},
+		{"employeeNumber", []string{"A-17"}, "A-17"},
+		{"objectguid", []string{"0123456789abcdef"}, "33323130-3534-3736-3839-616263646566"},
+		{"objectGUID", []string{"short"}, ""},
+		{"objectGUID", []string{""}, ""},
+		{"entryUUID", nil, ""},
+		{"entryUUID", []string{"a", "b"}, ""},
+		{"entryUUID", []string{""}, ""},
+		{"objectSid", []string{"\x01\x05\x00\x00"}, ""},
+		{"employeeNumber", []string{strings.Repeat("1", 257)}, ""},
+	} {
+		var raw [][]byte
+		for _, v := range test.values {
+			raw = append(raw, []byte(v))
+		}
+		if got, err := subject(test.attribute, raw); got != test.want || (err == nil) != (test.want != "") {
+			t.Errorf("%s %q: got %q, %v, want %q", test.attribute, test.values, got, err, test.want)
+		}
+	}
+}
+
+func FuzzGUID(f *testing.F) {
+	f.Add([]byte("0123456789abcdef"))
+	f.Add(make([]byte, 16))
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		text, err := guidText(raw)
+		if (err == nil) != (len(raw) == 16) {
+			t.Fatalf("%x: %v", raw, err)
+		}
+		if err != nil {
+			return
+		}
+		if back, err := guidBytes(text); err != nil || !bytes.Equal(back, raw) {
+			t.Errorf("%x became %s and then %x, %v", raw, text, back, err)
+		}
+		filter, err := subjectFilter("objectGUID", text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := goldap.CompileFilter(filter)
+		if err != nil || p.Tag != goldap.FilterEqualityMatch || !bytes.Equal(p.Children[1].Data.Bytes(), raw) {
+			t.Errorf("%x: %s does not compare with it: %v", raw, filter, err)
+		}
+	})
+}
+
+// FuzzSubjectFilter: a stored subject, whatever is in it, is only ever a value.
+func FuzzSubjectFilter(f *testing.F) {
+	f.Add("entryUUID", "eee1fa86-7a8d-1041-9af5-335988db20b8")
+	f.Add("objectGUID", "eee1fa86-7a8d-1041-9af5-335988db20b8")
+	f.Add("employeeNumber", "*)(uid=*")
+	f.Fuzz(func(t *testing.T, attribute, text string) {
+		if attribute != "entryUUID" && attribute != "objectGUID" {
+			attribute = "employeeNumber"
+		}
+		filter, err := subjectFilter(attribute, text)
+		if err != nil {
+			return
+		}
+		p, err := goldap.CompileFilter(filter)
+		if err != nil || p.Tag != goldap.FilterEqualityMatch || p.Children[0].Data.String() != attribute {
+			t.Fatalf("%q: %s: %v", text, filter, err)
+		}
+		if got := p.Children[1].Data.String(); attribute != "objectGUID" && got != text {
+			t.Errorf("compares with %q, want %q", got, text)
+		}
+	})
+}
+
+// FuzzNameFilter: a typed name changes nothing in a filter but its values.
+func FuzzNameFilter(f *testing.F) {
+	for _, name := range hostileNames() {
+		if len(name) < 300 {
+			f.Add(name)
+		}
+	}
+	const filter = "(&(objectClass=person)(|(uid={username})(mail={username}@example.org)(!(cn={username}))))"
+	f.Fuzz(func(t *testing.T, name string) {
+		if !validName(name) {
+			return
+		}
+		if !utf8.ValidString(name) || len(name) > maxName || strings.ContainsAny(name, "\x00\r\n\x1b\x7f\u200b\u202e") {
+			t.Fatalf("%q passed for a name", name)
+		}
+		p, err := goldap.CompileFilter(nameFilter(filter, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		either := p.Children[1].Children
+		leaf := func(p *ber.Packet) string { return p.Children[0].Data.String() + "=" + p.Children[1].Data.String() }
+		if len(p.Children) != 2 || len(either) != 3 || either[2].Tag != goldap.FilterNot ||
+			leaf(either[0]) != "uid="+name || leaf(either[1]) != "mail="+name+"@example.org" || leaf(either[2].Children[0]) != "cn="+name {
+			t.Errorf("%q: the filter became another one", name)
+		}
+	})
+}
+
+func FuzzGeneralizedTime(f *testing.F) {
+	f.Add("20250601115959Z")
+	f.Add("000001010000Z")
+	f.Add("2025060111,5+0200")
+	f.Fuzz(func(t *testing.T, s string) { generalizedTime(s) })
+}

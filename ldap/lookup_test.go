@@ -1,0 +1,376 @@
+package ldap
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	ber "github.com/go-asn1-ber/asn1-ber"
+	goldap "github.com/go-ldap/ldap/v3"
+)
+
+const nobody = "00000000-0000-4000-8000-000000000000"
+
+func person(uid string) string { return "uid=" + uid + "," + peopleDN }
+
+func TestLookup(t *testing.T) {
+	s := startSlapd(t)
+	c := s.config()
+	d, log := openLogged(t, c)
+	who := map[string]string{}
+	var all []string
+	for _, uid := range []string{"alice", "bob", "carol", "dave", "erin", "heidi", "ivan"} {
+		who[uid] = s.subjectOf(person(uid))
+		all = append(all, who[uid])
+	}
+	all = append(all, nobody, nobody, "*)(uid=*", "", "not a uuid")
+
+	check := func(want map[string]Reason, missing ...string) {
+		t.Helper()
+		got, err := d.Lookup(t.Context(), all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(got) != len(who)+1 || !got[nobody].Missing {
+			t.Errorf("got %d states, want %d: %+v", len(got), len(who)+1, got)
+		}
+		for uid, id := range who {
+			state, ok := got[id]
+			if !ok || state.Stopped != want[uid] || state.Missing != slices.Contains(missing, uid) {
+				t.Errorf("%s: got %+v", uid, state)
+			}
+			if !state.Missing && (state.Subject != id || state.DN == "") {
+				t.Errorf("%s: the entry is %+v", uid, state.Entry)
+			}
+		}
+	}
+	check(map[string]Reason{"dave": ReasonDisabled, "ivan": ReasonExpired})
+	if !strings.Contains(log.String(), "can not be looked up") {
+		t.Error("subjects that can not be asked about are not in the log")
+	}
+
+	s.remove(person("bob"))
+	s.modify(person("dave"), "pwdAccountLockedTime")
+	s.modify(person("alice"), "pwdAccountLockedTime", "20250101000000Z")
+	check(map[string]Reason{"alice": ReasonLocked, "ivan": ReasonExpired}, "bob")
+
+	// The same name again is a new person, and the old one stays away.
+	s.add(person("bob"), map[string][]string{"objectClass": {"inetOrgPerson"}, "uid": {"bob"}, "cn": {"Bob"}, "sn": {"B"}, "mail": {"bob@example.org"}, "userPassword": {"bob-secret"}})
+	s.modify(person("alice"), "pwdAccountLockedTime")
+	check(map[string]Reason{"ivan": ReasonExpired}, "bob")
+	if e, err := d.Login(t.Context(), "bob", "bob-secret"); err != nil || e.Subject == who["bob"] {
+		t.Errorf("the new bob: %+v, %v", e, err)
+	}
+
+	// Who has moved is still there; who has moved out of base_dn is not.
+	s.admin(func(c *goldap.Conn) error {
+		return c.ModifyDN(goldap.NewModifyDNRequest(person("erin"), "uid=erin2", true, "ou=elsewhere,"+base))
+	})
+	s.admin(func(c *goldap.Conn) error {
+		return c.ModifyDN(goldap.NewModifyDNRequest(person("heidi"), "uid=heidi2", true, ""))
+	})
+	check(map[string]Reason{"ivan": ReasonExpired}, "bob", "erin")
+}
+
+func TestLookupGroup(t *testing.T) {
+	s := startSlapd(t)
+	a, b := s.subjectOf(alice), s.subjectOf(person("bob"))
+	for _, group := range []string{staff, "cn=board,ou=groups," + base, "cn=unix,ou=groups," + base} {
+		c := s.config()
+		c.RequiredGroup = group
+		got, err := open(t, c).Lookup(t.Context(), []string{a, b, nobody})
+		if err != nil || got[a].Stopped != "" || got[b].Stopped != ReasonGroup || !got[nobody].Missing {
+			t.Errorf("%s: %+v, %v", group, got, err)
+		}
+	}
+	c := s.config()
+	c.RequiredGroup = staff
+	d := open(t, c)
+	s.remove(staff)
+	if got, err := d.Lookup(t.Context(), []string{a, b}); err == nil {
+		t.Errorf("without the group: %+v", got)
+	}
+	s.add(staff, map[string][]string{"objectClass": {"groupOfNames"}, "cn": {"staff"}, "member": {person("bob")}})
+	if got, err := d.Lookup(t.Context(), []string{a, b}); err != nil || got[a].Stopped != ReasonGroup || got[b].Stopped != "" {
+		t.Errorf("changed places: %+v, %v", got, err)
+	}
+}
+
+// A condition in the filter counts in a sweep as it does in a login.
+func TestLookupFilter(t *testing.T) {
+	s := startSlapd(t)
+	c := s.config()
+	c.Filter = "(&(uid={username})(employeeType=active))"
+	d := open(t, c)
+	a := s.subjectOf(alice)
+	s.modify(alice, "employeeType", "active")
+	if got, err := d.Lookup(t.Context(), []string{a}); err != nil || got[a].Stopped != "" {
+		t.Errorf("active: %+v, %v", got, err)
+	}
+	s.modify(alice, "employeeType", "retired")
+	if got, err := d.Lookup(t.Context(), []string{a}); err != nil || got[a].Stopped != ReasonFilter {
+		t.Errorf("retired: %+v, %v", got, err)
+	}
+	if _, err := d.Login(t.Context(), "alice", "alice-secret"); !errors.Is(err, ErrInvalidCredentials) {
+		t.Errorf("log in: %v", err)
+	}
+}
+
+// A thousand people, and a server that sends no more than seven at a time.
+func TestLookupMany(t *testing.T) {
+	s := startSlapd(t, inDatabase("limits dn.exact=\""+readerDN+"\" size=7"))
+	var want []string
+	s.admin(func(c *goldap.Conn) error {
+		for i := range 250 {
+			uid := fmt.Sprintf("many%d", i)
+			a := goldap.NewAddRequest(person(uid), nil)
+			for name, value := range map[string]string{"objectClass": "inetOrgPerson", "uid": uid, "cn": uid, "sn": uid, "mail": uid + "@example.org"} {
+				a.Attribute(name, []string{value})
+			}
+			if err := c.Add(a); err != nil {
+				return err
+			}
+		}
+		res, err := c.Search(goldap.NewSearchRequest(peopleDN, goldap.ScopeWholeSubtree, 0, 0, 0, false, "(uid=many*)", []string{"entryUUID"}, nil))
+		for _, e := range res.Entries {
+			want = append(want, e.GetAttributeValue("entryUUID"))
+		}
+		return err
+	})
+	d := open(t, s.config())
+	got, err := d.Lookup(t.Context(), append(want, nobody))
+	if err != nil || len(got) != 251 || !got[nobody].Missing {
+		t.Fatalf("%d states, %v", len(got), err)
+	}
+	for _, id := range want {
+		if state, ok := got[id]; !ok || state.Missing || state.Stopped != "" {
+			t.Errorf("%s: %+v", id, state)
+		}
+	}
+}
+
+// A directory that is not what it was says nothing about anybody.
+func TestLookupDoubt(t *testing.T) {
+	for name, change := range map[string]func(*slapd){
+		"base_dn is gone":     func(s *slapd) { s.empty(peopleDN); s.remove(peopleDN) },
+		"nobody is left":      func(s *slapd) { s.empty(peopleDN) },
+		"the server is gone":  func(s *slapd) { s.stop() },
+		"the server hangs":    func(s *slapd) { s.signal(syscall.SIGSTOP) },
+		"the account is gone": func(s *slapd) { s.remove(readerDN); s.stop(); s.start() },
+		"a part is elsewhere": func(s *slapd) {
+			s.add("ou=branch,"+peopleDN, map[string][]string{"objectClass": {"referral", "extensibleObject"}, "ou": {"branch"}, "ref": {"ldap://branch.example.org/" + peopleDN}})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := startSlapd(t)
+			c := s.config()
+			if name == "the server hangs" {
+				c.Timeout = time.Second
+			}
+			d := open(t, c)
+			ids := []string{s.subjectOf(alice), nobody}
+			if got, err := d.Lookup(t.Context(), ids); err != nil || got[ids[0]].Missing || !got[nobody].Missing {
+				t.Fatalf("before: %+v, %v", got, err)
+			}
+			change(s)
+			if got, err := d.Lookup(t.Context(), ids); !errors.Is(err, ErrUnavailable) || got != nil {
+				t.Errorf("got %+v, %v", got, err)
+			}
+		})
+	}
+}
+
+// empty removes everything right under dn.
+func (s *slapd) empty(dn string) {
+	s.t.Helper()
+	s.admin(func(c *goldap.Conn) error {
+		res, err := c.Search(goldap.NewSearchRequest(dn, goldap.ScopeSingleLevel, 0, 0, 0, false, "(objectClass=*)", []string{"1.1"}, nil))
+		if err != nil {
+			return err
+		}
+		for _, e := range res.Entries {
+			if err := c.Del(goldap.NewDelRequest(e.DN, nil)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// The service account no longer sees what tells people apart: all of them
+// would be missing.
+func TestLookupHidden(t *testing.T) {
+	s := startSlapd(t)
+	s.stop()
+	s.conf = s.file("hidden.conf", strings.Replace(read(t, s.conf), "access to *", "access to attrs=mail by * none\naccess to *", 1))
+	s.start()
+	d := open(t, s.config())
+	if got, err := d.Lookup(t.Context(), []string{nobody}); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+// Every answer to the search of a batch that is less than a whole one is an error.
+func TestLookupPartialAnswers(t *testing.T) {
+	const id = "eee1fa86-7a8d-1041-9af5-335988db20b8"
+	entry := func(dn, id string) *ber.Packet {
+		return found(dn, map[string][]string{"entryUUID": {id}, "mail": {"alice@example.org"}})
+	}
+	one := entry(alice, id)
+	for _, test := range []struct {
+		name    string
+		answers []*ber.Packet
+		good    bool
+	}{
+		{"all there", []*ber.Packet{one, done(0)}, true},
+		{"operations error", []*ber.Packet{one, done(1)}, false},
+		{"time limit", []*ber.Packet{one, done(3)}, false},
+		{"size limit", []*ber.Packet{one, done(4)}, false},
+		{"referral", []*ber.Packet{done(10)}, false},
+		{"admin limit", []*ber.Packet{one, done(11)}, false},
+		{"no such object", []*ber.Packet{done(32)}, false},
+		{"no rights", []*ber.Packet{done(50)}, false},
+		{"busy", []*ber.Packet{done(51)}, false},
+		{"unavailable", []*ber.Packet{one, done(52)}, false},
+		{"unwilling", []*ber.Packet{done(53)}, false},
+		{"other", []*ber.Packet{one, done(80)}, false},
+		{"reference", []*ber.Packet{one, reference("ldap://b.example/"), done(0)}, false},
+		{"cut off", []*ber.Packet{one}, false},
+		{"closed", nil, false},
+		{"somebody else", []*ber.Packet{one, entry("uid=eve,"+peopleDN, "eee1fa86-7a8d-1041-9af5-335988db2000"), done(0)}, false},
+		{"twice", []*ber.Packet{one, entry("uid=eve,"+peopleDN, id), done(0)}, false},
+		{"without id", []*ber.Packet{found(alice, map[string][]string{"mail": {"a@b"}}), done(0)}, false},
+		{"nothing at all", []*ber.Packet{done(0)}, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			addr := fake(t, func(r request) []*ber.Packet {
+				switch {
+				case r.op == goldap.ApplicationBindRequest:
+					return bound(0, "")
+				case isBase(r):
+					return []*ber.Packet{found(r.dn, nil), done(0)}
+				case strings.HasPrefix(r.filter, "(&(entryUUID=*)"): // is there anybody
+					if test.name == "nothing at all" {
+						return []*ber.Packet{done(0)}
+					}
+					return []*ber.Packet{one, done(4)}
+				}
+				return test.answers
+			})
+			c := plain(addr)
+			c.Timeout = 200 * time.Millisecond
+			if test.good {
+				c.Timeout = 5 * time.Second
+			}
+			got, err := open(t, c).Lookup(t.Context(), []string{id, nobody})
+			if test.good && (err != nil || got[id].Missing || !got[nobody].Missing) {
+				t.Errorf("got %+v, %v", got, err)
+			}
+			if !test.good && (!errors.Is(err, ErrUnavailable) || got != nil) {
+				t.Errorf("got %+v, %v", got, err)
+			}
+		})
+	}
+}
+
+// Active Directory: a binary id, escaped byte by byte, and a disabled account.
+func TestLookupActiveDirectory(t *testing.T) {
+	ad := readLDIF(t, "../testdata/ldap/active-directory.ldif")
+	var filters []string
+	addr := fake(t, func(r request) []*ber.Packet {
+		if r.op == goldap.ApplicationBindRequest {
+			return bound(0, "")
+		}
+		if isBase(r) {
+			return []*ber.Packet{found(r.dn, nil), done(0)}
+		}
+		filters = append(filters, r.filter)
+		var answers []*ber.Packet
+		for _, e := range ad {
+			attributes := map[string][]string{}
+			for _, a := range e.Attributes {
+				attributes[a.Name] = a.Values
+			}
+			if strings.HasPrefix(r.filter, "(&(objectGUID=*)") || strings.Contains(r.filter, goldap.EscapeFilter(attributes["objectGUID"][0])) {
+				answers = append(answers, found(e.DN, attributes))
+			}
+			if strings.HasPrefix(r.filter, "(&(objectGUID=*)") {
+				return append(answers, done(4))
+			}
+		}
+		return append(answers, done(0))
+	})
+	c := plain(addr)
+	c.BaseDN, c.UIDAttribute, c.IDAttribute = "DC=corp,DC=example", "userPrincipalName", "objectGUID"
+	c.Filter = "(|(sAMAccountName={username})(userPrincipalName={username}))"
+	got, err := open(t, c).Lookup(t.Context(), []string{"3f2504e0-4f89-41d3-9a0c-0305e82c3301", "3f2504e0-4f89-41d3-9a0c-0305e82c3302", "00000000-0000-0000-0000-0000000000ff", nobody})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := got["3f2504e0-4f89-41d3-9a0c-0305e82c3301"]; s.UID != "ann@corp.example" || s.Stopped != "" {
+		t.Errorf("ann: %+v", s)
+	}
+	if s := got["3f2504e0-4f89-41d3-9a0c-0305e82c3302"]; s.Stopped != ReasonDisabled {
+		t.Errorf("dan: %+v", s)
+	}
+	if s := got["00000000-0000-0000-0000-0000000000ff"]; s.UID != "zoe@corp.example" {
+		t.Errorf("zoe: %+v", s)
+	}
+	if !got[nobody].Missing {
+		t.Errorf("nobody: %+v", got[nobody])
+	}
+	if len(filters) == 0 || !strings.Contains(filters[0], `\e0`) || !strings.Contains(filters[0], `\00`) {
+		t.Errorf("filters %q", filters)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	s := startSlapd(t)
+	for _, test := range []struct {
+		name, user string
+		change     func(*Config)
+		failing    string // the step at which it ends
+		steps      int
+	}{
+		{"good", "alice", func(c *Config) {}, "", 6},
+		{"in the group", "alice", func(c *Config) { c.RequiredGroup = staff }, "", 7},
+		{"not in the group", "bob", func(c *Config) { c.RequiredGroup = staff }, "group", 7},
+		{"nobody listens", "alice", func(c *Config) { c.URLs = []string{"ldaps://" + freePort(t)} }, "dial", 1},
+		{"wrong authority", "alice", func(c *Config) { c.CAFile = "" }, "tls", 2},
+		{"wrong password", "alice", func(c *Config) { c.BindPassword = "hunter2" }, "bind", 3},
+		{"wrong base", "alice", func(c *Config) { c.BaseDN = "ou=nothing," + base }, "search", 4},
+		{"anonymous", "alice", func(c *Config) { c.BindDN, c.BindPassword = "", "" }, "search", 4},
+		{"no such user", "nobody", func(c *Config) {}, "match", 5},
+		{"two users", "frank", func(c *Config) {}, "match", 5},
+		{"impossible user", "\x00", func(c *Config) {}, "search", 4},
+		{"no mail", "erin", func(c *Config) {}, "attributes", 6},
+		{"expired", "ivan", func(c *Config) {}, "attributes", 6},
+		{"no such attribute", "alice", func(c *Config) { c.IDAttribute = "objectGUID" }, "attributes", 6},
+	} {
+		c := s.config()
+		test.change(&c)
+		steps := open(t, c).Check(t.Context(), test.user)
+		failing := ""
+		for _, step := range steps {
+			if !step.OK {
+				failing = step.Name
+			}
+			if step.Detail == "" || step.Server != c.URLs[0] || strings.Contains(step.Detail, "hunter2") {
+				t.Errorf("%s: step %+v", test.name, step)
+			}
+		}
+		if failing != test.failing || len(steps) != test.steps {
+			t.Errorf("%s: got %+v", test.name, steps)
+		}
+	}
+	c := s.config()
+	c.URLs = append([]string{"ldaps://" + freePort(t)}, c.URLs...)
+	if steps := open(t, c).Check(t.Context(), "alice"); len(steps) != 7 || steps[0].OK || !steps[6].OK {
+		t.Errorf("two servers: %+v", steps)
+	}
+}
