@@ -92,7 +92,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	h := w.Header()
 	h.Del("Cache-Control")
-	if status == http.StatusUnauthorized && errors.Is(err, errCredentials) {
+	if status == http.StatusUnauthorized && message == errCredentials.Error() {
 		h.Set("WWW-Authenticate", `Bearer realm="gatehouse"`)
 	}
 	if e := (*httpError)(nil); errors.As(err, &e) && e.retry > 0 {

@@ -40,7 +40,10 @@ func (s *Store) Authenticate(text string, from netip.Addr) (Bearer, error) {
 	if !ok {
 		return Bearer{}, ErrRefused
 	}
-	e, ok := s.table.get(p.id)
+	e, ok, err := s.lookup(p.id)
+	if err != nil {
+		return Bearer{}, err
+	}
 	if !ok || e.generation != p.generation {
 		return Bearer{}, ErrRefused
 	}

@@ -74,7 +74,7 @@ func (s *Store) takeUses(sh *shard) (list []*badger.Entry) {
 	sh.flushing, sh.dirty = sh.dirty, nil
 	sh.dirtyMu.Unlock()
 	for id, from := range sh.flushing { // only this goroutine writes the map
-		e, ok := s.table.get(id)
+		e, ok, _ := s.table.get(id)
 		if !ok {
 			continue // revoked meanwhile; its uses up to then are lost with its place
 		}

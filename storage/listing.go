@@ -123,7 +123,7 @@ func (s *Store) eachToken(txn *badger.Txn, fn func(Token)) error {
 			}
 			t.raise(parseLastUse(b))
 		}
-		if e, ok := s.table.get(t.ID); ok {
+		if e, ok, _ := s.table.get(t.ID); ok {
 			from, _ := s.table.address(t.ID)
 			t.raise(e.used, from)
 		}

@@ -1,35 +1,81 @@
 package storage
 
 import (
+	"errors"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 )
 
-// load fills the table and the owners from Badger.
-func (s *Store) load() error {
-	err := s.db.View(func(txn *badger.Txn) error {
+// loadOwners fills the owners from Badger.
+func (s *Store) loadOwners() error {
+	return s.db.View(func(txn *badger.Txn) error {
 		return s.each(txn, []byte{'u'}, func(k, v []byte) error {
-			id := decodeUserID(k[1:])
-			if len(v) < userHead || v[0] != 1 {
-				_, err := parseUser(id, v)
-				return err
+			o, err := parseOwner(decodeUserID(k[1:]), v)
+			if err == nil {
+				s.owners.set(o)
 			}
-			s.owners.set(owner{id, uint32(v[2])<<24 | uint32(v[3])<<16 | uint32(v[4])<<8 | uint32(v[5]), UserState(v[1])})
-			return nil
+			return err
 		})
 	})
-	if err != nil {
-		return err
+}
+
+// lookup finds a live token. While the table is being loaded, a token that is
+// not in it yet is looked for in Badger, and put in.
+func (s *Store) lookup(id ID) (entry, bool, error) {
+	e, ok, whole := s.table.get(id)
+	if ok || whole {
+		return e, ok, nil
 	}
-	for kid := range s.keys { // tokens of a retired key are dead, and not loaded
-		if err := s.loadTokens(kid); err != nil {
+	err := s.view(func(txn *badger.Txn) error {
+		b, ok, err := s.get(txn, tokenKeyOf(id))
+		if !ok {
 			return err
 		}
+		t, err := parseTokenHead(id, b)
+		if err != nil {
+			return err
+		}
+		used := createdAt(t.Created)
+		b, ok, err = s.get(txn, lastUseKeyOf(id))
+		if ok {
+			used, _ = parseLastUse(b)
+		}
+		if err == nil {
+			s.loadToken(t, used)
+		}
+		return err
+	})
+	if err != nil {
+		return entry{}, false, err
 	}
-	return nil
+	e, ok, _ = s.table.get(id)
+	return e, ok, nil
+}
+
+// load fills the table, in the background.
+func (s *Store) load() {
+	defer s.closed.Done()
+	start := time.Now()
+	for kid := range s.keys { // tokens of a retired key are dead, and not loaded
+		if err := s.loadTokens(kid); err != nil {
+			// Tokens go on being looked for in Badger, one by one.
+			if !errors.Is(err, ErrClosed) {
+				s.opts.Log.Error("the table of tokens is not whole", "error", err)
+			}
+			return
+		}
+	}
+	for i := range s.table.shards {
+		s.table.shards[i].whole()
+	}
+	close(s.loaded)
+	debug.FreeOSMemory() // what growing left behind is not needed again
+	s.opts.Log.Debug("the table of tokens is whole", "tokens", s.table.len(), "took", time.Since(start))
 }
 
 // loadTokens shares the ids out by their first random byte, which is also
@@ -42,6 +88,9 @@ func (s *Store) loadTokens(kid byte) error {
 		wg.Go(func() {
 			errs[w] = s.db.View(func(txn *badger.Txn) error {
 				for b := next.Add(1) - 1; b < shardCount; b = next.Add(1) - 1 {
+					if s.isClosing() {
+						return ErrClosed
+					}
 					if err := s.loadShard(txn, kid, byte(b)); err != nil {
 						return err
 					}
@@ -59,16 +108,20 @@ func (s *Store) loadTokens(kid byte) error {
 	return nil
 }
 
+// loadToken puts a token into the table unless it is dead.
+func (s *Store) loadToken(t Token, used lastUse) {
+	if _, n, ok := s.owners.find(t.Owner); ok && t.Revoked == 0 {
+		s.table.load(entry{id: t.ID, generation: t.Generation, flags: t.head, owner: n, used: used})
+	}
+}
+
 func (s *Store) loadShard(txn *badger.Txn, kid, b byte) error {
 	err := s.each(txn, []byte{'t', kid, b}, func(k, v []byte) error {
 		t, err := parseTokenHead(ID(k[1:]), v)
-		if err != nil || t.Revoked != 0 {
-			return err
+		if err == nil {
+			s.loadToken(t, createdAt(t.Created))
 		}
-		if _, n, ok := s.owners.find(t.Owner); ok {
-			s.table.put(entry{id: t.ID, generation: t.Generation, flags: v[2], owner: n, used: createdAt(t.Created)})
-		}
-		return nil
+		return err
 	})
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"hash"
+	"slices"
 	"sync"
 )
 
@@ -15,34 +16,41 @@ const macLen = sha256.Size / 2
 // sealer puts an HMAC over key and value in front of a value.
 type sealer struct{ macs sync.Pool }
 
-func newSealer(key [32]byte) *sealer {
-	return &sealer{sync.Pool{New: func() any { return hmac.New(sha256.New, key[:]) }}}
+// macer computes one HMAC after another without allocating.
+type macer struct {
+	hash hash.Hash
+	len  [1]byte
+	sum  [sha256.Size]byte
 }
 
-func (s *sealer) mac(dst, key, value []byte) []byte {
-	h := s.macs.Get().(hash.Hash)
-	h.Reset()
-	h.Write([]byte{byte(len(key))}) // so that key and value can't trade bytes
-	h.Write(key)
-	h.Write(value)
-	var sum [sha256.Size]byte
-	dst = append(dst, h.Sum(sum[:0])[:macLen]...)
-	s.macs.Put(h)
-	return dst
+func newSealer(key [32]byte) *sealer {
+	return &sealer{sync.Pool{New: func() any { return &macer{hash: hmac.New(sha256.New, key[:])} }}}
+}
+
+// mac is valid until the next call.
+func (m *macer) mac(key, value []byte) []byte {
+	m.len[0] = byte(len(key)) // so that key and value can't trade bytes
+	m.hash.Reset()
+	m.hash.Write(m.len[:])
+	m.hash.Write(key)
+	m.hash.Write(value)
+	return m.hash.Sum(m.sum[:0])[:macLen]
 }
 
 // seal returns what is stored under the key for the value.
 func (s *sealer) seal(key, value []byte) []byte {
-	return append(s.mac(make([]byte, 0, macLen+len(value)), key, value), value...)
+	m := s.macs.Get().(*macer)
+	defer s.macs.Put(m)
+	return slices.Concat(m.mac(key, value), value)
 }
 
 // open returns the value of what was stored under the key. The value shares
 // its memory with stored.
 func (s *sealer) open(key, stored []byte) ([]byte, error) {
 	if len(stored) >= macLen {
-		var want [macLen]byte
-		value := stored[macLen:]
-		if hmac.Equal(s.mac(want[:0], key, value), stored[:macLen]) {
+		m := s.macs.Get().(*macer)
+		defer s.macs.Put(m)
+		if value := stored[macLen:]; hmac.Equal(m.mac(key, value), stored[:macLen]) {
 			return value, nil
 		}
 	}

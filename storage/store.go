@@ -44,9 +44,10 @@ type Store struct {
 	attempts attempts
 
 	changes chan *change
-	failed  atomic.Bool // a write was lost: see ErrFailed
+	failed  atomic.Bool   // a write was lost: see ErrFailed
+	loaded  chan struct{} // closed when the table is whole
 	closing chan struct{}
-	closed  sync.WaitGroup // the writer and the flusher
+	closed  sync.WaitGroup // the writer, the flusher and the loading
 	once    sync.Once
 }
 
@@ -81,6 +82,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	s := &Store{
 		dir: dir, opts: opts, lock: lock,
 		changes: make(chan *change, 1024),
+		loaded:  make(chan struct{}),
 		closing: make(chan struct{}),
 	}
 	if err := s.open(); err != nil {
@@ -90,7 +92,8 @@ func Open(dir string, opts Options) (*Store, error) {
 		lock.Close()
 		return nil, err
 	}
-	s.closed.Add(2)
+	s.closed.Add(3)
+	go s.load()
 	go s.write()
 	go s.flushEverySecond()
 	return s, nil
@@ -121,7 +124,7 @@ func (s *Store) open() error {
 	if err := s.checkFormat(); err != nil {
 		return err
 	}
-	return s.load()
+	return s.loadOwners()
 }
 
 // badgerOptions keep memory and disk small: one host, small values.
@@ -185,16 +188,26 @@ func (s *Store) Dir() string { return s.dir }
 
 // Writable returns nil while changes can be made, and ErrFailed or ErrClosed.
 func (s *Store) Writable() error {
-	select {
-	case <-s.closing:
+	if s.isClosing() {
 		return ErrClosed
-	default:
 	}
 	if s.failed.Load() {
 		return ErrFailed
 	}
 	return nil
 }
+
+func (s *Store) isClosing() bool {
+	select {
+	case <-s.closing:
+		return true
+	default:
+		return false
+	}
+}
+
+// Loaded is closed when verification needs Badger no more: shortly after Open.
+func (s *Store) Loaded() <-chan struct{} { return s.loaded }
 
 func (s *Store) now() int64 { return s.opts.Now().UnixMilli() }
 

@@ -12,8 +12,9 @@ import (
 // million of them fit a small machine.
 //
 // It is cut into shards by the id's random bytes. Verification takes a shard's
-// lock for reading; only the writer, and the loading at open, take it for
-// writing. lastUsed moves under the reading lock, by an atomic maximum.
+// lock for reading; only the writer, and the loading that follows the opening,
+// take it for writing. lastUsed moves under the reading lock, by an atomic
+// maximum.
 type table struct{ shards [shardCount]shard }
 
 const (
@@ -58,6 +59,11 @@ type shard struct {
 	chunks []*[chunkSlots]slot
 	n      int
 
+	// Until the shard is loaded, a token that is not here may be in Badger,
+	// and one that was taken out must not come back from there.
+	loaded bool
+	gone   map[ID]struct{}
+
 	// What the next flush has to write, and what the flush under way is
 	// writing: the address that each token was last used from.
 	dirtyMu  sync.Mutex
@@ -98,22 +104,25 @@ type entry struct {
 	used       lastUse
 }
 
-func (t *table) get(id ID) (entry, bool) {
+// get returns a copy of the token's entry. When there is none, whole tells
+// whether that means that the token is not live.
+func (t *table) get(id ID) (e entry, ok, whole bool) {
 	sh := t.shard(id)
 	sh.mu.RLock()
 	defer sh.mu.RUnlock()
 	n, _, ok := sh.find(id)
 	if !ok {
-		return entry{}, false
+		return entry{}, false, sh.loaded
 	}
-	return sh.at(n).entry(), true
+	return sh.at(n).entry(), true, sh.loaded
 }
 
 func (s *slot) entry() entry {
 	return entry{s.id, s.generation, s.flags, s.owner, lastUse(s.used.Load())}
 }
 
-// put adds a token, or replaces what is known of it but for a later use.
+// put is the writer's: it adds a token, or replaces what is known of it but
+// for a later use.
 func (t *table) put(e entry) {
 	sh := t.shard(e.id)
 	sh.mu.Lock()
@@ -124,6 +133,31 @@ func (t *table) put(e entry) {
 		s.raise(e.used)
 		return
 	}
+	sh.add(e)
+}
+
+// load adds a token as Badger has it. What the writer did since is newer.
+func (t *table) load(e entry) {
+	sh := t.shard(e.id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if n, _, ok := sh.find(e.id); ok {
+		sh.at(n).raise(e.used)
+		return
+	}
+	if _, gone := sh.gone[e.id]; !gone {
+		sh.add(e)
+	}
+}
+
+// whole says that all of a shard is loaded.
+func (sh *shard) whole() {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.loaded, sh.gone = true, nil
+}
+
+func (sh *shard) add(e entry) {
 	if 4*(sh.n+1) > 3*len(sh.index) {
 		sh.grow()
 	}
@@ -153,6 +187,12 @@ func (t *table) remove(id ID) {
 	sh := t.shard(id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	if !sh.loaded {
+		if sh.gone == nil {
+			sh.gone = make(map[ID]struct{})
+		}
+		sh.gone[id] = struct{}{}
+	}
 	n, at, ok := sh.find(id)
 	if !ok {
 		return

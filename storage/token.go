@@ -21,6 +21,7 @@ type Token struct {
 	Expires    int64     `json:"-"` // ms; 0: never
 	Revoked    int64     `json:"-"` // ms; 0: not
 	OwnerState UserState `json:"-"` // when it was read
+	head       byte      // the flags of the record
 
 	// The record has them as they were when it was written; what is shown is
 	// brought up to date by fill.
@@ -79,7 +80,7 @@ func parseTokenHead(id ID, b []byte) (Token, error) {
 	}
 	at := func(i int) uint64 { return binary.BigEndian.Uint64(b[3+8*i:]) }
 	return Token{
-		ID: id, Generation: b[1],
+		ID: id, Generation: b[1], head: b[2],
 		Owner: UserID(at(0)), Created: int64(at(1)), Expires: int64(at(2)), Revoked: int64(at(3)),
 	}, nil
 }
@@ -274,7 +275,7 @@ func (s *Store) fill(txn *badger.Txn, t *Token) error {
 		used, from := parseLastUse(b)
 		t.raise(used, from)
 	}
-	if e, ok := s.table.get(t.ID); ok {
+	if e, ok, _ := s.table.get(t.ID); ok {
 		from, _ := s.table.address(t.ID)
 		t.raise(e.used, from)
 	}

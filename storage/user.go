@@ -63,12 +63,19 @@ func (u User) record() ([]byte, error) {
 	return append(b, rest...), err
 }
 
-func parseUser(id UserID, b []byte) (User, error) {
-	u := User{ID: id}
+func parseOwner(id UserID, b []byte) (owner, error) {
 	if len(b) < userHead || b[0] != 1 {
-		return u, fmt.Errorf("%w: user %016x has an unknown form", ErrDamaged, id)
+		return owner{}, fmt.Errorf("%w: user %016x has an unknown form", ErrDamaged, id)
 	}
-	u.State, u.Epoch = UserState(b[1]), binary.BigEndian.Uint32(b[2:])
+	return owner{id: id, state: UserState(b[1]), epoch: binary.BigEndian.Uint32(b[2:])}, nil
+}
+
+func parseUser(id UserID, b []byte) (User, error) {
+	o, err := parseOwner(id, b)
+	if err != nil {
+		return User{}, err
+	}
+	u := User{ID: id, State: o.state, Epoch: o.epoch}
 	if err := json.Unmarshal(b[userHead:], &u); err != nil {
 		return u, fmt.Errorf("%w: user %016x: %w", ErrDamaged, id, err)
 	}
@@ -361,7 +368,7 @@ func (s *Store) UserInfo(uid string) (info UserInfo, err error) {
 func (s *Store) holdings(txn *badger.Txn, id UserID) (n int, lastUsed int64) {
 	for item := range scan(txn, key('o', id.bytes(), []byte{0}), nil) {
 		created, tid := ownedToken(item.Key())
-		if e, ok := s.table.get(tid); ok {
+		if e, ok, err := s.lookup(tid); ok && err == nil {
 			n++
 			lastUsed = max(lastUsed, e.used.shown(created))
 		}

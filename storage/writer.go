@@ -213,10 +213,8 @@ func read(txn *badger.Txn, key []byte) (stored []byte, ok bool, err error) {
 
 // view runs fn on the store as it is now.
 func (s *Store) view(fn func(txn *badger.Txn) error) error {
-	select {
-	case <-s.closing:
+	if s.isClosing() {
 		return ErrClosed
-	default:
 	}
 	return s.db.View(fn)
 }
