@@ -17,18 +17,8 @@ type Bearer struct {
 // Identify tells which token of this installation a text is, live or not. It
 // reads nothing.
 func (s *Store) Identify(text string) (ID, bool) {
-	p, ok := s.parse(text)
-	return p.id, ok
-}
-
-// parse checks form, CRC and keyed part, in this order.
-func (s *Store) parse(text string) (parts, bool) {
-	p, ok := parseSecret(text)
-	if !ok {
-		return p, false
-	}
-	k, ok := s.keys[p.id.kid()]
-	return p, ok && k.authentic(&p)
+	id, _, ok := s.keys.identify(text)
+	return id, ok
 }
 
 // Authenticate returns whose token a text is, and counts the use. It returns
@@ -36,26 +26,26 @@ func (s *Store) parse(text string) (parts, bool) {
 // used from that address, or belongs to a user who is not active; the reason
 // is nobody's business. Another error says that the record could not be read.
 func (s *Store) Authenticate(text string, from netip.Addr) (Bearer, error) {
-	p, ok := s.parse(text)
+	id, generation, ok := s.keys.identify(text)
 	if !ok {
 		return Bearer{}, ErrRefused
 	}
-	e, ok, err := s.lookup(p.id)
+	e, ok, err := s.lookup(id)
 	if err != nil {
 		return Bearer{}, err
 	}
-	if !ok || e.generation != p.generation {
+	if !ok || e.generation != generation {
 		return Bearer{}, ErrRefused
 	}
 	o := s.owners.at(e.owner)
 	if o.state != UserActive {
 		return Bearer{}, ErrRefused
 	}
-	b := Bearer{ID: p.id, Owner: o.id}
+	b := Bearer{ID: id, Owner: o.id}
 	now := s.now()
 	if e.flags&flagLimited != 0 {
 		err := s.view(func(txn *badger.Txn) (err error) {
-			b.Token, err = s.token(txn, p.id)
+			b.Token, err = s.token(txn, id)
 			return err
 		})
 		if err != nil {
@@ -65,6 +55,6 @@ func (s *Store) Authenticate(text string, from netip.Addr) (Bearer, error) {
 			return Bearer{}, ErrRefused
 		}
 	}
-	s.table.touch(p.id, now, from)
+	s.table.touch(id, now, from)
 	return b, nil
 }

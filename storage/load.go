@@ -61,8 +61,11 @@ func (s *Store) lookup(id ID) (entry, bool, error) {
 func (s *Store) load() {
 	defer s.closed.Done()
 	start := time.Now()
-	for kid := range s.keys { // tokens of a retired key are dead, and not loaded
-		if err := s.loadTokens(kid); err != nil {
+	for kid, k := range s.keys.keys {
+		if k == nil {
+			continue // tokens of a retired key are dead, and not loaded
+		}
+		if err := s.loadTokens(byte(kid)); err != nil {
 			// Tokens go on being looked for in Badger, one by one.
 			if !errors.Is(err, ErrClosed) {
 				s.opts.Log.Error("the table of tokens is not whole", "error", err)

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"log/slog"
+	"sync"
 )
 
 // The parts of a token, in bytes:
@@ -78,27 +79,20 @@ func (Secret) LogValue() slog.Value { return slog.StringValue("[secret]") }
 // MarshalText hides the credential from encoding/json.
 func (Secret) MarshalText() ([]byte, error) { return []byte("[secret]"), nil }
 
-// Parts is a token taken apart: authentic when the keyring made it so, which
-// says nothing of its being live.
-type parts struct {
-	id         ID
-	generation byte
-	keyed      [keyedLen]byte
+// scratch is the memory in which a token is taken apart or put together. It is
+// pooled: AES and the CRC are called by interface, so what they are given can't
+// stay on the stack.
+type scratch struct {
+	token [tokenLen]byte
+	block [aes.BlockSize]byte
+	keyed [(keyedLen + aes.BlockSize - 1) / aes.BlockSize * aes.BlockSize]byte
 }
 
-// parseSecret takes a token apart and checks its form and its CRC: 256
-// lowercase hexadecimal characters, and nothing around them.
-func parseSecret(s string) (parts, bool) {
-	var b [tokenLen]byte
-	if len(s) != secretLen || !decodeLowerHex(b[:], s) {
-		return parts{}, false
-	}
-	if binary.BigEndian.Uint32(b[bodyLen:]) != crc32.Checksum(b[:bodyLen], castagnoli) {
-		return parts{}, false
-	}
-	p := parts{id: ID(b[:idLen]), generation: b[idLen]}
-	copy(p.keyed[:], b[idLen+1:bodyLen])
-	return p, true
+// decode checks a token's form and its CRC: 256 lowercase hexadecimal
+// characters, and nothing around them.
+func (b *scratch) decode(s string) bool {
+	return len(s) == secretLen && decodeLowerHex(b.token[:], s) &&
+		binary.BigEndian.Uint32(b.token[bodyLen:]) == crc32.Checksum(b.token[:bodyLen], castagnoli)
 }
 
 // decodeLowerHex is hex.Decode that refuses upper case: one token has one
@@ -128,42 +122,60 @@ var nibbles = func() (t [256]byte) {
 // tokenKey derives and checks the tokens of one key number.
 type tokenKey struct{ block cipher.Block }
 
-func newTokenKey(k [32]byte) tokenKey {
+func newTokenKey(k [32]byte) *tokenKey {
 	block, err := aes.NewCipher(k[:])
 	if err != nil {
 		panic(err) // the length is right by type
 	}
-	return tokenKey{block}
+	return &tokenKey{block}
 }
 
-// keyed computes the keyed part of a token.
-func (k tokenKey) keyed(id ID, generation byte) (out [keyedLen]byte) {
-	const blocks = (keyedLen + aes.BlockSize - 1) / aes.BlockSize
-	var in [aes.BlockSize]byte
-	var buf [blocks * aes.BlockSize]byte
-	copy(in[:], id[1:])
-	in[13] = generation
-	for n := range blocks {
-		in[14] = byte(n)
-		k.block.Encrypt(buf[n*aes.BlockSize:], in[:])
+// derive computes the keyed part of a token.
+func (k tokenKey) derive(b *scratch, id ID, generation byte) []byte {
+	clear(b.block[:])
+	copy(b.block[:], id[1:])
+	b.block[idLen-1] = generation
+	for n := 0; n*aes.BlockSize < keyedLen; n++ {
+		b.block[idLen] = byte(n)
+		k.block.Encrypt(b.keyed[n*aes.BlockSize:], b.block[:])
 	}
-	copy(out[:], buf[:])
-	return out
+	return b.keyed[:keyedLen]
 }
 
 // secret derives the token for an id and generation.
 func (k tokenKey) secret(id ID, generation byte) Secret {
-	keyed := k.keyed(id, generation)
-	b := make([]byte, 0, tokenLen)
-	b = append(b, id[:]...)
-	b = append(b, generation)
-	b = append(b, keyed[:]...)
-	b = binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
-	return Secret(hex.EncodeToString(b))
+	var b scratch
+	t := append(b.token[:0], id[:]...)
+	t = append(t, generation)
+	t = append(t, k.derive(&b, id, generation)...)
+	t = binary.BigEndian.AppendUint32(t, crc32.Checksum(t, castagnoli))
+	return Secret(hex.EncodeToString(t))
 }
 
-// authentic reports, in constant time, whether the key made the token.
-func (k tokenKey) authentic(p *parts) bool {
-	want := k.keyed(p.id, p.generation)
-	return subtle.ConstantTimeCompare(want[:], p.keyed[:]) == 1
+// keySet has the token keys by their numbers.
+type keySet struct {
+	keys    [256]*tokenKey
+	scratch sync.Pool
+}
+
+func newKeySet(tokens map[byte][32]byte) *keySet {
+	s := &keySet{scratch: sync.Pool{New: func() any { return new(scratch) }}}
+	for kid, k := range tokens {
+		s.keys[kid] = newTokenKey(k)
+	}
+	return s
+}
+
+// identify tells which token a text is, if one of the keys made it. It checks
+// form, CRC and, in constant time, the keyed part, in this order.
+func (s *keySet) identify(text string) (id ID, generation byte, ok bool) {
+	b := s.scratch.Get().(*scratch)
+	defer s.scratch.Put(b)
+	if !b.decode(text) {
+		return id, 0, false
+	}
+	id, generation = ID(b.token[:idLen]), b.token[idLen]
+	k := s.keys[id.kid()]
+	ok = k != nil && subtle.ConstantTimeCompare(k.derive(b, id, generation), b.token[idLen+1:bodyLen]) == 1
+	return id, generation, ok
 }

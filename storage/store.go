@@ -34,7 +34,7 @@ type Store struct {
 	opts   Options
 	lock   *os.File
 	db     *badger.DB
-	keys   map[byte]tokenKey
+	keys   *keySet
 	kid    byte // of new tokens
 	seals  *sealer
 	secret passwords
@@ -109,10 +109,7 @@ func (s *Store) open() error {
 	if err != nil {
 		return err
 	}
-	s.keys = make(map[byte]tokenKey, len(keys.Tokens))
-	for kid, k := range keys.Tokens {
-		s.keys[kid] = newTokenKey(k)
-	}
+	s.keys = newKeySet(keys.Tokens)
 	s.kid = keys.Current
 	s.seals = newSealer(keys.derive("records"))
 	s.secret = passwords{newGCM(keys.derive("passwords"))}

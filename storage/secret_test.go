@@ -1,0 +1,158 @@
+package storage
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+type vector struct {
+	Name       string
+	Token      string
+	ID         string
+	Generation byte
+	Authentic  bool
+}
+
+// vectors reads the golden tokens and the keys for them.
+func vectors(t testing.TB) (*keySet, []vector) {
+	t.Helper()
+	b, err := os.ReadFile("../testdata/tokens.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Keys    map[string]string
+		Vectors []vector
+	}
+	if err := json.Unmarshal(b, &file); err != nil {
+		t.Fatal(err)
+	}
+	keys := map[byte][32]byte{}
+	for number, text := range file.Keys {
+		kid, err := strconv.ParseUint(number, 10, 8)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var k [32]byte
+		if _, err := hex.Decode(k[:], []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+		keys[byte(kid)] = k
+	}
+	return newKeySet(keys), file.Vectors
+}
+
+func TestGoldenTokens(t *testing.T) {
+	s, list := vectors(t)
+	refused := 0
+	for _, v := range list {
+		t.Run(v.Name, func(t *testing.T) {
+			id, _, ok := s.identify(v.Token)
+			if ok != v.Authentic {
+				t.Fatalf("authentic: got %v, want %v", ok, v.Authentic)
+			}
+			if !ok {
+				return
+			}
+			if id.String() != v.ID {
+				t.Errorf("id: got %s, want %s", id, v.ID)
+			}
+			again := s.keys[id.kid()].secret(id, v.Generation)
+			if again.Reveal() != v.Token {
+				t.Errorf("derived again: got %s, want %s", again.Reveal(), v.Token)
+			}
+		})
+		if !v.Authentic {
+			refused++
+		}
+	}
+	if len(list) < 60 || 2*refused <= len(list) {
+		t.Errorf("%d vectors, %d to be refused: too few to mean anything", len(list), refused)
+	}
+}
+
+// A single wrong character anywhere makes a token another text.
+func TestEveryCharacterCounts(t *testing.T) {
+	s, list := vectors(t)
+	good := list[5].Token
+	for i := range good {
+		for _, c := range []byte("0f9aA g\x00\xff") {
+			bad := good[:i] + string(rune(c)) + good[i+1:]
+			if bad == good {
+				continue
+			}
+			if _, _, ok := s.identify(bad); ok {
+				t.Fatalf("authentic with %q at %d", c, i)
+			}
+		}
+	}
+}
+
+func TestSecretHidesItself(t *testing.T) {
+	s := Secret("0123456789abcdef")
+	b, err := json.Marshal(map[string]any{"s": s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, got := range []string{fmt.Sprint(s), fmt.Sprintf("%v %+v %#v %s %q", s, s, s, s, s), s.LogValue().String(), string(b)} {
+		if strings.Contains(got, "0123") {
+			t.Errorf("shown as %s", got)
+		}
+	}
+}
+
+func TestParseID(t *testing.T) {
+	id := newID(1)
+	got, err := ParseID(id.String())
+	if err != nil || got != id {
+		t.Errorf("got %v, %v, want %v", got, err, id)
+	}
+	for _, bad := range []string{"", "01", id.String() + "00", strings.ToUpper(ID{1, 0xab}.String()), strings.Repeat("g", 28)} {
+		if got, err := ParseID(bad); err == nil {
+			t.Errorf("%q: got %v, want an error", bad, got)
+		}
+	}
+}
+
+// Whatever the text: no panic, and what is authentic is what derives again.
+func FuzzIdentify(f *testing.F) {
+	s, list := vectors(f)
+	for _, v := range list {
+		f.Add(v.Token)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		id, generation, ok := s.identify(text)
+		if !ok {
+			return
+		}
+		if again := s.keys[id.kid()].secret(id, generation); again.Reveal() != text {
+			t.Fatalf("%q is taken, but %q is the token", text, again.Reveal())
+		}
+	})
+}
+
+func BenchmarkIdentify(b *testing.B) {
+	s, list := vectors(b)
+	good, forged := "", ""
+	for _, v := range list {
+		switch {
+		case v.Authentic && good == "":
+			good = v.Token
+		case v.Name == "keyed part random":
+			forged = v.Token
+		}
+	}
+	for _, c := range []struct{ name, token string }{{"authentic", good}, {"forged", forged}, {"mistyped", good[:255] + "!"}} {
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				s.identify(c.token)
+			}
+		})
+	}
+}
