@@ -1,0 +1,108 @@
+package tui
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"gatehouse/server/api"
+)
+
+const day = 24 * time.Hour
+
+// ago says how long ago something was, in at most 12 columns.
+func ago(now time.Time, ms int64) string {
+	if ms == 0 {
+		return "-"
+	}
+	switch d := now.Sub(time.UnixMilli(ms)); {
+	case d < 2*time.Second: // clocks may differ by a little
+		return "just now"
+	case d < time.Minute:
+		return fmt.Sprintf("%d s ago", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%d min ago", d/time.Minute)
+	case d < 2*day:
+		return fmt.Sprintf("%d h ago", d/time.Hour)
+	default:
+		return fmt.Sprintf("%s days ago", number(int(d/day)))
+	}
+}
+
+// span says how long something lasts, with its two largest units.
+func span(d time.Duration) string {
+	switch d = max(d, 0); {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%dm %ds", d/time.Minute, d%time.Minute/time.Second)
+	case d < day:
+		return fmt.Sprintf("%dh %dm", d/time.Hour, d%time.Hour/time.Minute)
+	default:
+		return fmt.Sprintf("%dd %dh", d/day, d%day/time.Hour)
+	}
+}
+
+// used says when a token was last used.
+func used(now time.Time, t api.Token) string {
+	if !t.Used() {
+		return "never"
+	}
+	return ago(now, t.LastUsed)
+}
+
+// inUse reports whether a token was used within the last hour: somebody would
+// notice at once.
+func inUse(now time.Time, t api.Token) bool {
+	return t.Used() && now.Sub(time.UnixMilli(t.LastUsed)) < time.Hour
+}
+
+// date and moment show a time in the zone of now.
+func date(now time.Time, ms int64) string {
+	if ms == 0 {
+		return "-"
+	}
+	return time.UnixMilli(ms).In(now.Location()).Format(time.DateOnly)
+}
+
+func moment(now time.Time, ms int64) string {
+	if ms == 0 {
+		return "-"
+	}
+	return time.UnixMilli(ms).In(now.Location()).Format("2006-01-02 15:04:05 MST")
+}
+
+// expiry shows expiresOn by one of the two above.
+func expiry(now time.Time, on string, show func(time.Time, int64) string) string {
+	if on == api.Never {
+		return "never"
+	}
+	t, err := time.Parse(time.RFC3339, on)
+	if err != nil {
+		return on
+	}
+	return show(now, t.UnixMilli())
+}
+
+// number groups the digits of n by three.
+func number(n int) string {
+	s := strconv.Itoa(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return number(n) + " " + noun + "s"
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

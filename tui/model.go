@@ -1,0 +1,293 @@
+package tui
+
+import (
+	"context"
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+
+	"gatehouse/server/api"
+	"gatehouse/tui/text"
+)
+
+const (
+	minWidth, minHeight = 60, 12
+
+	refreshEvery = 2 * time.Second
+	noticeFor    = 6 * time.Second
+	retryMax     = 15 * time.Second
+)
+
+// key is one key that was pressed, or a paste.
+type key struct {
+	name   string // "j", "enter", "ctrl+c"
+	text   string // what it types
+	merged bool   // came together with others: held, or pasted without saying so
+	paste  bool
+}
+
+// model takes all messages. It owns the tabs with the screens opened above
+// each other, the box in front of them, and what is known of the connection.
+type model struct {
+	ctx    context.Context
+	client client
+	o      Options
+	st     styles
+
+	width, height int
+	tabs          [3]screen
+	tab           int
+	stack         []screen // the tab's screen and what was opened from there
+	box           box
+	keys          []binding
+
+	status   api.Status
+	known    bool // status has been heard
+	asking   bool // for the status
+	lost     error
+	tries    int
+	retryAt  time.Time
+	paused   bool
+	due      time.Time // of the next refresh
+	notice   string
+	bad      bool // the notice is an error
+	noticeAt time.Time
+
+	lists, boxes int // the last number given to one
+
+	now       func() time.Time
+	later     func(time.Duration, tea.Msg) tea.Cmd
+	clipboard func(string) error
+}
+
+// tickMsg comes every second: the clock, the refresh, the retries.
+type tickMsg struct{}
+
+// statusMsg is what the server says of itself.
+type statusMsg struct {
+	status api.Status
+	err    error
+}
+
+// copiedMsg is what became of sending text to the clipboard.
+type copiedMsg struct{ err error }
+
+func newModel(ctx context.Context, c client, o Options, st styles) *model {
+	m := &model{ctx: ctx, client: c, o: o, st: st, now: o.Now, clipboard: func(string) error { return nil }}
+	m.later = func(d time.Duration, msg tea.Msg) tea.Cmd {
+		return tea.Tick(d, func(time.Time) tea.Msg { return msg })
+	}
+	m.keys = bindings(o.ReadOnly)
+	m.tabs = [3]screen{newUsers(m), newTokens(m), newStale(m)}
+	m.stack = []screen{m.tabs[0]}
+	return m
+}
+
+// screen returns the one that is shown.
+func (m *model) screen() screen { return m.stack[len(m.stack)-1] }
+
+func (m *model) Init() tea.Cmd {
+	m.due = m.now().Add(refreshEvery)
+	return tea.Batch(m.screen().start(), m.askStatus(), m.later(time.Second, tickMsg{}))
+}
+
+func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	switch msg := msg.(type) {
+	case tea.WindowSizeMsg:
+		m.width, m.height = msg.Width, msg.Height
+		return m, nil
+	case tea.KeyMsg:
+		var cmds []tea.Cmd
+		for _, k := range split(msg) {
+			cmds = append(cmds, m.key(k))
+		}
+		return m, tea.Batch(cmds...)
+	case tickMsg:
+		return m, m.tick()
+	case statusMsg:
+		return m, m.tookStatus(msg)
+	case copiedMsg:
+		if msg.err != nil {
+			m.complain(msg.err)
+		}
+		return m, nil
+	}
+	var cmds []tea.Cmd
+	if m.box != nil {
+		cmds = append(cmds, m.box.answer(msg))
+	}
+	for _, s := range m.stack {
+		cmds = append(cmds, s.answer(msg))
+	}
+	return m, tea.Batch(cmds...)
+}
+
+// split returns the keys of one message. Fast and held keys arrive merged.
+func split(msg tea.KeyMsg) []key {
+	switch {
+	case msg.Paste:
+		return []key{{name: "paste", text: string(msg.Runes), paste: true}}
+	case msg.Alt:
+		return []key{{name: msg.String()}}
+	case msg.Type == tea.KeySpace:
+		return []key{{name: "space", text: " "}}
+	case msg.Type != tea.KeyRunes:
+		return []key{{name: msg.String()}}
+	}
+	keys := make([]key, 0, len(msg.Runes))
+	for _, r := range msg.Runes {
+		k := key{name: string(r), text: string(r), merged: len(msg.Runes) > 1}
+		if r == ' ' {
+			k.name = "space"
+		}
+		keys = append(keys, k)
+	}
+	return keys
+}
+
+func (m *model) key(k key) tea.Cmd {
+	switch k.name {
+	case "ctrl+c":
+		return tea.Quit
+	case "ctrl+z":
+		return tea.Suspend
+	}
+	if m.tooSmall() { // nothing is done that cannot be seen
+		if k.name == "q" {
+			return tea.Quit
+		}
+		return nil
+	}
+	if m.box != nil {
+		return m.box.key(k)
+	}
+	if r, ok := m.screen().(rows); ok && r.filtering() {
+		return r.filterKey(k)
+	}
+	for _, b := range m.keys {
+		if b.on&m.screen().place() != 0 && b.has(k.name) {
+			if b.aims && !m.screen().settled() {
+				m.say("Still on the way: the rows are being loaded.")
+				return nil
+			}
+			return b.do(m)
+		}
+	}
+	return nil
+}
+
+// tick is what happens every second.
+func (m *model) tick() tea.Cmd {
+	now := m.now()
+	cmds := []tea.Cmd{m.later(time.Second, tickMsg{})}
+	switch {
+	case m.lost != nil:
+		if !now.Before(m.retryAt) {
+			cmds = append(cmds, m.askStatus())
+		}
+	case !m.paused && !now.Before(m.due):
+		m.due = now.Add(refreshEvery)
+		cmds = append(cmds, m.askStatus())
+		if m.screen().rested() {
+			cmds = append(cmds, m.screen().refresh())
+		}
+	}
+	return tea.Batch(cmds...)
+}
+
+func (m *model) askStatus() tea.Cmd {
+	if m.asking {
+		return nil
+	}
+	m.asking = true
+	return func() tea.Msg {
+		ctx, cancel := context.WithTimeout(m.ctx, retryMax)
+		defer cancel()
+		s, err := m.client.Status(ctx)
+		return statusMsg{s, err}
+	}
+}
+
+func (m *model) tookStatus(msg statusMsg) tea.Cmd {
+	m.asking = false
+	was := m.lost != nil
+	if m.heard(msg.err); msg.err != nil {
+		return nil
+	}
+	m.status, m.known = msg.status, true
+	if was {
+		m.say("Connected again.")
+		return m.screen().refresh()
+	}
+	return nil
+}
+
+// heard notes what an answer says about the connection.
+func (m *model) heard(err error) {
+	if !unreachable(err) {
+		if err == nil {
+			m.lost, m.tries = nil, 0
+		}
+		return
+	}
+	again := m.lost != nil && m.now().Before(m.retryAt)
+	if m.lost = err; again {
+		return // not a retry of ours: a key asked for something
+	}
+	wait := min(time.Second<<min(m.tries, 4), retryMax)
+	m.tries++
+	m.retryAt = m.now().Add(wait)
+}
+
+// goTo shows a tab, as it was left.
+func (m *model) goTo(tab int) tea.Cmd {
+	if m.tab == tab && len(m.stack) == 1 {
+		return nil
+	}
+	for _, s := range m.stack {
+		s.stop()
+	}
+	m.tab, m.stack = tab, []screen{m.tabs[tab]}
+	return m.screen().start()
+}
+
+func (m *model) push(s screen) tea.Cmd {
+	m.screen().stop()
+	m.stack = append(m.stack, s)
+	return s.start()
+}
+
+// back undoes one thing: the marks, the filter, the screen.
+func (m *model) back() tea.Cmd {
+	if r, ok := m.screen().(rows); ok {
+		switch {
+		case r.unmark():
+			return nil
+		case r.filtered():
+			return r.clearFilter()
+		}
+	}
+	if len(m.stack) == 1 {
+		return nil
+	}
+	m.screen().stop()
+	m.stack = m.stack[:len(m.stack)-1]
+	return m.screen().start()
+}
+
+// close closes the box.
+func (m *model) close() { m.box = nil }
+
+// copy sends text to the clipboard of the terminal.
+func (m *model) copy(s string) tea.Cmd {
+	return func() tea.Msg { return copiedMsg{m.clipboard(s)} }
+}
+
+// say and complain put a sentence into the bottom line for a while.
+func (m *model) say(s string) { m.notice, m.bad, m.noticeAt = s, false, m.now() }
+
+func (m *model) complain(err error) {
+	m.notice, m.bad, m.noticeAt = text.Escape(err.Error()), true, m.now()
+}
+
+func (m *model) tooSmall() bool { return m.width < minWidth || m.height < minHeight }

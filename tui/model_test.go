@@ -1,0 +1,480 @@
+package tui
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+
+	"gatehouse/server/api"
+)
+
+// changes returns what was changed so far.
+func (d *driver) changes() []string { return d.client.(*fake).changes }
+
+// TestConfirmation is the table of what revokes and what does not.
+func TestConfirmation(t *testing.T) {
+	esc := tea.KeyMsg{Type: tea.KeyEsc}
+	enter := tea.KeyMsg{Type: tea.KeyEnter}
+	runes := func(s string) tea.KeyMsg { return tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune(s)} }
+	paste := func(s string) tea.KeyMsg { return tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune(s), Paste: true} }
+	for _, c := range []struct {
+		name string
+		open string // keys that lead to the row
+		msgs []tea.KeyMsg
+		want int // tokens revoked
+	}{
+		{"R then y", "2", []tea.KeyMsg{runes("R"), runes("y")}, 1},
+		{"R then enter", "2", []tea.KeyMsg{runes("R"), enter, runes("y")}, 0},
+		{"R then esc", "2", []tea.KeyMsg{runes("R"), esc, runes("y")}, 0},
+		{"R then n", "2", []tea.KeyMsg{runes("R"), runes("n"), runes("y")}, 0},
+		{"R twice", "2", []tea.KeyMsg{runes("R"), runes("R"), runes("y")}, 0},
+		{"R held", "2", []tea.KeyMsg{runes("RRRR"), runes("R"), runes("RRR"), runes("y")}, 0},
+		{"R held, box left open, then y", "2", []tea.KeyMsg{runes("RRR"), runes("y")}, 1},
+		{"Y", "2", []tea.KeyMsg{runes("R"), runes("Y")}, 0},
+		{"alt+y", "2", []tea.KeyMsg{runes("R"), {Type: tea.KeyRunes, Runes: []rune("y"), Alt: true}}, 0},
+		{"merged Ry", "2", []tea.KeyMsg{runes("Ry")}, 0},
+		{"y held", "2", []tea.KeyMsg{runes("R"), runes("yyyy")}, 0},
+		{"y pasted", "2", []tea.KeyMsg{runes("R"), paste("y")}, 0},
+		{"pasted, then y", "2", []tea.KeyMsg{runes("R"), paste("x"), runes("y")}, 0},
+		{"Ry pasted", "2", []tea.KeyMsg{paste("R"), paste("y"), paste("Ry\r")}, 0},
+		{"space", "2", []tea.KeyMsg{runes("R"), {Type: tea.KeySpace, Runes: []rune(" ")}}, 0},
+		{"in use: y", "j", []tea.KeyMsg{runes("R"), runes("y"), enter}, 0},
+		{"in use: enter", "j", []tea.KeyMsg{runes("R"), enter}, 0},
+		{"in use: the number", "j", []tea.KeyMsg{runes("R"), runes("3"), enter}, 3},
+		{"in use: another number", "j", []tea.KeyMsg{runes("R"), runes("2"), enter}, 0},
+		{"in use: number pasted", "j", []tea.KeyMsg{runes("R"), paste("3"), enter}, 0},
+		{"in use: number in the message of R", "j", []tea.KeyMsg{runes("R3"), enter}, 0},
+		{"in use: number and y", "j", []tea.KeyMsg{runes("R"), runes("3"), runes("y")}, 0},
+		{"in use: corrected number", "j", []tea.KeyMsg{runes("R"), runes("4"), {Type: tea.KeyBackspace}, runes("3"), enter}, 3},
+		{"in use: number held", "j", []tea.KeyMsg{runes("R"), runes("33"), enter}, 0},
+		{"not yet looked up", "2", []tea.KeyMsg{runes("R"), esc, runes("y")}, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := drive(t, people(), Options{})
+			d.press(c.open)
+			for _, msg := range c.msgs {
+				d.send(msg)
+			}
+			got := 0
+			for _, ch := range d.changes() {
+				got += len(strings.Fields(ch)) - 1
+			}
+			if got != c.want {
+				t.Errorf("revoked %d, want %d: %q\n%s", got, c.want, d.changes(), d.View())
+			}
+		})
+	}
+}
+
+func TestNothingConfirmsWhileTheTokensAreLookedUp(t *testing.T) {
+	d := drive(t, people(), Options{})
+	d.press("2")
+	d.hold = true
+	d.press("R")
+	d.want("looking up")
+	d.press("y")
+	d.release()
+	if d.box != nil || len(d.changes()) > 0 {
+		t.Errorf("changed %q", d.changes())
+	}
+}
+
+func TestAboveTwentyTheNumberIsTyped(t *testing.T) {
+	for n, want := range map[int]string{20: "y revoke 20 tokens", 21: "Type 21, then enter"} {
+		d := drive(t, many(100), Options{})
+		d.press("2" + strings.Repeat(" ", n) + "R")
+		d.want(want)
+	}
+}
+
+// TestWhatIsInUseIsKnownFresh revokes from rows that are older than a pause.
+func TestWhatIsInUseIsKnownFresh(t *testing.T) {
+	f := people()
+	d := drive(t, f, Options{})
+	d.press("2p")
+	for i := range f.tokens {
+		if f.tokens[i].Name == "forty-thieves" {
+			f.tokens[i].LastUsed = before(time.Minute)
+		}
+	}
+	d.press("R")
+	d.want("IN USE", "Type 1, then enter")
+}
+
+func TestReadOnlyHasNoKeyThatChanges(t *testing.T) {
+	d := drive(t, people(), Options{ReadOnly: true})
+	for _, keys := range []string{"R", "l", "n", "P", "2R", "3R", "1<enter>R", "l", "P", "<enter>R"} {
+		d.press(keys)
+		if d.box != nil {
+			t.Errorf("%s opens\n%s", keys, d.View())
+		}
+	}
+	d.press("<esc><esc>?")
+	d.wantNot("revoke", "lock", "password")
+}
+
+// TestRandomKeysRevokeNothing types anything but a full confirmation: a y or
+// an enter that comes while a box asks is held back.
+func TestRandomKeysRevokeNothing(t *testing.T) {
+	rounds := 30_000
+	if testing.Short() {
+		rounds = 5_000
+	}
+	rnd := rand.New(rand.NewPCG(7, 11))
+	named := []tea.KeyType{tea.KeyEnter, tea.KeyEsc, tea.KeyTab, tea.KeyShiftTab, tea.KeyUp, tea.KeyDown, tea.KeyPgDown, tea.KeyPgUp, tea.KeyBackspace, tea.KeyHome, tea.KeyEnd, tea.KeyDelete, tea.KeyLeft, tea.KeyCtrlU}
+	letters := []rune("RRRRyyyy1234567890jkgGaslnPpr/?Yxq名\u202e@.")
+	d := drive(t, people(), Options{})
+	d.send(tea.WindowSizeMsg{Width: 60, Height: 12}) // quicker to draw
+	opened := 0
+	for i := range rounds {
+		var msg tea.KeyMsg
+		switch rnd.IntN(10) {
+		case 0, 1:
+			msg = tea.KeyMsg{Type: named[rnd.IntN(len(named))]}
+		case 2:
+			msg = tea.KeyMsg{Type: tea.KeySpace, Runes: []rune{' '}}
+		case 3, 4:
+			msg = tea.KeyMsg{Type: tea.KeyRunes, Paste: rnd.IntN(2) == 0, Alt: rnd.IntN(5) == 0}
+			for range 1 + rnd.IntN(6) {
+				msg.Runes = append(msg.Runes, letters[rnd.IntN(len(letters))])
+			}
+			if len(msg.Runes) == 1 {
+				msg.Runes = append(msg.Runes, 'y')
+			}
+		default:
+			msg = tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune{letters[rnd.IntN(len(letters))]}}
+		}
+		if full(d.box, msg) {
+			opened++
+			continue
+		}
+		d.blind = i%10 > 0
+		d.send(msg)
+		if i%50 == 0 {
+			d.tick(time.Second)
+		}
+		if len(d.changes()) > 0 {
+			t.Fatalf("after %d messages, %q changed %q\n%s", i, msg, d.changes(), d.View())
+		}
+	}
+	if opened < 20 {
+		t.Errorf("only %d confirmations were held back: the test tests nothing", opened)
+	}
+}
+
+// full reports whether msg would complete a confirmation.
+func full(b box, msg tea.KeyMsg) bool {
+	y := msg.Type == tea.KeyRunes && string(msg.Runes) == "y" && !msg.Paste && !msg.Alt
+	enter := msg.Type == tea.KeyEnter
+	switch b := b.(type) {
+	case *revokeBox:
+		return y && !b.mustType() || enter && b.typed == fmt.Sprint(len(b.tokens))
+	case *askBox:
+		return y
+	case *formBox:
+		return enter
+	}
+	return false
+}
+
+func TestHeldKey(t *testing.T) {
+	for _, n := range []int{1, 4, 256} { // keys in one message
+		d := drive(t, many(10_000), Options{})
+		d.blind, d.hold = true, true // the server is slower than the key
+		for range 2000 / n {
+			d.merged(strings.Repeat("j", n))
+		}
+		for range 2000 % n {
+			d.press("j")
+		}
+		for len(d.held) > 0 {
+			held := d.held
+			d.held = nil
+			for _, c := range held {
+				d.hold = false
+				msg := c()
+				d.hold = true
+				d.deliver(msg)
+			}
+		}
+		if u, _ := d.screen().user(); u.UID != "user0002000@example.com" {
+			t.Errorf("%d in a message: 2000 held keys lead to %q", n, u.UID)
+		}
+	}
+}
+
+// deliver sends a message, or the messages of a batch.
+func (d *driver) deliver(msg tea.Msg) {
+	if batch, ok := msg.(tea.BatchMsg); ok {
+		for _, c := range batch {
+			if c != nil {
+				d.deliver(c())
+			}
+		}
+		return
+	}
+	if msg != nil {
+		d.send(msg)
+	}
+}
+
+func TestWindowIsBoundedBothWays(t *testing.T) {
+	d := drive(t, many(5000), Options{})
+	d.blind = true
+	l := &d.screen().(*users).list
+	at := func(want int) {
+		t.Helper()
+		u, _ := l.current()
+		if u.UID != fmt.Sprintf("user%07d@example.com", want) || len(l.win.rows) > windowRows || l.win.offset+l.at != want {
+			t.Errorf("at %s, row %d, with %d rows; want row %d", u.UID, l.win.offset+l.at, len(l.win.rows), want)
+		}
+	}
+	for range 3000 {
+		d.press("j")
+	}
+	at(3000)
+	for range 2950 {
+		d.press("k")
+	}
+	at(50)
+	d.press("G")
+	at(4999)
+	d.press("kk")
+	at(4997)
+	for range 2000 {
+		d.press("k")
+	}
+	at(2997)
+	d.press("<pgdown>")
+	at(2997 + l.height - 1)
+	d.press("g")
+	at(0)
+	d.press("kkk")
+	at(0)
+}
+
+func TestRefreshKeepsTheRow(t *testing.T) {
+	f := many(500)
+	d := drive(t, f, Options{})
+	d.press(strings.Repeat("j", 40))
+	line := d.screen().(*users).list.at - d.screen().(*users).list.top
+	f.users = append([]api.User{{UID: "aaa@example.com"}, {UID: "bbb@example.com"}}, f.users...)
+	d.tick(time.Second)
+	d.tick(time.Second)
+	l := &d.screen().(*users).list
+	if u, _ := l.current(); u.UID != "user0000040@example.com" || l.at-l.top != line {
+		t.Errorf("the refresh moves the cursor to %s, line %d of %d", u.UID, l.at-l.top, line)
+	}
+	asked := f.asked
+	d.press("p")
+	for range 10 {
+		d.tick(time.Second)
+	}
+	if f.asked != asked {
+		t.Errorf("%d questions during a pause", f.asked-asked)
+	}
+}
+
+func TestLateAnswerIsDropped(t *testing.T) {
+	d := drive(t, people(), Options{})
+	d.hold = true
+	d.press("/a")
+	older := d.held
+	d.held = nil
+	d.press("lic")
+	d.release()
+	d.want("alice@example.com", "1 match")
+	for _, c := range older {
+		d.deliver(c())
+	}
+	d.want("alice@example.com", "1 match")
+	d.wantNot("alina@example.com")
+}
+
+func TestFilter(t *testing.T) {
+	d := drive(t, people(), Options{})
+	d.press("/")
+	d.paste("al\x1bi\n")
+	d.want("/ ali_", "4 match")
+	d.press("q<down>")
+	d.want("/ aliq_", "0 match")
+	d.press("<backspace><enter>j")
+	d.want("/ ali ", " >   alice@example.com")
+	d.press("<esc>")
+	d.wantNot(" / al")
+	d.want("evil@example.com")
+	d.press("2/zo")
+	d.tick(time.Second)
+	d.want("2 match", "reader")
+	d.wantNot("cave")
+	d.press("<enter>r<esc>")
+	d.want("cave")
+}
+
+func TestSpinnerComesLateAndOldRowsStay(t *testing.T) {
+	d := drive(t, people(), Options{})
+	d.timed = nil
+	d.hold = true
+	d.press("r")
+	d.want("alice@example.com")
+	d.wantNot("loading")
+	d.tick(slowAfter)
+	d.want("alice@example.com", "loading")
+	d.release()
+	d.wantNot("loading")
+}
+
+func TestConnectionLostAndFound(t *testing.T) {
+	f := people()
+	d := drive(t, f, Options{})
+	f.err = &api.UnreachableError{Socket: "/run/admin.sock", Err: errors.New("connection refused")}
+	for range 20 {
+		d.tick(time.Second)
+	}
+	d.want("CONNECTION LOST, next try in", "/run/admin.sock", "alice@example.com")
+	f.err = nil
+	f.users[0].UID = "after@example.com"
+	for range 16 {
+		d.tick(time.Second)
+	}
+	d.wantNot("CONNECTION LOST")
+	d.want("after@example.com")
+}
+
+func TestBack(t *testing.T) {
+	d := drive(t, people(), Options{})
+	d.press("j<enter>")
+	d.want("Users > alice@example.com", "laptop")
+	d.press(" <enter>")
+	d.want("Token 01", "addresses")
+	d.press("<esc>")
+	d.want("1 marked")
+	d.press("<esc>")
+	d.wantNot("marked")
+	d.want("Users > alice")
+	d.press("<esc>")
+	d.want(" >   alice@example.com")
+	d.press("<esc>q")
+	if !d.quit {
+		t.Error("q does not quit")
+	}
+}
+
+func TestMarksSurviveAndAreRevoked(t *testing.T) {
+	f := people()
+	d := drive(t, f, Options{})
+	d.press("2 j ") // forty-thieves and alina's
+	d.want("2 marked")
+	d.press("/evil")
+	d.tick(time.Second)
+	d.press("<enter>R")
+	d.want("Revoke 2 tokens for good?", "forty-thieves")
+	d.press("y")
+	d.want("Revoked 2 tokens.")
+	if len(f.changes) != 1 || len(strings.Fields(f.changes[0])) != 3 {
+		t.Errorf("changed %q", f.changes)
+	}
+	d.tick(noticeFor)
+	d.wantNot("marked")
+}
+
+func TestMarkShownMarksWhatIsOnTheScreen(t *testing.T) {
+	d := drive(t, many(500), Options{})
+	d.press("2a")
+	d.want("24 marked")
+	d.press("<pgdown>a")
+	d.want("47 marked")
+}
+
+func TestBulkRevocationStopsCleanly(t *testing.T) {
+	f := many(250)
+	d := drive(t, f, Options{})
+	d.press("2" + strings.Repeat(" ", 250) + "R250")
+	d.hold = true
+	d.press("<enter>")
+	d.want("0 of 250", "esc stops")
+	d.press("q<enter>y<esc>")
+	d.want("stopping")
+	d.release()
+	d.want("Stopped: revoked 100 tokens, left 150.")
+	if len(f.changes) != 1 {
+		t.Errorf("%d batches", len(f.changes))
+	}
+	d.press("R150<enter>")
+	d.want("Revoked 150 tokens.")
+}
+
+func TestUsers(t *testing.T) {
+	f := people()
+	d := drive(t, f, Options{})
+	d.press("jl")
+	d.want("Lock alice@example.com?", "3 tokens and all sessions stop")
+	d.press("y")
+	d.want("Locked alice@example.com.")
+	d.press("jjl")
+	d.want("Unlock alistair@example.com?")
+	d.press("y")
+	d.press("P<enter>Py")
+	d.want("The new password of alistair@example.com:", "made-password")
+	d.press("q<enter> R")
+	d.want("made-password") // only esc closes it
+	d.press("y")
+	d.press("<esc>")
+	d.wantNot("made-password")
+	d.press("n")
+	d.paste("bob@example.com\n")
+	d.press("<enter>Bob Builder<enter>")
+	d.want("The new password of bob@example.com:")
+	want := "disable alice@example.com, enable alistair@example.com, password alistair@example.com, add bob@example.com Bob Builder"
+	if got := strings.Join(f.changes, ", "); got != want {
+		t.Errorf("changed %s\nwant %s", got, want)
+	}
+	if len(d.sent) != 1 || d.sent[0] != "made-password" {
+		t.Errorf("sent %q to the clipboard", d.sent)
+	}
+}
+
+func TestMergedKeysDoNotLock(t *testing.T) {
+	f := people()
+	d := drive(t, f, Options{})
+	d.merged("ly")
+	d.merged("Py")
+	d.press("l<enter>lxl<esc>")
+	if len(f.changes) > 0 {
+		t.Errorf("changed %q", f.changes)
+	}
+}
+
+// TestHugeListingIsNotLoaded opens a listing that has no end.
+func TestHugeListingIsNotLoaded(t *testing.T) {
+	f := &endless{}
+	d := drive(t, f, Options{})
+	d.press("2jjjj")
+	d.press("/none")
+	if f.rows > 5*pageRows {
+		t.Errorf("%d rows were read", f.rows)
+	}
+}
+
+type endless struct {
+	fake
+	rows int
+}
+
+func (f *endless) Tokens(_ context.Context, q api.TokenQuery) iter.Seq2[api.Token, error] {
+	return func(yield func(api.Token, error) bool) {
+		for n := 0; q.Limit == 0 || n < q.Limit; n++ {
+			f.rows++
+			if !yield(api.Token{ID: fmt.Sprint(q.After, n), UID: "a@example.com", State: api.StateLive, ExpiresOn: api.Never}, nil) {
+				return
+			}
+		}
+	}
+}

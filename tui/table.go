@@ -1,0 +1,214 @@
+package tui
+
+import (
+	"fmt"
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+
+	"gatehouse/tui/text"
+)
+
+// spinner turns while an answer is late.
+const spinner = `|/-\`
+
+// table is a list drawn in columns, with marks and a prefix filter: what the
+// screens with rows have in common.
+type table[T any] struct {
+	m     *model
+	list  list[T]
+	cols  []column[T]
+	odd   func(T) string // a state that must be seen at any width, or ""
+	query func(prefix string) source[T]
+	empty func(prefix string) string // what to say when there are no rows
+	wait  time.Duration              // from a key in the filter to the question
+
+	marks   map[string]T
+	filter  field
+	editing bool
+}
+
+func newTable[T any](m *model, o order[T], cols []column[T], query func(string) source[T]) table[T] {
+	return table[T]{m: m, cols: cols, query: query, marks: map[string]T{}, list: newList(m, o, query(""))}
+}
+
+func (t *table[T]) start() tea.Cmd      { return t.list.refresh() }
+func (t *table[T]) refresh() tea.Cmd    { return t.list.refresh() }
+func (t *table[T]) stop()               { t.list.stop() }
+func (t *table[T]) rested() bool        { return t.list.rested() }
+func (t *table[T]) answered() time.Time { return t.list.answered }
+func (t *table[T]) move(n int) tea.Cmd  { return t.list.move(n) }
+func (t *table[T]) page(n int) tea.Cmd  { return t.list.page(n) }
+func (t *table[T]) home() tea.Cmd       { return t.list.home() }
+func (t *table[T]) bottom() tea.Cmd     { return t.list.bottom() }
+func (t *table[T]) settled() bool       { return t.list.pending == 0 }
+func (t *table[T]) filtering() bool     { return t.editing }
+func (t *table[T]) busy() bool          { return t.list.asked != nothing }
+func (t *table[T]) failure() error      { return t.list.err }
+func (t *table[T]) spin() (string, bool) {
+	return string(spinner[t.list.spin%len(spinner)]), t.list.slow
+}
+func (t *table[T]) id(row T) string           { return t.list.ord.id(row) }
+func (t *table[T]) current() (row T, ok bool) { return t.list.current() }
+
+func (t *table[T]) answer(msg tea.Msg) tea.Cmd {
+	a, ok := msg.(answer[T])
+	if !ok {
+		return t.list.other(msg)
+	}
+	cmd, mine := t.list.take(a)
+	if mine {
+		t.m.heard(a.err)
+	}
+	return cmd
+}
+
+// toggle marks the row under the cursor, or unmarks it, and moves on.
+func (t *table[T]) toggle() tea.Cmd {
+	row, ok := t.list.current()
+	if !ok {
+		return nil
+	}
+	if id := t.id(row); t.marked(row) {
+		delete(t.marks, id)
+	} else {
+		t.marks[id] = row
+	}
+	return t.list.move(1)
+}
+
+func (t *table[T]) marked(row T) bool {
+	_, ok := t.marks[t.id(row)]
+	return ok
+}
+
+// markShown marks what is on the screen, and nothing that is not.
+func (t *table[T]) markShown() {
+	rows, _ := t.list.visible(t.list.height)
+	for _, row := range rows {
+		t.marks[t.id(row)] = row
+	}
+}
+
+func (t *table[T]) unmark() bool {
+	had := len(t.marks) > 0
+	clear(t.marks)
+	return had
+}
+
+// selected returns the marked rows, or the one under the cursor.
+func (t *table[T]) selected() []T {
+	var rows []T
+	for _, row := range t.marks {
+		rows = append(rows, row)
+	}
+	if len(rows) > 0 {
+		return rows
+	}
+	if row, ok := t.list.current(); ok {
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+func (t *table[T]) edit() { t.editing = true }
+
+// filterKey takes a key while the filter is edited.
+func (t *table[T]) filterKey(k key) tea.Cmd {
+	switch k.name {
+	case "enter":
+		t.editing = false
+		return nil
+	case "esc":
+		t.editing = false
+		return t.clearFilter()
+	case "up":
+		return t.move(-1)
+	case "down":
+		return t.move(1)
+	case "pgup":
+		return t.page(-1)
+	case "pgdown":
+		return t.page(1)
+	}
+	if !t.filter.key(k) {
+		return nil
+	}
+	t.list.src = t.query(t.filter.value)
+	return t.list.askSoon(t.wait)
+}
+
+func (t *table[T]) clearFilter() tea.Cmd {
+	if t.filter.value == "" {
+		return nil
+	}
+	t.filter.value = ""
+	t.list.src = t.query("")
+	return t.list.ask(first)
+}
+
+func (t *table[T]) filtered() bool { return t.filter.value != "" }
+
+// ask puts another question in place of the one so far.
+func (t *table[T]) ask() tea.Cmd {
+	t.list.src = t.query(t.filter.value)
+	return t.list.ask(first)
+}
+
+// body draws the filter line if there is one, the heads and the rows.
+func (t *table[T]) body(width, height int) []string {
+	var out []string
+	if t.editing || t.filter.value != "" {
+		found := t.matches()
+		out = append(out, " / "+text.Left(t.filter.view(width-len(found)-6, t.editing), width-len(found)-6)+"  "+found)
+	}
+	w := widths(t.cols, width)
+	out = append(out, t.m.st.heads.Render(heads(t.cols, w)))
+	rows, current := t.list.visible(max(height-len(out), 1))
+	for i, row := range rows {
+		odd := ""
+		if t.odd != nil {
+			odd = t.odd(row)
+		}
+		s := line(t.cols, w, row, i == current, t.marked(row), odd)
+		switch {
+		case i == current:
+			s = t.m.st.cursor.Render(s)
+		case odd != "":
+			s = t.m.st.off.Render(s)
+		}
+		out = append(out, s)
+	}
+	if len(rows) == 0 {
+		out = append(out, "", "     "+t.silence())
+	}
+	return out
+}
+
+// matches says how many rows the filter has found so far.
+func (t *table[T]) matches() string {
+	n := t.list.win.offset + len(t.list.win.rows)
+	switch {
+	case t.list.asked == first:
+		return ""
+	case t.list.win.end:
+		return fmt.Sprintf("%s match", number(n))
+	}
+	return fmt.Sprintf("more than %s match", number(n))
+}
+
+// silence says why there are no rows.
+func (t *table[T]) silence() string {
+	switch {
+	case t.list.err != nil && unreachable(t.list.err):
+		return "Nothing to show until a server answers."
+	case t.list.err != nil:
+		return "! " + text.Escape(t.list.err.Error()) + "  (r asks again)"
+	case t.list.answered.IsZero() || t.list.asked == first:
+		if s, slow := t.spin(); slow {
+			return s + " loading"
+		}
+		return ""
+	}
+	return t.empty(text.Escape(t.filter.value))
+}

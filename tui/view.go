@@ -1,0 +1,150 @@
+package tui
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/charmbracelet/x/ansi"
+
+	"gatehouse/tui/text"
+)
+
+// tabNames are the tabs in the order of their keys.
+var tabNames = [...]string{"Users", "Tokens", "Stale"}
+
+// View draws the frame: exactly height lines, none wider than width.
+func (m *model) View() string {
+	if m.width == 0 {
+		return ""
+	}
+	if m.tooSmall() {
+		return text.Cut(fmt.Sprintf("%dx%d is too small: 60x12 at least", m.width, m.height), m.width)
+	}
+	top := []string{m.header(), m.tabLine()}
+	if b := m.banner(); b != "" {
+		top = append(top, m.st.banner.Render(text.Left(b, m.width)))
+	}
+	bottom := []string{m.noticeLine(), m.keyLine()}
+	room := m.height - len(top) - len(bottom)
+	var body []string
+	if m.box != nil {
+		body = m.box.body(m.width, room)
+	} else {
+		title := text.Cut(" "+m.screen().title(m.width-1), m.width)
+		body = append([]string{m.st.title.Render(title)}, m.screen().body(m.width, room-1)...)
+	}
+	for len(body) < room {
+		body = append(body, "")
+	}
+	lines := append(append(top, body[:room]...), bottom...)
+	for i, l := range lines {
+		lines[i] = ansi.Truncate(l, m.width, "…")
+	}
+	return strings.Join(lines, "\n")
+}
+
+// ends puts left and right at the two ends of a line; right gives way.
+func (m *model) ends(left, right string) string {
+	room := m.width - text.Width(left) - text.Width(right) - 1
+	if room < 1 {
+		return left
+	}
+	return left + strings.Repeat(" ", room) + right
+}
+
+func (m *model) header() string {
+	now := m.now()
+	right := now.Format("15:04:05")
+	if m.known && m.status.Actor != "" {
+		right = "as " + text.Escape(m.status.Actor) + "   " + right
+	}
+	if m.known && !m.o.Offline {
+		right = "up " + span(now.Sub(time.UnixMilli(m.status.Started))) + "   " + right
+	}
+	if m.o.ReadOnly {
+		right = "READ ONLY   " + right
+	}
+	return m.ends(m.st.title.Render(" gatehouse admin"), right)
+}
+
+func (m *model) tabLine() string {
+	out := ""
+	for i, name := range tabNames {
+		label := fmt.Sprintf("%d %s", i+1, name)
+		if i == m.tab {
+			out += " [" + m.st.tab.Render(label) + "]"
+		} else {
+			out += "  " + label + " "
+		}
+	}
+	return out
+}
+
+// banner says what colours everything else; the worst first.
+func (m *model) banner() string {
+	var out []string
+	if m.lost != nil {
+		wait := max(m.retryAt.Sub(m.now()).Round(time.Second), 0)
+		out = append(out, fmt.Sprintf("CONNECTION LOST, next try in %s: %s", span(wait), text.Escape(m.lost.Error())))
+	}
+	if m.o.Offline {
+		out = append(out, "OFFLINE: no server runs; this works on the store itself")
+	}
+	if m.known && m.o.Version != "" && m.status.Version != "" && m.status.Version != m.o.Version {
+		out = append(out, fmt.Sprintf("The server is %s, this is %s", text.Escape(m.status.Version), m.o.Version))
+	}
+	if len(out) == 0 {
+		return ""
+	}
+	return " " + strings.Join(out, "   ")
+}
+
+// noticeLine says what happened, or what is marked, and how fresh the rows are.
+func (m *model) noticeLine() string {
+	s, now := m.screen(), m.now()
+	left := s.note()
+	switch err := s.failure(); {
+	case m.notice != "" && now.Sub(m.noticeAt) < noticeFor:
+		if left = m.notice; m.bad {
+			left = m.st.warn.Render("! " + left)
+		}
+	case err != nil && !unreachable(err):
+		left = m.st.warn.Render("! " + text.Escape(err.Error()))
+	}
+	right := ""
+	if at := s.answered(); !at.IsZero() {
+		right = "refreshed " + ago(now, at.UnixMilli())
+	}
+	if m.paused {
+		right = "PAUSED, p goes on   " + right
+	}
+	if sign, slow := s.spin(); slow {
+		right = "loading " + sign
+	}
+	return m.ends(" "+left, right)
+}
+
+// keyLine lists the keys of the screen as far as there is room; help and quit
+// always.
+func (m *model) keyLine() string {
+	if m.box != nil {
+		return ""
+	}
+	if r, ok := m.screen().(rows); ok && r.filtering() {
+		return " type a prefix   ↑ ↓ move   enter keep   esc clear"
+	}
+	tail := "   ? help   q quit"
+	out, width := "", text.Width(tail)
+	for _, b := range m.keys {
+		if b.short == "" || b.on&m.screen().place() == 0 || b.short == "help" || b.short == "quit" {
+			continue
+		}
+		item := "   " + b.show + " " + b.short
+		if width += text.Width(item); width > m.width+1 {
+			break
+		}
+		out += item
+	}
+	return m.st.key.Render(strings.TrimPrefix(out+tail, "  "))
+}

@@ -1,0 +1,198 @@
+package tui
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+	"github.com/charmbracelet/lipgloss"
+	"github.com/charmbracelet/x/exp/golden"
+	"github.com/muesli/termenv"
+
+	"gatehouse/server/api"
+	"gatehouse/tui/text"
+)
+
+// scenes are the states of every screen and box, and the keys that lead there.
+var scenes = []struct {
+	name  string
+	start func(*fake)
+	o     Options
+	keys  string
+	after func(*driver)
+}{
+	{name: "users"},
+	{name: "users, marked", keys: "j j "},
+	{name: "users, filtered", keys: "/al"},
+	{name: "users, filter without a match", keys: "/nobody<enter>"},
+	{name: "users, none", start: func(f *fake) { f.users, f.status.Users, f.status.Tokens = nil, 0, 0 }},
+	{name: "users, refused", start: func(f *fake) { f.err = &api.Error{Status: 403, Message: "Only root and gatehouse may do this"} }},
+	{name: "users, loading", after: func(d *driver) {
+		d.hold = true
+		d.press("/z")
+		d.tick(slowAfter)
+	}},
+	{name: "users, refused later", after: func(d *driver) {
+		d.client.(*fake).err = &api.Error{Status: 503, Message: "The disk is full"}
+		d.press("r")
+	}},
+	{name: "connection lost", after: func(d *driver) {
+		d.client.(*fake).err = &api.UnreachableError{Socket: "/var/lib/gatehouse/run/admin.sock", Err: errors.New("connect: connection refused")}
+		d.press("r")
+		d.tick(time.Second)
+	}},
+	{name: "offline, read-only, other version", o: Options{Offline: true, ReadOnly: true, Version: "v2"}},
+	{name: "paused", keys: "p", after: func(d *driver) { d.tick(61 * time.Second) }},
+	{name: "a user's tokens", keys: "j<enter>"},
+	{name: "a user without tokens", start: func(f *fake) { f.tokens = nil }, keys: "j<enter>"},
+	{name: "a disabled user", keys: "jjj<enter>"},
+	{name: "a token", keys: "jjjjj<enter>j<enter>"},
+	{name: "tokens", keys: "2"},
+	{name: "tokens, filtered", keys: "2/alice", after: func(d *driver) { d.tick(time.Second) }},
+	{name: "stale", keys: "3"},
+	{name: "never used", keys: "3<tab><tab><tab>"},
+	{name: "revoke one", keys: "2R"},
+	{name: "revoke, one in use", keys: "jR4"},
+	{name: "revoke many", start: func(f *fake) { *f = *many(120) }, keys: "2" + strings.Repeat(" ", 35) + "R3"},
+	{name: "revoke nothing", keys: "2jjjjjjR"},
+	{name: "revoking", start: func(f *fake) { *f = *many(250) }, keys: "2" + strings.Repeat(" ", 240) + "R240", after: func(d *driver) {
+		d.clock = d.clock.Add(time.Second)
+		d.hold = true
+		d.press("<enter>")
+		d.box.(*workBox).done = 100
+		d.clock = d.clock.Add(2 * time.Second)
+	}},
+	{name: "revoked", keys: "2Ry"},
+	{name: "lock", keys: "jl"},
+	{name: "unlock", keys: "jjjl"},
+	{name: "new password asked", keys: "jP"},
+	{name: "new password", keys: "jPy"},
+	{name: "new user", keys: "n"},
+	{name: "new user, refused", keys: "nbob<enter>Bob<enter>"},
+	{name: "copied", keys: "2y"},
+	{name: "to select", keys: "2Y"},
+	{name: "help", keys: "?"},
+}
+
+// play returns a driver in the scene.
+func play(t testing.TB, i, width, height int, profile termenv.Profile) *driver {
+	s := scenes[i]
+	f := people()
+	if s.start != nil {
+		s.start(f)
+	}
+	if s.o.Version == "" {
+		s.o.Version = "v1"
+	}
+	d := drive(t, f, s.o)
+	d.blind = true
+	r := lipgloss.NewRenderer(nil)
+	r.SetColorProfile(profile)
+	d.st = newStyles(r)
+	d.send(tea.WindowSizeMsg{Width: width, Height: height})
+	d.View()
+	d.press(s.keys)
+	if s.after != nil {
+		s.after(d)
+	}
+	return d
+}
+
+func TestGolden(t *testing.T) {
+	for _, size := range []struct {
+		name          string
+		width, height int
+		profile       termenv.Profile
+	}{
+		{"60x12", 60, 12, termenv.Ascii},
+		{"80x24", 80, 24, termenv.Ascii},
+		{"100x30", 100, 30, termenv.Ascii},
+		{"200x60", 200, 60, termenv.Ascii},
+		{"80x24-colour", 80, 24, termenv.ANSI},
+	} {
+		t.Run(size.name, func(t *testing.T) {
+			var all strings.Builder
+			for i, s := range scenes {
+				frame := play(t, i, size.width, size.height, size.profile).View()
+				fmt.Fprintf(&all, "=== %s\n%s\n", s.name, strings.ReplaceAll(frame, "\x1b", "␛"))
+			}
+			golden.RequireEqual(t, []byte(all.String()))
+		})
+	}
+}
+
+func TestFramesFit(t *testing.T) {
+	for _, size := range [][2]int{{60, 12}, {61, 13}, {79, 24}, {133, 40}, {200, 60}} {
+		for i, s := range scenes {
+			frame := play(t, i, size[0], size[1], termenv.ANSI).View()
+			lines := strings.Split(frame, "\n")
+			if len(lines) != size[1] {
+				t.Errorf("%s at %v: %d lines", s.name, size, len(lines))
+			}
+			for _, l := range lines {
+				if text.Width(l) > size[0] {
+					t.Errorf("%s at %v: %d columns in %q", s.name, size, text.Width(l), l)
+				}
+			}
+			if strings.ContainsAny(frame, "\u202e\u202d\u2066\u009b\a\r\t") || strings.Contains(frame, "\x1b]") || strings.Contains(frame, "\x1b[2J") {
+				t.Errorf("%s at %v lets a control through: %q", s.name, size, frame)
+			}
+		}
+	}
+}
+
+func TestSixteenColours(t *testing.T) {
+	for i, s := range scenes {
+		if frame := play(t, i, 100, 30, termenv.TrueColor).View(); strings.Contains(frame, "38;") || strings.Contains(frame, "48;") {
+			t.Errorf("%s uses more than sixteen colours", s.name)
+		}
+	}
+}
+
+func TestColumnsStayStraight(t *testing.T) {
+	d := drive(t, people(), Options{})
+	d.send(tea.WindowSizeMsg{Width: 200, Height: 60})
+	d.press("2")
+	var at []int
+	for l := range strings.Lines(d.View()) {
+		for _, state := range []string{"2023-09", "2024-", "2025-", "2026-"} { // the column CREATED
+			if i := strings.Index(l, state); i > 0 {
+				at = append(at, text.Width(l[:i]))
+				break
+			}
+		}
+	}
+	if len(at) != 11 {
+		t.Fatalf("%d rows\n%s", len(at), d.View())
+	}
+	for _, c := range at {
+		if c != at[0] {
+			t.Fatalf("the columns start at %v\n%s", at, d.View())
+		}
+	}
+}
+
+func TestTooSmall(t *testing.T) {
+	f := people()
+	d := drive(t, f, Options{})
+	d.send(tea.WindowSizeMsg{Width: 59, Height: 12})
+	d.want("59x12 is too small: 60x12 at least")
+	d.press("Ry")
+	if d.box != nil || len(f.changes) > 0 {
+		t.Error("keys act on a screen that cannot be seen")
+	}
+	if d.press("q"); !d.quit {
+		t.Error("q does not quit")
+	}
+}
+
+func BenchmarkFrame(b *testing.B) {
+	d := drive(b, many(1000), Options{})
+	d.send(tea.WindowSizeMsg{Width: 200, Height: 60})
+	for b.Loop() {
+		d.View()
+	}
+}
