@@ -169,7 +169,7 @@ func TestLookupDoubt(t *testing.T) {
 			s := startSlapd(t)
 			c := s.config()
 			if name == "the server hangs" {
-				c.Timeout = time.Second
+				c.Timeout = 2 * time.Second
 			}
 			d := open(t, c)
 			ids := []string{s.subjectOf(alice), nobody}
