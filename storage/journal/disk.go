@@ -30,8 +30,8 @@ type File interface {
 	io.ReaderAt
 	io.WriterAt
 	io.Closer
-	// Allocate gives a new file its size, with space on the disk for every byte
-	// of it, all of them reading as zero.
+	// Allocate gives a new or blank file its size, with space on the disk for
+	// every byte of it, all of them reading as zero.
 	Allocate(size int64) error
 	// Size returns the file's length in bytes.
 	Size() (int64, error)
@@ -140,7 +140,7 @@ func (f file) Size() (int64, error) {
 func (f file) Allocate(size int64) error { return allocate(f.File, size) }
 func (f file) Sync() error               { return datasync(f.File) }
 
-// writeZeros allocates where the file system has no call for it.
+// writeZeros also allocates, where the file system has no call for that.
 func writeZeros(f *os.File, size int64) error {
 	zeros := make([]byte, 256<<10)
 	for off := int64(0); off < size; off += int64(len(zeros)) {

@@ -8,19 +8,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// allocate reserves the space without writing it: such space reads as zeros,
-// and an interrupted write into it leaves zeros where it did not arrive. Zeros
-// written beforehand cost 12 ms for each 16 MiB, and 512-byte appends with a
-// sync gained nothing measurable from them on ext4.
+// allocate asks for all the space first, so that a full disk says so before it
+// is filled any further, and then writes the zeros. Space that is only reserved
+// reads as zeros too, but the first sync of each block in it has to change the
+// file system's own books: batches of 6 KiB, each synced, ran at 7,700 a second
+// in it on ext4, and at 10,000 in space that had been written. The writing costs
+// about 1 ms for each MiB.
 func allocate(f *os.File, size int64) error {
 	for {
 		err := unix.Fallocate(int(f.Fd()), 0, 0, size)
 		switch {
-		case err == nil:
-			return nil
-		case errors.Is(err, unix.EINTR):
-		case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOSYS):
+		case err == nil, errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOSYS):
 			return writeZeros(f, size)
+		case errors.Is(err, unix.EINTR):
 		default:
 			return &os.PathError{Op: "allocate", Path: f.Name(), Err: err}
 		}

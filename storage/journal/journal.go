@@ -23,8 +23,10 @@ type Options struct {
 	// or before this sequence. With 0 it checks everything.
 	VerifyAfter uint64
 
-	// SegmentSize is the size of new segments in bytes; 0 means 16 MiB. It is
-	// also the size of the reserve. It is rounded up to whole sectors, at least 8.
+	// SegmentSize is the size of new segments in bytes; 0 means 8 MiB. It is also
+	// the size of the reserve: 8 MiB hold at least 16,000 revocations. It is
+	// rounded up to whole sectors, at least 8. A new segment is filled with zeros
+	// once, when the one before it is begun, which delays one Append.
 	SegmentSize int64
 
 	// Disk is where the segments are; nil means the directory given to Open.
@@ -35,7 +37,7 @@ type Options struct {
 }
 
 const (
-	segmentSize  = 16 << 20
+	segmentSize  = 8 << 20
 	smallestSize = 8 * sector
 )
 
