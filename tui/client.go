@@ -6,6 +6,7 @@ import (
 	"iter"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/text"
 )
 
 // client is what the screens ask of the server. *api.Client is one.
@@ -28,4 +29,16 @@ var _ client = (*api.Client)(nil)
 func unreachable(err error) bool {
 	refusal := new(api.Error)
 	return err != nil && !errors.As(err, &refusal) && !errors.Is(err, context.Canceled)
+}
+
+// explain says what went wrong in as few words as do.
+func explain(err error) string {
+	nobody := new(api.UnreachableError)
+	switch {
+	case errors.As(err, &nobody):
+		return "no server answers on " + text.Escape(nobody.Socket)
+	case errors.Is(err, context.DeadlineExceeded):
+		return "the server does not answer in time"
+	}
+	return text.Escape(err.Error())
 }

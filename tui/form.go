@@ -78,7 +78,7 @@ func (b *formBox) body(width, height int) []string {
 	case b.working:
 		return append(out, "", " working …")
 	case b.err != nil:
-		out = append(out, " "+b.m.st.warn.Render("! "+text.Cut(b.err.Error(), width-4)))
+		out = append(out, " "+b.m.st.warn.Render("! "+text.Cut(explain(b.err), width-4)))
 	default:
 		out = append(out, "")
 	}

@@ -7,7 +7,6 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"gatehouse/server/api"
-	"gatehouse/tui/text"
 )
 
 const (
@@ -287,7 +286,7 @@ func (m *model) copy(s string) tea.Cmd {
 func (m *model) say(s string) { m.notice, m.bad, m.noticeAt = s, false, m.now() }
 
 func (m *model) complain(err error) {
-	m.notice, m.bad, m.noticeAt = text.Escape(err.Error()), true, m.now()
+	m.notice, m.bad, m.noticeAt = explain(err), true, m.now()
 }
 
 func (m *model) tooSmall() bool { return m.width < minWidth || m.height < minHeight }

@@ -151,7 +151,7 @@ func (b *revokeBox) body(width, height int) []string {
 	case b.checking:
 		return append(out, "", " looking up when they were last used …   any key cancels")
 	case b.err != nil:
-		return append(out, "", " "+b.m.st.warn.Render("! "+text.Cut(b.err.Error(), width-4)), "", " any key closes")
+		return append(out, "", " "+b.m.st.warn.Render("! "+text.Cut(explain(b.err), width-4)), "", " any key closes")
 	case len(b.tokens) == 0:
 		return append(out, "", " Nothing to revoke: gone, or revoked already.", "", " any key closes")
 	}
@@ -180,7 +180,7 @@ func (b *revokeBox) list(width, height int) []string {
 		}},
 		{head: "ID", min: 10, max: 28, late: true, whole: true, cell: func(t api.Token) string { return t.ID }},
 		{head: "NAME", min: 8, max: 32, cell: func(t api.Token) string { return dash(t.Name) }},
-		{head: "FROM", min: 10, max: 39, late: true, cell: func(t api.Token) string { return dash(t.LastAddress) }},
+		{head: "FROM", min: 10, max: 39, cell: func(t api.Token) string { return dash(t.LastAddress) }},
 		{head: "USER", min: 16, max: 48, cell: func(t api.Token) string { return t.UID }},
 	}
 	w := widths(cols, width)
@@ -251,7 +251,7 @@ func (b *workBox) answer(msg tea.Msg) tea.Cmd {
 	b.m.close()
 	switch left := len(b.ids) - b.done; {
 	case w.err != nil:
-		b.m.complain(fmt.Errorf("revoked %s; then: %w", count(b.revoked, "token"), w.err))
+		b.m.complain(fmt.Errorf("revoked %s; then: %s", count(b.revoked, "token"), explain(w.err)))
 	case left > 0:
 		b.m.say(fmt.Sprintf("Stopped: revoked %s, left %s.", count(b.revoked, "token"), number(left)))
 	default:

@@ -12,7 +12,7 @@ func newStyles(r *lipgloss.Renderer) styles {
 	s := r.NewStyle
 	return styles{
 		title:  s().Bold(true),
-		tab:    s().Bold(true).Underline(true),
+		tab:    s().Bold(true),
 		heads:  s().Foreground(lipgloss.Color("6")),
 		cursor: s().Bold(true),
 		off:    s().Faint(true),

@@ -203,7 +203,7 @@ func (t *table[T]) silence() string {
 	case t.list.err != nil && unreachable(t.list.err):
 		return "Nothing to show until a server answers."
 	case t.list.err != nil:
-		return "! " + text.Escape(t.list.err.Error()) + "  (r asks again)"
+		return "! " + explain(t.list.err) + "  (r asks again)"
 	case t.list.answered.IsZero() || t.list.asked == first:
 		if s, slow := t.spin(); slow {
 			return s + " loading"

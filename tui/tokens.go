@@ -207,6 +207,7 @@ type userMsg struct {
 func newUserTokens(m *model, u api.User) *userTokens {
 	s := &userTokens{who: u}
 	s.init(m, func() api.TokenQuery { return api.TokenQuery{User: u.UID} })
+	s.cols = slices.DeleteFunc(s.cols, func(c column[api.Token]) bool { return c.head == "USER" }) // the title has it
 	s.empty = func(prefix string) string {
 		if prefix != "" {
 			return "No token of this user whose id or name starts with " + prefix

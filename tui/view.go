@@ -86,7 +86,7 @@ func (m *model) banner() string {
 	var out []string
 	if m.lost != nil {
 		wait := max(m.retryAt.Sub(m.now()).Round(time.Second), 0)
-		out = append(out, fmt.Sprintf("CONNECTION LOST, next try in %s: %s", span(wait), text.Escape(m.lost.Error())))
+		out = append(out, fmt.Sprintf("CONNECTION LOST, next try in %s: %s", span(wait), explain(m.lost)))
 	}
 	if m.o.Offline {
 		out = append(out, "OFFLINE: no server runs; this works on the store itself")
@@ -110,7 +110,7 @@ func (m *model) noticeLine() string {
 			left = m.st.warn.Render("! " + left)
 		}
 	case err != nil && !unreachable(err):
-		left = m.st.warn.Render("! " + text.Escape(err.Error()))
+		left = m.st.warn.Render("! " + explain(err))
 	}
 	right := ""
 	if at := s.answered(); !at.IsZero() {

@@ -9,6 +9,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -68,8 +69,8 @@ func (env Env) with(do action) func(*cobra.Command, []string) error {
 		if err != nil {
 			return err
 		}
-		defer c.Close()
-		return do(ctx, c, args)
+		err = do(ctx, c, args)
+		return errors.Join(err, c.Close()) // closing a store may be what fails
 	}
 }
 

@@ -95,7 +95,7 @@ type result struct {
 func run(w *world, stdin string, typed []string, args ...string) result {
 	var out, errs bytes.Buffer
 	env := Env{
-		Open: func(context.Context) (*api.Client, error) { return api.InProcess(w), nil },
+		Open: func(context.Context) (*api.Client, error) { return api.InProcess(w, func() error { return nil }), nil },
 		In:   strings.NewReader(stdin), Out: &out, Err: &errs,
 		Now: func() time.Time { return time.UnixMilli(1700000600000) },
 	}

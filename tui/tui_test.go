@@ -1,0 +1,158 @@
+package tui
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+	"github.com/charmbracelet/x/exp/teatest"
+	"github.com/creack/pty"
+	"github.com/spf13/cobra"
+
+	"gatehouse/server/api"
+	"gatehouse/tui/cli"
+)
+
+// TestProgram runs the model in a real program.
+func TestProgram(t *testing.T) {
+	f := people()
+	d := drive(t, f, Options{})
+	m := newModel(t.Context(), f, Options{Now: func() time.Time { return noon }}, d.st)
+	tm := teatest.NewTestModel(t, m, teatest.WithInitialTermSize(100, 30))
+	until := func(s string) {
+		t.Helper()
+		teatest.WaitFor(t, tm.Output(), func(b []byte) bool { return bytes.Contains(b, []byte(s)) }, teatest.WithDuration(10*time.Second))
+	}
+	until("alistair@example.com")
+	tm.Type("j")
+	tm.Send(tea.KeyMsg{Type: tea.KeyEnter})
+	until("laptop")
+	tm.Type("R")
+	until("y revoke 1 token")
+	tm.Type("y")
+	until("Revoked 1 token.")
+	tm.Type("q")
+	tm.WaitFinished(t, teatest.WithFinalTimeout(10*time.Second))
+	if len(f.changes) != 1 {
+		t.Errorf("changed %q", f.changes)
+	}
+}
+
+// TestRun runs the whole on a terminal, and leaves it as it was.
+func TestRun(t *testing.T) {
+	terminal, tty, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer terminal.Close()
+	defer tty.Close()
+	pty.Setsize(terminal, &pty.Winsize{Rows: 24, Cols: 80})
+	var shown bytes.Buffer
+	ready := make(chan struct{})
+	go func() {
+		b := make([]byte, 4096)
+		for open := true; ; {
+			n, err := terminal.Read(b)
+			if err != nil {
+				return
+			}
+			if shown.Write(b[:n]); open && bytes.Contains(shown.Bytes(), []byte("bob@example.com")) {
+				open = false
+				close(ready)
+			}
+		}
+	}()
+	c := api.InProcess(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/admin/users":
+			json.NewEncoder(w).Encode(map[string]any{"row": api.User{UID: "bob@example.com"}})
+		case "/admin/status":
+			json.NewEncoder(w).Encode(api.Status{Offline: true})
+		}
+	}), func() error { return nil })
+	done := make(chan error)
+	go func() { done <- Run(t.Context(), c, Options{Offline: true, In: tty, Out: tty}) }()
+	select {
+	case <-ready:
+	case <-time.After(10 * time.Second):
+		t.Fatalf("nothing is shown but %q", shown.Bytes())
+	}
+	io.WriteString(terminal, "q")
+	if err := <-done; err != nil {
+		t.Errorf("Run returns %v", err)
+	}
+}
+
+func TestRunEndsWithItsContext(t *testing.T) {
+	terminal, tty, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer terminal.Close()
+	defer tty.Close()
+	go io.Copy(io.Discard, terminal)
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if err := Run(ctx, api.Dial("/nowhere"), Options{In: tty, Out: tty}); err != nil {
+		t.Errorf("Run returns %v", err)
+	}
+}
+
+func TestRunNeedsATerminal(t *testing.T) {
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	if err := Run(t.Context(), api.Dial("/nowhere"), Options{In: null, Out: null}); !errors.Is(err, ErrNoTerminal) {
+		t.Errorf("Run returns %v", err)
+	}
+}
+
+// TestEveryActionHasACommand looks the twins up among the real commands.
+func TestEveryActionHasACommand(t *testing.T) {
+	root := &cobra.Command{Use: "gatehouse"}
+	root.AddCommand(cli.Commands(cli.Env{})...)
+	for _, b := range bindings(false) {
+		if b.changes && b.twin == "" {
+			t.Errorf("%s (%s) has no command", b.show, b.help)
+		}
+		if b.twin == "" {
+			continue
+		}
+		words := strings.Fields(b.twin)
+		c, rest, err := root.Find(words[1:])
+		if err != nil || c.HasSubCommands() {
+			t.Errorf("%s: there is no command %q", b.show, b.twin)
+			continue
+		}
+		if err := c.ParseFlags(rest); err != nil {
+			t.Errorf("%s: %q: %v", b.show, b.twin, err)
+		}
+	}
+}
+
+func TestNoKeyMeansTwoThings(t *testing.T) {
+	for _, p := range []place{onUsers, onTokens, onStale, onUser, onToken} {
+		seen := map[string]string{}
+		for _, b := range bindings(false) {
+			for _, k := range b.keys {
+				if b.on&p == 0 {
+					continue
+				}
+				if other, ok := seen[k]; ok {
+					t.Errorf("%s: both %q and %q", k, other, b.help)
+				}
+				seen[k] = b.help
+			}
+		}
+	}
+}
