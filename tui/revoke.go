@@ -23,9 +23,9 @@ const (
 // revocation names what is to be revoked: of these users, these tokens, or all
 // of theirs when ids is nil.
 type revocation struct {
-	what string
-	uids []string
-	ids  map[string]bool
+	whose string
+	uids  []string
+	ids   map[string]bool
 }
 
 // revokeBox lists what will die and asks. It first asks the server what the
@@ -140,13 +140,7 @@ func (b *revokeBox) revoke() tea.Cmd {
 }
 
 func (b *revokeBox) body(width, height int) []string {
-	question := "Revoke " + b.r.what + " for good?"
-	if !b.checking && b.err == nil && len(b.tokens) > 0 && b.r.ids == nil {
-		question = fmt.Sprintf("Revoke %s (%s) for good?", b.r.what, number(len(b.tokens)))
-	} else if !b.checking && len(b.tokens) > 0 {
-		question = "Revoke " + count(len(b.tokens), "token") + " for good?"
-	}
-	out := []string{" " + b.m.st.title.Render(text.Cut(question, width-1))}
+	out := []string{" " + b.m.st.title.Render(text.Cut(b.question(), width-1))}
 	switch {
 	case b.checking:
 		return append(out, "", " looking up when they were last used …   any key cancels")
@@ -165,6 +159,20 @@ func (b *revokeBox) body(width, height int) []string {
 			b.m.st.warn.Render(text.Cut(fmt.Sprintf(" %sType %d, then enter, to revoke: %s_    esc cancels", why, len(b.tokens), b.typed), width)))
 	}
 	return append(out, "", " > [ Cancel ]    y revoke "+count(len(b.tokens), "token"))
+}
+
+// question asks, with the number ahead of whatever long name may be cut.
+func (b *revokeBox) question() string {
+	n := count(len(b.tokens), "token")
+	switch {
+	case b.r.ids == nil && (b.checking || b.err != nil):
+		return "Revoke all tokens of " + b.r.whose + " for good?"
+	case b.r.ids == nil:
+		return "Revoke all " + n + " of " + b.r.whose + " for good?"
+	case b.checking || b.err != nil:
+		n = count(len(b.r.ids), "token")
+	}
+	return "Revoke " + n + " for good?"
 }
 
 // list shows what will die in at most height lines.

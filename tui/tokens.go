@@ -129,7 +129,7 @@ func (s *tokens) doomed() (revocation, bool) { return revoking(s.selected()) }
 
 // revoking names tokens, and the users among whose tokens they are found.
 func revoking(ts []api.Token) (revocation, bool) {
-	r := revocation{ids: map[string]bool{}, what: count(len(ts), "token")}
+	r := revocation{ids: map[string]bool{}}
 	for _, t := range ts {
 		r.ids[t.ID] = true
 		r.uids = append(r.uids, t.UID)

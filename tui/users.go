@@ -91,10 +91,9 @@ func (s *users) doomed() (revocation, bool) {
 	for _, u := range s.selected() {
 		r.uids = append(r.uids, u.UID)
 	}
+	r.whose = count(len(r.uids), "user")
 	if len(r.uids) == 1 {
-		r.what = "all tokens of " + text.Escape(r.uids[0])
-	} else {
-		r.what = "all tokens of " + count(len(r.uids), "user")
+		r.whose = text.Escape(r.uids[0])
 	}
 	return r, len(r.uids) > 0
 }
