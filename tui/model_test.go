@@ -393,6 +393,17 @@ func TestMarkShownMarksWhatIsOnTheScreen(t *testing.T) {
 	d.want("47 marked")
 }
 
+func TestStaleForgetsTheRevoked(t *testing.T) {
+	d := drive(t, people(), Options{})
+	d.press("3")
+	d.want("forty-thieves", "[90d]")
+	d.press("Ry")
+	d.want("Revoked 1 token.")
+	d.wantNot("forty-thieves")
+	d.press("2")
+	d.want("forty-thieves", "revoked")
+}
+
 func TestBulkRevocationStopsCleanly(t *testing.T) {
 	f := many(250)
 	d := drive(t, f, Options{})

@@ -24,7 +24,7 @@ var _ rows = (*tokens)(nil)
 
 func newTokens(m *model) *tokens {
 	s := &tokens{}
-	s.init(m, func() api.TokenQuery { return api.TokenQuery{} })
+	s.init(m, func() api.TokenQuery { return api.TokenQuery{} }, true)
 	s.empty = func(prefix string) string {
 		if prefix != "" {
 			return "No token whose id, user or name starts with " + prefix
@@ -34,10 +34,15 @@ func newTokens(m *model) *tokens {
 	return s
 }
 
-// init makes the table of the tokens that query selects.
-func (s *tokens) init(m *model, query func() api.TokenQuery) {
+// init makes the table of the tokens that query selects, with the dead among
+// them or without.
+func (s *tokens) init(m *model, query func() api.TokenQuery, dead bool) {
 	s.table = newTable(m, tokenOrder(), tokenColumns(m), func(prefix string) source[api.Token] {
-		return tokenSource(m.client, query(), prefix)
+		var keep func(api.Token) bool
+		if prefix != "" || !dead {
+			keep = func(t api.Token) bool { return starts(t, prefix) && (dead || t.State != api.StateRevoked) }
+		}
+		return tokenSource(m.client, query(), keep)
 	})
 	s.odd, s.wait = oddToken, scanWait
 }
@@ -46,18 +51,19 @@ func tokenOrder() order[api.Token] {
 	return order[api.Token]{id: func(t api.Token) string { return t.ID }, cursor: api.Token.Cursor}
 }
 
-// tokenSource lists what q selects, and of that, what starts with prefix.
-func tokenSource(c client, q api.TokenQuery, prefix string) source[api.Token] {
+// tokenSource lists what q selects, and of that, what keep is true of. The
+// server knows nothing of keep: it is told to go on until enough has come.
+func tokenSource(c client, q api.TokenQuery, keep func(api.Token) bool) source[api.Token] {
 	return func(ctx context.Context, after string, limit int) iter.Seq2[api.Token, error] {
 		q := q
 		q.After = after
-		if prefix == "" {
+		if keep == nil {
 			q.Limit = limit
 			return c.Tokens(ctx, q)
 		}
 		return func(yield func(api.Token, error) bool) {
 			for t, err := range c.Tokens(ctx, q) {
-				if (err != nil || starts(t, prefix)) && !yield(t, err) {
+				if (err != nil || keep(t)) && !yield(t, err) {
 					return
 				}
 			}
@@ -159,7 +165,7 @@ func newStale(m *model) *stale {
 	s.init(m, func() api.TokenQuery {
 		p := presets[s.preset]
 		return api.TokenQuery{Idle: p.idle, NeverUsed: p.idle == ""}
-	})
+	}, false) // what is revoked needs no more looking after
 	s.empty = func(prefix string) string {
 		if prefix != "" {
 			prefix = ", and whose id, user or name starts with " + prefix
@@ -206,7 +212,7 @@ type userMsg struct {
 
 func newUserTokens(m *model, u api.User) *userTokens {
 	s := &userTokens{who: u}
-	s.init(m, func() api.TokenQuery { return api.TokenQuery{User: u.UID} })
+	s.init(m, func() api.TokenQuery { return api.TokenQuery{User: u.UID} }, true)
 	s.cols = slices.DeleteFunc(s.cols, func(c column[api.Token]) bool { return c.head == "USER" }) // the title has it
 	s.empty = func(prefix string) string {
 		if prefix != "" {

@@ -134,7 +134,7 @@ func (r *revocation) matches(ctx context.Context, c *api.Client) ([]string, erro
 		return nil, err
 	}
 	if more := len(ids) - preview; more > 0 {
-		r.env.say("… and %s more", count(more, "token"))
+		r.env.say("… and %d more", more)
 	}
 	if used > 0 {
 		r.env.say("IN USE: %s used within the last hour.", count(used, "token"))
