@@ -51,6 +51,8 @@ type app struct {
 	mayCreate            bool // the command at hand may make a store
 }
 
+// run parses the arguments and runs the command that they name.
+
 func (a *app) run(ctx context.Context, args []string) error {
 	started := false
 	root := &cobra.Command{
@@ -59,30 +61,41 @@ func (a *app) run(ctx context.Context, args []string) error {
 		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
 			started = true
 			a.mayCreate = c.CommandPath() == "gatehouse user add"
-			return environment(c)
+			if err := environment(c); err != nil {
+				return err
+			}
+			a.data = dataDir(a.data)
+			return nil
 		},
 		RunE: func(c *cobra.Command, _ []string) error {
 			c.SetOut(a.stderr)
-			return errors.Join(c.Help(), cli.UsageError{Err: errors.New("name a command")})
+			return errors.Join(c.Help(), usage("name a command"))
 		},
 	}
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetArgs(args)
 	root.SetFlagErrorFunc(cli.FlagError)
-	root.PersistentFlags().StringVar(&a.data, "data", "", "the data directory (default "+defaultData()+")")
+	root.PersistentFlags().StringVar(&a.data, "data", "", "the data directory (default "+dataDir("")+")")
 	root.PersistentFlags().StringVar(&a.config, "config", "", "the configuration file (default config.toml in the data directory, if there is one)")
-	root.AddCommand(a.serveCommand(), a.adminCommand(), a.demoCommand(), a.configCommand(), a.versionCommand())
-	root.AddCommand(cli.Commands(a.env())...)
+	root.CompletionOptions.DisableDefaultCmd = true // ours knows what a wrong shell is
+	root.SetHelpCommand(helpCommand())
+	root.AddCommand(a.serveCommand(), a.adminCommand(), a.demoCommand(), a.configCommand(), a.versionCommand(), a.completionCommand())
+	root.AddCommand(cli.Commands(cli.Env{
+		Open: a.client, In: a.stdin, Out: a.stdout, Err: a.stderr,
+		Password: cli.Terminal(a.stdin, a.stderr), Now: time.Now,
+	})...)
 	err := root.ExecuteContext(ctx)
 	if err != nil && !started { // cobra found no command, or did not like the arguments
-		return cli.UsageError{Err: err}
+		return usage("%w", err)
 	}
 	return err
 }
 
+func usage(format string, args ...any) error { return cli.UsageError{Err: fmt.Errorf(format, args...)} }
+
 // environment sets each flag that the command line does not from its twin
-// GATEHOUSE_<FLAG>.
+// GATEHOUSE_<FLAG>. That of a flag that may be repeated is split at spaces.
 func environment(c *cobra.Command) (err error) {
 	c.Flags().VisitAll(func(f *pflag.Flag) {
 		name := "GATEHOUSE_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
@@ -90,53 +103,51 @@ func environment(c *cobra.Command) (err error) {
 		if !ok || v == "" || f.Changed || f.Name == "help" || err != nil {
 			return
 		}
-		if bad := c.Flags().Set(f.Name, v); bad != nil {
-			err = cli.UsageError{Err: fmt.Errorf("%s: %w", name, bad)}
+		values := []string{v}
+		if _, many := f.Value.(pflag.SliceValue); many {
+			values = strings.Fields(v)
+		}
+		for _, v := range values {
+			if bad := c.Flags().Set(f.Name, v); bad != nil {
+				err = usage("%s: %w", name, bad)
+			}
 		}
 	})
 	return err
 }
 
-func defaultData() string {
-	if dir, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":"); dir != "" {
-		return dir // of systemd's, which may be a list
+// dataDir is the data directory: the one that was named or, without a name,
+// the state directory of the service or of the user.
+func dataDir(name string) string {
+	if name == "" {
+		name, _, _ = strings.Cut(os.Getenv("STATE_DIRECTORY"), ":") // a list, systemd.exec(5)
 	}
-	if dir := os.Getenv("XDG_STATE_HOME"); dir != "" {
-		return filepath.Join(dir, "gatehouse")
+	if state := os.Getenv("XDG_STATE_HOME"); name == "" && filepath.IsAbs(state) {
+		name = filepath.Join(state, "gatehouse")
 	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return "gatehouse-data"
+	if home, err := os.UserHomeDir(); name == "" && err == nil {
+		name = filepath.Join(home, ".local", "state", "gatehouse")
 	}
-	return filepath.Join(home, ".local", "state", "gatehouse")
+	if name == "" {
+		name = "gatehouse-data"
+	}
+	if abs, err := filepath.Abs(name); err == nil {
+		return abs
+	}
+	return name
 }
 
-func (a *app) dir() string {
-	dir := a.data
-	if dir == "" {
-		dir = defaultData()
+// settings reads the configuration, from file unless that is empty: flag over
+// environment (which is in the flag by now) over file over default.
+func (a *app) settings() (cfg server.Config, file string, err error) {
+	file = a.config
+	if beside := filepath.Join(a.data, "config.toml"); file == "" && exists(beside) {
+		file = beside
 	}
-	if abs, err := filepath.Abs(dir); err == nil {
-		dir = abs
-	}
-	return dir
-}
-
-// settings reads the configuration: flag over environment (which is in the
-// flag by now) over file over default.
-func (a *app) settings() (server.Config, error) {
-	file := a.config
-	if file == "" {
-		file = filepath.Join(a.dir(), "config.toml")
-		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
-			file = ""
-		}
-	}
-	cfg := server.DefaultConfig()
+	cfg = server.DefaultConfig()
 	if file != "" {
-		var err error
 		if cfg, err = server.LoadConfig(file); err != nil {
-			return cfg, err
+			return cfg, file, err
 		}
 	}
 	if a.listen != "" {
@@ -147,17 +158,19 @@ func (a *app) settings() (server.Config, error) {
 			cfg.KeyFile = key
 		}
 	}
-	return cfg, nil
+	return cfg, file, nil
 }
 
+// exists reports whether there is such a file, also one that can't be looked at:
+// passing that over in silence would take another key or no configuration.
 func exists(file string) bool {
 	_, err := os.Stat(file)
-	return err == nil
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // open opens the store and a server on it.
 func (a *app) open(holder string, cfg server.Config, log *slog.Logger) (*storage.Store, *server.Server, error) {
-	store, err := storage.Open(a.dir(), storage.Options{
+	store, err := storage.Open(a.data, storage.Options{
 		KeyFile: cfg.KeyFile, MaxPerUser: cfg.Tokens.MaxPerUser, Holder: holder, Log: log,
 	})
 	if err != nil {
@@ -184,7 +197,7 @@ func (a *app) serve(ctx context.Context) error {
 	if err := a.ownedByUs(); err != nil {
 		return err
 	}
-	cfg, err := a.settings()
+	cfg, _, err := a.settings()
 	if err != nil {
 		return err
 	}
@@ -208,7 +221,7 @@ func (a *app) listenAndServe(ctx context.Context, s *server.Server, log *slog.Lo
 	if made {
 		a.welcome(l.URL(), file, password)
 	}
-	log.Info("listening", "url", l.URL(), "data", a.dir(), "version", version())
+	log.Info("listening", "url", l.URL(), "data", a.data, "version", version())
 	daemon.SdNotify(false, daemon.SdNotifyReady)
 	err = l.Serve(ctx)
 	log.Info("stopped")
@@ -253,44 +266,33 @@ func (a *app) adminCommand() *cobra.Command {
 	return c
 }
 
-// env is what the commands of the administration see.
-func (a *app) env() cli.Env {
-	e := cli.Env{Open: a.client, In: a.stdin, Out: a.stdout, Err: a.stderr, Now: time.Now}
-	if fd := int(a.stdin.Fd()); term.IsTerminal(fd) {
-		e.Password = func(_ context.Context, prompt string) (string, error) {
-			fmt.Fprint(a.stderr, prompt)
-			b, err := term.ReadPassword(fd)
-			fmt.Fprintln(a.stderr)
-			return string(b), err
-		}
-	}
-	return e
-}
-
 // client returns the administration of the running server or, when none holds
 // the store, one in this process.
 func (a *app) client(ctx context.Context) (*api.Client, error) {
-	c := api.Dial(server.SocketPath(a.dir()))
+	c := api.Dial(server.SocketPath(a.data))
 	_, err := c.Status(ctx)
 	if err == nil {
 		return c, nil
 	}
 	unreachable := (*api.UnreachableError)(nil)
-	if !errors.As(err, &unreachable) || errors.Is(err, fs.ErrPermission) {
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("only root and the owner of %s may do this: %w", a.data, err)
+	}
+	if !errors.As(err, &unreachable) {
 		return nil, err
 	}
 	actor := osUser()
-	has, err := storage.HasData(a.dir())
+	has, err := storage.HasData(a.data)
 	if err != nil {
 		return nil, err
 	}
 	if !has && !a.mayCreate {
-		return nil, fmt.Errorf("there is no store in %s: start one with `gatehouse serve`, or name another directory with --data", a.dir())
+		return nil, fmt.Errorf("there is no store in %s: start one with `gatehouse serve`, or name another directory with --data", a.data)
 	}
 	if err := a.becomeOwner(); err != nil {
 		return nil, err
 	}
-	cfg, err := a.settings()
+	cfg, _, err := a.settings()
 	if err != nil {
 		return nil, err
 	}
@@ -302,7 +304,7 @@ func (a *app) client(ctx context.Context) (*api.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	fmt.Fprintf(a.stderr, "No server is running: working on the store in %s itself.\n", a.dir())
+	fmt.Fprintf(a.stderr, "No server is running: working on the store in %s itself.\n", a.data)
 	return api.InProcess(s.AdminHandler(actor), store.Close), nil
 }
 
@@ -315,7 +317,7 @@ func osUser() string {
 
 // owner returns the owner of the data directory; ok is false when there is none.
 func (a *app) owner() (uid, gid int, ok bool) {
-	info, err := os.Stat(a.dir())
+	info, err := os.Stat(a.data)
 	if err != nil {
 		return 0, 0, false
 	}
@@ -330,7 +332,7 @@ func (a *app) owner() (uid, gid int, ok bool) {
 // could then not open.
 func (a *app) ownedByUs() error {
 	if uid, _, ok := a.owner(); ok && os.Geteuid() == 0 && uid != 0 {
-		return fmt.Errorf("%s belongs to user %d: run the server as that user", a.dir(), uid)
+		return fmt.Errorf("%s belongs to user %d: run the server as that user", a.data, uid)
 	}
 	return nil
 }
@@ -342,7 +344,7 @@ func (a *app) becomeOwner() error {
 		return nil
 	}
 	if err := errors.Join(syscall.Setgroups([]int{gid}), syscall.Setgid(gid), syscall.Setuid(uid)); err != nil {
-		return fmt.Errorf("work as the owner of %s: %w", a.dir(), err)
+		return fmt.Errorf("work as the owner of %s: %w", a.data, err)
 	}
 	return nil
 }
@@ -355,7 +357,7 @@ func (a *app) demoCommand() *cobra.Command {
 		Use: "demo", Short: "Fill an empty store with made users and tokens, and serve it", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if users < 1 || tokens < 0 {
-				return cli.UsageError{Err: errors.New("--users is 1 or more, --tokens 0 or more")}
+				return usage("--users is 1 or more, --tokens 0 or more")
 			}
 			return a.demo(c.Context(), users, tokens, sample, noServe)
 		},
@@ -372,7 +374,7 @@ func (a *app) demo(ctx context.Context, users, tokens int, sample string, noServ
 	if err := a.becomeOwner(); err != nil {
 		return err
 	}
-	cfg, err := a.settings()
+	cfg, _, err := a.settings()
 	if err != nil {
 		return err
 	}
@@ -393,7 +395,7 @@ func (a *app) demo(ctx context.Context, users, tokens int, sample string, noServ
 
 func (a *app) fill(ctx context.Context, store *storage.Store, users, tokens int) ([]storage.Secret, error) {
 	if n := store.UserCount(); n > 0 {
-		return nil, fmt.Errorf("%s holds %d users already: name an empty directory with --data, or look at this one with `gatehouse serve`", a.dir(), n)
+		return nil, fmt.Errorf("%s holds %d users already: name an empty directory with --data, or look at this one with `gatehouse serve`", a.data, n)
 	}
 	o := demo.Options{Users: users, Tokens: tokens, Samples: 10_000, Now: time.Now()}
 	if term.IsTerminal(int(a.stderr.Fd())) {
@@ -427,9 +429,9 @@ func (a *app) serveDemo(ctx context.Context, s *server.Server, log *slog.Logger,
 		return err
 	}
 	if len(secrets) > 0 {
-		printDemo(a.stdout, l.URL(), a.dir(), secrets[0])
+		printDemo(a.stdout, l.URL(), a.data, secrets[0])
 	}
-	log.Info("listening", "url", l.URL(), "data", a.dir(), "version", version())
+	log.Info("listening", "url", l.URL(), "data", a.data, "version", version())
 	return l.Serve(ctx)
 }
 
@@ -444,27 +446,33 @@ func printDemo(w io.Writer, url, dir string, token storage.Secret) {
 func (a *app) configCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "config", Short: "Look after the configuration", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			return cli.UsageError{Err: errors.New("gatehouse config needs a command; see gatehouse config --help")}
+		RunE: func(c *cobra.Command, _ []string) error {
+			return usage("%s needs a command; see %[1]s --help", c.CommandPath())
 		},
 	}
 	c.AddCommand(&cobra.Command{
 		Use: "check", Short: "Read the configuration as the server would, and say what is wrong", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			cfg, err := a.settings()
-			if err != nil {
-				return err
-			}
-			if cfg.TLS.Cert != "" {
-				if err := server.CheckCertificate(cfg.TLS); err != nil {
-					return err
-				}
-			}
-			fmt.Fprintln(a.stderr, "The configuration is right.")
-			return nil
-		},
+		RunE: func(*cobra.Command, []string) error { return a.checkConfig() },
 	})
 	return c
+}
+
+func (a *app) checkConfig() error {
+	cfg, file, err := a.settings()
+	if err != nil {
+		return err
+	}
+	if cfg.TLS.Cert != "" {
+		if err := server.CheckCertificate(cfg.TLS); err != nil {
+			return err
+		}
+	}
+	if file == "" {
+		fmt.Fprintln(a.stderr, "There is no configuration file: the defaults hold.")
+		return nil
+	}
+	fmt.Fprintf(a.stderr, "%s is right.\n", file)
+	return nil
 }
 
 func (a *app) versionCommand() *cobra.Command {
@@ -473,6 +481,41 @@ func (a *app) versionCommand() *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			_, err := fmt.Fprintf(a.stdout, "gatehouse %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err
+		},
+	}
+}
+
+func (a *app) completionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "completion SHELL", Short: "Print what makes bash, fish, powershell or zsh complete the commands",
+		Args: cobra.ArbitraryArgs, ValidArgs: []string{"bash", "fish", "powershell", "zsh"},
+		RunE: func(c *cobra.Command, args []string) error {
+			switch root := c.Root(); strings.Join(args, " ") {
+			case "bash":
+				return root.GenBashCompletionV2(a.stdout, true)
+			case "fish":
+				return root.GenFishCompletion(a.stdout, true)
+			case "powershell":
+				return root.GenPowerShellCompletionWithDesc(a.stdout)
+			case "zsh":
+				return root.GenZshCompletion(a.stdout)
+			}
+			return usage("%s takes one SHELL: %s", c.CommandPath(), strings.Join(c.ValidArgs, ", "))
+		},
+	}
+}
+
+// helpCommand is cobra's, but that an unknown command is an error.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND]", Short: "Say what a command does",
+		RunE: func(c *cobra.Command, args []string) error {
+			about, rest, err := c.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return usage("there is no command %q", strings.Join(args, " "))
+			}
+			about.InitDefaultHelpFlag()
+			return about.Help()
 		},
 	}
 }
