@@ -27,7 +27,9 @@ var (
 	// no further change until it is opened again: a sync that failed once may
 	// have lost what it was to save, and a second that succeeds says nothing of it.
 	ErrFailed = errors.New("the store can't write to its disk")
-	ErrClosed = errors.New("the store is closed")
+	// ErrNoSpace says that the disk is full but for what is kept for revocations.
+	ErrNoSpace = errors.New("the disk is full")
+	ErrClosed  = errors.New("the store is closed")
 )
 
 // LockedError says that another process holds the store.

@@ -31,7 +31,7 @@ func (f File) key(owner UserID) []byte {
 // OpenedFile records that a user opened a file: it moves to the front, and the
 // oldest beyond the limit is forgotten. A zero Time is taken as now.
 func (s *Store) OpenedFile(owner UserID, f File) error {
-	return s.change(func(t *tx) error {
+	return s.change(Actor{}, func(t *tx) error {
 		list, err := s.files(t.txn, owner)
 		if err != nil {
 			return err
@@ -40,6 +40,7 @@ func (s *Store) OpenedFile(owner UserID, f File) error {
 			f.Time = t.now
 		}
 		k := f.key(owner)
+		before := int64(len(list))
 		list = slices.DeleteFunc(list, func(o File) bool { return string(o.key(owner)) == string(k) })
 		f.Order = 1
 		for _, o := range list {
@@ -53,6 +54,7 @@ func (s *Store) OpenedFile(owner UserID, f File) error {
 			return err
 		}
 		t.put(k, b)
+		t.counts.files = int64(len(list)) + 1 - before
 		return nil
 	})
 }

@@ -44,13 +44,25 @@ func (s *Store) flushEverySecond() {
 	for {
 		select {
 		case <-tick.C:
-			if err := s.flush(ctx); err != nil {
-				s.opts.Log.Warn("last uses are not yet saved; they are tried again", "error", err)
-			}
+			s.flushNow(ctx)
 		case <-s.closing:
 			return
 		}
 	}
+}
+
+func (s *Store) flushNow(ctx context.Context) {
+	if s.space.short() {
+		return // what was used stays in memory
+	}
+	if s.lag.some.Load() {
+		s.wakeWriter()
+		return
+	}
+	if err := s.flush(ctx); err != nil {
+		s.opts.Log.Warn("last uses are not yet saved; they are tried again", "error", err)
+	}
+	s.checkpointIfDue(ctx)
 }
 
 // flush writes the last uses shard by shard: small transactions, so that a

@@ -14,7 +14,8 @@ type Imported struct {
 // ImportUsers makes users without a password, such as a demonstration needs.
 // All are made or none.
 func (s *Store) ImportUsers(by Actor, list []User) ([]User, error) {
-	err := s.change(func(t *tx) error {
+	err := s.change(by, func(t *tx) error {
+		t.event(Event{Action: ActionImport, Detail: "users", Count: len(list)})
 		for i := range list {
 			created := list[i].Created
 			if err := t.add(&list[i]); err != nil {
@@ -32,8 +33,10 @@ func (s *Store) ImportUsers(by Actor, list []User) ([]User, error) {
 
 // ImportTokens makes tokens with a history. All are made or none.
 func (s *Store) ImportTokens(by Actor, list []Imported) ([]Token, error) {
-	tokens := make([]Token, 0, len(list))
-	err := s.change(func(t *tx) error {
+	var tokens []Token
+	err := s.change(by, func(t *tx) error {
+		tokens = make([]Token, 0, len(list))
+		t.event(Event{Action: ActionImport, Detail: "tokens", Count: len(list)})
 		for _, in := range list {
 			v := Token{
 				ID: newID(s.kid), Owner: in.Owner, Name: in.Name, By: by.Name,

@@ -192,9 +192,5 @@ func WriteFile(file string, b []byte) error {
 	if err := os.Rename(f.Name(), file); err != nil {
 		return err
 	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return syncDir(dir)
 }

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"errors"
+	"fmt"
 	"runtime"
 	"runtime/debug"
 	"sync"
@@ -57,21 +58,39 @@ func (s *Store) lookup(id ID) (entry, bool, error) {
 	return e, ok, nil
 }
 
-// load fills the table, in the background.
+// load fills the table in the background.
 func (s *Store) load() {
 	defer s.closed.Done()
+	err := s.loadNow()
+	if err != nil && !errors.Is(err, ErrClosed) {
+		s.damaged(err) // tokens go on being looked for in Badger, one by one
+	}
+}
+
+// loadNow fills the table, once, and compares what there is with what there
+// should be.
+func (s *Store) loadNow() error {
+	select {
+	case <-s.loaded:
+		return nil
+	default:
+	}
+	if s.owners.empty() {
+		if err := s.loadOwners(); err != nil {
+			return err
+		}
+	}
 	start := time.Now()
 	for kid, k := range s.keys.keys {
 		if k == nil {
 			continue // tokens of a retired key are dead, and not loaded
 		}
 		if err := s.loadTokens(byte(kid)); err != nil {
-			// Tokens go on being looked for in Badger, one by one.
-			if !errors.Is(err, ErrClosed) {
-				s.opts.Log.Error("the table of tokens is not whole", "error", err)
-			}
-			return
+			return err
 		}
+	}
+	if err := s.compareCounts(); err != nil {
+		return err
 	}
 	for i := range s.table.shards {
 		s.table.shards[i].whole()
@@ -79,6 +98,38 @@ func (s *Store) load() {
 	close(s.loaded)
 	debug.FreeOSMemory() // what growing left behind is not needed again
 	s.opts.Log.Debug("the table of tokens is whole", "tokens", s.table.len(), "took", time.Since(start))
+	return nil
+}
+
+// compareCounts returns an *indexError when records are missing. It compares
+// within one view, since changes go on.
+func (s *Store) compareCounts() error {
+	return s.db.View(func(txn *badger.Txn) error {
+		item, err := txn.Get(countsKey) // not what waits in memory: the keys are not there either
+		if errors.Is(err, badger.ErrKeyNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		stored, err := item.ValueCopy(nil)
+		if err != nil {
+			return err
+		}
+		b, err := s.seals.open(countsKey, stored)
+		if err != nil {
+			return err
+		}
+		want, _ := parseCounts(b)
+		got := counts{
+			users: count(txn, 'u'), names: count(txn, 'n'), tokens: count(txn, 't'),
+			owned: count(txn, 'o'), files: count(txn, 'v'),
+		}
+		if got != want {
+			return &indexError{fmt.Errorf("%w: it holds %+v, and should hold %+v", ErrDamaged, got, want)}
+		}
+		return nil
+	})
 }
 
 // loadTokens shares the ids out by their first random byte, which is also
@@ -134,21 +185,4 @@ func (s *Store) loadShard(txn *badger.Txn, kid, b byte) error {
 		s.table.raise(ID(k[1:]), used)
 		return nil
 	})
-}
-
-// each walks the sealed records under a prefix.
-func (s *Store) each(txn *badger.Txn, prefix []byte, fn func(k, v []byte) error) error {
-	for item := range scan(txn, prefix, nil) {
-		err := item.Value(func(stored []byte) error {
-			v, err := s.seals.open(item.Key(), stored)
-			if err != nil {
-				return err
-			}
-			return fn(item.Key(), v)
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

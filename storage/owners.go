@@ -60,3 +60,9 @@ func (o *owners) count() (n int) {
 	}
 	return n
 }
+
+func (o *owners) empty() bool {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return len(o.list) == 0
+}

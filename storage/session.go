@@ -49,7 +49,7 @@ func (s *Store) CreateSession(by Actor, owner UserID, method string) (Secret, er
 	if err != nil {
 		return "", err
 	}
-	s.audit(by, "logged in", "method", method)
+	s.Note(by, Event{Action: ActionLogin, UID: by.Name, Detail: method})
 	return Secret(cookie), nil
 }
 
@@ -64,7 +64,7 @@ func (s *Store) saveSession(k []byte, v Session) error {
 	left := time.Duration(v.Created+SessionLife.Milliseconds()-s.now()) * time.Millisecond
 	e := badger.NewEntry(k, s.seals.seal(k, b)).WithTTL(max(left, time.Second))
 	if err := s.db.Update(func(txn *badger.Txn) error { return txn.SetEntry(e) }); err != nil {
-		return fmt.Errorf("%w: save the session: %w", ErrFailed, err)
+		return fmt.Errorf("%w: save the session: %w", ErrNoSpace, err)
 	}
 	return nil
 }
@@ -109,7 +109,7 @@ func (s *Store) EndSession(cookie string) error {
 	}
 	err := s.db.Update(func(txn *badger.Txn) error { return txn.Delete(sessionKey(cookie)) })
 	if err != nil {
-		return fmt.Errorf("%w: end the session: %w", ErrFailed, err)
+		return fmt.Errorf("%w: end the session: %w", ErrNoSpace, err)
 	}
 	return nil
 }

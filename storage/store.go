@@ -15,7 +15,8 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
-	"github.com/dgraph-io/badger/v4/options"
+
+	"gatehouse/storage/journal"
 )
 
 // Options say how to open a store. The zero value will do.
@@ -30,35 +31,54 @@ type Options struct {
 // Store is an open data directory. Its methods may be called from many
 // goroutines.
 type Store struct {
-	dir    string
-	opts   Options
-	lock   *os.File
-	db     *badger.DB
-	keys   *keySet
-	kid    byte // of new tokens
-	seals  *sealer
-	secret passwords
+	dir  string
+	opts Options
+	lock *os.File
+
+	keys       *keySet
+	kid        byte // of new tokens
+	seals      *sealer
+	secret     passwords
+	journalKey [32]byte
+
+	journal *journal.Journal
+	db      *badger.DB
+	space   space
+	lag     lag
 
 	table    table
 	owners   owners
 	attempts attempts
 
+	// The writer's own.
+	marks  marks
+	counts counts
+
+	// The flusher's own: when the last checkpoint was made, and how large the
+	// journal was then.
+	checkpoint struct {
+		at   time.Time
+		size int64
+	}
+
 	changes chan *change
-	failed  atomic.Bool   // a write was lost: see ErrFailed
-	loaded  chan struct{} // closed when the table is whole
+	failed  atomic.Bool // the journal lost a write: see ErrFailed
+	broken  atomic.Bool // the index is damaged: see damaged
+	loaded  chan struct{}
 	closing chan struct{}
 	closed  sync.WaitGroup // the writer, the flusher and the loading
 	once    sync.Once
 }
 
-// format is the version of the table of keys.
+// format is the version of what lies in the directory store.
 const format = "1"
 
 // Open opens the data directory and makes it when it is not there.
 //
-// It returns a *LockedError when another process holds the directory, and
-// ErrKeyMissing, ErrKeyExposed or ErrWrongKey when the key file is at fault;
-// it never makes a new key for a store that has data.
+// It returns a *LockedError when another process holds the directory,
+// ErrKeyMissing, ErrKeyExposed or ErrWrongKey when the key file is at fault (it
+// never makes a new key for a store that has data), and ErrDamaged, with file
+// and offset, for a journal that does not verify.
 func Open(dir string, opts Options) (*Store, error) {
 	if opts.KeyFile == "" {
 		opts.KeyFile = filepath.Join(dir, "key")
@@ -81,16 +101,12 @@ func Open(dir string, opts Options) (*Store, error) {
 	}
 	s := &Store{
 		dir: dir, opts: opts, lock: lock,
-		changes: make(chan *change, 1024),
+		changes: make(chan *change, batchChanges),
 		loaded:  make(chan struct{}),
 		closing: make(chan struct{}),
 	}
 	if err := s.open(); err != nil {
-		if s.db != nil {
-			s.db.Close()
-		}
-		lock.Close()
-		return nil, err
+		return nil, errors.Join(err, s.release())
 	}
 	s.closed.Add(3)
 	go s.load()
@@ -100,12 +116,11 @@ func Open(dir string, opts Options) (*Store, error) {
 }
 
 func (s *Store) open() error {
-	path := filepath.Join(s.dir, "store")
-	fresh, err := empty(path)
-	if err != nil {
+	fresh := !exists(s.path("format")) && !exists(s.path("restored"))
+	if err := os.MkdirAll(s.path(""), 0o700); err != nil {
 		return err
 	}
-	keys, err := loadKeys(s.dir, s.opts.KeyFile, fresh)
+	keys, err := loadKeys(s.path(""), s.opts.KeyFile, fresh && !exists(s.path("keyring")))
 	if err != nil {
 		return err
 	}
@@ -114,53 +129,48 @@ func (s *Store) open() error {
 	s.seals = newSealer(keys.derive("records"))
 	s.secret = passwords{newGCM(keys.derive("passwords"))}
 	s.attempts.key = keys.derive("attempts")
+	s.journalKey = keys.derive("journal")
 
-	if s.db, err = badger.Open(badgerOptions(path, s.opts.Log)); err != nil {
-		return fmt.Errorf("open %s: %w", path, err)
-	}
-	if err := s.checkFormat(); err != nil {
+	s.space = space{dir: s.path(""), watermark: Watermark, free: freeSpace}
+	s.space.ballast()
+	if err := s.checkFormat(fresh); err != nil {
 		return err
 	}
-	return s.loadOwners()
+	if err := s.openTruth(fresh); err != nil {
+		return err
+	}
+	s.checkpoint.at, s.checkpoint.size = s.opts.Now(), s.journal.Size()
+	if s.owners.empty() {
+		return s.loadOwners()
+	}
+	return nil
 }
 
-// badgerOptions keep memory and disk small: one host, small values.
-func badgerOptions(path string, log *slog.Logger) badger.Options {
-	return badger.DefaultOptions(path).
-		WithLogger(badgerLog{log}).
-		WithSyncWrites(true).
-		WithDetectConflicts(false). // one writer; sessions have keys of their own
-		WithMemTableSize(8 << 20).
-		WithNumMemtables(2).
-		WithValueThreshold(64 << 10).
-		WithValueLogFileSize(16 << 20).
-		WithCompression(options.None).
-		WithBlockCacheSize(0). // the kernel's page cache serves; see RssAnon
-		WithIndexCacheSize(16 << 20).
-		WithNumCompactors(2).
-		WithChecksumVerificationMode(options.OnBlockRead).
-		WithMetricsEnabled(false)
+// checkFormat refuses a store of another format than this program's.
+func (s *Store) checkFormat(fresh bool) error {
+	b, err := os.ReadFile(s.path("format"))
+	if errors.Is(err, fs.ErrNotExist) && (fresh || exists(s.path("restored"))) {
+		return nil // written when the rest is there
+	}
+	if err != nil {
+		return err
+	}
+	if v := strings.TrimSpace(string(b)); v != format {
+		return fmt.Errorf("%s has format %q; this gatehouse reads format %s: use the program that made it", s.dir, v, format)
+	}
+	return nil
 }
 
-// checkFormat marks a new store, and refuses one of another format.
-func (s *Store) checkFormat() error {
-	key := []byte("m format")
-	return s.db.Update(func(txn *badger.Txn) error {
-		v, ok, err := read(txn, key)
-		if err != nil {
-			return err
-		}
-		if !ok {
-			for range scan(txn, nil, nil) {
-				return fmt.Errorf("%w: %s has no format: restore it from a backup", ErrDamaged, s.dir)
-			}
-			return txn.Set(key, []byte(format))
-		}
-		if string(v) != format {
-			return fmt.Errorf("%s has format %q; this gatehouse reads format %s: use the program that made it", s.dir, v, format)
-		}
-		return nil
-	})
+// release lets go of what Open got hold of.
+func (s *Store) release() error {
+	var errs []error
+	if s.db != nil {
+		errs = append(errs, s.db.Close())
+	}
+	if s.journal != nil {
+		errs = append(errs, s.journal.Close())
+	}
+	return errors.Join(append(errs, s.lock.Close())...)
 }
 
 // Close waits for the changes under way, flushes lastUsed and closes the
@@ -170,26 +180,36 @@ func (s *Store) Close() error {
 	s.once.Do(func() {
 		close(s.closing)
 		s.closed.Wait()
-		err = errors.Join(s.flush(context.Background()), s.db.Close(), s.lock.Close())
+		err = s.flush(context.Background())
+		whole := err == nil && !s.lag.some.Load() && !s.failed.Load() && !s.broken.Load()
+		err = errors.Join(err, s.db.Close())
+		s.db = nil
+		if whole && err == nil {
+			err = s.leaveCleanMark()
+		}
+		err = errors.Join(err, s.release())
 	})
 	return err
-}
-
-// audit logs a change that has been made.
-func (s *Store) audit(by Actor, action, kind, object string) {
-	s.opts.Log.Info(action, kind, object, "by", by.Name, "address", by.Address)
 }
 
 // Dir returns the data directory.
 func (s *Store) Dir() string { return s.dir }
 
-// Writable returns nil while changes can be made, and ErrFailed or ErrClosed.
+// Writable returns nil while changes can be made, and else the error that one
+// would meet. Revocations may go on all the same.
 func (s *Store) Writable() error {
-	if s.isClosing() {
+	switch {
+	case s.isClosing():
 		return ErrClosed
-	}
-	if s.failed.Load() {
+	case s.failed.Load():
 		return ErrFailed
+	case s.broken.Load():
+		return ErrDamaged
+	case s.space.short():
+		return ErrNoSpace
+	}
+	if err := s.journal.Ready(); err != nil {
+		return fmt.Errorf("%w: %w", ErrNoSpace, err)
 	}
 	return nil
 }
@@ -229,13 +249,3 @@ func empty(dir string) (bool, error) {
 	}
 	return false, err
 }
-
-// badgerLog passes on Badger's warnings and errors.
-type badgerLog struct{ log *slog.Logger }
-
-func (l badgerLog) Errorf(f string, args ...any)   { l.log.Error("badger", "message", text(f, args)) }
-func (l badgerLog) Warningf(f string, args ...any) { l.log.Warn("badger", "message", text(f, args)) }
-func (badgerLog) Infof(string, ...any)             {}
-func (badgerLog) Debugf(string, ...any)            {}
-
-func text(f string, args []any) string { return strings.TrimSpace(fmt.Sprintf(f, args...)) }

@@ -155,7 +155,7 @@ func (s *Store) CreateToken(by Actor, owner UserID, spec TokenSpec) (Token, Secr
 		return Token{}, "", err
 	}
 	t := Token{ID: newID(s.kid), Owner: owner, Name: spec.Name, Scopes: spec.Scopes, Addresses: spec.Addresses, By: by.Name}
-	err := s.change(func(tx *tx) error {
+	err := s.change(by, func(tx *tx) error {
 		u, err := tx.userByID(tx.txn, owner)
 		if err != nil {
 			return err
@@ -170,12 +170,12 @@ func (s *Store) CreateToken(by Actor, owner UserID, spec TokenSpec) (Token, Secr
 		if spec.Lifetime > 0 {
 			t.Expires = tx.now + spec.Lifetime
 		}
+		tx.event(Event{Action: ActionTokenCreate, UID: u.UID, Token: t.ID.String()})
 		return tx.addToken(t)
 	})
 	if err != nil {
 		return Token{}, "", err
 	}
-	s.audit(by, "token created", "id", t.ID.String())
 	return t, s.Reveal(t), nil
 }
 
@@ -187,6 +187,8 @@ func (t *tx) addToken(v Token) error {
 	}
 	t.put(tokenKeyOf(v.ID), b)
 	t.hint(v.ownedKey(), nil)
+	t.counts.tokens++
+	t.counts.owned++
 	t.durable(func() { t.admit(v, createdAt(v.Created)) })
 	return nil
 }
@@ -328,15 +330,16 @@ func (s *Store) RevokeTokens(by Actor, ids ...ID) (n int, err error) {
 	slices.SortFunc(ids, func(a, b ID) int { return bytes.Compare(a[:], b[:]) })
 	ids = slices.Compact(ids)
 	for part := range slices.Chunk(ids, most) {
-		var revoked []ID
-		err := s.change(func(t *tx) error {
+		revoked := 0
+		err := s.takeAway(by, func(t *tx) error {
+			revoked = 0
 			for _, id := range part {
 				ok, err := t.revoke(id)
 				if err != nil {
 					return err
 				}
 				if ok {
-					revoked = append(revoked, id)
+					revoked++
 				}
 			}
 			return nil
@@ -344,10 +347,7 @@ func (s *Store) RevokeTokens(by Actor, ids ...ID) (n int, err error) {
 		if err != nil {
 			return n, err
 		}
-		n += len(revoked)
-		for _, id := range revoked {
-			s.audit(by, "token revoked", "id", id.String())
-		}
+		n += revoked
 	}
 	return n, nil
 }
@@ -361,6 +361,11 @@ func (t *tx) revoke(id ID) (bool, error) {
 	if v.Revoked != 0 {
 		return false, nil
 	}
+	u, err := t.userByID(t.txn, v.Owner)
+	if err != nil {
+		return false, err
+	}
+	t.event(Event{Action: ActionTokenRevoke, UID: u.UID, Token: id.String()})
 	t.delete(v.ownedKey())
 	v.Revoked = t.now
 	b, err := v.record()
@@ -378,11 +383,12 @@ func (s *Store) RenameToken(by Actor, id ID, name string) error {
 	if err := checkName(name); err != nil {
 		return err
 	}
-	err := s.change(func(t *tx) error {
+	return s.change(by, func(t *tx) error {
 		v, err := t.token(t.txn, id)
 		if err != nil {
 			return err
 		}
+		t.event(Event{Action: ActionTokenRename, Token: id.String(), Detail: name})
 		v.Name = name
 		b, err := v.record()
 		if err != nil {
@@ -391,8 +397,4 @@ func (s *Store) RenameToken(by Actor, id ID, name string) error {
 		t.put(tokenKeyOf(id), b)
 		return nil
 	})
-	if err == nil {
-		s.audit(by, "token renamed", "id", id.String())
-	}
-	return err
 }

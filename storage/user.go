@@ -153,7 +153,7 @@ func (s *Store) userByID(txn *badger.Txn, id UserID) (User, error) {
 
 func (s *Store) userByName(txn *badger.Txn, uid string) (User, error) {
 	folded := Fold(uid)
-	b, ok, err := read(txn, nameKey(folded))
+	b, ok, err := s.read(txn, nameKey(folded))
 	if err != nil {
 		return User{}, err
 	}
@@ -188,17 +188,14 @@ func (s *Store) AddUser(by Actor, uid, name string, hash PasswordHash) (User, er
 		return User{}, err
 	}
 	u := User{UID: uid, Name: name, Source: SourceLocal}
-	err := s.change(func(t *tx) error {
-		err := t.add(&u)
-		if err != nil {
+	err := s.change(by, func(t *tx) error {
+		t.event(Event{Action: ActionUserAdd, UID: uid})
+		if err := t.add(&u); err != nil {
 			return err
 		}
 		u.Password = s.secret.seal(u.ID, hash)
 		return t.save(u)
 	})
-	if err == nil {
-		s.audit(by, "user added", "uid", u.UID)
-	}
 	return u, err
 }
 
@@ -216,85 +213,78 @@ func (t *tx) add(u *User) error {
 		rand.Read(b[:])
 		u.ID = decodeUserID(b[:])
 		var err error
-		if _, taken, err = read(t.txn, userKey(u.ID)); err != nil {
+		if _, taken, err = t.read(t.txn, userKey(u.ID)); err != nil {
 			return err
 		}
 	}
 	u.Created = t.now
+	t.counts.users++
+	t.counts.names++
 	t.hint(nameKey(Fold(u.UID)), u.ID.bytes())
 	return nil
 }
 
 // edit changes a user's record.
-func (s *Store) edit(uid string, fn func(t *tx, u *User) error) (User, error) {
-	var u User
-	err := s.change(func(t *tx) (err error) {
-		if u, err = t.userByName(t.txn, uid); err != nil {
-			return err
-		}
-		if err := fn(t, &u); err != nil {
-			return err
-		}
-		return t.save(u)
-	})
-	return u, err
+func (t *tx) edit(uid, action string, fn func(u *User) error) error {
+	u, err := t.userByName(t.txn, uid)
+	if err != nil {
+		return err
+	}
+	t.event(Event{Action: action, UID: u.UID, Owner: u.ID})
+	if err := fn(&u); err != nil {
+		return err
+	}
+	return t.save(u)
 }
 
 // SetPassword replaces the password of a local user and ends its sessions.
 func (s *Store) SetPassword(by Actor, uid string, hash PasswordHash) error {
-	u, err := s.edit(uid, func(_ *tx, u *User) error {
-		if !u.Local() {
-			return ErrNotLocal
-		}
-		u.Password = s.secret.seal(u.ID, hash)
-		u.Epoch++
-		return nil
+	return s.change(by, func(t *tx) error {
+		return t.edit(uid, ActionUserPassword, func(u *User) error {
+			if !u.Local() {
+				return ErrNotLocal
+			}
+			u.Password = s.secret.seal(u.ID, hash)
+			u.Epoch++
+			return nil
+		})
 	})
-	if err == nil {
-		s.audit(by, "password set", "uid", u.UID)
-	}
-	return err
 }
 
 // DisableUser stops every token and ends every session of a user at once.
 func (s *Store) DisableUser(by Actor, uid string) error {
-	u, err := s.edit(uid, func(_ *tx, u *User) error {
-		u.State = UserDisabled
-		u.Epoch++
-		return nil
+	return s.takeAway(by, func(t *tx) error {
+		return t.edit(uid, ActionUserDisable, func(u *User) error {
+			u.State = UserDisabled
+			u.Epoch++
+			return nil
+		})
 	})
-	if err == nil {
-		s.audit(by, "user disabled", "uid", u.UID)
-	}
-	return err
 }
 
 // EnableUser lets a disabled user's tokens count again.
 func (s *Store) EnableUser(by Actor, uid string) error {
-	u, err := s.edit(uid, func(_ *tx, u *User) error {
-		u.State = UserActive
-		return nil
+	return s.change(by, func(t *tx) error {
+		return t.edit(uid, ActionUserEnable, func(u *User) error {
+			u.State = UserActive
+			return nil
+		})
 	})
-	if err == nil {
-		s.audit(by, "user enabled", "uid", u.UID)
-	}
-	return err
 }
 
 // RemoveUser removes a user and revokes its tokens for good: they are those of
 // a removed user, which no one can become again.
 func (s *Store) RemoveUser(by Actor, uid string) error {
-	u, err := s.edit(uid, func(t *tx, u *User) error {
-		t.delete(nameKey(Fold(u.UID)))
-		u.State = UserRemoved
-		u.Epoch++
-		u.Password = nil
-		return nil
+	return s.takeAway(by, func(t *tx) error {
+		return t.edit(uid, ActionUserRemove, func(u *User) error {
+			t.delete(nameKey(Fold(u.UID)))
+			t.counts.names--
+			u.State = UserRemoved
+			u.Epoch++
+			u.Password = nil
+			return nil
+		})
 	})
-	if err == nil {
-		s.audit(by, "user removed", "uid", u.UID)
-	}
-	return err
 }
 
 // UserInfo is a user with what is known of its tokens.

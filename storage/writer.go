@@ -1,37 +1,37 @@
 package storage
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"iter"
-	"slices"
 
 	"github.com/dgraph-io/badger/v4"
-)
 
-// Actor is who asked for a change, and from where.
-type Actor struct {
-	Name    string // a uid, "root (admin)", "gatehouse"
-	Address string // empty for what came by the unix socket
-}
+	"gatehouse/storage/journal"
+)
 
 // change is a function that waits for the writer.
 type change struct {
-	fn   func(*tx) error
-	err  error
-	done chan struct{}
+	by        Actor
+	essential bool // takes something away, and goes on when the disk is full
+	fn        func(*tx) error
+	err       error
+	done      chan struct{}
 }
 
 // tx is what a change sees: the store as the changes before it left it.
 //
 // What a change puts takes effect when it returns nil, and all of it or none.
-// It must not touch the table: what it wants done there it leaves with durable.
+// It may be run a second time, when the first came to nothing; so it must not
+// count on what it did to variables outside. It must not touch the table: what
+// it wants done there it leaves with durable.
 type tx struct {
 	*Store
 	txn     *badger.Txn
+	by      Actor
 	now     int64 // ms
-	puts    []*badger.Entry
-	deletes [][]byte
+	records []record
+	counts  counts
 	after   []func()
 }
 
@@ -44,11 +44,20 @@ const (
 
 // change has the writer run fn, and returns when its effect is on the disk, or
 // with the error for which it has none.
-func (s *Store) change(fn func(*tx) error) error {
-	if err := s.Writable(); err != nil {
-		return err
+func (s *Store) change(by Actor, fn func(*tx) error) error {
+	return s.submit(&change{by: by, fn: fn, done: make(chan struct{})})
+}
+
+// takeAway is change for what must go on when the disk is full: it takes the
+// space that is kept for it.
+func (s *Store) takeAway(by Actor, fn func(*tx) error) error {
+	return s.submit(&change{by: by, essential: true, fn: fn, done: make(chan struct{})})
+}
+
+func (s *Store) submit(c *change) error {
+	if s.isClosing() {
+		return ErrClosed
 	}
-	c := &change{fn: fn, done: make(chan struct{})}
 	select {
 	case s.changes <- c:
 	case <-s.closing:
@@ -102,20 +111,23 @@ func (s *Store) gather(first *change) []*change {
 	return batch
 }
 
-// commit runs the changes in order and commits them, in one transaction or,
-// when they are large, a few.
+// commit runs the changes in order and commits them, in one batch or, when
+// they are large, a few. When space is short only the essential ones are run.
 func (s *Store) commit(batch []*change) {
+	short := s.space.short()
+	if !short {
+		s.catchUp()
+	}
 	for len(batch) > 0 {
-		n, after, err := s.commitSome(batch)
-		if err != nil {
-			s.failed.Store(true)
-			s.opts.Log.Error("the store takes no more changes until it is opened again", "error", err)
-			err = fmt.Errorf("%w: %w", ErrFailed, err)
-		}
-		for _, c := range batch[:n] {
-			if err != nil {
-				c.err = err
+		if short {
+			if batch = refuseOthers(batch); len(batch) == 0 {
+				return
 			}
+		}
+		n, after, err := s.commitSome(batch, short)
+		if errors.Is(err, journal.ErrNoSpace) && !short {
+			short = true
+			continue // what was run has left no trace
 		}
 		if err == nil {
 			for _, f := range after {
@@ -123,120 +135,180 @@ func (s *Store) commit(batch []*change) {
 			}
 		}
 		for _, c := range batch[:n] {
+			if err != nil {
+				c.err = err
+			}
 			close(c.done)
 		}
 		batch = batch[n:]
 	}
 }
 
-// commitSome commits the first n changes of a batch. The changes' own errors
-// are in them; err is that of the commit.
-func (s *Store) commitSome(batch []*change) (n int, after []func(), err error) {
-	if s.failed.Load() {
-		return len(batch), nil, errors.New("an earlier write was lost")
-	}
-	txn := s.db.NewTransaction(true)
-	defer txn.Discard()
-	size := 0
-	for n < len(batch) && size < batchBytes {
-		c := batch[n]
-		n++
-		t := &tx{Store: s, txn: txn, now: s.now()}
-		if c.err = c.fn(t); c.err != nil {
+// refuseOthers answers the changes that are not essential, and returns those
+// that are.
+func refuseOthers(batch []*change) (essential []*change) {
+	for _, c := range batch {
+		if c.essential {
+			essential = append(essential, c)
 			continue
 		}
-		if err := t.apply(&size); err != nil {
-			return n, nil, err
-		}
-		after = append(after, t.after...)
+		c.err = ErrNoSpace
+		close(c.done)
 	}
-	return n, after, txn.Commit()
+	return essential
 }
 
-// apply moves what the change put into the transaction.
-func (t *tx) apply(size *int) error {
-	for _, e := range t.puts {
-		*size += len(e.Key) + len(e.Value) + 64
-		if err := t.txn.SetEntry(e); err != nil {
-			return err
+// commitSome commits the first n changes of a batch. The changes' own errors
+// are in them; err is that of the commit.
+func (s *Store) commitSome(batch []*change, short bool) (n int, after []func(), err error) {
+	txn := s.db.NewTransaction(true)
+	defer txn.Discard()
+	counts := s.counts
+	var records []record
+	var entries []journal.Entry
+	for size := 0; n < len(batch) && size < batchBytes; n++ {
+		c := batch[n]
+		t := &tx{Store: s, txn: txn, by: c.by, now: s.now()}
+		if c.err = c.fn(t); c.err != nil || len(t.records) == 0 {
+			continue
 		}
+		counts.add(t.counts)
+		if t.counts != (counts0) {
+			t.put(countsKey, counts.value())
+		}
+		for _, r := range t.records {
+			payload, err := r.payload()
+			if err == nil {
+				err = setAll(txn, r.ops)
+			}
+			if err != nil {
+				return n + 1, nil, fmt.Errorf("%w: %w", ErrFailed, err)
+			}
+			size += len(payload)
+			entries = append(entries, journal.Entry{Time: t.now, Actor: c.by.Name, Payload: payload})
+		}
+		records = append(records, t.records...)
+		after = append(after, t.after...)
 	}
-	for _, k := range t.deletes {
-		*size += len(k) + 64
-		if err := t.txn.Delete(k); err != nil {
+	if len(entries) == 0 {
+		return n, nil, nil
+	}
+	last, err := s.journal.Append(short, entries)
+	if err != nil {
+		return n, nil, s.appendFailed(err)
+	}
+	s.counts = counts
+	s.index(txn, records, last, short)
+	return n, after, nil
+}
+
+// appendFailed says what an append's error means to the callers.
+func (s *Store) appendFailed(err error) error {
+	if errors.Is(err, journal.ErrNoSpace) {
+		return fmt.Errorf("%w: %w", ErrNoSpace, err)
+	}
+	if !s.failed.Swap(true) {
+		s.opts.Log.Error("the journal takes no more changes until the store is opened again", "error", err)
+	}
+	return fmt.Errorf("%w: %w", ErrFailed, err)
+}
+
+// index brings into Badger what the journal has. That it can't is no failure
+// of the change, which is durable: the records wait in memory, and at the next
+// open they come from the journal.
+func (s *Store) index(txn *badger.Txn, records []record, last uint64, short bool) {
+	if !short {
+		s.mark(last, records)
+		err := txn.SetEntry(badger.NewEntry(appliedKey, s.seals.seal(appliedKey, s.marks.value())))
+		if err == nil {
+			err = txn.Commit()
+		}
+		if err == nil {
+			return
+		}
+		s.opts.Log.Warn("the index is behind the journal", "error", err)
+	}
+	for _, r := range records {
+		s.lag.add(r.ops, last)
+	}
+}
+
+func setAll(txn *badger.Txn, ops []op) error {
+	for _, o := range ops {
+		if err := setOne(txn, o); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// put stores a sealed value.
-func (t *tx) put(key, value []byte) {
-	t.puts = append(t.puts, badger.NewEntry(key, t.seals.seal(key, value)))
+func setOne(txn *badger.Txn, o op) error {
+	if o.value == nil {
+		return txn.Delete(o.key)
+	}
+	return txn.Set(o.key, o.value)
 }
+
+// event begins a record: what is put next belongs to it.
+func (t *tx) event(e Event) {
+	if e.Address == "" {
+		e.Address = t.by.Address
+	}
+	t.records = append(t.records, record{event: e})
+}
+
+func (t *tx) op(o op) {
+	if len(t.records) == 0 {
+		t.records = append(t.records, record{}) // a change that the audit log does not tell of
+	}
+	r := &t.records[len(t.records)-1]
+	r.ops = append(r.ops, o)
+}
+
+// put stores a sealed value.
+func (t *tx) put(key, value []byte) { t.op(op{key, t.seals.seal(key, value)}) }
 
 // hint stores an unsealed value.
-func (t *tx) hint(key, value []byte) {
-	t.puts = append(t.puts, badger.NewEntry(key, value))
-}
+func (t *tx) hint(key, value []byte) { t.op(op{key, append([]byte{}, value...)}) }
 
-func (t *tx) delete(key []byte) { t.deletes = append(t.deletes, key) }
+func (t *tx) delete(key []byte) { t.op(op{key, nil}) }
 
 // durable leaves something to be done once the change is on the disk, before
 // its caller is answered.
 func (t *tx) durable(f func()) { t.after = append(t.after, f) }
 
-// get returns the sealed value of a key; ok is false when there is none.
-func (s *Store) get(txn *badger.Txn, key []byte) (value []byte, ok bool, err error) {
-	stored, ok, err := read(txn, key)
-	if err != nil || !ok {
-		return nil, false, err
-	}
-	value, err = s.seals.open(key, stored)
-	return value, err == nil, err
+// counts are how many records of each kind there are. They are written with
+// each change that moves them, so that an index that has lost some is found out.
+type counts struct{ users, names, tokens, owned, files int64 }
+
+var (
+	countsKey  = []byte("m counts")
+	appliedKey = []byte("m applied")
+	counts0    counts
+)
+
+func (c *counts) add(d counts) {
+	c.users += d.users
+	c.names += d.names
+	c.tokens += d.tokens
+	c.owned += d.owned
+	c.files += d.files
 }
 
-// read returns a copy of what is stored under a key.
-func read(txn *badger.Txn, key []byte) (stored []byte, ok bool, err error) {
-	item, err := txn.Get(key)
-	if errors.Is(err, badger.ErrKeyNotFound) {
-		return nil, false, nil
+func (c counts) value() (b []byte) {
+	for _, n := range [...]int64{c.users, c.names, c.tokens, c.owned, c.files} {
+		b = binary.AppendVarint(b, n)
 	}
-	if err != nil {
-		return nil, false, fmt.Errorf("%w: read %q: %w", ErrDamaged, key, err)
-	}
-	if stored, err = item.ValueCopy(nil); err != nil {
-		return nil, false, fmt.Errorf("%w: read %q: %w", ErrDamaged, key, err)
-	}
-	return stored, true, nil
+	return b
 }
 
-// view runs fn on the store as it is now.
-func (s *Store) view(fn func(txn *badger.Txn) error) error {
-	if s.isClosing() {
-		return ErrClosed
-	}
-	return s.db.View(fn)
-}
-
-// scan walks the items under a prefix, from a key on, in order. What it yields
-// is valid until the next.
-func scan(txn *badger.Txn, prefix, from []byte) iter.Seq[*badger.Item] {
-	return func(yield func(*badger.Item) bool) {
-		it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix})
-		defer it.Close()
-		if from == nil {
-			from = prefix
+func parseCounts(b []byte) (c counts, ok bool) {
+	for _, n := range [...]*int64{&c.users, &c.names, &c.tokens, &c.owned, &c.files} {
+		v, used := binary.Varint(b)
+		if used <= 0 {
+			return c, false
 		}
-		for it.Seek(from); it.ValidForPrefix(prefix); it.Next() {
-			if !yield(it.Item()) {
-				return
-			}
-		}
+		*n, b = v, b[used:]
 	}
-}
-
-// key builds a key of the table in the package comment.
-func key(kind byte, parts ...[]byte) []byte {
-	return slices.Concat(append([][]byte{{kind}}, parts...)...)
+	return c, len(b) == 0
 }

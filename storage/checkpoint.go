@@ -1,0 +1,123 @@
+package storage
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// A checkpoint is a snapshot in the store itself. From it and the journal after
+// it the index is built anew; what the journal has before it may go.
+const (
+	checkpointEvery = 24 * time.Hour
+	checkpointGrown = 256 << 20 // bytes of journal since the last one
+	keepJournal     = 400 * 24 * time.Hour
+)
+
+// checkpointIfDue is the flusher's: it makes a checkpoint when the last is old
+// or far behind, and drops what the journal need not keep.
+func (s *Store) checkpointIfDue(ctx context.Context) {
+	now := s.opts.Now()
+	grown := s.journal.Size() - s.checkpoint.size
+	if now.Sub(s.checkpoint.at) < checkpointEvery && grown < checkpointGrown || s.Writable() != nil {
+		return
+	}
+	s.checkpoint.at, s.checkpoint.size = now, s.journal.Size() // also when it fails: not every second
+	m, err := s.writeCheckpoint(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			s.opts.Log.Error("no checkpoint was made", "error", err)
+		}
+		return
+	}
+	if _, err := s.journal.Prune(now.Add(-keepJournal), m.Sequence); err != nil {
+		s.opts.Log.Error("the journal keeps old segments", "error", err)
+	}
+}
+
+func (s *Store) writeCheckpoint(ctx context.Context) (m Manifest, err error) {
+	f, err := os.CreateTemp(s.path(""), ".checkpoint-*")
+	if err != nil {
+		return m, err
+	}
+	defer os.Remove(f.Name()) // does nothing after the rename
+	m, err = s.Snapshot(ctx, f)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return m, err
+	}
+	if err := os.Rename(f.Name(), s.path("checkpoint")); err != nil {
+		return m, err
+	}
+	return m, syncDir(s.path(""))
+}
+
+// checkpointSequence is how far the checkpoint reaches; 0 without a usable one.
+func (s *Store) checkpointSequence() uint64 {
+	f, err := os.Open(s.path("checkpoint"))
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	var m Manifest
+	stop := errors.New("stop")
+	err = readSnapshot(bufio.NewReader(f), func(_ byte, data []byte) error {
+		return errors.Join(stop, json.Unmarshal(data, &m))
+	})
+	if !errors.Is(err, stop) {
+		return 0
+	}
+	return m.Sequence
+}
+
+// loadCheckpoint puts a checkpoint into an empty index and returns its sequence.
+func (s *Store) loadCheckpoint() (uint64, error) {
+	f, err := os.Open(s.path("checkpoint"))
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	m, err := CheckSnapshot(f) // all of it first: nothing of a damaged one is put
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	if _, err := f.Seek(0, 0); err != nil {
+		return 0, err
+	}
+	err = readSnapshot(f, func(kind byte, data []byte) error {
+		if kind != chunkOps {
+			return nil
+		}
+		return s.putAll(data)
+	})
+	if err != nil {
+		return 0, err
+	}
+	s.marks.last = m.Sequence
+	return m.Sequence, nil
+}
+
+// putAll puts the operations of a chunk, in transactions that Badger takes.
+func (s *Store) putAll(data []byte) error {
+	var ops []op
+	put := func() error {
+		err := s.db.Update(func(txn *badger.Txn) error { return setAll(txn, ops) })
+		ops = ops[:0]
+		return err
+	}
+	_, err := eachOp(data, func(o op) error {
+		if ops = append(ops, o); len(ops) < 1000 {
+			return nil
+		}
+		return put()
+	})
+	return errors.Join(err, put())
+}

@@ -1,0 +1,199 @@
+package storage
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+
+	"gatehouse/storage/journal"
+)
+
+// Actor is who asked for a change, and from where.
+type Actor struct {
+	Name    string // a uid, the name of an account of the host, or what in Gatehouse did it
+	Address string // empty for what came by the unix socket
+}
+
+// Event is an entry of the audit log: who did what to which user or token.
+type Event struct {
+	Sequence uint64 `json:"-"`
+	Time     int64  `json:"-"` // ms
+	Actor    string `json:"-"`
+	Address  string `json:"address,omitempty"`
+	Action   string `json:"action"`
+	UID      string `json:"uid,omitempty"`   // the user that it is about
+	Token    string `json:"token,omitempty"` // the id of the token that it is about
+	Owner    UserID `json:"owner,omitempty"` // the user's internal id, where a restore must find it
+	Detail   string `json:"detail,omitempty"`
+	Count    int    `json:"count,omitempty"` // of how many like it this entry tells; 0: one
+}
+
+// The actions of events.
+const (
+	ActionUserAdd      = "user.add"
+	ActionUserPassword = "user.password"
+	ActionUserDisable  = "user.disable"
+	ActionUserEnable   = "user.enable"
+	ActionUserRemove   = "user.remove"
+	ActionTokenCreate  = "token.create"
+	ActionTokenRevoke  = "token.revoke"
+	ActionTokenRename  = "token.rename"
+	ActionLogin        = "login"
+	ActionLoginRefused = "login.refused"
+	ActionImport       = "import"
+	ActionRestore      = "restore"
+)
+
+// record is one record of the journal: an event and what it puts into the
+// index. Its payload is
+//
+//	version 1 | length of the event, as a uvarint | event as JSON | operations
+//
+// and an operation is a put or a delete, its key and its value, each after
+// their length.
+type record struct {
+	event Event
+	ops   []op
+}
+
+// op puts a value into the index, or deletes a key when the value is nil. The
+// value is what is stored: sealed, or a hint.
+type op struct {
+	key, value []byte
+}
+
+const (
+	opDelete = 0
+	opPut    = 1
+)
+
+func (r record) payload() ([]byte, error) {
+	event, err := json.Marshal(r.event)
+	if err != nil {
+		return nil, err
+	}
+	b := binary.AppendUvarint([]byte{1}, uint64(len(event)))
+	b = append(b, event...)
+	for _, o := range r.ops {
+		b = appendOp(b, o)
+	}
+	return b, nil
+}
+
+func appendOp(b []byte, o op) []byte {
+	if o.value == nil {
+		return appendBytes(append(b, opDelete), o.key)
+	}
+	return appendBytes(appendBytes(append(b, opPut), o.key), o.value)
+}
+
+// eachOp reads what appendOp wrote, and returns how many there were.
+func eachOp(b []byte, fn func(op) error) (n int64, err error) {
+	bad := fmt.Errorf("%w: operations of an unknown form", ErrDamaged)
+	for ; len(b) > 0; n++ {
+		var o op
+		var ok bool
+		kind := b[0]
+		if o.key, b, ok = cutBytes(b[1:]); !ok || kind > opPut {
+			return n, bad
+		}
+		if kind == opPut {
+			if o.value, b, ok = cutBytes(b); !ok {
+				return n, bad
+			}
+		}
+		if err := fn(o); err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+func appendBytes(b, v []byte) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(v))), v...)
+}
+
+// parseRecord reads what payload wrote. The journal has verified it, so a
+// failure means that another program wrote it.
+func parseRecord(jr journal.Record) (r record, err error) {
+	bad := fmt.Errorf("%w: record %d of the journal has an unknown form", ErrDamaged, jr.Sequence)
+	b := jr.Payload
+	if len(b) == 0 || b[0] != 1 {
+		return r, bad
+	}
+	event, b, ok := cutBytes(b[1:])
+	if !ok || json.Unmarshal(event, &r.event) != nil {
+		return r, bad
+	}
+	r.event.Sequence, r.event.Time, r.event.Actor = jr.Sequence, jr.Time, jr.Actor
+	_, err = eachOp(b, func(o op) error {
+		r.ops = append(r.ops, o)
+		return nil
+	})
+	return r, err
+}
+
+// cutBytes returns a value and what follows it.
+func cutBytes(b []byte) (v, rest []byte, ok bool) {
+	n, used := binary.Uvarint(b)
+	if used <= 0 || n > uint64(len(b)-used) {
+		return nil, nil, false
+	}
+	b = b[used:]
+	return b[:n:n], b[n:], true // never nil: nil means delete
+}
+
+// Note writes events that change nothing. It does not wait for the disk.
+func (s *Store) Note(by Actor, e Event) {
+	c := &change{by: by, fn: func(t *tx) error { t.event(e); return nil }, done: make(chan struct{})}
+	select {
+	case s.changes <- c:
+	default:
+		s.opts.Log.Warn("an event is lost: the disk is too slow", "action", e.Action, "uid", e.UID)
+	}
+}
+
+// Events yields the audit log after the given sequence, the oldest first; with
+// follow it goes on with each event as it becomes durable, until ctx ends.
+func (s *Store) Events(ctx context.Context, after uint64, follow bool) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		after = max(after, s.journal.FirstSequence()-1)
+		stop := errors.New("stop")
+		one := func(jr journal.Record) error {
+			r, err := parseRecord(jr)
+			if err != nil {
+				return err
+			}
+			if r.event.Action != "" && !yield(r.event, nil) {
+				return stop
+			}
+			return nil
+		}
+		var err error
+		if !follow {
+			err = s.journal.Replay(ctx, after, one)
+		} else {
+			for jr, e := range s.journal.Follow(ctx, after) {
+				if err = e; err == nil {
+					err = one(jr)
+				}
+				if err != nil {
+					break
+				}
+			}
+		}
+		if err != nil && err != stop {
+			yield(Event{}, err)
+		}
+	}
+}
+
+// LastSequence is that of the latest durable record.
+func (s *Store) LastSequence() uint64 { return s.journal.LastSequence() }
+
+// VerifyJournal reads the whole chain of the audit log and returns a
+// *journal.CorruptError for the first thing that was changed.
+func (s *Store) VerifyJournal(ctx context.Context) error { return s.journal.Verify(ctx) }

@@ -1,0 +1,314 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+
+	"gatehouse/storage/journal"
+)
+
+// badgerOptions keep memory and disk small: one host, small values. Nothing is
+// synced: the journal is.
+func (s *Store) badgerOptions() badger.Options {
+	return badger.DefaultOptions(s.path("index")).
+		WithLogger(badgerLog{s.opts.Log}).
+		WithSyncWrites(false).
+		WithDetectConflicts(false). // one writer; sessions have keys of their own
+		WithMemTableSize(8 << 20).
+		WithNumMemtables(2).
+		WithValueThreshold(64 << 10).
+		WithValueLogFileSize(16 << 20).
+		WithCompression(options.None).
+		WithBlockCacheSize(0). // the kernel's page cache serves
+		WithIndexCacheSize(16 << 20).
+		WithNumCompactors(2).
+		WithChecksumVerificationMode(options.OnBlockRead).
+		WithMetricsEnabled(false)
+}
+
+// openTruth opens the index and the journal, and brings the index to where the
+// journal is. An index that is damaged or gone is built anew.
+func (s *Store) openTruth(fresh bool) error {
+	clean, err := s.takeCleanMark()
+	if err != nil {
+		return err
+	}
+	if !exists(s.path("damaged")) && !exists(s.path("restored")) {
+		err := s.openIndex(fresh, clean)
+		if damage := new(indexError); err == nil && fresh {
+			return WriteFile(s.path("format"), []byte(format+"\n"))
+		} else if !errors.As(err, &damage) {
+			return err
+		}
+		s.opts.Log.Warn("the index is built anew from the journal", "because", err)
+	}
+	return s.rebuild()
+}
+
+// indexError is damage of the index, which the journal makes good.
+type indexError struct{ err error }
+
+func (e *indexError) Error() string { return "the index: " + e.err.Error() }
+func (e *indexError) Unwrap() error { return e.err }
+
+// openIndex opens Badger and the journal, in this order: the journal is told
+// how far it must reach.
+func (s *Store) openIndex(fresh bool, clean uint64) error {
+	if err := s.openBadger(); err != nil {
+		return &indexError{err}
+	}
+	err := s.db.View(func(txn *badger.Txn) error {
+		b, ok, err := s.get(txn, appliedKey)
+		if err != nil {
+			return &indexError{err}
+		}
+		if s.marks, ok = parseMarks(b); !ok && !fresh {
+			return &indexError{errors.New("it does not say how far it is")}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	known := max(s.marks.last, clean)
+	err = s.openJournal(journal.Options{Create: fresh, Known: known, VerifyAfter: clean})
+	if err != nil {
+		return err
+	}
+	if clean != 0 && clean == s.marks.last {
+		return s.replay(clean)
+	}
+	if fresh {
+		return nil
+	}
+	if err := s.db.VerifyChecksum(); err != nil {
+		return &indexError{err}
+	}
+	if err := s.replay(s.marks.settled()); err != nil {
+		return err
+	}
+	return s.loadNow()
+}
+
+func (s *Store) openBadger() (err error) {
+	defer func() {
+		if p := recover(); p != nil { // it panics at some damage
+			err = fmt.Errorf("%v", p)
+		}
+	}()
+	s.db, err = badger.Open(s.badgerOptions())
+	return err
+}
+
+func (s *Store) openJournal(o journal.Options) (err error) {
+	o.Now = s.opts.Now
+	s.journal, err = journal.Open(s.path("journal"), s.journalKey, o)
+	if err != nil {
+		return fmt.Errorf("%w: open the journal: %w", ErrDamaged, err)
+	}
+	if tear, ok := s.journal.Torn(); ok {
+		s.opts.Log.Info("an interrupted write, which nobody was told had succeeded, was cut off the journal",
+			"file", tear.File, "offset", tear.Offset)
+	}
+	return nil
+}
+
+// replay puts into the index what the journal has after a sequence.
+func (s *Store) replay(after uint64) error {
+	after = max(after, s.journal.FirstSequence()-1)
+	b := &replayer{Store: s}
+	err := s.journal.Replay(context.Background(), after, func(jr journal.Record) error {
+		r, err := parseRecord(jr)
+		if err != nil {
+			return err
+		}
+		return b.add(r)
+	})
+	if err == nil {
+		err = b.flush()
+	}
+	if err != nil {
+		return fmt.Errorf("replay the journal: %w", err)
+	}
+	return s.readCounts()
+}
+
+// replayer puts records into Badger, a few thousand operations at a time.
+type replayer struct {
+	*Store
+	pending []record
+	ops     int
+}
+
+func (b *replayer) add(r record) error {
+	b.pending = append(b.pending, r)
+	if b.ops += len(r.ops); b.ops < 1000 {
+		return nil
+	}
+	return b.flush()
+}
+
+func (b *replayer) flush() error {
+	if len(b.pending) == 0 {
+		return nil
+	}
+	b.mark(b.pending[len(b.pending)-1].event.Sequence, b.pending)
+	err := b.db.Update(func(txn *badger.Txn) error {
+		for _, r := range b.pending {
+			if err := setAll(txn, r.ops); err != nil {
+				return err
+			}
+		}
+		return txn.Set(appliedKey, b.seals.seal(appliedKey, b.marks.value()))
+	})
+	b.pending, b.ops = nil, 0
+	return err
+}
+
+func (s *Store) readCounts() error {
+	return s.db.View(func(txn *badger.Txn) error {
+		b, ok, err := s.get(txn, countsKey)
+		if err != nil {
+			return &indexError{err}
+		}
+		if c, right := parseCounts(b); ok && right {
+			s.counts = c
+		} else if ok {
+			return &indexError{errors.New("it does not say how much it holds")}
+		}
+		return nil
+	})
+}
+
+// rebuild makes the index anew, from the checkpoint and the journal.
+func (s *Store) rebuild() error {
+	if s.db != nil {
+		s.db.Close()
+		s.db = nil
+	}
+	if s.journal == nil {
+		if err := s.openJournalAfterRestore(); err != nil {
+			return err
+		}
+	}
+	if err := os.RemoveAll(s.path("index")); err != nil {
+		return err
+	}
+	if err := s.openBadger(); err != nil {
+		return fmt.Errorf("make the index anew: %w", err)
+	}
+	s.marks, s.counts = marks{}, counts{}
+	from, err := s.loadCheckpoint()
+	if err != nil && (s.journal.FirstSequence() > 1 || exists(s.path("restored"))) {
+		return fmt.Errorf("%w: the index can't be built anew, since the journal begins with record %d and the checkpoint before it can't be used (%w): restore a backup",
+			ErrDamaged, s.journal.FirstSequence(), err)
+	}
+	if err := s.replay(from); err != nil {
+		return err
+	}
+	if err := s.loadNow(); err != nil {
+		return fmt.Errorf("%w: the index that was built anew is not whole: %w", ErrDamaged, err)
+	}
+	return errors.Join(
+		WriteFile(s.path("format"), []byte(format+"\n")),
+		removeIfThere(s.path("damaged")), removeIfThere(s.path("restored")), syncDir(s.path("")))
+}
+
+// openJournalAfterRestore opens the journal for a rebuilding. Only a restore,
+// which leaves the file restored, allows a journal to begin where none is.
+func (s *Store) openJournalAfterRestore() error {
+	o := journal.Options{Known: s.checkpointSequence()}
+	b, err := os.ReadFile(s.path("restored"))
+	if err == nil {
+		after, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
+		if err != nil {
+			return fmt.Errorf("%w: %s can't be read: restore again", ErrDamaged, s.path("restored"))
+		}
+		o = journal.Options{Create: true, CreateAfter: after}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return s.openJournal(o)
+}
+
+// takeCleanMark returns the sequence that the last stop left, or 0 when it was
+// not clean, and removes the mark: from here on a stop is not clean until Close
+// has ended.
+func (s *Store) takeCleanMark() (uint64, error) {
+	b, err := os.ReadFile(s.path("clean"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	if err := os.Remove(s.path("clean")); err != nil {
+		return 0, err
+	}
+	if err := syncDir(s.path("")); err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
+	if err != nil {
+		return 0, nil // as good as no mark
+	}
+	return n, nil
+}
+
+func (s *Store) leaveCleanMark() error {
+	return WriteFile(s.path("clean"), strconv.AppendUint(nil, s.journal.LastSequence(), 10))
+}
+
+// damaged notes that the index is not what it was, so that the next open
+// builds it anew. Until then reads that hit the damage fail.
+func (s *Store) damaged(err error) {
+	s.broken.Store(true)
+	s.opts.Log.Error("the index is damaged: restart, and it is built anew from the journal", "error", err)
+	if err := WriteFile(s.path("damaged"), nil); err != nil {
+		s.opts.Log.Error("note the damage", "error", err)
+	}
+}
+
+// path names a file of the store.
+func (s *Store) path(name string) string { return filepath.Join(s.dir, "store", name) }
+
+func exists(file string) bool {
+	_, err := os.Stat(file)
+	return err == nil
+}
+
+func removeIfThere(file string) error {
+	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// badgerLog passes on Badger's warnings and errors.
+type badgerLog struct {
+	log interface{ Warn(string, ...any) }
+}
+
+func (l badgerLog) Errorf(f string, args ...any)   { l.log.Warn("badger", "message", text(f, args)) }
+func (l badgerLog) Warningf(f string, args ...any) { l.log.Warn("badger", "message", text(f, args)) }
+func (badgerLog) Infof(string, ...any)             {}
+func (badgerLog) Debugf(string, ...any)            {}
+
+func text(f string, args []any) string { return strings.TrimSpace(fmt.Sprintf(f, args...)) }

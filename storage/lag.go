@@ -1,0 +1,142 @@
+package storage
+
+import (
+	"encoding/binary"
+	"sync"
+	"sync/atomic"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// lag holds what the journal has and Badger does not, because its disk is full
+// or failing. Whoever reads a record looks here first.
+type lag struct {
+	some atomic.Bool // whether there is anything, for readers in a hurry
+	mu   sync.RWMutex
+	ops  []op // in order
+	last uint64
+	now  map[string]op // the latest for each key
+}
+
+func (l *lag) add(ops []op, last uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.now == nil {
+		l.now = make(map[string]op)
+	}
+	for _, o := range ops {
+		l.now[string(o.key)] = o
+	}
+	l.ops = append(l.ops, ops...)
+	l.last = last
+	l.some.Store(true)
+}
+
+func (l *lag) get(key []byte) (o op, ok bool) {
+	if !l.some.Load() {
+		return o, false
+	}
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	o, ok = l.now[string(key)]
+	return o, ok
+}
+
+// wakeWriter has the writer catch up although nobody wants a change.
+func (s *Store) wakeWriter() {
+	select {
+	case s.changes <- &change{fn: func(*tx) error { return nil }, done: make(chan struct{})}:
+	default: // it has work, and catches up before that
+	}
+}
+
+// catchUp brings what waits into Badger, if it will take it. It is the writer's.
+func (s *Store) catchUp() {
+	if !s.lag.some.Load() {
+		return
+	}
+	const most = 1000 // operations in a transaction
+	for len(s.lag.ops) > 0 {
+		part := s.lag.ops[:min(most, len(s.lag.ops))]
+		err := s.db.Update(func(txn *badger.Txn) error {
+			if err := setAll(txn, part); err != nil {
+				return err
+			}
+			if len(part) < len(s.lag.ops) {
+				return nil // applied stays behind until all is in
+			}
+			s.marks.last = s.lag.last
+			return txn.Set(appliedKey, s.seals.seal(appliedKey, s.marks.value()))
+		})
+		if err != nil {
+			s.opts.Log.Warn("the index is still behind the journal", "error", err)
+			return
+		}
+		s.lag.mu.Lock()
+		s.lag.ops = s.lag.ops[len(part):]
+		s.lag.mu.Unlock()
+	}
+	s.lag.mu.Lock()
+	s.lag.ops, s.lag.now = nil, nil
+	s.lag.some.Store(false)
+	s.lag.mu.Unlock()
+	s.opts.Log.Info("the index has caught up with the journal")
+}
+
+// marks say how far Badger is, and where in the journal it was some while ago.
+//
+// Badger keeps its newest data, at most three memory tables of it, in a log
+// that it does not sync and of which it drops silently whatever follows a
+// damaged byte, possibly from the middle. After a stop that was not clean
+// nothing says how much of it is left. So the records that may have been only
+// there are brought in again from the journal; putting what is put already
+// does no harm.
+type marks struct {
+	last uint64            // the highest sequence in Badger
+	size uint64            // bytes of operations since the last step
+	past [pastMarks]uint64 // the sequences at the steps before, the newest first
+}
+
+const (
+	pastMarks = 8
+	markStep  = 8 << 20 // bytes of operations; times pastMarks it exceeds the memory tables
+)
+
+// mark notes that records are about to be put into Badger.
+func (s *Store) mark(last uint64, records []record) {
+	m := &s.marks
+	for _, r := range records {
+		for _, o := range r.ops {
+			m.size += uint64(len(o.key) + len(o.value))
+		}
+	}
+	if m.size >= markStep {
+		copy(m.past[1:], m.past[:])
+		m.past[0], m.size = m.last, 0
+	}
+	m.last = last
+}
+
+func (m marks) value() []byte {
+	b := binary.BigEndian.AppendUint64(nil, m.last)
+	b = binary.BigEndian.AppendUint64(b, m.size)
+	for _, p := range m.past {
+		b = binary.BigEndian.AppendUint64(b, p)
+	}
+	return b
+}
+
+func parseMarks(b []byte) (m marks, ok bool) {
+	if len(b) != 8*(2+pastMarks) {
+		return m, false
+	}
+	m.last, m.size = binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])
+	for i := range m.past {
+		m.past[i] = binary.BigEndian.Uint64(b[16+8*i:])
+	}
+	return m, true
+}
+
+// settled is a sequence up to which Badger has put everything into tables,
+// which it syncs and whose checksums it keeps.
+func (m marks) settled() uint64 { return m.past[pastMarks-1] }

@@ -1,0 +1,105 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// view runs fn on the store as it is now.
+func (s *Store) view(fn func(txn *badger.Txn) error) error {
+	if s.isClosing() {
+		return ErrClosed
+	}
+	err := s.db.View(fn)
+	if errors.Is(err, ErrDamaged) && !s.broken.Load() {
+		s.damaged(err)
+	}
+	return err
+}
+
+// get returns the sealed value of a key; ok is false when there is none.
+func (s *Store) get(txn *badger.Txn, key []byte) (value []byte, ok bool, err error) {
+	stored, ok, err := s.read(txn, key)
+	if err != nil || !ok {
+		return nil, false, err
+	}
+	value, err = s.seals.open(key, stored)
+	return value, err == nil, err
+}
+
+// read returns a copy of what is stored under a key.
+func (s *Store) read(txn *badger.Txn, key []byte) (stored []byte, ok bool, err error) {
+	if o, ok := s.lag.get(key); ok {
+		return o.value, o.value != nil, nil
+	}
+	item, err := txn.Get(key)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("%w: read %q: %w", ErrDamaged, key, err)
+	}
+	if stored, err = item.ValueCopy(nil); err != nil {
+		return nil, false, fmt.Errorf("%w: read %q: %w", ErrDamaged, key, err)
+	}
+	return stored, true, nil
+}
+
+// each walks the sealed records under a prefix.
+func (s *Store) each(txn *badger.Txn, prefix []byte, fn func(k, v []byte) error) error {
+	for item := range scan(txn, prefix, nil) {
+		one := func(stored []byte) error {
+			v, err := s.seals.open(item.Key(), stored)
+			if err != nil {
+				return err
+			}
+			return fn(item.Key(), v)
+		}
+		var err error
+		if o, ok := s.lag.get(item.Key()); ok {
+			if o.value != nil {
+				err = one(o.value)
+			}
+		} else {
+			err = item.Value(one)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// count counts the keys under a prefix.
+func count(txn *badger.Txn, prefix ...byte) (n int64) {
+	for range scan(txn, prefix, nil) {
+		n++
+	}
+	return n
+}
+
+// scan walks the items under a prefix, from a key on, in order. What it yields
+// is valid until the next.
+func scan(txn *badger.Txn, prefix, from []byte) iter.Seq[*badger.Item] {
+	return func(yield func(*badger.Item) bool) {
+		it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix})
+		defer it.Close()
+		if from == nil {
+			from = prefix
+		}
+		for it.Seek(from); it.ValidForPrefix(prefix); it.Next() {
+			if !yield(it.Item()) {
+				return
+			}
+		}
+	}
+}
+
+// key builds a key of the table in the package comment.
+func key(kind byte, parts ...[]byte) []byte {
+	return slices.Concat(append([][]byte{{kind}}, parts...)...)
+}

@@ -1,0 +1,76 @@
+package storage
+
+import (
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// space watches the disk. Below the watermark nothing is written but what the
+// journal has room for already: Badger writes through a memory map, where a
+// full disk is no error but the end of the process (SIGBUS).
+type space struct {
+	dir       string
+	watermark uint64 // bytes
+	free      func(dir string) (uint64, error)
+
+	mu     sync.Mutex
+	looked time.Time
+	last   bool
+}
+
+// Watermark is how much of the disk must be free for changes other than
+// revocations, in bytes.
+const Watermark = 64 << 20
+
+// ballastSize is how much is kept for opening a store on a full disk.
+const ballastSize = 32 << 20
+
+// short reports whether the disk has less free than the watermark. A disk that
+// does not tell has.
+func (s *space) short() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now := time.Now(); now.Sub(s.looked) > time.Millisecond {
+		free, err := s.free(s.dir)
+		s.looked, s.last = now, err != nil || free < s.watermark
+	}
+	return s.last
+}
+
+// freeSpace is what the file system leaves to this process, in bytes.
+func freeSpace(dir string) (uint64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return 0, err
+	}
+	return st.Bavail * uint64(st.Bsize), nil
+}
+
+// ballast keeps a file of allocated space beside the store while there is
+// room. When there is none at the opening, it is thrown out, and Badger can
+// write what it must.
+func (s *space) ballast() {
+	file := filepath.Join(s.dir, "ballast")
+	free, err := s.free(s.dir)
+	if err != nil {
+		return
+	}
+	switch info, err := os.Stat(file); {
+	case free < ballastSize/2:
+		os.Remove(file)
+	case err == nil && info.Size() == ballastSize:
+	case free > s.watermark+2*ballastSize:
+		f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+		if err != nil {
+			return
+		}
+		defer f.Close()
+		if unix.Fallocate(int(f.Fd()), 0, 0, ballastSize) != nil {
+			os.Remove(file)
+		}
+	}
+}

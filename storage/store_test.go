@@ -1,0 +1,252 @@
+package storage
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+var (
+	admin = Actor{Name: "root"}
+	home  = netip.MustParseAddr("192.0.2.7")
+)
+
+// open opens a store that is closed when the test ends.
+func open(t testing.TB, dir string) *Store {
+	t.Helper()
+	s, err := Open(dir, Options{Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func addUser(t testing.TB, s *Store, uid string) User {
+	t.Helper()
+	u, err := s.AddUser(admin, uid, "", "hash of "+PasswordHash(uid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+func create(t testing.TB, s *Store, u User) (ID, string) {
+	t.Helper()
+	tok, secret, err := s.CreateToken(admin, u.ID, TokenSpec{Name: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tok.ID, secret.Reveal()
+}
+
+func wantLive(t testing.TB, s *Store, secret string) {
+	t.Helper()
+	if _, err := s.Authenticate(secret, home); err != nil {
+		t.Errorf("token %s: got %v, want it live", secret[:28], err)
+	}
+}
+
+func wantDead(t testing.TB, s *Store, secret string) {
+	t.Helper()
+	if _, err := s.Authenticate(secret, home); !errors.Is(err, ErrRefused) {
+		t.Errorf("token %s: got %v, want it refused", secret[:28], err)
+	}
+}
+
+// copyDir copies a store as a kill of its process would leave it.
+func copyDir(t testing.TB, dir string) string {
+	t.Helper()
+	to := filepath.Join(t.TempDir(), "copy")
+	if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	err := filepath.WalkDir(to, func(path string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			err = os.Chmod(path, 0o600)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+func TestLifeOfAToken(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	alice := addUser(t, s, "Alice@Example.com")
+	id, secret := create(t, s, alice)
+	_, other := create(t, s, alice)
+	wantLive(t, s, secret)
+	got, err := s.Token(id)
+	if err != nil || got.LastUsed <= got.Created || got.From != home.String() {
+		t.Errorf("got %+v, %v, want a use from %v", got, err, home)
+	}
+	if n, err := s.RevokeTokens(admin, id, id); n != 1 || err != nil {
+		t.Errorf("revoke: got %d, %v, want 1", n, err)
+	}
+	if n, err := s.RevokeTokens(admin, id); n != 0 || err != nil {
+		t.Errorf("revoke again: got %d, %v, want 0", n, err)
+	}
+	wantDead(t, s, secret)
+	wantLive(t, s, other)
+
+	for _, how := range []string{"closed", "killed", "index gone", "index and checkpoint", "killed, index damaged"} {
+		t.Run(how, func(t *testing.T) {
+			if how == "closed" {
+				if err := s.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			at := copyDir(t, dir)
+			switch how {
+			case "index gone":
+				if err := os.RemoveAll(filepath.Join(at, "store", "index")); err != nil {
+					t.Fatal(err)
+				}
+			case "killed, index damaged":
+				if err := os.WriteFile(filepath.Join(at, "store", "index", "MANIFEST"), []byte("rot"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			case "index and checkpoint":
+				again := open(t, at)
+				if _, err := again.writeCheckpoint(context.Background()); err != nil {
+					t.Fatal(err)
+				}
+				again.Close()
+				os.RemoveAll(filepath.Join(at, "store", "index"))
+			}
+			if how != "closed" {
+				os.Remove(filepath.Join(at, "store", "clean"))
+			}
+			s := open(t, at)
+			wantDead(t, s, secret)
+			wantLive(t, s, other)
+			u, err := s.User("ALICE@example.COM")
+			if err != nil || u.UID != "Alice@Example.com" {
+				t.Errorf("got %v, %v", u.UID, err)
+			}
+			if list, err := s.TokensOf(u.ID); len(list) != 1 || err != nil {
+				t.Errorf("got %d tokens, %v, want 1", len(list), err)
+			}
+		})
+	}
+}
+
+func TestBackupAndRestore(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	alice, bob := addUser(t, s, "alice@example.com"), addUser(t, s, "bob@example.com")
+	early, secret := create(t, s, alice)
+	_, kept := create(t, s, alice)
+	_, bobs := create(t, s, bob)
+	var backup bytes.Buffer
+	if _, err := s.Snapshot(context.Background(), &backup); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.RevokeTokens(admin, early); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.RemoveUser(admin, "bob@example.com"); err != nil {
+		t.Fatal(err)
+	}
+	_, late := create(t, s, alice)
+	if _, err := Restore(context.Background(), bytes.NewReader(backup.Bytes()), dir, Options{}); !errors.As(err, new(*LockedError)) {
+		t.Errorf("restore under an open store: got %v, want a LockedError", err)
+	}
+	s.Close()
+
+	t.Run("over the store", func(t *testing.T) {
+		r, err := Restore(context.Background(), bytes.NewReader(backup.Bytes()), dir, Options{})
+		if err != nil || r.Revoked != 2 || r.Kept == "" {
+			t.Fatalf("got %+v, %v", r, err)
+		}
+		s := open(t, dir)
+		wantDead(t, s, secret)
+		wantDead(t, s, bobs)
+		wantDead(t, s, late)
+		wantLive(t, s, kept)
+	})
+	t.Run("into an empty directory", func(t *testing.T) {
+		to := t.TempDir()
+		r, err := Restore(context.Background(), bytes.NewReader(backup.Bytes()), to, Options{})
+		if err != nil || r.NoKey == "" {
+			t.Fatalf("got %+v, %v", r, err)
+		}
+		if _, err := Open(to, Options{}); !errors.Is(err, ErrKeyMissing) {
+			t.Errorf("open without the key: got %v, want ErrKeyMissing", err)
+		}
+		b, err := os.ReadFile(filepath.Join(dir, "key"))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(to, "key"), b, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := open(t, to)
+		wantLive(t, s, secret)
+		wantLive(t, s, bobs)
+	})
+	t.Run("damaged", func(t *testing.T) {
+		b := backup.Bytes()
+		for n := 0; n < len(b); n += 1 + len(b)/500 {
+			bad := bytes.Clone(b)
+			bad[n] ^= 0x10
+			to := t.TempDir()
+			if _, err := Restore(context.Background(), bytes.NewReader(bad), to, Options{}); err == nil {
+				t.Fatalf("byte %d flipped: restored", n)
+			}
+			if _, err := Restore(context.Background(), bytes.NewReader(b[:n]), to, Options{}); err == nil {
+				t.Fatalf("cut at byte %d: restored", n)
+			}
+			if has, err := HasData(to); has || err != nil {
+				t.Fatalf("byte %d: something was left behind, %v", n, err)
+			}
+		}
+	})
+}
+
+func TestEvents(t *testing.T) {
+	s := open(t, t.TempDir())
+	u := addUser(t, s, "alice@example.com")
+	id, _ := create(t, s, u)
+	if _, err := s.RevokeTokens(Actor{"alice@example.com", "192.0.2.1"}, id); err != nil {
+		t.Fatal(err)
+	}
+	want := []Event{
+		{Actor: "root", Action: ActionUserAdd, UID: "alice@example.com"},
+		{Actor: "root", Action: ActionTokenCreate, UID: "alice@example.com", Token: id.String()},
+		{Actor: "alice@example.com", Address: "192.0.2.1", Action: ActionTokenRevoke, UID: "alice@example.com", Token: id.String()},
+	}
+	var got []Event
+	for e, err := range s.Events(context.Background(), 0, false) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if time.Since(time.UnixMilli(e.Time)).Abs() > time.Hour || e.Sequence == 0 {
+			t.Errorf("%+v has no time or sequence", e)
+		}
+		e.Time, e.Sequence = 0, 0
+		got = append(got, e)
+	}
+	if len(got) != len(want) {
+		t.Fatalf("got %+v, want %+v", got, want)
+	}
+	for i := range got {
+		if got[i] != want[i] {
+			t.Errorf("got %+v, want %+v", got[i], want[i])
+		}
+	}
+}
