@@ -110,7 +110,7 @@ func (s *Server) adminAddUser(w http.ResponseWriter, r *http.Request) error {
 	if _, err := s.store.AddUser(adminActor(r), n.UID, n.Name, hash); err != nil {
 		return err
 	}
-	reply(w, http.StatusOK, api.Password{Password: n.Password})
+	replySecret(w, api.Password{Password: n.Password})
 	return nil
 }
 
@@ -126,7 +126,7 @@ func (s *Server) adminSetPassword(w http.ResponseWriter, r *http.Request) error 
 	if err := s.store.SetPassword(adminActor(r), r.PathValue("uid"), hash); err != nil {
 		return err
 	}
-	reply(w, http.StatusOK, p)
+	replySecret(w, p)
 	return nil
 }
 
@@ -233,7 +233,7 @@ func (s *Server) adminCreateToken(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
-	reply(w, http.StatusOK, newToken(t, u.UID, secret))
+	replySecret(w, newToken(t, u.UID, secret))
 	return nil
 }
 
@@ -286,9 +286,9 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, limit int, rows 
 			return err
 		}
 		if err != nil {
-			s.log.Error("a listing ended early", "path", r.URL.Path, "error", err)
+			s.log.Error("a listing ended early", "route", r.Pattern, "error", err)
 			_, message := statusOf(err)
-			return enc.Encode(api.Error{Message: message})
+			return enc.Encode(api.Error{Message: sentence(message)})
 		}
 		if err := enc.Encode(struct {
 			Row any `json:"row"`

@@ -33,25 +33,25 @@ func (c caller) limited() bool { return c.token != nil && c.token.Token.Limited(
 //
 // A request that brings a token is judged by the token alone, also when it
 // brings a cookie too.
-func (s *Server) authenticate(r *http.Request, who credential) (caller, error) {
-	text, sent := tokenOf(r)
+func (s *Server) authenticate(r *request, who credential) (caller, error) {
+	text, sent := tokenOf(r.Request)
 	switch {
 	case sent && who != byCookie:
-		return s.authenticateToken(r, text)
+		return s.authenticateToken(text, r.from)
 	case !sent && who != byToken:
-		return s.authenticateCookie(r)
+		return s.authenticateCookie(r.Request)
 	}
 	return caller{}, errCredentials
 }
 
-func (s *Server) authenticateToken(r *http.Request, text string) (c caller, err error) {
-	b, err := s.store.Authenticate(text, s.clientAddress(r))
+func (s *Server) authenticateToken(text string, from netip.Addr) (c caller, err error) {
+	b, err := s.store.Authenticate(text, from)
 	if err != nil {
 		return c, err
 	}
 	c.token = &b
 	c.user, err = s.store.UserByID(b.Owner)
-	return c, err
+	return c, unlessGone(err, errCredentials)
 }
 
 // authenticateCookie also refuses what another site's page made the browser
@@ -70,7 +70,7 @@ func (s *Server) authenticateCookie(r *http.Request) (c caller, err error) {
 	}
 	c.session = &v
 	c.user, err = s.store.UserByID(v.Owner)
-	return c, err
+	return c, unlessGone(err, errCredentials)
 }
 
 // tokenOf returns the token that a request brings. Of two it takes none: sent
@@ -122,8 +122,11 @@ func (s *Server) clientAddress(r *http.Request) netip.Addr {
 	return addr
 }
 
-// parseHop reads an address as proxies write it: bare, or with a port.
+// parseHop reads an address as proxies write it: bare, in brackets, or with a port.
 func parseHop(text string) (netip.Addr, error) {
+	if n := len(text) - 1; n > 0 && text[0] == '[' && text[n] == ']' {
+		text = text[1:n]
+	}
 	a, err := netip.ParseAddr(text)
 	if err != nil {
 		ap, err := netip.ParseAddrPort(text)

@@ -4,12 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"mime"
 	"net/http"
 	"net/url"
 	"strings"
+	"unicode/utf8"
 )
 
 const maxBody = 64 << 10
@@ -49,7 +49,9 @@ func readFields(r *http.Request) (map[string]string, error) {
 	t, params := mediaType(r)
 	switch t {
 	case "application/x-www-form-urlencoded":
-		v, err := url.ParseQuery(string(b))
+		// A semicolon is a character (WHATWG URL, section 5.1), which ParseQuery
+		// refuses, and passwords have it.
+		v, err := url.ParseQuery(strings.ReplaceAll(string(b), ";", "%3B"))
 		if err != nil {
 			return nil, refuse(http.StatusBadRequest, "The form is malformed")
 		}
@@ -81,14 +83,15 @@ func jsonFields(b []byte) (map[string]string, error) {
 	if err := checkJSON(b); err != nil {
 		return nil, err
 	}
-	var all map[string]any
-	if err := json.Unmarshal(b, &all); err != nil || all == nil {
-		return nil, refuse(http.StatusBadRequest, "The body is not a JSON object")
+	var all map[string]json.RawMessage
+	if err := json.Unmarshal(b, &all); err != nil {
+		return nil, jsonError(err)
 	}
 	fields := make(map[string]string, len(all))
 	for name, v := range all {
-		if s, ok := v.(string); ok {
-			fields[name] = s
+		var text *string
+		if json.Unmarshal(v, &text) == nil && text != nil {
+			fields[name] = *text
 		}
 	}
 	return fields, nil
@@ -141,25 +144,28 @@ func jsonError(err error) error {
 	return refuse(http.StatusBadRequest, "The body is not the JSON object that is expected")
 }
 
-// checkJSON refuses what encoding/json lets pass in silence: a name that
-// stands twice (it takes the last, others the first), also in another case (it
-// matches names without case), and anything after the value.
+// checkJSON lets pass a JSON object alone, and refuses what encoding/json takes
+// in silence: a name that stands twice (it takes the last, others the first),
+// also in another case (it matches names without case), and text that is not
+// UTF-8 (it repairs some, and passes some on).
 func checkJSON(b []byte) error {
+	if !json.Valid(b) || !utf8.Valid(b) {
+		return refuse(http.StatusBadRequest, "The body is not valid JSON")
+	}
+	if bytes.TrimLeft(b, " \t\r\n")[0] != '{' {
+		return refuse(http.StatusBadRequest, "The body is not a JSON object")
+	}
 	dec := json.NewDecoder(bytes.NewReader(b))
-	if err := uniqueNames(dec, 0); err != nil {
-		return err
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return refuse(http.StatusBadRequest, "There is text after the JSON value")
-	}
-	return nil
+	dec.UseNumber()
+	return uniqueNames(dec, 0)
 }
 
+// uniqueNames walks a value. What it walks is valid JSON.
 func uniqueNames(dec *json.Decoder, depth int) error {
 	const deepest = 32
 	t, err := dec.Token()
 	if err != nil || depth > deepest {
-		return refuse(http.StatusBadRequest, "The body is not valid JSON")
+		return refuse(http.StatusBadRequest, "The JSON is nested too deeply")
 	}
 	open, ok := t.(json.Delim)
 	if !ok {
@@ -169,21 +175,17 @@ func uniqueNames(dec *json.Decoder, depth int) error {
 	for dec.More() {
 		if open == '{' {
 			t, err := dec.Token()
-			if err != nil {
-				return refuse(http.StatusBadRequest, "The body is not valid JSON")
+			name, _ := t.(string)
+			folded := strings.ToLower(strings.ToUpper(name)) // so that the long s is an s
+			if err != nil || names[folded] {
+				return refuse(http.StatusBadRequest, "The field %q stands more than once", name)
 			}
-			name := strings.ToLower(fmt.Sprint(t))
-			if names[name] {
-				return refuse(http.StatusBadRequest, "The field %q stands more than once", fmt.Sprint(t))
-			}
-			names[name] = true
+			names[folded] = true
 		}
 		if err := uniqueNames(dec, depth+1); err != nil {
 			return err
 		}
 	}
-	if _, err := dec.Token(); err != nil { // the closing bracket
-		return refuse(http.StatusBadRequest, "The body is not valid JSON")
-	}
-	return nil
+	_, err = dec.Token() // the closing bracket
+	return err
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"net"
 	"net/netip"
 	"net/url"
 	"os"
@@ -105,6 +106,9 @@ func (c Config) Check() error {
 			return fmt.Errorf("public_url: %q is not like https://tokens.example.com", c.PublicURL)
 		}
 	}
+	if _, port, err := net.SplitHostPort(c.Listen); err != nil || port == "" {
+		return fmt.Errorf("listen: %q is not like 127.0.0.1:8080", c.Listen)
+	}
 	switch {
 	case (c.TLS.Cert == "") != (c.TLS.Key == ""):
 		return errors.New("tls: cert and key go together")
@@ -114,10 +118,10 @@ func (c Config) Check() error {
 		return errors.New(`tokens.default_lifetime: must be set when tokens.max_lifetime is, and be no longer`)
 	case c.Tokens.MaxLifetime.Ends() && c.Tokens.DefaultLifetime > c.Tokens.MaxLifetime:
 		return errors.New("tokens.default_lifetime: is longer than tokens.max_lifetime")
-	case c.Logins.AccountFailures < 1:
-		return errors.New("logins.account_failures: 1 or more")
-	case c.Logins.AddressFailures < 1:
-		return errors.New("logins.address_failures: 1 or more")
+	case c.Logins.AccountFailures < 1 || c.Logins.AccountFailures > 1000:
+		return errors.New("logins.account_failures: from 1 to 1000")
+	case c.Logins.AddressFailures < 1 || c.Logins.AddressFailures > 60_000:
+		return errors.New("logins.address_failures: from 1 to 60000")
 	}
 	return nil
 }

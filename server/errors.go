@@ -84,11 +84,20 @@ func statusOf(err error) (status int, message string) {
 	return http.StatusInternalServerError, "Internal error"
 }
 
+// unlessGone takes the user's having been disabled or removed while the request
+// was under way for what the client would have been told a moment later.
+func unlessGone(err, refusal error) error {
+	if errors.Is(err, storage.ErrNoUser) {
+		return refusal
+	}
+	return err
+}
+
 // fail answers with an error.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	status, message := statusOf(err)
 	if status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) {
-		s.log.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+		s.log.Error("request failed", "route", r.Pattern, "error", err) // a path may hold a token
 	}
 	h := w.Header()
 	h.Del("Cache-Control")
@@ -105,6 +114,12 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 func sentence(s string) string {
 	r, n := utf8.DecodeRuneInString(s)
 	return string(unicode.ToUpper(r)) + s[n:]
+}
+
+// replySecret sends a value that holds a credential.
+func replySecret(w http.ResponseWriter, v any) {
+	w.Header().Set("Cache-Control", "no-store")
+	reply(w, http.StatusOK, v)
 }
 
 // reply sends a value as JSON.
@@ -135,6 +150,6 @@ func (s *Server) recovered(w http.ResponseWriter, r *http.Request) {
 	if p == http.ErrAbortHandler {
 		panic(p)
 	}
-	s.log.Error("panic", "method", r.Method, "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+	s.log.Error("panic", "route", r.Pattern, "panic", p, "stack", string(debug.Stack()))
 	reply(w, http.StatusInternalServerError, api.Error{Message: "Internal error"})
 }

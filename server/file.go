@@ -46,15 +46,15 @@ func (s *Server) openedFile(w http.ResponseWriter, r *request) error {
 	if err := readJSON(r.Request, &body, false); err != nil {
 		return err
 	}
-	f := storage.File{ID: body.ID, Revision: body.Revision}
+	f := storage.File{ID: canonical(body.ID), Revision: canonical(body.Revision)}
 	switch {
-	case !scalar(f.ID, 512) || string(f.ID) == "null":
+	case !scalar(body.ID, 512) || string(body.ID) == "null":
 		return refuse(http.StatusBadRequest, `The field "id" must be a string or a number`)
 	case body.Name == nil || len(*body.Name) > 1024:
 		return refuse(http.StatusBadRequest, `The field "name" must be a string of at most 1024 bytes`)
 	case body.Path == nil || len(*body.Path) > 4096:
 		return refuse(http.StatusBadRequest, `The field "path" must be a string of at most 4096 bytes`)
-	case f.Revision != nil && !scalar(f.Revision, 512):
+	case body.Revision != nil && !scalar(body.Revision, 512):
 		return refuse(http.StatusBadRequest, `The field "revision" must be a string or a number`)
 	case body.TimeStamp != nil && *body.TimeStamp <= 0:
 		return refuse(http.StatusBadRequest, `The field "timeStamp" must be milliseconds since 1970`)
@@ -71,6 +71,20 @@ func (s *Server) openedFile(w http.ResponseWriter, r *request) error {
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// canonical writes a JSON string in one way, whatever its escapes: the same id
+// is the same file.
+func canonical(b json.RawMessage) json.RawMessage {
+	var text string
+	if len(b) == 0 || b[0] != '"' || json.Unmarshal(b, &text) != nil {
+		return b
+	}
+	out, err := json.Marshal(text)
+	if err != nil {
+		return b
+	}
+	return out
 }
 
 // scalar reports whether b is a JSON string, number or null of bounded length.

@@ -72,10 +72,9 @@ func (s *Server) authenticateUserpass(w http.ResponseWriter, r *request) error {
 	}
 	t, secret, err := s.store.CreateToken(r.actor(u), u.ID, s.defaultSpec())
 	if err != nil {
-		return err
+		return unlessGone(err, errInvalid)
 	}
-	w.Header().Set("Cache-Control", "no-store")
-	reply(w, http.StatusOK, api.LoginToken{Secret: secret.Reveal(), ExpiresOn: expiresOn(t)})
+	replySecret(w, api.LoginToken{Secret: secret.Reveal(), ExpiresOn: expiresOn(t)})
 	return nil
 }
 
@@ -102,7 +101,12 @@ func (s *Server) login(w http.ResponseWriter, r *request) error {
 	}
 	cookie, err := s.store.CreateSession(r.actor(u), u.ID, storage.SourceLocal)
 	if err != nil {
-		return err
+		return unlessGone(err, errInvalid)
+	}
+	for _, c := range r.CookiesNamed(s.cookieName()) { // the browser forgets it now
+		if err := s.store.EndSession(c.Value); err != nil {
+			return err
+		}
 	}
 	http.SetCookie(w, s.cookie(cookie.Reveal(), int(storage.SessionLife.Seconds())))
 	w.Header().Set("Cache-Control", "no-store")

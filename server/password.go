@@ -3,11 +3,14 @@ package server
 import (
 	"context"
 	"crypto/rand"
+	"encoding/base64"
+	"fmt"
 	"net/http"
 	"runtime"
 	"time"
 
 	"github.com/alexedwards/argon2id"
+	"golang.org/x/crypto/argon2"
 
 	"gatehouse/storage"
 )
@@ -21,9 +24,10 @@ var hashParams = argon2id.Params{Memory: 19 << 10, Iterations: 2, Parallelism: 1
 // hasher bounds how many passwords are hashed at once, for each takes 19 MiB,
 // and how many wait for it.
 type hasher struct {
-	slots chan struct{} // a place to work
-	queue chan struct{} // a place to wait or work
-	dummy string        // what unknown users' passwords are compared with
+	params argon2id.Params
+	slots  chan struct{} // a place to work
+	queue  chan struct{} // a place to wait or work
+	dummy  string        // what unknown users' passwords are compared with
 }
 
 const (
@@ -31,16 +35,25 @@ const (
 	maxWait  = 30 * time.Second
 )
 
-func newHasher() (*hasher, error) {
-	dummy, err := argon2id.CreateHash(rand.Text(), &hashParams)
-	if err != nil {
-		return nil, err
-	}
+func newHasher(p argon2id.Params) *hasher {
 	return &hasher{
-		slots: make(chan struct{}, min(4, runtime.GOMAXPROCS(0))),
-		queue: make(chan struct{}, maxQueue),
-		dummy: dummy,
-	}, nil
+		params: p,
+		slots:  make(chan struct{}, min(4, runtime.GOMAXPROCS(0))),
+		queue:  make(chan struct{}, maxQueue),
+		dummy:  dummyHash(p),
+	}
+}
+
+// dummyHash is a hash in form only: it is of no password, and costs as much to
+// compare with.
+func dummyHash(p argon2id.Params) string {
+	random := func(n uint32) string {
+		b := make([]byte, n)
+		rand.Read(b)
+		return base64.RawStdEncoding.EncodeToString(b)
+	}
+	return fmt.Sprintf("$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s",
+		argon2.Version, p.Memory, p.Iterations, p.Parallelism, random(p.SaltLength), random(p.KeyLength))
 }
 
 // enter waits for a place to work.
@@ -90,6 +103,6 @@ func (h *hasher) hash(ctx context.Context, password string) (storage.PasswordHas
 		return "", err
 	}
 	defer leave()
-	text, err := argon2id.CreateHash(password, &hashParams)
+	text, err := argon2id.CreateHash(password, &h.params)
 	return storage.PasswordHash(text), err
 }

@@ -50,9 +50,9 @@ func (s *Server) routes() []route {
 	}
 }
 
-// noHead are the routes that change something on GET, as documented: HEAD,
+// onlyGET are the routes that change something on GET, as documented: HEAD,
 // which net/http gives to whoever serves GET, is refused there.
-var noHead = map[string]bool{
+var onlyGET = map[string]bool{
 	"/api/createApiToken": true,
 	"/api/revokeApiToken": true,
 }
@@ -96,7 +96,7 @@ func (s *Server) admit(r *request, rt route) (err error) {
 	if rt.who == nobody {
 		return nil
 	}
-	if r.caller, err = s.authenticate(r.Request, rt.who); err != nil {
+	if r.caller, err = s.authenticate(r, rt.who); err != nil {
 		return err
 	}
 	switch {
@@ -115,12 +115,12 @@ func (s *Server) admit(r *request, rt route) (err error) {
 func (s *Server) withErrors(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer s.recovered(w, r)
-		if r.Method == http.MethodHead && noHead[r.URL.Path] {
+		if onlyGET[r.URL.Path] && r.Method != http.MethodGet {
 			w.Header().Set("Allow", http.MethodGet)
 			s.fail(w, r, errMethod)
 			return
 		}
-		if p := r.URL.Path; !strings.HasPrefix(p, "/") || p != "/" && path.Clean(p) != p {
+		if p := r.URL.EscapedPath(); !strings.HasPrefix(p, "/") || p != "/" && path.Clean(p) != p {
 			s.fail(w, r, errNoPage) // the mux would redirect, and a POST lose its body
 			return
 		}

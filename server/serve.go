@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -118,13 +119,17 @@ func (s *Server) warnPlain() {
 	}
 }
 
-// origin is the part of a URL that browsers send as Origin.
+// origin is the part of a URL that browsers send as Origin (RFC 6454, section 4).
 func origin(raw string) string {
 	u, err := url.Parse(raw)
 	if err != nil {
 		return raw
 	}
-	return u.Scheme + "://" + u.Host
+	host := strings.ToLower(u.Host)
+	if p := u.Port(); p == "443" && u.Scheme == "https" || p == "80" && u.Scheme == "http" {
+		host = strings.TrimSuffix(host, ":"+p)
+	}
+	return u.Scheme + "://" + host
 }
 
 // certificate loads the pair of files again when one of them has changed. A

@@ -48,14 +48,10 @@ func New(store *storage.Store, cfg Config, opts Options) (*Server, error) {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	h, err := newHasher()
-	if err != nil {
-		return nil, err
-	}
 	s := &Server{
 		store: store, cfg: cfg, log: opts.Log, now: opts.Now, started: opts.Now(), version: opts.Version,
 		throttle: &throttle{store: store, cfg: cfg.Logins, now: opts.Now},
-		hasher:   h,
+		hasher:   newHasher(hashParams),
 		origins:  http.NewCrossOriginProtection(),
 	}
 	if cfg.PublicURL != "" {

@@ -59,10 +59,19 @@ func (t *throttle) check(a attempt) error {
 		return err
 	}
 	now := t.now()
-	if wait := time.UnixMilli(v.Until).Sub(now); wait > 0 {
+	if wait := ahead(v.Until, now); wait > 0 {
 		return tooMany(wait)
 	}
 	return t.checkAddress(a, now)
+}
+
+// ahead returns how far in the future a time is. Farther than it can have been
+// put, it was put there by a clock that has been set back since: it is past.
+func ahead(ms int64, now time.Time) time.Duration {
+	if d := time.UnixMilli(ms).Sub(now); d <= maxDelay {
+		return max(0, d)
+	}
+	return 0
 }
 
 // The count by address is a generic cell rate algorithm (ITU-T I.371): a
@@ -73,7 +82,7 @@ func (t *throttle) checkAddress(a attempt, now time.Time) error {
 		return err
 	}
 	cell := time.Minute / time.Duration(t.cfg.AddressFailures)
-	if wait := time.UnixMilli(v.Until).Sub(now) - (time.Minute - cell); wait > 0 {
+	if wait := ahead(v.Until, now) - (time.Minute - cell); wait > 0 {
 		return tooMany(wait)
 	}
 	return nil
@@ -177,6 +186,6 @@ func (t *throttle) failed(a attempt) {
 
 	from, _ := t.store.Attempts(a.address)
 	cell := time.Minute / time.Duration(t.cfg.AddressFailures)
-	from.Until = max(from.Until, now.UnixMilli()) + cell.Milliseconds()
+	from.Until = now.Add(ahead(from.Until, now) + cell).UnixMilli()
 	t.store.SetAttempts(a.address, from)
 }

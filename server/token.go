@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -79,13 +80,14 @@ func (s *Server) createToken(w http.ResponseWriter, r *request) error {
 // createTokenByGet serves GET /api/createApiToken, which changes something
 // although it is a GET: nothing but a person who went there may set it off.
 func (s *Server) createTokenByGet(w http.ResponseWriter, r *request) error {
-	h := r.Header
 	for _, name := range []string{"Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"} {
-		if v := strings.ToLower(h.Get(name)); strings.Contains(v, "prefetch") || strings.Contains(v, "preview") || strings.Contains(v, "prerender") {
+		if v := strings.ToLower(strings.Join(r.Header.Values(name), ",")); strings.Contains(v, "prefetch") || strings.Contains(v, "preview") || strings.Contains(v, "prerender") {
 			return refuse(http.StatusForbidden, "A token is not made ahead of need")
 		}
 	}
-	if site := h.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" && site != "none" {
+	asPost := r.WithContext(r.Context()) // a copy: GETs pass the check unseen
+	asPost.Method = http.MethodPost
+	if s.origins.Check(asPost) != nil {
 		return errOrigin
 	}
 	return s.handOut(w, r, s.defaultSpec())
@@ -95,10 +97,9 @@ func (s *Server) createTokenByGet(w http.ResponseWriter, r *request) error {
 func (s *Server) handOut(w http.ResponseWriter, r *request, spec storage.TokenSpec) error {
 	t, secret, err := s.store.CreateToken(r.actor(r.user), r.user.ID, spec)
 	if err != nil {
-		return err
+		return unlessGone(err, errCredentials)
 	}
-	w.Header().Set("Cache-Control", "no-store")
-	reply(w, http.StatusOK, newToken(t, r.user.UID, secret))
+	replySecret(w, newToken(t, r.user.UID, secret))
 	return nil
 }
 
@@ -118,8 +119,7 @@ func (s *Server) documentedTokens(w http.ResponseWriter, r *request) error {
 		}
 		out = append(out, api.DocumentedToken{Token: s.tokenView(t, r.user.UID), APIToken: secret})
 	}
-	w.Header().Set("Cache-Control", "no-store")
-	reply(w, http.StatusOK, out)
+	replySecret(w, out)
 	return nil
 }
 
@@ -157,10 +157,12 @@ func (s *Server) revokeSent(w http.ResponseWriter, r *request) error {
 		if !ok {
 			continue
 		}
-		if _, err := s.store.Token(id); err == nil {
-			ids = append(ids, id)
-		} else if err != storage.ErrNoToken {
+		t, err := s.store.Token(id)
+		if err != nil && !errors.Is(err, storage.ErrNoToken) {
 			return err
+		}
+		if err == nil && t.Revoked == 0 {
+			ids = append(ids, id)
 		}
 	}
 	if len(ids) > 0 {
