@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
@@ -84,19 +85,47 @@ func (s *Store) openIndex(fresh bool, clean uint64) error {
 	if err != nil {
 		return err
 	}
-	if clean != 0 && clean == s.marks.last {
-		return s.replay(clean)
-	}
 	if fresh {
 		return nil
 	}
+	if clean != 0 && clean == s.marks.last {
+		if err := s.replay(clean); err != nil {
+			return err
+		}
+		return s.settle()
+	}
+	return s.mend()
+}
+
+// settle notes that Badger has everything in its tables, as after a clean stop.
+func (s *Store) settle() error {
+	for i := range s.marks.past {
+		s.marks.past[i] = s.marks.last
+	}
+	s.marks.size = 0
+	return s.db.Update(func(txn *badger.Txn) error {
+		return txn.Set(appliedKey, s.seals.seal(appliedKey, s.marks.value()))
+	})
+}
+
+// mend brings the index up after a stop that was not clean: nothing in it is
+// taken on trust.
+func (s *Store) mend() error {
+	start := time.Now()
 	if err := s.db.VerifyChecksum(); err != nil {
 		return &indexError{err}
 	}
-	if err := s.replay(s.marks.settled()); err != nil {
+	from := s.marks.settled()
+	if err := s.replay(from); err != nil {
 		return err
 	}
-	return s.loadNow()
+	replayed := time.Now()
+	if err := s.loadNow(); err != nil {
+		return err
+	}
+	s.opts.Log.Info("the last stop was not clean; the index has been verified and brought up to the journal",
+		"records", s.marks.last-from, "replay", replayed.Sub(start).Round(time.Millisecond), "took", time.Since(start).Round(time.Millisecond))
+	return nil
 }
 
 func (s *Store) openBadger() (err error) {
