@@ -33,6 +33,10 @@ func (s *Server) adminRoutes() map[string]func(http.ResponseWriter, *http.Reques
 		"GET /admin/tokens":         s.adminTokens,
 		"POST /admin/tokens":        s.adminCreateToken,
 		"POST /admin/tokens/revoke": s.adminRevoke,
+
+		"GET /admin/events":        s.adminEvents,
+		"GET /admin/events/verify": s.adminVerify,
+		"GET /admin/backup":        s.adminBackup,
 	}
 }
 

@@ -102,7 +102,7 @@ func parseConfig(r io.Reader) (Config, error) {
 func (c Config) Check() error {
 	if c.PublicURL != "" {
 		u, err := url.Parse(c.PublicURL)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.TrimSuffix(c.PublicURL[len(u.Scheme):], "/") != "://"+u.Host {
 			return fmt.Errorf("public_url: %q is not like https://tokens.example.com", c.PublicURL)
 		}
 	}
@@ -116,7 +116,7 @@ func (c Config) Check() error {
 		return errors.New("tokens.max_per_user: from 1 to 1000000")
 	case c.Tokens.MaxLifetime.Ends() && !c.Tokens.DefaultLifetime.Ends():
 		return errors.New(`tokens.default_lifetime: must be set when tokens.max_lifetime is, and be no longer`)
-	case c.Tokens.MaxLifetime.Ends() && c.Tokens.DefaultLifetime > c.Tokens.MaxLifetime:
+	case c.Tokens.MaxLifetime.Ends() && c.Tokens.DefaultLifetime.Duration > c.Tokens.MaxLifetime.Duration:
 		return errors.New("tokens.default_lifetime: is longer than tokens.max_lifetime")
 	case c.Logins.AccountFailures < 1 || c.Logins.AccountFailures > 1000:
 		return errors.New("logins.account_failures: from 1 to 1000")
@@ -131,20 +131,19 @@ func (c Config) secure() bool {
 	return c.TLS.Cert != "" || strings.HasPrefix(strings.ToLower(c.PublicURL), "https:")
 }
 
-// Lifetime is a span of time that may have no end, which is its zero value.
-type Lifetime time.Duration
+// Lifetime is a span of time that may have no end, which is its zero value. It
+// is a struct so that TOML takes no number for it.
+type Lifetime struct{ time.Duration }
 
 // Ends reports whether the span has an end.
-func (l Lifetime) Ends() bool { return l != 0 }
+func (l Lifetime) Ends() bool { return l.Duration != 0 }
 
 // UnmarshalText reads "never", or what ParseSpan reads.
-func (l *Lifetime) UnmarshalText(b []byte) error {
-	if string(b) == "never" {
-		*l = 0
-		return nil
+func (l *Lifetime) UnmarshalText(b []byte) (err error) {
+	l.Duration = 0
+	if string(b) != "never" {
+		l.Duration, err = ParseSpan(string(b))
 	}
-	d, err := ParseSpan(string(b))
-	*l = Lifetime(d)
 	return err
 }
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,7 +9,6 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strconv"
-	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -56,6 +56,7 @@ var statuses = []struct {
 	{storage.ErrOtherAccount, http.StatusConflict, ""},
 	{storage.ErrNotLocal, http.StatusConflict, ""},
 	{storage.ErrFailed, http.StatusServiceUnavailable, "The disk is not available: nothing can be changed"},
+	{storage.ErrNoSpace, http.StatusServiceUnavailable, "The disk is full: until there is room, tokens can only be used and revoked"},
 	{storage.ErrClosed, http.StatusServiceUnavailable, "The server is stopping"},
 	{storage.ErrDamaged, http.StatusServiceUnavailable, "The store is not available"},
 	{context.Canceled, http.StatusServiceUnavailable, "The request was given up"},
@@ -127,18 +128,22 @@ func reply(w http.ResponseWriter, status int, v any) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("X-Content-Type-Options", "nosniff")
-	var b strings.Builder
+	b, err := marshal(v)
+	if err != nil {
+		status, b = http.StatusInternalServerError, []byte(`{"error":"Internal error"}`)
+	}
+	h.Set("Content-Length", strconv.Itoa(len(b)))
+	w.WriteHeader(status)
+	w.Write(b)
+}
+
+// marshal writes JSON that is read by programs: HTML needs no escapes in it.
+func marshal(v any) ([]byte, error) {
+	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		status = http.StatusInternalServerError
-		b.Reset()
-		b.WriteString(`{"error":"Internal error"}`)
-	}
-	text := strings.TrimSuffix(b.String(), "\n")
-	h.Set("Content-Length", strconv.Itoa(len(text)))
-	w.WriteHeader(status)
-	w.Write([]byte(text))
+	err := enc.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
 // recovered answers for a handler that panicked.

@@ -80,11 +80,10 @@ func canonical(b json.RawMessage) json.RawMessage {
 	if len(b) == 0 || b[0] != '"' || json.Unmarshal(b, &text) != nil {
 		return b
 	}
-	out, err := json.Marshal(text)
-	if err != nil {
-		return b
+	if again, err := marshal(text); err == nil {
+		return again
 	}
-	return out
+	return b
 }
 
 // scalar reports whether b is a JSON string, number or null of bounded length.

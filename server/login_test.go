@@ -164,10 +164,10 @@ func TestLoginLogHoldsNoSecret(t *testing.T) {
 func TestLoginMethods(t *testing.T) {
 	h := newHouse(t)
 	good := "username=alice@example.com&password=correct+horse+battery+staple"
-	h.ask("POST", "/api/login").form(good + "&method=userpass").send().want(http.StatusNoContent, "")
+	h.ask("POST", "/api/login").form(good+"&method=userpass").send().want(http.StatusNoContent, "")
 	h.ask("POST", "/api/login").form(good + "&method=").send().want(http.StatusNoContent)
 	for _, method := range []string{"ldap", "USERPASS", "userpass%00", "github"} {
-		h.ask("POST", "/api/login").form(good + "&method=" + method).send().want(http.StatusBadRequest).wantHeader("Set-Cookie", "")
+		h.ask("POST", "/api/login").form(good+"&method="+method).send().want(http.StatusBadRequest).wantHeader("Set-Cookie", "")
 	}
 	for _, provider := range []string{"ldap", "github", "google", "userpass2", "USERPASS", "%00", "a%2Fb"} {
 		h.ask("POST", "/api/authenticate/"+provider).form(good).send().want(http.StatusNotFound)

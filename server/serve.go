@@ -97,6 +97,7 @@ func (l *Listener) Serve(ctx context.Context) error {
 	background, stop := context.WithCancel(ctx)
 	var sweeps sync.WaitGroup
 	sweeps.Go(func() { s.sweepIdle(background) })
+	sweeps.Go(func() { s.refusals.run(background) })
 	defer sweeps.Wait()
 	defer stop()
 
@@ -181,7 +182,7 @@ func CheckCertificate(cfg TLSConfig) error {
 // sweepIdle revokes, once an hour, tokens unused for longer than the policy
 // allows.
 func (s *Server) sweepIdle(ctx context.Context) {
-	after := time.Duration(s.cfg.Tokens.RevokeIdleAfter)
+	after := s.cfg.Tokens.RevokeIdleAfter.Duration
 	if after == 0 {
 		return
 	}

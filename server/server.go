@@ -29,6 +29,7 @@ type Server struct {
 	started  time.Time
 	version  string
 	throttle *throttle
+	refusals *refusals
 	hasher   *hasher
 	origins  *http.CrossOriginProtection
 }
@@ -50,6 +51,7 @@ func New(store *storage.Store, cfg Config, opts Options) (*Server, error) {
 	}
 	s := &Server{
 		store: store, cfg: cfg, log: opts.Log, now: opts.Now, started: opts.Now(), version: opts.Version,
+		refusals: &refusals{store: store},
 		throttle: &throttle{store: store, cfg: cfg.Logins, now: opts.Now},
 		hasher:   newHasher(hashParams),
 		origins:  http.NewCrossOriginProtection(),

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
-	"time"
 
 	"gatehouse/server/api"
 	"gatehouse/storage"
@@ -21,7 +20,7 @@ type tokenOptions struct {
 
 // defaultSpec is a token as nobody asked for anything.
 func (s *Server) defaultSpec() storage.TokenSpec {
-	return storage.TokenSpec{Lifetime: time.Duration(s.cfg.Tokens.DefaultLifetime).Milliseconds()}
+	return storage.TokenSpec{Lifetime: s.cfg.Tokens.DefaultLifetime.Milliseconds()}
 }
 
 // spec applies the policy to what was asked for.
@@ -33,8 +32,8 @@ func (s *Server) spec(o tokenOptions) (storage.TokenSpec, error) {
 		if err != nil {
 			return spec, refuse(http.StatusBadRequest, "expiresIn: %v", err)
 		}
-		if most := s.cfg.Tokens.MaxLifetime; most.Ends() && d > time.Duration(most) {
-			return spec, refuse(http.StatusBadRequest, "expiresIn: at most %v is allowed here", time.Duration(most))
+		if most := s.cfg.Tokens.MaxLifetime; most.Ends() && d > most.Duration {
+			return spec, refuse(http.StatusBadRequest, "expiresIn: at most %v is allowed here", most)
 		}
 		spec.Lifetime = d.Milliseconds()
 	}

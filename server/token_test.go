@@ -230,7 +230,9 @@ func TestAddresses(t *testing.T) {
 }
 
 func TestTokenOptionsRefused(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.Tokens.MaxLifetime, c.Tokens.DefaultLifetime = Lifetime(365*24*time.Hour), Lifetime(time.Hour) })
+	h := newHouse(t, func(c *Config) {
+		c.Tokens.MaxLifetime, c.Tokens.DefaultLifetime = Lifetime{365 * 24 * time.Hour}, Lifetime{time.Hour}
+	})
 	cookie := h.login(alice, password)
 	many := func(n int, item string) string { return "[" + strings.Repeat(item+",", n-1) + item + "]" }
 	for _, body := range []string{
@@ -262,8 +264,8 @@ func TestTokenOptionsRefused(t *testing.T) {
 }
 
 func TestLifetimes(t *testing.T) {
-	day := Lifetime(24 * time.Hour)
-	h := newHouse(t, func(c *Config) { c.Tokens.DefaultLifetime, c.Tokens.MaxLifetime = day, 30*day })
+	const day = 24 * time.Hour
+	h := newHouse(t, func(c *Config) { c.Tokens.DefaultLifetime, c.Tokens.MaxLifetime = Lifetime{day}, Lifetime{30 * day} })
 	cookie := h.login(alice, password)
 	for path, made := range map[string]api.NewToken{
 		"userpass": h.userpass(alice, password).newToken(),
@@ -413,13 +415,13 @@ func TestUserStops(t *testing.T) {
 }
 
 func TestRevokeIdle(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.Tokens.RevokeIdleAfter = Lifetime(90 * 24 * time.Hour) })
+	h := newHouse(t, func(c *Config) { c.Tokens.RevokeIdleAfter = Lifetime{90 * 24 * time.Hour} })
 	idle, busy := h.token(), h.token()
 	h.clock.move(90*24*time.Hour - time.Millisecond)
 	h.alive(busy)
-	h.revokeIdle(time.Duration(h.cfg.Tokens.RevokeIdleAfter))
+	h.revokeIdle(h.cfg.Tokens.RevokeIdleAfter.Duration)
 	h.clock.move(time.Millisecond)
-	h.revokeIdle(time.Duration(h.cfg.Tokens.RevokeIdleAfter))
+	h.revokeIdle(h.cfg.Tokens.RevokeIdleAfter.Duration)
 	h.dead(idle)
 	h.alive(busy)
 }

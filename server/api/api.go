@@ -149,6 +149,32 @@ type Status struct {
 	Actor   string `json:"actor"` // as whom the caller acts, e.g. "root"
 }
 
+// Event is an entry of the audit log.
+type Event struct {
+	Sequence uint64 `json:"sequence"`
+	Time     int64  `json:"time"`
+	Actor    string `json:"actor"`   // a uid, an account of the host, or what in Gatehouse did it
+	Address  string `json:"address"` // empty: by the unix socket
+	Action   string `json:"action"`  // token.revoke, login.refused and the like
+	UID      string `json:"uid"`     // the user that it is about
+	Token    string `json:"token"`   // the id of the token that it is about
+	Detail   string `json:"detail"`
+	Count    int    `json:"count"` // of how many like it this entry tells
+}
+
+// EventQuery selects events, the oldest first.
+type EventQuery struct {
+	After  uint64 // the Sequence of the last one already seen
+	Last   int    // only the last so many records; 0: all
+	Follow bool   // go on as things happen
+}
+
+// Verification is what reading the whole audit log found.
+type Verification struct {
+	Last    uint64 `json:"last"`    // the Sequence of the last record
+	Problem string `json:"problem"` // empty: the chain is whole
+}
+
 // Error is a refusal by the server. Message is one sentence for people.
 type Error struct {
 	Status  int    `json:"-"` // the HTTP status

@@ -133,6 +133,40 @@ func (c *Client) Revoke(ctx context.Context, r Revocation) (Revoked, error) {
 	return n, err
 }
 
+// Events lists the audit log.
+func (c *Client) Events(ctx context.Context, q EventQuery) iter.Seq2[Event, error] {
+	v := url.Values{}
+	if q.After > 0 {
+		v.Set("after", strconv.FormatUint(q.After, 10))
+	}
+	if q.Last > 0 {
+		v.Set("last", strconv.Itoa(q.Last))
+	}
+	if q.Follow {
+		v.Set("follow", "true")
+	}
+	return stream[Event](ctx, c, "/admin/events?"+v.Encode())
+}
+
+// Verify has the server read the whole audit log and check its chain.
+func (c *Client) Verify(ctx context.Context) (Verification, error) {
+	var v Verification
+	err := c.call(ctx, http.MethodGet, "/admin/events/verify", nil, &v)
+	return v, err
+}
+
+// Backup writes a snapshot of the store as it is now. It is for the caller to
+// check: a snapshot that broke off is not whole.
+func (c *Client) Backup(ctx context.Context, w io.Writer) error {
+	resp, err := c.send(ctx, http.MethodGet, "/admin/backup", nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(w, resp.Body)
+	return err
+}
+
 func userPath(uid string) string { return "/admin/users/" + url.PathEscape(uid) }
 
 func set(v url.Values, name, value string) {

@@ -1,0 +1,151 @@
+package server
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestConfigWhole(t *testing.T) {
+	got, err := parseConfig(strings.NewReader(`
+listen = "127.0.0.1:9090"
+public_url = "https://tokens.example.com"
+trusted_proxies = ["127.0.0.1/32", "2001:db8::/32"]
+key_file = "/etc/gatehouse/key"
+
+[tls]
+cert = "cert.pem"
+key = "key.pem"
+
+[tokens]
+reveal = false
+max_per_user = 7
+default_lifetime = "90d"
+max_lifetime = "8760h"
+revoke_idle_after = "180d"
+
+[logins]
+account_failures = 3
+address_failures = 30
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const day = 24 * time.Hour
+	want := Config{
+		Listen: "127.0.0.1:9090", PublicURL: "https://tokens.example.com", KeyFile: "/etc/gatehouse/key",
+		TrustedProxies: prefixes("127.0.0.1/32", "2001:db8::/32"),
+		TLS:            TLSConfig{Cert: "cert.pem", Key: "key.pem"},
+		Tokens:         TokenConfig{MaxPerUser: 7, DefaultLifetime: Lifetime{90 * day}, MaxLifetime: Lifetime{365 * day}, RevokeIdleAfter: Lifetime{180 * day}},
+		Logins:         LoginConfig{AccountFailures: 3, AddressFailures: 30},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestConfigDefaults(t *testing.T) {
+	for _, text := range []string{"", "# nothing\n", "[tokens]\n[logins]\n", "[tokens]\ndefault_lifetime = \"never\"\nmax_lifetime = \"never\"\n"} {
+		got, err := parseConfig(strings.NewReader(text))
+		if err != nil || !reflect.DeepEqual(got, DefaultConfig()) {
+			t.Errorf("%q: got %+v, %v, want the defaults", text, got, err)
+		}
+	}
+	if err := DefaultConfig().Check(); err != nil {
+		t.Errorf("the defaults: %v", err)
+	}
+}
+
+// TestConfigRefused: the message says where and what.
+func TestConfigRefused(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{"lisen = \":1\"", "line 1: unknown key lisen"},
+		{"\n\n[tokens]\nrevael = true", "line 4: unknown key tokens.revael"},
+		{"[token]\nreveal = true", "unknown key token"},
+		{"a = 1\nb = 2", "line 1: unknown key a; line 2: unknown key b"},
+		{"listen = 8080", "line 1: listen"},
+		{"listen = \"8080\"", "listen"},
+		{"listen = \"\"", "listen"},
+		{"listen = \"127.0.0.1:\"", "listen"},
+		{"listen = \"a", "line 1"},
+		{"listen = \":1\"\nlisten = \":2\"", "line 2"},
+		{"= 3", "line 1"},
+		{"public_url = \"tokens.example.com\"", "public_url"},
+		{"public_url = \"ftp://tokens.example.com\"", "public_url"},
+		{"public_url = \"https://\"", "public_url"},
+		{"public_url = \"https://example.com/sub\"", "public_url"},
+		{"public_url = \"https://example.com?x\"", "public_url"},
+		{"public_url = \"https://user@example.com\"", "public_url"},
+		{"public_url = \"https://example.com/#x\"", "public_url"},
+		{"trusted_proxies = [\"10.0.0.0/33\"]", "line 1: trusted_proxies"},
+		{"listen = \":1\"\ntrusted_proxies = [\"proxy.example.com\"]", "line 2: trusted_proxies"},
+		{"trusted_proxies = \"10.0.0.0/8\"", "line 1: trusted_proxies"},
+		{"[tls]\ncert = \"c\"", "tls: cert and key"},
+		{"[tls]\nkey = \"k\"", "tls: cert and key"},
+		{"[tokens]\nreveal = \"yes\"", "line 2: tokens.reveal"},
+		{"[tokens]\nmax_per_user = 0", "tokens.max_per_user"},
+		{"[tokens]\nmax_per_user = -1", "tokens.max_per_user"},
+		{"[tokens]\nmax_per_user = 1000001", "tokens.max_per_user"},
+		{"[tokens]\nmax_per_user = 1.5", "line 2: tokens.max_per_user"},
+		{"[tokens]\ndefault_lifetime = \"90\"", "line 2: tokens.default_lifetime"},
+		{"[tokens]\ndefault_lifetime = \"\"", "line 2: tokens.default_lifetime"},
+		{"[tokens]\ndefault_lifetime = \"-90d\"", "line 2: tokens.default_lifetime"},
+		{"[tokens]\ndefault_lifetime = 90", `"90" is no span of time`},
+		{"[tokens]\nrevoke_idle_after = \"soon\"", "line 2: tokens.revoke_idle_after"},
+		{"[tokens]\nmax_lifetime = \"90d\"", "tokens.default_lifetime"},
+		{"[tokens]\nmax_lifetime = \"90d\"\ndefault_lifetime = \"91d\"", "tokens.default_lifetime"},
+		{"[logins]\naccount_failures = 0", "logins.account_failures"},
+		{"[logins]\naccount_failures = 1001", "logins.account_failures"},
+		{"[logins]\naddress_failures = 0", "logins.address_failures"},
+		{"[logins]\naddress_failures = 60001", "logins.address_failures"},
+		{"\x00", "line 1"},
+	} {
+		_, err := parseConfig(strings.NewReader(c.text))
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q: got %v, want an error that says %q", c.text, err, c.want)
+		}
+	}
+}
+
+func TestLoadConfig(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config.toml")
+	if _, err := LoadConfig(file); err == nil || !strings.Contains(err.Error(), file) {
+		t.Errorf("no file: got %v", err)
+	}
+	if err := os.WriteFile(file, []byte("\nx = 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LoadConfig(file); err == nil || err.Error() != file+": line 2: unknown key x" {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestParseSpan(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		"90d": 90 * 24 * time.Hour, "720h": 720 * time.Hour, "30m": 30 * time.Minute, "1h30m": 90 * time.Minute, "1ms": time.Millisecond, "106751d": 106751 * 24 * time.Hour,
+	} {
+		if got, err := ParseSpan(text); got != want || err != nil {
+			t.Errorf("%s: got %v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "d", "0d", "0", "-1d", "1.5d", "1D", "1w", "1 d", " 1d", "1d1h", "106752d", "1us", "-1h", "never", "1e3d", "٣d"} {
+		if got, err := ParseSpan(text); err == nil {
+			t.Errorf("%q: got %v, want an error", text, got)
+		}
+	}
+}
+
+func TestOrigin(t *testing.T) {
+	for url, want := range map[string]string{
+		"https://a.example": "https://a.example", "https://a.example/": "https://a.example", "HTTPS://A.Example:443": "https://a.example",
+		"http://a.example:80/": "http://a.example", "https://a.example:8443": "https://a.example:8443", "http://a.example:443": "http://a.example:443",
+		"https://[2001:DB8::1]:443": "https://[2001:db8::1]",
+	} {
+		if got := origin(url); got != want {
+			t.Errorf("%s: got %s, want %s", url, got, want)
+		}
+	}
+}

@@ -1,0 +1,300 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"gatehouse/storage"
+)
+
+func TestWrongMethods(t *testing.T) {
+	h := newHouse(t)
+	for path, allowed := range map[string]string{
+		"/api/authenticate/userpass": "POST",
+		"/api/authenticate/github":   "POST",
+		"/api/login":                 "POST",
+		"/api/logout":                "POST",
+		"/api/token":                 "GET, HEAD, POST",
+		"/api/createApiToken":        "GET",
+		"/api/getApiTokens":          "GET, HEAD",
+		"/api/revokeApiToken":        "GET",
+		"/api/tokens":                "GET, HEAD",
+		"/api/token/0123":            "DELETE, PATCH",
+		"/api/getUserRecentFiles":    "GET, HEAD",
+		"/api/userRecentFiles":       "POST",
+		"/healthz":                   "GET, HEAD",
+		"/readyz":                    "GET, HEAD",
+	} {
+		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "get"} {
+			got := h.ask(method, path).send()
+			if strings.Contains(", "+allowed+",", ", "+method+",") {
+				if got.code == http.StatusMethodNotAllowed {
+					t.Errorf("%s %s: got 405", method, path)
+				}
+				continue
+			}
+			got.want(http.StatusMethodNotAllowed, `{"error":"Method not allowed: see Allow"}`).wantHeader("Allow", allowed)
+		}
+	}
+}
+
+func TestNoPage(t *testing.T) {
+	h := newHouse(t)
+	for _, path := range []string{
+		"/", "/api", "/api/", "/api/tokens/", "/api/token/", "/api/token/a/b", "/api/getapitokens", "/API/tokens", "/api//tokens", "//api/tokens",
+		"/api/./tokens", "/api/x/../tokens", "/api/%2e%2e/api/tokens", "/api%2ftokens", "/api/tokens%2f", "/api/tokens%00", "/api/tokens%20", "/api/tokens;x",
+		"/admin/status", "/admin/users", "/admin/tokens", "/debug/pprof/", "/metrics", "/.git/config", "/api/authenticate", "/api/authenticate/userpass/",
+	} {
+		for _, method := range []string{"GET", "POST"} {
+			got := h.ask(method, path).send()
+			got.want(http.StatusNotFound, `{"error":"There is nothing at this address"}`).wantHeader("Location", "")
+		}
+	}
+	options := h.ask("OPTIONS", "/")
+	options.r.URL.Path = "*"
+	options.send().want(http.StatusNotFound)
+}
+
+// TestErrorTable: every error that storage tells its callers about has a
+// status here, but for those of opening the store.
+func TestErrorTable(t *testing.T) {
+	atOpen := map[string]bool{"ErrKeyMissing": true, "ErrKeyExposed": true, "ErrWrongKey": true}
+	var source strings.Builder
+	fmt.Fprint(&source, readFile(t, "errors.go"))
+	for _, name := range exportedErrors(t, "../storage/errors.go") {
+		if !atOpen[name] && !strings.Contains(source.String(), "storage."+name+",") {
+			t.Errorf("storage.%s has no row in the table", name)
+		}
+	}
+	for _, row := range statuses {
+		status, message := statusOf(fmt.Errorf("in /var/lib: %w", row.err))
+		if status != row.status || strings.Contains(message, "/") {
+			t.Errorf("%v: got %d %q, want %d", row.err, status, message, row.status)
+		}
+	}
+	for err, want := range map[error]int{
+		errors.New("disk /dev/sda1"):                          http.StatusInternalServerError,
+		&storage.InvalidError{Message: "say more"}:            http.StatusBadRequest,
+		fmt.Errorf("x: %w", &http.MaxBytesError{Limit: 1}):    http.StatusRequestEntityTooLarge,
+		badger.ErrDBClosed:                                    http.StatusInternalServerError,
+		errors.Join(errors.New("/secret"), storage.ErrFailed): http.StatusServiceUnavailable,
+	} {
+		if status, message := statusOf(err); status != want || strings.ContainsAny(message, "/") {
+			t.Errorf("%v: got %d %q, want %d", err, status, message, want)
+		}
+	}
+}
+
+func readFile(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// exportedErrors lists the variables Err… of a source file.
+func exportedErrors(t *testing.T, file string) (names []string) {
+	t.Helper()
+	f, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ast.Inspect(f, func(n ast.Node) bool {
+		if v, ok := n.(*ast.ValueSpec); ok {
+			for _, name := range v.Names {
+				if strings.HasPrefix(name.Name, "Err") {
+					names = append(names, name.Name)
+				}
+			}
+		}
+		return true
+	})
+	if len(names) == 0 {
+		t.Fatalf("%s has no errors", file)
+	}
+	return names
+}
+
+func TestPanic(t *testing.T) {
+	h := newHouse(t)
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /boom/{x}", func(http.ResponseWriter, *http.Request) { panic("at /var/lib/gatehouse: secret") })
+	mux.HandleFunc("GET /abort", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	h.web = h.withErrors(mux)
+	h.ask("GET", "/boom/token").send().want(http.StatusInternalServerError, `{"error":"Internal error"}`)
+	if log := h.log.String(); !strings.Contains(log, "at /var/lib/gatehouse") || !strings.Contains(log, "GET /boom/{x}") {
+		t.Errorf("got the log %s, want the panic and its route", log)
+	}
+	defer func() {
+		if p := recover(); p != http.ErrAbortHandler {
+			t.Errorf("got %v, want http.ErrAbortHandler to pass", p)
+		}
+	}()
+	h.ask("GET", "/abort").send()
+}
+
+// TestDamage flips a byte in one kind of record after the other, and asks for
+// all that reads it: 503, and not a word of what is wrong.
+func TestDamage(t *testing.T) {
+	for kind, asks := range map[byte]func(h *house, token, cookie string) []*ask{
+		't': func(h *house, token, cookie string) []*ask {
+			return []*ask{
+				h.ask("GET", "/api/getApiTokens").token(token), h.ask("GET", "/api/tokens").cookie(cookie),
+				h.ask("GET", "/api/token").token(token), h.ask("GET", "/api/revokeApiToken").token(token),
+			}
+		},
+		'l': func(h *house, token, cookie string) []*ask {
+			return []*ask{h.ask("GET", "/api/getApiTokens").cookie(cookie), h.ask("GET", "/api/token").token(token)}
+		},
+		'v': func(h *house, token, _ string) []*ask {
+			return []*ask{
+				h.ask("GET", "/api/getUserRecentFiles").token(token),
+				h.ask("POST", "/api/userRecentFiles").token(token).json(`{"id":2,"name":"a","revision":1,"path":"/a"}`),
+			}
+		},
+		's': func(h *house, _, cookie string) []*ask {
+			return []*ask{h.ask("GET", "/api/tokens").cookie(cookie), h.ask("POST", "/api/token").cookie(cookie), h.ask("POST", "/api/logout").cookie(cookie)}
+		},
+		'f': func(h *house, _, _ string) []*ask {
+			return []*ask{
+				h.ask("POST", "/api/login").form("username=bob@example.com&password=x"),
+				h.ask("POST", userpassPath).form("username=bob@example.com&password=x"),
+			}
+		},
+	} {
+		h := newHouse(t)
+		token, cookie := h.token(), h.login(alice, password)
+		h.opened(token, `{"id":1,"name":"a","revision":1,"path":"/a"}`).want(http.StatusNoContent)
+		h.userpass("bob@example.com", "x").want(http.StatusUnauthorized)
+		h.close()
+		damage(t, h.dir, kind)
+		h.open()
+		for _, a := range asks(h, token, cookie) {
+			got := a.send()
+			if got.code != http.StatusServiceUnavailable || got.text != `{"error":"The store is not available"}` {
+				t.Errorf("record %c, %s: got %d %s", kind, got.what, got.code, got.text)
+			}
+		}
+		if !strings.Contains(h.log.String(), "does not verify") {
+			t.Errorf("record %c: the log says nothing of the damage", kind)
+		}
+		if strings.Contains(h.log.String(), token) {
+			t.Errorf("record %c: the log holds the token", kind)
+		}
+	}
+}
+
+// damage flips the last bit of each record of a kind.
+func damage(t *testing.T, dir string, kind byte) {
+	t.Helper()
+	db, err := badger.Open(badger.DefaultOptions(filepath.Join(dir, "store", "index")).WithLogger(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	n := 0
+	err = db.Update(func(txn *badger.Txn) error {
+		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{kind}})
+		defer it.Close()
+		for it.Rewind(); it.Valid(); it.Next() {
+			v, err := it.Item().ValueCopy(nil)
+			if err != nil {
+				return err
+			}
+			v[len(v)-1] ^= 1
+			if err := txn.Set(it.Item().KeyCopy(nil), v); err != nil {
+				return err
+			}
+			n++
+		}
+		return nil
+	})
+	if err != nil || n == 0 {
+		t.Fatalf("damaged %d records of kind %c: %v", n, kind, err)
+	}
+}
+
+// TestAfterClose: requests that come too late are told so.
+func TestAfterClose(t *testing.T) {
+	h := newHouse(t)
+	token, cookie := h.token(), h.login(alice, password)
+	h.close()
+	for _, a := range []*ask{
+		h.ask("GET", "/api/getApiTokens").token(token), h.ask("POST", "/api/token").cookie(cookie), h.ask("GET", "/api/revokeApiToken").token(token),
+		h.ask("POST", userpassPath).form("username=a&password=b"), h.ask("GET", "/readyz"),
+	} {
+		a.send().want(http.StatusServiceUnavailable, `{"error":"The server is stopping"}`)
+	}
+	h.open()
+	h.alive(token)
+}
+
+// TestOverHTTP sends what only a real connection carries.
+func TestOverHTTP(t *testing.T) {
+	h := newHouse(t)
+	url := h.serve()
+	token := h.token()
+	head, err := http.Head(url + "/healthz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	head.Body.Close()
+	if head.StatusCode != http.StatusOK {
+		t.Errorf("HEAD: got %d", head.StatusCode)
+	}
+	for _, c := range []struct {
+		raw, want string
+	}{
+		{"GET /api/token HTTP/1.1\r\nHost: x\r\nX-Auth-Token: " + token + "\r\nConnection: close\r\n\r\n", "200"},
+		{"GET /api/token HTTP/1.1\r\nHost: x\r\nx-auth-token:   " + token + "  \r\nConnection: close\r\n\r\n", "200"},
+		{"GET /api/token HTTP/1.1\r\nHost: x\r\nX-Auth-Token: " + token + "\r\nX-AUTH-TOKEN: " + token + "\r\nConnection: close\r\n\r\n", "401"},
+		{"GET /api/token HTTP/1.1\r\nHost: x\r\nX-Auth-Token: " + token[:128] + "\r\n " + token[128:] + "\r\nConnection: close\r\n\r\n", "40"},
+		{"GET /api/token HTTP/1.1\r\nHost: x\r\nX_Auth_Token: " + token + "\r\nConnection: close\r\n\r\n", "401"},
+		{"GET /api/token HTTP/1.1\r\nHost: x\r\nX-Auth-Token : " + token + "\r\nConnection: close\r\n\r\n", "400"},
+		{"GET /api/token HTTP/1.1\r\nHost: x\r\nX-Auth-Token: " + strings.Repeat("a", 30_000) + "\r\nConnection: close\r\n\r\n", "431"},
+		{"GET http://evil.example/api/token HTTP/1.1\r\nHost: x\r\nX-Auth-Token: " + token + "\r\nConnection: close\r\n\r\n", "200"},
+		{"POST /api/login HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n0\r\n\r\n", "4"},
+		{"CONNECT /api/token HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "40"},
+		{"OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "200"},
+	} {
+		if got := exchange(t, url, c.raw); !strings.HasPrefix(got, "HTTP/1.1 "+c.want) {
+			t.Errorf("%.60q: got %.120q, want status %s", c.raw, got, c.want)
+		}
+	}
+	if strings.Contains(h.log.String(), "panic") {
+		t.Error(h.log)
+	}
+}
+
+// serve runs the server as it is run in earnest and returns its URL.
+func (h *house) serve() string {
+	h.Helper()
+	h.Server.cfg.Listen = "127.0.0.1:0"
+	l, err := h.Listen()
+	if err != nil {
+		h.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- l.Serve(ctx) }()
+	h.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			h.Errorf("the server ended with %v", err)
+		}
+	})
+	return l.URL()
+}

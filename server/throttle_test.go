@@ -1,0 +1,243 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+)
+
+// roomy lets the limit by address out of a test of the limit by account.
+func roomy(c *Config) { c.Logins.AddressFailures = 60_000 }
+
+// retryAfter returns the seconds that a 429 asks for.
+func (a answer) retryAfter() time.Duration {
+	a.Helper()
+	a.want(http.StatusTooManyRequests, `{"error":"Too many failed logins: try again later"}`)
+	n, err := strconv.Atoi(a.header.Get("Retry-After"))
+	if err != nil {
+		a.Fatalf("%s: Retry-After: %v", a.what, err)
+	}
+	return time.Duration(n) * time.Second
+}
+
+// TestDelayDoubles walks the whole staircase, for a user that there is and for
+// one that there is not: they look the same.
+func TestDelayDoubles(t *testing.T) {
+	for _, uid := range []string{alice, "nobody@example.com", "no address at all"} {
+		h := newHouse(t, roomy)
+		for range 5 {
+			h.userpass(uid, "wrong").want(http.StatusUnauthorized, invalidCredentials)
+		}
+		for _, want := range []int{1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 900, 900, 900} {
+			delay := time.Duration(want) * time.Second
+			if got := h.userpass(uid, password).retryAfter(); got != delay {
+				t.Errorf("%s: got Retry-After %v, want %v", uid, got, delay)
+			}
+			h.clock.move(delay - time.Millisecond)
+			if got := h.userpass(uid, "wrong").retryAfter(); got != time.Second {
+				t.Errorf("%s: got Retry-After %v a millisecond before the end, want 1s", uid, got)
+			}
+			h.ask("POST", "/api/login").form("username=" + uid + "&password=x").send().want(http.StatusTooManyRequests)
+			h.clock.move(time.Millisecond)
+			h.userpass(uid, "wrong").want(http.StatusUnauthorized, invalidCredentials)
+		}
+	}
+}
+
+func TestSuccessForgets(t *testing.T) {
+	h := newHouse(t, roomy)
+	for range 3 {
+		for range 4 {
+			h.userpass(alice, "wrong").want(http.StatusUnauthorized)
+		}
+		h.userpass(alice, password).want(http.StatusOK)
+	}
+	for range 5 {
+		h.userpass(alice, "wrong").want(http.StatusUnauthorized)
+	}
+	h.userpass(alice, password).want(http.StatusTooManyRequests)
+	h.clock.move(time.Second)
+	h.userpass(alice, password).want(http.StatusOK)
+	for range 5 {
+		h.userpass(alice, "wrong").want(http.StatusUnauthorized)
+	}
+	h.userpass(alice, "wrong").want(http.StatusTooManyRequests)
+}
+
+// TestSpellings: ten spellings of one name share a bucket, and with it the
+// right name.
+func TestSpellings(t *testing.T) {
+	spellings := []string{
+		"alice@example.com", "ALICE@EXAMPLE.COM", "Alice@Example.com", " alice@example.com", "alice@example.com\t",
+		"ａｌｉｃｅ@example.com", "ＡＬＩＣＥ＠ＥＸＡＭＰＬＥ．ＣＯＭ", "alice＠example.com", "\u00a0alice@example.com\u3000", "ALI\u212d\u0045@example.com",
+	}
+	for i := range spellings {
+		h := newHouse(t, roomy)
+		for n := range 5 {
+			h.userpass(spellings[(i+2*n)%len(spellings)], "wrong").want(http.StatusUnauthorized, invalidCredentials)
+		}
+		for _, s := range spellings {
+			h.userpass(s, password).want(http.StatusTooManyRequests)
+		}
+	}
+	h := newHouse(t, roomy)
+	for range 5 {
+		h.userpass(alice, "wrong").want(http.StatusUnauthorized)
+	}
+	h.addUser("alice2@example.com", password)
+	h.userpass("alice2@example.com", password).want(http.StatusOK)
+}
+
+func TestThrottleOverRestart(t *testing.T) {
+	h := newHouse(t)
+	for range 7 {
+		h.userpass(alice, "wrong")
+		h.clock.move(2 * time.Second)
+	}
+	h.userpass("bob@example.com", "wrong").want(http.StatusUnauthorized)
+	for range 2 {
+		h.close()
+		h.open()
+		if got := h.userpass(alice, password).retryAfter(); got != 2*time.Second {
+			t.Errorf("got Retry-After %v, want 2s", got)
+		}
+		h.userpass("carol@example.com", "wrong").want(http.StatusUnauthorized)
+	}
+	h.clock.move(2 * time.Second)
+	h.userpass(alice, "wrong").want(http.StatusUnauthorized)
+	if got := h.userpass(alice, "wrong").retryAfter(); got != 8*time.Second {
+		t.Errorf("got Retry-After %v, want 8s: the failures before the restart count", got)
+	}
+}
+
+// TestClockSetBack: a clock that is put right locks nobody out.
+func TestClockSetBack(t *testing.T) {
+	h := newHouse(t, func(c *Config) { c.Logins.AddressFailures = 6 })
+	h.clock.move(365 * 24 * time.Hour)
+	for range 6 {
+		h.userpass(alice, "wrong").want(http.StatusUnauthorized)
+		h.clock.move(time.Second)
+	}
+	h.userpass(alice, password).want(http.StatusTooManyRequests)
+	h.clock.move(-365 * 24 * time.Hour)
+	h.userpass(alice, password).want(http.StatusOK)
+	h.userpass(alice, "wrong").want(http.StatusUnauthorized)
+}
+
+// TestParallelGuesses: side by side, no more guesses get in than one after
+// another.
+func TestParallelGuesses(t *testing.T) {
+	for _, uid := range []string{alice, "nobody@example.com"} {
+		h := newHouse(t, roomy)
+		h.hasher = newHasher(cheap)
+		h.hasher.slots = make(chan struct{}, 64)
+		h.userpass(uid, "wrong").want(http.StatusUnauthorized)
+		codes := map[int]int{}
+		for code := range together(100, func(i int) int {
+			spelling := uid
+			if i%2 == 0 {
+				spelling = " " + uid
+			}
+			return h.userpass(spelling, fmt.Sprint("guess ", i)).code
+		}) {
+			codes[code]++
+		}
+		if codes[http.StatusUnauthorized] != 4 || codes[http.StatusTooManyRequests] != 96 {
+			t.Errorf("%s: got %v, want 4 of 401 and 96 of 429", uid, codes)
+		}
+		if len(h.throttle.flying) != 0 {
+			t.Errorf("got %d accounts under way after all", len(h.throttle.flying))
+		}
+	}
+}
+
+// together runs a function n times side by side and yields what each returned.
+func together(n int, f func(i int) int) <-chan int {
+	out := make(chan int, n)
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { out <- f(i) })
+	}
+	go func() {
+		wg.Wait()
+		close(out)
+	}()
+	return out
+}
+
+func TestAddressLimit(t *testing.T) {
+	h := newHouse(t)
+	fail := func(n int, from string) answer {
+		return h.ask("POST", userpassPath).from(from).form(fmt.Sprintf("username=u%d@example.com&password=x", n)).send()
+	}
+	for n := range 100 {
+		fail(n, "198.51.100.7:1000").want(http.StatusUnauthorized)
+	}
+	if got := fail(100, "198.51.100.7:2000").retryAfter(); got != time.Second {
+		t.Errorf("got Retry-After %v, want 1s", got)
+	}
+	h.ask("POST", userpassPath).from("198.51.100.7:1").json(toJSON(map[string]string{"username": alice, "password": password})).send().want(http.StatusTooManyRequests)
+	fail(100, "198.51.100.8:1000").want(http.StatusUnauthorized)
+	fail(100, "[::ffff:198.51.100.7]:1").want(http.StatusTooManyRequests)
+
+	h.clock.move(600 * time.Millisecond) // a minute's hundredth
+	fail(101, "198.51.100.7:1000").want(http.StatusUnauthorized)
+	fail(102, "198.51.100.7:1000").want(http.StatusTooManyRequests)
+	h.clock.move(time.Minute)
+	for n := range 100 {
+		fail(200+n, "198.51.100.7:1000").want(http.StatusUnauthorized)
+	}
+	fail(300, "198.51.100.7:1000").want(http.StatusTooManyRequests)
+
+	for n := range 100 { // one household
+		fail(400+n, fmt.Sprintf("[2001:db8:1:2:%x::%x]:1", n, n)).want(http.StatusUnauthorized)
+	}
+	fail(500, "[2001:db8:1:2:ffff::1]:1").want(http.StatusTooManyRequests)
+	fail(500, "[2001:db8:1:3::1]:1").want(http.StatusUnauthorized)
+}
+
+// TestAddressLimits: the first minute lets as many through as is configured.
+func TestAddressLimits(t *testing.T) {
+	for _, limit := range []int{1, 2, 7, 61, 1000} {
+		h := newHouse(t, func(c *Config) { c.Logins.AddressFailures = limit })
+		for n := range limit {
+			h.userpass(fmt.Sprintf("u%d@example.com", n), "x").want(http.StatusUnauthorized)
+		}
+		h.userpass("last@example.com", "x").want(http.StatusTooManyRequests)
+		h.clock.move(time.Minute)
+		h.userpass("last@example.com", "x").want(http.StatusUnauthorized)
+	}
+}
+
+// TestBusy: who finds no place in the queue is sent away, and costs nothing.
+func TestBusy(t *testing.T) {
+	h := newHouse(t)
+	h.hasher.queue = make(chan struct{}, 1)
+	h.hasher.queue <- struct{}{}
+	h.userpass(alice, password).want(http.StatusServiceUnavailable).wantHeader("Retry-After", "1")
+	<-h.hasher.queue
+	h.userpass(alice, password).want(http.StatusOK)
+	if n := len(h.hasher.queue) + len(h.hasher.slots); n != 0 {
+		t.Errorf("got %d places taken after all", n)
+	}
+}
+
+// TestClientLeaves: a login that is given up gives back its place.
+func TestClientLeaves(t *testing.T) {
+	h := newHouse(t)
+	for range cap(h.hasher.slots) {
+		h.hasher.slots <- struct{}{}
+	}
+	a := h.ask("POST", userpassPath).form("username=alice@example.com&password=x")
+	ctx, cancel := context.WithCancel(t.Context())
+	a.r = a.r.WithContext(ctx)
+	cancel()
+	a.send().want(http.StatusServiceUnavailable)
+	if n := len(h.hasher.queue); n != 0 {
+		t.Errorf("got %d in the queue after the client left", n)
+	}
+}
