@@ -22,7 +22,6 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
@@ -52,68 +51,21 @@ type app struct {
 }
 
 // run parses the arguments and runs the command that they name.
-
 func (a *app) run(ctx context.Context, args []string) error {
-	started := false
-	root := &cobra.Command{
-		Use: "gatehouse", Short: "API access tokens for an organisation's own servers",
-		SilenceUsage: true, SilenceErrors: true,
-		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
-			started = true
-			a.mayCreate = c.CommandPath() == "gatehouse user add"
-			if err := environment(c); err != nil {
-				return err
-			}
-			a.data = dataDir(a.data)
-			return nil
-		},
-		RunE: func(c *cobra.Command, _ []string) error {
-			c.SetOut(a.stderr)
-			return errors.Join(c.Help(), usage("name a command"))
-		},
-	}
-	root.SetOut(a.stdout)
-	root.SetErr(a.stderr)
-	root.SetArgs(args)
-	root.SetFlagErrorFunc(cli.FlagError)
+	root := cli.Root(a.stdout, a.stderr, func(c *cobra.Command) error {
+		a.mayCreate = c.CommandPath() == "gatehouse user add"
+		a.data = dataDir(a.data)
+		return nil
+	})
 	root.PersistentFlags().StringVar(&a.data, "data", "", "the data directory (default "+dataDir("")+")")
 	root.PersistentFlags().StringVar(&a.config, "config", "", "the configuration file (default config.toml in the data directory, if there is one)")
-	root.CompletionOptions.DisableDefaultCmd = true // ours knows what a wrong shell is
-	root.SetHelpCommand(helpCommand())
-	root.AddCommand(a.serveCommand(), a.adminCommand(), a.demoCommand(), a.configCommand(), a.versionCommand(), a.completionCommand())
+	root.AddCommand(a.serveCommand(), a.adminCommand(), a.demoCommand(),
+		a.backupCommand(), a.restoreCommand(), a.configCommand(), a.versionCommand())
 	root.AddCommand(cli.Commands(cli.Env{
 		Open: a.client, In: a.stdin, Out: a.stdout, Err: a.stderr,
 		Password: cli.Terminal(a.stdin, a.stderr), Now: time.Now,
 	})...)
-	err := root.ExecuteContext(ctx)
-	if err != nil && !started { // cobra found no command, or did not like the arguments
-		return usage("%w", err)
-	}
-	return err
-}
-
-func usage(format string, args ...any) error { return cli.UsageError{Err: fmt.Errorf(format, args...)} }
-
-// environment sets each flag that the command line does not from its twin
-// GATEHOUSE_<FLAG>. That of a flag that may be repeated is split at spaces.
-func environment(c *cobra.Command) (err error) {
-	c.Flags().VisitAll(func(f *pflag.Flag) {
-		name := "GATEHOUSE_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		v, ok := os.LookupEnv(name)
-		if !ok || v == "" || f.Changed || f.Name == "help" || err != nil {
-			return
-		}
-		values := []string{v}
-		if _, many := f.Value.(pflag.SliceValue); many {
-			values = strings.Fields(v)
-		}
-		for _, v := range values {
-			if bad := c.Flags().Set(f.Name, v); bad != nil {
-				err = usage("%s: %w", name, bad)
-			}
-		}
-	})
-	return err
+	return cli.Execute(ctx, root, args)
 }
 
 // dataDir is the data directory: the one that was named or, without a name,
@@ -194,7 +146,7 @@ func (a *app) serveCommand() *cobra.Command {
 
 // serve runs the server until the context ends.
 func (a *app) serve(ctx context.Context) error {
-	if err := a.ownedByUs(); err != nil {
+	if err := storage.CheckOwner(a.data); err != nil {
 		return err
 	}
 	cfg, _, err := a.settings()
@@ -289,7 +241,7 @@ func (a *app) client(ctx context.Context) (*api.Client, error) {
 	if !has && !a.mayCreate {
 		return nil, fmt.Errorf("there is no store in %s: start one with `gatehouse serve`, or name another directory with --data", a.data)
 	}
-	if err := a.becomeOwner(); err != nil {
+	if err := storage.BecomeOwner(a.data); err != nil {
 		return nil, err
 	}
 	cfg, _, err := a.settings()
@@ -315,40 +267,6 @@ func osUser() string {
 	return fmt.Sprintf("uid %d", os.Getuid())
 }
 
-// owner returns the owner of the data directory; ok is false when there is none.
-func (a *app) owner() (uid, gid int, ok bool) {
-	info, err := os.Stat(a.data)
-	if err != nil {
-		return 0, 0, false
-	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	if !ok {
-		return 0, 0, false
-	}
-	return int(st.Uid), int(st.Gid), true
-}
-
-// ownedByUs keeps root from leaving files in a store that its owner's server
-// could then not open.
-func (a *app) ownedByUs() error {
-	if uid, _, ok := a.owner(); ok && os.Geteuid() == 0 && uid != 0 {
-		return fmt.Errorf("%s belongs to user %d: run the server as that user", a.data, uid)
-	}
-	return nil
-}
-
-// becomeOwner lets root work on a store as its owner, for good.
-func (a *app) becomeOwner() error {
-	uid, gid, ok := a.owner()
-	if !ok || os.Geteuid() != 0 || uid == 0 {
-		return nil
-	}
-	if err := errors.Join(syscall.Setgroups([]int{gid}), syscall.Setgid(gid), syscall.Setuid(uid)); err != nil {
-		return fmt.Errorf("work as the owner of %s: %w", a.data, err)
-	}
-	return nil
-}
-
 func (a *app) demoCommand() *cobra.Command {
 	var users, tokens int
 	var sample string
@@ -357,7 +275,7 @@ func (a *app) demoCommand() *cobra.Command {
 		Use: "demo", Short: "Fill an empty store with made users and tokens, and serve it", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if users < 1 || tokens < 0 {
-				return usage("--users is 1 or more, --tokens 0 or more")
+				return cli.Usagef("--users is 1 or more, --tokens 0 or more")
 			}
 			return a.demo(c.Context(), users, tokens, sample, noServe)
 		},
@@ -371,7 +289,7 @@ func (a *app) demoCommand() *cobra.Command {
 }
 
 func (a *app) demo(ctx context.Context, users, tokens int, sample string, noServe bool) error {
-	if err := a.becomeOwner(); err != nil {
+	if err := storage.BecomeOwner(a.data); err != nil {
 		return err
 	}
 	cfg, _, err := a.settings()
@@ -385,7 +303,7 @@ func (a *app) demo(ctx context.Context, users, tokens int, sample string, noServ
 	}
 	secrets, err := a.fill(ctx, store, users, tokens)
 	if err == nil && sample != "" {
-		err = writeSample(sample, secrets)
+		err = demo.WriteSample(sample, secrets)
 	}
 	if err == nil && !noServe {
 		err = a.serveDemo(ctx, s, log, secrets)
@@ -411,43 +329,146 @@ func (a *app) fill(ctx context.Context, store *storage.Store, users, tokens int)
 	return secrets, nil
 }
 
-func writeSample(file string, secrets []storage.Secret) error {
-	var b strings.Builder
-	for _, s := range secrets {
-		b.WriteString(s.Reveal())
-		b.WriteByte('\n')
-	}
-	if err := storage.WriteFile(file, []byte(b.String())); err != nil {
-		return fmt.Errorf("write the sample: %w", err)
-	}
-	return nil
-}
-
 func (a *app) serveDemo(ctx context.Context, s *server.Server, log *slog.Logger, secrets []storage.Secret) error {
 	l, err := s.Listen()
 	if err != nil {
 		return err
 	}
 	if len(secrets) > 0 {
-		printDemo(a.stdout, l.URL(), a.data, secrets[0])
+		demo.Explain(a.stdout, l.URL(), secrets[0])
+		fmt.Fprintf(a.stdout, "gatehouse admin --data %s\n", quote(a.data))
 	}
 	log.Info("listening", "url", l.URL(), "data", a.data, "version", version())
 	return l.Serve(ctx)
 }
 
-func printDemo(w io.Writer, url, dir string, token storage.Secret) {
-	fmt.Fprintf(w, "TOKEN=%s\n", token.Reveal())
-	for _, path := range []string{"getApiTokens", "token", "revokeApiToken"} {
-		fmt.Fprintf(w, "curl -H \"X-Auth-Token: $TOKEN\" %s/api/%s\n", url, path)
+func (a *app) backupCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "backup FILE", Short: "Write a backup of the store, while the server runs", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return a.backup(c.Context(), args[0]) },
 	}
-	fmt.Fprintf(w, "gatehouse admin --data %s\n", quote(dir))
+}
+
+// backup writes to a file beside the one that is named, which takes its place
+// once it has been read again and is whole.
+func (a *app) backup(ctx context.Context, file string) error {
+	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // does nothing after the rename
+	defer f.Close()
+	client, err := a.client(ctx)
+	if err != nil {
+		return err
+	}
+	p := a.progress("written")
+	err = client.Backup(ctx, io.MultiWriter(f, p))
+	p.end()
+	if err := errors.Join(err, client.Close()); err != nil {
+		return err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	m, err := storage.CheckSnapshot(f)
+	if err != nil {
+		return fmt.Errorf("the server broke off (its log says why): %w", err)
+	}
+	if err := errors.Join(f.Sync(), os.Rename(f.Name(), file)); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.stderr, "Backed up %d users and %d tokens, up to event %d. The key file is not in it: keep a copy elsewhere.\n", m.Users, m.Tokens, m.Sequence)
+	return nil
+}
+
+func (a *app) restoreCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "restore FILE", Short: "Restore a backup into an empty directory, or over an older store", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error { return a.restore(c.Context(), args[0]) },
+	}
+}
+
+func (a *app) restore(ctx context.Context, file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := storage.BecomeOwner(a.data); err != nil {
+		return err
+	}
+	cfg, _, err := a.settings()
+	if err != nil {
+		return err
+	}
+	p := a.progress("read")
+	r, err := storage.Restore(ctx, p.reader(f), a.data, storage.Options{KeyFile: cfg.KeyFile, Holder: "gatehouse restore"})
+	p.end()
+	if err != nil {
+		return fmt.Errorf("%s is not restored: %w", file, err)
+	}
+	fmt.Fprintf(a.stderr, "Restored %d users and %d tokens, as of %s.\n", r.Users, r.Tokens, time.UnixMilli(r.Created).Format(time.RFC3339))
+	if r.Revoked > 0 {
+		fmt.Fprintf(a.stderr, "Of them %d were revoked, disabled or removed after the backup, and stay so.\n", r.Revoked)
+	}
+	if r.Kept != "" {
+		fmt.Fprintf(a.stderr, "The store as it was is in %s: delete it when you don't need it any more.\n", r.Kept)
+	}
+	if r.NoKey != "" {
+		fmt.Fprintf(a.stderr, "Put the key file of that installation at %s before you start the server.\n", r.NoKey)
+	}
+	return nil
+}
+
+// progress shows on a terminal how many megabytes have passed.
+type progress struct {
+	io.ReadSeeker
+	out   io.Writer // nil: no terminal
+	verb  string
+	bytes int64
+	shown time.Time
+}
+
+func (a *app) progress(verb string) *progress {
+	p := &progress{verb: verb}
+	if term.IsTerminal(int(a.stderr.Fd())) {
+		p.out = a.stderr
+	}
+	return p
+}
+
+func (p *progress) reader(r io.ReadSeeker) io.ReadSeeker {
+	p.ReadSeeker = r
+	return p
+}
+
+func (p *progress) Read(b []byte) (int, error) {
+	n, err := p.ReadSeeker.Read(b)
+	p.Write(b[:n])
+	return n, err
+}
+
+func (p *progress) Write(b []byte) (int, error) {
+	p.bytes += int64(len(b))
+	if p.out != nil && time.Since(p.shown) > 100*time.Millisecond {
+		p.shown = time.Now()
+		fmt.Fprintf(p.out, "\r%d MB %s", p.bytes/1e6, p.verb)
+	}
+	return len(b), nil
+}
+
+func (p *progress) end() {
+	if p.out != nil && p.bytes > 0 {
+		fmt.Fprintf(p.out, "\r%d MB %s\n", p.bytes/1e6, p.verb)
+	}
 }
 
 func (a *app) configCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "config", Short: "Look after the configuration", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return usage("%s needs a command; see %[1]s --help", c.CommandPath())
+			return cli.Usagef("%s needs a command; see %[1]s --help", c.CommandPath())
 		},
 	}
 	c.AddCommand(&cobra.Command{
@@ -481,41 +502,6 @@ func (a *app) versionCommand() *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			_, err := fmt.Fprintf(a.stdout, "gatehouse %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err
-		},
-	}
-}
-
-func (a *app) completionCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "completion SHELL", Short: "Print what makes bash, fish, powershell or zsh complete the commands",
-		Args: cobra.ArbitraryArgs, ValidArgs: []string{"bash", "fish", "powershell", "zsh"},
-		RunE: func(c *cobra.Command, args []string) error {
-			switch root := c.Root(); strings.Join(args, " ") {
-			case "bash":
-				return root.GenBashCompletionV2(a.stdout, true)
-			case "fish":
-				return root.GenFishCompletion(a.stdout, true)
-			case "powershell":
-				return root.GenPowerShellCompletionWithDesc(a.stdout)
-			case "zsh":
-				return root.GenZshCompletion(a.stdout)
-			}
-			return usage("%s takes one SHELL: %s", c.CommandPath(), strings.Join(c.ValidArgs, ", "))
-		},
-	}
-}
-
-// helpCommand is cobra's, but that an unknown command is an error.
-func helpCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "help [COMMAND]", Short: "Say what a command does",
-		RunE: func(c *cobra.Command, args []string) error {
-			about, rest, err := c.Root().Find(args)
-			if err != nil || len(rest) > 0 {
-				return usage("there is no command %q", strings.Join(args, " "))
-			}
-			about.InitDefaultHelpFlag()
-			return about.Help()
 		},
 	}
 }

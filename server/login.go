@@ -43,7 +43,7 @@ func (s *Server) checkPassword(ctx context.Context, a attempt, username, passwor
 	}
 	if !ok || u.State != storage.UserActive {
 		o = rejected
-		s.log.Info("login refused", "uid", u.UID, "address", a.address) // the name that was typed may be a password
+		s.refusals.note(u.UID, a.from.String())
 		return u, errInvalid
 	}
 	o = accepted

@@ -89,12 +89,14 @@ func (l *Listener) Serve(ctx context.Context) error {
 		tcp = tls.NewListener(tcp, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.get, NextProtos: []string{"http/1.1"}})
 	}
 	s.warnPlain()
+	background, stop := context.WithCancel(ctx)
 	admin := s.adminServer()
+	// What waits for things to happen (a follower of the log) ends with us.
+	admin.BaseContext = func(net.Listener) context.Context { return background }
 	failed := make(chan error, 2)
 	go func() { failed <- web.Serve(tcp) }()
 	go func() { failed <- admin.Serve(l.admin) }()
 
-	background, stop := context.WithCancel(ctx)
 	var sweeps sync.WaitGroup
 	sweeps.Go(func() { s.sweepIdle(background) })
 	sweeps.Go(func() { s.refusals.run(background) })

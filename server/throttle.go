@@ -37,18 +37,21 @@ const (
 
 // attempt is one login: who is to be let in, and from where.
 type attempt struct {
-	account string
+	from    netip.Addr
+	account string // the names of the buckets
 	address string
 }
 
 func newAttempt(username string, from netip.Addr) attempt {
+	network := from
 	if from.Is6() && !from.Is4In6() { // one household has a /64 of them
 		p, _ := from.Prefix(64)
-		from = p.Addr()
+		network = p.Addr()
 	}
 	return attempt{
+		from:    from,
 		account: "account " + storage.Fold(strings.TrimSpace(username)),
-		address: "address " + from.String(),
+		address: "address " + network.String(),
 	}
 }
 

@@ -30,6 +30,9 @@ func (e UsageError) Error() string { return e.Err.Error() }
 
 func (e UsageError) Unwrap() error { return e.Err }
 
+// Usagef makes a UsageError.
+func Usagef(format string, args ...any) error { return usagef(format, args...) }
+
 func usagef(format string, args ...any) error { return UsageError{fmt.Errorf(format, args...)} }
 
 // FlagError makes a UsageError of cobra's complaint about a flag. It fits

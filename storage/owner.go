@@ -1,0 +1,44 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+)
+
+// ownerOf returns the user and group that a data directory belongs to; ok is
+// false when there is none.
+func ownerOf(dir string) (uid, gid int, ok bool) {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return 0, 0, false
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, 0, false
+	}
+	return int(st.Uid), int(st.Gid), true
+}
+
+// CheckOwner keeps root from leaving files in a store that its owner's server
+// could then not open.
+func CheckOwner(dir string) error {
+	if uid, _, ok := ownerOf(dir); ok && os.Geteuid() == 0 && uid != 0 {
+		return fmt.Errorf("%s belongs to user %d: run the server as that user", dir, uid)
+	}
+	return nil
+}
+
+// BecomeOwner makes this process, when it is root's, one of the owner of a data
+// directory, for good.
+func BecomeOwner(dir string) error {
+	uid, gid, ok := ownerOf(dir)
+	if !ok || os.Geteuid() != 0 || uid == 0 {
+		return nil
+	}
+	if err := errors.Join(syscall.Setgroups([]int{gid}), syscall.Setgid(gid), syscall.Setuid(uid)); err != nil {
+		return fmt.Errorf("work as the owner of %s: %w", dir, err)
+	}
+	return nil
+}
