@@ -47,6 +47,9 @@ type User struct {
 	Source  string    `json:"source"`
 	Created int64     `json:"created"` // ms
 
+	Identities []Identity `json:"identities,omitempty"` // in the order in which they came
+	LastLogin  int64      `json:"lastLogin,omitempty"`  // ms; of those by an identity
+
 	Password []byte `json:"password,omitempty"` // an argon2id hash, sealed
 }
 
@@ -276,15 +279,25 @@ func (s *Store) EnableUser(by Actor, uid string) error {
 // a removed user, which no one can become again.
 func (s *Store) RemoveUser(by Actor, uid string) error {
 	return s.takeAway(by, func(t *tx) error {
-		return t.edit(uid, ActionUserRemove, func(u *User) error {
-			t.delete(nameKey(Fold(u.UID)))
-			t.counts.names--
-			u.State = UserRemoved
-			u.Epoch++
-			u.Password = nil
-			return nil
-		})
+		u, err := t.userByName(t.txn, uid)
+		if err != nil {
+			return err
+		}
+		return t.remove(u, "")
 	})
+}
+
+func (t *tx) remove(u User, why string) error {
+	t.event(Event{Action: ActionUserRemove, UID: u.UID, Owner: u.ID, Detail: why})
+	t.delete(nameKey(Fold(u.UID)))
+	t.counts.names--
+	for _, id := range u.Identities {
+		t.delete(id.key())
+	}
+	u.State = UserRemoved
+	u.Epoch++
+	u.Password = nil
+	return t.save(u)
 }
 
 // UserInfo is a user with what is known of its tokens.

@@ -1,0 +1,223 @@
+package storage
+
+import (
+	"bytes"
+	"errors"
+	"iter"
+	"slices"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// Identity is how a user is known elsewhere: by a directory or a provider, and
+// by what that never gives to a second person (entryUUID, objectGUID, an OAuth
+// subject). The subject decides who somebody is, never a name, a DN or a mail.
+type Identity struct {
+	Source  string `json:"source"` // SourceLDAP, or a provider's name
+	Subject string `json:"subject"`
+}
+
+// SourceLDAP is the source of users that the directory knows.
+const SourceLDAP = "ldap"
+
+func (id Identity) key() []byte {
+	return key('i', []byte(id.Source), []byte{0}, []byte(id.Subject))
+}
+
+func (id Identity) check() error {
+	if id.Source == "" || id.Subject == "" || len(id.Source) > 64 || len(id.Subject) > 512 || !plain(id.Source) || !plain(id.Subject) {
+		return invalidf("an identity is a source, such as ldap, and a subject, such as an entryUUID")
+	}
+	if id.Source == SourceLocal {
+		return invalidf("a local account is tied to its password, not to a subject")
+	}
+	return nil
+}
+
+// LogIn returns the user of an identity that a directory or a provider has just
+// proved, and makes it when there is none. A new user is named uid; it is
+// ErrOtherAccount when that name is taken, since merging accounts by mail is
+// how they get taken over (CVE-2023-3128). A user whose address has changed is
+// renamed, if the new name is free. A suspended user is so no longer.
+//
+// The user returned may be disabled.
+func (s *Store) LogIn(by Actor, id Identity, uid, name string) (User, error) {
+	if err := errors.Join(id.check(), CheckUID(uid)); err != nil {
+		return User{}, err
+	}
+	if checkName(name) != nil {
+		name = "" // no reason to keep somebody out
+	}
+	var u User
+	err := s.change(by, func(t *tx) (err error) {
+		u, err = t.userByIdentity(t.txn, id)
+		if errors.Is(err, ErrNoUser) {
+			u, err = t.join(id, uid, name)
+			return err
+		}
+		if err != nil {
+			return err
+		}
+		t.event(Event{Action: ActionLogin, UID: u.UID, Detail: id.Source})
+		u.Name, u.LastLogin = name, t.now
+		if u.State == UserSuspended {
+			t.event(Event{Action: ActionUserResume, UID: u.UID, Owner: u.ID})
+			u.State = UserActive
+		}
+		if u.UID != uid {
+			if err := t.rename(&u, uid); err != nil {
+				return err
+			}
+		}
+		return t.save(u)
+	})
+	return u, err
+}
+
+// join makes a user of an identity that has none.
+func (t *tx) join(id Identity, uid, name string) (User, error) {
+	u := User{UID: uid, Name: name, Source: id.Source, Identities: []Identity{id}, LastLogin: t.now}
+	t.event(Event{Action: ActionUserAdd, UID: uid, Detail: id.Source})
+	if err := t.add(&u); err != nil {
+		if errors.Is(err, ErrUserExists) {
+			err = ErrOtherAccount
+		}
+		return u, err
+	}
+	t.hint(id.key(), u.ID.bytes())
+	return u, t.save(u)
+}
+
+// rename gives a user another uid, unless it is somebody else's.
+func (t *tx) rename(u *User, uid string) error {
+	if Fold(uid) != Fold(u.UID) {
+		switch _, err := t.userByName(t.txn, uid); err {
+		case nil:
+			return nil // stays as it is
+		case ErrNoUser:
+		default:
+			return err
+		}
+		t.event(Event{Action: ActionUserRename, UID: uid, Owner: u.ID, Detail: "was " + u.UID})
+		t.delete(nameKey(Fold(u.UID)))
+		t.hint(nameKey(Fold(uid)), u.ID.bytes())
+	}
+	u.UID = uid
+	return nil
+}
+
+func (s *Store) userByIdentity(txn *badger.Txn, id Identity) (User, error) {
+	b, ok, err := s.read(txn, id.key())
+	if err != nil {
+		return User{}, err
+	}
+	if !ok || len(b) != 8 {
+		return User{}, ErrNoUser
+	}
+	u, err := s.userByID(txn, decodeUserID(b))
+	if err == nil && (u.State == UserRemoved || !slices.Contains(u.Identities, id)) {
+		return User{}, ErrNoUser // a hint that leads astray
+	}
+	return u, err
+}
+
+// Link ties another identity to a user. It returns ErrOtherAccount when the
+// identity is another user's.
+func (s *Store) Link(by Actor, uid string, id Identity) error {
+	if err := id.check(); err != nil {
+		return err
+	}
+	return s.change(by, func(t *tx) error {
+		u, err := t.userByName(t.txn, uid)
+		if err != nil {
+			return err
+		}
+		switch other, err := t.userByIdentity(t.txn, id); {
+		case err == nil && other.ID == u.ID:
+			return nil
+		case err == nil:
+			return ErrOtherAccount
+		case !errors.Is(err, ErrNoUser):
+			return err
+		}
+		t.event(Event{Action: ActionUserLink, UID: u.UID, Owner: u.ID, Detail: id.Source + " " + id.Subject})
+		t.hint(id.key(), u.ID.bytes())
+		u.Identities = append(u.Identities, id)
+		return t.save(u)
+	})
+}
+
+// Suspend stops a user's tokens and ends its sessions until Resume, because the
+// directory says so.
+func (s *Store) Suspend(by Actor, id UserID, why string) error {
+	return s.takeAway(by, func(t *tx) error {
+		return t.turn(id, UserActive, UserSuspended, Event{Action: ActionUserSuspend, Detail: why})
+	})
+}
+
+// Resume ends a suspension.
+func (s *Store) Resume(by Actor, id UserID) error {
+	return s.change(by, func(t *tx) error {
+		return t.turn(id, UserSuspended, UserActive, Event{Action: ActionUserResume})
+	})
+}
+
+// turn moves a user from one state to another, and leaves it alone in any third.
+func (t *tx) turn(id UserID, from, to UserState, e Event) error {
+	u, err := t.userByID(t.txn, id)
+	if err != nil || u.State != from {
+		return err
+	}
+	e.UID, e.Owner = u.UID, u.ID
+	t.event(e)
+	u.State = to
+	u.Epoch++
+	return t.save(u)
+}
+
+// RemoveUserByID is RemoveUser for a user whose name may have changed.
+func (s *Store) RemoveUserByID(by Actor, id UserID, why string) error {
+	return s.takeAway(by, func(t *tx) error {
+		u, err := t.userByID(t.txn, id)
+		if err != nil || u.State == UserRemoved {
+			return err
+		}
+		return t.remove(u, why)
+	})
+}
+
+// Holder is a user that a directory must be asked about.
+type Holder struct {
+	User
+	Subject string
+}
+
+// Holders yields the users of a source who hold tokens, or may have a session.
+func (s *Store) Holders(source string) iter.Seq2[Holder, error] {
+	prefix := key('i', []byte(source), []byte{0})
+	return func(yield func(Holder, error) bool) {
+		err := s.view(func(txn *badger.Txn) error {
+			for item := range scan(txn, prefix, nil) {
+				id := Identity{source, string(bytes.TrimPrefix(item.Key(), prefix))}
+				u, err := s.userByIdentity(txn, id)
+				if errors.Is(err, ErrNoUser) {
+					continue
+				}
+				if err != nil {
+					return err
+				}
+				tokens, _ := s.holdings(txn, u.ID)
+				if tokens == 0 && u.LastLogin+SessionLife.Milliseconds() < s.now() {
+					continue
+				}
+				if !yield(Holder{u, id.Subject}, nil) {
+					return nil
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			yield(Holder{}, err)
+		}
+	}
+}
