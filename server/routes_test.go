@@ -279,11 +279,16 @@ func TestOverHTTP(t *testing.T) {
 	}
 }
 
+// listen takes a free port, and the socket.
+func (h *house) listen() (*Listener, error) {
+	h.Server.cfg.Listen = "127.0.0.1:0"
+	return h.Listen()
+}
+
 // serve runs the server as it is run in earnest and returns its URL.
 func (h *house) serve() string {
 	h.Helper()
-	h.Server.cfg.Listen = "127.0.0.1:0"
-	l, err := h.Listen()
+	l, err := h.listen()
 	if err != nil {
 		h.Fatal(err)
 	}

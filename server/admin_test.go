@@ -1,0 +1,417 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"gatehouse/server/api"
+	"gatehouse/storage"
+)
+
+// wantStatus checks that a call was refused with a status, in a sentence.
+func wantStatus(t *testing.T, what string, err error, status int) {
+	t.Helper()
+	refusal := (*api.Error)(nil)
+	if !errors.As(err, &refusal) || refusal.Status != status || refusal.Message == "" {
+		t.Errorf("%s: got %v, want a refusal with status %d", what, err, status)
+	}
+}
+
+// collect takes a listing whole.
+func collect[T any](t *testing.T, rows func(func(T, error) bool)) (list []T) {
+	t.Helper()
+	for row, err := range rows {
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, row)
+	}
+	return list
+}
+
+// failure is the error that ends a listing.
+func failure[T any](rows func(func(T, error) bool)) (err error) {
+	for _, e := range rows {
+		err = e
+	}
+	return err
+}
+
+func uids(list []api.User) (out []string) {
+	for _, u := range list {
+		out = append(out, u.UID)
+	}
+	return out
+}
+
+// TestAdministration is each call of the client, in the process and over the
+// socket.
+func TestAdministration(t *testing.T) {
+	for _, way := range []string{"in process", "socket"} {
+		t.Run(way, func(t *testing.T) {
+			h := newHouse(t)
+			if way == "socket" {
+				h.serve()
+				h.admin = api.Dial(SocketPath(h.dir))
+			}
+			users(h)
+			tokens(h)
+			if err := h.admin.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func users(h *house) {
+	h.Helper()
+	ctx, c := h.Context(), h.admin
+	for _, uid := range []string{"carol@example.com", "Bob@example.com", "odd//../name+%2f?#@example.com"} {
+		made, err := c.AddUser(ctx, api.NewUser{UID: uid, Name: "N of " + uid})
+		if err != nil || len(made) < 20 {
+			h.Fatalf("got the password %q, %v", made, err)
+		}
+		h.userpass(uid, made).want(http.StatusOK)
+	}
+	_, err := c.AddUser(ctx, api.NewUser{UID: "BOB@EXAMPLE.COM"})
+	wantStatus(h.T, "the same user", err, http.StatusConflict)
+	for _, bad := range []api.NewUser{
+		{UID: ""}, {UID: "bob"}, {UID: "@example.com"}, {UID: "a@"}, {UID: "a b@example.com"}, {UID: "a\x00@example.com"}, {UID: "a\u202e@example.com"},
+		{UID: strings.Repeat("a", 250) + "@example.com"}, {UID: "d@example.com", Name: "a\x1b[31m"}, {UID: "d@example.com", Password: strings.Repeat("p", 257)},
+	} {
+		_, err := c.AddUser(ctx, bad)
+		wantStatus(h.T, fmt.Sprintf("%.40q", bad), err, http.StatusBadRequest)
+	}
+
+	all := []string{alice, "Bob@example.com", "carol@example.com", "odd//../name+%2f?#@example.com"}
+	for _, q := range []struct {
+		api.UserQuery
+		want []string
+	}{
+		{api.UserQuery{}, all},
+		{api.UserQuery{Limit: 2}, all[:2]},
+		{api.UserQuery{After: "BOB@example.com"}, all[2:]},
+		{api.UserQuery{Prefix: "CAR"}, all[2:3]},
+		{api.UserQuery{Prefix: "c", After: "carol@example.com"}, nil},
+		{api.UserQuery{Prefix: "x"}, nil},
+	} {
+		if got := uids(collect(h.T, c.Users(ctx, q.UserQuery))); !slices.Equal(got, q.want) {
+			h.Errorf("%+v: got %v, want %v", q.UserQuery, got, q.want)
+		}
+	}
+	for _, uid := range all {
+		u, err := c.User(ctx, strings.ToUpper(uid))
+		if err != nil || u.UID != uid || u.State != api.StateActive || u.Source != storage.SourceLocal {
+			h.Errorf("%s: got %+v, %v", uid, u, err)
+		}
+	}
+	for what, call := range map[string]func(uid string) error{
+		"show":    func(uid string) error { _, err := c.User(ctx, uid); return err },
+		"passwd":  func(uid string) error { _, err := c.SetPassword(ctx, uid, ""); return err },
+		"disable": func(uid string) error { return c.DisableUser(ctx, uid) },
+		"enable":  func(uid string) error { return c.EnableUser(ctx, uid) },
+		"remove":  func(uid string) error { return c.RemoveUser(ctx, uid) },
+	} {
+		for _, uid := range []string{"nobody@example.com", "..", "a/b", "alice@example.com\x00"} {
+			wantStatus(h.T, what+" "+uid, call(uid), http.StatusNotFound)
+		}
+		if err := call("odd//../name+%2f?#@example.com"); err != nil && what != "remove" && !errors.As(err, new(*api.Error)) {
+			h.Errorf("%s: %v", what, err)
+		}
+	}
+	made, err := c.SetPassword(ctx, "carol@example.com", "")
+	if err != nil {
+		h.Fatal(err)
+	}
+	h.userpass("carol@example.com", made).want(http.StatusOK)
+	_, err = c.SetPassword(ctx, "carol@example.com", strings.Repeat("p", 257))
+	wantStatus(h.T, "a password too long", err, http.StatusBadRequest)
+	if err := c.DisableUser(ctx, "carol@example.com"); err != nil {
+		h.Fatal(err)
+	}
+	if u, _ := c.User(ctx, "carol@example.com"); u.State != api.StateDisabled || u.Tokens != 2 {
+		h.Errorf("got %+v, want carol disabled, with two tokens", u)
+	}
+	_, err = c.CreateToken(ctx, api.TokenRequest{UID: "carol@example.com"})
+	wantStatus(h.T, "a token for a disabled user", err, http.StatusConflict)
+}
+
+func tokens(h *house) {
+	h.Helper()
+	ctx, c := h.Context(), h.admin
+	before := len(collect(h.T, c.Tokens(ctx, api.TokenQuery{})))
+	var made []api.NewToken
+	for i := range 5 {
+		h.clock.move(time.Second)
+		tk, err := c.CreateToken(ctx, api.TokenRequest{UID: "ALICE@example.com", Name: fmt.Sprint("t", i), ExpiresIn: "90d", Scopes: []string{"files"}, Addresses: []string{"192.0.2.0/24"}})
+		if err != nil || tk.UID != alice {
+			h.Fatalf("got %+v, %v", tk.ID, err)
+		}
+		made = append(made, tk)
+	}
+	for what, req := range map[string]api.TokenRequest{
+		"no user": {UID: "nobody@example.com"}, "bad span": {UID: alice, ExpiresIn: "x"}, "bad scope": {UID: alice, Scopes: []string{"a b"}}, "bad address": {UID: alice, Addresses: []string{"x"}}, "bad name": {UID: alice, Name: "\n"},
+	} {
+		_, err := c.CreateToken(ctx, req)
+		want := http.StatusBadRequest
+		if what == "no user" {
+			want = http.StatusNotFound
+		}
+		wantStatus(h.T, what, err, want)
+	}
+	h.clock.move(time.Second)
+	h.ask("GET", "/api/token").token(made[0].Secret).send().want(http.StatusOK)
+
+	ids := func(q api.TokenQuery) (out []string) {
+		for _, tk := range collect(h.T, c.Tokens(ctx, q)) {
+			out = append(out, tk.Name)
+		}
+		return out
+	}
+	mine := api.TokenQuery{User: "Alice@Example.com"}
+	if got, want := ids(mine), []string{"t1", "t2", "t3", "t4", "t0"}; !slices.Equal(got, want) {
+		h.Errorf("got %v, want the oldest last use first, %v", got, want)
+	}
+	if got := len(collect(h.T, c.Tokens(ctx, api.TokenQuery{}))); got != before+5 {
+		h.Errorf("got %d tokens of all, want %d", got, before+5)
+	}
+	if got := ids(api.TokenQuery{User: alice, NeverUsed: true, Limit: 2}); !slices.Equal(got, []string{"t1", "t2"}) {
+		h.Errorf("never used: got %v", got)
+	}
+	if got := ids(api.TokenQuery{User: alice, Idle: "3s"}); !slices.Equal(got, []string{"t1", "t2"}) {
+		h.Errorf("idle for 3s: got %v", got)
+	}
+	var paged []string
+	for q := (api.TokenQuery{User: alice, Limit: 2}); ; {
+		page := collect(h.T, c.Tokens(ctx, q))
+		if len(page) == 0 {
+			break
+		}
+		for _, tk := range page {
+			paged = append(paged, tk.Name)
+		}
+		q.After = page[len(page)-1].Cursor()
+	}
+	if !slices.Equal(paged, ids(mine)) {
+		h.Errorf("page by page: got %v", paged)
+	}
+	wantStatus(h.T, "tokens of nobody", failure(c.Tokens(ctx, api.TokenQuery{User: "nobody@example.com"})), http.StatusNotFound)
+	wantStatus(h.T, "a bad span", failure(c.Tokens(ctx, api.TokenQuery{Idle: "x"})), http.StatusBadRequest)
+	wantStatus(h.T, "a bad cursor", failure(c.Tokens(ctx, api.TokenQuery{After: "x"})), http.StatusBadRequest)
+
+	for what, r := range map[string]struct {
+		ids  []string
+		want int
+	}{
+		"unknown": {[]string{made[1].ID, "0100000000"}, http.StatusNotFound}, "short": {[]string{made[1].ID[:7]}, http.StatusBadRequest}, "a secret": {[]string{made[1].Secret}, http.StatusBadRequest}, "nonsense": {[]string{"xyzxyzxyz"}, http.StatusBadRequest},
+	} {
+		_, err := c.Revoke(ctx, api.Revocation{IDs: r.ids})
+		wantStatus(h.T, what, err, r.want)
+	}
+	h.ask("GET", "/api/token").token(made[1].Secret).send().want(http.StatusOK)
+	n, err := c.Revoke(ctx, api.Revocation{IDs: []string{made[1].ID, strings.ToUpper(made[2].ID[:12]), made[1].ID[:10]}})
+	if err != nil || n.Revoked != 2 {
+		h.Errorf("got %+v, %v, want 2 revoked", n, err)
+	}
+	if n, err = c.Revoke(ctx, api.Revocation{IDs: []string{made[1].ID}}); err != nil || n.Revoked != 0 {
+		h.Errorf("again: got %+v, %v, want none", n, err)
+	}
+	h.dead(made[1].Secret)
+	h.dead(made[2].Secret)
+	if n, err = c.Revoke(ctx, api.Revocation{}); err != nil || n.Revoked != 0 {
+		h.Errorf("nothing: got %+v, %v", n, err)
+	}
+	if tk := adminToken(h, made[1].ID); tk.State != api.StateRevoked || tk.LastUsed != h.clock.ms() || tk.LastAddress != "192.0.2.1" {
+		h.Errorf("got %+v, want it revoked, with its last use", tk)
+	}
+
+	s, err := c.Status(ctx)
+	if err != nil || s.Version != "test" || s.Users < 3 || s.Tokens < 3 || s.Actor == "" || s.Started == 0 {
+		h.Errorf("got status %+v, %v", s, err)
+	}
+}
+
+// TestAdminRefusals: what the client never sends.
+func TestAdminRefusals(t *testing.T) {
+	h := newHouse(t)
+	h.web = h.AdminHandler("tester")
+	for _, c := range []struct {
+		method, path, body string
+		want               int
+	}{
+		{"GET", "/admin/users?limit=0", "", http.StatusBadRequest},
+		{"GET", "/admin/users?limit=x", "", http.StatusBadRequest},
+		{"GET", "/admin/tokens?after=1.x", "", http.StatusBadRequest},
+		{"GET", "/admin/tokens?idle=-1d", "", http.StatusBadRequest},
+		{"POST", "/admin/users", `{"uid":"a@b","uid":"c@d"}`, http.StatusBadRequest},
+		{"POST", "/admin/users", `{"uid":"a@b","admin":true}`, http.StatusBadRequest},
+		{"POST", "/admin/users", `null`, http.StatusBadRequest},
+		{"POST", "/admin/tokens/revoke", `{"ids":"all"}`, http.StatusBadRequest},
+		{"POST", "/admin/tokens/revoke", pad("{}", 64<<10+1), http.StatusRequestEntityTooLarge},
+		{"PUT", "/admin/users", "", http.StatusMethodNotAllowed},
+		{"GET", "/admin/nothing", "", http.StatusNotFound},
+		{"GET", "/api/tokens", "", http.StatusNotFound},
+		{"POST", "/admin/users//disable", "", http.StatusNotFound},
+	} {
+		a := h.ask(c.method, c.path)
+		if c.body != "" {
+			a.json(c.body)
+		}
+		a.send().want(c.want)
+	}
+	for _, path := range []string{"/admin/users", "/admin/users/" + alice + "/password", "/admin/tokens"} {
+		body := map[string]string{"/admin/users": `{"uid":"z@example.com"}`, "/admin/tokens": `{"uid":"alice@example.com"}`}[path]
+		if body == "" {
+			body = `{}`
+		}
+		h.ask("POST", path).json(body).send().want(http.StatusOK).wantHeader("Cache-Control", "no-store")
+	}
+	if strings.Contains(h.log.String(), "level=ERROR") {
+		t.Error(h.log)
+	}
+}
+
+// TestListingBreaksOff: damage met in the middle of a listing is its last line.
+func TestListingBreaksOff(t *testing.T) {
+	h := newHouse(t)
+	rows := func(yield func(any, error) bool) {
+		_ = yield(1, nil) && yield(nil, fmt.Errorf("%w: record /x", storage.ErrDamaged))
+	}
+	h.web = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.stream(w, r, 0, rows) })
+	got := h.ask("GET", "/").send()
+	if want := "{\"row\":1}\n{\"error\":\"The store is not available\"}\n"; got.text != want {
+		t.Errorf("got %q, want %q", got.text, want)
+	}
+}
+
+func TestSocketFiles(t *testing.T) {
+	h := newHouse(t)
+	run := filepath.Join(h.dir, "run")
+	if err := os.MkdirAll(run, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	stale, err := net.Listen("unix", SocketPath(h.dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stale.(*net.UnixListener).SetUnlinkOnClose(false)
+	stale.Close()
+	h.serve()
+	for file, want := range map[string]fs.FileMode{run: 0o700, SocketPath(h.dir): 0o600} {
+		if info, err := os.Stat(file); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: got %v, %v, want %v", file, info.Mode(), err, want)
+		}
+	}
+	if _, err := api.Dial(SocketPath(h.dir)).Status(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSocketPathTooLong(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), strings.Repeat("d", 100))
+	if _, err := listenAdmin(dir); err == nil || !strings.Contains(err.Error(), "shorter") {
+		t.Errorf("got %v, want advice", err)
+	}
+}
+
+func TestNoServer(t *testing.T) {
+	_, err := api.Dial(filepath.Join(t.TempDir(), "run", "admin.sock")).Status(t.Context())
+	if e := (*api.UnreachableError)(nil); !errors.As(err, &e) {
+		t.Errorf("got %v, want an UnreachableError", err)
+	}
+}
+
+// TestSocketPeer connects as another user of the host, for whom somebody opened
+// up the directory and the socket: the peer's credentials decide.
+func TestSocketPeer(t *testing.T) {
+	if child := os.Getenv("GATEHOUSE_TEST_SOCKET"); child != "" {
+		_, err := api.Dial(child).Status(context.Background())
+		fmt.Printf("answer: %v\n", err)
+		return
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("only root can run a child as another user")
+	}
+	h := newHouse(t)
+	h.serve()
+	for _, name := range []string{h.dir, filepath.Join(h.dir, "run"), filepath.Dir(h.dir), filepath.Dir(filepath.Dir(h.dir))} {
+		if strings.HasPrefix(name, os.TempDir()) && name != os.TempDir() {
+			if err := os.Chmod(name, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := os.Chmod(SocketPath(h.dir), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	binary := filepath.Join(t.TempDir(), "server.test")
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(binary, self, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for dir := filepath.Dir(binary); dir != os.TempDir() && len(dir) > 1; dir = filepath.Dir(dir) {
+		os.Chmod(dir, 0o755)
+	}
+	ask := func(uid uint32) string {
+		t.Helper()
+		cmd := exec.Command(binary, "-test.run=^TestSocketPeer$", "-test.v")
+		cmd.Env = append(os.Environ(), "GATEHOUSE_TEST_SOCKET="+SocketPath(h.dir))
+		cmd.Dir = "/"
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("run as %d: %v\n%s", uid, err, out)
+		}
+		return string(out)
+	}
+	if out := ask(0); !strings.Contains(out, "answer: <nil>") {
+		t.Errorf("as root: got %s", out)
+	}
+	if out := ask(65534); !strings.Contains(out, "answer: Only root and the owner") {
+		t.Errorf("as another user: got %s, want a refusal", out)
+	}
+}
+
+// TestStopEndsFollowers: who follows the log keeps nobody from stopping.
+func TestStopEndsFollowers(t *testing.T) {
+	h := newHouse(t)
+	l, err := h.listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- l.Serve(ctx) }()
+	following := make(chan error, 1)
+	go func() {
+		for _, err := range api.Dial(SocketPath(h.dir)).Events(t.Context(), api.EventQuery{Follow: true}) {
+			if err != nil {
+				following <- err
+				return
+			}
+			stop()
+		}
+		following <- nil
+	}()
+	if err := <-following; err != nil {
+		t.Errorf("the follower: got %v, want an end", err)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("the server: got %v", err)
+	}
+}
