@@ -55,6 +55,7 @@ func (s *Store) flushNow(ctx context.Context) {
 	if s.space.short() {
 		return // what was used stays in memory
 	}
+	s.space.ballast() // it may have been thrown out
 	if s.lag.some.Load() {
 		s.wakeWriter()
 		return
@@ -112,6 +113,9 @@ func (sh *shard) settle(written bool) {
 
 func (s *Store) writeEntries(list []*badger.Entry) error {
 	for part := range slices.Chunk(list, 1000) {
+		if s.space.under(floor) {
+			return ErrNoSpace
+		}
 		err := s.db.Update(func(txn *badger.Txn) error {
 			for _, e := range part {
 				if err := txn.SetEntry(e); err != nil {

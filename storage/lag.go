@@ -57,6 +57,9 @@ func (s *Store) catchUp() {
 	}
 	const most = 1000 // operations in a transaction
 	for len(s.lag.ops) > 0 {
+		if s.space.short() {
+			return
+		}
 		part := s.lag.ops[:min(most, len(s.lag.ops))]
 		err := s.db.Update(func(txn *badger.Txn) error {
 			if err := setAll(txn, part); err != nil {

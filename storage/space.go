@@ -19,26 +19,44 @@ type space struct {
 
 	mu     sync.Mutex
 	looked time.Time
-	last   bool
+	last   uint64
 }
 
 // Watermark is how much of the disk must be free for changes other than
 // revocations, in bytes.
 const Watermark = 64 << 20
 
+// floor is how much must be free for a write to Badger that was begun above the
+// watermark: enough for a memory table that becomes a file.
+const floor = 24 << 20
+
 // ballastSize is how much is kept for opening a store on a full disk.
 const ballastSize = 32 << 20
 
-// short reports whether the disk has less free than the watermark. A disk that
+// short reports whether the disk has less free than the watermark.
+func (s *space) short() bool { return s.under(s.watermark) }
+
+// under reports whether the disk has less free than so many bytes. A disk that
 // does not tell has.
-func (s *space) short() bool {
+func (s *space) under(bytes uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if now := time.Now(); now.Sub(s.looked) > time.Millisecond {
 		free, err := s.free(s.dir)
-		s.looked, s.last = now, err != nil || free < s.watermark
+		if err != nil {
+			free = 0
+		}
+		s.looked, s.last = now, free
 	}
-	return s.last
+	return s.last < bytes
+}
+
+// drop throws the ballast out, so that the store can be closed.
+func (s *space) drop() {
+	os.Remove(filepath.Join(s.dir, "ballast"))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.looked = time.Time{}
 }
 
 // freeSpace is what the file system leaves to this process, in bytes.

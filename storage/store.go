@@ -180,6 +180,15 @@ func (s *Store) Close() error {
 	s.once.Do(func() {
 		close(s.closing)
 		s.closed.Wait()
+		if s.space.under(floor) {
+			s.space.drop() // the closing, too, writes a table
+		}
+		if s.space.under(floor) {
+			// Badger is left as a kill would leave it, and dies with the process.
+			s.db, err = nil, fmt.Errorf("close the index: %w", ErrNoSpace)
+			err = errors.Join(err, s.release())
+			return
+		}
 		err = s.flush(context.Background())
 		whole := err == nil && !s.lag.some.Load() && !s.failed.Load() && !s.broken.Load()
 		err = errors.Join(err, s.db.Close())
@@ -205,7 +214,7 @@ func (s *Store) Writable() error {
 		return ErrFailed
 	case s.broken.Load():
 		return ErrDamaged
-	case s.space.short():
+	case s.space.short(), s.lag.some.Load():
 		return ErrNoSpace
 	}
 	if err := s.journal.Ready(); err != nil {

@@ -298,7 +298,9 @@ func (t *Token) raise(used lastUse, from netip.Addr) {
 
 // TokensOf lists a user's tokens that are not revoked, the oldest first.
 func (s *Store) TokensOf(owner UserID) ([]Token, error) {
-	return s.owned(owner, key('o', owner.bytes(), []byte{0}))
+	list, err := s.owned(owner, key('o', owner.bytes(), []byte{0}))
+	list = slices.DeleteFunc(list, func(t Token) bool { return t.Revoked != 0 }) // the hints may be behind
+	return list, err
 }
 
 // AllTokensOf lists a user's tokens, the revoked ones last.

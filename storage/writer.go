@@ -117,6 +117,7 @@ func (s *Store) commit(batch []*change) {
 	short := s.space.short()
 	if !short {
 		s.catchUp()
+		short = s.lag.some.Load() // what is behind must not be overtaken
 	}
 	for len(batch) > 0 {
 		if short {
@@ -167,6 +168,9 @@ func (s *Store) commitSome(batch []*change, short bool) (n int, after []func(), 
 	var records []record
 	var entries []journal.Entry
 	for size := 0; n < len(batch) && size < batchBytes; n++ {
+		if n > 0 && s.lag.some.Load() {
+			break // one at a time: reads find there what the change before has replaced
+		}
 		c := batch[n]
 		t := &tx{Store: s, txn: txn, by: c.by, now: s.now()}
 		if c.err = c.fn(t); c.err != nil || len(t.records) == 0 {
@@ -217,7 +221,7 @@ func (s *Store) appendFailed(err error) error {
 // of the change, which is durable: the records wait in memory, and at the next
 // open they come from the journal.
 func (s *Store) index(txn *badger.Txn, records []record, last uint64, short bool) {
-	if !short {
+	if !short && !s.space.under(floor) {
 		s.mark(last, records)
 		err := txn.SetEntry(badger.NewEntry(appliedKey, s.seals.seal(appliedKey, s.marks.value())))
 		if err == nil {

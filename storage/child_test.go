@@ -1,0 +1,205 @@
+package storage
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/rpc"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// childDir names the variable by which a test runs this binary again, as a
+// process that holds a store and can be killed.
+const childDir = "GATEHOUSE_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(childDir); dir != "" {
+		os.Exit(childMain(dir))
+	}
+	os.Exit(m.Run())
+}
+
+// childMain serves a store by standard input and output until they close.
+func childMain(dir string) int {
+	s, err := Open(dir, Options{MaxPerUser: 1 << 20, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "open:", err)
+		return 1
+	}
+	server := rpc.NewServer()
+	if err := server.RegisterName("Store", &Child{s}); err != nil {
+		panic(err)
+	}
+	server.ServeConn(struct {
+		io.Reader
+		io.WriteCloser
+	}{os.Stdin, os.Stdout})
+	if err := s.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, "close:", err)
+		return 1
+	}
+	return 0
+}
+
+// Child is what the process offers. It is exported for net/rpc.
+type Child struct{ s *Store }
+
+// None is for calls that take or return nothing.
+type None struct{}
+
+// Made is a new token.
+type Made struct {
+	ID     ID
+	Secret string
+}
+
+// Ask is for a token.
+type Ask struct {
+	Owner   UserID
+	Limited bool
+}
+
+func (c *Child) AddUser(uid string, id *UserID) error {
+	u, err := c.s.AddUser(admin, uid, "", "hash")
+	*id = u.ID
+	return err
+}
+
+func (c *Child) Create(a Ask, m *Made) error {
+	spec := TokenSpec{Name: "made by a child"}
+	if a.Limited {
+		spec.Scopes = []string{"files"}
+	}
+	t, secret, err := c.s.CreateToken(admin, a.Owner, spec)
+	*m = Made{t.ID, secret.Reveal()}
+	return err
+}
+
+// Use tells whether the token lives.
+func (c *Child) Use(secret string, live *bool) error {
+	_, err := c.s.Authenticate(secret, home)
+	*live = err == nil
+	if errors.Is(err, ErrRefused) {
+		return nil
+	}
+	return err
+}
+
+func (c *Child) Revoke(id ID, n *int) (err error) {
+	*n, err = c.s.RevokeTokens(admin, id)
+	return err
+}
+
+func (c *Child) List(owner UserID, ids *[]ID) error {
+	list, err := c.s.TokensOf(owner)
+	for _, t := range list {
+		*ids = append(*ids, t.ID)
+	}
+	return err
+}
+
+// Behind tells whether the index lacks what the journal has.
+func (c *Child) Behind(_ None, behind *bool) error {
+	*behind = c.s.lag.some.Load()
+	return nil
+}
+
+func (c *Child) Writable(_ None, _ *None) error { return c.s.Writable() }
+
+// child is a process that holds a store.
+type child struct {
+	*rpc.Client
+	t      testing.TB
+	cmd    *exec.Cmd
+	stderr *bytes.Buffer
+	once   sync.Once
+	ended  error
+}
+
+func startChild(t testing.TB, dir string) *child {
+	t.Helper()
+	c := &child{t: t, stderr: new(bytes.Buffer), cmd: exec.Command(os.Args[0])}
+	c.cmd.Env = append(os.Environ(), childDir+"="+dir)
+	c.cmd.Stderr = c.stderr
+	in, err := c.cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := c.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	c.Client = rpc.NewClient(struct {
+		io.Reader
+		io.WriteCloser
+	}{out, in})
+	t.Cleanup(func() { c.cmd.Process.Kill(); c.wait() })
+	if err := c.Call("Store.Behind", None{}, new(bool)); err != nil {
+		c.dead(err)
+	}
+	return c
+}
+
+func (c *child) wait() error {
+	c.once.Do(func() { c.ended = c.cmd.Wait() })
+	return c.ended
+}
+
+// dead ends the test, since the process did.
+func (c *child) dead(err error) {
+	c.t.Helper()
+	c.cmd.Process.Kill()
+	c.wait()
+	c.t.Fatalf("the process is gone: %v, %v\n%s", err, c.ended, tail(c.stderr.String()))
+}
+
+func tail(text string) string {
+	lines := strings.Split(text, "\n")
+	if len(lines) > 60 {
+		lines = slices.Concat(lines[:30], []string{"..."}, lines[len(lines)-30:])
+	}
+	return strings.Join(lines, "\n")
+}
+
+// kill ends the process as the kernel or an impatient person would.
+func (c *child) kill() {
+	c.cmd.Process.Kill()
+	c.wait()
+}
+
+// stop ends the process as SIGTERM would, and wants it to end well.
+func (c *child) stop() {
+	c.t.Helper()
+	c.Close()
+	timer := time.AfterFunc(time.Minute, c.kill)
+	defer timer.Stop()
+	if err := c.wait(); err != nil {
+		c.t.Fatalf("stopped: %v\n%s", err, tail(c.stderr.String()))
+	}
+}
+
+// call fails the test when the process is gone; the store's errors it returns.
+func (c *child) call(method string, args, reply any) error {
+	err := c.Call("Store."+method, args, reply)
+	var said rpc.ServerError
+	if err != nil && !errors.As(err, &said) {
+		return fmt.Errorf("%w: %w", errGone, err)
+	}
+	if err != nil {
+		return said
+	}
+	return nil
+}
+
+var errGone = errors.New("the process is gone")

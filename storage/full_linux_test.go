@@ -1,0 +1,382 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const fullDisk = 256 << 20
+
+// tmpfs mounts a small file system of its own.
+func tmpfs(t *testing.T, size int) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d,mode=700", size)); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("mount a tmpfs: %v", err)
+		}
+		t.Skipf("mounting a tmpfs needs root: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// filler takes the space of a disk, to the last byte.
+type filler struct {
+	file *os.File
+	size int64
+}
+
+func newFiller(t *testing.T, dir string) *filler {
+	t.Helper()
+	f, err := os.Create(filepath.Join(dir, "filler"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return &filler{file: f}
+}
+
+// fill takes at most so much at once, pauses, and ends when there is no byte left.
+func (f *filler) fill(step int, pause time.Duration) {
+	b := make([]byte, step)
+	for n := step; n > 0; {
+		took, err := f.file.WriteAt(b[:n], f.size)
+		f.size += int64(took)
+		if err != nil {
+			n /= 2
+		}
+		if pause > 0 {
+			time.Sleep(pause)
+		}
+	}
+}
+
+// race goes on filling until the function that it returns is called.
+func (f *filler) race() (end func()) {
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(100 * time.Microsecond):
+				f.fill(64<<10, 0)
+			}
+		}
+	})
+	return sync.OnceFunc(func() { close(stop); wg.Wait() })
+}
+
+// grab takes what there is with one call.
+func (f *filler) grab(dir string) {
+	for free, _ := freeSpace(dir); free > 0; free /= 2 {
+		if unix.Fallocate(int(f.file.Fd()), 0, f.size, int64(free)) == nil {
+			f.size += int64(free)
+		}
+	}
+	f.fill(4096, 0)
+}
+
+func (f *filler) free(t *testing.T) {
+	t.Helper()
+	f.size = 0
+	if err := f.file.Truncate(0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// crowd uses a store in another process from many sides at once, and knows
+// what was acknowledged.
+type crowd struct {
+	*child
+	owner UserID
+
+	mu      sync.Mutex
+	live    []Made
+	doubt   map[ID]Made // a revocation was asked for, and not answered
+	revoked []Made
+
+	used, denied, created, ended atomic.Int64
+	wrong                        atomic.Pointer[string]
+}
+
+func (c *crowd) fault(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	c.wrong.CompareAndSwap(nil, &text)
+}
+
+func (c *crowd) check(t *testing.T) {
+	t.Helper()
+	if text := c.wrong.Load(); text != nil {
+		if strings.Contains(*text, errGone.Error()) {
+			c.dead(errors.New(*text))
+		}
+		t.Fatal(*text)
+	}
+}
+
+func (c *crowd) create(limited bool) error {
+	var m Made
+	err := c.call("Create", Ask{c.owner, limited}, &m)
+	if err == nil {
+		c.mu.Lock()
+		c.live = append(c.live, m)
+		c.mu.Unlock()
+		c.created.Add(1)
+	}
+	return err
+}
+
+// pick returns a live token; nobody else gets it when it is taken.
+func (c *crowd) pick(n int, take bool) (m Made, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.live) == 0 {
+		return m, false
+	}
+	n %= len(c.live)
+	m = c.live[n]
+	if take {
+		c.live = slices.Delete(c.live, n, n+1)
+		c.doubt[m.ID] = m
+	}
+	return m, true
+}
+
+func (c *crowd) use(n int) {
+	m, ok := c.pick(n, false)
+	if !ok {
+		return
+	}
+	var live bool
+	if err := c.call("Use", m.Secret, &live); err != nil {
+		c.fault("use: %v", err)
+		return
+	}
+	c.mu.Lock()
+	still := slices.ContainsFunc(c.live, func(o Made) bool { return o.ID == m.ID })
+	c.mu.Unlock()
+	if !live && still {
+		c.fault("token %v is dead, and nobody revoked it", m.ID)
+	}
+	c.used.Add(1)
+}
+
+func (c *crowd) revoke(n int) {
+	m, ok := c.pick(n, true)
+	if !ok {
+		return
+	}
+	var revoked int
+	if err := c.call("Revoke", m.ID, &revoked); err != nil || revoked != 1 {
+		c.fault("revoke: %d, %v", revoked, err)
+		return
+	}
+	var live bool
+	if err := c.call("Use", m.Secret, &live); err != nil || live {
+		c.fault("use after the revocation: %v, %v", live, err)
+		return
+	}
+	c.mu.Lock()
+	delete(c.doubt, m.ID)
+	c.revoked = append(c.revoked, m)
+	c.mu.Unlock()
+	c.ended.Add(1)
+}
+
+// run lets the crowd loose until stop closes.
+func (c *crowd) run(wg *sync.WaitGroup, stop chan struct{}) {
+	each := func(pause time.Duration, fn func(n int)) {
+		wg.Go(func() {
+			for n := 0; c.wrong.Load() == nil; n++ {
+				select {
+				case <-stop:
+					return
+				case <-time.After(pause):
+					fn(n * 7919)
+				}
+			}
+		})
+	}
+	for range 4 {
+		each(time.Microsecond, c.use)
+	}
+	each(4*time.Millisecond, c.revoke)
+	for i := range 2 {
+		each(200*time.Microsecond, func(int) {
+			if err := c.create(i == 0); err != nil {
+				if c.denied.Add(1); !strings.Contains(err.Error(), ErrNoSpace.Error()) {
+					c.fault("create: %v", err)
+				}
+			}
+		})
+	}
+	each(5*time.Millisecond, func(int) { c.compare() })
+}
+
+// compare looks for revoked tokens in a listing.
+func (c *crowd) compare() {
+	c.mu.Lock()
+	dead := map[ID]bool{}
+	for _, m := range c.revoked {
+		dead[m.ID] = true
+	}
+	c.mu.Unlock()
+	var ids []ID
+	if err := c.call("List", c.owner, &ids); err != nil {
+		c.fault("list: %v", err)
+	}
+	for _, id := range ids {
+		if dead[id] {
+			c.fault("token %v is listed after its revocation", id)
+		}
+	}
+}
+
+// audit holds a quiet store against what was acknowledged.
+func (c *crowd) audit(t *testing.T) {
+	t.Helper()
+	c.check(t)
+	var ids []ID
+	if err := c.call("List", c.owner, &ids); err != nil {
+		t.Fatal(err)
+	}
+	for want, list := range map[bool][]Made{true: c.live, false: c.revoked} {
+		for _, m := range list {
+			var live bool
+			if err := c.call("Use", m.Secret, &live); err != nil || live != want {
+				t.Errorf("token %v: live is %v, %v, want %v", m.ID, live, err, want)
+			}
+			if got := slices.Contains(ids, m.ID); got != want {
+				t.Errorf("token %v: listed is %v, want %v", m.ID, got, want)
+			}
+		}
+	}
+}
+
+// more waits until a counter has moved on by n.
+func (c *crowd) more(t *testing.T, what string, counter *atomic.Int64, n int64) {
+	t.Helper()
+	from := counter.Load()
+	for deadline := time.Now().Add(time.Minute); counter.Load() < from+n; time.Sleep(time.Millisecond) {
+		if c.check(t); time.Now().After(deadline) {
+			t.Fatalf("%s: %d in a minute, want %d", what, counter.Load()-from, n)
+		}
+	}
+}
+
+// A full disk stops what adds, and nothing else: not the process, not
+// verification, not revocation. What was revoked stays so over a kill, and
+// when there is space again all goes on.
+func TestFullDisk(t *testing.T) {
+	fast := func(f *filler, _ string) { f.fill(1<<20, 0) }
+	for _, c := range []struct {
+		name string
+		fill func(f *filler, dir string)
+		stop bool // rather than kill
+		race bool // the filler goes on taking what comes free
+	}{
+		{name: "at once", fill: func(f *filler, dir string) { f.grab(dir) }},
+		{name: "slowly", fill: func(f *filler, _ string) { f.fill(1<<20, 8*time.Millisecond) }},
+		{name: "stopped while full", fill: fast, stop: true},
+		{name: "taking what comes free", fill: fast, race: true},
+	} {
+		t.Run(c.name, func(t *testing.T) { testFullDisk(t, c.fill, c.stop, c.race) })
+	}
+}
+
+func testFullDisk(t *testing.T, fill func(f *filler, dir string), stopped, race bool) {
+	disk := tmpfs(t, fullDisk)
+	dir := filepath.Join(disk, "data")
+	f := newFiller(t, disk)
+	c := &crowd{child: startChild(t, dir), doubt: map[ID]Made{}}
+	if err := c.call("AddUser", "alice@example.com", &c.owner); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 300 {
+		if err := c.create(i%2 == 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	c.run(&wg, stop)
+	halt := sync.OnceFunc(func() { close(stop); wg.Wait() })
+	defer halt()
+	c.more(t, "creations", &c.created, 100)
+
+	fill(f, disk)
+	c.more(t, "refused creations", &c.denied, 5)
+	endRace := func() {}
+	if race {
+		endRace = f.race()
+		defer endRace()
+	} else {
+		f.fill(4096, 0) // what the store may have given back
+	}
+	c.more(t, "refused creations", &c.denied, 5)
+	c.more(t, "verifications", &c.used, 500)
+	c.more(t, "revocations", &c.ended, 50)
+	if err := c.call("Writable", None{}, new(None)); err == nil || !strings.Contains(err.Error(), ErrNoSpace.Error()) {
+		t.Errorf("writable: got %v, want ErrNoSpace", err)
+	}
+	halt()
+	c.audit(t)
+	endRace()
+	if stopped {
+		c.stop()
+	} else {
+		c.kill()
+	}
+
+	c.child = startChild(t, dir) // as full as before
+	c.audit(t)
+	for n := range 20 {
+		c.revoke(n)
+	}
+	if err := c.create(false); err == nil || !strings.Contains(err.Error(), ErrNoSpace.Error()) {
+		t.Errorf("create on a full disk: got %v, want ErrNoSpace", err)
+	}
+	c.audit(t)
+
+	f.free(t)
+	eventually(t, "a creation", func() bool { return c.create(true) == nil })
+	behind := true
+	eventually(t, "an index that is not behind", func() bool { return c.call("Behind", None{}, &behind) == nil && !behind })
+	c.revoke(0)
+	c.audit(t)
+	c.stop()
+	if !exists(filepath.Join(dir, "store", "clean")) {
+		t.Error("the stop left no clean mark")
+	}
+	c.child = startChild(t, dir)
+	c.audit(t)
+	c.stop()
+}
+
+func eventually(t *testing.T, what string, fn func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !fn(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("no %s in a minute", what)
+		}
+	}
+}
