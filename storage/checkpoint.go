@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"os"
 	"time"
-
-	"github.com/dgraph-io/badger/v4"
 )
 
 // A checkpoint is a snapshot in the store itself. From it and the journal after
@@ -92,32 +90,22 @@ func (s *Store) loadCheckpoint() (uint64, error) {
 	if _, err := f.Seek(0, 0); err != nil {
 		return 0, err
 	}
+	r := &replayer{Store: s, anew: true, latest: map[string]op{}}
 	err = readSnapshot(f, func(kind byte, data []byte) error {
 		if kind != chunkOps {
 			return nil
 		}
-		return s.putAll(data)
+		if _, err := eachOp(data, r.take); err != nil || r.size < replayWindow {
+			return err
+		}
+		return r.flush()
 	})
+	if err == nil {
+		err = r.flush()
+	}
 	if err != nil {
 		return 0, err
 	}
 	s.marks.last = m.Sequence
 	return m.Sequence, nil
-}
-
-// putAll puts the operations of a chunk, in transactions that Badger takes.
-func (s *Store) putAll(data []byte) error {
-	var ops []op
-	put := func() error {
-		err := s.db.Update(func(txn *badger.Txn) error { return setAll(txn, ops) })
-		ops = ops[:0]
-		return err
-	}
-	_, err := eachOp(data, func(o op) error {
-		if ops = append(ops, o); len(ops) < 1000 {
-			return nil
-		}
-		return put()
-	})
-	return errors.Join(err, put())
 }

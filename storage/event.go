@@ -124,21 +124,36 @@ func appendBytes(b, v []byte) []byte {
 // parseRecord reads what payload wrote. The journal has verified it, so a
 // failure means that another program wrote it.
 func parseRecord(jr journal.Record) (r record, err error) {
-	bad := fmt.Errorf("%w: record %d of the journal has an unknown form", ErrDamaged, jr.Sequence)
-	b := jr.Payload
-	if len(b) == 0 || b[0] != 1 {
-		return r, bad
+	event, ops, err := cutRecord(jr)
+	if err != nil {
+		return r, err
 	}
-	event, b, ok := cutBytes(b[1:])
-	if !ok || json.Unmarshal(event, &r.event) != nil {
-		return r, bad
+	if err := json.Unmarshal(event, &r.event); err != nil {
+		return r, fmt.Errorf("%w: the event of record %d of the journal: %w", ErrDamaged, jr.Sequence, err)
 	}
 	r.event.Sequence, r.event.Time, r.event.Actor = jr.Sequence, jr.Time, jr.Actor
+	r.ops, err = allOps(ops)
+	return r, err
+}
+
+// cutRecord takes a payload apart: a replay needs no event.
+func cutRecord(jr journal.Record) (event, ops []byte, err error) {
+	b, ok := jr.Payload, false
+	if len(b) > 0 && b[0] == 1 {
+		event, ops, ok = cutBytes(b[1:])
+	}
+	if !ok {
+		return nil, nil, fmt.Errorf("%w: record %d of the journal has an unknown form", ErrDamaged, jr.Sequence)
+	}
+	return event, ops, nil
+}
+
+func allOps(b []byte) (ops []op, err error) {
 	_, err = eachOp(b, func(o op) error {
-		r.ops = append(r.ops, o)
+		ops = append(ops, o)
 		return nil
 	})
-	return r, err
+	return ops, err
 }
 
 // cutBytes returns a value and what follows it.

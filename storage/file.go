@@ -40,7 +40,6 @@ func (s *Store) OpenedFile(owner UserID, f File) error {
 			f.Time = t.now
 		}
 		k := f.key(owner)
-		before := int64(len(list))
 		list = slices.DeleteFunc(list, func(o File) bool { return string(o.key(owner)) == string(k) })
 		f.Order = 1
 		for _, o := range list {
@@ -54,7 +53,6 @@ func (s *Store) OpenedFile(owner UserID, f File) error {
 			return err
 		}
 		t.put(k, b)
-		t.counts.files = int64(len(list)) + 1 - before
 		return nil
 	})
 }

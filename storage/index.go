@@ -1,7 +1,7 @@
 package storage
 
 import (
-	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -39,20 +39,46 @@ func (s *Store) badgerOptions() badger.Options {
 // openTruth opens the index and the journal, and brings the index to where the
 // journal is. An index that is damaged or gone is built anew.
 func (s *Store) openTruth(fresh bool) error {
+	if fresh {
+		return s.create()
+	}
 	clean, err := s.takeCleanMark()
 	if err != nil {
 		return err
 	}
 	if !exists(s.path("damaged")) && !exists(s.path("restored")) {
-		err := s.openIndex(fresh, clean)
-		if damage := new(indexError); err == nil && fresh {
-			return WriteFile(s.path("format"), []byte(format+"\n"))
-		} else if !errors.As(err, &damage) {
+		err := s.openIndex(clean)
+		if !errors.As(err, new(*indexError)) {
 			return err
 		}
 		s.opts.Log.Warn("the index is built anew from the journal", "because", err)
 	}
 	return s.rebuild()
+}
+
+// create makes a new store. The file format comes last: what a crash leaves
+// before that holds nothing, and is made anew.
+func (s *Store) create() error {
+	if err := s.openJournal(journal.Options{Create: true}); err != nil {
+		return err
+	}
+	if s.journal.LastSequence() > 0 {
+		return s.rebuild() // nothing is missing but that file
+	}
+	if err := os.RemoveAll(s.path("index")); err != nil {
+		return err
+	}
+	if err := s.openBadger(); err != nil {
+		return fmt.Errorf("make the index: %w", err)
+	}
+	if err := s.settle(); err != nil {
+		return err
+	}
+	// Or a power failure takes the directory, with all that was synced in it.
+	if err := errors.Join(syncDir(s.dir), syncDir(filepath.Dir(s.dir))); err != nil {
+		return err
+	}
+	return WriteFile(s.path("format"), []byte(format+"\n"))
 }
 
 // indexError is damage of the index, which the journal makes good.
@@ -63,35 +89,26 @@ func (e *indexError) Unwrap() error { return e.err }
 
 // openIndex opens Badger and the journal, in this order: the journal is told
 // how far it must reach.
-func (s *Store) openIndex(fresh bool, clean uint64) error {
+func (s *Store) openIndex(clean uint64) error {
+	if err := s.checkIndex(); err != nil {
+		return &indexError{err}
+	}
 	if err := s.openBadger(); err != nil {
 		return &indexError{err}
 	}
-	err := s.db.View(func(txn *badger.Txn) error {
-		b, ok, err := s.get(txn, appliedKey)
-		if err != nil {
-			return &indexError{err}
-		}
-		if s.marks, ok = parseMarks(b); !ok && !fresh {
-			return &indexError{errors.New("it does not say how far it is")}
-		}
-		return nil
+	err := s.db.View(func(txn *badger.Txn) (err error) {
+		s.marks, s.counts, err = s.applied(txn)
+		return err
 	})
 	if err != nil {
 		return err
 	}
 	known := max(s.marks.last, clean)
-	err = s.openJournal(journal.Options{Create: fresh, Known: known, VerifyAfter: clean})
+	err = s.openJournal(journal.Options{Known: known, VerifyAfter: clean})
 	if err != nil {
 		return err
 	}
-	if fresh {
-		return nil
-	}
 	if clean != 0 && clean == s.marks.last {
-		if err := s.replay(clean); err != nil {
-			return err
-		}
 		return s.settle()
 	}
 	return s.mend()
@@ -103,28 +120,37 @@ func (s *Store) settle() error {
 		s.marks.past[i] = s.marks.last
 	}
 	s.marks.size = 0
-	return s.db.Update(func(txn *badger.Txn) error {
-		return txn.Set(appliedKey, s.seals.seal(appliedKey, s.marks.value()))
-	})
+	return s.db.Update(s.setApplied)
 }
 
 // mend brings the index up after a stop that was not clean: nothing in it is
-// taken on trust.
+// taken on trust. After a kill all is there but the last records; after a power
+// failure much may be missing, which the counts tell.
 func (s *Store) mend() error {
 	start := time.Now()
-	if err := s.db.VerifyChecksum(); err != nil {
+	last, settled := s.marks.last, s.marks.settled()
+	var err error
+	for _, from := range []uint64{last, settled} {
+		if err = s.replay(from, false); err != nil {
+			return err
+		}
+		if err = s.compareCounts(); err == nil {
+			break
+		}
+		if !errors.As(err, new(*indexError)) {
+			return err
+		}
+	}
+	if err != nil {
+		return err
+	}
+	compared := time.Now()
+	if err := s.loadTable(); err != nil {
 		return &indexError{err}
 	}
-	from := s.marks.settled()
-	if err := s.replay(from); err != nil {
-		return err
-	}
-	replayed := time.Now()
-	if err := s.loadNow(); err != nil {
-		return err
-	}
+	s.whole()
 	s.opts.Log.Info("the last stop was not clean; the index has been verified and brought up to the journal",
-		"records", s.marks.last-from, "replay", replayed.Sub(start).Round(time.Millisecond), "took", time.Since(start).Round(time.Millisecond))
+		"records", s.marks.last-last, "comparing", compared.Sub(start).Round(time.Millisecond), "took", time.Since(start).Round(time.Millisecond))
 	return nil
 }
 
@@ -151,73 +177,6 @@ func (s *Store) openJournal(o journal.Options) (err error) {
 	return nil
 }
 
-// replay puts into the index what the journal has after a sequence.
-func (s *Store) replay(after uint64) error {
-	after = max(after, s.journal.FirstSequence()-1)
-	b := &replayer{Store: s}
-	err := s.journal.Replay(context.Background(), after, func(jr journal.Record) error {
-		r, err := parseRecord(jr)
-		if err != nil {
-			return err
-		}
-		return b.add(r)
-	})
-	if err == nil {
-		err = b.flush()
-	}
-	if err != nil {
-		return fmt.Errorf("replay the journal: %w", err)
-	}
-	return s.readCounts()
-}
-
-// replayer puts records into Badger, a few thousand operations at a time.
-type replayer struct {
-	*Store
-	pending []record
-	ops     int
-}
-
-func (b *replayer) add(r record) error {
-	b.pending = append(b.pending, r)
-	if b.ops += len(r.ops); b.ops < 1000 {
-		return nil
-	}
-	return b.flush()
-}
-
-func (b *replayer) flush() error {
-	if len(b.pending) == 0 {
-		return nil
-	}
-	b.mark(b.pending[len(b.pending)-1].event.Sequence, b.pending)
-	err := b.db.Update(func(txn *badger.Txn) error {
-		for _, r := range b.pending {
-			if err := setAll(txn, r.ops); err != nil {
-				return err
-			}
-		}
-		return txn.Set(appliedKey, b.seals.seal(appliedKey, b.marks.value()))
-	})
-	b.pending, b.ops = nil, 0
-	return err
-}
-
-func (s *Store) readCounts() error {
-	return s.db.View(func(txn *badger.Txn) error {
-		b, ok, err := s.get(txn, countsKey)
-		if err != nil {
-			return &indexError{err}
-		}
-		if c, right := parseCounts(b); ok && right {
-			s.counts = c
-		} else if ok {
-			return &indexError{errors.New("it does not say how much it holds")}
-		}
-		return nil
-	})
-}
-
 // rebuild makes the index anew, from the checkpoint and the journal.
 func (s *Store) rebuild() error {
 	if s.db != nil {
@@ -236,17 +195,19 @@ func (s *Store) rebuild() error {
 		return fmt.Errorf("make the index anew: %w", err)
 	}
 	s.marks, s.counts = marks{}, counts{}
+	s.table, s.owners = table{}, owners{} // what the damaged one has put there
 	from, err := s.loadCheckpoint()
 	if err != nil && (s.journal.FirstSequence() > 1 || exists(s.path("restored"))) {
 		return fmt.Errorf("%w: the index can't be built anew, since the journal begins with record %d and the checkpoint before it can't be used (%w): restore a backup",
 			ErrDamaged, s.journal.FirstSequence(), err)
 	}
-	if err := s.replay(from); err != nil {
+	if err := s.replay(from, true); err != nil {
 		return err
 	}
-	if err := s.loadNow(); err != nil {
+	if err := errors.Join(s.compareCounts(), s.loadTable()); err != nil {
 		return fmt.Errorf("%w: the index that was built anew is not whole: %w", ErrDamaged, err)
 	}
+	s.whole()
 	return errors.Join(
 		WriteFile(s.path("format"), []byte(format+"\n")),
 		removeIfThere(s.path("damaged")), removeIfThere(s.path("restored")), syncDir(s.path("")))
@@ -286,15 +247,19 @@ func (s *Store) takeCleanMark() (uint64, error) {
 	if err := syncDir(s.path("")); err != nil {
 		return 0, err
 	}
-	n, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
-	if err != nil {
+	n, err := s.seals.open(cleanKey, b)
+	if err != nil || len(n) != 8 {
 		return 0, nil // as good as no mark
 	}
-	return n, nil
+	return binary.BigEndian.Uint64(n), nil
 }
 
+// cleanKey is what the mark of a clean stop is sealed under: a flipped bit in
+// it must not make the journal too short.
+var cleanKey = []byte("m clean")
+
 func (s *Store) leaveCleanMark() error {
-	return WriteFile(s.path("clean"), strconv.AppendUint(nil, s.journal.LastSequence(), 10))
+	return WriteFile(s.path("clean"), s.seals.seal(cleanKey, binary.BigEndian.AppendUint64(nil, s.journal.LastSequence())))
 }
 
 // damaged notes that the index is not what it was, so that the next open

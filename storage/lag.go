@@ -11,7 +11,8 @@ import (
 // lag holds what the journal has and Badger does not, because its disk is full
 // or failing. Whoever reads a record looks here first.
 type lag struct {
-	some atomic.Bool // whether there is anything, for readers in a hurry
+	some atomic.Bool   // whether there is anything, for readers in a hurry
+	turn atomic.Uint64 // odd while there is
 	mu   sync.RWMutex
 	ops  []op // in order
 	last uint64
@@ -29,7 +30,9 @@ func (l *lag) add(ops []op, last uint64) {
 	}
 	l.ops = append(l.ops, ops...)
 	l.last = last
-	l.some.Store(true)
+	if !l.some.Swap(true) {
+		l.turn.Add(1)
+	}
 }
 
 func (l *lag) get(key []byte) (o op, ok bool) {
@@ -69,12 +72,13 @@ func (s *Store) catchUp() {
 				return nil // applied stays behind until all is in
 			}
 			s.marks.last = s.lag.last
-			return txn.Set(appliedKey, s.seals.seal(appliedKey, s.marks.value()))
+			return s.setApplied(txn)
 		})
 		if err != nil {
 			s.opts.Log.Warn("the index is still behind the journal", "error", err)
 			return
 		}
+		s.mark(part)
 		s.lag.mu.Lock()
 		s.lag.ops = s.lag.ops[len(part):]
 		s.lag.mu.Unlock()
@@ -82,18 +86,20 @@ func (s *Store) catchUp() {
 	s.lag.mu.Lock()
 	s.lag.ops, s.lag.now = nil, nil
 	s.lag.some.Store(false)
+	s.lag.turn.Add(1)
 	s.lag.mu.Unlock()
 	s.opts.Log.Info("the index has caught up with the journal")
 }
 
 // marks say how far Badger is, and where in the journal it was some while ago.
 //
-// Badger keeps its newest data, at most three memory tables of it, in a log
+// Badger keeps its newest data, at most four memory tables of it, in a log
 // that it does not sync and of which it drops silently whatever follows a
-// damaged byte, possibly from the middle. After a stop that was not clean
-// nothing says how much of it is left. So the records that may have been only
-// there are brought in again from the journal; putting what is put already
-// does no harm.
+// damaged byte, possibly from the middle. A kill leaves the log whole; after
+// the power has gone nothing says how much of it is left. Then the records that
+// may have been only there are brought in again from the journal; putting what
+// is put already does no harm. That it was enough is not taken for granted: the
+// counts tell.
 type marks struct {
 	last uint64            // the highest sequence in Badger
 	size uint64            // bytes of operations since the last step
@@ -102,22 +108,19 @@ type marks struct {
 
 const (
 	pastMarks = 8
-	markStep  = 8 << 20 // bytes of operations; times pastMarks it exceeds the memory tables
+	markStep  = 5 << 20 // bytes of operations; times pastMarks-1 it exceeds the memory tables
 )
 
-// mark notes that records are about to be put into Badger.
-func (s *Store) mark(last uint64, records []record) {
+// mark notes that operations are about to be put into Badger.
+func (s *Store) mark(ops []op) {
 	m := &s.marks
-	for _, r := range records {
-		for _, o := range r.ops {
-			m.size += uint64(len(o.key) + len(o.value))
-		}
+	for _, o := range ops {
+		m.size += uint64(len(o.key) + len(o.value))
 	}
 	if m.size >= markStep {
 		copy(m.past[1:], m.past[:])
 		m.past[0], m.size = m.last, 0
 	}
-	m.last = last
 }
 
 func (m marks) value() []byte {
@@ -129,15 +132,17 @@ func (m marks) value() []byte {
 	return b
 }
 
-func parseMarks(b []byte) (m marks, ok bool) {
-	if len(b) != 8*(2+pastMarks) {
-		return m, false
+// parseMarks reads what value wrote, and returns what follows.
+func parseMarks(b []byte) (m marks, rest []byte, ok bool) {
+	const size = 8 * (2 + pastMarks)
+	if len(b) < size {
+		return m, nil, false
 	}
 	m.last, m.size = binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])
 	for i := range m.past {
 		m.past[i] = binary.BigEndian.Uint64(b[16+8*i:])
 	}
-	return m, true
+	return m, b[size:], true
 }
 
 // settled is a sequence up to which Badger has put everything into tables,

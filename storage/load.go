@@ -2,7 +2,6 @@ package storage
 
 import (
 	"errors"
-	"fmt"
 	"runtime"
 	"runtime/debug"
 	"sync"
@@ -72,9 +71,21 @@ func (s *Store) load() {
 func (s *Store) loadNow() error {
 	select {
 	case <-s.loaded:
-		return nil
+		return nil // mend or rebuild did
 	default:
 	}
+	if err := s.loadTable(); err != nil {
+		return err
+	}
+	if err := s.compareCounts(); err != nil {
+		return err
+	}
+	s.whole()
+	return nil
+}
+
+// loadTable fills owners and table.
+func (s *Store) loadTable() error {
 	if s.owners.empty() {
 		if err := s.loadOwners(); err != nil {
 			return err
@@ -89,47 +100,17 @@ func (s *Store) loadNow() error {
 			return err
 		}
 	}
-	if err := s.compareCounts(); err != nil {
-		return err
-	}
+	s.opts.Log.Debug("the table of tokens is filled", "tokens", s.table.len(), "took", time.Since(start))
+	return nil
+}
+
+// whole says that verification needs Badger no more.
+func (s *Store) whole() {
 	for i := range s.table.shards {
 		s.table.shards[i].whole()
 	}
 	close(s.loaded)
 	debug.FreeOSMemory() // what growing left behind is not needed again
-	s.opts.Log.Debug("the table of tokens is whole", "tokens", s.table.len(), "took", time.Since(start))
-	return nil
-}
-
-// compareCounts returns an *indexError when records are missing. It compares
-// within one view, since changes go on.
-func (s *Store) compareCounts() error {
-	return s.db.View(func(txn *badger.Txn) error {
-		item, err := txn.Get(countsKey) // not what waits in memory: the keys are not there either
-		if errors.Is(err, badger.ErrKeyNotFound) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		stored, err := item.ValueCopy(nil)
-		if err != nil {
-			return err
-		}
-		b, err := s.seals.open(countsKey, stored)
-		if err != nil {
-			return err
-		}
-		want, _ := parseCounts(b)
-		got := counts{
-			users: count(txn, 'u'), names: count(txn, 'n'), tokens: count(txn, 't'),
-			owned: count(txn, 'o'), files: count(txn, 'v'),
-		}
-		if got != want {
-			return &indexError{fmt.Errorf("%w: it holds %+v, and should hold %+v", ErrDamaged, got, want)}
-		}
-		return nil
-	})
 }
 
 // loadTokens shares the ids out by their first random byte, which is also

@@ -74,14 +74,6 @@ func (s *Store) each(txn *badger.Txn, prefix []byte, fn func(k, v []byte) error)
 	return nil
 }
 
-// count counts the keys under a prefix.
-func count(txn *badger.Txn, prefix ...byte) (n int64) {
-	for range scan(txn, prefix, nil) {
-		n++
-	}
-	return n
-}
-
 // scan walks the items under a prefix, from a key on, in order. What it yields
 // is valid until the next.
 func scan(txn *badger.Txn, prefix, from []byte) iter.Seq[*badger.Item] {

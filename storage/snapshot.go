@@ -110,10 +110,16 @@ func (s *Store) Snapshot(ctx context.Context, out io.Writer) (m Manifest, err er
 	if _, err := io.WriteString(buffered, snapshotMagic); err != nil {
 		return m, err
 	}
+	turn := s.lag.turn.Load()
 	err = s.view(func(txn *badger.Txn) error {
-		if m, err = s.manifest(txn); err != nil {
+		if turn%2 != 0 || turn != s.lag.turn.Load() {
+			return ErrNoSpace // the index is behind, or was a moment ago
+		}
+		marks, want, err := s.applied(txn)
+		if err != nil {
 			return err
 		}
+		m = Manifest{Sequence: marks.last, Created: s.now(), Users: want.names, Tokens: want.tokens}
 		text, err := json.Marshal(m)
 		if err == nil {
 			err = w.chunk(append([]byte{chunkManifest}, text...))
@@ -124,7 +130,7 @@ func (s *Store) Snapshot(ctx context.Context, out io.Writer) (m Manifest, err er
 		if err != nil {
 			return err
 		}
-		return s.writeOps(ctx, txn, w)
+		return s.writeOps(ctx, txn, w, want)
 	})
 	if err != nil {
 		return m, err
@@ -135,26 +141,10 @@ func (s *Store) Snapshot(ctx context.Context, out io.Writer) (m Manifest, err er
 	return m, buffered.Flush()
 }
 
-func (s *Store) manifest(txn *badger.Txn) (Manifest, error) {
-	m := Manifest{Created: s.now()}
-	if s.lag.some.Load() {
-		return m, ErrNoSpace // the index is behind
-	}
-	b, _, err := s.get(txn, appliedKey)
-	if err != nil {
-		return m, err
-	}
-	marks, _ := parseMarks(b)
-	m.Sequence = marks.last
-	if b, _, err = s.get(txn, countsKey); err != nil {
-		return m, err
-	}
-	c, _ := parseCounts(b)
-	m.Users, m.Tokens = c.names, c.tokens
-	return m, nil
-}
-
-func (s *Store) writeOps(ctx context.Context, txn *badger.Txn, w *snapshotWriter) error {
+// writeOps writes what the index holds, if it is what it should hold: a
+// snapshot must not make the loss of a record final.
+func (s *Store) writeOps(ctx context.Context, txn *badger.Txn, w *snapshotWriter, want counts) error {
+	var got counts
 	for _, kind := range snapshotKinds {
 		for item := range scan(txn, []byte{kind}, nil) {
 			if err := ctx.Err(); err != nil {
@@ -169,16 +159,18 @@ func (s *Store) writeOps(ctx context.Context, txn *badger.Txn, w *snapshotWriter
 					return err // damage is not handed on
 				}
 			}
+			if counted(kind) {
+				got.enter(s.seals, item.Key(), v, 1)
+			}
 			if err := w.op(op{item.Key(), append([]byte{}, v...)}); err != nil {
 				return err
 			}
 		}
 	}
-	stored, ok, err := s.read(txn, countsKey)
-	if err == nil && ok {
-		err = w.op(op{countsKey, stored})
+	if got != want {
+		return fmt.Errorf("%w: the index holds %d records, and should hold %d", ErrDamaged, got.records, want.records)
 	}
-	if err != nil {
+	if err := w.op(op{countsKey, s.seals.seal(countsKey, want.value())}); err != nil {
 		return err
 	}
 	return w.flush()

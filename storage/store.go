@@ -116,10 +116,11 @@ func Open(dir string, opts Options) (*Store, error) {
 }
 
 func (s *Store) open() error {
-	fresh := !exists(s.path("format")) && !exists(s.path("restored"))
+	fresh := !exists(s.path("format")) && !exists(s.path("restored")) && !exists(s.path("checkpoint"))
 	if err := os.MkdirAll(s.path(""), 0o700); err != nil {
 		return err
 	}
+	s.removeRemains()
 	keys, err := loadKeys(s.path(""), s.opts.KeyFile, fresh && !exists(s.path("keyring")))
 	if err != nil {
 		return err
@@ -156,7 +157,7 @@ func (s *Store) checkFormat(fresh bool) error {
 		return err
 	}
 	if v := strings.TrimSpace(string(b)); v != format {
-		return fmt.Errorf("%s has format %q; this gatehouse reads format %s: use the program that made it", s.dir, v, format)
+		return fmt.Errorf("%s says that the store has format %q; this gatehouse reads format %s: use the program that made it", s.path("format"), v, format)
 	}
 	return nil
 }

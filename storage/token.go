@@ -187,8 +187,6 @@ func (t *tx) addToken(v Token) error {
 	}
 	t.put(tokenKeyOf(v.ID), b)
 	t.hint(v.ownedKey(), nil)
-	t.counts.tokens++
-	t.counts.owned++
 	t.durable(func() { t.admit(v, createdAt(v.Created)) })
 	return nil
 }

@@ -221,8 +221,6 @@ func (t *tx) add(u *User) error {
 		}
 	}
 	u.Created = t.now
-	t.counts.users++
-	t.counts.names++
 	t.hint(nameKey(Fold(u.UID)), u.ID.bytes())
 	return nil
 }
@@ -290,7 +288,6 @@ func (s *Store) RemoveUser(by Actor, uid string) error {
 func (t *tx) remove(u User, why string) error {
 	t.event(Event{Action: ActionUserRemove, UID: u.UID, Owner: u.ID, Detail: why})
 	t.delete(nameKey(Fold(u.UID)))
-	t.counts.names--
 	for _, id := range u.Identities {
 		t.delete(id.key())
 	}

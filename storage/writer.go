@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -31,7 +30,6 @@ type tx struct {
 	by      Actor
 	now     int64 // ms
 	records []record
-	counts  counts
 	after   []func()
 }
 
@@ -176,15 +174,11 @@ func (s *Store) commitSome(batch []*change, short bool) (n int, after []func(), 
 		if c.err = c.fn(t); c.err != nil || len(t.records) == 0 {
 			continue
 		}
-		counts.add(t.counts)
-		if t.counts != (counts0) {
-			t.put(countsKey, counts.value())
+		if err := t.enter(&counts); err != nil {
+			return n + 1, nil, fmt.Errorf("%w: %w", ErrFailed, err)
 		}
 		for _, r := range t.records {
 			payload, err := r.payload()
-			if err == nil {
-				err = setAll(txn, r.ops)
-			}
 			if err != nil {
 				return n + 1, nil, fmt.Errorf("%w: %w", ErrFailed, err)
 			}
@@ -222,8 +216,11 @@ func (s *Store) appendFailed(err error) error {
 // open they come from the journal.
 func (s *Store) index(txn *badger.Txn, records []record, last uint64, short bool) {
 	if !short && !s.space.under(floor) {
-		s.mark(last, records)
-		err := txn.SetEntry(badger.NewEntry(appliedKey, s.seals.seal(appliedKey, s.marks.value())))
+		for _, r := range records {
+			s.mark(r.ops)
+		}
+		s.marks.last = last
+		err := s.setApplied(txn)
 		if err == nil {
 			err = txn.Commit()
 		}
@@ -235,6 +232,27 @@ func (s *Store) index(txn *badger.Txn, records []record, last uint64, short bool
 	for _, r := range records {
 		s.lag.add(r.ops, last)
 	}
+}
+
+// enter puts what a change does into the transaction, and what that makes of
+// the counts into its last record.
+func (t *tx) enter(counts *counts) error {
+	before := *counts
+	for _, r := range t.records {
+		for _, o := range r.ops {
+			if err := t.account(t.txn, counts, o); err != nil {
+				return err
+			}
+			if err := setOne(t.txn, o); err != nil {
+				return err
+			}
+		}
+	}
+	if *counts == before {
+		return nil
+	}
+	t.put(countsKey, counts.value())
+	return nil
 }
 
 func setAll(txn *badger.Txn, ops []op) error {
@@ -280,39 +298,3 @@ func (t *tx) delete(key []byte) { t.op(op{key, nil}) }
 // durable leaves something to be done once the change is on the disk, before
 // its caller is answered.
 func (t *tx) durable(f func()) { t.after = append(t.after, f) }
-
-// counts are how many records of each kind there are. They are written with
-// each change that moves them, so that an index that has lost some is found out.
-type counts struct{ users, names, tokens, owned, files int64 }
-
-var (
-	countsKey  = []byte("m counts")
-	appliedKey = []byte("m applied")
-	counts0    counts
-)
-
-func (c *counts) add(d counts) {
-	c.users += d.users
-	c.names += d.names
-	c.tokens += d.tokens
-	c.owned += d.owned
-	c.files += d.files
-}
-
-func (c counts) value() (b []byte) {
-	for _, n := range [...]int64{c.users, c.names, c.tokens, c.owned, c.files} {
-		b = binary.AppendVarint(b, n)
-	}
-	return b
-}
-
-func parseCounts(b []byte) (c counts, ok bool) {
-	for _, n := range [...]*int64{&c.users, &c.names, &c.tokens, &c.owned, &c.files} {
-		v, used := binary.Varint(b)
-		if used <= 0 {
-			return c, false
-		}
-		*n, b = v, b[used:]
-	}
-	return c, len(b) == 0
-}

@@ -1,0 +1,127 @@
+package storage
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"gatehouse/storage/journal"
+)
+
+// replay puts into the index what the journal has after a sequence. Into an
+// index made anew it puts without looking.
+func (s *Store) replay(after uint64, anew bool) error {
+	after = max(after, s.journal.FirstSequence()-1)
+	r := &replayer{Store: s, anew: anew, latest: map[string]op{}}
+	err := s.journal.Replay(context.Background(), after, r.add)
+	if err == nil {
+		err = r.flush()
+	}
+	if err == nil && s.marks.last < after {
+		s.marks.last = after // a checkpoint, and nothing after it
+	}
+	if err == nil {
+		err = s.db.Update(s.setApplied)
+	}
+	if err != nil {
+		return fmt.Errorf("replay the journal: %w", err)
+	}
+	return nil
+}
+
+// replayer puts operations into Badger, of each key only the latest of some
+// thousands. How far it is, it leaves to the end: interrupted, it begins again.
+type replayer struct {
+	*Store
+	anew   bool
+	latest map[string]op
+	size   int
+}
+
+// replayWindow is how many bytes of operations are gathered.
+const replayWindow = 8 << 20
+
+func (r *replayer) add(jr journal.Record) error {
+	_, b, err := cutRecord(jr)
+	if err != nil {
+		return err
+	}
+	ops, err := allOps(b)
+	if err != nil {
+		return err
+	}
+	for _, o := range ops {
+		if err := r.take(o); err != nil {
+			return err
+		}
+	}
+	r.mark(ops)
+	r.marks.last = max(r.marks.last, jr.Sequence)
+	if r.size < replayWindow {
+		return nil
+	}
+	return r.flush()
+}
+
+func (r *replayer) take(o op) error {
+	r.latest[string(o.key)] = o
+	r.size += len(o.key) + len(o.value)
+	return r.takeCounts(o)
+}
+
+func (r *replayer) flush() error {
+	txn := r.db.NewTransaction(false)
+	defer txn.Discard()
+	batch := r.db.NewWriteBatch()
+	defer batch.Cancel()
+	for _, k := range slices.Sorted(maps.Keys(r.latest)) {
+		o := r.latest[k]
+		if there, err := r.there(txn, o); err != nil {
+			return err
+		} else if there {
+			continue
+		}
+		err := error(nil)
+		if o.value == nil {
+			err = batch.Delete(o.key)
+		} else {
+			err = batch.Set(o.key, o.value)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	clear(r.latest)
+	r.size = 0
+	return batch.Flush()
+}
+
+// there reports whether the index needs no putting: it has the same, or a last
+// use that came after the one that was imported.
+func (r *replayer) there(txn *badger.Txn, o op) (bool, error) {
+	if r.anew {
+		return false, nil
+	}
+	stored, ok, err := r.read(txn, o.key)
+	if err != nil || !ok {
+		return !ok && o.value == nil, err
+	}
+	if o.value == nil || o.key[0] != 'l' {
+		return o.value != nil && bytes.Equal(stored, o.value), nil
+	}
+	has, err := r.seals.open(o.key, stored)
+	if err != nil {
+		return false, nil // what is there does not verify
+	}
+	brings, err := r.seals.open(o.key, o.value)
+	if err != nil {
+		return false, err
+	}
+	old, _ := parseLastUse(has)
+	used, _ := parseLastUse(brings)
+	return old >= used, nil
+}

@@ -1,0 +1,202 @@
+package storage
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/fb"
+	badgertable "github.com/dgraph-io/badger/v4/table"
+)
+
+// Badger is opened only on files that have been looked at here, because what
+// it does about damage is worse than an error. A Get that meets a block with a
+// wrong checksum goes on to the next level and returns the version before, or
+// nothing; an iterator skips the rest of the table; a compaction makes that
+// permanent; a wrong length in a table's foot ends the process (log.Fatal, in a
+// goroutine, where nothing can recover it). Reading the tables once, at each
+// opening, costs about as much as copying them.
+
+// checkIndex verifies the files of the index as they lie on the disk.
+func (s *Store) checkIndex() error {
+	dir := s.path("index")
+	f, err := os.Open(filepath.Join(dir, badger.ManifestFilename))
+	if err != nil {
+		return err
+	}
+	manifest, _, err := badger.ReplayManifestFile(f, 0, s.badgerOptions())
+	f.Close()
+	if err != nil {
+		return fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	// Only what is in the manifest: of a table that was being made when the
+	// power went nothing is expected.
+	var files []string
+	for id := range manifest.Tables {
+		files = append(files, badgertable.NewFilename(id, dir))
+	}
+	if err := checkTables(files); err != nil {
+		return err
+	}
+	logs, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+	for _, file := range logs {
+		err = errors.Join(err, trimLog(file))
+	}
+	return err
+}
+
+func checkTables(files []string) error {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	errs := make([]error, runtime.GOMAXPROCS(0))
+	for w := range errs {
+		wg.Go(func() {
+			var buf bytes.Buffer
+			for n := next.Add(1) - 1; n < int64(len(files)); n = next.Add(1) - 1 {
+				if errs[w] = checkTable(files[n], &buf); errs[w] != nil {
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// checkTable verifies a table of Badger's, format 8, neither compressed nor
+// encrypted:
+//
+//	blocks | index | length of the index 4 | checksum | length of the checksum 4
+func checkTable(file string, buf *bytes.Buffer) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	buf.Reset()
+	if _, err := buf.ReadFrom(f); err != nil {
+		return err
+	}
+	bad := fmt.Errorf("%w: %s", ErrDamaged, file)
+	b := buf.Bytes()
+	rest, sum, ok := cutChecksum(b)
+	if !ok || len(rest) < 4 {
+		return fmt.Errorf("%w: its foot", bad)
+	}
+	n := binary.BigEndian.Uint32(rest[len(rest)-4:])
+	rest = rest[:len(rest)-4]
+	if n == 0 || uint64(n) > uint64(len(rest)) {
+		return fmt.Errorf("%w: its foot", bad)
+	}
+	index := rest[len(rest)-int(n):]
+	if !rightChecksum(index, sum) {
+		return fmt.Errorf("%w: its index", bad)
+	}
+	t := fb.GetRootAsTableIndex(index, 0)
+	var block fb.BlockOffset
+	for i := range t.OffsetsLength() {
+		t.Offsets(&block, i)
+		from, to := uint64(block.Offset()), uint64(block.Offset())+uint64(block.Len())
+		if to > uint64(len(b)) {
+			return fmt.Errorf("%w: block %d", bad, i)
+		}
+		data, sum, ok := cutChecksum(b[from:to])
+		if !ok || !rightChecksum(data, sum) {
+			return fmt.Errorf("%w: the block at byte %d", bad, from)
+		}
+	}
+	return nil
+}
+
+// cutChecksum cuts the checksum and its length off the end.
+func cutChecksum(b []byte) (rest, sum []byte, ok bool) {
+	if len(b) < 4 {
+		return nil, nil, false
+	}
+	n := binary.BigEndian.Uint32(b[len(b)-4:])
+	b = b[:len(b)-4]
+	if uint64(n) > uint64(len(b)) {
+		return nil, nil, false
+	}
+	at := len(b) - int(n)
+	return b[:at], b[at:], true
+}
+
+// rightChecksum reads a checksum as Badger writes it: a protocol buffer with
+// the CRC-32C as its second field.
+func rightChecksum(data, sum []byte) bool {
+	if len(sum) == 0 {
+		return crc32.Checksum(data, castagnoli) == 0 // the field has its default
+	}
+	want, n := binary.Uvarint(sum[1:])
+	return sum[0] == 2<<3 && n == len(sum)-1 && want == uint64(crc32.Checksum(data, castagnoli))
+}
+
+// trimLog cuts the log of a memory table off at its first entry that is not
+// whole, as Badger will: but Badger allocates first what the entry claims as
+// its length, up to 8 GiB.
+func trimLog(file string) error {
+	const head = 20
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	if len(b) < head {
+		return os.Remove(file) // made just before the power went
+	}
+	at := head
+	for n := entryLength(b[at:]); n > 0; n = entryLength(b[at:]) {
+		at += n
+	}
+	if at == len(b) || len(bytes.Trim(b[at:], "\x00")) == 0 {
+		return nil
+	}
+	return os.Truncate(file, int64(at))
+}
+
+// entryLength is the length of the entry at the start of b; 0 when there is no
+// whole one.
+//
+//	meta 2 | lengths of key and value, and end of life, as uvarints | key | value | CRC-32C 4
+func entryLength(b []byte) int {
+	if len(b) < 2 {
+		return 0
+	}
+	at := uint64(2)
+	var fields [3]uint64
+	for i := range fields {
+		v, n := binary.Uvarint(b[at:])
+		if n <= 0 {
+			return 0
+		}
+		fields[i], at = v, at+uint64(n)
+	}
+	size := uint64(len(b))
+	if fields[0] == 0 || fields[0] > 1<<16 || fields[1] > size || at+fields[0]+fields[1]+4 > size {
+		return 0
+	}
+	at += fields[0] + fields[1]
+	if binary.BigEndian.Uint32(b[at:]) != crc32.Checksum(b[:at], castagnoli) {
+		return 0
+	}
+	return int(at) + 4
+}
+
+// removeRemains removes what a crash has left of files in the making.
+func (s *Store) removeRemains() {
+	entries, _ := os.ReadDir(s.path(""))
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") && strings.Contains(e.Name(), "-") {
+			os.Remove(s.path(e.Name()))
+		}
+	}
+}
