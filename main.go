@@ -31,6 +31,7 @@ import (
 	"gatehouse/storage"
 	"gatehouse/tui"
 	"gatehouse/tui/cli"
+	"gatehouse/tui/text"
 )
 
 func main() {
@@ -471,11 +472,50 @@ func (a *app) configCommand() *cobra.Command {
 			return cli.Usagef("%s needs a command; see %[1]s --help", c.CommandPath())
 		},
 	}
-	c.AddCommand(&cobra.Command{
+	var ldapUser string
+	check := &cobra.Command{
 		Use: "check", Short: "Read the configuration as the server would, and say what is wrong", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return a.checkConfig() },
-	})
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := a.checkConfig(); err != nil || ldapUser == "" {
+				return err
+			}
+			return a.checkLDAP(c.Context(), ldapUser)
+		},
+	}
+	check.Flags().StringVar(&ldapUser, "ldap", "", "try all steps of a login of this user, short of the password, on each server")
+	c.AddCommand(check)
 	return c
+}
+
+// checkLDAP prints what each step of a login found.
+func (a *app) checkLDAP(ctx context.Context, user string) error {
+	cfg, _, err := a.settings()
+	if err != nil {
+		return err
+	}
+	steps, err := server.CheckLDAP(ctx, cfg, user)
+	if err != nil {
+		return err
+	}
+	t := text.NewTable(a.stdout, "SERVER", "STEP", "RESULT", "DETAIL")
+	failed := 0
+	for _, s := range steps {
+		result := "ok"
+		if !s.OK {
+			result = "failed"
+			failed++
+		}
+		if err := t.Row(s.Server, s.Name, result, s.Detail); err != nil {
+			return err
+		}
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d of %d steps failed", failed, len(steps))
+	}
+	return nil
 }
 
 func (a *app) checkConfig() error {

@@ -29,6 +29,10 @@ func (s *Server) adminRoutes() map[string]func(http.ResponseWriter, *http.Reques
 		"POST /admin/users/{uid}/password": s.adminSetPassword,
 		"POST /admin/users/{uid}/disable":  s.adminDisableUser,
 		"POST /admin/users/{uid}/enable":   s.adminEnableUser,
+		"POST /admin/users/{uid}/link":     s.adminLink,
+
+		"GET /admin/offboard":          s.adminOffboard,
+		"POST /admin/offboard/confirm": s.adminConfirmOffboard,
 
 		"GET /admin/tokens":         s.adminTokens,
 		"POST /admin/tokens":        s.adminCreateToken,
@@ -68,10 +72,18 @@ func adminActor(r *http.Request) storage.Actor {
 }
 
 func (s *Server) adminStatus(w http.ResponseWriter, r *http.Request) error {
-	reply(w, http.StatusOK, api.Status{
+	st := api.Status{
 		Version: s.version, Started: s.started.UnixMilli(),
 		Users: s.store.UserCount(), Tokens: s.store.TokenCount(), Actor: adminActor(r).Name,
-	})
+		Directory: []api.Health{},
+	}
+	if s.directory != nil {
+		st.Held = s.offboard.holding()
+		for _, d := range s.directory.Servers() {
+			st.Directory = append(st.Directory, healthView(d))
+		}
+	}
+	reply(w, http.StatusOK, st)
 	return nil
 }
 

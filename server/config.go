@@ -26,6 +26,7 @@ type Config struct {
 	TLS            TLSConfig      `toml:"tls"`
 	Tokens         TokenConfig    `toml:"tokens"`
 	Logins         LoginConfig    `toml:"logins"`
+	LDAP           *LDAPConfig    `toml:"ldap"` // nil: not configured
 }
 
 // TLSConfig names the certificate and its key, in PEM files.
@@ -114,14 +115,17 @@ func (c Config) Check() error {
 		return errors.New("tls: cert and key go together")
 	case c.Tokens.MaxPerUser < 1 || c.Tokens.MaxPerUser > 1_000_000:
 		return errors.New("tokens.max_per_user: from 1 to 1000000")
-	case c.Tokens.MaxLifetime.Ends() && !c.Tokens.DefaultLifetime.Ends():
-		return errors.New(`tokens.default_lifetime: must be set when tokens.max_lifetime is, and be no longer`)
 	case c.Tokens.MaxLifetime.Ends() && c.Tokens.DefaultLifetime.Duration > c.Tokens.MaxLifetime.Duration:
 		return errors.New("tokens.default_lifetime: is longer than tokens.max_lifetime")
 	case c.Logins.AccountFailures < 1 || c.Logins.AccountFailures > 1000:
 		return errors.New("logins.account_failures: from 1 to 1000")
 	case c.Logins.AddressFailures < 1 || c.Logins.AddressFailures > 60_000:
 		return errors.New("logins.address_failures: from 1 to 60000")
+	}
+	if c.LDAP != nil {
+		if err := c.LDAP.directory().Validate(); err != nil {
+			return fmt.Errorf("ldap: %w", err)
+		}
 	}
 	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"gatehouse/ldap"
 	"gatehouse/server/api"
 	"gatehouse/storage"
 )
@@ -59,6 +60,7 @@ var statuses = []struct {
 	{storage.ErrNoSpace, http.StatusServiceUnavailable, "The disk is full: until there is room, tokens can only be used and revoked"},
 	{storage.ErrClosed, http.StatusServiceUnavailable, "The server is stopping"},
 	{storage.ErrDamaged, http.StatusServiceUnavailable, "The store is not available"},
+	{ldap.ErrUnavailable, http.StatusServiceUnavailable, "The directory is not available: try again later"},
 	{context.Canceled, http.StatusServiceUnavailable, "The request was given up"},
 	{context.DeadlineExceeded, http.StatusServiceUnavailable, "The request took too long"},
 }

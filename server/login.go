@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -51,22 +52,51 @@ func (s *Server) checkPassword(ctx context.Context, a attempt, username, passwor
 	return u, nil
 }
 
-// logIn checks the name and password among a request's fields.
-func (s *Server) logIn(r *request, fields map[string]string) (storage.User, error) {
+// logIn checks the name and password in a request's fields, in one of the ways
+// in: methodPassword or methodLDAP.
+func (s *Server) logIn(r *request, fields map[string]string, method string) (storage.User, error) {
 	v, err := require(fields, "username", "password")
 	if err != nil {
 		return storage.User{}, err
 	}
-	return s.checkPassword(r.Context(), newAttempt(v[0], r.from), v[0], v[1])
+	a := newAttempt(v[0], r.from)
+	switch method {
+	case methodPassword:
+		return s.checkPassword(r.Context(), a, v[0], v[1])
+	case methodLDAP:
+		if s.directory != nil {
+			return s.checkDirectory(r.Context(), a, v[0], v[1])
+		}
+	}
+	return storage.User{}, refuse(http.StatusBadRequest, "The login method %q is not configured", method)
 }
+
+// The ways in by name and password.
+const (
+	methodPassword = "userpass"
+	methodLDAP     = "ldap"
+)
 
 // authenticateUserpass serves POST /api/authenticate/userpass.
 func (s *Server) authenticateUserpass(w http.ResponseWriter, r *request) error {
+	return s.exchange(w, r, methodPassword)
+}
+
+// authenticateLDAP serves POST /api/authenticate/ldap.
+func (s *Server) authenticateLDAP(w http.ResponseWriter, r *request) error {
+	if s.directory == nil {
+		return errNoDirectory
+	}
+	return s.exchange(w, r, methodLDAP)
+}
+
+// exchange gives a token for a name and password.
+func (s *Server) exchange(w http.ResponseWriter, r *request, method string) error {
 	fields, err := readFields(r.Request)
 	if err != nil {
 		return err
 	}
-	u, err := s.logIn(r, fields)
+	u, err := s.logIn(r, fields, method)
 	if err != nil {
 		return err
 	}
@@ -92,14 +122,12 @@ func (s *Server) login(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	if method := fields["method"]; method != "" && method != "userpass" {
-		return refuse(http.StatusBadRequest, "The login method %q is not configured", method)
-	}
-	u, err := s.logIn(r, fields)
+	method := cmp.Or(fields["method"], methodPassword)
+	u, err := s.logIn(r, fields, method)
 	if err != nil {
 		return err
 	}
-	cookie, err := s.store.CreateSession(r.actor(u), u.ID, storage.SourceLocal)
+	cookie, err := s.store.CreateSession(r.actor(u), u.ID, method)
 	if err != nil {
 		return unlessGone(err, errInvalid)
 	}

@@ -28,6 +28,7 @@ const (
 func (s *Server) routes() []route {
 	return []route{
 		{"POST /api/authenticate/userpass", nobody, noScope, s.authenticateUserpass},
+		{"POST /api/authenticate/ldap", nobody, noScope, s.authenticateLDAP},
 		{"POST /api/authenticate/{provider}", nobody, noScope, s.authenticateProvider},
 		{"POST /api/login", nobody, noScope, s.login},
 		{"POST /api/logout", byCookie, noScope, s.logout},

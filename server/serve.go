@@ -100,6 +100,10 @@ func (l *Listener) Serve(ctx context.Context) error {
 	var sweeps sync.WaitGroup
 	sweeps.Go(func() { s.sweepIdle(background) })
 	sweeps.Go(func() { s.refusals.run(background) })
+	sweeps.Go(func() { s.sweepDirectory(background) })
+	if s.directory != nil {
+		defer s.directory.Close()
+	}
 	defer sweeps.Wait()
 	defer stop()
 

@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"gatehouse/server/api"
 	"gatehouse/storage"
 )
 
@@ -32,6 +33,9 @@ type Server struct {
 	refusals *refusals
 	hasher   *hasher
 	origins  *http.CrossOriginProtection
+
+	directory directory // nil: LDAP is not configured
+	offboard  *offboard // nil likewise
 }
 
 // Options say how a Server works. The zero value will do.
@@ -55,6 +59,13 @@ func New(store *storage.Store, cfg Config, opts Options) (*Server, error) {
 		throttle: &throttle{store: store, cfg: cfg.Logins, now: opts.Now},
 		hasher:   newHasher(hashParams),
 		origins:  http.NewCrossOriginProtection(),
+	}
+	var err error
+	if s.directory, err = openDirectory(cfg.LDAP, opts.Log); err != nil {
+		return nil, err
+	}
+	if s.directory != nil {
+		s.offboard = &offboard{store: store, dir: s.directory, held: api.HeldSweep{Changes: []api.HeldChange{}}}
 	}
 	if cfg.PublicURL != "" {
 		if err := s.origins.AddTrustedOrigin(origin(cfg.PublicURL)); err != nil {

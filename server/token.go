@@ -20,7 +20,11 @@ type tokenOptions struct {
 
 // defaultSpec is a token as nobody asked for anything.
 func (s *Server) defaultSpec() storage.TokenSpec {
-	return storage.TokenSpec{Lifetime: s.cfg.Tokens.DefaultLifetime.Milliseconds()}
+	life := s.cfg.Tokens.DefaultLifetime
+	if !life.Ends() {
+		life = s.cfg.Tokens.MaxLifetime
+	}
+	return storage.TokenSpec{Lifetime: life.Milliseconds()}
 }
 
 // spec applies the policy to what was asked for.

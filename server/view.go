@@ -3,6 +3,7 @@ package server
 import (
 	"time"
 
+	"gatehouse/ldap"
 	"gatehouse/server/api"
 	"gatehouse/storage"
 )
@@ -58,4 +59,18 @@ func userView(u storage.UserInfo) api.User {
 		UID: u.UID, Name: u.Name, Source: u.Source, State: states[u.State],
 		Created: u.Created, Tokens: u.Tokens, LastUsed: u.LastUsed,
 	}
+}
+
+func healthView(d ldap.ServerStatus) api.Health {
+	h := api.Health{
+		Name: d.URL, Reachable: d.Reachable, LastError: d.LastError,
+		Latency: float64(d.Latency) / float64(time.Millisecond),
+	}
+	if !d.LastSuccess.IsZero() {
+		h.LastSuccess = d.LastSuccess.UnixMilli()
+	}
+	if !d.LastFailure.IsZero() {
+		h.LastFailure = d.LastFailure.UnixMilli()
+	}
+	return h
 }

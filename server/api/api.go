@@ -147,6 +147,9 @@ type Status struct {
 	Tokens  int    `json:"tokens"` // live and expired ones, not the revoked
 	Offline bool   `json:"offline"`
 	Actor   string `json:"actor"` // as whom the caller acts, e.g. "root"
+
+	Directory []Health `json:"directory"` // a server each; empty: LDAP is not configured
+	Held      int      `json:"held"`      // changes that an off-boarding sweep was held for
 }
 
 // Event is an entry of the audit log.
@@ -173,6 +176,42 @@ type EventQuery struct {
 type Verification struct {
 	Last    uint64 `json:"last"`    // the Sequence of the last record
 	Problem string `json:"problem"` // empty: the chain is whole
+}
+
+// What an off-boarding sweep does to a user.
+const (
+	OffboardSuspend = "suspend" // the directory has stopped the person
+	OffboardResume  = "resume"  // the directory lets the person in again
+	OffboardRemove  = "remove"  // the person is no longer in the directory
+)
+
+// HeldSweep is a sweep that would change too many people to be believed.
+type HeldSweep struct {
+	Asked   int          `json:"asked"` // how many the directory was asked about
+	Changes []HeldChange `json:"changes"`
+}
+
+// HeldChange is what a held sweep would do to one user.
+type HeldChange struct {
+	UID    string `json:"uid"`
+	Action string `json:"action"`
+	Why    string `json:"why"`
+}
+
+// Identity is how a user is known to a directory or a provider.
+type Identity struct {
+	Source  string `json:"source"`
+	Subject string `json:"subject"`
+}
+
+// Health is how a directory's server has answered of late.
+type Health struct {
+	Name        string  `json:"name"` // its URL
+	Reachable   bool    `json:"reachable"`
+	Latency     float64 `json:"latency"`     // ms, of the last answer
+	LastSuccess int64   `json:"lastSuccess"` // ms; 0: never
+	LastFailure int64   `json:"lastFailure"` // ms; 0: never
+	LastError   string  `json:"lastError"`
 }
 
 // Error is a refusal by the server. Message is one sentence for people.

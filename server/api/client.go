@@ -105,6 +105,24 @@ func (c *Client) RemoveUser(ctx context.Context, uid string) error {
 	return c.call(ctx, http.MethodDelete, userPath(uid), nil, nil)
 }
 
+// LinkUser ties another identity to a user.
+func (c *Client) LinkUser(ctx context.Context, uid string, id Identity) error {
+	return c.call(ctx, http.MethodPost, userPath(uid)+"/link", id, nil)
+}
+
+// Offboard returns the off-boarding sweep that is held, without changes when
+// there is none.
+func (c *Client) Offboard(ctx context.Context) (HeldSweep, error) {
+	var h HeldSweep
+	err := c.call(ctx, http.MethodGet, "/admin/offboard", nil, &h)
+	return h, err
+}
+
+// ConfirmOffboard lets a held sweep go on.
+func (c *Client) ConfirmOffboard(ctx context.Context) error {
+	return c.call(ctx, http.MethodPost, "/admin/offboard/confirm", nil, nil)
+}
+
 // Tokens lists tokens, the oldest LastUsed first.
 func (c *Client) Tokens(ctx context.Context, q TokenQuery) iter.Seq2[Token, error] {
 	v := url.Values{}

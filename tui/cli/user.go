@@ -15,7 +15,7 @@ func userCommand(env Env) *cobra.Command {
 		userAdd(env), userList(env), userShow(env), userPasswd(env),
 		userSwitch(env, "disable", "Stop every token and session of a user, until enable", (*api.Client).DisableUser),
 		userSwitch(env, "enable", "Let a disabled user and the user's tokens in again", (*api.Client).EnableUser),
-		userRemove(env))
+		userRemove(env), userLink(env), userOffboard(env))
 }
 
 func userAdd(env Env) *cobra.Command {

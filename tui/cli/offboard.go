@@ -1,0 +1,63 @@
+package cli
+
+import (
+	"context"
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"gatehouse/server/api"
+	"gatehouse/tui/text"
+)
+
+func userLink(env Env) *cobra.Command {
+	three := func(c *cobra.Command, args []string) error {
+		if len(args) != 3 {
+			return usagef("%s takes a UID, a SOURCE such as ldap, and a SUBJECT such as an entryUUID", c.CommandPath())
+		}
+		return nil
+	}
+	return command("link UID SOURCE SUBJECT", "Tie another identity to a user", three, env.with(
+		func(ctx context.Context, c *api.Client, args []string) error {
+			if err := c.LinkUser(ctx, args[0], api.Identity{Source: args[1], Subject: args[2]}); err != nil {
+				return err
+			}
+			env.say("%s is now also %s of %s.", text.Escape(args[0]), text.Escape(args[2]), text.Escape(args[1]))
+			return nil
+		}))
+}
+
+func userOffboard(env Env) *cobra.Command {
+	var confirm bool
+	c := command("offboard", "Show an off-boarding sweep that was held, or confirm it", none, env.with(
+		func(ctx context.Context, c *api.Client, _ []string) error {
+			held, err := c.Offboard(ctx)
+			if err != nil {
+				return err
+			}
+			if len(held.Changes) == 0 {
+				if confirm {
+					return errors.New("no sweep is held: there is nothing to confirm")
+				}
+				env.say("No sweep is held.")
+				return nil
+			}
+			if confirm {
+				if err := c.ConfirmOffboard(ctx); err != nil {
+					return err
+				}
+				env.say("The directory was asked again, and what it says was done; `gatehouse events` tells what.")
+				return nil
+			}
+			env.say("The directory says this of %d of the %d users asked about, which is too much to be believed unseen.", len(held.Changes), held.Asked)
+			t := text.NewTable(env.Out, "USER", "WOULD", "WHY")
+			for _, h := range held.Changes {
+				if err := t.Row(h.UID, h.Action, dash(h.Why)); err != nil {
+					return err
+				}
+			}
+			return t.Flush()
+		}))
+	c.Flags().BoolVar(&confirm, "confirm", false, "it is right: do it")
+	return c
+}
