@@ -64,6 +64,7 @@ type Made struct {
 // Ask is for a token.
 type Ask struct {
 	Owner   UserID
+	Name    string
 	Limited bool
 }
 
@@ -74,7 +75,7 @@ func (c *Child) AddUser(uid string, id *UserID) error {
 }
 
 func (c *Child) Create(a Ask, m *Made) error {
-	spec := TokenSpec{Name: "made by a child"}
+	spec := TokenSpec{Name: a.Name}
 	if a.Limited {
 		spec.Scopes = []string{"files"}
 	}
@@ -98,10 +99,16 @@ func (c *Child) Revoke(id ID, n *int) (err error) {
 	return err
 }
 
-func (c *Child) List(owner UserID, ids *[]ID) error {
+// Listed is a line of a listing.
+type Listed struct {
+	ID   ID
+	Name string
+}
+
+func (c *Child) List(owner UserID, listed *[]Listed) error {
 	list, err := c.s.TokensOf(owner)
 	for _, t := range list {
-		*ids = append(*ids, t.ID)
+		*listed = append(*listed, Listed{t.ID, t.Name})
 	}
 	return err
 }
@@ -203,3 +210,5 @@ func (c *child) call(method string, args, reply any) error {
 }
 
 var errGone = errors.New("the process is gone")
+
+func gone(err error) bool { return errors.Is(err, errGone) }

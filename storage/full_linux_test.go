@@ -134,7 +134,7 @@ func (c *crowd) check(t *testing.T) {
 
 func (c *crowd) create(limited bool) error {
 	var m Made
-	err := c.call("Create", Ask{c.owner, limited}, &m)
+	err := c.call("Create", Ask{Owner: c.owner, Name: "one of a crowd", Limited: limited}, &m)
 	if err == nil {
 		c.mu.Lock()
 		c.live = append(c.live, m)
@@ -239,13 +239,13 @@ func (c *crowd) compare() {
 		dead[m.ID] = true
 	}
 	c.mu.Unlock()
-	var ids []ID
-	if err := c.call("List", c.owner, &ids); err != nil {
+	var list []Listed
+	if err := c.call("List", c.owner, &list); err != nil {
 		c.fault("list: %v", err)
 	}
-	for _, id := range ids {
-		if dead[id] {
-			c.fault("token %v is listed after its revocation", id)
+	for _, l := range list {
+		if dead[l.ID] {
+			c.fault("token %v is listed after its revocation", l.ID)
 		}
 	}
 }
@@ -254,17 +254,17 @@ func (c *crowd) compare() {
 func (c *crowd) audit(t *testing.T) {
 	t.Helper()
 	c.check(t)
-	var ids []ID
-	if err := c.call("List", c.owner, &ids); err != nil {
+	var list []Listed
+	if err := c.call("List", c.owner, &list); err != nil {
 		t.Fatal(err)
 	}
-	for want, list := range map[bool][]Made{true: c.live, false: c.revoked} {
-		for _, m := range list {
+	for want, known := range map[bool][]Made{true: c.live, false: c.revoked} {
+		for _, m := range known {
 			var live bool
 			if err := c.call("Use", m.Secret, &live); err != nil || live != want {
 				t.Errorf("token %v: live is %v, %v, want %v", m.ID, live, err, want)
 			}
-			if got := slices.Contains(ids, m.ID); got != want {
+			if got := slices.ContainsFunc(list, func(l Listed) bool { return l.ID == m.ID }); got != want {
 				t.Errorf("token %v: listed is %v, want %v", m.ID, got, want)
 			}
 		}

@@ -11,8 +11,14 @@ import (
 // lag holds what the journal has and Badger does not, because its disk is full
 // or failing. Whoever reads a record looks here first.
 type lag struct {
-	some atomic.Bool   // whether there is anything, for readers in a hurry
+	some atomic.Bool   // whether there is anything
 	turn atomic.Uint64 // odd while there is
+
+	// Whoever began to read while there was something reads here to the end,
+	// also when Badger has caught up: what he sees of Badger is older.
+	kept    atomic.Bool // whether there is anything to read
+	readers atomic.Int64
+
 	mu   sync.RWMutex
 	ops  []op // in order
 	last uint64
@@ -30,13 +36,46 @@ func (l *lag) add(ops []op, last uint64) {
 	}
 	l.ops = append(l.ops, ops...)
 	l.last = last
+	l.kept.Store(true)
 	if !l.some.Swap(true) {
 		l.turn.Add(1)
 	}
 }
 
-func (l *lag) get(key []byte) (o op, ok bool) {
+// refresh keeps up with what went into Badger, while there are old readers.
+func (l *lag) refresh(ops []op) {
+	if !l.kept.Load() {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, o := range ops {
+		l.now[string(o.key)] = o
+	}
+}
+
+// forget is the writer's: it lets go of what nobody reads any more.
+func (l *lag) forget() {
+	if !l.kept.Load() || l.some.Load() || l.readers.Load() > 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.now = nil
+	l.kept.Store(false)
+}
+
+// reader counts one who begins to read; he calls the function when he ends.
+func (l *lag) reader() (end func()) {
 	if !l.some.Load() {
+		return func() {}
+	}
+	l.readers.Add(1)
+	return func() { l.readers.Add(-1) }
+}
+
+func (l *lag) get(key []byte) (o op, ok bool) {
+	if !l.kept.Load() {
 		return o, false
 	}
 	l.mu.RLock()
@@ -55,6 +94,7 @@ func (s *Store) wakeWriter() {
 
 // catchUp brings what waits into Badger, if it will take it. It is the writer's.
 func (s *Store) catchUp() {
+	s.lag.forget()
 	if !s.lag.some.Load() {
 		return
 	}
@@ -83,11 +123,11 @@ func (s *Store) catchUp() {
 		s.lag.ops = s.lag.ops[len(part):]
 		s.lag.mu.Unlock()
 	}
-	s.lag.mu.Lock()
-	s.lag.ops, s.lag.now = nil, nil
+	s.visible.Lock()
+	s.lag.ops = nil
 	s.lag.some.Store(false)
 	s.lag.turn.Add(1)
-	s.lag.mu.Unlock()
+	s.visible.Unlock()
 	s.opts.Log.Info("the index has caught up with the journal")
 }
 

@@ -9,16 +9,44 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
+// begin begins a transaction, and keeps Badger open until end is called.
+func (s *Store) begin(update bool) (txn *badger.Txn, end func(), err error) {
+	s.visible.RLock()
+	defer s.visible.RUnlock()
+	if s.isClosing() {
+		return nil, nil, ErrClosed
+	}
+	s.using.Add(1)
+	read := s.lag.reader()
+	txn = s.db.NewTransaction(update)
+	return txn, func() { txn.Discard(); read(); s.using.Done() }, nil
+}
+
 // view runs fn on the store as it is now.
 func (s *Store) view(fn func(txn *badger.Txn) error) error {
-	if s.isClosing() {
-		return ErrClosed
+	txn, end, err := s.begin(false)
+	if err != nil {
+		return err
 	}
-	err := s.db.View(fn)
+	defer end()
+	err = fn(txn)
 	if errors.Is(err, ErrDamaged) && !s.broken.Load() {
 		s.damaged(err)
 	}
 	return err
+}
+
+// update changes what is not in the journal.
+func (s *Store) update(fn func(txn *badger.Txn) error) error {
+	txn, end, err := s.begin(true)
+	if err != nil {
+		return err
+	}
+	defer end()
+	if err := fn(txn); err != nil {
+		return err
+	}
+	return txn.Commit()
 }
 
 // get returns the sealed value of a key; ok is false when there is none.

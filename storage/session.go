@@ -63,7 +63,7 @@ func (s *Store) saveSession(k []byte, v Session) error {
 	}
 	left := time.Duration(v.Created+SessionLife.Milliseconds()-s.now()) * time.Millisecond
 	e := badger.NewEntry(k, s.seals.seal(k, b)).WithTTL(max(left, time.Second))
-	if err := s.db.Update(func(txn *badger.Txn) error { return txn.SetEntry(e) }); err != nil {
+	if err := s.update(func(txn *badger.Txn) error { return txn.SetEntry(e) }); err != nil {
 		return fmt.Errorf("%w: save the session: %w", ErrNoSpace, err)
 	}
 	return nil
@@ -107,7 +107,7 @@ func (s *Store) EndSession(cookie string) error {
 	if err := s.Writable(); err != nil {
 		return err
 	}
-	err := s.db.Update(func(txn *badger.Txn) error { return txn.Delete(sessionKey(cookie)) })
+	err := s.update(func(txn *badger.Txn) error { return txn.Delete(sessionKey(cookie)) })
 	if err != nil {
 		return fmt.Errorf("%w: end the session: %w", ErrNoSpace, err)
 	}

@@ -61,12 +61,17 @@ type Store struct {
 		size int64
 	}
 
+	// What a listing shows and what verification says change together: the
+	// writer holds it meanwhile, and a reader to begin.
+	visible sync.RWMutex
+
 	changes chan *change
 	failed  atomic.Bool // the journal lost a write: see ErrFailed
 	broken  atomic.Bool // the index is damaged: see damaged
 	loaded  chan struct{}
 	closing chan struct{}
 	closed  sync.WaitGroup // the writer, the flusher and the loading
+	using   sync.WaitGroup // whoever reads from Badger
 	once    sync.Once
 }
 
@@ -179,8 +184,11 @@ func (s *Store) release() error {
 func (s *Store) Close() error {
 	var err error
 	s.once.Do(func() {
+		s.visible.Lock()
 		close(s.closing)
+		s.visible.Unlock()
 		s.closed.Wait()
+		s.using.Wait()
 		if s.space.under(floor) {
 			s.space.drop() // the closing, too, writes a table
 		}

@@ -123,15 +123,10 @@ func (s *Store) commit(batch []*change) {
 				return
 			}
 		}
-		n, after, err := s.commitSome(batch, short)
+		n, err := s.commitSome(batch, short)
 		if errors.Is(err, journal.ErrNoSpace) && !short {
 			short = true
 			continue // what was run has left no trace
-		}
-		if err == nil {
-			for _, f := range after {
-				f()
-			}
 		}
 		for _, c := range batch[:n] {
 			if err != nil {
@@ -159,12 +154,13 @@ func refuseOthers(batch []*change) (essential []*change) {
 
 // commitSome commits the first n changes of a batch. The changes' own errors
 // are in them; err is that of the commit.
-func (s *Store) commitSome(batch []*change, short bool) (n int, after []func(), err error) {
+func (s *Store) commitSome(batch []*change, short bool) (n int, err error) {
 	txn := s.db.NewTransaction(true)
 	defer txn.Discard()
 	counts := s.counts
 	var records []record
 	var entries []journal.Entry
+	var after []func()
 	for size := 0; n < len(batch) && size < batchBytes; n++ {
 		if n > 0 && s.lag.some.Load() {
 			break // one at a time: reads find there what the change before has replaced
@@ -175,12 +171,12 @@ func (s *Store) commitSome(batch []*change, short bool) (n int, after []func(), 
 			continue
 		}
 		if err := t.enter(&counts); err != nil {
-			return n + 1, nil, fmt.Errorf("%w: %w", ErrFailed, err)
+			return n + 1, fmt.Errorf("%w: %w", ErrFailed, err)
 		}
 		for _, r := range t.records {
 			payload, err := r.payload()
 			if err != nil {
-				return n + 1, nil, fmt.Errorf("%w: %w", ErrFailed, err)
+				return n + 1, fmt.Errorf("%w: %w", ErrFailed, err)
 			}
 			size += len(payload)
 			entries = append(entries, journal.Entry{Time: t.now, Actor: c.by.Name, Payload: payload})
@@ -189,15 +185,20 @@ func (s *Store) commitSome(batch []*change, short bool) (n int, after []func(), 
 		after = append(after, t.after...)
 	}
 	if len(entries) == 0 {
-		return n, nil, nil
+		return n, nil
 	}
 	last, err := s.journal.Append(short, entries)
 	if err != nil {
-		return n, nil, s.appendFailed(err)
+		return n, s.appendFailed(err)
 	}
 	s.counts = counts
+	s.visible.Lock()
+	defer s.visible.Unlock()
 	s.index(txn, records, last, short)
-	return n, after, nil
+	for _, f := range after {
+		f()
+	}
+	return n, nil
 }
 
 // appendFailed says what an append's error means to the callers.
@@ -225,6 +226,9 @@ func (s *Store) index(txn *badger.Txn, records []record, last uint64, short bool
 			err = txn.Commit()
 		}
 		if err == nil {
+			for _, r := range records {
+				s.lag.refresh(r.ops)
+			}
 			return
 		}
 		s.opts.Log.Warn("the index is behind the journal", "error", err)
