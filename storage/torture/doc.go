@@ -1,0 +1,44 @@
+// Command torture breaks stores and looks whether they have kept their word.
+//
+//	go run ./storage/torture kill  [--rounds N] [--dir D] [--seed S]
+//	go run ./storage/torture power [--rounds N] [--dir D] [--seed S]
+//	go run ./storage/torture rot   [--rounds N] [--dir D] [--seed S]
+//
+// In each, a child process opens a store and lets eight writers create and
+// revoke tokens and disable and enable users. Each writer says through a pipe
+// what it is about to do and, once the store has answered, that it is done. So
+// this process, which outlives it, keeps a ledger of what was acknowledged and
+// of the at most eight changes that were in flight. After the accident it opens
+// the store and compares everything with the ledger: each token that was
+// acknowledged authenticates for its owner and is listed, and counts among
+// those that its user may hold; each that was revoked is refused; users resolve
+// and have their state; the audit log verifies and has an event of each
+// acknowledged change. What was in flight may have happened or not, but not by
+// half.
+//
+// kill sends SIGKILL at a random moment, also while the store is being opened,
+// made, checkpointed or pruned (the child's clock runs ahead by ten days a
+// round, so that all of it happens). The page cache survives a kill, so this
+// shows nothing about missing syncs.
+//
+// power does. The store lies in an ext4 file system in a file, mounted through
+// a loop device. The child is stopped in mid-flight, and the file system is
+// shut down without a last write of its log (EXT4_IOC_SHUTDOWN with
+// NOLOGFLUSH, which is how xfstests cuts the power): what was not synced is
+// gone, but for what the kernel had written back of its own accord, which a
+// third of the rounds provoke by a sync at a random moment. Then it is mounted
+// again, which replays the file system's log. It does not show a disk that
+// loses what it was told to flush, or that tears a sector; the journal's own
+// tests have a disk that does. That the instrument works is shown by a plain
+// Badger in it, with SyncWrites off and on. It needs root and a loop device.
+//
+// rot flips one bit in one byte of a copy of a store that was killed, or closed,
+// and opens it in a child process. Half of the flips are uniform over all bytes
+// of all files, but for holes and the ballast; for the other half each kind of
+// file gets its share. The store must either give every right answer, or refuse
+// with an error that names the file, and the offset in the journal. Until it has
+// noticed damage, an error is a right answer too; then it must be healed by the
+// next opening.
+//
+// The last line says whether all held; the exit status is 1 when not.
+package main

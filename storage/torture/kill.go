@@ -1,0 +1,208 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// victim is a child at work.
+type victim struct {
+	cmd    *exec.Cmd
+	heard  chan error // what reading what it says came to
+	stderr *tail
+}
+
+// start runs this command as a child, whose lines go into the ledger.
+func start(l *ledger, args ...string) (*victim, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	v := &victim{cmd: exec.Command(self, args...), heard: make(chan error, 1), stderr: &tail{}}
+	v.cmd.Stderr = v.stderr
+	v.cmd.Env = append(os.Environ(), asChild+"=1")
+	out, err := v.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := v.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() { v.heard <- l.read(out) }()
+	return v, nil
+}
+
+// asChild tells the test binary, which is what a test runs itself as, that it
+// is to be a child.
+const asChild = "GATEHOUSE_TORTURE_CHILD"
+
+// kill kills it, and returns an error if it had ended by itself: writers that
+// meet no accident never fail.
+func (v *victim) kill() error {
+	early := v.cmd.Process.Kill()
+	err := <-v.heard
+	v.cmd.Wait()
+	if v.cmd.ProcessState.Exited() || early != nil {
+		return fmt.Errorf("the child ended before it was killed: %s, %s", v.cmd.ProcessState, v.stderr)
+	}
+	return err
+}
+
+// wait lets it end.
+func (v *victim) wait() error {
+	err := <-v.heard
+	if e := v.cmd.Wait(); e != nil {
+		err = errors.Join(err, fmt.Errorf("%w: %s", e, v.stderr))
+	}
+	return err
+}
+
+// tail keeps the end of what is written to it.
+type tail struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+func (t *tail) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.b = append(t.b, b...); len(t.b) > 64<<10 {
+		t.b = t.b[len(t.b)-64<<10:]
+	}
+	return len(b), nil
+}
+
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return strings.TrimSpace(string(t.b))
+}
+
+const aheadEach = 10 * 24 * time.Hour // of the clock, a round
+
+// kill kills a child N times over one store, and a quarter as often one that is
+// making a store.
+func (t *torture) kill() error {
+	if t.rounds == 0 {
+		t.rounds = 200
+	}
+	l, began := newLedger(), time.Now()
+	r := row{what: "kill -9", note: "of a store at work"}
+	var opening time.Duration
+	for n := range t.rounds {
+		ahead := time.Duration(n) * aheadEach
+		if err := t.killOnce(l, t.path("store"), ahead); err != nil {
+			return fmt.Errorf("round %d: %w", n, err)
+		}
+		took, wrong, err := inspect(l, t.path("store"), ahead)
+		if err != nil {
+			return fmt.Errorf("round %d: %w", n, err)
+		}
+		opening = max(opening, took)
+		r.rounds, r.acked, r.wrong, r.took = n+1, l.Acked, r.wrong+len(wrong), time.Since(began)
+		if len(wrong) > 0 {
+			t.log("round %d: %s", n, some(wrong))
+		}
+		if (n+1)%20 == 0 {
+			t.log("%d rounds, %d changes acknowledged, %d tokens, slowest opening %s, %s", n+1, l.Acked, len(l.Tokens),
+				opening.Round(time.Millisecond), time.Since(began).Round(time.Second))
+		}
+	}
+	r.note += fmt.Sprintf("; slowest opening after it %s", opening.Round(time.Millisecond))
+	t.table = append(t.table, r)
+	return t.births((t.rounds + 3) / 4)
+}
+
+// killOnce lets a child work for a random time, and now and then kills another
+// one while it opens what the first has left.
+func (t *torture) killOnce(l *ledger, dir string, ahead time.Duration) error {
+	v, err := start(l, "work", dir, ahead.String(), strconv.FormatUint(t.rand.Uint64(), 10), "1000000000")
+	if err != nil {
+		return err
+	}
+	switch k := t.rand.IntN(4); k {
+	case 0:
+		time.Sleep(t.within(0, 100*time.Millisecond))
+	case 1:
+		time.Sleep(t.within(time.Second, 2*time.Second)) // with a checkpoint
+	default:
+		time.Sleep(t.within(0, time.Second))
+	}
+	if err := v.kill(); err != nil {
+		return err
+	}
+	for t.rand.IntN(4) == 0 {
+		v, err := start(l, "work", dir, ahead.String(), "0", "-1")
+		if err != nil {
+			return err
+		}
+		time.Sleep(t.within(0, 150*time.Millisecond))
+		if err := v.kill(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// births kills children that make a store, at its very beginning.
+func (t *torture) births(rounds int) error {
+	began := time.Now()
+	r := row{what: "kill -9", note: "of a store in the making"}
+	for n := range rounds {
+		l, dir := newLedger(), t.path("birth")
+		for range 1 + t.rand.IntN(3) {
+			v, err := start(l, "work", dir, "0s", "0", "-1")
+			if err != nil {
+				return err
+			}
+			time.Sleep(t.within(0, 60*time.Millisecond))
+			if err := v.kill(); err != nil {
+				return fmt.Errorf("birth %d: %w", n, err)
+			}
+		}
+		v, err := start(l, "work", dir, "0s", "0", "5")
+		if err == nil {
+			err = v.wait()
+		}
+		if err != nil {
+			return fmt.Errorf("birth %d: %w", n, err)
+		}
+		_, wrong, err := inspect(l, dir, 0)
+		if err != nil {
+			return fmt.Errorf("birth %d: %w", n, err)
+		}
+		if len(wrong) > 0 {
+			t.log("birth %d: %s", n, some(wrong))
+		}
+		r.rounds, r.acked, r.wrong = n+1, r.acked+l.Acked, r.wrong+len(wrong)
+		os.RemoveAll(dir)
+	}
+	r.took = time.Since(began)
+	t.table = append(t.table, r)
+	return nil
+}
+
+// inspect opens the store, compares it with the ledger and closes it. It
+// returns how long the opening took, and what is wrong.
+func inspect(l *ledger, dir string, ahead time.Duration) (opening time.Duration, wrong []string, err error) {
+	alarm := time.AfterFunc(5*time.Minute, func() { panic("the store hangs") }) // with all the stacks
+	defer alarm.Stop()
+	began := time.Now()
+	s, err := open(dir, ahead)
+	if err != nil {
+		return 0, nil, err
+	}
+	opening = time.Since(began)
+	c := &checker{ledger: l, s: s}
+	c.all()
+	if err := s.Close(); err != nil {
+		c.badf("close: %v", err)
+	}
+	return opening, c.wrong, nil
+}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
+
+// ledger is what the child has said.
+type ledger struct {
+	Users    map[string]*account // by uid
+	Tokens   map[string]*holding // by id
+	Open     map[string]change   // by writer: said to begin, and not to be done
+	Sequence uint64              // of the audit log: up to here it has been compared
+
+	Acked int            // changes
+	Fresh map[string]int // acknowledged changes since Sequence, by event and what it is of
+}
+
+type account struct {
+	ID       string
+	Disabled bool
+}
+
+type holding struct {
+	UID     string
+	Secret  string
+	Revoked bool
+}
+
+// change is one that a writer has begun: what, and of whom or which.
+type change struct{ Verb, Of, Name string }
+
+func newLedger() *ledger {
+	return &ledger{Users: map[string]*account{}, Tokens: map[string]*holding{}, Open: map[string]change{}, Fresh: map[string]int{}}
+}
+
+// read takes in what a child says until its end.
+func (l *ledger) read(r io.Reader) error {
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		f := strings.Fields(lines.Text())
+		if len(f) < 2 || f[0] != "?" && f[0] != "!" || f[0] == "?" && len(f) < 4 {
+			return fmt.Errorf("the child says %q", lines.Text())
+		}
+		if f[0] == "?" {
+			l.Open[f[1]] = change{Verb: f[2], Of: f[3], Name: strings.Join(f[4:], "")}
+			continue
+		}
+		c, ok := l.Open[f[1]]
+		if !ok {
+			return fmt.Errorf("the child is done with what it had not begun: %q", lines.Text())
+		}
+		delete(l.Open, f[1])
+		if err := l.done(c, f[2:]); err != nil {
+			return err
+		}
+	}
+	return lines.Err()
+}
+
+// done enters a change that was acknowledged.
+func (l *ledger) done(c change, result []string) error {
+	l.Acked++
+	switch c.Verb {
+	case "add":
+		l.Users[c.Of] = &account{ID: result[0]}
+		l.Fresh["user.add "+c.Of]++
+	case "create":
+		l.Tokens[result[0]] = &holding{UID: c.Of, Secret: result[1]}
+		l.Fresh["token.create "+result[0]]++
+	case "revoke":
+		l.Tokens[c.Of].Revoked = true
+		l.Fresh["token.revoke "+c.Of]++
+	case "disable", "enable":
+		l.Users[c.Of].Disabled = c.Verb == "disable"
+		l.Fresh["user."+c.Verb+" "+c.Of]++
+	default:
+		return fmt.Errorf("an unknown change: %q", c.Verb)
+	}
+	return nil
+}
+
+func (l *ledger) save(file string) error {
+	b, err := json.Marshal(l)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, b, 0o600)
+}
+
+func loadLedger(file string) (*ledger, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	l := newLedger()
+	return l, json.Unmarshal(b, l)
+}

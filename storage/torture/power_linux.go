@@ -1,0 +1,154 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// power cuts the power of a store N times, and of a plain Badger without and
+// with synced writes.
+func (t *torture) power() error {
+	if t.rounds == 0 {
+		t.rounds = 100
+	}
+	m, err := t.newMachine()
+	if err != nil {
+		return err
+	}
+	defer m.off()
+	l, began := newLedger(), time.Now()
+	r := row{what: "power failure", note: "of a store at work"}
+	var opening time.Duration
+	for n := range t.rounds {
+		ahead := time.Duration(n) * aheadEach
+		v, err := start(l, "work", m.path("store"), ahead.String(), strconv.FormatUint(t.rand.Uint64(), 10), "1000000000")
+		if err == nil {
+			err = m.fail(t, v)
+		}
+		if err != nil {
+			return fmt.Errorf("round %d: %w", n, err)
+		}
+		took, wrong, err := inspect(l, m.path("store"), ahead)
+		if err != nil {
+			return fmt.Errorf("round %d: %w", n, err)
+		}
+		opening = max(opening, took)
+		r.rounds, r.acked, r.wrong, r.took = n+1, l.Acked, r.wrong+len(wrong), time.Since(began)
+		if len(wrong) > 0 {
+			t.log("round %d: %s", n, some(wrong))
+		}
+		if (n+1)%10 == 0 {
+			t.log("%d rounds, %d changes acknowledged, %d tokens, slowest opening %s, %s", n+1, l.Acked, len(l.Tokens),
+				opening.Round(time.Millisecond), time.Since(began).Round(time.Second))
+		}
+	}
+	r.note += fmt.Sprintf("; slowest opening after it %s", opening.Round(time.Millisecond))
+	t.table = append(t.table, r)
+	return errors.Join(t.control(m, "nosync"), t.control(m, "sync"))
+}
+
+// control has a plain Badger meet the same accident: what it loses is no
+// violation, but the proof that something can be lost here.
+func (t *torture) control(m *machine, mode string) error {
+	began := time.Now()
+	l := newLedger()
+	v, err := start(l, "plain", m.path("plain-"+mode), mode)
+	if err != nil {
+		return err
+	}
+	if err := m.fail(t, v); err != nil {
+		return err
+	}
+	lost, err := plainLost(m.path("plain-"+mode), l)
+	note := fmt.Sprintf("not ours, to show that the instrument works: %d lost", lost)
+	if err != nil {
+		note = "not ours, to show that the instrument works: it does not open: " + err.Error()
+	}
+	t.table = append(t.table, row{what: "Badger, " + mode, rounds: 1, acked: l.Acked, note: note, took: time.Since(began)})
+	return nil
+}
+
+// machine is a file system whose power can fail.
+type machine struct{ image, mount string }
+
+func (t *torture) newMachine() (*machine, error) {
+	m := &machine{t.path("image"), t.path("mount")}
+	f, err := os.Create(m.image)
+	if err == nil {
+		err = errors.Join(f.Truncate(4<<30), f.Close(), os.Mkdir(m.mount, 0o700))
+	}
+	if err == nil {
+		err = command("mkfs.ext4", "-q", "-F", m.image)
+	}
+	if err == nil {
+		err = m.on()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errNoMachine, err)
+	}
+	return m, nil
+}
+
+var errNoMachine = errors.New("no loop device can be mounted here: it takes root")
+
+func (m *machine) path(name string) string { return filepath.Join(m.mount, name) }
+func (m *machine) on() error               { return command("mount", "-o", "loop", m.image, m.mount) }
+
+func (m *machine) off() error {
+	err := command("umount", m.mount)
+	for range 20 { // the files of a process that was killed a moment ago
+		if err == nil {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+		err = command("umount", m.mount)
+	}
+	return err
+}
+
+// fail lets the child work for a random time, stops it, cuts the power, and
+// turns it on again.
+func (m *machine) fail(t *torture, v *victim) error {
+	time.Sleep(t.within(50*time.Millisecond, 1500*time.Millisecond))
+	if t.rand.IntN(3) == 0 { // some of what is dirty gets to the disk, as it does after a while
+		if err := command("sync", "-f", m.mount); err != nil {
+			return err
+		}
+		time.Sleep(t.within(0, 500*time.Millisecond))
+	}
+	if err := v.cmd.Process.Signal(unix.SIGSTOP); err != nil {
+		return err
+	}
+	err := errors.Join(m.cut(), v.kill())
+	if err == nil {
+		err = m.off()
+	}
+	if err == nil {
+		err = m.on()
+	}
+	return err
+}
+
+// cut is EXT4_IOC_SHUTDOWN, _IOR('X', 125, __u32), with EXT4_GOING_FLAGS_NOLOGFLUSH.
+func (m *machine) cut() error {
+	d, err := os.Open(m.mount)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return unix.IoctlSetPointerInt(int(d.Fd()), 0x8004587d, 2)
+}
+
+func command(name string, args ...string) error {
+	if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", name, err, out)
+	}
+	return nil
+}

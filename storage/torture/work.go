@@ -1,0 +1,184 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"time"
+
+	"gatehouse/storage"
+)
+
+const (
+	writers   = 8
+	usersEach = 4
+	holdMost  = 40 // tokens a user
+)
+
+var by = storage.Actor{Name: "torture", Address: "192.0.2.1"}
+
+func uid(writer, n int) string { return fmt.Sprintf("w%du%d@example.com", writer, n) }
+
+// open opens the store as work and check do: with a clock that runs ahead.
+func open(dir string, ahead time.Duration) (*storage.Store, error) {
+	return storage.Open(dir, storage.Options{
+		MaxPerUser: holdMost,
+		Now:        func() time.Time { return time.Now().Add(ahead) },
+	})
+}
+
+// work is the child: it changes the store until it is killed, or for so many
+// changes, and then closes it. Its arguments are the directory, how far its
+// clock runs ahead, a seed, and the number of changes of each writer; with -1
+// it opens the store and changes nothing.
+func work(args []string) error {
+	ahead, err := time.ParseDuration(args[1])
+	if err != nil {
+		return err
+	}
+	seed, err := strconv.ParseUint(args[2], 10, 64)
+	if err != nil {
+		return err
+	}
+	most, err := strconv.Atoi(args[3])
+	if err != nil {
+		return err
+	}
+	s, err := open(args[0], ahead)
+	if err != nil {
+		return err
+	}
+	if most < 0 {
+		select {}
+	}
+	errs := make(chan error)
+	for n := range writers {
+		w := &writer{n: n, store: s, rand: rand.New(rand.NewPCG(seed, uint64(n)))}
+		go func() { errs <- w.run(most) }()
+	}
+	for range writers {
+		err = errors.Join(err, <-errs)
+	}
+	return errors.Join(err, s.Close())
+}
+
+// writer changes users and tokens that are its own, so that it knows what each
+// change must come to.
+type writer struct {
+	n     int
+	store *storage.Store
+	rand  *rand.Rand
+	users [usersEach]storage.User
+	held  [usersEach][]storage.ID
+	op    int
+}
+
+// say writes one line by one write, which a kill does not cut. What is lost
+// with a line is only that it was acknowledged.
+func (w *writer) say(format string, args ...any) {
+	os.Stdout.WriteString(fmt.Sprintf(format, args...) + "\n")
+}
+
+func (w *writer) run(most int) error {
+	for n := range w.users {
+		if err := w.begin(n); err != nil {
+			return err
+		}
+	}
+	for range most {
+		if err := w.step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// begin finds a user, or makes it, with the tokens that it holds.
+func (w *writer) begin(n int) error {
+	name := uid(w.n, n)
+	u, err := w.store.User(name)
+	if errors.Is(err, storage.ErrNoUser) {
+		w.say("? %d add %s", w.n, name)
+		if u, err = w.store.AddUser(by, name, "", "no hash"); err == nil {
+			w.say("! %d %016x", w.n, uint64(u.ID))
+		}
+	}
+	if err != nil {
+		return err
+	}
+	w.users[n] = u
+	list, err := w.store.TokensOf(u.ID)
+	for _, t := range list {
+		w.held[n] = append(w.held[n], t.ID)
+	}
+	return err
+}
+
+func (w *writer) step() error {
+	n := w.rand.IntN(usersEach)
+	switch k := w.rand.IntN(100); {
+	case k < 5:
+		return w.turn(n)
+	case k < 45 && len(w.held[n]) > 0:
+		return w.revoke(n)
+	case w.users[n].State == storage.UserActive:
+		return w.create(n)
+	}
+	return nil
+}
+
+// turn disables a user, or enables it.
+func (w *writer) turn(n int) error {
+	u := &w.users[n]
+	if u.State == storage.UserActive {
+		w.say("? %d disable %s", w.n, u.UID)
+		u.State = storage.UserDisabled
+		if err := w.store.DisableUser(by, u.UID); err != nil {
+			return err
+		}
+	} else {
+		w.say("? %d enable %s", w.n, u.UID)
+		u.State = storage.UserActive
+		if err := w.store.EnableUser(by, u.UID); err != nil {
+			return err
+		}
+	}
+	w.say("! %d", w.n)
+	return nil
+}
+
+func (w *writer) revoke(n int) error {
+	i := w.rand.IntN(len(w.held[n]))
+	id := w.held[n][i]
+	w.say("? %d revoke %s", w.n, id)
+	if done, err := w.store.RevokeTokens(by, id); err != nil || done != 1 {
+		return fmt.Errorf("revoke %s: %d, %w", id, done, err)
+	}
+	w.say("! %d", w.n)
+	w.held[n] = append(w.held[n][:i], w.held[n][i+1:]...)
+	return nil
+}
+
+// create names the token after its writer and the time, so that one that was in
+// flight can be told from others.
+func (w *writer) create(n int) error {
+	w.op++
+	name := fmt.Sprintf("%d.%d.%d", w.n, w.op, time.Now().UnixNano())
+	if len(w.held[n]) >= holdMost {
+		_, _, err := w.store.CreateToken(by, w.users[n].ID, storage.TokenSpec{Name: name})
+		if !errors.Is(err, storage.ErrTooMany) {
+			return fmt.Errorf("%s holds %d tokens and may have another: %v", w.users[n].UID, len(w.held[n]), err)
+		}
+		return nil
+	}
+	w.say("? %d create %s %s", w.n, w.users[n].UID, name)
+	t, secret, err := w.store.CreateToken(by, w.users[n].ID, storage.TokenSpec{Name: name})
+	if err != nil {
+		return err
+	}
+	w.say("! %d %s %s", w.n, t.ID, secret.Reveal())
+	w.held[n] = append(w.held[n], t.ID)
+	return nil
+}
