@@ -1,0 +1,320 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// clock is a clock that stands until it is moved.
+type clock struct{ ms atomic.Int64 }
+
+func newClock() *clock {
+	c := new(clock)
+	c.ms.Store(1_800_000_000_000)
+	return c
+}
+
+func (c *clock) now() time.Time       { return time.UnixMilli(c.ms.Load()) }
+func (c *clock) move(d time.Duration) { c.ms.Add(d.Milliseconds()) }
+func (c *clock) options(t testing.TB) Options {
+	return Options{Now: c.now, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+}
+
+// openWith opens a store that is closed when the test ends.
+func openWith(t testing.TB, dir string, opts Options) *Store {
+	t.Helper()
+	s, err := Open(dir, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func wantUsed(t testing.TB, s *Store, id ID, want int64) {
+	t.Helper()
+	tok, err := s.Token(id)
+	if err != nil || tok.LastUsed != want {
+		t.Errorf("last use: got %d, %v, want %d (created %d)", tok.LastUsed, err, want, tok.Created)
+	}
+	list, err := s.AllTokensOf(tok.Owner)
+	if err != nil {
+		t.Error(err)
+	}
+	for _, tok := range list {
+		if tok.ID == id && tok.LastUsed != want {
+			t.Errorf("last use in a listing: got %d, want %d", tok.LastUsed, want)
+		}
+	}
+}
+
+func TestLastUsed(t *testing.T) {
+	dir, c := t.TempDir(), newClock()
+	s := openWith(t, dir, c.options(t))
+	u := addUser(t, s, "alice@example.com")
+	id, secret := create(t, s, u)
+	unused, _ := create(t, s, u)
+	created := c.ms.Load()
+	wantUsed(t, s, id, created)
+
+	wantLive(t, s, secret) // in the same millisecond: still, it was used
+	wantUsed(t, s, id, created+1)
+	c.move(5 * time.Millisecond)
+	wantLive(t, s, secret)
+	wantUsed(t, s, id, created+5)
+	c.move(-time.Hour) // somebody sets the clock
+	wantLive(t, s, secret)
+	wantUsed(t, s, id, created+5)
+	c.move(2 * time.Hour)
+	wantLive(t, s, secret)
+	last := c.ms.Load()
+	wantUsed(t, s, id, last)
+	wantUsed(t, s, unused, created)
+
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = openWith(t, dir, c.options(t))
+	wantUsed(t, s, id, last)
+	wantUsed(t, s, unused, created)
+
+	if _, err := s.RevokeTokens(admin, id); err != nil {
+		t.Fatal(err)
+	}
+	wantUsed(t, s, id, last)
+	tok, err := s.Token(id)
+	if err != nil || tok.From != home.String() {
+		t.Errorf("the revoked token was last used from %q, %v, want %v", tok.From, err, home)
+	}
+}
+
+// A use that no flush has seen is not lost with its token's place in the table.
+func TestRevokedTokenKeepsItsLastUse(t *testing.T) {
+	dir, c := t.TempDir(), newClock()
+	s := openWith(t, dir, c.options(t))
+	id, secret := create(t, s, addUser(t, s, "alice@example.com"))
+	c.move(time.Second)
+	wantLive(t, s, secret)
+	want := c.ms.Load()
+	if _, err := s.RevokeTokens(admin, id); err != nil {
+		t.Fatal(err)
+	}
+	c.move(time.Second)
+	wantDead(t, s, secret)
+	wantUsed(t, s, id, want)
+	s.Close()
+	wantUsed(t, openWith(t, dir, c.options(t)), id, want)
+}
+
+// What was flushed survives a kill; what was not may be lost, and no more.
+func TestLastUsedOverAKill(t *testing.T) {
+	dir, c := t.TempDir(), newClock()
+	s := openWith(t, dir, c.options(t))
+	id, secret := create(t, s, addUser(t, s, "alice@example.com"))
+	c.move(time.Second)
+	wantLive(t, s, secret)
+	flushed := c.ms.Load()
+	if err := s.flush(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	c.move(time.Second)
+	wantLive(t, s, secret)
+	again := openWith(t, copyDir(t, dir), c.options(t))
+	tok, err := again.Token(id)
+	if err != nil || tok.LastUsed < flushed || tok.LastUsed > c.ms.Load() {
+		t.Errorf("got %d, %v, want between %d and %d", tok.LastUsed, err, flushed, c.ms.Load())
+	}
+}
+
+func TestLimitedTokens(t *testing.T) {
+	c := newClock()
+	s := openWith(t, t.TempDir(), c.options(t))
+	u := addUser(t, s, "alice@example.com")
+	tok, secret, err := s.CreateToken(admin, u.ID, TokenSpec{
+		Lifetime: 1000, Scopes: []string{"files"}, Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := s.Authenticate(secret.Reveal(), home)
+	if err != nil || !b.Token.Allows("files") || b.Token.Allows("introspect") {
+		t.Errorf("got %+v, %v", b, err)
+	}
+	if _, err := s.Authenticate(secret.Reveal(), netip.MustParseAddr("198.51.100.1")); !errors.Is(err, ErrRefused) {
+		t.Errorf("from elsewhere: got %v, want it refused", err)
+	}
+	c.move(999 * time.Millisecond)
+	wantLive(t, s, secret.Reveal())
+	c.move(time.Millisecond)
+	wantDead(t, s, secret.Reveal())
+	wantUsed(t, s, tok.ID, tok.Created+999)
+}
+
+func TestTokensPerUser(t *testing.T) {
+	c := newClock()
+	opts := c.options(t)
+	opts.MaxPerUser = 3
+	s := openWith(t, t.TempDir(), opts)
+	alice, bob := addUser(t, s, "alice@example.com"), addUser(t, s, "bob@example.com")
+	first, _ := create(t, s, alice)
+	create(t, s, alice)
+	if _, _, err := s.CreateToken(admin, alice.ID, TokenSpec{Lifetime: 10}); err != nil {
+		t.Fatal(err)
+	}
+	want := func(err error) {
+		t.Helper()
+		if _, _, got := s.CreateToken(admin, alice.ID, TokenSpec{}); !errors.Is(got, err) {
+			t.Errorf("got %v, want %v", got, err)
+		}
+	}
+	want(ErrTooMany)
+	create(t, s, bob)
+	c.move(10 * time.Millisecond) // one expires
+	want(nil)
+	want(ErrTooMany)
+	if _, err := s.RevokeTokens(admin, first); err != nil {
+		t.Fatal(err)
+	}
+	want(nil)
+	want(ErrTooMany)
+}
+
+func TestAttempts(t *testing.T) {
+	dir, c := t.TempDir(), newClock()
+	s := openWith(t, dir, c.options(t))
+	want := func(s *Store, name string, v Attempts) {
+		t.Helper()
+		if got, err := s.Attempts(name); got != v || err != nil {
+			t.Errorf("%s: got %+v, %v, want %+v", name, got, err, v)
+		}
+	}
+	want(s, "alice", Attempts{})
+	s.SetAttempts("alice", Attempts{3, 42})
+	want(s, "alice", Attempts{3, 42})
+	if err := s.flush(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	want(s, "alice", Attempts{3, 42})
+	s.SetAttempts("alice", Attempts{4, 43})
+	want(openWith(t, copyDir(t, dir), c.options(t)), "alice", Attempts{3, 42})
+	s.Close()
+	s = openWith(t, dir, c.options(t))
+	want(s, "alice", Attempts{4, 43})
+
+	// A flood of names evicts nobody, and stays in memory for a second only.
+	for n := range 20_000 {
+		s.SetAttempts(string(rune('a'+n%26))+time.Duration(n).String(), Attempts{1, 1})
+	}
+	if err := s.flush(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	s.attempts.mu.Lock()
+	held := len(s.attempts.dirty) + len(s.attempts.flushing)
+	s.attempts.mu.Unlock()
+	if held != 0 {
+		t.Errorf("%d names are in memory after a flush, want none", held)
+	}
+	want(s, "alice", Attempts{4, 43})
+}
+
+func TestSecondOpenNamesTheHolder(t *testing.T) {
+	dir := t.TempDir()
+	opts := Options{Holder: "gatehouse serve on 127.0.0.1:8080"}
+	s, err := Open(dir, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var locked *LockedError
+	if _, err := Open(dir, opts); !errors.As(err, &locked) || locked.Dir != dir || !strings.HasPrefix(locked.Holder, opts.Holder) {
+		t.Errorf("got %v, want a LockedError that names the holder", err)
+	}
+	s.Close()
+	openWith(t, dir, opts)
+}
+
+func TestKeys(t *testing.T) {
+	dir := t.TempDir()
+	s := openWith(t, dir, Options{})
+	_, secret := create(t, s, addUser(t, s, "alice@example.com"))
+	s.Close()
+	key := filepath.Join(dir, "key")
+	good, err := os.ReadFile(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyring := filepath.Join(dir, "store", "keyring")
+	ring, err := os.ReadFile(keyring)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flipped := append([]byte{}, ring...)
+	flipped[len(flipped)/2] ^= 1
+	other := append([]byte{}, good...)
+	other[0] = "01"[1-(good[0]&1)]
+	for name, c := range map[string]struct {
+		file string
+		put  []byte // nil: remove
+		mode os.FileMode
+		want error
+	}{
+		"missing":         {key, nil, 0, ErrKeyMissing},
+		"wrong":           {key, other, 0o600, ErrWrongKey},
+		"cut off":         {key, good[:40], 0o600, ErrWrongKey},
+		"no hexadecimals": {key, append([]byte("zz"), good[2:]...), 0o600, ErrWrongKey},
+		"for the group":   {key, good, 0o640, ErrKeyExposed},
+		"for everybody":   {key, good, 0o604, ErrKeyExposed},
+		"keyring missing": {keyring, nil, 0, ErrDamaged},
+		"keyring flipped": {keyring, flipped, 0o600, ErrDamaged},
+		"keyring empty":   {keyring, []byte{}, 0o600, ErrDamaged},
+	} {
+		t.Run(name, func(t *testing.T) {
+			was := map[string][]byte{key: good, keyring: ring}[c.file]
+			t.Cleanup(func() { put(t, c.file, was, 0o600) })
+			put(t, c.file, c.put, c.mode)
+			s, err := Open(dir, Options{})
+			if err == nil {
+				s.Close()
+			}
+			if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.file) {
+				t.Errorf("got %v, want %v, and the file named", err, c.want)
+			}
+			now, _ := os.ReadFile(c.file)
+			if string(now) != string(c.put) {
+				t.Error("the file was changed")
+			}
+		})
+	}
+	t.Run("credential with an access list", func(t *testing.T) {
+		credentials := t.TempDir()
+		file := filepath.Join(credentials, "gatehouse-key")
+		put(t, file, good, 0o440)
+		if _, err := Open(dir, Options{KeyFile: file}); !errors.Is(err, ErrKeyExposed) {
+			t.Errorf("elsewhere: got %v, want ErrKeyExposed", err)
+		}
+		t.Setenv("CREDENTIALS_DIRECTORY", credentials)
+		wantLive(t, openWith(t, dir, Options{KeyFile: file}), secret)
+	})
+}
+
+func put(t *testing.T, file string, b []byte, mode os.FileMode) {
+	t.Helper()
+	err := os.RemoveAll(file)
+	if b != nil {
+		err = errors.Join(os.WriteFile(file, b, 0o600), os.Chmod(file, mode))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
