@@ -7,7 +7,6 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/storage"
-	"gatehouse/storage/journal"
 )
 
 // adminEvents serves GET /admin/events: the audit log after a sequence; with
@@ -72,8 +71,8 @@ func eventView(e storage.Event) api.Event {
 func (s *Server) adminVerify(w http.ResponseWriter, r *http.Request) error {
 	v := api.Verification{Last: s.store.LastSequence()}
 	err := s.store.VerifyJournal(r.Context())
-	if damage := (*journal.CorruptError)(nil); errors.As(err, &damage) {
-		v.Problem = damage.Error()
+	if errors.Is(err, storage.ErrDamaged) {
+		v.Problem = err.Error()
 	} else if err != nil {
 		return err
 	}

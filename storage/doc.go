@@ -29,7 +29,7 @@
 //	i <source> 0 <subject>                its user's id    hint
 //	t <token 14>                          Token            sealed
 //	l <token 14>                          last use         sealed
-//	o <user 8> <revoked 1> <ms 8> <token 14>               hint: tokens by owner
+//	o <user 8> <revoked 1> <ms 8> <order 2> <token 14>     hint: tokens by owner
 //	s <SHA-256 of the cookie 32>          Session          sealed, ends by itself
 //	v <user 8> <SHA-256 of id, path 16>   File             sealed
 //	f <HMAC of the bucket 32>             Attempts         sealed, ends by itself

@@ -214,6 +214,12 @@ func (s *Store) Events(ctx context.Context, after uint64, follow bool) iter.Seq2
 // LastSequence is that of the latest durable record.
 func (s *Store) LastSequence() uint64 { return s.journal.LastSequence() }
 
-// VerifyJournal reads the whole chain of the audit log and returns a
-// *journal.CorruptError for the first thing that was changed.
-func (s *Store) VerifyJournal(ctx context.Context) error { return s.journal.Verify(ctx) }
+// VerifyJournal reads the whole chain of the audit log. It returns ErrDamaged,
+// with file and offset, for the first thing that was changed.
+func (s *Store) VerifyJournal(ctx context.Context) error {
+	err := s.journal.Verify(ctx)
+	if errors.As(err, new(*journal.CorruptError)) {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return err
+}

@@ -62,7 +62,7 @@ func (s *Store) create() error {
 	if err := s.openJournal(journal.Options{Create: true}); err != nil {
 		return err
 	}
-	if s.journal.LastSequence() > 0 {
+	if s.journal.LastSequence() > 1 {
 		return s.rebuild() // nothing is missing but that file
 	}
 	if err := os.RemoveAll(s.path("index")); err != nil {
@@ -71,6 +71,7 @@ func (s *Store) create() error {
 	if err := s.openBadger(); err != nil {
 		return fmt.Errorf("make the index: %w", err)
 	}
+	s.marks.last = s.journal.LastSequence()
 	if err := s.settle(); err != nil {
 		return err
 	}
@@ -174,7 +175,21 @@ func (s *Store) openJournal(o journal.Options) (err error) {
 		s.opts.Log.Info("an interrupted write, which nobody was told had succeeded, was cut off the journal",
 			"file", tear.File, "offset", tear.Offset)
 	}
+	if o.Create && s.journal.LastSequence() == o.CreateAfter {
+		return s.firstRecord()
+	}
 	return nil
+}
+
+// firstRecord appends a record that says nothing: without any, the journal would look
+// as if it had been taken away.
+func (s *Store) firstRecord() error {
+	payload, err := record{}.payload()
+	if err != nil {
+		return err
+	}
+	_, err = s.journal.Append(true, []journal.Entry{{Payload: payload}})
+	return err
 }
 
 // rebuild makes the index anew, from the checkpoint and the journal.

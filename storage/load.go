@@ -150,20 +150,22 @@ func (s *Store) loadToken(t Token, used lastUse) {
 	}
 }
 
+// loadShard reads the last uses first, so that no token is seen with an older
+// one than it has.
 func (s *Store) loadShard(txn *badger.Txn, kid, b byte) error {
-	err := s.each(txn, []byte{'t', kid, b}, func(k, v []byte) error {
-		t, err := parseTokenHead(ID(k[1:]), v)
-		if err == nil {
-			s.loadToken(t, createdAt(t.Created))
-		}
-		return err
+	uses := map[ID]lastUse{}
+	err := s.each(txn, []byte{'l', kid, b}, func(k, v []byte) error {
+		uses[ID(k[1:])], _ = parseLastUse(v)
+		return nil
 	})
 	if err != nil {
 		return err
 	}
-	return s.each(txn, []byte{'l', kid, b}, func(k, v []byte) error {
-		used, _ := parseLastUse(v)
-		s.table.raise(ID(k[1:]), used)
-		return nil
+	return s.each(txn, []byte{'t', kid, b}, func(k, v []byte) error {
+		t, err := parseTokenHead(ID(k[1:]), v)
+		if err == nil {
+			s.loadToken(t, max(createdAt(t.Created), uses[t.ID]))
+		}
+		return err
 	})
 }

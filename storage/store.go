@@ -51,6 +51,10 @@ type Store struct {
 	attempts attempts
 
 	// The writer's own.
+	stamped struct { // what orderAt gave last
+		ms int64
+		n  uint16
+	}
 	marks  marks
 	counts counts
 

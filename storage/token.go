@@ -28,6 +28,7 @@ type Token struct {
 	LastUsed int64  `json:"lastUsed"`       // ms; Created until the first use
 	From     string `json:"from,omitempty"` // the address of the last use
 
+	Order     uint16         `json:"order,omitempty"` // among those of one millisecond
 	Name      string         `json:"name,omitempty"`
 	Scopes    []string       `json:"scopes,omitempty"`    // none: no limit
 	Addresses []netip.Prefix `json:"addresses,omitempty"` // none: from anywhere
@@ -105,13 +106,14 @@ func (t Token) ownedKey() []byte {
 	if t.Revoked != 0 {
 		revoked = 1
 	}
-	created := binary.BigEndian.AppendUint64([]byte{revoked}, uint64(t.Created))
-	return key('o', t.Owner.bytes(), created, t.ID[:])
+	place := binary.BigEndian.AppendUint64([]byte{revoked}, uint64(t.Created))
+	place = binary.BigEndian.AppendUint16(place, t.Order)
+	return key('o', t.Owner.bytes(), place, t.ID[:])
 }
 
 // ownedToken reads what ownedKey wrote.
 func ownedToken(k []byte) (created int64, id ID) {
-	return int64(binary.BigEndian.Uint64(k[10:])), ID(k[18:])
+	return int64(binary.BigEndian.Uint64(k[10:])), ID(k[20:])
 }
 
 // TokenSpec is what may be asked of a new token.
@@ -167,6 +169,7 @@ func (s *Store) CreateToken(by Actor, owner UserID, spec TokenSpec) (Token, Secr
 			return err
 		}
 		t.Created, t.LastUsed = tx.now, tx.now
+		t.Order = tx.orderAt(tx.now)
 		if spec.Lifetime > 0 {
 			t.Expires = tx.now + spec.Lifetime
 		}
@@ -177,6 +180,16 @@ func (s *Store) CreateToken(by Actor, owner UserID, spec TokenSpec) (Token, Secr
 		return Token{}, "", err
 	}
 	return t, s.Reveal(t), nil
+}
+
+// orderAt tells apart what is made in one millisecond, so that a listing keeps
+// the order in which it was made.
+func (s *Store) orderAt(ms int64) uint16 {
+	if s.stamped.ms != ms {
+		s.stamped.ms, s.stamped.n = ms, 0
+	}
+	s.stamped.n++
+	return s.stamped.n
 }
 
 // addToken puts a new token, which works from when it is durable.
