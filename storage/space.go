@@ -38,7 +38,10 @@ func (s *space) short() bool { return s.under(s.watermark) }
 
 // under reports whether the disk has less free than so many bytes. A disk that
 // does not tell has.
-func (s *space) under(bytes uint64) bool {
+func (s *space) under(bytes uint64) bool { return s.left() < bytes }
+
+// left is how much of the disk is free, as of a millisecond ago at most.
+func (s *space) left() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if now := time.Now(); now.Sub(s.looked) > time.Millisecond {
@@ -48,7 +51,7 @@ func (s *space) under(bytes uint64) bool {
 		}
 		s.looked, s.last = now, free
 	}
-	return s.last < bytes
+	return s.last
 }
 
 // drop throws the ballast out, so that the store can be closed.
@@ -73,10 +76,7 @@ func freeSpace(dir string) (uint64, error) {
 // write what it must.
 func (s *space) ballast() {
 	file := filepath.Join(s.dir, "ballast")
-	free, err := s.free(s.dir)
-	if err != nil {
-		return
-	}
+	free := s.left()
 	switch info, err := os.Stat(file); {
 	case free < ballastSize/2:
 		os.Remove(file)

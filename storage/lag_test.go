@@ -1,0 +1,219 @@
+package storage
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// shortOf makes the disk of a store look as full as the test wants it.
+func shortOf(s *Store) *atomic.Bool {
+	full := new(atomic.Bool)
+	s.space.mu.Lock()
+	defer s.space.mu.Unlock()
+	s.space.free = func(dir string) (uint64, error) {
+		if full.Load() {
+			return 0, nil
+		}
+		return freeSpace(dir)
+	}
+	return full
+}
+
+func await(t *testing.T, what string, fn func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !fn(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s did not happen within a minute", what)
+		}
+	}
+}
+
+// While the index is behind the journal, all reads are right, and when it has
+// caught up they are the same.
+func TestIndexBehind(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	full := shortOf(s)
+	alice, bob, carol := addUser(t, s, "alice@example.com"), addUser(t, s, "bob@example.com"), addUser(t, s, "carol@example.com")
+	dead, deadSecret := create(t, s, alice)
+	kept, keptSecret := create(t, s, alice)
+	_, bobs := create(t, s, bob)
+	_, carols := create(t, s, carol)
+	cookie, err := s.CreateSession(admin, bob.ID, SourceLocal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, endBefore, err := s.begin(false) // a reader who began in good times
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	full.Store(true)
+	await(t, "a short disk", s.space.short)
+	if n, err := s.RevokeTokens(admin, dead); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	if err := errors.Join(s.DisableUser(admin, "bob@example.com"), s.RemoveUser(admin, "carol@example.com")); err != nil {
+		t.Fatal(err)
+	}
+	during, endDuring, err := s.begin(false) // and one while the index is behind
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(t *testing.T, s *Store) {
+		t.Helper()
+		wantDead(t, s, deadSecret)
+		wantLive(t, s, keptSecret)
+		wantDead(t, s, bobs)
+		wantDead(t, s, carols)
+		if n, err := s.RevokeTokens(admin, dead); n != 0 || err != nil {
+			t.Errorf("revoke again: got %d, %v, want 0", n, err)
+		}
+		if tok, err := s.Token(dead); tok.Revoked == 0 || err != nil {
+			t.Errorf("the revoked token: got %+v, %v", tok, err)
+		}
+		if list, err := s.TokensOf(alice.ID); len(list) != 1 || list[0].ID != kept || err != nil {
+			t.Errorf("got %d live tokens, %v, want 1", len(list), err)
+		}
+		if list, err := s.AllTokensOf(alice.ID); len(list) != 2 || err != nil {
+			t.Errorf("got %d tokens, %v, want 2", len(list), err)
+		}
+		if info, err := s.UserInfo("alice@example.com"); info.Tokens != 1 || err != nil {
+			t.Errorf("alice: got %+v, %v", info, err)
+		}
+		revoked := 0
+		for tok, err := range s.Tokens(TokenFilter{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tok.Revoked != 0 {
+				revoked++
+			}
+		}
+		if revoked != 1 {
+			t.Errorf("%d tokens are listed as revoked, want 1", revoked)
+		}
+		if u, err := s.User("bob@example.com"); u.State != UserDisabled || err != nil {
+			t.Errorf("bob: got %+v, %v", u, err)
+		}
+		if _, err := s.Session(cookie.Reveal()); !errors.Is(err, ErrNoSession) {
+			t.Errorf("bob's session: got %v, want ErrNoSession", err)
+		}
+		if _, err := s.User("carol@example.com"); !errors.Is(err, ErrNoUser) {
+			t.Errorf("carol: got %v, want ErrNoUser", err)
+		}
+		var uids []string
+		for info, err := range s.Users("", "") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			uids = append(uids, info.UID)
+		}
+		if !slices.Equal(uids, []string{"alice@example.com", "bob@example.com"}) {
+			t.Errorf("got users %v", uids)
+		}
+	}
+	check(t, s)
+	if err := s.Writable(); !errors.Is(err, ErrNoSpace) {
+		t.Errorf("writable: got %v, want ErrNoSpace", err)
+	}
+	for what, err := range map[string]error{
+		"add a user": func() error { _, err := s.AddUser(admin, "dave@example.com", "", "x"); return err }(),
+		"create":     func() error { _, _, err := s.CreateToken(admin, alice.ID, TokenSpec{}); return err }(),
+		"rename":     s.RenameToken(admin, kept, "new"),
+		"enable":     s.EnableUser(admin, "bob@example.com"),
+		"log in":     func() error { _, err := s.CreateSession(admin, alice.ID, SourceLocal); return err }(),
+		"backup":     func() error { _, err := s.Snapshot(context.Background(), new(bytes.Buffer)); return err }(),
+	} {
+		if !errors.Is(err, ErrNoSpace) {
+			t.Errorf("%s: got %v, want ErrNoSpace", what, err)
+		}
+	}
+	t.Run("killed", func(t *testing.T) { check(t, open(t, copyDir(t, dir))) })
+
+	full.Store(false)
+	await(t, "catching up", func() bool { return s.Writable() == nil })
+	check(t, s)
+	if err := s.RenameToken(admin, dead, "dead"); err != nil {
+		t.Fatal(err)
+	}
+	if tok, err := s.token(during, dead); tok.Revoked == 0 || err != nil {
+		t.Errorf("a reader who had seen the revocation sees %+v, %v", tok, err)
+	}
+	endDuring()
+	if _, err := s.token(before, dead); err != nil {
+		t.Error(err)
+	}
+	endBefore()
+	create(t, s, alice)
+	if s.lag.kept.Load() {
+		t.Error("what nobody reads any more is kept")
+	}
+	s.Close()
+	if !exists(filepath.Join(dir, "store", "clean")) {
+		t.Error("the stop was not clean")
+	}
+	os.RemoveAll(filepath.Join(dir, "store", "index"))
+	s = open(t, dir)
+	wantDead(t, s, deadSecret)
+	wantLive(t, s, keptSecret)
+}
+
+// A removal and what else was asked for at once, while the index is behind:
+// each sees the one before.
+func TestBatchWhileBehind(t *testing.T) {
+	s := open(t, t.TempDir())
+	full := shortOf(s)
+	u := addUser(t, s, "alice@example.com")
+	id, secret := create(t, s, u)
+	full.Store(true)
+	await(t, "a short disk", s.space.short)
+	if err := s.DisableUser(admin, u.UID); err != nil {
+		t.Fatal(err)
+	}
+	var batch []*change
+	ask := func(fn func(t *tx) error) {
+		batch = append(batch, &change{by: admin, essential: true, fn: fn, done: make(chan struct{})})
+	}
+	revoked := 0
+	for range 3 {
+		ask(func(t *tx) error {
+			ok, err := t.revoke(id)
+			if ok {
+				revoked++
+			}
+			return err
+		})
+	}
+	end := func(state UserState) func(*tx) error {
+		return func(t *tx) error {
+			return t.edit(u.UID, ActionUserDisable, func(u *User) error { u.State = state; u.Epoch++; return nil })
+		}
+	}
+	ask(end(UserDisabled))
+	ask(end(UserSuspended))
+	for _, c := range batch {
+		s.changes <- c
+	}
+	for _, c := range batch {
+		if <-c.done; c.err != nil {
+			t.Error(c.err)
+		}
+	}
+	if revoked != 1 {
+		t.Errorf("revoked %d times, want once", revoked)
+	}
+	if got, err := s.User(u.UID); got.Epoch != 3 || got.State != UserSuspended || err != nil {
+		t.Errorf("got %+v, %v, want epoch 3", got, err)
+	}
+	wantDead(t, s, secret)	full.Store(false)
+	await(t, "catching up", func() bool { return s.Writable() == nil })
+	wantDead(t, s, secret)
+}

@@ -1,0 +1,518 @@
+package storage
+
+import (
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestFold(t *testing.T) {
+	const want = "alice.fisher@example.com"
+	for _, spelling := range []string{
+		"alice.fisher@example.com",
+		"ALICE.Fisher@EXAMPLE.com",
+		"ａｌｉｃｅ．ｆｉｓｈｅｒ＠ｅｘａｍｐｌｅ．ｃｏｍ", // fullwidth
+		"ALICE.ﬁsher@example.com",  // a ligature
+		"𝐚𝐥𝐢𝐜𝐞.fisher@example.com", // mathematical bold
+		"alice.fiſher@example.com", // a long s
+	} {
+		if got := Fold(spelling); got != want {
+			t.Errorf("%s: got %q, want %q", spelling, got, want)
+		}
+	}
+	for _, same := range [][2]string{{"STRASSE@example.com", "straße@example.com"}, {"e\u0301@example.com", "É@example.com"}, {"ς@x.gr", "Σ@x.gr"}} {
+		if a, b := Fold(same[0]), Fold(same[1]); a != b {
+			t.Errorf("%s and %s fold to %q and %q, want one", same[0], same[1], a, b)
+		}
+	}
+	for _, s := range []string{"ŉ@x", "ΐ@x", "ﬃ@x", "K@x", "İ@x", "ẞ@x", "\u0345@x", "㎞@x"} {
+		if once, twice := Fold(s), Fold(Fold(s)); once != twice {
+			t.Errorf("%q folds to %q, and that to %q", s, once, twice)
+		}
+	}
+}
+
+func TestCheckUID(t *testing.T) {
+	long := strings.Repeat("a", 242) + "@example.com" // 254 bytes
+	for uid, good := range map[string]bool{
+		"alice@example.com":         true,
+		"me@localhost":              true,
+		"o'neil+tag@example.com":    true,
+		"Zoë@exämple.com":           true,
+		"\"a@b\"@example.com":       true,
+		long:                        true,
+		"":                          false,
+		"alice":                     false,
+		"@example.com":              false,
+		"alice@":                    false,
+		"al ice@example.com":        false,
+		" alice@example.com":        false,
+		"alice@example.com\n":       false,
+		"alice\x00@example.com":     false,
+		"alice\u00a0@example.com":   false,
+		"alice\u202e@example.com":   false, // turns the line around
+		"alice\u200b@example.com":   false, // shows as nothing
+		"alice\u2028@example.com":   false,
+		"alice\x1b[31m@example.com": false,
+		"alice\xff@example.com":     false,
+		"a" + long:                  false,
+	} {
+		err := CheckUID(uid)
+		if good != (err == nil) || err != nil && !errors.As(err, new(*InvalidError)) {
+			t.Errorf("%q: got %v, want good: %v", uid, err, good)
+		}
+	}
+}
+
+func TestUsers(t *testing.T) {
+	s := open(t, t.TempDir())
+	alice := addUser(t, s, "Alice@example.com")
+	if _, err := s.AddUser(admin, "ＡＬＩＣＥ@example.com", "", "x"); !errors.Is(err, ErrUserExists) {
+		t.Errorf("another spelling: got %v, want ErrUserExists", err)
+	}
+	_, secret := create(t, s, alice)
+	if hash, err := s.PasswordHash(alice); hash != "hash of Alice@example.com" || err != nil {
+		t.Errorf("got %q, %v", hash, err)
+	}
+	mallory := addUser(t, s, "mallory@example.com")
+	mallory.Password = alice.Password // moved to another record
+	if hash, err := s.PasswordHash(mallory); !errors.Is(err, ErrDamaged) {
+		t.Errorf("got %q, %v, want ErrDamaged", hash, err)
+	}
+
+	if err := s.DisableUser(admin, "alice@example.com"); err != nil {
+		t.Fatal(err)
+	}
+	wantDead(t, s, secret)
+	if _, _, err := s.CreateToken(admin, alice.ID, TokenSpec{}); !errors.Is(err, ErrNoUser) {
+		t.Errorf("a token for a disabled user: got %v, want ErrNoUser", err)
+	}
+	if err := s.EnableUser(admin, "alice@example.com"); err != nil {
+		t.Fatal(err)
+	}
+	wantLive(t, s, secret)
+	if err := s.RemoveUser(admin, "alice@example.com"); err != nil {
+		t.Fatal(err)
+	}
+	wantDead(t, s, secret)
+	for name, err := range map[string]error{
+		"remove": s.RemoveUser(admin, "alice@example.com"), "enable": s.EnableUser(admin, "alice@example.com"),
+		"disable": s.DisableUser(admin, "alice@example.com"), "password": s.SetPassword(admin, "alice@example.com", "x"),
+	} {
+		if !errors.Is(err, ErrNoUser) {
+			t.Errorf("%s after the removal: got %v, want ErrNoUser", name, err)
+		}
+	}
+
+	// A new person with the old address inherits nothing.
+	again := addUser(t, s, "alice@example.com")
+	if again.ID == alice.ID {
+		t.Error("an internal id was given twice")
+	}
+	wantDead(t, s, secret)
+	if list, err := s.AllTokensOf(again.ID); len(list) != 0 || err != nil {
+		t.Errorf("got %d tokens, %v, want none", len(list), err)
+	}
+	if info, err := s.UserInfo("alice@example.com"); info.Tokens != 0 || info.LastUsed != 0 || err != nil {
+		t.Errorf("got %+v, %v", info, err)
+	}
+}
+
+func TestListUsers(t *testing.T) {
+	s := open(t, t.TempDir())
+	for _, uid := range []string{"carol@example.com", "Bob@example.com", "alice@example.com", "ALBERT@example.com", "dave@example.com"} {
+		create(t, s, addUser(t, s, uid))
+	}
+	if err := s.RemoveUser(admin, "dave@example.com"); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		prefix, after string
+		want          []string
+	}{
+		{"", "", []string{"ALBERT@example.com", "alice@example.com", "Bob@example.com", "carol@example.com"}},
+		{"AL", "", []string{"ALBERT@example.com", "alice@example.com"}},
+		{"", "ALICE@example.com", []string{"Bob@example.com", "carol@example.com"}},
+		{"al", "albert@example.com", []string{"alice@example.com"}},
+		{"b", "carol@example.com", nil},
+		{"x", "", nil},
+	} {
+		var got []string
+		for info, err := range s.Users(c.prefix, c.after) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got = append(got, info.UID); info.Tokens != 1 || info.LastUsed != info.tokensCreated(t, s) {
+				t.Errorf("%s: got %d tokens, last used %d", info.UID, info.Tokens, info.LastUsed)
+			}
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%q after %q: got %v, want %v", c.prefix, c.after, got, c.want)
+		}
+	}
+}
+
+// tokensCreated is when the user's one token was made.
+func (u UserInfo) tokensCreated(t *testing.T, s *Store) int64 {
+	list, err := s.TokensOf(u.ID)
+	if err != nil || len(list) != 1 {
+		t.Fatal(len(list), err)
+	}
+	return list[0].Created
+}
+
+func TestSessions(t *testing.T) {
+	begin := func(t *testing.T) (*Store, *clock, Secret) {
+		c := newClock()
+		s := openWith(t, t.TempDir(), c.options(t))
+		u := addUser(t, s, "alice@example.com")
+		cookie, err := s.CreateSession(Actor{Name: u.UID}, u.ID, SourceLocal)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s, c, cookie
+	}
+	want := func(t *testing.T, s *Store, cookie Secret, live bool) {
+		t.Helper()
+		v, err := s.Session(cookie.Reveal())
+		if live && (err != nil || v.Method != SourceLocal) || !live && !errors.Is(err, ErrNoSession) {
+			t.Errorf("got %+v, %v, want live: %v", v, err, live)
+		}
+	}
+	t.Run("idle", func(t *testing.T) {
+		s, c, cookie := begin(t)
+		c.move(SessionIdle - time.Millisecond)
+		want(t, s, cookie, true)
+		c.move(SessionIdle - time.Millisecond) // counted from the visit
+		want(t, s, cookie, true)
+		c.move(SessionIdle)
+		want(t, s, cookie, false)
+	})
+	t.Run("absolute end", func(t *testing.T) {
+		s, c, cookie := begin(t)
+		for left := SessionLife; left > 0; left -= SessionIdle / 2 {
+			want(t, s, cookie, true)
+			c.move(SessionIdle / 2)
+		}
+		want(t, s, cookie, false)
+	})
+	t.Run("a visit is not yet written", func(t *testing.T) {
+		s, c, cookie := begin(t)
+		c.move(sessionUpdate - time.Millisecond)
+		want(t, s, cookie, true)
+		c.move(SessionIdle - sessionUpdate + time.Millisecond)
+		want(t, s, cookie, false) // at most a minute too early
+	})
+	end := func(fn func(s *Store, cookie Secret) error) func(t *testing.T) {
+		return func(t *testing.T) {
+			s, _, cookie := begin(t)
+			want(t, s, cookie, true)
+			want(t, s, cookie+"x", false)
+			want(t, s, "", false)
+			if err := fn(s, cookie); err != nil {
+				t.Fatal(err)
+			}
+			want(t, s, cookie, false)
+			if s.EnableUser(admin, "alice@example.com") == nil {
+				want(t, s, cookie, false) // a session, unlike a token, is over for good
+			}
+		}
+	}
+	t.Run("log out", end(func(s *Store, cookie Secret) error { return s.EndSession(cookie.Reveal()) }))
+	t.Run("disable", end(func(s *Store, _ Secret) error { return s.DisableUser(admin, "alice@example.com") }))
+	t.Run("new password", end(func(s *Store, _ Secret) error { return s.SetPassword(admin, "alice@example.com", "new") }))
+	t.Run("remove", end(func(s *Store, _ Secret) error { return s.RemoveUser(admin, "alice@example.com") }))
+	t.Run("of a disabled user", func(t *testing.T) {
+		s, _, _ := begin(t)
+		u, err := s.User("alice@example.com")
+		if err = errors.Join(err, s.DisableUser(admin, u.UID)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.CreateSession(admin, u.ID, SourceLocal); !errors.Is(err, ErrNoUser) {
+			t.Errorf("got %v, want ErrNoUser", err)
+		}
+	})
+	t.Run("over a restart", func(t *testing.T) {
+		s, c, cookie := begin(t)
+		s.Close()
+		want(t, openWith(t, s.Dir(), c.options(t)), cookie, true)
+	})
+}
+
+func TestRecentFiles(t *testing.T) {
+	c := newClock()
+	dir := t.TempDir()
+	s := openWith(t, dir, c.options(t))
+	u, other := addUser(t, s, "alice@example.com"), addUser(t, s, "bob@example.com")
+	opened := func(id, revision, path string, at int64) {
+		t.Helper()
+		err := s.OpenedFile(u.ID, File{ID: json.RawMessage(id), Revision: json.RawMessage(revision), Path: path, Name: "n", Time: at})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(s *Store, want ...string) {
+		t.Helper()
+		list, err := s.Files(u.ID)
+		var got []string
+		for _, f := range list {
+			got = append(got, fmt.Sprintf("%s %s %s", f.ID, f.Revision, f.Path))
+		}
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("got %q, %v, want %q", got, err, want)
+		}
+	}
+	want(s)
+	opened(`1`, `1`, "/a", 0)
+	opened(`2`, `1`, "/b", 0) // in the same millisecond
+	opened(`"1"`, `1`, "/a", 0)
+	opened(`1`, `1`, "/c", 0)
+	want(s, `1 1 /c`, `"1" 1 /a`, `2 1 /b`, `1 1 /a`)
+	opened(`1`, `2`, "/a", 0) // to the front, with its new revision
+	want(s, `1 2 /a`, `1 1 /c`, `"1" 1 /a`, `2 1 /b`)
+	c.move(time.Second)
+	opened(`2`, `"x"`, "/b", 0)
+	opened(`3`, `null`, "/d", c.ms.Load()-500) // as the client says
+	want(s, `2 "x" /b`, `3 null /d`, `1 2 /a`, `1 1 /c`, `"1" 1 /a`)
+	if list, err := s.Files(other.ID); len(list) != 0 || err != nil {
+		t.Errorf("another user's: got %v, %v", list, err)
+	}
+
+	var all []string
+	for n := range 150 {
+		opened(fmt.Sprint(n), `7`, "/many", 0)
+		all = append([]string{fmt.Sprintf("%d 7 /many", n)}, all...)
+	}
+	want(s, all[:100]...)
+	s.Close()
+	want(openWith(t, dir, c.options(t)), all[:100]...)
+}
+
+func TestListTokens(t *testing.T) {
+	c := newClock()
+	s := openWith(t, t.TempDir(), c.options(t))
+	alice, bob := addUser(t, s, "alice@example.com"), addUser(t, s, "bob@example.com")
+	names := map[ID]int{}
+	var secrets []string
+	for n := range 10 {
+		u := alice
+		if n%3 == 2 {
+			u = bob
+		}
+		id, secret := create(t, s, u)
+		names[id] = n
+		secrets = append(secrets, secret)
+		if n != 4 {
+			c.move(time.Second) // 4 and 5 are of one millisecond
+		}
+	}
+	wantLive(t, s, secrets[0])
+	c.move(time.Second)
+	wantLive(t, s, secrets[3])
+	list := func(f TokenFilter) (got []int) {
+		t.Helper()
+		for tok, err := range s.Tokens(f) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, names[tok.ID])
+		}
+		return got
+	}
+	check := func(what string, got []int, want ...int) {
+		t.Helper()
+		if i := slices.Index(got, 5); i >= 0 && i+1 < len(got) && got[i+1] == 4 {
+			got[i], got[i+1] = 4, 5 // of one millisecond the ids decide, which are random
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: got %v, want %v", what, got, want)
+		}
+	}
+	all := []int{1, 2, 4, 5, 6, 7, 8, 9, 0, 3}
+	check("all", list(TokenFilter{}), all...)
+	check("of bob", list(TokenFilter{Owner: bob.ID}), 2, 5, 8)
+	check("never used", list(TokenFilter{NeverUsed: true}), 1, 2, 4, 5, 6, 7, 8, 9)
+	check("idle", list(TokenFilter{IdleSince: newClock().ms.Load() + 2000}), 1, 2)
+	check("bob's idle", list(TokenFilter{Owner: bob.ID, IdleSince: newClock().ms.Load() + 2000}), 2)
+
+	var paged []int
+	for f := (TokenFilter{}); ; {
+		n := 0
+		for tok, err := range s.Tokens(f) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			paged = append(paged, names[tok.ID])
+			f.AfterUsed, f.AfterID = tok.LastUsed, tok.ID
+			if n++; n == 3 {
+				break
+			}
+		}
+		if n < 3 {
+			break
+		}
+	}
+	check("in pages of 3", paged, all...)
+
+	for id, n := range names {
+		if n == 1 {
+			if _, err := s.RevokeTokens(admin, id); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	check("with a revoked one", list(TokenFilter{}), all...)
+	own, err := s.TokensOf(alice.ID)
+	if err != nil || len(own) != 6 || names[own[0].ID] != 0 {
+		t.Errorf("got %d tokens, %v, want 6, the oldest first", len(own), err)
+	}
+	own, err = s.AllTokensOf(alice.ID)
+	if err != nil || len(own) != 7 || names[own[6].ID] != 1 {
+		t.Errorf("got %d tokens, %v, want 7, the revoked one last", len(own), err)
+	}
+}
+
+func TestFindToken(t *testing.T) {
+	s := open(t, t.TempDir())
+	u := addUser(t, s, "alice@example.com")
+	ids := []ID{{1, 0xab, 0xcd, 0xef, 0x01, 0x10}, {1, 0xab, 0xcd, 0xef, 0x01, 0x1f}, {1, 0xab, 0xcd, 0xef, 0x02}}
+	err := s.change(admin, func(t *tx) error {
+		t.event(Event{Action: ActionImport})
+		for _, id := range ids {
+			if err := t.addToken(Token{ID: id, Owner: u.ID, Created: t.now, LastUsed: t.now}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		prefix string
+		want   ID
+		err    error
+	}{
+		{ids[0].String(), ids[0], nil},
+		{strings.ToUpper(ids[1].String()), ids[1], nil},
+		{"01abcdef0110", ids[0], nil},
+		{"01abcdef02", ids[2], nil},
+		{"01abcdef011", ID{}, ErrAmbiguous}, // an odd number of characters
+		{"01abcdef01", ID{}, ErrAmbiguous},
+		{"01abcdef", ID{}, ErrAmbiguous},
+		{"01abcdef03", ID{}, ErrNoToken},
+		{"02abcdef", ID{}, ErrNoToken},
+	} {
+		if got, err := s.FindToken(c.prefix); !errors.Is(err, c.err) || err == nil && got != c.want {
+			t.Errorf("%s: got %v, %v, want %v, %v", c.prefix, got, err, c.want, c.err)
+		}
+	}
+	for _, bad := range []string{"", "01abcde", "01abcdeg", ids[0].String() + "0", "01 abcdef", "../../../.."} {
+		if got, err := s.FindToken(bad); !errors.As(err, new(*InvalidError)) {
+			t.Errorf("%q: got %v, %v, want an InvalidError", bad, got, err)
+		}
+	}
+}
+
+// Whoever gets hold of the directory, of a running server or of a stopped one,
+// finds no token, no password's hash, no cookie and no name typed in as one.
+func TestNothingSecretOnDisk(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	var secrets []string
+	keep := func(text string, forms ...string) { secrets = append(append(secrets, text), forms...) }
+	for n := range 20 {
+		hash := fmt.Sprintf("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ%02d$aGFzaGhhc2g", n)
+		u, err := s.AddUser(admin, fmt.Sprintf("user%d@example.com", n), "", PasswordHash(hash))
+		if err != nil {
+			t.Fatal(err)
+		}
+		keep(hash, hash[31:43], hash[44:])
+		cookie, err := s.CreateSession(Actor{Name: u.UID}, u.ID, SourceLocal)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keep(cookie.Reveal(), decode64(t, cookie.Reveal()))
+		for range 5 {
+			id, secret := create(t, s, u)
+			raw := decodeHex(t, secret)
+			keep(secret, secret[30:60], raw, raw[idLen+1:idLen+17], raw[bodyLen-16:bodyLen])
+			wantLive(t, s, secret)
+			if n%2 == 0 {
+				if _, err := s.RevokeTokens(admin, id); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		typed := fmt.Sprintf("my pa55word %02d", n)
+		s.SetAttempts(typed, Attempts{1, 1})
+		keep(typed)
+		if n%3 == 0 {
+			if err := errors.Join(s.SetPassword(admin, u.UID, "$argon2id$another hash"), s.DisableUser(admin, u.UID)); err != nil {
+				t.Fatal(err)
+			}
+			keep("another hash")
+		}
+	}
+	if _, err := s.writeCheckpoint(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	search(t, dir, secrets) // with Badger's log
+	s.Close()
+	search(t, dir, secrets)
+}
+
+func search(t *testing.T, dir string, secrets []string) {
+	t.Helper()
+	files := 0
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		files++
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if mode := info.Mode().Perm(); mode&0o077 != 0 && filepath.Dir(path) != filepath.Join(dir, "store", "index") {
+			t.Errorf("%s has mode %04o", path, mode)
+		}
+		b, err := os.ReadFile(path)
+		text := strings.TrimRight(string(b), "\x00")
+		for _, secret := range secrets {
+			if at := strings.Index(text, secret); at >= 0 {
+				t.Errorf("%s has %q at %d", path, secret, at)
+			}
+		}
+		return err
+	})
+	if err != nil || files < 8 {
+		t.Errorf("%d files searched, %v", files, err)
+	}
+}
+
+func decodeHex(t *testing.T, s string) string {
+	t.Helper()
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func decode64(t *testing.T, s string) string {
+	t.Helper()
+	b, err := base64.RawURLEncoding.DecodeString(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
