@@ -213,7 +213,8 @@ func TestBatchWhileBehind(t *testing.T) {
 	if got, err := s.User(u.UID); got.Epoch != 3 || got.State != UserSuspended || err != nil {
 		t.Errorf("got %+v, %v, want epoch 3", got, err)
 	}
-	wantDead(t, s, secret)	full.Store(false)
+	wantDead(t, s, secret)
+	full.Store(false)
 	await(t, "catching up", func() bool { return s.Writable() == nil })
 	wantDead(t, s, secret)
 }
