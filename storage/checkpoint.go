@@ -21,6 +21,11 @@ const (
 // checkpointIfDue is the flusher's: it makes a checkpoint when the last is old
 // or far behind, and drops what the journal need not keep.
 func (s *Store) checkpointIfDue(ctx context.Context) {
+	select {
+	case <-s.loaded: // what is not yet compared is no ground to build on
+	default:
+		return
+	}
 	now := s.opts.Now()
 	grown := s.journal.Size() - s.checkpoint.size
 	if now.Sub(s.checkpoint.at) < checkpointEvery && grown < checkpointGrown || s.Writable() != nil {
@@ -58,22 +63,21 @@ func (s *Store) writeCheckpoint(ctx context.Context) (m Manifest, err error) {
 	return m, syncDir(s.path(""))
 }
 
-// checkpointSequence is how far the checkpoint reaches; 0 without a usable one.
-func (s *Store) checkpointSequence() uint64 {
+// lastCheckpoint is what the checkpoint says of itself; zero without a usable one.
+func (s *Store) lastCheckpoint() (m Manifest) {
 	f, err := os.Open(s.path("checkpoint"))
 	if err != nil {
-		return 0
+		return m
 	}
 	defer f.Close()
-	var m Manifest
 	stop := errors.New("stop")
 	err = readSnapshot(bufio.NewReader(f), func(_ byte, data []byte) error {
 		return errors.Join(stop, json.Unmarshal(data, &m))
 	})
 	if !errors.Is(err, stop) {
-		return 0
+		return Manifest{}
 	}
-	return m.Sequence
+	return m
 }
 
 // loadCheckpoint puts a checkpoint into an empty index and returns its sequence.

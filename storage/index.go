@@ -161,8 +161,12 @@ func (s *Store) openBadger() (err error) {
 			err = fmt.Errorf("%v", p)
 		}
 	}()
-	s.db, err = badger.Open(s.badgerOptions())
-	return err
+	db, err := badger.Open(s.badgerOptions())
+	if err != nil {
+		return err // with it comes a database that is half open, and can't be closed
+	}
+	s.db = db
+	return nil
 }
 
 func (s *Store) openJournal(o journal.Options) (err error) {
@@ -231,7 +235,7 @@ func (s *Store) rebuild() error {
 // openJournalAfterRestore opens the journal for a rebuilding. Only a restore,
 // which leaves the file restored, allows a journal to begin where none is.
 func (s *Store) openJournalAfterRestore() error {
-	o := journal.Options{Known: s.checkpointSequence()}
+	o := journal.Options{Known: s.lastCheckpoint().Sequence}
 	b, err := os.ReadFile(s.path("restored"))
 	if err == nil {
 		after, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)

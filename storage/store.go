@@ -49,6 +49,7 @@ type Store struct {
 	table    table
 	owners   owners
 	attempts attempts
+	stale    stale
 
 	// The writer's own.
 	stamped struct { // what orderAt gave last
@@ -149,7 +150,8 @@ func (s *Store) open() error {
 	if err := s.openTruth(fresh); err != nil {
 		return err
 	}
-	s.checkpoint.at, s.checkpoint.size = s.opts.Now(), s.journal.Size()
+	// A process that never runs for a day makes checkpoints all the same.
+	s.checkpoint.at, s.checkpoint.size = time.UnixMilli(s.lastCheckpoint().Created), s.journal.Size()
 	if s.owners.empty() {
 		return s.loadOwners()
 	}
