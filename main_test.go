@@ -337,6 +337,7 @@ var arrows = map[string][]string{
 	"storage/journal/journaltest": {"storage/journal"},
 	"storage":                     {"storage/journal"},
 	"ldap":                        {},
+	"ldap/ldaptest":               {},
 	"server/api":                  {},
 	"server/oauth":                {},
 	"server/web":                  {},

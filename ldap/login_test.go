@@ -8,6 +8,8 @@ import (
 
 	ber "github.com/go-asn1-ber/asn1-ber"
 	goldap "github.com/go-ldap/ldap/v3"
+
+	"gatehouse/ldap/ldaptest"
 )
 
 func TestLogin(t *testing.T) {
@@ -16,9 +18,9 @@ func TestLogin(t *testing.T) {
 
 	got, err := d.Login(t.Context(), "alice", "alice-secret")
 	if err != nil {
-		t.Fatalf("alice: %v\n%s", err, s.log.String())
+		t.Fatalf("alice: %v\n%s", err, s.Log())
 	}
-	want := Entry{Subject: s.subjectOf(alice), UID: "alice@example.org", Name: "Alice Liddell", DN: alice, login: "alice"}
+	want := Entry{Subject: s.Subject(alice), UID: "alice@example.org", Name: "Alice Liddell", DN: alice, login: "alice"}
 	if got != want {
 		t.Errorf("alice: got %+v, want %+v", got, want)
 	}
@@ -74,11 +76,11 @@ func TestLockedByPolicy(t *testing.T) {
 	if !errors.As(err, &r) || r.Reason != ReasonLocked {
 		t.Fatalf("after five failures: %v", err)
 	}
-	id := s.subjectOf("uid=bob," + peopleDN)
+	id := s.Subject("uid=bob," + peopleDN)
 	if states, err := d.Lookup(t.Context(), []string{id}); err != nil || states[id].Stopped != ReasonLocked {
 		t.Errorf("look up: %+v, %v", states, err)
 	}
-	s.modify("uid=bob,"+peopleDN, "pwdAccountLockedTime")
+	s.Modify("uid=bob,"+peopleDN, "pwdAccountLockedTime")
 	if _, err := d.Login(t.Context(), "bob", "bob-secret"); err != nil {
 		t.Errorf("unlocked: %v", err)
 	}
@@ -88,7 +90,7 @@ func TestLockedByPolicy(t *testing.T) {
 func TestSpellings(t *testing.T) {
 	s := startSlapd(t)
 	d := open(t, s.config())
-	want := s.subjectOf(alice)
+	want := s.Subject(alice)
 	for _, name := range []string{
 		"alice", "ALICE", "Alice", "aLiCe", " alice", "alice ", "  alice  ", "ａｌｉｃｅ", "ＡＬＩＣＥ", "ⓐlice", "alIce",
 	} {
@@ -119,7 +121,7 @@ func hostileNames() []string {
 // bound as itself.
 func TestHostileNames(t *testing.T) {
 	s := startSlapd(t)
-	proxy := record(t, s.ldap)
+	proxy := record(t, s.Addr)
 	c := plain(proxy.addr)
 	d := open(t, c)
 	names := hostileNames()
@@ -172,7 +174,7 @@ func asksOnly(q request, name string) error {
 
 func TestHostilePasswords(t *testing.T) {
 	s := startSlapd(t)
-	proxy := record(t, s.ldap)
+	proxy := record(t, s.Addr)
 	d := open(t, plain(proxy.addr))
 	refusedHere := []string{"", "\x00", "alice-secret\x00", "\x00alice-secret", strings.Repeat("a", 257), strings.Repeat("alice-secret", 1<<16)}
 	for _, password := range refusedHere {
@@ -190,10 +192,10 @@ func TestHostilePasswords(t *testing.T) {
 	for _, password := range []string{
 		"*", " ", "alice-secret ", " alice-secret", "Alice-secret", "ALICE-SECRET", "alice-secre", "alice-secret*", "alice-secret\n", "\talice-secret",
 		"{CLEARTEXT}alice-secret", "{SASL}alice", "{SSHA}", "{EXTERNAL}", "alice", alice, "(userPassword=*)", "*)(uid=*", `\2a`, "%00", "null", "\xff\xff", "\u200balice-secret",
-		"ａlice-secret", adminPass, "reader-secret", strings.Repeat("*", 256),
+		"ａlice-secret", ldaptest.AdminPassword, "reader-secret", strings.Repeat("*", 256),
 	} {
 		// A policy locks alice on the way: that must not hide a success.
-		s.modify(alice, "pwdAccountLockedTime")
+		s.Modify(alice, "pwdAccountLockedTime")
 		if _, err := d.Login(t.Context(), "alice", password); !errors.Is(err, ErrInvalidCredentials) {
 			t.Errorf("%.30q: got %v", password, err)
 		}
@@ -201,7 +203,7 @@ func TestHostilePasswords(t *testing.T) {
 			t.Errorf("%.30q: bound %+v", password, binds)
 		}
 	}
-	s.modify(alice, "pwdAccountLockedTime")
+	s.Modify(alice, "pwdAccountLockedTime")
 	if _, err := d.Login(t.Context(), "alice", "alice-secret"); err != nil {
 		t.Errorf("the right one at last: %v", err)
 	}
@@ -210,7 +212,7 @@ func TestHostilePasswords(t *testing.T) {
 // An unknown name costs what a known one does: one search and one bind.
 func TestUnknownNameIsBoundToo(t *testing.T) {
 	s := startSlapd(t)
-	proxy := record(t, s.ldap)
+	proxy := record(t, s.Addr)
 	d := open(t, plain(proxy.addr))
 	for _, name := range []string{"alice", "nobody", "frank"} {
 		d.Login(t.Context(), name, "wrong")

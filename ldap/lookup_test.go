@@ -11,6 +11,8 @@ import (
 
 	ber "github.com/go-asn1-ber/asn1-ber"
 	goldap "github.com/go-ldap/ldap/v3"
+
+	"gatehouse/ldap/ldaptest"
 )
 
 const nobody = "00000000-0000-4000-8000-000000000000"
@@ -24,7 +26,7 @@ func TestLookup(t *testing.T) {
 	who := map[string]string{}
 	var all []string
 	for _, uid := range []string{"alice", "bob", "carol", "dave", "erin", "heidi", "ivan"} {
-		who[uid] = s.subjectOf(person(uid))
+		who[uid] = s.Subject(person(uid))
 		all = append(all, who[uid])
 	}
 	all = append(all, nobody, nobody, "*)(uid=*", "", "not a uuid")
@@ -53,24 +55,24 @@ func TestLookup(t *testing.T) {
 		t.Error("subjects that can not be asked about are not in the log")
 	}
 
-	s.remove(person("bob"))
-	s.modify(person("dave"), "pwdAccountLockedTime")
-	s.modify(person("alice"), "pwdAccountLockedTime", "20250101000000Z")
+	s.Remove(person("bob"))
+	s.Modify(person("dave"), "pwdAccountLockedTime")
+	s.Modify(person("alice"), "pwdAccountLockedTime", "20250101000000Z")
 	check(map[string]Reason{"alice": ReasonLocked, "ivan": ReasonExpired}, "bob")
 
 	// The same name again is a new person, and the old one stays away.
-	s.add(person("bob"), map[string][]string{"objectClass": {"inetOrgPerson"}, "uid": {"bob"}, "cn": {"Bob"}, "sn": {"B"}, "mail": {"bob@example.org"}, "userPassword": {"bob-secret"}})
-	s.modify(person("alice"), "pwdAccountLockedTime")
+	s.Add(person("bob"), map[string][]string{"objectClass": {"inetOrgPerson"}, "uid": {"bob"}, "cn": {"Bob"}, "sn": {"B"}, "mail": {"bob@example.org"}, "userPassword": {"bob-secret"}})
+	s.Modify(person("alice"), "pwdAccountLockedTime")
 	check(map[string]Reason{"ivan": ReasonExpired}, "bob")
 	if e, err := d.Login(t.Context(), "bob", "bob-secret"); err != nil || e.Subject == who["bob"] {
 		t.Errorf("the new bob: %+v, %v", e, err)
 	}
 
 	// Who has moved is still there; who has moved out of base_dn is not.
-	s.admin(func(c *goldap.Conn) error {
+	s.Do(func(c *goldap.Conn) error {
 		return c.ModifyDN(goldap.NewModifyDNRequest(person("erin"), "uid=erin2", true, "ou=elsewhere,"+base))
 	})
-	s.admin(func(c *goldap.Conn) error {
+	s.Do(func(c *goldap.Conn) error {
 		return c.ModifyDN(goldap.NewModifyDNRequest(person("heidi"), "uid=heidi2", true, ""))
 	})
 	check(map[string]Reason{"ivan": ReasonExpired}, "bob", "erin")
@@ -78,7 +80,7 @@ func TestLookup(t *testing.T) {
 
 func TestLookupGroup(t *testing.T) {
 	s := startSlapd(t)
-	a, b := s.subjectOf(alice), s.subjectOf(person("bob"))
+	a, b := s.Subject(alice), s.Subject(person("bob"))
 	for _, group := range []string{staff, "cn=board,ou=groups," + base, "cn=unix,ou=groups," + base} {
 		c := s.config()
 		c.RequiredGroup = group
@@ -90,11 +92,11 @@ func TestLookupGroup(t *testing.T) {
 	c := s.config()
 	c.RequiredGroup = staff
 	d := open(t, c)
-	s.remove(staff)
+	s.Remove(staff)
 	if got, err := d.Lookup(t.Context(), []string{a, b}); err == nil {
 		t.Errorf("without the group: %+v", got)
 	}
-	s.add(staff, map[string][]string{"objectClass": {"groupOfNames"}, "cn": {"staff"}, "member": {person("bob")}})
+	s.Add(staff, map[string][]string{"objectClass": {"groupOfNames"}, "cn": {"staff"}, "member": {person("bob")}})
 	if got, err := d.Lookup(t.Context(), []string{a, b}); err != nil || got[a].Stopped != ReasonGroup || got[b].Stopped != "" {
 		t.Errorf("changed places: %+v, %v", got, err)
 	}
@@ -106,12 +108,12 @@ func TestLookupFilter(t *testing.T) {
 	c := s.config()
 	c.Filter = "(&(uid={username})(employeeType=active))"
 	d := open(t, c)
-	a := s.subjectOf(alice)
-	s.modify(alice, "employeeType", "active")
+	a := s.Subject(alice)
+	s.Modify(alice, "employeeType", "active")
 	if got, err := d.Lookup(t.Context(), []string{a}); err != nil || got[a].Stopped != "" {
 		t.Errorf("active: %+v, %v", got, err)
 	}
-	s.modify(alice, "employeeType", "retired")
+	s.Modify(alice, "employeeType", "retired")
 	if got, err := d.Lookup(t.Context(), []string{a}); err != nil || got[a].Stopped != ReasonFilter {
 		t.Errorf("retired: %+v, %v", got, err)
 	}
@@ -122,9 +124,9 @@ func TestLookupFilter(t *testing.T) {
 
 // A thousand people, and a server that sends no more than seven at a time.
 func TestLookupMany(t *testing.T) {
-	s := startSlapd(t, inDatabase("limits dn.exact=\""+readerDN+"\" size=7"))
+	s := startSlapd(t, ldaptest.InDatabase("limits dn.exact=\""+readerDN+"\" size=7"))
 	var want []string
-	s.admin(func(c *goldap.Conn) error {
+	s.Do(func(c *goldap.Conn) error {
 		for i := range 250 {
 			uid := fmt.Sprintf("many%d", i)
 			a := goldap.NewAddRequest(person(uid), nil)
@@ -156,13 +158,13 @@ func TestLookupMany(t *testing.T) {
 // A directory that is not what it was says nothing about anybody.
 func TestLookupDoubt(t *testing.T) {
 	for name, change := range map[string]func(*slapd){
-		"base_dn is gone":     func(s *slapd) { s.empty(peopleDN); s.remove(peopleDN) },
+		"base_dn is gone":     func(s *slapd) { s.empty(peopleDN); s.Remove(peopleDN) },
 		"nobody is left":      func(s *slapd) { s.empty(peopleDN) },
-		"the server is gone":  func(s *slapd) { s.stop() },
-		"the server hangs":    func(s *slapd) { s.signal(syscall.SIGSTOP) },
-		"the account is gone": func(s *slapd) { s.remove(readerDN); s.stop(); s.start() },
+		"the server is gone":  func(s *slapd) { s.Stop() },
+		"the server hangs":    func(s *slapd) { s.Signal(syscall.SIGSTOP) },
+		"the account is gone": func(s *slapd) { s.Remove(readerDN); s.Stop(); s.Start() },
 		"a part is elsewhere": func(s *slapd) {
-			s.add("ou=branch,"+peopleDN, map[string][]string{"objectClass": {"referral", "extensibleObject"}, "ou": {"branch"}, "ref": {"ldap://branch.example.org/" + peopleDN}})
+			s.Add("ou=branch,"+peopleDN, map[string][]string{"objectClass": {"referral", "extensibleObject"}, "ou": {"branch"}, "ref": {"ldap://branch.example.org/" + peopleDN}})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -172,7 +174,7 @@ func TestLookupDoubt(t *testing.T) {
 				c.Timeout = 2 * time.Second
 			}
 			d := open(t, c)
-			ids := []string{s.subjectOf(alice), nobody}
+			ids := []string{s.Subject(alice), nobody}
 			if got, err := d.Lookup(t.Context(), ids); err != nil || got[ids[0]].Missing || !got[nobody].Missing {
 				t.Fatalf("before: %+v, %v", got, err)
 			}
@@ -187,7 +189,7 @@ func TestLookupDoubt(t *testing.T) {
 // empty removes everything right under dn.
 func (s *slapd) empty(dn string) {
 	s.t.Helper()
-	s.admin(func(c *goldap.Conn) error {
+	s.Do(func(c *goldap.Conn) error {
 		res, err := c.Search(goldap.NewSearchRequest(dn, goldap.ScopeSingleLevel, 0, 0, 0, false, "(objectClass=*)", []string{"1.1"}, nil))
 		if err != nil {
 			return err
@@ -205,9 +207,9 @@ func (s *slapd) empty(dn string) {
 // would be missing.
 func TestLookupHidden(t *testing.T) {
 	s := startSlapd(t)
-	s.stop()
-	s.conf = s.file("hidden.conf", strings.Replace(read(t, s.conf), "access to *", "access to attrs=mail by * none\naccess to *", 1))
-	s.start()
+	s.Stop()
+	s.Conf = s.File("hidden.conf", strings.Replace(read(t, s.Conf), "access to *", "access to attrs=mail by * none\naccess to *", 1))
+	s.Start()
 	d := open(t, s.config())
 	if got, err := d.Lookup(t.Context(), []string{nobody}); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("got %+v, %v", got, err)
@@ -340,7 +342,7 @@ func TestCheck(t *testing.T) {
 		{"good", "alice", func(c *Config) {}, "", 6},
 		{"in the group", "alice", func(c *Config) { c.RequiredGroup = staff }, "", 7},
 		{"not in the group", "bob", func(c *Config) { c.RequiredGroup = staff }, "group", 7},
-		{"nobody listens", "alice", func(c *Config) { c.URLs = []string{"ldaps://" + freePort(t)} }, "dial", 1},
+		{"nobody listens", "alice", func(c *Config) { c.URLs = []string{"ldaps://" + ldaptest.FreePort(t)} }, "dial", 1},
 		{"wrong authority", "alice", func(c *Config) { c.CAFile = "" }, "tls", 2},
 		{"wrong password", "alice", func(c *Config) { c.BindPassword = "hunter2" }, "bind", 3},
 		{"wrong base", "alice", func(c *Config) { c.BaseDN = "ou=nothing," + base }, "search", 4},
@@ -369,7 +371,7 @@ func TestCheck(t *testing.T) {
 		}
 	}
 	c := s.config()
-	c.URLs = append([]string{"ldaps://" + freePort(t)}, c.URLs...)
+	c.URLs = append([]string{"ldaps://" + ldaptest.FreePort(t)}, c.URLs...)
 	if steps := open(t, c).Check(t.Context(), "alice"); len(steps) != 7 || steps[0].OK || !steps[6].OK {
 		t.Errorf("two servers: %+v", steps)
 	}

@@ -16,6 +16,8 @@ import (
 
 	ber "github.com/go-asn1-ber/asn1-ber"
 	goldap "github.com/go-ldap/ldap/v3"
+
+	"gatehouse/ldap/ldaptest"
 )
 
 // resources counts what a connection would leak.
@@ -62,37 +64,37 @@ func (c *clock) advance(d time.Duration) {
 
 func TestTLS(t *testing.T) {
 	s := startSlapd(t)
-	bare := startSlapd(t, withoutTLS)
-	other := newAuthority(t)
-	otherCA := s.file("other.pem", other.pem)
+	bare := startSlapd(t, ldaptest.WithoutTLS)
+	other := ldaptest.NewAuthority(t)
+	otherCA := s.File("other.pem", other.PEM)
 	for _, test := range []struct {
 		name   string
 		change func(*Config)
 		want   string // in the error; empty: it works
 	}{
 		{"ldaps", func(c *Config) {}, ""},
-		{"starttls", func(c *Config) { c.URLs, c.StartTLS = []string{"ldap://" + s.ldap}, true }, ""},
-		{"starttls beside insecure", func(c *Config) { c.URLs, c.StartTLS, c.Insecure = []string{"ldap://" + s.ldap}, true, true }, ""},
-		{"plain, insecure", func(c *Config) { c.URLs, c.Insecure = []string{"ldap://" + s.ldap}, true }, ""},
+		{"starttls", func(c *Config) { c.URLs, c.StartTLS = []string{"ldap://" + s.Addr}, true }, ""},
+		{"starttls beside insecure", func(c *Config) { c.URLs, c.StartTLS, c.Insecure = []string{"ldap://" + s.Addr}, true, true }, ""},
+		{"plain, insecure", func(c *Config) { c.URLs, c.Insecure = []string{"ldap://" + s.Addr}, true }, ""},
 		{"ldaps, wrong authority", func(c *Config) { c.CAFile = otherCA }, "certificate"},
 		{"ldaps, wrong authority, insecure", func(c *Config) { c.CAFile, c.Insecure = otherCA, true }, "certificate"},
 		{"ldaps, the system's authorities", func(c *Config) { c.CAFile = "" }, "certificate"},
 		{"starttls, wrong authority", func(c *Config) {
-			c.URLs, c.StartTLS, c.CAFile = []string{"ldap://" + s.ldap}, true, otherCA
+			c.URLs, c.StartTLS, c.CAFile = []string{"ldap://" + s.Addr}, true, otherCA
 		}, "certificate"},
 		{"starttls, wrong authority, insecure", func(c *Config) {
-			c.URLs, c.StartTLS, c.Insecure, c.CAFile = []string{"ldap://" + s.ldap}, true, true, otherCA
+			c.URLs, c.StartTLS, c.Insecure, c.CAFile = []string{"ldap://" + s.Addr}, true, true, otherCA
 		}, "certificate"},
 		{"ldaps, wrong name", func(c *Config) { c.URLs = []string{strings.Replace(c.URLs[0], "127.0.0.1", "localhost", 1)} }, "certificate"},
 		{"starttls, wrong name", func(c *Config) {
-			c.URLs, c.StartTLS = []string{strings.Replace("ldap://"+s.ldap, "127.0.0.1", "localhost", 1)}, true
+			c.URLs, c.StartTLS = []string{strings.Replace("ldap://"+s.Addr, "127.0.0.1", "localhost", 1)}, true
 		}, "certificate"},
-		{"starttls, server without TLS", func(c *Config) { c.URLs, c.StartTLS = []string{"ldap://" + bare.ldap}, true }, "tls"},
+		{"starttls, server without TLS", func(c *Config) { c.URLs, c.StartTLS = []string{"ldap://" + bare.Addr}, true }, "tls"},
 		{"starttls, server without TLS, insecure", func(c *Config) {
-			c.URLs, c.StartTLS, c.Insecure = []string{"ldap://" + bare.ldap}, true, true
+			c.URLs, c.StartTLS, c.Insecure = []string{"ldap://" + bare.Addr}, true, true
 		}, "tls"},
-		{"ldaps to a plain port", func(c *Config) { c.URLs = []string{"ldaps://" + s.ldap} }, "tls"},
-		{"plain to a tls port", func(c *Config) { c.URLs, c.Insecure = []string{"ldap://" + s.ldaps}, true }, "bind"},
+		{"ldaps to a plain port", func(c *Config) { c.URLs = []string{"ldaps://" + s.Addr} }, "tls"},
+		{"plain to a tls port", func(c *Config) { c.URLs, c.Insecure = []string{"ldap://" + s.TLSAddr}, true }, "bind"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := s.config()
@@ -262,8 +264,8 @@ func TestStoppedServer(t *testing.T) {
 	first, second := startSlapd(t), startSlapd(t)
 	clock := &clock{at: time.Now()}
 	c := first.config()
-	c.URLs = append(c.URLs, "ldaps://"+second.ldaps)
-	c.CAFile = first.file("both.pem", read(t, first.ca)+read(t, second.ca))
+	c.URLs = append(c.URLs, "ldaps://"+second.TLSAddr)
+	c.CAFile = first.File("both.pem", read(t, first.CA)+read(t, second.CA))
 	c.Now = clock.now
 	d, log := openLogged(t, c)
 	login := func() {
@@ -273,7 +275,7 @@ func TestStoppedServer(t *testing.T) {
 		}
 	}
 	login()
-	first.signal(syscall.SIGSTOP)
+	first.Signal(syscall.SIGSTOP)
 	start := time.Now()
 	login()
 	if took := time.Since(start); took > 5*time.Second {
@@ -298,7 +300,7 @@ func TestStoppedServer(t *testing.T) {
 	if s := d.Servers(); s[0].LastFailure == failure {
 		t.Errorf("not tried after its penalty: %+v", s[0])
 	}
-	first.signal(syscall.SIGCONT)
+	first.Signal(syscall.SIGCONT)
 	clock.advance(penalty)
 	login()
 	if s := d.Servers(); !s[0].Reachable {
@@ -323,9 +325,9 @@ func read(t testing.TB, path string) string {
 func TestAllServersDown(t *testing.T) {
 	s := startSlapd(t)
 	c := s.config()
-	c.URLs = append([]string{"ldaps://" + freePort(t)}, c.URLs...)
+	c.URLs = append([]string{"ldaps://" + ldaptest.FreePort(t)}, c.URLs...)
 	d := open(t, c)
-	s.stop()
+	s.Stop()
 	if _, err := d.Login(t.Context(), "alice", "alice-secret"); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("got %v", err)
 	}
@@ -334,7 +336,7 @@ func TestAllServersDown(t *testing.T) {
 			t.Errorf("status %+v", status)
 		}
 	}
-	s.start()
+	s.Start()
 	if _, err := d.Login(t.Context(), "alice", "alice-secret"); err != nil {
 		t.Errorf("back again: %v", err)
 	}
@@ -354,8 +356,8 @@ func TestRestart(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		s.stop()
-		s.start()
+		s.Stop()
+		s.Start()
 	}
 }
 
@@ -364,7 +366,7 @@ func TestDeadPooledConnection(t *testing.T) {
 	s := startSlapd(t)
 	var mu sync.Mutex
 	searches := 0
-	backend := record(t, s.ldap)
+	backend := record(t, s.Addr)
 	addr := listen(t, func(client net.Conn) {
 		upstream, err := net.Dial("tcp", backend.addr)
 		if err != nil {
@@ -409,7 +411,7 @@ func TestServiceAccount(t *testing.T) {
 	c := s.config()
 	c.BindPassword = "wrong-reader-secret"
 	c.Now = clock.now
-	proxy := record(t, s.ldap)
+	proxy := record(t, s.Addr)
 	c.URLs, c.Insecure = []string{"ldap://" + proxy.addr}, true
 	d, log := openLogged(t, c)
 	for range 10 {
