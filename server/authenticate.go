@@ -16,13 +16,20 @@ const (
 	byToken                    // an API access token
 	byCookie                   // the login cookie
 	byEither                   // the token, or else the cookie
+	byGate                     // the token, also as the password of HTTP Basic
 )
 
 // caller is who sent a request. Of token and session, one is set.
 type caller struct {
-	user    storage.User
+	user    principal
 	token   *storage.Bearer
 	session *storage.Session
+}
+
+// principal is the user that a request speaks for.
+type principal struct {
+	ID  storage.UserID
+	UID string
 }
 
 // limited reports whether the credential may do less than its user.
@@ -34,11 +41,11 @@ func (c caller) limited() bool { return c.token != nil && c.token.Token.Limited(
 // A request that brings a token is judged by the token alone, also when it
 // brings a cookie too.
 func (s *Server) authenticate(r *request, who credential) (caller, error) {
-	text, sent := tokenOf(r.Request)
+	text, sent := tokenOf(r.Request, who == byGate)
 	switch {
 	case sent && who != byCookie:
 		return s.authenticateToken(text, r.from)
-	case !sent && who != byToken:
+	case !sent && (who == byCookie || who == byEither):
 		return s.authenticateCookie(r.Request)
 	}
 	return caller{}, errCredentials
@@ -49,9 +56,7 @@ func (s *Server) authenticateToken(text string, from netip.Addr) (c caller, err 
 	if err != nil {
 		return c, err
 	}
-	c.token = &b
-	c.user, err = s.store.UserByID(b.Owner)
-	return c, unlessGone(err, errCredentials)
+	return caller{token: &b, user: principal{b.Owner, b.UID}}, nil
 }
 
 // authenticateCookie also refuses what another site's page made the browser
@@ -68,15 +73,16 @@ func (s *Server) authenticateCookie(r *http.Request) (c caller, err error) {
 	if s.origins.Check(r) != nil {
 		return c, errOrigin
 	}
-	c.session = &v
-	c.user, err = s.store.UserByID(v.Owner)
-	return c, unlessGone(err, errCredentials)
+	return caller{session: &v, user: principal{v.Owner, v.UID}}, nil
 }
 
 // tokenOf returns the token that a request brings. Of two it takes none: sent
 // is true and text is empty, which is no token.
-func tokenOf(r *http.Request) (text string, sent bool) {
+func tokenOf(r *http.Request, basic bool) (text string, sent bool) {
 	all := tokensOf(r)
+	if basic {
+		all = append(all, basicTokens(r)...)
+	}
 	switch len(all) {
 	case 0:
 		return "", false

@@ -53,6 +53,7 @@ var statuses = []struct {
 	{storage.ErrNoToken, http.StatusNotFound, ""},
 	{storage.ErrAmbiguous, http.StatusBadRequest, ""},
 	{storage.ErrTooMany, http.StatusForbidden, ""},
+	{storage.ErrWornOut, http.StatusConflict, ""},
 	{storage.ErrUserExists, http.StatusConflict, ""},
 	{storage.ErrOtherAccount, http.StatusConflict, ""},
 	{storage.ErrNotLocal, http.StatusConflict, ""},

@@ -100,7 +100,7 @@ func (s *Server) exchange(w http.ResponseWriter, r *request, method string) erro
 	if err != nil {
 		return err
 	}
-	t, secret, err := s.store.CreateToken(r.actor(u), u.ID, s.defaultSpec())
+	t, secret, err := s.store.CreateToken(r.actor(u.UID), u.ID, s.defaultSpec())
 	if err != nil {
 		return unlessGone(err, errInvalid)
 	}
@@ -127,7 +127,7 @@ func (s *Server) login(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	cookie, err := s.store.CreateSession(r.actor(u), u.ID, method)
+	cookie, err := s.store.CreateSession(r.actor(u.UID), u.ID, method)
 	if err != nil {
 		return unlessGone(err, errInvalid)
 	}

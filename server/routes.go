@@ -43,6 +43,12 @@ func (s *Server) routes() []route {
 		{"PATCH /api/token/{id}", byCookie, noScope, s.renameToken},
 		{"DELETE /api/token/{id}", byEither, anyScope, s.revokeToken},
 
+		{"POST /api/token/{id}/rotate", byEither, noScope, s.rotateToken},
+
+		{"/api/verify", byGate, anyScope, s.verify},
+		{"POST /api/introspect", byToken, "introspect", s.introspect},
+		{"POST /api/revoke", nobody, noScope, s.revokePosted},
+
 		{"GET /api/getUserRecentFiles", byEither, "files", s.recentFiles},
 		{"POST /api/userRecentFiles", byEither, "files", s.openedFile},
 
@@ -66,8 +72,8 @@ type request struct {
 }
 
 // actor names the user, for the log.
-func (r *request) actor(u storage.User) storage.Actor {
-	return storage.Actor{Name: u.UID, Address: r.from.String()}
+func (r *request) actor(uid string) storage.Actor {
+	return storage.Actor{Name: uid, Address: r.from.String()}
 }
 
 // Handler serves the TCP port.
@@ -87,7 +93,11 @@ func (s *Server) handler(rt route) http.Handler {
 		if err == nil {
 			err = rt.serve(w, req)
 		}
-		if err != nil {
+		switch {
+		case err == nil:
+		case rt.who == byGate:
+			s.failVerify(w, r, err)
+		default:
 			s.fail(w, r, err)
 		}
 	})

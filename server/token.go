@@ -98,7 +98,7 @@ func (s *Server) createTokenByGet(w http.ResponseWriter, r *request) error {
 
 // handOut makes a token and shows it.
 func (s *Server) handOut(w http.ResponseWriter, r *request, spec storage.TokenSpec) error {
-	t, secret, err := s.store.CreateToken(r.actor(r.user), r.user.ID, spec)
+	t, secret, err := s.store.CreateToken(r.actor(r.user.UID), r.user.ID, spec)
 	if err != nil {
 		return unlessGone(err, errCredentials)
 	}
@@ -154,8 +154,17 @@ func (s *Server) thisToken(w http.ResponseWriter, r *request) error {
 // it, and learns nothing by it: the answer is the same for every text. Of
 // several, all are revoked.
 func (s *Server) revokeSent(w http.ResponseWriter, r *request) error {
+	if err := s.revokeTexts(r, tokensOf(r.Request)...); err != nil {
+		return err
+	}
+	reply(w, http.StatusOK, struct{}{})
+	return nil
+}
+
+// revokeTexts revokes those of the texts that are tokens.
+func (s *Server) revokeTexts(r *request, texts ...string) error {
 	var ids []storage.ID
-	for _, text := range tokensOf(r.Request) {
+	for _, text := range texts {
 		id, ok := s.store.Identify(text)
 		if !ok {
 			continue
@@ -168,14 +177,12 @@ func (s *Server) revokeSent(w http.ResponseWriter, r *request) error {
 			ids = append(ids, id)
 		}
 	}
-	if len(ids) > 0 {
-		by := storage.Actor{Name: "its holder", Address: r.from.String()}
-		if _, err := s.store.RevokeTokens(by, ids...); err != nil {
-			return err
-		}
+	if len(ids) == 0 {
+		return nil
 	}
-	reply(w, http.StatusOK, struct{}{})
-	return nil
+	by := storage.Actor{Name: "its holder", Address: r.from.String()}
+	_, err := s.store.RevokeTokens(by, ids...)
+	return err
 }
 
 // own returns the id in the path, of a token of the caller's that is not revoked.
@@ -206,7 +213,7 @@ func (s *Server) renameToken(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.store.RenameToken(r.actor(r.user), id, *body.Name); err != nil {
+	if err := s.store.RenameToken(r.actor(r.user.UID), id, *body.Name); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -223,7 +230,7 @@ func (s *Server) revokeToken(w http.ResponseWriter, r *request) error {
 	if r.token != nil && len(r.token.Token.Scopes) > 0 && r.token.ID != id {
 		return refuse(http.StatusForbidden, "A token with scopes may revoke only itself")
 	}
-	if _, err := s.store.RevokeTokens(r.actor(r.user), id); err != nil {
+	if _, err := s.store.RevokeTokens(r.actor(r.user.UID), id); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -1,17 +1,15 @@
 package storage
 
-import (
-	"net/netip"
-
-	"github.com/dgraph-io/badger/v4"
-)
+import "net/netip"
 
 // Bearer is who a token speaks for. Token is whole only when the token is
 // limited: what an unlimited one may do needs no look at its record.
 type Bearer struct {
-	ID    ID
-	Owner UserID
-	Token Token
+	ID         ID
+	Owner      UserID
+	UID        string // the owner's
+	Generation byte
+	Token      Token
 }
 
 // Identify tells which token of this installation a text is, live or not. It
@@ -24,8 +22,29 @@ func (s *Store) Identify(text string) (ID, bool) {
 // Authenticate returns whose token a text is, and counts the use. It returns
 // ErrRefused for whatever is no live token of this installation, may not be
 // used from that address, or belongs to a user who is not active; the reason
-// is nobody's business. Another error says that the record could not be read.
+// is nobody's business. Another error says that the record could not be read,
+// or that the end of a rotated secret could not be written.
 func (s *Store) Authenticate(text string, from netip.Addr) (Bearer, error) {
+	b, err := s.inspect(text, from, true)
+	if err == nil {
+		s.table.touch(b.ID, s.now(), from)
+	}
+	return b, err
+}
+
+// Inspect returns the live token that a text is, or ErrRefused, and counts no
+// use. The address from which it may be used does not matter.
+func (s *Store) Inspect(text string) (Token, error) {
+	b, err := s.inspect(text, netip.Addr{}, false)
+	if err != nil {
+		return Token{}, err
+	}
+	return s.Token(b.ID)
+}
+
+// inspect checks form, CRC, keyed part, table and owner, in this order, and
+// only of what is rare the record.
+func (s *Store) inspect(text string, from netip.Addr, use bool) (Bearer, error) {
 	id, generation, ok := s.keys.identify(text)
 	if !ok {
 		return Bearer{}, ErrRefused
@@ -34,27 +53,29 @@ func (s *Store) Authenticate(text string, from netip.Addr) (Bearer, error) {
 	if err != nil {
 		return Bearer{}, err
 	}
-	if !ok || e.generation != generation {
-		return Bearer{}, ErrRefused
+	o := owner{state: UserRemoved}
+	if ok {
+		o = s.owners.at(e.owner)
 	}
-	o := s.owners.at(e.owner)
 	if o.state != UserActive {
 		return Bearer{}, ErrRefused
 	}
-	b := Bearer{ID: id, Owner: o.id}
-	now := s.now()
-	if e.flags&flagLimited != 0 {
-		err := s.view(func(txn *badger.Txn) (err error) {
-			b.Token, err = s.token(txn, id)
-			return err
-		})
-		if err != nil {
-			return Bearer{}, err
-		}
-		if b.Token.Expired(now) || !b.Token.allowsAddress(from) {
-			return Bearer{}, ErrRefused
-		}
+	if e.generation != generation && e.flags&flagRotated == 0 {
+		s.noteStale(id, from)
+		return Bearer{}, ErrRefused
 	}
-	s.table.touch(id, now, from)
-	return b, nil
+	b := Bearer{ID: id, Owner: o.id, UID: o.uid, Generation: generation}
+	if e.flags == 0 {
+		return b, nil
+	}
+	if b.Token, err = s.Token(id); err != nil {
+		return Bearer{}, err
+	}
+	if b.Token.Expired(s.now()) || use && !b.Token.allowsAddress(from) {
+		return Bearer{}, ErrRefused
+	}
+	if e.flags&flagRotated != 0 {
+		err = s.inspectRotated(b, from, use)
+	}
+	return b, err
 }

@@ -16,6 +16,7 @@ var (
 	ErrOtherAccount = errors.New("This address belongs to another account")
 	ErrNotLocal     = errors.New("the user has no password here: it logs in elsewhere")
 	ErrTooMany      = errors.New("the user holds as many tokens as are allowed: revoke one first")
+	ErrWornOut      = errors.New("the token was rotated 255 times: make a new one")
 	ErrRefused      = errors.New("the token does not authenticate")
 
 	ErrKeyMissing = errors.New("key missing")

@@ -45,6 +45,9 @@ const (
 	ActionOffboardHeld = "offboard.held"
 	ActionTokenCreate  = "token.create"
 	ActionTokenRevoke  = "token.revoke"
+	ActionTokenRotate  = "token.rotate"
+	ActionTokenRetire  = "token.retire" // the secret before a rotation ended, for the new one was used
+	ActionTokenStale   = "token.stale"  // a secret was used that a rotation had ended
 	ActionTokenRename  = "token.rename"
 	ActionLogin        = "login"
 	ActionLoginRefused = "login.refused"

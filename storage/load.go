@@ -15,7 +15,7 @@ import (
 func (s *Store) loadOwners() error {
 	return s.db.View(func(txn *badger.Txn) error {
 		return s.each(txn, []byte{'u'}, func(k, v []byte) error {
-			o, err := parseOwner(decodeUserID(k[1:]), v)
+			o, _, err := parseOwner(decodeUserID(k[1:]), v)
 			if err == nil {
 				s.owners.set(o)
 			}

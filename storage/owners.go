@@ -15,6 +15,7 @@ type owner struct {
 	id    UserID
 	epoch uint32
 	state UserState
+	uid   string // so that a verification need not read the user's record
 }
 
 // set adds a user or replaces what is known of it, and returns its number.

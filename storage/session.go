@@ -23,6 +23,7 @@ const (
 // cookie: the cookie itself is nowhere on the disk.
 type Session struct {
 	Owner   UserID `json:"owner"`
+	UID     string `json:"-"` // the owner's
 	Epoch   uint32 `json:"epoch"`
 	Method  string `json:"method"` // the source that checked the login
 	Created int64  `json:"created"`
@@ -93,6 +94,7 @@ func (s *Store) Session(cookie string) (Session, error) {
 		now >= v.Seen+SessionIdle.Milliseconds() || now >= v.Created+SessionLife.Milliseconds() {
 		return Session{}, ErrNoSession
 	}
+	v.UID = o.uid
 	if now >= v.Seen+sessionUpdate.Milliseconds() {
 		v.Seen = now
 		if err := s.saveSession(k, v); err != nil {

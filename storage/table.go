@@ -51,6 +51,8 @@ const (
 	// flagLimited: the record in Badger has an expiry, scopes or addresses
 	// to look at before the token may pass.
 	flagLimited = 1 << iota
+	// flagRotated: the secret of the generation before may still be good.
+	flagRotated
 )
 
 type shard struct {

@@ -28,7 +28,8 @@ type Token struct {
 	LastUsed int64  `json:"lastUsed"`       // ms; Created until the first use
 	From     string `json:"from,omitempty"` // the address of the last use
 
-	Order     uint16         `json:"order,omitempty"` // among those of one millisecond
+	Order     uint16         `json:"order,omitempty"`   // among those of one millisecond
+	Overlap   int64          `json:"overlap,omitempty"` // ms; until when the secret of the generation before is good; 0: no more
 	Name      string         `json:"name,omitempty"`
 	Scopes    []string       `json:"scopes,omitempty"`    // none: no limit
 	Addresses []netip.Prefix `json:"addresses,omitempty"` // none: from anywhere
@@ -70,6 +71,9 @@ func (t Token) record() ([]byte, error) {
 func (t Token) flags() (f byte) {
 	if t.Limited() {
 		f |= flagLimited
+	}
+	if t.Overlap != 0 {
+		f |= flagRotated
 	}
 	return f
 }
@@ -200,6 +204,9 @@ func (t *tx) addToken(v Token) error {
 	}
 	t.put(tokenKeyOf(v.ID), b)
 	t.hint(v.ownedKey(), nil)
+	if n, ok := t.held[v.Owner]; ok {
+		t.held[v.Owner] = n + 1
+	}
 	t.durable(func() { t.admit(v, createdAt(v.Created)) })
 	return nil
 }
@@ -216,11 +223,15 @@ func (s *Store) admit(t Token, used lastUse) {
 // checkRoom returns ErrTooMany when the user holds all the tokens it may.
 // Tokens that have expired do not count; they are only looked at when it matters.
 func (t *tx) checkRoom(owner UserID) error {
+	if n, ok := t.held[owner]; ok && n < t.opts.MaxPerUser {
+		return nil
+	}
 	var held []ID
 	for item := range scan(t.txn, key('o', owner.bytes(), []byte{0}), nil) {
 		_, id := ownedToken(item.Key())
 		held = append(held, id)
 	}
+	t.held[owner] = len(held)
 	if len(held) < t.opts.MaxPerUser {
 		return nil
 	}

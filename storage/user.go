@@ -42,7 +42,7 @@ type User struct {
 	ID      UserID    `json:"-"`
 	State   UserState `json:"-"`
 	Epoch   uint32    `json:"-"` // sessions of another epoch are over
-	UID     string    `json:"uid"`
+	UID     string    `json:"-"`
 	Name    string    `json:"name,omitempty"`
 	Source  string    `json:"source"`
 	Created int64     `json:"created"` // ms
@@ -56,30 +56,34 @@ type User struct {
 // A user's record is a head of fixed form, which is all that the loading at
 // open reads, and the rest as JSON:
 //
-//	version 1 | state 1 | epoch 4 | JSON
-const userHead = 6
+//	version 1 | state 1 | epoch 4 | length of the uid 1 | uid | JSON
+const userHead = 7
 
 func (u User) record() ([]byte, error) {
 	b := []byte{1, byte(u.State)}
 	b = binary.BigEndian.AppendUint32(b, u.Epoch)
+	b = append(append(b, byte(len(u.UID))), u.UID...)
 	rest, err := json.Marshal(u)
 	return append(b, rest...), err
 }
 
-func parseOwner(id UserID, b []byte) (owner, error) {
-	if len(b) < userHead || b[0] != 1 {
-		return owner{}, fmt.Errorf("%w: user %016x has an unknown form", ErrDamaged, id)
+// parseOwner reads the head, and returns what follows it.
+func parseOwner(id UserID, b []byte) (o owner, rest []byte, err error) {
+	if len(b) < userHead || b[0] != 1 || len(b) < userHead+int(b[6]) {
+		return owner{}, nil, fmt.Errorf("%w: user %016x has an unknown form", ErrDamaged, id)
 	}
-	return owner{id: id, state: UserState(b[1]), epoch: binary.BigEndian.Uint32(b[2:])}, nil
+	end := userHead + int(b[6])
+	o = owner{id: id, state: UserState(b[1]), epoch: binary.BigEndian.Uint32(b[2:]), uid: string(b[userHead:end])}
+	return o, b[end:], nil
 }
 
 func parseUser(id UserID, b []byte) (User, error) {
-	o, err := parseOwner(id, b)
+	o, rest, err := parseOwner(id, b)
 	if err != nil {
 		return User{}, err
 	}
-	u := User{ID: id, State: o.state, Epoch: o.epoch}
-	if err := json.Unmarshal(b[userHead:], &u); err != nil {
+	u := User{ID: id, State: o.state, Epoch: o.epoch, UID: o.uid}
+	if err := json.Unmarshal(rest, &u); err != nil {
 		return u, fmt.Errorf("%w: user %016x: %w", ErrDamaged, id, err)
 	}
 	return u, nil
@@ -177,7 +181,7 @@ func (t *tx) save(u User) error {
 		return err
 	}
 	t.put(userKey(u.ID), b)
-	t.durable(func() { t.owners.set(owner{u.ID, u.Epoch, u.State}) })
+	t.durable(func() { t.owners.set(owner{u.ID, u.Epoch, u.State, u.UID}) })
 	return nil
 }
 

@@ -81,6 +81,19 @@ type NewToken struct {
 	Created   int64  `json:"created"`
 }
 
+// Introspection is what RFC 7662 says of a token; the zero value of one that is
+// not active. Times are in seconds.
+type Introspection struct {
+	Active    bool   `json:"active"`
+	Scope     string `json:"scope,omitempty"`
+	Username  string `json:"username,omitempty"`
+	Subject   string `json:"sub,omitempty"`
+	ID        string `json:"jti,omitempty"`
+	TokenType string `json:"token_type,omitempty"`
+	IssuedAt  int64  `json:"iat,omitempty"`
+	Expires   int64  `json:"exp,omitempty"`
+}
+
 // RecentFile is a file that a user opened.
 type RecentFile struct {
 	ID        any    `json:"id"` // a string or a number, as it was sent

@@ -1,0 +1,165 @@
+package server
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"gatehouse/server/api"
+)
+
+// everyScope is what X-Auth-Scopes says of a token without scopes. It is never
+// empty: Caddy passes on a client's own header in place of an empty one.
+const everyScope = "*"
+
+// verify serves /api/verify, for reverse proxies, on any method. It answers
+// 200, 401 or 403 and nothing else: nginx takes another status for an error of
+// its own. All identity headers are on every 200, so that none of a client's
+// own gets through to the application.
+func (s *Server) verify(w http.ResponseWriter, r *request) error {
+	h := w.Header()
+	scopes := everyScope
+	if t := r.token.Token; len(t.Scopes) > 0 {
+		scopes = strings.Join(t.Scopes, " ")
+		for _, scope := range r.URL.Query()["scope"] {
+			if !t.Allows(scope) {
+				return refuse(http.StatusForbidden, "The token lacks the scope %q", scope)
+			}
+		}
+	}
+	h.Set("X-Auth-User", r.user.UID)
+	h.Set("X-Auth-Token-Id", r.token.ID.String())
+	h.Set("X-Auth-Scopes", scopes)
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+// failVerify answers for verify: whatever is wrong, the request is not let
+// through, and the log has the reason.
+func (s *Server) failVerify(w http.ResponseWriter, r *http.Request, err error) {
+	status, message := statusOf(err)
+	if status >= http.StatusInternalServerError {
+		s.log.Error("a token could not be verified", "error", err)
+	}
+	if status != http.StatusForbidden {
+		status, message = http.StatusUnauthorized, errCredentials.Error()
+		// Basic first, for git and curl ask for it; no browser is meant.
+		w.Header()["Www-Authenticate"] = []string{`Basic realm="gatehouse"`, `Bearer realm="gatehouse"`}
+	}
+	reply(w, status, api.Error{Message: message})
+}
+
+// introspect serves POST /api/introspect (RFC 7662). It tells a service what a
+// token is, and counts no use.
+func (s *Server) introspect(w http.ResponseWriter, r *request) error {
+	text, err := tokenField(r)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	t, err := s.store.Inspect(text)
+	if err != nil {
+		if status, _ := statusOf(err); status >= http.StatusInternalServerError {
+			return err
+		}
+		reply(w, http.StatusOK, api.Introspection{})
+		return nil
+	}
+	u, err := s.store.UserByID(t.Owner)
+	if err != nil {
+		return err
+	}
+	reply(w, http.StatusOK, api.Introspection{
+		Active: true, Scope: strings.Join(t.Scopes, " "), Username: u.UID, Subject: u.UID, ID: t.ID.String(),
+		TokenType: "Bearer", IssuedAt: t.Created / 1000, Expires: t.Expires / 1000,
+	})
+	return nil
+}
+
+// revokePosted serves POST /api/revoke (RFC 7009): whoever has a token may
+// revoke it, and a token that is none is no error.
+func (s *Server) revokePosted(w http.ResponseWriter, r *request) error {
+	text, err := tokenField(r)
+	if err != nil {
+		return err
+	}
+	if err := s.revokeTexts(r, text); err != nil {
+		return err
+	}
+	reply(w, http.StatusOK, struct{}{})
+	return nil
+}
+
+// tokenField is the form field that both RFCs name.
+func tokenField(r *request) (string, error) {
+	fields, err := readFields(r.Request)
+	if err != nil {
+		return "", err
+	}
+	v, err := require(fields, "token")
+	if err != nil {
+		return "", err
+	}
+	return v[0], nil
+}
+
+// basicTokens are the passwords of HTTP Basic, where they may be tokens.
+func basicTokens(r *http.Request) (all []string) {
+	for _, v := range r.Header.Values("Authorization") {
+		one := http.Request{Header: http.Header{"Authorization": {v}}}
+		if _, password, ok := one.BasicAuth(); ok {
+			all = append(all, password)
+		}
+	}
+	return all
+}
+
+// rotateToken serves POST /api/token/{id}/rotate.
+func (s *Server) rotateToken(w http.ResponseWriter, r *request) error {
+	body := struct {
+		Overlap string `json:"overlap"`
+	}{defaultOverlap}
+	if err := readJSON(r.Request, &body, true); err != nil {
+		return err
+	}
+	overlap, err := parseOverlap(body.Overlap)
+	if err != nil {
+		return err
+	}
+	id, err := s.own(r)
+	if err != nil {
+		return err
+	}
+	t, err := s.store.Token(id)
+	if err != nil {
+		return err
+	}
+	with := t.Generation - 1 // a cookie asks as the old secret would: again and again for the same
+	if r.token != nil {
+		if r.token.ID != id {
+			return refuse(http.StatusForbidden, "A token may rotate only itself")
+		}
+		with = r.token.Generation
+	}
+	t, secret, err := s.store.RotateToken(r.actor(r.user.UID), id, overlap, with)
+	if err != nil {
+		return err
+	}
+	replySecret(w, newToken(t, r.user.UID, secret))
+	return nil
+}
+
+// defaultOverlap is how long the old secret is good when nobody says.
+const defaultOverlap = "24h"
+
+func parseOverlap(text string) (time.Duration, error) {
+	if text == "0" || text == "0s" {
+		return 0, nil
+	}
+	d, err := ParseSpan(text)
+	if err != nil {
+		return 0, refuse(http.StatusBadRequest, "overlap: %v", err)
+	}
+	return d, nil
+}

@@ -1,0 +1,128 @@
+package storage
+
+import (
+	"maps"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// MaxOverlap is the longest that two secrets of a token may both be good.
+const MaxOverlap = 30 * 24 * time.Hour
+
+// RotateToken gives a token a new secret. The old one is good until the new one
+// is first used, or until the overlap ends.
+//
+// It is safe to retry: as long as the new secret has not been used and the
+// overlap has not ended, asking again gives the same one. With is the
+// generation of the secret that asks; a caller who has the new secret already
+// rotates anew. It returns ErrNoToken, ErrWornOut, or an *InvalidError.
+func (s *Store) RotateToken(by Actor, id ID, overlap time.Duration, with byte) (Token, Secret, error) {
+	if overlap < 0 || overlap > MaxOverlap {
+		return Token{}, "", invalidf("an overlap lasts at most %v", MaxOverlap)
+	}
+	var v Token
+	err := s.change(by, func(t *tx) (err error) {
+		if v, err = t.token(t.txn, id); err != nil {
+			return err
+		}
+		if v.Revoked != 0 {
+			return ErrNoToken
+		}
+		if v.Overlap > t.now && with != v.Generation {
+			return nil // asked again
+		}
+		if v.Generation == 255 {
+			return ErrWornOut
+		}
+		v.Generation++
+		v.Overlap = 0
+		if overlap > 0 {
+			v.Overlap = t.now + overlap.Milliseconds()
+		}
+		return t.update(v, ActionTokenRotate)
+	})
+	if err != nil {
+		return Token{}, "", err
+	}
+	return v, s.Reveal(v), nil
+}
+
+// update puts the changed record of a live token.
+func (t *tx) update(v Token, action string) error {
+	u, err := t.userByID(t.txn, v.Owner)
+	if err != nil {
+		return err
+	}
+	b, err := v.record()
+	if err != nil {
+		return err
+	}
+	t.event(Event{Action: action, UID: u.UID, Token: v.ID.String()})
+	t.put(tokenKeyOf(v.ID), b)
+	t.durable(func() { t.admit(v, createdAt(v.Created)) })
+	return nil
+}
+
+// inspectRotated decides about the secrets of a token that was rotated. The
+// first use of the new one ends the old one, on the disk, before it is answered.
+func (s *Store) inspectRotated(b Bearer, from netip.Addr, use bool) error {
+	t := b.Token
+	switch {
+	case b.Generation == t.Generation:
+		if !use {
+			return nil
+		}
+		return s.takeAway(Actor{Name: "rotation"}, func(tx *tx) error {
+			v, err := tx.token(tx.txn, t.ID)
+			if err != nil || v.Overlap == 0 || v.Generation != t.Generation || v.Revoked != 0 {
+				return err
+			}
+			v.Overlap = 0
+			return tx.update(v, ActionTokenRetire)
+		})
+	case b.Generation+1 == t.Generation && s.now() < t.Overlap:
+		return nil
+	}
+	s.noteStale(t.ID, from)
+	return ErrRefused
+}
+
+// stale remembers of which tokens a use of an ended secret was noted.
+type stale struct {
+	mu    sync.Mutex
+	noted map[ID]int64 // ms
+}
+
+// What a flood of ended secrets may leave in the audit log: one event a token
+// in a minute, of so many tokens.
+const (
+	staleEvery = time.Minute
+	maxStale   = 1000
+)
+
+// noteStale brings into the audit log that somebody still has, or has stolen, a
+// secret that a rotation had ended.
+func (s *Store) noteStale(id ID, from netip.Addr) {
+	now := s.now()
+	s.stale.mu.Lock()
+	defer s.stale.mu.Unlock()
+	if last, ok := s.stale.noted[id]; ok && now < last+staleEvery.Milliseconds() {
+		return
+	}
+	if s.stale.noted == nil {
+		s.stale.noted = make(map[ID]int64)
+	}
+	if len(s.stale.noted) >= maxStale {
+		maps.DeleteFunc(s.stale.noted, func(_ ID, last int64) bool { return now >= last+staleEvery.Milliseconds() })
+		if len(s.stale.noted) >= maxStale {
+			return
+		}
+	}
+	s.stale.noted[id] = now
+	by := Actor{}
+	if from.IsValid() {
+		by.Address = from.String()
+	}
+	s.Note(by, Event{Action: ActionTokenStale, Token: id.String()})
+}
