@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"os/user"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -28,6 +27,7 @@ import (
 	"gatehouse/server"
 	"gatehouse/server/api"
 	"gatehouse/server/demo"
+	"gatehouse/server/local"
 	"gatehouse/storage"
 	"gatehouse/tui"
 	"gatehouse/tui/cli"
@@ -121,21 +121,6 @@ func exists(file string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// open opens the store and a server on it.
-func (a *app) open(holder string, cfg server.Config, log *slog.Logger) (*storage.Store, *server.Server, error) {
-	store, err := storage.Open(a.data, storage.Options{
-		KeyFile: cfg.KeyFile, MaxPerUser: cfg.Tokens.MaxPerUser, Holder: holder, Log: log,
-	})
-	if err != nil {
-		return nil, nil, err
-	}
-	s, err := server.New(store, cfg, server.Options{Version: version(), Log: log})
-	if err != nil {
-		return nil, nil, errors.Join(err, store.Close())
-	}
-	return store, s, nil
-}
-
 func (a *app) serveCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "serve", Short: "Run the server", Args: cobra.NoArgs,
@@ -155,7 +140,7 @@ func (a *app) serve(ctx context.Context) error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(a.stderr, nil))
-	store, s, err := a.open("gatehouse serve", cfg, log)
+	store, s, err := a.local().Open("gatehouse serve", cfg, log)
 	if err != nil {
 		return err
 	}
@@ -219,55 +204,6 @@ func (a *app) adminCommand() *cobra.Command {
 	return c
 }
 
-// client returns the administration of the running server or, when none holds
-// the store, one in this process.
-func (a *app) client(ctx context.Context) (*api.Client, error) {
-	c := api.Dial(server.SocketPath(a.data))
-	_, err := c.Status(ctx)
-	if err == nil {
-		return c, nil
-	}
-	unreachable := (*api.UnreachableError)(nil)
-	if errors.Is(err, fs.ErrPermission) {
-		return nil, fmt.Errorf("only root and the owner of %s may do this: %w", a.data, err)
-	}
-	if !errors.As(err, &unreachable) {
-		return nil, err
-	}
-	actor := osUser()
-	has, err := storage.HasData(a.data)
-	if err != nil {
-		return nil, err
-	}
-	if !has && !a.mayCreate {
-		return nil, fmt.Errorf("there is no store in %s: start one with `gatehouse serve`, or name another directory with --data", a.data)
-	}
-	if err := storage.BecomeOwner(a.data); err != nil {
-		return nil, err
-	}
-	cfg, _, err := a.settings()
-	if err != nil {
-		return nil, err
-	}
-	log := slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	store, s, err := a.open("a gatehouse command", cfg, log)
-	if locked := (*storage.LockedError)(nil); errors.As(err, &locked) {
-		return nil, &api.UnreachableError{Socket: unreachable.Socket, Err: err}
-	}
-	if err != nil {
-		return nil, err
-	}
-	fmt.Fprintf(a.stderr, "No server is running: working on the store in %s itself.\n", a.data)
-	return api.InProcess(s.AdminHandler(actor), store.Close), nil
-}
-
-func osUser() string {
-	if u, err := user.Current(); err == nil {
-		return u.Username
-	}
-	return fmt.Sprintf("uid %d", os.Getuid())
-}
-
 func (a *app) demoCommand() *cobra.Command {
 	var users, tokens int
 	var sample string
@@ -298,7 +234,7 @@ func (a *app) demo(ctx context.Context, users, tokens int, sample string, noServ
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(a.stderr, nil))
-	store, s, err := a.open("gatehouse demo", cfg, log)
+	store, s, err := a.local().Open("gatehouse demo", cfg, log)
 	if err != nil {
 		return err
 	}
@@ -346,69 +282,33 @@ func (a *app) serveDemo(ctx context.Context, s *server.Server, log *slog.Logger,
 func (a *app) backupCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "backup FILE", Short: "Write a backup of the store, while the server runs", Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error { return a.backup(c.Context(), args[0]) },
+		RunE: func(c *cobra.Command, args []string) error {
+			m, err := a.local().Backup(c.Context(), args[0], a.terminal())
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(a.stderr, "Backed up %d users and %d tokens, up to event %d. The key file is not in it: keep a copy elsewhere.\n",
+				m.Users, m.Tokens, m.Sequence)
+			return nil
+		},
 	}
-}
-
-// backup writes to a file beside the one that is named, which takes its place
-// once it has been read again and is whole.
-func (a *app) backup(ctx context.Context, file string) error {
-	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name()) // does nothing after the rename
-	defer f.Close()
-	client, err := a.client(ctx)
-	if err != nil {
-		return err
-	}
-	p := a.progress("written")
-	err = client.Backup(ctx, io.MultiWriter(f, p))
-	p.end()
-	if err := errors.Join(err, client.Close()); err != nil {
-		return err
-	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	m, err := storage.CheckSnapshot(f)
-	if err != nil {
-		return fmt.Errorf("the server broke off (its log says why): %w", err)
-	}
-	if err := errors.Join(f.Sync(), os.Rename(f.Name(), file)); err != nil {
-		return err
-	}
-	fmt.Fprintf(a.stderr, "Backed up %d users and %d tokens, up to event %d. The key file is not in it: keep a copy elsewhere.\n", m.Users, m.Tokens, m.Sequence)
-	return nil
 }
 
 func (a *app) restoreCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "restore FILE", Short: "Restore a backup into an empty directory, or over an older store", Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error { return a.restore(c.Context(), args[0]) },
+		RunE: func(c *cobra.Command, args []string) error {
+			r, err := a.local().Restore(c.Context(), args[0], a.terminal())
+			if err != nil {
+				return fmt.Errorf("%s is not restored: %w", args[0], err)
+			}
+			a.explainRestore(r)
+			return nil
+		},
 	}
 }
 
-func (a *app) restore(ctx context.Context, file string) error {
-	f, err := os.Open(file)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := storage.BecomeOwner(a.data); err != nil {
-		return err
-	}
-	cfg, _, err := a.settings()
-	if err != nil {
-		return err
-	}
-	p := a.progress("read")
-	r, err := storage.Restore(ctx, p.reader(f), a.data, storage.Options{KeyFile: cfg.KeyFile, Holder: "gatehouse restore"})
-	p.end()
-	if err != nil {
-		return fmt.Errorf("%s is not restored: %w", file, err)
-	}
+func (a *app) explainRestore(r storage.Restored) {
 	fmt.Fprintf(a.stderr, "Restored %d users and %d tokens, as of %s.\n", r.Users, r.Tokens, time.UnixMilli(r.Created).Format(time.RFC3339))
 	if r.Revoked > 0 {
 		fmt.Fprintf(a.stderr, "Of them %d were revoked, disabled or removed after the backup, and stay so.\n", r.Revoked)
@@ -419,50 +319,27 @@ func (a *app) restore(ctx context.Context, file string) error {
 	if r.NoKey != "" {
 		fmt.Fprintf(a.stderr, "Put the key file of that installation at %s before you start the server.\n", r.NoKey)
 	}
+}
+
+// terminal is standard error where a person looks at it, and else nil.
+func (a *app) terminal() io.Writer {
+	if term.IsTerminal(int(a.stderr.Fd())) {
+		return a.stderr
+	}
 	return nil
 }
 
-// progress shows on a terminal how many megabytes have passed.
-type progress struct {
-	io.ReadSeeker
-	out   io.Writer // nil: no terminal
-	verb  string
-	bytes int64
-	shown time.Time
+// local is the data directory.
+func (a *app) local() local.Dir {
+	return local.Dir{Path: a.data, Version: version(), Messages: a.stderr, Settings: func() (server.Config, error) {
+		cfg, _, err := a.settings()
+		return cfg, err
+	}}
 }
 
-func (a *app) progress(verb string) *progress {
-	p := &progress{verb: verb}
-	if term.IsTerminal(int(a.stderr.Fd())) {
-		p.out = a.stderr
-	}
-	return p
-}
-
-func (p *progress) reader(r io.ReadSeeker) io.ReadSeeker {
-	p.ReadSeeker = r
-	return p
-}
-
-func (p *progress) Read(b []byte) (int, error) {
-	n, err := p.ReadSeeker.Read(b)
-	p.Write(b[:n])
-	return n, err
-}
-
-func (p *progress) Write(b []byte) (int, error) {
-	p.bytes += int64(len(b))
-	if p.out != nil && time.Since(p.shown) > 100*time.Millisecond {
-		p.shown = time.Now()
-		fmt.Fprintf(p.out, "\r%d MB %s", p.bytes/1e6, p.verb)
-	}
-	return len(b), nil
-}
-
-func (p *progress) end() {
-	if p.out != nil && p.bytes > 0 {
-		fmt.Fprintf(p.out, "\r%d MB %s\n", p.bytes/1e6, p.verb)
-	}
+// client is the administration of the data directory.
+func (a *app) client(ctx context.Context) (*api.Client, error) {
+	return a.local().Client(ctx, a.mayCreate)
 }
 
 func (a *app) configCommand() *cobra.Command {
@@ -527,6 +404,9 @@ func (a *app) checkConfig() error {
 		if err := server.CheckCertificate(cfg.TLS); err != nil {
 			return err
 		}
+	}
+	if err := server.CheckDirectory(cfg); err != nil {
+		return err
 	}
 	if file == "" {
 		fmt.Fprintln(a.stderr, "There is no configuration file: the defaults hold.")

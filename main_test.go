@@ -338,16 +338,18 @@ var arrows = map[string][]string{
 	"storage":                     {"storage/journal"},
 	"ldap":                        {},
 	"ldap/ldaptest":               {},
+	"storage/torture":             {"storage", "storage/journal"},
 	"server/api":                  {},
 	"server/oauth":                {},
 	"server/web":                  {},
 	"server/demo":                 {"storage"},
+	"server/local":                {"server", "server/api", "storage"},
 	"server":                      {"storage", "ldap", "server/api", "server/oauth", "server/web"},
 	"tui/text":                    {},
 	"tui/darkbackground":          {},
 	"tui/cli":                     {"server/api", "tui/text"},
 	"tui":                         {"server/api", "tui/text", "tui/darkbackground"},
-	"":                            {"server", "server/api", "server/demo", "storage", "tui", "tui/cli"},
+	"":                            {"server", "server/api", "server/demo", "server/local", "storage", "tui", "tui/cli", "tui/text"},
 }
 
 func TestArrows(t *testing.T) {

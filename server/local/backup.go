@@ -1,0 +1,94 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"gatehouse/storage"
+)
+
+// Backup writes a snapshot to a file beside the one that is named, and puts it
+// in its place once it has been read again and is whole. The terminal, unless
+// it is nil, is shown how far it is.
+func (d Dir) Backup(ctx context.Context, file string, terminal io.Writer) (m storage.Manifest, err error) {
+	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*") // mode 0600
+	if err != nil {
+		return m, err
+	}
+	defer os.Remove(f.Name()) // does nothing after the rename
+	defer f.Close()
+	client, err := d.Client(ctx, false)
+	if err != nil {
+		return m, err
+	}
+	p := &progress{out: terminal, verb: "written"}
+	err = client.Backup(ctx, io.MultiWriter(f, p))
+	p.end()
+	if err := errors.Join(err, client.Close()); err != nil {
+		return m, err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return m, err
+	}
+	if m, err = storage.CheckSnapshot(f); err != nil {
+		return m, fmt.Errorf("the server broke off (its log says why): %w", err)
+	}
+	if err := f.Sync(); err != nil {
+		return m, err
+	}
+	return m, os.Rename(f.Name(), file)
+}
+
+// Restore puts a backup into the directory, as its owner.
+func (d Dir) Restore(ctx context.Context, file string, terminal io.Writer) (r storage.Restored, err error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return r, err
+	}
+	defer f.Close()
+	if err := storage.BecomeOwner(d.Path); err != nil {
+		return r, err
+	}
+	cfg, err := d.Settings()
+	if err != nil {
+		return r, err
+	}
+	p := &progress{ReadSeeker: f, out: terminal, verb: "read"}
+	defer p.end()
+	return storage.Restore(ctx, p, d.Path, storage.Options{KeyFile: cfg.KeyFile, Holder: "gatehouse restore"})
+}
+
+// progress shows on a terminal how many megabytes have passed.
+type progress struct {
+	io.ReadSeeker
+	out   io.Writer // nil: no terminal
+	verb  string
+	bytes int64
+	shown time.Time
+}
+
+func (p *progress) Read(b []byte) (int, error) {
+	n, err := p.ReadSeeker.Read(b)
+	p.Write(b[:n])
+	return n, err
+}
+
+func (p *progress) Write(b []byte) (int, error) {
+	p.bytes += int64(len(b))
+	if p.out != nil && time.Since(p.shown) > 100*time.Millisecond {
+		p.shown = time.Now()
+		fmt.Fprintf(p.out, "\r%d MB %s", p.bytes/1e6, p.verb)
+	}
+	return len(b), nil
+}
+
+func (p *progress) end() {
+	if p.out != nil && p.bytes > 0 {
+		fmt.Fprintf(p.out, "\r%d MB %s\n", p.bytes/1e6, p.verb)
+	}
+}

@@ -1,0 +1,100 @@
+// Package local is the way to a data directory on this host: to the server that
+// holds it, through its unix socket, or, when none does, to the store itself,
+// with the same administration in this process. It opens and closes; what the
+// administration does is the server's.
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/user"
+
+	"gatehouse/server"
+	"gatehouse/server/api"
+	"gatehouse/storage"
+)
+
+// Dir is a data directory.
+type Dir struct {
+	Path     string
+	Settings func() (server.Config, error) // read when the store is opened here
+	Version  string
+	Messages io.Writer
+}
+
+// Open opens the store and a server on it. Holder is how another process is
+// told who has it.
+func (d Dir) Open(holder string, cfg server.Config, log *slog.Logger) (*storage.Store, *server.Server, error) {
+	store, err := storage.Open(d.Path, storage.Options{
+		KeyFile: cfg.KeyFile, MaxPerUser: cfg.Tokens.MaxPerUser, Holder: holder, Log: log,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := server.New(store, cfg, server.Options{Version: d.Version, Log: log})
+	if err != nil {
+		return nil, nil, errors.Join(err, store.Close())
+	}
+	return store, s, nil
+}
+
+// Client returns the administration. With create it makes a store where there
+// is none; otherwise that is an error, since a mistyped directory is likelier.
+func (d Dir) Client(ctx context.Context, create bool) (*api.Client, error) {
+	c := api.Dial(server.SocketPath(d.Path))
+	_, err := c.Status(ctx)
+	if err == nil {
+		return c, nil
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("only root and the owner of %s may do this: %w", d.Path, err)
+	}
+	unreachable := (*api.UnreachableError)(nil)
+	if !errors.As(err, &unreachable) {
+		return nil, err
+	}
+	has, err := storage.HasData(d.Path)
+	if err != nil {
+		return nil, err
+	}
+	if !has && !create {
+		return nil, fmt.Errorf("there is no store in %s: start one with `gatehouse serve`, or name another directory with --data", d.Path)
+	}
+	c, err = d.offline()
+	if errors.As(err, new(*storage.LockedError)) {
+		return nil, &api.UnreachableError{Socket: unreachable.Socket, Err: err}
+	}
+	return c, err
+}
+
+// offline works on the store itself, as its owner and in the name of who asked.
+func (d Dir) offline() (*api.Client, error) {
+	actor := account()
+	if err := storage.BecomeOwner(d.Path); err != nil {
+		return nil, err
+	}
+	cfg, err := d.Settings()
+	if err != nil {
+		return nil, err
+	}
+	log := slog.New(slog.NewTextHandler(d.Messages, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	store, s, err := d.Open("a gatehouse command", cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(d.Messages, "No server is running: working on the store in %s itself.\n", d.Path)
+	return api.InProcess(s.AdminHandler(actor), store.Close), nil
+}
+
+// account names the host's account that this process runs as.
+func account() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return fmt.Sprintf("uid %d", os.Getuid())
+}
