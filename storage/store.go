@@ -51,6 +51,10 @@ type Store struct {
 	attempts attempts
 	stale    stale
 
+	// The writer's own. No user holds more tokens than this says of it, if it
+	// says anything: to look each time is dear in a large batch.
+	held map[UserID]int
+
 	// The writer's own.
 	stamped struct { // what orderAt gave last
 		ms int64
@@ -112,6 +116,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	s := &Store{
 		dir: dir, opts: opts, lock: lock,
 		changes: make(chan *change, batchChanges),
+		held:    make(map[UserID]int),
 		loaded:  make(chan struct{}),
 		closing: make(chan struct{}),
 	}

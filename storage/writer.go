@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"runtime"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -95,15 +96,19 @@ func (s *Store) write() {
 	}
 }
 
-// gather takes all that waits, without waiting for more.
+// gather takes all that waits. It waits for no more, but lets those run who are
+// ready to ask: who has just been answered is likely to.
 func (s *Store) gather(first *change) []*change {
 	batch := []*change{first}
-	for len(batch) < batchChanges {
+	for yielded := 0; len(batch) < batchChanges; {
 		select {
 		case c := <-s.changes:
 			batch = append(batch, c)
 		default:
-			return batch
+			if yielded++; yielded > 2 {
+				return batch
+			}
+			runtime.Gosched()
 		}
 	}
 	return batch

@@ -1,0 +1,399 @@
+package storage
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"golang.org/x/sys/unix"
+)
+
+// BenchmarkCreate compares durable creations a second: of this store, and of
+// plain Badger, synced, with a transaction for each creation of the same
+// records. Beside them stands what the disk itself does in the same minute.
+func BenchmarkCreate(b *testing.B) {
+	for _, clients := range []int{1, 32, 128} {
+		b.Run(fmt.Sprintf("clients=%d/gatehouse", clients), func(b *testing.B) {
+			s, users := benchStore(b, b.TempDir())
+			creations(b, clients, func(n int) error {
+				_, _, err := s.CreateToken(admin, users[n%len(users)], TokenSpec{Name: "bench"})
+				return err
+			})
+		})
+		b.Run(fmt.Sprintf("clients=%d/badger", clients), func(b *testing.B) {
+			s, users := benchStore(b, b.TempDir())
+			db, err := badger.Open(badger.DefaultOptions(b.TempDir()).WithSyncWrites(true).WithLogger(nil))
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer db.Close()
+			creations(b, clients, func(n int) error {
+				now := time.Now().UnixMilli()
+				t := Token{ID: newID(1), Owner: users[n%len(users)], Name: "bench", By: admin.Name, Created: now, LastUsed: now}
+				v, err := t.record()
+				if err != nil {
+					return err
+				}
+				k := tokenKeyOf(t.ID)
+				return db.Update(func(txn *badger.Txn) error {
+					if err := txn.Set(k, s.seals.seal(k, v)); err != nil {
+						return err
+					}
+					return txn.Set(t.ownedKey(), nil)
+				})
+			})
+		})
+	}
+}
+
+// benchStore opens a store with users enough that none has many tokens.
+func benchStore(b *testing.B, dir string) (s *Store, users []UserID) {
+	b.Helper()
+	s = openWith(b, dir, Options{})
+	for len(users) < 1000 {
+		var list []User
+		for n := range 500 {
+			list = append(list, User{UID: fmt.Sprintf("user%d@example.com", len(users)+n), Source: SourceLocal})
+		}
+		made, err := s.ImportUsers(admin, list)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, u := range made {
+			users = append(users, u.ID)
+		}
+	}
+	return s, users
+}
+
+// creations has clients call create b.N times in all.
+func creations(b *testing.B, clients int, create func(n int) error) {
+	b.Helper()
+	raw := diskSyncs(b)
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	b.ResetTimer()
+	for range clients {
+		wg.Go(func() {
+			for n := next.Add(1); n <= int64(b.N); n = next.Add(1) {
+				if err := create(int(n)); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.StopTimer()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "creations/s")
+	b.ReportMetric((raw+diskSyncs(b))/2, "disk-syncs/s")
+}
+
+// diskSyncs is how often a second the disk makes 512 bytes durable, in space
+// that has been written before.
+func diskSyncs(b *testing.B) float64 {
+	b.Helper()
+	f, err := os.Create(filepath.Join(b.TempDir(), "raw"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	const times = 500
+	if _, err := f.Write(make([]byte, times*512)); err != nil {
+		b.Fatal(err)
+	}
+	if err := f.Sync(); err != nil {
+		b.Fatal(err)
+	}
+	block := make([]byte, 512)
+	start := time.Now()
+	for n := range times {
+		block[0]++
+		if _, err := f.WriteAt(block, int64(n)*512); err != nil {
+			b.Fatal(err)
+		}
+		if err := unix.Fdatasync(int(f.Fd())); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return times / time.Since(start).Seconds()
+}
+
+// BenchmarkRevoke is one durable revocation after the other, while 5,000
+// verifications a second go on, and their last uses are flushed or are not.
+func BenchmarkRevoke(b *testing.B) {
+	for _, flushed := range []bool{true, false} {
+		b.Run(fmt.Sprintf("flushed=%v", flushed), func(b *testing.B) {
+			dir := b.TempDir()
+			s, users := benchStore(b, dir)
+			victims := importTokens(b, s, users, b.N, nil)
+			var secrets []string
+			importTokens(b, s, users, 20_000, &secrets)
+			stop := make(chan struct{})
+			var wg sync.WaitGroup
+			var verified atomic.Int64
+			wg.Go(func() {
+				start := time.Now()
+				for n := int64(0); ; {
+					select {
+					case <-stop:
+						return
+					case <-time.After(time.Millisecond):
+					}
+					for ; n < time.Since(start).Microseconds()/200; n++ { // 5,000 a second
+						text := secrets[rand.IntN(len(secrets))]
+						var err error
+						if flushed {
+							_, err = s.Authenticate(text, home)
+						} else { // all of it but the use
+							id, _, _ := s.keys.identify(text)
+							_, _, err = s.lookup(id)
+						}
+						if err != nil {
+							b.Error(err)
+							return
+						}
+						verified.Add(1)
+					}
+				}
+			})
+			took := make([]time.Duration, 0, b.N)
+			b.ResetTimer()
+			for _, id := range victims {
+				start := time.Now()
+				if _, err := s.RevokeTokens(admin, id); err != nil {
+					b.Fatal(err)
+				}
+				took = append(took, time.Since(start))
+				time.Sleep(2 * time.Millisecond) // so that the run sees many flushes
+			}
+			b.StopTimer()
+			rate := float64(verified.Load()) / b.Elapsed().Seconds()
+			close(stop)
+			wg.Wait()
+			slices.Sort(took)
+			at := func(p float64) float64 { return float64(took[int(p*float64(len(took)-1))].Microseconds()) / 1000 }
+			b.ReportMetric(at(0.50), "p50-ms")
+			b.ReportMetric(at(0.99), "p99-ms")
+			b.ReportMetric(at(1), "max-ms")
+			b.ReportMetric(rate, "verifications/s")
+		})
+	}
+}
+
+// importTokens makes tokens as the demonstration does, and reveals them when
+// they are wanted.
+func importTokens(b *testing.B, s *Store, users []UserID, n int, secrets *[]string) (ids []ID) {
+	b.Helper()
+	for len(ids) < n {
+		var list []Imported
+		for len(list) < min(500, n-len(ids)) {
+			at := time.Now().UnixMilli() - rand.Int64N(1e10)
+			list = append(list, Imported{Owner: users[rand.IntN(len(users))], Name: "laptop", Created: at, LastUsed: at + 1e6, From: home})
+		}
+		made, err := s.ImportTokens(admin, list)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, t := range made {
+			ids = append(ids, t.ID)
+			if secrets != nil {
+				*secrets = append(*secrets, s.Reveal(t).Reveal())
+			}
+		}
+	}
+	return ids
+}
+
+func BenchmarkAuthenticate(b *testing.B) {
+	s, users := benchStore(b, b.TempDir())
+	var secrets []string
+	importTokens(b, s, users, 50_000, &secrets)
+	forged := []byte(secrets[0])
+	forged[100] ^= 1
+	_, limitedSecret, err := s.CreateToken(admin, users[0], TokenSpec{Scopes: []string{"files"}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	gone, goneSecret, err := s.CreateToken(admin, users[0], TokenSpec{})
+	if err == nil {
+		_, err = s.RevokeTokens(admin, gone.ID)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		list []string
+		want bool
+	}{
+		{"live", secrets, true},
+		{"limited", []string{limitedSecret.Reveal()}, true},
+		{"revoked", []string{goneSecret.Reveal()}, false},
+		{"mistyped", []string{string(forged)}, false},
+		{"forged", []string{otherInstallation(b)}, false},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for n := 0; b.Loop(); n++ {
+				if _, err := s.Authenticate(c.list[n%len(c.list)], home); (err == nil) != c.want {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	b.Run("live/all cores", func(b *testing.B) {
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			for n := rand.IntN(len(secrets)); pb.Next(); n++ {
+				if _, err := s.Authenticate(secrets[n%len(secrets)], home); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	})
+}
+
+// otherInstallation is a token of right form and checksum from elsewhere.
+func otherInstallation(b *testing.B) string {
+	b.Helper()
+	return newTokenKey([32]byte{1}).secret(newID(1), 0).Reveal()
+}
+
+// BenchmarkLarge measures a store with GATEHOUSE_BENCH_TOKENS tokens, or
+// 100,000: how long it takes to open, to back up and to restore.
+func BenchmarkLarge(b *testing.B) {
+	tokens := 100_000
+	if text := os.Getenv("GATEHOUSE_BENCH_TOKENS"); text != "" {
+		var err error
+		if tokens, err = strconv.Atoi(text); err != nil {
+			b.Fatal(err)
+		}
+	}
+	dir := b.TempDir()
+	start := time.Now()
+	s, users := benchStore(b, dir)
+	var secrets []string
+	importTokens(b, s, users, 1000, &secrets)
+	importTokens(b, s, users, tokens-1000, nil)
+	b.Logf("%d tokens made in %v", tokens, time.Since(start).Round(time.Millisecond))
+	s.Close()
+
+	b.Run("open", func(b *testing.B) { benchOpen(b, dir, secrets) })
+	backup := filepath.Join(b.TempDir(), "backup")
+	b.Run("backup", func(b *testing.B) { benchBackup(b, dir, backup) })
+	b.Run("check", func(b *testing.B) {
+		for b.Loop() {
+			f := benchFile(b, backup)
+			if _, err := CheckSnapshot(f); err != nil {
+				b.Fatal(err)
+			}
+			f.Close()
+		}
+	})
+	b.Run("restore", func(b *testing.B) { benchRestore(b, dir, backup, secrets[0]) })
+}
+
+func benchOpen(b *testing.B, dir string, secrets []string) {
+	var first, loaded time.Duration
+	for n := 0; b.Loop(); n++ {
+		start := time.Now()
+		s, err := Open(dir, Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := s.Authenticate(secrets[n%len(secrets)], home); err != nil {
+			b.Fatal(err)
+		}
+		first += time.Since(start)
+		<-s.Loaded()
+		loaded += time.Since(start)
+		b.StopTimer()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		b.ReportMetric(float64(m.HeapAlloc)/(1<<20), "heap-MiB")
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+		b.StartTimer()
+	}
+	b.ReportMetric(float64(first.Milliseconds())/float64(b.N), "first-ms")
+	b.ReportMetric(float64(loaded.Milliseconds())/float64(b.N), "loaded-ms")
+}
+
+func benchFile(b *testing.B, name string) *os.File {
+	b.Helper()
+	f, err := os.Open(name)
+	if err != nil {
+		b.Fatal(err)
+	}
+	info, err := f.Stat()
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(info.Size())
+	return f
+}
+
+func benchBackup(b *testing.B, dir, backup string) {
+	s, err := Open(dir, Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	<-s.Loaded()
+	for b.Loop() {
+		f, err := os.Create(backup)
+		if err == nil {
+			_, err = s.Snapshot(context.Background(), f)
+		}
+		if err == nil {
+			err = f.Sync()
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+		size, _ := f.Seek(0, io.SeekEnd)
+		b.SetBytes(size)
+		f.Close()
+	}
+}
+
+func benchRestore(b *testing.B, dir, backup, secret string) {
+	key, err := os.ReadFile(filepath.Join(dir, "key"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		to := b.TempDir()
+		if err := os.WriteFile(filepath.Join(to, "key"), key, 0o600); err != nil {
+			b.Fatal(err)
+		}
+		f := benchFile(b, backup)
+		if _, err := Restore(context.Background(), f, to, Options{}); err != nil {
+			b.Fatal(err)
+		}
+		f.Close()
+		b.StopTimer()
+		s, err := Open(to, Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := s.Authenticate(secret, home); err != nil {
+			b.Error(err)
+		}
+		s.Close()
+		b.StartTimer()
+	}
+}
