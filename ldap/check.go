@@ -14,6 +14,7 @@ type Step struct {
 	Name   string // dial, tls, bind, search, match, attributes or group
 	OK     bool
 	Detail string
+	Entry  Entry // of the step attributes: whom the name means
 }
 
 // Check walks through everything that a login of user needs, short of the
@@ -45,7 +46,7 @@ func (c *check) note(name string, err error, detail string) bool {
 	if err != nil {
 		detail = err.Error()
 	}
-	c.steps = append(c.steps, Step{c.server.url, name, err == nil, detail})
+	c.steps = append(c.steps, Step{Server: c.server.url, Name: name, OK: err == nil, Detail: detail})
 	return err == nil
 }
 
@@ -85,6 +86,7 @@ func (c *check) run(ctx context.Context, user string) {
 	if !c.note("attributes", err, fmt.Sprintf("uid %s, subject %s, name %q", e.UID, e.Subject, e.Name)) {
 		return
 	}
+	c.steps[len(c.steps)-1].Entry = e
 	c.group(ctx, conn, e)
 }
 

@@ -181,6 +181,16 @@ func generalizedTime(s string) (time.Time, error) {
 
 var uuid = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
 
+// Subject brings what somebody typed into the form that Entry.Subject has: a
+// UUID is written in small letters, anything else stays as it is.
+func Subject(text string) string {
+	text = strings.TrimSpace(text)
+	if uuid.MatchString(text) {
+		return strings.ToLower(text)
+	}
+	return text
+}
+
 // subject brings the value of id_attribute into its one form. It has to be a
 // single value: which of two came first could change from day to day.
 func subject(attribute string, values [][]byte) (string, error) {

@@ -124,7 +124,7 @@ func (c Config) Check() error {
 	}
 	if c.LDAP != nil {
 		if err := c.LDAP.directory().Validate(); err != nil {
-			return fmt.Errorf("ldap: %w", err)
+			return errors.New(strings.ReplaceAll(err.Error(), "\n", "; "))
 		}
 	}
 	return nil

@@ -1,8 +1,10 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
@@ -79,17 +81,20 @@ var errNoDirectory = refuse(http.StatusNotFound, `The login method "ldap" is not
 // checkDirectory returns the user whom the directory knows by that name and
 // password, and makes it at its first login. Failures are counted by the
 // person, once the directory has said who is meant: all spellings of a name
-// share one bucket.
+// share one bucket. A name that means nobody has one of its own.
 func (s *Server) checkDirectory(ctx context.Context, a attempt, username, password string) (storage.User, error) {
+	a.account, a.forwarded = "ldap "+a.account, true
 	if err := s.throttle.check(a); err != nil {
 		return storage.User{}, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.LDAP.Timeout.or(defaultTimeout))
+	defer cancel()
 	entry, err := s.directory.Find(ctx, username)
 	if err != nil {
 		return storage.User{}, err
 	}
 	if entry.Known() {
-		a.account = "account ldap " + entry.Subject
+		a.account = "ldap person " + cmp.Or(entry.Subject, entry.DN)
 	}
 	leave, err := s.throttle.enter(ctx, a)
 	if err != nil {
@@ -98,19 +103,34 @@ func (s *Server) checkDirectory(ctx context.Context, a attempt, username, passwo
 	o := undecided
 	defer func() { leave(o) }()
 
-	entry, err = s.directory.Authenticate(ctx, entry, password)
-	if errors.Is(err, ldap.ErrInvalidCredentials) || errors.Is(err, ldap.ErrRefused) {
+	u, err := s.askDirectory(ctx, a, entry, password)
+	switch {
+	case err == nil, errors.Is(err, storage.ErrOtherAccount):
+		o = accepted // the password was right
+	case errors.Is(err, errInvalid):
 		o = rejected
 		s.refusals.note(entry.UID, a.from.String())
-		if refusal := (*ldap.Refusal)(nil); errors.As(err, &refusal) {
-			s.log.Info("the directory refuses a login", "uid", entry.UID, "reason", refusal.Reason, "detail", refusal.Detail)
-		}
+	}
+	return u, err
+}
+
+// askDirectory has the directory judge a password, and admits whose it is. It
+// goes on when the client leaves: the directory counts a failure all the same,
+// and who could have it forgotten here might lock anybody out there.
+func (s *Server) askDirectory(ctx context.Context, a attempt, entry ldap.Entry, password string) (storage.User, error) {
+	end, _ := ctx.Deadline()
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), end)
+	defer cancel()
+	entry, err := s.directory.Authenticate(ctx, entry, password)
+	if refusal := (*ldap.Refusal)(nil); errors.As(err, &refusal) {
+		s.log.Info("the directory refuses a login", "dn", entry.DN, "reason", refusal.Reason, "detail", refusal.Detail)
+	}
+	if errors.Is(err, ldap.ErrInvalidCredentials) || errors.Is(err, ldap.ErrRefused) {
 		return storage.User{}, errInvalid
 	}
 	if err != nil {
 		return storage.User{}, err
 	}
-	o = accepted
 	return s.admitIdentity(a, storage.Identity{Source: storage.SourceLDAP, Subject: entry.Subject}, entry.UID, entry.Name)
 }
 
@@ -122,6 +142,10 @@ func (s *Server) admitIdentity(a attempt, id storage.Identity, uid, name string)
 		return storage.User{}, refuse(http.StatusForbidden, "There is no e-mail address for this account: ask an administrator")
 	}
 	u, err := s.store.LogIn(storage.Actor{Name: uid, Address: a.from.String()}, id, uid, name)
+	if errors.Is(err, storage.ErrOtherAccount) {
+		s.log.Warn("a login is refused, since its address is another account's; if both are one person, link them with `gatehouse user link UID SOURCE SUBJECT`",
+			"uid", uid, "source", id.Source, "subject", id.Subject)
+	}
 	if err != nil {
 		return u, err
 	}
@@ -143,6 +167,16 @@ func openDirectory(cfg *LDAPConfig, log *slog.Logger) (directory, error) {
 	return d, nil
 }
 
+// CheckDirectory says whether the section [ldap], if there is one, can be used:
+// also whether the files that it names can be read. It asks no server.
+func CheckDirectory(cfg Config) error {
+	d, err := openDirectory(cfg.LDAP, slog.New(slog.DiscardHandler))
+	if d != nil {
+		d.Close()
+	}
+	return err
+}
+
 // CheckLDAP tries everything that a login of a user needs, short of the
 // password, on every server of the configuration.
 func CheckLDAP(ctx context.Context, cfg Config, user string) ([]ldap.Step, error) {
@@ -154,5 +188,12 @@ func CheckLDAP(ctx context.Context, cfg Config, user string) ([]ldap.Step, error
 		return nil, err
 	}
 	defer d.Close()
-	return d.Check(ctx, user), nil
+	steps := d.Check(ctx, user)
+	for i, step := range steps {
+		if step.OK && step.Entry.Known() && storage.CheckUID(step.Entry.UID) != nil {
+			steps[i].OK = false
+			steps[i].Detail = fmt.Sprintf("uid_attribute gives %q, which is no e-mail address", step.Entry.UID)
+		}
+	}
+	return steps, nil
 }

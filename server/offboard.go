@@ -2,8 +2,11 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,16 +22,23 @@ import (
 // It is built to do nothing when in doubt. A directory that does not answer, or
 // not whole, tells nothing. One in which many people are suddenly different is
 // more likely broken than right: nothing is done then until an administrator
-// has confirmed it.
+// has confirmed it. What it remembers it may forget: after a restart, two more
+// sweeps have to miss somebody, and what was held is found again.
 type offboard struct {
 	store *storage.Store
 	dir   directory
+	log   *slog.Logger
 
-	sweeping sync.Mutex      // one sweep at a time
-	missed   map[string]bool // subjects that the last sweep did not find
+	sweeping sync.Mutex              // one sweep at a time
+	missed   map[storage.UserID]bool // whom the last sweep did not find
 
-	mu   sync.Mutex
-	held api.HeldSweep // without changes: nothing is held
+	mu    sync.Mutex
+	held  []offboarding // none: nothing is held
+	asked int           // about how many the sweep was that is held
+}
+
+func newOffboard(store *storage.Store, dir directory, log *slog.Logger) *offboard {
+	return &offboard{store: store, dir: dir, log: log, missed: map[storage.UserID]bool{}}
 }
 
 // A sweep that would change more than fewChanges people and more than one in
@@ -42,13 +52,13 @@ var directoryActor = storage.Actor{Name: "directory"}
 
 // offboarding is what a sweep would do to one user.
 type offboarding struct {
-	user    storage.Holder
-	action  string // api.OffboardSuspend, OffboardResume, OffboardRemove
-	why     string
-	missing bool
+	id     storage.UserID
+	uid    string
+	action string // api.OffboardSuspend, OffboardResume, OffboardRemove
+	why    string
 }
 
-// sweepDirectory sweeps until the context ends.
+// sweepDirectory sweeps until the context ends, at first at once.
 func (s *Server) sweepDirectory(ctx context.Context) {
 	if s.offboard == nil {
 		return
@@ -59,78 +69,152 @@ func (s *Server) sweepDirectory(ctx context.Context) {
 	}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
-	for {
+	for ctx.Err() == nil {
+		if err := s.offboard.sweep(ctx); err != nil && ctx.Err() == nil {
+			s.log.Warn("an off-boarding sweep has failed", "error", err)
+		}
 		select {
 		case <-tick.C:
-			if err := s.offboard.sweep(ctx, false); err != nil && ctx.Err() == nil {
-				s.log.Warn("the directory could not be asked who is still there: nobody is changed", "error", err)
-			}
 		case <-ctx.Done():
-			return
 		}
 	}
 }
 
-// sweep asks the directory once. With confirmed, what was held is done.
-func (o *offboard) sweep(ctx context.Context, confirmed bool) error {
+// sweep asks the directory once, and does what it says.
+func (o *offboard) sweep(ctx context.Context) error {
 	o.sweeping.Lock()
 	defer o.sweeping.Unlock()
+	changes, asked, err := o.ask(ctx)
+	if err != nil {
+		return err
+	}
+	missing := map[storage.UserID]bool{}
+	for _, c := range changes {
+		missing[c.id] = c.action == api.OffboardRemove
+	}
+	// Who is found has to be missed twice again, whatever comes of this sweep.
+	for id := range o.missed {
+		if !missing[id] {
+			delete(o.missed, id)
+		}
+	}
+	if o.hold(changes, asked) {
+		return nil
+	}
+	var due []offboarding
+	for _, c := range changes {
+		if missing[c.id] && !o.missed[c.id] {
+			o.missed[c.id] = true
+			continue
+		}
+		due = append(due, c)
+	}
+	return o.apply(due)
+}
+
+// confirm asks the directory again, and does what was held and is still so.
+// What has come up since then nobody has seen: the next sweep deals with it.
+func (o *offboard) confirm(ctx context.Context, by storage.Actor) error {
+	o.mu.Lock()
+	agreed := map[offboarding]bool{}
+	for _, c := range o.held {
+		agreed[c.key()] = true
+	}
+	o.mu.Unlock()
+	if len(agreed) == 0 {
+		return refuse(http.StatusConflict, "No sweep is held: there is nothing to confirm")
+	}
+	o.sweeping.Lock()
+	defer o.sweeping.Unlock()
+	changes, _, err := o.ask(ctx)
+	if err != nil {
+		return err
+	}
+	var due []offboarding
+	for _, c := range changes {
+		if agreed[c.key()] {
+			due = append(due, c)
+		}
+	}
+	o.store.Note(by, storage.Event{Action: storage.ActionOffboardConfirm, Count: len(due)})
+	o.mu.Lock()
+	o.held = nil
+	o.mu.Unlock()
+	return o.apply(due)
+}
+
+// key is what has to be the same in a later sweep.
+func (c offboarding) key() offboarding { return offboarding{id: c.id, action: c.action} }
+
+// ask finds out who is not as the directory says, and of how many.
+func (o *offboard) ask(ctx context.Context) (changes []offboarding, asked int, err error) {
 	var holders []storage.Holder
 	var subjects []string
 	for h, err := range o.store.Holders(storage.SourceLDAP) {
 		if err != nil {
-			return err
+			return nil, 0, err
 		}
 		if h.State == storage.UserActive || h.State == storage.UserSuspended {
 			holders = append(holders, h)
-			subjects = append(subjects, h.Subject)
+			subjects = append(subjects, h.Subjects...)
 		}
 	}
 	if len(holders) == 0 {
-		return nil
+		return nil, 0, nil
 	}
 	states, err := o.dir.Lookup(ctx, subjects)
 	if err != nil {
-		return err
+		return nil, 0, err
 	}
-	changes := o.compare(holders, states)
-	if o.hold(changes, len(holders), confirmed) {
-		return nil
-	}
-	return o.apply(changes, confirmed)
-}
-
-// compare finds who is not as the directory says.
-func (o *offboard) compare(holders []storage.Holder, states map[string]ldap.State) (changes []offboarding) {
 	for _, h := range holders {
-		st, known := states[h.Subject]
-		switch {
-		case !known:
-		case st.Missing:
-			changes = append(changes, offboarding{user: h, action: api.OffboardRemove, why: "no longer in the directory", missing: true})
-		case st.Stopped != "" && h.State == storage.UserActive:
-			changes = append(changes, offboarding{user: h, action: api.OffboardSuspend, why: string(st.Stopped)})
-		case st.Stopped == "" && h.State == storage.UserSuspended:
-			changes = append(changes, offboarding{user: h, action: api.OffboardResume})
+		if c := compare(h, states); c.action != "" {
+			changes = append(changes, c)
 		}
 	}
-	return changes
+	return changes, len(holders), nil
+}
+
+// compare says what is to be done about one user. Of several subjects the best
+// counts, for they are one person; only when none is there is that one missing.
+func compare(h storage.Holder, states map[string]ldap.State) offboarding {
+	c := offboarding{id: h.ID, uid: h.UID}
+	var stopped ldap.Reason
+	for _, subject := range h.Subjects {
+		st, known := states[subject]
+		switch {
+		case !known:
+			return c // a doubt
+		case st.Missing:
+		case st.Stopped != "":
+			stopped = st.Stopped
+		case h.State == storage.UserSuspended:
+			c.action = api.OffboardResume
+			return c
+		default:
+			return c
+		}
+	}
+	switch {
+	case stopped == "":
+		c.action, c.why = api.OffboardRemove, "no longer in the directory"
+	case h.State == storage.UserActive:
+		c.action, c.why = api.OffboardSuspend, string(stopped)
+	}
+	return c
 }
 
 // hold reports whether the changes are too many to be believed, and notes them.
-func (o *offboard) hold(changes []offboarding, asked int, confirmed bool) bool {
-	sweep := api.HeldSweep{Asked: asked, Changes: []api.HeldChange{}}
-	tooMany := !confirmed && len(changes) > max(fewChanges, asked/changeShare)
-	if tooMany {
-		for _, c := range changes {
-			sweep.Changes = append(sweep.Changes, api.HeldChange{UID: c.user.UID, Action: c.action, Why: c.why})
-		}
-	}
+func (o *offboard) hold(changes []offboarding, asked int) bool {
+	tooMany := len(changes) > max(fewChanges, asked/changeShare)
 	o.mu.Lock()
-	news := len(o.held.Changes) == 0
-	o.held = sweep
+	news := tooMany && len(o.held) == 0 // not at every sweep anew
+	o.held, o.asked = nil, asked
+	if tooMany {
+		o.held = changes
+	}
 	o.mu.Unlock()
-	if tooMany && news { // not at every sweep anew
+	if news {
+		o.log.Warn("an off-boarding sweep is held; see `gatehouse user offboard`", "changes", len(changes), "asked", asked)
 		o.store.Note(directoryActor, storage.Event{
 			Action: storage.ActionOffboardHeld, Count: len(changes),
 			Detail: fmt.Sprintf("of %d asked about; `gatehouse user offboard` shows them", asked),
@@ -139,27 +223,32 @@ func (o *offboard) hold(changes []offboarding, asked int, confirmed bool) bool {
 	return tooMany
 }
 
-// apply does what the directory says. A missing person is removed at the second
-// sweep in a row that misses them, or once an administrator has confirmed it.
-func (o *offboard) apply(changes []offboarding, confirmed bool) error {
-	missed := map[string]bool{}
+// apply does what the directory says. A change that fails keeps no other from
+// being made, and comes again with the next sweep.
+func (o *offboard) apply(changes []offboarding) error {
+	var first error
+	failed := 0
 	for _, c := range changes {
 		var err error
-		switch {
-		case c.missing && !confirmed && !o.missed[c.user.Subject]:
-			missed[c.user.Subject] = true
-		case c.missing:
-			err = o.store.RemoveUserByID(directoryActor, c.user.ID, c.why)
-		case c.action == api.OffboardSuspend:
-			err = o.store.Suspend(directoryActor, c.user.ID, c.why)
-		default:
-			err = o.store.Resume(directoryActor, c.user.ID)
+		switch c.action {
+		case api.OffboardRemove:
+			if err = o.store.RemoveUserByID(directoryActor, c.id, c.why); err == nil {
+				delete(o.missed, c.id)
+			}
+		case api.OffboardSuspend:
+			err = o.store.Suspend(directoryActor, c.id, c.why)
+		case api.OffboardResume:
+			err = o.store.Resume(directoryActor, c.id)
 		}
-		if err != nil {
-			return err
+		if err != nil && !errors.Is(err, storage.ErrNoUser) {
+			if failed++; first == nil {
+				first = err
+			}
 		}
 	}
-	o.missed = missed
+	if failed > 0 {
+		return fmt.Errorf("%d of %d changes were not made: %w", failed, len(changes), first)
+	}
 	return nil
 }
 
@@ -167,32 +256,38 @@ func (o *offboard) apply(changes []offboarding, confirmed bool) error {
 func (o *offboard) holding() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return len(o.held.Changes)
+	return len(o.held)
 }
+
+// view is what is held, on the wire.
+func (o *offboard) view() api.HeldSweep {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	v := api.HeldSweep{Changes: []api.HeldChange{}}
+	for _, c := range o.held {
+		v.Asked = o.asked
+		v.Changes = append(v.Changes, api.HeldChange{UID: c.uid, Action: c.action, Why: c.why})
+	}
+	return v
+}
+
+var errNoOffboarding = refuse(http.StatusConflict, "There is no section [ldap] in the configuration: nobody is off-boarded")
 
 // adminOffboard serves GET /admin/offboard: what is held.
 func (s *Server) adminOffboard(w http.ResponseWriter, _ *http.Request) error {
 	if s.offboard == nil {
-		return errNoDirectory
+		return errNoOffboarding
 	}
-	s.offboard.mu.Lock()
-	defer s.offboard.mu.Unlock()
-	reply(w, http.StatusOK, s.offboard.held)
+	reply(w, http.StatusOK, s.offboard.view())
 	return nil
 }
 
-// adminConfirmOffboard serves POST /admin/offboard/confirm: it asks the
-// directory again, and does what it says.
+// adminConfirmOffboard serves POST /admin/offboard/confirm.
 func (s *Server) adminConfirmOffboard(w http.ResponseWriter, r *http.Request) error {
 	if s.offboard == nil {
-		return errNoDirectory
+		return errNoOffboarding
 	}
-	held := s.offboard.holding()
-	if held == 0 {
-		return refuse(http.StatusConflict, "No sweep is held: there is nothing to confirm")
-	}
-	s.log.Info("a held sweep is confirmed", "by", adminActor(r).Name, "changes", held)
-	return done(w, s.offboard.sweep(r.Context(), true))
+	return done(w, s.offboard.confirm(r.Context(), adminActor(r)))
 }
 
 // adminLink serves POST /admin/users/{uid}/link.
@@ -202,5 +297,8 @@ func (s *Server) adminLink(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	id := storage.Identity{Source: in.Source, Subject: in.Subject}
+	if strings.EqualFold(id.Source, storage.SourceLDAP) {
+		id = storage.Identity{Source: storage.SourceLDAP, Subject: ldap.Subject(id.Subject)}
+	}
 	return done(w, s.store.Link(adminActor(r), r.PathValue("uid"), id))
 }

@@ -17,7 +17,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"gatehouse/server/api"
 	"gatehouse/storage"
 )
 
@@ -65,7 +64,7 @@ func New(store *storage.Store, cfg Config, opts Options) (*Server, error) {
 		return nil, err
 	}
 	if s.directory != nil {
-		s.offboard = &offboard{store: store, dir: s.directory, held: api.HeldSweep{Changes: []api.HeldChange{}}}
+		s.offboard = newOffboard(store, s.directory, opts.Log)
 	}
 	if cfg.PublicURL != "" {
 		if err := s.origins.AddTrustedOrigin(origin(cfg.PublicURL)); err != nil {

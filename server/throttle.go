@@ -37,9 +37,10 @@ const (
 
 // attempt is one login: who is to be let in, and from where.
 type attempt struct {
-	from    netip.Addr
-	account string // the names of the buckets
-	address string
+	from      netip.Addr
+	account   string // the names of the buckets
+	address   string
+	forwarded bool // the password goes to a directory, which counts failures too
 }
 
 func newAttempt(username string, from netip.Addr) attempt {
@@ -179,8 +180,10 @@ func (t *throttle) failed(a attempt) {
 	v, _ := t.store.Attempts(a.account)
 	v.Failures++
 	if over := int(v.Failures) - t.cfg.AccountFailures; over >= 0 {
+		// A directory locks for good what is only delayed here, so that it gets
+		// no more failures than account_failures, and one each maxDelay.
 		delay := maxDelay
-		if over < 10 {
+		if over < 10 && !a.forwarded {
 			delay = min(maxDelay, firstDelay<<over)
 		}
 		v.Until = now.Add(delay).UnixMilli()

@@ -33,26 +33,27 @@ type Event struct {
 
 // The actions of events.
 const (
-	ActionUserAdd      = "user.add"
-	ActionUserPassword = "user.password"
-	ActionUserDisable  = "user.disable"
-	ActionUserEnable   = "user.enable"
-	ActionUserRemove   = "user.remove"
-	ActionUserRename   = "user.rename"
-	ActionUserLink     = "user.link"
-	ActionUserSuspend  = "user.suspend"
-	ActionUserResume   = "user.resume"
-	ActionOffboardHeld = "offboard.held"
-	ActionTokenCreate  = "token.create"
-	ActionTokenRevoke  = "token.revoke"
-	ActionTokenRotate  = "token.rotate"
-	ActionTokenRetire  = "token.retire" // the secret before a rotation ended, for the new one was used
-	ActionTokenStale   = "token.stale"  // a secret was used that a rotation had ended
-	ActionTokenRename  = "token.rename"
-	ActionLogin        = "login"
-	ActionLoginRefused = "login.refused"
-	ActionImport       = "import"
-	ActionRestore      = "restore"
+	ActionUserAdd         = "user.add"
+	ActionUserPassword    = "user.password"
+	ActionUserDisable     = "user.disable"
+	ActionUserEnable      = "user.enable"
+	ActionUserRemove      = "user.remove"
+	ActionUserRename      = "user.rename"
+	ActionUserLink        = "user.link"
+	ActionUserSuspend     = "user.suspend"
+	ActionUserResume      = "user.resume"
+	ActionOffboardHeld    = "offboard.held"
+	ActionOffboardConfirm = "offboard.confirm"
+	ActionTokenCreate     = "token.create"
+	ActionTokenRevoke     = "token.revoke"
+	ActionTokenRotate     = "token.rotate"
+	ActionTokenRetire     = "token.retire" // the secret before a rotation ended, for the new one was used
+	ActionTokenStale      = "token.stale"  // a secret was used that a rotation had ended
+	ActionTokenRename     = "token.rename"
+	ActionLogin           = "login"
+	ActionLoginRefused    = "login.refused"
+	ActionImport          = "import"
+	ActionRestore         = "restore"
 )
 
 // record is one record of the journal: an event and what it puts into the

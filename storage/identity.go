@@ -38,9 +38,10 @@ func (id Identity) check() error {
 // proved, and makes it when there is none. A new user is named uid; it is
 // ErrOtherAccount when that name is taken, since merging accounts by mail is
 // how they get taken over (CVE-2023-3128). A user whose address has changed is
-// renamed, if the new name is free. A suspended user is so no longer.
+// renamed, if the new name is free. Whom the directory has suspended and now
+// lets in is suspended no longer; a provider's word does not count for that.
 //
-// The user returned may be disabled.
+// The user returned may be disabled or suspended.
 func (s *Store) LogIn(by Actor, id Identity, uid, name string) (User, error) {
 	if err := errors.Join(id.check(), CheckUID(uid)); err != nil {
 		return User{}, err
@@ -58,12 +59,14 @@ func (s *Store) LogIn(by Actor, id Identity, uid, name string) (User, error) {
 		if err != nil {
 			return err
 		}
-		t.event(Event{Action: ActionLogin, UID: u.UID, Detail: id.Source})
-		u.Name, u.LastLogin = name, t.now
-		if u.State == UserSuspended {
+		if u.State == UserSuspended && id.Source == SourceLDAP {
 			t.event(Event{Action: ActionUserResume, UID: u.UID, Owner: u.ID})
 			u.State = UserActive
 		}
+		if u.State != UserActive {
+			return nil
+		}
+		u.Name, u.LastLogin = name, t.now
 		if u.UID != uid {
 			if err := t.rename(&u, uid); err != nil {
 				return err
@@ -189,7 +192,7 @@ func (s *Store) RemoveUserByID(by Actor, id UserID, why string) error {
 // Holder is a user that a directory must be asked about.
 type Holder struct {
 	User
-	Subject string
+	Subjects []string // by which the directory may know it; seldom more than one
 }
 
 // Holders yields the users of a source who hold tokens, or may have a session.
@@ -206,11 +209,11 @@ func (s *Store) Holders(source string) iter.Seq2[Holder, error] {
 				if err != nil {
 					return err
 				}
-				tokens, _ := s.holdings(txn, u.ID)
-				if tokens == 0 && u.LastLogin+SessionLife.Milliseconds() < s.now() {
-					continue
+				subjects := u.subjects(source)
+				if subjects[0] != id.Subject || !s.holds(txn, u) {
+					continue // comes, or came, with its first
 				}
-				if !yield(Holder{u, id.Subject}, nil) {
+				if !yield(Holder{u, subjects}, nil) {
 					return nil
 				}
 			}
@@ -220,4 +223,26 @@ func (s *Store) Holders(source string) iter.Seq2[Holder, error] {
 			yield(Holder{}, err)
 		}
 	}
+}
+
+// subjects lists by what a source knows the user, the oldest first.
+func (u User) subjects(source string) (list []string) {
+	for _, id := range u.Identities {
+		if id.Source == source {
+			list = append(list, id.Subject)
+		}
+	}
+	return list
+}
+
+// holds reports whether a user has a token that is not revoked, or may have a
+// session: logins by password are not noted.
+func (s *Store) holds(txn *badger.Txn, u User) bool {
+	if u.Local() || u.LastLogin+SessionLife.Milliseconds() >= s.now() {
+		return true
+	}
+	for range scan(txn, key('o', u.ID.bytes(), []byte{0}), nil) {
+		return true
+	}
+	return false
 }

@@ -27,10 +27,16 @@ func userLink(env Env) *cobra.Command {
 		}))
 }
 
+// errNoServer: what is held is in the memory of the server.
+var errNoServer = &api.UnreachableError{Socket: "its socket", Err: errors.New("a sweep is held by a running server alone")}
+
 func userOffboard(env Env) *cobra.Command {
 	var confirm bool
 	c := command("offboard", "Show an off-boarding sweep that was held, or confirm it", none, env.with(
 		func(ctx context.Context, c *api.Client, _ []string) error {
+			if c.Offline() {
+				return errNoServer
+			}
 			held, err := c.Offboard(ctx)
 			if err != nil {
 				return err
@@ -46,7 +52,7 @@ func userOffboard(env Env) *cobra.Command {
 				if err := c.ConfirmOffboard(ctx); err != nil {
 					return err
 				}
-				env.say("The directory was asked again, and what it says was done; `gatehouse events` tells what.")
+				env.say("The directory was asked again, and what of the %d changes it still says was done; `gatehouse events` tells more.", len(held.Changes))
 				return nil
 			}
 			env.say("The directory says this of %d of the %d users asked about, which is too much to be believed unseen.", len(held.Changes), held.Asked)
@@ -56,7 +62,11 @@ func userOffboard(env Env) *cobra.Command {
 					return err
 				}
 			}
-			return t.Flush()
+			if err := t.Flush(); err != nil {
+				return err
+			}
+			env.say("`gatehouse user offboard --confirm` does it.")
+			return nil
 		}))
 	c.Flags().BoolVar(&confirm, "confirm", false, "it is right: do it")
 	return c
