@@ -21,7 +21,7 @@ import (
 )
 
 // wantStatus checks that a call was refused with a status, in a sentence.
-func wantStatus(t *testing.T, what string, err error, status int) {
+func wantStatus(t testing.TB, what string, err error, status int) {
 	t.Helper()
 	refusal := (*api.Error)(nil)
 	if !errors.As(err, &refusal) || refusal.Status != status || refusal.Message == "" {
@@ -30,7 +30,7 @@ func wantStatus(t *testing.T, what string, err error, status int) {
 }
 
 // collect takes a listing whole.
-func collect[T any](t *testing.T, rows func(func(T, error) bool)) (list []T) {
+func collect[T any](t testing.TB, rows func(func(T, error) bool)) (list []T) {
 	t.Helper()
 	for row, err := range rows {
 		if err != nil {
@@ -86,13 +86,13 @@ func users(h *house) {
 		h.userpass(uid, made).want(http.StatusOK)
 	}
 	_, err := c.AddUser(ctx, api.NewUser{UID: "BOB@EXAMPLE.COM"})
-	wantStatus(h.T, "the same user", err, http.StatusConflict)
+	wantStatus(h.TB, "the same user", err, http.StatusConflict)
 	for _, bad := range []api.NewUser{
 		{UID: ""}, {UID: "bob"}, {UID: "@example.com"}, {UID: "a@"}, {UID: "a b@example.com"}, {UID: "a\x00@example.com"}, {UID: "a\u202e@example.com"},
 		{UID: strings.Repeat("a", 250) + "@example.com"}, {UID: "d@example.com", Name: "a\x1b[31m"}, {UID: "d@example.com", Password: strings.Repeat("p", 257)},
 	} {
 		_, err := c.AddUser(ctx, bad)
-		wantStatus(h.T, fmt.Sprintf("%.40q", bad), err, http.StatusBadRequest)
+		wantStatus(h.TB, fmt.Sprintf("%.40q", bad), err, http.StatusBadRequest)
 	}
 
 	all := []string{alice, "Bob@example.com", "carol@example.com", "odd//../name+%2f?#@example.com"}
@@ -107,7 +107,7 @@ func users(h *house) {
 		{api.UserQuery{Prefix: "c", After: "carol@example.com"}, nil},
 		{api.UserQuery{Prefix: "x"}, nil},
 	} {
-		if got := uids(collect(h.T, c.Users(ctx, q.UserQuery))); !slices.Equal(got, q.want) {
+		if got := uids(collect(h.TB, c.Users(ctx, q.UserQuery))); !slices.Equal(got, q.want) {
 			h.Errorf("%+v: got %v, want %v", q.UserQuery, got, q.want)
 		}
 	}
@@ -125,7 +125,7 @@ func users(h *house) {
 		"remove":  func(uid string) error { return c.RemoveUser(ctx, uid) },
 	} {
 		for _, uid := range []string{"nobody@example.com", "..", "a/b", "alice@example.com\x00"} {
-			wantStatus(h.T, what+" "+uid, call(uid), http.StatusNotFound)
+			wantStatus(h.TB, what+" "+uid, call(uid), http.StatusNotFound)
 		}
 		if err := call("odd//../name+%2f?#@example.com"); err != nil && what != "remove" && !errors.As(err, new(*api.Error)) {
 			h.Errorf("%s: %v", what, err)
@@ -137,7 +137,7 @@ func users(h *house) {
 	}
 	h.userpass("carol@example.com", made).want(http.StatusOK)
 	_, err = c.SetPassword(ctx, "carol@example.com", strings.Repeat("p", 257))
-	wantStatus(h.T, "a password too long", err, http.StatusBadRequest)
+	wantStatus(h.TB, "a password too long", err, http.StatusBadRequest)
 	if err := c.DisableUser(ctx, "carol@example.com"); err != nil {
 		h.Fatal(err)
 	}
@@ -145,13 +145,13 @@ func users(h *house) {
 		h.Errorf("got %+v, want carol disabled, with two tokens", u)
 	}
 	_, err = c.CreateToken(ctx, api.TokenRequest{UID: "carol@example.com"})
-	wantStatus(h.T, "a token for a disabled user", err, http.StatusConflict)
+	wantStatus(h.TB, "a token for a disabled user", err, http.StatusConflict)
 }
 
 func tokens(h *house) {
 	h.Helper()
 	ctx, c := h.Context(), h.admin
-	before := len(collect(h.T, c.Tokens(ctx, api.TokenQuery{})))
+	before := len(collect(h.TB, c.Tokens(ctx, api.TokenQuery{})))
 	var made []api.NewToken
 	for i := range 5 {
 		h.clock.move(time.Second)
@@ -169,13 +169,13 @@ func tokens(h *house) {
 		if what == "no user" {
 			want = http.StatusNotFound
 		}
-		wantStatus(h.T, what, err, want)
+		wantStatus(h.TB, what, err, want)
 	}
 	h.clock.move(time.Second)
 	h.ask("GET", "/api/token").token(made[0].Secret).send().want(http.StatusOK)
 
 	ids := func(q api.TokenQuery) (out []string) {
-		for _, tk := range collect(h.T, c.Tokens(ctx, q)) {
+		for _, tk := range collect(h.TB, c.Tokens(ctx, q)) {
 			out = append(out, tk.Name)
 		}
 		return out
@@ -184,7 +184,7 @@ func tokens(h *house) {
 	if got, want := ids(mine), []string{"t1", "t2", "t3", "t4", "t0"}; !slices.Equal(got, want) {
 		h.Errorf("got %v, want the oldest last use first, %v", got, want)
 	}
-	if got := len(collect(h.T, c.Tokens(ctx, api.TokenQuery{}))); got != before+5 {
+	if got := len(collect(h.TB, c.Tokens(ctx, api.TokenQuery{}))); got != before+5 {
 		h.Errorf("got %d tokens of all, want %d", got, before+5)
 	}
 	if got := ids(api.TokenQuery{User: alice, NeverUsed: true, Limit: 2}); !slices.Equal(got, []string{"t1", "t2"}) {
@@ -195,7 +195,7 @@ func tokens(h *house) {
 	}
 	var paged []string
 	for q := (api.TokenQuery{User: alice, Limit: 2}); ; {
-		page := collect(h.T, c.Tokens(ctx, q))
+		page := collect(h.TB, c.Tokens(ctx, q))
 		if len(page) == 0 {
 			break
 		}
@@ -207,9 +207,9 @@ func tokens(h *house) {
 	if !slices.Equal(paged, ids(mine)) {
 		h.Errorf("page by page: got %v", paged)
 	}
-	wantStatus(h.T, "tokens of nobody", failure(c.Tokens(ctx, api.TokenQuery{User: "nobody@example.com"})), http.StatusNotFound)
-	wantStatus(h.T, "a bad span", failure(c.Tokens(ctx, api.TokenQuery{Idle: "x"})), http.StatusBadRequest)
-	wantStatus(h.T, "a bad cursor", failure(c.Tokens(ctx, api.TokenQuery{After: "x"})), http.StatusBadRequest)
+	wantStatus(h.TB, "tokens of nobody", failure(c.Tokens(ctx, api.TokenQuery{User: "nobody@example.com"})), http.StatusNotFound)
+	wantStatus(h.TB, "a bad span", failure(c.Tokens(ctx, api.TokenQuery{Idle: "x"})), http.StatusBadRequest)
+	wantStatus(h.TB, "a bad cursor", failure(c.Tokens(ctx, api.TokenQuery{After: "x"})), http.StatusBadRequest)
 
 	for what, r := range map[string]struct {
 		ids  []string
@@ -218,7 +218,7 @@ func tokens(h *house) {
 		"unknown": {[]string{made[1].ID, "0100000000"}, http.StatusNotFound}, "short": {[]string{made[1].ID[:7]}, http.StatusBadRequest}, "a secret": {[]string{made[1].Secret}, http.StatusBadRequest}, "nonsense": {[]string{"xyzxyzxyz"}, http.StatusBadRequest},
 	} {
 		_, err := c.Revoke(ctx, api.Revocation{IDs: r.ids})
-		wantStatus(h.T, what, err, r.want)
+		wantStatus(h.TB, what, err, r.want)
 	}
 	h.ask("GET", "/api/token").token(made[1].Secret).send().want(http.StatusOK)
 	n, err := c.Revoke(ctx, api.Revocation{IDs: []string{made[1].ID, strings.ToUpper(made[2].ID[:12]), made[1].ID[:10]}})

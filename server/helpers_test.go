@@ -56,7 +56,7 @@ func (c *clock) ms() int64 { return c.now().UnixMilli() }
 
 // house is a server on a real store, with alice in it.
 type house struct {
-	*testing.T
+	testing.TB
 	*Server
 	dir   string
 	clock *clock
@@ -67,10 +67,10 @@ type house struct {
 }
 
 // newHouse opens a house whose configuration the given functions have changed.
-func newHouse(t *testing.T, change ...func(*Config)) *house {
+func newHouse(t testing.TB, change ...func(*Config)) *house {
 	t.Helper()
 	h := &house{
-		T: t, dir: t.TempDir(), cfg: DefaultConfig(), log: &logBuffer{},
+		TB: t, dir: t.TempDir(), cfg: DefaultConfig(), log: &logBuffer{},
 		clock: &clock{at: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)},
 	}
 	for _, f := range change {
@@ -149,7 +149,7 @@ func (a *ask) form(text string) *ask { return a.body("application/x-www-form-url
 
 // answer is a reply, and the test that waits for it.
 type answer struct {
-	*testing.T
+	testing.TB
 	code   int
 	header http.Header
 	text   string
@@ -159,7 +159,7 @@ type answer struct {
 func (a *ask) send() answer {
 	w := httptest.NewRecorder()
 	a.h.web.ServeHTTP(w, a.r)
-	return answer{a.h.T, w.Code, w.Header(), w.Body.String(), a.r.Method + " " + a.r.URL.Path}
+	return answer{a.h.TB, w.Code, w.Header(), w.Body.String(), a.r.Method + " " + a.r.URL.Path}
 }
 
 // want checks the status and, when one is given, the whole body.

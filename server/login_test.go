@@ -243,7 +243,7 @@ func TestPasswordLengths(t *testing.T) {
 }
 
 func TestFirstRun(t *testing.T) {
-	h := &house{T: t, dir: t.TempDir(), cfg: DefaultConfig(), log: &logBuffer{}, clock: &clock{at: time.Unix(1_700_000_000, 0)}}
+	h := &house{TB: t, dir: t.TempDir(), cfg: DefaultConfig(), log: &logBuffer{}, clock: &clock{at: time.Unix(1_700_000_000, 0)}}
 	h.open()
 	t.Cleanup(h.close)
 	file, first, made, err := h.FirstRun(t.Context())

@@ -68,7 +68,7 @@ func (h *hasher) enter(ctx context.Context) (leave func(), err error) {
 	defer timer.Stop()
 	select {
 	case h.slots <- struct{}{}:
-		return func() { <-h.slots; <-h.queue }, nil
+		return h.leave, nil
 	case <-ctx.Done():
 		err = ctx.Err()
 	case <-timer.C:
@@ -76,6 +76,15 @@ func (h *hasher) enter(ctx context.Context) (leave func(), err error) {
 	}
 	<-h.queue
 	return nil, err
+}
+
+// leave collects the memory of the hash before the place is free again. Left to
+// itself, the collector lets as much pile up as is in use: with four places,
+// 150 MiB more.
+func (h *hasher) leave() {
+	runtime.GC()
+	<-h.slots
+	<-h.queue
 }
 
 // matches compares a password with a hash, for as long when there is no hash.

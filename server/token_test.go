@@ -49,7 +49,7 @@ func badCredentials(h *house) map[string]credentials {
 	if err := h.admin.DisableUser(context.Background(), "off@example.com"); err != nil {
 		h.Fatal(err)
 	}
-	foreign := newHouse(h.T).token()
+	foreign := newHouse(h.TB).token()
 
 	one := func(text string) credentials { return credentials{"X-Auth-Token": {text}} }
 	all := map[string]credentials{
@@ -278,6 +278,11 @@ func TestLifetimes(t *testing.T) {
 	}
 	h.ask("POST", "/api/token").cookie(cookie).json(`{"expiresIn":"30d"}`).send().newToken()
 	h.ask("POST", "/api/token").cookie(cookie).json(`{"expiresIn":"31d"}`).send().want(http.StatusBadRequest)
+
+	h = newHouse(t, func(c *Config) { c.Tokens.MaxLifetime = Lifetime{day} })
+	if got, want := h.userpass(alice, password).newToken().ExpiresOn, "2026-03-02T12:00:00.000Z"; got != want {
+		t.Errorf("got expiresOn %s, want %s by the longest that is allowed", got, want)
+	}
 }
 
 func TestMaxPerUser(t *testing.T) {

@@ -1,0 +1,84 @@
+package server
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// FuzzCheckJSON: what passes is one object of valid JSON, in which no name
+// stands twice however encoding/json compares them, so that every reader of it
+// reads the same.
+func FuzzCheckJSON(f *testing.F) {
+	for _, seed := range []string{
+		`{}`, `null`, `[]`, `{"name":"a"}`, `{"name":"a","name":"b"}`, `{"name":"a","NAME":"b"}`, `{"\u006eame":"a","name":"b"}`, `{"scopes":[],"ſcopes":[]}`,
+		`{"a":{"b":1,"B":2}}`, `{"a":[{"b":1},{"b":2}]}`, `{"a":1}{}`, `{"a":1e999}`, "{\"a\":\"\xff\"}", `{"a"`, "\xef\xbb\xbf{}", ` {"K":1} `, `{"K":1,"k":2}`,
+		strings.Repeat(`{"a":`, 40) + `1` + strings.Repeat(`}`, 40),
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		err := checkJSON(b)
+		if err != nil {
+			if status, _ := statusOf(err); status != http.StatusBadRequest {
+				t.Fatalf("%q: got %v, want a refusal", b, err)
+			}
+			return
+		}
+		var all map[string]json.RawMessage
+		if err := json.Unmarshal(b, &all); err != nil || all == nil {
+			t.Fatalf("%q passes, and is no object: %v", b, err)
+		}
+		for one := range all {
+			for other := range all {
+				if one != other && strings.EqualFold(one, other) {
+					t.Errorf("%q passes with %q and %q", b, one, other)
+				}
+			}
+		}
+		var last struct{ Name, Scopes json.RawMessage }
+		if err := json.Unmarshal(b, &last); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// FuzzReadFields: a body is read or refused, and what is read from a form is
+// what is read from the same fields as JSON.
+func FuzzReadFields(f *testing.F) {
+	for _, mediaType := range []string{"application/x-www-form-urlencoded", "application/json", "multipart/form-data; boundary=x", "text/plain", ""} {
+		for _, body := range []string{
+			"username=a&password=b", "username=a&username=b", "a;b=c", "%zz", "=&=", `{"username":"a"}`, `{"username":1}`, "null",
+			"--x\r\nContent-Disposition: form-data; name=\"username\"\r\n\r\na\r\n--x--\r\n",
+			"--x\r\nContent-Disposition: form-data; name=\"username\"; filename=\"f\"\r\n\r\na\r\n--x--\r\n",
+		} {
+			f.Add(mediaType, []byte(body))
+		}
+	}
+	f.Fuzz(func(t *testing.T, mediaType string, body []byte) {
+		r := httptest.NewRequest("POST", "/", strings.NewReader(string(body)))
+		r.Header["Content-Type"] = []string{mediaType}
+		fields, err := readFields(r)
+		if err != nil {
+			switch status, message := statusOf(err); status {
+			case http.StatusBadRequest, http.StatusUnsupportedMediaType, http.StatusRequestEntityTooLarge:
+			default:
+				t.Fatalf("%q as %q: got %d %s for %v", body, mediaType, status, message, err)
+			}
+			return
+		}
+		again := httptest.NewRequest("POST", "/", strings.NewReader(toJSON(fields)))
+		again.Header.Set("Content-Type", "application/json")
+		same, err := readFields(again)
+		if err != nil {
+			return // names that differ by case alone, or text that is not UTF-8
+		}
+		for name, v := range fields {
+			if got, ok := same[name]; (!ok || got != v) && strings.ToValidUTF8(name+v, "") == name+v {
+				t.Errorf("%q as %q: got %q as JSON for %q", body, mediaType, got, v)
+			}
+		}
+	})
+}
