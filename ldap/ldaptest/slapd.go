@@ -329,6 +329,29 @@ func (s *Slapd) Subject(dn string) string {
 	return strings.ToLower(id)
 }
 
+// Subjects maps the uid of those whom filter finds to their entryUUID.
+func (s *Slapd) Subjects(filter string) map[string]string {
+	s.t.Helper()
+	subjects := map[string]string{}
+	s.Do(func(c *goldap.Conn) error {
+		res, err := c.Search(goldap.NewSearchRequest(Base, goldap.ScopeWholeSubtree, 0, 0, 0, false, filter, []string{"uid", "entryUUID"}, nil))
+		if err == nil {
+			for _, e := range res.Entries {
+				subjects[e.GetAttributeValue("uid")] = strings.ToLower(e.GetAttributeValue("entryUUID"))
+			}
+		}
+		return err
+	})
+	return subjects
+}
+
+// Move gives an entry another DN.
+func (s *Slapd) Move(from, to string) {
+	s.t.Helper()
+	rdn, parent, _ := strings.Cut(to, ",")
+	s.Do(func(c *goldap.Conn) error { return c.ModifyDN(goldap.NewModifyDNRequest(from, rdn, true, parent)) })
+}
+
 // log is what slapd writes while a test reads it.
 type log struct {
 	mu  sync.Mutex

@@ -1,0 +1,558 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"gatehouse/ldap"
+	"gatehouse/ldap/ldaptest"
+	"gatehouse/server/api"
+	"gatehouse/storage"
+)
+
+// sweep sweeps n times.
+func (h *house) sweep(n int) {
+	h.Helper()
+	for range n {
+		if err := h.offboard.sweep(h.Context()); err != nil {
+			h.Fatal(err)
+		}
+	}
+}
+
+// tokenStates counts the tokens of a user by state.
+func (h *house) tokenStates(uid string) map[string]int {
+	h.Helper()
+	states := map[string]int{}
+	for t, err := range h.admin.Tokens(h.Context(), api.TokenQuery{User: uid}) {
+		if err != nil {
+			h.Fatal(err)
+		}
+		states[t.State]++
+	}
+	return states
+}
+
+func (h *house) held() api.HeldSweep {
+	h.Helper()
+	held, err := h.admin.Offboard(h.Context())
+	if err != nil {
+		h.Fatal(err)
+	}
+	st, err := h.admin.Status(h.Context())
+	if err != nil || st.Held != len(held.Changes) {
+		h.Errorf("got %d held in the status, want %d (%v)", st.Held, len(held.Changes), err)
+	}
+	return held
+}
+
+// Whom the directory stops is stopped here, and comes back with the same tokens.
+func TestSuspended(t *testing.T) {
+	h, s := newDirectoryHouse(t, func(c *Config) { c.LDAP.RequiredGroup = ldaptest.Staff })
+	alice := ldaptest.Person("alice")
+	group := func(members ...string) func() { return func() { s.Modify(ldaptest.Staff, "member", members...) } }
+	lock := func(values ...string) func() { return func() { s.Modify(alice, "pwdAccountLockedTime", values...) } }
+	token := h.ldapToken("alice")
+	for _, test := range []struct {
+		why       string
+		stop, end func()
+	}{
+		{"disabled", lock("000001010000Z"), lock()},
+		{"locked", lock("20250101000000Z"), lock()},
+		{"not in required_group", group(ldaptest.Person("bob")), group(alice, ldaptest.Person("bob"))},
+	} {
+		cookie := h.ldapCookie("alice")
+		h.sweep(1)
+		h.alive(token)
+		test.stop()
+		h.alive(token)
+		h.sweep(1)
+		h.dead(token)
+		h.ask("GET", "/api/tokens").cookie(cookie).send().want(http.StatusUnauthorized, credentialsRequired)
+		h.wantUsers("alice@example.org ldap suspended")
+		if got := h.tokenStates("alice@example.org"); got[api.StateSuspended] != 1 || len(got) != 1 {
+			t.Errorf("%s: got token states %v", test.why, got)
+		}
+		h.ldap("alice", "alice-secret").want(http.StatusUnauthorized, invalidCredentials)
+		h.sweep(3) // not removed
+		h.dead(token)
+		test.end()
+		h.dead(token)
+		h.sweep(1)
+		h.alive(token)
+		h.ask("GET", "/api/tokens").cookie(cookie).send().want(http.StatusUnauthorized, credentialsRequired)
+		h.wantUsers("alice@example.org ldap active")
+		if told := h.told(storage.ActionUserSuspend); told[len(told)-1] != "directory alice@example.org "+test.why {
+			t.Errorf("%s: got events %q", test.why, told)
+		}
+	}
+	if got := h.told(storage.ActionUserResume); len(got) != 3 || got[2] != "directory alice@example.org" {
+		t.Errorf("got events %q", got)
+	}
+	if got := h.told(storage.ActionUserSuspend); len(got) != 3 {
+		t.Errorf("got events %q, want one each", got)
+	}
+	h.wantTold(storage.ActionOffboardHeld)
+}
+
+// A login that the directory grants ends the suspension at once; another
+// provider's word does not.
+func TestLoginEndsSuspension(t *testing.T) {
+	h, s := newDirectoryHouse(t)
+	token := h.ldapToken("alice")
+	hub := storage.Identity{Source: "github", Subject: "17"}
+	if err := h.admin.LinkUser(t.Context(), "alice@example.org", api.Identity{Source: hub.Source, Subject: hub.Subject}); err != nil {
+		t.Fatal(err)
+	}
+	s.Modify(ldaptest.Person("alice"), "pwdAccountLockedTime", "000001010000Z")
+	h.sweep(1)
+	u, err := h.store.LogIn(storage.Actor{}, hub, "alice@example.org", "Alice")
+	if err != nil || u.State != storage.UserSuspended {
+		t.Errorf("a login by another provider: got %+v, %v", u, err)
+	}
+	h.dead(token)
+	s.Modify(ldaptest.Person("alice"), "pwdAccountLockedTime")
+	h.ldapToken("alice")
+	h.alive(token)
+	h.wantTold(storage.ActionUserResume, "alice@example.org alice@example.org")
+	h.sweep(1)
+	h.alive(token)
+}
+
+// Who is missing twice is gone for good; once is not enough.
+func TestDeleted(t *testing.T) {
+	h, s := newDirectoryHouse(t)
+	token, cookie, other := h.ldapToken("bob"), h.ldapCookie("bob"), h.ldapToken("alice")
+	h.sweep(3)
+	s.Remove(ldaptest.Person("bob"))
+	h.sweep(1)
+	h.alive(token)
+	h.wantTold(storage.ActionUserRemove)
+	h.sweep(1)
+	h.dead(token)
+	h.ask("GET", "/api/tokens").cookie(cookie).send().want(http.StatusUnauthorized, credentialsRequired)
+	h.wantTold(storage.ActionUserRemove, "directory bob@example.org no longer in the directory")
+	h.wantUsers("alice@example.org ldap active")
+	if got := h.tokenStates(""); got[api.StateRevoked] != 1 {
+		t.Errorf("got token states %v, want one revoked", got)
+	}
+	h.sweep(2)
+	h.wantTold(storage.ActionUserRemove, "directory bob@example.org no longer in the directory")
+	h.alive(other)
+	h.close()
+	h.open()
+	h.dead(token)
+}
+
+// Who was found in between has to be missed twice again.
+func TestFoundAgain(t *testing.T) {
+	h, s := newDirectoryHouse(t)
+	h.ldapToken("alice")
+	token := h.ldapToken("bob")
+	bob, elsewhere := ldaptest.Person("bob"), "uid=bob,ou=elsewhere,"+ldaptest.Base
+	for range 3 {
+		s.Move(bob, elsewhere)
+		h.sweep(1)
+		s.Move(elsewhere, bob)
+		h.sweep(1)
+		h.alive(token)
+	}
+	s.Move(bob, elsewhere)
+	h.sweep(1)
+	h.close() // a restart forgets the miss: two more are needed
+	h.open()
+	h.sweep(1)
+	h.alive(token)
+	h.sweep(1)
+	h.dead(token)
+}
+
+// From a directory that does not answer, or not whole, nothing follows.
+func TestOutage(t *testing.T) {
+	h, s := newDirectoryHouse(t, func(c *Config) { c.LDAP.Timeout = Interval{200 * time.Millisecond} })
+	token, gone := h.ldapToken("alice"), h.ldapToken("bob")
+	s.Remove(ldaptest.Person("bob"))
+	fails := func(n int) {
+		t.Helper()
+		for range n {
+			if err := h.offboard.sweep(t.Context()); err == nil {
+				t.Fatal("a sweep of nothing went well")
+			}
+			h.clock.move(5 * time.Minute)
+		}
+		h.alive(token)
+		h.alive(gone)
+	}
+	s.Stop()
+	fails(12) // an hour of them
+	s.Start()
+	s.Signal(syscall.SIGSTOP)
+	fails(2)
+	s.Signal(syscall.SIGCONT)
+	h.wantUsers("alice@example.org ldap active", "bob@example.org ldap active")
+	h.wantTold(storage.ActionUserSuspend)
+	h.wantTold(storage.ActionUserRemove)
+
+	h.cfg.LDAP.Timeout = Interval{10 * time.Second}
+	h.close()
+	h.open()
+	h.sweep(1)
+	h.alive(gone)
+	s.Stop()
+	fails(1)
+	s.Start()
+	h.sweep(1) // the second that succeeds
+	h.dead(gone)
+	h.alive(token)
+
+}
+
+// Local users are none of the directory's business, unless they are linked.
+func TestLocalUsers(t *testing.T) {
+	h, s := newDirectoryHouse(t)
+	h.addUser("carol@example.org", password) // carol is in the directory, and is stopped below
+	h.addUser("bob@example.org", password)
+	h.ldapToken("alice")
+	carol, bob := h.userpass("carol@example.org", password).newToken().Secret, h.userpass("bob@example.org", password).newToken().Secret
+	linked := api.Identity{Source: "ldap", Subject: s.Subject(ldaptest.Person("bob"))}
+	if err := h.admin.LinkUser(t.Context(), "bob@example.org", linked); err != nil {
+		t.Fatal(err)
+	}
+	for _, uid := range []string{"bob", "carol"} {
+		s.Modify(ldaptest.Person(uid), "pwdAccountLockedTime", "000001010000Z")
+	}
+	h.sweep(2)
+	h.alive(carol)
+	h.dead(bob)
+	h.userpass("bob@example.org", password).want(http.StatusUnauthorized, invalidCredentials)
+	s.Modify(ldaptest.Person("bob"), "pwdAccountLockedTime")
+	h.sweep(1)
+	h.alive(bob)
+	s.Remove(ldaptest.Person("bob"), ldaptest.Person("carol"))
+	h.sweep(3)
+	h.alive(carol)
+	h.dead(bob)
+	h.wantUsers("alice@example.org ldap active", "carol@example.org local active")
+}
+
+// A linked user may have only a session, by password: that counts too.
+func TestLinkedSession(t *testing.T) {
+	h, s := newDirectoryHouse(t)
+	h.addUser("bob@example.org", password)
+	cookie := h.login("bob@example.org", password)
+	if err := h.admin.LinkUser(t.Context(), "bob@example.org", api.Identity{Source: "ldap", Subject: s.Subject(ldaptest.Person("bob"))}); err != nil {
+		t.Fatal(err)
+	}
+	s.Modify(ldaptest.Person("bob"), "pwdAccountLockedTime", "000001010000Z")
+	h.ask("GET", "/api/tokens").cookie(cookie).send().want(http.StatusOK)
+	h.sweep(1)
+	h.ask("GET", "/api/tokens").cookie(cookie).send().want(http.StatusUnauthorized)
+}
+
+// A directory that was built anew knows people by other ids. Who is linked to
+// the new one does not leave with the old one.
+func TestTwoSubjects(t *testing.T) {
+	h, s := newDirectoryHouse(t)
+	h.ldapToken("alice")
+	token := h.ldapToken("bob")
+	s.Remove(ldaptest.Person("bob"))
+	s.AddPerson("bob", "bob@example.org")
+	if err := h.admin.LinkUser(t.Context(), "bob@example.org", api.Identity{Source: "ldap", Subject: s.Subject(ldaptest.Person("bob"))}); err != nil {
+		t.Fatal(err)
+	}
+	h.sweep(3)
+	h.alive(token)
+	h.ldapToken("bob")
+	s.Modify(ldaptest.Person("bob"), "pwdAccountLockedTime", "000001010000Z")
+	h.sweep(1)
+	h.dead(token)
+	s.Modify(ldaptest.Person("bob"), "pwdAccountLockedTime")
+	h.sweep(1)
+	h.alive(token)
+	s.Remove(ldaptest.Person("bob"))
+	h.sweep(2)
+	h.dead(token)
+}
+
+// crowd makes n users of the directory's many, with a token each.
+func (h *house) crowd(s *ldaptest.Slapd, n int) (tokens []string) {
+	h.Helper()
+	subjects := s.Subjects("(uid=many*)")
+	tokens = make([]string, n)
+	var wg sync.WaitGroup
+	for w := range 16 {
+		wg.Go(func() {
+			for i := w; i < n; i += 16 {
+				uid := fmt.Sprintf("many%d", i)
+				id := storage.Identity{Source: storage.SourceLDAP, Subject: subjects[uid]}
+				u, err := h.store.LogIn(storage.Actor{}, id, uid+"@example.org", uid)
+				if err != nil {
+					h.Error(err)
+					return
+				}
+				_, secret, err := h.store.CreateToken(storage.Actor{}, u.ID, storage.TokenSpec{})
+				if err != nil {
+					h.Error(err)
+					return
+				}
+				tokens[i] = secret.Reveal()
+			}
+		})
+	}
+	wg.Wait()
+	return tokens
+}
+
+func many(from, to int) (dns []string) {
+	for i := from; i < to; i++ {
+		dns = append(dns, ldaptest.Person(fmt.Sprintf("many%d", i)))
+	}
+	return dns
+}
+
+// More than five changes among few people are not believed unseen.
+func TestBrake(t *testing.T) {
+	s := ldaptest.Start(t, ldaptest.WithPeople(20))
+	h := newHouse(t, withDirectory(s))
+	t.Cleanup(func() { h.directory.Close() })
+	tokens := h.crowd(s, 20)
+
+	s.Remove(many(0, 5)...) // as many as are believed
+	h.sweep(2)
+	for i, token := range tokens {
+		if i < 5 {
+			h.dead(token)
+		} else {
+			h.alive(token)
+		}
+	}
+	h.wantTold(storage.ActionOffboardHeld)
+
+	s.Remove(many(5, 10)...)
+	s.Modify(many(10, 11)[0], "pwdAccountLockedTime", "000001010000Z")
+	h.sweep(3)
+	for _, token := range tokens[5:] {
+		h.alive(token)
+	}
+	h.wantTold(storage.ActionOffboardHeld, "directory  of 15 asked about; `gatehouse user offboard` shows them")
+	if !strings.Contains(h.log.String(), "an off-boarding sweep is held") {
+		t.Error("the log does not tell")
+	}
+	held := h.held()
+	want := api.HeldChange{UID: "many10@example.org", Action: api.OffboardSuspend, Why: "disabled"}
+	if held.Asked != 15 || len(held.Changes) != 6 || !slices.Contains(held.Changes, want) {
+		t.Errorf("got %+v", held)
+	}
+
+	h.close() // a restart loses sight of it, and does nothing
+	h.open()
+	if held := h.held(); len(held.Changes) != 0 {
+		t.Errorf("after the restart: got %+v", held)
+	}
+	if err := h.admin.ConfirmOffboard(t.Context()); err == nil {
+		t.Error("what is not shown was confirmed")
+	}
+	h.sweep(2)
+	for _, token := range tokens[5:] {
+		h.alive(token)
+	}
+	if got := h.held(); len(got.Changes) != 6 {
+		t.Errorf("held again: got %+v", got)
+	}
+
+	// What came up since it was shown is not confirmed with it; what is no
+	// longer so is not done.
+	s.Remove(many(11, 12)...)
+	s.Modify(many(10, 11)[0], "pwdAccountLockedTime")
+	if err := h.admin.ConfirmOffboard(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i, token := range tokens {
+		if i < 10 {
+			h.dead(token)
+		} else {
+			h.alive(token)
+		}
+	}
+	h.wantTold(storage.ActionOffboardConfirm, "tester")
+	if held := h.held(); len(held.Changes) != 0 {
+		t.Errorf("after all: got %+v", held)
+	}
+	h.sweep(1)
+	h.alive(tokens[11])
+	h.sweep(1)
+	h.dead(tokens[11])
+	if err := h.admin.ConfirmOffboard(t.Context()); err == nil || err.Error() != "No sweep is held: there is nothing to confirm" {
+		t.Errorf("confirm nothing: got %v", err)
+	}
+}
+
+// What is no longer so is no longer held.
+func TestBrakeReleased(t *testing.T) {
+	s := ldaptest.Start(t, ldaptest.WithPeople(10))
+	h := newHouse(t, withDirectory(s))
+	t.Cleanup(func() { h.directory.Close() })
+	tokens := h.crowd(s, 10)
+	for _, dn := range many(0, 8) {
+		s.Modify(dn, "pwdAccountLockedTime", "20250101000000Z")
+	}
+	h.sweep(1)
+	if n := len(h.held().Changes); n != 8 {
+		t.Errorf("got %d held, want 8", n)
+	}
+	s.Stop()
+	if err := h.admin.ConfirmOffboard(t.Context()); err == nil {
+		t.Error("confirmed without the directory")
+	}
+	if n := len(h.held().Changes); n != 8 {
+		t.Errorf("without the directory: got %d held, want 8", n)
+	}
+	s.Start()
+	for _, dn := range many(0, 4) {
+		s.Modify(dn, "pwdAccountLockedTime")
+	}
+	h.sweep(1)
+	if n := len(h.held().Changes); n != 0 {
+		t.Errorf("got %d held, want 0", n)
+	}
+	for i, token := range tokens {
+		if i >= 4 && i < 8 {
+			h.dead(token)
+		} else {
+			h.alive(token)
+		}
+	}
+}
+
+// A thousand people are asked about in ten searches, and a tenth of them may go.
+func TestManyHolders(t *testing.T) {
+	s := ldaptest.Start(t, ldaptest.WithPeople(1000))
+	h := newHouse(t, withDirectory(s))
+	t.Cleanup(func() { h.directory.Close() })
+	tokens := h.crowd(s, 1000)
+	h.sweep(1) // connected
+	before := strings.Count(s.Log(), "SRCH base=\""+ldaptest.People+"\" scope=2")
+	start := time.Now()
+	h.sweep(1)
+	took := time.Since(start)
+	if n := strings.Count(s.Log(), "SRCH base=\""+ldaptest.People+"\" scope=2") - before; n > 20 {
+		t.Errorf("got %d searches for 1000 people", n)
+	}
+	t.Logf("a sweep of 1000 people took %v", took)
+
+	s.Remove(many(0, 101)...)
+	h.sweep(3)
+	h.alive(tokens[0])
+	if held := h.held(); held.Asked != 1000 || len(held.Changes) != 101 {
+		t.Errorf("got %d of %d held, want 101 of 1000", len(held.Changes), held.Asked)
+	}
+	if err := h.admin.ConfirmOffboard(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.Remove(many(101, 190)...) // of 899
+	h.sweep(1)
+	h.alive(tokens[101])
+	h.sweep(1)
+	for i, token := range tokens {
+		if i < 190 {
+			h.dead(token)
+		} else {
+			h.alive(token)
+		}
+	}
+	if n := len(h.users()); n != 810 {
+		t.Errorf("got %d users, want 810", n)
+	}
+}
+
+// slow is a directory that takes its time for a sweep.
+type slow struct {
+	directory
+	begun chan struct{}
+	end   chan struct{}
+}
+
+func (d slow) Lookup(ctx context.Context, subjects []string) (map[string]ldap.State, error) {
+	d.begun <- struct{}{}
+	<-d.end
+	return d.directory.Lookup(ctx, subjects)
+}
+
+// While a sweep waits for the directory, all else goes on.
+func TestSlowSweep(t *testing.T) {
+	h, s := newDirectoryHouse(t)
+	token := h.ldapToken("alice")
+	d := slow{h.directory, make(chan struct{}), make(chan struct{})}
+	h.offboard.dir = d
+	swept := make(chan error)
+	go func() { swept <- h.offboard.sweep(t.Context()) }()
+	<-d.begun
+	h.held()
+	h.alive(token)
+	h.ldapToken("bob")
+	h.addUser("new@example.org", password)
+	s.Modify(ldaptest.Person("alice"), "pwdAccountLockedTime", "000001010000Z")
+	close(d.end)
+	if err := <-swept; err != nil {
+		t.Error(err)
+	}
+	h.dead(token)
+}
+
+// The server sweeps by itself, at the start and every recheck.
+func TestSweepsByItself(t *testing.T) {
+	h, s := newDirectoryHouse(t, func(c *Config) { c.LDAP.Recheck = Interval{time.Second} })
+	h.ldapToken("alice")
+	token := h.ldapToken("bob")
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		h.sweepDirectory(ctx)
+		close(ended)
+	}()
+	s.Remove(ldaptest.Person("bob"))
+	start := time.Now()
+	for h.ask("GET", "/api/token").token(token).send().code == http.StatusOK {
+		if time.Since(start) > time.Minute {
+			t.Fatal("the token goes on working")
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Logf("refused %v after the deletion", time.Since(start))
+	stop()
+	<-ended
+
+	off, _ := newDirectoryHouse(t, func(c *Config) { c.LDAP.Recheck = Interval{-1} })
+	off.sweepDirectory(t.Context()) // returns
+}
+
+// Who has gone meanwhile keeps nobody else from being changed.
+func TestSweepGoesOn(t *testing.T) {
+	h, s := newDirectoryHouse(t)
+	alice, bob := h.ldapToken("alice"), h.ldapToken("bob")
+	for _, uid := range []string{"alice", "bob"} {
+		s.Modify(ldaptest.Person(uid), "pwdAccountLockedTime", "000001010000Z")
+	}
+	h.sweep(1)
+	changes, _, err := h.offboard.ask(t.Context())
+	if err != nil || len(changes) != 0 {
+		t.Fatalf("got %v, %v", changes, err)
+	}
+	stranger := offboarding{id: 17, uid: "x@example.org", action: api.OffboardRemove}
+	user, err := h.store.User("bob@example.org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.offboard.apply([]offboarding{stranger, {id: user.ID, action: api.OffboardResume}}); err != nil {
+		t.Error(err)
+	}
+	h.dead(alice)
+	h.alive(bob)
+}
