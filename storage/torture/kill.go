@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"os"
@@ -14,7 +15,8 @@ import (
 // victim is a child at work.
 type victim struct {
 	cmd    *exec.Cmd
-	heard  chan error // what reading what it says came to
+	began  chan struct{} // closed at the first line that it says
+	heard  chan error    // what reading what it says came to
 	stderr *tail
 }
 
@@ -24,7 +26,7 @@ func start(l *ledger, args ...string) (*victim, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &victim{cmd: exec.Command(self, args...), heard: make(chan error, 1), stderr: &tail{}}
+	v := &victim{cmd: exec.Command(self, args...), began: make(chan struct{}), heard: make(chan error, 1), stderr: &tail{}}
 	v.cmd.Stderr = v.stderr
 	v.cmd.Env = append(os.Environ(), asChild+"=1")
 	out, err := v.cmd.StdoutPipe()
@@ -34,7 +36,12 @@ func start(l *ledger, args ...string) (*victim, error) {
 	if err := v.cmd.Start(); err != nil {
 		return nil, err
 	}
-	go func() { v.heard <- l.read(out) }()
+	go func() {
+		lines := bufio.NewReader(out)
+		lines.Peek(1)
+		close(v.began)
+		v.heard <- l.read(lines)
+	}()
 	return v, nil
 }
 

@@ -116,6 +116,7 @@ func (m *machine) off() error {
 // fail lets the child work for a random time, stops it, cuts the power, and
 // turns it on again.
 func (m *machine) fail(t *torture, v *victim) error {
+	<-v.began
 	time.Sleep(t.within(50*time.Millisecond, 1500*time.Millisecond))
 	if t.rand.IntN(3) == 0 { // some of what is dirty gets to the disk, as it does after a while
 		if err := command("sync", "-f", m.mount); err != nil {

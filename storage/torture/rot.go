@@ -94,7 +94,7 @@ func (t *torture) rotOf(name string, killed bool) error {
 func (t *torture) rotBase(dir string, killed bool) (*ledger, error) {
 	l := newLedger()
 	for n := range 3 {
-		v, err := start(l, "work", dir, "-48h", fmt.Sprint(n), "150")
+		v, err := start(l, "work", dir, "-48h", fmt.Sprint(n), fmt.Sprint(min(150, 20*t.rounds)))
 		if err == nil {
 			err = v.wait()
 		}

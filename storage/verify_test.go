@@ -1,0 +1,181 @@
+package storage
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// openAgain opens a copy of a store, as after a kill.
+func openAgain(t *testing.T, dir string) *Store {
+	t.Helper()
+	at := copyDir(t, dir)
+	os.Remove(filepath.Join(at, "store", "clean"))
+	return open(t, at)
+}
+
+// TestIndexThatForgot is about a Badger that has lost what was put last, or dug
+// up what was there before, and says nothing of it.
+func TestIndexThatForgot(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	u := addUser(t, s, "alice@example.com")
+	revoked, dead := create(t, s, u)
+	lost, live := create(t, s, u)
+	before := map[string][]byte{}
+	keep := func(k []byte) {
+		s.db.View(func(txn *badger.Txn) error {
+			before[string(k)], _, _ = s.read(txn, k)
+			return nil
+		})
+	}
+	keep(tokenKeyOf(revoked))
+	if _, err := s.RevokeTokens(admin, revoked); err != nil {
+		t.Fatal(err)
+	}
+	err := s.db.Update(func(txn *badger.Txn) error {
+		return errors.Join(
+			txn.Set(tokenKeyOf(revoked), before[string(tokenKeyOf(revoked))]),
+			txn.Delete(tokenKeyOf(lost)))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := openAgain(t, dir)
+	wantDead(t, again, dead)
+	wantLive(t, again, live)
+	if list, err := again.TokensOf(u.ID); len(list) != 1 || err != nil {
+		t.Errorf("got %d tokens, %v, want 1", len(list), err)
+	}
+	if _, err := s.Snapshot(context.Background(), new(bytes.Buffer)); !errors.Is(err, ErrDamaged) {
+		t.Errorf("a snapshot of it: got %v, want ErrDamaged", err)
+	}
+}
+
+// TestReplayTurnsNoUseBack is about the last uses that an import brings: they
+// are in the journal, what came after them is not.
+func TestReplayTurnsNoUseBack(t *testing.T) {
+	s := open(t, t.TempDir())
+	u := addUser(t, s, "alice@example.com")
+	list, err := s.ImportTokens(admin, []Imported{{Owner: u.ID, Created: 1000, LastUsed: 2000}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantLive(t, s, s.Reveal(list[0]).Reveal())
+	if err := s.flush(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.replay(0, false); err != nil {
+		t.Fatal(err)
+	}
+	s.db.View(func(txn *badger.Txn) error {
+		b, _, err := s.get(txn, lastUseKeyOf(list[0].ID))
+		if used, from := parseLastUse(b); err != nil || used <= usedAt(2000) || from != home {
+			t.Errorf("got %d from %v, %v, want the use after the import", used, from, err)
+		}
+		return nil
+	})
+}
+
+// TestFilesOfTheIndex flips a bit in each of Badger's files: after a clean stop
+// and after a kill every answer is right, at once.
+func TestFilesOfTheIndex(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	u := addUser(t, s, "alice@example.com")
+	_, live := create(t, s, u)
+	id, dead := create(t, s, u)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir)
+	if _, err := s.RevokeTokens(admin, id); err != nil {
+		t.Fatal(err)
+	}
+	killed := copyDir(t, dir)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	random := rand.New(rand.NewPCG(1, 1))
+	for how, from := range map[string]string{"killed": killed, "closed": dir} {
+		files, err := filepath.Glob(filepath.Join(from, "store", "index", "*"))
+		if err != nil || len(files) < 4 {
+			t.Fatalf("got %v, %v", files, err)
+		}
+		for _, file := range append(files, filepath.Join(from, "store", "clean")) {
+			t.Run(how+", "+filepath.Base(file), func(t *testing.T) {
+				at := copyDir(t, from)
+				rel, _ := filepath.Rel(from, file)
+				b, err := os.ReadFile(filepath.Join(at, rel))
+				if err != nil || len(b) == 0 {
+					t.Skip("there is nothing to flip")
+				}
+				if used := bytes.TrimRight(b, "\x00"); len(used) > 0 {
+					b[random.IntN(len(used))] ^= 1 << random.IntN(8)
+				}
+				if err := os.WriteFile(filepath.Join(at, rel), b, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				s := open(t, at)
+				wantLive(t, s, live)
+				wantDead(t, s, dead)
+			})
+		}
+	}
+}
+
+// TestBirthAgain is about a crash while a store was being made.
+func TestBirthAgain(t *testing.T) {
+	dir := t.TempDir()
+	index := filepath.Join(dir, "store", "index")
+	if err := os.MkdirAll(index, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"MANIFEST", "KEYREGISTRY", "000001.vlog"} {
+		if err := os.WriteFile(filepath.Join(index, name), []byte("half"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := open(t, dir)
+	_, secret := create(t, s, addUser(t, s, "alice@example.com"))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "store", "format")); err != nil {
+		t.Fatal(err)
+	}
+	wantLive(t, open(t, dir), secret) // without that file it is no new store all the same
+}
+
+// TestCheckpointOfTheDayBefore makes sure that a store which is restarted every
+// hour gets its checkpoint.
+func TestCheckpointOfTheDayBefore(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	at := time.Now()
+	for n := range 3 {
+		s, err := Open(dir, Options{Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return at.Add(time.Duration(n) * 13 * time.Hour) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, made := s.lastCheckpoint(), false
+		for deadline := time.Now().Add([]time.Duration{20, 3, 20}[n] * time.Second); !made && time.Now().Before(deadline); {
+			time.Sleep(20 * time.Millisecond)
+			made = s.lastCheckpoint() != before
+		}
+		if made != (n != 1) {
+			t.Errorf("opening %d: a checkpoint was made: %t", n, made)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
