@@ -113,7 +113,7 @@ func (sh *shard) settle(written bool) {
 
 func (s *Store) writeEntries(list []*badger.Entry) error {
 	for part := range slices.Chunk(list, 1000) {
-		if s.space.under(floor) {
+		if !s.space.ready(100 * len(part)) {
 			return ErrNoSpace
 		}
 		err := s.db.Update(func(txn *badger.Txn) error {

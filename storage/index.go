@@ -166,6 +166,7 @@ func (s *Store) openBadger() (err error) {
 		return err // with it comes a database that is half open, and can't be closed
 	}
 	s.db = db
+	s.space.allocate() // if not now, then before the first change
 	return nil
 }
 

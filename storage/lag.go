@@ -100,7 +100,7 @@ func (s *Store) catchUp() {
 	}
 	const most = 1000 // operations in a transaction
 	for len(s.lag.ops) > 0 {
-		if s.space.short() {
+		if s.space.short() || !s.space.ready(1<<20) {
 			return
 		}
 		part := s.lag.ops[:min(most, len(s.lag.ops))]

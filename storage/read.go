@@ -38,6 +38,9 @@ func (s *Store) view(fn func(txn *badger.Txn) error) error {
 
 // update changes what is not in the journal.
 func (s *Store) update(fn func(txn *badger.Txn) error) error {
+	if !s.space.ready(1 << 10) {
+		return ErrNoSpace
+	}
 	txn, end, err := s.begin(true)
 	if err != nil {
 		return err

@@ -1,9 +1,12 @@
 package storage
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +23,8 @@ type space struct {
 	mu     sync.Mutex
 	looked time.Time
 	last   uint64
+
+	put atomic.Int64 // bytes into Badger since its logs were last looked at; 0: never
 }
 
 // Watermark is how much of the disk must be free for changes other than
@@ -60,6 +65,59 @@ func (s *space) drop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.looked = time.Time{}
+}
+
+// ready reports whether so many bytes more may be put into Badger.
+func (s *space) ready(bytes int) bool {
+	const often = 256 << 10 // bytes: a log takes 32 times that
+	if s.under(floor) {
+		return false
+	}
+	if s.put.Load() > 0 && s.put.Add(int64(bytes)) < often {
+		return true
+	}
+	if !s.allocate() {
+		s.put.Store(often)
+		return false
+	}
+	s.put.Store(1)
+	return true
+}
+
+// allocate gives every byte of Badger's logs its place on the disk. Badger makes
+// them as long as they may get and as empty as a file can be, and writes to them
+// through a memory map; a byte that the disk has no room for would end the
+// process, and between a look at the disk and a write another program may take
+// all of it. It reports whether all have their place.
+func (s *space) allocate() bool {
+	logs, err := filepath.Glob(filepath.Join(s.dir, "index", "*.mem"))
+	if err != nil {
+		return false
+	}
+	for _, name := range logs {
+		if err := allocateFile(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return false
+		}
+	}
+	return true
+}
+
+// allocateFile changes neither what a file holds nor its length.
+func allocateFile(name string) error {
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil || st.Blocks*512 >= st.Size {
+		return err
+	}
+	err = unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, st.Size)
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		return nil // such a file system leaves nothing but the watermark
+	}
+	return err
 }
 
 // freeSpace is what the file system leaves to this process, in bytes.

@@ -221,7 +221,13 @@ func (s *Store) appendFailed(err error) error {
 // of the change, which is durable: the records wait in memory, and at the next
 // open they come from the journal.
 func (s *Store) index(txn *badger.Txn, records []record, last uint64, short bool) {
-	if !short && !s.space.under(floor) {
+	size := 0
+	for _, r := range records {
+		for _, o := range r.ops {
+			size += len(o.key) + len(o.value)
+		}
+	}
+	if !short && s.space.ready(size) {
 		for _, r := range records {
 			s.mark(r.ops)
 		}
