@@ -24,6 +24,8 @@ import (
 	"github.com/creack/pty"
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
+
+	"gatehouse/ldap/ldaptest"
 )
 
 // TestMain lets the test binary stand for gatehouse in the scripts: under
@@ -74,6 +76,7 @@ func TestStories(t *testing.T) {
 			"need":    cmdNeed,
 			"screen":  cmdScreen,
 			"signal":  cmdSignal,
+			"slapd":   cmdSlapd,
 			"start":   cmdStart,
 			"status":  cmdStatus,
 		},
@@ -83,6 +86,7 @@ func TestStories(t *testing.T) {
 // story is what a running script remembers.
 type story struct {
 	skip   func(why string)
+	slapd  *ldaptest.Slapd
 	server *exec.Cmd
 	ended  chan error // of the server
 }
@@ -315,6 +319,57 @@ func cmdNeed(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("%s is missing: install Debian's package %s", args[0], args[1])
 	}
 	storyOf(ts).skip(fmt.Sprintf("%s is missing: install Debian's package %s", args[0], args[1]))
+}
+
+// cmdSlapd runs a directory beside the story: slapd start N, with N more people,
+// sets LDAPS and LDAP and writes ca.pem, other.pem of another authority, and
+// reader with the password of the service account; slapd stop; slapd remove
+// UID…; slapd modify UID ATTRIBUTE [VALUE].
+func cmdSlapd(ts *testscript.TestScript, _ bool, args []string) {
+	st := storyOf(ts)
+	switch args[0] {
+	case "start":
+		n, err := strconv.Atoi(args[1])
+		ts.Check(err)
+		st.slapd = ldaptest.Start(scriptT{ts, st}, ldaptest.WithPeople(n))
+		ts.Setenv("LDAPS", st.slapd.TLSAddr)
+		ts.Setenv("LDAP", st.slapd.Addr)
+		ca, err := os.ReadFile(st.slapd.CA)
+		ts.Check(err)
+		for name, text := range map[string]string{
+			"ca.pem": string(ca), "other.pem": ldaptest.NewAuthority(scriptT{ts, st}).PEM, "reader": ldaptest.ReaderPassword + "\n",
+		} {
+			ts.Check(os.WriteFile(ts.MkAbs(name), []byte(text), 0o600))
+		}
+	case "stop":
+		st.slapd.Stop()
+	case "remove":
+		for _, uid := range args[1:] {
+			st.slapd.Remove(ldaptest.Person(uid))
+		}
+	case "modify":
+		st.slapd.Modify(ldaptest.Person(args[1]), args[2], args[3:]...)
+	default:
+		ts.Fatalf("slapd %s?", args[0])
+	}
+}
+
+// scriptT lets a story start what a test starts.
+type scriptT struct {
+	ts *testscript.TestScript
+	st *story
+}
+
+func (t scriptT) Helper()                        {}
+func (t scriptT) Fatal(args ...any)              { t.ts.Fatalf("%s", fmt.Sprint(args...)) }
+func (t scriptT) Fatalf(format string, a ...any) { t.ts.Fatalf(format, a...) }
+func (t scriptT) Skip(args ...any)               { t.st.skip(fmt.Sprint(args...)) }
+func (t scriptT) Cleanup(f func())               { t.ts.Defer(f) }
+
+func (t scriptT) TempDir() string {
+	dir, err := os.MkdirTemp(t.ts.MkAbs("."), "slapd")
+	t.ts.Check(err)
+	return dir
 }
 
 // cmdScreen waits until the terminal of tmux shows what a regular expression

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -76,7 +77,11 @@ func LoadConfig(file string) (Config, error) {
 
 func parseConfig(r io.Reader) (Config, error) {
 	cfg := DefaultConfig()
-	err := toml.NewDecoder(r).DisallowUnknownFields().Decode(&cfg)
+	b, err := io.ReadAll(r)
+	if err != nil {
+		return cfg, err
+	}
+	err = toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields().Decode(&cfg)
 	if strict := (*toml.StrictMissingError)(nil); errors.As(err, &strict) {
 		var lines []string
 		for _, e := range strict.Errors {
@@ -94,9 +99,30 @@ func parseConfig(r io.Reader) (Config, error) {
 		return cfg, fmt.Errorf("line %d: %s", line, message)
 	}
 	if err != nil {
-		return cfg, err
+		return cfg, placeNumber(b, err)
 	}
 	return cfg, cfg.Check()
+}
+
+// placeNumber finds the number that stands where a span of time belongs: of
+// that alone the decoder does not say where it is.
+func placeNumber(config []byte, err error) error {
+	var texts struct {
+		Tokens struct {
+			Default string `toml:"default_lifetime"`
+			Max     string `toml:"max_lifetime"`
+			Idle    string `toml:"revoke_idle_after"`
+		} `toml:"tokens"`
+		LDAP struct {
+			Recheck string `toml:"recheck"`
+			Timeout string `toml:"timeout"`
+		} `toml:"ldap"`
+	}
+	if wrong := (*toml.DecodeError)(nil); errors.As(toml.Unmarshal(config, &texts), &wrong) {
+		line, _ := wrong.Position()
+		return fmt.Errorf("line %d: %s: %w", line, strings.Join(wrong.Key(), "."), err)
+	}
+	return err
 }
 
 // Check returns an error that names the first setting that can't be.
