@@ -51,7 +51,7 @@ func Restore(ctx context.Context, backup io.ReadSeeker, dir string, opts Options
 	if _, err := backup.Seek(0, io.SeekStart); err != nil {
 		return r, err
 	}
-	old, err := lookAtOld(dir, opts.KeyFile, sealed, m.Sequence)
+	old, err := lookAtOld(dir, opts.KeyFile, sealed)
 	if err != nil {
 		return r, err
 	}
@@ -71,17 +71,47 @@ func Restore(ctx context.Context, backup io.ReadSeeker, dir string, opts Options
 	return r, err
 }
 
-// ended is what a journal says after a sequence of things that must not come
-// back to life.
+// ended is what a store says of things that must not come back to life. It
+// is taken from the records, in the checkpoint and then in the journal, not from
+// the journal alone: that begins anew with each restore, and loses its oldest part.
 type ended struct {
-	last   uint64
-	tokens []ID
-	users  map[UserID]string // the last of ActionUserDisable, ActionUserEnable and ActionUserRemove
+	last    uint64
+	seals   *sealer
+	tokens  map[ID]struct{}
+	secrets map[ID]Token // those that were rotated, with the generation and the overlap of the good secret
+	users   map[UserID]UserState
+}
+
+// take notes what an operation ends.
+func (e *ended) take(o op) error {
+	if len(o.key) == 0 || o.value == nil || o.key[0] != 't' && o.key[0] != 'u' {
+		return nil
+	}
+	b, err := e.seals.open(o.key, o.value)
+	if err != nil {
+		return nil // of a damaged store, as much as can be read
+	}
+	switch {
+	case o.key[0] == 'u' && len(o.key) == 9:
+		if v, _, err := parseOwner(decodeUserID(o.key[1:]), b); err == nil && e.users[v.id] != UserRemoved {
+			e.users[v.id] = v.state
+		}
+	case o.key[0] == 't' && len(o.key) == 1+idLen:
+		t, err := parseToken(ID(o.key[1:]), b)
+		switch {
+		case err != nil:
+		case t.Revoked != 0:
+			e.tokens[t.ID] = struct{}{}
+		case t.Generation > 0:
+			e.secrets[t.ID] = Token{ID: t.ID, Generation: t.Generation, Overlap: t.Overlap}
+		}
+	}
+	return nil
 }
 
 // lookAtOld reads the store that is in the directory, if there is one, and
 // makes sure that the key fits the backup.
-func lookAtOld(dir, keyFile string, sealed []byte, after uint64) (e ended, err error) {
+func lookAtOld(dir, keyFile string, sealed []byte) (e ended, err error) {
 	store := filepath.Join(dir, "store")
 	fresh, err := empty(store)
 	if err != nil {
@@ -109,34 +139,31 @@ func lookAtOld(dir, keyFile string, sealed []byte, after uint64) (e ended, err e
 	if own.Root != keys.Root {
 		return e, fmt.Errorf("%w: the backup is of another installation than the store in %s", ErrWrongKey, dir)
 	}
-	return readEnded(filepath.Join(store, "journal"), own.derive("journal"), after)
+	return readEnded(store, own)
 }
 
-// readEnded reads also a journal that is damaged, as far as it can be read.
-func readEnded(dir string, key [32]byte, after uint64) (ended, error) {
-	e := ended{users: map[UserID]string{}}
-	one := func(jr journal.Record) error {
-		e.last = max(e.last, jr.Sequence)
-		if jr.Sequence <= after {
+// readEnded reads also a store that is damaged, as far as it can be read.
+func readEnded(store string, keys keyring) (ended, error) {
+	e := ended{
+		seals: newSealer(keys.derive("records")), tokens: map[ID]struct{}{},
+		secrets: map[ID]Token{}, users: map[UserID]UserState{},
+	}
+	if f, err := os.Open(filepath.Join(store, "checkpoint")); err == nil {
+		readSnapshot(f, func(kind byte, data []byte) error {
+			if kind == chunkOps {
+				eachOp(data, e.take)
+			}
 			return nil
-		}
-		r, err := parseRecord(jr)
-		if err != nil {
-			return err
-		}
-		switch r.event.Action {
-		case ActionTokenRevoke:
-			if id, err := ParseID(r.event.Token); err == nil {
-				e.tokens = append(e.tokens, id)
-			}
-		case ActionUserDisable, ActionUserEnable, ActionUserRemove:
-			if e.users[r.event.Owner] != ActionUserRemove {
-				e.users[r.event.Owner] = r.event.Action
-			}
+		})
+		f.Close()
+	}
+	_, err := journal.Salvage(filepath.Join(store, "journal"), keys.derive("journal"), nil, func(jr journal.Record) error {
+		e.last = max(e.last, jr.Sequence)
+		if _, ops, err := cutRecord(jr); err == nil {
+			eachOp(ops, e.take)
 		}
 		return nil
-	}
-	_, err := journal.Salvage(dir, key, nil, one)
+	})
 	return e, err
 }
 
@@ -176,38 +203,69 @@ func finishStage(ctx context.Context, stage string, opts Options, old ended) (n 
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	by := Actor{Name: "restore"}
-	for _, id := range old.tokens {
+	for id := range old.tokens {
 		done, err := s.RevokeTokens(by, id)
 		if err != nil && !errors.Is(err, ErrNoToken) {
 			return n, err
 		}
 		n += done
 	}
-	for id, action := range old.users {
-		u, err := s.UserByID(id)
-		if errors.Is(err, ErrNoUser) {
-			continue // made after the backup
+	for _, last := range old.secrets {
+		if err := s.retire(by, last); err != nil {
+			return n, err
 		}
+	}
+	for id, state := range old.users {
+		done, err := s.endUser(by, id, state)
 		if err != nil {
 			return n, err
 		}
-		switch {
-		case action == ActionUserRemove && u.State != UserRemoved:
-			err = s.RemoveUser(by, u.UID)
-		case action == ActionUserDisable && u.State == UserActive:
-			err = s.DisableUser(by, u.UID)
-		default:
-			continue
+		if done {
+			n++
 		}
-		if err != nil {
-			return n, err
-		}
-		n++
 	}
 	return n, s.change(by, func(t *tx) error {
 		t.event(Event{Action: ActionRestore, Detail: "of the backup that ends with event " + strconv.FormatUint(old.last, 10)})
 		return ctx.Err()
 	})
+}
+
+// retire brings a token to the secret that it had at last: one that was rotated
+// away, perhaps because it had leaked, must not be good again.
+func (s *Store) retire(by Actor, last Token) error {
+	return s.takeAway(by, func(t *tx) error {
+		v, err := t.token(t.txn, last.ID)
+		if errors.Is(err, ErrNoToken) {
+			return nil // made after the backup
+		}
+		if err != nil || v.Revoked != 0 || v.Generation > last.Generation ||
+			v.Generation == last.Generation && v.Overlap <= last.Overlap {
+			return err
+		}
+		v.Generation, v.Overlap = last.Generation, last.Overlap
+		return t.update(v, ActionTokenRetire)
+	})
+}
+
+// endUser brings a user to the state that it had at last, if that is an end.
+func (s *Store) endUser(by Actor, id UserID, state UserState) (done bool, err error) {
+	u, err := s.UserByID(id)
+	if errors.Is(err, ErrNoUser) {
+		return false, nil // made after the backup
+	}
+	switch {
+	case err != nil || u.State == state:
+		return false, err
+	case state == UserRemoved:
+		err = s.RemoveUser(by, u.UID)
+	case state == UserDisabled && u.State != UserRemoved:
+		err = s.DisableUser(by, u.UID)
+	case state == UserSuspended && u.State == UserActive:
+		err = s.Suspend(by, id, "before the restore")
+	default:
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // swapStores puts the staged store in its place in one step, and the older one
@@ -224,9 +282,14 @@ func swapStores(dir, stage string) (kept string, err error) {
 		}
 		return "", errors.Join(os.Rename(staged, store), syncDir(dir))
 	}
-	if err := unix.Renameat2(unix.AT_FDCWD, staged, unix.AT_FDCWD, store, unix.RENAME_EXCHANGE); err != nil {
-		return "", fmt.Errorf("put the restored store in place: %w", err)
+	// The staged store goes to where the older one will be, and then they change
+	// places: no step leaves the older one where the next restore clears up.
+	kept = filepath.Join(dir, "before-restore-"+time.Now().UTC().Format("20060102T150405.000000000Z"))
+	if err := os.Rename(staged, kept); err != nil {
+		return "", err
 	}
-	kept = filepath.Join(dir, "before-restore-"+time.Now().UTC().Format("20060102T150405Z"))
-	return kept, errors.Join(os.Rename(staged, kept), syncDir(dir))
+	if err := unix.Renameat2(unix.AT_FDCWD, kept, unix.AT_FDCWD, store, unix.RENAME_EXCHANGE); err != nil {
+		return "", errors.Join(fmt.Errorf("put the restored store in place: %w", err), os.RemoveAll(kept))
+	}
+	return kept, syncDir(dir)
 }
