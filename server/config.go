@@ -149,9 +149,7 @@ func (c Config) Check() error {
 		return errors.New("logins.address_failures: from 1 to 60000")
 	}
 	if c.LDAP != nil {
-		if err := c.LDAP.directory().Validate(); err != nil {
-			return errors.New(strings.ReplaceAll(err.Error(), "\n", "; "))
-		}
+		return c.LDAP.check()
 	}
 	return nil
 }
