@@ -33,9 +33,23 @@
 //	s <SHA-256 of the cookie 32>          Session          sealed, ends by itself
 //	v <user 8> <SHA-256 of id, path 16>   File             sealed
 //	f <HMAC of the bucket 32>             Attempts         sealed, ends by itself
-//	m format                              version of this table
+//	m applied                             how far in the journal Badger is, and what it should hold there
 //
 // A sealed value carries an HMAC over its key and itself (seal.go): a flipped
 // bit or an edited record is an error, never a wrong answer. A hint is checked
 // against the record that it names.
+//
+// # What is believed of Badger
+//
+// Nothing that can be looked at. Before it is opened its tables are verified
+// (verify.go), because it answers from an older version, or with nothing, where
+// a block is damaged. With each commit it is told how many records it should
+// hold and the sum of their fingerprints (counts.go), and the journal has the
+// same, so after a stop that was not clean one walk through it tells whether it
+// has forgotten anything; then the records that it may have lost are brought in
+// again (replay.go), and if that does not do, all of it is built anew. After a
+// clean stop the walk comes behind, while requests are answered already. The
+// last uses, sessions and attempts are only in Badger: of these a kill takes a
+// second, a power failure what the kernel had not yet written, and a rebuilding
+// all that the checkpoint does not have.
 package storage

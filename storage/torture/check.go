@@ -16,6 +16,7 @@ var home = netip.MustParseAddr("192.0.2.7")
 type checker struct {
 	*ledger
 	s        *storage.Store
+	whole    bool // list the revoked tokens too, of which there get to be many
 	tolerant bool // of errors that are no answers, until the store has noticed damage
 	errors   int  // that it was tolerant of
 	wrong    []string
@@ -42,7 +43,9 @@ func (c *checker) all() {
 	}
 	c.authenticate("loaded")
 	c.listings()
-	c.everything()
+	if c.whole {
+		c.everything()
+	}
 	c.limit()
 	c.events()
 }
@@ -142,10 +145,12 @@ func (c *checker) listings() {
 		if fmt.Sprintf("%016x", uint64(u.ID)) != a.ID || (u.State == storage.UserDisabled) != a.Disabled {
 			c.badf("user %s is %016x in state %d, want %s, disabled %t", name, uint64(u.ID), u.State, a.ID, a.Disabled)
 		}
-		all, err := c.s.AllTokensOf(u.ID)
-		if err != nil {
-			c.failed("tokens of "+name, err)
-			continue
+		var all []storage.Token
+		if c.whole {
+			if all, err = c.s.AllTokensOf(u.ID); err != nil {
+				c.failed("tokens of "+name, err)
+				continue
+			}
 		}
 		live, err := c.s.TokensOf(u.ID)
 		if err != nil {
@@ -163,7 +168,7 @@ func (c *checker) compareListed(name string, want map[string]bool, all, live []s
 			lives++
 		}
 	}
-	if len(all) != len(want) || len(live) != lives {
+	if c.whole && len(all) != len(want) || len(live) != lives {
 		c.badf("%s: %d tokens are listed, %d of them live, want %d and %d", name, len(all), len(live), len(want), lives)
 	}
 	for _, t := range all {

@@ -35,7 +35,7 @@ func (t *torture) power() error {
 		if err != nil {
 			return fmt.Errorf("round %d: %w", n, err)
 		}
-		took, wrong, err := inspect(l, m.path("store"), ahead)
+		took, wrong, err := inspect(l, m.path("store"), ahead, t.whole(n))
 		if err != nil {
 			return fmt.Errorf("round %d: %w", n, err)
 		}

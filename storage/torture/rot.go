@@ -29,7 +29,7 @@ func checkChild(args []string) error {
 		fmt.Println("refused:", strings.ReplaceAll(err.Error(), "\n", " "))
 		return nil
 	}
-	c := &checker{ledger: l, s: s, tolerant: true}
+	c := &checker{ledger: l, s: s, whole: true, tolerant: true}
 	c.all()
 	switch {
 	case len(c.wrong) > 0:
@@ -118,7 +118,7 @@ func (t *torture) rotBase(dir string, killed bool) (*ledger, error) {
 		defer os.RemoveAll(at)
 	}
 	before, fresh := l.Sequence, l.Fresh
-	_, wrong, err := inspect(l, at, 0)
+	_, wrong, err := inspect(l, at, 0, true)
 	if err == nil && len(wrong) > 0 {
 		err = errors.New(some(wrong))
 	}

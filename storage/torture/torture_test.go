@@ -88,12 +88,12 @@ func TestLedger(t *testing.T) {
 				t.Fatal(err)
 			}
 			lie(liar)
-			if _, wrong, err := inspect(liar, dir, 0); len(wrong) == 0 || err != nil {
+			if _, wrong, err := inspect(liar, dir, 0, true); len(wrong) == 0 || err != nil {
 				t.Errorf("got nothing wrong, %v", err)
 			}
 		})
 	}
-	if _, wrong, err := inspect(l, dir, 0); len(wrong) > 0 || err != nil {
+	if _, wrong, err := inspect(l, dir, 0, true); len(wrong) > 0 || err != nil {
 		t.Errorf("the truth: got %s, %v", some(wrong), err)
 	}
 }
