@@ -121,7 +121,7 @@ func (t *torture) kill() error {
 				opening.Round(time.Millisecond), time.Since(began).Round(time.Second))
 		}
 	}
-	r.note += fmt.Sprintf("; slowest opening after it %s", opening.Round(time.Millisecond))
+	r.note += fmt.Sprintf("; slowest opening after it %s, %d times the index was built anew", opening.Round(time.Millisecond), l.Anew)
 	t.table = append(t.table, r)
 	return t.births((t.rounds + 3) / 4)
 }
@@ -205,11 +205,13 @@ func inspect(l *ledger, dir string, ahead time.Duration, whole bool) (opening ti
 	alarm := time.AfterFunc(5*time.Minute, func() { panic("the store hangs") }) // with all the stacks
 	defer alarm.Stop()
 	began := time.Now()
-	s, err := open(dir, ahead)
+	log := new(tail)
+	s, err := open(dir, ahead, log)
 	if err != nil {
 		return 0, nil, err
 	}
 	opening = time.Since(began)
+	l.Anew += strings.Count(log.String(), "is built anew")
 	c := &checker{ledger: l, s: s, whole: whole}
 	c.all()
 	if err := s.Close(); err != nil {

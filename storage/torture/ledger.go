@@ -17,6 +17,7 @@ type ledger struct {
 	Sequence uint64              // of the audit log: up to here it has been compared
 
 	Acked int            // changes
+	Anew  int            // openings that built the index anew
 	Fresh map[string]int // acknowledged changes since Sequence, by event and what it is of
 }
 

@@ -49,7 +49,7 @@ func (t *torture) power() error {
 				opening.Round(time.Millisecond), time.Since(began).Round(time.Second))
 		}
 	}
-	r.note += fmt.Sprintf("; slowest opening after it %s", opening.Round(time.Millisecond))
+	r.note += fmt.Sprintf("; slowest opening after it %s, %d times the index was built anew", opening.Round(time.Millisecond), l.Anew)
 	t.table = append(t.table, r)
 	return errors.Join(t.control(m, "nosync"), t.control(m, "sync"))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -24,7 +25,7 @@ func checkChild(args []string) error {
 	if err != nil {
 		return err
 	}
-	s, err := open(args[0], 0)
+	s, err := open(args[0], 0, io.Discard)
 	if err != nil {
 		fmt.Println("refused:", strings.ReplaceAll(err.Error(), "\n", " "))
 		return nil

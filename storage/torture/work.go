@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -22,8 +24,9 @@ var by = storage.Actor{Name: "torture", Address: "192.0.2.1"}
 func uid(writer, n int) string { return fmt.Sprintf("w%du%d@example.com", writer, n) }
 
 // open opens the store as work and check do: with a clock that runs ahead.
-func open(dir string, ahead time.Duration) (*storage.Store, error) {
+func open(dir string, ahead time.Duration, log io.Writer) (*storage.Store, error) {
 	return storage.Open(dir, storage.Options{
+		Log:        slog.New(slog.NewTextHandler(log, nil)),
 		MaxPerUser: holdMost,
 		Now:        func() time.Time { return time.Now().Add(ahead) },
 	})
@@ -46,7 +49,7 @@ func work(args []string) error {
 	if err != nil {
 		return err
 	}
-	s, err := open(args[0], ahead)
+	s, err := open(args[0], ahead, io.Discard)
 	if err != nil {
 		return err
 	}
