@@ -1,11 +1,15 @@
 package server
 
 import (
+	"fmt"
 	"net/http"
+	"net/url"
+	"runtime/debug"
 	"strings"
 	"time"
 
 	"gatehouse/server/api"
+	"gatehouse/storage"
 )
 
 // everyScope is what X-Auth-Scopes says of a token without scopes. It is never
@@ -21,7 +25,12 @@ func (s *Server) verify(w http.ResponseWriter, r *request) error {
 	scopes := everyScope
 	if t := r.token.Token; len(t.Scopes) > 0 {
 		scopes = strings.Join(t.Scopes, " ")
-		for _, scope := range r.URL.Query()["scope"] {
+		// URL.Query would leave out what is malformed, and ask for less.
+		query, err := url.ParseQuery(r.URL.RawQuery)
+		if err != nil {
+			return refuse(http.StatusForbidden, "The query is malformed")
+		}
+		for _, scope := range query["scope"] {
 			if !t.Allows(scope) {
 				return refuse(http.StatusForbidden, "The token lacks the scope %q", scope)
 			}
@@ -50,6 +59,13 @@ func (s *Server) failVerify(w http.ResponseWriter, r *http.Request, err error) {
 	reply(w, status, api.Error{Message: message})
 }
 
+// recoverGate lets nobody through on a panic.
+func (s *Server) recoverGate(w http.ResponseWriter, r *http.Request) {
+	if p := recover(); p != nil {
+		s.failVerify(w, r, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+	}
+}
+
 // introspect serves POST /api/introspect (RFC 7662). It tells a service what a
 // token is, and counts no use.
 func (s *Server) introspect(w http.ResponseWriter, r *request) error {
@@ -59,16 +75,16 @@ func (s *Server) introspect(w http.ResponseWriter, r *request) error {
 	}
 	w.Header().Set("Cache-Control", "no-store")
 	t, err := s.store.Inspect(text)
+	var u storage.User
+	if err == nil {
+		u, err = s.store.UserByID(t.Owner)
+	}
+	if status, _ := statusOf(err); err != nil && status >= http.StatusInternalServerError {
+		return err
+	}
 	if err != nil {
-		if status, _ := statusOf(err); status >= http.StatusInternalServerError {
-			return err
-		}
 		reply(w, http.StatusOK, api.Introspection{})
 		return nil
-	}
-	u, err := s.store.UserByID(t.Owner)
-	if err != nil {
-		return err
 	}
 	reply(w, http.StatusOK, api.Introspection{
 		Active: true, Scope: strings.Join(t.Scopes, " "), Username: u.UID, Subject: u.UID, ID: t.ID.String(),
@@ -131,16 +147,12 @@ func (s *Server) rotateToken(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	t, err := s.store.Token(id)
-	if err != nil {
-		return err
-	}
-	with := t.Generation - 1 // a cookie asks as the old secret would: again and again for the same
+	with := storage.ByUser
 	if r.token != nil {
 		if r.token.ID != id {
 			return refuse(http.StatusForbidden, "A token may rotate only itself")
 		}
-		with = r.token.Generation
+		with = int(r.token.Generation)
 	}
 	t, secret, err := s.store.RotateToken(r.actor(r.user.UID), id, overlap, with)
 	if err != nil {

@@ -10,14 +10,19 @@ import (
 // MaxOverlap is the longest that two secrets of a token may both be good.
 const MaxOverlap = 30 * 24 * time.Hour
 
+// ByUser stands for the generation of a secret where the user asks without one.
+const ByUser = -1
+
 // RotateToken gives a token a new secret. The old one is good until the new one
 // is first used, or until the overlap ends.
 //
 // It is safe to retry: as long as the new secret has not been used and the
-// overlap has not ended, asking again gives the same one. With is the
-// generation of the secret that asks; a caller who has the new secret already
-// rotates anew. It returns ErrNoToken, ErrWornOut, or an *InvalidError.
-func (s *Store) RotateToken(by Actor, id ID, overlap time.Duration, with byte) (Token, Secret, error) {
+// overlap has not ended, asking again gives the same one, and can only make the
+// overlap shorter. With is the generation of the secret that asks, or ByUser;
+// who has the new secret already rotates anew. It returns ErrNoToken,
+// ErrWornOut, ErrRefused when the secret that asks has ended meanwhile, or an
+// *InvalidError.
+func (s *Store) RotateToken(by Actor, id ID, overlap time.Duration, with int) (Token, Secret, error) {
 	if overlap < 0 || overlap > MaxOverlap {
 		return Token{}, "", invalidf("an overlap lasts at most %v", MaxOverlap)
 	}
@@ -29,17 +34,23 @@ func (s *Store) RotateToken(by Actor, id ID, overlap time.Duration, with byte) (
 		if v.Revoked != 0 {
 			return ErrNoToken
 		}
-		if v.Overlap > t.now && with != v.Generation {
-			return nil // asked again
-		}
-		if v.Generation == 255 {
-			return ErrWornOut
-		}
-		v.Generation++
-		v.Overlap = 0
+		end := int64(0)
 		if overlap > 0 {
-			v.Overlap = t.now + overlap.Milliseconds()
+			end = t.now + overlap.Milliseconds()
 		}
+		switch before := int(v.Generation) - 1; {
+		case v.Overlap > t.now && (with == ByUser || with == before): // asked again
+			if end >= v.Overlap {
+				return nil
+			}
+		case with != ByUser && with != int(v.Generation):
+			return ErrRefused // it has ended since it was let through
+		case v.Generation == 255:
+			return ErrWornOut
+		default:
+			v.Generation++
+		}
+		v.Overlap = end
 		return t.update(v, ActionTokenRotate)
 	})
 	if err != nil {
@@ -64,6 +75,11 @@ func (t *tx) update(v Token, action string) error {
 	return nil
 }
 
+// Accepts reports whether the secret of a generation is a good one of the token.
+func (t Token) Accepts(generation byte, ms int64) bool {
+	return generation == t.Generation || generation+1 == t.Generation && ms < t.Overlap
+}
+
 // inspectRotated decides about the secrets of a token that was rotated. The
 // first use of the new one ends the old one, on the disk, before it is answered.
 func (s *Store) inspectRotated(b Bearer, from netip.Addr, use bool) error {
@@ -81,7 +97,7 @@ func (s *Store) inspectRotated(b Bearer, from netip.Addr, use bool) error {
 			v.Overlap = 0
 			return tx.update(v, ActionTokenRetire)
 		})
-	case b.Generation+1 == t.Generation && s.now() < t.Overlap:
+	case t.Accepts(b.Generation, s.now()):
 		return nil
 	}
 	s.noteStale(t.ID, from)

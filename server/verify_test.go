@@ -1,0 +1,328 @@
+package server
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"gatehouse/server/api"
+)
+
+const verifyPath = "/api/verify"
+
+// everyMethod is what a proxy may pass on, and what nobody has heard of.
+var everyMethod = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "get", "X"}
+
+// untouched is a body that nobody may read.
+type untouched struct{ testing.TB }
+
+func (u untouched) Read([]byte) (int, error) {
+	u.Error("the body was read")
+	return 0, io.ErrUnexpectedEOF
+}
+
+func (untouched) Close() error { return nil }
+
+// wantIdentity checks a 200 of the gate.
+func (a answer) wantIdentity(uid, id, scopes string) answer {
+	a.Helper()
+	return a.want(http.StatusOK, "").wantHeader("X-Auth-User", uid).wantHeader("X-Auth-Token-Id", id).
+		wantHeader("X-Auth-Scopes", scopes).wantHeader("Cache-Control", "no-store")
+}
+
+// wantGate checks that an answer is one of those that proxies understand.
+func (a answer) wantGate() answer {
+	a.Helper()
+	switch a.code {
+	case http.StatusOK, http.StatusForbidden:
+	case http.StatusUnauthorized:
+		a.want(http.StatusUnauthorized, credentialsRequired).wantHeader("Www-Authenticate", `Basic realm="gatehouse" | Bearer realm="gatehouse"`)
+	default:
+		a.Errorf("%s: got %d %s, want 200, 401 or 403", a.what, a.code, a.text)
+	}
+	if a.code != http.StatusOK {
+		for _, name := range []string{"X-Auth-User", "X-Auth-Token-Id", "X-Auth-Scopes"} {
+			a.wantHeader(name, "")
+		}
+	}
+	return a
+}
+
+// TestVerify lets a token through, by each header and on every method.
+func TestVerify(t *testing.T) {
+	h := newHouse(t)
+	made := h.create(`{}`)
+	for _, method := range everyMethod {
+		for what, c := range map[string]credentials{
+			"X-Auth-Token": {"X-Auth-Token": {made.Secret}},
+			"bearer":       {"Authorization": {"Bearer " + made.Secret}},
+			"basic":        {"Authorization": {basic("git", made.Secret)}},
+			"basic, no user, other case": {"Authorization": {
+				"bASIC" + strings.TrimPrefix(basic("", made.Secret), "Basic")}},
+			"a cookie beside": {"X-Auth-Token": {made.Secret}, "Cookie": {h.cookieName() + "=x"}},
+		} {
+			a := c.on(h.ask(method, verifyPath))
+			a.r.Body = untouched{t}
+			t.Logf("%s by %s", method, what)
+			a.send().wantIdentity(alice, made.ID, "*")
+		}
+	}
+}
+
+func basic(user, password string) string {
+	r := http.Request{Header: http.Header{}}
+	r.SetBasicAuth(user, password)
+	return r.Header.Get("Authorization")
+}
+
+// TestVerifyRefuses: whatever is wrong with the credential, one answer.
+func TestVerifyRefuses(t *testing.T) {
+	h := newHouse(t)
+	bad := badCredentials(h)
+	good := h.token()
+	cookie := h.login(alice, password)
+	bad["a cookie alone"] = credentials{"Cookie": {h.cookieName() + "=" + cookie}}
+	bad["the token as the user of Basic"] = credentials{"Authorization": {basic(good, "x")}}
+	bad["Basic without a password"] = credentials{"Authorization": {basic("git", "")}}
+	bad["a password"] = credentials{"Authorization": {basic(alice, password)}}
+	bad["two Basics"] = credentials{"Authorization": {basic("git", good), basic("git", good)}}
+	bad["Basic and Bearer"] = credentials{"Authorization": {basic("git", good), "Bearer " + good}}
+	bad["Basic and X-Auth-Token"] = credentials{"Authorization": {basic("git", good)}, "X-Auth-Token": {good}}
+	bad["Basic with a wrong one, and X-Auth-Token"] = credentials{"Authorization": {basic("git", "x")}, "X-Auth-Token": {good}}
+	for what, c := range bad {
+		for _, method := range []string{"GET", "HEAD", "POST", "OPTIONS"} {
+			a := c.on(h.ask(method, verifyPath+"?scope=files"))
+			a.r.Body = untouched{t}
+			if got := a.send().wantGate(); got.code != http.StatusUnauthorized {
+				t.Errorf("%s %s: got %d", method, what, got.code)
+			}
+		}
+	}
+	h.ask("GET", "/api/token").header("Authorization", basic("git", good)).send().want(http.StatusUnauthorized)
+	if strings.Contains(h.log.String(), good) {
+		t.Error("the log holds a token")
+	}
+}
+
+func TestVerifyScopes(t *testing.T) {
+	h := newHouse(t)
+	free, limited := h.create(`{}`), h.create(`{"scopes":["files","repo:read"]}`)
+	for query, want := range map[string]int{
+		"":                                    200,
+		"?":                                   200,
+		"?scope=files":                        200,
+		"?scope=repo:read":                    200,
+		"?scope=repo%3Aread":                  200,
+		"?scope=files&scope=files":            200,
+		"?scope=files&scope=repo:read":        200,
+		"?other=1":                            200,
+		"?scope=":                             403,
+		"?scope":                              403,
+		"?scope=Files":                        403,
+		"?scope=file":                         403,
+		"?scope=*":                            403,
+		"?scope=files+repo:read":              403,
+		"?scope=files&scope=admin":            403,
+		"?scope=admin&scope=files":            403,
+		"?scope=files&scope=":                 403,
+		"?scope=adm%zz":                       403,
+		"?scope=admin;x":                      403,
+		"?scope=files&scope=admin;x":          403,
+		"?scope=%00":                          403,
+		"?scope=\"%0d%0aX-Auth-User:":         403,
+		"?scope=" + strings.Repeat("a", 8000): 403,
+	} {
+		got := h.ask("GET", "/").token(limited.Secret)
+		got.r.URL.Path, got.r.URL.RawQuery = verifyPath, strings.TrimPrefix(query, "?")
+		a := got.send().wantGate()
+		if a.code != want {
+			t.Errorf("%.60s: got %d, want %d", query, a.code, want)
+		}
+		if want == 200 {
+			a.wantIdentity(alice, limited.ID, "files repo:read")
+		}
+		got = h.ask("GET", "/").token(free.Secret)
+		got.r.URL.Path, got.r.URL.RawQuery = verifyPath, strings.TrimPrefix(query, "?")
+		got.send().wantIdentity(alice, free.ID, "*") // whatever is asked, it may
+	}
+	h.ask("GET", verifyPath+"?scope=admin").token(limited.Secret).send().want(403, `{"error":"The token lacks the scope \"admin\""}`)
+}
+
+// TestVerifyCounts: each 200 is a use, a 401 is none.
+func TestVerifyCounts(t *testing.T) {
+	h := newHouse(t)
+	made := h.create(`{}`)
+	h.clock.move(time.Hour)
+	h.ask("GET", verifyPath).token(flip(made.Secret, 200)).send().wantGate()
+	if got := adminToken(h, made.ID); got.LastUsed != got.Created {
+		t.Errorf("got lastUsed %d after a forged token, want %d", got.LastUsed, got.Created)
+	}
+	h.ask("HEAD", verifyPath).token(made.Secret).from("198.51.100.7:9").send().want(http.StatusOK)
+	if got := adminToken(h, made.ID); got.LastUsed != h.clock.ms() || got.LastAddress != "198.51.100.7" {
+		t.Errorf("got lastUsed %d from %s, want %d", got.LastUsed, got.LastAddress, h.clock.ms())
+	}
+}
+
+// TestVerifyInTrouble: a proxy is told 401 when the store is closed or damaged.
+func TestVerifyInTrouble(t *testing.T) {
+	h := newHouse(t)
+	free, limited, rotated := h.create(`{}`), h.create(`{"expiresIn":"1h"}`), h.create(`{}`)
+	rotated.Secret = h.rotate(rotated.ID, rotated.Secret, `{}`)
+	all := func() {
+		t.Helper()
+		for _, text := range []string{free.Secret, limited.Secret, rotated.Secret, "x"} {
+			h.ask("GET", verifyPath+"?scope=files").token(text).send().wantGate()
+			h.ask("POST", verifyPath).header("Authorization", basic("", text)).send().wantGate()
+		}
+	}
+	h.close()
+	all()
+	h.ask("GET", verifyPath).token(limited.Secret).send().want(http.StatusUnauthorized)
+	damage(t, h.dir, 't')
+	h.open()
+	all()
+	h.ask("GET", verifyPath).token(limited.Secret).send().want(http.StatusUnauthorized)
+	if log := h.log.String(); !strings.Contains(log, "a token could not be verified") || strings.Contains(log, limited.Secret) {
+		t.Error("the log does not say why, or says too much")
+	}
+}
+
+// TestVerifyVanishing: users and tokens that go while they are asked for.
+func TestVerifyVanishing(t *testing.T) {
+	h := newHouse(t)
+	for i := range 5 {
+		uid := fmt.Sprintf("user%d@example.com", i)
+		h.addUser(uid, password)
+		token := h.userpass(uid, password).newToken().Secret
+		limited := h.ask("POST", "/api/token").cookie(h.login(uid, password)).json(`{"expiresIn":"1h"}`).send().newToken().Secret
+		var users sync.WaitGroup
+		gone := make(chan struct{})
+		for _, text := range []string{token, limited} {
+			users.Go(func() {
+				for {
+					h.ask("GET", verifyPath).token(text).send().wantGate()
+					select {
+					case <-gone:
+						h.ask("GET", verifyPath).token(text).send().want(http.StatusUnauthorized)
+						return
+					default:
+					}
+				}
+			})
+		}
+		if err := h.admin.RemoveUser(t.Context(), uid); err != nil {
+			t.Error(err)
+		}
+		close(gone)
+		users.Wait()
+	}
+}
+
+// TestVerifyOverHTTP: what only a connection carries.
+func TestVerifyOverHTTP(t *testing.T) {
+	h := newHouse(t)
+	url := h.serve()
+	token := h.token()
+	body := strings.Repeat("x", 100<<10)
+	for _, method := range []string{"GET", "POST", "PUT", "OPTIONS", "CONNECT"} {
+		for text, want := range map[string]string{token: "200", "x": "401"} {
+			head := method + " /api/verify HTTP/1.1\r\nHost: x\r\nX-Auth-Token: " + text + "\r\n"
+			for _, rest := range []string{
+				"Connection: close\r\n\r\n",
+				"Connection: close\r\nContent-Length: 99999999999\r\nExpect: 100-continue\r\n\r\n",
+				"Content-Length: 99999999999\r\n\r\n" + body,
+				"Connection: close\r\nContent-Encoding: br\r\nContent-Type: no/such\r\nContent-Length: 3\r\n\r\nabc",
+			} {
+				if got := exchange(t, url, head+rest); !strings.HasPrefix(got, "HTTP/1.1 "+want) {
+					t.Errorf("%s, %.40q: got %.60q, want %s", method, rest, got, want)
+				}
+			}
+		}
+	}
+}
+
+// introspected is what POST /api/introspect says of a token.
+func (h *house) introspected(by, text string) (v api.Introspection) {
+	h.Helper()
+	h.ask("POST", "/api/introspect").token(by).form("token="+text).send().
+		want(http.StatusOK).wantHeader("Cache-Control", "no-store").into(&v)
+	return v
+}
+
+func TestIntrospect(t *testing.T) {
+	h := newHouse(t)
+	asker := h.create(`{"scopes":["introspect"]}`).Secret
+	free := h.create(`{}`)
+	limited := h.create(`{"scopes":["files","a:b"],"expiresIn":"2h","addresses":["198.51.100.0/24"]}`)
+	now := h.clock.ms() / 1000
+	if got, want := h.introspected(asker, free.Secret), (api.Introspection{
+		Active: true, Username: alice, Subject: alice, ID: free.ID, TokenType: "Bearer", IssuedAt: now}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if got, want := h.introspected(free.Secret, limited.Secret), (api.Introspection{
+		Active: true, Username: alice, Subject: alice, ID: limited.ID, TokenType: "Bearer", IssuedAt: now, Expires: now + 7200, Scope: "files a:b"}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	h.clock.move(time.Minute)
+	h.introspected(asker, free.Secret+"&token_type_hint=refresh_token")
+	h.ask("POST", "/api/introspect").token(asker).json(toJSON(map[string]string{"token": limited.Secret})).send().want(http.StatusOK)
+	if got := adminToken(h, limited.ID); got.LastUsed != got.Created {
+		t.Error("asking about a token counts as a use of it")
+	}
+	for what, c := range badCredentials(h) {
+		for _, text := range c["X-Auth-Token"] {
+			if strings.Contains(what, "two headers") || what == "from elsewhere" {
+				continue // of two, one may be good; the address is for whoever lets it through
+			}
+			if strings.HasPrefix(what, "space") || strings.HasPrefix(what, "tab") {
+				text = strings.ReplaceAll(strings.ReplaceAll(text, " ", "%20"), "\t", "%09")
+			}
+			h.ask("POST", "/api/introspect").token(asker).form("token="+escapeForm(text)).send().want(http.StatusOK, `{"active":false}`)
+		}
+	}
+}
+
+func escapeForm(s string) string {
+	return strings.NewReplacer("\x00", "%00", "+", "%2B", "&", "%26").Replace(s)
+}
+
+func TestIntrospectRefuses(t *testing.T) {
+	h := newHouse(t)
+	free := h.token()
+	scoped := h.create(`{"scopes":["files"]}`).Secret
+	form := "token=" + free
+	h.ask("POST", "/api/introspect").form(form).send().want(http.StatusUnauthorized, credentialsRequired)
+	h.ask("POST", "/api/introspect").cookie(h.login(alice, password)).form(form).send().want(http.StatusUnauthorized)
+	h.ask("POST", "/api/introspect").header("Authorization", basic("x", free)).form(form).send().want(http.StatusUnauthorized)
+	h.ask("POST", "/api/introspect").token(scoped).form(form).send().want(http.StatusForbidden)
+	h.ask("POST", "/api/introspect").token(free).form("x=y").send().want(http.StatusBadRequest)
+	h.ask("POST", "/api/introspect").token(free).form(form + "&" + form).send().want(http.StatusBadRequest)
+	h.ask("POST", "/api/introspect?"+form).token(free).form("").send().want(http.StatusBadRequest)
+	h.ask("POST", "/api/introspect").token(free).body("text/plain", form).send().want(http.StatusUnsupportedMediaType)
+	h.ask("GET", "/api/introspect?"+form).token(free).send().want(http.StatusMethodNotAllowed)
+}
+
+// TestRevokePosted is RFC 7009: whoever has it revokes it, and no text is an error.
+func TestRevokePosted(t *testing.T) {
+	h := newHouse(t)
+	token, other := h.token(), h.token()
+	h.ask("POST", "/api/revoke").form("token="+flip(token, 255)).send().want(http.StatusOK, "{}")
+	h.alive(token)
+	h.ask("POST", "/api/revoke").token(other).cookie(h.login(alice, password)).form("token="+token+"&token_type_hint=access_token").send().want(http.StatusOK, "{}")
+	h.dead(token)
+	h.alive(other)
+	h.ask("POST", "/api/revoke").form("token="+token).send().want(http.StatusOK, "{}")
+	h.ask("POST", "/api/revoke").form("token=").send().want(http.StatusOK, "{}")
+	h.ask("POST", "/api/revoke").form("token_type_hint=x").send().want(http.StatusBadRequest)
+	h.ask("POST", "/api/revoke?token="+other).form("").send().want(http.StatusBadRequest)
+	h.ask("GET", "/api/revoke?token="+other).send().want(http.StatusMethodNotAllowed)
+	h.alive(other)
+	h.close()
+	h.ask("POST", "/api/revoke").form("token=" + other).send().want(http.StatusServiceUnavailable)
+	h.ask("POST", "/api/revoke").form("token=x").send().want(http.StatusOK, "{}")
+	h.open()
+}
