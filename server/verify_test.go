@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -225,7 +226,7 @@ func TestVerifyVanishing(t *testing.T) {
 // TestVerifyOverHTTP: what only a connection carries.
 func TestVerifyOverHTTP(t *testing.T) {
 	h := newHouse(t)
-	url := h.serve()
+	server := h.serve()
 	token := h.token()
 	body := strings.Repeat("x", 100<<10)
 	for _, method := range []string{"GET", "POST", "PUT", "OPTIONS", "CONNECT"} {
@@ -237,7 +238,7 @@ func TestVerifyOverHTTP(t *testing.T) {
 				"Content-Length: 99999999999\r\n\r\n" + body,
 				"Connection: close\r\nContent-Encoding: br\r\nContent-Type: no/such\r\nContent-Length: 3\r\n\r\nabc",
 			} {
-				if got := exchange(t, url, head+rest); !strings.HasPrefix(got, "HTTP/1.1 "+want) {
+				if got := exchange(t, server, head+rest); !strings.HasPrefix(got, "HTTP/1.1 "+want) {
 					t.Errorf("%s, %.40q: got %.60q, want %s", method, rest, got, want)
 				}
 			}
@@ -275,19 +276,12 @@ func TestIntrospect(t *testing.T) {
 	}
 	for what, c := range badCredentials(h) {
 		for _, text := range c["X-Auth-Token"] {
-			if strings.Contains(what, "two headers") || what == "from elsewhere" {
+			if strings.Contains(what, "two headers") || what == "both headers" || what == "from elsewhere" {
 				continue // of two, one may be good; the address is for whoever lets it through
 			}
-			if strings.HasPrefix(what, "space") || strings.HasPrefix(what, "tab") {
-				text = strings.ReplaceAll(strings.ReplaceAll(text, " ", "%20"), "\t", "%09")
-			}
-			h.ask("POST", "/api/introspect").token(asker).form("token="+escapeForm(text)).send().want(http.StatusOK, `{"active":false}`)
+			h.ask("POST", "/api/introspect").token(asker).form("token="+url.QueryEscape(text)).send().want(http.StatusOK, `{"active":false}`)
 		}
 	}
-}
-
-func escapeForm(s string) string {
-	return strings.NewReplacer("\x00", "%00", "+", "%2B", "&", "%26").Replace(s)
 }
 
 func TestIntrospectRefuses(t *testing.T) {
