@@ -142,6 +142,7 @@ func (s *Server) adminSetPassword(w http.ResponseWriter, r *http.Request) error 
 	if err := s.store.SetPassword(adminActor(r), r.PathValue("uid"), hash); err != nil {
 		return err
 	}
+	s.firstLoginDone(r.PathValue("uid")) // what is in that file is no password any more
 	replySecret(w, p)
 	return nil
 }

@@ -48,7 +48,7 @@ func (s *Server) checkPassword(ctx context.Context, a attempt, username, passwor
 		return u, errInvalid
 	}
 	o = accepted
-	s.firstLoginDone(u)
+	s.firstLoginDone(u.UID)
 	return u, nil
 }
 
@@ -173,8 +173,8 @@ func (s *Server) cookie(value string, maxAge int) *http.Cookie {
 }
 
 // firstLoginDone removes the file with the first password once it has served.
-func (s *Server) firstLoginDone(u storage.User) {
-	if storage.Fold(u.UID) != FirstUser {
+func (s *Server) firstLoginDone(uid string) {
+	if storage.Fold(uid) != FirstUser {
 		return
 	}
 	if err := os.Remove(s.firstLoginFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {

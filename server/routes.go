@@ -88,6 +88,9 @@ func (s *Server) Handler() http.Handler {
 // handler lets through to a route who may call it.
 func (s *Server) handler(rt route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if rt.who == byGate {
+			defer s.recoverGate(w, r)
+		}
 		req := &request{Request: r, from: s.clientAddress(r)}
 		err := s.admit(req, rt)
 		if err == nil {

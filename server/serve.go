@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -82,7 +83,7 @@ func (l *Listener) Serve(ctx context.Context) error {
 	}
 	tcp := l.tcp
 	if s.cfg.TLS.Cert != "" {
-		pair := &certificate{certFile: s.cfg.TLS.Cert, keyFile: s.cfg.TLS.Key, now: s.now}
+		pair := &certificate{certFile: s.cfg.TLS.Cert, keyFile: s.cfg.TLS.Key, now: s.now, log: s.log}
 		if _, err := pair.get(nil); err != nil {
 			return errors.Join(err, l.Close())
 		}
@@ -114,7 +115,15 @@ func (l *Listener) Serve(ctx context.Context) error {
 	}
 	end, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
-	return errors.Join(err, web.Shutdown(end), admin.Shutdown(end))
+	return errors.Join(err, shutdown(end, web), shutdown(end, admin))
+}
+
+// shutdown lets the requests under way finish, and ends those that don't.
+func shutdown(ctx context.Context, s *http.Server) error {
+	if err := s.Shutdown(ctx); err != nil {
+		return errors.Join(err, s.Close())
+	}
+	return nil
 }
 
 // warnPlain warns of passwords and tokens in the clear.
@@ -144,6 +153,7 @@ func origin(raw string) string {
 type certificate struct {
 	certFile, keyFile string
 	now               func() time.Time
+	log               *slog.Logger
 
 	mu      sync.Mutex
 	pair    *tls.Certificate
@@ -170,6 +180,8 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
 	if err != nil {
 		if c.pair != nil {
+			c.log.Error("the certificate was changed and can't be loaded: the older one stays", "error", err)
+			c.changed = changed // said once, not at every connection
 			return c.pair, nil
 		}
 		return nil, fmt.Errorf("load the certificate: %w", err)
@@ -180,7 +192,7 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 
 // CheckCertificate says whether the pair of files can be used.
 func CheckCertificate(cfg TLSConfig) error {
-	c := &certificate{certFile: cfg.Cert, keyFile: cfg.Key, now: time.Now}
+	c := &certificate{certFile: cfg.Cert, keyFile: cfg.Key, now: time.Now, log: slog.New(slog.DiscardHandler)}
 	_, err := c.get(nil)
 	return err
 }

@@ -31,12 +31,17 @@ func (s *Server) defaultSpec() storage.TokenSpec {
 func (s *Server) spec(o tokenOptions) (storage.TokenSpec, error) {
 	spec := s.defaultSpec()
 	spec.Name, spec.Scopes = o.Name, o.Scopes
-	if o.ExpiresIn != "" {
+	switch most := s.cfg.Tokens.MaxLifetime; {
+	case o.ExpiresIn == "never" && most.Ends():
+		return spec, refuse(http.StatusBadRequest, "expiresIn: at most %v is allowed here", most)
+	case o.ExpiresIn == "never":
+		spec.Lifetime = 0
+	case o.ExpiresIn != "":
 		d, err := ParseSpan(o.ExpiresIn)
 		if err != nil {
 			return spec, refuse(http.StatusBadRequest, "expiresIn: %v", err)
 		}
-		if most := s.cfg.Tokens.MaxLifetime; most.Ends() && d > most.Duration {
+		if most.Ends() && d > most.Duration {
 			return spec, refuse(http.StatusBadRequest, "expiresIn: at most %v is allowed here", most)
 		}
 		spec.Lifetime = d.Milliseconds()
@@ -165,7 +170,7 @@ func (s *Server) revokeSent(w http.ResponseWriter, r *request) error {
 func (s *Server) revokeTexts(r *request, texts ...string) error {
 	var ids []storage.ID
 	for _, text := range texts {
-		id, ok := s.store.Identify(text)
+		id, generation, ok := s.store.Identify(text)
 		if !ok {
 			continue
 		}
@@ -173,7 +178,7 @@ func (s *Server) revokeTexts(r *request, texts ...string) error {
 		if err != nil && !errors.Is(err, storage.ErrNoToken) {
 			return err
 		}
-		if err == nil && t.Revoked == 0 {
+		if err == nil && t.Revoked == 0 && t.Accepts(generation, s.now().UnixMilli()) {
 			ids = append(ids, id)
 		}
 	}

@@ -437,7 +437,7 @@ func TestConcurrentUse(t *testing.T) {
 	h := newHouse(t)
 	for range 20 {
 		token := h.token()
-		id, ok := h.store.Identify(token)
+		id, _, ok := h.store.Identify(token)
 		if !ok {
 			t.Fatal("the token is not known")
 		}

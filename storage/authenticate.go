@@ -12,11 +12,10 @@ type Bearer struct {
 	Token      Token
 }
 
-// Identify tells which token of this installation a text is, live or not. It
-// reads nothing.
-func (s *Store) Identify(text string) (ID, bool) {
-	id, _, ok := s.keys.identify(text)
-	return id, ok
+// Identify tells which token of this installation a text is, live or not, and
+// of which generation. It reads nothing.
+func (s *Store) Identify(text string) (id ID, generation byte, ok bool) {
+	return s.keys.identify(text)
 }
 
 // Authenticate returns whose token a text is, and counts the use. It returns

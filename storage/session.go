@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -46,7 +47,7 @@ func (s *Store) CreateSession(by Actor, owner UserID, method string) (Secret, er
 	rand.Read(b[:])
 	cookie := base64.RawURLEncoding.EncodeToString(b[:])
 	now := s.now()
-	err := s.saveSession(sessionKey(cookie), Session{Owner: owner, Epoch: o.epoch, Method: method, Created: now, Seen: now})
+	err := s.saveSession(sessionKey(cookie), Session{Owner: owner, Epoch: o.epoch, Method: method, Created: now, Seen: now}, false)
 	if err != nil {
 		return "", err
 	}
@@ -54,7 +55,8 @@ func (s *Store) CreateSession(by Actor, owner UserID, method string) (Secret, er
 	return Secret(cookie), nil
 }
 
-func (s *Store) saveSession(k []byte, v Session) error {
+// saveSession writes a session, or writes it again unless it was ended.
+func (s *Store) saveSession(k []byte, v Session, again bool) error {
 	if err := s.Writable(); err != nil {
 		return err
 	}
@@ -64,10 +66,18 @@ func (s *Store) saveSession(k []byte, v Session) error {
 	}
 	left := time.Duration(v.Created+SessionLife.Milliseconds()-s.now()) * time.Millisecond
 	e := badger.NewEntry(k, s.seals.seal(k, b)).WithTTL(max(left, time.Second))
-	if err := s.update(func(txn *badger.Txn) error { return txn.SetEntry(e) }); err != nil {
-		return fmt.Errorf("%w: save the session: %w", ErrNoSpace, err)
+	s.sessions.Lock()
+	defer s.sessions.Unlock()
+	err = s.update(func(txn *badger.Txn) error {
+		if _, ok, err := s.read(txn, k); again && !ok {
+			return errors.Join(err, ErrNoSession) // it was ended meanwhile
+		}
+		return txn.SetEntry(e)
+	})
+	if err != nil && !errors.Is(err, ErrNoSession) {
+		err = fmt.Errorf("%w: save the session: %w", ErrNoSpace, err)
 	}
-	return nil
+	return err
 }
 
 // Session returns the session of a cookie, or ErrNoSession when there is none
@@ -97,7 +107,9 @@ func (s *Store) Session(cookie string) (Session, error) {
 	v.UID = o.uid
 	if now >= v.Seen+sessionUpdate.Milliseconds() {
 		v.Seen = now
-		if err := s.saveSession(k, v); err != nil {
+		if err := s.saveSession(k, v, true); errors.Is(err, ErrNoSession) {
+			return Session{}, err
+		} else if err != nil {
 			s.opts.Log.Warn("a session's last use is not saved", "error", err)
 		}
 	}
@@ -109,6 +121,8 @@ func (s *Store) EndSession(cookie string) error {
 	if err := s.Writable(); err != nil {
 		return err
 	}
+	s.sessions.Lock()
+	defer s.sessions.Unlock()
 	err := s.update(func(txn *badger.Txn) error { return txn.Delete(sessionKey(cookie)) })
 	if err != nil {
 		return fmt.Errorf("%w: end the session: %w", ErrNoSpace, err)

@@ -49,6 +49,7 @@ type Store struct {
 	table    table
 	owners   owners
 	attempts attempts
+	sessions sync.Mutex // for whoever writes one
 	stale    stale
 
 	// The writer's own. No user holds more tokens than this says of it, if it

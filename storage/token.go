@@ -276,6 +276,9 @@ func (s *Store) token(txn *badger.Txn, id ID) (Token, error) {
 		return Token{}, err
 	}
 	if !ok {
+		if _, held, _ := s.table.get(id); held {
+			return Token{}, fmt.Errorf("%w: token %s has no record", ErrDamaged, id)
+		}
 		return Token{}, ErrNoToken
 	}
 	t, err := parseToken(id, b)

@@ -153,6 +153,9 @@ func (s *Store) userByID(txn *badger.Txn, id UserID) (User, error) {
 		return User{}, err
 	}
 	if !ok {
+		if _, _, held := s.owners.find(id); held {
+			return User{}, fmt.Errorf("%w: user %016x has no record", ErrDamaged, id)
+		}
 		return User{}, ErrNoUser
 	}
 	return parseUser(id, b)
