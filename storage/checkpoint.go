@@ -94,20 +94,18 @@ func (s *Store) loadCheckpoint() (uint64, error) {
 	if _, err := f.Seek(0, 0); err != nil {
 		return 0, err
 	}
-	r := &replayer{Store: s, anew: true, latest: map[string]op{}}
+	w, err := s.newStream()
+	if err != nil {
+		return 0, err
+	}
 	err = readSnapshot(f, func(kind byte, data []byte) error {
 		if kind != chunkOps {
 			return nil
 		}
-		if _, err := eachOp(data, r.take); err != nil || r.size < replayWindow {
-			return err
-		}
-		return r.flush()
+		_, err := eachOp(data, func(o op) error { return errors.Join(w.put(o), s.takeCounts(o)) })
+		return err
 	})
-	if err == nil {
-		err = r.flush()
-	}
-	if err != nil {
+	if err = w.end(err); err != nil {
 		return 0, err
 	}
 	s.marks.last = m.Sequence

@@ -1,0 +1,90 @@
+package storage
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/pb"
+	"github.com/dgraph-io/ristretto/v2/z"
+)
+
+// stream puts a checkpoint, which is in the order of its keys, into an empty
+// index: straight into tables. By transactions the same records would go
+// through Badger's log and be sorted and merged several times.
+type stream struct {
+	*Store
+	out  *badger.StreamWriter
+	buf  *z.Buffer
+	last []byte // the key before
+	seen [256]bool
+}
+
+// streamBuffer is how many bytes are handed over at once.
+const streamBuffer = 4 << 20
+
+func (s *Store) newStream() (*stream, error) {
+	out := s.db.NewStreamWriter()
+	if err := out.Prepare(); err != nil {
+		out.Cancel()
+		return nil, err
+	}
+	return &stream{Store: s, out: out, buf: z.NewBuffer(streamBuffer, "checkpoint")}, nil
+}
+
+// put takes the next operation. Badger panics at keys that are out of order, so
+// they are looked at here: each kind is a stream, and within it they ascend.
+func (w *stream) put(o op) error {
+	if len(o.key) == 0 || o.value == nil {
+		return fmt.Errorf("%w: a checkpoint has no deletions", ErrDamaged)
+	}
+	kind := o.key[0]
+	if len(w.last) == 0 || w.last[0] != kind {
+		if err := w.nextKind(kind); err != nil {
+			return err
+		}
+	} else if bytes.Compare(w.last, o.key) >= 0 {
+		return fmt.Errorf("%w: the keys of the checkpoint are out of order", ErrDamaged)
+	}
+	w.last = append(w.last[:0], o.key...)
+	badger.KVToBuffer(&pb.KV{Key: o.key, Value: o.value, Version: 1, StreamId: uint32(kind)}, w.buf)
+	if w.buf.LenNoPadding() < streamBuffer {
+		return nil
+	}
+	return w.hand()
+}
+
+// nextKind ends the stream of the kind before: none may come back to it.
+func (w *stream) nextKind(kind byte) error {
+	if len(w.last) > 0 {
+		badger.KVToBuffer(&pb.KV{StreamId: uint32(w.last[0]), StreamDone: true}, w.buf)
+	}
+	if err := w.hand(); err != nil {
+		return err
+	}
+	if w.seen[kind] {
+		return fmt.Errorf("%w: the keys of the checkpoint are out of order", ErrDamaged)
+	}
+	w.seen[kind] = true
+	return nil
+}
+
+func (w *stream) hand() error {
+	err := w.out.Write(w.buf)
+	w.buf.Reset()
+	return err
+}
+
+// end puts the rest in, or, after an error, lets go of everything.
+func (w *stream) end(err error) error {
+	if err == nil {
+		err = w.hand()
+	}
+	if err == nil {
+		err = w.out.Flush()
+	} else {
+		w.out.Cancel()
+	}
+	return errors.Join(err, w.buf.Release())
+}
