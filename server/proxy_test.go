@@ -1,0 +1,356 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"net/http/cgi"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// proxies are the reverse proxies that are tried, with the very configurations
+// that the README shows. Their addresses alone are the test's.
+var proxies = []struct {
+	name, debian, program, file string
+	site                        func(addr string) *strings.Replacer
+	around                      func(site, dir string) string // the whole configuration
+	args                        func(dir, conf string) []string
+}{
+	{
+		name: "nginx", debian: "nginx", program: "nginx", file: "nginx.conf",
+		site: func(addr string) *strings.Replacer { return strings.NewReplacer("listen 80;", "listen "+addr+";") },
+		around: func(site, dir string) string {
+			var temp strings.Builder
+			for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
+				temp.WriteString(kind + "_temp_path " + dir + "/" + kind + ";\n")
+			}
+			return "daemon off; master_process off; pid " + dir + "/pid; error_log stderr;\nevents {}\nhttp {\naccess_log off;\n" + temp.String() + site + "}\n"
+		},
+		args: func(dir, conf string) []string { return []string{"-p", dir, "-e", "stderr", "-c", conf} },
+	},
+	{
+		name: "Caddy", debian: "caddy", program: "caddy", file: "Caddyfile",
+		site: func(addr string) *strings.Replacer { return strings.NewReplacer("app.example.com", "http://"+addr) },
+		around: func(site, _ string) string {
+			return "{\n\tadmin off\n\tauto_https off\n}\n" + site
+		},
+		args: func(_, conf string) []string {
+			return []string{"run", "--adapter", "caddyfile", "--config", conf}
+		},
+	},
+}
+
+// TestProxies puts each proxy in front of an application, and Gatehouse beside.
+func TestProxies(t *testing.T) {
+	for i, p := range proxies {
+		t.Run(p.name, func(t *testing.T) {
+			t.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin")
+			program, err := exec.LookPath(p.program)
+			if missing := p.program + " is missing: install Debian's package " + p.debian; err != nil && os.Getenv("CI") == "true" {
+				t.Fatal(missing)
+			} else if err != nil {
+				t.Skip(missing)
+			}
+			h := newHouse(t, func(c *Config) { c.TrustedProxies = prefixes("127.0.0.1/32") })
+			app := application(t)
+			f := &front{h: h, url: startProxy(t, i, program, h.serve(), app)}
+			t.Run("identity", f.identity)
+			t.Run("refusals", f.refusals)
+			t.Run("bodies", f.bodies)
+			t.Run("addresses", f.addresses)
+			t.Run("git", f.git)
+		})
+	}
+}
+
+// TestReadmeProxies: what is tested is what the README shows.
+func TestReadmeProxies(t *testing.T) {
+	readme := readFile(t, filepath.Join("..", "README.md"))
+	for _, p := range proxies {
+		text := readFile(t, filepath.Join("..", "testdata", "proxy", p.file))
+		if !strings.Contains(readme, "\n"+text+"```\n") {
+			t.Errorf("the README does not show testdata/proxy/%s as it is", p.file)
+		}
+	}
+}
+
+// seen is what the application says of a request.
+type seen struct {
+	Method string
+	URI    string
+	Header http.Header
+	Length int
+	Sum    string
+}
+
+// application answers with what it was sent, and serves git beneath /git/.
+func application(t *testing.T) string {
+	t.Helper()
+	root := t.TempDir()
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		b, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Errorf("the application: %v", err)
+		}
+		sum := sha256.Sum256(b)
+		json.NewEncoder(w).Encode(seen{r.Method, r.RequestURI, r.Header, len(b), hex.EncodeToString(sum[:])})
+	})
+	if out, err := exec.Command("git", "--exec-path").Output(); err == nil {
+		mux.Handle("/git/", gitBackend(t, filepath.Join(strings.TrimSpace(string(out)), "git-http-backend"), root))
+	}
+	s := httptest.NewServer(mux)
+	t.Cleanup(s.Close)
+	return s.Listener.Addr().String()
+}
+
+// gitBackend lets whom the proxy names push.
+func gitBackend(t *testing.T, program, root string) http.Handler {
+	t.Helper()
+	if _, err := os.Stat(program); err != nil {
+		return http.NotFoundHandler()
+	}
+	run(t, root, "git", "init", "-q", "--bare", "repo.git")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		(&cgi.Handler{Path: program, Root: "/git", Env: []string{
+			"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "REMOTE_USER=" + r.Header.Get("X-Auth-User")}}).ServeHTTP(w, r)
+	})
+}
+
+// run runs a program that must end well.
+func run(t *testing.T, dir, name string, args ...string) {
+	t.Helper()
+	c := exec.Command(name, args...)
+	c.Dir = dir
+	c.Env = append(os.Environ(), "HOME="+dir, "GIT_CONFIG_NOSYSTEM=1", "GIT_TERMINAL_PROMPT=0", "GIT_ASKPASS=true",
+		"GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@example.com", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@example.com")
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+}
+
+// startProxy runs a proxy until the test ends, and returns its URL.
+func startProxy(t *testing.T, i int, program, gate, app string) string {
+	t.Helper()
+	p, dir, addr := proxies[i], t.TempDir(), freeAddress(t)
+	site := p.site(addr).Replace(readFile(t, filepath.Join("..", "testdata", "proxy", p.file)))
+	for from, to := range map[string]string{"127.0.0.1:8080": strings.TrimPrefix(gate, "http://"), "127.0.0.1:3000": app} {
+		if !strings.Contains(site, from) {
+			t.Fatalf("%s does not name %s", p.file, from)
+		}
+		site = strings.ReplaceAll(site, from, to)
+	}
+	conf := filepath.Join(dir, p.file)
+	if err := os.WriteFile(conf, []byte(p.around(site, dir)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command(program, p.args(dir, conf)...)
+	c.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
+	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	var log logBuffer
+	c.Stdout, c.Stderr = &log, &log
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { c.Wait(); close(ended) }()
+	t.Cleanup(func() {
+		c.Process.Kill()
+		<-ended
+		if t.Failed() {
+			t.Logf("%s said:\n%s", p.name, log.String())
+		}
+	})
+	for {
+		conn, err := net.Dial("tcp", addr)
+		if err == nil {
+			conn.Close()
+			return "http://" + addr
+		}
+		select {
+		case <-ended:
+			t.Fatalf("%s ended: %s", p.name, log.String())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// freeAddress is one where nobody listens.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// front is what clients see: a proxy, and behind it the house.
+type front struct {
+	h   *house
+	url string
+}
+
+// send sends a request from an address of this host.
+func (f *front) send(t *testing.T, from, method, path string, body []byte, c credentials) (*http.Response, seen) {
+	t.Helper()
+	r, err := http.NewRequest(method, f.url+path, bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, values := range c {
+		r.Header[http.CanonicalHeaderKey(name)] = values
+	}
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		return d.DialContext(ctx, network, addr)
+	}}}
+	resp, err := client.Do(r)
+	if err != nil {
+		t.Fatalf("%s %s: %v", method, path, err)
+	}
+	defer resp.Body.Close()
+	var s seen
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.StatusCode == http.StatusOK && method != http.MethodHead {
+		if err := json.Unmarshal(b, &s); err != nil {
+			t.Fatalf("%s %s: got %.200q, which is not from the application: %v", method, path, b, err)
+		}
+	}
+	return resp, s
+}
+
+func (f *front) wantStatus(t *testing.T, want int, from, path string, c credentials) {
+	t.Helper()
+	if resp, _ := f.send(t, from, "GET", path, nil, c); resp.StatusCode != want {
+		t.Errorf("%s from %s: got %d, want %d", path, from, resp.StatusCode, want)
+	}
+}
+
+// identity: the application is told who asks by Gatehouse alone, and sees no token.
+func (f *front) identity(t *testing.T) {
+	free, scoped := f.h.create(`{}`), f.h.create(`{"scopes":["admin","x"]}`)
+	forged := func(c credentials) credentials {
+		c["X-Auth-User"] = []string{"root@example.com", "root@example.com"}
+		c["x-auth-token-id"], c["X-AUTH-SCOPES"] = []string{"0000"}, []string{"root"}
+		c["Cookie"] = []string{"application=1"}
+		return c
+	}
+	for _, made := range []struct{ id, secret, scopes string }{{free.ID, free.Secret, "*"}, {scoped.ID, scoped.Secret, "admin x"}} {
+		for what, c := range map[string]credentials{
+			"X-Auth-Token": {"X-Auth-Token": {made.secret}},
+			"bearer":       {"Authorization": {"Bearer " + made.secret}},
+			"basic":        {"Authorization": {basic("x", made.secret)}},
+		} {
+			for _, path := range []string{"/", "/a/b?q=1&scope=y", "/admin/"} {
+				for _, method := range []string{"GET", "POST", "DELETE", "OPTIONS", "PATCH"} {
+					resp, got := f.send(t, "127.0.0.1", method, path, nil, forged(c))
+					if resp.StatusCode != http.StatusOK || got.Method != method || got.URI != path {
+						t.Fatalf("%s, %s %s: got %d, %s %s", what, method, path, resp.StatusCode, got.Method, got.URI)
+					}
+					for name, want := range map[string]string{"X-Auth-User": alice, "X-Auth-Token-Id": made.id, "X-Auth-Scopes": made.scopes, "Cookie": "application=1"} {
+						if v := got.Header[name]; len(v) != 1 || v[0] != want {
+							t.Errorf("%s, %s %s: the application got %s %q, want %q", what, method, path, name, v, want)
+						}
+					}
+					if all := toJSON(got); strings.Contains(all, made.secret) || got.Header["Authorization"] != nil || strings.Contains(all, "root") {
+						t.Errorf("%s, %s %s: the application saw %s", what, method, path, all)
+					}
+				}
+			}
+		}
+	}
+}
+
+// refusals come as Gatehouse says them, and the application hears of none.
+func (f *front) refusals(t *testing.T) {
+	token, other := f.h.token(), f.h.create(`{"scopes":["other"]}`).Secret
+	revoked := f.h.token()
+	f.h.ask("GET", "/api/revokeApiToken").token(revoked).send().want(http.StatusOK)
+	for what, c := range map[string]credentials{
+		"none": {}, "forged": {"X-Auth-Token": {flip(token, 200)}}, "revoked": {"X-Auth-Token": {revoked}},
+		"two": {"X-Auth-Token": {token, token}}, "two kinds": {"X-Auth-Token": {token}, "Authorization": {"Bearer " + token}},
+		"identity alone": {"X-Auth-User": {alice}, "X-Auth-Token-Id": {"x"}, "X-Auth-Scopes": {"*"}},
+		"a cookie":       {"Cookie": {f.h.cookieName() + "=" + f.h.login(alice, password)}},
+	} {
+		for _, method := range []string{"GET", "HEAD", "POST", "OPTIONS"} {
+			resp, _ := f.send(t, "127.0.0.1", method, "/", []byte("body"), c)
+			if challenge := resp.Header.Get("Www-Authenticate"); resp.StatusCode != http.StatusUnauthorized || challenge != `Basic realm="gatehouse"` {
+				t.Errorf("%s %s: got %d, WWW-Authenticate %q", method, what, resp.StatusCode, challenge)
+			}
+		}
+	}
+	f.wantStatus(t, http.StatusForbidden, "127.0.0.1", "/admin/", credentials{"X-Auth-Token": {other}})
+	f.wantStatus(t, http.StatusForbidden, "127.0.0.1", "/x/../admin/x", credentials{"X-Auth-Token": {other}})
+	f.wantStatus(t, http.StatusForbidden, "127.0.0.1", "/admin/?scope=other", credentials{"X-Auth-Token": {other}})
+	f.wantStatus(t, http.StatusOK, "127.0.0.1", "/", credentials{"X-Auth-Token": {other}})
+	f.wantStatus(t, http.StatusOK, "127.0.0.1", "/", credentials{"X-Auth-Token": {token}, "Cookie": {strings.Repeat("c", 7000)}})
+}
+
+// bodies arrive whole, with a length and without.
+func (f *front) bodies(t *testing.T) {
+	token := f.h.token()
+	body := bytes.Repeat([]byte("0123456789abcdef"), 3<<16)
+	sum := sha256.Sum256(body)
+	resp, got := f.send(t, "127.0.0.1", "POST", "/up", body, credentials{"X-Auth-Token": {token}, "Content-Type": {"application/octet-stream"}})
+	if resp.StatusCode != http.StatusOK || got.Length != len(body) || got.Sum != hex.EncodeToString(sum[:]) {
+		t.Errorf("got %d, and %d bytes at the application, want %d", resp.StatusCode, got.Length, len(body))
+	}
+	raw := "PUT /up HTTP/1.1\r\nHost: " + strings.TrimPrefix(f.url, "http://") + "\r\nX-Auth-Token: " + token + "\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+	if got := exchange(t, f.url, raw); !strings.Contains(got, `"Length":5`) {
+		t.Errorf("a body in chunks: got %.300q", got)
+	}
+}
+
+// addresses: what counts is the client's, whatever it says of itself.
+func (f *front) addresses(t *testing.T) {
+	bound := f.h.create(`{"addresses":["127.0.0.2/32"]}`).Secret
+	for _, forged := range []string{"", "127.0.0.2", "127.0.0.2, 127.0.0.1"} {
+		c := credentials{"X-Auth-Token": {bound}}
+		if forged != "" {
+			c["X-Forwarded-For"] = []string{forged}
+		}
+		f.wantStatus(t, http.StatusOK, "127.0.0.2", "/", c)
+		f.wantStatus(t, http.StatusUnauthorized, "127.0.0.3", "/", c)
+	}
+}
+
+// git pushes and clones, with the token as its password.
+func (f *front) git(t *testing.T) {
+	if _, err := exec.LookPath("git"); err != nil {
+		t.Skip("git is missing: install Debian's package git")
+	}
+	if resp, err := http.Get(f.url + "/git/repo.git/info/refs"); err != nil || resp.StatusCode != http.StatusUnauthorized {
+		t.Fatalf("without a token: got %v, %v", resp, err)
+	}
+	dir := t.TempDir()
+	remote := strings.Replace(f.url, "http://", "http://git:"+f.h.token()+"@", 1) + "/git/repo.git"
+	run(t, dir, "git", "init", "-q", "-b", "main", "work")
+	work := filepath.Join(dir, "work")
+	if err := os.WriteFile(filepath.Join(work, "file"), bytes.Repeat([]byte("line\n"), 1000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(t, work, "git", "add", "file")
+	run(t, work, "git", "commit", "-q", "-m", "one")
+	run(t, work, "git", "push", "-q", remote, "main")
+	run(t, dir, "git", "clone", "-q", "-b", "main", remote, "again")
+	if got := readFile(t, filepath.Join(dir, "again", "file")); len(got) != 5000 {
+		t.Errorf("got %d bytes back, want 5000", len(got))
+	}
+}
