@@ -54,6 +54,7 @@ func (s *Server) routes() []route {
 
 		{"GET /healthz", nobody, noScope, s.healthz},
 		{"GET /readyz", nobody, noScope, s.readyz},
+		{"GET /api/openapi.json", nobody, noScope, s.openapi},
 	}
 }
 

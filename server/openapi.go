@@ -1,0 +1,22 @@
+package server
+
+import (
+	_ "embed"
+	"net/http"
+)
+
+// openAPI describes every route of the port. A test holds it against routes.
+//
+//go:embed openapi.json
+var openAPI []byte
+
+// openapi serves GET /api/openapi.json. It is public, and changes with the
+// program alone.
+func (s *Server) openapi(w http.ResponseWriter, _ *request) error {
+	h := w.Header()
+	h.Set("Cache-Control", "public, max-age=3600")
+	h.Set("Content-Type", "application/json")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.Write(openAPI)
+	return nil
+}

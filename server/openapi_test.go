@@ -1,0 +1,125 @@
+package server
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+)
+
+// TestOpenAPI: the document is valid, says what replies look like, and names
+// the methods and paths that are served, and no others.
+func TestOpenAPI(t *testing.T) {
+	h := newHouse(t)
+	got := h.ask("GET", "/api/openapi.json").send().want(http.StatusOK).
+		wantHeader("Content-Type", "application/json").wantHeader("Cache-Control", "public, max-age=3600")
+	doc, err := openapi3.NewLoader().LoadFromData([]byte(got.text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := doc.Validate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !doc.IsOpenAPI31OrLater() {
+		t.Errorf("got OpenAPI %s, want 3.1", doc.OpenAPI)
+	}
+	described := map[string]bool{}
+	for path, item := range doc.Paths.Map() {
+		for method, op := range item.Operations() {
+			described[method+" "+path] = true
+			if op.Security == nil || op.OperationID == "" || op.Responses.Len() == 0 {
+				t.Errorf("%s %s says too little", method, path)
+			}
+			for status, r := range op.Responses.Map() {
+				if status >= "400" && r.Value.Content["application/json"].Schema.Ref != "#/components/schemas/Error" {
+					t.Errorf("%s %s, %s: is no error as all are", method, path, status)
+				}
+			}
+		}
+	}
+	served := map[string]bool{}
+	for _, r := range h.routes() {
+		method, path, ok := strings.Cut(r.pattern, " ")
+		if !ok {
+			for _, m := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"} {
+				served[m+" "+method] = true
+			}
+			continue
+		}
+		served[method+" "+path] = true
+	}
+	if got, want := slices.Sorted(maps.Keys(described)), slices.Sorted(maps.Keys(served)); !slices.Equal(got, want) {
+		t.Errorf("the document and routes differ:\n%q\n%q", got, want)
+	}
+}
+
+// TestOpenAPISecurity: a route that asks for no credential says so, and the
+// others name those that they take.
+func TestOpenAPISecurity(t *testing.T) {
+	h := newHouse(t)
+	doc, err := openapi3.NewLoader().LoadFromData(openAPI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := map[credential]string{nobody: "", byToken: "bearer token", byCookie: "cookie", byEither: "bearer cookie token", byGate: "basic bearer token"}
+	for _, r := range h.routes() {
+		method, path, ok := strings.Cut(r.pattern, " ")
+		if !ok {
+			method, path = "GET", method
+		}
+		var got []string
+		for _, one := range *doc.Paths.Value(path).GetOperation(method).Security {
+			got = append(got, slices.Collect(maps.Keys(one))...)
+		}
+		slices.Sort(got)
+		if want := names[r.who]; strings.Join(got, " ") != want && path != "/api/revokeApiToken" {
+			t.Errorf("%s: got %q, want %q", r.pattern, got, want)
+		}
+	}
+}
+
+// TestOpenAPIReplies: real replies are as the document says.
+func TestOpenAPIReplies(t *testing.T) {
+	h := newHouse(t)
+	doc, err := openapi3.NewLoader().LoadFromData(openAPI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cookie := h.login(alice, password)
+	made := h.create(`{"name":"x","scopes":["files"],"addresses":["192.0.2.0/24"]}`)
+	token := h.token()
+	h.opened(token, `{"id":1,"name":"a","path":"/a"}`).want(http.StatusNoContent)
+	for schema, a := range map[string]*ask{
+		"LoginToken":        h.ask("POST", userpassPath).form("username=" + alice + "&password=" + strings.ReplaceAll(password, " ", "+")),
+		"NewToken":          h.ask("POST", "/api/token").cookie(cookie),
+		"Token":             h.ask("GET", "/api/token").token(made.Secret),
+		"Introspection":     h.ask("POST", "/api/introspect").token(token).form("token=" + made.Secret),
+		"Nothing":           h.ask("POST", "/api/revoke").form("token=x"),
+		"Error":             h.ask("GET", "/api/token"),
+		"[]DocumentedToken": h.ask("GET", "/api/getApiTokens").token(token),
+		"[]Token":           h.ask("GET", "/api/tokens").token(token),
+		"[]RecentFile":      h.ask("GET", "/api/getUserRecentFiles").token(token),
+	} {
+		name, list := strings.CutPrefix(schema, "[]")
+		s := doc.Components.Schemas[name].Value
+		var one any
+		rows := []any{one}
+		got := a.send()
+		if list {
+			got.into(&rows)
+		} else {
+			got.into(&rows[0])
+		}
+		if len(rows) == 0 {
+			t.Errorf("%s: no rows", schema)
+		}
+		for _, row := range rows {
+			if err := s.VisitJSON(row, openapi3.EnableJSONSchema2020()); err != nil {
+				t.Errorf("%s: %v", schema, err)
+			}
+		}
+	}
+}
