@@ -56,10 +56,12 @@ func (v *victim) kill() error {
 	err := <-v.heard
 	v.cmd.Wait()
 	if v.cmd.ProcessState.Exited() || early != nil {
-		return fmt.Errorf("the child ended before it was killed: %s, %s", v.cmd.ProcessState, v.stderr)
+		return fmt.Errorf("%w: %s, %s", errEnded, v.cmd.ProcessState, v.stderr)
 	}
 	return err
 }
+
+var errEnded = errors.New("the child ended before it was killed")
 
 // wait lets it end.
 func (v *victim) wait() error {
