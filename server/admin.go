@@ -273,7 +273,7 @@ func (s *Server) adminRevoke(w http.ResponseWriter, r *http.Request) error {
 		}
 		ids = append(ids, id)
 	}
-	n, err := s.store.RevokeTokens(adminActor(r), ids...)
+	n, err := s.revoke(adminActor(r), ids...)
 	if err != nil {
 		return err
 	}

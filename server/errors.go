@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -158,6 +159,7 @@ func (s *Server) recovered(w http.ResponseWriter, r *http.Request) {
 	if p == http.ErrAbortHandler {
 		panic(p)
 	}
+	s.metrics.requests.WithLabelValues(cmp.Or(r.Pattern, noRoute), "5xx").Inc()
 	s.log.Error("panic", "route", r.Pattern, "panic", p, "stack", string(debug.Stack()))
 	reply(w, http.StatusInternalServerError, api.Error{Message: "Internal error"})
 }

@@ -60,15 +60,17 @@ func (s *Server) logIn(r *request, fields map[string]string, method string) (sto
 		return storage.User{}, err
 	}
 	a := newAttempt(v[0], r.from)
-	switch method {
-	case methodPassword:
-		return s.checkPassword(r.Context(), a, v[0], v[1])
-	case methodLDAP:
-		if s.directory != nil {
-			return s.checkDirectory(r.Context(), a, v[0], v[1])
-		}
+	var u storage.User
+	switch {
+	case method == methodPassword:
+		u, err = s.checkPassword(r.Context(), a, v[0], v[1])
+	case method == methodLDAP && s.directory != nil:
+		u, err = s.checkDirectory(r.Context(), a, v[0], v[1])
+	default:
+		return u, refuse(http.StatusBadRequest, "The login method %q is not configured", method)
 	}
-	return storage.User{}, refuse(http.StatusBadRequest, "The login method %q is not configured", method)
+	s.metrics.login(method, err)
+	return u, err
 }
 
 // The ways in by name and password.

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"path"
 	"strings"
+	"time"
 
 	"gatehouse/storage"
 )
@@ -54,6 +55,7 @@ func (s *Server) routes() []route {
 
 		{"GET /healthz", nobody, noScope, s.healthz},
 		{"GET /readyz", nobody, noScope, s.readyz},
+		{"GET /metrics", nobody, noScope, s.servesMetrics},
 		{"GET /api/openapi.json", nobody, noScope, s.openapi},
 	}
 }
@@ -88,23 +90,33 @@ func (s *Server) Handler() http.Handler {
 
 // handler lets through to a route who may call it.
 func (s *Server) handler(rt route) http.Handler {
+	count := s.metrics.route(rt.pattern, rt.who)
+	if rt.who == byGate {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			start := time.Now()
+			count.add(s.atGate(w, r, rt))
+			s.metrics.took(start)
+		})
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if rt.who == byGate {
-			defer s.recoverGate(w, r)
+		sw := &statusWriter{ResponseWriter: w}
+		if err := s.answer(sw, r, rt); err != nil {
+			s.fail(sw, r, err)
 		}
-		req := &request{Request: r, from: s.clientAddress(r)}
-		err := s.admit(req, rt)
-		if err == nil {
-			err = rt.serve(w, req)
+		if sw.status == 0 {
+			sw.status = http.StatusOK
 		}
-		switch {
-		case err == nil:
-		case rt.who == byGate:
-			s.failVerify(w, r, err)
-		default:
-			s.fail(w, r, err)
-		}
+		count.add(sw.status)
 	})
+}
+
+// answer lets a request through to the route, if it may pass.
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, rt route) error {
+	req := &request{Request: r, from: s.clientAddress(r)}
+	if err := s.admit(req, rt); err != nil {
+		return err
+	}
+	return rt.serve(w, req)
 }
 
 func (s *Server) admit(r *request, rt route) (err error) {
@@ -128,15 +140,18 @@ func (s *Server) admit(r *request, rt route) (err error) {
 // withErrors answers, in our form, for what the mux has no route for, and for
 // a handler that panics.
 func (s *Server) withErrors(mux *http.ServeMux) http.Handler {
+	none := s.metrics.route(noRoute, nobody)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer s.recovered(w, r)
 		if onlyGET[r.URL.Path] && r.Method != http.MethodGet {
 			w.Header().Set("Allow", http.MethodGet)
 			s.fail(w, r, errMethod)
+			none.add(http.StatusMethodNotAllowed)
 			return
 		}
 		if p := r.URL.EscapedPath(); !strings.HasPrefix(p, "/") || p != "/" && path.Clean(p) != p {
 			s.fail(w, r, errNoPage) // the mux would redirect, and a POST lose its body
+			none.add(http.StatusNotFound)
 			return
 		}
 		h, pattern := mux.Handler(r)
@@ -144,6 +159,7 @@ func (s *Server) withErrors(mux *http.ServeMux) http.Handler {
 			mux.ServeHTTP(w, r)
 			return
 		}
+		none.add(http.StatusNotFound) // or 405, which is of the same class
 		var refusal refusalWriter
 		h.ServeHTTP(&refusal, r)
 		if refusal.status == http.StatusMethodNotAllowed {

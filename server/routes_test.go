@@ -55,7 +55,7 @@ func TestNoPage(t *testing.T) {
 	for _, path := range []string{
 		"/", "/api", "/api/", "/api/tokens/", "/api/token/", "/api/token/a/b", "/api/getapitokens", "/API/tokens", "/api//tokens", "//api/tokens",
 		"/api/./tokens", "/api/x/../tokens", "/api/%2e%2e/api/tokens", "/api%2ftokens", "/api/tokens%2f", "/api/tokens%00", "/api/tokens%20", "/api/tokens;x",
-		"/admin/status", "/admin/users", "/admin/tokens", "/debug/pprof/", "/metrics", "/.git/config", "/api/authenticate", "/api/authenticate/userpass/",
+		"/admin/status", "/admin/users", "/admin/tokens", "/debug/pprof/", "/.git/config", "/api/authenticate", "/api/authenticate/userpass/",
 	} {
 		for _, method := range []string{"GET", "POST"} {
 			got := h.ask(method, path).send()

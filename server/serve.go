@@ -227,7 +227,7 @@ func (s *Server) revokeIdle(after time.Duration) {
 			ids = append(ids, t.ID)
 		}
 	}
-	n, err := s.store.RevokeTokens(storage.Actor{Name: "revoke_idle_after"}, ids...)
+	n, err := s.revoke(storage.Actor{Name: "revoke_idle_after"}, ids...)
 	if err != nil {
 		s.log.Error("idle tokens are not revoked", "error", err)
 	}

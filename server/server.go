@@ -32,6 +32,7 @@ type Server struct {
 	refusals *refusals
 	hasher   *hasher
 	origins  *http.CrossOriginProtection
+	metrics  *metrics
 
 	directory directory // nil: LDAP is not configured
 	offboard  *offboard // nil likewise
@@ -58,6 +59,7 @@ func New(store *storage.Store, cfg Config, opts Options) (*Server, error) {
 		throttle: &throttle{store: store, cfg: cfg.Logins, now: opts.Now},
 		hasher:   newHasher(hashParams),
 		origins:  http.NewCrossOriginProtection(),
+		metrics:  newMetrics(store),
 	}
 	var err error
 	if s.directory, err = openDirectory(cfg.LDAP, opts.Log); err != nil {

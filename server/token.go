@@ -186,7 +186,7 @@ func (s *Server) revokeTexts(r *request, texts ...string) error {
 		return nil
 	}
 	by := storage.Actor{Name: "its holder", Address: r.from.String()}
-	_, err := s.store.RevokeTokens(by, ids...)
+	_, err := s.revoke(by, ids...)
 	return err
 }
 
@@ -235,7 +235,7 @@ func (s *Server) revokeToken(w http.ResponseWriter, r *request) error {
 	if r.token != nil && len(r.token.Token.Scopes) > 0 && r.token.ID != id {
 		return refuse(http.StatusForbidden, "A token with scopes may revoke only itself")
 	}
-	if _, err := s.store.RevokeTokens(r.actor(r.user.UID), id); err != nil {
+	if _, err := s.revoke(r.actor(r.user.UID), id); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

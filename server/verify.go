@@ -44,9 +44,19 @@ func (s *Server) verify(w http.ResponseWriter, r *request) error {
 	return nil
 }
 
+// atGate serves the gate, and returns the status that it answered with.
+func (s *Server) atGate(w http.ResponseWriter, r *http.Request, rt route) (status int) {
+	status = http.StatusUnauthorized // on a panic
+	defer s.recoverGate(w, r)
+	if err := s.answer(w, r, rt); err != nil {
+		return s.failVerify(w, r, err)
+	}
+	return http.StatusOK
+}
+
 // failVerify answers for verify: whatever is wrong, the request is not let
 // through, and the log has the reason.
-func (s *Server) failVerify(w http.ResponseWriter, r *http.Request, err error) {
+func (s *Server) failVerify(w http.ResponseWriter, r *http.Request, err error) int {
 	status, message := statusOf(err)
 	if status >= http.StatusInternalServerError {
 		s.log.Error("a token could not be verified", "error", err)
@@ -57,6 +67,7 @@ func (s *Server) failVerify(w http.ResponseWriter, r *http.Request, err error) {
 		w.Header()["Www-Authenticate"] = []string{`Basic realm="gatehouse"`, `Bearer realm="gatehouse"`}
 	}
 	reply(w, status, api.Error{Message: message})
+	return status
 }
 
 // recoverGate lets nobody through on a panic.

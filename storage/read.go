@@ -36,6 +36,18 @@ func (s *Store) view(fn func(txn *badger.Txn) error) error {
 	return err
 }
 
+// Size is what the store takes on the disk, in bytes, but for the ballast. What
+// Badger takes of it is as of a minute ago at most.
+func (s *Store) Size() int64 {
+	n := s.journal.Size()
+	s.view(func(*badger.Txn) error {
+		tables, values := s.db.Size()
+		n += tables + values
+		return nil
+	})
+	return n
+}
+
 // update changes what is not in the journal.
 func (s *Store) update(fn func(txn *badger.Txn) error) error {
 	if !s.space.ready(1 << 10) {

@@ -1,0 +1,152 @@
+package server
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"gatehouse/storage"
+)
+
+// metrics are the figures for Prometheus, which anybody who reaches the port
+// may read: no user, token or address is in them. What their labels can say,
+// the program decides and no client.
+type metrics struct {
+	registry    *prometheus.Registry
+	scrape      http.Handler
+	requests    *prometheus.CounterVec // route, class
+	refused     *prometheus.CounterVec // route
+	logins      *prometheus.CounterVec // method, outcome
+	verify      prometheus.Histogram
+	revocations prometheus.Counter
+}
+
+func newMetrics(store *storage.Store) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gatehouse_requests_total", Help: "Requests by route and class of the status; route none: no such address or method.",
+		}, []string{"route", "class"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gatehouse_credentials_refused_total", Help: "Requests without a usable credential where one is needed.",
+		}, []string{"route"}),
+		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gatehouse_logins_total", Help: "Logins by method, and how they ended.",
+		}, []string{"method", "outcome"}),
+		verify: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "gatehouse_verify_seconds", Help: "How long /api/verify took within the server.",
+			Buckets: []float64{5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 1e-2, 0.1, 1},
+		}),
+		revocations: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "gatehouse_revocations_total", Help: "Tokens revoked by a request, a command or the policy; not those of removed users.",
+		}),
+	}
+	m.registry.MustRegister(m.requests, m.refused, m.logins, m.verify, m.revocations,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.gauge("gatehouse_users", "Users who are not removed.", func() float64 { return float64(store.UserCount()) })
+	m.gauge("gatehouse_tokens", "Tokens that are not revoked.", func() float64 { return float64(store.TokenCount()) })
+	m.gauge("gatehouse_journal_last_sequence", "The last durable record of the audit log.", func() float64 { return float64(store.LastSequence()) })
+	m.gauge("gatehouse_store_bytes", "What the store takes on the disk.", func() float64 { return float64(store.Size()) })
+	m.gauge("gatehouse_ready", "1 while changes are taken.", func() float64 { return truth(store.Writable() == nil) })
+	m.gauge("gatehouse_disk_short", "1 while the disk is too full for changes.", func() float64 { return truth(errors.Is(store.Writable(), storage.ErrNoSpace)) })
+	m.scrape = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+	return m
+}
+
+func (m *metrics) gauge(name, help string, value func() float64) {
+	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// servesMetrics serves GET /metrics.
+func (s *Server) servesMetrics(w http.ResponseWriter, r *request) error {
+	s.metrics.scrape.ServeHTTP(w, r.Request)
+	return nil
+}
+
+// routeCount has the counters of a route at hand, so that a request looks
+// nothing up.
+type routeCount struct {
+	classes [6]prometheus.Counter
+	refused prometheus.Counter // nil where no credential is asked for
+}
+
+// noRoute counts for what no route serves.
+const noRoute = "none"
+
+func (m *metrics) route(pattern string, who credential) (c routeCount) {
+	for class := range c.classes {
+		c.classes[class] = m.requests.WithLabelValues(pattern, strconv.Itoa(class)+"xx")
+	}
+	if who != nobody {
+		c.refused = m.refused.WithLabelValues(pattern)
+	}
+	return c
+}
+
+func (c routeCount) add(status int) {
+	c.classes[min(max(status/100, 0), len(c.classes)-1)].Inc()
+	if status == http.StatusUnauthorized && c.refused != nil {
+		c.refused.Inc()
+	}
+}
+
+// took records how long a verification was.
+func (m *metrics) took(start time.Time) { m.verify.Observe(time.Since(start).Seconds()) }
+
+// login counts how a login by name and password ended.
+func (m *metrics) login(method string, err error) {
+	outcome := "failed"
+	switch status, _ := statusOf(err); {
+	case err == nil:
+		outcome = "accepted"
+	case status == http.StatusUnauthorized:
+		outcome = "rejected"
+	case status == http.StatusTooManyRequests:
+		outcome = "throttled"
+	case status < http.StatusInternalServerError:
+		outcome = "refused"
+	}
+	m.logins.WithLabelValues(method, outcome).Inc()
+}
+
+// statusWriter keeps the status of a reply.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *statusWriter) Write(b []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// Unwrap is for http.ResponseController.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// revoke revokes tokens, and counts them.
+func (s *Server) revoke(by storage.Actor, ids ...storage.ID) (int, error) {
+	n, err := s.store.RevokeTokens(by, ids...)
+	s.metrics.revocations.Add(float64(n))
+	return n, err
+}

@@ -1,0 +1,145 @@
+package server
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	"gatehouse/server/api"
+)
+
+// figures is one scrape: by name and labels, as `name{a="b"}`.
+func (h *house) figures() map[string]float64 {
+	h.Helper()
+	got := h.ask("GET", "/metrics").send().want(http.StatusOK)
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(got.text))
+	if err != nil {
+		h.Fatal(err)
+	}
+	out := map[string]float64{}
+	for name, f := range families {
+		for _, m := range f.Metric {
+			out[name+labels(m)] = m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+		}
+	}
+	return out
+}
+
+func labels(m *dto.Metric) string {
+	var all []string
+	for _, l := range m.Label {
+		all = append(all, l.GetName()+`="`+l.GetValue()+`"`)
+	}
+	if all == nil {
+		return ""
+	}
+	return "{" + strings.Join(all, ",") + "}"
+}
+
+// TestMetrics: what happens moves the figure that says so.
+func TestMetrics(t *testing.T) {
+	h := newHouse(t)
+	scoped := h.create(`{"scopes":["files"]}`).Secret
+	before := h.figures()
+	token := h.token()
+	for range 3 {
+		h.ask("GET", verifyPath).token(token).send().want(http.StatusOK)
+	}
+	h.ask("POST", verifyPath).token("x").send().want(http.StatusUnauthorized)
+	h.ask("GET", verifyPath+"?scope=x").token(scoped).send().want(http.StatusForbidden)
+	h.userpass(alice, "wrong").want(http.StatusUnauthorized)
+	h.userpass("nobody@example.com", "wrong").want(http.StatusUnauthorized)
+	h.login(alice, password)
+	h.ask("POST", "/api/login").form("username=a&password=b&method=nonsense").send().want(http.StatusBadRequest)
+	h.ask("GET", "/api/tokens").send().want(http.StatusUnauthorized)
+	h.ask("GET", "/no/such/page").send().want(http.StatusNotFound)
+	h.ask("PUT", "/api/tokens").send().want(http.StatusMethodNotAllowed)
+	h.ask("POST", "/api/revoke").form("token=" + token).send().want(http.StatusOK)
+	h.ask("POST", "/api/revoke").form("token=" + token).send().want(http.StatusOK)
+	h.addUser("bob@example.com", password)
+	after := h.figures()
+	for name, want := range map[string]float64{
+		`gatehouse_requests_total{class="2xx",route="/api/verify"}`:                     3,
+		`gatehouse_requests_total{class="4xx",route="/api/verify"}`:                     2,
+		`gatehouse_requests_total{class="5xx",route="/api/verify"}`:                     0,
+		`gatehouse_requests_total{class="2xx",route="POST /api/authenticate/userpass"}`: 1,
+		`gatehouse_requests_total{class="4xx",route="POST /api/authenticate/userpass"}`: 2,
+		`gatehouse_requests_total{class="4xx",route="none"}`:                            2,
+		`gatehouse_credentials_refused_total{route="/api/verify"}`:                      1,
+		`gatehouse_credentials_refused_total{route="GET /api/tokens"}`:                  1,
+		`gatehouse_logins_total{method="userpass",outcome="accepted"}`:                  2,
+		`gatehouse_logins_total{method="userpass",outcome="rejected"}`:                  2,
+		`gatehouse_verify_seconds`:                                                      5,
+		`gatehouse_revocations_total`:                                                   1,
+		`gatehouse_users`:                                                               1,
+		`gatehouse_tokens`:                                                              0,
+		`gatehouse_ready`:                                                               0,
+		`gatehouse_disk_short`:                                                          0,
+	} {
+		if _, ok := after[name]; !ok {
+			t.Errorf("%s is missing", name)
+		}
+		if got := after[name] - before[name]; got != want {
+			t.Errorf("%s moved by %v, want %v", name, got, want)
+		}
+	}
+	if after["gatehouse_ready"] != 1 || after["gatehouse_disk_short"] != 0 || after["gatehouse_users"] != 2 || after["gatehouse_store_bytes"] <= 0 {
+		t.Errorf("got ready %v, disk short %v, %v users, %v bytes", after["gatehouse_ready"], after["gatehouse_disk_short"], after["gatehouse_users"], after["gatehouse_store_bytes"])
+	}
+	if after["gatehouse_journal_last_sequence"] <= before["gatehouse_journal_last_sequence"] || after["go_goroutines"] == 0 || after["process_resident_memory_bytes"] == 0 {
+		t.Error("figures of the journal, of Go or of the process are missing")
+	}
+	for range 6 {
+		h.userpass(alice, "wrong")
+	}
+	if h.figures()[`gatehouse_logins_total{method="userpass",outcome="throttled"}`] == 0 {
+		t.Error("a throttled login is not counted")
+	}
+}
+
+// TestMetricsTellNothing: nothing that a client sent or a user has is in them.
+func TestMetricsTellNothing(t *testing.T) {
+	h := newHouse(t)
+	made := h.create(`{"name":"secretly"}`)
+	for _, path := range []string{"/api/token/" + made.ID, "/" + made.Secret, "/api/authenticate/" + made.ID, "/api/token/x%22%0aevil", verifyPath + "?scope=evil"} {
+		for _, method := range []string{"GET", "POST", "PATCH", "EVIL"} {
+			h.ask(method, path).token(made.Secret).send()
+		}
+	}
+	h.ask("POST", "/api/login").form("username=evil@example.com&password=evil&method=evil").send()
+	if _, err := h.admin.Revoke(t.Context(), api.Revocation{IDs: []string{made.ID}}); err != nil {
+		t.Fatal(err)
+	}
+	text := h.ask("GET", "/metrics").send().want(http.StatusOK).text
+	for _, secret := range []string{made.Secret[:40], made.ID, alice, "evil", "EVIL", "192.0.2.1", "secretly", h.dir} {
+		if strings.Contains(text, secret) {
+			t.Errorf("/metrics holds %q", secret)
+		}
+	}
+	if n := len(h.figures()); n > 400 {
+		t.Errorf("got %d series", n)
+	}
+	h.close()
+	if got := h.figures()["gatehouse_ready"]; got != 0 {
+		t.Errorf("got ready %v of a closed store", got)
+	}
+	h.open()
+}
+
+// TestMetricsCheap: counting costs the gate no allocation.
+func TestMetricsCheap(t *testing.T) {
+	h := newHouse(t)
+	count := h.metrics.route(verifyPath, byGate)
+	start := h.started
+	if got := testing.AllocsPerRun(100, func() {
+		count.add(http.StatusOK)
+		h.metrics.took(start)
+	}); got != 0 {
+		t.Errorf("got %v allocations, want none", got)
+	}
+}
