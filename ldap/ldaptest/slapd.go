@@ -6,6 +6,7 @@ package ldaptest
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -191,15 +192,20 @@ func (s *Slapd) load() {
 	}
 }
 
-// FreePort returns an address where nobody listens.
+// FreePort returns an address that nobody listens on. It is below the ports that
+// the kernel gives out by itself: one of those may be another test's connection
+// by the time that it is used.
 func FreePort(t T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(22_000)))
+		if err == nil {
+			l.Close()
+			return l.Addr().String()
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("there is no free port")
+	return ""
 }
 
 // Start runs a stopped server again, on the ports it had, and waits until it
