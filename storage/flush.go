@@ -34,24 +34,28 @@ func parseLastUse(b []byte) (u lastUse, from netip.Addr) {
 	return lastUse(binary.BigEndian.Uint64(b)), from
 }
 
+// flushSlices is in how many parts the last uses of a second are written. In one
+// burst they would hold up whoever wants a change just then.
+const flushSlices = 16
+
 // flushEverySecond writes what uses and failed logins left in memory.
 func (s *Store) flushEverySecond() {
 	defer s.closed.Done()
-	tick := time.NewTicker(time.Second)
+	tick := time.NewTicker(time.Second / flushSlices)
 	defer tick.Stop()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	for {
+	for slice := 0; ; slice = (slice + 1) % flushSlices {
 		select {
 		case <-tick.C:
-			s.flushNow(ctx)
+			s.flushNow(ctx, slice)
 		case <-s.closing:
 			return
 		}
 	}
 }
 
-func (s *Store) flushNow(ctx context.Context) {
+func (s *Store) flushNow(ctx context.Context, slice int) {
 	if s.space.short() {
 		return // what was used stays in memory
 	}
@@ -60,26 +64,50 @@ func (s *Store) flushNow(ctx context.Context) {
 		s.wakeWriter()
 		return
 	}
-	if err := s.flush(ctx); err != nil {
+	err := s.flushUses(slice)
+	if slice == 0 {
+		err = errors.Join(err, s.flushAttempts())
+	}
+	if err != nil {
 		s.opts.Log.Warn("last uses are not yet saved; they are tried again", "error", err)
 	}
-	s.checkpointIfDue(ctx)
+	if slice == 0 {
+		s.checkpointIfDue(ctx)
+	}
 }
 
-// flush writes the last uses shard by shard: small transactions, so that a
-// change that comes meanwhile does not wait for a burst.
+// flush writes all that uses and failed logins left in memory.
 func (s *Store) flush(context.Context) error {
 	var errs []error
-	for i := range s.table.shards {
-		sh := &s.table.shards[i]
-		list := s.takeUses(sh)
-		err := s.writeEntries(list)
-		sh.settle(err == nil)
-		errs = append(errs, err)
+	for slice := range flushSlices {
+		errs = append(errs, s.flushUses(slice))
 	}
+	return errors.Join(append(errs, s.flushAttempts())...)
+}
+
+// flushUses writes the last uses of one slice of the shards.
+func (s *Store) flushUses(slice int) error {
+	s.flushing.Lock() // a backup flushes, too
+	defer s.flushing.Unlock()
+	const each = shardCount / flushSlices
+	shards := s.table.shards[slice*each:][:each]
+	var list []*badger.Entry
+	for i := range shards {
+		list = append(list, s.takeUses(&shards[i])...)
+	}
+	err := s.writeEntries(list)
+	for i := range shards {
+		shards[i].settle(err == nil)
+	}
+	return err
+}
+
+func (s *Store) flushAttempts() error {
+	s.flushing.Lock()
+	defer s.flushing.Unlock()
 	err := s.writeEntries(s.takeAttempts())
 	s.attempts.settle(err == nil)
-	return errors.Join(append(errs, err)...)
+	return err
 }
 
 func (s *Store) takeUses(sh *shard) (list []*badger.Entry) {

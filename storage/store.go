@@ -64,6 +64,8 @@ type Store struct {
 	marks  marks
 	counts counts
 
+	flushing sync.Mutex // for whoever flushes: every second, and a backup
+
 	// The flusher's own: when the last checkpoint was made, and how large the
 	// journal was then.
 	checkpoint struct {
