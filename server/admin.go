@@ -37,6 +37,7 @@ func (s *Server) adminRoutes() map[string]func(http.ResponseWriter, *http.Reques
 		"GET /admin/tokens":         s.adminTokens,
 		"POST /admin/tokens":        s.adminCreateToken,
 		"POST /admin/tokens/revoke": s.adminRevoke,
+		"POST /admin/identify":      s.adminIdentify,
 
 		"GET /admin/events":        s.adminEvents,
 		"GET /admin/events/verify": s.adminVerify,

@@ -25,6 +25,8 @@ const (
 	StateSuspended = "suspended" // a user the directory has stopped; a token whose owner is disabled or suspended
 	StateLive      = "live"      // a token that works
 	StateExpired   = "expired"   // a token past its expiresOn
+	StateRotated   = "rotated"   // a secret that a rotation of its token has ended
+	StateUnknown   = "unknown"   // a token that was made here, but the store has nothing of it
 	StateRevoked   = "revoked"   // a token that will never work again
 )
 
@@ -150,6 +152,25 @@ type Revocation struct {
 // not counted, and are no error.
 type Revoked struct {
 	Revoked int `json:"revoked"`
+}
+
+// Texts are what may be tokens: at most MaxTexts of them.
+type Texts struct {
+	Texts []string `json:"texts"`
+}
+
+// MaxTexts is how many texts go into one question.
+const MaxTexts = 100
+
+// Identified answers for Texts, in their order.
+type Identified struct {
+	Tokens []Sighting `json:"tokens"`
+}
+
+// Sighting is what one text is; the zero value is none of this installation's.
+type Sighting struct {
+	ID    string `json:"id"`
+	State string `json:"state"` // as of a Token, StateRotated or StateUnknown
 }
 
 // Status is what the server says of itself.

@@ -151,6 +151,13 @@ func (c *Client) Revoke(ctx context.Context, r Revocation) (Revoked, error) {
 	return n, err
 }
 
+// Identify asks which texts are tokens of this installation.
+func (c *Client) Identify(ctx context.Context, t Texts) (Identified, error) {
+	var found Identified
+	err := c.call(ctx, http.MethodPost, "/admin/identify", t, &found)
+	return found, err
+}
+
 // Events lists the audit log.
 func (c *Client) Events(ctx context.Context, q EventQuery) iter.Seq2[Event, error] {
 	v := url.Values{}

@@ -36,9 +36,10 @@ type Env struct {
 	Now func() time.Time
 }
 
-// Commands returns `user`, `token` and `events`, for main to add to its root.
+// Commands returns `user`, `token`, `events` and `scan`, for main to add to its
+// root.
 func Commands(env Env) []*cobra.Command {
-	return []*cobra.Command{userCommand(env), tokenCommand(env), eventsCommand(env)}
+	return []*cobra.Command{userCommand(env), tokenCommand(env), eventsCommand(env), scanCommand(env)}
 }
 
 // group returns a command that only holds others.

@@ -1,0 +1,52 @@
+package server
+
+import (
+	"errors"
+	"net/http"
+
+	"gatehouse/server/api"
+	"gatehouse/storage"
+)
+
+// adminIdentify serves POST /admin/identify: which of the texts are tokens of
+// this installation, and what has become of them. It counts no use, and the
+// log has none of it.
+func (s *Server) adminIdentify(w http.ResponseWriter, r *http.Request) error {
+	var q api.Texts
+	if err := readJSON(r, &q, false); err != nil {
+		return err
+	}
+	if len(q.Texts) > api.MaxTexts {
+		return refuse(http.StatusBadRequest, "texts: at most %d at a time", api.MaxTexts)
+	}
+	out := api.Identified{Tokens: make([]api.Sighting, len(q.Texts))}
+	for i, text := range q.Texts {
+		id, generation, ok := s.store.Identify(text)
+		if !ok {
+			continue
+		}
+		state, err := s.secretState(id, generation)
+		if err != nil {
+			return err
+		}
+		out.Tokens[i] = api.Sighting{ID: id.String(), State: state}
+	}
+	reply(w, http.StatusOK, out)
+	return nil
+}
+
+// secretState is the state of one secret of a token.
+func (s *Server) secretState(id storage.ID, generation byte) (string, error) {
+	t, err := s.store.Token(id)
+	if errors.Is(err, storage.ErrNoToken) {
+		return api.StateUnknown, nil
+	}
+	if err != nil {
+		return "", err
+	}
+	state := s.tokenState(t)
+	if state != api.StateRevoked && !t.Accepts(generation, s.now().UnixMilli()) {
+		state = api.StateRotated
+	}
+	return state, nil
+}

@@ -1,0 +1,144 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"gatehouse/server/api"
+	"gatehouse/tui/text"
+)
+
+func scanCommand(env Env) *cobra.Command {
+	some := func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return usagef("%s takes the files and directories to look through", c.CommandPath())
+		}
+		return nil
+	}
+	return command("scan PATH…", "Find this installation's tokens in files", some, env.with(
+		func(ctx context.Context, c *api.Client, args []string) error {
+			s := &scan{env: env, client: c}
+			s.finder = newFinder(func(line int, token string) error { return s.suspect(ctx, line, token) })
+			for _, path := range args {
+				if err := s.walk(ctx, path); err != nil {
+					return err
+				}
+			}
+			if err := s.ask(ctx); err != nil {
+				return err
+			}
+			if s.unread > 0 {
+				return fmt.Errorf("%s could not be looked through", count(s.unread, "path"))
+			}
+			return nil
+		}))
+}
+
+// scan is one run of the command. What has the form of a token is kept until
+// there is enough of it to ask the server; it is never shown.
+type scan struct {
+	env    Env
+	client *api.Client
+	finder *finder
+
+	path     string
+	suspects []suspect
+	unread   int
+}
+
+type suspect struct {
+	path  string
+	line  int
+	token string
+}
+
+// walk looks through a file, or all that is beneath a directory. Symbolic links
+// are not followed, and of devices, pipes and sockets nothing is read.
+func (s *scan) walk(ctx context.Context, root string) error {
+	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			s.cannot(path, err)
+		case d.Type().IsRegular():
+			return s.read(ctx, path)
+		case path == root && !d.IsDir():
+			s.env.say("%s is no file and no directory, and was passed over.", text.Escape(path))
+		}
+		return nil
+	})
+}
+
+// read looks through a file. It opens it so that a pipe or a link which has
+// taken its place meanwhile can't hold it up or lead it elsewhere.
+func (s *scan) read(ctx context.Context, path string) error {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		s.cannot(path, err)
+		return nil
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	s.path = path
+	err = s.finder.read(ctx, f)
+	if bad := (*fs.PathError)(nil); errors.As(err, &bad) && bad.Path == path {
+		s.cannot(path, err)
+		return nil
+	}
+	return err
+}
+
+// cannot says that a file could not be read, and goes on with the others.
+func (s *scan) cannot(path string, err error) {
+	if bad := (*fs.PathError)(nil); errors.As(err, &bad) {
+		err = bad.Err
+	}
+	s.env.say("%s: %v", text.Escape(path), err)
+	s.unread++
+}
+
+func (s *scan) suspect(ctx context.Context, line int, token string) error {
+	s.suspects = append(s.suspects, suspect{s.path, line, token})
+	if len(s.suspects) < api.MaxTexts {
+		return nil
+	}
+	return s.ask(ctx)
+}
+
+// ask has the server say which of the suspects are tokens of its own.
+func (s *scan) ask(ctx context.Context) error {
+	if len(s.suspects) == 0 {
+		return nil
+	}
+	var q api.Texts
+	for _, one := range s.suspects {
+		q.Texts = append(q.Texts, one.token)
+	}
+	found, err := s.client.Identify(ctx, q)
+	if err != nil {
+		return err
+	}
+	if len(found.Tokens) != len(s.suspects) {
+		return errors.New("the server's reply does not fit what was asked")
+	}
+	for i, t := range found.Tokens {
+		if t.ID == "" {
+			continue
+		}
+		if _, err := fmt.Fprintf(s.env.Out, "%s:%d %s %s\n", text.Escape(s.suspects[i].path), s.suspects[i].line, t.ID, t.State); err != nil {
+			return err
+		}
+	}
+	s.suspects = s.suspects[:0]
+	return nil
+}

@@ -1,0 +1,236 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/iotest"
+
+	"gatehouse/server/api"
+)
+
+// looksLike makes a text of a token's form.
+func looksLike(r *rand.Rand) string {
+	b := make([]byte, 124)
+	for i := range b {
+		b[i] = byte(r.Uint32())
+	}
+	return hex.EncodeToString(binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli)))
+}
+
+// hits is what a finder finds: "line:token".
+func hits(t testing.TB, r io.Reader) (all []string) {
+	t.Helper()
+	f := newFinder(func(line int, token string) error {
+		all = append(all, fmt.Sprintf("%d:%s", line, token))
+		return nil
+	})
+	if err := f.read(context.Background(), r); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func TestFinder(t *testing.T) {
+	a := looksLike(rand.New(rand.NewPCG(1, 1)))
+	for what, c := range map[string]struct {
+		text string
+		want int // the line; 0: nothing
+	}{
+		"alone":            {a, 1},
+		"a line":           {"x\n\n" + a + "\n", 3},
+		"CRLF":             {"x\r\n" + a + "\r\n", 2},
+		"quoted":           {`token="` + a + `"`, 1},
+		"between letters":  {"xyz" + a + "ghi", 1},
+		"binary":           {"\x00\xff\n\x00" + a + "\x00", 2},
+		"after many lines": {strings.Repeat("line\n", 100_000) + a, 100_001},
+		"after a long run": {strings.Repeat("0", 1<<20) + " " + a, 1},
+		"a digit before":   {"0" + a, 0},
+		"a digit after":    {a + "0", 0},
+		"capital before":   {"A" + a, 0},
+		"capital after":    {a + "F", 0},
+		"twice in a run":   {a + a, 0},
+		"in a long run":    {strings.Repeat("0", 1<<20) + a, 0},
+		"upper case":       {strings.ToUpper(a), 0},
+		"broken":           {a[:100] + "\n" + a[100:], 0},
+		"short":            {a[1:], 0},
+		"changed":          {a[:9] + string("0123456789abcdef"[(strings.IndexByte("0123456789abcdef", a[9])+1)%16]) + a[10:], 0},
+		"nothing":          {"", 0},
+	} {
+		for how, r := range map[string]io.Reader{"whole": strings.NewReader(c.text), "byte by byte": iotest.OneByteReader(strings.NewReader(c.text)), "with the end": iotest.DataErrReader(strings.NewReader(c.text))} {
+			got := hits(t, r)
+			if c.want == 0 && len(got) != 0 {
+				t.Errorf("%s, %s: found %.60q", what, how, got)
+			}
+			if want := fmt.Sprintf("%d:%s", c.want, a); c.want != 0 && (len(got) != 1 || got[0] != want) {
+				t.Errorf("%s, %s: got %.60q, want %.60q", what, how, got, want)
+			}
+		}
+	}
+}
+
+// TestFinderBorders puts a token at every place around where the buffer ends.
+func TestFinderBorders(t *testing.T) {
+	a := looksLike(rand.New(rand.NewPCG(2, 2)))
+	size := len(newFinder(nil).buf)
+	for at := size - 2*tokenLen; at < size+tokenLen; at += 3 {
+		for _, fill := range []byte{'\n', 'x'} {
+			text := strings.Repeat(string(fill), at) + a + "\n" + a
+			line := 1
+			if fill == '\n' {
+				line += at
+			}
+			want := []string{fmt.Sprintf("%d:%s", line, a), fmt.Sprintf("%d:%s", line+1, a)}
+			if got := hits(t, strings.NewReader(text)); strings.Join(got, "|") != strings.Join(want, "|") {
+				t.Fatalf("at %d: found %d", at, len(got))
+			}
+		}
+		if got := hits(t, strings.NewReader(strings.Repeat("x", at)+"0"+a)); len(got) != 0 {
+			t.Fatalf("at %d: found a part of a longer run", at)
+		}
+		if got := hits(t, strings.NewReader(strings.Repeat("x", at)+a+"0")); len(got) != 0 {
+			t.Fatalf("at %d: found the beginning of a longer run", at)
+		}
+	}
+}
+
+// FuzzFinder compares with the obvious way.
+func FuzzFinder(f *testing.F) {
+	a := looksLike(rand.New(rand.NewPCG(3, 3)))
+	f.Add([]byte(a), uint16(3))
+	f.Add([]byte("x\n"+a+"\n"+a+"A"), uint16(300))
+	f.Fuzz(func(t *testing.T, text []byte, pad uint16) {
+		text = append(bytes.Repeat([]byte("0"), int(pad)), append([]byte("\n"), text...)...)
+		var want []string
+		for start := 0; start < len(text); start++ {
+			stop := start
+			for stop < len(text) && isHex[text[stop]] {
+				stop++
+			}
+			if looksRight(text[start:stop]) {
+				want = append(want, fmt.Sprintf("%d:%s", 1+bytes.Count(text[:start], []byte("\n")), text[start:stop]))
+			}
+			start = stop
+		}
+		for _, r := range []io.Reader{bytes.NewReader(text), iotest.HalfReader(bytes.NewReader(text))} {
+			if got := hits(t, r); strings.Join(got, "|") != strings.Join(want, "|") {
+				t.Fatalf("got %q, want %q", got, want)
+			}
+		}
+	})
+}
+
+func BenchmarkFinder(b *testing.B) {
+	text := bytes.Repeat([]byte("2026-03-01T12:00:00Z GET /api/token 200 0badcafe 17us\n"), 1<<20/53)
+	f := newFinder(func(int, string) error { return errors.New("found") })
+	b.SetBytes(int64(len(text)))
+	for b.Loop() {
+		if err := f.read(context.Background(), bytes.NewReader(text)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// knower answers that it made every text that begins with an even digit.
+type knower struct{ asked []int }
+
+func (k *knower) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var q api.Texts
+	json.NewDecoder(r.Body).Decode(&q)
+	k.asked = append(k.asked, len(q.Texts))
+	var out api.Identified
+	for _, text := range q.Texts {
+		var s api.Sighting
+		if strings.ContainsAny(text[:1], "02468ace") {
+			s = api.Sighting{ID: text[:28], State: api.StateLive}
+		}
+		out.Tokens = append(out.Tokens, s)
+	}
+	json.NewEncoder(w).Encode(out)
+}
+
+func TestScan(t *testing.T) {
+	dir := t.TempDir()
+	r := rand.New(rand.NewPCG(4, 4))
+	ours := func() string {
+		for {
+			if a := looksLike(r); strings.ContainsAny(a[:1], "02468ace") {
+				return a
+			}
+		}
+	}
+	a, b, c := ours(), ours(), ours()
+	foreign := looksLike(r)
+	for strings.ContainsAny(foreign[:1], "02468ace") {
+		foreign = looksLike(r)
+	}
+	var many strings.Builder
+	for range 250 {
+		many.WriteString(c + "\n")
+	}
+	for name, text := range map[string]string{
+		"a": "x\n" + a, "sub/b \x1b[31m": b + foreign[:1] + "\n" + b, "sub/deep/none": "nothing", "sub/foreign": foreign, "many": many.String(), "empty": "",
+	} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.Symlink(filepath.Join(dir, "a"), filepath.Join(dir, "sub", "link")), os.Symlink(dir, filepath.Join(dir, "sub", "loop")),
+		syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	k := &knower{}
+	var out, messages bytes.Buffer
+	env := Env{Open: func(context.Context) (*api.Client, error) { return api.InProcess(k, func() error { return nil }), nil }, Out: &out, Err: &messages}
+	scan := func(args ...string) error {
+		out.Reset()
+		messages.Reset()
+		cmd := scanCommand(env)
+		cmd.SetArgs(args)
+		return cmd.ExecuteContext(t.Context())
+	}
+	if err := scan(dir); err != nil || messages.Len() != 0 {
+		t.Fatalf("got %v, %s", err, messages.String())
+	}
+	got := out.String()
+	for _, want := range []string{dir + "/a:2 " + a[:28] + " live\n", dir + `/sub/b \x1b[31m:2 ` + b[:28] + " live\n", dir + "/many:250 " + c[:28] + " live\n"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is missing", want)
+		}
+	}
+	if n := strings.Count(got, "\n"); n != 252 || strings.Contains(got, a[:30]) {
+		t.Errorf("got %d lines, want 252, and no token:\n%.500s", n, got)
+	}
+	for _, n := range k.asked {
+		if n > api.MaxTexts {
+			t.Errorf("asked about %d at once", n)
+		}
+	}
+	if err := scan(filepath.Join(dir, "pipe"), filepath.Join(dir, "sub", "link"), filepath.Join(dir, "empty")); err != nil || strings.Count(messages.String(), "passed over") != 2 || out.Len() != 0 {
+		t.Errorf("got %v, %q, %q", err, out.String(), messages.String())
+	}
+	err := scan(filepath.Join(dir, "no\x1bsuch"), filepath.Join(dir, "a"))
+	if ExitStatus(err) != statusFailed || !strings.Contains(messages.String(), `no\x1bsuch: no such file`) || !strings.Contains(out.String(), "/a:2 ") {
+		t.Errorf("got %v, %q, %q", err, out.String(), messages.String())
+	}
+	if err := scan(); ExitStatus(err) != statusUsage {
+		t.Errorf("without a path: got %v", err)
+	}
+}
