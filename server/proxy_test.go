@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"gatehouse/ldap/ldaptest"
 )
 
 // proxies are the reverse proxies that are tried, with the very configurations
@@ -144,7 +146,7 @@ func run(t *testing.T, dir, name string, args ...string) {
 // startProxy runs a proxy until the test ends, and returns its URL.
 func startProxy(t *testing.T, i int, program, gate, app string) string {
 	t.Helper()
-	p, dir, addr := proxies[i], t.TempDir(), freeAddress(t)
+	p, dir, addr := proxies[i], t.TempDir(), ldaptest.FreePort(t)
 	site := p.site(addr).Replace(readFile(t, filepath.Join("..", "testdata", "proxy", p.file)))
 	for from, to := range map[string]string{"127.0.0.1:8080": strings.TrimPrefix(gate, "http://"), "127.0.0.1:3000": app} {
 		if !strings.Contains(site, from) {
@@ -185,17 +187,6 @@ func startProxy(t *testing.T, i int, program, gate, app string) string {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-}
-
-// freeAddress is one where nobody listens.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // front is what clients see: a proxy, and behind it the house.
