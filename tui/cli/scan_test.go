@@ -162,6 +162,24 @@ func (k *knower) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	json.NewEncoder(w).Encode(out)
 }
 
+// lay writes files beneath dir, and beside them what is none.
+func lay(t *testing.T, dir string, files map[string]string) {
+	t.Helper()
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.Symlink(filepath.Join(dir, "a"), filepath.Join(dir, "sub", "link")), os.Symlink(dir, filepath.Join(dir, "sub", "loop")),
+		syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestScan(t *testing.T) {
 	dir := t.TempDir()
 	r := rand.New(rand.NewPCG(4, 4))
@@ -177,25 +195,9 @@ func TestScan(t *testing.T) {
 	for strings.ContainsAny(foreign[:1], "02468ace") {
 		foreign = looksLike(r)
 	}
-	var many strings.Builder
-	for range 250 {
-		many.WriteString(c + "\n")
-	}
-	for name, text := range map[string]string{
-		"a": "x\n" + a, "sub/b \x1b[31m": b + foreign[:1] + "\n" + b, "sub/deep/none": "nothing", "sub/foreign": foreign, "many": many.String(), "empty": "",
-	} {
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := errors.Join(os.Symlink(filepath.Join(dir, "a"), filepath.Join(dir, "sub", "link")), os.Symlink(dir, filepath.Join(dir, "sub", "loop")),
-		syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600)); err != nil {
-		t.Fatal(err)
-	}
+	lay(t, dir, map[string]string{
+		"a": "x\n" + a, "sub/b \x1b[31m": b + foreign[:1] + "\n" + b, "sub/deep/none": "nothing", "sub/foreign": foreign, "many": strings.Repeat(c+"\n", 250), "empty": "",
+	})
 	k := &knower{}
 	var out, messages bytes.Buffer
 	env := Env{Open: func(context.Context) (*api.Client, error) { return api.InProcess(k, func() error { return nil }), nil }, Out: &out, Err: &messages}
