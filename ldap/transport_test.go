@@ -457,7 +457,9 @@ func TestManyLogins(t *testing.T) {
 		total = 300
 	}
 	noLeak(t, func() {
-		d := open(t, s.config())
+		c := s.config()
+		c.Timeout = time.Minute // leaks are looked for, not speed
+		d := open(t, c)
 		start := time.Now()
 		work := make(chan int)
 		var wg sync.WaitGroup

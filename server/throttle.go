@@ -78,15 +78,14 @@ func ahead(ms int64, now time.Time) time.Duration {
 	return 0
 }
 
-// The count by address is a generic cell rate algorithm (ITU-T I.371): a
-// failure takes a cell of a minute's 1/n, and Until says when all are free.
+// The failures of an address are counted from the first for a minute, at the
+// end of which they are forgotten.
 func (t *throttle) checkAddress(a attempt, now time.Time) error {
 	v, err := t.store.Attempts(a.address)
 	if err != nil {
 		return err
 	}
-	cell := time.Minute / time.Duration(t.cfg.AddressFailures)
-	if wait := ahead(v.Until, now) - (time.Minute - cell); wait > 0 {
+	if wait := ahead(v.Until, now); wait > 0 && int(v.Failures) >= t.cfg.AddressFailures {
 		return tooMany(wait)
 	}
 	return nil
@@ -191,7 +190,9 @@ func (t *throttle) failed(a attempt) {
 	t.store.SetAttempts(a.account, v)
 
 	from, _ := t.store.Attempts(a.address)
-	cell := time.Minute / time.Duration(t.cfg.AddressFailures)
-	from.Until = now.Add(ahead(from.Until, now) + cell).UnixMilli()
+	if ahead(from.Until, now) == 0 {
+		from = storage.Attempts{Until: now.Add(time.Minute).UnixMilli()}
+	}
+	from.Failures++
 	t.store.SetAttempts(a.address, from)
 }

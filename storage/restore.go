@@ -35,6 +35,14 @@ func Restore(ctx context.Context, backup io.ReadSeeker, dir string, opts Options
 	if opts.KeyFile == "" {
 		opts.KeyFile = filepath.Join(dir, "key")
 	}
+	m, sealed, err := inspect(backup) // before anything is made
+	if err != nil {
+		return r, err
+	}
+	r.Manifest = m
+	if _, err := backup.Seek(0, io.SeekStart); err != nil {
+		return r, err
+	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return r, err
 	}
@@ -43,14 +51,6 @@ func Restore(ctx context.Context, backup io.ReadSeeker, dir string, opts Options
 		return r, err
 	}
 	defer lock.Close()
-	m, sealed, err := inspect(backup)
-	if err != nil {
-		return r, err
-	}
-	r.Manifest = m
-	if _, err := backup.Seek(0, io.SeekStart); err != nil {
-		return r, err
-	}
 	old, err := lookAtOld(dir, opts.KeyFile, sealed)
 	if err != nil {
 		return r, err
