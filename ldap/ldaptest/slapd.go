@@ -252,6 +252,27 @@ func (s *Slapd) Signal(sig syscall.Signal) {
 	if err := s.cmd.Process.Signal(sig); err != nil {
 		s.t.Fatal(err)
 	}
+	if sig == syscall.SIGSTOP {
+		s.halted()
+	}
+}
+
+// halted waits until every thread of the server has stopped: the signal is sent
+// before that, and one more answer could come (proc_pid_stat(5): state T).
+func (s *Slapd) halted() {
+	for range 1000 {
+		running := false
+		tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", s.cmd.Process.Pid))
+		for _, task := range tasks {
+			b, err := os.ReadFile(task)
+			_, state, _ := strings.Cut(string(b), ") ")
+			running = running || err == nil && !strings.HasPrefix(state, "T")
+		}
+		if !running {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
 }
 
 // settle waits until the log has what the server wrote before now: it comes
