@@ -67,7 +67,10 @@ func Run(ctx context.Context, c *api.Client, o Options) error {
 		_, err := osc52.New(s).WriteTo(o.Out)
 		return err
 	}
-	p := tea.NewProgram(m, tea.WithContext(run), tea.WithInput(o.In), tea.WithOutput(o.Out), tea.WithAltScreen())
+	p := tea.NewProgram(m, tea.WithInput(o.In), tea.WithOutput(o.Out), tea.WithAltScreen())
+	// Quit, not tea.WithContext: a killed program closes its input while the
+	// reading goroutine is still in it, and leaves the last frame half drawn.
+	defer context.AfterFunc(ctx, p.Quit)()
 	if _, err := p.Run(); err != nil && ctx.Err() == nil && !errors.Is(err, tea.ErrInterrupted) {
 		return fmt.Errorf("run the terminal UI: %w", err)
 	}
