@@ -202,7 +202,7 @@ func tokens(h *house) {
 		for _, tk := range page {
 			paged = append(paged, tk.Name)
 		}
-		q.After = page[len(page)-1].Cursor()
+		q.After = page[len(page)-1].Cursor(api.ByLastUsed)
 	}
 	if !slices.Equal(paged, ids(mine)) {
 		h.Errorf("page by page: got %v", paged)

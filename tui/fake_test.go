@@ -105,7 +105,7 @@ func (f *fake) Tokens(_ context.Context, q api.TokenQuery) iter.Seq2[api.Token, 
 		for _, t := range ts {
 			switch days, err := time.ParseDuration(strings.TrimSuffix(q.Idle, "d") + "h"); {
 			case !seen:
-				seen = t.Cursor() == q.After
+				seen = t.Cursor(api.ByLastUsed) == q.After
 			case q.User != "" && q.User != t.UID, q.NeverUsed && t.Used(), q.Limit > 0 && n == q.Limit,
 				err == nil && t.LastUsed > noon.Add(-days*24).UnixMilli():
 			default:

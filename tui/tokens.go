@@ -48,7 +48,7 @@ func (s *tokens) init(m *model, query func() api.TokenQuery, dead bool) {
 }
 
 func tokenOrder() order[api.Token] {
-	return order[api.Token]{id: func(t api.Token) string { return t.ID }, cursor: api.Token.Cursor}
+	return order[api.Token]{id: func(t api.Token) string { return t.ID }, cursor: func(t api.Token) string { return t.Cursor(api.ByLastUsed) }}
 }
 
 // tokenSource lists what q selects, and of that, what keep is true of. The

@@ -11,6 +11,7 @@ package api
 import (
 	"fmt"
 	"strconv"
+	"time"
 )
 
 // Never is what expiresOn says for a token that does not expire: the largest
@@ -38,8 +39,37 @@ type User struct {
 	State    string `json:"state"`  // StateActive, StateDisabled or StateSuspended
 	Created  int64  `json:"created"`
 	Tokens   int    `json:"tokens"`   // live and expired ones, not the revoked
+	Stale    int    `json:"stale"`    // of these, the ones unused for StaleAfter
 	LastUsed int64  `json:"lastUsed"` // of the user's tokens, the latest; 0 without tokens
 }
+
+// StaleAfter is how long a token goes unused before the screens call it stale.
+const StaleAfter = 90 * 24 * time.Hour
+
+// Cursor names the user's place in a listing of that order, for UserQuery.After.
+func (u User) Cursor(o Order) string {
+	switch o {
+	case ByCreated:
+		return strconv.FormatInt(u.Created, 10) + " " + u.UID
+	case ByLastUsed:
+		return strconv.FormatInt(u.LastUsed, 10) + " " + u.UID
+	case ByTokens:
+		return strconv.Itoa(u.Tokens) + " " + u.UID
+	}
+	return u.UID
+}
+
+// Order is what a listing is sorted by; the zero value is the usual one, ByUID
+// for users and ByLastUsed for tokens.
+type Order string
+
+// The orders. Equals follow their uid, or id.
+const (
+	ByUID      Order = "uid"    // of users
+	ByTokens   Order = "tokens" // of users: how many they hold
+	ByLastUsed Order = "lastUsed"
+	ByCreated  Order = "created"
+)
 
 // Token is a token without its secret.
 type Token struct {
@@ -49,6 +79,7 @@ type Token struct {
 	Created     int64    `json:"created"`
 	LastUsed    int64    `json:"lastUsed"` // equals Created until the first use
 	LastAddress string   `json:"lastAddress"`
+	Uses        int64    `json:"uses"`      // how many requests it authenticated
 	ExpiresOn   string   `json:"expiresOn"` // RFC 3339 with milliseconds, or Never
 	State       string   `json:"state"`     // StateLive, StateExpired, StateRevoked or StateSuspended
 	Scopes      []string `json:"scopes"`    // empty: no limit
@@ -58,8 +89,30 @@ type Token struct {
 // Used reports whether the token has ever authenticated a request.
 func (t Token) Used() bool { return t.LastUsed > t.Created }
 
-// Cursor names the token's place in a listing, for TokenQuery.After.
-func (t Token) Cursor() string { return strconv.FormatInt(t.LastUsed, 10) + "." + t.ID }
+// Cursor names the token's place in a listing of that order, for
+// TokenQuery.After.
+func (t Token) Cursor(o Order) string {
+	at := t.LastUsed
+	if o == ByCreated {
+		at = t.Created
+	}
+	return strconv.FormatInt(at, 10) + "." + t.ID
+}
+
+// TokenDetail is everything known of one token, but its events.
+type TokenDetail struct {
+	Token
+	CreatedBy string     `json:"createdBy"` // the actor of its creation; empty: not known
+	Days      []int64    `json:"days"`      // uses a day (UTC), 30 of them, the oldest first, today the last
+	Seen      []SeenFrom `json:"seen"`      // the newest five addresses, the latest first
+}
+
+// SeenFrom is an address that a token was used from.
+type SeenFrom struct {
+	Address string `json:"address"`
+	Agent   string `json:"agent"` // what the client calls itself, cut to 100 bytes
+	Time    int64  `json:"time"`  // the latest use from there, ms
+}
 
 // DocumentedToken is an element of the reply to GET /api/getApiTokens.
 type DocumentedToken struct {
@@ -126,20 +179,32 @@ type TokenRequest struct {
 	Addresses []string `json:"addresses,omitempty"`
 }
 
-// UserQuery selects users, in the order of their uid.
+// UserQuery selects users, ascending by Order unless Reverse.
 type UserQuery struct {
-	Prefix string // of the uid, compared without regard to case
-	After  string // the uid of the last user already seen
-	Limit  int    // 0: all
+	Prefix  string // of the uid, compared without regard to case
+	Order   Order
+	Reverse bool
+	After   string // the Cursor of the last user already seen, in this direction
+	Limit   int    // 0: all
 }
 
-// TokenQuery selects tokens, the oldest LastUsed first.
+// TokenQuery selects tokens, ascending by Order unless Reverse: the oldest
+// LastUsed first.
 type TokenQuery struct {
 	User      string // uid; empty: everybody's
+	Prefix    string // of the id, or of the owner's uid, compared without regard to case
 	Idle      string // unused for at least so long: "90d"
 	NeverUsed bool
-	After     string // the Cursor of the last token already seen
+	Revoked   bool // the revoked ones too; without User or Prefix that is slow
+	Order     Order
+	Reverse   bool
+	After     string // the Cursor of the last token already seen, in this direction
 	Limit     int    // 0: all
+}
+
+// Count is how many rows a query has, without its Limit and After.
+type Count struct {
+	Rows int `json:"rows"`
 }
 
 // Revocation names tokens to revoke: by ID (or an unambiguous prefix of one,
@@ -152,6 +217,23 @@ type Revocation struct {
 // not counted, and are no error.
 type Revoked struct {
 	Revoked int `json:"revoked"`
+}
+
+// BulkRevocation asks to revoke all the live and expired tokens that match.
+// One of its fields at least is set.
+type BulkRevocation struct {
+	User      string `json:"user,omitempty"`
+	Idle      string `json:"idle,omitempty"`
+	NeverUsed bool   `json:"neverUsed,omitempty"`
+}
+
+// Progress tells how far a bulk revocation is. What it counts is durable.
+type Progress struct {
+	Job     string `json:"job"` // names it, to stop it
+	Total   int    `json:"total"`
+	Revoked int    `json:"revoked"`
+	Done    bool   `json:"done"`    // nothing follows
+	Stopped bool   `json:"stopped"` // with Done: it was stopped before the end
 }
 
 // Texts are what may be tokens: at most MaxTexts of them.
@@ -179,11 +261,40 @@ type Status struct {
 	Started int64  `json:"started"`
 	Users   int    `json:"users"`  // all but the removed
 	Tokens  int    `json:"tokens"` // live and expired ones, not the revoked
+	Stale   int    `json:"stale"`  // of these, the ones unused for StaleAfter
 	Offline bool   `json:"offline"`
 	Actor   string `json:"actor"` // as whom the caller acts, e.g. "root"
 
-	Directory []Health `json:"directory"` // a server each; empty: LDAP is not configured
-	Held      int      `json:"held"`      // changes that an off-boarding sweep was held for
+	Activity    Activity    `json:"activity"`
+	Store       StoreHealth `json:"store"`
+	Certificate Certificate `json:"certificate"`
+	Directory   []Health    `json:"directory"` // a server each; empty: LDAP is not configured
+	Providers   []Health    `json:"providers"` // an OAuth provider each
+	Held        int         `json:"held"`      // changes that an off-boarding sweep was held for
+}
+
+// Activity is what the server did of late, by seconds, the oldest first; the
+// last is the one that ended last.
+type Activity struct {
+	Requests []int   `json:"requests"`
+	Refused  []int   `json:"refused"`
+	Revoked  []int   `json:"revoked"`
+	P50      float64 `json:"p50"` // of a verification in the last minute, ms; 0: there was none
+	P99      float64 `json:"p99"`
+}
+
+// StoreHealth is how the store is.
+type StoreHealth struct {
+	Bytes      int64  `json:"bytes"`      // on the disk, the journal with it
+	Free       int64  `json:"free"`       // bytes left on its file system
+	Problem    string `json:"problem"`    // why it takes no changes; empty: it does
+	LastBackup int64  `json:"lastBackup"` // ms; 0: never
+}
+
+// Certificate is the server's own, for https.
+type Certificate struct {
+	NotAfter int64  `json:"notAfter"` // ms; 0: the server has none
+	Problem  string `json:"problem"`  // why the files that lie there are not taken
 }
 
 // Event is an entry of the audit log.
@@ -201,6 +312,8 @@ type Event struct {
 
 // EventQuery selects events, the oldest first.
 type EventQuery struct {
+	UID    string // only what is about this user
+	Token  string // only what is about this token, by its id
 	After  uint64 // the Sequence of the last one already seen
 	Last   int    // only the last so many records; 0: all
 	Follow bool   // go on as things happen
@@ -238,9 +351,10 @@ type Identity struct {
 	Subject string `json:"subject"`
 }
 
-// Health is how a directory's server has answered of late.
+// Health is how a directory's server, or a provider, has answered of late.
 type Health struct {
-	Name        string  `json:"name"` // its URL
+	Name        string  `json:"name"`     // its URL, or the provider's name
+	Insecure    string  `json:"insecure"` // what of its settings is unsafe; empty: nothing
 	Reachable   bool    `json:"reachable"`
 	Latency     float64 `json:"latency"`     // ms, of the last answer
 	LastSuccess int64   `json:"lastSuccess"` // ms; 0: never
