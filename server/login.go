@@ -117,18 +117,33 @@ func (s *Server) authenticateProvider(_ http.ResponseWriter, r *request) error {
 
 // login serves POST /api/login.
 func (s *Server) login(w http.ResponseWriter, r *request) error {
-	if s.origins.Check(r.Request) != nil {
-		return errOrigin // or another site logs its visitors in as somebody else
-	}
-	fields, err := readFields(r.Request)
-	if err != nil {
+	if _, err := s.logInByCookie(w, r); err != nil {
 		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// logInByCookie checks the name and password that were posted, and gives the
+// browser the cookie of a session. It returns the fields as far as it read them.
+func (s *Server) logInByCookie(w http.ResponseWriter, r *request) (fields map[string]string, err error) {
+	if s.origins.Check(r.Request) != nil {
+		return nil, errOrigin // or another site logs its visitors in as somebody else
+	}
+	if fields, err = readFields(r.Request); err != nil {
+		return nil, err
 	}
 	method := cmp.Or(fields["method"], methodPassword)
 	u, err := s.logIn(r, fields, method)
 	if err != nil {
-		return err
+		return fields, err
 	}
+	return fields, s.beginSession(w, r, u, method)
+}
+
+// beginSession gives the browser of a user who has proved to be one the cookie
+// of a new session, and ends those that it brings.
+func (s *Server) beginSession(w http.ResponseWriter, r *request, u storage.User, method string) error {
 	cookie, err := s.store.CreateSession(r.actor(u.UID), u.ID, method)
 	if err != nil {
 		return unlessGone(err, errInvalid)
@@ -140,12 +155,21 @@ func (s *Server) login(w http.ResponseWriter, r *request) error {
 	}
 	http.SetCookie(w, s.cookie(cookie.Reveal(), int(storage.SessionLife.Seconds())))
 	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
 
 // logout serves POST /api/logout.
 func (s *Server) logout(w http.ResponseWriter, r *request) error {
+	if err := s.endSession(w, r); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// endSession ends the session of the request's cookie, and has the browser
+// forget it.
+func (s *Server) endSession(w http.ResponseWriter, r *request) error {
 	c, err := r.Cookie(s.cookieName())
 	if err != nil {
 		return errCredentials
@@ -154,7 +178,6 @@ func (s *Server) logout(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	http.SetCookie(w, s.cookie("", -1))
-	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
 

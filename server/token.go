@@ -93,12 +93,18 @@ func (s *Server) createTokenByGet(w http.ResponseWriter, r *request) error {
 			return refuse(http.StatusForbidden, "A token is not made ahead of need")
 		}
 	}
-	asPost := r.WithContext(r.Context()) // a copy: GETs pass the check unseen
-	asPost.Method = http.MethodPost
-	if s.origins.Check(asPost) != nil {
+	if s.fromElsewhere(r.Request) {
 		return errOrigin
 	}
 	return s.handOut(w, r, s.defaultSpec())
+}
+
+// fromElsewhere reports whether another site's page sent the browser here,
+// also by GET.
+func (s *Server) fromElsewhere(r *http.Request) bool {
+	asPost := r.WithContext(r.Context()) // a copy: GETs pass the check unseen
+	asPost.Method = http.MethodPost
+	return s.origins.Check(asPost) != nil
 }
 
 // handOut makes a token and shows it.
