@@ -405,7 +405,7 @@ func (a *app) checkConfig() error {
 			return err
 		}
 	}
-	if err := server.CheckDirectory(cfg); err != nil {
+	if err := errors.Join(server.CheckDirectory(cfg), server.CheckProviders(cfg)); err != nil {
 		return err
 	}
 	if file == "" {

@@ -76,7 +76,7 @@ func (s *Server) adminStatus(w http.ResponseWriter, r *http.Request) error {
 	st := api.Status{
 		Version: s.version, Started: s.started.UnixMilli(),
 		Users: s.store.UserCount(), Tokens: s.store.TokenCount(), Actor: adminActor(r).Name,
-		Directory: []api.Health{},
+		Directory: []api.Health{}, Providers: s.providerHealth(),
 	}
 	if s.directory != nil {
 		st.Held = s.offboard.holding()

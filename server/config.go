@@ -28,6 +28,8 @@ type Config struct {
 	Tokens         TokenConfig    `toml:"tokens"`
 	Logins         LoginConfig    `toml:"logins"`
 	LDAP           *LDAPConfig    `toml:"ldap"` // nil: not configured
+
+	OAuth map[string]OAuthConfig `toml:"oauth"` // by the provider's name
 }
 
 // TLSConfig names the certificate and its key, in PEM files.
@@ -149,9 +151,11 @@ func (c Config) Check() error {
 		return errors.New("logins.address_failures: from 1 to 60000")
 	}
 	if c.LDAP != nil {
-		return c.LDAP.check()
+		if err := c.LDAP.check(); err != nil {
+			return err
+		}
 	}
-	return nil
+	return c.checkOAuth()
 }
 
 // secure reports whether browsers reach the server by https.

@@ -90,6 +90,7 @@ func (l *Listener) Serve(ctx context.Context) error {
 		tcp = tls.NewListener(tcp, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.get, NextProtos: []string{"http/1.1"}})
 	}
 	s.warnPlain()
+	s.warnProviders()
 	background, stop := context.WithCancel(ctx)
 	admin := s.adminServer()
 	// What waits for things to happen (a follower of the log) ends with us.

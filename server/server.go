@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"gatehouse/server/oauth"
 	"gatehouse/storage"
 )
 
@@ -36,6 +37,8 @@ type Server struct {
 
 	directory directory // nil: LDAP is not configured
 	offboard  *offboard // nil likewise
+
+	oauth map[string]*oauth.Provider // by name
 }
 
 // Options say how a Server works. The zero value will do.
@@ -43,6 +46,8 @@ type Options struct {
 	Version string
 	Now     func() time.Time
 	Log     *slog.Logger
+
+	ProviderTimeout time.Duration // of a login at an OAuth provider in all; default 5 s
 }
 
 // New returns a server for the store. The configuration has been checked.
@@ -67,6 +72,9 @@ func New(store *storage.Store, cfg Config, opts Options) (*Server, error) {
 	}
 	if s.directory != nil {
 		s.offboard = newOffboard(store, s.directory, opts.Log)
+	}
+	if s.oauth, err = openProviders(cfg, opts.ProviderTimeout, opts.Now); err != nil {
+		return nil, err
 	}
 	if cfg.PublicURL != "" {
 		if err := s.origins.AddTrustedOrigin(origin(cfg.PublicURL)); err != nil {

@@ -1,0 +1,329 @@
+package oauth
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+const (
+	maxAnswer    = 1 << 20 // bytes of a body
+	maxHeader    = 64 << 10
+	maxAtOnce    = 16 // logins under way at one provider
+	maxRedirects = 3
+	maxError     = 300 // characters
+)
+
+// client is how one provider is talked to, and remembers how that went.
+type client struct {
+	cfg    Config
+	secret Secret
+	http   *http.Client
+	slots  chan struct{}
+
+	mu     sync.Mutex
+	status Status
+}
+
+// Status is how a provider has answered of late. It is what logins met:
+// nothing is sent to find out. Before the first login it is all zero.
+type Status struct {
+	Reachable   bool          // the last login was decided
+	Latency     time.Duration // of the last answer
+	LastSuccess time.Time
+	LastFailure time.Time
+	LastError   string // of the last failure, kept after a recovery
+}
+
+// Status reports how the provider has answered of late.
+func (p *Provider) Status() Status {
+	p.client.mu.Lock()
+	defer p.client.mu.Unlock()
+	return p.client.status
+}
+
+func newClient(cfg Config, secret Secret) *client {
+	c := &client{cfg: cfg, secret: secret, slots: make(chan struct{}, maxAtOnce)}
+	wire := http.DefaultTransport.(*http.Transport).Clone()
+	wire.MaxResponseHeaderBytes = maxHeader
+	wire.MaxConnsPerHost = maxAtOnce
+	c.http = &http.Client{Transport: bounded{wire, c}, CheckRedirect: sameOrigin}
+	return c
+}
+
+// sameOrigin follows no redirect to elsewhere: a token would go along in a URL
+// or a body, and what answers there is not who was asked.
+func sameOrigin(r *http.Request, via []*http.Request) error {
+	from := via[0].URL
+	if r.URL.Scheme != from.Scheme || !strings.EqualFold(r.URL.Host, from.Host) {
+		return fmt.Errorf("it redirects to %s://%s, where nothing is sent", r.URL.Scheme, r.URL.Host)
+	}
+	if len(via) > maxRedirects {
+		return errors.New("it redirects in circles")
+	}
+	return nil
+}
+
+// bounded is a transport whose answers have an end, also for libraries that
+// read them whole.
+type bounded struct {
+	next   http.RoundTripper
+	client *client
+}
+
+func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context()) // RoundTrip may not change what it is given
+	r.Header.Set("User-Agent", "gatehouse")
+	start := time.Now()
+	resp, err := b.next.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode < http.StatusInternalServerError {
+		b.client.answered(time.Since(start))
+	}
+	resp.Body = &limitedBody{resp.Body, maxAnswer}
+	return resp, nil
+}
+
+var errTooLarge = errors.New("its answer is larger than 1 MiB")
+
+type limitedBody struct {
+	io.ReadCloser
+	left int
+}
+
+func (l *limitedBody) Read(b []byte) (int, error) {
+	if len(b) > l.left+1 {
+		b = b[:l.left+1]
+	}
+	n, err := l.ReadCloser.Read(b)
+	if n > l.left {
+		return l.left, errTooLarge
+	}
+	l.left -= n
+	return n, err
+}
+
+// exchange does what a login takes, within its time and when there is room.
+// Its errors have none of the secrets in them, to which do may add, nor the
+// client's.
+func (c *client) exchange(ctx context.Context, secrets *[]string, do func(context.Context) error) error {
+	limited, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
+	select {
+	case c.slots <- struct{}{}:
+		defer func() { <-c.slots }()
+	case <-limited.Done():
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fmt.Errorf("%w: %s: %d logins wait for it already", ErrUnavailable, c.cfg.Name, maxAtOnce)
+	}
+	err := do(context.WithValue(limited, oauth2.HTTPClient, c.http))
+	if ctx.Err() != nil && err != nil {
+		return ctx.Err() // the client left, which says nothing of the provider
+	}
+	if limited.Err() != nil && err != nil {
+		err = fmt.Errorf("it took longer than %s", c.cfg.Timeout)
+	}
+	return c.judge(err, append(*secrets, string(c.secret), c.basic()))
+}
+
+// judge makes an error one of this package's.
+func (c *client) judge(err error, secrets []string) error {
+	if err == nil {
+		return nil
+	}
+	why := scrub(reason(err), secrets)
+	switch {
+	case errors.Is(err, ErrRefused):
+		return &Refusal{why}
+	case errors.Is(err, ErrNoCheck):
+		return ErrNoCheck
+	}
+	c.failed(why)
+	return fmt.Errorf("%w: %s: %s", ErrUnavailable, c.cfg.Name, why)
+}
+
+// reason is the text of an error without the URL that was asked, which may hold
+// a token, and without what was answered.
+func reason(err error) string {
+	if r := (*Refusal)(nil); errors.As(err, &r) {
+		return r.Reason
+	}
+	if u := (*url.Error)(nil); errors.As(err, &u) {
+		host := "it"
+		if parsed, e := url.Parse(u.URL); e == nil && parsed.Host != "" {
+			host = parsed.Host
+		}
+		return host + " can't be asked: " + reason(u.Err)
+	}
+	return err.Error()
+}
+
+// scrub makes a line for the log of what may hold anything: providers repeat in
+// their errors what they were sent.
+func scrub(text string, secrets []string) string {
+	for _, s := range secrets {
+		if s != "" {
+			text = strings.ReplaceAll(text, s, redacted)
+			text = strings.ReplaceAll(text, url.QueryEscape(s), redacted)
+		}
+	}
+	text = strings.ToValidUTF8(text, "�")
+	text = strings.Map(func(r rune) rune {
+		if plain(string(r)) {
+			return r
+		}
+		return ' '
+	}, text)
+	if short := []rune(text); len(short) > maxError {
+		text = string(short[:maxError]) + "…"
+	}
+	return text
+}
+
+// answered notes that the provider is there.
+func (c *client) answered(took time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.status.Reachable, c.status.Latency, c.status.LastSuccess = true, took, c.cfg.Now()
+}
+
+// failed notes that a login could not be decided, although there may have been
+// answers.
+func (c *client) failed(why string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.status.Reachable, c.status.LastFailure, c.status.LastError = false, c.cfg.Now(), why
+}
+
+// basic is the client's credentials as HTTP Basic has them; the parts are
+// form-encoded first (RFC 6749, section 2.3.1).
+func (c *client) basic() string {
+	r := http.Request{Header: http.Header{}}
+	r.SetBasicAuth(url.QueryEscape(c.cfg.ClientID), url.QueryEscape(string(c.secret)))
+	return strings.TrimPrefix(r.Header.Get("Authorization"), "Basic ")
+}
+
+// question is a request to a provider.
+type question struct {
+	method, url string
+	bearer      string     // the person's token, or
+	ours        bool       // the client's own credentials
+	form        url.Values // of the two
+	json        any        // bodies, one at most
+	accept      string
+}
+
+// ask sends a question and decodes a 200 into out. Any other status is the
+// caller's to judge.
+func (c *client) ask(ctx context.Context, q question, out any) (*http.Response, error) {
+	var body io.Reader
+	mediaType := ""
+	switch {
+	case q.form != nil:
+		body, mediaType = strings.NewReader(q.form.Encode()), "application/x-www-form-urlencoded"
+	case q.json != nil:
+		b, err := json.Marshal(q.json)
+		if err != nil {
+			return nil, err
+		}
+		body, mediaType = bytes.NewReader(b), "application/json"
+	}
+	r, err := http.NewRequestWithContext(ctx, q.method, q.url, body)
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("Accept", "application/json")
+	if q.accept != "" {
+		r.Header.Set("Accept", q.accept)
+	}
+	if mediaType != "" {
+		r.Header.Set("Content-Type", mediaType)
+	}
+	switch {
+	case q.bearer != "":
+		r.Header.Set("Authorization", "Bearer "+q.bearer)
+	case q.ours:
+		r.Header.Set("Authorization", "Basic "+c.basic())
+	}
+	resp, err := c.http.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", r.URL.Host, err)
+	}
+	if resp.StatusCode != http.StatusOK || out == nil {
+		return resp, nil
+	}
+	if err := json.Unmarshal(b, out); err != nil {
+		return nil, fmt.Errorf("%s does not answer %s with the JSON that is documented", r.URL.Host, r.URL.Path)
+	}
+	return resp, nil
+}
+
+// verdict judges the status of what was asked with a person's token.
+func verdict(resp *http.Response) error {
+	switch s := resp.StatusCode; {
+	case s == http.StatusOK:
+		return nil
+	case s == http.StatusTooManyRequests, s == http.StatusForbidden && resp.Header.Get("X-RateLimit-Remaining") == "0":
+		return fmt.Errorf("it takes no more requests for now (%s)", resp.Status)
+	case s == http.StatusUnauthorized:
+		return refused("the provider does not know the token (any more)")
+	case s == http.StatusForbidden:
+		return refused("the token lacks a scope that is needed, or its owner is blocked")
+	}
+	return unexpected(resp)
+}
+
+func unexpected(resp *http.Response) error {
+	return fmt.Errorf("%s answers %s with status %d", resp.Request.URL.Host, resp.Request.URL.Path, resp.StatusCode)
+}
+
+// ourFault is for when the client's own credentials are refused.
+func ourFault(resp *http.Response) error {
+	return fmt.Errorf("%s does not take client_id and client_secret_file (status %d)", resp.Request.URL.Host, resp.StatusCode)
+}
+
+// number reads an identifier that may come as a number or as a string.
+type number string
+
+func (n *number) UnmarshalJSON(b []byte) error {
+	var text string
+	if json.Unmarshal(b, &text) == nil {
+		*n = number(text)
+		return nil
+	}
+	i, err := strconv.ParseInt(string(b), 10, 64)
+	if err != nil || i <= 0 {
+		return errors.New("no identifier")
+	}
+	*n = number(strconv.FormatInt(i, 10))
+	return nil
+}
+
+// truth reads a boolean that some providers send as a string. What is neither
+// true nor "true" is false.
+type truth bool
+
+func (t *truth) UnmarshalJSON(b []byte) error {
+	*t = string(b) == "true" || string(b) == `"true"`
+	return nil
+}

@@ -1,0 +1,169 @@
+package oauth
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Secret is a string that no log and no error shows.
+type Secret string
+
+const redacted = "[redacted]"
+
+func (Secret) String() string               { return redacted }
+func (Secret) GoString() string             { return redacted }
+func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
+func (Secret) LogValue() slog.Value         { return slog.StringValue(redacted) }
+
+// The types of providers.
+const (
+	GitHub = "github" // and GitHub Enterprise
+	GitLab = "gitlab"
+	Google = "google"
+	Gitea  = "gitea" // and Forgejo
+	OIDC   = "oidc"  // any provider of OpenID Connect
+)
+
+// types are the types, with what people call them and where they are unless
+// the configuration says otherwise.
+var types = map[string]struct{ title, url string }{
+	GitHub: {"GitHub", "https://github.com"},
+	GitLab: {"GitLab", "https://gitlab.com"},
+	Google: {"Google", "https://accounts.google.com"},
+	Gitea:  {"Gitea", ""},
+	OIDC:   {"", ""},
+}
+
+// Config is a section [oauth.<name>] of the configuration file.
+type Config struct {
+	Name             string // the name after the dot
+	Type             string
+	URL              string // base or issuer URL; has a default for GitHub, GitLab and Google
+	ClientID         string
+	ClientSecretFile string // read by New
+	Insecure         bool   // allows an http:// url, for a test
+	AcceptAnyClient  bool   // takes tokens that were issued to others than ClientID
+
+	Timeout time.Duration    // of a login in all; default 5 s
+	Now     func() time.Time // default time.Now; the clock that ID tokens are judged by
+}
+
+// reserved are names that a way in by password has, or a source of users.
+var reserved = []string{"userpass", "ldap", "local"}
+
+var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,31}$`)
+
+func (c Config) withDefaults() Config {
+	if c.URL == "" {
+		c.URL = types[c.Type].url
+	}
+	// An OpenID issuer is compared to the letter, so that a slash at its end counts.
+	if c.Type != OIDC {
+		c.URL = strings.TrimRight(c.URL, "/")
+	}
+	if c.Timeout == 0 {
+		c.Timeout = 5 * time.Second
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return c
+}
+
+// Validate says in whole sentences what is wrong with c, all of it at once. It
+// opens no file and dials nobody.
+func (c Config) Validate() error {
+	var errs []error
+	bad := func(format string, args ...any) {
+		errs = append(errs, fmt.Errorf("oauth.%s: %w", c.Name, fmt.Errorf(format, args...)))
+	}
+	switch {
+	case !nameForm.MatchString(c.Name):
+		return fmt.Errorf("oauth.%.40q: a provider's name is up to 32 of a-z, 0-9, - and _, for it stands in URLs", c.Name)
+	case slices.Contains(reserved, c.Name):
+		return fmt.Errorf("oauth.%s: the name is another way in's: choose another", c.Name)
+	}
+	if _, ok := types[c.Type]; !ok {
+		bad("type %q is none of github, gitlab, google, gitea and oidc", c.Type)
+	} else if c = c.withDefaults(); c.URL == "" {
+		bad("url is empty: name the server, such as https://%s.example.com", c.Type)
+	} else if err := checkURL(c.URL, c.Insecure); err != nil {
+		bad("url %w", err)
+	}
+	if c.ClientID == "" || strings.ContainsFunc(c.ClientID, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		bad("client_id is empty or has characters that no client's has: it is what the provider gave at the registration")
+	}
+	if c.ClientSecretFile == "" {
+		bad("client_secret_file is empty: it names the file with what the provider gave along with client_id")
+	}
+	return errors.Join(errs...)
+}
+
+// checkURL says what is wrong with a URL that secrets are sent to.
+func checkURL(raw string, insecure bool) error {
+	if strings.Contains(raw, "@") {
+		return errors.New("holds a user or a password, which it may not") // and is not echoed
+	}
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%q is not a URL", raw)
+	case u.Scheme == "http" && !insecure:
+		return fmt.Errorf("%s would send secrets in the clear: use https:// (or, for a test, set insecure = true)", raw)
+	case u.Scheme != "https" && u.Scheme != "http", u.Hostname() == "":
+		return fmt.Errorf("%q is not like https://example.com", raw)
+	case u.RawQuery != "", u.ForceQuery, u.Fragment != "":
+		return fmt.Errorf("%q has a query or a fragment, which it may not", raw)
+	}
+	return nil
+}
+
+// readSecret reads the file with the client's secret.
+func (c Config) readSecret() (Secret, error) {
+	bad := func(format string, args ...any) error {
+		return fmt.Errorf("oauth.%s: client_secret_file %w", c.Name, fmt.Errorf(format, args...))
+	}
+	f, err := os.Open(c.ClientSecretFile)
+	if err != nil {
+		return "", bad("can't be read: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "", bad("can't be read: %w", err)
+	}
+	// A group may read it: root:gatehouse 0640 is how packages install secrets.
+	if mode := info.Mode(); !mode.IsRegular() || mode.Perm()&0o007 != 0 {
+		return "", bad("%s has mode %s, open to every account of this machine: chmod 0600 it", c.ClientSecretFile, mode)
+	}
+	const limit = 4 << 10
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return "", bad("can't be read: %w", err)
+	}
+	secret := strings.TrimRight(string(b), "\r\n")
+	if secret == "" || len(b) > limit || strings.ContainsAny(secret, "\r\n\x00") {
+		return "", bad("%s does not hold a secret on a single line", c.ClientSecretFile)
+	}
+	return Secret(secret), nil
+}
+
+// Unsafe says which of the settings are not for production; empty: none.
+func (c Config) Unsafe() string {
+	var list []string
+	if c.AcceptAnyClient {
+		list = append(list, "accept_any_client: a token that any other service was given logs its owner in here")
+	}
+	if strings.HasPrefix(strings.ToLower(c.withDefaults().URL), "http:") {
+		list = append(list, "its url is http: secrets cross the network in the clear")
+	}
+	return strings.Join(list, "; ")
+}

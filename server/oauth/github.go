@@ -1,0 +1,158 @@
+package oauth
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"golang.org/x/oauth2"
+)
+
+// gitHub is github.com or a GitHub Enterprise server.
+type gitHub struct {
+	*client
+	api string
+}
+
+func newGitHub(c *client) gitHub {
+	g := gitHub{c, c.cfg.URL + "/api/v3"} // GitHub Enterprise Server
+	u, err := url.Parse(c.cfg.URL)
+	if err != nil {
+		return g
+	}
+	// github.com, and with data residency OCTOCORP.ghe.com, have a host for it.
+	if host := strings.ToLower(u.Host); host == "github.com" || strings.HasSuffix(host, ".ghe.com") {
+		g.api = u.Scheme + "://api." + host
+	}
+	return g
+}
+
+const gitHubJSON = "application/vnd.github+json"
+
+// issued asks "check a token", which knows only tokens of the client that asks.
+// An answer for another's is 404.
+func (g gitHub) issued(ctx context.Context, token string) (string, error) {
+	var known struct {
+		App struct {
+			ClientID string `json:"client_id"`
+		}
+		User struct{ ID number }
+	}
+	resp, err := g.ask(ctx, question{
+		method: http.MethodPost, url: g.api + "/applications/" + url.PathEscape(g.cfg.ClientID) + "/token",
+		ours: true, json: map[string]string{"access_token": token}, accept: gitHubJSON,
+	}, &known)
+	if err != nil {
+		return "", err
+	}
+	switch resp.StatusCode {
+	case http.StatusOK:
+	case http.StatusNotFound, http.StatusUnprocessableEntity:
+		return "", refused("the token was not issued to client_id, or is revoked")
+	case http.StatusUnauthorized:
+		return "", ourFault(resp)
+	default:
+		return "", unexpected(resp)
+	}
+	if known.App.ClientID != g.cfg.ClientID {
+		return "", refused("the token was issued to another client")
+	}
+	return string(known.User.ID), nil
+}
+
+func (g gitHub) person(ctx context.Context, token string) (Claims, error) {
+	var user struct {
+		ID    number
+		Login string
+		Name  string
+	}
+	resp, err := g.ask(ctx, question{method: http.MethodGet, url: g.api + "/user", bearer: token, accept: gitHubJSON}, &user)
+	if err == nil {
+		err = verdict(resp)
+	}
+	if err != nil {
+		return Claims{}, err
+	}
+	emails, err := g.emails(ctx, token)
+	if err != nil {
+		return Claims{}, err
+	}
+	name := user.Name
+	if name == "" {
+		name = user.Login
+	}
+	return Claims{Subject: string(user.ID), Emails: emails, Name: name}, nil
+}
+
+// emails lists the verified addresses. The field email of a user is what that
+// person shows to the public, and is never looked at.
+func (g gitHub) emails(ctx context.Context, token string) ([]string, error) {
+	const maxPages = 10
+	var list addresses
+	next := g.api + "/user/emails?per_page=100"
+	for range maxPages {
+		var page addresses
+		resp, err := g.ask(ctx, question{method: http.MethodGet, url: next, bearer: token, accept: gitHubJSON}, &page)
+		if err != nil {
+			return nil, err
+		}
+		if resp.StatusCode == http.StatusNotFound {
+			return nil, refused("the token lacks the scope user:email")
+		}
+		if err := verdict(resp); err != nil {
+			return nil, err
+		}
+		list = append(list, page...)
+		if next = nextPage(resp); next == "" {
+			break
+		}
+	}
+	return list.verified(), nil
+}
+
+// addresses is a list of them as GitHub and Gitea send it.
+type addresses []struct {
+	Email    string
+	Primary  bool
+	Verified bool
+}
+
+// verified lists the verified ones, the primary one first.
+func (a addresses) verified() (list []string) {
+	for _, e := range a {
+		switch {
+		case e.Verified && e.Primary:
+			list = append([]string{e.Email}, list...)
+		case e.Verified:
+			list = append(list, e.Email)
+		}
+	}
+	return list
+}
+
+// nextPage is where a listing goes on (RFC 8288), or empty. A page on another
+// host is none of this listing, and would be sent the token.
+func nextPage(resp *http.Response) string {
+	for _, link := range strings.Split(strings.Join(resp.Header.Values("Link"), ","), ",") {
+		target, params, _ := strings.Cut(link, ";")
+		target = strings.TrimSpace(target)
+		if !strings.Contains(params, `rel="next"`) || len(target) < 2 || target[0] != '<' || target[len(target)-1] != '>' {
+			continue
+		}
+		u, err := resp.Request.URL.Parse(target[1 : len(target)-1])
+		if err == nil && u.Scheme == resp.Request.URL.Scheme && u.Host == resp.Request.URL.Host {
+			return u.String()
+		}
+	}
+	return ""
+}
+
+func (g gitHub) endpoint(context.Context) (oauth2.Endpoint, error) {
+	return oauth2.Endpoint{
+		AuthURL: g.cfg.URL + "/login/oauth/authorize", TokenURL: g.cfg.URL + "/login/oauth/access_token",
+		AuthStyle: oauth2.AuthStyleInParams,
+	}, nil
+}
+
+func (g gitHub) scopes() []string { return []string{"read:user", "user:email"} }

@@ -1,0 +1,66 @@
+package oauth
+
+import (
+	"context"
+	"net/http"
+
+	"golang.org/x/oauth2"
+)
+
+// gitLab is gitlab.com or a server of one's own.
+type gitLab struct{ *client }
+
+// issued asks what the token itself is. GitLab tells anybody who has it, so
+// that the application's uid has to be compared.
+func (g gitLab) issued(ctx context.Context, token string) (string, error) {
+	var info struct {
+		Owner       number `json:"resource_owner_id"`
+		Application struct{ UID string }
+	}
+	resp, err := g.ask(ctx, question{method: http.MethodGet, url: g.cfg.URL + "/oauth/token/info", bearer: token}, &info)
+	if err == nil {
+		err = verdict(resp)
+	}
+	if err != nil {
+		return "", err
+	}
+	if info.Application.UID != g.cfg.ClientID {
+		return "", refused("the token was issued to another client")
+	}
+	return string(info.Owner), nil
+}
+
+// person takes the address only when it is confirmed: a new one stays in
+// another field until then.
+func (g gitLab) person(ctx context.Context, token string) (Claims, error) {
+	var user struct {
+		ID          number
+		Name, State string
+		Email       string
+		ConfirmedAt *string `json:"confirmed_at"`
+	}
+	resp, err := g.ask(ctx, question{method: http.MethodGet, url: g.cfg.URL + "/api/v4/user", bearer: token}, &user)
+	if err == nil {
+		err = verdict(resp)
+	}
+	if err != nil {
+		return Claims{}, err
+	}
+	if user.State != "active" {
+		return Claims{}, refused("the account is %s", user.State)
+	}
+	c := Claims{Subject: string(user.ID), Name: user.Name}
+	if user.ConfirmedAt != nil && *user.ConfirmedAt != "" {
+		c.Emails = []string{user.Email}
+	}
+	return c, nil
+}
+
+func (g gitLab) endpoint(context.Context) (oauth2.Endpoint, error) {
+	return oauth2.Endpoint{
+		AuthURL: g.cfg.URL + "/oauth/authorize", TokenURL: g.cfg.URL + "/oauth/token",
+		AuthStyle: oauth2.AuthStyleInParams,
+	}, nil
+}
+
+func (g gitLab) scopes() []string { return []string{"read_user"} }

@@ -1,0 +1,72 @@
+package oauth
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"golang.org/x/oauth2"
+)
+
+// google is Google, whose API is on several hosts, or all of it on the one that
+// the configuration names.
+type google struct {
+	*client
+	account, oauth, userinfo string
+}
+
+func newGoogle(c *client) google {
+	g := google{c, c.cfg.URL, c.cfg.URL, c.cfg.URL}
+	if c.cfg.URL == types[Google].url {
+		g.oauth, g.userinfo = "https://oauth2.googleapis.com", "https://openidconnect.googleapis.com"
+	}
+	return g
+}
+
+// tokenInfo is what Google says of a token. Its values are all strings.
+type tokenInfo struct {
+	Audience string `json:"aud"`
+	Subject  string `json:"sub"`
+	Scope    string `json:"scope"`
+	Email    string `json:"email"`
+	Verified truth  `json:"email_verified"`
+}
+
+func (g google) info(ctx context.Context, token string) (t tokenInfo, err error) {
+	resp, err := g.ask(ctx, question{
+		method: http.MethodGet, url: g.oauth + "/tokeninfo?access_token=" + url.QueryEscape(token),
+	}, &t)
+	if err != nil {
+		return t, err
+	}
+	if resp.StatusCode == http.StatusBadRequest {
+		return t, refused("the provider does not know the token (any more)")
+	}
+	return t, verdict(resp)
+}
+
+// issued compares the audience: Google tells anybody who has the token.
+func (g google) issued(ctx context.Context, token string) (string, error) {
+	t, err := g.info(ctx, token)
+	if err != nil {
+		return "", err
+	}
+	if t.Audience != g.cfg.ClientID {
+		return "", refused("the token was issued to another client")
+	}
+	return t.Subject, nil
+}
+
+func (g google) person(ctx context.Context, token string) (Claims, error) {
+	return g.userInfo(ctx, g.userinfo+"/v1/userinfo", token)
+}
+
+func (g google) endpoint(context.Context) (oauth2.Endpoint, error) {
+	return oauth2.Endpoint{
+		AuthURL: g.account + "/o/oauth2/v2/auth", TokenURL: g.oauth + "/token",
+		AuthStyle: oauth2.AuthStyleInParams,
+	}, nil
+}
+
+func (g google) scopes() []string { return strings.Fields(openIDScopes) }

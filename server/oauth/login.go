@@ -1,0 +1,167 @@
+package oauth
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net/url"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"golang.org/x/oauth2"
+)
+
+// Login is a login by browser that is under way. State goes through the browser
+// and comes back; the others stay here.
+type Login struct {
+	State    string
+	verifier string // of PKCE (RFC 7636)
+	nonce    string // of OpenID Connect
+	callback string
+}
+
+// Begin returns the address at the provider that a browser goes to next.
+// Callback is where it comes back to.
+func (p *Provider) Begin(ctx context.Context, callback string) (Login, string, error) {
+	l := Login{State: rand.Text(), verifier: oauth2.GenerateVerifier(), nonce: rand.Text(), callback: callback}
+	var address string
+	err := p.client.exchange(ctx, new([]string), func(ctx context.Context) error {
+		cfg, err := p.oauth2(ctx, callback)
+		if err != nil {
+			return err
+		}
+		options := []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(l.verifier)}
+		if p.cfg.Type == OIDC {
+			options = append(options, oidc.Nonce(l.nonce))
+		}
+		address = cfg.AuthCodeURL(l.State, options...)
+		return nil
+	})
+	return l, address, err
+}
+
+func (p *Provider) oauth2(ctx context.Context, callback string) (*oauth2.Config, error) {
+	endpoint, err := p.kind.endpoint(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &oauth2.Config{
+		ClientID: p.cfg.ClientID, ClientSecret: string(p.secret), Endpoint: endpoint,
+		RedirectURL: callback, Scopes: p.kind.scopes(),
+	}, nil
+}
+
+// ErrDenied is for a person who did not want to log in.
+var ErrDenied = errors.New("the login was given up at the provider")
+
+// Finish returns who came back from the provider, with what query. That the
+// browser is the same one, and the state the login's, the caller has checked.
+func (p *Provider) Finish(ctx context.Context, l Login, query url.Values) (Claims, error) {
+	if subtle.ConstantTimeCompare([]byte(query.Get("state")), []byte(l.State)) != 1 || l.State == "" {
+		return Claims{}, refused("the state is another login's")
+	}
+	code := query.Get("code")
+	var claims Claims
+	secrets := []string{code, l.verifier, l.nonce, l.State}
+	err := p.client.exchange(ctx, &secrets, func(ctx context.Context) (err error) {
+		if err := p.checkIssuer(ctx, query); err != nil {
+			return err
+		}
+		switch e := query.Get("error"); {
+		case e == "access_denied":
+			return nil
+		case e == "temporarily_unavailable", e == "server_error":
+			return fmt.Errorf("it ends the login with %s", e)
+		case e != "":
+			return refused("the provider ends the login with %q", e)
+		case len(query["code"]) != 1 || !wellFormed(code):
+			return refused("the provider sends no code")
+		}
+		token, err := p.redeem(ctx, l, code)
+		if err != nil {
+			return err
+		}
+		secrets = append(secrets, token.AccessToken, token.RefreshToken)
+		claims, err = p.owner(ctx, token, l.nonce)
+		return err
+	})
+	if err == nil && query.Get("error") != "" {
+		return Claims{}, ErrDenied
+	}
+	return claims, err
+}
+
+// checkIssuer compares who the answer says that it is from (RFC 9207), where it
+// does: one provider must not pass for another. Beyond this, each provider has
+// a callback of its own, and a login belongs to one (RFC 9700, section 4.4.2).
+func (p *Provider) checkIssuer(ctx context.Context, query url.Values) error {
+	issuer, sent := query["iss"]
+	switch p.cfg.Type {
+	case OIDC:
+		m, err := p.kind.(*openID).metadata(ctx)
+		if err != nil {
+			return err
+		}
+		if !sent && m.NamesIssuer {
+			return refused("the answer names no issuer, and this one's do")
+		}
+	case Google:
+	default:
+		return nil // has no issuer that is documented
+	}
+	if sent && (len(issuer) != 1 || issuer[0] != p.cfg.URL) {
+		return refused("the answer comes from another issuer")
+	}
+	return nil
+}
+
+// redeem exchanges the code.
+func (p *Provider) redeem(ctx context.Context, l Login, code string) (*oauth2.Token, error) {
+	cfg, err := p.oauth2(ctx, l.callback)
+	if err != nil {
+		return nil, err
+	}
+	token, err := cfg.Exchange(ctx, code, oauth2.VerifierOption(l.verifier))
+	if err != nil {
+		return nil, badExchange(err)
+	}
+	if !wellFormed(token.AccessToken) {
+		return nil, errors.New("it sends no access token that can be used")
+	}
+	return token, nil
+}
+
+// owner learns whose the token is that a code was exchanged for.
+func (p *Provider) owner(ctx context.Context, token *oauth2.Token, nonce string) (claims Claims, err error) {
+	if o, ok := p.kind.(*openID); ok {
+		claims, err = o.identify(ctx, token, nonce)
+	} else {
+		claims, err = p.verify(ctx, token.AccessToken)
+	}
+	if err != nil {
+		return Claims{}, err
+	}
+	return claims, claims.check()
+}
+
+// badExchange says what came of the code without what was answered.
+func badExchange(err error) error {
+	var answer *oauth2.RetrieveError
+	if !errors.As(err, &answer) {
+		return err
+	}
+	status := 0
+	if answer.Response != nil {
+		status = answer.Response.StatusCode
+	}
+	switch {
+	case answer.ErrorCode == "invalid_client", answer.ErrorCode == "unauthorized_client", answer.ErrorCode == "incorrect_client_credentials":
+		return fmt.Errorf("it does not take client_id and client_secret_file (%s)", answer.ErrorCode)
+	case answer.ErrorCode == "redirect_uri_mismatch":
+		return fmt.Errorf("the callback URL is not the one that is registered there (%s)", answer.ErrorCode)
+	case answer.ErrorCode != "" && status < 500:
+		return refused("the provider does not take the code (%s)", answer.ErrorCode)
+	}
+	return fmt.Errorf("it answers the code with status %d", status)
+}

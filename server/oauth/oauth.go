@@ -1,0 +1,184 @@
+// Package oauth asks a provider - GitHub, GitLab, Google, Gitea, or any other
+// with OpenID Connect - who somebody is. There are two ways to ask: Verify
+// judges an access token that was sent to us; Begin and Finish are the two ends
+// of a login by browser. Each type of provider has a file of its own.
+//
+// An access token says what its bearer may do, not who sent it. Whoever runs
+// another service that people log in to by the same provider has their tokens,
+// and could be them here: so a token counts only if the provider says that it
+// was issued to our client (RFC 9700, section 4.9). A person is the provider's
+// subject, which is never given to a second one. Mail addresses are those that
+// the provider has checked; what to make of them, the caller decides, who must
+// not merge accounts by them (CVE-2023-3128).
+//
+// The package owns the connections to the providers: a login has one deadline
+// for all of its requests, there are only so many at a time, so that a provider
+// that hangs holds up nobody but its own people, and answers are bounded. A
+// redirect is followed only within the same origin. The client's secret goes to
+// the configured URL alone and, for OpenID Connect, to the endpoints that the
+// issuer names: those may be on other hosts, as the large providers have it,
+// but not on plain http. The package stores nothing, and no error of it has a
+// token, a code or a secret in it.
+package oauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/oauth2"
+)
+
+var (
+	// ErrRefused is what every *Refusal is.
+	ErrRefused = errors.New("refused by the provider")
+	// ErrUnavailable is no verdict: the provider could not be asked, or its
+	// answer was not fit to be used.
+	ErrUnavailable = errors.New("provider not available")
+	// ErrNoCheck is for a token at a provider that can't say whose it is.
+	ErrNoCheck = errors.New("the provider has no introspection (RFC 7662), so that a token can't be checked")
+)
+
+// Refusal is the error for a token or a code that proves nothing. The reason is
+// for the log: outside, all refusals must look alike.
+type Refusal struct{ Reason string }
+
+func (r *Refusal) Error() string { return "refused: " + r.Reason }
+func (r *Refusal) Unwrap() error { return ErrRefused }
+
+func refused(format string, args ...any) error { return &Refusal{fmt.Sprintf(format, args...)} }
+
+// Claims are what a provider says of a person.
+type Claims struct {
+	Subject string   // never another person's
+	Emails  []string // that the provider has checked; the preferred one first, may be none
+	Name    string   // as the person chose it: any text
+}
+
+// kind is what the types of providers differ in.
+type kind interface {
+	// issued refuses a token that was not issued to our client, and returns the
+	// subject that it was issued for, if the provider tells.
+	issued(ctx context.Context, token string) (subject string, err error)
+	// person returns whom a token speaks for.
+	person(ctx context.Context, token string) (Claims, error)
+	// endpoint is where browsers go, and where codes are exchanged.
+	endpoint(ctx context.Context) (oauth2.Endpoint, error)
+	// scopes are what is needed to learn the claims, and no more.
+	scopes() []string
+}
+
+// Provider is one provider. It is safe for concurrent use.
+type Provider struct {
+	cfg    Config
+	kind   kind
+	client *client
+	secret Secret
+}
+
+// New checks cfg and reads the file it names. It does not dial.
+func New(cfg Config) (*Provider, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	secret, err := cfg.readSecret()
+	if err != nil {
+		return nil, err
+	}
+	p := &Provider{cfg: cfg, secret: secret, client: newClient(cfg, secret)}
+	switch cfg.Type {
+	case GitHub:
+		p.kind = newGitHub(p.client)
+	case GitLab:
+		p.kind = gitLab{p.client}
+	case Google:
+		p.kind = newGoogle(p.client)
+	case Gitea:
+		p.kind = gitea{p.client}
+	case OIDC:
+		p.kind = &openID{client: p.client}
+	}
+	return p, nil
+}
+
+// Name is what the provider is called in URLs.
+func (p *Provider) Name() string { return p.cfg.Name }
+
+// Title is what people call the provider.
+func (p *Provider) Title() string { return p.cfg.Title() }
+
+// Title is what people call the provider: GitHub, or the name that it has here,
+// where that is another.
+func (c Config) Title() string {
+	if c.Name == c.Type && types[c.Type].title != "" {
+		return types[c.Type].title
+	}
+	return c.Name
+}
+
+// Unsafe says which of the settings are not for production; empty: none.
+func (p *Provider) Unsafe() string { return p.cfg.Unsafe() }
+
+// Verify returns whom an access token speaks for. It is an error that is
+// ErrRefused when the token proves nothing, and one that is ErrUnavailable when
+// the provider could not be asked.
+func (p *Provider) Verify(ctx context.Context, token string) (Claims, error) {
+	if !wellFormed(token) {
+		return Claims{}, refused("the token is malformed")
+	}
+	var claims Claims
+	err := p.client.exchange(ctx, &[]string{token}, func(ctx context.Context) (err error) {
+		claims, err = p.verify(ctx, token)
+		return err
+	})
+	return claims, err
+}
+
+func (p *Provider) verify(ctx context.Context, token string) (Claims, error) {
+	var subject string
+	if !p.cfg.AcceptAnyClient {
+		var err error
+		if subject, err = p.kind.issued(ctx, token); err != nil {
+			return Claims{}, err
+		}
+	}
+	claims, err := p.kind.person(ctx, token)
+	if err != nil {
+		return Claims{}, err
+	}
+	if subject != "" && subject != claims.Subject {
+		return Claims{}, refused("the token was issued for another person than it speaks for")
+	}
+	return claims, claims.check()
+}
+
+// check refuses a subject that can't stand for a person. Addresses that can't
+// be are left out, for they are no reason to keep somebody out by another one.
+func (c *Claims) check() error {
+	if c.Subject == "" || len(c.Subject) > 255 || !plain(c.Subject) {
+		return refused("the provider names no subject that can be used")
+	}
+	good := c.Emails[:0:0]
+	for _, mail := range c.Emails {
+		if strings.Contains(mail, "@") && plain(mail) {
+			good = append(good, mail)
+		}
+	}
+	c.Emails = good
+	return nil
+}
+
+// plain reports whether s is text that can be shown on one line as it is.
+func plain(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) })
+}
+
+// wellFormed reports whether a token can be sent as a Bearer (RFC 6750, section
+// 2.1, and a little more: providers don't all keep to it).
+func wellFormed(token string) bool {
+	return token != "" && len(token) <= 16<<10 && !strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' })
+}

@@ -1,0 +1,319 @@
+package oauth
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"golang.org/x/oauth2"
+)
+
+const openIDScopes = "openid email profile"
+
+// openID is any provider of OpenID Connect. Where its endpoints are, it says
+// itself (OpenID Connect Discovery 1.0), once an hour.
+type openID struct {
+	*client
+
+	mu   sync.Mutex
+	meta *metadata // nil: not known yet
+	read time.Time
+}
+
+// metadata is what an issuer says of itself.
+type metadata struct {
+	Issuer        string   `json:"issuer"`
+	Authorization string   `json:"authorization_endpoint"`
+	Token         string   `json:"token_endpoint"`
+	UserInfo      string   `json:"userinfo_endpoint"`
+	Introspection string   `json:"introspection_endpoint"` // RFC 8414
+	Keys          string   `json:"jwks_uri"`
+	Algorithms    []string `json:"id_token_signing_alg_values_supported"`
+	TokenAuth     []string `json:"token_endpoint_auth_methods_supported"`
+	AskAuth       []string `json:"introspection_endpoint_auth_methods_supported"`
+	NamesIssuer   bool     `json:"authorization_response_iss_parameter_supported"` // RFC 9207
+
+	keys oidc.KeySet
+}
+
+const metadataLife = time.Hour
+
+// metadata asks the issuer, unless it has told of late.
+func (o *openID) metadata(ctx context.Context) (*metadata, error) {
+	o.mu.Lock()
+	m, fresh := o.meta, o.cfg.Now().Sub(o.read).Abs() < metadataLife
+	o.mu.Unlock()
+	if m != nil && fresh {
+		return m, nil
+	}
+	m = new(metadata)
+	resp, err := o.ask(ctx, question{
+		method: http.MethodGet, url: strings.TrimSuffix(o.cfg.URL, "/") + "/.well-known/openid-configuration",
+	}, m)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, unexpected(resp)
+	}
+	if err := m.check(o.cfg); err != nil {
+		return nil, err
+	}
+	// The keys are fetched, now and later, within no request's life.
+	m.keys = oidc.NewRemoteKeySet(oidc.ClientContext(context.Background(), o.keyClient()), m.Keys)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.meta, o.read = m, o.cfg.Now()
+	return m, nil
+}
+
+// keyClient is the client for the issuer's keys, which the library asks for
+// outside of a login's deadline.
+func (o *openID) keyClient() *http.Client {
+	c := *o.http
+	c.Timeout = o.cfg.Timeout
+	return &c
+}
+
+// check refuses another issuer's metadata, which would have its people be ours,
+// and endpoints that secrets would go to in the clear. Other hosts than the
+// issuer's are allowed: the large providers have their endpoints there, and
+// whoever can change this document can name anybody's subject as well.
+func (m *metadata) check(cfg Config) error {
+	if m.Issuer != cfg.URL {
+		return fmt.Errorf("it says that it is the issuer %q: the url must be the same, to the letter", m.Issuer)
+	}
+	for _, e := range []struct {
+		name, url string
+		optional  bool
+	}{
+		{"authorization_endpoint", m.Authorization, false},
+		{"token_endpoint", m.Token, false},
+		{"jwks_uri", m.Keys, false},
+		{"userinfo_endpoint", m.UserInfo, true},
+		{"introspection_endpoint", m.Introspection, true},
+	} {
+		if e.url == "" && e.optional {
+			continue
+		}
+		plainToo := cfg.Insecure && strings.HasPrefix(cfg.URL, "http:")
+		u, err := url.Parse(e.url)
+		if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" || u.Scheme != "https" && !(u.Scheme == "http" && plainToo) {
+			return fmt.Errorf("its %s %q is not a URL of https", e.name, e.url)
+		}
+	}
+	return nil
+}
+
+func (o *openID) issued(ctx context.Context, token string) (string, error) {
+	m, err := o.metadata(ctx)
+	if err != nil {
+		return "", err
+	}
+	if m.Introspection == "" {
+		return "", ErrNoCheck
+	}
+	basic := len(m.AskAuth) == 0 || slices.Contains(m.AskAuth, "client_secret_basic")
+	return o.introspect(ctx, m.Introspection, token, basic)
+}
+
+// introspect asks what a token is (RFC 7662), with the client's credentials as
+// HTTP Basic or in the form.
+func (c *client) introspect(ctx context.Context, endpoint, token string, basic bool) (string, error) {
+	form := url.Values{"token": {token}, "token_type_hint": {"access_token"}}
+	if !basic {
+		form.Set("client_id", c.cfg.ClientID)
+		form.Set("client_secret", string(c.secret))
+	}
+	var t introspection
+	resp, err := c.ask(ctx, question{method: http.MethodPost, url: endpoint, ours: basic, form: form}, &t)
+	if err != nil {
+		return "", err
+	}
+	switch resp.StatusCode {
+	case http.StatusOK:
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return "", ourFault(resp)
+	default:
+		return "", unexpected(resp)
+	}
+	return t.subject(c.cfg)
+}
+
+// introspection is the answer. The audience may be a string or a list.
+type introspection struct {
+	Active    bool     `json:"active"`
+	Client    string   `json:"client_id"`
+	Presenter string   `json:"azp"`
+	Audience  audience `json:"aud"`
+	Subject   string   `json:"sub"`
+	Expires   float64  `json:"exp"`
+}
+
+// audience reads a list that may come as one string (RFC 7662, section 2.2).
+type audience []string
+
+func (a *audience) UnmarshalJSON(b []byte) error {
+	var one string
+	if json.Unmarshal(b, &one) == nil {
+		*a = audience{one}
+		return nil
+	}
+	return json.Unmarshal(b, (*[]string)(a))
+}
+
+// subject refuses a token that is not live or was issued to another client.
+// The client says who asked for a token, the audience whom it is meant for: a
+// token that another client got may well be meant for us too, and still that
+// one has it. So the audience counts only where no client is named.
+func (t introspection) subject(cfg Config) (string, error) {
+	if !t.Active {
+		return "", refused("the provider does not know the token (any more), or tells us nothing of it")
+	}
+	ours := len(t.Audience) == 1 && t.Audience[0] == cfg.ClientID
+	for _, named := range []string{t.Presenter, t.Client} {
+		if named != "" {
+			ours = named == cfg.ClientID
+		}
+	}
+	if !ours {
+		return "", refused("the token was issued to another client")
+	}
+	if t.Expires != 0 && t.Expires <= float64(cfg.Now().Unix()) {
+		return "", refused("the token has expired")
+	}
+	return t.Subject, nil
+}
+
+func (o *openID) person(ctx context.Context, token string) (Claims, error) {
+	m, err := o.metadata(ctx)
+	if err != nil {
+		return Claims{}, err
+	}
+	if m.UserInfo == "" {
+		return Claims{}, errors.New("it has no userinfo_endpoint to ask who somebody is")
+	}
+	return o.userInfo(ctx, m.UserInfo, token)
+}
+
+// person is what userinfo and an ID token say of somebody (OpenID Connect Core
+// 1.0, section 5.1).
+type person struct {
+	Subject  string `json:"sub"`
+	Email    string `json:"email"`
+	Verified truth  `json:"email_verified"`
+	Name     string `json:"name"`
+	Username string `json:"preferred_username"`
+}
+
+func (p person) claims() Claims {
+	c := Claims{Subject: p.Subject, Name: p.Name}
+	if c.Name == "" {
+		c.Name = p.Username
+	}
+	if p.Verified && p.Email != "" {
+		c.Emails = []string{p.Email}
+	}
+	return c
+}
+
+func (c *client) userInfo(ctx context.Context, endpoint, token string) (Claims, error) {
+	var p person
+	resp, err := c.ask(ctx, question{method: http.MethodGet, url: endpoint, bearer: token}, &p)
+	if err == nil {
+		err = verdict(resp)
+	}
+	return p.claims(), err
+}
+
+func (o *openID) endpoint(ctx context.Context) (oauth2.Endpoint, error) {
+	m, err := o.metadata(ctx)
+	if err != nil {
+		return oauth2.Endpoint{}, err
+	}
+	// Trying both, as the library would, spends the code twice.
+	style := oauth2.AuthStyleInHeader
+	if len(m.TokenAuth) > 0 && !slices.Contains(m.TokenAuth, "client_secret_basic") {
+		style = oauth2.AuthStyleInParams
+	}
+	return oauth2.Endpoint{AuthURL: m.Authorization, TokenURL: m.Token, AuthStyle: style}, nil
+}
+
+func (o *openID) scopes() []string { return strings.Fields(openIDScopes) }
+
+// asymmetric are the algorithms whose signatures we can check and not make.
+var asymmetric = []string{
+	oidc.RS256, oidc.RS384, oidc.RS512, oidc.ES256, oidc.ES384, oidc.ES512, oidc.PS256, oidc.PS384, oidc.PS512, oidc.EdDSA,
+}
+
+// identify returns whom an ID token names, that came with a code. An address
+// that it lacks is asked for.
+func (o *openID) identify(ctx context.Context, t *oauth2.Token, nonce string) (Claims, error) {
+	m, err := o.metadata(ctx)
+	if err != nil {
+		return Claims{}, err
+	}
+	raw, ok := t.Extra("id_token").(string)
+	if !ok {
+		return Claims{}, errors.New("it sends no ID token with the access token")
+	}
+	var algorithms []string
+	for _, a := range m.Algorithms {
+		if slices.Contains(asymmetric, a) {
+			algorithms = append(algorithms, a)
+		}
+	}
+	id, err := oidc.NewVerifier(o.cfg.URL, m.keys, &oidc.Config{
+		ClientID: o.cfg.ClientID, SupportedSigningAlgs: algorithms, Now: o.cfg.Now,
+	}).Verify(ctx, raw)
+	if err != nil {
+		return Claims{}, badIDToken(err)
+	}
+	var p person
+	var more struct {
+		Presenter string `json:"azp"`
+	}
+	if err := id.Claims(&p); err != nil {
+		return Claims{}, errors.New("its ID token can't be read")
+	}
+	if err := id.Claims(&more); err != nil {
+		return Claims{}, errors.New("its ID token can't be read")
+	}
+	switch {
+	case nonce == "" || id.Nonce != nonce:
+		return Claims{}, refused("the ID token belongs to another login (nonce)")
+	case more.Presenter != "" && more.Presenter != o.cfg.ClientID, more.Presenter == "" && len(id.Audience) > 1:
+		return Claims{}, refused("the ID token was issued to another client (azp)")
+	case id.AccessTokenHash != "" && id.VerifyAccessToken(t.AccessToken) != nil:
+		return Claims{}, refused("the ID token belongs to another access token (at_hash)")
+	}
+	c := p.claims()
+	if p.Email != "" || m.UserInfo == "" {
+		return c, nil
+	}
+	asked, err := o.userInfo(ctx, m.UserInfo, t.AccessToken)
+	if err != nil {
+		return Claims{}, err
+	}
+	if asked.Subject != c.Subject { // OpenID Connect Core 1.0, section 5.3.2
+		return Claims{}, refused("the ID token and userinfo speak of two people")
+	}
+	return asked, nil
+}
+
+// badIDToken tells a bad token from keys that can't be had: the library does so
+// by its text alone.
+func badIDToken(err error) error {
+	if strings.Contains(err.Error(), "fetching keys") {
+		return errors.New("its keys (jwks_uri) can't be fetched")
+	}
+	return refused("the ID token does not verify: %v", err)
+}

@@ -1,0 +1,110 @@
+package server
+
+import (
+	"cmp"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"gatehouse/server/api"
+	"gatehouse/server/oauth"
+)
+
+// OAuthConfig is a section [oauth.<name>].
+type OAuthConfig struct {
+	Type             string `toml:"type"`
+	URL              string `toml:"url"`
+	ClientID         string `toml:"client_id"`
+	ClientSecretFile string `toml:"client_secret_file"`
+	Insecure         bool   `toml:"insecure"`
+	AcceptAnyClient  bool   `toml:"accept_any_client"`
+}
+
+func (c OAuthConfig) provider(name string) oauth.Config {
+	return oauth.Config{
+		Name: name, Type: c.Type, URL: c.URL, ClientID: c.ClientID, ClientSecretFile: c.ClientSecretFile,
+		Insecure: c.Insecure, AcceptAnyClient: c.AcceptAnyClient,
+	}
+}
+
+// checkOAuth returns an error that names the first provider that can't be.
+func (c Config) checkOAuth() error {
+	for _, name := range slices.Sorted(maps.Keys(c.OAuth)) {
+		if err := c.OAuth[name].provider(name).Validate(); err != nil {
+			return errors.New(strings.ReplaceAll(err.Error(), "\n", "; "))
+		}
+	}
+	return nil
+}
+
+// openProviders readies the OAuth providers, by name. It does not connect.
+func openProviders(cfg Config, timeout time.Duration, now func() time.Time) (map[string]*oauth.Provider, error) {
+	all := make(map[string]*oauth.Provider, len(cfg.OAuth))
+	for _, name := range slices.Sorted(maps.Keys(cfg.OAuth)) {
+		one := cfg.OAuth[name].provider(name)
+		one.Timeout, one.Now = timeout, now
+		p, err := oauth.New(one)
+		if err != nil {
+			return nil, err
+		}
+		all[name] = p
+	}
+	return all, nil
+}
+
+// CheckProviders says whether the sections [oauth.…] can be used: also whether
+// the files that they name can be read. It asks no provider.
+func CheckProviders(cfg Config) error {
+	_, err := openProviders(cfg, 0, nil)
+	return err
+}
+
+// way is a way in by a provider, at /login/<Name>, as pages show it.
+type way struct {
+	Name  string
+	Title string // what people call it, such as GitHub
+}
+
+// providers lists the ways in by a provider, always in the same order.
+func (s *Server) providers() []way {
+	list := make([]way, 0, len(s.oauth))
+	for name, p := range s.oauth {
+		list = append(list, way{Name: name, Title: p.Title()})
+	}
+	slices.SortFunc(list, func(a, b way) int {
+		return cmp.Or(cmp.Compare(strings.ToLower(a.Title), strings.ToLower(b.Title)), cmp.Compare(a.Name, b.Name))
+	})
+	return list
+}
+
+// warnProviders warns of settings that are not for production.
+func (s *Server) warnProviders() {
+	for _, w := range s.providers() {
+		if unsafe := s.oauth[w.Name].Unsafe(); unsafe != "" {
+			s.log.Warn("a provider's settings are unsafe", "provider", w.Name, "because", unsafe)
+		}
+	}
+}
+
+// providerHealth is how the providers have answered of late.
+func (s *Server) providerHealth() []api.Health {
+	list := []api.Health{}
+	for _, w := range s.providers() {
+		p := s.oauth[w.Name]
+		st := p.Status()
+		h := api.Health{
+			Name: w.Name, Insecure: p.Unsafe(), Reachable: st.Reachable, LastError: st.LastError,
+			Latency: float64(st.Latency) / float64(time.Millisecond),
+		}
+		if !st.LastSuccess.IsZero() {
+			h.LastSuccess = st.LastSuccess.UnixMilli()
+		}
+		if !st.LastFailure.IsZero() {
+			h.LastFailure = st.LastFailure.UnixMilli()
+		}
+		list = append(list, h)
+	}
+	return list
+}
