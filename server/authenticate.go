@@ -1,6 +1,7 @@
 package server
 
 import (
+	"encoding/base64"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -79,11 +80,7 @@ func (s *Server) authenticateCookie(r *http.Request) (c caller, err error) {
 // tokenOf returns the token that a request brings. Of two it takes none: sent
 // is true and text is empty, which is no token.
 func tokenOf(r *http.Request, basic bool) (text string, sent bool) {
-	all := tokensOf(r)
-	if basic {
-		all = append(all, basicTokens(r)...)
-	}
-	switch len(all) {
+	switch all := tokensOf(r, basic); len(all) {
 	case 0:
 		return "", false
 	case 1:
@@ -92,16 +89,38 @@ func tokenOf(r *http.Request, basic bool) (text string, sent bool) {
 	return "", true
 }
 
-// tokensOf returns all that a request brings as X-Auth-Token or as a Bearer
-// (RFC 6750, section 2.1).
-func tokensOf(r *http.Request) []string {
-	all := r.Header.Values("X-Auth-Token")
-	for _, v := range r.Header.Values("Authorization") {
-		if scheme, rest, _ := strings.Cut(v, " "); strings.EqualFold(scheme, "Bearer") {
-			all = append(all[:len(all):len(all)], strings.TrimLeft(rest, " "))
+// tokensOf returns all that a request brings as X-Auth-Token, as a Bearer
+// (RFC 6750, section 2.1) or, where that may be a token, as the password of
+// HTTP Basic. The names are canonical, as net/http keeps them.
+func tokensOf(r *http.Request, basic bool) []string {
+	all := r.Header["X-Auth-Token"]
+	for _, v := range r.Header["Authorization"] {
+		scheme, rest, _ := strings.Cut(v, " ")
+		token, ok := strings.TrimLeft(rest, " "), isScheme(scheme, "Bearer")
+		if basic && isScheme(scheme, "Basic") {
+			token, ok = passwordOf(rest)
+		}
+		if ok {
+			all = append(all[:len(all):len(all)], token)
 		}
 	}
 	return all
+}
+
+// isScheme compares without regard to case, but of ASCII: EqualFold alone takes
+// the long s for an s.
+func isScheme(got, want string) bool {
+	return len(got) == len(want) && strings.EqualFold(got, want)
+}
+
+// passwordOf returns the password of HTTP Basic (RFC 7617, section 2).
+func passwordOf(credentials string) (password string, ok bool) {
+	b, err := base64.StdEncoding.DecodeString(credentials)
+	if err != nil {
+		return "", false
+	}
+	_, password, ok = strings.Cut(string(b), ":")
+	return password, ok
 }
 
 // clientAddress is the peer's address or, when the peer is a trusted proxy,
@@ -115,17 +134,17 @@ func (s *Server) clientAddress(r *http.Request) netip.Addr {
 	if len(s.cfg.TrustedProxies) == 0 || !s.trusted(addr) {
 		return addr
 	}
-	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for i := len(hops) - 1; i >= 0; i-- {
-		hop, err := parseHop(strings.TrimSpace(hops[i]))
+	for hops := strings.Join(r.Header["X-Forwarded-For"], ","); ; {
+		comma := strings.LastIndexByte(hops, ',')
+		hop, err := parseHop(strings.TrimSpace(hops[comma+1:]))
 		if err != nil {
-			break
+			return addr
 		}
-		if addr = hop; !s.trusted(addr) {
-			break
+		if addr = hop; comma < 0 || !s.trusted(addr) {
+			return addr
 		}
+		hops = hops[:comma]
 	}
-	return addr
 }
 
 // parseHop reads an address as proxies write it: bare, in brackets, or with a port.

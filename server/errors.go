@@ -69,13 +69,13 @@ var statuses = []struct {
 
 // statusOf finds the status and the message of an error.
 func statusOf(err error) (status int, message string) {
-	if e := (*httpError)(nil); errors.As(err, &e) {
+	if e, ok := errors.AsType[*httpError](err); ok {
 		return e.status, e.message
 	}
-	if e := (*storage.InvalidError)(nil); errors.As(err, &e) {
+	if e, ok := errors.AsType[*storage.InvalidError](err); ok {
 		return http.StatusBadRequest, e.Message
 	}
-	if e := (*http.MaxBytesError)(nil); errors.As(err, &e) {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return http.StatusRequestEntityTooLarge, "The body is larger than 64 KiB"
 	}
 	for _, row := range statuses {
@@ -109,7 +109,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if status == http.StatusUnauthorized && message == errCredentials.Error() {
 		h.Set("WWW-Authenticate", `Bearer realm="gatehouse"`)
 	}
-	if e := (*httpError)(nil); errors.As(err, &e) && e.retry > 0 {
+	if e, ok := errors.AsType[*httpError](err); ok && e.retry > 0 {
 		h.Set("Retry-After", strconv.Itoa(int((e.retry+time.Second-1)/time.Second)))
 	}
 	reply(w, status, api.Error{Message: sentence(message)})

@@ -74,7 +74,7 @@ func TestMetrics(t *testing.T) {
 		`gatehouse_credentials_refused_total{route="GET /api/tokens"}`:                  1,
 		`gatehouse_logins_total{method="userpass",outcome="accepted"}`:                  2,
 		`gatehouse_logins_total{method="userpass",outcome="rejected"}`:                  2,
-		`gatehouse_verify_seconds`:                                                      5,
+		`gatehouse_verify_seconds`:                                                      1, // the first
 		`gatehouse_revocations_total`:                                                   1,
 		`gatehouse_users`:                                                               1,
 		`gatehouse_tokens`:                                                              0,
@@ -131,14 +131,30 @@ func TestMetricsTellNothing(t *testing.T) {
 	h.open()
 }
 
+// TestMetricsSample: some verifications are timed, and all are counted.
+func TestMetricsSample(t *testing.T) {
+	h := newHouse(t)
+	token := h.token()
+	for range 2*sampled + 1 {
+		h.ask("GET", verifyPath).token(token).send().want(http.StatusOK)
+	}
+	got := h.figures()
+	if n := got["gatehouse_verify_seconds"]; n != 3 {
+		t.Errorf("got %v verifications timed, want 3", n)
+	}
+	if n := got[`gatehouse_requests_total{class="2xx",route="/api/verify"}`]; n != 2*sampled+1 {
+		t.Errorf("got %v verifications counted, want %d", n, 2*sampled+1)
+	}
+}
+
 // TestMetricsCheap: counting costs the gate no allocation.
 func TestMetricsCheap(t *testing.T) {
 	h := newHouse(t)
 	count := h.metrics.route(verifyPath, byGate)
-	start := h.started
 	if got := testing.AllocsPerRun(100, func() {
+		start := h.metrics.verify.start()
 		count.add(http.StatusOK)
-		h.metrics.took(start)
+		h.metrics.verify.stop(start)
 	}); got != 0 {
 		t.Errorf("got %v allocations, want none", got)
 	}

@@ -72,15 +72,7 @@ func (l *Listener) URL() string {
 // finish, and returns. The store is the caller's to close.
 func (l *Listener) Serve(ctx context.Context) error {
 	s := l.s
-	web := &http.Server{
-		Handler:           s.Handler(),
-		ReadHeaderTimeout: readHeaderTimeout,
-		ReadTimeout:       readTimeout,
-		WriteTimeout:      writeTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          quiet(s.log),
-	}
+	web := HTTP(s.Handler(), s.log)
 	tcp := l.tcp
 	if s.cfg.TLS.Cert != "" {
 		pair := &certificate{certFile: s.cfg.TLS.Cert, keyFile: s.cfg.TLS.Key, now: s.now, log: s.log}
@@ -117,6 +109,20 @@ func (l *Listener) Serve(ctx context.Context) error {
 	end, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	return errors.Join(err, shutdown(end, web), shutdown(end, admin))
+}
+
+// HTTP returns what the TCP port is served with: the limits of a connection,
+// around a handler.
+func HTTP(handler http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          quiet(log),
+	}
 }
 
 // shutdown lets the requests under way finish, and ends those that don't.

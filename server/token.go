@@ -165,7 +165,7 @@ func (s *Server) thisToken(w http.ResponseWriter, r *request) error {
 // it, and learns nothing by it: the answer is the same for every text. Of
 // several, all are revoked.
 func (s *Server) revokeSent(w http.ResponseWriter, r *request) error {
-	if err := s.revokeTexts(r, tokensOf(r.Request)...); err != nil {
+	if err := s.revokeTexts(r, tokensOf(r.Request, false)...); err != nil {
 		return err
 	}
 	reply(w, http.StatusOK, struct{}{})
