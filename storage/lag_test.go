@@ -85,11 +85,11 @@ func TestIndexBehind(t *testing.T) {
 		if list, err := s.AllTokensOf(alice.ID); len(list) != 2 || err != nil {
 			t.Errorf("got %d tokens, %v, want 2", len(list), err)
 		}
-		if info, err := s.UserInfo("alice@example.com"); info.Tokens != 1 || err != nil {
+		if info, err := s.UserInfo("alice@example.com", 0); info.Tokens != 1 || err != nil {
 			t.Errorf("alice: got %+v, %v", info, err)
 		}
 		revoked := 0
-		for tok, err := range s.Tokens(TokenFilter{}) {
+		for tok, err := range s.Tokens(TokenFilter{Revoked: true}) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -110,7 +110,7 @@ func TestIndexBehind(t *testing.T) {
 			t.Errorf("carol: got %v, want ErrNoUser", err)
 		}
 		var uids []string
-		for info, err := range s.Users("", "") {
+		for info, err := range s.Users(UserFilter{Order: ByName}) {
 			if err != nil {
 				t.Fatal(err)
 			}

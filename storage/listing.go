@@ -2,12 +2,11 @@ package storage
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/hex"
 	"iter"
 	"runtime"
-	"slices"
 	"strings"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -15,72 +14,198 @@ import (
 // TokenFilter selects tokens for a listing.
 type TokenFilter struct {
 	Owner     UserID // 0: everybody's
+	Prefix    string // of the id, or of the owner's uid, compared without regard to case
 	IdleSince int64  // ms: not used after it; 0: no matter
 	NeverUsed bool
-	AfterUsed int64 // with AfterID: only what comes after this place in the listing
-	AfterID   ID
+	Revoked   bool  // the revoked ones too, and those of removed users
+	Order     Order // ByLastUsed or ByCreated
+	Reverse   bool
+	After     Place // only what comes after it in the listing
+	Limit     int   // 0: all
 }
 
-// place is where a token stands in a listing.
-type listed struct {
-	used int64 // ms
-	id   ID
-}
+// waitLoaded is how long a listing waits for the table after an opening, before
+// it goes the slow way.
+const waitLoaded = 5 * time.Second
 
-func (a listed) compare(b listed) int {
-	return cmp.Or(cmp.Compare(a.used, b.used), bytes.Compare(a.id[:], b.id[:]))
-}
-
-// Tokens lists tokens, the revoked among them, the oldest last use first.
+// Tokens lists tokens, the oldest last use first unless the filter says
+// otherwise.
 //
 // It first notes the order, in 24 bytes a token, and then reads as the caller
-// takes; a token used meanwhile keeps its place and shows its new last use.
+// takes. A page shows the tokens as they were when their order was noted; in a
+// listing without a limit a token used meanwhile keeps its place and shows its
+// new last use.
 func (s *Store) Tokens(f TokenFilter) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
-		err := s.view(func(txn *badger.Txn) error {
-			order, err := s.order(txn, f)
+		for {
+			places, err := s.places(f)
+			if err != nil {
+				yield(Token{}, err)
+				return
+			}
+			n, err := s.show(f, places, yield)
+			if err != nil {
+				yield(Token{}, err)
+			}
+			if err != nil || n < 0 || n == len(places) || f.Limit == 0 || len(places) < f.Limit {
+				return
+			}
+			// Some were revoked since: the page is filled up with what follows.
+			f.After = places[len(places)-1]
+			f.Limit -= n
+		}
+	}
+}
+
+// show yields the tokens at the places, but for those that the filter would
+// not take any more. It returns how many it yielded, or -1 when the caller has
+// enough.
+func (s *Store) show(f TokenFilter, places []Place, yield func(Token, error) bool) (n int, err error) {
+	err = s.view(func(txn *badger.Txn) error {
+		for _, at := range places {
+			t, err := s.token(txn, at.ID)
 			if err != nil {
 				return err
 			}
-			for _, at := range order {
-				t, err := s.token(txn, at.id)
-				if err != nil {
-					return err
-				}
-				if !yield(t, nil) {
-					return nil
-				}
+			if !f.Revoked && t.dead() {
+				continue
 			}
-			return nil
-		})
-		if err != nil {
-			yield(Token{}, err)
+			if f.Limit > 0 && f.Order == ByLastUsed {
+				t.LastUsed = at.At // or the page would not go on where it ends
+			}
+			if !yield(t, nil) {
+				n = -1
+				return nil
+			}
+			n++
 		}
+		return nil
+	})
+	return n, err
+}
+
+// dead reports whether a token will never work again.
+func (t Token) dead() bool { return t.Revoked != 0 || t.OwnerState == UserRemoved }
+
+// places finds the tokens that the filter takes, in their order.
+func (s *Store) places(f TokenFilter) ([]Place, error) {
+	v, err := s.sieve(f)
+	switch {
+	case err != nil:
+		return nil, err
+	case f.Owner != 0 && !f.Revoked:
+		return s.placesOf(&v)
+	case f.Revoked || !s.whenLoaded():
+		return s.walk(&v)
+	}
+	var found *selection
+	if f.Order == ByCreated {
+		err = s.withCreated(func() { found = s.table.siftAll(&v, false) })
+	} else {
+		found = s.table.siftAll(&v, false)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return found.list, nil
+}
+
+// CountTokens counts the tokens that the filter takes, its After and Limit
+// apart.
+func (s *Store) CountTokens(f TokenFilter) (int, error) {
+	f.After, f.Limit, f.Order = Place{}, 0, ByLastUsed
+	if f == (TokenFilter{}) && s.isLoaded() {
+		return s.table.len(), nil
+	}
+	if f.Owner != 0 || f.Revoked || !s.whenLoaded() {
+		list, err := s.places(f)
+		return len(list), err
+	}
+	v, err := s.sieve(f)
+	if err != nil {
+		return 0, err
+	}
+	return s.table.siftAll(&v, true).n, nil
+}
+
+// isLoaded reports whether the table has all tokens.
+func (s *Store) isLoaded() bool {
+	select {
+	case <-s.loaded:
+		return true
+	default:
+		return false
 	}
 }
 
-// order finds the tokens that the filter takes, and sorts them.
-func (s *Store) order(txn *badger.Txn, f TokenFilter) ([]listed, error) {
-	var order []listed
-	after := listed{f.AfterUsed, f.AfterID}
-	take := func(t Token) {
-		at := listed{t.LastUsed, t.ID}
-		switch {
-		case f.NeverUsed && t.LastUsed != t.Created:
-		case f.IdleSince != 0 && t.LastUsed > f.IdleSince:
-		case after != listed{} && at.compare(after) <= 0:
-		default:
-			order = append(order, at)
+// whenLoaded waits for the table; false when it is not to be had.
+func (s *Store) whenLoaded() bool {
+	if s.isLoaded() {
+		return true
+	}
+	select {
+	case <-s.loaded:
+		return true
+	case <-s.closing:
+	case <-time.After(waitLoaded):
+	}
+	return false
+}
+
+// placesOf finds the tokens of one owner by the index, which has when they were
+// created, and the table, which has when they were used.
+func (s *Store) placesOf(v *sieve) ([]Place, error) {
+	to := newSelection(v.TokenFilter)
+	_, number, _ := s.owners.find(v.Owner)
+	err := s.view(func(txn *badger.Txn) error {
+		for item := range scan(txn, key('o', v.Owner.bytes(), []byte{0}), nil) {
+			created, id := ownedToken(item.Key())
+			e, ok, err := s.lookup(id)
+			if err != nil {
+				return err
+			}
+			if !ok || e.owner != number || !v.takes(id, number, e.used) {
+				continue
+			}
+			at := Place{int64(e.used >> 1), id}
+			if v.Order == ByCreated {
+				at.At = created
+			}
+			to.offer(at)
 		}
+		return nil
+	})
+	to.cut()
+	return to.list, err
+}
+
+// walk finds the tokens by reading all of their records, also those that are
+// not in the table.
+func (s *Store) walk(v *sieve) ([]Place, error) {
+	to := newSelection(v.TokenFilter)
+	take := func(t Token) {
+		_, number, _ := s.owners.find(t.Owner)
+		used := createdAt(t.LastUsed)
+		if t.LastUsed != t.Created {
+			used = usedAt(t.LastUsed)
+		}
+		if !v.Revoked && t.dead() || !v.takes(t.ID, number, used) {
+			return
+		}
+		at := Place{t.LastUsed, t.ID}
+		if v.Order == ByCreated {
+			at.At = t.Created
+		}
+		to.offer(at)
 	}
-	var err error
-	if f.Owner != 0 {
-		err = s.eachOwned(txn, f.Owner, take)
-	} else {
-		err = s.eachToken(txn, take)
-	}
-	slices.SortFunc(order, listed.compare)
-	return order, err
+	err := s.view(func(txn *badger.Txn) error {
+		if v.Owner != 0 {
+			return s.eachOwned(txn, v.Owner, take)
+		}
+		return s.eachToken(txn, take)
+	})
+	to.cut()
+	return to.list, err
 }
 
 func (s *Store) eachOwned(txn *badger.Txn, owner UserID, fn func(Token)) error {
@@ -166,6 +291,5 @@ func (s *Store) FindToken(prefix string) (found ID, err error) {
 	return found, err
 }
 
-// TokenCount counts the tokens that are not revoked, but for those of removed
-// users whose removal came since the store was opened.
+// TokenCount counts the tokens that are not revoked.
 func (s *Store) TokenCount() int { return s.table.len() }

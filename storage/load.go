@@ -143,10 +143,13 @@ func (s *Store) loadTokens(kid byte) error {
 	return nil
 }
 
-// loadToken puts a token into the table unless it is dead.
+// loadToken puts a token into the table unless it is dead, or its owner is.
 func (s *Store) loadToken(t Token, used lastUse) {
-	if _, n, ok := s.owners.find(t.Owner); ok && t.Revoked == 0 {
-		s.table.load(entry{id: t.ID, generation: t.Generation, flags: t.head, owner: n, used: used})
+	if used&1 == 1 {
+		used = usedAt(used.shown(t.Created)) // as raise leaves it
+	}
+	if o, n, ok := s.owners.find(t.Owner); ok && o.state != UserRemoved && t.Revoked == 0 {
+		s.table.load(entry{id: t.ID, generation: t.Generation, flags: t.head, owner: n, used: used, created: t.Created})
 	}
 }
 

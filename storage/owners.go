@@ -1,6 +1,9 @@
 package storage
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // owners numbers the users for the table and keeps what each request must know
 // of them: whether their tokens and sessions count. Numbers are given anew at
@@ -9,6 +12,7 @@ type owners struct {
 	mu     sync.RWMutex
 	number map[UserID]uint32
 	list   []owner
+	living int // how many are not removed
 }
 
 type owner struct {
@@ -29,7 +33,13 @@ func (o *owners) set(v owner) uint32 {
 		}
 		n = uint32(len(o.list))
 		o.number[v.id] = n
-		o.list = append(o.list, owner{})
+		o.list = append(o.list, owner{state: UserRemoved})
+	}
+	if o.list[n].state != UserRemoved {
+		o.living--
+	}
+	if v.state != UserRemoved {
+		o.living++
 	}
 	o.list[n] = v
 	return n
@@ -50,16 +60,18 @@ func (o *owners) find(id UserID) (v owner, n uint32, ok bool) {
 	return v, n, ok
 }
 
-// count counts the users that are not removed.
-func (o *owners) count() (n int) {
+// count is how many users are not removed.
+func (o *owners) count() int {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
-	for i := range o.list {
-		if o.list[i].state != UserRemoved {
-			n++
-		}
-	}
-	return n
+	return o.living
+}
+
+// all copies what is known of the users, by number.
+func (o *owners) all() []owner {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return slices.Clone(o.list)
 }
 
 func (o *owners) empty() bool {

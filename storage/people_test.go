@@ -121,7 +121,7 @@ func TestUsers(t *testing.T) {
 	if list, err := s.AllTokensOf(again.ID); len(list) != 0 || err != nil {
 		t.Errorf("got %d tokens, %v, want none", len(list), err)
 	}
-	if info, err := s.UserInfo("alice@example.com"); info.Tokens != 0 || info.LastUsed != 0 || err != nil {
+	if info, err := s.UserInfo("alice@example.com", 0); info.Tokens != 0 || info.LastUsed != 0 || err != nil {
 		t.Errorf("got %+v, %v", info, err)
 	}
 }
@@ -146,7 +146,7 @@ func TestListUsers(t *testing.T) {
 		{"x", "", nil},
 	} {
 		var got []string
-		for info, err := range s.Users(c.prefix, c.after) {
+		for info, err := range s.Users(UserFilter{Order: ByName, Prefix: c.prefix, After: UserPlace{UID: c.after}}) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -351,7 +351,7 @@ func TestListTokens(t *testing.T) {
 				t.Fatal(err)
 			}
 			paged = append(paged, names[tok.ID])
-			f.AfterUsed, f.AfterID = tok.LastUsed, tok.ID
+			f.After = Place{tok.LastUsed, tok.ID}
 			if n++; n == 3 {
 				break
 			}
@@ -369,7 +369,8 @@ func TestListTokens(t *testing.T) {
 			}
 		}
 	}
-	check("with a revoked one", list(TokenFilter{}), all...)
+	check("with a revoked one", list(TokenFilter{Revoked: true}), all...)
+	check("without it", list(TokenFilter{}), all[1:]...)
 	own, err := s.TokensOf(alice.ID)
 	if err != nil || len(own) != 6 || names[own[0].ID] != 0 {
 		t.Errorf("got %d tokens, %v, want 6, the oldest first", len(own), err)

@@ -48,6 +48,8 @@ type Store struct {
 
 	table    table
 	owners   owners
+	people   people
+	column   column
 	attempts attempts
 	sessions sync.Mutex // for whoever writes one
 	stale    stale

@@ -61,6 +61,8 @@ type shard struct {
 	chunks []*[chunkSlots]slot
 	n      int
 
+	created []int64 // by slot, ms; nil while nobody asks for that order (created.go)
+
 	// Until the shard is loaded, a token that is not here may be in Badger,
 	// and one that was taken out must not come back from there.
 	loaded bool
@@ -104,6 +106,7 @@ type entry struct {
 	flags      byte
 	owner      uint32
 	used       lastUse
+	created    int64 // ms; only on the way in
 }
 
 // get returns a copy of the token's entry. When there is none, whole tells
@@ -120,7 +123,7 @@ func (t *table) get(id ID) (e entry, ok, whole bool) {
 }
 
 func (s *slot) entry() entry {
-	return entry{s.id, s.generation, s.flags, s.owner, lastUse(s.used.Load())}
+	return entry{id: s.id, generation: s.generation, flags: s.flags, owner: s.owner, used: lastUse(s.used.Load())}
 }
 
 // put is the writer's: it adds a token, or replaces what is known of it but
@@ -172,6 +175,9 @@ func (sh *shard) add(e entry) {
 	s.used.Store(int64(e.used))
 	sh.n++
 	sh.index[at] = uint32(sh.n)
+	if sh.created != nil {
+		sh.created = append(sh.created, e.created)
+	}
 }
 
 func (sh *shard) grow() {
@@ -208,8 +214,18 @@ func (t *table) remove(id ID) {
 		to.used.Store(from.used.Load())
 		sh.index[at] = n + 1
 	}
+	if sh.created != nil {
+		sh.created[n] = sh.created[sh.n]
+		sh.created = sh.created[:sh.n]
+	}
 	if spare := len(sh.chunks) - 1; spare > 0 && sh.n <= (spare-1)*chunkSlots {
 		sh.chunks = sh.chunks[:spare] // keeps one chunk, against give and take at a border
+	}
+}
+
+func (t *table) removeAll(ids []ID) {
+	for _, id := range ids {
+		t.remove(id)
 	}
 }
 
@@ -226,11 +242,16 @@ func (sh *shard) unindex(hole uint32) {
 	sh.index[hole] = 0
 }
 
-// raise is an atomic maximum.
+// raise is an atomic maximum. A use in the millisecond of the creation counts as
+// in the next (see shown), so that a slot has the very time that listings show.
 func (s *slot) raise(u lastUse) {
 	for {
 		old := s.used.Load()
-		if int64(u) <= old || s.used.CompareAndSwap(old, int64(u)) {
+		to := u
+		if old&1 == 0 && int64(u) == old|1 {
+			to = usedAt(old>>1 + 1)
+		}
+		if int64(to) <= old || s.used.CompareAndSwap(old, int64(to)) {
 			return
 		}
 	}

@@ -217,7 +217,7 @@ func (s *Store) admit(t Token, used lastUse) {
 	if !ok {
 		return // a token of nobody authenticates nobody
 	}
-	s.table.put(entry{id: t.ID, generation: t.Generation, flags: t.flags(), owner: n, used: used})
+	s.table.put(entry{id: t.ID, generation: t.Generation, flags: t.flags(), owner: n, used: used, created: t.Created})
 }
 
 // checkRoom returns ErrTooMany when the user holds all the tokens it may.

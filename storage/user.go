@@ -1,12 +1,10 @@
 package storage
 
 import (
-	"bytes"
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"iter"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -92,6 +90,9 @@ func parseUser(id UserID, b []byte) (User, error) {
 // Fold maps all spellings of a uid to one: compatibility forms (fullwidth
 // letters, ligatures) and case.
 func Fold(uid string) string {
+	if !strings.ContainsFunc(uid, func(r rune) bool { return r >= utf8.RuneSelf }) {
+		return strings.ToLower(uid)
+	}
 	return norm.NFKC.String(cases.Fold().String(norm.NFKC.String(uid)))
 }
 
@@ -184,7 +185,7 @@ func (t *tx) save(u User) error {
 		return err
 	}
 	t.put(userKey(u.ID), b)
-	t.durable(func() { t.owners.set(owner{u.ID, u.Epoch, u.State, u.UID}) })
+	t.durable(func() { t.people.note(t.owners.set(owner{u.ID, u.Epoch, u.State, u.UID}), u) })
 	return nil
 }
 
@@ -301,87 +302,11 @@ func (t *tx) remove(u User, why string) error {
 	u.State = UserRemoved
 	u.Epoch++
 	u.Password = nil
+	var held []ID
+	for item := range scan(t.txn, key('o', u.ID.bytes(), []byte{0}), nil) {
+		_, id := ownedToken(item.Key())
+		held = append(held, id)
+	}
+	t.durable(func() { t.table.removeAll(held) })
 	return t.save(u)
 }
-
-// UserInfo is a user with what is known of its tokens.
-type UserInfo struct {
-	User
-	Tokens   int   // that are not revoked
-	LastUsed int64 // ms, of these tokens the latest; 0 without tokens
-}
-
-// Users lists users by folded uid, from the first after the given one. It
-// reads while the caller takes, and stops at the first error.
-func (s *Store) Users(prefix, after string) iter.Seq2[UserInfo, error] {
-	prefix = Fold(prefix)
-	return func(yield func(UserInfo, error) bool) {
-		err := s.view(func(txn *badger.Txn) error {
-			from := nameKey(prefix)
-			if after != "" {
-				if a := append(nameKey(Fold(after)), 0); bytes.Compare(a, from) > 0 {
-					from = a
-				}
-			}
-			for item := range scan(txn, nameKey(prefix), from) {
-				info, err := s.named(txn, item)
-				if err == ErrNoUser {
-					continue
-				}
-				if err != nil {
-					return err
-				}
-				if !yield(info, nil) {
-					return nil
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			yield(UserInfo{}, err)
-		}
-	}
-}
-
-// named follows an entry of the index by name.
-func (s *Store) named(txn *badger.Txn, item *badger.Item) (info UserInfo, err error) {
-	id, err := item.ValueCopy(nil)
-	if err != nil || len(id) != 8 {
-		return info, fmt.Errorf("%w: the index of names: %w", ErrDamaged, err)
-	}
-	if info.User, err = s.userByID(txn, decodeUserID(id)); err != nil {
-		return info, err
-	}
-	if info.State == UserRemoved || Fold(info.UID) != string(item.Key()[1:]) {
-		return info, ErrNoUser
-	}
-	info.Tokens, info.LastUsed = s.holdings(txn, info.ID)
-	return info, nil
-}
-
-// UserInfo returns one user with what is known of its tokens.
-func (s *Store) UserInfo(uid string) (info UserInfo, err error) {
-	err = s.view(func(txn *badger.Txn) error {
-		if info.User, err = s.userByName(txn, uid); err != nil {
-			return err
-		}
-		info.Tokens, info.LastUsed = s.holdings(txn, info.ID)
-		return nil
-	})
-	return info, err
-}
-
-// holdings counts a user's tokens that are not revoked.
-func (s *Store) holdings(txn *badger.Txn, id UserID) (n int, lastUsed int64) {
-	for item := range scan(txn, key('o', id.bytes(), []byte{0}), nil) {
-		created, tid := ownedToken(item.Key())
-		if e, ok, err := s.lookup(tid); ok && err == nil {
-			n++
-			lastUsed = max(lastUsed, e.used.shown(created))
-		}
-	}
-	return n, lastUsed
-}
-
-// UserCount counts the users that are not removed.
-func (s *Store) UserCount() int { return s.owners.count() }

@@ -186,7 +186,7 @@ func (c *checker) compareListed(name string, want map[string]bool, all, live []s
 // everything looks at the listings of all users and of all tokens.
 func (c *checker) everything() {
 	n := 0
-	for u, err := range c.s.Users("", "") {
+	for u, err := range c.s.Users(storage.UserFilter{Order: storage.ByName}) {
 		if err != nil {
 			c.failed("users", err)
 			return
@@ -200,7 +200,7 @@ func (c *checker) everything() {
 		c.badf("%d users are listed, want %d", n, len(c.Users))
 	}
 	n = 0
-	for t, err := range c.s.Tokens(storage.TokenFilter{}) {
+	for t, err := range c.s.Tokens(storage.TokenFilter{Revoked: true}) {
 		if err != nil {
 			c.failed("all tokens", err)
 			return

@@ -1,0 +1,247 @@
+package storage
+
+import (
+	"cmp"
+	"encoding/json"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// people is the users in the order of their names, for who looks for them. It is
+// made when somebody first does, and follows what the writer does from then on.
+type people struct {
+	making sync.Mutex
+
+	mu      sync.RWMutex
+	state   peopleState
+	missed  []missedPerson // while it is being made
+	who     []person       // by their number in owners
+	sorted  []uint32       // the numbers of who is not removed, by name
+	created bool           // whether who has it
+}
+
+type person struct {
+	folded  string // empty: removed
+	created int64  // ms; 0: not known
+}
+
+type missedPerson struct {
+	number uint32
+	person
+}
+
+type peopleState byte
+
+const (
+	peopleUnknown peopleState = iota
+	peopleMaking
+	peopleKnown
+)
+
+// note is the writer's: a user was changed.
+func (p *people) note(number uint32, u User) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.state == peopleUnknown {
+		return
+	}
+	v := person{created: u.Created}
+	if u.State != UserRemoved {
+		v.folded = Fold(u.UID)
+	}
+	if p.state == peopleMaking {
+		p.missed = append(p.missed, missedPerson{number, v})
+		return
+	}
+	p.set(number, v)
+}
+
+func (p *people) set(number uint32, v person) {
+	for int(number) >= len(p.who) {
+		p.who = append(p.who, person{})
+	}
+	if old := p.who[number]; old.folded != v.folded {
+		if i, ok := p.find(old.folded); ok && p.sorted[i] == number {
+			p.sorted = slices.Delete(p.sorted, i, i+1)
+		}
+		if v.folded != "" {
+			i, _ := p.find(v.folded)
+			p.sorted = slices.Insert(p.sorted, i, number)
+		}
+	}
+	p.who[number] = v
+}
+
+// find returns the place of a name, or where it would be.
+func (p *people) find(folded string) (int, bool) {
+	return slices.BinarySearchFunc(p.sorted, folded, func(n uint32, name string) int {
+		return strings.Compare(p.who[n].folded, name)
+	})
+}
+
+// begin returns the places of the names that begin with a folded prefix.
+func (p *people) begin(prefix string) (from, to int) {
+	from, _ = p.find(prefix)
+	n, _ := slices.BinarySearchFunc(p.sorted[from:], prefix, func(n uint32, prefix string) int {
+		if strings.HasPrefix(p.who[n].folded, prefix) {
+			return -1
+		}
+		return 1
+	})
+	return from, from + n
+}
+
+// withPeople runs fn on the users in order. What it sees does not change
+// meanwhile.
+func (s *Store) withPeople(created bool, fn func(p *people)) error {
+	p := &s.people
+	for {
+		p.mu.RLock()
+		if p.state == peopleKnown && (p.created || !created) {
+			defer p.mu.RUnlock()
+			fn(p)
+			return nil
+		}
+		p.mu.RUnlock()
+		s.makePeople()
+		if created {
+			if err := s.datePeople(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// makePeople sorts the users by name. The writer does not wait for it, but
+// leaves what it changes meanwhile.
+func (s *Store) makePeople() {
+	p := &s.people
+	p.making.Lock()
+	defer p.making.Unlock()
+	p.mu.Lock()
+	if p.state == peopleKnown {
+		p.mu.Unlock()
+		return
+	}
+	p.state = peopleMaking
+	p.mu.Unlock()
+
+	list := s.owners.all()
+	made := people{who: make([]person, len(list))}
+	for n, o := range list {
+		if o.state != UserRemoved {
+			made.who[n].folded = Fold(o.uid)
+			made.sorted = append(made.sorted, uint32(n))
+		}
+	}
+	slices.SortFunc(made.sorted, func(a, b uint32) int {
+		return strings.Compare(made.who[a].folded, made.who[b].folded)
+	})
+
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.who, p.sorted = made.who, made.sorted
+	for _, m := range p.missed {
+		p.set(m.number, m.person)
+	}
+	p.missed, p.state = nil, peopleKnown
+}
+
+// datePeople reads when the users were created, from their records.
+func (s *Store) datePeople() error {
+	p := &s.people
+	p.making.Lock()
+	defer p.making.Unlock()
+	var dates []missedPerson
+	err := s.view(func(txn *badger.Txn) error {
+		return s.each(txn, []byte{'u'}, func(k, v []byte) error {
+			o, rest, err := parseOwner(decodeUserID(k[1:]), v)
+			if err != nil {
+				return err
+			}
+			var in struct {
+				Created int64 `json:"created"`
+			}
+			if err := json.Unmarshal(rest, &in); err != nil {
+				return err
+			}
+			if _, number, ok := s.owners.find(o.id); ok {
+				dates = append(dates, missedPerson{number, person{created: in.Created}})
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, d := range dates {
+		if int(d.number) < len(p.who) {
+			p.who[d.number].created = d.created
+		}
+	}
+	p.created = true
+	return nil
+}
+
+// withPrefix returns the numbers of the users whose uid has a prefix.
+func (s *Store) withPrefix(prefix string) (numbers []uint32, err error) {
+	err = s.withPeople(false, func(p *people) {
+		from, to := p.begin(Fold(prefix))
+		numbers = slices.Clone(p.sorted[from:to])
+	})
+	return numbers, err
+}
+
+// holding is what a user has of tokens.
+type holding struct {
+	tokens, stale int
+	used          int64 // ms; 0 without tokens
+}
+
+func (h *holding) add(used, staleSince int64) {
+	h.tokens++
+	h.used = max(h.used, used)
+	if used <= staleSince {
+		h.stale++
+	}
+}
+
+// of is what the order sorts by.
+func (h holding) of(o Order) int64 {
+	if o == ByTokens {
+		return int64(h.tokens)
+	}
+	return h.used
+}
+
+// holdings counts the tokens of all users, by number.
+func (t *table) holdings(users int, staleSince int64) []holding {
+	list := make([]holding, users)
+	for i := range t.shards {
+		sh := &t.shards[i]
+		sh.mu.RLock()
+		for n := range uint32(sh.n) {
+			if v := sh.at(n); int(v.owner) < len(list) {
+				list[v.owner].add(v.used.Load()>>1, staleSince)
+			}
+		}
+		sh.mu.RUnlock()
+	}
+	return list
+}
+
+// standing is where a user stands in a listing.
+type standing struct {
+	at     int64
+	folded string
+	number uint32
+}
+
+func (a standing) compare(b standing) int {
+	return cmp.Or(cmp.Compare(a.at, b.at), strings.Compare(a.folded, b.folded))
+}

@@ -1,0 +1,218 @@
+package storage
+
+import (
+	"errors"
+	"iter"
+	"slices"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// UserFilter selects users for a listing.
+type UserFilter struct {
+	Prefix     string // of the uid, compared without regard to case
+	Order      Order  // the zero value is ByLastUsed
+	Reverse    bool
+	After      UserPlace // only what comes after it in the listing
+	Limit      int       // 0: all
+	StaleSince int64     // ms; a token not used after it is stale
+}
+
+// UserPlace is where a user stands in a listing: what it is sorted by, but for
+// ByName, and the uid.
+type UserPlace struct {
+	At  int64
+	UID string // empty: the beginning
+}
+
+// UserInfo is a user with what is known of its tokens.
+type UserInfo struct {
+	User
+	Tokens   int   // that are not revoked
+	Stale    int   // of these, those that were not used for long
+	LastUsed int64 // ms, of these tokens the latest; 0 without tokens
+}
+
+// Users lists users. It first notes the order, and then reads as the caller
+// takes; it stops at the first error.
+func (s *Store) Users(f UserFilter) iter.Seq2[UserInfo, error] {
+	return func(yield func(UserInfo, error) bool) {
+		for {
+			list, err := s.standings(f)
+			n := 0
+			if err == nil {
+				n, err = s.showUsers(f, list, yield)
+			}
+			if err != nil {
+				yield(UserInfo{}, err)
+			}
+			if err != nil || n < 0 || n == len(list) || f.Limit == 0 || len(list) < f.Limit {
+				return
+			}
+			last := list[len(list)-1] // some were removed since
+			f.After = UserPlace{last.at, last.folded}
+			f.Limit -= n
+		}
+	}
+}
+
+// showUsers yields the users, but for those that are removed. It returns how
+// many it yielded, or -1 when the caller has enough.
+func (s *Store) showUsers(f UserFilter, list []standing, yield func(UserInfo, error) bool) (n int, err error) {
+	err = s.view(func(txn *badger.Txn) error {
+		for _, at := range list {
+			info, err := s.userInfo(txn, s.owners.at(at.number).id, f.StaleSince)
+			if errors.Is(err, ErrNoUser) || info.State == UserRemoved {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			if f.Limit > 0 && f.Order == ByLastUsed {
+				info.LastUsed = at.at // or the page would not go on where it ends
+			}
+			if f.Limit > 0 && f.Order == ByTokens {
+				info.Tokens = int(at.at)
+			}
+			if !yield(info, nil) {
+				n = -1
+				return nil
+			}
+			n++
+		}
+		return nil
+	})
+	return n, err
+}
+
+// standings finds the users that the filter takes, in their order.
+func (s *Store) standings(f UserFilter) (list []standing, err error) {
+	after := standing{f.After.At, Fold(f.After.UID), 0}
+	if f.Order == ByName {
+		return s.standingsByName(f, after.folded)
+	}
+	var held []holding
+	if f.Order != ByCreated {
+		if held, err = s.holdings(f.StaleSince); err != nil {
+			return nil, err
+		}
+	}
+	best := top[standing]{limit: f.Limit, compare: standing.compare}
+	if f.Reverse {
+		best.compare = func(a, b standing) int { return b.compare(a) }
+	}
+	err = s.withPeople(f.Order == ByCreated, func(p *people) {
+		from, to := p.begin(Fold(f.Prefix))
+		for _, n := range p.sorted[from:to] {
+			v := standing{p.who[n].created, p.who[n].folded, n}
+			if f.Order != ByCreated {
+				v.at = 0
+				if int(n) < len(held) { // else it was made since
+					v.at = held[n].of(f.Order)
+				}
+			}
+			if f.After.UID == "" || best.compare(after, v) < 0 {
+				best.offer(v)
+			}
+		}
+	})
+	best.cut()
+	return best.list, err
+}
+
+func (s *Store) standingsByName(f UserFilter, after string) (list []standing, err error) {
+	err = s.withPeople(false, func(p *people) {
+		from, to := p.begin(Fold(f.Prefix))
+		if after != "" {
+			at, there := p.find(after)
+			if f.Reverse {
+				to = min(to, at)
+			} else if from = max(from, at); there && from == at {
+				from++
+			}
+		}
+		numbers := p.sorted[min(from, to):to]
+		if f.Reverse {
+			numbers = slices.Clone(numbers[len(numbers)-min(len(numbers), or(f.Limit, len(numbers))):])
+			slices.Reverse(numbers)
+		}
+		for _, n := range numbers[:min(len(numbers), or(f.Limit, len(numbers)))] {
+			list = append(list, standing{0, p.who[n].folded, n})
+		}
+	})
+	return list, err
+}
+
+func or(n, unset int) int {
+	if n == 0 {
+		return unset
+	}
+	return n
+}
+
+// holdings counts the tokens of all users, by number.
+func (s *Store) holdings(staleSince int64) ([]holding, error) {
+	owners := s.owners.all()
+	if s.whenLoaded() {
+		return s.table.holdings(len(owners), staleSince), nil
+	}
+	list := make([]holding, len(owners))
+	err := s.view(func(txn *badger.Txn) (err error) {
+		for n, o := range owners {
+			if list[n], err = s.holding(txn, o.id, staleSince); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return list, err
+}
+
+// holding counts a user's tokens that are not revoked.
+func (s *Store) holding(txn *badger.Txn, id UserID, staleSince int64) (h holding, err error) {
+	for item := range scan(txn, key('o', id.bytes(), []byte{0}), nil) {
+		_, tid := ownedToken(item.Key())
+		e, ok, err := s.lookup(tid)
+		if err != nil {
+			return h, err
+		}
+		if ok {
+			h.add(int64(e.used>>1), staleSince)
+		}
+	}
+	return h, nil
+}
+
+// UserInfo returns one user with what is known of its tokens.
+func (s *Store) UserInfo(uid string, staleSince int64) (info UserInfo, err error) {
+	err = s.view(func(txn *badger.Txn) error {
+		u, err := s.userByName(txn, uid)
+		if err != nil {
+			return err
+		}
+		info, err = s.userInfo(txn, u.ID, staleSince)
+		return err
+	})
+	return info, err
+}
+
+func (s *Store) userInfo(txn *badger.Txn, id UserID, staleSince int64) (info UserInfo, err error) {
+	if info.User, err = s.userByID(txn, id); err != nil {
+		return info, err
+	}
+	h, err := s.holding(txn, id, staleSince)
+	info.Tokens, info.Stale, info.LastUsed = h.tokens, h.stale, h.used
+	return info, err
+}
+
+// UserCount counts the users that are not removed.
+func (s *Store) UserCount() int { return s.owners.count() }
+
+// CountUsers counts those whose uid has a prefix.
+func (s *Store) CountUsers(prefix string) (n int, err error) {
+	err = s.withPeople(false, func(p *people) {
+		from, to := p.begin(Fold(prefix))
+		n = to - from
+	})
+	return n, err
+}
