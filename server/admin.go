@@ -3,14 +3,8 @@ package server
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"iter"
 	"net/http"
-	"net/url"
-	"strconv"
-	"strings"
 
 	"gatehouse/server/api"
 	"gatehouse/storage"
@@ -23,6 +17,7 @@ func (s *Server) adminRoutes() map[string]func(http.ResponseWriter, *http.Reques
 		"GET /admin/status": s.adminStatus,
 
 		"GET /admin/users":                 s.adminUsers,
+		"GET /admin/users/count":           s.adminUserCount,
 		"POST /admin/users":                s.adminAddUser,
 		"GET /admin/users/{uid}":           s.adminUser,
 		"DELETE /admin/users/{uid}":        s.adminRemoveUser,
@@ -35,9 +30,14 @@ func (s *Server) adminRoutes() map[string]func(http.ResponseWriter, *http.Reques
 		"POST /admin/offboard/confirm": s.adminConfirmOffboard,
 
 		"GET /admin/tokens":         s.adminTokens,
+		"GET /admin/tokens/count":   s.adminTokenCount,
+		"GET /admin/tokens/{id}":    s.adminToken,
 		"POST /admin/tokens":        s.adminCreateToken,
 		"POST /admin/tokens/revoke": s.adminRevoke,
 		"POST /admin/identify":      s.adminIdentify,
+
+		"POST /admin/revocations":            s.adminRevokeMatching,
+		"POST /admin/revocations/{job}/stop": s.adminStopRevocation,
 
 		"GET /admin/events":        s.adminEvents,
 		"GET /admin/events/verify": s.adminVerify,
@@ -88,27 +88,12 @@ func (s *Server) adminStatus(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func (s *Server) adminUsers(w http.ResponseWriter, r *http.Request) error {
-	q := r.URL.Query()
-	limit, err := limitOf(q)
-	if err != nil {
-		return err
-	}
-	return s.stream(w, r, limit, func(yield func(any, error) bool) {
-		for u, err := range s.store.Users(q.Get("prefix"), q.Get("after")) {
-			if !yield(userView(u), err) {
-				return
-			}
-		}
-	})
-}
-
 func (s *Server) adminUser(w http.ResponseWriter, r *http.Request) error {
-	u, err := s.store.UserInfo(r.PathValue("uid"))
+	u, err := s.store.UserInfo(r.PathValue("uid"), s.staleSince())
 	if err != nil {
 		return err
 	}
-	reply(w, http.StatusOK, userView(u))
+	reply(w, http.StatusOK, userDetail(u))
 	return nil
 }
 
@@ -175,62 +160,6 @@ func done(w http.ResponseWriter, err error) error {
 	return err
 }
 
-func (s *Server) adminTokens(w http.ResponseWriter, r *http.Request) error {
-	q := r.URL.Query()
-	limit, err := limitOf(q)
-	if err != nil {
-		return err
-	}
-	f, err := s.tokenFilter(q)
-	if err != nil {
-		return err
-	}
-	uids := map[storage.UserID]string{} // of this listing: a user's tokens are many
-	return s.stream(w, r, limit, func(yield func(any, error) bool) {
-		for t, err := range s.store.Tokens(f) {
-			uid, ok := uids[t.Owner]
-			if !ok && err == nil {
-				var u storage.User
-				if u, err = s.store.UserByID(t.Owner); err == nil {
-					uid = u.UID
-					uids[t.Owner] = uid
-				}
-			}
-			if !yield(s.tokenView(t, uid), err) {
-				return
-			}
-		}
-	})
-}
-
-func (s *Server) tokenFilter(q url.Values) (f storage.TokenFilter, err error) {
-	if uid := q.Get("user"); uid != "" {
-		u, err := s.store.User(uid)
-		if err != nil {
-			return f, err
-		}
-		f.Owner = u.ID
-	}
-	if idle := q.Get("idle"); idle != "" {
-		d, err := ParseSpan(idle)
-		if err != nil {
-			return f, refuse(http.StatusBadRequest, "idle: %v", err)
-		}
-		f.IdleSince = s.now().Add(-d).UnixMilli()
-	}
-	f.NeverUsed = q.Get("neverUsed") == "true"
-	if after := q.Get("after"); after != "" {
-		used, id, _ := strings.Cut(after, ".")
-		var err1, err2 error
-		f.AfterUsed, err1 = strconv.ParseInt(used, 10, 64)
-		f.AfterID, err2 = storage.ParseID(id)
-		if errors.Join(err1, err2) != nil {
-			return f, refuse(http.StatusBadRequest, "after: %q is no place in a listing", after)
-		}
-	}
-	return f, nil
-}
-
 func (s *Server) adminCreateToken(w http.ResponseWriter, r *http.Request) error {
 	var req api.TokenRequest
 	if err := readJSON(r, &req, false); err != nil {
@@ -279,43 +208,5 @@ func (s *Server) adminRevoke(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	reply(w, http.StatusOK, api.Revoked{Revoked: n})
-	return nil
-}
-
-func limitOf(q url.Values) (int, error) {
-	if !q.Has("limit") {
-		return 0, nil
-	}
-	n, err := strconv.Atoi(q.Get("limit"))
-	if err != nil || n < 1 {
-		return 0, refuse(http.StatusBadRequest, "limit: %q is no number of rows", q.Get("limit"))
-	}
-	return n, nil
-}
-
-// stream sends rows as they come, a JSON object a line. An error after the
-// first row can't change the status any more: it is the last line.
-func (s *Server) stream(w http.ResponseWriter, r *http.Request, limit int, rows iter.Seq2[any, error]) error {
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	enc := json.NewEncoder(w)
-	n := 0
-	for row, err := range rows {
-		if err != nil && n == 0 {
-			return err
-		}
-		if err != nil {
-			s.log.Error("a listing ended early", "route", r.Pattern, "error", err)
-			_, message := statusOf(err)
-			return enc.Encode(api.Error{Message: sentence(message)})
-		}
-		if err := enc.Encode(struct {
-			Row any `json:"row"`
-		}{row}); err != nil {
-			return fmt.Errorf("%w: %w", context.Canceled, err) // the reader went away
-		}
-		if n++; n == limit {
-			break
-		}
-	}
 	return nil
 }

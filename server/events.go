@@ -3,7 +3,9 @@ package server
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"strconv"
+	"strings"
 
 	"gatehouse/server/api"
 	"gatehouse/storage"
@@ -17,33 +19,62 @@ func (s *Server) adminEvents(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var after uint64
-	if text := q.Get("after"); text != "" {
-		if after, err = strconv.ParseUint(text, 10, 64); err != nil {
-			return refuse(http.StatusBadRequest, "after: %q is no number of an event", text)
-		}
+	after, err := numberOf(q, "after")
+	if err != nil {
+		return err
 	}
-	if text := q.Get("last"); text != "" {
-		n, err := strconv.ParseUint(text, 10, 32)
-		if err != nil {
-			return refuse(http.StatusBadRequest, "last: %q is no number of events", text)
-		}
-		after = max(after, s.store.LastSequence()-min(n, s.store.LastSequence()))
+	last, err := numberOf(q, "last")
+	if err != nil {
+		return err
 	}
+	about := storage.About{UID: q.Get("uid"), Token: strings.ToLower(q.Get("token"))}
 	follow := q.Get("follow") == "true"
 	if follow {
 		w = unbuffered{w}
 	}
+	var recent []storage.Event
+	if end := s.store.LastSequence(); last > 0 && about != (storage.About{}) {
+		if recent, err = s.store.RecentEvents(r.Context(), about, after, end, int(min(last, maxRecent))); err != nil {
+			return err
+		}
+		after = max(after, end)
+	} else if last > 0 {
+		after = max(after, end-min(last, end))
+	}
 	return s.stream(w, r, limit, func(yield func(any, error) bool) {
+		for _, e := range recent {
+			if !yield(eventView(e), nil) {
+				return
+			}
+		}
+		if recent != nil && !follow {
+			return
+		}
 		for e, err := range s.store.Events(r.Context(), after, follow) {
 			if follow && r.Context().Err() != nil {
 				return
 			}
-			if !yield(eventView(e), err) {
+			if (err != nil || about.Is(e)) && !yield(eventView(e), err) {
 				return
 			}
 		}
 	})
+}
+
+// maxRecent is how many of the latest events about one user or token are looked
+// for at most: they are kept in memory meanwhile.
+const maxRecent = 10_000
+
+// numberOf reads a number that may be left out.
+func numberOf(q url.Values, name string) (uint64, error) {
+	if !q.Has(name) {
+		return 0, nil
+	}
+	n, err := strconv.ParseUint(q.Get(name), 10, 64)
+	if err != nil {
+		return 0, refuse(http.StatusBadRequest, "%s: %q is no number", name, q.Get(name))
+	}
+	return n, nil
 }
 
 // unbuffered sends each line as it is written.

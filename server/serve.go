@@ -224,15 +224,10 @@ func (s *Server) sweepIdle(ctx context.Context) {
 }
 
 func (s *Server) revokeIdle(after time.Duration) {
-	var ids []storage.ID
-	for t, err := range s.store.Tokens(storage.TokenFilter{IdleSince: s.now().Add(-after).UnixMilli()}) {
-		if err != nil {
-			s.log.Error("idle tokens are not revoked", "error", err)
-			return
-		}
-		if t.Revoked == 0 {
-			ids = append(ids, t.ID)
-		}
+	ids, err := s.store.MatchTokens(storage.TokenFilter{IdleSince: s.now().Add(-after).UnixMilli()})
+	if err != nil {
+		s.log.Error("idle tokens are not revoked", "error", err)
+		return
 	}
 	n, err := s.revoke(storage.Actor{Name: "revoke_idle_after"}, ids...)
 	if err != nil {

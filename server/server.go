@@ -34,6 +34,7 @@ type Server struct {
 	hasher   *hasher
 	origins  *http.CrossOriginProtection
 	metrics  *metrics
+	jobs     jobs
 
 	directory directory // nil: LDAP is not configured
 	offboard  *offboard // nil likewise

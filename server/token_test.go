@@ -172,7 +172,7 @@ func TestRevokeByTokenAlone(t *testing.T) {
 // adminToken finds a token in the administration's listing.
 func adminToken(h *house, id string) api.Token {
 	h.Helper()
-	for tk, err := range h.admin.Tokens(context.Background(), api.TokenQuery{}) {
+	for tk, err := range h.admin.Tokens(context.Background(), api.TokenQuery{Revoked: true}) {
 		if err != nil {
 			h.Fatal(err)
 		}

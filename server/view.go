@@ -22,6 +22,17 @@ func (s *Server) tokenView(t storage.Token, uid string) api.Token {
 	return out
 }
 
+// days is for how long the uses of a token are shown by the day.
+const days = 30
+
+func (s *Server) detailView(t storage.Token, uid string) api.TokenDetail {
+	d := api.TokenDetail{Token: s.tokenView(t, uid), CreatedBy: t.By, Days: make([]int64, days), Seen: []api.SeenFrom{}}
+	if t.From != "" {
+		d.Seen = append(d.Seen, api.SeenFrom{Address: t.From, Time: t.LastUsed})
+	}
+	return d
+}
+
 func (s *Server) tokenState(t storage.Token) string {
 	switch {
 	case t.Revoked != 0, t.OwnerState == storage.UserRemoved:
@@ -57,8 +68,16 @@ func userView(u storage.UserInfo) api.User {
 	}
 	return api.User{
 		UID: u.UID, Name: u.Name, Source: u.Source, State: states[u.State],
-		Created: u.Created, Tokens: u.Tokens, LastUsed: u.LastUsed,
+		Created: u.Created, Tokens: u.Tokens, Stale: u.Stale, LastUsed: u.LastUsed,
 	}
+}
+
+func userDetail(u storage.UserInfo) api.UserDetail {
+	d := api.UserDetail{User: userView(u), Identities: []api.Identity{}, Days: make([]int64, days)}
+	for _, id := range u.Identities {
+		d.Identities = append(d.Identities, api.Identity{Source: id.Source, Subject: id.Subject})
+	}
+	return d
 }
 
 func healthView(d ldap.ServerStatus) api.Health {

@@ -46,6 +46,7 @@ const (
 	ActionOffboardConfirm = "offboard.confirm"
 	ActionTokenCreate     = "token.create"
 	ActionTokenRevoke     = "token.revoke"
+	ActionTokensRevoke    = "tokens.revoke" // all that matched; each has an event of its own
 	ActionTokenRotate     = "token.rotate"
 	ActionTokenRetire     = "token.retire" // the secret before a rotation ended, for the new one was used
 	ActionTokenStale      = "token.stale"  // a secret was used that a rotation had ended

@@ -293,3 +293,13 @@ func (s *Store) FindToken(prefix string) (found ID, err error) {
 
 // TokenCount counts the tokens that are not revoked.
 func (s *Store) TokenCount() int { return s.table.len() }
+
+// MatchTokens returns the ids of all the tokens that the filter takes.
+func (s *Store) MatchTokens(f TokenFilter) ([]ID, error) {
+	places, err := s.places(f)
+	ids := make([]ID, len(places))
+	for i, at := range places {
+		ids[i] = at.ID
+	}
+	return ids, err
+}

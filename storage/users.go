@@ -216,3 +216,9 @@ func (s *Store) CountUsers(prefix string) (n int, err error) {
 	})
 	return n, err
 }
+
+// UID is the name of a user, also of a removed one; empty for nobody's id.
+func (s *Store) UID(id UserID) string {
+	o, _, _ := s.owners.find(id)
+	return o.uid
+}

@@ -13,7 +13,7 @@ import (
 type client interface {
 	Status(context.Context) (api.Status, error)
 	Users(context.Context, api.UserQuery) iter.Seq2[api.User, error]
-	User(ctx context.Context, uid string) (api.User, error)
+	User(ctx context.Context, uid string) (api.UserDetail, error)
 	AddUser(context.Context, api.NewUser) (string, error)
 	SetPassword(ctx context.Context, uid, password string) (string, error)
 	DisableUser(ctx context.Context, uid string) error

@@ -68,13 +68,13 @@ func (f *fake) Users(_ context.Context, q api.UserQuery) iter.Seq2[api.User, err
 	}
 }
 
-func (f *fake) User(_ context.Context, uid string) (api.User, error) {
+func (f *fake) User(_ context.Context, uid string) (api.UserDetail, error) {
 	for _, u := range f.users {
 		if u.UID == uid {
-			return u, f.do("")
+			return api.UserDetail{User: u}, f.do("")
 		}
 	}
-	return api.User{}, &api.Error{Status: http.StatusNotFound, Message: "No such user"}
+	return api.UserDetail{}, &api.Error{Status: http.StatusNotFound, Message: "No such user"}
 }
 
 func (f *fake) AddUser(_ context.Context, n api.NewUser) (string, error) {

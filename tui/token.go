@@ -63,7 +63,7 @@ func (s *token) refresh() tea.Cmd {
 	return func() tea.Msg {
 		ctx, cancel := context.WithTimeout(m.ctx, patience)
 		defer cancel()
-		for t, err := range m.client.Tokens(ctx, api.TokenQuery{User: want.UID}) {
+		for t, err := range m.client.Tokens(ctx, api.TokenQuery{User: want.UID, Revoked: true}) {
 			if err != nil {
 				msg.err = err
 				break

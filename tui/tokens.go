@@ -212,7 +212,7 @@ type userMsg struct {
 
 func newUserTokens(m *model, u api.User) *userTokens {
 	s := &userTokens{who: u}
-	s.init(m, func() api.TokenQuery { return api.TokenQuery{User: u.UID} }, true)
+	s.init(m, func() api.TokenQuery { return api.TokenQuery{User: u.UID, Revoked: true} }, true)
 	s.cols = slices.DeleteFunc(s.cols, func(c column[api.Token]) bool { return c.head == "USER" }) // the title has it
 	s.empty = func(prefix string) string {
 		if prefix != "" {
@@ -244,7 +244,7 @@ func (s *userTokens) askUser() tea.Cmd {
 		ctx, cancel := context.WithTimeout(m.ctx, patience)
 		defer cancel()
 		u, err := m.client.User(ctx, uid)
-		return userMsg{list, seq, u, err}
+		return userMsg{list, seq, u.User, err}
 	}
 }
 

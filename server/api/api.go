@@ -43,6 +43,13 @@ type User struct {
 	LastUsed int64  `json:"lastUsed"` // of the user's tokens, the latest; 0 without tokens
 }
 
+// UserDetail is everything known of one user, but the tokens.
+type UserDetail struct {
+	User
+	Identities []Identity `json:"identities"` // in the order in which they came; a local account has none
+	Days       []int64    `json:"days"`       // uses a day of all tokens, as TokenDetail.Days
+}
+
 // StaleAfter is how long a token goes unused before the screens call it stale.
 const StaleAfter = 90 * 24 * time.Hour
 

@@ -58,18 +58,29 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	return s, err
 }
 
-// Users lists users by uid.
+// Users lists users.
 func (c *Client) Users(ctx context.Context, q UserQuery) iter.Seq2[User, error] {
+	return stream[User](ctx, c, http.MethodGet, "/admin/users?"+q.values().Encode(), nil)
+}
+
+// UserCount counts the users that a query selects, its After and Limit apart.
+func (c *Client) UserCount(ctx context.Context, q UserQuery) (Count, error) {
+	q.After, q.Limit = "", 0
+	var n Count
+	err := c.call(ctx, http.MethodGet, "/admin/users/count?"+q.values().Encode(), nil, &n)
+	return n, err
+}
+
+func (q UserQuery) values() url.Values {
 	v := url.Values{}
 	set(v, "prefix", q.Prefix)
-	set(v, "after", q.After)
-	setLimit(v, q.Limit)
-	return stream[User](ctx, c, "/admin/users?"+v.Encode())
+	setPage(v, q.Order, q.Reverse, q.After, q.Limit)
+	return v
 }
 
 // User returns one user.
-func (c *Client) User(ctx context.Context, uid string) (User, error) {
-	var u User
+func (c *Client) User(ctx context.Context, uid string) (UserDetail, error) {
+	var u UserDetail
 	err := c.call(ctx, http.MethodGet, userPath(uid), nil, &u)
 	return u, err
 }
@@ -123,17 +134,47 @@ func (c *Client) ConfirmOffboard(ctx context.Context) error {
 	return c.call(ctx, http.MethodPost, "/admin/offboard/confirm", nil, nil)
 }
 
-// Tokens lists tokens, the oldest LastUsed first.
+// Tokens lists tokens, the oldest LastUsed first unless the query says otherwise.
 func (c *Client) Tokens(ctx context.Context, q TokenQuery) iter.Seq2[Token, error] {
+	return stream[Token](ctx, c, http.MethodGet, "/admin/tokens?"+q.values().Encode(), nil)
+}
+
+// TokenCount counts the tokens that a query selects, its After and Limit apart.
+func (c *Client) TokenCount(ctx context.Context, q TokenQuery) (Count, error) {
+	q.After, q.Limit = "", 0
+	var n Count
+	err := c.call(ctx, http.MethodGet, "/admin/tokens/count?"+q.values().Encode(), nil, &n)
+	return n, err
+}
+
+func (q TokenQuery) values() url.Values {
 	v := url.Values{}
 	set(v, "user", q.User)
+	set(v, "prefix", q.Prefix)
 	set(v, "idle", q.Idle)
-	set(v, "after", q.After)
-	if q.NeverUsed {
-		v.Set("neverUsed", "true")
-	}
-	setLimit(v, q.Limit)
-	return stream[Token](ctx, c, "/admin/tokens?"+v.Encode())
+	setFlag(v, "neverUsed", q.NeverUsed)
+	setFlag(v, "revoked", q.Revoked)
+	setPage(v, q.Order, q.Reverse, q.After, q.Limit)
+	return v
+}
+
+// Token returns everything known of one token, but its events.
+func (c *Client) Token(ctx context.Context, id string) (TokenDetail, error) {
+	var t TokenDetail
+	err := c.call(ctx, http.MethodGet, "/admin/tokens/"+url.PathEscape(id), nil, &t)
+	return t, err
+}
+
+// RevokeMatching revokes all the tokens that match, in one job, and yields how
+// far it is: at least once a second, and last with Done. Breaking off the loop,
+// or ending ctx, stops the job; what is done stays done.
+func (c *Client) RevokeMatching(ctx context.Context, r BulkRevocation) iter.Seq2[Progress, error] {
+	return stream[Progress](ctx, c, http.MethodPost, "/admin/revocations", r)
+}
+
+// StopRevocation stops a job of RevokeMatching, whose last Progress then says so.
+func (c *Client) StopRevocation(ctx context.Context, job string) error {
+	return c.call(ctx, http.MethodPost, "/admin/revocations/"+url.PathEscape(job)+"/stop", nil, nil)
 }
 
 // CreateToken makes a token for a user.
@@ -167,10 +208,10 @@ func (c *Client) Events(ctx context.Context, q EventQuery) iter.Seq2[Event, erro
 	if q.Last > 0 {
 		v.Set("last", strconv.Itoa(q.Last))
 	}
-	if q.Follow {
-		v.Set("follow", "true")
-	}
-	return stream[Event](ctx, c, "/admin/events?"+v.Encode())
+	set(v, "uid", q.UID)
+	set(v, "token", q.Token)
+	setFlag(v, "follow", q.Follow)
+	return stream[Event](ctx, c, http.MethodGet, "/admin/events?"+v.Encode(), nil)
 }
 
 // Verify has the server read the whole audit log and check its chain.
@@ -200,23 +241,24 @@ func set(v url.Values, name, value string) {
 	}
 }
 
-func setLimit(v url.Values, n int) {
-	if n > 0 {
-		v.Set("limit", strconv.Itoa(n))
+func setFlag(v url.Values, name string, on bool) {
+	if on {
+		v.Set(name, "true")
+	}
+}
+
+func setPage(v url.Values, o Order, reverse bool, after string, limit int) {
+	set(v, "order", string(o))
+	setFlag(v, "reverse", reverse)
+	set(v, "after", after)
+	if limit > 0 {
+		v.Set("limit", strconv.Itoa(limit))
 	}
 }
 
 // call sends in (unless nil) as JSON and reads the reply into out (unless nil).
 func (c *Client) call(ctx context.Context, method, path string, in, out any) error {
-	var body io.Reader
-	if in != nil {
-		b, err := json.Marshal(in)
-		if err != nil {
-			return err
-		}
-		body = bytes.NewReader(b)
-	}
-	resp, err := c.send(ctx, method, path, body)
+	resp, err := c.send(ctx, method, path, in)
 	if err != nil {
 		return err
 	}
@@ -232,10 +274,10 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) err
 
 // stream reads a listing, one JSON object a line, as the caller asks for it.
 // A last line with the key "error" says that the server had to stop.
-func stream[T any](ctx context.Context, c *Client, path string) iter.Seq2[T, error] {
+func stream[T any](ctx context.Context, c *Client, method, path string, in any) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var zero T
-		resp, err := c.send(ctx, http.MethodGet, path, nil)
+		resp, err := c.send(ctx, method, path, in)
 		if err != nil {
 			yield(zero, err)
 			return
@@ -264,8 +306,17 @@ func stream[T any](ctx context.Context, c *Client, path string) iter.Seq2[T, err
 	}
 }
 
-// send makes the request and turns a refusal into an *Error.
-func (c *Client) send(ctx context.Context, method, path string, body io.Reader) (*http.Response, error) {
+// send makes the request, with in (unless nil) as JSON, and turns a refusal into
+// an *Error.
+func (c *Client) send(ctx context.Context, method, path string, in any) (*http.Response, error) {
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return nil, err
+		}
+		body = bytes.NewReader(b)
+	}
 	r, err := http.NewRequestWithContext(ctx, method, "http://gatehouse"+path, body)
 	if err != nil {
 		return nil, err

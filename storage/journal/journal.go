@@ -177,6 +177,18 @@ func (j *Journal) FirstSequence() uint64 {
 	return j.segments[0].first
 }
 
+// Segments are the sequences with which the segments begin, the oldest first:
+// where a Replay can begin without reading what it skips.
+func (j *Journal) Segments() []uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	first := make([]uint64, len(j.segments))
+	for i, s := range j.segments {
+		first[i] = s.first
+	}
+	return first
+}
+
 // Size is what the journal takes on the disk, its reserve included, in bytes.
 func (j *Journal) Size() int64 {
 	j.mu.Lock()

@@ -30,6 +30,7 @@ func tokenList(env Env) *cobra.Command {
 			if err := known(ctx, c, q.User); err != nil {
 				return err
 			}
+			q.Revoked = true
 			return env.tokens(c.Tokens(ctx, q), asJSON, "")
 		}))
 	selection(c, &q)

@@ -91,12 +91,12 @@ func userShow(env Env) *cobra.Command {
 				return err
 			}
 			if asJSON {
-				return printJSON(env.Out, userLine(u))
+				return printJSON(env.Out, userLine(u.User))
 			}
-			if err := env.facts(u); err != nil {
+			if err := env.facts(u.User); err != nil {
 				return err
 			}
-			return env.tokens(c.Tokens(ctx, api.TokenQuery{User: args[0]}), false, "\n")
+			return env.tokens(c.Tokens(ctx, api.TokenQuery{User: args[0], Revoked: true}), false, "\n")
 		}))
 	c.Flags().BoolVar(&asJSON, "json", false, "print one object: the user, without the tokens")
 	return c

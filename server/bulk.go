@@ -1,0 +1,164 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"gatehouse/server/api"
+	"gatehouse/storage"
+)
+
+// jobs are the bulk revocations under way, for who wants to stop one.
+type jobs struct {
+	mu   sync.Mutex
+	stop map[string]context.CancelFunc
+}
+
+// begin names a job, which ends with the context that it returns.
+func (j *jobs) begin(ctx context.Context) (context.Context, string, func()) {
+	ctx, stop := context.WithCancel(ctx)
+	name := rand.Text()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.stop == nil {
+		j.stop = make(map[string]context.CancelFunc)
+	}
+	j.stop[name] = stop
+	return ctx, name, func() {
+		stop()
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		delete(j.stop, name)
+	}
+}
+
+func (j *jobs) end(name string) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	stop, ok := j.stop[name]
+	if ok {
+		stop()
+	}
+	return ok
+}
+
+// adminStopRevocation serves POST /admin/revocations/{job}/stop.
+func (s *Server) adminStopRevocation(w http.ResponseWriter, r *http.Request) error {
+	if !s.jobs.end(r.PathValue("job")) {
+		return refuse(http.StatusNotFound, "There is no such job under way")
+	}
+	return done(w, nil)
+}
+
+// How a bulk revocation is cut up, and how often it tells how far it is.
+const (
+	bulkBatch = 200 // tokens a change: others wait for no more
+	bulkTells = 250 * time.Millisecond
+)
+
+// bulk is one bulk revocation.
+type bulk struct {
+	by      storage.Actor
+	filter  storage.TokenFilter
+	ids     []storage.ID
+	revoked atomic.Int64
+}
+
+// adminRevokeMatching serves POST /admin/revocations: it revokes all that
+// matches, and tells how far it is. Who goes away stops it, as does the end of
+// the server; what is done stays done.
+func (s *Server) adminRevokeMatching(w http.ResponseWriter, r *http.Request) error {
+	var req api.BulkRevocation
+	if err := readJSON(r, &req, false); err != nil {
+		return err
+	}
+	if req == (api.BulkRevocation{}) {
+		return refuse(http.StatusBadRequest, "Say which tokens: user, idle or neverUsed")
+	}
+	b := &bulk{by: adminActor(r), filter: storage.TokenFilter{NeverUsed: req.NeverUsed}}
+	var err error
+	if b.filter.Owner, err = s.ownerOf(req.User); err != nil {
+		return err
+	}
+	if b.filter.IdleSince, err = s.idleSince(req.Idle); err != nil {
+		return err
+	}
+	if b.ids, err = s.store.MatchTokens(b.filter); err != nil {
+		return err
+	}
+	ctx, name, end := s.jobs.begin(r.Context())
+	defer end()
+	return s.stream(unbuffered{w}, r, 0, func(yield func(any, error) bool) {
+		s.runBulk(ctx, b, req, api.Progress{Job: name, Total: len(b.ids)}, yield)
+	})
+}
+
+func (s *Server) runBulk(ctx context.Context, b *bulk, req api.BulkRevocation, p api.Progress, yield func(any, error) bool) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan error, 1)
+	there := yield(p, nil)
+	if !there {
+		stop()
+	}
+	go func() { ended <- s.revokeAll(ctx, b, req) }()
+	tick := time.NewTicker(bulkTells)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			p.Revoked = int(b.revoked.Load())
+			if there && !yield(p, nil) {
+				there = false
+				stop()
+			}
+		case err := <-ended:
+			if !there {
+				return
+			}
+			p.Revoked, p.Done, p.Stopped = int(b.revoked.Load()), true, ctx.Err() != nil
+			yield(p, err)
+			return
+		}
+	}
+}
+
+// revokeAll revokes, one batch after the other, until the context ends, and
+// brings into the audit log what it did.
+func (s *Server) revokeAll(ctx context.Context, b *bulk, req api.BulkRevocation) (err error) {
+	for from := 0; from < len(b.ids) && ctx.Err() == nil && err == nil; from += bulkBatch {
+		var n int
+		n, err = s.store.RevokeMatching(b.by, b.filter, b.ids[from:min(from+bulkBatch, len(b.ids))])
+		b.revoked.Add(int64(n))
+		s.metrics.revocations.Add(float64(n))
+	}
+	e := storage.Event{Action: storage.ActionTokensRevoke, UID: s.store.UID(b.filter.Owner), Detail: bulkDetail(req, b, ctx.Err() != nil), Count: int(b.revoked.Load())}
+	if noted := s.store.Record(b.by, e); err == nil {
+		err = noted
+	}
+	return err
+}
+
+func bulkDetail(req api.BulkRevocation, b *bulk, stopped bool) string {
+	var parts []string
+	if req.User != "" {
+		parts = append(parts, "user "+req.User)
+	}
+	if req.Idle != "" {
+		parts = append(parts, "idle "+req.Idle)
+	}
+	if req.NeverUsed {
+		parts = append(parts, "never used")
+	}
+	text := fmt.Sprintf("%s: revoked %d of %d", strings.Join(parts, ", "), b.revoked.Load(), len(b.ids))
+	if stopped {
+		text += ", then stopped"
+	}
+	return text
+}
