@@ -100,7 +100,14 @@ func unlessGone(err, refusal error) error {
 
 // fail answers with an error.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
-	status, message := statusOf(err)
+	status, message := s.refusal(w, r, err)
+	reply(w, status, api.Error{Message: message})
+}
+
+// refusal is what a client is told of an error. It sets the headers that go
+// with it, and logs what the client is not told.
+func (s *Server) refusal(w http.ResponseWriter, r *http.Request, err error) (status int, message string) {
+	status, message = statusOf(err)
 	if status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) {
 		s.log.Error("request failed", "route", r.Pattern, "error", err) // a path may hold a token
 	}
@@ -112,7 +119,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if e, ok := errors.AsType[*httpError](err); ok && e.retry > 0 {
 		h.Set("Retry-After", strconv.Itoa(int((e.retry+time.Second-1)/time.Second)))
 	}
-	reply(w, status, api.Error{Message: sentence(message)})
+	return status, sentence(message)
 }
 
 // sentence begins with a capital.

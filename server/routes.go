@@ -6,6 +6,7 @@ import (
 	"path"
 	"strings"
 
+	"gatehouse/server/web"
 	"gatehouse/storage"
 )
 
@@ -24,7 +25,7 @@ const (
 	anyScope = "*" // every token
 )
 
-// routes shows every URL of the TCP port.
+// routes shows every URL of the TCP port that programs call.
 func (s *Server) routes() []route {
 	return []route{
 		{"POST /api/authenticate/userpass", nobody, noScope, s.authenticateUserpass},
@@ -59,6 +60,25 @@ func (s *Server) routes() []route {
 	}
 }
 
+// pageRoutes shows the URLs of the web page, whose errors are pages too.
+func (s *Server) pageRoutes() []route {
+	return []route{
+		{"GET /{$}", nobody, noScope, s.home},
+		{"POST /login", nobody, noScope, s.loginForm},
+		{"POST /logout", byCookie, noScope, s.logoutForm},
+		{"POST /tokens", byCookie, noScope, s.createForm},
+		{"GET /tokens/{id}/rename", byCookie, noScope, s.renamePage},
+		{"POST /tokens/{id}/rename", byCookie, noScope, s.renameForm},
+		{"GET /tokens/{id}/revoke", byCookie, noScope, s.revokePage},
+		{"POST /tokens/{id}/revoke", byCookie, noScope, s.revokeForm},
+
+		{"GET /login", nobody, noScope, s.toHome},
+		{"GET /logout", nobody, noScope, s.toHome},
+		{"GET /tokens", nobody, noScope, s.toHome},
+		{"GET " + web.AssetPath + "{file}", nobody, noScope, s.asset},
+	}
+}
+
 // onlyGET are the routes that change something on GET, as documented: HEAD,
 // which net/http gives to whoever serves GET, is refused there.
 var onlyGET = map[string]bool{
@@ -86,11 +106,14 @@ func (s *Server) Handler() http.Handler {
 	var gate http.Handler
 	var gatePath string
 	for _, rt := range s.routes() {
-		h := s.handler(rt)
+		h := s.handler(rt, s.fail)
 		mux.Handle(rt.pattern, h)
 		if rt.who == byGate {
 			gate, gatePath = h, rt.pattern
 		}
+	}
+	for _, rt := range s.pageRoutes() {
+		mux.Handle(rt.pattern, s.handler(rt, s.failPage))
 	}
 	others := s.withErrors(mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -102,16 +125,20 @@ func (s *Server) Handler() http.Handler {
 	})
 }
 
-// handler lets through to a route who may call it.
-func (s *Server) handler(rt route) http.Handler {
+// handler lets through to a route who may call it, and answers with fail what
+// goes wrong.
+func (s *Server) handler(rt route, fail func(http.ResponseWriter, *http.Request, error)) http.Handler {
 	if rt.who == byGate {
 		return s.atGate(rt)
+	}
+	if typedIn[rt.pattern] {
+		fail = s.failUnlessToLogin
 	}
 	count := s.metrics.route(rt.pattern, rt.who)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		sw := &statusWriter{ResponseWriter: w}
 		if err := s.answer(sw, r, rt); err != nil {
-			s.fail(sw, r, err)
+			fail(sw, r, err)
 		}
 		if sw.status == 0 {
 			sw.status = http.StatusOK

@@ -1,5 +1,6 @@
 // Package server owns Gatehouse's HTTP: the documented API and what goes
-// beyond it on the TCP port, and the administration on the unix socket.
+// beyond it on the TCP port, the web page, and the administration on the unix
+// socket.
 //
 // routes.go shows every URL of the port on one screen, with the credential
 // that each asks for; admin.go does so for the socket. A handler returns an
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"gatehouse/server/oauth"
+	"gatehouse/server/web"
 	"gatehouse/storage"
 )
 
@@ -35,6 +37,7 @@ type Server struct {
 	origins  *http.CrossOriginProtection
 	metrics  *metrics
 	jobs     jobs
+	pages    *web.Pages
 
 	directory directory // nil: LDAP is not configured
 	offboard  *offboard // nil likewise
@@ -68,6 +71,9 @@ func New(store *storage.Store, cfg Config, opts Options) (*Server, error) {
 		metrics:  newMetrics(store),
 	}
 	var err error
+	if s.pages, err = web.New(cfg.secure()); err != nil {
+		return nil, err
+	}
 	if s.directory, err = openDirectory(cfg.LDAP, opts.Log); err != nil {
 		return nil, err
 	}

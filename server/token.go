@@ -88,15 +88,23 @@ func (s *Server) createToken(w http.ResponseWriter, r *request) error {
 // createTokenByGet serves GET /api/createApiToken, which changes something
 // although it is a GET: nothing but a person who went there may set it off.
 func (s *Server) createTokenByGet(w http.ResponseWriter, r *request) error {
-	for _, name := range []string{"Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"} {
-		if v := strings.ToLower(strings.Join(r.Header.Values(name), ",")); strings.Contains(v, "prefetch") || strings.Contains(v, "preview") || strings.Contains(v, "prerender") {
-			return refuse(http.StatusForbidden, "A token is not made ahead of need")
-		}
+	if aheadOfNeed(r.Request) {
+		return refuse(http.StatusForbidden, "A token is not made ahead of need")
 	}
 	if s.fromElsewhere(r.Request) {
 		return errOrigin
 	}
 	return s.handOut(w, r, s.defaultSpec())
+}
+
+// aheadOfNeed reports whether a browser asks for what nobody wants to see yet.
+func aheadOfNeed(r *http.Request) bool {
+	for _, name := range []string{"Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"} {
+		if v := strings.ToLower(strings.Join(r.Header.Values(name), ",")); strings.Contains(v, "prefetch") || strings.Contains(v, "preview") || strings.Contains(v, "prerender") {
+			return true
+		}
+	}
+	return false
 }
 
 // fromElsewhere reports whether another site's page sent the browser here,
@@ -196,17 +204,18 @@ func (s *Server) revokeTexts(r *request, texts ...string) error {
 	return err
 }
 
-// own returns the id in the path, of a token of the caller's that is not revoked.
-func (s *Server) own(r *request) (storage.ID, error) {
+// own returns the token whose id is in the path, if it is the caller's and is
+// not revoked.
+func (s *Server) own(r *request) (t storage.Token, err error) {
 	id, err := storage.ParseID(r.PathValue("id"))
 	if err != nil {
-		return id, storage.ErrNoToken
+		return t, storage.ErrNoToken
 	}
-	t, err := s.store.Token(id)
+	t, err = s.store.Token(id)
 	if err == nil && (t.Owner != r.user.ID || t.Revoked != 0) {
 		err = storage.ErrNoToken
 	}
-	return id, err
+	return t, err
 }
 
 // renameToken serves PATCH /api/token/{id}.
@@ -220,11 +229,11 @@ func (s *Server) renameToken(w http.ResponseWriter, r *request) error {
 	if body.Name == nil {
 		return refuse(http.StatusBadRequest, `The field "name" is missing`)
 	}
-	id, err := s.own(r)
+	t, err := s.own(r)
 	if err != nil {
 		return err
 	}
-	if err := s.store.RenameToken(r.actor(r.user.UID), id, *body.Name); err != nil {
+	if err := s.store.RenameToken(r.actor(r.user.UID), t.ID, *body.Name); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -234,14 +243,14 @@ func (s *Server) renameToken(w http.ResponseWriter, r *request) error {
 // revokeToken serves DELETE /api/token/{id}. A token with scopes may revoke
 // itself and no other.
 func (s *Server) revokeToken(w http.ResponseWriter, r *request) error {
-	id, err := s.own(r)
+	t, err := s.own(r)
 	if err != nil {
 		return err
 	}
-	if r.token != nil && len(r.token.Token.Scopes) > 0 && r.token.ID != id {
+	if r.token != nil && len(r.token.Token.Scopes) > 0 && r.token.ID != t.ID {
 		return refuse(http.StatusForbidden, "A token with scopes may revoke only itself")
 	}
-	if _, err := s.revoke(r.actor(r.user.UID), id); err != nil {
+	if _, err := s.revoke(r.actor(r.user.UID), t.ID); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

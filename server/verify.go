@@ -153,18 +153,18 @@ func (s *Server) rotateToken(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	id, err := s.own(r)
+	t, err := s.own(r)
 	if err != nil {
 		return err
 	}
 	with := storage.ByUser
 	if r.token != nil {
-		if r.token.ID != id {
+		if r.token.ID != t.ID {
 			return refuse(http.StatusForbidden, "A token may rotate only itself")
 		}
 		with = int(r.token.Generation)
 	}
-	t, secret, err := s.store.RotateToken(r.actor(r.user.UID), id, overlap, with)
+	t, secret, err := s.store.RotateToken(r.actor(r.user.UID), t.ID, overlap, with)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,54 @@
+package server
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// localPath returns where to go on after a login if that is a path of this
+// server, and else nothing: a link to the login must not end elsewhere (CWE-601).
+//
+// Browsers read "//host", "/\host" and "/<tab>/host" as another site, since
+// they take a backslash for a slash and leave out tabs and line feeds (WHATWG
+// URL, section 4.4).
+func localPath(next string) string {
+	const longest = 1024
+	if len(next) > longest || !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") {
+		return ""
+	}
+	if strings.ContainsFunc(next, func(c rune) bool { return c <= ' ' || c >= 0x7f || c == '\\' }) {
+		return ""
+	}
+	u, err := url.Parse(next)
+	if err != nil || u.Scheme != "" || u.Host != "" || u.Opaque != "" {
+		return ""
+	}
+	return next
+}
+
+// typedIn are the routes that people go to with a browser, although what they
+// get is no page: who is not logged in is taken to the login, and back.
+var typedIn = map[string]bool{
+	"GET /api/createApiToken": true,
+}
+
+// failUnlessToLogin sends a browser that is not logged in to the login, and
+// from there back here, if it is a person who came here with it. A script, a
+// prefetch and a link on another site get the error.
+func (s *Server) failUnlessToLogin(w http.ResponseWriter, r *http.Request, err error) {
+	next := localPath(r.URL.RequestURI())
+	if status, _ := statusOf(err); status != http.StatusUnauthorized || next == "" || !s.person(r) {
+		s.fail(w, r, err)
+		return
+	}
+	seeOther(w, "/?next="+url.QueryEscape(next))
+}
+
+// person reports whether somebody went here with a browser.
+func (s *Server) person(r *http.Request) bool {
+	mode, dest := r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Dest")
+	return strings.Contains(strings.ToLower(r.Header.Get("Accept")), "text/html") &&
+		(mode == "" || mode == "navigate") && (dest == "" || dest == "document") &&
+		len(tokensOf(r, false)) == 0 && !aheadOfNeed(r) && !s.fromElsewhere(r)
+}

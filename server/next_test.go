@@ -1,0 +1,133 @@
+package server
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+func TestLocalPath(t *testing.T) {
+	for next, local := range map[string]bool{
+		"/":                                     true,
+		"/api/createApiToken":                   true,
+		"/?page=2&x=%2f%2fevil.example":         true,
+		"/%5cevil.example":                      true,
+		"/a//b":                                 true,
+		"":                                      false,
+		"api":                                   false,
+		"//evil.example":                        false,
+		"///evil.example":                       false,
+		`/\evil.example`:                        false,
+		`\\evil.example`:                        false,
+		`/a\b`:                                  false,
+		"/\t/evil.example":                      false,
+		"/\n/evil.example":                      false,
+		"/\r\nSet-Cookie: a=b":                  false,
+		" //evil.example":                       false,
+		"\x00//evil.example":                    false,
+		"/\x7f/":                                false,
+		"/\u2215evil":                           false,
+		"https://evil.example":                  false,
+		"https:evil.example":                    false,
+		"HTTPS:/evil.example":                   false,
+		"javascript:alert(1)":                   false,
+		"data:text/html,x":                      false,
+		"@evil.example":                         false,
+		"/%zz":                                  false,
+		"/" + strings.Repeat("a", 1024):         false,
+		"http://example.com/api/createApiToken": false,
+	} {
+		want := ""
+		if local {
+			want = next
+		}
+		if got := localPath(next); got != want {
+			t.Errorf("%q: got %q, want %q", next, got, want)
+		}
+	}
+}
+
+func FuzzLocalPath(f *testing.F) {
+	for _, s := range []string{"/", "//x", `/\x`, "/\t/x", "/a?b#c"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, next string) {
+		got := localPath(next)
+		if got == "" {
+			return
+		}
+		if got != next || got[0] != '/' || len(got) > 1 && (got[1] == '/' || got[1] == '\\') || strings.ContainsAny(got, "\t\r\n\\\x00 ") {
+			t.Errorf("%q is taken for a path of ours", next)
+		}
+	})
+}
+
+// TestTypedIn: who goes to createApiToken with a browser and is not logged in
+// gets the login, and then the token.
+func TestTypedIn(t *testing.T) {
+	h := newHouse(t)
+	const path = "/api/createApiToken"
+	browser := credentials{"Accept": {"text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}}
+	modern := credentials{"Accept": browser["Accept"], "Sec-Fetch-Site": {"none"}, "Sec-Fetch-Mode": {"navigate"}, "Sec-Fetch-Dest": {"document"}}
+	const login = "/?next=%2Fapi%2FcreateApiToken"
+	browser.on(h.ask("GET", path)).send().goesTo(login)
+	modern.on(h.ask("GET", path)).send().goesTo(login)
+	modern.on(h.ask("GET", path).cookie("ended")).send().goesTo(login)
+	modern.on(h.ask("GET", path+"?a=b")).send().goesTo(login + "%3Fa%3Db")
+
+	h.ask("GET", login).send().page(http.StatusOK).shows(`name="next" value="/api/createApiToken"`)
+	h.post("/login", "", "username", alice, "password", "wrong", "next", path).page(http.StatusUnauthorized).shows(`name="next" value="/api/createApiToken"`)
+	cookie := h.post("/login", "", "username", alice, "password", password, "next", path).goesTo(path).session()
+	secret := modern.on(h.ask("GET", path).cookie(cookie)).send().newToken().Secret
+	h.alive(secret)
+
+	for what, sent := range map[string]credentials{
+		"a script":           {},
+		"curl":               {"Accept": {"*/*"}},
+		"fetch":              {"Accept": {"text/html"}, "Sec-Fetch-Mode": {"cors"}},
+		"a frame":            {"Accept": {"text/html"}, "Sec-Fetch-Mode": {"navigate"}, "Sec-Fetch-Dest": {"iframe"}},
+		"a link on a site":   {"Accept": {"text/html"}, "Sec-Fetch-Mode": {"navigate"}, "Sec-Fetch-Site": {"cross-site"}},
+		"prefetch":           {"Accept": {"text/html"}, "Sec-Purpose": {"prefetch"}},
+		"a token":            {"Accept": {"text/html"}, "X-Auth-Token": {"x"}},
+		"a token that works": {"Accept": {"text/html"}, "X-Auth-Token": {secret}},
+		"a bearer":           {"Accept": {"text/html"}, "Authorization": {"Bearer x"}},
+	} {
+		if got := sent.on(h.ask("GET", path)).send(); got.code != http.StatusUnauthorized || got.text != credentialsRequired {
+			t.Errorf("%s: got %d %s, want the documented 401", what, got.code, got.text)
+		}
+	}
+	modern.on(h.ask("HEAD", path)).send().want(http.StatusMethodNotAllowed)
+	browser.on(h.ask("GET", "/api/getApiTokens")).send().want(http.StatusUnauthorized, credentialsRequired)
+}
+
+// TestNoOpenRedirect: a login ends here, whatever the link to it said.
+func TestNoOpenRedirect(t *testing.T) {
+	h := newHouse(t)
+	for _, next := range []string{"//evil.example", `/\evil.example`, "https://evil.example/", "/\t/evil.example", "javascript:alert(1)", "\r\nLocation: https://evil.example", "/\r\nX: y"} {
+		h.post("/login", "", "username", alice, "password", password, "next", next).goesTo("/")
+		h.post("/login", "", "username", alice, "password", "x", "next", next).page(http.StatusUnauthorized).lacks(`name="next"`)
+		h.post("/login", "", "username", alice, "password", password, "next", next).goesTo("/") // and the count of failures ends
+	}
+}
+
+// TestNextWhenLoggedIn: a link to the login with a way on makes nobody who is
+// logged in go there, since it may be one that makes a token.
+func TestNextWhenLoggedIn(t *testing.T) {
+	h := newHouse(t)
+	h.ask("GET", "/?next=/api/createApiToken").cookie(h.login(alice, password)).send().page(http.StatusOK).shows("You have no tokens yet.")
+}
+
+// TestLedHere: a browser that another site leads here keeps a Strict cookie to
+// itself, and is taken on to where it brings it.
+func TestLedHere(t *testing.T) {
+	h := newHouse(t)
+	cookie := h.login(alice, password)
+	for _, site := range []string{"cross-site", "same-site"} {
+		h.ask("GET", "/?next=/api/createApiToken").header("Sec-Fetch-Site", site).send().page(http.StatusOK).
+			shows(`<meta http-equiv="refresh" content="0; url=/">`).lacks(`name="password"`)
+		h.ask("GET", "/").header("Sec-Fetch-Site", site).cookie(cookie).send().page(http.StatusOK).shows("Manage API tokens")
+	}
+	for _, site := range []string{"none", "same-origin"} {
+		h.ask("GET", "/").header("Sec-Fetch-Site", site).send().page(http.StatusOK).shows(`name="password"`).lacks("refresh")
+	}
+}

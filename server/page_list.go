@@ -1,0 +1,115 @@
+package server
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"gatehouse/server/web"
+	"gatehouse/storage"
+)
+
+// rowsPerPage keeps the page of somebody with a thousand tokens as quick to
+// load and to read as any other.
+const rowsPerPage = 50
+
+// showTokens writes the page of the caller's tokens, the newest first.
+func (s *Server) showTokens(w http.ResponseWriter, r *request, status int, page web.Tokens) error {
+	list, err := s.store.TokensOf(r.user.ID)
+	if err != nil {
+		return err
+	}
+	slices.Reverse(list)
+	page.UID, page.Address, page.Now = r.user.UID, s.address(r.Request), s.now()
+	page.Lifetimes = s.lifetimes()
+	page.Total = len(list)
+	page.Last = max(1, (len(list)+rowsPerPage-1)/rowsPerPage)
+	page.Number = 1
+	if r.Method == http.MethodGet {
+		page.Number = min(number(r.FormValue("page")), page.Last)
+		page.Done = s.done(r)
+	}
+	first := (page.Number - 1) * rowsPerPage
+	for _, t := range list[first:min(first+rowsPerPage, len(list))] {
+		page.List = append(page.List, s.row(t))
+	}
+	return s.pages.Write(w, status, page)
+}
+
+// row is the border between a stored token and a page, as tokenView is for the
+// wire.
+func (s *Server) row(t storage.Token) web.Token {
+	v := s.tokenView(t, "")
+	row := web.Token{
+		ID: v.ID, Name: v.Name, Address: v.LastAddress, State: v.State,
+		Created: when(v.Created), Expires: when(t.Expires), Limits: slices.Concat(v.Scopes, v.Addresses),
+	}
+	if v.Used() {
+		row.LastUsed = when(v.LastUsed)
+	}
+	return row
+}
+
+// done says what the query claims was done to a token, if it is the caller's
+// and it was.
+func (s *Server) done(r *request) *web.Done {
+	for _, what := range []string{"revoked", "renamed"} {
+		id, err := storage.ParseID(r.FormValue(what))
+		if err != nil {
+			continue
+		}
+		t, err := s.store.Token(id)
+		if err == nil && t.Owner == r.user.ID && (t.Revoked != 0) == (what == "revoked") {
+			return &web.Done{What: what, ID: id.String(), Name: t.Name}
+		}
+	}
+	return nil
+}
+
+// lifetimes are the choices for a new token that the policy allows, and among
+// them what a token has that nobody chose one for.
+func (s *Server) lifetimes() (list []web.Lifetime) {
+	const day = 24 * time.Hour
+	usual := time.Duration(s.defaultSpec().Lifetime) * time.Millisecond
+	spans := []time.Duration{30 * day, 90 * day, 365 * day, usual, s.cfg.Tokens.MaxLifetime.Duration}
+	slices.Sort(spans)
+	for _, d := range slices.Compact(spans) {
+		if most := s.cfg.Tokens.MaxLifetime; d > 0 && (!most.Ends() || d <= most.Duration) {
+			list = append(list, web.Lifetime{Value: spanText(d), Words: "in " + web.Span(d), Chosen: d == usual})
+		}
+	}
+	if !s.cfg.Tokens.MaxLifetime.Ends() {
+		never := web.Lifetime{Value: "never", Words: "never", Chosen: usual == 0}
+		list = append([]web.Lifetime{never}, list...)
+	}
+	return list
+}
+
+// spanText is what ParseSpan reads, as people write it.
+func spanText(d time.Duration) string {
+	if days := d / (24 * time.Hour); d == days*24*time.Hour {
+		return strconv.Itoa(int(days)) + "d"
+	}
+	return d.String()
+}
+
+// address is where the browser found the server, for lines to paste into a
+// shell: so a host that could mean something to a shell is left out.
+func (s *Server) address(r *http.Request) string {
+	if s.cfg.PublicURL != "" {
+		return strings.TrimSuffix(s.cfg.PublicURL, "/")
+	}
+	scheme, host := "http://", r.Host
+	if s.cfg.secure() {
+		scheme = "https://"
+	}
+	plain := func(c rune) bool {
+		return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune(".-:[]", c)
+	}
+	if host == "" || strings.ContainsFunc(host, func(c rune) bool { return !plain(c) }) {
+		host = s.cfg.Listen
+	}
+	return scheme + host
+}

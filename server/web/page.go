@@ -1,0 +1,123 @@
+package web
+
+import "time"
+
+// Provider is another site that people can log in by.
+type Provider struct{ Name, Title string }
+
+// Login is the page for who is not logged in.
+type Login struct {
+	Username, Method, Next string // as they were typed, or chosen
+	Directory              bool   // there is an LDAP directory to log in by
+	Providers              []Provider
+	Note                   string // what has happened
+	Error                  string // what went wrong
+}
+
+// Tokens is the page of a user's own tokens.
+type Tokens struct {
+	UID       string
+	Address   string // of this server, for the command line
+	Now       time.Time
+	List      []Token // those of this page
+	Total     int     // on all pages
+	Number    int     // of this page, from 1
+	Last      int     // the number of the last page
+	Lifetimes []Lifetime
+	Made      *Made  // the token just made
+	Done      *Done  // what was just done to a token
+	Name      string // that was typed for a token that could not be made
+	Error     string // why it could not
+}
+
+// Token is a row of the table.
+type Token struct {
+	ID, Name, Address, State string
+	Created                  time.Time
+	LastUsed, Expires        time.Time // zero: never
+	Limits                   []string  // scopes and addresses
+}
+
+// Lifetime is a choice of how long a new token lives.
+type Lifetime struct {
+	Value, Words string
+	Chosen       bool
+}
+
+// Made is a new token with its secret.
+type Made struct {
+	Name, Secret string
+	Expires      time.Time // zero: never
+}
+
+// Done says what was done to a token.
+type Done struct {
+	What string // "renamed", "revoked"
+	ID   string
+	Name string
+}
+
+// Rename asks for another name of a token.
+type Rename struct {
+	UID, ID, Name, Error string
+	Number               int // of the page to go back to
+}
+
+// Revoke asks whether a token shall be revoked.
+type Revoke struct {
+	UID    string
+	Now    time.Time
+	Number int
+	Token
+}
+
+// Failure says why there is no other page.
+type Failure struct {
+	UID    string
+	Status string // in words
+	Error  string
+}
+
+// Onward takes a browser on to the first page. The browser then comes from
+// this site, and brings the cookie that it keeps to itself (SameSite=Strict)
+// while another site leads it here.
+type Onward struct{}
+
+func (Login) file() string   { return "login.html" }
+func (Tokens) file() string  { return "tokens.html" }
+func (Rename) file() string  { return "rename.html" }
+func (Revoke) file() string  { return "revoke.html" }
+func (Failure) file() string { return "failure.html" }
+func (Onward) file() string  { return "onward.html" }
+
+func (Login) Title() string     { return "Log in" }
+func (Tokens) Title() string    { return "Manage API tokens" }
+func (Rename) Title() string    { return "Rename a token" }
+func (Revoke) Title() string    { return "Revoke a token" }
+func (p Failure) Title() string { return p.Status }
+func (Onward) Title() string    { return "Gatehouse" }
+
+func (Login) User() string     { return "" }
+func (p Tokens) User() string  { return p.UID }
+func (p Rename) User() string  { return p.UID }
+func (p Revoke) User() string  { return p.UID }
+func (p Failure) User() string { return p.UID }
+func (Onward) User() string    { return "" }
+
+// Ago and Until are for the templates.
+func (p Tokens) Ago(t time.Time) Moment   { return ago(p.Now, t) }
+func (p Tokens) Until(t time.Time) Moment { return until(p.Now, t) }
+func (p Tokens) Day(t time.Time) Moment   { return day(t) }
+func (p Revoke) Ago(t time.Time) Moment   { return ago(p.Now, t) }
+func (p Revoke) Day(t time.Time) Moment   { return day(t) }
+
+// Back and Ahead are the numbers of the pages beside this one, or 0.
+func (p Tokens) Back() int { return p.Number - 1 }
+
+// Ahead is the number of the next page, or 0.
+func (p Tokens) Ahead() int {
+	if p.Number >= p.Last {
+		return 0
+	}
+	return p.Number + 1
+}

@@ -1,0 +1,159 @@
+// Package web is what Gatehouse looks like in a browser: the pages, as data
+// and templates, and the few files that they load from here.
+//
+// It knows words and looks. What a page shows, and who may see it, package
+// server decides and hands over; this package imports nothing of ours, and
+// never sees a request.
+//
+// Everything works without JavaScript, but for the button that copies. Names
+// come from people and programs that may wish a reader ill: they pass show
+// (show.go), then html/template, and stand in a <bdi>.
+package web
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"html/template"
+	"net/http"
+	"path"
+	"strconv"
+	"strings"
+)
+
+//go:embed page static
+var files embed.FS
+
+// Pages writes pages.
+type Pages struct {
+	secure    bool
+	templates map[string]*template.Template
+	assets    map[string]asset
+	names     map[string]string // of the assets, with their digests
+}
+
+type asset struct {
+	mediaType string
+	body      []byte
+}
+
+// Page is one of the pages in page.go.
+type Page interface {
+	file() string  // its template
+	Title() string // of the window
+	User() string  // the uid of who is logged in, or empty
+}
+
+// New reads the templates. A browser reaches secure pages by https alone.
+func New(secure bool) (*Pages, error) {
+	p := &Pages{secure: secure, templates: map[string]*template.Template{}, assets: map[string]asset{}, names: map[string]string{}}
+	if err := p.readAssets(); err != nil {
+		return nil, err
+	}
+	base, err := template.New("").Funcs(template.FuncMap{"show": show, "asset": p.url}).ParseFS(files, "page/layout.html")
+	if err != nil {
+		return nil, err
+	}
+	for _, page := range []Page{Login{}, Tokens{}, Rename{}, Revoke{}, Failure{}, Onward{}} {
+		t, err := base.Clone()
+		if err == nil {
+			t, err = t.ParseFS(files, "page/"+page.file())
+		}
+		if err != nil {
+			return nil, err
+		}
+		p.templates[page.file()] = t
+	}
+	return p, nil
+}
+
+// Each asset has its digest in its name, so that browsers may keep it for ever
+// and yet never show a new page with an old style.
+func (p *Pages) readAssets() error {
+	types := map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
+	list, err := files.ReadDir("static")
+	if err != nil {
+		return err
+	}
+	for _, f := range list {
+		b, err := files.ReadFile("static/" + f.Name())
+		if err != nil {
+			return err
+		}
+		sum := sha256.Sum256(b)
+		ext := path.Ext(f.Name())
+		name := strings.TrimSuffix(f.Name(), ext) + "-" + hex.EncodeToString(sum[:6]) + ext
+		p.assets[name] = asset{types[ext], b}
+		p.names[f.Name()] = name
+	}
+	return nil
+}
+
+// AssetPath is where the pages expect to find what WriteAsset writes.
+const AssetPath = "/web/"
+
+func (p *Pages) url(name string) (string, error) {
+	full, ok := p.names[name]
+	if !ok {
+		return "", fmt.Errorf("no asset %s", name)
+	}
+	return AssetPath + full, nil
+}
+
+// WriteAsset sends a file that pages load, or returns false when there is none
+// of the name.
+func (p *Pages) WriteAsset(w http.ResponseWriter, name string) bool {
+	a, ok := p.assets[name]
+	if !ok {
+		return false
+	}
+	h := w.Header()
+	h.Set("Content-Type", a.mediaType)
+	h.Set("Content-Length", strconv.Itoa(len(a.body)))
+	h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	h.Set("Content-Security-Policy", "default-src 'none'") // an SVG is a document too
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	p.https(h)
+	w.Write(a.body)
+	return true
+}
+
+// policy lets a page load its own style, script and picture, and post its
+// forms here: not a line of script or style in the page itself runs, whatever
+// gets into it.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; " +
+	"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+
+// Write sends a page.
+func (p *Pages) Write(w http.ResponseWriter, status int, page Page) error {
+	var b bytes.Buffer // so that an error leaves no half page behind
+	if err := p.templates[page.file()].ExecuteTemplate(&b, "layout", page); err != nil {
+		return fmt.Errorf("write the page: %w", err)
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(b.Len()))
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Security-Policy", policy)
+	// With no-referrer, browsers send "Origin: null" with our own forms (Fetch,
+	// "append a request Origin header"), and these would be refused.
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	p.https(h)
+	w.WriteHeader(status)
+	w.Write(b.Bytes())
+	return nil
+}
+
+// https adds what browsers take over https alone, and complain of elsewhere.
+func (p *Pages) https(h http.Header) {
+	if p.secure {
+		h.Set("Strict-Transport-Security", "max-age=31536000")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	}
+}

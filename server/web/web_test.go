@@ -1,0 +1,109 @@
+package web
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestSpans(t *testing.T) {
+	date := day
+	const day = 24 * time.Hour
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.FixedZone("", 3600))
+	for _, c := range []struct {
+		d          time.Duration
+		ago, until string
+	}{
+		{-time.Hour, "just now", "1 hour ago"},
+		{0, "just now", "just now"},
+		{59 * time.Second, "just now", "in less than a minute"},
+		{time.Minute, "1 minute ago", "in 1 minute"},
+		{59 * time.Minute, "59 minutes ago", "in 59 minutes"},
+		{time.Hour, "1 hour ago", "in 1 hour"},
+		{47 * time.Hour, "47 hours ago", "in 47 hours"},
+		{2 * day, "2 days ago", "in 2 days"},
+		{59 * day, "59 days ago", "in 59 days"},
+		{61 * day, "2 months ago", "in 2 months"},
+		{364 * day, "11 months ago", "in 11 months"},
+		{729 * day, "23 months ago", "in 23 months"},
+		{730 * day, "2 years ago", "in 2 years"},
+		{1<<63 - 1, "292 years ago", "in 292 years"},
+	} {
+		if got := ago(now, now.Add(-c.d)); got.Words != c.ago {
+			t.Errorf("%v ago: got %q, want %q", c.d, got.Words, c.ago)
+		}
+		if got := until(now, now.Add(c.d)); got.Words != c.until {
+			t.Errorf("in %v: got %q, want %q", c.d, got.Words, c.until)
+		}
+	}
+	if got, want := date(now), (Moment{"2026-03-01", "2026-03-01 11:00:00 UTC", "2026-03-01T11:00:00Z"}); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestShow(t *testing.T) {
+	for s, want := range map[string]string{
+		"":                                "",
+		"nightly":                         "nightly",
+		"Zoë 李 שלום 👩":                    "Zoë 李 שלום 👩",
+		"नमस्ते":                          "नमस्ते",
+		"a\x1b[31mb\x07":                  `a\x1b[31mb\x07`,
+		"a\u202eb\u2066c":                 `a\u202eb\u2066c`,
+		"a\u200bb\u00adc":                 `a\u200bb\xadc`,
+		"a\nb\u2028c\x7f":                 `a\x0ab\u2028c\x7f`,
+		"\xff\xc3":                        `\xff\xc3`,
+		"\u3164":                          `\u3164`,
+		"\U000e0041":                      `\U000e0041`,
+		"\u0301a":                         `\u0301a`,
+		"a\u0301\u0302\u0303\u0304\u0305": "a\u0301\u0302\u0303\u0304" + `\u0305`,
+		"<b>":                             "<b>",
+	} {
+		if got := show(s); got != want {
+			t.Errorf("%q: got %q, want %q", s, got, want)
+		}
+	}
+}
+
+func FuzzShow(f *testing.F) {
+	f.Add("a\u202e")
+	f.Fuzz(func(t *testing.T, s string) {
+		for _, r := range show(s) {
+			if unseen(r) {
+				t.Errorf("%q: %U is left in it", s, r)
+			}
+		}
+	})
+}
+
+// TestPages: all pages can be written, empty and full, and nothing handed to
+// them is markup.
+func TestPages(t *testing.T) {
+	p, err := New(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Unix(1_800_000_000, 0)
+	token := Token{ID: "0123456789abcdef0123456789ab", Name: "<i>", Created: now}
+	for _, page := range []Page{
+		Login{}, Login{Providers: []Provider{{"github", "<i>Git"}}, Directory: true, Note: "n", Error: "<i>", Next: "/<i>"},
+		Tokens{}, Tokens{UID: "<i>", Now: now, List: []Token{token, {ID: token.ID, LastUsed: now, Expires: now, Limits: []string{"<i>"}}}, Number: 2, Last: 3, Total: 2, Made: &Made{"<i>", "s", now}, Done: &Done{"renamed", token.ID, "<i>"}, Error: "<i>"},
+		Rename{}, Rename{UID: "<i>", ID: "x/y", Name: "<i>", Error: "<i>"},
+		Revoke{}, Revoke{UID: "<i>", Now: now, Token: token},
+		Failure{}, Failure{Status: "<i>", Error: "<i>"},
+		Onward{},
+	} {
+		w := httptest.NewRecorder()
+		if err := p.Write(w, http.StatusTeapot, page); err != nil {
+			t.Errorf("%T: %v", page, err)
+		}
+		body := strings.NewReplacer(`<i class="name">no name</i>`, "", "<i>no name</i>", "").Replace(w.Body.String())
+		if w.Code != http.StatusTeapot || strings.Contains(body, "<i>") || !strings.HasSuffix(body, "</html>\n") {
+			t.Errorf("%T: got %d %s", page, w.Code, body)
+		}
+		if got := w.Header().Get("Strict-Transport-Security"); got == "" {
+			t.Error("no HSTS over https")
+		}
+	}
+}
