@@ -26,6 +26,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gatehouse/ldap/ldaptest"
+	"gatehouse/tui/text"
 )
 
 // TestMain lets the test binary stand for gatehouse in the scripts: under
@@ -69,16 +70,17 @@ func TestStories(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %q", cond)
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"capture": cmdCapture,
-			"clean":   cmdClean,
-			"http":    cmdHTTP,
-			"modes":   cmdModes,
-			"need":    cmdNeed,
-			"screen":  cmdScreen,
-			"signal":  cmdSignal,
-			"slapd":   cmdSlapd,
-			"start":   cmdStart,
-			"status":  cmdStatus,
+			"capture":  cmdCapture,
+			"clean":    cmdClean,
+			"http":     cmdHTTP,
+			"modes":    cmdModes,
+			"need":     cmdNeed,
+			"screen":   cmdScreen,
+			"signal":   cmdSignal,
+			"slapd":    cmdSlapd,
+			"start":    cmdStart,
+			"straight": cmdStraight,
+			"status":   cmdStatus,
 		},
 	})
 }
@@ -383,6 +385,24 @@ func cmdScreen(ts *testscript.TestScript, _ bool, args []string) {
 		got = ts.ReadFile("stdout")
 		return want.MatchString(got)
 	})
+}
+
+// cmdStraight checks that a word stands in the same column of so many lines of
+// the screen, counted as a terminal counts.
+func cmdStraight(ts *testscript.TestScript, _ bool, args []string) {
+	lines, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	ts.Check(ts.Exec("tmux", "-S", "tmux", "capture-pane", "-p"))
+	columns := map[int]bool{}
+	for l := range strings.Lines(ts.ReadFile("stdout")) {
+		if before, _, ok := strings.Cut(l, args[0]); ok {
+			columns[text.Width(before)] = true
+			lines--
+		}
+	}
+	if lines != 0 || len(columns) != 1 {
+		ts.Fatalf("%s stands in the columns %v\n%s", args[0], columns, ts.ReadFile("stdout"))
+	}
 }
 
 // arrows is the table of which package may import which of ours: section 1 of

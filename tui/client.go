@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"net/http"
 
 	"gatehouse/server/api"
 	"gatehouse/tui/text"
@@ -13,13 +14,19 @@ import (
 type client interface {
 	Status(context.Context) (api.Status, error)
 	Users(context.Context, api.UserQuery) iter.Seq2[api.User, error]
+	UserCount(context.Context, api.UserQuery) (api.Count, error)
 	User(ctx context.Context, uid string) (api.UserDetail, error)
 	AddUser(context.Context, api.NewUser) (string, error)
 	SetPassword(ctx context.Context, uid, password string) (string, error)
 	DisableUser(ctx context.Context, uid string) error
 	EnableUser(ctx context.Context, uid string) error
 	Tokens(context.Context, api.TokenQuery) iter.Seq2[api.Token, error]
+	TokenCount(context.Context, api.TokenQuery) (api.Count, error)
+	Token(ctx context.Context, id string) (api.TokenDetail, error)
 	Revoke(context.Context, api.Revocation) (api.Revoked, error)
+	RevokeMatching(context.Context, api.BulkRevocation) iter.Seq2[api.Progress, error]
+	StopRevocation(ctx context.Context, job string) error
+	Events(context.Context, api.EventQuery) iter.Seq2[api.Event, error]
 }
 
 var _ client = (*api.Client)(nil)
@@ -29,6 +36,12 @@ var _ client = (*api.Client)(nil)
 func unreachable(err error) bool {
 	refusal := new(api.Error)
 	return err != nil && !errors.As(err, &refusal) && !errors.Is(err, context.Canceled)
+}
+
+// missing reports whether err says that there is no such thing.
+func missing(err error) bool {
+	refusal := new(api.Error)
+	return errors.As(err, &refusal) && refusal.Status == http.StatusNotFound
 }
 
 // explain says what went wrong in as few words as do.

@@ -9,7 +9,6 @@ import (
 	"iter"
 	"net/http"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,10 +31,13 @@ type fake struct {
 	sync.Mutex
 	users   []api.User
 	tokens  []api.Token
+	events  []api.Event
 	status  api.Status
 	err     error // of every call
 	changes []string
-	asked   int // listings
+	asked   int  // listings
+	read    int  // rows of them
+	job     bool // a bulk revocation is under way, and may be stopped
 }
 
 func (f *fake) do(change string, args ...any) error {
@@ -49,32 +51,77 @@ func (f *fake) do(change string, args ...any) error {
 
 func (f *fake) Status(context.Context) (api.Status, error) { return f.status, f.do("") }
 
-func (f *fake) Users(_ context.Context, q api.UserQuery) iter.Seq2[api.User, error] {
-	return func(yield func(api.User, error) bool) {
+// page yields what of rows comes after a cursor.
+func page[T any](f *fake, rows []T, compare func(x, y T) int, cursor func(T) string, after string, reverse bool, limit int) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var zero T
 		if err := f.do(""); err != nil {
-			yield(api.User{}, err)
+			yield(zero, err)
 			return
 		}
 		f.asked++
-		n := 0
-		from := sort.Search(len(f.users), func(i int) bool { return f.users[i].UID > q.After })
-		for _, u := range f.users[from:] {
-			if strings.HasPrefix(u.UID, q.Prefix) && (q.Limit == 0 || n < q.Limit) {
-				if n++; !yield(u, nil) {
-					return
-				}
+		slices.SortFunc(rows, func(x, y T) int {
+			if reverse {
+				x, y = y, x
+			}
+			return compare(x, y)
+		})
+		if after != "" {
+			rows = rows[slices.IndexFunc(rows, func(r T) bool { return cursor(r) == after })+1:]
+		}
+		for i, r := range rows {
+			if limit > 0 && i == limit {
+				return
+			}
+			if f.read++; !yield(r, nil) {
+				return
 			}
 		}
 	}
 }
 
+func (f *fake) Users(_ context.Context, q api.UserQuery) iter.Seq2[api.User, error] {
+	compare := func(x, y api.User) int {
+		by := map[api.Order]int{api.ByLastUsed: cmp.Compare(x.LastUsed, y.LastUsed), api.ByCreated: cmp.Compare(x.Created, y.Created), api.ByTokens: cmp.Compare(x.Tokens, y.Tokens)}
+		return cmp.Or(by[q.Order], strings.Compare(x.UID, y.UID))
+	}
+	return page(f, f.usersOf(q), compare, func(u api.User) string { return u.Cursor(q.Order) }, q.After, q.Reverse, q.Limit)
+}
+
+func (f *fake) usersOf(q api.UserQuery) []api.User {
+	var out []api.User
+	for _, u := range f.users {
+		if starts(u.UID, q.Prefix) {
+			out = append(out, u)
+		}
+	}
+	return out
+}
+
+func (f *fake) UserCount(_ context.Context, q api.UserQuery) (api.Count, error) {
+	return api.Count{Rows: len(f.usersOf(q))}, f.do("")
+}
+
 func (f *fake) User(_ context.Context, uid string) (api.UserDetail, error) {
 	for _, u := range f.users {
 		if u.UID == uid {
-			return api.UserDetail{User: u}, f.do("")
+			d := api.UserDetail{User: u, Days: days(int(u.Created % 7))}
+			if u.Source != "local" {
+				d.Identities = []api.Identity{{Source: u.Source, Subject: "0f3a6c1e-" + strconv.FormatInt(u.Created, 16)}}
+			}
+			return d, f.do("")
 		}
 	}
 	return api.UserDetail{}, &api.Error{Status: http.StatusNotFound, Message: "No such user"}
+}
+
+// days returns the uses of thirty days.
+func days(seed int) []int64 {
+	out := make([]int64, 30)
+	for i := range out {
+		out[i] = int64((i*i*7+seed*13)%97) * int64(i%5)
+	}
+	return out
 }
 
 func (f *fake) AddUser(_ context.Context, n api.NewUser) (string, error) {
@@ -93,38 +140,56 @@ func (f *fake) DisableUser(_ context.Context, uid string) error { return f.do("d
 func (f *fake) EnableUser(_ context.Context, uid string) error { return f.do("enable %s", uid) }
 
 func (f *fake) Tokens(_ context.Context, q api.TokenQuery) iter.Seq2[api.Token, error] {
-	return func(yield func(api.Token, error) bool) {
-		if err := f.do(""); err != nil {
-			yield(api.Token{}, err)
-			return
+	compare := func(x, y api.Token) int {
+		if q.Order == api.ByCreated {
+			return cmp.Or(cmp.Compare(x.Created, y.Created), strings.Compare(x.ID, y.ID))
 		}
-		f.asked++
-		ts := slices.Clone(f.tokens)
-		slices.SortFunc(ts, byUse)
-		n, seen := 0, q.After == ""
-		for _, t := range ts {
-			switch days, err := time.ParseDuration(strings.TrimSuffix(q.Idle, "d") + "h"); {
-			case !seen:
-				seen = t.Cursor(api.ByLastUsed) == q.After
-			case q.User != "" && q.User != t.UID, q.NeverUsed && t.Used(), q.Limit > 0 && n == q.Limit,
-				err == nil && t.LastUsed > noon.Add(-days*24).UnixMilli():
-			default:
-				if n++; !yield(t, nil) {
-					return
-				}
-			}
-		}
+		return cmp.Or(cmp.Compare(x.LastUsed, y.LastUsed), strings.Compare(x.ID, y.ID))
 	}
+	return page(f, f.tokensOf(q), compare, func(t api.Token) string { return t.Cursor(q.Order) }, q.After, q.Reverse, q.Limit)
 }
 
-func byUse(x, y api.Token) int {
-	return cmp.Or(cmp.Compare(x.LastUsed, y.LastUsed), strings.Compare(x.ID, y.ID))
+func (f *fake) tokensOf(q api.TokenQuery) []api.Token {
+	f.Lock()
+	defer f.Unlock()
+	var out []api.Token
+	for _, t := range f.tokens {
+		days, err := time.ParseDuration(strings.TrimSuffix(q.Idle, "d") + "h")
+		switch {
+		case q.User != "" && q.User != t.UID, q.NeverUsed && t.Used(), !q.Revoked && t.State == api.StateRevoked,
+			!starts(t.UID, q.Prefix) && !starts(t.ID, q.Prefix), err == nil && t.LastUsed > noon.Add(-days*24).UnixMilli():
+		default:
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+func (f *fake) TokenCount(_ context.Context, q api.TokenQuery) (api.Count, error) {
+	return api.Count{Rows: len(f.tokensOf(q))}, f.do("")
+}
+
+func (f *fake) Token(_ context.Context, id string) (api.TokenDetail, error) {
+	if err := f.do(""); err != nil {
+		return api.TokenDetail{}, err
+	}
+	for i, t := range f.tokens {
+		if t.ID == id {
+			return api.TokenDetail{Token: t, CreatedBy: t.UID, Days: days(i), Seen: []api.SeenFrom{
+				{Address: t.LastAddress, Agent: "curl/8.5.0", Time: t.LastUsed},
+				{Address: "203.0.113.77", Agent: "evil\x1b]0;agent\x07/1.0", Time: t.LastUsed - 5000_000},
+			}}, nil
+		}
+	}
+	return api.TokenDetail{}, &api.Error{Status: http.StatusNotFound, Message: "No such token"}
 }
 
 func (f *fake) Revoke(_ context.Context, r api.Revocation) (api.Revoked, error) {
 	if err := f.do("revoke %s", strings.Join(r.IDs, " ")); err != nil {
 		return api.Revoked{}, err
 	}
+	f.Lock()
+	defer f.Unlock()
 	n := 0
 	for i := range f.tokens {
 		if slices.Contains(r.IDs, f.tokens[i].ID) && f.tokens[i].State != api.StateRevoked {
@@ -133,6 +198,52 @@ func (f *fake) Revoke(_ context.Context, r api.Revocation) (api.Revoked, error) 
 		}
 	}
 	return api.Revoked{Revoked: n}, nil
+}
+
+// RevokeMatching works in steps of 1000.
+func (f *fake) RevokeMatching(ctx context.Context, q api.BulkRevocation) iter.Seq2[api.Progress, error] {
+	return func(yield func(api.Progress, error) bool) {
+		all := f.tokensOf(api.TokenQuery{User: q.User, Idle: q.Idle, NeverUsed: q.NeverUsed})
+		p := api.Progress{Job: "job-1", Total: len(all)}
+		f.job = true
+		for yield(p, nil) && !p.Done {
+			var ids []string
+			for _, t := range all[p.Revoked:min(p.Revoked+1000, len(all))] {
+				ids = append(ids, t.ID)
+			}
+			if f.job {
+				n, err := f.Revoke(ctx, api.Revocation{IDs: ids})
+				if err != nil {
+					yield(p, err)
+					return
+				}
+				p.Revoked += n.Revoked
+			}
+			p.Done, p.Stopped = !f.job || p.Revoked == p.Total, !f.job
+		}
+	}
+}
+
+func (f *fake) StopRevocation(_ context.Context, job string) error {
+	f.job = f.job && job != "job-1"
+	return f.do("")
+}
+
+func (f *fake) Events(_ context.Context, q api.EventQuery) iter.Seq2[api.Event, error] {
+	return func(yield func(api.Event, error) bool) {
+		if err := f.do(""); err != nil {
+			yield(api.Event{}, err)
+			return
+		}
+		if n := len(f.events); q.Last > 0 && n > 0 {
+			q.After = max(q.After, f.events[n-1].Sequence-min(f.events[n-1].Sequence, uint64(q.Last)))
+		}
+		for _, e := range f.events {
+			if e.Sequence > q.After && (q.Token == "" || q.Token == e.Token) && (q.UID == "" || q.UID == e.UID) && !yield(e, nil) {
+				return
+			}
+		}
+	}
 }
 
 // before returns a time in milliseconds, so long before noon.
@@ -146,7 +257,7 @@ func id(n int) string {
 
 // people returns a fake with a few users and tokens of every kind.
 func people() *fake {
-	f := &fake{status: api.Status{Version: "v1", Started: before(292 * time.Hour), Users: 8, Tokens: 14, Actor: "root"}}
+	f := &fake{status: healthy(8, 10, 5)}
 	add := func(uid, name, source, state string, age time.Duration, tokens ...api.Token) {
 		u := api.User{UID: uid, Name: name, Source: source, State: state, Created: before(age)}
 		for _, t := range tokens {
@@ -156,6 +267,10 @@ func people() *fake {
 			if t.State != api.StateRevoked {
 				u.Tokens++
 			}
+			if t.State != api.StateRevoked && noon.Sub(time.UnixMilli(t.LastUsed)) >= api.StaleAfter {
+				u.Stale++
+			}
+			t.Uses = int64(1000 * len(f.tokens))
 			f.tokens = append(f.tokens, t)
 		}
 		f.users = append(f.users, u)
@@ -182,12 +297,58 @@ func people() *fake {
 		}),
 		with(tok("gone", 9*day, 8*day, "10.0.0.7"), func(t *api.Token) { t.State = api.StateRevoked }))
 	slices.SortFunc(f.users, func(x, y api.User) int { return strings.Compare(x.UID, y.UID) })
+	f.events = happened()
 	return f
+}
+
+// happened is an audit log.
+func happened() []api.Event {
+	var out []api.Event
+	add := func(age time.Duration, e api.Event) {
+		e.Sequence, e.Time, e.Count = uint64(len(out)+1), before(age), max(e.Count, 1)
+		out = append(out, e)
+	}
+	add(900*day, api.Event{Actor: "root", Action: "user.add", UID: "alice@example.com"})
+	add(700*day, api.Event{Actor: "alice@example.com", Address: "192.0.2.17", Action: "token.create", UID: "alice@example.com", Token: id(2)})
+	add(40*day, api.Event{Actor: "ldap", Action: "user.suspend", UID: "名前@example.jp", Detail: "disabled in the directory"})
+	add(3*time.Hour, api.Event{Address: "203.0.113.5", Action: "login.refused", UID: "evil\u202e@example.com", Detail: "wrong password", Count: 41})
+	add(time.Hour, api.Event{Actor: "gatehouse", Action: "offboard.held", Detail: "12 of 40 people would change"})
+	add(time.Minute, api.Event{Actor: "root", Action: "token.revoke", UID: "alice@example.com", Token: id(2)})
+	return out
+}
+
+// healthy is the status of a server that is busy.
+func healthy(users, tokens, stale int) api.Status {
+	s := api.Status{Version: "v1", Started: before(292 * time.Hour), Users: users, Tokens: tokens, Stale: stale, Actor: "root"}
+	for i := range 120 {
+		s.Activity.Requests = append(s.Activity.Requests, 12+(i*i)%31)
+		s.Activity.Refused = append(s.Activity.Refused, max(0, i%40-37))
+		s.Activity.Revoked = append(s.Activity.Revoked, 0)
+	}
+	s.Activity.P50, s.Activity.P99 = 0.041, 1.234
+	s.Store = api.StoreHealth{Bytes: 734_003_200, Free: 41_000_000_000, LastBackup: before(9 * time.Hour)}
+	s.Certificate.NotAfter = noon.Add(61 * day).UnixMilli()
+	s.Directory = []api.Health{{Name: "ldaps://ldap1.example.com", Reachable: true, Latency: 3.25, LastSuccess: before(20 * time.Second)}}
+	s.Providers = []api.Health{{Name: "github"}}
+	return s
+}
+
+// ailing is the status of one that needs somebody.
+func ailing() api.Status {
+	s := healthy(8, 10, 5)
+	s.Store = api.StoreHealth{Bytes: 734_003_200, Free: 41_000_000, Problem: "less than 64 MiB are free: only revocations are taken", LastBackup: 0}
+	s.Certificate = api.Certificate{NotAfter: noon.Add(3 * day).UnixMilli(), Problem: "/etc/gatehouse/tls.crt: no such file or directory"}
+	s.Directory = append(s.Directory, api.Health{
+		Name: "ldap://ldap2.example.com", Insecure: "neither TLS nor StartTLS", LastSuccess: before(5 * time.Hour), LastFailure: before(5 * time.Second),
+		LastError: "dial tcp 192.0.2.9:389: connect: connection refused \x1b[31m",
+	})
+	s.Held = 12
+	return s
 }
 
 // many returns a fake with n users of one token each.
 func many(n int) *fake {
-	f := &fake{status: api.Status{Version: "v1", Started: before(day), Users: n, Tokens: n, Actor: "root"}}
+	f := &fake{status: healthy(n, n, n/2)}
 	for i := range n {
 		uid := fmt.Sprintf("user%07d@example.com", i)
 		f.users = append(f.users, api.User{UID: uid, Source: "local", State: api.StateActive, Created: before(day), Tokens: 1, LastUsed: before(time.Duration(n-i) * time.Minute)})
@@ -264,6 +425,18 @@ func (d *driver) release() {
 	d.held = nil
 	for _, c := range held {
 		d.run(c)
+	}
+}
+
+// next runs what was held so far, and holds what comes of it.
+func (d *driver) next() {
+	held := d.held
+	d.held = nil
+	for _, c := range held {
+		d.hold = false
+		msg := c()
+		d.hold = true
+		d.deliver(msg)
 	}
 }
 

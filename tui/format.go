@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/text"
 )
 
 const day = 24 * time.Hour
@@ -24,8 +25,10 @@ func ago(now time.Time, ms int64) string {
 		return fmt.Sprintf("%d min ago", d/time.Minute)
 	case d < 2*day:
 		return fmt.Sprintf("%d h ago", d/time.Hour)
+	case d < 1000*day:
+		return fmt.Sprintf("%d days ago", d/day)
 	default:
-		return fmt.Sprintf("%s days ago", number(int(d/day)))
+		return fmt.Sprintf("%d years ago", d/(365*day))
 	}
 }
 
@@ -105,4 +108,19 @@ func dash(s string) string {
 		return "-"
 	}
 	return s
+}
+
+// fitting puts as many of the parts into one line as fit into width.
+func fitting(width int, parts ...string) string {
+	out := parts[0]
+	for _, p := range parts[1:] {
+		if p == "" {
+			continue
+		}
+		if text.Width(out)+3+text.Width(p) > width {
+			break
+		}
+		out += "   " + p
+	}
+	return out
 }

@@ -12,9 +12,7 @@ import (
 const (
 	minWidth, minHeight = 60, 12
 
-	refreshEvery = 2 * time.Second
-	noticeFor    = 6 * time.Second
-	retryMax     = 15 * time.Second
+	noticeFor = 6 * time.Second
 )
 
 // key is one key that was pressed, or a paste.
@@ -34,23 +32,25 @@ type model struct {
 	st     styles
 
 	width, height int
-	tabs          [3]screen
+	tabs          [5]screen
 	tab           int
 	stack         []screen // the tab's screen and what was opened from there
 	box           box
 	keys          []binding
 
-	status   api.Status
-	known    bool // status has been heard
-	asking   bool // for the status
-	lost     error
-	tries    int
-	retryAt  time.Time
-	paused   bool
-	due      time.Time // of the next refresh
-	notice   string
-	bad      bool // the notice is an error
-	noticeAt time.Time
+	status    api.Status
+	known     bool // status has been heard
+	asking    bool // for the status
+	heardAt   time.Time
+	statusErr error // of the last question for the status
+	lost      error
+	tries     int
+	retryAt   time.Time
+	paused    bool
+	due       time.Time // of the next refresh
+	notice    string
+	bad       bool // the notice is an error
+	noticeAt  time.Time
 
 	lists, boxes int // the last number given to one
 
@@ -62,12 +62,6 @@ type model struct {
 // tickMsg comes every second: the clock, the refresh, the retries.
 type tickMsg struct{}
 
-// statusMsg is what the server says of itself.
-type statusMsg struct {
-	status api.Status
-	err    error
-}
-
 // copiedMsg is what became of sending text to the clipboard.
 type copiedMsg struct{ err error }
 
@@ -77,7 +71,7 @@ func newModel(ctx context.Context, c client, o Options, st styles) *model {
 		return tea.Tick(d, func(time.Time) tea.Msg { return msg })
 	}
 	m.keys = bindings(o.ReadOnly)
-	m.tabs = [3]screen{newUsers(m), newTokens(m), newStale(m)}
+	m.tabs = [5]screen{newUsers(m), newTokens(m), newStale(m), newEvents(m), &status{m: m}}
 	m.stack = []screen{m.tabs[0]}
 	return m
 }
@@ -173,69 +167,6 @@ func (m *model) key(k key) tea.Cmd {
 		}
 	}
 	return nil
-}
-
-// tick is what happens every second.
-func (m *model) tick() tea.Cmd {
-	now := m.now()
-	cmds := []tea.Cmd{m.later(time.Second, tickMsg{})}
-	switch {
-	case m.lost != nil:
-		if !now.Before(m.retryAt) {
-			cmds = append(cmds, m.askStatus())
-		}
-	case !m.paused && !now.Before(m.due):
-		m.due = now.Add(refreshEvery)
-		cmds = append(cmds, m.askStatus())
-		if m.screen().rested() {
-			cmds = append(cmds, m.screen().refresh())
-		}
-	}
-	return tea.Batch(cmds...)
-}
-
-func (m *model) askStatus() tea.Cmd {
-	if m.asking {
-		return nil
-	}
-	m.asking = true
-	return func() tea.Msg {
-		ctx, cancel := context.WithTimeout(m.ctx, retryMax)
-		defer cancel()
-		s, err := m.client.Status(ctx)
-		return statusMsg{s, err}
-	}
-}
-
-func (m *model) tookStatus(msg statusMsg) tea.Cmd {
-	m.asking = false
-	was := m.lost != nil
-	if m.heard(msg.err); msg.err != nil {
-		return nil
-	}
-	m.status, m.known = msg.status, true
-	if was {
-		m.say("Connected again.")
-		return m.screen().refresh()
-	}
-	return nil
-}
-
-// heard notes what an answer says about the connection.
-func (m *model) heard(err error) {
-	if !unreachable(err) {
-		if err == nil {
-			m.lost, m.tries = nil, 0
-		}
-		return
-	}
-	again := m.lost != nil && m.now().Before(m.retryAt)
-	if m.lost = err; again {
-		return // not a retry of ours: a key asked for something
-	}
-	wait := min(time.Second<<min(m.tries, 4), retryMax)
-	m.tries++
-	m.retryAt = m.now().Add(wait)
 }
 
 // goTo shows a tab, as it was left.

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
 
@@ -15,17 +14,28 @@ import (
 	"gatehouse/tui/text"
 )
 
-const (
-	typedAbove  = 20  // tokens: more, and their number is typed
-	revokeBatch = 100 // tokens revoked by one call
-)
+// typedAbove is how many tokens are revoked by a y. Of more, the number is
+// typed.
+const typedAbove = 20
 
-// revocation names what is to be revoked: of these users, these tokens, or all
-// of theirs when ids is nil.
+// revocation names what is to be revoked: these tokens, or all of these users,
+// or all that match.
 type revocation struct {
-	whose string
+	ids   []string
 	uids  []string
-	ids   map[string]bool
+	match *match
+}
+
+// match is a listing of tokens, and what its tokens are called.
+type match struct {
+	query api.TokenQuery
+	words string
+}
+
+// doomed is what a revocation is about, as the server has it now.
+type doomed struct {
+	tokens []api.Token // of a match, the first few
+	total  int
 }
 
 // revokeBox lists what will die and asks. It first asks the server what the
@@ -39,16 +49,16 @@ type revokeBox struct {
 	cancel   context.CancelFunc
 	checking bool
 	err      error
-	tokens   []api.Token // in use first, then the latest used
-	used     int
+	doomed       // in use first, then the latest used
+	used     int // of them, in use
 	typed    string
 }
 
-// doomedMsg is the list of tokens that a revokeBox asks about.
+// doomedMsg is the answer that a revokeBox waits for.
 type doomedMsg struct {
-	box    int
-	tokens []api.Token
-	err    error
+	box int
+	doomed
+	err error
 }
 
 func newRevokeBox(m *model, r revocation) (*revokeBox, tea.Cmd) {
@@ -57,24 +67,9 @@ func newRevokeBox(m *model, r revocation) (*revokeBox, tea.Cmd) {
 	b := &revokeBox{m: m, id: m.boxes, r: r, cancel: cancel, checking: true}
 	return b, func() tea.Msg {
 		defer cancel()
-		ts, err := doomed(ctx, m.client, r)
-		return doomedMsg{b.id, ts, err}
+		d, err := lookUp(ctx, m.client, r)
+		return doomedMsg{b.id, d, err}
 	}
-}
-
-func doomed(ctx context.Context, c client, r revocation) ([]api.Token, error) {
-	var out []api.Token
-	for _, uid := range r.uids {
-		for t, err := range c.Tokens(ctx, api.TokenQuery{User: uid}) {
-			if err != nil {
-				return nil, err
-			}
-			if t.State != api.StateRevoked && (r.ids == nil || r.ids[t.ID]) {
-				out = append(out, t)
-			}
-		}
-	}
-	return out, nil
 }
 
 func (b *revokeBox) answer(msg tea.Msg) tea.Cmd {
@@ -83,12 +78,15 @@ func (b *revokeBox) answer(msg tea.Msg) tea.Cmd {
 		return nil
 	}
 	b.m.heard(d.err)
-	b.checking, b.err, b.tokens = false, d.err, d.tokens
+	b.checking, b.err, b.doomed = false, d.err, d.doomed
 	now := b.m.now()
 	for _, t := range b.tokens {
 		if inUse(now, t) {
 			b.used++
 		}
+	}
+	if b.r.match != nil {
+		return nil // in the order of the listing
 	}
 	latest := func(t api.Token) int64 {
 		if !t.Used() {
@@ -103,11 +101,13 @@ func (b *revokeBox) answer(msg tea.Msg) tea.Cmd {
 }
 
 // mustType reports whether the number is typed instead of y.
-func (b *revokeBox) mustType() bool { return len(b.tokens) > typedAbove || b.used > 0 }
+func (b *revokeBox) mustType() bool {
+	return b.total > typedAbove || b.used > 0 || b.r.match != nil
+}
 
 func (b *revokeBox) key(k key) tea.Cmd {
-	ready := !b.checking && b.err == nil && len(b.tokens) > 0
-	number := strconv.Itoa(len(b.tokens))
+	ready := !b.checking && b.err == nil && b.total > 0
+	number := strconv.Itoa(b.total)
 	switch {
 	case !ready || k.paste:
 	case !b.mustType():
@@ -130,13 +130,10 @@ func (b *revokeBox) key(k key) tea.Cmd {
 }
 
 func (b *revokeBox) revoke() tea.Cmd {
-	ids := make([]string, len(b.tokens))
-	for i, t := range b.tokens {
-		ids[i] = t.ID
-	}
-	w := &workBox{m: b.m, id: b.id, ids: ids, start: b.m.now()}
+	ctx, cancel := context.WithCancel(b.m.ctx)
+	w := newWork(b.m, b.id, b.total, cancel, revoking(ctx, b.m.client, b.r, b.doomed))
 	b.m.box = w
-	return w.next()
+	return w.step()
 }
 
 func (b *revokeBox) body(width, height int) []string {
@@ -146,7 +143,7 @@ func (b *revokeBox) body(width, height int) []string {
 		return append(out, "", " looking up when they were last used …   any key cancels")
 	case b.err != nil:
 		return append(out, "", " "+b.m.st.warn.Render("! "+text.Cut(explain(b.err), width-4)), "", " any key closes")
-	case len(b.tokens) == 0:
+	case b.total == 0:
 		return append(out, "", " Nothing to revoke: gone, or revoked already.", "", " any key closes")
 	}
 	out = append(out, b.list(width, max(height-len(out)-2, 1))...)
@@ -156,23 +153,34 @@ func (b *revokeBox) body(width, height int) []string {
 			why = fmt.Sprintf("%s IN USE. ", number(b.used))
 		}
 		return append(out, "",
-			b.m.st.warn.Render(text.Cut(fmt.Sprintf(" %sType %d, then enter, to revoke: %s_    esc cancels", why, len(b.tokens), b.typed), width)))
+			b.m.st.warn.Render(text.Cut(fmt.Sprintf(" %sType %d, then enter, to revoke: %s_    esc cancels", why, b.total, b.typed), width)))
 	}
-	return append(out, "", " > [ Cancel ]    y revoke "+count(len(b.tokens), "token"))
+	return append(out, "", " > [ Cancel ]    y revoke "+count(b.total, "token"))
 }
 
 // question asks, with the number ahead of whatever long name may be cut.
 func (b *revokeBox) question() string {
-	n := count(len(b.tokens), "token")
+	n, all := "", ""
+	if !b.checking && b.err == nil {
+		n = count(b.total, "token")
+	}
 	switch {
-	case b.r.ids == nil && (b.checking || b.err != nil):
-		return "Revoke all tokens of " + b.r.whose + " for good?"
-	case b.r.ids == nil:
-		return "Revoke all " + n + " of " + b.r.whose + " for good?"
-	case b.checking || b.err != nil:
+	case b.r.match != nil:
+		all = " " + b.r.match.words
+	case len(b.r.uids) == 1:
+		all = " of " + text.Escape(b.r.uids[0])
+	case len(b.r.uids) > 1:
+		all = " of " + count(len(b.r.uids), "user")
+	case n == "":
 		n = count(len(b.r.ids), "token")
 	}
-	return "Revoke " + n + " for good?"
+	switch {
+	case all == "":
+		return "Revoke " + n + " for good?"
+	case n == "":
+		return "Revoke all tokens" + all + " for good?"
+	}
+	return "Revoke all " + n + all + " for good?"
 }
 
 // list shows what will die in at most height lines.
@@ -204,91 +212,8 @@ func (b *revokeBox) list(width, height int) []string {
 		}
 		out = append(out, s)
 	}
-	if more := len(b.tokens) - len(shown); more > 0 {
+	if more := b.total - len(shown); more > 0 {
 		out = append(out, fmt.Sprintf("     … and %s more", number(more)))
 	}
 	return out
-}
-
-// workBox revokes, batch by batch, and can be stopped between two.
-type workBox struct {
-	m             *model
-	id            int
-	ids           []string
-	done, revoked int
-	start         time.Time
-	stopping      bool
-}
-
-// workMsg is the answer to one batch.
-type workMsg struct {
-	box, asked, revoked int
-	err                 error
-}
-
-func (b *workBox) next() tea.Cmd {
-	ids := b.ids[b.done:min(b.done+revokeBatch, len(b.ids))]
-	m, id := b.m, b.id
-	return func() tea.Msg {
-		ctx, cancel := context.WithTimeout(m.ctx, patience)
-		defer cancel()
-		n, err := m.client.Revoke(ctx, api.Revocation{IDs: ids})
-		return workMsg{id, len(ids), n.Revoked, err}
-	}
-}
-
-func (b *workBox) key(k key) tea.Cmd {
-	if k.name == "esc" {
-		b.stopping = true
-	}
-	return nil
-}
-
-func (b *workBox) answer(msg tea.Msg) tea.Cmd {
-	w, ok := msg.(workMsg)
-	if !ok || w.box != b.id {
-		return nil
-	}
-	b.m.heard(w.err)
-	if w.err == nil {
-		b.done, b.revoked = b.done+w.asked, b.revoked+w.revoked
-		if b.done < len(b.ids) && !b.stopping {
-			return b.next()
-		}
-	}
-	b.m.close()
-	switch left := len(b.ids) - b.done; {
-	case w.err != nil:
-		b.m.complain(fmt.Errorf("revoked %s; then: %s", count(b.revoked, "token"), explain(w.err)))
-	case left > 0:
-		b.m.say(fmt.Sprintf("Stopped: revoked %s, left %s.", count(b.revoked, "token"), number(left)))
-	default:
-		b.m.say("Revoked " + count(b.revoked, "token") + ".")
-		if r, ok := b.m.screen().(rows); ok {
-			r.unmark()
-		}
-	}
-	return b.m.screen().refresh()
-}
-
-func (b *workBox) body(width, height int) []string {
-	total := len(b.ids)
-	bar := min(width-4, 60)
-	full := bar * b.done / max(total, 1)
-	left := ""
-	if b.done > 0 {
-		left = "   " + span(b.m.now().Sub(b.start)/time.Duration(b.done)*time.Duration(total-b.done)) + " left"
-	}
-	hint := "esc stops; what is revoked stays revoked"
-	if b.stopping {
-		hint = "stopping …"
-	}
-	return []string{
-		" " + b.m.st.title.Render("Revoking"),
-		"",
-		" [" + strings.Repeat("#", full) + strings.Repeat(".", bar-full) + "]",
-		fmt.Sprintf(" %s of %s%s", number(b.done), number(total), left),
-		"",
-		" " + hint,
-	}
 }

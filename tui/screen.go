@@ -17,9 +17,13 @@ const (
 	onStale
 	onUser  // one user's tokens
 	onToken // one token
+	onEvents
+	onStatus
 
-	onLists  = onUsers | onTokens | onStale | onUser
-	anywhere = onLists | onToken
+	ofTokens = onTokens | onStale | onUser
+	onLists  = onUsers | ofTokens // with marks
+	onRows   = onLists | onEvents
+	anywhere = onRows | onToken | onStatus
 )
 
 // screen is what fills the frame between the tabs and the bottom lines.
@@ -62,4 +66,6 @@ type rows interface {
 	filterKey(key) tea.Cmd
 	filtered() bool
 	clearFilter() tea.Cmd
+	sort() tea.Cmd
+	turn() tea.Cmd
 }

@@ -1,7 +1,6 @@
 package tui
 
 import (
-	"fmt"
 	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
@@ -12,28 +11,31 @@ import (
 // spinner turns while an answer is late.
 const spinner = `|/-\`
 
-// table is a list drawn in columns, with marks and a prefix filter: what the
-// screens with rows have in common.
+// table is a list drawn in columns, with marks, a prefix filter and an order:
+// what the screens with rows have in common.
 type table[T any] struct {
 	m     *model
 	list  list[T]
 	cols  []column[T]
 	odd   func(T) string // a state that must be seen at any width, or ""
-	query func(prefix string) source[T]
+	query func(view) source[T]
 	empty func(prefix string) string // what to say when there are no rows
-	wait  time.Duration              // from a key in the filter to the question
 
 	marks   map[string]T
 	filter  field
 	editing bool
+	sorting
+	tally
 }
 
-func newTable[T any](m *model, o order[T], cols []column[T], query func(string) source[T]) table[T] {
-	return table[T]{m: m, cols: cols, query: query, marks: map[string]T{}, list: newList(m, o, query(""))}
+func newTable[T any](m *model, o order[T], cols []column[T], query func(view) source[T], sorts ...sorted) table[T] {
+	t := table[T]{m: m, cols: cols, query: query, marks: map[string]T{}, sorting: sorting{sorts: sorts}}
+	t.list = newList(m, o, query(t.view()))
+	return t
 }
 
-func (t *table[T]) start() tea.Cmd      { return t.list.refresh() }
-func (t *table[T]) refresh() tea.Cmd    { return t.list.refresh() }
+func (t *table[T]) start() tea.Cmd      { return t.refresh() }
+func (t *table[T]) refresh() tea.Cmd    { return tea.Batch(t.list.refresh(), t.askCount()) }
 func (t *table[T]) stop()               { t.list.stop() }
 func (t *table[T]) rested() bool        { return t.list.rested() }
 func (t *table[T]) answered() time.Time { return t.list.answered }
@@ -42,8 +44,6 @@ func (t *table[T]) page(n int) tea.Cmd  { return t.list.page(n) }
 func (t *table[T]) home() tea.Cmd       { return t.list.home() }
 func (t *table[T]) bottom() tea.Cmd     { return t.list.bottom() }
 func (t *table[T]) settled() bool       { return t.list.pending == 0 }
-func (t *table[T]) filtering() bool     { return t.editing }
-func (t *table[T]) busy() bool          { return t.list.asked != nothing }
 func (t *table[T]) failure() error      { return t.list.err }
 func (t *table[T]) spin() (string, bool) {
 	return string(spinner[t.list.spin%len(spinner)]), t.list.slow
@@ -52,15 +52,26 @@ func (t *table[T]) id(row T) string           { return t.list.ord.id(row) }
 func (t *table[T]) current() (row T, ok bool) { return t.list.current() }
 
 func (t *table[T]) answer(msg tea.Msg) tea.Cmd {
-	a, ok := msg.(answer[T])
-	if !ok {
-		return t.list.other(msg)
+	switch msg := msg.(type) {
+	case answer[T]:
+		cmd, mine := t.list.take(msg)
+		if mine {
+			t.m.heard(msg.err)
+		}
+		return cmd
+	case countMsg:
+		t.tookCount(t.list.id, msg)
+		return nil
 	}
-	cmd, mine := t.list.take(a)
-	if mine {
-		t.m.heard(a.err)
-	}
-	return cmd
+	return t.list.other(msg)
+}
+
+// ask puts another question in place of the one so far.
+func (t *table[T]) ask() tea.Cmd {
+	t.list.src = t.query(t.view())
+	t.list.pending = 0
+	t.forget()
+	return tea.Batch(t.list.ask(first), t.askCount())
 }
 
 // toggle marks the row under the cursor, or unmarks it, and moves on.
@@ -111,56 +122,11 @@ func (t *table[T]) selected() []T {
 	return rows
 }
 
-func (t *table[T]) edit() { t.editing = true }
-
-// filterKey takes a key while the filter is edited.
-func (t *table[T]) filterKey(k key) tea.Cmd {
-	switch k.name {
-	case "enter":
-		t.editing = false
-		return nil
-	case "esc":
-		t.editing = false
-		return t.clearFilter()
-	case "up":
-		return t.move(-1)
-	case "down":
-		return t.move(1)
-	case "pgup":
-		return t.page(-1)
-	case "pgdown":
-		return t.page(1)
-	}
-	if !t.filter.key(k) {
-		return nil
-	}
-	t.list.src = t.query(t.filter.value)
-	return t.list.askSoon(t.wait)
-}
-
-func (t *table[T]) clearFilter() tea.Cmd {
-	if t.filter.value == "" {
-		return nil
-	}
-	t.filter.value = ""
-	t.list.src = t.query("")
-	return t.list.ask(first)
-}
-
-func (t *table[T]) filtered() bool { return t.filter.value != "" }
-
-// ask puts another question in place of the one so far.
-func (t *table[T]) ask() tea.Cmd {
-	t.list.src = t.query(t.filter.value)
-	return t.list.ask(first)
-}
-
-// body draws the filter line if there is one, the heads and the rows.
+// body draws the line of the filter and the order, the heads and the rows.
 func (t *table[T]) body(width, height int) []string {
 	var out []string
-	if t.editing || t.filter.value != "" {
-		found := t.matches()
-		out = append(out, " / "+text.Left(t.filter.view(width-len(found)-6, t.editing), width-len(found)-6)+"  "+found)
+	if height >= roomy || t.editing || t.filter.value != "" || t.changed() {
+		out = append(out, t.filterLine(width))
 	}
 	w := widths(t.cols, width)
 	out = append(out, t.m.st.heads.Render(heads(t.cols, w)))
@@ -183,18 +149,6 @@ func (t *table[T]) body(width, height int) []string {
 		out = append(out, "", "     "+t.silence())
 	}
 	return out
-}
-
-// matches says how many rows the filter has found so far.
-func (t *table[T]) matches() string {
-	n := t.list.win.offset + len(t.list.win.rows)
-	switch {
-	case t.list.asked == first:
-		return ""
-	case t.list.win.end:
-		return fmt.Sprintf("%s match", number(n))
-	}
-	return fmt.Sprintf("more than %s match", number(n))
 }
 
 // silence says why there are no rows.

@@ -2,7 +2,7 @@ package tui
 
 import (
 	"context"
-	"strings"
+	"slices"
 	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
@@ -11,68 +11,79 @@ import (
 	"gatehouse/tui/text"
 )
 
+// eventsKept is how many of a token's events its screen shows.
+const eventsKept = 100
+
 // token is the screen of everything known of one token.
 type token struct {
-	m      *model
-	id     int
-	token  api.Token
-	gone   bool
-	top    int
-	height int
+	sheet
+	m       *model
+	id      int
+	token   api.TokenDetail
+	detail  bool // the server has told more than the listing did
+	gone    bool
+	history []api.Event // the newest last
 
 	seq   int
 	asked bool
 	since time.Time
+	took  time.Duration
 	err   error
 }
 
 var _ screen = (*token)(nil)
 
-// tokenMsg is the token as it is now.
+// tokenMsg is the token as it is now, and its events since the last time.
 type tokenMsg struct {
 	screen, seq int
-	token       api.Token
-	found       bool
+	token       api.TokenDetail
+	gone        bool
+	history     []api.Event
 	err         error
+	took        time.Duration
 }
 
 func newToken(m *model, t api.Token) *token {
 	m.lists++
-	return &token{m: m, id: m.lists, token: t}
+	return &token{m: m, id: m.lists, token: api.TokenDetail{Token: t}}
 }
 
 func (s *token) place() place           { return onToken }
 func (s *token) title(width int) string { return "Token " + text.Cut(s.token.ID, width-8) }
-func (s *token) note() string           { return "" }
 func (s *token) start() tea.Cmd         { return s.refresh() }
 func (s *token) stop()                  { s.seq++; s.asked = false }
-func (s *token) rested() bool           { return !s.asked }
+func (s *token) rested() bool           { return !s.asked && s.m.now().Sub(s.since) >= restFactor*s.took }
 func (s *token) answered() time.Time    { return s.since }
 func (s *token) failure() error         { return s.err }
-func (s *token) spin() (string, bool)   { return "", false }
-func (s *token) settled() bool          { return true }
 
-// refresh looks the token up among its user's: there is no shorter way.
+func (s *token) name() (string, bool)       { return s.token.ID, true }
+func (s *token) doomed() (revocation, bool) { return named([]api.Token{s.token.Token}) }
+
+// refresh asks for the token, and for the events that came since the last one
+// known.
 func (s *token) refresh() tea.Cmd {
 	if s.asked {
 		return nil
 	}
 	s.seq++
 	s.asked = true
-	m, want, msg := s.m, s.token, tokenMsg{screen: s.id, seq: s.seq}
+	m, id, msg := s.m, s.token.ID, tokenMsg{screen: s.id, seq: s.seq}
+	q := api.EventQuery{Token: id, Last: eventsKept}
+	if n := len(s.history); n > 0 {
+		q.After = s.history[n-1].Sequence
+	}
 	return func() tea.Msg {
 		ctx, cancel := context.WithTimeout(m.ctx, patience)
 		defer cancel()
-		for t, err := range m.client.Tokens(ctx, api.TokenQuery{User: want.UID, Revoked: true}) {
-			if err != nil {
-				msg.err = err
-				break
-			}
-			if t.ID == want.ID {
-				msg.token, msg.found = t, true
-				break
-			}
+		start := m.now()
+		msg.token, msg.err = m.client.Token(ctx, id)
+		if missing(msg.err) {
+			msg.gone, msg.err = true, nil
 		}
+		if msg.err == nil {
+			msg.history, msg.err = latest(m.client.Events(ctx, q), eventsKept)
+		}
+		msg.took = m.now().Sub(start)
 		return msg
 	}
 }
@@ -82,77 +93,84 @@ func (s *token) answer(msg tea.Msg) tea.Cmd {
 	if !ok || a.screen != s.id || a.seq != s.seq {
 		return nil
 	}
-	s.asked, s.err = false, a.err
+	s.asked, s.err, s.took = false, a.err, a.took
 	s.m.heard(a.err)
 	if a.err != nil {
 		return nil
 	}
-	s.since, s.gone = s.m.now(), !a.found
-	if a.found {
-		s.token = a.token
+	s.since, s.gone = s.m.now(), a.gone
+	if !a.gone {
+		s.token, s.detail = a.token, true
 	}
+	s.history = append(s.history, a.history...)
+	s.history = slices.Clone(s.history[max(len(s.history)-eventsKept, 0):])
 	return nil
 }
-
-func (s *token) move(n int) tea.Cmd {
-	s.top = max(s.top+n, 0)
-	return nil
-}
-
-func (s *token) page(n int) tea.Cmd { return s.move(n * max(s.height-1, 1)) }
-
-func (s *token) home() tea.Cmd {
-	s.top = 0
-	return nil
-}
-
-func (s *token) bottom() tea.Cmd { return s.move(1 << 20) }
-
-func (s *token) open() (screen, bool)       { return nil, false }
-func (s *token) name() (string, bool)       { return s.token.ID, true }
-func (s *token) user() (api.User, bool)     { return api.User{}, false }
-func (s *token) doomed() (revocation, bool) { return revoking([]api.Token{s.token}) }
 
 func (s *token) body(width, height int) []string {
-	lines := s.facts(width)
-	s.height = height
-	s.top = min(s.top, max(len(lines)-height, 0))
-	return lines[s.top:min(s.top+height, len(lines))]
+	return s.window(s.lines(width), height)
 }
 
-func (s *token) facts(width int) []string {
+func (s *token) lines(width int) []string {
 	t, now := s.token, s.m.now()
-	var out []string
-	fact := func(name, value string) {
-		out = append(out, "   "+text.Left(name, 10)+text.Cut(value, width-13))
-	}
+	f := &facts{width: width}
 	if s.gone {
-		fact("", "! The server no longer lists this token.")
+		f.add("", "! The server knows no such token.")
 	}
-	fact("user", t.UID)
-	fact("name", dash(t.Name))
-	fact("state", t.State)
+	f.add("user", t.UID)
+	f.add("name", dash(t.Name))
+	f.add("state", t.State)
 	lastUsed := "never"
 	if t.Used() {
-		lastUsed = moment(now, t.LastUsed) + "   " + ago(now, t.LastUsed)
+		lastUsed = when(now, t.LastUsed)
 	}
-	if inUse(now, t) {
+	if inUse(now, t.Token) {
 		lastUsed += "   IN USE"
 	}
-	fact("last used", lastUsed)
-	fact("from", dash(t.LastAddress))
-	fact("created", moment(now, t.Created)+"   "+ago(now, t.Created))
-	fact("expires", expiry(now, t.ExpiresOn, moment))
-	several := func(name, none string, values []string) {
-		if len(values) == 0 {
-			fact(name, none)
-			return
-		}
-		for i, v := range values {
-			fact(strings.Repeat(name, 1-min(i, 1)), v)
-		}
+	f.add("last used", lastUsed)
+	f.add("from", dash(t.LastAddress))
+	f.add("created", when(now, t.Created))
+	if s.detail {
+		f.add("created by", dash(t.CreatedBy))
 	}
-	several("scopes", "all that its user may do", t.Scopes)
-	several("addresses", "from anywhere", t.Addresses)
-	return out
+	f.add("expires", expiry(now, t.ExpiresOn, moment))
+	f.several("scopes", "all that its user may do", t.Scopes)
+	f.several("addresses", "from anywhere", t.Addresses)
+	if s.detail {
+		f.add("uses", number(int(t.Uses))+" in all")
+		if len(t.Days) > 0 {
+			f.add("", usesADay(t.Days))
+		}
+		s.seen(f)
+		s.events(f)
+	}
+	return f.lines
+}
+
+// seen adds where the token was used from of late.
+func (s *token) seen(f *facts) {
+	if len(s.token.Seen) == 0 {
+		return
+	}
+	f.gap()
+	f.lines = append(f.lines, "   "+s.m.st.heads.Render("USED FROM"))
+	for _, from := range s.token.Seen {
+		f.lines = append(f.lines, text.Cut("   "+text.Left(ago(s.m.now(), from.Time), factName-3)+text.Left(from.Address, 17)+" "+dash(from.Agent), f.width))
+	}
+}
+
+// events adds what was done with the token, the newest first.
+func (s *token) events(f *facts) {
+	if len(s.history) == 0 {
+		return
+	}
+	f.gap()
+	f.lines = append(f.lines, "   "+s.m.st.heads.Render("EVENTS"))
+	for _, e := range slices.Backward(s.history) {
+		by := text.Left(e.Action, 14) + " by " + dash(e.Actor)
+		if e.Address != "" {
+			by += " from " + e.Address
+		}
+		f.lines = append(f.lines, text.Cut("   "+fitting(f.width, moment(s.m.now(), e.Time), text.Escape(by), text.Escape(remark(e))), f.width))
+	}
 }

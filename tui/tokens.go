@@ -4,18 +4,9 @@ import (
 	"context"
 	"iter"
 	"slices"
-	"strings"
-	"time"
-
-	tea "github.com/charmbracelet/bubbletea"
 
 	"gatehouse/server/api"
-	"gatehouse/tui/text"
 )
-
-// scanWait holds a filter's question back while it is typed: the server has no
-// index of tokens by prefix, so the listing is walked.
-const scanWait = 150 * time.Millisecond
 
 // tokens is the screen of everybody's tokens, the longest unused first.
 type tokens struct{ table[api.Token] }
@@ -24,60 +15,48 @@ var _ rows = (*tokens)(nil)
 
 func newTokens(m *model) *tokens {
 	s := &tokens{}
-	s.init(m, func() api.TokenQuery { return api.TokenQuery{} }, true)
+	s.init(m, func() api.TokenQuery { return api.TokenQuery{} })
 	s.empty = func(prefix string) string {
 		if prefix != "" {
-			return "No token whose id, user or name starts with " + prefix
+			return "No token whose id or user starts with " + prefix
 		}
 		return "No tokens yet."
 	}
 	return s
 }
 
-// init makes the table of the tokens that query selects, with the dead among
-// them or without.
-func (s *tokens) init(m *model, query func() api.TokenQuery, dead bool) {
-	s.table = newTable(m, tokenOrder(), tokenColumns(m), func(prefix string) source[api.Token] {
-		var keep func(api.Token) bool
-		if prefix != "" || !dead {
-			keep = func(t api.Token) bool { return starts(t, prefix) && (dead || t.State != api.StateRevoked) }
-		}
-		return tokenSource(m.client, query(), keep)
-	})
-	s.odd, s.wait = oddToken, scanWait
-}
-
-func tokenOrder() order[api.Token] {
-	return order[api.Token]{id: func(t api.Token) string { return t.ID }, cursor: func(t api.Token) string { return t.Cursor(api.ByLastUsed) }}
-}
-
-// tokenSource lists what q selects, and of that, what keep is true of. The
-// server knows nothing of keep: it is told to go on until enough has come.
-func tokenSource(c client, q api.TokenQuery, keep func(api.Token) bool) source[api.Token] {
-	return func(ctx context.Context, after string, limit int) iter.Seq2[api.Token, error] {
-		q := q
-		q.After = after
-		if keep == nil {
-			q.Limit = limit
-			return c.Tokens(ctx, q)
-		}
-		return func(yield func(api.Token, error) bool) {
-			for t, err := range c.Tokens(ctx, q) {
-				if (err != nil || keep(t)) && !yield(t, err) {
-					return
-				}
-			}
-		}
+// init makes the table of the tokens that query selects. Of a listing of all,
+// the server finds those of a prefix.
+func (s *tokens) init(m *model, query func() api.TokenQuery) {
+	of := func(v view) api.TokenQuery {
+		q := query()
+		q.Prefix, q.Order, q.Reverse = v.prefix, v.order, v.reverse
+		return q
 	}
+	s.table = newTable(m, s.order(), tokenColumns(m), func(v view) source[api.Token] {
+		return func(ctx context.Context, to spot) iter.Seq2[api.Token, error] {
+			q := of(v)
+			q.After, q.Limit, q.Reverse = to.after, to.limit, v.reverse != to.back
+			return m.client.Tokens(ctx, q)
+		}
+	}, tokenSorts...)
+	s.count = func(v view) func(context.Context) (api.Count, error) {
+		q := of(v)
+		return func(ctx context.Context) (api.Count, error) { return m.client.TokenCount(ctx, q) }
+	}
+	s.odd = oddToken
 }
 
-func starts(t api.Token, prefix string) bool {
-	for _, s := range []string{t.UID, t.ID, t.Name} {
-		if len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix) {
-			return true
-		}
+var tokenSorts = []sorted{
+	{api.ByLastUsed, "last used, oldest first", "last used, latest first"},
+	{api.ByCreated, "created, oldest first", "created, newest first"},
+}
+
+func (s *tokens) order() order[api.Token] {
+	return order[api.Token]{
+		id:     func(t api.Token) string { return t.ID },
+		cursor: func(t api.Token) string { return t.Cursor(s.view().order) },
 	}
-	return false
 }
 
 func tokenColumns(m *model) []column[api.Token] {
@@ -102,11 +81,12 @@ func oddToken(t api.Token) string {
 
 func (s *tokens) place() place { return onTokens }
 
-func (s *tokens) title(int) string {
+func (s *tokens) title(width int) string {
 	if !s.m.known {
-		return "Tokens   the longest unused first"
+		return "Tokens"
 	}
-	return "Tokens   " + count(s.m.status.Tokens, "token") + ", the longest unused first"
+	st := s.m.status
+	return fitting(width, "Tokens", count(st.Tokens, "live token"), number(st.Stale)+" unused for 90 days")
 }
 
 func (s *tokens) note() string {
@@ -131,129 +111,14 @@ func (s *tokens) name() (string, bool) {
 
 func (s *tokens) user() (api.User, bool) { return api.User{}, false }
 
-func (s *tokens) doomed() (revocation, bool) { return revoking(s.selected()) }
+func (s *tokens) doomed() (revocation, bool) { return named(s.selected()) }
 
-// revoking names tokens, and the users among whose tokens they are found.
-func revoking(ts []api.Token) (revocation, bool) {
-	r := revocation{ids: map[string]bool{}}
+// named names tokens to revoke.
+func named(ts []api.Token) (revocation, bool) {
+	var r revocation
 	for _, t := range ts {
-		r.ids[t.ID] = true
-		r.uids = append(r.uids, t.UID)
+		r.ids = append(r.ids, t.ID)
 	}
-	slices.Sort(r.uids)
-	r.uids = slices.Compact(r.uids)
+	slices.Sort(r.ids)
 	return r, len(ts) > 0
-}
-
-// stale is the screen of the tokens that nobody has used for a while.
-type stale struct {
-	tokens
-	preset int
-}
-
-// presets of the Stale screen: the flag of the command twin, and in words.
-var presets = [...]struct{ idle, tab, words string }{
-	{"30d", "30d", "unused for 30 days"},
-	{"90d", "90d", "unused for 90 days"},
-	{"180d", "180d", "unused for 180 days"},
-	{"365d", "1y", "unused for a year"},
-	{"", "never", "that was never used"},
-}
-
-func newStale(m *model) *stale {
-	s := &stale{preset: 1}
-	s.init(m, func() api.TokenQuery {
-		p := presets[s.preset]
-		return api.TokenQuery{Idle: p.idle, NeverUsed: p.idle == ""}
-	}, false) // what is revoked needs no more looking after
-	s.empty = func(prefix string) string {
-		if prefix != "" {
-			prefix = ", and whose id, user or name starts with " + prefix
-		}
-		return "No token " + presets[s.preset].words + prefix + "."
-	}
-	return s
-}
-
-func (s *stale) place() place { return onStale }
-
-func (s *stale) title(int) string {
-	out := "Stale  "
-	for i, p := range presets {
-		if i == s.preset {
-			out += " [" + p.tab + "]"
-		} else {
-			out += "  " + p.tab + " "
-		}
-	}
-	return out
-}
-
-// cycle goes on to another preset. Marks stay with the preset they were set in.
-func (s *stale) cycle(by int) tea.Cmd {
-	s.preset = (s.preset + by + len(presets)) % len(presets)
-	s.unmark()
-	return s.ask()
-}
-
-// userTokens is the screen of one user's tokens.
-type userTokens struct {
-	tokens
-	who api.User
-	seq int
-}
-
-// userMsg is the user of a userTokens screen as it is now.
-type userMsg struct {
-	list, seq int
-	user      api.User
-	err       error
-}
-
-func newUserTokens(m *model, u api.User) *userTokens {
-	s := &userTokens{who: u}
-	s.init(m, func() api.TokenQuery { return api.TokenQuery{User: u.UID, Revoked: true} }, true)
-	s.cols = slices.DeleteFunc(s.cols, func(c column[api.Token]) bool { return c.head == "USER" }) // the title has it
-	s.empty = func(prefix string) string {
-		if prefix != "" {
-			return "No token of this user whose id or name starts with " + prefix
-		}
-		return "This user has no tokens."
-	}
-	return s
-}
-
-func (s *userTokens) place() place { return onUser }
-
-func (s *userTokens) title(width int) string {
-	u := s.who
-	facts := "   " + u.State + "   " + count(u.Tokens, "token") + "   " + text.Escape(u.Source) + "   " + text.Escape(u.Name)
-	return text.Cut("Users > "+text.Cut(u.UID, max(width/2, 30))+facts, width)
-}
-
-func (s *userTokens) user() (api.User, bool) { return s.who, true }
-
-func (s *userTokens) start() tea.Cmd { return tea.Batch(s.tokens.start(), s.askUser()) }
-
-func (s *userTokens) refresh() tea.Cmd { return tea.Batch(s.tokens.refresh(), s.askUser()) }
-
-func (s *userTokens) askUser() tea.Cmd {
-	s.seq++
-	m, uid, list, seq := s.m, s.who.UID, s.list.id, s.seq
-	return func() tea.Msg {
-		ctx, cancel := context.WithTimeout(m.ctx, patience)
-		defer cancel()
-		u, err := m.client.User(ctx, uid)
-		return userMsg{list, seq, u.User, err}
-	}
-}
-
-func (s *userTokens) answer(msg tea.Msg) tea.Cmd {
-	if u, ok := msg.(userMsg); ok {
-		if u.list == s.list.id && u.seq == s.seq && u.err == nil { // the listing reports what fails
-			s.who = u.user
-		}
-		return nil
-	}
-	return s.tokens.answer(msg)
 }

@@ -4,10 +4,9 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"strconv"
+	"slices"
 
 	"gatehouse/server/api"
-	"gatehouse/tui/text"
 )
 
 // users is the screen of all users, by uid.
@@ -16,14 +15,27 @@ type users struct{ table[api.User] }
 var _ rows = (*users)(nil)
 
 func newUsers(m *model) *users {
-	query := func(prefix string) source[api.User] {
-		return func(ctx context.Context, after string, limit int) iter.Seq2[api.User, error] {
-			return m.client.Users(ctx, api.UserQuery{Prefix: prefix, After: after, Limit: limit})
+	query := func(v view) source[api.User] {
+		return func(ctx context.Context, to spot) iter.Seq2[api.User, error] {
+			q := userQuery(v)
+			q.After, q.Limit, q.Reverse = to.after, to.limit, v.reverse != to.back
+			return m.client.Users(ctx, q)
 		}
 	}
-	uid := func(u api.User) string { return u.UID }
-	s := &users{newTable(m, order[api.User]{uid, uid}, userColumns(m), query)}
+	s := &users{}
+	ord := order[api.User]{
+		id:     func(u api.User) string { return u.UID },
+		cursor: func(u api.User) string { return u.Cursor(s.view().order) },
+	}
+	s.table = newTable(m, ord, userColumns(m), query,
+		sorted{api.ByUID, "name", "name, from the end"},
+		sorted{api.ByLastUsed, "last used, oldest first", "last used, latest first"},
+		sorted{api.ByCreated, "created, oldest first", "created, newest first"},
+		sorted{api.ByTokens, "tokens, fewest first", "tokens, most first"})
 	s.odd = oddUser
+	s.count = func(v view) func(context.Context) (api.Count, error) {
+		return func(ctx context.Context) (api.Count, error) { return m.client.UserCount(ctx, userQuery(v)) }
+	}
 	s.empty = func(prefix string) string {
 		if prefix != "" {
 			return "No user starts with " + prefix
@@ -33,11 +45,16 @@ func newUsers(m *model) *users {
 	return s
 }
 
+func userQuery(v view) api.UserQuery {
+	return api.UserQuery{Prefix: v.prefix, Order: v.order, Reverse: v.reverse}
+}
+
 func userColumns(m *model) []column[api.User] {
 	return []column[api.User]{
-		{head: "USER", min: 20, max: 60, cell: func(u api.User) string { return u.UID }},
-		{head: "SOURCE", min: 8, max: 16, late: true, cell: func(u api.User) string { return u.Source }},
-		{head: "TOKENS", min: 6, max: 6, right: true, cell: func(u api.User) string { return strconv.Itoa(u.Tokens) }},
+		{head: "USER", min: 18, max: 60, cell: func(u api.User) string { return u.UID }},
+		{head: "SOURCE", min: 6, max: 16, late: true, cell: func(u api.User) string { return u.Source }},
+		{head: "TOKENS", min: 6, max: 6, right: true, cell: func(u api.User) string { return number(u.Tokens) }},
+		{head: "STALE", min: 5, max: 5, right: true, cell: func(u api.User) string { return number(u.Stale) }},
 		{head: "LAST USED", min: 12, max: 12, cell: func(u api.User) string { return ago(m.now(), u.LastUsed) }},
 		{head: "CREATED", min: 10, max: 10, cell: func(u api.User) string { return date(m.now(), u.Created) }},
 		{head: "STATE", min: 9, max: 9, cell: func(u api.User) string { return u.State }},
@@ -53,11 +70,12 @@ func oddUser(u api.User) string {
 
 func (s *users) place() place { return onUsers }
 
-func (s *users) title(int) string {
+func (s *users) title(width int) string {
 	if !s.m.known {
 		return "Users"
 	}
-	return fmt.Sprintf("Users   %s   %s", count(s.m.status.Users, "user"), count(s.m.status.Tokens, "token"))
+	st := s.m.status
+	return fitting(width, "Users", count(st.Users, "user"), count(st.Tokens, "live token"), number(st.Stale)+" unused for 90 days")
 }
 
 func (s *users) note() string {
@@ -91,9 +109,6 @@ func (s *users) doomed() (revocation, bool) {
 	for _, u := range s.selected() {
 		r.uids = append(r.uids, u.UID)
 	}
-	r.whose = count(len(r.uids), "user")
-	if len(r.uids) == 1 {
-		r.whose = text.Escape(r.uids[0])
-	}
+	slices.Sort(r.uids)
 	return r, len(r.uids) > 0
 }

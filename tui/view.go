@@ -11,7 +11,7 @@ import (
 )
 
 // tabNames are the tabs in the order of their keys.
-var tabNames = [...]string{"Users", "Tokens", "Stale"}
+var tabNames = [...]string{"Users", "Tokens", "Stale", "Events", "Status"}
 
 // View draws the frame: exactly height lines, none wider than width.
 func (m *model) View() string {
@@ -25,8 +25,7 @@ func (m *model) View() string {
 	if b := m.banner(); b != "" {
 		top = append(top, m.st.banner.Render(text.Left(b, m.width)))
 	}
-	bottom := []string{m.noticeLine(), m.keyLine()}
-	room := m.height - len(top) - len(bottom)
+	room := m.height - len(top) - 2
 	var body []string
 	if m.box != nil {
 		body = m.box.body(m.width, room)
@@ -37,7 +36,7 @@ func (m *model) View() string {
 	for len(body) < room {
 		body = append(body, "")
 	}
-	lines := append(append(top, body[:room]...), bottom...)
+	lines := append(append(top, body[:room]...), m.noticeLine(), m.keyLine())
 	for i, l := range lines {
 		lines[i] = ansi.Truncate(l, m.width, "…")
 	}
@@ -55,30 +54,38 @@ func (m *model) ends(left, right string) string {
 
 func (m *model) header() string {
 	now := m.now()
-	right := now.Format("15:04:05")
-	if m.known && m.status.Actor != "" {
-		right = "as " + text.Escape(m.status.Actor) + "   " + right
+	var right []string
+	if m.o.ReadOnly {
+		right = append(right, "READ ONLY")
 	}
 	if m.known && !m.o.Offline {
-		right = "up " + span(now.Sub(time.UnixMilli(m.status.Started))) + "   " + right
+		right = append(right, "up "+span(now.Sub(time.UnixMilli(m.status.Started))), "unix")
 	}
-	if m.o.ReadOnly {
-		right = "READ ONLY   " + right
+	if m.known && m.status.Actor != "" {
+		right = append(right, "as "+text.Cut(m.status.Actor, 16))
 	}
-	return m.ends(m.st.title.Render(" gatehouse admin"), right)
+	return m.ends(m.st.title.Render(" gatehouse admin"), strings.Join(append(right, now.Format("15:04:05")), "   "))
 }
 
+// tabLine has the tabs and, where there is room, how busy the server is.
 func (m *model) tabLine() string {
-	out := ""
+	out, gap := "", " "
+	if m.width < 80 {
+		gap = ""
+	}
 	for i, name := range tabNames {
 		label := fmt.Sprintf("%d %s", i+1, name)
 		if i == m.tab {
-			out += " [" + m.st.tab.Render(label) + "]"
+			out += gap + "[" + m.st.tab.Render(label) + "]"
 		} else {
-			out += "  " + label + " "
+			out += gap + " " + label + " "
 		}
 	}
-	return out
+	if !m.known || m.o.Offline {
+		return out
+	}
+	a := m.status.Activity
+	return m.ends(out, number(rate(a.Requests))+" req/s   "+number(rate(a.Refused))+" refused/s")
 }
 
 // banner says what colours everything else; the worst first.

@@ -3,6 +3,7 @@ package tui
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -51,7 +52,7 @@ var scenes = []struct {
 	{name: "a disabled user", keys: "jjj<enter>"},
 	{name: "a token", keys: "jjjjj<enter>j<enter>"},
 	{name: "tokens", keys: "2"},
-	{name: "tokens, filtered", keys: "2/alice", after: func(d *driver) { d.tick(time.Second) }},
+	{name: "tokens, filtered", keys: "2/alice"},
 	{name: "stale", keys: "3"},
 	{name: "never used", keys: "3<tab><tab><tab>"},
 	{name: "revoke one", keys: "2R"},
@@ -62,10 +63,46 @@ var scenes = []struct {
 		d.clock = d.clock.Add(time.Second)
 		d.hold = true
 		d.press("<enter>")
-		d.box.(*workBox).done = 100
+		d.box.(*workBox).progress.Revoked = 100
 		d.clock = d.clock.Add(2 * time.Second)
 	}},
 	{name: "revoked", keys: "2Ry"},
+	{name: "revoke all that match", start: func(f *fake) { *f = *many(2500) }, keys: "3<shift+tab>A250"},
+	{name: "revoke all of a filter", keys: "3/alice<enter>A"},
+	{name: "revoking all", start: func(f *fake) { *f = *many(2500) }, keys: "3<shift+tab>A2141", after: func(d *driver) {
+		d.hold = true
+		d.press("<enter>")
+		d.clock = d.clock.Add(4 * time.Second)
+		d.next() // its name
+		d.next() // the first thousand
+	}},
+	{name: "stopping", start: func(f *fake) { *f = *many(2500) }, keys: "3<shift+tab>A2141", after: func(d *driver) {
+		d.hold = true
+		d.press("<enter>")
+		d.next()
+		d.press("<esc>")
+	}},
+	{name: "stopped", start: func(f *fake) { *f = *many(2500) }, keys: "3<shift+tab>A2141", after: func(d *driver) {
+		d.hold = true
+		d.press("<enter>")
+		d.next()
+		d.next()
+		d.press("<esc>")
+		slices.Reverse(d.held) // the wish to stop comes before the second thousand
+		d.release()
+	}},
+	{name: "users, sorted", keys: "sssS"},
+	{name: "tokens, sorted", keys: "2s"},
+	{name: "events", keys: "4"},
+	{name: "events, filtered", keys: "4/login"},
+	{name: "events, none", start: func(f *fake) { f.events = nil }, keys: "4"},
+	{name: "events, paused", keys: "4p"},
+	{name: "events, the oldest first", keys: "4S"},
+	{name: "status", keys: "5"},
+	{name: "status, ailing", start: func(f *fake) { f.status = ailing() }, keys: "5"},
+	{name: "status, ailing, the end", start: func(f *fake) { f.status = ailing() }, keys: "5G"},
+	{name: "status, refused", start: func(f *fake) { f.err = &api.Error{Status: 403, Message: "Only root and gatehouse may do this"} }, keys: "5"},
+	{name: "status, idle", start: func(f *fake) { f.status = api.Status{Version: "v1", Started: before(time.Minute), Actor: "root"} }, keys: "5"},
 	{name: "lock", keys: "jl"},
 	{name: "unlock", keys: "jjjl"},
 	{name: "new password asked", keys: "jP"},
@@ -116,11 +153,48 @@ func TestGolden(t *testing.T) {
 		t.Run(size.name, func(t *testing.T) {
 			var all strings.Builder
 			for i, s := range scenes {
-				frame := play(t, i, size.width, size.height, size.profile).View()
-				fmt.Fprintf(&all, "=== %s\n%s\n", s.name, strings.ReplaceAll(frame, "\x1b", "␛"))
+				fmt.Fprintf(&all, "=== %s\n%s", s.name, compact(play(t, i, size.width, size.height, size.profile).View()))
 			}
 			golden.RequireEqual(t, []byte(all.String()))
 		})
+	}
+}
+
+// compact leaves out what stands for nothing: blanks at the ends of lines, and
+// empty lines but for their number.
+func compact(frame string) string {
+	var out strings.Builder
+	empty := 0
+	for _, l := range strings.Split(strings.ReplaceAll(frame, "\x1b", "␛"), "\n") {
+		if l = strings.TrimRight(l, " "); l == "" {
+			empty++
+			continue
+		}
+		if empty > 0 {
+			fmt.Fprintf(&out, "(%d)\n", empty)
+			empty = 0
+		}
+		out.WriteString(l + "\n")
+	}
+	return out.String()
+}
+
+// TestBackground draws the same on a light terminal as on a dark one: the
+// colours are the terminal's own.
+func TestBackground(t *testing.T) {
+	for i, s := range scenes {
+		d := play(t, i, 80, 24, termenv.ANSI)
+		var frames [2]string
+		for n, dark := range []bool{false, true} {
+			r := lipgloss.NewRenderer(nil)
+			r.SetColorProfile(termenv.ANSI)
+			r.SetHasDarkBackground(dark)
+			d.st = newStyles(r)
+			frames[n] = d.View()
+		}
+		if frames[0] != frames[1] {
+			t.Errorf("%s differs on a light background", s.name)
+		}
 	}
 }
 
@@ -165,7 +239,7 @@ func TestColumnsStayStraight(t *testing.T) {
 			}
 		}
 	}
-	if len(at) != 11 {
+	if len(at) != 10 {
 		t.Fatalf("%d rows\n%s", len(at), d.View())
 	}
 	for _, c := range at {

@@ -1,0 +1,84 @@
+package tui
+
+import (
+	"context"
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+
+	"gatehouse/server/api"
+)
+
+const (
+	refreshEvery = 2 * time.Second
+	retryMax     = 15 * time.Second
+)
+
+// statusMsg is what the server says of itself.
+type statusMsg struct {
+	status api.Status
+	err    error
+}
+
+// tick is what happens every second.
+func (m *model) tick() tea.Cmd {
+	now := m.now()
+	cmds := []tea.Cmd{m.later(time.Second, tickMsg{})}
+	switch {
+	case m.lost != nil:
+		if !now.Before(m.retryAt) {
+			cmds = append(cmds, m.askStatus())
+		}
+	case !m.paused && !now.Before(m.due):
+		m.due = now.Add(refreshEvery)
+		cmds = append(cmds, m.askStatus())
+		if m.screen().rested() {
+			cmds = append(cmds, m.screen().refresh())
+		}
+	}
+	return tea.Batch(cmds...)
+}
+
+func (m *model) askStatus() tea.Cmd {
+	if m.asking {
+		return nil
+	}
+	m.asking = true
+	return func() tea.Msg {
+		ctx, cancel := context.WithTimeout(m.ctx, retryMax)
+		defer cancel()
+		s, err := m.client.Status(ctx)
+		return statusMsg{s, err}
+	}
+}
+
+func (m *model) tookStatus(msg statusMsg) tea.Cmd {
+	m.asking, m.statusErr = false, msg.err
+	was := m.lost != nil
+	if m.heard(msg.err); msg.err != nil {
+		return nil
+	}
+	m.status, m.known, m.heardAt = msg.status, true, m.now()
+	if was {
+		m.say("Connected again.")
+		return m.screen().refresh()
+	}
+	return nil
+}
+
+// heard notes what an answer says about the connection.
+func (m *model) heard(err error) {
+	if !unreachable(err) {
+		if err == nil {
+			m.lost, m.tries = nil, 0
+		}
+		return
+	}
+	again := m.lost != nil && m.now().Before(m.retryAt)
+	if m.lost = err; again {
+		return // not a retry of ours: a key asked for something
+	}
+	wait := min(time.Second<<min(m.tries, 4), retryMax)
+	m.tries++
+	m.retryAt = m.now().Add(wait)
+}

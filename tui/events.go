@@ -1,0 +1,204 @@
+package tui
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+
+	"gatehouse/server/api"
+)
+
+// events is the screen of the audit log, the newest first. What happens while
+// it is looked at comes by itself, unless it is paused.
+type events struct {
+	table[api.Event]
+	feed feed
+	more int // came while the top of the listing was not to be moved
+}
+
+var _ rows = (*events)(nil)
+
+func newEvents(m *model) *events {
+	s := &events{}
+	cursor := func(e api.Event) string { return strconv.FormatUint(e.Sequence, 10) }
+	query := func(v view) source[api.Event] {
+		return func(ctx context.Context, to spot) iter.Seq2[api.Event, error] {
+			return trail(ctx, m.client, v, to)
+		}
+	}
+	s.table = newTable(m, order[api.Event]{cursor, cursor}, eventColumns(m), query,
+		sorted{"", "newest first", "oldest first"})
+	s.feed = feed{m: m}
+	s.empty = func(prefix string) string {
+		if prefix != "" {
+			return "No event with an actor, action, user, token or address that starts with " + prefix
+		}
+		return "Nothing has happened yet."
+	}
+	return s
+}
+
+func eventColumns(m *model) []column[api.Event] {
+	return []column[api.Event]{
+		{head: "TIME", min: 11, max: 11, cell: func(e api.Event) string { return stamp(m.now(), e.Time) }},
+		{head: "ACTOR", min: 12, max: 40, cell: func(e api.Event) string { return dash(e.Actor) }},
+		{head: "ACTION", min: 13, max: 16, cell: func(e api.Event) string { return e.Action }},
+		{head: "OBJECT", min: 13, max: 60, cell: object},
+		{head: "ADDRESS", min: 15, max: 39, late: true, cell: func(e api.Event) string { return dash(e.Address) }},
+		{head: "RESULT", min: 7, max: 40, cell: result},
+	}
+}
+
+// object is what an event is about: the user and, if there is one, the token.
+func object(e api.Event) string {
+	if e.Token == "" {
+		return dash(e.UID)
+	}
+	return strings.TrimSpace(e.UID + " " + e.Token[:min(len(e.Token), 10)])
+}
+
+// result says how it went, and what else is known.
+func result(e api.Event) string {
+	out := "ok"
+	if _, word, ok := strings.Cut(e.Action, "."); ok && slices.Contains([]string{"refused", "held", "stale"}, word) {
+		out = word
+	}
+	if r := remark(e); r != "" {
+		out += ", " + r
+	}
+	return out
+}
+
+func remark(e api.Event) string {
+	if e.Count > 1 {
+		return strings.TrimPrefix(fmt.Sprintf("%s, %s times", e.Detail, number(e.Count)), ", ")
+	}
+	return e.Detail
+}
+
+// concerns reports whether a field of the event starts with prefix.
+func concerns(e api.Event, prefix string) bool {
+	return slices.ContainsFunc([]string{e.Actor, e.Action, e.UID, e.Token, e.Address}, func(s string) bool { return starts(s, prefix) })
+}
+
+func (s *events) place() place { return onEvents }
+
+func (s *events) title(width int) string {
+	live := "live"
+	switch {
+	case !s.feed.running():
+		live = ""
+	}
+	if s.more > 0 {
+		live = number(s.more) + " more above"
+	}
+	return fitting(width, "Events", "the audit log", live)
+}
+
+func (s *events) note() string { return "" }
+
+func (s *events) open() (screen, bool) {
+	e, ok := s.current()
+	switch {
+	case !ok:
+	case e.Token != "":
+		return newToken(s.m, api.Token{ID: e.Token, UID: e.UID, ExpiresOn: api.Never}), true
+	case e.UID != "":
+		return newUserTokens(s.m, api.User{UID: e.UID}), true
+	}
+	return nil, false
+}
+
+func (s *events) name() (string, bool) {
+	e, ok := s.current()
+	for _, name := range []string{e.Token, e.UID, e.Actor} {
+		if name != "" {
+			return name, ok
+		}
+	}
+	return "", false
+}
+
+func (s *events) user() (api.User, bool)     { return api.User{}, false }
+func (s *events) doomed() (revocation, bool) { return revocation{}, false }
+
+func (s *events) start() tea.Cmd { return tea.Batch(s.table.start(), s.follow()) }
+
+func (s *events) refresh() tea.Cmd {
+	s.more = 0
+	return tea.Batch(s.table.refresh(), s.follow())
+}
+
+func (s *events) stop() {
+	s.table.stop()
+	s.feed.stop()
+}
+
+// follow listens, unless it does already.
+func (s *events) follow() tea.Cmd {
+	if s.m.paused {
+		s.feed.stop()
+		return nil
+	}
+	return s.feed.start()
+}
+
+func (s *events) answer(msg tea.Msg) tea.Cmd {
+	f, ok := msg.(feedMsg)
+	if !ok {
+		return s.table.answer(msg)
+	}
+	if !s.feed.mine(f) {
+		return nil
+	}
+	if f.err != nil {
+		s.m.heard(f.err)
+	}
+	s.came(f.events)
+	return s.feed.next(f)
+}
+
+// came puts new events above the others, where the top is shown as it is now.
+func (s *events) came(news []api.Event) {
+	l := &s.list
+	newest := uint64(0)
+	for _, e := range l.win.rows {
+		newest = max(newest, e.Sequence)
+	}
+	var page []api.Event
+	for _, e := range slices.Backward(news) {
+		if e.Sequence > newest && concerns(e, s.filter.value) {
+			page = append(page, e)
+		}
+	}
+	switch {
+	case len(page) == 0 || s.reverse || l.answered.IsZero() || l.asked == first:
+		return // the listing's own answer has them, or the next one
+	case s.m.paused || l.win.head != "":
+		s.more += len(page)
+		return
+	}
+	stays := l.at == 0
+	l.shift(l.win.prepend(l.ord, page, "", l.at))
+	if stays {
+		l.at, l.top = 0, 0
+	}
+}
+
+// stamp shows a time in 11 columns.
+func stamp(now time.Time, ms int64) string {
+	t := time.UnixMilli(ms).In(now.Location())
+	switch {
+	case t.Format(time.DateOnly) == now.Format(time.DateOnly):
+		return t.Format(time.TimeOnly)
+	case t.Year() == now.Year():
+		return t.Format("01-02 15:04")
+	}
+	return t.Format(time.DateOnly)
+}

@@ -1,0 +1,110 @@
+package tui
+
+import (
+	"context"
+
+	tea "github.com/charmbracelet/bubbletea"
+
+	"gatehouse/server/api"
+)
+
+const (
+	feedPast = 50  // records that are told again at the start: what came since the listing
+	feedRoom = 256 // events that wait to be taken
+)
+
+// feed listens to the audit log as things happen.
+type feed struct {
+	m      *model
+	seq    int
+	cancel context.CancelFunc // nil: it does not listen
+}
+
+// feedMsg is what happened meanwhile. With ended, nothing follows.
+type feedMsg struct {
+	seq    int
+	events []api.Event
+	ended  bool
+	err    error
+	wire   wire
+}
+
+// wire is a stream of events on its way to the screen. A burst of events is
+// one message, and so one frame.
+type wire struct {
+	events chan api.Event
+	failed chan error
+}
+
+func (f *feed) running() bool { return f.cancel != nil }
+
+// start listens, unless it does already.
+func (f *feed) start() tea.Cmd {
+	if f.running() {
+		return nil
+	}
+	f.seq++
+	ctx, cancel := context.WithCancel(f.m.ctx)
+	f.cancel = cancel
+	c, seq, w := f.m.client, f.seq, wire{make(chan api.Event, feedRoom), make(chan error, 1)}
+	return func() tea.Msg {
+		go w.carry(ctx, c)
+		return w.next(seq)
+	}
+}
+
+// stop listens no longer. What is on its way is dropped.
+func (f *feed) stop() {
+	if f.cancel != nil {
+		f.cancel()
+	}
+	f.seq++
+	f.cancel = nil
+}
+
+func (f *feed) mine(msg feedMsg) bool { return msg.seq == f.seq }
+
+// next waits for more, or ends.
+func (f *feed) next(msg feedMsg) tea.Cmd {
+	if msg.ended {
+		f.stop()
+		return nil
+	}
+	return func() tea.Msg { return msg.wire.next(msg.seq) }
+}
+
+func (w wire) carry(ctx context.Context, c client) {
+	defer close(w.events)
+	for e, err := range c.Events(ctx, api.EventQuery{Last: feedPast, Follow: true}) {
+		if err != nil {
+			w.failed <- err
+			return
+		}
+		select {
+		case w.events <- e:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// next waits for an event and takes those that came with it.
+func (w wire) next(seq int) tea.Msg {
+	msg := feedMsg{seq: seq, wire: w}
+	e, ok := <-w.events
+	for ok {
+		msg.events = append(msg.events, e)
+		select {
+		case e, ok = <-w.events:
+			continue
+		default:
+			return msg
+		}
+	}
+	msg.ended = true
+	select {
+	case msg.err = <-w.failed:
+	default:
+	}
+	return msg
+}

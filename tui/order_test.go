@@ -1,0 +1,263 @@
+package tui
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"gatehouse/server/api"
+)
+
+func TestSort(t *testing.T) {
+	d := drive(t, people(), Options{})
+	d.press("j ")
+	for _, c := range []struct{ keys, header, top string }{
+		{"s", "sort: last used, oldest first", "alina@example.com"},
+		{"S", "sort: last used, latest first", "alice@example.com"},
+		{"s", "sort: created, oldest first", "ali.baba@corp.example"},
+		{"S", "sort: created, newest first", "evil@example.com"},
+		{"s", "sort: tokens, fewest first", "alina@example.com"},
+		{"S", "sort: tokens, most first", "alice@example.com"},
+		{"s", "sort: name", "ali.baba@corp.example"},
+		{"S", "sort: name, from the end", "名前@example.jp"},
+		{"/al", "sort: name, from the end", "alistair@example.com"},
+		{"<esc><esc>", "sort: name, from the end", "名前@example.jp"},
+		{"S2", "sort: last used, oldest first", ""},
+		{"s", "sort: created, oldest first", ""},
+		{"1", "sort: name", "ali.baba@corp.example"},
+	} {
+		d.press(c.keys)
+		d.want(c.header)
+		if u, _ := d.screen().user(); u.UID != c.top {
+			t.Errorf("%s: the first is %q, want %q", c.header, u.UID, c.top)
+		}
+		if c.keys == "s" && c.top != "" && d.screen().place() == onUsers && len(d.screen().(*users).marks) != 1 {
+			t.Errorf("%s: the mark is gone", c.header)
+		}
+	}
+}
+
+// TestPagesInEveryOrder walks down a listing and up again, page by page.
+func TestPagesInEveryOrder(t *testing.T) {
+	f := many(3000)
+	for i := range f.users {
+		f.users[i].Tokens = i % 5
+		f.users[i].Created += int64(i % 100)
+	}
+	d := drive(t, f, Options{})
+	d.blind = true
+	l := &d.screen().(*users).list
+	for range 8 {
+		var down, up []string
+		walk := func(key string, into *[]string) {
+			for range f.users {
+				u, _ := l.current()
+				*into = append(*into, u.UID)
+				d.press(key)
+			}
+		}
+		walk("j", &down)
+		walk("k", &up)
+		slices.Reverse(up)
+		var want []string
+		v := d.screen().(*users).view()
+		for u := range f.Users(t.Context(), api.UserQuery{Order: v.order, Reverse: v.reverse}) {
+			want = append(want, u.UID)
+		}
+		if !slices.Equal(down, want) {
+			t.Errorf("%+v: not all rows on the way down", v)
+		}
+		if !slices.Equal(up, want) {
+			t.Errorf("%+v: not all rows on the way up", v)
+		}
+		if v.reverse {
+			d.press("s")
+		} else {
+			d.press("S")
+		}
+	}
+}
+
+// TestEndsAreAPageAway jumps through a long listing without reading it.
+func TestEndsAreAPageAway(t *testing.T) {
+	f := many(20_000)
+	d := drive(t, f, Options{})
+	f.read = 0
+	for _, c := range []struct{ keys, want string }{
+		{"G", "user0019999"}, {"k", "user0019998"}, {"<pgup><pgdown>", "user0019998"}, {"g", "user0000000"}, {"Gg", "user0000000"}, {"GGkk", "user0019997"}, {"gjG", "user0019999"},
+	} {
+		d.press(c.keys)
+		if u, _ := d.screen().user(); !strings.HasPrefix(u.UID, c.want) {
+			t.Errorf("%s leads to %s, want %s", c.keys, u.UID, c.want)
+		}
+	}
+	if f.read > 20*pageRows {
+		t.Errorf("%d rows were read", f.read)
+	}
+}
+
+func TestRowsThatMoveAreShownOnce(t *testing.T) {
+	f := many(1500)
+	d := drive(t, f, Options{})
+	d.blind = true
+	d.press("2" + strings.Repeat("j", 250))
+	f.Lock()
+	f.tokens[120].LastUsed = noon.UnixMilli() // from the second page to the end
+	f.Unlock()
+	d.press(strings.Repeat("j", 700) + "G")
+	l := &d.screen().(*tokens).list
+	seen := map[string]bool{}
+	for range 1499 {
+		row, _ := l.current()
+		if seen[row.ID] {
+			t.Fatalf("%s is shown twice", row.ID)
+		}
+		seen[row.ID] = true
+		d.press("k")
+	}
+	if !seen[f.tokens[120].ID] {
+		t.Error("the row that moved is missing")
+	}
+}
+
+func TestCountOfAFilter(t *testing.T) {
+	d := drive(t, many(20_000), Options{})
+	d.press("/user000")
+	d.want("10,000 match")
+	d.hold = true
+	d.press("2")
+	older := d.held
+	d.held = nil
+	d.press("x")
+	d.release()
+	d.want("0 match")
+	for _, c := range older {
+		d.deliver(c())
+	}
+	d.want("0 match")
+	d.press("<esc>")
+	d.wantNot("match")
+}
+
+func TestStalePresets(t *testing.T) {
+	d := drive(t, many(5000), Options{})
+	d.press("3")
+	for _, want := range []string{"[90d]", "[180d]", "[1y]", "[never]", "[30d]", "[90d]"} {
+		d.want(want)
+		n := 0
+		s := d.screen().(*stale)
+		for range d.client.Tokens(t.Context(), s.selects()) {
+			n++
+		}
+		if n == 1 || n > 0 && n == 5000 {
+			t.Errorf("%s: %d tokens: the test tests nothing", want, n)
+		}
+		d.want(count(n, "token"))
+		d.press("<tab>")
+	}
+	d.press("<shift+tab>")
+	d.want("[90d]")
+}
+
+func TestRevokeAllThatMatch(t *testing.T) {
+	for _, c := range []struct {
+		keys string
+		want int
+	}{
+		{"A5<enter>", 5},
+		{"Ay", 0},
+		{"A<enter>", 0},
+		{"A4<enter>", 0},
+		{"A5<esc>", 0},
+		{"A5y", 0},
+		{"/alice<enter>A2<enter>", 2},
+		{"/alice<enter>A5<enter>", 0},
+		{"/nobody<enter>A0<enter>", 0},
+		{"<tab><tab>A1<enter>", 1},
+	} {
+		f := people()
+		d := drive(t, f, Options{})
+		d.press("3" + c.keys)
+		got := 0
+		for _, tk := range f.tokens {
+			if tk.State == api.StateRevoked {
+				got++
+			}
+		}
+		if got--; got != c.want { // one was revoked before
+			t.Errorf("%s revoked %d, want %d\n%s", c.keys, got, c.want, d.View())
+		}
+	}
+	d := drive(t, people(), Options{})
+	d.press("3A")
+	d.paste("5")
+	d.press("<enter>3A")
+	d.merged("5\r")
+	d.press("3")
+	d.merged("A5")
+	d.press("<enter>")
+	if len(d.changes()) > 0 {
+		t.Errorf("changed %q", d.changes())
+	}
+	d = drive(t, people(), Options{ReadOnly: true})
+	if d.press("3A"); d.box != nil {
+		t.Error("A opens a box in read-only")
+	}
+}
+
+func TestBulkIsCountedWhenItFails(t *testing.T) {
+	f := many(3000)
+	d := drive(t, f, Options{})
+	d.press("3<shift+tab>A" + fmt.Sprint(len(f.tokensOf(api.TokenQuery{Idle: "30d"}))))
+	d.hold = true
+	d.press("<enter>")
+	d.next()
+	d.next()
+	f.err = &api.Error{Status: 503, Message: "The disk is full"}
+	d.release()
+	d.want("revoked 1,000 tokens; then: The disk is full")
+}
+
+func TestEventsAreFiltered(t *testing.T) {
+	d := drive(t, people(), Options{})
+	d.press("4/ali")
+	d.want("3 match", "token.revoke")
+	d.wantNot("user.suspend")
+	d.press("<enter><enter>")
+	d.want("Token "+id(2), "EVENTS", "token.create", "by alice@example.com from 192.0.2.17")
+	d.press("<esc><esc>")
+	d.want("login.refused", "refused")
+	d.press("G")
+	if e, _ := d.screen().(*events).current(); e.Sequence != 1 {
+		t.Errorf("the last row is event %d", e.Sequence)
+	}
+	d.press("g")
+	if e, _ := d.screen().(*events).current(); e.Sequence != 6 {
+		t.Errorf("the first row is event %d", e.Sequence)
+	}
+}
+
+// TestEventsStayInPlace takes new events while somebody reads old ones.
+func TestEventsStayInPlace(t *testing.T) {
+	f := people()
+	d := drive(t, f, Options{})
+	s := d.tabs[3].(*events)
+	d.press("4jj")
+	f.events = append(f.events, api.Event{Sequence: 7, Time: noon.UnixMilli(), Actor: "root", Action: "user.add", UID: "new@example.com"})
+	s.came(f.events)
+	if e, _ := s.current(); e.Sequence != 4 {
+		t.Errorf("the cursor is on event %d", e.Sequence)
+	}
+	d.want("new@example.com")
+	d.press("g")
+	f.events = append(f.events, api.Event{Sequence: 8, Time: noon.UnixMilli(), Actor: "root", Action: "user.add", UID: "newer@example.com"})
+	s.came(f.events)
+	if e, _ := s.current(); e.Sequence != 8 {
+		t.Errorf("at the top, the cursor is on event %d", e.Sequence)
+	}
+	s.came(f.events)
+	if n := len(s.list.win.rows); n != 8 {
+		t.Errorf("%d rows of 8 events", n)
+	}
+}

@@ -1,0 +1,210 @@
+package tui
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+
+	"gatehouse/server"
+	"gatehouse/server/api"
+	"gatehouse/server/demo"
+	"gatehouse/storage"
+)
+
+// real returns the administration of a real store, with made users and tokens.
+func real(t testing.TB, users, tokens int) (*storage.Store, *api.Client) {
+	t.Helper()
+	now := func() time.Time { return noon }
+	store, err := storage.Open(t.TempDir(), storage.Options{Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := demo.Fill(t.Context(), store, demo.Options{Users: users, Tokens: tokens, Now: noon}); err != nil {
+		t.Fatal(err)
+	}
+	s, err := server.New(store, server.Config{}, server.Options{Version: "v1", Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := api.InProcess(s.AdminHandler("tester"), store.Close)
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return store, c
+}
+
+// unfollowed is a client whose audit log ends: the driver waits for each
+// answer.
+type unfollowed struct{ client }
+
+func (c unfollowed) Events(ctx context.Context, q api.EventQuery) iter.Seq2[api.Event, error] {
+	q.Follow = false
+	return c.client.Events(ctx, q)
+}
+
+// TestRandomKeysChangeNothing types at a real store, merged, held and pasted,
+// anything but the last key of a full confirmation.
+func TestRandomKeysChangeNothing(t *testing.T) {
+	keys := 1_000_000
+	if raceEnabled || testing.Short() {
+		keys = 50_000
+	}
+	seed := uint64(20260314)
+	if s := os.Getenv("GATEHOUSE_TEST_SEED"); s != "" {
+		n, err := strconv.ParseUint(s, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seed = n
+	}
+	t.Logf("GATEHOUSE_TEST_SEED=%d", seed)
+	store, c := real(t, 12, 40)
+	before, rows := store.LastSequence(), everything(t, c)
+	m := &monkey{rand: rand.New(rand.NewPCG(seed, 1)), seen: map[string]int{}}
+	m.driver = drive(t, unfollowed{c}, Options{})
+	m.send(tea.WindowSizeMsg{Width: 80, Height: 24})
+	for m.typed < keys {
+		m.step()
+	}
+	m.release()
+	if after := store.LastSequence(); after != before {
+		for e, err := range c.Events(t.Context(), api.EventQuery{After: before}) {
+			t.Errorf("it came to %+v, %v", e, err)
+		}
+	}
+	if now := everything(t, c); now != rows {
+		t.Errorf("there was\n%s\nand is\n%s", rows, now)
+	}
+	if m.withheld < keys/2000 {
+		t.Errorf("only %d confirmations were withheld: the test tests nothing", m.withheld)
+	}
+	for _, what := range []string{"users", "tokens", "stale", "events", "status", "userTokens", "token", "revokeBox", "revokeBox, all that match", "askBox", "formBox", "textBox"} {
+		if m.seen[what] == 0 {
+			t.Errorf("the keys never led to %s", what)
+		}
+	}
+	t.Logf("%d keys, %d confirmations withheld; seen: %v", m.typed, m.withheld, m.seen)
+}
+
+// everything is what a slip could change, as text.
+func everything(t *testing.T, c *api.Client) string {
+	var out strings.Builder
+	for u, err := range c.Users(t.Context(), api.UserQuery{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintln(&out, u.UID, u.State, u.Tokens)
+		for tk, err := range c.Tokens(t.Context(), api.TokenQuery{User: u.UID, Revoked: true}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprintln(&out, tk.ID, tk.State)
+		}
+	}
+	return out.String()
+}
+
+// monkey types.
+type monkey struct {
+	*driver
+	rand            *rand.Rand
+	typed, withheld int
+	seen            map[string]int
+}
+
+var (
+	monkeyNames   = []tea.KeyType{tea.KeyEnter, tea.KeyEnter, tea.KeyEsc, tea.KeyEsc, tea.KeyEsc, tea.KeyEsc, tea.KeyTab, tea.KeyShiftTab, tea.KeyUp, tea.KeyDown, tea.KeyPgDown, tea.KeyPgUp, tea.KeyBackspace, tea.KeyHome, tea.KeyEnd, tea.KeyDelete, tea.KeyLeft, tea.KeyCtrlU}
+	monkeyLetters = []rune("RRRRAAyyyyy11223344567890jkgGaslnPpr/?YxqsS名\u202e@.")
+)
+
+// step types a message and, now and then, lets answers come, time pass, and
+// somebody look.
+func (m *monkey) step() {
+	msg := m.message()
+	if full(m.box, msg) {
+		m.withheld++
+		return
+	}
+	m.typed += max(len(msg.Runes), 1)
+	m.hold, m.blind = true, true
+	m.send(msg)
+	if m.rand.IntN(12) == 0 {
+		m.release()
+		m.note()
+	}
+	if m.rand.IntN(200) == 0 {
+		m.tick(time.Second)
+		m.View()
+	}
+}
+
+func (m *monkey) message() tea.KeyMsg {
+	if b, ok := m.box.(*revokeBox); ok && !b.checking && b.mustType() && m.rand.IntN(2) == 0 {
+		return m.digit(b)
+	}
+	letter := func() rune { return monkeyLetters[m.rand.IntN(len(monkeyLetters))] }
+	switch m.rand.IntN(12) {
+	case 0, 1:
+		return tea.KeyMsg{Type: monkeyNames[m.rand.IntN(len(monkeyNames))]}
+	case 2:
+		return tea.KeyMsg{Type: tea.KeySpace, Runes: []rune{' '}}
+	case 3: // pasted, a confirmation too
+		text := []rune(strings.Repeat(string(letter()), 1+m.rand.IntN(6)) + "y\r90")
+		return tea.KeyMsg{Type: tea.KeyRunes, Paste: true, Runes: text[:1+m.rand.IntN(len(text))]}
+	case 4: // held
+		return tea.KeyMsg{Type: tea.KeyRunes, Runes: slices.Repeat([]rune{letter()}, 2+m.rand.IntN(20))}
+	case 5: // merged
+		return tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune{letter(), letter(), 'y'}}
+	case 6:
+		return tea.KeyMsg{Type: tea.KeyRunes, Alt: true, Runes: []rune{letter()}}
+	}
+	return tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune{letter()}}
+}
+
+// digit types the number that a box asks for, or the enter after it.
+func (m *monkey) digit(b *revokeBox) tea.KeyMsg {
+	number := strconv.Itoa(b.total)
+	if n := len(b.typed); n < len(number) {
+		return tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune{rune(number[n])}}
+	}
+	return tea.KeyMsg{Type: tea.KeyEnter}
+}
+
+// note counts where the keys have led.
+func (m *monkey) note() {
+	m.seen[strings.TrimPrefix(fmt.Sprintf("%T", m.screen()), "*tui.")]++
+	if m.box == nil {
+		return
+	}
+	name := strings.TrimPrefix(fmt.Sprintf("%T", m.box), "*tui.")
+	if r, ok := m.box.(*revokeBox); ok && r.r.match != nil {
+		name += ", all that match"
+	}
+	m.seen[name]++
+}
+
+// full reports whether msg would complete a confirmation.
+func full(b box, msg tea.KeyMsg) bool {
+	y := msg.Type == tea.KeyRunes && string(msg.Runes) == "y" && !msg.Paste && !msg.Alt
+	enter := msg.Type == tea.KeyEnter
+	switch b := b.(type) {
+	case *revokeBox:
+		return y && !b.mustType() || enter && b.typed == fmt.Sprint(b.total)
+	case *askBox:
+		return y
+	case *formBox:
+		return enter
+	}
+	return false
+}

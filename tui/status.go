@@ -1,0 +1,217 @@
+package tui
+
+import (
+	"fmt"
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+
+	"gatehouse/server/api"
+	"gatehouse/tui/text"
+)
+
+const (
+	soon      = 14 * day // a certificate that ends within is a warning
+	backupOld = 7 * day  // a backup older than that is
+	sparkMax  = 120      // columns of a sparkline at most
+)
+
+// status is the screen of how the server does. It shows what the model asks
+// for anyway, every two seconds.
+type status struct {
+	sheet
+	m *model
+}
+
+var _ screen = (*status)(nil)
+
+func (s *status) place() place           { return onStatus }
+func (s *status) start() tea.Cmd         { return s.m.askStatus() }
+func (s *status) refresh() tea.Cmd       { return nil } // the model's question is all there is
+func (s *status) stop()                  {}
+func (s *status) answer(tea.Msg) tea.Cmd { return nil }
+func (s *status) rested() bool           { return true }
+func (s *status) answered() time.Time    { return s.m.heardAt }
+func (s *status) failure() error         { return s.m.statusErr }
+
+func (s *status) title(width int) string {
+	if !s.m.known {
+		return "Status"
+	}
+	return fitting(width, "Status", "gatehouse "+text.Escape(s.m.status.Version), "since "+moment(s.m.now(), s.m.status.Started))
+}
+
+func (s *status) body(width, height int) []string {
+	if !s.m.known {
+		switch err := s.m.statusErr; {
+		case err == nil:
+			return nil
+		case unreachable(err):
+			return []string{"", "     Nothing to show until a server answers."}
+		default:
+			return []string{"", "     ! " + explain(err) + "  (r asks again)"}
+		}
+	}
+	return s.window(s.lines(width), height)
+}
+
+func (s *status) lines(width int) []string {
+	f := &facts{width: width}
+	s.activity(f)
+	f.gap()
+	s.store(f)
+	s.people(f)
+	return f.lines
+}
+
+// activity draws what was done each second.
+func (s *status) activity(f *facts) {
+	a := s.m.status.Activity
+	for _, row := range []struct {
+		name   string
+		values []int
+	}{{"requests", a.Requests}, {"refused", a.Refused}, {"revoked", a.Revoked}} {
+		tail := fmt.Sprintf("%s/s", number(rate(row.values)))
+		if n := len(row.values); n > 0 {
+			most := 0
+			for _, v := range row.values {
+				most = max(most, v)
+			}
+			tail += fmt.Sprintf(", peak %s", number(most))
+		}
+		width := min(f.width-factName-24, sparkMax, len(row.values))
+		f.add(row.name, text.Left(spark(row.values, width), max(width, 0))+"  "+tail)
+	}
+	verification := "none in the last minute"
+	if a.P50 > 0 || a.P99 > 0 {
+		verification = fmt.Sprintf("p50 %s   p99 %s", millis(a.P50), millis(a.P99))
+	}
+	f.add("verification", verification)
+}
+
+// store says how the disk, the backup and the certificate are.
+func (s *status) store(f *facts) {
+	st, now := s.m.status, s.m.now()
+	f.add("store", size(st.Store.Bytes)+" on disk, "+size(st.Store.Free)+" free")
+	if st.Store.Problem != "" {
+		s.warn(f, "", st.Store.Problem)
+	}
+	switch last := st.Store.LastBackup; {
+	case last == 0:
+		s.warn(f, "last backup", "never: gatehouse backup FILE makes one")
+	case now.Sub(time.UnixMilli(last)) > backupOld:
+		s.warn(f, "last backup", when(now, last))
+	default:
+		f.add("last backup", when(now, last))
+	}
+	switch end := time.UnixMilli(st.Certificate.NotAfter); {
+	case st.Certificate.NotAfter == 0 && st.Certificate.Problem == "":
+		f.add("certificate", "none: this server speaks http")
+	case st.Certificate.NotAfter != 0 && end.Before(now):
+		s.warn(f, "certificate", "ended "+when(now, st.Certificate.NotAfter))
+	case st.Certificate.NotAfter != 0 && end.Sub(now) < soon:
+		s.warn(f, "certificate", "ends "+moment(now, st.Certificate.NotAfter)+"   in "+span(end.Sub(now)))
+	case st.Certificate.NotAfter != 0:
+		f.add("certificate", "ends "+moment(now, st.Certificate.NotAfter)+"   in "+span(end.Sub(now)))
+	}
+	if st.Certificate.Problem != "" {
+		s.warn(f, "certificate", st.Certificate.Problem)
+	}
+}
+
+// people says how the directory and the providers answer.
+func (s *status) people(f *facts) {
+	st := s.m.status
+	if st.Held > 0 {
+		f.gap()
+		s.warn(f, "off-boarding", "a sweep is held: it would change "+count(st.Held, "user"))
+		f.add("", "gatehouse user offboard             shows them")
+		f.add("", "gatehouse user offboard --confirm   lets it go on")
+	}
+	f.gap()
+	all := append(append([]api.Health{}, st.Directory...), st.Providers...)
+	if len(all) == 0 {
+		f.add("directory", "none: users are local")
+		return
+	}
+	cols := healthColumns(s.m)
+	w := widths(cols, f.width)
+	f.lines = append(f.lines, s.m.st.heads.Render(heads(cols, w)))
+	for _, h := range all {
+		row := line(cols, w, h, false, false, "")
+		if reach(h) == "FAILS" {
+			row = s.m.st.warn.Render(row)
+		}
+		f.lines = append(f.lines, row)
+		if h.Insecure != "" {
+			f.lines = append(f.lines, s.m.st.warn.Render(text.Cut("       ! insecure: "+h.Insecure, f.width)))
+		}
+		if h.LastError != "" {
+			f.lines = append(f.lines, text.Cut("       last error "+ago(s.m.now(), h.LastFailure)+": "+h.LastError, f.width))
+		}
+	}
+}
+
+func healthColumns(m *model) []column[api.Health] {
+	return []column[api.Health]{
+		{head: "DIRECTORY OR PROVIDER", min: 22, max: 60, cell: func(h api.Health) string { return h.Name }},
+		{head: "STATE", min: 5, max: 5, cell: reach},
+		{head: "LATENCY", min: 9, max: 9, right: true, cell: func(h api.Health) string { return millis(h.Latency) }},
+		{head: "LAST SUCCESS", min: 13, max: 13, cell: func(h api.Health) string { return ago(m.now(), h.LastSuccess) }},
+	}
+}
+
+// reach says in a word whether somebody answers.
+func reach(h api.Health) string {
+	switch {
+	case h.Reachable:
+		return "ok"
+	case h.LastFailure != 0:
+		return "FAILS"
+	}
+	return "-" // not asked yet
+}
+
+func (s *status) warn(f *facts, name, value string) {
+	f.add(name, "! "+value)
+	last := len(f.lines) - 1
+	f.lines[last] = s.m.st.warn.Render(f.lines[last])
+}
+
+// rate is what was done in the second that ended last.
+func rate(values []int) int {
+	if len(values) == 0 {
+		return 0
+	}
+	return values[len(values)-1]
+}
+
+// millis shows milliseconds with three digits that count.
+func millis(ms float64) string {
+	switch {
+	case ms == 0:
+		return "-"
+	case ms < 1:
+		return fmt.Sprintf("%.0f µs", ms*1000)
+	case ms < 100:
+		return fmt.Sprintf("%.1f ms", ms)
+	case ms < 10_000:
+		return fmt.Sprintf("%.0f ms", ms)
+	}
+	return fmt.Sprintf("%.0f s", ms/1000)
+}
+
+func size(bytes int64) string {
+	const unit = 1024
+	f := float64(bytes)
+	for _, name := range []string{"B", "KiB", "MiB", "GiB"} {
+		switch {
+		case f < 10 && name != "B":
+			return fmt.Sprintf("%.1f %s", f, name)
+		case f < unit:
+			return fmt.Sprintf("%.0f %s", f, name)
+		}
+		f /= unit
+	}
+	return fmt.Sprintf("%.1f TiB", f)
+}

@@ -1,0 +1,90 @@
+package tui
+
+import (
+	"bytes"
+	"context"
+	"iter"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+	"github.com/charmbracelet/x/exp/teatest"
+
+	"gatehouse/server/api"
+	"gatehouse/storage"
+)
+
+// TestTrail pages through a real audit log both ways, with a filter and
+// without, and compares with all of it.
+func TestTrail(t *testing.T) {
+	store, c := real(t, 40, 30)
+	for i, uid := range []string{"zoe@example.com", "zack@example.com"} {
+		if _, err := store.AddUser(storage.Actor{Name: "root"}, uid, "", ""); err != nil {
+			t.Fatal(i, err)
+		}
+	}
+	for _, prefix := range []string{"", "z", "token.create", "nothing at all"} {
+		for _, reverse := range []bool{false, true} {
+			var want []uint64
+			for e, err := range c.Events(t.Context(), api.EventQuery{}) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if concerns(e, prefix) {
+					want = append(want, e.Sequence)
+				}
+			}
+			src := func(ctx context.Context, to spot) iter.Seq2[api.Event, error] {
+				return trail(ctx, c, view{prefix: prefix, reverse: reverse}, to)
+			}
+			for _, back := range []bool{false, true} {
+				if reverse == back {
+					slices.Reverse(want)
+				}
+				var got []uint64
+				to := spot{back: back, limit: 7}
+				for {
+					a := read(t.Context(), src, to)
+					if a.err != nil {
+						t.Fatal(a.err)
+					}
+					for _, e := range a.rows {
+						got = append(got, e.Sequence)
+					}
+					if a.end {
+						break
+					}
+					to.after = strconv.FormatUint(got[len(got)-1], 10)
+				}
+				if !slices.Equal(got, want) {
+					t.Errorf("%q, reverse %v, back %v: got %d events %v\nwant %d %v", prefix, reverse, back, len(got), got, len(want), want)
+				}
+				if reverse == back {
+					slices.Reverse(want)
+				}
+			}
+		}
+	}
+}
+
+// TestEventsComeLive runs the program at a real audit log.
+func TestEventsComeLive(t *testing.T) {
+	store, c := real(t, 3, 3)
+	d := drive(t, people(), Options{})
+	m := newModel(t.Context(), c, Options{Now: func() time.Time { return noon }}, d.st)
+	tm := teatest.NewTestModel(t, m, teatest.WithInitialTermSize(100, 30))
+	until := func(s string) {
+		t.Helper()
+		teatest.WaitFor(t, tm.Output(), func(b []byte) bool { return bytes.Contains(b, []byte(s)) }, teatest.WithDuration(time.Minute))
+	}
+	tm.Type("4")
+	until("live")
+	if _, err := store.AddUser(storage.Actor{Name: "root"}, "new@x.org", "", ""); err != nil {
+		t.Fatal(err)
+	}
+	until("new@x.org")
+	tm.Send(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune("q")})
+	tm.WaitFinished(t, teatest.WithFinalTimeout(time.Minute))
+}

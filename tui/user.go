@@ -1,0 +1,119 @@
+package tui
+
+import (
+	"context"
+	"iter"
+	"slices"
+	"strings"
+
+	tea "github.com/charmbracelet/bubbletea"
+
+	"gatehouse/server/api"
+	"gatehouse/tui/text"
+)
+
+// userTokens is the screen of one user: who it is, and the tokens, the revoked
+// ones too.
+type userTokens struct {
+	tokens
+	who   api.UserDetail
+	asked int
+}
+
+// userMsg is the user of a userTokens screen as it is now.
+type userMsg struct {
+	list, seq int
+	user      api.UserDetail
+	err       error
+}
+
+func newUserTokens(m *model, u api.User) *userTokens {
+	s := &userTokens{who: api.UserDetail{User: u}}
+	query := func(v view) source[api.Token] {
+		return func(ctx context.Context, to spot) iter.Seq2[api.Token, error] {
+			q := api.TokenQuery{User: u.UID, Revoked: true, Order: v.order, Reverse: v.reverse != to.back, After: to.after}
+			if v.prefix == "" {
+				q.Limit = to.limit
+				return m.client.Tokens(ctx, q)
+			}
+			return starting(m.client.Tokens(ctx, q), v.prefix)
+		}
+	}
+	s.table = newTable(m, s.order(), tokenColumns(m), query, tokenSorts...)
+	s.odd = oddToken
+	s.cols = slices.DeleteFunc(s.cols, func(c column[api.Token]) bool { return c.head == "USER" }) // the title has it
+	s.empty = func(prefix string) string {
+		if prefix != "" {
+			return "No token of this user whose id or name starts with " + prefix
+		}
+		return "This user has no tokens."
+	}
+	return s
+}
+
+// starting leaves the tokens whose id or name starts with prefix: the server
+// has no index of the names within one user's few.
+func starting(ts iter.Seq2[api.Token, error], prefix string) iter.Seq2[api.Token, error] {
+	return func(yield func(api.Token, error) bool) {
+		for t, err := range ts {
+			if (err != nil || starts(t.ID, prefix) || starts(t.Name, prefix)) && !yield(t, err) {
+				return
+			}
+		}
+	}
+}
+
+func starts(s, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
+}
+
+func (s *userTokens) place() place { return onUser }
+
+func (s *userTokens) title(width int) string {
+	u := s.who
+	uid := text.Cut(u.UID, max(width-12-len(u.State), 20))
+	return fitting(width, "Users > "+uid, u.State, count(u.Tokens, "token"), number(u.Stale)+" stale", text.Escape(u.Name))
+}
+
+// body has two lines above the table: how the user is known, and the use.
+func (s *userTokens) body(width, height int) []string {
+	var known []string
+	for _, id := range s.who.Identities {
+		known = append(known, text.Escape(id.Source)+" "+text.Escape(id.Subject))
+	}
+	if len(known) == 0 {
+		known = append(known, text.Escape(s.who.Source))
+	}
+	out := []string{text.Cut(" known as  "+strings.Join(known, ", "), width)}
+	if days := s.who.Days; len(days) > 0 && height > roomy {
+		out = append(out, " used      "+usesADay(days))
+	}
+	return append(out, s.tokens.body(width, height-len(out))...)
+}
+
+func (s *userTokens) user() (api.User, bool) { return s.who.User, true }
+
+func (s *userTokens) start() tea.Cmd { return tea.Batch(s.tokens.start(), s.askUser()) }
+
+func (s *userTokens) refresh() tea.Cmd { return tea.Batch(s.tokens.refresh(), s.askUser()) }
+
+func (s *userTokens) askUser() tea.Cmd {
+	s.asked++
+	m, uid, list, seq := s.m, s.who.UID, s.list.id, s.asked
+	return func() tea.Msg {
+		ctx, cancel := context.WithTimeout(m.ctx, patience)
+		defer cancel()
+		u, err := m.client.User(ctx, uid)
+		return userMsg{list, seq, u, err}
+	}
+}
+
+func (s *userTokens) answer(msg tea.Msg) tea.Cmd {
+	if u, ok := msg.(userMsg); ok {
+		if u.list == s.list.id && u.seq == s.asked && u.err == nil { // the listing reports what fails
+			s.who = u.user
+		}
+		return nil
+	}
+	return s.tokens.answer(msg)
+}

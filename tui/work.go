@@ -1,0 +1,265 @@
+package tui
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"strings"
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+
+	"gatehouse/server/api"
+)
+
+const (
+	revokeBatch = 100 // tokens revoked by one call
+	matchShown  = 100 // tokens of a match that a box shows at most
+)
+
+// lookUp asks what a revocation is about, as things are now.
+func lookUp(ctx context.Context, c client, r revocation) (doomed, error) {
+	var d doomed
+	if r.match != nil {
+		n, err := c.TokenCount(ctx, r.match.query)
+		if err != nil {
+			return d, err
+		}
+		q := r.match.query
+		q.Limit = matchShown
+		d.total = n.Rows
+		err = d.add(c.Tokens(ctx, q))
+		return d, err
+	}
+	for _, uid := range r.uids {
+		if err := d.add(c.Tokens(ctx, api.TokenQuery{User: uid})); err != nil {
+			return d, err
+		}
+	}
+	for _, id := range r.ids {
+		switch t, err := c.Token(ctx, id); {
+		case missing(err):
+		case err != nil:
+			return d, err
+		case t.State != api.StateRevoked:
+			d.tokens = append(d.tokens, t.Token)
+		}
+	}
+	d.total = len(d.tokens)
+	return d, nil
+}
+
+func (d *doomed) add(ts iter.Seq2[api.Token, error]) error {
+	for t, err := range ts {
+		if err != nil {
+			return err
+		}
+		if t.State != api.StateRevoked {
+			d.tokens = append(d.tokens, t)
+		}
+	}
+	return nil
+}
+
+// revoking revokes, and tells how far it is. When it is no longer listened to,
+// it stops: but for the server's own job, which is stopped by its name.
+func revoking(ctx context.Context, c client, r revocation, d doomed) iter.Seq2[api.Progress, error] {
+	switch {
+	case r.match == nil:
+		return inBatches(ctx, c, d.total, func(done int) ([]api.Token, error) {
+			return d.tokens[done:min(done+revokeBatch, len(d.tokens))], nil
+		})
+	case r.match.query.Prefix == "":
+		q := r.match.query
+		return c.RevokeMatching(ctx, api.BulkRevocation{User: q.User, Idle: q.Idle, NeverUsed: q.NeverUsed})
+	}
+	// What is revoked matches no more: the next ones are always the first.
+	return inBatches(ctx, c, d.total, func(done int) ([]api.Token, error) {
+		var part doomed
+		q := r.match.query
+		q.Limit = min(revokeBatch, d.total-done) // never more than was confirmed
+		ctx, cancel := context.WithTimeout(ctx, patience)
+		defer cancel()
+		err := part.add(c.Tokens(ctx, q))
+		return part.tokens, err
+	})
+}
+
+// inBatches revokes what batch returns after so many are done, until they are
+// total, or nothing is left.
+func inBatches(ctx context.Context, c client, total int, batch func(done int) ([]api.Token, error)) iter.Seq2[api.Progress, error] {
+	return func(yield func(api.Progress, error) bool) {
+		p := api.Progress{Total: total}
+		for done := 0; !p.Done; {
+			ts, err := batch(done)
+			if err != nil {
+				yield(p, err)
+				return
+			}
+			var ids []string
+			for _, t := range ts {
+				ids = append(ids, t.ID)
+			}
+			if len(ids) > 0 {
+				n, err := revokeSome(ctx, c, ids)
+				if err != nil {
+					yield(p, err)
+					return
+				}
+				done, p.Revoked = done+len(ids), p.Revoked+n
+			}
+			p.Done = len(ids) == 0 || done >= total
+			if !yield(p, nil) {
+				return
+			}
+		}
+	}
+}
+
+func revokeSome(ctx context.Context, c client, ids []string) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	n, err := c.Revoke(ctx, api.Revocation{IDs: ids})
+	return n.Revoked, err
+}
+
+// workBox shows how far a revocation is, and stops it.
+type workBox struct {
+	m        *model
+	id       int
+	total    int
+	progress api.Progress
+	start    time.Time
+	stopping bool
+	stopped  bool // the server was told
+	cancel   context.CancelFunc
+	next     func() (api.Progress, error, bool)
+	release  func()
+}
+
+// workMsg is the next word from the work.
+type workMsg struct {
+	box      int
+	progress api.Progress
+	err      error
+	more     bool
+}
+
+// stopMsg is the answer to the wish to stop.
+type stopMsg struct {
+	box int
+	err error
+}
+
+func newWork(m *model, id, total int, cancel context.CancelFunc, rows iter.Seq2[api.Progress, error]) *workBox {
+	b := &workBox{m: m, id: id, total: total, start: m.now(), cancel: cancel}
+	b.next, b.release = iter.Pull2(rows)
+	return b
+}
+
+// step waits for the next word. One waits at a time.
+func (b *workBox) step() tea.Cmd {
+	next, id := b.next, b.id
+	return func() tea.Msg {
+		p, err, more := next()
+		return workMsg{id, p, err, more}
+	}
+}
+
+func (b *workBox) key(k key) tea.Cmd {
+	if k.name != "esc" {
+		return nil
+	}
+	b.stopping = true
+	return b.tell()
+}
+
+// tell tells the server to stop its job, once the job's name is known.
+func (b *workBox) tell() tea.Cmd {
+	if b.stopped || b.progress.Job == "" {
+		return nil
+	}
+	b.stopped = true
+	m, id, job := b.m, b.id, b.progress.Job
+	return func() tea.Msg {
+		ctx, cancel := context.WithTimeout(m.ctx, patience)
+		defer cancel()
+		return stopMsg{id, m.client.StopRevocation(ctx, job)}
+	}
+}
+
+func (b *workBox) answer(msg tea.Msg) tea.Cmd {
+	switch msg := msg.(type) {
+	case stopMsg:
+		if msg.box == b.id && msg.err != nil {
+			b.stopping, b.stopped = false, false // esc asks again
+			b.m.complain(msg.err)
+		}
+	case workMsg:
+		if msg.box == b.id {
+			return b.heard(msg)
+		}
+	}
+	return nil
+}
+
+func (b *workBox) heard(w workMsg) tea.Cmd {
+	b.m.heard(w.err)
+	if w.more && w.err == nil {
+		b.progress = w.progress
+		b.total = max(b.progress.Total, b.progress.Revoked)
+		switch {
+		case b.progress.Done:
+		case !b.stopping:
+			return b.step()
+		case b.progress.Job != "":
+			return tea.Batch(b.tell(), b.step())
+		}
+	}
+	return b.end(w)
+}
+
+// end closes the box and counts what was done.
+func (b *workBox) end(w workMsg) tea.Cmd {
+	b.release()
+	b.cancel()
+	b.m.close()
+	p := b.progress
+	switch left := b.total - p.Revoked; {
+	case w.err != nil:
+		b.m.complain(fmt.Errorf("revoked %s; then: %s", count(p.Revoked, "token"), explain(w.err)))
+	case !w.more && !p.Done:
+		b.m.complain(fmt.Errorf("revoked %s; then the server broke off", count(p.Revoked, "token")))
+	case p.Stopped || !p.Done:
+		b.m.say(fmt.Sprintf("Stopped: revoked %s, left %s.", count(p.Revoked, "token"), number(left)))
+	default:
+		b.m.say("Revoked " + count(p.Revoked, "token") + ".")
+		if r, ok := b.m.screen().(rows); ok {
+			r.unmark()
+		}
+	}
+	return tea.Batch(b.m.askStatus(), b.m.screen().refresh())
+}
+
+func (b *workBox) body(width, height int) []string {
+	done := b.progress.Revoked
+	bar := min(width-4, 60)
+	full := bar * done / max(b.total, 1)
+	left := ""
+	if done > 0 {
+		each := b.m.now().Sub(b.start) / time.Duration(done)
+		left = "   " + span(each*time.Duration(b.total-done)) + " left"
+	}
+	hint := "esc stops; what is revoked stays revoked"
+	if b.stopping {
+		hint = "stopping …"
+	}
+	return []string{
+		" " + b.m.st.title.Render("Revoking"),
+		"",
+		" [" + strings.Repeat("#", full) + strings.Repeat(".", bar-full) + "]",
+		fmt.Sprintf(" %s of %s%s", number(done), number(b.total), left),
+		"",
+		" " + hint,
+	}
+}
