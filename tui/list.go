@@ -135,6 +135,9 @@ func (l *list[T]) visible(height int) (rows []T, current int) {
 	l.height = height
 	n := len(l.win.rows)
 	l.at = min(max(l.at, 0), max(n-1, 0))
+	if height < 1 { // never drawn
+		return nil, 0
+	}
 	l.top = min(l.top, l.at, max(n-height, 0))
 	l.top = max(l.top, l.at-height+1, 0)
 	return l.win.rows[l.top:min(l.top+height, n)], l.at - l.top

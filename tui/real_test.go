@@ -139,7 +139,11 @@ func (m *monkey) step() {
 	m.typed += max(len(msg.Runes), 1)
 	m.hold, m.blind = true, true
 	m.send(msg)
-	if m.rand.IntN(12) == 0 {
+	soon := 12
+	if b, ok := m.box.(*revokeBox); ok && b.checking {
+		soon = 2
+	}
+	if m.rand.IntN(soon) == 0 {
 		m.release()
 		m.note()
 	}
@@ -155,9 +159,9 @@ func (m *monkey) message() tea.KeyMsg {
 	}
 	letter := func() rune { return monkeyLetters[m.rand.IntN(len(monkeyLetters))] }
 	switch m.rand.IntN(12) {
-	case 0, 1:
+	case 0, 1, 2:
 		return tea.KeyMsg{Type: monkeyNames[m.rand.IntN(len(monkeyNames))]}
-	case 2:
+	case 7:
 		return tea.KeyMsg{Type: tea.KeySpace, Runes: []rune{' '}}
 	case 3: // pasted, a confirmation too
 		text := []rune(strings.Repeat(string(letter()), 1+m.rand.IntN(6)) + "y\r90")
