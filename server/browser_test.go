@@ -1,0 +1,259 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/browser"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/security"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"gatehouse/ldap/ldaptest"
+)
+
+// TestBrowser is a visit in a real browser: every page and state, all that can
+// be done, and what is said of it.
+func TestBrowser(t *testing.T) {
+	h := newHouse(t)
+	url := h.serve()
+	h.create(`{"name":"nightly backup","expiresIn":"30d","scopes":["files"],"addresses":["10.0.0.0/8"]}`)
+	h.clock.move(40 * 24 * time.Hour)
+	h.alive(h.create(`{"name":"build server","expiresIn":"365d"}`).Secret)
+	c := newChromium(t)
+	c.run(chromedp.Navigate(url))
+	c.looksWell("log in")
+	c.login(alice, "wrong")
+	c.wantText("Invalid credentials")
+	c.looksWell("wrong password")
+	if got := c.eval(`document.activeElement.name`); got != "password" {
+		t.Errorf("the focus is on %s, want it where to go on", got)
+	}
+	c.login(alice, password)
+	c.wantText("Manage API tokens")
+	c.looksWell("tokens")
+
+	c.fill("name", "laptop")
+	c.press("Create token")
+	c.looksWell("a new token")
+	secret := c.eval(`document.getElementById("new-token").innerText`)
+	h.alive(secret)
+	c.run(browser.SetPermission(&browser.PermissionDescriptor{Name: "clipboard-read"}, browser.PermissionSettingGranted))
+	c.run(chromedp.Click(button("Copy"), chromedp.BySearch), chromedp.Poll(`document.getElementById("copied").textContent`, nil))
+	if got := c.eval(`navigator.clipboard.readText()`); got != secret {
+		t.Errorf("got %q in the clipboard, want the token", got)
+	}
+	c.looksWell("copied")
+
+	c.press("Rename")
+	c.looksWell("rename")
+	c.fill("name", "old laptop")
+	c.press("Rename")
+	c.wantText("The token is now called old laptop.")
+	c.looksWell("renamed")
+	if got := c.eval(`document.activeElement.getAttribute("role")`); got != "status" {
+		t.Errorf("the focus is on the role %s, want it on the status, which is read out", got)
+	}
+	c.press("Revoke")
+	c.looksWell("revoke")
+	h.alive(secret)
+	c.press("Revoke")
+	h.dead(secret)
+	c.wantText("The token old laptop is revoked")
+	c.looksWell("revoked")
+	c.press("Log out")
+	c.wantText("You are logged out.")
+	c.looksWell("logged out")
+	c.run(chromedp.NavigateBack(), chromedp.WaitVisible(`[name=password]`))
+}
+
+// TestBrowserOverHTTP is the same with and without JavaScript, over plain http
+// to a name: there browsers send no Sec-Fetch headers, and let no page write to
+// the clipboard.
+func TestBrowserOverHTTP(t *testing.T) {
+	h := newHouse(t)
+	url := h.serve()
+	port := url[strings.LastIndex(url, ":"):]
+	for _, script := range []bool{false, true} {
+		c := newChromium(t, "MAP gate.example 127.0.0.1")
+		c.run(emulation.SetScriptExecutionDisabled(!script), chromedp.Navigate("http://gate.example"+port))
+		c.login(alice, "wrong")
+		c.login(alice, password)
+		c.fill("name", "laptop")
+		c.press("Create token")
+		secret := c.eval(`document.getElementById("new-token").innerText`)
+		h.alive(secret)
+		c.wantText("curl -H \"X-Auth-Token: $TOKEN\" http://gate.example" + port + "/api/token")
+		if got, want := c.eval(`document.getElementById("copy").checkVisibility()`), fmt.Sprint(script); got != want {
+			t.Errorf("a button to copy is there: %s, want %s", got, want)
+		}
+		if script {
+			c.copiesByKey(secret)
+		}
+		c.press("Rename")
+		c.fill("name", "old laptop")
+		c.press("Rename")
+		c.wantText("The token is now called old laptop.")
+		c.press("Revoke")
+		c.press("Revoke")
+		h.dead(secret)
+		c.press("Log out")
+		c.wantText("You are logged out.")
+		c.quiet("over http")
+	}
+}
+
+// TestBrowserOverHTTPS: the cookie is bound to the host and to https there.
+func TestBrowserOverHTTPS(t *testing.T) {
+	dir := t.TempDir()
+	files := TLSConfig{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
+	cert, key := ldaptest.NewAuthority(t).Issue(t, "gate.example")
+	for file, content := range map[string]string{files.Cert: cert, files.Key: key} {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h := newHouse(t, func(c *Config) { c.TLS = files })
+	url := h.serve()
+	c := newChromium(t, "MAP gate.example 127.0.0.1")
+	c.run(security.SetIgnoreCertificateErrors(true), chromedp.Navigate("https://gate.example"+url[strings.LastIndex(url, ":"):]+"/api/createApiToken"))
+	c.login(alice, password)
+	c.wantText(`{"token":"`)
+	c.run(chromedp.ActionFunc(func(ctx context.Context) error {
+		cookies, err := network.GetCookies().Do(ctx)
+		if err == nil && (len(cookies) != 1 || cookies[0].Name != "__Host-gatehouse" || !cookies[0].Secure || !cookies[0].HTTPOnly || cookies[0].SameSite != network.CookieSameSiteStrict) {
+			err = fmt.Errorf("got cookies %+v", cookies)
+		}
+		return err
+	}))
+	c.quiet("over https")
+}
+
+// copiesByKey copies the token where the clipboard is not a page's to write,
+// and pastes it into the field of a name, which takes the first 200 characters.
+func (c *chromium) copiesByKey(secret string) {
+	c.Helper()
+	c.run(chromedp.Click(button("Copy"), chromedp.BySearch), chromedp.Poll(`document.getElementById("copied").textContent`, nil), chromedp.Focus("#name"),
+		input.DispatchKeyEvent(input.KeyDown).WithKey("v").WithModifiers(input.ModifierCtrl).WithCommands([]string{"paste"}))
+	if got := c.eval(`document.getElementById("name").value`); got != secret[:200] {
+		c.Errorf("got %q pasted, want the token", got)
+	}
+}
+
+// TestBrowserKeyboard logs in and makes a token without a mouse.
+func TestBrowserKeyboard(t *testing.T) {
+	h := newHouse(t)
+	c := newChromium(t)
+	c.run(chromedp.Navigate(h.serve()), chromedp.WaitReady("[name=username]:focus"))
+	c.awaitPage(chromedp.KeyEvent(alice + kb.Tab + password + kb.Enter))
+	c.wantText("Manage API tokens")
+	var stops []string
+	for range 6 {
+		c.run(chromedp.KeyEvent(kb.Tab))
+		stops = append(stops, c.eval(`(e => e.name || e.innerText || e.tagName)(document.activeElement)`))
+		if outline := c.eval(`getComputedStyle(document.activeElement).outlineStyle`); outline != "solid" {
+			t.Errorf("the focus can't be seen on %s", stops[len(stops)-1])
+		}
+	}
+	if got := strings.Join(stops, ", "); !strings.HasPrefix(got, "Gatehouse, Log out, name, expiresIn, Create token, read -rs TOKEN") {
+		t.Errorf("got the order %s", got)
+	}
+	c.run(chromedp.Focus("#name"))
+	c.awaitPage(chromedp.KeyEvent("laptop" + kb.Enter))
+	h.alive(c.eval(`document.getElementById("new-token").innerText`))
+	c.quiet("by keyboard")
+}
+
+// TestBrowserTypedIn goes to createApiToken as the documents have it.
+func TestBrowserTypedIn(t *testing.T) {
+	h := newHouse(t)
+	url := h.serve()
+	c := newChromium(t)
+	c.awaitPage(chromedp.Navigate(url + "/api/createApiToken"))
+	c.wantText("Log in")
+	c.login(alice, "wrong")
+	c.login(alice, password)
+	for range 2 {
+		var made struct{ Token string }
+		if err := json.Unmarshal([]byte(c.eval(`document.body.innerText`)), &made); err != nil {
+			t.Fatal(err)
+		}
+		h.alive(made.Token)
+		c.awaitPage(chromedp.Navigate(url + "/api/createApiToken"))
+	}
+	if got := c.eval(`fetch("/api/logout", {method: "POST"}).then(() => fetch("/api/createApiToken")).then(r => r.status + " " + r.url)`); got != "401 "+url+"/api/createApiToken" {
+		t.Errorf("a script that is not logged in gets %s, want 401", got)
+	}
+}
+
+// TestBrowserOtherSite: what another site can have a browser do that is logged
+// in here, and what a person can who follows its links.
+func TestBrowserOtherSite(t *testing.T) {
+	h := newHouse(t)
+	url := h.serve()
+	evil := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprintf(w, `<a id="home" href="%[1]s/">home</a> <a id="create" href="%[1]s/api/createApiToken">create</a>
+			<iframe src="%[1]s/"></iframe><img src="%[1]s/api/createApiToken"><link rel="prefetch" href="%[1]s/api/createApiToken">`, url)
+		for _, path := range []string{"/login", "/logout", "/tokens"} {
+			fmt.Fprintf(w, `<form method="post" action="%s%s"><input name="username" value="bob@example.com"><input name="password" value="%s"><button>%[2]s</button></form>`, url, path, password)
+		}
+	}))
+	defer evil.Close()
+	h.addUser("bob@example.com", password)
+	c := newChromium(t, "MAP evil.example:80 "+evil.Listener.Addr().String())
+	c.run(chromedp.Navigate(url))
+	c.login(alice, password)
+	for path, answer := range map[string]string{
+		"/login":  "Requests from another site are refused",
+		"/logout": "Log in to go on", // the browser sends no cookie
+		"/tokens": "Log in to go on",
+	} {
+		c.run(chromedp.Navigate("http://evil.example/"))
+		c.press(path)
+		c.wantText(answer)
+	}
+	c.run(chromedp.Navigate("http://evil.example/"))
+	c.awaitPage(chromedp.Click("#create"))
+	c.wantText(`{"error":`)
+	c.run(chromedp.Navigate("http://evil.example/"), chromedp.Click("#home"), chromedp.WaitVisible("#list"))
+	c.wantText(alice)
+	c.wantText("You have no tokens yet.")
+}
+
+// TestBrowserHostileNames: what is in a name stays in its place.
+func TestBrowserHostileNames(t *testing.T) {
+	h := newHouse(t)
+	for _, name := range []string{
+		`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, strings.Repeat("W", 200), "\u05d0\u05d1\u05d2 / \u0627\u0644",
+		"Z" + strings.Repeat("\u0301", 150), strings.Repeat("\U0001f4a3", 200),
+	} {
+		h.create(toJSON(map[string]string{"name": name}))
+	}
+	c := newChromium(t)
+	c.run(chromedp.Navigate(h.serve()))
+	c.login(alice, password)
+	c.wantText(`<script>alert(1)</script>`)
+	c.looksWell("hostile names")
+	// Each row is as high as what stands in it: nothing hangs out of it.
+	if got := c.eval(`[...document.querySelectorAll("tbody tr")].filter(r => r.scrollHeight > r.clientHeight + 1 || r.scrollWidth > r.clientWidth + 1).length`); got != "0" {
+		t.Errorf("%s rows are too small for what is in them", got)
+	}
+	for range 6 {
+		c.press("Revoke")
+		c.looksWell("revoke a hostile name")
+		c.press("Revoke")
+	}
+	c.wantText("You have no tokens yet.")
+}

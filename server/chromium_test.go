@@ -1,0 +1,209 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+)
+
+// chromium is a real browser with one window, and what it complained of.
+type chromium struct {
+	testing.TB
+	ctx context.Context
+	axe string // the source of axe-core
+
+	mu     sync.Mutex
+	faults []string
+}
+
+// newChromium starts a browser. Rules say what it takes names for, as in
+// "MAP gate.example 127.0.0.1".
+func newChromium(t testing.TB, rules ...string) *chromium {
+	t.Helper()
+	program, err := exec.LookPath("chromium")
+	if err != nil {
+		missing(t, "install the Debian package chromium")
+	}
+	c := &chromium{TB: t}
+	c.axe = readAxe(t)
+	opts := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(program), chromedp.DisableGPU,
+		chromedp.NoSandbox, // which root can't have, and which our own pages need not
+		chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("host-resolver-rules", strings.Join(rules, ",")),
+		chromedp.WSURLReadTimeout(5*time.Minute),
+	)
+	allocated, cancel := chromedp.NewExecAllocator(context.Background(), opts...)
+	t.Cleanup(cancel)
+	ctx, cancel := chromedp.NewContext(allocated)
+	t.Cleanup(cancel)
+	// What never comes is given up at some time, long after a busy machine would
+	// have brought it.
+	c.ctx, cancel = context.WithTimeout(ctx, 10*time.Minute)
+	t.Cleanup(cancel)
+	chromedp.ListenTarget(ctx, c.heard)
+	if err := chromedp.Run(ctx, log.Enable(), runtime.Enable(), emulation.SetFocusEmulationEnabled(true)); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// missing ends a test for which something is not installed: .ci/run installs it.
+func missing(t testing.TB, what string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatal(what)
+	}
+	t.Skip(what)
+}
+
+// readAxe reads axe-core, which looks for what keeps people out of a page.
+func readAxe(t testing.TB) string {
+	t.Helper()
+	b, err := os.ReadFile(os.Getenv("AXE_CORE"))
+	if err != nil {
+		missing(t, "set AXE_CORE to the axe.min.js of https://registry.npmjs.org/axe-core, as .ci/run does")
+	}
+	return string(b)
+}
+
+func (c *chromium) heard(event any) {
+	fault := ""
+	switch e := event.(type) {
+	case *log.EventEntryAdded:
+		if e.Entry.Source == log.SourceNetwork && strings.Contains(e.Entry.Text, "the server responded with a status of 4") {
+			return // a page with an error says so itself
+		}
+		fault = fmt.Sprintf("%s: %s (%s)", e.Entry.Level, e.Entry.Text, e.Entry.URL)
+	case *runtime.EventConsoleAPICalled:
+		fault = fmt.Sprintf("console.%s", e.Type)
+	case *runtime.EventExceptionThrown:
+		fault = e.ExceptionDetails.Error()
+	case *page.EventJavascriptDialogOpening:
+		fault = "a dialog: " + e.Message
+	default:
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.faults = append(c.faults, fault)
+}
+
+func (c *chromium) run(actions ...chromedp.Action) {
+	c.Helper()
+	if err := chromedp.Run(c.ctx, actions...); err != nil {
+		c.Fatal(err)
+	}
+}
+
+// eval returns what an expression of JavaScript gives, or what it promises.
+func (c *chromium) eval(expression string) (value string) {
+	c.Helper()
+	c.run(chromedp.Evaluate("Promise.resolve("+expression+").then(String)", &value, func(p *runtime.EvaluateParams) *runtime.EvaluateParams {
+		return p.WithAwaitPromise(true).WithUserGesture(true)
+	}))
+	return value
+}
+
+// button is the XPath of the buttons with exactly this text on them.
+func button(text string) string { return fmt.Sprintf(`//button[normalize-space()=%q]`, text) }
+
+// press clicks the first button with that text and waits for the next page.
+func (c *chromium) press(text string) {
+	c.Helper()
+	c.awaitPage(chromedp.Click(button(text), chromedp.BySearch))
+}
+
+// awaitPage does what leads to another page, and waits for that.
+func (c *chromium) awaitPage(actions ...chromedp.Action) {
+	c.Helper()
+	if _, err := chromedp.RunResponse(c.ctx, actions...); err != nil {
+		c.Fatal(err)
+	}
+	c.run(chromedp.WaitReady("body"))
+}
+
+func (c *chromium) fill(name, text string) {
+	c.Helper()
+	field := "[name=" + name + "]"
+	c.eval(`document.querySelector("` + field + `").value = ""`)
+	c.run(chromedp.SendKeys(field, text, chromedp.ByQuery))
+}
+
+func (c *chromium) login(username, password string) {
+	c.Helper()
+	c.fill("username", username)
+	c.fill("password", password)
+	c.press("Log in")
+}
+
+// wantText checks that the page says something.
+func (c *chromium) wantText(text string) {
+	c.Helper()
+	if got := c.eval(`document.body.innerText`); !strings.Contains(got, text) {
+		c.Fatalf("the page lacks %q:\n%s", text, got)
+	}
+}
+
+// looksWell checks the page as it stands, in light and dark and wide and
+// narrow: nothing to complain of, nothing wider than the window, and no
+// barrier that axe-core knows of.
+func (c *chromium) looksWell(state string) {
+	c.Helper()
+	c.quiet(state)
+	for _, scheme := range []string{"light", "dark"} {
+		for _, width := range []int64{1280, 360, 320} {
+			c.run(emulation.SetDeviceMetricsOverride(width, 800, 1, false),
+				emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}))
+			if got := c.eval(`document.documentElement.scrollWidth + " in " + innerWidth`); got != fmt.Sprintf("%d in %[1]d", width) {
+				c.Errorf("%s, %s: the page is %s wide", state, scheme, got)
+			}
+			if width != 320 {
+				c.wantNoBarrier(fmt.Sprintf("%s, %s, %d wide", state, scheme, width))
+			}
+		}
+	}
+	c.run(emulation.ClearDeviceMetricsOverride())
+}
+
+func (c *chromium) wantNoBarrier(state string) {
+	c.Helper()
+	got := c.eval(`(() => { ` + c.axe + `; return axe.run(document, {resultTypes: ["violations"]}).then(r => JSON.stringify({
+		passes: r.passes.length,
+		violations: r.violations.map(v => v.id + ": " + v.nodes.map(n => n.html + " " + n.failureSummary).join("; ")),
+	})); })()`)
+	var found struct {
+		Passes     int
+		Violations []string
+	}
+	if err := json.Unmarshal([]byte(got), &found); err != nil || found.Passes == 0 {
+		c.Fatalf("%s: axe-core said %.300s (%v)", state, got, err)
+	}
+	for _, v := range found.Violations {
+		c.Errorf("%s: %s", state, v)
+	}
+}
+
+// quiet checks that the browser had nothing to complain of: no error of a
+// script, no breach of the page's policy, nothing that did not load.
+func (c *chromium) quiet(state string) {
+	c.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, f := range c.faults {
+		c.Errorf("%s: the browser complains: %s", state, f)
+	}
+	c.faults = nil
+}
