@@ -90,12 +90,14 @@ func (s *Store) account(txn *badger.Txn, c *counts, o op) error {
 	if !counted(o.key[0]) {
 		return nil
 	}
-	old, ok, err := s.read(txn, o.key)
-	if err != nil {
-		return err
-	}
-	if ok {
-		c.enter(s.seals, o.key, old, -1)
+	if !o.first {
+		old, ok, err := s.read(txn, o.key)
+		if err != nil {
+			return err
+		}
+		if ok {
+			c.enter(s.seals, o.key, old, -1)
+		}
 	}
 	if o.value != nil {
 		c.enter(s.seals, o.key, o.value, 1)

@@ -73,6 +73,7 @@ type record struct {
 // value is what is stored: sealed, or a hint.
 type op struct {
 	key, value []byte
+	first      bool // nothing was ever stored under the key
 }
 
 const (
@@ -80,17 +81,24 @@ const (
 	opPut    = 1
 )
 
-func (r record) payload() ([]byte, error) {
+func (r record) appendPayload(b []byte) ([]byte, error) {
 	event, err := json.Marshal(r.event)
 	if err != nil {
 		return nil, err
 	}
-	b := binary.AppendUvarint([]byte{1}, uint64(len(event)))
-	b = append(b, event...)
+	b = appendBytes(append(b, 1), event)
 	for _, o := range r.ops {
 		b = appendOp(b, o)
 	}
 	return b, nil
+}
+
+// size is about how many bytes the operations take.
+func (r record) size() (n int) {
+	for _, o := range r.ops {
+		n += len(o.key) + len(o.value)
+	}
+	return n
 }
 
 func appendOp(b []byte, o op) []byte {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -239,6 +240,34 @@ func TestSessions(t *testing.T) {
 		if _, err := s.CreateSession(admin, u.ID, SourceLocal); !errors.Is(err, ErrNoUser) {
 			t.Errorf("got %v, want ErrNoUser", err)
 		}
+	})
+	t.Run("ended while somebody read it", func(t *testing.T) {
+		s, _, cookie := begin(t)
+		k := sessionKey(cookie.Reveal())
+		v, err := s.session(k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.sessions.Lock()
+		s.sessions.drop(k)
+		s.sessions.Unlock()
+		_, turn, _ := s.sessions.find(k)
+		if err := s.EndSession(cookie.Reveal()); err != nil {
+			t.Fatal(err)
+		}
+		s.sessions.keep(k, v, turn) // what the slow reader does then
+		want(t, s, cookie, false)
+	})
+	t.Run("more than are kept", func(t *testing.T) {
+		s, _, cookie := begin(t)
+		for n := range mostSessions + 10 {
+			_, turn, _ := s.sessions.find(nil)
+			s.sessions.keep([]byte(strconv.Itoa(n)), Session{}, turn)
+		}
+		if got := len(s.sessions.seen); got != mostSessions {
+			t.Errorf("%d are kept, want %d", got, mostSessions)
+		}
+		want(t, s, cookie, true)
 	})
 	t.Run("over a restart", func(t *testing.T) {
 		s, c, cookie := begin(t)

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"slices"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -136,5 +135,13 @@ func scan(txn *badger.Txn, prefix, from []byte) iter.Seq[*badger.Item] {
 
 // key builds a key of the table in the package comment.
 func key(kind byte, parts ...[]byte) []byte {
-	return slices.Concat(append([][]byte{{kind}}, parts...)...)
+	n := 1
+	for _, p := range parts {
+		n += len(p)
+	}
+	k := append(make([]byte, 0, n), kind)
+	for _, p := range parts {
+		k = append(k, p...)
+	}
+	return k
 }

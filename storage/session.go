@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -29,6 +30,51 @@ type Session struct {
 	Method  string `json:"method"` // the source that checked the login
 	Created int64  `json:"created"`
 	Seen    int64  `json:"seen"`
+}
+
+// sessions has those that were looked up of late, as Badger has them, so that
+// a request need not read there. Whether one is still good is asked each time.
+type sessions struct {
+	sync.RWMutex // held by whoever writes one
+
+	turn uint64 // how many have been written
+	seen map[string]Session
+}
+
+// mostSessions are kept. Only a login makes one, so nobody fills it from outside.
+const mostSessions = 10_000
+
+func (c *sessions) find(k []byte) (v Session, turn uint64, ok bool) {
+	c.RLock()
+	defer c.RUnlock()
+	v, ok = c.seen[string(k)]
+	return v, c.turn, ok
+}
+
+// keep takes what was read from Badger, unless one was written since find: it
+// might be the one that was read, and has ended.
+func (c *sessions) keep(k []byte, v Session, turn uint64) {
+	c.Lock()
+	defer c.Unlock()
+	if turn != c.turn {
+		return
+	}
+	if c.seen == nil {
+		c.seen = make(map[string]Session)
+	}
+	for old := range c.seen {
+		if len(c.seen) < mostSessions {
+			break
+		}
+		delete(c.seen, old)
+	}
+	c.seen[string(k)] = v
+}
+
+// drop is for whoever has written one, or tried to, and holds the lock.
+func (c *sessions) drop(k []byte) {
+	c.turn++
+	delete(c.seen, string(k))
 }
 
 func sessionKey(cookie string) []byte {
@@ -68,6 +114,7 @@ func (s *Store) saveSession(k []byte, v Session, again bool) error {
 	e := badger.NewEntry(k, s.seals.seal(k, b)).WithTTL(max(left, time.Second))
 	s.sessions.Lock()
 	defer s.sessions.Unlock()
+	defer s.sessions.drop(k)
 	err = s.update(func(txn *badger.Txn) error {
 		if _, ok, err := s.read(txn, k); again && !ok {
 			return errors.Join(err, ErrNoSession) // it was ended meanwhile
@@ -83,18 +130,8 @@ func (s *Store) saveSession(k []byte, v Session, again bool) error {
 // Session returns the session of a cookie, or ErrNoSession when there is none
 // (any more), and counts the visit.
 func (s *Store) Session(cookie string) (Session, error) {
-	var v Session
 	k := sessionKey(cookie)
-	err := s.view(func(txn *badger.Txn) error {
-		b, ok, err := s.get(txn, k)
-		if err != nil {
-			return err
-		}
-		if !ok {
-			return ErrNoSession
-		}
-		return json.Unmarshal(b, &v)
-	})
+	v, err := s.session(k)
 	if err != nil {
 		return Session{}, err
 	}
@@ -116,6 +153,28 @@ func (s *Store) Session(cookie string) (Session, error) {
 	return v, nil
 }
 
+// session returns what is stored, or ErrNoSession.
+func (s *Store) session(k []byte) (Session, error) {
+	v, turn, ok := s.sessions.find(k)
+	if ok {
+		return v, nil
+	}
+	err := s.view(func(txn *badger.Txn) error {
+		b, ok, err := s.get(txn, k)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return ErrNoSession
+		}
+		return json.Unmarshal(b, &v)
+	})
+	if err == nil {
+		s.sessions.keep(k, v, turn)
+	}
+	return v, err
+}
+
 // EndSession ends the session of a cookie, if there is one.
 func (s *Store) EndSession(cookie string) error {
 	if err := s.Writable(); err != nil {
@@ -123,7 +182,9 @@ func (s *Store) EndSession(cookie string) error {
 	}
 	s.sessions.Lock()
 	defer s.sessions.Unlock()
-	err := s.update(func(txn *badger.Txn) error { return txn.Delete(sessionKey(cookie)) })
+	k := sessionKey(cookie)
+	defer s.sessions.drop(k)
+	err := s.update(func(txn *badger.Txn) error { return txn.Delete(k) })
 	if err != nil {
 		return fmt.Errorf("%w: end the session: %w", ErrNoSpace, err)
 	}

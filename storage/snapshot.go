@@ -162,7 +162,7 @@ func (s *Store) writeOps(ctx context.Context, txn *badger.Txn, w *snapshotWriter
 			if counted(kind) {
 				got.enter(s.seals, item.Key(), v, 1)
 			}
-			if err := w.op(op{item.Key(), append([]byte{}, v...)}); err != nil {
+			if err := w.op(op{key: item.Key(), value: append([]byte{}, v...)}); err != nil {
 				return err
 			}
 		}
@@ -170,7 +170,7 @@ func (s *Store) writeOps(ctx context.Context, txn *badger.Txn, w *snapshotWriter
 	if got != want {
 		return fmt.Errorf("%w: the index holds %d records, and should hold %d", ErrDamaged, got.records, want.records)
 	}
-	if err := w.op(op{countsKey, s.seals.seal(countsKey, want.value())}); err != nil {
+	if err := w.op(op{key: countsKey, value: s.seals.seal(countsKey, want.value())}); err != nil {
 		return err
 	}
 	return w.flush()

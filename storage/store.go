@@ -51,20 +51,28 @@ type Store struct {
 	people   people
 	column   column
 	attempts attempts
-	sessions sync.Mutex // for whoever writes one
+	sessions sessions
 	stale    stale
 
 	// The writer's own. No user holds more tokens than this says of it, if it
 	// says anything: to look each time is dear in a large batch.
 	held map[UserID]int
 
+	// The writer's own: the users that the changes of this commit save, of whom
+	// owners does not yet have the news.
+	saved map[UserID]bool
+
 	// The writer's own.
 	stamped struct { // what orderAt gave last
 		ms int64
 		n  uint16
 	}
-	marks  marks
-	counts counts
+	marks   marks
+	counts  counts
+	encoded struct { // kept, so that each commit need not allocate them
+		entries  []journal.Entry
+		payloads []byte
+	}
 
 	flushing sync.Mutex // for whoever flushes: every second, and a backup
 
@@ -122,6 +130,7 @@ func Open(dir string, opts Options) (*Store, error) {
 		dir: dir, opts: opts, lock: lock,
 		changes: make(chan *change, batchChanges),
 		held:    make(map[UserID]int),
+		saved:   make(map[UserID]bool),
 		loaded:  make(chan struct{}),
 		closing: make(chan struct{}),
 	}

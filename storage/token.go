@@ -60,11 +60,11 @@ func (t Token) allowsAddress(from netip.Addr) bool {
 const tokenHead = 35
 
 func (t Token) record() ([]byte, error) {
-	b := []byte{1, t.Generation, t.flags()}
+	rest, err := json.Marshal(t)
+	b := append(make([]byte, 0, tokenHead+len(rest)), 1, t.Generation, t.flags())
 	for _, v := range []uint64{uint64(t.Owner), uint64(t.Created), uint64(t.Expires), uint64(t.Revoked)} {
 		b = binary.BigEndian.AppendUint64(b, v)
 	}
-	rest, err := json.Marshal(t)
 	return append(b, rest...), err
 }
 
@@ -106,13 +106,13 @@ func lastUseKeyOf(id ID) []byte { return key('l', id[:]) }
 
 // ownedKey is the token's place among its owner's.
 func (t Token) ownedKey() []byte {
-	revoked := byte(0)
+	var place [11]byte
 	if t.Revoked != 0 {
-		revoked = 1
+		place[0] = 1
 	}
-	place := binary.BigEndian.AppendUint64([]byte{revoked}, uint64(t.Created))
-	place = binary.BigEndian.AppendUint16(place, t.Order)
-	return key('o', t.Owner.bytes(), place, t.ID[:])
+	binary.BigEndian.PutUint64(place[1:], uint64(t.Created))
+	binary.BigEndian.PutUint16(place[9:], t.Order)
+	return key('o', t.Owner.bytes(), place[:], t.ID[:])
 }
 
 // ownedToken reads what ownedKey wrote.
@@ -162,12 +162,9 @@ func (s *Store) CreateToken(by Actor, owner UserID, spec TokenSpec) (Token, Secr
 	}
 	t := Token{ID: newID(s.kid), Owner: owner, Name: spec.Name, Scopes: spec.Scopes, Addresses: spec.Addresses, By: by.Name}
 	err := s.change(by, func(tx *tx) error {
-		u, err := tx.userByID(tx.txn, owner)
+		uid, err := tx.active(owner)
 		if err != nil {
 			return err
-		}
-		if u.State != UserActive {
-			return ErrNoUser
 		}
 		if err := tx.checkRoom(owner); err != nil {
 			return err
@@ -177,7 +174,7 @@ func (s *Store) CreateToken(by Actor, owner UserID, spec TokenSpec) (Token, Secr
 		if spec.Lifetime > 0 {
 			t.Expires = tx.now + spec.Lifetime
 		}
-		tx.event(Event{Action: ActionTokenCreate, UID: u.UID, Token: t.ID.String()})
+		tx.event(Event{Action: ActionTokenCreate, UID: uid, Token: t.ID.String()})
 		return tx.addToken(t)
 	})
 	if err != nil {
@@ -202,8 +199,10 @@ func (t *tx) addToken(v Token) error {
 	if err != nil {
 		return err
 	}
-	t.put(tokenKeyOf(v.ID), b)
+	t.put(tokenKeyOf(v.ID), b) // of 13 random bytes
+	t.first()
 	t.hint(v.ownedKey(), nil)
+	t.first()
 	if n, ok := t.held[v.Owner]; ok {
 		t.held[v.Owner] = n + 1
 	}

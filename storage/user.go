@@ -185,8 +185,25 @@ func (t *tx) save(u User) error {
 		return err
 	}
 	t.put(userKey(u.ID), b)
+	t.saved[u.ID] = true
 	t.durable(func() { t.people.note(t.owners.set(owner{u.ID, u.Epoch, u.State, u.UID}), u) })
 	return nil
+}
+
+// active returns the uid of a user whose tokens count, or ErrNoUser. It reads
+// the record only where what is resident may be behind.
+func (t *tx) active(id UserID) (uid string, err error) {
+	if o, _, ok := t.owners.find(id); ok && !t.saved[id] {
+		if o.state != UserActive {
+			return "", ErrNoUser
+		}
+		return o.uid, nil
+	}
+	u, err := t.userByID(t.txn, id)
+	if err == nil && u.State != UserActive {
+		err = ErrNoUser
+	}
+	return u.UID, err
 }
 
 // AddUser makes a local user with a password. It returns ErrUserExists, or an

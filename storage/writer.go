@@ -162,9 +162,9 @@ func refuseOthers(batch []*change) (essential []*change) {
 func (s *Store) commitSome(batch []*change, short bool) (n int, err error) {
 	txn := s.db.NewTransaction(true)
 	defer txn.Discard()
+	clear(s.saved)
 	counts := s.counts
 	var records []record
-	var entries []journal.Entry
 	var after []func()
 	for size := 0; n < len(batch) && size < batchBytes; n++ {
 		if n > 0 && s.lag.some.Load() {
@@ -179,18 +179,21 @@ func (s *Store) commitSome(batch []*change, short bool) (n int, err error) {
 			return n + 1, fmt.Errorf("%w: %w", ErrFailed, err)
 		}
 		for _, r := range t.records {
-			payload, err := r.payload()
-			if err != nil {
-				return n + 1, fmt.Errorf("%w: %w", ErrFailed, err)
-			}
-			size += len(payload)
-			entries = append(entries, journal.Entry{Time: t.now, Actor: c.by.Name, Payload: payload})
+			size += r.size()
 		}
 		records = append(records, t.records...)
 		after = append(after, t.after...)
 	}
-	if len(entries) == 0 {
+	if len(records) == 0 {
 		return n, nil
+	}
+	if counts != s.counts {
+		last := &records[len(records)-1] // the journal has all of a batch, or nothing
+		last.ops = append(last.ops, op{key: countsKey, value: s.seals.seal(countsKey, counts.value())})
+	}
+	entries, err := s.entries(records)
+	if err != nil {
+		return n, fmt.Errorf("%w: %w", ErrFailed, err)
 	}
 	last, err := s.journal.Append(short, entries)
 	if err != nil {
@@ -204,6 +207,20 @@ func (s *Store) commitSome(batch []*change, short bool) (n int, err error) {
 		f()
 	}
 	return n, nil
+}
+
+// entries is what the journal gets. It is good until the next call.
+func (s *Store) entries(records []record) ([]journal.Entry, error) {
+	list, b := s.encoded.entries[:0], s.encoded.payloads[:0]
+	for _, r := range records {
+		from, err := len(b), error(nil)
+		if b, err = r.appendPayload(b); err != nil {
+			return nil, err
+		}
+		list = append(list, journal.Entry{Time: r.event.Time, Actor: r.event.Actor, Payload: b[from:]})
+	}
+	s.encoded.entries, s.encoded.payloads = list, b
+	return list, nil
 }
 
 // appendFailed says what an append's error means to the callers.
@@ -223,9 +240,7 @@ func (s *Store) appendFailed(err error) error {
 func (s *Store) index(txn *badger.Txn, records []record, last uint64, short bool) {
 	size := 0
 	for _, r := range records {
-		for _, o := range r.ops {
-			size += len(o.key) + len(o.value)
-		}
+		size += r.size()
 	}
 	if !short && s.space.ready(size) {
 		for _, r := range records {
@@ -249,10 +264,8 @@ func (s *Store) index(txn *badger.Txn, records []record, last uint64, short bool
 	}
 }
 
-// enter puts what a change does into the transaction, and what that makes of
-// the counts into its last record.
+// enter puts what a change does into the transaction and into the counts.
 func (t *tx) enter(counts *counts) error {
-	before := *counts
 	for _, r := range t.records {
 		for _, o := range r.ops {
 			if err := t.account(t.txn, counts, o); err != nil {
@@ -263,10 +276,6 @@ func (t *tx) enter(counts *counts) error {
 			}
 		}
 	}
-	if *counts == before {
-		return nil
-	}
-	t.put(countsKey, counts.value())
 	return nil
 }
 
@@ -291,24 +300,35 @@ func (t *tx) event(e Event) {
 	if e.Address == "" {
 		e.Address = t.by.Address
 	}
+	e.Time, e.Actor = t.now, t.by.Name
 	t.records = append(t.records, record{event: e})
 }
 
 func (t *tx) op(o op) {
 	if len(t.records) == 0 {
-		t.records = append(t.records, record{}) // a change that the audit log does not tell of
+		// A change that the audit log does not tell of.
+		t.records = append(t.records, record{event: Event{Time: t.now, Actor: t.by.Name}})
 	}
 	r := &t.records[len(t.records)-1]
 	r.ops = append(r.ops, o)
 }
 
 // put stores a sealed value.
-func (t *tx) put(key, value []byte) { t.op(op{key, t.seals.seal(key, value)}) }
+func (t *tx) put(key, value []byte) { t.op(op{key: key, value: t.seals.seal(key, value)}) }
 
 // hint stores an unsealed value.
-func (t *tx) hint(key, value []byte) { t.op(op{key, append([]byte{}, value...)}) }
+func (t *tx) hint(key, value []byte) {
+	t.op(op{key: key, value: append([]byte{}, value...)})
+}
 
-func (t *tx) delete(key []byte) { t.op(op{key, nil}) }
+// first marks what was put last as put under a new key, so that nobody looks
+// for what it replaces.
+func (t *tx) first() {
+	ops := t.records[len(t.records)-1].ops
+	ops[len(ops)-1].first = true
+}
+
+func (t *tx) delete(key []byte) { t.op(op{key: key}) }
 
 // durable leaves something to be done once the change is on the disk, before
 // its caller is answered.

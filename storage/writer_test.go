@@ -1,0 +1,84 @@
+package storage
+
+import (
+	"errors"
+	"sync"
+	"testing"
+)
+
+// oneBatch has the writer take the calls together, in this order.
+func oneBatch(t *testing.T, s *Store, calls ...func()) {
+	t.Helper()
+	held, release := make(chan struct{}), make(chan struct{})
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() {
+		s.change(admin, func(*tx) error {
+			close(held)
+			<-release
+			return nil
+		})
+	})
+	<-held
+	defer close(release)
+	for n, call := range calls {
+		wg.Go(call)
+		await(t, "a change that waits", func() bool { return len(s.changes) == n+1 })
+	}
+}
+
+// A change sees what those before it in the same commit did to its user,
+// although nobody outside sees that yet.
+func TestUserChangedInTheSameCommit(t *testing.T) {
+	s := open(t, t.TempDir())
+	alice := addUser(t, s, "alice@example.com")
+	_, before := create(t, s, alice)
+	made := func(want error) func() {
+		return func() {
+			if _, _, err := s.CreateToken(admin, alice.ID, TokenSpec{}); !errors.Is(err, want) {
+				t.Errorf("create: got %v, want %v", err, want)
+			}
+		}
+	}
+	turn := func(fn func(Actor, string) error) func() {
+		return func() {
+			if err := fn(admin, alice.UID); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	oneBatch(t, s, made(nil), turn(s.DisableUser), made(ErrNoUser))
+	wantDead(t, s, before)
+	oneBatch(t, s, made(ErrNoUser), turn(s.EnableUser), made(nil))
+	wantLive(t, s, before)
+	oneBatch(t, s, made(nil), turn(s.RemoveUser), made(ErrNoUser))
+	if list, err := s.AllTokensOf(alice.ID); err != nil || len(list) != 4 {
+		t.Errorf("got %d tokens, %v, want 4", len(list), err)
+	}
+	if err := s.compareCounts(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A change that fails after it has saved a user leaves no trace, in what is
+// resident neither.
+func TestFailedChangeLeavesTheUser(t *testing.T) {
+	s := open(t, t.TempDir())
+	alice := addUser(t, s, "alice@example.com")
+	failed := errors.New("failed")
+	oneBatch(t, s, func() {
+		err := s.change(admin, func(tx *tx) error {
+			return errors.Join(tx.edit(alice.UID, ActionUserDisable, func(u *User) error {
+				u.State = UserDisabled
+				return nil
+			}), failed)
+		})
+		if !errors.Is(err, failed) {
+			t.Errorf("got %v, want the change's own error", err)
+		}
+	}, func() {
+		if _, _, err := s.CreateToken(admin, alice.ID, TokenSpec{}); err != nil {
+			t.Errorf("create after a disabling that came to nothing: %v", err)
+		}
+	})
+}
