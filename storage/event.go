@@ -93,8 +93,10 @@ func (r record) appendPayload(b []byte) ([]byte, error) {
 	return b, nil
 }
 
-// size is about how many bytes the operations take.
+// size is about how many bytes the record takes. In the event, JSON may make
+// six of one.
 func (r record) size() (n int) {
+	n = 256 + 6*(len(r.event.UID)+len(r.event.Detail))
 	for _, o := range r.ops {
 		n += len(o.key) + len(o.value)
 	}

@@ -54,6 +54,17 @@ func (l *lag) refresh(ops []op) {
 	}
 }
 
+// next is what goes into one transaction.
+func (l *lag) next() []op {
+	size := 0
+	for n, o := range l.ops {
+		if size += len(o.key) + len(o.value); size > batchBytes {
+			return l.ops[:max(n, 1)]
+		}
+	}
+	return l.ops
+}
+
 // forget is the writer's: it lets go of what nobody reads any more.
 func (l *lag) forget() {
 	if !l.kept.Load() || l.some.Load() || l.readers.Load() > 0 {
@@ -98,12 +109,11 @@ func (s *Store) catchUp() {
 	if !s.lag.some.Load() {
 		return
 	}
-	const most = 1000 // operations in a transaction
 	for len(s.lag.ops) > 0 {
 		if s.space.short() || !s.space.ready(1<<20) {
 			return
 		}
-		part := s.lag.ops[:min(most, len(s.lag.ops))]
+		part := s.lag.next()
 		err := s.db.Update(func(txn *badger.Txn) error {
 			if err := setAll(txn, part); err != nil {
 				return err

@@ -349,13 +349,18 @@ func (s *Store) owned(owner UserID, prefix []byte) (list []Token, err error) {
 	return list, err
 }
 
+// mostRevoked is how many revocations are one change. So others get their turn,
+// and the largest records, of 7 KiB, fit with all else into a batch of the
+// journal, 1 MiB, and into a transaction of Badger: no user can make tokens
+// that are too large to be revoked together.
+const mostRevoked = 64
+
 // RevokeTokens revokes tokens by id and returns how many were not revoked
 // before. It is on the disk when it returns.
 func (s *Store) RevokeTokens(by Actor, ids ...ID) (n int, err error) {
-	const most = 500 // a change, so that other writers get their turn
 	slices.SortFunc(ids, func(a, b ID) int { return bytes.Compare(a[:], b[:]) })
 	ids = slices.Compact(ids)
-	for part := range slices.Chunk(ids, most) {
+	for part := range slices.Chunk(ids, mostRevoked) {
 		revoked := 0
 		err := s.takeAway(by, func(t *tx) error {
 			revoked = 0

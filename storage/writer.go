@@ -225,8 +225,11 @@ func (s *Store) entries(records []record) ([]journal.Entry, error) {
 
 // appendFailed says what an append's error means to the callers.
 func (s *Store) appendFailed(err error) error {
-	if errors.Is(err, journal.ErrNoSpace) {
+	switch {
+	case errors.Is(err, journal.ErrNoSpace):
 		return fmt.Errorf("%w: %w", ErrNoSpace, err)
+	case errors.Is(err, journal.ErrTooLarge):
+		return err // nothing was written
 	}
 	if !s.failed.Swap(true) {
 		s.opts.Log.Error("the journal takes no more changes until the store is opened again", "error", err)

@@ -2,8 +2,13 @@ package storage
 
 import (
 	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
 	"sync"
 	"testing"
+
+	"gatehouse/storage/journal"
 )
 
 // oneBatch has the writer take the calls together, in this order.
@@ -81,4 +86,49 @@ func TestFailedChangeLeavesTheUser(t *testing.T) {
 			t.Errorf("create after a disabling that came to nothing: %v", err)
 		}
 	})
+}
+
+// No user can make tokens that are too large to be revoked together, also while
+// the index is behind; and what is too large for the journal ends nothing else.
+func TestRevokeTheLargestTokens(t *testing.T) {
+	s := open(t, t.TempDir())
+	full := shortOf(s)
+	alice := addUser(t, s, "alice@example.com")
+	spec := TokenSpec{Name: strings.Repeat("<", 200)} // of which JSON makes \u003c
+	for n := range 32 {
+		spec.Scopes = append(spec.Scopes, fmt.Sprintf("%064d", n))
+	}
+	for n := range 64 {
+		spec.Addresses = append(spec.Addresses, netip.MustParsePrefix(fmt.Sprintf("2001:db8:1111:2222:3333:4444:5555:66%02x/128", n)))
+	}
+	const count = 4 * mostRevoked
+	var ids []ID
+	for range count {
+		made, _, err := s.CreateToken(admin, alice.ID, spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, made.ID)
+	}
+	if n, err := s.RevokeMatching(admin, TokenFilter{Owner: alice.ID, NeverUsed: true}, ids[:count/2]); n != count/2 || err != nil {
+		t.Errorf("revoke what matches: got %d, %v, want %d", n, err, count/2)
+	}
+	full.Store(true)
+	await(t, "a short disk", s.space.short)
+	if n, err := s.RevokeTokens(admin, ids...); n != count/2 || err != nil {
+		t.Errorf("revoke by id: got %d, %v, want %d", n, err, count/2)
+	}
+	full.Store(false)
+	await(t, "an index that has caught up", func() bool { s.wakeWriter(); return !s.lag.some.Load() })
+	if err := s.compareCounts(); err != nil {
+		t.Error(err)
+	}
+	err := s.change(admin, func(t *tx) error {
+		t.event(Event{Action: ActionImport, Detail: strings.Repeat("x", 2<<20)})
+		return nil
+	})
+	if !errors.Is(err, journal.ErrTooLarge) {
+		t.Errorf("a record of 2 MiB: got %v, want ErrTooLarge", err)
+	}
+	create(t, s, alice)
 }
