@@ -418,6 +418,7 @@ var arrows = map[string][]string{
 	"server/oauth":                {},
 	"server/web":                  {},
 	"server/demo":                 {"storage"},
+	"server/versus":               {"server", "server/api", "storage"},
 	"server/local":                {"server", "server/api", "storage"},
 	"server":                      {"storage", "ldap", "server/api", "server/oauth", "server/web"},
 	"tui/text":                    {},

@@ -1,0 +1,22 @@
+-- wrk's script: random ones of the tokens in a file, each in a request that is
+-- there before the clock runs. Arguments: the file, and a seed.
+local requests = {}
+
+function init(args)
+  for token in io.lines(args[1]) do
+    requests[#requests + 1] = "GET /api/verify HTTP/1.1\r\nHost: localhost\r\nX-Auth-Token: " .. token .. "\r\n\r\n"
+  end
+  math.randomseed(tonumber(args[2]))
+end
+
+local random = math.random
+
+function request()
+  return requests[random(#requests)]
+end
+
+function done(summary, latency)
+  local e = summary.errors
+  io.write(string.format("versus: %d %d %d %d %d\n", summary.requests, summary.duration, e.status,
+    e.connect + e.read + e.write + e.timeout, latency:percentile(99)))
+end

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"text/tabwriter"
+	"time"
+
+	"gatehouse/storage"
+)
+
+//go:embed ask.lua
+var script []byte
+
+// result is one run of wrk against one server.
+type result struct {
+	requests int64 // that wrk had an answer to
+	refused  int64 // of these, with 4xx or 5xx
+	broken   int64 // connections that failed, or took too long
+	took     time.Duration
+	p99      time.Duration
+	cost     time.Duration // of the processor, for a request
+}
+
+func (r result) rate() float64 { return float64(r.requests) / r.took.Seconds() }
+
+// pair is a round: both, one right after the other.
+type pair struct{ gate, empty result }
+
+// contest is all rounds with one kind of token.
+type contest struct {
+	kind
+	pairs []pair
+}
+
+// contest runs the rounds, in which the gate and the empty handler take turns
+// at being first.
+func (v *versus) contest(ctx context.Context, g *gate, k kind, secrets []storage.Secret) (c contest, err error) {
+	c.kind = k
+	lines, err := k.lines(secrets)
+	if err != nil {
+		return c, err
+	}
+	a, err := record(g.url, lines[:len(secrets[0])])
+	if err != nil {
+		return c, err
+	}
+	if a.Status != k.status {
+		return c, fmt.Errorf("the gate answers %d, want %d", a.Status, k.status)
+	}
+	file := filepath.Join(v.scratch, k.name)
+	if err := os.WriteFile(file, []byte(lines), 0o600); err != nil {
+		return c, err
+	}
+	empty, err := v.startEmpty(ctx, a)
+	if err != nil {
+		return c, err
+	}
+	defer empty.kill()
+	for n := range v.rounds {
+		var p pair
+		turns := []turn{{g.process, &p.gate}, {empty, &p.empty}}
+		if n%2 == 1 {
+			slices.Reverse(turns)
+		}
+		for _, t := range turns {
+			if *t.result, err = v.wrk(ctx, t.server, file); err != nil {
+				return c, err
+			}
+		}
+		c.pairs = append(c.pairs, p)
+		v.show(c, n)
+	}
+	return c, c.check()
+}
+
+type turn struct {
+	server *process
+	result *result
+}
+
+// wrk lets wrk run once against a server.
+func (v *versus) wrk(ctx context.Context, p *process, tokens string) (r result, err error) {
+	lua := filepath.Join(v.scratch, "ask.lua")
+	if err := os.WriteFile(lua, script, 0o600); err != nil {
+		return r, err
+	}
+	before, err := p.processor()
+	if err != nil {
+		return r, err
+	}
+	out, err := v.pinned(ctx, v.client, "wrk", "-t1", "-c"+strconv.Itoa(v.connections), "-d"+strconv.Itoa(int(v.duration.Seconds()))+"s",
+		"-s", lua, p.url+verifyPath, "--", tokens, strconv.Itoa(rand.IntN(1<<30))).CombinedOutput()
+	if err != nil {
+		return r, fmt.Errorf("wrk: %w\n%s", err, out)
+	}
+	time.Sleep(v.pause)
+	after, err := p.processor()
+	if err != nil {
+		return r, err
+	}
+	r, err = parseRun(out)
+	if r.requests > 0 {
+		r.cost = (after - before) / time.Duration(r.requests)
+	}
+	return r, err
+}
+
+var said = regexp.MustCompile(`versus: (\d+) (\d+) (\d+) (\d+) (\d+)`)
+
+// parseRun reads what the script says of a run.
+func parseRun(out []byte) (r result, err error) {
+	m := said.FindSubmatch(out)
+	if m == nil {
+		return r, fmt.Errorf("wrk says nothing of its run:\n%s", out)
+	}
+	var n [5]int64
+	for i := range n {
+		var e error
+		n[i], e = strconv.ParseInt(string(m[i+1]), 10, 64)
+		err = errors.Join(err, e)
+	}
+	return result{
+		requests: n[0], refused: n[2], broken: n[3],
+		took: time.Duration(n[1]) * time.Microsecond, p99: time.Duration(n[4]) * time.Microsecond,
+	}, err
+}
+
+// check makes sure that what was measured is what was meant.
+func (c contest) check() error {
+	for n, p := range c.pairs {
+		for _, r := range [...]result{p.gate, p.empty} {
+			want := int64(0)
+			if c.status >= 400 {
+				want = r.requests
+			}
+			if r.requests == 0 || r.refused != want || r.broken > 0 {
+				return fmt.Errorf("round %d: %d requests, %d refused, %d broken; want all answered %d", n+1, r.requests, r.refused, r.broken, c.status)
+			}
+		}
+	}
+	return nil
+}
+
+// The ratios of a pair: the gate's figure by that of the empty handler. Of
+// rates, more is better; of latencies and cost, less.
+func (p pair) rate() float64 { return p.gate.rate() / p.empty.rate() }
+func (p pair) p99() float64  { return float64(p.gate.p99) / float64(p.empty.p99) }
+func (p pair) cost() float64 { return float64(p.gate.cost) / float64(p.empty.cost) }
+
+func (c contest) median(of func(pair) float64) float64 {
+	var all []float64
+	for _, p := range c.pairs {
+		all = append(all, of(p))
+	}
+	slices.Sort(all)
+	n := len(all)
+	return (all[(n-1)/2] + all[n/2]) / 2
+}
+
+func (v *versus) show(c contest, n int) {
+	p := c.pairs[n]
+	fmt.Fprintf(v.out, "%-8s  round %d: %6.0f/s of %6.0f/s, %.3f; p99 %v and %v; processor %v and %v a request\n",
+		c.name, n+1, p.gate.rate(), p.empty.rate(), p.rate(), p.gate.p99, p.empty.p99, p.gate.cost, p.empty.cost)
+}
+
+func (v *versus) summary(all []contest) {
+	w := tabwriter.NewWriter(v.out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "\nmedians of the pairs, gate : empty\trequests/s\tp99\tprocessor\t")
+	for _, c := range all {
+		fmt.Fprintf(w, "%s\t%.3f\t%.2f\t%.2f\t\n", c.name, c.median(pair.rate), c.median(pair.p99), c.median(pair.cost))
+	}
+	fmt.Fprintln(w)
+	w.Flush()
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+
+	"gatehouse/server"
+)
+
+// emptyMode is the argument with which the command runs itself as the empty
+// handler.
+const emptyMode = "empty"
+
+// answer is what the gate was seen to send, and what the empty handler sends
+// whatever it is asked.
+type answer struct {
+	Status int
+	Header http.Header
+	Body   []byte
+}
+
+// record asks once. Date and Content-Length are left to net/http, unless the
+// gate has set the length itself, for a body.
+func record(url, token string) (a answer, err error) {
+	r, err := http.NewRequest(http.MethodGet, url+verifyPath, nil)
+	if err != nil {
+		return a, err
+	}
+	r.Header.Set("X-Auth-Token", token)
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		return a, err
+	}
+	defer resp.Body.Close()
+	a.Status, a.Header = resp.StatusCode, resp.Header
+	a.Header.Del("Date")
+	if a.Body, err = io.ReadAll(resp.Body); len(a.Body) == 0 {
+		a.Header.Del("Content-Length")
+	}
+	return a, err
+}
+
+// empty serves the answer that it reads, and writes its address.
+func empty(in io.Reader, out io.Writer) error {
+	var a answer
+	if err := json.NewDecoder(in).Decode(&a); err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "msg=listening url=http://%s\n", tcp.Addr())
+	return server.HTTP(a.handler(), slog.New(slog.DiscardHandler)).Serve(tcp)
+}
+
+// handler allocates nothing, and decides nothing.
+func (a answer) handler() http.Handler {
+	type field struct {
+		name   string
+		values []string
+	}
+	var fields []field
+	for name, values := range a.Header {
+		fields = append(fields, field{name, values})
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		h := w.Header()
+		for _, f := range fields {
+			h[f.name] = f.values
+		}
+		w.WriteHeader(a.Status)
+		if len(a.Body) > 0 {
+			w.Write(a.Body)
+		}
+	})
+}

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"gatehouse/storage"
+)
+
+const verifyPath = "/api/verify"
+
+// process is a server that runs.
+type process struct {
+	cmd  *exec.Cmd
+	url  string
+	said chan struct{} // closed at the end of its standard error
+	last string        // line of it
+}
+
+var listening = regexp.MustCompile(`msg=listening url=(http\S+)`)
+
+// start runs a server and waits until it says where it listens.
+func start(cmd *exec.Cmd) (*process, error) {
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = time.Minute
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "GATEHOUSE_") {
+			cmd.Env = append(cmd.Env, v)
+		}
+	}
+	pipe, err := cmd.StderrPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	p := &process{cmd: cmd, said: make(chan struct{})}
+	urls := make(chan string, 1)
+	go func() {
+		defer close(p.said)
+		for lines := bufio.NewScanner(pipe); lines.Scan(); {
+			p.last = lines.Text()
+			if m := listening.FindStringSubmatch(p.last); m != nil {
+				urls <- m[1]
+			}
+		}
+	}()
+	select {
+	case p.url = <-urls:
+		return p, nil
+	case <-p.said:
+		return nil, fmt.Errorf("%s: %w: %s", cmd.Args[len(cmd.Args)-1], cmd.Wait(), p.last)
+	}
+}
+
+func (p *process) stop() error {
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	<-p.said
+	return p.cmd.Wait()
+}
+
+// kill ends the empty handler, which has nothing to bring to an end.
+func (p *process) kill() {
+	p.cmd.Process.Kill()
+	<-p.said
+	p.cmd.Wait()
+}
+
+// processor is the time that the process has had of a processor.
+func (p *process) processor() (time.Duration, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	if len(fields) < 13 {
+		return 0, fmt.Errorf("/proc/…/stat has %d fields", len(fields))
+	}
+	user, err1 := strconv.ParseInt(fields[11], 10, 64)
+	system, err2 := strconv.ParseInt(fields[12], 10, 64)
+	return time.Duration(user+system) * (time.Second / 100), errors.Join(err1, err2) // USER_HZ is 100
+}
+
+// memory is what no file backs of it, in bytes.
+func (p *process) memory() (int64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, ok := strings.Cut(string(b), "RssAnon:")
+	if !ok {
+		return 0, errors.New("/proc/…/status has no RssAnon")
+	}
+	kib, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+	return kib << 10, err
+}
+
+// gate is the gatehouse that is measured, and how soon after its start it let
+// a token through and had its table whole.
+type gate struct {
+	*process
+	answered, whole time.Duration
+}
+
+func (v *versus) startGate(ctx context.Context, live storage.Secret) (*gate, error) {
+	began := time.Now()
+	p, err := start(v.pinned(ctx, v.server, v.gatehouse, "serve", "--listen", "127.0.0.1:0", "--data", v.data))
+	if err != nil {
+		return nil, err
+	}
+	g := &gate{process: p}
+	err = await(ctx, func() (bool, error) {
+		a, err := record(p.url, live.Reveal())
+		return a.Status == http.StatusOK, err
+	})
+	g.answered = time.Since(began)
+	if err == nil {
+		err = await(ctx, func() (bool, error) {
+			n, err := p.figure("gatehouse_table_loaded")
+			return n == 1, err
+		})
+	}
+	g.whole = time.Since(began)
+	if err != nil {
+		return nil, errors.Join(err, p.stop())
+	}
+	return g, nil
+}
+
+// startEmpty starts what sends that answer to everybody.
+func (v *versus) startEmpty(ctx context.Context, a answer) (*process, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(a)
+	if err != nil {
+		return nil, err
+	}
+	cmd := v.pinned(ctx, v.server, self, emptyMode)
+	cmd.Stdin = bytes.NewReader(text)
+	return start(cmd)
+}
+
+// await asks until it is so.
+func await(ctx context.Context, ok func() (bool, error)) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if done, err := ok(); done || err != nil {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// figure is one of the figures that the server has for Prometheus.
+func (p *process) figure(name string) (float64, error) {
+	resp, err := http.Get(p.url + "/metrics")
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+		if text, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
+			return strconv.ParseFloat(text, 64)
+		}
+	}
+	return 0, fmt.Errorf("/metrics has no %s", name)
+}
