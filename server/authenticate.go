@@ -34,7 +34,25 @@ type principal struct {
 }
 
 // limited reports whether the credential may do less than its user.
-func (c caller) limited() bool { return c.token != nil && c.token.Token.Limited() }
+func (c caller) limited() bool { return c.limits() != nil }
+
+// limits returns the token, if the request came with one that may do less than
+// its user.
+func (c caller) limits() *storage.Token {
+	if c.token == nil || !c.token.Token.Limited() {
+		return nil
+	}
+	return &c.token.Token
+}
+
+// scopes are those of the token; none: the request may do what its user may,
+// as far as scopes go.
+func (c caller) scopes() []string {
+	if t := c.limits(); t != nil {
+		return t.Scopes
+	}
+	return nil
+}
 
 // authenticate is the only way from a request to a user. Whatever is wrong
 // with the credential, the answer is errCredentials.

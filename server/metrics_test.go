@@ -135,6 +135,7 @@ func TestMetricsTellNothing(t *testing.T) {
 func TestMetricsSample(t *testing.T) {
 	h := newHouse(t)
 	token := h.token()
+	<-h.store.Loaded()
 	for range 2*sampled + 1 {
 		h.ask("GET", verifyPath).token(token).send().want(http.StatusOK)
 	}
@@ -144,6 +145,9 @@ func TestMetricsSample(t *testing.T) {
 	}
 	if n := got[`gatehouse_requests_total{class="2xx",route="/api/verify"}`]; n != 2*sampled+1 {
 		t.Errorf("got %v verifications counted, want %d", n, 2*sampled+1)
+	}
+	if n := got["gatehouse_table_loaded"]; n != 1 {
+		t.Errorf("got %v for the loaded table, want 1", n)
 	}
 }
 

@@ -164,11 +164,11 @@ func (s *Server) admit(r *request, rt route) (err error) {
 		return err
 	}
 	switch {
-	case r.token == nil || len(r.token.Token.Scopes) == 0 || rt.scope == anyScope:
+	case len(r.scopes()) == 0 || rt.scope == anyScope:
 		return nil
 	case rt.scope == noScope:
 		return refuse(http.StatusForbidden, "A token with scopes may not do this")
-	case !r.token.Token.Allows(rt.scope):
+	case !r.limits().Allows(rt.scope):
 		return refuse(http.StatusForbidden, "The token lacks the scope %q", rt.scope)
 	}
 	return nil

@@ -247,7 +247,7 @@ func (s *Server) revokeToken(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	if r.token != nil && len(r.token.Token.Scopes) > 0 && r.token.ID != t.ID {
+	if len(r.scopes()) > 0 && r.token.ID != t.ID {
 		return refuse(http.StatusForbidden, "A token with scopes may revoke only itself")
 	}
 	if _, err := s.revoke(r.actor(r.user.UID), t.ID); err != nil {

@@ -22,15 +22,15 @@ const everyScope = "*"
 // own gets through to the application.
 func (s *Server) verify(w http.ResponseWriter, r *request) error {
 	scopes := everyScope
-	if t := r.token.Token; len(t.Scopes) > 0 {
-		scopes = strings.Join(t.Scopes, " ")
+	if list := r.scopes(); len(list) > 0 {
+		scopes = strings.Join(list, " ")
 		// URL.Query would leave out what is malformed, and ask for less.
 		query, err := url.ParseQuery(r.URL.RawQuery)
 		if err != nil {
 			return refuse(http.StatusForbidden, "The query is malformed")
 		}
 		for _, scope := range query["scope"] {
-			if !t.Allows(scope) {
+			if !r.limits().Allows(scope) {
 				return refuse(http.StatusForbidden, "The token lacks the scope %q", scope)
 			}
 		}

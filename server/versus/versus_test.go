@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bytes"
+	"encoding/hex"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"testing"
+	"time"
+
+	"gatehouse/storage"
+)
+
+// TestMain lets the test binary be the empty handler.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == emptyMode {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// TestVersus is a short run on a small store. How fast the gate was is not
+// looked at: a test's machine is busy.
+func TestVersus(t *testing.T) {
+	dir := t.TempDir()
+	var out bytes.Buffer
+	v := &versus{
+		gatehouse: filepath.Join(dir, "gatehouse"), data: filepath.Join(dir, "data"),
+		rounds: 1, duration: time.Second, tokens: 50, connections: 4, client: 1, out: &out,
+	}
+	if err := v.needs(); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	for _, line := range [][]string{
+		{"go", "build", "-buildvcs=false", "-o", v.gatehouse, "gatehouse"},
+		{v.gatehouse, "demo", "--no-serve", "--users", "5", "--tokens", "60", "--data", v.data},
+	} {
+		if out, err := exec.Command(line[0], line[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v\n%s", line, err, out)
+		}
+	}
+	err := v.run(t.Context())
+	t.Logf("%s", out.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`(?m)^50 of 60 live tokens`, `(?m)^first right answer after \d`, `(?m)^live +round 1: +\d+/s of +\d+/s, \d`,
+		`(?m)^ +forged +\d\.\d+ +\d\S+ +\d`, `(?m)^ +mistyped +\d`, `(?m)^RssAnon .* [1-9]\d* MiB$`, `(?m)^uses counted: `,
+	} {
+		if !regexp.MustCompile(want).Match(out.Bytes()) {
+			t.Errorf("nothing matches %s", want)
+		}
+	}
+	if left, err := filepath.Glob(filepath.Join(v.scratch, "*")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+}
+
+// TestKinds: each of the changes is one, and leaves the form as it is.
+func TestKinds(t *testing.T) {
+	token := storage.Secret(hex.EncodeToString(bytes.Repeat([]byte{0xa5}, 128)))
+	for _, k := range kinds {
+		got, err := k.lines([]storage.Secret{token, token})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(got) != 2*(256+1) {
+			t.Errorf("%s: got %d characters, want 2 lines of 256", k.name, len(got))
+		}
+		if same := got[:256] == token.Reveal(); same != (k.status == 200) {
+			t.Errorf("%s: got the token itself: %t", k.name, same)
+		}
+	}
+}
+
+func TestRatios(t *testing.T) {
+	run := func(n int64, cost time.Duration) result {
+		return result{requests: n, took: time.Second, p99: time.Millisecond, cost: cost}
+	}
+	c := contest{kind: kinds[0], pairs: []pair{
+		{run(90, 12), run(100, 10)}, {run(10, 15), run(100, 10)}, {run(98, 11), run(100, 10)},
+	}}
+	if got := c.median(pair.rate); got != 0.9 {
+		t.Errorf("got a median of rates %v, want 0.9", got)
+	}
+	if got := c.median(pair.cost); got != 1.2 {
+		t.Errorf("got a median of costs %v, want 1.2", got)
+	}
+	if err := c.check(); err != nil {
+		t.Error(err)
+	}
+	for what, r := range map[string]result{
+		"no request": {}, "a refusal": {requests: 9, refused: 1}, "a broken connection": {requests: 9, broken: 1},
+	} {
+		wrong := contest{kind: kinds[0], pairs: []pair{{gate: r, empty: run(1, 1)}}}
+		if wrong.check() == nil {
+			t.Errorf("%s: got no error", what)
+		}
+	}
+}
+
+// TestCompare: a lost use is an error, and so is one too many.
+func TestCompare(t *testing.T) {
+	v := &versus{connections: 4, out: new(bytes.Buffer)}
+	all := []contest{
+		{kind: kinds[0], pairs: []pair{{gate: result{requests: 100}}, {gate: result{requests: 50}}}},
+		{kind: kinds[1], pairs: []pair{{gate: result{requests: 1000}}}},
+	}
+	for _, c := range []struct {
+		what           string
+		uses, answered int64
+		ok             bool
+	}{
+		{"all", 151, 151, true},
+		{"with hangups", 159, 159, true},
+		{"a use too few", 150, 151, false},
+		{"a use too many", 152, 151, false},
+		{"an answer too few", 150, 150, false},
+		{"an answer too many", 160, 160, false},
+	} {
+		err := v.compare(count{1000, 7}, count{1000 + c.uses, 7 + c.answered}, all)
+		if (err == nil) != c.ok {
+			t.Errorf("%s: got %v", c.what, err)
+		}
+	}
+}
