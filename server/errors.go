@@ -16,6 +16,7 @@ import (
 
 	"gatehouse/ldap"
 	"gatehouse/server/api"
+	"gatehouse/server/oauth"
 	"gatehouse/storage"
 )
 
@@ -62,6 +63,9 @@ var statuses = []struct {
 	{storage.ErrNoSpace, http.StatusServiceUnavailable, "The disk is full: until there is room, tokens can only be used and revoked"},
 	{storage.ErrClosed, http.StatusServiceUnavailable, "The server is stopping"},
 	{storage.ErrDamaged, http.StatusServiceUnavailable, "The store is not available"},
+	{oauth.ErrUnavailable, http.StatusServiceUnavailable, "The provider is not available: try again later"},
+	{oauth.ErrNoCheck, http.StatusForbidden, "This provider can't say whom a token was issued to: log in with a browser, at /login/ and the provider's name"},
+	{oauth.ErrDenied, http.StatusForbidden, "The login was given up at the provider"},
 	{ldap.ErrUnavailable, http.StatusServiceUnavailable, "The directory is not available: try again later"},
 	{context.Canceled, http.StatusServiceUnavailable, "The request was given up"},
 	{context.DeadlineExceeded, http.StatusServiceUnavailable, "The request took too long"},

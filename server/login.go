@@ -79,6 +79,10 @@ const (
 	methodLDAP     = "ldap"
 )
 
+// byProvider reports whether a session was begun by way of a provider. Its
+// cookie is Lax then, and goes along when another site leads here.
+func byProvider(method string) bool { return method != methodPassword && method != methodLDAP }
+
 // authenticateUserpass serves POST /api/authenticate/userpass.
 func (s *Server) authenticateUserpass(w http.ResponseWriter, r *request) error {
 	return s.exchange(w, r, methodPassword)
@@ -102,17 +106,17 @@ func (s *Server) exchange(w http.ResponseWriter, r *request, method string) erro
 	if err != nil {
 		return err
 	}
+	return s.handLogin(w, r, u)
+}
+
+// handLogin gives a user who has logged in a token.
+func (s *Server) handLogin(w http.ResponseWriter, r *request, u storage.User) error {
 	t, secret, err := s.store.CreateToken(r.actor(u.UID), u.ID, s.defaultSpec())
 	if err != nil {
 		return unlessGone(err, errInvalid)
 	}
 	replySecret(w, api.LoginToken{Secret: secret.Reveal(), ExpiresOn: expiresOn(t)})
 	return nil
-}
-
-// authenticateProvider serves POST /api/authenticate/{provider}.
-func (s *Server) authenticateProvider(_ http.ResponseWriter, r *request) error {
-	return refuse(http.StatusNotFound, "The login method %q is not configured", r.PathValue("provider"))
 }
 
 // login serves POST /api/login.
@@ -153,7 +157,11 @@ func (s *Server) beginSession(w http.ResponseWriter, r *request, u storage.User,
 			return err
 		}
 	}
-	http.SetCookie(w, s.cookie(cookie.Reveal(), int(storage.SessionLife.Seconds())))
+	c := s.cookie(cookie.Reveal(), int(storage.SessionLife.Seconds()))
+	if byProvider(method) {
+		c.SameSite = http.SameSiteLaxMode // or the page that the provider's redirect leads to would not get it
+	}
+	http.SetCookie(w, c)
 	w.Header().Set("Cache-Control", "no-store")
 	return nil
 }

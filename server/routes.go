@@ -33,6 +33,8 @@ func (s *Server) routes() []route {
 		{"POST /api/authenticate/{provider}", nobody, noScope, s.authenticateProvider},
 		{"POST /api/login", nobody, noScope, s.login},
 		{"POST /api/logout", byCookie, noScope, s.logout},
+		{"GET /login/{provider}", nobody, noScope, s.beginProvider},
+		{"GET /login/{provider}/callback", nobody, noScope, s.finishProvider},
 
 		{"POST /api/token", byCookie, noScope, s.createToken},
 		{"GET /api/createApiToken", byCookie, noScope, s.createTokenByGet},

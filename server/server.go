@@ -8,8 +8,8 @@
 // (authenticate.go) is the only way from a request to a user.
 //
 // The package decides who may ask and what is shown; what is true, storage
-// decides. No handler keeps state: there is the store, and what throttles
-// logins.
+// decides. No handler keeps state: there is the store, what throttles logins,
+// and the logins by browser that are at a provider.
 package server
 
 import (
@@ -42,7 +42,8 @@ type Server struct {
 	directory directory // nil: LDAP is not configured
 	offboard  *offboard // nil likewise
 
-	oauth map[string]*oauth.Provider // by name
+	oauth   map[string]*oauth.Provider // by name
+	pending *pending
 }
 
 // Options say how a Server works. The zero value will do.
@@ -69,6 +70,7 @@ func New(store *storage.Store, cfg Config, opts Options) (*Server, error) {
 		hasher:   newHasher(hashParams),
 		origins:  http.NewCrossOriginProtection(),
 		metrics:  newMetrics(store),
+		pending:  &pending{now: opts.Now},
 	}
 	var err error
 	if s.pages, err = web.New(cfg.secure()); err != nil {

@@ -94,6 +94,9 @@ func (s *Server) createTokenByGet(w http.ResponseWriter, r *request) error {
 	if s.fromElsewhere(r.Request) {
 		return errOrigin
 	}
+	if byProvider(r.session.Method) && r.Header.Get("Sec-Fetch-Site") == "" {
+		return errOrigin // over plain http browsers don't say where they come from, and no Strict cookie does
+	}
 	return s.handOut(w, r, s.defaultSpec())
 }
 

@@ -124,6 +124,15 @@ func (s *Store) userByIdentity(txn *badger.Txn, id Identity) (User, error) {
 	return u, err
 }
 
+// UserByIdentity returns the user of an identity, or ErrNoUser.
+func (s *Store) UserByIdentity(id Identity) (u User, err error) {
+	err = s.view(func(txn *badger.Txn) error {
+		u, err = s.userByIdentity(txn, id)
+		return err
+	})
+	return u, err
+}
+
 // Link ties another identity to a user. It returns ErrOtherAccount when the
 // identity is another user's.
 func (s *Store) Link(by Actor, uid string, id Identity) error {

@@ -229,7 +229,7 @@ type question struct {
 }
 
 // ask sends a question and decodes a 200 into out. Any other status is the
-// caller's to judge.
+// caller's to judge; of what comes with it, out has what could be read.
 func (c *client) ask(ctx context.Context, q question, out any) (*http.Response, error) {
 	var body io.Reader
 	mediaType := ""
@@ -269,10 +269,7 @@ func (c *client) ask(ctx context.Context, q question, out any) (*http.Response, 
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", r.URL.Host, err)
 	}
-	if resp.StatusCode != http.StatusOK || out == nil {
-		return resp, nil
-	}
-	if err := json.Unmarshal(b, out); err != nil {
+	if err := json.Unmarshal(b, out); err != nil && resp.StatusCode == http.StatusOK {
 		return nil, fmt.Errorf("%s does not answer %s with the JSON that is documented", r.URL.Host, r.URL.Path)
 	}
 	return resp, nil

@@ -141,6 +141,9 @@ func (c *client) introspect(ctx context.Context, endpoint, token string, basic b
 	switch resp.StatusCode {
 	case http.StatusOK:
 	case http.StatusUnauthorized, http.StatusForbidden:
+		if t.Active != nil && !*t.Active {
+			break // Dex says so with 401
+		}
 		return "", ourFault(resp)
 	default:
 		return "", unexpected(resp)
@@ -150,11 +153,12 @@ func (c *client) introspect(ctx context.Context, endpoint, token string, basic b
 
 // introspection is the answer. The audience may be a string or a list.
 type introspection struct {
-	Active    bool     `json:"active"`
+	Active    *bool    `json:"active"`
 	Client    string   `json:"client_id"`
 	Presenter string   `json:"azp"`
 	Audience  audience `json:"aud"`
 	Subject   string   `json:"sub"`
+	Use       string   `json:"token_use"` // not in the RFC
 	Expires   float64  `json:"exp"`
 }
 
@@ -175,7 +179,7 @@ func (a *audience) UnmarshalJSON(b []byte) error {
 // token that another client got may well be meant for us too, and still that
 // one has it. So the audience counts only where no client is named.
 func (t introspection) subject(cfg Config) (string, error) {
-	if !t.Active {
+	if t.Active == nil || !*t.Active {
 		return "", refused("the provider does not know the token (any more), or tells us nothing of it")
 	}
 	ours := len(t.Audience) == 1 && t.Audience[0] == cfg.ClientID
@@ -186,6 +190,9 @@ func (t introspection) subject(cfg Config) (string, error) {
 	}
 	if !ours {
 		return "", refused("the token was issued to another client")
+	}
+	if t.Use != "" && t.Use != "access_token" {
+		return "", refused("the token is a %s", t.Use)
 	}
 	if t.Expires != 0 && t.Expires <= float64(cfg.Now().Unix()) {
 		return "", refused("the token has expired")

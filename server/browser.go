@@ -1,0 +1,198 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"path"
+	"strings"
+
+	"gatehouse/server/oauth"
+	"gatehouse/storage"
+)
+
+// beginProvider serves GET /login/{provider}: off to the provider, with a
+// cookie by which the browser is known when it comes back. Without that, one
+// could have others log in as oneself, by a link (login CSRF).
+func (s *Server) beginProvider(w http.ResponseWriter, r *request) error {
+	p, err := s.provider(r)
+	if err != nil {
+		return err
+	}
+	next, err := nextPath(r.URL.RawQuery)
+	if err != nil {
+		return err
+	}
+	callback, err := s.callback(r, p)
+	if err != nil {
+		return err
+	}
+	a := newAttempt("", r.from)
+	if err := s.throttle.checkAddress(a, s.now()); err != nil {
+		return err
+	}
+	l, address, err := p.Begin(r.Context(), callback)
+	if err != nil {
+		return err
+	}
+	browser := rand.Text()
+	if err := s.pending.add(&pendingLogin{
+		Login: l, provider: p.Name(), browser: sha256.Sum256([]byte(browser)), from: a.address, next: next,
+	}); err != nil {
+		return err
+	}
+	http.SetCookie(w, s.browserCookie(browser, int(pendingLife.Seconds())))
+	redirect(w, address)
+	return nil
+}
+
+// finishProvider serves GET /login/{provider}/callback, where the provider
+// sends the browser back to.
+func (s *Server) finishProvider(w http.ResponseWriter, r *request) error {
+	if r.Method != http.MethodGet {
+		w.Header().Set("Allow", http.MethodGet) // HEAD would spend the code
+		return errMethod
+	}
+	p, err := s.provider(r)
+	if err != nil {
+		return err
+	}
+	// The address has the code in it.
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	u, next, err := s.comeBack(r, p)
+	s.metrics.login(p.Name(), err)
+	http.SetCookie(w, s.browserCookie("", -1))
+	if err != nil {
+		return err
+	}
+	if err := s.beginSession(w, r, u, p.Name()); err != nil {
+		return err
+	}
+	redirect(w, next)
+	return nil
+}
+
+// comeBack returns who has come back from a provider, and where to go on.
+func (s *Server) comeBack(r *request, p *oauth.Provider) (u storage.User, next string, err error) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil || len(query["state"]) != 1 || len(query["code"]) > 1 || len(query["error"]) > 1 {
+		return u, "", refuse(http.StatusBadRequest, "The provider's answer is malformed: begin the login again")
+	}
+	var browser string
+	if cookies := r.CookiesNamed(s.browserCookieName()); len(cookies) == 1 { // of two, one was planted
+		browser = cookies[0].Value
+	}
+	l, err := s.pending.take(query.Get("state"), p.Name(), browser)
+	if err != nil {
+		return u, "", err
+	}
+	a := newAttempt("", r.from)
+	a.account = "oauth " + p.Name() + " " + a.address
+	u, err = s.withinLimits(r.Context(), a, func(ctx context.Context) (storage.User, error) {
+		claims, err := p.Finish(ctx, l.Login, query)
+		if err != nil {
+			return storage.User{}, s.refusedBy(p, err)
+		}
+		var mail string // admitIdentity says what is wrong when there is none
+		if len(claims.Emails) > 0 {
+			mail = claims.Emails[0]
+		}
+		return s.admitClaims(a, p, claims, mail)
+	})
+	return u, l.next, err
+}
+
+// redirect goes on to an address that the caller has made or checked.
+func redirect(w http.ResponseWriter, address string) {
+	h := w.Header()
+	h.Set("Location", address)
+	h.Set("Cache-Control", "no-store")
+	h.Set("Referrer-Policy", "no-referrer")
+	w.WriteHeader(http.StatusFound)
+}
+
+// browserCookie lasts for one login. It is Lax, since the way back begins at
+// the provider's site.
+func (s *Server) browserCookie(value string, maxAge int) *http.Cookie {
+	c := s.cookie(value, maxAge)
+	c.Name, c.SameSite = s.browserCookieName(), http.SameSiteLaxMode
+	return c
+}
+
+func (s *Server) browserCookieName() string { return s.cookieName() + "-login" }
+
+// callback is where a provider sends browsers back to. Without public_url it is
+// the address that the browser has used, when that is one of this machine's
+// own; a name could be anybody's (a Host header is what the client says).
+func (s *Server) callback(r *request, p *oauth.Provider) (string, error) {
+	base := strings.TrimSuffix(s.cfg.PublicURL, "/")
+	if base == "" {
+		if !ownAddress(r.Request) {
+			return "", refuse(http.StatusBadRequest, "To log in by a provider under this address, public_url must be set in the configuration")
+		}
+		base = "http://" + r.Host
+		if s.cfg.secure() {
+			base = "https://" + r.Host
+		}
+	}
+	return base + "/login/" + p.Name() + "/callback", nil
+}
+
+// ownAddress reports whether the request's Host is this machine by a loopback
+// address, or is the very address that the request came in at.
+func ownAddress(r *http.Request) bool {
+	u, err := url.Parse("//" + r.Host)
+	if err != nil || u.Host != r.Host || u.User != nil {
+		return false
+	}
+	if u.Hostname() == "localhost" {
+		return true
+	}
+	host, err := netip.ParseAddr(u.Hostname())
+	if err != nil {
+		return false
+	}
+	if host.IsLoopback() {
+		return true
+	}
+	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	if !ok {
+		return false
+	}
+	at, err := netip.ParseAddrPort(local.String())
+	return err == nil && at.Addr().Unmap() == host.Unmap()
+}
+
+var errNext = refuse(http.StatusBadRequest, "next is a path on this server, such as /?x=1")
+
+// nextPath reads where to go after a login: a page of this server. Whatever a
+// browser may take for another site's address is refused (it reads \ as /, and
+// drops tabs and line breaks), and so is the API, where a GET can do something.
+func nextPath(rawQuery string) (string, error) {
+	query, err := url.ParseQuery(rawQuery)
+	if err != nil || len(query["next"]) > 1 {
+		return "", errNext
+	}
+	next := query.Get("next")
+	if next == "" {
+		return "/", nil
+	}
+	if len(next) > 2048 || next[0] != '/' || strings.HasPrefix(next, "//") ||
+		strings.ContainsFunc(next, func(c rune) bool { return c <= ' ' || c == '\\' || c > '~' }) {
+		return "", errNext
+	}
+	u, err := url.Parse(next)
+	if err != nil || u.Scheme != "" || u.Host != "" || u.Opaque != "" || strings.ContainsFunc(u.Path, func(c rune) bool { return c < ' ' || c == '\\' || c == 0x7f }) {
+		return "", errNext
+	}
+	for _, tree := range []string{"/api", "/login", "/logout"} {
+		if p := strings.ToLower(path.Clean(u.Path)); p == tree || strings.HasPrefix(p, tree+"/") {
+			return "", errNext
+		}
+	}
+	return next, nil
+}

@@ -1,0 +1,118 @@
+package oauthtest
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// keys sign ID tokens.
+type keys struct {
+	private *rsa.PrivateKey
+	// Rogue has ID tokens signed by a key that is not published.
+	rogue *rsa.PrivateKey
+}
+
+// Rogue has ID tokens signed by a key of somebody else's from now on.
+func (s *Server) Rogue() {
+	s.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keys.rogue = key
+}
+
+// openID is a provider of OpenID Connect with introspection.
+func (s *Server) openID(mux *http.ServeMux) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.keys.private = key
+	mux.HandleFunc("GET /.well-known/openid-configuration", func(w http.ResponseWriter, r *http.Request) {
+		meta := object{
+			"issuer": s.URL, "authorization_endpoint": s.URL + "/authorize", "token_endpoint": s.URL + "/token", "jwks_uri": s.URL + "/keys",
+			"userinfo_endpoint": s.URL + "/userinfo", "introspection_endpoint": s.URL + "/introspect",
+			"id_token_signing_alg_values_supported": []string{"RS256", "HS256", "none"}, "response_types_supported": []string{"code"},
+			"subject_types_supported": []string{"public"}, "code_challenge_methods_supported": []string{"S256"},
+		}
+		if s.Metadata != nil {
+			s.Metadata(meta)
+		}
+		reply(w, http.StatusOK, meta)
+	})
+	mux.HandleFunc("GET /keys", func(w http.ResponseWriter, r *http.Request) {
+		reply(w, http.StatusOK, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "1", Algorithm: "RS256", Use: "sig"}}})
+	})
+	mux.HandleFunc("GET /userinfo", s.userInfo)
+	mux.HandleFunc("POST /token", s.token)
+	mux.HandleFunc("POST /introspect", func(w http.ResponseWriter, r *http.Request) {
+		if client(r) == "" {
+			reply(w, http.StatusUnauthorized, object{"error": "invalid_client"})
+			return
+		}
+		g := s.grant(r.PostFormValue("token"))
+		if g == nil {
+			reply(w, http.StatusOK, object{"active": false})
+			return
+		}
+		// Meant for all services, as some providers have it: the client tells.
+		reply(w, http.StatusOK, object{
+			"active": true, "client_id": g.client, "sub": strconv.FormatInt(g.account.ID, 10), "aud": []string{Client, "account"},
+			"exp": g.expires.Unix(), "scope": strings.Join(g.scopes, " "), "token_type": "Bearer",
+		})
+	})
+}
+
+// idToken signs what is to be said of a person who has just come by.
+func (s *Server) idToken(g *grant, access string) string {
+	sum := sha256.Sum256([]byte(access))
+	claims := object{
+		"iss": s.URL, "aud": g.client, "sub": strconv.FormatInt(g.account.ID, 10), "nonce": g.nonce,
+		"iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix(),
+		"at_hash": base64.RawURLEncoding.EncodeToString(sum[:16]),
+	}
+	if e := g.account.primary(); e.Address != "" {
+		claims["email"], claims["email_verified"] = e.Address, e.Verified
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.Claims != nil {
+		s.Claims(claims)
+	}
+	key := s.keys.private
+	if s.keys.rogue != nil {
+		key = s.keys.rogue
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: key, KeyID: "1"}}, nil)
+	if err != nil {
+		s.Error(err)
+		return ""
+	}
+	b, err := json.Marshal(claims)
+	if err != nil {
+		s.Error(err)
+		return ""
+	}
+	signed, err := signer.Sign(b)
+	if err != nil {
+		s.Error(err)
+		return ""
+	}
+	text, err := signed.CompactSerialize()
+	if err != nil {
+		s.Error(err)
+	}
+	return text
+}

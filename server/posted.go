@@ -1,0 +1,158 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"gatehouse/server/oauth"
+	"gatehouse/storage"
+)
+
+// authenticateProvider serves POST /api/authenticate/{provider}.
+func (s *Server) authenticateProvider(w http.ResponseWriter, r *request) error {
+	p, err := s.provider(r)
+	if err != nil {
+		return err
+	}
+	mail, token, err := readPosted(r.Request)
+	if err != nil {
+		return err
+	}
+	u, err := s.checkPosted(r, p, mail, token)
+	s.metrics.login(p.Name(), err)
+	if err != nil {
+		return err
+	}
+	return s.handLogin(w, r, u)
+}
+
+// provider is the one that the path names.
+func (s *Server) provider(r *request) (*oauth.Provider, error) {
+	p := s.oauth[r.PathValue("provider")]
+	if p == nil {
+		return nil, refuse(http.StatusNotFound, "The login method %q is not configured", r.PathValue("provider"))
+	}
+	return p, nil
+}
+
+// readPosted reads {"email":"…","info":{"accessToken":"…"}}, also in the single
+// quotes in which it is printed, and then as curl sends it when nothing is said
+// of its type. What more a client sends is passed over.
+func readPosted(r *http.Request) (mail, token string, err error) {
+	b, err := readBody(r)
+	if err != nil {
+		return "", "", err
+	}
+	b = bytes.TrimSpace(b)
+	t, _ := mediaType(r)
+	object := bytes.HasPrefix(b, []byte("{")) && (t == "application/x-www-form-urlencoded" || r.Header.Get("Content-Type") == "")
+	if t != "application/json" && !object {
+		return "", "", refuse(http.StatusUnsupportedMediaType, "Send JSON (Content-Type: application/json)")
+	}
+	if !json.Valid(b) {
+		b = doubleQuotes(b)
+	}
+	if err := checkJSON(b); err != nil {
+		return "", "", err
+	}
+	var body, info map[string]json.RawMessage // whose names are compared with case
+	if json.Unmarshal(b, &body) != nil || json.Unmarshal(body["info"], &info) != nil {
+		return "", "", refuse(http.StatusBadRequest, `The body is not like {"email":"…","info":{"accessToken":"…"}}`)
+	}
+	for _, f := range []struct {
+		raw  json.RawMessage
+		text *string
+		name string
+	}{{body["email"], &mail, "email"}, {info["accessToken"], &token, "info.accessToken"}} {
+		var text *string
+		if json.Unmarshal(f.raw, &text) != nil || text == nil {
+			return "", "", refuse(http.StatusBadRequest, "The field %q is missing, or is no string", f.name)
+		}
+		*f.text = *text
+	}
+	return mail, token, nil
+}
+
+// checkPosted returns the user whom a provider's token speaks for. Failures are
+// counted by address, and within one by the mail that was named: a token can't
+// be guessed, and who only knows somebody's mail must not keep that person out.
+func (s *Server) checkPosted(r *request, p *oauth.Provider, mail, token string) (storage.User, error) {
+	a := newAttempt(mail, r.from)
+	a.account = "oauth " + p.Name() + " " + a.address + " " + a.account
+	u, err := s.withinLimits(r.Context(), a, func(ctx context.Context) (storage.User, error) {
+		claims, err := p.Verify(ctx, token)
+		if err != nil {
+			return storage.User{}, s.refusedBy(p, err)
+		}
+		uid, ok := claimed(claims, mail)
+		if !ok {
+			s.log.Info("a provider's token is not of the one who is named", "provider", p.Name(), "subject", claims.Subject)
+			return storage.User{}, errInvalid
+		}
+		return s.admitClaims(a, p, claims, uid)
+	})
+	if errors.Is(err, errInvalid) {
+		named, _ := s.store.User(mail) // what names nobody is not written down
+		s.refusals.note(named.UID, a.from.String())
+	}
+	return u, err
+}
+
+// withinLimits lets somebody try to log in, unless there were too many failures
+// already, and counts how that ends.
+func (s *Server) withinLimits(ctx context.Context, a attempt, try func(context.Context) (storage.User, error)) (storage.User, error) {
+	leave, err := s.throttle.enter(ctx, a)
+	if err != nil {
+		return storage.User{}, err
+	}
+	o := undecided
+	defer func() { leave(o) }()
+	u, err := try(ctx)
+	switch {
+	case err == nil, errors.Is(err, storage.ErrOtherAccount):
+		o = accepted // the provider did vouch for somebody
+	case errors.Is(err, errInvalid):
+		o = rejected
+	}
+	return u, err
+}
+
+// refusedBy notes why a provider refuses a login, which only the log is told.
+func (s *Server) refusedBy(p *oauth.Provider, err error) error {
+	refusal := (*oauth.Refusal)(nil)
+	if !errors.As(err, &refusal) {
+		return err
+	}
+	s.log.Info("a provider refuses a login", "provider", p.Name(), "reason", refusal.Reason)
+	return errInvalid
+}
+
+// claimed returns a person's address as the provider spells it.
+func claimed(c oauth.Claims, mail string) (string, bool) {
+	for _, known := range c.Emails {
+		if storage.Fold(known) == storage.Fold(mail) {
+			return known, true
+		}
+	}
+	return "", false
+}
+
+// admitClaims admits whom a provider vouches for. A user is named by mail, but
+// keeps a name that is one of the person's addresses, or that another source
+// gave: somebody with two addresses is not renamed to and fro.
+func (s *Server) admitClaims(a attempt, p *oauth.Provider, c oauth.Claims, mail string) (storage.User, error) {
+	id := storage.Identity{Source: p.Name(), Subject: c.Subject}
+	u, err := s.store.UserByIdentity(id)
+	if err != nil && !errors.Is(err, storage.ErrNoUser) {
+		return u, err
+	}
+	if err == nil {
+		if _, theirs := claimed(c, u.UID); theirs || u.Source != p.Name() {
+			mail = u.UID
+		}
+	}
+	return s.admitIdentity(a, id, mail, c.Name)
+}

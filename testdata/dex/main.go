@@ -1,0 +1,95 @@
+// Dex is a real OpenID provider for the tests: Dex itself, with two clients and
+// a few people in memory. It is a module of its own, so that none of what Dex
+// needs is in Gatehouse's. `go build` in this directory makes it.
+package main
+
+import (
+	"context"
+	"flag"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/dexidp/dex/server"
+	"github.com/dexidp/dex/server/authflow"
+	"github.com/dexidp/dex/server/signer"
+	"github.com/dexidp/dex/storage"
+	"github.com/dexidp/dex/storage/memory"
+	"github.com/dexidp/dex/web"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/crypto/bcrypt"
+)
+
+// What the tests know. Everybody's password is "secret".
+var (
+	clients = []storage.Client{
+		{ID: "gatehouse", Secret: "gatehouse-secret", Name: "Gatehouse"},
+		{ID: "other", Secret: "other-secret", Name: "Another service", TrustedPeers: []string{}},
+	}
+	people = []storage.Password{
+		{Email: "ada@example.com", UserID: "8a1b", Username: "ada", Name: "Ada Backus"},
+		{Email: "bob@example.com", UserID: "9c2d", Username: "bob", EmailVerified: new(bool)},
+	}
+)
+
+func main() {
+	listen := flag.String("listen", "127.0.0.1:5556", "the address; the issuer is http:// and this")
+	callback := flag.String("callback", "http://127.0.0.1:8080/login/dex/callback", "where browsers are sent back to")
+	flag.Parse()
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	if err := serve(*listen, *callback, log); err != nil {
+		log.Error("dex", "error", err)
+		os.Exit(1)
+	}
+}
+
+func serve(listen, callback string, log *slog.Logger) error {
+	ctx := context.Background()
+	store := memory.New(log)
+	if err := fill(ctx, store, callback); err != nil {
+		return err
+	}
+	sign, err := (&signer.LocalConfig{KeysRotationPeriod: "6h"}).Open(ctx, store, time.Hour, time.Now, log)
+	if err != nil {
+		return err
+	}
+	sign.Start(ctx)
+	s, err := server.NewServer(ctx, server.Config{
+		Issuer: "http://" + listen, Storage: store, Logger: log, Signer: sign,
+		PasswordConnector: "local", SkipApprovalScreen: true,
+		IDTokensValidFor: time.Hour, PrometheusRegistry: prometheus.NewRegistry(),
+		PKCE: authflow.PKCEConfig{Enforce: true, CodeChallengeMethodsSupported: []string{"S256"}},
+		Web:  server.WebConfig{WebFS: web.FS()},
+	})
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", listen)
+	if err != nil {
+		return err
+	}
+	log.Info("listening", "issuer", "http://"+listen)
+	return http.Serve(l, s)
+}
+
+func fill(ctx context.Context, store storage.Storage, callback string) error {
+	for _, c := range clients {
+		c.RedirectURIs = []string{callback}
+		if err := store.CreateClient(ctx, c); err != nil {
+			return err
+		}
+	}
+	hash, err := bcrypt.GenerateFromPassword([]byte("secret"), bcrypt.MinCost+6)
+	if err != nil {
+		return err
+	}
+	for _, p := range people {
+		p.Hash = hash
+		if err := store.CreatePassword(ctx, p); err != nil {
+			return err
+		}
+	}
+	return store.CreateConnector(ctx, storage.Connector{ID: "local", Type: "local", Name: "Password"})
+}
