@@ -416,6 +416,7 @@ var arrows = map[string][]string{
 	"storage/torture":             {"storage", "storage/journal"},
 	"server/api":                  {},
 	"server/oauth":                {},
+	"server/oauth/oauthtest":      {},
 	"server/web":                  {},
 	"server/demo":                 {"storage"},
 	"server/versus":               {"server", "server/api", "storage"},

@@ -89,10 +89,18 @@ func (h *house) open() {
 	if err != nil {
 		h.Fatal(err)
 	}
-	h.Server, err = New(store, h.cfg, Options{Version: "test", Now: h.clock.now, Log: log})
+	h.start(store, Options{})
+}
+
+// start opens a server on the store.
+func (h *house) start(store *storage.Store, o Options) {
+	h.Helper()
+	o.Version, o.Now, o.Log = "test", h.clock.now, slog.New(slog.NewTextHandler(h.log, nil))
+	s, err := New(store, h.cfg, o)
 	if err != nil {
 		h.Fatal(err)
 	}
+	h.Server = s
 	h.hasher = newHasher(cheap)
 	h.web = h.Handler()
 	h.admin = api.InProcess(h.AdminHandler("tester"), func() error { return nil })

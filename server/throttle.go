@@ -188,7 +188,17 @@ func (t *throttle) failed(a attempt) {
 		v.Until = now.Add(delay).UnixMilli()
 	}
 	t.store.SetAttempts(a.account, v)
+	t.failedFrom(a, now)
+}
 
+// rejectFrom counts a failure for which there is no account.
+func (t *throttle) rejectFrom(a attempt) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.failedFrom(a, t.now())
+}
+
+func (t *throttle) failedFrom(a attempt, now time.Time) {
 	from, _ := t.store.Attempts(a.address)
 	if ahead(from.Until, now) == 0 {
 		from = storage.Attempts{Until: now.Add(time.Minute).UnixMilli()}

@@ -1,9 +1,9 @@
 package server
 
 import (
-	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"errors"
 	"net"
 	"net/http"
 	"net/netip"
@@ -90,20 +90,31 @@ func (s *Server) comeBack(r *request, p *oauth.Provider) (u storage.User, next s
 	if err != nil {
 		return u, "", err
 	}
+	// There is no account to count for before the provider has named one, and a
+	// code can't be guessed.
 	a := newAttempt("", r.from)
-	a.account = "oauth " + p.Name() + " " + a.address
-	u, err = s.withinLimits(r.Context(), a, func(ctx context.Context) (storage.User, error) {
-		claims, err := p.Finish(ctx, l.Login, query)
-		if err != nil {
-			return storage.User{}, s.refusedBy(p, err)
-		}
-		var mail string // admitIdentity says what is wrong when there is none
-		if len(claims.Emails) > 0 {
-			mail = claims.Emails[0]
-		}
-		return s.admitClaims(a, p, claims, mail)
-	})
+	if err := s.throttle.checkAddress(a, s.now()); err != nil {
+		return u, "", err
+	}
+	u, err = s.finish(r, p, a, l.Login, query)
+	if errors.Is(err, errInvalid) {
+		s.throttle.rejectFrom(a)
+		s.refusals.note("", r.from.String())
+	}
 	return u, l.next, err
+}
+
+// finish has the provider say who came back.
+func (s *Server) finish(r *request, p *oauth.Provider, a attempt, l oauth.Login, query url.Values) (storage.User, error) {
+	claims, err := p.Finish(r.Context(), l, query)
+	if err != nil {
+		return storage.User{}, s.refusedBy(p, err)
+	}
+	var mail string // admitIdentity says what is wrong when there is none
+	if len(claims.Emails) > 0 {
+		mail = claims.Emails[0]
+	}
+	return s.admitClaims(a, p, claims, mail)
 }
 
 // redirect goes on to an address that the caller has made or checked.

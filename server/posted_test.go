@@ -1,0 +1,310 @@
+package server
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"gatehouse/server/api"
+	"gatehouse/server/oauth/oauthtest"
+	"gatehouse/storage"
+)
+
+// withProvider configures the provider of a stand-in, under that name.
+func withProvider(s *oauthtest.Server, name string, change ...func(*OAuthConfig)) func(*Config) {
+	return func(c *Config) {
+		roomy(c)
+		p := OAuthConfig{Type: s.Kind, URL: s.URL, Insecure: true, ClientID: oauthtest.Client, ClientSecretFile: s.SecretFile()}
+		for _, f := range change {
+			f(&p)
+		}
+		if c.OAuth == nil {
+			c.OAuth = map[string]OAuthConfig{}
+		}
+		c.OAuth[name] = p
+	}
+}
+
+// ada is a person at a provider, whose address is checked there.
+func ada() *oauthtest.Account {
+	return &oauthtest.Account{ID: 17, Login: "ada", Name: "Ada Backus", Emails: oauthtest.Verified("Ada@Example.com")}
+}
+
+var gitHubScopes = []string{"read:user", "user:email"}
+
+// newGitHubHouse opens a house beside a GitHub.
+func newGitHubHouse(t testing.TB, change ...func(*Config)) (*house, *oauthtest.Server) {
+	t.Helper()
+	s := oauthtest.New(t, "github")
+	return newHouse(t, append([]func(*Config){withProvider(s, "github")}, change...)...), s
+}
+
+// post sends a token of a provider's.
+func (h *house) post(provider, mail, token string) answer {
+	body := map[string]any{"email": mail, "info": map[string]string{"accessToken": token}}
+	return h.ask("POST", "/api/authenticate/"+provider).json(toJSON(body)).send()
+}
+
+// TestPosted: a user appears at the first login, named as the provider spells
+// it, and is the same one ever after, whatever the addresses.
+func TestPosted(t *testing.T) {
+	h, s := newGitHubHouse(t)
+	person := ada()
+	token := s.Issue(oauthtest.Client, person, gitHubScopes...)
+	for _, mail := range []string{"ada@example.com", "ADA@EXAMPLE.COM", "Ada@Example.com"} {
+		got := h.post("github", mail, token).newToken()
+		if got.ExpiresOn != api.Never || len(got.Secret) != 256 {
+			t.Errorf("got %+v", got)
+		}
+		if uid := h.owner(got.Secret); uid != "Ada@Example.com" {
+			t.Errorf("got the token of %s, want Ada@Example.com", uid)
+		}
+	}
+	h.wantUsers("Ada@Example.com github active")
+
+	person.Emails = append(person.Emails, oauthtest.Email{Address: "ada@home.example", Verified: true})
+	if uid := h.owner(h.post("github", "ada@home.example", token).newToken().Secret); uid != "Ada@Example.com" {
+		t.Errorf("with a second address: got the token of %s, want Ada@Example.com", uid)
+	}
+	person.Emails = oauthtest.Verified("ada@home.example")
+	if uid := h.owner(h.post("github", "ada@home.example", token).newToken().Secret); uid != "ada@home.example" {
+		t.Errorf("with another address: got the token of %s, want ada@home.example", uid)
+	}
+	h.wantUsers("ada@home.example github active")
+	if got := h.figures()[`gatehouse_logins_total{method="github",outcome="accepted"}`]; got != 5 {
+		t.Errorf("got %v accepted logins in the metrics, want 5", got)
+	}
+}
+
+// TestPostedRefused: one answer for all that proves nothing.
+func TestPostedRefused(t *testing.T) {
+	h, s := newGitHubHouse(t, func(c *Config) { c.Logins.AccountFailures = 1000 })
+	unverified, blocked, other := ada(), ada(), ada()
+	unverified.Emails = []oauthtest.Email{{Address: "ada@example.com", Primary: true}}
+	blocked.Blocked = true
+	other.Emails = oauthtest.Verified("mallory@example.com")
+	revoked := s.Issue(oauthtest.Client, ada(), gitHubScopes...)
+	s.Revoke(revoked)
+	for what, token := range map[string]string{
+		"another service's":    s.Issue(oauthtest.Foreign, ada(), gitHubScopes...),
+		"an address unchecked": s.Issue(oauthtest.Client, unverified, gitHubScopes...),
+		"blocked":              s.Issue(oauthtest.Client, blocked, gitHubScopes...),
+		"somebody else's":      s.Issue(oauthtest.Client, other, gitHubScopes...),
+		"without the scope":    s.Issue(oauthtest.Client, ada(), "repo"),
+		"revoked":              revoked,
+		"none":                 "",
+		"unknown":              "gho_unknown",
+		"hostile":              "x\r\nX-Evil: 1",
+	} {
+		got := h.post("github", "ada@example.com", token).want(http.StatusUnauthorized, invalidCredentials)
+		if got.header.Get("WWW-Authenticate") != "" {
+			t.Errorf("%s: got a challenge", what)
+		}
+	}
+	token := s.Issue(oauthtest.Client, ada(), gitHubScopes...)
+	for _, mail := range []string{"", "public@example.com", "ada@example.co", "ada@example.com ", "ada@example.com\x00", "ada", "*", strings.Repeat("a", 50_000)} {
+		h.post("github", mail, token).want(http.StatusUnauthorized, invalidCredentials)
+	}
+	h.wantUsers()
+	if got := h.figures()[`gatehouse_logins_total{method="github",outcome="rejected"}`]; got != 17 {
+		t.Errorf("got %v rejected logins in the metrics, want 17", got)
+	}
+}
+
+// TestPostedMerge: an address opens no account that another subject, or another
+// source, has made (CVE-2023-3128).
+func TestPostedMerge(t *testing.T) {
+	h, s := newGitHubHouse(t)
+	mallory := &oauthtest.Account{ID: 66, Login: "mallory", Emails: oauthtest.Verified(alice)}
+	token := s.Issue(oauthtest.Client, mallory, gitHubScopes...)
+	h.post("github", alice, token).want(http.StatusConflict, `{"error":"This address belongs to another account"}`)
+
+	h.post("github", "ada@example.com", s.Issue(oauthtest.Client, ada(), gitHubScopes...)).newToken()
+	mallory.Emails = oauthtest.Verified("ADA@example.com")
+	h.post("github", "ada@example.com", token).want(http.StatusConflict)
+	h.wantUsers("Ada@Example.com github active")
+
+	// An administrator ties them; the account keeps its name all the same.
+	mallory.Emails = oauthtest.Verified("alice@home.example")
+	if err := h.admin.LinkUser(t.Context(), alice, api.Identity{Source: "github", Subject: "66"}); err != nil {
+		t.Fatal(err)
+	}
+	if uid := h.owner(h.post("github", "alice@home.example", token).newToken().Secret); uid != alice {
+		t.Errorf("got the token of %s, want %s", uid, alice)
+	}
+	if err := h.admin.DisableUser(t.Context(), alice); err != nil {
+		t.Fatal(err)
+	}
+	h.post("github", "alice@home.example", token).want(http.StatusUnauthorized, invalidCredentials)
+}
+
+// TestPostedTwoProviders: the same number at two providers is two people.
+func TestPostedTwoProviders(t *testing.T) {
+	gitHub, gitLab := oauthtest.New(t, "github"), oauthtest.New(t, "gitlab")
+	h := newHouse(t, withProvider(gitHub, "github"), withProvider(gitLab, "gitlab"))
+	bob := &oauthtest.Account{ID: 17, Login: "bob", Emails: oauthtest.Verified("bob@example.com")}
+	h.post("github", "ada@example.com", gitHub.Issue(oauthtest.Client, ada(), gitHubScopes...)).newToken()
+	h.post("gitlab", "bob@example.com", gitLab.Issue(oauthtest.Client, bob, "read_user")).newToken()
+	h.wantUsers("Ada@Example.com github active", "bob@example.com gitlab active")
+	h.post("github", "bob@example.com", gitLab.Issue(oauthtest.Client, bob, "read_user")).want(http.StatusUnauthorized)
+}
+
+func TestPostedBodies(t *testing.T) {
+	h, s := newGitHubHouse(t)
+	token := s.Issue(oauthtest.Client, ada(), gitHubScopes...)
+	const json = "application/json"
+	good := `{"email":"ada@example.com","info":{"accessToken":"` + token + `"}}`
+	printed := `{'email':'ada@example.com', 'info': { 'accessToken': '` + token + `' }}`
+	for _, c := range []struct {
+		what, mediaType, body string
+		want                  int
+	}{
+		{"JSON", json, good, http.StatusOK},
+		{"as printed", json, printed, http.StatusOK},
+		{"as printed, as curl -d sends it", "application/x-www-form-urlencoded", printed, http.StatusOK},
+		{"JSON as curl -d sends it", "application/x-www-form-urlencoded", " " + good, http.StatusOK},
+		{"no type", "", printed, http.StatusOK},
+		{"with a charset", json + "; charset=utf-8", good, http.StatusOK},
+		{"more than is asked for", json, `{"name":"Ada","email":"ada@example.com","info":{"scope":[1],"accessToken":"` + token + `"}}`, http.StatusOK},
+
+		{"no email", json, `{"info":{"accessToken":"x"}}`, http.StatusBadRequest},
+		{"no info", json, `{"email":"ada@example.com"}`, http.StatusBadRequest},
+		{"info null", json, `{"email":"ada@example.com","info":null}`, http.StatusBadRequest},
+		{"info a string", json, `{"email":"ada@example.com","info":"x"}`, http.StatusBadRequest},
+		{"no token", json, `{"email":"ada@example.com","info":{}}`, http.StatusBadRequest},
+		{"token null", json, `{"email":"ada@example.com","info":{"accessToken":null}}`, http.StatusBadRequest},
+		{"token a number", json, `{"email":"ada@example.com","info":{"accessToken":1}}`, http.StatusBadRequest},
+		{"names in another case", json, `{"Email":"ada@example.com","INFO":{"accesstoken":"` + token + `"}}`, http.StatusBadRequest},
+		{"twice", json, `{"email":"mallory@example.com","email":"ada@example.com","info":{"accessToken":"x"}}`, http.StatusBadRequest},
+		{"twice within", json, `{'email':'ada@example.com','info':{'accessToken':'x','accessToken':'y'}}`, http.StatusBadRequest},
+		{"array", json, `[]`, http.StatusBadRequest},
+		{"null", json, `null`, http.StatusBadRequest},
+		{"empty", json, ``, http.StatusBadRequest},
+		{"neither", json, `{email:ada}`, http.StatusBadRequest},
+		{"not UTF-8", json, "{'email':'\xff','info':{'accessToken':'x'}}", http.StatusBadRequest},
+		{"deep", json, strings.Repeat("{'a':", 10_000) + "1" + strings.Repeat("}", 10_000), http.StatusBadRequest},
+		{"a form", "application/x-www-form-urlencoded", "email=a&accessToken=x", http.StatusUnsupportedMediaType},
+		{"text", "text/plain", good, http.StatusUnsupportedMediaType},
+		{"too large", json, good + strings.Repeat(" ", 64<<10), http.StatusRequestEntityTooLarge},
+	} {
+		a := h.ask("POST", "/api/authenticate/github").body(c.mediaType, c.body)
+		if c.mediaType == "" {
+			a.r.Header.Del("Content-Type")
+		}
+		got := a.send()
+		if got.code != c.want {
+			t.Errorf("%s: got %d %.200s, want %d", c.what, got.code, got.text, c.want)
+		} else if c.want >= 400 {
+			got.wantError()
+		}
+	}
+}
+
+// TestPostedUnavailable: a provider that hangs or breaks is 503, for its own
+// people alone, and no failure of theirs.
+func TestPostedUnavailable(t *testing.T) {
+	gitHub, gitLab := oauthtest.New(t, "github"), oauthtest.New(t, "gitlab")
+	h := newHouse(t, withProvider(gitHub, "github"), withProvider(gitLab, "gitlab"), func(c *Config) { c.Logins.AccountFailures = 1 })
+	h.start(h.store, Options{ProviderTimeout: 50 * time.Millisecond})
+	token := gitHub.Issue(oauthtest.Client, ada(), gitHubScopes...)
+	gitHub.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
+		<-r.Context().Done()
+		return true
+	})
+	for range 3 {
+		h.post("github", "ada@example.com", token).want(http.StatusServiceUnavailable, `{"error":"The provider is not available: try again later"}`)
+	}
+	gitHub.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
+		w.WriteHeader(http.StatusBadGateway)
+		return true
+	})
+	h.post("github", "ada@example.com", token).want(http.StatusServiceUnavailable)
+
+	st, err := h.admin.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(st.Providers) != 2 || st.Providers[0].Name != "github" || st.Providers[0].Reachable || st.Providers[0].LastFailure != h.clock.ms() ||
+		!strings.Contains(st.Providers[0].LastError, "502") || !strings.Contains(st.Providers[0].Insecure, "http") {
+		t.Errorf("got %+v", st.Providers)
+	}
+	gitHub.Meanwhile(nil)
+	h.start(h.store, Options{})
+	h.post("github", "ada@example.com", token).newToken()
+	if st, err = h.admin.Status(t.Context()); err != nil || !st.Providers[0].Reachable || st.Providers[0].LastSuccess != h.clock.ms() || st.Providers[1].LastSuccess != 0 {
+		t.Errorf("got %+v, %v", st.Providers, err)
+	}
+}
+
+// TestPostedThrottle: failures are counted by address, and by the mail within
+// one; nobody is kept out by a stranger who knows the mail.
+func TestPostedThrottle(t *testing.T) {
+	h, s := newGitHubHouse(t, func(c *Config) { c.Logins = LoginConfig{AccountFailures: 3, AddressFailures: 6} })
+	token := s.Issue(oauthtest.Client, ada(), gitHubScopes...)
+	try := func(from, mail, token string) answer {
+		return h.ask("POST", "/api/authenticate/github").from(from).json(`{"email":"` + mail + `","info":{"accessToken":"` + token + `"}}`).send()
+	}
+	const mallory, home = "203.0.113.9:1", "192.0.2.7:1"
+	for range 3 {
+		try(mallory, "ada@example.com", "x").want(http.StatusUnauthorized)
+	}
+	got := try(mallory, "ADA@example.com", token).want(http.StatusTooManyRequests)
+	if got.header.Get("Retry-After") == "" {
+		t.Error("got no Retry-After")
+	}
+	try(home, "ada@example.com", token).newToken()
+	h.userpass(alice, password).newToken()
+	for range 3 {
+		try(mallory, "bob@example.com", "x").want(http.StatusUnauthorized)
+	}
+	try(mallory, "carol@example.com", "x").want(http.StatusTooManyRequests)
+	h.wantTold(storage.ActionLoginRefused, "") // of nobody, from one address: the others are counted
+	try(home, alice, "x").want(http.StatusUnauthorized)
+	h.wantTold(storage.ActionLoginRefused, "", alice+" "+alice)
+}
+
+// TestPostedSecrets: no token and no secret is in the log, the audit log or the
+// status, whatever happens.
+func TestPostedSecrets(t *testing.T) {
+	h, s := newGitHubHouse(t)
+	good, foreign := s.Issue(oauthtest.Client, ada(), gitHubScopes...), s.Issue(oauthtest.Foreign, ada(), gitHubScopes...)
+	h.post("github", "ada@example.com", good).newToken()
+	h.post("github", "ada@example.com", foreign).want(http.StatusUnauthorized)
+	s.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
+		http.Error(w, r.Header.Get("Authorization")+good, http.StatusInternalServerError)
+		return true
+	})
+	h.post("github", "ada@example.com", good).want(http.StatusServiceUnavailable)
+	s.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
+		http.Redirect(w, r, "http://"+good+".example/?"+good, http.StatusFound)
+		return true
+	})
+	h.post("github", "ada@example.com", good).want(http.StatusServiceUnavailable)
+	h.wantNoSecrets(good, foreign, oauthtest.Secret)
+}
+
+// wantNoSecrets checks all that is written down.
+func (h *house) wantNoSecrets(secrets ...string) {
+	h.Helper()
+	written := h.log.String()
+	st, err := h.admin.Status(h.Context())
+	if err != nil {
+		h.Fatal(err)
+	}
+	written += toJSON(st)
+	for e, err := range h.admin.Events(h.Context(), api.EventQuery{}) {
+		if err != nil {
+			h.Fatal(err)
+		}
+		written += toJSON(e)
+	}
+	if !strings.Contains(written, "refuses a login") {
+		h.Errorf("nothing is written down: %s", written)
+	}
+	for _, s := range secrets {
+		if s != "" && strings.Contains(strings.ToLower(written), strings.ToLower(s)) {
+			h.Errorf("%s is written down", s)
+		}
+	}
+}
