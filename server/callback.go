@@ -180,29 +180,24 @@ func ownAddress(r *http.Request) bool {
 
 var errNext = refuse(http.StatusBadRequest, "next is a path on this server, such as /?x=1")
 
-// nextPath reads where to go after a login: a page of this server. Whatever a
-// browser may take for another site's address is refused (it reads \ as /, and
-// drops tabs and line breaks), and so is the API, where a GET can do something.
+// nextPath reads where to go after a login. The API is no page, and a GET of it
+// can do something: instead of there it leads home.
 func nextPath(rawQuery string) (string, error) {
 	query, err := url.ParseQuery(rawQuery)
 	if err != nil || len(query["next"]) > 1 {
 		return "", errNext
 	}
-	next := query.Get("next")
-	if next == "" {
+	if query.Get("next") == "" {
 		return "/", nil
 	}
-	if len(next) > 2048 || next[0] != '/' || strings.HasPrefix(next, "//") ||
-		strings.ContainsFunc(next, func(c rune) bool { return c <= ' ' || c == '\\' || c > '~' }) {
-		return "", errNext
-	}
+	next := localPath(query.Get("next"))
 	u, err := url.Parse(next)
-	if err != nil || u.Scheme != "" || u.Host != "" || u.Opaque != "" || strings.ContainsFunc(u.Path, func(c rune) bool { return c < ' ' || c == '\\' || c == 0x7f }) {
+	if next == "" || err != nil {
 		return "", errNext
 	}
 	for _, tree := range []string{"/api", "/login", "/logout"} {
 		if p := strings.ToLower(path.Clean(u.Path)); p == tree || strings.HasPrefix(p, tree+"/") {
-			return "", errNext
+			return "/", nil
 		}
 	}
 	return next, nil

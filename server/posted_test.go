@@ -41,7 +41,7 @@ func newGitHubHouse(t testing.TB, change ...func(*Config)) (*house, *oauthtest.S
 }
 
 // post sends a token of a provider's.
-func (h *house) post(provider, mail, token string) answer {
+func (h *house) postToken(provider, mail, token string) answer {
 	body := map[string]any{"email": mail, "info": map[string]string{"accessToken": token}}
 	return h.ask("POST", "/api/authenticate/"+provider).json(toJSON(body)).send()
 }
@@ -53,7 +53,7 @@ func TestPosted(t *testing.T) {
 	person := ada()
 	token := s.Issue(oauthtest.Client, person, gitHubScopes...)
 	for _, mail := range []string{"ada@example.com", "ADA@EXAMPLE.COM", "Ada@Example.com"} {
-		got := h.post("github", mail, token).newToken()
+		got := h.postToken("github", mail, token).newToken()
 		if got.ExpiresOn != api.Never || len(got.Secret) != 256 {
 			t.Errorf("got %+v", got)
 		}
@@ -64,11 +64,11 @@ func TestPosted(t *testing.T) {
 	h.wantUsers("Ada@Example.com github active")
 
 	person.Emails = append(person.Emails, oauthtest.Email{Address: "ada@home.example", Verified: true})
-	if uid := h.owner(h.post("github", "ada@home.example", token).newToken().Secret); uid != "Ada@Example.com" {
+	if uid := h.owner(h.postToken("github", "ada@home.example", token).newToken().Secret); uid != "Ada@Example.com" {
 		t.Errorf("with a second address: got the token of %s, want Ada@Example.com", uid)
 	}
 	person.Emails = oauthtest.Verified("ada@home.example")
-	if uid := h.owner(h.post("github", "ada@home.example", token).newToken().Secret); uid != "ada@home.example" {
+	if uid := h.owner(h.postToken("github", "ada@home.example", token).newToken().Secret); uid != "ada@home.example" {
 		t.Errorf("with another address: got the token of %s, want ada@home.example", uid)
 	}
 	h.wantUsers("ada@home.example github active")
@@ -97,14 +97,14 @@ func TestPostedRefused(t *testing.T) {
 		"unknown":              "gho_unknown",
 		"hostile":              "x\r\nX-Evil: 1",
 	} {
-		got := h.post("github", "ada@example.com", token).want(http.StatusUnauthorized, invalidCredentials)
+		got := h.postToken("github", "ada@example.com", token).want(http.StatusUnauthorized, invalidCredentials)
 		if got.header.Get("WWW-Authenticate") != "" {
 			t.Errorf("%s: got a challenge", what)
 		}
 	}
 	token := s.Issue(oauthtest.Client, ada(), gitHubScopes...)
 	for _, mail := range []string{"", "public@example.com", "ada@example.co", "ada@example.com ", "ada@example.com\x00", "ada", "*", strings.Repeat("a", 50_000)} {
-		h.post("github", mail, token).want(http.StatusUnauthorized, invalidCredentials)
+		h.postToken("github", mail, token).want(http.StatusUnauthorized, invalidCredentials)
 	}
 	h.wantUsers()
 	if got := h.figures()[`gatehouse_logins_total{method="github",outcome="rejected"}`]; got != 17 {
@@ -118,11 +118,11 @@ func TestPostedMerge(t *testing.T) {
 	h, s := newGitHubHouse(t)
 	mallory := &oauthtest.Account{ID: 66, Login: "mallory", Emails: oauthtest.Verified(alice)}
 	token := s.Issue(oauthtest.Client, mallory, gitHubScopes...)
-	h.post("github", alice, token).want(http.StatusConflict, `{"error":"This address belongs to another account"}`)
+	h.postToken("github", alice, token).want(http.StatusConflict, `{"error":"This address belongs to another account"}`)
 
-	h.post("github", "ada@example.com", s.Issue(oauthtest.Client, ada(), gitHubScopes...)).newToken()
+	h.postToken("github", "ada@example.com", s.Issue(oauthtest.Client, ada(), gitHubScopes...)).newToken()
 	mallory.Emails = oauthtest.Verified("ADA@example.com")
-	h.post("github", "ada@example.com", token).want(http.StatusConflict)
+	h.postToken("github", "ada@example.com", token).want(http.StatusConflict)
 	h.wantUsers("Ada@Example.com github active")
 
 	// An administrator ties them; the account keeps its name all the same.
@@ -130,13 +130,13 @@ func TestPostedMerge(t *testing.T) {
 	if err := h.admin.LinkUser(t.Context(), alice, api.Identity{Source: "github", Subject: "66"}); err != nil {
 		t.Fatal(err)
 	}
-	if uid := h.owner(h.post("github", "alice@home.example", token).newToken().Secret); uid != alice {
+	if uid := h.owner(h.postToken("github", "alice@home.example", token).newToken().Secret); uid != alice {
 		t.Errorf("got the token of %s, want %s", uid, alice)
 	}
 	if err := h.admin.DisableUser(t.Context(), alice); err != nil {
 		t.Fatal(err)
 	}
-	h.post("github", "alice@home.example", token).want(http.StatusUnauthorized, invalidCredentials)
+	h.postToken("github", "alice@home.example", token).want(http.StatusUnauthorized, invalidCredentials)
 }
 
 // TestPostedTwoProviders: the same number at two providers is two people.
@@ -144,10 +144,10 @@ func TestPostedTwoProviders(t *testing.T) {
 	gitHub, gitLab := oauthtest.New(t, "github"), oauthtest.New(t, "gitlab")
 	h := newHouse(t, withProvider(gitHub, "github"), withProvider(gitLab, "gitlab"))
 	bob := &oauthtest.Account{ID: 17, Login: "bob", Emails: oauthtest.Verified("bob@example.com")}
-	h.post("github", "ada@example.com", gitHub.Issue(oauthtest.Client, ada(), gitHubScopes...)).newToken()
-	h.post("gitlab", "bob@example.com", gitLab.Issue(oauthtest.Client, bob, "read_user")).newToken()
+	h.postToken("github", "ada@example.com", gitHub.Issue(oauthtest.Client, ada(), gitHubScopes...)).newToken()
+	h.postToken("gitlab", "bob@example.com", gitLab.Issue(oauthtest.Client, bob, "read_user")).newToken()
 	h.wantUsers("Ada@Example.com github active", "bob@example.com gitlab active")
-	h.post("github", "bob@example.com", gitLab.Issue(oauthtest.Client, bob, "read_user")).want(http.StatusUnauthorized)
+	h.postToken("github", "bob@example.com", gitLab.Issue(oauthtest.Client, bob, "read_user")).want(http.StatusUnauthorized)
 }
 
 func TestPostedBodies(t *testing.T) {
@@ -213,13 +213,13 @@ func TestPostedUnavailable(t *testing.T) {
 		return true
 	})
 	for range 3 {
-		h.post("github", "ada@example.com", token).want(http.StatusServiceUnavailable, `{"error":"The provider is not available: try again later"}`)
+		h.postToken("github", "ada@example.com", token).want(http.StatusServiceUnavailable, `{"error":"The provider is not available: try again later"}`)
 	}
 	gitHub.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
 		w.WriteHeader(http.StatusBadGateway)
 		return true
 	})
-	h.post("github", "ada@example.com", token).want(http.StatusServiceUnavailable)
+	h.postToken("github", "ada@example.com", token).want(http.StatusServiceUnavailable)
 
 	st, err := h.admin.Status(t.Context())
 	if err != nil {
@@ -231,7 +231,7 @@ func TestPostedUnavailable(t *testing.T) {
 	}
 	gitHub.Meanwhile(nil)
 	h.start(h.store, Options{})
-	h.post("github", "ada@example.com", token).newToken()
+	h.postToken("github", "ada@example.com", token).newToken()
 	if st, err = h.admin.Status(t.Context()); err != nil || !st.Providers[0].Reachable || st.Providers[0].LastSuccess != h.clock.ms() || st.Providers[1].LastSuccess != 0 {
 		t.Errorf("got %+v, %v", st.Providers, err)
 	}
@@ -269,18 +269,18 @@ func TestPostedThrottle(t *testing.T) {
 func TestPostedSecrets(t *testing.T) {
 	h, s := newGitHubHouse(t)
 	good, foreign := s.Issue(oauthtest.Client, ada(), gitHubScopes...), s.Issue(oauthtest.Foreign, ada(), gitHubScopes...)
-	h.post("github", "ada@example.com", good).newToken()
-	h.post("github", "ada@example.com", foreign).want(http.StatusUnauthorized)
+	h.postToken("github", "ada@example.com", good).newToken()
+	h.postToken("github", "ada@example.com", foreign).want(http.StatusUnauthorized)
 	s.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
 		http.Error(w, r.Header.Get("Authorization")+good, http.StatusInternalServerError)
 		return true
 	})
-	h.post("github", "ada@example.com", good).want(http.StatusServiceUnavailable)
+	h.postToken("github", "ada@example.com", good).want(http.StatusServiceUnavailable)
 	s.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
 		http.Redirect(w, r, "http://"+good+".example/?"+good, http.StatusFound)
 		return true
 	})
-	h.post("github", "ada@example.com", good).want(http.StatusServiceUnavailable)
+	h.postToken("github", "ada@example.com", good).want(http.StatusServiceUnavailable)
 	h.wantNoSecrets(good, foreign, oauthtest.Secret)
 }
 
