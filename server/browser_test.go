@@ -227,7 +227,7 @@ func TestBrowserOtherSite(t *testing.T) {
 	c.run(chromedp.Navigate("http://evil.example/"))
 	c.awaitPage(chromedp.Click("#create"))
 	c.wantText(`{"error":`)
-	c.run(chromedp.Navigate("http://evil.example/"), chromedp.Click("#home"), chromedp.WaitVisible("#list"))
+	c.run(chromedp.Navigate("http://evil.example/"), chromedp.Click("#home"), chromedp.WaitVisible("#list, #password"))
 	c.wantText(alice)
 	c.wantText("You have no tokens yet.")
 }
