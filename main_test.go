@@ -578,3 +578,49 @@ func onTerminal(cmd *exec.Cmd, until string) (out []byte, err error) {
 func mask(out []byte) []byte {
 	return regexp.MustCompile(`\b[0-9a-f]{28,}\b`).ReplaceAll(out, []byte("HEX"))
 }
+
+// BenchmarkFirstScreen is the time from the start of `gatehouse admin` to the
+// first rows on the terminal.
+func BenchmarkFirstScreen(b *testing.B) {
+	dir := b.TempDir()
+	file, data := filepath.Join(dir, "gatehouse"), filepath.Join(dir, "data")
+	for _, args := range [][]string{{"go", "build", "-buildvcs=false", "-o", file, "."}, {file, "demo", "--users", "5000", "--tokens", "20000", "--no-serve", "--data", data}} {
+		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+			b.Fatalf("%v\n%s", err, out)
+		}
+	}
+	serve := exec.Command(file, "serve", "--listen", "127.0.0.1:0", "--data", data)
+	if err := serve.Start(); err != nil {
+		b.Fatal(err)
+	}
+	defer serve.Wait()
+	defer serve.Process.Signal(syscall.SIGTERM)
+	for exec.Command(file, "user", "show", "nobody@example.com", "--data", data).Run() != nil {
+		if _, err := os.Stat(filepath.Join(data, "run", "admin.sock")); err == nil {
+			break
+		}
+	}
+	for b.Loop() {
+		admin := exec.Command(file, "admin", "--data", data)
+		terminal, err := pty.StartWithSize(admin, &pty.Winsize{Rows: 60, Cols: 200})
+		if err != nil {
+			b.Fatal(err)
+		}
+		var shown []byte
+		for part := make([]byte, 64<<10); !bytes.Contains(shown, []byte("@example.com")); {
+			n, err := terminal.Read(part)
+			if err != nil {
+				b.Fatalf("%v\n%s", err, shown)
+			}
+			shown = append(shown, part[:n]...)
+		}
+		b.StopTimer()
+		go io.Copy(io.Discard, terminal)
+		terminal.WriteString("q")
+		if err := admin.Wait(); err != nil {
+			b.Error(err)
+		}
+		terminal.Close()
+		b.StartTimer()
+	}
+}
