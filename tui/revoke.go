@@ -196,8 +196,11 @@ func (b *revokeBox) list(width, height int) []string {
 		}},
 		{head: "ID", min: 10, max: 28, late: true, whole: true, cell: func(t api.Token) string { return t.ID }},
 		{head: "NAME", min: 8, max: 32, cell: func(t api.Token) string { return dash(t.Name) }},
-		{head: "FROM", min: 10, max: 39, cell: func(t api.Token) string { return dash(t.LastAddress) }},
+		{head: "FROM", min: 10, max: 39, late: true, cell: func(t api.Token) string { return dash(t.LastAddress) }},
 		{head: "USER", min: 16, max: 48, cell: func(t api.Token) string { return t.UID }},
+	}
+	if b.used == 0 {
+		cols = slices.Delete(cols, 1, 2)
 	}
 	w := widths(cols, width)
 	shown := b.tokens

@@ -28,7 +28,7 @@ func (m *model) View() string {
 	room := m.height - len(top) - 2
 	var body []string
 	if m.box != nil {
-		body = m.box.body(m.width, room)
+		body = m.framed(m.box, room)
 	} else {
 		title := text.Cut(" "+m.screen().title(m.width-1), m.width)
 		body = append([]string{m.st.title.Render(title)}, m.screen().body(m.width, room-1)...)
@@ -41,6 +41,21 @@ func (m *model) View() string {
 		lines[i] = ansi.Truncate(l, m.width, "…")
 	}
 	return strings.Join(lines, "\n")
+}
+
+// framed draws a box: with a frame, where there is room for one.
+func (m *model) framed(b box, room int) []string {
+	if m.height < 16 {
+		return b.body(m.width, room)
+	}
+	inner := m.width - 2
+	rule := strings.Repeat("─", inner)
+	out := []string{"┌" + rule + "┐"}
+	for _, l := range b.body(inner-1, room-2) {
+		l = ansi.Truncate(l, inner, "…")
+		out = append(out, "│"+l+strings.Repeat(" ", inner-text.Width(l))+"│")
+	}
+	return append(out, "└"+rule+"┘")
 }
 
 // ends puts left and right at the two ends of a line; right gives way.
@@ -141,17 +156,23 @@ func (m *model) keyLine() string {
 	if r, ok := m.screen().(rows); ok && r.filtering() {
 		return " type a prefix   ↑ ↓ move   enter keep   esc clear"
 	}
-	tail := "   ? help   q quit"
+	item := func(b binding) string { return "   " + m.st.key.Render(b.show) + " " + b.short }
+	var tail string
+	for _, b := range m.keys {
+		if b.short == "help" || b.short == "quit" {
+			tail += item(b)
+		}
+	}
 	out, width := "", text.Width(tail)
 	for _, b := range m.keys {
 		if b.short == "" || b.on&m.screen().place() == 0 || b.short == "help" || b.short == "quit" {
 			continue
 		}
-		item := "   " + b.show + " " + b.short
-		if width += text.Width(item); width > m.width+1 {
+		one := item(b)
+		if width += text.Width(one); width > m.width+1 {
 			break
 		}
-		out += item
+		out += one
 	}
-	return m.st.key.Render(strings.TrimPrefix(out+tail, "  "))
+	return strings.TrimPrefix(out+tail, "  ")
 }
