@@ -15,6 +15,7 @@ import (
 	"github.com/dexidp/dex/server"
 	"github.com/dexidp/dex/server/authflow"
 	"github.com/dexidp/dex/server/signer"
+	"github.com/dexidp/dex/server/tokens"
 	"github.com/dexidp/dex/storage"
 	"github.com/dexidp/dex/storage/memory"
 	"github.com/dexidp/dex/web"
@@ -26,7 +27,7 @@ import (
 var (
 	clients = []storage.Client{
 		{ID: "gatehouse", Secret: "gatehouse-secret", Name: "Gatehouse"},
-		{ID: "other", Secret: "other-secret", Name: "Another service", TrustedPeers: []string{}},
+		{ID: "other", Secret: "other-secret", Name: "Another service"},
 	}
 	people = []storage.Password{
 		{Email: "ada@example.com", UserID: "8a1b", Username: "ada", Name: "Ada Backus"},
@@ -56,9 +57,13 @@ func serve(listen, callback string, log *slog.Logger) error {
 		return err
 	}
 	sign.Start(ctx)
+	refresh, err := tokens.NewRefreshTokenPolicy(log, true, "", "", "")
+	if err != nil {
+		return err
+	}
 	s, err := server.NewServer(ctx, server.Config{
 		Issuer: "http://" + listen, Storage: store, Logger: log, Signer: sign,
-		PasswordConnector: "local", SkipApprovalScreen: true,
+		PasswordConnector: "local", SkipApprovalScreen: true, RefreshTokenPolicy: refresh,
 		IDTokensValidFor: time.Hour, PrometheusRegistry: prometheus.NewRegistry(),
 		PKCE: authflow.PKCEConfig{Enforce: true, CodeChallengeMethodsSupported: []string{"S256"}},
 		Web:  server.WebConfig{WebFS: web.FS()},

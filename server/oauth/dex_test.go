@@ -1,0 +1,67 @@
+package oauth
+
+import (
+	"net/url"
+	"slices"
+	"testing"
+
+	"gatehouse/server/oauth/oauthtest"
+)
+
+// TestDex asks a real provider of OpenID Connect.
+func TestDex(t *testing.T) {
+	d := oauthtest.StartDex(t, callback)
+	p, err := New(Config{
+		Name: "dex", Type: OIDC, URL: d.Issuer, Insecure: true,
+		ClientID: "gatehouse", ClientSecretFile: secretFile(t, "gatehouse-secret\n", 0o600),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Run("posted", func(t *testing.T) {
+		access, refresh := d.Tokens("gatehouse", "ada@example.com")
+		c, err := p.Verify(t.Context(), access)
+		if err != nil || c.Subject == "" || c.Name != "Ada Backus" || !slices.Equal(c.Emails, []string{"ada@example.com"}) {
+			t.Errorf("got %+v, %v", c, err)
+		}
+		foreign, _ := d.Tokens("other", "ada@example.com")
+		_, err = p.Verify(t.Context(), foreign)
+		wantRefused(t, err, "another client", foreign)
+		_, err = p.Verify(t.Context(), refresh)
+		wantRefused(t, err, "", refresh)
+		_, err = p.Verify(t.Context(), access[:len(access)-8]+"AAAAAAAA")
+		wantRefused(t, err, "does not know the token", access)
+
+		unverified, _ := d.Tokens("gatehouse", "bob@example.com")
+		if c, err := p.Verify(t.Context(), unverified); err != nil || len(c.Emails) != 0 {
+			t.Errorf("an address that is not verified: got %+v, %v", c, err)
+		}
+	})
+	t.Run("browser", func(t *testing.T) {
+		login, address, err := p.Begin(t.Context(), callback)
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := url.Parse(d.LogIn(address, "ada@example.com"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		other, _, err := p.Begin(t.Context(), callback)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := p.Finish(t.Context(), login, back.Query())
+		if err != nil || c.Subject == "" || c.Name != "Ada Backus" || !slices.Equal(c.Emails, []string{"ada@example.com"}) {
+			t.Errorf("got %+v, %v", c, err)
+		}
+		_, err = p.Finish(t.Context(), login, back.Query())
+		wantRefused(t, err, "does not take the code", back.Query().Get("code"))
+
+		// A code that was given for another login's challenge, with our state.
+		login, address, _ = p.Begin(t.Context(), callback)
+		back, _ = url.Parse(d.LogIn(address, "ada@example.com"))
+		other.State = login.State
+		_, err = p.Finish(t.Context(), other, back.Query())
+		wantRefused(t, err, "does not take the code", back.Query().Get("code"))
+	})
+}

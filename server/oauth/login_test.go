@@ -1,0 +1,199 @@
+package oauth
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"gatehouse/server/oauth/oauthtest"
+)
+
+const callback = "https://tokens.example.com/login/corp/callback"
+
+// loginAt has a person log in by browser, and returns the two ends of it.
+func loginAt(t *testing.T, p *Provider, s *oauthtest.Server, person *oauthtest.Account) (Login, url.Values) {
+	t.Helper()
+	login, address, err := p.Begin(t.Context(), callback)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := url.Parse(s.Agree(address, person))
+	if err != nil || !strings.HasPrefix(back.String(), callback+"?") {
+		t.Fatalf("got sent back to %s, %v", back, err)
+	}
+	return login, back.Query()
+}
+
+func TestLogin(t *testing.T) {
+	everyKind(t, func(t *testing.T, s *oauthtest.Server, scopes []string) {
+		p := open(t, s)
+		if st := p.Status(); st.Reachable {
+			t.Errorf("nothing was asked yet: got status %+v", st)
+		}
+		login, query := loginAt(t, p, s, ada())
+		for _, secret := range []string{login.verifier, oauthtest.Secret} {
+			if strings.Contains(query.Encode(), secret) {
+				t.Error("a secret went through the browser")
+			}
+		}
+		c, err := p.Finish(t.Context(), login, query)
+		if err != nil || c.Subject != "17" || len(c.Emails) != 1 || c.Emails[0] != "Ada@example.com" {
+			t.Errorf("got %+v, %v", c, err)
+		}
+		_, err = p.Finish(t.Context(), login, query)
+		wantRefused(t, err, "does not take the code", query.Get("code"))
+	})
+}
+
+// TestLoginRefuses: what belongs to another login is worth nothing in this one.
+func TestLoginRefuses(t *testing.T) {
+	everyKind(t, func(t *testing.T, s *oauthtest.Server, scopes []string) {
+		p := open(t, s)
+		login, query := loginAt(t, p, s, ada())
+		other, otherQuery := loginAt(t, p, s, ada())
+		_, err := p.Finish(t.Context(), other, query)
+		wantRefused(t, err, "state", query.Get("code"))
+		_, err = p.Finish(t.Context(), Login{}, url.Values{})
+		wantRefused(t, err, "state")
+
+		// Another login's code with this one's state, as by a browser that was lied to.
+		otherQuery.Set("state", login.State)
+		_, err = p.Finish(t.Context(), login, otherQuery)
+		wantRefused(t, err, "does not take the code", otherQuery.Get("code"), login.verifier)
+	})
+}
+
+// TestLoginOurFault: wrong credentials, or a provider in trouble, is no verdict.
+func TestLoginOurFault(t *testing.T) {
+	everyKind(t, func(t *testing.T, s *oauthtest.Server, scopes []string) {
+		p := open(t, s, func(c *Config) { c.ClientSecretFile = secretFile(t, "another-secret", 0o600) })
+		login, query := loginAt(t, p, s, ada())
+		_, err := p.Finish(t.Context(), login, query)
+		wantUnavailable(t, err, "client_secret_file", query.Get("code"), "another-secret")
+
+		p = open(t, s)
+		login, query = loginAt(t, p, s, ada())
+		s.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
+			if r.Method == http.MethodPost {
+				http.Error(w, r.PostFormValue("code")+r.PostFormValue("code_verifier"), http.StatusInternalServerError)
+			}
+			return r.Method == http.MethodPost
+		})
+		_, err = p.Finish(t.Context(), login, query)
+		wantUnavailable(t, err, "status 500", query.Get("code"), login.verifier)
+	})
+}
+
+// TestIssuer: an answer that says that it is from another issuer is refused
+// before the code is spent (RFC 9207).
+func TestIssuer(t *testing.T) {
+	for _, kind := range []string{OIDC, Google} {
+		t.Run(kind, func(t *testing.T) {
+			s := oauthtest.New(t, kind)
+			p := open(t, s)
+			for _, issuers := range [][]string{{"https://evil.example"}, {""}, {s.URL, s.URL}, {s.URL + "/"}} {
+				login, query := loginAt(t, p, s, ada())
+				query["iss"] = issuers
+				s.Asked()
+				_, err := p.Finish(t.Context(), login, query)
+				wantRefused(t, err, "issuer", query.Get("code"))
+				for _, asked := range s.Asked() {
+					if strings.HasPrefix(asked, "POST") {
+						t.Errorf("%q: the code was sent: %s", issuers, asked)
+					}
+				}
+			}
+			login, query := loginAt(t, p, s, ada())
+			query.Set("iss", s.URL)
+			if _, err := p.Finish(t.Context(), login, query); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	t.Run(OIDC+"/promised", func(t *testing.T) {
+		s := oauthtest.New(t, OIDC)
+		s.Metadata = func(m map[string]any) { m["authorization_response_iss_parameter_supported"] = true }
+		p := open(t, s)
+		login, query := loginAt(t, p, s, ada())
+		_, err := p.Finish(t.Context(), login, query)
+		wantRefused(t, err, "names no issuer")
+	})
+}
+
+// TestIDToken: each claim that binds an ID token to us and to this login.
+func TestIDToken(t *testing.T) {
+	t.Run(OIDC, func(t *testing.T) {
+		s := oauthtest.New(t, OIDC)
+		for _, c := range []struct {
+			what   string
+			change func(map[string]any)
+			want   string
+		}{
+			{"another nonce", func(m map[string]any) { m["nonce"] = "replayed" }, "nonce"},
+			{"no nonce", func(m map[string]any) { delete(m, "nonce") }, "nonce"},
+			{"another issuer", func(m map[string]any) { m["iss"] = "https://evil.example" }, "different provider"},
+			{"another audience", func(m map[string]any) { m["aud"] = oauthtest.Foreign }, "audience"},
+			{"another presenter", func(m map[string]any) {
+				m["aud"], m["azp"] = []string{oauthtest.Client, oauthtest.Foreign}, oauthtest.Foreign
+			}, "azp"},
+			{"two audiences, no presenter", func(m map[string]any) { m["aud"] = []string{oauthtest.Client, oauthtest.Foreign} }, "azp"},
+			{"over", func(m map[string]any) { m["exp"] = time.Now().Add(-time.Second).Unix() }, "expired"},
+			{"another access token", func(m map[string]any) { m["at_hash"] = "AAAAAAAAAAAAAAAAAAAAAA" }, "at_hash"},
+			{"no subject", func(m map[string]any) { delete(m, "sub") }, "no subject"},
+			{"a subject on two lines", func(m map[string]any) { m["sub"] = "1\n2" }, "no subject"},
+		} {
+			s.Claims = c.change
+			p := open(t, s)
+			login, query := loginAt(t, p, s, ada())
+			_, err := p.Finish(t.Context(), login, query)
+			if err == nil {
+				t.Errorf("%s: was taken", c.what)
+				continue
+			}
+			wantRefused(t, err, c.want, query.Get("code"), login.nonce)
+		}
+
+		// Where the ID token has no address, userinfo is asked, of the same person.
+		s.Claims = func(m map[string]any) { delete(m, "email"); delete(m, "email_verified") }
+		p := open(t, s)
+		login, query := loginAt(t, p, s, ada())
+		if c, err := p.Finish(t.Context(), login, query); err != nil || len(c.Emails) != 1 {
+			t.Errorf("without an address: got %+v, %v", c, err)
+		}
+		s.Claims = func(m map[string]any) { delete(m, "email"); m["sub"] = "18" }
+		login, query = loginAt(t, p, s, ada())
+		_, err := p.Finish(t.Context(), login, query)
+		wantRefused(t, err, "two people")
+
+		s.Claims = func(m map[string]any) { m["email_verified"] = "false" }
+		login, query = loginAt(t, p, s, ada())
+		if c, err := p.Finish(t.Context(), login, query); err != nil || len(c.Emails) != 0 {
+			t.Errorf("not verified: got %+v, %v", c, err)
+		}
+
+		s.Claims = nil
+		s.Rogue()
+		login, query = loginAt(t, p, s, ada())
+		_, err = p.Finish(t.Context(), login, query)
+		wantRefused(t, err, "does not verify", query.Get("code"))
+	})
+}
+
+// TestKeysGone: that an ID token can't be checked is no verdict.
+func TestKeysGone(t *testing.T) {
+	t.Run(OIDC, func(t *testing.T) {
+		s := oauthtest.New(t, OIDC)
+		p := open(t, s)
+		login, query := loginAt(t, p, s, ada())
+		s.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
+			if r.URL.Path == "/keys" {
+				http.Error(w, "x", http.StatusInternalServerError)
+			}
+			return r.URL.Path == "/keys"
+		})
+		_, err := p.Finish(t.Context(), login, query)
+		wantUnavailable(t, err, "jwks_uri")
+	})
+}

@@ -1,0 +1,175 @@
+package oauthtest
+
+import (
+	"errors"
+	"fmt"
+	"html"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Dex is a real provider of OpenID Connect: Dex, with the clients and people of
+// testdata/dex.
+type Dex struct {
+	testing.TB
+	Issuer string
+}
+
+// StartDex builds Dex and starts it. Its clients' browsers come back to callback.
+func StartDex(t testing.TB, callback string) *Dex {
+	t.Helper()
+	return startDex(t, buildDex(t), freePort(t), callback)
+}
+
+// freePort returns an address that nobody listens on, below the ports that the
+// kernel gives out by itself.
+func freePort(t testing.TB) string {
+	t.Helper()
+	for range 100 {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(22_000)))
+		if err == nil {
+			l.Close()
+			return l.Addr().String()
+		}
+	}
+	t.Fatal("there is no free port")
+	return ""
+}
+
+// buildDex makes the program. That needs its modules, from the network when it
+// is the first time.
+func buildDex(t testing.TB) string {
+	t.Helper()
+	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "gatehouse").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(t.TempDir(), "dex")
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", program, ".")
+	cmd.Dir = filepath.Join(strings.TrimSpace(string(root)), "testdata", "dex")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatalf("build dex: %v\n%s", err, out)
+		}
+		t.Skipf("Dex can't be built (%v): run `go build` in testdata/dex once, with a network\n%s", err, out)
+	}
+	return program
+}
+
+func startDex(t testing.TB, program, listen, callback string) *Dex {
+	t.Helper()
+	log, err := os.Create(program + ".log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program, "-listen", listen, "-callback", callback)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		<-ended
+		if b, err := os.ReadFile(log.Name()); err == nil && t.Failed() {
+			t.Logf("dex says:\n%s", b)
+		}
+		log.Close()
+	})
+	d := &Dex{t, "http://" + listen}
+	for {
+		resp, err := http.Get(d.Issuer + "/.well-known/openid-configuration")
+		if err == nil {
+			resp.Body.Close()
+			return d
+		}
+		select {
+		case err := <-ended:
+			ended <- err
+			t.Fatalf("dex ended: %v", err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// Tokens returns what a client gets for the password of one of the people: the
+// answer of the token endpoint.
+func (d *Dex) Tokens(client, mail string) (access, refresh string) {
+	d.Helper()
+	form := url.Values{
+		"grant_type": {"password"}, "username": {mail}, "password": {"secret"}, "scope": {"openid email profile offline_access"},
+		"client_id": {client}, "client_secret": {client + "-secret"},
+	}
+	resp, err := http.PostForm(d.Issuer+"/token", form)
+	if err != nil {
+		d.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		d.Fatalf("dex gives no token: %s %s, %v", resp.Status, b, err)
+	}
+	field := func(name string) string {
+		m := regexp.MustCompile(`"` + name + `":"([^"]+)"`).FindSubmatch(b)
+		if m == nil {
+			d.Fatalf("dex gives no %s: %s", name, b)
+		}
+		return string(m[1])
+	}
+	return field("access_token"), field("refresh_token")
+}
+
+var errCameBack = errors.New("came back")
+
+// LogIn is what a browser does that was sent to an address at Dex, in which a
+// person fills in the form there. It returns where it is sent back to.
+func (d *Dex) LogIn(address, mail string) string {
+	d.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		d.Fatal(err)
+	}
+	var back string
+	browser := &http.Client{Jar: jar, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
+		if strings.HasPrefix(r.URL.String(), d.Issuer+"/") {
+			return nil
+		}
+		back = r.URL.String()
+		return errCameBack
+	}}
+	resp, err := browser.Get(address)
+	if err != nil {
+		d.Fatal(err)
+	}
+	defer resp.Body.Close()
+	page, err := io.ReadAll(resp.Body)
+	if err != nil {
+		d.Fatal(err)
+	}
+	form := regexp.MustCompile(`<form[^>]* action="([^"]*)"`).FindSubmatch(page)
+	if form == nil {
+		d.Fatalf("dex shows no form: %s\n%.3000s", resp.Status, page)
+	}
+	action, err := resp.Request.URL.Parse(html.UnescapeString(string(form[1])))
+	if err != nil {
+		d.Fatal(err)
+	}
+	resp, err = browser.PostForm(action.String(), url.Values{"login": {mail}, "password": {"secret"}})
+	if !errors.Is(err, errCameBack) {
+		d.Fatalf("dex does not send the browser back: %v %+v", err, resp)
+	}
+	return back
+}
