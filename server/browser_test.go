@@ -257,3 +257,38 @@ func TestBrowserHostileNames(t *testing.T) {
 	}
 	c.wantText("You have no tokens yet.")
 }
+
+// TestBrowserProvider logs in by a provider, which is another site: the browser
+// comes back from there, and is in.
+func TestBrowserProvider(t *testing.T) {
+	h, provider := newGitHubHouse(t)
+	provider.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/login/oauth/authorize" {
+			return false
+		}
+		http.Redirect(w, r, provider.Agree(r.URL.String(), ada()), http.StatusFound)
+		return true
+	})
+	url := strings.Replace(h.serve(), "127.0.0.1", "localhost", 1)
+	c := newChromium(t)
+	c.run(chromedp.Navigate(url))
+	c.looksWell("log in, by a provider too")
+	c.run(chromedp.Click("ul.providers a"), chromedp.WaitVisible("#list, [role=alert]"))
+	c.wantText("Ada@Example.com")
+	c.looksWell("logged in by a provider")
+	c.press("Log out")
+
+	provider.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/login/oauth/authorize" {
+			return false
+		}
+		http.Redirect(w, r, r.FormValue("redirect_uri")+"?error=access_denied&state="+r.FormValue("state"), http.StatusFound)
+		return true
+	})
+	c.run(chromedp.Click("ul.providers a"), chromedp.WaitVisible("[role=alert]"))
+	c.looksWell("refused by a provider")
+	c.awaitPage(chromedp.Click("main a.button"))
+	c.login(alice, password)
+	c.wantText(alice)
+	c.quiet("logged in after a refusal")
+}

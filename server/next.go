@@ -33,6 +33,26 @@ var typedIn = map[string]bool{
 	"GET /api/createApiToken": true,
 }
 
+// byBrowser are the routes by which people come and go that log in by a
+// provider: what goes wrong there, a browser gets as a page.
+var byBrowser = map[string]bool{
+	"GET /login/{provider}":          true,
+	"GET /login/{provider}/callback": true,
+}
+
+// failToBrowser answers with an error to whoever asked.
+func (s *Server) failToBrowser(w http.ResponseWriter, r *http.Request, err error) {
+	if wantsPage(r) {
+		s.failPage(w, r, err)
+		return
+	}
+	s.fail(w, r, err)
+}
+
+func wantsPage(r *http.Request) bool {
+	return strings.Contains(strings.ToLower(r.Header.Get("Accept")), "text/html")
+}
+
 // failUnlessToLogin sends a browser that is not logged in to the login, and
 // from there back here, if it is a person who came here with it. A script, a
 // prefetch and a link on another site get the error.
@@ -48,7 +68,6 @@ func (s *Server) failUnlessToLogin(w http.ResponseWriter, r *http.Request, err e
 // person reports whether somebody went here with a browser.
 func (s *Server) person(r *http.Request) bool {
 	mode, dest := r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Dest")
-	return strings.Contains(strings.ToLower(r.Header.Get("Accept")), "text/html") &&
-		(mode == "" || mode == "navigate") && (dest == "" || dest == "document") &&
+	return wantsPage(r) && (mode == "" || mode == "navigate") && (dest == "" || dest == "document") &&
 		len(tokensOf(r, false)) == 0 && !aheadOfNeed(r) && !s.fromElsewhere(r)
 }

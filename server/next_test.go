@@ -123,11 +123,33 @@ func TestLedHere(t *testing.T) {
 	h := newHouse(t)
 	cookie := h.login(alice, password)
 	for _, site := range []string{"cross-site", "same-site"} {
-		h.ask("GET", "/?next=/api/createApiToken").header("Sec-Fetch-Site", site).send().page(http.StatusOK).
-			shows(`<meta http-equiv="refresh" content="0; url=/">`).lacks(`name="password"`)
+		h.ask("GET", "/?page=2").header("Sec-Fetch-Site", site).send().page(http.StatusOK).
+			shows(`<meta http-equiv="refresh" content="0; url=/?page=2">`, `href="/?page=2"`).lacks(`name="password"`)
+		h.ask("GET", "/tokens/x/revoke").header("Sec-Fetch-Site", site).send().page(http.StatusUnauthorized).
+			shows(`content="0; url=/tokens/x/revoke"`).lacks(`name="password"`)
+		h.ask("GET", `/?x='"><script>`).header("Sec-Fetch-Site", site).send().page(http.StatusOK).lacks(`<script>`, `'"`)
+		h.ask("POST", "/logout").header("Sec-Fetch-Site", site).send().page(http.StatusUnauthorized).lacks("refresh")
 		h.ask("GET", "/").header("Sec-Fetch-Site", site).cookie(cookie).send().page(http.StatusOK).shows("Manage API tokens")
 	}
 	for _, site := range []string{"none", "same-origin"} {
 		h.ask("GET", "/").header("Sec-Fetch-Site", site).send().page(http.StatusOK).shows(`name="password"`).lacks("refresh")
+	}
+}
+
+// TestProviderPages: the login leads to the providers, and what goes wrong with
+// one is a page to a browser, and an error as documented to all others.
+func TestProviderPages(t *testing.T) {
+	h, _ := newGitHubHouse(t)
+	const browser = "text/html,application/xhtml+xml,*/*;q=0.8"
+	h.ask("GET", "/").send().page(http.StatusOK).shows(`<a class="button" href="/login/github">Log in with <bdi>GitHub</bdi></a>`)
+	h.ask("GET", "/?next=/tokens/0/revoke%3Fpage=2").send().page(http.StatusOK).shows(`href="/login/github?next=%2ftokens%2f0%2frevoke%3fpage%3d2"`)
+	for path, code := range map[string]int{
+		"/login/nobody":                         http.StatusNotFound,
+		"/login/github?next=//evil.example":     http.StatusBadRequest,
+		"/login/github/callback":                http.StatusBadRequest,
+		"/login/github/callback?state=x&code=y": http.StatusBadRequest,
+	} {
+		h.ask("GET", path).header("Accept", browser).header("Sec-Fetch-Site", "cross-site").send().page(code).lacks("refresh")
+		h.ask("GET", path).send().want(code)
 	}
 }

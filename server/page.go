@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"net/url"
@@ -26,8 +27,8 @@ func (s *Server) home(w http.ResponseWriter, r *request) error {
 	if status, _ := statusOf(err); status != http.StatusUnauthorized {
 		return err
 	}
-	if s.ledHere(r) {
-		return s.pages.Write(w, http.StatusOK, web.Onward{})
+	if s.ledHere(r.Request) {
+		return s.pages.Write(w, http.StatusOK, onward(r.Request))
 	}
 	page := web.Login{Next: localPath(r.FormValue("next"))}
 	if r.Form.Has("out") {
@@ -38,9 +39,14 @@ func (s *Server) home(w http.ResponseWriter, r *request) error {
 
 // ledHere reports whether another site led the browser here, which then has
 // kept the cookie to itself if it has one.
-func (s *Server) ledHere(r *request) bool {
+func (s *Server) ledHere(r *http.Request) bool {
 	site := r.Header.Get("Sec-Fetch-Site")
-	return (site == "cross-site" || site == "same-site") && len(r.CookiesNamed(s.cookieName())) == 0
+	return r.Method == http.MethodGet && (site == "cross-site" || site == "same-site") && len(r.CookiesNamed(s.cookieName())) == 0
+}
+
+// onward has the browser come here again, this time by itself.
+func onward(r *http.Request) web.Page {
+	return web.Onward{To: cmp.Or(localPath(r.URL.RequestURI()), "/")}
 }
 
 // toHome serves the GET of what only takes forms: the address stays in the
@@ -206,11 +212,7 @@ func (s *Server) asset(w http.ResponseWriter, r *request) error {
 func (s *Server) failPage(w http.ResponseWriter, r *http.Request, err error) {
 	status, message := s.refusal(w, r, err)
 	if status == http.StatusUnauthorized {
-		page := web.Login{Note: "Log in to go on."}
-		if r.Method == http.MethodGet {
-			page.Next = localPath(r.URL.RequestURI())
-		}
-		err = s.showLogin(w, status, page)
+		err = s.pageForNobody(w, r, message)
 	} else {
 		err = s.pages.Write(w, status, web.Failure{Status: http.StatusText(status), Error: message + "."})
 	}
@@ -218,6 +220,21 @@ func (s *Server) failPage(w http.ResponseWriter, r *http.Request, err error) {
 		s.log.Error("request failed", "route", r.Pattern, "error", err)
 		reply(w, http.StatusInternalServerError, api.Error{Message: "Internal error"})
 	}
+}
+
+// pageForNobody is for who has to log in first, or has tried to.
+func (s *Server) pageForNobody(w http.ResponseWriter, r *http.Request, message string) error {
+	if message != errCredentials.Error() {
+		return s.showLogin(w, http.StatusUnauthorized, web.Login{Error: message + "."})
+	}
+	if s.ledHere(r) {
+		return s.pages.Write(w, http.StatusUnauthorized, onward(r))
+	}
+	page := web.Login{Note: "Log in to go on."}
+	if r.Method == http.MethodGet {
+		page.Next = localPath(r.URL.RequestURI())
+	}
+	return s.showLogin(w, http.StatusUnauthorized, page)
 }
 
 // when is a time of the store's, which has 0 for none.

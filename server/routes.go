@@ -133,8 +133,11 @@ func (s *Server) handler(rt route, fail func(http.ResponseWriter, *http.Request,
 	if rt.who == byGate {
 		return s.atGate(rt)
 	}
-	if typedIn[rt.pattern] {
+	switch {
+	case typedIn[rt.pattern]:
 		fail = s.failUnlessToLogin
+	case byBrowser[rt.pattern]:
+		fail = s.failToBrowser
 	}
 	count := s.metrics.route(rt.pattern, rt.who)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

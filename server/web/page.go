@@ -78,10 +78,10 @@ type Failure struct {
 	Error  string
 }
 
-// Onward takes a browser on to the first page. The browser then comes from
-// this site, and brings the cookie that it keeps to itself (SameSite=Strict)
-// while another site leads it here.
-type Onward struct{}
+// Onward takes a browser on to a page of ours. It then comes from this site, and
+// brings the cookie that it keeps to itself (SameSite=Strict) while another site
+// leads it here.
+type Onward struct{ To string }
 
 func (Login) file() string   { return "login.html" }
 func (Tokens) file() string  { return "tokens.html" }
