@@ -382,7 +382,7 @@ func TestSocketPeer(t *testing.T) {
 	if out := ask(0); !strings.Contains(out, "answer: <nil>") {
 		t.Errorf("as root: got %s", out)
 	}
-	if out := ask(65534); !strings.Contains(out, "answer: Only root and the owner") {
+	if out := ask(65534); !strings.Contains(out, "the owner of the data directory, may administer") {
 		t.Errorf("as another user: got %s, want a refusal", out)
 	}
 }

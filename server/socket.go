@@ -83,6 +83,7 @@ type peerKey struct{}
 // where somebody opened up the directory.
 func (s *Server) adminServer() *http.Server {
 	inner := s.AdminHandler("")
+	refusal := fmt.Sprintf("Only root and %s, the owner of the data directory, may administer Gatehouse", userName(uint32(os.Geteuid())))
 	return &http.Server{
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
@@ -97,7 +98,7 @@ func (s *Server) adminServer() *http.Server {
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			p, ok := r.Context().Value(peerKey{}).(peer)
 			if !ok || p.uid != 0 && int(p.uid) != os.Geteuid() {
-				reply(w, http.StatusForbidden, api.Error{Message: "Only root and the owner of the data directory may administer Gatehouse"})
+				reply(w, http.StatusForbidden, api.Error{Message: refusal})
 				return
 			}
 			ctx := context.WithValue(r.Context(), actorKey{}, userName(p.uid))

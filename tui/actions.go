@@ -107,7 +107,7 @@ func copyKey(m *model) tea.Cmd {
 	if !ok {
 		return nil
 	}
-	m.say("Sent to the clipboard (Y shows it): " + text.Escape(s))
+	m.say(text.Escape(s) + " sent to the clipboard (Y shows it)")
 	return m.copy(s)
 }
 

@@ -13,6 +13,8 @@ import (
 	"log/slog"
 	"os"
 	"os/user"
+	"strconv"
+	"syscall"
 
 	"gatehouse/server"
 	"gatehouse/server/api"
@@ -52,7 +54,7 @@ func (d Dir) Client(ctx context.Context, create bool) (*api.Client, error) {
 		return c, nil
 	}
 	if errors.Is(err, fs.ErrPermission) {
-		return nil, fmt.Errorf("only root and the owner of %s may do this: %w", d.Path, err)
+		return nil, fmt.Errorf("only root and %s may do this: %w", d.owner(), err)
 	}
 	unreachable := (*api.UnreachableError)(nil)
 	if !errors.As(err, &unreachable) {
@@ -89,6 +91,23 @@ func (d Dir) offline() (*api.Client, error) {
 	}
 	fmt.Fprintf(d.Messages, "No server is running: working on the store in %s itself.\n", d.Path)
 	return api.InProcess(s.AdminHandler(actor), store.Close), nil
+}
+
+// owner names the account that the directory belongs to.
+func (d Dir) owner() string {
+	name := "the owner of " + d.Path
+	info, err := os.Stat(d.Path)
+	if err != nil {
+		return name
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		id := strconv.FormatUint(uint64(st.Uid), 10)
+		if u, err := user.LookupId(id); err == nil {
+			return u.Username + ", " + name + ","
+		}
+		return "user " + id + ", " + name + ","
+	}
+	return name
 }
 
 // account names the host's account that this process runs as.
