@@ -259,9 +259,11 @@ func TestBrowserHostileNames(t *testing.T) {
 }
 
 // TestBrowserProvider logs in by a provider, which is another site: the browser
-// comes back from there, and is in.
+// comes back from there, and is in. The page has all the ways in on it.
 func TestBrowserProvider(t *testing.T) {
-	h, provider := newGitHubHouse(t)
+	h, provider := newGitHubHouse(t, func(c *Config) {
+		c.LDAP = &LDAPConfig{URLs: []string{"ldaps://ldap.example.com"}, BaseDN: "dc=example,dc=com"}
+	})
 	provider.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path != "/login/oauth/authorize" {
 			return false
@@ -273,6 +275,7 @@ func TestBrowserProvider(t *testing.T) {
 	c := newChromium(t)
 	c.run(chromedp.Navigate(url))
 	c.looksWell("log in, by a provider too")
+	c.wantText("Log in with GitHub")
 	c.run(chromedp.Click("ul.providers a"), chromedp.WaitVisible("#list, [role=alert]"))
 	c.wantText("Ada@Example.com")
 	c.looksWell("logged in by a provider")

@@ -141,7 +141,7 @@ func TestLedHere(t *testing.T) {
 func TestProviderPages(t *testing.T) {
 	h, _ := newGitHubHouse(t)
 	const browser = "text/html,application/xhtml+xml,*/*;q=0.8"
-	h.ask("GET", "/").send().page(http.StatusOK).shows(`<a class="button" href="/login/github">Log in with <bdi>GitHub</bdi></a>`)
+	h.ask("GET", "/").send().page(http.StatusOK).shows(`<a class="button" href="/login/github"><span>Log in with <bdi>GitHub</bdi></span></a>`)
 	h.ask("GET", "/?next=/tokens/0/revoke%3Fpage=2").send().page(http.StatusOK).shows(`href="/login/github?next=%2ftokens%2f0%2frevoke%3fpage%3d2"`)
 	for path, code := range map[string]int{
 		"/login/nobody":                         http.StatusNotFound,

@@ -30,8 +30,9 @@ func (s *Server) home(w http.ResponseWriter, r *request) error {
 	if s.ledHere(r.Request) {
 		return s.pages.Write(w, http.StatusOK, onward(r.Request))
 	}
-	page := web.Login{Next: localPath(r.FormValue("next"))}
-	if r.Form.Has("out") {
+	query := r.URL.Query() // FormValue would read a body too, of any size
+	page := web.Login{Next: localPath(query.Get("next"))}
+	if query.Has("out") {
 		page.Note = "You are logged out."
 	}
 	return s.showLogin(w, http.StatusOK, page)
@@ -136,7 +137,7 @@ func (s *Server) renamePage(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	return s.pages.Write(w, http.StatusOK, web.Rename{UID: r.user.UID, ID: t.ID.String(), Name: t.Name, Number: number(r.FormValue("page"))})
+	return s.pages.Write(w, http.StatusOK, web.Rename{UID: r.user.UID, ID: t.ID.String(), Name: t.Name, Number: number(r.URL.Query().Get("page"))})
 }
 
 // renameForm serves POST /tokens/{id}/rename.
@@ -168,7 +169,7 @@ func (s *Server) revokePage(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	return s.pages.Write(w, http.StatusOK, web.Revoke{UID: r.user.UID, Now: s.now(), Token: s.row(t), Number: number(r.FormValue("page"))})
+	return s.pages.Write(w, http.StatusOK, web.Revoke{UID: r.user.UID, Now: s.now(), Token: s.row(t), Number: number(r.URL.Query().Get("page"))})
 }
 
 // revokeForm serves POST /tokens/{id}/revoke.

@@ -28,7 +28,7 @@ func (s *Server) showTokens(w http.ResponseWriter, r *request, status int, page 
 	page.Last = max(1, (len(list)+rowsPerPage-1)/rowsPerPage)
 	page.Number = 1
 	if r.Method == http.MethodGet {
-		page.Number = min(number(r.FormValue("page")), page.Last)
+		page.Number = min(number(r.URL.Query().Get("page")), page.Last)
 		page.Done = s.done(r)
 	}
 	first := (page.Number - 1) * rowsPerPage
@@ -56,7 +56,7 @@ func (s *Server) row(t storage.Token) web.Token {
 // and it was.
 func (s *Server) done(r *request) *web.Done {
 	for _, what := range []string{"revoked", "renamed"} {
-		id, err := storage.ParseID(r.FormValue(what))
+		id, err := storage.ParseID(r.URL.Query().Get(what))
 		if err != nil {
 			continue
 		}

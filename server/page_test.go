@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"html"
+	"io"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -366,6 +367,30 @@ func TestAssets(t *testing.T) {
 	}
 }
 
+// unread fails a test in which somebody reads it.
+type unread struct{ testing.TB }
+
+func (u unread) Read([]byte) (int, error) {
+	u.Error("the body of a GET is read")
+	return 0, io.EOF
+}
+
+// TestPageBodies: a page reads no body that a GET brings, whatever it is said to
+// be: it might be of any size, and end up on the disk.
+func TestPageBodies(t *testing.T) {
+	h := newHouse(t)
+	cookie := h.login(alice, password)
+	id := h.create(`{}`).ID
+	for _, path := range []string{"/", "/login", "/tokens/" + id + "/revoke", "/tokens/" + id + "/rename", "/web/x"} {
+		for _, kind := range []string{"multipart/form-data; boundary=x", "application/x-www-form-urlencoded"} {
+			a := h.ask("GET", path).header("Content-Type", kind)
+			a.r.Body = io.NopCloser(unread{t})
+			a.send()
+			a.cookie(cookie).send()
+		}
+	}
+}
+
 // TestPageFails: what is wrong with the store is said on a page, and no more.
 func TestPageFails(t *testing.T) {
 	h := newHouse(t)
@@ -375,4 +400,19 @@ func TestPageFails(t *testing.T) {
 		a.send().page(http.StatusServiceUnavailable).shows("The server is stopping.")
 	}
 	h.open()
+}
+
+// TestDirectoryOnPage: where there is a directory, people choose it on the page,
+// and find the choice kept when something was wrong.
+func TestDirectoryOnPage(t *testing.T) {
+	h, s := newDirectoryHouse(t)
+	const chosen = `value="ldap" checked>`
+	h.ask("GET", "/").send().page(http.StatusOK).shows(`value="userpass" checked>`, "Directory (LDAP)").lacks(chosen)
+	cookie := h.post("/login", "", "username", "alice", "password", "alice-secret", "method", "ldap").goesTo("/").session()
+	h.home(cookie).page(http.StatusOK).shows("alice@example.org")
+	h.post("/login", "", "username", "alice", "password", "x", "method", "ldap").page(http.StatusUnauthorized).shows(chosen, "Invalid credentials")
+	h.post("/login", "", "username", "alice", "password", "alice-secret").page(http.StatusUnauthorized).lacks(chosen)
+	s.Stop()
+	h.post("/login", "", "username", "alice", "password", "alice-secret", "method", "ldap").page(http.StatusServiceUnavailable).
+		shows(chosen, "The directory is not available: try again later.")
 }
