@@ -26,6 +26,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gatehouse/ldap/ldaptest"
+	"gatehouse/server/oauth/oauthtest"
 	"gatehouse/tui/text"
 )
 
@@ -72,6 +73,7 @@ func TestStories(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"capture":  cmdCapture,
 			"clean":    cmdClean,
+			"dex":      cmdDex,
 			"http":     cmdHTTP,
 			"modes":    cmdModes,
 			"need":     cmdNeed,
@@ -89,6 +91,7 @@ func TestStories(t *testing.T) {
 type story struct {
 	skip   func(why string)
 	slapd  *ldaptest.Slapd
+	dex    *oauthtest.Dex
 	server *exec.Cmd
 	ended  chan error // of the server
 }
@@ -356,6 +359,22 @@ func cmdSlapd(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
+// cmdDex starts a provider of OpenID Connect, or sets a variable to a token
+// that one of its clients gets: dex start, dex token NAME CLIENT MAIL.
+func cmdDex(ts *testscript.TestScript, _ bool, args []string) {
+	st := storyOf(ts)
+	switch args[0] {
+	case "start":
+		st.dex = oauthtest.StartDex(scriptT{ts, st}, "http://127.0.0.1:1/login/dex/callback")
+		ts.Setenv("ISSUER", st.dex.Issuer)
+	case "token":
+		token, _ := st.dex.Tokens(args[2], args[3])
+		ts.Setenv(args[1], token)
+	default:
+		ts.Fatalf("dex %s?", args[0])
+	}
+}
+
 // scriptT lets a story start what a test starts.
 type scriptT struct {
 	ts *testscript.TestScript
@@ -369,7 +388,7 @@ func (t scriptT) Skip(args ...any)               { t.st.skip(fmt.Sprint(args...)
 func (t scriptT) Cleanup(f func())               { t.ts.Defer(f) }
 
 func (t scriptT) TempDir() string {
-	dir, err := os.MkdirTemp(t.ts.MkAbs("."), "slapd")
+	dir, err := os.MkdirTemp(t.ts.MkAbs("."), "made")
 	t.ts.Check(err)
 	return dir
 }

@@ -12,13 +12,42 @@ import (
 	"strings"
 
 	"gatehouse/server/oauth"
+	"gatehouse/server/web"
 	"gatehouse/storage"
 )
 
-// beginProvider serves GET /login/{provider}: off to the provider, with a
-// cookie by which the browser is known when it comes back. Without that, one
-// could have others log in as oneself, by a link (login CSRF).
+// beginProvider serves GET /login/{provider}.
 func (s *Server) beginProvider(w http.ResponseWriter, r *request) error {
+	return s.orLoginPage(w, r, s.toProvider(w, r))
+}
+
+// finishProvider serves GET /login/{provider}/callback, where the provider
+// sends the browser back to.
+func (s *Server) finishProvider(w http.ResponseWriter, r *request) error {
+	if r.Method != http.MethodGet {
+		w.Header().Set("Allow", http.MethodGet) // HEAD would spend the code
+		return errMethod
+	}
+	return s.orLoginPage(w, r, s.fromProvider(w, r))
+}
+
+// orLoginPage shows a person what went wrong on the page to log in on again. A
+// program gets the error as all others.
+func (s *Server) orLoginPage(w http.ResponseWriter, r *request, err error) error {
+	if err == nil || !strings.Contains(strings.ToLower(r.Header.Get("Accept")), "text/html") {
+		return err
+	}
+	status, message := s.refusal(w, r.Request, err)
+	if errors.Is(err, errInvalid) {
+		message += ": the provider does not vouch for this login"
+	}
+	return s.showLogin(w, status, web.Login{Error: message + "."})
+}
+
+// toProvider sends a browser off, with a cookie by which it is known when it
+// comes back. Without that, one could have others log in as oneself, by a link
+// (login CSRF).
+func (s *Server) toProvider(w http.ResponseWriter, r *request) error {
 	p, err := s.provider(r)
 	if err != nil {
 		return err
@@ -50,13 +79,8 @@ func (s *Server) beginProvider(w http.ResponseWriter, r *request) error {
 	return nil
 }
 
-// finishProvider serves GET /login/{provider}/callback, where the provider
-// sends the browser back to.
-func (s *Server) finishProvider(w http.ResponseWriter, r *request) error {
-	if r.Method != http.MethodGet {
-		w.Header().Set("Allow", http.MethodGet) // HEAD would spend the code
-		return errMethod
-	}
+// fromProvider begins the session of somebody who has come back.
+func (s *Server) fromProvider(w http.ResponseWriter, r *request) error {
 	p, err := s.provider(r)
 	if err != nil {
 		return err

@@ -221,6 +221,31 @@ func TestBrowserRefused(t *testing.T) {
 	h.wantNoSecrets("never-given-out", oauthtest.Secret, "\x1b")
 }
 
+// TestBrowserPage: a person sees what went wrong where one can try again.
+func TestBrowserPage(t *testing.T) {
+	h, s := newGitHubHouse(t, public)
+	for path, want := range map[string]string{
+		"/login/github/callback?state=x&code=y": "begin it again",
+		"/login/github?next=//evil.example":     "is a path on this server",
+		"/login/gitlab":                         "is not configured",
+	} {
+		got := h.ask("GET", path).header("Accept", "text/html,*/*;q=0.8").send()
+		if got.code < 400 || !strings.HasPrefix(got.header.Get("Content-Type"), "text/html") || !strings.Contains(got.text, want) || !strings.Contains(got.text, "/login/github") {
+			t.Errorf("%s: got %d %.300s", path, got.code, got.text)
+		}
+	}
+	v := h.visitor()
+	u, _ := url.Parse(v.begin("/login/github"))
+	got := h.ask("GET", "/login/github/callback?error=access_denied&state="+u.Query().Get("state")).header("Accept", "text/html").
+		header("Cookie", "__Host-gatehouse-login="+v.cookies["__Host-gatehouse-login"]).send()
+	if got.code != http.StatusForbidden || !strings.Contains(got.text, "given up") || got.header.Get("Referrer-Policy") != "same-origin" {
+		t.Errorf("got %d %v %.300s", got.code, got.header, got.text)
+	}
+	if asked := s.Asked(); len(asked) != 0 {
+		t.Errorf("the provider was asked: %q", asked)
+	}
+}
+
 // TestBrowserNext: a login leads to pages of this server, and nowhere else.
 func TestBrowserNext(t *testing.T) {
 	h, s := newGitHubHouse(t, public)

@@ -15,26 +15,36 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"testing"
 	"time"
 )
+
+// T is what is needed of a test, or of a story.
+type T interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+	Skip(args ...any)
+	TempDir() string
+	Cleanup(func())
+}
 
 // Dex is a real provider of OpenID Connect: Dex, with the clients and people of
 // testdata/dex.
 type Dex struct {
-	testing.TB
+	T
 	Issuer string
+	log    string // the file with what it says
 }
 
 // StartDex builds Dex and starts it. Its clients' browsers come back to callback.
-func StartDex(t testing.TB, callback string) *Dex {
+func StartDex(t T, callback string) *Dex {
 	t.Helper()
 	return startDex(t, buildDex(t), freePort(t), callback)
 }
 
 // freePort returns an address that nobody listens on, below the ports that the
 // kernel gives out by itself.
-func freePort(t testing.TB) string {
+func freePort(t T) string {
 	t.Helper()
 	for range 100 {
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(22_000)))
@@ -49,7 +59,7 @@ func freePort(t testing.TB) string {
 
 // buildDex makes the program. That needs its modules, from the network when it
 // is the first time.
-func buildDex(t testing.TB) string {
+func buildDex(t T) string {
 	t.Helper()
 	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "gatehouse").Output()
 	if err != nil {
@@ -63,12 +73,12 @@ func buildDex(t testing.TB) string {
 		if os.Getenv("CI") == "true" {
 			t.Fatalf("build dex: %v\n%s", err, out)
 		}
-		t.Skipf("Dex can't be built (%v): run `go build` in testdata/dex once, with a network\n%s", err, out)
+		t.Skip(fmt.Sprintf("Dex can't be built (%v): run `go build` in testdata/dex once, with a network\n%s", err, out))
 	}
 	return program
 }
 
-func startDex(t testing.TB, program, listen, callback string) *Dex {
+func startDex(t T, program, listen, callback string) *Dex {
 	t.Helper()
 	log, err := os.Create(program + ".log")
 	if err != nil {
@@ -84,12 +94,9 @@ func startDex(t testing.TB, program, listen, callback string) *Dex {
 	t.Cleanup(func() {
 		cmd.Process.Kill()
 		<-ended
-		if b, err := os.ReadFile(log.Name()); err == nil && t.Failed() {
-			t.Logf("dex says:\n%s", b)
-		}
 		log.Close()
 	})
-	d := &Dex{t, "http://" + listen}
+	d := &Dex{t, "http://" + listen, log.Name()}
 	for {
 		resp, err := http.Get(d.Issuer + "/.well-known/openid-configuration")
 		if err == nil {
@@ -103,6 +110,15 @@ func startDex(t testing.TB, program, listen, callback string) *Dex {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
+}
+
+// says is what Dex has to say of a failure.
+func (d *Dex) says() string {
+	b, err := os.ReadFile(d.log)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
 }
 
 // Tokens returns what a client gets for the password of one of the people: the
@@ -120,7 +136,7 @@ func (d *Dex) Tokens(client, mail string) (access, refresh string) {
 	defer resp.Body.Close()
 	b, err := io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode != http.StatusOK {
-		d.Fatalf("dex gives no token: %s %s, %v", resp.Status, b, err)
+		d.Fatalf("dex gives no token: %s %s, %v\n%s", resp.Status, b, err, d.says())
 	}
 	field := func(name string) string {
 		m := regexp.MustCompile(`"` + name + `":"([^"]+)"`).FindSubmatch(b)
@@ -161,7 +177,7 @@ func (d *Dex) LogIn(address, mail string) string {
 	}
 	form := regexp.MustCompile(`<form[^>]* action="([^"]*)"`).FindSubmatch(page)
 	if form == nil {
-		d.Fatalf("dex shows no form: %s\n%.3000s", resp.Status, page)
+		d.Fatalf("dex shows no form: %s\n%.3000s\n%s", resp.Status, page, d.says())
 	}
 	action, err := resp.Request.URL.Parse(html.UnescapeString(string(form[1])))
 	if err != nil {
@@ -169,7 +185,7 @@ func (d *Dex) LogIn(address, mail string) string {
 	}
 	resp, err = browser.PostForm(action.String(), url.Values{"login": {mail}, "password": {"secret"}})
 	if !errors.Is(err, errCameBack) {
-		d.Fatalf("dex does not send the browser back: %v %+v", err, resp)
+		d.Fatalf("dex does not send the browser back: %v\n%s", err, d.says())
 	}
 	return back
 }
