@@ -14,6 +14,7 @@ import (
 // the socket decides (socket.go).
 func (s *Server) adminRoutes() map[string]func(http.ResponseWriter, *http.Request) error {
 	return map[string]func(http.ResponseWriter, *http.Request) error{
+		"GET /admin/ping":   s.adminPing,
 		"GET /admin/status": s.adminStatus,
 
 		"GET /admin/users":                 s.adminUsers,
@@ -70,22 +71,6 @@ type actorKey struct{}
 func adminActor(r *http.Request) storage.Actor {
 	name, _ := r.Context().Value(actorKey{}).(string)
 	return storage.Actor{Name: name}
-}
-
-func (s *Server) adminStatus(w http.ResponseWriter, r *http.Request) error {
-	st := api.Status{
-		Version: s.version, Started: s.started.UnixMilli(),
-		Users: s.store.UserCount(), Tokens: s.store.TokenCount(), Actor: adminActor(r).Name,
-		Directory: []api.Health{}, Providers: s.providerHealth(),
-	}
-	if s.directory != nil {
-		st.Held = s.offboard.holding()
-		for _, d := range s.directory.Servers() {
-			st.Directory = append(st.Directory, healthView(d))
-		}
-	}
-	reply(w, http.StatusOK, st)
-	return nil
 }
 
 func (s *Server) adminUser(w http.ResponseWriter, r *http.Request) error {

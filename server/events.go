@@ -122,6 +122,11 @@ func (s *Server) adminBackup(w http.ResponseWriter, r *http.Request) error {
 		s.log.Error("a backup broke off", "error", err)
 		panic(http.ErrAbortHandler)
 	}
+	if err == nil {
+		if err := s.store.NoteBackup(adminActor(r)); err != nil {
+			s.log.Error("a backup was made, but that is not remembered", "error", err)
+		}
+	}
 	return err
 }
 

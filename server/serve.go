@@ -75,11 +75,11 @@ func (l *Listener) Serve(ctx context.Context) error {
 	web := HTTP(s.Handler(), s.log)
 	tcp := l.tcp
 	if s.cfg.TLS.Cert != "" {
-		pair := &certificate{certFile: s.cfg.TLS.Cert, keyFile: s.cfg.TLS.Key, now: s.now, log: s.log}
-		if _, err := pair.get(nil); err != nil {
+		s.pair = &certificate{certFile: s.cfg.TLS.Cert, keyFile: s.cfg.TLS.Key, now: s.now, log: s.log}
+		if _, err := s.pair.get(nil); err != nil {
 			return errors.Join(err, l.Close())
 		}
-		tcp = tls.NewListener(tcp, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: pair.get, NextProtos: []string{"http/1.1"}})
+		tcp = tls.NewListener(tcp, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.pair.get, NextProtos: []string{"http/1.1"}})
 	}
 	s.warnPlain()
 	s.warnProviders()
@@ -164,6 +164,7 @@ type certificate struct {
 
 	mu      sync.Mutex
 	pair    *tls.Certificate
+	problem error // why the files that lie there are not taken
 	looked  time.Time
 	changed [2]time.Time
 }
@@ -188,13 +189,27 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if err != nil {
 		if c.pair != nil {
 			c.log.Error("the certificate was changed and can't be loaded: the older one stays", "error", err)
-			c.changed = changed // said once, not at every connection
+			c.changed, c.problem = changed, err // said once, not at every connection
 			return c.pair, nil
 		}
 		return nil, fmt.Errorf("load the certificate: %w", err)
 	}
-	c.pair, c.changed = &pair, changed
+	c.pair, c.changed, c.problem = &pair, changed, nil
 	return c.pair, nil
+}
+
+// health is when the certificate in use ends, and why newer files are not taken.
+func (c *certificate) health() (notAfter time.Time, err error) {
+	pair, err := c.get(nil)
+	if err != nil {
+		return notAfter, err
+	}
+	if pair.Leaf != nil { // as tls.LoadX509KeyPair leaves it
+		notAfter = pair.Leaf.NotAfter
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return notAfter, c.problem
 }
 
 // CheckCertificate says whether the pair of files can be used.

@@ -38,6 +38,8 @@ type Server struct {
 	metrics  *metrics
 	jobs     jobs
 	pages    *web.Pages
+	activity activity
+	pair     *certificate // nil: the port speaks plain HTTP
 
 	directory directory // nil: LDAP is not configured
 	offboard  *offboard // nil likewise

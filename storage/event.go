@@ -53,6 +53,7 @@ const (
 	ActionTokenRename     = "token.rename"
 	ActionLogin           = "login"
 	ActionLoginRefused    = "login.refused"
+	ActionBackup          = "backup"
 	ActionImport          = "import"
 	ActionRestore         = "restore"
 )

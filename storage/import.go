@@ -49,7 +49,7 @@ func (s *Store) ImportTokens(by Actor, list []Imported) ([]Token, error) {
 				k := lastUseKeyOf(v.ID)
 				used := usedAt(in.LastUsed)
 				t.put(k, lastUseValue(used, in.From))
-				t.durable(func() { t.table.raise(v.ID, used) })
+				t.durable(func() { t.table.raise(v.ID, used); t.order.note(v.ID, v.Created) })
 			}
 			tokens = append(tokens, v)
 		}

@@ -98,16 +98,9 @@ func (s *Store) places(f TokenFilter) ([]Place, error) {
 	case f.Revoked || !s.whenLoaded():
 		return s.walk(&v)
 	}
-	var found *selection
-	if f.Order == ByCreated {
-		err = s.withCreated(func() { found = s.table.siftAll(&v, false) })
-	} else {
-		found = s.table.siftAll(&v, false)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return found.list, nil
+	var found []Place
+	err = s.withOrder(f.Order == ByCreated, func(o *order) { found = o.page(&v) })
+	return found, err
 }
 
 // CountTokens counts the tokens that the filter takes, its After and Limit
@@ -125,7 +118,9 @@ func (s *Store) CountTokens(f TokenFilter) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return s.table.siftAll(&v, true).n, nil
+	n := 0
+	err = s.withOrder(false, func(o *order) { n = o.count(&v) })
+	return n, err
 }
 
 // isLoaded reports whether the table has all tokens.

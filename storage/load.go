@@ -149,7 +149,7 @@ func (s *Store) loadToken(t Token, used lastUse) {
 		used = usedAt(used.shown(t.Created)) // as raise leaves it
 	}
 	if o, n, ok := s.owners.find(t.Owner); ok && o.state != UserRemoved && t.Revoked == 0 {
-		s.table.load(entry{id: t.ID, generation: t.Generation, flags: t.head, owner: n, used: used, created: t.Created})
+		s.table.load(entry{id: t.ID, generation: t.Generation, flags: t.head, owner: n, used: used})
 	}
 }
 

@@ -1,235 +1,361 @@
 package storage
 
 import (
-	"bytes"
-	"cmp"
-	"encoding/hex"
-	"math"
-	"runtime"
+	"maps"
+	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
 )
 
-// A page of a listing of tokens is found by looking at all of the table, in
-// memory and in the order in which it lies there: a million tokens are 32 MB,
-// which take a few milliseconds, and of which the page keeps only its own rows.
-// So there is no index to keep up with the uses: a page is exact when it is
-// asked for, verification does nothing for it, and while nobody asks it costs
-// no memory.
+// order has all tokens sorted by their last use, for who pages through them. It
+// is made when somebody first does, and let go when nobody has for a while.
+//
+// It is exact. The rows are of a moment; whatever was used, made or revoked
+// since is noted by the flusher and the writer, and is, until the flusher has
+// seen it, among the table's unsaved. Each who looks first takes over what was
+// noted: it leaves the rows, and joins the recent, which are few, since from time
+// to time they are merged into new rows. A verification does nothing for all
+// this.
+type order struct {
+	on    atomic.Bool
+	feed  feed
+	most  int        // recent tokens, before they are merged into the rows
+	mu    sync.Mutex // who looks, one at a time
+	turn  int        // counts the rows
+	rows  *rows      // nil: not made
+	drop  *time.Timer
+	dates *time.Timer
 
-// Order is what a listing is sorted by. Equals follow their id, or uid.
-type Order byte
-
-// The orders. Users are also sorted ByUID, which is ByName, and ByTokens.
-const (
-	ByLastUsed Order = iota
-	ByCreated
-	ByName
-	ByTokens
-)
-
-// Place is where a token stands in a listing: its time in the order at hand,
-// and its id.
-type Place struct {
-	At int64 // ms
-	ID ID
+	recent map[ID]row      // in place of what is gone from the rows
+	held   []holding       // by owner; what is stale is not counted here
+	lost   map[uint32]bool // owners of whom the token used last is dead
+	late   map[ID]struct{} // taken over during a merge; nil: there is none
 }
 
-func (a Place) compare(b Place) int {
-	return cmp.Or(cmp.Compare(a.At, b.At), bytes.Compare(a.ID[:], b.ID[:]))
+// lookedAt is how long what only administrators ask for stays in memory after
+// they last did.
+const lookedAt = 10 * time.Minute
+
+// mostRecent is how many tokens may be recent: a page looks at all of them.
+const mostRecent = 8 << 10
+
+// feed is what was used or changed since somebody last looked.
+type feed struct {
+	mu     sync.Mutex
+	list   []noted
+	long   func() // takes it over
+	called bool
 }
 
-// sieve is a TokenFilter made ready for the slots of the table.
-type sieve struct {
-	TokenFilter
-	prefix hexPrefix
-	owners bitmap // whose uid has the prefix
+type noted struct {
+	id      ID
+	created int64 // ms; 0: as before
 }
 
-func (s *Store) sieve(f TokenFilter) (v sieve, err error) {
-	v.TokenFilter = f
-	if f.Prefix == "" {
-		return v, nil
+// mostNoted is how long the feed may become before it is taken over although
+// nobody looks.
+const mostNoted = 64 << 10
+
+// note is the writer's: a token was made, changed or revoked, and the table has
+// it.
+func (o *order) note(id ID, created int64) {
+	if !o.on.Load() {
+		return
 	}
-	v.prefix = parseHexPrefix(f.Prefix)
-	numbers, err := s.withPrefix(f.Prefix)
-	for _, n := range numbers {
-		v.owners.add(n)
-	}
-	return v, err
+	o.feed.mu.Lock()
+	defer o.feed.mu.Unlock()
+	o.feed.add(noted{id, created})
 }
 
-// takes reports whether the filter takes a token, its place apart.
-func (v *sieve) takes(id ID, owner uint32, used lastUse) bool {
-	switch {
-	case v.NeverUsed && used&1 != 0:
-	case v.IdleSince != 0 && int64(used>>1) > v.IdleSince:
-	case v.Prefix != "" && !v.owners.has(owner) && !v.prefix.of(id):
-	default:
-		return true
+// noteUses is the flusher's: these tokens were used, and will soon not be among
+// the unsaved any more.
+func (o *order) noteUses(used map[ID]netip.Addr) {
+	if !o.on.Load() {
+		return
 	}
-	return false
+	o.feed.mu.Lock()
+	defer o.feed.mu.Unlock()
+	for id := range used {
+		o.feed.add(noted{id: id})
+	}
 }
 
-// sift offers the tokens of a shard to the selection, as far as the filter
-// takes them.
-func (v *sieve) sift(sh *shard, to *selection) {
-	sh.mu.RLock()
-	defer sh.mu.RUnlock()
-	for first := 0; first < sh.n; first += chunkSlots {
-		slots := sh.chunks[first/chunkSlots][:min(chunkSlots, sh.n-first)]
-		for i := range slots {
-			s := &slots[i]
-			used := lastUse(s.used.Load())
-			at := int64(used >> 1)
+// add has the feed taken over when it becomes long, although nobody looks.
+func (f *feed) add(n noted) {
+	f.list = append(f.list, n)
+	if len(f.list) >= mostNoted && !f.called {
+		f.called = true
+		go f.long()
+	}
+}
+
+func (o *order) take() []noted {
+	o.feed.mu.Lock()
+	defer o.feed.mu.Unlock()
+	list := o.feed.list
+	o.feed.list, o.feed.called = nil, false
+	return list
+}
+
+// withOrder runs fn on the order as it is now; with created also that of
+// creation is there. The table is loaded.
+func (s *Store) withOrder(created bool, fn func(o *order)) error {
+	o := &s.order
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s.makeOrder()
+	if created && o.rows.created == nil {
+		if err := s.dateRows(); err != nil {
+			return err
+		}
+	}
+	s.follow()
+	if created {
+		o.dates = postpone(o.dates, s.dropDates)
+	}
+	fn(o)
+	return nil
+}
+
+func postpone(t *time.Timer, f func()) *time.Timer {
+	if t == nil {
+		return time.AfterFunc(lookedAt, f)
+	}
+	t.Reset(lookedAt)
+	return t
+}
+
+// makeOrder sorts the table, unless that is done already.
+func (s *Store) makeOrder() {
+	o := &s.order
+	o.drop = postpone(o.drop, s.dropOrder)
+	if o.rows != nil {
+		return
+	}
+	o.feed.mu.Lock()
+	o.feed.long = s.followAlone
+	o.feed.mu.Unlock()
+	o.on.Store(true) // what is changed from here on is noted
+	r := rowsOf(&s.table)
+	o.set(r, r.holdings())
+}
+
+// hold counts a token of an owner in or out.
+func (o *order) hold(owner uint32, by int, used lastUse) { o.held = hold(o.held, owner, by, used) }
+
+func hold(held []holding, owner uint32, by int, used lastUse) []holding {
+	if more := int(owner) + 1 - len(held); more > 0 {
+		held = append(held, make([]holding, more)...)
+	}
+	h := &held[owner]
+	h.tokens += by
+	h.used = max(h.used, used.ms())
+	return held
+}
+
+func (s *Store) dropOrder() {
+	o := &s.order
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.on.Store(false)
+	o.set(nil, nil)
+	o.take()
+}
+
+func (s *Store) dropDates() {
+	o := &s.order
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.rows != nil {
+		r := *o.rows
+		r.created, r.byCreated = nil, nil
+		o.rows = &r
+		o.turn, o.late = o.turn+1, nil
+	}
+}
+
+// dateRows finds out when the tokens were created, by a walk through the index
+// by owner.
+func (s *Store) dateRows() error {
+	o := &s.order
+	s.follow()
+	created := make([]int64, o.rows.len())
+	err := s.view(func(txn *badger.Txn) error {
+		for item := range scan(txn, []byte{'o'}, nil) {
+			ms, id := ownedToken(item.Key())
+			if n, ok := o.rows.find(id); ok {
+				created[n] = ms
+			}
+			if v, ok := o.recent[id]; ok {
+				v.created = ms
+				o.recent[id] = v
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	r := *o.rows
+	r.date(created)
+	o.rows = &r
+	o.turn, o.late = o.turn+1, nil // a merge under way goes without the dates
+	return nil
+}
+
+// follow takes over what was noted. First come the unsaved: what leaves them
+// meanwhile has been noted by then.
+func (s *Store) follow() {
+	o := &s.order
+	for _, id := range s.table.unsaved(nil) {
+		s.renew(noted{id: id})
+	}
+	for _, n := range o.take() {
+		s.renew(n)
+	}
+	if len(o.recent) > o.most && o.late == nil {
+		s.mergeRecent()
+	}
+}
+
+// followAlone is follow when nobody looks.
+func (s *Store) followAlone() {
+	s.order.mu.Lock()
+	defer s.order.mu.Unlock()
+	if s.order.rows != nil {
+		s.follow()
+	}
+}
+
+// renew takes over one token as the table has it.
+func (s *Store) renew(n noted) {
+	o := &s.order
+	old, known := o.recent[n.id]
+	place, inRows := o.rows.find(n.id)
+	if !known && inRows && !o.rows.gone.has(uint32(place)) {
+		old, known = o.rows.at(place), true
+		o.rows.gone.add(uint32(place))
+	}
+	if o.late != nil {
+		o.late[n.id] = struct{}{}
+	}
+	if known {
+		o.hold(old.owner, -1, 0)
+	}
+	e, ok, _ := s.table.get(n.id)
+	if !ok {
+		if known && o.held[old.owner].used == old.used.ms() {
+			o.lost[old.owner] = true
+		}
+		delete(o.recent, n.id)
+		return
+	}
+	v := row{used: e.used, id: n.id, owner: e.owner, created: n.created}
+	if v.created == 0 {
+		v.created = old.created
+	}
+	o.hold(v.owner, 1, v.used)
+	o.recent[n.id] = v
+}
+
+// mergeRecent makes new rows behind the back of who looks.
+func (s *Store) mergeRecent() {
+	o := &s.order
+	old, gone, turn := o.rows, slices.Clone(o.rows.gone), o.turn
+	others := slices.SortedFunc(maps.Values(o.recent), func(a, b row) int { return a.byUse().compare(b.byUse()) })
+	o.late = make(map[ID]struct{})
+	go func() {
+		r := old.merge(gone, others)
+		held := r.holdings()
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if o.turn != turn {
+			return // the rows are others by now
+		}
+		late, before := o.late, o.recent
+		o.set(r, held)
+		for id := range late {
+			s.renew(noted{id, before[id].created})
+		}
+	}()
+}
+
+// set begins with new rows.
+func (o *order) set(r *rows, held []holding) {
+	o.turn++
+	o.rows, o.held, o.recent, o.lost, o.late = r, held, map[ID]row{}, map[uint32]bool{}, nil
+}
+
+// page finds the places that a filter takes.
+func (o *order) page(v *sieve) []Place {
+	found := newSelection(v.TokenFilter)
+	for _, r := range o.recent {
+		if v.takes(r.id, r.owner, r.used) {
+			at := r.byUse()
 			if v.Order == ByCreated {
-				at = sh.created[first+i]
+				at.At = r.created
 			}
-			if at < to.low || at > to.high || !v.takes(s.id, s.owner, used) {
-				continue
-			}
-			to.offer(Place{at, s.id})
+			found.offer(at)
 		}
 	}
-}
-
-// top keeps the first of what it is offered, in an order.
-type top[T any] struct {
-	compare func(a, b T) int
-	limit   int // 0: all are kept
-	list    []T // sorted, and cut to the limit, by cut
-	full    bool
-}
-
-func (t *top[T]) offer(v T) {
-	if t.full && t.compare(v, t.list[t.limit-1]) >= 0 {
-		return
-	}
-	t.list = append(t.list, v)
-	if t.limit > 0 && len(t.list) >= max(4*t.limit, 1000) {
-		t.cut()
-	}
-}
-
-func (t *top[T]) cut() {
-	slices.SortFunc(t.list, t.compare)
-	if t.limit > 0 && len(t.list) >= t.limit {
-		t.list, t.full = t.list[:t.limit], true
-	}
-}
-
-// selection keeps the first places of a listing, or only counts them.
-type selection struct {
-	top[Place]
-	reverse   bool
-	after     Place // zero: from the beginning
-	low, high int64 // between which a time may still count
-	counting  bool
-	n         int
-}
-
-func newSelection(f TokenFilter) *selection {
-	p := &selection{reverse: f.Reverse, after: f.After, low: math.MinInt64, high: math.MaxInt64}
-	p.limit, p.compare = f.Limit, Place.compare
-	if p.reverse {
-		p.compare = func(a, b Place) int { return b.compare(a) }
-	}
-	switch {
-	case p.after == Place{}:
-	case p.reverse:
-		p.high = p.after.At
-	default:
-		p.low = p.after.At
-	}
-	return p
-}
-
-func (p *selection) offer(at Place) {
-	if p.counting {
-		p.n++
-		return
-	}
-	if (p.after != Place{}) && p.compare(at, p.after) <= 0 {
-		return
-	}
-	p.top.offer(at)
-	switch {
-	case !p.full:
-	case p.reverse:
-		p.low = p.list[p.limit-1].At
-	default:
-		p.high = p.list[p.limit-1].At
-	}
-}
-
-// sifters is how many look at the table at once.
-const sifters = 4
-
-// siftAll looks at the whole table, and returns what it selects.
-func (t *table) siftAll(v *sieve, counting bool) *selection {
-	parts := make([]*selection, min(sifters, runtime.GOMAXPROCS(0)))
-	var next atomic.Int32
-	var wg sync.WaitGroup
-	for w := range parts {
-		parts[w] = newSelection(v.TokenFilter)
-		parts[w].counting = counting
-		wg.Go(func() {
-			for n := next.Add(1) - 1; n < shardCount; n = next.Add(1) - 1 {
-				v.sift(&t.shards[n], parts[w])
-			}
-		})
-	}
-	wg.Wait()
-	all := parts[0]
-	for _, p := range parts[1:] {
-		all.list = append(all.list, p.list...)
-		all.n += p.n
-	}
-	all.cut()
-	return all
-}
-
-// bitmap is a set of small numbers.
-type bitmap []uint64
-
-func (b *bitmap) add(n uint32) {
-	for int(n/64) >= len(*b) {
-		*b = append(*b, 0)
-	}
-	(*b)[n/64] |= 1 << (n % 64)
-}
-
-func (b bitmap) has(n uint32) bool {
-	return int(n/64) < len(b) && b[n/64]&(1<<(n%64)) != 0
-}
-
-// hexPrefix is how an id begins, to half a byte.
-type hexPrefix struct {
-	none  bool // no id begins so
-	whole []byte
-	half  int // the upper half of the byte that follows; -1: whatever
-}
-
-func parseHexPrefix(text string) hexPrefix {
-	text = strings.ToLower(text)
-	p := hexPrefix{half: -1}
-	odd := len(text) % 2
-	var err error
-	if p.whole, err = hex.DecodeString(text[:len(text)-odd]); err != nil || len(text) > 2*idLen {
-		return hexPrefix{none: true}
-	}
-	if odd == 1 {
-		last, err := hex.DecodeString(text[len(text)-1:] + "0")
-		if err != nil {
-			return hexPrefix{none: true}
+	found.cut()
+	from, to := 0, o.last(v)
+	if (v.After != Place{}) {
+		at := o.rows.until(v.Order, v.After)
+		if v.Reverse {
+			to = min(to, at)
+		} else {
+			from = at // which may be the place itself, and is not taken
 		}
-		p.half = int(last[0] >> 4)
 	}
-	return p
+	taken := 0
+	for nth := range max(0, to-from) {
+		if v.Reverse {
+			nth = to - 1 - nth
+		} else {
+			nth += from
+		}
+		n, at := o.rows.sorted(v.Order, nth)
+		if o.rows.gone.has(uint32(n)) || at == v.After || !v.takes(at.ID, o.rows.owner[n], o.rows.used[n]) {
+			continue
+		}
+		found.list = append(found.list, at)
+		if taken++; taken == v.Limit {
+			break
+		}
+	}
+	found.cut()
+	return found.list
 }
 
-func (p *hexPrefix) of(id ID) bool {
-	return !p.none && bytes.HasPrefix(id[:], p.whole) && (p.half < 0 || int(id[len(p.whole)]>>4) == p.half)
+// last is the end of the rows, in the order at hand, that may be idle for as
+// long as the filter says.
+func (o *order) last(v *sieve) int {
+	if v.IdleSince == 0 {
+		return o.rows.len()
+	}
+	return o.rows.until(v.Order, Place{At: v.IdleSince + 1}) // nothing is used before it is made
+}
+
+// count counts what a filter takes.
+func (o *order) count(v *sieve) (n int) {
+	for _, r := range o.recent {
+		if v.takes(r.id, r.owner, r.used) {
+			n++
+		}
+	}
+	to := o.last(v)
+	if v.Prefix == "" && !v.NeverUsed {
+		return n + to - o.rows.gone.below(to)
+	}
+	for i := range to {
+		if !o.rows.gone.has(uint32(i)) && v.takes(o.rows.ids[i], o.rows.owner[i], o.rows.used[i]) {
+			n++
+		}
+	}
+	return n
 }

@@ -219,22 +219,6 @@ func (h holding) of(o Order) int64 {
 	return h.used
 }
 
-// holdings counts the tokens of all users, by number.
-func (t *table) holdings(users int, staleSince int64) []holding {
-	list := make([]holding, users)
-	for i := range t.shards {
-		sh := &t.shards[i]
-		sh.mu.RLock()
-		for n := range uint32(sh.n) {
-			if v := sh.at(n); int(v.owner) < len(list) {
-				list[v.owner].add(v.used.Load()>>1, staleSince)
-			}
-		}
-		sh.mu.RUnlock()
-	}
-	return list
-}
-
 // standing is where a user stands in a listing.
 type standing struct {
 	at     int64

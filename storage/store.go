@@ -49,7 +49,7 @@ type Store struct {
 	table    table
 	owners   owners
 	people   people
-	column   column
+	order    order
 	attempts attempts
 	sessions sessions
 	stale    stale
@@ -133,6 +133,7 @@ func Open(dir string, opts Options) (*Store, error) {
 		saved:   make(map[UserID]bool),
 		loaded:  make(chan struct{}),
 		closing: make(chan struct{}),
+		order:   order{most: mostRecent},
 	}
 	if err := s.open(); err != nil {
 		return nil, errors.Join(err, s.release())

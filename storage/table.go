@@ -37,6 +37,8 @@ type lastUse int64
 func usedAt(ms int64) lastUse    { return lastUse(ms<<1 | 1) }
 func createdAt(ms int64) lastUse { return lastUse(ms << 1) }
 
+func (u lastUse) ms() int64 { return int64(u) >> 1 }
+
 // shown is what listings say: the time in ms. A use in the millisecond of the
 // creation counts as in the next, for lastUsed equal to created means never.
 func (u lastUse) shown(created int64) int64 {
@@ -60,8 +62,6 @@ type shard struct {
 	index  []uint32 // open addressing: a slot's number + 1; 0 is free
 	chunks []*[chunkSlots]slot
 	n      int
-
-	created []int64 // by slot, ms; nil while nobody asks for that order (created.go)
 
 	// Until the shard is loaded, a token that is not here may be in Badger,
 	// and one that was taken out must not come back from there.
@@ -106,7 +106,6 @@ type entry struct {
 	flags      byte
 	owner      uint32
 	used       lastUse
-	created    int64 // ms; only on the way in
 }
 
 // get returns a copy of the token's entry. When there is none, whole tells
@@ -175,9 +174,6 @@ func (sh *shard) add(e entry) {
 	s.used.Store(int64(e.used))
 	sh.n++
 	sh.index[at] = uint32(sh.n)
-	if sh.created != nil {
-		sh.created = append(sh.created, e.created)
-	}
 }
 
 func (sh *shard) grow() {
@@ -214,19 +210,38 @@ func (t *table) remove(id ID) {
 		to.used.Store(from.used.Load())
 		sh.index[at] = n + 1
 	}
-	if sh.created != nil {
-		sh.created[n] = sh.created[sh.n]
-		sh.created = sh.created[:sh.n]
-	}
 	if spare := len(sh.chunks) - 1; spare > 0 && sh.n <= (spare-1)*chunkSlots {
 		sh.chunks = sh.chunks[:spare] // keeps one chunk, against give and take at a border
 	}
 }
 
-func (t *table) removeAll(ids []ID) {
-	for _, id := range ids {
-		t.remove(id)
+// each calls fn with every token, a shard at a time.
+func (t *table) each(fn func(entry)) {
+	for i := range t.shards {
+		sh := &t.shards[i]
+		sh.mu.RLock()
+		for n := range uint32(sh.n) {
+			fn(sh.at(n).entry())
+		}
+		sh.mu.RUnlock()
 	}
+}
+
+// unsaved appends the tokens whose use the flusher has not yet taken, or not
+// yet written.
+func (t *table) unsaved(ids []ID) []ID {
+	for i := range t.shards {
+		sh := &t.shards[i]
+		sh.dirtyMu.Lock()
+		for id := range sh.dirty {
+			ids = append(ids, id)
+		}
+		for id := range sh.flushing {
+			ids = append(ids, id)
+		}
+		sh.dirtyMu.Unlock()
+	}
+	return ids
 }
 
 // unindex frees a place of the index without a tombstone (Knuth, TAOCP volume

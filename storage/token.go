@@ -212,11 +212,20 @@ func (t *tx) addToken(v Token) error {
 
 // admit puts a token into the table.
 func (s *Store) admit(t Token, used lastUse) {
-	_, n, ok := s.owners.find(t.Owner)
-	if !ok {
+	o, n, ok := s.owners.find(t.Owner)
+	if !ok || o.state == UserRemoved {
 		return // a token of nobody authenticates nobody
 	}
-	s.table.put(entry{id: t.ID, generation: t.Generation, flags: t.flags(), owner: n, used: used, created: t.Created})
+	s.table.put(entry{id: t.ID, generation: t.Generation, flags: t.flags(), owner: n, used: used})
+	s.order.note(t.ID, t.Created)
+}
+
+// drop takes tokens out of the table: they are dead.
+func (s *Store) drop(ids ...ID) {
+	for _, id := range ids {
+		s.table.remove(id)
+		s.order.note(id, 0)
+	}
 }
 
 // checkRoom returns ErrTooMany when the user holds all the tokens it may.
@@ -405,7 +414,7 @@ func (t *tx) revoke(id ID) (bool, error) {
 	}
 	t.put(tokenKeyOf(id), b)
 	t.hint(v.ownedKey(), nil)
-	t.durable(func() { t.table.remove(id) })
+	t.durable(func() { t.drop(id) })
 	return true, nil
 }
 

@@ -324,6 +324,6 @@ func (t *tx) remove(u User, why string) error {
 		_, id := ownedToken(item.Key())
 		held = append(held, id)
 	}
-	t.durable(func() { t.table.removeAll(held) })
+	t.durable(func() { t.drop(held...) })
 	return t.save(u)
 }

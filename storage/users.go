@@ -93,7 +93,7 @@ func (s *Store) standings(f UserFilter) (list []standing, err error) {
 	}
 	var held []holding
 	if f.Order != ByCreated {
-		if held, err = s.holdings(f.StaleSince); err != nil {
+		if held, err = s.holdings(); err != nil {
 			return nil, err
 		}
 	}
@@ -101,19 +101,30 @@ func (s *Store) standings(f UserFilter) (list []standing, err error) {
 	if f.Reverse {
 		best.compare = func(a, b standing) int { return b.compare(a) }
 	}
+	offer := func(p *people, n uint32) {
+		v := standing{p.who[n].created, p.who[n].folded, n}
+		if f.Order != ByCreated {
+			v.at = 0
+			if int(n) < len(held) { // else it was made since
+				v.at = held[n].of(f.Order)
+			}
+		}
+		if f.After.UID == "" || best.compare(after, v) < 0 {
+			best.offer(v)
+		}
+	}
 	err = s.withPeople(f.Order == ByCreated, func(p *people) {
-		from, to := p.begin(Fold(f.Prefix))
-		for _, n := range p.sorted[from:to] {
-			v := standing{p.who[n].created, p.who[n].folded, n}
-			if f.Order != ByCreated {
-				v.at = 0
-				if int(n) < len(held) { // else it was made since
-					v.at = held[n].of(f.Order)
+		if f.Prefix == "" { // by number: as they lie in memory
+			for n := range p.who {
+				if p.who[n].folded != "" {
+					offer(p, uint32(n))
 				}
 			}
-			if f.After.UID == "" || best.compare(after, v) < 0 {
-				best.offer(v)
-			}
+			return
+		}
+		from, to := p.begin(Fold(f.Prefix))
+		for _, n := range p.sorted[from:to] {
+			offer(p, n)
 		}
 	})
 	best.cut()
@@ -150,22 +161,44 @@ func or(n, unset int) int {
 	return n
 }
 
-// holdings counts the tokens of all users, by number.
-func (s *Store) holdings(staleSince int64) ([]holding, error) {
-	owners := s.owners.all()
+// holdings counts the tokens of all users, by number; which are stale, it does
+// not say.
+func (s *Store) holdings() (list []holding, err error) {
 	if s.whenLoaded() {
-		return s.table.holdings(len(owners), staleSince), nil
+		err2 := s.withOrder(false, func(o *order) {
+			err = s.findLost()
+			list = slices.Clone(o.held)
+		})
+		return list, errors.Join(err, err2)
 	}
-	list := make([]holding, len(owners))
-	err := s.view(func(txn *badger.Txn) (err error) {
+	owners := s.owners.all()
+	list = make([]holding, len(owners))
+	err = s.view(func(txn *badger.Txn) (err error) {
 		for n, o := range owners {
-			if list[n], err = s.holding(txn, o.id, staleSince); err != nil {
+			if list[n], err = s.holding(txn, o.id, 0); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
 	return list, err
+}
+
+// findLost looks at the tokens of those owners of whom the one used last is
+// dead.
+func (s *Store) findLost() error {
+	o := &s.order
+	return s.view(func(txn *badger.Txn) error {
+		for number := range o.lost {
+			h, err := s.holding(txn, s.owners.at(number).id, 0)
+			if err != nil {
+				return err
+			}
+			o.held[number].used = h.used
+			delete(o.lost, number)
+		}
+		return nil
+	})
 }
 
 // holding counts a user's tokens that are not revoked.

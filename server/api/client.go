@@ -51,6 +51,11 @@ func (c *Client) Close() error {
 	return c.done()
 }
 
+// Ping asks whether a server answers, and lets the caller administer it.
+func (c *Client) Ping(ctx context.Context) error {
+	return c.call(ctx, http.MethodGet, "/admin/ping", nil, nil)
+}
+
 // Status asks the server about itself.
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	var s Status

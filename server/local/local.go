@@ -49,7 +49,7 @@ func (d Dir) Open(holder string, cfg server.Config, log *slog.Logger) (*storage.
 // is none; otherwise that is an error, since a mistyped directory is likelier.
 func (d Dir) Client(ctx context.Context, create bool) (*api.Client, error) {
 	c := api.Dial(server.SocketPath(d.Path))
-	_, err := c.Status(ctx)
+	err := c.Ping(ctx)
 	if err == nil {
 		return c, nil
 	}

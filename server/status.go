@@ -1,0 +1,58 @@
+package server
+
+import (
+	"net/http"
+	"time"
+
+	"gatehouse/server/api"
+	"gatehouse/storage"
+)
+
+// adminPing serves GET /admin/ping, for commands that need to know no more than
+// that a server answers.
+func (s *Server) adminPing(w http.ResponseWriter, _ *http.Request) error { return done(w, nil) }
+
+// adminStatus serves GET /admin/status: what the terminal UI shows of the
+// server. It walks no directory and asks nobody.
+func (s *Server) adminStatus(w http.ResponseWriter, r *http.Request) error {
+	stale, err := s.store.CountTokens(storage.TokenFilter{IdleSince: s.staleSince()})
+	if err != nil {
+		return err
+	}
+	st := api.Status{
+		Version: s.version, Started: s.started.UnixMilli(),
+		Users: s.store.UserCount(), Tokens: s.store.TokenCount(), Stale: stale, Actor: adminActor(r).Name,
+		Activity: s.activity.view(time.Now()), Store: s.storeHealth(), Certificate: s.certificateHealth(),
+		Directory: []api.Health{}, Providers: []api.Health{},
+	}
+	if s.directory != nil {
+		st.Held = s.offboard.holding()
+		for _, d := range s.directory.Servers() {
+			st.Directory = append(st.Directory, healthView(d))
+		}
+	}
+	reply(w, http.StatusOK, st)
+	return nil
+}
+
+func (s *Server) storeHealth() api.StoreHealth {
+	h := api.StoreHealth{Bytes: s.store.Size(), Free: s.store.Free(), LastBackup: s.store.LastBackup()}
+	if err := s.store.Writable(); err != nil {
+		_, h.Problem = statusOf(err)
+	}
+	return h
+}
+
+func (s *Server) certificateHealth() (h api.Certificate) {
+	if s.pair == nil {
+		return h
+	}
+	notAfter, err := s.pair.health()
+	if !notAfter.IsZero() {
+		h.NotAfter = notAfter.UnixMilli()
+	}
+	if err != nil {
+		h.Problem = err.Error()
+	}
+	return h
+}

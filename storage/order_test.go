@@ -1,0 +1,295 @@
+package storage
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// populace is a store with users and tokens, on which a test does things at random.
+type populace struct {
+	testing.TB
+	*Store
+	clock  *clock
+	rand   *rand.Rand
+	users  []User
+	tokens map[ID]string // of those that may be live, the secret
+	ids    []ID
+}
+
+func newPopulace(t testing.TB, most int) *populace {
+	c := &populace{TB: t, clock: newClock(), rand: rand.New(rand.NewPCG(7, 23)), tokens: map[ID]string{}}
+	c.Store = openWith(t, t.TempDir(), Options{Now: c.clock.now})
+	<-c.Loaded()
+	c.order.most = most
+	for n := range 12 {
+		c.users = append(c.users, addUser(t, c.Store, fmt.Sprintf("%c%c%d@Example.com", 'a'+n%3, 'A'+n%2, n)))
+	}
+	for range 150 {
+		c.make()
+	}
+	return c
+}
+
+func (c *populace) make() {
+	tok, secret, err := c.CreateToken(admin, c.users[c.rand.IntN(len(c.users))].ID, TokenSpec{})
+	if err == ErrNoUser {
+		return
+	}
+	if err != nil {
+		c.Fatal(err)
+	}
+	c.tokens[tok.ID], c.ids = secret.Reveal(), append(c.ids, tok.ID)
+}
+
+// step does one thing.
+func (c *populace) step() {
+	if c.rand.IntN(3) > 0 {
+		c.clock.move(time.Duration(c.rand.IntN(1500)) * time.Millisecond)
+	}
+	id := c.ids[c.rand.IntN(len(c.ids))]
+	n := c.rand.IntN(len(c.users))
+	var err error
+	switch dice := c.rand.IntN(40); {
+	case dice < 24:
+		c.Authenticate(c.tokens[id], home) // some are dead
+	case dice < 30:
+		c.make()
+	case dice < 33:
+		_, err = c.RevokeTokens(admin, id)
+	case dice < 34:
+		err = c.DisableUser(admin, c.users[n].UID)
+	case dice < 35:
+		err = c.EnableUser(admin, c.users[n].UID)
+	case dice < 36:
+		_, _, err = c.RotateToken(admin, id, 0, ByUser)
+	case dice < 37:
+		err = c.flush(context.Background())
+	case dice < 38 && c.rand.IntN(8) == 0:
+		if err = c.RemoveUser(admin, c.users[n].UID); err == nil {
+			c.users[n] = addUser(c.TB, c.Store, fmt.Sprintf("%c%d@example.com", 'a'+n%3, c.rand.Int32()))
+		}
+	case dice < 39:
+		c.users = append(c.users, addUser(c.TB, c.Store, fmt.Sprintf("b%d@example.com", c.rand.Int32())))
+	}
+	if err != nil && err != ErrNoToken && err != ErrNoUser {
+		c.Fatal(err)
+	}
+}
+
+func (c *populace) filter() (f TokenFilter) {
+	f.Order = []Order{ByLastUsed, ByCreated}[c.rand.IntN(2)]
+	f.Reverse = c.rand.IntN(2) == 0
+	f.NeverUsed = c.rand.IntN(4) == 0
+	f.Revoked = c.rand.IntN(8) == 0
+	if c.rand.IntN(3) == 0 {
+		f.IdleSince = c.clock.ms.Load() - c.rand.Int64N(200_000)
+	}
+	if c.rand.IntN(4) == 0 {
+		f.Owner = c.users[c.rand.IntN(len(c.users))].ID
+	}
+	switch id := c.ids[c.rand.IntN(len(c.ids))].String(); c.rand.IntN(5) {
+	case 0:
+		f.Prefix = strings.ToUpper(id[:1+c.rand.IntN(8)])
+	case 1:
+		f.Prefix = []string{"A", "b", "Ca", "bb", "nobody"}[c.rand.IntN(5)]
+	}
+	return f
+}
+
+// naive is what a listing must be, by the records alone.
+func (c *populace) naive(f TokenFilter) (want []ID) {
+	var list []Token
+	for t, err := range c.Tokens(TokenFilter{Revoked: true}) {
+		if err != nil {
+			c.Fatal(err)
+		}
+		uid := Fold(c.UID(t.Owner))
+		switch {
+		case !f.Revoked && (t.Revoked != 0 || t.OwnerState == UserRemoved):
+		case f.Owner != 0 && t.Owner != f.Owner:
+		case f.NeverUsed && t.LastUsed != t.Created:
+		case f.IdleSince != 0 && t.LastUsed > f.IdleSince:
+		case !strings.HasPrefix(t.ID.String(), strings.ToLower(f.Prefix)) && (t.OwnerState == UserRemoved || !strings.HasPrefix(uid, Fold(f.Prefix))):
+		default:
+			list = append(list, t)
+		}
+	}
+	slices.SortFunc(list, func(a, b Token) int {
+		by := cmp.Compare(a.LastUsed, b.LastUsed)
+		if f.Order == ByCreated {
+			by = cmp.Compare(a.Created, b.Created)
+		}
+		by = cmp.Or(by, strings.Compare(a.ID.String(), b.ID.String()))
+		if f.Reverse {
+			by = -by
+		}
+		return by
+	})
+	for _, t := range list {
+		want = append(want, t.ID)
+	}
+	return want
+}
+
+// paged lists page by page.
+func (c *populace) paged(f TokenFilter) (got []ID) {
+	for {
+		page := 0
+		for t, err := range c.Tokens(f) {
+			if err != nil {
+				c.Fatal(err)
+			}
+			got = append(got, t.ID)
+			if f.After = (Place{t.LastUsed, t.ID}); f.Order == ByCreated {
+				f.After.At = t.Created
+			}
+			page++
+		}
+		if page < f.Limit || f.Limit == 0 {
+			return got
+		}
+	}
+}
+
+// TestPages compares pages and counts in every order and of every filter with
+// what the records say, while the store changes and the rows behind the pages
+// are merged again and again.
+func TestPages(t *testing.T) {
+	c := newPopulace(t, 20)
+	for n := range 1500 {
+		c.step()
+		if n%300 == 299 {
+			c.dropOrder()
+		}
+		if n%3 != 0 {
+			continue
+		}
+		f := c.filter()
+		want := c.naive(f)
+		f.Limit = c.rand.IntN(40)
+		if got := c.paged(f); !slices.Equal(got, want) {
+			t.Fatalf("step %d, %+v: got %d tokens, want %d:\n%v\n%v", n, f, len(got), len(want), got, want)
+		}
+		if got, err := c.CountTokens(f); got != len(want) || err != nil {
+			t.Fatalf("step %d, %+v: counted %d, %v, want %d", n, f, got, err, len(want))
+		}
+		if got, want := c.TokenCount(), len(c.naive(TokenFilter{})); got != want {
+			t.Fatalf("step %d: got %d tokens, want %d", n, got, want)
+		}
+		c.checkUsers(n)
+	}
+}
+
+// checkUsers compares a listing of users with what their tokens say.
+func (c *populace) checkUsers(n int) {
+	f := UserFilter{Order: Order(c.rand.IntN(4)), Reverse: c.rand.IntN(2) == 0, StaleSince: c.clock.ms.Load() - 60_000}
+	f.Prefix = []string{"", "", "A", "b1", "ca", "x"}[c.rand.IntN(6)]
+	var want []UserInfo
+	for _, u := range c.users {
+		if !strings.HasPrefix(Fold(u.UID), Fold(f.Prefix)) {
+			continue
+		}
+		info := UserInfo{User: User{UID: u.UID, Created: u.Created}}
+		list, err := c.TokensOf(u.ID)
+		if err != nil {
+			c.Fatal(err)
+		}
+		for _, t := range list {
+			info.Tokens++
+			info.LastUsed = max(info.LastUsed, t.LastUsed)
+			if t.LastUsed <= f.StaleSince {
+				info.Stale++
+			}
+		}
+		want = append(want, info)
+	}
+	key := func(u UserInfo) int64 {
+		return map[Order]int64{ByLastUsed: u.LastUsed, ByCreated: u.Created, ByTokens: int64(u.Tokens)}[f.Order]
+	}
+	slices.SortFunc(want, func(a, b UserInfo) int {
+		by := cmp.Or(cmp.Compare(key(a), key(b)), strings.Compare(Fold(a.UID), Fold(b.UID)))
+		if f.Reverse {
+			by = -by
+		}
+		return by
+	})
+	f.Limit = 1 + c.rand.IntN(8)
+	var got []UserInfo
+	for more := true; more; {
+		page := 0
+		for u, err := range c.Users(f) {
+			if err != nil {
+				c.Fatal(err)
+			}
+			got = append(got, UserInfo{User: User{UID: u.UID, Created: u.Created}, Tokens: u.Tokens, Stale: u.Stale, LastUsed: u.LastUsed})
+			f.After = UserPlace{key(u), strings.ToUpper(u.UID)}
+			page++
+		}
+		more = page == f.Limit
+	}
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		c.Fatalf("step %d, users %+v: got\n%+v\nwant\n%+v", n, f, got, want)
+	}
+	if count, err := c.CountUsers(f.Prefix); count != len(want) || err != nil {
+		c.Fatalf("step %d: counted %d users with %q, %v, want %d", n, count, f.Prefix, err, len(want))
+	}
+}
+
+// While many use, make and revoke, a token that nobody touches is on exactly one
+// page, no token is on a page twice in a row, and none that was dead before the
+// listing began is on any.
+func TestPagesMeanwhile(t *testing.T) {
+	c := newPopulace(t, 50)
+	still, moving := c.ids[:60], c.ids[60:]
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	for w := range 3 {
+		r := rand.New(rand.NewPCG(uint64(w), 1))
+		wg.Go(func() {
+			for !stop.Load() {
+				c.clock.move(time.Millisecond)
+				c.Authenticate(c.tokens[moving[r.IntN(len(moving)/2)]], home)
+				if r.IntN(20) == 0 {
+					tok, _, err := c.CreateToken(admin, c.users[r.IntN(len(c.users))].ID, TokenSpec{})
+					if err == nil && r.IntN(2) == 0 {
+						_, err = c.RevokeTokens(admin, tok.ID)
+					}
+					if err != nil && err != ErrTooMany {
+						t.Error(err)
+						return
+					}
+				}
+			}
+		})
+	}
+	gone := map[ID]bool{}
+	for n := range 120 {
+		f := TokenFilter{Order: Order(n % 2), Reverse: n%4 < 2, Limit: 7 + n%30}
+		seen := map[ID]int{}
+		for _, id := range c.paged(f) {
+			if seen[id]++; gone[id] {
+				t.Errorf("%+v: a dead token is listed", f)
+			}
+		}
+		for _, id := range still {
+			if seen[id] != 1 && !gone[id] {
+				t.Fatalf("%+v: token %v is listed %d times", f, id, seen[id])
+			}
+		}
+		id := moving[len(moving)-1-n%40]
+		if _, err := c.RevokeTokens(admin, id); err != nil {
+			t.Fatal(err)
+		}
+		gone[id] = true
+	}
+	stop.Store(true)
+	wg.Wait()
+}
