@@ -1,59 +1,80 @@
 package server
 
 import (
+	"context"
 	"math/bits"
-	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 
 	"gatehouse/server/api"
 )
 
-// activity counts what the server does, by the second, for the terminal UI. The
-// rings are longer than what is shown, so that a second is cleared well before
-// it is used again, and by whoever comes first: no request waits for another.
+// activity is what the server did of late, for the terminal UI. It costs the
+// requests nothing: once a second it looks at the counters that there are for
+// Prometheus, and of the verifications those are counted that are timed anyway.
 type activity struct {
-	seconds [activitySeconds]second
+	mu      sync.Mutex
+	last    totals
+	seconds [shownSeconds]totals
+	n       int // seconds that have passed
+
 	windows [verifyWindows]window
 }
 
 const (
-	shownSeconds    = 120
-	activitySeconds = 128 // a power of two
-
-	windowLength  = 10 * time.Second
-	shownWindows  = 6 // the last minute
-	verifyWindows = 8
+	shownSeconds  = 120
+	windowLength  = 10 // seconds
+	shownWindows  = 6  // the last minute
+	verifyWindows = 8  // a window is used again well after it was shown last
 )
 
-// second is what one second saw. Its number, since 1970, says which it is.
-type second struct {
-	number                      atomic.Int64
-	requests, refused, revoked atomic.Int32
-}
+// totals are counts since the start, or in a second.
+type totals struct{ requests, refused, revoked int }
 
-func (a *activity) at(now time.Time) *second {
-	n := now.Unix()
-	s := &a.seconds[n&(activitySeconds-1)]
-	if old := s.number.Load(); old != n && s.number.CompareAndSwap(old, n) {
-		s.requests.Store(0)
-		s.refused.Store(0)
-		s.revoked.Store(0)
+func (m *metrics) totals() (t totals) {
+	for _, c := range m.counted {
+		t.requests += int(valueOf(c))
 	}
-	return s
+	return totals{t.requests, int(m.turned.Load()), int(valueOf(m.revocations))}
 }
 
-// request counts a request, by the status that it was answered with.
-func (a *activity) request(now time.Time, status int) {
-	s := a.at(now)
-	s.requests.Add(1)
-	switch status {
-	case http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests:
-		s.refused.Add(1)
+func valueOf(c prometheus.Counter) float64 {
+	var v dto.Metric
+	if c.Write(&v) != nil {
+		return 0
+	}
+	return v.GetCounter().GetValue()
+}
+
+// run looks at the counters once a second, until the context ends.
+func (a *activity) run(ctx context.Context, m *metrics) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	a.last = m.totals()
+	for {
+		select {
+		case <-tick.C:
+			a.second(m.totals())
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
-// window is how long the verifications of ten seconds took: in buckets of which
+// second ends a second.
+func (a *activity) second(now totals) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.seconds[a.n%shownSeconds] = totals{now.requests - a.last.requests, now.refused - a.last.refused, now.revoked - a.last.revoked}
+	a.last = now
+	a.n++
+}
+
+// window is how long the verifications of ten seconds took, those that were timed: in buckets of which
 // four make a doubling, from 1 µs on.
 type window struct {
 	number  atomic.Int64
@@ -62,7 +83,7 @@ type window struct {
 
 // verification counts one that took so long.
 func (a *activity) verification(now time.Time, took time.Duration) {
-	n := now.Unix() / int64(windowLength/time.Second)
+	n := now.Unix() / windowLength
 	w := &a.windows[n%verifyWindows]
 	if old := w.number.Load(); old != n && w.number.CompareAndSwap(old, n) {
 		for i := range w.buckets {
@@ -91,14 +112,13 @@ func (a *activity) view(now time.Time) api.Activity {
 	v := api.Activity{
 		Requests: make([]int, shownSeconds), Refused: make([]int, shownSeconds), Revoked: make([]int, shownSeconds),
 	}
-	first := now.Unix() - shownSeconds
-	for i := range shownSeconds {
-		n := first + int64(i)
-		if s := &a.seconds[n&(activitySeconds-1)]; s.number.Load() == n {
-			v.Requests[i], v.Refused[i], v.Revoked[i] = int(s.requests.Load()), int(s.refused.Load()), int(s.revoked.Load())
-		}
-	}
 	v.P50, v.P99 = a.quantiles(now)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i := range shownSeconds {
+		t := a.seconds[(a.n+i)%shownSeconds] // before the first round is over: zeros
+		v.Requests[i], v.Refused[i], v.Revoked[i] = t.requests, t.refused, t.revoked
+	}
 	return v
 }
 
@@ -107,7 +127,7 @@ func (a *activity) view(now time.Time) api.Activity {
 func (a *activity) quantiles(now time.Time) (p50, p99 float64) {
 	var sum [len(window{}.buckets)]uint64
 	var all uint64
-	n := now.Unix() / int64(windowLength/time.Second)
+	n := now.Unix() / windowLength
 	for i := range a.windows {
 		if w := &a.windows[i]; w.number.Load() > n-shownWindows {
 			for b := range w.buckets {

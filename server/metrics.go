@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -26,9 +27,12 @@ type metrics struct {
 	logins      *prometheus.CounterVec // method, outcome
 	verify      stopwatch
 	revocations prometheus.Counter
+
+	counted []prometheus.Counter // those of requests, each
+	turned  atomic.Int64         // requests answered with 401, 403 or 429
 }
 
-func newMetrics(store *storage.Store) *metrics {
+func newMetrics(store *storage.Store, a *activity) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -40,7 +44,7 @@ func newMetrics(store *storage.Store) *metrics {
 		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gatehouse_logins_total", Help: "Logins by method, and how they ended.",
 		}, []string{"method", "outcome"}),
-		verify: stopwatch{seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+		verify: stopwatch{activity: a, seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "gatehouse_verify_seconds", Help: fmt.Sprintf("How long /api/verify took within the server, of one in %d; gatehouse_requests_total counts all.", sampled),
 			Buckets: []float64{5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 1e-2, 0.1, 1},
 		})},
@@ -92,6 +96,7 @@ func (s *Server) servesMetrics(w http.ResponseWriter, r *request) error {
 type routeCount struct {
 	classes [6]prometheus.Counter
 	refused prometheus.Counter // nil where no credential is asked for
+	turned  *atomic.Int64
 }
 
 // noRoute counts for what no route serves.
@@ -100,7 +105,11 @@ const noRoute = "none"
 func (m *metrics) route(pattern string, who credential) (c routeCount) {
 	for class := range c.classes {
 		c.classes[class] = m.requests.WithLabelValues(pattern, strconv.Itoa(class)+"xx")
+		if !slices.Contains(m.counted, c.classes[class]) { // the port and the socket share one
+			m.counted = append(m.counted, c.classes[class])
+		}
 	}
+	c.turned = &m.turned
 	if who != nobody {
 		c.refused = m.refused.WithLabelValues(pattern)
 	}
@@ -109,6 +118,10 @@ func (m *metrics) route(pattern string, who credential) (c routeCount) {
 
 func (c *routeCount) add(status int) {
 	c.classes[min(max(status/100, 0), len(c.classes)-1)].Inc()
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests:
+		c.turned.Add(1)
+	}
 	if status == http.StatusUnauthorized && c.refused != nil {
 		c.refused.Inc()
 	}
@@ -117,8 +130,9 @@ func (c *routeCount) add(status int) {
 // stopwatch measures how long verifications take: one in so many, for reading
 // the clock twice is a large part of so small a thing.
 type stopwatch struct {
-	n       atomic.Uint64
-	seconds prometheus.Histogram
+	n        atomic.Uint64
+	seconds  prometheus.Histogram
+	activity *activity
 }
 
 const sampled = 16
@@ -132,9 +146,12 @@ func (s *stopwatch) start() (t time.Time) {
 }
 
 func (s *stopwatch) stop(start time.Time) {
-	if !start.IsZero() {
-		s.seconds.Observe(time.Since(start).Seconds())
+	if start.IsZero() {
+		return
 	}
+	took := time.Since(start)
+	s.seconds.Observe(took.Seconds())
+	s.activity.verification(start, took)
 }
 
 // login counts how a login by name and password ended.

@@ -38,7 +38,7 @@ type Server struct {
 	metrics  *metrics
 	jobs     jobs
 	pages    *web.Pages
-	activity activity
+	activity *activity
 	pair     *certificate // nil: the port speaks plain HTTP
 
 	directory directory // nil: LDAP is not configured
@@ -71,9 +71,10 @@ func New(store *storage.Store, cfg Config, opts Options) (*Server, error) {
 		throttle: &throttle{store: store, cfg: cfg.Logins, now: opts.Now},
 		hasher:   newHasher(hashParams),
 		origins:  http.NewCrossOriginProtection(),
-		metrics:  newMetrics(store),
 		pending:  &pending{now: opts.Now},
+		activity: new(activity),
 	}
+	s.metrics = newMetrics(store, s.activity)
 	var err error
 	if s.pages, err = web.New(cfg.secure()); err != nil {
 		return nil, err

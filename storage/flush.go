@@ -114,7 +114,7 @@ func (s *Store) takeUses(sh *shard) (list []*badger.Entry) {
 	sh.dirtyMu.Lock()
 	sh.flushing, sh.dirty = sh.dirty, nil
 	sh.dirtyMu.Unlock()
-	s.order.noteUses(sh.flushing) // before they are no longer among the unsaved
+	s.order.noteUses(sh.flushing)       // before they are no longer among the unsaved
 	for id, from := range sh.flushing { // only this goroutine writes the map
 		e, ok, _ := s.table.get(id)
 		if !ok {

@@ -3,6 +3,7 @@ package storage
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"iter"
 	"runtime"
 	"strings"
@@ -99,8 +100,12 @@ func (s *Store) places(f TokenFilter) ([]Place, error) {
 		return s.walk(&v)
 	}
 	var found []Place
-	err = s.withOrder(f.Order == ByCreated, func(o *order) { found = o.page(&v) })
-	return found, err
+	err2 := s.withOrder(f.Order == ByCreated, func(o *order) {
+		if err = s.narrow(&v, o); err == nil {
+			found = o.page(&v)
+		}
+	})
+	return found, errors.Join(err, err2)
 }
 
 // CountTokens counts the tokens that the filter takes, its After and Limit
@@ -119,8 +124,12 @@ func (s *Store) CountTokens(f TokenFilter) (int, error) {
 		return 0, err
 	}
 	n := 0
-	err = s.withOrder(false, func(o *order) { n = o.count(&v) })
-	return n, err
+	err2 := s.withOrder(false, func(o *order) {
+		if err = s.narrow(&v, o); err == nil {
+			n = o.count(&v)
+		}
+	})
+	return n, errors.Join(err, err2)
 }
 
 // isLoaded reports whether the table has all tokens.

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"maps"
+	"math"
 	"net/netip"
 	"slices"
 	"sync"
@@ -30,10 +31,11 @@ type order struct {
 	drop  *time.Timer
 	dates *time.Timer
 
-	recent map[ID]row      // in place of what is gone from the rows
-	held   []holding       // by owner; what is stale is not counted here
-	lost   map[uint32]bool // owners of whom the token used last is dead
-	late   map[ID]struct{} // taken over during a merge; nil: there is none
+	recent     map[ID]row      // in place of what is gone from the rows
+	held       []holding       // by owner
+	lost       map[uint32]bool // owners of whom the token used last is dead
+	staleSince int64           // of what is held
+	late       map[ID]struct{} // taken over during a merge; nil: there is none
 }
 
 // lookedAt is how long what only administrators ask for stays in memory after
@@ -141,20 +143,47 @@ func (s *Store) makeOrder() {
 	o.feed.mu.Unlock()
 	o.on.Store(true) // what is changed from here on is noted
 	r := rowsOf(&s.table)
-	o.set(r, r.holdings())
+	o.set(r, r.holdings(0), 0)
 }
 
 // hold counts a token of an owner in or out.
-func (o *order) hold(owner uint32, by int, used lastUse) { o.held = hold(o.held, owner, by, used) }
+func (o *order) hold(owner uint32, by int, used lastUse) {
+	o.held = hold(o.held, owner, by, used, o.staleSince)
+}
 
-func hold(held []holding, owner uint32, by int, used lastUse) []holding {
+func hold(held []holding, owner uint32, by int, used lastUse, staleSince int64) []holding {
 	if more := int(owner) + 1 - len(held); more > 0 {
 		held = append(held, make([]holding, more)...)
 	}
-	h := &held[owner]
-	h.tokens += by
-	h.used = max(h.used, used.ms())
+	held[owner].count(by, used, staleSince)
 	return held
+}
+
+// stale has what is held counted as stale since another time: as that moves on,
+// only what lies between is looked at.
+func (o *order) stale(since int64) {
+	before := o.staleSince
+	if since < before {
+		before = math.MinInt64
+		for i := range o.held {
+			o.held[i].stale = 0
+		}
+	}
+	from, to := o.rows.until(ByLastUsed, Place{At: before + 1}), o.rows.until(ByLastUsed, Place{At: since + 1})
+	if before == math.MinInt64 {
+		from = 0
+	}
+	for n := from; n < to; n++ {
+		if !o.rows.gone.has(uint32(n)) {
+			o.held[o.rows.owner[n]].stale++
+		}
+	}
+	for _, r := range o.recent {
+		if ms := r.used.ms(); ms > before && ms <= since {
+			o.held[r.owner].stale++
+		}
+	}
+	o.staleSince = since
 }
 
 func (s *Store) dropOrder() {
@@ -162,7 +191,7 @@ func (s *Store) dropOrder() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.on.Store(false)
-	o.set(nil, nil)
+	o.set(nil, nil, 0)
 	o.take()
 }
 
@@ -244,7 +273,7 @@ func (s *Store) renew(n noted) {
 		o.late[n.id] = struct{}{}
 	}
 	if known {
-		o.hold(old.owner, -1, 0)
+		o.hold(old.owner, -1, old.used)
 	}
 	e, ok, _ := s.table.get(n.id)
 	if !ok {
@@ -265,19 +294,19 @@ func (s *Store) renew(n noted) {
 // mergeRecent makes new rows behind the back of who looks.
 func (s *Store) mergeRecent() {
 	o := &s.order
-	old, gone, turn := o.rows, slices.Clone(o.rows.gone), o.turn
+	old, gone, turn, since := o.rows, slices.Clone(o.rows.gone), o.turn, o.staleSince
 	others := slices.SortedFunc(maps.Values(o.recent), func(a, b row) int { return a.byUse().compare(b.byUse()) })
 	o.late = make(map[ID]struct{})
 	go func() {
 		r := old.merge(gone, others)
-		held := r.holdings()
+		held := r.holdings(since)
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		if o.turn != turn {
 			return // the rows are others by now
 		}
 		late, before := o.late, o.recent
-		o.set(r, held)
+		o.set(r, held, since)
 		for id := range late {
 			s.renew(noted{id, before[id].created})
 		}
@@ -285,22 +314,32 @@ func (s *Store) mergeRecent() {
 }
 
 // set begins with new rows.
-func (o *order) set(r *rows, held []holding) {
+func (o *order) set(r *rows, held []holding, staleSince int64) {
 	o.turn++
+	o.staleSince = staleSince
 	o.rows, o.held, o.recent, o.lost, o.late = r, held, map[ID]row{}, map[uint32]bool{}, nil
 }
 
 // page finds the places that a filter takes.
 func (o *order) page(v *sieve) []Place {
 	found := newSelection(v.TokenFilter)
-	for _, r := range o.recent {
-		if v.takes(r.id, r.owner, r.used) {
-			at := r.byUse()
-			if v.Order == ByCreated {
-				at.At = r.created
-			}
-			found.offer(at)
+	offer := func(r row) {
+		if !v.takes(r.id, r.owner, r.used) {
+			return
 		}
+		at := r.byUse()
+		if v.Order == ByCreated {
+			at.At = r.created
+		}
+		found.offer(at)
+	}
+	if v.few != nil {
+		o.each(v.few, offer)
+		found.cut()
+		return found.list
+	}
+	for _, r := range o.recent {
+		offer(r)
 	}
 	found.cut()
 	from, to := 0, o.last(v)
@@ -341,8 +380,35 @@ func (o *order) last(v *sieve) int {
 	return o.rows.until(v.Order, Place{At: v.IdleSince + 1}) // nothing is used before it is made
 }
 
+// each calls fn with those of the tokens that are there.
+func (o *order) each(ids []ID, fn func(row)) {
+	for _, id := range ids {
+		if r, ok := o.recent[id]; ok {
+			fn(r)
+		} else if n, ok := o.rows.find(id); ok && !o.rows.gone.has(uint32(n)) {
+			fn(o.rows.at(n))
+		}
+	}
+}
+
 // count counts what a filter takes.
 func (o *order) count(v *sieve) (n int) {
+	if v.few != nil {
+		o.each(v.few, func(r row) {
+			if v.takes(r.id, r.owner, r.used) {
+				n++
+			}
+		})
+		return n
+	}
+	if v.prefix.none && !v.NeverUsed && v.IdleSince == 0 && v.Prefix != "" {
+		for _, owner := range v.numbers {
+			if int(owner) < len(o.held) {
+				n += o.held[owner].tokens
+			}
+		}
+		return n
+	}
 	for _, r := range o.recent {
 		if v.takes(r.id, r.owner, r.used) {
 			n++

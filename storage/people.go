@@ -3,6 +3,7 @@ package storage
 import (
 	"cmp"
 	"encoding/json"
+	"iter"
 	"slices"
 	"strings"
 	"sync"
@@ -92,6 +93,50 @@ func (p *people) begin(prefix string) (from, to int) {
 		return 1
 	})
 	return from, from + n
+}
+
+// begun yields the numbers of the users whose names begin with a folded prefix.
+func (p *people) begun(prefix string) iter.Seq[uint32] {
+	return func(yield func(uint32) bool) {
+		if prefix == "" { // by number: as they lie in memory
+			for n := range p.who {
+				if p.who[n].folded != "" && !yield(uint32(n)) {
+					return
+				}
+			}
+			return
+		}
+		from, to := p.begin(prefix)
+		for _, n := range p.sorted[from:to] {
+			if !yield(n) {
+				return
+			}
+		}
+	}
+}
+
+// page returns the numbers of a page by name.
+func (p *people) page(f UserFilter, after string) []uint32 {
+	from, to := p.begin(Fold(f.Prefix))
+	if after != "" {
+		at, there := p.find(after)
+		if f.Reverse {
+			to = min(to, at)
+		} else if from = max(from, at); there && from == at {
+			from++
+		}
+	}
+	list := p.sorted[min(from, to):to]
+	many := len(list)
+	if f.Limit > 0 {
+		many = min(many, f.Limit)
+	}
+	if !f.Reverse {
+		return list[:many]
+	}
+	list = slices.Clone(list[len(list)-many:])
+	slices.Reverse(list)
+	return list
 }
 
 // withPeople runs fn on the users in order. What it sees does not change
@@ -203,20 +248,15 @@ type holding struct {
 	used          int64 // ms; 0 without tokens
 }
 
-func (h *holding) add(used, staleSince int64) {
-	h.tokens++
-	h.used = max(h.used, used)
-	if used <= staleSince {
-		h.stale++
+// count counts a token in or out.
+func (h *holding) count(by int, used lastUse, staleSince int64) {
+	h.tokens += by
+	if used.ms() <= staleSince {
+		h.stale += by
 	}
-}
-
-// of is what the order sorts by.
-func (h holding) of(o Order) int64 {
-	if o == ByTokens {
-		return int64(h.tokens)
+	if by > 0 {
+		h.used = max(h.used, used.ms())
 	}
-	return h.used
 }
 
 // standing is where a user stands in a listing.
@@ -224,6 +264,7 @@ type standing struct {
 	at     int64
 	folded string
 	number uint32
+	held   holding
 }
 
 func (a standing) compare(b standing) int {

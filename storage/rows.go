@@ -67,9 +67,9 @@ func rowsOf(t *table) *rows {
 }
 
 // holdings counts the tokens of all owners.
-func (r *rows) holdings() (held []holding) {
+func (r *rows) holdings(staleSince int64) (held []holding) {
 	for n, owner := range r.owner {
-		held = hold(held, owner, 1, r.used[n])
+		held = hold(held, owner, 1, r.used[n], staleSince)
 	}
 	return held
 }

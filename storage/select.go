@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"slices"
 	"strings"
+
+	"github.com/dgraph-io/badger/v4"
 )
 
 // Order is what a listing is sorted by. Equals follow their id, or uid.
@@ -30,11 +32,13 @@ func (a Place) compare(b Place) int {
 	return cmp.Or(cmp.Compare(a.At, b.At), bytes.Compare(a.ID[:], b.ID[:]))
 }
 
-// sieve is a TokenFilter made ready for the slots of the table.
+// sieve is a TokenFilter made ready for the table.
 type sieve struct {
 	TokenFilter
-	prefix hexPrefix
-	owners bitmap // whose uid has the prefix
+	prefix  hexPrefix
+	numbers []uint32 // of the owners whose uid has the prefix
+	owners  bitmap   // the same
+	few     []ID     // all that can have the prefix, when they are few; else nil
 }
 
 func (s *Store) sieve(f TokenFilter) (v sieve, err error) {
@@ -43,11 +47,48 @@ func (s *Store) sieve(f TokenFilter) (v sieve, err error) {
 		return v, nil
 	}
 	v.prefix = parseHexPrefix(f.Prefix)
-	numbers, err := s.withPrefix(f.Prefix)
-	for _, n := range numbers {
+	if len(v.prefix.whole) > 0 && s.keys.keys[v.prefix.whole[0]] == nil {
+		v.prefix = hexPrefix{none: true} // an id begins with the number of its key
+	}
+	v.numbers, err = s.withPrefix(f.Prefix)
+	for _, n := range v.numbers {
 		v.owners.add(n)
 	}
 	return v, err
+}
+
+// mostFew is how many tokens are few.
+const mostFew = 2000
+
+// narrow finds the tokens that can have the prefix, when it is a long one: by
+// the index of owners, and in the shard of the id. The order is there.
+func (s *Store) narrow(v *sieve, o *order) error {
+	all := 0
+	for _, n := range v.numbers {
+		if int(n) < len(o.held) {
+			all += o.held[n].tokens
+		}
+	}
+	if v.Prefix == "" || all > mostFew || len(v.numbers) > mostFew/10 || !v.prefix.none && len(v.prefix.whole) < 2 {
+		return nil
+	}
+	v.few = []ID{}
+	if !v.prefix.none {
+		s.table.eachIn(v.prefix.whole[1], func(e entry) {
+			if v.prefix.of(e.id) && !v.owners.has(e.owner) {
+				v.few = append(v.few, e.id)
+			}
+		})
+	}
+	return s.view(func(txn *badger.Txn) error {
+		for _, n := range v.numbers {
+			for item := range scan(txn, key('o', s.owners.at(n).id.bytes(), []byte{0}), nil) {
+				_, id := ownedToken(item.Key())
+				v.few = append(v.few, id)
+			}
+		}
+		return nil
+	})
 }
 
 // takes reports whether the filter takes a token, its place apart.

@@ -218,12 +218,16 @@ func (t *table) remove(id ID) {
 // each calls fn with every token, a shard at a time.
 func (t *table) each(fn func(entry)) {
 	for i := range t.shards {
-		sh := &t.shards[i]
-		sh.mu.RLock()
-		for n := range uint32(sh.n) {
-			fn(sh.at(n).entry())
-		}
-		sh.mu.RUnlock()
+		t.eachIn(byte(i), fn)
+	}
+}
+
+func (t *table) eachIn(shard byte, fn func(entry)) {
+	sh := &t.shards[shard]
+	sh.mu.RLock()
+	defer sh.mu.RUnlock()
+	for n := range uint32(sh.n) {
+		fn(sh.at(n).entry())
 	}
 }
 

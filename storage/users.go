@@ -3,7 +3,6 @@ package storage
 import (
 	"errors"
 	"iter"
-	"slices"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -41,7 +40,7 @@ func (s *Store) Users(f UserFilter) iter.Seq2[UserInfo, error] {
 			list, err := s.standings(f)
 			n := 0
 			if err == nil {
-				n, err = s.showUsers(f, list, yield)
+				n, err = s.showUsers(list, yield)
 			}
 			if err != nil {
 				yield(UserInfo{}, err)
@@ -58,23 +57,17 @@ func (s *Store) Users(f UserFilter) iter.Seq2[UserInfo, error] {
 
 // showUsers yields the users, but for those that are removed. It returns how
 // many it yielded, or -1 when the caller has enough.
-func (s *Store) showUsers(f UserFilter, list []standing, yield func(UserInfo, error) bool) (n int, err error) {
+func (s *Store) showUsers(list []standing, yield func(UserInfo, error) bool) (n int, err error) {
 	err = s.view(func(txn *badger.Txn) error {
 		for _, at := range list {
-			info, err := s.userInfo(txn, s.owners.at(at.number).id, f.StaleSince)
-			if errors.Is(err, ErrNoUser) || info.State == UserRemoved {
+			u, err := s.userByID(txn, s.owners.at(at.number).id)
+			if errors.Is(err, ErrNoUser) || u.State == UserRemoved {
 				continue
 			}
 			if err != nil {
 				return err
 			}
-			if f.Limit > 0 && f.Order == ByLastUsed {
-				info.LastUsed = at.at // or the page would not go on where it ends
-			}
-			if f.Limit > 0 && f.Order == ByTokens {
-				info.Tokens = int(at.at)
-			}
-			if !yield(info, nil) {
+			if !yield(UserInfo{u, at.held.tokens, at.held.stale, at.held.used}, nil) {
 				n = -1
 				return nil
 			}
@@ -85,97 +78,74 @@ func (s *Store) showUsers(f UserFilter, list []standing, yield func(UserInfo, er
 	return n, err
 }
 
-// standings finds the users that the filter takes, in their order.
+// standings finds the users that the filter takes, in their order, with what
+// they hold.
 func (s *Store) standings(f UserFilter) (list []standing, err error) {
-	after := standing{f.After.At, Fold(f.After.UID), 0}
-	if f.Order == ByName {
-		return s.standingsByName(f, after.folded)
-	}
-	var held []holding
-	if f.Order != ByCreated {
-		if held, err = s.holdings(); err != nil {
-			return nil, err
+	if !s.whenLoaded() {
+		held, err := s.holdings(f.StaleSince)
+		if err == nil {
+			list, err = s.pick(f, held)
 		}
+		return list, err
 	}
+	err2 := s.withOrder(false, func(o *order) {
+		o.stale(f.StaleSince)
+		if err = s.findLost(); err == nil {
+			list, err = s.pick(f, o.held)
+		}
+	})
+	return list, errors.Join(err, err2)
+}
+
+// pick finds the users of whom it is known what they hold, by number.
+func (s *Store) pick(f UserFilter, held []holding) (list []standing, err error) {
+	after := standing{at: f.After.At, folded: Fold(f.After.UID)}
 	best := top[standing]{limit: f.Limit, compare: standing.compare}
 	if f.Reverse {
 		best.compare = func(a, b standing) int { return b.compare(a) }
 	}
-	offer := func(p *people, n uint32) {
-		v := standing{p.who[n].created, p.who[n].folded, n}
-		if f.Order != ByCreated {
-			v.at = 0
-			if int(n) < len(held) { // else it was made since
-				v.at = held[n].of(f.Order)
-			}
-		}
-		if f.After.UID == "" || best.compare(after, v) < 0 {
-			best.offer(v)
-		}
-	}
 	err = s.withPeople(f.Order == ByCreated, func(p *people) {
-		if f.Prefix == "" { // by number: as they lie in memory
-			for n := range p.who {
-				if p.who[n].folded != "" {
-					offer(p, uint32(n))
-				}
+		stand := func(n uint32) standing {
+			v := standing{folded: p.who[n].folded, number: n}
+			if int(n) < len(held) { // else it holds nothing yet
+				v.held = held[n]
+			}
+			switch f.Order {
+			case ByCreated:
+				v.at = p.who[n].created
+			case ByTokens:
+				v.at = int64(v.held.tokens)
+			case ByLastUsed:
+				v.at = v.held.used
+			}
+			return v
+		}
+		if f.Order == ByName {
+			for _, n := range p.page(f, after.folded) {
+				best.list = append(best.list, stand(n))
 			}
 			return
 		}
-		from, to := p.begin(Fold(f.Prefix))
-		for _, n := range p.sorted[from:to] {
-			offer(p, n)
+		for n := range p.begun(Fold(f.Prefix)) {
+			if v := stand(n); f.After.UID == "" || best.compare(after, v) < 0 {
+				best.offer(v)
+			}
 		}
 	})
-	best.cut()
+	if f.Order != ByName {
+		best.cut()
+	}
 	return best.list, err
 }
 
-func (s *Store) standingsByName(f UserFilter, after string) (list []standing, err error) {
-	err = s.withPeople(false, func(p *people) {
-		from, to := p.begin(Fold(f.Prefix))
-		if after != "" {
-			at, there := p.find(after)
-			if f.Reverse {
-				to = min(to, at)
-			} else if from = max(from, at); there && from == at {
-				from++
-			}
-		}
-		numbers := p.sorted[min(from, to):to]
-		if f.Reverse {
-			numbers = slices.Clone(numbers[len(numbers)-min(len(numbers), or(f.Limit, len(numbers))):])
-			slices.Reverse(numbers)
-		}
-		for _, n := range numbers[:min(len(numbers), or(f.Limit, len(numbers)))] {
-			list = append(list, standing{0, p.who[n].folded, n})
-		}
-	})
-	return list, err
-}
-
-func or(n, unset int) int {
-	if n == 0 {
-		return unset
-	}
-	return n
-}
-
-// holdings counts the tokens of all users, by number; which are stale, it does
-// not say.
-func (s *Store) holdings() (list []holding, err error) {
-	if s.whenLoaded() {
-		err2 := s.withOrder(false, func(o *order) {
-			err = s.findLost()
-			list = slices.Clone(o.held)
-		})
-		return list, errors.Join(err, err2)
-	}
+// holdings counts the tokens of all users, by number, while the table is not
+// yet there.
+func (s *Store) holdings(staleSince int64) ([]holding, error) {
 	owners := s.owners.all()
-	list = make([]holding, len(owners))
-	err = s.view(func(txn *badger.Txn) (err error) {
+	list := make([]holding, len(owners))
+	err := s.view(func(txn *badger.Txn) (err error) {
 		for n, o := range owners {
-			if list[n], err = s.holding(txn, o.id, 0); err != nil {
+			if list[n], err = s.holding(txn, o.id, staleSince); err != nil {
 				return err
 			}
 		}
@@ -210,7 +180,7 @@ func (s *Store) holding(txn *badger.Txn, id UserID, staleSince int64) (h holding
 			return h, err
 		}
 		if ok {
-			h.add(int64(e.used>>1), staleSince)
+			h.count(1, e.used, staleSince)
 		}
 	}
 	return h, nil
