@@ -15,6 +15,9 @@ func (s *Server) adminPing(w http.ResponseWriter, _ *http.Request) error { retur
 // adminStatus serves GET /admin/status: what the terminal UI shows of the
 // server. It walks no directory and asks nobody.
 func (s *Server) adminStatus(w http.ResponseWriter, r *http.Request) error {
+	if !s.store.WhenLoaded() {
+		return refuse(http.StatusServiceUnavailable, "The tokens are still being loaded: ask again in a moment")
+	}
 	stale, err := s.store.CountTokens(storage.TokenFilter{IdleSince: s.staleSince()})
 	if err != nil {
 		return err

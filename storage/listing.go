@@ -96,7 +96,7 @@ func (s *Store) places(f TokenFilter) ([]Place, error) {
 		return nil, err
 	case f.Owner != 0 && !f.Revoked:
 		return s.placesOf(&v)
-	case f.Revoked || !s.whenLoaded():
+	case f.Revoked || !s.WhenLoaded():
 		return s.walk(&v)
 	}
 	var found []Place
@@ -115,7 +115,7 @@ func (s *Store) CountTokens(f TokenFilter) (int, error) {
 	if f == (TokenFilter{}) && s.isLoaded() {
 		return s.table.len(), nil
 	}
-	if f.Owner != 0 || f.Revoked || !s.whenLoaded() {
+	if f.Owner != 0 || f.Revoked || !s.WhenLoaded() {
 		list, err := s.places(f)
 		return len(list), err
 	}
@@ -142,8 +142,9 @@ func (s *Store) isLoaded() bool {
 	}
 }
 
-// whenLoaded waits for the table; false when it is not to be had.
-func (s *Store) whenLoaded() bool {
+// WhenLoaded waits a little for the table to have all tokens; false when it has
+// not.
+func (s *Store) WhenLoaded() bool {
 	if s.isLoaded() {
 		return true
 	}

@@ -1,9 +1,11 @@
 package storage
 
 import (
+	"errors"
 	"maps"
 	"math"
 	"net/netip"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -30,6 +32,8 @@ type order struct {
 	rows  *rows      // nil: not made
 	drop  *time.Timer
 	dates *time.Timer
+
+	dating sync.Mutex
 
 	recent     map[ID]row      // in place of what is gone from the rows
 	held       []holding       // by owner
@@ -110,10 +114,14 @@ func (s *Store) withOrder(created bool, fn func(o *order)) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	s.makeOrder()
-	if created && o.rows.created == nil {
-		if err := s.dateRows(); err != nil {
+	for created && o.rows.created == nil {
+		o.mu.Unlock()
+		err := s.dateOrder()
+		o.mu.Lock()
+		if err != nil {
 			return err
 		}
+		s.makeOrder()
 	}
 	s.follow()
 	if created {
@@ -207,33 +215,69 @@ func (s *Store) dropDates() {
 	}
 }
 
-// dateRows finds out when the tokens were created, by a walk through the index
-// by owner.
-func (s *Store) dateRows() error {
+// dateOrder finds out when the tokens were created, by a walk through the index
+// by owner. Who looks at other orders meanwhile need not wait.
+func (s *Store) dateOrder() error {
 	o := &s.order
-	s.follow()
-	created := make([]int64, o.rows.len())
-	err := s.view(func(txn *badger.Txn) error {
-		for item := range scan(txn, []byte{'o'}, nil) {
-			ms, id := ownedToken(item.Key())
-			if n, ok := o.rows.find(id); ok {
-				created[n] = ms
-			}
-			if v, ok := o.recent[id]; ok {
-				v.created = ms
-				o.recent[id] = v
-			}
-		}
+	o.dating.Lock()
+	defer o.dating.Unlock()
+	o.mu.Lock()
+	for o.rows != nil && o.late != nil { // a merge will soon be over
+		o.mu.Unlock()
+		time.Sleep(5 * time.Millisecond)
+		o.mu.Lock()
+	}
+	defer o.mu.Unlock()
+	if o.rows == nil || o.rows.created != nil {
 		return nil
-	})
+	}
+	turn, r := o.turn, *o.rows
+	o.late = map[ID]struct{}{} // no merge, until the rows have their dates
+	o.mu.Unlock()
+	created := make([]int64, r.len())
+	err := s.readCreated(&r, created)
+	if err == nil {
+		r.date(created)
+	}
+	o.mu.Lock()
+	if o.turn != turn {
+		return err // the rows were let go
+	}
+	o.late = nil
 	if err != nil {
 		return err
 	}
-	r := *o.rows
-	r.date(created)
+	for id, v := range o.recent {
+		if n, ok := r.find(id); ok && v.created == 0 {
+			v.created = created[n]
+			o.recent[id] = v
+		}
+	}
 	o.rows = &r
-	o.turn, o.late = o.turn+1, nil // a merge under way goes without the dates
 	return nil
+}
+
+func (s *Store) readCreated(r *rows, created []int64) error {
+	var next atomic.Int32
+	var wg sync.WaitGroup
+	errs := make([]error, min(4, runtime.GOMAXPROCS(0)))
+	for w := range errs {
+		wg.Go(func() {
+			errs[w] = s.view(func(txn *badger.Txn) error {
+				for b := next.Add(1) - 1; b < 256; b = next.Add(1) - 1 { // by the first byte of the owner
+					for item := range scan(txn, []byte{'o', byte(b)}, nil) {
+						ms, id := ownedToken(item.Key())
+						if n, ok := r.find(id); ok {
+							created[n] = ms
+						}
+					}
+				}
+				return nil
+			})
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
 }
 
 // follow takes over what was noted. First come the unsaved: what leaves them

@@ -268,5 +268,8 @@ type standing struct {
 }
 
 func (a standing) compare(b standing) int {
-	return cmp.Or(cmp.Compare(a.at, b.at), strings.Compare(a.folded, b.folded))
+	if a.at != b.at {
+		return cmp.Compare(a.at, b.at) // names are compared only when they must be
+	}
+	return strings.Compare(a.folded, b.folded)
 }

@@ -29,7 +29,10 @@ type Place struct {
 }
 
 func (a Place) compare(b Place) int {
-	return cmp.Or(cmp.Compare(a.At, b.At), bytes.Compare(a.ID[:], b.ID[:]))
+	if a.At != b.At {
+		return cmp.Compare(a.At, b.At)
+	}
+	return bytes.Compare(a.ID[:], b.ID[:])
 }
 
 // sieve is a TokenFilter made ready for the table.

@@ -81,7 +81,7 @@ func (s *Store) showUsers(list []standing, yield func(UserInfo, error) bool) (n 
 // standings finds the users that the filter takes, in their order, with what
 // they hold.
 func (s *Store) standings(f UserFilter) (list []standing, err error) {
-	if !s.whenLoaded() {
+	if !s.WhenLoaded() {
 		held, err := s.holdings(f.StaleSince)
 		if err == nil {
 			list, err = s.pick(f, held)
