@@ -3,9 +3,13 @@ package server
 import (
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/chromedp/chromedp"
 
 	"gatehouse/server/oauth/oauthtest"
 	"gatehouse/storage"
@@ -371,4 +375,33 @@ func TestBrowserSession(t *testing.T) {
 	v.visit(s.Agree(v.begin("/login/github"), ada())).want(http.StatusFound)
 	h.ask("POST", "/api/token").cookie(session).send().want(http.StatusUnauthorized)
 	v.in("Ada@Example.com")
+}
+
+// TestBrowserByProvider is the whole way in a real browser, by a real provider
+// on another site: what cookies, redirects and the pages' own policy make of it.
+func TestBrowserByProvider(t *testing.T) {
+	const gate = "http://gate.example"
+	dex := oauthtest.StartDex(t, gate+"/login/dex/callback")
+	secret := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(secret, []byte("gatehouse-secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := newHouse(t, func(c *Config) {
+		c.PublicURL = gate
+		c.OAuth = map[string]OAuthConfig{"dex": {Type: "oidc", URL: dex.Issuer, Insecure: true, ClientID: "gatehouse", ClientSecretFile: secret}}
+	})
+	c := newChromium(t, "MAP gate.example "+strings.TrimPrefix(h.serve(), "http://"))
+	c.run(chromedp.Navigate(gate))
+	c.awaitPage(chromedp.Click(`//a[contains(., "dex")]`, chromedp.BySearch))
+	c.fill("login", "ada@example.com")
+	c.fill("password", "secret")
+	c.awaitPage(chromedp.Click(`//button[@type="submit"]`, chromedp.BySearch))
+	c.wantText("Manage API tokens")
+	c.wantText("ada@example.com")
+	if got := c.eval(`location.href`); got != gate+"/" {
+		t.Errorf("got to %s, want %s/", got, gate)
+	}
+	h.wantUsers("ada@example.com dex active")
+	c.run(chromedp.Navigate(gate + "/login/dex/callback?error=access_denied&state=x"))
+	c.wantText("begin it again")
 }
