@@ -26,6 +26,8 @@ func (d *deaf) Header() http.Header         { return d.header }
 func (d *deaf) WriteHeader(status int)      { d.status = status }
 func (d *deaf) Write(b []byte) (int, error) { return len(b), nil }
 
+func (d *deaf) WriteString(s string) (int, error) { return len(s), nil } // as net/http has it
+
 // gateCases are what the gate is asked, and how it has to answer.
 func gateCases(h *house) []gateCase {
 	h.Helper()

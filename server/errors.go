@@ -33,8 +33,11 @@ func refuse(status int, format string, args ...any) error {
 	return &httpError{status: status, message: fmt.Sprintf(format, args...)}
 }
 
+// noCredentials is what all are told who have no usable credential.
+const noCredentials = "Credentials required"
+
 var (
-	errCredentials = errors.New("Credentials required")
+	errCredentials = errors.New(noCredentials)
 	errInvalid     = errors.New("Invalid credentials")
 	errOrigin      = errors.New("Requests from another site are refused")
 )

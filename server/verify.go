@@ -1,10 +1,13 @@
 package server
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -67,17 +70,31 @@ func (s *Server) decide(w http.ResponseWriter, r *http.Request, rt route) (statu
 // failVerify answers for verify: whatever is wrong, the request is not let
 // through, and the log has the reason.
 func (s *Server) failVerify(w http.ResponseWriter, err error) int {
+	if errors.Is(err, storage.ErrRefused) { // as nearly always, and before any search for a status
+		return challenge(w)
+	}
 	status, message := statusOf(err)
 	if status >= http.StatusInternalServerError {
 		s.log.Error("a token could not be verified", "error", err)
 	}
 	if status != http.StatusForbidden {
-		status, message = http.StatusUnauthorized, errCredentials.Error()
-		// Basic first, for git and curl ask for it; no browser is meant.
-		w.Header()["Www-Authenticate"] = []string{`Basic realm="gatehouse"`, `Bearer realm="gatehouse"`}
+		return challenge(w)
 	}
 	reply(w, status, api.Error{Message: message})
 	return status
+}
+
+// challenge asks for a token. Basic is first, for git and curl ask for it; no
+// browser is meant. What is sent is always the same, so nothing is encoded.
+func challenge(w http.ResponseWriter) (status int) {
+	const body = `{"error":"` + noCredentials + `"}`
+	v := [...]string{`Basic realm="gatehouse"`, `Bearer realm="gatehouse"`, "application/json", "nosniff", strconv.Itoa(len(body))}
+	h := w.Header()
+	h["Www-Authenticate"] = v[0:2:2]
+	h["Content-Type"], h["X-Content-Type-Options"], h["Content-Length"] = v[2:3:3], v[3:4:4], v[4:5:5]
+	w.WriteHeader(http.StatusUnauthorized)
+	io.WriteString(w, body)
+	return http.StatusUnauthorized
 }
 
 // recoverGate lets nobody through on a panic.
