@@ -10,6 +10,10 @@ import (
 )
 
 func openRow(m *model) tea.Cmd {
+	if s, ok := m.screen().(*events); ok {
+		s.show()
+		return nil
+	}
 	if s, ok := m.screen().open(); ok {
 		return m.push(s)
 	}

@@ -2,7 +2,6 @@ package tui
 
 import (
 	"context"
-	"strings"
 
 	tea "github.com/charmbracelet/bubbletea"
 
@@ -140,6 +139,7 @@ type textBox struct {
 	m           *model
 	title       string
 	lines       []string
+	open        func() tea.Cmd // what enter does; nil: it closes, as other keys do
 	top, height int
 }
 
@@ -159,6 +159,9 @@ func (b *textBox) key(k key) tea.Cmd {
 		b.top = len(b.lines)
 	default:
 		b.m.close()
+		if k.name == "enter" && b.open != nil {
+			return b.open()
+		}
 	}
 	return nil
 }
@@ -176,5 +179,8 @@ func (b *textBox) body(width, height int) []string {
 	if len(b.lines) > b.height {
 		more = "j k scroll   "
 	}
-	return append(out, strings.Repeat(" ", 1), " "+more+"esc close")
+	if b.open != nil {
+		more += "enter open   "
+	}
+	return append(out, "", " "+more+"esc close")
 }

@@ -115,6 +115,31 @@ func (s *events) open() (screen, bool) {
 	return nil, false
 }
 
+// show opens a box with all of the event under the cursor: its columns are
+// narrow.
+func (s *events) show() {
+	e, ok := s.current()
+	if !ok {
+		return
+	}
+	f := &facts{width: 1 << 10}
+	f.add("time", when(s.m.now(), e.Time))
+	f.add("actor", dash(e.Actor))
+	f.add("address", dash(e.Address))
+	f.add("user", dash(e.UID))
+	f.add("token", dash(e.Token))
+	f.add("result", result(e))
+	f.add("record", strconv.FormatUint(e.Sequence, 10))
+	b := &textBox{m: s.m, title: "Event: " + e.Action}
+	for _, l := range f.lines {
+		b.lines = append(b.lines, strings.TrimPrefix(l, "   "))
+	}
+	if to, ok := s.open(); ok {
+		b.open = func() tea.Cmd { return s.m.push(to) }
+	}
+	s.m.box = b
+}
+
 func (s *events) name() (string, bool) {
 	e, ok := s.current()
 	for _, name := range []string{e.Token, e.UID, e.Actor} {

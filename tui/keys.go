@@ -33,7 +33,8 @@ func bindings(readOnly bool) []binding {
 func changeKeys() []binding {
 	return []binding{
 		{keys: []string{"enter"}, show: "enter", short: "open", help: "open what the cursor is on", on: onUsers, aims: true, twin: "gatehouse user show UID", do: openRow},
-		{keys: []string{"enter"}, show: "enter", short: "open", help: "open what the cursor is on", on: ofTokens | onEvents, aims: true, twin: "gatehouse token list --json", do: openRow},
+		{keys: []string{"enter"}, show: "enter", short: "open", help: "open what the cursor is on", on: ofTokens, aims: true, twin: "gatehouse token list --json", do: openRow},
+		{keys: []string{"enter"}, show: "enter", short: "open", help: "all of the event, and then what it is about", on: onEvents, aims: true, twin: "gatehouse events --json", do: openRow},
 		{keys: []string{"/"}, show: "/", short: "filter", help: "filter by prefix as you type; enter keeps it, esc clears it", on: onUsers, twin: "gatehouse user list --prefix P", do: filter},
 		{keys: []string{"/"}, show: "/", short: "filter", help: "filter by prefix of id or user; enter keeps it, esc clears it", on: onTokens | onStale, twin: "gatehouse token list --user UID", do: filter},
 		{keys: []string{"/"}, show: "/", short: "filter", help: "filter by prefix of id or name; enter keeps it, esc clears it", on: onUser, do: filter},

@@ -225,6 +225,8 @@ func TestEventsAreFiltered(t *testing.T) {
 	d.want("3 match", "token.revoke")
 	d.wantNot("user.suspend")
 	d.press("<enter><enter>")
+	d.want("Event: token.revoke", "enter open")
+	d.press("<enter>")
 	d.want("Token "+id(2), "EVENTS", "token.create", "by alice@example.com from 192.0.2.17")
 	d.press("<esc><esc>")
 	d.want("login.refused", "refused")

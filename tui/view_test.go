@@ -95,6 +95,7 @@ var scenes = []struct {
 	{name: "tokens, sorted", keys: "2s"},
 	{name: "events", keys: "4"},
 	{name: "events, filtered", keys: "4/login"},
+	{name: "an event", keys: "4jj<enter>"},
 	{name: "events, none", start: func(f *fake) { f.events = nil }, keys: "4"},
 	{name: "events, paused", keys: "4p"},
 	{name: "events, the oldest first", keys: "4S"},
