@@ -14,11 +14,11 @@ func TestSpark(t *testing.T) {
 		{nil, 10, ""},
 		{[]int{1, 2}, 0, ""},
 		{[]int{0, 0, 0}, 3, "..."},
-		{[]int{0, 1, 0}, 3, ".▁."},
+		{[]int{0, 1, 0}, 3, ".█."},
 		{[]int{0, 1, 1000}, 3, ".▁█"},
 		{[]int{1, 2, 3, 4, 5, 6, 7, 8}, 8, "▁▂▃▄▅▆▇█"},
 		{[]int{5, 5, 5, 5}, 2, "██"},
-		{[]int{9, 0, 0, 0, 0}, 2, "█."}, // the first group is the one that is not full
+		{[]int{9, 9, 0, 0, 4}, 3, "..█"},
 		{[]int{-1, 8}, 2, ".█"},
 	} {
 		if got := spark(c.values, c.width); got != c.want {

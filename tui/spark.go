@@ -9,32 +9,20 @@ import (
 // can be told from nearly nothing.
 var bars = []rune("▁▂▃▄▅▆▇█")
 
-// spark draws values as bars of one line, a column each, the latest at the
-// right. More than fit are added up in groups, so that no peak is lost.
+// spark draws the latest values as bars of one line, a column each.
 func spark[N int | int64](values []N, width int) string {
-	if width <= 0 || len(values) == 0 {
-		return ""
-	}
-	group := (len(values) + width - 1) / width
-	var sums []N
-	for end := len(values); end > 0; end -= group {
-		sum := N(0)
-		for _, v := range values[max(end-group, 0):end] {
-			sum += v
-		}
-		sums = append(sums, sum)
-	}
+	values = values[max(len(values)-max(width, 0), 0):]
 	most := N(1)
-	for _, s := range sums {
-		most = max(most, s)
+	for _, v := range values {
+		most = max(most, v)
 	}
 	var b strings.Builder
-	for i := len(sums) - 1; i >= 0; i-- {
-		if sums[i] <= 0 {
+	for _, v := range values {
+		if v <= 0 {
 			b.WriteRune('.')
 			continue
 		}
-		b.WriteRune(bars[int(float64(sums[i]-1)/float64(most)*float64(len(bars)))])
+		b.WriteRune(bars[(int64(v)*int64(len(bars))-1)/int64(most)])
 	}
 	return b.String()
 }

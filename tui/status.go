@@ -2,6 +2,7 @@ package tui
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
@@ -71,16 +72,13 @@ func (s *status) activity(f *facts) {
 		name   string
 		values []int
 	}{{"requests", a.Requests}, {"refused", a.Refused}, {"revoked", a.Revoked}} {
-		tail := fmt.Sprintf("%s/s", number(rate(row.values)))
-		if n := len(row.values); n > 0 {
-			most := 0
-			for _, v := range row.values {
-				most = max(most, v)
-			}
-			tail += fmt.Sprintf(", peak %s", number(most))
+		width := max(min(f.width-factName-24, sparkMax, len(row.values)), 0)
+		shown := row.values[len(row.values)-width:]
+		tail := number(rate(shown)) + "/s"
+		if width > 0 {
+			tail = "  " + tail + ", peak " + number(slices.Max(shown))
 		}
-		width := min(f.width-factName-24, sparkMax, len(row.values))
-		f.add(row.name, text.Left(spark(row.values, width), max(width, 0))+"  "+tail)
+		f.add(row.name, spark(shown, width)+tail)
 	}
 	verification := "none in the last minute"
 	if a.P50 > 0 || a.P99 > 0 {
@@ -154,7 +152,7 @@ func (s *status) people(f *facts) {
 
 func healthColumns(m *model) []column[api.Health] {
 	return []column[api.Health]{
-		{head: "DIRECTORY OR PROVIDER", min: 22, max: 60, cell: func(h api.Health) string { return h.Name }},
+		{head: "DIRECTORY OR PROVIDER", min: 22, max: 44, cell: func(h api.Health) string { return h.Name }},
 		{head: "STATE", min: 5, max: 5, cell: reach},
 		{head: "LATENCY", min: 9, max: 9, right: true, cell: func(h api.Health) string { return millis(h.Latency) }},
 		{head: "LAST SUCCESS", min: 13, max: 13, cell: func(h api.Health) string { return ago(m.now(), h.LastSuccess) }},
