@@ -163,16 +163,25 @@ func (c *chromium) wantText(text string) {
 func (c *chromium) looksWell(state string) {
 	c.Helper()
 	c.quiet(state)
-	for _, scheme := range []string{"light", "dark"} {
-		for _, width := range []int64{1280, 360, 320} {
-			c.run(emulation.SetDeviceMetricsOverride(width, 800, 1, false),
-				emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}))
-			if got := c.eval(`document.documentElement.scrollWidth + " in " + innerWidth`); got != fmt.Sprintf("%d in %[1]d", width) {
-				c.Errorf("%s, %s: the page is %s wide", state, scheme, got)
-			}
-			if width != 320 {
-				c.wantNoBarrier(fmt.Sprintf("%s, %s, %d wide", state, scheme, width))
-			}
+	c.run(chromedp.Evaluate(c.axe, nil))
+	for _, view := range []struct {
+		scheme string
+		width  int64
+	}{{"light", 1280}, {"dark", 1280}, {"light", 360}} { // narrow, the colours are the same
+		c.run(emulation.SetDeviceMetricsOverride(view.width, 800, 1, false),
+			emulation.SetEmulatedMedia().WithFeatures([]*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: view.scheme}}))
+		c.wantNoBarrier(fmt.Sprintf("%s, %s, %d wide", state, view.scheme, view.width))
+	}
+	c.fits(state)
+}
+
+// fits checks that the page is no wider than a small telephone.
+func (c *chromium) fits(state string) {
+	c.Helper()
+	for _, width := range []int64{360, 320} {
+		c.run(emulation.SetDeviceMetricsOverride(width, 800, 1, false))
+		if got := c.eval(`document.documentElement.scrollWidth + " in " + innerWidth`); got != fmt.Sprintf("%d in %[1]d", width) {
+			c.Errorf("%s: the page is %s wide", state, got)
 		}
 	}
 	c.run(emulation.ClearDeviceMetricsOverride())
@@ -180,10 +189,10 @@ func (c *chromium) looksWell(state string) {
 
 func (c *chromium) wantNoBarrier(state string) {
 	c.Helper()
-	got := c.eval(`(() => { ` + c.axe + `; return axe.run(document, {resultTypes: ["violations"]}).then(r => JSON.stringify({
+	got := c.eval(`axe.run(document, {resultTypes: ["violations"]}).then(r => JSON.stringify({
 		passes: r.passes.length,
 		violations: r.violations.map(v => v.id + ": " + v.nodes.map(n => n.html + " " + n.failureSummary).join("; ")),
-	})); })()`)
+	}))`)
 	var found struct {
 		Passes     int
 		Violations []string
