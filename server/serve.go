@@ -240,12 +240,14 @@ func (s *Server) sweepIdle(ctx context.Context) {
 }
 
 func (s *Server) revokeIdle(after time.Duration) {
-	ids, err := s.store.MatchTokens(storage.TokenFilter{IdleSince: s.now().Add(-after).UnixMilli()})
+	f := storage.TokenFilter{IdleSince: s.now().Add(-after).UnixMilli()}
+	ids, err := s.store.MatchTokens(f)
 	if err != nil {
 		s.log.Error("idle tokens are not revoked", "error", err)
 		return
 	}
-	n, err := s.revoke(storage.Actor{Name: "revoke_idle_after"}, ids...)
+	n, err := s.store.RevokeMatching(storage.Actor{Name: "revoke_idle_after"}, f, ids)
+	s.metrics.revocations.Add(float64(n))
 	if err != nil {
 		s.log.Error("idle tokens are not revoked", "error", err)
 	}

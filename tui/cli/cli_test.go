@@ -26,6 +26,8 @@ type world struct {
 	tokens []api.Token
 	users  map[string]*api.User
 	got    []string // the changing requests, with their bodies
+	kept   int      // of what a bulk revocation matches, how many are used meanwhile
+	breaks bool     // a bulk revocation ends without saying so
 }
 
 func newWorld() *world {
@@ -71,10 +73,15 @@ func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	case isUser && strings.HasSuffix(rest, "/disable"):
 		rw.WriteHeader(http.StatusForbidden)
 	case r.URL.Path == "/admin/tokens" && r.Method == http.MethodGet:
-		for _, t := range w.tokens {
-			if u := r.URL.Query().Get("user"); u == "" || u == t.UID {
-				enc.Encode(map[string]any{"row": t})
-			}
+		for _, t := range w.matching(r) {
+			enc.Encode(map[string]any{"row": t})
+		}
+	case r.URL.Path == "/admin/tokens/count":
+		enc.Encode(api.Count{Rows: len(w.matching(r))})
+	case r.URL.Path == "/admin/revocations":
+		n := len(w.matching(r))
+		for _, p := range []api.Progress{{Job: "J", Total: n}, {Job: "J", Total: n, Revoked: n - w.kept, Done: !w.breaks}} {
+			enc.Encode(map[string]any{"row": p})
 		}
 	case r.URL.Path == "/admin/tokens":
 		enc.Encode(api.NewToken{Secret: strings.Repeat("ab", 128), ID: w.tokens[0].ID, UID: "alice@example.com", ExpiresOn: api.Never})
@@ -83,6 +90,16 @@ func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		json.Unmarshal(body, &q)
 		enc.Encode(api.Revoked{Revoked: len(q.IDs)})
 	}
+}
+
+func (w *world) matching(r *http.Request) (list []api.Token) {
+	for _, t := range w.tokens {
+		q := r.URL.Query()
+		if u := q.Get("user"); (u == "" || u == t.UID) && (q.Has("revoked") || t.State != api.StateRevoked) {
+			list = append(list, t)
+		}
+	}
+	return list
 }
 
 // result is what a run left behind.
@@ -240,7 +257,7 @@ func TestPasswords(t *testing.T) {
 func TestRevokeByFilterLeavesTheDeadAndShowsTheRest(t *testing.T) {
 	w := newWorld()
 	got := run(w, "yes\n", []string{}, "token", "revoke", "--idle", "1d")
-	if want := `POST /admin/tokens/revoke {"ids":["0100000000000000000000000000","0100000000000000000000000001"]}`; len(w.got) != 1 || w.got[0] != want {
+	if want := `POST /admin/revocations {"idle":"1d"}`; len(w.got) != 1 || w.got[0] != want {
 		t.Errorf("sent %q, want %q", w.got, want)
 	}
 	for _, want := range []string{"0100000000000000000000000001", "IN USE: 1 token", "Revoke 2 tokens for good? [y/N]", "Revoked 2 tokens."} {
@@ -255,6 +272,26 @@ func TestRevokeByFilterLeavesTheDeadAndShowsTheRest(t *testing.T) {
 		w := newWorld()
 		if got := run(w, "n\n", []string{}, strings.Fields(line)...); len(w.got) != 0 {
 			t.Errorf("%s: sent %q\n%s", line, w.got, got.err)
+		}
+	}
+}
+
+func TestRevokeByFilterTellsWhatItDid(t *testing.T) {
+	for _, c := range []struct {
+		kept   int
+		breaks bool
+		status int
+		want   string
+	}{
+		{0, false, 0, "Revoked 2 tokens."},
+		{1, false, 0, "Revoked 1 token; 1 were used or revoked meanwhile, and are left alone."},
+		{1, true, 1, "after 1 token of 2: the server broke off"},
+	} {
+		w := newWorld()
+		w.kept, w.breaks = c.kept, c.breaks
+		got := run(w, "", nil, "token", "revoke", "--idle", "1d", "--yes")
+		if got.status != c.status || !strings.Contains(got.err, c.want) {
+			t.Errorf("status %d, want %d with %q\n%s", got.status, c.status, c.want, got.err)
 		}
 	}
 }

@@ -111,17 +111,6 @@ func (env Env) facts(u api.User) error {
 	return t.Flush()
 }
 
-// unrevoked leaves out the tokens that are dead already.
-func unrevoked(rows iter.Seq2[api.Token, error]) iter.Seq2[api.Token, error] {
-	return func(yield func(api.Token, error) bool) {
-		for t, err := range rows {
-			if (err != nil || t.State != api.StateRevoked) && !yield(t, err) {
-				return
-			}
-		}
-	}
-}
-
 func rowsOf[T any](rows iter.Seq2[T, error], cells func(T) []string) iter.Seq2[[]string, error] {
 	return func(yield func([]string, error) bool) {
 		for row, err := range rows {

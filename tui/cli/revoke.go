@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	batch   = 500 // ids in one call: a request's body has a limit
-	preview = 20  // rows shown before the question
-	inUse   = time.Hour
+	preview   = 20 // rows shown before the question
+	inUse     = time.Hour
+	mostInUse = 1000 // of which it is counted how many were used of late
 )
 
 var errKept = errors.New("nothing was changed")
@@ -89,18 +89,18 @@ func (r *revocation) run(ctx context.Context, c *api.Client, ids []string) error
 		return err
 	}
 	if r.dryRun {
-		return r.env.tokens(unrevoked(c.Tokens(ctx, r.q)), r.asJSON, "")
+		return r.env.tokens(c.Tokens(ctx, r.q), r.asJSON, "")
 	}
-	ids, err := r.matches(ctx, c)
+	n, err := r.matches(ctx, c)
 	if err != nil {
 		return err
 	}
-	if len(ids) == 0 {
+	if n == 0 {
 		r.env.say("No token matches.")
 		return nil
 	}
 	if !r.yes {
-		yes, err := r.env.confirm(fmt.Sprintf("Revoke %s for good?", count(len(ids), "token")))
+		yes, err := r.env.confirm(fmt.Sprintf("Revoke %s for good?", count(n, "token")))
 		if err != nil {
 			return err
 		}
@@ -108,51 +108,86 @@ func (r *revocation) run(ctx context.Context, c *api.Client, ids []string) error
 			return errKept
 		}
 	}
-	return r.all(ctx, c, ids)
+	return r.all(ctx, c)
 }
 
-// matches collects the ids that match and shows the first of them.
-func (r *revocation) matches(ctx context.Context, c *api.Client) ([]string, error) {
-	var ids []string
-	used, since := 0, r.env.Now().Add(-inUse).UnixMilli()
+// matches counts what matches and shows the first of it.
+func (r *revocation) matches(ctx context.Context, c *api.Client) (int, error) {
+	n, err := c.TokenCount(ctx, r.q)
+	if err != nil || n.Rows == 0 {
+		return 0, err
+	}
+	q := r.q
+	q.Limit = preview
 	shown := text.NewTable(r.env.Err, tokenHeads()...)
-	for t, err := range unrevoked(c.Tokens(ctx, r.q)) {
+	for t, err := range c.Tokens(ctx, q) {
 		if err != nil {
-			return nil, err
+			return 0, err
 		}
-		if ids = append(ids, t.ID); len(ids) <= preview {
-			shown.Row(tokenCells(t)...)
+		shown.Row(tokenCells(t)...)
+	}
+	if err := shown.Flush(); err != nil {
+		return 0, err
+	}
+	if more := n.Rows - preview; more > 0 {
+		r.env.say("… and %d more", more)
+	}
+	return n.Rows, r.warn(ctx, c)
+}
+
+// warn says how many of the tokens were used within the last hour.
+func (r *revocation) warn(ctx context.Context, c *api.Client) error {
+	q := r.q
+	q.Reverse = true // the latest first
+	since, used := r.env.Now().Add(-inUse).UnixMilli(), 0
+	for t, err := range c.Tokens(ctx, withLimit(q, mostInUse+1)) {
+		if err != nil {
+			return err
 		}
 		if t.Used() && t.LastUsed >= since {
 			used++
 		}
 	}
-	if len(ids) == 0 {
-		return nil, nil
-	}
-	if err := shown.Flush(); err != nil {
-		return nil, err
-	}
-	if more := len(ids) - preview; more > 0 {
-		r.env.say("… and %d more", more)
-	}
-	if used > 0 {
+	switch {
+	case used > mostInUse:
+		r.env.say("IN USE: more than %d tokens used within the last hour.", mostInUse)
+	case used > 0:
 		r.env.say("IN USE: %s used within the last hour.", count(used, "token"))
 	}
-	return ids, nil
+	return nil
 }
 
-// all revokes in batches. What is done when one fails stays done.
-func (r *revocation) all(ctx context.Context, c *api.Client, ids []string) error {
-	done := 0
-	for from := 0; from < len(ids); from += batch {
-		n, err := c.Revoke(ctx, api.Revocation{IDs: ids[from:min(from+batch, len(ids))]})
+func withLimit(q api.TokenQuery, n int) api.TokenQuery {
+	q.Limit = n
+	return q
+}
+
+// all has the server revoke what matches, and shows on a terminal how far it is.
+// What is done when that breaks off stays done.
+func (r *revocation) all(ctx context.Context, c *api.Client) error {
+	var p api.Progress
+	for next, err := range c.RevokeMatching(ctx, api.BulkRevocation{User: r.q.User, Idle: r.q.Idle, NeverUsed: r.q.NeverUsed}) {
 		if err != nil {
-			return fmt.Errorf("after %s of %d: %w", count(done, "token"), len(ids), err)
+			return fmt.Errorf("after %s of %d: %w", count(p.Revoked, "token"), p.Total, err)
 		}
-		done += n.Revoked
+		p = next
+		if r.env.Password != nil {
+			fmt.Fprintf(r.env.Err, "\r%d of %d revoked", p.Revoked, p.Total)
+		}
 	}
-	r.report(done, len(ids))
+	if r.env.Password != nil {
+		fmt.Fprintln(r.env.Err)
+	}
+	switch {
+	case !p.Done:
+		return fmt.Errorf("after %s of %d: the server broke off", count(p.Revoked, "token"), p.Total)
+	case p.Stopped:
+		return fmt.Errorf("stopped after %s of %d", count(p.Revoked, "token"), p.Total)
+	case p.Revoked < p.Total:
+		r.env.say("Revoked %s; %d were used or revoked meanwhile, and are left alone.", count(p.Revoked, "token"), p.Total-p.Revoked)
+	default:
+		r.env.say("Revoked %s.", count(p.Revoked, "token"))
+	}
 	return nil
 }
 

@@ -1,0 +1,123 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"gatehouse/server/api"
+)
+
+// TestBulkRevocation is a bulk revocation in the process and over the socket.
+func TestBulkRevocation(t *testing.T) {
+	for _, way := range []string{"in process", "socket"} {
+		t.Run(way, func(t *testing.T) {
+			h := newHouse(t)
+			if way == "socket" {
+				h.serve()
+				h.admin = api.Dial(SocketPath(h.dir))
+			}
+			bulkStory(h)
+			if err := h.admin.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func bulkStory(h *house) {
+	ctx, c := h.Context(), h.admin
+	var made []api.NewToken
+	for n := range 450 {
+		tk, err := c.CreateToken(ctx, api.TokenRequest{UID: alice, Name: fmt.Sprint(n)})
+		if err != nil {
+			h.Fatal(err)
+		}
+		made = append(made, tk)
+	}
+	h.clock.move(100 * 24 * time.Hour)
+	h.ask("GET", "/api/token").token(made[7].Secret).send().want(http.StatusOK)
+	if st, err := c.Status(ctx); err != nil || st.Users != 1 || st.Tokens != 450 || st.Stale != 449 {
+		h.Errorf("got %+v, %v, want 449 of 450 tokens stale", st, err)
+	}
+	for what, r := range map[string]api.BulkRevocation{"nothing": {}, "a bad span": {Idle: "x"}} {
+		wantStatus(h.TB, what, failure(c.RevokeMatching(ctx, r)), http.StatusBadRequest)
+	}
+	wantStatus(h.TB, "nobody", failure(c.RevokeMatching(ctx, api.BulkRevocation{User: "nobody@example.com"})), http.StatusNotFound)
+	wantStatus(h.TB, "no such job", c.StopRevocation(ctx, "X"), http.StatusNotFound)
+
+	// Stopped at once: what is done is counted, and the rest lives.
+	var p api.Progress
+	for next, err := range c.RevokeMatching(ctx, api.BulkRevocation{Idle: "90d"}) {
+		if err != nil {
+			h.Fatal(err)
+		}
+		if p = next; !p.Done && p.Revoked == 0 {
+			c.StopRevocation(ctx, p.Job) // it may be over by now
+		}
+	}
+	n, err := c.TokenCount(ctx, api.TokenQuery{})
+	if err != nil || !p.Done || p.Total != 449 || n.Rows != 450-p.Revoked || p.Stopped == (p.Revoked == p.Total) {
+		h.Errorf("got %+v, and %+v left, %v", p, n, err)
+	}
+
+	// Now all of them, but the one that is in use.
+	done := p.Revoked
+	rows := collect(h.TB, c.RevokeMatching(ctx, api.BulkRevocation{Idle: "90d", User: "ALICE@example.com"}))
+	if p = rows[len(rows)-1]; !p.Done || p.Stopped || p.Revoked != 449-done || p.Total != 449-done {
+		h.Errorf("got %+v, want %d revoked", p, 449-done)
+	}
+	h.dead(made[0].Secret)
+	h.alive(made[7].Secret)
+	if st, err := c.Status(ctx); err != nil || st.Tokens != 1 || st.Stale != 0 {
+		h.Errorf("got %+v, %v, want one token, not stale", st, err)
+	}
+	events := collect(h.TB, c.Events(ctx, api.EventQuery{UID: alice, Last: 1}))
+	if len(events) != 1 || events[0].Action != "tokens.revoke" || events[0].Count != max(1, p.Revoked) || !strings.Contains(events[0].Detail, "idle 90d") {
+		h.Errorf("got %+v, want the event of the bulk", events)
+	}
+	events = collect(h.TB, c.Events(ctx, api.EventQuery{Token: made[3].ID}))
+	var actions []string
+	for _, e := range events {
+		actions = append(actions, e.Action)
+	}
+	if want := []string{"token.create", "token.revoke"}; !slices.Equal(actions, want) {
+		h.Errorf("the history of a token: got %v, want %v", actions, want)
+	}
+	if last := collect(h.TB, c.Events(ctx, api.EventQuery{Token: made[3].ID, Last: 10})); !slices.Equal(last, events) {
+		h.Errorf("the latest of it: got %+v, want %+v", last, events)
+	}
+}
+
+// A token that is used after the bulk was counted, and before its turn, lives.
+func TestBulkRevocationSparesWhatIsUsed(t *testing.T) {
+	h := newHouse(t)
+	var made []api.NewToken
+	for range 600 {
+		tk, err := h.admin.CreateToken(h.Context(), api.TokenRequest{UID: alice})
+		if err != nil {
+			t.Fatal(err)
+		}
+		made = append(made, tk)
+	}
+	h.clock.move(100 * 24 * time.Hour)
+	first := true
+	for p, err := range h.admin.RevokeMatching(context.Background(), api.BulkRevocation{NeverUsed: true}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first { // nothing is revoked before the first line is taken
+			first = false
+			h.alive(made[5].Secret)
+		}
+		if p.Done && p.Revoked != p.Total-1 {
+			t.Errorf("got %+v, want one spared", p)
+		}
+	}
+	h.alive(made[5].Secret)
+	h.dead(made[6].Secret)
+}

@@ -1,0 +1,77 @@
+package storage
+
+import (
+	"iter"
+	"testing"
+	"time"
+)
+
+// BenchmarkPages measures pages of 100 rows, and counts, of a store with 100,000
+// users and a million tokens. Making it takes minutes.
+func BenchmarkPages(b *testing.B) {
+	if testing.Short() {
+		b.Skip("it makes a million tokens")
+	}
+	s := openWith(b, b.TempDir(), Options{})
+	var users []UserID
+	for len(users) < 100_000 {
+		var list []User
+		for n := range 500 {
+			list = append(list, User{UID: benchName(len(users) + n), Source: SourceLocal, Created: int64(1 + n)})
+		}
+		made, err := s.ImportUsers(admin, list)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, u := range made {
+			users = append(users, u.ID)
+		}
+	}
+	importTokens(b, s, users, 1_000_000, nil)
+	ago := func(d time.Duration) int64 { return time.Now().Add(-d).UnixMilli() }
+	const day = 24 * time.Hour
+	for name, f := range map[string]TokenFilter{
+		"oldest first": {}, "newest first": {Reverse: true}, "by creation": {Order: ByCreated},
+		"idle": {IdleSince: ago(90 * day)}, "never used": {NeverUsed: true},
+		"prefix of few": {Prefix: "n1234"}, "prefix of many": {Prefix: "n"}, "prefix of an id": {Prefix: "01a7f"},
+	} {
+		f.Limit = 100
+		b.Run("tokens/"+name, func(b *testing.B) { benchRows(b, func() iter.Seq2[Token, error] { return s.Tokens(f) }) })
+		b.Run("count/"+name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := s.CountTokens(f); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	for name, f := range map[string]UserFilter{
+		"by name": {Order: ByName}, "prefix": {Order: ByName, Prefix: "n12"}, "by creation": {Order: ByCreated},
+		"by tokens": {Order: ByTokens, Reverse: true}, "by last use": {Order: ByLastUsed},
+	} {
+		f.Limit, f.StaleSince = 100, ago(90*day)
+		b.Run("users/"+name, func(b *testing.B) { benchRows(b, func() iter.Seq2[UserInfo, error] { return s.Users(f) }) })
+	}
+}
+
+func benchName(n int) string {
+	digits := []byte("n000000@example.com")
+	for i := 6; n > 0; i-- {
+		digits[i] = byte('0' + n%10)
+		n /= 10
+	}
+	return string(digits)
+}
+
+func benchRows[T any](b *testing.B, list func() iter.Seq2[T, error]) {
+	rows := 0
+	for b.Loop() {
+		for _, err := range list() {
+			if err != nil {
+				b.Fatal(err)
+			}
+			rows++
+		}
+	}
+	b.ReportMetric(float64(rows)/float64(b.N), "rows")
+}
