@@ -78,7 +78,11 @@ func (s *Server) adminUser(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	reply(w, http.StatusOK, userDetail(u))
+	tokens, err := s.store.AllTokensOf(u.ID)
+	if err != nil {
+		return err
+	}
+	reply(w, http.StatusOK, s.userDetail(u, tokens))
 	return nil
 }
 

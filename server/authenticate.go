@@ -39,10 +39,10 @@ func (c caller) limited() bool { return c.limits() != nil }
 // limits returns the token, if the request came with one that may do less than
 // its user.
 func (c caller) limits() *storage.Token {
-	if c.token == nil || !c.token.Token.Limited() {
+	if c.token == nil || !c.token.Limited() {
 		return nil
 	}
-	return &c.token.Token
+	return c.token.Token
 }
 
 // scopes are those of the token; none: the request may do what its user may,
@@ -63,15 +63,15 @@ func (s *Server) authenticate(r *request, who credential) (caller, error) {
 	text, sent := tokenOf(r.Request, who == byGate)
 	switch {
 	case sent && who != byCookie:
-		return s.authenticateToken(text, r.from)
+		return s.authenticateToken(text, r)
 	case !sent && (who == byCookie || who == byEither):
 		return s.authenticateCookie(r.Request)
 	}
 	return caller{}, errCredentials
 }
 
-func (s *Server) authenticateToken(text string, from netip.Addr) (c caller, err error) {
-	b, err := s.store.Authenticate(text, from)
+func (s *Server) authenticateToken(text string, r *request) (c caller, err error) {
+	b, err := s.store.Authenticate(text, storage.Origin{Address: r.from, Agent: r.UserAgent()})
 	if err != nil {
 		return c, err
 	}

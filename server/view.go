@@ -12,7 +12,7 @@ import (
 func (s *Server) tokenView(t storage.Token, uid string) api.Token {
 	out := api.Token{
 		ID: t.ID.String(), UID: uid, Name: t.Name,
-		Created: t.Created, LastUsed: t.LastUsed, LastAddress: t.From,
+		Created: t.Created, LastUsed: t.LastUsed, LastAddress: t.From, Uses: t.Usage.Uses,
 		ExpiresOn: expiresOn(t), State: s.tokenState(t),
 		Scopes: append([]string{}, t.Scopes...), Addresses: []string{},
 	}
@@ -22,13 +22,10 @@ func (s *Server) tokenView(t storage.Token, uid string) api.Token {
 	return out
 }
 
-// days is for how long the uses of a token are shown by the day.
-const days = 30
-
 func (s *Server) detailView(t storage.Token, uid string) api.TokenDetail {
-	d := api.TokenDetail{Token: s.tokenView(t, uid), CreatedBy: t.By, Days: make([]int64, days), Seen: []api.SeenFrom{}}
-	if t.From != "" {
-		d.Seen = append(d.Seen, api.SeenFrom{Address: t.From, Time: t.LastUsed})
+	d := api.TokenDetail{Token: s.tokenView(t, uid), CreatedBy: t.By, Days: t.Usage.Days(s.now().UnixMilli()), Seen: []api.SeenFrom{}}
+	for _, v := range t.Usage.Seen {
+		d.Seen = append(d.Seen, api.SeenFrom{Address: v.Address.String(), Agent: v.Agent, Time: v.Time})
 	}
 	return d
 }
@@ -72,8 +69,13 @@ func userView(u storage.UserInfo) api.User {
 	}
 }
 
-func userDetail(u storage.UserInfo) api.UserDetail {
-	d := api.UserDetail{User: userView(u), Identities: []api.Identity{}, Days: make([]int64, days)}
+// userDetail also adds up the uses of the user's tokens.
+func (s *Server) userDetail(u storage.UserInfo, tokens []storage.Token) api.UserDetail {
+	var uses storage.Usage
+	for _, t := range tokens {
+		uses.Add(&t.Usage)
+	}
+	d := api.UserDetail{User: userView(u), Identities: []api.Identity{}, Days: uses.Days(s.now().UnixMilli())}
 	for _, id := range u.Identities {
 		d.Identities = append(d.Identities, api.Identity{Source: id.Source, Subject: id.Subject})
 	}

@@ -2,15 +2,18 @@ package storage
 
 import "net/netip"
 
-// Bearer is who a token speaks for. Token is whole only when the token is
+// Bearer is who a token speaks for. Token is there only when the token is
 // limited: what an unlimited one may do needs no look at its record.
 type Bearer struct {
 	ID         ID
 	Owner      UserID
 	UID        string // the owner's
 	Generation byte
-	Token      Token
+	Token      *Token
 }
+
+// Limited reports whether the token may do less than its user.
+func (b *Bearer) Limited() bool { return b.Token != nil && b.Token.Limited() }
 
 // Identify tells which token of this installation a text is, live or not, and
 // of which generation. It reads nothing.
@@ -23,10 +26,10 @@ func (s *Store) Identify(text string) (id ID, generation byte, ok bool) {
 // used from that address, or belongs to a user who is not active; the reason
 // is nobody's business. Another error says that the record could not be read,
 // or that the end of a rotated secret could not be written.
-func (s *Store) Authenticate(text string, from netip.Addr) (Bearer, error) {
-	b, err := s.inspect(text, from, true)
+func (s *Store) Authenticate(text string, from Origin) (Bearer, error) {
+	b, err := s.inspect(text, from.Address, true)
 	if err == nil {
-		s.table.touch(b.ID, s.now(), from)
+		s.table.touch(b.ID, s.now(), from.cut())
 	}
 	return b, err
 }
@@ -67,9 +70,11 @@ func (s *Store) inspect(text string, from netip.Addr, use bool) (Bearer, error) 
 	if e.flags == 0 {
 		return b, nil
 	}
-	if b.Token, err = s.Token(id); err != nil {
+	t, err := s.Token(id)
+	if err != nil {
 		return Bearer{}, err
 	}
+	b.Token = &t
 	if b.Token.Expired(s.now()) || use && !b.Token.allowsAddress(from) {
 		return Bearer{}, ErrRefused
 	}

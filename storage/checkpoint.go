@@ -22,7 +22,7 @@ const (
 // or far behind, and drops what the journal need not keep.
 func (s *Store) checkpointIfDue(ctx context.Context) {
 	select {
-	case <-s.loaded: // what is not yet compared is no ground to build on
+	case <-s.compared: // what is not yet compared is no ground to build on
 	default:
 		return
 	}

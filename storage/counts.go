@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -209,20 +208,18 @@ func (s *Store) tally(txn *badger.Txn) (counts, error) {
 		}
 	}
 	var next atomic.Int64
-	var wg sync.WaitGroup
 	sums := make([]counts, runtime.GOMAXPROCS(0))
-	errs := make([]error, len(sums))
-	for w := range sums {
-		wg.Go(func() {
-			for n := next.Add(1) - 1; n < int64(len(parts)) && errs[w] == nil && !s.isClosing(); n = next.Add(1) - 1 {
-				errs[w] = s.tallyPart(txn, parts[n], &sums[w])
+	err := inParallel(func(w int) error {
+		for n := next.Add(1) - 1; n < int64(len(parts)); n = next.Add(1) - 1 {
+			if s.isClosing() {
+				return ErrClosed
 			}
-		})
-	}
-	wg.Wait()
-	if s.isClosing() {
-		return counts{}, ErrClosed
-	}
+			if err := s.tallyPart(txn, parts[n], &sums[w]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 	var all counts
 	for _, c := range sums {
 		all.names += c.names
@@ -230,7 +227,7 @@ func (s *Store) tally(txn *badger.Txn) (counts, error) {
 		all.records += c.records
 		all.sum += c.sum
 	}
-	return all, errors.Join(errs...)
+	return all, err
 }
 
 func (s *Store) tallyPart(txn *badger.Txn, prefix []byte, c *counts) error {

@@ -2,46 +2,23 @@ package storage
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
-	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
 )
 
-// A token's last use is kept apart from its record, so that using a token
-// never touches what says whether it lives:
-//
-//	lastUse 8 | address 16 (zero: unknown)
-func lastUseValue(u lastUse, from netip.Addr) []byte {
-	b := binary.BigEndian.AppendUint64(nil, uint64(u))
-	var a [16]byte
-	if from.IsValid() {
-		a = from.As16()
-	}
-	return append(b, a[:]...)
-}
-
-func parseLastUse(b []byte) (u lastUse, from netip.Addr) {
-	if len(b) != 24 {
-		return 0, from
-	}
-	if from = netip.AddrFrom16([16]byte(b[8:])).Unmap(); from.IsUnspecified() {
-		from = netip.Addr{}
-	}
-	return lastUse(binary.BigEndian.Uint64(b)), from
-}
-
-// flushSlices is in how many parts the last uses of a second are written. In one
+// flushSlices is in how many parts the uses of a second are written. In one
 // burst they would hold up whoever wants a change just then.
 const flushSlices = 16
+
+const flushTick = time.Second / flushSlices
 
 // flushEverySecond writes what uses and failed logins left in memory.
 func (s *Store) flushEverySecond() {
 	defer s.closed.Done()
-	tick := time.NewTicker(time.Second / flushSlices)
+	tick := time.NewTicker(flushTick)
 	defer tick.Stop()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -64,42 +41,125 @@ func (s *Store) flushNow(ctx context.Context, slice int) {
 		s.wakeWriter()
 		return
 	}
-	err := s.flushUses(slice)
+	err := s.saveSlice(slice)
 	if slice == 0 {
 		err = errors.Join(err, s.flushAttempts())
 	}
 	if err != nil {
-		s.opts.Log.Warn("last uses are not yet saved; they are tried again", "error", err)
+		s.opts.Log.Warn("uses are not yet saved; they are tried again", "error", err)
 	}
 	if slice == 0 {
 		s.checkpointIfDue(ctx)
 	}
 }
 
-// flush writes all that uses and failed logins left in memory.
-func (s *Store) flush(context.Context) error {
+// saveSlice writes the uses of one slice to their log, and goes on merging.
+func (s *Store) saveSlice(slice int) error {
+	s.flushing.Lock()
+	defer s.flushing.Unlock()
+	if err := s.saveUses(slice); err != nil {
+		return err
+	}
+	return s.mergeSome(mergeShare(flushTick, s.uses.bytes))
+}
+
+// save writes to the log all that uses left in memory, and to Badger all that
+// failed logins did.
+func (s *Store) save() error {
 	var errs []error
 	for slice := range flushSlices {
-		errs = append(errs, s.flushUses(slice))
+		s.flushing.Lock()
+		errs = append(errs, s.saveUses(slice))
+		s.flushing.Unlock()
 	}
 	return errors.Join(append(errs, s.flushAttempts())...)
 }
 
-// flushUses writes the last uses of one slice of the shards.
-func (s *Store) flushUses(slice int) error {
-	s.flushing.Lock() // a backup flushes, too
-	defer s.flushing.Unlock()
+// flush brings into Badger all that uses and failed logins left in memory.
+func (s *Store) flush(ctx context.Context) error {
+	select {
+	case <-s.old.done:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.closing:
+		return ErrClosed
+	}
+	if err := s.save(); err != nil {
+		return err
+	}
+	end, ok := ctx.Deadline()
+	if !ok {
+		end = time.Now().Add(time.Hour)
+	}
+	return s.mergeAll(end)
+}
+
+// saveUses writes the uses of one slice of the shards to their log.
+func (s *Store) saveUses(slice int) error {
 	const each = shardCount / flushSlices
 	shards := s.table.shards[slice*each:][:each]
-	var list []*badger.Entry
+	block := useBlock{slice: byte(slice), run: s.uses.run}
+	var saved [each][]ID
 	for i := range shards {
-		list = append(list, s.takeUses(&shards[i])...)
+		saved[i] = shards[i].save(&block, s.order.noteUses)
 	}
-	err := s.writeEntries(list)
-	for i := range shards {
-		shards[i].settle(err == nil)
+	if len(block.tokens) == 0 {
+		return nil
+	}
+	err := s.uses.append(block.payload())
+	if err != nil {
+		for i := range shards {
+			shards[i].unsave(saved[i])
+		}
 	}
 	return err
+}
+
+// save says in a block what the log has not, and returns of which tokens; note
+// is told before they are no longer among the unsaved.
+func (sh *shard) save(b *useBlock, note func([]ID)) (ids []ID) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if len(sh.unsaved) == 0 {
+		return nil
+	}
+	note(sh.unsaved)
+	numbers := make([]uint16, len(sh.origins.list)+1) // in the block
+	for _, id := range sh.unsaved {
+		n, _, ok := sh.find(id)
+		if !ok {
+			if d := sh.left[id]; d != nil {
+				b.addUsage(id, d.used, &d.usage)
+			}
+			continue
+		}
+		s := sh.at(n)
+		s.flags &^= flagUnsaved
+		if sh.more[id] != nil {
+			var u Usage
+			sh.unwritten(id, s, &u)
+			b.addUsage(id, s.lastUse(), &u)
+			continue
+		}
+		if s.origin != 0 && numbers[s.origin] == 0 {
+			numbers[s.origin] = b.origin(sh.origins.at(s.origin))
+		}
+		b.add(oneUse{id: id, used: s.lastUse(), uses: int64(s.uses), origin: numbers[s.origin]})
+	}
+	ids, sh.unsaved = sh.unsaved, nil
+	return ids
+}
+
+// unsave has the tokens saved again.
+func (sh *shard) unsave(ids []ID) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for _, id := range ids {
+		if n, _, ok := sh.find(id); ok {
+			sh.at(n).flags |= flagUnsaved
+		}
+	}
+	sh.unsaved = append(ids, sh.unsaved...)
 }
 
 func (s *Store) flushAttempts() error {
@@ -108,36 +168,6 @@ func (s *Store) flushAttempts() error {
 	err := s.writeEntries(s.takeAttempts())
 	s.attempts.settle(err == nil)
 	return err
-}
-
-func (s *Store) takeUses(sh *shard) (list []*badger.Entry) {
-	sh.dirtyMu.Lock()
-	sh.flushing, sh.dirty = sh.dirty, nil
-	sh.dirtyMu.Unlock()
-	s.order.noteUses(sh.flushing)       // before they are no longer among the unsaved
-	for id, from := range sh.flushing { // only this goroutine writes the map
-		e, ok, _ := s.table.get(id)
-		if !ok {
-			continue // revoked meanwhile; its uses up to then are lost with its place
-		}
-		k := lastUseKeyOf(id)
-		list = append(list, badger.NewEntry(k, s.seals.seal(k, lastUseValue(e.used, from))))
-	}
-	return list
-}
-
-func (sh *shard) settle(written bool) {
-	sh.dirtyMu.Lock()
-	defer sh.dirtyMu.Unlock()
-	for id, from := range sh.flushing {
-		if _, newer := sh.dirty[id]; !written && !newer {
-			if sh.dirty == nil {
-				sh.dirty = make(map[ID]netip.Addr)
-			}
-			sh.dirty[id] = from
-		}
-	}
-	sh.flushing = nil
 }
 
 func (s *Store) writeEntries(list []*badger.Entry) error {

@@ -1,14 +1,13 @@
 package storage
 
-import "net/netip"
-
 // Imported is a token with a history.
 type Imported struct {
 	Owner    UserID
 	Name     string
 	Created  int64 // ms
 	LastUsed int64 // ms; Created: never
-	From     netip.Addr
+	From     Origin
+	Days     []int64 // uses on the day of the last one and on the days before it, the latest first
 }
 
 // ImportUsers makes users without a password, such as a demonstration needs.
@@ -48,7 +47,12 @@ func (s *Store) ImportTokens(by Actor, list []Imported) ([]Token, error) {
 			if in.LastUsed > in.Created {
 				k := lastUseKeyOf(v.ID)
 				used := usedAt(in.LastUsed)
-				t.put(k, lastUseValue(used, in.From))
+				r := usageRecord{used: used}
+				for ago, n := range in.Days[:min(len(in.Days), keepDays)] {
+					r.count(dayOf(in.LastUsed)-int32(ago), n)
+				}
+				r.saw(Seen{in.From.cut(), in.LastUsed})
+				t.put(k, r.value())
 				t.durable(func() { t.table.raise(v.ID, used); t.order.note(v.ID, v.Created) })
 			}
 			tokens = append(tokens, v)

@@ -110,6 +110,7 @@ func (s *Store) openIndex(clean uint64) error {
 		return err
 	}
 	if clean != 0 && clean == s.marks.last {
+		s.left = s.openTable(clean)
 		return s.settle()
 	}
 	return s.mend()
@@ -215,7 +216,7 @@ func (s *Store) rebuild() error {
 		return fmt.Errorf("make the index anew: %w", err)
 	}
 	s.marks, s.counts = marks{}, counts{}
-	s.table, s.owners = table{}, owners{} // what the damaged one has put there
+	s.table, s.owners = newTable(), owners{} // what the damaged one has put there
 	from, err := s.loadCheckpoint()
 	if err != nil && (s.journal.FirstSequence() > 1 || exists(s.path("restored"))) {
 		return fmt.Errorf("%w: the index can't be built anew, since the journal begins with record %d and the checkpoint before it can't be used (%w): restore a backup",

@@ -242,27 +242,32 @@ func (s *Store) eachToken(txn *badger.Txn, fn func(Token)) error {
 		for more && bytes.Compare(use.Key()[1:], k[1:]) < 0 {
 			use, more = uses()
 		}
+		var r usageRecord
 		if more && bytes.Equal(use.Key()[1:], k[1:]) {
-			stored, err := use.ValueCopy(nil)
-			if err != nil {
+			if r, err = s.openUsage(use); err != nil {
 				return err
 			}
-			b, err := s.seals.open(use.Key(), stored)
-			if err != nil {
-				return err
-			}
-			t.raise(parseLastUse(b))
 		}
-		if e, ok, _ := s.table.get(t.ID); ok {
-			from, _ := s.table.address(t.ID)
-			t.raise(e.used, from)
-		}
+		s.table.usage(t.ID, &r)
+		t.use(&r)
 		if n++; n%1000 == 0 {
 			runtime.Gosched() // a long walk is no reason for a request to wait
 		}
 		fn(t)
 		return nil
 	})
+}
+
+func (s *Store) openUsage(item *badger.Item) (r usageRecord, err error) {
+	stored, err := item.ValueCopy(nil)
+	if err != nil {
+		return r, err
+	}
+	b, err := s.seals.open(item.Key(), stored)
+	if err != nil {
+		return r, err
+	}
+	return parseUsage(b)
 }
 
 // FindToken returns the id of the one token whose id begins with the prefix,

@@ -24,11 +24,16 @@ func (s *Store) loadOwners() error {
 	})
 }
 
-// lookup finds a live token. While the table is being loaded, a token that is
-// not in it yet is looked for in Badger, and put in.
+// lookup finds a live token. While the table is being loaded, the shard of a
+// token that is not in it yet is loaded first; or, after a stop that left no
+// table, the token is looked for in Badger, and put in.
 func (s *Store) lookup(id ID) (entry, bool, error) {
 	e, ok, whole := s.table.get(id)
 	if ok || whole {
+		return e, ok, nil
+	}
+	if s.left != nil && s.left.load(id[1]) == nil {
+		e, ok, _ = s.table.get(id)
 		return e, ok, nil
 	}
 	err := s.view(func(txn *badger.Txn) error {
@@ -43,7 +48,7 @@ func (s *Store) lookup(id ID) (entry, bool, error) {
 		used := createdAt(t.Created)
 		b, ok, err = s.get(txn, lastUseKeyOf(id))
 		if ok {
-			used, _ = parseLastUse(b)
+			used = parseLastUse(b)
 		}
 		if err == nil {
 			s.loadToken(t, used)
@@ -69,18 +74,26 @@ func (s *Store) load() {
 // loadNow fills the table, once, and compares what there is with what there
 // should be.
 func (s *Store) loadNow() error {
-	select {
-	case <-s.loaded:
-		return nil // mend or rebuild did
-	default:
+	if s.isLoaded() {
+		close(s.compared)
+		return nil // mend or rebuild did both
 	}
-	if err := s.loadTable(); err != nil {
+	start := time.Now()
+	quick := s.left != nil && s.left.loadAll() == nil
+	if quick {
+		s.whole()
+		s.opts.Log.Info("the table of tokens is loaded", "tokens", s.table.len(), "took", time.Since(start))
+	} else if err := s.loadTable(); err != nil {
 		return err
 	}
 	if err := s.compareCounts(); err != nil {
 		return err
 	}
-	s.whole()
+	if !quick {
+		s.whole()
+		s.opts.Log.Info("the table of tokens is loaded from the records", "tokens", s.table.len(), "took", time.Since(start))
+	}
+	close(s.compared)
 	return nil
 }
 
@@ -91,7 +104,6 @@ func (s *Store) loadTable() error {
 			return err
 		}
 	}
-	start := time.Now()
 	for kid, k := range s.keys.keys {
 		if k == nil {
 			continue // tokens of a retired key are dead, and not loaded
@@ -100,8 +112,7 @@ func (s *Store) loadTable() error {
 			return err
 		}
 	}
-	s.opts.Log.Debug("the table of tokens is filled", "tokens", s.table.len(), "took", time.Since(start))
-	return nil
+	return s.raiseFromLog()
 }
 
 // whole says that verification needs Badger no more.
@@ -117,30 +128,30 @@ func (s *Store) whole() {
 // their shard: the workers never meet.
 func (s *Store) loadTokens(kid byte) error {
 	var next atomic.Int32
+	return inParallel(func(int) error {
+		return s.db.View(func(txn *badger.Txn) error {
+			for b := next.Add(1) - 1; b < shardCount; b = next.Add(1) - 1 {
+				if s.isClosing() {
+					return ErrClosed
+				}
+				if err := s.loadShard(txn, kid, byte(b)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+}
+
+// inParallel runs a function by as many workers as there are processors.
+func inParallel(work func(worker int) error) error {
 	var wg sync.WaitGroup
 	errs := make([]error, runtime.GOMAXPROCS(0))
 	for w := range errs {
-		wg.Go(func() {
-			errs[w] = s.db.View(func(txn *badger.Txn) error {
-				for b := next.Add(1) - 1; b < shardCount; b = next.Add(1) - 1 {
-					if s.isClosing() {
-						return ErrClosed
-					}
-					if err := s.loadShard(txn, kid, byte(b)); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
-		})
+		wg.Go(func() { errs[w] = work(w) })
 	}
 	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // loadToken puts a token into the table unless it is dead, or its owner is.
@@ -158,7 +169,7 @@ func (s *Store) loadToken(t Token, used lastUse) {
 func (s *Store) loadShard(txn *badger.Txn, kid, b byte) error {
 	uses := map[ID]lastUse{}
 	err := s.each(txn, []byte{'l', kid, b}, func(k, v []byte) error {
-		uses[ID(k[1:])], _ = parseLastUse(v)
+		uses[ID(k[1:])] = parseLastUse(v)
 		return nil
 	})
 	if err != nil {

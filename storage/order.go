@@ -4,7 +4,6 @@ import (
 	"errors"
 	"maps"
 	"math"
-	"net/netip"
 	"runtime"
 	"slices"
 	"sync"
@@ -79,13 +78,13 @@ func (o *order) note(id ID, created int64) {
 
 // noteUses is the flusher's: these tokens were used, and will soon not be among
 // the unsaved any more.
-func (o *order) noteUses(used map[ID]netip.Addr) {
+func (o *order) noteUses(used []ID) {
 	if !o.on.Load() {
 		return
 	}
 	o.feed.mu.Lock()
 	defer o.feed.mu.Unlock()
-	for id := range used {
+	for _, id := range used {
 		o.feed.add(noted{id: id})
 	}
 }
@@ -150,7 +149,7 @@ func (s *Store) makeOrder() {
 	o.feed.long = s.followAlone
 	o.feed.mu.Unlock()
 	o.on.Store(true) // what is changed from here on is noted
-	r := rowsOf(&s.table)
+	r := rowsOf(s.table)
 	o.set(r, r.holdings(0), 0)
 }
 

@@ -121,7 +121,5 @@ func (r *replayer) there(txn *badger.Txn, o op) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	old, _ := parseLastUse(has)
-	used, _ := parseLastUse(brings)
-	return old >= used, nil
+	return parseLastUse(has) >= parseLastUse(brings), nil
 }

@@ -83,7 +83,7 @@ func (t Token) Accepts(generation byte, ms int64) bool {
 // inspectRotated decides about the secrets of a token that was rotated. The
 // first use of the new one ends the old one, on the disk, before it is answered.
 func (s *Store) inspectRotated(b Bearer, from netip.Addr, use bool) error {
-	t := b.Token
+	t := *b.Token
 	switch {
 	case b.Generation == t.Generation:
 		if !use {

@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -46,7 +45,8 @@ type Store struct {
 	space   space
 	lag     lag
 
-	table    table
+	table    *table
+	left     *tableFile // by the last stop; nil when it was not clean
 	owners   owners
 	people   people
 	order    order
@@ -74,7 +74,15 @@ type Store struct {
 		payloads []byte
 	}
 
-	flushing sync.Mutex // for whoever flushes: every second, and a backup
+	uses     *useLog
+	pass     pass
+	old      unmerged
+	flushing sync.Mutex // for whoever has to do with these: every tick, and a backup
+
+	// What a listing shows of a token's uses is in two places. Who moves it
+	// from one to the other only ever tries the lock: readers never wait for
+	// each other.
+	merges sync.RWMutex
 
 	// The flusher's own: when the last checkpoint was made, and how large the
 	// journal was then.
@@ -91,10 +99,13 @@ type Store struct {
 	failed  atomic.Bool // the journal lost a write: see ErrFailed
 	broken  atomic.Bool // the index is damaged: see damaged
 	loaded  chan struct{}
-	closing chan struct{}
-	closed  sync.WaitGroup // the writer, the flusher and the loading
-	using   sync.WaitGroup // whoever reads from Badger
-	once    sync.Once
+	// compared is closed when the index has been compared with what the journal
+	// says it must hold.
+	compared chan struct{}
+	closing  chan struct{}
+	closed   sync.WaitGroup // the writer, the flusher and the loading
+	using    sync.WaitGroup // whoever reads from Badger
+	once     sync.Once
 }
 
 // format is the version of what lies in the directory store.
@@ -128,18 +139,23 @@ func Open(dir string, opts Options) (*Store, error) {
 	}
 	s := &Store{
 		dir: dir, opts: opts, lock: lock,
-		changes: make(chan *change, batchChanges),
-		held:    make(map[UserID]int),
-		saved:   make(map[UserID]bool),
-		loaded:  make(chan struct{}),
-		closing: make(chan struct{}),
-		order:   order{most: mostRecent},
+		changes:  make(chan *change, batchChanges),
+		held:     make(map[UserID]int),
+		saved:    make(map[UserID]bool),
+		loaded:   make(chan struct{}),
+		compared: make(chan struct{}),
+		closing:  make(chan struct{}),
+		order:    order{most: mostRecent},
+		table:    newTable(),
+		pass:     pass{shard: shardCount},
+		old:      unmerged{done: make(chan struct{})},
 	}
 	if err := s.open(); err != nil {
 		return nil, errors.Join(err, s.release())
 	}
-	s.closed.Add(3)
+	s.closed.Add(4)
 	go s.load()
+	go s.recoverUses()
 	go s.write()
 	go s.flushEverySecond()
 	return s, nil
@@ -165,6 +181,9 @@ func (s *Store) open() error {
 	s.space = space{dir: s.path(""), watermark: Watermark, free: freeSpace}
 	s.space.ballast()
 	if err := s.checkFormat(fresh); err != nil {
+		return err
+	}
+	if s.uses, s.old.segments, err = openUseLog(s.path("uses"), s.seals); err != nil {
 		return err
 	}
 	if err := s.openTruth(fresh); err != nil {
@@ -202,6 +221,12 @@ func (s *Store) release() error {
 	if s.journal != nil {
 		errs = append(errs, s.journal.Close())
 	}
+	if s.uses != nil {
+		errs = append(errs, s.uses.close())
+	}
+	if s.left != nil {
+		errs = append(errs, s.left.file.Close())
+	}
 	return errors.Join(append(errs, s.lock.Close())...)
 }
 
@@ -224,16 +249,37 @@ func (s *Store) Close() error {
 			err = errors.Join(err, s.release())
 			return
 		}
-		err = s.flush(context.Background())
+		err = s.flushLast()
 		whole := err == nil && !s.lag.some.Load() && !s.failed.Load() && !s.broken.Load()
 		err = errors.Join(err, s.db.Close())
 		s.db = nil
+		if whole && err == nil && s.isLoaded() {
+			err = s.leaveTable()
+		}
 		if whole && err == nil {
 			err = s.leaveCleanMark()
 		}
 		err = errors.Join(err, s.release())
 	})
 	return err
+}
+
+// closeWithin is how long a stop may take to bring uses into Badger. What is
+// left then stays in their log.
+const closeWithin = 2 * time.Second
+
+func (s *Store) flushLast() error {
+	if err := s.save(); err != nil {
+		return err
+	}
+	select {
+	case <-s.old.done:
+		if err := s.mergeAll(time.Now().Add(closeWithin)); !errors.Is(err, errBusy) {
+			return err
+		}
+	default:
+	}
+	return nil
 }
 
 // Dir returns the data directory.

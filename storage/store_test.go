@@ -14,7 +14,7 @@ import (
 
 var (
 	admin = Actor{Name: "root"}
-	home  = netip.MustParseAddr("192.0.2.7")
+	home  = Origin{netip.MustParseAddr("192.0.2.7"), "curl/8"}
 )
 
 // open opens a store that is closed when the test ends.
@@ -91,7 +91,7 @@ func TestLifeOfAToken(t *testing.T) {
 	_, other := create(t, s, alice)
 	wantLive(t, s, secret)
 	got, err := s.Token(id)
-	if err != nil || got.LastUsed <= got.Created || got.From != home.String() {
+	if err != nil || got.LastUsed <= got.Created || got.From != home.Address.String() {
 		t.Errorf("got %+v, %v, want a use from %v", got, err, home)
 	}
 	if n, err := s.RevokeTokens(admin, id, id); n != 1 || err != nil {

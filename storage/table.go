@@ -2,32 +2,41 @@ package storage
 
 import (
 	"encoding/binary"
-	"net/netip"
 	"sync"
-	"sync/atomic"
 )
 
 // table is what verification reads: every token that is not revoked, in 32
-// bytes without a pointer, so that the collector never walks it and ten
-// million of them fit a small machine.
+// bytes without a pointer and off the heap, so that the collector never walks
+// it and ten million of them fit a small machine.
 //
-// It is cut into shards by the id's random bytes. Verification takes a shard's
-// lock for reading; only the writer, and the loading that follows the opening,
-// take it for writing. lastUsed moves under the reading lock, by an atomic
-// maximum.
+// It is cut into shards by the id's first random byte. A shard's lock is held
+// for as long as it takes to look at one token; nobody reads a disk under it.
 type table struct{ shards [shardCount]shard }
 
 const (
 	shardCount = 256
-	chunkSlots = 1 << 10
+	chunkSlots = 1 << 12
 )
 
+func newTable() *table {
+	t := new(table)
+	for i := range t.shards {
+		t.shards[i].number = byte(i)
+	}
+	return t
+}
+
+// slot is a token. Beside what a verification asks, it has what became of the
+// token since its usage was last written to Badger (usage.go).
 type slot struct {
-	id         ID
+	rest       [idLen - 2]byte // of the id, after the key's number and the shard's
+	owner      uint32          // the owner's number in owners
+	uses       uint32          // on the day of the last use
+	origin     uint16          // of the last use: a place in the shard's origins + 1; 0: as in Badger
+	kid        byte
 	generation byte
 	flags      byte
-	owner      uint32 // the owner's number in owners
-	used       atomic.Int64
+	used       [6]byte // a lastUse
 }
 
 // lastUse is a time of use that compares as a number: ms<<1, and the lowest
@@ -42,25 +51,31 @@ func (u lastUse) ms() int64 { return int64(u) >> 1 }
 // shown is what listings say: the time in ms. A use in the millisecond of the
 // creation counts as in the next, for lastUsed equal to created means never.
 func (u lastUse) shown(created int64) int64 {
-	if ms := int64(u) >> 1; u&1 == 0 || ms > created {
+	if ms := u.ms(); u&1 == 0 || ms > created {
 		return ms
 	}
 	return created + 1
 }
 
-// The flags of a slot.
+// The flags of a slot. The low four are in the token's record, too.
 const (
 	// flagLimited: the record in Badger has an expiry, scopes or addresses
 	// to look at before the token may pass.
 	flagLimited = 1 << iota
 	// flagRotated: the secret of the generation before may still be good.
 	flagRotated
+
+	// flagUnsaved: a use of it is not yet in the log of uses.
+	flagUnsaved = 1 << 7
+
+	recordFlags = 1<<4 - 1
 )
 
 type shard struct {
-	mu     sync.RWMutex
-	index  []uint32 // open addressing: a slot's number + 1; 0 is free
-	chunks []*[chunkSlots]slot
+	mu     sync.Mutex
+	number byte            // the byte of the id
+	index  *region[uint32] // open addressing: 12 bits of the id, and the slot's number + 1; 0 is free
+	chunks []*region[slot]
 	n      int
 
 	// Until the shard is loaded, a token that is not here may be in Badger,
@@ -68,38 +83,93 @@ type shard struct {
 	loaded bool
 	gone   map[ID]struct{}
 
-	// What the next flush has to write, and what the flush under way is
-	// writing: the address that each token was last used from.
-	dirtyMu  sync.Mutex
-	dirty    map[ID]netip.Addr
-	flushing map[ID]netip.Addr
+	unsaved []ID // whose uses the log of uses has not
+	origins origins
+	more    map[ID]*Usage // what the uses of a slot came to, beyond what fits it
+	left    map[ID]*departed
+}
+
+// departed is what is still to be written of a token that was taken out.
+type departed struct {
+	used  lastUse
+	usage Usage
 }
 
 // The random bytes are uniform, and only the keyring makes an id that gets
-// here: they are their own hash. The first picks the shard, the next the place.
+// here: they are their own hash. The first picks the shard, the next the place,
+// and others mark it, so that hardly ever another token's slot is looked at.
 func (t *table) shard(id ID) *shard { return &t.shards[id[1]] }
 
 func place(id ID) uint32 { return binary.LittleEndian.Uint32(id[2:]) }
 
-func (sh *shard) at(n uint32) *slot { return &sh.chunks[n/chunkSlots][n%chunkSlots] }
+const (
+	numberBits = 20
+	numberMask = 1<<numberBits - 1
+)
 
-// find returns the slot's number and its place in the index.
-func (sh *shard) find(id ID) (n, at uint32, ok bool) {
-	if len(sh.index) == 0 {
+func mark(id ID) uint32 { return uint32(binary.LittleEndian.Uint16(id[6:])) << numberBits }
+
+func (sh *shard) at(n uint32) *slot { return &sh.chunks[n/chunkSlots].items[n%chunkSlots] }
+
+// home is where the index has an id, if nobody else is there: the hash scaled
+// to the length, which need be no power of two.
+func (sh *shard) home(id ID) int {
+	return int(uint64(place(id)) * uint64(len(sh.index.items)) >> 32)
+}
+
+// find returns the slot's number and its place in the index; or, when there is
+// none, the place where it would be.
+func (sh *shard) find(id ID) (n uint32, at int, ok bool) {
+	if sh.index == nil {
 		return 0, 0, false
 	}
-	mask := uint32(len(sh.index) - 1)
-	for at = place(id) & mask; ; at = (at + 1) & mask {
-		switch n := sh.index[at]; {
-		case n == 0:
+	index := sh.index.items
+	for at = sh.home(id); ; at++ {
+		if at == len(index) {
+			at = 0
+		}
+		v := index[at]
+		if v == 0 {
 			return 0, at, false
-		case sh.at(n-1).id == id:
-			return n - 1, at, true
+		}
+		if v&^numberMask == mark(id) && sh.at(v&numberMask-1).is(id) {
+			return v&numberMask - 1, at, true
 		}
 	}
 }
 
-// entry is a copy of a slot.
+func (s *slot) is(id ID) bool { return s.kid == id[0] && s.rest == [idLen - 2]byte(id[2:]) }
+
+// id puts together again what the slot and its shard have of it.
+func (s *slot) id(shard byte) (id ID) {
+	id[0], id[1] = s.kid, shard
+	copy(id[2:], s.rest[:])
+	return id
+}
+
+func (s *slot) lastUse() lastUse {
+	return lastUse(uint64(binary.LittleEndian.Uint32(s.used[:])) | uint64(binary.LittleEndian.Uint16(s.used[4:]))<<32)
+}
+
+// raise moves the last use on, never back. A use in the millisecond of the
+// creation counts as in the next (see shown), so that a slot has the very time
+// that listings show.
+func (s *slot) raise(u lastUse) {
+	old := s.lastUse()
+	if old&1 == 0 && u == old|1 {
+		u = usedAt(old.ms() + 1)
+	}
+	if u > old {
+		s.set(u)
+	}
+}
+
+func (s *slot) set(u lastUse) {
+	binary.LittleEndian.PutUint32(s.used[:], uint32(u))
+	binary.LittleEndian.PutUint16(s.used[4:], uint16(u>>32))
+}
+
+// entry is a copy of what a slot says of a token.
 type entry struct {
 	id         ID
 	generation byte
@@ -108,21 +178,21 @@ type entry struct {
 	used       lastUse
 }
 
+func (s *slot) entry(id ID) entry {
+	return entry{id: id, generation: s.generation, flags: s.flags & recordFlags, owner: s.owner, used: s.lastUse()}
+}
+
 // get returns a copy of the token's entry. When there is none, whole tells
 // whether that means that the token is not live.
 func (t *table) get(id ID) (e entry, ok, whole bool) {
 	sh := t.shard(id)
-	sh.mu.RLock()
-	defer sh.mu.RUnlock()
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
 	n, _, ok := sh.find(id)
 	if !ok {
 		return entry{}, false, sh.loaded
 	}
-	return sh.at(n).entry(), true, sh.loaded
-}
-
-func (s *slot) entry() entry {
-	return entry{id: s.id, generation: s.generation, flags: s.flags, owner: s.owner, used: lastUse(s.used.Load())}
+	return sh.at(n).entry(id), true, sh.loaded
 }
 
 // put is the writer's: it adds a token, or replaces what is known of it but
@@ -133,7 +203,8 @@ func (t *table) put(e entry) {
 	defer sh.mu.Unlock()
 	if n, _, ok := sh.find(e.id); ok {
 		s := sh.at(n)
-		s.generation, s.flags, s.owner = e.generation, e.flags, e.owner
+		s.generation, s.owner = e.generation, e.owner
+		s.flags = s.flags&^recordFlags | e.flags
 		s.raise(e.used)
 		return
 	}
@@ -145,6 +216,10 @@ func (t *table) load(e entry) {
 	sh := t.shard(e.id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	sh.load(e)
+}
+
+func (sh *shard) load(e entry) {
 	if n, _, ok := sh.find(e.id); ok {
 		sh.at(n).raise(e.used)
 		return
@@ -162,31 +237,38 @@ func (sh *shard) whole() {
 }
 
 func (sh *shard) add(e entry) {
-	if 4*(sh.n+1) > 3*len(sh.index) {
+	if sh.index == nil || 8*(sh.n+1) > 7*len(sh.index.items) {
 		sh.grow()
 	}
 	if sh.n == len(sh.chunks)*chunkSlots {
-		sh.chunks = append(sh.chunks, new([chunkSlots]slot))
+		sh.chunks = append(sh.chunks, newRegion[slot](chunkSlots))
 	}
 	_, at, _ := sh.find(e.id)
 	s := sh.at(uint32(sh.n))
-	s.id, s.generation, s.flags, s.owner = e.id, e.generation, e.flags, e.owner
-	s.used.Store(int64(e.used))
+	*s = slot{rest: [idLen - 2]byte(e.id[2:]), kid: e.id[0], generation: e.generation, flags: e.flags, owner: e.owner}
+	s.set(e.used)
 	sh.n++
-	sh.index[at] = uint32(sh.n)
+	sh.index.items[at] = mark(e.id) | uint32(sh.n)
 }
 
+// grow makes the index a quarter longer. By doubling it, ten million tokens
+// would take twice what they need.
 func (sh *shard) grow() {
-	old := sh.index
-	sh.index = make([]uint32, max(64, 2*len(old)))
+	size := 1 << 10
+	if sh.index != nil {
+		size = len(sh.index.items) + len(sh.index.items)/4
+	}
+	sh.index = newRegion[uint32](size)
 	for n := range uint32(sh.n) {
-		_, at, _ := sh.find(sh.at(n).id)
-		sh.index[at] = n + 1
+		id := sh.at(n).id(sh.number)
+		_, at, _ := sh.find(id)
+		sh.index.items[at] = mark(id) | (n + 1)
 	}
 }
 
-// remove takes a token out. The last slot moves into the hole, and the entries
-// that follow in the index move up, so that neither has gaps.
+// remove takes a token out, and keeps what is still to be written of it. The
+// last slot moves into the hole, and the entries that follow in the index move
+// up, so that neither has gaps.
 func (t *table) remove(id ID) {
 	sh := t.shard(id)
 	sh.mu.Lock()
@@ -201,16 +283,17 @@ func (t *table) remove(id ID) {
 	if !ok {
 		return
 	}
+	sh.depart(id, sh.at(n))
 	sh.unindex(at)
 	sh.n--
 	if last := uint32(sh.n); n != last {
-		from, to := sh.at(last), sh.at(n)
-		_, at, _ := sh.find(from.id)
-		to.id, to.generation, to.flags, to.owner = from.id, from.generation, from.flags, from.owner
-		to.used.Store(from.used.Load())
-		sh.index[at] = n + 1
+		from := sh.at(last)
+		_, at, _ := sh.find(from.id(sh.number))
+		*sh.at(n) = *from
+		sh.index.items[at] = mark(from.id(sh.number)) | (n + 1)
 	}
 	if spare := len(sh.chunks) - 1; spare > 0 && sh.n <= (spare-1)*chunkSlots {
+		sh.chunks[spare] = nil
 		sh.chunks = sh.chunks[:spare] // keeps one chunk, against give and take at a border
 	}
 }
@@ -224,104 +307,69 @@ func (t *table) each(fn func(entry)) {
 
 func (t *table) eachIn(shard byte, fn func(entry)) {
 	sh := &t.shards[shard]
-	sh.mu.RLock()
-	defer sh.mu.RUnlock()
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
 	for n := range uint32(sh.n) {
-		fn(sh.at(n).entry())
+		s := sh.at(n)
+		fn(s.entry(s.id(shard)))
 	}
 }
 
-// unsaved appends the tokens whose use the flusher has not yet taken, or not
-// yet written.
+// unsaved appends the tokens whose use the flusher has not yet taken.
 func (t *table) unsaved(ids []ID) []ID {
 	for i := range t.shards {
 		sh := &t.shards[i]
-		sh.dirtyMu.Lock()
-		for id := range sh.dirty {
-			ids = append(ids, id)
-		}
-		for id := range sh.flushing {
-			ids = append(ids, id)
-		}
-		sh.dirtyMu.Unlock()
+		sh.mu.Lock()
+		ids = append(ids, sh.unsaved...)
+		sh.mu.Unlock()
 	}
 	return ids
 }
 
 // unindex frees a place of the index without a tombstone (Knuth, TAOCP volume
 // 3, section 6.4, algorithm R).
-func (sh *shard) unindex(hole uint32) {
-	mask := uint32(len(sh.index) - 1)
-	for at := (hole + 1) & mask; sh.index[at] != 0; at = (at + 1) & mask {
-		home := place(sh.at(sh.index[at]-1).id) & mask
-		if (at-home)&mask >= (at-hole)&mask {
-			sh.index[hole], hole = sh.index[at], at
+func (sh *shard) unindex(hole int) {
+	index := sh.index.items
+	for at := hole; ; {
+		if at++; at == len(index) {
+			at = 0
+		}
+		if index[at] == 0 {
+			break
+		}
+		home := sh.home(sh.at(index[at]&numberMask - 1).id(sh.number))
+		if distance(home, at, len(index)) >= distance(hole, at, len(index)) {
+			index[hole], hole = index[at], at
 		}
 	}
-	sh.index[hole] = 0
+	index[hole] = 0
 }
 
-// raise is an atomic maximum. A use in the millisecond of the creation counts as
-// in the next (see shown), so that a slot has the very time that listings show.
-func (s *slot) raise(u lastUse) {
-	for {
-		old := s.used.Load()
-		to := u
-		if old&1 == 0 && int64(u) == old|1 {
-			to = usedAt(old>>1 + 1)
-		}
-		if int64(to) <= old || s.used.CompareAndSwap(old, int64(to)) {
-			return
-		}
+// distance is how far it is up from one place of a ring to another.
+func distance(from, to, length int) int {
+	if to < from {
+		to += length
 	}
+	return to - from
 }
 
-// raise moves a token's last use on; false when the token is not there.
-func (t *table) raise(id ID, u lastUse) bool {
+// raise moves a token's last use on.
+func (t *table) raise(id ID, u lastUse) {
 	sh := t.shard(id)
-	sh.mu.RLock()
-	defer sh.mu.RUnlock()
-	n, _, ok := sh.find(id)
-	if ok {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if n, _, ok := sh.find(id); ok {
 		sh.at(n).raise(u)
 	}
-	return ok
-}
-
-// touch records a use.
-func (t *table) touch(id ID, ms int64, from netip.Addr) {
-	if !t.raise(id, usedAt(ms)) {
-		return
-	}
-	sh := t.shard(id)
-	sh.dirtyMu.Lock()
-	if sh.dirty == nil {
-		sh.dirty = make(map[ID]netip.Addr)
-	}
-	sh.dirty[id] = from
-	sh.dirtyMu.Unlock()
-}
-
-// address returns where a token was last used from, when that is not yet in
-// Badger.
-func (t *table) address(id ID) (netip.Addr, bool) {
-	sh := t.shard(id)
-	sh.dirtyMu.Lock()
-	defer sh.dirtyMu.Unlock()
-	if a, ok := sh.dirty[id]; ok {
-		return a, true
-	}
-	a, ok := sh.flushing[id]
-	return a, ok
 }
 
 // len counts the tokens.
 func (t *table) len() (n int) {
 	for i := range t.shards {
 		sh := &t.shards[i]
-		sh.mu.RLock()
+		sh.mu.Lock()
 		n += sh.n
-		sh.mu.RUnlock()
+		sh.mu.Unlock()
 	}
 	return n
 }

@@ -3,7 +3,6 @@ package storage
 import (
 	"encoding/binary"
 	"math/rand/v2"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -55,7 +54,7 @@ func TestTableIsAMap(t *testing.T) {
 					binary.LittleEndian.PutUint32(ids[n][2:], r.Uint32())
 				}
 			}
-			table, model := new(table), tableModel{live: map[ID]entry{}, gone: map[ID]bool{}}
+			table, model := newTable(), tableModel{live: map[ID]entry{}, gone: map[ID]bool{}}
 			for step := range c.steps {
 				if step == c.steps/4 {
 					for i := range table.shards {
@@ -126,7 +125,7 @@ func compareTable(t *testing.T, table *table, m *tableModel, ids []ID) {
 // While the table is being loaded, what the writer did counts more than what
 // Badger had before.
 func TestTableLoading(t *testing.T) {
-	var table table
+	table := newTable()
 	id := newID(1)
 	old := entry{id: id, generation: 1, used: 10}
 	if _, ok, whole := table.get(id); ok || whole {
@@ -151,7 +150,7 @@ func TestTableLoading(t *testing.T) {
 // Many verify while one writes. A token that is always there is always found,
 // whatever moves around it, and its last use never goes back.
 func TestTableReaders(t *testing.T) {
-	var table table
+	table := newTable()
 	r := rand.New(rand.NewPCG(3, 4))
 	var fixed, moving [50]ID
 	for n := range fixed {
@@ -171,9 +170,9 @@ func TestTableReaders(t *testing.T) {
 					return
 				}
 				last[at] = e.used
-				table.touch(fixed[at], int64(n+w), netip.Addr{})
+				table.touch(fixed[at], int64(n+w), home)
 				table.get(moving[at])
-				table.address(fixed[at])
+				table.usage(fixed[at], new(usageRecord))
 			}
 		})
 	}

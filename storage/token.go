@@ -21,6 +21,7 @@ type Token struct {
 	Expires    int64     `json:"-"` // ms; 0: never
 	Revoked    int64     `json:"-"` // ms; 0: not
 	OwnerState UserState `json:"-"` // when it was read
+	Usage      Usage     `json:"-"` // as of when it was read
 	head       byte      // the flags of the record
 
 	// The record has them as they were when it was written; what is shown is
@@ -302,30 +303,22 @@ func (s *Store) fill(txn *badger.Txn, t *Token) error {
 	if o, _, ok := s.owners.find(t.Owner); ok {
 		t.OwnerState = o.state
 	}
-	b, ok, err := s.get(txn, lastUseKeyOf(t.ID))
+	r, err := s.usageOf(txn, t.ID)
 	if err != nil {
 		return err
 	}
-	if ok {
-		used, from := parseLastUse(b)
-		t.raise(used, from)
-	}
-	if e, ok, _ := s.table.get(t.ID); ok {
-		from, _ := s.table.address(t.ID)
-		t.raise(e.used, from)
-	}
+	s.table.usage(t.ID, &r)
+	t.use(&r)
 	return nil
 }
 
-// raise moves the last use on, never back.
-func (t *Token) raise(used lastUse, from netip.Addr) {
-	ms := used.shown(t.Created)
-	if ms < t.LastUsed {
-		return
-	}
-	t.LastUsed = ms
-	if from.IsValid() {
-		t.From = from.String()
+// use takes over what is known of the token's uses. The last use moves on,
+// never back.
+func (t *Token) use(r *usageRecord) {
+	t.Usage = r.Usage
+	t.LastUsed = max(t.LastUsed, r.used.shown(t.Created))
+	if len(r.Seen) > 0 {
+		t.From = r.Seen[0].Address.String()
 	}
 }
 

@@ -95,7 +95,7 @@ func TestLastUsed(t *testing.T) {
 	}
 	wantUsed(t, s, id, last)
 	tok, err := s.Token(id)
-	if err != nil || tok.From != home.String() {
+	if err != nil || tok.From != home.Address.String() {
 		t.Errorf("the revoked token was last used from %q, %v, want %v", tok.From, err, home)
 	}
 }
@@ -152,7 +152,7 @@ func TestLimitedTokens(t *testing.T) {
 	if err != nil || !b.Token.Allows("files") || b.Token.Allows("introspect") {
 		t.Errorf("got %+v, %v", b, err)
 	}
-	if _, err := s.Authenticate(secret.Reveal(), netip.MustParseAddr("198.51.100.1")); !errors.Is(err, ErrRefused) {
+	if _, err := s.Authenticate(secret.Reveal(), Origin{Address: netip.MustParseAddr("198.51.100.1")}); !errors.Is(err, ErrRefused) {
 		t.Errorf("from elsewhere: got %v, want it refused", err)
 	}
 	c.move(999 * time.Millisecond)

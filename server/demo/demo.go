@@ -121,7 +121,14 @@ func (g *generator) token(n int) storage.Imported {
 	t := storage.Imported{Owner: owner, Name: names[g.rand.IntN(len(names))], Created: created, LastUsed: created}
 	if g.rand.IntN(10) > 0 {
 		t.LastUsed = created + 1 + g.rand.Int64N(g.Now.UnixMilli()-created)
-		t.From = netip.AddrFrom4([4]byte{10, byte(g.rand.IntN(4)), byte(g.rand.IntN(256)), byte(1 + g.rand.IntN(254))})
+		t.From = storage.Origin{
+			Address: netip.AddrFrom4([4]byte{10, byte(g.rand.IntN(4)), byte(g.rand.IntN(256)), byte(1 + g.rand.IntN(254))}),
+			Agent:   agents[g.rand.IntN(len(agents))],
+		}
+		often := 1 + g.rand.Int64N(100)
+		for range 1 + g.rand.IntN(10) {
+			t.Days = append(t.Days, 1+g.rand.Int64N(often))
+		}
 	}
 	return t
 }
@@ -149,7 +156,8 @@ var (
 		"Iverson", "Johnson", "Kay", "Knuth", "Lamport", "Lamarr", "Liskov", "Lovelace", "Milner", "Naur",
 		"Perlman", "Perlis", "Ritchie", "Rivest", "Shannon", "Sutherland", "Thompson", "Turing", "Wilkes", "Wirth",
 	}
-	names = [...]string{
+	agents = [...]string{"curl/8.14.1", "git/2.47.3", "Go-http-client/1.1", "python-requests/2.32.3", "Wget/1.25.0"}
+	names  = [...]string{
 		"", "backup", "ci", "cron", "dashboard", "deploy", "export", "grafana", "import", "jupyter",
 		"laptop", "monitoring", "nightly", "notebook", "report", "sync", "workstation",
 	}

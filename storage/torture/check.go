@@ -10,7 +10,7 @@ import (
 	"gatehouse/storage"
 )
 
-var home = netip.MustParseAddr("192.0.2.7")
+var home = storage.Origin{Address: netip.MustParseAddr("192.0.2.7")}
 
 // checker compares a store with a ledger.
 type checker struct {

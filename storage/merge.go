@@ -1,0 +1,178 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// The uses that gather in the table are brought into Badger by passes through
+// it. To write one token's usage takes a read and a write of Badger, as long as
+// a verification by HTTP; so a pass takes its time, and what it has not come to
+// is in the log of uses. When a pass has ended, what the log had before it began
+// may go.
+type pass struct {
+	shard  int    // to go on with; shardCount: there is none under way
+	slot   uint32 // to go on with, downwards
+	before uint64 // the segments that may go when it ends
+	next   time.Time
+}
+
+const (
+	passEvery  = 10 * time.Second
+	mergeBatch = 32
+)
+
+// errBusy says that somebody is reading a listing.
+var errBusy = errors.New("the usages are being read")
+
+// mergeShare is how much of a tick a pass may take: little, unless the log has
+// grown so long that it must come to an end.
+func mergeShare(tick time.Duration, logged int64) time.Duration {
+	switch {
+	case logged < 256<<20:
+		return tick / 50
+	case logged < 1<<30:
+		return tick / 10
+	}
+	return tick
+}
+
+// mergeSome goes on with a pass for so long, or begins one when it is time.
+func (s *Store) mergeSome(d time.Duration) error {
+	select {
+	case <-s.old.done:
+	default:
+		return nil
+	}
+	if s.pass.shard == shardCount {
+		if time.Now().Before(s.pass.next) || s.uses.bytes == 0 {
+			return nil
+		}
+		s.beginPass()
+	}
+	return s.goOn(time.Now().Add(d))
+}
+
+func (s *Store) beginPass() { s.pass = pass{before: s.uses.rotate(), slot: s.table.shards[0].top()} }
+
+func (sh *shard) top() uint32 {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return uint32(sh.n)
+}
+
+// goOn merges until the pass or the time ends.
+func (s *Store) goOn(end time.Time) error {
+	for time.Now().Before(end) {
+		sh := &s.table.shards[s.pass.shard]
+		err := s.mergeBatch(sh)
+		if errors.Is(err, errBusy) {
+			return nil // there is time
+		}
+		if err != nil {
+			return err
+		}
+		if s.pass.slot > 0 || sh.behind() {
+			continue
+		}
+		sh.tidy()
+		if s.pass.shard++; s.pass.shard == shardCount {
+			s.pass.next = time.Now().Add(passEvery)
+			return s.uses.drop(s.pass.before)
+		}
+		s.pass.slot = s.table.shards[s.pass.shard].top()
+	}
+	return nil
+}
+
+// mergeAll merges all that there is; it returns errBusy when that takes longer
+// than until end.
+func (s *Store) mergeAll(end time.Time) error {
+	for _, anew := range []bool{false, true} { // the pass under way may have passed by what is new
+		s.flushing.Lock()
+		if anew {
+			s.beginPass()
+		}
+		s.flushing.Unlock()
+		for {
+			s.flushing.Lock()
+			if s.pass.shard == shardCount {
+				s.flushing.Unlock()
+				break
+			}
+			err := s.goOn(time.Now().Add(20 * time.Millisecond))
+			s.flushing.Unlock()
+			if err == nil && time.Now().After(end) {
+				err = errBusy
+			}
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// mergeBatch merges a few tokens of a shard. Readers wait meanwhile, so that
+// they find each use once.
+func (s *Store) mergeBatch(sh *shard) error {
+	if !s.merges.TryLock() {
+		return errBusy
+	}
+	defer s.merges.Unlock()
+	batch, slot := sh.take(s.pass.slot)
+	ids := make([]ID, 0, len(batch))
+	for id := range batch {
+		ids = append(ids, id)
+	}
+	err := s.writeUsages(s.uses.last, ids, func(id ID, r *usageRecord) {
+		r.used = max(r.used, batch[id].used)
+		r.Add(&batch[id].usage)
+	})
+	if err != nil {
+		sh.giveBack(batch)
+		return err
+	}
+	s.pass.slot = slot
+	return nil
+}
+
+// writeUsages brings usages into Badger. Whoever calls it holds merges.
+func (s *Store) writeUsages(mark uint64, ids []ID, bring func(ID, *usageRecord)) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	if !s.space.ready(200 * len(ids)) {
+		return ErrNoSpace
+	}
+	return s.db.Update(func(txn *badger.Txn) error {
+		for _, id := range ids {
+			r, err := s.usageOf(txn, id)
+			if err != nil {
+				return err
+			}
+			bring(id, &r)
+			r.mark = mark
+			k := lastUseKeyOf(id)
+			if err := txn.Set(k, s.seals.seal(k, r.value())); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// usageOf reads what Badger has of a token's usage.
+func (s *Store) usageOf(txn *badger.Txn, id ID) (r usageRecord, err error) {
+	b, ok, err := s.get(txn, lastUseKeyOf(id))
+	if err != nil || !ok {
+		return r, err
+	}
+	if r, err = parseUsage(b); err != nil {
+		return r, fmt.Errorf("token %s: %w", id, err)
+	}
+	return r, nil
+}

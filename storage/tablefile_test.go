@@ -1,0 +1,93 @@
+package storage
+
+import (
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// TestTableFile starts from the table that a clean stop left: whole, with a bit
+// flipped anywhere, cut off, of another moment, or gone, every answer is right.
+func TestTableFile(t *testing.T) {
+	dir := t.TempDir()
+	clock := newClock()
+	s := openWith(t, dir, clock.options(t))
+	u, locked := addUser(t, s, "alice@example.com"), addUser(t, s, "bob@example.com")
+	id, live := create(t, s, u)
+	gone, dead := create(t, s, u)
+	_, sleeping := create(t, s, locked)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "store", "table")
+	before, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = openWith(t, dir, clock.options(t))
+	if _, err := s.RevokeTokens(admin, gone); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DisableUser(admin, locked.UID); err != nil {
+		t.Fatal(err)
+	}
+	clock.move(time.Hour)
+	wantLive(t, s, live)
+	used := clock.ms.Load()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	now, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(name string, b []byte, taken bool) {
+		t.Run(name, func(t *testing.T) {
+			at := copyDir(t, dir)
+			file := filepath.Join(at, "store", "table")
+			if err := os.WriteFile(file, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if b == nil {
+				os.Remove(file)
+			}
+			s := openWith(t, at, clock.options(t))
+			if (s.left != nil) != taken {
+				t.Errorf("taken: %v, want %v", s.left != nil, taken)
+			}
+			wantDead(t, s, dead)
+			wantDead(t, s, sleeping)
+			wantUsed(t, s, id, used)
+			<-s.Loaded()
+			wantDead(t, s, dead)
+			wantDead(t, s, sleeping)
+			wantUsed(t, s, id, used)
+			clock.move(time.Second)
+			wantLive(t, s, live)
+			wantUsed(t, s, id, clock.ms.Load())
+			if n := s.TokenCount(); n != 2 {
+				t.Errorf("%d tokens, want 2", n)
+			}
+		})
+	}
+	check("whole", now, true)
+	check("of another moment", before, false)
+	check("gone", nil, false)
+	check("cut off", now[:tableHeadSize/2], false)
+	check("without its end", now[:len(now)-1], true)
+	r := rand.New(rand.NewPCG(5, 5))
+	for range 10 {
+		b := append([]byte{}, now...)
+		at := r.IntN(tableHeadSize)
+		b[at] ^= 1 << r.IntN(8)
+		check("a flipped bit in the head", b, false)
+	}
+	for range 20 {
+		b := append([]byte{}, now...)
+		at := len(b) - 1 - r.IntN(shardCount*macLen)
+		b[at] ^= 1 << r.IntN(8)
+		check("a flipped bit", b, true)
+	}
+}

@@ -1,0 +1,334 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// useModel is what a token's usage must be.
+type useModel struct {
+	last int64
+	uses int64
+	days map[int32]int64
+	seen []Seen
+}
+
+func (m *useModel) use(ms int64, from Origin) {
+	m.last = ms
+	m.uses++
+	if m.days == nil {
+		m.days = map[int32]int64{}
+	}
+	m.days[dayOf(ms)]++
+	m.seen = slices.DeleteFunc(m.seen, func(v Seen) bool { return v.Origin == from })
+	m.seen = slices.Insert(m.seen, 0, Seen{from, ms})
+	m.seen = m.seen[:min(len(m.seen), maxSeen)]
+}
+
+func (m *useModel) compare(t *testing.T, when string, got Token, now int64) {
+	t.Helper()
+	var days []int64
+	for ago := keepDays - 1; ago >= 0; ago-- {
+		days = append(days, m.days[dayOf(now)-int32(ago)])
+	}
+	if got.Usage.Uses != m.uses || !reflect.DeepEqual(got.Usage.Days(now), days) {
+		t.Fatalf("%s: got %d uses, %v a day, want %d, %v", when, got.Usage.Uses, got.Usage.Days(now), m.uses, days)
+	}
+	if len(m.seen) > 0 && (!slices.Equal(got.Usage.Seen, m.seen) || got.LastUsed != m.last) {
+		t.Fatalf("%s: got %v at %d, want %v at %d", when, got.Usage.Seen, got.LastUsed, m.seen, m.last)
+	}
+}
+
+// TestUsage uses tokens from here and there, over days, merges, stops and
+// kills, and finds every use again.
+func TestUsage(t *testing.T) {
+	for seed := range uint64(2) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { usageStory(t, rand.New(rand.NewPCG(7, seed))) })
+	}
+}
+
+func usageStory(t *testing.T, r *rand.Rand) {
+	clock := newClock()
+	opts := clock.options(t)
+	dir := t.TempDir()
+	s := openWith(t, dir, opts)
+	u := addUser(t, s, "alice@example.com")
+	var secrets [12]string
+	var ids [len(secrets)]ID
+	for n := range secrets {
+		ids[n], secrets[n] = create(t, s, u)
+	}
+	models := map[ID]*useModel{}
+	for _, id := range ids {
+		models[id] = new(useModel)
+	}
+	for step := range 1500 {
+		clock.move(time.Duration(1+r.IntN(2000)) * time.Millisecond)
+		switch dice := r.IntN(1000); {
+		case dice < 10:
+			clock.move(time.Duration(r.IntN(5*24)) * time.Hour)
+		case dice < 18:
+			s, dir = killed(t, s, dir, opts, r.IntN(2) == 0)
+		case dice < 26:
+			s = reopened(t, s, dir, opts)
+		case dice < 40:
+			<-s.old.done
+			if err := s.flush(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+		default:
+			n := r.IntN(len(secrets))
+			from := Origin{netip.AddrFrom4([4]byte{10, 0, 0, byte(r.IntN(7))}), fmt.Sprint("agent ", r.IntN(2))}
+			if _, err := s.Authenticate(secrets[n], from); err != nil {
+				t.Fatal(err)
+			}
+			models[ids[n]].use(clock.ms.Load(), from)
+		}
+		if step%100 == 0 {
+			compareUsage(t, s, models, clock.ms.Load())
+		}
+	}
+	compareUsage(t, s, models, clock.ms.Load())
+}
+
+func compareUsage(t *testing.T, s *Store, models map[ID]*useModel, now int64) {
+	t.Helper()
+	<-s.old.done
+	for tok, err := range s.Tokens(TokenFilter{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		models[tok.ID].compare(t, "in a listing", tok, now)
+	}
+	for id, m := range models {
+		tok, err := s.Token(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.compare(t, "alone", tok, now)
+	}
+}
+
+// killed goes on with a copy of the directory as it is after a tick; early, while
+// it has not yet brought into Badger what the kill before had left.
+func killed(t *testing.T, s *Store, dir string, opts Options, early bool) (*Store, string) {
+	t.Helper()
+	if !early {
+		<-s.old.done
+	}
+	if err := s.save(); err != nil {
+		t.Fatal(err)
+	}
+	at := func() string {
+		s.merges.RLock() // between two batches
+		defer s.merges.RUnlock()
+		s.flushing.Lock()
+		defer s.flushing.Unlock()
+		return copyAtOnce(t, dir)
+	}()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return openWith(t, at, opts), at
+}
+
+// copyAtOnce copies until Badger has made and removed no file meanwhile, for a
+// kill comes at one moment.
+func copyAtOnce(t *testing.T, dir string) string {
+	t.Helper()
+	files := func() (names []string) {
+		entries, err := os.ReadDir(filepath.Join(dir, "store", "index"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			names = append(names, e.Name())
+		}
+		return names
+	}
+	for {
+		before, to := files(), filepath.Join(t.TempDir(), "copy")
+		if err := os.CopyFS(to, os.DirFS(dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		if !slices.Equal(before, files()) {
+			continue
+		}
+		if err := os.Chmod(filepath.Join(to, "key"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return to
+	}
+}
+
+func reopened(t *testing.T, s *Store, dir string, opts Options) *Store {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return openWith(t, dir, opts)
+}
+
+// TestUsesAtOnce counts uses from many sides while they are merged and listed:
+// none is missing, none is counted twice, and no reader sees the count go back.
+func TestUsesAtOnce(t *testing.T) {
+	s := open(t, t.TempDir())
+	u := addUser(t, s, "alice@example.com")
+	id, secret := create(t, s, u)
+	const users, each = 4, 3000
+	var wg sync.WaitGroup
+	for w := range users {
+		wg.Go(func() {
+			from := Origin{netip.AddrFrom4([4]byte{10, 0, 0, byte(w)}), "test"}
+			for range each {
+				if _, err := s.Authenticate(secret, from); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { wg.Wait(); close(done) }()
+	last := int64(0)
+	for busy := true; busy; {
+		select {
+		case <-done:
+			busy = false
+		default:
+		}
+		if err := s.flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for tok, err := range s.Tokens(TokenFilter{}) {
+			if err != nil || tok.Usage.Uses < last {
+				t.Fatalf("got %d uses, %v, after %d", tok.Usage.Uses, err, last)
+			}
+			last = tok.Usage.Uses
+		}
+	}
+	tok, err := s.Token(id)
+	if err != nil || tok.Usage.Uses != users*each || len(tok.Usage.Seen) != users {
+		t.Errorf("got %d uses from %d origins, %v, want %d from %d", tok.Usage.Uses, len(tok.Usage.Seen), err, users*each, users)
+	}
+}
+
+// A use that comes between a revocation and the token's leaving the table, or
+// that was not yet written then, is still shown.
+func TestUsesOfTheDeparted(t *testing.T) {
+	dir := t.TempDir()
+	clock := newClock()
+	s := openWith(t, dir, clock.options(t))
+	u := addUser(t, s, "alice@example.com")
+	id, secret := create(t, s, u)
+	clock.move(time.Hour)
+	if _, err := s.Authenticate(secret, home); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.RevokeTokens(admin, id); err != nil {
+		t.Fatal(err)
+	}
+	clock.move(time.Second)
+	s.table.touch(id, s.now(), home) // let through just before
+	want := useModel{}
+	want.use(clock.ms.Load()-1000, home)
+	want.use(clock.ms.Load(), home)
+	for _, when := range []string{"at once", "after a kill", "after a stop"} {
+		tok, err := s.Token(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want.compare(t, when, tok, clock.ms.Load())
+		if when == "at once" {
+			s, dir = killed(t, s, dir, clock.options(t), false)
+		} else {
+			s = reopened(t, s, dir, clock.options(t))
+		}
+		<-s.old.done
+	}
+}
+
+// A log of uses with a flipped bit takes uses with it, and nothing else.
+func TestDamagedUseLog(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	u := addUser(t, s, "alice@example.com")
+	id, secret := create(t, s, u)
+	s.merges.RLock() // nothing is brought into Badger meanwhile
+	wantLive(t, s, secret)
+	if err := s.save(); err != nil {
+		t.Fatal(err)
+	}
+	at := copyDir(t, dir)
+	s.merges.RUnlock()
+	logs, err := filepath.Glob(filepath.Join(at, "store", "uses", "*"))
+	if err != nil || len(logs) == 0 {
+		t.Fatalf("got %v, %v, want a file", logs, err)
+	}
+	logs[0] = logs[len(logs)-1]
+	b, err := os.ReadFile(logs[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for offset := range b {
+		b[offset] ^= 1
+		if err := os.WriteFile(logs[0], b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		b[offset] ^= 1
+		l, old, err := openUseLog(filepath.Dir(logs[0]), s.seals)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if whole, err := l.readSegment(old[len(old)-1], func(uint64, []byte) error { return nil }); whole || err != nil {
+			t.Errorf("byte %d: got %v, %v, want a segment that is not whole", offset, whole, err)
+		}
+	}
+	again := open(t, at) // the last byte was flipped back, but not on the disk
+	<-again.old.done
+	if tok, err := again.Token(id); err != nil || tok.Usage.Uses != 0 || tok.LastUsed != tok.Created {
+		t.Errorf("got %+v, %v, want a token that works and has no use", tok, err)
+	}
+	wantLive(t, again, secret)
+}
+
+func FuzzUsage(f *testing.F) {
+	r := usageRecord{used: usedAt(1000), mark: 7}
+	r.count(5, 3)
+	r.saw(Seen{home, 1000})
+	f.Add(r.value())
+	f.Add([]byte{0, 1, 2})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r, err := parseUsage(b)
+		if err != nil {
+			return
+		}
+		again, err := parseUsage(r.value())
+		if err != nil || !reflect.DeepEqual(again, r) {
+			t.Errorf("got %+v, %v, want %+v", again, err, r)
+		}
+	})
+}
+
+func FuzzUseBlock(f *testing.F) {
+	b := useBlock{slice: 1, run: 2}
+	b.add(oneUse{id: ID{1, 2}, used: usedAt(1000), uses: 3, origin: b.origin(home)})
+	f.Add(b.payload())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		eachUse(b, -1, func(_ uint64, u oneUse, _ Origin) {
+			if u.used < 0 {
+				return
+			}
+		})
+	})
+}
