@@ -308,3 +308,13 @@ func (h *house) wantNoSecrets(secrets ...string) {
 		}
 	}
 }
+
+// TestPostedUnchecked: a provider that can't say whom a token was issued to is
+// no way in by token, and the person is told of the other one.
+func TestPostedUnchecked(t *testing.T) {
+	s := oauthtest.New(t, "oidc")
+	s.Metadata = func(m map[string]any) { delete(m, "introspection_endpoint") }
+	h := newHouse(t, withProvider(s, "corp"))
+	token := s.Issue(oauthtest.Client, ada(), "openid", "email", "profile")
+	h.postToken("corp", "ada@example.com", token).want(http.StatusForbidden, `{"error":"This provider can't say whom a token was issued to: log in with a browser instead"}`)
+}
