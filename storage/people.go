@@ -115,6 +115,21 @@ func (p *people) begun(prefix string) iter.Seq[uint32] {
 	}
 }
 
+// key is what an order sorts a user by, before the name.
+func (p *people) key(n uint32, o Order, held []holding) int64 {
+	switch {
+	case o == ByCreated:
+		return p.who[n].created
+	case int(n) >= len(held):
+		return 0
+	case o == ByTokens:
+		return int64(held[n].tokens)
+	case o == ByLastUsed:
+		return held[n].used
+	}
+	return 0
+}
+
 // page returns the numbers of a page by name.
 func (p *people) page(f UserFilter, after string) []uint32 {
 	from, to := p.begin(Fold(f.Prefix))

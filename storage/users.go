@@ -106,17 +106,9 @@ func (s *Store) pick(f UserFilter, held []holding) (list []standing, err error) 
 	}
 	err = s.withPeople(f.Order == ByCreated, func(p *people) {
 		stand := func(n uint32) standing {
-			v := standing{folded: p.who[n].folded, number: n}
+			v := standing{folded: p.who[n].folded, number: n, at: p.key(n, f.Order, held)}
 			if int(n) < len(held) { // else it holds nothing yet
 				v.held = held[n]
-			}
-			switch f.Order {
-			case ByCreated:
-				v.at = p.who[n].created
-			case ByTokens:
-				v.at = int64(v.held.tokens)
-			case ByLastUsed:
-				v.at = v.held.used
 			}
 			return v
 		}
@@ -127,6 +119,12 @@ func (s *Store) pick(f UserFilter, held []holding) (list []standing, err error) 
 			return
 		}
 		for n := range p.begun(Fold(f.Prefix)) {
+			if best.full {
+				at, last := p.key(n, f.Order, held), best.list[f.Limit-1].at
+				if !f.Reverse && at > last || f.Reverse && at < last {
+					continue // as nearly all are
+				}
+			}
 			if v := stand(n); f.After.UID == "" || best.compare(after, v) < 0 {
 				best.offer(v)
 			}
