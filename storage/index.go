@@ -21,7 +21,7 @@ import (
 // synced: the journal is.
 func (s *Store) badgerOptions() badger.Options {
 	return badger.DefaultOptions(s.path("index")).
-		WithLogger(badgerLog{s.opts.Log}).
+		WithLogger(badgerLog{s.opts.Log, &s.space}).
 		WithSyncWrites(false).
 		WithDetectConflicts(false). // one writer; sessions have keys of their own
 		WithMemTableSize(8 << 20).
@@ -32,6 +32,7 @@ func (s *Store) badgerOptions() badger.Options {
 		WithBlockCacheSize(0). // the kernel's page cache serves
 		WithIndexCacheSize(16 << 20).
 		WithNumCompactors(2).
+		WithNumLevelZeroTablesStall(32). // more than there is room for while compactions wait for the disk
 		WithChecksumVerificationMode(options.OnBlockRead).
 		WithMetricsEnabled(false)
 }
@@ -201,8 +202,10 @@ func (s *Store) firstRecord() error {
 // rebuild makes the index anew, from the checkpoint and the journal.
 func (s *Store) rebuild() error {
 	if s.db != nil {
-		s.db.Close()
-		s.db = nil
+		err := s.closeIndex()
+		if s.db = nil; errors.Is(err, ErrNoSpace) {
+			return err // it is still at work
+		}
 	}
 	if s.journal == nil {
 		if err := s.openJournalAfterRestore(); err != nil {
@@ -316,14 +319,27 @@ func syncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// badgerLog passes on Badger's warnings and errors.
+// badgerLog passes on Badger's warnings and errors, and holds its compactions
+// while the disk is short.
 type badgerLog struct {
-	log interface{ Warn(string, ...any) }
+	log   interface{ Warn(string, ...any) }
+	space *space
 }
 
 func (l badgerLog) Errorf(f string, args ...any)   { l.log.Warn("badger", "message", text(f, args)) }
 func (l badgerLog) Warningf(f string, args ...any) { l.log.Warn("badger", "message", text(f, args)) }
 func (badgerLog) Infof(string, ...any)             {}
-func (badgerLog) Debugf(string, ...any)            {}
+
+// beforeTable is what a compaction logs when it is about to write another table.
+const beforeTable = "[%d] LOG Compact. Added "
+
+// Debugf is called by Badger's own goroutines, and a compaction goes no further
+// until it returns. Nothing else in Badger would hold it: it writes its tables
+// through a memory map, whatever the disk has left, long after the last change.
+func (l badgerLog) Debugf(f string, _ ...any) {
+	if strings.HasPrefix(f, beforeTable) {
+		l.space.await()
+	}
+}
 
 func text(f string, args []any) string { return strings.TrimSpace(fmt.Sprintf(f, args...)) }

@@ -14,7 +14,12 @@ import (
 
 // space watches the disk. Below the watermark nothing is written but what the
 // journal has room for already: Badger writes through a memory map, where a
-// full disk is no error but the end of the process (SIGBUS).
+// full disk is no error but the end of the process (SIGBUS). Its logs are given
+// their place before they are written to, and its compactions wait before each
+// table. What remains is a table that is being written when somebody takes the
+// whole watermark: for one of a compaction, in a millisecond or so; for a memory
+// table that became full, in the tenth of a second in which it becomes a file.
+// Nothing that was acknowledged is lost then, but the process ends.
 type space struct {
 	dir       string
 	watermark uint64 // bytes
@@ -25,6 +30,8 @@ type space struct {
 	last   uint64
 
 	put atomic.Int64 // bytes into Badger since its logs were last looked at; 0: never
+
+	waiting atomic.Int64 // compactions that wait for room
 }
 
 // Watermark is how much of the disk must be free for changes other than
@@ -47,9 +54,16 @@ func (s *space) under(bytes uint64) bool { return s.left() < bytes }
 
 // left is how much of the disk is free, as of a millisecond ago at most.
 func (s *space) left() uint64 {
+	return s.look(time.Millisecond)
+}
+
+// now is how much is free at this moment.
+func (s *space) now() uint64 { return s.look(0) }
+
+func (s *space) look(old time.Duration) uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if now := time.Now(); now.Sub(s.looked) > time.Millisecond {
+	if now := time.Now(); now.Sub(s.looked) > old {
 		free, err := s.free(s.dir)
 		if err != nil {
 			free = 0
@@ -57,6 +71,17 @@ func (s *space) left() uint64 {
 		s.looked, s.last = now, free
 	}
 	return s.last
+}
+
+// await returns when the disk is not short. It looks as late as can be: then to
+// end the process takes a program that has all of the watermark in the
+// millisecond in which a table is copied.
+func (s *space) await() {
+	s.waiting.Add(1)
+	defer s.waiting.Add(-1)
+	for s.now() < s.watermark {
+		time.Sleep(20 * time.Millisecond)
+	}
 }
 
 // drop throws the ballast out, so that the store can be closed.

@@ -216,7 +216,7 @@ func (s *Store) checkFormat(fresh bool) error {
 func (s *Store) release() error {
 	var errs []error
 	if s.db != nil {
-		errs = append(errs, s.db.Close())
+		errs = append(errs, s.closeIndex())
 	}
 	if s.journal != nil {
 		errs = append(errs, s.journal.Close())
@@ -251,7 +251,7 @@ func (s *Store) Close() error {
 		}
 		err = s.flushLast()
 		whole := err == nil && !s.lag.some.Load() && !s.failed.Load() && !s.broken.Load()
-		err = errors.Join(err, s.db.Close())
+		err = errors.Join(err, s.closeIndex())
 		s.db = nil
 		if whole && err == nil && s.isLoaded() {
 			err = s.leaveTable()
@@ -280,6 +280,26 @@ func (s *Store) flushLast() error {
 	default:
 	}
 	return nil
+}
+
+// closeIndex gives up when a compaction can't end, since the disk is too full:
+// Badger is then left as a kill would leave it.
+func (s *Store) closeIndex() error {
+	closed := make(chan error, 1)
+	db := s.db
+	go func() { closed <- db.Close() }()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-closed:
+			return err
+		case <-tick.C:
+			if s.space.waiting.Load() > 0 && s.space.short() {
+				return fmt.Errorf("close the index: %w", ErrNoSpace)
+			}
+		}
+	}
 }
 
 // Dir returns the data directory.

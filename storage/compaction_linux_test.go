@@ -1,0 +1,122 @@
+package storage
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Batch is many tokens at once.
+type Batch struct {
+	Owner UserID
+	Count int
+}
+
+// Import keeps Badger busy.
+func (c *Child) Import(b Batch, _ *None) error {
+	list := make([]Imported, b.Count)
+	for i := range list {
+		list[i] = Imported{Owner: b.Owner, Name: "one of many", Created: 1}
+	}
+	_, err := c.s.ImportTokens(admin, list)
+	return err
+}
+
+// The disk fills to the last byte while Badger compacts what it has been given,
+// and stays so: the compactions wait. So do they after a kill, when the store is
+// opened on a disk as full.
+func TestDiskFillsDuringCompactions(t *testing.T) {
+	disk := tmpfs(t, 2*fullDisk)
+	dir := filepath.Join(disk, "data")
+	f := newFiller(t, disk)
+	c := startChild(t, dir)
+	var owner UserID
+	if err := c.call("AddUser", "alice@example.com", &owner); err != nil {
+		t.Fatal(err)
+	}
+	create := func() error {
+		err := c.call("Create", Ask{Owner: owner}, new(Made))
+		if gone(err) {
+			c.dead(err)
+		}
+		return err
+	}
+	for round := range 5 {
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for err := error(nil); err == nil; {
+					err = c.call("Import", Batch{owner, 500}, new(None))
+					if err != nil && !gone(err) && !strings.Contains(err.Error(), ErrNoSpace.Error()) {
+						t.Errorf("import: %v", err)
+					}
+				}
+			})
+		}
+		time.Sleep(time.Duration(round) * 300 * time.Millisecond) // to meet it at different work
+		f.fill(1<<20, 8*time.Millisecond)
+		wg.Wait()
+		f.fill(4096, 0)
+		if round%2 == 1 {
+			c.kill()
+			c = startChild(t, dir)
+			f.fill(4096, 0) // what the opening has let go
+		}
+		time.Sleep(2 * time.Second) // compactions begin at random within a second
+		if err := create(); err == nil || !strings.Contains(err.Error(), ErrNoSpace.Error()) {
+			t.Errorf("create on a full disk: got %v, want ErrNoSpace", err)
+		}
+		f.free(t)
+		eventually(t, "a creation", func() bool { return create() == nil })
+	}
+	c.stop()
+}
+
+// A store whose compaction waits for the disk can be closed, and opened again
+// as after a kill.
+func TestCloseWhileACompactionWaits(t *testing.T) {
+	dir := t.TempDir()
+	var secrets []string
+	for waits := false; !waits; {
+		s, err := Open(dir, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(secrets) == 0 {
+			addUser(t, s, "alice@example.com")
+		}
+		alice, err := s.User("alice@example.com")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, secret := create(t, s, alice)
+		secrets = append(secrets, secret)
+		full := shortOf(s)
+		full.Store(true)
+		if tables, _ := filepath.Glob(filepath.Join(dir, "store", "index", "*.sst")); len(tables) >= 5 {
+			for range 200 { // or it was quicker than the disk was full: again, then
+				if waits = s.space.waiting.Load() > 0; waits {
+					break
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+		}
+		if waits {
+			s.space.mu.Lock()
+			s.space.free = func(string) (uint64, error) { return floor, nil } // room for closing, but for this
+			s.space.mu.Unlock()
+		} else {
+			full.Store(false)
+		}
+		if err := s.Close(); waits != errors.Is(err, ErrNoSpace) {
+			t.Fatalf("close while a compaction waits, which is %v: %v", waits, err)
+		}
+	}
+	s := open(t, copyDir(t, dir))
+	for _, secret := range secrets {
+		wantLive(t, s, secret)
+	}
+}
