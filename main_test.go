@@ -438,7 +438,7 @@ var arrows = map[string][]string{
 	"server/oauth/oauthtest":      {},
 	"server/web":                  {},
 	"server/demo":                 {"storage"},
-	"server/versus":               {"server", "server/api", "storage"},
+	"server/versus":               {"server", "storage"},
 	"server/local":                {"server", "server/api", "storage"},
 	"server":                      {"storage", "ldap", "server/api", "server/oauth", "server/web"},
 	"tui/text":                    {},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -180,4 +181,29 @@ func (v *versus) summary(all []contest) {
 	}
 	fmt.Fprintln(w)
 	w.Flush()
+}
+
+// compare looks for lost uses, by what the store says when the server is gone.
+// wrk hangs up at the end of a run: then each connection may have an answer
+// under way that it does not count.
+func (v *versus) compare(uses, answered int64, all []contest) error {
+	sent, hangups := int64(1), int64(0) // one: the first right answer
+	for _, c := range all {
+		if c.status != http.StatusOK {
+			continue
+		}
+		sent++ // for the empty handler to learn the answer
+		for _, p := range c.pairs {
+			sent += p.gate.requests
+			hangups += int64(v.connections)
+		}
+	}
+	fmt.Fprintf(v.out, "uses counted: %d; answered with 200: %d; known of: %d, and at most %d were under way when wrk hung up\n", uses, answered, sent, hangups)
+	if answered < sent || answered > sent+hangups {
+		return fmt.Errorf("the gate answered %d times, want %d to %d", answered, sent, sent+hangups)
+	}
+	if uses != answered {
+		return fmt.Errorf("the tokens' uses moved by %d, want %d", uses, answered)
+	}
+	return nil
 }

@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"syscall"
 	"time"
+
+	"gatehouse/storage"
 )
 
 // versus is one run of the command.
@@ -90,7 +92,7 @@ func (v *versus) run(ctx context.Context) (err error) {
 			return fmt.Errorf("build gatehouse: %w\n%s", err, out)
 		}
 	}
-	drawn, err := v.draw()
+	drawn, err := v.draw(ctx)
 	if err != nil {
 		return fmt.Errorf("draw tokens: %w", err)
 	}
@@ -99,38 +101,40 @@ func (v *versus) run(ctx context.Context) (err error) {
 }
 
 // measure starts the gate, lets it run against the empty handler for each kind
-// of token, and looks whether it counted right.
-func (v *versus) measure(ctx context.Context, drawn sample) (err error) {
+// of token, stops it, and looks whether it counted right.
+func (v *versus) measure(ctx context.Context, drawn sample) error {
 	gate, err := v.startGate(ctx, drawn.secrets[0])
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, gate.stop()) }()
 	fmt.Fprintf(v.out, "first right answer after %v, the whole table after %v\n", gate.answered.Round(time.Millisecond), gate.whole.Round(time.Millisecond))
-
-	before, err := v.takeCount(ctx, gate)
+	all, err := v.contests(ctx, gate, drawn.secrets)
 	if err != nil {
-		return err
+		return errors.Join(err, gate.stop())
 	}
-	var all []contest
-	for _, k := range kinds {
-		c, err := v.contest(ctx, gate, k, drawn.secrets)
-		if err != nil {
-			return fmt.Errorf("%s tokens: %w", k.name, err)
-		}
-		all = append(all, c)
-	}
-	memory, err := gate.memory()
-	if err != nil {
-		return err
-	}
-	after, err := v.takeCount(ctx, gate)
-	if err != nil {
+	answered, err := gate.figure(`gatehouse_requests_total{class="2xx",route="/api/verify"}`)
+	if err := errors.Join(err, gate.stop()); err != nil {
 		return err
 	}
 	v.summary(all)
+	after, err := v.uses(ctx)
+	if err != nil {
+		return fmt.Errorf("sum up the uses: %w", err)
+	}
+	return v.compare(after-drawn.uses, int64(answered), all)
+}
+
+func (v *versus) contests(ctx context.Context, g *gate, secrets []storage.Secret) (all []contest, err error) {
+	for _, k := range kinds {
+		c, err := v.contest(ctx, g, k, secrets)
+		if err != nil {
+			return nil, fmt.Errorf("%s tokens: %w", k.name, err)
+		}
+		all = append(all, c)
+	}
+	memory, err := g.memory()
 	fmt.Fprintf(v.out, "RssAnon of the gate after the load: %d MiB\n", memory>>20)
-	return v.compare(before, after, all)
+	return all, err
 }
 
 // needs refuses a machine on which nothing can be measured.

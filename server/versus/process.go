@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -25,6 +26,7 @@ const verifyPath = "/api/verify"
 type process struct {
 	cmd  *exec.Cmd
 	url  string
+	term func() error  // asks it to end, once: a second signal would be its death
 	said chan struct{} // closed at the end of its standard error
 	last string        // line of it
 }
@@ -33,7 +35,9 @@ var listening = regexp.MustCompile(`msg=listening url=(http\S+)`)
 
 // start runs a server and waits until it says where it listens.
 func start(cmd *exec.Cmd) (*process, error) {
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	p := &process{cmd: cmd, said: make(chan struct{})}
+	p.term = sync.OnceValue(func() error { return cmd.Process.Signal(syscall.SIGTERM) })
+	cmd.Cancel = p.term
 	cmd.WaitDelay = time.Minute
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "GATEHOUSE_") {
@@ -47,7 +51,6 @@ func start(cmd *exec.Cmd) (*process, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	p := &process{cmd: cmd, said: make(chan struct{})}
 	urls := make(chan string, 1)
 	go func() {
 		defer close(p.said)
@@ -67,7 +70,7 @@ func start(cmd *exec.Cmd) (*process, error) {
 }
 
 func (p *process) stop() error {
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+	if err := p.term(); err != nil {
 		return err
 	}
 	<-p.said

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -11,43 +13,56 @@ import (
 	"gatehouse/storage"
 )
 
-// sample are the secrets of random live tokens, and of how many they are.
+// sample are the secrets of random live tokens, of how many they are, and how
+// often all tokens together had been used before.
 type sample struct {
 	secrets []storage.Secret
 	of      int
+	uses    int64
 }
 
-// draw opens the store, which must not be in use, and closes it again. Only
-// tokens without limits are taken, for the others must be looked up.
-func (v *versus) draw() (s sample, err error) {
+// each opens the store, which must not be in use, shows all of its tokens, and
+// closes it again.
+func (v *versus) each(ctx context.Context, show func(*storage.Store, storage.Token)) (err error) {
 	store, err := storage.Open(v.data, storage.Options{Holder: "versus"})
 	if err != nil {
-		return s, err
+		return err
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
-	<-store.Loaded() // the server begins as it does after a clean stop
-	var drawn []storage.Token
+	<-store.Loaded() // so that it is left as after a clean stop
 	for t, err := range store.Tokens(storage.TokenFilter{}) {
-		if err != nil {
-			return s, err
+		if err := cmp.Or(err, ctx.Err()); err != nil {
+			return err
 		}
+		show(store, t)
+	}
+	return nil
+}
+
+// draw takes only tokens without limits, for the others must be looked up.
+func (v *versus) draw(ctx context.Context) (s sample, err error) {
+	err = v.each(ctx, func(store *storage.Store, t storage.Token) {
+		s.uses += t.Usage.Uses
 		if t.Revoked != 0 || t.OwnerState != storage.UserActive || t.Limited() {
-			continue
+			return
 		}
 		// Each of those seen so far is among the drawn with the same chance.
-		if s.of++; len(drawn) < v.tokens {
-			drawn = append(drawn, t)
+		if s.of++; len(s.secrets) < v.tokens {
+			s.secrets = append(s.secrets, store.Reveal(t))
 		} else if n := rand.IntN(s.of); n < v.tokens {
-			drawn[n] = t
+			s.secrets[n] = store.Reveal(t)
 		}
+	})
+	if err == nil && s.of == 0 {
+		err = errors.New("the store has no live token without limits: make some with gatehouse demo --no-serve")
 	}
-	if len(drawn) == 0 {
-		return s, errors.New("the store has no live token without limits: make one with gatehouse demo --no-serve")
-	}
-	for _, t := range drawn {
-		s.secrets = append(s.secrets, store.Reveal(t))
-	}
-	return s, nil
+	return s, err
+}
+
+// uses is how often all tokens together have been used.
+func (v *versus) uses(ctx context.Context) (n int64, err error) {
+	err = v.each(ctx, func(_ *storage.Store, t storage.Token) { n += t.Usage.Uses })
+	return n, err
 }
 
 // kind is what is done to tokens before they are sent.
