@@ -239,8 +239,13 @@ func (s *Server) sweepIdle(ctx context.Context) {
 	}
 }
 
+// revokeIdle counts from the last use or, where that is later, from the first
+// start after a restore: a backup does not know of the uses since it was made.
 func (s *Server) revokeIdle(after time.Duration) {
 	f := storage.TokenFilter{IdleSince: s.now().Add(-after).UnixMilli()}
+	if s.store.RestoredAt() > f.IdleSince {
+		return
+	}
 	ids, err := s.store.MatchTokens(f)
 	if err != nil {
 		s.log.Error("idle tokens are not revoked", "error", err)

@@ -9,7 +9,7 @@ type Bearer struct {
 	Owner      UserID
 	UID        string // the owner's
 	Generation byte
-	Token      *Token
+	Token      *Token // not to be changed: others have it, too
 }
 
 // Limited reports whether the token may do less than its user.
@@ -70,11 +70,9 @@ func (s *Store) inspect(text string, from netip.Addr, use bool) (Bearer, error) 
 	if e.flags == 0 {
 		return b, nil
 	}
-	t, err := s.Token(id)
-	if err != nil {
+	if b.Token, err = s.limited(id); err != nil {
 		return Bearer{}, err
 	}
-	b.Token = &t
 	if b.Token.Expired(s.now()) || use && !b.Token.allowsAddress(from) {
 		return Bearer{}, ErrRefused
 	}

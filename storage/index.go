@@ -233,8 +233,35 @@ func (s *Store) rebuild() error {
 	}
 	s.whole()
 	return errors.Join(
+		s.noteRestored(),
 		WriteFile(s.path("format"), []byte(format+"\n")),
 		removeIfThere(s.path("damaged")), removeIfThere(s.path("restored")), syncDir(s.path("")))
+}
+
+// noteRestored notes when a restored store was first opened. A restore that
+// opens it itself leaves the file empty.
+func (s *Store) noteRestored() error {
+	info, err := os.Stat(s.path("restored-at"))
+	if !exists(s.path("restored")) && (err != nil || info.Size() > 0) {
+		return nil
+	}
+	return WriteFile(s.path("restored-at"), s.seals.seal(restoredKey, binary.BigEndian.AppendUint64(nil, uint64(s.now()))))
+}
+
+var restoredKey = []byte("m restored")
+
+// RestoredAt is when the store was first opened after a restore, in ms; 0 if it
+// never was restored. What a backup says of last uses is older than that.
+func (s *Store) RestoredAt() int64 {
+	b, err := os.ReadFile(s.path("restored-at"))
+	if err != nil {
+		return 0
+	}
+	b, err = s.seals.open(restoredKey, b)
+	if err != nil || len(b) != 8 {
+		return s.now() // it can't be told any more: late is safe
+	}
+	return int64(binary.BigEndian.Uint64(b))
 }
 
 // openJournalAfterRestore opens the journal for a rebuilding. Only a restore,

@@ -201,7 +201,10 @@ func finishStage(ctx context.Context, stage string, opts Options, old ended) (n 
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, s.Close()) }()
+	defer func() {
+		// That it was opened here is no start.
+		err = errors.Join(err, s.Close(), WriteFile(s.path("restored-at"), nil))
+	}()
 	by := Actor{Name: "restore"}
 	for id := range old.tokens {
 		done, err := s.RevokeTokens(by, id)

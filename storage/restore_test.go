@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"testing"
+	"time"
 )
 
 // TestRestoreTwice puts back a backup over a store whose journal no longer says
@@ -46,4 +47,33 @@ func TestRestoreTwice(t *testing.T) {
 	wantDead(t, s, bobs)
 	wantLive(t, s, secret.Reveal())
 	wantLive(t, s, kept)
+}
+
+// TestRestoredAt is what keeps a restored store from revoking, as unused, what
+// was used all the time since the backup was made.
+func TestRestoredAt(t *testing.T) {
+	dir, clock := t.TempDir(), newClock()
+	s := openWith(t, dir, clock.options(t))
+	backup := new(bytes.Buffer)
+	if _, err := s.Snapshot(context.Background(), backup); err != nil {
+		t.Fatal(err)
+	}
+	if at := s.RestoredAt(); at != 0 {
+		t.Errorf("before: got %d, want 0", at)
+	}
+	s.Close()
+	clock.move(1000 * time.Hour)
+	if _, err := Restore(context.Background(), bytes.NewReader(backup.Bytes()), dir, clock.options(t)); err != nil {
+		t.Fatal(err)
+	}
+	clock.move(time.Hour)
+	want := clock.ms.Load()
+	for range 2 {
+		s = openWith(t, dir, clock.options(t))
+		if at := s.RestoredAt(); at != want {
+			t.Errorf("after: got %d, want %d, when it was first opened", at, want)
+		}
+		s.Close()
+		clock.move(time.Hour)
+	}
 }

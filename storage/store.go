@@ -189,6 +189,9 @@ func (s *Store) open() error {
 	if err := s.openTruth(fresh); err != nil {
 		return err
 	}
+	if err := s.noteRestored(); err != nil {
+		return err
+	}
 	// A process that never runs for a day makes checkpoints all the same.
 	s.checkpoint.at, s.checkpoint.size = time.UnixMilli(s.lastCheckpoint().Created), s.journal.Size()
 	if s.owners.empty() {

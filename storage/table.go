@@ -83,6 +83,7 @@ type shard struct {
 	loaded bool
 	gone   map[ID]struct{}
 
+	limits  limits
 	unsaved []ID // whose uses the log of uses has not
 	origins origins
 	more    map[ID]*Usage // what the uses of a slot came to, beyond what fits it
@@ -206,6 +207,7 @@ func (t *table) put(e entry) {
 		s.generation, s.owner = e.generation, e.owner
 		s.flags = s.flags&^recordFlags | e.flags
 		s.raise(e.used)
+		sh.limits.drop(e.id)
 		return
 	}
 	sh.add(e)
@@ -279,6 +281,7 @@ func (t *table) remove(id ID) {
 		}
 		sh.gone[id] = struct{}{}
 	}
+	sh.limits.drop(id)
 	n, at, ok := sh.find(id)
 	if !ok {
 		return
