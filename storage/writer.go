@@ -97,13 +97,14 @@ func (s *Store) write() {
 }
 
 // gather takes all that waits. It waits for no more, but lets those run who are
-// ready to ask: who has just been answered is likely to.
+// ready to ask, as long as some do: who has just been answered is likely to.
+// Without that the clients fall into two halves, and each sync serves one.
 func (s *Store) gather(first *change) []*change {
 	batch := []*change{first}
 	for yielded := 0; len(batch) < batchChanges; {
 		select {
 		case c := <-s.changes:
-			batch = append(batch, c)
+			batch, yielded = append(batch, c), 0
 		default:
 			if yielded++; yielded > 2 {
 				return batch
