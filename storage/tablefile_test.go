@@ -18,6 +18,7 @@ func TestTableFile(t *testing.T) {
 	id, live := create(t, s, u)
 	gone, dead := create(t, s, u)
 	_, sleeping := create(t, s, locked)
+	<-s.Loaded() // what is not whole is not left
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -36,6 +37,7 @@ func TestTableFile(t *testing.T) {
 	clock.move(time.Hour)
 	wantLive(t, s, live)
 	used := clock.ms.Load()
+	<-s.Loaded()
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
