@@ -19,8 +19,19 @@
 // # Two places to read from
 //
 // Verification reads the resident table (table.go), which holds 32 bytes of
-// each token that is not revoked. What is rare (name, scopes, expiry) and what
-// is listed comes from Badger.
+// each token that is not revoked. What is rare (scopes, addresses, expiry) and
+// what is listed comes from Badger, the former from behind a bounded cache
+// (limits.go). A clean stop leaves the table in a file (tablefile.go), from which
+// the next start loads it, shard by shard and first the one that is asked for.
+//
+// # Uses
+//
+// Whatever a verification leaves behind, it leaves in the table: when the token
+// was used last, how often that day, and from where (touch.go). Every second
+// this goes to a log (uselog.go) and at leisure, by passes through the table,
+// into the usage records of Badger (merge.go). A listing adds up both, so that
+// it shows each use at once and once. What a kill has left in the log is brought
+// in at the next start (recover.go).
 //
 // While an administrator looks, all tokens are also sorted (order.go), in 34
 // bytes each, and 12 more while they are shown by their creation; ten minutes
@@ -34,7 +45,7 @@
 //	n <folded uid>                        its user's id    hint
 //	i <source> 0 <subject>                its user's id    hint
 //	t <token 14>                          Token            sealed
-//	l <token 14>                          last use         sealed
+//	l <token 14>                          usage            sealed
 //	o <user 8> <revoked 1> <ms 8> <order 2> <token 14>     hint: tokens by owner
 //	s <SHA-256 of the cookie 32>          Session          sealed, ends by itself
 //	v <user 8> <SHA-256 of id, path 16>   File             sealed
@@ -55,7 +66,7 @@
 // has forgotten anything; then the records that it may have lost are brought in
 // again (replay.go), and if that does not do, all of it is built anew. After a
 // clean stop the walk comes behind, while requests are answered already. The
-// last uses, sessions and attempts are only in Badger: of these a kill takes a
+// uses, sessions and attempts are not in the journal: of these a kill takes a
 // second, a power failure what the kernel had not yet written, and a rebuilding
 // all that the checkpoint does not have.
 package storage

@@ -12,7 +12,7 @@ import (
 
 func tokenCommand(env Env) *cobra.Command {
 	return group("token", "See, make and revoke API access tokens",
-		tokenList(env), tokenCreate(env), tokenRevoke(env))
+		tokenList(env), tokenShow(env), tokenCreate(env), tokenRevoke(env))
 }
 
 // selection adds the flags that select tokens to a command.
