@@ -139,6 +139,9 @@ func (a *app) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := cfg.CheckFiles(); err != nil { // before there is a store
+		return err
+	}
 	log := slog.New(slog.NewTextHandler(a.stderr, nil))
 	store, s, err := a.local().Open("gatehouse serve", cfg, log)
 	if err != nil {
@@ -400,12 +403,7 @@ func (a *app) checkConfig() error {
 	if err != nil {
 		return err
 	}
-	if cfg.TLS.Cert != "" {
-		if err := server.CheckCertificate(cfg.TLS); err != nil {
-			return err
-		}
-	}
-	if err := errors.Join(server.CheckDirectory(cfg), server.CheckProviders(cfg)); err != nil {
+	if err := cfg.CheckFiles(); err != nil {
 		return err
 	}
 	if file == "" {

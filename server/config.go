@@ -2,9 +2,11 @@ package server
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"net"
 	"net/netip"
@@ -156,6 +158,22 @@ func (c Config) Check() error {
 		}
 	}
 	return c.checkOAuth()
+}
+
+// CheckFiles says whether the files that the configuration names can be used,
+// but for the key, which is the store's. It asks no directory and no provider.
+func (c Config) CheckFiles() error {
+	if c.TLS.Cert != "" {
+		if _, err := tls.LoadX509KeyPair(c.TLS.Cert, c.TLS.Key); err != nil {
+			return fmt.Errorf("tls: load the certificate: %w", err)
+		}
+	}
+	d, err := openDirectory(c.LDAP, slog.New(slog.DiscardHandler))
+	if d != nil {
+		d.Close()
+	}
+	_, err2 := openProviders(c, 0, nil)
+	return errors.Join(err, err2)
 }
 
 // secure reports whether browsers reach the server by https.

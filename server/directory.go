@@ -181,16 +181,6 @@ func openDirectory(cfg *LDAPConfig, log *slog.Logger) (directory, error) {
 	return d, nil
 }
 
-// CheckDirectory says whether the section [ldap], if there is one, can be used:
-// also whether the files that it names can be read. It asks no server.
-func CheckDirectory(cfg Config) error {
-	d, err := openDirectory(cfg.LDAP, slog.New(slog.DiscardHandler))
-	if d != nil {
-		d.Close()
-	}
-	return err
-}
-
 // CheckLDAP tries everything that a login of a user needs, short of the
 // password, on every server of the configuration.
 func CheckLDAP(ctx context.Context, cfg Config, user string) ([]ldap.Step, error) {

@@ -54,13 +54,6 @@ func openProviders(cfg Config, timeout time.Duration, now func() time.Time) (map
 	return all, nil
 }
 
-// CheckProviders says whether the sections [oauth.…] can be used: also whether
-// the files that they name can be read. It asks no provider.
-func CheckProviders(cfg Config) error {
-	_, err := openProviders(cfg, 0, nil)
-	return err
-}
-
 // way is a way in by a provider, at /login/<Name>, as pages show it.
 type way struct {
 	Name  string

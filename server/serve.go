@@ -213,13 +213,6 @@ func (c *certificate) health() (notAfter time.Time, err error) {
 	return notAfter, c.problem
 }
 
-// CheckCertificate says whether the pair of files can be used.
-func CheckCertificate(cfg TLSConfig) error {
-	c := &certificate{certFile: cfg.Cert, keyFile: cfg.Key, now: time.Now, log: slog.New(slog.DiscardHandler)}
-	_, err := c.get(nil)
-	return err
-}
-
 // sweepIdle revokes, once an hour, tokens unused for longer than the policy
 // allows.
 func (s *Server) sweepIdle(ctx context.Context) {
