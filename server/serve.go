@@ -35,7 +35,8 @@ type Listener struct {
 	admin net.Listener
 }
 
-// Listen takes the TCP port and the socket of the administration.
+// Listen takes the TCP port and the socket of the administration, and warns of
+// settings that are not for production.
 func (s *Server) Listen() (*Listener, error) {
 	tcp, err := net.Listen("tcp", s.cfg.Listen)
 	if err != nil {
@@ -46,6 +47,8 @@ func (s *Server) Listen() (*Listener, error) {
 		tcp.Close()
 		return nil, err
 	}
+	s.warnPlain()
+	s.warnProviders()
 	return &Listener{s, tcp, admin}, nil
 }
 
@@ -81,8 +84,6 @@ func (l *Listener) Serve(ctx context.Context) error {
 		}
 		tcp = tls.NewListener(tcp, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.pair.get, NextProtos: []string{"http/1.1"}})
 	}
-	s.warnPlain()
-	s.warnProviders()
 	background, stop := context.WithCancel(ctx)
 	admin := s.adminServer()
 	// What waits for things to happen (a follower of the log) ends with us.
