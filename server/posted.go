@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/netip"
 
 	"gatehouse/server/oauth"
 	"gatehouse/storage"
@@ -76,13 +77,22 @@ func readPosted(r *http.Request) (mail, token string, err error) {
 	return mail, token, nil
 }
 
-// checkPosted returns the user whom a provider's token speaks for. Failures are
-// counted by address, and within one by the mail that was named: a token can't
-// be guessed, and who only knows somebody's mail must not keep that person out.
-func (s *Server) checkPosted(r *request, p *oauth.Provider, mail, token string) (storage.User, error) {
-	a := newAttempt(mail, r.from)
+// postedAttempt has failures counted by address, and within one by the mail that
+// was named: a token can't be guessed, and who only knows somebody's mail must
+// not keep that person out.
+func postedAttempt(p *oauth.Provider, mail string, from netip.Addr) attempt {
+	a := newAttempt(mail, from)
 	a.account = "oauth " + p.Name() + " " + a.address + " " + a.account
-	u, err := s.withinLimits(r.Context(), a, func(ctx context.Context) (storage.User, error) {
+	return a
+}
+
+// checkPosted returns the user whom a provider's token speaks for.
+func (s *Server) checkPosted(r *request, p *oauth.Provider, mail, token string) (storage.User, error) {
+	a := postedAttempt(p, mail, r.from)
+	// Who waits for others to be judged first, waits for the provider too.
+	ctx, cancel := context.WithTimeout(r.Context(), p.Timeout())
+	defer cancel()
+	u, err := s.withinLimits(ctx, a, func(ctx context.Context) (storage.User, error) {
 		claims, err := p.Verify(ctx, token)
 		if err != nil {
 			return storage.User{}, s.refusedBy(p, err)

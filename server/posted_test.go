@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -234,6 +235,23 @@ func TestPostedUnavailable(t *testing.T) {
 	h.postToken("github", "ada@example.com", token).newToken()
 	if st, err = h.admin.Status(t.Context()); err != nil || !st.Providers[0].Reachable || st.Providers[0].LastSuccess != h.clock.ms() || st.Providers[1].LastSuccess != 0 {
 		t.Errorf("got %+v, %v", st.Providers, err)
+	}
+}
+
+// TestPostedQueue: who waits for other logins of the same account waits no
+// longer than for the provider, which these wait for.
+func TestPostedQueue(t *testing.T) {
+	h, s := newGitHubHouse(t, func(c *Config) { c.Logins.AccountFailures = 1 })
+	h.start(h.store, Options{ProviderTimeout: time.Millisecond})
+	other := postedAttempt(h.oauth["github"], "ADA@example.com", netip.MustParseAddr("192.0.2.1"))
+	leave, err := h.throttle.enter(t.Context(), other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer leave(undecided)
+	h.postToken("github", "ada@example.com", "x").want(http.StatusServiceUnavailable)
+	if asked := s.Asked(); len(asked) != 0 {
+		t.Errorf("got the questions %q, want none", asked)
 	}
 }
 

@@ -26,6 +26,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -119,6 +120,9 @@ func (c Config) Title() string {
 	}
 	return c.Name
 }
+
+// Timeout is how long a login may take in all.
+func (p *Provider) Timeout() time.Duration { return p.cfg.Timeout }
 
 // Unsafe says which of the settings are not for production; empty: none.
 func (p *Provider) Unsafe() string { return p.cfg.Unsafe() }
