@@ -67,7 +67,7 @@ func newClient(cfg Config, secret Secret) *client {
 func sameOrigin(r *http.Request, via []*http.Request) error {
 	from := via[0].URL
 	if r.URL.Scheme != from.Scheme || !strings.EqualFold(r.URL.Host, from.Host) {
-		return fmt.Errorf("it redirects to %s://%s, where nothing is sent", r.URL.Scheme, r.URL.Host)
+		return fmt.Errorf("%s://%s redirects to %s://%s, where nothing is sent", from.Scheme, from.Host, r.URL.Scheme, r.URL.Host)
 	}
 	if len(via) > maxRedirects {
 		return errors.New("it redirects in circles")
@@ -126,13 +126,13 @@ func (c *client) exchange(ctx context.Context, secrets *[]string, do func(contex
 	case c.slots <- struct{}{}:
 		defer func() { <-c.slots }()
 	case <-limited.Done():
-		if ctx.Err() != nil {
+		if errors.Is(ctx.Err(), context.Canceled) {
 			return ctx.Err()
 		}
 		return fmt.Errorf("%w: %s: %d logins wait for it already", ErrUnavailable, c.cfg.Name, maxAtOnce)
 	}
 	err := do(context.WithValue(limited, oauth2.HTTPClient, c.http))
-	if ctx.Err() != nil && err != nil {
+	if errors.Is(ctx.Err(), context.Canceled) && err != nil {
 		return ctx.Err() // the client left, which says nothing of the provider
 	}
 	if limited.Err() != nil && err != nil {
