@@ -94,8 +94,10 @@ func (s *Server) createTokenByGet(w http.ResponseWriter, r *request) error {
 	if s.fromElsewhere(r.Request) {
 		return errOrigin
 	}
-	if byProvider(r.session.Method) && r.Header.Get("Sec-Fetch-Site") == "" {
-		return errOrigin // over plain http browsers don't say where they come from, and no Strict cookie does
+	// Over plain http, browsers don't say what leads them here, and a cookie that
+	// is Lax comes along with every link. A script follows none.
+	if byProvider(r.session.Method) && r.Header.Get("Sec-Fetch-Site") == "" && wantsPage(r.Request) {
+		return refuse(http.StatusForbidden, "Without https, make a token on the page at / instead")
 	}
 	return s.handOut(w, r, s.defaultSpec())
 }
