@@ -146,6 +146,9 @@ func (s *Server) renameForm(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
+	if _, err := require(fields, "name"); err != nil {
+		return err
+	}
 	t, err := s.own(r)
 	if err != nil {
 		return err

@@ -115,6 +115,7 @@ func TestPageStory(t *testing.T) {
 		shows(`<time datetime="2026-03-01T15:00:00Z" title="2026-03-01 15:00:00 UTC">5 minutes ago</time>`, "198.51.100.7", ">in 29 days</time>", `<span class="state live">live</span>`)
 
 	h.ask("GET", "/tokens/"+id+"/rename").cookie(cookie).send().page(http.StatusOK).shows(`value="nightly"`)
+	h.post("/tokens/"+id+"/rename", cookie, "nmae", "weekly").page(http.StatusBadRequest)
 	to := h.post("/tokens/"+id+"/rename", cookie, "name", "weekly").goesTo("/?renamed=" + id).header.Get("Location")
 	h.ask("GET", to).cookie(cookie).send().page(http.StatusOK).shows(`role="status"`, `The token is now called <bdi class="name">weekly</bdi>.`)
 
