@@ -71,11 +71,20 @@ func (s *Server) authenticate(r *request, who credential) (caller, error) {
 }
 
 func (s *Server) authenticateToken(text string, r *request) (c caller, err error) {
-	b, err := s.store.Authenticate(text, storage.Origin{Address: r.from, Agent: r.UserAgent()})
+	b, err := s.store.Authenticate(text, storage.Origin{Address: r.from, Agent: agentOf(r.Header)})
 	if err != nil {
 		return c, err
 	}
 	return caller{token: &b, user: principal{b.Owner, b.UID}}, nil
+}
+
+// agentOf is what the client calls itself. The name is in its canonical form, so
+// that the header need not be asked how it is spelt.
+func agentOf(h http.Header) string {
+	if v := h["User-Agent"]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
 }
 
 // authenticateCookie also refuses what another site's page made the browser

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -154,5 +155,21 @@ func BenchmarkIdentify(b *testing.B) {
 				s.identify(c.token)
 			}
 		})
+	}
+}
+
+// TestDecodeLowerHex tries every byte in every place of eight.
+func TestDecodeLowerHex(t *testing.T) {
+	for place := range 18 {
+		for c := range 256 {
+			text := []byte("0123456789abcdef7f")
+			text[place] = byte(c)
+			want, err := hex.DecodeString(string(text))
+			good := err == nil && (c < 'A' || c > 'F')
+			got := make([]byte, len(text)/2)
+			if ok := decodeLowerHex(got, string(text)); ok != good || ok && !bytes.Equal(got, want) {
+				t.Fatalf("%q: got %x, %v, want %x, %v", text, got, ok, want, good)
+			}
+		}
 	}
 }
