@@ -78,7 +78,7 @@ func (s *Server) adminRevokeMatching(w http.ResponseWriter, r *http.Request) err
 	if err := readJSON(r, &req, false); err != nil {
 		return err
 	}
-	if req == (api.BulkRevocation{}) {
+	if req == (api.BulkRevocation{Expect: req.Expect}) {
 		return refuse(http.StatusBadRequest, "Say which tokens: user, idle or neverUsed")
 	}
 	b := &bulk{by: adminActor(r), filter: storage.TokenFilter{NeverUsed: req.NeverUsed}}
@@ -91,6 +91,9 @@ func (s *Server) adminRevokeMatching(w http.ResponseWriter, r *http.Request) err
 	}
 	if b.ids, err = s.store.MatchTokens(b.filter); err != nil {
 		return err
+	}
+	if n := len(b.ids); req.Expect != 0 && req.Expect != n {
+		return refuse(http.StatusConflict, "Nothing was revoked: %d match by now, not %d", n, req.Expect)
 	}
 	ctx, name, end := s.jobs.begin(r.Context())
 	defer end()

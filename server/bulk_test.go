@@ -44,15 +44,21 @@ func bulkStory(h *house) {
 	if st, err := c.Status(ctx); err != nil || st.Users != 1 || st.Tokens != 450 || st.Stale != 449 {
 		h.Errorf("got %+v, %v, want 449 of 450 tokens stale", st, err)
 	}
-	for what, r := range map[string]api.BulkRevocation{"nothing": {}, "a bad span": {Idle: "x"}} {
+	for what, r := range map[string]api.BulkRevocation{"nothing": {}, "a number alone": {Expect: 449}, "a bad span": {Idle: "x"}} {
 		wantStatus(h.TB, what, failure(c.RevokeMatching(ctx, r)), http.StatusBadRequest)
 	}
 	wantStatus(h.TB, "nobody", failure(c.RevokeMatching(ctx, api.BulkRevocation{User: "nobody@example.com"})), http.StatusNotFound)
+	for _, other := range []int{448, 450, -1} {
+		wantStatus(h.TB, "another number", failure(c.RevokeMatching(ctx, api.BulkRevocation{Idle: "90d", Expect: other})), http.StatusConflict)
+	}
+	if n, err := c.TokenCount(ctx, api.TokenQuery{}); err != nil || n.Rows != 450 {
+		h.Errorf("got %+v, %v, want nothing revoked of what was not agreed to", n, err)
+	}
 	wantStatus(h.TB, "no such job", c.StopRevocation(ctx, "X"), http.StatusNotFound)
 
 	// Stopped at once: what is done is counted, and the rest lives.
 	var p api.Progress
-	for next, err := range c.RevokeMatching(ctx, api.BulkRevocation{Idle: "90d"}) {
+	for next, err := range c.RevokeMatching(ctx, api.BulkRevocation{Idle: "90d", Expect: 449}) {
 		if err != nil {
 			h.Fatal(err)
 		}

@@ -136,7 +136,7 @@ func (o *offboard) confirm(ctx context.Context, by storage.Actor) error {
 			due = append(due, c)
 		}
 	}
-	o.store.Note(by, storage.Event{Action: storage.ActionOffboardConfirm, Count: len(due)})
+	o.store.Note(by, storage.Event{Action: storage.ActionOffboardConfirm, Detail: "held changes let go on", Count: len(due)})
 	o.mu.Lock()
 	o.held = nil
 	o.mu.Unlock()

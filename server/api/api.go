@@ -227,11 +227,12 @@ type Revoked struct {
 }
 
 // BulkRevocation asks to revoke all the live and expired tokens that match.
-// One of its fields at least is set.
+// One of its first three fields at least is set.
 type BulkRevocation struct {
 	User      string `json:"user,omitempty"`
 	Idle      string `json:"idle,omitempty"`
 	NeverUsed bool   `json:"neverUsed,omitempty"`
+	Expect    int    `json:"expect,omitempty"` // how many were agreed to; 409 when others match. 0: any number
 }
 
 // Progress tells how far a bulk revocation is. What it counts is durable.
@@ -315,6 +316,17 @@ type Event struct {
 	Token    string `json:"token"`   // the id of the token that it is about
 	Detail   string `json:"detail"`
 	Count    int    `json:"count"` // of how many like it this entry tells
+}
+
+// Remark says in words what else is known of the event.
+func (e Event) Remark() string {
+	switch {
+	case e.Count <= 1, e.Action == "tokens.revoke": // its detail has the count
+		return e.Detail
+	case e.Detail == "":
+		return strconv.Itoa(e.Count) + " times"
+	}
+	return strconv.Itoa(e.Count) + " " + e.Detail
 }
 
 // EventQuery selects events, the oldest first.
