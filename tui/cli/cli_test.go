@@ -257,7 +257,7 @@ func TestPasswords(t *testing.T) {
 func TestRevokeByFilterLeavesTheDeadAndShowsTheRest(t *testing.T) {
 	w := newWorld()
 	got := run(w, "yes\n", []string{}, "token", "revoke", "--idle", "1d")
-	if want := `POST /admin/revocations {"idle":"1d"}`; len(w.got) != 1 || w.got[0] != want {
+	if want := `POST /admin/revocations {"idle":"1d","expect":2}`; len(w.got) != 1 || w.got[0] != want {
 		t.Errorf("sent %q, want %q", w.got, want)
 	}
 	for _, want := range []string{"0100000000000000000000000001", "IN USE: 1 token", "Revoke 2 tokens for good? [y/N]", "Revoked 2 tokens."} {
@@ -282,16 +282,20 @@ func TestRevokeByFilterTellsWhatItDid(t *testing.T) {
 		breaks bool
 		status int
 		want   string
+		out    string
 	}{
-		{0, false, 0, "Revoked 2 tokens."},
-		{1, false, 0, "Revoked 1 token; 1 were used or revoked meanwhile, and are left alone."},
-		{1, true, 1, "after 1 token of 2: the server broke off"},
+		{0, false, 0, "Revoked 2 tokens.", `{"revoked":2,"total":2}`},
+		{1, false, 0, "Revoked 1 token; 1 were used or revoked meanwhile, and are left alone.", `{"revoked":1,"total":2}`},
+		{1, true, 1, "after 1 token of 2: the server broke off", `{"revoked":1,"total":2}`},
 	} {
 		w := newWorld()
 		w.kept, w.breaks = c.kept, c.breaks
-		got := run(w, "", nil, "token", "revoke", "--idle", "1d", "--yes")
-		if got.status != c.status || !strings.Contains(got.err, c.want) {
-			t.Errorf("status %d, want %d with %q\n%s", got.status, c.status, c.want, got.err)
+		got := run(w, "", nil, "token", "revoke", "--idle", "1d", "--yes", "--json")
+		if got.status != c.status || !strings.Contains(got.err, c.want) || got.out != c.out+"\n" {
+			t.Errorf("status %d, want %d with %q and %s\n%s%s", got.status, c.status, c.want, c.out, got.err, got.out)
+		}
+		if want := `POST /admin/revocations {"idle":"1d"}`; w.got[0] != want {
+			t.Errorf("sent %q, want %q: with --yes it is any number", w.got, want)
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -79,12 +78,5 @@ func (env Env) follow(rows iter.Seq2[api.Event, error], asJSON bool) error {
 }
 
 func eventCells(e api.Event) []string {
-	detail := e.Detail
-	if e.Count > 1 {
-		if detail != "" {
-			detail += ", "
-		}
-		detail += strconv.Itoa(e.Count) + " times"
-	}
-	return []string{moment(e.Time), dash(e.Actor), e.Action, dash(e.UID), dash(e.Token), dash(e.Address), dash(detail)}
+	return []string{moment(e.Time), dash(e.Actor), e.Action, dash(e.UID), dash(e.Token), dash(e.Address), dash(e.Remark())}
 }

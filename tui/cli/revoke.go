@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 	"time"
 
@@ -45,7 +46,7 @@ first; on a terminal a question follows, elsewhere --yes must be given.`
 	selection(c, &r.q)
 	c.Flags().BoolVar(&r.yes, "yes", false, "do not ask")
 	c.Flags().BoolVar(&r.dryRun, "dry-run", false, "only list what matches, on standard output")
-	c.Flags().BoolVar(&r.asJSON, "json", false, "with --dry-run: one object a line")
+	c.Flags().BoolVar(&r.asJSON, "json", false, "print one object: how many were revoked, of how many; with --dry-run, one for each token")
 	return c
 }
 
@@ -60,8 +61,6 @@ func (r *revocation) check(cmd *cobra.Command, ids []string) error {
 		return usagef("%s takes either IDs or --user, --idle, --never-used, not both", name)
 	case len(ids) > 0 && r.dryRun:
 		return usagef("--dry-run is for --user, --idle and --never-used")
-	case r.asJSON && !r.dryRun:
-		return usagef("--json is for --dry-run")
 	case filter && !r.yes && !r.dryRun && r.env.Password == nil:
 		return usagef("without a terminal %s --user, --idle or --never-used needs --yes (--dry-run shows what matches)", name)
 	}
@@ -82,8 +81,7 @@ func (r *revocation) run(ctx context.Context, c *api.Client, ids []string) error
 		if err != nil {
 			return err
 		}
-		r.report(n.Revoked, len(ids))
-		return nil
+		return r.report(n.Revoked, len(ids))
 	}
 	if err := known(ctx, c, r.q.User); err != nil {
 		return err
@@ -97,9 +95,11 @@ func (r *revocation) run(ctx context.Context, c *api.Client, ids []string) error
 	}
 	if n == 0 {
 		r.env.say("No token matches.")
-		return nil
+		return r.print(0, 0)
 	}
-	if !r.yes {
+	if r.yes {
+		n = 0 // all that match, however many they are by then
+	} else {
 		yes, err := r.env.confirm(fmt.Sprintf("Revoke %s for good?", count(n, "token")))
 		if err != nil {
 			return err
@@ -108,7 +108,7 @@ func (r *revocation) run(ctx context.Context, c *api.Client, ids []string) error
 			return errKept
 		}
 	}
-	return r.all(ctx, c)
+	return r.all(ctx, c, n)
 }
 
 // matches counts what matches and shows the first of it.
@@ -162,13 +162,24 @@ func withLimit(q api.TokenQuery, n int) api.TokenQuery {
 	return q
 }
 
-// all has the server revoke what matches, and shows on a terminal how far it is.
-// What is done when that breaks off stays done.
-func (r *revocation) all(ctx context.Context, c *api.Client) error {
-	var p api.Progress
-	for next, err := range c.RevokeMatching(ctx, api.BulkRevocation{User: r.q.User, Idle: r.q.Idle, NeverUsed: r.q.NeverUsed}) {
-		if err != nil {
-			return fmt.Errorf("after %s of %d: %w", count(p.Revoked, "token"), p.Total, err)
+// all has the server revoke what matches, if it is as much as was agreed to, and
+// shows on a terminal how far it is. What is done when that breaks off stays
+// done.
+func (r *revocation) all(ctx context.Context, c *api.Client, agreed int) error {
+	p, err := r.follow(c.RevokeMatching(ctx, api.BulkRevocation{User: r.q.User, Idle: r.q.Idle, NeverUsed: r.q.NeverUsed, Expect: agreed}))
+	if p.Job == "" { // refused
+		return err
+	}
+	return errors.Join(err, r.print(p.Revoked, p.Total))
+}
+
+func (r *revocation) follow(rows iter.Seq2[api.Progress, error]) (p api.Progress, err error) {
+	for next, err := range rows {
+		switch {
+		case err != nil && p.Job == "": // refused
+			return p, err
+		case err != nil:
+			return p, fmt.Errorf("after %s of %d: %w", count(p.Revoked, "token"), p.Total, err)
 		}
 		p = next
 		if r.env.Password != nil {
@@ -180,21 +191,33 @@ func (r *revocation) all(ctx context.Context, c *api.Client) error {
 	}
 	switch {
 	case !p.Done:
-		return fmt.Errorf("after %s of %d: the server broke off", count(p.Revoked, "token"), p.Total)
+		return p, fmt.Errorf("after %s of %d: the server broke off", count(p.Revoked, "token"), p.Total)
 	case p.Stopped:
-		return fmt.Errorf("stopped after %s of %d", count(p.Revoked, "token"), p.Total)
+		return p, fmt.Errorf("stopped after %s of %d", count(p.Revoked, "token"), p.Total)
 	case p.Revoked < p.Total:
 		r.env.say("Revoked %s; %d were used or revoked meanwhile, and are left alone.", count(p.Revoked, "token"), p.Total-p.Revoked)
 	default:
 		r.env.say("Revoked %s.", count(p.Revoked, "token"))
 	}
-	return nil
+	return p, nil
 }
 
-func (r *revocation) report(done, asked int) {
+func (r *revocation) report(done, asked int) error {
 	if done < asked {
 		r.env.say("Revoked %s; %d had been revoked before.", count(done, "token"), asked-done)
-		return
+	} else {
+		r.env.say("Revoked %s.", count(done, "token"))
 	}
-	r.env.say("Revoked %s.", count(done, "token"))
+	return r.print(done, asked)
+}
+
+// print says for a program what was done.
+func (r *revocation) print(done, of int) error {
+	if !r.asJSON {
+		return nil
+	}
+	return printJSON(r.env.Out, struct {
+		Revoked int `json:"revoked"`
+		Total   int `json:"total"`
+	}{done, of})
 }

@@ -25,7 +25,7 @@ func selection(c *cobra.Command, q *api.TokenQuery) {
 func tokenList(env Env) *cobra.Command {
 	var q api.TokenQuery
 	var asJSON bool
-	c := command("list", "List tokens, the longest unused first", none, env.with(
+	c := command("list", "List tokens, the revoked too, the longest unused first", none, env.with(
 		func(ctx context.Context, c *api.Client, _ []string) error {
 			if err := known(ctx, c, q.User); err != nil {
 				return err
