@@ -62,7 +62,7 @@ func newUserKey(m *model) tea.Cmd {
 // ask opens a question about the user.
 func (m *model) ask(b *askBox) {
 	m.boxes++
-	b.m, b.id = m, m.boxes
+	b.m, b.id, b.asked = m, m.boxes, m.now()
 	m.box = b
 }
 

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"context"
+	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
 
@@ -15,6 +16,12 @@ type box interface {
 	answer(tea.Msg) tea.Cmd
 	body(width, height int) []string
 }
+
+// glance is the least time in which somebody can have seen a question: a key
+// that comes sooner was held, or waited in a buffer, since before it was asked.
+const glance = 150 * time.Millisecond
+
+func (m *model) seen(asked time.Time) bool { return m.now().Sub(asked) >= glance }
 
 // confirms reports whether k is a y that somebody typed on its own: not one of
 // several keys that came in one message, as from a held key or a paste.
@@ -59,6 +66,7 @@ func (m *model) performed(uid, done string, msg callMsg) tea.Cmd {
 type askBox struct {
 	m              *model
 	id             int
+	asked          time.Time
 	uid            string
 	question, verb string
 	lines          []string
@@ -71,7 +79,7 @@ func (b *askBox) key(k key) tea.Cmd {
 	switch {
 	case b.working: // what was asked for cannot be taken back
 		return nil
-	case confirms(k):
+	case confirms(k) && b.m.seen(b.asked):
 		b.working = true
 		return b.m.perform(b.id, b.do)
 	}

@@ -39,9 +39,14 @@ func unreachable(err error) bool {
 }
 
 // missing reports whether err says that there is no such thing.
-func missing(err error) bool {
+func missing(err error) bool { return refused(err, http.StatusNotFound) }
+
+// conflicting reports whether err says that things have changed meanwhile.
+func conflicting(err error) bool { return refused(err, http.StatusConflict) }
+
+func refused(err error, status int) bool {
 	refusal := new(api.Error)
-	return errors.As(err, &refusal) && refusal.Status == http.StatusNotFound
+	return errors.As(err, &refusal) && refusal.Status == status
 }
 
 // explain says what went wrong in as few words as do.

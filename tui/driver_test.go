@@ -103,13 +103,17 @@ func (d *driver) tick(by time.Duration) {
 	}
 }
 
-// press sends keys, each in its own message: runes, or names in <…>.
+// press sends keys, each in its own message: runes, or names in <…>. Whoever
+// types them reads a question before the answer.
 func (d *driver) press(keys string) {
 	named := map[string]tea.KeyType{
 		"enter": tea.KeyEnter, "esc": tea.KeyEsc, "tab": tea.KeyTab, "up": tea.KeyUp, "down": tea.KeyDown,
 		"pgdown": tea.KeyPgDown, "pgup": tea.KeyPgUp, "backspace": tea.KeyBackspace, "ctrl+c": tea.KeyCtrlC, "shift+tab": tea.KeyShiftTab,
 	}
 	for keys != "" {
+		if d.box != nil {
+			d.clock = d.clock.Add(glance)
+		}
 		if name, rest, ok := strings.Cut(strings.TrimPrefix(keys, "<"), ">"); ok && keys[0] == '<' {
 			d.send(tea.KeyMsg{Type: named[name]})
 			keys = rest

@@ -2,7 +2,6 @@ package tui
 
 import (
 	"context"
-	"fmt"
 	"iter"
 	"slices"
 	"strconv"
@@ -47,10 +46,10 @@ func newEvents(m *model) *events {
 func eventColumns(m *model) []column[api.Event] {
 	return []column[api.Event]{
 		{head: "TIME", min: 11, max: 11, cell: func(e api.Event) string { return stamp(m.now(), e.Time) }},
-		{head: "ACTOR", min: 12, max: 40, cell: func(e api.Event) string { return dash(e.Actor) }},
+		{head: "ACTOR", min: 9, max: 40, cell: func(e api.Event) string { return dash(e.Actor) }},
 		{head: "ACTION", min: 13, max: 16, cell: func(e api.Event) string { return e.Action }},
-		{head: "OBJECT", min: 13, max: 60, cell: object},
-		{head: "ADDRESS", min: 15, max: 39, late: true, cell: func(e api.Event) string { return dash(e.Address) }},
+		{head: "OBJECT", min: 11, max: 60, cell: object},
+		{head: "ADDRESS", min: 14, max: 39, cell: func(e api.Event) string { return dash(e.Address) }},
 		{head: "RESULT", min: 7, max: 40, cell: result},
 	}
 }
@@ -69,17 +68,10 @@ func result(e api.Event) string {
 	if _, word, ok := strings.Cut(e.Action, "."); ok && slices.Contains([]string{"refused", "held", "stale"}, word) {
 		out = word
 	}
-	if r := remark(e); r != "" {
+	if r := e.Remark(); r != "" {
 		out += ", " + r
 	}
 	return out
-}
-
-func remark(e api.Event) string {
-	if e.Count > 1 {
-		return strings.TrimPrefix(fmt.Sprintf("%s, %s times", e.Detail, number(e.Count)), ", ")
-	}
-	return e.Detail
 }
 
 // concerns reports whether a field of the event starts with prefix.

@@ -197,6 +197,10 @@ func (f *fake) Revoke(_ context.Context, r api.Revocation) (api.Revoked, error) 
 func (f *fake) RevokeMatching(ctx context.Context, q api.BulkRevocation) iter.Seq2[api.Progress, error] {
 	return func(yield func(api.Progress, error) bool) {
 		all := f.tokensOf(api.TokenQuery{User: q.User, Idle: q.Idle, NeverUsed: q.NeverUsed})
+		if q.Expect != 0 && q.Expect != len(all) {
+			yield(api.Progress{}, &api.Error{Status: http.StatusConflict, Message: "Nothing was revoked: others match by now"})
+			return
+		}
 		p := api.Progress{Job: "job-1", Total: len(all)}
 		f.job = true
 		for yield(p, nil) && !p.Done {

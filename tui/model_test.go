@@ -24,41 +24,46 @@ func TestConfirmation(t *testing.T) {
 	runes := func(s string) tea.KeyMsg { return tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune(s)} }
 	paste := func(s string) tea.KeyMsg { return tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune(s), Paste: true} }
 	for _, c := range []struct {
-		name string
-		open string // keys that lead to the row
-		msgs []tea.KeyMsg
-		want int // tokens revoked
+		name  string
+		open  string        // keys that lead to the row
+		every time.Duration // between the messages
+		msgs  []tea.KeyMsg
+		want  int // tokens revoked
 	}{
-		{"R then y", "2", []tea.KeyMsg{runes("R"), runes("y")}, 1},
-		{"R then enter", "2", []tea.KeyMsg{runes("R"), enter, runes("y")}, 0},
-		{"R then esc", "2", []tea.KeyMsg{runes("R"), esc, runes("y")}, 0},
-		{"R then n", "2", []tea.KeyMsg{runes("R"), runes("n"), runes("y")}, 0},
-		{"R twice", "2", []tea.KeyMsg{runes("R"), runes("R"), runes("y")}, 0},
-		{"R held", "2", []tea.KeyMsg{runes("RRRR"), runes("R"), runes("RRR"), runes("y")}, 0},
-		{"R held, box left open, then y", "2", []tea.KeyMsg{runes("RRR"), runes("y")}, 1},
-		{"Y", "2", []tea.KeyMsg{runes("R"), runes("Y")}, 0},
-		{"alt+y", "2", []tea.KeyMsg{runes("R"), {Type: tea.KeyRunes, Runes: []rune("y"), Alt: true}}, 0},
-		{"merged Ry", "2", []tea.KeyMsg{runes("Ry")}, 0},
-		{"y held", "2", []tea.KeyMsg{runes("R"), runes("yyyy")}, 0},
-		{"y pasted", "2", []tea.KeyMsg{runes("R"), paste("y")}, 0},
-		{"pasted, then y", "2", []tea.KeyMsg{runes("R"), paste("x"), runes("y")}, 0},
-		{"Ry pasted", "2", []tea.KeyMsg{paste("R"), paste("y"), paste("Ry\r")}, 0},
-		{"space", "2", []tea.KeyMsg{runes("R"), {Type: tea.KeySpace, Runes: []rune(" ")}}, 0},
-		{"in use: y", "j", []tea.KeyMsg{runes("R"), runes("y"), enter}, 0},
-		{"in use: enter", "j", []tea.KeyMsg{runes("R"), enter}, 0},
-		{"in use: the number", "j", []tea.KeyMsg{runes("R"), runes("3"), enter}, 3},
-		{"in use: another number", "j", []tea.KeyMsg{runes("R"), runes("2"), enter}, 0},
-		{"in use: number pasted", "j", []tea.KeyMsg{runes("R"), paste("3"), enter}, 0},
-		{"in use: number in the message of R", "j", []tea.KeyMsg{runes("R3"), enter}, 0},
-		{"in use: number and y", "j", []tea.KeyMsg{runes("R"), runes("3"), runes("y")}, 0},
-		{"in use: corrected number", "j", []tea.KeyMsg{runes("R"), runes("4"), {Type: tea.KeyBackspace}, runes("3"), enter}, 3},
-		{"in use: number held", "j", []tea.KeyMsg{runes("R"), runes("33"), enter}, 0},
-		{"not yet looked up", "2", []tea.KeyMsg{runes("R"), esc, runes("y")}, 0},
+		{"R then y", "2", glance, []tea.KeyMsg{runes("R"), runes("y")}, 1},
+		{"R then enter", "2", glance, []tea.KeyMsg{runes("R"), enter, runes("y")}, 0},
+		{"R then esc", "2", glance, []tea.KeyMsg{runes("R"), esc, runes("y")}, 0},
+		{"R then n", "2", glance, []tea.KeyMsg{runes("R"), runes("n"), runes("y")}, 0},
+		{"R twice", "2", glance, []tea.KeyMsg{runes("R"), runes("R"), runes("y")}, 0},
+		{"R held", "2", glance, []tea.KeyMsg{runes("RRRR"), runes("R"), runes("RRR"), runes("y")}, 0},
+		{"R held, box left open, then y", "2", glance, []tea.KeyMsg{runes("RRR"), runes("y")}, 1},
+		{"Y", "2", glance, []tea.KeyMsg{runes("R"), runes("Y")}, 0},
+		{"alt+y", "2", glance, []tea.KeyMsg{runes("R"), {Type: tea.KeyRunes, Runes: []rune("y"), Alt: true}}, 0},
+		{"merged Ry", "2", glance, []tea.KeyMsg{runes("Ry")}, 0},
+		{"y held", "2", glance, []tea.KeyMsg{runes("R"), runes("yyyy")}, 0},
+		{"y pasted", "2", glance, []tea.KeyMsg{runes("R"), paste("y")}, 0},
+		{"pasted, then y", "2", glance, []tea.KeyMsg{runes("R"), paste("x"), runes("y")}, 0},
+		{"Ry pasted", "2", glance, []tea.KeyMsg{paste("R"), paste("y"), paste("Ry\r")}, 0},
+		{"space", "2", glance, []tea.KeyMsg{runes("R"), {Type: tea.KeySpace, Runes: []rune(" ")}}, 0},
+		{"y too soon to be an answer", "2", glance - 1, []tea.KeyMsg{runes("R"), runes("y")}, 0},
+		{"y held, key by key", "2", 33 * time.Millisecond, []tea.KeyMsg{runes("y"), runes("y"), runes("R"), runes("y"), runes("y"), runes("y"), runes("y"), runes("y"), runes("y"), runes("y")}, 0},
+		{"in use: the number, too soon", "j", time.Millisecond, []tea.KeyMsg{runes("R"), runes("3"), enter, runes("3"), enter}, 0},
+		{"in use: y", "j", glance, []tea.KeyMsg{runes("R"), runes("y"), enter}, 0},
+		{"in use: enter", "j", glance, []tea.KeyMsg{runes("R"), enter}, 0},
+		{"in use: the number", "j", glance, []tea.KeyMsg{runes("R"), runes("3"), enter}, 3},
+		{"in use: another number", "j", glance, []tea.KeyMsg{runes("R"), runes("2"), enter}, 0},
+		{"in use: number pasted", "j", glance, []tea.KeyMsg{runes("R"), paste("3"), enter}, 0},
+		{"in use: number in the message of R", "j", glance, []tea.KeyMsg{runes("R3"), enter}, 0},
+		{"in use: number and y", "j", glance, []tea.KeyMsg{runes("R"), runes("3"), runes("y")}, 0},
+		{"in use: corrected number", "j", glance, []tea.KeyMsg{runes("R"), runes("4"), {Type: tea.KeyBackspace}, runes("3"), enter}, 3},
+		{"in use: number held", "j", glance, []tea.KeyMsg{runes("R"), runes("33"), enter}, 0},
+		{"not yet looked up", "2", glance, []tea.KeyMsg{runes("R"), esc, runes("y")}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := drive(t, people(), Options{})
 			d.press(c.open)
 			for _, msg := range c.msgs {
+				d.clock = d.clock.Add(c.every)
 				d.send(msg)
 			}
 			got := 0
@@ -384,6 +389,8 @@ func TestMergedKeysDoNotLock(t *testing.T) {
 	d := drive(t, f, Options{})
 	d.merged("ly")
 	d.merged("Py")
+	d.press("l")
+	d.send(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune("y")}) // held since before
 	d.press("l<enter>lxl<esc>")
 	if len(f.changes) > 0 {
 		t.Errorf("changed %q", f.changes)

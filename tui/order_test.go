@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"gatehouse/server/api"
 )
@@ -203,6 +204,26 @@ func TestRevokeAllThatMatch(t *testing.T) {
 	d = drive(t, people(), Options{ReadOnly: true})
 	if d.press("3A"); d.box != nil {
 		t.Error("A opens a box in read-only")
+	}
+}
+
+// TestAnotherNumberIsAskedForAgain has a token go stale while the number of
+// those that were is typed.
+func TestAnotherNumberIsAskedForAgain(t *testing.T) {
+	for filter, number := range map[string]int{"": 5, "/alice<enter>": 2} {
+		f := people()
+		d := drive(t, f, Options{})
+		d.press("3" + filter + "A" + fmt.Sprint(number))
+		f.Lock()
+		f.tokens = append(f.tokens, api.Token{ID: id(99), UID: "alice@example.com", LastUsed: before(100 * 24 * time.Hour), State: api.StateLive, ExpiresOn: api.Never})
+		f.Unlock()
+		d.press("<enter>")
+		d.want("Nothing was revoked", fmt.Sprintf("Type %d, then enter", number+1))
+		if len(f.changes) > 0 {
+			t.Errorf("%s: changed %q", filter, f.changes)
+		}
+		d.press(fmt.Sprintf("%d<enter>", number+1))
+		d.want("Revoked " + count(number+1, "token"))
 	}
 }
 

@@ -78,8 +78,8 @@ func happened() []api.Event {
 	add(900*day, api.Event{Actor: "root", Action: "user.add", UID: "alice@example.com"})
 	add(700*day, api.Event{Actor: "alice@example.com", Address: "192.0.2.17", Action: "token.create", UID: "alice@example.com", Token: id(2)})
 	add(40*day, api.Event{Actor: "ldap", Action: "user.suspend", UID: "名前@example.jp", Detail: "disabled in the directory"})
-	add(3*time.Hour, api.Event{Address: "203.0.113.5", Action: "login.refused", UID: "evil\u202e@example.com", Detail: "wrong password", Count: 41})
-	add(time.Hour, api.Event{Actor: "gatehouse", Action: "offboard.held", Detail: "12 of 40 people would change"})
+	add(3*time.Hour, api.Event{Address: "203.0.113.5", Action: "login.refused", UID: "evil\u202e@example.com", Count: 41})
+	add(time.Hour, api.Event{Actor: "gatehouse", Action: "offboard.held", Detail: "of 40 asked about; `gatehouse user offboard` shows them", Count: 12})
 	add(time.Minute, api.Event{Actor: "root", Action: "token.revoke", UID: "alice@example.com", Token: id(2)})
 	return out
 }

@@ -138,6 +138,9 @@ func (m *monkey) step() {
 	}
 	m.typed += max(len(msg.Runes), 1)
 	m.hold, m.blind = true, true
+	if m.box != nil && m.rand.IntN(3) > 0 { // else it comes too soon for an answer
+		m.clock = m.clock.Add(glance)
+	}
 	m.send(msg)
 	soon := 12
 	if b, ok := m.box.(*revokeBox); ok && b.checking {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
 
@@ -48,6 +49,7 @@ type revokeBox struct {
 	r        revocation
 	cancel   context.CancelFunc
 	checking bool
+	asked    time.Time // since when it can be answered
 	err      error
 	doomed       // in use first, then the latest used
 	used     int // of them, in use
@@ -78,8 +80,8 @@ func (b *revokeBox) answer(msg tea.Msg) tea.Cmd {
 		return nil
 	}
 	b.m.heard(d.err)
-	b.checking, b.err, b.doomed = false, d.err, d.doomed
 	now := b.m.now()
+	b.checking, b.asked, b.err, b.doomed = false, now, d.err, d.doomed
 	for _, t := range b.tokens {
 		if inUse(now, t) {
 			b.used++
@@ -106,7 +108,7 @@ func (b *revokeBox) mustType() bool {
 }
 
 func (b *revokeBox) key(k key) tea.Cmd {
-	ready := !b.checking && b.err == nil && b.total > 0
+	ready := !b.checking && b.err == nil && b.total > 0 && b.m.seen(b.asked)
 	number := strconv.Itoa(b.total)
 	switch {
 	case !ready || k.paste:
@@ -131,7 +133,7 @@ func (b *revokeBox) key(k key) tea.Cmd {
 
 func (b *revokeBox) revoke() tea.Cmd {
 	ctx, cancel := context.WithCancel(b.m.ctx)
-	w := newWork(b.m, b.id, b.total, cancel, revoking(ctx, b.m.client, b.r, b.doomed))
+	w := newWork(b.m, b.id, b.r, b.total, cancel, revoking(ctx, b.m.client, b.r, b.doomed))
 	b.m.box = w
 	return w.step()
 }
@@ -196,7 +198,7 @@ func (b *revokeBox) list(width, height int) []string {
 		}},
 		{head: "ID", min: 10, max: 28, late: true, whole: true, cell: func(t api.Token) string { return t.ID }},
 		{head: "NAME", min: 8, max: 32, cell: func(t api.Token) string { return dash(t.Name) }},
-		{head: "FROM", min: 10, max: 39, late: true, cell: func(t api.Token) string { return dash(t.LastAddress) }},
+		{head: "FROM", min: 10, max: 39, cell: func(t api.Token) string { return dash(t.LastAddress) }},
 		{head: "USER", min: 16, max: 48, cell: func(t api.Token) string { return t.UID }},
 	}
 	if b.used == 0 {

@@ -103,6 +103,7 @@ func (s *status) store(f *facts) {
 		f.add("last backup", when(now, last))
 	}
 	switch end := time.UnixMilli(st.Certificate.NotAfter); {
+	case s.m.o.Offline: // it is the server that has one
 	case st.Certificate.NotAfter == 0 && st.Certificate.Problem == "":
 		f.add("certificate", "none: this server speaks http")
 	case st.Certificate.NotAfter != 0 && end.Before(now):
@@ -128,7 +129,10 @@ func (s *status) people(f *facts) {
 	}
 	f.gap()
 	all := append(append([]api.Health{}, st.Directory...), st.Providers...)
-	if len(all) == 0 {
+	switch {
+	case len(all) == 0 && s.m.o.Offline:
+		return // it is the server that asks them
+	case len(all) == 0:
 		f.add("directory", "none: users are local")
 		return
 	}

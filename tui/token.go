@@ -171,6 +171,6 @@ func (s *token) events(f *facts) {
 		if e.Address != "" {
 			by += " from " + e.Address
 		}
-		f.lines = append(f.lines, text.Cut("   "+fitting(f.width, moment(s.m.now(), e.Time), text.Escape(by), text.Escape(remark(e))), f.width))
+		f.lines = append(f.lines, text.Cut("   "+fitting(f.width, moment(s.m.now(), e.Time), text.Escape(by), text.Escape(e.Remark())), f.width))
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,7 +26,8 @@ import (
 func TestProgram(t *testing.T) {
 	f := people()
 	d := drive(t, f, Options{})
-	m := newModel(t.Context(), f, Options{Now: func() time.Time { return noon }}, d.st)
+	var past atomic.Int64 // since noon
+	m := newModel(t.Context(), f, Options{Now: func() time.Time { return noon.Add(time.Duration(past.Load())) }}, d.st)
 	tm := teatest.NewTestModel(t, m, teatest.WithInitialTermSize(100, 30))
 	until := func(s string) {
 		t.Helper()
@@ -37,6 +39,7 @@ func TestProgram(t *testing.T) {
 	until("laptop")
 	tm.Type("R")
 	until("y revoke 1 token")
+	past.Add(int64(glance))
 	tm.Type("y")
 	until("Revoked 1 token.")
 	tm.Type("q")

@@ -125,7 +125,10 @@ func (m *model) banner() string {
 // noticeLine says what happened, or what is marked, and how fresh the rows are.
 func (m *model) noticeLine() string {
 	s, now := m.screen(), m.now()
-	left := s.note()
+	left := ""
+	if m.box == nil {
+		left = s.note()
+	}
 	switch err := s.failure(); {
 	case m.notice != "" && now.Sub(m.noticeAt) < noticeFor:
 		if left = m.notice; m.bad {

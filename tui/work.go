@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"net/http"
 	"strings"
 	"time"
 
@@ -71,18 +72,32 @@ func revoking(ctx context.Context, c client, r revocation, d doomed) iter.Seq2[a
 		})
 	case r.match.query.Prefix == "":
 		q := r.match.query
-		return c.RevokeMatching(ctx, api.BulkRevocation{User: q.User, Idle: q.Idle, NeverUsed: q.NeverUsed})
+		return c.RevokeMatching(ctx, api.BulkRevocation{User: q.User, Idle: q.Idle, NeverUsed: q.NeverUsed, Expect: d.total})
 	}
 	// What is revoked matches no more: the next ones are always the first.
 	return inBatches(ctx, c, d.total, func(done int) ([]api.Token, error) {
 		var part doomed
 		q := r.match.query
-		q.Limit = min(revokeBatch, d.total-done) // never more than was confirmed
 		ctx, cancel := context.WithTimeout(ctx, patience)
 		defer cancel()
+		if done == 0 {
+			if err := agreed(ctx, c, q, d.total); err != nil {
+				return nil, err
+			}
+		}
+		q.Limit = min(revokeBatch, d.total-done) // never more than was confirmed
 		err := part.add(c.Tokens(ctx, q))
 		return part.tokens, err
 	})
+}
+
+// agreed fails, as the server's own job does, when not so many match by now.
+func agreed(ctx context.Context, c client, q api.TokenQuery, total int) error {
+	n, err := c.TokenCount(ctx, q)
+	if err == nil && n.Rows != total {
+		err = &api.Error{Status: http.StatusConflict, Message: fmt.Sprintf("Nothing was revoked: %d match by now, not %d", n.Rows, total)}
+	}
+	return err
 }
 
 // inBatches revokes what batch returns after so many are done, until they are
@@ -127,6 +142,7 @@ func revokeSome(ctx context.Context, c client, ids []string) (int, error) {
 type workBox struct {
 	m        *model
 	id       int
+	r        revocation
 	total    int
 	progress api.Progress
 	start    time.Time
@@ -151,8 +167,8 @@ type stopMsg struct {
 	err error
 }
 
-func newWork(m *model, id, total int, cancel context.CancelFunc, rows iter.Seq2[api.Progress, error]) *workBox {
-	b := &workBox{m: m, id: id, total: total, start: m.now(), cancel: cancel}
+func newWork(m *model, id int, r revocation, total int, cancel context.CancelFunc, rows iter.Seq2[api.Progress, error]) *workBox {
+	b := &workBox{m: m, id: id, r: r, total: total, start: m.now(), cancel: cancel}
 	b.next, b.release = iter.Pull2(rows)
 	return b
 }
@@ -224,6 +240,12 @@ func (b *workBox) end(w workMsg) tea.Cmd {
 	b.release()
 	b.cancel()
 	b.m.close()
+	if conflicting(w.err) && b.r.match != nil && !b.stopping { // others match by now than were agreed to
+		again, cmd := newRevokeBox(b.m, b.r)
+		b.m.box = again
+		b.m.complain(w.err)
+		return cmd
+	}
 	p := b.progress
 	switch left := b.total - p.Revoked; {
 	case w.err != nil:
