@@ -333,12 +333,18 @@ func TestPageAddress(t *testing.T) {
 		h := newHouse(t, func(cfg *Config) { cfg.PublicURL = c.public })
 		a := h.ask("GET", "/").cookie(h.login(alice, password))
 		a.r.Host = c.host
-		got := a.send().page(http.StatusOK).shows(`$TOKEN" ` + c.want + "<")
-		want := ""
-		if c.public != "" {
-			want = "max-age=31536000"
+		a.send().page(http.StatusOK).shows(`$TOKEN" ` + c.want + "<")
+	}
+}
+
+// TestOnlyHTTPS: every answer over https says that there is nothing else, and
+// none over http, where it would be a lie.
+func TestOnlyHTTPS(t *testing.T) {
+	for public, want := range map[string]string{"": "", "http://localhost": "", "https://tokens.example.com": "max-age=31536000"} {
+		h := newHouse(t, func(cfg *Config) { cfg.PublicURL = public })
+		for _, path := range []string{"/", "/login", "/login/nobody", "/web/none", "/api/createApiToken", "/none"} {
+			h.ask("GET", path).send().wantHeader("Strict-Transport-Security", want)
 		}
-		got.wantHeader("Strict-Transport-Security", want)
 	}
 }
 

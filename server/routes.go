@@ -117,7 +117,7 @@ func (s *Server) Handler() http.Handler {
 	for _, rt := range s.pageRoutes() {
 		mux.Handle(rt.pattern, s.handler(rt, s.failPage))
 	}
-	others := s.withErrors(mux)
+	others := s.onlyHTTPS(s.withErrors(mux))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == gatePath && r.URL.RawPath == "" {
 			gate.ServeHTTP(w, r)
@@ -210,6 +210,18 @@ func (s *Server) withErrors(mux *http.ServeMux) http.Handler {
 			return
 		}
 		s.fail(w, r, errNoPage)
+	})
+}
+
+// onlyHTTPS has browsers that came by https come by nothing else from then on,
+// whatever they asked for first (RFC 6797, section 7.1).
+func (s *Server) onlyHTTPS(next http.Handler) http.Handler {
+	if !s.cfg.secure() {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Strict-Transport-Security", "max-age=31536000")
+		next.ServeHTTP(w, r)
 	})
 }
 

@@ -116,7 +116,7 @@ func (p *Pages) WriteAsset(w http.ResponseWriter, name string) bool {
 	h.Set("Content-Security-Policy", "default-src 'none'") // an SVG is a document too
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	p.https(h)
+	p.isolate(h)
 	w.Write(a.body)
 	return true
 }
@@ -144,16 +144,15 @@ func (p *Pages) Write(w http.ResponseWriter, status int, page Page) error {
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	p.https(h)
+	p.isolate(h)
 	w.WriteHeader(status)
 	w.Write(b.Bytes())
 	return nil
 }
 
-// https adds what browsers take over https alone, and complain of elsewhere.
-func (p *Pages) https(h http.Header) {
+// isolate adds what browsers take over https alone, and complain of elsewhere.
+func (p *Pages) isolate(h http.Header) {
 	if p.secure {
-		h.Set("Strict-Transport-Security", "max-age=31536000")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	}
 }

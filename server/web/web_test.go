@@ -102,8 +102,8 @@ func TestPages(t *testing.T) {
 		if w.Code != http.StatusTeapot || strings.Contains(body, "<i>") || !strings.HasSuffix(body, "</html>\n") {
 			t.Errorf("%T: got %d %s", page, w.Code, body)
 		}
-		if got := w.Header().Get("Strict-Transport-Security"); got == "" {
-			t.Error("no HSTS over https")
+		if got := w.Header().Get("Cross-Origin-Opener-Policy"); got != "same-origin" {
+			t.Errorf("got the opener policy %q over https", got)
 		}
 	}
 }
