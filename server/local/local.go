@@ -84,6 +84,13 @@ func (d Dir) offline() (*api.Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	cfg.TLS = server.TLSConfig{} // no port is opened
+	// A file that is gone keeps the server from starting, and is no reason to keep
+	// from revoking meanwhile.
+	if err := cfg.CheckFiles(); err != nil {
+		fmt.Fprintf(d.Messages, "Going on without the directory and the providers: %v\n", err)
+		cfg.LDAP, cfg.OAuth = nil, nil
+	}
 	log := slog.New(slog.NewTextHandler(d.Messages, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	store, s, err := d.Open("a gatehouse command", cfg, log)
 	if err != nil {
