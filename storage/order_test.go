@@ -159,12 +159,20 @@ func (c *populace) paged(f TokenFilter) (got []ID) {
 	}
 }
 
+// rounds is fewer where the race detector makes each ten times slower.
+func rounds(n int) int {
+	if raceEnabled {
+		return n / 5
+	}
+	return n
+}
+
 // TestPages compares pages and counts in every order and of every filter with
 // what the records say, while the store changes and the rows behind the pages
 // are merged again and again.
 func TestPages(t *testing.T) {
 	c := newPopulace(t, 20)
-	for n := range 1500 {
+	for n := range rounds(1500) {
 		c.step()
 		if n%300 == 299 {
 			c.dropOrder()
@@ -271,7 +279,7 @@ func TestPagesMeanwhile(t *testing.T) {
 		})
 	}
 	gone := map[ID]bool{}
-	for n := range 120 {
+	for n := range rounds(120) {
 		f := TokenFilter{Order: Order(n % 2), Reverse: n%4 < 2, Limit: 7 + n%30}
 		seen := map[ID]int{}
 		for _, id := range c.paged(f) {
