@@ -120,19 +120,41 @@ func (c *chromium) eval(expression string) (value string) {
 // button is the XPath of the buttons with exactly this text on them.
 func button(text string) string { return fmt.Sprintf(`//button[normalize-space()=%q]`, text) }
 
-// press clicks the first button with that text and waits for the next page.
+// press clicks the first button with that text and waits for the next page. The
+// button is clicked, not the place where it was seen: that moves when the window
+// has just become another size. But the mouse must be able to reach it.
 func (c *chromium) press(text string) {
 	c.Helper()
-	c.awaitPage(chromedp.Click(button(text), chromedp.BySearch))
+	var hit bool
+	c.awaitPage(chromedp.Evaluate(fmt.Sprintf(`(() => {
+		const b = document.evaluate(%q, document, null, XPathResult.FIRST_ORDERED_NODE_TYPE).singleNodeValue
+		b.scrollIntoView({block: "center", behavior: "instant"})
+		const r = b.getBoundingClientRect()
+		const hit = b.contains(document.elementFromPoint(r.x + r.width/2, r.y + r.height/2))
+		b.click()
+		return hit
+	})()`, button(text)), &hit))
+	if !hit {
+		c.Errorf("something is in front of the button %q", text)
+	}
 }
 
-// awaitPage does what leads to another page, and waits for that.
+// awaitPage does what leads to another page, and waits for that. It looks at
+// the page itself: the events of a navigation come in any order, and one that is
+// missed would be waited for in vain.
 func (c *chromium) awaitPage(actions ...chromedp.Action) {
 	c.Helper()
-	if _, err := chromedp.RunResponse(c.ctx, actions...); err != nil {
-		c.Fatal(err)
+	c.run(chromedp.Evaluate(`window.before = true`, nil))
+	c.run(actions...)
+	for there := false; !there; {
+		err := chromedp.Run(c.ctx, chromedp.Evaluate(`!window.before && document.readyState === "complete"`, &there))
+		if c.ctx.Err() != nil {
+			c.Fatal(c.ctx.Err(), err)
+		}
+		if err != nil || !there { // the old page may be gone, and the new one not yet there
+			time.Sleep(10 * time.Millisecond)
+		}
 	}
-	c.run(chromedp.WaitReady("body"))
 }
 
 func (c *chromium) fill(name, text string) {
