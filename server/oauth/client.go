@@ -210,11 +210,15 @@ func (c *client) failed(why string) {
 	c.status.Reachable, c.status.LastFailure, c.status.LastError = false, c.cfg.Now(), why
 }
 
-// basic is the client's credentials as HTTP Basic has them; the parts are
-// form-encoded first (RFC 6749, section 2.3.1).
+// basic is the client's credentials as HTTP Basic has them. OAuth form-encodes
+// the parts first (RFC 6749, section 2.3.1); GitHub and Gitea take them as they are.
 func (c *client) basic() string {
+	id, secret := c.cfg.ClientID, string(c.secret)
+	if c.cfg.Type == OIDC {
+		id, secret = url.QueryEscape(id), url.QueryEscape(secret)
+	}
 	r := http.Request{Header: http.Header{}}
-	r.SetBasicAuth(url.QueryEscape(c.cfg.ClientID), url.QueryEscape(string(c.secret)))
+	r.SetBasicAuth(id, secret)
 	return strings.TrimPrefix(r.Header.Get("Authorization"), "Basic ")
 }
 

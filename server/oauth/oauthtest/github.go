@@ -23,7 +23,7 @@ func (s *Server) gitHub(mux *http.ServeMux) {
 	mux.HandleFunc("GET /api/v3/user/emails", s.gitHubEmails)
 	mux.HandleFunc("POST /login/oauth/access_token", func(w http.ResponseWriter, r *http.Request) {
 		// GitHub tells errors with 200.
-		if client(r) == "" {
+		if s.client(r) == "" {
 			reply(w, http.StatusOK, object{"error": "incorrect_client_credentials", "error_description": "The client_id and/or client_secret passed are incorrect."})
 			return
 		}
@@ -42,7 +42,7 @@ func gitHubError(w http.ResponseWriter, status int, message string) {
 
 func (s *Server) gitHubCheck(w http.ResponseWriter, r *http.Request) {
 	id, secret, _ := r.BasicAuth()
-	if id != r.PathValue("client") || secret == "" || secrets[id] == "" || !strings.Contains(r.Header.Get("Authorization"), "Basic ") || client(r) != id {
+	if id != r.PathValue("client") || secret == "" || secrets[id] == "" || !strings.Contains(r.Header.Get("Authorization"), "Basic ") || s.client(r) != id {
 		gitHubError(w, http.StatusUnauthorized, "Bad credentials")
 		return
 	}

@@ -180,15 +180,18 @@ func (s *Server) bearer(r *http.Request) *grant {
 }
 
 // client is the client that a request proves to come from, or empty. Both ways
-// of RFC 6749, section 2.3.1, but not both at once.
-func client(r *http.Request) string {
+// of RFC 6749, section 2.3.1, but not both at once; what is no endpoint of that
+// RFC takes HTTP Basic as it is.
+func (s *Server) client(r *http.Request) string {
 	id, secret, ok := r.BasicAuth()
 	if ok {
 		if r.PostFormValue("client_secret") != "" {
 			return ""
 		}
-		id, _ = url.QueryUnescape(id)
-		secret, _ = url.QueryUnescape(secret)
+		if s.Kind == "oidc" {
+			id, _ = url.QueryUnescape(id)
+			secret, _ = url.QueryUnescape(secret)
+		}
 	} else {
 		id, secret = r.PostFormValue("client_id"), r.PostFormValue("client_secret")
 	}
@@ -242,7 +245,7 @@ func (s *Server) redeem(r *http.Request) (*grant, string) {
 	switch {
 	case r.PostFormValue("grant_type") != "authorization_code":
 		return nil, "unsupported_grant_type"
-	case g == nil, g.client != client(r), g.callback != r.PostFormValue("redirect_uri"),
+	case g == nil, g.client != s.client(r), g.callback != r.PostFormValue("redirect_uri"),
 		g.challenge != base64.RawURLEncoding.EncodeToString(sum[:]):
 		return nil, "invalid_grant"
 	}
@@ -251,7 +254,7 @@ func (s *Server) redeem(r *http.Request) (*grant, string) {
 
 // token serves a token endpoint as most providers have it.
 func (s *Server) token(w http.ResponseWriter, r *http.Request) {
-	if client(r) == "" {
+	if s.client(r) == "" {
 		reply(w, http.StatusUnauthorized, object{"error": "invalid_client", "error_description": "no " + r.PostFormValue("client_secret")})
 		return
 	}

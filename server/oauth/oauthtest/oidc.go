@@ -58,7 +58,7 @@ func (s *Server) openID(mux *http.ServeMux) {
 	mux.HandleFunc("GET /userinfo", s.userInfo)
 	mux.HandleFunc("POST /token", s.token)
 	mux.HandleFunc("POST /introspect", func(w http.ResponseWriter, r *http.Request) {
-		if client(r) == "" {
+		if s.client(r) == "" {
 			reply(w, http.StatusUnauthorized, object{"error": "invalid_client"})
 			return
 		}

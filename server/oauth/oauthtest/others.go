@@ -95,7 +95,7 @@ func (s *Server) userInfo(w http.ResponseWriter, r *http.Request) {
 // introspection tells any client of any token.
 func (s *Server) gitea(mux *http.ServeMux) {
 	mux.HandleFunc("POST /login/oauth/introspect", func(w http.ResponseWriter, r *http.Request) {
-		if _, _, ok := r.BasicAuth(); !ok || client(r) == "" {
+		if _, _, ok := r.BasicAuth(); !ok || s.client(r) == "" {
 			w.Header().Set("WWW-Authenticate", `Basic realm="Gitea OAuth2"`)
 			http.Error(w, "no valid authorization", http.StatusUnauthorized)
 			return
