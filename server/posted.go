@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/netip"
 
@@ -104,6 +105,9 @@ func (s *Server) checkPosted(r *request, p *oauth.Provider, mail, token string) 
 		}
 		return s.admitClaims(a, p, claims, uid)
 	})
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("%w: %s: other logins of the account wait for it", oauth.ErrUnavailable, p.Name())
+	}
 	if errors.Is(err, errInvalid) {
 		named, _ := s.store.User(mail) // what names nobody is not written down
 		s.refusals.note(named.UID, a.from.String())

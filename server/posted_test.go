@@ -249,7 +249,7 @@ func TestPostedQueue(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer leave(undecided)
-	h.postToken("github", "ada@example.com", "x").want(http.StatusServiceUnavailable)
+	h.postToken("github", "ada@example.com", "x").want(http.StatusServiceUnavailable, `{"error":"The provider is not available: try again later"}`)
 	if asked := s.Asked(); len(asked) != 0 {
 		t.Errorf("got the questions %q, want none", asked)
 	}
