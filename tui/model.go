@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -87,7 +88,8 @@ func (m *model) Init() tea.Cmd {
 func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
-		m.width, m.height = msg.Width, msg.Height
+		// A terminal that does not know its size, as a serial line, says 0.
+		m.width, m.height = cmp.Or(msg.Width, 80), cmp.Or(msg.Height, 24)
 		return m, nil
 	case tea.KeyMsg:
 		var cmds []tea.Cmd

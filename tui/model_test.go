@@ -112,6 +112,12 @@ func TestWhatIsInUseIsKnownFresh(t *testing.T) {
 	d.want("IN USE", "Type 1, then enter")
 }
 
+func TestATerminalWithoutASizeIsDrawn(t *testing.T) {
+	d := drive(t, people(), Options{})
+	d.send(tea.WindowSizeMsg{})
+	d.want("alice@example.com", "q quit")
+}
+
 func TestReadOnlyHasNoKeyThatChanges(t *testing.T) {
 	d := drive(t, people(), Options{ReadOnly: true})
 	for _, keys := range []string{"R", "l", "n", "P", "2R", "3R", "1<enter>R", "l", "P", "<enter>R"} {

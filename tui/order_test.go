@@ -2,6 +2,7 @@ package tui
 
 import (
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -228,16 +229,21 @@ func TestAnotherNumberIsAskedForAgain(t *testing.T) {
 }
 
 func TestBulkIsCountedWhenItFails(t *testing.T) {
-	f := many(3000)
-	d := drive(t, f, Options{})
-	d.press("3<shift+tab>A" + fmt.Sprint(len(f.tokensOf(api.TokenQuery{Idle: "30d"}))))
-	d.hold = true
-	d.press("<enter>")
-	d.next()
-	d.next()
-	f.err = &api.Error{Status: 503, Message: "The disk is full"}
-	d.release()
-	d.want("revoked 1,000 tokens; then: The disk is full")
+	for want, err := range map[string]error{
+		"revoked 1,000 tokens; then: The disk is full":                   &api.Error{Status: 503, Message: "The disk is full"},
+		"revoked 1,000 tokens or more; then: no server answers on /sock": &api.UnreachableError{Socket: "/sock", Err: io.ErrUnexpectedEOF},
+	} {
+		f := many(3000)
+		d := drive(t, f, Options{})
+		d.press("3<shift+tab>A" + fmt.Sprint(len(f.tokensOf(api.TokenQuery{Idle: "30d"}))))
+		d.hold = true
+		d.press("<enter>")
+		d.next()
+		d.next()
+		f.err = err
+		d.release()
+		d.want(want)
+	}
 }
 
 func TestEventsAreFiltered(t *testing.T) {

@@ -248,10 +248,12 @@ func (b *workBox) end(w workMsg) tea.Cmd {
 	}
 	p := b.progress
 	switch left := b.total - p.Revoked; {
+	case unreachable(w.err): // what it did last, it could not tell
+		b.m.complain(fmt.Errorf("revoked %s or more; then: %s", count(p.Revoked, "token"), explain(w.err)))
 	case w.err != nil:
 		b.m.complain(fmt.Errorf("revoked %s; then: %s", count(p.Revoked, "token"), explain(w.err)))
 	case !w.more && !p.Done:
-		b.m.complain(fmt.Errorf("revoked %s; then the server broke off", count(p.Revoked, "token")))
+		b.m.complain(fmt.Errorf("revoked %s or more; then the server broke off", count(p.Revoked, "token")))
 	case p.Stopped || !p.Done:
 		b.m.say(fmt.Sprintf("Stopped: revoked %s, left %s.", count(p.Revoked, "token"), number(left)))
 	default:

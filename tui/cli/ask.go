@@ -33,25 +33,44 @@ func Terminal(in *os.File, prompts io.Writer) func(context.Context, string) (str
 		ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 		defer stop()
 		fmt.Fprint(prompts, prompt)
-		type line struct {
-			text string
-			err  error
-		}
-		lines := make(chan line, 1) // the read cannot be broken off: it ends with the process
-		go func() {
+		defer fmt.Fprintln(prompts)
+		p, err := await(ctx, func() (string, error) {
 			b, err := term.ReadPassword(fd)
-			lines <- line{string(b), err}
-		}()
-		select {
-		case l := <-lines:
-			fmt.Fprintln(prompts)
-			return l.text, l.err
-		case <-ctx.Done():
+			return string(b), err
+		})
+		if errors.Is(err, errInterrupted) {
 			term.Restore(fd, before)
-			fmt.Fprintln(prompts)
-			return "", errors.New("interrupted")
 		}
+		return p, err
 	}
+}
+
+var errInterrupted = errors.New("interrupted")
+
+// await reads until ctx ends: what is typed after an interrupt answers nothing.
+func await(ctx context.Context, read func() (string, error)) (string, error) {
+	type line struct {
+		text string
+		err  error
+	}
+	lines := make(chan line, 1) // the read cannot be broken off: it ends with the process
+	go func() {
+		s, err := read()
+		lines <- line{s, err}
+	}()
+	select {
+	case l := <-lines:
+		if ctx.Err() == nil {
+			return l.text, l.err
+		}
+	case <-ctx.Done():
+	}
+	return "", errInterrupted
+}
+
+// line reads a line of standard input.
+func (env Env) line(ctx context.Context) (string, error) {
+	return await(ctx, func() (string, error) { return readLine(env.In, maxPassword) })
 }
 
 // password returns the password for a user: from standard input, or asked for
@@ -59,7 +78,7 @@ func Terminal(in *os.File, prompts io.Writer) func(context.Context, string) (str
 func (env Env) password(ctx context.Context, stdin bool) (string, error) {
 	switch {
 	case stdin:
-		p, err := readLine(env.In, maxPassword)
+		p, err := env.line(ctx)
 		if err != nil {
 			return "", fmt.Errorf("read the password from standard input: %w", err)
 		}
@@ -103,9 +122,9 @@ func checkPassword(p string) error {
 var errTooLong = fmt.Errorf("longer than %d bytes", maxPassword)
 
 // confirm asks a question that only "y" or "yes" answers.
-func (env Env) confirm(question string) (bool, error) {
+func (env Env) confirm(ctx context.Context, question string) (bool, error) {
 	fmt.Fprintf(env.Err, "%s [y/N] ", question)
-	answer, err := readLine(env.In, maxPassword)
+	answer, err := env.line(ctx)
 	if err != nil {
 		return false, fmt.Errorf("read the answer: %w", err)
 	}

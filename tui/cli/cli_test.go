@@ -286,7 +286,7 @@ func TestRevokeByFilterTellsWhatItDid(t *testing.T) {
 	}{
 		{0, false, 0, "Revoked 2 tokens.", `{"revoked":2,"total":2}`},
 		{1, false, 0, "Revoked 1 token; 1 were used or revoked meanwhile, and are left alone.", `{"revoked":1,"total":2}`},
-		{1, true, 1, "after 1 token of 2: the server broke off", `{"revoked":1,"total":2}`},
+		{1, true, 1, "after at least 1 token of 2: the server broke off", `{"revoked":1,"total":2}`},
 	} {
 		w := newWorld()
 		w.kept, w.breaks = c.kept, c.breaks
@@ -296,6 +296,18 @@ func TestRevokeByFilterTellsWhatItDid(t *testing.T) {
 		}
 		if want := `POST /admin/revocations {"idle":"1d"}`; w.got[0] != want {
 			t.Errorf("sent %q, want %q: with --yes it is any number", w.got, want)
+		}
+	}
+}
+
+// TestAnInterruptIsNoAnswer interrupts a question, and answers it then.
+func TestAnInterruptIsNoAnswer(t *testing.T) {
+	unanswered, _ := io.Pipe()
+	for _, in := range []io.Reader{unanswered, strings.NewReader("y\n")} {
+		ctx, interrupt := context.WithCancel(t.Context())
+		interrupt()
+		if yes, err := (Env{In: in, Err: io.Discard}).confirm(ctx, "Revoke 2 tokens for good?"); yes || !errors.Is(err, errInterrupted) {
+			t.Errorf("answered %v, %v, want %v", yes, err, errInterrupted)
 		}
 	}
 }

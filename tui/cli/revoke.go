@@ -100,7 +100,7 @@ func (r *revocation) run(ctx context.Context, c *api.Client, ids []string) error
 	if r.yes {
 		n = 0 // all that match, however many they are by then
 	} else {
-		yes, err := r.env.confirm(fmt.Sprintf("Revoke %s for good?", count(n, "token")))
+		yes, err := r.env.confirm(ctx, fmt.Sprintf("Revoke %s for good?", count(n, "token")))
 		if err != nil {
 			return err
 		}
@@ -179,7 +179,7 @@ func (r *revocation) follow(rows iter.Seq2[api.Progress, error]) (p api.Progress
 		case err != nil && p.Job == "": // refused
 			return p, err
 		case err != nil:
-			return p, fmt.Errorf("after %s of %d: %w", count(p.Revoked, "token"), p.Total, err)
+			return p, fmt.Errorf("after at least %s of %d: %w", count(p.Revoked, "token"), p.Total, err)
 		}
 		p = next
 		if r.env.Password != nil {
@@ -191,7 +191,7 @@ func (r *revocation) follow(rows iter.Seq2[api.Progress, error]) (p api.Progress
 	}
 	switch {
 	case !p.Done:
-		return p, fmt.Errorf("after %s of %d: the server broke off", count(p.Revoked, "token"), p.Total)
+		return p, fmt.Errorf("after at least %s of %d: the server broke off", count(p.Revoked, "token"), p.Total)
 	case p.Stopped:
 		return p, fmt.Errorf("stopped after %s of %d", count(p.Revoked, "token"), p.Total)
 	case p.Revoked < p.Total:

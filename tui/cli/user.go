@@ -121,7 +121,7 @@ func userRemove(env Env) *cobra.Command {
 				return err
 			}
 			if env.Password != nil {
-				yes, err := env.confirm(fmt.Sprintf("Remove %s and revoke %s for good?", text.Escape(u.UID), count(u.Tokens, "token")))
+				yes, err := env.confirm(ctx, fmt.Sprintf("Remove %s and revoke %s for good?", text.Escape(u.UID), count(u.Tokens, "token")))
 				if err != nil {
 					return err
 				}
