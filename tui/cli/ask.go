@@ -126,6 +126,7 @@ func (env Env) confirm(ctx context.Context, question string) (bool, error) {
 	fmt.Fprintf(env.Err, "%s [y/N] ", question)
 	answer, err := env.line(ctx)
 	if err != nil {
+		fmt.Fprintln(env.Err)
 		return false, fmt.Errorf("read the answer: %w", err)
 	}
 	answer = strings.ToLower(strings.TrimSpace(answer))

@@ -174,22 +174,24 @@ func (r *revocation) all(ctx context.Context, c *api.Client, agreed int) error {
 }
 
 func (r *revocation) follow(rows iter.Seq2[api.Progress, error]) (p api.Progress, err error) {
-	for next, err := range rows {
-		switch {
-		case err != nil && p.Job == "": // refused
-			return p, err
-		case err != nil:
-			return p, fmt.Errorf("after at least %s of %d: %w", count(p.Revoked, "token"), p.Total, err)
+	var next api.Progress
+	for next, err = range rows {
+		if err != nil {
+			break
 		}
 		p = next
 		if r.env.Password != nil {
 			fmt.Fprintf(r.env.Err, "\r%d of %d revoked", p.Revoked, p.Total)
 		}
 	}
-	if r.env.Password != nil {
+	if r.env.Password != nil && p.Job != "" {
 		fmt.Fprintln(r.env.Err)
 	}
 	switch {
+	case err != nil && p.Job == "": // refused
+		return p, err
+	case err != nil:
+		return p, fmt.Errorf("after at least %s of %d: %w", count(p.Revoked, "token"), p.Total, err)
 	case !p.Done:
 		return p, fmt.Errorf("after at least %s of %d: the server broke off", count(p.Revoked, "token"), p.Total)
 	case p.Stopped:
