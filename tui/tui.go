@@ -67,7 +67,9 @@ func Run(ctx context.Context, c *api.Client, o Options) error {
 		_, err := osc52.New(s).WriteTo(o.Out)
 		return err
 	}
-	p := tea.NewProgram(m, tea.WithInput(o.In), tea.WithOutput(o.Out), tea.WithAltScreen())
+	// Signals end ctx. Bubble Tea's own handler would send a second farewell,
+	// which nobody takes any more, and wait for that for ever.
+	p := tea.NewProgram(m, tea.WithInput(o.In), tea.WithOutput(o.Out), tea.WithAltScreen(), tea.WithoutSignalHandler())
 	// Quit, not tea.WithContext: a killed program closes its input while the
 	// reading goroutine is still in it, and leaves the last frame half drawn.
 	defer context.AfterFunc(ctx, p.Quit)()

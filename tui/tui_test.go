@@ -8,8 +8,10 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/signal"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -106,6 +108,31 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	defer cancel()
 	if err := Run(ctx, api.Dial("/nowhere"), Options{In: tty, Out: tty}); err != nil {
 		t.Errorf("Run returns %v", err)
+	}
+}
+
+// TestRunEndsWithASignal is about two who listen to one signal: which of them
+// is first is chance.
+func TestRunEndsWithASignal(t *testing.T) {
+	for range 10 {
+		terminal, tty, err := pty.Open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := signal.NotifyContext(t.Context(), syscall.SIGTERM)
+		done := make(chan error)
+		go func() { done <- Run(ctx, api.Dial("/nowhere"), Options{In: tty, Out: tty}) }()
+		terminal.Read(make([]byte, 1)) // it is being drawn
+		go io.Copy(io.Discard, terminal)
+		if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			t.Errorf("Run returns %v", err)
+		}
+		stop()
+		tty.Close()
+		terminal.Close()
 	}
 }
 
