@@ -54,7 +54,7 @@ func (d Dir) Client(ctx context.Context, create bool) (*api.Client, error) {
 		return c, nil
 	}
 	if errors.Is(err, fs.ErrPermission) {
-		return nil, fmt.Errorf("only root and %s may do this: %w", d.owner(), err)
+		return nil, fmt.Errorf("only %s may do this: %w", d.owners(), err)
 	}
 	unreachable := (*api.UnreachableError)(nil)
 	if !errors.As(err, &unreachable) {
@@ -100,21 +100,26 @@ func (d Dir) offline() (*api.Client, error) {
 	return api.InProcess(s.AdminHandler(actor), store.Close), nil
 }
 
-// owner names the account that the directory belongs to.
-func (d Dir) owner() string {
-	name := "the owner of " + d.Path
+// owners names root and the account that the directory belongs to.
+func (d Dir) owners() string {
+	whose := "the owner of " + d.Path
 	info, err := os.Stat(d.Path)
 	if err != nil {
-		return name
+		return "root and " + whose
 	}
-	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		id := strconv.FormatUint(uint64(st.Uid), 10)
-		if u, err := user.LookupId(id); err == nil {
-			return u.Username + ", " + name + ","
-		}
-		return "user " + id + ", " + name + ","
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return "root and " + whose
 	}
-	return name
+	id := strconv.FormatUint(uint64(st.Uid), 10)
+	name := "user " + id
+	if u, err := user.LookupId(id); err == nil {
+		name = u.Username
+	}
+	if st.Uid != 0 {
+		name = "root and " + name
+	}
+	return name + ", " + whose + ","
 }
 
 // account names the host's account that this process runs as.
