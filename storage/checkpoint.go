@@ -34,7 +34,7 @@ func (s *Store) checkpointIfDue(ctx context.Context) {
 	s.checkpoint.at, s.checkpoint.size = now, s.journal.Size() // also when it fails: not every second
 	m, err := s.writeCheckpoint(ctx)
 	if err != nil {
-		if ctx.Err() == nil {
+		if ctx.Err() == nil && !errors.Is(err, ErrClosed) { // the next start makes one
 			s.opts.Log.Error("no checkpoint was made", "error", err)
 		}
 		return
