@@ -260,6 +260,18 @@ func (sh *shard) grow() {
 	if sh.index != nil {
 		size = len(sh.index.items) + len(sh.index.items)/4
 	}
+	sh.resize(size)
+}
+
+// reserve makes room in the index for so many tokens.
+func (sh *shard) reserve(n int) {
+	if size := n * 5 / 4; sh.index == nil || size > len(sh.index.items) {
+		sh.resize(max(size, 1<<10))
+	}
+}
+
+func (sh *shard) resize(size int) {
+	sh.index.free()
 	sh.index = newRegion[uint32](size)
 	for n := range uint32(sh.n) {
 		id := sh.at(n).id(sh.number)
@@ -296,7 +308,7 @@ func (t *table) remove(id ID) {
 		sh.index.items[at] = mark(from.id(sh.number)) | (n + 1)
 	}
 	if spare := len(sh.chunks) - 1; spare > 0 && sh.n <= (spare-1)*chunkSlots {
-		sh.chunks[spare] = nil
+		sh.chunks[spare].free()
 		sh.chunks = sh.chunks[:spare] // keeps one chunk, against give and take at a border
 	}
 }

@@ -37,7 +37,7 @@ type filePart struct {
 const (
 	tableMagic    = "GATEHOUSE TABLE 1\n"
 	tableHeadSize = macLen + len(tableMagic) + 8 + (1+shardCount)*12
-	slotInFile    = idLen - 2 + 4 + 1 + 1 + 1 + 6
+	slotInFile    = 12 + 4 + 1 + 1 + 1 + 6
 	ownersPart    = 0
 )
 
@@ -162,8 +162,8 @@ func (t *tableFile) readOwners() error {
 	return nil
 }
 
-// appendTo writes each slot but for its place: what is not yet in Badger of its
-// uses is in their log.
+// appendTo writes each slot: rest 12 | owner 4 | kid 1 | generation 1 | flags 1 |
+// last use 6. What is not yet in Badger of its uses is in their log.
 func (sh *shard) appendTo(b []byte) []byte {
 	for n := range uint32(sh.n) {
 		s := sh.at(n)
@@ -206,12 +206,10 @@ func (t *tableFile) load(n byte) error {
 	}
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	for c := (cutter{rest: b}); len(c.rest) > 0; {
-		var s slot
-		s.rest = [idLen - 2]byte(c.bytes(idLen - 2))
-		number := binary.BigEndian.Uint32(c.bytes(4))
-		s.kid, s.generation, s.flags = c.bytes(1)[0], c.bytes(1)[0], c.bytes(1)[0]
-		copy(s.used[:], c.bytes(len(s.used)))
+	sh.reserve(len(b) / slotInFile)
+	for ; len(b) > 0; b = b[slotInFile:] {
+		s := slot{rest: [12]byte(b), kid: b[16], generation: b[17], flags: b[18], used: [6]byte(b[19:])}
+		number := binary.BigEndian.Uint32(b[12:])
 		if int(number) >= len(t.owners) || t.keys.keys[s.kid] == nil {
 			continue // a retired key: the token is dead
 		}

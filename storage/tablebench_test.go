@@ -1,0 +1,81 @@
+package storage
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime/debug"
+	"strings"
+	"testing"
+	"time"
+)
+
+// BenchmarkTable fills tables of a thousand, a million and ten million tokens,
+// and tells what one takes of memory, and how long it is written at a stop and
+// loaded at a start. With -short the largest is left out.
+func BenchmarkTable(b *testing.B) {
+	for _, n := range []int{1e3, 1e6, 1e7} {
+		if n > 1e6 && testing.Short() {
+			continue
+		}
+		b.Run(fmt.Sprint(n), func(b *testing.B) { benchTable(b, n) })
+	}
+}
+
+func benchTable(b *testing.B, n int) {
+	s := open(b, b.TempDir())
+	owner := s.owners.set(owner{id: 7, uid: "alice@example.com"})
+	for range 2 { // what was freed just now goes back at the second time
+		debug.FreeOSMemory()
+		time.Sleep(100 * time.Millisecond)
+	}
+	before := anonymous(b)
+	r := rand.New(rand.NewPCG(1, 1))
+	ids := make([]ID, 1<<16)
+	for i := range n {
+		id := ID{1}
+		binary.LittleEndian.PutUint64(id[1:], r.Uint64())
+		binary.LittleEndian.PutUint32(id[9:], r.Uint32())
+		s.table.put(entry{id: id, owner: owner, used: createdAt(int64(i))})
+		ids[i%len(ids)] = id
+	}
+	debug.FreeOSMemory()
+	each := float64(anonymous(b)-before) / float64(n)
+	start := time.Now()
+	if err := s.leaveTable(); err != nil {
+		b.Fatal(err)
+	}
+	stop := time.Since(start)
+	s.table = newTable()
+	start = time.Now()
+	if err := s.openTable(s.journal.LastSequence()).loadAll(); err != nil || s.table.len() != n {
+		b.Fatalf("got %d tokens, %v, want %d", s.table.len(), err, n)
+	}
+	again := time.Since(start)
+	ids = ids[:min(n, len(ids))]
+	b.ResetTimer() // which forgets what was reported before
+	b.ReportMetric(each, "B/token")
+	b.ReportMetric(float64(stop.Milliseconds()), "ms/stop")
+	b.ReportMetric(float64(again.Milliseconds()), "ms/start")
+	for i := range b.N {
+		id := ids[i%len(ids)]
+		if _, ok, _ := s.table.get(id); !ok {
+			b.Fatal("a token is missing")
+		}
+		s.table.touch(id, int64(n+i), home)
+	}
+}
+
+// anonymous is how much memory of this process is not that of files, in bytes.
+func anonymous(b *testing.B) (bytes int64) {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		b.Skip("there is no /proc")
+	}
+	_, after, _ := strings.Cut(string(status), "RssAnon:")
+	if _, err := fmt.Sscan(after, &bytes); err != nil {
+		b.Fatal(err)
+	}
+	return bytes << 10
+}
