@@ -47,13 +47,21 @@ func (s *Store) mergeSome(d time.Duration) error {
 	default:
 		return nil
 	}
+	if s.broken.Load() {
+		return nil // the next start builds the index anew
+	}
 	if s.pass.shard == shardCount {
 		if time.Now().Before(s.pass.next) || s.uses.bytes == 0 {
 			return nil
 		}
 		s.beginPass()
 	}
-	return s.goOn(time.Now().Add(d))
+	err := s.goOn(time.Now().Add(d))
+	if errors.Is(err, ErrDamaged) {
+		s.damaged(err)
+		return nil
+	}
+	return err
 }
 
 func (s *Store) beginPass() { s.pass = pass{before: s.uses.rotate(), slot: s.table.shards[0].top()} }

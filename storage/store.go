@@ -277,7 +277,10 @@ func (s *Store) flushLast() error {
 	}
 	select {
 	case <-s.old.done:
-		if err := s.mergeAll(time.Now().Add(closeWithin)); !errors.Is(err, errBusy) {
+		err := s.mergeAll(time.Now().Add(closeWithin))
+		if errors.Is(err, ErrDamaged) {
+			s.damaged(err) // the uses stay in their log
+		} else if !errors.Is(err, errBusy) {
 			return err
 		}
 	default:
