@@ -118,6 +118,19 @@ func TestATerminalWithoutASizeIsDrawn(t *testing.T) {
 	d.want("alice@example.com", "q quit")
 }
 
+func TestOfflineNothingIsSaidOfAServer(t *testing.T) {
+	f := people()
+	f.status.Directory, f.status.Providers, f.status.Certificate = nil, nil, api.Certificate{}
+	for offline, says := range map[bool]bool{true: false, false: true} {
+		d := drive(t, f, Options{Offline: offline})
+		d.press("5")
+		d.want("last backup")
+		if got := strings.Contains(d.View(), "speaks http") && strings.Contains(d.View(), "users are local"); got != says {
+			t.Errorf("offline %v:\n%s", offline, d.View())
+		}
+	}
+}
+
 func TestReadOnlyHasNoKeyThatChanges(t *testing.T) {
 	d := drive(t, people(), Options{ReadOnly: true})
 	for _, keys := range []string{"R", "l", "n", "P", "2R", "3R", "1<enter>R", "l", "P", "<enter>R"} {

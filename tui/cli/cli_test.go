@@ -300,6 +300,13 @@ func TestRevokeByFilterTellsWhatItDid(t *testing.T) {
 	}
 }
 
+func TestFollowingThatEndsIsAnError(t *testing.T) {
+	got := run(newWorld(), "", nil, "events", "--follow")
+	if got.status != statusFailed || !strings.Contains(got.err, "the server has stopped") {
+		t.Errorf("status %d, want %d\n%s", got.status, statusFailed, got.err)
+	}
+}
+
 // TestAnInterruptIsNoAnswer interrupts a question, and answers it then.
 func TestAnInterruptIsNoAnswer(t *testing.T) {
 	unanswered, _ := io.Pipe()

@@ -28,8 +28,11 @@ func eventsCommand(env Env) *cobra.Command {
 				q.Last = recent
 			}
 			err := env.events(c.Events(ctx, q), asJSON, q.Follow)
-			if q.Follow && ctx.Err() != nil {
+			switch {
+			case q.Follow && ctx.Err() != nil:
 				return nil // it was stopped, as it must be
+			case q.Follow && err == nil:
+				return errors.New("the server has stopped: nothing more will come")
 			}
 			return err
 		}))
