@@ -122,7 +122,13 @@ func TestRunEndsWithASignal(t *testing.T) {
 		ctx, stop := signal.NotifyContext(t.Context(), syscall.SIGTERM)
 		done := make(chan error)
 		go func() { done <- Run(ctx, api.Dial("/nowhere"), Options{In: tty, Out: tty}) }()
-		terminal.Read(make([]byte, 1)) // it is being drawn
+		for shown, b := "", make([]byte, 4096); !strings.Contains(shown, "gatehouse admin"); {
+			n, err := terminal.Read(b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			shown += string(b[:n])
+		}
 		go io.Copy(io.Discard, terminal)
 		if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
 			t.Fatal(err)
