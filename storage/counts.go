@@ -231,6 +231,7 @@ func (s *Store) tally(txn *badger.Txn) (counts, error) {
 }
 
 func (s *Store) tallyPart(txn *badger.Txn, prefix []byte, c *counts) error {
+	n := 0
 	for item := range scan(txn, prefix, nil) {
 		err := item.Value(func(stored []byte) error {
 			c.enter(s.seals, item.Key(), stored, 1)
@@ -238,6 +239,9 @@ func (s *Store) tallyPart(txn *badger.Txn, prefix []byte, c *counts) error {
 		})
 		if err != nil {
 			return fmt.Errorf("%w: read %q: %w", ErrDamaged, item.Key(), err)
+		}
+		if n++; n%64 == 0 {
+			runtime.Gosched() // requests are answered meanwhile, if need be by the same processor
 		}
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 )
@@ -186,6 +187,7 @@ func (t *tableFile) loadAll() error {
 			if err := t.load(byte(n)); err != nil {
 				return err
 			}
+			runtime.Gosched() // to whoever waits for the next
 		}
 		return nil
 	})
