@@ -33,7 +33,7 @@ var errBusy = errors.New("the usages are being read")
 func mergeShare(tick time.Duration, logged int64) time.Duration {
 	switch {
 	case logged < 256<<20:
-		return tick / 50
+		return tick / 100
 	case logged < 1<<30:
 		return tick / 10
 	}

@@ -46,6 +46,11 @@ func (s *Store) recoverUses() {
 		close(s.old.done)
 		return
 	}
+	select {
+	case <-s.loaded: // which requests wait for
+	case <-s.closing:
+		return
+	}
 	for slice := range flushSlices {
 		if err := s.recoverSlice(slice); err != nil {
 			if !s.isClosing() {
@@ -84,11 +89,13 @@ func (s *Store) recoverSlice(slice int) error {
 				time.Sleep(time.Millisecond)
 				continue
 			}
+			start := time.Now()
 			err = s.writeUsages(s.old.last, part, func(id ID, r *usageRecord) { found[id].bring(r) })
 			s.merges.Unlock()
 			if err != nil {
 				return err
 			}
+			time.Sleep(time.Since(start)) // half of the time is for requests
 		}
 	}
 	return nil
