@@ -26,6 +26,9 @@ func (s *Store) checkpointIfDue(ctx context.Context) {
 	default:
 		return
 	}
+	if !s.old.recovered() {
+		return // it would wait for that, and the uses of every second for it
+	}
 	now := s.opts.Now()
 	grown := s.journal.Size() - s.checkpoint.size
 	if now.Sub(s.checkpoint.at) < checkpointEvery && grown < checkpointGrown || s.Writable() != nil {

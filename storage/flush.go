@@ -84,6 +84,9 @@ func (s *Store) flush(ctx context.Context) error {
 	case <-s.closing:
 		return ErrClosed
 	}
+	if s.old.err != nil {
+		return s.old.err
+	}
 	if err := s.save(); err != nil {
 		return err
 	}

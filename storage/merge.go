@@ -42,13 +42,8 @@ func mergeShare(tick time.Duration, logged int64) time.Duration {
 
 // mergeSome goes on with a pass for so long, or begins one when it is time.
 func (s *Store) mergeSome(d time.Duration) error {
-	select {
-	case <-s.old.done:
-	default:
-		return nil
-	}
-	if s.broken.Load() {
-		return nil // the next start builds the index anew
+	if !s.old.recovered() || s.broken.Load() {
+		return nil // a mark must not pass what is not counted; a broken index is built anew
 	}
 	if s.pass.shard == shardCount {
 		if time.Now().Before(s.pass.next) || s.uses.bytes == 0 {

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -11,7 +12,18 @@ import (
 type unmerged struct {
 	segments []uint64
 	last     uint64        // the last block in them
-	done     chan struct{} // closed when all of it is in Badger
+	done     chan struct{} // closed when all of it is in Badger, or can't be brought in
+	err      error         // why it can't; to be read when done is closed
+}
+
+// recovered reports whether all of it is in Badger.
+func (u *unmerged) recovered() bool {
+	select {
+	case <-u.done:
+		return u.err == nil
+	default:
+		return false
+	}
 }
 
 // raiseFromLog brings the last uses up to the log's, so that none goes back.
@@ -42,29 +54,32 @@ func (s *Store) readOld(slice int, fn func(block, run uint64, u oneUse, from Ori
 // pass what it does not count.
 func (s *Store) recoverUses() {
 	defer s.closed.Done()
+	defer close(s.old.done)
+	if s.old.err = s.recoverAll(); s.old.err != nil && !s.isClosing() {
+		s.opts.Log.Error("uses of before the start are not counted; the next start tries again", "error", s.old.err)
+	}
+	if errors.Is(s.old.err, ErrDamaged) {
+		s.damaged(s.old.err)
+	}
+}
+
+func (s *Store) recoverAll() error {
 	if len(s.old.segments) == 0 {
-		close(s.old.done)
-		return
+		return nil
 	}
 	select {
 	case <-s.loaded: // which requests wait for
 	case <-s.closing:
-		return
+		return ErrClosed
 	}
 	for slice := range flushSlices {
 		if err := s.recoverSlice(slice); err != nil {
-			if !s.isClosing() {
-				s.opts.Log.Error("uses of before the start are not yet counted; the next start tries again", "error", err)
-			}
-			return
+			return err
 		}
 	}
 	s.flushing.Lock()
 	defer s.flushing.Unlock()
-	if err := s.uses.drop(s.uses.run); err != nil {
-		s.opts.Log.Error("remove an old log of uses", "error", err)
-	}
-	close(s.old.done)
+	return s.uses.drop(s.uses.run)
 }
 
 func (s *Store) recoverSlice(slice int) error {
@@ -81,24 +96,31 @@ func (s *Store) recoverSlice(slice int) error {
 		return err
 	}
 	for part := range slices.Chunk(slices.Collect(maps.Keys(found)), mergeBatch) {
-		for err := errBusy; err != nil; { // somebody may be reading
+		for err := errBusy; err != nil; {
 			if s.isClosing() {
 				return ErrClosed
 			}
-			if !s.merges.TryLock() {
-				time.Sleep(time.Millisecond)
-				continue
-			}
 			start := time.Now()
-			err = s.writeUsages(s.old.last, part, func(id ID, r *usageRecord) { found[id].bring(r) })
-			s.merges.Unlock()
-			if err != nil {
+			err = s.recoverSome(part, found)
+			switch {
+			case err == nil:
+				time.Sleep(time.Since(start)) // half of the time is for requests
+			case errors.Is(err, errBusy), errors.Is(err, ErrNoSpace):
+				time.Sleep(time.Millisecond)
+			default:
 				return err
 			}
-			time.Sleep(time.Since(start)) // half of the time is for requests
 		}
 	}
 	return nil
+}
+
+func (s *Store) recoverSome(ids []ID, found map[ID]*recovered) error {
+	if !s.merges.TryLock() {
+		return errBusy
+	}
+	defer s.merges.Unlock()
+	return s.writeUsages(s.old.last, ids, func(id ID, r *usageRecord) { found[id].bring(r) })
 }
 
 // recovered is what the old segments have of one token.

@@ -275,17 +275,18 @@ func (s *Store) flushLast() error {
 	if err := s.save(); err != nil {
 		return err
 	}
-	select {
-	case <-s.old.done:
-		err := s.mergeAll(time.Now().Add(closeWithin))
-		if errors.Is(err, ErrDamaged) {
-			s.damaged(err) // the uses stay in their log
-		} else if !errors.Is(err, errBusy) {
-			return err
-		}
-	default:
+	if !s.old.recovered() {
+		return nil
 	}
-	return nil
+	err := s.mergeAll(time.Now().Add(closeWithin))
+	switch {
+	case errors.Is(err, errBusy):
+		return nil
+	case errors.Is(err, ErrDamaged):
+		s.damaged(err) // the uses stay in their log
+		return nil
+	}
+	return err
 }
 
 // closeIndex gives up when a compaction can't end, since the disk is too full:

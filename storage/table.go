@@ -202,12 +202,12 @@ func (t *table) put(e entry) {
 	sh := t.shard(e.id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	sh.limits.drop(e.id)
 	if n, _, ok := sh.find(e.id); ok {
 		s := sh.at(n)
 		s.generation, s.owner = e.generation, e.owner
 		s.flags = s.flags&^recordFlags | e.flags
 		s.raise(e.used)
-		sh.limits.drop(e.id)
 		return
 	}
 	sh.add(e)
@@ -225,6 +225,9 @@ func (sh *shard) load(e entry) {
 	if n, _, ok := sh.find(e.id); ok {
 		sh.at(n).raise(e.used)
 		return
+	}
+	if sh.loaded {
+		return // what is not here was taken out since, and is remembered no more
 	}
 	if _, gone := sh.gone[e.id]; !gone {
 		sh.add(e)

@@ -145,6 +145,12 @@ func TestTableLoading(t *testing.T) {
 	if _, ok, whole := table.get(id); ok || !whole {
 		t.Errorf("whole: got %v, %v", ok, whole)
 	}
+	table.put(old)
+	table.remove(id)
+	table.load(old) // by a walk through Badger that began before the removal
+	if _, ok, _ := table.get(id); ok {
+		t.Error("a token that was taken out of a whole shard came back from Badger")
+	}
 }
 
 // Many verify while one writes. A token that is always there is always found,

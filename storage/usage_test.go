@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"net/netip"
@@ -14,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/dgraph-io/badger/v4"
 )
 
 // useModel is what a token's usage must be.
@@ -331,4 +334,29 @@ func FuzzUseBlock(f *testing.F) {
 			}
 		})
 	})
+}
+
+// A kill leaves uses in the log, and a usage in Badger that does not verify: the
+// index is built anew, and the uses of the log are counted all the same.
+func TestUsesOverADamagedUsage(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	u := addUser(t, s, "alice@example.com")
+	id, secret := create(t, s, u)
+	s.merges.RLock() // nothing is brought into Badger meanwhile
+	wantLive(t, s, secret)
+	err := s.db.Update(func(txn *badger.Txn) error { return txn.Set(lastUseKeyOf(id), []byte("no usage")) })
+	if err := errors.Join(err, s.save()); err != nil {
+		t.Fatal(err)
+	}
+	at := copyAtOnce(t, dir)
+	s.merges.RUnlock()
+	again := open(t, at)
+	<-again.old.done
+	if _, err := again.Snapshot(t.Context(), io.Discard); err != nil {
+		t.Errorf("a backup: %v", err)
+	}
+	if tok, err := again.Token(id); err != nil || tok.Usage.Uses != 1 {
+		t.Errorf("got %d uses, %v, want 1", tok.Usage.Uses, err)
+	}
 }
