@@ -263,48 +263,6 @@ type Sighting struct {
 	State string `json:"state"` // as of a Token, StateRotated or StateUnknown
 }
 
-// Status is what the server says of itself.
-type Status struct {
-	Version string `json:"version"`
-	Started int64  `json:"started"`
-	Users   int    `json:"users"`  // all but the removed
-	Tokens  int    `json:"tokens"` // live and expired ones, not the revoked
-	Stale   int    `json:"stale"`  // of these, the ones unused for StaleAfter
-	Offline bool   `json:"offline"`
-	Actor   string `json:"actor"` // as whom the caller acts, e.g. "root"
-
-	Activity    Activity    `json:"activity"`
-	Store       StoreHealth `json:"store"`
-	Certificate Certificate `json:"certificate"`
-	Directory   []Health    `json:"directory"` // a server each; empty: LDAP is not configured
-	Providers   []Health    `json:"providers"` // an OAuth provider each
-	Held        int         `json:"held"`      // changes that an off-boarding sweep was held for
-}
-
-// Activity is what the server did of late, by seconds, the oldest first; the
-// last is the one that ended last.
-type Activity struct {
-	Requests []int   `json:"requests"`
-	Refused  []int   `json:"refused"`
-	Revoked  []int   `json:"revoked"`
-	P50      float64 `json:"p50"` // of a verification in the last minute, ms; 0: there was none
-	P99      float64 `json:"p99"`
-}
-
-// StoreHealth is how the store is.
-type StoreHealth struct {
-	Bytes      int64  `json:"bytes"`      // on the disk, the journal with it
-	Free       int64  `json:"free"`       // bytes left on its file system
-	Problem    string `json:"problem"`    // why it takes no changes; empty: it does
-	LastBackup int64  `json:"lastBackup"` // ms; 0: never
-}
-
-// Certificate is the server's own, for https.
-type Certificate struct {
-	NotAfter int64  `json:"notAfter"` // ms; 0: the server has none
-	Problem  string `json:"problem"`  // why the files that lie there are not taken
-}
-
 // Event is an entry of the audit log.
 type Event struct {
 	Sequence uint64 `json:"sequence"`
@@ -338,12 +296,6 @@ type EventQuery struct {
 	Follow bool   // go on as things happen
 }
 
-// Verification is what reading the whole audit log found.
-type Verification struct {
-	Last    uint64 `json:"last"`    // the Sequence of the last record
-	Problem string `json:"problem"` // empty: the chain is whole
-}
-
 // What an off-boarding sweep does to a user.
 const (
 	OffboardSuspend = "suspend" // the directory has stopped the person
@@ -368,17 +320,6 @@ type HeldChange struct {
 type Identity struct {
 	Source  string `json:"source"`
 	Subject string `json:"subject"`
-}
-
-// Health is how a directory's server, or a provider, has answered of late.
-type Health struct {
-	Name        string  `json:"name"`     // its URL, or the provider's name
-	Insecure    string  `json:"insecure"` // what of its settings is unsafe; empty: nothing
-	Reachable   bool    `json:"reachable"`
-	Latency     float64 `json:"latency"`     // ms, of the last answer
-	LastSuccess int64   `json:"lastSuccess"` // ms; 0: never
-	LastFailure int64   `json:"lastFailure"` // ms; 0: never
-	LastError   string  `json:"lastError"`
 }
 
 // Error is a refusal by the server. Message is one sentence for people.
