@@ -7,12 +7,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math"
 	"net"
 	"net/netip"
 	"net/url"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -188,6 +186,13 @@ type Lifetime struct{ time.Duration }
 // Ends reports whether the span has an end.
 func (l Lifetime) Ends() bool { return l.Duration != 0 }
 
+func (l Lifetime) String() string {
+	if !l.Ends() {
+		return "never"
+	}
+	return spanText(l.Duration)
+}
+
 // UnmarshalText reads "never", or what ParseSpan reads.
 func (l *Lifetime) UnmarshalText(b []byte) (err error) {
 	l.Duration = 0
@@ -195,18 +200,4 @@ func (l *Lifetime) UnmarshalText(b []byte) (err error) {
 		l.Duration, err = ParseSpan(string(b))
 	}
 	return err
-}
-
-// ParseSpan reads a positive span of time: what time.ParseDuration reads, or a
-// whole number of days, "90d".
-func ParseSpan(s string) (time.Duration, error) {
-	const day = 24 * time.Hour
-	if days, ok := strings.CutSuffix(s, "d"); ok {
-		if n, err := strconv.ParseInt(days, 10, 64); err == nil && n > 0 && n <= math.MaxInt64/int64(day) {
-			return time.Duration(n) * day, nil
-		}
-	} else if d, err := time.ParseDuration(s); err == nil && d >= time.Millisecond {
-		return d, nil
-	}
-	return 0, fmt.Errorf("%q is no span of time such as 90d, 720h or 30m", s)
 }

@@ -6,7 +6,6 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestConfigWhole(t *testing.T) {
@@ -25,7 +24,7 @@ reveal = false
 max_per_user = 7
 default_lifetime = "90d"
 max_lifetime = "8760h"
-revoke_idle_after = "180d"
+revoke_idle_after = "1y"
 
 [logins]
 account_failures = 3
@@ -34,12 +33,11 @@ address_failures = 30
 	if err != nil {
 		t.Fatal(err)
 	}
-	const day = 24 * time.Hour
 	want := Config{
 		Listen: "127.0.0.1:9090", PublicURL: "https://tokens.example.com", KeyFile: "/etc/gatehouse/key",
 		TrustedProxies: prefixes("127.0.0.1/32", "2001:db8::/32"),
 		TLS:            TLSConfig{Cert: "cert.pem", Key: "key.pem"},
-		Tokens:         TokenConfig{MaxPerUser: 7, DefaultLifetime: Lifetime{90 * day}, MaxLifetime: Lifetime{365 * day}, RevokeIdleAfter: Lifetime{180 * day}},
+		Tokens:         TokenConfig{MaxPerUser: 7, DefaultLifetime: Lifetime{90 * day}, MaxLifetime: Lifetime{365 * day}, RevokeIdleAfter: Lifetime{365 * day}},
 		Logins:         LoginConfig{AccountFailures: 3, AddressFailures: 30},
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -119,21 +117,6 @@ func TestLoadConfig(t *testing.T) {
 	}
 	if _, err := LoadConfig(file); err == nil || err.Error() != file+": line 2: unknown key x" {
 		t.Errorf("got %v", err)
-	}
-}
-
-func TestParseSpan(t *testing.T) {
-	for text, want := range map[string]time.Duration{
-		"90d": 90 * 24 * time.Hour, "720h": 720 * time.Hour, "30m": 30 * time.Minute, "1h30m": 90 * time.Minute, "1ms": time.Millisecond, "106751d": 106751 * 24 * time.Hour,
-	} {
-		if got, err := ParseSpan(text); got != want || err != nil {
-			t.Errorf("%s: got %v, %v", text, got, err)
-		}
-	}
-	for _, text := range []string{"", "d", "0d", "0", "-1d", "1.5d", "1D", "1w", "1 d", " 1d", "1d1h", "106752d", "1us", "-1h", "never", "1e3d", "٣d"} {
-		if got, err := ParseSpan(text); err == nil {
-			t.Errorf("%q: got %v, want an error", text, got)
-		}
 	}
 }
 

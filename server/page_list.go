@@ -3,7 +3,6 @@ package server
 import (
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -71,7 +70,6 @@ func (s *Server) done(r *request) *web.Done {
 // lifetimes are the choices for a new token that the policy allows, and among
 // them what a token has that nobody chose one for.
 func (s *Server) lifetimes() (list []web.Lifetime) {
-	const day = 24 * time.Hour
 	usual := time.Duration(s.defaultSpec().Lifetime) * time.Millisecond
 	spans := []time.Duration{30 * day, 90 * day, 365 * day, usual, s.cfg.Tokens.MaxLifetime.Duration}
 	slices.Sort(spans)
@@ -85,14 +83,6 @@ func (s *Server) lifetimes() (list []web.Lifetime) {
 		list = append([]web.Lifetime{never}, list...)
 	}
 	return list
-}
-
-// spanText is what ParseSpan reads, as people write it.
-func spanText(d time.Duration) string {
-	if days := d / (24 * time.Hour); d == days*24*time.Hour {
-		return strconv.Itoa(int(days)) + "d"
-	}
-	return d.String()
 }
 
 // address is where the browser found the server, for lines to paste into a

@@ -284,7 +284,6 @@ func TestFullHouse(t *testing.T) {
 
 // TestLifetimeChoices: the choices are those that the policy allows.
 func TestLifetimeChoices(t *testing.T) {
-	const day = 24 * time.Hour
 	for _, c := range []struct {
 		usual, most time.Duration
 		want        string

@@ -236,7 +236,7 @@ func TestTokenOptionsRefused(t *testing.T) {
 	cookie := h.login(alice, password)
 	many := func(n int, item string) string { return "[" + strings.Repeat(item+",", n-1) + item + "]" }
 	for _, body := range []string{
-		`{"expiresIn":"never"}`, `{"expiresIn":"0"}`, `{"expiresIn":"0d"}`, `{"expiresIn":"-1h"}`, `{"expiresIn":"1.5d"}`, `{"expiresIn":"1y"}`,
+		`{"expiresIn":"never"}`, `{"expiresIn":"0"}`, `{"expiresIn":"0d"}`, `{"expiresIn":"-1h"}`, `{"expiresIn":"1.5d"}`, `{"expiresIn":"1mo"}`, `{"expiresIn":"1y1d"}`,
 		`{"expiresIn":"1ns"}`, `{"expiresIn":"999999999999d"}`, `{"expiresIn":"9223372036854775807d"}`, `{"expiresIn":3600}`, `{"expiresIn":"366d"}`, `{"expiresIn":"8761h"}`,
 		`{"scopes":"files"}`, `{"scopes":[""]}`, `{"scopes":["a b"]}`, `{"scopes":["*"]}`, `{"scopes":["a\r\nX-Auth-User: root"]}`, `{"scopes":[null]}`, `{"scopes":["ä"]}`,
 		`{"scopes":["` + strings.Repeat("a", 65) + `"]}`, `{"scopes":` + many(33, `"a"`) + `}`,
@@ -257,14 +257,13 @@ func TestTokenOptionsRefused(t *testing.T) {
 	if h.ask("GET", "/api/tokens").cookie(cookie).send().into(&none); len(none) != 0 {
 		t.Errorf("got %d tokens after refusals alone", len(none))
 	}
-	for _, body := range []string{`{}`, ` {} `, `{"expiresIn":"365d"}`, `{"scopes":` + many(32, `"a"`) + `}`, `{"name":"` + strings.Repeat("ä", 200) + `"}`} {
+	for _, body := range []string{`{}`, ` {} `, `{"expiresIn":"365d"}`, `{"expiresIn":"1y"}`, `{"scopes":` + many(32, `"a"`) + `}`, `{"name":"` + strings.Repeat("ä", 200) + `"}`} {
 		h.ask("POST", "/api/token").cookie(cookie).json(body).send().newToken()
 	}
 	h.ask("POST", "/api/token").cookie(cookie).form("").send().newToken()
 }
 
 func TestLifetimes(t *testing.T) {
-	const day = 24 * time.Hour
 	h := newHouse(t, func(c *Config) { c.Tokens.DefaultLifetime, c.Tokens.MaxLifetime = Lifetime{day}, Lifetime{30 * day} })
 	cookie := h.login(alice, password)
 	for path, made := range map[string]api.NewToken{

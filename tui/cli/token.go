@@ -18,7 +18,7 @@ func tokenCommand(env Env) *cobra.Command {
 // selection adds the flags that select tokens to a command.
 func selection(c *cobra.Command, q *api.TokenQuery) {
 	c.Flags().StringVar(&q.User, "user", "", "only tokens of this UID")
-	c.Flags().StringVar(&q.Idle, "idle", "", `only tokens unused for at least so long, such as "90d"`)
+	c.Flags().StringVar(&q.Idle, "idle", "", `only tokens unused for at least so long, such as "90d" or "1y"`)
 	c.Flags().BoolVar(&q.NeverUsed, "never-used", false, "only tokens that were never used")
 }
 
