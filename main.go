@@ -123,7 +123,7 @@ func exists(file string) bool {
 
 func (a *app) serveCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use: "serve", Short: "Run the server", Args: cobra.NoArgs,
+		Use: "serve", Short: "Run the server", Args: cli.None,
 		RunE: func(c *cobra.Command, _ []string) error { return a.serve(c.Context()) },
 	}
 	c.Flags().StringVar(&a.listen, "listen", "", "the address of the HTTP API (default 127.0.0.1:8080)")
@@ -191,7 +191,7 @@ func quote(s string) string {
 func (a *app) adminCommand() *cobra.Command {
 	var readOnly bool
 	c := &cobra.Command{
-		Use: "admin", Short: "Open the terminal UI", Args: cobra.NoArgs,
+		Use: "admin", Short: "Open the terminal UI", Args: cli.None,
 		RunE: func(c *cobra.Command, _ []string) error {
 			client, err := a.client(c.Context())
 			if err != nil {
@@ -212,7 +212,7 @@ func (a *app) demoCommand() *cobra.Command {
 	var sample string
 	var noServe bool
 	c := &cobra.Command{
-		Use: "demo", Short: "Fill an empty store with made users and tokens, and serve it", Args: cobra.NoArgs,
+		Use: "demo", Short: "Fill an empty store with made users and tokens, and serve it", Args: cli.None,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if users < 1 || tokens < 0 {
 				return cli.Usagef("--users is 1 or more, --tokens 0 or more")
@@ -284,11 +284,11 @@ func (a *app) serveDemo(ctx context.Context, s *server.Server, log *slog.Logger,
 
 func (a *app) backupCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "backup FILE", Short: "Write a backup of the store, while the server runs", Args: cobra.ExactArgs(1),
+		Use: "backup FILE", Short: "Write a backup of the store, while the server runs", Args: cli.One("FILE"),
 		RunE: func(c *cobra.Command, args []string) error {
 			m, err := a.local().Backup(c.Context(), args[0], a.terminal())
 			if err != nil {
-				return err
+				return fmt.Errorf("%s is not written: %w", args[0], err)
 			}
 			fmt.Fprintf(a.stderr, "Backed up %d users and %d tokens, up to event %d. The key file is not in it: keep a copy elsewhere.\n",
 				m.Users, m.Tokens, m.Sequence)
@@ -299,7 +299,7 @@ func (a *app) backupCommand() *cobra.Command {
 
 func (a *app) restoreCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "restore FILE", Short: "Restore a backup into an empty directory, or over an older store", Args: cobra.ExactArgs(1),
+		Use: "restore FILE", Short: "Restore a backup into an empty directory, or over an older store", Args: cli.One("FILE"),
 		RunE: func(c *cobra.Command, args []string) error {
 			r, err := a.local().Restore(c.Context(), args[0], a.terminal())
 			if err != nil {
@@ -346,15 +346,9 @@ func (a *app) client(ctx context.Context) (*api.Client, error) {
 }
 
 func (a *app) configCommand() *cobra.Command {
-	c := &cobra.Command{
-		Use: "config", Short: "Look after the configuration", Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			return cli.Usagef("%s needs a command; see %[1]s --help", c.CommandPath())
-		},
-	}
 	var ldapUser string
 	check := &cobra.Command{
-		Use: "check", Short: "Read the configuration as the server would, and say what is wrong", Args: cobra.NoArgs,
+		Use: "check", Short: "Read the configuration as the server would, and say what is wrong", Args: cli.None,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := a.checkConfig(); err != nil || ldapUser == "" {
 				return err
@@ -363,8 +357,7 @@ func (a *app) configCommand() *cobra.Command {
 		},
 	}
 	check.Flags().StringVar(&ldapUser, "ldap", "", "try all steps of a login of this user, short of the password, on each server")
-	c.AddCommand(check)
-	return c
+	return cli.Group("config", "Look after the configuration", check)
 }
 
 // checkLDAP prints what each step of a login found.
@@ -416,7 +409,7 @@ func (a *app) checkConfig() error {
 
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		Use: "version", Short: "Print the version", Args: cli.None,
 		RunE: func(*cobra.Command, []string) error {
 			_, err := fmt.Fprintf(a.stdout, "gatehouse %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err

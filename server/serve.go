@@ -39,8 +39,11 @@ type Listener struct {
 // settings that are not for production.
 func (s *Server) Listen() (*Listener, error) {
 	tcp, err := net.Listen("tcp", s.cfg.Listen)
+	if bad := (*net.OpError)(nil); errors.As(err, &bad) { // it says "listen" and the address, too
+		err = bad.Err
+	}
 	if err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
+		return nil, fmt.Errorf("listen on %s: %w", s.cfg.Listen, err)
 	}
 	admin, err := listenAdmin(s.store.Dir())
 	if err != nil {

@@ -37,7 +37,33 @@ func BecomeOwner(dir string) error {
 	if !ok || os.Geteuid() != 0 || uid == 0 {
 		return nil
 	}
-	if err := errors.Join(syscall.Setgroups([]int{gid}), syscall.Setgid(gid), syscall.Setuid(uid)); err != nil {
+	return become(dir, uid, gid, uid, gid)
+}
+
+// ActAsOwner is BecomeOwner until back is called, which it must be even after
+// an error.
+func ActAsOwner(dir string) (back func() error, err error) {
+	back = func() error { return nil }
+	uid, gid, ok := ownerOf(dir)
+	if !ok || os.Geteuid() != 0 || uid == 0 {
+		return back, nil
+	}
+	groups, err := syscall.Getgroups()
+	if err != nil {
+		return back, fmt.Errorf("read the groups of this process: %w", err)
+	}
+	own := os.Getegid()
+	back = func() error {
+		return errors.Join(syscall.Setresuid(0, 0, 0), syscall.Setresgid(own, own, own), syscall.Setgroups(groups))
+	}
+	return back, become(dir, uid, gid, 0, own)
+}
+
+// become takes on a user and a group. The saved ones are what the process may
+// go back to.
+func become(dir string, uid, gid, savedUID, savedGID int) error {
+	err := errors.Join(syscall.Setgroups([]int{gid}), syscall.Setresgid(gid, gid, savedGID), syscall.Setresuid(uid, uid, savedUID))
+	if err != nil {
 		return fmt.Errorf("work as the owner of %s: %w", dir, err)
 	}
 	return nil

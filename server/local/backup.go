@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -17,19 +18,15 @@ import (
 // it is nil, is shown how far it is.
 func (d Dir) Backup(ctx context.Context, file string, terminal io.Writer) (m storage.Manifest, err error) {
 	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*") // mode 0600
+	if bad := (*fs.PathError)(nil); errors.As(err, &bad) {
+		return m, bad.Err // the name is one that nobody has heard of
+	}
 	if err != nil {
 		return m, err
 	}
 	defer os.Remove(f.Name()) // does nothing after the rename
 	defer f.Close()
-	client, err := d.Client(ctx, false)
-	if err != nil {
-		return m, err
-	}
-	p := &progress{out: terminal, verb: "written"}
-	err = client.Backup(ctx, io.MultiWriter(f, p))
-	p.end()
-	if err := errors.Join(err, client.Close()); err != nil {
+	if err := d.snapshot(ctx, f, terminal); err != nil {
 		return m, err
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
@@ -42,6 +39,24 @@ func (d Dir) Backup(ctx context.Context, file string, terminal io.Writer) (m sto
 		return m, err
 	}
 	return m, os.Rename(f.Name(), file)
+}
+
+// snapshot writes what the server sends, or the store itself has. Where that is
+// somebody else's, root is root again when it returns: the backup goes to a
+// place of root's.
+func (d Dir) snapshot(ctx context.Context, w io.Writer, terminal io.Writer) error {
+	back := func() error { return nil }
+	client, err := d.client(ctx, false, func(dir string) (err error) {
+		back, err = storage.ActAsOwner(dir)
+		return err
+	})
+	if err != nil {
+		return errors.Join(err, back())
+	}
+	p := &progress{out: terminal, verb: "written"}
+	err = client.Backup(ctx, io.MultiWriter(w, p))
+	p.end()
+	return errors.Join(err, client.Close(), back())
 }
 
 // Restore puts a backup into the directory, as its owner.

@@ -48,13 +48,19 @@ func (d Dir) Open(holder string, cfg server.Config, log *slog.Logger) (*storage.
 // Client returns the administration. With create it makes a store where there
 // is none; otherwise that is an error, since a mistyped directory is likelier.
 func (d Dir) Client(ctx context.Context, create bool) (*api.Client, error) {
+	return d.client(ctx, create, storage.BecomeOwner)
+}
+
+// client is Client, but that become makes the process the owner's where it
+// works on the store itself.
+func (d Dir) client(ctx context.Context, create bool, become func(dir string) error) (*api.Client, error) {
 	c := api.Dial(server.SocketPath(d.Path))
 	err := c.Ping(ctx)
 	if err == nil {
 		return c, nil
 	}
 	if errors.Is(err, fs.ErrPermission) {
-		return nil, fmt.Errorf("only %s may do this: %w", d.owners(), err)
+		return nil, fmt.Errorf("only %s may do this: %w", d.owners(), fs.ErrPermission)
 	}
 	unreachable := (*api.UnreachableError)(nil)
 	if !errors.As(err, &unreachable) {
@@ -67,7 +73,7 @@ func (d Dir) Client(ctx context.Context, create bool) (*api.Client, error) {
 	if !has && !create {
 		return nil, fmt.Errorf("there is no store in %s: start one with `gatehouse serve`, or name another directory with --data", d.Path)
 	}
-	c, err = d.offline()
+	c, err = d.offline(become)
 	if errors.As(err, new(*storage.LockedError)) {
 		return nil, &api.UnreachableError{Socket: unreachable.Socket, Err: err}
 	}
@@ -75,9 +81,9 @@ func (d Dir) Client(ctx context.Context, create bool) (*api.Client, error) {
 }
 
 // offline works on the store itself, as its owner and in the name of who asked.
-func (d Dir) offline() (*api.Client, error) {
+func (d Dir) offline(become func(dir string) error) (*api.Client, error) {
 	actor := account()
-	if err := storage.BecomeOwner(d.Path); err != nil {
+	if err := become(d.Path); err != nil {
 		return nil, err
 	}
 	cfg, err := d.Settings()

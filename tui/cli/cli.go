@@ -42,21 +42,32 @@ func Commands(env Env) []*cobra.Command {
 	return []*cobra.Command{userCommand(env), tokenCommand(env), eventsCommand(env), scanCommand(env)}
 }
 
-// group returns a command that only holds others.
-func group(use, short string, children ...*cobra.Command) *cobra.Command {
+// Group returns a command that only holds others.
+func Group(use, short string, children ...*cobra.Command) *cobra.Command {
 	c := &cobra.Command{
-		Use: use, Short: short, Args: cobra.ArbitraryArgs,
+		Use: use, Short: short, Args: noCommand,
 		SilenceUsage: true, SilenceErrors: true,
-		RunE: func(c *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usagef("%s has no command %q; see %s --help", c.CommandPath(), args[0], c.CommandPath())
-			}
-			return usagef("%s needs a command; see %s --help", c.CommandPath(), c.CommandPath())
+		RunE: func(c *cobra.Command, _ []string) error {
+			return usagef("%s needs a command; see %[1]s --help", c.CommandPath())
 		},
 	}
 	c.SetFlagErrorFunc(FlagError)
 	c.AddCommand(children...)
 	return c
+}
+
+// noCommand refuses what follows the name of a group and is none of its
+// commands. Cobra's own refusal has several lines.
+func noCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	c.SuggestionsMinimumDistance = 2 // as cobra has it
+	meant := ""
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		meant = " (did you mean " + strings.Join(near, " or ") + "?)"
+	}
+	return usagef("%s has no command %q%s; see %[1]s --help", c.CommandPath(), args[0], meant)
 }
 
 // action is the work of a command once its client is open.
@@ -80,8 +91,8 @@ func command(use, short string, args cobra.PositionalArgs, run func(*cobra.Comma
 	return &cobra.Command{Use: use, Short: short, Args: args, RunE: run, SilenceUsage: true, SilenceErrors: true}
 }
 
-// one takes exactly one argument, called name in the message.
-func one(name string) cobra.PositionalArgs {
+// One takes exactly one argument, called name in the message.
+func One(name string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) != 1 || strings.TrimSpace(args[0]) == "" {
 			return usagef("%s takes one %s", c.CommandPath(), name)
@@ -90,8 +101,8 @@ func one(name string) cobra.PositionalArgs {
 	}
 }
 
-// none takes no argument.
-func none(c *cobra.Command, args []string) error {
+// None takes no argument.
+func None(c *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return usagef("%s takes no argument, but got %q", c.CommandPath(), args[0])
 	}

@@ -17,7 +17,7 @@ const recent = 10
 func eventsCommand(env Env) *cobra.Command {
 	var q api.EventQuery
 	var asJSON, verify bool
-	c := command("events", "Show the audit log", none, env.with(
+	c := command("events", "Show the audit log", None, env.with(
 		func(ctx context.Context, c *api.Client, _ []string) error {
 			switch {
 			case verify && (q.Follow || asJSON):

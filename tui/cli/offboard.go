@@ -32,7 +32,7 @@ var errNoServer = &api.UnreachableError{Socket: "its socket", Err: errors.New("a
 
 func userOffboard(env Env) *cobra.Command {
 	var confirm bool
-	c := command("offboard", "Show an off-boarding sweep that was held, or confirm it", none, env.with(
+	c := command("offboard", "Show an off-boarding sweep that was held, or confirm it", None, env.with(
 		func(ctx context.Context, c *api.Client, _ []string) error {
 			if c.Offline() {
 				return errNoServer

@@ -16,6 +16,7 @@ import (
 func Root(out, messages io.Writer, before func(*cobra.Command) error) *cobra.Command {
 	root := &cobra.Command{
 		Use: "gatehouse", Short: "API access tokens for an organisation's own servers",
+		Args:         noCommand,
 		SilenceUsage: true, SilenceErrors: true,
 		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
 			if err := environment(c); err != nil {

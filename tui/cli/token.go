@@ -11,7 +11,7 @@ import (
 )
 
 func tokenCommand(env Env) *cobra.Command {
-	return group("token", "See, make and revoke API access tokens",
+	return Group("token", "See, make and revoke API access tokens",
 		tokenList(env), tokenShow(env), tokenCreate(env), tokenRevoke(env))
 }
 
@@ -25,7 +25,7 @@ func selection(c *cobra.Command, q *api.TokenQuery) {
 func tokenList(env Env) *cobra.Command {
 	var q api.TokenQuery
 	var asJSON bool
-	c := command("list", "List tokens, the revoked too, the longest unused first", none, env.with(
+	c := command("list", "List tokens, the revoked too, the longest unused first", None, env.with(
 		func(ctx context.Context, c *api.Client, _ []string) error {
 			if err := known(ctx, c, q.User); err != nil {
 				return err
@@ -40,7 +40,7 @@ func tokenList(env Env) *cobra.Command {
 
 func tokenCreate(env Env) *cobra.Command {
 	var r api.TokenRequest
-	c := command("create", "Make a token for a user and print it", none, env.with(
+	c := command("create", "Make a token for a user and print it", None, env.with(
 		func(ctx context.Context, c *api.Client, _ []string) error {
 			t, err := c.CreateToken(ctx, r)
 			if err != nil {

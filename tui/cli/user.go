@@ -11,7 +11,7 @@ import (
 )
 
 func userCommand(env Env) *cobra.Command {
-	return group("user", "See and change users",
+	return Group("user", "See and change users",
 		userAdd(env), userList(env), userShow(env), userPasswd(env),
 		userSwitch(env, "disable", "Stop every token and session of a user, until enable", (*api.Client).DisableUser),
 		userSwitch(env, "enable", "Let a disabled user and the user's tokens in again", (*api.Client).EnableUser),
@@ -21,7 +21,7 @@ func userCommand(env Env) *cobra.Command {
 func userAdd(env Env) *cobra.Command {
 	var stdin bool
 	var name string
-	c := command("add UID", "Add a local user", one("UID"), env.with(
+	c := command("add UID", "Add a local user", One("UID"), env.with(
 		func(ctx context.Context, c *api.Client, args []string) error {
 			given, err := env.password(ctx, stdin)
 			if err != nil {
@@ -42,7 +42,7 @@ func userAdd(env Env) *cobra.Command {
 
 func userPasswd(env Env) *cobra.Command {
 	var stdin bool
-	c := command("passwd UID", "Set a user's password", one("UID"), env.with(
+	c := command("passwd UID", "Set a user's password", One("UID"), env.with(
 		func(ctx context.Context, c *api.Client, args []string) error {
 			given, err := env.password(ctx, stdin)
 			if err != nil {
@@ -73,7 +73,7 @@ func (env Env) handOut(given, made string) error {
 func userList(env Env) *cobra.Command {
 	var asJSON bool
 	var prefix string
-	c := command("list", "List users", none, env.with(
+	c := command("list", "List users", None, env.with(
 		func(ctx context.Context, c *api.Client, _ []string) error {
 			return env.users(c.Users(ctx, api.UserQuery{Prefix: prefix}), asJSON)
 		}))
@@ -84,7 +84,7 @@ func userList(env Env) *cobra.Command {
 
 func userShow(env Env) *cobra.Command {
 	var asJSON bool
-	c := command("show UID", "Show a user, and the user's tokens", one("UID"), env.with(
+	c := command("show UID", "Show a user, and the user's tokens", One("UID"), env.with(
 		func(ctx context.Context, c *api.Client, args []string) error {
 			u, err := c.User(ctx, args[0])
 			if err != nil {
@@ -103,7 +103,7 @@ func userShow(env Env) *cobra.Command {
 }
 
 func userSwitch(env Env, verb, short string, call func(*api.Client, context.Context, string) error) *cobra.Command {
-	return command(verb+" UID", short, one("UID"), env.with(
+	return command(verb+" UID", short, One("UID"), env.with(
 		func(ctx context.Context, c *api.Client, args []string) error {
 			if err := call(c, ctx, args[0]); err != nil {
 				return err
@@ -114,7 +114,7 @@ func userSwitch(env Env, verb, short string, call func(*api.Client, context.Cont
 }
 
 func userRemove(env Env) *cobra.Command {
-	c := command("remove UID", "Remove a user and revoke the user's tokens for good", one("UID"), env.with(
+	c := command("remove UID", "Remove a user and revoke the user's tokens for good", One("UID"), env.with(
 		func(ctx context.Context, c *api.Client, args []string) error {
 			u, err := c.User(ctx, args[0])
 			if err != nil {
