@@ -9,13 +9,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"net/url"
-	"os"
-	"strings"
 	"sync"
 	"time"
-
-	"gatehouse/storage"
 )
 
 // The limits of a connection.
@@ -144,116 +139,5 @@ func (s *Server) warnPlain() {
 	a, err := netip.ParseAddr(host)
 	if s.cfg.TLS.Cert == "" && host != "localhost" && (err != nil || !a.IsLoopback()) && len(s.cfg.TrustedProxies) == 0 {
 		s.log.Warn("passwords and tokens cross the network in the clear: set [tls], or listen on 127.0.0.1 behind a proxy", "listen", s.cfg.Listen)
-	}
-}
-
-// origin is the part of a URL that browsers send as Origin (RFC 6454, section 4).
-func origin(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return raw
-	}
-	host := strings.ToLower(u.Host)
-	if p := u.Port(); p == "443" && u.Scheme == "https" || p == "80" && u.Scheme == "http" {
-		host = strings.TrimSuffix(host, ":"+p)
-	}
-	return u.Scheme + "://" + host
-}
-
-// certificate loads the pair of files again when one of them has changed. A
-// pair that can't be loaded leaves the older one in place.
-type certificate struct {
-	certFile, keyFile string
-	now               func() time.Time
-	log               *slog.Logger
-
-	mu      sync.Mutex
-	pair    *tls.Certificate
-	problem error // why the files that lie there are not taken
-	looked  time.Time
-	changed [2]time.Time
-}
-
-func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.pair != nil && c.now().Sub(c.looked) < time.Second {
-		return c.pair, nil
-	}
-	c.looked = c.now()
-	var changed [2]time.Time
-	for i, file := range []string{c.certFile, c.keyFile} {
-		if info, err := os.Stat(file); err == nil {
-			changed[i] = info.ModTime()
-		}
-	}
-	if c.pair != nil && changed == c.changed {
-		return c.pair, nil
-	}
-	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
-	if err != nil {
-		if c.pair != nil {
-			c.log.Error("the certificate was changed and can't be loaded: the older one stays", "error", err)
-			c.changed, c.problem = changed, err // said once, not at every connection
-			return c.pair, nil
-		}
-		return nil, fmt.Errorf("load the certificate: %w", err)
-	}
-	c.pair, c.changed, c.problem = &pair, changed, nil
-	return c.pair, nil
-}
-
-// health is when the certificate in use ends, and why newer files are not taken.
-func (c *certificate) health() (notAfter time.Time, err error) {
-	pair, err := c.get(nil)
-	if err != nil {
-		return notAfter, err
-	}
-	if pair.Leaf != nil { // as tls.LoadX509KeyPair leaves it
-		notAfter = pair.Leaf.NotAfter
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return notAfter, c.problem
-}
-
-// sweepIdle revokes, once an hour, tokens unused for longer than the policy
-// allows.
-func (s *Server) sweepIdle(ctx context.Context) {
-	after := s.cfg.Tokens.RevokeIdleAfter.Duration
-	if after == 0 {
-		return
-	}
-	tick := time.NewTicker(time.Hour)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			s.revokeIdle(after)
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// revokeIdle counts from the last use or, where that is later, from the first
-// start after a restore: a backup does not know of the uses since it was made.
-func (s *Server) revokeIdle(after time.Duration) {
-	f := storage.TokenFilter{IdleSince: s.now().Add(-after).UnixMilli()}
-	if s.store.RestoredAt() > f.IdleSince {
-		return
-	}
-	ids, err := s.store.MatchTokens(f)
-	if err != nil {
-		s.log.Error("idle tokens are not revoked", "error", err)
-		return
-	}
-	n, err := s.store.RevokeMatching(storage.Actor{Name: "revoke_idle_after"}, f, ids)
-	s.metrics.revocations.Add(float64(n))
-	if err != nil {
-		s.log.Error("idle tokens are not revoked", "error", err)
-	}
-	if n > 0 {
-		s.log.Info("idle tokens revoked", "tokens", n)
 	}
 }

@@ -15,7 +15,9 @@ package server
 import (
 	"log/slog"
 	"net/http"
+	"net/url"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"gatehouse/server/oauth"
@@ -112,3 +114,16 @@ func (s *Server) readyz(w http.ResponseWriter, _ *request) error {
 }
 
 func (s *Server) firstLoginFile() string { return filepath.Join(s.store.Dir(), "first-login") }
+
+// origin is the part of a URL that browsers send as Origin (RFC 6454, section 4).
+func origin(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return raw
+	}
+	host := strings.ToLower(u.Host)
+	if p := u.Port(); p == "443" && u.Scheme == "https" || p == "80" && u.Scheme == "http" {
+		host = strings.TrimSuffix(host, ":"+p)
+	}
+	return u.Scheme + "://" + host
+}

@@ -1,0 +1,67 @@
+package server
+
+import (
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+)
+
+// certificate loads the pair of files again when one of them has changed. A
+// pair that can't be loaded leaves the older one in place.
+type certificate struct {
+	certFile, keyFile string
+	now               func() time.Time
+	log               *slog.Logger
+
+	mu      sync.Mutex
+	pair    *tls.Certificate
+	problem error // why the files that lie there are not taken
+	looked  time.Time
+	changed [2]time.Time
+}
+
+func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pair != nil && c.now().Sub(c.looked) < time.Second {
+		return c.pair, nil
+	}
+	c.looked = c.now()
+	var changed [2]time.Time
+	for i, file := range []string{c.certFile, c.keyFile} {
+		if info, err := os.Stat(file); err == nil {
+			changed[i] = info.ModTime()
+		}
+	}
+	if c.pair != nil && changed == c.changed {
+		return c.pair, nil
+	}
+	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
+	if err != nil {
+		if c.pair != nil {
+			c.log.Error("the certificate was changed and can't be loaded: the older one stays", "error", err)
+			c.changed, c.problem = changed, err // said once, not at every connection
+			return c.pair, nil
+		}
+		return nil, fmt.Errorf("load the certificate: %w", err)
+	}
+	c.pair, c.changed, c.problem = &pair, changed, nil
+	return c.pair, nil
+}
+
+// health is when the certificate in use ends, and why newer files are not taken.
+func (c *certificate) health() (notAfter time.Time, err error) {
+	pair, err := c.get(nil)
+	if err != nil {
+		return notAfter, err
+	}
+	if pair.Leaf != nil { // as tls.LoadX509KeyPair leaves it
+		notAfter = pair.Leaf.NotAfter
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return notAfter, c.problem
+}

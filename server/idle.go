@@ -1,0 +1,49 @@
+package server
+
+import (
+	"context"
+	"time"
+
+	"gatehouse/storage"
+)
+
+// sweepIdle revokes, once an hour, tokens unused for longer than the policy
+// allows.
+func (s *Server) sweepIdle(ctx context.Context) {
+	after := s.cfg.Tokens.RevokeIdleAfter.Duration
+	if after == 0 {
+		return
+	}
+	tick := time.NewTicker(time.Hour)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			s.revokeIdle(after)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// revokeIdle counts from the last use or, where that is later, from the first
+// start after a restore: a backup does not know of the uses since it was made.
+func (s *Server) revokeIdle(after time.Duration) {
+	f := storage.TokenFilter{IdleSince: s.now().Add(-after).UnixMilli()}
+	if s.store.RestoredAt() > f.IdleSince {
+		return
+	}
+	ids, err := s.store.MatchTokens(f)
+	if err != nil {
+		s.log.Error("idle tokens are not revoked", "error", err)
+		return
+	}
+	n, err := s.store.RevokeMatching(storage.Actor{Name: "revoke_idle_after"}, f, ids)
+	s.metrics.revocations.Add(float64(n))
+	if err != nil {
+		s.log.Error("idle tokens are not revoked", "error", err)
+	}
+	if n > 0 {
+		s.log.Info("idle tokens revoked", "tokens", n)
+	}
+}
