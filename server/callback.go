@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"path"
 	"strings"
 
 	"gatehouse/server/oauth"
@@ -34,7 +33,7 @@ func (s *Server) finishProvider(w http.ResponseWriter, r *request) error {
 // orLoginPage shows a person what went wrong on the page to log in on again. A
 // program gets the error as all others.
 func (s *Server) orLoginPage(w http.ResponseWriter, r *request, err error) error {
-	if err == nil || !strings.Contains(strings.ToLower(r.Header.Get("Accept")), "text/html") {
+	if err == nil || !wantsPage(r.Request) {
 		return err
 	}
 	status, message := s.refusal(w, r.Request, err)
@@ -200,29 +199,4 @@ func ownAddress(r *http.Request) bool {
 	}
 	at, err := netip.ParseAddrPort(local.String())
 	return err == nil && at.Addr().Unmap() == host.Unmap()
-}
-
-var errNext = refuse(http.StatusBadRequest, "next is a path on this server, such as /?x=1")
-
-// nextPath reads where to go after a login. The API is no page, and a GET of it
-// can do something: instead of there it leads home.
-func nextPath(rawQuery string) (string, error) {
-	query, err := url.ParseQuery(rawQuery)
-	if err != nil || len(query["next"]) > 1 {
-		return "", errNext
-	}
-	if query.Get("next") == "" {
-		return "/", nil
-	}
-	next := localPath(query.Get("next"))
-	u, err := url.Parse(next)
-	if next == "" || err != nil {
-		return "", errNext
-	}
-	for _, tree := range []string{"/api", "/login", "/logout"} {
-		if p := strings.ToLower(path.Clean(u.Path)); p == tree || strings.HasPrefix(p, tree+"/") {
-			return "/", nil
-		}
-	}
-	return next, nil
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"net/http"
 	"net/url"
+	"path"
 	"strings"
 )
 
@@ -25,6 +26,31 @@ func localPath(next string) string {
 		return ""
 	}
 	return next
+}
+
+var errNext = refuse(http.StatusBadRequest, "next is a path on this server, such as /?x=1")
+
+// nextPath reads where to go after a login. The API is no page, and a GET of it
+// can do something: instead of there it leads home.
+func nextPath(rawQuery string) (string, error) {
+	query, err := url.ParseQuery(rawQuery)
+	if err != nil || len(query["next"]) > 1 {
+		return "", errNext
+	}
+	if query.Get("next") == "" {
+		return "/", nil
+	}
+	next := localPath(query.Get("next"))
+	u, err := url.Parse(next)
+	if next == "" || err != nil {
+		return "", errNext
+	}
+	for _, tree := range []string{"/api", "/login", "/logout"} {
+		if p := strings.ToLower(path.Clean(u.Path)); p == tree || strings.HasPrefix(p, tree+"/") {
+			return "/", nil
+		}
+	}
+	return next, nil
 }
 
 // typedIn are the routes that people go to with a browser, although what they
