@@ -11,11 +11,11 @@ import (
 // Usage is what is known of a token's uses, beside when the last one was.
 type Usage struct {
 	Uses int64
-	Seen []Seen // the newest first; each origin once
+	Seen []Seen // the newest first; each address once, with its latest agent
 	days []dayUses
 }
 
-// Seen is an origin that a token was used from, and when last.
+// Seen is an address that a token was used from, and when last.
 type Seen struct {
 	Origin
 	Time int64 // ms
@@ -81,13 +81,17 @@ func (u *Usage) at(day int32) *int64 {
 	return &u.days[at].n
 }
 
-// saw notes an origin.
+// saw notes an origin. An address counts once: whoever changes the agent with
+// each request must not drive out where others come from. Of what happened in
+// one millisecond, what is noted later is later.
 func (u *Usage) saw(v Seen) {
 	if !v.Address.IsValid() {
 		return
 	}
-	if i := slices.IndexFunc(u.Seen, func(o Seen) bool { return o.Origin == v.Origin }); i >= 0 {
-		v.Time = max(v.Time, u.Seen[i].Time)
+	if i := slices.IndexFunc(u.Seen, func(o Seen) bool { return o.Address == v.Address }); i >= 0 {
+		if u.Seen[i].Time > v.Time {
+			return
+		}
 		u.Seen = slices.Delete(u.Seen, i, i+1)
 	}
 	at := slices.IndexFunc(u.Seen, func(o Seen) bool { return o.Time <= v.Time })
@@ -104,7 +108,7 @@ func (u *Usage) Add(v *Usage) {
 	for _, d := range v.days {
 		u.count(d.day, d.n)
 	}
-	for _, s := range v.Seen {
+	for _, s := range slices.Backward(v.Seen) {
 		u.saw(s)
 	}
 }

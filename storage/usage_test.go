@@ -34,7 +34,7 @@ func (m *useModel) use(ms int64, from Origin) {
 		m.days = map[int32]int64{}
 	}
 	m.days[dayOf(ms)]++
-	m.seen = slices.DeleteFunc(m.seen, func(v Seen) bool { return v.Origin == from })
+	m.seen = slices.DeleteFunc(m.seen, func(v Seen) bool { return v.Address == from.Address })
 	m.seen = slices.Insert(m.seen, 0, Seen{from, ms})
 	m.seen = m.seen[:min(len(m.seen), maxSeen)]
 }
@@ -76,8 +76,11 @@ func usageStory(t *testing.T, r *rand.Rand) {
 	for _, id := range ids {
 		models[id] = new(useModel)
 	}
+	clock.move(time.Second) // a use in the millisecond of the creation is shown in the next
 	for step := range 1500 {
-		clock.move(time.Duration(1+r.IntN(2000)) * time.Millisecond)
+		if r.IntN(3) > 0 { // or in the same millisecond
+			clock.move(time.Duration(1+r.IntN(2000)) * time.Millisecond)
+		}
 		switch dice := r.IntN(1000); {
 		case dice < 10:
 			clock.move(time.Duration(r.IntN(5*24)) * time.Hour)
@@ -103,6 +106,54 @@ func usageStory(t *testing.T, r *rand.Rand) {
 		}
 	}
 	compareUsage(t, s, models, clock.ms.Load())
+}
+
+// The newest five addresses of a token are known, also when all was in one
+// millisecond; and who calls itself something else each time drives none out.
+func TestSeen(t *testing.T) {
+	dir, clock := t.TempDir(), newClock()
+	opts := clock.options(t)
+	s := openWith(t, dir, opts)
+	id, secret := create(t, s, addUser(t, s, "alice@example.com"))
+	use := func(n int, agent string) {
+		if _, err := s.Authenticate(secret, Origin{netip.AddrFrom4([4]byte{10, 0, 0, byte(n)}), agent}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(when, want string) {
+		t.Helper()
+		tok, err := s.Token(id)
+		got := ""
+		for _, v := range tok.Usage.Seen {
+			got += fmt.Sprintf("%d %s,", v.Address.As4()[3], v.Agent)
+		}
+		if err != nil || got != want {
+			t.Fatalf("%s: got %q, %v, want %q", when, got, err, want)
+		}
+	}
+	for n := range 7 {
+		use(n, "a")
+	}
+	check("in one millisecond", "6 a,5 a,4 a,3 a,2 a,")
+	for n := range 7 {
+		use(6, fmt.Sprint("b", n))
+	}
+	want := "6 b6,5 a,4 a,3 a,2 a,"
+	check("by one with many names", want)
+	s, dir = killed(t, s, dir, opts, false)
+	<-s.old.done
+	check("after a kill", want)
+	use(1, "c")
+	use(2, "c")
+	if err := s.flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want = "2 c,1 c,6 b6,5 a,4 a,"
+	check("after a flush", want)
+	s = reopened(t, s, dir, opts)
+	check("after a stop", want)
+	use(3, "d")
+	check("after a start", "3 d,2 c,1 c,6 b6,5 a,")
 }
 
 func compareUsage(t *testing.T, s *Store, models map[ID]*useModel, now int64) {

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -245,7 +246,7 @@ func (b *useBlock) addUsage(id ID, used lastUse, u *Usage) {
 	for _, d := range u.days {
 		b.add(oneUse{id: id, used: min(used, usedAt(int64(d.day)*msOfDay)), uses: d.n})
 	}
-	for _, v := range u.Seen {
+	for _, v := range slices.Backward(u.Seen) {
 		b.add(oneUse{id: id, used: usedAt(v.Time), origin: b.origin(v.Origin)})
 	}
 }
