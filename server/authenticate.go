@@ -125,7 +125,7 @@ func tokensOf(r *http.Request, basic bool) []string {
 		scheme, rest, _ := strings.Cut(v, " ")
 		token, ok := strings.TrimLeft(rest, " "), isScheme(scheme, "Bearer")
 		if basic && isScheme(scheme, "Basic") {
-			token, ok = passwordOf(rest)
+			token, ok = passwordOf(token)
 		}
 		if ok {
 			all = append(all[:len(all):len(all)], token)

@@ -138,6 +138,11 @@ func (c Config) Check() error {
 	if _, port, err := net.SplitHostPort(c.Listen); err != nil || port == "" {
 		return fmt.Errorf("listen: %q is not like 127.0.0.1:8080", c.Listen)
 	}
+	for _, p := range c.TrustedProxies {
+		if !p.IsValid() || p.Addr().Is4In6() { // as which no client is ever seen
+			return fmt.Errorf("trusted_proxies: %q is not like 10.0.0.0/8", p)
+		}
+	}
 	switch {
 	case (c.TLS.Cert == "") != (c.TLS.Key == ""):
 		return errors.New("tls: cert and key go together")

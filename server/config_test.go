@@ -81,6 +81,8 @@ func TestConfigRefused(t *testing.T) {
 		{"trusted_proxies = [\"10.0.0.0/33\"]", "line 1: trusted_proxies"},
 		{"listen = \":1\"\ntrusted_proxies = [\"proxy.example.com\"]", "line 2: trusted_proxies"},
 		{"trusted_proxies = \"10.0.0.0/8\"", "line 1: trusted_proxies"},
+		{"trusted_proxies = [\"\"]", "trusted_proxies"},
+		{"trusted_proxies = [\"::ffff:10.0.0.0/104\"]", `trusted_proxies: "::ffff:10.0.0.0/104" is not like 10.0.0.0/8`},
 		{"[tls]\ncert = \"c\"", "tls: cert and key"},
 		{"[tls]\nkey = \"k\"", "tls: cert and key"},
 		{"[tokens]\nreveal = \"yes\"", "line 2: tokens.reveal"},

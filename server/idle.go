@@ -7,20 +7,21 @@ import (
 	"gatehouse/storage"
 )
 
-// sweepIdle revokes, once an hour, tokens unused for longer than the policy
-// allows.
+// sweepIdle revokes tokens unused for longer than the policy allows: once an
+// hour, or as often as a shorter policy needs. The first sweep comes soon, for a
+// server that is started anew every half hour must sweep too.
 func (s *Server) sweepIdle(ctx context.Context) {
 	after := s.cfg.Tokens.RevokeIdleAfter.Duration
 	if after == 0 {
 		return
 	}
-	tick := time.NewTicker(time.Hour)
-	defer tick.Stop()
-	for {
+	every := min(max(after/10, time.Second), time.Hour)
+	for next := time.NewTimer(min(every, time.Minute)); ; next.Reset(every) {
 		select {
-		case <-tick.C:
+		case <-next.C:
 			s.revokeIdle(after)
 		case <-ctx.Done():
+			next.Stop()
 			return
 		}
 	}

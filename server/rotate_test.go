@@ -171,6 +171,9 @@ func TestRotationRefused(t *testing.T) {
 	revoked := h.create(`{}`)
 	h.ask("DELETE", "/api/token/"+revoked.ID).cookie(cookie).send().want(http.StatusNoContent)
 	h.ask("POST", rotatePath(revoked.ID)).cookie(cookie).send().want(http.StatusNotFound)
+	ended := h.create(`{"expiresIn":"1h"}`)
+	h.clock.move(time.Hour)
+	h.ask("POST", rotatePath(ended.ID)).cookie(cookie).send().want(http.StatusConflict)
 	if n := h.happened(storage.ActionTokenRotate); n != 0 {
 		t.Errorf("got %d rotations, want none", n)
 	}
@@ -256,8 +259,8 @@ func TestStaleSecret(t *testing.T) {
 		t.Errorf("got %d events in three minutes, want 3", n)
 	}
 	for e, err := range h.admin.Events(t.Context(), api.EventQuery{}) {
-		if err == nil && e.Action == storage.ActionTokenStale && (e.Token != made.ID || e.Address != "192.0.2.1") {
-			t.Errorf("got %+v, want the id and the address", e)
+		if err == nil && e.Action == storage.ActionTokenStale && (e.Token != made.ID || e.UID != alice || e.Address != "192.0.2.1") {
+			t.Errorf("got %+v, want the id, the owner and the address", e)
 		}
 	}
 	if h.happened(storage.ActionTokenRetire) != 1 {

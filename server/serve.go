@@ -19,7 +19,7 @@ const (
 	readTimeout       = 30 * time.Second
 	writeTimeout      = 90 * time.Second // a login may wait for others
 	idleTimeout       = 60 * time.Second
-	maxHeader         = 16 << 10
+	maxHeader         = 64 << 10 // proxies pass on what they take: nginx 32 KiB. 431 is no answer of a gate
 	stopTimeout       = 30 * time.Second
 )
 

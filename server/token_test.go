@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -428,6 +429,28 @@ func TestRevokeIdle(t *testing.T) {
 	h.revokeIdle(h.cfg.Tokens.RevokeIdleAfter.Duration)
 	h.dead(idle)
 	h.alive(busy)
+}
+
+// TestSweepIdle: a policy of seconds is kept within seconds, not within the
+// hour in which one of months is.
+func TestSweepIdle(t *testing.T) {
+	h := newHouse(t, func(c *Config) { c.Tokens.RevokeIdleAfter = Lifetime{2 * time.Second} })
+	idle, _, _ := h.store.Identify(h.token())
+	h.clock.move(2 * time.Second)
+	ctx, stop := context.WithCancel(t.Context())
+	var sweeps sync.WaitGroup
+	sweeps.Go(func() { h.sweepIdle(ctx) })
+	defer sweeps.Wait()
+	defer stop()
+	for {
+		switch tk, err := h.store.Token(idle); {
+		case err != nil:
+			t.Fatal(err)
+		case tk.Revoked != 0:
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 // TestConcurrentUse revokes a token while it is used: once its revocation has

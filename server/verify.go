@@ -174,6 +174,9 @@ func (s *Server) rotateToken(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
+	if t.Expired(s.now().UnixMilli()) {
+		return refuse(http.StatusConflict, "The token has expired: a new secret would not work either")
+	}
 	with := storage.ByUser
 	if r.token != nil {
 		if r.token.ID != t.ID {

@@ -64,7 +64,8 @@ func TestVerify(t *testing.T) {
 			"basic":        {"Authorization": {basic("git", made.Secret)}},
 			"basic, no user, other case": {"Authorization": {
 				"bASIC" + strings.TrimPrefix(basic("", made.Secret), "Basic")}},
-			"a cookie beside": {"X-Auth-Token": {made.Secret}, "Cookie": {h.cookieName() + "=x"}},
+			"basic, more spaces": {"Authorization": {"Basic  " + strings.TrimPrefix(basic("git", made.Secret), "Basic ")}},
+			"a cookie beside":    {"X-Auth-Token": {made.Secret}, "Cookie": {h.cookieName() + "=x"}},
 		} {
 			a := c.on(h.ask(method, verifyPath))
 			a.r.Body = untouched{t}

@@ -63,7 +63,7 @@ func (s *Store) inspect(text string, from netip.Addr, use bool) (Bearer, error) 
 		return Bearer{}, ErrRefused
 	}
 	if e.generation != generation && e.flags&flagRotated == 0 {
-		s.noteStale(id, from)
+		s.noteStale(id, o.uid, from)
 		return Bearer{}, ErrRefused
 	}
 	b := Bearer{ID: id, Owner: o.id, UID: o.uid, Generation: generation}

@@ -100,7 +100,7 @@ func (s *Store) inspectRotated(b Bearer, from netip.Addr, use bool) error {
 	case t.Accepts(b.Generation, s.now()):
 		return nil
 	}
-	s.noteStale(t.ID, from)
+	s.noteStale(t.ID, b.UID, from)
 	return ErrRefused
 }
 
@@ -119,7 +119,7 @@ const (
 
 // noteStale brings into the audit log that somebody still has, or has stolen, a
 // secret that a rotation had ended.
-func (s *Store) noteStale(id ID, from netip.Addr) {
+func (s *Store) noteStale(id ID, uid string, from netip.Addr) {
 	now := s.now()
 	s.stale.mu.Lock()
 	defer s.stale.mu.Unlock()
@@ -140,5 +140,5 @@ func (s *Store) noteStale(id ID, from netip.Addr) {
 	if from.IsValid() {
 		by.Address = from.String()
 	}
-	s.Note(by, Event{Action: ActionTokenStale, Token: id.String()})
+	s.Note(by, Event{Action: ActionTokenStale, UID: uid, Token: id.String()})
 }
