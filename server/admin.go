@@ -40,9 +40,10 @@ func (s *Server) adminRoutes() map[string]func(http.ResponseWriter, *http.Reques
 		"POST /admin/revocations":            s.adminRevokeMatching,
 		"POST /admin/revocations/{job}/stop": s.adminStopRevocation,
 
-		"GET /admin/events":        s.adminEvents,
-		"GET /admin/events/verify": s.adminVerify,
-		"GET /admin/backup":        s.adminBackup,
+		"GET /admin/events":         s.adminEvents,
+		"GET /admin/events/history": s.adminHistory,
+		"GET /admin/events/verify":  s.adminVerify,
+		"GET /admin/backup":         s.adminBackup,
 	}
 }
 

@@ -82,11 +82,11 @@ func bulkStory(h *house) {
 	if st, err := c.Status(ctx); err != nil || st.Tokens != 1 || st.Stale != 0 {
 		h.Errorf("got %+v, %v, want one token, not stale", st, err)
 	}
-	events := collect(h.TB, c.Events(ctx, api.EventQuery{UID: alice, Last: 1}))
-	if len(events) != 1 || events[0].Action != "tokens.revoke" || events[0].Count != max(1, p.Revoked) || !strings.Contains(events[0].Detail, "idle 90d") {
-		h.Errorf("got %+v, want the event of the bulk", events)
+	latest, err := c.History(ctx, api.HistoryQuery{UID: alice, Last: 1})
+	if events := latest.Events; err != nil || len(events) != 1 || events[0].Action != "tokens.revoke" || events[0].Count != max(1, p.Revoked) || !strings.Contains(events[0].Detail, "idle 90d") {
+		h.Errorf("got %+v, %v, want the event of the bulk", latest, err)
 	}
-	events = collect(h.TB, c.Events(ctx, api.EventQuery{Token: made[3].ID}))
+	events := collect(h.TB, c.Events(ctx, api.EventQuery{Token: made[3].ID}))
 	var actions []string
 	for _, e := range events {
 		actions = append(actions, e.Action)
@@ -94,8 +94,9 @@ func bulkStory(h *house) {
 	if want := []string{"token.create", "token.revoke"}; !slices.Equal(actions, want) {
 		h.Errorf("the history of a token: got %v, want %v", actions, want)
 	}
-	if last := collect(h.TB, c.Events(ctx, api.EventQuery{Token: made[3].ID, Last: 10})); !slices.Equal(last, events) {
-		h.Errorf("the latest of it: got %+v, want %+v", last, events)
+	latest, err = c.History(ctx, api.HistoryQuery{Token: made[3].ID[:20]})
+	if err != nil || !slices.Equal(latest.Events, events) || latest.Before != 0 {
+		h.Errorf("the latest of it: got %+v, %v, want %+v, and nothing before", latest, err, events)
 	}
 }
 

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"net/url"
@@ -27,29 +28,19 @@ func (s *Server) adminEvents(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	about := storage.About{UID: q.Get("uid"), Token: strings.ToLower(q.Get("token"))}
+	about, err := s.about(q)
+	if err != nil {
+		return err
+	}
 	follow := q.Get("follow") == "true"
 	if follow {
 		w = unbuffered{w}
 	}
-	var recent []storage.Event
-	if end := s.store.LastSequence(); last > 0 && about != (storage.About{}) {
-		if recent, err = s.store.RecentEvents(r.Context(), about, after, end, int(min(last, maxRecent))); err != nil {
-			return err
-		}
-		after = max(after, end)
-	} else if last > 0 {
+	if last > 0 {
+		end := s.store.LastSequence()
 		after = max(after, end-min(last, end))
 	}
 	return s.stream(w, r, limit, func(yield func(any, error) bool) {
-		for _, e := range recent {
-			if !yield(eventView(e), nil) {
-				return
-			}
-		}
-		if recent != nil && !follow {
-			return
-		}
 		for e, err := range s.store.Events(r.Context(), after, follow) {
 			if follow && r.Context().Err() != nil {
 				return
@@ -61,9 +52,55 @@ func (s *Server) adminEvents(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// maxRecent is how many of the latest events about one user or token are looked
-// for at most: they are kept in memory meanwhile.
-const maxRecent = 10_000
+// about reads what events are to be about. The beginning of a token's id will do
+// where it is the only one that begins so.
+func (s *Server) about(q url.Values) (storage.About, error) {
+	a := storage.About{UID: q.Get("uid"), Token: strings.ToLower(q.Get("token"))}
+	if a.Token == "" || len(a.Token) == 2*len(storage.ID{}) {
+		return a, nil
+	}
+	id, err := s.store.FindToken(a.Token)
+	if err != nil {
+		return storage.About{}, err
+	}
+	a.Token = id.String()
+	return a, nil
+}
+
+// How many of the latest events about something are looked for, unless the
+// question says, and at most: they are kept in memory meanwhile.
+const (
+	someRecent = 100
+	maxRecent  = 10_000
+)
+
+// adminHistory serves GET /admin/events/history: the latest events about
+// something, as far back as one look goes.
+func (s *Server) adminHistory(w http.ResponseWriter, r *http.Request) error {
+	q := r.URL.Query()
+	about, err := s.about(q)
+	if err != nil {
+		return err
+	}
+	after, err1 := numberOf(q, "after")
+	before, err2 := numberOf(q, "before")
+	last, err3 := numberOf(q, "last")
+	if err := cmp.Or(err1, err2, err3); err != nil {
+		return err
+	}
+	f, err := s.store.RecentEvents(r.Context(), storage.Search{
+		About: about, After: after, Before: before, Most: int(min(cmp.Or(last, someRecent), maxRecent)),
+	})
+	if err != nil {
+		return err
+	}
+	h := api.History{Events: make([]api.Event, len(f.Events)), Before: f.Rest, Since: f.Since, Last: f.Last}
+	for i, e := range f.Events {
+		h.Events[i] = eventView(e)
+	}
+	reply(w, http.StatusOK, h)
+	return nil
+}
 
 // numberOf reads a number that may be left out.
 func numberOf(q url.Values, name string) (uint64, error) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math"
 	"slices"
 
 	"gatehouse/storage/journal"
@@ -21,47 +22,84 @@ func (a About) Is(e Event) bool {
 	return (a.UID == "" || Fold(a.UID) == Fold(e.UID)) && (a.Token == "" || a.Token == e.Token)
 }
 
-// historySegments is how much of the journal is looked through for the latest
-// events about something: 128 MiB, some 300,000 events.
+// Search looks for the latest events about something.
+type Search struct {
+	About
+	After  uint64 // only what came after this record
+	Before uint64 // only what came before this one; 0: up to the latest
+	Most   int    // how many are wanted
+}
+
+// Found is what a Search has found, and how far back it has looked.
+type Found struct {
+	Events []Event // the oldest first
+	Rest   uint64  // what came before this record was not looked at, and is for another Search; 0: there is nothing
+	Since  int64   // when that record was written, ms
+	Last   uint64  // the latest record that was looked at
+}
+
+// historySegments is how much of the journal one Search looks through: 128 MiB,
+// some 300,000 events.
 const historySegments = 16
 
-// RecentEvents returns the latest events, at most so many, about something,
-// after one sequence and up to another, the oldest first. It reads the journal
-// backwards, a segment after the other, until it has them, or has come to the
-// making of the token or the user, or has read historySegments.
-func (s *Store) RecentEvents(ctx context.Context, a About, after, last uint64, n int) ([]Event, error) {
-	found := []Event{}
-	end := last
-	segments := s.journal.Segments()
-	for i := len(segments) - 1; i >= max(0, len(segments)-historySegments) && end > after && len(found) < n; i-- {
-		from := max(after, segments[i]-1)
-		if from >= end {
+// RecentEvents reads the journal backwards, a segment after the other, until it
+// has what is wanted, or has come to the making of the token, before which there
+// is nothing about it, or has read historySegments.
+func (s *Store) RecentEvents(ctx context.Context, q Search) (Found, error) {
+	end := s.LastSequence()
+	if q.Before > 0 {
+		end = min(end, q.Before-1)
+	}
+	f := Found{Events: []Event{}, Last: end}
+	looked := 0
+	for _, first := range slices.Backward(s.journal.Segments()) {
+		after := max(q.After, first-1)
+		if after >= end {
 			continue
 		}
-		part, made, err := s.eventsAbout(ctx, a, from, end)
+		if looked == historySegments || len(f.Events) >= q.Most {
+			f.Rest = end + 1
+			break
+		}
+		p, err := s.eventsAbout(ctx, q.About, after, end)
 		if errors.Is(err, journal.ErrPruned) {
 			break
 		}
 		if err != nil {
-			return nil, err
+			return Found{}, err
 		}
-		found = append(part, found...)
-		if made {
+		f.Events, f.Since = append(p.found, f.Events...), p.since
+		if p.made {
 			break
 		}
-		end = from
+		end = after
+		looked++
 	}
-	return slices.Clone(found[max(0, len(found)-n):]), nil
+	if n := len(f.Events) - q.Most; n > 0 {
+		f.Events = slices.Clone(f.Events[n:])
+		f.Rest, f.Since = f.Events[0].Sequence, f.Events[0].Time
+	}
+	if f.Rest == 0 {
+		f.Since = 0
+	}
+	return f, nil
 }
 
-// eventsAbout looks through a part of the journal. Made says that the first of
-// them is how it all began.
-func (s *Store) eventsAbout(ctx context.Context, a About, after, end uint64) (found []Event, made bool, err error) {
+// part is what a stretch of the journal has about something.
+type part struct {
+	found []Event
+	since int64 // when its first record was written
+	made  bool  // the first of them is how it all began
+}
+
+func (s *Store) eventsAbout(ctx context.Context, a About, after, end uint64) (p part, err error) {
 	stop := errors.New("stop")
+	p.since = math.MaxInt64
 	err = s.journal.Replay(ctx, after, func(jr journal.Record) error {
 		if jr.Sequence > end {
 			return stop
 		}
+		p.since = min(p.since, jr.Time)
 		event, _, err := cutRecord(jr)
 		if err != nil {
 			return err
@@ -74,12 +112,12 @@ func (s *Store) eventsAbout(ctx context.Context, a About, after, end uint64) (fo
 		if err != nil || r.event.Action == "" || !a.Is(r.event) {
 			return err
 		}
-		found = append(found, r.event)
-		made = made || r.event.Action == ActionTokenCreate && a.Token != "" || r.event.Action == ActionUserAdd && a.Token == ""
+		p.found = append(p.found, r.event)
+		p.made = p.made || a.Token != "" && r.event.Action == ActionTokenCreate
 		return nil
 	})
 	if err == stop {
 		err = nil
 	}
-	return found, made, err
+	return p, err
 }

@@ -173,7 +173,7 @@ func (s *Store) openBadger() (err error) {
 }
 
 func (s *Store) openJournal(o journal.Options) (err error) {
-	o.Now = s.opts.Now
+	o.Now, o.SegmentSize = s.opts.Now, s.opts.Segment
 	s.journal, err = journal.Open(s.path("journal"), s.journalKey, o)
 	if err != nil {
 		return fmt.Errorf("%w: open the journal: %w", ErrDamaged, err)

@@ -23,6 +23,7 @@ type Options struct {
 	KeyFile    string // default DIR/key
 	MaxPerUser int    // tokens that a user may hold; default 1000
 	Holder     string // how a second process is told who holds the store
+	Segment    int64  // bytes of a new segment of the journal; 0: the journal's own default
 	Now        func() time.Time
 	Log        *slog.Logger
 }

@@ -27,6 +27,7 @@ type client interface {
 	RevokeMatching(context.Context, api.BulkRevocation) iter.Seq2[api.Progress, error]
 	StopRevocation(ctx context.Context, job string) error
 	Events(context.Context, api.EventQuery) iter.Seq2[api.Event, error]
+	History(context.Context, api.HistoryQuery) (api.History, error)
 }
 
 var _ client = (*api.Client)(nil)

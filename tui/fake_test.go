@@ -226,6 +226,15 @@ func (f *fake) StopRevocation(_ context.Context, job string) error {
 	return f.do("")
 }
 
+func (f *fake) History(_ context.Context, q api.HistoryQuery) (h api.History, err error) {
+	for _, e := range f.events {
+		if h.Last = e.Sequence; e.Sequence > q.After && (q.Token == "" || q.Token == e.Token) && (q.UID == "" || q.UID == e.UID) {
+			h.Events = append(h.Events, e)
+		}
+	}
+	return h, f.do("")
+}
+
 func (f *fake) Events(_ context.Context, q api.EventQuery) iter.Seq2[api.Event, error] {
 	return func(yield func(api.Event, error) bool) {
 		if err := f.do(""); err != nil {

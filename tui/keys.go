@@ -43,6 +43,8 @@ func changeKeys() []binding {
 		{keys: []string{"/"}, show: "/", short: "filter", help: "filter by prefix of id or name; enter keeps it, esc clears it", on: onUser, do: filter},
 		{keys: []string{"/"}, show: "/", short: "filter", help: "filter by prefix of actor, action, user, token or address", on: onEvents, do: filter},
 		{keys: []string{"p"}, show: "p", short: "pause", help: "pause, and go on", on: onEvents, do: pauseKey},
+		{keys: []string{"o"}, show: "o", help: "look further back for older events", on: onToken, twin: "gatehouse events --about ID",
+			do: func(m *model) tea.Cmd { return m.screen().(*token).older() }},
 		{keys: []string{"s"}, show: "s", short: "sort", help: "the next order", on: onLists, do: func(m *model) tea.Cmd { return m.screen().(rows).sort() }},
 		{keys: []string{"S"}, show: "S", help: "the order reversed", on: onRows, do: func(m *model) tea.Cmd { return m.screen().(rows).turn() }},
 		{keys: []string{"space"}, show: "space", short: "mark", help: "mark or unmark the row under the cursor", on: onLists, aims: true,

@@ -23,8 +23,14 @@ import (
 // real returns the administration of a real store, with made users and tokens.
 func real(t testing.TB, users, tokens int) (*storage.Store, *api.Client) {
 	t.Helper()
+	return realWith(t, storage.Options{}, users, tokens)
+}
+
+func realWith(t testing.TB, o storage.Options, users, tokens int) (*storage.Store, *api.Client) {
+	t.Helper()
 	now := func() time.Time { return noon }
-	store, err := storage.Open(t.TempDir(), storage.Options{Now: now})
+	o.Now = now
+	store, err := storage.Open(t.TempDir(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,7 +131,7 @@ type monkey struct {
 
 var (
 	monkeyNames   = []tea.KeyType{tea.KeyEnter, tea.KeyEnter, tea.KeyEsc, tea.KeyEsc, tea.KeyEsc, tea.KeyEsc, tea.KeyTab, tea.KeyShiftTab, tea.KeyUp, tea.KeyDown, tea.KeyPgDown, tea.KeyPgUp, tea.KeyBackspace, tea.KeyHome, tea.KeyEnd, tea.KeyDelete, tea.KeyLeft, tea.KeyCtrlU}
-	monkeyLetters = []rune("RRRRAAyyyyy11223344567890jkgGaslnPpr/?YxqsS名\u202e@.")
+	monkeyLetters = []rune("RRRRAAyyyyy11223344567890jkgGaslnPpro/?YxqsS名\u202e@.")
 )
 
 // step types a message and, now and then, lets answers come, time pass, and

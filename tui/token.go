@@ -11,7 +11,8 @@ import (
 	"gatehouse/tui/text"
 )
 
-// eventsKept is how many of a token's events its screen shows.
+// eventsKept is how many of a token's events its screen shows, and how many more
+// it shows when it looks further back.
 const eventsKept = 100
 
 // token is the screen of everything known of one token.
@@ -22,7 +23,8 @@ type token struct {
 	token   api.TokenDetail
 	detail  bool // the server has told more than the listing did
 	gone    bool
-	history []api.Event // the newest last
+	history api.History // of what was looked at so far
+	kept    int         // how many events of it
 
 	seq   int
 	asked bool
@@ -38,14 +40,15 @@ type tokenMsg struct {
 	screen, seq int
 	token       api.TokenDetail
 	gone        bool
-	history     []api.Event
+	history     api.History
+	older       bool // the history is what came before, and there is no token
 	err         error
 	took        time.Duration
 }
 
 func newToken(m *model, t api.Token) *token {
 	m.lists++
-	return &token{m: m, id: m.lists, token: api.TokenDetail{Token: t}}
+	return &token{m: m, id: m.lists, token: api.TokenDetail{Token: t}, kept: eventsKept}
 }
 
 func (s *token) place() place           { return onToken }
@@ -59,30 +62,45 @@ func (s *token) failure() error         { return s.err }
 func (s *token) name() (string, bool)       { return s.token.ID, true }
 func (s *token) doomed() (revocation, bool) { return named([]api.Token{s.token.Token}) }
 
-// refresh asks for the token, and for the events that came since the last one
-// known.
+// refresh asks for the token, and for the events that came since the last look.
 func (s *token) refresh() tea.Cmd {
 	if s.asked {
 		return nil
 	}
-	s.seq++
-	s.asked = true
-	m, id, msg := s.m, s.token.ID, tokenMsg{screen: s.id, seq: s.seq}
-	q := api.EventQuery{Token: id, Last: eventsKept}
-	if n := len(s.history); n > 0 {
-		q.After = s.history[n-1].Sequence
-	}
-	return func() tea.Msg {
-		ctx, cancel := context.WithTimeout(m.ctx, patience)
-		defer cancel()
-		start := m.now()
-		msg.token, msg.err = m.client.Token(ctx, id)
+	c, q := s.m.client, api.HistoryQuery{Token: s.token.ID, After: s.history.Last, Last: s.kept}
+	return s.ask(func(ctx context.Context, msg *tokenMsg) {
+		msg.token, msg.err = c.Token(ctx, q.Token)
 		if missing(msg.err) {
 			msg.gone, msg.err = true, nil
 		}
 		if msg.err == nil {
-			msg.history, msg.err = latest(m.client.Events(ctx, q), eventsKept)
+			msg.history, msg.err = c.History(ctx, q)
 		}
+	})
+}
+
+// older looks further back for events.
+func (s *token) older() tea.Cmd {
+	if s.history.Before == 0 {
+		return nil
+	}
+	c, q := s.m.client, api.HistoryQuery{Token: s.token.ID, Before: s.history.Before, Last: eventsKept}
+	return s.ask(func(ctx context.Context, msg *tokenMsg) {
+		msg.older = true
+		msg.history, msg.err = c.History(ctx, q)
+	})
+}
+
+// ask puts a question in place of the open one.
+func (s *token) ask(question func(context.Context, *tokenMsg)) tea.Cmd {
+	s.seq++
+	s.asked = true
+	m, msg := s.m, tokenMsg{screen: s.id, seq: s.seq}
+	return func() tea.Msg {
+		ctx, cancel := context.WithTimeout(m.ctx, patience)
+		defer cancel()
+		start := m.now()
+		question(ctx, &msg)
 		msg.took = m.now().Sub(start)
 		return msg
 	}
@@ -98,13 +116,33 @@ func (s *token) answer(msg tea.Msg) tea.Cmd {
 	if a.err != nil {
 		return nil
 	}
+	if a.older {
+		s.history.Before, s.history.Since = a.history.Before, a.history.Since
+		s.history.Events = slices.Concat(a.history.Events, s.history.Events)
+		s.kept = max(s.kept, len(s.history.Events))
+		return nil
+	}
 	s.since, s.gone = s.m.now(), a.gone
 	if !a.gone {
 		s.token, s.detail = a.token, true
 	}
-	s.history = append(s.history, a.history...)
-	s.history = slices.Clone(s.history[max(len(s.history)-eventsKept, 0):])
+	s.came(a.history)
 	return nil
+}
+
+// came adds what a look has found since the one before.
+func (s *token) came(news api.History) {
+	h := &s.history
+	if news.Before > 0 || h.Last == 0 { // the first look, or there is a gap between the two
+		*h = news
+		return
+	}
+	h.Last = news.Last
+	h.Events = append(h.Events, news.Events...)
+	if n := len(h.Events) - s.kept; n > 0 {
+		h.Events = slices.Clone(h.Events[n:])
+		h.Before, h.Since = h.Events[0].Sequence, h.Events[0].Time
+	}
 }
 
 func (s *token) body(width, height int) []string {
@@ -161,16 +199,20 @@ func (s *token) seen(f *facts) {
 
 // events adds what was done with the token, the newest first.
 func (s *token) events(f *facts) {
-	if len(s.history) == 0 {
+	h := s.history
+	if len(h.Events) == 0 && h.Before == 0 {
 		return
 	}
 	f.gap()
 	f.lines = append(f.lines, "   "+s.m.st.heads.Render("EVENTS"))
-	for _, e := range slices.Backward(s.history) {
+	for _, e := range slices.Backward(h.Events) {
 		by := text.Left(e.Action, 14) + " by " + dash(e.Actor)
 		if e.Address != "" {
 			by += " from " + e.Address
 		}
 		f.lines = append(f.lines, text.Cut("   "+fitting(f.width, moment(s.m.now(), e.Time), text.Escape(by), text.Escape(e.Remark())), f.width))
+	}
+	if h.Before > 0 {
+		f.lines = append(f.lines, text.Cut("   ! Looked back to "+moment(s.m.now(), h.Since)+": o goes on", f.width))
 	}
 }

@@ -78,17 +78,3 @@ func until(rows iter.Seq2[api.Event, error], before uint64) ([]api.Event, error)
 	}
 	return part, nil
 }
-
-// latest takes the last n of the events.
-func latest(rows iter.Seq2[api.Event, error], n int) ([]api.Event, error) {
-	var kept []api.Event
-	for e, err := range rows {
-		if err != nil {
-			return nil, err
-		}
-		if kept = append(kept, e); len(kept) >= 2*n {
-			kept = slices.Clone(kept[n:])
-		}
-	}
-	return kept[max(len(kept)-n, 0):], nil
-}

@@ -290,10 +290,29 @@ func (e Event) Remark() string {
 // EventQuery selects events, the oldest first.
 type EventQuery struct {
 	UID    string // only what is about this user
-	Token  string // only what is about this token, by its id
+	Token  string // only what is about this token, by its id, or an unambiguous prefix of it
 	After  uint64 // the Sequence of the last one already seen
 	Last   int    // only the last so many records; 0: all
 	Follow bool   // go on as things happen
+}
+
+// HistoryQuery asks for the latest events about something.
+type HistoryQuery struct {
+	UID    string // as in an EventQuery
+	Token  string
+	After  uint64 // only later ones than this Sequence
+	Before uint64 // only earlier ones than this Sequence; 0: up to the latest
+	Last   int    // how many at most; 0: 100
+}
+
+// History is the answer. The log is read backwards, and one look goes back only
+// so far: where Before is set, what came earlier was not looked at, and the same
+// question with that Before goes on from there.
+type History struct {
+	Events []Event `json:"events"` // the oldest first
+	Before uint64  `json:"before"` // 0: there is nothing earlier
+	Since  int64   `json:"since"`  // when the record Before was written; 0: there is nothing earlier
+	Last   uint64  `json:"last"`   // the latest record that was looked at: After, for what comes later
 }
 
 // What an off-boarding sweep does to a user.

@@ -207,16 +207,25 @@ func (c *Client) Identify(ctx context.Context, t Texts) (Identified, error) {
 // Events lists the audit log.
 func (c *Client) Events(ctx context.Context, q EventQuery) iter.Seq2[Event, error] {
 	v := url.Values{}
-	if q.After > 0 {
-		v.Set("after", strconv.FormatUint(q.After, 10))
-	}
-	if q.Last > 0 {
-		v.Set("last", strconv.Itoa(q.Last))
-	}
+	setNumber(v, "after", q.After)
+	setNumber(v, "last", uint64(q.Last))
 	set(v, "uid", q.UID)
 	set(v, "token", q.Token)
 	setFlag(v, "follow", q.Follow)
 	return stream[Event](ctx, c, http.MethodGet, "/admin/events?"+v.Encode(), nil)
+}
+
+// History looks for the latest events about something.
+func (c *Client) History(ctx context.Context, q HistoryQuery) (History, error) {
+	v := url.Values{}
+	set(v, "uid", q.UID)
+	set(v, "token", q.Token)
+	setNumber(v, "after", q.After)
+	setNumber(v, "before", q.Before)
+	setNumber(v, "last", uint64(q.Last))
+	var h History
+	err := c.call(ctx, http.MethodGet, "/admin/events/history?"+v.Encode(), nil, &h)
+	return h, err
 }
 
 // Verify has the server read the whole audit log and check its chain.
@@ -243,6 +252,12 @@ func userPath(uid string) string { return "/admin/users/" + url.PathEscape(uid) 
 func set(v url.Values, name, value string) {
 	if value != "" {
 		v.Set(name, value)
+	}
+}
+
+func setNumber(v url.Values, name string, n uint64) {
+	if n > 0 {
+		v.Set(name, strconv.FormatUint(n, 10))
 	}
 }
 

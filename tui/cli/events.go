@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -14,32 +15,103 @@ import (
 // recent is how many records `events --follow` goes back to begin with.
 const recent = 10
 
+// mostLast is how many events the server keeps in memory for one look.
+const mostLast = 10_000
+
+// look is one run of `events`.
+type look struct {
+	env                    Env
+	about                  string
+	last                   int
+	before                 uint64
+	follow, asJSON, verify bool
+}
+
 func eventsCommand(env Env) *cobra.Command {
-	var q api.EventQuery
-	var asJSON, verify bool
-	c := command("events", "Show the audit log", None, env.with(
-		func(ctx context.Context, c *api.Client, _ []string) error {
-			switch {
-			case verify && (q.Follow || asJSON):
-				return usagef("--verify goes with no other flag")
-			case verify:
-				return env.verify(ctx, c)
-			case q.Follow:
-				q.Last = recent
-			}
-			err := env.events(c.Events(ctx, q), asJSON, q.Follow)
-			switch {
-			case q.Follow && ctx.Err() != nil:
-				return nil // it was stopped, as it must be
-			case q.Follow && err == nil:
-				return errors.New("the server has stopped: nothing more will come")
-			}
+	l := &look{env: env}
+	open := env.with(l.run)
+	c := command("events", "Show the audit log", None, func(cmd *cobra.Command, args []string) error {
+		if err := l.check(); err != nil {
 			return err
-		}))
-	c.Flags().BoolVar(&q.Follow, "follow", false, "go on as things happen, from the last few events")
-	c.Flags().BoolVar(&asJSON, "json", false, "print one object a line")
-	c.Flags().BoolVar(&verify, "verify", false, "read the whole log, and check that nothing in it was changed")
+		}
+		return open(cmd, args)
+	})
+	c.Flags().StringVar(&l.about, "about", "", "only what is about this user or token: a UID, or an ID")
+	c.Flags().IntVar(&l.last, "last", 0, "only the latest so many events, found by reading the log backwards")
+	c.Flags().Uint64Var(&l.before, "before", 0, "with --last: only what came before this record, as the look before says")
+	c.Flags().BoolVar(&l.follow, "follow", false, "go on as things happen, from the last few events")
+	c.Flags().BoolVar(&l.asJSON, "json", false, "print one object a line")
+	c.Flags().BoolVar(&l.verify, "verify", false, "read the whole log, and check that nothing in it was changed")
 	return c
+}
+
+// check refuses what cannot be meant.
+func (l *look) check() error {
+	switch {
+	case l.verify && (l.follow || l.asJSON || l.about != "" || l.last != 0 || l.before != 0):
+		return usagef("--verify goes with no other flag")
+	case l.last < 0 || l.last > mostLast:
+		return usagef("--last is from 1 to %d", mostLast)
+	case l.follow && l.last > 0:
+		return usagef("--follow goes on from the last few events: it takes no --last")
+	case l.before > 0 && l.last == 0:
+		return usagef("--before is for --last")
+	case len(l.about) == tokenLen: // a whole token: not to be repeated in messages or logs
+		return usagef("this is a token, not an ID: its ID is its first 28 characters")
+	}
+	return nil
+}
+
+func (l *look) run(ctx context.Context, c *api.Client, _ []string) error {
+	q := api.EventQuery{Follow: l.follow}
+	if strings.Contains(l.about, "@") {
+		q.UID = l.about
+	} else {
+		q.Token = l.about
+	}
+	switch {
+	case l.verify:
+		return l.env.verify(ctx, c)
+	case l.last > 0:
+		h, err := c.History(ctx, api.HistoryQuery{UID: q.UID, Token: q.Token, Before: l.before, Last: l.last})
+		if err != nil {
+			return err
+		}
+		return l.history(h)
+	case l.follow:
+		q.Last = recent
+	}
+	err := l.env.events(c.Events(ctx, q), l.asJSON, q.Follow)
+	switch {
+	case q.Follow && ctx.Err() != nil:
+		return nil // it was stopped, as it must be
+	case q.Follow && err == nil:
+		return errors.New("the server has stopped: nothing more will come")
+	}
+	return err
+}
+
+// history prints what a look has found, and how to go on where it has not
+// looked at all there is.
+func (l *look) history(h api.History) error {
+	rows := func(yield func(api.Event, error) bool) {
+		for _, e := range h.Events {
+			if !yield(e, nil) {
+				return
+			}
+		}
+	}
+	if err := l.env.events(rows, l.asJSON, false); err != nil || h.Before == 0 {
+		return err
+	}
+	l.env.say("Looked back to %s: for what came earlier, add --before %d.", moment(h.Since), h.Before)
+	if !l.asJSON {
+		return nil
+	}
+	return printJSON(l.env.Out, struct {
+		Before uint64 `json:"before"`
+		Since  int64  `json:"since"`
+	}{h.Before, h.Since})
 }
 
 func (env Env) verify(ctx context.Context, c *api.Client) error {
