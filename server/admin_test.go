@@ -215,7 +215,7 @@ func tokens(h *house) {
 		ids  []string
 		want int
 	}{
-		"unknown": {[]string{made[1].ID, "0100000000"}, http.StatusNotFound}, "short": {[]string{made[1].ID[:7]}, http.StatusBadRequest}, "a secret": {[]string{made[1].Secret}, http.StatusBadRequest}, "nonsense": {[]string{"xyzxyzxyz"}, http.StatusBadRequest},
+		"unknown": {[]string{made[1].ID, "0100000000"}, http.StatusNotFound}, "short": {[]string{made[1].ID[:7]}, http.StatusBadRequest}, "a secret": {[]string{made[1].Secret}, http.StatusBadRequest}, "nonsense": {[]string{"xyzxyzxyz"}, http.StatusNotFound},
 	} {
 		_, err := c.Revoke(ctx, api.Revocation{IDs: r.ids})
 		wantStatus(h.TB, what, err, r.want)

@@ -440,12 +440,16 @@ func TestFindToken(t *testing.T) {
 		{"01abcdef", ID{}, ErrAmbiguous},
 		{"01abcdef03", ID{}, ErrNoToken},
 		{"02abcdef", ID{}, ErrNoToken},
+		{"01abcdeg", ID{}, ErrNoToken},
+		{"01 abcdef", ID{}, ErrNoToken},
+		{"../../../..", ID{}, ErrNoToken},
+		{"nosuch", ID{}, ErrNoToken},
 	} {
 		if got, err := s.FindToken(c.prefix); !errors.Is(err, c.err) || err == nil && got != c.want {
 			t.Errorf("%s: got %v, %v, want %v, %v", c.prefix, got, err, c.want, c.err)
 		}
 	}
-	for _, bad := range []string{"", "01abcde", "01abcdeg", ids[0].String() + "0", "01 abcdef", "../../../.."} {
+	for _, bad := range []string{"", "01abcde", ids[0].String() + "0", strings.Repeat("x", 29)} {
 		if got, err := s.FindToken(bad); !errors.As(err, new(*InvalidError)) {
 			t.Errorf("%q: got %v, %v, want an InvalidError", bad, got, err)
 		}
