@@ -14,7 +14,8 @@ import (
 // lockDir takes the directory for this process. The kernel lets go of the lock
 // when the process ends, however it ends.
 func lockDir(dir, holder string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	// No link is followed: the file that it names would be written over.
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock the data directory: %w", err)
 	}

@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"syscall"
 )
@@ -28,6 +29,15 @@ func CheckOwner(dir string) error {
 		return fmt.Errorf("%s belongs to user %d: run the server as that user", dir, uid)
 	}
 	return nil
+}
+
+// warnOpen warns of a directory that everybody may write to: who can put files
+// there can put another configuration, key or store there. It is no error, since
+// volumes of containers come so.
+func warnOpen(dir string, log *slog.Logger) {
+	if info, err := os.Stat(dir); err == nil && info.Mode().Perm()&0o002 != 0 {
+		log.Warn("every account of this machine can put files into the data directory: chmod 700 it", "data", dir)
+	}
 }
 
 // BecomeOwner makes this process, when it is root's, one of the owner of a data

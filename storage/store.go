@@ -134,6 +134,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
+	warnOpen(dir, opts.Log)
 	lock, err := lockDir(dir, opts.Holder)
 	if err != nil {
 		return nil, err
