@@ -84,10 +84,7 @@ func (c *conn) search(ctx context.Context, req *goldap.SearchRequest) (res *gold
 }
 
 // answered tells an error that the server replied with from every other one.
-func answered(err error) bool {
-	var e *goldap.Error
-	return errors.As(err, &e) && e.ResultCode < goldap.ErrorNetwork
-}
+func answered(err error) bool { return code(err) != 0 }
 
 // code is the result code of an error that the server replied with, else 0.
 func code(err error) uint16 {

@@ -65,7 +65,7 @@ func (d *Directory) find(ctx context.Context, c *conn, name string) (Entry, erro
 	})
 	ambiguous := Entry{Stopped: ReasonAmbiguous}
 	switch {
-	case err != nil && goldap.IsErrorWithCode(err, goldap.LDAPResultSizeLimitExceeded), errors.Is(err, goldap.ErrSizeLimitExceeded):
+	case sizeLimited(err):
 		return ambiguous, nil
 	case err != nil:
 		return Entry{}, fmt.Errorf("search %s: %w", d.cfg.BaseDN, err)
