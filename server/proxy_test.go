@@ -26,12 +26,15 @@ import (
 // that the README shows. Their addresses alone are the test's.
 var proxies = []struct {
 	name, debian, program, file string
+	beside                      string // another file that it needs, in the same place
+	down                        int    // what clients get while there is no Gatehouse
+	waits                       bool   // for a silent one, longer than a test should
 	site                        func(addr string) *strings.Replacer
 	around                      func(site, dir string) string // the whole configuration
 	args                        func(dir, conf string) []string
 }{
 	{
-		name: "nginx", debian: "nginx", program: "nginx", file: "nginx.conf",
+		name: "nginx", debian: "nginx", program: "nginx", file: "nginx.conf", down: http.StatusInternalServerError, waits: true,
 		site: func(addr string) *strings.Replacer { return strings.NewReplacer("listen 80;", "listen "+addr+";") },
 		around: func(site, dir string) string {
 			var temp strings.Builder
@@ -43,14 +46,22 @@ var proxies = []struct {
 		args: func(dir, conf string) []string { return []string{"-p", dir, "-e", "stderr", "-c", conf} },
 	},
 	{
-		name: "Caddy", debian: "caddy", program: "caddy", file: "Caddyfile",
+		name: "Caddy", debian: "caddy", program: "caddy", file: "Caddyfile", down: http.StatusBadGateway, waits: true,
 		site: func(addr string) *strings.Replacer { return strings.NewReplacer("app.example.com", "http://"+addr) },
 		around: func(site, _ string) string {
-			return "{\n\tadmin off\n\tauto_https off\n}\n" + site
+			return strings.Replace(site, "{\n", "{\n\tadmin off\n\tauto_https off\n", 1)
 		},
 		args: func(_, conf string) []string {
 			return []string{"run", "--adapter", "caddyfile", "--config", conf}
 		},
+	},
+	{
+		name: "HAProxy", debian: "haproxy", program: "haproxy", file: "haproxy.cfg", beside: "gate.lua", down: http.StatusServiceUnavailable,
+		site: func(addr string) *strings.Replacer { return strings.NewReplacer("bind :80 ", "bind "+addr+" ") },
+		around: func(site, dir string) string { // as Debian's haproxy.cfg
+			return "defaults\n    timeout connect 5s\n    timeout client 50s\n    timeout server 50s\n\n" + strings.ReplaceAll(site, "/etc/haproxy", dir)
+		},
+		args: func(_, conf string) []string { return []string{"-db", "-f", conf} },
 	},
 }
 
@@ -67,12 +78,19 @@ func TestProxies(t *testing.T) {
 			}
 			h := newHouse(t, func(c *Config) { c.TrustedProxies = prefixes("127.0.0.1/32") })
 			app := application(t)
-			f := &front{h: h, url: startProxy(t, i, program, h.serve(), app)}
+			f := &front{h: h, gate: ldaptest.FreePort(t), down: p.down, waits: p.waits}
+			_, f.stop = h.serveAt(f.gate)
+			f.url, f.log = startProxy(t, i, program, f.gate, app)
 			t.Run("identity", f.identity)
 			t.Run("refusals", f.refusals)
 			t.Run("bodies", f.bodies)
 			t.Run("addresses", f.addresses)
 			t.Run("git", f.git)
+			t.Run("agents", f.agents)
+			t.Run("spellings", f.spellings)
+			t.Run("paths", f.paths)
+			t.Run("crowd", f.crowd)
+			t.Run("gone", f.gone)
 		})
 	}
 }
@@ -81,9 +99,10 @@ func TestProxies(t *testing.T) {
 func TestReadmeProxies(t *testing.T) {
 	readme := readFile(t, filepath.Join("..", "README.md"))
 	for _, p := range proxies {
-		text := readFile(t, filepath.Join("..", "testdata", "proxy", p.file))
-		if !strings.Contains(readme, "\n"+text+"```\n") {
-			t.Errorf("the README does not show testdata/proxy/%s as it is", p.file)
+		for _, name := range []string{p.file, p.beside} {
+			if name != "" && !strings.Contains(readme, "\n"+readFile(t, filepath.Join("..", "testdata", "proxy", name))+"```\n") {
+				t.Errorf("the README does not show testdata/proxy/%s as it is", name)
+			}
 		}
 	}
 }
@@ -143,12 +162,12 @@ func run(t *testing.T, dir, name string, args ...string) {
 	}
 }
 
-// startProxy runs a proxy until the test ends, and returns its URL.
-func startProxy(t *testing.T, i int, program, gate, app string) string {
+// startProxy runs a proxy until the test ends, and returns its URL and its log.
+func startProxy(t *testing.T, i int, program, gate, app string) (url string, log *logBuffer) {
 	t.Helper()
 	p, dir, addr := proxies[i], t.TempDir(), ldaptest.FreePort(t)
 	site := p.site(addr).Replace(readFile(t, filepath.Join("..", "testdata", "proxy", p.file)))
-	for from, to := range map[string]string{"127.0.0.1:8080": strings.TrimPrefix(gate, "http://"), "127.0.0.1:3000": app} {
+	for from, to := range map[string]string{"127.0.0.1:8080": gate, "127.0.0.1:3000": app} {
 		if !strings.Contains(site, from) {
 			t.Fatalf("%s does not name %s", p.file, from)
 		}
@@ -158,11 +177,17 @@ func startProxy(t *testing.T, i int, program, gate, app string) string {
 	if err := os.WriteFile(conf, []byte(p.around(site, dir)), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if p.beside != "" {
+		text := readFile(t, filepath.Join("..", "testdata", "proxy", p.beside))
+		if err := os.WriteFile(filepath.Join(dir, p.beside), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	c := exec.Command(program, p.args(dir, conf)...)
 	c.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	var log logBuffer
-	c.Stdout, c.Stderr = &log, &log
+	log = &logBuffer{}
+	c.Stdout, c.Stderr = log, log
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +204,7 @@ func startProxy(t *testing.T, i int, program, gate, app string) string {
 		conn, err := net.Dial("tcp", addr)
 		if err == nil {
 			conn.Close()
-			return "http://" + addr
+			return "http://" + addr, log
 		}
 		select {
 		case <-ended:
@@ -191,8 +216,13 @@ func startProxy(t *testing.T, i int, program, gate, app string) string {
 
 // front is what clients see: a proxy, and behind it the house.
 type front struct {
-	h   *house
-	url string
+	h     *house
+	url   string
+	log   *logBuffer
+	gate  string // where Gatehouse is
+	stop  func() // and how to stop it
+	down  int
+	waits bool
 }
 
 // send sends a request from an address of this host.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/dgraph-io/badger/v4"
@@ -292,18 +293,27 @@ func (h *house) listen() (*Listener, error) {
 // serve runs the server as it is run in earnest and returns its URL.
 func (h *house) serve() string {
 	h.Helper()
-	l, err := h.listen()
+	url, _ := h.serveAt("127.0.0.1:0")
+	return url
+}
+
+// serveAt does so on an address, until it is stopped or the test ends.
+func (h *house) serveAt(addr string) (url string, stop func()) {
+	h.Helper()
+	h.Server.cfg.Listen = addr
+	l, err := h.Listen()
 	if err != nil {
 		h.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- l.Serve(ctx) }()
-	h.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			h.Errorf("the server ended with %v", err)
 		}
 	})
-	return l.URL()
+	h.Cleanup(stop)
+	return l.URL(), stop
 }
