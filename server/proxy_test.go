@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -27,6 +28,7 @@ import (
 var proxies = []struct {
 	name, debian, program, file string
 	beside                      string // another file that it needs, in the same place
+	challenges                  int    // of the two that it passes on
 	down                        int    // what clients get while there is no Gatehouse
 	waits                       bool   // for a silent one, longer than a test should
 	site                        func(addr string) *strings.Replacer
@@ -34,7 +36,7 @@ var proxies = []struct {
 	args                        func(dir, conf string) []string
 }{
 	{
-		name: "nginx", debian: "nginx", program: "nginx", file: "nginx.conf", down: http.StatusInternalServerError, waits: true,
+		name: "nginx", debian: "nginx", program: "nginx", file: "nginx.conf", challenges: 1, down: http.StatusInternalServerError, waits: true,
 		site: func(addr string) *strings.Replacer { return strings.NewReplacer("listen 80;", "listen "+addr+";") },
 		around: func(site, dir string) string {
 			var temp strings.Builder
@@ -46,7 +48,7 @@ var proxies = []struct {
 		args: func(dir, conf string) []string { return []string{"-p", dir, "-e", "stderr", "-c", conf} },
 	},
 	{
-		name: "Caddy", debian: "caddy", program: "caddy", file: "Caddyfile", down: http.StatusBadGateway, waits: true,
+		name: "Caddy", debian: "caddy", program: "caddy", file: "Caddyfile", challenges: 2, down: http.StatusBadGateway, waits: true,
 		site: func(addr string) *strings.Replacer { return strings.NewReplacer("app.example.com", "http://"+addr) },
 		around: func(site, _ string) string {
 			return strings.Replace(site, "{\n", "{\n\tadmin off\n\tauto_https off\n", 1)
@@ -56,7 +58,8 @@ var proxies = []struct {
 		},
 	},
 	{
-		name: "HAProxy", debian: "haproxy", program: "haproxy", file: "haproxy.cfg", beside: "gate.lua", down: http.StatusServiceUnavailable,
+		name: "HAProxy", debian: "haproxy", program: "haproxy", file: "haproxy.cfg", beside: "gate.lua",
+		challenges: 2, down: http.StatusServiceUnavailable,
 		site: func(addr string) *strings.Replacer { return strings.NewReplacer("bind :80 ", "bind "+addr+" ") },
 		around: func(site, dir string) string { // as Debian's haproxy.cfg
 			return "defaults\n    timeout connect 5s\n    timeout client 50s\n    timeout server 50s\n\n" + strings.ReplaceAll(site, "/etc/haproxy", dir)
@@ -78,7 +81,7 @@ func TestProxies(t *testing.T) {
 			}
 			h := newHouse(t, func(c *Config) { c.TrustedProxies = prefixes("127.0.0.1/32") })
 			app := application(t)
-			f := &front{h: h, gate: ldaptest.FreePort(t), down: p.down, waits: p.waits}
+			f := &front{h: h, gate: ldaptest.FreePort(t), challenges: p.challenges, down: p.down, waits: p.waits}
 			_, f.stop = h.serveAt(f.gate)
 			f.url, f.log = startProxy(t, i, program, f.gate, app)
 			t.Run("identity", f.identity)
@@ -216,13 +219,13 @@ func startProxy(t *testing.T, i int, program, gate, app string) (url string, log
 
 // front is what clients see: a proxy, and behind it the house.
 type front struct {
-	h     *house
-	url   string
-	log   *logBuffer
-	gate  string // where Gatehouse is
-	stop  func() // and how to stop it
-	down  int
-	waits bool
+	h                *house
+	url              string
+	log              *logBuffer
+	gate             string // where Gatehouse is
+	stop             func() // and how to stop it
+	challenges, down int
+	waits            bool
 }
 
 // send sends a request from an address of this host.
@@ -312,8 +315,9 @@ func (f *front) refusals(t *testing.T) {
 	} {
 		for _, method := range []string{"GET", "HEAD", "POST", "OPTIONS"} {
 			resp, _ := f.send(t, "127.0.0.1", method, "/", []byte("body"), c)
-			if challenge := resp.Header.Get("Www-Authenticate"); resp.StatusCode != http.StatusUnauthorized || challenge != `Basic realm="gatehouse"` {
-				t.Errorf("%s %s: got %d, WWW-Authenticate %q", method, what, resp.StatusCode, challenge)
+			want := []string{`Basic realm="gatehouse"`, `Bearer realm="gatehouse"`}[:f.challenges]
+			if got := resp.Header["Www-Authenticate"]; resp.StatusCode != http.StatusUnauthorized || !slices.Equal(got, want) {
+				t.Errorf("%s %s: got %d, WWW-Authenticate %q, want %q", method, what, resp.StatusCode, got, want)
 			}
 		}
 	}
@@ -347,7 +351,10 @@ func (f *front) addresses(t *testing.T) {
 		if forged != "" {
 			c["X-Forwarded-For"] = []string{forged}
 		}
-		f.wantStatus(t, http.StatusOK, "127.0.0.2", "/", c)
+		resp, got := f.send(t, "127.0.0.2", "GET", "/", nil, c)
+		if from := got.Header["X-Forwarded-For"]; resp.StatusCode != http.StatusOK || len(from) != 1 || from[0] != "127.0.0.2" {
+			t.Errorf("X-Forwarded-For %q: got %d, and %q at the application", forged, resp.StatusCode, from)
+		}
 		f.wantStatus(t, http.StatusUnauthorized, "127.0.0.3", "/", c)
 	}
 }
