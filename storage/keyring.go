@@ -175,8 +175,12 @@ func makeKeyFile(file string) (key [32]byte, err error) {
 }
 
 // WriteFile makes a file of mode 0600 that is whole or not there, and is on
-// the disk when it returns. It replaces an older one.
+// the disk when it returns. It replaces an older one, but nothing else: for
+// root, a rename would put the file in the place of /dev/stdout.
 func WriteFile(file string, b []byte) error {
+	if info, err := os.Lstat(file); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s is there, and is no regular file", file)
+	}
 	dir := filepath.Dir(file)
 	f, err := os.CreateTemp(dir, "."+filepath.Base(file)+"-*") // mode 0600
 	if err != nil {

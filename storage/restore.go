@@ -118,10 +118,13 @@ func lookAtOld(dir, keyFile string, sealed []byte) (e ended, err error) {
 		return e, err
 	}
 	kek, err := readKeyFile(keyFile)
-	if errors.Is(err, os.ErrNotExist) && fresh {
+	switch {
+	case errors.Is(err, os.ErrNotExist) && fresh:
 		return e, nil
-	}
-	if err != nil {
+	case errors.Is(err, os.ErrNotExist):
+		return e, fmt.Errorf("%w: %s does not exist, and without it nobody can tell what was revoked in the store that is in %s: put it back, or move that store away",
+			ErrKeyMissing, keyFile, store)
+	case err != nil:
 		return e, err
 	}
 	keys, err := openKeyring("the backup's keyring", sealed, kek, keyFile)

@@ -14,9 +14,20 @@ import (
 )
 
 // Backup writes a snapshot to a file beside the one that is named, and puts it
-// in its place once it has been read again and is whole. The terminal, unless
-// it is nil, is shown how far it is.
+// in its place once it has been read again and is whole. Into a pipe or a device
+// it writes as it goes, and only the error says that it was not whole. The
+// terminal, unless it is nil, is shown how far it is.
 func (d Dir) Backup(ctx context.Context, file string, terminal io.Writer) (m storage.Manifest, err error) {
+	switch info, err := os.Stat(file); {
+	case err == nil && info.IsDir():
+		return m, errors.New("it is a directory")
+	case err == nil && !info.Mode().IsRegular():
+		return d.pour(ctx, file, terminal)
+	case err == nil: // it is the file that is replaced, not a link to it such as /dev/stdout
+		if file, err = filepath.EvalSymlinks(file); err != nil {
+			return m, err
+		}
+	}
 	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*") // mode 0600
 	if bad := (*fs.PathError)(nil); errors.As(err, &bad) {
 		return m, bad.Err // the name is one that nobody has heard of
@@ -33,12 +44,40 @@ func (d Dir) Backup(ctx context.Context, file string, terminal io.Writer) (m sto
 		return m, err
 	}
 	if m, err = storage.CheckSnapshot(f); err != nil {
-		return m, fmt.Errorf("the server broke off (its log says why): %w", err)
+		return m, brokenOff(err)
 	}
 	if err := f.Sync(); err != nil {
 		return m, err
 	}
 	return m, os.Rename(f.Name(), file)
+}
+
+func brokenOff(err error) error {
+	return fmt.Errorf("the server broke off (its log says why): %w", err)
+}
+
+// pour writes a snapshot into what is no regular file, and reads along whether
+// it is whole.
+func (d Dir) pour(ctx context.Context, file string, terminal io.Writer) (m storage.Manifest, err error) {
+	f, err := os.OpenFile(file, os.O_WRONLY, 0)
+	if err != nil {
+		return m, err
+	}
+	defer f.Close()
+	read, written := io.Pipe()
+	whole := make(chan error)
+	go func() {
+		var err error
+		m, err = storage.CheckSnapshot(read)
+		io.Copy(io.Discard, read) // or the writer would wait for a reader
+		whole <- err
+	}()
+	err = d.snapshot(ctx, io.MultiWriter(f, written), terminal)
+	written.Close()
+	if bad := <-whole; err == nil && bad != nil {
+		err = brokenOff(bad)
+	}
+	return m, err
 }
 
 // snapshot writes what the server sends, or the store itself has. Where that is
