@@ -81,7 +81,7 @@ func (env Env) with(do action) func(*cobra.Command, []string) error {
 		if err != nil {
 			return err
 		}
-		err = do(ctx, c, args)
+		err = flagged(do(ctx, c, args))
 		return errors.Join(err, c.Close()) // closing a store may be what fails
 	}
 }

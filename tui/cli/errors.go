@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -39,6 +40,23 @@ func usagef(format string, args ...any) error { return UsageError{fmt.Errorf(for
 // cobra's SetFlagErrorFunc; main sets it on the root too.
 func FlagError(c *cobra.Command, err error) error {
 	return usagef("%w; see %s --help", err, c.CommandPath())
+}
+
+// fieldFlags are the flags whose values the server alone can read, by the name
+// of the field at the head of its refusal.
+var fieldFlags = map[string]string{"Idle": "--idle", "ExpiresIn": "--expires"}
+
+// flagged makes a UsageError of the server's refusal of a flag's value.
+func flagged(err error) error {
+	refusal := (*api.Error)(nil)
+	if !errors.As(err, &refusal) || refusal.Status != http.StatusBadRequest {
+		return err
+	}
+	field, why, _ := strings.Cut(refusal.Message, ": ")
+	if flag, ok := fieldFlags[field]; ok {
+		return usagef("%s: %s", flag, why)
+	}
+	return err
 }
 
 // ExitStatus maps the error of a command to the exit status of the process.
