@@ -236,6 +236,9 @@ func (a *app) demo(ctx context.Context, users, tokens int, sample string, noServ
 	if err != nil {
 		return err
 	}
+	if err := cfg.CheckFiles(); err != nil { // before there is a store
+		return err
+	}
 	log := slog.New(slog.NewTextHandler(a.stderr, nil))
 	store, s, err := a.local().Open("gatehouse demo", cfg, log)
 	if err != nil {

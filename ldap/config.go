@@ -68,53 +68,67 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// Fault is what is wrong with a setting, whose name is in the message.
+type Fault struct {
+	setting string
+	err     error
+}
+
+func (f *Fault) Error() string { return "ldap: " + f.err.Error() }
+func (f *Fault) Unwrap() error { return f.err }
+
+// Setting is the key of the setting in the configuration file.
+func (f *Fault) Setting() string { return "ldap." + f.setting }
+
 // Validate says in whole sentences what is wrong with c, all of it at once. It
 // opens no file and dials nobody. Empty settings that have a default are fine.
 func (c Config) Validate() error {
 	c = c.withDefaults()
 	var errs []error
-	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("ldap: "+format, args...)) }
+	bad := func(setting, format string, args ...any) {
+		errs = append(errs, &Fault{setting, fmt.Errorf(format, args...)})
+	}
 
 	if len(c.URLs) == 0 {
-		bad("urls is empty: name at least one server, such as ldaps://ldap.example.com")
+		bad("urls", "urls is empty: name at least one server, such as ldaps://ldap.example.com")
 	}
 	for _, raw := range c.URLs {
 		s, err := newServer(raw)
 		switch {
 		case err != nil:
-			bad("%w", err)
+			bad("urls", "%w", err)
 		case !s.tls && !c.StartTLS && !c.Insecure:
-			bad("%s would send passwords in plain text: use ldaps://, or set start_tls = true (or, for a test, insecure = true)", raw)
+			bad("urls", "urls: %s would send passwords in plain text: use ldaps://, or set start_tls = true (or, for a test, insecure = true)", raw)
 		}
 	}
 	if c.BaseDN == "" {
-		bad("base_dn is empty: name the entry under which the people are, such as ou=people,dc=example,dc=org")
+		bad("base_dn", "base_dn is empty: name the entry under which the people are, such as ou=people,dc=example,dc=org")
 	} else if dn, err := goldap.ParseDN(c.BaseDN); err != nil || len(dn.RDNs) == 0 {
-		bad("base_dn %q is not a distinguished name", c.BaseDN)
+		bad("base_dn", "base_dn %q is not a distinguished name", c.BaseDN)
 	}
 	if c.RequiredGroup != "" {
 		if dn, err := goldap.ParseDN(c.RequiredGroup); err != nil || len(dn.RDNs) == 0 {
-			bad("required_group %q is not a distinguished name", c.RequiredGroup)
+			bad("required_group", "required_group %q is not a distinguished name", c.RequiredGroup)
 		}
 	}
 	if err := validFilter(c.Filter); err != nil {
-		bad("%w", err)
+		bad("filter", "%w", err)
 	}
-	for key, name := range map[string]string{"uid_attribute": c.UIDAttribute, "id_attribute": c.IDAttribute} {
-		if ok, _ := regexp.MatchString(`^([A-Za-z][A-Za-z0-9-]*|[0-9]+(\.[0-9]+)+)$`, name); !ok {
-			bad("%s %q is not the name of an attribute", key, name)
+	for _, a := range [...]struct{ setting, name string }{{"uid_attribute", c.UIDAttribute}, {"id_attribute", c.IDAttribute}} {
+		if ok, _ := regexp.MatchString(`^([A-Za-z][A-Za-z0-9-]*|[0-9]+(\.[0-9]+)+)$`, a.name); !ok {
+			bad(a.setting, "%s %q is not the name of an attribute", a.setting, a.name)
 		}
 	}
 	switch hasPassword := c.BindPassword != "" || c.BindPasswordFile != ""; {
 	case c.BindPassword != "" && c.BindPasswordFile != "":
-		bad("the password of bind_dn is given twice: keep only bind_password_file")
+		bad("bind_password_file", "the password of bind_dn is given twice: keep only bind_password_file")
 	case c.BindDN != "" && !hasPassword:
-		bad("bind_dn is set and bind_password_file is not: an empty password would search anonymously without saying so")
+		bad("bind_dn", "bind_dn is set and bind_password_file is not: an empty password would search anonymously without saying so")
 	case c.BindDN == "" && hasPassword:
-		bad("bind_password_file is set and bind_dn is not: name the account that the password is for")
+		bad("bind_password_file", "bind_password_file is set and bind_dn is not: name the account that the password is for")
 	}
 	if c.Timeout < 100*time.Millisecond || c.Timeout > time.Minute {
-		bad("timeout %s is not between 100ms and 1m", c.Timeout)
+		bad("timeout", "timeout %s is not between 100ms and 1m", c.Timeout)
 	}
 	return errors.Join(errs...)
 }
@@ -178,27 +192,30 @@ func (c *Config) readPassword() error {
 	if c.BindPasswordFile == "" {
 		return nil
 	}
+	bad := func(format string, args ...any) error {
+		return &Fault{"bind_password_file", fmt.Errorf("bind_password_file"+format, args...)}
+	}
 	f, err := os.Open(c.BindPasswordFile)
 	if err != nil {
-		return fmt.Errorf("ldap: bind_password_file: %w", err)
+		return bad(": %w", err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return fmt.Errorf("ldap: bind_password_file: %w", err)
+		return bad(": %w", err)
 	}
 	// A group may read it: root:gatehouse 0640 is how packages install secrets.
 	if mode := info.Mode(); !mode.IsRegular() || mode.Perm()&0o007 != 0 {
-		return fmt.Errorf("ldap: bind_password_file %s has mode %s, open to every account of this machine: chmod 0600 it", c.BindPasswordFile, mode)
+		return bad(" %s has mode %s, open to every account of this machine: chmod 0600 it", c.BindPasswordFile, mode)
 	}
 	const limit = 4 << 10
 	b, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
-		return fmt.Errorf("ldap: bind_password_file: %w", err)
+		return bad(": %w", err)
 	}
 	password := strings.TrimRight(string(b), "\r\n")
 	if password == "" || len(b) > limit || strings.ContainsAny(password, "\n\x00") {
-		return fmt.Errorf("ldap: bind_password_file %s does not hold a password on a single line", c.BindPasswordFile)
+		return bad(" %s does not hold a password on a single line", c.BindPasswordFile)
 	}
 	c.BindPassword = Secret(password)
 	return nil
@@ -212,11 +229,11 @@ func (c *Config) tls() (*tls.Config, error) {
 	}
 	pem, err := os.ReadFile(c.CAFile)
 	if err != nil {
-		return nil, fmt.Errorf("ldap: ca_file: %w", err)
+		return nil, &Fault{"ca_file", fmt.Errorf("ca_file: %w", err)}
 	}
 	t.RootCAs = x509.NewCertPool()
 	if !t.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("ldap: ca_file %s holds no certificate in PEM form", c.CAFile)
+		return nil, &Fault{"ca_file", fmt.Errorf("ca_file %s holds no certificate in PEM form", c.CAFile)}
 	}
 	return t, nil
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -30,6 +29,8 @@ type Config struct {
 	LDAP           *LDAPConfig    `toml:"ldap"` // nil: not configured
 
 	OAuth map[string]OAuthConfig `toml:"oauth"` // by the provider's name
+
+	doc *document // where all of this stands; nil: nowhere
 }
 
 // TLSConfig names the certificate and its key, in PEM files.
@@ -63,112 +64,76 @@ func DefaultConfig() Config {
 }
 
 // LoadConfig reads a configuration file over the defaults. An error names the
-// key and the line.
+// file, the key and the line.
 func LoadConfig(file string) (Config, error) {
-	f, err := os.Open(file)
+	b, err := os.ReadFile(file)
 	if err != nil {
 		return Config{}, fmt.Errorf("read the configuration: %w", err)
 	}
-	defer f.Close()
-	cfg, err := parseConfig(f)
-	if err != nil {
-		return Config{}, fmt.Errorf("%s: %w", file, err)
-	}
-	return cfg, nil
+	return parseConfig(file, b)
 }
 
-func parseConfig(r io.Reader) (Config, error) {
-	cfg := DefaultConfig()
-	b, err := io.ReadAll(r)
-	if err != nil {
+func parseConfig(file string, text []byte) (cfg Config, err error) {
+	cfg = DefaultConfig()
+	if cfg.doc, err = readDocument(file, text, &cfg); err != nil {
 		return cfg, err
 	}
-	err = toml.NewDecoder(bytes.NewReader(b)).DisallowUnknownFields().Decode(&cfg)
-	if strict := (*toml.StrictMissingError)(nil); errors.As(err, &strict) {
-		var lines []string
-		for _, e := range strict.Errors {
-			line, _ := e.Position()
-			lines = append(lines, fmt.Sprintf("line %d: unknown key %s", line, strings.Join(e.Key(), ".")))
-		}
-		return cfg, errors.New(strings.Join(lines, "; "))
-	}
-	if wrong := (*toml.DecodeError)(nil); errors.As(err, &wrong) {
-		line, _ := wrong.Position()
-		message := strings.TrimPrefix(wrong.Error(), "toml: ")
-		if k := strings.Join(wrong.Key(), "."); k != "" {
-			return cfg, fmt.Errorf("line %d: %s: %s", line, k, message)
-		}
-		return cfg, fmt.Errorf("line %d: %s", line, message)
-	}
-	if err != nil {
-		return cfg, placeNumber(b, err)
+	if err := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(&cfg); err != nil {
+		return cfg, cfg.doc.decodeError(err)
 	}
 	return cfg, cfg.Check()
 }
 
-// placeNumber finds the number that stands where a span of time belongs: of
-// that alone the decoder does not say where it is.
-func placeNumber(config []byte, err error) error {
-	var texts struct {
-		Tokens struct {
-			Default string `toml:"default_lifetime"`
-			Max     string `toml:"max_lifetime"`
-			Idle    string `toml:"revoke_idle_after"`
-		} `toml:"tokens"`
-		LDAP struct {
-			Recheck string `toml:"recheck"`
-			Timeout string `toml:"timeout"`
-		} `toml:"ldap"`
+// Check returns an error that names all the settings that can't be.
+func (c Config) Check() error {
+	var f faults
+	c.checkAddresses(&f)
+	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
+		f.add("tls", "cert and key go together")
 	}
-	if wrong := (*toml.DecodeError)(nil); errors.As(toml.Unmarshal(config, &texts), &wrong) {
-		line, _ := wrong.Position()
-		return fmt.Errorf("line %d: %s: %w", line, strings.Join(wrong.Key(), "."), err)
+	f.within("tokens.max_per_user", c.Tokens.MaxPerUser, 1_000_000)
+	if c.Tokens.MaxLifetime.Ends() && c.Tokens.DefaultLifetime.Duration > c.Tokens.MaxLifetime.Duration {
+		f.add("tokens.default_lifetime", "is longer than tokens.max_lifetime, %v", c.Tokens.MaxLifetime)
 	}
-	return err
+	f.within("logins.account_failures", c.Logins.AccountFailures, 1000)
+	f.within("logins.address_failures", c.Logins.AddressFailures, 60_000)
+	if c.LDAP != nil {
+		c.LDAP.check(&f)
+	}
+	c.checkOAuth(&f)
+	return c.doc.place(errors.Join(f...))
 }
 
-// Check returns an error that names the first setting that can't be.
-func (c Config) Check() error {
+func (c Config) checkAddresses(f *faults) {
 	if c.PublicURL != "" {
 		u, err := url.Parse(c.PublicURL)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.TrimSuffix(c.PublicURL[len(u.Scheme):], "/") != "://"+u.Host {
-			return fmt.Errorf("public_url: %q is not like https://tokens.example.com", c.PublicURL)
+			f.add("public_url", "%q is not like https://tokens.example.com", c.PublicURL)
 		}
 	}
 	if _, port, err := net.SplitHostPort(c.Listen); err != nil || port == "" {
-		return fmt.Errorf("listen: %q is not like 127.0.0.1:8080", c.Listen)
+		f.add("listen", "%q is not like 127.0.0.1:8080", c.Listen)
 	}
 	for _, p := range c.TrustedProxies {
 		if !p.IsValid() || p.Addr().Is4In6() { // as which no client is ever seen
-			return fmt.Errorf("trusted_proxies: %q is not like 10.0.0.0/8", p)
+			f.add("trusted_proxies", "%q is not like 10.0.0.0/8", p)
 		}
 	}
-	switch {
-	case (c.TLS.Cert == "") != (c.TLS.Key == ""):
-		return errors.New("tls: cert and key go together")
-	case c.Tokens.MaxPerUser < 1 || c.Tokens.MaxPerUser > 1_000_000:
-		return errors.New("tokens.max_per_user: from 1 to 1000000")
-	case c.Tokens.MaxLifetime.Ends() && c.Tokens.DefaultLifetime.Duration > c.Tokens.MaxLifetime.Duration:
-		return errors.New("tokens.default_lifetime: is longer than tokens.max_lifetime")
-	case c.Logins.AccountFailures < 1 || c.Logins.AccountFailures > 1000:
-		return errors.New("logins.account_failures: from 1 to 1000")
-	case c.Logins.AddressFailures < 1 || c.Logins.AddressFailures > 60_000:
-		return errors.New("logins.address_failures: from 1 to 60000")
+}
+
+func (f *faults) within(setting string, n, most int) {
+	if n < 1 || n > most {
+		f.add(setting, "write a number from 1 to %d", most)
 	}
-	if c.LDAP != nil {
-		if err := c.LDAP.check(); err != nil {
-			return err
-		}
-	}
-	return c.checkOAuth()
 }
 
 // CheckFiles says whether the files that the configuration names can be used,
 // but for the key, which is the store's. It asks no directory and no provider.
 func (c Config) CheckFiles() error {
+	var f faults
 	if c.TLS.Cert != "" {
 		if _, err := tls.LoadX509KeyPair(c.TLS.Cert, c.TLS.Key); err != nil {
-			return fmt.Errorf("tls: load the certificate: %w", err)
+			f.add("tls", "load the certificate: %w", err)
 		}
 	}
 	d, err := openDirectory(c.LDAP, slog.New(slog.DiscardHandler))
@@ -176,7 +141,9 @@ func (c Config) CheckFiles() error {
 		d.Close()
 	}
 	_, err2 := openProviders(c, 0, nil)
-	return errors.Join(err, err2)
+	f.join(err)
+	f.join(err2)
+	return c.doc.place(errors.Join(f...))
 }
 
 // secure reports whether browsers reach the server by https.

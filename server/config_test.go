@@ -9,7 +9,7 @@ import (
 )
 
 func TestConfigWhole(t *testing.T) {
-	got, err := parseConfig(strings.NewReader(`
+	got, err := parseConfig("config.toml", []byte(`
 listen = "127.0.0.1:9090"
 public_url = "https://tokens.example.com"
 trusted_proxies = ["127.0.0.1/32", "2001:db8::/32"]
@@ -33,6 +33,7 @@ address_failures = 30
 	if err != nil {
 		t.Fatal(err)
 	}
+	got.doc = nil
 	want := Config{
 		Listen: "127.0.0.1:9090", PublicURL: "https://tokens.example.com", KeyFile: "/etc/gatehouse/key",
 		TrustedProxies: prefixes("127.0.0.1/32", "2001:db8::/32"),
@@ -47,7 +48,8 @@ address_failures = 30
 
 func TestConfigDefaults(t *testing.T) {
 	for _, text := range []string{"", "# nothing\n", "[tokens]\n[logins]\n", "[tokens]\ndefault_lifetime = \"never\"\nmax_lifetime = \"never\"\n"} {
-		got, err := parseConfig(strings.NewReader(text))
+		got, err := parseConfig("config.toml", []byte(text))
+		got.doc = nil
 		if err != nil || !reflect.DeepEqual(got, DefaultConfig()) {
 			t.Errorf("%q: got %+v, %v, want the defaults", text, got, err)
 		}
@@ -102,7 +104,7 @@ func TestConfigRefused(t *testing.T) {
 		{"[logins]\naddress_failures = 60001", "logins.address_failures"},
 		{"\x00", "line 1"},
 	} {
-		_, err := parseConfig(strings.NewReader(c.text))
+		_, err := parseConfig("config.toml", []byte(c.text))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q: got %v, want an error that says %q", c.text, err, c.want)
 		}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"strings"
 	"time"
 
 	"gatehouse/ldap"
@@ -59,17 +58,14 @@ const (
 	defaultTimeout = 5 * time.Second
 )
 
-func (c LDAPConfig) check() error {
-	if err := c.directory().Validate(); err != nil {
-		return errors.New(strings.ReplaceAll(err.Error(), "\n", "; "))
-	}
+func (c LDAPConfig) check(f *faults) {
+	f.join(c.directory().Validate())
 	switch every := c.Recheck.or(defaultRecheck); {
 	case c.Timeout.Duration < 0:
-		return errors.New("ldap.timeout: a login can't go without one")
+		f.add("ldap.timeout", "a login can't go without one")
 	case every > 0 && every < time.Second:
-		return errors.New("ldap.recheck: from 1s, or off")
+		f.add("ldap.recheck", "from 1s, or off")
 	}
-	return nil
 }
 
 func (c LDAPConfig) directory() ldap.Config {

@@ -2,7 +2,6 @@ package server
 
 import (
 	"cmp"
-	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -30,13 +29,10 @@ func (c OAuthConfig) provider(name string) oauth.Config {
 }
 
 // checkOAuth returns an error that names the first provider that can't be.
-func (c Config) checkOAuth() error {
+func (c Config) checkOAuth(f *faults) {
 	for _, name := range slices.Sorted(maps.Keys(c.OAuth)) {
-		if err := c.OAuth[name].provider(name).Validate(); err != nil {
-			return errors.New(strings.ReplaceAll(err.Error(), "\n", "; "))
-		}
+		f.join(c.OAuth[name].provider(name).Validate())
 	}
-	return nil
 }
 
 // openProviders readies the OAuth providers, by name. It does not connect.

@@ -78,31 +78,44 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// Fault is what is wrong with a setting of a provider, whose name is in the
+// message.
+type Fault struct {
+	provider, setting string
+	err               error
+}
+
+func (f *Fault) Error() string { return fmt.Sprintf("oauth.%.40s: %v", f.provider, f.err) }
+func (f *Fault) Unwrap() error { return f.err }
+
+// Setting is the key of the setting in the configuration file.
+func (f *Fault) Setting() string { return strings.TrimSuffix("oauth."+f.provider+"."+f.setting, ".") }
+
 // Validate says in whole sentences what is wrong with c, all of it at once. It
 // opens no file and dials nobody.
 func (c Config) Validate() error {
 	var errs []error
-	bad := func(format string, args ...any) {
-		errs = append(errs, fmt.Errorf("oauth.%s: %w", c.Name, fmt.Errorf(format, args...)))
+	bad := func(setting, format string, args ...any) {
+		errs = append(errs, &Fault{c.Name, setting, fmt.Errorf(format, args...)})
 	}
 	switch {
 	case !nameForm.MatchString(c.Name):
-		return fmt.Errorf("oauth.%.40q: a provider's name is up to 32 of a-z, 0-9, - and _, for it stands in URLs", c.Name)
+		return &Fault{c.Name, "", fmt.Errorf("a provider's name is up to 32 of a-z, 0-9, - and _, for it stands in URLs: %.40q is none", c.Name)}
 	case slices.Contains(reserved, c.Name):
-		return fmt.Errorf("oauth.%s: the name is another way in's: choose another", c.Name)
+		return &Fault{c.Name, "", errors.New("the name is another way in's: choose another")}
 	}
 	if _, ok := types[c.Type]; !ok {
-		bad("type %q is none of github, gitlab, google, gitea and oidc", c.Type)
+		bad("type", "type %q is none of github, gitlab, google, gitea and oidc", c.Type)
 	} else if c = c.withDefaults(); c.URL == "" {
-		bad("url is empty: name the server, such as https://%s.example.com", c.Type)
+		bad("url", "url is empty: name the server, such as https://%s.example.com", c.Type)
 	} else if err := checkURL(c.URL, c.Insecure); err != nil {
-		bad("url %w", err)
+		bad("url", "url %w", err)
 	}
 	if c.ClientID == "" || strings.ContainsFunc(c.ClientID, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		bad("client_id is empty or has characters that no client's has: it is what the provider gave at the registration")
+		bad("client_id", "client_id is empty or has characters that no client's has: it is what the provider gave at the registration")
 	}
 	if c.ClientSecretFile == "" {
-		bad("client_secret_file is empty: it names the file with what the provider gave along with client_id")
+		bad("client_secret_file", "client_secret_file is empty: it names the file with what the provider gave along with client_id")
 	}
 	return errors.Join(errs...)
 }
@@ -129,7 +142,7 @@ func checkURL(raw string, insecure bool) error {
 // readSecret reads the file with the client's secret.
 func (c Config) readSecret() (Secret, error) {
 	bad := func(format string, args ...any) error {
-		return fmt.Errorf("oauth.%s: client_secret_file %w", c.Name, fmt.Errorf(format, args...))
+		return &Fault{c.Name, "client_secret_file", fmt.Errorf("client_secret_file "+format, args...)}
 	}
 	f, err := os.Open(c.ClientSecretFile)
 	if err != nil {

@@ -1,0 +1,276 @@
+package server
+
+import (
+	"cmp"
+	"encoding"
+	"errors"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+	"github.com/pelletier/go-toml/v2/unstable"
+)
+
+// document is a configuration file as it was written. It knows where each key
+// stands, so that whatever is found wrong, by the decoder or later on, can be
+// told with file, line and key.
+type document struct {
+	file  string
+	lines map[string]int // of keys and sections, by what they are called in full
+}
+
+// fault is what is wrong with a setting. Those of the packages that have
+// settings of their own name theirs in the same way.
+type fault struct {
+	setting string
+	err     error
+}
+
+func (f *fault) Error() string   { return f.setting + ": " + f.err.Error() }
+func (f *fault) Unwrap() error   { return f.err }
+func (f *fault) Setting() string { return f.setting }
+
+// faults are all that are found, in order.
+type faults []error
+
+func (f *faults) add(setting, format string, args ...any) {
+	*f = append(*f, &fault{setting, fmt.Errorf(format, args...)})
+}
+
+// join adds what another has found, one or several.
+func (f *faults) join(err error) {
+	if all, ok := err.(interface{ Unwrap() []error }); ok {
+		*f = append(*f, all.Unwrap()...)
+	} else if err != nil {
+		*f = append(*f, err)
+	}
+}
+
+// readDocument looks for keys that there are not, for keys in another spelling,
+// which TOML tells apart and the decoder does not, and for values of another
+// type than c has.
+func readDocument(file string, text []byte, c any) (*document, error) {
+	d := &document{file, map[string]int{}}
+	if err := toml.Unmarshal(text, new(map[string]any)); err != nil {
+		return d, d.decodeError(err)
+	}
+	r := &reading{document: d}
+	r.parser.Reset(text)
+	root := reflect.TypeOf(c).Elem()
+	section, path := root, ""
+	for r.parser.NextExpression() {
+		switch n := r.parser.Expression(); n.Kind {
+		case unstable.ArrayTable:
+			section, path = r.descend(root, "", n.Key())
+			if section != nil {
+				r.wrong(path, "is no list of sections: write [%s]", path)
+			}
+			section = nil // what is in it is as wrong
+		case unstable.Table:
+			section, path = r.descend(root, "", n.Key())
+			if section != nil && !isSection(section) {
+				r.wrong(path, "is no section: %s", wanted(section))
+				section = nil
+			}
+		case unstable.KeyValue:
+			if section != nil {
+				r.keyValue(section, path, n)
+			}
+		}
+	}
+	return d, d.place(errors.Join(r.found...))
+}
+
+// decodeError places an error of the decoder.
+func (d *document) decodeError(err error) error {
+	wrong := (*toml.DecodeError)(nil)
+	if !errors.As(err, &wrong) {
+		return d.place(err)
+	}
+	line, _ := wrong.Position()
+	text := strings.TrimPrefix(wrong.Error(), "toml: ")
+	if k := strings.Join(wrong.Key(), "."); k != "" {
+		text = k + ": " + text
+	}
+	return fmt.Errorf("%s: line %d: %s", d.file, line, text)
+}
+
+// placed is an error with file and lines. It is still what it was.
+type placed struct {
+	text string
+	err  error
+}
+
+func (p *placed) Error() string { return p.text }
+func (p *placed) Unwrap() error { return p.err }
+
+// place tells file and line of an error, or of all the errors that are joined in
+// it: of a key that is missing, the line of its section. Without a document, for
+// the defaults, nothing is to be told.
+func (d *document) place(err error) error {
+	if d == nil || err == nil {
+		return err
+	}
+	var list faults
+	list.join(err)
+	texts := make([]string, len(list))
+	for i, e := range list {
+		texts[i] = e.Error()
+		of := (interface{ Setting() string })(nil)
+		if !errors.As(e, &of) {
+			continue
+		}
+		for key := of.Setting(); key != ""; key = key[:max(strings.LastIndexByte(key, '.'), 0)] {
+			if line := d.lines[key]; line > 0 {
+				texts[i] = fmt.Sprintf("line %d: %s", line, texts[i])
+				break
+			}
+		}
+	}
+	return &placed{d.file + ": " + strings.Join(texts, "; "), err}
+}
+
+// reading is one walk through a document.
+type reading struct {
+	*document
+	parser unstable.Parser
+	found  faults
+}
+
+func (r *reading) wrong(setting, format string, args ...any) { r.found.add(setting, format, args...) }
+
+// descend follows a key into a section, and notes where it stands. It returns no
+// type when there is no such key.
+func (r *reading) descend(in reflect.Type, path string, key unstable.Iterator) (reflect.Type, string) {
+	for key.Next() {
+		n := key.Node()
+		name := cmp.Or(string(n.Data), `""`)
+		path = strings.TrimPrefix(path+"."+name, ".")
+		if r.lines[path] == 0 {
+			r.lines[path] = r.parser.Shape(n.Raw).Start.Line
+		}
+		if !isSection(in) {
+			r.wrong(path, "there is nothing beneath %s: %s", strings.TrimSuffix(path, "."+name), wanted(in))
+			return nil, path
+		}
+		next, right := child(in, name)
+		if next == nil {
+			r.found = append(r.found, &unknownKey{path, strings.TrimSuffix(path, name) + right, right != ""})
+			return nil, path
+		}
+		in = next
+	}
+	return in, path
+}
+
+// unknownKey is a key that there is not.
+type unknownKey struct {
+	key, right string
+	known      bool // in another spelling, which is right
+}
+
+func (u *unknownKey) Setting() string { return u.key }
+
+func (u *unknownKey) Error() string {
+	if u.known {
+		return fmt.Sprintf("unknown key %s: write %s", u.key, u.right)
+	}
+	return "unknown key " + u.key
+}
+
+func (r *reading) keyValue(section reflect.Type, path string, n *unstable.Node) {
+	t, path := r.descend(section, path, n.Key())
+	if t == nil {
+		return
+	}
+	value := n.Value()
+	switch {
+	case isSection(t) && value.Kind == unstable.InlineTable:
+		for each := value.Children(); each.Next(); {
+			r.keyValue(t, path, each.Node())
+		}
+	case isSection(t):
+		r.wrong(path, "is a section: write [%s]", path)
+	case t.Kind() == reflect.Slice && value.Kind == unstable.Array:
+		for each := value.Children(); each.Next(); {
+			r.list(t.Elem(), path, each.Node())
+		}
+	default:
+		r.value(t, path, value)
+	}
+}
+
+// list checks an element of a list, which stands on a line of its own.
+func (r *reading) list(t reflect.Type, path string, n *unstable.Node) {
+	before := len(r.found)
+	r.value(t, path, n)
+	if len(r.found) > before && n.Raw.Length > 0 {
+		r.lines[path] = r.parser.Shape(n.Raw).Start.Line
+	}
+}
+
+func (r *reading) value(t reflect.Type, path string, n *unstable.Node) {
+	if text, ok := reflect.New(t).Interface().(encoding.TextUnmarshaler); ok {
+		_, prefix := text.(*netip.Prefix)
+		err := text.UnmarshalText(n.Data)
+		switch {
+		case err != nil && prefix:
+			r.wrong(path, "%q is no range of addresses such as 10.0.0.0/8 or 127.0.0.1/32", n.Data)
+		case err != nil:
+			r.wrong(path, "%w", err)
+		case n.Kind != unstable.String:
+			r.wrong(path, "%s", wanted(t))
+		}
+		return
+	}
+	kinds := map[reflect.Kind]unstable.Kind{reflect.String: unstable.String, reflect.Bool: unstable.Bool, reflect.Int: unstable.Integer}
+	if kinds[t.Kind()] != n.Kind {
+		r.wrong(path, "%s", wanted(t))
+	}
+}
+
+// wanted says what to write for a value of a type.
+func wanted(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Bool:
+		return "write true or false"
+	case reflect.Int:
+		return "write a whole number"
+	case reflect.Slice:
+		return `write a list of texts, such as ["one", "two"]`
+	}
+	return "write a text in quotes"
+}
+
+// isSection reports whether a type has keys of its own.
+func isSection(t reflect.Type) bool {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t.Kind() == reflect.Map || t.Kind() == reflect.Struct && !reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
+}
+
+// child finds what is called so in a section, or the name that comes to the same
+// but for its case.
+func child(section reflect.Type, name string) (t reflect.Type, right string) {
+	if section.Kind() == reflect.Pointer {
+		section = section.Elem()
+	}
+	if section.Kind() == reflect.Map {
+		return section.Elem(), name
+	}
+	for i := range section.NumField() {
+		f := section.Field(i)
+		called := f.Tag.Get("toml")
+		switch {
+		case called == "":
+		case called == name:
+			return f.Type, name
+		case strings.EqualFold(called, name):
+			right = called
+		}
+	}
+	return nil, right
+}

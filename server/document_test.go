@@ -1,0 +1,117 @@
+package server
+
+import (
+	"errors"
+	"io/fs"
+	"strings"
+	"testing"
+)
+
+// TestFaultsHavePlaces: whatever is wrong in a configuration file is told with
+// the file, the line and the key, and mostly with what to write.
+func TestFaultsHavePlaces(t *testing.T) {
+	const ldap = "[ldap]\nurls = [\"ldaps://ldap.example.com\"]\nbase_dn = \"dc=example,dc=org\"\n"
+	const git = "\n[oauth.git]\ntype = \"github\"\nclient_id = \"x\"\nclient_secret_file = \"no-such-file\"\n"
+	for _, c := range []struct{ text, want string }{
+		// keys
+		{"lisen = \":1\"", "line 1: unknown key lisen"},
+		{"\n[tokens]\nrevael = true\nnone = 1", "line 3: unknown key tokens.revael; line 4: unknown key tokens.none"},
+		{"\n[token]\nreveal = true", "line 2: unknown key token"},
+		{"\nListen = \":1\"", "line 2: unknown key Listen: write listen"},
+		{"[Tokens]\nreveal = true", "line 1: unknown key Tokens: write tokens"},
+		{"[tokens]\nREVEAL = true", "line 2: unknown key tokens.REVEAL: write tokens.reveal"},
+		{"tokens.Reveal = true", "line 1: unknown key tokens.Reveal: write tokens.reveal"},
+		{"tls = {Cert = \"c\", key = \"k\"}", "line 1: unknown key tls.Cert: write tls.cert"},
+		{"[oauth.git]\ntype = \"github\"\nClient_ID = \"x\"\n", "line 3: unknown key oauth.git.Client_ID: write oauth.git.client_id"},
+		{ldap + "baze_dn = \"x\"", "line 4: unknown key ldap.baze_dn"},
+		{ldap + "uid_attribute.x = \"mail\"", "line 4: ldap.uid_attribute.x: there is nothing beneath ldap.uid_attribute: write a text in quotes"},
+		{"[listen]\nx = 1", "line 1: listen: is no section: write a text in quotes"},
+		{"[[tls]]\ncert = \"c\"", "line 1: tls: is no list of sections: write [tls]"},
+		{"tls = \"cert.pem\"", "line 1: tls: is a section: write [tls]"},
+		{"[oauth]\ngit = \"x\"", "line 2: oauth.git: is a section: write [oauth.git]"},
+		// types
+		{"\nlisten = 8080", "line 2: listen: write a text in quotes"},
+		{"trusted_proxies = \"10.0.0.0/8\"", `line 1: trusted_proxies: write a list of texts, such as ["one", "two"]`},
+		{"[tokens]\nreveal = \"yes\"", "line 2: tokens.reveal: write true or false"},
+		{"[tokens]\nmax_per_user = \"many\"", "line 2: tokens.max_per_user: write a whole number"},
+		{"[tokens]\nmax_per_user = 1.5", "line 2: tokens.max_per_user: write a whole number"},
+		{"[tokens]\nmax_per_user = 99999999999999999999", "line 2: "},
+		{"[ldap]\nurls = [\n  \"ldaps://a\",\n  7,\n]", "line 4: ldap.urls: write a text in quotes"},
+		{"[ldap]\nstart_tls = 1", "line 2: ldap.start_tls: write true or false"},
+		// spans and addresses
+		{"[tokens]\nmax_lifetime = 90", `line 2: tokens.max_lifetime: "90" is no span of time: write numbers with y, w, d`},
+		{"[tokens]\nmax_lifetime = [\"90d\"]", `line 2: tokens.max_lifetime: "" is no span of time`},
+		{"[tokens]\nmax_lifetime = \"6mo\"", `line 2: tokens.max_lifetime: "6mo" is no span of time: write numbers with y, w, d`},
+		{ldap + "recheck = 5", `line 4: ldap.recheck: "5" is no span of time`},
+		{ldap + "recheck = \"5ms\"", "line 4: ldap.recheck: from 1s, or off"},
+		{ldap + "timeout = \"off\"", "line 4: ldap.timeout: a login can't go without one"},
+		{"trusted_proxies = [\n \"10.0.0.0/8\",\n \"10.0.0.0/33\"]", `line 3: trusted_proxies: "10.0.0.0/33" is no range of addresses such as 10.0.0.0/8 or 127.0.0.1/32`},
+		{"trusted_proxies = [\"127.0.0.1\"]", "or 127.0.0.1/32"},
+		// what does not fit
+		{"\n\nlisten = \"8080\"", `line 3: listen: "8080" is not like 127.0.0.1:8080`},
+		{"\npublic_url = \"tokens.example.com\"", "line 2: public_url: "},
+		{"\n[tls]\ncert = \"c\"", "line 2: tls: cert and key go together"},
+		{"\ntls.cert = \"c\"", "line 2: tls: cert and key go together"},
+		{"[tokens]\nmax_per_user = 0", "line 2: tokens.max_per_user: write a number from 1 to 1000000"},
+		{"[tokens]\nmax_lifetime = \"90d\"\ndefault_lifetime = \"91d\"", "line 3: tokens.default_lifetime: is longer than tokens.max_lifetime, 90d"},
+		{"[logins]\n\naccount_failures = 0\naddress_failures = 0", "line 3: logins.account_failures: write a number from 1 to 1000; line 4: logins.address_failures: write"},
+		{"\n[ldap]\nbase_dn = \"dc=example\"", "line 2: ldap: urls is empty"},
+		{"[ldap]\nurls = [\"ldap://a\"]\nfilter = \"x\"", "line 2: ldap: urls: ldap://a would send passwords in plain text: use ldaps://"},
+		{"[ldap]\nurls = [\"ldap://a\"]\nfilter = \"x\"", "line 3: ldap: filter"},
+		{"[ldap]\nurls = [\"ldap://a\"]\nfilter = \"x\"", "line 1: ldap: base_dn is empty"},
+		{ldap + "id_attribute = \"*\"", "line 4: ldap: id_attribute"},
+		{ldap + "[oauth.corp]\ntype = \"gitea\"\nurl = \"http://a\"\n", "line 6: oauth.corp: url http://a would send secrets in the clear"},
+		{"[oauth.corp]\ntype = \"gitea\"\nurl = \"http://a\"\n", "line 1: oauth.corp: client_id is empty"},
+		{"[oauth.a]\n[oauth.b]\ntype = \"x\"", "line 1: oauth.a: type \"\""},
+		{"[oauth.a]\n[oauth.b]\ntype = \"x\"", "line 3: oauth.b: type \"x\""},
+		{"[oauth.ldap]\ntype = \"github\"", "line 1: oauth.ldap: the name is another way in's"},
+		{"[oauth.\"a b\"]\ntype = \"github\"", "line 1: oauth.a b: a provider's name is up to 32 of a-z"},
+		// files
+		{ldap + "bind_dn = \"x\"\nbind_password_file = \"no-such-file\"", "line 5: ldap: bind_password_file: open no-such-file"},
+		{ldap + "ca_file = \"no-such-file\"", "line 4: ldap: ca_file: open no-such-file"},
+		{git, "line 5: oauth.git: client_secret_file can't be read: open no-such-file"},
+		{"[tls]\ncert = \"no-such-file\"\nkey = \"k\"", "line 1: tls: load the certificate: open no-such-file"},
+		{ldap + "ca_file = \"no-such-file\"" + git, "line 4: ldap: ca_file: open no-such-file: no such file or directory; line 8: oauth.git: client_secret_file"},
+		// no TOML
+		{"listen = \"a", "line 1: "},
+		{"listen = \":1\"\nlisten = \":2\"", "line 2: "},
+		{"[tls]\n[tls]", "line 2: "},
+		{"tokens = 1\n[tokens]", "line 2: "},
+	} {
+		cfg, err := parseConfig("config.toml", []byte(c.text))
+		if err == nil {
+			err = cfg.CheckFiles()
+		}
+		if err == nil || !strings.HasPrefix(err.Error(), "config.toml: line ") || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s\ngot  %v\nwant config.toml: … %s", c.text, err, c.want)
+		} else if strings.ContainsAny(err.Error(), "\n") {
+			t.Errorf("%s\ngot several lines: %v", c.text, err)
+		}
+	}
+}
+
+// TestFaultsAreWhatTheyWere: the exit status depends on it.
+func TestFaultsAreWhatTheyWere(t *testing.T) {
+	cfg, err := parseConfig("config.toml", []byte("[tls]\ncert = \"no-such-file\"\nkey = \"k\"\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cfg.CheckFiles(); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v, which is no fs.ErrNotExist", err)
+	}
+}
+
+// FuzzConfig: no file makes the reader panic, and what is refused is refused
+// with a line.
+func FuzzConfig(f *testing.F) {
+	for _, text := range []string{
+		"listen = \":1\"\n", "[tls]\ncert.x = \"b\"", "z=[1, {a=1}, [[]]]", "[oauth.\"a.b\"]\nq={a=1, b={c=\"\"}}", "[[oauth]]\ns=\"\"", "[ldap]\nurls=[\n'a',\n3]", "d=1979-05-27", "\"\" = 1", "[tokens]\nmax_lifetime=1",
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		if _, err := parseConfig("config.toml", text); err != nil && !strings.HasPrefix(err.Error(), "config.toml: line ") {
+			t.Errorf("%q: got %v, want a line", text, err)
+		}
+	})
+}
