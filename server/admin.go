@@ -62,7 +62,7 @@ func (s *Server) AdminHandler(actor string) http.Handler {
 			}
 		})
 	}
-	return s.withErrors(mux)
+	return s.withErrors(mux, s.fail)
 }
 
 // actorKey is the context key under which the socket notes who connected.

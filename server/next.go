@@ -45,12 +45,16 @@ func nextPath(rawQuery string) (string, error) {
 	if next == "" || err != nil {
 		return "", errNext
 	}
-	for _, tree := range []string{"/api", "/login", "/logout"} {
-		if p := strings.ToLower(path.Clean(u.Path)); p == tree || strings.HasPrefix(p, tree+"/") {
-			return "/", nil
-		}
+	if beneath(u.Path, "/api") || beneath(u.Path, "/login") || beneath(u.Path, "/logout") {
+		return "/", nil
 	}
 	return next, nil
+}
+
+// beneath reports whether a path is a tree or in it, in whatever spelling.
+func beneath(p, tree string) bool {
+	p = strings.ToLower(path.Clean(p))
+	return p == tree || strings.HasPrefix(p, tree+"/")
 }
 
 // typedIn are the routes that people go to with a browser, although what they
@@ -66,8 +70,20 @@ var byBrowser = map[string]bool{
 	"GET /login/{provider}/callback": true,
 }
 
-// failToBrowser answers with an error to whoever asked.
+// failOutside answers where there is no route. The API's errors are JSON whoever
+// asks, for so it is documented.
+func (s *Server) failOutside(w http.ResponseWriter, r *http.Request, err error) {
+	if beneath(r.URL.Path, "/api") {
+		s.fail(w, r, err)
+		return
+	}
+	s.failToBrowser(w, r, err)
+}
+
+// failToBrowser answers with an error to whoever asked: a browser gets a page,
+// which no cache may then give to a program.
 func (s *Server) failToBrowser(w http.ResponseWriter, r *http.Request, err error) {
+	w.Header().Add("Vary", "Accept")
 	if wantsPage(r) {
 		s.failPage(w, r, err)
 		return

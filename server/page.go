@@ -218,12 +218,23 @@ func (s *Server) failPage(w http.ResponseWriter, r *http.Request, err error) {
 	if status == http.StatusUnauthorized {
 		err = s.pageForNobody(w, r, message)
 	} else {
-		err = s.pages.Write(w, status, web.Failure{Status: http.StatusText(status), Error: message + "."})
+		err = s.pages.Write(w, status, web.Failure{UID: s.whose(r), Status: http.StatusText(status), Error: message + "."})
 	}
 	if err != nil {
 		s.log.Error("request failed", "route", r.Pattern, "error", err)
 		reply(w, http.StatusInternalServerError, api.Error{Message: "Internal error"})
 	}
+}
+
+// whose is the uid that a page shows when something went wrong before, or
+// without, its being known who asks: found by the same way as for all pages, so
+// that another site's form and a request with a token show nobody.
+func (s *Server) whose(r *http.Request) string {
+	c, err := s.authenticate(&request{Request: r}, byCookie)
+	if err != nil {
+		return ""
+	}
+	return c.user.UID
 }
 
 // pageForNobody is for who has to log in first, or has tried to.

@@ -422,3 +422,36 @@ func TestDirectoryOnPage(t *testing.T) {
 	h.post("/login", "", "username", "alice", "password", "alice-secret", "method", "ldap").page(http.StatusServiceUnavailable).
 		shows(chosen, "The directory is not available: try again later.")
 }
+
+// TestFailuresSayWhoIsLoggedIn: as all pages do, and by no other way than they.
+func TestFailuresSayWhoIsLoggedIn(t *testing.T) {
+	h := newHouse(t)
+	made := h.create(`{}`)
+	cookie := h.login(alice, password)
+	const browser = "text/html,application/xhtml+xml"
+	who := `<bdi class="uid">` + alice + `</bdi>`
+	nothing := func() *ask { return h.ask("GET", "/nothing").header("Accept", browser) }
+
+	nothing().cookie(cookie).send().page(http.StatusNotFound).shows(who, "/logout")
+	h.ask("GET", "/tokens/"+strings.Repeat("0", 28)+"/revoke").cookie(cookie).send().page(http.StatusNotFound).shows(who)
+
+	for what, a := range map[string]*ask{
+		"nobody":             nothing(),
+		"another cookie":     nothing().cookie(strings.Repeat("x", 43)),
+		"two cookies":        nothing().header("Cookie", h.cookieName()+"="+cookie+"; "+h.cookieName()+"="+cookie),
+		"a token and cookie": nothing().cookie(cookie).token(made.Secret),
+		"a token":            nothing().token(made.Secret),
+		"another site's form": h.ask("POST", "/nothing").header("Accept", browser).cookie(cookie).
+			header("Origin", "https://evil.example").header("Sec-Fetch-Site", "cross-site"),
+	} {
+		if got := a.send(); got.code != http.StatusNotFound || strings.Contains(got.text, alice) {
+			t.Errorf("%s: got %d with %s", what, got.code, got.text)
+		}
+	}
+	h.ask("GET", "/nothing").cookie(cookie).send().want(http.StatusNotFound, `{"error":"There is nothing at this address"}`)
+	h.post("/logout", cookie)
+	nothing().cookie(cookie).send().page(http.StatusNotFound).lacks(alice)
+	if got := adminToken(h, made.ID); got.LastUsed != made.Created {
+		t.Errorf("a page that shows nobody counted as a use of the token: %+v", got)
+	}
+}

@@ -117,7 +117,7 @@ func (s *Server) Handler() http.Handler {
 	for _, rt := range s.pageRoutes() {
 		mux.Handle(rt.pattern, s.handler(rt, s.failPage))
 	}
-	others := s.onlyHTTPS(s.withErrors(mux))
+	others := s.onlyHTTPS(s.withErrors(mux, s.failOutside))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == gatePath && r.URL.RawPath == "" {
 			gate.ServeHTTP(w, r)
@@ -179,9 +179,9 @@ func (s *Server) admit(r *request, rt route) (err error) {
 	return nil
 }
 
-// withErrors answers, in our form, for what the mux has no route for, and for
-// a handler that panics.
-func (s *Server) withErrors(mux *http.ServeMux) http.Handler {
+// withErrors answers, in our form, with fail for what the mux has no route for,
+// and for a handler that panics.
+func (s *Server) withErrors(mux *http.ServeMux, fail func(http.ResponseWriter, *http.Request, error)) http.Handler {
 	none := s.metrics.route(noRoute, nobody)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer s.recovered(w, r)
@@ -192,7 +192,7 @@ func (s *Server) withErrors(mux *http.ServeMux) http.Handler {
 			return
 		}
 		if p := r.URL.EscapedPath(); !strings.HasPrefix(p, "/") || p != "/" && path.Clean(p) != p {
-			s.fail(w, r, errNoPage) // the mux would redirect, and a POST lose its body
+			fail(w, r, errNoPage) // the mux would redirect, and a POST lose its body
 			none.add(http.StatusNotFound)
 			return
 		}
@@ -206,10 +206,10 @@ func (s *Server) withErrors(mux *http.ServeMux) http.Handler {
 		h.ServeHTTP(&refusal, r)
 		if refusal.status == http.StatusMethodNotAllowed {
 			w.Header().Set("Allow", refusal.Header().Get("Allow"))
-			s.fail(w, r, errMethod)
+			fail(w, r, errMethod)
 			return
 		}
-		s.fail(w, r, errNoPage)
+		fail(w, r, errNoPage)
 	})
 }
 

@@ -65,6 +65,17 @@ func TestNoPage(t *testing.T) {
 			got.want(http.StatusNotFound, `{"error":"There is nothing at this address"}`).wantHeader("Location", "")
 		}
 	}
+	const browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
+	for _, path := range []string{"/api", "/api/nothing", "/API/tokens", "//api/tokens", "/x/../api/tokens", "/api%2ftokens", "/api/tokens/"} {
+		h.ask("GET", path).header("Accept", browser).send().want(http.StatusNotFound, `{"error":"There is nothing at this address"}`)
+	}
+	for _, path := range []string{"/nothing", "/web", "/admin/status", "/.git/config", "/a/../b", "/tokens/", "/%ff%00"} {
+		h.ask("GET", path).header("Accept", browser).send().page(http.StatusNotFound).shows("There is nothing at this address.").wantHeader("Vary", "Accept")
+		for _, accept := range []string{"", "*/*", "application/json"} {
+			h.ask("GET", path).header("Accept", accept).send().want(http.StatusNotFound, `{"error":"There is nothing at this address"}`).wantHeader("Vary", "Accept")
+		}
+	}
+	h.ask("DELETE", "/login").header("Accept", browser).send().page(http.StatusMethodNotAllowed).wantHeader("Allow", "GET, HEAD, POST")
 	options := h.ask("OPTIONS", "/")
 	options.r.URL.Path = "*"
 	options.send().want(http.StatusNotFound)
@@ -137,7 +148,7 @@ func TestPanic(t *testing.T) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /boom/{x}", func(http.ResponseWriter, *http.Request) { panic("at /var/lib/gatehouse: secret") })
 	mux.HandleFunc("GET /abort", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
-	h.web = h.withErrors(mux)
+	h.web = h.withErrors(mux, h.fail)
 	h.ask("GET", "/boom/token").send().want(http.StatusInternalServerError, `{"error":"Internal error"}`)
 	if log := h.log.String(); !strings.Contains(log, "at /var/lib/gatehouse") || !strings.Contains(log, "GET /boom/{x}") {
 		t.Errorf("got the log %s, want the panic and its route", log)
