@@ -33,7 +33,7 @@ func (s *Server) spec(o tokenOptions) (storage.TokenSpec, error) {
 	spec.Name, spec.Scopes = o.Name, o.Scopes
 	switch most := s.cfg.Tokens.MaxLifetime; {
 	case o.ExpiresIn == "never" && most.Ends():
-		return spec, refuse(http.StatusBadRequest, "expiresIn: at most %v is allowed here", most)
+		return spec, refuse(http.StatusBadRequest, "expiresIn: at most %s is allowed here", spanText(most.Duration))
 	case o.ExpiresIn == "never":
 		spec.Lifetime = 0
 	case o.ExpiresIn != "":
@@ -42,7 +42,7 @@ func (s *Server) spec(o tokenOptions) (storage.TokenSpec, error) {
 			return spec, refuse(http.StatusBadRequest, "expiresIn: %v", err)
 		}
 		if most.Ends() && d > most.Duration {
-			return spec, refuse(http.StatusBadRequest, "expiresIn: at most %v is allowed here", most)
+			return spec, refuse(http.StatusBadRequest, "expiresIn: at most %s is allowed here", spanText(most.Duration))
 		}
 		spec.Lifetime = d.Milliseconds()
 	}

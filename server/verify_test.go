@@ -112,7 +112,7 @@ func TestVerifyRefuses(t *testing.T) {
 
 func TestVerifyScopes(t *testing.T) {
 	h := newHouse(t)
-	free, limited := h.create(`{}`), h.create(`{"scopes":["files","repo:read"]}`)
+	free, limited := h.create(`{}`), h.create(`{"scopes":["files","repo:read","files"]}`)
 	for query, want := range map[string]int{
 		"":                                    200,
 		"?":                                   200,

@@ -184,7 +184,7 @@ func cutBytes(b []byte) (v, rest []byte, ok bool) {
 
 // Note writes events that change nothing. It does not wait for the disk.
 func (s *Store) Note(by Actor, e Event) {
-	c := &change{by: by, fn: func(t *tx) error { t.event(e); return nil }, done: make(chan struct{})}
+	c := &change{by: by, note: &e, fn: func(t *tx) error { t.event(e); return nil }, done: make(chan struct{})}
 	select {
 	case s.changes <- c:
 	default:

@@ -4,9 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -31,6 +35,48 @@ func await(t *testing.T, what string, fn func() bool) {
 	for deadline := time.Now().Add(time.Minute); !fn(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s did not happen within a minute", what)
+		}
+	}
+}
+
+// lines is a log that a test can read while the store writes.
+type lines struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+// The use of a secret that a rotation has ended is an event. When the disk has
+// no room for it, the log has it.
+func TestNoteOnFullDisk(t *testing.T) {
+	log := new(lines)
+	s := openWith(t, t.TempDir(), Options{Log: slog.New(slog.NewTextHandler(log, nil))})
+	full := shortOf(s)
+	alice := addUser(t, s, "alice@example.com")
+	id, old := create(t, s, alice)
+	other, _ := create(t, s, alice)
+	if _, _, err := s.RotateToken(admin, id, 0, ByUser); err != nil {
+		t.Fatal(err)
+	}
+	full.Store(true)
+	await(t, "a short disk", s.space.short)
+	if _, err := s.Authenticate(old, Origin{Address: netip.MustParseAddr("192.0.2.1")}); !errors.Is(err, ErrRefused) {
+		t.Fatalf("got %v, want ErrRefused", err)
+	}
+	if _, err := s.RevokeTokens(admin, other); err != nil { // comes after the note
+		t.Fatal(err)
+	}
+	full.Store(false) // or it can't be closed
+	log.mu.Lock()
+	defer log.mu.Unlock()
+	for _, want := range []string{ActionTokenStale, "alice@example.com", id.String(), "192.0.2.1"} {
+		if got := log.text.String(); !strings.Contains(got, want) {
+			t.Errorf("got %s, want %s in it", got, want)
 		}
 	}
 }

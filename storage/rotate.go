@@ -24,7 +24,7 @@ const ByUser = -1
 // *InvalidError.
 func (s *Store) RotateToken(by Actor, id ID, overlap time.Duration, with int) (Token, Secret, error) {
 	if overlap < 0 || overlap > MaxOverlap {
-		return Token{}, "", invalidf("an overlap lasts at most %v", MaxOverlap)
+		return Token{}, "", invalidf("an overlap lasts at most %d days", MaxOverlap/(24*time.Hour))
 	}
 	var v Token
 	err := s.change(by, func(t *tx) (err error) {

@@ -78,6 +78,16 @@ func (spec TokenSpec) check() error {
 	return nil
 }
 
+// once leaves out of a short list what stands there again.
+func once[T comparable](list []T) (out []T) {
+	for _, v := range list {
+		if !slices.Contains(out, v) {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
 // scopeToken is a narrower form of RFC 6749's scope-token, safe in a header.
 func scopeToken(s string) bool {
 	return len(s) > 0 && len(s) <= 64 && !strings.ContainsFunc(s, func(r rune) bool {
@@ -92,7 +102,7 @@ func (s *Store) CreateToken(by Actor, owner UserID, spec TokenSpec) (Token, Secr
 	if err := spec.check(); err != nil {
 		return Token{}, "", err
 	}
-	t := Token{ID: newID(s.kid), Owner: owner, Name: spec.Name, Scopes: spec.Scopes, Addresses: spec.Addresses, By: by.Name}
+	t := Token{ID: newID(s.kid), Owner: owner, Name: spec.Name, Scopes: once(spec.Scopes), Addresses: once(spec.Addresses), By: by.Name}
 	err := s.change(by, func(tx *tx) error {
 		uid, err := tx.active(owner)
 		if err != nil {

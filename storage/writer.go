@@ -13,7 +13,8 @@ import (
 // change is a function that waits for the writer.
 type change struct {
 	by        Actor
-	essential bool // takes something away, and goes on when the disk is full
+	essential bool   // takes something away, and goes on when the disk is full
+	note      *Event // set for what nobody waits for
 	fn        func(*tx) error
 	err       error
 	done      chan struct{}
@@ -125,7 +126,7 @@ func (s *Store) commit(batch []*change) {
 	}
 	for len(batch) > 0 {
 		if short {
-			if batch = refuseOthers(batch); len(batch) == 0 {
+			if batch = s.refuseOthers(batch); len(batch) == 0 {
 				return
 			}
 		}
@@ -138,7 +139,7 @@ func (s *Store) commit(batch []*change) {
 			if err != nil {
 				c.err = err
 			}
-			close(c.done)
+			s.answer(c)
 		}
 		batch = batch[n:]
 	}
@@ -146,16 +147,25 @@ func (s *Store) commit(batch []*change) {
 
 // refuseOthers answers the changes that are not essential, and returns those
 // that are.
-func refuseOthers(batch []*change) (essential []*change) {
+func (s *Store) refuseOthers(batch []*change) (essential []*change) {
 	for _, c := range batch {
 		if c.essential {
 			essential = append(essential, c)
 			continue
 		}
 		c.err = ErrNoSpace
-		close(c.done)
+		s.answer(c)
 	}
 	return essential
+}
+
+// answer lets who waits for a change go on. Nobody waits for a note: that it is
+// lost, and what it was, stands in the log.
+func (s *Store) answer(c *change) {
+	if e := c.note; e != nil && c.err != nil {
+		s.opts.Log.Warn("an event is lost", "action", e.Action, "uid", e.UID, "token", e.Token, "address", c.by.Address, "error", c.err)
+	}
+	close(c.done)
 }
 
 // commitSome commits the first n changes of a batch. The changes' own errors
