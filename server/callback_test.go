@@ -30,7 +30,7 @@ func (h *house) visitor() *visitor {
 	return &visitor{h: h, from: "192.0.2.1:1234", cookies: map[string]string{}}
 }
 
-// go sends the browser to an address of this server.
+// visit sends the browser to an address of this server.
 func (v *visitor) visit(address string) answer {
 	v.h.Helper()
 	a := v.h.ask("GET", strings.TrimPrefix(address, publicURL)).from(v.from)

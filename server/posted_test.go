@@ -41,7 +41,7 @@ func newGitHubHouse(t testing.TB, change ...func(*Config)) (*house, *oauthtest.S
 	return newHouse(t, append([]func(*Config){withProvider(s, "github")}, change...)...), s
 }
 
-// post sends a token of a provider's.
+// postToken sends a token of a provider's.
 func (h *house) postToken(provider, mail, token string) answer {
 	body := map[string]any{"email": mail, "info": map[string]string{"accessToken": token}}
 	return h.ask("POST", "/api/authenticate/"+provider).json(toJSON(body)).send()

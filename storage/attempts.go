@@ -75,7 +75,7 @@ func (s *Store) SetAttempts(name string, v Attempts) {
 	s.attempts.dirty[bucket] = v
 }
 
-// take returns the entries to be written.
+// takeAttempts returns the entries to be written.
 func (s *Store) takeAttempts() (list []*badger.Entry) {
 	a := &s.attempts
 	a.mu.Lock()

@@ -137,7 +137,7 @@ func appendBytes(b, v []byte) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(v))), v...)
 }
 
-// parseRecord reads what payload wrote. The journal has verified it, so a
+// parseRecord reads what appendPayload wrote. The journal has verified it, so a
 // failure means that another program wrote it.
 func parseRecord(jr journal.Record) (r record, err error) {
 	event, ops, err := cutRecord(jr)

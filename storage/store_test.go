@@ -222,12 +222,20 @@ func TestEvents(t *testing.T) {
 	s := open(t, t.TempDir())
 	u := addUser(t, s, "alice@example.com")
 	id, _ := create(t, s, u)
+	if err := s.RenameToken(admin, id, "ci"); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.RotateToken(admin, id, 0, ByUser); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := s.RevokeTokens(Actor{"alice@example.com", "192.0.2.1"}, id); err != nil {
 		t.Fatal(err)
 	}
 	want := []Event{
 		{Actor: "root", Action: ActionUserAdd, UID: "alice@example.com"},
 		{Actor: "root", Action: ActionTokenCreate, UID: "alice@example.com", Token: id.String()},
+		{Actor: "root", Action: ActionTokenRename, UID: "alice@example.com", Token: id.String(), Detail: "ci"},
+		{Actor: "root", Action: ActionTokenRotate, UID: "alice@example.com", Token: id.String()},
 		{Actor: "alice@example.com", Address: "192.0.2.1", Action: ActionTokenRevoke, UID: "alice@example.com", Token: id.String()},
 	}
 	var got []Event

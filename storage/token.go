@@ -362,7 +362,11 @@ func (s *Store) RenameToken(by Actor, id ID, name string) error {
 		if err != nil {
 			return err
 		}
-		t.event(Event{Action: ActionTokenRename, Token: id.String(), Detail: name})
+		u, err := t.userByID(t.txn, v.Owner)
+		if err != nil {
+			return err
+		}
+		t.event(Event{Action: ActionTokenRename, UID: u.UID, Token: id.String(), Detail: name})
 		v.Name = name
 		b, err := v.record()
 		if err != nil {
