@@ -48,14 +48,13 @@ type app struct {
 	stdout, stderr *os.File
 
 	data, listen, config string
-	mayCreate            bool // the command at hand may make a store
+	command              string // the one at hand, "gatehouse user add"
 }
 
 // run parses the arguments and runs the command that they name.
 func (a *app) run(ctx context.Context, args []string) error {
 	root := cli.Root(a.stdout, a.stderr, func(c *cobra.Command) error {
-		a.mayCreate = c.CommandPath() == "gatehouse user add"
-		a.data = dataDir(a.data)
+		a.command, a.data = c.CommandPath(), dataDir(a.data)
 		return nil
 	})
 	root.PersistentFlags().StringVar(&a.data, "data", "", "the data directory (default "+dataDir("")+")")
@@ -143,7 +142,7 @@ func (a *app) serve(ctx context.Context) error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(a.stderr, nil))
-	store, s, err := a.local().Open("gatehouse serve", cfg, log)
+	store, s, err := a.local().Open(cfg, log)
 	if err != nil {
 		return err
 	}
@@ -240,7 +239,7 @@ func (a *app) demo(ctx context.Context, users, tokens int, sample string, noServ
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(a.stderr, nil))
-	store, s, err := a.local().Open("gatehouse demo", cfg, log)
+	store, s, err := a.local().Open(cfg, log)
 	if err != nil {
 		return err
 	}
@@ -337,15 +336,16 @@ func (a *app) terminal() io.Writer {
 
 // local is the data directory.
 func (a *app) local() local.Dir {
-	return local.Dir{Path: a.data, Version: version(), Messages: a.stderr, Settings: func() (server.Config, error) {
+	return local.Dir{Path: a.data, Command: a.command, Version: version(), Messages: a.stderr, Settings: func() (server.Config, error) {
 		cfg, _, err := a.settings()
 		return cfg, err
 	}}
 }
 
-// client is the administration of the data directory.
+// client is the administration of the data directory. One command may begin a
+// store: elsewhere, a directory without one is a mistyped name.
 func (a *app) client(ctx context.Context) (*api.Client, error) {
-	return a.local().Client(ctx, a.mayCreate)
+	return a.local().Client(ctx, a.command == "gatehouse user add")
 }
 
 func (a *app) configCommand() *cobra.Command {

@@ -114,7 +114,7 @@ func (d Dir) Restore(ctx context.Context, file string, terminal io.Writer) (r st
 	}
 	p := &progress{ReadSeeker: f, out: terminal, verb: "read"}
 	defer p.end()
-	return storage.Restore(ctx, p, d.Path, storage.Options{KeyFile: cfg.KeyFile, Holder: "gatehouse restore"})
+	return storage.Restore(ctx, p, d.Path, storage.Options{KeyFile: cfg.KeyFile, Holder: d.Command})
 }
 
 // progress shows on a terminal how many megabytes have passed.

@@ -24,16 +24,16 @@ import (
 // Dir is a data directory.
 type Dir struct {
 	Path     string
+	Command  string                        // how another process is told who holds the store
 	Settings func() (server.Config, error) // read when the store is opened here
 	Version  string
 	Messages io.Writer
 }
 
-// Open opens the store and a server on it. Holder is how another process is
-// told who has it.
-func (d Dir) Open(holder string, cfg server.Config, log *slog.Logger) (*storage.Store, *server.Server, error) {
+// Open opens the store and a server on it.
+func (d Dir) Open(cfg server.Config, log *slog.Logger) (*storage.Store, *server.Server, error) {
 	store, err := storage.Open(d.Path, storage.Options{
-		KeyFile: cfg.KeyFile, MaxPerUser: cfg.Tokens.MaxPerUser, Holder: holder, Log: log,
+		KeyFile: cfg.KeyFile, MaxPerUser: cfg.Tokens.MaxPerUser, Holder: d.Command, Log: log,
 	})
 	if err != nil {
 		return nil, nil, err
@@ -98,7 +98,7 @@ func (d Dir) offline(become func(dir string) error) (*api.Client, error) {
 		cfg.LDAP, cfg.OAuth = nil, nil
 	}
 	log := slog.New(slog.NewTextHandler(d.Messages, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	store, s, err := d.Open("a gatehouse command", cfg, log)
+	store, s, err := d.Open(cfg, log)
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,12 @@ import (
 func Root(out, messages io.Writer, before func(*cobra.Command) error) *cobra.Command {
 	root := &cobra.Command{
 		Use: "gatehouse", Short: "API access tokens for an organisation's own servers",
+		Long: `API access tokens for an organisation's own servers.
+
+Every flag can stand in the environment instead: --never-used, for example, as
+GATEHOUSE_NEVER_USED=true. The exit status is 0 for done, 1 for failed, 2 for a
+wrong command line, 3 for no such user or token, 4 for not allowed, and 5 for a
+server that can't be reached.`,
 		Args:         noCommand,
 		SilenceUsage: true, SilenceErrors: true,
 		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
