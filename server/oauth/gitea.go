@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 
@@ -11,24 +12,41 @@ import (
 // gitea is a Gitea or a Forgejo.
 type gitea struct{ *client }
 
-// issued asks by introspection. Gitea up to 1.26 tells every client of every
+// issued asks by introspection. Gitea before 1.27 tells every client of every
 // token, so that the audience has to be compared.
+//
+// Before it looks at the client, Gitea signs in whose token is in the form. So
+// a dead token is answered with 401, as a wrong secret is, and one whose owner
+// is blocked with a page to read: what is no verdict there, is one at the API.
 func (g gitea) issued(ctx context.Context, token string) (string, error) {
-	return g.introspect(ctx, g.cfg.URL+"/login/oauth/introspect", token, true)
+	subject, err := g.introspect(ctx, g.cfg.URL+"/login/oauth/introspect", token, true)
+	if err == nil || errors.Is(err, ErrRefused) {
+		return subject, err
+	}
+	if _, dead := g.user(ctx, token); errors.Is(dead, ErrRefused) {
+		return "", dead
+	}
+	return "", err
 }
 
-func (g gitea) person(ctx context.Context, token string) (Claims, error) {
-	var user struct {
-		ID         number
-		Login      string
-		FullName   string `json:"full_name"`
-		Restricted bool
-		Prohibit   bool `json:"prohibit_login"`
-	}
-	resp, err := g.ask(ctx, question{method: http.MethodGet, url: g.cfg.URL + "/api/v1/user", bearer: token}, &user)
+// giteaUser is whom a token speaks for.
+type giteaUser struct {
+	ID       number
+	Login    string
+	FullName string `json:"full_name"`
+	Prohibit bool   `json:"prohibit_login"`
+}
+
+func (g gitea) user(ctx context.Context, token string) (u giteaUser, err error) {
+	resp, err := g.ask(ctx, question{method: http.MethodGet, url: g.cfg.URL + "/api/v1/user", bearer: token}, &u)
 	if err == nil {
 		err = verdict(resp)
 	}
+	return u, err
+}
+
+func (g gitea) person(ctx context.Context, token string) (Claims, error) {
+	user, err := g.user(ctx, token)
 	if err != nil {
 		return Claims{}, err
 	}
@@ -36,7 +54,7 @@ func (g gitea) person(ctx context.Context, token string) (Claims, error) {
 		return Claims{}, refused("the account may not log in")
 	}
 	var list addresses
-	resp, err = g.ask(ctx, question{method: http.MethodGet, url: g.cfg.URL + "/api/v1/user/emails", bearer: token}, &list)
+	resp, err := g.ask(ctx, question{method: http.MethodGet, url: g.cfg.URL + "/api/v1/user/emails", bearer: token}, &list)
 	if err == nil {
 		err = verdict(resp)
 	}
@@ -59,3 +77,14 @@ func (g gitea) endpoint(context.Context) (oauth2.Endpoint, error) {
 
 // scopes: without one that is not OpenID's, Gitea's tokens may do everything.
 func (g gitea) scopes() []string { return []string{"read:user"} }
+
+// giteaCode reports whether what the token endpoint says is about the code, or
+// the verifier that came with it. Gitea calls that unauthorized_client, which a
+// wrong secret is as well: the text alone tells.
+func giteaCode(answer *oauth2.RetrieveError) bool {
+	switch answer.ErrorDescription {
+	case "client is not authorized", "failed PKCE code challenge":
+		return answer.ErrorCode == "unauthorized_client"
+	}
+	return false
+}

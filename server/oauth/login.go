@@ -124,7 +124,7 @@ func (p *Provider) redeem(ctx context.Context, l Login, code string) (*oauth2.To
 	}
 	token, err := cfg.Exchange(ctx, code, oauth2.VerifierOption(l.verifier))
 	if err != nil {
-		return nil, badExchange(err)
+		return nil, p.badExchange(err)
 	}
 	if !wellFormed(token.AccessToken) {
 		return nil, errors.New("it sends no access token that can be used")
@@ -146,7 +146,7 @@ func (p *Provider) owner(ctx context.Context, token *oauth2.Token, nonce string)
 }
 
 // badExchange says what came of the code without what was answered.
-func badExchange(err error) error {
+func (p *Provider) badExchange(err error) error {
 	var answer *oauth2.RetrieveError
 	if !errors.As(err, &answer) {
 		return err
@@ -156,6 +156,8 @@ func badExchange(err error) error {
 		status = answer.Response.StatusCode
 	}
 	switch {
+	case p.cfg.Type == Gitea && giteaCode(answer):
+		return refused("the provider does not take the code (%s)", answer.ErrorDescription)
 	case answer.ErrorCode == "invalid_client", answer.ErrorCode == "unauthorized_client", answer.ErrorCode == "incorrect_client_credentials":
 		return fmt.Errorf("it does not take client_id and client_secret_file (%s)", answer.ErrorCode)
 	case answer.ErrorCode == "redirect_uri_mismatch":

@@ -38,6 +38,8 @@ type Account struct {
 	Name    string
 	Emails  []Email
 	Blocked bool
+	// NewPassword is for who has to choose one before anything else, at Gitea.
+	NewPassword bool
 }
 
 // Email is an address of theirs.
@@ -241,15 +243,19 @@ func (s *Server) redeem(r *http.Request) (*grant, string) {
 	defer s.mu.Unlock()
 	g := s.codes[r.PostFormValue("code")]
 	delete(s.codes, r.PostFormValue("code"))
-	sum := sha256.Sum256([]byte(r.PostFormValue("code_verifier")))
 	switch {
 	case r.PostFormValue("grant_type") != "authorization_code":
 		return nil, "unsupported_grant_type"
-	case g == nil, g.client != s.client(r), g.callback != r.PostFormValue("redirect_uri"),
-		g.challenge != base64.RawURLEncoding.EncodeToString(sum[:]):
+	case g == nil, g.client != s.client(r), g.callback != r.PostFormValue("redirect_uri"), !g.verified(r):
 		return nil, "invalid_grant"
 	}
 	return g, ""
+}
+
+// verified reports whether a request has the verifier of the grant's challenge.
+func (g *grant) verified(r *http.Request) bool {
+	sum := sha256.Sum256([]byte(r.PostFormValue("code_verifier")))
+	return g.challenge == base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
 // token serves a token endpoint as most providers have it.
