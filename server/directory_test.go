@@ -286,7 +286,7 @@ func TestAddressOfAnother(t *testing.T) {
 	if err := link("bob@example.org", "LDAP", " "+strings.ToUpper(subject)); err != nil {
 		t.Fatal(err)
 	}
-	if err := link(alice, "ldap", subject); err == nil || err.Error() != "This address belongs to another account" {
+	if err := link(alice, "ldap", subject); err == nil || err.Error() != "The identity is another user's, who must be unlinked from it first" {
 		t.Errorf("link it to somebody else too: got %v", err)
 	}
 	token := h.ldapToken("bob")

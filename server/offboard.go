@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -288,17 +287,4 @@ func (s *Server) adminConfirmOffboard(w http.ResponseWriter, r *http.Request) er
 		return errNoOffboarding
 	}
 	return done(w, s.offboard.confirm(r.Context(), adminActor(r)))
-}
-
-// adminLink serves POST /admin/users/{uid}/link.
-func (s *Server) adminLink(w http.ResponseWriter, r *http.Request) error {
-	var in api.Identity
-	if err := readJSON(r, &in, false); err != nil {
-		return err
-	}
-	id := storage.Identity{Source: in.Source, Subject: in.Subject}
-	if strings.EqualFold(id.Source, storage.SourceLDAP) {
-		id = storage.Identity{Source: storage.SourceLDAP, Subject: ldap.Subject(id.Subject)}
-	}
-	return done(w, s.store.Link(adminActor(r), r.PathValue("uid"), id))
 }

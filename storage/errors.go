@@ -10,10 +10,12 @@ import (
 var (
 	ErrNoUser       = errors.New("no such user")
 	ErrNoToken      = errors.New("no such token")
+	ErrNoIdentity   = errors.New("the user has no such identity")
 	ErrNoSession    = errors.New("no such session")
 	ErrAmbiguous    = errors.New("more than one token has an id that begins so")
 	ErrUserExists   = errors.New("a user of that name exists already")
 	ErrOtherAccount = errors.New("This address belongs to another account")
+	ErrLinked       = errors.New("the identity is another user's, who must be unlinked from it first")
 	ErrNotLocal     = errors.New("the user has no password here: it logs in elsewhere")
 	ErrTooMany      = errors.New("the user holds as many tokens as are allowed: revoke one first")
 	ErrWornOut      = errors.New("the token was rotated 255 times: make a new one")

@@ -40,6 +40,7 @@ const (
 	ActionUserRemove      = "user.remove"
 	ActionUserRename      = "user.rename"
 	ActionUserLink        = "user.link"
+	ActionUserUnlink      = "user.unlink"
 	ActionUserSuspend     = "user.suspend"
 	ActionUserResume      = "user.resume"
 	ActionOffboardHeld    = "offboard.held"

@@ -133,7 +133,7 @@ func (s *Store) UserByIdentity(id Identity) (u User, err error) {
 	return u, err
 }
 
-// Link ties another identity to a user. It returns ErrOtherAccount when the
+// Link ties another identity to a user. It returns ErrLinked when the
 // identity is another user's.
 func (s *Store) Link(by Actor, uid string, id Identity) error {
 	if err := id.check(); err != nil {
@@ -148,13 +148,41 @@ func (s *Store) Link(by Actor, uid string, id Identity) error {
 		case err == nil && other.ID == u.ID:
 			return nil
 		case err == nil:
-			return ErrOtherAccount
+			return ErrLinked
 		case !errors.Is(err, ErrNoUser):
 			return err
 		}
 		t.event(Event{Action: ActionUserLink, UID: u.UID, Owner: u.ID, Detail: id.Source + " " + id.Subject})
 		t.hint(id.key(), u.ID.bytes())
 		u.Identities = append(u.Identities, id)
+		return t.save(u)
+	})
+}
+
+// Unlink takes an identity from a user again and ends the user's sessions, some
+// of which it may have begun. It returns ErrNoIdentity when the user has no such
+// one, and an *InvalidError for the only one of a user without a password: no
+// login and no sweep of a directory would ever reach the tokens again.
+func (s *Store) Unlink(by Actor, uid string, id Identity) error {
+	return s.takeAway(by, func(t *tx) error {
+		u, err := t.userByName(t.txn, uid)
+		if err != nil {
+			return err
+		}
+		i := slices.Index(u.Identities, id)
+		switch {
+		case i < 0:
+			return ErrNoIdentity
+		case !u.Local() && len(u.Identities) == 1:
+			return invalidf("the user is known by nothing else: remove or disable the user instead")
+		}
+		t.event(Event{Action: ActionUserUnlink, UID: u.UID, Owner: u.ID, Detail: id.Source + " " + id.Subject})
+		t.delete(id.key())
+		u.Identities = slices.Delete(u.Identities, i, i+1)
+		if !u.Local() {
+			u.Source = u.Identities[0].Source
+		}
+		u.Epoch++
 		return t.save(u)
 	})
 }

@@ -126,6 +126,11 @@ func (c *Client) LinkUser(ctx context.Context, uid string, id Identity) error {
 	return c.call(ctx, http.MethodPost, userPath(uid)+"/link", id, nil)
 }
 
+// UnlinkUser takes an identity from a user again.
+func (c *Client) UnlinkUser(ctx context.Context, uid string, id Identity) error {
+	return c.call(ctx, http.MethodPost, userPath(uid)+"/unlink", id, nil)
+}
+
 // Offboard returns the off-boarding sweep that is held, without changes when
 // there is none.
 func (c *Client) Offboard(ctx context.Context) (HeldSweep, error) {

@@ -10,23 +10,6 @@ import (
 	"gatehouse/tui/text"
 )
 
-func userLink(env Env) *cobra.Command {
-	three := func(c *cobra.Command, args []string) error {
-		if len(args) != 3 {
-			return usagef("%s takes a UID, a SOURCE such as ldap, and a SUBJECT such as an entryUUID", c.CommandPath())
-		}
-		return nil
-	}
-	return command("link UID SOURCE SUBJECT", "Tie another identity to a user", three, env.with(
-		func(ctx context.Context, c *api.Client, args []string) error {
-			if err := c.LinkUser(ctx, args[0], api.Identity{Source: args[1], Subject: args[2]}); err != nil {
-				return err
-			}
-			env.say("%s is now also %s of %s.", text.Escape(args[0]), text.Escape(args[2]), text.Escape(args[1]))
-			return nil
-		}))
-}
-
 // errNoServer: what is held is in the memory of the server.
 var errNoServer = &api.UnreachableError{Socket: "its socket", Err: errors.New("a sweep is held by a running server alone")}
 

@@ -100,10 +100,13 @@ func (env Env) table(rows iter.Seq2[[]string, error], before string, heads ...st
 }
 
 // facts prints what is known of a user, one fact a line.
-func (env Env) facts(u api.User) error {
+func (env Env) facts(u api.UserDetail) error {
 	t := text.NewTable(env.Out, "uid", u.UID)
 	t.Row("name", dash(u.Name))
 	t.Row("source", u.Source)
+	for _, id := range u.Identities {
+		t.Row("identity", id.Source+" "+id.Subject)
+	}
 	t.Row("state", u.State)
 	t.Row("created", moment(u.Created))
 	t.Row("tokens", strconv.Itoa(u.Tokens))

@@ -15,7 +15,7 @@ func userCommand(env Env) *cobra.Command {
 		userAdd(env), userList(env), userShow(env), userPasswd(env),
 		userSwitch(env, "disable", "Stop every token and session of a user, until enable", (*api.Client).DisableUser),
 		userSwitch(env, "enable", "Let a disabled user and the user's tokens in again", (*api.Client).EnableUser),
-		userRemove(env), userLink(env), userOffboard(env))
+		userRemove(env), userLink(env), userUnlink(env), userOffboard(env))
 }
 
 func userAdd(env Env) *cobra.Command {
@@ -93,7 +93,7 @@ func userShow(env Env) *cobra.Command {
 			if asJSON {
 				return printJSON(env.Out, userLine(u.User))
 			}
-			if err := env.facts(u.User); err != nil {
+			if err := env.facts(u); err != nil {
 				return err
 			}
 			return env.tokens(c.Tokens(ctx, api.TokenQuery{User: args[0], Revoked: true}), false, "\n")

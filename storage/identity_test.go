@@ -1,0 +1,56 @@
+package storage
+
+import (
+	"errors"
+	"testing"
+)
+
+func TestUnlink(t *testing.T) {
+	s := open(t, t.TempDir())
+	alice := addUser(t, s, "alice@example.com")
+	hub, dir := Identity{"github", "7"}, Identity{SourceLDAP, "6f1d"}
+	if err := errors.Join(s.Link(admin, alice.UID, hub), s.Link(admin, alice.UID, dir)); err != nil {
+		t.Fatal(err)
+	}
+	_, secret := create(t, s, alice)
+	cookie, err := s.CreateSession(admin, alice.ID, hub.Source)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if err := s.Unlink(admin, alice.UID, Identity{"github", "8"}); !errors.Is(err, ErrNoIdentity) {
+		t.Errorf("another subject: got %v, want ErrNoIdentity", err)
+	}
+	if _, err := s.Session(cookie.Reveal()); err != nil {
+		t.Errorf("the session, after nothing was done: %v", err)
+	}
+	if err := s.Unlink(admin, "Alice@Example.com", hub); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Session(cookie.Reveal()); !errors.Is(err, ErrNoSession) {
+		t.Errorf("the session: got %v, want ErrNoSession", err)
+	}
+	wantLive(t, s, secret)
+	if _, err := s.UserByIdentity(hub); !errors.Is(err, ErrNoUser) {
+		t.Errorf("who has the identity: got %v, want ErrNoUser", err)
+	}
+	if u, err := s.UserByIdentity(dir); u.ID != alice.ID || err != nil {
+		t.Errorf("by the other identity: got %+v, %v", u, err)
+	}
+
+	// Who has it now is another user, named after it as long as it has another.
+	bob, err := s.LogIn(admin, hub, "bob@example.com", "")
+	if err != nil || bob.ID == alice.ID {
+		t.Fatalf("got %+v, %v, want a new user", bob, err)
+	}
+	if err, invalid := s.Unlink(admin, bob.UID, hub), (*InvalidError)(nil); !errors.As(err, &invalid) {
+		t.Errorf("the only identity: got %v, want an InvalidError", err)
+	}
+	lab := Identity{"gitlab", "9"}
+	if err := errors.Join(s.Link(admin, bob.UID, lab), s.Unlink(admin, bob.UID, hub)); err != nil {
+		t.Fatal(err)
+	}
+	if bob, err = s.User(bob.UID); bob.Source != lab.Source || err != nil {
+		t.Errorf("got source %q, %v, want %q", bob.Source, err, lab.Source)
+	}
+}
