@@ -1,32 +1,25 @@
 // Gatehouse gives every user of an organisation's own servers API access
-// tokens. This file is the command line: it reads flags and configuration,
-// opens what a command needs, and wires the packages together.
+// tokens. This file is the command line: which commands there are, and what each
+// wires together. What is done with a data directory, package local does.
 package main
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"log/slog"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"runtime"
 	"runtime/debug"
-	"strings"
 	"syscall"
 	"time"
 
-	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"gatehouse/server"
 	"gatehouse/server/api"
-	"gatehouse/server/demo"
 	"gatehouse/server/local"
 	"gatehouse/storage"
 	"gatehouse/tui"
@@ -54,10 +47,10 @@ type app struct {
 // run parses the arguments and runs the command that they name.
 func (a *app) run(ctx context.Context, args []string) error {
 	root := cli.Root(a.stdout, a.stderr, func(c *cobra.Command) error {
-		a.command, a.data = c.CommandPath(), dataDir(a.data)
+		a.command, a.data = c.CommandPath(), local.Locate(a.data)
 		return nil
 	})
-	root.PersistentFlags().StringVar(&a.data, "data", "", "the data directory (default "+dataDir("")+")")
+	root.PersistentFlags().StringVar(&a.data, "data", "", "the data directory (default "+local.Locate("")+")")
 	root.PersistentFlags().StringVar(&a.config, "config", "", "the configuration file (default config.toml in the data directory, if there is one)")
 	root.AddCommand(a.serveCommand(), a.adminCommand(), a.demoCommand(),
 		a.backupCommand(), a.restoreCommand(), a.configCommand(), a.versionCommand())
@@ -68,123 +61,13 @@ func (a *app) run(ctx context.Context, args []string) error {
 	return cli.Execute(ctx, root, args)
 }
 
-// dataDir is the data directory: the one that was named or, without a name,
-// the state directory of the service or of the user.
-func dataDir(name string) string {
-	if name == "" {
-		name, _, _ = strings.Cut(os.Getenv("STATE_DIRECTORY"), ":") // a list, systemd.exec(5)
-	}
-	if state := os.Getenv("XDG_STATE_HOME"); name == "" && filepath.IsAbs(state) {
-		name = filepath.Join(state, "gatehouse")
-	}
-	if home, err := os.UserHomeDir(); name == "" && err == nil {
-		name = filepath.Join(home, ".local", "state", "gatehouse")
-	}
-	if name == "" {
-		name = "gatehouse-data"
-	}
-	if abs, err := filepath.Abs(name); err == nil {
-		return abs
-	}
-	return name
-}
-
-// settings reads the configuration, from file unless that is empty: flag over
-// environment (which is in the flag by now) over file over default.
-func (a *app) settings() (cfg server.Config, file string, err error) {
-	file = a.config
-	if beside := filepath.Join(a.data, "config.toml"); file == "" && exists(beside) {
-		file = beside
-	}
-	cfg = server.DefaultConfig()
-	if file != "" {
-		if cfg, err = server.LoadConfig(file); err != nil {
-			return cfg, file, err
-		}
-	}
-	if a.listen != "" {
-		cfg.Listen = a.listen
-	}
-	if d := os.Getenv("CREDENTIALS_DIRECTORY"); d != "" {
-		if key := filepath.Join(d, "gatehouse-key"); exists(key) {
-			cfg.KeyFile = key
-		}
-	}
-	return cfg, file, nil
-}
-
-// exists reports whether there is such a file, also one that can't be looked at:
-// passing that over in silence would take another key or no configuration.
-func exists(file string) bool {
-	_, err := os.Stat(file)
-	return !errors.Is(err, fs.ErrNotExist)
-}
-
 func (a *app) serveCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "serve", Short: "Run the server", Args: cli.None,
-		RunE: func(c *cobra.Command, _ []string) error { return a.serve(c.Context()) },
+		RunE: func(c *cobra.Command, _ []string) error { return a.local().Serve(c.Context()) },
 	}
 	c.Flags().StringVar(&a.listen, "listen", "", "the address of the HTTP API (default 127.0.0.1:8080)")
 	return c
-}
-
-// serve runs the server until the context ends.
-func (a *app) serve(ctx context.Context) error {
-	if err := storage.CheckOwner(a.data); err != nil {
-		return err
-	}
-	cfg, _, err := a.settings()
-	if err != nil {
-		return err
-	}
-	if err := cfg.CheckFiles(); err != nil { // before there is a store
-		return err
-	}
-	log := slog.New(slog.NewTextHandler(a.stderr, nil))
-	store, s, err := a.local().Open(cfg, log)
-	if err != nil {
-		return err
-	}
-	return errors.Join(a.listenAndServe(ctx, s, log), store.Close())
-}
-
-func (a *app) listenAndServe(ctx context.Context, s *server.Server, log *slog.Logger) error {
-	l, err := s.Listen()
-	if err != nil {
-		return err
-	}
-	file, password, made, err := s.FirstRun(ctx)
-	if err != nil {
-		return errors.Join(err, l.Close())
-	}
-	if made {
-		a.welcome(l.URL(), file, password)
-	}
-	log.Info("listening", "url", l.URL(), "data", a.data, "version", version())
-	daemon.SdNotify(false, daemon.SdNotifyReady)
-	err = l.Serve(ctx)
-	log.Info("stopped")
-	return err
-}
-
-// welcome says how to get a first token. The password goes to a terminal
-// alone: standard error is often a log.
-func (a *app) welcome(url, file, password string) {
-	fmt.Fprintf(a.stderr, "The account %s was made; its password is in %s until the first login.\n", server.FirstUser, file)
-	if term.IsTerminal(int(a.stderr.Fd())) {
-		fmt.Fprintf(a.stderr, "The password is: %s\n", password)
-	}
-	fmt.Fprintf(a.stderr, "Get a first token with\n\n  curl -d username=%s --data-urlencode password@%s %s/api/authenticate/userpass\n\n",
-		server.FirstUser, quote(file), url)
-}
-
-// quote makes one word of s for a shell.
-func quote(s string) string {
-	if strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-") == "" {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 func (a *app) adminCommand() *cobra.Command {
@@ -207,88 +90,29 @@ func (a *app) adminCommand() *cobra.Command {
 }
 
 func (a *app) demoCommand() *cobra.Command {
-	var users, tokens int
-	var sample string
-	var noServe bool
+	o := local.Demo{Out: a.stdout}
 	c := &cobra.Command{
 		Use: "demo", Short: "Fill an empty store with made users and tokens, and serve it", Args: cli.None,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if users < 1 || tokens < 0 {
+			if o.Users < 1 || o.Tokens < 0 {
 				return cli.Usagef("--users is 1 or more, --tokens 0 or more")
 			}
-			return a.demo(c.Context(), users, tokens, sample, noServe)
+			return a.local().Demo(c.Context(), o)
 		},
 	}
-	c.Flags().IntVar(&users, "users", 50, "how many users")
-	c.Flags().IntVar(&tokens, "tokens", 400, "how many tokens")
-	c.Flags().StringVar(&sample, "sample", "", "write up to 10,000 usable tokens to this file, one a line")
-	c.Flags().BoolVar(&noServe, "no-serve", false, "end when the store is full")
+	c.Flags().IntVar(&o.Users, "users", 50, "how many users")
+	c.Flags().IntVar(&o.Tokens, "tokens", 400, "how many tokens")
+	c.Flags().StringVar(&o.Sample, "sample", "", "write up to 10,000 usable tokens to this file, one a line")
+	c.Flags().BoolVar(&o.NoServe, "no-serve", false, "end when the store is full")
 	c.Flags().StringVar(&a.listen, "listen", "", "the address of the HTTP API (default 127.0.0.1:8080)")
 	return c
-}
-
-func (a *app) demo(ctx context.Context, users, tokens int, sample string, noServe bool) error {
-	if err := storage.BecomeOwner(a.data); err != nil {
-		return err
-	}
-	cfg, _, err := a.settings()
-	if err != nil {
-		return err
-	}
-	if err := cfg.CheckFiles(); err != nil { // before there is a store
-		return err
-	}
-	log := slog.New(slog.NewTextHandler(a.stderr, nil))
-	store, s, err := a.local().Open(cfg, log)
-	if err != nil {
-		return err
-	}
-	secrets, err := a.fill(ctx, store, users, tokens)
-	if err == nil && sample != "" {
-		err = demo.WriteSample(sample, secrets)
-	}
-	if err == nil && !noServe {
-		err = a.serveDemo(ctx, s, log, secrets)
-	}
-	return errors.Join(err, store.Close())
-}
-
-func (a *app) fill(ctx context.Context, store *storage.Store, users, tokens int) ([]storage.Secret, error) {
-	if n := store.UserCount(); n > 0 {
-		return nil, fmt.Errorf("%s holds %d users already: name an empty directory with --data, or look at this one with `gatehouse serve`", a.data, n)
-	}
-	o := demo.Options{Users: users, Tokens: tokens, Samples: 10_000, Now: time.Now()}
-	if term.IsTerminal(int(a.stderr.Fd())) {
-		o.Progress = func(done int) { fmt.Fprintf(a.stderr, "\r%d of %d tokens", done, tokens) }
-		defer fmt.Fprintln(a.stderr)
-	}
-	start := time.Now()
-	secrets, err := demo.Fill(ctx, store, o)
-	if err != nil {
-		return nil, err
-	}
-	fmt.Fprintf(a.stderr, "Made %d users and %d tokens in %v.\n", users, tokens, time.Since(start).Round(time.Millisecond))
-	return secrets, nil
-}
-
-func (a *app) serveDemo(ctx context.Context, s *server.Server, log *slog.Logger, secrets []storage.Secret) error {
-	l, err := s.Listen()
-	if err != nil {
-		return err
-	}
-	if len(secrets) > 0 {
-		demo.Explain(a.stdout, l.URL(), secrets[0])
-		fmt.Fprintf(a.stdout, "gatehouse admin --data %s\n", quote(a.data))
-	}
-	log.Info("listening", "url", l.URL(), "data", a.data, "version", version())
-	return l.Serve(ctx)
 }
 
 func (a *app) backupCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "backup FILE", Short: "Write a backup of the store, while the server runs", Args: cli.One("FILE"),
 		RunE: func(c *cobra.Command, args []string) error {
-			m, err := a.local().Backup(c.Context(), args[0], a.terminal())
+			m, err := a.local().Backup(c.Context(), args[0])
 			if err != nil {
 				return fmt.Errorf("%s is not written: %w", args[0], err)
 			}
@@ -303,7 +127,7 @@ func (a *app) restoreCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "restore FILE", Short: "Restore a backup into an empty directory, or over an older store", Args: cli.One("FILE"),
 		RunE: func(c *cobra.Command, args []string) error {
-			r, err := a.local().Restore(c.Context(), args[0], a.terminal())
+			r, err := a.local().Restore(c.Context(), args[0])
 			if err != nil {
 				return fmt.Errorf("%s is not restored: %w", args[0], err)
 			}
@@ -326,20 +150,13 @@ func (a *app) explainRestore(r storage.Restored) {
 	}
 }
 
-// terminal is standard error where a person looks at it, and else nil.
-func (a *app) terminal() io.Writer {
-	if term.IsTerminal(int(a.stderr.Fd())) {
-		return a.stderr
-	}
-	return nil
-}
-
 // local is the data directory.
 func (a *app) local() local.Dir {
-	return local.Dir{Path: a.data, Command: a.command, Version: version(), Messages: a.stderr, Settings: func() (server.Config, error) {
-		cfg, _, err := a.settings()
-		return cfg, err
-	}}
+	d := local.Dir{Path: a.data, Command: a.command, Config: a.config, Listen: a.listen, Version: version(), Messages: a.stderr}
+	if term.IsTerminal(int(a.stderr.Fd())) {
+		d.Terminal = a.stderr
+	}
+	return d
 }
 
 // client is the administration of the data directory. One command may begin a
@@ -365,7 +182,7 @@ func (a *app) configCommand() *cobra.Command {
 
 // checkLDAP prints what each step of a login found.
 func (a *app) checkLDAP(ctx context.Context, user string) error {
-	cfg, _, err := a.settings()
+	cfg, _, err := a.local().Settings()
 	if err != nil {
 		return err
 	}
@@ -395,7 +212,7 @@ func (a *app) checkLDAP(ctx context.Context, user string) error {
 }
 
 func (a *app) checkConfig() error {
-	cfg, file, err := a.settings()
+	cfg, file, err := a.local().Settings()
 	if err != nil {
 		return err
 	}

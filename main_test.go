@@ -439,13 +439,13 @@ var arrows = map[string][]string{
 	"server/web":                  {},
 	"server/demo":                 {"storage"},
 	"server/versus":               {"server", "storage"},
-	"server/local":                {"server", "server/api", "storage"},
+	"server/local":                {"server", "server/api", "server/demo", "storage"},
 	"server":                      {"storage", "ldap", "server/api", "server/oauth", "server/web"},
 	"tui/text":                    {},
 	"tui/darkbackground":          {},
 	"tui/cli":                     {"server/api", "tui/text"},
 	"tui":                         {"server/api", "tui/text", "tui/darkbackground"},
-	"":                            {"server", "server/api", "server/demo", "server/local", "storage", "tui", "tui/cli", "tui/text"},
+	"":                            {"server", "server/api", "server/local", "storage", "tui", "tui/cli", "tui/text"},
 }
 
 func TestArrows(t *testing.T) {

@@ -16,13 +16,13 @@ import (
 // Backup writes a snapshot to a file beside the one that is named, and puts it
 // in its place once it has been read again and is whole. Into a pipe or a device
 // it writes as it goes, and only the error says that it was not whole. The
-// terminal, unless it is nil, is shown how far it is.
-func (d Dir) Backup(ctx context.Context, file string, terminal io.Writer) (m storage.Manifest, err error) {
+// terminal, where there is one, is shown how far it is.
+func (d Dir) Backup(ctx context.Context, file string) (m storage.Manifest, err error) {
 	switch info, err := os.Stat(file); {
 	case err == nil && info.IsDir():
 		return m, errors.New("it is a directory")
 	case err == nil && !info.Mode().IsRegular():
-		return d.pour(ctx, file, terminal)
+		return d.pour(ctx, file)
 	case err == nil: // it is the file that is replaced, not a link to it such as /dev/stdout
 		if file, err = filepath.EvalSymlinks(file); err != nil {
 			return m, err
@@ -37,7 +37,7 @@ func (d Dir) Backup(ctx context.Context, file string, terminal io.Writer) (m sto
 	}
 	defer os.Remove(f.Name()) // does nothing after the rename
 	defer f.Close()
-	if err := d.snapshot(ctx, f, terminal); err != nil {
+	if err := d.snapshot(ctx, f); err != nil {
 		return m, err
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
@@ -58,7 +58,7 @@ func brokenOff(err error) error {
 
 // pour writes a snapshot into what is no regular file, and reads along whether
 // it is whole.
-func (d Dir) pour(ctx context.Context, file string, terminal io.Writer) (m storage.Manifest, err error) {
+func (d Dir) pour(ctx context.Context, file string) (m storage.Manifest, err error) {
 	f, err := os.OpenFile(file, os.O_WRONLY, 0)
 	if err != nil {
 		return m, err
@@ -72,7 +72,7 @@ func (d Dir) pour(ctx context.Context, file string, terminal io.Writer) (m stora
 		io.Copy(io.Discard, read) // or the writer would wait for a reader
 		whole <- err
 	}()
-	err = d.snapshot(ctx, io.MultiWriter(f, written), terminal)
+	err = d.snapshot(ctx, io.MultiWriter(f, written))
 	written.Close()
 	if bad := <-whole; err == nil && bad != nil {
 		err = brokenOff(bad)
@@ -83,7 +83,7 @@ func (d Dir) pour(ctx context.Context, file string, terminal io.Writer) (m stora
 // snapshot writes what the server sends, or the store itself has. Where that is
 // somebody else's, root is root again when it returns: the backup goes to a
 // place of root's.
-func (d Dir) snapshot(ctx context.Context, w io.Writer, terminal io.Writer) error {
+func (d Dir) snapshot(ctx context.Context, w io.Writer) error {
 	back := func() error { return nil }
 	client, err := d.client(ctx, false, func(dir string) (err error) {
 		back, err = storage.ActAsOwner(dir)
@@ -92,14 +92,14 @@ func (d Dir) snapshot(ctx context.Context, w io.Writer, terminal io.Writer) erro
 	if err != nil {
 		return errors.Join(err, back())
 	}
-	p := &progress{out: terminal, verb: "written"}
+	p := &progress{out: d.Terminal, verb: "written"}
 	err = client.Backup(ctx, io.MultiWriter(w, p))
 	p.end()
 	return errors.Join(err, client.Close(), back())
 }
 
 // Restore puts a backup into the directory, as its owner.
-func (d Dir) Restore(ctx context.Context, file string, terminal io.Writer) (r storage.Restored, err error) {
+func (d Dir) Restore(ctx context.Context, file string) (r storage.Restored, err error) {
 	f, err := os.Open(file)
 	if err != nil {
 		return r, err
@@ -108,11 +108,11 @@ func (d Dir) Restore(ctx context.Context, file string, terminal io.Writer) (r st
 	if err := storage.BecomeOwner(d.Path); err != nil {
 		return r, err
 	}
-	cfg, err := d.Settings()
+	cfg, _, err := d.Settings()
 	if err != nil {
 		return r, err
 	}
-	p := &progress{ReadSeeker: f, out: terminal, verb: "read"}
+	p := &progress{ReadSeeker: f, out: d.Terminal, verb: "read"}
 	defer p.end()
 	return storage.Restore(ctx, p, d.Path, storage.Options{KeyFile: cfg.KeyFile, Holder: d.Command})
 }

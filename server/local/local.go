@@ -1,7 +1,9 @@
-// Package local is the way to a data directory on this host: to the server that
-// holds it, through its unix socket, or, when none does, to the store itself,
-// with the same administration in this process. It opens and closes; what the
-// administration does is the server's.
+// Package local is a data directory on this host, and what commands do with it:
+// serve it, fill it for a demonstration, back it up, restore it. Client is the
+// way to its administration: to the server that holds it, through its unix
+// socket, or, when none does, to the store itself, with the same administration
+// in this process. It opens and closes; what the administration does is the
+// server's.
 package local
 
 import (
@@ -24,10 +26,12 @@ import (
 // Dir is a data directory.
 type Dir struct {
 	Path     string
-	Command  string                        // how another process is told who holds the store
-	Settings func() (server.Config, error) // read when the store is opened here
+	Command  string // how another process is told who holds the store
+	Config   string // the configuration file; empty: config.toml in the directory, if there is one
+	Listen   string // in place of the configuration's address, unless it is empty
 	Version  string
 	Messages io.Writer
+	Terminal io.Writer // the same where a person looks at it, else nil
 }
 
 // Open opens the store and a server on it.
@@ -86,7 +90,7 @@ func (d Dir) offline(become func(dir string) error) (*api.Client, error) {
 	if err := become(d.Path); err != nil {
 		return nil, err
 	}
-	cfg, err := d.Settings()
+	cfg, _, err := d.Settings()
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,77 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	"gatehouse/server"
+	"gatehouse/server/demo"
+	"gatehouse/storage"
+)
+
+// Demo is what a demonstration consists of.
+type Demo struct {
+	Users, Tokens int
+	Sample        string    // the file that tokens are written to, unless it is empty
+	NoServe       bool      // end when the store is full
+	Out           io.Writer // for lines to paste into a shell
+}
+
+// Demo fills an empty store with made users and tokens, and serves it.
+func (d Dir) Demo(ctx context.Context, o Demo) error {
+	if err := storage.BecomeOwner(d.Path); err != nil {
+		return err
+	}
+	cfg, err := d.whole()
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(d.Messages, nil))
+	store, s, err := d.Open(cfg, log)
+	if err != nil {
+		return err
+	}
+	secrets, err := d.fill(ctx, store, o)
+	if err == nil && o.Sample != "" {
+		err = demo.WriteSample(o.Sample, secrets)
+	}
+	if err == nil && !o.NoServe {
+		err = d.show(ctx, s, log, o.Out, secrets)
+	}
+	return errors.Join(err, store.Close())
+}
+
+func (d Dir) fill(ctx context.Context, store *storage.Store, o Demo) ([]storage.Secret, error) {
+	if n := store.UserCount(); n > 0 {
+		return nil, fmt.Errorf("%s holds %d users already: name an empty directory with --data, or look at this one with `gatehouse serve`", d.Path, n)
+	}
+	f := demo.Options{Users: o.Users, Tokens: o.Tokens, Samples: 10_000, Now: time.Now()}
+	if d.Terminal != nil {
+		f.Progress = func(done int) { fmt.Fprintf(d.Terminal, "\r%d of %d tokens", done, o.Tokens) }
+		defer fmt.Fprintln(d.Terminal)
+	}
+	start := time.Now()
+	secrets, err := demo.Fill(ctx, store, f)
+	if err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(d.Messages, "Made %d users and %d tokens in %v.\n", o.Users, o.Tokens, time.Since(start).Round(time.Millisecond))
+	return secrets, nil
+}
+
+func (d Dir) show(ctx context.Context, s *server.Server, log *slog.Logger, out io.Writer, secrets []storage.Secret) error {
+	l, err := s.Listen()
+	if err != nil {
+		return err
+	}
+	if len(secrets) > 0 {
+		demo.Explain(out, l.URL(), secrets[0])
+		fmt.Fprintf(out, "gatehouse admin --data %s\n", quote(d.Path))
+	}
+	d.ready(log, l)
+	return l.Serve(ctx)
+}

@@ -1,0 +1,73 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+
+	"gatehouse/server"
+	"gatehouse/storage"
+)
+
+// Serve runs the server until the context ends.
+func (d Dir) Serve(ctx context.Context) error {
+	if err := storage.CheckOwner(d.Path); err != nil {
+		return err
+	}
+	cfg, err := d.whole()
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(d.Messages, nil))
+	store, s, err := d.Open(cfg, log)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.listenAndServe(ctx, s, log), store.Close())
+}
+
+func (d Dir) listenAndServe(ctx context.Context, s *server.Server, log *slog.Logger) error {
+	l, err := s.Listen()
+	if err != nil {
+		return err
+	}
+	file, password, made, err := s.FirstRun(ctx)
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	if made {
+		d.welcome(l.URL(), file, password)
+	}
+	d.ready(log, l)
+	daemon.SdNotify(false, daemon.SdNotifyReady)
+	err = l.Serve(ctx)
+	log.Info("stopped")
+	return err
+}
+
+func (d Dir) ready(log *slog.Logger, l *server.Listener) {
+	log.Info("listening", "url", l.URL(), "data", d.Path, "version", d.Version)
+}
+
+// welcome says how to get a first token. The password goes to a terminal
+// alone: standard error is often a log.
+func (d Dir) welcome(url, file, password string) {
+	fmt.Fprintf(d.Messages, "The account %s was made; its password is in %s until the first login.\n", server.FirstUser, file)
+	if d.Terminal != nil {
+		fmt.Fprintf(d.Terminal, "The password is: %s\n", password)
+	}
+	fmt.Fprintf(d.Messages, "Get a first token with\n\n  curl -d username=%s --data-urlencode password@%s %s/api/authenticate/userpass\n\n",
+		server.FirstUser, quote(file), url)
+}
+
+// quote makes one word of s for a shell.
+func quote(s string) string {
+	if strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-") == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

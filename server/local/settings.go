@@ -1,0 +1,73 @@
+package local
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"gatehouse/server"
+)
+
+// Locate finds the data directory: the one that was named or, without a name,
+// the state directory of the service or of the user.
+func Locate(name string) string {
+	if name == "" {
+		name, _, _ = strings.Cut(os.Getenv("STATE_DIRECTORY"), ":") // a list, systemd.exec(5)
+	}
+	if state := os.Getenv("XDG_STATE_HOME"); name == "" && filepath.IsAbs(state) {
+		name = filepath.Join(state, "gatehouse")
+	}
+	if home, err := os.UserHomeDir(); name == "" && err == nil {
+		name = filepath.Join(home, ".local", "state", "gatehouse")
+	}
+	if name == "" {
+		name = "gatehouse-data"
+	}
+	if abs, err := filepath.Abs(name); err == nil {
+		return abs
+	}
+	return name
+}
+
+// Settings reads the configuration, from file unless that is empty: flag over
+// environment (which is in the flag by now) over file over default.
+func (d Dir) Settings() (cfg server.Config, file string, err error) {
+	file = d.Config
+	if beside := filepath.Join(d.Path, "config.toml"); file == "" && exists(beside) {
+		file = beside
+	}
+	cfg = server.DefaultConfig()
+	if file != "" {
+		if cfg, err = server.LoadConfig(file); err != nil {
+			return cfg, file, err
+		}
+	}
+	if d.Listen != "" {
+		cfg.Listen = d.Listen
+	}
+	if dir := os.Getenv("CREDENTIALS_DIRECTORY"); dir != "" {
+		if key := filepath.Join(dir, "gatehouse-key"); exists(key) {
+			cfg.KeyFile = key
+		}
+	}
+	return cfg, file, nil
+}
+
+// whole reads the configuration and tries the files that it names, before there
+// is a store: who starts with a mistake starts with nothing the next time, too.
+func (d Dir) whole() (server.Config, error) {
+	cfg, _, err := d.Settings()
+	if err != nil {
+		return cfg, err
+	}
+	return cfg, cfg.CheckFiles()
+}
+
+// exists reports whether there is such a file, also one that can't be looked at:
+// passing that over in silence would take another key or no configuration.
+func exists(file string) bool {
+	_, err := os.Stat(file)
+	return !errors.Is(err, fs.ErrNotExist)
+}
