@@ -67,6 +67,22 @@ func (f *filler) fill(step int, pause time.Duration) {
 	}
 }
 
+// leave takes a step at a time until no more than so many bytes are left.
+func (f *filler) leave(t *testing.T, left uint64, step int, pause time.Duration) {
+	t.Helper()
+	b := make([]byte, step)
+	for free := ^uint64(0); free > left; time.Sleep(pause) {
+		took, err := f.file.WriteAt(b, f.size)
+		f.size += int64(took)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if free, err = freeSpace(filepath.Dir(f.file.Name())); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // race goes on filling until the function that it returns is called.
 func (f *filler) race() (end func()) {
 	stop := make(chan struct{})
