@@ -13,7 +13,8 @@ const maxMarks = 4
 
 // show returns s with every character that is drawn as nothing, turns the
 // direction of the line or makes another one written out, as \u202e: what is
-// read is what is there. Of markup, html/template takes care.
+// read is what is there. Of markup, html/template takes care. The terminal does
+// the same (tui/text), and a test there holds the two to each other.
 func show(s string) string {
 	var b strings.Builder
 	marks, start := 0, true

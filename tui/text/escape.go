@@ -20,7 +20,8 @@ const maxMarks = 4
 
 // Escape returns s with every character that a terminal would obey, hide or
 // measure at its own discretion written as \x1b, \u202e or \U000e0041. Bytes
-// that are not UTF-8 are written as \xff.
+// that are not UTF-8 are written as \xff. The web page does the same (server/web);
+// TestEscapesAgree holds the two to each other.
 func Escape(s string) string {
 	if plain(s) {
 		return s
