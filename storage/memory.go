@@ -2,41 +2,70 @@ package storage
 
 import (
 	"runtime"
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// region is memory that the garbage collector neither walks nor counts: with
-// ten million tokens on its heap it would let as much garbage gather again
-// before it sets to work. What lies in a region must hold no pointer.
-type region[T any] struct {
-	items   []T
-	mapping []byte // nil: on the heap after all
-	cleanup runtime.Cleanup
+// memory gives out pages that the garbage collector neither walks nor counts:
+// with ten million tokens on its heap it would let as much garbage gather again
+// before it sets to work. What lies in a page must hold no pointer.
+//
+// It takes from the kernel what makes a huge page, and asks for one (Linux,
+// admin-guide/mm/transhuge). Tokens are looked up at random, so with small ones
+// nearly each look would wait for the page tables first; in a virtual machine
+// twice over, for its host's, too.
+//
+// All of it goes back when nobody holds the memory any more; so whoever keeps a
+// page keeps the memory, too.
+type memory struct {
+	mu    sync.Mutex
+	fresh []byte // zeroed, and never given out
+	spare []*page
 }
 
-// newRegion returns zeroed memory for n items. It is given back when nobody
-// holds the region any more; so whoever keeps its items keeps it, too.
-func newRegion[T any](n int) *region[T] {
-	var one T
-	size := n * int(unsafe.Sizeof(one))
-	mem, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+type page [pageSize]byte
+
+const (
+	pageSize     = 1 << 12
+	hugePageSize = 1 << 21
+)
+
+// take returns a zeroed page.
+func (m *memory) take() *page {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if n := len(m.spare) - 1; n >= 0 {
+		p := m.spare[n]
+		m.spare = m.spare[:n]
+		clear(p[:])
+		return p
+	}
+	if len(m.fresh) == 0 {
+		m.fresh = m.hugePage()
+	}
+	p := (*page)(m.fresh)
+	m.fresh = m.fresh[pageSize:]
+	return p
+}
+
+// give takes pages back, which nobody else holds, to give them out again.
+func (m *memory) give(pages ...*page) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.spare = append(m.spare, pages...)
+}
+
+// hugePage maps twice as much as it needs, so that a whole huge page is in it.
+// What is around that is never touched, and takes no memory.
+func (m *memory) hugePage() []byte {
+	around, err := unix.Mmap(-1, 0, 2*hugePageSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 	if err != nil {
-		return &region[T]{items: make([]T, n)} // the heap will do, or say that there is no memory
+		return make([]byte, hugePageSize) // the heap will do, or say that there is no memory
 	}
-	r := &region[T]{items: unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(mem))), n), mapping: mem}
-	r.cleanup = runtime.AddCleanup(r, func(mem []byte) { unix.Munmap(mem) }, mem)
-	return r
-}
-
-// free gives the memory back at once: nobody else may hold it. The collector,
-// which does not see how large a region is, may take its time.
-func (r *region[T]) free() {
-	if r == nil || r.mapping == nil {
-		return
-	}
-	r.cleanup.Stop()
-	unix.Munmap(r.mapping)
-	r.items, r.mapping = nil, nil
+	runtime.AddCleanup(m, func(mapping []byte) { unix.Munmap(mapping) }, around)
+	unix.Madvise(around, unix.MADV_HUGEPAGE) // small pages will do, too
+	skip := -uintptr(unsafe.Pointer(unsafe.SliceData(around))) % hugePageSize
+	return around[skip:][:hugePageSize:hugePageSize]
 }

@@ -3,6 +3,7 @@ package storage
 import (
 	"encoding/binary"
 	"sync"
+	"unsafe"
 )
 
 // table is what verification reads: every token that is not revoked, in 32
@@ -13,15 +14,13 @@ import (
 // for as long as it takes to look at one token; nobody reads a disk under it.
 type table struct{ shards [shardCount]shard }
 
-const (
-	shardCount = 256
-	chunkSlots = 1 << 12
-)
+const shardCount = 256
 
 func newTable() *table {
 	t := new(table)
+	m := new(memory)
 	for i := range t.shards {
-		t.shards[i].number = byte(i)
+		t.shards[i].number, t.shards[i].memory = byte(i), m
 	}
 	return t
 }
@@ -73,10 +72,11 @@ const (
 
 type shard struct {
 	mu     sync.Mutex
-	number byte            // the byte of the id
-	index  *region[uint32] // open addressing: 12 bits of the id, and the slot's number + 1; 0 is free
-	chunks []*region[slot]
-	n      int
+	number byte // the byte of the id
+	memory *memory
+	index  []*indexPage // open addressing
+	slots  []*slotPage
+	n      int // how many slots are taken: the first
 
 	// Until the shard is loaded, a token that is not here may be in Badger,
 	// and one that was taken out must not come back from there.
@@ -89,6 +89,11 @@ type shard struct {
 	more    map[ID]*Usage // what the uses of a slot came to, beyond what fits it
 	left    map[ID]*departed
 }
+
+type (
+	slotPage  [pageSize / int(unsafe.Sizeof(slot{}))]slot
+	indexPage [pageSize / 4]uint32 // 12 bits of the id, and the slot's number + 1; 0 is free
+)
 
 // departed is what is still to be written of a token that was taken out.
 type departed struct {
@@ -110,26 +115,36 @@ const (
 
 func mark(id ID) uint32 { return uint32(binary.LittleEndian.Uint16(id[6:])) << numberBits }
 
-func (sh *shard) at(n uint32) *slot { return &sh.chunks[n/chunkSlots].items[n%chunkSlots] }
+func (sh *shard) at(n uint32) *slot {
+	return &sh.slots[n/uint32(len(slotPage{}))][n%uint32(len(slotPage{}))]
+}
+
+// indexed is a place of the index.
+func (sh *shard) indexed(at int) *uint32 {
+	return &sh.index[at/len(indexPage{})][at%len(indexPage{})]
+}
+
+// places is the length of the index.
+func (sh *shard) places() int { return len(sh.index) * len(indexPage{}) }
 
 // home is where the index has an id, if nobody else is there: the hash scaled
 // to the length, which need be no power of two.
 func (sh *shard) home(id ID) int {
-	return int(uint64(place(id)) * uint64(len(sh.index.items)) >> 32)
+	return int(uint64(place(id)) * uint64(sh.places()) >> 32)
 }
 
 // find returns the slot's number and its place in the index; or, when there is
 // none, the place where it would be.
 func (sh *shard) find(id ID) (n uint32, at int, ok bool) {
-	if sh.index == nil {
+	places := sh.places()
+	if places == 0 {
 		return 0, 0, false
 	}
-	index := sh.index.items
 	for at = sh.home(id); ; at++ {
-		if at == len(index) {
+		if at == places {
 			at = 0
 		}
-		v := index[at]
+		v := *sh.indexed(at)
 		if v == 0 {
 			return 0, at, false
 		}
@@ -242,44 +257,40 @@ func (sh *shard) whole() {
 }
 
 func (sh *shard) add(e entry) {
-	if sh.index == nil || 8*(sh.n+1) > 7*len(sh.index.items) {
-		sh.grow()
+	if 8*(sh.n+1) > 7*sh.places() {
+		sh.resize(len(sh.index) + max(1, len(sh.index)/4)) // by doubling it, ten million tokens would take twice what they need
 	}
-	if sh.n == len(sh.chunks)*chunkSlots {
-		sh.chunks = append(sh.chunks, newRegion[slot](chunkSlots))
+	if sh.n == len(sh.slots)*len(slotPage{}) {
+		sh.slots = append(sh.slots, (*slotPage)(unsafe.Pointer(sh.memory.take())))
 	}
 	_, at, _ := sh.find(e.id)
 	s := sh.at(uint32(sh.n))
 	*s = slot{rest: [idLen - 2]byte(e.id[2:]), kid: e.id[0], generation: e.generation, flags: e.flags, owner: e.owner}
 	s.set(e.used)
 	sh.n++
-	sh.index.items[at] = mark(e.id) | uint32(sh.n)
-}
-
-// grow makes the index a quarter longer. By doubling it, ten million tokens
-// would take twice what they need.
-func (sh *shard) grow() {
-	size := 1 << 10
-	if sh.index != nil {
-		size = len(sh.index.items) + len(sh.index.items)/4
-	}
-	sh.resize(size)
+	*sh.indexed(at) = mark(e.id) | uint32(sh.n)
 }
 
 // reserve makes room in the index for so many tokens.
 func (sh *shard) reserve(n int) {
-	if size := n * 5 / 4; sh.index == nil || size > len(sh.index.items) {
-		sh.resize(max(size, 1<<10))
+	if pages := (n*5/4)/len(indexPage{}) + 1; pages > len(sh.index) {
+		sh.resize(pages)
 	}
 }
 
-func (sh *shard) resize(size int) {
-	sh.index.free()
-	sh.index = newRegion[uint32](size)
+// resize makes the index anew, of so many pages.
+func (sh *shard) resize(pages int) {
+	for _, p := range sh.index {
+		sh.memory.give((*page)(unsafe.Pointer(p)))
+	}
+	sh.index = make([]*indexPage, pages)
+	for i := range sh.index {
+		sh.index[i] = (*indexPage)(unsafe.Pointer(sh.memory.take()))
+	}
 	for n := range uint32(sh.n) {
 		id := sh.at(n).id(sh.number)
 		_, at, _ := sh.find(id)
-		sh.index.items[at] = mark(id) | (n + 1)
+		*sh.indexed(at) = mark(id) | (n + 1)
 	}
 }
 
@@ -308,11 +319,11 @@ func (t *table) remove(id ID) {
 		from := sh.at(last)
 		_, at, _ := sh.find(from.id(sh.number))
 		*sh.at(n) = *from
-		sh.index.items[at] = mark(from.id(sh.number)) | (n + 1)
+		*sh.indexed(at) = mark(from.id(sh.number)) | (n + 1)
 	}
-	if spare := len(sh.chunks) - 1; spare > 0 && sh.n <= (spare-1)*chunkSlots {
-		sh.chunks[spare].free()
-		sh.chunks = sh.chunks[:spare] // keeps one chunk, against give and take at a border
+	if spare := len(sh.slots) - 1; spare > 0 && sh.n <= (spare-1)*len(slotPage{}) {
+		sh.memory.give((*page)(unsafe.Pointer(sh.slots[spare])))
+		sh.slots = sh.slots[:spare] // keeps one page, against give and take at a border
 	}
 }
 
@@ -347,20 +358,21 @@ func (t *table) unsaved(ids []ID) []ID {
 // unindex frees a place of the index without a tombstone (Knuth, TAOCP volume
 // 3, section 6.4, algorithm R).
 func (sh *shard) unindex(hole int) {
-	index := sh.index.items
+	places := sh.places()
 	for at := hole; ; {
-		if at++; at == len(index) {
+		if at++; at == places {
 			at = 0
 		}
-		if index[at] == 0 {
+		v := *sh.indexed(at)
+		if v == 0 {
 			break
 		}
-		home := sh.home(sh.at(index[at]&numberMask - 1).id(sh.number))
-		if distance(home, at, len(index)) >= distance(hole, at, len(index)) {
-			index[hole], hole = index[at], at
+		home := sh.home(sh.at(v&numberMask - 1).id(sh.number))
+		if distance(home, at, places) >= distance(hole, at, places) {
+			*sh.indexed(hole), hole = v, at
 		}
 	}
-	index[hole] = 0
+	*sh.indexed(hole) = 0
 }
 
 // distance is how far it is up from one place of a ring to another.
