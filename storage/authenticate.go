@@ -10,6 +10,7 @@ type Bearer struct {
 	UID        string // the owner's
 	Generation byte
 	Token      *Token // not to be changed: others have it, too
+	slot       uint32 // of the table, where it was seen
 }
 
 // Limited reports whether the token may do less than its user.
@@ -29,7 +30,7 @@ func (s *Store) Identify(text string) (id ID, generation byte, ok bool) {
 func (s *Store) Authenticate(text string, from Origin) (Bearer, error) {
 	b, err := s.inspect(text, from.Address, true)
 	if err == nil {
-		s.table.touch(b.ID, s.now(), from.cut())
+		s.table.touch(b.ID, b.slot, s.now(), from.cut())
 	}
 	return b, err
 }
@@ -66,7 +67,7 @@ func (s *Store) inspect(text string, from netip.Addr, use bool) (Bearer, error) 
 		s.noteStale(id, o.uid, from)
 		return Bearer{}, ErrRefused
 	}
-	b := Bearer{ID: id, Owner: o.id, UID: o.uid, Generation: generation}
+	b := Bearer{ID: id, Owner: o.id, UID: o.uid, Generation: generation, slot: e.slot}
 	if e.flags == 0 {
 		return b, nil
 	}

@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -53,14 +54,15 @@ func (s *Store) flushNow(ctx context.Context, slice int) {
 	}
 }
 
-// saveSlice writes the uses of one slice to their log, and goes on merging.
+// saveSlice writes the uses of one slice to their log, keeps the log short, and
+// goes on merging.
 func (s *Store) saveSlice(slice int) error {
 	s.flushing.Lock()
 	defer s.flushing.Unlock()
 	if err := s.saveUses(slice); err != nil {
 		return err
 	}
-	return s.mergeSome(mergeShare(flushTick, s.uses.bytes))
+	return errors.Join(s.restateSome(), s.mergeSome(flushTick/mergeShare))
 }
 
 // save writes to the log all that uses left in memory, and to Badger all that
@@ -102,42 +104,34 @@ func (s *Store) saveUses(slice int) error {
 	const each = shardCount / flushSlices
 	shards := s.table.shards[slice*each:][:each]
 	block := useBlock{slice: byte(slice), run: s.uses.run}
-	var saved [each][]ID
 	for i := range shards {
-		saved[i] = shards[i].save(&block, s.order.noteUses)
+		shards[i].save(&block, &s.order)
 	}
 	if len(block.tokens) == 0 {
 		return nil
 	}
 	err := s.uses.append(block.payload())
 	if err != nil {
+		s.restating = nil // the log has not all that it was to be told
 		for i := range shards {
-			shards[i].unsave(saved[i])
+			shards[i].restate()
 		}
 	}
 	return err
 }
 
-// save says in a block what the log has not, and returns of which tokens; note
-// is told before they are no longer among the unsaved.
-func (sh *shard) save(b *useBlock, note func([]ID)) (ids []ID) {
+// save says in a block what the log has not. The order is told before it is no
+// longer among the unsaved.
+func (sh *shard) save(b *useBlock, o *order) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if len(sh.unsaved) == 0 {
-		return nil
+	if o.on.Load() {
+		o.noteUses(sh.appendUnsaved(nil))
 	}
-	note(sh.unsaved)
 	numbers := make([]uint16, len(sh.origins.list)+1) // in the block
-	for _, id := range sh.unsaved {
-		n, _, ok := sh.find(id)
-		if !ok {
-			if d := sh.left[id]; d != nil {
-				b.addUsage(id, d.used, &d.usage)
-			}
-			continue
-		}
-		s := sh.at(n)
+	for s := range sh.eachUnsaved {
 		s.flags &^= flagUnsaved
+		id := s.id(sh.number)
 		if sh.more[id] != nil {
 			var u Usage
 			sh.unwritten(id, s, &u)
@@ -149,20 +143,41 @@ func (sh *shard) save(b *useBlock, note func([]ID)) (ids []ID) {
 		}
 		b.add(oneUse{id: id, used: s.lastUse(), uses: int64(s.uses), origin: numbers[s.origin]})
 	}
-	ids, sh.unsaved = sh.unsaved, nil
-	return ids
-}
-
-// unsave has the tokens saved again.
-func (sh *shard) unsave(ids []ID) {
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	for _, id := range ids {
-		if n, _, ok := sh.find(id); ok {
-			sh.at(n).flags |= flagUnsaved
+	for _, id := range sh.parting {
+		if d := sh.left[id]; d != nil {
+			b.addUsage(id, d.used, &d.usage)
 		}
 	}
-	sh.unsaved = append(ids, sh.unsaved...)
+	sh.unsaved, sh.parting = sh.unsaved[:0], sh.parting[:0]
+}
+
+// eachUnsaved shows the slots of which the log has not all. The list may name
+// one that another token has moved away from, or into.
+func (sh *shard) eachUnsaved(show func(*slot) bool) {
+	for _, n := range sh.unsaved {
+		if n < uint32(sh.n) && sh.at(n).flags&flagUnsaved != 0 && !show(sh.at(n)) {
+			return
+		}
+	}
+}
+
+func (sh *shard) appendUnsaved(ids []ID) []ID {
+	for s := range sh.eachUnsaved {
+		ids = append(ids, s.id(sh.number))
+	}
+	return append(ids, sh.parting...)
+}
+
+// restate has the log told once more of all that is not yet in Badger.
+func (sh *shard) restate() {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for n := range uint32(sh.n) {
+		if s := sh.at(n); s.pending() || len(sh.more) > 0 && sh.more[s.id(sh.number)] != nil {
+			sh.unsave(n)
+		}
+	}
+	sh.parting = slices.AppendSeq(sh.parting[:0], maps.Keys(sh.left))
 }
 
 func (s *Store) flushAttempts() error {

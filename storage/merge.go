@@ -11,8 +11,8 @@ import (
 // The uses that gather in the table are brought into Badger by passes through
 // it. To write one token's usage takes a read and a write of Badger, as long as
 // a verification by HTTP; so a pass takes its time, and what it has not come to
-// is in the log of uses. When a pass has ended, what the log had before it began
-// may go.
+// is in the log of uses, which is kept short in another way (restate.go). When a
+// pass has ended, what the log had before it began may go.
 type pass struct {
 	shard  int    // to go on with; shardCount: there is none under way
 	slot   uint32 // to go on with, downwards
@@ -23,22 +23,11 @@ type pass struct {
 const (
 	passEvery  = 10 * time.Second
 	mergeBatch = 32
+	mergeShare = 100 // a pass takes one part in so many of each tick
 )
 
 // errBusy says that somebody is reading a listing.
 var errBusy = errors.New("the usages are being read")
-
-// mergeShare is how much of a tick a pass may take: little, unless the log has
-// grown so long that it must come to an end.
-func mergeShare(tick time.Duration, logged int64) time.Duration {
-	switch {
-	case logged < 256<<20:
-		return tick / 100
-	case logged < 1<<30:
-		return tick / 10
-	}
-	return tick
-}
 
 // mergeSome goes on with a pass for so long, or begins one when it is time.
 func (s *Store) mergeSome(d time.Duration) error {

@@ -75,10 +75,12 @@ type Store struct {
 		payloads []byte
 	}
 
-	uses     *useLog
-	pass     pass
-	old      unmerged
-	flushing sync.Mutex // for whoever has to do with these: every tick, and a backup
+	uses      *useLog
+	pass      pass
+	restating *restatement // nil: none is under way
+	restated  int64        // how long the last one left the log, in bytes
+	old       unmerged
+	flushing  sync.Mutex // for whoever has to do with these: every tick, and a backup
 
 	// What a listing shows of a token's uses is in two places. Who moves it
 	// from one to the other only ever tries the lock: readers never wait for

@@ -84,10 +84,11 @@ type shard struct {
 	gone   map[ID]struct{}
 
 	limits  limits
-	unsaved []ID // whose uses the log of uses has not
+	unsaved []uint32 // slots that may have uses which the log of uses has not
 	origins origins
 	more    map[ID]*Usage // what the uses of a slot came to, beyond what fits it
 	left    map[ID]*departed
+	parting []ID // of those who left, whose uses the log of uses has not
 }
 
 type (
@@ -192,6 +193,7 @@ type entry struct {
 	flags      byte
 	owner      uint32
 	used       lastUse
+	slot       uint32 // where it was; it may have moved
 }
 
 func (s *slot) entry(id ID) entry {
@@ -208,7 +210,9 @@ func (t *table) get(id ID) (e entry, ok, whole bool) {
 	if !ok {
 		return entry{}, false, sh.loaded
 	}
-	return sh.at(n).entry(id), true, sh.loaded
+	e = sh.at(n).entry(id)
+	e.slot = n
+	return e, true, sh.loaded
 }
 
 // put is the writer's: it adds a token, or replaces what is known of it but
@@ -320,6 +324,9 @@ func (t *table) remove(id ID) {
 		_, at, _ := sh.find(from.id(sh.number))
 		*sh.at(n) = *from
 		*sh.indexed(at) = mark(from.id(sh.number)) | (n + 1)
+		if from.flags&flagUnsaved != 0 {
+			sh.unsaved = append(sh.unsaved, n) // beside the place where it was, where save won't find it
+		}
 	}
 	if spare := len(sh.slots) - 1; spare > 0 && sh.n <= (spare-1)*len(slotPage{}) {
 		sh.memory.give((*page)(unsafe.Pointer(sh.slots[spare])))
@@ -347,12 +354,15 @@ func (t *table) eachIn(shard byte, fn func(entry)) {
 // unsaved appends the tokens whose use the flusher has not yet taken.
 func (t *table) unsaved(ids []ID) []ID {
 	for i := range t.shards {
-		sh := &t.shards[i]
-		sh.mu.Lock()
-		ids = append(ids, sh.unsaved...)
-		sh.mu.Unlock()
+		ids = t.shards[i].unsavedIDs(ids)
 	}
 	return ids
+}
+
+func (sh *shard) unsavedIDs(ids []ID) []ID {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.appendUnsaved(ids)
 }
 
 // unindex frees a place of the index without a tombstone (Knuth, TAOCP volume

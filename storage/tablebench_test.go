@@ -64,10 +64,11 @@ func benchTable(b *testing.B, n int) {
 	b.ReportMetric(float64(again.Milliseconds()), "ms/start")
 	for i := range b.N {
 		id := ids[i%len(ids)]
-		if _, ok, _ := s.table.get(id); !ok {
+		e, ok, _ := s.table.get(id)
+		if !ok {
 			b.Fatal("a token is missing")
 		}
-		s.table.touch(id, int64(n+i), home)
+		s.table.touch(id, e.slot, int64(n+i), home)
 	}
 }
 

@@ -25,25 +25,29 @@ func (o *origins) of(v Origin) uint16 {
 
 func (o *origins) at(n uint16) Origin { return o.list[n-1] }
 
-// touch counts a use. A token that was taken out since it was let through is
-// counted all the same.
-func (t *table) touch(id ID, ms int64, from Origin) {
+// touch counts a use of a token that was seen in a slot. If it was taken out
+// since, it is counted all the same.
+func (t *table) touch(id ID, seen uint32, ms int64, from Origin) {
 	sh := t.shard(id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	n, _, ok := sh.find(id)
+	n, ok := seen, seen < uint32(sh.n) && sh.at(seen).is(id)
+	if !ok {
+		n, _, ok = sh.find(id)
+	}
 	if ok {
-		sh.touch(id, sh.at(n), ms, from)
+		sh.touch(id, n, ms, from)
 		return
 	}
 	d := sh.departed(id)
 	d.used = max(d.used, usedAt(ms))
 	d.usage.count(dayOf(ms), 1)
 	d.usage.saw(Seen{from, ms})
-	sh.unsaved = append(sh.unsaved, id)
+	sh.parting = append(sh.parting, id)
 }
 
-func (sh *shard) touch(id ID, s *slot, ms int64, from Origin) {
+func (sh *shard) touch(id ID, n uint32, ms int64, from Origin) {
+	s := sh.at(n)
 	last := s.lastUse().ms()
 	ms = max(ms, last) // a clock that was set back counts for the day of the latest use
 	if s.uses > 0 && dayOf(last) != dayOf(ms) || s.uses == math.MaxUint32 {
@@ -60,9 +64,14 @@ func (sh *shard) touch(id ID, s *slot, ms int64, from Origin) {
 	}
 	s.raise(usedAt(ms))
 	s.uses++
-	if s.flags&flagUnsaved == 0 {
+	sh.unsave(n)
+}
+
+// unsave has the log of uses told of a slot.
+func (sh *shard) unsave(n uint32) {
+	if s := sh.at(n); s.flags&flagUnsaved == 0 {
 		s.flags |= flagUnsaved
-		sh.unsaved = append(sh.unsaved, id)
+		sh.unsaved = append(sh.unsaved, n)
 	}
 }
 
@@ -175,6 +184,9 @@ func (sh *shard) depart(id ID, s *slot) {
 	d.used = max(d.used, s.lastUse())
 	sh.unwritten(id, s, &d.usage)
 	delete(sh.more, id)
+	if s.flags&flagUnsaved != 0 {
+		sh.parting = append(sh.parting, id)
+	}
 }
 
 func (sh *shard) departed(id ID) *departed {

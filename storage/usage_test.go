@@ -93,6 +93,9 @@ func usageStory(t *testing.T, r *rand.Rand) {
 			if err := s.flush(context.Background()); err != nil {
 				t.Fatal(err)
 			}
+		case dice < 50:
+			<-s.old.done
+			restate(t, s, r.IntN(shardCount+flushSlices))
 		default:
 			n := r.IntN(len(secrets))
 			from := Origin{netip.AddrFrom4([4]byte{10, 0, 0, byte(r.IntN(7))}), fmt.Sprint("agent ", r.IntN(2))}
@@ -105,6 +108,64 @@ func usageStory(t *testing.T, r *rand.Rand) {
 			compareUsage(t, s, models, clock.ms.Load())
 		}
 	}
+	compareUsage(t, s, models, clock.ms.Load())
+}
+
+// restate goes on for so many ticks with saying again what there is, or begins
+// with it.
+func restate(t *testing.T, s *Store, ticks int) {
+	t.Helper()
+	s.flushing.Lock()
+	defer s.flushing.Unlock()
+	if s.restating == nil {
+		s.restating = &restatement{before: s.uses.rotate()}
+	}
+	for slice := range ticks {
+		err := s.saveUses(slice % flushSlices)
+		if err == nil {
+			err = s.restateSome()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// However often tokens are used, the log of uses has each of them a few times
+// at most once it was told of everything again, and after a kill no use is lost.
+func TestUseLogIsKeptShort(t *testing.T) {
+	dir, clock := t.TempDir(), newClock()
+	opts := clock.options(t)
+	s := openWith(t, dir, opts)
+	u := addUser(t, s, "alice@example.com")
+	kept, secret := create(t, s, u)
+	gone, other := create(t, s, u)
+	clock.move(time.Second)
+	models := map[ID]*useModel{kept: {}, gone: {}}
+	use := func(id ID, secret string) {
+		if _, err := s.Authenticate(secret, home); err != nil {
+			t.Fatal(err)
+		}
+		models[id].use(clock.ms.Load(), home)
+	}
+	s.merges.Lock() // nothing comes to Badger
+	for range 1000 {
+		use(kept, secret)
+		use(gone, other)
+		if err := s.save(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	long := s.uses.bytes
+	if _, err := s.RevokeTokens(admin, gone); err != nil {
+		t.Fatal(err)
+	}
+	restate(t, s, shardCount+flushSlices)
+	if got := s.uses.bytes; got == 0 || got > long/100 {
+		t.Errorf("the log has %d bytes, after %d", got, long)
+	}
+	s.merges.Unlock()
+	s, _ = killed(t, s, dir, opts, true)
 	compareUsage(t, s, models, clock.ms.Load())
 }
 
@@ -293,7 +354,7 @@ func TestUsesOfTheDeparted(t *testing.T) {
 		t.Fatal(err)
 	}
 	clock.move(time.Second)
-	s.table.touch(id, s.now(), home) // let through just before
+	s.table.touch(id, 0, s.now(), home) // let through just before
 	want := useModel{}
 	want.use(clock.ms.Load()-1000, home)
 	want.use(clock.ms.Load(), home)
