@@ -47,7 +47,10 @@ func (id ID) kid() byte { return id[0] }
 // ParseID reads what String wrote.
 func ParseID(s string) (ID, error) {
 	var id ID
-	if len(s) != 2*idLen || !decodeLowerHex(id[:], s) {
+	if len(s) == 2*idLen {
+		hex.Decode(id[:], []byte(s))
+	}
+	if id.String() != s {
 		return ID{}, errors.New("a token id is 28 lowercase hexadecimal characters")
 	}
 	return id, nil
@@ -97,42 +100,27 @@ func (b *scratch) decode(s string) bool {
 
 // decodeLowerHex is hex.Decode that refuses upper case: one token has one
 // spelling. It takes eight digits at a time, for it is what a verification does
-// most of, and allocates nothing.
+// most of, allocates nothing, and looks only at the end whether all were digits.
+// dst is a multiple of four bytes long.
 func decodeLowerHex(dst []byte, s string) bool {
-	for ; len(dst) >= 4; dst, s = dst[4:], s[8:] {
-		v, ok := eightDigits(uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
-			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56)
-		if !ok {
-			return false
-		}
-		binary.LittleEndian.PutUint32(dst, v)
+	wrong := uint64(0)
+	for ; len(dst) >= 4 && len(s) >= 8; dst, s = dst[4:], s[8:] {
+		// Each step works on eight digits, and none carries into the next byte.
+		x := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
+			uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+		letters := x >> 6 & ones // 1 where there can only be a letter
+		n := x&(ones*0x0f) + letters*9
+		tens := (n + ones*(0x80-10)) >> 7 & ones // 1 where n is 10 or more
+		wrong |= n&(ones*0xf0) | (tens ^ letters) | (n + ones*'0' + letters*('a'-'0'-10) ^ x)
+		n = (n<<4 | n>>8) & 0x00ff00ff00ff00ff
+		n = (n | n>>8) & 0x0000ffff0000ffff
+		binary.LittleEndian.PutUint32(dst, uint32(n|n>>16))
 	}
-	for i := range dst { // by the same rule, as if zeros followed
-		v, ok := eightDigits(uint64(s[2*i]) | uint64(s[2*i+1])<<8 | (ones&^0xffff)*'0')
-		if !ok {
-			return false
-		}
-		dst[i] = byte(v)
-	}
-	return true
+	return wrong == 0 && len(dst) == 0 && len(s) == 0
 }
 
 // ones has 1 in each byte.
 const ones = 0x0101010101010101
-
-// eightDigits reads the digits in the bytes of x, the first in the lowest. Each
-// step works on all eight, and none carries into the next byte.
-func eightDigits(x uint64) (v uint32, ok bool) {
-	letters := x >> 6 & ones // 1 where there can only be a letter
-	n := x&(ones*0x0f) + letters*9
-	tens := (n + ones*(0x80-10)) >> 7 & ones // 1 where n is 10 or more
-	if n&(ones*0xf0) != 0 || tens != letters || n+ones*'0'+letters*('a'-'0'-10) != x {
-		return 0, false
-	}
-	n = (n<<4 | n>>8) & 0x00ff00ff00ff00ff
-	n = (n | n>>8) & 0x0000ffff0000ffff
-	return uint32(n | n>>16), true
-}
 
 // same compares the keyed part with what it should be, in a time that does not
 // tell where they differ. It is subtle.ConstantTimeCompare, many bytes at a time.

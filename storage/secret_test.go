@@ -158,11 +158,11 @@ func BenchmarkIdentify(b *testing.B) {
 	}
 }
 
-// TestDecodeLowerHex tries every byte in every place of eight.
+// TestDecodeLowerHex tries every byte in every place.
 func TestDecodeLowerHex(t *testing.T) {
-	for place := range 18 {
+	for place := range 24 {
 		for c := range 256 {
-			text := []byte("0123456789abcdef7f")
+			text := []byte("0123456789abcdef7f00fa5c")
 			text[place] = byte(c)
 			want, err := hex.DecodeString(string(text))
 			good := err == nil && (c < 'A' || c > 'F')
