@@ -55,9 +55,8 @@ type Store struct {
 	sessions sessions
 	stale    stale
 
-	// The writer's own. No user holds more tokens than this says of it, if it
-	// says anything: to look each time is dear in a large batch.
-	held map[UserID]int
+	// The writer's own.
+	rooms map[UserID]room
 
 	// The writer's own: the users that the changes of this commit save, of whom
 	// owners does not yet have the news.
@@ -144,7 +143,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	s := &Store{
 		dir: dir, opts: opts, lock: lock,
 		changes:  make(chan *change, batchChanges),
-		held:     make(map[UserID]int),
+		rooms:    make(map[UserID]room),
 		saved:    make(map[UserID]bool),
 		loaded:   make(chan struct{}),
 		compared: make(chan struct{}),

@@ -145,8 +145,8 @@ func (t *tx) addToken(v Token) error {
 	t.first()
 	t.hint(v.ownedKey(), nil)
 	t.first()
-	if n, ok := t.held[v.Owner]; ok {
-		t.held[v.Owner] = n + 1
+	if r, ok := t.rooms[v.Owner]; ok {
+		t.rooms[v.Owner] = room{held: r.held + 1}
 	}
 	t.durable(func() { t.admit(v, createdAt(v.Created)) })
 	return nil
@@ -168,37 +168,6 @@ func (s *Store) drop(ids ...ID) {
 		s.table.remove(id)
 		s.order.note(id, 0)
 	}
-}
-
-// checkRoom returns ErrTooMany when the user holds all the tokens it may.
-// Tokens that have expired do not count; they are only looked at when it matters.
-func (t *tx) checkRoom(owner UserID) error {
-	if n, ok := t.held[owner]; ok && n < t.opts.MaxPerUser {
-		return nil
-	}
-	var held []ID
-	for item := range scan(t.txn, key('o', owner.bytes(), []byte{0}), nil) {
-		_, id := ownedToken(item.Key())
-		held = append(held, id)
-	}
-	t.held[owner] = len(held)
-	if len(held) < t.opts.MaxPerUser {
-		return nil
-	}
-	live := 0
-	for _, id := range held {
-		v, err := t.token(t.txn, id)
-		if err != nil {
-			return err
-		}
-		if v.Revoked == 0 && !v.Expired(t.now) {
-			live++
-		}
-	}
-	if live >= t.opts.MaxPerUser {
-		return ErrTooMany
-	}
-	return nil
 }
 
 // Reveal derives the secret of a token.
@@ -341,6 +310,9 @@ func (t *tx) revoke(id ID) (bool, error) {
 	}
 	t.event(Event{Action: ActionTokenRevoke, UID: u.UID, Token: id.String()})
 	t.delete(v.ownedKey())
+	if r, ok := t.rooms[v.Owner]; ok {
+		t.rooms[v.Owner] = room{held: r.held}
+	}
 	v.Revoked = t.now
 	b, err := v.record()
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -189,6 +190,46 @@ func TestTokensPerUser(t *testing.T) {
 	}
 	want(nil)
 	want(ErrTooMany)
+}
+
+// Who makes tokens of a moment for years leaves no more of them behind than can
+// be looked at, and never holds more than is allowed.
+func TestShortLived(t *testing.T) {
+	c := newClock()
+	opts := c.options(t)
+	opts.MaxPerUser = 10
+	s := openWith(t, t.TempDir(), opts)
+	alice := addUser(t, s, "alice@example.com")
+	_, kept := create(t, s, alice)
+	for range 500 {
+		if _, _, err := s.CreateToken(admin, alice.ID, TokenSpec{Lifetime: 2}); err != nil {
+			t.Fatal(err)
+		}
+		c.move(time.Millisecond)
+	}
+	list, err := s.TokensOf(alice.ID)
+	if err != nil || len(list) > 3*opts.MaxPerUser {
+		t.Errorf("got %d tokens, %v, want at most %d", len(list), err, 3*opts.MaxPerUser)
+	}
+	wantLive(t, s, kept)
+
+	c.move(time.Second)
+	var made atomic.Int64
+	var all sync.WaitGroup
+	for range 3 * opts.MaxPerUser {
+		all.Go(func() {
+			switch _, _, err := s.CreateToken(admin, alice.ID, TokenSpec{Lifetime: 1000}); {
+			case err == nil:
+				made.Add(1)
+			case !errors.Is(err, ErrTooMany):
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if got, want := made.Load(), int64(opts.MaxPerUser-1); got != want {
+		t.Errorf("got %d tokens made at once, want %d", got, want)
+	}
 }
 
 func TestAttempts(t *testing.T) {

@@ -1,0 +1,68 @@
+package storage
+
+import "math"
+
+// room is how many tokens of a user work, at most. It is the writer's: all
+// changes wait for it, so it must not look at a user's tokens one by one at
+// each that is made, or is refused.
+type room struct {
+	held  int
+	until int64 // ms; before that, and before a revocation, it can be no fewer
+}
+
+// checkRoom returns ErrTooMany when the user holds all the tokens it may.
+// Tokens that have expired do not count.
+func (t *tx) checkRoom(owner UserID) error {
+	r, known := t.rooms[owner]
+	if !known || r.held >= t.opts.MaxPerUser && t.now >= r.until {
+		var err error
+		if r, err = t.measure(owner); err != nil {
+			return err
+		}
+		t.rooms[owner] = r
+	}
+	if r.held >= t.opts.MaxPerUser {
+		return ErrTooMany
+	}
+	return nil
+}
+
+// measure counts a user's tokens. Beyond as many expired ones as there may be
+// tokens, the oldest of these are revoked, more than have been made since the
+// last time: somebody may make tokens of a minute for years.
+func (t *tx) measure(owner UserID) (room, error) {
+	most := t.opts.MaxPerUser
+	var held []ID
+	for item := range scan(t.txn, key('o', owner.bytes(), []byte{0}), nil) {
+		_, id := ownedToken(item.Key())
+		held = append(held, id)
+	}
+	if len(held) < most {
+		return room{held: len(held)}, nil
+	}
+	r := room{until: math.MaxInt64}
+	var expired []ID
+	for _, id := range held {
+		switch v, err := t.token(t.txn, id); {
+		case err != nil:
+			return r, err
+		case v.Expired(t.now):
+			expired = append(expired, id)
+		case v.Revoked == 0:
+			r.held++
+			if v.Expires != 0 {
+				r.until = min(r.until, v.Expires)
+			}
+		}
+	}
+	if r.held >= most || len(expired) <= most {
+		return r, nil
+	}
+	expired = expired[:min(len(expired), mostRevoked)]
+	for _, id := range expired {
+		if _, err := t.revoke(id); err != nil {
+			return r, err
+		}
+	}
+	return room{held: max(r.held, most-len(expired))}, nil
+}
