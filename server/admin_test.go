@@ -56,23 +56,37 @@ func uids(list []api.User) (out []string) {
 	return out
 }
 
-// TestAdministration is each call of the client, in the process and over the
-// socket.
+// bothWays tells a story in the process, and again over the socket.
+func bothWays(t *testing.T, story func(*house)) {
+	t.Run("in process", func(t *testing.T) {
+		h := newHouse(t)
+		story(h)
+		if err := h.admin.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("socket", func(t *testing.T) {
+		h := newHouse(t)
+		h.serve()
+		h.admin = api.Dial(SocketPath(h.dir))
+		story(h)
+		if err := h.admin.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestAdministration is each call of the client.
 func TestAdministration(t *testing.T) {
-	for _, way := range []string{"in process", "socket"} {
-		t.Run(way, func(t *testing.T) {
-			h := newHouse(t)
-			if way == "socket" {
-				h.serve()
-				h.admin = api.Dial(SocketPath(h.dir))
-			}
-			users(h)
-			tokens(h)
-			if err := h.admin.Close(); err != nil {
-				t.Error(err)
-			}
-		})
-	}
+	bothWays(t, func(h *house) {
+		users(h)
+		made := tokens(h)
+		revocations(h, made)
+		s, err := h.admin.Status(h.Context())
+		if err != nil || s.Version != "test" || s.Users < 3 || s.Tokens < 3 || s.Actor == "" || s.Started == 0 {
+			h.Errorf("got status %+v, %v", s, err)
+		}
+	})
 }
 
 func users(h *house) {
@@ -148,11 +162,11 @@ func users(h *house) {
 	wantStatus(h.TB, "a token for a disabled user", err, http.StatusConflict)
 }
 
-func tokens(h *house) {
+// tokens makes tokens for alice and lists them.
+func tokens(h *house) (made []api.NewToken) {
 	h.Helper()
 	ctx, c := h.Context(), h.admin
 	before := len(collect(h.TB, c.Tokens(ctx, api.TokenQuery{})))
-	var made []api.NewToken
 	for i := range 5 {
 		h.clock.move(time.Second)
 		tk, err := c.CreateToken(ctx, api.TokenRequest{UID: "ALICE@example.com", Name: fmt.Sprint("t", i), ExpiresIn: "90d", Scopes: []string{"files"}, Addresses: []string{"192.0.2.0/24"}})
@@ -210,7 +224,12 @@ func tokens(h *house) {
 	wantStatus(h.TB, "tokens of nobody", failure(c.Tokens(ctx, api.TokenQuery{User: "nobody@example.com"})), http.StatusNotFound)
 	wantStatus(h.TB, "a bad span", failure(c.Tokens(ctx, api.TokenQuery{Idle: "x"})), http.StatusBadRequest)
 	wantStatus(h.TB, "a bad cursor", failure(c.Tokens(ctx, api.TokenQuery{After: "x"})), http.StatusBadRequest)
+	return made
+}
 
+func revocations(h *house, made []api.NewToken) {
+	h.Helper()
+	ctx, c := h.Context(), h.admin
 	for what, r := range map[string]struct {
 		ids  []string
 		want int
@@ -235,11 +254,6 @@ func tokens(h *house) {
 	}
 	if tk := adminToken(h, made[1].ID); tk.State != api.StateRevoked || tk.LastUsed != h.clock.ms() || tk.LastAddress != "192.0.2.1" {
 		h.Errorf("got %+v, want it revoked, with its last use", tk)
-	}
-
-	s, err := c.Status(ctx)
-	if err != nil || s.Version != "test" || s.Users < 3 || s.Tokens < 3 || s.Actor == "" || s.Started == 0 {
-		h.Errorf("got status %+v, %v", s, err)
 	}
 }
 
@@ -280,6 +294,17 @@ func TestAdminRefusals(t *testing.T) {
 	}
 	if strings.Contains(h.log.String(), "level=ERROR") {
 		t.Error(h.log)
+	}
+}
+
+// TestOlderServer: a command that the server does not know yet.
+func TestOlderServer(t *testing.T) {
+	h := newHouse(t)
+	nothingOfIt := api.InProcess(h.Handler(), func() error { return nil })
+	_, err := nothingOfIt.Status(t.Context())
+	wantStatus(t, "a path that is not there", err, http.StatusNotFound)
+	if err != nil && !strings.Contains(err.Error(), "older version") {
+		t.Errorf("got %v, want it to tell of an older version", err)
 	}
 }
 

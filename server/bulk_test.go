@@ -12,22 +12,7 @@ import (
 	"gatehouse/server/api"
 )
 
-// TestBulkRevocation is a bulk revocation in the process and over the socket.
-func TestBulkRevocation(t *testing.T) {
-	for _, way := range []string{"in process", "socket"} {
-		t.Run(way, func(t *testing.T) {
-			h := newHouse(t)
-			if way == "socket" {
-				h.serve()
-				h.admin = api.Dial(SocketPath(h.dir))
-			}
-			bulkStory(h)
-			if err := h.admin.Close(); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-}
+func TestBulkRevocation(t *testing.T) { bothWays(t, bulkStory) }
 
 func bulkStory(h *house) {
 	ctx, c := h.Context(), h.admin

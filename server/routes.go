@@ -6,6 +6,7 @@ import (
 	"path"
 	"strings"
 
+	"gatehouse/server/api"
 	"gatehouse/server/web"
 	"gatehouse/storage"
 )
@@ -227,7 +228,7 @@ func (s *Server) onlyHTTPS(next http.Handler) http.Handler {
 
 var (
 	errMethod = refuse(http.StatusMethodNotAllowed, "Method not allowed: see Allow")
-	errNoPage = refuse(http.StatusNotFound, "There is nothing at this address")
+	errNoPage = refuse(http.StatusNotFound, api.NoRoute)
 )
 
 // refusalWriter keeps what the mux says when it has no route.

@@ -341,6 +341,9 @@ type Identity struct {
 	Subject string `json:"subject"`
 }
 
+// NoRoute is what a server says of a path that it does not have.
+const NoRoute = "There is nothing at this address"
+
 // Error is a refusal by the server. Message is one sentence for people.
 type Error struct {
 	Status  int    `json:"-"` // the HTTP status

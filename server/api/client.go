@@ -364,5 +364,8 @@ func (c *Client) send(ctx context.Context, method, path string, in any) (*http.R
 	if err := json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(e); err != nil || e.Message == "" {
 		e.Message = fmt.Sprintf("the server answered %s", resp.Status)
 	}
+	if e.Message == NoRoute {
+		e.Message = "The server that runs has nothing like it: it is likely of an older version, and must be restarted"
+	}
 	return nil, e
 }
