@@ -248,17 +248,16 @@ func (s *Store) tallyPart(txn *badger.Txn, prefix []byte, c *counts) error {
 }
 
 // giveWay lets requests be answered by the processor that has been busy since
-// start. When the table is there already, nobody waits for the walk, and it
-// takes one part of the time in 25.
+// start. When index and table are open already, nobody waits for the walk, and
+// it takes one part of the time in 25.
 func (s *Store) giveWay(start time.Time) time.Time {
-	select {
-	case <-s.loaded:
-		select {
-		case <-time.After(min(24*time.Since(start), 100*time.Millisecond)):
-		case <-s.closing:
-		}
-	default:
+	if !isClosed(s.opened) || !isClosed(s.loaded) {
 		runtime.Gosched()
+		return time.Now()
+	}
+	select {
+	case <-time.After(min(24*time.Since(start), 100*time.Millisecond)):
+	case <-s.closing:
 	}
 	return time.Now()
 }

@@ -19,6 +19,9 @@ const flushTick = time.Second / flushSlices
 // flushEverySecond writes what uses and failed logins left in memory.
 func (s *Store) flushEverySecond() {
 	defer s.closed.Done()
+	if s.await() != nil {
+		return
+	}
 	tick := time.NewTicker(flushTick)
 	defer tick.Stop()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -67,14 +70,17 @@ func (s *Store) saveSlice(slice int) error {
 
 // save writes to the log all that uses left in memory, and to Badger all that
 // failed logins did.
-func (s *Store) save() error {
+func (s *Store) save() error { return errors.Join(s.saveAll(), s.flushAttempts()) }
+
+// saveAll writes to the log all that uses left in memory.
+func (s *Store) saveAll() error {
 	var errs []error
 	for slice := range flushSlices {
 		s.flushing.Lock()
 		errs = append(errs, s.saveUses(slice))
 		s.flushing.Unlock()
 	}
-	return errors.Join(append(errs, s.flushAttempts())...)
+	return errors.Join(errs...)
 }
 
 // flush brings into Badger all that uses and failed logins left in memory.

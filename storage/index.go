@@ -47,13 +47,22 @@ func (s *Store) openTruth(fresh bool) error {
 	if err != nil {
 		return err
 	}
-	if !exists(s.path("damaged")) && !exists(s.path("restored")) {
-		err := s.openIndex(clean)
-		if !errors.As(err, new(*indexError)) {
-			return err
-		}
-		s.opts.Log.Warn("the index is built anew from the journal", "because", err)
+	if exists(s.path("damaged")) || exists(s.path("restored")) {
+		return s.rebuild()
 	}
+	if early, err := s.openEarly(clean); early || err != nil {
+		s.clean = clean
+		return err
+	}
+	return s.openOrRebuild(clean)
+}
+
+func (s *Store) openOrRebuild(clean uint64) error {
+	err := s.openIndex(clean)
+	if !errors.As(err, new(*indexError)) {
+		return err
+	}
+	s.opts.Log.Warn("the index is built anew from the journal", "because", err)
 	return s.rebuild()
 }
 
@@ -105,16 +114,19 @@ func (s *Store) openIndex(clean uint64) error {
 	if err != nil {
 		return err
 	}
-	known := max(s.marks.last, clean)
-	err = s.openJournal(journal.Options{Known: known, VerifyAfter: clean})
-	if err != nil {
+	if err := s.openJournalFor(clean); err != nil {
 		return err
 	}
-	if clean != 0 && clean == s.marks.last {
+	switch {
+	case clean == 0 || clean != s.marks.last:
+		if s.left != nil {
+			return errPast
+		}
+		return s.mend()
+	case s.left == nil:
 		s.left = s.openTable(clean)
-		return s.settle()
 	}
-	return s.mend()
+	return s.settle()
 }
 
 // settle notes that Badger has everything in its tables, as after a clean stop.
@@ -219,7 +231,9 @@ func (s *Store) rebuild() error {
 		return fmt.Errorf("make the index anew: %w", err)
 	}
 	s.marks, s.counts = marks{}, counts{}
-	s.table, s.owners = newTable(), owners{} // what the damaged one has put there
+	if s.left == nil {
+		s.table, s.owners = newTable(), owners{} // what the damaged one has put there
+	}
 	from, err := s.loadCheckpoint()
 	if err != nil && (s.journal.FirstSequence() > 1 || exists(s.path("restored"))) {
 		return fmt.Errorf("%w: the index can't be built anew, since the journal begins with record %d and the checkpoint before it can't be used (%w): restore a backup",
@@ -228,10 +242,15 @@ func (s *Store) rebuild() error {
 	if err := s.replay(from, true); err != nil {
 		return err
 	}
-	if err := errors.Join(s.compareCounts(), s.loadTable()); err != nil {
+	err = s.compareCounts()
+	if err == nil && s.left == nil { // else the table is there
+		if err = s.loadTable(); err == nil {
+			s.whole()
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("%w: the index that was built anew is not whole: %w", ErrDamaged, err)
 	}
-	s.whole()
 	return errors.Join(
 		s.noteRestored(),
 		WriteFile(s.path("format"), []byte(format+"\n")),

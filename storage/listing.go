@@ -133,14 +133,7 @@ func (s *Store) CountTokens(f TokenFilter) (int, error) {
 }
 
 // isLoaded reports whether the table has all tokens.
-func (s *Store) isLoaded() bool {
-	select {
-	case <-s.loaded:
-		return true
-	default:
-		return false
-	}
-}
+func (s *Store) isLoaded() bool { return isClosed(s.loaded) }
 
 // WhenLoaded waits a little for the table to have all tokens; false when it has
 // not.

@@ -83,8 +83,14 @@ func (s *Store) loadNow() error {
 	if quick {
 		s.whole()
 		s.opts.Log.Info("the table of tokens is loaded", "tokens", s.table.len(), "took", time.Since(start))
-	} else if err := s.loadTable(); err != nil {
-		return err
+	}
+	if s.await() != nil {
+		return ErrClosed
+	}
+	if !quick {
+		if err := s.loadTable(); err != nil {
+			return err
+		}
 	}
 	if err := s.compareCounts(); err != nil {
 		return err

@@ -10,6 +10,9 @@ import (
 
 // begin begins a transaction, and keeps Badger open until end is called.
 func (s *Store) begin(update bool) (txn *badger.Txn, end func(), err error) {
+	if err := s.await(); err != nil {
+		return nil, nil, err
+	}
 	s.visible.RLock()
 	defer s.visible.RUnlock()
 	if s.isClosing() {

@@ -18,12 +18,7 @@ type unmerged struct {
 
 // recovered reports whether all of it is in Badger.
 func (u *unmerged) recovered() bool {
-	select {
-	case <-u.done:
-		return u.err == nil
-	default:
-		return false
-	}
+	return isClosed(u.done) && u.err == nil
 }
 
 // raiseFromLog brings the last uses up to the log's, so that none goes back.
@@ -70,6 +65,9 @@ func (s *Store) recoverAll() error {
 	select {
 	case <-s.loaded: // which requests wait for
 	case <-s.closing:
+		return ErrClosed
+	}
+	if s.await() != nil {
 		return ErrClosed
 	}
 	for slice := range flushSlices {

@@ -24,6 +24,7 @@ type Options struct {
 	MaxPerUser int    // tokens that a user may hold; default 1000
 	Holder     string // how a second process is told who holds the store
 	Segment    int64  // bytes of a new segment of the journal; 0: the journal's own default
+	Early      bool   // Open returns when tokens can be verified; see Opened
 	Now        func() time.Time
 	Log        *slog.Logger
 }
@@ -45,6 +46,10 @@ type Store struct {
 	db      *badger.DB
 	space   space
 	lag     lag
+
+	clean  uint64        // when it was opened early: the last sequence; else 0
+	opened chan struct{} // closed when the index is open, or can't be opened
+	late   error         // why it can't; to be read when opened is closed
 
 	table    *table
 	left     *tableFile // by the last stop; nil when it was not clean
@@ -120,6 +125,21 @@ const format = "1"
 // never makes a new key for a store that has data), and ErrDamaged, with file
 // and offset, for a journal that does not verify.
 func Open(dir string, opts Options) (*Store, error) {
+	s, err := prepare(dir, opts)
+	if err != nil {
+		return nil, err
+	}
+	s.start()
+	if s.clean == 0 {
+		close(s.opened)
+	} else {
+		go s.openLate(s.clean)
+	}
+	return s, nil
+}
+
+// prepare opens the files, but those of the index of a store that is opened early.
+func prepare(dir string, opts Options) (*Store, error) {
 	if opts.KeyFile == "" {
 		opts.KeyFile = filepath.Join(dir, "key")
 	}
@@ -148,6 +168,7 @@ func Open(dir string, opts Options) (*Store, error) {
 		loaded:   make(chan struct{}),
 		compared: make(chan struct{}),
 		closing:  make(chan struct{}),
+		opened:   make(chan struct{}),
 		order:    order{most: mostRecent},
 		table:    newTable(),
 		pass:     pass{shard: shardCount},
@@ -156,12 +177,16 @@ func Open(dir string, opts Options) (*Store, error) {
 	if err := s.open(); err != nil {
 		return nil, errors.Join(err, s.release())
 	}
+	return s, nil
+}
+
+// start has the store do what it does by itself.
+func (s *Store) start() {
 	s.closed.Add(4)
 	go s.load()
 	go s.recoverUses()
 	go s.write()
 	go s.flushEverySecond()
-	return s, nil
 }
 
 func (s *Store) open() error {
@@ -246,6 +271,11 @@ func (s *Store) Close() error {
 		s.visible.Unlock()
 		s.closed.Wait()
 		s.using.Wait()
+		<-s.opened
+		if s.late != nil {
+			err = errors.Join(s.late, s.saveAll(), s.release())
+			return
+		}
 		if s.space.under(floor) {
 			s.space.drop() // the closing, too, writes a table
 		}
@@ -321,6 +351,8 @@ func (s *Store) Writable() error {
 	switch {
 	case s.isClosing():
 		return ErrClosed
+	case s.failedLate() != nil:
+		return s.failedLate()
 	case s.failed.Load():
 		return ErrFailed
 	case s.broken.Load():
@@ -334,9 +366,11 @@ func (s *Store) Writable() error {
 	return nil
 }
 
-func (s *Store) isClosing() bool {
+func (s *Store) isClosing() bool { return isClosed(s.closing) }
+
+func isClosed(c <-chan struct{}) bool {
 	select {
-	case <-s.closing:
+	case <-c:
 		return true
 	default:
 		return false

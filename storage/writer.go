@@ -58,6 +58,9 @@ func (s *Store) submit(c *change) error {
 	if s.isClosing() {
 		return ErrClosed
 	}
+	if err := s.await(); err != nil {
+		return err
+	}
 	select {
 	case s.changes <- c:
 	case <-s.closing:

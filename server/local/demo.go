@@ -31,7 +31,7 @@ func (d Dir) Demo(ctx context.Context, o Demo) error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(d.Messages, nil))
-	store, s, err := d.Open(cfg, log)
+	store, s, err := d.Open(cfg, log, false)
 	if err != nil {
 		return err
 	}

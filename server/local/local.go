@@ -34,10 +34,11 @@ type Dir struct {
 	Terminal io.Writer // the same where a person looks at it, else nil
 }
 
-// Open opens the store and a server on it.
-func (d Dir) Open(cfg server.Config, log *slog.Logger) (*storage.Store, *server.Server, error) {
+// Open opens the store, and a server on it; early, as soon as tokens can be
+// verified.
+func (d Dir) Open(cfg server.Config, log *slog.Logger, early bool) (*storage.Store, *server.Server, error) {
 	store, err := storage.Open(d.Path, storage.Options{
-		KeyFile: cfg.KeyFile, MaxPerUser: cfg.Tokens.MaxPerUser, Holder: d.Command, Log: log,
+		KeyFile: cfg.KeyFile, MaxPerUser: cfg.Tokens.MaxPerUser, Holder: d.Command, Log: log, Early: early,
 	})
 	if err != nil {
 		return nil, nil, err
@@ -102,7 +103,7 @@ func (d Dir) offline(become func(dir string) error) (*api.Client, error) {
 		cfg.LDAP, cfg.OAuth = nil, nil
 	}
 	log := slog.New(slog.NewTextHandler(d.Messages, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	store, s, err := d.Open(cfg, log)
+	store, s, err := d.Open(cfg, log, false)
 	if err != nil {
 		return nil, err
 	}

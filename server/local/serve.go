@@ -23,10 +23,17 @@ func (d Dir) Serve(ctx context.Context) error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(d.Messages, nil))
-	store, s, err := d.Open(cfg, log)
+	store, s, err := d.Open(cfg, log, true)
 	if err != nil {
 		return err
 	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		if store.Opened(ctx) != nil {
+			stop() // and Close returns why
+		}
+	}()
 	return errors.Join(d.listenAndServe(ctx, s, log), store.Close())
 }
 

@@ -1,0 +1,186 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// left is a directory after a clean stop, with a live token, one that was
+// revoked, and one whose last use is only in the log of uses.
+func left(t *testing.T) (dir string, opts Options, live, gone string) {
+	t.Helper()
+	dir, opts = t.TempDir(), newClock().options(t)
+	s := openWith(t, dir, opts)
+	u := addUser(t, s, "alice@example.com")
+	_, live = create(t, s, u)
+	id, gone := create(t, s, u)
+	if _, err := s.RevokeTokens(admin, id); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Authenticate(live, home); err != nil {
+		t.Fatal(err)
+	}
+	<-s.Loaded() // else a stop leaves no table
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	opts.Early = true
+	return dir, opts, live, gone
+}
+
+// held opens a store early, and its index only when let is called.
+func held(t *testing.T, dir string, opts Options) (s *Store, let func()) {
+	t.Helper()
+	s, err := prepare(dir, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.clean == 0 {
+		t.Fatal("it was not opened early")
+	}
+	t.Cleanup(func() { s.Close() })
+	s.start()
+	return s, func() { s.openLate(s.clean) }
+}
+
+// Tokens are verified, and their uses counted, while the index is not open;
+// changes and listings wait for it.
+func TestEarly(t *testing.T) {
+	for name, c := range map[string]struct {
+		harm func(t *testing.T, dir string)
+		uses int64 // those of before are in the index alone
+	}{
+		"whole":   {func(*testing.T, string) {}, 2},
+		"damaged": {flipInTable, 1},
+		"gone":    {func(t *testing.T, dir string) { os.RemoveAll(filepath.Join(dir, "store", "index")) }, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, opts, live, gone := left(t)
+			c.harm(t, dir)
+			s, let := held(t, dir, opts)
+			b, err := s.Authenticate(live, home)
+			if err != nil || b.UID != "alice@example.com" {
+				t.Fatalf("before the index is open: got %+v, %v", b, err)
+			}
+			if _, err := s.Authenticate(gone, home); !errors.Is(err, ErrRefused) {
+				t.Errorf("a revoked token: got %v", err)
+			}
+			revoked := make(chan error, 1)
+			go func() {
+				_, err := s.RevokeTokens(admin, b.ID)
+				revoked <- err
+			}()
+			select {
+			case err := <-revoked:
+				t.Errorf("a change did not wait for the index: %v", err)
+			case <-s.loaded:
+			}
+			let()
+			if err := s.Opened(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-revoked; err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Authenticate(live, home); !errors.Is(err, ErrRefused) {
+				t.Errorf("after the revocation: got %v", err)
+			}
+			tok, err := s.Token(b.ID)
+			if err != nil || tok.Usage.Uses != c.uses {
+				t.Errorf("got %d uses, %v, want %d", tok.Usage.Uses, err, c.uses)
+			}
+			if err := s.compareCounts(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// flipInTable damages the index's largest table.
+func flipInTable(t *testing.T, dir string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "store", "index", "*.sst"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no tables: %v", err)
+	}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b[len(b)/3] ^= 1
+		if err := os.WriteFile(file, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// An index that is ahead of the journal, as when somebody has put back an older
+// copy of some files, is no index to build anew: what the journal lacks was
+// acknowledged. Whoever waits is told, and nothing is touched.
+func TestEarlyButNotAtAll(t *testing.T) {
+	dir, opts, live, _ := left(t)
+	older := filepath.Join(t.TempDir(), "older")
+	if err := os.CopyFS(older, os.DirFS(filepath.Join(dir, "store"))); err != nil {
+		t.Fatal(err)
+	}
+	s := openWith(t, dir, opts)
+	addUser(t, s, "bob@example.com")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"journal", "clean", "table"} {
+		to := filepath.Join(dir, "store", name)
+		if err := errors.Join(os.RemoveAll(to), os.Rename(filepath.Join(older, name), to)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s = openWith(t, dir, opts)
+	if err := s.Opened(context.Background()); !errors.Is(err, ErrDamaged) {
+		t.Errorf("opened: got %v, want %v", err, ErrDamaged)
+	}
+	if _, err := s.AddUser(admin, "carol@example.com", "", ""); !errors.Is(err, ErrDamaged) {
+		t.Errorf("a change: got %v, want %v", err, ErrDamaged)
+	}
+	if err := s.Writable(); !errors.Is(err, ErrDamaged) {
+		t.Errorf("writable: got %v, want %v", err, ErrDamaged)
+	}
+	if _, err := s.Authenticate(live, home); err != nil {
+		t.Errorf("a token: %v", err)
+	}
+	if err := s.Close(); !errors.Is(err, ErrDamaged) {
+		t.Errorf("close: got %v, want %v", err, ErrDamaged)
+	}
+	if tables, err := filepath.Glob(filepath.Join(dir, "store", "index", "*.sst")); err != nil || len(tables) == 0 {
+		t.Errorf("the index is gone: %v", err)
+	}
+}
+
+// A stop that comes while the index is being opened loses nothing.
+func TestEarlyStop(t *testing.T) {
+	dir, opts, live, _ := left(t)
+	s, let := held(t, dir, opts)
+	b, err := s.Authenticate(live, home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- s.Close() }()
+	<-s.closing
+	if _, err := s.Token(b.ID); !errors.Is(err, ErrClosed) {
+		t.Errorf("while it closes: got %v, want %v", err, ErrClosed)
+	}
+	let() // or it is never opened, and closes all the same
+	if err := <-closed; err != nil {
+		t.Fatal(err)
+	}
+	s = openWith(t, dir, opts)
+	<-s.old.done // the log of uses is brought in
+	tok, err := s.Token(b.ID)
+	if err != nil || tok.Usage.Uses != 2 {
+		t.Errorf("got %d uses, %v, want 2", tok.Usage.Uses, err)
+	}
+}
