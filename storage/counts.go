@@ -248,16 +248,20 @@ func (s *Store) tallyPart(txn *badger.Txn, prefix []byte, c *counts) error {
 }
 
 // giveWay lets requests be answered by the processor that has been busy since
-// start. When index and table are open already, nobody waits for the walk, and
-// it takes one part of the time in 25.
+// start. When index and table are open already, nobody waits for the walk: it
+// takes one part of the time in 25, and less by what others keep it waiting.
 func (s *Store) giveWay(start time.Time) time.Time {
-	if !isClosed(s.opened) || !isClosed(s.loaded) {
-		runtime.Gosched()
-		return time.Now()
-	}
-	select {
-	case <-time.After(min(24*time.Since(start), 100*time.Millisecond)):
-	case <-s.closing:
+	runtime.Gosched()
+	if isClosed(s.opened) && isClosed(s.loaded) {
+		s.pause(24 * time.Since(start))
 	}
 	return time.Now()
+}
+
+// pause waits, but not long, and not when the store is closing.
+func (s *Store) pause(d time.Duration) {
+	select {
+	case <-time.After(min(d, 100*time.Millisecond)):
+	case <-s.closing:
+	}
 }

@@ -23,7 +23,7 @@ type pass struct {
 const (
 	passEvery  = 10 * time.Second
 	mergeBatch = 32
-	mergeShare = 100 // a pass takes one part in so many of each tick
+	mergeShare = 200 // a pass takes one part in so many of each tick
 )
 
 // errBusy says that somebody is reading a listing.

@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"maps"
+	"runtime"
 	"slices"
 	"time"
 )
@@ -20,6 +21,10 @@ type unmerged struct {
 func (u *unmerged) recovered() bool {
 	return isClosed(u.done) && u.err == nil
 }
+
+// Counted is closed when the uses are counted that the stop before had left in
+// their log: some time after Open. Until then listings show fewer uses.
+func (s *Store) Counted() <-chan struct{} { return s.old.done }
 
 // raiseFromLog brings the last uses up to the log's, so that none goes back.
 func (s *Store) raiseFromLog() error {
@@ -102,7 +107,10 @@ func (s *Store) recoverSlice(slice int) error {
 			err = s.recoverSome(part, found)
 			switch {
 			case err == nil:
-				time.Sleep(time.Since(start)) // half of the time is for requests
+				worked := time.Since(start)
+				start = time.Now()
+				runtime.Gosched() // requests come first: who keeps it waiting has it pause
+				s.pause(worked + 40*time.Since(start))
 			case errors.Is(err, errBusy), errors.Is(err, ErrNoSpace):
 				time.Sleep(time.Millisecond)
 			default:

@@ -30,6 +30,7 @@ func (v *versus) each(ctx context.Context, show func(*storage.Store, storage.Tok
 	}
 	defer func() { err = errors.Join(err, store.Close()) }()
 	<-store.Loaded() // so that it is left as after a clean stop
+	<-store.Counted()
 	for t, err := range store.Tokens(storage.TokenFilter{}) {
 		if err := cmp.Or(err, ctx.Err()); err != nil {
 			return err
