@@ -22,16 +22,18 @@
 // each token that is not revoked. What is rare (scopes, addresses, expiry) and
 // what is listed comes from Badger, the former from behind a bounded cache
 // (limits.go). A clean stop leaves the table in a file (tablefile.go), from which
-// the next start loads it, shard by shard and first the one that is asked for.
+// the next start loads it, shard by shard and first the one that is asked for; a
+// server answers from that before it has verified and opened Badger (early.go).
 //
 // # Uses
 //
 // Whatever a verification leaves behind, it leaves in the table: when the token
 // was used last, how often that day, and from where (touch.go). Every second
-// this goes to a log (uselog.go) and at leisure, by passes through the table,
-// into the usage records of Badger (merge.go). A listing adds up both, so that
-// it shows each use at once and once. What a kill has left in the log is brought
-// in at the next start (recover.go).
+// this goes to a log (uselog.go), which is kept short by saying everything in it
+// again (restate.go), and at leisure, by passes through the table, into the usage
+// records of Badger (merge.go). A listing adds up both, so that it shows each use
+// at once and once. What a stop or a kill has left in the log is brought in after
+// the next start (recover.go).
 //
 // While an administrator looks, all tokens are also sorted (order.go), in 34
 // bytes each, and 12 more while they are shown by their creation; ten minutes
