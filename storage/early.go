@@ -30,10 +30,13 @@ func (s *Store) openEarly(clean uint64) (bool, error) {
 	return s.left != nil, nil
 }
 
-// openLate opens the index when the table answers already.
-func (s *Store) openLate(clean uint64) {
+// openLate opens the index, unless it is open, when the table answers already.
+func (s *Store) openLate() {
 	defer close(s.opened)
-	if s.late = s.openOrRebuild(clean); s.late != nil {
+	if s.clean == 0 {
+		return
+	}
+	if s.late = s.openOrRebuild(s.clean); s.late != nil {
 		s.opts.Log.Error("the store can't be opened", "error", s.late)
 	}
 }

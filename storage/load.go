@@ -75,6 +75,7 @@ func (s *Store) load() {
 // should be.
 func (s *Store) loadNow() error {
 	if s.isLoaded() {
+		s.openLate()
 		close(s.compared)
 		return nil // mend or rebuild did both
 	}
@@ -84,8 +85,8 @@ func (s *Store) loadNow() error {
 		s.whole()
 		s.opts.Log.Info("the table of tokens is loaded", "tokens", s.table.len(), "took", time.Since(start))
 	}
-	if s.await() != nil {
-		return ErrClosed
+	if s.openLate(); s.late != nil {
+		return ErrClosed // as good as
 	}
 	if !quick {
 		if err := s.loadTable(); err != nil {

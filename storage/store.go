@@ -130,11 +130,7 @@ func Open(dir string, opts Options) (*Store, error) {
 		return nil, err
 	}
 	s.start()
-	if s.clean == 0 {
-		close(s.opened)
-	} else {
-		go s.openLate(s.clean)
-	}
+	go s.load()
 	return s, nil
 }
 
@@ -180,10 +176,9 @@ func prepare(dir string, opts Options) (*Store, error) {
 	return s, nil
 }
 
-// start has the store do what it does by itself.
+// start has the store do what it does by itself, but load.
 func (s *Store) start() {
 	s.closed.Add(4)
-	go s.load()
 	go s.recoverUses()
 	go s.write()
 	go s.flushEverySecond()
