@@ -67,6 +67,7 @@ var statuses = []struct {
 	{storage.ErrFailed, http.StatusServiceUnavailable, "The disk is not available: nothing can be changed"},
 	{storage.ErrNoSpace, http.StatusServiceUnavailable, "The disk is full: until there is room, tokens can only be used and revoked"},
 	{storage.ErrClosed, http.StatusServiceUnavailable, "The server is stopping"},
+	{storage.ErrOpening, http.StatusServiceUnavailable, "The server is starting"},
 	{storage.ErrDamaged, http.StatusServiceUnavailable, "The store is not available"},
 	{oauth.ErrUnavailable, http.StatusServiceUnavailable, "The provider is not available: try again later"},
 	{oauth.ErrNoCheck, http.StatusForbidden, "This provider can't say whom a token was issued to: log in with a browser instead"},

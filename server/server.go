@@ -13,6 +13,7 @@
 package server
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -104,8 +105,16 @@ func (s *Server) healthz(w http.ResponseWriter, _ *request) error {
 	return nil
 }
 
+// readyWithin is how long /readyz waits for a store that is being opened.
+const readyWithin = 2 * time.Second
+
 // readyz serves GET /readyz: the store is open and takes changes.
-func (s *Server) readyz(w http.ResponseWriter, _ *request) error {
+func (s *Server) readyz(w http.ResponseWriter, r *request) error {
+	ctx, cancel := context.WithTimeout(r.Context(), readyWithin)
+	defer cancel()
+	if err := s.store.Opened(ctx); err != nil {
+		return err
+	}
 	if err := s.store.Writable(); err != nil {
 		return err
 	}

@@ -36,7 +36,7 @@ func (s *Store) openLate() {
 	if s.clean == 0 {
 		return
 	}
-	if s.late = s.openOrRebuild(s.clean); s.late != nil {
+	if s.late = s.openOrRebuild(s.clean); s.late != nil && !errors.Is(s.late, ErrClosed) {
 		s.opts.Log.Error("the store can't be opened", "error", s.late)
 	}
 }
@@ -56,16 +56,24 @@ func (s *Store) await() error {
 }
 
 // Opened waits until a store that was opened early is open in full, or the
-// context ends. The error says that it can't be opened: then its user does best
-// to close it.
+// context ends, which is ErrOpening. Another error says that it can't be opened:
+// then its user does best to close it.
 func (s *Store) Opened(ctx context.Context) error {
 	select {
 	case <-s.opened:
 		return s.late
+	default:
+	}
+	select {
+	case <-s.opened:
+		return s.late
 	case <-ctx.Done():
-		return nil
+		return ErrOpening
 	}
 }
+
+// IsOpen reports whether all of the store is open.
+func (s *Store) IsOpen() bool { return isClosed(s.opened) && s.late == nil }
 
 // failedLate is why the index can't be opened, if that is known.
 func (s *Store) failedLate() error {

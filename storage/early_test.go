@@ -13,7 +13,8 @@ import (
 // revoked, and one whose last use is only in the log of uses.
 func left(t *testing.T) (dir string, opts Options, live, gone string) {
 	t.Helper()
-	dir, opts = t.TempDir(), newClock().options(t)
+	clock := newClock()
+	dir, opts = t.TempDir(), clock.options(t)
 	s := openWith(t, dir, opts)
 	u := addUser(t, s, "alice@example.com")
 	_, live = create(t, s, u)
@@ -29,6 +30,7 @@ func left(t *testing.T) (dir string, opts Options, live, gone string) {
 		t.Fatal(err)
 	}
 	opts.Early = true
+	clock.move(time.Hour)
 	return dir, opts, live, gone
 }
 
@@ -187,4 +189,77 @@ func TestEarlyStop(t *testing.T) {
 	if err != nil || tok.Usage.Uses != 2 {
 		t.Errorf("got %d uses, %v, want 2", tok.Usage.Uses, err)
 	}
+	// The sweep of idle tokens goes by the table, which must not be an older one.
+	if e, ok, _ := s.table.get(b.ID); !ok || e.used.ms() != tok.LastUsed {
+		t.Errorf("the table has %d, %v, want %d", e.used.ms(), ok, tok.LastUsed)
+	}
+}
+
+// What is used while the index is being opened is in the log of uses, as ever.
+func TestEarlyKill(t *testing.T) {
+	dir, opts, live, _ := left(t)
+	s, let := held(t, dir, opts)
+	b, err := s.Authenticate(live, home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for logged := int64(0); logged == 0; time.Sleep(time.Millisecond) {
+		s.flushing.Lock()
+		logged = s.uses.bytes
+		s.flushing.Unlock()
+	}
+	at := copyAtOnce(t, dir)
+	let()
+	k := openWith(t, at, opts)
+	<-k.old.done
+	tok, err := k.Token(b.ID)
+	if err != nil || tok.Usage.Uses != 2 {
+		t.Errorf("after a kill: got %d uses, %v, want 2", tok.Usage.Uses, err)
+	}
+}
+
+// An event that is noted while the index is being opened waits for it.
+func TestEarlyNote(t *testing.T) {
+	dir, opts, live, _ := left(t)
+	s := openWith(t, dir, opts)
+	b, err := s.Authenticate(live, home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, secret, err := s.RotateToken(admin, b.ID, 0, ByUser)
+	if err == nil {
+		_, err = s.Authenticate(secret.Reveal(), home)
+	}
+	<-s.Loaded()
+	if err := errors.Join(err, s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s, let := held(t, dir, opts)
+	last := s.LastSequence()
+	if _, err := s.Authenticate(live, home); !errors.Is(err, ErrRefused) {
+		t.Fatalf("the old secret: got %v", err)
+	}
+	go let()
+	if err := s.Opened(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	for e, err := range s.Events(t.Context(), last, true) {
+		if err != nil || e.Action != ActionTokenStale {
+			t.Errorf("got %+v, %v", e, err)
+		}
+		break
+	}
+}
+
+// A store without a user is one, too.
+func TestEarlyWithoutUsers(t *testing.T) {
+	dir, opts := t.TempDir(), newClock().options(t)
+	s := openWith(t, dir, opts)
+	<-s.Loaded()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	opts.Early = true
+	s = openWith(t, dir, opts)
+	addUser(t, s, "alice@example.com")
 }

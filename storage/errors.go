@@ -33,6 +33,8 @@ var (
 	// ErrNoSpace says that the disk is full but for what is kept for revocations.
 	ErrNoSpace = errors.New("the disk is full")
 	ErrClosed  = errors.New("the store is closed")
+	// ErrOpening says that only verification is possible as yet.
+	ErrOpening = errors.New("the store is being opened")
 )
 
 // LockedError says that another process holds the store.

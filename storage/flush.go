@@ -19,9 +19,6 @@ const flushTick = time.Second / flushSlices
 // flushEverySecond writes what uses and failed logins left in memory.
 func (s *Store) flushEverySecond() {
 	defer s.closed.Done()
-	if s.await() != nil {
-		return
-	}
 	tick := time.NewTicker(flushTick)
 	defer tick.Stop()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -39,6 +36,14 @@ func (s *Store) flushEverySecond() {
 func (s *Store) flushNow(ctx context.Context, slice int) {
 	if s.space.short() {
 		return // what was used stays in memory
+	}
+	if !isClosed(s.opened) || s.late != nil {
+		s.flushing.Lock()
+		defer s.flushing.Unlock()
+		if err := s.saveUses(slice); err != nil {
+			s.opts.Log.Warn("uses are not yet saved; they are tried again", "error", err)
+		}
+		return
 	}
 	s.space.ballast() // it may have been thrown out
 	if s.lag.some.Load() {
@@ -85,6 +90,9 @@ func (s *Store) saveAll() error {
 
 // flush brings into Badger all that uses and failed logins left in memory.
 func (s *Store) flush(ctx context.Context) error {
+	if err := s.await(); err != nil {
+		return err
+	}
 	select {
 	case <-s.old.done:
 	case <-ctx.Done():

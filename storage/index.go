@@ -248,6 +248,9 @@ func (s *Store) rebuild() error {
 			s.whole()
 		}
 	}
+	if errors.Is(err, ErrClosed) {
+		return err // and next time again
+	}
 	if err != nil {
 		return fmt.Errorf("%w: the index that was built anew is not whole: %w", ErrDamaged, err)
 	}

@@ -46,6 +46,9 @@ func (s *Store) view(fn func(txn *badger.Txn) error) error {
 // Badger takes of it is as of a minute ago at most.
 func (s *Store) Size() int64 {
 	n := s.journal.Size()
+	if !s.IsOpen() {
+		return n // nobody who asks for a figure waits
+	}
 	s.view(func(*badger.Txn) error {
 		tables, values := s.db.Size()
 		n += tables + values
@@ -56,6 +59,9 @@ func (s *Store) Size() int64 {
 
 // update changes what is not in the journal.
 func (s *Store) update(fn func(txn *badger.Txn) error) error {
+	if err := s.await(); err != nil {
+		return err
+	}
 	if !s.space.ready(1 << 10) {
 		return ErrNoSpace
 	}

@@ -64,15 +64,15 @@ func (s *Store) recoverUses() {
 }
 
 func (s *Store) recoverAll() error {
+	if s.await() != nil {
+		return ErrClosed
+	}
 	if len(s.old.segments) == 0 {
 		return nil
 	}
 	select {
 	case <-s.loaded: // which requests wait for
 	case <-s.closing:
-		return ErrClosed
-	}
-	if s.await() != nil {
 		return ErrClosed
 	}
 	for slice := range flushSlices {
@@ -110,7 +110,7 @@ func (s *Store) recoverSlice(slice int) error {
 				worked := time.Since(start)
 				start = time.Now()
 				runtime.Gosched() // requests come first: who keeps it waiting has it pause
-				s.pause(worked + 40*time.Since(start))
+				s.pause(min(worked+40*time.Since(start), 20*time.Millisecond))
 			case errors.Is(err, errBusy), errors.Is(err, ErrNoSpace):
 				time.Sleep(time.Millisecond)
 			default:

@@ -31,11 +31,15 @@ func (s *Store) restateSome() error {
 		r = &restatement{before: s.uses.rotate()}
 		s.restating = r
 	}
-	if r.shard < shardCount {
-		s.table.shards[r.shard].restate()
+	const each = shardCount / flushSlices
+	s.table.shards[r.shard%flushSlices*each+r.shard/flushSlices].restate() // of another slice each time
+	if r.shard++; r.shard < shardCount {
+		return nil
 	}
-	if r.shard++; r.shard < shardCount+flushSlices {
-		return nil // of the last shard the log may not have been told yet
+	for slice := range flushSlices { // a tick may have been left out
+		if err := s.saveUses(slice); err != nil {
+			return err
+		}
 	}
 	s.restating = nil
 	err := s.uses.drop(r.before)

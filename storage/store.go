@@ -217,7 +217,7 @@ func (s *Store) open() error {
 	}
 	// A process that never runs for a day makes checkpoints all the same.
 	s.checkpoint.at, s.checkpoint.size = time.UnixMilli(s.lastCheckpoint().Created), s.journal.Size()
-	if s.owners.empty() {
+	if s.clean == 0 && s.owners.empty() {
 		return s.loadOwners()
 	}
 	return nil
@@ -264,11 +264,14 @@ func (s *Store) Close() error {
 		s.visible.Lock()
 		close(s.closing)
 		s.visible.Unlock()
+		early := s.saveAll() // the index may still be being opened, and a second signal come
 		s.closed.Wait()
 		s.using.Wait()
-		<-s.opened
 		if s.late != nil {
-			err = errors.Join(s.late, s.saveAll(), s.release())
+			if errors.Is(s.late, ErrClosed) {
+				s.late = nil // this is why
+			}
+			err = errors.Join(s.late, early, s.release())
 			return
 		}
 		if s.space.under(floor) {
@@ -286,6 +289,8 @@ func (s *Store) Close() error {
 		s.db = nil
 		if whole && err == nil && s.isLoaded() {
 			err = s.leaveTable()
+		} else if whole && err == nil {
+			err = removeIfThere(s.path("table")) // it lacks the uses since
 		}
 		if whole && err == nil {
 			err = s.leaveCleanMark()

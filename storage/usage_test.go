@@ -160,7 +160,7 @@ func TestUseLogIsKeptShort(t *testing.T) {
 	if _, err := s.RevokeTokens(admin, gone); err != nil {
 		t.Fatal(err)
 	}
-	restate(t, s, shardCount+flushSlices)
+	restate(t, s, shardCount)
 	if got := s.uses.bytes; got == 0 || got > long/100 {
 		t.Errorf("the log has %d bytes, after %d", got, long)
 	}

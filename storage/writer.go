@@ -83,6 +83,10 @@ func (s *Store) submit(c *change) error {
 // write is the writer: it runs until the store closes.
 func (s *Store) write() {
 	defer s.closed.Done()
+	if err := s.await(); err != nil {
+		s.refuseAll(err)
+		return
+	}
 	for {
 		select {
 		case c := <-s.changes:
@@ -97,6 +101,25 @@ func (s *Store) write() {
 				}
 			}
 		}
+	}
+}
+
+// refuseAll is the writer of a store that can't be opened. Nobody submits a
+// change to it, but there may be events to note.
+func (s *Store) refuseAll(err error) {
+	for closing := false; ; {
+		select {
+		case c := <-s.changes:
+			c.err = err
+			s.answer(c)
+			continue
+		default:
+		}
+		if closing {
+			return
+		}
+		<-s.closing
+		closing = true
 	}
 }
 
