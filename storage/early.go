@@ -30,12 +30,13 @@ func (s *Store) openEarly(clean uint64) (bool, error) {
 	return s.left != nil, nil
 }
 
-// openLate opens the index, unless it is open, when the table answers already.
+// openLate opens the index of a store that was opened early, when the table
+// answers already.
 func (s *Store) openLate() {
-	defer close(s.opened)
 	if s.clean == 0 {
 		return
 	}
+	defer close(s.opened)
 	if s.late = s.openOrRebuild(s.clean); s.late != nil && !errors.Is(s.late, ErrClosed) {
 		s.opts.Log.Error("the store can't be opened", "error", s.late)
 	}
@@ -59,10 +60,8 @@ func (s *Store) await() error {
 // context ends, which is ErrOpening. Another error says that it can't be opened:
 // then its user does best to close it.
 func (s *Store) Opened(ctx context.Context) error {
-	select {
-	case <-s.opened:
+	if isClosed(s.opened) {
 		return s.late
-	default:
 	}
 	select {
 	case <-s.opened:

@@ -75,7 +75,6 @@ func (s *Store) load() {
 // should be.
 func (s *Store) loadNow() error {
 	if s.isLoaded() {
-		s.openLate()
 		close(s.compared)
 		return nil // mend or rebuild did both
 	}

@@ -59,17 +59,14 @@ func (s *Store) Size() int64 {
 
 // update changes what is not in the journal.
 func (s *Store) update(fn func(txn *badger.Txn) error) error {
-	if err := s.await(); err != nil {
-		return err
-	}
-	if !s.space.ready(1 << 10) {
-		return ErrNoSpace
-	}
 	txn, end, err := s.begin(true)
 	if err != nil {
 		return err
 	}
 	defer end()
+	if !s.space.ready(1 << 10) {
+		return ErrNoSpace
+	}
 	if err := fn(txn); err != nil {
 		return err
 	}

@@ -129,6 +129,9 @@ func Open(dir string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.clean == 0 {
+		close(s.opened)
+	}
 	s.start()
 	go s.load()
 	return s, nil
@@ -236,110 +239,6 @@ func (s *Store) checkFormat(fresh bool) error {
 		return fmt.Errorf("%s says that the store has format %q; this gatehouse reads format %s: use the program that made it", s.path("format"), v, format)
 	}
 	return nil
-}
-
-// release lets go of what Open got hold of.
-func (s *Store) release() error {
-	var errs []error
-	if s.db != nil {
-		errs = append(errs, s.closeIndex())
-	}
-	if s.journal != nil {
-		errs = append(errs, s.journal.Close())
-	}
-	if s.uses != nil {
-		errs = append(errs, s.uses.close())
-	}
-	if s.left != nil {
-		errs = append(errs, s.left.file.Close())
-	}
-	return errors.Join(append(errs, s.lock.Close())...)
-}
-
-// Close waits for the changes under way, flushes lastUsed and closes the
-// store. Changes asked for later return ErrClosed.
-func (s *Store) Close() error {
-	var err error
-	s.once.Do(func() {
-		s.visible.Lock()
-		close(s.closing)
-		s.visible.Unlock()
-		early := s.saveAll() // the index may still be being opened, and a second signal come
-		s.closed.Wait()
-		s.using.Wait()
-		if s.late != nil {
-			if errors.Is(s.late, ErrClosed) {
-				s.late = nil // this is why
-			}
-			err = errors.Join(s.late, early, s.release())
-			return
-		}
-		if s.space.under(floor) {
-			s.space.drop() // the closing, too, writes a table
-		}
-		if s.space.under(floor) {
-			// Badger is left as a kill would leave it, and dies with the process.
-			s.db, err = nil, fmt.Errorf("close the index: %w", ErrNoSpace)
-			err = errors.Join(err, s.release())
-			return
-		}
-		err = s.flushLast()
-		whole := err == nil && !s.lag.some.Load() && !s.failed.Load() && !s.broken.Load()
-		err = errors.Join(err, s.closeIndex())
-		s.db = nil
-		if whole && err == nil && s.isLoaded() {
-			err = s.leaveTable()
-		} else if whole && err == nil {
-			err = removeIfThere(s.path("table")) // it lacks the uses since
-		}
-		if whole && err == nil {
-			err = s.leaveCleanMark()
-		}
-		err = errors.Join(err, s.release())
-	})
-	return err
-}
-
-// closeWithin is how long a stop may take to bring uses into Badger. What is
-// left then stays in their log.
-const closeWithin = 2 * time.Second
-
-func (s *Store) flushLast() error {
-	if err := s.save(); err != nil {
-		return err
-	}
-	if !s.old.recovered() {
-		return nil
-	}
-	err := s.mergeAll(time.Now().Add(closeWithin))
-	switch {
-	case errors.Is(err, errBusy):
-		return nil
-	case errors.Is(err, ErrDamaged):
-		s.damaged(err) // the uses stay in their log
-		return nil
-	}
-	return err
-}
-
-// closeIndex gives up when a compaction can't end, since the disk is too full:
-// Badger is then left as a kill would leave it.
-func (s *Store) closeIndex() error {
-	closed := make(chan error, 1)
-	db := s.db
-	go func() { closed <- db.Close() }()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		select {
-		case err := <-closed:
-			return err
-		case <-tick.C:
-			if s.space.waiting.Load() > 0 && s.space.short() {
-				return fmt.Errorf("close the index: %w", ErrNoSpace)
-			}
-		}
-	}
 }
 
 // Dir returns the data directory.

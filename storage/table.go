@@ -120,41 +120,6 @@ func (sh *shard) at(n uint32) *slot {
 	return &sh.slots[n/uint32(len(slotPage{}))][n%uint32(len(slotPage{}))]
 }
 
-// indexed is a place of the index.
-func (sh *shard) indexed(at int) *uint32 {
-	return &sh.index[at/len(indexPage{})][at%len(indexPage{})]
-}
-
-// places is the length of the index.
-func (sh *shard) places() int { return len(sh.index) * len(indexPage{}) }
-
-// home is where the index has an id, if nobody else is there: the hash scaled
-// to the length, which need be no power of two.
-func (sh *shard) home(id ID) int {
-	return int(uint64(place(id)) * uint64(sh.places()) >> 32)
-}
-
-// find returns the slot's number and its place in the index; or, when there is
-// none, the place where it would be.
-func (sh *shard) find(id ID) (n uint32, at int, ok bool) {
-	places := sh.places()
-	if places == 0 {
-		return 0, 0, false
-	}
-	for at = sh.home(id); ; at++ {
-		if at == places {
-			at = 0
-		}
-		v := *sh.indexed(at)
-		if v == 0 {
-			return 0, at, false
-		}
-		if v&^numberMask == mark(id) && sh.at(v&numberMask-1).is(id) {
-			return v&numberMask - 1, at, true
-		}
-	}
-}
-
 func (s *slot) is(id ID) bool { return s.kid == id[0] && s.rest == [idLen - 2]byte(id[2:]) }
 
 // id puts together again what the slot and its shard have of it.
@@ -275,29 +240,6 @@ func (sh *shard) add(e entry) {
 	*sh.indexed(at) = mark(e.id) | uint32(sh.n)
 }
 
-// reserve makes room in the index for so many tokens.
-func (sh *shard) reserve(n int) {
-	if pages := (n*5/4)/len(indexPage{}) + 1; pages > len(sh.index) {
-		sh.resize(pages)
-	}
-}
-
-// resize makes the index anew, of so many pages.
-func (sh *shard) resize(pages int) {
-	for _, p := range sh.index {
-		sh.memory.give((*page)(unsafe.Pointer(p)))
-	}
-	sh.index = make([]*indexPage, pages)
-	for i := range sh.index {
-		sh.index[i] = (*indexPage)(unsafe.Pointer(sh.memory.take()))
-	}
-	for n := range uint32(sh.n) {
-		id := sh.at(n).id(sh.number)
-		_, at, _ := sh.find(id)
-		*sh.indexed(at) = mark(id) | (n + 1)
-	}
-}
-
 // remove takes a token out, and keeps what is still to be written of it. The
 // last slot moves into the hole, and the entries that follow in the index move
 // up, so that neither has gaps.
@@ -363,34 +305,6 @@ func (sh *shard) unsavedIDs(ids []ID) []ID {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	return sh.appendUnsaved(ids)
-}
-
-// unindex frees a place of the index without a tombstone (Knuth, TAOCP volume
-// 3, section 6.4, algorithm R).
-func (sh *shard) unindex(hole int) {
-	places := sh.places()
-	for at := hole; ; {
-		if at++; at == places {
-			at = 0
-		}
-		v := *sh.indexed(at)
-		if v == 0 {
-			break
-		}
-		home := sh.home(sh.at(v&numberMask - 1).id(sh.number))
-		if distance(home, at, places) >= distance(hole, at, places) {
-			*sh.indexed(hole), hole = v, at
-		}
-	}
-	*sh.indexed(hole) = 0
-}
-
-// distance is how far it is up from one place of a ring to another.
-func distance(from, to, length int) int {
-	if to < from {
-		to += length
-	}
-	return to - from
 }
 
 // raise moves a token's last use on.
