@@ -231,7 +231,7 @@ func (r *recorder) count() int {
 
 // plain is a configuration for servers that are part of a test.
 func plain(addrs ...string) Config {
-	c := Config{Insecure: true, BaseDN: peopleDN, BindDN: readerDN, BindPassword: "reader-secret"}
+	c := Config{Insecure: true, BaseDN: peopleDN, BindDN: readerDN, BindPassword: "reader-secret", Timeout: roomy}
 	for _, a := range addrs {
 		c.URLs = append(c.URLs, "ldap://"+a)
 	}

@@ -170,15 +170,15 @@ func TestLookupDoubt(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := startSlapd(t)
 			c := s.config()
-			if name == "the server hangs" {
-				c.Timeout = 2 * time.Second
-			}
 			d := open(t, c)
 			ids := []string{s.Subject(alice), nobody}
 			if got, err := d.Lookup(t.Context(), ids); err != nil || got[ids[0]].Missing || !got[nobody].Missing {
 				t.Fatalf("before: %+v, %v", got, err)
 			}
 			change(s)
+			if name == "the server hangs" {
+				d.cfg.Timeout = 100 * time.Millisecond
+			}
 			if got, err := d.Lookup(t.Context(), ids); !errors.Is(err, ErrUnavailable) || got != nil {
 				t.Errorf("got %+v, %v", got, err)
 			}
@@ -265,9 +265,8 @@ func TestLookupPartialAnswers(t *testing.T) {
 				return test.answers
 			})
 			c := plain(addr)
-			c.Timeout = 200 * time.Millisecond
-			if test.good {
-				c.Timeout = 5 * time.Second
+			if !test.good {
+				c.Timeout = 200 * time.Millisecond // for those who never finish
 			}
 			got, err := open(t, c).Lookup(t.Context(), []string{id, nobody})
 			if test.good && (err != nil || got[id].Missing || !got[nobody].Missing) {

@@ -34,6 +34,10 @@ const (
 	invalidCredentials  = `{"error":"Invalid credentials"}`
 )
 
+// patience is how long something is waited for that has to come: after it, it
+// does not, whatever else the machine has to do.
+const patience = 5 * time.Minute
+
 // clock is a clock that stands until it is moved.
 type clock struct {
 	mu sync.Mutex

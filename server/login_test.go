@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"mime/multipart"
 	"net/http"
 	"os"
@@ -191,7 +192,9 @@ func TestLoginMethods(t *testing.T) {
 
 // TestUnknownUserCostsTheSame compares, side by side, the times of refusals
 // with the parameters that are used in earnest. The limits are wide: it is to
-// catch a hash that is not computed, which is a factor of hundreds.
+// catch a hash that is not computed, which is a factor of hundreds. Of each kind
+// the fastest counts, and on a busy machine there are more rounds: what computes
+// no hash is no slower for them.
 func TestUnknownUserCostsTheSame(t *testing.T) {
 	h := newHouse(t, func(c *Config) { c.Logins = LoginConfig{AccountFailures: 1000, AddressFailures: 60_000} })
 	h.hasher = newHasher(hashParams)
@@ -202,19 +205,21 @@ func TestUnknownUserCostsTheSame(t *testing.T) {
 	}
 	long := strings.Repeat("x", 300)
 	kinds := [][2]string{{"real@example.com", "wrong"}, {"unknown@example.com", "wrong"}, {"off@example.com", password}, {"real@example.com", long}, {"unknown@example.com", long}}
-	times := make([][]time.Duration, len(kinds))
-	for range 7 {
+	fastest := slices.Repeat([]time.Duration{math.MaxInt64}, len(kinds))
+	alike := func(i int) bool { return fastest[i] >= fastest[0]/3 && fastest[i] <= fastest[0]*3 }
+	for round, same := 0, false; round < 5 || round < 100 && !same; round++ {
+		same = true
 		for i, k := range kinds {
 			start := time.Now()
 			h.userpass(k[0], k[1]).want(http.StatusUnauthorized, invalidCredentials)
-			times[i] = append(times[i], time.Since(start))
+			fastest[i] = min(fastest[i], time.Since(start))
+			same = same && alike(i)
 		}
 	}
-	for i := range times {
-		slices.Sort(times[i])
-		t.Logf("%.24s with %.10s: median %v", kinds[i][0], kinds[i][1], times[i][3])
-		if got, known := times[i][3], times[0][3]; got < known/3 || got > known*3 {
-			t.Errorf("%s with %.10s: got a median of %v, and %v for a known user", kinds[i][0], kinds[i][1], got, known)
+	for i, k := range kinds {
+		t.Logf("%.24s with %.10s: %v", k[0], k[1], fastest[i])
+		if !alike(i) {
+			t.Errorf("%s with %.10s: got %v at best, and %v for a known user", k[0], k[1], fastest[i], fastest[0])
 		}
 	}
 }

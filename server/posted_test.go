@@ -216,6 +216,7 @@ func TestPostedUnavailable(t *testing.T) {
 	for range 3 {
 		h.postToken("github", "ada@example.com", token).want(http.StatusServiceUnavailable, `{"error":"The provider is not available: try again later"}`)
 	}
+	h.start(h.store, Options{}) // with time for an answer
 	gitHub.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
 		w.WriteHeader(http.StatusBadGateway)
 		return true
@@ -231,7 +232,6 @@ func TestPostedUnavailable(t *testing.T) {
 		t.Errorf("got %+v", st.Providers)
 	}
 	gitHub.Meanwhile(nil)
-	h.start(h.store, Options{})
 	h.postToken("github", "ada@example.com", token).newToken()
 	if st, err = h.admin.Status(t.Context()); err != nil || !st.Providers[0].Reachable || st.Providers[0].LastSuccess != h.clock.ms() || st.Providers[1].LastSuccess != 0 {
 		t.Errorf("got %+v, %v", st.Providers, err)

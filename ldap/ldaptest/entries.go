@@ -2,6 +2,7 @@ package ldaptest
 
 import (
 	"fmt"
+	"os/exec"
 	"strings"
 
 	goldap "github.com/go-ldap/ldap/v3"
@@ -90,6 +91,22 @@ func (s *Slapd) Remove(dns ...string) {
 		}
 		return nil
 	})
+}
+
+// RemoveAtOnce removes entries while the server is stopped, so that whoever asks
+// meanwhile sees all of them, or none.
+func (s *Slapd) RemoveAtOnce(dns ...string) {
+	s.t.Helper()
+	var changes strings.Builder
+	for _, dn := range dns {
+		fmt.Fprintf(&changes, "dn: %s\nchangetype: delete\n\n", dn)
+	}
+	file := s.File("changes.ldif", changes.String())
+	s.Stop()
+	if out, err := exec.Command(s.path, "-T", "modify", "-f", s.Conf, "-l", file).CombinedOutput(); err != nil {
+		s.t.Fatalf("slapmodify: %v\n%s", err, out)
+	}
+	s.Start()
 }
 
 // Subject is somebody's entryUUID, read as root.

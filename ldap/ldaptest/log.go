@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"strings"
 	"sync"
 	"time"
@@ -30,33 +29,46 @@ func (l *log) String() string {
 	return l.buf.String()
 }
 
+// reset forgets what was written.
+func (l *log) reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.buf.Reset()
+}
+
 // settle waits until the log has what the server wrote before now: it comes
-// through a pipe, in order, but later than the answers. A stopped server writes
-// no more.
+// through a pipe, in order, but later than the answers. A server that is stopped
+// or halted writes no more.
 func (s *Slapd) settle() {
-	c, err := goldap.DialURL("ldap://"+s.Addr, goldap.DialWithDialer(&net.Dialer{Timeout: time.Second}))
-	if err != nil {
+	s.t.Helper()
+	if s.cmd == nil || s.still {
 		return
 	}
-	defer c.Close()
-	c.SetTimeout(5 * time.Second)
 	mark := fmt.Sprintf("(uid=mark-%d)", rand.Uint64())
-	if _, err := c.Search(goldap.NewSearchRequest(People, goldap.ScopeBaseObject, 0, 0, 0, false, mark, nil, nil)); err != nil && goldap.IsErrorWithCode(err, goldap.ErrorNetwork) {
-		return
-	}
-	for range 1000 {
-		if strings.Contains(s.Log(), mark) {
-			return
+	s.Do(func(c *goldap.Conn) error {
+		_, err := c.Search(goldap.NewSearchRequest(People, goldap.ScopeBaseObject, 0, 0, 0, false, mark, nil, nil))
+		return err
+	})
+	for end := time.Now().Add(patience); !strings.Contains(s.Log(), mark); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			s.t.Fatalf("slapd has not logged a search within %v:\n%s", patience, s.Log())
 		}
-		time.Sleep(5 * time.Millisecond)
 	}
 }
 
 // Log is what the server has written: a line for each operation.
 func (s *Slapd) Log() string { return s.log.String() }
 
+// Searches counts the searches of the whole tree beneath dn so far.
+func (s *Slapd) Searches(dn string) int {
+	s.t.Helper()
+	s.settle()
+	return strings.Count(s.Log(), `SRCH base="`+dn+`" scope=2`)
+}
+
 // Binds counts the binds of dn so far, the refused ones too.
 func (s *Slapd) Binds(dn string) int {
+	s.t.Helper()
 	s.settle()
 	return strings.Count(s.Log(), `BIND dn="`+dn+`" method=128`)
 }

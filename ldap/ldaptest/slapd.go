@@ -39,8 +39,14 @@ type Slapd struct {
 	database string // more lines of the section
 	people   string // more entries, in LDIF
 	cmd      *exec.Cmd
+	ended    chan struct{} // closed when cmd has
+	still    bool          // a signal has halted it
 	log      log
 }
+
+// patience is how long something is waited for that comes at once, were it not
+// for what else the machine has to do.
+const patience = 5 * time.Minute
 
 // Option changes a server before it starts.
 type Option func(*Slapd)
@@ -107,27 +113,53 @@ func FreePort(t T) string {
 // answers.
 func (s *Slapd) Start() {
 	s.t.Helper()
-	if s.Addr == "" {
-		s.Addr, s.TLSAddr = FreePort(s.t), FreePort(s.t)
+	for first := s.Addr == ""; ; {
+		if first {
+			s.Addr, s.TLSAddr = FreePort(s.t), FreePort(s.t)
+		}
+		if s.run() {
+			return
+		}
+		// Between the finding of a port and its use, another test may take it.
+		if !first || !strings.Contains(s.Log(), "Address already in use") {
+			s.t.Fatalf("slapd does not run:\n%s", s.Log())
+		}
+		s.log.reset()
 	}
+}
+
+// run is false when the server ends instead of answering.
+func (s *Slapd) run() bool {
+	s.t.Helper()
 	listen := "ldap://" + s.Addr
 	if !s.noTLS {
 		listen += " ldaps://" + s.TLSAddr
 	}
-	s.cmd = exec.Command(s.path, "-f", s.Conf, "-h", listen, "-d", "stats")
-	s.cmd.Stderr = &s.log
-	if err := s.cmd.Start(); err != nil {
+	cmd, ended := exec.Command(s.path, "-f", s.Conf, "-h", listen, "-d", "stats"), make(chan struct{})
+	cmd.Stderr = &s.log
+	if err := cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
-	for range 500 {
+	go func() {
+		cmd.Wait()
+		close(ended)
+	}()
+	s.cmd, s.ended, s.still = cmd, ended, false
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		select {
+		case <-ended:
+			s.cmd = nil
+			return false
+		case <-time.After(10 * time.Millisecond):
+		}
 		if c, err := net.Dial("tcp", s.Addr); err == nil {
 			c.Close()
-			return
+			return true
 		}
-		time.Sleep(10 * time.Millisecond)
 	}
 	s.Stop()
-	s.t.Fatalf("slapd does not answer:\n%s", s.Log())
+	s.t.Fatalf("slapd does not answer within %v:\n%s", patience, s.Log())
+	return false
 }
 
 // Stop kills the server, also one that is halted.
@@ -137,7 +169,7 @@ func (s *Slapd) Stop() {
 	}
 	s.cmd.Process.Signal(syscall.SIGCONT)
 	s.cmd.Process.Kill()
-	s.cmd.Wait()
+	<-s.ended
 	s.cmd = nil
 }
 
@@ -147,7 +179,7 @@ func (s *Slapd) Signal(sig syscall.Signal) {
 	if err := s.cmd.Process.Signal(sig); err != nil {
 		s.t.Fatal(err)
 	}
-	if sig == syscall.SIGSTOP {
+	if s.still = sig == syscall.SIGSTOP; s.still {
 		s.halted()
 	}
 }
@@ -155,7 +187,8 @@ func (s *Slapd) Signal(sig syscall.Signal) {
 // halted waits until every thread of the server has stopped: the signal is sent
 // before that, and one more answer could come (proc_pid_stat(5): state T).
 func (s *Slapd) halted() {
-	for range 1000 {
+	s.t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		running := false
 		tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", s.cmd.Process.Pid))
 		for _, task := range tasks {
@@ -166,6 +199,6 @@ func (s *Slapd) halted() {
 		if !running {
 			return
 		}
-		time.Sleep(5 * time.Millisecond)
 	}
+	s.t.Fatalf("slapd is not halted within %v", patience)
 }
