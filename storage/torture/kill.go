@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"os"
@@ -15,7 +14,7 @@ import (
 // victim is a child at work.
 type victim struct {
 	cmd    *exec.Cmd
-	began  chan struct{} // closed at the first line that it says
+	began  chan struct{} // closed when a change is acknowledged, or it has ended
 	heard  chan error    // what reading what it says came to
 	stderr *tail
 }
@@ -36,11 +35,11 @@ func start(l *ledger, args ...string) (*victim, error) {
 	if err := v.cmd.Start(); err != nil {
 		return nil, err
 	}
+	began := sync.OnceFunc(func() { close(v.began) })
 	go func() {
-		lines := bufio.NewReader(out)
-		lines.Peek(1)
-		close(v.began)
-		v.heard <- l.read(lines)
+		err := l.read(out, began)
+		began()
+		v.heard <- err
 	}()
 	return v, nil
 }
@@ -139,8 +138,10 @@ func (t *torture) killOnce(l *ledger, dir string, ahead time.Duration) error {
 	case 0:
 		time.Sleep(t.within(0, 100*time.Millisecond))
 	case 1:
+		<-v.began
 		time.Sleep(t.within(time.Second, 2*time.Second)) // with a checkpoint
 	default:
+		<-v.began
 		time.Sleep(t.within(0, time.Second))
 	}
 	if err := v.kill(); err != nil {

@@ -39,8 +39,9 @@ func newLedger() *ledger {
 	return &ledger{Users: map[string]*account{}, Tokens: map[string]*holding{}, Open: map[string]change{}, Fresh: map[string]int{}}
 }
 
-// read takes in what a child says until its end.
-func (l *ledger) read(r io.Reader) error {
+// read takes in what a child says until its end, and calls began at each change
+// that was acknowledged.
+func (l *ledger) read(r io.Reader, began func()) error {
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
 		f := strings.Fields(lines.Text())
@@ -59,6 +60,7 @@ func (l *ledger) read(r io.Reader) error {
 		if err := l.done(c, f[2:]); err != nil {
 			return err
 		}
+		began()
 	}
 	return lines.Err()
 }

@@ -101,16 +101,18 @@ var errNoMachine = errors.New("no loop device can be mounted here: it takes root
 func (m *machine) path(name string) string { return filepath.Join(m.mount, name) }
 func (m *machine) on() error               { return command("mount", "-o", "loop", m.image, m.mount) }
 
+// off waits for the files of a process that was killed a moment ago.
 func (m *machine) off() error {
-	err := command("umount", m.mount)
-	for range 20 { // the files of a process that was killed a moment ago
-		if err == nil {
-			break
+	for end := time.Now().Add(5 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		err := unix.Unmount(m.mount, 0)
+		if errors.Is(err, unix.EBUSY) && time.Now().Before(end) {
+			continue
 		}
-		time.Sleep(50 * time.Millisecond)
-		err = command("umount", m.mount)
+		if err != nil {
+			err = fmt.Errorf("unmount %s: %w", m.mount, err)
+		}
+		return err
 	}
-	return err
 }
 
 // fail lets the child work for a random time, stops it, cuts the power, and
