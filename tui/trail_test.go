@@ -77,7 +77,7 @@ func TestEventsComeLive(t *testing.T) {
 	tm := teatest.NewTestModel(t, m, teatest.WithInitialTermSize(100, 30))
 	until := func(s string) {
 		t.Helper()
-		teatest.WaitFor(t, tm.Output(), func(b []byte) bool { return bytes.Contains(b, []byte(s)) }, teatest.WithDuration(time.Minute))
+		teatest.WaitFor(t, tm.Output(), func(b []byte) bool { return bytes.Contains(b, []byte(s)) }, teatest.WithDuration(enough))
 	}
 	tm.Type("4")
 	until("live")
@@ -86,5 +86,5 @@ func TestEventsComeLive(t *testing.T) {
 	}
 	until("new@x.org")
 	tm.Send(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune("q")})
-	tm.WaitFinished(t, teatest.WithFinalTimeout(time.Minute))
+	tm.WaitFinished(t, teatest.WithFinalTimeout(enough))
 }

@@ -24,6 +24,10 @@ import (
 	"gatehouse/tui/cli"
 )
 
+// enough is how long something is waited for that has to come: after it, it
+// does not, whatever else the machine has to do.
+const enough = 5 * time.Minute
+
 // TestProgram runs the model in a real program.
 func TestProgram(t *testing.T) {
 	f := people()
@@ -33,7 +37,7 @@ func TestProgram(t *testing.T) {
 	tm := teatest.NewTestModel(t, m, teatest.WithInitialTermSize(100, 30))
 	until := func(s string) {
 		t.Helper()
-		teatest.WaitFor(t, tm.Output(), func(b []byte) bool { return bytes.Contains(b, []byte(s)) }, teatest.WithDuration(10*time.Second))
+		teatest.WaitFor(t, tm.Output(), func(b []byte) bool { return bytes.Contains(b, []byte(s)) }, teatest.WithDuration(enough))
 	}
 	until("alistair@example.com")
 	tm.Type("j")
@@ -45,7 +49,7 @@ func TestProgram(t *testing.T) {
 	tm.Type("y")
 	until("Revoked 1 token.")
 	tm.Type("q")
-	tm.WaitFinished(t, teatest.WithFinalTimeout(10*time.Second))
+	tm.WaitFinished(t, teatest.WithFinalTimeout(enough))
 	if len(f.changes) != 1 {
 		t.Errorf("changed %q", f.changes)
 	}
@@ -87,8 +91,8 @@ func TestRun(t *testing.T) {
 	go func() { done <- Run(t.Context(), c, Options{Offline: true, In: tty, Out: tty}) }()
 	select {
 	case <-ready:
-	case <-time.After(10 * time.Second):
-		t.Fatalf("nothing is shown but %q", shown.Bytes())
+	case <-time.After(enough):
+		t.Fatal("no user is shown")
 	}
 	io.WriteString(terminal, "q")
 	if err := <-done; err != nil {

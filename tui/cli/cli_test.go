@@ -9,12 +9,14 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/creack/pty"
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"gatehouse/server/api"
 )
@@ -341,6 +343,14 @@ func TestTerminalDoesNotEcho(t *testing.T) {
 	if ask == nil {
 		t.Fatal("the pty is not taken for a terminal")
 	}
+	settings := func() *term.State {
+		s, err := term.GetState(int(in.Fd()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	before := settings()
 	asked := make(chan string)
 	go func() {
 		p, err := ask(context.Background(), "Password: ")
@@ -348,7 +358,9 @@ func TestTerminalDoesNotEcho(t *testing.T) {
 	}()
 	shown := make([]byte, 200)
 	n, _ := terminal.Read(shown)
-	time.Sleep(100 * time.Millisecond) // the prompt comes before the echo goes off
+	for reflect.DeepEqual(settings(), before) { // the prompt comes before the echo goes off
+		time.Sleep(time.Millisecond)
+	}
 	terminal.WriteString("s3cret\n")
 	if got := <-asked; got != "s3cret<nil>" {
 		t.Errorf("read %q", got)
