@@ -2,8 +2,10 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -100,6 +102,7 @@ func (h *house) open() {
 func (h *house) start(store *storage.Store, o Options) {
 	h.Helper()
 	o.Version, o.Now, o.Log = "test", h.clock.now, slog.New(slog.NewTextHandler(h.log, nil))
+	o.ProviderTimeout = cmp.Or(o.ProviderTimeout, time.Minute) // one that answers at all does so within it
 	s, err := New(store, h.cfg, o)
 	if err != nil {
 		h.Fatal(err)
@@ -324,11 +327,9 @@ func exchange(t *testing.T, url, raw string) string {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if _, err := io.WriteString(conn, raw); err != nil {
-		t.Fatal(err)
-	}
+	_, sent := io.WriteString(conn, raw)
 	b, err := io.ReadAll(conn)
-	if err != nil && len(b) == 0 {
+	if err = errors.Join(sent, err); err != nil && len(b) == 0 { // it may have answered before it has read all
 		t.Fatal(err)
 	}
 	return string(b)

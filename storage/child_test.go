@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -189,7 +190,7 @@ func (c *child) kill() {
 func (c *child) stop() {
 	c.t.Helper()
 	c.Close()
-	timer := time.AfterFunc(time.Minute, c.kill)
+	timer := time.AfterFunc(patience, func() { c.cmd.Process.Signal(syscall.SIGQUIT) }) // with all the stacks
 	defer timer.Stop()
 	if err := c.wait(); err != nil {
 		c.t.Fatalf("stopped: %v\n%s", err, tail(c.stderr.String()))

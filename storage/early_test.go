@@ -208,7 +208,7 @@ func TestEarlyKill(t *testing.T) {
 		logged = s.uses.bytes
 		s.flushing.Unlock()
 	}
-	at := copyAtOnce(t, dir)
+	at := copyDir(t, dir)
 	let()
 	k := openWith(t, at, opts)
 	<-k.old.done

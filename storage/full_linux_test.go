@@ -291,9 +291,9 @@ func (c *crowd) audit(t *testing.T) {
 func (c *crowd) more(t *testing.T, what string, counter *atomic.Int64, n int64) {
 	t.Helper()
 	from := counter.Load()
-	for deadline := time.Now().Add(time.Minute); counter.Load() < from+n; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); counter.Load() < from+n; time.Sleep(time.Millisecond) {
 		if c.check(t); time.Now().After(deadline) {
-			t.Fatalf("%s: %d in a minute, want %d", what, counter.Load()-from, n)
+			t.Fatalf("%s: %d in %v, want %d", what, counter.Load()-from, patience, n)
 		}
 	}
 }
@@ -390,9 +390,9 @@ func testFullDisk(t *testing.T, fill func(f *filler, dir string), stopped, race 
 
 func eventually(t *testing.T, what string, fn func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !fn(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !fn(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("no %s in a minute", what)
+			t.Fatalf("no %s in %v", what, patience)
 		}
 	}
 }

@@ -32,9 +32,9 @@ func shortOf(s *Store) *atomic.Bool {
 
 func await(t *testing.T, what string, fn func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !fn(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); !fn(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%s did not happen within a minute", what)
+			t.Fatalf("%s did not happen within %v", what, patience)
 		}
 	}
 }

@@ -129,7 +129,7 @@ const clients = 16
 // what came back.
 type recorder struct {
 	start      time.Time
-	made       atomic.Int64 // calls
+	made       atomic.Int64 // calls that are written down
 	unanswered atomic.Int64
 
 	mu    sync.Mutex
@@ -159,6 +159,7 @@ func (r *recorder) log(client int, from int64, c call, a answer) {
 		r.unanswered.Add(1)
 		to = math.MaxInt64
 	}
+	r.made.Add(1)
 	r.logs[client] = append(r.logs[client], porcupine.Operation{ClientId: client, Input: c, Call: from, Output: a, Return: to})
 }
 
@@ -173,10 +174,9 @@ func (r *recorder) phase(t *testing.T, c *child, until int) {
 		wg.Go(func() {
 			random := rand.New(rand.NewPCG(uint64(until), uint64(i)))
 			for errs[i] == nil {
-				if r.made.Add(1) > int64(until) {
+				if errs[i] = r.call(c, i, random); r.made.Load() >= int64(until) {
 					end()
 				}
-				errs[i] = r.call(c, i, random)
 			}
 			end()
 		})

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -16,6 +19,10 @@ var (
 	admin = Actor{Name: "root"}
 	home  = Origin{netip.MustParseAddr("192.0.2.7"), "curl/8"}
 )
+
+// patience is how long something is waited for that has to come: after it, it
+// does not, whatever else the machine has to do.
+const patience = 10 * time.Minute
 
 // open opens a store that is closed when the test ends.
 func open(t testing.TB, dir string) *Store {
@@ -64,23 +71,44 @@ func wantDead(t testing.TB, s *Store, secret string) {
 	}
 }
 
-// copyDir copies a store as a kill of its process would leave it.
+// copyDir copies a store as a kill of its process would leave it: until no file
+// has come or gone meanwhile, for a kill comes at one moment.
 func copyDir(t testing.TB, dir string) string {
 	t.Helper()
-	to := filepath.Join(t.TempDir(), "copy")
-	if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
-		t.Fatal(err)
+	for {
+		before, to := files(t, dir), filepath.Join(t.TempDir(), "copy")
+		err := os.CopyFS(to, os.DirFS(dir))
+		if errors.Is(err, fs.ErrNotExist) || err == nil && !slices.Equal(before, files(t, dir)) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range before {
+			if err := os.Chmod(filepath.Join(to, name), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return to
 	}
-	err := filepath.WalkDir(to, func(path string, d os.DirEntry, err error) error {
-		if err == nil && !d.IsDir() {
-			err = os.Chmod(path, 0o600)
+}
+
+// files lists a directory, and all beneath it.
+func files(t testing.TB, dir string) (names []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // gone since it was seen
+		}
+		if err == nil && d.Type().IsRegular() {
+			names = append(names, strings.TrimPrefix(path, dir))
 		}
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return to
+	return names
 }
 
 func TestLifeOfAToken(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -250,41 +249,12 @@ func killed(t *testing.T, s *Store, dir string, opts Options, early bool) (*Stor
 		defer s.merges.RUnlock()
 		s.flushing.Lock()
 		defer s.flushing.Unlock()
-		return copyAtOnce(t, dir)
+		return copyDir(t, dir)
 	}()
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	return openWith(t, at, opts), at
-}
-
-// copyAtOnce copies until Badger has made and removed no file meanwhile, for a
-// kill comes at one moment.
-func copyAtOnce(t *testing.T, dir string) string {
-	t.Helper()
-	files := func() (names []string) {
-		entries, err := os.ReadDir(filepath.Join(dir, "store", "index"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, e := range entries {
-			names = append(names, e.Name())
-		}
-		return names
-	}
-	for {
-		before, to := files(), filepath.Join(t.TempDir(), "copy")
-		if err := os.CopyFS(to, os.DirFS(dir)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			t.Fatal(err)
-		}
-		if !slices.Equal(before, files()) {
-			continue
-		}
-		if err := os.Chmod(filepath.Join(to, "key"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return to
-	}
 }
 
 func reopened(t *testing.T, s *Store, dir string, opts Options) *Store {
@@ -461,7 +431,7 @@ func TestUsesOverADamagedUsage(t *testing.T) {
 	if err := errors.Join(err, s.save()); err != nil {
 		t.Fatal(err)
 	}
-	at := copyAtOnce(t, dir)
+	at := copyDir(t, dir)
 	s.merges.RUnlock()
 	again := open(t, at)
 	<-again.old.done

@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"slices"
 	"testing"
+	"time"
 
 	"gatehouse/server/oauth/oauthtest"
 )
@@ -13,7 +14,7 @@ func TestDex(t *testing.T) {
 	d := oauthtest.StartDex(t, callback)
 	p, err := New(Config{
 		Name: "dex", Type: OIDC, URL: d.Issuer, Insecure: true,
-		ClientID: "gatehouse", ClientSecretFile: secretFile(t, "gatehouse-secret\n", 0o600),
+		ClientID: "gatehouse", ClientSecretFile: secretFile(t, "gatehouse-secret\n", 0o600), Timeout: time.Minute,
 	})
 	if err != nil {
 		t.Fatal(err)
