@@ -205,7 +205,7 @@ func TestScan(t *testing.T) {
 		out.Reset()
 		messages.Reset()
 		cmd := scanCommand(env)
-		cmd.SetArgs(args)
+		cmd.SetArgs(append([]string{}, args...)) // for nil it would take the test's own
 		return cmd.ExecuteContext(t.Context())
 	}
 	if err := scan(dir); err != nil || messages.Len() != 0 {
