@@ -232,7 +232,8 @@ func (s *Store) rebuild() error {
 	}
 	s.marks, s.counts = marks{}, counts{}
 	if s.left == nil {
-		s.table, s.owners = newTable(), owners{} // what the damaged one has put there
+		m := new(memory)
+		s.table, s.owners = newTable(m), newOwners(m) // without what the damaged one has put there
 	}
 	from, err := s.loadCheckpoint()
 	if err != nil && (s.journal.FirstSequence() > 1 || exists(s.path("restored"))) {

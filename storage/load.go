@@ -105,7 +105,7 @@ func (s *Store) loadNow() error {
 
 // loadTable fills owners and table.
 func (s *Store) loadTable() error {
-	if s.owners.empty() {
+	if s.owners.len() == 0 {
 		if err := s.loadOwners(); err != nil {
 			return err
 		}

@@ -1,20 +1,29 @@
 package storage
 
 import (
-	"slices"
 	"sync"
+	"unsafe"
 )
 
 // owners numbers the users for the table and keeps what each request must know
-// of them: whether their tokens and sessions count. Numbers are given anew at
-// each open.
+// of them: whether their tokens and sessions count, and their names. Numbers
+// are given anew at each open.
+//
+// It lies where the table does, but for the names: they leave it as strings, so
+// the collector must know who still has one.
 type owners struct {
 	mu     sync.RWMutex
-	number map[UserID]uint32
-	list   []owner
-	living int // how many are not removed
+	memory *memory
+	pages  []*ownerPage
+	n      int // how many there are: the first
+	living int // of these, not removed
+	index  []*indexPage
+	names  names
 }
 
+func newOwners(m *memory) *owners { return &owners{memory: m} }
+
+// owner is what is known of a user.
 type owner struct {
 	id    UserID
 	epoch uint32
@@ -22,40 +31,74 @@ type owner struct {
 	uid   string // so that a verification need not read the user's record
 }
 
+// ownerRecord is an owner without a pointer.
+type ownerRecord struct {
+	id    UserID
+	name  uint32 // its place in names
+	epoch uint32
+	state UserState
+}
+
+type ownerPage [pageSize / int(unsafe.Sizeof(ownerRecord{}))]ownerRecord
+
 // set adds a user or replaces what is known of it, and returns its number.
 func (o *owners) set(v owner) uint32 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	n, ok := o.number[v.id]
+	n, ok := o.search(v.id)
 	if !ok {
-		if o.number == nil {
-			o.number = make(map[UserID]uint32)
-		}
-		n = uint32(len(o.list))
-		o.number[v.id] = n
-		o.list = append(o.list, owner{state: UserRemoved})
+		n = o.add(v.id)
 	}
-	if o.list[n].state != UserRemoved {
+	r := o.record(n)
+	if r.state != UserRemoved {
 		o.living--
 	}
 	if v.state != UserRemoved {
 		o.living++
 	}
-	o.list[n] = v
+	if !ok || o.names.at(r.name) != v.uid {
+		r.name = o.names.add(v.uid)
+	}
+	r.epoch, r.state = v.epoch, v.state
 	return n
+}
+
+// add makes a record, of nobody yet.
+func (o *owners) add(id UserID) uint32 {
+	if o.n == len(o.pages)*len(ownerPage{}) {
+		o.pages = append(o.pages, (*ownerPage)(unsafe.Pointer(o.memory.take())))
+	}
+	n := uint32(o.n)
+	o.n++
+	*o.record(n) = ownerRecord{id: id, state: UserRemoved}
+	if 4*o.n > 3*o.places() {
+		o.grow()
+	} else {
+		o.enter(n)
+	}
+	return n
+}
+
+func (o *owners) record(n uint32) *ownerRecord {
+	return &o.pages[n/uint32(len(ownerPage{}))][n%uint32(len(ownerPage{}))]
+}
+
+func (o *owners) owner(n uint32) owner {
+	r := o.record(n)
+	return owner{r.id, r.epoch, r.state, o.names.at(r.name)}
 }
 
 func (o *owners) at(n uint32) owner {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
-	return o.list[n]
+	return o.owner(n)
 }
 
 func (o *owners) find(id UserID) (v owner, n uint32, ok bool) {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
-	if n, ok = o.number[id]; ok {
-		v = o.list[n]
+	if n, ok = o.search(id); ok {
+		v = o.owner(n)
 	}
 	return v, n, ok
 }
@@ -67,15 +110,80 @@ func (o *owners) count() int {
 	return o.living
 }
 
+// len is how many have a number.
+func (o *owners) len() int {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	return o.n
+}
+
 // all copies what is known of the users, by number.
 func (o *owners) all() []owner {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
-	return slices.Clone(o.list)
+	list := make([]owner, o.n)
+	for n := range list {
+		list[n] = o.owner(uint32(n))
+	}
+	return list
 }
 
-func (o *owners) empty() bool {
-	o.mu.RLock()
-	defer o.mu.RUnlock()
-	return len(o.list) == 0
+// The index is as the table's (tableindex.go), without marks: an id is at its
+// home or at one of the places that follow. It is random, so it is its own hash.
+
+// search returns a user's number.
+func (o *owners) search(id UserID) (n uint32, ok bool) {
+	for at := range o.from(id) {
+		v := *o.indexed(at)
+		if v == 0 {
+			return 0, false
+		}
+		if o.record(v-1).id == id {
+			return v - 1, true
+		}
+	}
+	return 0, false
+}
+
+// enter adds a user to the index, which has room.
+func (o *owners) enter(n uint32) {
+	for at := range o.from(o.record(n).id) {
+		if v := o.indexed(at); *v == 0 {
+			*v = n + 1
+			return
+		}
+	}
+}
+
+// from yields the places where an id may be, its home first.
+func (o *owners) from(id UserID) func(yield func(int) bool) {
+	return func(yield func(int) bool) {
+		places := o.places()
+		home := int(uint64(id) >> 32 * uint64(places) >> 32)
+		for n := range places {
+			if !yield((home + n) % places) {
+				return
+			}
+		}
+	}
+}
+
+func (o *owners) places() int { return len(o.index) * len(indexPage{}) }
+
+func (o *owners) indexed(at int) *uint32 {
+	return &o.index[at/len(indexPage{})][at%len(indexPage{})]
+}
+
+// grow makes the index anew, a quarter longer, with everybody in it.
+func (o *owners) grow() {
+	for _, p := range o.index {
+		o.memory.give((*page)(unsafe.Pointer(p)))
+	}
+	o.index = make([]*indexPage, len(o.index)+1+len(o.index)/4)
+	for i := range o.index {
+		o.index[i] = (*indexPage)(unsafe.Pointer(o.memory.take()))
+	}
+	for n := range uint32(o.n) {
+		o.enter(n)
+	}
 }

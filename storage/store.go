@@ -53,7 +53,7 @@ type Store struct {
 
 	table    *table
 	left     *tableFile // by the last stop; nil when it was not clean
-	owners   owners
+	owners   *owners
 	people   people
 	order    order
 	attempts attempts
@@ -159,6 +159,7 @@ func prepare(dir string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	m := new(memory)
 	s := &Store{
 		dir: dir, opts: opts, lock: lock,
 		changes:  make(chan *change, batchChanges),
@@ -169,7 +170,8 @@ func prepare(dir string, opts Options) (*Store, error) {
 		closing:  make(chan struct{}),
 		opened:   make(chan struct{}),
 		order:    order{most: mostRecent},
-		table:    newTable(),
+		table:    newTable(m),
+		owners:   newOwners(m),
 		pass:     pass{shard: shardCount},
 		old:      unmerged{done: make(chan struct{})},
 	}
@@ -220,7 +222,7 @@ func (s *Store) open() error {
 	}
 	// A process that never runs for a day makes checkpoints all the same.
 	s.checkpoint.at, s.checkpoint.size = time.UnixMilli(s.lastCheckpoint().Created), s.journal.Size()
-	if s.clean == 0 && s.owners.empty() {
+	if s.clean == 0 && s.owners.len() == 0 {
 		return s.loadOwners()
 	}
 	return nil

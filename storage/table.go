@@ -16,9 +16,8 @@ type table struct{ shards [shardCount]shard }
 
 const shardCount = 256
 
-func newTable() *table {
+func newTable(m *memory) *table {
 	t := new(table)
-	m := new(memory)
 	for i := range t.shards {
 		t.shards[i].number, t.shards[i].memory = byte(i), m
 	}

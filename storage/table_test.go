@@ -54,7 +54,7 @@ func TestTableIsAMap(t *testing.T) {
 					binary.LittleEndian.PutUint32(ids[n][2:], r.Uint32())
 				}
 			}
-			table, model := newTable(), tableModel{live: map[ID]entry{}, gone: map[ID]bool{}}
+			table, model := newTable(new(memory)), tableModel{live: map[ID]entry{}, gone: map[ID]bool{}}
 			for step := range c.steps {
 				if step == c.steps/4 {
 					for i := range table.shards {
@@ -126,7 +126,7 @@ func compareTable(t *testing.T, table *table, m *tableModel, ids []ID) {
 // While the table is being loaded, what the writer did counts more than what
 // Badger had before.
 func TestTableLoading(t *testing.T) {
-	table := newTable()
+	table := newTable(new(memory))
 	id := newID(1)
 	old := entry{id: id, generation: 1, used: 10}
 	if _, ok, whole := table.get(id); ok || whole {
@@ -157,7 +157,7 @@ func TestTableLoading(t *testing.T) {
 // Many verify while one writes. A token that is always there is always found,
 // whatever moves around it, and its last use never goes back.
 func TestTableReaders(t *testing.T) {
-	table := newTable()
+	table := newTable(new(memory))
 	r := rand.New(rand.NewPCG(3, 4))
 	var fixed, moving [50]ID
 	for n := range fixed {

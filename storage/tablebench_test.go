@@ -51,7 +51,7 @@ func benchTable(b *testing.B, n int) {
 		b.Fatal(err)
 	}
 	stop := time.Since(start)
-	s.table = newTable()
+	s.table = newTable(new(memory))
 	start = time.Now()
 	if err := s.openTable(s.journal.LastSequence()).loadAll(); err != nil || s.table.len() != n {
 		b.Fatalf("got %d tokens, %v, want %d", s.table.len(), err, n)

@@ -51,7 +51,7 @@ var tableHeadKey = []byte("T head")
 
 // leaveTable writes the table. Nobody changes it any more.
 func (s *Store) leaveTable() error {
-	if s.space.under(uint64(len(s.owners.list)*64+s.table.len()*slotInFile) + s.space.watermark) {
+	if s.space.under(uint64(s.owners.len()*64+s.table.len()*slotInFile) + s.space.watermark) {
 		return removeIfThere(s.path("table")) // the next start takes longer
 	}
 	f, err := os.CreateTemp(s.path(""), ".table-*")
@@ -139,7 +139,8 @@ func (t *tableFile) part(n int) ([]byte, error) {
 
 // appendTo writes each user: id 8 | state 1 | epoch 4 | uid, after its length.
 func (o *owners) appendTo(b []byte) []byte {
-	for _, v := range o.list {
+	for n := range uint32(o.n) {
+		v := o.owner(n)
 		b = append(append(b, v.id.bytes()...), byte(v.state))
 		b = binary.BigEndian.AppendUint32(b, v.epoch)
 		b = append(append(b, byte(len(v.uid))), v.uid...)

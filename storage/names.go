@@ -1,0 +1,27 @@
+package storage
+
+import "unsafe"
+
+// names keeps strings of up to 255 bytes in a few blocks, which the collector
+// looks at once each.
+type names struct{ blocks [][]byte }
+
+const nameBlock = 1 << 12
+
+// add returns the place of a name.
+func (l *names) add(name string) uint32 {
+	last := len(l.blocks) - 1
+	if last < 0 || len(l.blocks[last])+1+len(name) > nameBlock {
+		l.blocks = append(l.blocks, make([]byte, 0, nameBlock))
+		last++
+	}
+	b := l.blocks[last]
+	l.blocks[last] = append(append(b, byte(len(name))), name...)
+	return uint32(last*nameBlock + len(b))
+}
+
+// at returns the name at a place. It is no copy: what is in a block stays.
+func (l *names) at(place uint32) string {
+	b := l.blocks[place/nameBlock][place%nameBlock:]
+	return unsafe.String(unsafe.SliceData(b[1:]), b[0])
+}

@@ -1,0 +1,72 @@
+package storage
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+)
+
+// TestOwners compares owners with a plain model, over many changes.
+func TestOwners(t *testing.T) {
+	o, r := newOwners(new(memory)), rand.New(rand.NewPCG(3, 3))
+	model, numbers, ids := map[UserID]owner{}, map[UserID]uint32{}, []UserID{}
+	for i := range 30_000 {
+		v := owner{id: UserID(r.Uint64()), epoch: r.Uint32(), state: UserState(r.IntN(4)), uid: fmt.Sprintf("user-%d", i)}
+		switch {
+		case i%100 == 0:
+			v.uid = strings.Repeat("ü", r.IntN(127)) + "x"
+		case i%7 == 0:
+			v.id = UserID(i) // alike, as random ones never are
+		case i%3 == 0:
+			v.id = ids[r.IntN(len(ids))]
+		}
+		n := o.set(v)
+		if was, known := numbers[v.id]; known && was != n {
+			t.Fatalf("user %x: got another number, %d, want %d", v.id, n, was)
+		} else if !known && int(n) != len(numbers) {
+			t.Fatalf("user %x: got number %d, want %d", v.id, n, len(numbers))
+		} else if !known {
+			ids = append(ids, v.id)
+		}
+		model[v.id], numbers[v.id] = v, n
+	}
+	living := 0
+	for id, want := range model {
+		got, n, ok := o.find(id)
+		if !ok || got != want || n != numbers[id] || o.at(n) != want {
+			t.Fatalf("user %x: got %+v, number %d, %t, want %+v, number %d", id, got, n, ok, want, numbers[id])
+		}
+		if want.state != UserRemoved {
+			living++
+		}
+	}
+	if o.count() != living || o.len() != len(model) {
+		t.Errorf("got %d users, %d not removed, want %d and %d", o.len(), o.count(), len(model), living)
+	}
+	for n, v := range o.all() {
+		if v != model[ids[n]] {
+			t.Fatalf("number %d: got %+v, want %+v", n, v, model[ids[n]])
+		}
+	}
+	if _, _, ok := o.find(UserID(r.Uint64())); ok {
+		t.Error("an unknown user was found")
+	}
+}
+
+// TestNames: a name stays what it was, however many come after it.
+func TestNames(t *testing.T) {
+	var l names
+	var places []uint32
+	var kept []string
+	want := func(n int) string { return strings.Repeat(string(rune('a'+n%26)), n%256) }
+	for n := range 5000 {
+		places = append(places, l.add(want(n)))
+		kept = append(kept, l.at(places[n]))
+	}
+	for n, place := range places {
+		if l.at(place) != want(n) || kept[n] != want(n) {
+			t.Fatalf("name %d: got %q and %q, want %q", n, l.at(place), kept[n], want(n))
+		}
+	}
+}
