@@ -3,7 +3,6 @@ package server
 import (
 	"encoding/base64"
 	"net/http"
-	"net/netip"
 	"strings"
 
 	"gatehouse/storage"
@@ -71,11 +70,11 @@ func (s *Server) authenticate(r *request, who credential) (caller, error) {
 }
 
 func (s *Server) authenticateToken(text string, r *request) (c caller, err error) {
-	b, err := s.store.Authenticate(text, storage.Origin{Address: r.from, Agent: agentOf(r.Header)})
+	r.bearer, err = s.store.Authenticate(text, storage.Origin{Address: r.from, Agent: agentOf(r.Header)})
 	if err != nil {
 		return c, err
 	}
-	return caller{token: &b, user: principal{b.Owner, b.UID}}, nil
+	return caller{token: &r.bearer, user: principal{r.bearer.Owner, r.bearer.UID}}, nil
 }
 
 // agentOf is what the client calls itself. The name is in its canonical form, so
@@ -148,53 +147,4 @@ func passwordOf(credentials string) (password string, ok bool) {
 	}
 	_, password, ok = strings.Cut(string(b), ":")
 	return password, ok
-}
-
-// clientAddress is the peer's address or, when the peer is a trusted proxy,
-// the last address in X-Forwarded-For that is not one.
-func (s *Server) clientAddress(r *http.Request) netip.Addr {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
-	}
-	addr := peer.Addr().Unmap().WithZone("")
-	if len(s.cfg.TrustedProxies) == 0 || !s.trusted(addr) {
-		return addr
-	}
-	for hops := strings.Join(r.Header["X-Forwarded-For"], ","); ; {
-		comma := strings.LastIndexByte(hops, ',')
-		hop, err := parseHop(strings.TrimSpace(hops[comma+1:]))
-		if err != nil {
-			return addr
-		}
-		if addr = hop; comma < 0 || !s.trusted(addr) {
-			return addr
-		}
-		hops = hops[:comma]
-	}
-}
-
-// parseHop reads an address as proxies write it: bare, in brackets, or with a port.
-func parseHop(text string) (netip.Addr, error) {
-	if n := len(text) - 1; n > 0 && text[0] == '[' && text[n] == ']' {
-		text = text[1:n]
-	}
-	a, err := netip.ParseAddr(text)
-	if err != nil {
-		ap, err := netip.ParseAddrPort(text)
-		if err != nil {
-			return a, err
-		}
-		a = ap.Addr()
-	}
-	return a.Unmap().WithZone(""), nil
-}
-
-func (s *Server) trusted(a netip.Addr) bool {
-	for _, p := range s.cfg.TrustedProxies {
-		if p.Contains(a) {
-			return true
-		}
-	}
-	return false
 }

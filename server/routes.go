@@ -94,6 +94,7 @@ type request struct {
 	*http.Request
 	from netip.Addr
 	caller
+	bearer storage.Bearer // what caller.token points to: one allocation for both
 }
 
 // actor names the user, for the log.

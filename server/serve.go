@@ -74,6 +74,7 @@ func (l *Listener) URL() string {
 func (l *Listener) Serve(ctx context.Context) error {
 	s := l.s
 	web := HTTP(s.Handler(), s.log)
+	web.ConnContext = withRemote
 	tcp := l.tcp
 	if s.cfg.TLS.Cert != "" {
 		s.pair = &certificate{certFile: s.cfg.TLS.Cert, keyFile: s.cfg.TLS.Key, now: s.now, log: s.log}

@@ -39,7 +39,7 @@ func (s *Server) verify(w http.ResponseWriter, r *request) error {
 		}
 	}
 	// One allocation for all four; the names are canonical already.
-	v := [...]string{r.user.UID, r.token.ID.String(), scopes, "no-store"}
+	v := [...]string{r.user.UID, r.token.Name, scopes, "no-store"}
 	h := w.Header()
 	h["X-Auth-User"], h["X-Auth-Token-Id"] = v[0:1:1], v[1:2:2]
 	h["X-Auth-Scopes"], h["Cache-Control"] = v[2:3:3], v[3:4:4]

@@ -6,6 +6,7 @@ import "net/netip"
 // limited: what an unlimited one may do needs no look at its record.
 type Bearer struct {
 	ID         ID
+	Name       string // the ID as String writes it; it is a part of the token's text
 	Owner      UserID
 	UID        string // the owner's
 	Generation byte
@@ -67,7 +68,7 @@ func (s *Store) inspect(text string, from netip.Addr, use bool) (Bearer, error) 
 		s.noteStale(id, o.uid, from)
 		return Bearer{}, ErrRefused
 	}
-	b := Bearer{ID: id, Owner: o.id, UID: o.uid, Generation: generation, slot: e.slot}
+	b := Bearer{ID: id, Name: text[:2*idLen], Owner: o.id, UID: o.uid, Generation: generation, slot: e.slot}
 	if e.flags == 0 {
 		return b, nil
 	}
