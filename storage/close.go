@@ -69,7 +69,7 @@ func (s *Store) Close() error {
 }
 
 // closeWithin is how long a stop may take to bring uses into Badger. What is
-// left then stays in their log.
+// left then, the next start takes over (carry.go).
 const closeWithin = 2 * time.Second
 
 func (s *Store) flushLast() error {
@@ -79,9 +79,10 @@ func (s *Store) flushLast() error {
 	if !s.old.recovered() {
 		return nil
 	}
-	err := s.mergeAll(time.Now().Add(closeWithin))
+	err := s.mergeAll(time.Now().Add(s.stopWithin))
 	switch {
 	case errors.Is(err, errBusy):
+		s.carry()
 		return nil
 	case errors.Is(err, ErrDamaged):
 		s.damaged(err) // the uses stay in their log

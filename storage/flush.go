@@ -34,7 +34,7 @@ func (s *Store) flushEverySecond() {
 }
 
 func (s *Store) flushNow(ctx context.Context, slice int) {
-	if s.space.short() {
+	if s.space.short() || s.carrying.Load() {
 		return // what was used stays in memory
 	}
 	if !isClosed(s.opened) || s.late != nil {

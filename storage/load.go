@@ -80,6 +80,7 @@ func (s *Store) loadNow() error {
 	}
 	start := time.Now()
 	quick := s.left != nil && s.left.loadAll() == nil
+	s.takeCarried(quick)
 	if quick {
 		s.whole()
 		s.opts.Log.Info("the table of tokens is loaded", "tokens", s.table.len(), "took", time.Since(start))

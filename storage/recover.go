@@ -13,6 +13,7 @@ import (
 type unmerged struct {
 	segments []uint64
 	last     uint64        // the last block in them
+	taken    bool          // all of it is in the table; to be read when that is loaded
 	done     chan struct{} // closed when all of it is in Badger, or can't be brought in
 	err      error         // why it can't; to be read when done is closed
 }
@@ -22,8 +23,8 @@ func (u *unmerged) recovered() bool {
 	return isClosed(u.done) && u.err == nil
 }
 
-// Counted is closed when the uses are counted that the stop before had left in
-// their log: some time after Open. Until then listings show fewer uses.
+// Counted is closed when the uses are counted that a kill had left in their
+// log: some time after Open. Until then listings show fewer uses.
 func (s *Store) Counted() <-chan struct{} { return s.old.done }
 
 // raiseFromLog brings the last uses up to the log's, so that none goes back.
@@ -74,6 +75,9 @@ func (s *Store) recoverAll() error {
 	case <-s.loaded: // which requests wait for
 	case <-s.closing:
 		return ErrClosed
+	}
+	if s.old.taken {
+		return nil
 	}
 	for slice := range flushSlices {
 		if err := s.recoverSlice(slice); err != nil {

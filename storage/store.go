@@ -84,12 +84,16 @@ type Store struct {
 	restating *restatement // nil: none is under way
 	restated  int64        // how long the last one left the log, in bytes
 	old       unmerged
-	flushing  sync.Mutex // for whoever has to do with these: every tick, and a backup
+	carried   carried     // what this stop leaves to the next start
+	carrying  atomic.Bool // what the last one left is still to be taken
+	flushing  sync.Mutex  // for whoever has to do with these: every tick, and a backup
 
 	// What a listing shows of a token's uses is in two places. Who moves it
 	// from one to the other only ever tries the lock: readers never wait for
 	// each other.
 	merges sync.RWMutex
+
+	stopWithin time.Duration // how long a stop may take to bring uses into Badger
 
 	// The flusher's own: when the last checkpoint was made, and how large the
 	// journal was then.
@@ -162,18 +166,19 @@ func prepare(dir string, opts Options) (*Store, error) {
 	m := new(memory)
 	s := &Store{
 		dir: dir, opts: opts, lock: lock,
-		changes:  make(chan *change, batchChanges),
-		rooms:    make(map[UserID]room),
-		saved:    make(map[UserID]bool),
-		loaded:   make(chan struct{}),
-		compared: make(chan struct{}),
-		closing:  make(chan struct{}),
-		opened:   make(chan struct{}),
-		order:    order{most: mostRecent},
-		table:    newTable(m),
-		owners:   newOwners(m),
-		pass:     pass{shard: shardCount},
-		old:      unmerged{done: make(chan struct{})},
+		changes:    make(chan *change, batchChanges),
+		rooms:      make(map[UserID]room),
+		saved:      make(map[UserID]bool),
+		loaded:     make(chan struct{}),
+		compared:   make(chan struct{}),
+		closing:    make(chan struct{}),
+		opened:     make(chan struct{}),
+		order:      order{most: mostRecent},
+		table:      newTable(m),
+		owners:     newOwners(m),
+		pass:       pass{shard: shardCount},
+		stopWithin: closeWithin,
+		old:        unmerged{done: make(chan struct{})},
 	}
 	if err := s.open(); err != nil {
 		return nil, errors.Join(err, s.release())

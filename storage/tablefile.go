@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -17,7 +18,8 @@ import (
 // one moment of the journal, whose last sequence it names, and is good for no
 // other.
 //
-//	head: magic | sequence 8 | offset and length of each of the parts
+//	head: magic | sequence 8 | run and segment of the uses carried over, 8 each |
+//	      offset and length of each of the parts
 //	parts: the users, and of each shard the tokens
 //
 // Head and parts are sealed. A part that does not verify is read from Badger.
@@ -25,6 +27,7 @@ type tableFile struct {
 	*Store
 	file     *os.File
 	sequence uint64
+	carried  carried
 	parts    [1 + shardCount]filePart
 	owners   []uint32 // by their numbers in the file, those that they have now
 	loading  [shardCount]sync.Mutex
@@ -36,8 +39,8 @@ type filePart struct {
 }
 
 const (
-	tableMagic    = "GATEHOUSE TABLE 1\n"
-	tableHeadSize = macLen + len(tableMagic) + 8 + (1+shardCount)*12
+	tableMagic    = "GATEHOUSE TABLE 2\n"
+	tableHeadSize = macLen + len(tableMagic) + 3*8 + (1+shardCount)*12
 	slotInFile    = 12 + 4 + 1 + 1 + 1 + 6
 	ownersPart    = 0
 )
@@ -68,6 +71,7 @@ func (s *Store) leaveTable() error {
 func (s *Store) writeTable(f *os.File) error {
 	sequence := s.journal.LastSequence()
 	head := binary.BigEndian.AppendUint64([]byte(tableMagic), sequence)
+	head = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(head, s.carried.run), s.carried.segment)
 	w := bufio.NewWriterSize(f, 1<<20)
 	offset := int64(tableHeadSize)
 	if _, err := f.Seek(offset, io.SeekStart); err != nil {
@@ -107,6 +111,7 @@ func (s *Store) openTable(sequence uint64) *tableFile {
 		f.Close()
 		return nil
 	}
+	s.carrying.Store(slices.Equal(s.old.segments, []uint64{t.carried.segment}))
 	return t
 }
 
@@ -123,6 +128,7 @@ func (t *tableFile) readHead() error {
 	if string(c.bytes(len(tableMagic))) != tableMagic || binary.BigEndian.Uint64(c.bytes(8)) != t.sequence {
 		return errors.New("it is of another moment")
 	}
+	t.carried = carried{binary.BigEndian.Uint64(c.bytes(8)), binary.BigEndian.Uint64(c.bytes(8))}
 	for n := range t.parts {
 		t.parts[n] = filePart{int64(binary.BigEndian.Uint64(c.bytes(8))), binary.BigEndian.Uint32(c.bytes(4))}
 	}

@@ -87,12 +87,16 @@ func usageStory(t *testing.T, r *rand.Rand) {
 			s, dir = killed(t, s, dir, opts, r.IntN(2) == 0)
 		case dice < 26:
 			s = reopened(t, s, dir, opts)
-		case dice < 40:
+		case dice < 34:
+			stopped(t, s)
+			opts.Early = r.IntN(2) == 0
+			s = openWith(t, dir, opts)
+		case dice < 48:
 			<-s.old.done
 			if err := s.flush(context.Background()); err != nil {
 				t.Fatal(err)
 			}
-		case dice < 50:
+		case dice < 58:
 			<-s.old.done
 			restate(t, s, r.IntN(shardCount+flushSlices))
 		default:

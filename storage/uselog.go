@@ -38,6 +38,9 @@ type useLog struct {
 
 const useBlockHead = 12
 
+// useSize is what a block takes for a token at most, as most of them are.
+const useSize = idLen + 8 + 2 + binary.MaxVarintLen32
+
 // openUseLog returns the log and what segments it has from before.
 func openUseLog(dir string, seals *sealer) (l *useLog, old []uint64, err error) {
 	l = &useLog{dir: dir, seals: seals, last: uint64(time.Now().UnixMicro())} // later than any before

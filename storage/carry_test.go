@@ -1,0 +1,200 @@
+package storage
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// flip flips the last bit of a file.
+func flip(t *testing.T, file string) {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err == nil {
+		b[len(b)-1] ^= 1
+		err = os.WriteFile(file, b, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// stopped closes a store that has no time to bring its uses into Badger.
+func stopped(t *testing.T, s *Store) {
+	t.Helper()
+	<-s.old.done
+	<-s.Loaded() // else a stop leaves no table
+	s.stopWithin = 0
+	s.merges.RLock()
+	defer s.merges.RUnlock()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What a stop has no time to count is counted from the next start on, of every
+// kind of use, and stays so over whatever comes after.
+func TestCarry(t *testing.T) {
+	dir, clock := t.TempDir(), newClock()
+	opts := clock.options(t)
+	s := openWith(t, dir, opts)
+	u := addUser(t, s, "alice@example.com")
+	models, secrets := map[ID]*useModel{}, map[ID]string{}
+	token := func() ID {
+		id, secret := create(t, s, u)
+		models[id], secrets[id] = new(useModel), secret
+		return id
+	}
+	use := func(id ID, from Origin) {
+		t.Helper()
+		if _, err := s.Authenticate(secrets[id], from); err != nil {
+			t.Fatal(err)
+		}
+		models[id].use(clock.ms.Load(), from)
+	}
+	other := Origin{netip.MustParseAddr("2001:db8::1"), "other"}
+	once, twice, days, gone, unused, nowhere := token(), token(), token(), token(), token(), token()
+	clock.move(time.Second)
+	use(once, home)
+	use(twice, home)
+	use(twice, other)
+	use(days, home)
+	clock.move(48 * time.Hour)
+	use(days, home)
+	use(gone, home)
+	use(nowhere, Origin{})
+	models[nowhere].seen = nil
+	if _, err := s.RevokeTokens(admin, gone); err != nil {
+		t.Fatal(err)
+	}
+	check := func(when string) {
+		t.Helper()
+		for id, m := range models {
+			tok, err := s.Token(id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.compare(t, when, tok, clock.ms.Load())
+		}
+	}
+	for n := range 2 { // the second stop carries what it was left itself, too
+		stopped(t, s)
+		opts.Early = n == 1
+		s = openWith(t, dir, opts)
+		<-s.Counted()
+		if !s.old.taken {
+			t.Fatal("nothing was taken over")
+		}
+		check("after a start")
+	}
+	clock.move(time.Second)
+	use(once, home)
+	use(days, other)
+	use(unused, home)
+	check("in use")
+	s, dir = killed(t, s, dir, opts, true)
+	<-s.Counted()
+	if s.old.taken {
+		t.Fatal("after a kill, too, it was taken over")
+	}
+	check("after a kill")
+	stopped(t, s)
+	s = openWith(t, dir, opts)
+	<-s.Counted()
+	if err := s.flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	check("after a flush")
+	s = reopened(t, s, dir, opts)
+	check("at the end")
+}
+
+// Uses that come before those of the stop are taken over are counted, too.
+func TestCarryInUse(t *testing.T) {
+	dir, opts, live, _ := left(t)
+	s := openWith(t, dir, opts)
+	if _, err := s.Authenticate(live, home); err != nil {
+		t.Fatal(err)
+	}
+	stopped(t, s)
+	s, let := held(t, dir, opts)
+	b, err := s.Authenticate(live, Origin{netip.MustParseAddr("192.0.2.9"), "early"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for slice := range flushSlices { // of which the log must not be told yet
+		s.flushNow(t.Context(), slice)
+	}
+	let()
+	<-s.Counted()
+	tok, err := s.Token(b.ID)
+	if err != nil || tok.Usage.Uses != 3 || len(tok.Usage.Seen) != 2 || !s.old.taken {
+		t.Errorf("got %d uses from %v, %v, taken %t, want 3 from 2", tok.Usage.Uses, tok.Usage.Seen, err, s.old.taken)
+	}
+	s, _ = killed(t, s, dir, opts, true)
+	<-s.Counted()
+	if tok, err := s.Token(b.ID); err != nil || tok.Usage.Uses != 3 {
+		t.Errorf("after a kill: got %d uses, %v, want 3", tok.Usage.Uses, err)
+	}
+}
+
+// When the table can't be taken, the uses are recovered as after a kill; and so
+// they are when the log has more than the stop left in it.
+func TestCarryRecovered(t *testing.T) {
+	for name, harm := range map[string]func(t *testing.T, dir string){
+		"a shard that does not verify": func(t *testing.T, dir string) { flip(t, filepath.Join(dir, "store", "table")) },
+		"another segment": func(t *testing.T, dir string) {
+			if err := WriteFile(filepath.Join(dir, "store", "uses", "0000000000000001"), nil); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, opts, live, _ := left(t)
+			s := openWith(t, dir, opts)
+			b, err := s.Authenticate(live, home)
+			if err != nil {
+				t.Fatal(err)
+			}
+			stopped(t, s)
+			harm(t, dir)
+			s = openWith(t, dir, opts)
+			<-s.Counted()
+			tok, err := s.Token(b.ID)
+			if err != nil || tok.Usage.Uses != 2 || s.old.taken {
+				t.Errorf("got %d uses, %v, taken %t, want 2, not taken", tok.Usage.Uses, err, s.old.taken)
+			}
+		})
+	}
+}
+
+// A segment with a flipped bit takes uses with it, and nothing else.
+func TestCarryDamaged(t *testing.T) {
+	dir, opts, live, _ := left(t)
+	s := openWith(t, dir, opts)
+	b, err := s.Authenticate(live, home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopped(t, s)
+	logs, err := filepath.Glob(filepath.Join(dir, "store", "uses", "*"))
+	if err != nil || len(logs) != 1 {
+		t.Fatalf("got %v, %v, want one segment", logs, err)
+	}
+	flip(t, logs[0])
+	s = openWith(t, dir, opts)
+	<-s.Counted()
+	tok, err := s.Token(b.ID)
+	if err != nil || tok.Usage.Uses != 1 || tok.LastUsed != s.now() {
+		t.Errorf("got %d uses, the last at %d, %v, want 1, and the last at %d", tok.Usage.Uses, tok.LastUsed, err, s.now())
+	}
+	wantLive(t, s, live)
+	if err := s.flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if tok, err := s.Token(b.ID); err != nil || tok.Usage.Uses != 2 {
+		t.Errorf("in use: got %d uses, %v, want 2", tok.Usage.Uses, err)
+	}
+}
