@@ -133,10 +133,11 @@ func TestCarryInUse(t *testing.T) {
 	if err != nil || tok.Usage.Uses != 3 || len(tok.Usage.Seen) != 2 || !s.old.taken {
 		t.Errorf("got %d uses from %v, %v, taken %t, want 3 from 2", tok.Usage.Uses, tok.Usage.Seen, err, s.old.taken)
 	}
+	wantLive(t, s, live)
 	s, _ = killed(t, s, dir, opts, true)
 	<-s.Counted()
-	if tok, err := s.Token(b.ID); err != nil || tok.Usage.Uses != 3 {
-		t.Errorf("after a kill: got %d uses, %v, want 3", tok.Usage.Uses, err)
+	if tok, err := s.Token(b.ID); err != nil || tok.Usage.Uses != 4 {
+		t.Errorf("used again, after a kill: got %d uses, %v, want 4", tok.Usage.Uses, err)
 	}
 }
 
