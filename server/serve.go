@@ -26,7 +26,7 @@ const (
 // Listener is a Server that has its port and its socket, but serves not yet.
 type Listener struct {
 	s     *Server
-	tcp   net.Listener
+	tcp   listener
 	admin net.Listener
 }
 
@@ -47,7 +47,7 @@ func (s *Server) Listen() (*Listener, error) {
 	}
 	s.warnPlain()
 	s.warnProviders()
-	return &Listener{s, tcp, admin}, nil
+	return &Listener{s, listener{tcp.(*net.TCPListener)}, admin}, nil
 }
 
 // Close gives up the port and the socket, for a Listener that never serves.
@@ -75,7 +75,7 @@ func (l *Listener) Serve(ctx context.Context) error {
 	s := l.s
 	web := HTTP(s.Handler(), s.log)
 	web.ConnContext = withRemote
-	tcp := l.tcp
+	tcp := net.Listener(l.tcp)
 	if s.cfg.TLS.Cert != "" {
 		s.pair = &certificate{certFile: s.cfg.TLS.Cert, keyFile: s.cfg.TLS.Key, now: s.now, log: s.log}
 		if _, err := s.pair.get(nil); err != nil {

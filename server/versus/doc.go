@@ -18,9 +18,9 @@
 // is followed by a pause.
 //
 // In the end it stops the gate and compares what wrk counted with what the gate
-// says to have answered, and both with the sum of all tokens' uses in the
-// store: it is allowed to be slow, but not to lose a use. The exit status says
-// whether that held; how fast it was is for whoever reads the table.
+// says to have answered, and both with the sum of the tokens' uses in the store:
+// it is allowed to be slow, but not to lose a use. The exit status says whether
+// that held; how fast it was is for whoever reads the table.
 //
 // It needs Debian's packages wrk and util-linux (taskset), two cores, and a
 // directory that no server holds. The tokens that it uses are used: take no

@@ -96,7 +96,7 @@ func (v *versus) run(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("draw tokens: %w", err)
 	}
-	fmt.Fprintf(v.out, "%d of %d live tokens, %d connections, %v a run\n", len(drawn.secrets), drawn.of, v.connections, v.duration)
+	fmt.Fprintf(v.out, "%d of %d tokens, %d connections, %v a run\n", len(drawn.secrets), drawn.of, v.connections, v.duration)
 	return v.measure(ctx, drawn)
 }
 
@@ -117,7 +117,7 @@ func (v *versus) measure(ctx context.Context, drawn sample) error {
 		return err
 	}
 	v.summary(all)
-	after, err := v.uses(ctx)
+	after, err := v.uses(ctx, drawn.ids)
 	if err != nil {
 		return fmt.Errorf("sum up the uses: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"math/rand/v2"
 	"strings"
@@ -13,56 +14,87 @@ import (
 	"gatehouse/storage"
 )
 
-// sample are the secrets of random live tokens, of how many they are, and how
-// often all tokens together had been used before.
+// sample are random live tokens, of how many they are, and how often they had
+// been used before.
 type sample struct {
+	ids     []storage.ID
 	secrets []storage.Secret
 	of      int
 	uses    int64
 }
 
-// each opens the store, which must not be in use, shows all of its tokens, and
-// closes it again.
-func (v *versus) each(ctx context.Context, show func(*storage.Store, storage.Token)) (err error) {
+// open opens the store, which must not be in use, and closes it again.
+func (v *versus) open(do func(*storage.Store) error) error {
 	store, err := storage.Open(v.data, storage.Options{Holder: "versus"})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, store.Close()) }()
 	<-store.Loaded() // so that it is left as after a clean stop
 	<-store.Counted()
-	for t, err := range store.Tokens(storage.TokenFilter{}) {
+	return errors.Join(do(store), store.Close())
+}
+
+// firstKey is the number that a new store's ids begin with.
+const firstKey = "01"
+
+// draw takes all tokens whose ids begin in one way, and then in another, until
+// there are enough: ids are random, and to read all of ten million takes many
+// minutes.
+func (v *versus) draw(ctx context.Context) (s sample, err error) {
+	err = v.open(func(store *storage.Store) error {
+		s.of = store.TokenCount()
+		digits := 2
+		if s.of > 100_000 {
+			digits = 4
+		}
+		for _, n := range rand.Perm(1 << (4 * digits)) {
+			if len(s.ids) == v.tokens {
+				break
+			}
+			err := v.take(ctx, store, &s, fmt.Sprintf("%s%0*x", firstKey, digits, n))
+			if err != nil {
+				return err
+			}
+		}
+		if len(s.ids) == 0 {
+			return errors.New("the store has no live token without limits: make some with gatehouse demo --no-serve")
+		}
+		return nil
+	})
+	return s, err
+}
+
+// take draws the tokens with a prefix, but those with limits, for they must be
+// looked up.
+func (v *versus) take(ctx context.Context, store *storage.Store, s *sample, prefix string) error {
+	for t, err := range store.Tokens(storage.TokenFilter{Prefix: prefix}) {
 		if err := cmp.Or(err, ctx.Err()); err != nil {
 			return err
 		}
-		show(store, t)
+		if t.Revoked != 0 || t.OwnerState != storage.UserActive || t.Limited() {
+			continue
+		}
+		if len(s.ids) == v.tokens {
+			return nil
+		}
+		s.ids, s.secrets = append(s.ids, t.ID), append(s.secrets, store.Reveal(t))
+		s.uses += t.Usage.Uses
 	}
 	return nil
 }
 
-// draw takes only tokens without limits, for the others must be looked up.
-func (v *versus) draw(ctx context.Context) (s sample, err error) {
-	err = v.each(ctx, func(store *storage.Store, t storage.Token) {
-		s.uses += t.Usage.Uses
-		if t.Revoked != 0 || t.OwnerState != storage.UserActive || t.Limited() {
-			return
+// uses is how often the tokens have been used.
+func (v *versus) uses(ctx context.Context, ids []storage.ID) (n int64, err error) {
+	err = v.open(func(store *storage.Store) error {
+		for _, id := range ids {
+			t, err := store.Token(id)
+			if err := cmp.Or(err, ctx.Err()); err != nil {
+				return err
+			}
+			n += t.Usage.Uses
 		}
-		// Each of those seen so far is among the drawn with the same chance.
-		if s.of++; len(s.secrets) < v.tokens {
-			s.secrets = append(s.secrets, store.Reveal(t))
-		} else if n := rand.IntN(s.of); n < v.tokens {
-			s.secrets[n] = store.Reveal(t)
-		}
+		return nil
 	})
-	if err == nil && s.of == 0 {
-		err = errors.New("the store has no live token without limits: make some with gatehouse demo --no-serve")
-	}
-	return s, err
-}
-
-// uses is how often all tokens together have been used.
-func (v *versus) uses(ctx context.Context) (n int64, err error) {
-	err = v.each(ctx, func(_ *storage.Store, t storage.Token) { n += t.Usage.Uses })
 	return n, err
 }
 

@@ -53,7 +53,7 @@ func TestVersus(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		`(?m)^50 of 60 live tokens`, `(?m)^first right answer after \d`, `(?m)^live +round 1: +\d+/s of +\d+/s, \d`,
+		`(?m)^50 of 60 tokens`, `(?m)^first right answer after \d`, `(?m)^live +round 1: +\d+/s of +\d+/s, \d`,
 		`(?m)^ +forged` + ratios, `(?m)^ +mistyped` + ratios, `(?m)^RssAnon .* [1-9]\d* MiB$`, `(?m)^uses counted: `,
 	} {
 		if !regexp.MustCompile(want).Match(out.Bytes()) {

@@ -1,0 +1,162 @@
+package server
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+)
+
+// connected returns the two ends of a connection, ours and a client's.
+func connected(t *testing.T) (*conn, net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	client, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, err := listener{l.(*net.TCPListener)}.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close(); ours.Close() })
+	return ours.(*conn), client
+}
+
+func TestHolds(t *testing.T) {
+	at := func(d time.Duration) time.Time { return time.Unix(1_000_000, 0).Add(d) }
+	var never time.Time
+	for _, c := range []struct {
+		what          string
+		force, wanted time.Time
+		want          bool
+	}{
+		{"none for none", never, never, true},
+		{"none for one", never, at(0), false},
+		{"one for none", at(0), never, false},
+		{"the same", at(0), at(0), true},
+		{"a little earlier than wanted", at(0), at(slack - 1), true},
+		{"a slack earlier than wanted", at(0), at(slack), false},
+		{"later than wanted", at(1), at(0), false},
+	} {
+		if got := holds(c.force, c.wanted); got != c.want {
+			t.Errorf("%s: got %t, want %t", c.what, got, c.want)
+		}
+	}
+}
+
+// A deadline ends a Read, whether it was set before or meanwhile, and one that
+// is moved on in time does not.
+func TestConnReadDeadline(t *testing.T) {
+	ours, client := connected(t)
+	b := make([]byte, 1)
+	late := func(what string) {
+		t.Helper()
+		var timeout net.Error
+		if _, err := ours.Read(b); !errors.As(err, &timeout) || !timeout.Timeout() || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("%s: got %v, want a timeout", what, err)
+		}
+	}
+	send := func(what string) {
+		t.Helper()
+		if _, err := client.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := ours.Read(b); n != 1 || err != nil {
+			t.Fatalf("%s: got %d bytes, %v", what, n, err)
+		}
+	}
+	send("without a deadline")
+	ours.SetReadDeadline(time.Now().Add(time.Hour))
+	send("in time")
+	ours.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+	late("an earlier one")
+	ours.SetReadDeadline(time.Time{})
+	send("none again")
+	ours.SetReadDeadline(time.Unix(1, 0))
+	late("long ago")
+	ours.SetReadDeadline(time.Now().Add(time.Hour))
+	send("after that")
+	go func() {
+		for waiting := false; !waiting; time.Sleep(time.Millisecond) {
+			ours.mu.Lock()
+			waiting = ours.readers > 0
+			ours.mu.Unlock()
+		}
+		ours.SetReadDeadline(time.Unix(1, 0))
+	}()
+	late("meanwhile")
+	ours.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+	ours.SetReadDeadline(time.Now().Add(time.Hour))
+	send("moved on before it came into force")
+}
+
+// A deadline ends a Write to somebody who does not read.
+func TestConnWriteDeadline(t *testing.T) {
+	ours, _ := connected(t)
+	ours.SetWriteDeadline(time.Now().Add(time.Hour))
+	if _, err := ours.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	ours.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
+	for {
+		if _, err := ours.Write(make([]byte, 1<<20)); err != nil {
+			if !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("got %v, want a timeout", err)
+			}
+			return
+		}
+	}
+}
+
+// The limits of a connection hold on the real server: who sends half a header is
+// let go; who waits between two requests, or sends two at once, is not.
+func TestConnLimits(t *testing.T) {
+	h := newHouse(t)
+	url := h.serve()
+	dial := func() (net.Conn, *bufio.Reader) {
+		c, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return c, bufio.NewReader(c)
+	}
+	answered := func(what string, r *bufio.Reader) {
+		t.Helper()
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatalf("%s: got %v, %v, want %d", what, resp, err, http.StatusOK)
+		}
+		io.Copy(io.Discard, resp.Body)
+	}
+	const request = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+	slow, ended := dial()
+	io.WriteString(slow, request[:len(request)-2]) // the empty line is missing
+	busy, answers := dial()
+	start := time.Now()
+	for range 3 {
+		io.WriteString(busy, request)
+		answered("one by one", answers)
+	}
+	io.WriteString(busy, request+request)
+	answered("two at once", answers)
+	answered("two at once", answers)
+	if _, err := ended.ReadByte(); err != io.EOF {
+		t.Errorf("half a header: got %v, want the end", err)
+	}
+	if waited := time.Since(start); waited < readHeaderTimeout-slack-time.Second {
+		t.Errorf("half a header: let go after %v, want about %v", waited, readHeaderTimeout)
+	}
+	io.WriteString(busy, request)
+	answered("after a pause longer than a header may take", answers)
+}
