@@ -107,12 +107,30 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	}
 	defer terminal.Close()
 	defer tty.Close()
-	go io.Copy(io.Discard, terminal)
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	if err := Run(ctx, api.Dial("/nowhere"), Options{In: tty, Out: tty}); err != nil {
+	done := make(chan error)
+	go func() { done <- Run(ctx, api.Dial("/nowhere"), Options{In: tty, Out: tty}) }()
+	untilShown(t, terminal)
+	cancel()
+	if err := <-done; err != nil {
 		t.Errorf("Run returns %v", err)
 	}
+}
+
+// untilShown returns when the UI has drawn something; what it draws then goes
+// nowhere. Before that, Bubble Tea may ask for the size of a terminal also after
+// the end of Run.
+func untilShown(t *testing.T, terminal io.Reader) {
+	t.Helper()
+	for shown, b := "", make([]byte, 4096); !strings.Contains(shown, "gatehouse admin"); {
+		n, err := terminal.Read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown += string(b[:n])
+	}
+	go io.Copy(io.Discard, terminal)
 }
 
 // TestRunEndsWithASignal is about two who listen to one signal: which of them
@@ -126,14 +144,7 @@ func TestRunEndsWithASignal(t *testing.T) {
 		ctx, stop := signal.NotifyContext(t.Context(), syscall.SIGTERM)
 		done := make(chan error)
 		go func() { done <- Run(ctx, api.Dial("/nowhere"), Options{In: tty, Out: tty}) }()
-		for shown, b := "", make([]byte, 4096); !strings.Contains(shown, "gatehouse admin"); {
-			n, err := terminal.Read(b)
-			if err != nil {
-				t.Fatal(err)
-			}
-			shown += string(b[:n])
-		}
-		go io.Copy(io.Discard, terminal)
+		untilShown(t, terminal)
 		if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
 			t.Fatal(err)
 		}
