@@ -140,10 +140,10 @@ func TestConnLimits(t *testing.T) {
 		io.Copy(io.Discard, resp.Body)
 	}
 	const request = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+	start := time.Now()
 	slow, ended := dial()
 	io.WriteString(slow, request[:len(request)-2]) // the empty line is missing
 	busy, answers := dial()
-	start := time.Now()
 	for range 3 {
 		io.WriteString(busy, request)
 		answered("one by one", answers)
