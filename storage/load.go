@@ -82,12 +82,14 @@ func (s *Store) loadNow() error {
 	quick := s.left != nil && s.left.loadAll() == nil
 	s.takeCarried(quick)
 	if quick {
+		s.left.owners = nil // that was 4 bytes a user
 		s.whole()
 		s.opts.Log.Info("the table of tokens is loaded", "tokens", s.table.len(), "took", time.Since(start))
 	}
 	if s.openLate(); s.late != nil {
 		return ErrClosed // as good as
 	}
+	debug.FreeOSMemory() // what verifying the index left behind
 	if !quick {
 		if err := s.loadTable(); err != nil {
 			return err

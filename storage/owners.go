@@ -129,7 +129,9 @@ func (o *owners) all() []owner {
 }
 
 // The index is as the table's (tableindex.go), without marks: an id is at its
-// home or at one of the places that follow. It is random, so it is its own hash.
+// home or at one of the places that follow. Users are loaded in the order of
+// their ids, so the homes must not be in that order: they would all be at one
+// end, until the last are there.
 
 // search returns a user's number.
 func (o *owners) search(id UserID) (n uint32, ok bool) {
@@ -159,7 +161,7 @@ func (o *owners) enter(n uint32) {
 func (o *owners) from(id UserID) func(yield func(int) bool) {
 	return func(yield func(int) bool) {
 		places := o.places()
-		home := int(uint64(id) >> 32 * uint64(places) >> 32)
+		home := int(uint64(id) * 0x9e3779b97f4a7c15 >> 32 * uint64(places) >> 32) // Fibonacci hashing (Knuth, TAOCP volume 3, section 6.4)
 		for n := range places {
 			if !yield((home + n) % places) {
 				return

@@ -3,6 +3,7 @@ package storage
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -51,6 +52,34 @@ func TestOwners(t *testing.T) {
 	}
 	if _, _, ok := o.find(UserID(r.Uint64())); ok {
 		t.Error("an unknown user was found")
+	}
+}
+
+// TestOwnersInOrder: users who come in the order of their ids, as they do when
+// they are loaded, are found in a few steps all the same.
+func TestOwnersInOrder(t *testing.T) {
+	o, r := newOwners(new(memory)), rand.New(rand.NewPCG(4, 4))
+	ids := make([]UserID, 50_000)
+	for n := range ids {
+		ids[n] = UserID(r.Uint64())
+	}
+	slices.Sort(ids)
+	most := 0
+	for n, id := range ids {
+		o.set(owner{id: id, uid: "alice"})
+		if n%100 > 0 {
+			continue
+		}
+		steps := 0
+		for at := range o.from(id) {
+			if steps++; *o.indexed(at) == uint32(n+1) {
+				break
+			}
+		}
+		most = max(most, steps)
+	}
+	if most > 200 {
+		t.Errorf("got %d steps to a user", most)
 	}
 }
 

@@ -39,7 +39,7 @@ func (sh *shard) find(id ID) (n uint32, at int, ok bool) {
 
 // reserve makes room in the index for so many tokens.
 func (sh *shard) reserve(n int) {
-	if pages := (n*5/4)/len(indexPage{}) + 1; pages > len(sh.index) {
+	if pages := (n*8/7)/len(indexPage{}) + 1; pages > len(sh.index) {
 		sh.resize(pages)
 	}
 }
