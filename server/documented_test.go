@@ -1,6 +1,7 @@
 package server
 
 import (
+	"maps"
 	"net/http"
 	"regexp"
 	"slices"
@@ -137,6 +138,17 @@ func TestThisToken(t *testing.T) {
 	}
 	if s := toJSON(got["scopes"]); s != `["files","tokens:read"]` {
 		t.Errorf("got scopes %s", s)
+	}
+	fields := []string{"addresses", "created", "expiresOn", "id", "lastUsed", "name", "scopes", "uid"}
+	if keys := slices.Sorted(maps.Keys(got)); !slices.Equal(keys, fields) {
+		t.Errorf("got the fields %q, want no more than the documented %q", keys, fields)
+	}
+	var rows []map[string]any
+	h.ask("GET", "/api/tokens").token(h.token()).send().want(http.StatusOK).into(&rows)
+	for _, row := range rows {
+		if keys := slices.Sorted(maps.Keys(row)); !slices.Equal(keys, fields) {
+			t.Errorf("listed: got the fields %q, want no more than the documented %q", keys, fields)
+		}
 	}
 	if s := toJSON(got["addresses"]); s != `["192.0.2.0/24"]` {
 		t.Errorf("got addresses %s", s)

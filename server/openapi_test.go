@@ -95,12 +95,12 @@ func TestOpenAPIReplies(t *testing.T) {
 	for schema, a := range map[string]*ask{
 		"LoginToken":        h.ask("POST", userpassPath).form("username=" + alice + "&password=" + strings.ReplaceAll(password, " ", "+")),
 		"NewToken":          h.ask("POST", "/api/token").cookie(cookie),
-		"Token":             h.ask("GET", "/api/token").token(made.Secret),
+		"OwnToken":          h.ask("GET", "/api/token").token(made.Secret),
 		"Introspection":     h.ask("POST", "/api/introspect").token(token).form("token=" + made.Secret),
 		"Nothing":           h.ask("POST", "/api/revoke").form("token=x"),
 		"Error":             h.ask("GET", "/api/token"),
 		"[]DocumentedToken": h.ask("GET", "/api/getApiTokens").token(token),
-		"[]Token":           h.ask("GET", "/api/tokens").token(token),
+		"[]OwnToken":        h.ask("GET", "/api/tokens").token(token),
 		"[]RecentFile":      h.ask("GET", "/api/getUserRecentFiles").token(token),
 	} {
 		name, list := strings.CutPrefix(schema, "[]")

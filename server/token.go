@@ -156,9 +156,9 @@ func (s *Server) tokens(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	out := make([]api.Token, 0, len(list))
+	out := make([]api.OwnToken, 0, len(list))
 	for _, t := range list {
-		out = append(out, s.tokenView(t, r.user.UID))
+		out = append(out, s.ownView(t, r.user.UID))
 	}
 	reply(w, http.StatusOK, out)
 	return nil
@@ -170,7 +170,7 @@ func (s *Server) thisToken(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	reply(w, http.StatusOK, s.tokenView(t, r.user.UID))
+	reply(w, http.StatusOK, s.ownView(t, r.user.UID))
 	return nil
 }
 

@@ -22,6 +22,14 @@ func (s *Server) tokenView(t storage.Token, uid string) api.Token {
 	return out
 }
 
+func (s *Server) ownView(t storage.Token, uid string) api.OwnToken {
+	v := s.tokenView(t, uid)
+	return api.OwnToken{
+		ID: v.ID, UID: v.UID, Name: v.Name, Created: v.Created, LastUsed: v.LastUsed,
+		ExpiresOn: v.ExpiresOn, Scopes: v.Scopes, Addresses: v.Addresses,
+	}
+}
+
 func (s *Server) detailView(t storage.Token, uid string) api.TokenDetail {
 	d := api.TokenDetail{Token: s.tokenView(t, uid), CreatedBy: t.By, Days: t.Usage.Days(s.now().UnixMilli()), Seen: []api.SeenFrom{}}
 	for _, v := range t.Usage.Seen {

@@ -78,6 +78,20 @@ const (
 	ByCreated  Order = "created"
 )
 
+// OwnToken is a token as GET /api/token and GET /api/tokens show it, to whoever
+// holds one: what it is and may do, and not where its user sits, which a thief
+// would like to know.
+type OwnToken struct {
+	ID        string   `json:"id"`
+	UID       string   `json:"uid"`
+	Name      string   `json:"name"`
+	Created   int64    `json:"created"`
+	LastUsed  int64    `json:"lastUsed"`  // equals Created until the first use
+	ExpiresOn string   `json:"expiresOn"` // RFC 3339 with milliseconds, or Never
+	Scopes    []string `json:"scopes"`    // empty: no limit
+	Addresses []string `json:"addresses"` // CIDR prefixes; empty: from anywhere
+}
+
 // Token is a token without its secret.
 type Token struct {
 	ID          string   `json:"id"`
