@@ -269,8 +269,11 @@ func TestNoDirectory(t *testing.T) {
 	const notConfigured = `{"error":"The login method \"ldap\" is not configured"}`
 	h.ldap("alice", "alice-secret").want(http.StatusNotFound, notConfigured)
 	h.ask("POST", "/api/login").form("method=ldap&username=alice&password=x").send().want(http.StatusBadRequest, notConfigured)
-	if _, err := h.admin.Offboard(t.Context()); err == nil {
-		t.Error("there is something to off-board")
+	if held, err := h.admin.Offboard(t.Context()); err != nil || len(held.Changes) != 0 {
+		t.Errorf("off-boarding: got %v and %v held, want nothing held", err, held.Changes)
+	}
+	if err := h.admin.ConfirmOffboard(t.Context()); err == nil {
+		t.Error("off-boarding: confirmed without a directory")
 	}
 }
 
