@@ -21,10 +21,10 @@ func WriteSample(file string, secrets []storage.Secret) error {
 	return nil
 }
 
-// Explain prints lines to paste into a shell: a token, and calls that it works for.
+// Explain prints calls that a token works for, the last of which ends it. Each
+// line holds the token itself, so that it works in any shell, alone or not.
 func Explain(w io.Writer, url string, token storage.Secret) {
-	fmt.Fprintf(w, "TOKEN=%s\n", token.Reveal())
 	for _, path := range []string{"getApiTokens", "token", "revokeApiToken"} {
-		fmt.Fprintf(w, "curl -H \"X-Auth-Token: $TOKEN\" %s/api/%s\n", url, path)
+		fmt.Fprintf(w, "curl -H 'X-Auth-Token: %s' %s/api/%s\n", token.Reveal(), url, path)
 	}
 }
