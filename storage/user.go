@@ -100,10 +100,17 @@ func Fold(uid string) string {
 // address, of at most 254 bytes (RFC 5321, section 4.5.3.1.3).
 func CheckUID(s string) error {
 	at := strings.LastIndexByte(s, '@')
-	if len(s) > 254 || at < 1 || at == len(s)-1 || !plain(s) || strings.ContainsFunc(s, unicode.IsSpace) {
+	if len(s) > 254 || at < 1 || at == len(s)-1 || !localPart(s[:at]) || !plain(s) || strings.ContainsFunc(s, unicode.IsSpace) {
 		return invalidf("a user is named by an e-mail address, such as alice@example.com")
 	}
 	return nil
+}
+
+// localPart reports whether the part before the last @ of an address may stand
+// there: an @ in it must be quoted (RFC 5321, section 4.1.2).
+func localPart(s string) bool {
+	quoted := len(s) > 2 && s[0] == '"' && s[len(s)-1] == '"'
+	return quoted || !strings.Contains(s, "@")
 }
 
 // plain reports whether s is text that can be shown on one line as it is.
