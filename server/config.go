@@ -95,8 +95,8 @@ func (c Config) Check() error {
 	if c.Tokens.MaxLifetime.Ends() && c.Tokens.DefaultLifetime.Duration > c.Tokens.MaxLifetime.Duration {
 		f.add("tokens.default_lifetime", "is longer than tokens.max_lifetime, %v", c.Tokens.MaxLifetime)
 	}
-	f.within("logins.account_failures", c.Logins.AccountFailures, 1000)
-	f.within("logins.address_failures", c.Logins.AddressFailures, 60_000)
+	f.within("logins.account_failures", c.Logins.AccountFailures, 1_000_000)
+	f.within("logins.address_failures", c.Logins.AddressFailures, 1_000_000)
 	if c.LDAP != nil {
 		c.LDAP.check(&f)
 	}

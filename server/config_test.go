@@ -99,9 +99,9 @@ func TestConfigRefused(t *testing.T) {
 		{"[tokens]\nrevoke_idle_after = \"soon\"", "line 2: tokens.revoke_idle_after"},
 		{"[tokens]\nmax_lifetime = \"90d\"\ndefault_lifetime = \"91d\"", "tokens.default_lifetime"},
 		{"[logins]\naccount_failures = 0", "logins.account_failures"},
-		{"[logins]\naccount_failures = 1001", "logins.account_failures"},
+		{"[logins]\naccount_failures = 1000001", "logins.account_failures"},
 		{"[logins]\naddress_failures = 0", "logins.address_failures"},
-		{"[logins]\naddress_failures = 60001", "logins.address_failures"},
+		{"[logins]\naddress_failures = 1000001", "logins.address_failures"},
 		{"\x00", "line 1"},
 	} {
 		_, err := parseConfig("config.toml", []byte(c.text))
