@@ -64,10 +64,26 @@ func (a *app) run(ctx context.Context, args []string) error {
 func (a *app) serveCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "serve", Short: "Run the server", Args: cli.None,
-		RunE: func(c *cobra.Command, _ []string) error { return a.local().Serve(c.Context()) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := a.checkListen(); err != nil {
+				return err
+			}
+			return a.local().Serve(c.Context())
+		},
 	}
 	c.Flags().StringVar(&a.listen, "listen", "", "the address of the HTTP API (default 127.0.0.1:8080)")
 	return c
+}
+
+// checkListen refuses an address that is none before there is a store.
+func (a *app) checkListen() error {
+	if a.listen == "" {
+		return nil
+	}
+	if err := server.CheckListen(a.listen); err != nil {
+		return cli.Usagef("--listen: %w", err)
+	}
+	return nil
 }
 
 func (a *app) adminCommand() *cobra.Command {
@@ -96,6 +112,9 @@ func (a *app) demoCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error {
 			if o.Users < 1 || o.Tokens < 0 {
 				return cli.Usagef("--users is 1 or more, --tokens 0 or more")
+			}
+			if err := a.checkListen(); err != nil {
+				return err
 			}
 			return a.local().Demo(c.Context(), o)
 		},

@@ -111,14 +111,26 @@ func (c Config) checkAddresses(f *faults) {
 			f.add("public_url", "%q is not like https://tokens.example.com", c.PublicURL)
 		}
 	}
-	if _, port, err := net.SplitHostPort(c.Listen); err != nil || port == "" {
-		f.add("listen", "%q is not like 127.0.0.1:8080", c.Listen)
+	if err := CheckListen(c.Listen); err != nil {
+		f.add("listen", "%w", err)
 	}
 	for _, p := range c.TrustedProxies {
 		if !p.IsValid() || p.Addr().Is4In6() { // as which no client is ever seen
 			f.add("trusted_proxies", "%q is not like 10.0.0.0/8", p)
 		}
 	}
+}
+
+// CheckListen returns an error unless the text names where to listen.
+func CheckListen(address string) error {
+	_, port, err := net.SplitHostPort(address)
+	if err == nil && port != "" {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil || port == "" {
+		return fmt.Errorf("%q is not like 127.0.0.1:8080", address)
+	}
+	return nil
 }
 
 func (f *faults) within(setting string, n, most int) {
