@@ -80,7 +80,7 @@ func (s *status) activity(f *facts) {
 		}
 		f.add(row.name, spark(shown, width)+tail)
 	}
-	verification := "none in the last minute"
+	verification := "p50 -   p99 -   none in the last minute"
 	if a.P50 > 0 || a.P99 > 0 {
 		verification = fmt.Sprintf("p50 %s   p99 %s", millis(a.P50), millis(a.P99))
 	}
