@@ -18,7 +18,8 @@ import (
 	goldap "github.com/go-ldap/ldap/v3"
 )
 
-// usernameMark is what the typed name, escaped, takes the place of in Filter.
+// usernameMark is the placeholder in Config.Filter; the typed name, escaped,
+// takes its place.
 const usernameMark = "{username}"
 
 // Secret is a string that no log and no error shows.
@@ -133,7 +134,8 @@ func (c Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-// validFilter checks that the name can only ever end up in a value.
+// validFilter checks that a typed name can only ever become part of a value,
+// never of an attribute or an operator.
 func validFilter(filter string) error {
 	if !strings.Contains(filter, usernameMark) {
 		return fmt.Errorf("filter %q lacks %s, the place of the name", filter, usernameMark)
@@ -154,7 +156,7 @@ func validFilter(filter string) error {
 	return nil
 }
 
-// newServer parses one of urls.
+// newServer parses one of Config.URLs.
 func newServer(raw string) (*server, error) {
 	if strings.Contains(raw, "@") {
 		// Not echoed: it may hold a password.
@@ -221,7 +223,8 @@ func (c *Config) readPassword() error {
 	return nil
 }
 
-// tls is the configuration for every server; the name to verify is added for each.
+// tls returns the TLS configuration of every server, but for the name to verify,
+// which differs from one to the next.
 func (c *Config) tls() (*tls.Config, error) {
 	t := &tls.Config{MinVersion: tls.VersionTLS12}
 	if c.CAFile == "" {

@@ -41,7 +41,8 @@ type conn struct {
 	broken  bool          // an operation was cut off: its answer may still come
 }
 
-// close closes the socket first: then nothing in the library can block on it.
+// close closes the socket before the library's connection, which then can't
+// block on it.
 func (c *conn) close() {
 	c.wire.Conn.Close()
 	c.ldap.Close()
@@ -83,10 +84,11 @@ func (c *conn) search(ctx context.Context, req *goldap.SearchRequest) (res *gold
 	return res, err
 }
 
-// answered tells an error that the server replied with from every other one.
+// answered reports whether err is an LDAP result that the server sent, rather
+// than a fault of the connection.
 func answered(err error) bool { return code(err) != 0 }
 
-// code is the result code of an error that the server replied with, else 0.
+// code returns the LDAP result code that the server sent with err, else 0.
 func code(err error) uint16 {
 	var e *goldap.Error
 	if errors.As(err, &e) && e.ResultCode < goldap.ErrorNetwork {

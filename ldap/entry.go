@@ -1,11 +1,8 @@
 package ldap
 
 import (
-	"encoding/hex"
-	"errors"
 	"fmt"
 	"math"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -18,7 +15,7 @@ import (
 // Entry is a person of the directory. The zero Entry is nobody: Find returns it
 // for an unknown name, and Authenticate refuses it as slowly as anybody else.
 type Entry struct {
-	Subject string // the value of id_attribute, in the one form that is ever used for it
+	Subject string // the value of id_attribute, in canonical form (see Subject)
 	UID     string // the first value of uid_attribute
 	Name    string // for people to read
 	DN      string
@@ -53,8 +50,8 @@ func (c *Config) attributes() []string {
 	return append([]string{c.UIDAttribute, c.IDAttribute, "displayName", "cn", "uid"}, statusAttributes...)
 }
 
-// entry reads what the server sent. Something missing that a login needs is a
-// Stopped too, the weakest one.
+// entry reads what the server sent. Where something that a login needs is
+// missing, the entry is Stopped for that, unless there is a weightier reason.
 func (c *Config) entry(from *goldap.Entry, now time.Time) Entry {
 	e := Entry{
 		DN:    from.DN,
@@ -92,7 +89,8 @@ func printable(s string) bool {
 	})
 }
 
-// stopped finds the first reason not to let a person in, the lasting ones first.
+// stopped returns the first reason not to let a person in, with the attribute
+// that gives it: the permanent reasons first.
 func stopped(e *goldap.Entry, now time.Time) (Reason, string) {
 	control := number(e, "userAccountControl")
 	computed := number(e, "msDS-User-Account-Control-Computed")
@@ -177,91 +175,4 @@ func generalizedTime(s string) (time.Time, error) {
 		}
 	}
 	return time.Time{}, fmt.Errorf("%q is not a generalized time", s)
-}
-
-var uuid = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
-
-// Subject brings what somebody typed into the form that Entry.Subject has: a
-// UUID is written in small letters, anything else stays as it is.
-func Subject(text string) string {
-	text = strings.TrimSpace(text)
-	if uuid.MatchString(text) {
-		return strings.ToLower(text)
-	}
-	return text
-}
-
-// subject brings the value of id_attribute into its one form. It has to be a
-// single value: which of two came first could change from day to day.
-func subject(attribute string, values [][]byte) (string, error) {
-	switch {
-	case len(values) == 0:
-		return "", fmt.Errorf("%s is missing", attribute)
-	case len(values) > 1:
-		return "", fmt.Errorf("%s has %d values", attribute, len(values))
-	case isGUID(attribute):
-		return guidText(values[0])
-	}
-	text := string(values[0])
-	switch {
-	case text == "" || len(text) > 256 || !printable(text):
-		return "", fmt.Errorf("%s does not hold a readable text", attribute)
-	case uuid.MatchString(text):
-		return strings.ToLower(text), nil
-	}
-	return text, nil
-}
-
-// subjectFilter matches the entry whose subject is text.
-func subjectFilter(attribute, text string) (string, error) {
-	switch {
-	case isGUID(attribute):
-		raw, err := guidBytes(text)
-		if err != nil {
-			return "", err
-		}
-		var b strings.Builder
-		for _, c := range raw {
-			fmt.Fprintf(&b, `\%02x`, c)
-		}
-		return "(" + attribute + "=" + b.String() + ")", nil
-	case text == "" || len(text) > 256 || !printable(text):
-		return "", errors.New("not a readable text")
-	case strings.EqualFold(attribute, "entryUUID") && !uuid.MatchString(text):
-		return "", errors.New("not a UUID")
-	}
-	return "(" + attribute + "=" + goldap.EscapeFilter(text) + ")", nil
-}
-
-func isGUID(attribute string) bool { return strings.EqualFold(attribute, "objectGUID") }
-
-// guidOrder is where each byte of the written form is in Active Directory's 16
-// bytes: the first three groups are little-endian numbers.
-var guidOrder = [16]int{3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15}
-
-func guidText(raw []byte) (string, error) {
-	if len(raw) != 16 {
-		return "", fmt.Errorf("objectGUID has %d bytes instead of 16", len(raw))
-	}
-	var ordered [16]byte
-	for i, at := range guidOrder {
-		ordered[i] = raw[at]
-	}
-	h := hex.EncodeToString(ordered[:])
-	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:], nil
-}
-
-func guidBytes(text string) ([]byte, error) {
-	if !uuid.MatchString(text) {
-		return nil, errors.New("not a GUID")
-	}
-	ordered, err := hex.DecodeString(strings.ReplaceAll(text, "-", ""))
-	if err != nil {
-		return nil, err
-	}
-	raw := make([]byte, 16)
-	for i, at := range guidOrder {
-		raw[at] = ordered[i]
-	}
-	return raw, nil
 }

@@ -54,7 +54,8 @@ func (d *Directory) memberFilters() []string {
 	return []string{"(memberOf=" + group + ")", "(memberOf:" + inChain + ":=" + group + ")"}
 }
 
-// noSuchRule: a server without the rule may say so instead of matching nothing.
+// noSuchRule reports whether a server does not know a matching rule. Others then
+// match nothing instead.
 func noSuchRule(err error) bool {
 	return goldap.IsErrorAnyOf(err, goldap.LDAPResultInappropriateMatching, goldap.LDAPResultUnavailableCriticalExtension)
 }

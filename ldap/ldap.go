@@ -1,11 +1,12 @@
 // Package ldap asks an LDAP directory two questions: is this the name and
 // password of one of your people, and are these people still there.
 //
-// It owns the connections to the directory servers: dialing, TLS, the service
-// account, the pool, fail-over and the deadlines on all of them. It owns the
-// reading of entries, where every directory spells "disabled" its own way. It
-// never writes to the directory, never stores anything, never follows a
-// referral, and never falls back from TLS to plain text.
+// It owns the connections to the directory servers: dialing and TLS (conn.go),
+// the pool (pool.go), and which server is tried next (server.go). It reads the
+// entries, since every directory spells "disabled" its own way (entry.go), and
+// brings the ids that people are known by into one form (subject.go). It never
+// writes to the directory, never stores anything, never follows a referral, and
+// never falls back from TLS to plain text.
 //
 // A login is two steps, Find and Authenticate, with Login doing both; between
 // them the caller can count failures by account instead of by the spelling
@@ -13,8 +14,8 @@
 // The password is tried on a connection of its own that is then thrown away,
 // so a bind never changes who a pooled connection is.
 //
-// Lookup is for off-boarding. There an answer costs people their access, so a
-// doubt is an error and never a "missing": see Lookup for what counts as one.
+// Lookup is for off-boarding. There a wrong answer costs people their access, so
+// whatever is in doubt is an error, never a "missing".
 package ldap
 
 import (
@@ -44,10 +45,10 @@ var (
 	// ErrInvalidCredentials is a wrong name or a wrong password: one error for
 	// both, because whoever asks must not learn which.
 	ErrInvalidCredentials = errors.New("wrong name or password")
-	// ErrRefused is what every *Refusal is.
+	// ErrRefused is what every *Refusal wraps.
 	ErrRefused = errors.New("refused by the directory")
-	// ErrUnavailable is no verdict: the directory could not be asked, or its
-	// answer, or the service account, was not fit to be used.
+	// ErrUnavailable means that there is no verdict: the directory could not be
+	// asked, did not accept the service account, or gave an unusable answer.
 	ErrUnavailable = errors.New("directory not available")
 )
 
@@ -66,10 +67,11 @@ const (
 	ReasonOther      Reason = "refused by the server"
 )
 
-// Refusal is the error for a person whom the directory knows and does not let
-// in. It is for the log: outside it must look like ErrInvalidCredentials. The
-// password was right only where the directory checks it first, so a Refusal
-// counts as a failed login.
+// Refusal is the error for a person whom the directory knows but does not let
+// in. It is meant for the log: whoever tried to log in must be told the same as
+// for ErrInvalidCredentials. Some directories refuse before they look at the
+// password, so a Refusal does not prove that it was right, and counts as a failed
+// login.
 type Refusal struct {
 	Reason Reason
 	Detail string // what the directory said; never a password
@@ -84,8 +86,8 @@ func (r *Refusal) Error() string {
 
 func (r *Refusal) Unwrap() error { return ErrRefused }
 
-// Directory is the servers of one directory, which hold the same people. It is
-// safe for concurrent use.
+// Directory is one directory, on one or several servers that hold the same
+// people. It is safe for concurrent use.
 type Directory struct {
 	cfg     Config
 	log     *slog.Logger
@@ -93,7 +95,7 @@ type Directory struct {
 	now     func() time.Time
 	servers []*server
 	slots   chan struct{}
-	people  string // the filter for anybody; "" when it cannot be told from cfg.Filter
+	people  string // cfg.Filter for any name; empty when it can't be derived
 
 	mu     sync.Mutex // guards closed and the state of all servers
 	closed bool
@@ -131,28 +133,24 @@ func New(cfg Config, log *slog.Logger) (*Directory, error) {
 	return d, nil
 }
 
-// boundPackets sets the one knob that the BER library has, a variable of its
-// package: once, since a second write would race with connections in use.
+// boundPackets sets the only limit that the BER library offers, a package
+// variable: once, since a second write would race with connections in use.
 var boundPackets = sync.OnceFunc(func() { ber.MaxPacketLengthBytes = maxPacket })
 
 // Close closes the idle connections; those in use are closed when they are done.
 func (d *Directory) Close() error {
 	d.mu.Lock()
 	d.closed = true
-	var idle []*conn
-	for _, s := range d.servers {
-		idle = append(idle, s.idle...)
-		s.idle = nil
-	}
 	d.mu.Unlock()
-	for _, c := range idle {
-		c.close()
+	for _, s := range d.servers {
+		d.drain(s)
 	}
 	return nil
 }
 
-// anybody turns the filter for one name into the filter for every name. In an
-// extensible match (attr:rule:=value) a star is a star, so there it gives up.
+// anybody turns the filter for one name into a filter for every name, by putting
+// a star in its place. It returns "" where a star would be taken literally: in an
+// ordering or approximate match, or an extensible one (attr:rule:=value).
 func anybody(filter string) string {
 	for rest := filter; ; {
 		before, after, found := strings.Cut(rest, usernameMark)
@@ -172,10 +170,10 @@ func anybody(filter string) string {
 	return all
 }
 
-// try runs f on one server after the other until one of them gives no fault.
-// Each gets an equal share of what is left of budget, so that the last one
-// still has time when the others hang. What f returns is a fault of the server,
-// never a verdict on a person.
+// try runs f on one server after the other until it succeeds on one. Each gets
+// an equal share of what is left of budget, so that the last one still has time
+// when the others hang. An error of f means that the server failed; a verdict on
+// a person is no error here.
 func (d *Directory) try(ctx context.Context, budget time.Duration, f func(context.Context, *server) error) error {
 	ctx, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()
@@ -209,7 +207,8 @@ func (d *Directory) try(ctx context.Context, budget time.Duration, f func(contex
 	return fmt.Errorf("%w: %w", ErrUnavailable, errors.Join(faults...))
 }
 
-// attempt runs f on s with its share of the time and notes how that went.
+// attempt runs f on s within its share of the time, and records how that went. Of
+// the servers not yet tried, s included, there are left.
 func (d *Directory) attempt(ctx context.Context, s *server, left int, f func(context.Context, *server) error) error {
 	end, _ := ctx.Deadline() // try has set one
 	share, cancel := context.WithTimeout(ctx, time.Until(end)/time.Duration(left))

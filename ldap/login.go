@@ -16,8 +16,8 @@ const (
 	maxPassword = 256
 )
 
-// Login is Find and Authenticate, together within the time-out. With an error
-// the entry is still the one that the name belongs to, if there is one.
+// Login is Find and Authenticate, together within Config.Timeout. Its errors are
+// those of both; with an error of Authenticate it returns the entry, too.
 func (d *Directory) Login(ctx context.Context, name, password string) (Entry, error) {
 	if err := validPassword(password); err != nil {
 		return Entry{}, err
@@ -95,14 +95,15 @@ func nameFilter(filter, name string) string {
 	return strings.ReplaceAll(filter, usernameMark, goldap.EscapeFilter(name))
 }
 
-// validName refuses what no account can be called. Invisible characters are
-// among it: servers drop them before they compare, and logs show nothing.
+// validName reports whether an account could have this name. One with invisible
+// characters is refused: servers drop these before they compare names, and in
+// logs they do not show.
 func validName(name string) bool {
 	return strings.TrimSpace(name) != "" && len(name) <= maxName && printable(name)
 }
 
-// validPassword refuses above all the empty password: a bind with it is an
-// anonymous one, which succeeds (RFC 4513, 5.1.2).
+// validPassword refuses passwords that must not be sent, above all the empty one:
+// a bind with that is anonymous, and succeeds (RFC 4513, section 5.1.2).
 func validPassword(password string) error {
 	if password == "" || len(password) > maxPassword || strings.ContainsRune(password, 0) {
 		return ErrInvalidCredentials
@@ -114,9 +115,9 @@ func validPassword(password string) error {
 // comes from Find, moments ago. The error is ErrInvalidCredentials, a *Refusal
 // or ErrUnavailable; the entry is always e's own.
 //
-// For nobody it binds a DN that does not exist, so that an unknown name takes
-// one search and one bind as well. The directory may still be quicker to refuse
-// that bind, by the time its password hash takes.
+// For an unknown name (the zero Entry) it binds a DN that does not exist, so that
+// this takes one search and one bind, too. The directory may still refuse that
+// bind sooner, by the time that it would have spent on hashing the password.
 func (d *Directory) Authenticate(ctx context.Context, e Entry, password string) (Entry, error) {
 	if err := validPassword(password); err != nil {
 		return e, err

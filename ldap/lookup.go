@@ -13,8 +13,9 @@ import (
 
 const (
 	batchSize = 100
-	// batchPatience is how many time-outs a batch may take: each of its
-	// searches is bounded by one, and there may be one a person.
+	// batchPatience is how long a batch may take, in multiples of
+	// Config.Timeout: that bounds each of its searches, of which there may be
+	// one for each person.
 	batchPatience = 10
 )
 
@@ -23,12 +24,12 @@ const (
 // id_attribute (it was stored under another setting): that is logged and left
 // out, and must be taken for "unknown".
 //
-// Missing is said only by a server that at the same time, on the same
-// connection, shows base_dn and at least one person beneath it who could log
-// in, and answers without an error, a referral or a cut-off list. So the last
-// person of a directory is never missing: an emptied directory looks the same
-// as one that has just been restored. Anything else is an error for the whole
-// call: nothing is known then, and nobody is missing.
+// A person is Missing only by the word of a server that, on the same connection,
+// shows base_dn and at least one person beneath it who could log in, and that
+// answers without an error, a referral or a truncated list. So the last person
+// of a directory is never missing: an emptied directory looks the same as one
+// that is just being restored. Anything else is an error for the whole call:
+// nothing is known then, and nobody is missing.
 func (d *Directory) Lookup(ctx context.Context, subjects []string) (map[string]State, error) {
 	states := make(map[string]State, len(subjects))
 	for batch := range slices.Chunk(d.askable(subjects), batchSize) {
@@ -47,7 +48,7 @@ func (d *Directory) Lookup(ctx context.Context, subjects []string) (map[string]S
 	return states, nil
 }
 
-// askable drops doubles and what can be no subject.
+// askable drops duplicates, and subjects that id_attribute can't hold.
 func (d *Directory) askable(subjects []string) []string {
 	asked := slices.Compact(slices.Sorted(slices.Values(subjects)))
 	return slices.DeleteFunc(asked, func(text string) bool {
@@ -122,8 +123,8 @@ func sizeLimited(err error) bool {
 	return errors.Is(err, goldap.ErrSizeLimitExceeded) || goldap.IsErrorWithCode(err, goldap.LDAPResultSizeLimitExceeded)
 }
 
-// stopUnmatched stops the people whom filter would no longer let log in: many
-// installations keep their "may use this" in it.
+// stopUnmatched stops the people whom the configured filter no longer matches:
+// many installations keep in it who may use the service.
 func (d *Directory) stopUnmatched(ctx context.Context, c *conn, states map[string]State) error {
 	if d.people == "" {
 		return nil
@@ -138,8 +139,8 @@ func (d *Directory) stopUnmatched(ctx context.Context, c *conn, states map[strin
 	return nil
 }
 
-// stopOutsiders stops the people who are not in required_group. As in inGroup,
-// whom one way of asking does not find is asked about in the next.
+// stopOutsiders stops the people who are not in required_group. It asks in the
+// same ways as inGroup does, each time about those not found so far.
 func (d *Directory) stopOutsiders(ctx context.Context, c *conn, states map[string]State) error {
 	if d.cfg.RequiredGroup == "" {
 		return nil

@@ -1,16 +1,13 @@
 package ldap
 
 import (
-	"context"
 	"errors"
 	"time"
 )
 
 const (
-	penalty  = 30 * time.Second // how long a server that failed is asked last
-	maxIdle  = 4                // service connections kept for each server
-	idleTime = time.Minute      // for how long; shorter than any firewall forgets
-	quiet    = 10 * time.Minute // between two log lines about one outage
+	penalty = 30 * time.Second // how long a server that failed is tried last
+	quiet   = 10 * time.Minute // between two log lines about one outage
 )
 
 // server is one of the directory's servers. Directory.mu guards what changes.
@@ -90,6 +87,7 @@ func (d *Directory) pick(tried map[*server]bool) (next *server, left int) {
 	return next, left
 }
 
+// succeeded ends the penalty of a server that did what it was asked.
 func (d *Directory) succeeded(s *server, latency time.Duration) {
 	d.mu.Lock()
 	recovered := !s.until.IsZero()
@@ -101,6 +99,8 @@ func (d *Directory) succeeded(s *server, latency time.Duration) {
 	}
 }
 
+// failed starts a server's penalty, and drops its idle connections: what broke
+// one of them has likely broken them all.
 func (d *Directory) failed(s *server, err error) {
 	var account *accountError
 	d.mu.Lock()
@@ -111,89 +111,10 @@ func (d *Directory) failed(s *server, err error) {
 	}
 	s.until, s.lastFailure, s.lastError = now.Add(penalty), now, err.Error()
 	s.refused = errors.As(err, &account)
-	idle := s.idle
-	s.idle = nil
 	d.mu.Unlock()
-	for _, c := range idle {
-		c.close()
-	}
+	d.drain(s)
 	// Not once per login: a flood of them must not fill the log.
 	if news {
 		d.log.Warn("directory server failed", "url", s.url, "error", err, "skipped", penalty)
-	}
-}
-
-// service runs f on a connection of s that is bound as the service account. A
-// pooled connection may have died unnoticed, so f, which only ever reads, is
-// then run once more on a new one.
-func (d *Directory) service(ctx context.Context, s *server, f func(*conn) error) error {
-	for {
-		c := d.take(s)
-		pooled := c != nil
-		if c == nil {
-			var err error
-			if c, err = d.connect(ctx, s); err != nil {
-				return err
-			}
-		}
-		err := f(c)
-		dead := err != nil && !answered(err)
-		if dead {
-			c.close()
-		} else {
-			d.keep(s, c)
-		}
-		if !dead || !pooled || ctx.Err() != nil {
-			return err
-		}
-		d.drain(s)
-	}
-}
-
-// take returns an idle connection, or nil. The latest one used comes first.
-func (d *Directory) take(s *server) *conn {
-	for {
-		d.mu.Lock()
-		n := len(s.idle)
-		if n == 0 {
-			d.mu.Unlock()
-			return nil
-		}
-		c := s.idle[n-1]
-		s.idle = s.idle[:n-1]
-		d.mu.Unlock()
-		if !c.ldap.IsClosing() {
-			return c
-		}
-		c.close()
-	}
-}
-
-func (d *Directory) keep(s *server, c *conn) {
-	if c.broken || c.ldap.IsClosing() {
-		c.close()
-		return
-	}
-	// The read deadline makes an idle connection close itself: no timer, no
-	// sweeper, and nothing to stop.
-	c.wire.SetDeadline(time.Now().Add(idleTime))
-	d.mu.Lock()
-	full := d.closed || len(s.idle) >= maxIdle
-	if !full {
-		s.idle = append(s.idle, c)
-	}
-	d.mu.Unlock()
-	if full {
-		c.close()
-	}
-}
-
-func (d *Directory) drain(s *server) {
-	d.mu.Lock()
-	idle := s.idle
-	s.idle = nil
-	d.mu.Unlock()
-	for _, c := range idle {
-		c.close()
 	}
 }
