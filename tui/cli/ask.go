@@ -47,13 +47,14 @@ func Terminal(in *os.File, prompts io.Writer) func(context.Context, string) (str
 
 var errInterrupted = errors.New("interrupted")
 
-// await reads until ctx ends: what is typed after an interrupt answers nothing.
+// await calls read, but returns errInterrupted as soon as ctx ends: what is typed
+// after an interrupt is no answer.
 func await(ctx context.Context, read func() (string, error)) (string, error) {
 	type line struct {
 		text string
 		err  error
 	}
-	lines := make(chan line, 1) // the read cannot be broken off: it ends with the process
+	lines := make(chan line, 1) // a read can't be cancelled: it ends with the process
 	go func() {
 		s, err := read()
 		lines <- line{s, err}
@@ -113,7 +114,7 @@ func checkPassword(p string) error {
 	if len(p) > maxPassword {
 		return errTooLong
 	}
-	if !utf8.ValidString(p) { // JSON would carry another password than the one typed
+	if !utf8.ValidString(p) { // JSON would change it on the way to the server
 		return errors.New("the password is not UTF-8")
 	}
 	return nil

@@ -48,16 +48,16 @@ func Group(use, short string, children ...*cobra.Command) *cobra.Command {
 		Use: use, Short: short, Args: noCommand,
 		SilenceUsage: true, SilenceErrors: true,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return usagef("%s needs a command; see %[1]s --help", c.CommandPath())
+			return Usagef("%s needs a command; see %[1]s --help", c.CommandPath())
 		},
 	}
-	c.SetFlagErrorFunc(FlagError)
+	c.SetFlagErrorFunc(flagError)
 	c.AddCommand(children...)
 	return c
 }
 
-// noCommand refuses what follows the name of a group and is none of its
-// commands. Cobra's own refusal has several lines.
+// noCommand refuses an argument of a group that is none of its commands, in one
+// line, where cobra's own refusal has several.
 func noCommand(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -67,7 +67,7 @@ func noCommand(c *cobra.Command, args []string) error {
 	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
 		meant = " (did you mean " + strings.Join(near, " or ") + "?)"
 	}
-	return usagef("%s has no command %q%s; see %[1]s --help", c.CommandPath(), args[0], meant)
+	return Usagef("%s has no command %q%s; see %[1]s --help", c.CommandPath(), args[0], meant)
 }
 
 // action is the work of a command once its client is open.
@@ -86,7 +86,7 @@ func (env Env) with(do action) func(*cobra.Command, []string) error {
 	}
 }
 
-// command returns a leaf of a group.
+// command returns a command of a group.
 func command(use, short string, args cobra.PositionalArgs, run func(*cobra.Command, []string) error) *cobra.Command {
 	return &cobra.Command{Use: use, Short: short, Args: args, RunE: run, SilenceUsage: true, SilenceErrors: true}
 }
@@ -95,7 +95,7 @@ func command(use, short string, args cobra.PositionalArgs, run func(*cobra.Comma
 func One(name string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) != 1 || strings.TrimSpace(args[0]) == "" {
-			return usagef("%s takes one %s", c.CommandPath(), name)
+			return Usagef("%s takes one %s", c.CommandPath(), name)
 		}
 		return nil
 	}
@@ -104,10 +104,10 @@ func One(name string) cobra.PositionalArgs {
 // None takes no argument.
 func None(c *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usagef("%s takes no argument, but got %q", c.CommandPath(), args[0])
+		return Usagef("%s takes no argument, but got %q", c.CommandPath(), args[0])
 	}
 	return nil
 }
 
-// say writes a message for people.
+// say writes a message for people, to standard error.
 func (env Env) say(format string, args ...any) { fmt.Fprintf(env.Err, format+"\n", args...) }

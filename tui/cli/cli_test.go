@@ -191,8 +191,8 @@ func TestUnreachable(t *testing.T) {
 		{errors.New("disk"), 1},
 		{nil, 0},
 	} {
-		if got := ExitStatus(c.err); got != c.want {
-			t.Errorf("ExitStatus(%v) = %d, want %d", c.err, got, c.want)
+		if got := exitStatus(c.err); got != c.want {
+			t.Errorf("exitStatus(%v) = %d, want %d", c.err, got, c.want)
 		}
 	}
 }

@@ -31,22 +31,20 @@ func (e UsageError) Error() string { return e.Err.Error() }
 
 func (e UsageError) Unwrap() error { return e.Err }
 
-// Usagef makes a UsageError.
-func Usagef(format string, args ...any) error { return usagef(format, args...) }
+// Usagef returns a UsageError, formatted as fmt.Errorf does.
+func Usagef(format string, args ...any) error { return UsageError{fmt.Errorf(format, args...)} }
 
-func usagef(format string, args ...any) error { return UsageError{fmt.Errorf(format, args...)} }
-
-// FlagError makes a UsageError of cobra's complaint about a flag. It fits
-// cobra's SetFlagErrorFunc; main sets it on the root too.
-func FlagError(c *cobra.Command, err error) error {
-	return usagef("%w; see %s --help", err, c.CommandPath())
+// flagError makes a UsageError of cobra's complaint about a flag.
+func flagError(c *cobra.Command, err error) error {
+	return Usagef("%w; see %s --help", err, c.CommandPath())
 }
 
-// fieldFlags are the flags whose values the server alone can read, by the name
-// of the field at the head of its refusal.
+// fieldFlags are the flags whose values only the server parses, by the name of
+// the field with which its refusal begins.
 var fieldFlags = map[string]string{"Idle": "--idle", "ExpiresIn": "--expires"}
 
-// flagged makes a UsageError of the server's refusal of a flag's value.
+// flagged turns the server's refusal of a flag's value into a UsageError that
+// names the flag. It returns any other error as it is.
 func flagged(err error) error {
 	refusal := (*api.Error)(nil)
 	if !errors.As(err, &refusal) || refusal.Status != http.StatusBadRequest {
@@ -54,13 +52,13 @@ func flagged(err error) error {
 	}
 	field, why, _ := strings.Cut(refusal.Message, ": ")
 	if flag, ok := fieldFlags[field]; ok {
-		return usagef("%s: %s", flag, why)
+		return Usagef("%s: %s", flag, why)
 	}
 	return err
 }
 
-// ExitStatus maps the error of a command to the exit status of the process.
-func ExitStatus(err error) int {
+// exitStatus maps the error of a command to the exit status of the process.
+func exitStatus(err error) int {
 	var (
 		usage       UsageError
 		refusal     *api.Error
@@ -82,10 +80,10 @@ func ExitStatus(err error) int {
 	return statusFailed
 }
 
-// Report writes the error, if any, as one safe line and returns ExitStatus.
+// Report writes the error, if any, as one safe line and returns exitStatus.
 func Report(w io.Writer, err error) int {
 	if err != nil {
 		fmt.Fprintf(w, "gatehouse: %s\n", text.Escape(err.Error()))
 	}
-	return ExitStatus(err)
+	return exitStatus(err)
 }

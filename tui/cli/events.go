@@ -15,7 +15,7 @@ import (
 // recent is how many records `events --follow` goes back to begin with.
 const recent = 10
 
-// mostLast is how many events the server keeps in memory for one look.
+// mostLast is how many events the server returns for one look at most.
 const mostLast = 10_000
 
 // look is one run of `events`.
@@ -38,26 +38,26 @@ func eventsCommand(env Env) *cobra.Command {
 	})
 	c.Flags().StringVar(&l.about, "about", "", "only what is about this user or token: a UID, or an ID")
 	c.Flags().IntVar(&l.last, "last", 0, "only the latest so many events, found by reading the log backwards")
-	c.Flags().Uint64Var(&l.before, "before", 0, "with --last: only what came before this record, as the look before says")
+	c.Flags().Uint64Var(&l.before, "before", 0, "with --last: only what came before this record, as the previous look printed it")
 	c.Flags().BoolVar(&l.follow, "follow", false, "go on as things happen, from the last few events")
 	c.Flags().BoolVar(&l.asJSON, "json", false, "print one object a line")
 	c.Flags().BoolVar(&l.verify, "verify", false, "read the whole log, and check that nothing in it was changed")
 	return c
 }
 
-// check refuses what cannot be meant.
+// check refuses combinations of flags that make no sense.
 func (l *look) check() error {
 	switch {
 	case l.verify && (l.follow || l.asJSON || l.about != "" || l.last != 0 || l.before != 0):
-		return usagef("--verify goes with no other flag")
+		return Usagef("--verify goes with no other flag")
 	case l.last < 0 || l.last > mostLast:
-		return usagef("--last is from 1 to %d", mostLast)
+		return Usagef("--last is from 1 to %d", mostLast)
 	case l.follow && l.last > 0:
-		return usagef("--follow goes on from the last few events: it takes no --last")
+		return Usagef("--follow goes on from the last few events: it takes no --last")
 	case l.before > 0 && l.last == 0:
-		return usagef("--before is for --last")
+		return Usagef("--before is for --last")
 	case len(l.about) == tokenLen: // a whole token: not to be repeated in messages or logs
-		return usagef("this is a token, not an ID: its ID is its first 28 characters")
+		return Usagef("this is a token, not an ID: its ID is its first 28 characters")
 	}
 	return nil
 }
@@ -91,8 +91,8 @@ func (l *look) run(ctx context.Context, c *api.Client, _ []string) error {
 	return err
 }
 
-// history prints what a look has found, and how to go on where it has not
-// looked at all there is.
+// history prints the events that one look back through the log has found, and,
+// where the log goes back further, how to look on.
 func (l *look) history(h api.History) error {
 	rows := func(yield func(api.Event, error) bool) {
 		for _, e := range h.Events {
@@ -136,8 +136,8 @@ func (env Env) events(rows iter.Seq2[api.Event, error], asJSON, follow bool) err
 	return env.table(rowsOf(rows, eventCells), "", "TIME", "ACTOR", "ACTION", "USER", "TOKEN", "ADDRESS", "DETAIL")
 }
 
-// follow prints each event as it comes. A table that has no end has no widths
-// either: each line is one of its own.
+// follow prints each event as it comes. The widths of columns can't be known in
+// advance, so each line is a table of its own.
 func (env Env) follow(rows iter.Seq2[api.Event, error], asJSON bool) error {
 	for e, err := range rows {
 		if err == nil && asJSON {

@@ -9,9 +9,9 @@ import (
 	"io"
 )
 
-// What can be told of a token without any key: 256 lowercase hexadecimal
-// characters, of which the last 8 are the CRC-32C of what the others stand for.
-// Whether this installation made it, only the server knows.
+// The form of a token, which can be checked without any key: 256 lowercase
+// hexadecimal digits that encode 128 bytes, the last 4 of which are the CRC-32C of
+// the others. Whether this installation made it, only the server knows.
 const (
 	tokenLen = 256
 	crcLen   = 4 // bytes
@@ -32,8 +32,8 @@ func looksRight(run []byte) bool {
 	return crc32.Checksum(body, castagnoli) == binary.BigEndian.Uint32(b[len(body):])
 }
 
-// isHex has the digits of either case: a run of lowercase ones that goes on in
-// upper case is something else.
+// isHex tells the hexadecimal digits, in either case: 256 lowercase digits that go
+// on in upper case are part of something longer, and no token.
 var isHex = func() (t [256]bool) {
 	for _, c := range []byte("0123456789abcdefABCDEF") {
 		t[c] = true
@@ -55,8 +55,8 @@ func newFinder(found func(line int, token string) error) *finder {
 	return &finder{buf: make([]byte, 256<<10), found: found}
 }
 
-// read looks through r, and calls found for all that has the form of a token,
-// with the number of its line, from 1.
+// read looks through r, and calls found with each text that has the form of a
+// token and the number of its line, from 1.
 func (f *finder) read(ctx context.Context, r io.Reader) error {
 	f.line, f.long = 0, false
 	kept := 0
@@ -79,8 +79,8 @@ func (f *finder) read(ctx context.Context, r io.Reader) error {
 	}
 }
 
-// look looks through b, and returns how much of it is done with: what is left,
-// a token at most, is to be seen again with what follows.
+// look looks through b, and returns how many bytes of it are done with. The rest,
+// at most the length of a token, has to come again together with what follows.
 func (f *finder) look(b []byte, end bool) (done int, err error) {
 	if f.long {
 		for done < len(b) && isHex[b[done]] {

@@ -20,7 +20,7 @@ func userUnlink(env Env) *cobra.Command {
 func userIdentity(env Env, verb, short, said string, call func(*api.Client, context.Context, string, api.Identity) error) *cobra.Command {
 	three := func(c *cobra.Command, args []string) error {
 		if len(args) != 3 {
-			return usagef("%s takes a UID, a SOURCE such as ldap, and a SUBJECT such as an entryUUID", c.CommandPath())
+			return Usagef("%s takes a UID, a SOURCE such as ldap, and a SUBJECT such as an entryUUID", c.CommandPath())
 		}
 		return nil
 	}

@@ -10,7 +10,8 @@ import (
 	"gatehouse/tui/text"
 )
 
-// errNoServer: what is held is in the memory of the server.
+// errNoServer is the error without a running server: only its memory has the sweep
+// that is held.
 var errNoServer = &api.UnreachableError{Socket: "its socket", Err: errors.New("a sweep is held by a running server alone")}
 
 func userOffboard(env Env) *cobra.Command {

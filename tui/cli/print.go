@@ -50,7 +50,8 @@ func (env Env) users(rows iter.Seq2[api.User, error], asJSON bool) error {
 	return env.table(rowsOf(rows, userCells), "", "UID", "NAME", "SOURCE", "STATE", "CREATED", "TOKENS", "LAST USED")
 }
 
-// tokens prints a listing; before goes ahead of the first row of a table.
+// tokens prints a listing. If it is a table with any rows, before is printed ahead
+// of it.
 func (env Env) tokens(rows iter.Seq2[api.Token, error], asJSON bool, before string) error {
 	if asJSON {
 		return printLines(env.Out, rows, tokenLine)
@@ -74,7 +75,8 @@ func tokenCells(t api.Token) []string {
 	return []string{t.ID, t.UID, dash(t.Name), moment(t.Created), used, dash(t.LastAddress), expiry(t.ExpiresOn), t.State}
 }
 
-// table prints rows under heads; without rows it says so, and prints nothing.
+// table prints before, the heads and the rows. Where there are no rows, it says so
+// on standard error instead.
 func (env Env) table(rows iter.Seq2[[]string, error], before string, heads ...string) error {
 	var t *text.Table
 	for cells, err := range rows {
@@ -151,7 +153,7 @@ func printJSON(w io.Writer, v any) error {
 	return err
 }
 
-// moment shows a time to the second, where the reader is.
+// moment shows a time in milliseconds to the second, in the reader's time zone.
 func moment(ms int64) string {
 	if ms == 0 {
 		return "-"

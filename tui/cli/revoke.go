@@ -15,11 +15,12 @@ import (
 )
 
 const (
-	preview   = 20 // rows shown before the question
-	inUse     = time.Hour
-	mostInUse = 1000 // of which it is counted how many were used of late
+	preview   = 20        // rows shown before the question
+	inUse     = time.Hour // a token used within it counts as in use
+	mostInUse = 1000      // tokens in use are counted up to here
 )
 
+// errKept is the error of a command whose question was not answered with yes.
 var errKept = errors.New("nothing was changed")
 
 // revocation is one run of `token revoke`.
@@ -56,20 +57,20 @@ func (r *revocation) check(cmd *cobra.Command, ids []string) error {
 	name := cmd.CommandPath()
 	switch {
 	case len(ids) == 0 && !filter:
-		return usagef("%s needs an ID, or one of --user, --idle, --never-used", name)
+		return Usagef("%s needs an ID, or one of --user, --idle, --never-used", name)
 	case len(ids) > 0 && filter:
-		return usagef("%s takes either IDs or --user, --idle, --never-used, not both", name)
+		return Usagef("%s takes either IDs or --user, --idle, --never-used, not both", name)
 	case len(ids) > 0 && r.dryRun:
-		return usagef("--dry-run is for --user, --idle and --never-used")
+		return Usagef("--dry-run is for --user, --idle and --never-used")
 	case filter && !r.yes && !r.dryRun && r.env.Password == nil:
-		return usagef("without a terminal %s --user, --idle or --never-used needs --yes (--dry-run shows what matches)", name)
+		return Usagef("without a terminal %s --user, --idle or --never-used needs --yes (--dry-run shows what matches)", name)
 	}
 	for i, id := range ids {
 		if ids[i] = strings.ToLower(strings.TrimSpace(id)); ids[i] == "" {
-			return usagef("an ID is empty")
+			return Usagef("an ID is empty")
 		}
-		if len(ids[i]) == 256 { // a whole token: not to be repeated in messages or logs
-			return usagef("this is a token, not an ID: its ID is its first 28 characters")
+		if len(ids[i]) == tokenLen { // a whole token: not to be repeated in messages or logs
+			return Usagef("this is a token, not an ID: its ID is its first 28 characters")
 		}
 	}
 	return nil
@@ -138,9 +139,10 @@ func (r *revocation) matches(ctx context.Context, c *api.Client) (int, error) {
 // warn says how many of the tokens were used within the last hour.
 func (r *revocation) warn(ctx context.Context, c *api.Client) error {
 	q := r.q
-	q.Reverse = true // the latest first
+	q.Reverse = true // the latest used first
+	q.Limit = mostInUse + 1
 	since, used := r.env.Now().Add(-inUse).UnixMilli(), 0
-	for t, err := range c.Tokens(ctx, withLimit(q, mostInUse+1)) {
+	for t, err := range c.Tokens(ctx, q) {
 		if err != nil {
 			return err
 		}
@@ -157,14 +159,9 @@ func (r *revocation) warn(ctx context.Context, c *api.Client) error {
 	return nil
 }
 
-func withLimit(q api.TokenQuery, n int) api.TokenQuery {
-	q.Limit = n
-	return q
-}
-
-// all has the server revoke what matches, if it is as much as was agreed to, and
-// shows on a terminal how far it is. What is done when that breaks off stays
-// done.
+// all has the server revoke what matches, if that is still as many tokens as were
+// agreed to (0: any number), and shows the progress on a terminal. When it breaks
+// off, what was revoked by then stays revoked.
 func (r *revocation) all(ctx context.Context, c *api.Client, agreed int) error {
 	p, err := r.follow(c.RevokeMatching(ctx, api.BulkRevocation{User: r.q.User, Idle: r.q.Idle, NeverUsed: r.q.NeverUsed, Expect: agreed}))
 	if p.Job == "" { // refused
@@ -173,6 +170,7 @@ func (r *revocation) all(ctx context.Context, c *api.Client, agreed int) error {
 	return errors.Join(err, r.print(p.Revoked, p.Total))
 }
 
+// follow shows the progress and returns the last one that came.
 func (r *revocation) follow(rows iter.Seq2[api.Progress, error]) (p api.Progress, err error) {
 	var next api.Progress
 	for next, err = range rows {
@@ -204,6 +202,7 @@ func (r *revocation) follow(rows iter.Seq2[api.Progress, error]) (p api.Progress
 	return p, nil
 }
 
+// report says how many of the ids that were named are revoked.
 func (r *revocation) report(done, asked int) error {
 	if done < asked {
 		r.env.say("Revoked %s; %d had been revoked before.", count(done, "token"), asked-done)
@@ -213,7 +212,7 @@ func (r *revocation) report(done, asked int) error {
 	return r.print(done, asked)
 }
 
-// print says for a program what was done.
+// print writes the result as JSON, if that was asked for.
 func (r *revocation) print(done, of int) error {
 	if !r.asJSON {
 		return nil

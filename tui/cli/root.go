@@ -32,20 +32,20 @@ server that can't be reached.`,
 		},
 		RunE: func(c *cobra.Command, _ []string) error {
 			c.SetOut(messages)
-			return errors.Join(c.Help(), usagef("name a command"))
+			return errors.Join(c.Help(), Usagef("name a command"))
 		},
 	}
 	root.SetOut(out)
 	root.SetErr(messages)
-	root.SetFlagErrorFunc(FlagError)
+	root.SetFlagErrorFunc(flagError)
 	root.CompletionOptions.DisableDefaultCmd = true // ours knows what a wrong shell is
 	root.SetHelpCommand(helpCommand())
 	root.AddCommand(completionCommand(out))
 	return root
 }
 
-// Execute runs the command that the arguments name. What cobra has to say
-// before any command runs is a UsageError.
+// Execute runs the command that the arguments name. An error of cobra's before
+// the command has started is a UsageError.
 func Execute(ctx context.Context, root *cobra.Command, args []string) error {
 	started := false
 	prepare := root.PersistentPreRunE
@@ -56,13 +56,14 @@ func Execute(ctx context.Context, root *cobra.Command, args []string) error {
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err != nil && !started {
-		return usagef("%w", err)
+		return Usagef("%w", err)
 	}
 	return err
 }
 
-// environment sets each flag that the command line does not from its twin
-// GATEHOUSE_<FLAG>. That of a flag that may be repeated is split at spaces.
+// environment sets each flag that is not on the command line from the variable
+// GATEHOUSE_<FLAG>, if there is one. For a flag that may be repeated, the value is
+// split at spaces.
 func environment(c *cobra.Command) (err error) {
 	c.Flags().VisitAll(func(f *pflag.Flag) {
 		name := "GATEHOUSE_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
@@ -76,7 +77,7 @@ func environment(c *cobra.Command) (err error) {
 		}
 		for _, v := range values {
 			if bad := c.Flags().Set(f.Name, v); bad != nil {
-				err = usagef("%s: %w", name, bad)
+				err = Usagef("%s: %w", name, bad)
 			}
 		}
 	})
@@ -98,7 +99,7 @@ func completionCommand(out io.Writer) *cobra.Command {
 			case "zsh":
 				return root.GenZshCompletion(out)
 			}
-			return usagef("%s takes one SHELL: %s", c.CommandPath(), strings.Join(c.ValidArgs, ", "))
+			return Usagef("%s takes one SHELL: %s", c.CommandPath(), strings.Join(c.ValidArgs, ", "))
 		},
 	}
 }
@@ -110,7 +111,7 @@ func helpCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			about, rest, err := c.Root().Find(args)
 			if err != nil || len(rest) > 0 {
-				return usagef("there is no command %q", strings.Join(args, " "))
+				return Usagef("there is no command %q", strings.Join(args, " "))
 			}
 			about.InitDefaultHelpFlag()
 			return about.Help()

@@ -18,7 +18,7 @@ import (
 func scanCommand(env Env) *cobra.Command {
 	some := func(c *cobra.Command, args []string) error {
 		if len(args) == 0 {
-			return usagef("%s takes the files and directories to look through", c.CommandPath())
+			return Usagef("%s takes the files and directories to look through", c.CommandPath())
 		}
 		return nil
 	}
@@ -41,8 +41,8 @@ func scanCommand(env Env) *cobra.Command {
 		}))
 }
 
-// scan is one run of the command. What has the form of a token is kept until
-// there is enough of it to ask the server; it is never shown.
+// scan is one run of the command. It collects what has the form of a token and
+// asks the server about it in batches; the text itself is never shown.
 type scan struct {
 	env    Env
 	client *api.Client
@@ -77,8 +77,8 @@ func (s *scan) walk(ctx context.Context, root string) error {
 	})
 }
 
-// read looks through a file. It opens it so that a pipe or a link which has
-// taken its place meanwhile can't hold it up or lead it elsewhere.
+// read looks through a file. A pipe or a symbolic link that has taken the file's
+// place since the directory was read can neither block it nor lead it elsewhere.
 func (s *scan) read(ctx context.Context, path string) error {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {

@@ -229,10 +229,10 @@ func TestScan(t *testing.T) {
 		t.Errorf("got %v, %q, %q", err, out.String(), messages.String())
 	}
 	err := scan(filepath.Join(dir, "no\x1bsuch"), filepath.Join(dir, "a"))
-	if ExitStatus(err) != statusFailed || !strings.Contains(messages.String(), `no\x1bsuch: no such file`) || !strings.Contains(out.String(), "/a:2 ") {
+	if exitStatus(err) != statusFailed || !strings.Contains(messages.String(), `no\x1bsuch: no such file`) || !strings.Contains(out.String(), "/a:2 ") {
 		t.Errorf("got %v, %q, %q", err, out.String(), messages.String())
 	}
-	if err := scan(); ExitStatus(err) != statusUsage {
+	if err := scan(); exitStatus(err) != statusUsage {
 		t.Errorf("without a path: got %v", err)
 	}
 }

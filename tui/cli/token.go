@@ -59,15 +59,15 @@ func tokenCreate(env Env) *cobra.Command {
 	run := c.RunE
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if r.UID == "" {
-			return usagef("%s needs --user UID", cmd.CommandPath())
+			return Usagef("%s needs --user UID", cmd.CommandPath())
 		}
 		return run(cmd, args)
 	}
 	return c
 }
 
-// known fails with the server's 404 unless the user exists: the empty listing
-// of a mistyped name would say that there is nothing to worry about.
+// known fails with the server's 404 unless the user exists (or uid is empty). For a
+// mistyped name an empty listing would say that all is well.
 func known(ctx context.Context, c *api.Client, uid string) error {
 	if uid == "" {
 		return nil
