@@ -133,22 +133,15 @@ func (s *Server) newPassword(ctx context.Context, password *string) (storage.Pas
 }
 
 func (s *Server) adminDisableUser(w http.ResponseWriter, r *http.Request) error {
-	return done(w, s.store.DisableUser(adminActor(r), r.PathValue("uid")))
+	return noContent(w, s.store.DisableUser(adminActor(r), r.PathValue("uid")))
 }
 
 func (s *Server) adminEnableUser(w http.ResponseWriter, r *http.Request) error {
-	return done(w, s.store.EnableUser(adminActor(r), r.PathValue("uid")))
+	return noContent(w, s.store.EnableUser(adminActor(r), r.PathValue("uid")))
 }
 
 func (s *Server) adminRemoveUser(w http.ResponseWriter, r *http.Request) error {
-	return done(w, s.store.RemoveUser(adminActor(r), r.PathValue("uid")))
-}
-
-func done(w http.ResponseWriter, err error) error {
-	if err == nil {
-		w.WriteHeader(http.StatusNoContent)
-	}
-	return err
+	return noContent(w, s.store.RemoveUser(adminActor(r), r.PathValue("uid")))
 }
 
 func (s *Server) adminCreateToken(w http.ResponseWriter, r *http.Request) error {

@@ -185,3 +185,16 @@ func (l *Lifetime) UnmarshalText(b []byte) (err error) {
 	}
 	return err
 }
+
+// origin is the part of a URL that browsers send as Origin (RFC 6454, section 4).
+func origin(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return raw
+	}
+	host := strings.ToLower(u.Host)
+	if p := u.Port(); p == "443" && u.Scheme == "https" || p == "80" && u.Scheme == "http" {
+		host = strings.TrimSuffix(host, ":"+p)
+	}
+	return u.Scheme + "://" + host
+}

@@ -1,21 +1,13 @@
 package server
 
 import (
-	"bytes"
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"runtime/debug"
-	"strconv"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"gatehouse/ldap"
-	"gatehouse/server/api"
 	"gatehouse/server/oauth"
 	"gatehouse/storage"
 )
@@ -106,77 +98,4 @@ func unlessGone(err, refusal error) error {
 		return refusal
 	}
 	return err
-}
-
-// fail answers with an error.
-func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
-	status, message := s.refusal(w, r, err)
-	reply(w, status, api.Error{Message: message})
-}
-
-// refusal is what a client is told of an error. It sets the headers that go
-// with it, and logs what the client is not told.
-func (s *Server) refusal(w http.ResponseWriter, r *http.Request, err error) (status int, message string) {
-	status, message = statusOf(err)
-	if status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) {
-		s.log.Error("request failed", "route", r.Pattern, "error", err) // a path may hold a token
-	}
-	h := w.Header()
-	h.Del("Cache-Control")
-	if status == http.StatusUnauthorized && message == errCredentials.Error() {
-		h.Set("WWW-Authenticate", `Bearer realm="gatehouse"`)
-	}
-	if e, ok := errors.AsType[*httpError](err); ok && e.retry > 0 {
-		h.Set("Retry-After", strconv.Itoa(int((e.retry+time.Second-1)/time.Second)))
-	}
-	return status, sentence(message)
-}
-
-// sentence begins with a capital.
-func sentence(s string) string {
-	r, n := utf8.DecodeRuneInString(s)
-	return string(unicode.ToUpper(r)) + s[n:]
-}
-
-// replySecret sends a value that holds a credential.
-func replySecret(w http.ResponseWriter, v any) {
-	w.Header().Set("Cache-Control", "no-store")
-	reply(w, http.StatusOK, v)
-}
-
-// reply sends a value as JSON.
-func reply(w http.ResponseWriter, status int, v any) {
-	h := w.Header()
-	h.Set("Content-Type", "application/json")
-	h.Set("X-Content-Type-Options", "nosniff")
-	b, err := marshal(v)
-	if err != nil {
-		status, b = http.StatusInternalServerError, []byte(`{"error":"Internal error"}`)
-	}
-	h.Set("Content-Length", strconv.Itoa(len(b)))
-	w.WriteHeader(status)
-	w.Write(b)
-}
-
-// marshal writes JSON that is read by programs: HTML needs no escapes in it.
-func marshal(v any) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	err := enc.Encode(v)
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
-}
-
-// recovered answers for a handler that panicked.
-func (s *Server) recovered(w http.ResponseWriter, r *http.Request) {
-	p := recover()
-	if p == nil {
-		return
-	}
-	if p == http.ErrAbortHandler {
-		panic(p)
-	}
-	s.metrics.requests.WithLabelValues(cmp.Or(r.Pattern, noRoute), "5xx").Inc()
-	s.log.Error("panic", "route", r.Pattern, "panic", p, "stack", string(debug.Stack()))
-	reply(w, http.StatusInternalServerError, api.Error{Message: "Internal error"})
 }

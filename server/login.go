@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"io/fs"
 	"net/http"
-	"os"
 
 	"gatehouse/server/api"
 	"gatehouse/storage"
@@ -202,15 +200,5 @@ func (s *Server) cookie(value string, maxAge int) *http.Cookie {
 	return &http.Cookie{
 		Name: s.cookieName(), Value: value, MaxAge: maxAge,
 		Path: "/", HttpOnly: true, Secure: s.cfg.secure(), SameSite: http.SameSiteStrictMode,
-	}
-}
-
-// firstLoginDone removes the file with the first password once it has served.
-func (s *Server) firstLoginDone(uid string) {
-	if storage.Fold(uid) != FirstUser {
-		return
-	}
-	if err := os.Remove(s.firstLoginFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		s.log.Warn("remove the first password by hand", "file", s.firstLoginFile(), "error", err)
 	}
 }

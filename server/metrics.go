@@ -192,10 +192,3 @@ func (w *statusWriter) Write(b []byte) (int, error) {
 
 // Unwrap is for http.ResponseController.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-// revoke revokes tokens, and counts them.
-func (s *Server) revoke(by storage.Actor, ids ...storage.ID) (int, error) {
-	n, err := s.store.RevokeTokens(by, ids...)
-	s.metrics.revocations.Add(float64(n))
-	return n, err
-}

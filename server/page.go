@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"time"
 
-	"gatehouse/server/api"
 	"gatehouse/server/web"
 	"gatehouse/storage"
 )
@@ -210,46 +209,6 @@ func (s *Server) asset(w http.ResponseWriter, r *request) error {
 		return errNoPage
 	}
 	return nil
-}
-
-// failPage answers with an error to a person.
-func (s *Server) failPage(w http.ResponseWriter, r *http.Request, err error) {
-	status, message := s.refusal(w, r, err)
-	if status == http.StatusUnauthorized {
-		err = s.pageForNobody(w, r, message)
-	} else {
-		err = s.pages.Write(w, status, web.Failure{UID: s.whose(r), Status: http.StatusText(status), Error: message + "."})
-	}
-	if err != nil {
-		s.log.Error("request failed", "route", r.Pattern, "error", err)
-		reply(w, http.StatusInternalServerError, api.Error{Message: "Internal error"})
-	}
-}
-
-// whose is the uid that a page shows when something went wrong before, or
-// without, its being known who asks: found by the same way as for all pages, so
-// that another site's form and a request with a token show nobody.
-func (s *Server) whose(r *http.Request) string {
-	c, err := s.authenticate(&request{Request: r}, byCookie)
-	if err != nil {
-		return ""
-	}
-	return c.user.UID
-}
-
-// pageForNobody is for who has to log in first, or has tried to.
-func (s *Server) pageForNobody(w http.ResponseWriter, r *http.Request, message string) error {
-	if message != errCredentials.Error() {
-		return s.showLogin(w, http.StatusUnauthorized, web.Login{Error: message + "."})
-	}
-	if s.ledHere(r) {
-		return s.pages.Write(w, http.StatusUnauthorized, onward(r))
-	}
-	page := web.Login{Note: "Log in to go on."}
-	if r.Method == http.MethodGet {
-		page.Next = localPath(r.URL.RequestURI())
-	}
-	return s.showLogin(w, http.StatusUnauthorized, page)
 }
 
 // when is a time of the store's, which has 0 for none.

@@ -2,23 +2,34 @@
 // beyond it on the TCP port, the web page, and the administration on the unix
 // socket.
 //
-// routes.go shows every URL of the port on one screen, with the credential
-// that each asks for; admin.go does so for the socket. A handler returns an
-// error, and one table (errors.go) maps it to a status. authenticate
-// (authenticate.go) is the only way from a request to a user.
+// A request takes one way through the package: a route, authenticate (the only
+// way from a request to a user), a handler, the store, a view of what the store
+// returned, the reply. A handler returns its error, and one table maps that to a
+// status. What the files are about:
 //
-// The package decides who may ask and what is shown; what is true, storage
-// decides. No handler keeps state: there is the store, what throttles logins,
-// and the logins by browser that are at a provider.
+//	routes, admin                    every URL of the port, and of the socket
+//	authenticate, verify             who asks; the gate for reverse proxies
+//	login, directory, oauth_*        logging in by password, LDAP and OAuth
+//	admit                            whom these vouch for becomes a user
+//	password, throttle, refusals     hashing, guessing bounded, failures logged
+//	token, recentfiles               what the API does for users
+//	page, page_list, next            the same on the web page
+//	admin_*                          what administrators do
+//	offboard, idle                   what is revoked without being asked for
+//	config*, span                    the configuration file
+//	errors, fail, body, reply, view  requests in, replies and errors out
+//	serve, socket, certificate       listening
+//	metrics, activity, health        figures for Prometheus and the terminal UI
+//
+// The package decides who may ask and what is shown; what is true, package
+// storage decides. No handler keeps state of its own: beside the store, the
+// server remembers only the logins that are under way, the bulk revocations that
+// can be stopped, the sweep that is held, and its figures.
 package server
 
 import (
-	"context"
 	"log/slog"
 	"net/http"
-	"net/url"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"gatehouse/server/oauth"
@@ -45,10 +56,10 @@ type Server struct {
 	pair     *certificate // nil: the port speaks plain HTTP
 
 	directory directory // nil: LDAP is not configured
-	offboard  *offboard // nil likewise
+	offboard  *offboard // nil: likewise
 
 	oauth   map[string]*oauth.Provider // by name
-	pending *pending
+	pending *pending                   // logins by browser that are at a provider
 }
 
 // Options say how a Server works. The zero value will do.
@@ -60,7 +71,9 @@ type Options struct {
 	ProviderTimeout time.Duration // of a login at an OAuth provider in all; default 5 s
 }
 
-// New returns a server for the store. The configuration has been checked.
+// New returns a server for the store, with a configuration that Check has
+// accepted. It reads the files that the configuration names, and connects to
+// nothing.
 func New(store *storage.Store, cfg Config, opts Options) (*Server, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
@@ -97,42 +110,4 @@ func New(store *storage.Store, cfg Config, opts Options) (*Server, error) {
 		}
 	}
 	return s, nil
-}
-
-// healthz serves GET /healthz: the process answers.
-func (s *Server) healthz(w http.ResponseWriter, _ *request) error {
-	reply(w, http.StatusOK, map[string]string{"status": "alive"})
-	return nil
-}
-
-// readyWithin is how long /readyz waits for a store that is being opened.
-const readyWithin = 2 * time.Second
-
-// readyz serves GET /readyz: the store is open and takes changes.
-func (s *Server) readyz(w http.ResponseWriter, r *request) error {
-	ctx, cancel := context.WithTimeout(r.Context(), readyWithin)
-	defer cancel()
-	if err := s.store.Opened(ctx); err != nil {
-		return err
-	}
-	if err := s.store.Writable(); err != nil {
-		return err
-	}
-	reply(w, http.StatusOK, map[string]string{"status": "ready"})
-	return nil
-}
-
-func (s *Server) firstLoginFile() string { return filepath.Join(s.store.Dir(), "first-login") }
-
-// origin is the part of a URL that browsers send as Origin (RFC 6454, section 4).
-func origin(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return raw
-	}
-	host := strings.ToLower(u.Host)
-	if p := u.Port(); p == "443" && u.Scheme == "https" || p == "80" && u.Scheme == "http" {
-		host = strings.TrimSuffix(host, ":"+p)
-	}
-	return u.Scheme + "://" + host
 }

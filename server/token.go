@@ -261,3 +261,10 @@ func (s *Server) revokeToken(w http.ResponseWriter, r *request) error {
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
+
+// revoke revokes tokens, and counts them.
+func (s *Server) revoke(by storage.Actor, ids ...storage.ID) (int, error) {
+	n, err := s.store.RevokeTokens(by, ids...)
+	s.metrics.revocations.Add(float64(n))
+	return n, err
+}

@@ -15,7 +15,7 @@ func (s *Server) adminLink(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return done(w, s.store.Link(adminActor(r), r.PathValue("uid"), id))
+	return noContent(w, s.store.Link(adminActor(r), r.PathValue("uid"), id))
 }
 
 // adminUnlink serves POST /admin/users/{uid}/unlink.
@@ -24,7 +24,7 @@ func (s *Server) adminUnlink(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return done(w, s.store.Unlink(adminActor(r), r.PathValue("uid"), id))
+	return noContent(w, s.store.Unlink(adminActor(r), r.PathValue("uid"), id))
 }
 
 // readIdentity reads an identity as a person types it.

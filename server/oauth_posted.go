@@ -31,7 +31,7 @@ func (s *Server) authenticateProvider(w http.ResponseWriter, r *request) error {
 	return s.handLogin(w, r, u)
 }
 
-// provider is the one that the path names.
+// provider returns the provider that the path names.
 func (s *Server) provider(r *request) (*oauth.Provider, error) {
 	p := s.oauth[r.PathValue("provider")]
 	if p == nil {
@@ -40,9 +40,9 @@ func (s *Server) provider(r *request) (*oauth.Provider, error) {
 	return p, nil
 }
 
-// readPosted reads {"email":"…","info":{"accessToken":"…"}}, also in the single
-// quotes in which it is printed, and then as curl sends it when nothing is said
-// of its type. What more a client sends is passed over.
+// readPosted reads {"email":"…","info":{"accessToken":"…"}}. It takes the single
+// quotes of the documented example, too, and that pasted into curl: JSON sent as a
+// form, since curl was not told otherwise. Other fields are ignored.
 func readPosted(r *http.Request) (mail, token string, err error) {
 	b, err := readBody(r)
 	if err != nil {
@@ -78,9 +78,9 @@ func readPosted(r *http.Request) (mail, token string, err error) {
 	return mail, token, nil
 }
 
-// postedAttempt has failures counted by address, and within one by the mail that
-// was named: a token can't be guessed, and who only knows somebody's mail must
-// not keep that person out.
+// postedAttempt counts failures by address and, within an address, by the mail
+// that was named. Elsewhere the person is not affected: a token can't be guessed,
+// and knowing somebody's mail must not be enough to lock them out.
 func postedAttempt(p *oauth.Provider, mail string, from netip.Addr) attempt {
 	a := newAttempt(mail, from)
 	a.account = "oauth " + p.Name() + " " + a.address + " " + a.account
@@ -90,7 +90,7 @@ func postedAttempt(p *oauth.Provider, mail string, from netip.Addr) attempt {
 // checkPosted returns the user whom a provider's token speaks for.
 func (s *Server) checkPosted(r *request, p *oauth.Provider, mail, token string) (storage.User, error) {
 	a := postedAttempt(p, mail, r.from)
-	// Who waits for others to be judged first, waits for the provider too.
+	// The wait for other logins of the account counts towards the time-out.
 	ctx, cancel := context.WithTimeout(r.Context(), p.Timeout())
 	defer cancel()
 	u, err := s.withinLimits(ctx, a, func(ctx context.Context) (storage.User, error) {
@@ -115,8 +115,7 @@ func (s *Server) checkPosted(r *request, p *oauth.Provider, mail, token string) 
 	return u, err
 }
 
-// withinLimits lets somebody try to log in, unless there were too many failures
-// already, and counts how that ends.
+// withinLimits calls try unless the attempt is throttled, and counts its outcome.
 func (s *Server) withinLimits(ctx context.Context, a attempt, try func(context.Context) (storage.User, error)) (storage.User, error) {
 	leave, err := s.throttle.enter(ctx, a)
 	if err != nil {
@@ -134,7 +133,8 @@ func (s *Server) withinLimits(ctx context.Context, a attempt, try func(context.C
 	return u, err
 }
 
-// refusedBy notes why a provider refuses a login, which only the log is told.
+// refusedBy logs why a provider refuses a login, and returns what the client is
+// told of it.
 func (s *Server) refusedBy(p *oauth.Provider, err error) error {
 	refusal := (*oauth.Refusal)(nil)
 	if !errors.As(err, &refusal) {
@@ -142,31 +142,4 @@ func (s *Server) refusedBy(p *oauth.Provider, err error) error {
 	}
 	s.log.Info("a provider refuses a login", "provider", p.Name(), "reason", refusal.Reason)
 	return errInvalid
-}
-
-// claimed returns a person's address as the provider spells it.
-func claimed(c oauth.Claims, mail string) (string, bool) {
-	for _, known := range c.Emails {
-		if storage.Fold(known) == storage.Fold(mail) {
-			return known, true
-		}
-	}
-	return "", false
-}
-
-// admitClaims admits whom a provider vouches for. A user is named by mail, but
-// keeps a name that is one of the person's addresses, or that another source
-// gave: somebody with two addresses is not renamed to and fro.
-func (s *Server) admitClaims(a attempt, p *oauth.Provider, c oauth.Claims, mail string) (storage.User, error) {
-	id := storage.Identity{Source: p.Name(), Subject: c.Subject}
-	u, err := s.store.UserByIdentity(id)
-	if err != nil && !errors.Is(err, storage.ErrNoUser) {
-		return u, err
-	}
-	if err == nil {
-		if _, theirs := claimed(c, u.UID); theirs || u.Source != p.Name() {
-			mail = u.UID
-		}
-	}
-	return s.admitIdentity(a, id, mail, c.Name)
 }

@@ -2,53 +2,11 @@ package server
 
 import (
 	"cmp"
-	"maps"
+	"gatehouse/server/api"
 	"slices"
 	"strings"
 	"time"
-
-	"gatehouse/server/api"
-	"gatehouse/server/oauth"
 )
-
-// OAuthConfig is a section [oauth.<name>].
-type OAuthConfig struct {
-	Type             string `toml:"type"`
-	URL              string `toml:"url"`
-	ClientID         string `toml:"client_id"`
-	ClientSecretFile string `toml:"client_secret_file"`
-	Insecure         bool   `toml:"insecure"`
-	AcceptAnyClient  bool   `toml:"accept_any_client"`
-}
-
-func (c OAuthConfig) provider(name string) oauth.Config {
-	return oauth.Config{
-		Name: name, Type: c.Type, URL: c.URL, ClientID: c.ClientID, ClientSecretFile: c.ClientSecretFile,
-		Insecure: c.Insecure, AcceptAnyClient: c.AcceptAnyClient,
-	}
-}
-
-// checkOAuth returns an error that names the first provider that can't be.
-func (c Config) checkOAuth(f *faults) {
-	for _, name := range slices.Sorted(maps.Keys(c.OAuth)) {
-		f.join(c.OAuth[name].provider(name).Validate())
-	}
-}
-
-// openProviders readies the OAuth providers, by name. It does not connect.
-func openProviders(cfg Config, timeout time.Duration, now func() time.Time) (map[string]*oauth.Provider, error) {
-	all := make(map[string]*oauth.Provider, len(cfg.OAuth))
-	for _, name := range slices.Sorted(maps.Keys(cfg.OAuth)) {
-		one := cfg.OAuth[name].provider(name)
-		one.Timeout, one.Now = timeout, now
-		p, err := oauth.New(one)
-		if err != nil {
-			return nil, err
-		}
-		all[name] = p
-	}
-	return all, nil
-}
 
 // way is a way in by a provider, at /login/<Name>, as pages show it.
 type way struct {

@@ -10,7 +10,7 @@ import (
 
 // adminPing serves GET /admin/ping, for commands that need to know no more than
 // that a server answers.
-func (s *Server) adminPing(w http.ResponseWriter, _ *http.Request) error { return done(w, nil) }
+func (s *Server) adminPing(w http.ResponseWriter, _ *http.Request) error { return noContent(w, nil) }
 
 // adminStatus serves GET /admin/status: what the terminal UI shows of the
 // server. It walks no directory and asks nobody.

@@ -53,7 +53,7 @@ func (s *Server) adminStopRevocation(w http.ResponseWriter, r *http.Request) err
 	if !s.jobs.end(r.PathValue("job")) {
 		return refuse(http.StatusNotFound, "There is no such job under way")
 	}
-	return done(w, nil)
+	return noContent(w, nil)
 }
 
 // How a bulk revocation is cut up, and how often it tells how far it is.

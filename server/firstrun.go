@@ -1,0 +1,51 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"gatehouse/storage"
+)
+
+// FirstUser is the account that the first run makes.
+const FirstUser = "me@localhost"
+
+// FirstRun makes the account FirstUser in a store without users, with a random
+// password that it writes to the file first-login in the data directory. It
+// returns the file's path and the password. In a store with users it does nothing,
+// and made is false.
+func (s *Server) FirstRun(ctx context.Context) (file, password string, made bool, err error) {
+	if s.store.UserCount() > 0 {
+		return "", "", false, nil
+	}
+	password = rand.Text()
+	hash, err := s.hasher.hash(ctx, password)
+	if err != nil {
+		return "", "", false, err
+	}
+	// The file first: an account whose password nobody knows is no use.
+	file = s.firstLoginFile()
+	if err := storage.WriteFile(file, []byte(password)); err != nil {
+		return "", "", false, err
+	}
+	_, err = s.store.AddUser(storage.Actor{Name: "first run"}, FirstUser, "", hash)
+	return file, password, err == nil, err
+}
+
+// firstLoginFile is where the first account's password is until its first login.
+func (s *Server) firstLoginFile() string { return filepath.Join(s.store.Dir(), "first-login") }
+
+// firstLoginDone removes the file with the first account's password, when uid is
+// that account.
+func (s *Server) firstLoginDone(uid string) {
+	if storage.Fold(uid) != FirstUser {
+		return
+	}
+	if err := os.Remove(s.firstLoginFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.log.Warn("remove the first password by hand", "file", s.firstLoginFile(), "error", err)
+	}
+}

@@ -1,0 +1,30 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+// healthz serves GET /healthz: the process answers.
+func (s *Server) healthz(w http.ResponseWriter, _ *request) error {
+	reply(w, http.StatusOK, map[string]string{"status": "alive"})
+	return nil
+}
+
+// readyWithin is how long /readyz waits for a store that is being opened.
+const readyWithin = 2 * time.Second
+
+// readyz serves GET /readyz: the store is open and takes changes.
+func (s *Server) readyz(w http.ResponseWriter, r *request) error {
+	ctx, cancel := context.WithTimeout(r.Context(), readyWithin)
+	defer cancel()
+	if err := s.store.Opened(ctx); err != nil {
+		return err
+	}
+	if err := s.store.Writable(); err != nil {
+		return err
+	}
+	reply(w, http.StatusOK, map[string]string{"status": "ready"})
+	return nil
+}
