@@ -12,7 +12,7 @@ import (
 	"gatehouse/storage"
 )
 
-// httpError is a refusal with its status; the message is what the client sees.
+// httpError is an error that brings its status; the client sees the message.
 type httpError struct {
 	status  int
 	message string
@@ -21,6 +21,7 @@ type httpError struct {
 
 func (e *httpError) Error() string { return e.message }
 
+// refuse returns an httpError.
 func refuse(status int, format string, args ...any) error {
 	return &httpError{status: status, message: fmt.Sprintf(format, args...)}
 }
@@ -34,8 +35,8 @@ var (
 	errOrigin      = errors.New("Requests from another site are refused")
 )
 
-// statuses maps errors to what a client is told. What is not here and brings
-// no status of its own is an internal error, and its text stays in the log.
+// statuses maps errors to what the client is told. An error that is neither here
+// nor an httpError is an internal one, and its text goes to the log alone.
 var statuses = []struct {
 	err     error
 	status  int
@@ -91,8 +92,8 @@ func statusOf(err error) (status int, message string) {
 	return http.StatusInternalServerError, "Internal error"
 }
 
-// unlessGone takes the user's having been disabled or removed while the request
-// was under way for what the client would have been told a moment later.
+// unlessGone replaces the error of a user who was disabled or removed while the
+// request was under way by refusal: what the next request will be told.
 func unlessGone(err, refusal error) error {
 	if errors.Is(err, storage.ErrNoUser) {
 		return refusal

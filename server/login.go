@@ -50,8 +50,8 @@ func (s *Server) checkPassword(ctx context.Context, a attempt, username, passwor
 	return u, nil
 }
 
-// logIn checks the name and password in a request's fields, in one of the ways
-// in: methodPassword or methodLDAP.
+// logIn checks the name and the password in a request's fields by a method:
+// methodPassword or methodLDAP.
 func (s *Server) logIn(r *request, fields map[string]string, method string) (storage.User, error) {
 	v, err := require(fields, "username", "password")
 	if err != nil {
@@ -71,14 +71,14 @@ func (s *Server) logIn(r *request, fields map[string]string, method string) (sto
 	return u, err
 }
 
-// The ways in by name and password.
+// The methods of a login by name and password.
 const (
 	methodPassword = "userpass"
 	methodLDAP     = "ldap"
 )
 
-// byProvider reports whether a session was begun by way of a provider. Its
-// cookie is Lax then, and goes along when another site leads here.
+// byProvider reports whether a login's method is an OAuth provider. The cookie of
+// such a session is SameSite=Lax: browsers send it when another site links here.
 func byProvider(method string) bool { return method != methodPassword && method != methodLDAP }
 
 // authenticateUserpass serves POST /api/authenticate/userpass.
@@ -94,7 +94,7 @@ func (s *Server) authenticateLDAP(w http.ResponseWriter, r *request) error {
 	return s.exchange(w, r, methodLDAP)
 }
 
-// exchange gives a token for a name and password.
+// exchange replies with a new token for a name and a password.
 func (s *Server) exchange(w http.ResponseWriter, r *request, method string) error {
 	fields, err := readFields(r.Request)
 	if err != nil {
@@ -107,7 +107,7 @@ func (s *Server) exchange(w http.ResponseWriter, r *request, method string) erro
 	return s.handLogin(w, r, u)
 }
 
-// handLogin gives a user who has logged in a token.
+// handLogin replies with a new token for a user who has logged in.
 func (s *Server) handLogin(w http.ResponseWriter, r *request, u storage.User) error {
 	t, secret, err := s.store.CreateToken(r.actor(u.UID), u.ID, s.defaultSpec())
 	if err != nil {
@@ -126,8 +126,8 @@ func (s *Server) login(w http.ResponseWriter, r *request) error {
 	return nil
 }
 
-// logInByCookie checks the name and password that were posted, and gives the
-// browser the cookie of a session. It returns the fields as far as it read them.
+// logInByCookie checks the name and the password that were posted, and begins a
+// session. It returns the fields of the body, nil if that could not be read.
 func (s *Server) logInByCookie(w http.ResponseWriter, r *request) (fields map[string]string, err error) {
 	if s.origins.Check(r.Request) != nil {
 		return nil, errOrigin // or another site logs its visitors in as somebody else
@@ -143,8 +143,8 @@ func (s *Server) logInByCookie(w http.ResponseWriter, r *request) (fields map[st
 	return fields, s.beginSession(w, r, u, method)
 }
 
-// beginSession gives the browser of a user who has proved to be one the cookie
-// of a new session, and ends those that it brings.
+// beginSession gives the browser of a user who has logged in the cookie of a new
+// session. It ends the session of the cookie that the browser had before.
 func (s *Server) beginSession(w http.ResponseWriter, r *request, u storage.User, method string) error {
 	cookie, err := s.store.CreateSession(r.actor(u.UID), u.ID, method)
 	if err != nil {

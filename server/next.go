@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// localPath returns where to go on after a login if that is a path of this
-// server, and else nothing: a link to the login must not end elsewhere (CWE-601).
+// localPath returns next, where to go after a login, if that is a path of this
+// server, and else "": a link to the login must not lead to another site (CWE-601).
 //
 // Browsers read "//host", "/\host" and "/<tab>/host" as another site, since
 // they take a backslash for a slash and leave out tabs and line feeds (WHATWG
@@ -30,8 +30,8 @@ func localPath(next string) string {
 
 var errNext = refuse(http.StatusBadRequest, "next is a path on this server, such as /?x=1")
 
-// nextPath reads where to go after a login. The API is no page, and a GET of it
-// can do something: instead of there it leads home.
+// nextPath reads from a query where to go after a login by a provider. It leads
+// home instead of to the API, where a GET may change something, or to the login.
 func nextPath(rawQuery string) (string, error) {
 	query, err := url.ParseQuery(rawQuery)
 	if err != nil || len(query["next"]) > 1 {
@@ -51,7 +51,7 @@ func nextPath(rawQuery string) (string, error) {
 	return next, nil
 }
 
-// beneath reports whether a path is a tree or in it, in whatever spelling.
+// beneath reports whether p is tree or below it, in any spelling of the path.
 func beneath(p, tree string) bool {
 	p = strings.ToLower(path.Clean(p))
 	return p == tree || strings.HasPrefix(p, tree+"/")

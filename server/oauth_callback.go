@@ -30,8 +30,8 @@ func (s *Server) finishProvider(w http.ResponseWriter, r *request) error {
 	return s.orLoginPage(w, r, s.fromProvider(w, r))
 }
 
-// orLoginPage shows a person what went wrong on the page to log in on again. A
-// program gets the error as all others.
+// orLoginPage shows err on the login page to a person, to try again there. To a
+// program it is returned, and answered like any other.
 func (s *Server) orLoginPage(w http.ResponseWriter, r *request, err error) error {
 	if err == nil || !wantsPage(r.Request) {
 		return err
@@ -43,9 +43,9 @@ func (s *Server) orLoginPage(w http.ResponseWriter, r *request, err error) error
 	return s.showLogin(w, status, web.Login{Error: message + "."})
 }
 
-// toProvider sends a browser off, with a cookie by which it is known when it
-// comes back. Without that, one could have others log in as oneself, by a link
-// (login CSRF).
+// toProvider sends the browser to the provider, with a cookie by which it is known
+// when it comes back. Without that, a link could log somebody in as whoever made
+// the link (login CSRF).
 func (s *Server) toProvider(w http.ResponseWriter, r *request) error {
 	p, err := s.provider(r)
 	if err != nil {
@@ -78,7 +78,7 @@ func (s *Server) toProvider(w http.ResponseWriter, r *request) error {
 	return nil
 }
 
-// fromProvider begins the session of somebody who has come back.
+// fromProvider begins the session of a person who comes back from the provider.
 func (s *Server) fromProvider(w http.ResponseWriter, r *request) error {
 	p, err := s.provider(r)
 	if err != nil {
@@ -99,7 +99,7 @@ func (s *Server) fromProvider(w http.ResponseWriter, r *request) error {
 	return nil
 }
 
-// comeBack returns who has come back from a provider, and where to go on.
+// comeBack returns the user who comes back from a provider, and the path to go on to.
 func (s *Server) comeBack(r *request, p *oauth.Provider) (u storage.User, next string, err error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil || len(query["state"]) != 1 || len(query["code"]) > 1 || len(query["error"]) > 1 {
@@ -127,7 +127,7 @@ func (s *Server) comeBack(r *request, p *oauth.Provider) (u storage.User, next s
 	return u, l.next, err
 }
 
-// finish has the provider say who came back.
+// finish asks the provider who came back, and admits that person.
 func (s *Server) finish(r *request, p *oauth.Provider, a attempt, l oauth.Login, query url.Values) (storage.User, error) {
 	claims, err := p.Finish(r.Context(), l, query)
 	if err != nil {
@@ -140,7 +140,7 @@ func (s *Server) finish(r *request, p *oauth.Provider, a attempt, l oauth.Login,
 	return s.admitClaims(a, p, claims, mail)
 }
 
-// redirect goes on to an address that the caller has made or checked.
+// redirect sends the browser to an address, which the caller has made or checked.
 func redirect(w http.ResponseWriter, address string) {
 	h := w.Header()
 	h.Set("Location", address)

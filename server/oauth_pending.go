@@ -40,8 +40,8 @@ const (
 
 var errManyPending = refuse(http.StatusServiceUnavailable, "Too many logins have begun: try again later")
 
-// add keeps a login. A network that has begun many loses its oldest, so that it
-// can't take the room of others; only many networks together can do that.
+// add keeps a login. A network with maxPendingFrom of them loses its oldest, so that
+// it takes up nobody else's room. With maxPending in all, add fails.
 func (p *pending) add(l *pendingLogin) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -77,14 +77,14 @@ func (p *pending) remove(e *list.Element) {
 	}
 }
 
-// The two say no more than a person needs: start again.
+// The errors of take tell a person what to do, and nothing of the login.
 var (
 	errNoPending    = refuse(http.StatusBadRequest, "This login is over, or has taken longer than 10 minutes: begin it again")
 	errOtherBrowser = refuse(http.StatusBadRequest, "This login was begun in another browser or window, or for another provider: begin it again")
 )
 
-// take returns the login of a state, once: whoever has got hold of the state
-// of another browser's login, by that ends it.
+// take returns the login with that state and removes it, even when it is not this
+// browser's or provider's: a state that somebody else got hold of is no good then.
 func (p *pending) take(state, provider, browser string) (*pendingLogin, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -1,10 +1,10 @@
 package server
 
-// doubleQuotes makes JSON of a text whose strings may stand in single quotes,
-// as the documents print the body of a login by a provider. All else it leaves
-// as it is: what was no JSON for another reason is none afterwards either.
+// doubleQuotes turns strings in single quotes, as the documented example of a login
+// by a provider has them, into JSON strings. It changes nothing else: a text that
+// is invalid for another reason stays so.
 //
-// In single quotes, \' stands for a single quote, and a double quote for itself.
+// Within single quotes, \' is a single quote, and a double quote needs no escape.
 func doubleQuotes(b []byte) []byte {
 	out := make([]byte, 0, len(b)+16)
 	var quote byte // of the string that we are in; 0: in none

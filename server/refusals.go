@@ -8,12 +8,11 @@ import (
 	"gatehouse/storage"
 )
 
-// refusals brings refused logins into the audit log, and keeps a flood of them
-// from filling it: the first of an account from an address is written, the
-// others of that minute are counted, and written as one.
+// refusals writes refused logins to the audit log, and keeps a flood of them from
+// filling it: of an account and an address, the first one is written at once, and
+// the others within a minute as one event with their number.
 //
-// The name that was typed is not written where it is nobody's: it may be a
-// password.
+// The name that was typed is written only if it is a user's: it may be a password.
 type refusals struct {
 	store *storage.Store
 
@@ -21,8 +20,8 @@ type refusals struct {
 	count map[refusal]int // beyond the one that is written
 }
 
-// refusal is one kind of it. The empty one stands for all that there was no
-// more room for.
+// refusal is what refused logins are counted by. The zero value stands for all of
+// them beyond maxRefusals.
 type refusal struct{ uid, address string }
 
 const (
@@ -54,7 +53,7 @@ func (f *refusals) write(kind refusal, n int) {
 		storage.Event{Action: storage.ActionLoginRefused, UID: kind.uid, Count: n})
 }
 
-// run writes what was counted, until the context ends.
+// run writes what was counted each minute, until the context ends.
 func (f *refusals) run(ctx context.Context) {
 	tick := time.NewTicker(refusalWindow)
 	defer tick.Stop()

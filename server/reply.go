@@ -7,7 +7,7 @@ import (
 	"strconv"
 )
 
-// replySecret sends a value that holds a credential.
+// replySecret sends a value that holds a credential, which no cache may keep.
 func replySecret(w http.ResponseWriter, v any) {
 	w.Header().Set("Cache-Control", "no-store")
 	reply(w, http.StatusOK, v)
@@ -27,7 +27,7 @@ func reply(w http.ResponseWriter, status int, v any) {
 	w.Write(b)
 }
 
-// marshal writes JSON that is read by programs: HTML needs no escapes in it.
+// marshal is json.Marshal without escapes for HTML, of which programs need none.
 func marshal(v any) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -36,6 +36,7 @@ func marshal(v any) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
+// noContent answers an administrator's change that succeeded with 204.
 func noContent(w http.ResponseWriter, err error) error {
 	if err == nil {
 		w.WriteHeader(http.StatusNoContent)

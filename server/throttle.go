@@ -23,8 +23,9 @@ type throttle struct {
 	flying map[string]*flight
 }
 
-// flight is the logins under way for one account. There are never more than
-// failures are left, so that guesses side by side don't get past the limit.
+// flight counts the logins under way for one account. There are never more of them
+// than failures are left until the delay, so that parallel guesses don't get past
+// the limit.
 type flight struct {
 	n       int
 	changed chan struct{} // closed when n falls
@@ -56,7 +57,7 @@ func newAttempt(username string, from netip.Addr) attempt {
 	}
 }
 
-// check returns the refusal that the attempt meets, or nil.
+// check returns a refusal (429) if the attempt comes too early, or nil.
 func (t *throttle) check(a attempt) error {
 	v, err := t.store.Attempts(a.account)
 	if err != nil {
@@ -69,8 +70,9 @@ func (t *throttle) check(a attempt) error {
 	return t.checkAddress(a, now)
 }
 
-// ahead returns how far in the future a time is. Farther than it can have been
-// put, it was put there by a clock that has been set back since: it is past.
+// ahead returns how far in the future a time is, and 0 if it has passed. No delay is
+// longer than maxDelay: a time further ahead was written by a clock that has been
+// set back since, and counts as passed.
 func ahead(ms int64, now time.Time) time.Duration {
 	if d := time.UnixMilli(ms).Sub(now); d <= maxDelay {
 		return max(0, d)
@@ -78,8 +80,8 @@ func ahead(ms int64, now time.Time) time.Duration {
 	return 0
 }
 
-// The failures of an address are counted from the first for a minute, at the
-// end of which they are forgotten.
+// checkAddress refuses an address with too many failures. They are counted from the
+// first one on for a minute, and then forgotten.
 func (t *throttle) checkAddress(a attempt, now time.Time) error {
 	v, err := t.store.Attempts(a.address)
 	if err != nil {
@@ -95,8 +97,8 @@ func tooMany(wait time.Duration) error {
 	return &httpError{status: http.StatusTooManyRequests, message: "Too many failed logins: try again later", retry: wait}
 }
 
-// enter waits until the attempt may be made, and makes it count as under way.
-// The caller must call leave with its outcome.
+// enter waits until fewer logins of the account are under way, and adds this one to
+// them. The caller must call leave with its outcome.
 func (t *throttle) enter(ctx context.Context, a attempt) (leave func(outcome), err error) {
 	for {
 		changed, err := t.tryEnter(a)
@@ -114,6 +116,7 @@ func (t *throttle) enter(ctx context.Context, a attempt) (leave func(outcome), e
 	}
 }
 
+// tryEnter returns nil if it has entered, else what is closed when to try again.
 func (t *throttle) tryEnter(a attempt) (wait chan struct{}, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -172,15 +175,15 @@ func (t *throttle) succeeded(a attempt) {
 	}
 }
 
-// failed counts. A count that can't be read starts anew: the read that decides
-// is the one before the attempt.
+// failed counts a failure. A count that can't be read starts at zero again: that an
+// unreadable count refuses the login, check has seen to before.
 func (t *throttle) failed(a attempt) {
 	now := t.now()
 	v, _ := t.store.Attempts(a.account)
 	v.Failures++
 	if over := int(v.Failures) - t.cfg.AccountFailures; over >= 0 {
-		// A directory locks for good what is only delayed here, so that it gets
-		// no more failures than account_failures, and one each maxDelay.
+		// A directory may lock for good what is only delayed here: it sees no more
+		// failures than account_failures, and then one each maxDelay.
 		delay := maxDelay
 		if over < 10 && !a.forwarded {
 			delay = min(maxDelay, firstDelay<<over)
@@ -191,7 +194,7 @@ func (t *throttle) failed(a attempt) {
 	t.failedFrom(a, now)
 }
 
-// rejectFrom counts a failure for which there is no account.
+// rejectFrom counts a failure by address alone, where no account is known.
 func (t *throttle) rejectFrom(a attempt) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -18,7 +18,8 @@ type tokenOptions struct {
 	Addresses []string `json:"addresses"`
 }
 
-// defaultSpec is a token as nobody asked for anything.
+// defaultSpec is a token for which nothing was asked: the default lifetime and no
+// limits.
 func (s *Server) defaultSpec() storage.TokenSpec {
 	life := s.cfg.Tokens.DefaultLifetime
 	if !life.Ends() {
@@ -27,7 +28,8 @@ func (s *Server) defaultSpec() storage.TokenSpec {
 	return storage.TokenSpec{Lifetime: life.Milliseconds()}
 }
 
-// spec applies the policy to what was asked for.
+// spec returns the token that was asked for, or a refusal if the policy does not
+// allow it.
 func (s *Server) spec(o tokenOptions) (storage.TokenSpec, error) {
 	spec := s.defaultSpec()
 	spec.Name, spec.Scopes = o.Name, o.Scopes
@@ -85,8 +87,9 @@ func (s *Server) createToken(w http.ResponseWriter, r *request) error {
 	return s.handOut(w, r, spec)
 }
 
-// createTokenByGet serves GET /api/createApiToken, which changes something
-// although it is a GET: nothing but a person who went there may set it off.
+// createTokenByGet serves GET /api/createApiToken. It changes something although it
+// is a GET, so it must be a person or a script that asks, not a prefetching browser
+// or another site.
 func (s *Server) createTokenByGet(w http.ResponseWriter, r *request) error {
 	if aheadOfNeed(r.Request) {
 		return refuse(http.StatusForbidden, "A token is not made ahead of need")
@@ -94,15 +97,16 @@ func (s *Server) createTokenByGet(w http.ResponseWriter, r *request) error {
 	if s.fromElsewhere(r.Request) {
 		return errOrigin
 	}
-	// Over plain http, browsers don't say what leads them here, and a cookie that
-	// is Lax comes along with every link. A script follows none.
+	// Over plain http browsers do not say what led them here, and they send a
+	// cookie that is Lax along with every link. A script follows no links.
 	if byProvider(r.session.Method) && r.Header.Get("Sec-Fetch-Site") == "" && wantsPage(r.Request) {
 		return refuse(http.StatusForbidden, "Without https, make a token on the page at / instead")
 	}
 	return s.handOut(w, r, s.defaultSpec())
 }
 
-// aheadOfNeed reports whether a browser asks for what nobody wants to see yet.
+// aheadOfNeed reports whether a browser prefetches or prerenders: nobody has asked
+// for it yet.
 func aheadOfNeed(r *http.Request) bool {
 	for _, name := range []string{"Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"} {
 		if v := strings.ToLower(strings.Join(r.Header.Values(name), ",")); strings.Contains(v, "prefetch") || strings.Contains(v, "preview") || strings.Contains(v, "prerender") {
@@ -112,15 +116,15 @@ func aheadOfNeed(r *http.Request) bool {
 	return false
 }
 
-// fromElsewhere reports whether another site's page sent the browser here,
-// also by GET.
+// fromElsewhere reports whether another site's page sent the browser here. Unlike
+// http.CrossOriginProtection it checks GETs, too.
 func (s *Server) fromElsewhere(r *http.Request) bool {
-	asPost := r.WithContext(r.Context()) // a copy: GETs pass the check unseen
+	asPost := r.WithContext(r.Context()) // a copy: the check lets every GET pass
 	asPost.Method = http.MethodPost
 	return s.origins.Check(asPost) != nil
 }
 
-// handOut makes a token and shows it.
+// handOut creates a token and replies with its secret.
 func (s *Server) handOut(w http.ResponseWriter, r *request, spec storage.TokenSpec) error {
 	t, secret, err := s.store.CreateToken(r.actor(r.user.UID), r.user.ID, spec)
 	if err != nil {
