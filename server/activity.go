@@ -13,9 +13,9 @@ import (
 	"gatehouse/server/api"
 )
 
-// activity is what the server did of late, for the terminal UI. It costs the
-// requests nothing: once a second it looks at the counters that there are for
-// Prometheus, and of the verifications those are counted that are timed anyway.
+// activity is what the server did in the last two minutes, for the terminal UI. It
+// costs requests nothing: once a second it reads the counters that exist for
+// Prometheus, and it uses the verifications that are timed for them.
 type activity struct {
 	mu      sync.Mutex
 	last    totals
@@ -26,10 +26,10 @@ type activity struct {
 }
 
 const (
-	shownSeconds  = 120
-	windowLength  = 10 // seconds
-	shownWindows  = 6  // the last minute
-	verifyWindows = 8  // a window is used again well after it was shown last
+	shownSeconds  = 120 // that view returns
+	windowLength  = 10  // seconds
+	shownWindows  = 6   // the last minute
+	verifyWindows = 8   // a window is used again well after it was shown last
 )
 
 // totals are counts since the start, or in a second.
@@ -65,7 +65,7 @@ func (a *activity) run(ctx context.Context, m *metrics) {
 	}
 }
 
-// second ends a second.
+// second adds what happened since it was last called, a second ago.
 func (a *activity) second(now totals) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -74,14 +74,14 @@ func (a *activity) second(now totals) {
 	a.n++
 }
 
-// window is how long the verifications of ten seconds took, those that were timed: in buckets of which
-// four make a doubling, from 1 µs on.
+// window is a histogram of how long the timed verifications of windowLength seconds
+// took. It begins at 1 µs, and four buckets double the time.
 type window struct {
 	number  atomic.Int64
 	buckets [100]atomic.Uint32
 }
 
-// verification counts one that took so long.
+// verification counts one verification in the window of now.
 func (a *activity) verification(now time.Time, took time.Duration) {
 	n := now.Unix() / windowLength
 	w := &a.windows[n%verifyWindows]
@@ -93,8 +93,8 @@ func (a *activity) verification(now time.Time, took time.Duration) {
 	w.buckets[bucketOf(took)].Add(1)
 }
 
-// bucketOf takes the highest bit of a time, in quarters of a µs, and the two
-// after it.
+// bucketOf returns the bucket for a time: the highest bit of its quarters of a µs and
+// the two bits after that say which.
 func bucketOf(took time.Duration) int {
 	quarters := uint64(max(took, time.Microsecond) / 250)
 	high := bits.Len64(quarters) - 1 // 2 or more
@@ -107,7 +107,7 @@ func bucketTop(i int) float64 {
 	return float64(quarters) * 250 / float64(time.Millisecond)
 }
 
-// view is what is shown of it: the seconds that are over.
+// view is the activity on the wire: the seconds that are over, the oldest first.
 func (a *activity) view(now time.Time) api.Activity {
 	v := api.Activity{
 		Requests: make([]int, shownSeconds), Refused: make([]int, shownSeconds), Revoked: make([]int, shownSeconds),

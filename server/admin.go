@@ -50,7 +50,7 @@ func (s *Server) adminRoutes() map[string]func(http.ResponseWriter, *http.Reques
 
 // AdminHandler serves the administration: on the unix socket, or in the
 // process of a command when no server runs. It must never be reachable by TCP.
-// The log names the actor for whatever the socket does not know better.
+// Where the socket has not noted who connected, the audit log names the actor.
 func (s *Server) AdminHandler(actor string) http.Handler {
 	mux := http.NewServeMux()
 	for pattern, serve := range s.adminRoutes() {

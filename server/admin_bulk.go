@@ -14,16 +14,17 @@ import (
 	"gatehouse/storage"
 )
 
-// jobs are the bulk revocations under way, for who wants to stop one.
+// jobs are the bulk revocations under way, by name, so that they can be stopped.
 type jobs struct {
 	mu   sync.Mutex
 	stop map[string]context.CancelFunc
 }
 
-// begin names a job, which ends with the context that it returns.
-func (j *jobs) begin(ctx context.Context) (context.Context, string, func()) {
+// begin gives a job a name, and a context that ends when the job is stopped. The
+// caller must call end when the job is over.
+func (j *jobs) begin(ctx context.Context) (job context.Context, name string, end func()) {
 	ctx, stop := context.WithCancel(ctx)
-	name := rand.Text()
+	name = rand.Text()
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.stop == nil {
@@ -38,7 +39,8 @@ func (j *jobs) begin(ctx context.Context) (context.Context, string, func()) {
 	}
 }
 
-func (j *jobs) end(name string) bool {
+// cancel stops a job, and reports whether there is one of that name.
+func (j *jobs) cancel(name string) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	stop, ok := j.stop[name]
@@ -50,16 +52,15 @@ func (j *jobs) end(name string) bool {
 
 // adminStopRevocation serves POST /admin/revocations/{job}/stop.
 func (s *Server) adminStopRevocation(w http.ResponseWriter, r *http.Request) error {
-	if !s.jobs.end(r.PathValue("job")) {
+	if !s.jobs.cancel(r.PathValue("job")) {
 		return refuse(http.StatusNotFound, "There is no such job under way")
 	}
 	return noContent(w, nil)
 }
 
-// How a bulk revocation is cut up, and how often it tells how far it is.
 const (
-	bulkBatch = 200 // tokens a change: others wait for no more
-	bulkTells = 250 * time.Millisecond
+	bulkBatch = 200                    // tokens revoked by one change, which other changes wait for
+	bulkTells = 250 * time.Millisecond // between two reports of progress
 )
 
 // bulk is one bulk revocation.
@@ -70,9 +71,9 @@ type bulk struct {
 	revoked atomic.Int64
 }
 
-// adminRevokeMatching serves POST /admin/revocations: it revokes all that
-// matches, and tells how far it is. Who goes away stops it, as does the end of
-// the server; what is done stays done.
+// adminRevokeMatching serves POST /admin/revocations: it revokes all tokens that
+// match, and streams its progress. It stops when the client hangs up, or the server
+// ends; what was revoked by then stays revoked.
 func (s *Server) adminRevokeMatching(w http.ResponseWriter, r *http.Request) error {
 	var req api.BulkRevocation
 	if err := readJSON(r, &req, false); err != nil {
@@ -102,6 +103,8 @@ func (s *Server) adminRevokeMatching(w http.ResponseWriter, r *http.Request) err
 	})
 }
 
+// runBulk revokes, and yields the progress until it is done. When nobody listens any
+// more it stops the revocation, and waits for its end.
 func (s *Server) runBulk(ctx context.Context, b *bulk, req api.BulkRevocation, p api.Progress, yield func(any, error) bool) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -132,8 +135,8 @@ func (s *Server) runBulk(ctx context.Context, b *bulk, req api.BulkRevocation, p
 	}
 }
 
-// revokeAll revokes, one batch after the other, until the context ends, and
-// brings into the audit log what it did.
+// revokeAll revokes one batch after the other, until the context ends, and records
+// in the audit log what it did.
 func (s *Server) revokeAll(ctx context.Context, b *bulk, req api.BulkRevocation) (err error) {
 	for from := 0; from < len(b.ids) && ctx.Err() == nil && err == nil; from += bulkBatch {
 		var n int

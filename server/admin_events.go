@@ -52,8 +52,8 @@ func (s *Server) adminEvents(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// about reads what events are to be about. The beginning of a token's id will do
-// where it is the only one that begins so.
+// about reads which user or token events are to be about. For a token, an unambiguous
+// prefix of its id will do.
 func (s *Server) about(q url.Values) (storage.About, error) {
 	a := storage.About{UID: q.Get("uid"), Token: strings.ToLower(q.Get("token"))}
 	if a.Token == "" || len(a.Token) == 2*len(storage.ID{}) {
@@ -67,15 +67,14 @@ func (s *Server) about(q url.Values) (storage.About, error) {
 	return a, nil
 }
 
-// How many of the latest events about something are looked for, unless the
-// question says, and at most: they are kept in memory meanwhile.
+// How many of the latest events adminHistory returns. They are all kept in memory.
 const (
-	someRecent = 100
-	maxRecent  = 10_000
+	someRecent = 100    // unless the query says
+	maxRecent  = 10_000 // at most
 )
 
-// adminHistory serves GET /admin/events/history: the latest events about
-// something, as far back as one look goes.
+// adminHistory serves GET /admin/events/history: the latest events about a user or a
+// token, as far back as the store looks at a time.
 func (s *Server) adminHistory(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
 	about, err := s.about(q)
@@ -148,9 +147,9 @@ func (s *Server) adminVerify(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// adminBackup serves GET /admin/backup: a snapshot of the store as it is now.
-// An error after the first byte breaks the connection, and the snapshot has no
-// end.
+// adminBackup serves GET /admin/backup: a snapshot of the store as it is now. On an
+// error after the first byte it breaks the connection: the snapshot then lacks its
+// end, which whoever reads it checks.
 func (s *Server) adminBackup(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Type", "application/octet-stream")
 	begun := &noticing{ResponseWriter: w}
@@ -167,7 +166,7 @@ func (s *Server) adminBackup(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
-// noticing knows whether anything was sent.
+// noticing remembers whether anything was written.
 type noticing struct {
 	http.ResponseWriter
 	begun bool

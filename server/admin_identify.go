@@ -8,9 +8,9 @@ import (
 	"gatehouse/storage"
 )
 
-// adminIdentify serves POST /admin/identify: which of the texts are tokens of
-// this installation, and what has become of them. It counts no use, and the
-// log has none of it.
+// adminIdentify serves POST /admin/identify, for the command scan: which texts are
+// tokens of this installation, and their state. That counts as no use of the tokens,
+// and no text is logged.
 func (s *Server) adminIdentify(w http.ResponseWriter, r *http.Request) error {
 	var q api.Texts
 	if err := readJSON(r, &q, false); err != nil {
@@ -35,7 +35,8 @@ func (s *Server) adminIdentify(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// secretState is the state of one secret of a token.
+// secretState is the state of a token, or StateRotated if this generation of its
+// secret no longer works.
 func (s *Server) secretState(id storage.ID, generation byte) (string, error) {
 	t, err := s.store.Token(id)
 	if errors.Is(err, storage.ErrNoToken) {

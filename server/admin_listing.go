@@ -85,7 +85,8 @@ func (s *Server) adminToken(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// staleSince is when a token must have been used not to be stale.
+// staleSince is the time, in milliseconds, since when a token must have been used
+// not to be stale.
 func (s *Server) staleSince() int64 { return s.now().Add(-api.StaleAfter).UnixMilli() }
 
 var userOrders = map[api.Order]storage.Order{
@@ -156,7 +157,7 @@ func (s *Server) tokenFilter(q url.Values) (f storage.TokenFilter, err error) {
 	return f, nil
 }
 
-// ownerOf finds a user by uid; 0 for the empty one, which means everybody.
+// ownerOf returns the id of the user uid, and 0, for everybody, if uid is empty.
 func (s *Server) ownerOf(uid string) (storage.UserID, error) {
 	if uid == "" {
 		return 0, nil
@@ -165,8 +166,8 @@ func (s *Server) ownerOf(uid string) (storage.UserID, error) {
 	return u.ID, err
 }
 
-// idleSince is when a token must not have been used after, to be idle for so
-// long; 0 for the empty span, which means no matter.
+// idleSince is the time, in milliseconds, since when a token must not have been used
+// to be idle for that span; 0, for any token, if the span is empty.
 func (s *Server) idleSince(span string) (int64, error) {
 	if span == "" {
 		return 0, nil
@@ -177,7 +178,7 @@ func (s *Server) idleSince(span string) (int64, error) {
 	}
 	since := s.now().Add(-d).UnixMilli()
 	if since == 0 {
-		since = -1 // 0 would mean no matter
+		since = -1 // 0 would mean any token
 	}
 	return since, nil
 }

@@ -7,8 +7,8 @@ import (
 
 var errNoOffboarding = refuse(http.StatusConflict, "There is no section [ldap] in the configuration: nobody is off-boarded")
 
-// adminOffboard serves GET /admin/offboard: what is held. Without a directory
-// that is nothing.
+// adminOffboard serves GET /admin/offboard: the changes that are held. Without a
+// directory there are none.
 func (s *Server) adminOffboard(w http.ResponseWriter, _ *http.Request) error {
 	held := api.HeldSweep{Changes: []api.HeldChange{}}
 	if s.offboard != nil {

@@ -12,8 +12,8 @@ import (
 // that a server answers.
 func (s *Server) adminPing(w http.ResponseWriter, _ *http.Request) error { return noContent(w, nil) }
 
-// adminStatus serves GET /admin/status: what the terminal UI shows of the
-// server. It walks no directory and asks nobody.
+// adminStatus serves GET /admin/status: how the server is, for the terminal UI, which
+// asks every two seconds. It sends nothing to the directory or to providers.
 func (s *Server) adminStatus(w http.ResponseWriter, r *http.Request) error {
 	if !s.store.WhenLoaded() {
 		return refuse(http.StatusServiceUnavailable, "The tokens are still being loaded: ask again in a moment")
@@ -26,13 +26,16 @@ func (s *Server) adminStatus(w http.ResponseWriter, r *http.Request) error {
 		Version: s.version, Started: s.started.UnixMilli(),
 		Users: s.store.UserCount(), Tokens: s.store.TokenCount(), Stale: stale, Actor: adminActor(r).Name,
 		Activity: s.activity.view(time.Now()), Store: s.storeHealth(), Certificate: s.certificateHealth(),
-		Directory: []api.Health{}, Providers: s.providerHealth(),
+		Directory: []api.Health{}, Providers: []api.Health{},
 	}
 	if s.directory != nil {
 		st.Held = s.offboard.holding()
 		for _, d := range s.directory.Servers() {
-			st.Directory = append(st.Directory, healthView(d))
+			st.Directory = append(st.Directory, directoryHealth(d))
 		}
+	}
+	for _, w := range s.providers() {
+		st.Providers = append(st.Providers, providerHealth(s.oauth[w.Name]))
 	}
 	reply(w, http.StatusOK, st)
 	return nil
@@ -51,9 +54,7 @@ func (s *Server) certificateHealth() (h api.Certificate) {
 		return h
 	}
 	notAfter, err := s.pair.health()
-	if !notAfter.IsZero() {
-		h.NotAfter = notAfter.UnixMilli()
-	}
+	h.NotAfter = millis(notAfter)
 	if err != nil {
 		h.Problem = err.Error()
 	}

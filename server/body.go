@@ -29,7 +29,8 @@ func readBody(r *http.Request) ([]byte, error) {
 	return b, nil
 }
 
-// mediaType is the body's, or empty when the request names none that is well formed.
+// mediaType returns the body's media type and its parameters, "" if the request names
+// none or a malformed one.
 func mediaType(r *http.Request) (string, map[string]string) {
 	t, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil {
@@ -38,9 +39,9 @@ func mediaType(r *http.Request) (string, map[string]string) {
 	return t, params
 }
 
-// readFields reads a body of named strings: a form, URL-encoded or multipart,
-// or a JSON object. A name that stands twice is an error, since another reader
-// of the same body might take the other one.
+// readFields reads a body of named strings: a form, URL-encoded or multipart, or a
+// JSON object, of which it leaves out what is no string. A name that occurs twice is
+// an error, since a proxy that reads the same body might take the other value.
 func readFields(r *http.Request) (map[string]string, error) {
 	b, err := readBody(r)
 	if err != nil {
@@ -49,8 +50,8 @@ func readFields(r *http.Request) (map[string]string, error) {
 	t, params := mediaType(r)
 	switch t {
 	case "application/x-www-form-urlencoded":
-		// A semicolon is a character (WHATWG URL, section 5.1), which ParseQuery
-		// refuses, and passwords have it.
+		// A semicolon separates nothing (WHATWG URL, section 5.1), and may be in a
+		// password, but ParseQuery refuses it.
 		v, err := url.ParseQuery(strings.ReplaceAll(string(b), ";", "%3B"))
 		if err != nil {
 			return nil, refuse(http.StatusBadRequest, "The form is malformed")
@@ -144,10 +145,10 @@ func jsonError(err error) error {
 	return refuse(http.StatusBadRequest, "The body is not the JSON object that is expected")
 }
 
-// checkJSON lets pass a JSON object alone, and refuses what encoding/json takes
-// in silence: a name that stands twice (it takes the last, others the first),
-// also in another case (it matches names without case), and text that is not
-// UTF-8 (it repairs some, and passes some on).
+// checkJSON refuses what is no JSON object, and what encoding/json silently accepts: a
+// name that occurs twice (it takes the last one, others the first), also in another
+// case (it ignores case in names), and text that is not UTF-8 (it repairs some and
+// passes on some).
 func checkJSON(b []byte) error {
 	if !json.Valid(b) || !utf8.Valid(b) {
 		return refuse(http.StatusBadRequest, "The body is not valid JSON")
@@ -160,7 +161,8 @@ func checkJSON(b []byte) error {
 	return uniqueNames(dec, 0)
 }
 
-// uniqueNames walks a value. What it walks is valid JSON.
+// uniqueNames refuses a name that occurs twice in an object, at any depth of a valid
+// JSON value, and a depth of more than 32.
 func uniqueNames(dec *json.Decoder, depth int) error {
 	const deepest = 32
 	t, err := dec.Token()

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// certificate loads the pair of files again when one of them has changed. A
-// pair that can't be loaded leaves the older one in place.
+// certificate is the server's own. It is loaded again when one of its two files has
+// changed; if that fails, the older one stays in use.
 type certificate struct {
 	certFile, keyFile string
 	now               func() time.Time
@@ -18,11 +18,12 @@ type certificate struct {
 
 	mu      sync.Mutex
 	pair    *tls.Certificate
-	problem error // why the files that lie there are not taken
+	problem error // why the files, which have changed, could not be loaded
 	looked  time.Time
 	changed [2]time.Time
 }
 
+// get is a tls.Config's GetCertificate. It looks at the files once a second at most.
 func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -52,7 +53,8 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return c.pair, nil
 }
 
-// health is when the certificate in use ends, and why newer files are not taken.
+// health returns when the certificate in use expires, and why newer files could not
+// be loaded.
 func (c *certificate) health() (notAfter time.Time, err error) {
 	pair, err := c.get(nil)
 	if err != nil {

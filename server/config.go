@@ -30,7 +30,7 @@ type Config struct {
 
 	OAuth map[string]OAuthConfig `toml:"oauth"` // by the provider's name
 
-	doc *document // where all of this stands; nil: nowhere
+	doc *document // the file, to name a setting's line in errors; nil: there is none
 }
 
 // TLSConfig names the certificate and its key, in PEM files.
@@ -84,7 +84,8 @@ func parseConfig(file string, text []byte) (cfg Config, err error) {
 	return cfg, cfg.Check()
 }
 
-// Check returns an error that names all the settings that can't be.
+// Check returns an error with all that is wrong with the settings, by file, line and
+// key. It opens no file and connects to nothing; see CheckFiles.
 func (c Config) Check() error {
 	var f faults
 	c.checkAddresses(&f)
@@ -139,8 +140,9 @@ func (f *faults) within(setting string, n, most int) {
 	}
 }
 
-// CheckFiles says whether the files that the configuration names can be used,
-// but for the key, which is the store's. It asks no directory and no provider.
+// CheckFiles returns an error with all that is wrong with the files that the
+// configuration names, except for the key file, which the store checks. It asks no
+// directory and no provider.
 func (c Config) CheckFiles() error {
 	var f faults
 	if c.TLS.Cert != "" {
@@ -163,8 +165,8 @@ func (c Config) secure() bool {
 	return c.TLS.Cert != "" || strings.HasPrefix(strings.ToLower(c.PublicURL), "https:")
 }
 
-// Lifetime is a span of time that may have no end, which is its zero value. It
-// is a struct so that TOML takes no number for it.
+// Lifetime is a span of time; its zero value, "never", has no end. It is a struct so
+// that TOML accepts no number for it.
 type Lifetime struct{ time.Duration }
 
 // Ends reports whether the span has an end.

@@ -13,16 +13,16 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
-// document is a configuration file as it was written. It knows where each key
-// stands, so that whatever is found wrong, by the decoder or later on, can be
-// told with file, line and key.
+// document is a configuration file as it was written. It knows the line of each key,
+// so that whatever is wrong, found by the decoder or later, is reported with file,
+// line and key.
 type document struct {
 	file  string
-	lines map[string]int // of keys and sections, by what they are called in full
+	lines map[string]int // of keys and sections, by their full names such as ldap.urls
 }
 
-// fault is what is wrong with a setting. Those of the packages that have
-// settings of their own name theirs in the same way.
+// fault is what is wrong with a setting. The packages ldap and oauth have a Fault of
+// their own, whose method Setting names the key in the same way.
 type fault struct {
 	setting string
 	err     error
@@ -48,9 +48,9 @@ func (f *faults) join(err error) {
 	}
 }
 
-// readDocument looks for keys that there are not, for keys in another spelling,
-// which TOML tells apart and the decoder does not, and for values of another
-// type than c has.
+// readDocument finds the lines of all keys, and refuses unknown keys, keys in another
+// case (which TOML tells apart, but the decoder does not), and values of another type
+// than the fields of c, a pointer to a struct.
 func readDocument(file string, text []byte, c any) (*document, error) {
 	d := &document{file, map[string]int{}}
 	if err := toml.Unmarshal(text, new(map[string]any)); err != nil {
@@ -67,7 +67,7 @@ func readDocument(file string, text []byte, c any) (*document, error) {
 			if section != nil {
 				r.wrong(path, "is no list of sections: write [%s]", path)
 			}
-			section = nil // what is in it is as wrong
+			section = nil // its keys are not looked at
 		case unstable.Table:
 			section, path = r.descend(root, "", n.Key())
 			if section != nil && !isSection(section) {
@@ -97,7 +97,7 @@ func (d *document) decodeError(err error) error {
 	return fmt.Errorf("%s: line %d: %s", d.file, line, text)
 }
 
-// placed is an error with file and lines. It is still what it was.
+// placed is an error with file and lines. It wraps the error without them.
 type placed struct {
 	text string
 	err  error
@@ -106,9 +106,9 @@ type placed struct {
 func (p *placed) Error() string { return p.text }
 func (p *placed) Unwrap() error { return p.err }
 
-// place tells file and line of an error, or of all the errors that are joined in
-// it: of a key that is missing, the line of its section. Without a document, for
-// the defaults, nothing is to be told.
+// place adds the file and the line to an error, or to each of the errors joined in it;
+// for a key that is missing, that is the line of its section. Without a document, it
+// returns err as it is.
 func (d *document) place(err error) error {
 	if d == nil || err == nil {
 		return err
@@ -141,8 +141,8 @@ type reading struct {
 
 func (r *reading) wrong(setting, format string, args ...any) { r.found.add(setting, format, args...) }
 
-// descend follows a key into a section, and notes where it stands. It returns no
-// type when there is no such key.
+// descend follows a key, beginning in a section, to the type and the full name of what
+// it names, and remembers its line. The type is nil when there is no such key.
 func (r *reading) descend(in reflect.Type, path string, key unstable.Iterator) (reflect.Type, string) {
 	for key.Next() {
 		n := key.Node()
@@ -165,10 +165,10 @@ func (r *reading) descend(in reflect.Type, path string, key unstable.Iterator) (
 	return in, path
 }
 
-// unknownKey is a key that there is not.
+// unknownKey is the fault of a key that does not exist.
 type unknownKey struct {
 	key, right string
-	known      bool // in another spelling, which is right
+	known      bool // there is a key that differs in case alone: right
 }
 
 func (u *unknownKey) Setting() string { return u.key }
@@ -202,7 +202,7 @@ func (r *reading) keyValue(section reflect.Type, path string, n *unstable.Node) 
 	}
 }
 
-// list checks an element of a list, which stands on a line of its own.
+// list checks an element of a list, which may be on a line of its own.
 func (r *reading) list(t reflect.Type, path string, n *unstable.Node) {
 	before := len(r.found)
 	r.value(t, path, n)
@@ -252,8 +252,8 @@ func isSection(t reflect.Type) bool {
 	return t.Kind() == reflect.Map || t.Kind() == reflect.Struct && !reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 }
 
-// child finds what is called so in a section, or the name that comes to the same
-// but for its case.
+// child returns the type of what is called name in a section; or none, and the right
+// name if there is one that differs in case alone.
 func child(section reflect.Type, name string) (t reflect.Type, right string) {
 	if section.Kind() == reflect.Pointer {
 		section = section.Elem()

@@ -7,9 +7,9 @@ import (
 	"gatehouse/storage"
 )
 
-// sweepIdle revokes tokens unused for longer than the policy allows: once an
-// hour, or as often as a shorter policy needs. The first sweep comes soon, for a
-// server that is started anew every half hour must sweep too.
+// sweepIdle revokes tokens unused for longer than tokens.revoke_idle_after, once an
+// hour, or more often if that span is short. The first sweep is within a minute: a
+// server that is restarted every half hour must sweep, too.
 func (s *Server) sweepIdle(ctx context.Context) {
 	after := s.cfg.Tokens.RevokeIdleAfter.Duration
 	if after == 0 {

@@ -16,9 +16,9 @@ import (
 	"gatehouse/storage"
 )
 
-// metrics are the figures for Prometheus, which anybody who reaches the port
-// may read: no user, token or address is in them. What their labels can say,
-// the program decides and no client.
+// metrics are the figures for Prometheus. Anybody who reaches the port may read them,
+// so there is no user, token or address in them, and no label has text that a client
+// can choose.
 type metrics struct {
 	registry    *prometheus.Registry
 	scrape      http.Handler
@@ -28,8 +28,8 @@ type metrics struct {
 	verify      stopwatch
 	revocations prometheus.Counter
 
-	counted []prometheus.Counter // those of requests, each
-	turned  atomic.Int64         // requests answered with 401, 403 or 429
+	counted []prometheus.Counter // those in requests, for activity to sum up
+	turned  atomic.Int64         // requests turned away with 401, 403 or 429
 }
 
 func newMetrics(store *storage.Store, a *activity) *metrics {
@@ -91,15 +91,14 @@ func (s *Server) servesMetrics(w http.ResponseWriter, r *request) error {
 	return nil
 }
 
-// routeCount has the counters of a route at hand, so that a request looks
-// nothing up.
+// routeCount holds the counters of a route, so that no request has to look them up.
 type routeCount struct {
 	classes [6]prometheus.Counter
 	refused prometheus.Counter // nil where no credential is asked for
 	turned  *atomic.Int64
 }
 
-// noRoute counts for what no route serves.
+// noRoute is the label for requests that no route serves.
 const noRoute = "none"
 
 func (m *metrics) route(pattern string, who credential) (c routeCount) {
@@ -127,8 +126,8 @@ func (c *routeCount) add(status int) {
 	}
 }
 
-// stopwatch measures how long verifications take: one in so many, for reading
-// the clock twice is a large part of so small a thing.
+// stopwatch measures how long verifications take, but only one in sampled of them:
+// reading the clock twice takes a good part of the time that a verification does.
 type stopwatch struct {
 	n        atomic.Uint64
 	seconds  prometheus.Histogram
@@ -154,7 +153,7 @@ func (s *stopwatch) stop(start time.Time) {
 	s.activity.verification(start, took)
 }
 
-// login counts how a login by name and password ended.
+// login counts a login by its method and, told from its error, its outcome.
 func (m *metrics) login(method string, err error) {
 	outcome := "failed"
 	switch status, _ := statusOf(err); {

@@ -2,19 +2,17 @@ package server
 
 import (
 	"cmp"
-	"gatehouse/server/api"
 	"slices"
 	"strings"
-	"time"
 )
 
-// way is a way in by a provider, at /login/<Name>, as pages show it.
+// way is the login by a provider, at /login/<Name>, as pages show it.
 type way struct {
 	Name  string
 	Title string // what people call it, such as GitHub
 }
 
-// providers lists the ways in by a provider, always in the same order.
+// providers lists the logins by a provider, sorted by title.
 func (s *Server) providers() []way {
 	list := make([]way, 0, len(s.oauth))
 	for name, p := range s.oauth {
@@ -33,25 +31,4 @@ func (s *Server) warnProviders() {
 			s.log.Warn("a provider's settings are unsafe", "provider", w.Name, "because", unsafe)
 		}
 	}
-}
-
-// providerHealth is how the providers have answered of late.
-func (s *Server) providerHealth() []api.Health {
-	list := []api.Health{}
-	for _, w := range s.providers() {
-		p := s.oauth[w.Name]
-		st := p.Status()
-		h := api.Health{
-			Name: w.Name, Insecure: p.Unsafe(), Reachable: st.Reachable, LastError: st.LastError,
-			Latency: float64(st.Latency) / float64(time.Millisecond),
-		}
-		if !st.LastSuccess.IsZero() {
-			h.LastSuccess = st.LastSuccess.UnixMilli()
-		}
-		if !st.LastFailure.IsZero() {
-			h.LastFailure = st.LastFailure.UnixMilli()
-		}
-		list = append(list, h)
-	}
-	return list
 }

@@ -18,11 +18,11 @@ import (
 // there is suspended here and comes back when that ends, and whoever is missing
 // in two sweeps is removed, the tokens revoked.
 //
-// It is built to do nothing when in doubt. A directory that does not answer, or
-// not whole, tells nothing. One in which many people are suddenly different is
-// more likely broken than right: nothing is done then until an administrator
-// has confirmed it. What it remembers it may forget: after a restart, two more
-// sweeps have to miss somebody, and what was held is found again.
+// When in doubt it does nothing. A directory that does not answer, or only in part,
+// says nothing. One that would change many people at once is more likely broken than
+// right: such a sweep is held until an administrator confirms it. All this is kept in
+// memory alone: after a restart, two more sweeps have to miss somebody, and the next
+// sweep is held again.
 type offboard struct {
 	store *storage.Store
 	dir   directory
@@ -33,7 +33,7 @@ type offboard struct {
 
 	mu    sync.Mutex
 	held  []offboarding // none: nothing is held
-	asked int           // about how many the sweep was that is held
+	asked int           // how many users the held sweep was about
 }
 
 func newOffboard(store *storage.Store, dir directory, log *slog.Logger) *offboard {
@@ -57,7 +57,8 @@ type offboarding struct {
 	why    string
 }
 
-// sweepDirectory sweeps until the context ends, at first at once.
+// sweepDirectory sweeps at once, and then every [ldap] recheck, until the context
+// ends.
 func (s *Server) sweepDirectory(ctx context.Context) {
 	if s.offboard == nil {
 		return
@@ -79,7 +80,7 @@ func (s *Server) sweepDirectory(ctx context.Context) {
 	}
 }
 
-// sweep asks the directory once, and does what it says.
+// sweep asks the directory once, and makes the changes or holds them.
 func (o *offboard) sweep(ctx context.Context) error {
 	o.sweeping.Lock()
 	defer o.sweeping.Unlock()
@@ -91,7 +92,7 @@ func (o *offboard) sweep(ctx context.Context) error {
 	for _, c := range changes {
 		missing[c.id] = c.action == api.OffboardRemove
 	}
-	// Who is found has to be missed twice again, whatever comes of this sweep.
+	// Whoever is found has to be missed in two sweeps again, whatever comes of this one.
 	for id := range o.missed {
 		if !missing[id] {
 			delete(o.missed, id)
@@ -111,8 +112,8 @@ func (o *offboard) sweep(ctx context.Context) error {
 	return o.apply(due)
 }
 
-// confirm asks the directory again, and does what was held and is still so.
-// What has come up since then nobody has seen: the next sweep deals with it.
+// confirm asks the directory again, and makes those held changes that it still asks
+// for. The administrator has not seen any others: they are the next sweep's.
 func (o *offboard) confirm(ctx context.Context, by storage.Actor) error {
 	o.mu.Lock()
 	agreed := map[offboarding]bool{}
@@ -142,10 +143,11 @@ func (o *offboard) confirm(ctx context.Context, by storage.Actor) error {
 	return o.apply(due)
 }
 
-// key is what has to be the same in a later sweep.
+// key is what has to be the same when a held change is confirmed: not the reason.
 func (c offboarding) key() offboarding { return offboarding{id: c.id, action: c.action} }
 
-// ask finds out who is not as the directory says, and of how many.
+// ask returns the changes that would bring the users in step with the directory, and
+// how many users it asked about.
 func (o *offboard) ask(ctx context.Context) (changes []offboarding, asked int, err error) {
 	var holders []storage.Holder
 	var subjects []string
@@ -173,8 +175,9 @@ func (o *offboard) ask(ctx context.Context) (changes []offboarding, asked int, e
 	return changes, len(holders), nil
 }
 
-// compare says what is to be done about one user. Of several subjects the best
-// counts, for they are one person; only when none is there is that one missing.
+// compare returns the change for one user; its action is empty if there is none. All
+// the subjects of a user are one person: that one may log in if any of them may, and
+// is missing only if all of them are.
 func compare(h storage.Holder, states map[string]ldap.State) offboarding {
 	c := offboarding{id: h.ID, uid: h.UID}
 	var stopped ldap.Reason
@@ -182,7 +185,7 @@ func compare(h storage.Holder, states map[string]ldap.State) offboarding {
 		st, known := states[subject]
 		switch {
 		case !known:
-			return c // a doubt
+			return c // in doubt: nothing
 		case st.Missing:
 		case st.Stopped != "":
 			stopped = st.Stopped
@@ -202,7 +205,8 @@ func compare(h storage.Holder, states map[string]ldap.State) offboarding {
 	return c
 }
 
-// hold reports whether the changes are too many to be believed, and notes them.
+// hold reports whether there are too many changes to be believed, and keeps them for
+// an administrator to confirm.
 func (o *offboard) hold(changes []offboarding, asked int) bool {
 	tooMany := len(changes) > max(fewChanges, asked/changeShare)
 	o.mu.Lock()
@@ -222,8 +226,8 @@ func (o *offboard) hold(changes []offboarding, asked int) bool {
 	return tooMany
 }
 
-// apply does what the directory says. A change that fails keeps no other from
-// being made, and comes again with the next sweep.
+// apply makes the changes. When one fails, it goes on with the others; the next sweep
+// tries again.
 func (o *offboard) apply(changes []offboarding) error {
 	var first error
 	failed := 0

@@ -5,7 +5,7 @@ import (
 	"net/http"
 )
 
-// openAPI describes every route of the port. A test holds it against routes.
+// openAPI describes every route of the port: a test compares it with routes.
 //
 //go:embed openapi.json
 var openAPI []byte

@@ -12,10 +12,10 @@ import (
 	"gatehouse/storage"
 )
 
-// The web page: what people do by it, they could do by the API, and it takes
-// the same ways to the store. A form is answered with a redirect, so that a
-// reload repeats nothing; but a new token's secret is in no URL, so it is shown
-// in the answer itself.
+// The web page does nothing that the API can't do, and by the same calls of the
+// store. A form is answered with a redirect, so that a reload does not send it
+// again; only a new token is shown in the answer itself, since its secret must be
+// in no URL.
 
 // home serves GET /: one's tokens, or the login.
 func (s *Server) home(w http.ResponseWriter, r *request) error {
@@ -37,24 +37,26 @@ func (s *Server) home(w http.ResponseWriter, r *request) error {
 	return s.showLogin(w, http.StatusOK, page)
 }
 
-// ledHere reports whether another site led the browser here, which then has
-// kept the cookie to itself if it has one.
+// ledHere reports whether another site led the browser here, which then sends no
+// SameSite=Strict cookie even if it has one.
 func (s *Server) ledHere(r *http.Request) bool {
 	site := r.Header.Get("Sec-Fetch-Site")
 	return r.Method == http.MethodGet && (site == "cross-site" || site == "same-site") && len(r.CookiesNamed(s.cookieName())) == 0
 }
 
-// onward has the browser come here again, this time by itself.
+// onward is a page that takes the browser here again: coming from this site, it
+// sends its cookie.
 func onward(r *http.Request) web.Page {
 	return web.Onward{To: cmp.Or(localPath(r.URL.RequestURI()), "/")}
 }
 
-// toHome serves the GET of what only takes forms: the address stays in the
-// browser's bar after a form that went wrong.
+// toHome serves the GET of paths that take forms: when a form goes wrong, such a path
+// stays in the browser's address bar.
 func (s *Server) toHome(w http.ResponseWriter, _ *request) error {
 	return seeOther(w, "/")
 }
 
+// seeOther answers a form: the browser gets path next.
 func seeOther(w http.ResponseWriter, path string) error {
 	w.Header().Set("Location", path)
 	w.Header().Set("Cache-Control", "no-store")
@@ -62,6 +64,7 @@ func seeOther(w http.ResponseWriter, path string) error {
 	return nil
 }
 
+// showLogin writes the login page, with the methods that are configured.
 func (s *Server) showLogin(w http.ResponseWriter, status int, page web.Login) error {
 	page.Directory = s.directory != nil
 	for _, way := range s.providers() {
@@ -109,7 +112,7 @@ func (s *Server) createForm(w http.ResponseWriter, r *request) error {
 	page := web.Tokens{Name: fields["name"]}
 	spec, err := s.spec(tokenOptions{Name: fields["name"], ExpiresIn: fields["expiresIn"]})
 	if err == nil {
-		page.Made, err = s.make(r, spec)
+		page.Made, err = s.makeToken(r, spec)
 	}
 	switch status, message := statusOf(err); {
 	case err == nil:
@@ -122,7 +125,8 @@ func (s *Server) createForm(w http.ResponseWriter, r *request) error {
 	return err
 }
 
-func (s *Server) make(r *request, spec storage.TokenSpec) (*web.Made, error) {
+// makeToken creates a token, to be shown on the page this once.
+func (s *Server) makeToken(r *request, spec storage.TokenSpec) (*web.Made, error) {
 	t, secret, err := s.store.CreateToken(r.actor(r.user.UID), r.user.ID, spec)
 	if err != nil {
 		return nil, unlessGone(err, errCredentials)
@@ -183,12 +187,12 @@ func (s *Server) revokeForm(w http.ResponseWriter, r *request) error {
 	if _, err := s.revoke(r.actor(r.user.UID), t.ID); err != nil {
 		return err
 	}
-	fields, _ := readFields(r.Request) // where to go on is of no weight
+	fields, _ := readFields(r.Request) // without the page's number, it goes on to the first
 	return seeOther(w, backTo(fields["page"], "revoked", t.ID))
 }
 
-// backTo is the page of the list from which a token was dealt with. What was
-// done to it, the page finds in the store: a made-up link announces nothing.
+// backTo is the path to the page of the list that a token is on, and says what was
+// done to the token. That page checks it with the store: a made-up link has no effect.
 func backTo(page, done string, id storage.ID) string {
 	q := url.Values{done: {id.String()}}
 	if n := number(page); n > 1 {
@@ -197,7 +201,7 @@ func backTo(page, done string, id storage.ID) string {
 	return "/?" + q.Encode()
 }
 
-// number reads that of a page of the list, from 1.
+// number reads the number of a page of the list, 1 if text is none.
 func number(text string) int {
 	n, _ := strconv.Atoi(text)
 	return max(1, n)
@@ -211,7 +215,7 @@ func (s *Server) asset(w http.ResponseWriter, r *request) error {
 	return nil
 }
 
-// when is a time of the store's, which has 0 for none.
+// when is a time in milliseconds, of which the store has 0 for none.
 func when(ms int64) time.Time {
 	if ms == 0 {
 		return time.Time{}

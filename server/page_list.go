@@ -10,8 +10,7 @@ import (
 	"gatehouse/storage"
 )
 
-// rowsPerPage keeps the page of somebody with a thousand tokens as quick to
-// load and to read as any other.
+// rowsPerPage is how many tokens a page shows: somebody may have a thousand.
 const rowsPerPage = 50
 
 // showTokens writes the page of the caller's tokens, the newest first.
@@ -28,7 +27,7 @@ func (s *Server) showTokens(w http.ResponseWriter, r *request, status int, page 
 	page.Number = 1
 	if r.Method == http.MethodGet {
 		page.Number = min(number(r.URL.Query().Get("page")), page.Last)
-		page.Done = s.done(r)
+		page.Done = s.justDone(r)
 	}
 	first := (page.Number - 1) * rowsPerPage
 	for _, t := range list[first:min(first+rowsPerPage, len(list))] {
@@ -37,8 +36,8 @@ func (s *Server) showTokens(w http.ResponseWriter, r *request, status int, page 
 	return s.pages.Write(w, status, page)
 }
 
-// row is the border between a stored token and a page, as tokenView is for the
-// wire.
+// row is the only way from a stored token to one on a page, as tokenView is to one on
+// the wire.
 func (s *Server) row(t storage.Token) web.Token {
 	v := s.tokenView(t, "")
 	row := web.Token{
@@ -51,9 +50,9 @@ func (s *Server) row(t storage.Token) web.Token {
 	return row
 }
 
-// done says what the query claims was done to a token, if it is the caller's
-// and it was.
-func (s *Server) done(r *request) *web.Done {
+// justDone says what was done to a token according to the query, if the token is the
+// caller's and the store agrees.
+func (s *Server) justDone(r *request) *web.Done {
 	for _, what := range []string{"revoked", "renamed"} {
 		id, err := storage.ParseID(r.URL.Query().Get(what))
 		if err != nil {
@@ -67,8 +66,8 @@ func (s *Server) done(r *request) *web.Done {
 	return nil
 }
 
-// lifetimes are the choices for a new token that the policy allows, and among
-// them what a token has that nobody chose one for.
+// lifetimes are the choices for a new token that the policy allows, with the default
+// chosen.
 func (s *Server) lifetimes() (list []web.Lifetime) {
 	usual := time.Duration(s.defaultSpec().Lifetime) * time.Millisecond
 	spans := []time.Duration{30 * day, 90 * day, 365 * day, usual, s.cfg.Tokens.MaxLifetime.Duration}
@@ -85,8 +84,8 @@ func (s *Server) lifetimes() (list []web.Lifetime) {
 	return list
 }
 
-// address is where the browser found the server, for lines to paste into a
-// shell: so a host that could mean something to a shell is left out.
+// address is the URL of this server for lines to paste into a shell. It has the Host
+// that the browser named, unless a shell could make something of that.
 func (s *Server) address(r *http.Request) string {
 	if s.cfg.PublicURL != "" {
 		return strings.TrimSuffix(s.cfg.PublicURL, "/")

@@ -21,8 +21,8 @@ const maxPassword = 256
 // hashParams are OWASP's for argon2id: 19 MiB, two passes, one lane.
 var hashParams = argon2id.Params{Memory: 19 << 10, Iterations: 2, Parallelism: 1, SaltLength: 16, KeyLength: 32}
 
-// hasher bounds how many passwords are hashed at once, for each takes 19 MiB,
-// and how many wait for it.
+// hasher hashes passwords. It bounds how many are hashed at once, since each takes
+// 19 MiB, and how many wait for that.
 type hasher struct {
 	params argon2id.Params
 	slots  chan struct{} // a place to work
@@ -44,8 +44,8 @@ func newHasher(p argon2id.Params) *hasher {
 	}
 }
 
-// dummyHash is a hash in form only: it is of no password, and costs as much to
-// compare with.
+// dummyHash is random text in the form of a hash: no password matches it, and finding
+// that out takes as long as for a real one.
 func dummyHash(p argon2id.Params) string {
 	random := func(n uint32) string {
 		b := make([]byte, n)
@@ -56,7 +56,8 @@ func dummyHash(p argon2id.Params) string {
 		argon2.Version, p.Memory, p.Iterations, p.Parallelism, random(p.SaltLength), random(p.KeyLength))
 }
 
-// enter waits for a place to work.
+// enter waits for a place to work, and refuses (503) when too many wait already. The
+// caller must call leave.
 func (h *hasher) enter(ctx context.Context) (leave func(), err error) {
 	busy := &httpError{status: http.StatusServiceUnavailable, message: "Too many logins at once: try again later", retry: time.Second}
 	select {
@@ -87,8 +88,8 @@ func (h *hasher) leave() {
 	<-h.queue
 }
 
-// matches compares a password with a hash, for as long when there is no hash.
-// The caller has a place to work.
+// matches compares a password with a hash. Without a hash (an unknown user) it takes
+// as long. The caller must have entered.
 func (h *hasher) matches(password string, hash storage.PasswordHash) (bool, error) {
 	known := hash != "" && len(password) <= maxPassword
 	text := string(hash)

@@ -73,8 +73,8 @@ func (s *Server) openedFile(w http.ResponseWriter, r *request) error {
 	return nil
 }
 
-// canonical writes a JSON string in one way, whatever its escapes: the same id
-// is the same file.
+// canonical rewrites a JSON string with as few escapes as possible: an id that is
+// escaped in another way is the same file.
 func canonical(b json.RawMessage) json.RawMessage {
 	var text string
 	if len(b) == 0 || b[0] != '"' || json.Unmarshal(b, &text) != nil {

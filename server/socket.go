@@ -44,7 +44,7 @@ func listenAdmin(dir string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for the administration: %w", err)
 	}
-	// The directory keeps others away meanwhile, whatever the umask.
+	// Until then the directory's mode keeps others out, whatever the umask.
 	if err := os.Chmod(path, 0o600); err != nil {
 		l.Close()
 		return nil, err
@@ -79,8 +79,8 @@ func peerOf(conn net.Conn) (p peer, err error) {
 // peerKey is the context key of the peer of a connection.
 type peerKey struct{}
 
-// adminServer serves root and the owner of the process, and nobody else, even
-// where somebody opened up the directory.
+// adminServer serves root and the account that the server runs as, and nobody else,
+// even if somebody has opened up the directory.
 func (s *Server) adminServer() *http.Server {
 	inner := s.AdminHandler("")
 	refusal := fmt.Sprintf("Only root and %s, the owner of the data directory, may administer Gatehouse", userName(uint32(os.Geteuid())))
@@ -115,6 +115,6 @@ func userName(uid uint32) string {
 	return "uid " + id
 }
 
-// quiet logs what net/http has to say about single connections where it is
-// looked for only.
+// quiet is a logger for what net/http reports of single connections, such as failed
+// TLS handshakes: at the level Debug.
 func quiet(l *slog.Logger) *log.Logger { return slog.NewLogLogger(l.Handler(), slog.LevelDebug) }

@@ -10,9 +10,8 @@ import (
 
 const day = 24 * time.Hour
 
-// longUnits are the units of a span that time.ParseDuration lacks, the longest
-// first. There is no month: how long it is, nobody can say, and its m is a
-// minute's.
+// longUnits are the units of a span that time.ParseDuration lacks, the longest first.
+// There is no month: its length varies, and m means minutes.
 var longUnits = [...]struct {
 	name string
 	long time.Duration
@@ -46,7 +45,7 @@ func ParseSpan(s string) (time.Duration, error) {
 		}
 		whole += part
 	}
-	if whole < time.Millisecond { // what the clock of tokens can't tell from none
+	if whole < time.Millisecond { // the store would take it for 0, no end
 		return 0, bad
 	}
 	return whole, nil

@@ -5,10 +5,12 @@ import (
 
 	"gatehouse/ldap"
 	"gatehouse/server/api"
+	"gatehouse/server/oauth"
 	"gatehouse/storage"
 )
 
-// tokenView is the border: the only way from a stored token to one on the wire.
+// tokenView is the only way from a stored token to one on the wire, which has no
+// secret.
 func (s *Server) tokenView(t storage.Token, uid string) api.Token {
 	out := api.Token{
 		ID: t.ID.String(), UID: uid, Name: t.Name,
@@ -50,7 +52,7 @@ func (s *Server) tokenState(t storage.Token) string {
 	return api.StateLive
 }
 
-// newToken is a token on the only occasion when its secret is handed out.
+// newToken is the reply with a new token, or a new secret of an old one.
 func newToken(t storage.Token, uid string, secret storage.Secret) api.NewToken {
 	return api.NewToken{
 		Secret: secret.Reveal(), ExpiresOn: expiresOn(t),
@@ -90,16 +92,25 @@ func (s *Server) userDetail(u storage.UserInfo, tokens []storage.Token) api.User
 	return d
 }
 
-func healthView(d ldap.ServerStatus) api.Health {
-	h := api.Health{
+func directoryHealth(d ldap.ServerStatus) api.Health {
+	return api.Health{
 		Name: d.URL, Reachable: d.Reachable, LastError: d.LastError,
-		Latency: float64(d.Latency) / float64(time.Millisecond),
+		Latency: float64(d.Latency) / float64(time.Millisecond), LastSuccess: millis(d.LastSuccess), LastFailure: millis(d.LastFailure),
 	}
-	if !d.LastSuccess.IsZero() {
-		h.LastSuccess = d.LastSuccess.UnixMilli()
+}
+
+func providerHealth(p *oauth.Provider) api.Health {
+	st := p.Status()
+	return api.Health{
+		Name: p.Name(), Insecure: p.Unsafe(), Reachable: st.Reachable, LastError: st.LastError,
+		Latency: float64(st.Latency) / float64(time.Millisecond), LastSuccess: millis(st.LastSuccess), LastFailure: millis(st.LastFailure),
 	}
-	if !d.LastFailure.IsZero() {
-		h.LastFailure = d.LastFailure.UnixMilli()
+}
+
+// millis is a time on the wire: milliseconds since 1970, and 0 for the zero time.
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
 	}
-	return h
+	return t.UnixMilli()
 }
