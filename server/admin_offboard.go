@@ -1,8 +1,9 @@
 package server
 
 import (
-	"gatehouse/server/api"
 	"net/http"
+
+	"gatehouse/server/api"
 )
 
 var errNoOffboarding = refuse(http.StatusConflict, "There is no section [ldap] in the configuration: nobody is off-boarded")

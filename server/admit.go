@@ -2,9 +2,10 @@ package server
 
 import (
 	"errors"
+	"net/http"
+
 	"gatehouse/server/oauth"
 	"gatehouse/storage"
-	"net/http"
 )
 
 // admitIdentity is the one place where somebody whom a directory or a provider

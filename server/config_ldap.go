@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"gatehouse/ldap"
-	"gatehouse/storage"
 	"log/slog"
 	"time"
+
+	"gatehouse/ldap"
+	"gatehouse/storage"
 )
 
 // LDAPConfig is the section [ldap]; ldap.Config says what the fields mean.

@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"gatehouse/server/api"
-	"gatehouse/server/web"
 	"net/http"
 	"net/url"
 	"runtime/debug"
@@ -14,6 +12,9 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"gatehouse/server/api"
+	"gatehouse/server/web"
 )
 
 // An error is answered in the form that fits who asked: fail sends JSON, failPage a

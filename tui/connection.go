@@ -20,7 +20,7 @@ type statusMsg struct {
 	err    error
 }
 
-// tick is what happens every second.
+// tick does what is due each second: a refresh or, without a connection, a retry.
 func (m *model) tick() tea.Cmd {
 	now := m.now()
 	cmds := []tea.Cmd{m.later(time.Second, tickMsg{})}
@@ -52,6 +52,7 @@ func (m *model) askStatus() tea.Cmd {
 	}
 }
 
+// tookStatus takes the answer to askStatus.
 func (m *model) tookStatus(msg statusMsg) tea.Cmd {
 	m.asking, m.statusErr = false, msg.err
 	was := m.lost != nil
@@ -66,7 +67,7 @@ func (m *model) tookStatus(msg statusMsg) tea.Cmd {
 	return nil
 }
 
-// heard notes what an answer says about the connection.
+// heard records what the error of any answer, or nil, says about the connection.
 func (m *model) heard(err error) {
 	if !unreachable(err) {
 		if err == nil {
@@ -76,7 +77,7 @@ func (m *model) heard(err error) {
 	}
 	again := m.lost != nil && m.now().Before(m.retryAt)
 	if m.lost = err; again {
-		return // not a retry of ours: a key asked for something
+		return // a key asked for something: that was no retry
 	}
 	wait := min(time.Second<<min(m.tries, 4), retryMax)
 	m.tries++

@@ -18,7 +18,7 @@ import (
 type events struct {
 	table[api.Event]
 	feed feed
-	more int // came while the top of the listing was not to be moved
+	more int // events that came while the top of the listing was not shown
 }
 
 var _ rows = (*events)(nil)
@@ -62,7 +62,7 @@ func object(e api.Event) string {
 	return strings.TrimSpace(e.UID + " " + e.Token[:min(len(e.Token), 10)])
 }
 
-// result says how it went, and what else is known.
+// result says how it went, from the second word of the action, and what else is known.
 func result(e api.Event) string {
 	out := "ok"
 	if _, word, ok := strings.Cut(e.Action, "."); ok && slices.Contains([]string{"refused", "held", "stale"}, word) {
@@ -82,10 +82,9 @@ func concerns(e api.Event, prefix string) bool {
 func (s *events) place() place { return onEvents }
 
 func (s *events) title(width int) string {
-	live := "live"
-	switch {
-	case !s.feed.running():
-		live = ""
+	live := ""
+	if s.feed.running() {
+		live = "live"
 	}
 	if s.more > 0 {
 		live = number(s.more) + " more above"
@@ -157,7 +156,7 @@ func (s *events) stop() {
 	s.feed.stop()
 }
 
-// follow listens, unless it does already.
+// follow follows the log, unless it is paused.
 func (s *events) follow() tea.Cmd {
 	if s.m.paused {
 		s.feed.stop()
@@ -181,7 +180,8 @@ func (s *events) answer(msg tea.Msg) tea.Cmd {
 	return s.feed.next(f)
 }
 
-// came puts new events above the others, where the top is shown as it is now.
+// came puts new events above the others. When the top is not in memory, or paused, it
+// only counts them.
 func (s *events) came(news []api.Event) {
 	l := &s.list
 	newest := uint64(0)

@@ -9,18 +9,18 @@ import (
 )
 
 const (
-	feedPast = 50  // records that are told again at the start: what came since the listing
-	feedRoom = 256 // events that wait to be taken
+	feedPast = 50  // latest records to begin with: some may be newer than the listing
+	feedRoom = 256 // events in the channel
 )
 
-// feed listens to the audit log as things happen.
+// feed follows the audit log.
 type feed struct {
 	m      *model
 	seq    int
 	cancel context.CancelFunc // nil: it does not listen
 }
 
-// feedMsg is what happened meanwhile. With ended, nothing follows.
+// feedMsg brings the events that have come. After one that has ended, no other follows.
 type feedMsg struct {
 	seq    int
 	events []api.Event
@@ -29,8 +29,8 @@ type feedMsg struct {
 	wire   wire
 }
 
-// wire is a stream of events on its way to the screen. A burst of events is
-// one message, and so one frame.
+// wire carries events from the server to the model. Those of a burst come in one
+// message, which is drawn once.
 type wire struct {
 	events chan api.Event
 	failed chan error
@@ -38,7 +38,7 @@ type wire struct {
 
 func (f *feed) running() bool { return f.cancel != nil }
 
-// start listens, unless it does already.
+// start follows the log, unless it does already.
 func (f *feed) start() tea.Cmd {
 	if f.running() {
 		return nil
@@ -53,7 +53,7 @@ func (f *feed) start() tea.Cmd {
 	}
 }
 
-// stop listens no longer. What is on its way is dropped.
+// stop ends that. A message that is still on its way will be dropped.
 func (f *feed) stop() {
 	if f.cancel != nil {
 		f.cancel()
@@ -64,7 +64,7 @@ func (f *feed) stop() {
 
 func (f *feed) mine(msg feedMsg) bool { return msg.seq == f.seq }
 
-// next waits for more, or ends.
+// next waits for the message after this one, if there is one.
 func (f *feed) next(msg feedMsg) tea.Cmd {
 	if msg.ended {
 		f.stop()
@@ -73,6 +73,7 @@ func (f *feed) next(msg feedMsg) tea.Cmd {
 	return func() tea.Msg { return msg.wire.next(msg.seq) }
 }
 
+// carry sends the events into the wire, until there are no more or ctx ends.
 func (w wire) carry(ctx context.Context, c client) {
 	defer close(w.events)
 	for e, err := range c.Events(ctx, api.EventQuery{Last: feedPast, Follow: true}) {
@@ -88,7 +89,7 @@ func (w wire) carry(ctx context.Context, c client) {
 	}
 }
 
-// next waits for an event and takes those that came with it.
+// next waits for an event, and takes all that are there by then.
 func (w wire) next(seq int) tea.Msg {
 	msg := feedMsg{seq: seq, wire: w}
 	e, ok := <-w.events

@@ -1,77 +1,16 @@
 package tui
 
 import (
-	"context"
 	"strings"
 
 	tea "github.com/charmbracelet/bubbletea"
 
-	"gatehouse/server/api"
 	"gatehouse/tui/text"
 )
 
-// roomy is the height of a body that has room for the line of the filter even
-// when there is nothing to say in it.
+// roomy is the height from which on a body shows the line of the filter even when that
+// is empty.
 const roomy = 10
-
-// view is what of a listing is shown, and in which order.
-type view struct {
-	prefix  string
-	order   api.Order
-	reverse bool
-}
-
-// sorted is an order of a listing, and what it is called in both directions.
-type sorted struct {
-	order    api.Order
-	up, down string
-}
-
-// sorting is the order that a listing is in.
-type sorting struct {
-	sorts   []sorted
-	nth     int
-	reverse bool
-}
-
-// advance goes on to the next order.
-func (s *sorting) advance() { s.nth, s.reverse = (s.nth+1)%len(s.sorts), false }
-
-// changed reports whether the order is another than the usual one.
-func (s *sorting) changed() bool { return s.nth != 0 || s.reverse }
-
-func (s *sorting) String() string {
-	switch {
-	case len(s.sorts) == 0:
-		return ""
-	case s.reverse:
-		return "sort: " + s.sorts[s.nth].down
-	}
-	return "sort: " + s.sorts[s.nth].up
-}
-
-func (t *table[T]) view() view {
-	v := view{prefix: t.filter.value, reverse: t.reverse}
-	if len(t.sorts) > 0 {
-		v.order = t.sorts[t.nth].order
-	}
-	return v
-}
-
-// sort and turn ask for the listing in another order. Marks stay: they are of
-// rows, not of places.
-func (t *table[T]) sort() tea.Cmd {
-	if len(t.sorts) < 2 {
-		return nil
-	}
-	t.advance()
-	return t.ask()
-}
-
-func (t *table[T]) turn() tea.Cmd {
-	t.reverse = !t.reverse
-	return t.ask()
-}
 
 func (t *table[T]) edit()           { t.editing = true }
 func (t *table[T]) filtering() bool { return t.editing }
@@ -137,55 +76,4 @@ func (t *table[T]) matches() string {
 		return ""
 	}
 	return "more than " + number(n) + " match"
-}
-
-// tally is how many rows a listing has, as far as somebody wants to know.
-type tally struct {
-	count    func(view) func(context.Context) (api.Count, error) // nil: the server does not count these
-	always   bool                                                // also without a filter
-	rows     int
-	known    bool
-	seq      int
-	counting bool
-	cancel   context.CancelFunc
-}
-
-// countMsg is the answer to a count.
-type countMsg struct {
-	list, seq int
-	rows      int
-	err       error
-}
-
-// forget makes the count that is on its way an answer to an older question.
-func (c *tally) forget() {
-	if c.cancel != nil {
-		c.cancel()
-	}
-	c.seq++
-	c.known, c.counting = false, false
-}
-
-func (t *table[T]) askCount() tea.Cmd {
-	if t.count == nil || t.counting || t.filter.value == "" && !t.always {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(t.m.ctx, patience)
-	t.counting, t.cancel = true, cancel
-	list, seq, count := t.list.id, t.seq, t.count(t.view())
-	return func() tea.Msg {
-		defer cancel()
-		n, err := count(ctx)
-		return countMsg{list, seq, n.Rows, err}
-	}
-}
-
-func (c *tally) tookCount(list int, msg countMsg) {
-	if msg.list != list || msg.seq != c.seq {
-		return
-	}
-	c.counting = false
-	if msg.err == nil { // the listing reports what fails
-		c.rows, c.known = msg.rows, true
-	}
 }

@@ -124,3 +124,11 @@ func fitting(width int, parts ...string) string {
 	}
 	return out
 }
+
+// when says when something was, and how long ago.
+func when(now time.Time, ms int64) string {
+	if ms == 0 {
+		return "never"
+	}
+	return moment(now, ms) + "   " + ago(now, ms)
+}

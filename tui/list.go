@@ -7,12 +7,12 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 )
 
-// restFactor: a listing is refreshed at most for a twentieth of the time.
+// restFactor keeps the refresh cheap: a listing that took t to read is asked for again
+// after 20 t at the earliest.
 const restFactor = 20
 
-// list is a long listing of which a window is in memory, with a cursor. Moves
-// beyond the window are remembered until the rows have come: two thousand held
-// keys are two thousand rows.
+// list is a cursor in a long listing, of which a window is in memory. Moves beyond the
+// window are remembered until the rows have come, so that no key is lost.
 type list[T any] struct {
 	m   *model
 	id  int
@@ -20,17 +20,17 @@ type list[T any] struct {
 	src source[T]
 
 	win             window[T]
-	at, top, height int
+	at, top, height int // the row of the cursor, the first one shown, how many are shown
 	pending         int // moves that wait for rows
 
-	asked    question
-	seq      int
+	asked    question // the open one
+	seq      int      // its number
 	cancel   context.CancelFunc
-	slow     bool
-	spin     int
-	answered time.Time // zero: never
-	took     time.Duration
-	err      error
+	slow     bool          // it is open for so long that the spinner shows
+	spin     int           // the spinner's position
+	answered time.Time     // zero: never
+	took     time.Duration // the latest answer
+	err      error         // of it
 }
 
 func newList[T any](m *model, o order[T], s source[T]) list[T] {
@@ -38,8 +38,8 @@ func newList[T any](m *model, o order[T], s source[T]) list[T] {
 	return list[T]{m: m, id: m.lists, ord: o, src: s}
 }
 
-// stop gives up the open question: its answer will be dropped. Rows that were
-// to be replaced from the start are of another question and not refreshed.
+// stop gives up the open question, and its answer will be dropped. If that was for the
+// start of another listing, the rows in memory are of no use: refresh asks for it anew.
 func (l *list[T]) stop() {
 	if l.cancel != nil {
 		l.cancel()
@@ -89,7 +89,7 @@ func (l *list[T]) move(n int) tea.Cmd {
 	return nil
 }
 
-// page moves by n screens: the cursor stays on its line.
+// page moves by n screens; the cursor stays on its line of the screen.
 func (l *list[T]) page(n int) tea.Cmd {
 	n *= max(l.height-1, 1)
 	l.top = max(l.top+n, 0)
@@ -126,11 +126,11 @@ func (l *list[T]) refresh() tea.Cmd {
 	return l.ask(again)
 }
 
-// rested reports whether enough time has passed since the last answer for what
-// it cost.
+// rested reports whether the listing may be refreshed again, after what the last
+// answer cost.
 func (l *list[T]) rested() bool { return l.m.now().Sub(l.answered) >= restFactor*l.took }
 
-// visible returns the rows to draw in height lines, and which one is current.
+// visible returns the rows to draw in height lines, and which of them the cursor is on.
 func (l *list[T]) visible(height int) (rows []T, current int) {
 	l.height = height
 	n := len(l.win.rows)

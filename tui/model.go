@@ -24,8 +24,8 @@ type key struct {
 	paste  bool
 }
 
-// model takes all messages. It owns the tabs with the screens opened above
-// each other, the box in front of them, and what is known of the connection.
+// model is the Bubble Tea model. It owns the tabs and the stack of screens opened from
+// one, the box in front of them, and what is known of the connection.
 type model struct {
 	ctx    context.Context
 	client client
@@ -40,20 +40,20 @@ type model struct {
 	keys          []binding
 
 	status    api.Status
-	known     bool // status has been heard
-	asking    bool // for the status
-	heardAt   time.Time
-	statusErr error // of the last question for the status
-	lost      error
-	tries     int
-	retryAt   time.Time
-	paused    bool
+	known     bool      // status has come at least once
+	asking    bool      // for the status
+	heardAt   time.Time // when the status last came
+	statusErr error     // of the last question for the status
+	lost      error     // why no server answers; nil: one does
+	tries     int       // to reach a server since then
+	retryAt   time.Time // of the next one
+	paused    bool      // by p: nothing is refreshed
 	due       time.Time // of the next refresh
-	notice    string
-	bad       bool // the notice is an error
+	notice    string    // in the bottom line, from noticeAt on
+	bad       bool      // the notice is an error
 	noticeAt  time.Time
 
-	lists, boxes int // the last number given to one
+	lists, boxes int // the last id given to a list, and to a box
 
 	now       func() time.Time
 	later     func(time.Duration, tea.Msg) tea.Cmd
@@ -117,7 +117,7 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	return m, tea.Batch(cmds...)
 }
 
-// split returns the keys of one message. Fast and held keys arrive merged.
+// split returns the keys of one message: terminals send fast and held keys together.
 func split(msg tea.KeyMsg) []key {
 	switch {
 	case msg.Paste:
@@ -171,7 +171,7 @@ func (m *model) key(k key) tea.Cmd {
 	return nil
 }
 
-// goTo shows a tab, as it was left.
+// goTo shows the first screen of a tab, as it was left.
 func (m *model) goTo(tab int) tea.Cmd {
 	if m.tab == tab && len(m.stack) == 1 {
 		return nil
@@ -183,13 +183,15 @@ func (m *model) goTo(tab int) tea.Cmd {
 	return m.screen().start()
 }
 
+// push opens a screen from the one that is shown.
 func (m *model) push(s screen) tea.Cmd {
 	m.screen().stop()
 	m.stack = append(m.stack, s)
 	return s.start()
 }
 
-// back undoes one thing: the marks, the filter, the screen.
+// back undoes the last thing: it clears the marks, else the filter, else it closes the
+// screen.
 func (m *model) back() tea.Cmd {
 	if r, ok := m.screen().(rows); ok {
 		switch {

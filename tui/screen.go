@@ -28,44 +28,52 @@ const (
 
 // screen is what fills the frame between the tabs and the bottom lines.
 type screen interface {
+	// What it looks like, in so many columns and lines.
 	place() place
 	title(width int) string
-	note() string // the bottom line's left: what is marked
+	note() string // at the left of the notice line: what is marked
 	body(width, height int) []string
 
-	start() tea.Cmd // shown, for the first time or again
+	// Its life: start when it is shown, for the first time or again, stop when it
+	// is no longer. answer gets all messages, also those that are not for it.
+	start() tea.Cmd
 	refresh() tea.Cmd
-	stop() // no longer shown
+	stop()
 	answer(tea.Msg) tea.Cmd
 
-	rested() bool // may be refreshed without being asked to
-	answered() time.Time
-	failure() error
-	spin() (string, bool)
+	// What is known of the server's last answer.
+	rested() bool                    // it is time for a refresh that nobody asked for
+	answered() time.Time             // zero: not yet
+	failure() error                  // nil: it was no error
+	spin() (frame string, slow bool) // the spinner, if the next answer is late
 
+	// The cursor. The moves are by n rows, n pages, to the first and the last row.
 	move(n int) tea.Cmd
 	page(n int) tea.Cmd
 	home() tea.Cmd
 	bottom() tea.Cmd
-	settled() bool // the cursor is where the keys have sent it
+	settled() bool // no move waits for rows
 
+	// What keys act on: mostly the row under the cursor.
 	open() (screen, bool)       // what enter shows
-	name() (id string, ok bool) // what y copies: of the row under the cursor
+	name() (id string, ok bool) // what y copies
 	user() (api.User, bool)     // whom l and P are about
 	doomed() (revocation, bool) // what R would revoke
 }
 
-// rows is a screen with marks and a filter.
+// rows is a screen with marks, a filter and an order.
 type rows interface {
 	screen
-	toggle() tea.Cmd
-	markShown()
-	unmark() bool
-	edit()
-	filtering() bool
-	filterKey(key) tea.Cmd
-	filtered() bool
+	toggle() tea.Cmd // the mark of the row under the cursor
+	markShown()      // the rows on the screen
+	unmark() bool    // all; false: there was no mark
+
+	edit()                 // the filter: until enter or esc, filterKey takes the keys
+	filtering() bool       // it is being edited
+	filterKey(key) tea.Cmd // edits it
+	filtered() bool        // it is not empty
 	clearFilter() tea.Cmd
-	sort() tea.Cmd
-	turn() tea.Cmd
+
+	sort() tea.Cmd // in the next order
+	turn() tea.Cmd // in the reverse order
 }

@@ -2,7 +2,6 @@ package tui
 
 import (
 	"strings"
-	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
 
@@ -76,11 +75,3 @@ func (f *facts) several(name, none string, values []string) {
 
 // gap adds an empty line.
 func (f *facts) gap() { f.lines = append(f.lines, "") }
-
-// when says when something was, and how long ago.
-func when(now time.Time, ms int64) string {
-	if ms == 0 {
-		return "never"
-	}
-	return moment(now, ms) + "   " + ago(now, ms)
-}

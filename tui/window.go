@@ -8,7 +8,7 @@ const (
 	nearEdge   = 100  // rows from the edge at which the next page is asked for
 )
 
-// order says how a listing names its rows.
+// order identifies the rows of a listing.
 type order[T any] struct {
 	id     func(T) string // what the row is
 	cursor func(T) string // where it stands, for the question "what comes after"
@@ -24,9 +24,9 @@ type window[T any] struct {
 // whole reports whether the window is all of the listing.
 func (w *window[T]) whole() bool { return w.head == "" && w.end }
 
-// append adds the page that comes after, and lets go of rows at the front to
-// stay within bounds, but for those near at. It returns by how much the index
-// of a row has changed.
+// append adds the page that comes after the window. To keep at most windowRows it
+// drops rows at the front; when the cursor, at, is near them, it drops the new ones
+// instead. It returns by how much the indices of the rows have changed.
 func (w *window[T]) append(o order[T], page []T, at int) int {
 	moved := w.drop(o, page, at)
 	w.rows = append(w.rows, page...)
@@ -43,8 +43,8 @@ func (w *window[T]) append(o order[T], page []T, at int) int {
 	return moved - over
 }
 
-// prepend adds the page that comes before, which begins after the cursor head,
-// and lets go of rows at the end.
+// prepend adds the page that comes before the window and begins after the cursor head,
+// and drops rows at the end. It returns what append does.
 func (w *window[T]) prepend(o order[T], page []T, head string, at int) int {
 	moved := w.drop(o, page, at)
 	w.rows, w.head = slices.Concat(page, w.rows), head
@@ -54,7 +54,8 @@ func (w *window[T]) prepend(o order[T], page []T, head string, at int) int {
 	return moved + len(page)
 }
 
-// drop lets go of the rows that a page has at another place by now.
+// drop removes the rows that are in the page, too, having moved there since. It returns
+// what append does.
 func (w *window[T]) drop(o order[T], page []T, at int) (moved int) {
 	elsewhere := make(map[string]bool, len(page))
 	for _, r := range page {
@@ -72,7 +73,7 @@ func (w *window[T]) drop(o order[T], page []T, at int) (moved int) {
 	return moved
 }
 
-// index returns where the row called id is, or -1.
+// index returns the index of the row with that id, or -1.
 func (w *window[T]) index(o order[T], id string) int {
 	return slices.IndexFunc(w.rows, func(r T) bool { return o.id(r) == id })
 }

@@ -27,18 +27,18 @@ const (
 	again            // the window's rows as they are now
 )
 
-// spot is a place in a listing, and how to go on from there: after a cursor,
-// or from the start; towards the end, or (back) towards the start.
+// spot says which rows of a listing to read.
 type spot struct {
-	after string
-	back  bool
-	limit int
+	after string // the cursor of the row before the first one; empty: from either end
+	back  bool   // towards the start of the listing, and not towards its end
+	limit int    // rows
 }
 
-// source is a listing on the server.
+// source reads rows of a listing from the server.
 type source[T any] func(context.Context, spot) iter.Seq2[T, error]
 
-// answer is what came of a question. A list takes the one to its latest.
+// answer is the message with the answer to a question. A list drops all but the
+// answer to its latest question.
 type answer[T any] struct {
 	list, seq int
 	rows      []T
@@ -51,7 +51,7 @@ type answer[T any] struct {
 // slowMsg turns the spinner of a question that is still open.
 type slowMsg struct{ list, seq int }
 
-// ask puts a question in place of the open one.
+// ask asks a question in place of the open one.
 func (l *list[T]) ask(q question) tea.Cmd {
 	l.stop()
 	ctx, cancel := context.WithTimeout(l.m.ctx, patience)
@@ -66,7 +66,8 @@ func (l *list[T]) ask(q question) tea.Cmd {
 	}, l.m.later(slowAfter, slowMsg{list, seq}))
 }
 
-// work returns the question as a function that touches no state of the list.
+// work returns a function that answers the question. It uses none of the list's state,
+// since it runs beside the model.
 func (l *list[T]) work(q question) func(context.Context) answer[T] {
 	src, ord, w := l.src, l.ord, l.win
 	to := spot{limit: pageRows}
@@ -86,6 +87,7 @@ func (l *list[T]) work(q question) func(context.Context) answer[T] {
 	return func(ctx context.Context) answer[T] { return read(ctx, src, to) }
 }
 
+// read reads up to limit rows.
 func read[T any](ctx context.Context, src source[T], to spot) answer[T] {
 	a := answer[T]{end: true}
 	for row, err := range src(ctx, to) {
@@ -100,8 +102,8 @@ func read[T any](ctx context.Context, src source[T], to spot) answer[T] {
 	return a
 }
 
-// readBack reads towards the start and turns the rows round. One row more than
-// the page tells where the page begins.
+// readBack reads towards the start, and reverses the rows. It asks for one row more
+// than the page has, whose cursor is where the page begins.
 func readBack[T any](ctx context.Context, src source[T], ord order[T], to spot) answer[T] {
 	page := to.limit
 	to.limit++
@@ -149,8 +151,8 @@ func (l *list[T]) take(a answer[T]) (cmd tea.Cmd, ok bool) {
 	return l.move(p), true
 }
 
-// replace puts the same rows, asked for again, in place: the cursor stays on
-// its row, and the row on its line.
+// replace puts the rows that were asked for again in place of the old ones: the cursor
+// stays on its row, and that on its line of the screen.
 func (l *list[T]) replace(w window[T]) {
 	row, ok := l.current()
 	l.win = w
@@ -162,7 +164,7 @@ func (l *list[T]) replace(w window[T]) {
 	}
 }
 
-// other handles the messages that are no answers.
+// other handles the messages that are no answers: it turns the spinner.
 func (l *list[T]) other(msg tea.Msg) tea.Cmd {
 	if msg, ok := msg.(slowMsg); ok && msg.list == l.id && msg.seq == l.seq && l.asked != nothing {
 		l.slow = true
