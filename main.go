@@ -1,6 +1,7 @@
 // Gatehouse gives every user of an organisation's own servers API access
 // tokens. This file is the command line: which commands there are, and what each
-// wires together. What is done with a data directory, package local does.
+// of them wires together. What they do with a data directory is in package
+// server/local; the commands for users, tokens and events are in tui/cli.
 package main
 
 import (
@@ -41,7 +42,7 @@ type app struct {
 	stdout, stderr *os.File
 
 	data, listen, config string
-	command              string // the one at hand, "gatehouse user add"
+	command              string // the one that runs, such as "gatehouse user add"
 }
 
 // run parses the arguments and runs the command that they name.
@@ -68,7 +69,7 @@ func (a *app) serveCommand() *cobra.Command {
 			if err := a.checkListen(); err != nil {
 				return err
 			}
-			return a.local().Serve(c.Context())
+			return a.dir().Serve(c.Context())
 		},
 	}
 	c.Flags().StringVar(&a.listen, "listen", "", "the address of the HTTP API (default 127.0.0.1:8080)")
@@ -116,7 +117,7 @@ func (a *app) demoCommand() *cobra.Command {
 			if err := a.checkListen(); err != nil {
 				return err
 			}
-			return a.local().Demo(c.Context(), o)
+			return a.dir().Demo(c.Context(), o)
 		},
 	}
 	c.Flags().IntVar(&o.Users, "users", 50, "how many users")
@@ -131,7 +132,7 @@ func (a *app) backupCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "backup FILE", Short: "Write a backup of the store, while the server runs", Args: cli.One("FILE"),
 		RunE: func(c *cobra.Command, args []string) error {
-			m, err := a.local().Backup(c.Context(), args[0])
+			m, err := a.dir().Backup(c.Context(), args[0])
 			if err != nil {
 				return fmt.Errorf("%s is not written: %w", args[0], err)
 			}
@@ -146,7 +147,7 @@ func (a *app) restoreCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "restore FILE", Short: "Restore a backup into an empty directory, or over an older store", Args: cli.One("FILE"),
 		RunE: func(c *cobra.Command, args []string) error {
-			r, err := a.local().Restore(c.Context(), args[0])
+			r, err := a.dir().Restore(c.Context(), args[0])
 			if err != nil {
 				return fmt.Errorf("%s is not restored: %w", args[0], err)
 			}
@@ -156,6 +157,7 @@ func (a *app) restoreCommand() *cobra.Command {
 	}
 }
 
+// explainRestore says what was restored, and what is left to do.
 func (a *app) explainRestore(r storage.Restored) {
 	fmt.Fprintf(a.stderr, "Restored %d users and %d tokens, as of %s.\n", r.Users, r.Tokens, time.UnixMilli(r.Created).Format(time.RFC3339))
 	if r.Revoked > 0 {
@@ -169,8 +171,8 @@ func (a *app) explainRestore(r storage.Restored) {
 	}
 }
 
-// local is the data directory.
-func (a *app) local() local.Dir {
+// dir is the data directory that the flags name.
+func (a *app) dir() local.Dir {
 	d := local.Dir{Path: a.data, Command: a.command, Config: a.config, Listen: a.listen, Version: version(), Messages: a.stderr}
 	if term.IsTerminal(int(a.stderr.Fd())) {
 		d.Terminal = a.stderr
@@ -178,10 +180,11 @@ func (a *app) local() local.Dir {
 	return d
 }
 
-// client is the administration of the data directory. One command may begin a
-// store: elsewhere, a directory without one is a mistyped name.
+// client returns the client that administers the data directory. Only `user add`
+// makes a store where there is none: with other commands, the directory's name is
+// more likely mistyped.
 func (a *app) client(ctx context.Context) (*api.Client, error) {
-	return a.local().Client(ctx, a.command == "gatehouse user add")
+	return a.dir().Client(ctx, a.command == "gatehouse user add")
 }
 
 func (a *app) configCommand() *cobra.Command {
@@ -199,9 +202,9 @@ func (a *app) configCommand() *cobra.Command {
 	return cli.Group("config", "Look after the configuration", check)
 }
 
-// checkLDAP prints what each step of a login found.
+// checkLDAP prints what each step of a login of the user found, on each server.
 func (a *app) checkLDAP(ctx context.Context, user string) error {
-	cfg, _, err := a.local().Settings()
+	cfg, _, err := a.dir().Settings()
 	if err != nil {
 		return err
 	}
@@ -230,8 +233,9 @@ func (a *app) checkLDAP(ctx context.Context, user string) error {
 	return nil
 }
 
+// checkConfig reads the configuration and tries the files that it names.
 func (a *app) checkConfig() error {
-	cfg, file, err := a.local().Settings()
+	cfg, file, err := a.dir().Settings()
 	if err != nil {
 		return err
 	}
@@ -256,7 +260,8 @@ func (a *app) versionCommand() *cobra.Command {
 	}
 }
 
-// version is the module's, or the commit's that the binary was built from.
+// version is the version of the module, or else the commit that the binary was built
+// from.
 func version() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

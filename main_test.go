@@ -429,8 +429,8 @@ func cmdStraight(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// arrows is the table of which package may import which of ours: section 1 of
-// the design.
+// arrows is the table of which package may import which of ours. The README draws
+// it.
 var arrows = map[string][]string{
 	"storage/journal":             {},
 	"storage/journal/journaltest": {"storage/journal"},

@@ -29,6 +29,27 @@ func bulkStory(h *house) {
 	if st, err := c.Status(ctx); err != nil || st.Users != 1 || st.Tokens != 450 || st.Stale != 449 {
 		h.Errorf("got %+v, %v, want 449 of 450 tokens stale", st, err)
 	}
+	bulkRefused(h)
+	done := bulkStopped(h)
+
+	// Now all of them, but the one that is in use.
+	rows := collect(h.TB, c.RevokeMatching(ctx, api.BulkRevocation{Idle: "90d", User: "ALICE@example.com"}))
+	p := rows[len(rows)-1]
+	if !p.Done || p.Stopped || p.Revoked != 449-done || p.Total != 449-done {
+		h.Errorf("got %+v, want %d revoked", p, 449-done)
+	}
+	h.dead(made[0].Secret)
+	h.alive(made[7].Secret)
+	if st, err := c.Status(ctx); err != nil || st.Tokens != 1 || st.Stale != 0 {
+		h.Errorf("got %+v, %v, want one token, not stale", st, err)
+	}
+	bulkNoted(h, p, made[3].ID)
+}
+
+// bulkRefused asks for what revokes nothing of the 450 tokens, 449 of them stale.
+func bulkRefused(h *house) {
+	h.Helper()
+	ctx, c := h.Context(), h.admin
 	for what, r := range map[string]api.BulkRevocation{"nothing": {}, "a number alone": {Expect: 449}, "a bad span": {Idle: "x"}} {
 		wantStatus(h.TB, what, failure(c.RevokeMatching(ctx, r)), http.StatusBadRequest)
 	}
@@ -40,8 +61,13 @@ func bulkStory(h *house) {
 		h.Errorf("got %+v, %v, want nothing revoked of what was not agreed to", n, err)
 	}
 	wantStatus(h.TB, "no such job", c.StopRevocation(ctx, "X"), http.StatusNotFound)
+}
 
-	// Stopped at once: what is done is counted, and the rest lives.
+// bulkStopped stops a revocation at once: what is done is counted and returned, and the
+// rest lives.
+func bulkStopped(h *house) int {
+	h.Helper()
+	ctx, c := h.Context(), h.admin
 	var p api.Progress
 	for next, err := range c.RevokeMatching(ctx, api.BulkRevocation{Idle: "90d", Expect: 449}) {
 		if err != nil {
@@ -55,23 +81,19 @@ func bulkStory(h *house) {
 	if err != nil || !p.Done || p.Total != 449 || n.Rows != 450-p.Revoked || p.Stopped == (p.Revoked == p.Total) {
 		h.Errorf("got %+v, and %+v left, %v", p, n, err)
 	}
+	return p.Revoked
+}
 
-	// Now all of them, but the one that is in use.
-	done := p.Revoked
-	rows := collect(h.TB, c.RevokeMatching(ctx, api.BulkRevocation{Idle: "90d", User: "ALICE@example.com"}))
-	if p = rows[len(rows)-1]; !p.Done || p.Stopped || p.Revoked != 449-done || p.Total != 449-done {
-		h.Errorf("got %+v, want %d revoked", p, 449-done)
-	}
-	h.dead(made[0].Secret)
-	h.alive(made[7].Secret)
-	if st, err := c.Status(ctx); err != nil || st.Tokens != 1 || st.Stale != 0 {
-		h.Errorf("got %+v, %v, want one token, not stale", st, err)
-	}
+// bulkNoted wants in the audit log the revocation, as one event, and that of each
+// token, such as id.
+func bulkNoted(h *house, p api.Progress, id string) {
+	h.Helper()
+	ctx, c := h.Context(), h.admin
 	latest, err := c.History(ctx, api.HistoryQuery{UID: alice, Last: 1})
 	if events := latest.Events; err != nil || len(events) != 1 || events[0].Action != "tokens.revoke" || events[0].Count != max(1, p.Revoked) || !strings.Contains(events[0].Detail, "idle 90d") {
 		h.Errorf("got %+v, %v, want the event of the bulk", latest, err)
 	}
-	events := collect(h.TB, c.Events(ctx, api.EventQuery{Token: made[3].ID}))
+	events := collect(h.TB, c.Events(ctx, api.EventQuery{Token: id}))
 	var actions []string
 	for _, e := range events {
 		actions = append(actions, e.Action)
@@ -79,7 +101,7 @@ func bulkStory(h *house) {
 	if want := []string{"token.create", "token.revoke"}; !slices.Equal(actions, want) {
 		h.Errorf("the history of a token: got %v, want %v", actions, want)
 	}
-	latest, err = c.History(ctx, api.HistoryQuery{Token: made[3].ID[:20]})
+	latest, err = c.History(ctx, api.HistoryQuery{Token: id[:20]})
 	if err != nil || !slices.Equal(latest.Events, events) || latest.Before != 0 {
 		h.Errorf("the latest of it: got %+v, %v, want %+v, and nothing before", latest, err, events)
 	}

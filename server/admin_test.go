@@ -91,6 +91,15 @@ func TestAdministration(t *testing.T) {
 
 func users(h *house) {
 	h.Helper()
+	all := addUsers(h)
+	listUsers(h, all)
+	unknownUsers(h)
+	changeUser(h, "carol@example.com")
+}
+
+// addUsers returns the uids of all users, with alice, in order.
+func addUsers(h *house) []string {
+	h.Helper()
 	ctx, c := h.Context(), h.admin
 	for _, uid := range []string{"carol@example.com", "Bob@example.com", "odd//../name+%2f?#@example.com"} {
 		made, err := c.AddUser(ctx, api.NewUser{UID: uid, Name: "N of " + uid})
@@ -108,8 +117,12 @@ func users(h *house) {
 		_, err := c.AddUser(ctx, bad)
 		wantStatus(h.TB, fmt.Sprintf("%.40q", bad), err, http.StatusBadRequest)
 	}
+	return []string{alice, "Bob@example.com", "carol@example.com", "odd//../name+%2f?#@example.com"}
+}
 
-	all := []string{alice, "Bob@example.com", "carol@example.com", "odd//../name+%2f?#@example.com"}
+func listUsers(h *house, all []string) {
+	h.Helper()
+	ctx, c := h.Context(), h.admin
 	for _, q := range []struct {
 		api.UserQuery
 		want []string
@@ -131,6 +144,11 @@ func users(h *house) {
 			h.Errorf("%s: got %+v, %v", uid, u, err)
 		}
 	}
+}
+
+func unknownUsers(h *house) {
+	h.Helper()
+	ctx, c := h.Context(), h.admin
 	for what, call := range map[string]func(uid string) error{
 		"show":    func(uid string) error { _, err := c.User(ctx, uid); return err },
 		"passwd":  func(uid string) error { _, err := c.SetPassword(ctx, uid, ""); return err },
@@ -145,28 +163,44 @@ func users(h *house) {
 			h.Errorf("%s: %v", what, err)
 		}
 	}
-	made, err := c.SetPassword(ctx, "carol@example.com", "")
+}
+
+// changeUser leaves the user disabled.
+func changeUser(h *house, uid string) {
+	h.Helper()
+	ctx, c := h.Context(), h.admin
+	made, err := c.SetPassword(ctx, uid, "")
 	if err != nil {
 		h.Fatal(err)
 	}
-	h.userpass("carol@example.com", made).want(http.StatusOK)
-	_, err = c.SetPassword(ctx, "carol@example.com", strings.Repeat("p", 257))
+	h.userpass(uid, made).want(http.StatusOK)
+	_, err = c.SetPassword(ctx, uid, strings.Repeat("p", 257))
 	wantStatus(h.TB, "a password too long", err, http.StatusBadRequest)
-	if err := c.DisableUser(ctx, "carol@example.com"); err != nil {
+	if err := c.DisableUser(ctx, uid); err != nil {
 		h.Fatal(err)
 	}
-	if u, _ := c.User(ctx, "carol@example.com"); u.State != api.StateDisabled || u.Tokens != 2 {
-		h.Errorf("got %+v, want carol disabled, with two tokens", u)
+	if u, _ := c.User(ctx, uid); u.State != api.StateDisabled || u.Tokens != 2 {
+		h.Errorf("got %+v, want %s disabled, with two tokens", u, uid)
 	}
-	_, err = c.CreateToken(ctx, api.TokenRequest{UID: "carol@example.com"})
+	_, err = c.CreateToken(ctx, api.TokenRequest{UID: uid})
 	wantStatus(h.TB, "a token for a disabled user", err, http.StatusConflict)
 }
 
 // tokens makes tokens for alice and lists them.
-func tokens(h *house) (made []api.NewToken) {
+func tokens(h *house) []api.NewToken {
+	h.Helper()
+	before := len(collect(h.TB, h.admin.Tokens(h.Context(), api.TokenQuery{})))
+	made := createTokens(h)
+	h.clock.move(time.Second)
+	h.ask("GET", "/api/token").token(made[0].Secret).send().want(http.StatusOK)
+	listTokens(h, before)
+	return made
+}
+
+// createTokens makes five tokens of alice, t0 to t4, a second apart.
+func createTokens(h *house) (made []api.NewToken) {
 	h.Helper()
 	ctx, c := h.Context(), h.admin
-	before := len(collect(h.TB, c.Tokens(ctx, api.TokenQuery{})))
 	for i := range 5 {
 		h.clock.move(time.Second)
 		tk, err := c.CreateToken(ctx, api.TokenRequest{UID: "ALICE@example.com", Name: fmt.Sprint("t", i), ExpiresIn: "90d", Scopes: []string{"files"}, Addresses: []string{"192.0.2.0/24"}})
@@ -185,9 +219,14 @@ func tokens(h *house) (made []api.NewToken) {
 		}
 		wantStatus(h.TB, what, err, want)
 	}
-	h.clock.move(time.Second)
-	h.ask("GET", "/api/token").token(made[0].Secret).send().want(http.StatusOK)
+	return made
+}
 
+// listTokens wants those of createTokens, of which t0 was used last, beside as many
+// as there were before.
+func listTokens(h *house, before int) {
+	h.Helper()
+	ctx, c := h.Context(), h.admin
 	ids := func(q api.TokenQuery) (out []string) {
 		for _, tk := range collect(h.TB, c.Tokens(ctx, q)) {
 			out = append(out, tk.Name)
@@ -224,7 +263,6 @@ func tokens(h *house) (made []api.NewToken) {
 	wantStatus(h.TB, "tokens of nobody", failure(c.Tokens(ctx, api.TokenQuery{User: "nobody@example.com"})), http.StatusNotFound)
 	wantStatus(h.TB, "a bad span", failure(c.Tokens(ctx, api.TokenQuery{Idle: "x"})), http.StatusBadRequest)
 	wantStatus(h.TB, "a bad cursor", failure(c.Tokens(ctx, api.TokenQuery{After: "x"})), http.StatusBadRequest)
-	return made
 }
 
 func revocations(h *house, made []api.NewToken) {

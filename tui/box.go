@@ -17,8 +17,8 @@ type box interface {
 	body(width, height int) []string
 }
 
-// glance is the least time in which somebody can have seen a question: a key
-// that comes sooner was held, or waited in a buffer, since before it was asked.
+// glance is the shortest time in which somebody can have seen a question. A key that
+// comes sooner was pressed before the question was there.
 const glance = 150 * time.Millisecond
 
 func (m *model) seen(asked time.Time) bool { return m.now().Sub(asked) >= glance }
@@ -34,7 +34,7 @@ type callMsg struct {
 	err      error
 }
 
-// call is a change, which may hand out a password.
+// call makes a change on the server. It may return a new password.
 type call func(context.Context) (password string, err error)
 
 func (m *model) perform(id int, do call) tea.Cmd {

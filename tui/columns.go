@@ -80,8 +80,8 @@ func heads[T any](cols []column[T], w []int) string {
 	return strings.Repeat(" ", gutter) + strings.Join(cells, strings.Repeat(" ", gap))
 }
 
-// line returns a row. odd, a state that must not be missed, stands in the last
-// column when the one for it has been dropped.
+// line returns a row. odd, if not empty, is a state that must not be missed: it takes
+// the place of the last column when its own does not fit.
 func line[T any](cols []column[T], w []int, row T, current, marked bool, odd string) string {
 	cells := make([]string, len(w))
 	for i := range w {

@@ -13,36 +13,10 @@ import (
 // making of the token.
 func TestHistoryGoesOn(t *testing.T) {
 	store, c := realWith(t, storage.Options{Segment: 64 << 10}, 2, 2)
-	by := storage.Actor{Name: "root"}
-	var all []api.NewToken
-	for range 2 {
-		tk, err := c.CreateToken(t.Context(), api.TokenRequest{UID: firstUser(t, c)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, tk)
-	}
-	rename := func(tk api.NewToken, name string) {
-		t.Helper()
-		id, err := storage.ParseID(tk.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := store.RenameToken(by, id, name); err != nil {
-			t.Fatal(err)
-		}
-	}
-	noise := strings.Repeat("x", 32<<10)
-	for range 3 {
-		rename(all[0], "seen")
-		for range 20 { // more segments than one look reads
-			store.Note(by, storage.Event{Action: storage.ActionLogin, UID: "bob@example.com", Detail: noise})
-			rename(all[1], "other") // waits until that is written
-		}
-	}
+	id := renamedThrice(t, store, c)
 
 	d := drive(t, unfollowed{c}, Options{})
-	d.run(d.push(newToken(d.model, api.Token{ID: all[0].ID, ExpiresOn: api.Never})))
+	d.run(d.push(newToken(d.model, api.Token{ID: id.String(), ExpiresOn: api.Never})))
 	d.press("G")
 	d.want("EVENTS", "! Looked back to ", ": o goes on")
 	d.wantNot("token.create")
@@ -62,7 +36,7 @@ func TestHistoryGoesOn(t *testing.T) {
 	if after := shown(); before >= 3 || after != 3 {
 		t.Errorf("got %d renames and then %d, want fewer than 3 and then all 3", before, after)
 	}
-	rename(all[0], "again")
+	rename(t, store, id, "again")
 	d.press("r")
 	if got := shown(); got != 4 {
 		t.Errorf("got %d renames, want the new one too", got)
@@ -82,4 +56,38 @@ func firstUser(t *testing.T, c *api.Client) string {
 	}
 	t.Fatal("there is no user")
 	return ""
+}
+
+// renamedThrice returns a token that was renamed three times. Between these events
+// there are more segments of the log than one look reads.
+func renamedThrice(t *testing.T, store *storage.Store, c *api.Client) storage.ID {
+	t.Helper()
+	var ids []storage.ID
+	for range 2 {
+		tk, err := c.CreateToken(t.Context(), api.TokenRequest{UID: firstUser(t, c)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, err := storage.ParseID(tk.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, id)
+	}
+	noise := strings.Repeat("x", 32<<10)
+	for range 3 {
+		rename(t, store, ids[0], "seen")
+		for range 20 {
+			store.Note(storage.Actor{Name: "root"}, storage.Event{Action: storage.ActionLogin, UID: "bob@example.com", Detail: noise})
+			rename(t, store, ids[1], "other") // waits until that is written
+		}
+	}
+	return ids[0]
+}
+
+func rename(t *testing.T, store *storage.Store, id storage.ID, name string) {
+	t.Helper()
+	if err := store.RenameToken(storage.Actor{Name: "root"}, id, name); err != nil {
+		t.Fatal(err)
+	}
 }

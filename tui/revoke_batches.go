@@ -14,7 +14,7 @@ const (
 	matchShown  = 100 // tokens of a match that a box shows at most
 )
 
-// lookUp asks what a revocation is about, as things are now.
+// lookUp asks the server which tokens a revocation would revoke now.
 func lookUp(ctx context.Context, c client, r revocation) (doomed, error) {
 	var d doomed
 	if r.match != nil {
@@ -58,8 +58,8 @@ func (d *doomed) add(ts iter.Seq2[api.Token, error]) error {
 	return nil
 }
 
-// revoking revokes, and tells how far it is. When it is no longer listened to,
-// it stops: but for the server's own job, which is stopped by its name.
+// revoking revokes, and yields its progress. It stops when the reader breaks off,
+// except for a job of the server, which StopRevocation stops.
 func revoking(ctx context.Context, c client, r revocation, d doomed) iter.Seq2[api.Progress, error] {
 	switch {
 	case r.match == nil:
@@ -70,7 +70,7 @@ func revoking(ctx context.Context, c client, r revocation, d doomed) iter.Seq2[a
 		q := r.match.query
 		return c.RevokeMatching(ctx, api.BulkRevocation{User: q.User, Idle: q.Idle, NeverUsed: q.NeverUsed, Expect: d.total})
 	}
-	// What is revoked matches no more: the next ones are always the first.
+	// What was revoked no longer matches: the first that match are the next ones.
 	return inBatches(ctx, c, d.total, func(done int) ([]api.Token, error) {
 		var part doomed
 		q := r.match.query
@@ -87,7 +87,8 @@ func revoking(ctx context.Context, c client, r revocation, d doomed) iter.Seq2[a
 	})
 }
 
-// agreed fails, as the server's own job does, when not so many match by now.
+// agreed fails, as a job of the server does, when another number than total match by
+// now.
 func agreed(ctx context.Context, c client, q api.TokenQuery, total int) error {
 	n, err := c.TokenCount(ctx, q)
 	if err == nil && n.Rows != total {
@@ -96,8 +97,8 @@ func agreed(ctx context.Context, c client, q api.TokenQuery, total int) error {
 	return err
 }
 
-// inBatches revokes what batch returns after so many are done, until they are
-// total, or nothing is left.
+// inBatches revokes what batch returns, given how many are done, until they are total,
+// or batch returns nothing.
 func inBatches(ctx context.Context, c client, total int, batch func(done int) ([]api.Token, error)) iter.Seq2[api.Progress, error] {
 	return func(yield func(api.Progress, error) bool) {
 		p := api.Progress{Total: total}

@@ -15,8 +15,7 @@ import (
 	"gatehouse/tui/text"
 )
 
-// typedAbove is how many tokens are revoked by a y. Of more, the number is
-// typed.
+// typedAbove is how many tokens a y may revoke. For more, their number must be typed.
 const typedAbove = 20
 
 // revocation names what is to be revoked: these tokens, or all of these users,
@@ -33,7 +32,7 @@ type match struct {
 	words string
 }
 
-// doomed is what a revocation is about, as the server has it now.
+// doomed are the tokens that a revocation would revoke, as the server has them now.
 type doomed struct {
 	tokens []api.Token // of a match, the first few
 	total  int
@@ -160,7 +159,7 @@ func (b *revokeBox) body(width, height int) []string {
 	return append(out, "", " > [ Cancel ]    y revoke "+count(b.total, "token"))
 }
 
-// question asks, with the number ahead of whatever long name may be cut.
+// question asks. The number is ahead of the name, which may be too long and be cut.
 func (b *revokeBox) question() string {
 	n, all := "", ""
 	if !b.checking && b.err == nil {

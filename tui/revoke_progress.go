@@ -12,7 +12,7 @@ import (
 	"gatehouse/server/api"
 )
 
-// workBox shows how far a revocation is, and stops it.
+// workBox shows the progress of a revocation, and can stop it.
 type workBox struct {
 	m        *model
 	id       int
@@ -27,7 +27,7 @@ type workBox struct {
 	release  func()
 }
 
-// workMsg is the next word from the work.
+// workMsg is the next report of progress, if there is more.
 type workMsg struct {
 	box      int
 	progress api.Progress
@@ -35,7 +35,7 @@ type workMsg struct {
 	more     bool
 }
 
-// stopMsg is the answer to the wish to stop.
+// stopMsg is the answer to the request to stop.
 type stopMsg struct {
 	box int
 	err error
@@ -47,7 +47,7 @@ func newWork(m *model, id int, r revocation, total int, cancel context.CancelFun
 	return b
 }
 
-// step waits for the next word. One waits at a time.
+// step waits for the next report. Only one command waits at a time.
 func (b *workBox) step() tea.Cmd {
 	next, id := b.next, b.id
 	return func() tea.Msg {
@@ -93,6 +93,7 @@ func (b *workBox) answer(msg tea.Msg) tea.Cmd {
 	return nil
 }
 
+// heard takes a report, and goes on or ends.
 func (b *workBox) heard(w workMsg) tea.Cmd {
 	b.m.heard(w.err)
 	if w.more && w.err == nil {

@@ -66,7 +66,7 @@ func (t *table[T]) answer(msg tea.Msg) tea.Cmd {
 	return t.list.other(msg)
 }
 
-// ask puts another question in place of the one so far.
+// ask asks for the listing again, from the start: the filter or the order has changed.
 func (t *table[T]) ask() tea.Cmd {
 	t.list.src = t.query(t.view())
 	t.list.pending = 0
@@ -151,7 +151,7 @@ func (t *table[T]) body(width, height int) []string {
 	return out
 }
 
-// silence says why there are no rows.
+// silence says why there are no rows to draw.
 func (t *table[T]) silence() string {
 	switch {
 	case t.list.err != nil && unreachable(t.list.err):

@@ -9,11 +9,11 @@ import (
 	"gatehouse/server/api"
 )
 
-// trailMost is how many records are read at a time while looking for rare ones.
+// trailMost is how many records are read at a time at most, when few of them match.
 const trailMost = 20_000
 
-// trail pages through the audit log. The server reads it from the oldest
-// event on; backwards, a stretch is read at a time, and turned round.
+// trail pages through the audit log. The server returns events from the oldest on; to
+// go backwards, a stretch of them is read at a time, and reversed.
 func trail(ctx context.Context, c client, v view, to spot) iter.Seq2[api.Event, error] {
 	after, _ := strconv.ParseUint(to.after, 10, 64) // 0 without a cursor: the listing's own end
 	rows := older(ctx, c, after, to.limit)
@@ -32,7 +32,8 @@ func trail(ctx context.Context, c client, v view, to spot) iter.Seq2[api.Event, 
 	}
 }
 
-// older yields the events before one, or all, the newest first.
+// older yields the events before the one with that sequence, the newest first; all, if
+// before is 0.
 func older(ctx context.Context, c client, before uint64, stretch int) iter.Seq2[api.Event, error] {
 	return func(yield func(api.Event, error) bool) {
 		for before != 1 {
@@ -64,7 +65,7 @@ func older(ctx context.Context, c client, before uint64, stretch int) iter.Seq2[
 	}
 }
 
-// until takes the events before one, or all.
+// until collects the events before the one with that sequence; all, if before is 0.
 func until(rows iter.Seq2[api.Event, error], before uint64) ([]api.Event, error) {
 	var part []api.Event
 	for e, err := range rows {

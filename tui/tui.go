@@ -1,16 +1,22 @@
-// Package tui is the terminal UI of an administrator on the host: who holds
-// tokens, which are stale, which was used last, revoke it now.
+// Package tui is the terminal UI for an administrator on the host: it shows who holds
+// tokens, which of them are stale and which was used last, and revokes them.
 //
 // It owns the screens and the rules that keep a slip of the finger from
 // revoking anything. It sees the product through the few calls of its client
 // alone: it never opens the store, never holds a token's secret, and keeps a
 // window of a listing in memory, however long the listing is.
 //
-// Run is all that others call. Inside, model takes the messages and routes
-// them; a screen answers for what is listed, a box (a question, a form, a text)
-// lies above the screens and takes every key while it is open. Each question
-// to the server carries a number, and an answer to any but the latest is
-// dropped.
+// Run is all that others call. Inside, model (model.go, drawn by draw.go) takes the
+// messages and routes them:
+//
+//   - keys, by a table (keys.go, actions.go), to the screen that is shown. A screen
+//     is a table of rows from the server (users, tokens, stale, user, events) or a sheet
+//     of lines (token, status). A table has a list with a cursor, which keeps a window of
+//     the rows (window.go) and asks for more (question.go).
+//   - while a box is open (a question, a form, a text; box.go, form.go, revoke_box.go),
+//     all keys to that.
+//   - answers of the server, to whoever asked. Each question carries a number, and an
+//     answer to any but the latest is dropped.
 package tui
 
 import (

@@ -27,7 +27,7 @@ const (
 	StateLive      = "live"      // a token that works
 	StateExpired   = "expired"   // a token past its expiresOn
 	StateRotated   = "rotated"   // a secret that a rotation of its token has ended
-	StateUnknown   = "unknown"   // a token that was made here, but the store has nothing of it
+	StateUnknown   = "unknown"   // a token that was made here, but is not in the store
 	StateRevoked   = "revoked"   // a token that will never work again
 )
 
@@ -287,10 +287,10 @@ type Event struct {
 	UID      string `json:"uid"`     // the user that it is about
 	Token    string `json:"token"`   // the id of the token that it is about
 	Detail   string `json:"detail"`
-	Count    int    `json:"count"` // of how many like it this entry tells
+	Count    int    `json:"count"` // how many such events this entry stands for
 }
 
-// Remark says in words what else is known of the event.
+// Remark returns the detail of the event in words, with the count if that says more.
 func (e Event) Remark() string {
 	switch {
 	case e.Count <= 1, e.Action == "tokens.revoke": // its detail has the count
@@ -355,7 +355,7 @@ type Identity struct {
 	Subject string `json:"subject"`
 }
 
-// NoRoute is what a server says of a path that it does not have.
+// NoRoute is the message of the error for a path that the server does not know.
 const NoRoute = "There is nothing at this address"
 
 // Error is a refusal by the server. Message is one sentence for people.

@@ -21,7 +21,7 @@ import (
 // when there is none.
 type Client struct {
 	http *http.Client
-	done func() error // what Close has to do for a client without a server
+	done func() error // called by Close; nil: there is a server
 }
 
 // Dial returns a client for the server that listens on the unix socket. It
@@ -240,8 +240,8 @@ func (c *Client) Verify(ctx context.Context) (Verification, error) {
 	return v, err
 }
 
-// Backup writes a snapshot of the store as it is now. It is for the caller to
-// check: a snapshot that broke off is not whole.
+// Backup writes a snapshot of the store as it is now. It may break off without an
+// error, so that the caller must check that it is whole.
 func (c *Client) Backup(ctx context.Context, w io.Writer) error {
 	resp, err := c.send(ctx, http.MethodGet, "/admin/backup", nil)
 	if err != nil {

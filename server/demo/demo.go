@@ -1,6 +1,6 @@
-// Package demo fills an empty store with made users and tokens, so that the
-// product can be looked at, and measured, with data in it. What it makes is the
-// same at each run, but for the tokens themselves.
+// Package demo fills an empty store with made-up users and tokens, so that Gatehouse
+// can be tried, and measured, with data in it. Each run makes the same users and the
+// same tokens, but for their secrets.
 package demo
 
 import (
@@ -21,8 +21,8 @@ type Options struct {
 	Progress      func(done int)
 }
 
-// Fill makes users and tokens, and returns the secrets of some: usable ones,
-// spread over all.
+// Fill makes users and tokens, and returns the secrets of up to o.Samples tokens,
+// spread evenly over all of them.
 func Fill(ctx context.Context, store *storage.Store, o Options) ([]storage.Secret, error) {
 	g := &generator{store: store, Options: o, rand: rand.New(rand.NewPCG(1, 2))}
 	if err := g.users(ctx); err != nil {
@@ -111,7 +111,8 @@ func (g *generator) sample(made []storage.Token, done int) {
 	}
 }
 
-// token is most often somebody's third or seventh; a few were never used.
+// token returns the nth token. Users hold different numbers of them, and one in ten
+// was never used.
 func (g *generator) token(n int) storage.Imported {
 	owner := g.owners[n%len(g.owners)]
 	if g.rand.IntN(4) == 0 { // some hold more than others

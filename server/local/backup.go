@@ -13,10 +13,10 @@ import (
 	"gatehouse/storage"
 )
 
-// Backup writes a snapshot to a file beside the one that is named, and puts it
-// in its place once it has been read again and is whole. Into a pipe or a device
-// it writes as it goes, and only the error says that it was not whole. The
-// terminal, where there is one, is shown how far it is.
+// Backup writes a snapshot to a temporary file beside the one that is named, checks it
+// by reading it again, and renames it. A pipe or a device is written to directly:
+// there, only the error says that the snapshot is not whole. Progress goes to the
+// terminal, if there is one.
 func (d Dir) Backup(ctx context.Context, file string) (m storage.Manifest, err error) {
 	switch info, err := os.Stat(file); {
 	case err == nil && info.IsDir():
@@ -30,7 +30,7 @@ func (d Dir) Backup(ctx context.Context, file string) (m storage.Manifest, err e
 	}
 	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*") // mode 0600
 	if bad := (*fs.PathError)(nil); errors.As(err, &bad) {
-		return m, bad.Err // the name is one that nobody has heard of
+		return m, bad.Err // without the name of the temporary file
 	}
 	if err != nil {
 		return m, err
@@ -56,8 +56,7 @@ func brokenOff(err error) error {
 	return fmt.Errorf("the server broke off (its log says why): %w", err)
 }
 
-// pour writes a snapshot into what is no regular file, and reads along whether
-// it is whole.
+// pour writes a snapshot to what is no regular file, and checks it on the way.
 func (d Dir) pour(ctx context.Context, file string) (m storage.Manifest, err error) {
 	f, err := os.OpenFile(file, os.O_WRONLY, 0)
 	if err != nil {
@@ -80,9 +79,9 @@ func (d Dir) pour(ctx context.Context, file string) (m storage.Manifest, err err
 	return m, err
 }
 
-// snapshot writes what the server sends, or the store itself has. Where that is
-// somebody else's, root is root again when it returns: the backup goes to a
-// place of root's.
+// snapshot writes a snapshot that the server sends or, when none runs, that this
+// process takes. For the latter, root acts as the store's owner, but is root again when
+// it returns: the backup goes where root wants it.
 func (d Dir) snapshot(ctx context.Context, w io.Writer) error {
 	back := func() error { return nil }
 	client, err := d.client(ctx, false, func(dir string) (err error) {

@@ -1,9 +1,10 @@
-// Package local is a data directory on this host, and what commands do with it:
-// serve it, fill it for a demonstration, back it up, restore it. Client is the
-// way to its administration: to the server that holds it, through its unix
-// socket, or, when none does, to the store itself, with the same administration
-// in this process. It opens and closes; what the administration does is the
-// server's.
+// Package local does what commands do with a data directory on this host: serve
+// it, fill it for a demonstration, back it up, restore it, administer it.
+//
+// Dir.Client returns a client for the last of these. When a server runs on the
+// directory, it talks to that through the unix socket; when none does, it opens the
+// store and calls the same handlers in this process. The package opens and closes;
+// what is done in between is package server's.
 package local
 
 import (
@@ -26,16 +27,16 @@ import (
 // Dir is a data directory.
 type Dir struct {
 	Path     string
-	Command  string // how another process is told who holds the store
+	Command  string // of this process, such as "gatehouse serve": named to others while it holds the store
 	Config   string // the configuration file; empty: config.toml in the directory, if there is one
 	Listen   string // in place of the configuration's address, unless it is empty
 	Version  string
 	Messages io.Writer
-	Terminal io.Writer // the same where a person looks at it, else nil
+	Terminal io.Writer // Messages, if that is a terminal; else nil
 }
 
-// Open opens the store, and a server on it; early, as soon as tokens can be
-// verified.
+// Open opens the store, and a server on it. With early it returns as soon as tokens
+// can be verified: see storage.Options.
 func (d Dir) Open(cfg server.Config, log *slog.Logger, early bool) (*storage.Store, *server.Server, error) {
 	store, err := storage.Open(d.Path, storage.Options{
 		KeyFile: cfg.KeyFile, MaxPerUser: cfg.Tokens.MaxPerUser, Holder: d.Command, Log: log, Early: early,
@@ -50,14 +51,14 @@ func (d Dir) Open(cfg server.Config, log *slog.Logger, early bool) (*storage.Sto
 	return store, s, nil
 }
 
-// Client returns the administration. With create it makes a store where there
-// is none; otherwise that is an error, since a mistyped directory is likelier.
+// Client returns a client that administers the directory; the caller closes it. Where
+// there is no store, it makes one if create is set, and else returns an error.
 func (d Dir) Client(ctx context.Context, create bool) (*api.Client, error) {
 	return d.client(ctx, create, storage.BecomeOwner)
 }
 
-// client is Client, but that become makes the process the owner's where it
-// works on the store itself.
+// client is Client. Before it opens the store itself, it calls become, which gives
+// the process the identity of the directory's owner.
 func (d Dir) client(ctx context.Context, create bool, become func(dir string) error) (*api.Client, error) {
 	c := api.Dial(server.SocketPath(d.Path))
 	err := c.Ping(ctx)
@@ -85,7 +86,8 @@ func (d Dir) client(ctx context.Context, create bool, become func(dir string) er
 	return c, err
 }
 
-// offline works on the store itself, as its owner and in the name of who asked.
+// offline opens the store in this process, as its owner. The audit log will name the
+// account that the process had before.
 func (d Dir) offline(become func(dir string) error) (*api.Client, error) {
 	actor := account()
 	if err := become(d.Path); err != nil {
@@ -96,8 +98,8 @@ func (d Dir) offline(become func(dir string) error) (*api.Client, error) {
 		return nil, err
 	}
 	cfg.TLS = server.TLSConfig{} // no port is opened
-	// A file that is gone keeps the server from starting, and is no reason to keep
-	// from revoking meanwhile.
+	// A missing file keeps the server from starting, but must not keep anybody from
+	// revoking a token meanwhile.
 	if err := cfg.CheckFiles(); err != nil {
 		fmt.Fprintf(d.Messages, "Going on without the directory and the providers: %v\n", err)
 		cfg.LDAP, cfg.OAuth = nil, nil

@@ -55,8 +55,8 @@ func (d Dir) Settings() (cfg server.Config, file string, err error) {
 	return cfg, file, nil
 }
 
-// whole reads the configuration and tries the files that it names, before there
-// is a store: who starts with a mistake starts with nothing the next time, too.
+// whole reads the configuration and tries the files that it names. It is called before
+// a store is made, so that a mistake does not leave one behind.
 func (d Dir) whole() (server.Config, error) {
 	cfg, _, err := d.Settings()
 	if err != nil {
@@ -65,8 +65,8 @@ func (d Dir) whole() (server.Config, error) {
 	return cfg, cfg.CheckFiles()
 }
 
-// exists reports whether there is such a file, also one that can't be looked at:
-// passing that over in silence would take another key or no configuration.
+// exists reports whether there is such a file, or might be: when that can't be found
+// out, to go on as without it would be with another key or no configuration.
 func exists(file string) bool {
 	_, err := os.Stat(file)
 	return !errors.Is(err, fs.ErrNotExist)

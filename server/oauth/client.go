@@ -25,7 +25,7 @@ const (
 	maxError     = 300 // characters
 )
 
-// client is how one provider is talked to, and remembers how that went.
+// client talks to one provider, and remembers how that went.
 type client struct {
 	cfg    Config
 	secret Secret
@@ -62,8 +62,8 @@ func newClient(cfg Config, secret Secret) *client {
 	return c
 }
 
-// sameOrigin follows no redirect to elsewhere: a token would go along in a URL
-// or a body, and what answers there is not who was asked.
+// sameOrigin refuses redirects to another origin: the token in the URL or the body
+// would go there, and the answer would not be the provider's.
 func sameOrigin(r *http.Request, via []*http.Request) error {
 	from := via[0].URL
 	if r.URL.Scheme != from.Scheme || !strings.EqualFold(r.URL.Host, from.Host) {
@@ -75,8 +75,8 @@ func sameOrigin(r *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// bounded is a transport whose answers have an end, also for libraries that
-// read them whole.
+// bounded is a transport that limits the size of answers, also for libraries that read
+// them whole.
 type bounded struct {
 	next   http.RoundTripper
 	client *client
@@ -116,9 +116,9 @@ func (l *limitedBody) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// exchange does what a login takes, within its time and when there is room.
-// Its errors have none of the secrets in them, to which do may add, nor the
-// client's.
+// exchange runs do, which makes the requests of one login, within the time-out, and
+// when fewer than maxAtOnce others run. It removes the secrets, to which do may add, and
+// the client's own from the error.
 func (c *client) exchange(ctx context.Context, secrets *[]string, do func(context.Context) error) error {
 	limited, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
@@ -141,7 +141,8 @@ func (c *client) exchange(ctx context.Context, secrets *[]string, do func(contex
 	return c.judge(err, append(*secrets, string(c.secret), c.basic()))
 }
 
-// judge makes an error one of this package's.
+// judge turns an error into one of this package: a *Refusal, ErrNoCheck or
+// ErrUnavailable.
 func (c *client) judge(err error, secrets []string) error {
 	if err == nil {
 		return nil
@@ -157,8 +158,8 @@ func (c *client) judge(err error, secrets []string) error {
 	return fmt.Errorf("%w: %s: %s", ErrUnavailable, c.cfg.Name, why)
 }
 
-// reason is the text of an error without the URL that was asked, which may hold
-// a token, and without what was answered.
+// reason is the text of an error without the URL, which may have a token in it, and
+// without the text of the answer.
 func reason(err error) string {
 	if r := (*Refusal)(nil); errors.As(err, &r) {
 		return r.Reason
@@ -173,8 +174,8 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// scrub makes a line for the log of what may hold anything: providers repeat in
-// their errors what they were sent.
+// scrub makes a safe line for the log of a text that may repeat what the provider was
+// sent.
 func scrub(text string, secrets []string) string {
 	for _, s := range secrets {
 		if s != "" {
@@ -202,8 +203,8 @@ func (c *client) answered(took time.Duration) {
 	c.status.Reachable, c.status.Latency, c.status.LastSuccess = true, took, c.cfg.Now()
 }
 
-// failed notes that a login could not be decided, although there may have been
-// answers.
+// failed notes that a login could not be decided, even though the provider may have
+// answered.
 func (c *client) failed(why string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -232,8 +233,8 @@ type question struct {
 	accept      string
 }
 
-// ask sends a question and decodes a 200 into out. Any other status is the
-// caller's to judge; of what comes with it, out has what could be read.
+// ask sends a question and decodes the answer into out. For the status 200 it must be
+// JSON; any other status is the caller's to judge, and out may be filled in part.
 func (c *client) ask(ctx context.Context, q question, out any) (*http.Response, error) {
 	var body io.Reader
 	mediaType := ""

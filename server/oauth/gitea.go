@@ -15,9 +15,9 @@ type gitea struct{ *client }
 // issued asks by introspection. Gitea before 1.27 tells every client of every
 // token, so that the audience has to be compared.
 //
-// Before it looks at the client, Gitea signs in whose token is in the form. So
-// a dead token is answered with 401, as a wrong secret is, and one whose owner
-// is blocked with a page to read: what is no verdict there, is one at the API.
+// Before it checks the client, Gitea logs in the owner of the token in the form. So it
+// answers a dead token with 401, as it does a wrong client secret, and the token of a
+// blocked user with an HTML page. Neither is a verdict: then the API is asked.
 func (g gitea) issued(ctx context.Context, token string) (string, error) {
 	subject, err := g.introspect(ctx, g.cfg.URL+"/login/oauth/introspect", token, true)
 	if err == nil || errors.Is(err, ErrRefused) {

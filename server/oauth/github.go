@@ -131,8 +131,8 @@ func (a addresses) verified() (list []string) {
 	return list
 }
 
-// nextPage is where a listing goes on (RFC 8288), or empty. A page on another
-// host is none of this listing, and would be sent the token.
+// nextPage is the URL of a listing's next page (RFC 8288), or empty. A page on another
+// host is ignored, since it would be sent the token.
 func nextPage(resp *http.Response) string {
 	for _, link := range strings.Split(strings.Join(resp.Header.Values("Link"), ","), ",") {
 		target, params, _ := strings.Cut(link, ";")

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// Login is a login by browser that is under way. State goes through the browser
-// and comes back; the others stay here.
+// Login is a login by browser that is under way. State goes to the provider by way of
+// the browser, and comes back; the other fields stay here.
 type Login struct {
 	State    string
 	verifier string // of PKCE (RFC 7636)
@@ -52,11 +52,12 @@ func (p *Provider) oauth2(ctx context.Context, callback string) (*oauth2.Config,
 	}, nil
 }
 
-// ErrDenied is for a person who did not want to log in.
+// ErrDenied means that the person cancelled the login at the provider.
 var ErrDenied = errors.New("the login was given up at the provider")
 
-// Finish returns who came back from the provider, with what query. That the
-// browser is the same one, and the state the login's, the caller has checked.
+// Finish returns the person who comes back from the provider with a query. The caller
+// has found the login by the query's state, and checked that the browser is the one
+// that began it. The errors are those of Verify, and ErrDenied.
 func (p *Provider) Finish(ctx context.Context, l Login, query url.Values) (Claims, error) {
 	if subtle.ConstantTimeCompare([]byte(query.Get("state")), []byte(l.State)) != 1 || l.State == "" {
 		return Claims{}, refused("the state is another login's")
@@ -92,9 +93,9 @@ func (p *Provider) Finish(ctx context.Context, l Login, query url.Values) (Claim
 	return claims, err
 }
 
-// checkIssuer compares who the answer says that it is from (RFC 9207), where it
-// does: one provider must not pass for another. Beyond this, each provider has
-// a callback of its own, and a login belongs to one (RFC 9700, section 4.4.2).
+// checkIssuer checks the issuer that the answer names (RFC 9207), if it names one: one
+// provider must not pass for another. Besides, each provider has a callback of its own,
+// and each login belongs to one provider (RFC 9700, section 4.4.2).
 func (p *Provider) checkIssuer(ctx context.Context, query url.Values) error {
 	issuer, sent := query["iss"]
 	switch p.cfg.Type {
@@ -116,7 +117,7 @@ func (p *Provider) checkIssuer(ctx context.Context, query url.Values) error {
 	return nil
 }
 
-// redeem exchanges the code.
+// redeem exchanges the code for an access token.
 func (p *Provider) redeem(ctx context.Context, l Login, code string) (*oauth2.Token, error) {
 	cfg, err := p.oauth2(ctx, l.callback)
 	if err != nil {
@@ -132,7 +133,7 @@ func (p *Provider) redeem(ctx context.Context, l Login, code string) (*oauth2.To
 	return token, nil
 }
 
-// owner learns whose the token is that a code was exchanged for.
+// owner returns the person whom a token, exchanged for a code, belongs to.
 func (p *Provider) owner(ctx context.Context, token *oauth2.Token, nonce string) (claims Claims, err error) {
 	if o, ok := p.kind.(*openID); ok {
 		claims, err = o.identify(ctx, token, nonce)
@@ -145,7 +146,7 @@ func (p *Provider) owner(ctx context.Context, token *oauth2.Token, nonce string)
 	return claims, claims.check()
 }
 
-// badExchange says what came of the code without what was answered.
+// badExchange turns an error of redeem into one of ours, without the answer's text.
 func (p *Provider) badExchange(err error) error {
 	var answer *oauth2.RetrieveError
 	if !errors.As(err, &answer) {

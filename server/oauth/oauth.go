@@ -34,17 +34,18 @@ import (
 )
 
 var (
-	// ErrRefused is what every *Refusal is.
+	// ErrRefused is what every *Refusal wraps.
 	ErrRefused = errors.New("refused by the provider")
-	// ErrUnavailable is no verdict: the provider could not be asked, or its
-	// answer was not fit to be used.
+	// ErrUnavailable means that there is no verdict: the provider could not be
+	// asked, or gave an unusable answer.
 	ErrUnavailable = errors.New("provider not available")
-	// ErrNoCheck is for a token at a provider that can't say whose it is.
+	// ErrNoCheck means that the provider can't say which client a token was issued
+	// to.
 	ErrNoCheck = errors.New("the provider has no introspection (RFC 7662), so that a token can't be checked")
 )
 
-// Refusal is the error for a token or a code that proves nothing. The reason is
-// for the log: outside, all refusals must look alike.
+// Refusal is the error for a token or a code that proves nothing. The reason is for
+// the log: whoever tries to log in must be told the same for all of them.
 type Refusal struct{ Reason string }
 
 func (r *Refusal) Error() string { return "refused: " + r.Reason }
@@ -59,7 +60,7 @@ type Claims struct {
 	Name    string   // as the person chose it: any text
 }
 
-// kind is what the types of providers differ in.
+// kind is what a type of providers does in its own way.
 type kind interface {
 	// issued refuses a token that was not issued to our client, and returns the
 	// subject that it was issued for, if the provider tells.
@@ -127,9 +128,9 @@ func (p *Provider) Timeout() time.Duration { return p.cfg.Timeout }
 // Unsafe says which of the settings are not for production; empty: none.
 func (p *Provider) Unsafe() string { return p.cfg.Unsafe() }
 
-// Verify returns whom an access token speaks for. It is an error that is
-// ErrRefused when the token proves nothing, and one that is ErrUnavailable when
-// the provider could not be asked.
+// Verify returns whom an access token speaks for. The error is a *Refusal when the
+// token proves nothing; else it wraps ErrNoCheck or ErrUnavailable, or is
+// context.Canceled.
 func (p *Provider) Verify(ctx context.Context, token string) (Claims, error) {
 	if !wellFormed(token) {
 		return Claims{}, refused("the token is malformed")
@@ -160,8 +161,8 @@ func (p *Provider) verify(ctx context.Context, token string) (Claims, error) {
 	return claims, claims.check()
 }
 
-// check refuses a subject that can't stand for a person. Addresses that can't
-// be are left out, for they are no reason to keep somebody out by another one.
+// check refuses an unusable subject. Unusable addresses it drops: the person may have
+// others.
 func (c *Claims) check() error {
 	if c.Subject == "" || len(c.Subject) > 255 || !plain(c.Subject) {
 		return refused("the provider names no subject that can be used")

@@ -18,8 +18,8 @@ import (
 
 const openIDScopes = "openid email profile"
 
-// openID is any provider of OpenID Connect. Where its endpoints are, it says
-// itself (OpenID Connect Discovery 1.0), once an hour.
+// openID is any provider of OpenID Connect. It is asked for its endpoints once an hour
+// (OpenID Connect Discovery 1.0).
 type openID struct {
 	*client
 
@@ -46,7 +46,7 @@ type metadata struct {
 
 const metadataLife = time.Hour
 
-// metadata asks the issuer, unless it has told of late.
+// metadata returns the issuer's metadata, at most an hour old.
 func (o *openID) metadata(ctx context.Context) (*metadata, error) {
 	o.mu.Lock()
 	m, fresh := o.meta, o.cfg.Now().Sub(o.read).Abs() < metadataLife
@@ -67,7 +67,7 @@ func (o *openID) metadata(ctx context.Context) (*metadata, error) {
 	if err := m.check(o.cfg); err != nil {
 		return nil, err
 	}
-	// The keys are fetched, now and later, within no request's life.
+	// The keys are fetched when they are needed, which is not within this request.
 	m.keys = oidc.NewRemoteKeySet(oidc.ClientContext(context.Background(), o.keyClient()), m.Keys)
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -83,10 +83,10 @@ func (o *openID) keyClient() *http.Client {
 	return &c
 }
 
-// check refuses another issuer's metadata, which would have its people be ours,
-// and endpoints that secrets would go to in the clear. Other hosts than the
-// issuer's are allowed: the large providers have their endpoints there, and
-// whoever can change this document can name anybody's subject as well.
+// check refuses the metadata of another issuer, whose people would be taken for this
+// one's, and endpoints to which secrets would go in the clear. Endpoints on other hosts
+// are allowed: the large providers have some, and whoever can change this document
+// can claim to be anybody there anyway.
 func (m *metadata) check(cfg Config) error {
 	if m.Issuer != cfg.URL {
 		return fmt.Errorf("it says that it is the issuer %q: the url must be the same, to the letter", m.Issuer)
@@ -261,8 +261,8 @@ var asymmetric = []string{
 	oidc.RS256, oidc.RS384, oidc.RS512, oidc.ES256, oidc.ES384, oidc.ES512, oidc.PS256, oidc.PS384, oidc.PS512, oidc.EdDSA,
 }
 
-// identify returns whom an ID token names, that came with a code. An address
-// that it lacks is asked for.
+// identify returns the person named by the ID token that came with t. It asks userinfo
+// for the address if the ID token has none.
 func (o *openID) identify(ctx context.Context, t *oauth2.Token, nonce string) (Claims, error) {
 	m, err := o.metadata(ctx)
 	if err != nil {
@@ -316,8 +316,8 @@ func (o *openID) identify(ctx context.Context, t *oauth2.Token, nonce string) (C
 	return asked, nil
 }
 
-// badIDToken tells a bad token from keys that can't be had: the library does so
-// by its text alone.
+// badIDToken tells an invalid token from keys that could not be fetched: the library's
+// errors differ in their text alone.
 func badIDToken(err error) error {
 	if strings.Contains(err.Error(), "fetching keys") {
 		return errors.New("its keys (jwks_uri) can't be fetched")

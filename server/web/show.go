@@ -11,10 +11,10 @@ import (
 // get along with it; a tower of fifty would cover the rows above.
 const maxMarks = 4
 
-// show returns s with every character that is drawn as nothing, turns the
-// direction of the line or makes another one written out, as \u202e: what is
-// read is what is there. Of markup, html/template takes care. The terminal does
-// the same (tui/text), and a test there holds the two to each other.
+// show returns s with every character that is invisible, changes the direction of the
+// text or breaks the line written out, as \u202e: what is read is what is there.
+// (html/template takes care of markup.) tui/text does the same for terminals, and a test
+// there compares the two.
 func show(s string) string {
 	var b strings.Builder
 	marks, start := 0, true

@@ -1,9 +1,8 @@
 // Package web is what Gatehouse looks like in a browser: the pages, as data
-// and templates, and the few files that they load from here.
+// (page.go) and templates, and the few files that they load.
 //
-// It knows words and looks. What a page shows, and who may see it, package
-// server decides and hands over; this package imports nothing of ours, and
-// never sees a request.
+// Package server decides what a page shows and who may see it, and hands over the
+// data; this package imports nothing of ours, and never sees a request.
 //
 // Everything works without JavaScript, but for the button that copies. Names
 // come from people and programs that may wish a reader ill: they pass show
@@ -46,7 +45,7 @@ type Page interface {
 	User() string  // the uid of who is logged in, or empty
 }
 
-// New reads the templates. A browser reaches secure pages by https alone.
+// New reads the templates. Secure pages are those that browsers reach by https.
 func New(secure bool) (*Pages, error) {
 	p := &Pages{secure: secure, templates: map[string]*template.Template{}, assets: map[string]asset{}, names: map[string]string{}}
 	if err := p.readAssets(); err != nil {
@@ -150,7 +149,8 @@ func (p *Pages) Write(w http.ResponseWriter, status int, page Page) error {
 	return nil
 }
 
-// isolate adds what browsers take over https alone, and complain of elsewhere.
+// isolate adds a header that browsers accept over https alone, and complain about
+// elsewhere.
 func (p *Pages) isolate(h http.Header) {
 	if p.secure {
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Moment is a time in words for people, exactly for who asks, and for
-// machines.
+// Moment is a time as a page shows it: in words, exactly in its title, and for
+// machines in its datetime attribute.
 type Moment struct{ Words, Exact, Machine string }
 
 func moment(words string, t time.Time) Moment {
@@ -31,8 +31,8 @@ func until(now, t time.Time) Moment {
 	return ago(now, t)
 }
 
-// span is a duration in its largest unit that is worth two of the next one:
-// nobody thinks in 675 days.
+// span is a duration in the largest unit that there are about two of: nobody thinks in
+// 675 days.
 func span(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {

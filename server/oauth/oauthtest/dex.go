@@ -183,7 +183,7 @@ func (d *Dex) LogIn(address, mail string) string {
 	if err != nil {
 		d.Fatal(err)
 	}
-	resp, err = browser.PostForm(action.String(), url.Values{"login": {mail}, "password": {"secret"}})
+	_, err = browser.PostForm(action.String(), url.Values{"login": {mail}, "password": {"secret"}})
 	if !errors.Is(err, errCameBack) {
 		d.Fatalf("dex does not send the browser back: %v\n%s", err, d.says())
 	}
