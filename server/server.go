@@ -7,19 +7,19 @@
 // returned, the reply. A handler returns its error, and one table maps that to a
 // status. What the files are about:
 //
-//	routes, admin                    every URL of the port, and of the socket
-//	authenticate, verify             who asks; the gate for reverse proxies
-//	login, directory, oauth_*        logging in by password, LDAP and OAuth
-//	admit                            whom these vouch for becomes a user
-//	password, throttle, refusals     hashing, guessing bounded, failures logged
-//	token, recentfiles               what the API does for users
-//	page, page_list, next            the same on the web page
-//	admin_*                          what administrators do
-//	offboard, idle                   what is revoked without being asked for
-//	config*, span                    the configuration file
-//	errors, fail, body, reply, view  requests in, replies and errors out
-//	serve, socket, certificate       listening
-//	metrics, activity, health        figures for Prometheus and the terminal UI
+//	routes, admin                     every URL of the port, and of the socket
+//	authenticate, address, verify     who asks, from where; the gate for reverse proxies
+//	login, directory, oauth_*         logging in by password, LDAP and OAuth
+//	admit                             whom these vouch for becomes a user
+//	password, throttle, refusals      hashing, guessing bounded, failures logged
+//	token, recentfiles                what the API does for users
+//	page, page_list, next             the same on the web page
+//	admin_*                           what administrators do
+//	offboard, idle                    what is revoked without being asked for
+//	config*, span                     the configuration file
+//	errors, fail, body, reply, view   requests in, replies and errors out
+//	serve, conn, socket, certificate  listening
+//	metrics, activity, health         figures for Prometheus and the terminal UI
 //
 // The package decides who may ask and what is shown; what is true, package
 // storage decides. No handler keeps state of its own: beside the store, the
