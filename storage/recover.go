@@ -97,7 +97,7 @@ func (s *Store) recoverSlice(slice int) error {
 			r = new(recovered)
 			found[u.id] = r
 		}
-		*r = append(*r, pastUse{block, run, u, from})
+		r.add(pastUse{block, run, u, from})
 	})
 	if err != nil {
 		return err
@@ -140,6 +140,22 @@ type pastUse struct {
 	block, run uint64
 	oneUse
 	from Origin
+}
+
+// add notes what a block says, in the order of the blocks. What the one before
+// said goes if nothing of it is needed any more: a token that is used all the
+// time is in a block of each second.
+func (p *recovered) add(u pastUse) {
+	if n := len(*p) - 1; n >= 0 && u.covers((*p)[n]) {
+		(*p)[n] = u
+		return
+	}
+	*p = append(*p, u)
+}
+
+// covers reports whether a use says all that an earlier one does.
+func (u pastUse) covers(v pastUse) bool {
+	return u.run == v.run && u.from == v.from && dayOf(u.used.ms()) == dayOf(v.used.ms()) && u.uses >= v.uses && u.used >= v.used
 }
 
 // bring adds to a token's usage what it does not count yet: of each run and day

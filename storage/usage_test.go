@@ -220,6 +220,39 @@ func TestSeen(t *testing.T) {
 	check("after a start", "3 d,2 c,1 c,6 b6,5 a,")
 }
 
+// What is recovered of a token is the same whether all that the log says of it
+// is kept or only what is needed; and of a token in use all the time that is little.
+func TestRecovered(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 9))
+	for range 2000 {
+		var all, needed recovered
+		for block := range uint64(20) {
+			u := pastUse{block: block, run: uint64(r.IntN(2))}
+			u.used, u.uses = usedAt(int64(r.IntN(3))*msOfDay+int64(r.IntN(5))), int64(r.IntN(4))
+			if n := r.IntN(8); n > 0 {
+				u.from = Origin{netip.AddrFrom4([4]byte{10, 0, 0, byte(n)}), fmt.Sprint(r.IntN(2))}
+			}
+			all = append(all, u)
+			needed.add(u)
+		}
+		for mark := range uint64(20) {
+			got, want := usageRecord{mark: mark}, usageRecord{mark: mark}
+			needed.bring(&got)
+			all.bring(&want)
+			if !reflect.DeepEqual(got, want) {
+				t.Fatalf("of %v after block %d: got %+v, want %+v", all, mark, got, want)
+			}
+		}
+	}
+	var busy recovered
+	for n := range int64(1000) {
+		busy.add(pastUse{block: uint64(n), oneUse: oneUse{used: usedAt(1000 * n), uses: n}, from: home})
+	}
+	if len(busy) != 1 {
+		t.Errorf("of a token in use all the time: kept %d, want 1", len(busy))
+	}
+}
+
 func compareUsage(t *testing.T, s *Store, models map[ID]*useModel, now int64) {
 	t.Helper()
 	<-s.old.done
