@@ -168,7 +168,7 @@ func (s *events) follow() tea.Cmd {
 func (s *events) answer(msg tea.Msg) tea.Cmd {
 	f, ok := msg.(feedMsg)
 	if !ok {
-		return s.table.answer(msg)
+		return s.listed(msg)
 	}
 	if !s.feed.mine(f) {
 		return nil
@@ -178,6 +178,18 @@ func (s *events) answer(msg tea.Msg) tea.Cmd {
 	}
 	s.came(f.events)
 	return s.feed.next(f)
+}
+
+// listed takes an answer of the listing. Who looks at the newest event looks at
+// the newest one after it too: the feed, which may be later, has nothing to add.
+func (s *events) listed(msg tea.Msg) tea.Cmd {
+	l := &s.list
+	stays := l.at == 0 && l.win.head == "" && !s.reverse && l.asked == again
+	cmd := s.table.answer(msg)
+	if stays && l.asked == nothing {
+		l.at, l.top = 0, 0
+	}
+	return cmd
 }
 
 // came puts new events above the others. When the top is not in memory, or paused, it

@@ -3,6 +3,7 @@ package tui
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"iter"
 	"slices"
 	"strconv"
@@ -85,6 +86,19 @@ func TestEventsComeLive(t *testing.T) {
 		t.Fatal(err)
 	}
 	until("new@x.org")
+	for i := range 40 { // more than a screen
+		if _, err := store.AddUser(storage.Actor{Name: "root"}, fmt.Sprintf("u%d@x.org", i), "", ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until("u39@x.org")
+	tm.Type("p")
+	until("PAUSED")
+	if _, err := store.AddUser(storage.Actor{Name: "root"}, "missed@x.org", "", ""); err != nil {
+		t.Fatal(err)
+	}
+	tm.Type("p")
+	until("missed@x.org")
 	tm.Send(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune("q")})
 	tm.WaitFinished(t, teatest.WithFinalTimeout(enough))
 }
