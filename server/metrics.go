@@ -85,8 +85,8 @@ func closed(c <-chan struct{}) bool {
 	}
 }
 
-// servesMetrics serves GET /metrics.
-func (s *Server) servesMetrics(w http.ResponseWriter, r *request) error {
+// scrape serves GET /metrics.
+func (s *Server) scrape(w http.ResponseWriter, r *request) error {
 	s.metrics.scrape.ServeHTTP(w, r.Request)
 	return nil
 }

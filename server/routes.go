@@ -58,7 +58,7 @@ func (s *Server) routes() []route {
 
 		{"GET /healthz", nobody, noScope, s.healthz},
 		{"GET /readyz", nobody, noScope, s.readyz},
-		{"GET /metrics", nobody, noScope, s.servesMetrics},
+		{"GET /metrics", nobody, noScope, s.scrape},
 		{"GET /api/openapi.json", nobody, noScope, s.openapi},
 	}
 }

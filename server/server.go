@@ -12,7 +12,8 @@
 //	login, directory, oauth_*         logging in by password, LDAP and OAuth
 //	admit                             whom these vouch for becomes a user
 //	password, throttle, refusals      hashing, guessing bounded, failures logged
-//	token, recentfiles                what the API does for users
+//	token, rotate, recentfiles        what the API does for users
+//	introspect                        and for services that hold a token (RFC 7662, 7009)
 //	page, page_list, next             the same on the web page
 //	admin_*                           what administrators do
 //	offboard, idle                    what is revoked without being asked for

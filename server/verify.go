@@ -9,7 +9,6 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
-	"time"
 
 	"gatehouse/server/api"
 	"gatehouse/storage"
@@ -102,106 +101,4 @@ func (s *Server) recoverGate(w http.ResponseWriter) {
 	if p := recover(); p != nil {
 		s.failVerify(w, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
 	}
-}
-
-// introspect serves POST /api/introspect (RFC 7662). It tells a service what a
-// token is, and counts no use.
-func (s *Server) introspect(w http.ResponseWriter, r *request) error {
-	text, err := tokenField(r)
-	if err != nil {
-		return err
-	}
-	w.Header().Set("Cache-Control", "no-store")
-	t, err := s.store.Inspect(text)
-	var u storage.User
-	if err == nil {
-		u, err = s.store.UserByID(t.Owner)
-	}
-	if status, _ := statusOf(err); err != nil && status >= http.StatusInternalServerError {
-		return err
-	}
-	if err != nil {
-		reply(w, http.StatusOK, api.Introspection{})
-		return nil
-	}
-	reply(w, http.StatusOK, api.Introspection{
-		Active: true, Scope: strings.Join(t.Scopes, " "), Username: u.UID, Subject: u.UID, ID: t.ID.String(),
-		TokenType: "Bearer", IssuedAt: t.Created / 1000, Expires: t.Expires / 1000,
-	})
-	return nil
-}
-
-// revokePosted serves POST /api/revoke (RFC 7009): whoever has a token may
-// revoke it, and a token that is none is no error.
-func (s *Server) revokePosted(w http.ResponseWriter, r *request) error {
-	text, err := tokenField(r)
-	if err != nil {
-		return err
-	}
-	if err := s.revokeTexts(r, text); err != nil {
-		return err
-	}
-	reply(w, http.StatusOK, struct{}{})
-	return nil
-}
-
-// tokenField is the form field that both RFCs name.
-func tokenField(r *request) (string, error) {
-	fields, err := readFields(r.Request)
-	if err != nil {
-		return "", err
-	}
-	v, err := require(fields, "token")
-	if err != nil {
-		return "", err
-	}
-	return v[0], nil
-}
-
-// rotateToken serves POST /api/token/{id}/rotate.
-func (s *Server) rotateToken(w http.ResponseWriter, r *request) error {
-	body := struct {
-		Overlap string `json:"overlap"`
-	}{defaultOverlap}
-	if err := readJSON(r.Request, &body, true); err != nil {
-		return err
-	}
-	overlap, err := parseOverlap(body.Overlap)
-	if err != nil {
-		return err
-	}
-	t, err := s.own(r)
-	if err != nil {
-		return err
-	}
-	if t.Expired(s.now().UnixMilli()) {
-		return refuse(http.StatusConflict, "The token has expired: a new secret would not work either")
-	}
-	with := storage.ByUser
-	if r.token != nil {
-		if r.token.ID != t.ID {
-			return refuse(http.StatusForbidden, "A token may rotate only itself")
-		}
-		with = int(r.token.Generation)
-	}
-	t, secret, err := s.store.RotateToken(r.actor(r.user.UID), t.ID, overlap, with)
-	if err != nil {
-		return err
-	}
-	replySecret(w, newToken(t, r.user.UID, secret))
-	return nil
-}
-
-// defaultOverlap is how long the old secret is good when nobody says.
-const defaultOverlap = "24h"
-
-func parseOverlap(text string) (time.Duration, error) {
-	if text == "0" || text == "0s" {
-		return 0, nil
-	}
-	d, err := ParseSpan(text)
-	if err != nil {
-		return 0, refuse(http.StatusBadRequest, "overlap: %v", err)
-	}
-	return d, nil
 }

@@ -1,0 +1,56 @@
+package server
+
+import (
+	"net/http"
+	"time"
+
+	"gatehouse/storage"
+)
+
+// rotateToken serves POST /api/token/{id}/rotate.
+func (s *Server) rotateToken(w http.ResponseWriter, r *request) error {
+	body := struct {
+		Overlap string `json:"overlap"`
+	}{defaultOverlap}
+	if err := readJSON(r.Request, &body, true); err != nil {
+		return err
+	}
+	overlap, err := parseOverlap(body.Overlap)
+	if err != nil {
+		return err
+	}
+	t, err := s.own(r)
+	if err != nil {
+		return err
+	}
+	if t.Expired(s.now().UnixMilli()) {
+		return refuse(http.StatusConflict, "The token has expired: a new secret would not work either")
+	}
+	with := storage.ByUser
+	if r.token != nil {
+		if r.token.ID != t.ID {
+			return refuse(http.StatusForbidden, "A token may rotate only itself")
+		}
+		with = int(r.token.Generation)
+	}
+	t, secret, err := s.store.RotateToken(r.actor(r.user.UID), t.ID, overlap, with)
+	if err != nil {
+		return err
+	}
+	replySecret(w, newToken(t, r.user.UID, secret))
+	return nil
+}
+
+// defaultOverlap is how long the old secret is good when nobody says.
+const defaultOverlap = "24h"
+
+func parseOverlap(text string) (time.Duration, error) {
+	if text == "0" || text == "0s" {
+		return 0, nil
+	}
+	d, err := ParseSpan(text)
+	if err != nil {
+		return 0, refuse(http.StatusBadRequest, "overlap: %v", err)
+	}
+	return d, nil
+}
