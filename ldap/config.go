@@ -115,8 +115,9 @@ func (c Config) Validate() error {
 	if err := validFilter(c.Filter); err != nil {
 		bad("filter", "%w", err)
 	}
+	description := regexp.MustCompile(`^([A-Za-z][A-Za-z0-9-]*|[0-9]+(\.[0-9]+)+)$`) // RFC 4512, section 2.5
 	for _, a := range [...]struct{ setting, name string }{{"uid_attribute", c.UIDAttribute}, {"id_attribute", c.IDAttribute}} {
-		if ok, _ := regexp.MatchString(`^([A-Za-z][A-Za-z0-9-]*|[0-9]+(\.[0-9]+)+)$`, a.name); !ok {
+		if !description.MatchString(a.name) {
 			bad(a.setting, "%s %q is not the name of an attribute", a.setting, a.name)
 		}
 	}

@@ -209,7 +209,7 @@ func TestSegmentSizeChanges(t *testing.T) {
 	d, last := aged(t)
 	for _, size := range []int64{8 << 10, 32 << 10, 4 << 10, 1, small} {
 		j := mustOpen(t, d, last, size)
-		last = appendBatch(t, j, 2, 400)
+		appendBatch(t, j, 2, 400)
 		last = appendBatch(t, j, 9, 200)
 		check(t, j, 1, last)
 	}
