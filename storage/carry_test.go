@@ -199,3 +199,44 @@ func TestCarryDamaged(t *testing.T) {
 		t.Errorf("in use: got %d uses, %v, want 2", tok.Usage.Uses, err)
 	}
 }
+
+// However many addresses tokens are used from, the log says of each from which.
+func TestManyOrigins(t *testing.T) {
+	s := openWith(t, t.TempDir(), Options{})
+	s.flushing.Lock() // nobody else writes
+	defer s.flushing.Unlock()
+	const each = 5000 // in each shard of a slice: together more than a block has numbers for
+	want, said := map[ID]Origin{}, map[ID]Origin{}
+	for shard := range shardCount / flushSlices {
+		for n := range each {
+			id := ID{0, byte(shard), 4: byte(n >> 8), 5: byte(n)}
+			want[id] = Origin{Address: netip.AddrFrom4([4]byte{10, byte(shard), byte(n >> 8), byte(n)})}
+			s.table.load(entry{id: id})
+			s.table.touch(id, 0, s.now(), want[id])
+		}
+	}
+	if err := s.saveUses(0); err != nil {
+		t.Fatal(err)
+	}
+	list, err := s.uses.segments()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, first := range list {
+		whole, err := s.uses.readSegment(first, func(_ uint64, payload []byte) error {
+			return eachUse(payload, 0, func(_ uint64, u oneUse, from Origin) { said[u.id] = from })
+		})
+		if err != nil || !whole {
+			t.Fatal(whole, err)
+		}
+	}
+	wrong := 0
+	for id, from := range want {
+		if said[id] != from {
+			wrong++
+		}
+	}
+	if wrong > 0 || len(said) != len(want) {
+		t.Errorf("got %d tokens, %d of them without an origin or with another, want %d", len(said), wrong, len(want))
+	}
+}

@@ -113,18 +113,25 @@ func (s *Store) flush(ctx context.Context) error {
 	return s.mergeAll(end)
 }
 
+// manyOrigins is how many of them a block may have before the next shard's come
+// to it: of a slice they can be more than a block has numbers for.
+const manyOrigins = 1 << 12
+
 // saveUses writes the uses of one slice of the shards to their log.
-func (s *Store) saveUses(slice int) error {
+func (s *Store) saveUses(slice int) (err error) {
 	const each = shardCount / flushSlices
 	shards := s.table.shards[slice*each:][:each]
 	block := useBlock{slice: byte(slice), run: s.uses.run}
 	for i := range shards {
 		shards[i].save(&block, &s.order)
+		if len(block.tokens) == 0 || len(block.origins) < manyOrigins && i < each-1 {
+			continue
+		}
+		if err = s.uses.append(block.payload()); err != nil {
+			break
+		}
+		block = useBlock{slice: byte(slice), run: s.uses.run}
 	}
-	if len(block.tokens) == 0 {
-		return nil
-	}
-	err := s.uses.append(block.payload())
 	if err != nil {
 		s.restating = nil // the log has not all that it was to be told
 		for i := range shards {
