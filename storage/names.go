@@ -4,7 +4,10 @@ import "unsafe"
 
 // names keeps strings of up to 255 bytes in a few blocks, which the collector
 // looks at once each.
-type names struct{ blocks [][]byte }
+type names struct {
+	blocks [][]byte
+	live   int // bytes of the names that somebody has
+}
 
 const nameBlock = 1 << 12
 
@@ -17,8 +20,16 @@ func (l *names) add(name string) uint32 {
 	}
 	b := l.blocks[last]
 	l.blocks[last] = append(append(b, byte(len(name))), name...)
+	l.live += 1 + len(name)
 	return uint32(last*nameBlock + len(b))
 }
+
+// drop says that nobody has the name at a place any more. It stays there: it may
+// have been handed out.
+func (l *names) drop(place uint32) { l.live -= 1 + len(l.at(place)) }
+
+// wasteful reports whether most of the memory is of names that were dropped.
+func (l *names) wasteful() bool { return len(l.blocks)*nameBlock > 4*(l.live+nameBlock) }
 
 // at returns the name at a place. It is no copy: what is in a block stays.
 func (l *names) at(place uint32) string {

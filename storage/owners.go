@@ -56,11 +56,29 @@ func (o *owners) set(v owner) uint32 {
 	if v.state != UserRemoved {
 		o.living++
 	}
-	if !ok || o.names.at(r.name) != v.uid {
+	if !ok {
 		r.name = o.names.add(v.uid)
+	} else if o.names.at(r.name) != v.uid {
+		o.rename(r, v.uid)
 	}
 	r.epoch, r.state = v.epoch, v.state
 	return n
+}
+
+// rename gives a user another name. Now and then it takes all names into new
+// blocks: whom two sources know by two names is renamed at each login.
+func (o *owners) rename(r *ownerRecord, uid string) {
+	o.names.drop(r.name)
+	r.name = o.names.add(uid)
+	if !o.names.wasteful() {
+		return
+	}
+	old := o.names
+	o.names = names{}
+	for n := range uint32(o.n) {
+		r := o.record(n)
+		r.name = o.names.add(old.at(r.name))
+	}
 }
 
 // add makes a record, of nobody yet.

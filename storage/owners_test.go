@@ -99,3 +99,31 @@ func TestNames(t *testing.T) {
 		}
 	}
 }
+
+// TestOwnersRenamed: users who are renamed for ever take no more memory for it,
+// and a name that somebody was told stays what it was.
+func TestOwnersRenamed(t *testing.T) {
+	o := newOwners(new(memory))
+	name := func(user, turn int) string { return fmt.Sprintf("user-%d-%d@example.com", user, turn) }
+	const users, turns = 500, 200
+	var told []string
+	for turn := range turns {
+		for user := range users {
+			n := o.set(owner{id: UserID(user), uid: name(user, turn)})
+			told = append(told, o.at(n).uid)
+		}
+	}
+	for n, got := range told {
+		if want := name(n%users, n/users); got != want {
+			t.Fatalf("what was told: got %q, want %q", got, want)
+		}
+	}
+	for user := range users {
+		if v, _, _ := o.find(UserID(user)); v.uid != name(user, turns-1) {
+			t.Fatalf("user %d: got %q, want %q", user, v.uid, name(user, turns-1))
+		}
+	}
+	if got, one := len(o.names.blocks)*nameBlock, users*len(name(users, turns)); got > 8*one {
+		t.Errorf("got %d bytes of names, and all users have %d", got, one)
+	}
+}
