@@ -1,11 +1,15 @@
 package storage
 
 import (
+	"errors"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/dgraph-io/badger/v4"
 )
 
 // flip flips the last bit of a file.
@@ -197,6 +201,36 @@ func TestCarryDamaged(t *testing.T) {
 	}
 	if tok, err := s.Token(b.ID); err != nil || tok.Usage.Uses != 2 {
 		t.Errorf("in use: got %d uses, %v, want 2", tok.Usage.Uses, err)
+	}
+}
+
+// When neither the table nor the records can be taken, nobody waits for the uses
+// for ever.
+func TestCarryUnloadable(t *testing.T) {
+	dir, opts, live, _ := left(t)
+	s := openWith(t, dir, opts)
+	b, err := s.Authenticate(live, home)
+	if err == nil {
+		err = s.flush(t.Context())
+	}
+	if err == nil {
+		_, err = s.Authenticate(live, home)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.db.Update(func(txn *badger.Txn) error { return txn.Set(tokenKeyOf(b.ID), []byte("no token")) }); err != nil {
+		t.Fatal(err)
+	}
+	stopped(t, s)
+	flip(t, filepath.Join(dir, "store", "table"))
+	s, err = Open(dir, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close() // which finds the damage, too
+	if _, err := s.Snapshot(t.Context(), io.Discard); !errors.Is(err, ErrDamaged) {
+		t.Errorf("a snapshot: got %v, want ErrDamaged", err)
 	}
 }
 

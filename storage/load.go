@@ -66,9 +66,13 @@ func (s *Store) lookup(id ID) (entry, bool, error) {
 func (s *Store) load() {
 	defer s.closed.Done()
 	err := s.loadNow()
-	if err != nil && !errors.Is(err, ErrClosed) {
+	if err == nil {
+		return
+	}
+	if !errors.Is(err, ErrClosed) {
 		s.damaged(err) // tokens go on being looked for in Badger, one by one
 	}
+	close(s.unloadable)
 }
 
 // loadNow fills the table, once, and compares what there is with what there

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"runtime"
 	"slices"
@@ -59,7 +60,7 @@ func (s *Store) recoverUses() {
 	if s.old.err = s.recoverAll(); s.old.err != nil && !s.isClosing() {
 		s.opts.Log.Error("uses of before the start are not counted; the next start tries again", "error", s.old.err)
 	}
-	if errors.Is(s.old.err, ErrDamaged) {
+	if errors.Is(s.old.err, ErrDamaged) && !s.broken.Load() {
 		s.damaged(s.old.err)
 	}
 }
@@ -73,6 +74,10 @@ func (s *Store) recoverAll() error {
 	}
 	select {
 	case <-s.loaded: // which requests wait for
+	case <-s.unloadable:
+		if !s.isLoaded() {
+			return fmt.Errorf("%w: not all tokens could be loaded", ErrDamaged)
+		}
 	case <-s.closing:
 		return ErrClosed
 	}

@@ -110,6 +110,8 @@ type Store struct {
 	failed  atomic.Bool // the journal lost a write: see ErrFailed
 	broken  atomic.Bool // the index is damaged: see damaged
 	loaded  chan struct{}
+	// unloadable is closed when the table can't be loaded.
+	unloadable chan struct{}
 	// compared is closed when the index has been compared with what the journal
 	// says it must hold.
 	compared chan struct{}
@@ -170,6 +172,7 @@ func prepare(dir string, opts Options) (*Store, error) {
 		rooms:      make(map[UserID]room),
 		saved:      make(map[UserID]bool),
 		loaded:     make(chan struct{}),
+		unloadable: make(chan struct{}),
 		compared:   make(chan struct{}),
 		closing:    make(chan struct{}),
 		opened:     make(chan struct{}),
