@@ -274,3 +274,30 @@ func TestManyOrigins(t *testing.T) {
 		t.Errorf("got %d tokens, %d of them without an origin or with another, want %d", len(said), wrong, len(want))
 	}
 }
+
+// A stop does not wait for a backup that is still bringing uses into Badger.
+func TestStopDuringABackup(t *testing.T) {
+	dir, opts, live, _ := left(t)
+	s := openWith(t, dir, opts)
+	wantLive(t, s, live)
+	<-s.Counted()
+	s.stopWithin = 0
+	s.merges.RLock() // a listing that does not end
+	defer s.merges.RUnlock()
+	backup := make(chan error, 1)
+	go func() {
+		_, err := s.Snapshot(t.Context(), io.Discard)
+		backup <- err
+	}()
+	for begun := false; !begun; time.Sleep(time.Millisecond) {
+		s.flushing.Lock()
+		begun = s.pass.shard < shardCount
+		s.flushing.Unlock()
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-backup; !errors.Is(err, ErrClosed) {
+		t.Errorf("got %v, want %v", err, ErrClosed)
+	}
+}

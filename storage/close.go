@@ -79,7 +79,7 @@ func (s *Store) flushLast() error {
 	if !s.old.recovered() {
 		return nil
 	}
-	err := s.mergeAll(time.Now().Add(s.stopWithin))
+	err := s.mergeAll(time.Now().Add(s.stopWithin), nil)
 	switch {
 	case errors.Is(err, errBusy):
 		s.carry()

@@ -110,7 +110,7 @@ func (s *Store) flush(ctx context.Context) error {
 	if !ok {
 		end = time.Now().Add(time.Hour)
 	}
-	return s.mergeAll(end)
+	return s.mergeAll(end, s.closing)
 }
 
 // manyOrigins is how many of them a block may have before the next shard's come

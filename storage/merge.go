@@ -41,7 +41,10 @@ func (s *Store) mergeSome(d time.Duration) error {
 		s.beginPass()
 	}
 	err := s.goOn(time.Now().Add(d))
-	if errors.Is(err, ErrDamaged) {
+	switch {
+	case errors.Is(err, errBusy):
+		return nil // there is time
+	case errors.Is(err, ErrDamaged):
 		s.damaged(err)
 		return nil
 	}
@@ -56,15 +59,11 @@ func (sh *shard) top() uint32 {
 	return uint32(sh.n)
 }
 
-// goOn merges until the pass or the time ends.
+// goOn merges until the pass or the time ends, or somebody reads.
 func (s *Store) goOn(end time.Time) error {
 	for time.Now().Before(end) {
 		sh := &s.table.shards[s.pass.shard]
-		err := s.mergeBatch(sh)
-		if errors.Is(err, errBusy) {
-			return nil // there is time
-		}
-		if err != nil {
+		if err := s.mergeBatch(sh); err != nil {
 			return err
 		}
 		if s.pass.slot > 0 || sh.behind() {
@@ -81,8 +80,8 @@ func (s *Store) goOn(end time.Time) error {
 }
 
 // mergeAll merges all that there is; it returns errBusy when that takes longer
-// than until end.
-func (s *Store) mergeAll(end time.Time) error {
+// than until end, and ErrClosed when stop is closed before.
+func (s *Store) mergeAll(end time.Time, stop <-chan struct{}) error {
 	for _, anew := range []bool{false, true} { // the pass under way may have passed by what is new
 		s.flushing.Lock()
 		if anew {
@@ -97,11 +96,15 @@ func (s *Store) mergeAll(end time.Time) error {
 			}
 			err := s.goOn(time.Now().Add(20 * time.Millisecond))
 			s.flushing.Unlock()
-			if err == nil && time.Now().After(end) {
-				err = errBusy
-			}
-			if err != nil {
+			switch busy := errors.Is(err, errBusy); {
+			case err != nil && !busy:
 				return err
+			case isClosed(stop):
+				return ErrClosed
+			case time.Now().After(end):
+				return errBusy
+			case busy:
+				time.Sleep(time.Millisecond)
 			}
 		}
 	}
