@@ -31,6 +31,9 @@ func (s *Store) carry() {
 		err = s.saveUses(slice)
 	}
 	if err == nil {
+		err = s.uses.sync() // what is dropped has been in the kernel's hands for long
+	}
+	if err == nil {
 		err = s.uses.drop(c.segment)
 	}
 	if err != nil {
@@ -51,7 +54,7 @@ func (s *Store) takeCarried(taken bool) {
 	s.flushing.Lock()
 	defer s.flushing.Unlock()
 	defer s.carrying.Store(false)
-	if !taken {
+	if !taken || s.isClosing() { // Close has saved already what came before
 		return
 	}
 	c := s.left.carried

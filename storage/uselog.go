@@ -189,6 +189,14 @@ func (l *useLog) readSegment(first uint64, fn func(number uint64, payload []byte
 	}
 }
 
+// sync brings the last segment to the disk.
+func (l *useLog) sync() error {
+	if l.file == nil {
+		return nil
+	}
+	return l.file.Sync()
+}
+
 func (l *useLog) close() error {
 	if l.file == nil {
 		return nil
