@@ -448,11 +448,11 @@ func TestCallerGoesAway(t *testing.T) {
 	}
 }
 
-// Two thousand logins, a few hundred with -short, leave neither a goroutine nor
+// Ten thousand logins, a few hundred with -short, leave neither a goroutine nor
 // a file behind.
 func TestManyLogins(t *testing.T) {
 	s := startSlapd(t)
-	total := 2000
+	total := 10000
 	if testing.Short() {
 		total = 300
 	}

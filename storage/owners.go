@@ -15,9 +15,9 @@ type owners struct {
 	mu     sync.RWMutex
 	memory *memory
 	pages  []*ownerPage
-	n      int // how many there are: the first
-	living int // of these, not removed
-	index  []*indexPage
+	n      int   // how many there are: the first
+	living int   // of these, not removed
+	index  index // numbers + 1
 	names  names
 }
 
@@ -89,7 +89,7 @@ func (o *owners) add(id UserID) uint32 {
 	n := uint32(o.n)
 	o.n++
 	*o.record(n) = ownerRecord{id: id, state: UserRemoved}
-	if 4*o.n > 3*o.places() {
+	if 4*o.n > 3*o.index.places() {
 		o.grow()
 	} else {
 		o.enter(n)
@@ -154,7 +154,7 @@ func (o *owners) all() []owner {
 // search returns a user's number.
 func (o *owners) search(id UserID) (n uint32, ok bool) {
 	for at := range o.from(id) {
-		v := *o.indexed(at)
+		v := *o.index.at(at)
 		if v == 0 {
 			return 0, false
 		}
@@ -168,7 +168,7 @@ func (o *owners) search(id UserID) (n uint32, ok bool) {
 // enter adds a user to the index, which has room.
 func (o *owners) enter(n uint32) {
 	for at := range o.from(o.record(n).id) {
-		if v := o.indexed(at); *v == 0 {
+		if v := o.index.at(at); *v == 0 {
 			*v = n + 1
 			return
 		}
@@ -178,7 +178,7 @@ func (o *owners) enter(n uint32) {
 // from yields the places where an id may be, its home first.
 func (o *owners) from(id UserID) func(yield func(int) bool) {
 	return func(yield func(int) bool) {
-		places := o.places()
+		places := o.index.places()
 		home := int(uint64(id) * 0x9e3779b97f4a7c15 >> 32 * uint64(places) >> 32) // Fibonacci hashing (Knuth, TAOCP volume 3, section 6.4)
 		for n := range places {
 			if !yield((home + n) % places) {
@@ -188,21 +188,9 @@ func (o *owners) from(id UserID) func(yield func(int) bool) {
 	}
 }
 
-func (o *owners) places() int { return len(o.index) * len(indexPage{}) }
-
-func (o *owners) indexed(at int) *uint32 {
-	return &o.index[at/len(indexPage{})][at%len(indexPage{})]
-}
-
 // grow makes the index anew, a quarter longer, with everybody in it.
 func (o *owners) grow() {
-	for _, p := range o.index {
-		o.memory.give((*page)(unsafe.Pointer(p)))
-	}
-	o.index = make([]*indexPage, len(o.index)+1+len(o.index)/4)
-	for i := range o.index {
-		o.index[i] = (*indexPage)(unsafe.Pointer(o.memory.take()))
-	}
+	o.index = o.index.renew(o.memory, len(o.index)+1+len(o.index)/4)
 	for n := range uint32(o.n) {
 		o.enter(n)
 	}

@@ -72,7 +72,7 @@ func TestOwnersInOrder(t *testing.T) {
 		}
 		steps := 0
 		for at := range o.from(id) {
-			if steps++; *o.indexed(at) == uint32(n+1) {
+			if steps++; *o.index.at(at) == uint32(n+1) {
 				break
 			}
 		}

@@ -73,7 +73,7 @@ type shard struct {
 	mu     sync.Mutex
 	number byte // the byte of the id
 	memory *memory
-	index  []*indexPage // open addressing
+	index  index // 12 bits of the id, and the slot's number + 1
 	slots  []*slotPage
 	n      int // how many slots are taken: the first
 
@@ -90,10 +90,7 @@ type shard struct {
 	parting []ID // of those who left, whose uses the log of uses has not
 }
 
-type (
-	slotPage  [pageSize / int(unsafe.Sizeof(slot{}))]slot
-	indexPage [pageSize / 4]uint32 // 12 bits of the id, and the slot's number + 1; 0 is free
-)
+type slotPage [pageSize / int(unsafe.Sizeof(slot{}))]slot
 
 // departed is what is still to be written of a token that was taken out.
 type departed struct {
@@ -225,7 +222,7 @@ func (sh *shard) whole() {
 }
 
 func (sh *shard) add(e entry) {
-	if 8*(sh.n+1) > 7*sh.places() {
+	if 8*(sh.n+1) > 7*sh.index.places() {
 		sh.resize(len(sh.index) + max(1, len(sh.index)/4)) // by doubling it, ten million tokens would take twice what they need
 	}
 	if sh.n == len(sh.slots)*len(slotPage{}) {
@@ -236,7 +233,7 @@ func (sh *shard) add(e entry) {
 	*s = slot{rest: [idLen - 2]byte(e.id[2:]), kid: e.id[0], generation: e.generation, flags: e.flags, owner: e.owner}
 	s.set(e.used)
 	sh.n++
-	*sh.indexed(at) = mark(e.id) | uint32(sh.n)
+	*sh.index.at(at) = mark(e.id) | uint32(sh.n)
 }
 
 // remove takes a token out, and keeps what is still to be written of it. The
@@ -264,7 +261,7 @@ func (t *table) remove(id ID) {
 		from := sh.at(last)
 		_, at, _ := sh.find(from.id(sh.number))
 		*sh.at(n) = *from
-		*sh.indexed(at) = mark(from.id(sh.number)) | (n + 1)
+		*sh.index.at(at) = mark(from.id(sh.number)) | (n + 1)
 		if from.flags&flagUnsaved != 0 {
 			sh.unsaved = append(sh.unsaved, n) // beside the place where it was, where save won't find it
 		}

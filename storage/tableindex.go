@@ -2,24 +2,41 @@ package storage
 
 import "unsafe"
 
-// indexed is a place of the index.
-func (sh *shard) indexed(at int) *uint32 {
-	return &sh.index[at/len(indexPage{})][at%len(indexPage{})]
+// index is the memory of a hash table by open addressing: of places that are 0
+// while they are free.
+type index []*indexPage
+
+type indexPage [pageSize / 4]uint32
+
+// places is how many there are.
+func (x index) places() int { return len(x) * len(indexPage{}) }
+
+func (x index) at(place int) *uint32 {
+	return &x[place/len(indexPage{})][place%len(indexPage{})]
 }
 
-// places is the length of the index.
-func (sh *shard) places() int { return len(sh.index) * len(indexPage{}) }
+// renew gives the pages back, and returns so many free ones.
+func (x index) renew(m *memory, pages int) index {
+	for _, p := range x {
+		m.give((*page)(unsafe.Pointer(p)))
+	}
+	x = make(index, pages)
+	for i := range x {
+		x[i] = (*indexPage)(unsafe.Pointer(m.take()))
+	}
+	return x
+}
 
 // home is where the index has an id, if nobody else is there: the hash scaled
 // to the length, which need be no power of two.
 func (sh *shard) home(id ID) int {
-	return int(uint64(place(id)) * uint64(sh.places()) >> 32)
+	return int(uint64(place(id)) * uint64(sh.index.places()) >> 32)
 }
 
 // find returns the slot's number and its place in the index; or, when there is
 // none, the place where it would be.
 func (sh *shard) find(id ID) (n uint32, at int, ok bool) {
-	places := sh.places()
+	places := sh.index.places()
 	if places == 0 {
 		return 0, 0, false
 	}
@@ -27,7 +44,7 @@ func (sh *shard) find(id ID) (n uint32, at int, ok bool) {
 		if at == places {
 			at = 0
 		}
-		v := *sh.indexed(at)
+		v := *sh.index.at(at)
 		if v == 0 {
 			return 0, at, false
 		}
@@ -46,38 +63,32 @@ func (sh *shard) reserve(n int) {
 
 // resize makes the index anew, of so many pages.
 func (sh *shard) resize(pages int) {
-	for _, p := range sh.index {
-		sh.memory.give((*page)(unsafe.Pointer(p)))
-	}
-	sh.index = make([]*indexPage, pages)
-	for i := range sh.index {
-		sh.index[i] = (*indexPage)(unsafe.Pointer(sh.memory.take()))
-	}
+	sh.index = sh.index.renew(sh.memory, pages)
 	for n := range uint32(sh.n) {
 		id := sh.at(n).id(sh.number)
 		_, at, _ := sh.find(id)
-		*sh.indexed(at) = mark(id) | (n + 1)
+		*sh.index.at(at) = mark(id) | (n + 1)
 	}
 }
 
 // unindex frees a place of the index without a tombstone (Knuth, TAOCP volume
 // 3, section 6.4, algorithm R).
 func (sh *shard) unindex(hole int) {
-	places := sh.places()
+	places := sh.index.places()
 	for at := hole; ; {
 		if at++; at == places {
 			at = 0
 		}
-		v := *sh.indexed(at)
+		v := *sh.index.at(at)
 		if v == 0 {
 			break
 		}
 		home := sh.home(sh.at(v&numberMask - 1).id(sh.number))
 		if distance(home, at, places) >= distance(hole, at, places) {
-			*sh.indexed(hole), hole = v, at
+			*sh.index.at(hole), hole = v, at
 		}
 	}
-	*sh.indexed(hole) = 0
+	*sh.index.at(hole) = 0
 }
 
 // distance is how far it is up from one place of a ring to another.
