@@ -3,6 +3,7 @@ package server
 import (
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -11,105 +12,167 @@ import (
 type listener struct{ *net.TCPListener }
 
 func (l listener) Accept() (net.Conn, error) {
-	c, err := l.AcceptTCP()
+	tcp, err := l.AcceptTCP()
 	if err != nil {
 		return nil, err
 	}
-	return &conn{TCPConn: c, began: time.Now()}, nil
+	now := time.Now()
+	return &conn{
+		halfCloser: tcp,
+		read:       deadline{began: now, move: tcp.SetReadDeadline},
+		write:      deadline{began: now, move: tcp.SetWriteDeadline},
+	}, nil
 }
 
-// conn moves the deadlines of a connection only where that makes a difference.
-// net/http moves them seven times for each request, and to move one moves a
-// timer of the runtime: all in all that costs more than to verify a token.
-//
-// A deadline of reading comes into force when something is read, for of the
-// seven most are moved on before that. And one that is in force stays, if it is
-// less than a slack earlier than the one that is wanted.
+// conn spares a connection what net/http does for each request and what next to
+// never makes a difference: to move deadlines, and to look for the next request
+// before the client can have sent it.
 type conn struct {
-	*net.TCPConn
-	began time.Time
+	halfCloser
+	read, write deadline
+	answers     answers
+}
 
-	mu          sync.Mutex
-	readers     int       // in Read just now
-	wanted      time.Time // the deadline of reading, once it comes into force
-	read, write time.Time // the deadlines in force; zero: none
+// halfCloser is what net/http asks of a connection. More of a TCP connection's
+// methods would read and write past the deadlines.
+type halfCloser interface {
+	net.Conn
+	CloseWrite() error
+}
+
+// Read reads as the TCP connection does, until the deadline that is wanted now or
+// while it waits.
+func (c *conn) Read(b []byte) (n int, err error) {
+	if len(b) > 1 { // with less, net/http only watches for the client to hang up
+		c.answers.next()
+	}
+	if err := c.read.begin(); err != nil {
+		return 0, err
+	}
+	defer c.read.end()
+	return c.halfCloser.Read(b)
+}
+
+// Write writes as the TCP connection does, until the deadline that is wanted now
+// or while it waits.
+func (c *conn) Write(b []byte) (n int, err error) {
+	c.answers.given()
+	if err := c.write.begin(); err != nil {
+		return 0, err
+	}
+	defer c.write.end()
+	return c.halfCloser.Write(b)
+}
+
+// SetReadDeadline says until when Read may wait.
+func (c *conn) SetReadDeadline(t time.Time) error { return c.read.set(t) }
+
+// SetWriteDeadline says until when Write may wait.
+func (c *conn) SetWriteDeadline(t time.Time) error { return c.write.set(t) }
+
+// SetDeadline sets both.
+func (c *conn) SetDeadline(t time.Time) error {
+	if err := c.read.set(t); err != nil {
+		return err
+	}
+	return c.write.set(t)
+}
+
+// deadline is moved only where that makes a difference. net/http moves those of
+// a connection nine times for each request, and to move one moves a timer of the
+// runtime: all in all that costs more than to verify a token.
+//
+// It comes into force when something is read or written, for most are moved on
+// before that. And one that is in force stays, if it is less than a slack
+// earlier than the one that is wanted.
+type deadline struct {
+	began time.Time // when the connection began
+	move  func(time.Time) error
+
+	mu     sync.Mutex
+	users  int       // in Read or Write just now
+	wanted time.Time // zero: none
+	force  time.Time // what is in force
 }
 
 // slack is by how much a limit may be shorter than it is set. The limits are
 // longer.
 const slack = time.Second
 
-// Read reads as the TCP connection does, with the deadline that is wanted now or
-// while it waits.
-func (c *conn) Read(b []byte) (n int, err error) {
-	if err := c.begin(); err != nil {
-		return 0, err
+// begin brings what is wanted into force for one more user. With a deadline from
+// before the connection began, net/http tells a reader to give up, which needs
+// no timer.
+func (d *deadline) begin() (err error) {
+	d.mu.Lock()
+	if !d.wanted.IsZero() && d.wanted.Before(d.began) {
+		err = os.ErrDeadlineExceeded
+	} else if err = d.enforce(); err == nil {
+		d.users++
 	}
-	n, err = c.TCPConn.Read(b)
-	c.mu.Lock()
-	c.readers--
-	c.mu.Unlock()
-	return n, err
-}
-
-// begin brings the deadline of reading into force. With one from before the
-// connection began, net/http tells a reader to give up, which needs no timer.
-func (c *conn) begin() (err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.wanted.IsZero() && c.wanted.Before(c.began) {
-		return os.ErrDeadlineExceeded
-	}
-	if err = c.force(); err == nil {
-		c.readers++
-	}
+	d.mu.Unlock()
 	return err
 }
 
-// SetReadDeadline says until when Read may wait.
-func (c *conn) SetReadDeadline(t time.Time) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.wanted = t
-	if c.readers == 0 {
+func (d *deadline) end() {
+	d.mu.Lock()
+	d.users--
+	d.mu.Unlock()
+}
+
+func (d *deadline) set(t time.Time) (err error) {
+	d.mu.Lock()
+	if d.wanted = t; d.users > 0 {
+		err = d.enforce()
+	}
+	d.mu.Unlock()
+	return err
+}
+
+func (d *deadline) enforce() error {
+	if d.holds() {
 		return nil
 	}
-	return c.force()
+	d.force = d.wanted
+	return d.move(d.wanted)
 }
 
-// force brings the deadline of reading that is wanted into force.
-func (c *conn) force() error {
-	if holds(c.read, c.wanted) {
-		return nil
+// holds reports whether what is in force will do for what is wanted.
+func (d *deadline) holds() bool {
+	if d.force.IsZero() || d.wanted.IsZero() {
+		return d.force.IsZero() == d.wanted.IsZero()
 	}
-	c.read = c.wanted
-	return c.TCPConn.SetReadDeadline(c.wanted)
-}
-
-// SetWriteDeadline says until when Write may wait.
-func (c *conn) SetWriteDeadline(t time.Time) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if holds(c.write, t) {
-		return nil
-	}
-	c.write = t
-	return c.TCPConn.SetWriteDeadline(t)
-}
-
-// SetDeadline sets both.
-func (c *conn) SetDeadline(t time.Time) error {
-	if err := c.SetReadDeadline(t); err != nil {
-		return err
-	}
-	return c.SetWriteDeadline(t)
-}
-
-// holds reports whether the deadline in force will do for the one wanted.
-func holds(force, wanted time.Time) bool {
-	if force.IsZero() || wanted.IsZero() {
-		return force.IsZero() == wanted.IsZero()
-	}
-	later := wanted.Sub(force)
+	later := d.wanted.Sub(d.force)
 	return later >= 0 && later < slack
+}
+
+// answers lets others run between an answer and the look for the next request.
+// Under load that request is then often there, and need not be waited for:
+// which spares a read that finds nothing, and the kernel's waking of who waits.
+type answers struct {
+	mu    sync.Mutex
+	fresh bool // given, and nothing read since
+	n     int  // how many in a row were followed by others' turns
+}
+
+// inRow is how many that may be. Connections that do wait get their turn when
+// nobody else is ready to run.
+const inRow = 2
+
+func (a *answers) given() {
+	a.mu.Lock()
+	a.fresh = true
+	a.mu.Unlock()
+}
+
+func (a *answers) next() {
+	a.mu.Lock()
+	yield := a.fresh
+	if a.fresh = false; yield {
+		a.n = (a.n + 1) % (inRow + 1)
+		yield = a.n > 0
+	}
+	a.mu.Unlock()
+	if yield {
+		runtime.Gosched()
+	}
 }

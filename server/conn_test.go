@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,7 +49,8 @@ func TestHolds(t *testing.T) {
 		{"a slack earlier than wanted", at(0), at(slack), false},
 		{"later than wanted", at(1), at(0), false},
 	} {
-		if got := holds(c.force, c.wanted); got != c.want {
+		d := deadline{force: c.force, wanted: c.wanted}
+		if got := d.holds(); got != c.want {
 			t.Errorf("%s: got %t, want %t", c.what, got, c.want)
 		}
 	}
@@ -88,9 +90,7 @@ func TestConnReadDeadline(t *testing.T) {
 	send("after that")
 	go func() {
 		for waiting := false; !waiting; time.Sleep(time.Millisecond) {
-			ours.mu.Lock()
-			waiting = ours.readers > 0
-			ours.mu.Unlock()
+			waiting = inUse(&ours.read)
 		}
 		ours.SetReadDeadline(time.Unix(1, 0))
 	}()
@@ -100,21 +100,67 @@ func TestConnReadDeadline(t *testing.T) {
 	send("moved on before it came into force")
 }
 
-// A deadline ends a Write to somebody who does not read.
+// inUse reports whether somebody reads, or writes, just now.
+func inUse(d *deadline) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.users > 0
+}
+
+// A deadline ends a Write to somebody who does not read, whether it was set
+// before or meanwhile.
 func TestConnWriteDeadline(t *testing.T) {
-	ours, _ := connected(t)
-	ours.SetWriteDeadline(time.Now().Add(time.Hour))
-	if _, err := ours.Write([]byte("x")); err != nil {
-		t.Fatal(err)
-	}
-	ours.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
-	for {
-		if _, err := ours.Write(make([]byte, 1<<20)); err != nil {
-			if !errors.Is(err, os.ErrDeadlineExceeded) {
-				t.Errorf("got %v, want a timeout", err)
-			}
-			return
+	ours, client := connected(t)
+	read := make(chan error, 1)
+	write := func(what string) {
+		t.Helper()
+		if _, err := ours.Write([]byte("x")); err != nil {
+			t.Fatalf("%s: %v", what, err)
 		}
+		go func() { _, err := client.Read(make([]byte, 1)); read <- err }()
+		if err := <-read; err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+	}
+	late := func(what string) {
+		t.Helper()
+		for err := error(nil); !errors.Is(err, os.ErrDeadlineExceeded); {
+			if _, err = ours.Write(make([]byte, 1<<20)); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Fatalf("%s: got %v, want a timeout", what, err)
+			}
+		}
+	}
+	ours.SetWriteDeadline(time.Now().Add(time.Hour))
+	write("in time")
+	ours.SetWriteDeadline(time.Time{})
+	write("without a deadline")
+	ours.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
+	late("before")
+	ours.SetWriteDeadline(time.Now().Add(time.Hour))
+	go func() {
+		for !inUse(&ours.write) {
+			time.Sleep(time.Millisecond)
+		}
+		ours.SetWriteDeadline(time.Unix(1, 0))
+	}()
+	late("meanwhile")
+}
+
+// Others get their turn after inRow answers in a row, then one is followed by
+// none; and without an answer nobody is waited for.
+func TestAnswers(t *testing.T) {
+	var a answers
+	var got []int
+	for range 3 * (inRow + 1) {
+		a.given()
+		a.next()
+		got = append(got, a.n)
+	}
+	if want := []int{1, 2, 0, 1, 2, 0, 1, 2, 0}; !slices.Equal(got, want) {
+		t.Errorf("got %d, want %d", got, want)
+	}
+	if a.next(); a.n != 0 || a.fresh {
+		t.Errorf("without an answer: got %d, %t", a.n, a.fresh)
 	}
 }
 
