@@ -10,7 +10,8 @@
 // tokens, with forged ones (all is right about them but the part that takes the
 // key), and with mistyped ones. The two runs of a round make a pair; machines
 // have moods, so only what is in one pair is compared, and of the pairs' ratios
-// the median counts.
+// the median counts. Of a virtual machine the host may take the cores away in
+// the midst of it; Linux tells how much it took, and such a round is run again.
 //
 // Beside requests per second, each run says how much processor time the server
 // took for a request, which leaves out the client and the neighbours but not

@@ -30,6 +30,7 @@ type versus struct {
 	server      int // the core of the servers
 	client      int // the core of wrk
 	nice        int
+	steal       float64 // the share of the cores that their host may take in a round
 	scratch     string
 	out         io.Writer
 }
@@ -67,10 +68,11 @@ func parse(args []string) (*versus, error) {
 	flags.IntVar(&v.server, "server-core", 0, "the core that the servers run on")
 	flags.IntVar(&v.client, "client-core", 1, "the core that wrk runs on")
 	flags.IntVar(&v.nice, "nice", 0, "of all three; below 0, on a machine that others use, root alone may")
+	flags.Float64Var(&v.steal, "steal", 0.02, "the share of the two cores that the host of a virtual machine may take in a round; of which it takes more, that is run again")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
-	if v.data == "" || flags.NArg() > 0 || v.rounds < 1 || v.tokens < 1 || v.connections < 1 || v.duration < time.Second || v.duration%time.Second != 0 {
+	if v.data == "" || flags.NArg() > 0 || v.rounds < 1 || !(v.steal >= 0) || v.tokens < 1 || v.connections < 1 || v.duration < time.Second || v.duration%time.Second != 0 {
 		flags.Usage()
 		return nil, errors.New("usage")
 	}

@@ -29,7 +29,7 @@ func TestVersus(t *testing.T) {
 	var out bytes.Buffer
 	v := &versus{
 		gatehouse: filepath.Join(dir, "gatehouse"), data: filepath.Join(dir, "data"),
-		rounds: 1, duration: 2 * time.Second, tokens: 50, connections: 4, client: 1, out: &out,
+		rounds: 1, duration: 2 * time.Second, tokens: 50, connections: 4, client: 1, steal: 1, out: &out,
 	}
 	if err := v.needs(); err != nil {
 		if os.Getenv("CI") == "true" {
@@ -82,12 +82,22 @@ func TestKinds(t *testing.T) {
 	}
 }
 
+func TestStolen(t *testing.T) {
+	const stat = "cpu  9 9 9 9 9 9 9 9 9 9\ncpu0 1 2 3 4 5 6 7 250 9 10\ncpu1 1 2 3 4 5 6 7 30 9 10\ncpu10 1 2 3 4 5 6 7 1 9 10\nintr 1\n"
+	if got, err := stolenIn(stat, 0, 10); got != 2510*time.Millisecond || err != nil {
+		t.Errorf("got %v, %v, want 2.51s", got, err)
+	}
+	if _, err := stolenIn(stat, 2); err == nil {
+		t.Error("a core that is not there: got no error")
+	}
+}
+
 func TestRatios(t *testing.T) {
 	run := func(n int64, cost time.Duration) result {
 		return result{requests: n, took: time.Second, p99: time.Millisecond, cost: cost}
 	}
 	c := contest{kind: kinds[0], pairs: []pair{
-		{run(90, 12), run(100, 10)}, {run(10, 15), run(100, 10)}, {run(98, 11), run(100, 10)},
+		{gate: run(90, 12), empty: run(100, 10)}, {gate: run(10, 15), empty: run(100, 10)}, {gate: run(98, 11), empty: run(100, 10)},
 	}}
 	if got := c.median(pair.rate); got != 0.9 {
 		t.Errorf("got a median of rates %v, want 0.9", got)
@@ -112,7 +122,7 @@ func TestRatios(t *testing.T) {
 func TestCompare(t *testing.T) {
 	v := &versus{connections: 4, out: new(bytes.Buffer)}
 	all := []contest{
-		{kind: kinds[0], pairs: []pair{{gate: result{requests: 100}}, {gate: result{requests: 50}}}},
+		{kind: kinds[0], pairs: []pair{{gate: result{requests: 100}}}, disturbed: []pair{{gate: result{requests: 50}}}},
 		{kind: kinds[1], pairs: []pair{{gate: result{requests: 1000}}}},
 	}
 	for _, c := range []struct {
