@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -144,7 +145,10 @@ func (s *Store) writeUsages(mark uint64, ids []ID, bring func(ID, *usageRecord))
 		return ErrNoSpace
 	}
 	return s.db.Update(func(txn *badger.Txn) error {
-		for _, id := range ids {
+		for n, id := range ids {
+			if n%8 == 0 {
+				runtime.Gosched() // requests come first
+			}
 			r, err := s.usageOf(txn, id)
 			if err != nil {
 				return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"time"
 )
@@ -89,6 +90,7 @@ func (s *Store) recoverAll() error {
 			return err
 		}
 	}
+	debug.FreeOSMemory() // of all that was found at once
 	s.flushing.Lock()
 	defer s.flushing.Unlock()
 	return s.uses.drop(s.uses.run)
