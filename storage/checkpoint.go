@@ -29,6 +29,9 @@ func (s *Store) checkpointIfDue(ctx context.Context) {
 	if !s.old.recovered() {
 		return // it would wait for that, and the uses of every second for it
 	}
+	if s.tableDue {
+		s.leaveTableMeanwhile()
+	}
 	now := s.opts.Now()
 	grown := s.journal.Size() - s.checkpoint.size
 	if now.Sub(s.checkpoint.at) < checkpointEvery && grown < checkpointGrown || s.Writable() != nil {
@@ -42,8 +45,17 @@ func (s *Store) checkpointIfDue(ctx context.Context) {
 		}
 		return
 	}
+	s.leaveTableMeanwhile() // before what it needs of the journal goes
 	if _, err := s.journal.Prune(now.Add(-keepJournal), m.Sequence); err != nil {
 		s.opts.Log.Error("the journal keeps old segments", "error", err)
+	}
+}
+
+// leaveTableMeanwhile leaves the table for a start after a kill.
+func (s *Store) leaveTableMeanwhile() {
+	s.tableDue = false // also when it fails: not every second
+	if err := s.leaveTable(s.tabled.Load()); err != nil {
+		s.opts.Log.Warn("a start after a kill will take longer", "error", err)
 	}
 }
 

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 
 // childMain serves a store by standard input and output until they close.
 func childMain(dir string) int {
-	s, err := Open(dir, Options{MaxPerUser: 1 << 20, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+	s, err := Open(dir, Options{MaxPerUser: 1 << 20, Early: true, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "open:", err)
 		return 1

@@ -56,7 +56,9 @@ func (s *Store) Close() error {
 		err = errors.Join(err, s.closeIndex())
 		s.db = nil
 		if whole && err == nil && s.isLoaded() {
-			err = s.leaveTable()
+			err = s.leaveTable(s.journal.LastSequence())
+		} else if s.behind {
+			whole = false // the table that was left will do once more
 		} else if whole && err == nil {
 			err = removeIfThere(s.path("table")) // it lacks the uses since
 		}

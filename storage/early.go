@@ -4,22 +4,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"gatehouse/storage/journal"
 )
 
-// After a clean stop all that a verification needs is in the table that it left
-// (tablefile.go). To verify the index takes a second for some millions of
-// tokens; a server that opens the store early answers from the table meanwhile,
-// and whoever needs the index waits. It is opened as it always is, before
-// anybody reads it: so when it must be built anew, that takes longer, and
-// nothing else.
+// All that a verification needs is in the table that the last stop or checkpoint
+// left (tablefile.go) and in the journal since. To verify the index takes a
+// second for some millions of tokens, and after a kill some ten; a server that
+// opens the store early answers from the table meanwhile, and whoever needs the
+// index waits. It is opened as it always is, before anybody reads it: so when it
+// must be built anew, that takes longer, and nothing else.
 
-// openEarly opens the journal and what the last stop left of the table. It is
-// false when nothing can be answered from that.
+// openEarly opens the journal and what there is of the table. It is false when
+// nothing can be answered from that.
 func (s *Store) openEarly(clean uint64) (bool, error) {
-	if !s.opts.Early || clean == 0 {
+	if !s.opts.Early {
 		return false, nil
+	}
+	if clean == 0 {
+		return s.openBehind()
 	}
 	if err := s.openJournal(journal.Options{Known: clean, VerifyAfter: clean}); err != nil {
 		return false, err
@@ -30,16 +34,131 @@ func (s *Store) openEarly(clean uint64) (bool, error) {
 	return s.left != nil, nil
 }
 
+// openBehind is openEarly after a stop that was not clean. The table is of an
+// earlier moment than the journal's end, and the journal brings it up, but for
+// the last uses, which it has not. Of the journal only what comes after the
+// table is verified before that; the rest is before the index is opened.
+func (s *Store) openBehind() (bool, error) {
+	left := s.openTable(anyMoment)
+	if left == nil {
+		return false, nil
+	}
+	start := time.Now()
+	if err := s.openJournal(journal.Options{Known: left.sequence, VerifyAfter: left.sequence}); err != nil {
+		return false, errors.Join(err, left.file.Close())
+	}
+	if err := s.catchUpTable(left.sequence); err != nil {
+		s.opts.Log.Debug("the table that was left is not taken", "because", err)
+		s.forgetTable()
+		err = errors.Join(s.journal.Close(), left.file.Close())
+		s.journal = nil // the next one to open it verifies all of it
+		return false, err
+	}
+	s.left, s.behind = left, true
+	s.opts.Log.Info("the last stop was not clean; until the index is open, tokens are verified by the table that was left",
+		"brought up by", s.journal.LastSequence()-left.sequence, "took", time.Since(start).Round(time.Millisecond))
+	return true, nil
+}
+
+// catchUpTable does to the table what the changes since have done. Its shards
+// may be loaded afterwards: what is newer than the file stays.
+func (s *Store) catchUpTable(after uint64) error {
+	if first := s.journal.FirstSequence(); first > after+1 {
+		return fmt.Errorf("the journal begins with record %d, and the table ends with %d", first, after)
+	}
+	err := s.journal.Replay(context.Background(), after, func(jr journal.Record) error {
+		_, b, err := cutRecord(jr)
+		if err == nil {
+			_, err = eachOp(b, s.takeToTable)
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("bring the table up to the journal: %w", err)
+	}
+	var dead []ID
+	s.table.each(func(e entry) {
+		if s.owners.at(e.owner).state == UserRemoved {
+			dead = append(dead, e.id) // removed since it was made
+		}
+	})
+	s.drop(dead...)
+	return nil
+}
+
+// takeToTable brings into table and owners what an operation says of a token or
+// a user.
+func (s *Store) takeToTable(o op) error {
+	if o.key[0] != 't' && o.key[0] != 'u' {
+		return nil
+	}
+	if o.value == nil {
+		return fmt.Errorf("%w: the journal takes the record %q away", ErrDamaged, o.key)
+	}
+	b, err := s.seals.open(o.key, o.value)
+	if err != nil {
+		return err
+	}
+	if o.key[0] == 'u' {
+		v, _, err := parseOwner(decodeUserID(o.key[1:]), b)
+		if err == nil {
+			s.owners.set(v)
+		}
+		return err
+	}
+	t, err := parseTokenHead(ID(o.key[1:]), b)
+	switch {
+	case err != nil:
+		return err
+	case t.Revoked != 0 || s.keys.keys[t.ID.kid()] == nil:
+		s.drop(t.ID)
+		return nil
+	}
+	if v, n, ok := s.owners.find(t.Owner); ok && v.state != UserRemoved {
+		s.table.put(entry{id: t.ID, generation: t.Generation, flags: t.head, owner: n, used: createdAt(t.Created)})
+	}
+	return nil
+}
+
 // openLate opens the index of a store that was opened early, when the table
 // answers already.
 func (s *Store) openLate() {
-	if s.clean == 0 {
+	if isClosed(s.opened) {
 		return
 	}
 	defer close(s.opened)
-	if s.late = s.openOrRebuild(s.clean); s.late != nil && !errors.Is(s.late, ErrClosed) {
+	if s.behind {
+		s.late = s.verifyJournal()
+	}
+	if s.late == nil {
+		s.late = s.openOrRebuild(s.clean)
+	}
+	if s.late != nil && !errors.Is(s.late, ErrClosed) {
 		s.opts.Log.Error("the store can't be opened", "error", s.late)
 	}
+}
+
+// verifyJournal verifies what openBehind has not.
+func (s *Store) verifyJournal() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		select {
+		case <-s.closing:
+			cancel()
+		case <-stop:
+		}
+	}()
+	err := s.journal.Verify(ctx)
+	if ctx.Err() != nil {
+		return ErrClosed
+	}
+	if err != nil {
+		return fmt.Errorf("%w: verify the journal: %w", ErrDamaged, err)
+	}
+	return nil
 }
 
 // await waits until the index is open. It returns why it can't be opened, or

@@ -41,7 +41,7 @@ func held(t *testing.T, dir string, opts Options) (s *Store, let func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.clean == 0 {
+	if !s.early {
 		t.Fatal("it was not opened early")
 	}
 	t.Cleanup(func() { s.Close() })

@@ -51,7 +51,7 @@ func (s *Store) openTruth(fresh bool) error {
 		return s.rebuild()
 	}
 	if early, err := s.openEarly(clean); early || err != nil {
-		s.clean = clean
+		s.early, s.clean = early, clean
 		return err
 	}
 	return s.openOrRebuild(clean)
@@ -119,7 +119,7 @@ func (s *Store) openIndex(clean uint64) error {
 	}
 	switch {
 	case clean == 0 || clean != s.marks.last:
-		if s.left != nil {
+		if s.left != nil && !s.behind {
 			return errPast
 		}
 		return s.mend()
@@ -160,10 +160,12 @@ func (s *Store) mend() error {
 		return err
 	}
 	compared := time.Now()
-	if err := s.loadTable(); err != nil {
-		return &indexError{err}
+	if !s.behind {
+		if err := s.loadTable(); err != nil {
+			return &indexError{err}
+		}
+		s.whole()
 	}
-	s.whole()
 	s.opts.Log.Info("the last stop was not clean; the index has been verified and brought up to the journal",
 		"records", s.marks.last-last, "comparing", compared.Sub(start).Round(time.Millisecond), "took", time.Since(start).Round(time.Millisecond))
 	return nil
@@ -232,8 +234,7 @@ func (s *Store) rebuild() error {
 	}
 	s.marks, s.counts = marks{}, counts{}
 	if s.left == nil {
-		m := new(memory)
-		s.table, s.owners = newTable(m), newOwners(m) // without what the damaged one has put there
+		s.forgetTable() // the damaged index has put something there
 	}
 	from, err := s.loadCheckpoint()
 	if err != nil && (s.journal.FirstSequence() > 1 || exists(s.path("restored"))) {
@@ -259,6 +260,12 @@ func (s *Store) rebuild() error {
 		s.noteRestored(),
 		WriteFile(s.path("format"), []byte(format+"\n")),
 		removeIfThere(s.path("damaged")), removeIfThere(s.path("restored")), syncDir(s.path("")))
+}
+
+// forgetTable begins table and owners anew.
+func (s *Store) forgetTable() {
+	m := new(memory)
+	s.table, s.owners = newTable(m), newOwners(m)
 }
 
 // noteRestored notes when a restored store was first opened. A restore that

@@ -79,6 +79,7 @@ func (s *Store) load() {
 // should be.
 func (s *Store) loadNow() error {
 	if s.isLoaded() {
+		s.tableDue = true
 		close(s.compared)
 		return nil // mend or rebuild did both
 	}
@@ -87,6 +88,11 @@ func (s *Store) loadNow() error {
 	s.takeCarried(quick)
 	if quick {
 		s.left.owners = nil // that was 4 bytes a user
+	}
+	if s.behind {
+		quick = false // the last uses are missing
+	}
+	if quick {
 		s.whole()
 		s.opts.Log.Info("the table of tokens is loaded", "tokens", s.table.len(), "took", time.Since(start))
 	}
@@ -99,13 +105,16 @@ func (s *Store) loadNow() error {
 			return err
 		}
 	}
-	if err := s.compareCounts(); err != nil {
-		return err
+	if !s.behind { // else mend or rebuild did
+		if err := s.compareCounts(); err != nil {
+			return err
+		}
 	}
 	if !quick {
 		s.whole()
 		s.opts.Log.Info("the table of tokens is loaded from the records", "tokens", s.table.len(), "took", time.Since(start))
 	}
+	s.tableDue = !quick
 	close(s.compared)
 	return nil
 }

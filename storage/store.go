@@ -47,12 +47,15 @@ type Store struct {
 	space   space
 	lag     lag
 
-	clean  uint64        // when it was opened early: the last sequence; else 0
+	early  bool          // it was opened early
+	clean  uint64        // then: the last sequence of a clean stop; 0: it was none
+	behind bool          // and the table is of before it: see openBehind
 	opened chan struct{} // closed when the index is open, or can't be opened
 	late   error         // why it can't; to be read when opened is closed
 
 	table    *table
-	left     *tableFile // by the last stop; nil when it was not clean
+	tabled   atomic.Uint64 // the record of the journal up to which the table has them all
+	left     *tableFile    // by the last stop or checkpoint; nil: none to go by
 	owners   *owners
 	people   people
 	order    order
@@ -95,6 +98,10 @@ type Store struct {
 
 	stopWithin time.Duration // how long a stop may take to bring uses into Badger
 
+	// The flusher's own, once compared is closed: no table has been left that the
+	// next start could go by.
+	tableDue bool
+
 	// The flusher's own: when the last checkpoint was made, and how large the
 	// journal was then.
 	checkpoint struct {
@@ -135,7 +142,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.clean == 0 {
+	if !s.early {
 		close(s.opened)
 	}
 	s.start()
@@ -165,7 +172,6 @@ func prepare(dir string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := new(memory)
 	s := &Store{
 		dir: dir, opts: opts, lock: lock,
 		changes:    make(chan *change, batchChanges),
@@ -177,12 +183,11 @@ func prepare(dir string, opts Options) (*Store, error) {
 		closing:    make(chan struct{}),
 		opened:     make(chan struct{}),
 		order:      order{most: mostRecent},
-		table:      newTable(m),
-		owners:     newOwners(m),
 		pass:       pass{shard: shardCount},
 		stopWithin: closeWithin,
 		old:        unmerged{done: make(chan struct{})},
 	}
+	s.forgetTable()
 	if err := s.open(); err != nil {
 		return nil, errors.Join(err, s.release())
 	}
@@ -230,7 +235,7 @@ func (s *Store) open() error {
 	}
 	// A process that never runs for a day makes checkpoints all the same.
 	s.checkpoint.at, s.checkpoint.size = time.UnixMilli(s.lastCheckpoint().Created), s.journal.Size()
-	if s.clean == 0 && s.owners.len() == 0 {
+	if !s.early && s.owners.len() == 0 {
 		return s.loadOwners()
 	}
 	return nil

@@ -47,7 +47,7 @@ func benchTable(b *testing.B, n int) {
 	debug.FreeOSMemory()
 	each := float64(anonymous(b)-before) / float64(n)
 	start := time.Now()
-	if err := s.leaveTable(); err != nil {
+	if err := s.leaveTable(s.journal.LastSequence()); err != nil {
 		b.Fatal(err)
 	}
 	stop := time.Since(start)

@@ -13,10 +13,11 @@ import (
 	"sync/atomic"
 )
 
-// tableFile is the table as a clean stop left it, in a file of its own: to read
-// it takes a twentieth of the time that it takes to read the records. It is of
-// one moment of the journal, whose last sequence it names, and is good for no
-// other.
+// tableFile is the table as a stop or a checkpoint left it, in a file of its own:
+// to read it takes a twentieth of the time that it takes to read the records. It
+// has all changes up to a moment of the journal, whose last sequence it names.
+// After a clean stop that is all, and the last uses are right, too. A checkpoint
+// writes it while changes go on, and what came meanwhile may be in it or not.
 //
 //	head: magic | sequence 8 | run and segment of the uses carried over, 8 each |
 //	      offset and length of each of the parts
@@ -52,8 +53,8 @@ func partKey(sequence uint64, part int) []byte {
 
 var tableHeadKey = []byte("T head")
 
-// leaveTable writes the table. Nobody changes it any more.
-func (s *Store) leaveTable() error {
+// leaveTable writes the table, which has all changes up to a sequence.
+func (s *Store) leaveTable(sequence uint64) error {
 	if s.space.under(uint64(s.owners.len()*64+s.table.len()*slotInFile) + s.space.watermark) {
 		return removeIfThere(s.path("table")) // the next start takes longer
 	}
@@ -62,14 +63,13 @@ func (s *Store) leaveTable() error {
 		return err
 	}
 	defer os.Remove(f.Name()) // does nothing after the rename
-	if err := errors.Join(s.writeTable(f), f.Close()); err != nil {
+	if err := errors.Join(s.writeTable(f, sequence), f.Close()); err != nil {
 		return fmt.Errorf("write the table: %w", err)
 	}
 	return os.Rename(f.Name(), s.path("table"))
 }
 
-func (s *Store) writeTable(f *os.File) error {
-	sequence := s.journal.LastSequence()
+func (s *Store) writeTable(f *os.File, sequence uint64) error {
 	head := binary.BigEndian.AppendUint64([]byte(tableMagic), sequence)
 	head = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(head, s.carried.run), s.carried.segment)
 	w := bufio.NewWriterSize(f, 1<<20)
@@ -88,6 +88,7 @@ func (s *Store) writeTable(f *os.File) error {
 		head = binary.BigEndian.AppendUint64(head, uint64(offset))
 		head = binary.BigEndian.AppendUint32(head, uint32(len(sealed)))
 		offset += int64(len(sealed))
+		runtime.Gosched() // a checkpoint is no reason for a request to wait
 		if _, err := w.Write(sealed); err != nil {
 			return err
 		}
@@ -99,7 +100,10 @@ func (s *Store) writeTable(f *os.File) error {
 	return err
 }
 
-// openTable returns the table that the last stop left, if it is of this moment.
+// anyMoment has openTable take a table of whatever moment.
+const anyMoment = 0
+
+// openTable returns the table that was left, if it is of this moment.
 func (s *Store) openTable(sequence uint64) *tableFile {
 	f, err := os.Open(s.path("table"))
 	if err != nil {
@@ -107,11 +111,14 @@ func (s *Store) openTable(sequence uint64) *tableFile {
 	}
 	t := &tableFile{Store: s, file: f, sequence: sequence}
 	if err := t.readHead(); err != nil {
-		s.opts.Log.Debug("the table that the last stop left is not taken", "because", err)
+		s.opts.Log.Debug("the table that was left is not taken", "because", err)
 		f.Close()
+		s.forgetTable() // it may have some of the users
 		return nil
 	}
-	s.carrying.Store(slices.Equal(s.old.segments, []uint64{t.carried.segment}))
+	if sequence != anyMoment { // else Badger may have some of what is carried over
+		s.carrying.Store(slices.Equal(s.old.segments, []uint64{t.carried.segment}))
+	}
 	return t
 }
 
@@ -125,7 +132,12 @@ func (t *tableFile) readHead() error {
 		return err
 	}
 	c := cutter{rest: b}
-	if string(c.bytes(len(tableMagic))) != tableMagic || binary.BigEndian.Uint64(c.bytes(8)) != t.sequence {
+	if string(c.bytes(len(tableMagic))) != tableMagic {
+		return errors.New("it has an unknown form")
+	}
+	wanted := t.sequence
+	t.sequence = binary.BigEndian.Uint64(c.bytes(8))
+	if wanted != anyMoment && wanted != t.sequence {
 		return errors.New("it is of another moment")
 	}
 	t.carried = carried{binary.BigEndian.Uint64(c.bytes(8)), binary.BigEndian.Uint64(c.bytes(8))}
@@ -145,6 +157,8 @@ func (t *tableFile) part(n int) ([]byte, error) {
 
 // appendTo writes each user: id 8 | state 1 | epoch 4 | uid, after its length.
 func (o *owners) appendTo(b []byte) []byte {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
 	for n := range uint32(o.n) {
 		v := o.owner(n)
 		b = append(append(b, v.id.bytes()...), byte(v.state))
@@ -173,6 +187,8 @@ func (t *tableFile) readOwners() error {
 // appendTo writes each slot: rest 12 | owner 4 | kid 1 | generation 1 | flags 1 |
 // last use 6. What is not yet in Badger of its uses is in their log.
 func (sh *shard) appendTo(b []byte) []byte {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
 	for n := range uint32(sh.n) {
 		s := sh.at(n)
 		b = append(b, s.rest[:]...)
@@ -220,9 +236,12 @@ func (t *tableFile) load(n byte) error {
 		s := slot{rest: [12]byte(b), kid: b[16], generation: b[17], flags: b[18], used: [6]byte(b[19:])}
 		number := binary.BigEndian.Uint32(b[12:])
 		if int(number) >= len(t.owners) || t.keys.keys[s.kid] == nil {
-			continue // a retired key: the token is dead
+			continue // a retired key: the token is dead; or the journal has user and token
 		}
 		s.owner = t.owners[number]
+		if t.behind && t.Store.owners.at(s.owner).state == UserRemoved {
+			continue // since then
+		}
 		sh.load(s.entry(s.id(n)))
 	}
 	sh.loaded, sh.gone = true, nil

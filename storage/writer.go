@@ -87,6 +87,7 @@ func (s *Store) write() {
 		s.refuseAll(err)
 		return
 	}
+	s.tabled.Store(s.journal.LastSequence())
 	for {
 		select {
 		case c := <-s.changes:
@@ -243,6 +244,7 @@ func (s *Store) commitSome(batch []*change, short bool) (n int, err error) {
 	for _, f := range after {
 		f()
 	}
+	s.tabled.Store(last)
 	return n, nil
 }
 

@@ -1,0 +1,294 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+)
+
+// known is what a table says of a token, but for its last use.
+type known struct {
+	generation, flags byte
+	owner             UserID
+	state             UserState
+}
+
+func tableOf(s *Store) map[ID]known {
+	all := map[ID]known{}
+	s.table.each(func(e entry) {
+		o := s.owners.at(e.owner)
+		all[e.id] = known{e.generation, e.flags, o.id, o.state}
+	})
+	return all
+}
+
+func usesOf(s *Store) map[ID]lastUse {
+	all := map[ID]lastUse{}
+	s.table.each(func(e entry) { all[e.id] = e.used })
+	return all
+}
+
+// wantTable compares what a start after a kill has in its table, early and in
+// the end, with what the records say.
+func wantTable(t *testing.T, dir string, opts Options) {
+	t.Helper()
+	slow := openWith(t, copyDir(t, dir), opts)
+	<-slow.old.done
+	opts.Early = true
+	s, let := held(t, dir, opts)
+	if !s.behind {
+		t.Fatal("it did not start from a table that is behind")
+	}
+	want := tableOf(slow)
+	sameTable(t, "early", tableOf(s), want)
+	go let()
+	if err := s.Opened(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	<-s.old.done
+	sameTable(t, "in the end", tableOf(s), want)
+	got := usesOf(s)
+	for id, want := range usesOf(slow) {
+		if got[id] < want { // later it may be: the log of uses had not yet been told
+			t.Errorf("token %s: got %d as its last use, want %d", id, got[id], want)
+		}
+	}
+	if err := s.compareCounts(); err != nil {
+		t.Error(err)
+	}
+}
+
+func sameTable(t *testing.T, when string, got, want map[ID]known) {
+	t.Helper()
+	for id, v := range want {
+		if g, ok := got[id]; !ok || g != v {
+			t.Errorf("%s: token %s: got %+v, %t, want %+v", when, id, g, ok, v)
+		}
+	}
+	for id, v := range got {
+		if _, ok := want[id]; !ok {
+			t.Errorf("%s: token %s: got %+v, want none", when, id, v)
+		}
+	}
+}
+
+// After a kill, what was changed since the last stop counts from the first
+// answer on.
+func TestBehind(t *testing.T) {
+	clock := newClock()
+	dir, opts := t.TempDir(), clock.options(t)
+	s := openWith(t, dir, opts)
+	alice, bob, carol := addUser(t, s, "alice@example.com"), addUser(t, s, "bob@example.com"), addUser(t, s, "carol@example.com")
+	used, live := create(t, s, alice)
+	gone, dead := create(t, s, alice)
+	turned, before := create(t, s, alice)
+	_, sleeping := create(t, s, bob)
+	_, orphan := create(t, s, carol)
+	<-s.Loaded()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = openWith(t, dir, opts)
+	dave := addUser(t, s, "dave@example.com")
+	_, young := create(t, s, dave)
+	_, late := create(t, s, carol)
+	narrow, secret, err := s.CreateToken(admin, alice.ID, TokenSpec{Scopes: []string{"read"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, err := s.RotateToken(admin, turned, 0, ByUser)
+	if err == nil {
+		_, err = s.RevokeTokens(admin, gone)
+	}
+	if err := errors.Join(err, s.DisableUser(admin, bob.UID), s.RemoveUser(admin, carol.UID)); err != nil {
+		t.Fatal(err)
+	}
+	clock.move(time.Hour)
+	wantLive(t, s, live)
+	if err := s.saveAll(); err != nil {
+		t.Fatal(err)
+	}
+	at, lastUsed := copyDir(t, dir), clock.ms.Load()
+	wantTable(t, copyDir(t, at), opts)
+
+	opts.Early = true
+	s, let := held(t, at, opts)
+	for _, text := range []string{live, young, after.Reveal()} {
+		if _, err := s.inspect(text, home.Address, true); err != nil {
+			t.Errorf("token %s: got %v before the index is open", text[:28], err)
+		}
+	}
+	for _, text := range []string{dead, before, sleeping, orphan, late} {
+		wantDead(t, s, text)
+	}
+	if e, ok, _ := s.table.get(narrow.ID); !ok || e.flags != flagLimited {
+		t.Errorf("a token with a scope: got %+v, %t", e, ok)
+	}
+	go let()
+	b, err := s.Authenticate(secret.Reveal(), home) // which needs its record, and waits
+	if err != nil || b.Token.Allows("write") || !b.Token.Allows("read") {
+		t.Errorf("a token with a scope: got %+v, %v", b, err)
+	}
+	<-s.old.done
+	wantUsed(t, s, used, lastUsed)
+	if n := s.TokenCount(); n != 5 {
+		t.Errorf("%d tokens, want 5", n)
+	}
+}
+
+// Tables that checkpoints leave while many things change are as good as one of
+// a stop.
+func TestBehindMeanwhile(t *testing.T) {
+	dir := t.TempDir()
+	opts := newClock().options(t)
+	s := openWith(t, dir, opts)
+	<-s.compared
+	stop := make(chan struct{})
+	var workers sync.WaitGroup
+	for w := range 4 {
+		workers.Go(func() { changeAtRandom(t, s, w, stop) })
+	}
+	for range 5 {
+		time.Sleep(20 * time.Millisecond) // or longer: more is changed
+		s.flushing.Lock()
+		s.leaveTableMeanwhile()
+		s.flushing.Unlock()
+		wantTable(t, copyDir(t, dir), opts)
+	}
+	close(stop)
+	workers.Wait()
+}
+
+// changeAtRandom makes users and tokens, and does to them whatever can be done.
+func changeAtRandom(t *testing.T, s *Store, worker int, stop <-chan struct{}) {
+	r := rand.New(rand.NewPCG(uint64(worker), 7))
+	type held struct {
+		id     ID
+		secret string
+	}
+	var user User
+	var tokens []held
+	for n := 0; !isClosed(stop); n++ {
+		var err error
+		what := r.IntN(12)
+		switch {
+		case n == 0 || what == 0:
+			if what == 0 && r.IntN(4) == 0 && n > 0 {
+				err = s.RemoveUser(admin, user.UID)
+			}
+			if err == nil {
+				user, err = s.AddUser(admin, fmt.Sprintf("u%d-%d@example.com", worker, n), "", "")
+				tokens = nil
+			}
+		case what == 1:
+			err = errors.Join(s.DisableUser(admin, user.UID), s.EnableUser(admin, user.UID))
+		case what < 6 || len(tokens) == 0:
+			spec := TokenSpec{Name: "test"}
+			if what == 2 {
+				spec.Scopes = []string{"read"}
+			}
+			var v Token
+			var secret Secret
+			if v, secret, err = s.CreateToken(admin, user.ID, spec); err == nil {
+				tokens = append(tokens, held{v.ID, secret.Reveal()})
+			}
+		case what < 8:
+			i := r.IntN(len(tokens))
+			_, err = s.RevokeTokens(admin, tokens[i].id)
+			tokens = append(tokens[:i], tokens[i+1:]...)
+		case what == 8:
+			i := r.IntN(len(tokens))
+			var secret Secret
+			if _, secret, err = s.RotateToken(admin, tokens[i].id, time.Duration(r.IntN(2))*time.Hour, ByUser); err == nil {
+				tokens[i].secret = secret.Reveal()
+			}
+		default:
+			_, err = s.Authenticate(tokens[r.IntN(len(tokens))].secret, home)
+		}
+		if err != nil {
+			t.Errorf("worker %d, change %d: %v", worker, n, err)
+			return
+		}
+	}
+}
+
+// A table that is no good to a start after a kill is left alone, and the start
+// takes longer; but one that has more than the journal tells that the journal
+// has lost something.
+func TestBehindNot(t *testing.T) {
+	clock := newClock()
+	dir, opts := t.TempDir(), clock.options(t)
+	s := openWith(t, dir, opts)
+	alice := addUser(t, s, "alice@example.com")
+	_, live := create(t, s, alice)
+	<-s.Loaded()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = openWith(t, dir, opts)
+	older := copyDir(t, dir)
+	gone, dead := create(t, s, alice)
+	if _, err := s.RevokeTokens(admin, gone); err != nil {
+		t.Fatal(err)
+	}
+	<-s.compared
+	s.flushing.Lock()
+	s.leaveTableMeanwhile()
+	s.flushing.Unlock()
+	newer := copyDir(t, dir)
+	opts.Early = true
+	for name, harm := range map[string]func(file string) error{
+		"gone":      os.Remove,
+		"cut off":   func(file string) error { return os.Truncate(file, int64(tableHeadSize)-1) },
+		"no owners": func(file string) error { return os.Truncate(file, int64(tableHeadSize)+1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			at := copyDir(t, newer)
+			if err := harm(filepath.Join(at, "store", "table")); err != nil {
+				t.Fatal(err)
+			}
+			s := openWith(t, at, opts)
+			if s.early {
+				t.Error("it was opened early")
+			}
+			wantLive(t, s, live)
+			wantDead(t, s, dead)
+		})
+	}
+	t.Run("no shards", func(t *testing.T) {
+		at := copyDir(t, newer)
+		file := filepath.Join(at, "store", "table")
+		info, err := os.Stat(file)
+		if err == nil {
+			err = os.Truncate(file, info.Size()-shardCount*macLen)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := openWith(t, at, opts)
+		wantLive(t, s, live)
+		wantDead(t, s, dead)
+		<-s.Loaded()
+		wantLive(t, s, live)
+		wantDead(t, s, dead)
+	})
+	t.Run("of a later moment", func(t *testing.T) {
+		table, err := os.ReadFile(filepath.Join(newer, "store", "table"))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(older, "store", "table"), table, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s, err := Open(older, opts); !errors.Is(err, ErrDamaged) {
+			t.Errorf("got %v, want %v", err, ErrDamaged)
+			s.Close()
+		}
+	})
+}
