@@ -15,6 +15,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/server/web"
+	"gatehouse/storage"
 )
 
 // An error is answered in the form that fits who asked: fail sends JSON, failPage a
@@ -104,7 +105,7 @@ func (s *Server) person(r *http.Request) bool {
 // belong to it, and logs an error of ours, of which the client is told nothing.
 func (s *Server) refusal(w http.ResponseWriter, r *http.Request, err error) (status int, message string) {
 	status, message = statusOf(err)
-	if status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) {
+	if status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) && !errors.Is(err, storage.ErrOpening) {
 		s.log.Error("request failed", "route", r.Pattern, "error", err) // a path may hold a token
 	}
 	h := w.Header()

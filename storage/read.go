@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"runtime"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -103,7 +104,11 @@ func (s *Store) read(txn *badger.Txn, key []byte) (stored []byte, ok bool, err e
 
 // each walks the sealed records under a prefix.
 func (s *Store) each(txn *badger.Txn, prefix []byte, fn func(k, v []byte) error) error {
+	n := 0
 	for item := range scan(txn, prefix, nil) {
+		if n++; n%64 == 0 {
+			runtime.Gosched() // a long walk is no reason for a request to wait
+		}
 		one := func(stored []byte) error {
 			v, err := s.seals.open(item.Key(), stored)
 			if err != nil {

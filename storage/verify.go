@@ -104,6 +104,9 @@ func checkTable(file string, buf *bytes.Buffer) error {
 	t := fb.GetRootAsTableIndex(index, 0)
 	var block fb.BlockOffset
 	for i := range t.OffsetsLength() {
+		if i%64 == 0 {
+			runtime.Gosched() // tokens may be verified already
+		}
 		t.Offsets(&block, i)
 		from, to := uint64(block.Offset()), uint64(block.Offset())+uint64(block.Len())
 		if to > uint64(len(b)) {
