@@ -148,15 +148,14 @@ func (d *deadline) holds() bool {
 // answers lets others run between an answer and the look for the next request.
 // Under load that request is then often there, and need not be waited for:
 // which spares a read that finds nothing, and the kernel's waking of who waits.
+//
+// It does so after every other answer only. Who does wait gets its turn when
+// nobody else is ready to run, and that must not take long.
 type answers struct {
-	mu    sync.Mutex
-	fresh bool // given, and nothing read since
-	n     int  // how many in a row were followed by others' turns
+	mu      sync.Mutex
+	fresh   bool // one was given, and nothing read since
+	yielded bool // after the one before
 }
-
-// inRow is how many that may be. Connections that do wait get their turn when
-// nobody else is ready to run.
-const inRow = 2
 
 func (a *answers) given() {
 	a.mu.Lock()
@@ -165,14 +164,17 @@ func (a *answers) given() {
 }
 
 func (a *answers) next() {
-	a.mu.Lock()
-	yield := a.fresh
-	if a.fresh = false; yield {
-		a.n = (a.n + 1) % (inRow + 1)
-		yield = a.n > 0
-	}
-	a.mu.Unlock()
-	if yield {
+	if a.mayYield() {
 		runtime.Gosched()
 	}
+}
+
+func (a *answers) mayYield() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.fresh {
+		return false
+	}
+	a.fresh, a.yielded = false, !a.yielded
+	return a.yielded
 }
