@@ -21,9 +21,10 @@
 // Verification reads the resident table (table.go), which holds 32 bytes of
 // each token that is not revoked. What is rare (scopes, addresses, expiry) and
 // what is listed comes from Badger, the former from behind a bounded cache
-// (limits.go). A clean stop leaves the table in a file (tablefile.go), from which
-// the next start loads it, shard by shard and first the one that is asked for; a
-// server answers from that before it has verified and opened Badger (early.go).
+// (limits.go). A clean stop and each checkpoint leave the table in a file
+// (tablefile.go), from which the next start loads it, shard by shard and first the
+// one that is asked for; after a kill the journal since brings it up. A server
+// answers from that before it has verified and opened Badger (early.go).
 //
 // # Uses
 //
