@@ -142,6 +142,41 @@ func TestBehind(t *testing.T) {
 	}
 }
 
+// Once the index is open, no last use is behind the one of before the kill: who
+// sweeps idle tokens, or lists them, does not wait for anything else.
+func TestBehindUses(t *testing.T) {
+	clock := newClock()
+	dir, opts := t.TempDir(), clock.options(t)
+	s := openWith(t, dir, opts)
+	id, live := create(t, s, addUser(t, s, "alice@example.com"))
+	<-s.Loaded()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = openWith(t, dir, opts)
+	s.merges.RLock() // the use stays in its log
+	defer s.merges.RUnlock()
+	clock.move(time.Hour)
+	if _, err := s.Authenticate(live, home); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.saveAll(); err != nil {
+		t.Fatal(err)
+	}
+	at, lastUsed := copyDir(t, dir), clock.ms.Load()
+	clock.move(time.Hour)
+	opts.Early = true
+	s, let := held(t, at, opts)
+	s.openLate()
+	wantUsed(t, s, id, lastUsed)
+	idle := TokenFilter{IdleSince: lastUsed - 1}
+	go let()
+	if n, err := s.RevokeMatching(admin, idle, []ID{id}); n != 0 || err != nil {
+		t.Errorf("%d tokens were idle, %v, want none", n, err)
+	}
+	wantLive(t, s, live)
+}
+
 // Tables that checkpoints leave while many things change are as good as one of
 // a stop.
 func TestBehindMeanwhile(t *testing.T) {

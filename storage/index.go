@@ -160,12 +160,12 @@ func (s *Store) mend() error {
 		return err
 	}
 	compared := time.Now()
-	if !s.behind {
-		if err := s.loadTable(); err != nil {
-			return &indexError{err}
-		}
-		s.whole()
+	if err := s.loadTable(); errors.Is(err, ErrClosed) {
+		return err // and next time again
+	} else if err != nil {
+		return &indexError{err}
 	}
+	s.whole()
 	s.opts.Log.Info("the last stop was not clean; the index has been verified and brought up to the journal",
 		"records", s.marks.last-last, "comparing", compared.Sub(start).Round(time.Millisecond), "took", time.Since(start).Round(time.Millisecond))
 	return nil
@@ -245,7 +245,7 @@ func (s *Store) rebuild() error {
 		return err
 	}
 	err = s.compareCounts()
-	if err == nil && s.left == nil { // else the table is there
+	if err == nil && (s.left == nil || s.behind) { // else the table is there
 		if err = s.loadTable(); err == nil {
 			s.whole()
 		}

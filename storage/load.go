@@ -78,21 +78,14 @@ func (s *Store) load() {
 // loadNow fills the table, once, and compares what there is with what there
 // should be.
 func (s *Store) loadNow() error {
-	if s.isLoaded() {
-		s.tableDue = true
-		close(s.compared)
-		return nil // mend or rebuild did both
-	}
 	start := time.Now()
 	quick := s.left != nil && s.left.loadAll() == nil
 	s.takeCarried(quick)
 	if quick {
 		s.left.owners = nil // that was 4 bytes a user
 	}
-	if s.behind {
-		quick = false // the last uses are missing
-	}
-	if quick {
+	exact := quick && !s.behind // else the last uses are missing
+	if exact {
 		s.whole()
 		s.opts.Log.Info("the table of tokens is loaded", "tokens", s.table.len(), "took", time.Since(start))
 	}
@@ -100,21 +93,22 @@ func (s *Store) loadNow() error {
 		return ErrClosed // as good as
 	}
 	debug.FreeOSMemory() // what verifying the index left behind
-	if !quick {
-		if err := s.loadTable(); err != nil {
-			return err
-		}
-	}
-	if !s.behind { // else mend or rebuild did
+	switch {
+	case exact:
 		if err := s.compareCounts(); err != nil {
 			return err
 		}
-	}
-	if !quick {
+	case !s.isLoaded(): // else mend or rebuild did both
+		if err := s.loadTable(); err != nil {
+			return err
+		}
+		if err := s.compareCounts(); err != nil {
+			return err
+		}
 		s.whole()
 		s.opts.Log.Info("the table of tokens is loaded from the records", "tokens", s.table.len(), "took", time.Since(start))
 	}
-	s.tableDue = !quick
+	s.tableDue = !exact
 	close(s.compared)
 	return nil
 }
