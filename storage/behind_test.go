@@ -191,9 +191,9 @@ func TestBehindMeanwhile(t *testing.T) {
 	}
 	for range 5 {
 		time.Sleep(20 * time.Millisecond) // or longer: more is changed
-		s.flushing.Lock()
-		s.leaveTableMeanwhile()
-		s.flushing.Unlock()
+		if err := s.leaveTable(s.tabled.Load()); err != nil {
+			t.Fatal(err)
+		}
 		wantTable(t, copyDir(t, dir), opts)
 	}
 	close(stop)
@@ -273,9 +273,9 @@ func TestBehindNot(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-s.compared
-	s.flushing.Lock()
-	s.leaveTableMeanwhile()
-	s.flushing.Unlock()
+	if err := s.leaveTable(s.tabled.Load()); err != nil {
+		t.Fatal(err)
+	}
 	newer := copyDir(t, dir)
 	opts.Early = true
 	for name, harm := range map[string]func(file string) error{
