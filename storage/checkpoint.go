@@ -53,8 +53,12 @@ func (s *Store) checkpointIfDue(ctx context.Context) {
 
 // leaveTableMeanwhile leaves the table for a start after a kill.
 func (s *Store) leaveTableMeanwhile() {
+	sequence := s.tabled.Load()
+	if sequence == 0 {
+		return // the writer is about to begin
+	}
 	s.tableDue = false // also when it fails: not every second
-	if err := s.leaveTable(s.tabled.Load()); err != nil {
+	if err := s.leaveTable(sequence); err != nil {
 		s.opts.Log.Warn("a start after a kill will take longer", "error", err)
 	}
 }

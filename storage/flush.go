@@ -124,8 +124,8 @@ func (s *Store) saveUses(slice int) (err error) {
 	shards := s.table.shards[slice*each:][:each]
 	block := useBlock{slice: byte(slice), run: s.uses.run}
 	for i := range shards {
-		if isClosed(s.compared) { // before, who opens the index would keep it waiting for seconds, which a kill takes
-			runtime.Gosched() // requests come first: it takes a millisecond in all
+		if isClosed(s.compared) { // before, it would come to wait for the index: for seconds, which a kill takes
+			runtime.Gosched() // requests come first; all of it takes a millisecond
 		}
 		shards[i].save(&block, &s.order)
 		if len(block.tokens) == 0 || len(block.origins) < manyOrigins && i < each-1 {
