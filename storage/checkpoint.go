@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"time"
 )
 
@@ -61,6 +62,7 @@ func (s *Store) leaveTableMeanwhile() {
 	if err := s.leaveTable(sequence); err != nil {
 		s.opts.Log.Warn("a start after a kill will take longer", "error", err)
 	}
+	debug.FreeOSMemory() // what writing it left behind
 }
 
 func (s *Store) writeCheckpoint(ctx context.Context) (m Manifest, err error) {

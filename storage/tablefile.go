@@ -77,12 +77,12 @@ func (s *Store) writeTable(f *os.File, sequence uint64) error {
 	if _, err := f.Seek(offset, io.SeekStart); err != nil {
 		return err
 	}
+	var payload []byte
 	for n := range 1 + shardCount {
-		var payload []byte
 		if n == ownersPart {
-			payload = s.owners.appendTo(nil)
+			payload = s.owners.appendTo(payload[:0])
 		} else {
-			payload = s.table.shards[n-1].appendTo(nil)
+			payload = s.table.shards[n-1].appendTo(payload[:0])
 		}
 		sealed := s.seals.seal(partKey(sequence, n), payload)
 		head = binary.BigEndian.AppendUint64(head, uint64(offset))
