@@ -57,7 +57,7 @@ func (s *Store) openBehind() (bool, error) {
 	}
 	s.left, s.behind = left, true
 	s.opts.Log.Info("the last stop was not clean; until the index is open, tokens are verified by the table that was left",
-		"brought up by", s.journal.LastSequence()-left.sequence, "took", time.Since(start).Round(time.Millisecond))
+		"records", s.journal.LastSequence()-left.sequence, "took", time.Since(start).Round(time.Millisecond))
 	return true, nil
 }
 
