@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"time"
 
 	"gatehouse/storage/journal"
@@ -55,11 +54,14 @@ func (s *Store) openBehind() (bool, error) {
 		s.journal = nil // the next one to open it verifies all of it
 		return false, err
 	}
-	s.left, s.behind = left, true
+	s.left = left
 	s.opts.Log.Info("the last stop was not clean; until the index is open, tokens are verified by the table that was left",
 		"records", s.journal.LastSequence()-left.sequence, "took", time.Since(start).Round(time.Millisecond))
 	return true, nil
 }
+
+// isBehind reports whether the store was opened by openBehind.
+func (s *Store) isBehind() bool { return s.early && s.clean == 0 }
 
 // catchUpTable does to the table what the changes since have done. Its shards
 // may be loaded afterwards: what is newer than the file stays.
@@ -128,7 +130,7 @@ func (s *Store) openLate() {
 		return
 	}
 	defer close(s.opened)
-	if s.behind {
+	if s.isBehind() {
 		s.late = s.verifyJournal()
 	}
 	if s.late == nil {
@@ -141,21 +143,23 @@ func (s *Store) openLate() {
 
 // verifyJournal verifies what openBehind has not.
 func (s *Store) verifyJournal() error {
-	n := 0
-	err := s.journal.Replay(context.Background(), s.journal.FirstSequence()-1, func(journal.Record) error {
-		if n++; n%64 != 0 {
-			return nil
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-s.closing:
+			cancel()
+		case <-ctx.Done():
 		}
-		runtime.Gosched() // to whoever has a token verified
-		if s.isClosing() {
-			return ErrClosed
-		}
+	}()
+	err := s.journal.Verify(ctx)
+	switch {
+	case err == nil:
 		return nil
-	})
-	if err != nil && !errors.Is(err, ErrClosed) {
-		return fmt.Errorf("%w: verify the journal: %w", ErrDamaged, err)
+	case s.isClosing():
+		return ErrClosed
 	}
-	return err
+	return fmt.Errorf("%w: verify the journal: %w", ErrDamaged, err)
 }
 
 // await waits until the index is open. It returns why it can't be opened, or
