@@ -42,7 +42,7 @@ func wantTable(t *testing.T, dir string, opts Options) {
 	<-slow.old.done
 	opts.Early = true
 	s, let := held(t, dir, opts)
-	if !s.isBehind() {
+	if !s.behind {
 		t.Fatal("it did not start from a table that is behind")
 	}
 	want := tableOf(slow)

@@ -19,20 +19,8 @@ const (
 	keepJournal     = 400 * 24 * time.Hour
 )
 
-// checkpointMeanwhile has a checkpoint made, if it is due. The flusher does not
-// wait for it: a kill takes the uses that it has not yet written.
-func (s *Store) checkpointMeanwhile(ctx context.Context) {
-	if s.checkpoint.busy.Swap(true) {
-		return
-	}
-	s.closed.Go(func() {
-		defer s.checkpoint.busy.Store(false)
-		s.checkpointIfDue(ctx)
-	})
-}
-
-// checkpointIfDue makes a checkpoint when the last is old or far behind, and drops
-// what the journal need not keep.
+// checkpointIfDue is the flusher's: it makes a checkpoint when the last is old
+// or far behind, and drops what the journal need not keep.
 func (s *Store) checkpointIfDue(ctx context.Context) {
 	select {
 	case <-s.compared: // what is not yet compared is no ground to build on
@@ -40,7 +28,7 @@ func (s *Store) checkpointIfDue(ctx context.Context) {
 		return
 	}
 	if !s.old.recovered() {
-		return // it would wait for that
+		return // it would wait for that, and the uses of every second for it
 	}
 	if s.tableDue {
 		s.leaveTableMeanwhile()

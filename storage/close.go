@@ -57,7 +57,7 @@ func (s *Store) Close() error {
 		s.db = nil
 		if whole && err == nil && s.isLoaded() {
 			err = s.leaveTable(s.journal.LastSequence())
-		} else if s.isBehind() {
+		} else if s.behind {
 			whole = false // the table that was left will do once more
 		} else if whole && err == nil {
 			err = removeIfThere(s.path("table")) // it lacks the uses since

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
 	"gatehouse/storage/journal"
@@ -54,14 +55,11 @@ func (s *Store) openBehind() (bool, error) {
 		s.journal = nil // the next one to open it verifies all of it
 		return false, err
 	}
-	s.left = left
+	s.left, s.behind = left, true
 	s.opts.Log.Info("the last stop was not clean; until the index is open, tokens are verified by the table that was left",
 		"records", s.journal.LastSequence()-left.sequence, "took", time.Since(start).Round(time.Millisecond))
 	return true, nil
 }
-
-// isBehind reports whether the store was opened by openBehind.
-func (s *Store) isBehind() bool { return s.early && s.clean == 0 }
 
 // catchUpTable does to the table what the changes since have done. Its shards
 // may be loaded afterwards: what is newer than the file stays.
@@ -130,7 +128,7 @@ func (s *Store) openLate() {
 		return
 	}
 	defer close(s.opened)
-	if s.isBehind() {
+	if s.behind {
 		s.late = s.verifyJournal()
 	}
 	if s.late == nil {
@@ -143,23 +141,21 @@ func (s *Store) openLate() {
 
 // verifyJournal verifies what openBehind has not.
 func (s *Store) verifyJournal() error {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	go func() {
-		select {
-		case <-s.closing:
-			cancel()
-		case <-ctx.Done():
+	n := 0
+	err := s.journal.Replay(context.Background(), s.journal.FirstSequence()-1, func(journal.Record) error {
+		if n++; n%64 != 0 {
+			return nil
 		}
-	}()
-	err := s.journal.Verify(ctx)
-	switch {
-	case err == nil:
+		runtime.Gosched() // to whoever has a token verified
+		if s.isClosing() {
+			return ErrClosed
+		}
 		return nil
-	case s.isClosing():
-		return ErrClosed
+	})
+	if err != nil && !errors.Is(err, ErrClosed) {
+		return fmt.Errorf("%w: verify the journal: %w", ErrDamaged, err)
 	}
-	return fmt.Errorf("%w: verify the journal: %w", ErrDamaged, err)
+	return err
 }
 
 // await waits until the index is open. It returns why it can't be opened, or

@@ -119,7 +119,7 @@ func (s *Store) openIndex(clean uint64) error {
 	}
 	switch {
 	case clean == 0 || clean != s.marks.last:
-		if s.left != nil && !s.isBehind() {
+		if s.left != nil && !s.behind {
 			return errPast
 		}
 		return s.mend()
@@ -245,7 +245,7 @@ func (s *Store) rebuild() error {
 		return err
 	}
 	err = s.compareCounts()
-	if err == nil && (s.left == nil || s.isBehind()) { // else the table is there
+	if err == nil && (s.left == nil || s.behind) { // else the table is there
 		if err = s.loadTable(); err == nil {
 			s.whole()
 		}
@@ -260,6 +260,12 @@ func (s *Store) rebuild() error {
 		s.noteRestored(),
 		WriteFile(s.path("format"), []byte(format+"\n")),
 		removeIfThere(s.path("damaged")), removeIfThere(s.path("restored")), syncDir(s.path("")))
+}
+
+// forgetTable begins table and owners anew.
+func (s *Store) forgetTable() {
+	m := new(memory)
+	s.table, s.owners = newTable(m), newOwners(m)
 }
 
 // noteRestored notes when a restored store was first opened. A restore that

@@ -11,12 +11,6 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// forgetTable begins table and owners anew.
-func (s *Store) forgetTable() {
-	m := new(memory)
-	s.table, s.owners = newTable(m), newOwners(m)
-}
-
 // loadOwners fills the owners from Badger.
 func (s *Store) loadOwners() error {
 	return s.db.View(func(txn *badger.Txn) error {
@@ -90,7 +84,7 @@ func (s *Store) loadNow() error {
 	if quick {
 		s.left.owners = nil // that was 4 bytes a user
 	}
-	exact := quick && !s.isBehind() // else the last uses are missing
+	exact := quick && !s.behind // else the last uses are missing
 	if exact {
 		s.whole()
 		s.opts.Log.Info("the table of tokens is loaded", "tokens", s.table.len(), "took", time.Since(start))

@@ -49,6 +49,7 @@ type Store struct {
 
 	early  bool          // it was opened early
 	clean  uint64        // then: the last sequence of a clean stop; 0: it was none
+	behind bool          // and the table is of before it: see openBehind
 	opened chan struct{} // closed when the index is open, or can't be opened
 	late   error         // why it can't; to be read when opened is closed
 
@@ -97,14 +98,16 @@ type Store struct {
 
 	stopWithin time.Duration // how long a stop may take to bring uses into Badger
 
-	// Of whoever makes a checkpoint: when the last one was made, and how large the
+	// The flusher's own, once compared is closed: no table has been left that the
+	// next start could go by.
+	tableDue bool
+
+	// The flusher's own: when the last checkpoint was made, and how large the
 	// journal was then.
 	checkpoint struct {
-		busy atomic.Bool // one is being made
 		at   time.Time
 		size int64
 	}
-	tableDue bool // once compared is closed: no table has been left that the next start could go by
 
 	// What a listing shows and what verification says change together: the
 	// writer holds it meanwhile, and a reader to begin.

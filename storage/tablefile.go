@@ -239,7 +239,7 @@ func (t *tableFile) load(n byte) error {
 			continue // a retired key: the token is dead; or the journal has user and token
 		}
 		s.owner = t.owners[number]
-		if t.isBehind() && t.Store.owners.at(s.owner).state == UserRemoved {
+		if t.behind && t.Store.owners.at(s.owner).state == UserRemoved {
 			continue // since then
 		}
 		sh.load(s.entry(s.id(n)))
