@@ -434,7 +434,8 @@ func cmdStraight(ts *testscript.TestScript, _ bool, args []string) {
 var arrows = map[string][]string{
 	"storage/journal":             {},
 	"storage/journal/journaltest": {"storage/journal"},
-	"storage":                     {"storage/journal"},
+	"storage/lasting":             {},
+	"storage":                     {"storage/journal", "storage/lasting"},
 	"ldap":                        {},
 	"ldap/ldaptest":               {},
 	"storage/torture":             {"storage", "storage/journal"},
@@ -445,7 +446,7 @@ var arrows = map[string][]string{
 	"server/demo":                 {"storage"},
 	"server/versus":               {"server", "storage"},
 	"server/local":                {"server", "server/api", "server/demo", "storage"},
-	"server":                      {"storage", "ldap", "server/api", "server/oauth", "server/web"},
+	"server":                      {"storage", "storage/lasting", "ldap", "server/api", "server/oauth", "server/web"},
 	"tui/text":                    {},
 	"tui/darkbackground":          {},
 	"tui/cli":                     {"server/api", "tui/text"},
