@@ -51,7 +51,8 @@
 //	l <token 14>                          usage            sealed
 //	o <user 8> <revoked 1> <ms 8> <order 2> <token 14>     hint: tokens by owner
 //	s <SHA-256 of the cookie 32>          Session          sealed, ends by itself
-//	v <user 8> <SHA-256 of id, path 16>   File             sealed
+//	r <user 8> <slot 1>                   File             sealed
+//	v <user 8> <SHA-256 of id, path 16>   File             sealed: of older versions, see moveFiles
 //	f <HMAC of the bucket 32>             Attempts         sealed, ends by itself
 //	m applied                             how far in the journal Badger is, and what it should hold there
 //
@@ -69,7 +70,7 @@
 // has forgotten anything; then the records that it may have lost are brought in
 // again (replay.go), and if that does not do, all of it is built anew. After a
 // clean stop the walk comes behind, while requests are answered already. The
-// uses, sessions and attempts are not in the journal: of these a kill takes a
-// second, a power failure what the kernel had not yet written, and a rebuilding
-// all that the checkpoint does not have.
+// uses, sessions, recent files and attempts are not in the journal: of these a kill
+// takes a second, a power failure what the kernel had not yet written, and a
+// rebuilding all that the checkpoint does not have.
 package storage

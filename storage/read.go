@@ -58,7 +58,8 @@ func (s *Store) Size() int64 {
 	return n
 }
 
-// update changes what is not in the journal.
+// update changes what is not in the journal. It returns ErrNoSpace when the change
+// can't be written.
 func (s *Store) update(fn func(txn *badger.Txn) error) error {
 	txn, end, err := s.begin(true)
 	if err != nil {
@@ -71,7 +72,10 @@ func (s *Store) update(fn func(txn *badger.Txn) error) error {
 	if err := fn(txn); err != nil {
 		return err
 	}
-	return txn.Commit()
+	if err := txn.Commit(); err != nil {
+		return fmt.Errorf("%w: write to the index: %w", ErrNoSpace, err)
+	}
+	return nil
 }
 
 // get returns the sealed value of a key; ok is false when there is none.

@@ -62,6 +62,7 @@ type Store struct {
 	attempts attempts
 	sessions sessions
 	stale    stale
+	files    sync.Mutex // held by OpenedFile, which reads before it writes
 
 	// The writer's own.
 	rooms map[UserID]room

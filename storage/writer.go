@@ -88,6 +88,7 @@ func (s *Store) write() {
 		return
 	}
 	s.tabled.Store(s.journal.LastSequence())
+	s.bringUp()
 	for {
 		select {
 		case c := <-s.changes:
