@@ -53,6 +53,7 @@ func (a *app) run(ctx context.Context, args []string) error {
 	})
 	root.PersistentFlags().StringVar(&a.data, "data", "", "the data directory (default "+local.Locate("")+")")
 	root.PersistentFlags().StringVar(&a.config, "config", "", "the configuration file (default config.toml in the data directory, if there is one)")
+	cli.Twins(root, "data", "config")
 	root.AddCommand(a.serveCommand(), a.adminCommand(), a.demoCommand(),
 		a.backupCommand(), a.restoreCommand(), a.configCommand(), a.versionCommand())
 	root.AddCommand(cli.Commands(cli.Env{
@@ -73,6 +74,7 @@ func (a *app) serveCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&a.listen, "listen", "", "the address of the HTTP API (default 127.0.0.1:8080)")
+	cli.Twins(c, "listen")
 	return c
 }
 
@@ -103,6 +105,7 @@ func (a *app) adminCommand() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&readOnly, "read-only", false, "look, and change nothing")
+	cli.Twins(c, "read-only")
 	return c
 }
 
@@ -125,14 +128,16 @@ func (a *app) demoCommand() *cobra.Command {
 	c.Flags().StringVar(&o.Sample, "sample", "", "write up to 10,000 usable tokens to this file, one a line")
 	c.Flags().BoolVar(&o.NoServe, "no-serve", false, "end when the store is full")
 	c.Flags().StringVar(&a.listen, "listen", "", "the address of the HTTP API (default 127.0.0.1:8080)")
+	cli.Twins(c, "users", "tokens", "sample", "no-serve", "listen")
 	return c
 }
 
 func (a *app) backupCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "backup FILE", Short: "Write a backup of the store, while the server runs", Args: cli.One("FILE"),
+	var force bool
+	c := &cobra.Command{
+		Use: "backup FILE|-", Short: "Write a backup of the store, while the server runs", Args: cli.One("FILE"),
 		RunE: func(c *cobra.Command, args []string) error {
-			m, err := a.dir().Backup(c.Context(), args[0])
+			m, err := a.backup(c.Context(), args[0], force)
 			if err != nil {
 				return fmt.Errorf("%s is not written: %w", args[0], err)
 			}
@@ -141,6 +146,19 @@ func (a *app) backupCommand() *cobra.Command {
 			return nil
 		},
 	}
+	c.Flags().BoolVar(&force, "force", false, "replace FILE if it exists")
+	return c
+}
+
+// backup writes a backup to a file or, for "-", to standard output.
+func (a *app) backup(ctx context.Context, file string, force bool) (storage.Manifest, error) {
+	if file != "-" {
+		return a.dir().Backup(ctx, file, force)
+	}
+	if term.IsTerminal(int(a.stdout.Fd())) {
+		return storage.Manifest{}, errors.New("standard output is a terminal: redirect it to a file or a pipe")
+	}
+	return a.dir().BackupTo(ctx, a.stdout)
 }
 
 func (a *app) restoreCommand() *cobra.Command {

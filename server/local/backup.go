@@ -13,17 +13,30 @@ import (
 	"gatehouse/storage"
 )
 
+// errExists is why a backup is not written where a file is already.
+var errExists = errors.New("a file of that name exists: name another, or add --force to replace it")
+
 // Backup writes a snapshot to a temporary file beside the one that is named, checks it
-// by reading it again, and renames it. A pipe or a device is written to directly:
-// there, only the error says that the snapshot is not whole. Progress goes to the
-// terminal, if there is one.
-func (d Dir) Backup(ctx context.Context, file string) (m storage.Manifest, err error) {
+// by reading it again, and gives it its name. It replaces a file that exists only if
+// force is set. A pipe or a device is written to directly, as BackupTo does. Progress
+// goes to the terminal, if there is one.
+func (d Dir) Backup(ctx context.Context, file string, force bool) (m storage.Manifest, err error) {
 	switch info, err := os.Stat(file); {
 	case err == nil && info.IsDir():
 		return m, errors.New("it is a directory")
 	case err == nil && !info.Mode().IsRegular():
-		return d.pour(ctx, file)
-	case err == nil: // it is the file that is replaced, not a link to it such as /dev/stdout
+		f, err := os.OpenFile(file, os.O_WRONLY, 0)
+		if err != nil {
+			return m, err
+		}
+		defer f.Close()
+		return d.BackupTo(ctx, f)
+	}
+	if _, err := os.Lstat(file); err == nil {
+		if !force {
+			return m, errExists
+		}
+		// The file is replaced, not a link to it.
 		if file, err = filepath.EvalSymlinks(file); err != nil {
 			return m, err
 		}
@@ -35,7 +48,7 @@ func (d Dir) Backup(ctx context.Context, file string) (m storage.Manifest, err e
 	if err != nil {
 		return m, err
 	}
-	defer os.Remove(f.Name()) // does nothing after the rename
+	defer os.Remove(f.Name()) // does nothing after a rename
 	defer f.Close()
 	if err := d.snapshot(ctx, f); err != nil {
 		return m, err
@@ -49,20 +62,32 @@ func (d Dir) Backup(ctx context.Context, file string) (m storage.Manifest, err e
 	if err := f.Sync(); err != nil {
 		return m, err
 	}
-	return m, os.Rename(f.Name(), file)
+	return m, giveName(f.Name(), file, force)
+}
+
+// giveName renames a file. Without force it replaces none, also none that appeared
+// while the backup was written: unlike a rename, a link fails when its name is taken.
+func giveName(from, to string, force bool) error {
+	if force {
+		return os.Rename(from, to)
+	}
+	err := os.Link(from, to)
+	if err == nil {
+		return nil
+	}
+	if _, missing := os.Lstat(to); !errors.Is(missing, fs.ErrNotExist) {
+		return errExists
+	}
+	return os.Rename(from, to) // the file system has no hard links
 }
 
 func brokenOff(err error) error {
 	return fmt.Errorf("the server broke off (its log says why): %w", err)
 }
 
-// pour writes a snapshot to what is no regular file, and checks it on the way.
-func (d Dir) pour(ctx context.Context, file string) (m storage.Manifest, err error) {
-	f, err := os.OpenFile(file, os.O_WRONLY, 0)
-	if err != nil {
-		return m, err
-	}
-	defer f.Close()
+// BackupTo writes a snapshot to what can't be read again, such as a pipe, and checks it
+// on the way: there, only the error says that the snapshot is not whole.
+func (d Dir) BackupTo(ctx context.Context, w io.Writer) (m storage.Manifest, err error) {
 	read, written := io.Pipe()
 	whole := make(chan error)
 	go func() {
@@ -71,7 +96,7 @@ func (d Dir) pour(ctx context.Context, file string) (m storage.Manifest, err err
 		io.Copy(io.Discard, read) // or the writer would wait for a reader
 		whole <- err
 	}()
-	err = d.snapshot(ctx, io.MultiWriter(f, written))
+	err = d.snapshot(ctx, io.MultiWriter(w, written))
 	written.Close()
 	if bad := <-whole; err == nil && bad != nil {
 		err = brokenOff(bad)
