@@ -40,7 +40,7 @@ func eventsCommand(env Env) *cobra.Command {
 	c.Flags().IntVar(&l.last, "last", 0, "only the latest so many events, found by reading the log backwards")
 	c.Flags().Uint64Var(&l.before, "before", 0, "with --last: only what came before this record, as the previous look printed it")
 	c.Flags().BoolVar(&l.follow, "follow", false, "go on as things happen, from the last few events")
-	c.Flags().BoolVar(&l.asJSON, "json", false, "print one object a line")
+	jsonFlag(c, &l.asJSON, "print one object a line")
 	c.Flags().BoolVar(&l.verify, "verify", false, "read the whole log, and check that nothing in it was changed")
 	return c
 }

@@ -47,7 +47,7 @@ first; on a terminal a question follows, elsewhere --yes must be given.`
 	selection(c, &r.q)
 	c.Flags().BoolVar(&r.yes, "yes", false, "do not ask")
 	c.Flags().BoolVar(&r.dryRun, "dry-run", false, "only list what matches, on standard output")
-	c.Flags().BoolVar(&r.asJSON, "json", false, "print one object: how many were revoked, of how many; with --dry-run, one for each token")
+	jsonFlag(c, &r.asJSON, "print one object: how many were revoked, of how many; with --dry-run, one for each token")
 	return c
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -18,14 +19,16 @@ func Root(out, messages io.Writer, before func(*cobra.Command) error) *cobra.Com
 		Use: "gatehouse", Short: "API access tokens for an organisation's own servers",
 		Long: `API access tokens for an organisation's own servers.
 
-Every flag can stand in the environment instead: --never-used, for example, as
-GATEHOUSE_NEVER_USED=true. The exit status is 0 for done, 1 for failed, 2 for a
+The flags that say where and how (--data, --config, --listen, --read-only, --json
+and the like) can be set in the environment instead: --read-only, for example, as
+GATEHOUSE_READ_ONLY=true. Those that say which users and tokens a command acts on
+can't. The exit status is 0 for done, 1 for failed, 2 for a
 wrong command line, 3 for no such user or token, 4 for not allowed, and 5 for a
 server that can't be reached.`,
 		Args:         noCommand,
 		SilenceUsage: true, SilenceErrors: true,
 		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
-			if err := environment(c); err != nil {
+			if err := errors.Join(noEmpty(c), environment(c)); err != nil {
 				return err
 			}
 			return before(c)
@@ -61,27 +64,59 @@ func Execute(ctx context.Context, root *cobra.Command, args []string) error {
 	return err
 }
 
-// environment sets each flag that is not on the command line from the variable
-// GATEHOUSE_<FLAG>, if there is one. For a flag that may be repeated, the value is
-// split at spaces.
+// twin is the annotation of the flags that the environment can set.
+const twin = "environment"
+
+// Twins lets the environment set these flags of the command: --read-only, for
+// example, by GATEHOUSE_READ_ONLY. It is for flags that say where and how. A flag that
+// says which rows a command acts on, or that the user agrees to it, is not among them:
+// a variable left over from another task would change what a command does unseen.
+func Twins(c *cobra.Command, flags ...string) {
+	for _, name := range flags {
+		f := c.Flags().Lookup(name)
+		if f == nil {
+			f = c.PersistentFlags().Lookup(name)
+		}
+		f.Annotations = map[string][]string{twin: nil}
+	}
+}
+
+// environment sets each flag that has a twin and is not on the command line from
+// that. An empty variable is as one that is not set.
 func environment(c *cobra.Command) (err error) {
 	c.Flags().VisitAll(func(f *pflag.Flag) {
 		name := "GATEHOUSE_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		v, ok := os.LookupEnv(name)
-		if !ok || v == "" || f.Changed || f.Name == "help" || err != nil {
+		v := os.Getenv(name)
+		if _, ok := f.Annotations[twin]; !ok || v == "" || f.Changed || err != nil {
 			return
 		}
-		values := []string{v}
-		if _, many := f.Value.(pflag.SliceValue); many {
-			values = strings.Fields(v)
-		}
-		for _, v := range values {
-			if bad := c.Flags().Set(f.Name, v); bad != nil {
-				err = Usagef("%s: %w", name, bad)
-			}
+		if bad := c.Flags().Set(f.Name, v); bad != nil {
+			err = Usagef("%s: %w", name, bad)
 		}
 	})
 	return err
+}
+
+// noEmpty refuses a flag with an empty value. It comes from a shell variable that is
+// not set: taken for "no such flag", `token revoke --user "$USER_ID" --idle 90d` would
+// revoke the tokens of everybody.
+func noEmpty(c *cobra.Command) (err error) {
+	c.Flags().Visit(func(f *pflag.Flag) {
+		empty := f.Value.String() == ""
+		if many, ok := f.Value.(pflag.SliceValue); ok {
+			empty = slices.Contains(many.GetSlice(), "")
+		}
+		if empty && err == nil {
+			err = Usagef("--%s is empty: give it a value, or leave it out", f.Name)
+		}
+	})
+	return err
+}
+
+// jsonFlag adds --json to a command.
+func jsonFlag(c *cobra.Command, asJSON *bool, usage string) {
+	c.Flags().BoolVar(asJSON, "json", false, usage)
+	Twins(c, "json")
 }
 
 func completionCommand(out io.Writer) *cobra.Command {

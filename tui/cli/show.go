@@ -25,7 +25,7 @@ func tokenShow(env Env) *cobra.Command {
 			}
 			return env.token(t)
 		}))
-	c.Flags().BoolVar(&asJSON, "json", false, "print one object")
+	jsonFlag(c, &asJSON, "print one object")
 	return c
 }
 

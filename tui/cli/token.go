@@ -34,7 +34,7 @@ func tokenList(env Env) *cobra.Command {
 			return env.tokens(c.Tokens(ctx, q), asJSON, "")
 		}))
 	selection(c, &q)
-	c.Flags().BoolVar(&asJSON, "json", false, "print one object a line")
+	jsonFlag(c, &asJSON, "print one object a line")
 	return c
 }
 

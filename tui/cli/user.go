@@ -36,6 +36,7 @@ func userAdd(env Env) *cobra.Command {
 		}))
 	c.Long = "Add a local user. The password is asked for on a terminal, or made and printed."
 	c.Flags().BoolVar(&stdin, "password-stdin", false, "read the password, one line, from standard input")
+	Twins(c, "password-stdin")
 	c.Flags().StringVar(&name, "name", "", "the person's name")
 	return c
 }
@@ -57,6 +58,7 @@ func userPasswd(env Env) *cobra.Command {
 		}))
 	c.Long = "Set a user's password. It is asked for on a terminal, or made and printed."
 	c.Flags().BoolVar(&stdin, "password-stdin", false, "read the password, one line, from standard input")
+	Twins(c, "password-stdin")
 	return c
 }
 
@@ -77,7 +79,7 @@ func userList(env Env) *cobra.Command {
 		func(ctx context.Context, c *api.Client, _ []string) error {
 			return env.users(c.Users(ctx, api.UserQuery{Prefix: prefix}), asJSON)
 		}))
-	c.Flags().BoolVar(&asJSON, "json", false, "print one object a line")
+	jsonFlag(c, &asJSON, "print one object a line")
 	c.Flags().StringVar(&prefix, "prefix", "", "only users whose UID starts so")
 	return c
 }
@@ -98,7 +100,7 @@ func userShow(env Env) *cobra.Command {
 			}
 			return env.tokens(c.Tokens(ctx, api.TokenQuery{User: args[0], Revoked: true}), false, "\n")
 		}))
-	c.Flags().BoolVar(&asJSON, "json", false, "print one object: the user, without the tokens")
+	jsonFlag(c, &asJSON, "print one object: the user, without the tokens")
 	return c
 }
 
