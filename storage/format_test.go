@@ -1,0 +1,217 @@
+package storage
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+)
+
+// A format's directory in testdata has stores that the released program of that
+// format made, and a backup: all of one installation, with times of 2026.
+//
+//	clean.tar.gz     after a stop
+//	killed.tar.gz    after a kill: the checkpoint and the table that it left are
+//	                 behind, and uses are in their log
+//	restored.tar.gz  the backup, restored without the key, never opened
+//	backup           what Snapshot wrote before the last changes
+//	want.json        what was in the store when it was stopped, or killed
+//
+// They are never made again: they stand for the stores that people have.
+
+// formerStore is what was in such a store.
+type formerStore struct {
+	Now      int64
+	Last     uint64 // record of the journal
+	Events   int
+	Tokens   []formerToken
+	Users    map[string]UserState
+	Files    map[string][]File // by uid
+	Cookies  map[string]string // by uid
+	Attempts map[string]Attempts
+}
+
+type formerToken struct {
+	UID, ID, Secret string
+	Live            bool
+	LastUsed, Uses  int64
+}
+
+func formerOf(t *testing.T, format string) (v formerStore) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("testdata", "format"+format, "want.json"))
+	if err == nil {
+		err = json.Unmarshal(b, &v)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// options have the clock where it was, a second later.
+func (v formerStore) options(t *testing.T) Options {
+	opts := newClock().options(t)
+	opts.Now = func() time.Time { return time.UnixMilli(v.Now + 1000) }
+	return opts
+}
+
+// unpack makes a data directory of an archive in testdata.
+func unpack(t *testing.T, format, name string) (dir string) {
+	t.Helper()
+	dir = filepath.Join(t.TempDir(), "data")
+	f, err := os.Open(filepath.Join("testdata", "format"+format, name+".tar.gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
+	if err == nil {
+		err = os.Mkdir(dir, 0o700)
+	}
+	r := tar.NewReader(z)
+	for err == nil {
+		var h *tar.Header
+		if h, err = r.Next(); err != nil {
+			break
+		}
+		to := filepath.Join(dir, filepath.FromSlash(h.Name))
+		if h.Typeflag == tar.TypeDir {
+			err = os.Mkdir(to, 0o700)
+			continue
+		}
+		var b []byte
+		if b, err = io.ReadAll(r); err == nil {
+			err = os.WriteFile(to, b, 0o600)
+		}
+	}
+	if !errors.Is(err, io.EOF) {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// wantFormer compares a store with what was in it. Of a backup, which is of
+// before the last changes and has no sessions, only what lives is compared.
+func wantFormer(t *testing.T, s *Store, v formerStore, whole bool) {
+	t.Helper()
+	<-s.Counted()
+	for _, tok := range v.Tokens {
+		if b, err := s.inspect(tok.Secret, home.Address, false); tok.Live && whole && (err != nil || b.UID != tok.UID) {
+			t.Errorf("token %s of %s: got %+v, %v, want it live", tok.ID, tok.UID, b, err)
+		} else if !tok.Live && whole && !errors.Is(err, ErrRefused) {
+			t.Errorf("token %s of %s: got %v, want it refused", tok.ID, tok.UID, err)
+		}
+		id, err := ParseID(tok.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Token(id)
+		if err != nil || whole && (got.LastUsed != tok.LastUsed || got.Usage.Uses != tok.Uses) {
+			t.Errorf("token %s: got %d uses, the last at %d, %v, want %d, %d", tok.ID, got.Usage.Uses, got.LastUsed, err, tok.Uses, tok.LastUsed)
+		}
+	}
+	states := map[string]UserState{}
+	for n := range uint32(s.owners.len()) {
+		o := s.owners.at(n)
+		states[o.uid] = o.state
+	}
+	if whole && !maps.Equal(states, v.Users) || !whole && len(states) != len(v.Users) {
+		t.Errorf("users: got %v, want %v", states, v.Users)
+	}
+	for uid, want := range v.Files {
+		u, err := s.User(uid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Files(u.ID)
+		same := slices.EqualFunc(got, want, func(a, b File) bool {
+			return bytes.Equal(a.ID, b.ID) && bytes.Equal(a.Revision, b.Revision) && a.Name == b.Name && a.Path == b.Path && a.Time == b.Time
+		})
+		if err != nil || whole && !same || len(got) == 0 {
+			t.Errorf("recent files of %s: got %+v, %v, want %+v", uid, got, err, want)
+		}
+	}
+	if !whole {
+		return
+	}
+	for uid, cookie := range v.Cookies {
+		if got, err := s.Session(cookie); err != nil || got.UID != uid {
+			t.Errorf("the session of %s: got %+v, %v", uid, got, err)
+		}
+	}
+	events := 0
+	for e, err := range s.Events(t.Context(), 0, false) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Sequence <= v.Last {
+			events++
+		}
+	}
+	if events != v.Events {
+		t.Errorf("got %d events, want %d", events, v.Events)
+	}
+	if err := s.VerifyJournal(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// Stores of an earlier format open with all that is in them, at each start.
+func TestFormerFormats(t *testing.T) {
+	v := formerOf(t, "1")
+	for _, name := range []string{"clean", "killed", "restored"} {
+		for how, early := range map[string]bool{"at once": false, "early": true} {
+			t.Run(name+"/"+how, func(t *testing.T) {
+				dir, opts := unpack(t, "1", name), v.options(t)
+				opts.Early = early
+				for range 2 {
+					s := openWith(t, dir, opts)
+					if err := s.Opened(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+					wantFormer(t, s, v, name != "restored")
+					if err := s.compareCounts(); err != nil {
+						t.Error(err)
+					}
+					if err := s.Close(); err != nil {
+						t.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// So do their backups.
+func TestFormerBackup(t *testing.T) {
+	v := formerOf(t, "1")
+	dir := t.TempDir()
+	for _, name := range []string{"key", "backup"} {
+		b, err := os.ReadFile(filepath.Join("testdata", "format1", name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), b, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := os.Open(filepath.Join(dir, "backup"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := Restore(t.Context(), f, dir, v.options(t)); err != nil {
+		t.Fatal(err)
+	}
+	s := openWith(t, dir, v.options(t))
+	wantFormer(t, s, v, false)
+}
