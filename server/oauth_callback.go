@@ -1,8 +1,6 @@
 package server
 
 import (
-	"crypto/rand"
-	"crypto/sha256"
 	"errors"
 	"net"
 	"net/http"
@@ -59,21 +57,18 @@ func (s *Server) toProvider(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	a := newAttempt("", r.from)
-	if err := s.throttle.checkAddress(a, s.now()); err != nil {
+	if err := s.throttle.checkAddress(newAttempt("", r.from), s.now()); err != nil {
 		return err
 	}
 	l, address, err := p.Begin(r.Context(), callback)
 	if err != nil {
 		return err
 	}
-	browser := rand.Text()
-	if err := s.pending.add(&pendingLogin{
-		Login: l, provider: p.Name(), browser: sha256.Sum256([]byte(browser)), from: a.address, next: next,
-	}); err != nil {
+	cookie, err := s.pending.begin(pendingLogin{Login: l, Provider: p.Name(), Next: next})
+	if err != nil {
 		return err
 	}
-	http.SetCookie(w, s.browserCookie(browser, int(pendingLife.Seconds())))
+	http.SetCookie(w, s.browserCookie(cookie, int(pendingLife.Seconds())))
 	redirect(w, address)
 	return nil
 }
@@ -105,11 +100,11 @@ func (s *Server) comeBack(r *request, p *oauth.Provider) (u storage.User, next s
 	if err != nil || len(query["state"]) != 1 || len(query["code"]) > 1 || len(query["error"]) > 1 {
 		return u, "", refuse(http.StatusBadRequest, "The provider's answer is malformed: begin the login again")
 	}
-	var browser string
+	var cookie string
 	if cookies := r.CookiesNamed(s.browserCookieName()); len(cookies) == 1 { // of two, one was planted
-		browser = cookies[0].Value
+		cookie = cookies[0].Value
 	}
-	l, err := s.pending.take(query.Get("state"), p.Name(), browser)
+	l, err := s.pending.finish(cookie, p.Name(), query.Get("state"))
 	if err != nil {
 		return u, "", err
 	}
@@ -124,7 +119,7 @@ func (s *Server) comeBack(r *request, p *oauth.Provider) (u storage.User, next s
 		s.throttle.rejectFrom(a)
 		s.refusals.note("", r.from.String())
 	}
-	return u, l.next, err
+	return u, l.Next, err
 }
 
 // finish asks the provider who came back, and admits that person.

@@ -1,16 +1,19 @@
 package server
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp"
 
+	"gatehouse/server/oauth"
 	"gatehouse/server/oauth/oauthtest"
 	"gatehouse/storage"
 )
@@ -133,7 +136,6 @@ func TestBrowserState(t *testing.T) {
 		back := gitHub.Agree(mallory.begin("/login/github"), &oauthtest.Account{ID: 66, Emails: oauthtest.Verified("mallory@example.com")})
 		victim.visit(back).want(http.StatusBadRequest)
 		victim.out()
-		mallory.visit(back).want(http.StatusBadRequest) // spent by that
 		back = gitHub.Agree(mallory.begin("/login/github"), ada())
 		victim.begin("/login/github")
 		victim.visit(back).want(http.StatusBadRequest)
@@ -314,40 +316,98 @@ func TestBrowserHost(t *testing.T) {
 	}
 }
 
-// TestPendingBound: one network can't take the room of others, and there is an
-// end to all of them.
-func TestPendingBound(t *testing.T) {
+// TestPendingCrowd: logins that are begun by however many networks keep nobody out,
+// and there is no end to them. The networks are those of one /56 and many more, at ten
+// times the number that once stopped the logins of all.
+func TestPendingCrowd(t *testing.T) {
 	h, s := newGitHubHouse(t, public)
-	other := h.visitor()
-	other.from = "198.51.100.1:1"
-	back := s.Agree(other.begin("/login/github"), ada())
 	v := h.visitor()
-	first := s.Agree(v.begin("/login/github"), ada())
-	cookie := v.cookies["__Host-gatehouse-login"]
-	for range maxPendingFrom {
-		v.begin("/login/github")
-	}
-	if got := h.pending.order.Len(); got != maxPendingFrom+1 || len(h.pending.byState) != got {
-		t.Errorf("got %d pending logins, want %d", got, maxPendingFrom+1)
-	}
-	v.cookies["__Host-gatehouse-login"] = cookie
-	v.visit(first).want(http.StatusBadRequest)
-	other.visit(back).want(http.StatusFound)
-
-	p := pending{now: h.clock.now}
-	for i := range maxPending {
-		l := &pendingLogin{from: string(rune(i / maxPendingFrom))}
-		l.State = string(rune(i + 1<<16))
-		if err := p.add(l); err != nil {
-			t.Fatal(err)
+	v.from = "198.51.100.1:1"
+	back := s.Agree(v.begin("/login/github"), ada())
+	crowd := h.visitor()
+	for i := range 1570 {
+		crowd.from = fmt.Sprintf("[2001:db8:%x:%x::1]:1", i/256, i%256)
+		for range 8 {
+			crowd.begin("/login/github")
 		}
 	}
-	if err := p.add(&pendingLogin{from: "one more"}); err != errManyPending {
-		t.Errorf("got %v, want %v", err, errManyPending)
+	v.visit(back).want(http.StatusFound)
+	v.in("Ada@Example.com")
+	v.visit(s.Agree(v.begin("/login/github"), ada())).want(http.StatusFound)
+	if blocks := len(h.pending.blocks); blocks != (1570*8+2+blockLogins-1)/blockLogins {
+		t.Errorf("got %d blocks", blocks)
+	}
+	for _, b := range h.pending.blocks[1 : len(h.pending.blocks)-1] {
+		if b.back != nil {
+			t.Error("memory was taken by logins that did not come back")
+		}
 	}
 	h.clock.move(pendingLife)
-	if err := p.add(&pendingLogin{from: "one more"}); err != nil || p.order.Len() != 1 || len(p.byState) != 1 || len(p.from) != 1 {
-		t.Errorf("later: got %v, and %d left", err, p.order.Len())
+	v.begin("/login/github")
+	if blocks := len(h.pending.blocks); blocks != 1 {
+		t.Errorf("later: got %d blocks, want 1", blocks)
+	}
+}
+
+// TestPendingOnce has many logins come back several times, in blocks that are begun and
+// forgotten meanwhile: each counts once, and only in its time.
+func TestPendingOnce(t *testing.T) {
+	clock := &clock{at: time.Unix(1_000_000, 0)}
+	p, err := newPending(clock.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cookies := map[int]string{}
+	for i := range 3*blockLogins + 5 {
+		state := strconv.Itoa(i)
+		if cookies[i], err = p.begin(pendingLogin{Login: oauth.Login{State: state}, Provider: "p"}); err != nil {
+			t.Fatal(err)
+		}
+		clock.move(time.Millisecond)
+	}
+	finish := func(i int, provider, state string) error {
+		_, err := p.finish(cookies[i], provider, state)
+		return err
+	}
+	for i := 0; i < 3*blockLogins+5; i += 511 {
+		state := strconv.Itoa(i)
+		if err := finish(i, "p", "other"); err != errOtherPending {
+			t.Errorf("%d with another state: got %v", i, err)
+		}
+		if err := finish(i, "p", state); err != nil {
+			t.Errorf("%d: got %v", i, err)
+		}
+		if err := finish(i, "p", state); err != errNoPending {
+			t.Errorf("%d again: got %v", i, err)
+		}
+	}
+	if err := finish(1, "q", "1"); err != errOtherPending {
+		t.Errorf("another provider: got %v", err)
+	}
+	if err := finish(1, "p", "1"); err != errNoPending {
+		t.Errorf("after another provider: got %v", err)
+	}
+	flipped := []byte(cookies[2])
+	flipped[40] ^= 1
+	for _, forged := range []string{"", "x", string(flipped), cookies[2][:60], cookies[2] + "AAAA"} {
+		if _, err := p.finish(forged, "p", "2"); err != errNoPending {
+			t.Errorf("forged %.20q: got %v", forged, err)
+		}
+	}
+	clock.move(pendingLife - time.Millisecond)
+	last := 3*blockLogins + 4
+	if err := finish(last-1, "p", strconv.Itoa(last-1)); err != errNoPending {
+		t.Errorf("too late: got %v", err)
+	}
+	if err := finish(last, "p", strconv.Itoa(last)); err != errNoPending {
+		t.Errorf("at the end: got %v", err)
+	}
+	again, err := newPending(clock.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := again.finish(cookies[3], "p", "3"); err != errNoPending {
+		t.Errorf("after a restart: got %v", err)
 	}
 }
 

@@ -1,9 +1,12 @@
 package server
 
 import (
-	"container/list"
-	"crypto/sha256"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
 	"crypto/subtle"
+	"encoding/base64"
+	"encoding/json"
 	"net/http"
 	"sync"
 	"time"
@@ -11,95 +14,125 @@ import (
 	"gatehouse/server/oauth"
 )
 
-// pending are the logins by browser that have begun and not yet come back. Each
-// may come back once, to the browser and by the provider that it began with.
-// They are kept in memory: a restart ends them.
+// pending are the logins by browser that have begun and not yet come back. Each may
+// come back once, to the browser and by the provider that it began with.
+//
+// All that is known of a login is sealed into a cookie of the browser that began it.
+// Here is only a bit for each: whether it has come back. So there is no table that
+// somebody could fill to keep others out, however many networks they have: a million
+// logins that begin and never come back take some kilobytes.
+//
+// The key is this process's own: a restart ends all logins that are under way.
 type pending struct {
-	now func() time.Time
+	now  func() time.Time
+	aead cipher.AEAD
 
-	mu      sync.Mutex
-	byState map[string]*list.Element
-	order   list.List // of *pendingLogin, the oldest first
-	from    map[string]int
+	mu     sync.Mutex
+	next   uint64         // the number of the next login
+	first  uint64         // the number of the first block
+	blocks []pendingBlock // of the last pendingLife
 }
 
+// pendingBlock has the bits of blockLogins logins.
+type pendingBlock struct {
+	last time.Time // when the last of them began
+	back *[blockLogins / 64]uint64
+}
+
+// pendingLogin is what the cookie holds.
 type pendingLogin struct {
 	oauth.Login
-	provider string
-	browser  [sha256.Size]byte // of the cookie
-	from     string            // the network that it came from
-	next     string
-	expires  time.Time
+	Provider string
+	Next     string
+	Expires  int64 // ms
+	Number   uint64
 }
 
 const (
-	pendingLife    = 10 * time.Minute
-	maxPending     = 10_000
-	maxPendingFrom = 64
+	pendingLife = 10 * time.Minute
+	blockLogins = 4096
 )
 
-var errManyPending = refuse(http.StatusServiceUnavailable, "Too many logins have begun: try again later")
+func newPending(now func() time.Time) (*pending, error) {
+	var key [32]byte
+	rand.Read(key[:])
+	block, err := aes.NewCipher(key[:])
+	if err != nil {
+		return nil, err
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	return &pending{now: now, aead: aead}, err
+}
 
-// add keeps a login. A network with maxPendingFrom of them loses its oldest, so that
-// it takes up nobody else's room. With maxPending in all, add fails.
-func (p *pending) add(l *pendingLogin) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+// begin returns the cookie of a login that begins now.
+func (p *pending) begin(l pendingLogin) (cookie string, err error) {
 	now := p.now()
-	for e := p.order.Front(); e != nil && !now.Before(e.Value.(*pendingLogin).expires); e = p.order.Front() {
-		p.remove(e)
+	l.Expires = now.Add(pendingLife).UnixMilli()
+	p.mu.Lock()
+	for len(p.blocks) > 0 && now.Sub(p.blocks[0].last) >= pendingLife {
+		p.blocks = p.blocks[1:]
+		p.first++
 	}
-	if p.from[l.from] >= maxPendingFrom {
-		for e := p.order.Front(); e != nil; e = e.Next() {
-			if e.Value.(*pendingLogin).from == l.from {
-				p.remove(e)
-				break
-			}
-		}
+	p.next = max(p.next, p.first*blockLogins) // the block of the one before may be gone
+	if p.next/blockLogins == p.first+uint64(len(p.blocks)) {
+		p.blocks = append(p.blocks, pendingBlock{})
 	}
-	if p.order.Len() >= maxPending {
-		return errManyPending
+	p.blocks[len(p.blocks)-1].last = now
+	l.Number = p.next
+	p.next++
+	p.mu.Unlock()
+	text, err := json.Marshal(l)
+	if err != nil {
+		return "", err
 	}
-	if p.byState == nil {
-		p.byState, p.from = make(map[string]*list.Element), make(map[string]int)
-	}
-	l.expires = now.Add(pendingLife)
-	p.byState[l.State] = p.order.PushBack(l)
-	p.from[l.from]++
-	return nil
+	return base64.RawURLEncoding.EncodeToString(p.aead.Seal(nil, nil, text, nil)), nil
 }
 
-func (p *pending) remove(e *list.Element) {
-	l := p.order.Remove(e).(*pendingLogin)
-	delete(p.byState, l.State)
-	if p.from[l.from]--; p.from[l.from] == 0 {
-		delete(p.from, l.from)
-	}
-}
-
-// The errors of take tell a person what to do, and nothing of the login.
+// The errors of finish tell a person what to do, and nothing about the login.
 var (
-	errNoPending    = refuse(http.StatusBadRequest, "This login is over, or has taken longer than 10 minutes: begin it again")
-	errOtherBrowser = refuse(http.StatusBadRequest, "This login was begun in another browser or window, or for another provider: begin it again")
+	errNoPending    = refuse(http.StatusBadRequest, "This login is over, has taken longer than 10 minutes, or was begun in another browser: begin it again")
+	errOtherPending = refuse(http.StatusBadRequest, "This login was begun in another window, or for another provider: begin it again")
 )
 
-// take returns the login with that state and removes it, even when it is not this
-// browser's or provider's: a state that somebody else got hold of is no good then.
-func (p *pending) take(state, provider, browser string) (*pendingLogin, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	e, ok := p.byState[state]
-	if !ok {
-		return nil, errNoPending
+// finish returns the login of a browser's cookie, if that is the one that a provider
+// sends back with a state. It does so once.
+func (p *pending) finish(cookie, provider, state string) (l pendingLogin, err error) {
+	sealed, err := base64.RawURLEncoding.DecodeString(cookie)
+	if err != nil {
+		return l, errNoPending
 	}
-	l := e.Value.(*pendingLogin)
-	p.remove(e)
-	sum := sha256.Sum256([]byte(browser))
+	text, err := p.aead.Open(nil, nil, sealed, nil)
+	if err != nil || json.Unmarshal(text, &l) != nil {
+		return l, errNoPending
+	}
+	if subtle.ConstantTimeCompare([]byte(l.State), []byte(state)) != 1 {
+		return l, errOtherPending
+	}
 	switch {
-	case !p.now().Before(l.expires):
-		return nil, errNoPending
-	case l.provider != provider, subtle.ConstantTimeCompare(sum[:], l.browser[:]) != 1:
-		return nil, errOtherBrowser
+	case !p.spend(l.Number), p.now().UnixMilli() >= l.Expires:
+		return l, errNoPending
+	case l.Provider != provider:
+		return l, errOtherPending
 	}
 	return l, nil
+}
+
+// spend reports whether a login comes back for the first time.
+func (p *pending) spend(number uint64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	block, n := number/blockLogins, number%blockLogins
+	if block < p.first || block-p.first >= uint64(len(p.blocks)) {
+		return false
+	}
+	b := &p.blocks[block-p.first]
+	if b.back == nil {
+		b.back = new([blockLogins / 64]uint64)
+	}
+	bit := uint64(1) << (n % 64)
+	if b.back[n/64]&bit != 0 {
+		return false
+	}
+	b.back[n/64] |= bit
+	return true
 }

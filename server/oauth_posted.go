@@ -83,7 +83,7 @@ func readPosted(r *http.Request) (mail, token string, err error) {
 // and knowing somebody's mail must not be enough to lock them out.
 func postedAttempt(p *oauth.Provider, mail string, from netip.Addr) attempt {
 	a := newAttempt(mail, from)
-	a.account = "oauth " + p.Name() + " " + a.address + " " + a.account
+	a.account = "oauth " + p.Name() + " " + a.subnets[0].bucket() + " " + a.account
 	return a
 }
 

@@ -88,12 +88,14 @@ func New(store *storage.Store, cfg Config, opts Options) (*Server, error) {
 		throttle: &throttle{store: store, cfg: cfg.Logins, now: opts.Now},
 		hasher:   newHasher(hashParams),
 		origins:  http.NewCrossOriginProtection(),
-		pending:  &pending{now: opts.Now},
 		activity: new(activity),
 	}
 	s.metrics = newMetrics(store, s.activity)
 	var err error
 	if s.pages, err = web.New(cfg.secure()); err != nil {
+		return nil, err
+	}
+	if s.pending, err = newPending(opts.Now); err != nil {
 		return nil, err
 	}
 	if s.directory, err = openDirectory(cfg.LDAP, opts.Log); err != nil {

@@ -39,21 +39,16 @@ const (
 // attempt is one login: who is to be let in, and from where.
 type attempt struct {
 	from      netip.Addr
-	account   string // the names of the buckets
-	address   string
+	account   string // the name of its bucket
+	subnets   []subnet
 	forwarded bool // the password goes to a directory, which counts failures too
 }
 
 func newAttempt(username string, from netip.Addr) attempt {
-	network := from
-	if from.Is6() && !from.Is4In6() { // one household has a /64 of them
-		p, _ := from.Prefix(64)
-		network = p.Addr()
-	}
 	return attempt{
 		from:    from,
 		account: "account " + storage.Fold(strings.TrimSpace(username)),
-		address: "address " + network.String(),
+		subnets: subnetsOf(from),
 	}
 }
 
@@ -80,15 +75,17 @@ func ahead(ms int64, now time.Time) time.Duration {
 	return 0
 }
 
-// checkAddress refuses an address with too many failures. They are counted from the
-// first one on for a minute, and then forgotten.
+// checkAddress refuses an address with too many failures in one of its networks. They
+// are counted from the first one on for a minute, and then forgotten.
 func (t *throttle) checkAddress(a attempt, now time.Time) error {
-	v, err := t.store.Attempts(a.address)
-	if err != nil {
-		return err
-	}
-	if wait := ahead(v.Until, now); wait > 0 && int(v.Failures) >= t.cfg.AddressFailures {
-		return tooMany(wait)
+	for _, n := range a.subnets {
+		v, err := t.store.Attempts(n.bucket())
+		if err != nil {
+			return err
+		}
+		if wait := ahead(v.Until, now); wait > 0 && int(v.Failures) >= t.cfg.AddressFailures*n.share {
+			return tooMany(wait)
+		}
 	}
 	return nil
 }
@@ -202,10 +199,12 @@ func (t *throttle) rejectFrom(a attempt) {
 }
 
 func (t *throttle) failedFrom(a attempt, now time.Time) {
-	from, _ := t.store.Attempts(a.address)
-	if ahead(from.Until, now) == 0 {
-		from = storage.Attempts{Until: now.Add(time.Minute).UnixMilli()}
+	for _, n := range a.subnets {
+		v, _ := t.store.Attempts(n.bucket())
+		if ahead(v.Until, now) == 0 {
+			v = storage.Attempts{Until: now.Add(time.Minute).UnixMilli()}
+		}
+		v.Failures++
+		t.store.SetAttempts(n.bucket(), v)
 	}
-	from.Failures++
-	t.store.SetAttempts(a.address, from)
 }

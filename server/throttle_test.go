@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"sync"
 	"testing"
@@ -240,5 +241,50 @@ func TestClientLeaves(t *testing.T) {
 	a.send().want(http.StatusServiceUnavailable)
 	if n := len(h.hasher.queue); n != 0 {
 		t.Errorf("got %d in the queue after the client left", n)
+	}
+}
+
+// TestNetworkLimits: who has many networks of IPv6 gets no more guesses for that than
+// the largest of them allows, and neighbours beyond it are left alone.
+func TestNetworkLimits(t *testing.T) {
+	const limit = 3
+	for name, c := range map[string]struct {
+		from func(i int) string // the address of attempt i
+		most int                // how many are looked at
+		next string             // a neighbour in the same network
+		free string             // and one outside
+	}{
+		"one /64": {func(i int) string { return fmt.Sprintf("2001:db8:1:2:%x::%x", i, i) }, limit, "2001:db8:1:2::ffff", "2001:db8:1:3::1"},
+		"a /56":   {func(i int) string { return fmt.Sprintf("2001:db8:1:2%02x::1", i) }, 4 * limit, "2001:db8:1:2ff::1", "2001:db8:1:300::1"},
+		"a /48":   {func(i int) string { return fmt.Sprintf("2001:db8:1:%x00::1", i) }, 16 * limit, "2001:db8:1:ffff::1", "2001:db8:2::1"},
+		"IPv4":    {func(int) string { return "198.51.100.7" }, limit, "::ffff:198.51.100.7", "198.51.100.8"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t, func(c *Config) { c.Logins.AddressFailures = limit })
+			fail := func(who int, from string) int {
+				remote := netip.AddrPortFrom(netip.MustParseAddr(from), 1).String()
+				return h.ask("POST", userpassPath).from(remote).form(fmt.Sprintf("username=u%d@example.com&password=x", who)).send().code
+			}
+			for i := range c.most {
+				if got := fail(i, c.from(i)); got != http.StatusUnauthorized {
+					t.Fatalf("attempt %d: got %d", i, got)
+				}
+			}
+			for i := range 3 {
+				if got := fail(c.most+i, c.from(c.most+i)); got != http.StatusTooManyRequests {
+					t.Errorf("attempt %d: got %d, want 429", c.most+i, got)
+				}
+			}
+			if got := fail(1000, c.next); got != http.StatusTooManyRequests {
+				t.Errorf("%s: got %d, want 429", c.next, got)
+			}
+			if got := fail(1001, c.free); got != http.StatusUnauthorized {
+				t.Errorf("%s: got %d, want 401", c.free, got)
+			}
+			h.clock.move(time.Minute)
+			if got := fail(1002, c.next); got != http.StatusUnauthorized {
+				t.Errorf("a minute later: got %d, want 401", got)
+			}
+		})
 	}
 }

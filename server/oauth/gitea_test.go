@@ -94,7 +94,7 @@ func TestGiteaCode(t *testing.T) {
 		}
 
 		login, query = loginAt(t, p, s, ada())
-		login.callback += "/moved"
+		login.Callback += "/moved"
 		_, err = p.Finish(t.Context(), login, query)
 		wantUnavailable(t, err, "unauthorized_client", query.Get("code"))
 	})

@@ -13,27 +13,28 @@ import (
 )
 
 // Login is a login by browser that is under way. State goes to the provider by way of
-// the browser, and comes back; the other fields stay here.
+// the browser, and comes back; the other fields are for Finish, and nobody else may
+// read them.
 type Login struct {
 	State    string
-	verifier string // of PKCE (RFC 7636)
-	nonce    string // of OpenID Connect
-	callback string
+	Verifier string // of PKCE (RFC 7636)
+	Nonce    string // of OpenID Connect
+	Callback string
 }
 
 // Begin returns the address at the provider that a browser goes to next.
 // Callback is where it comes back to.
 func (p *Provider) Begin(ctx context.Context, callback string) (Login, string, error) {
-	l := Login{State: rand.Text(), verifier: oauth2.GenerateVerifier(), nonce: rand.Text(), callback: callback}
+	l := Login{State: rand.Text(), Verifier: oauth2.GenerateVerifier(), Nonce: rand.Text(), Callback: callback}
 	var address string
 	err := p.client.exchange(ctx, new([]string), func(ctx context.Context) error {
 		cfg, err := p.oauth2(ctx, callback)
 		if err != nil {
 			return err
 		}
-		options := []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(l.verifier)}
+		options := []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(l.Verifier)}
 		if p.cfg.Type == OIDC {
-			options = append(options, oidc.Nonce(l.nonce))
+			options = append(options, oidc.Nonce(l.Nonce))
 		}
 		address = cfg.AuthCodeURL(l.State, options...)
 		return nil
@@ -64,7 +65,7 @@ func (p *Provider) Finish(ctx context.Context, l Login, query url.Values) (Claim
 	}
 	code := query.Get("code")
 	var claims Claims
-	secrets := []string{code, l.verifier, l.nonce, l.State}
+	secrets := []string{code, l.Verifier, l.Nonce, l.State}
 	err := p.client.exchange(ctx, &secrets, func(ctx context.Context) (err error) {
 		if err := p.checkIssuer(ctx, query); err != nil {
 			return err
@@ -84,7 +85,7 @@ func (p *Provider) Finish(ctx context.Context, l Login, query url.Values) (Claim
 			return err
 		}
 		secrets = append(secrets, token.AccessToken, token.RefreshToken)
-		claims, err = p.owner(ctx, token, l.nonce)
+		claims, err = p.owner(ctx, token, l.Nonce)
 		return err
 	})
 	if err == nil && query.Get("error") != "" {
@@ -119,11 +120,11 @@ func (p *Provider) checkIssuer(ctx context.Context, query url.Values) error {
 
 // redeem exchanges the code for an access token.
 func (p *Provider) redeem(ctx context.Context, l Login, code string) (*oauth2.Token, error) {
-	cfg, err := p.oauth2(ctx, l.callback)
+	cfg, err := p.oauth2(ctx, l.Callback)
 	if err != nil {
 		return nil, err
 	}
-	token, err := cfg.Exchange(ctx, code, oauth2.VerifierOption(l.verifier))
+	token, err := cfg.Exchange(ctx, code, oauth2.VerifierOption(l.Verifier))
 	if err != nil {
 		return nil, p.badExchange(err)
 	}

@@ -33,7 +33,7 @@ func TestLogin(t *testing.T) {
 			t.Errorf("nothing was asked yet: got status %+v", st)
 		}
 		login, query := loginAt(t, p, s, ada())
-		for _, secret := range []string{login.verifier, oauthtest.Secret} {
+		for _, secret := range []string{login.Verifier, oauthtest.Secret} {
 			if strings.Contains(query.Encode(), secret) {
 				t.Error("a secret went through the browser")
 			}
@@ -61,7 +61,7 @@ func TestLoginRefuses(t *testing.T) {
 		// Another login's code with this one's state, as by a browser that was lied to.
 		otherQuery.Set("state", login.State)
 		_, err = p.Finish(t.Context(), login, otherQuery)
-		wantRefused(t, err, "does not take the code", otherQuery.Get("code"), login.verifier)
+		wantRefused(t, err, "does not take the code", otherQuery.Get("code"), login.Verifier)
 	})
 }
 
@@ -82,7 +82,7 @@ func TestLoginOurFault(t *testing.T) {
 			return r.Method == http.MethodPost
 		})
 		_, err = p.Finish(t.Context(), login, query)
-		wantUnavailable(t, err, "status 500", query.Get("code"), login.verifier)
+		wantUnavailable(t, err, "status 500", query.Get("code"), login.Verifier)
 	})
 }
 
@@ -152,7 +152,7 @@ func TestIDToken(t *testing.T) {
 				t.Errorf("%s: was taken", c.what)
 				continue
 			}
-			wantRefused(t, err, c.want, query.Get("code"), login.nonce)
+			wantRefused(t, err, c.want, query.Get("code"), login.Nonce)
 		}
 
 		// Where the ID token has no address, userinfo is asked, of the same person.
