@@ -16,11 +16,15 @@ import (
 // for an unknown name, and Authenticate refuses it as slowly as anybody else.
 type Entry struct {
 	Subject string // the value of id_attribute, in canonical form (see Subject)
-	UID     string // the first value of uid_attribute
+	UID     string // the first value of uid_attribute that can be read
 	Name    string // for people to read
 	DN      string
 	Stopped Reason // why this person is not to be let in; "" for an active one
 	Detail  string // the attribute that says so
+
+	// Addresses are all values of uid_attribute that can be read, UID among them.
+	// They have no order (RFC 4511, section 4.1.7).
+	Addresses []string
 
 	login string // the uid, which posixGroup's memberUid names
 }
@@ -55,7 +59,6 @@ func (c *Config) attributes() []string {
 func (c *Config) entry(from *goldap.Entry, now time.Time) Entry {
 	e := Entry{
 		DN:    from.DN,
-		UID:   strings.TrimSpace(first(from, c.UIDAttribute)),
 		Name:  strings.TrimSpace(first(from, "displayName")),
 		login: first(from, "uid"),
 	}
@@ -69,8 +72,14 @@ func (c *Config) entry(from *goldap.Entry, now time.Time) Entry {
 	if e.Subject, err = subject(c.IDAttribute, from.GetEqualFoldRawAttributeValues(c.IDAttribute)); err != nil {
 		e.Stopped, e.Detail = ReasonIncomplete, err.Error()
 	}
-	if e.UID == "" || !printable(e.UID) {
-		e.UID = ""
+	for _, value := range from.GetEqualFoldAttributeValues(c.UIDAttribute) {
+		if value = strings.TrimSpace(value); value != "" && printable(value) {
+			e.Addresses = append(e.Addresses, value)
+		}
+	}
+	if len(e.Addresses) > 0 {
+		e.UID = e.Addresses[0]
+	} else {
 		e.Stopped, e.Detail = ReasonIncomplete, c.UIDAttribute+" is missing or unreadable"
 	}
 	if reason, detail := stopped(from, now); reason != "" {

@@ -3,6 +3,7 @@ package ldap
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -20,8 +21,8 @@ func TestLogin(t *testing.T) {
 	if err != nil {
 		t.Fatalf("alice: %v\n%s", err, s.Log())
 	}
-	want := Entry{Subject: s.Subject(alice), UID: "alice@example.org", Name: "Alice Liddell", DN: alice, login: "alice"}
-	if got != want {
+	want := Entry{Subject: s.Subject(alice), UID: "alice@example.org", Name: "Alice Liddell", DN: alice, Addresses: []string{"alice@example.org"}, login: "alice"}
+	if !reflect.DeepEqual(got, want) {
 		t.Errorf("alice: got %+v, want %+v", got, want)
 	}
 	if got, err := d.Login(t.Context(), `a*b(c)\d`, "judy-secret"); err != nil || got.UID != "judy@example.org" {

@@ -2,7 +2,6 @@ package server
 
 import (
 	"errors"
-	"net/http"
 
 	"gatehouse/server/oauth"
 	"gatehouse/storage"
@@ -10,15 +9,18 @@ import (
 
 // admitIdentity is the one place where somebody whom a directory or a provider
 // has vouched for becomes a user.
-func (s *Server) admitIdentity(a attempt, id storage.Identity, uid, name string) (storage.User, error) {
-	if storage.CheckUID(uid) != nil {
-		s.log.Warn("a login has no e-mail address to be named by", "source", id.Source, "subject", id.Subject, "uid", uid)
-		return storage.User{}, refuse(http.StatusForbidden, "There is no e-mail address for this account: ask an administrator")
+func (s *Server) admitIdentity(a attempt, in storage.Login) (storage.User, error) {
+	actor := storage.Actor{Address: a.from.String()}
+	if len(in.Addresses) > 0 {
+		actor.Name = in.Addresses[0]
 	}
-	u, err := s.store.LogIn(storage.Actor{Name: uid, Address: a.from.String()}, id, uid, name)
-	if errors.Is(err, storage.ErrOtherAccount) {
+	u, err := s.store.LogIn(actor, in)
+	switch {
+	case errors.Is(err, storage.ErrOtherAccount):
 		s.log.Warn("a login is refused, since its address is another account's; if both are one person, link them with `gatehouse user link UID SOURCE SUBJECT`",
-			"uid", uid, "source", id.Source, "subject", id.Subject)
+			"address", in.Addresses, "source", in.Source, "subject", in.Subject)
+	case errors.Is(err, storage.ErrNoAddress):
+		s.log.Warn("a login has no e-mail address to be named by", "source", in.Source, "subject", in.Subject, "address", in.Addresses)
 	}
 	if err != nil {
 		return u, err
@@ -29,22 +31,10 @@ func (s *Server) admitIdentity(a attempt, id storage.Identity, uid, name string)
 	return u, nil
 }
 
-// admitClaims admits the person whom a provider vouches for, as the user mail.
-// A user whom the person has been admitted as before keeps its uid, if that is
-// still one of the person's addresses or came from another source: otherwise
-// somebody with two addresses would be renamed back and forth.
-func (s *Server) admitClaims(a attempt, p *oauth.Provider, c oauth.Claims, mail string) (storage.User, error) {
+// admitClaims admits the person whom a provider vouches for.
+func (s *Server) admitClaims(a attempt, p *oauth.Provider, c oauth.Claims) (storage.User, error) {
 	id := storage.Identity{Source: p.Name(), Subject: c.Subject}
-	u, err := s.store.UserByIdentity(id)
-	if err != nil && !errors.Is(err, storage.ErrNoUser) {
-		return u, err
-	}
-	if err == nil {
-		if _, theirs := claimed(c, u.UID); theirs || u.Source != p.Name() {
-			mail = u.UID
-		}
-	}
-	return s.admitIdentity(a, id, mail, c.Name)
+	return s.admitIdentity(a, storage.Login{Identity: id, Addresses: c.Emails, Name: c.Name})
 }
 
 // claimed looks for mail, in whatever case, among the addresses that a provider

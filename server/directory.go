@@ -75,7 +75,9 @@ func (s *Server) askDirectory(ctx context.Context, a attempt, entry ldap.Entry, 
 	if err != nil {
 		return storage.User{}, err
 	}
-	return s.admitIdentity(a, storage.Identity{Source: storage.SourceLDAP, Subject: entry.Subject}, entry.UID, entry.Name)
+	return s.admitIdentity(a, storage.Login{
+		Identity: storage.Identity{Source: storage.SourceLDAP, Subject: entry.Subject}, Addresses: entry.Addresses, Name: entry.Name,
+	})
 }
 
 // openDirectory returns nil where LDAP is not configured. It does not connect.

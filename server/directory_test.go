@@ -306,14 +306,14 @@ func TestAddressOfAnother(t *testing.T) {
 		t.Errorf("link it to somebody else too: got %v", err)
 	}
 	token := h.ldapToken("bob")
-	if got := h.owner(token); got != "bob@example.org" {
+	if got := h.owner(token); got != "Bob@Example.ORG" {
 		t.Errorf("got the token of %s", got)
 	}
 	if n := len(h.listed(local)); n != 2 {
 		t.Errorf("got %d tokens, want those of both ways in", n)
 	}
 	h.userpass("bob@example.org", password).want(http.StatusOK)
-	h.wantUsers("bob@example.org local active")
+	h.wantUsers("Bob@Example.ORG local active") // as the account was made
 	h.wantTold(storage.ActionUserLink, "tester Bob@Example.ORG ldap "+subject)
 
 	h.close()

@@ -55,6 +55,7 @@ var statuses = []struct {
 	{storage.ErrWornOut, http.StatusConflict, ""},
 	{storage.ErrUserExists, http.StatusConflict, ""},
 	{storage.ErrOtherAccount, http.StatusConflict, ""},
+	{storage.ErrNoAddress, http.StatusForbidden, ""},
 	{storage.ErrLinked, http.StatusConflict, ""},
 	{storage.ErrNotLocal, http.StatusConflict, ""},
 	{storage.ErrFailed, http.StatusServiceUnavailable, "The disk is not available: nothing can be changed"},

@@ -128,11 +128,7 @@ func (s *Server) finish(r *request, p *oauth.Provider, a attempt, l oauth.Login,
 	if err != nil {
 		return storage.User{}, s.refusedBy(p, err)
 	}
-	var mail string // admitIdentity says what is wrong when there is none
-	if len(claims.Emails) > 0 {
-		mail = claims.Emails[0]
-	}
-	return s.admitClaims(a, p, claims, mail)
+	return s.admitClaims(a, p, claims)
 }
 
 // redirect sends the browser to an address, which the caller has made or checked.

@@ -103,7 +103,8 @@ func (s *Server) checkPosted(r *request, p *oauth.Provider, mail, token string) 
 			s.log.Info("a provider's token is not of the one who is named", "provider", p.Name(), "subject", claims.Subject)
 			return storage.User{}, errInvalid
 		}
-		return s.admitClaims(a, p, claims, uid)
+		claims.Emails = append([]string{uid}, claims.Emails...) // names a new user
+		return s.admitClaims(a, p, claims)
 	})
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("%w: %s: other logins of the account wait for it", oauth.ErrUnavailable, p.Name())

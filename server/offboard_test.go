@@ -113,7 +113,7 @@ func TestLoginEndsSuspension(t *testing.T) {
 	}
 	s.Modify(ldaptest.Person("alice"), "pwdAccountLockedTime", "000001010000Z")
 	h.sweep(1)
-	u, err := h.store.LogIn(storage.Actor{}, hub, "alice@example.org", "Alice")
+	u, err := h.store.LogIn(storage.Actor{}, storage.Login{Identity: hub, Addresses: []string{"alice@example.org"}, Name: "Alice"})
 	if err != nil || u.State != storage.UserSuspended {
 		t.Errorf("a login by another provider: got %+v, %v", u, err)
 	}
@@ -290,7 +290,7 @@ func (h *house) crowd(s *ldaptest.Slapd, n int) (tokens []string) {
 			for i := w; i < n; i += 16 {
 				uid := fmt.Sprintf("many%d", i)
 				id := storage.Identity{Source: storage.SourceLDAP, Subject: subjects[uid]}
-				u, err := h.store.LogIn(storage.Actor{}, id, uid+"@example.org", uid)
+				u, err := h.store.LogIn(storage.Actor{}, storage.Login{Identity: id, Addresses: []string{uid + "@example.org"}, Name: uid})
 				if err != nil {
 					h.Error(err)
 					return

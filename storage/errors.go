@@ -15,6 +15,7 @@ var (
 	ErrAmbiguous    = errors.New("more than one token has an id that begins so")
 	ErrUserExists   = errors.New("a user of that name exists already")
 	ErrOtherAccount = errors.New("This address belongs to another account")
+	ErrNoAddress    = errors.New("There is no e-mail address for this account: ask an administrator")
 	ErrLinked       = errors.New("the identity is another user's, who must be unlinked from it first")
 	ErrNotLocal     = errors.New("the user has no password here: it logs in elsewhere")
 	ErrTooMany      = errors.New("the user holds as many tokens as are allowed: revoke one first")

@@ -34,81 +34,6 @@ func (id Identity) check() error {
 	return nil
 }
 
-// LogIn returns the user of an identity that a directory or a provider has just
-// proved, and makes it when there is none. A new user is named uid; it is
-// ErrOtherAccount when that name is taken, since merging accounts by mail is
-// how they get taken over (CVE-2023-3128). A user whose address has changed is
-// renamed, if the new name is free. Whom the directory has suspended and now
-// lets in is suspended no longer; a provider's word does not count for that.
-//
-// The user returned may be disabled or suspended.
-func (s *Store) LogIn(by Actor, id Identity, uid, name string) (User, error) {
-	if err := errors.Join(id.check(), CheckUID(uid)); err != nil {
-		return User{}, err
-	}
-	if checkName(name) != nil {
-		name = "" // no reason to keep somebody out
-	}
-	var u User
-	err := s.change(by, func(t *tx) (err error) {
-		u, err = t.userByIdentity(t.txn, id)
-		if errors.Is(err, ErrNoUser) {
-			u, err = t.join(id, uid, name)
-			return err
-		}
-		if err != nil {
-			return err
-		}
-		if u.State == UserSuspended && id.Source == SourceLDAP {
-			t.event(Event{Action: ActionUserResume, UID: u.UID, Owner: u.ID})
-			u.State = UserActive
-		}
-		if u.State != UserActive {
-			return nil
-		}
-		u.Name, u.LastLogin = name, t.now
-		if u.UID != uid {
-			if err := t.rename(&u, uid); err != nil {
-				return err
-			}
-		}
-		return t.save(u)
-	})
-	return u, err
-}
-
-// join makes a user of an identity that has none.
-func (t *tx) join(id Identity, uid, name string) (User, error) {
-	u := User{UID: uid, Name: name, Source: id.Source, Identities: []Identity{id}, LastLogin: t.now}
-	t.event(Event{Action: ActionUserAdd, UID: uid, Detail: id.Source})
-	if err := t.add(&u); err != nil {
-		if errors.Is(err, ErrUserExists) {
-			err = ErrOtherAccount
-		}
-		return u, err
-	}
-	t.hint(id.key(), u.ID.bytes())
-	return u, t.save(u)
-}
-
-// rename gives a user another uid, unless it is somebody else's.
-func (t *tx) rename(u *User, uid string) error {
-	if Fold(uid) != Fold(u.UID) {
-		switch _, err := t.userByName(t.txn, uid); err {
-		case nil:
-			return nil // stays as it is
-		case ErrNoUser:
-		default:
-			return err
-		}
-		t.event(Event{Action: ActionUserRename, UID: uid, Owner: u.ID, Detail: "was " + u.UID})
-		t.delete(nameKey(Fold(u.UID)))
-		t.hint(nameKey(Fold(uid)), u.ID.bytes())
-	}
-	u.UID = uid
-	return nil
-}
-
 func (s *Store) userByIdentity(txn *badger.Txn, id Identity) (User, error) {
 	b, ok, err := s.read(txn, id.key())
 	if err != nil {
@@ -178,6 +103,7 @@ func (s *Store) Unlink(by Actor, uid string, id Identity) error {
 		}
 		t.event(Event{Action: ActionUserUnlink, UID: u.UID, Owner: u.ID, Detail: id.Source + " " + id.Subject})
 		t.delete(id.key())
+		u.Fixed = u.Fixed || u.namedBy(id)
 		u.Identities = slices.Delete(u.Identities, i, i+1)
 		if !u.Local() {
 			u.Source = u.Identities[0].Source

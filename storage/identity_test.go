@@ -39,7 +39,7 @@ func TestUnlink(t *testing.T) {
 	}
 
 	// Who has it now is another user, named after it as long as it has another.
-	bob, err := s.LogIn(admin, hub, "bob@example.com", "")
+	bob, err := s.LogIn(admin, Login{Identity: hub, Addresses: []string{"bob@example.com"}})
 	if err != nil || bob.ID == alice.ID {
 		t.Fatalf("got %+v, %v, want a new user", bob, err)
 	}

@@ -1,0 +1,146 @@
+package storage
+
+import (
+	"errors"
+	"slices"
+)
+
+// Login is what a directory or a provider has just proved about a person.
+type Login struct {
+	Identity
+	Addresses []string // all that are the person's, the preferred one first; those that can't be a uid are ignored
+	Name      string   // of the person; ignored when it can't be shown
+}
+
+// LogIn returns the user of a login's identity, and makes it when there is none.
+//
+// A new user is named by the first address; it is ErrOtherAccount when that is
+// another user's, since merging accounts by mail is how they get taken over
+// (CVE-2023-3128). From then on the identity that made the user also renames it:
+// when the uid is no longer among the addresses, the user gets the first that is
+// free. Identities that were linked later never do, or the user would be renamed
+// back and forth, and with it the accounts of every application behind the gate.
+// A login that could name the user but has no address is ErrNoAddress.
+//
+// A user whom the directory has suspended and now lets in is suspended no longer;
+// a provider's word does not count for that. The user returned may be disabled or
+// suspended.
+func (s *Store) LogIn(by Actor, in Login) (User, error) {
+	if err := in.check(); err != nil {
+		return User{}, err
+	}
+	in.Addresses = usable(in.Addresses)
+	if checkName(in.Name) != nil {
+		in.Name = "" // no reason to keep somebody out
+	}
+	var u User
+	err := s.change(by, func(t *tx) (err error) {
+		u, err = t.userByIdentity(t.txn, in.Identity)
+		if errors.Is(err, ErrNoUser) {
+			u, err = t.join(in)
+			return err
+		}
+		if err != nil {
+			return err
+		}
+		if u.State == UserSuspended && in.Source == SourceLDAP {
+			t.event(Event{Action: ActionUserResume, UID: u.UID, Owner: u.ID})
+			u.State = UserActive
+		}
+		if u.State != UserActive {
+			return nil
+		}
+		u.LastLogin = t.now
+		if u.namedBy(in.Identity) {
+			if err := t.follow(&u, in); err != nil {
+				return err
+			}
+		}
+		return t.save(u)
+	})
+	return u, err
+}
+
+// usable returns the addresses that can be a uid.
+func usable(addresses []string) []string {
+	return slices.DeleteFunc(slices.Clone(addresses), func(a string) bool { return CheckUID(a) != nil })
+}
+
+// namedBy reports whether the user's uid follows the addresses of an identity:
+// the one that made the user, as long as the user has it.
+func (u User) namedBy(id Identity) bool {
+	return !u.Local() && !u.Fixed && len(u.Identities) > 0 && u.Identities[0] == id
+}
+
+// join makes a user of an identity that has none.
+func (t *tx) join(in Login) (User, error) {
+	if len(in.Addresses) == 0 {
+		return User{}, ErrNoAddress
+	}
+	u := User{UID: in.Addresses[0], Name: in.Name, Source: in.Source, Identities: []Identity{in.Identity}, LastLogin: t.now}
+	if in.Source == SourceLDAP {
+		// The values of an attribute have no order (RFC 4511, section 4.1.7): which
+		// is the first must not decide whether somebody gets a second account.
+		for _, a := range in.Addresses[1:] {
+			free, err := t.free(a)
+			if err != nil {
+				return u, err
+			}
+			if !free {
+				return u, ErrOtherAccount
+			}
+		}
+	}
+	t.event(Event{Action: ActionUserAdd, UID: u.UID, Detail: in.Source})
+	if err := t.add(&u); err != nil {
+		if errors.Is(err, ErrUserExists) {
+			err = ErrOtherAccount
+		}
+		return u, err
+	}
+	t.hint(in.key(), u.ID.bytes())
+	return u, t.save(u)
+}
+
+// follow brings a user's name and uid in step with the identity that made it. A
+// uid that is still one of the addresses stays, to the letter. When all of the
+// addresses are other users', it stays too.
+func (t *tx) follow(u *User, in Login) error {
+	if len(in.Addresses) == 0 {
+		return ErrNoAddress
+	}
+	u.Name = in.Name
+	for _, a := range in.Addresses {
+		if Fold(a) == Fold(u.UID) {
+			return nil
+		}
+	}
+	for _, a := range in.Addresses {
+		free, err := t.free(a)
+		if err != nil {
+			return err
+		}
+		if free {
+			t.rename(u, a)
+			return nil
+		}
+	}
+	return nil
+}
+
+// free reports whether no user has the uid.
+func (t *tx) free(uid string) (bool, error) {
+	_, err := t.userByName(t.txn, uid)
+	if errors.Is(err, ErrNoUser) {
+		return true, nil
+	}
+	return false, err
+}
+
+// rename gives a user another uid, which is free.
+func (t *tx) rename(u *User, uid string) {
+	t.event(Event{Action: ActionUserRename, UID: uid, Owner: u.ID, Detail: "was " + u.UID})
+	t.delete(nameKey(Fold(u.UID)))
+	t.hint(nameKey(Fold(uid)), u.ID.bytes())
+	u.UID = uid
+}

@@ -1,0 +1,155 @@
+package storage
+
+import (
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+func logIn(t *testing.T, s *Store, id Identity, addresses ...string) User {
+	t.Helper()
+	u, err := s.LogIn(admin, Login{Identity: id, Addresses: addresses, Name: id.Source})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+// The identity that made a user names it, and no other does.
+func TestUIDFollows(t *testing.T) {
+	hub, lab, dir, dir2 := Identity{"github", "7"}, Identity{"gitlab", "7"}, Identity{SourceLDAP, "6f1d"}, Identity{SourceLDAP, "7a2e"}
+	type step struct {
+		by        Identity
+		addresses []string
+		want      string
+	}
+	for name, test := range map[string]struct {
+		first  Identity // the zero value: a local account
+		linked []Identity
+		steps  []step
+	}{
+		"a local user, linked to the directory": {linked: []Identity{dir}, steps: []step{
+			{dir, []string{"directory@example.com"}, "first@example.com"},
+			{dir, []string{"FIRST@example.com"}, "first@example.com"},
+			{dir, nil, "first@example.com"},
+		}},
+		"a provider's user, linked to the directory": {first: hub, linked: []Identity{dir}, steps: []step{
+			{dir, []string{"directory@example.com"}, "first@example.com"},
+			{hub, []string{"first@example.com"}, "first@example.com"},
+			{dir, []string{"directory@example.com"}, "first@example.com"},
+			{hub, []string{"new@example.com"}, "new@example.com"},
+			{dir, []string{"first@example.com"}, "new@example.com"},
+		}},
+		"the directory's user, linked to providers": {first: dir, linked: []Identity{hub, lab}, steps: []step{
+			{hub, []string{"hub@example.com"}, "first@example.com"},
+			{lab, []string{"lab@example.com", "first@example.com"}, "first@example.com"},
+			{dir, []string{"new@example.com"}, "new@example.com"},
+			{hub, []string{"hub@example.com"}, "new@example.com"},
+		}},
+		"two subjects of one directory": {first: dir, linked: []Identity{dir2}, steps: []step{
+			{dir2, []string{"second@example.com"}, "first@example.com"},
+			{dir, []string{"new@example.com"}, "new@example.com"},
+			{dir2, []string{"second@example.com"}, "new@example.com"},
+		}},
+		"addresses in any order": {first: dir, steps: []step{
+			{dir, []string{"other@example.com", "first@example.com"}, "first@example.com"},
+			{dir, []string{"first@example.com", "other@example.com"}, "first@example.com"},
+			{dir, []string{"other@example.com", "FIRST@Example.com"}, "first@example.com"}, // applications may compare with case
+			{dir, []string{"other@example.com", "third@example.com"}, "other@example.com"},
+			{dir, []string{"third@example.com", "other@example.com"}, "other@example.com"},
+		}},
+		"what is no address, or taken": {first: dir, steps: []step{
+			{dir, []string{"no address", "new@example.com"}, "new@example.com"},
+			{dir, []string{"taken@example.com", "free@example.com"}, "free@example.com"},
+			{dir, []string{"taken@example.com"}, "free@example.com"},
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t, t.TempDir())
+			addUser(t, s, "taken@example.com")
+			var id UserID
+			if test.first == (Identity{}) {
+				id = addUser(t, s, "first@example.com").ID
+			} else {
+				id = logIn(t, s, test.first, "first@example.com").ID
+			}
+			for _, l := range test.linked {
+				if err := s.Link(admin, "first@example.com", l); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i, step := range test.steps {
+				if u := logIn(t, s, step.by, step.addresses...); u.UID != step.want || u.ID != id {
+					t.Fatalf("step %d, %v with %q: got %s, want %s", i, step.by, step.addresses, u.UID, step.want)
+				}
+				if u, err := s.User(step.want); err != nil || u.ID != id {
+					t.Fatalf("step %d: by the name %s: got %+v, %v", i, step.want, u, err)
+				}
+			}
+		})
+	}
+}
+
+// Over random logins by several identities, a uid changes only when the one that
+// made the user no longer has it among its addresses.
+func TestUIDFollowsAtRandom(t *testing.T) {
+	s := open(t, t.TempDir())
+	r := rand.New(rand.NewPCG(14, 4))
+	ids := []Identity{{"github", "7"}, {SourceLDAP, "6f1d"}, {"gitlab", "9"}, {SourceLDAP, "7a2e"}}
+	pool := []string{"a@example.com", "b@example.com", "c@example.com", "d@example.com", "e@example.com"}
+	u := logIn(t, s, ids[0], pool[0])
+	for _, id := range ids[1:] {
+		if err := s.Link(admin, u.UID, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	renamed, maker := 0, true
+	for i := range 400 {
+		if i == 300 { // from then on nobody may
+			if err := s.Unlink(admin, u.UID, ids[0]); err != nil {
+				t.Fatal(err)
+			}
+			ids, maker = ids[1:], false
+		}
+		r.Shuffle(len(pool), func(i, j int) { pool[i], pool[j] = pool[j], pool[i] })
+		n, by := 1+r.IntN(len(pool)), r.IntN(len(ids))
+		now := logIn(t, s, ids[by], pool[:n]...)
+		may := maker && by == 0 && !slices.Contains(pool[:n], u.UID)
+		if now.ID != u.ID || (now.UID != u.UID) != may {
+			t.Fatalf("login %d by %v with %q: %s became %s", i, ids[by], pool[:n], u.UID, now.UID)
+		}
+		if now.UID != u.UID {
+			renamed++
+		}
+		u = now
+	}
+	if renamed == 0 {
+		t.Error("the uid never followed")
+	}
+}
+
+// Who would get a user is the same in whatever order the directory sends the
+// addresses; and without one, nobody does.
+func TestFirstLogin(t *testing.T) {
+	s := open(t, t.TempDir())
+	addUser(t, s, "taken@example.com")
+	dir, hub := Identity{SourceLDAP, "6f1d"}, Identity{"github", "7"}
+	for _, addresses := range [][]string{{"new@example.com", "taken@example.com"}, {"TAKEN@example.com", "new@example.com"}} {
+		if u, err := s.LogIn(admin, Login{Identity: dir, Addresses: addresses}); !errors.Is(err, ErrOtherAccount) {
+			t.Errorf("%q: got %+v, %v, want ErrOtherAccount", addresses, u, err)
+		}
+	}
+	for _, addresses := range [][]string{nil, {""}, {"no address", "@", "a b@example.com"}} {
+		if u, err := s.LogIn(admin, Login{Identity: hub, Addresses: addresses}); !errors.Is(err, ErrNoAddress) {
+			t.Errorf("%q: got %+v, %v, want ErrNoAddress", addresses, u, err)
+		}
+	}
+	// A provider says which address is the preferred one, and that one decides.
+	if u := logIn(t, s, hub, "new@example.com", "taken@example.com"); u.UID != "new@example.com" {
+		t.Errorf("got %s", u.UID)
+	}
+	if _, err := s.LogIn(admin, Login{Identity: hub}); !errors.Is(err, ErrNoAddress) {
+		t.Errorf("whose address is gone: got %v, want ErrNoAddress", err)
+	}
+}
