@@ -16,7 +16,8 @@ import (
 
 // offboard keeps the users of the directory in step with it: whoever is stopped
 // there is suspended here and comes back when that ends, and whoever is missing
-// in two sweeps is removed, the tokens revoked.
+// in two sweeps is removed, the tokens revoked; a user who is also known by a
+// password or a provider is suspended instead, since the link may be a mistake.
 //
 // When in doubt it does nothing. A directory that does not answer, or only in part,
 // says nothing. One that would change many people at once is more likely broken than
@@ -55,6 +56,7 @@ type offboarding struct {
 	uid    string
 	action string // api.OffboardSuspend, OffboardResume, OffboardRemove
 	why    string
+	gone   bool // the directory has none of the user's subjects
 }
 
 // sweepDirectory sweeps at once, and then every [ldap] recheck, until the context
@@ -90,7 +92,7 @@ func (o *offboard) sweep(ctx context.Context) error {
 	}
 	missing := map[storage.UserID]bool{}
 	for _, c := range changes {
-		missing[c.id] = c.action == api.OffboardRemove
+		missing[c.id] = c.gone
 	}
 	// Whoever is found has to be missed in two sweeps again, whatever comes of this one.
 	for id := range o.missed {
@@ -197,13 +199,18 @@ func compare(h storage.Holder, states map[string]ldap.State) offboarding {
 		}
 	}
 	switch {
+	case stopped == "" && h.Only(storage.SourceLDAP):
+		c.action, c.why, c.gone = api.OffboardRemove, noLonger, true
+	case stopped == "" && h.State == storage.UserActive:
+		c.action, c.why, c.gone = api.OffboardSuspend, noLonger, true
 	case stopped == "":
-		c.action, c.why = api.OffboardRemove, "no longer in the directory"
 	case h.State == storage.UserActive:
 		c.action, c.why = api.OffboardSuspend, string(stopped)
 	}
 	return c
 }
+
+const noLonger = "no longer in the directory"
 
 // hold reports whether there are too many changes to be believed, and keeps them for
 // an administrator to confirm.
@@ -233,14 +240,14 @@ func (o *offboard) apply(changes []offboarding) error {
 	failed := 0
 	for _, c := range changes {
 		var err error
-		switch c.action {
-		case api.OffboardRemove:
-			if err = o.store.RemoveUserByID(directoryActor, c.id, c.why); err == nil {
+		switch {
+		case c.gone:
+			if err = o.store.Leave(directoryActor, c.id, storage.SourceLDAP, c.why); err == nil {
 				delete(o.missed, c.id)
 			}
-		case api.OffboardSuspend:
+		case c.action == api.OffboardSuspend:
 			err = o.store.Suspend(directoryActor, c.id, c.why)
-		case api.OffboardResume:
+		case c.action == api.OffboardResume:
 			err = o.store.Resume(directoryActor, c.id)
 		}
 		if err != nil && !errors.Is(err, storage.ErrNoUser) {

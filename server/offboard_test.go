@@ -234,10 +234,21 @@ func TestLocalUsers(t *testing.T) {
 	h.sweep(1)
 	h.alive(bob)
 	s.Remove(ldaptest.Person("bob"), ldaptest.Person("carol"))
-	h.sweep(3)
+	h.sweep(1)
+	h.alive(bob)
+	h.sweep(2)
 	h.alive(carol)
-	h.dead(bob)
-	h.wantUsers("alice@example.org ldap active", "carol@example.org local active")
+	h.dead(bob) // and not removed: the link may be a mistake
+	h.wantUsers("alice@example.org ldap active", "bob@example.org local suspended", "carol@example.org local active")
+	if err := h.admin.UnlinkUser(t.Context(), "bob@example.org", linked); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.admin.EnableUser(t.Context(), "bob@example.org"); err != nil {
+		t.Fatal(err)
+	}
+	h.sweep(3)
+	h.alive(bob)
+	h.userpass("bob@example.org", password).want(http.StatusOK)
 }
 
 // A linked user may have only a session, by password: that counts too.
@@ -543,7 +554,7 @@ func TestSweepGoesOn(t *testing.T) {
 	if err != nil || len(changes) != 0 {
 		t.Fatalf("got %v, %v", changes, err)
 	}
-	stranger := offboarding{id: 17, uid: "x@example.org", action: api.OffboardRemove}
+	stranger := offboarding{id: 17, uid: "x@example.org", action: api.OffboardRemove, gone: true}
 	user, err := h.store.User("bob@example.org")
 	if err != nil {
 		t.Fatal(err)

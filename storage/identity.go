@@ -141,15 +141,25 @@ func (t *tx) turn(id UserID, from, to UserState, e Event) error {
 	return t.save(u)
 }
 
-// RemoveUserByID is RemoveUser for a user whose name may have changed.
-func (s *Store) RemoveUserByID(by Actor, id UserID, why string) error {
+// Leave is for a user whom a source no longer has. One who is known by nothing else
+// is removed. One who is also known by a password or by another source is suspended:
+// the identity may have been linked by mistake, and a removal can't be undone.
+func (s *Store) Leave(by Actor, id UserID, source, why string) error {
 	return s.takeAway(by, func(t *tx) error {
 		u, err := t.userByID(t.txn, id)
 		if err != nil || u.State == UserRemoved {
 			return err
 		}
-		return t.remove(u, why)
+		if u.Only(source) {
+			return t.remove(u, why)
+		}
+		return t.turn(id, UserActive, UserSuspended, Event{Action: ActionUserSuspend, Detail: why})
 	})
+}
+
+// Only reports whether a source is all that a user is known by.
+func (u User) Only(source string) bool {
+	return !u.Local() && len(u.subjects(source)) == len(u.Identities)
 }
 
 // Holder is a user that a directory must be asked about.
