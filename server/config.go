@@ -26,6 +26,8 @@ type Config struct {
 	TLS            TLSConfig      `toml:"tls"`
 	Tokens         TokenConfig    `toml:"tokens"`
 	Logins         LoginConfig    `toml:"logins"`
+	Limits         LimitConfig    `toml:"limits"`
+	Audit          AuditConfig    `toml:"audit"`
 	LDAP           *LDAPConfig    `toml:"ldap"` // nil: not configured
 
 	OAuth map[string]OAuthConfig `toml:"oauth"` // by the provider's name
@@ -42,7 +44,7 @@ type TLSConfig struct {
 // TokenConfig is the policy for API access tokens.
 type TokenConfig struct {
 	Reveal          bool     `toml:"reveal"`
-	MaxPerUser      int      `toml:"max_per_user"`
+	MaxPerUser      int      `toml:"max_per_user"` // 0: any number
 	DefaultLifetime Lifetime `toml:"default_lifetime"`
 	MaxLifetime     Lifetime `toml:"max_lifetime"`
 	RevokeIdleAfter Lifetime `toml:"revoke_idle_after"`
@@ -54,12 +56,19 @@ type LoginConfig struct {
 	AddressFailures int `toml:"address_failures"` // a minute
 }
 
+// LimitConfig bounds what one client or user may take.
+type LimitConfig struct {
+	ChangesPerUser int `toml:"changes_per_user"` // an hour; 0: no limit
+}
+
 // DefaultConfig is the configuration without a file.
 func DefaultConfig() Config {
 	return Config{
 		Listen: "127.0.0.1:8080",
-		Tokens: TokenConfig{Reveal: true, MaxPerUser: 1000},
+		Tokens: TokenConfig{Reveal: true},
 		Logins: LoginConfig{AccountFailures: 5, AddressFailures: 100},
+		Limits: LimitConfig{ChangesPerUser: 10_000},
+		Audit:  AuditConfig{Keep: Lifetime{400 * day}, MaxSize: Size{4 << 30}},
 	}
 }
 
@@ -92,12 +101,14 @@ func (c Config) Check() error {
 	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
 		f.add("tls", "cert and key go together")
 	}
-	f.within("tokens.max_per_user", c.Tokens.MaxPerUser, 1_000_000)
+	f.within("tokens.max_per_user", c.Tokens.MaxPerUser, 0, 1_000_000)
+	f.within("limits.changes_per_user", c.Limits.ChangesPerUser, 0, 1_000_000_000)
+	c.Audit.check(&f)
 	if c.Tokens.MaxLifetime.Ends() && c.Tokens.DefaultLifetime.Duration > c.Tokens.MaxLifetime.Duration {
 		f.add("tokens.default_lifetime", "is longer than tokens.max_lifetime, %v", c.Tokens.MaxLifetime)
 	}
-	f.within("logins.account_failures", c.Logins.AccountFailures, 1_000_000)
-	f.within("logins.address_failures", c.Logins.AddressFailures, 1_000_000)
+	f.within("logins.account_failures", c.Logins.AccountFailures, 1, 1_000_000)
+	f.within("logins.address_failures", c.Logins.AddressFailures, 1, 1_000_000)
 	if c.LDAP != nil {
 		c.LDAP.check(&f)
 	}
@@ -134,9 +145,9 @@ func CheckListen(address string) error {
 	return nil
 }
 
-func (f *faults) within(setting string, n, most int) {
-	if n < 1 || n > most {
-		f.add(setting, "write a number from 1 to %d", most)
+func (f *faults) within(setting string, n, least, most int) {
+	if n < least || n > most {
+		f.add(setting, "write a number from %d to %d", least, most)
 	}
 }
 

@@ -29,6 +29,13 @@ revoke_idle_after = "1y"
 [logins]
 account_failures = 3
 address_failures = 30
+
+[limits]
+changes_per_user = 40
+
+[audit]
+keep = "1y"
+max_size = "64MiB"
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -40,6 +47,8 @@ address_failures = 30
 		TLS:            TLSConfig{Cert: "cert.pem", Key: "key.pem"},
 		Tokens:         TokenConfig{MaxPerUser: 7, DefaultLifetime: Lifetime{90 * day}, MaxLifetime: Lifetime{365 * day}, RevokeIdleAfter: Lifetime{365 * day}},
 		Logins:         LoginConfig{AccountFailures: 3, AddressFailures: 30},
+		Limits:         LimitConfig{ChangesPerUser: 40},
+		Audit:          AuditConfig{Keep: Lifetime{365 * day}, MaxSize: Size{64 << 20}},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
@@ -88,7 +97,12 @@ func TestConfigRefused(t *testing.T) {
 		{"[tls]\ncert = \"c\"", "tls: cert and key"},
 		{"[tls]\nkey = \"k\"", "tls: cert and key"},
 		{"[tokens]\nreveal = \"yes\"", "line 2: tokens.reveal"},
-		{"[tokens]\nmax_per_user = 0", "tokens.max_per_user"},
+		{"[limits]\nchanges_per_user = -1", "limits.changes_per_user"},
+		{"[audit]\nkeep = \"long\"", "line 2: audit.keep"},
+		{"[audit]\nmax_size = \"4 apples\"", "line 2: audit.max_size"},
+		{"[audit]\nmax_size = \"-4GiB\"", "line 2: audit.max_size"},
+		{"[audit]\nmax_size = \"1KiB\"", "audit.max_size: write at least 1.0 MiB"},
+		{"[audit]\nmax_size = 4096", "line 2: audit.max_size"},
 		{"[tokens]\nmax_per_user = -1", "tokens.max_per_user"},
 		{"[tokens]\nmax_per_user = 1000001", "tokens.max_per_user"},
 		{"[tokens]\nmax_per_user = 1.5", "line 2: tokens.max_per_user"},

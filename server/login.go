@@ -109,7 +109,7 @@ func (s *Server) exchange(w http.ResponseWriter, r *request, method string) erro
 
 // handLogin replies with a new token for a user who has logged in.
 func (s *Server) handLogin(w http.ResponseWriter, r *request, u storage.User) error {
-	t, secret, err := s.store.CreateToken(r.actor(u.UID), u.ID, s.defaultSpec())
+	t, secret, err := s.makeToken(r, principal{u.ID, u.UID}, s.defaultSpec())
 	if err != nil {
 		return unlessGone(err, errInvalid)
 	}
@@ -146,7 +146,11 @@ func (s *Server) logInByCookie(w http.ResponseWriter, r *request) (fields map[st
 // beginSession gives the browser of a user who has logged in the cookie of a new
 // session. It ends the session of the cookie that the browser had before.
 func (s *Server) beginSession(w http.ResponseWriter, r *request, u storage.User, method string) error {
-	cookie, err := s.store.CreateSession(r.actor(u.UID), u.ID, method)
+	var cookie storage.Secret
+	err := s.logins.spend(u.ID, func() (err error) {
+		cookie, err = s.store.CreateSession(r.actor(u.UID), u.ID, method)
+		return err
+	})
 	if err != nil {
 		return unlessGone(err, errInvalid)
 	}

@@ -112,7 +112,7 @@ func (s *Server) createForm(w http.ResponseWriter, r *request) error {
 	page := web.Tokens{Name: fields["name"]}
 	spec, err := s.spec(tokenOptions{Name: fields["name"], ExpiresIn: fields["expiresIn"]})
 	if err == nil {
-		page.Made, err = s.makeToken(r, spec)
+		page.Made, err = s.showOnce(r, spec)
 	}
 	switch status, message := statusOf(err); {
 	case err == nil:
@@ -125,9 +125,9 @@ func (s *Server) createForm(w http.ResponseWriter, r *request) error {
 	return err
 }
 
-// makeToken creates a token, to be shown on the page this once.
-func (s *Server) makeToken(r *request, spec storage.TokenSpec) (*web.Made, error) {
-	t, secret, err := s.store.CreateToken(r.actor(r.user.UID), r.user.ID, spec)
+// showOnce creates a token, to be shown on the page this once.
+func (s *Server) showOnce(r *request, spec storage.TokenSpec) (*web.Made, error) {
+	t, secret, err := s.makeToken(r, r.user, spec)
 	if err != nil {
 		return nil, unlessGone(err, errCredentials)
 	}
@@ -156,7 +156,7 @@ func (s *Server) renameForm(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	err = s.store.RenameToken(r.actor(r.user.UID), t.ID, fields["name"])
+	err = s.rename(r, t.ID, fields["name"])
 	if e := (*storage.InvalidError)(nil); errors.As(err, &e) {
 		return s.pages.Write(w, http.StatusBadRequest, web.Rename{
 			UID: r.user.UID, ID: t.ID.String(), Name: fields["name"], Error: sentence(e.Message) + ".", Number: number(fields["page"]),

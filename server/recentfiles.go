@@ -66,7 +66,7 @@ func (s *Server) openedFile(w http.ResponseWriter, r *request) error {
 	if f.Revision == nil {
 		f.Revision = json.RawMessage("null")
 	}
-	if err := s.store.OpenedFile(r.user.ID, f); err != nil {
+	if err := s.changes.spend(r.user.ID, func() error { return s.store.OpenedFile(r.user.ID, f) }); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -33,7 +33,11 @@ func (s *Server) rotateToken(w http.ResponseWriter, r *request) error {
 		}
 		with = int(r.token.Generation)
 	}
-	t, secret, err := s.store.RotateToken(r.actor(r.user.UID), t.ID, overlap, with)
+	var secret storage.Secret
+	err = s.changes.spend(r.user.ID, func() (err error) {
+		t, secret, err = s.store.RotateToken(r.actor(r.user.UID), t.ID, overlap, with)
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -47,6 +47,8 @@ type Server struct {
 	started  time.Time
 	version  string
 	throttle *throttle
+	changes  *budget // of users, on their tokens and files
+	logins   *budget // of users, by browser
 	refusals *refusals
 	hasher   *hasher
 	origins  *http.CrossOriginProtection
@@ -86,6 +88,8 @@ func New(store *storage.Store, cfg Config, opts Options) (*Server, error) {
 		store: store, cfg: cfg, log: opts.Log, now: opts.Now, started: opts.Now(), version: opts.Version,
 		refusals: &refusals{store: store},
 		throttle: &throttle{store: store, cfg: cfg.Logins, now: opts.Now},
+		changes:  newBudget(cfg.Limits.ChangesPerUser, "Too many changes within an hour: try again later", opts.Now),
+		logins:   newBudget(loginsPerHour, "Too many logins within an hour: try again later", opts.Now),
 		hasher:   newHasher(hashParams),
 		origins:  http.NewCrossOriginProtection(),
 		activity: new(activity),

@@ -126,12 +126,22 @@ func (s *Server) fromElsewhere(r *http.Request) bool {
 
 // handOut creates a token and replies with its secret.
 func (s *Server) handOut(w http.ResponseWriter, r *request, spec storage.TokenSpec) error {
-	t, secret, err := s.store.CreateToken(r.actor(r.user.UID), r.user.ID, spec)
+	t, secret, err := s.makeToken(r, r.user, spec)
 	if err != nil {
 		return unlessGone(err, errCredentials)
 	}
 	replySecret(w, newToken(t, r.user.UID, secret))
 	return nil
+}
+
+// makeToken creates a token for a user, as one of the changes that the user may
+// make in an hour.
+func (s *Server) makeToken(r *request, user principal, spec storage.TokenSpec) (t storage.Token, secret storage.Secret, err error) {
+	err = s.changes.spend(user.ID, func() error {
+		t, secret, err = s.store.CreateToken(r.actor(user.UID), user.ID, spec)
+		return err
+	})
+	return t, secret, err
 }
 
 // documentedTokens serves GET /api/getApiTokens. Each token is shown in full,
@@ -242,11 +252,16 @@ func (s *Server) renameToken(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.store.RenameToken(r.actor(r.user.UID), t.ID, *body.Name); err != nil {
+	if err := s.rename(r, t.ID, *body.Name); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// rename gives a token of the caller's another name.
+func (s *Server) rename(r *request, id storage.ID, name string) error {
+	return s.changes.spend(r.user.ID, func() error { return s.store.RenameToken(r.actor(r.user.UID), id, name) })
 }
 
 // revokeToken serves DELETE /api/token/{id}. A token with scopes may revoke

@@ -16,7 +16,6 @@ import (
 const (
 	checkpointEvery = 24 * time.Hour
 	checkpointGrown = 256 << 20 // bytes of journal since the last one
-	keepJournal     = 400 * 24 * time.Hour
 )
 
 // checkpointIfDue is the flusher's: it makes a checkpoint when the last is old
@@ -33,9 +32,10 @@ func (s *Store) checkpointIfDue(ctx context.Context) {
 	if s.tableDue {
 		s.leaveTableMeanwhile()
 	}
-	now := s.opts.Now()
-	grown := s.journal.Size() - s.checkpoint.size
-	if now.Sub(s.checkpoint.at) < checkpointEvery && grown < checkpointGrown || s.Writable() != nil {
+	now, size := s.opts.Now(), s.journal.Size()
+	grown, most := size-s.checkpoint.size, s.opts.MostEvents
+	large := most > 0 && size > most && grown > most/16
+	if now.Sub(s.checkpoint.at) < checkpointEvery && grown < checkpointGrown && !large || s.Writable() != nil {
 		return
 	}
 	s.checkpoint.at, s.checkpoint.size = now, s.journal.Size() // also when it fails: not every second
@@ -47,8 +47,31 @@ func (s *Store) checkpointIfDue(ctx context.Context) {
 		return
 	}
 	s.leaveTableMeanwhile() // before what it needs of the journal goes
-	if _, err := s.journal.Prune(now.Add(-keepJournal), m.Sequence); err != nil {
+	s.prune(now, m.Sequence)
+	s.checkpoint.size = s.journal.Size()
+}
+
+// prune drops the events that need not be kept, and notes that in the audit log.
+// Below its bound it goes by a sixteenth, so that not each change takes another
+// checkpoint.
+func (s *Store) prune(now time.Time, coveredBy uint64) {
+	first := s.journal.FirstSequence()
+	before := time.UnixMilli(0) // none
+	if s.opts.KeepEvents > 0 {
+		before = now.Add(-s.opts.KeepEvents)
+	}
+	most := s.opts.MostEvents
+	if s.journal.Size() > most {
+		most -= most / 16
+	}
+	if _, err := s.journal.Prune(before, most, coveredBy); err != nil {
 		s.opts.Log.Error("the journal keeps old segments", "error", err)
+	}
+	if gone := s.journal.FirstSequence() - first; gone > 0 {
+		s.Note(Actor{Name: "retention"}, Event{
+			Action: ActionAuditPrune, Count: int(gone),
+			Detail: fmt.Sprintf("events up to %d are no longer kept", s.journal.FirstSequence()-1),
+		})
 	}
 }
 

@@ -57,6 +57,7 @@ const (
 	ActionBackup          = "backup"
 	ActionImport          = "import"
 	ActionRestore         = "restore"
+	ActionAuditPrune      = "audit.prune"
 )
 
 // record is one record of the journal: an event and what it puts into the

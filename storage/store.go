@@ -21,9 +21,13 @@ import (
 // Options say how to open a store. The zero value will do.
 type Options struct {
 	KeyFile    string // default DIR/key
-	MaxPerUser int    // tokens that a user may hold; default 1000
+	MaxPerUser int    // tokens that a user may hold; 0: any number
 	Holder     string // how a second process is told who holds the store
 	Segment    int64  // bytes of a new segment of the journal; 0: the journal's own default
+
+	KeepEvents time.Duration // how long the audit log is kept; 0: for as long as there is room
+	MostEvents int64         // bytes that it may take, beside what a rebuild needs; 0: any number
+
 	Early      bool   // Open returns when tokens can be verified; see Opened
 	Now        func() time.Time
 	Log        *slog.Logger
@@ -155,9 +159,6 @@ func Open(dir string, opts Options) (*Store, error) {
 func prepare(dir string, opts Options) (*Store, error) {
 	if opts.KeyFile == "" {
 		opts.KeyFile = filepath.Join(dir, "key")
-	}
-	if opts.MaxPerUser == 0 {
-		opts.MaxPerUser = 1000
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now

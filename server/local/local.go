@@ -40,6 +40,7 @@ type Dir struct {
 func (d Dir) Open(cfg server.Config, log *slog.Logger, early bool) (*storage.Store, *server.Server, error) {
 	store, err := storage.Open(d.Path, storage.Options{
 		KeyFile: cfg.KeyFile, MaxPerUser: cfg.Tokens.MaxPerUser, Holder: d.Command, Log: log, Early: early,
+		KeepEvents: cfg.Audit.Keep.Duration, MostEvents: cfg.Audit.MaxSize.Bytes, Segment: cfg.Audit.Segment(),
 	})
 	if err != nil {
 		return nil, nil, err

@@ -193,7 +193,10 @@ func (j *Journal) Segments() []uint64 {
 func (j *Journal) Size() int64 {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	var n int64
+	return j.sizeLocked()
+}
+
+func (j *Journal) sizeLocked() (n int64) {
 	for _, s := range j.segments {
 		n += s.size
 	}

@@ -181,11 +181,11 @@ func TestPrune(t *testing.T) {
 		before  time.Time
 		covered uint64
 	}{{far, 0}, {far, 3}, {time.UnixMilli(0), last}} {
-		if n, err := j.Prune(c.before, c.covered); n != 0 || err != nil {
+		if n, err := j.Prune(c.before, 0, c.covered); n != 0 || err != nil {
 			t.Fatalf("pruned %d, %v", n, err)
 		}
 	}
-	if n, err := j.Prune(far, 25); n != 1 || err != nil {
+	if n, err := j.Prune(far, 0, 25); n != 1 || err != nil {
 		t.Fatalf("pruned %d, %v", n, err)
 	}
 	first := j.FirstSequence()
@@ -197,7 +197,7 @@ func TestPrune(t *testing.T) {
 		t.Errorf("got %v, want ErrPruned", err)
 	}
 	check(t, mustOpen(t, d.Crash(func(string, int64) bool { return false }), last, small), first, last)
-	if n, err := j.Prune(far, last); n != 1 || err != nil {
+	if n, err := j.Prune(far, 0, last); n != 1 || err != nil {
 		t.Fatalf("pruned %d, %v", n, err)
 	}
 	last = appendBatch(t, j, 1, 20)

@@ -5,14 +5,16 @@ import (
 	"time"
 )
 
-// Prune drops the oldest segments, as long as every record in them was written
-// before the given time and has a sequence of at most coveredBy: that of a
-// checkpoint from which the store can be rebuilt without them. The segment in
-// use always stays. It returns how many segments are gone. A reader that has
-// begun in one of them reads it to its end; a later one gets ErrPruned.
-func (j *Journal) Prune(before time.Time, coveredBy uint64) (int, error) {
+// Prune drops the oldest segments: those whose records were all written before
+// the given time, and more while the journal takes more than most bytes (0: no
+// bound). A segment stays while it has a record of a sequence over coveredBy, that
+// of a checkpoint from which the store can be rebuilt without the records before
+// it, and the segment in use always stays. It returns how many segments are gone.
+// A reader that has begun in one of them reads it to its end; a later one gets
+// ErrPruned.
+func (j *Journal) Prune(before time.Time, most int64, coveredBy uint64) (int, error) {
 	for dropped := 0; ; dropped++ {
-		name, ok := j.dropOldest(before.UnixMilli(), coveredBy)
+		name, ok := j.dropOldest(before.UnixMilli(), most, coveredBy)
 		if !ok {
 			return dropped, nil
 		}
@@ -29,13 +31,14 @@ func (j *Journal) Prune(before time.Time, coveredBy uint64) (int, error) {
 
 // dropOldest takes the oldest segment out of the list. Its records are all older
 // than the beginning of the next, which the header of that one tells.
-func (j *Journal) dropOldest(before int64, coveredBy uint64) (string, bool) {
+func (j *Journal) dropOldest(before, most int64, coveredBy uint64) (string, bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.closed || len(j.segments) < 2 {
 		return "", false
 	}
-	if next := j.segments[1]; next.first-1 > coveredBy || next.started >= before {
+	next, large := j.segments[1], most > 0 && j.sizeLocked() > most
+	if next.first-1 > coveredBy || next.started >= before && !large {
 		return "", false
 	}
 	name := j.segments[0].name

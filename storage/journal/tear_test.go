@@ -180,7 +180,7 @@ func story(t *testing.T, d *journaltest.Disk) (s told) {
 			s.acked = last
 			if i%4 == 3 {
 				s.covered = s.acked - 3
-				if _, err := j.Prune(time.Now(), s.covered); err != nil {
+				if _, err := j.Prune(time.Now(), 0, s.covered); err != nil {
 					return s
 				}
 			}

@@ -1,0 +1,44 @@
+package server
+
+import (
+	"fmt"
+
+	"github.com/dustin/go-humanize"
+)
+
+// AuditConfig says how much of the audit log is kept. What is beyond either bound
+// goes, the oldest first.
+type AuditConfig struct {
+	Keep    Lifetime `toml:"keep"`
+	MaxSize Size     `toml:"max_size"`
+}
+
+func (c AuditConfig) check(f *faults) {
+	if c.MaxSize.Bytes < smallestAudit {
+		f.add("audit.max_size", "write at least %v", Size{smallestAudit})
+	}
+}
+
+const (
+	smallestAudit = 1 << 20
+	largestPart   = 8 << 20
+)
+
+// Segment is the size of the files that the audit log is made of, in bytes. It is
+// dropped file by file, so a small log needs small files.
+func (c AuditConfig) Segment() int64 { return min(max(c.MaxSize.Bytes/8, smallestAudit/8), largestPart) }
+
+// Size is a number of bytes. It is a struct so that TOML accepts no number for it.
+type Size struct{ Bytes int64 }
+
+func (s Size) String() string { return humanize.IBytes(uint64(s.Bytes)) }
+
+// UnmarshalText reads a number with a unit, such as 512MiB or 4GiB.
+func (s *Size) UnmarshalText(b []byte) error {
+	n, err := humanize.ParseBytes(string(b))
+	if err != nil || n > 1<<60 {
+		return fmt.Errorf("%q is not a size: write a number with KiB, MiB, GiB or TiB, such as 4GiB", b)
+	}
+	s.Bytes = int64(n)
+	return nil
+}

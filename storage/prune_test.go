@@ -1,0 +1,69 @@
+package storage
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"testing"
+)
+
+// TestAuditLogHasABound renames a token without end. The audit log keeps to its
+// size, says what went, and everything is still there after a rebuild.
+func TestAuditLogHasABound(t *testing.T) {
+	dir := t.TempDir()
+	o := Options{MostEvents: 1 << 20, Segment: 64 << 10, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+	s := openWith(t, dir, o)
+	u := addUser(t, s, "ada@example.com")
+	id, secret := create(t, s, u)
+	for n := range 12_000 {
+		if err := s.RenameToken(admin, id, fmt.Sprint("name ", n)); err != nil {
+			t.Fatal(err)
+		}
+		if n%2000 == 0 {
+			settle(t, s)
+		}
+	}
+	settle(t, s)
+	if got, most := s.journal.Size(), o.MostEvents+3*o.Segment; got > most {
+		t.Errorf("the audit log takes %d bytes, want at most %d", got, most)
+	}
+	first, told := uint64(0), ""
+	for e, err := range s.Events(context.Background(), 0, false) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first == 0 {
+			first = e.Sequence
+		}
+		if e.Action == ActionAuditPrune {
+			told = e.Detail
+		}
+	}
+	if want := fmt.Sprintf("events up to %d are no longer kept", s.journal.FirstSequence()-1); first < 2 || told != want {
+		t.Errorf("the first event is %d, and the log says %q, want %q", first, told, want)
+	}
+	if err := s.VerifyJournal(context.Background()); err != nil {
+		t.Error(err)
+	}
+	s.damaged(ErrDamaged) // the next open builds the index again
+	s.Close()
+	s = openWith(t, dir, o)
+	wantLive(t, s, secret)
+	if v, err := s.Token(id); err != nil || v.Name != "name 11999" {
+		t.Errorf("got %q, %v", v.Name, err)
+	}
+}
+
+// settle makes a checkpoint and prunes, as the flusher does, and waits until the
+// event of that is durable.
+func settle(t testing.TB, s *Store) {
+	t.Helper()
+	m, err := s.writeCheckpoint(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.prune(s.opts.Now(), m.Sequence)
+	if err := s.change(admin, func(t *tx) error { t.event(Event{Action: ActionImport}); return nil }); err != nil {
+		t.Fatal(err)
+	}
+}
