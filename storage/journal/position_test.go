@@ -49,7 +49,7 @@ func TestPositions(t *testing.T) {
 			t.Errorf("at %d: got %v, %v, want %v", sequence, p, err, journal.ErrElsewhere)
 		}
 	}
-	if _, err := j.Prune(time.UnixMilli(1<<60), fork.Sequence); err != nil {
+	if _, err := j.Prune(time.UnixMilli(1<<60), 0, fork.Sequence); err != nil {
 		t.Fatal(err)
 	}
 	first := j.FirstSequence()
