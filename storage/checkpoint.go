@@ -108,10 +108,19 @@ func (s *Store) writeCheckpoint(ctx context.Context) (m Manifest, err error) {
 }
 
 // lastCheckpoint is what the checkpoint says of itself; zero without a usable one.
-func (s *Store) lastCheckpoint() (m Manifest) {
+func (s *Store) lastCheckpoint() Manifest {
+	m, err := s.readManifest()
+	if err != nil {
+		return Manifest{}
+	}
+	return m
+}
+
+// readManifest reads the beginning of the checkpoint.
+func (s *Store) readManifest() (m Manifest, err error) {
 	f, err := os.Open(s.path("checkpoint"))
 	if err != nil {
-		return m
+		return m, err
 	}
 	defer f.Close()
 	stop := errors.New("stop")
@@ -119,9 +128,9 @@ func (s *Store) lastCheckpoint() (m Manifest) {
 		return errors.Join(stop, json.Unmarshal(data, &m))
 	})
 	if !errors.Is(err, stop) {
-		return Manifest{}
+		return m, err
 	}
-	return m
+	return m, nil
 }
 
 // loadCheckpoint puts a checkpoint into an empty index and returns its sequence.

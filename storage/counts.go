@@ -163,7 +163,7 @@ func (s *Store) compareOnce() (ok bool, err error) {
 func (s *Store) applied(txn *badger.Txn) (m marks, c counts, err error) {
 	item, err := txn.Get(appliedKey) // not by get: this is what Badger has, not what waits
 	if err != nil {
-		return m, c, &indexError{fmt.Errorf("%w: how far it is: %w", ErrDamaged, err)}
+		return m, c, indexFault("how far the index is", notRead("how far it is", err))
 	}
 	stored, err := item.ValueCopy(nil)
 	if err == nil {
@@ -238,7 +238,7 @@ func (s *Store) tallyPart(txn *badger.Txn, prefix []byte, c *counts) error {
 			return nil
 		})
 		if err != nil {
-			return fmt.Errorf("%w: read %q: %w", ErrDamaged, item.Key(), err)
+			return notRead(fmt.Sprintf("read %q", item.Key()), err)
 		}
 		if n++; n%64 == 0 {
 			start = s.giveWay(start)

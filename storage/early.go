@@ -134,6 +134,7 @@ func (s *Store) openLate() {
 	if s.late == nil {
 		s.late = s.openOrRebuild(s.clean)
 	}
+	s.late = explain(s.late)
 	if s.late != nil && !errors.Is(s.late, ErrClosed) {
 		s.opts.Log.Error("the store can't be opened", "error", s.late)
 	}
@@ -153,7 +154,7 @@ func (s *Store) verifyJournal() error {
 		return nil
 	})
 	if err != nil && !errors.Is(err, ErrClosed) {
-		return fmt.Errorf("%w: verify the journal: %w", ErrDamaged, err)
+		return notRead("verify the journal", err)
 	}
 	return err
 }

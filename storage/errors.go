@@ -31,6 +31,10 @@ var (
 	// no further change until it is opened again: a sync that failed once may
 	// have lost what it was to save, and a second that succeeds says nothing of it.
 	ErrFailed = errors.New("the store can't write to its disk")
+	// ErrUnavailable says that the system refused to read or write just now, such as
+	// when there are too many open files. Nothing was changed, nothing is damaged, and
+	// the next call may succeed.
+	ErrUnavailable = errors.New("the store can't be read or written at the moment")
 	// ErrNoSpace says that the disk is full but for what is kept for revocations.
 	ErrNoSpace = errors.New("the disk is full")
 	ErrClosed  = errors.New("the store is closed")

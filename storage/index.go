@@ -98,14 +98,26 @@ type indexError struct{ err error }
 func (e *indexError) Error() string { return "the index: " + e.err.Error() }
 func (e *indexError) Unwrap() error { return e.err }
 
+// indexFault is an *indexError if the index is at fault, and not the system: an index
+// that there are too few descriptors to open must stay.
+func indexFault(what string, err error) error {
+	if errors.Is(err, ErrClosed) {
+		return err
+	}
+	if systemError(err) != 0 {
+		return fmt.Errorf("%w: %s: %w", ErrUnavailable, what, err)
+	}
+	return &indexError{err}
+}
+
 // openIndex opens Badger and the journal, in this order: the journal is told
 // how far it must reach.
 func (s *Store) openIndex(clean uint64) error {
 	if err := s.checkIndex(); err != nil {
-		return &indexError{err}
+		return indexFault("verify the index", err)
 	}
 	if err := s.openBadger(); err != nil {
-		return &indexError{err}
+		return indexFault("open the index", err)
 	}
 	err := s.db.View(func(txn *badger.Txn) (err error) {
 		s.marks, s.counts, err = s.applied(txn)
@@ -160,10 +172,8 @@ func (s *Store) mend() error {
 		return err
 	}
 	compared := time.Now()
-	if err := s.loadTable(); errors.Is(err, ErrClosed) {
-		return err // and next time again
-	} else if err != nil {
-		return &indexError{err}
+	if err := s.loadTable(); err != nil {
+		return indexFault("load the tokens", err)
 	}
 	s.whole()
 	s.opts.Log.Info("the last stop was not clean; the index has been verified and brought up to the journal",
@@ -190,7 +200,7 @@ func (s *Store) openJournal(o journal.Options) (err error) {
 	o.Now, o.SegmentSize = s.opts.Now, s.opts.Segment
 	s.journal, err = journal.Open(s.path("journal"), s.journalKey, o)
 	if err != nil {
-		return fmt.Errorf("%w: open the journal: %w", ErrDamaged, err)
+		return notRead("open the journal", err)
 	}
 	if tear, ok := s.journal.Torn(); ok {
 		s.opts.Log.Info("an interrupted write, which nobody was told had succeeded, was cut off the journal",
@@ -237,6 +247,9 @@ func (s *Store) rebuild() error {
 		s.forgetTable() // the damaged index has put something there
 	}
 	from, err := s.loadCheckpoint()
+	if systemError(err) != 0 {
+		return fmt.Errorf("%w: read the checkpoint: %w", ErrUnavailable, err)
+	}
 	if err != nil && (s.journal.FirstSequence() > 1 || exists(s.path("restored"))) {
 		return fmt.Errorf("%w: the index can't be built anew, since the journal begins with record %d and the checkpoint before it can't be used (%w): restore a backup",
 			ErrDamaged, s.journal.FirstSequence(), err)
@@ -254,7 +267,7 @@ func (s *Store) rebuild() error {
 		return err // and next time again
 	}
 	if err != nil {
-		return fmt.Errorf("%w: the index that was built anew is not whole: %w", ErrDamaged, err)
+		return notRead("the index that was built again is incomplete", err)
 	}
 	return errors.Join(
 		s.noteRestored(),
@@ -297,7 +310,11 @@ func (s *Store) RestoredAt() int64 {
 // openJournalAfterRestore opens the journal for a rebuilding. Only a restore,
 // which leaves the file restored, allows a journal to begin where none is.
 func (s *Store) openJournalAfterRestore() error {
-	o := journal.Options{Known: s.lastCheckpoint().Sequence}
+	m, err := s.readManifest()
+	if systemError(err) != 0 {
+		return fmt.Errorf("%w: read the checkpoint: %w", ErrUnavailable, err)
+	}
+	o := journal.Options{Known: m.Sequence}
 	b, err := os.ReadFile(s.path("restored"))
 	if err == nil {
 		after, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)

@@ -98,10 +98,10 @@ func (s *Store) read(txn *badger.Txn, key []byte) (stored []byte, ok bool, err e
 		return nil, false, nil
 	}
 	if err != nil {
-		return nil, false, fmt.Errorf("%w: read %q: %w", ErrDamaged, key, err)
+		return nil, false, notRead(fmt.Sprintf("read %q", key), err)
 	}
 	if stored, err = item.ValueCopy(nil); err != nil {
-		return nil, false, fmt.Errorf("%w: read %q: %w", ErrDamaged, key, err)
+		return nil, false, notRead(fmt.Sprintf("read %q", key), err)
 	}
 	return stored, true, nil
 }

@@ -152,7 +152,7 @@ func (s *Store) writeOps(ctx context.Context, txn *badger.Txn, w *snapshotWriter
 			}
 			v, err := item.ValueCopy(nil)
 			if err != nil {
-				return fmt.Errorf("%w: %w", ErrDamaged, err)
+				return notRead(fmt.Sprintf("read %q", item.Key()), err)
 			}
 			if sealedKind(kind) {
 				if _, err := s.seals.open(item.Key(), v); err != nil {

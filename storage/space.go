@@ -115,7 +115,7 @@ func (s *space) ready(bytes int) bool {
 // process, and between a look at the disk and a write another program may take
 // all of it. It reports whether all have their place.
 func (s *space) allocate() bool {
-	logs, err := filepath.Glob(filepath.Join(s.dir, "index", "*.mem"))
+	logs, err := memoryLogs(filepath.Join(s.dir, "index"))
 	if err != nil {
 		return false
 	}

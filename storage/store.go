@@ -141,11 +141,13 @@ const format = "1"
 // It returns a *LockedError when another process holds the directory,
 // ErrKeyMissing, ErrKeyExposed or ErrWrongKey when the key file is at fault (it
 // never makes a new key for a store that has data), and ErrDamaged, with file
-// and offset, for a journal that does not verify.
+// and offset, for a journal that does not verify. When the system can't read or write
+// the files, such as when too many are open, the error is ErrUnavailable, and nothing
+// was changed.
 func Open(dir string, opts Options) (*Store, error) {
 	s, err := prepare(dir, opts)
 	if err != nil {
-		return nil, err
+		return nil, explain(err)
 	}
 	if !s.early {
 		close(s.opened)

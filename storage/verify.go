@@ -47,11 +47,23 @@ func (s *Store) checkIndex() error {
 	if err := checkTables(files); err != nil {
 		return err
 	}
-	logs, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+	logs, err := memoryLogs(dir)
 	for _, file := range logs {
 		err = errors.Join(err, trimLog(file))
 	}
 	return err
+}
+
+// memoryLogs names the logs of Badger's memory tables. Unlike [filepath.Glob] it does
+// not take a directory that can't be read for an empty one.
+func memoryLogs(dir string) (files []string, err error) {
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".mem") {
+			files = append(files, filepath.Join(dir, e.Name()))
+		}
+	}
+	return files, err
 }
 
 func checkTables(files []string) error {

@@ -270,6 +270,8 @@ func (s *Store) appendFailed(err error) error {
 		return fmt.Errorf("%w: %w", ErrNoSpace, err)
 	case errors.Is(err, journal.ErrTooLarge):
 		return err // nothing was written
+	case !errors.Is(err, journal.ErrFailed) && !errors.Is(err, journal.ErrClosed):
+		return fmt.Errorf("%w: %w", ErrUnavailable, err) // nothing was written, and the next change may be
 	}
 	if !s.failed.Swap(true) {
 		s.opts.Log.Error("the journal takes no more changes until the store is opened again", "error", err)

@@ -10,8 +10,10 @@ import (
 // durable with one sync; then readers see them. It returns the sequence of the
 // last of them. Only an essential batch may use the reserve.
 //
-// After ErrNoSpace, ErrTooLarge and ErrClosed nothing has been written. After
-// any error that is ErrFailed the batch may be found by the next Open, or not.
+// After an error that is ErrFailed the batch may be found by the next Open, or
+// not, and the journal takes no more. After any other, such as ErrNoSpace or that
+// of a system with too many open files, nothing has been written, and the next
+// Append may succeed.
 func (j *Journal) Append(essential bool, entries []Entry) (last uint64, err error) {
 	j.writing.Lock()
 	defer j.writing.Unlock()
@@ -47,18 +49,33 @@ func (j *Journal) Append(essential bool, entries []Entry) (last uint64, err erro
 
 // write is the one write and the one sync of a batch.
 func (j *Journal) write(p place, out []byte) error {
-	what := "write"
 	_, err := p.file.WriteAt(out, p.offset)
 	if err == nil {
-		what, err = "sync", p.file.Sync()
-	}
-	if err == nil {
-		return nil
+		if err = p.file.Sync(); err == nil {
+			return nil
+		}
+		err = j.fail("sync", err)
+	} else if undo := j.undo(p, len(out)); undo == nil {
+		err = fmt.Errorf("write: %w", err)
+	} else {
+		err = j.fail("write", errors.Join(err, undo))
 	}
 	if p.ahead != nil {
 		p.ahead.Close()
 	}
-	return j.fail(what, err)
+	return err
+}
+
+// undo makes blank again what a failed write may have written in part: as long as
+// its sync has not failed, the disk is known to have what it is told.
+func (j *Journal) undo(p place, n int) error {
+	if _, err := p.file.WriteAt(make([]byte, n), p.offset); err != nil {
+		return fmt.Errorf("undo it: %w", err)
+	}
+	if err := p.file.Sync(); err != nil {
+		return fmt.Errorf("undo it: %w", err)
+	}
+	return nil
 }
 
 // admit checks what can be checked before the disk is asked, and returns the

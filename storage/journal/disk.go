@@ -44,6 +44,7 @@ type File interface {
 type directory struct {
 	path   string
 	handle *os.File
+	spare  spare
 }
 
 func openDirectory(path string, create bool) (*directory, error) {
@@ -63,7 +64,9 @@ func openDirectory(path string, create bool) (*directory, error) {
 		handle.Close()
 		return nil, err
 	}
-	return &directory{path: path, handle: handle}, nil
+	d := &directory{path: path, handle: handle}
+	d.spare.fill(handle)
+	return d, nil
 }
 
 // makeDirectory makes the directory's name durable as well: its parent would
@@ -99,7 +102,12 @@ func (d *directory) Names() ([]string, error) {
 }
 
 func (d *directory) Create(name string) (File, error) {
-	f, err := os.OpenFile(filepath.Join(d.path, name), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	path := filepath.Join(d.path, name)
+	d.spare.fill(d.handle)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if tooManyOpen(err) && d.spare.release() {
+		f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +116,7 @@ func (d *directory) Create(name string) (File, error) {
 		f.Close()
 		return nil, err
 	}
-	return file{f}, nil
+	return file{f, d}, nil
 }
 
 func (d *directory) Open(name string, write bool) (File, error) {
@@ -120,14 +128,28 @@ func (d *directory) Open(name string, write bool) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return file{f}, nil
+	return file{f, d}, nil
 }
 
 func (d *directory) Remove(name string) error { return os.Remove(filepath.Join(d.path, name)) }
 func (d *directory) Sync() error              { return d.handle.Sync() }
-func (d *directory) Close() error             { return d.handle.Close() }
 
-type file struct{ *os.File }
+func (d *directory) Close() error {
+	d.spare.release()
+	return d.handle.Close()
+}
+
+type file struct {
+	*os.File
+	dir *directory
+}
+
+// Close gives the descriptor back to the spare, if that was used.
+func (f file) Close() error {
+	err := f.File.Close()
+	f.dir.spare.fill(f.dir.handle)
+	return err
+}
 
 func (f file) Size() (int64, error) {
 	info, err := f.Stat()

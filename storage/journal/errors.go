@@ -12,8 +12,8 @@ var (
 	// used up too. Nothing was written, and a later Append may succeed.
 	ErrNoSpace = errors.New("no space left for the journal")
 
-	// ErrFailed says that a write or a sync has failed, now or earlier. The batch
-	// at hand may or may not be on the disk. The journal takes no further
+	// ErrFailed says that a sync has failed, or a write that could not be undone, now
+	// or earlier. The batch at hand may or may not be on the disk. The journal takes no further
 	// appends until it is opened again; reading goes on.
 	ErrFailed = errors.New("the journal has failed and takes no more changes until a restart")
 
