@@ -89,10 +89,11 @@ func BenchmarkVerifyHTTP(b *testing.B) {
 // serveNothing serves the headers of a 200 of the gate.
 func serveNothing(b *testing.B) (address string) {
 	b.Helper()
-	user, id, scopes, store := []string{alice}, []string{strings.Repeat("0", 28)}, []string{everyScope}, []string{"no-store"}
+	user, userID, id := []string{alice}, []string{strings.Repeat("0", 16)}, []string{strings.Repeat("0", 28)}
+	scopes, store := []string{everyScope}, []string{"no-store"}
 	web := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		h := w.Header()
-		h["X-Auth-User"], h["X-Auth-Token-Id"], h["X-Auth-Scopes"], h["Cache-Control"] = user, id, scopes, store
+		h["X-Auth-User"], h["X-Auth-User-Id"], h["X-Auth-Token-Id"], h["X-Auth-Scopes"], h["Cache-Control"] = user, userID, id, scopes, store
 		w.WriteHeader(http.StatusOK)
 	}))
 	web.Config = HTTP(web.Config.Handler, slog.New(slog.DiscardHandler))

@@ -47,15 +47,16 @@ func (f *front) spellings(t *testing.T) {
 	for _, forged := range []string{
 		"X_Auth_User: root", "x_auth_user: root", "X-Auth_User: root", "X_AUTH-USER: root", "X_Auth_Token_Id: root", "X-Auth-Token_Id: root",
 		"X-Auth_Scopes: root", "x-auth-user: root\r\nX-AUTH-USER: root", "X-Auth-User:\r\nX-Auth-User: root",
+		"X-Auth-User-Id: root", "X_Auth_User_Id: root", "X-Auth-User_Id: root", "X-Auth_User-Id: root", "x-auth-user-id: root\r\nX-Auth-User-Id: root",
 		"X-Auth-User : root", " X-Auth-User: root", "X-Auth-User\r\n: root",
-		"Connection: X-Auth-User", "Connection: x-auth-user, X-Auth-Scopes\r\nX-Auth-User: root", "Connection: close\r\nConnection: X-Auth-Token-Id",
+		"Connection: X-Auth-User", "Connection: X-Auth-User-Id", "Connection: x-auth-user, X-Auth-Scopes\r\nX-Auth-User: root", "Connection: close\r\nConnection: X-Auth-Token-Id",
 	} {
 		status, got := f.get(t, "/", token, forged, "Connection: close")
 		if status != "200" {
 			continue // a request that is no HTTP, or refused as a forgery
 		}
 		h := got.Header
-		if h.Get("X-Auth-User") != alice || h.Get("X-Auth-Scopes") != "*" || h.Get("X-Auth-Token-Id") == "" || strings.Contains(toJSON(h), "root") || strings.Contains(strings.ToLower(h.Get("Connection")), "x-auth") {
+		if h.Get("X-Auth-User") != alice || h.Get("X-Auth-Scopes") != "*" || h.Get("X-Auth-Token-Id") == "" || !opaque.MatchString(h.Get("X-Auth-User-Id")) || strings.Contains(toJSON(h), "root") || strings.Contains(strings.ToLower(h.Get("Connection")), "x-auth") {
 			t.Errorf("%q: the application saw %s", forged, toJSON(h))
 		}
 	}

@@ -72,13 +72,7 @@ var proxies = []struct {
 func TestProxies(t *testing.T) {
 	for i, p := range proxies {
 		t.Run(p.name, func(t *testing.T) {
-			t.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin")
-			program, err := exec.LookPath(p.program)
-			if missing := p.program + " is missing: install Debian's package " + p.debian; err != nil && os.Getenv("CI") == "true" {
-				t.Fatal(missing)
-			} else if err != nil {
-				t.Skip(missing)
-			}
+			program := needProxy(t, i)
 			h := newHouse(t, func(c *Config) { c.TrustedProxies = prefixes("127.0.0.1/32") })
 			app := application(t)
 			f := &front{h: h, gate: ldaptest.FreePort(t), challenges: p.challenges, down: p.down, waits: p.waits}
@@ -96,6 +90,20 @@ func TestProxies(t *testing.T) {
 			t.Run("gone", f.gone)
 		})
 	}
+}
+
+// needProxy returns the program of a proxy, or skips the test.
+func needProxy(t *testing.T, i int) (program string) {
+	t.Helper()
+	p := proxies[i]
+	t.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin")
+	program, err := exec.LookPath(p.program)
+	if missing := p.program + " is missing: install Debian's package " + p.debian; err != nil && os.Getenv("CI") == "true" {
+		t.Fatal(missing)
+	} else if err != nil {
+		t.Skip(missing)
+	}
+	return program
 }
 
 // TestReadmeProxies: what is tested is what the README shows.
@@ -165,16 +173,17 @@ func run(t *testing.T, dir, name string, args ...string) {
 	}
 }
 
-// startProxy runs a proxy until the test ends, and returns its URL and its log.
-func startProxy(t *testing.T, i int, program, gate, app string) (url string, log *logBuffer) {
+// startProxy runs a proxy until the test ends, and returns its URL and its log. In
+// its configuration it makes changes: what must be there, and what takes its place.
+func startProxy(t *testing.T, i int, program, gate, app string, changes ...string) (url string, log *logBuffer) {
 	t.Helper()
 	p, dir, addr := proxies[i], t.TempDir(), ldaptest.FreePort(t)
 	site := p.site(addr).Replace(readFile(t, filepath.Join("..", "testdata", "proxy", p.file)))
-	for from, to := range map[string]string{"127.0.0.1:8080": gate, "127.0.0.1:3000": app} {
-		if !strings.Contains(site, from) {
-			t.Fatalf("%s does not name %s", p.file, from)
+	for change := range slices.Chunk(append([]string{"127.0.0.1:8080", gate, "127.0.0.1:3000", app}, changes...), 2) {
+		if !strings.Contains(site, change[0]) {
+			t.Fatalf("%s does not contain %q", p.file, change[0])
 		}
-		site = strings.ReplaceAll(site, from, to)
+		site = strings.ReplaceAll(site, change[0], change[1])
 	}
 	conf := filepath.Join(dir, p.file)
 	if err := os.WriteFile(conf, []byte(p.around(site, dir)), 0o600); err != nil {
@@ -270,9 +279,10 @@ func (f *front) wantStatus(t *testing.T, want int, from, path string, c credenti
 // identity: the application is told who asks by Gatehouse alone, and sees no token.
 func (f *front) identity(t *testing.T) {
 	free, scoped := f.h.create(`{}`), f.h.create(`{"scopes":["admin","x"]}`)
+	userID := f.h.userID(free.Secret)
 	forged := func(c credentials) credentials {
 		c["X-Auth-User"] = []string{"root@example.com", "root@example.com"}
-		c["x-auth-token-id"], c["X-AUTH-SCOPES"] = []string{"0000"}, []string{"root"}
+		c["x-auth-token-id"], c["X-AUTH-SCOPES"], c["X-Auth-User-ID"] = []string{"0000"}, []string{"root"}, []string{"root"}
 		c["Cookie"] = []string{"application=1"}
 		return c
 	}
@@ -288,7 +298,7 @@ func (f *front) identity(t *testing.T) {
 					if resp.StatusCode != http.StatusOK || got.Method != method || got.URI != path {
 						t.Fatalf("%s, %s %s: got %d, %s %s", what, method, path, resp.StatusCode, got.Method, got.URI)
 					}
-					for name, want := range map[string]string{"X-Auth-User": alice, "X-Auth-Token-Id": made.id, "X-Auth-Scopes": made.scopes, "Cookie": "application=1"} {
+					for name, want := range map[string]string{"X-Auth-User": alice, "X-Auth-User-Id": userID, "X-Auth-Token-Id": made.id, "X-Auth-Scopes": made.scopes, "Cookie": "application=1"} {
 						if v := got.Header[name]; len(v) != 1 || v[0] != want {
 							t.Errorf("%s, %s %s: the application got %s %q, want %q", what, method, path, name, v, want)
 						}
@@ -310,7 +320,7 @@ func (f *front) refusals(t *testing.T) {
 	for what, c := range map[string]credentials{
 		"none": {}, "forged": {"X-Auth-Token": {flip(token, 200)}}, "revoked": {"X-Auth-Token": {revoked}},
 		"two": {"X-Auth-Token": {token, token}}, "two kinds": {"X-Auth-Token": {token}, "Authorization": {"Bearer " + token}},
-		"identity alone": {"X-Auth-User": {alice}, "X-Auth-Token-Id": {"x"}, "X-Auth-Scopes": {"*"}},
+		"identity alone": {"X-Auth-User": {alice}, "X-Auth-User-Id": {"x"}, "X-Auth-Token-Id": {"x"}, "X-Auth-Scopes": {"*"}},
 		"a cookie":       {"Cookie": {f.h.cookieName() + "=" + f.h.login(alice, password)}},
 	} {
 		for _, method := range []string{"GET", "HEAD", "POST", "OPTIONS"} {

@@ -5,12 +5,14 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"gatehouse/server/api"
+	"gatehouse/storage"
 )
 
 const verifyPath = "/api/verify"
@@ -28,9 +30,14 @@ func (u untouched) Read([]byte) (int, error) {
 
 func (untouched) Close() error { return nil }
 
+var opaque = regexp.MustCompile(`^[0-9a-f]{16}$`)
+
 // wantIdentity checks a 200 of the gate.
 func (a answer) wantIdentity(uid, id, scopes string) answer {
 	a.Helper()
+	if got := a.header["X-Auth-User-Id"]; len(got) != 1 || !opaque.MatchString(got[0]) {
+		a.Errorf("%s: got X-Auth-User-Id %q, want one of 16 hexadecimal characters", a.what, got)
+	}
 	return a.want(http.StatusOK, "").wantHeader("X-Auth-User", uid).wantHeader("X-Auth-Token-Id", id).
 		wantHeader("X-Auth-Scopes", scopes).wantHeader("Cache-Control", "no-store")
 }
@@ -46,11 +53,61 @@ func (a answer) wantGate() answer {
 		a.Errorf("%s: got %d %s, want 200, 401 or 403", a.what, a.code, a.text)
 	}
 	if a.code != http.StatusOK {
-		for _, name := range []string{"X-Auth-User", "X-Auth-Token-Id", "X-Auth-Scopes"} {
+		for _, name := range []string{"X-Auth-User", "X-Auth-User-Id", "X-Auth-Token-Id", "X-Auth-Scopes"} {
 			a.wantHeader(name, "")
 		}
 	}
 	return a
+}
+
+// userID is the X-Auth-User-Id of a token's owner.
+func (h *house) userID(token string) string {
+	h.Helper()
+	return h.ask("GET", verifyPath).token(token).send().want(http.StatusOK).header.Get("X-Auth-User-Id")
+}
+
+// TestUserID: the id stays a user's through everything, and is never another's.
+func TestUserID(t *testing.T) {
+	h := newHouse(t)
+	aliceID := h.userID(h.token())
+	hub := storage.Identity{Source: "github", Subject: "17"}
+	logIn := func(id storage.Identity, uid string) (storage.User, string) {
+		t.Helper()
+		u, err := h.store.LogIn(storage.Actor{}, storage.Login{Identity: id, Addresses: []string{uid}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, secret, err := h.store.CreateToken(storage.Actor{}, u.ID, storage.TokenSpec{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u, secret.Reveal()
+	}
+	_, first := logIn(hub, "ada@example.com")
+	id := h.userID(first)
+	_, renamed := logIn(hub, "lovelace@example.com")
+	h.close()
+	h.open()
+	for what, token := range map[string]string{"after a rename": first, "a token made since": renamed} {
+		if got := h.userID(token); got != id {
+			t.Errorf("%s: got %s, want %s", what, got, id)
+		}
+	}
+	h.ask("GET", verifyPath).token(first).send().want(http.StatusOK).wantHeader("X-Auth-User", "lovelace@example.com")
+
+	// Who gets the address next is somebody else, and so is who gets all of it.
+	_, next := logIn(storage.Identity{Source: "github", Subject: "18"}, "ada@example.com")
+	seen := map[string]bool{aliceID: true, id: true}
+	if got := h.userID(next); seen[got] {
+		t.Errorf("the next one with the address has an id that was given: %s", got)
+	}
+	if err := h.store.RemoveUser(storage.Actor{}, "lovelace@example.com"); err != nil {
+		t.Fatal(err)
+	}
+	_, again := logIn(hub, "lovelace@example.com")
+	if got := h.userID(again); seen[got] {
+		t.Errorf("whom a removed user's identity makes has an id that was given: %s", got)
+	}
 }
 
 // TestVerify lets a token through, by each header and on every method.

@@ -3,6 +3,7 @@ package storage
 import (
 	"crypto/rand"
 	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -17,6 +18,14 @@ import (
 // UserID is the random internal name of a user. It is never given twice, so a
 // new person with an old address inherits nothing.
 type UserID uint64
+
+// Opaque is the id as applications are told it: 16 hexadecimal characters that say
+// nothing of the user.
+func (id UserID) Opaque() string {
+	var text [16]byte
+	hex.Encode(text[:], id.bytes())
+	return string(text[:])
+}
 
 func (id UserID) bytes() []byte { return binary.BigEndian.AppendUint64(nil, uint64(id)) }
 

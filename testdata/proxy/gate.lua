@@ -4,7 +4,7 @@
 -- token away and sets txn.gate; 401 and 403 it passes on. In every other case
 -- it does nothing, and HAProxy goes on to its next rule, which must refuse.
 
-local ask, identity = {}, {"x-auth-user", "x-auth-token-id", "x-auth-scopes"}
+local ask, identity = {}, {"x-auth-user", "x-auth-user-id", "x-auth-token-id", "x-auth-scopes"}
 for _, name in ipairs({"x-auth-token", "authorization", "user-agent"}) do ask[name] = true end
 
 -- What the client may not tell the application. CGI and its like read
