@@ -25,6 +25,7 @@ func (s *Server) adminRoutes() map[string]func(http.ResponseWriter, *http.Reques
 		"POST /admin/users/{uid}/password": s.adminSetPassword,
 		"POST /admin/users/{uid}/disable":  s.adminDisableUser,
 		"POST /admin/users/{uid}/enable":   s.adminEnableUser,
+		"POST /admin/users/{uid}/unlock":   s.adminUnlock,
 		"POST /admin/users/{uid}/link":     s.adminLink,
 		"POST /admin/users/{uid}/unlink":   s.adminUnlink,
 
@@ -84,7 +85,11 @@ func (s *Server) adminUser(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	reply(w, http.StatusOK, s.userDetail(u, tokens))
+	d := s.userDetail(u, tokens)
+	if d.LoginDelay, err = s.loginDelay(u.User); err != nil {
+		return err
+	}
+	reply(w, http.StatusOK, d)
 	return nil
 }
 
@@ -120,6 +125,9 @@ func (s *Server) adminSetPassword(w http.ResponseWriter, r *http.Request) error 
 		return err
 	}
 	s.firstLoginDone(r.PathValue("uid")) // what is in that file is no password any more
+	if err := s.liftDelayOf(r.PathValue("uid")); err != nil {
+		return err
+	}
 	replySecret(w, p)
 	return nil
 }
@@ -137,7 +145,10 @@ func (s *Server) adminDisableUser(w http.ResponseWriter, r *http.Request) error 
 }
 
 func (s *Server) adminEnableUser(w http.ResponseWriter, r *http.Request) error {
-	return noContent(w, s.store.EnableUser(adminActor(r), r.PathValue("uid")))
+	if err := s.store.EnableUser(adminActor(r), r.PathValue("uid")); err != nil {
+		return err
+	}
+	return noContent(w, s.liftDelayOf(r.PathValue("uid")))
 }
 
 func (s *Server) adminRemoveUser(w http.ResponseWriter, r *http.Request) error {

@@ -26,28 +26,28 @@ var errNoDirectory = refuse(http.StatusNotFound, `The login method "ldap" is not
 // password; at a person's first login, it makes the user. Failures are counted by
 // the person whom the directory found, so that all spellings of a name share one
 // bucket; a name that means nobody has a bucket of its own.
-func (s *Server) checkDirectory(ctx context.Context, a attempt, username, password string) (storage.User, error) {
+func (s *Server) checkDirectory(ctx context.Context, a attempt, username, password string) (u storage.User, err error) {
 	a.account, a.forwarded = "ldap "+a.account, true
-	if err := s.throttle.check(a); err != nil {
-		return storage.User{}, err
+	if err := s.throttle.check(ctx, a); err != nil {
+		return u, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.LDAP.Timeout.or(defaultTimeout))
 	defer cancel()
 	entry, err := s.directory.Find(ctx, username)
 	if err != nil {
-		return storage.User{}, err
+		return u, err
 	}
 	if entry.Known() {
-		a.account = "ldap person " + cmp.Or(entry.Subject, entry.DN)
+		a.account = personBucket(cmp.Or(entry.Subject, entry.DN))
 	}
 	leave, err := s.throttle.enter(ctx, a)
 	if err != nil {
-		return storage.User{}, err
+		return u, err
 	}
 	o := undecided
-	defer func() { leave(o) }()
+	defer func() { err = leave(o, err) }()
 
-	u, err := s.askDirectory(ctx, a, entry, password)
+	u, err = s.askDirectory(ctx, a, entry, password)
 	switch {
 	case err == nil, errors.Is(err, storage.ErrOtherAccount):
 		o = accepted // the password was right
@@ -57,6 +57,9 @@ func (s *Server) checkDirectory(ctx context.Context, a attempt, username, passwo
 	}
 	return u, err
 }
+
+// personBucket is the name of the count of a person's failures at the directory.
+func personBucket(subject string) string { return "ldap person " + subject }
 
 // askDirectory has the directory judge a password, and admits the person. It goes
 // on when the client hangs up: the directory counts the failure all the same, and

@@ -12,23 +12,23 @@ import (
 
 // checkPassword returns the user of a name and password that match. An unknown
 // user, a disabled one and a wrong password look the same and take as long.
-func (s *Server) checkPassword(ctx context.Context, a attempt, username, password string) (storage.User, error) {
-	if err := s.throttle.check(a); err != nil {
-		return storage.User{}, err // without a wait in the queue
+func (s *Server) checkPassword(ctx context.Context, a attempt, username, password string) (u storage.User, err error) {
+	if err := s.throttle.check(ctx, a); err != nil {
+		return u, err // without a place in the queue
 	}
 	done, err := s.hasher.enter(ctx)
 	if err != nil {
-		return storage.User{}, err
+		return u, err
 	}
 	defer done()
 	leave, err := s.throttle.enter(ctx, a)
 	if err != nil {
-		return storage.User{}, err
+		return u, err
 	}
 	o := undecided
-	defer func() { leave(o) }()
+	defer func() { err = leave(o, err) }()
 
-	u, err := s.store.User(username)
+	u, err = s.store.User(username)
 	if err != nil && !errors.Is(err, storage.ErrNoUser) {
 		return u, err
 	}

@@ -84,6 +84,7 @@ func readPosted(r *http.Request) (mail, token string, err error) {
 func postedAttempt(p *oauth.Provider, mail string, from netip.Addr) attempt {
 	a := newAttempt(mail, from)
 	a.account = "oauth " + p.Name() + " " + a.subnets[0].bucket() + " " + a.account
+	a.network = netip.Prefix{} // the account's count is that of an address already
 	return a
 }
 
@@ -117,14 +118,14 @@ func (s *Server) checkPosted(r *request, p *oauth.Provider, mail, token string) 
 }
 
 // withinLimits calls try unless the attempt is throttled, and counts its outcome.
-func (s *Server) withinLimits(ctx context.Context, a attempt, try func(context.Context) (storage.User, error)) (storage.User, error) {
+func (s *Server) withinLimits(ctx context.Context, a attempt, try func(context.Context) (storage.User, error)) (u storage.User, err error) {
 	leave, err := s.throttle.enter(ctx, a)
 	if err != nil {
-		return storage.User{}, err
+		return u, err
 	}
 	o := undecided
-	defer func() { leave(o) }()
-	u, err := try(ctx)
+	defer func() { err = leave(o, err) }()
+	u, err = try(ctx)
 	switch {
 	case err == nil, errors.Is(err, storage.ErrOtherAccount):
 		o = accepted // the provider did vouch for somebody

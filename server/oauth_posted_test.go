@@ -248,7 +248,7 @@ func TestPostedQueue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer leave(undecided)
+	defer leave(undecided, nil)
 	h.postToken("github", "ada@example.com", "x").want(http.StatusServiceUnavailable, `{"error":"The provider is not available: try again later"}`)
 	if asked := s.Asked(); len(asked) != 0 {
 		t.Errorf("got the questions %q, want none", asked)

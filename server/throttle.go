@@ -20,10 +20,12 @@ type throttle struct {
 	now   func() time.Time
 
 	mu     sync.Mutex
-	flying map[string]*flight
+	flying map[string]*flight // by bucket
+
+	local, forwarded pace
 }
 
-// flight counts the logins under way for one account. There are never more of them
+// flight counts the logins under way on one bucket. There are never more of them
 // than failures are left until the delay, so that parallel guesses don't get past
 // the limit.
 type flight struct {
@@ -39,30 +41,70 @@ const (
 // attempt is one login: who is to be let in, and from where.
 type attempt struct {
 	from      netip.Addr
-	account   string // the name of its bucket
+	network   netip.Prefix // see homes.go; the zero value for none
+	account   string       // the name of its bucket
 	subnets   []subnet
 	forwarded bool // the password goes to a directory, which counts failures too
+	begun     time.Time
 }
 
 func newAttempt(username string, from netip.Addr) attempt {
 	return attempt{
 		from:    from,
-		account: "account " + storage.Fold(strings.TrimSpace(username)),
+		network: networkOf(from),
+		account: accountBucket(username),
 		subnets: subnetsOf(from),
+		begun:   time.Now(),
 	}
 }
 
-// check returns a refusal (429) if the attempt comes too early, or nil.
-func (t *throttle) check(a attempt) error {
+// accountBucket is the name of the count of failures under a name.
+func accountBucket(username string) string {
+	return "account " + storage.Fold(strings.TrimSpace(username))
+}
+
+// check returns a refusal (429) if the attempt comes too early, or nil. It refuses
+// after as long as a check of the password would have taken.
+func (t *throttle) check(ctx context.Context, a attempt) error {
+	_, err := t.bucket(a)
+	if err != nil {
+		t.pace(a).wait(ctx, a.begun)
+	}
+	return err
+}
+
+// bucket returns the name of the count that lets an attempt in: the account's or,
+// while the account is delayed, that of the home it comes from. Else it returns a
+// refusal (429).
+func (t *throttle) bucket(a attempt) (name string, err error) {
+	now := t.now()
 	v, err := t.store.Attempts(a.account)
 	if err != nil {
-		return err
+		return "", err
 	}
-	now := t.now()
+	name = a.account
 	if wait := ahead(v.Until, now); wait > 0 {
-		return tooMany(wait)
+		home, err := t.atHome(a)
+		if err != nil {
+			return "", err
+		}
+		name = homeBucket(a.account, a.network)
+		own, err := t.store.Attempts(name)
+		if err != nil {
+			return "", err
+		}
+		if !home || ahead(own.Until, now) > 0 {
+			return "", tooMany(wait)
+		}
 	}
-	return t.checkAddress(a, now)
+	return name, t.checkAddress(a, now)
+}
+
+func (t *throttle) pace(a attempt) *pace {
+	if a.forwarded {
+		return &t.forwarded
+	}
+	return &t.local
 }
 
 // ahead returns how far in the future a time is, and 0 if it has passed. No delay is
@@ -95,15 +137,16 @@ func tooMany(wait time.Duration) error {
 }
 
 // enter waits until fewer logins of the account are under way, and adds this one to
-// them. The caller must call leave with its outcome.
-func (t *throttle) enter(ctx context.Context, a attempt) (leave func(outcome), err error) {
+// them. The caller must call leave with its outcome and error, and answer with the
+// error that leave returns.
+func (t *throttle) enter(ctx context.Context, a attempt) (leave func(outcome, error) error, err error) {
 	for {
-		changed, err := t.tryEnter(a)
+		bucket, changed, err := t.tryEnter(a)
 		if err != nil {
 			return nil, err
 		}
 		if changed == nil {
-			return func(o outcome) { t.leave(a, o) }, nil
+			return func(o outcome, err error) error { return t.leave(a, bucket, o, err) }, nil
 		}
 		select {
 		case <-changed:
@@ -113,30 +156,31 @@ func (t *throttle) enter(ctx context.Context, a attempt) (leave func(outcome), e
 	}
 }
 
-// tryEnter returns nil if it has entered, else what is closed when to try again.
-func (t *throttle) tryEnter(a attempt) (wait chan struct{}, err error) {
+// tryEnter returns the bucket that it has entered, or what is closed when to try
+// again.
+func (t *throttle) tryEnter(a attempt) (bucket string, wait chan struct{}, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if err := t.check(a); err != nil {
-		return nil, err
+	if bucket, err = t.bucket(a); err != nil {
+		return "", nil, err
 	}
-	v, err := t.store.Attempts(a.account)
+	v, err := t.store.Attempts(bucket)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
-	f := t.flying[a.account]
+	f := t.flying[bucket]
 	if f == nil {
 		f = &flight{changed: make(chan struct{})}
 		if t.flying == nil {
 			t.flying = make(map[string]*flight)
 		}
-		t.flying[a.account] = f
+		t.flying[bucket] = f
 	}
 	if f.n >= max(1, t.cfg.AccountFailures-int(v.Failures)) {
-		return f.changed, nil
+		return "", f.changed, nil
 	}
 	f.n++
-	return nil, nil
+	return bucket, nil, nil
 }
 
 // outcome of a login.
@@ -148,35 +192,63 @@ const (
 	rejected
 )
 
-func (t *throttle) leave(a attempt, o outcome) {
+// leave counts an outcome, and returns what the caller is told in place of err.
+func (t *throttle) leave(a attempt, bucket string, o outcome, err error) error {
+	if o != undecided {
+		t.pace(a).note(time.Since(a.begun))
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	f := t.flying[a.account]
+	f := t.flying[bucket]
 	f.n--
 	close(f.changed)
 	f.changed = make(chan struct{})
 	if f.n == 0 {
-		delete(t.flying, a.account)
+		delete(t.flying, bucket)
 	}
 	switch o {
 	case accepted:
 		t.succeeded(a)
 	case rejected:
-		t.failed(a)
+		return t.failed(a, bucket, err)
 	}
+	return err
 }
 
+// succeeded forgets the failures before a login. Those of strangers that delay the
+// account at the moment stay.
 func (t *throttle) succeeded(a attempt) {
-	if v, err := t.store.Attempts(a.account); err != nil || v != (storage.Attempts{}) {
-		t.store.SetAttempts(a.account, storage.Attempts{})
+	if v, err := t.store.Attempts(a.account); err != nil || ahead(v.Until, t.now()) == 0 {
+		t.forget(a.account)
 	}
+	t.forget(homeBucket(a.account, a.network))
+	t.settle(a)
 }
 
-// failed counts a failure. A count that can't be read starts at zero again: that an
-// unreadable count refuses the login, check has seen to before.
-func (t *throttle) failed(a attempt) {
+// failed counts a failure. One that came in by a home alone is counted there alone
+// and told as the refusal that anybody else gets.
+func (t *throttle) failed(a attempt, bucket string, err error) error {
 	now := t.now()
-	v, _ := t.store.Attempts(a.account)
+	home, _ := t.atHome(a)
+	if home {
+		t.count(a, homeBucket(a.account, a.network), now)
+	}
+	if bucket != a.account {
+		v, _ := t.store.Attempts(a.account)
+		if wait := ahead(v.Until, now); wait > 0 {
+			return tooMany(wait)
+		}
+		return err
+	}
+	t.count(a, a.account, now)
+	t.failedFrom(a, now)
+	return err
+}
+
+// count adds a failure to a bucket. A count that can't be read starts at zero again:
+// bucket has refused the login before because of it.
+func (t *throttle) count(a attempt, bucket string, now time.Time) {
+	v, _ := t.store.Attempts(bucket)
 	v.Failures++
 	if over := int(v.Failures) - t.cfg.AccountFailures; over >= 0 {
 		// A directory may lock for good what is only delayed here: it sees no more
@@ -187,8 +259,7 @@ func (t *throttle) failed(a attempt) {
 		}
 		v.Until = now.Add(delay).UnixMilli()
 	}
-	t.store.SetAttempts(a.account, v)
-	t.failedFrom(a, now)
+	t.store.SetAttempts(bucket, v)
 }
 
 // rejectFrom counts a failure by address alone, where no account is known.

@@ -27,8 +27,14 @@ const attemptsKept = time.Hour
 type attempts struct {
 	key      [32]byte
 	mu       sync.Mutex
-	dirty    map[[32]byte]Attempts
-	flushing map[[32]byte]Attempts
+	dirty    map[[32]byte]remembered
+	flushing map[[32]byte]remembered
+}
+
+// remembered is a value that ends by itself.
+type remembered struct {
+	value []byte
+	keep  time.Duration
 }
 
 func (a *attempts) bucket(name string) (b [32]byte) {
@@ -38,7 +44,7 @@ func (a *attempts) bucket(name string) (b [32]byte) {
 	return b
 }
 
-func (a *attempts) pending(b [32]byte) (v Attempts, ok bool) {
+func (a *attempts) pending(b [32]byte) (v remembered, ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if v, ok = a.dirty[b]; !ok {
@@ -47,32 +53,45 @@ func (a *attempts) pending(b [32]byte) (v Attempts, ok bool) {
 	return v, ok
 }
 
-// Attempts returns what is remembered under a name; the zero value for nothing.
-func (s *Store) Attempts(name string) (v Attempts, err error) {
+// Remembered returns what is remembered under a name; nil for nothing.
+func (s *Store) Remembered(name string) (value []byte, err error) {
 	bucket := s.attempts.bucket(name)
 	if v, ok := s.attempts.pending(bucket); ok {
-		return v, nil
+		return v.value, nil
 	}
 	err = s.view(func(txn *badger.Txn) error {
-		b, ok, err := s.get(txn, key('f', bucket[:]))
-		if ok && len(b) == 12 {
-			v = Attempts{binary.BigEndian.Uint32(b), int64(binary.BigEndian.Uint64(b[4:]))}
-		}
+		b, _, err := s.get(txn, key('f', bucket[:]))
+		value = b
 		return err
 	})
-	return v, err
+	return value, err
 }
 
-// SetAttempts remembers attempts under a name. It reaches the disk within a
-// second.
-func (s *Store) SetAttempts(name string, v Attempts) {
+// Remember keeps a value under a name for as long as keep. It reaches the disk
+// within a second.
+func (s *Store) Remember(name string, value []byte, keep time.Duration) {
 	bucket := s.attempts.bucket(name)
 	s.attempts.mu.Lock()
 	defer s.attempts.mu.Unlock()
 	if s.attempts.dirty == nil {
-		s.attempts.dirty = make(map[[32]byte]Attempts)
+		s.attempts.dirty = make(map[[32]byte]remembered)
 	}
-	s.attempts.dirty[bucket] = v
+	s.attempts.dirty[bucket] = remembered{value, keep}
+}
+
+// Attempts returns what is remembered under a name; the zero value for nothing.
+func (s *Store) Attempts(name string) (v Attempts, err error) {
+	b, err := s.Remembered(name)
+	if len(b) == 12 {
+		v = Attempts{binary.BigEndian.Uint32(b), int64(binary.BigEndian.Uint64(b[4:]))}
+	}
+	return v, err
+}
+
+// SetAttempts remembers attempts under a name.
+func (s *Store) SetAttempts(name string, v Attempts) {
+	b := binary.BigEndian.AppendUint32(nil, v.Failures)
+	s.Remember(name, binary.BigEndian.AppendUint64(b, uint64(v.Until)), attemptsKept)
 }
 
 // takeAttempts returns the entries to be written.
@@ -83,9 +102,7 @@ func (s *Store) takeAttempts() (list []*badger.Entry) {
 	a.flushing, a.dirty = a.dirty, nil
 	for bucket, v := range a.flushing {
 		k := key('f', bucket[:])
-		b := binary.BigEndian.AppendUint32(nil, v.Failures)
-		b = binary.BigEndian.AppendUint64(b, uint64(v.Until))
-		list = append(list, badger.NewEntry(k, s.seals.seal(k, b)).WithTTL(attemptsKept))
+		list = append(list, badger.NewEntry(k, s.seals.seal(k, v.value)).WithTTL(v.keep))
 	}
 	return list
 }
@@ -97,7 +114,7 @@ func (a *attempts) settle(written bool) {
 	for b, v := range a.flushing {
 		if _, newer := a.dirty[b]; !written && !newer {
 			if a.dirty == nil {
-				a.dirty = make(map[[32]byte]Attempts)
+				a.dirty = make(map[[32]byte]remembered)
 			}
 			a.dirty[b] = v
 		}

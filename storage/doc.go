@@ -53,7 +53,7 @@
 //	s <SHA-256 of the cookie 32>          Session          sealed, ends by itself
 //	r <user 8> <slot 1>                   File             sealed
 //	v <user 8> <SHA-256 of id, path 16>   File             sealed: of older versions, see moveFiles
-//	f <HMAC of the bucket 32>             Attempts         sealed, ends by itself
+//	f <HMAC of the name 32>               what Remember keeps, such as Attempts: sealed, ends by itself
 //	m applied                             how far in the journal Badger is, and what it should hold there
 //
 // A sealed value carries an HMAC over its key and itself (seal.go): a flipped

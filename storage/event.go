@@ -39,6 +39,7 @@ const (
 	ActionUserEnable      = "user.enable"
 	ActionUserRemove      = "user.remove"
 	ActionUserRename      = "user.rename"
+	ActionUserUnlock      = "user.unlock" // a login delay was lifted
 	ActionUserLink        = "user.link"
 	ActionUserUnlink      = "user.unlink"
 	ActionUserSuspend     = "user.suspend"

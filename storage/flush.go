@@ -215,7 +215,11 @@ func (s *Store) flushAttempts() error {
 
 func (s *Store) writeEntries(list []*badger.Entry) error {
 	for part := range slices.Chunk(list, 1000) {
-		if !s.space.ready(100 * len(part)) {
+		size := 0
+		for _, e := range part {
+			size += 50 + len(e.Key) + len(e.Value)
+		}
+		if !s.space.ready(size) {
 			return ErrNoSpace
 		}
 		err := s.db.Update(func(txn *badger.Txn) error {

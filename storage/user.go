@@ -315,6 +315,20 @@ func (s *Store) EnableUser(by Actor, uid string) error {
 	})
 }
 
+// UnlockUser notes that a user's login delay is lifted, and returns the user. The
+// delay is the server's.
+func (s *Store) UnlockUser(by Actor, uid string) (u User, err error) {
+	err = s.change(by, func(t *tx) error {
+		u, err = t.userByName(t.txn, uid)
+		if err != nil {
+			return err
+		}
+		t.event(Event{Action: ActionUserUnlock, UID: u.UID, Owner: u.ID})
+		return nil
+	})
+	return u, err
+}
+
 // RemoveUser removes a user and revokes its tokens for good: they are those of
 // a removed user, which no one can become again.
 func (s *Store) RemoveUser(by Actor, uid string) error {

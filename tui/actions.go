@@ -92,6 +92,20 @@ func lockKey(m *model) tea.Cmd {
 	return nil
 }
 
+func unlockKey(m *model) tea.Cmd {
+	u, ok := m.screen().user()
+	if !ok {
+		return nil
+	}
+	name := text.Escape(u.UID)
+	m.ask(&askBox{
+		question: "Let " + name + " log in again?", verb: "lift", done: name + " may log in again.",
+		lines: []string{"Lifts the delay after too many bad passwords."},
+		do:    func(ctx context.Context) (string, error) { return "", m.client.UnlockUser(ctx, u.UID) },
+	})
+	return nil
+}
+
 func passwordKey(m *model) tea.Cmd {
 	u, ok := m.screen().user()
 	if !ok {

@@ -20,6 +20,7 @@ type client interface {
 	SetPassword(ctx context.Context, uid, password string) (string, error)
 	DisableUser(ctx context.Context, uid string) error
 	EnableUser(ctx context.Context, uid string) error
+	UnlockUser(ctx context.Context, uid string) error
 	Tokens(context.Context, api.TokenQuery) iter.Seq2[api.Token, error]
 	TokenCount(context.Context, api.TokenQuery) (api.Count, error)
 	Token(ctx context.Context, id string) (api.TokenDetail, error)

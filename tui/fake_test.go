@@ -102,6 +102,9 @@ func (f *fake) User(_ context.Context, uid string) (api.UserDetail, error) {
 			if u.Source != "local" {
 				d.Identities = []api.Identity{{Source: u.Source, Subject: "0f3a6c1e-" + strconv.FormatInt(u.Created, 16)}}
 			}
+			if u.State == api.StateDisabled {
+				d.LoginDelay = &api.LoginDelay{Failures: 7, Until: noon.Add(4*time.Minute + 10*time.Second).UnixMilli()}
+			}
 			return d, f.do("")
 		}
 	}
@@ -128,6 +131,7 @@ func (f *fake) SetPassword(_ context.Context, uid, _ string) (string, error) {
 	return "made-password", f.do("password %s", uid)
 }
 
+func (f *fake) UnlockUser(_ context.Context, uid string) error  { return f.do("unlock %s", uid) }
 func (f *fake) DisableUser(_ context.Context, uid string) error { return f.do("disable %s", uid) }
 
 func (f *fake) EnableUser(_ context.Context, uid string) error { return f.do("enable %s", uid) }

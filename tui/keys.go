@@ -56,6 +56,7 @@ func changeKeys() []binding {
 		{keys: []string{"shift+tab"}, show: "shift+tab", help: "the preset before", on: onStale, twin: "gatehouse token list --never-used",
 			do: func(m *model) tea.Cmd { return m.screen().(*stale).another(-1) }},
 		{keys: []string{"l"}, show: "l", short: "lock", help: "lock the user: tokens and sessions stop; or unlock", on: onUsers | onUser, aims: true, changes: true, twin: "gatehouse user disable UID", do: lockKey},
+		{keys: []string{"U"}, show: "U", help: "lift the delay of the user's logins after bad passwords", on: onUsers | onUser, aims: true, changes: true, twin: "gatehouse user unlock UID", do: unlockKey},
 		{keys: []string{"n"}, show: "n", short: "new", help: "make a local user", on: onUsers, changes: true, twin: "gatehouse user add UID", do: newUserKey},
 		{keys: []string{"P"}, show: "P", help: "make a new password for the user", on: onUsers | onUser, aims: true, changes: true, twin: "gatehouse user passwd UID", do: passwordKey},
 	}

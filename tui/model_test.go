@@ -133,7 +133,7 @@ func TestOfflineNothingIsSaidOfAServer(t *testing.T) {
 
 func TestReadOnlyHasNoKeyThatChanges(t *testing.T) {
 	d := drive(t, people(), Options{ReadOnly: true})
-	for _, keys := range []string{"R", "l", "n", "P", "2R", "3R", "1<enter>R", "l", "P", "<enter>R"} {
+	for _, keys := range []string{"R", "l", "U", "n", "P", "2R", "3R", "1<enter>R", "l", "P", "<enter>R"} {
 		d.press(keys)
 		if d.box != nil {
 			t.Errorf("%s opens\n%s", keys, d.View())
@@ -383,6 +383,10 @@ func TestUsers(t *testing.T) {
 	d.press("jjl")
 	d.want("Unlock alistair@example.com?")
 	d.press("y")
+	d.press("U")
+	d.want("Let alistair@example.com log in again?")
+	d.press("y")
+	d.want("alistair@example.com may log in again.")
 	d.press("P<enter>Py")
 	d.want("The new password of alistair@example.com:", "made-password")
 	d.press("q<enter> R")
@@ -394,7 +398,7 @@ func TestUsers(t *testing.T) {
 	d.paste("bob@example.com\n")
 	d.press("<enter>Bob Builder<enter>")
 	d.want("The new password of bob@example.com:")
-	want := "disable alice@example.com, enable alistair@example.com, password alistair@example.com, add bob@example.com Bob Builder"
+	want := "disable alice@example.com, enable alistair@example.com, unlock alistair@example.com, password alistair@example.com, add bob@example.com Bob Builder"
 	if got := strings.Join(f.changes, ", "); got != want {
 		t.Errorf("changed %s\nwant %s", got, want)
 	}

@@ -5,6 +5,7 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
 
@@ -85,6 +86,11 @@ func (s *userTokens) body(width, height int) []string {
 		known = append(known, text.Escape(s.who.Source))
 	}
 	out := []string{text.Cut(" known as  "+strings.Join(known, ", "), width)}
+	if d := s.who.LoginDelay; d != nil {
+		if left := time.UnixMilli(d.Until).Sub(s.m.now()); left > 0 {
+			out = append(out, text.Cut(" logins    delayed for "+span(left)+", after "+count(d.Failures, "bad password")+" in a row", width))
+		}
+	}
 	if days := s.who.Days; len(days) > 0 && height > roomy {
 		out = append(out, " used      "+usesADay(days))
 	}

@@ -48,6 +48,14 @@ type UserDetail struct {
 	User
 	Identities []Identity `json:"identities"` // in the order in which they came; a local account has none
 	Days       []int64    `json:"days"`       // uses a day of all tokens, as TokenDetail.Days
+
+	LoginDelay *LoginDelay `json:"loginDelay,omitempty"` // nil: the user may log in
+}
+
+// LoginDelay says that a user's logins are refused for now, because of bad passwords.
+type LoginDelay struct {
+	Failures int   `json:"failures"` // in a row
+	Until    int64 `json:"until"`    // ms
 }
 
 // StaleAfter is how long a token goes unused before the screens call it stale.

@@ -116,6 +116,11 @@ func (c *Client) EnableUser(ctx context.Context, uid string) error {
 	return c.call(ctx, http.MethodPost, userPath(uid)+"/enable", nil, nil)
 }
 
+// UnlockUser lifts the delay of the user's logins.
+func (c *Client) UnlockUser(ctx context.Context, uid string) error {
+	return c.call(ctx, http.MethodPost, userPath(uid)+"/unlock", nil, nil)
+}
+
 // RemoveUser removes the user and revokes the tokens for good.
 func (c *Client) RemoveUser(ctx context.Context, uid string) error {
 	return c.call(ctx, http.MethodDelete, userPath(uid), nil, nil)

@@ -113,6 +113,10 @@ func (env Env) facts(u api.UserDetail) error {
 	t.Row("created", moment(u.Created))
 	t.Row("tokens", strconv.Itoa(u.Tokens))
 	t.Row("last used", moment(u.LastUsed))
+	if d := u.LoginDelay; d != nil {
+		t.Row("logins", fmt.Sprintf("delayed until %s, after %s in a row: gatehouse user unlock %s lifts it",
+			moment(d.Until), count(d.Failures, "bad password"), u.UID))
+	}
 	return t.Flush()
 }
 

@@ -15,7 +15,7 @@ func userCommand(env Env) *cobra.Command {
 		userAdd(env), userList(env), userShow(env), userPasswd(env),
 		userSwitch(env, "disable", "Stop every token and session of a user, until enable", (*api.Client).DisableUser),
 		userSwitch(env, "enable", "Let a disabled user and the user's tokens in again", (*api.Client).EnableUser),
-		userRemove(env), userLink(env), userUnlink(env), userOffboard(env))
+		userUnlock(env), userRemove(env), userLink(env), userUnlink(env), userOffboard(env))
 }
 
 func userAdd(env Env) *cobra.Command {
@@ -93,7 +93,10 @@ func userShow(env Env) *cobra.Command {
 				return err
 			}
 			if asJSON {
-				return printJSON(env.Out, userLine(u.User))
+				return printJSON(env.Out, struct {
+					jsonUser
+					LoginDelay *api.LoginDelay `json:"loginDelay,omitempty"`
+				}{userLine(u.User), u.LoginDelay})
 			}
 			if err := env.facts(u); err != nil {
 				return err
@@ -113,6 +116,19 @@ func userSwitch(env Env, verb, short string, call func(*api.Client, context.Cont
 			env.say("%s is %sd.", text.Escape(args[0]), verb)
 			return nil
 		}))
+}
+
+func userUnlock(env Env) *cobra.Command {
+	c := command("unlock UID", "Let a user log in again after too many bad passwords", One("UID"), env.with(
+		func(ctx context.Context, c *api.Client, args []string) error {
+			if err := c.UnlockUser(ctx, args[0]); err != nil {
+				return err
+			}
+			env.say("%s may log in again.", text.Escape(args[0]))
+			return nil
+		}))
+	c.Long = "Lift the delay of a user's logins that too many bad passwords brought. A disabled user stays disabled: see enable."
+	return c
 }
 
 func userRemove(env Env) *cobra.Command {
