@@ -7,10 +7,14 @@ import (
 	"fmt"
 	"net/http"
 	"runtime"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/alexedwards/argon2id"
 	"golang.org/x/crypto/argon2"
+	"golang.org/x/text/unicode/norm"
 
 	"gatehouse/storage"
 )
@@ -88,9 +92,42 @@ func (h *hasher) leave() {
 	<-h.queue
 }
 
+// prepare returns the one form of a password that is hashed, however it was typed: a
+// letter with an accent is one character on one keyboard and two on another, and a blank
+// of another width is a blank. It is the profile OpaqueString of RFC 8265, section 4.2,
+// except that it refuses nothing: what people have set goes on working, and emoji and
+// control characters, which the profile forbids, are no worse as passwords. A byte-order mark in front is the file's that curl sent.
+func prepare(password string) string {
+	if !utf8.ValidString(password) {
+		return password // nobody has one; and strings.Map would make one of it
+	}
+	blanks := func(r rune) rune {
+		if unicode.Is(unicode.Zs, r) {
+			return ' '
+		}
+		return r
+	}
+	return norm.NFC.String(strings.Map(blanks, strings.TrimPrefix(password, "\ufeff")))
+}
+
 // matches compares a password with a hash. Without a hash (an unknown user) it takes
 // as long. The caller must have entered.
+//
+// Passwords used to be hashed as they were typed, and those go on working: one that
+// prepare changes is compared in both forms. How long that takes depends on what was
+// typed alone, and not on the user or on which of the two is right.
 func (h *hasher) matches(password string, hash storage.PasswordHash) (bool, error) {
+	prepared := prepare(password)
+	ok, err := h.compare(prepared, hash)
+	if err != nil || prepared == password {
+		return ok, err
+	}
+	typed, err := h.compare(password, hash)
+	return ok || typed, err
+}
+
+// compare compares one form of a password.
+func (h *hasher) compare(password string, hash storage.PasswordHash) (bool, error) {
 	known := hash != "" && len(password) <= maxPassword
 	text := string(hash)
 	if !known {
@@ -105,7 +142,11 @@ func (h *hasher) matches(password string, hash storage.PasswordHash) (bool, erro
 
 // hash hashes a new password.
 func (h *hasher) hash(ctx context.Context, password string) (storage.PasswordHash, error) {
-	if password == "" || len(password) > maxPassword {
+	if !utf8.ValidString(password) {
+		return "", refuse(http.StatusBadRequest, "The password is not UTF-8")
+	}
+	prepared := prepare(password)
+	if prepared == "" || len(password) > maxPassword || len(prepared) > maxPassword {
 		return "", refuse(http.StatusBadRequest, "A password has 1 to %d bytes", maxPassword)
 	}
 	leave, err := h.enter(ctx)
@@ -113,6 +154,6 @@ func (h *hasher) hash(ctx context.Context, password string) (storage.PasswordHas
 		return "", err
 	}
 	defer leave()
-	text, err := argon2id.CreateHash(password, &h.params)
+	text, err := argon2id.CreateHash(prepared, &h.params)
 	return storage.PasswordHash(text), err
 }
