@@ -5,11 +5,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/url"
-	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -32,7 +30,8 @@ func (Secret) GoString() string             { return redacted }
 func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 func (Secret) LogValue() slog.Value         { return slog.StringValue(redacted) }
 
-// Config is the [ldap] section of the configuration file, already parsed.
+// Config is the [ldap] section of the configuration file, already parsed. Its files are
+// read by New, with the functions that the caller gives.
 type Config struct {
 	URLs             []string // ldaps:// or ldap://, tried in order
 	StartTLS         bool     // on the ldap:// ones; never skipped when it fails
@@ -40,13 +39,16 @@ type Config struct {
 	CAFile           string   // PEM; instead of the system's authorities
 	BindDN           string   // the service account; empty: search anonymously
 	BindPassword     Secret
-	BindPasswordFile string // instead of BindPassword; read by New
+	BindPasswordFile string // instead of BindPassword
 	BaseDN           string
 	Filter           string        // default (uid={username})
 	UIDAttribute     string        // default mail
 	IDAttribute      string        // default entryUUID
 	RequiredGroup    string        // DN; empty: everybody under BaseDN
 	Timeout          time.Duration // of a login in all; default 5 s
+
+	ReadFile   func(file string) ([]byte, error) // reads CAFile
+	ReadSecret func(file string) (string, error) // reads BindPasswordFile, a secret on a single line
 
 	Now func() time.Time // default time.Now; the clock of penalties and of expired accounts
 }
@@ -195,30 +197,9 @@ func (c *Config) readPassword() error {
 	if c.BindPasswordFile == "" {
 		return nil
 	}
-	bad := func(format string, args ...any) error {
-		return &Fault{"bind_password_file", fmt.Errorf("bind_password_file"+format, args...)}
-	}
-	f, err := os.Open(c.BindPasswordFile)
+	password, err := c.ReadSecret(c.BindPasswordFile)
 	if err != nil {
-		return bad(": %w", err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return bad(": %w", err)
-	}
-	// A group may read it: root:gatehouse 0640 is how packages install secrets.
-	if mode := info.Mode(); !mode.IsRegular() || mode.Perm()&0o007 != 0 {
-		return bad(" %s has mode %s, open to every account of this machine: chmod 0600 it", c.BindPasswordFile, mode)
-	}
-	const limit = 4 << 10
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return bad(": %w", err)
-	}
-	password := strings.TrimRight(string(b), "\r\n")
-	if password == "" || len(b) > limit || strings.ContainsAny(password, "\n\x00") {
-		return bad(" %s does not hold a password on a single line", c.BindPasswordFile)
+		return &Fault{"bind_password_file", fmt.Errorf("bind_password_file: %w", err)}
 	}
 	c.BindPassword = Secret(password)
 	return nil
@@ -231,7 +212,7 @@ func (c *Config) tls() (*tls.Config, error) {
 	if c.CAFile == "" {
 		return t, nil
 	}
-	pem, err := os.ReadFile(c.CAFile)
+	pem, err := c.ReadFile(c.CAFile)
 	if err != nil {
 		return nil, &Fault{"ca_file", fmt.Errorf("ca_file: %w", err)}
 	}

@@ -2,11 +2,9 @@ package ldap
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -71,54 +69,43 @@ func TestPasswordInURL(t *testing.T) {
 	}
 }
 
-func TestPasswordFile(t *testing.T) {
-	dir := t.TempDir()
+// TestFiles: New reads what the configuration names with the functions it is given,
+// and says which setting their errors are about.
+func TestFiles(t *testing.T) {
+	base := Config{
+		URLs: []string{"ldaps://a"}, BaseDN: peopleDN,
+		ReadSecret: func(file string) (string, error) {
+			if file != "good" {
+				return "", errors.New("no secret in it")
+			}
+			return "hunter2 ", nil
+		},
+		ReadFile: func(file string) ([]byte, error) {
+			if file != "text" {
+				return nil, errors.New("no file there")
+			}
+			return []byte("not PEM"), nil
+		},
+	}
 	for _, test := range []struct {
-		name, content string
-		mode          os.FileMode
-		want          string // part of the error; empty: the password is "hunter2 "
+		name   string
+		change func(*Config)
+		want   []string // of the error; none: the password is "hunter2 "
 	}{
-		{"good", "hunter2 \n", 0o600, ""},
-		{"windows", "hunter2 \r\n", 0o400, ""},
-		{"no newline", "hunter2 ", 0o640, ""},
-		{"world", "hunter2 \n", 0o644, "chmod 0600"},
-		{"writable", "hunter2 \n", 0o602, "chmod 0600"},
-		{"empty", "\n", 0o600, "single line"},
-		{"lines", "hunter2\nx\n", 0o600, "single line"},
-		{"nul", "hunter2\x00", 0o600, "single line"},
-		{"long", strings.Repeat("x", 5000), 0o600, "single line"},
+		{"a password", func(c *Config) { c.BindDN, c.BindPasswordFile = readerDN, "good" }, nil},
+		{"no password", func(c *Config) { c.BindDN, c.BindPasswordFile = readerDN, "bad" }, []string{"bind_password_file: ", "no secret in it"}},
+		{"no authority", func(c *Config) { c.CAFile = "none" }, []string{"ca_file: ", "no file there"}},
+		{"not PEM", func(c *Config) { c.CAFile = "text" }, []string{"ca_file", "no certificate"}},
 	} {
-		path := filepath.Join(dir, test.name)
-		if err := os.WriteFile(path, []byte(test.content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chmod(path, test.mode); err != nil {
-			t.Fatal(err)
-		}
-		c := Config{URLs: []string{"ldaps://a"}, BaseDN: peopleDN, BindDN: readerDN, BindPasswordFile: path}
-		d, err := New(c, slog.New(slog.NewTextHandler(io.Discard, nil)))
+		c := base
+		test.change(&c)
+		d, err := New(c, slog.New(slog.DiscardHandler))
 		switch {
-		case test.want == "" && (err != nil || d.cfg.BindPassword != "hunter2 "):
+		case test.want == nil && (err != nil || d.cfg.BindPassword != "hunter2 "):
 			t.Errorf("%s: got %v", test.name, err)
-		case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "hunter2")):
+		case test.want != nil && (err == nil || !has(err.Error(), test.want...)):
 			t.Errorf("%s: got %v, want %q", test.name, err, test.want)
 		}
-	}
-	c := Config{URLs: []string{"ldaps://a"}, BaseDN: peopleDN, BindDN: readerDN, BindPasswordFile: dir}
-	if _, err := New(c, slog.Default()); err == nil {
-		t.Error("a directory passed for a password")
-	}
-}
-
-func TestCAFile(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "ca.pem")
-	c := Config{URLs: []string{"ldaps://a"}, BaseDN: peopleDN, CAFile: path}
-	if _, err := New(c, slog.Default()); err == nil || !has(err.Error(), "ca_file") {
-		t.Errorf("missing: %v", err)
-	}
-	os.WriteFile(path, []byte("not PEM"), 0o600)
-	if _, err := New(c, slog.Default()); err == nil || !has(err.Error(), "ca_file", "no certificate") {
-		t.Errorf("not PEM: %v", err)
 	}
 }
 

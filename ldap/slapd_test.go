@@ -47,6 +47,7 @@ func (s *slapd) config() Config {
 		BindPassword: ldaptest.ReaderPassword,
 		BaseDN:       peopleDN,
 		Timeout:      roomy,
+		ReadFile:     os.ReadFile,
 	}
 	if s.plain {
 		c.URLs, c.Insecure = []string{"ldap://" + s.Addr}, true

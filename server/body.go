@@ -10,11 +10,13 @@ import (
 	"net/url"
 	"strings"
 	"unicode/utf8"
+
+	"gatehouse/server/textfile"
 )
 
 const maxBody = 64 << 10
 
-// readBody reads the whole body, of at most maxBody bytes.
+// readBody reads the whole body, of at most maxBody bytes, without a byte-order mark.
 func readBody(r *http.Request) ([]byte, error) {
 	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
 		return nil, refuse(http.StatusUnsupportedMediaType, "A body with Content-Encoding is not taken")
@@ -26,7 +28,10 @@ func readBody(r *http.Request) ([]byte, error) {
 	if err != nil {
 		return nil, refuse(http.StatusBadRequest, "The body did not arrive whole")
 	}
-	return b, nil
+	if textfile.IsUTF16(b) {
+		return nil, refuse(http.StatusBadRequest, "The body is UTF-16: send UTF-8")
+	}
+	return bytes.TrimPrefix(b, []byte("\ufeff")), nil // the byte-order mark of a file that Windows wrote
 }
 
 // mediaType returns the body's media type and its parameters, "" if the request names

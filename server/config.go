@@ -2,18 +2,18 @@ package server
 
 import (
 	"bytes"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"gatehouse/server/textfile"
 )
 
 // Config is the configuration file. The zero value of a field stands for its
@@ -75,7 +75,7 @@ func DefaultConfig() Config {
 // LoadConfig reads a configuration file over the defaults. An error names the
 // file, the key and the line.
 func LoadConfig(file string) (Config, error) {
-	b, err := os.ReadFile(file)
+	b, err := textfile.Read(file)
 	if err != nil {
 		return Config{}, fmt.Errorf("read the configuration: %w", err)
 	}
@@ -157,7 +157,7 @@ func (f *faults) within(setting string, n, least, most int) {
 func (c Config) CheckFiles() error {
 	var f faults
 	if c.TLS.Cert != "" {
-		if _, err := tls.LoadX509KeyPair(c.TLS.Cert, c.TLS.Key); err != nil {
+		if _, err := loadCertificate(c.TLS.Cert, c.TLS.Key); err != nil {
 			f.add("tls", "load the certificate: %w", err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gatehouse/ldap"
+	"gatehouse/server/textfile"
 	"gatehouse/storage"
 )
 
@@ -73,7 +74,7 @@ func (c LDAPConfig) directory() ldap.Config {
 		URLs: c.URLs, StartTLS: c.StartTLS, Insecure: c.Insecure, CAFile: c.CAFile,
 		BindDN: c.BindDN, BindPasswordFile: c.BindPasswordFile, BaseDN: c.BaseDN, Filter: c.Filter,
 		UIDAttribute: c.UIDAttribute, IDAttribute: c.IDAttribute, RequiredGroup: c.RequiredGroup,
-		Timeout: c.Timeout.or(defaultTimeout),
+		Timeout: c.Timeout.or(defaultTimeout), ReadFile: textfile.Read, ReadSecret: textfile.ReadSecret,
 	}
 }
 

@@ -15,6 +15,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/transform"
 )
 
 // keyring holds the keys of an installation. It lies in the data directory,
@@ -144,6 +147,9 @@ func readKeyFile(file string) (key [32]byte, err error) {
 	if err != nil {
 		return key, err
 	}
+	if !info.Mode().IsRegular() { // a pipe that nobody writes to would hold up the start forever
+		return key, fmt.Errorf("%w: %s is not a regular file", ErrWrongKey, file)
+	}
 	forbidden := fs.FileMode(0o077)
 	if d := os.Getenv("CREDENTIALS_DIRECTORY"); d != "" && filepath.Dir(file) == filepath.Clean(d) {
 		forbidden = 0o007
@@ -155,6 +161,10 @@ func readKeyFile(file string) (key [32]byte, err error) {
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return key, err
+	}
+	// An editor or a shell of Windows may have put a byte-order mark in front, or written UTF-16.
+	if b, _, err = transform.Bytes(unicode.BOMOverride(transform.Nop), b); err != nil {
+		return key, fmt.Errorf("read %s: %w", file, err)
 	}
 	text := strings.TrimSpace(string(b))
 	if len(text) != 2*len(key) {

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/oauth2"
+
+	"gatehouse/server/textfile"
 )
 
 const (
@@ -93,7 +95,12 @@ func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	if resp.StatusCode < http.StatusInternalServerError {
 		b.client.answered(time.Since(start))
 	}
-	resp.Body = &limitedBody{resp.Body, maxAnswer}
+	// Some servers put a byte-order mark in front of JSON (RFC 8259, section 8.1).
+	text := struct {
+		io.Reader
+		io.Closer
+	}{textfile.Reader(resp.Body), resp.Body}
+	resp.Body = &limitedBody{text, maxAnswer}
 	return resp, nil
 }
 

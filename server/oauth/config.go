@@ -3,14 +3,14 @@ package oauth
 import (
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/url"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
+
+	"gatehouse/server/textfile"
 )
 
 // Secret is a string that no log and no error shows.
@@ -141,30 +141,9 @@ func checkURL(raw string, insecure bool) error {
 
 // readSecret reads the file with the client's secret.
 func (c Config) readSecret() (Secret, error) {
-	bad := func(format string, args ...any) error {
-		return &Fault{c.Name, "client_secret_file", fmt.Errorf("client_secret_file "+format, args...)}
-	}
-	f, err := os.Open(c.ClientSecretFile)
+	secret, err := textfile.ReadSecret(c.ClientSecretFile)
 	if err != nil {
-		return "", bad("can't be read: %w", err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return "", bad("can't be read: %w", err)
-	}
-	// A group may read it: root:gatehouse 0640 is how packages install secrets.
-	if mode := info.Mode(); !mode.IsRegular() || mode.Perm()&0o007 != 0 {
-		return "", bad("%s has mode %s, open to every account of this machine: chmod 0600 it", c.ClientSecretFile, mode)
-	}
-	const limit = 4 << 10
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return "", bad("can't be read: %w", err)
-	}
-	secret := strings.TrimRight(string(b), "\r\n")
-	if secret == "" || len(b) > limit || strings.ContainsAny(secret, "\r\n\x00") {
-		return "", bad("%s does not hold a secret on a single line", c.ClientSecretFile)
+		return "", &Fault{c.Name, "client_secret_file", fmt.Errorf("client_secret_file: %w", err)}
 	}
 	return Secret(secret), nil
 }

@@ -83,13 +83,13 @@ func TestSecretFile(t *testing.T) {
 		{"open to all", "s3cret", 0o644, "open to every account"},
 		{"empty", "\n", 0o600, "does not hold a secret on a single line"},
 		{"two lines", "a\nb\n", 0o600, "does not hold a secret on a single line"},
-		{"too long", strings.Repeat("a", 5000), 0o600, "does not hold a secret on a single line"},
+		{"too long", strings.Repeat("a", 5000), 0o600, "is longer than 4096 bytes"},
 	} {
 		_, err := New(Config{Name: "corp", Type: GitHub, ClientID: "client", ClientSecretFile: secretFile(t, c.text, c.mode)})
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want %q", c.what, err, c.want)
 		}
-		if err != nil && !strings.HasPrefix(err.Error(), "oauth.corp: client_secret_file ") {
+		if err != nil && !strings.HasPrefix(err.Error(), "oauth.corp: client_secret_file: ") {
 			t.Errorf("%s: got %v, which does not name the key", c.what, err)
 		}
 	}

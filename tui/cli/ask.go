@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/term"
+
+	"gatehouse/server/textfile"
 )
 
 // maxPassword is the longest password that the server hashes, in bytes.
@@ -71,7 +73,13 @@ func await(ctx context.Context, read func() (string, error)) (string, error) {
 
 // line reads a line of standard input.
 func (env Env) line(ctx context.Context) (string, error) {
-	return await(ctx, func() (string, error) { return readLine(env.In, maxPassword) })
+	return await(ctx, func() (string, error) {
+		s, err := textfile.ReadLine(env.In, maxPassword)
+		if errors.Is(err, textfile.ErrTooLong) {
+			err = errTooLong
+		}
+		return s, err
+	})
 }
 
 // password returns the password for a user: from standard input, or asked for
@@ -132,33 +140,4 @@ func (env Env) confirm(ctx context.Context, question string) (bool, error) {
 	}
 	answer = strings.ToLower(strings.TrimSpace(answer))
 	return answer == "y" || answer == "yes", nil
-}
-
-// readLine reads up to the first newline or the end, and not a byte more: what
-// follows belongs to whoever reads next. The newline is not returned.
-func readLine(r io.Reader, limit int) (string, error) {
-	var line []byte
-	b := make([]byte, 1)
-	for {
-		n, err := r.Read(b)
-		if n == 1 {
-			if b[0] == '\n' {
-				break
-			}
-			if line = append(line, b[0]); len(line) > limit+1 { // one more for a carriage return
-				return "", errTooLong
-			}
-		}
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return "", err
-		}
-	}
-	s := strings.TrimSuffix(string(line), "\r")
-	if len(s) > limit {
-		return "", errTooLong
-	}
-	return s, nil
 }

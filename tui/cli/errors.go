@@ -22,6 +22,7 @@ const (
 	statusUnknown     = 3 // no such user or token
 	statusForbidden   = 4
 	statusUnreachable = 5 // no server where one is needed
+	statusFound       = 6 // scan found a token that works
 )
 
 // UsageError says that the command line itself is wrong.
@@ -63,6 +64,7 @@ func exitStatus(err error) int {
 		usage       UsageError
 		refusal     *api.Error
 		unreachable *api.UnreachableError
+		found       *foundError
 	)
 	switch {
 	case err == nil:
@@ -76,6 +78,8 @@ func exitStatus(err error) int {
 		return statusForbidden
 	case errors.As(err, &unreachable):
 		return statusUnreachable
+	case errors.As(err, &found):
+		return statusFound
 	}
 	return statusFailed
 }

@@ -7,38 +7,41 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"gatehouse/server/api"
+	"gatehouse/server/textfile"
 	"gatehouse/tui/text"
 )
 
 func scanCommand(env Env) *cobra.Command {
 	some := func(c *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			return Usagef("%s takes the files and directories to look through", c.CommandPath())
+		if len(args) == 0 || slices.Contains(args, "") {
+			return Usagef("%s takes the files and directories to look through, or - for standard input", c.CommandPath())
 		}
 		return nil
 	}
-	return command("scan PATH…", "Find this installation's tokens in files", some, env.with(
+	c := command("scan PATH…|-", "Find this installation's tokens in files or standard input", some, env.with(
 		func(ctx context.Context, c *api.Client, args []string) error {
 			s := &scan{env: env, client: c}
 			s.finder = newFinder(func(line int, token string) error { return s.suspect(ctx, line, token) })
 			for _, path := range args {
-				if err := s.walk(ctx, path); err != nil {
+				if err := s.lookThrough(ctx, path); err != nil {
 					return err
 				}
 			}
 			if err := s.ask(ctx); err != nil {
 				return err
 			}
-			if s.unread > 0 {
-				return fmt.Errorf("%s could not be looked through", count(s.unread, "path"))
-			}
-			return nil
+			return s.result()
 		}))
+	c.Long = `Find this installation's tokens in files, in directories with all beneath them, or
+in standard input. Text in UTF-16 with a byte-order mark is read as well. The exit
+status is 6 if there is a token that works, and 0 if there is none.`
+	return c
 }
 
 // scan is one run of the command. It collects what has the form of a token and
@@ -50,13 +53,42 @@ type scan struct {
 
 	path     string
 	suspects []suspect
-	unread   int
+	works    int // tokens that work
+	unread   int // paths that could not be read
+}
+
+// result says how the scan ended. That a token lies about matters more than that
+// something could not be read, which has been said.
+func (s *scan) result() error {
+	switch {
+	case s.works > 0:
+		return &foundError{s.works}
+	case s.unread > 0:
+		return fmt.Errorf("%s could not be looked through", count(s.unread, "path"))
+	}
+	return nil
+}
+
+// foundError says that a scan found tokens that work.
+type foundError struct{ places int }
+
+func (e *foundError) Error() string {
+	return "tokens that work were found in " + count(e.places, "place")
 }
 
 type suspect struct {
 	path  string
 	line  int
 	token string
+}
+
+// lookThrough looks through a path or, for "-", standard input.
+func (s *scan) lookThrough(ctx context.Context, path string) error {
+	if path != "-" {
+		return s.walk(ctx, path)
+	}
+	s.path = "-"
+	return s.finder.read(ctx, textfile.Reader(s.env.In))
 }
 
 // walk looks through a file, or all that is beneath a directory. Symbolic links
@@ -90,7 +122,7 @@ func (s *scan) read(ctx context.Context, path string) error {
 		return nil
 	}
 	s.path = path
-	err = s.finder.read(ctx, f)
+	err = s.finder.read(ctx, textfile.Reader(f))
 	if bad := (*fs.PathError)(nil); errors.As(err, &bad) && bad.Path == path {
 		s.cannot(path, err)
 		return nil
@@ -134,6 +166,9 @@ func (s *scan) ask(ctx context.Context) error {
 	for i, t := range found.Tokens {
 		if t.ID == "" {
 			continue
+		}
+		if t.State == api.StateLive {
+			s.works++
 		}
 		if _, err := fmt.Fprintf(s.env.Out, "%s:%d %s %s\n", text.Escape(s.suspects[i].path), s.suspects[i].line, t.ID, t.State); err != nil {
 			return err

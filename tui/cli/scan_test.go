@@ -208,7 +208,7 @@ func TestScan(t *testing.T) {
 		cmd.SetArgs(append([]string{}, args...)) // for nil it would take the test's own
 		return cmd.ExecuteContext(t.Context())
 	}
-	if err := scan(dir); err != nil || messages.Len() != 0 {
+	if err := scan(dir); exitStatus(err) != statusFound || err.Error() != "tokens that work were found in 252 places" || messages.Len() != 0 {
 		t.Fatalf("got %v, %s", err, messages.String())
 	}
 	got := out.String()
@@ -228,8 +228,12 @@ func TestScan(t *testing.T) {
 	if err := scan(filepath.Join(dir, "pipe"), filepath.Join(dir, "sub", "link"), filepath.Join(dir, "empty")); err != nil || strings.Count(messages.String(), "passed over") != 2 || out.Len() != 0 {
 		t.Errorf("got %v, %q, %q", err, out.String(), messages.String())
 	}
-	err := scan(filepath.Join(dir, "no\x1bsuch"), filepath.Join(dir, "a"))
-	if exitStatus(err) != statusFailed || !strings.Contains(messages.String(), `no\x1bsuch: no such file`) || !strings.Contains(out.String(), "/a:2 ") {
+	err := scan(filepath.Join(dir, "no\x1bsuch"), filepath.Join(dir, "empty"))
+	if exitStatus(err) != statusFailed || out.Len() != 0 {
+		t.Errorf("got %v, %q, %q", err, out.String(), messages.String())
+	}
+	err = scan(filepath.Join(dir, "no\x1bsuch"), filepath.Join(dir, "a"))
+	if exitStatus(err) != statusFound || !strings.Contains(messages.String(), `no\x1bsuch: no such file`) || !strings.Contains(out.String(), "/a:2 ") {
 		t.Errorf("got %v, %q, %q", err, out.String(), messages.String())
 	}
 	if err := scan(); exitStatus(err) != statusUsage {
