@@ -79,6 +79,7 @@ func TestProxies(t *testing.T) {
 			_, f.stop = h.serveAt(f.gate)
 			f.url, f.log = startProxy(t, i, program, f.gate, app)
 			t.Run("identity", f.identity)
+			t.Run("names", f.names)
 			t.Run("refusals", f.refusals)
 			t.Run("bodies", f.bodies)
 			t.Run("addresses", f.addresses)
@@ -273,6 +274,20 @@ func (f *front) wantStatus(t *testing.T, want int, from, path string, c credenti
 	t.Helper()
 	if resp, _ := f.send(t, from, "GET", path, nil, c); resp.StatusCode != want {
 		t.Errorf("%s from %s: got %d, want %d", path, from, resp.StatusCode, want)
+	}
+}
+
+// names: of an odd address the application is told the whole, and nothing else.
+func (f *front) names(t *testing.T) {
+	for uid, want := range oddUIDs {
+		if want == "" || uid == "me@localhost" { // of the first run
+			continue
+		}
+		f.h.addUser(uid, password)
+		c := credentials{"X-Auth-Token": {f.h.userpass(uid, password).newToken().Secret}}
+		if _, got := f.send(t, "127.0.0.1", "GET", "/", nil, c); !slices.Equal(got.Header["X-Auth-User"], []string{want}) {
+			t.Errorf("%s: the application got %q, want %q", uid, got.Header["X-Auth-User"], want)
+		}
 	}
 }
 
