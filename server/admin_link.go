@@ -1,40 +1,116 @@
 package server
 
 import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 
 	"gatehouse/ldap"
 	"gatehouse/server/api"
+	"gatehouse/server/oauth"
 	"gatehouse/storage"
 )
 
-// adminLink serves POST /admin/users/{uid}/link.
+// adminLink serves POST /admin/users/{uid}/link. A subject that nobody has would
+// stop the user two sweeps later, so it is looked up now, where that is possible.
 func (s *Server) adminLink(w http.ResponseWriter, r *http.Request) error {
-	id, err := readIdentity(r)
+	var in api.Link
+	if err := readJSON(r, &in, false); err != nil {
+		return err
+	}
+	u, err := s.store.User(r.PathValue("uid"))
 	if err != nil {
 		return err
 	}
-	return noContent(w, s.store.Link(adminActor(r), r.PathValue("uid"), id))
+	id := identity(in.Identity)
+	checked := ""
+	if !in.Unchecked {
+		if id, checked, err = s.checkIdentity(r.Context(), id); err != nil {
+			return err
+		}
+	}
+	if err := s.store.Link(adminActor(r), u.UID, id); err != nil {
+		return err
+	}
+	reply(w, http.StatusOK, api.Linked{Identity: api.Identity{Source: id.Source, Subject: id.Subject}, Checked: checked})
+	return nil
 }
 
 // adminUnlink serves POST /admin/users/{uid}/unlink.
 func (s *Server) adminUnlink(w http.ResponseWriter, r *http.Request) error {
-	id, err := readIdentity(r)
-	if err != nil {
-		return err
-	}
-	return noContent(w, s.store.Unlink(adminActor(r), r.PathValue("uid"), id))
-}
-
-// readIdentity reads an identity as a person types it.
-func readIdentity(r *http.Request) (storage.Identity, error) {
 	var in api.Identity
 	if err := readJSON(r, &in, false); err != nil {
-		return storage.Identity{}, err
+		return err
 	}
+	return noContent(w, s.store.Unlink(adminActor(r), r.PathValue("uid"), identity(in)))
+}
+
+// identity is an identity as a person types it.
+func identity(in api.Identity) storage.Identity {
 	if strings.EqualFold(in.Source, storage.SourceLDAP) {
-		return storage.Identity{Source: storage.SourceLDAP, Subject: ldap.Subject(in.Subject)}, nil
+		return storage.Identity{Source: storage.SourceLDAP, Subject: ldap.Subject(in.Subject)}
 	}
-	return storage.Identity{Source: in.Source, Subject: in.Subject}, nil
+	return storage.Identity{Source: in.Source, Subject: in.Subject}
+}
+
+// checkIdentity returns an identity in the form that its source uses, and what was
+// found out about it.
+func (s *Server) checkIdentity(ctx context.Context, id storage.Identity) (storage.Identity, string, error) {
+	if err := id.Check(); err != nil {
+		return id, "", err
+	}
+	if id.Source == storage.SourceLDAP && s.directory != nil {
+		return s.checkSubject(ctx, id)
+	}
+	if p := s.oauth[id.Source]; p != nil {
+		checked, err := checkAccount(p, id.Subject)
+		return id, checked, err
+	}
+	var known []string
+	if s.directory != nil {
+		known = append(known, storage.SourceLDAP)
+	}
+	known = append(known, slices.Sorted(maps.Keys(s.oauth))...)
+	return id, "", refuse(http.StatusNotFound, "There is no source %s in the configuration, which has %s: correct it, or add --unchecked",
+		id.Source, cmp.Or(strings.Join(known, ", "), "none"))
+}
+
+// checkSubject looks a subject up in the directory.
+func (s *Server) checkSubject(ctx context.Context, id storage.Identity) (storage.Identity, string, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.LDAP.Timeout.or(defaultTimeout))
+	defer cancel()
+	states, err := s.directory.Lookup(ctx, []string{id.Subject})
+	if err != nil {
+		return id, "", err
+	}
+	st, possible := states[id.Subject]
+	if !possible || st.Missing {
+		return id, "", refuse(http.StatusNotFound, "The directory has nobody with the subject %s: correct it, or add --unchecked", id.Subject)
+	}
+	id.Subject = st.Subject // in the directory's spelling, which its logins will have
+	checked := st.DN
+	if st.Name != "" {
+		checked += " (" + st.Name + ")"
+	}
+	if st.Stopped != "" {
+		checked += fmt.Sprintf("; stopped there (%s), and so here with the next sweep", st.Stopped)
+	}
+	return id, checked, nil
+}
+
+// checkAccount says whether a text can be a provider's subject. Providers tell an
+// application nothing about people who have not logged in to it.
+func checkAccount(p *oauth.Provider, subject string) (checked string, err error) {
+	switch form, known := p.SubjectForm(subject); {
+	case form == "":
+		return "", refuse(http.StatusNotFound, "The provider %s can't be asked whether it has a subject: if you are sure of it, add --unchecked", p.Name())
+	case !known:
+		return "", refuse(http.StatusNotFound, "A subject of %s is %s, and %s is not: correct it, or add --unchecked", p.Name(), form, subject)
+	default:
+		return fmt.Sprintf("only the form was checked: %s can't be asked who has it", p.Name()), nil
+	}
 }

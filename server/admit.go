@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"strings"
 
 	"gatehouse/server/oauth"
 	"gatehouse/storage"
@@ -18,9 +19,9 @@ func (s *Server) admitIdentity(a attempt, in storage.Login) (storage.User, error
 	switch {
 	case errors.Is(err, storage.ErrOtherAccount):
 		s.log.Warn("a login is refused, since its address is another account's; if both are one person, link them with `gatehouse user link UID SOURCE SUBJECT`",
-			"address", in.Addresses, "source", in.Source, "subject", in.Subject)
+			"uid", strings.Join(in.Addresses, " "), "source", in.Source, "subject", in.Subject)
 	case errors.Is(err, storage.ErrNoAddress):
-		s.log.Warn("a login has no e-mail address to be named by", "source", in.Source, "subject", in.Subject, "address", in.Addresses)
+		s.log.Warn("a login has no e-mail address to be named by", "source", in.Source, "subject", in.Subject, "uid", strings.Join(in.Addresses, " "))
 	}
 	if err != nil {
 		return u, err

@@ -297,7 +297,8 @@ func TestAddressOfAnother(t *testing.T) {
 	}
 
 	link := func(uid, source, subject string) error {
-		return h.admin.LinkUser(t.Context(), uid, api.Identity{Source: source, Subject: subject})
+		_, err := h.admin.LinkUser(t.Context(), uid, api.Link{Identity: api.Identity{Source: source, Subject: subject}})
+		return err
 	}
 	if err := link("bob@example.org", "LDAP", " "+strings.ToUpper(subject)); err != nil {
 		t.Fatal(err)

@@ -128,7 +128,7 @@ func TestPostedMerge(t *testing.T) {
 
 	// An administrator ties them; the account keeps its name all the same.
 	mallory.Emails = oauthtest.Verified("alice@home.example")
-	if err := h.admin.LinkUser(t.Context(), alice, api.Identity{Source: "github", Subject: "66"}); err != nil {
+	if _, err := h.admin.LinkUser(t.Context(), alice, api.Link{Identity: api.Identity{Source: "github", Subject: "66"}}); err != nil {
 		t.Fatal(err)
 	}
 	if uid := h.owner(h.postToken("github", "alice@home.example", token).newToken().Secret); uid != alice {

@@ -108,7 +108,8 @@ func TestLoginEndsSuspension(t *testing.T) {
 	h, s := newDirectoryHouse(t)
 	token := h.ldapToken("alice")
 	hub := storage.Identity{Source: "github", Subject: "17"}
-	if err := h.admin.LinkUser(t.Context(), "alice@example.org", api.Identity{Source: hub.Source, Subject: hub.Subject}); err != nil {
+	unchecked := api.Link{Identity: api.Identity{Source: hub.Source, Subject: hub.Subject}, Unchecked: true}
+	if _, err := h.admin.LinkUser(t.Context(), "alice@example.org", unchecked); err != nil {
 		t.Fatal(err)
 	}
 	s.Modify(ldaptest.Person("alice"), "pwdAccountLockedTime", "000001010000Z")
@@ -220,7 +221,7 @@ func TestLocalUsers(t *testing.T) {
 	h.ldapToken("alice")
 	carol, bob := h.userpass("carol@example.org", password).newToken().Secret, h.userpass("bob@example.org", password).newToken().Secret
 	linked := api.Identity{Source: "ldap", Subject: s.Subject(ldaptest.Person("bob"))}
-	if err := h.admin.LinkUser(t.Context(), "bob@example.org", linked); err != nil {
+	if _, err := h.admin.LinkUser(t.Context(), "bob@example.org", api.Link{Identity: linked}); err != nil {
 		t.Fatal(err)
 	}
 	for _, uid := range []string{"bob", "carol"} {
@@ -256,7 +257,7 @@ func TestLinkedSession(t *testing.T) {
 	h, s := newDirectoryHouse(t)
 	h.addUser("bob@example.org", password)
 	cookie := h.login("bob@example.org", password)
-	if err := h.admin.LinkUser(t.Context(), "bob@example.org", api.Identity{Source: "ldap", Subject: s.Subject(ldaptest.Person("bob"))}); err != nil {
+	if _, err := h.admin.LinkUser(t.Context(), "bob@example.org", api.Link{Identity: api.Identity{Source: "ldap", Subject: s.Subject(ldaptest.Person("bob"))}}); err != nil {
 		t.Fatal(err)
 	}
 	s.Modify(ldaptest.Person("bob"), "pwdAccountLockedTime", "000001010000Z")
@@ -273,7 +274,7 @@ func TestTwoSubjects(t *testing.T) {
 	token := h.ldapToken("bob")
 	s.Remove(ldaptest.Person("bob"))
 	s.AddPerson("bob", "bob@example.org")
-	if err := h.admin.LinkUser(t.Context(), "bob@example.org", api.Identity{Source: "ldap", Subject: s.Subject(ldaptest.Person("bob"))}); err != nil {
+	if _, err := h.admin.LinkUser(t.Context(), "bob@example.org", api.Link{Identity: api.Identity{Source: "ldap", Subject: s.Subject(ldaptest.Person("bob"))}}); err != nil {
 		t.Fatal(err)
 	}
 	h.sweep(3)

@@ -24,7 +24,8 @@ func (id Identity) key() []byte {
 	return key('i', []byte(id.Source), []byte{0}, []byte(id.Subject))
 }
 
-func (id Identity) check() error {
+// Check returns an *InvalidError unless id can be an identity.
+func (id Identity) Check() error {
 	if id.Source == "" || id.Subject == "" || len(id.Source) > 64 || len(id.Subject) > 512 || !plain(id.Source) || !plain(id.Subject) {
 		return invalidf("an identity is a source, such as ldap, and a subject, such as an entryUUID")
 	}
@@ -61,7 +62,7 @@ func (s *Store) UserByIdentity(id Identity) (u User, err error) {
 // Link ties another identity to a user. It returns ErrLinked when the
 // identity is another user's.
 func (s *Store) Link(by Actor, uid string, id Identity) error {
-	if err := id.check(); err != nil {
+	if err := id.Check(); err != nil {
 		return err
 	}
 	return s.change(by, func(t *tx) error {

@@ -26,7 +26,7 @@ type Login struct {
 // a provider's word does not count for that. The user returned may be disabled or
 // suspended.
 func (s *Store) LogIn(by Actor, in Login) (User, error) {
-	if err := in.check(); err != nil {
+	if err := in.Check(); err != nil {
 		return User{}, err
 	}
 	in.Addresses = usable(in.Addresses)

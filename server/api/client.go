@@ -126,9 +126,12 @@ func (c *Client) RemoveUser(ctx context.Context, uid string) error {
 	return c.call(ctx, http.MethodDelete, userPath(uid), nil, nil)
 }
 
-// LinkUser ties another identity to a user.
-func (c *Client) LinkUser(ctx context.Context, uid string, id Identity) error {
-	return c.call(ctx, http.MethodPost, userPath(uid)+"/link", id, nil)
+// LinkUser ties another identity to a user. It is an *Error with the status 404 when
+// the identity's source is not configured or does not have the subject.
+func (c *Client) LinkUser(ctx context.Context, uid string, l Link) (Linked, error) {
+	var made Linked
+	err := c.call(ctx, http.MethodPost, userPath(uid)+"/link", l, &made)
+	return made, err
 }
 
 // UnlinkUser takes an identity from a user again.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/spf13/cobra"
@@ -10,14 +11,35 @@ import (
 )
 
 func userLink(env Env) *cobra.Command {
-	return userIdentity(env, "link", "Tie another identity to a user", "%s is now also %s of %s.", (*api.Client).LinkUser)
+	var unchecked bool
+	c := userIdentity(env, "link", "Tie another identity to a user", func(ctx context.Context, c *api.Client, uid string, id api.Identity) error {
+		made, err := c.LinkUser(ctx, uid, api.Link{Identity: id, Unchecked: unchecked})
+		if err != nil {
+			return err
+		}
+		env.say("%s is now also %s of %s (%s).", text.Escape(uid), text.Escape(made.Subject), text.Escape(made.Source),
+			text.Escape(cmp.Or(made.Checked, "not checked")))
+		return nil
+	})
+	c.Long = `Tie another identity to a user. The source is ldap or a provider of the configuration. The
+directory must have the subject; of a provider that can't be asked, only the form is checked, and
+one of the type oidc needs --unchecked. A user linked to a subject that the directory does not have
+is suspended two sweeps later.`
+	c.Flags().BoolVar(&unchecked, "unchecked", false, "link it even if the source is not configured, or does not have the subject")
+	return c
 }
 
 func userUnlink(env Env) *cobra.Command {
-	return userIdentity(env, "unlink", "Take an identity from a user again, and end the user's sessions", "%s is no longer %s of %s.", (*api.Client).UnlinkUser)
+	return userIdentity(env, "unlink", "Take an identity from a user again, and end the user's sessions", func(ctx context.Context, c *api.Client, uid string, id api.Identity) error {
+		if err := c.UnlinkUser(ctx, uid, id); err != nil {
+			return err
+		}
+		env.say("%s is no longer %s of %s.", text.Escape(uid), text.Escape(id.Subject), text.Escape(id.Source))
+		return nil
+	})
 }
 
-func userIdentity(env Env, verb, short, said string, call func(*api.Client, context.Context, string, api.Identity) error) *cobra.Command {
+func userIdentity(env Env, verb, short string, call func(ctx context.Context, c *api.Client, uid string, id api.Identity) error) *cobra.Command {
 	three := func(c *cobra.Command, args []string) error {
 		if len(args) != 3 {
 			return Usagef("%s takes a UID, a SOURCE such as ldap, and a SUBJECT such as an entryUUID", c.CommandPath())
@@ -26,10 +48,6 @@ func userIdentity(env Env, verb, short, said string, call func(*api.Client, cont
 	}
 	return command(verb+" UID SOURCE SUBJECT", short, three, env.with(
 		func(ctx context.Context, c *api.Client, args []string) error {
-			if err := call(c, ctx, args[0], api.Identity{Source: args[1], Subject: args[2]}); err != nil {
-				return err
-			}
-			env.say(said, text.Escape(args[0]), text.Escape(args[2]), text.Escape(args[1]))
-			return nil
+			return call(ctx, c, args[0], api.Identity{Source: args[1], Subject: args[2]})
 		}))
 }
