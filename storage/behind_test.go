@@ -191,7 +191,7 @@ func TestBehindMeanwhile(t *testing.T) {
 	}
 	for range 5 {
 		time.Sleep(20 * time.Millisecond) // or longer: more is changed
-		if err := s.leaveTable(s.tabled.Load()); err != nil {
+		if err := s.leaveTable(tableMoment{position: *s.tabled.Load()}); err != nil {
 			t.Fatal(err)
 		}
 		wantTable(t, copyDir(t, dir), opts)
@@ -273,7 +273,7 @@ func TestBehindNot(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-s.compared
-	if err := s.leaveTable(s.tabled.Load()); err != nil {
+	if err := s.leaveTable(tableMoment{position: *s.tabled.Load()}); err != nil {
 		t.Fatal(err)
 	}
 	newer := copyDir(t, dir)

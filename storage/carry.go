@@ -57,7 +57,7 @@ func (s *Store) takeCarried(taken bool) {
 	if !taken || s.isClosing() { // Close has saved already what came before
 		return
 	}
-	c := s.left.carried
+	c := s.left.moment.carried
 	whole, err := s.uses.readSegment(c.segment, func(_ uint64, payload []byte) error {
 		return eachUse(payload, -1, func(_ uint64, u oneUse, from Origin) { s.table.bring(u, from) })
 	})

@@ -77,12 +77,12 @@ func (s *Store) prune(now time.Time, coveredBy uint64) {
 
 // leaveTableMeanwhile leaves the table for a start after a kill.
 func (s *Store) leaveTableMeanwhile() {
-	sequence := s.tabled.Load()
-	if sequence == 0 {
+	at := s.tabled.Load()
+	if at == nil {
 		return // the writer is about to begin
 	}
 	s.tableDue = false // also when it fails: not every second
-	if err := s.leaveTable(sequence); err != nil {
+	if err := s.leaveTable(tableMoment{position: *at}); err != nil {
 		s.opts.Log.Warn("a start after a kill will take longer", "error", err)
 	}
 	debug.FreeOSMemory() // what writing it left behind
@@ -161,6 +161,6 @@ func (s *Store) loadCheckpoint() (uint64, error) {
 	if err = w.end(err); err != nil {
 		return 0, err
 	}
-	s.marks.last = m.Sequence
+	s.marks.at.Sequence = m.Sequence // replay goes on from there
 	return m.Sequence, nil
 }

@@ -56,18 +56,24 @@ func (s *Store) Close() error {
 		err = errors.Join(err, s.closeIndex())
 		s.db = nil
 		if whole && err == nil && s.isLoaded() {
-			err = s.leaveTable(s.journal.LastSequence())
-		} else if s.behind {
-			whole = false // the table that was left will do once more
-		} else if whole && err == nil {
-			err = removeIfThere(s.path("table")) // it lacks the uses since
-		}
-		if whole && err == nil {
-			err = s.leaveCleanMark()
+			err = s.leaveTableAtLast()
 		}
 		err = errors.Join(err, s.release())
 	})
 	return err
+}
+
+// leaveTableAtLast leaves the table as the next start would have to make it.
+func (s *Store) leaveTableAtLast() error {
+	segments, err := s.uses.segments()
+	if err != nil {
+		return err
+	}
+	m := tableMoment{position: s.journal.End(), carried: s.carried}
+	if m.uses, _, err = s.uses.end(segments); err != nil {
+		return err
+	}
+	return s.leaveTable(m)
 }
 
 // closeWithin is how long a stop may take to bring uses into Badger. What is

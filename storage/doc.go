@@ -24,7 +24,7 @@
 // (limits.go). A clean stop and each checkpoint leave the table in a file
 // (tablefile.go), from which the next start loads it, shard by shard and first the
 // one that is asked for; after a kill the journal since brings it up. A server
-// answers from that before it has verified and opened Badger (early.go).
+// answers from that before it has verified and opened Badger (opening.go).
 //
 // # Uses
 //

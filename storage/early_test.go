@@ -34,6 +34,23 @@ func left(t *testing.T) (dir string, opts Options, live, gone string) {
 	return dir, opts, live, gone
 }
 
+// wantCleanStop wants a directory in which the next start finds nothing to catch up with.
+func wantCleanStop(t *testing.T, dir string) {
+	t.Helper()
+	logs, err := filepath.Glob(filepath.Join(dir, "store", "index", "*.mem"))
+	if err != nil || len(logs) > 0 {
+		t.Errorf("the index was not closed: %v, %v", logs, err)
+	}
+	s, err := prepare(copyDir(t, dir), Options{Early: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.release()
+	if !s.early || s.behind {
+		t.Errorf("the table that was left is behind, or there is none: early %t, behind %t", s.early, s.behind)
+	}
+}
+
 // held opens a store early, and its index only when let is called.
 func held(t *testing.T, dir string, opts Options) (s *Store, let func()) {
 	t.Helper()
@@ -138,7 +155,7 @@ func TestEarlyButNotAtAll(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"journal", "clean", "table"} {
+	for _, name := range []string{"journal", "table", "uses"} {
 		to := filepath.Join(dir, "store", name)
 		if err := errors.Join(os.RemoveAll(to), os.Rename(filepath.Join(older, name), to)); err != nil {
 			t.Fatal(err)

@@ -380,9 +380,7 @@ func testFullDisk(t *testing.T, fill func(f *filler, dir string), stopped, race 
 	c.revoke(0)
 	c.audit(t)
 	c.stop()
-	if !exists(filepath.Join(dir, "store", "clean")) {
-		t.Error("the stop left no clean mark")
-	}
+	wantCleanStop(t, dir)
 	c.child = startChild(t, dir)
 	c.audit(t)
 	c.stop()

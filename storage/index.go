@@ -1,12 +1,14 @@
 package storage
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -37,43 +39,11 @@ func (s *Store) badgerOptions() badger.Options {
 		WithMetricsEnabled(false)
 }
 
-// openTruth opens the index and the journal, and brings the index to where the
-// journal is. An index that is damaged or gone is built anew.
-func (s *Store) openTruth(fresh bool) error {
-	if fresh {
-		return s.create()
-	}
-	clean, err := s.takeCleanMark()
-	if err != nil {
-		return err
-	}
-	if exists(s.path("damaged")) || exists(s.path("restored")) {
-		return s.rebuild()
-	}
-	if early, err := s.openEarly(clean); early || err != nil {
-		s.early, s.clean = early, clean
-		return err
-	}
-	return s.openOrRebuild(clean)
-}
-
-func (s *Store) openOrRebuild(clean uint64) error {
-	err := s.openIndex(clean)
-	if !errors.As(err, new(*indexError)) {
-		return err
-	}
-	s.opts.Log.Warn("the index is built anew from the journal", "because", err)
-	return s.rebuild()
-}
-
 // create makes a new store. The file format comes last: what a crash leaves
 // before that holds nothing, and is made anew.
 func (s *Store) create() error {
 	if err := s.openJournal(journal.Options{Create: true}); err != nil {
 		return err
-	}
-	if s.journal.LastSequence() > 1 {
-		return s.rebuild() // nothing is missing but that file
 	}
 	if err := os.RemoveAll(s.path("index")); err != nil {
 		return err
@@ -81,7 +51,7 @@ func (s *Store) create() error {
 	if err := s.openBadger(); err != nil {
 		return fmt.Errorf("make the index: %w", err)
 	}
-	s.marks.last = s.journal.LastSequence()
+	s.marks.at = s.journal.End()
 	if err := s.settle(); err != nil {
 		return err
 	}
@@ -89,7 +59,7 @@ func (s *Store) create() error {
 	if err := errors.Join(syncDir(s.dir), syncDir(filepath.Dir(s.dir))); err != nil {
 		return err
 	}
-	return WriteFile(s.path("format"), []byte(format+"\n"))
+	return s.leaveFormat()
 }
 
 // indexError is damage of the index, which the journal makes good.
@@ -110,41 +80,73 @@ func indexFault(what string, err error) error {
 	return &indexError{err}
 }
 
-// openIndex opens Badger and the journal, in this order: the journal is told
-// how far it must reach.
-func (s *Store) openIndex(clean uint64) error {
-	if err := s.checkIndex(); err != nil {
+// openIndex opens Badger and brings it to where the journal is.
+func (s *Store) openIndex() error {
+	closed, err := s.indexClosed()
+	if err == nil {
+		err = s.checkIndex()
+	}
+	if err != nil {
 		return indexFault("verify the index", err)
 	}
 	if err := s.openBadger(); err != nil {
 		return indexFault("open the index", err)
 	}
-	err := s.db.View(func(txn *badger.Txn) (err error) {
+	err = s.db.View(func(txn *badger.Txn) (err error) {
 		s.marks, s.counts, err = s.applied(txn)
 		return err
 	})
 	if err != nil {
+		return indexFault("read the index", err)
+	}
+	if err := s.placeIndex(); err != nil {
 		return err
 	}
-	if err := s.openJournalFor(clean); err != nil {
-		return err
+	if s.format != format {
+		if err := s.bringUpToDate(); err != nil {
+			return err
+		}
+		closed = false // all of it is looked at
+	}
+	if closed && s.marks.at == s.journal.End() {
+		return s.settle() // the counts are compared later
+	}
+	return s.mend()
+}
+
+// indexClosed reports whether the last program that had the index closed it: then
+// all of it is in tables, and no log of Badger's is left.
+func (s *Store) indexClosed() (bool, error) {
+	entries, err := os.ReadDir(s.path("index"))
+	return !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return filepath.Ext(e.Name()) == ".mem" }), err
+}
+
+// placeIndex compares where the index is with the journal.
+func (s *Store) placeIndex() error {
+	at, last := s.marks.at, s.journal.LastSequence()
+	if at.Sequence > last {
+		return fmt.Errorf("%w: the index has record %d, and the journal in %s ends with record %d: put back the newer journal, or restore the newest backup over this directory with \"gatehouse restore\", which keeps the revocations that can still be read",
+			ErrDamaged, at.Sequence, s.path("journal"), last)
+	}
+	var err error
+	if s.marks.former() {
+		_, err = s.journal.At(context.Background(), at.Sequence)
+	} else {
+		err = s.journal.Has(context.Background(), at)
 	}
 	switch {
-	case clean == 0 || clean != s.marks.last:
-		if s.left != nil && !s.behind {
-			return errPast
-		}
-		return s.mend()
-	case s.left == nil:
-		s.left = s.openTable(clean)
+	case errors.Is(err, journal.ErrElsewhere), errors.Is(err, journal.ErrPruned):
+		return &indexError{err}
+	case err != nil:
+		return notRead("compare the index with the journal", err)
 	}
-	return s.settle()
+	return nil
 }
 
 // settle notes that Badger has everything in its tables, as after a clean stop.
 func (s *Store) settle() error {
 	for i := range s.marks.past {
-		s.marks.past[i] = s.marks.last
+		s.marks.past[i] = s.marks.at.Sequence
 	}
 	s.marks.size = 0
 	return s.db.Update(s.setApplied)
@@ -155,7 +157,7 @@ func (s *Store) settle() error {
 // failure much may be missing, which the counts tell.
 func (s *Store) mend() error {
 	start := time.Now()
-	last, settled := s.marks.last, s.marks.settled()
+	last, settled := s.marks.at.Sequence, s.marks.settled()
 	var err error
 	for _, from := range []uint64{last, settled} {
 		if err = s.replay(from, false); err != nil {
@@ -172,12 +174,14 @@ func (s *Store) mend() error {
 		return err
 	}
 	compared := time.Now()
-	if err := s.loadTable(); err != nil {
-		return indexFault("load the tokens", err)
+	if s.left == nil || s.behind { // else the table has all, and more than the index
+		if err := s.loadTable(); err != nil {
+			return indexFault("load the tokens", err)
+		}
+		s.whole()
 	}
-	s.whole()
 	s.opts.Log.Info("the last stop was not clean; the index has been verified and brought up to the journal",
-		"records", s.marks.last-last, "comparing", compared.Sub(start).Round(time.Millisecond), "took", time.Since(start).Round(time.Millisecond))
+		"records", s.marks.at.Sequence-last, "comparing", compared.Sub(start).Round(time.Millisecond), "took", time.Since(start).Round(time.Millisecond))
 	return nil
 }
 
@@ -199,6 +203,9 @@ func (s *Store) openBadger() (err error) {
 func (s *Store) openJournal(o journal.Options) (err error) {
 	o.Now, o.SegmentSize = s.opts.Now, s.opts.Segment
 	s.journal, err = journal.Open(s.path("journal"), s.journalKey, o)
+	if errors.Is(err, journal.ErrEmpty) {
+		return s.journalGone()
+	}
 	if err != nil {
 		return notRead("open the journal", err)
 	}
@@ -223,36 +230,62 @@ func (s *Store) firstRecord() error {
 	return err
 }
 
-// rebuild makes the index anew, from the checkpoint and the journal.
+// rebuild makes the index again, from the checkpoint and the journal. Nothing is
+// removed before it is known that these will do.
 func (s *Store) rebuild() error {
+	if s.journal == nil {
+		if err := s.openJournalAfterRestore(); err != nil {
+			return err
+		}
+	}
+	if first := s.journal.FirstSequence(); first > 1 || exists(s.path("restored")) {
+		err := s.checkCheckpoint()
+		if systemError(err) != 0 {
+			return fmt.Errorf("%w: read the checkpoint: %w", ErrUnavailable, err)
+		}
+		if err != nil {
+			return fmt.Errorf("%w: the index must be built again, but the journal begins with record %d, and the checkpoint before it can't be used (%w): restore the newest backup over this directory with \"gatehouse restore\", which keeps the revocations that can still be read",
+				ErrDamaged, first, err)
+		}
+	}
 	if s.db != nil {
 		err := s.closeIndex()
 		if s.db = nil; errors.Is(err, ErrNoSpace) {
 			return err // it is still at work
 		}
 	}
-	if s.journal == nil {
-		if err := s.openJournalAfterRestore(); err != nil {
-			return err
-		}
-	}
 	if err := os.RemoveAll(s.path("index")); err != nil {
 		return err
 	}
 	if err := s.openBadger(); err != nil {
-		return fmt.Errorf("make the index anew: %w", err)
+		return fmt.Errorf("make the index again: %w", err)
 	}
 	s.marks, s.counts = marks{}, counts{}
 	if s.left == nil {
 		s.forgetTable() // the damaged index has put something there
 	}
+	return s.fillIndex()
+}
+
+// checkCheckpoint reads all of the checkpoint.
+func (s *Store) checkCheckpoint() error {
+	f, err := os.Open(s.path("checkpoint"))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = CheckSnapshot(f)
+	return err
+}
+
+// fillIndex fills an index that is empty.
+func (s *Store) fillIndex() error {
 	from, err := s.loadCheckpoint()
 	if systemError(err) != 0 {
 		return fmt.Errorf("%w: read the checkpoint: %w", ErrUnavailable, err)
 	}
-	if err != nil && (s.journal.FirstSequence() > 1 || exists(s.path("restored"))) {
-		return fmt.Errorf("%w: the index can't be built anew, since the journal begins with record %d and the checkpoint before it can't be used (%w): restore a backup",
-			ErrDamaged, s.journal.FirstSequence(), err)
+	if err != nil {
+		s.opts.Log.Debug("the index is built again from the journal alone", "because", err)
 	}
 	if err := s.replay(from, true); err != nil {
 		return err
@@ -269,9 +302,7 @@ func (s *Store) rebuild() error {
 	if err != nil {
 		return notRead("the index that was built again is incomplete", err)
 	}
-	return errors.Join(
-		s.noteRestored(),
-		WriteFile(s.path("format"), []byte(format+"\n")),
+	return errors.Join(s.noteRestored(), s.leaveFormat(),
 		removeIfThere(s.path("damaged")), removeIfThere(s.path("restored")), syncDir(s.path("")))
 }
 
@@ -326,38 +357,6 @@ func (s *Store) openJournalAfterRestore() error {
 		return err
 	}
 	return s.openJournal(o)
-}
-
-// takeCleanMark returns the sequence that the last stop left, or 0 when it was
-// not clean, and removes the mark: from here on a stop is not clean until Close
-// has ended.
-func (s *Store) takeCleanMark() (uint64, error) {
-	b, err := os.ReadFile(s.path("clean"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	if err := os.Remove(s.path("clean")); err != nil {
-		return 0, err
-	}
-	if err := syncDir(s.path("")); err != nil {
-		return 0, err
-	}
-	n, err := s.seals.open(cleanKey, b)
-	if err != nil || len(n) != 8 {
-		return 0, nil // as good as no mark
-	}
-	return binary.BigEndian.Uint64(n), nil
-}
-
-// cleanKey is what the mark of a clean stop is sealed under: a flipped bit in
-// it must not make the journal too short.
-var cleanKey = []byte("m clean")
-
-func (s *Store) leaveCleanMark() error {
-	return WriteFile(s.path("clean"), s.seals.seal(cleanKey, binary.BigEndian.AppendUint64(nil, s.journal.LastSequence())))
 }
 
 // damaged notes that the index is not what it was, so that the next open

@@ -1,11 +1,12 @@
 package storage
 
 import (
-	"encoding/binary"
 	"sync"
 	"sync/atomic"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"gatehouse/storage/journal"
 )
 
 // lag holds what the journal has and Badger does not, because its disk is full
@@ -19,13 +20,13 @@ type lag struct {
 	kept    atomic.Bool // whether there is anything to read
 	readers atomic.Int64
 
-	mu   sync.RWMutex
-	ops  []op // in order
-	last uint64
-	now  map[string]op // the latest for each key
+	mu  sync.RWMutex
+	ops []op             // in order
+	end journal.Position // of the journal, after them
+	now map[string]op    // the latest for each key
 }
 
-func (l *lag) add(ops []op, last uint64) {
+func (l *lag) add(ops []op, end journal.Position) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.now == nil {
@@ -35,7 +36,7 @@ func (l *lag) add(ops []op, last uint64) {
 		l.now[string(o.key)] = o
 	}
 	l.ops = append(l.ops, ops...)
-	l.last = last
+	l.end = end
 	l.kept.Store(true)
 	if !l.some.Swap(true) {
 		l.turn.Add(1)
@@ -121,7 +122,7 @@ func (s *Store) catchUp() {
 			if len(part) < len(s.lag.ops) {
 				return nil // applied stays behind until all is in
 			}
-			s.marks.last = s.lag.last
+			s.marks.at = s.lag.end
 			return s.setApplied(txn)
 		})
 		if err != nil {
@@ -140,61 +141,3 @@ func (s *Store) catchUp() {
 	s.visible.Unlock()
 	s.opts.Log.Info("the index has caught up with the journal")
 }
-
-// marks say how far Badger is, and where in the journal it was some while ago.
-//
-// Badger keeps its newest data, at most four memory tables of it, in a log
-// that it does not sync and of which it drops silently whatever follows a
-// damaged byte, possibly from the middle. A kill leaves the log whole; after
-// the power has gone nothing says how much of it is left. Then the records that
-// may have been only there are brought in again from the journal; putting what
-// is put already does no harm. That it was enough is not taken for granted: the
-// counts tell.
-type marks struct {
-	last uint64            // the highest sequence in Badger
-	size uint64            // bytes of operations since the last step
-	past [pastMarks]uint64 // the sequences at the steps before, the newest first
-}
-
-const (
-	pastMarks = 8
-	markStep  = 5 << 20 // bytes of operations; times pastMarks-1 it exceeds the memory tables
-)
-
-// mark notes that operations are about to be put into Badger.
-func (s *Store) mark(ops []op) {
-	m := &s.marks
-	for _, o := range ops {
-		m.size += uint64(len(o.key) + len(o.value))
-	}
-	if m.size >= markStep {
-		copy(m.past[1:], m.past[:])
-		m.past[0], m.size = m.last, 0
-	}
-}
-
-func (m marks) value() []byte {
-	b := binary.BigEndian.AppendUint64(nil, m.last)
-	b = binary.BigEndian.AppendUint64(b, m.size)
-	for _, p := range m.past {
-		b = binary.BigEndian.AppendUint64(b, p)
-	}
-	return b
-}
-
-// parseMarks reads what value wrote, and returns what follows.
-func parseMarks(b []byte) (m marks, rest []byte, ok bool) {
-	const size = 8 * (2 + pastMarks)
-	if len(b) < size {
-		return m, nil, false
-	}
-	m.last, m.size = binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:])
-	for i := range m.past {
-		m.past[i] = binary.BigEndian.Uint64(b[16+8*i:])
-	}
-	return m, b[size:], true
-}
-
-// settled is a sequence up to which Badger has put everything into tables,
-// which it syncs and whose checksums it keeps.
-func (m marks) settled() uint64 { return m.past[pastMarks-1] }

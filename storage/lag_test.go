@@ -230,9 +230,7 @@ func TestIndexBehind(t *testing.T) {
 		t.Error("what nobody reads any more is kept")
 	}
 	s.Close()
-	if !exists(filepath.Join(dir, "store", "clean")) {
-		t.Error("the stop was not clean")
-	}
+	wantCleanStop(t, dir)
 	os.RemoveAll(filepath.Join(dir, "store", "index"))
 	s = open(t, dir)
 	wantDead(t, s, deadSecret)

@@ -21,10 +21,8 @@ func (s *Store) replay(after uint64, anew bool) error {
 	if err == nil {
 		err = r.flush()
 	}
-	if err == nil && s.marks.last < after {
-		s.marks.last = after // a checkpoint, and nothing after it
-	}
 	if err == nil {
+		s.marks.at = s.journal.End() // nobody appends yet
 		err = s.db.Update(s.setApplied)
 	}
 	if err != nil {
@@ -60,7 +58,7 @@ func (r *replayer) add(jr journal.Record) error {
 		}
 	}
 	r.mark(ops)
-	r.marks.last = max(r.marks.last, jr.Sequence)
+	r.marks.at.Sequence = jr.Sequence // for mark
 	if r.size < replayWindow {
 		return nil
 	}

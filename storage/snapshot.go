@@ -119,7 +119,7 @@ func (s *Store) Snapshot(ctx context.Context, out io.Writer) (m Manifest, err er
 		if err != nil {
 			return err
 		}
-		m = Manifest{Sequence: marks.last, Created: s.now(), Users: want.names, Tokens: want.tokens}
+		m = Manifest{Sequence: marks.at.Sequence, Created: s.now(), Users: want.names, Tokens: want.tokens}
 		text, err := json.Marshal(m)
 		if err == nil {
 			err = w.chunk(append([]byte{chunkManifest}, text...))

@@ -3,12 +3,9 @@ package storage
 import (
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,9 +25,9 @@ type Options struct {
 	KeepEvents time.Duration // how long the audit log is kept; 0: for as long as there is room
 	MostEvents int64         // bytes that it may take, beside what a rebuild needs; 0: any number
 
-	Early      bool   // Open returns when tokens can be verified; see Opened
-	Now        func() time.Time
-	Log        *slog.Logger
+	Early bool // Open returns when tokens can be verified; see Opened
+	Now   func() time.Time
+	Log   *slog.Logger
 }
 
 // Store is an open data directory. Its methods may be called from many
@@ -45,21 +42,22 @@ type Store struct {
 	seals      *sealer
 	secret     passwords
 	journalKey [32]byte
+	format     string // of what is there; empty: not known
 
 	journal *journal.Journal
 	db      *badger.DB
 	space   space
 	lag     lag
 
-	early  bool          // it was opened early
-	clean  uint64        // then: the last sequence of a clean stop; 0: it was none
-	behind bool          // and the table is of before it: see openBehind
-	opened chan struct{} // closed when the index is open, or can't be opened
-	late   error         // why it can't; to be read when opened is closed
+	early      bool          // it was opened early
+	behind     bool          // the table that was left lacks changes or last uses: see takeTable
+	unverified bool          // the journal is verified only from the table's position on
+	opened     chan struct{} // closed when the index is open, or can't be opened
+	late       error         // why it can't; to be read when opened is closed
 
 	table    *table
-	tabled   atomic.Uint64 // the record of the journal up to which the table has them all
-	left     *tableFile    // by the last stop or checkpoint; nil: none to go by
+	tabled   atomic.Pointer[journal.Position] // up to which the table has all records
+	left     *tableFile                       // by the last stop or checkpoint; nil: none to go by
 	owners   *owners
 	people   people
 	order    order
@@ -133,9 +131,6 @@ type Store struct {
 	once     sync.Once
 }
 
-// format is the version of what lies in the directory store.
-const format = "1"
-
 // Open opens the data directory and makes it when it is not there.
 //
 // It returns a *LockedError when another process holds the directory,
@@ -207,8 +202,11 @@ func (s *Store) start() {
 }
 
 func (s *Store) open() error {
-	fresh := !exists(s.path("format")) && !exists(s.path("restored")) && !exists(s.path("checkpoint"))
-	if err := os.MkdirAll(s.path(""), 0o700); err != nil {
+	fresh, err := s.fresh()
+	if err != nil {
+		return err
+	}
+	if err := s.checkFormat(); err != nil { // before anything is changed
 		return err
 	}
 	s.removeRemains()
@@ -225,11 +223,8 @@ func (s *Store) open() error {
 
 	s.space = space{dir: s.path(""), watermark: Watermark, free: freeSpace}
 	s.space.ballast()
-	if err := s.checkFormat(fresh); err != nil {
-		return err
-	}
 	if s.uses, s.old.segments, err = openUseLog(s.path("uses"), s.seals); err != nil {
-		return err
+		return fmt.Errorf("open the log of uses: %w", err)
 	}
 	if err := s.openTruth(fresh); err != nil {
 		return err
@@ -237,25 +232,14 @@ func (s *Store) open() error {
 	if err := s.noteRestored(); err != nil {
 		return err
 	}
-	// A process that never runs for a day makes checkpoints all the same.
-	s.checkpoint.at, s.checkpoint.size = time.UnixMilli(s.lastCheckpoint().Created), s.journal.Size()
+	// A process that never runs for a day makes checkpoints all the same. One that the
+	// journal can't go on from is as good as none.
+	s.checkpoint.size = s.journal.Size()
+	if m := s.lastCheckpoint(); m.Sequence+1 >= s.journal.FirstSequence() {
+		s.checkpoint.at = time.UnixMilli(m.Created)
+	}
 	if !s.early && s.owners.len() == 0 {
 		return s.loadOwners()
-	}
-	return nil
-}
-
-// checkFormat refuses a store of another format than this program's.
-func (s *Store) checkFormat(fresh bool) error {
-	b, err := os.ReadFile(s.path("format"))
-	if errors.Is(err, fs.ErrNotExist) && (fresh || exists(s.path("restored"))) {
-		return nil // written when the rest is there
-	}
-	if err != nil {
-		return err
-	}
-	if v := strings.TrimSpace(string(b)); v != format {
-		return fmt.Errorf("%s says that the store has format %q; this gatehouse reads format %s: use the program that made it", s.path("format"), v, format)
 	}
 	return nil
 }
@@ -299,25 +283,3 @@ func isClosed(c <-chan struct{}) bool {
 func (s *Store) Loaded() <-chan struct{} { return s.loaded }
 
 func (s *Store) now() int64 { return s.opts.Now().UnixMilli() }
-
-// HasData reports whether there is a store in the directory.
-func HasData(dir string) (bool, error) {
-	fresh, err := empty(filepath.Join(dir, "store"))
-	return !fresh, err
-}
-
-// empty reports whether the directory has no entry, or does not exist.
-func empty(dir string) (bool, error) {
-	d, err := os.Open(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return true, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	defer d.Close()
-	if _, err = d.Readdirnames(1); errors.Is(err, io.EOF) {
-		return true, nil
-	}
-	return false, err
-}

@@ -156,9 +156,6 @@ func TestLifeOfAToken(t *testing.T) {
 				again.Close()
 				os.RemoveAll(filepath.Join(at, "store", "index"))
 			}
-			if how != "closed" {
-				os.Remove(filepath.Join(at, "store", "clean"))
-			}
 			s := open(t, at)
 			wantDead(t, s, secret)
 			wantLive(t, s, other)

@@ -8,30 +8,53 @@ import (
 	"io"
 	"os"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
+
+	"gatehouse/storage/journal"
 )
 
 // tableFile is the table as a stop or a checkpoint left it, in a file of its own:
 // to read it takes a twentieth of the time that it takes to read the records. It
-// has all changes up to a moment of the journal, whose last sequence it names.
-// After a clean stop that is all, and the last uses are right, too. A checkpoint
+// has all changes up to a position of the journal, which it names. A checkpoint
 // writes it while changes go on, and what came meanwhile may be in it or not.
 //
-//	head: magic | sequence 8 | run and segment of the uses carried over, 8 each |
+//	head: magic | position 40 | end of the log of uses 8 |
+//	      run and segment of the uses carried over, 8 each |
 //	      offset and length of each of the parts
 //	parts: the users, and of each shard the tokens
 //
 // Head and parts are sealed. A part that does not verify is read from Badger.
 type tableFile struct {
 	*Store
-	file     *os.File
-	sequence uint64
-	carried  carried
-	parts    [1 + shardCount]filePart
-	owners   []uint32 // by their numbers in the file, those that they have now
-	loading  [shardCount]sync.Mutex
+	file    *os.File
+	moment  tableMoment
+	parts   [1 + shardCount]filePart
+	owners  []uint32 // by their numbers in the file, those that they have now
+	loading [shardCount]sync.Mutex
+}
+
+// tableMoment says what a table has.
+type tableMoment struct {
+	position journal.Position
+	uses     uint64  // the end of the log of uses, of which it has all; 0: it may lack the last uses
+	carried  carried // what of that log is not yet in Badger
+}
+
+func (m tableMoment) append(b []byte) []byte {
+	b = m.position.Append(b)
+	for _, v := range []uint64{m.uses, m.carried.run, m.carried.segment} {
+		b = binary.BigEndian.AppendUint64(b, v)
+	}
+	return b
+}
+
+func (c *cutter) tableMoment() (m tableMoment) {
+	m.position, _ = journal.DecodePosition(c.bytes(journal.PositionSize))
+	for _, v := range []*uint64{&m.uses, &m.carried.run, &m.carried.segment} {
+		*v = binary.BigEndian.Uint64(c.bytes(8))
+	}
+	return m
 }
 
 type filePart struct {
@@ -40,38 +63,42 @@ type filePart struct {
 }
 
 const (
-	tableMagic    = "GATEHOUSE TABLE 2\n"
-	tableHeadSize = macLen + len(tableMagic) + 3*8 + (1+shardCount)*12
+	tableMagic    = "GATEHOUSE TABLE 3\n"
+	tableHeadSize = macLen + len(tableMagic) + journal.PositionSize + 3*8 + (1+shardCount)*12
 	slotInFile    = 12 + 4 + 1 + 1 + 1 + 6
 	ownersPart    = 0
 )
 
 // partKey binds a part to its place and to the moment.
-func partKey(sequence uint64, part int) []byte {
-	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint64([]byte{'T'}, sequence), uint16(part))
+func partKey(m tableMoment, part int) []byte {
+	k := m.position.Append([]byte{'T'})
+	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint64(k, m.uses), uint16(part))
 }
 
 var tableHeadKey = []byte("T head")
 
-// leaveTable writes the table, which has all changes up to a sequence.
-func (s *Store) leaveTable(sequence uint64) error {
+// tableHas notes that the table has every record up to a position.
+func (s *Store) tableHas(at journal.Position) { s.tabled.Store(&at) }
+
+// leaveTable writes the table. When there is no room, the one that was left before
+// stays: the next start has more to catch up with.
+func (s *Store) leaveTable(m tableMoment) error {
 	if s.space.under(uint64(s.owners.len()*64+s.table.len()*slotInFile) + s.space.watermark) {
-		return removeIfThere(s.path("table")) // the next start takes longer
+		return nil
 	}
 	f, err := os.CreateTemp(s.path(""), ".table-*")
 	if err != nil {
 		return err
 	}
 	defer os.Remove(f.Name()) // does nothing after the rename
-	if err := errors.Join(s.writeTable(f, sequence), f.Close()); err != nil {
+	if err := errors.Join(s.writeTable(f, m), f.Close()); err != nil {
 		return fmt.Errorf("write the table: %w", err)
 	}
 	return os.Rename(f.Name(), s.path("table"))
 }
 
-func (s *Store) writeTable(f *os.File, sequence uint64) error {
-	head := binary.BigEndian.AppendUint64([]byte(tableMagic), sequence)
-	head = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(head, s.carried.run), s.carried.segment)
+func (s *Store) writeTable(f *os.File, m tableMoment) error {
+	head := m.append([]byte(tableMagic))
 	w := bufio.NewWriterSize(f, 1<<20)
 	offset := int64(tableHeadSize)
 	if _, err := f.Seek(offset, io.SeekStart); err != nil {
@@ -84,7 +111,7 @@ func (s *Store) writeTable(f *os.File, sequence uint64) error {
 		} else {
 			payload = s.table.shards[n-1].appendTo(payload[:0])
 		}
-		sealed := s.seals.seal(partKey(sequence, n), payload)
+		sealed := s.seals.seal(partKey(m, n), payload)
 		head = binary.BigEndian.AppendUint64(head, uint64(offset))
 		head = binary.BigEndian.AppendUint32(head, uint32(len(sealed)))
 		offset += int64(len(sealed))
@@ -100,24 +127,18 @@ func (s *Store) writeTable(f *os.File, sequence uint64) error {
 	return err
 }
 
-// anyMoment has openTable take a table of whatever moment.
-const anyMoment = 0
-
-// openTable returns the table that was left, if it is of this moment.
-func (s *Store) openTable(sequence uint64) *tableFile {
+// openTable returns the table that was left, and nil when there is none that can
+// be read.
+func (s *Store) openTable() *tableFile {
 	f, err := os.Open(s.path("table"))
 	if err != nil {
 		return nil
 	}
-	t := &tableFile{Store: s, file: f, sequence: sequence}
+	t := &tableFile{Store: s, file: f}
 	if err := t.readHead(); err != nil {
 		s.opts.Log.Debug("the table that was left is not taken", "because", err)
 		f.Close()
-		s.forgetTable() // it may have some of the users
 		return nil
-	}
-	if sequence != anyMoment { // else Badger may have some of what is carried over
-		s.carrying.Store(slices.Equal(s.old.segments, []uint64{t.carried.segment}))
 	}
 	return t
 }
@@ -135,16 +156,11 @@ func (t *tableFile) readHead() error {
 	if string(c.bytes(len(tableMagic))) != tableMagic {
 		return errors.New("it has an unknown form")
 	}
-	wanted := t.sequence
-	t.sequence = binary.BigEndian.Uint64(c.bytes(8))
-	if wanted != anyMoment && wanted != t.sequence {
-		return errors.New("it is of another moment")
-	}
-	t.carried = carried{binary.BigEndian.Uint64(c.bytes(8)), binary.BigEndian.Uint64(c.bytes(8))}
+	t.moment = c.tableMoment()
 	for n := range t.parts {
 		t.parts[n] = filePart{int64(binary.BigEndian.Uint64(c.bytes(8))), binary.BigEndian.Uint32(c.bytes(4))}
 	}
-	return t.readOwners()
+	return nil
 }
 
 func (t *tableFile) part(n int) ([]byte, error) {
@@ -152,7 +168,7 @@ func (t *tableFile) part(n int) ([]byte, error) {
 	if _, err := t.file.ReadAt(b, t.parts[n].offset); err != nil {
 		return nil, err
 	}
-	return t.seals.open(partKey(t.sequence, n), b)
+	return t.seals.open(partKey(t.moment, n), b)
 }
 
 // appendTo writes each user: id 8 | state 1 | epoch 4 | uid, after its length.

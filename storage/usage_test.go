@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -402,17 +403,21 @@ func TestDamagedUseLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	first, err := strconv.ParseUint(filepath.Base(logs[0]), 16, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for offset := range b {
 		b[offset] ^= 1
 		if err := os.WriteFile(logs[0], b, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		b[offset] ^= 1
-		l, old, err := openUseLog(filepath.Dir(logs[0]), s.seals)
+		l, _, err := openUseLog(filepath.Dir(logs[0]), s.seals)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if whole, err := l.readSegment(old[len(old)-1], func(uint64, []byte) error { return nil }); whole || err != nil {
+		if whole, err := l.readSegment(first, func(uint64, []byte) error { return nil }); whole || err != nil {
 			t.Errorf("byte %d: got %v, %v, want a segment that is not whole", offset, whole, err)
 		}
 	}

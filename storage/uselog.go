@@ -34,6 +34,10 @@ type useLog struct {
 	run   uint64 // larger than that of any run of the program before
 	last  uint64 // the last block
 	bytes int64  // in all segments
+
+	// As it was opened: its end, or 0 when that could not be moved on. So a table that
+	// had all of it is not taken for one that does after a kill.
+	found uint64
 }
 
 const useBlockHead = 12
@@ -43,44 +47,57 @@ const useSize = idLen + 8 + 2 + binary.MaxVarintLen32
 
 // openUseLog returns the log and what segments it has from before.
 func openUseLog(dir string, seals *sealer) (l *useLog, old []uint64, err error) {
-	l = &useLog{dir: dir, seals: seals, last: uint64(time.Now().UnixMicro())} // later than any before
+	l = &useLog{dir: dir, seals: seals}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, nil, err
 	}
-	old, err = l.segments()
-	if err != nil {
+	if old, err = l.segments(); err != nil {
 		return nil, nil, err
 	}
-	for _, first := range old {
-		if err := l.skip(first); err != nil {
-			return nil, nil, err
-		}
+	if l.found, l.bytes, err = l.end(old); err != nil {
+		return nil, nil, err
 	}
+	l.last = max(l.found, uint64(time.Now().UnixMicro())) // later than any before
 	l.run = l.last
+	if os.WriteFile(l.path(l.last+1), nil, 0o600) != nil || syncDir(dir) != nil {
+		l.found = 0
+	}
 	return l, old, nil
 }
 
-// skip counts a segment without reading what is in its blocks.
-func (l *useLog) skip(first uint64) error {
+// end is how far the numbers have come, in blocks and names: it moves on with each
+// block that is written, and with each start. It also returns the length of all.
+func (l *useLog) end(segments []uint64) (last uint64, bytes int64, err error) {
+	for _, first := range segments {
+		n, size, err := l.skip(first)
+		if err != nil {
+			return 0, 0, err
+		}
+		last, bytes = max(last, n), bytes+size
+	}
+	return last, bytes, nil
+}
+
+// skip finds the end of a segment without reading what is in its blocks.
+func (l *useLog) skip(first uint64) (last uint64, size int64, err error) {
 	f, err := os.Open(l.path(first))
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
-	l.bytes += info.Size()
-	l.last = max(l.last, first) // the clock may have been set back
+	last = first
 	var head [useBlockHead]byte
 	for at := int64(0); ; {
 		if _, err := f.ReadAt(head[:], at); err != nil {
-			return nil
+			return last, info.Size(), nil
 		}
 		at += useBlockHead + int64(binary.BigEndian.Uint32(head[:]))
 		if n := binary.BigEndian.Uint64(head[4:]); n < first+1<<40 { // else it is damaged
-			l.last = max(l.last, n)
+			last = max(last, n)
 		}
 	}
 }

@@ -18,7 +18,6 @@ import (
 func openAgain(t *testing.T, dir string) *Store {
 	t.Helper()
 	at := copyDir(t, dir)
-	os.Remove(filepath.Join(at, "store", "clean"))
 	return open(t, at)
 }
 
@@ -110,7 +109,7 @@ func TestFilesOfTheIndex(t *testing.T) {
 		if err != nil || len(files) < 4 {
 			t.Fatalf("got %v, %v", files, err)
 		}
-		for _, file := range append(files, filepath.Join(from, "store", "clean")) {
+		for _, file := range append(files, filepath.Join(from, "store", "table")) {
 			t.Run(how+", "+filepath.Base(file), func(t *testing.T) {
 				at := copyDir(t, from)
 				rel, _ := filepath.Rel(from, file)
@@ -139,7 +138,7 @@ func TestBirthAgain(t *testing.T) {
 	if err := os.MkdirAll(index, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"MANIFEST", "KEYREGISTRY", "000001.vlog"} {
+	for _, name := range []string{"../new", "MANIFEST", "KEYREGISTRY", "000001.vlog"} {
 		if err := os.WriteFile(filepath.Join(index, name), []byte("half"), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -87,7 +87,7 @@ func (s *Store) write() {
 		s.refuseAll(err)
 		return
 	}
-	s.tabled.Store(s.journal.LastSequence())
+	s.tableHas(s.journal.End())
 	s.bringUp()
 	for {
 		select {
@@ -234,18 +234,18 @@ func (s *Store) commitSome(batch []*change, short bool) (n int, err error) {
 	if err != nil {
 		return n, fmt.Errorf("%w: %w", ErrFailed, err)
 	}
-	last, err := s.journal.Append(short, entries)
-	if err != nil {
+	if _, err := s.journal.Append(short, entries); err != nil {
 		return n, s.appendFailed(err)
 	}
+	end := s.journal.End() // the writer alone appends
 	s.counts = counts
 	s.visible.Lock()
 	defer s.visible.Unlock()
-	s.index(txn, records, last, short)
+	s.index(txn, records, end, short)
 	for _, f := range after {
 		f()
 	}
-	s.tabled.Store(last)
+	s.tableHas(end)
 	return n, nil
 }
 
@@ -282,7 +282,7 @@ func (s *Store) appendFailed(err error) error {
 // index brings into Badger what the journal has. That it can't is no failure
 // of the change, which is durable: the records wait in memory, and at the next
 // open they come from the journal.
-func (s *Store) index(txn *badger.Txn, records []record, last uint64, short bool) {
+func (s *Store) index(txn *badger.Txn, records []record, end journal.Position, short bool) {
 	size := 0
 	for _, r := range records {
 		size += r.size()
@@ -291,7 +291,7 @@ func (s *Store) index(txn *badger.Txn, records []record, last uint64, short bool
 		for _, r := range records {
 			s.mark(r.ops)
 		}
-		s.marks.last = last
+		s.marks.at = end
 		err := s.setApplied(txn)
 		if err == nil {
 			err = txn.Commit()
@@ -305,7 +305,7 @@ func (s *Store) index(txn *badger.Txn, records []record, last uint64, short bool
 		s.opts.Log.Warn("the index is behind the journal", "error", err)
 	}
 	for _, r := range records {
-		s.lag.add(r.ops, last)
+		s.lag.add(r.ops, end)
 	}
 }
 

@@ -1,0 +1,160 @@
+package storage
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// format is the version of what lies in the directory store. It is raised when a
+// release writes what the release before can't read: TestEncodings tells.
+//
+//	1  the first
+//	2  positions in index, table and checkpoint; no mark of a clean stop; recent
+//	   files in the index alone
+const (
+	format       = "2"
+	formatBefore = "1" // which this program brings up to date
+)
+
+// checkFormat refuses a store of a format that this program does not know. One that
+// has lost the file is looked at more closely: see bringUpToDate.
+func (s *Store) checkFormat() error {
+	b, err := os.ReadFile(s.path("format"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read the store's format: %w", err)
+	}
+	switch s.format = strings.TrimSpace(string(b)); s.format {
+	case format, formatBefore:
+		return nil
+	}
+	return fmt.Errorf("%s says that the store has format %q, and this gatehouse reads format %s: "+
+		"use the program that made it; if the file itself is damaged, restore the newest backup over this directory with \"gatehouse restore\"",
+		s.path("format"), s.format, format)
+}
+
+// bringUpToDate makes sure that this program can read every record of a store of the
+// format before, and only then notes that it has this one: that is when it begins
+// to change. (Once records changed their form without a number; verification went
+// on, and logins failed at each start.)
+func (s *Store) bringUpToDate() error {
+	err := s.db.View(func(txn *badger.Txn) error {
+		for kind := range readers {
+			if err := s.each(txn, []byte{kind}, s.readRecord); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if errors.As(err, new(*formError)) {
+		return fmt.Errorf("%w: the store in %s is of another version of gatehouse, and nothing in it was changed: use the program that made it", err, s.path(""))
+	}
+	if err != nil {
+		return indexFault("read the index", err)
+	}
+	if s.format != "" {
+		s.opts.Log.Info("the store is brought up to date; earlier versions of gatehouse refuse it from now on", "from", s.format, "to", format)
+	}
+	return s.leaveFormat()
+}
+
+// formError is a record that verifies, and that this program can't read.
+type formError struct {
+	key []byte
+	err error
+}
+
+func (e *formError) Error() string {
+	return fmt.Sprintf("the record %q has an unknown form (%v)", e.key, e.err)
+}
+
+// readers read the sealed records of each kind.
+var readers = map[byte]func(k, v []byte) error{
+	'u': func(k, v []byte) error { _, err := parseUser(decodeUserID(k[1:]), v); return err },
+	't': func(k, v []byte) error { _, err := parseToken(ID(k[1:]), v); return err },
+	'l': func(_, v []byte) error { _, err := parseUsage(v); return err },
+	's': func(_, v []byte) error { return json.Unmarshal(v, new(Session)) },
+	'v': func(_, v []byte) error { return json.Unmarshal(v, new(File)) },
+	'r': func(_, v []byte) error { return json.Unmarshal(v, new(File)) },
+}
+
+// keyLengths are those of the kinds that have keys of one length.
+var keyLengths = map[byte]int{'u': 9, 't': 1 + idLen, 'l': 1 + idLen}
+
+func (s *Store) readRecord(k, v []byte) error {
+	if n := keyLengths[k[0]]; n != 0 && n != len(k) {
+		return &formError{bytes.Clone(k), errors.New("its key has another length")}
+	}
+	if err := readers[k[0]](k, v); err != nil {
+		return &formError{bytes.Clone(k), err}
+	}
+	return nil
+}
+
+// leaveFormat notes that the store has this program's format.
+func (s *Store) leaveFormat() error {
+	if s.format == format {
+		return nil
+	}
+	if err := WriteFile(s.path("format"), []byte(format+"\n")); err != nil {
+		return err
+	}
+	s.format = format
+	// What told of a clean stop in format 1, and of a store in the making.
+	return errors.Join(removeIfThere(s.path("clean")), removeIfThere(s.path("new")), syncDir(s.path("")))
+}
+
+// fresh reports whether there is no store in the directory. Any file that is left
+// of one makes it a store: that something is missing must never be taken for a
+// first start, which would make a new store in its place. While one is made for the
+// first time, the file new says so, so that a crash of then is no damage.
+func (s *Store) fresh() (bool, error) {
+	if exists(s.path("new")) && !exists(s.path("format")) {
+		return true, nil
+	}
+	fresh, err := empty(s.path(""))
+	if !fresh || err != nil {
+		return false, err
+	}
+	if err := os.MkdirAll(s.path(""), 0o700); err != nil {
+		return false, err
+	}
+	f, err := os.OpenFile(s.path("new"), os.O_WRONLY|os.O_CREATE, 0o600)
+	if err == nil {
+		err = errors.Join(f.Close(), syncDir(s.path("")))
+	}
+	return true, err
+}
+
+// HasData reports whether there is a store in the directory.
+func HasData(dir string) (bool, error) {
+	fresh, err := empty(filepath.Join(dir, "store"))
+	return !fresh, err
+}
+
+// empty reports whether the directory has no entry, or does not exist.
+func empty(dir string) (bool, error) {
+	d, err := os.Open(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer d.Close()
+	if _, err = d.Readdirnames(1); errors.Is(err, io.EOF) {
+		return true, nil
+	}
+	return false, err
+}
