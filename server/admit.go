@@ -19,9 +19,9 @@ func (s *Server) admitIdentity(a attempt, in storage.Login) (storage.User, error
 	switch {
 	case errors.Is(err, storage.ErrOtherAccount):
 		s.log.Warn("a login is refused, since its address is another account's; if both are one person, link them with `gatehouse user link UID SOURCE SUBJECT`",
-			"uid", strings.Join(in.Addresses, " "), "source", in.Source, "subject", in.Subject)
+			"uid", strings.Join(in.Addresses, " "), "source", in.Source, "subject", in.Subject, "address", a.from)
 	case errors.Is(err, storage.ErrNoAddress):
-		s.log.Warn("a login has no e-mail address to be named by", "source", in.Source, "subject", in.Subject, "uid", strings.Join(in.Addresses, " "))
+		s.log.Warn("a login has no e-mail address to be named by", "source", in.Source, "subject", in.Subject, "uid", strings.Join(in.Addresses, " "), "address", a.from)
 	}
 	if err != nil {
 		return u, err
@@ -34,14 +34,18 @@ func (s *Server) admitIdentity(a attempt, in storage.Login) (storage.User, error
 
 // admitClaims admits the person whom a provider vouches for.
 func (s *Server) admitClaims(a attempt, p *oauth.Provider, c oauth.Claims) (storage.User, error) {
+	if len(c.Emails) == 0 && len(c.Unverified) > 0 {
+		s.log.Info("an address of a provider is not used", "provider", p.Name(), "reason", unverified(c),
+			"uid", strings.Join(c.Unverified, " "), "subject", c.Subject, "address", a.from)
+	}
 	id := storage.Identity{Source: p.Name(), Subject: c.Subject}
 	return s.admitIdentity(a, storage.Login{Identity: id, Addresses: c.Emails, Name: c.Name})
 }
 
-// claimed looks for mail, in whatever case, among the addresses that a provider
-// vouches for, and returns it as the provider spells it.
-func claimed(c oauth.Claims, mail string) (string, bool) {
-	for _, known := range c.Emails {
+// claimed looks for mail, in any case, among a provider's addresses, and returns it
+// as the provider spells it.
+func claimed(mails []string, mail string) (string, bool) {
+	for _, known := range mails {
 		if storage.Fold(known) == storage.Fold(mail) {
 			return known, true
 		}

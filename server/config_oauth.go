@@ -16,13 +16,14 @@ type OAuthConfig struct {
 	ClientSecretFile string `toml:"client_secret_file"`
 	Insecure         bool   `toml:"insecure"`
 	AcceptAnyClient  bool   `toml:"accept_any_client"`
+	TrustEmail       bool   `toml:"trust_email"`
 }
 
 // provider is the section as package oauth takes it.
 func (c OAuthConfig) provider(name string) oauth.Config {
 	return oauth.Config{
 		Name: name, Type: c.Type, URL: c.URL, ClientID: c.ClientID, ClientSecretFile: c.ClientSecretFile,
-		Insecure: c.Insecure, AcceptAnyClient: c.AcceptAnyClient,
+		Insecure: c.Insecure, AcceptAnyClient: c.AcceptAnyClient, TrustEmail: c.TrustEmail,
 	}
 }
 

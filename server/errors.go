@@ -65,6 +65,7 @@ var statuses = []struct {
 	{storage.ErrDamaged, http.StatusServiceUnavailable, "The store is not available"},
 	{oauth.ErrUnavailable, http.StatusServiceUnavailable, "The provider is not available: try again later"},
 	{oauth.ErrNoCheck, http.StatusForbidden, "This provider can't say whom a token was issued to: log in with a browser instead"},
+	{oauth.ErrNotNow, http.StatusServiceUnavailable, "The provider is not available: try again later"},
 	{oauth.ErrDenied, http.StatusForbidden, "The login was given up at the provider"},
 	{ldap.ErrUnavailable, http.StatusServiceUnavailable, "The directory is not available: try again later"},
 	{context.Canceled, http.StatusServiceUnavailable, "The request was given up"},

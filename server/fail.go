@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"gatehouse/server/api"
+	"gatehouse/server/oauth"
 	"gatehouse/server/web"
 	"gatehouse/storage"
 )
@@ -105,7 +106,7 @@ func (s *Server) person(r *http.Request) bool {
 // belong to it, and logs an error of ours, of which the client is told nothing.
 func (s *Server) refusal(w http.ResponseWriter, r *http.Request, err error) (status int, message string) {
 	status, message = statusOf(err)
-	if status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) && !errors.Is(err, storage.ErrOpening) {
+	if status >= http.StatusInternalServerError && !passing(err) {
 		s.log.Error("request failed", "route", r.Pattern, "error", err) // a path may hold a token
 	}
 	h := w.Header()
@@ -117,6 +118,12 @@ func (s *Server) refusal(w http.ResponseWriter, r *http.Request, err error) (sta
 		h.Set("Retry-After", strconv.Itoa(int((e.retry+time.Second-1)/time.Second)))
 	}
 	return status, sentence(message)
+}
+
+// passing reports whether an error of 500 or more is not for an operator to act on:
+// it passes by itself, or is the client's word alone.
+func passing(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, storage.ErrOpening) || errors.Is(err, oauth.ErrNotNow)
 }
 
 // sentence returns s with a capital at the start.

@@ -126,7 +126,7 @@ func (s *Server) comeBack(r *request, p *oauth.Provider) (u storage.User, next s
 func (s *Server) finish(r *request, p *oauth.Provider, a attempt, l oauth.Login, query url.Values) (storage.User, error) {
 	claims, err := p.Finish(r.Context(), l, query)
 	if err != nil {
-		return storage.User{}, s.refusedBy(p, err)
+		return storage.User{}, s.refusedBy(p, a, "", err)
 	}
 	return s.admitClaims(a, p, claims)
 }

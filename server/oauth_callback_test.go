@@ -202,7 +202,13 @@ func TestBrowserRefused(t *testing.T) {
 		return got
 	}
 	refused("&error=access_denied&error_description=The+user+has+denied").want(http.StatusForbidden, `{"error":"The login was given up at the provider"}`)
-	refused("&error=temporarily_unavailable").want(http.StatusServiceUnavailable)
+	// What a browser says of the provider is the browser's word alone.
+	for _, said := range []string{"temporarily_unavailable", "server_error"} {
+		refused("&error="+said).want(http.StatusServiceUnavailable, `{"error":"The provider is not available: try again later"}`)
+	}
+	if st, err := h.admin.Status(t.Context()); err != nil || st.Providers[0].LastFailure != 0 || strings.Contains(h.log.String(), "level=ERROR") {
+		t.Errorf("got status %+v, %v, and the log %s", st.Providers, err, h.log)
+	}
 	refused("&error=%1b[31m%0ainvalid_scope").want(http.StatusUnauthorized)
 	refused("").want(http.StatusUnauthorized)
 	refused("&code=").want(http.StatusUnauthorized)

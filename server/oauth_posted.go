@@ -97,12 +97,11 @@ func (s *Server) checkPosted(r *request, p *oauth.Provider, mail, token string) 
 	u, err := s.withinLimits(ctx, a, func(ctx context.Context) (storage.User, error) {
 		claims, err := p.Verify(ctx, token)
 		if err != nil {
-			return storage.User{}, s.refusedBy(p, err)
+			return storage.User{}, s.refusedBy(p, a, mail, err)
 		}
-		uid, ok := claimed(claims, mail)
+		uid, ok := claimed(claims.Emails, mail)
 		if !ok {
-			s.log.Info("a provider's token is not of the one who is named", "provider", p.Name(), "subject", claims.Subject)
-			return storage.User{}, errInvalid
+			return storage.User{}, s.refusedBy(p, a, mail, &oauth.Refusal{Reason: notClaimed(claims, mail), Subject: claims.Subject})
 		}
 		claims.Emails = append([]string{uid}, claims.Emails...) // names a new user
 		return s.admitClaims(a, p, claims)
@@ -135,13 +134,37 @@ func (s *Server) withinLimits(ctx context.Context, a attempt, try func(context.C
 	return u, err
 }
 
-// refusedBy logs why a provider refuses a login, and returns what the client is
-// told of it.
-func (s *Server) refusedBy(p *oauth.Provider, err error) error {
-	refusal := (*oauth.Refusal)(nil)
-	if !errors.As(err, &refusal) {
+// notClaimed says why a token does not prove that its owner has the posted address.
+func notClaimed(c oauth.Claims, mail string) string {
+	if _, ok := claimed(c.Unverified, mail); ok {
+		return unverified(c)
+	}
+	return "the token's owner does not have the address that was posted"
+}
+
+// unverified says why an address that a provider names does not count.
+func unverified(c oauth.Claims) string {
+	if c.Unsaid {
+		return "the provider does not say that the address is verified (there is no email_verified); if an administrator controls every address there, set trust_email"
+	}
+	return "the provider has not verified the address"
+}
+
+// refusedBy logs why a provider refuses a login, of whom, as far as that is known,
+// and from where. It returns what the client is told of it. The typed address is
+// empty for a login by browser.
+func (s *Server) refusedBy(p *oauth.Provider, a attempt, typed string, err error) error {
+	refusal, ok := errors.AsType[*oauth.Refusal](err)
+	if !ok {
 		return err
 	}
-	s.log.Info("a provider refuses a login", "provider", p.Name(), "reason", refusal.Reason)
+	if storage.CheckUID(typed) != nil {
+		typed = "" // it may be anything, a token for example
+	}
+	if u, err := s.store.UserByIdentity(storage.Identity{Source: p.Name(), Subject: refusal.Subject}); typed == "" && err == nil {
+		typed = u.UID
+	}
+	s.log.Info("a provider refuses a login", "provider", p.Name(), "reason", refusal.Reason,
+		"uid", typed, "subject", refusal.Subject, "address", a.from)
 	return errInvalid
 }

@@ -155,10 +155,10 @@ func (c *client) judge(err error, secrets []string) error {
 		return nil
 	}
 	why := scrub(reason(err), secrets)
-	switch {
-	case errors.Is(err, ErrRefused):
-		return &Refusal{why}
-	case errors.Is(err, ErrNoCheck):
+	if r, ok := errors.AsType[*Refusal](err); ok {
+		return &Refusal{why, scrub(r.Subject, secrets)}
+	}
+	if errors.Is(err, ErrNoCheck) {
 		return ErrNoCheck
 	}
 	c.failed(why)
@@ -242,7 +242,7 @@ type question struct {
 
 // ask sends a question and decodes the answer into out. For the status 200 it must be
 // JSON; any other status is the caller's to judge, and out may be filled in part.
-func (c *client) ask(ctx context.Context, q question, out any) (*http.Response, error) {
+func (c *client) ask(ctx context.Context, q question, out any) (*answer, error) {
 	var body io.Reader
 	mediaType := ""
 	switch {
@@ -284,31 +284,11 @@ func (c *client) ask(ctx context.Context, q question, out any) (*http.Response, 
 	if err := json.Unmarshal(b, out); err != nil && resp.StatusCode == http.StatusOK {
 		return nil, fmt.Errorf("%s does not answer %s with the JSON that is documented", r.URL.Host, r.URL.Path)
 	}
-	return resp, nil
-}
-
-// verdict judges the status of what was asked with a person's token.
-func verdict(resp *http.Response) error {
-	switch s := resp.StatusCode; {
-	case s == http.StatusOK:
-		return nil
-	case s == http.StatusTooManyRequests, s == http.StatusForbidden && resp.Header.Get("X-RateLimit-Remaining") == "0":
-		return fmt.Errorf("it takes no more requests for now (%s)", resp.Status)
-	case s == http.StatusUnauthorized:
-		return refused("the provider does not know the token (any more)")
-	case s == http.StatusForbidden:
-		return refused("the token lacks a scope that is needed, or its owner is blocked")
+	a := &answer{Response: resp}
+	if resp.StatusCode != http.StatusOK {
+		_ = json.Unmarshal(b, &a.complaint) // what is not JSON says nothing
 	}
-	return unexpected(resp)
-}
-
-func unexpected(resp *http.Response) error {
-	return fmt.Errorf("%s answers %s with status %d", resp.Request.URL.Host, resp.Request.URL.Path, resp.StatusCode)
-}
-
-// ourFault is for when the client's own credentials are refused.
-func ourFault(resp *http.Response) error {
-	return fmt.Errorf("%s does not take client_id and client_secret_file (status %d)", resp.Request.URL.Host, resp.StatusCode)
+	return a, nil
 }
 
 // number reads an identifier that may come as a number or as a string.

@@ -51,6 +51,7 @@ type Config struct {
 	ClientSecretFile string // read by New
 	Insecure         bool   // allows an http:// url, for a test
 	AcceptAnyClient  bool   // takes tokens that were issued to others than ClientID
+	TrustEmail       bool   // takes addresses that the provider has not verified
 
 	Timeout time.Duration    // of a login in all; default 5 s
 	Now     func() time.Time // default time.Now; the clock that ID tokens are judged by
@@ -153,6 +154,9 @@ func (c Config) Unsafe() string {
 	var list []string
 	if c.AcceptAnyClient {
 		list = append(list, "accept_any_client: a token that any other service was given logs its owner in here")
+	}
+	if c.TrustEmail {
+		list = append(list, "trust_email: an address that the provider has not verified is believed, so whoever can set it there is its owner here")
 	}
 	if strings.HasPrefix(strings.ToLower(c.withDefaults().URL), "http:") {
 		list = append(list, "its url is http: secrets cross the network in the clear")

@@ -107,6 +107,7 @@ func TestUnsafe(t *testing.T) {
 		{Config{Type: GitHub}, ""},
 		{Config{Type: GitHub, Insecure: true}, ""},
 		{Config{Type: GitHub, AcceptAnyClient: true}, "accept_any_client"},
+		{Config{Type: OIDC, URL: "https://login.example.com", TrustEmail: true}, "trust_email"},
 		{Config{Type: Gitea, URL: "http://gitea.example", Insecure: true}, "http"},
 	} {
 		if got := c.cfg.Unsafe(); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {

@@ -40,7 +40,7 @@ type giteaUser struct {
 func (g gitea) user(ctx context.Context, token string) (u giteaUser, err error) {
 	resp, err := g.ask(ctx, question{method: http.MethodGet, url: g.cfg.URL + "/api/v1/user", bearer: token}, &u)
 	if err == nil {
-		err = verdict(resp)
+		err = resp.verdict()
 	}
 	return u, err
 }
@@ -51,12 +51,12 @@ func (g gitea) person(ctx context.Context, token string) (Claims, error) {
 		return Claims{}, err
 	}
 	if user.Prohibit {
-		return Claims{}, refused("the account may not log in")
+		return Claims{}, about(string(user.ID), refused("the account may not log in"))
 	}
 	var list addresses
 	resp, err := g.ask(ctx, question{method: http.MethodGet, url: g.cfg.URL + "/api/v1/user/emails", bearer: token}, &list)
 	if err == nil {
-		err = verdict(resp)
+		err = resp.verdict()
 	}
 	if err != nil {
 		return Claims{}, err
@@ -65,7 +65,8 @@ func (g gitea) person(ctx context.Context, token string) (Claims, error) {
 	if strings.TrimSpace(name) == "" {
 		name = user.Login
 	}
-	return Claims{Subject: string(user.ID), Emails: list.verified(), Name: name}, nil
+	verified, unverified := list.sorted()
+	return Claims{Subject: string(user.ID), Emails: verified, Unverified: unverified, Name: name}, nil
 }
 
 func (g gitea) endpoint(context.Context) (oauth2.Endpoint, error) {

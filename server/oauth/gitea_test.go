@@ -14,14 +14,15 @@ func TestGiteaVerdicts(t *testing.T) {
 	t.Run(Gitea, func(t *testing.T) {
 		s := oauthtest.New(t, Gitea)
 		p := open(t, s)
-		blocked, newPassword := ada(), ada()
-		blocked.Blocked, newPassword.NewPassword = true, true
+		inactive, blocked, newPassword := ada(), ada(), ada()
+		inactive.Inactive, blocked.Blocked, newPassword.NewPassword = true, true, true
 		for _, c := range []struct{ what, token, want string }{
 			{"dead", "header.claims.signature", "does not know the token"},
-			{"of a blocked owner", s.Issue(oauthtest.Client, blocked, "read:user"), "blocked"},
-			{"of an owner who has to choose a password", s.Issue(oauthtest.Client, newPassword, "read:user"), "blocked"},
+			{"of an owner who is not activated", s.Issue(oauthtest.Client, inactive, "read:user"), "the account is not activated"},
+			{"of a blocked owner", s.Issue(oauthtest.Client, blocked, "read:user"), "the account may not log in"},
+			{"of an owner who has to choose a password", s.Issue(oauthtest.Client, newPassword, "read:user"), "the account must change its password first"},
 			{"personal", s.Issue("", ada(), "read:user"), "tells us nothing"},
-			{"without the scope", s.Issue(oauthtest.Client, ada(), "read:repository"), "scope"},
+			{"without the scope", s.Issue(oauthtest.Client, ada(), "read:repository"), "the token lacks a scope"},
 		} {
 			t.Log(c.what)
 			_, err := p.Verify(t.Context(), c.token)

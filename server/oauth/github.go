@@ -51,9 +51,12 @@ func (g gitHub) issued(ctx context.Context, token string) (string, error) {
 	case http.StatusNotFound, http.StatusUnprocessableEntity:
 		return "", refused("the token was not issued to client_id, or is revoked")
 	case http.StatusUnauthorized:
-		return "", ourFault(resp)
+		return "", resp.ourFault()
 	default:
-		return "", unexpected(resp)
+		if resp.unreadable() {
+			return "", resp.notUnderstood()
+		}
+		return "", resp.unexpected()
 	}
 	if known.App.ClientID != g.cfg.ClientID {
 		return "", refused("the token was issued to another client")
@@ -69,12 +72,12 @@ func (g gitHub) person(ctx context.Context, token string) (Claims, error) {
 	}
 	resp, err := g.ask(ctx, question{method: http.MethodGet, url: g.api + "/user", bearer: token, accept: gitHubJSON}, &user)
 	if err == nil {
-		err = verdict(resp)
+		err = resp.verdict()
 	}
 	if err != nil {
 		return Claims{}, err
 	}
-	emails, err := g.emails(ctx, token)
+	emails, unverified, err := g.emails(ctx, token)
 	if err != nil {
 		return Claims{}, err
 	}
@@ -82,12 +85,12 @@ func (g gitHub) person(ctx context.Context, token string) (Claims, error) {
 	if name == "" {
 		name = user.Login
 	}
-	return Claims{Subject: string(user.ID), Emails: emails, Name: name}, nil
+	return Claims{Subject: string(user.ID), Emails: emails, Unverified: unverified, Name: name}, nil
 }
 
-// emails lists the verified addresses. The field email of a user is what that
+// emails lists the addresses. The field email of a user is what that
 // person shows to the public, and is never looked at.
-func (g gitHub) emails(ctx context.Context, token string) ([]string, error) {
+func (g gitHub) emails(ctx context.Context, token string) (verified, unverified []string, err error) {
 	const maxPages = 10
 	var list addresses
 	next := g.api + "/user/emails?per_page=100"
@@ -95,20 +98,21 @@ func (g gitHub) emails(ctx context.Context, token string) ([]string, error) {
 		var page addresses
 		resp, err := g.ask(ctx, question{method: http.MethodGet, url: next, bearer: token, accept: gitHubJSON}, &page)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if resp.StatusCode == http.StatusNotFound {
-			return nil, refused("the token lacks the scope user:email")
+			return nil, nil, refused("the token lacks the scope user:email")
 		}
-		if err := verdict(resp); err != nil {
-			return nil, err
+		if err := resp.verdict(); err != nil {
+			return nil, nil, err
 		}
 		list = append(list, page...)
-		if next = nextPage(resp); next == "" {
+		if next = nextPage(resp.Response); next == "" {
 			break
 		}
 	}
-	return list.verified(), nil
+	verified, unverified = list.sorted()
+	return verified, unverified, nil
 }
 
 // addresses is a list of them as GitHub and Gitea send it.
@@ -118,17 +122,20 @@ type addresses []struct {
 	Verified bool
 }
 
-// verified lists the verified ones, the primary one first.
-func (a addresses) verified() (list []string) {
+// sorted lists the verified ones and the others, each with the primary one first.
+func (a addresses) sorted() (verified, unverified []string) {
 	for _, e := range a {
-		switch {
-		case e.Verified && e.Primary:
-			list = append([]string{e.Email}, list...)
-		case e.Verified:
-			list = append(list, e.Email)
+		list := &unverified
+		if e.Verified {
+			list = &verified
+		}
+		if e.Primary {
+			*list = append([]string{e.Email}, *list...)
+		} else {
+			*list = append(*list, e.Email)
 		}
 	}
-	return list
+	return verified, unverified
 }
 
 // nextPage is the URL of a listing's next page (RFC 8288), or empty. A page on another

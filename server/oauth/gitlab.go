@@ -19,7 +19,7 @@ func (g gitLab) issued(ctx context.Context, token string) (string, error) {
 	}
 	resp, err := g.ask(ctx, question{method: http.MethodGet, url: g.cfg.URL + "/oauth/token/info", bearer: token}, &info)
 	if err == nil {
-		err = verdict(resp)
+		err = resp.verdict()
 	}
 	if err != nil {
 		return "", err
@@ -41,17 +41,19 @@ func (g gitLab) person(ctx context.Context, token string) (Claims, error) {
 	}
 	resp, err := g.ask(ctx, question{method: http.MethodGet, url: g.cfg.URL + "/api/v4/user", bearer: token}, &user)
 	if err == nil {
-		err = verdict(resp)
+		err = resp.verdict()
 	}
 	if err != nil {
 		return Claims{}, err
 	}
 	if user.State != "active" {
-		return Claims{}, refused("the account is %s", user.State)
+		return Claims{}, about(string(user.ID), refused("the account is %s", user.State))
 	}
 	c := Claims{Subject: string(user.ID), Name: user.Name}
 	if user.ConfirmedAt != nil && *user.ConfirmedAt != "" {
 		c.Emails = []string{user.Email}
+	} else {
+		c.Unverified = []string{user.Email}
 	}
 	return c, nil
 }

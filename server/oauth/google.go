@@ -40,10 +40,7 @@ func (g google) info(ctx context.Context, token string) (t tokenInfo, err error)
 	if err != nil {
 		return t, err
 	}
-	if resp.StatusCode == http.StatusBadRequest {
-		return t, refused("the provider does not know the token (any more)")
-	}
-	return t, verdict(resp)
+	return t, resp.verdict()
 }
 
 // issued compares the audience: Google tells anybody who has the token.

@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -53,12 +54,18 @@ func (p *Provider) oauth2(ctx context.Context, callback string) (*oauth2.Config,
 	}, nil
 }
 
-// ErrDenied means that the person cancelled the login at the provider.
-var ErrDenied = errors.New("the login was given up at the provider")
+// What browsers bring back instead of a code. It is their word alone, so it says
+// nothing of how the provider is.
+var (
+	// ErrDenied means that the person cancelled the login at the provider.
+	ErrDenied = errors.New("the login was given up at the provider")
+	// ErrNotNow means that the provider could not log the person in just now.
+	ErrNotNow = errors.New("the provider could not log the person in")
+)
 
 // Finish returns the person who comes back from the provider with a query. The caller
 // has found the login by the query's state, and checked that the browser is the one
-// that began it. The errors are those of Verify, and ErrDenied.
+// that began it. The errors are those of Verify, ErrDenied and ErrNotNow.
 func (p *Provider) Finish(ctx context.Context, l Login, query url.Values) (Claims, error) {
 	if subtle.ConstantTimeCompare([]byte(query.Get("state")), []byte(l.State)) != 1 || l.State == "" {
 		return Claims{}, refused("the state is another login's")
@@ -71,10 +78,8 @@ func (p *Provider) Finish(ctx context.Context, l Login, query url.Values) (Claim
 			return err
 		}
 		switch e := query.Get("error"); {
-		case e == "access_denied":
+		case ended(e) != nil:
 			return nil
-		case e == "temporarily_unavailable", e == "server_error":
-			return fmt.Errorf("it ends the login with %s", e)
 		case e != "":
 			return refused("the provider ends the login with %q", e)
 		case len(query["code"]) != 1 || !wellFormed(code):
@@ -88,10 +93,22 @@ func (p *Provider) Finish(ctx context.Context, l Login, query url.Values) (Claim
 		claims, err = p.owner(ctx, token, l.Nonce)
 		return err
 	})
-	if err == nil && query.Get("error") != "" {
-		return Claims{}, ErrDenied
+	if err == nil {
+		err = ended(query.Get("error"))
 	}
 	return claims, err
+}
+
+// ended maps an error that a browser brings back (RFC 6749, section 4.1.2.1) to one of
+// ours; nil: it is none that a login ends with in good order.
+func ended(code string) error {
+	switch code {
+	case "access_denied":
+		return ErrDenied
+	case "temporarily_unavailable", "server_error":
+		return ErrNotNow
+	}
+	return nil
 }
 
 // checkIssuer checks the issuer that the answer names (RFC 9207), if it names one: one
@@ -136,15 +153,18 @@ func (p *Provider) redeem(ctx context.Context, l Login, code string) (*oauth2.To
 
 // owner returns the person whom a token, exchanged for a code, belongs to.
 func (p *Provider) owner(ctx context.Context, token *oauth2.Token, nonce string) (claims Claims, err error) {
-	if o, ok := p.kind.(*openID); ok {
-		claims, err = o.identify(ctx, token, nonce)
-	} else {
-		claims, err = p.verify(ctx, token.AccessToken)
+	o, ok := p.kind.(*openID)
+	if !ok {
+		return p.verify(ctx, token.AccessToken)
+	}
+	claims, err = o.identify(ctx, token, nonce)
+	if err == nil {
+		err = p.accept(&claims)
 	}
 	if err != nil {
 		return Claims{}, err
 	}
-	return claims, claims.check()
+	return claims, nil
 }
 
 // badExchange turns an error of redeem into one of ours, without the answer's text.
@@ -160,12 +180,14 @@ func (p *Provider) badExchange(err error) error {
 	switch {
 	case p.cfg.Type == Gitea && giteaCode(answer):
 		return refused("the provider does not take the code (%s)", answer.ErrorDescription)
-	case answer.ErrorCode == "invalid_client", answer.ErrorCode == "unauthorized_client", answer.ErrorCode == "incorrect_client_credentials":
+	case blamesClient(answer.ErrorCode):
 		return fmt.Errorf("it does not take client_id and client_secret_file (%s)", answer.ErrorCode)
 	case answer.ErrorCode == "redirect_uri_mismatch":
 		return fmt.Errorf("the callback URL is not the one that is registered there (%s)", answer.ErrorCode)
 	case answer.ErrorCode != "" && status < 500:
 		return refused("the provider does not take the code (%s)", answer.ErrorCode)
+	case status == http.StatusBadRequest, status == http.StatusUnprocessableEntity:
+		return refused("the provider can make nothing of the code (status %d)", status)
 	}
 	return fmt.Errorf("it answers the code with status %d", status)
 }

@@ -46,18 +46,27 @@ var (
 
 // Refusal is the error for a token or a code that proves nothing. The reason is for
 // the log: whoever tries to log in must be told the same for all of them.
-type Refusal struct{ Reason string }
+type Refusal struct {
+	Reason  string
+	Subject string // of the person, where the provider has told; else empty
+}
 
 func (r *Refusal) Error() string { return "refused: " + r.Reason }
 func (r *Refusal) Unwrap() error { return ErrRefused }
 
-func refused(format string, args ...any) error { return &Refusal{fmt.Sprintf(format, args...)} }
+func refused(format string, args ...any) error { return &Refusal{Reason: fmt.Sprintf(format, args...)} }
 
 // Claims are what a provider says of a person.
 type Claims struct {
 	Subject string   // never another person's
 	Emails  []string // that the provider has checked; the preferred one first, may be none
 	Name    string   // as the person chose it: any text
+
+	// Unverified are the addresses that the provider has not checked. They prove
+	// nothing, and are for the log. Unsaid means that the provider says nothing about
+	// it, as Entra ID does not.
+	Unverified []string
+	Unsaid     bool
 }
 
 // kind is what a type of providers does in its own way.
@@ -153,12 +162,32 @@ func (p *Provider) verify(ctx context.Context, token string) (Claims, error) {
 	}
 	claims, err := p.kind.person(ctx, token)
 	if err != nil {
-		return Claims{}, err
+		return Claims{}, about(subject, err)
 	}
 	if subject != "" && subject != claims.Subject {
-		return Claims{}, refused("the token was issued for another person than it speaks for")
+		return Claims{}, about(subject, refused("the token was issued for another person than it speaks for"))
 	}
-	return claims, claims.check()
+	if err := p.accept(&claims); err != nil {
+		return Claims{}, err
+	}
+	return claims, nil
+}
+
+// about adds to a refusal whom it is about.
+func about(subject string, err error) error {
+	if r, ok := errors.AsType[*Refusal](err); ok {
+		r.Subject = subject
+	}
+	return err
+}
+
+// accept checks what a provider says of a person.
+func (p *Provider) accept(c *Claims) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	c.trust(p.cfg)
+	return nil
 }
 
 // check refuses an unusable subject. Unusable addresses it drops: the person may have
@@ -167,14 +196,25 @@ func (c *Claims) check() error {
 	if c.Subject == "" || len(c.Subject) > 255 || !plain(c.Subject) {
 		return refused("the provider names no subject that can be used")
 	}
-	good := c.Emails[:0:0]
-	for _, mail := range c.Emails {
+	c.Emails, c.Unverified = readable(c.Emails), readable(c.Unverified)
+	return nil
+}
+
+// readable returns the addresses that can be used.
+func readable(mails []string) (good []string) {
+	for _, mail := range mails {
 		if strings.Contains(mail, "@") && plain(mail) {
 			good = append(good, mail)
 		}
 	}
-	c.Emails = good
-	return nil
+	return good
+}
+
+// trust counts the unverified addresses too, where the configuration says so.
+func (c *Claims) trust(cfg Config) {
+	if cfg.TrustEmail {
+		c.Emails, c.Unverified = append(c.Emails, c.Unverified...), nil
+	}
 }
 
 // plain reports whether s is text that can be shown on one line as it is.

@@ -62,7 +62,7 @@ func (o *openID) metadata(ctx context.Context) (*metadata, error) {
 		return nil, err
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, unexpected(resp)
+		return nil, resp.unexpected()
 	}
 	if err := m.check(o.cfg); err != nil {
 		return nil, err
@@ -138,17 +138,26 @@ func (c *client) introspect(ctx context.Context, endpoint, token string, basic b
 	if err != nil {
 		return "", err
 	}
-	switch resp.StatusCode {
-	case http.StatusOK:
-	case http.StatusUnauthorized, http.StatusForbidden:
-		if t.Active != nil && !*t.Active {
-			break // Dex says so with 401
-		}
-		return "", ourFault(resp)
-	default:
-		return "", unexpected(resp)
+	dead := t.Active != nil && !*t.Active // Dex says so with 401
+	if resp.StatusCode == http.StatusOK || dead && resp.StatusCode < http.StatusInternalServerError {
+		return t.subject(c.cfg)
 	}
-	return t.subject(c.cfg)
+	return "", resp.introspected()
+}
+
+// introspected judges the answer of an introspection endpoint that says nothing of
+// the token. Some answer 400 for a token that they did not make, such as an ID token.
+func (a *answer) introspected() error {
+	rejects := a.StatusCode == http.StatusUnauthorized || a.StatusCode == http.StatusForbidden
+	switch code := a.complaint.Error; {
+	case a.limited():
+		return a.unexpected()
+	case rejects && !blamesToken(code), a.unreadable() && blamesClient(code):
+		return a.ourFault()
+	case rejects, a.unreadable():
+		return a.notUnderstood()
+	}
+	return a.unexpected()
 }
 
 // introspection is the answer. The audience may be a string or a list.
@@ -216,7 +225,7 @@ func (o *openID) person(ctx context.Context, token string) (Claims, error) {
 type person struct {
 	Subject  string `json:"sub"`
 	Email    string `json:"email"`
-	Verified truth  `json:"email_verified"`
+	Verified *truth `json:"email_verified"` // nil: not sent
 	Name     string `json:"name"`
 	Username string `json:"preferred_username"`
 }
@@ -226,8 +235,12 @@ func (p person) claims() Claims {
 	if c.Name == "" {
 		c.Name = p.Username
 	}
-	if p.Verified && p.Email != "" {
+	switch {
+	case p.Email == "":
+	case p.Verified != nil && bool(*p.Verified):
 		c.Emails = []string{p.Email}
+	default:
+		c.Unverified, c.Unsaid = []string{p.Email}, p.Verified == nil
 	}
 	return c
 }
@@ -236,7 +249,7 @@ func (c *client) userInfo(ctx context.Context, endpoint, token string) (Claims, 
 	var p person
 	resp, err := c.ask(ctx, question{method: http.MethodGet, url: endpoint, bearer: token}, &p)
 	if err == nil {
-		err = verdict(resp)
+		err = resp.verdict()
 	}
 	return p.claims(), err
 }

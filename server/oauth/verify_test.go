@@ -254,13 +254,13 @@ func TestVerifyTwoPeople(t *testing.T) {
 
 // TestVerifyBlocked: who may not log in there, may not here.
 func TestVerifyBlocked(t *testing.T) {
-	for _, kind := range []string{GitHub, GitLab, Gitea} {
+	for kind, reason := range map[string]string{GitHub: "the account is suspended", GitLab: "the account is blocked", Gitea: "the account may not log in"} {
 		t.Run(kind, func(t *testing.T) {
 			s := oauthtest.New(t, kind)
 			person := ada()
 			person.Blocked = true
 			_, err := open(t, s).Verify(t.Context(), s.Issue(oauthtest.Client, person, kinds[kind]...))
-			wantRefused(t, err, "blocked")
+			wantRefused(t, err, reason)
 		})
 	}
 }

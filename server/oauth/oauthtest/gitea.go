@@ -43,6 +43,9 @@ func (s *Server) giteaIntrospect(w http.ResponseWriter, r *http.Request) {
 	case g == nil:
 		http.Error(w, "Failed to authenticate user", http.StatusUnauthorized)
 		return
+	case g.account.Inactive:
+		giteaPage(w, "Activate Your Account")
+		return
 	case g.account.Blocked:
 		giteaPage(w, "Sign-In Prohibited")
 		return
@@ -72,6 +75,8 @@ func (s *Server) giteaUser(next func(http.ResponseWriter, *grant)) http.HandlerF
 		switch {
 		case g == nil:
 			reply(w, http.StatusUnauthorized, object{"message": "invalid username, password or token", "url": s.URL + "/api/swagger"})
+		case g.account.Inactive:
+			reply(w, http.StatusForbidden, object{"message": "This account is not activated."})
 		case g.account.Blocked:
 			reply(w, http.StatusForbidden, object{"message": "This account is prohibited from signing in, please contact your site administrator."})
 		case g.account.NewPassword:

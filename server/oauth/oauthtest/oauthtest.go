@@ -38,8 +38,9 @@ type Account struct {
 	Name    string
 	Emails  []Email
 	Blocked bool
-	// NewPassword is for who has to choose one before anything else, at Gitea.
-	NewPassword bool
+	// Of accounts at Gitea: one that is not activated yet, and one that has to choose
+	// a new password before anything else.
+	Inactive, NewPassword bool
 }
 
 // Email is an address of theirs.

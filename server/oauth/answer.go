@@ -1,0 +1,111 @@
+package oauth
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// answer is what a provider has answered. Whose fault a status is decides what the
+// client is told: a token that is not taken is the client's (401, and counted as a
+// failure); all else is the provider's or ours (503), and for an operator to look at.
+type answer struct {
+	*http.Response
+	complaint complaint // of any status but 200
+}
+
+// complaint is what providers send with a refusal: OAuth's error (RFC 6749, section
+// 5.2), or a message for people.
+type complaint struct {
+	Error   string `json:"error"`
+	Message string `json:"message"`
+}
+
+// verdict judges the status of what was asked with a person's token.
+func (a *answer) verdict() error {
+	switch s := a.StatusCode; {
+	case s == http.StatusOK:
+		return nil
+	case a.limited():
+		return fmt.Errorf("it takes no more requests for now (%s)", a.Status)
+	case s == http.StatusUnauthorized:
+		return refused("the provider does not know the token (any more)")
+	case s == http.StatusForbidden:
+		return refused("%s", a.complaint.forbidden())
+	case a.unreadable():
+		return a.notUnderstood()
+	}
+	return a.unexpected()
+}
+
+// limited reports whether the provider takes no more requests for now. GitHub and
+// others say so with 403, too.
+func (a *answer) limited() bool {
+	switch a.StatusCode {
+	case http.StatusTooManyRequests:
+		return true
+	case http.StatusForbidden:
+		return a.Header.Get("X-RateLimit-Remaining") == "0" || a.Header.Get("Retry-After") != ""
+	}
+	return false
+}
+
+// unreadable reports whether the provider can make nothing of the request. The token
+// is the one part of it that is not always the same, so that is the token's fault.
+func (a *answer) unreadable() bool {
+	switch a.StatusCode {
+	case http.StatusBadRequest, http.StatusUnprocessableEntity,
+		http.StatusRequestEntityTooLarge, http.StatusRequestURITooLong, http.StatusRequestHeaderFieldsTooLarge:
+		return true
+	}
+	return false
+}
+
+func (a *answer) notUnderstood() error {
+	return refused("the provider can make nothing of the token (status %d)", a.StatusCode)
+}
+
+func (a *answer) unexpected() error {
+	return fmt.Errorf("%s answers %s with status %d", a.Request.URL.Host, a.Request.URL.Path, a.StatusCode)
+}
+
+// ourFault is for when the client's own credentials are refused.
+func (a *answer) ourFault() error {
+	return fmt.Errorf("%s does not take client_id and client_secret_file (status %d)", a.Request.URL.Host, a.StatusCode)
+}
+
+// blamesClient reports whether an OAuth error is about the client's own credentials.
+func blamesClient(code string) bool {
+	return slices.Contains([]string{"invalid_client", "unauthorized_client", "incorrect_client_credentials"}, code)
+}
+
+// blamesToken reports whether an OAuth error is about the token.
+func blamesToken(code string) bool {
+	return slices.Contains([]string{"invalid_token", "invalid_grant", "unsupported_token_type"}, code)
+}
+
+// reasons are the causes that providers give for a 403, by a phrase in their
+// message: Gitea's first, then those of GitHub and GitLab.
+var reasons = []struct{ phrase, reason string }{
+	{"not activated", "the account is not activated"},
+	{"prohibited", "the account may not log in"},
+	{"change your password", "the account must change its password first"},
+	{"two-factor", "the account must set up two-factor authentication first"},
+	{"scope", "the token lacks a scope that is needed"},
+	{"suspended", "the account is suspended"},
+	{"blocked", "the account is blocked"},
+	{"deactivated", "the account is deactivated"},
+}
+
+// forbidden is the cause of a 403. The message itself is not repeated: it may
+// contain anything.
+func (c complaint) forbidden() string {
+	text := strings.ToLower(c.Error + " " + c.Message)
+	for _, r := range reasons {
+		if strings.Contains(text, r.phrase) {
+			return r.reason
+		}
+	}
+	return "the token lacks a scope that is needed, or its owner may not log in"
+}
