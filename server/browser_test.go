@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -19,8 +17,6 @@ import (
 	"github.com/chromedp/cdproto/security"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
-
-	"gatehouse/ldap/ldaptest"
 )
 
 // TestBrowser is a visit in a real browser: every page and state, all that can
@@ -116,15 +112,7 @@ func TestBrowserOverHTTP(t *testing.T) {
 
 // TestBrowserOverHTTPS: the cookie is bound to the host and to https there.
 func TestBrowserOverHTTPS(t *testing.T) {
-	dir := t.TempDir()
-	files := TLSConfig{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
-	cert, key := ldaptest.NewAuthority(t).Issue(t, "gate.example")
-	for file, content := range map[string]string{files.Cert: cert, files.Key: key} {
-		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	h := newHouse(t, func(c *Config) { c.TLS = files })
+	h := newHouse(t, withTLS(t, "gate.example"))
 	url := h.serve()
 	c := newChromium(t, "MAP gate.example 127.0.0.1")
 	c.run(security.SetIgnoreCertificateErrors(true), chromedp.Navigate("https://gate.example"+url[strings.LastIndex(url, ":"):]+"/api/createApiToken"))

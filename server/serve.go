@@ -23,6 +23,14 @@ const (
 	stopTimeout       = 30 * time.Second
 )
 
+// onlyHTTP1 keeps HTTP/2 off a TLS connection. The limits above, and the deadlines of
+// conn.go, are those of a connection that carries one request at a time. An HTTP/2
+// connection carries 250, so a bound on connections would bound little. And net/http
+// ends the request of a client that stops reading, but not its HTTP/2 connection:
+// tried with a write time-out of 2 s, it was still open after 25 s. There is little to
+// gain: answers are small, and proxies ask the gate by HTTP/1.1.
+var onlyHTTP1 = []string{"http/1.1"}
+
 // Listener is a Server that has its port and its socket, but serves not yet.
 type Listener struct {
 	s     *Server
@@ -81,7 +89,7 @@ func (l *Listener) Serve(ctx context.Context) error {
 		if _, err := s.pair.get(nil); err != nil {
 			return errors.Join(err, l.Close())
 		}
-		tcp = tls.NewListener(tcp, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.pair.get, NextProtos: []string{"http/1.1"}})
+		tcp = tls.NewListener(tcp, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.pair.get, NextProtos: onlyHTTP1})
 	}
 	background, stop := context.WithCancel(ctx)
 	admin := s.adminServer()

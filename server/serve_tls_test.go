@@ -1,0 +1,53 @@
+package server
+
+import (
+	"crypto/tls"
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"gatehouse/ldap/ldaptest"
+)
+
+// withTLS has a house speak https, with a certificate for that host.
+func withTLS(t *testing.T, host string) func(*Config) {
+	t.Helper()
+	dir := t.TempDir()
+	files := TLSConfig{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
+	cert, key := ldaptest.NewAuthority(t).Issue(t, host)
+	err := errors.Join(os.WriteFile(files.Cert, []byte(cert), 0o600), os.WriteFile(files.Key, []byte(key), 0o600))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(c *Config) { c.TLS = files }
+}
+
+// A client that would rather speak HTTP/2 gets HTTP/1.1, and one that speaks nothing
+// else gets no connection.
+func TestOnlyHTTP1(t *testing.T) {
+	h := newHouse(t, withTLS(t, "localhost"))
+	url := h.serve()
+	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}
+	defer transport.CloseIdleConnections()
+	r, err := http.NewRequest("GET", url+verifyPath, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("X-Auth-Token", h.token())
+	resp, err := transport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.ProtoMajor != 1 || resp.StatusCode != http.StatusOK {
+		t.Errorf("got %s %s, want HTTP/1.1 and 200", resp.Proto, resp.Status)
+	}
+	addr := strings.TrimPrefix(url, "https://")
+	if c, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}); err == nil {
+		c.Close()
+		t.Errorf("a client of HTTP/2 alone is taken in, with %q", c.ConnectionState().NegotiatedProtocol)
+	}
+}
