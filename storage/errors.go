@@ -42,6 +42,9 @@ var (
 	ErrOpening = errors.New("the store is being opened")
 )
 
+// restoreAdvice is what to do about a store whose files can't be used as they are.
+const restoreAdvice = `restore the newest backup over this directory with "gatehouse restore", which keeps the revocations that can still be read`
+
 // LockedError says that another process holds the store.
 type LockedError struct {
 	Dir    string

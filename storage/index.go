@@ -125,8 +125,8 @@ func (s *Store) indexClosed() (bool, error) {
 func (s *Store) placeIndex() error {
 	at, last := s.marks.at, s.journal.LastSequence()
 	if at.Sequence > last {
-		return fmt.Errorf("%w: the index has record %d, and the journal in %s ends with record %d: put back the newer journal, or restore the newest backup over this directory with \"gatehouse restore\", which keeps the revocations that can still be read",
-			ErrDamaged, at.Sequence, s.path("journal"), last)
+		return fmt.Errorf("%w: the index has record %d, and the journal in %s ends with record %d: put back the newer journal, or %s",
+			ErrDamaged, at.Sequence, s.path("journal"), last, restoreAdvice)
 	}
 	var err error
 	if s.marks.former() {
@@ -244,8 +244,8 @@ func (s *Store) rebuild() error {
 			return fmt.Errorf("%w: read the checkpoint: %w", ErrUnavailable, err)
 		}
 		if err != nil {
-			return fmt.Errorf("%w: the index must be built again, but the journal begins with record %d, and the checkpoint before it can't be used (%w): restore the newest backup over this directory with \"gatehouse restore\", which keeps the revocations that can still be read",
-				ErrDamaged, first, err)
+			return fmt.Errorf("%w: the index must be built again, but the journal begins with record %d, and the checkpoint before it can't be used (%w): %s",
+				ErrDamaged, first, err, restoreAdvice)
 		}
 	}
 	if s.db != nil {
@@ -300,7 +300,11 @@ func (s *Store) fillIndex() error {
 		return err // and next time again
 	}
 	if err != nil {
-		return notRead("the index that was built again is incomplete", err)
+		err = notRead("build the index again from the checkpoint and the journal", err)
+		if errors.Is(err, ErrDamaged) {
+			err = fmt.Errorf("%w: %s", err, restoreAdvice)
+		}
+		return err
 	}
 	return errors.Join(s.noteRestored(), s.leaveFormat(),
 		removeIfThere(s.path("damaged")), removeIfThere(s.path("restored")), syncDir(s.path("")))

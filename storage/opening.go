@@ -102,8 +102,8 @@ func (s *Store) takeTable(left *tableFile) {
 
 // journalGone refuses a store that has all but its truth.
 func (s *Store) journalGone() error {
-	return fmt.Errorf("%w: the journal in %s is missing: put it back, or restore the newest backup over this directory with \"gatehouse restore\", which keeps the revocations that can still be read",
-		ErrDamaged, s.path("journal"))
+	return fmt.Errorf("%w: the journal in %s is missing: put it back, or %s",
+		ErrDamaged, s.path("journal"), restoreAdvice)
 }
 
 // openRest opens what openLog has not.

@@ -1,0 +1,372 @@
+package storage
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// moment is what a store says at one moment: what may be compared with any other
+// that has the same journal.
+type moment struct {
+	live   map[string]bool      // by secret
+	tokens map[ID]known         // as verification has them
+	listed map[ID]tokenListed   // as listings have them
+	users  map[string]UserState // by uid
+	events []string
+	uses   map[ID]int64
+	used   map[ID]int64
+}
+
+type tokenListed struct {
+	revoked    bool
+	generation byte
+	owner      UserState
+}
+
+// momentOf asks a store all that there is to ask of these secrets and users.
+func momentOf(t *testing.T, s *Store, secrets []string) (m moment) {
+	t.Helper()
+	m = moment{live: map[string]bool{}, listed: map[ID]tokenListed{}, users: map[string]UserState{}, uses: map[ID]int64{}, used: map[ID]int64{}}
+	if err := s.Opened(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	<-s.Counted()
+	<-s.Loaded()
+	for _, secret := range secrets {
+		_, err := s.inspect(secret, home.Address, false)
+		if err != nil && !errors.Is(err, ErrRefused) {
+			t.Fatal(err)
+		}
+		m.live[secret] = err == nil
+	}
+	m.tokens = tableOf(s)
+	for n := range uint32(s.owners.len()) {
+		o := s.owners.at(n)
+		m.users[o.uid] = o.state
+		list, err := s.AllTokensOf(o.id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range list {
+			m.listed[v.ID] = tokenListed{v.Revoked != 0, v.Generation, v.OwnerState}
+			m.uses[v.ID], m.used[v.ID] = v.Usage.Uses, v.LastUsed
+		}
+	}
+	for e, err := range s.Events(t.Context(), 0, false) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Action == ActionTokenStale {
+			continue // of asking
+		}
+		m.events = append(m.events, fmt.Sprint(e.Sequence, " ", e.Action, " ", e.UID, e.Token))
+	}
+	if err := s.VerifyJournal(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// differs says in what a moment is not another, the uses apart.
+func (m moment) differs(want moment) string {
+	switch {
+	case !maps.Equal(m.live, want.live):
+		return fmt.Sprintf("verification: got %v, want %v", m.live, want.live)
+	case !maps.Equal(m.tokens, want.tokens):
+		return fmt.Sprintf("the table: got %v, want %v", m.tokens, want.tokens)
+	case !maps.Equal(m.listed, want.listed):
+		return fmt.Sprintf("listings: got %v, want %v", m.listed, want.listed)
+	case !maps.Equal(m.users, want.users):
+		return fmt.Sprintf("users: got %v, want %v", m.users, want.users)
+	case !slices.Equal(m.events, want.events):
+		n := 0
+		for n < min(len(m.events), len(want.events)) && m.events[n] == want.events[n] {
+			n++
+		}
+		return fmt.Sprintf("%d events, want %d; from event %d on: got %q, want %q", len(m.events), len(want.events), n, m.events[n:], want.events[n:])
+	}
+	return ""
+}
+
+// generation is a store at a moment, after a kill and after a stop.
+type generation struct {
+	name            string
+	killed, stopped string
+	moment
+}
+
+func (g *generation) dir(how string) string {
+	if how == "killed" {
+		return g.killed
+	}
+	return g.stopped
+}
+
+// take copies the store as a kill would leave it, stops it, and takes the rest.
+func (g *generation) take(t *testing.T, s *Store, secrets []string) {
+	t.Helper()
+	if err := s.saveAll(); err != nil {
+		t.Fatal(err)
+	}
+	g.killed = copyDir(t, s.dir)
+	g.moment = momentOf(t, s, secrets)
+	stopped(t, s)
+	g.stopped = copyDir(t, s.dir)
+}
+
+// twoGenerations is a store at two moments, and the backup of the first. Between
+// them is one end of each kind, and one beginning.
+func twoGenerations(t *testing.T, opts Options, clock *clock, prune bool) (older, newer *generation, secrets []string, backup []byte) {
+	t.Helper()
+	older, newer = &generation{name: "older"}, &generation{name: "newer"}
+	s := openWith(t, filepath.Join(t.TempDir(), "data"), opts)
+	alice, bob, carol := addUser(t, s, "alice@example.com"), addUser(t, s, "bob@example.com"), addUser(t, s, "carol@example.com")
+	var ids []ID
+	for _, u := range []User{alice, alice, alice, alice, bob, carol} {
+		id, secret := create(t, s, u)
+		wantLive(t, s, secret)
+		ids, secrets = append(ids, id), append(secrets, secret)
+	}
+	if _, err := s.RevokeTokens(admin, ids[3]); err != nil {
+		t.Fatal(err)
+	}
+	wantCheckpoint(t, s)
+	var b bytes.Buffer
+	if _, err := s.Snapshot(t.Context(), &b); err != nil {
+		t.Fatal(err)
+	}
+	// What comes later is refused by the older generation: of a secret it can't be
+	// known before it is made.
+	turned := secrets[1]
+	older.take(t, s, secrets)
+
+	clock.move(time.Hour)
+	s = openWith(t, s.dir, opts)
+	_, secret, err := s.RotateToken(admin, ids[1], 0, ByUser)
+	if err != nil {
+		t.Fatal(err)
+	}
+	late, made := create(t, s, alice)
+	wantLive(t, s, secret.Reveal())
+	wantLive(t, s, made)
+	_, err = s.RevokeTokens(admin, ids[2])
+	if err = errors.Join(err, s.DisableUser(admin, bob.UID), s.RemoveUser(admin, carol.UID)); err != nil {
+		t.Fatal(err)
+	}
+	for range 30 { // so that there are segments to prune
+		if err := s.RenameToken(admin, late, strings.Repeat("n", 60)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantCheckpoint(t, s)
+	if prune {
+		if _, err := s.journal.Prune(time.UnixMilli(math.MaxInt64), 0, s.lastCheckpoint().Sequence); err != nil {
+			t.Fatal(err)
+		}
+		if s.journal.FirstSequence() < s.lastCheckpoint().Sequence/2 {
+			t.Fatal("too little was pruned for this test")
+		}
+	}
+	_, err = s.RevokeTokens(admin, late)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantLive(t, s, secret.Reveal())
+	secrets = append(secrets, secret.Reveal(), made)
+	newer.take(t, s, secrets)
+	for _, v := range []string{secret.Reveal(), made} {
+		older.live[v] = false
+	}
+	if newer.live[turned] || !older.live[turned] {
+		t.Fatal("this test tests nothing")
+	}
+	return older, newer, secrets, b.Bytes()
+}
+
+func wantCheckpoint(t *testing.T, s *Store) {
+	t.Helper()
+	<-s.compared
+	<-s.Counted()
+	if _, err := s.writeCheckpoint(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if at := s.tabled.Load(); at != nil {
+		if err := s.leaveTable(tableMoment{position: *at}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// storeParts are the files and directories of a store that a position is in, or a
+// mark. The others are the same in all generations.
+var storeParts = []string{"journal", "index", "table", "checkpoint", "uses"}
+
+// mix makes a store of the parts of two; bit n of which takes part n of the second.
+func mix(t *testing.T, a, b string, which int) (dir, what string) {
+	t.Helper()
+	dir = copyDir(t, a)
+	what = "only the older"
+	var from []string
+	for n, part := range storeParts {
+		if which>>n&1 == 0 {
+			continue
+		}
+		from = append(from, part)
+		to := filepath.Join(dir, "store", part)
+		if err := os.RemoveAll(to); err != nil {
+			t.Fatal(err)
+		}
+		source := filepath.Join(b, "store", part)
+		info, err := os.Stat(source)
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+			continue
+		case err == nil && info.IsDir():
+			err = os.CopyFS(to, os.DirFS(source))
+		case err == nil:
+			var text []byte
+			if text, err = os.ReadFile(source); err == nil {
+				err = os.WriteFile(to, text, 0o600)
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(from) > 0 {
+		what = strings.Join(from, ", ")
+	}
+	return dir, what
+}
+
+// wantRight opens a mixed store, which must be refused with an error that says what
+// to do, or be what its journal says, again and again. It reports which.
+func wantRight(t *testing.T, dir string, opts Options, want moment, secrets []string) (refused bool) {
+	t.Helper()
+	for n := range 2 {
+		s, err := Open(dir, opts)
+		if err == nil {
+			err = s.Opened(t.Context())
+			if err != nil {
+				s.Close() // with the same error
+			}
+		}
+		if err != nil {
+			if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "restore") {
+				t.Errorf("refused, but without advice: %v", err)
+			}
+			if n > 0 {
+				t.Errorf("refused at the second start: %v", err)
+			}
+			return true
+		}
+		got := momentOf(t, s, secrets)
+		if err := s.compareCounts(); err != nil {
+			t.Error(err)
+		}
+		if d := got.differs(want); d != "" {
+			t.Errorf("start %d: %s", n+1, d)
+		}
+		for id, uses := range got.uses {
+			if uses > want.uses[id] || got.used[id] > want.used[id] {
+				t.Errorf("start %d: token %s: got %d uses until %d, want at most %d until %d", n+1, id, uses, got.used[id], want.uses[id], want.used[id])
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	return false
+}
+
+// A store that is put together from the files of two moments is what its journal
+// says, or is refused: no file outvotes the log, and no two do.
+func TestMixedGenerations(t *testing.T) {
+	for _, prune := range []bool{false, true} {
+		t.Run(fmt.Sprintf("pruned %t", prune), func(t *testing.T) {
+			clock := newClock()
+			opts := clock.options(t)
+			opts.Segment = 8 << 10
+			older, newer, secrets, _ := twoGenerations(t, opts, clock, prune)
+			clock.move(time.Hour)
+			hows := []string{"stopped"}
+			if !prune {
+				hows = append(hows, "killed")
+			}
+			for _, a := range hows {
+				for _, b := range hows {
+					mixAll(t, opts, older, newer, a, b, secrets)
+				}
+			}
+		})
+	}
+}
+
+// The same holds for the two stores that there are after a restore, which have the
+// same history up to the backup, and then each its own.
+func TestMixedLineages(t *testing.T) {
+	clock := newClock()
+	opts := clock.options(t)
+	_, before, secrets, backup := twoGenerations(t, opts, clock, false)
+	before.name = "the store before the restore"
+	dir := copyDir(t, before.stopped)
+	if _, err := Restore(t.Context(), bytes.NewReader(backup), dir, opts); err != nil {
+		t.Fatal(err)
+	}
+	after := &generation{name: "the restored store"}
+	s := openWith(t, dir, opts)
+	u, err := s.User("alice@example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, secret := create(t, s, u)
+	wantLive(t, s, secret)
+	secrets = append(secrets, secret)
+	after.take(t, s, secrets)
+	before.live[secret] = false
+	mixAll(t, opts, before, after, "stopped", "stopped", secrets)
+	mixAll(t, opts, after, before, "stopped", "killed", secrets)
+}
+
+// mixAll tries all mixes of two generations, opened at once or early.
+func mixAll(t *testing.T, opts Options, one, other *generation, a, b string, secrets []string) {
+	right, refused := 0, 0
+	for which := range 1 << len(storeParts) {
+		dir, what := mix(t, one.dir(a), other.dir(b), which)
+		want := one.moment
+		if which&1 != 0 {
+			want = other.moment
+		}
+		// Uses are not in the journal: those that the one has, or the other, are there, or not.
+		want.uses, want.used = most(one.uses, other.uses), most(one.used, other.used)
+		opts.Early = which%2 == 0 == (a == b)
+		t.Run(fmt.Sprintf("%s %s in %s %s, early %t: %s", b, other.name, a, one.name, opts.Early, what), func(t *testing.T) {
+			if wantRight(t, dir, opts, want, secrets) {
+				refused++
+			} else {
+				right++
+			}
+		})
+	}
+	t.Logf("%s %s in %s %s: %d right, %d refused", b, other.name, a, one.name, right, refused)
+	if right < 8 {
+		t.Errorf("only %d of %d mixes were opened", right, right+refused)
+	}
+}
+
+func most(a, b map[ID]int64) map[ID]int64 {
+	all := maps.Clone(a)
+	for id, n := range b {
+		all[id] = max(all[id], n)
+	}
+	return all
+}
