@@ -14,6 +14,7 @@ import (
 	"gatehouse/ldap"
 	"gatehouse/ldap/ldaptest"
 	"gatehouse/server/api"
+	"gatehouse/server/oauth/oauthtest"
 	"gatehouse/storage"
 )
 
@@ -360,6 +361,54 @@ func TestRenamedInDirectory(t *testing.T) {
 	if n := len(h.listed(token)); n != 4 {
 		t.Errorf("got %d tokens, want 4", n)
 	}
+}
+
+// Of several addresses any will do, in any order: servers promise none (RFC 4511,
+// section 4.1.7).
+func TestAddressesInAnyOrder(t *testing.T) {
+	h, s := newDirectoryHouse(t)
+	alice := ldaptest.Person("alice")
+	token := h.ldapToken("alice")
+	for _, addresses := range [][]string{
+		{"alice@example.org", "liddell@example.org"}, {"liddell@example.org", "alice@example.org"}, {"no address", "liddell@example.org", "ALICE@example.org"},
+	} {
+		s.Modify(alice, "mail", addresses...)
+		h.ldapToken("alice")
+		if got := h.owner(token); got != "alice@example.org" {
+			t.Errorf("with %q: got %s", addresses, got)
+		}
+	}
+	h.wantTold(storage.ActionUserRename)
+	s.Modify(alice, "mail", "no address", "liddell@example.org")
+	h.ldapToken("alice")
+	if got := h.owner(token); got != "liddell@example.org" {
+		t.Errorf("with another: got %s", got)
+	}
+}
+
+// Whom two sources know is called the same whichever of them lets the person in.
+func TestSecondIdentityNeverRenames(t *testing.T) {
+	hub := oauthtest.New(t, "github")
+	h, s := newDirectoryHouse(t, withProvider(hub, "github"))
+	bob, adas := s.Subject(ldaptest.Person("bob")), hub.Issue(oauthtest.Client, ada(), gitHubScopes...)
+	h.addUser("robert@home.example", password)
+	byHub := h.postToken("github", "ada@example.com", adas).newToken().Secret
+	byPassword := h.userpass("robert@home.example", password).newToken().Secret
+	for uid, subject := range map[string]string{"robert@home.example": bob, "ada@example.com": s.Subject(ldaptest.Person("alice"))} {
+		if _, got := h.link(uid, "ldap", subject, false); got != http.StatusOK {
+			t.Fatalf("link %s: got %d", uid, got)
+		}
+	}
+	for range 3 {
+		for _, token := range []string{h.ldapToken("bob"), h.userpass("robert@home.example", password).newToken().Secret, byPassword} {
+			h.ask("GET", verifyPath).token(token).send().want(http.StatusOK).wantHeader("X-Auth-User", "robert@home.example")
+		}
+		for _, token := range []string{h.ldapToken("alice"), h.postToken("github", "ada@example.com", adas).newToken().Secret, byHub} {
+			h.ask("GET", verifyPath).token(token).send().want(http.StatusOK).wantHeader("X-Auth-User", "Ada@Example.com")
+		}
+	}
+	h.wantUsers("Ada@Example.com github active", "robert@home.example local active")
+	h.wantTold(storage.ActionUserRename)
 }
 
 // A new person with an old name and an old address inherits nothing.

@@ -139,6 +139,9 @@ func notClaimed(c oauth.Claims, mail string) string {
 	if _, ok := claimed(c.Unverified, mail); ok {
 		return unverified(c)
 	}
+	if len(c.Emails)+len(c.Unverified) == 0 {
+		return "the provider names no address: the token may lack a scope for it, such as email"
+	}
 	return "the token's owner does not have the address that was posted"
 }
 

@@ -87,6 +87,16 @@ func unsaid(s *oauthtest.Server, verified any) {
 	})
 }
 
+// A token that may not tell the address is not one of somebody else.
+func TestNoAddress(t *testing.T) {
+	s := oauthtest.New(t, "oidc")
+	h := newHouse(t, withProvider(s, "corp"))
+	h.postToken("corp", "ada@example.com", s.Issue(oauthtest.Client, ada(), "openid", "profile")).want(http.StatusUnauthorized, invalidCredentials)
+	if !strings.Contains(h.log.String(), "the provider names no address") {
+		t.Errorf("the log says %s", h.log)
+	}
+}
+
 // An address that the provider does not call verified counts only with trust_email;
 // and when the provider does not say, as Entra ID does not, the log says that.
 func TestTrustEmail(t *testing.T) {
