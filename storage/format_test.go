@@ -6,13 +6,18 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/dgraph-io/badger/v4"
 )
 
 // A format's directory in testdata has stores that the released program of that
@@ -60,6 +65,7 @@ func formerOf(t *testing.T, format string) (v formerStore) {
 // options have the clock where it was, a second later.
 func (v formerStore) options(t *testing.T) Options {
 	opts := newClock().options(t)
+	opts.Segment = 32 << 10 // as they have
 	opts.Now = func() time.Time { return time.UnixMilli(v.Now + 1000) }
 	return opts
 }
@@ -217,4 +223,89 @@ func TestFormerBackup(t *testing.T) {
 	}
 	s := openWith(t, dir, v.options(t))
 	wantFormer(t, s, v, false)
+}
+
+// contents are the bytes of all files, the lock and what a start tidies up apart.
+func contents(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for _, name := range files(t, dir) {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name != "/lock" {
+			all[name] = string(b)
+		}
+	}
+	return all
+}
+
+// A store of a format that this program does not know is refused by name, and
+// nothing in it is changed.
+func TestUnknownFormat(t *testing.T) {
+	for _, number := range []string{"3", "17", "", "1 and a half"} {
+		dir := unpack(t, "1", "killed")
+		if err := os.WriteFile(filepath.Join(dir, "store", "format"), []byte(number+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		before := contents(t, dir)
+		_, err := Open(dir, formerOf(t, "1").options(t))
+		if err == nil || !strings.Contains(err.Error(), strconv.Quote(number)) || !strings.Contains(err.Error(), "use the program that made it") {
+			t.Errorf("format %q: got %v", number, err)
+		}
+		if after := contents(t, dir); !maps.Equal(before, after) {
+			t.Errorf("format %q: files were changed", number)
+		}
+	}
+}
+
+// So is a store whose records have a form that this program can't read, as when a
+// program in between changed that without a number. The journal is as it was, and
+// so is the format: the program that made it opens it again.
+func TestUnknownRecords(t *testing.T) {
+	v := formerOf(t, "1")
+	id, err := ParseID(v.Tokens[0].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, k := range map[string][]byte{
+		"token":       tokenKeyOf(id),
+		"another key": append(tokenKeyOf(id), 1),
+		"usage":       lastUseKeyOf(id),
+		"session":     sessionKey("another"),
+		"user":        userKey(7),
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := unpack(t, "1", "clean")
+			s, err := prepare(copyDir(t, dir), v.options(t)) // for the keys
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.release()
+			options := s.badgerOptions().WithDir(filepath.Join(dir, "store", "index")).WithValueDir(filepath.Join(dir, "store", "index"))
+			db, err := badger.Open(options)
+			if err == nil {
+				err = db.Update(func(txn *badger.Txn) error {
+					return txn.Set(k, s.seals.seal(k, []byte("a form of tomorrow")))
+				})
+			}
+			if err = errors.Join(err, db.Close()); err != nil {
+				t.Fatal(err)
+			}
+			before := contents(t, dir)
+			for range 2 {
+				_, err = Open(dir, v.options(t))
+				if err == nil || !strings.Contains(err.Error(), "use the program that made it") || !strings.Contains(err.Error(), fmt.Sprintf("%q", k)) {
+					t.Fatalf("got %v", err)
+				}
+			}
+			after := contents(t, dir)
+			for name, b := range before {
+				if after[name] != b && !strings.HasPrefix(name, "/store/index/") {
+					t.Errorf("%s was changed", name)
+				}
+			}
+		})
+	}
 }

@@ -122,7 +122,7 @@ func (t *torture) kill() error {
 				opening.Round(time.Millisecond), time.Since(began).Round(time.Second))
 		}
 	}
-	r.note += fmt.Sprintf("; slowest opening after it %s, %d times the index was built anew", opening.Round(time.Millisecond), l.Anew)
+	r.note += fmt.Sprintf("; slowest opening after it %s, %d times the index was built again", opening.Round(time.Millisecond), l.Anew)
 	t.table = append(t.table, r)
 	return t.births((t.rounds + 3) / 4)
 }
@@ -214,7 +214,7 @@ func inspect(l *ledger, dir string, ahead time.Duration, whole bool) (opening ti
 		return 0, nil, err
 	}
 	opening = time.Since(began)
-	l.Anew += strings.Count(log.String(), "is built anew")
+	l.Anew += strings.Count(log.String(), "is built again")
 	c := &checker{ledger: l, s: s, whole: whole}
 	c.all()
 	if err := s.Close(); err != nil {

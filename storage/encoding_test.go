@@ -1,0 +1,199 @@
+package storage
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"gatehouse/storage/journal"
+)
+
+var update = flag.Bool("update", false, "write the encodings of a format that is not released yet")
+
+// TestEncodings compares how everything is written that lies in the directory store,
+// or in a backup, with how the format of this number was written when it was last
+// looked at. Once a release has written a format, a change here asks for the next
+// number, for a program that reads both (see bringUpToDate), and for stores of the
+// former in testdata. Until then: go test ./storage -run TestEncodings -update.
+func TestEncodings(t *testing.T) {
+	var got []string
+	for name, b := range encodings(t) {
+		got = append(got, fmt.Sprintf("%s %x", name, sha256.Sum256(b)))
+	}
+	slices.Sort(got)
+	file := filepath.Join("testdata", "format"+format, "encodings")
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(strings.Join(got, "\n")+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := strings.Split(strings.TrimSpace(string(b)), "\n")
+	for _, line := range got {
+		if !slices.Contains(want, line) {
+			t.Errorf("in format %s this was not written so: %s", format, strings.Fields(line)[0])
+		}
+	}
+	for _, line := range want {
+		if name := strings.Fields(line)[0]; !slices.ContainsFunc(got, func(l string) bool { return strings.HasPrefix(l, name+" ") }) {
+			t.Errorf("in format %s this was written, and is no more: %s", format, name)
+		}
+	}
+}
+
+// encodings encodes one value of each kind, in which no field is zero.
+func encodings(t *testing.T) map[string][]byte {
+	id, key32 := ID{1, 2, 13: 3}, [32]byte{4, 31: 5}
+	keys := keyring{Current: 7, Tokens: map[byte][32]byte{7: key32}, Root: key32}
+	seals := newSealer(keys.derive("records"))
+	var (
+		user    User
+		token   Token
+		event   Event
+		session Session
+		file    File
+		m       Manifest
+		sealed  sealedKeyring
+	)
+	for n, v := range []any{&user, &token, &event, &session, &file, &m, &sealed} {
+		fillIn(reflect.ValueOf(v).Elem(), int64(n+3))
+	}
+	file.ID, file.Revision = json.RawMessage(`"4"`), json.RawMessage("5")
+	identity := Identity{"ldap", "subject"}
+	usage := usageRecord{used: usedAt(1 << 40), mark: 77, Usage: Usage{Uses: 9, days: []dayUses{{20000, 4}, {20001, 5}}, Seen: []Seen{{home, 1 << 40}}}}
+	place := journal.Position{Sequence: 9, Hash: key32}
+	moment := tableMoment{place, 5, carried{6, 7}}
+	block := useBlock{slice: 3, run: 8}
+	block.addUsage(id, usage.used, &usage.Usage)
+	owners := newOwners(new(memory))
+	owners.set(owner{id: user.ID, epoch: 3, state: UserDisabled, uid: "alice@example.com"})
+	shard := &newTable(new(memory)).shards[2]
+	shard.load(entry{id: id, generation: 4, flags: flagLimited, owner: 6, used: usage.used})
+	payload := must[[]byte](t)(record{event: event, ops: []op{{key: []byte("k"), value: []byte("v")}, {key: []byte("gone")}}}.appendPayload(nil))
+	bucket := (&attempts{key: key32}).bucket("name")
+	var purposes []byte
+	for _, purpose := range []string{"records", "passwords", "attempts", "journal"} {
+		k := keys.derive(purpose)
+		purposes = append(purposes, k[:]...)
+	}
+	return map[string][]byte{
+		"attempts-key":   bucket[:],
+		"counts":         counts{1, 2, 3, 4}.value(),
+		"event":          payload,
+		"file":           must[[]byte](t)(json.Marshal(file)),
+		"fingerprint":    binary.BigEndian.AppendUint64(nil, seals.fingerprint([]byte("n name"), []byte("value"))),
+		"key-file":       fileKey(user.ID, 9),
+		"key-identity":   identity.key(),
+		"key-name":       nameKey(Fold("Ä@Example.com")),
+		"key-owned":      token.ownedKey(),
+		"key-session":    sessionKey("cookie"),
+		"key-token":      slices.Concat(tokenKeyOf(id), lastUseKeyOf(id)),
+		"key-user":       userKey(user.ID),
+		"keyring":        must[[]byte](t)(json.Marshal(keys)),
+		"keyring-sealed": must[[]byte](t)(json.Marshal(sealed)),
+		"keys-derived":   purposes,
+		"manifest":       must[[]byte](t)(json.Marshal(m)),
+		"marks":          marks{at: place, size: 3, past: [pastMarks]uint64{1, 2, 7: 9}}.value(),
+		"seal":           seals.seal([]byte("key"), []byte("value")),
+		"secret":         []byte(newTokenKey(key32).secret(id, 4).Reveal()),
+		"session":        must[[]byte](t)(json.Marshal(session)),
+		"table-head":     moment.append([]byte(tableMagic)),
+		"table-owners":   owners.appendTo(nil),
+		"table-part":     partKey(moment, 3),
+		"table-shard":    shard.appendTo(nil),
+		"token":          must[[]byte](t)(token.record()),
+		"usage":          usage.value(),
+		"use-block":      slices.Concat(useBlockKey(5), block.payload()),
+		"user":           must[[]byte](t)(user.record()),
+	}
+}
+
+func must[T any](t *testing.T) func(T, error) T {
+	return func(v T, err error) T {
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+// fillIn sets every exported field, however deep, so that a field that is added
+// shows.
+func fillIn(v reflect.Value, n int64) {
+	switch v.Interface().(type) {
+	case netip.Prefix:
+		v.Set(reflect.ValueOf(netip.MustParsePrefix("192.0.2.0/24")))
+		return
+	case json.RawMessage:
+		v.SetBytes(fmt.Append(nil, n))
+		return
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() {
+				fillIn(v.Field(i), n+int64(i))
+			}
+		}
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		fillIn(v.Index(0), n)
+	case reflect.Array:
+		for i := range v.Len() {
+			fillIn(v.Index(i), n+int64(i))
+		}
+	case reflect.String:
+		v.SetString(fmt.Sprint("s", n))
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		v.SetInt(n)
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		v.SetUint(uint64(n))
+	case reflect.Map:
+		k, e := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+		fillIn(k, n)
+		fillIn(e, n)
+		v.Set(reflect.MakeMap(v.Type()))
+		v.SetMapIndex(k, e)
+	default:
+		panic("a field of an unknown kind: " + v.Type().String())
+	}
+}
+
+// What was written is read back as it was.
+func TestEncodingsAgain(t *testing.T) {
+	m := marks{at: journal.Position{Sequence: 5, Hash: [32]byte{1}}, size: 3, past: [pastMarks]uint64{1, 2, 7: 9}}
+	got, rest, ok := parseMarks(append(m.value(), "rest"...))
+	if !ok || got != m || got.former() || string(rest) != "rest" {
+		t.Errorf("marks: got %+v, %q, %t, want %+v", got, rest, ok, m)
+	}
+	var former []byte // as format 1 wrote them
+	for _, n := range append([]uint64{5, 3}, m.past[:]...) {
+		former = binary.BigEndian.AppendUint64(former, n)
+	}
+	if got, _, ok := parseMarks(former); !ok || got.at.Sequence != 5 || !got.former() || got.past != m.past {
+		t.Errorf("marks of format 1: got %+v, %t", got, ok)
+	}
+	for n := range len(m.value()) {
+		if _, _, ok := parseMarks(m.value()[:n]); ok && n > 0 {
+			t.Errorf("%d bytes of marks were read", n)
+		}
+	}
+}
