@@ -27,6 +27,7 @@ import (
 type offboard struct {
 	store *storage.Store
 	dir   directory
+	mark  *directoryMark
 	log   *slog.Logger
 
 	sweeping sync.Mutex              // one sweep at a time
@@ -37,16 +38,9 @@ type offboard struct {
 	asked int           // how many users the held sweep was about
 }
 
-func newOffboard(store *storage.Store, dir directory, log *slog.Logger) *offboard {
-	return &offboard{store: store, dir: dir, log: log, missed: map[storage.UserID]bool{}}
+func newOffboard(store *storage.Store, dir directory, mark *directoryMark, log *slog.Logger) *offboard {
+	return &offboard{store: store, dir: dir, mark: mark, log: log, missed: map[storage.UserID]bool{}}
 }
-
-// A sweep that would change more than fewChanges people and more than one in
-// changeShare of those it asked about is held.
-const (
-	fewChanges  = 5
-	changeShare = 10
-)
 
 var directoryActor = storage.Actor{Name: "directory"}
 
@@ -100,8 +94,8 @@ func (o *offboard) sweep(ctx context.Context) error {
 			delete(o.missed, id)
 		}
 	}
-	if o.hold(changes, asked) {
-		return nil
+	if changes, err = o.brake(changes, asked, true); err != nil {
+		return err
 	}
 	var due []offboarding
 	for _, c := range changes {
@@ -133,10 +127,16 @@ func (o *offboard) confirm(ctx context.Context, by storage.Actor) error {
 		return err
 	}
 	var due []offboarding
+	all := true // that the directory no longer has were agreed to
 	for _, c := range changes {
 		if agreed[c.key()] {
 			due = append(due, c)
+		} else if c.gone {
+			all = false
 		}
+	}
+	if all {
+		o.mark.settle()
 	}
 	o.store.Note(by, storage.Event{Action: storage.ActionOffboardConfirm, Detail: "held changes let go on", Count: len(due)})
 	o.mu.Lock()
@@ -212,27 +212,6 @@ func compare(h storage.Holder, states map[string]ldap.State) offboarding {
 
 const noLonger = "no longer in the directory"
 
-// hold reports whether there are too many changes to be believed, and keeps them for
-// an administrator to confirm.
-func (o *offboard) hold(changes []offboarding, asked int) bool {
-	tooMany := len(changes) > max(fewChanges, asked/changeShare)
-	o.mu.Lock()
-	news := tooMany && len(o.held) == 0 // not at every sweep anew
-	o.held, o.asked = nil, asked
-	if tooMany {
-		o.held = changes
-	}
-	o.mu.Unlock()
-	if news {
-		o.log.Warn("an off-boarding sweep is held; see `gatehouse user offboard`", "changes", len(changes), "asked", asked)
-		o.store.Note(directoryActor, storage.Event{
-			Action: storage.ActionOffboardHeld, Count: len(changes),
-			Detail: fmt.Sprintf("of %d asked about; `gatehouse user offboard` shows them", asked),
-		})
-	}
-	return tooMany
-}
-
 // apply makes the changes. When one fails, it goes on with the others; the next sweep
 // tries again.
 func (o *offboard) apply(changes []offboarding) error {
@@ -260,11 +239,4 @@ func (o *offboard) apply(changes []offboarding) error {
 		return fmt.Errorf("%d of %d changes were not made: %w", failed, len(changes), first)
 	}
 	return nil
-}
-
-// holding counts the changes that are held.
-func (o *offboard) holding() int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return len(o.held)
 }

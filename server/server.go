@@ -106,7 +106,7 @@ func New(store *storage.Store, cfg Config, opts Options) (*Server, error) {
 		return nil, err
 	}
 	if s.directory != nil {
-		s.offboard = newOffboard(store, s.directory, opts.Log)
+		s.offboard = newOffboard(store, s.directory, newDirectoryMark(store, cfg.LDAP), opts.Log)
 	}
 	if s.oauth, err = openProviders(cfg, opts.ProviderTimeout, opts.Now); err != nil {
 		return nil, err

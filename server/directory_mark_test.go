@@ -1,0 +1,95 @@
+package server
+
+import (
+	"testing"
+
+	"gatehouse/ldap/ldaptest"
+	"gatehouse/storage"
+)
+
+// With other settings of the directory nobody may be found although nobody has left:
+// few as they are, they are held. What a person's own entry proves goes on.
+func TestDirectoryChanged(t *testing.T) {
+	for what, change := range map[string]func(*LDAPConfig){
+		"id_attribute": func(c *LDAPConfig) { c.IDAttribute = "uid" },
+		"base_dn":      func(c *LDAPConfig) { c.BaseDN = "ou=elsewhere," + ldaptest.Base },
+	} {
+		t.Run(what, func(t *testing.T) {
+			h, s := newDirectoryHouse(t)
+			tokens := []string{h.ldapToken("alice"), h.ldapToken("bob")}
+			h.sweep(2)
+			right := *h.cfg.LDAP
+
+			h.close()
+			change(h.cfg.LDAP)
+			h.open()
+			h.sweep(3)
+			for _, token := range tokens {
+				h.alive(token)
+			}
+			if held := h.held(); len(held.Changes) != 2 || held.Asked != 2 {
+				t.Errorf("got %+v held, want both", held)
+			}
+			h.wantTold(storage.ActionOffboardHeld, "directory  of 2 asked about, with another base_dn, id_attribute or urls than before; `gatehouse user offboard` shows them")
+			h.wantTold(storage.ActionUserRemove)
+
+			h.close() // over a restart, too, and until the settings are right again
+			h.open()
+			h.sweep(3)
+			h.alive(tokens[0])
+			h.close()
+			*h.cfg.LDAP = right
+			h.open()
+			h.sweep(3)
+			if held := h.held(); len(held.Changes) != 0 {
+				t.Errorf("got %+v held with the settings as before", held)
+			}
+			s.Remove(ldaptest.Person("bob"))
+			h.sweep(2)
+			h.dead(tokens[1])
+			h.alive(tokens[0])
+
+			// What was meant is confirmed, once.
+			h.close()
+			change(h.cfg.LDAP)
+			h.open()
+			h.sweep(1)
+			if err := h.admin.ConfirmOffboard(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			h.dead(tokens[0])
+			if moved, err := h.offboard.mark.moved(); moved || err != nil {
+				t.Errorf("after the confirmation: got %t, %v", moved, err)
+			}
+		})
+	}
+}
+
+// Another server, or another directory's: who is found there settles it.
+func TestDirectoryServersChanged(t *testing.T) {
+	h, s := newDirectoryHouse(t)
+	token := h.ldapToken("alice")
+	h.ldapToken("bob")
+	h.sweep(1)
+	for _, c := range []struct {
+		urls  []string
+		moved bool
+	}{
+		{[]string{"ldaps://replica.example", "ldaps://" + s.TLSAddr}, false},
+		{[]string{"ldaps://replica.example"}, false},
+		{[]string{"ldaps://" + s.TLSAddr}, true},
+	} {
+		h.offboard.mark.now.URLs = c.urls
+		if moved, err := h.offboard.mark.moved(); moved != c.moved || err != nil {
+			t.Errorf("%q: got %t, %v, want %t", c.urls, moved, err, c.moved)
+		}
+	}
+	h.sweep(1) // finds both
+	if moved, err := h.offboard.mark.moved(); moved || err != nil {
+		t.Errorf("after all were found: got %t, %v", moved, err)
+	}
+	s.Remove(ldaptest.Person("bob"))
+	h.sweep(2)
+	h.wantUsers("alice@example.org ldap active")
+	h.alive(token)
+}
