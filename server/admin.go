@@ -26,6 +26,7 @@ func (s *Server) adminRoutes() map[string]func(http.ResponseWriter, *http.Reques
 		"POST /admin/users/{uid}/disable":  s.adminDisableUser,
 		"POST /admin/users/{uid}/enable":   s.adminEnableUser,
 		"POST /admin/users/{uid}/unlock":   s.adminUnlock,
+		"POST /admin/users/{uid}/rename":   s.adminRename,
 		"POST /admin/users/{uid}/link":     s.adminLink,
 		"POST /admin/users/{uid}/unlink":   s.adminUnlink,
 

@@ -128,6 +128,33 @@ func (t *tx) follow(u *User, in Login) error {
 	return nil
 }
 
+// RenameUser gives a user another uid, which from then on follows no identity. It
+// returns ErrUserExists when the uid is another user's. Identities, tokens and
+// sessions stay.
+func (s *Store) RenameUser(by Actor, uid, to string) error {
+	if err := CheckUID(to); err != nil {
+		return err
+	}
+	return s.change(by, func(t *tx) error {
+		u, err := t.userByName(t.txn, uid)
+		if err != nil {
+			return err
+		}
+		if Fold(to) != Fold(u.UID) {
+			free, err := t.free(to)
+			if err != nil {
+				return err
+			}
+			if !free {
+				return ErrUserExists
+			}
+		}
+		t.rename(&u, to)
+		u.Fixed = true
+		return t.save(u)
+	})
+}
+
 // free reports whether no user has the uid.
 func (t *tx) free(uid string) (bool, error) {
 	_, err := t.userByName(t.txn, uid)
@@ -137,7 +164,7 @@ func (t *tx) free(uid string) (bool, error) {
 	return false, err
 }
 
-// rename gives a user another uid, which is free.
+// rename gives a user another uid, which is free or the same but for its spelling.
 func (t *tx) rename(u *User, uid string) {
 	t.event(Event{Action: ActionUserRename, UID: uid, Owner: u.ID, Detail: "was " + u.UID})
 	t.delete(nameKey(Fold(u.UID)))

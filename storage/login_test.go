@@ -91,6 +91,46 @@ func TestUIDFollows(t *testing.T) {
 	}
 }
 
+// What an administrator calls a user, no identity changes.
+func TestRenameUser(t *testing.T) {
+	s := open(t, t.TempDir())
+	hub := Identity{"github", "7"}
+	u := logIn(t, s, hub, "first@example.com")
+	addUser(t, s, "taken@example.com")
+	_, secret := create(t, s, u)
+	cookie, err := s.CreateSession(admin, u.ID, hub.Source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.RenameUser(admin, u.UID, "TAKEN@example.com"); !errors.Is(err, ErrUserExists) {
+		t.Errorf("a name that is taken: got %v", err)
+	}
+	if err := s.RenameUser(admin, "nobody@example.com", "x@example.com"); !errors.Is(err, ErrNoUser) {
+		t.Errorf("nobody: got %v", err)
+	}
+	if err, invalid := s.RenameUser(admin, u.UID, "no address"), (*InvalidError)(nil); !errors.As(err, &invalid) {
+		t.Errorf("no address: got %v", err)
+	}
+	for _, to := range []string{"FIRST@example.com", "chosen@example.com", "chosen@example.com"} {
+		if err := s.RenameUser(admin, u.UID, to); err != nil {
+			t.Fatal(err)
+		}
+		if u, err = s.User(to); err != nil || u.UID != to {
+			t.Fatalf("got %+v, %v, want %s", u, err, to)
+		}
+	}
+	if again := logIn(t, s, hub, "first@example.com", "other@example.com"); again.UID != "chosen@example.com" || again.ID != u.ID {
+		t.Errorf("after a login: got %+v", again)
+	}
+	wantLive(t, s, secret)
+	if v, err := s.Session(cookie.Reveal()); err != nil || v.UID != "chosen@example.com" {
+		t.Errorf("the session: got %+v, %v", v, err)
+	}
+	if other := logIn(t, s, Identity{"github", "8"}, "first@example.com"); other.ID == u.ID {
+		t.Error("the old name leads to the user")
+	}
+}
+
 // Over random logins by several identities, a uid changes only when the one that
 // made the user no longer has it among its addresses.
 func TestUIDFollowsAtRandom(t *testing.T) {

@@ -55,7 +55,7 @@ type User struct {
 	Created int64     `json:"created"` // ms
 
 	Identities []Identity `json:"identities,omitempty"` // in the order in which they came
-	Fixed      bool       `json:"fixed,omitempty"`      // the uid follows no identity: the one that made the user was taken away
+	Fixed      bool       `json:"fixed,omitempty"`      // the uid follows no identity: an administrator chose it, or took away the one that made the user
 	LastLogin  int64      `json:"lastLogin,omitempty"`  // ms; of those by an identity
 
 	Password []byte `json:"password,omitempty"` // an argon2id hash, sealed

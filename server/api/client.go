@@ -121,6 +121,11 @@ func (c *Client) UnlockUser(ctx context.Context, uid string) error {
 	return c.call(ctx, http.MethodPost, userPath(uid)+"/unlock", nil, nil)
 }
 
+// RenameUser gives the user another uid; identities and tokens stay.
+func (c *Client) RenameUser(ctx context.Context, uid, to string) error {
+	return c.call(ctx, http.MethodPost, userPath(uid)+"/rename", Rename{to}, nil)
+}
+
 // RemoveUser removes the user and revokes the tokens for good.
 func (c *Client) RemoveUser(ctx context.Context, uid string) error {
 	return c.call(ctx, http.MethodDelete, userPath(uid), nil, nil)

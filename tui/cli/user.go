@@ -15,7 +15,7 @@ func userCommand(env Env) *cobra.Command {
 		userAdd(env), userList(env), userShow(env), userPasswd(env),
 		userSwitch(env, "disable", "Stop every token and session of a user, until enable", (*api.Client).DisableUser),
 		userSwitch(env, "enable", "Let a disabled user and the user's tokens in again", (*api.Client).EnableUser),
-		userUnlock(env), userRemove(env), userLink(env), userUnlink(env), userOffboard(env))
+		userUnlock(env), userRename(env), userRemove(env), userLink(env), userUnlink(env), userOffboard(env))
 }
 
 func userAdd(env Env) *cobra.Command {
@@ -129,6 +129,23 @@ func userUnlock(env Env) *cobra.Command {
 		}))
 	c.Long = "Lift the delay of a user's logins that too many bad passwords brought. A disabled user stays disabled: see enable."
 	return c
+}
+
+func userRename(env Env) *cobra.Command {
+	two := func(c *cobra.Command, args []string) error {
+		if len(args) != 2 {
+			return Usagef("%s takes a UID, and a NEW one", c.CommandPath())
+		}
+		return nil
+	}
+	return command("rename UID NEW", "Give a user another uid; identities, tokens and sessions stay", two, env.with(
+		func(ctx context.Context, c *api.Client, args []string) error {
+			if err := c.RenameUser(ctx, args[0], args[1]); err != nil {
+				return err
+			}
+			env.say("%s is now called %s.", text.Escape(args[0]), text.Escape(args[1]))
+			return nil
+		}))
 }
 
 func userRemove(env Env) *cobra.Command {
