@@ -40,8 +40,8 @@ func (s *Store) checkFormat() error {
 		return nil
 	}
 	return fmt.Errorf("%s says that the store has format %q, and this gatehouse reads format %s: "+
-		"use the program that made it; if the file itself is damaged, restore the newest backup over this directory with \"gatehouse restore\"",
-		s.path("format"), s.format, format)
+		"use the program that made it, or, if the file itself is damaged, %s",
+		s.path("format"), s.format, format, restoreAdvice)
 }
 
 // bringUpToDate makes sure that this program can read every record of a store of the

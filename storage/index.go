@@ -367,7 +367,7 @@ func (s *Store) openJournalAfterRestore() error {
 // builds it anew. Until then reads that hit the damage fail.
 func (s *Store) damaged(err error) {
 	s.broken.Store(true)
-	s.opts.Log.Error("the index is damaged: restart, and it is built anew from the journal", "error", err)
+	s.opts.Log.Error("the index is damaged: restart, and it is built again from the journal", "error", err)
 	if err := WriteFile(s.path("damaged"), nil); err != nil {
 		s.opts.Log.Error("note the damage", "error", err)
 	}

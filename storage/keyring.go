@@ -90,19 +90,23 @@ func (s sealedKeyring) checksum() uint32 {
 	return crc32.Update(crc32.Checksum(s.Nonce, castagnoli), castagnoli, s.Sealed)
 }
 
-func openKeyring(file string, b []byte, kek [32]byte, keyFile string) (keyring, error) {
+// openKeyring opens a keyring. What a flipped bit may do to the rest of the file is
+// harmless as long as the sealed part opens, so that is tried first.
+func openKeyring(file string, b []byte, kek [32]byte, keyFile string) (k keyring, err error) {
 	var s sealedKeyring
-	if err := json.Unmarshal(b, &s); err != nil || len(s.Nonce) != 12 || s.CRC != s.checksum() {
-		return keyring{}, fmt.Errorf("%w: %s does not verify: restore it from a backup", ErrDamaged, file)
+	parsed := json.Unmarshal(b, &s) == nil && len(s.Nonce) == 12
+	var plain []byte
+	if parsed {
+		plain, err = newGCM(kek).Open(nil, s.Nonce, s.Sealed, []byte(keyringContext))
 	}
-	if s.Version != 1 {
-		return keyring{}, fmt.Errorf("%s has version %d; this gatehouse reads version 1: use the newer program", file, s.Version)
+	switch {
+	case !parsed, err != nil && s.CRC != s.checksum():
+		return k, fmt.Errorf("%w: %s is damaged: put back a copy of it that is not, or %s", ErrDamaged, file, restoreAdvice)
+	case err != nil && s.Version > 1:
+		return k, fmt.Errorf("%s has version %d, and this gatehouse reads version 1: use the program that made it", file, s.Version)
+	case err != nil:
+		return k, fmt.Errorf("%w: %s is not the key that this store was made with: put back the one that is", ErrWrongKey, keyFile)
 	}
-	plain, err := newGCM(kek).Open(nil, s.Nonce, s.Sealed, []byte(keyringContext))
-	if err != nil {
-		return keyring{}, fmt.Errorf("%w: %s is not the key that this store was made with", ErrWrongKey, keyFile)
-	}
-	var k keyring
 	if err := json.Unmarshal(plain, &k); err != nil {
 		return keyring{}, fmt.Errorf("read the keyring: %w", err)
 	}
@@ -125,7 +129,7 @@ func loadKeys(dir, keyFile string, fresh bool) (keyring, error) {
 	b, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		if !fresh {
-			return keyring{}, fmt.Errorf("%w: %s is missing, and the store can't be read without it: restore it from a backup", ErrDamaged, file)
+			return keyring{}, fmt.Errorf("%w: %s is missing, and the store can't be read without it: put it back, or %s", ErrDamaged, file, restoreAdvice)
 		}
 		k := newKeyring()
 		if b, err = k.seal(kek); err != nil {

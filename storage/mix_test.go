@@ -14,9 +14,9 @@ import (
 	"time"
 )
 
-// moment is what a store says at one moment: what may be compared with any other
+// answers are what a store says at one moment: what may be compared with any other
 // that has the same journal.
-type moment struct {
+type answers struct {
 	live   map[string]bool      // by secret
 	tokens map[ID]known         // as verification has them
 	listed map[ID]tokenListed   // as listings have them
@@ -32,10 +32,10 @@ type tokenListed struct {
 	owner      UserState
 }
 
-// momentOf asks a store all that there is to ask of these secrets and users.
-func momentOf(t *testing.T, s *Store, secrets []string) (m moment) {
+// answersOf asks a store all that there is to ask of these secrets and users.
+func answersOf(t *testing.T, s *Store, secrets []string) (m answers) {
 	t.Helper()
-	m = moment{live: map[string]bool{}, listed: map[ID]tokenListed{}, users: map[string]UserState{}, uses: map[ID]int64{}, used: map[ID]int64{}}
+	m = answers{live: map[string]bool{}, listed: map[ID]tokenListed{}, users: map[string]UserState{}, uses: map[ID]int64{}, used: map[ID]int64{}}
 	if err := s.Opened(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -76,8 +76,8 @@ func momentOf(t *testing.T, s *Store, secrets []string) (m moment) {
 	return m
 }
 
-// differs says in what a moment is not another, the uses apart.
-func (m moment) differs(want moment) string {
+// differs says in what the answers differ, apart from the uses.
+func (m answers) differs(want answers) string {
 	switch {
 	case !maps.Equal(m.live, want.live):
 		return fmt.Sprintf("verification: got %v, want %v", m.live, want.live)
@@ -101,7 +101,7 @@ func (m moment) differs(want moment) string {
 type generation struct {
 	name            string
 	killed, stopped string
-	moment
+	answers
 }
 
 func (g *generation) dir(how string) string {
@@ -118,7 +118,7 @@ func (g *generation) take(t *testing.T, s *Store, secrets []string) {
 		t.Fatal(err)
 	}
 	g.killed = copyDir(t, s.dir)
-	g.moment = momentOf(t, s, secrets)
+	g.answers = answersOf(t, s, secrets)
 	stopped(t, s)
 	g.stopped = copyDir(t, s.dir)
 }
@@ -250,7 +250,7 @@ func mix(t *testing.T, a, b string, which int) (dir, what string) {
 
 // wantRight opens a mixed store, which must be refused with an error that says what
 // to do, or be what its journal says, again and again. It reports which.
-func wantRight(t *testing.T, dir string, opts Options, want moment, secrets []string) (refused bool) {
+func wantRight(t *testing.T, dir string, opts Options, want answers, secrets []string) (refused bool) {
 	t.Helper()
 	for n := range 2 {
 		s, err := Open(dir, opts)
@@ -269,7 +269,7 @@ func wantRight(t *testing.T, dir string, opts Options, want moment, secrets []st
 			}
 			return true
 		}
-		got := momentOf(t, s, secrets)
+		got := answersOf(t, s, secrets)
 		if err := s.compareCounts(); err != nil {
 			t.Error(err)
 		}
@@ -342,9 +342,9 @@ func mixAll(t *testing.T, opts Options, one, other *generation, a, b string, sec
 	right, refused := 0, 0
 	for which := range 1 << len(storeParts) {
 		dir, what := mix(t, one.dir(a), other.dir(b), which)
-		want := one.moment
+		want := one.answers
 		if which&1 != 0 {
-			want = other.moment
+			want = other.answers
 		}
 		// Uses are not in the journal: those that the one has, or the other, are there, or not.
 		want.uses, want.used = most(one.uses, other.uses), most(one.used, other.used)
