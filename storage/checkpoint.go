@@ -12,14 +12,26 @@ import (
 )
 
 // A checkpoint is a snapshot in the store itself. From it and the journal after
-// it the index is built anew; what the journal has before it may go.
+// it the index is built again; what the journal has before it may go.
 const (
 	checkpointEvery = 24 * time.Hour
 	checkpointGrown = 256 << 20 // bytes of journal since the last one
 )
 
-// checkpointIfDue is the flusher's: it makes a checkpoint when the last is old
-// or far behind, and drops what the journal need not keep.
+// checkpointMeanwhile has a checkpoint made, if one is due. The flusher does not wait
+// for it: a kill loses the uses that the flusher has not yet written.
+func (s *Store) checkpointMeanwhile(ctx context.Context) {
+	if s.checkpoint.busy.Swap(true) {
+		return
+	}
+	s.closed.Go(func() {
+		defer s.checkpoint.busy.Store(false)
+		s.checkpointIfDue(ctx)
+	})
+}
+
+// checkpointIfDue makes a checkpoint when the last is old or far behind, and drops
+// what the journal need not keep.
 func (s *Store) checkpointIfDue(ctx context.Context) {
 	select {
 	case <-s.compared: // what is not yet compared is no ground to build on
@@ -27,7 +39,7 @@ func (s *Store) checkpointIfDue(ctx context.Context) {
 		return
 	}
 	if !s.old.recovered() {
-		return // it would wait for that, and the uses of every second for it
+		return // it would wait for that
 	}
 	if s.tableDue {
 		s.leaveTableMeanwhile()
@@ -35,7 +47,7 @@ func (s *Store) checkpointIfDue(ctx context.Context) {
 	now, size := s.opts.Now(), s.journal.Size()
 	grown, most := size-s.checkpoint.size, s.opts.MostEvents
 	large := most > 0 && size > most && grown > most/16
-	if now.Sub(s.checkpoint.at) < checkpointEvery && grown < checkpointGrown && !large || s.Writable() != nil {
+	if now.Sub(s.checkpoint.at) < s.opts.Checkpoints && grown < checkpointGrown && !large || s.Writable() != nil {
 		return
 	}
 	s.checkpoint.at, s.checkpoint.size = now, s.journal.Size() // also when it fails: not every second

@@ -59,7 +59,7 @@ func (s *Store) flushNow(ctx context.Context, slice int) {
 		s.opts.Log.Warn("uses are not yet saved; they are tried again", "error", err)
 	}
 	if slice == 0 {
-		s.checkpointIfDue(ctx)
+		s.checkpointMeanwhile(ctx)
 	}
 }
 

@@ -300,7 +300,7 @@ func (s *Store) fillIndex() error {
 		return err // and next time again
 	}
 	if err != nil {
-		err = notRead("build the index again from the checkpoint and the journal", err)
+		err = notRead("build the index in "+s.path("index")+" again from the checkpoint and the journal", err)
 		if errors.Is(err, ErrDamaged) {
 			err = fmt.Errorf("%w: %s", err, restoreAdvice)
 		}

@@ -25,6 +25,8 @@ type Options struct {
 	KeepEvents time.Duration // how long the audit log is kept; 0: for as long as there is room
 	MostEvents int64         // bytes that it may take, beside what a rebuild needs; 0: any number
 
+	Checkpoints time.Duration // how often one is made; 0: once a day
+
 	Early bool // Open returns when tokens can be verified; see Opened
 	Now   func() time.Time
 	Log   *slog.Logger
@@ -101,13 +103,13 @@ type Store struct {
 
 	stopWithin time.Duration // how long a stop may take to bring uses into Badger
 
-	// The flusher's own, once compared is closed: no table has been left that the
-	// next start could go by.
+	// Once compared is closed: no table has been left that the next start could go by.
 	tableDue bool
 
-	// The flusher's own: when the last checkpoint was made, and how large the
-	// journal was then.
+	// When the last checkpoint was made, and how large the journal was then. They are
+	// for the one that has set busy, and so is tableDue.
 	checkpoint struct {
+		busy atomic.Bool
 		at   time.Time
 		size int64
 	}
@@ -156,6 +158,9 @@ func Open(dir string, opts Options) (*Store, error) {
 func prepare(dir string, opts Options) (*Store, error) {
 	if opts.KeyFile == "" {
 		opts.KeyFile = filepath.Join(dir, "key")
+	}
+	if opts.Checkpoints == 0 {
+		opts.Checkpoints = checkpointEvery
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now

@@ -37,6 +37,7 @@ func (c *checker) failed(what string, err error) {
 // all compares everything: at once, and again when the table is loaded.
 func (c *checker) all() {
 	c.inFlight()
+	c.uses()
 	c.authenticate("at once")
 	if !c.loaded() {
 		return
@@ -108,6 +109,34 @@ func (c *checker) findCreated(u storage.User, o change) {
 			c.Tokens[t.ID.String()] = &holding{UID: o.Of, Secret: c.s.Reveal(t).Reveal()}
 		}
 	}
+}
+
+// mostLost is how old a use may be that a kill takes, in ms.
+const mostLost = 1000
+
+// uses looks for uses that are not in the last use of their token: those of the last
+// second before a kill, and no others.
+func (c *checker) uses() {
+	for id, list := range c.Uses {
+		parsed, _ := storage.ParseID(id)
+		t, err := c.s.Token(parsed)
+		if err != nil {
+			c.failed("token "+id, err)
+			continue
+		}
+		for _, u := range list {
+			if u.Stored <= t.LastUsed {
+				continue
+			}
+			age := c.Killed - u.At
+			if c.Killed == 0 || age > mostLost {
+				c.badf("token %s: a use of %d ms before the kill is lost", id, age)
+			}
+			c.Lost = max(c.Lost, age)
+			break // the later ones are younger
+		}
+	}
+	c.Uses, c.Killed = map[string][]use{}, 0
 }
 
 func (c *checker) authenticate(when string) {

@@ -1,10 +1,11 @@
 // Command torture breaks stores and looks whether they have kept their word.
 //
-//	go run ./storage/torture kill  [--rounds N] [--dir D] [--seed S]
+//	go run ./storage/torture kill  [--rounds N] [--dir D] [--seed S] [--checkpoints D]
 //	go run ./storage/torture power [--rounds N] [--dir D] [--seed S]
 //	go run ./storage/torture rot   [--rounds N] [--dir D] [--seed S]
+//	go run ./storage/torture mix   [--rounds N] [--dir D] [--seed S]
 //
-// In each, a child process opens a store and lets eight writers create and
+// In each, a child process opens a store and lets eight writers create, use and
 // revoke tokens and disable and enable users. Each writer says through a pipe
 // what it is about to do and, once the store has answered, that it is done. So
 // this process, which outlives it, keeps a ledger of what was acknowledged and
@@ -18,8 +19,10 @@
 //
 // kill sends SIGKILL at a random moment, also while the store is being opened,
 // made, checkpointed or pruned (the child's clock runs ahead by ten days a
-// round, so that all of it happens). The page cache survives a kill, so this
-// shows nothing about missing syncs.
+// round, so that all of it happens). With --checkpoints 1s, each child makes one every
+// second. A use that was answered more than a second before the kill must be in its
+// token's last use. The page cache survives a kill, so this shows nothing about
+// missing syncs.
 //
 // power does. The store lies in an ext4 file system in a file, mounted through
 // a loop device. The child is stopped in mid-flight, and the file system is
@@ -39,6 +42,13 @@
 // with an error that names the file, and the offset in the journal. Until it has
 // noticed damage, an error is a right answer too; then it must be healed by the
 // next opening.
+//
+// mix takes some of journal, index, table, checkpoint and log of uses from one moment
+// of a store and the rest from another, as when a part of a directory is put back
+// from a copy. Some of the moments are after a kill, some after a stop. The result
+// must be what its journal says, at once and after another start, or be refused with
+// an error that says what to do: nothing that has ended may be back because two old
+// files agree with each other.
 //
 // The last line says whether all held; the exit status is 1 when not.
 package main

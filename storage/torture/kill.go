@@ -14,6 +14,7 @@ import (
 // victim is a child at work.
 type victim struct {
 	cmd    *exec.Cmd
+	ledger *ledger
 	began  chan struct{} // closed when a change is acknowledged, or it has ended
 	heard  chan error    // what reading what it says came to
 	stderr *tail
@@ -25,7 +26,7 @@ func start(l *ledger, args ...string) (*victim, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &victim{cmd: exec.Command(self, args...), began: make(chan struct{}), heard: make(chan error, 1), stderr: &tail{}}
+	v := &victim{cmd: exec.Command(self, args...), ledger: l, began: make(chan struct{}), heard: make(chan error, 1), stderr: &tail{}}
 	v.cmd.Stderr = v.stderr
 	v.cmd.Env = append(os.Environ(), asChild+"=1")
 	out, err := v.cmd.StdoutPipe()
@@ -51,6 +52,9 @@ const asChild = "GATEHOUSE_TORTURE_CHILD"
 // kill kills it, and returns an error if it had ended by itself: writers that
 // meet no accident never fail.
 func (v *victim) kill() error {
+	if v.ledger.Killed == 0 { // of several before the store is compared, the first lost the uses
+		v.ledger.Killed = time.Now().UnixMilli()
+	}
 	early := v.cmd.Process.Kill()
 	err := <-v.heard
 	v.cmd.Wait()
@@ -118,11 +122,12 @@ func (t *torture) kill() error {
 			t.log("round %d: %s", n, some(wrong))
 		}
 		if (n+1)%20 == 0 {
-			t.log("%d rounds, %d changes acknowledged, %d tokens, slowest opening %s, %s", n+1, l.Acked, len(l.Tokens),
-				opening.Round(time.Millisecond), time.Since(began).Round(time.Second))
+			t.log("%d rounds, %d changes and uses acknowledged, %d tokens, slowest opening %s, oldest use lost %d ms, %s", n+1, l.Acked, len(l.Tokens),
+				opening.Round(time.Millisecond), l.Lost, time.Since(began).Round(time.Second))
 		}
 	}
-	r.note += fmt.Sprintf("; slowest opening after it %s, %d times the index was built again", opening.Round(time.Millisecond), l.Anew)
+	r.note += fmt.Sprintf("; slowest opening after it %s, the oldest use lost %d ms old, %d times the index was built again",
+		opening.Round(time.Millisecond), l.Lost, l.Anew)
 	t.table = append(t.table, r)
 	return t.births((t.rounds + 3) / 4)
 }
@@ -130,7 +135,7 @@ func (t *torture) kill() error {
 // killOnce lets a child work for a random time, and now and then kills another
 // one while it opens what the first has left.
 func (t *torture) killOnce(l *ledger, dir string, ahead time.Duration) error {
-	v, err := start(l, "work", dir, ahead.String(), strconv.FormatUint(t.rand.Uint64(), 10), "1000000000")
+	v, err := start(l, "work", dir, ahead.String(), strconv.FormatUint(t.rand.Uint64(), 10), t.checkpoints.String(), "1000000000")
 	if err != nil {
 		return err
 	}
@@ -148,7 +153,7 @@ func (t *torture) killOnce(l *ledger, dir string, ahead time.Duration) error {
 		return err
 	}
 	for t.rand.IntN(4) == 0 {
-		v, err := start(l, "work", dir, ahead.String(), "0", "-1")
+		v, err := start(l, "work", dir, ahead.String(), "0", t.checkpoints.String(), "-1")
 		if err != nil {
 			return err
 		}
@@ -167,7 +172,7 @@ func (t *torture) births(rounds int) error {
 	for n := range rounds {
 		l, dir := newLedger(), t.path("birth")
 		for range 1 + t.rand.IntN(3) {
-			v, err := start(l, "work", dir, "0s", "0", "-1")
+			v, err := start(l, "work", dir, "0s", "0", "0s", "-1")
 			if err != nil {
 				return err
 			}
@@ -176,7 +181,7 @@ func (t *torture) births(rounds int) error {
 				return fmt.Errorf("birth %d: %w", n, err)
 			}
 		}
-		v, err := start(l, "work", dir, "0s", "0", "5")
+		v, err := start(l, "work", dir, "0s", "0", "0s", "5")
 		if err == nil {
 			err = v.wait()
 		}
@@ -209,7 +214,7 @@ func inspect(l *ledger, dir string, ahead time.Duration, whole bool) (opening ti
 	defer alarm.Stop()
 	began := time.Now()
 	log := new(tail)
-	s, err := open(dir, ahead, log)
+	s, err := open(dir, ahead, 0, log)
 	if err != nil {
 		return 0, nil, err
 	}

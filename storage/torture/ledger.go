@@ -15,9 +15,12 @@ type ledger struct {
 	Tokens   map[string]*holding // by id
 	Open     map[string]change   // by writer: said to begin, and not to be done
 	Sequence uint64              // of the audit log: up to here it has been compared
+	Uses     map[string][]use    // by id, since the store was last compared
+	Killed   int64               // ms: when the child was killed; 0: it ended by itself
+	Lost     int64               // ms: how old the oldest use was that a kill has taken
 
 	Acked int            // changes
-	Anew  int            // openings that built the index anew
+	Anew  int            // openings that built the index again
 	Fresh map[string]int // acknowledged changes since Sequence, by event and what it is of
 }
 
@@ -32,11 +35,14 @@ type holding struct {
 	Revoked bool
 }
 
+// use is when a token was used, in ms: by the clock, and by that of the store.
+type use struct{ At, Stored int64 }
+
 // change is one that a writer has begun: what, and of whom or which.
 type change struct{ Verb, Of, Name string }
 
 func newLedger() *ledger {
-	return &ledger{Users: map[string]*account{}, Tokens: map[string]*holding{}, Open: map[string]change{}, Fresh: map[string]int{}}
+	return &ledger{Users: map[string]*account{}, Tokens: map[string]*holding{}, Open: map[string]change{}, Uses: map[string][]use{}, Fresh: map[string]int{}}
 }
 
 // read takes in what a child says until its end, and calls began at each change
@@ -78,6 +84,12 @@ func (l *ledger) done(c change, result []string) error {
 	case "revoke":
 		l.Tokens[c.Of].Revoked = true
 		l.Fresh["token.revoke "+c.Of]++
+	case "use":
+		var u use
+		if _, err := fmt.Sscan(strings.Join(result, " "), &u.At, &u.Stored); err != nil {
+			return err
+		}
+		l.Uses[c.Of] = append(l.Uses[c.Of], u)
 	case "disable", "enable":
 		l.Users[c.Of].Disabled = c.Verb == "disable"
 		l.Fresh["user."+c.Verb+" "+c.Of]++

@@ -16,9 +16,12 @@ import (
 type torture struct {
 	rounds int
 	dir    string // for what it makes; removed at the end
-	rand   *rand.Rand
-	log    func(format string, args ...any)
-	table  []row
+
+	checkpoints time.Duration // how often a child makes one; 0: once a day
+
+	rand  *rand.Rand
+	log   func(format string, args ...any)
+	table []row
 }
 
 // row is a line of the final table.
@@ -56,14 +59,15 @@ var children = map[string]func(args []string) error{
 	"work": work, "check": checkChild, "plain": plain,
 }
 
-var errUsage = errors.New("usage: torture kill|power|rot [--rounds N] [--dir D] [--seed S]")
+var errUsage = errors.New("usage: torture kill|power|rot|mix [--rounds N] [--dir D] [--seed S] [--checkpoints D]")
 
 func run(args []string) error {
 	if len(args) == 0 {
 		return errUsage
 	}
 	flags := flag.NewFlagSet("torture", flag.ContinueOnError)
-	rounds := flags.Int("rounds", 0, "how many rounds; 0: 200 kills, 100 power failures, 500 flips")
+	rounds := flags.Int("rounds", 0, "how many rounds; 0: 200 kills, 100 power failures, 500 flips, 500 mixes")
+	checkpoints := flags.Duration("checkpoints", 0, "how often a store that is to be killed makes a checkpoint; 0: once a day")
 	dir := flags.String("dir", os.TempDir(), "where the stores are made")
 	seed := flags.Uint64("seed", uint64(time.Now().UnixNano()), "of the random moments and places")
 	if err := flags.Parse(args[1:]); err != nil {
@@ -76,6 +80,7 @@ func run(args []string) error {
 	defer os.RemoveAll(scratch)
 	fmt.Printf("torture %s --seed %d\n", args[0], *seed)
 	t := newTorture(*rounds, scratch, *seed, func(f string, a ...any) { fmt.Printf(f+"\n", a...) })
+	t.checkpoints = *checkpoints
 	switch args[0] {
 	case "kill":
 		err = t.kill()
@@ -83,6 +88,8 @@ func run(args []string) error {
 		err = t.power()
 	case "rot":
 		err = t.rot()
+	case "mix":
+		err = t.mix()
 	default:
 		return errUsage
 	}

@@ -25,7 +25,7 @@ func checkChild(args []string) error {
 	if err != nil {
 		return err
 	}
-	s, err := open(args[0], 0, io.Discard)
+	s, err := open(args[0], 0, 0, io.Discard)
 	if err != nil {
 		fmt.Println("refused:", strings.ReplaceAll(err.Error(), "\n", " "))
 		return nil
@@ -95,7 +95,7 @@ func (t *torture) rotOf(name string, killed bool) error {
 func (t *torture) rotBase(dir string, killed bool) (*ledger, error) {
 	l := newLedger()
 	for n := range 3 {
-		v, err := start(l, "work", dir, "-48h", fmt.Sprint(n), fmt.Sprint(min(150, 20*t.rounds)))
+		v, err := start(l, "work", dir, "-48h", fmt.Sprint(n), "0s", fmt.Sprint(min(150, 20*t.rounds)))
 		if err == nil {
 			err = v.wait()
 		}
@@ -103,7 +103,7 @@ func (t *torture) rotBase(dir string, killed bool) (*ledger, error) {
 			return nil, err
 		}
 	}
-	v, err := start(l, "work", dir, "0s", "9", "1000000000") // a day is over: it makes a checkpoint
+	v, err := start(l, "work", dir, "0s", "9", "0s", "1000000000") // a day is over: it makes a checkpoint
 	if err != nil {
 		return nil, err
 	}
@@ -216,11 +216,11 @@ func (t *torture) flip(base string, p place) string {
 	if err := flipBit(filepath.Join(dir, p.file), p.offset, 1<<t.rand.IntN(8)); err != nil {
 		return "wrong: " + err.Error()
 	}
-	result := t.look(dir)
+	result := t.look(dir, t.path("ledger"))
 	if !strings.HasPrefix(result, "noticed") {
 		return result
 	}
-	if again := t.look(dir); again != "right" {
+	if again := t.look(dir, t.path("ledger")); again != "right" {
 		return "wrong: " + result + ", and not healed: " + again
 	}
 	return "healed"
@@ -243,15 +243,15 @@ func flipBit(file string, offset int64, bit byte) error {
 
 var segmentAndOffset = regexp.MustCompile(`\d{10}\.seg.* (at byte \d+|is missing)`)
 
-// look has a child look at a store.
-func (t *torture) look(dir string) string {
+// look has a child compare a store with a ledger.
+func (t *torture) look(dir, ledger string) string {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	self, err := os.Executable()
 	if err != nil {
 		return "wrong: " + err.Error()
 	}
-	cmd := exec.CommandContext(ctx, self, "check", dir, t.path("ledger"))
+	cmd := exec.CommandContext(ctx, self, "check", dir, ledger)
 	cmd.Env = append(os.Environ(), asChild+"=1")
 	var stderr tail
 	cmd.Stderr = &stderr

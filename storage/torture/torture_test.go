@@ -54,11 +54,16 @@ func TestRot(t *testing.T) {
 	held(t, to, to.rot())
 }
 
+func TestMix(t *testing.T) {
+	to := short(t, 12)
+	held(t, to, to.mix())
+}
+
 // TestLedger makes sure that what the other tests rest on would see a loss.
 func TestLedger(t *testing.T) {
 	to := short(t, 1)
 	l, dir := newLedger(), to.path("store")
-	v, err := start(l, "work", dir, "0s", "1", "40")
+	v, err := start(l, "work", dir, "0s", "1", "0s", "40")
 	if err == nil {
 		err = v.wait()
 	}
@@ -66,11 +71,16 @@ func TestLedger(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, lie := range map[string]func(*ledger){
-		"a token that was never made":     func(l *ledger) { l.Tokens["01"+fmt.Sprintf("%026d", 0)] = &holding{UID: uid(0, 0), Secret: "x"} },
-		"a revocation that never was":     func(l *ledger) { first(l, false).Revoked = true },
-		"a revocation that was":           func(l *ledger) { first(l, true).Revoked = false },
-		"a user who was never disabled":   func(l *ledger) { u := l.Users[uid(0, 0)]; u.Disabled = !u.Disabled },
-		"a user of another id":            func(l *ledger) { l.Users[uid(1, 1)].ID = "0" },
+		"a token that was never made":   func(l *ledger) { l.Tokens["01"+fmt.Sprintf("%026d", 0)] = &holding{UID: uid(0, 0), Secret: "x"} },
+		"a revocation that never was":   func(l *ledger) { first(l, false).Revoked = true },
+		"a revocation that was":         func(l *ledger) { first(l, true).Revoked = false },
+		"a user who was never disabled": func(l *ledger) { u := l.Users[uid(0, 0)]; u.Disabled = !u.Disabled },
+		"a user of another id":          func(l *ledger) { l.Users[uid(1, 1)].ID = "0" },
+		"a use that never was": func(l *ledger) {
+			for id := range l.Tokens {
+				l.Uses[id] = append(l.Uses[id], use{1, 1 << 50})
+			}
+		},
 		"an event that was never written": func(l *ledger) { l.Fresh["token.revoke 0"]++ },
 		"a token that was made and is not": func(l *ledger) {
 			for id := range l.Tokens {

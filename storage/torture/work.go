@@ -24,18 +24,19 @@ var by = storage.Actor{Name: "torture", Address: "192.0.2.1"}
 func uid(writer, n int) string { return fmt.Sprintf("w%du%d@example.com", writer, n) }
 
 // open opens the store as work and check do: with a clock that runs ahead.
-func open(dir string, ahead time.Duration, log io.Writer) (*storage.Store, error) {
+func open(dir string, ahead, checkpoints time.Duration, log io.Writer) (*storage.Store, error) {
 	return storage.Open(dir, storage.Options{
-		Log:        slog.New(slog.NewTextHandler(log, nil)),
-		MaxPerUser: holdMost,
-		Now:        func() time.Time { return time.Now().Add(ahead) },
+		Log:         slog.New(slog.NewTextHandler(log, nil)),
+		MaxPerUser:  holdMost,
+		Checkpoints: checkpoints,
+		Now:         func() time.Time { return time.Now().Add(ahead) },
 	})
 }
 
 // work is the child: it changes the store until it is killed, or for so many
 // changes, and then closes it. Its arguments are the directory, how far its
-// clock runs ahead, a seed, and the number of changes of each writer; with -1
-// it opens the store and changes nothing.
+// clock runs ahead, a seed, how often it makes a checkpoint (0: once a day), and the
+// number of changes of each writer; with -1 it opens the store and changes nothing.
 func work(args []string) error {
 	ahead, err := time.ParseDuration(args[1])
 	if err != nil {
@@ -45,11 +46,15 @@ func work(args []string) error {
 	if err != nil {
 		return err
 	}
-	most, err := strconv.Atoi(args[3])
+	checkpoints, err := time.ParseDuration(args[3])
 	if err != nil {
 		return err
 	}
-	s, err := open(args[0], ahead, io.Discard)
+	most, err := strconv.Atoi(args[4])
+	if err != nil {
+		return err
+	}
+	s, err := open(args[0], ahead, checkpoints, io.Discard)
 	if err != nil {
 		return err
 	}
@@ -58,7 +63,7 @@ func work(args []string) error {
 	}
 	errs := make(chan error)
 	for n := range writers {
-		w := &writer{n: n, store: s, rand: rand.New(rand.NewPCG(seed, uint64(n)))}
+		w := &writer{n: n, store: s, ahead: ahead, rand: rand.New(rand.NewPCG(seed, uint64(n)))}
 		go func() { errs <- w.run(most) }()
 	}
 	for range writers {
@@ -72,10 +77,16 @@ func work(args []string) error {
 type writer struct {
 	n     int
 	store *storage.Store
+	ahead time.Duration // of its clock
 	rand  *rand.Rand
 	users [usersEach]storage.User
-	held  [usersEach][]storage.ID
+	held  [usersEach][]token
 	op    int
+}
+
+type token struct {
+	id     storage.ID
+	secret storage.Secret
 }
 
 // say writes one line by one write, which a kill does not cut. What is lost
@@ -114,7 +125,7 @@ func (w *writer) begin(n int) error {
 	w.users[n] = u
 	list, err := w.store.TokensOf(u.ID)
 	for _, t := range list {
-		w.held[n] = append(w.held[n], t.ID)
+		w.held[n] = append(w.held[n], token{t.ID, w.store.Reveal(t)})
 	}
 	return err
 }
@@ -124,8 +135,10 @@ func (w *writer) step() error {
 	switch k := w.rand.IntN(100); {
 	case k < 5:
 		return w.turn(n)
-	case k < 45 && len(w.held[n]) > 0:
+	case k < 35 && len(w.held[n]) > 0:
 		return w.revoke(n)
+	case k < 60 && len(w.held[n]) > 0 && w.users[n].State == storage.UserActive:
+		return w.use(n)
 	case w.users[n].State == storage.UserActive:
 		return w.create(n)
 	}
@@ -154,13 +167,25 @@ func (w *writer) turn(n int) error {
 
 func (w *writer) revoke(n int) error {
 	i := w.rand.IntN(len(w.held[n]))
-	id := w.held[n][i]
+	id := w.held[n][i].id
 	w.say("? %d revoke %s", w.n, id)
 	if done, err := w.store.RevokeTokens(by, id); err != nil || done != 1 {
 		return fmt.Errorf("revoke %s: %d, %w", id, done, err)
 	}
 	w.say("! %d", w.n)
 	w.held[n] = append(w.held[n][:i], w.held[n][i+1:]...)
+	return nil
+}
+
+// use says when it was, by the clock and by the store's.
+func (w *writer) use(n int) error {
+	v := w.held[n][w.rand.IntN(len(w.held[n]))]
+	w.say("? %d use %s", w.n, v.id)
+	stored := time.Now().Add(w.ahead).UnixMilli() // or a little later
+	if _, err := w.store.Authenticate(v.secret.Reveal(), home); err != nil {
+		return fmt.Errorf("use %s: %w", v.id, err)
+	}
+	w.say("! %d %d %d", w.n, time.Now().UnixMilli(), stored)
 	return nil
 }
 
@@ -182,6 +207,6 @@ func (w *writer) create(n int) error {
 		return err
 	}
 	w.say("! %d %s %s", w.n, t.ID, secret.Reveal())
-	w.held[n] = append(w.held[n], t.ID)
+	w.held[n] = append(w.held[n], token{t.ID, secret})
 	return nil
 }
