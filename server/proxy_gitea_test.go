@@ -12,8 +12,9 @@ import (
 // giteaRecipes are the lines that the README adds to a proxy's configuration for
 // Gitea, and the line that they follow.
 var giteaRecipes = map[string]struct{ file, after string }{
-	"nginx": {"gitea.conf", "    proxy_set_header Authorization \"\";\n"},
-	"Caddy": {"gitea.caddy", "		header_up -Authorization\n"},
+	"nginx":   {"gitea.conf", "    proxy_set_header Authorization \"\";\n"},
+	"Caddy":   {"gitea.caddy", "		header_up -Authorization\n"},
+	"HAProxy": {"gitea.haproxy", "    http-request set-header X-Forwarded-For %[src]\n"},
 }
 
 // giteaSettings reads the app.ini of the recipe.
@@ -89,7 +90,7 @@ func TestGitea(t *testing.T) {
 // TestGiteaReadme: what is tested is what the README shows.
 func TestGiteaReadme(t *testing.T) {
 	readme := readFile(t, filepath.Join("..", "README.md"))
-	for _, name := range []string{"gitea.conf", "gitea.caddy", "app.ini"} {
+	for _, name := range []string{"gitea.conf", "gitea.caddy", "gitea.haproxy", "app.ini"} {
 		if !strings.Contains(readme, "\n"+readFile(t, filepath.Join("..", "testdata", "proxy", name))+"```\n") {
 			t.Errorf("the README does not show testdata/proxy/%s as it is", name)
 		}
