@@ -97,7 +97,7 @@ func TestLinkLooksUp(t *testing.T) {
 }
 
 // Who is linked to a subject that the directory does not have is suspended at
-// worst, whatever else the user is known by; and comes back by an unlink.
+// worst, never removed, and comes back by an unlink.
 func TestLinkedToNobody(t *testing.T) {
 	h, _ := newDirectoryHouse(t)
 	h.ldapToken("alice") // somebody has to be there

@@ -15,10 +15,10 @@ const (
 )
 
 // brake returns the changes that may go on, and keeps the others for an administrator
-// to confirm: all of them when they are too many to be believed, and whoever is
-// missing when the configuration may name another directory than before. What a
-// person's own entry proves goes on then. The caller is certain if the directory has
-// told of everybody.
+// to confirm. It keeps all of them when they are too many to be believed. When the
+// configuration may name another directory than before, it keeps those of people who
+// are missing; what a person's own entry proves goes on. The caller is certain if the
+// directory has told of everybody.
 func (o *offboard) brake(changes []offboarding, asked int, certain bool) (due []offboarding, err error) {
 	moved, err := o.mark.moved()
 	if err != nil {

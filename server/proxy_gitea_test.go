@@ -43,8 +43,9 @@ func takesFor(settings map[string]string, h http.Header) string {
 }
 
 // TestGitea puts the proxies with the recipe for Gitea in front of an application
-// that shows what it was sent. A user with a token is nobody else to Gitea, whatever
-// headers come along: neither with the recipe's settings, nor with Gitea's own.
+// that shows what it was sent. To Gitea, a user with a token is that user and
+// nobody else, with all headers that come along, with the recipe's settings and with
+// Gitea's own.
 func TestGitea(t *testing.T) {
 	settings := giteaSettings(t)
 	defaults := map[string]string{

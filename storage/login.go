@@ -164,7 +164,7 @@ func (t *tx) free(uid string) (bool, error) {
 	return false, err
 }
 
-// rename gives a user another uid, which is free or the same but for its spelling.
+// rename gives a user another uid, which is free, or is the same in another spelling.
 func (t *tx) rename(u *User, uid string) {
 	t.event(Event{Action: ActionUserRename, UID: uid, Owner: u.ID, Detail: "was " + u.UID})
 	t.delete(nameKey(Fold(u.UID)))

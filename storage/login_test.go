@@ -169,8 +169,8 @@ func TestUIDFollowsAtRandom(t *testing.T) {
 	}
 }
 
-// Who would get a user is the same in whatever order the directory sends the
-// addresses; and without one, nobody does.
+// The first login has the same outcome for every order of the addresses, and needs
+// at least one.
 func TestFirstLogin(t *testing.T) {
 	s := open(t, t.TempDir())
 	addUser(t, s, "taken@example.com")

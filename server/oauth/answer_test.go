@@ -121,7 +121,7 @@ func TestWhoseFault(t *testing.T) {
 	}
 }
 
-// TestIntrospectionErrors: an OAuth error says whose fault it is, whatever the status.
+// TestIntrospectionErrors: an OAuth error says whose fault it is, for every status.
 func TestIntrospectionErrors(t *testing.T) {
 	for _, kind := range []string{OIDC, Gitea} {
 		t.Run(kind, func(t *testing.T) {

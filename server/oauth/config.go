@@ -156,7 +156,7 @@ func (c Config) Unsafe() string {
 		list = append(list, "accept_any_client: a token that any other service was given logs its owner in here")
 	}
 	if c.TrustEmail {
-		list = append(list, "trust_email: an address that the provider has not verified is believed, so whoever can set it there is its owner here")
+		list = append(list, "trust_email: an address that the provider has not verified is believed, so a person who can set it there is its owner here")
 	}
 	if strings.HasPrefix(strings.ToLower(c.withDefaults().URL), "http:") {
 		list = append(list, "its url is http: secrets cross the network in the clear")

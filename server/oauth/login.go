@@ -100,7 +100,7 @@ func (p *Provider) Finish(ctx context.Context, l Login, query url.Values) (Claim
 }
 
 // ended maps an error that a browser brings back (RFC 6749, section 4.1.2.1) to one of
-// ours; nil: it is none that a login ends with in good order.
+// ours. It returns nil for the errors that refuse the login.
 func ended(code string) error {
 	switch code {
 	case "access_denied":
