@@ -70,7 +70,7 @@ func (s *Server) askDirectory(ctx context.Context, a attempt, entry ldap.Entry, 
 	defer cancel()
 	entry, err := s.directory.Authenticate(ctx, entry, password)
 	if refusal := (*ldap.Refusal)(nil); errors.As(err, &refusal) {
-		s.log.Info("the directory refuses a login", "dn", entry.DN, "reason", refusal.Reason, "detail", refusal.Detail)
+		s.log.Info("the directory refuses a login", "dn", entry.DN, "reason", refusal.Reason, "detail", refusal.Detail, "address", a.from)
 	}
 	if errors.Is(err, ldap.ErrInvalidCredentials) || errors.Is(err, ldap.ErrRefused) {
 		return storage.User{}, errInvalid

@@ -207,6 +207,11 @@ func TestDirectoryRefuses(t *testing.T) {
 	if log := h.log.String(); strings.Contains(log, "-secret") {
 		t.Errorf("a password is in the log: %s", log)
 	}
+	for line := range strings.Lines(h.log.String()) {
+		if strings.Contains(line, "the directory refuses a login") && !strings.Contains(line, "address=192.0.2.1") {
+			t.Errorf("the log does not say from where: %s", line)
+		}
+	}
 	for _, reason := range []string{"must change password", "locked", "expired", "entry lacks a needed attribute", "name matches more than one entry"} {
 		if !strings.Contains(h.log.String(), reason) {
 			t.Errorf("the log does not say %q", reason)
