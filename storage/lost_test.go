@@ -1,0 +1,115 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// oneOfEach is a store with one end of each kind, and everything that a store has.
+func oneOfEach(t *testing.T, opts Options, clock *clock) (dir string, want answers, secrets []string) {
+	t.Helper()
+	_, newer, secrets, _ := twoGenerations(t, opts, clock, false)
+	return newer.stopped, newer.answers, secrets
+}
+
+// Whatever of a store is left, it is never taken for a first start, which would put
+// an empty store in its place: it opens with everything, or is refused with what to
+// do, and what was there is there still.
+func TestRemainsOfAStore(t *testing.T) {
+	clock := newClock()
+	opts := clock.options(t)
+	dir, want, secrets := oneOfEach(t, opts, clock)
+	entries, err := os.ReadDir(filepath.Join(dir, "store"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		if e.Name() != "ballast" {
+			names = append(names, e.Name())
+		}
+	}
+	opened := 0
+	for which := 1; which < 1<<len(names); which++ {
+		var left []string
+		at := copyDir(t, dir)
+		for n, name := range names {
+			if which>>n&1 != 0 {
+				left = append(left, name)
+			} else if err := os.RemoveAll(filepath.Join(at, "store", name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.RemoveAll(filepath.Join(at, "store", "ballast")); err != nil {
+			t.Fatal(err)
+		}
+		t.Run(strings.Join(left, ", "), func(t *testing.T) {
+			opts.Early = which%2 == 0
+			if !wantRight(t, at, opts, want, secrets) {
+				opened++
+				return
+			}
+			for _, name := range left {
+				if name != "index" && !exists(filepath.Join(at, "store", name)) {
+					t.Errorf("%s is gone", name)
+				}
+			}
+			if !slices.Contains(left, "keyring") && exists(filepath.Join(at, "store", "keyring")) {
+				t.Error("a keyring was made")
+			}
+		})
+	}
+	// Keyring and journal are enough, and nothing is without them.
+	if want := 1 << (len(names) - 2); opened != want {
+		t.Errorf("%d of %d remains were opened, want %d", opened, 1<<len(names)-1, want)
+	}
+}
+
+// A flipped bit in the keyring is harmless, or is said to be one, with what to do.
+func TestKeyringFlipped(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	_, live := create(t, s, addUser(t, s, "alice@example.com"))
+	stopped(t, s)
+	file := filepath.Join(dir, "store", "keyring")
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kek, err := readKeyFile(filepath.Join(dir, "key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, err := openKeyring(file, b, kek, "key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	right := 0
+	for offset := range b {
+		for bit := range 8 {
+			b[offset] ^= 1 << bit
+			got, err := openKeyring(file, b, kek, "key")
+			b[offset] ^= 1 << bit
+			switch {
+			case err == nil && (got.Root != whole.Root || fmt.Sprint(got.Tokens) != fmt.Sprint(whole.Tokens) || got.Current != whole.Current):
+				t.Errorf("byte %d, bit %d: other keys", offset, bit)
+			case err == nil:
+				right++
+			case !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), file) || !strings.Contains(err.Error(), "restore"):
+				t.Errorf("byte %d, bit %d: got %v", offset, bit, err)
+			}
+		}
+	}
+	if right == 0 || right == 8*len(b) {
+		t.Errorf("%d of %d flips were harmless", right, 8*len(b))
+	}
+	if _, err := openKeyring(file, b, [32]byte{}, "key"); !errors.Is(err, ErrWrongKey) {
+		t.Errorf("with another key: got %v, want %v", err, ErrWrongKey)
+	}
+	wantLive(t, open(t, dir), live)
+}
