@@ -80,6 +80,11 @@ func TestDiskFillsDuringCompactions(t *testing.T) {
 		if round%2 == 1 {
 			c.kill()
 			c = startChild(t, dir)
+			// It answers before its index is open, and what the opening writes needs the
+			// room that it has made for it.
+			if err := c.call("List", owner, new([]Listed)); err != nil {
+				c.dead(err)
+			}
 			flushed(t, dir)
 			f.fill(4096, 0) // what the opening has let go
 		}

@@ -11,26 +11,35 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// flushSlices is in how many parts the uses of a second are written. In one
-// burst they would hold up whoever wants a change just then.
-const flushSlices = 16
+// flushSlices is in how many parts uses are written: in one burst they would hold up
+// callers that want a change just then. All of them are written in less than a
+// second, so that a kill takes no more than those of a second even when a slice is late.
+const (
+	flushSlices = 16
+	flushTick   = 800 * time.Millisecond / flushSlices
+)
 
-const flushTick = time.Second / flushSlices
-
-// flushEverySecond writes what uses and failed logins left in memory.
+// flushEverySecond writes what uses and failed logins left in memory. A slice that
+// took long does not make the next ones late.
 func (s *Store) flushEverySecond() {
 	defer s.closed.Done()
-	tick := time.NewTicker(flushTick)
-	defer tick.Stop()
+	due := time.Now().Add(flushTick)
+	timer := time.NewTimer(flushTick)
+	defer timer.Stop()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	for slice := 0; ; slice = (slice + 1) % flushSlices {
 		select {
-		case <-tick.C:
+		case <-timer.C:
 			s.flushNow(ctx, slice)
 		case <-s.closing:
 			return
 		}
+		now := time.Now()
+		if due = due.Add(flushTick); now.Sub(due) > flushSlices*flushTick {
+			due = now // the machine slept
+		}
+		timer.Reset(due.Sub(now))
 	}
 }
 
