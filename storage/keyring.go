@@ -172,10 +172,10 @@ func readKeyFile(file string) (key [32]byte, err error) {
 	}
 	text := strings.TrimSpace(string(b))
 	if len(text) != 2*len(key) {
-		return key, fmt.Errorf("%w: %s must hold 64 hexadecimal characters", ErrWrongKey, file)
+		return key, fmt.Errorf("%w: %s must contain 64 hexadecimal characters: put back the key that the store was made with", ErrWrongKey, file)
 	}
 	if _, err := hex.Decode(key[:], []byte(text)); err != nil {
-		return key, fmt.Errorf("%w: %s must hold 64 hexadecimal characters", ErrWrongKey, file)
+		return key, fmt.Errorf("%w: %s must contain 64 hexadecimal characters: put back the key that the store was made with", ErrWrongKey, file)
 	}
 	return key, nil
 }
