@@ -181,6 +181,9 @@ func (a *app) explainRestore(r storage.Restored) {
 	if r.Revoked > 0 {
 		fmt.Fprintf(a.stderr, "Of them %d were revoked, disabled or removed after the backup, and stay so.\n", r.Revoked)
 	}
+	for _, what := range r.Unread {
+		fmt.Fprintf(a.stderr, "Of the older store this could not be read, and what was revoked there may be back: %s\n", what)
+	}
 	if r.Kept != "" {
 		fmt.Fprintf(a.stderr, "The store as it was is in %s: delete it when you don't need it any more.\n", r.Kept)
 	}

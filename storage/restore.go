@@ -19,9 +19,10 @@ import (
 // Restored says what a restore did.
 type Restored struct {
 	Manifest
-	Revoked int    // tokens and users whose end came after the backup, and holds
-	Kept    string // where the older store is now; empty: there was none
-	NoKey   string // where the key file must be put; empty: it is there
+	Revoked int      // tokens and users whose end came after the backup, and holds
+	Unread  []string // what could not be read of the older store: an end that only this had is lost
+	Kept    string   // where the older store is now; empty: there was none
+	NoKey   string   // where the key file must be put; empty: it is there
 }
 
 // Restore puts a backup into a data directory that no process holds. Into an
@@ -55,6 +56,7 @@ func Restore(ctx context.Context, backup io.ReadSeeker, dir string, opts Options
 	if err != nil {
 		return r, err
 	}
+	r.Unread = old.unread
 	stage := filepath.Join(dir, "restore.tmp")
 	defer func() { err = errors.Join(err, os.RemoveAll(stage)) }()
 	if err := stageBackup(stage, backup, sealed, max(m.Sequence, old.last)); err != nil {
@@ -76,6 +78,8 @@ func Restore(ctx context.Context, backup io.ReadSeeker, dir string, opts Options
 // the journal alone: that begins anew with each restore, and loses its oldest part.
 type ended struct {
 	last    uint64
+	unread  []string
+	found   bool // a record that verifies
 	seals   *sealer
 	tokens  map[ID]struct{}
 	secrets map[ID]Token // those that were rotated, with the generation and the overlap of the good secret
@@ -91,6 +95,7 @@ func (e *ended) take(o op) error {
 	if err != nil {
 		return nil // of a damaged store, as much as can be read
 	}
+	e.found = true
 	switch {
 	case o.key[0] == 'u' && len(o.key) == 9:
 		if v, _, err := parseOwner(decodeUserID(o.key[1:]), b); err == nil && e.users[v.id] != UserRemoved {
@@ -131,18 +136,30 @@ func lookAtOld(dir, keyFile string, sealed []byte) (e ended, err error) {
 	if err != nil || fresh {
 		return e, err
 	}
-	b, err := os.ReadFile(filepath.Join(store, "keyring"))
-	if err != nil {
+	// A keyring that is damaged or gone is a reason to restore. The backup's has the
+	// same root, if the store is of the same installation: what is read then verifies.
+	var unread []string
+	file := filepath.Join(store, "keyring")
+	b, err := os.ReadFile(file)
+	if err == nil {
+		var own keyring
+		if own, err = openKeyring(file, b, kek, keyFile); err == nil && own.Root != keys.Root {
+			return e, fmt.Errorf("%w: the backup is of another installation than the store in %s", ErrWrongKey, dir)
+		}
+	}
+	switch {
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, ErrDamaged):
+		unread = append(unread, file)
+	case err != nil:
 		return e, err
 	}
-	own, err := openKeyring(filepath.Join(store, "keyring"), b, kek, keyFile)
-	if err != nil {
-		return e, err
+	e, err = readEnded(store, keys)
+	e.unread = append(unread, e.unread...)
+	if err == nil && len(unread) > 0 && !e.found {
+		err = fmt.Errorf("%w: nothing in %s can be read with the backup's keys, so it may be of another installation: move it away, and restore again",
+			ErrDamaged, store)
 	}
-	if own.Root != keys.Root {
-		return e, fmt.Errorf("%w: the backup is of another installation than the store in %s", ErrWrongKey, dir)
-	}
-	return readEnded(store, own)
+	return e, err
 }
 
 // readEnded reads also a store that is damaged, as far as it can be read.
@@ -151,8 +168,10 @@ func readEnded(store string, keys keyring) (ended, error) {
 		seals: newSealer(keys.derive("records")), tokens: map[ID]struct{}{},
 		secrets: map[ID]Token{}, users: map[UserID]UserState{},
 	}
-	if f, err := os.Open(filepath.Join(store, "checkpoint")); err == nil {
-		readSnapshot(f, func(kind byte, data []byte) error {
+	checkpoint, dir := filepath.Join(store, "checkpoint"), filepath.Join(store, "journal")
+	f, err := os.Open(checkpoint)
+	if err == nil {
+		err = readSnapshot(f, func(kind byte, data []byte) error {
 			if kind == chunkOps {
 				eachOp(data, e.take)
 			}
@@ -160,13 +179,22 @@ func readEnded(store string, keys keyring) (ended, error) {
 		})
 		f.Close()
 	}
-	_, err := journal.Salvage(filepath.Join(store, "journal"), keys.derive("journal"), nil, func(jr journal.Record) error {
-		e.last = max(e.last, jr.Sequence)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		e.unread = append(e.unread, checkpoint)
+	}
+	lost, err := journal.Salvage(dir, keys.derive("journal"), nil, func(jr journal.Record) error {
+		e.last, e.found = max(e.last, jr.Sequence), true
 		if _, ops, err := cutRecord(jr); err == nil {
 			eachOp(ops, e.take)
 		}
 		return nil
 	})
+	for _, c := range lost {
+		e.unread = append(e.unread, fmt.Sprintf("%s at byte %d", c.File, c.Offset))
+	}
+	if errors.Is(err, journal.ErrEmpty) || err == nil && e.last == 0 {
+		e.unread, err = append(e.unread, dir), nil
+	}
 	return e, err
 }
 

@@ -51,7 +51,11 @@ func (j *Journal) salvage(c candidate, fn func(Record) error) ([]CorruptError, e
 	bad := false
 	for off := int64(0); off+sector <= c.size; {
 		if off == 0 {
-			if _, err := s.header(); err == nil {
+			if h, err := s.header(); err == nil {
+				if h.size != c.size {
+					lost = append(lost, CorruptError{File: s.path, Offset: min(c.size, h.size),
+						Reason: fmt.Sprintf("the file has %d bytes and was made with %d", c.size, h.size)})
+				}
 				off += sector
 				continue
 			}

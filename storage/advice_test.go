@@ -1,0 +1,226 @@
+package storage
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// harm is something that happens to a file of a store, or to its key.
+type harm struct {
+	name string
+	do   func(t *testing.T, dir string)
+	lost bool // also all that tells of the ends since the backup
+}
+
+func inStore(dir, name string) string { return filepath.Join(dir, "store", name) }
+
+// altered is a harm that changes what a file contains.
+func altered(name string, fn func(b []byte) []byte) func(*testing.T, string) {
+	return func(t *testing.T, dir string) {
+		t.Helper()
+		for _, file := range matching(t, dir, name) {
+			b, err := os.ReadFile(file)
+			if err == nil {
+				err = os.WriteFile(file, fn(b), 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func matching(t *testing.T, dir, name string) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, name))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%s: no such file: %v", name, err)
+	}
+	return files
+}
+
+func removed(names ...string) func(*testing.T, string) {
+	return func(t *testing.T, dir string) {
+		t.Helper()
+		for _, name := range names {
+			for _, file := range matching(t, dir, name) {
+				if err := os.RemoveAll(file); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+}
+
+func emptied(name string) func(*testing.T, string) {
+	return altered(name, func([]byte) []byte { return nil })
+}
+
+func halved(name string) func(*testing.T, string) {
+	return altered(name, func(b []byte) []byte { return b[:len(b)/2] })
+}
+
+// flippedAt flips a bit at a part of what is written in a file.
+func flippedAt(name string, part float64) func(*testing.T, string) {
+	return altered(name, func(b []byte) []byte {
+		if used := len(bytes.TrimRight(b, "\x00")); used > 0 {
+			b[int(part*float64(used-1))] ^= 4
+		}
+		return b
+	})
+}
+
+func saying(name, s string) func(*testing.T, string) {
+	return altered(name, func([]byte) []byte { return []byte(s) })
+}
+
+func harms() (list []harm) {
+	for what, names := range map[string][]string{
+		"key":        {"key"},
+		"keyring":    {"store/keyring"},
+		"journal":    {"store/journal/*.seg"},
+		"checkpoint": {"store/checkpoint"},
+		"table":      {"store/table"},
+		"uses":       {"store/uses/*"},
+		"format":     {"store/format"},
+	} {
+		lost := what == "journal" // and the ends that only it has, the index aside
+		for _, name := range names {
+			list = append(list, harm{what + " empty", emptied(name), lost}, harm{what + " missing", removed(name), lost})
+			if what == "uses" {
+				continue // may be empty
+			}
+			list = append(list, harm{what + " cut off", halved(name), lost})
+			for _, part := range []float64{0, 0.3, 0.6, 1} {
+				list = append(list, harm{what + " flipped", flippedAt(name, part), lost})
+			}
+		}
+	}
+	return append(list,
+		harm{name: "key of another store", do: saying("key", strings.Repeat("ab", 32)+"\n")},
+		harm{name: "key exposed", do: func(t *testing.T, dir string) {
+			if err := os.Chmod(filepath.Join(dir, "key"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		harm{name: "journal directory missing", do: removed("store/journal"), lost: true},
+		harm{name: "last segment missing", do: func(t *testing.T, dir string) {
+			segments := matching(t, dir, "store/journal/*.seg")
+			for _, file := range segments[max(0, len(segments)-2):] { // it, and the reserve
+				if err := os.Remove(file); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}},
+		harm{name: "index missing", do: removed("store/index")},
+		harm{name: "index and checkpoint missing", do: removed("store/index", "store/checkpoint")},
+		harm{name: "a format to come", do: saying("store/format", "3\n")},
+		harm{name: "keyring and journal missing", do: removed("store/keyring", "store/journal")},
+		harm{name: "all but the keyring missing", do: removed("store/journal", "store/index", "store/checkpoint", "store/table", "store/format", "store/uses"), lost: true},
+		harm{name: "journal and index missing", do: removed("store/journal", "store/index"), lost: true},
+	)
+}
+
+// What a message says to do about a store that is refused helps: the store works
+// then, and nothing that had ended is back as far as it could still be read.
+func TestAdvice(t *testing.T) {
+	clock := newClock()
+	opts := clock.options(t)
+	opts.Segment = 8 << 10
+	_, newer, secrets, backup := twoGenerations(t, opts, clock, false)
+	for how, base := range map[string]string{"stopped": newer.stopped, "killed": newer.killed} {
+		for _, h := range harms() {
+			t.Run(how+"/"+h.name, func(t *testing.T) {
+				dir := copyDir(t, base)
+				h.do(t, dir)
+				err := opening(t, dir, opts, newer.answers, secrets)
+				if err == nil {
+					return // it was harmless
+				}
+				followAdvice(t, err, h, dir, base, opts, newer.answers, secrets, backup)
+			})
+		}
+	}
+}
+
+// opening opens a store, which must be right unless it is refused.
+func opening(t *testing.T, dir string, opts Options, want answers, secrets []string) error {
+	t.Helper()
+	s, err := Open(dir, opts)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	if err := s.Opened(t.Context()); err != nil {
+		return err
+	}
+	if d := answersOf(t, s, secrets).differs(want); d != "" {
+		t.Error(d)
+	}
+	return nil
+}
+
+// followAdvice does each thing that a message says, in a store of its own.
+func followAdvice(t *testing.T, said error, h harm, dir, base string, opts Options, want answers, secrets []string, backup []byte) {
+	t.Helper()
+	text := said.Error()
+	followed := false
+	if strings.Contains(text, "put it back") || strings.Contains(text, "put back") {
+		followed = true
+		if err := opening(t, copyDir(t, base), opts, want, secrets); err != nil {
+			t.Errorf("with the file put back: %v", err)
+		}
+	}
+	if strings.Contains(text, "chmod 600") {
+		followed = true
+		if err := os.Chmod(filepath.Join(dir, "key"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := opening(t, dir, opts, want, secrets); err != nil {
+			t.Errorf("after chmod: %v", err)
+		}
+	}
+	if strings.Contains(text, "gatehouse restore") {
+		followed = true
+		restoredRight(t, h, dir, opts, want, secrets, backup)
+	}
+	if !followed {
+		t.Errorf("refused without advice that can be followed: %v", said)
+	}
+}
+
+func restoredRight(t *testing.T, h harm, dir string, opts Options, want answers, secrets []string, backup []byte) {
+	t.Helper()
+	r, err := Restore(t.Context(), bytes.NewReader(backup), dir, opts)
+	if err != nil {
+		t.Fatalf("the restore that was advised: %v", err)
+	}
+	if h.lost != (len(r.Unread) > 0) && h.lost {
+		t.Error("it is not said what could not be read")
+	}
+	s := openWith(t, dir, opts)
+	if err := s.Opened(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, secret := range secrets {
+		_, err := s.inspect(secret, home.Address, false)
+		if err != nil && !errors.Is(err, ErrRefused) {
+			t.Fatal(err)
+		}
+		if err == nil && !want.live[secret] && !h.lost {
+			t.Errorf("token %s is back", secret[:28])
+		}
+	}
+	u, err := s.User("alice@example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, secret := create(t, s, u)
+	wantLive(t, s, secret)
+	stopped(t, s)
+	wantLive(t, openWith(t, dir, opts), secret)
+}
