@@ -26,7 +26,9 @@ const (
 
 // Segment is the size of the files that the audit log is made of, in bytes. It is
 // dropped file by file, so a small log needs small files.
-func (c AuditConfig) Segment() int64 { return min(max(c.MaxSize.Bytes/8, smallestAudit/8), largestPart) }
+func (c AuditConfig) Segment() int64 {
+	return min(max(c.MaxSize.Bytes/8, smallestAudit/8), largestPart)
+}
 
 // Size is a number of bytes. It is a struct so that TOML accepts no number for it.
 type Size struct{ Bytes int64 }

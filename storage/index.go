@@ -356,7 +356,8 @@ func (s *Store) openJournalAfterRestore() error {
 		if err != nil {
 			return fmt.Errorf("%w: %s can't be read: restore again", ErrDamaged, s.path("restored"))
 		}
-		o = journal.Options{Create: true, CreateAfter: after}
+		// Unless the checkpoint is not the one that was restored, but a later one.
+		o.Create, o.CreateAfter = after >= m.Sequence, after
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

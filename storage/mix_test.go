@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -369,4 +370,45 @@ func most(a, b map[ID]int64) map[ID]int64 {
 		all[id] = max(all[id], n)
 	}
 	return all
+}
+
+// The mark of a restore that was not yet opened, put into a store that has gone on
+// since: it does not let a journal begin where one is missing, nor an index stay.
+func TestRestoredMark(t *testing.T) {
+	clock := newClock()
+	opts := clock.options(t)
+	older, newer, secrets, _ := twoGenerations(t, opts, clock, false)
+	for _, dir := range []string{newer.stopped, newer.killed} {
+		for name, take := range map[string][]string{
+			"all there":                     nil,
+			"older checkpoint":              {"checkpoint"},
+			"older index":                   {"index"},
+			"older table":                   {"table"},
+			"no journal":                    {"-journal"},
+			"no journal, older checkpoint":  {"-journal", "checkpoint"},
+			"no journal, no index":          {"-journal", "-index"},
+			"no journal, no index or table": {"-journal", "-index", "-table"},
+		} {
+			t.Run(name, func(t *testing.T) {
+				at := copyDir(t, dir)
+				for _, part := range take {
+					gone, missing := strings.CutPrefix(part, "-")
+					to := filepath.Join(at, "store", gone)
+					err := os.RemoveAll(to)
+					if from := filepath.Join(older.stopped, "store", part); err == nil && !missing {
+						err = exec.Command("cp", "-a", from, to).Run()
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
+				}
+				if err := os.WriteFile(filepath.Join(at, "store", "restored"), []byte("5"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				if refused := wantRight(t, at, opts, newer.answers, secrets); !refused && slices.Contains(take, "-journal") {
+					t.Error("a store without a journal was opened")
+				}
+			})
+		}
+	}
 }

@@ -38,8 +38,11 @@ func (s *Store) openTruth(fresh bool) error {
 		return s.create()
 	}
 	if exists(s.path("restored")) {
-		if !exists(s.path("journal")) && (exists(s.path("index")) || exists(s.path("table"))) {
-			return s.journalGone()
+		// A restore leaves none of these; the first start after it makes them later.
+		for _, name := range []string{"index", "table", "format"} {
+			if !exists(s.path("journal")) && exists(s.path(name)) {
+				return s.journalGone()
+			}
 		}
 		return s.rebuild()
 	}
