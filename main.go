@@ -237,9 +237,12 @@ func (a *app) checkLDAP(ctx context.Context, user string) error {
 	failed := 0
 	for _, s := range steps {
 		result := "ok"
-		if !s.OK {
+		switch {
+		case !s.OK:
 			result = "failed"
 			failed++
+		case s.Warning:
+			result = "warning"
 		}
 		if err := t.Row(s.Server, s.Name, result, s.Detail); err != nil {
 			return err

@@ -10,11 +10,12 @@ import (
 
 // Step is one thing that Check has tried.
 type Step struct {
-	Server string // its URL
-	Name   string // dial, tls, bind, search, match, attributes or group
-	OK     bool
-	Detail string
-	Entry  Entry // of the step attributes: whom the name means
+	Server  string // its URL
+	Name    string // dial, tls, bind, search, match, attributes or group
+	OK      bool
+	Warning bool // it is OK, and Detail says what an administrator should know
+	Detail  string
+	Entry   Entry // of the step attributes: whom the name means
 }
 
 // Check walks through everything that a login of user needs, short of the
@@ -50,44 +51,76 @@ func (c *check) note(name string, err error, detail string) bool {
 	return err == nil
 }
 
+// warn makes a warning of the last step.
+func (c *check) warn(detail string) {
+	last := &c.steps[len(c.steps)-1]
+	last.Warning, last.Detail = true, detail
+}
+
 func (c *check) run(ctx context.Context, user string) {
 	conn, ok := c.connect(ctx)
 	if !ok {
 		return
 	}
 	defer conn.close()
-	d := c.d
-
 	if !validName(user) {
 		c.note("search", fmt.Errorf("%q can be nobody's name", user), "")
 		return
 	}
-	var e Entry
-	err := d.readable(ctx, conn, d.cfg.BaseDN)
-	if err == nil {
-		e, err = d.find(ctx, conn, user)
-	}
-	filter := nameFilter(d.cfg.Filter, user)
-	if !c.note("search", err, filter+" under "+d.cfg.BaseDN) {
+	e, ok := c.find(ctx, conn, user)
+	if !ok {
 		return
 	}
+	if !c.attributes(e) {
+		return
+	}
+	c.group(ctx, conn, e)
+}
+
+// find is the steps search and match.
+func (c *check) find(ctx context.Context, conn *conn, user string) (Entry, bool) {
+	d := c.d
+	var e Entry
+	var referrals []string
+	_, err := d.read(ctx, conn, d.cfg.BaseDN, "1.1")
+	if err == nil {
+		e, referrals, err = d.find(ctx, conn, user)
+	}
+	if !c.note("search", err, nameFilter(d.cfg.Filter, user)+" under "+d.cfg.BaseDN) {
+		return e, false
+	}
+	if len(referrals) > 0 {
+		c.warn(referred(referrals).Error() + ", and nobody is removed for being missing")
+	}
 	switch {
-	case e.Stopped == ReasonAmbiguous:
+	case e.ambiguous:
 		err = errors.New("more than one entry matches")
 	case !e.Known():
 		err = errors.New("no entry matches that the service account may see")
 	}
-	if !c.note("match", err, e.DN) {
-		return
+	return e, c.note("match", err, e.DN)
+}
+
+// attributes reports what stops the person. What stops logins alone is a warning.
+func (c *check) attributes(e Entry) bool {
+	var err error
+	switch stop, stopped := e.suspended(); {
+	case stopped:
+		err = stop.refusal()
+	case e.Subject == "":
+		err = e.Stops[len(e.Stops)-1].refusal()
+	case e.UID == "":
+		err = errors.New(c.d.cfg.UIDAttribute + " is missing or unreadable")
 	}
-	if e.Stopped != "" {
-		err = &Refusal{e.Stopped, e.Detail}
-	}
-	if !c.note("attributes", err, fmt.Sprintf("uid %s, subject %s, name %q", e.UID, e.Subject, e.Name)) {
-		return
+	detail := fmt.Sprintf("uid %s, subject %s, name %q", e.UID, e.Subject, e.Name)
+	if !c.note("attributes", err, detail) {
+		return false
 	}
 	c.steps[len(c.steps)-1].Entry = e
-	c.group(ctx, conn, e)
+	if len(e.Stops) > 0 {
+		c.warn(e.Stops[0].refusal().Error() + ": logins are refused, tokens go on; " + detail)
+	}
+	return true
 }
 
 // connect is Directory.connect in three steps.
@@ -116,9 +149,13 @@ func (c *check) connect(ctx context.Context) (*conn, bool) {
 	if who == "" {
 		who = "anonymous"
 	}
-	if err := d.bindService(ctx, conn); !c.note("bind", err, who) {
+	notice, err := d.bindService(ctx, conn)
+	if !c.note("bind", err, who) {
 		conn.close()
 		return nil, false
+	}
+	if notice != "" {
+		c.warn(who + ": " + notice)
 	}
 	return conn, true
 }
@@ -127,7 +164,11 @@ func (c *check) group(ctx context.Context, conn *conn, e Entry) {
 	if c.d.cfg.RequiredGroup == "" {
 		return
 	}
-	member, err := c.d.inGroup(ctx, conn, e)
+	_, err := c.d.groupSID(ctx, conn)
+	member := false
+	if err == nil {
+		member, err = c.d.inGroup(ctx, conn, e)
+	}
 	if err == nil && !member {
 		err = errors.New("not in " + c.d.cfg.RequiredGroup)
 	}

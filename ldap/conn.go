@@ -1,6 +1,7 @@
 package ldap
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -115,27 +116,56 @@ func (d *Directory) connect(ctx context.Context, s *server) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := d.bindService(ctx, c); err != nil {
+	notice, err := d.bindService(ctx, c)
+	if err != nil {
 		c.close()
 		return nil, err
 	}
+	d.noticed(s, notice)
 	return c, nil
 }
 
-func (d *Directory) bindService(ctx context.Context, c *conn) error {
+// bindService binds as the service account. One that may do no more than change its
+// password is not accepted: every search would fail without a reason. A grace login
+// is, with a notice, for as long as the directory has any.
+func (d *Directory) bindService(ctx context.Context, c *conn) (notice string, err error) {
 	if d.cfg.BindDN == "" {
-		return nil
+		return "", nil
 	}
-	err := c.within(ctx, func() error { return c.ldap.Bind(d.cfg.BindDN, string(d.cfg.BindPassword)) })
-	switch code(err) {
-	case goldap.LDAPResultInvalidCredentials, goldap.LDAPResultNoSuchObject, goldap.LDAPResultInvalidDNSyntax,
-		goldap.LDAPResultInappropriateAuthentication, goldap.LDAPResultUnwillingToPerform, goldap.LDAPResultConstraintViolation:
-		return &accountError{d.cfg.BindDN, err}
+	result, err := c.bind(ctx, d.cfg.BindDN, string(d.cfg.BindPassword))
+	if err == nil {
+		notice = policyNotice(result.Controls)
 	}
-	if err != nil {
-		return fmt.Errorf("bind as the service account: %w", err)
+	verdict, fault := judge(result, err)
+	switch {
+	case code(fault) == goldap.LDAPResultInvalidDNSyntax:
+		return "", &accountError{d.cfg.BindDN, fault}
+	case fault != nil:
+		return "", fmt.Errorf("bind as the service account: %w", fault)
+	case errors.Is(verdict, ErrInvalidCredentials):
+		return "", &accountError{d.cfg.BindDN, cmp.Or(err, verdict)}
+	case verdict != nil && notice == "":
+		return "", &accountError{d.cfg.BindDN, verdict}
 	}
-	return nil
+	return notice, nil
+}
+
+// noticed logs what a password policy says about the service account, not at every
+// connection.
+func (d *Directory) noticed(s *server, notice string) {
+	if notice == "" {
+		return
+	}
+	d.mu.Lock()
+	now := d.now()
+	news := now.Sub(s.noticed) >= quiet
+	if news {
+		s.noticed = now
+	}
+	d.mu.Unlock()
+	if news {
+		d.log.Warn("the password of the service account has to be changed soon", "url", s.url, "bind_dn", d.cfg.BindDN, "detail", notice)
+	}
 }
 
 // open dials s and secures the connection; nobody is bound yet.

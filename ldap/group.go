@@ -2,7 +2,11 @@ package ldap
 
 import (
 	"context"
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	goldap "github.com/go-ldap/ldap/v3"
 )
@@ -10,10 +14,11 @@ import (
 // inChain is Active Directory's matching rule for a group within a group.
 const inChain = "1.2.840.113556.1.4.1941"
 
-// checkGroup refuses somebody who is not in required_group.
-func (d *Directory) checkGroup(ctx context.Context, e Entry) (Entry, error) {
+// checkGroup refuses somebody who is not in required_group. While that can't be
+// told, nobody is let in.
+func (d *Directory) checkGroup(ctx context.Context, e Entry) error {
 	if d.cfg.RequiredGroup == "" {
-		return e, nil
+		return nil
 	}
 	var member bool
 	err := d.try(ctx, d.cfg.Timeout, func(ctx context.Context, s *server) error {
@@ -23,28 +28,68 @@ func (d *Directory) checkGroup(ctx context.Context, e Entry) (Entry, error) {
 		})
 	})
 	if err != nil {
-		return e, fmt.Errorf("check the group: %w", err)
+		return fmt.Errorf("check the group: %w", err)
 	}
 	if !member {
-		e.Stopped, e.Detail = ReasonGroup, d.cfg.RequiredGroup
-		return e, &Refusal{e.Stopped, e.Detail}
+		return &Refusal{ReasonGroup, d.cfg.RequiredGroup}
 	}
-	return e, nil
+	return nil
 }
 
-// inGroup asks the entry first and the group last, and lets the server compare:
-// a memberOf of thousands of values would come in pieces, or not at all.
+// inGroup asks whether one person is in required_group.
 func (d *Directory) inGroup(ctx context.Context, c *conn, e Entry) (bool, error) {
+	members, outsiders, err := d.membership(ctx, c, map[string]Entry{e.Subject: e})
+	switch {
+	case len(members) > 0:
+		return true, nil
+	case len(outsiders) > 0:
+		return false, nil
+	}
+	return false, err
+}
+
+// membership tells who of people, by their subjects, is in required_group and who
+// is not. Those in neither list are unknown, and the error says why.
+//
+// It asks the people's own entries first and the group last, and lets the server
+// compare: a memberOf of thousands of values would come in pieces, or not at all.
+func (d *Directory) membership(ctx context.Context, c *conn, people map[string]Entry) (members, outsiders []string, err error) {
+	rest := maps.Clone(people)
+	if len(rest) == 0 {
+		return nil, nil, nil
+	}
 	for _, filter := range d.memberFilters() {
-		n, err := d.count(ctx, c, e.DN, filter)
-		if err != nil && !noSuchRule(err) {
-			return false, fmt.Errorf("read memberOf of %s: %w", e.DN, err)
+		matched, err := d.bySubject(ctx, c, slices.Sorted(maps.Keys(rest)), filter, []string{d.cfg.IDAttribute})
+		for subject := range matched.entries {
+			members = append(members, subject)
+			delete(rest, subject)
 		}
-		if n > 0 {
-			return true, nil
+		if err != nil && !noSuchRule(err) {
+			return members, nil, fmt.Errorf("search members of %s: %w", d.cfg.RequiredGroup, err)
+		}
+		if len(rest) == 0 {
+			return members, nil, nil
 		}
 	}
-	return d.namedByGroup(ctx, c, e)
+	sid, err := d.groupSID(ctx, c)
+	if err != nil {
+		return members, nil, err
+	}
+	var open error
+	for _, subject := range slices.Sorted(maps.Keys(rest)) {
+		member, err := d.namedByGroup(ctx, c, rest[subject], sid)
+		switch {
+		case inDoubt(err):
+			open = err
+		case err != nil:
+			return members, outsiders, err
+		case member:
+			members = append(members, subject)
+		default:
+			outsiders = append(outsiders, subject)
+		}
+	}
+	return members, outsiders, open
 }
 
 // memberFilters match an entry that knows its groups: directly (the memberOf
@@ -60,49 +105,86 @@ func noSuchRule(err error) bool {
 	return goldap.IsErrorAnyOf(err, goldap.LDAPResultInappropriateMatching, goldap.LDAPResultUnavailableCriticalExtension)
 }
 
-// namedByGroup asks the group's own entry, for directories without memberOf. A
-// group that cannot be read is an error, not an empty group: an empty one would
-// put everybody out.
-func (d *Directory) namedByGroup(ctx context.Context, c *conn, e Entry) (bool, error) {
+// groupSID reads the group's own entry, and returns its SID, which only Active
+// Directory has. A group that can't be read is an error, not an empty group: an
+// empty one would put everybody out.
+func (d *Directory) groupSID(ctx context.Context, c *conn) (string, error) {
+	entry, err := d.read(ctx, c, d.cfg.RequiredGroup, "objectSid")
+	if err != nil {
+		return "", fmt.Errorf("required_group %s can't be read; was it moved, renamed or removed? %w", d.cfg.RequiredGroup, err)
+	}
+	return first(entry, "objectSid"), nil
+}
+
+// namedByGroup tells whether one person, whose entry does not name the group, is
+// in it all the same: as the primary group, which no memberOf has, as a group
+// within that, or because the group lists its members itself.
+func (d *Directory) namedByGroup(ctx context.Context, c *conn, e Entry, sid string) (bool, error) {
+	if sid != "" && e.primary != "" {
+		if e.primary == sid {
+			return true, nil
+		}
+		// All security groups, through others too. It is only ever sent for one entry.
+		entry, err := d.read(ctx, c, e.DN, "tokenGroups")
+		if err != nil {
+			return false, fmt.Errorf("read tokenGroups of %s: %w", e.DN, err)
+		}
+		if slices.Contains(entry.GetEqualFoldAttributeValues("tokenGroups"), sid) {
+			return true, nil
+		}
+	}
 	dn := goldap.EscapeFilter(e.DN)
 	filter := "(member=" + dn + ")(uniqueMember=" + dn + ")"
 	if e.login != "" {
 		filter += "(memberUid=" + goldap.EscapeFilter(e.login) + ")"
 	}
-	n, err := d.count(ctx, c, d.cfg.RequiredGroup, "(|"+filter+")")
-	if err == nil && n == 0 {
-		return false, d.readable(ctx, c, d.cfg.RequiredGroup)
-	}
+	entries, err := d.base(ctx, c, d.cfg.RequiredGroup, "(|"+filter+")", "1.1")
 	if err != nil {
 		return false, fmt.Errorf("read required_group %s: %w", d.cfg.RequiredGroup, err)
 	}
-	return true, nil
+	return len(entries) > 0, nil
 }
 
-// readable makes sure that the service account sees the entry dn.
-func (d *Directory) readable(ctx context.Context, c *conn, dn string) error {
-	n, err := d.count(ctx, c, dn, "(objectClass=*)")
+// primaryGroup returns the SID of a person's primary group: the person's own, with
+// primaryGroupID in place of the last number (MS-DTYP, 2.4.2.2). The number alone
+// would mean another group in another domain of the forest.
+func primaryGroup(e *goldap.Entry) string {
+	sid, id := first(e, "objectSid"), number(e, "primaryGroupID")
+	const header = 8 // revision, number of parts, authority
+	if len(sid) < header+4 || len(sid)%4 != 0 || id <= 0 || id > 1<<32-1 {
+		return ""
+	}
+	return sid[:len(sid)-4] + string(binary.LittleEndian.AppendUint32(nil, uint32(id)))
+}
+
+// read returns one entry, and an error when the service account does not see it.
+func (d *Directory) read(ctx context.Context, c *conn, dn, attribute string) (*goldap.Entry, error) {
+	entries, err := d.base(ctx, c, dn, "(objectClass=*)", attribute)
+	if err == nil && len(entries) == 0 {
+		err = &doubt{errors.New("the service account does not see this entry")}
+	}
 	if err != nil {
-		return fmt.Errorf("read %s: %w", dn, err)
+		return nil, fmt.Errorf("read %s: %w", dn, err)
 	}
-	if n != 1 {
-		return fmt.Errorf("read %s: the service account does not see this entry", dn)
-	}
-	return nil
+	return entries[0], nil
 }
 
-// count searches the one entry dn for filter.
-func (d *Directory) count(ctx context.Context, c *conn, dn, filter string) (int, error) {
+// base searches the one entry dn for filter. The attribute 1.1 is none (RFC 4511,
+// 4.5.1.8).
+func (d *Directory) base(ctx context.Context, c *conn, dn, filter, attribute string) ([]*goldap.Entry, error) {
 	res, err := c.search(ctx, &goldap.SearchRequest{
 		BaseDN:           dn,
 		Scope:            goldap.ScopeBaseObject,
 		SizeLimit:        1,
 		EnforceSizeLimit: true,
 		Filter:           filter,
-		Attributes:       []string{"1.1"}, // none (RFC 4511, 4.5.1.8)
+		Attributes:       []string{attribute},
 	})
-	if err != nil {
-		return 0, err
+	switch {
+	case err != nil:
+		return nil, sorted(err)
+	case len(res.Entries) == 0 && len(res.Referrals) > 0:
+		return nil, &doubt{fmt.Errorf("the server refers to %q for it, which is not followed", res.Referrals[0])}
 	}
-	return len(res.Entries), nil
+	return res.Entries, nil
 }

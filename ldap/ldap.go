@@ -3,7 +3,7 @@
 //
 // It owns the connections to the directory servers: dialing and TLS (conn.go),
 // the pool (pool.go), and which server is tried next (server.go). It reads the
-// entries, since every directory spells "disabled" its own way (entry.go), and
+// entries, since every directory spells "disabled" its own way (standing.go), and
 // brings the ids that people are known by into one form (subject.go). It never
 // writes to the directory, never stores anything, never follows a referral, and
 // never falls back from TLS to plain text.
@@ -14,8 +14,9 @@
 // The password is tried on a connection of its own that is then thrown away,
 // so a bind never changes who a pooled connection is.
 //
-// Lookup is for off-boarding. There a wrong answer costs people their access, so
-// whatever is in doubt is an error, never a "missing".
+// Lookup is for off-boarding. It returns a verdict for each person, and what is in
+// doubt about one of them is never a verdict on another (verdict.go). What an entry
+// says against its person is read in one place (standing.go), for logins too.
 package ldap
 
 import (
@@ -50,21 +51,6 @@ var (
 	// ErrUnavailable means that there is no verdict: the directory could not be
 	// asked, did not accept the service account, or gave an unusable answer.
 	ErrUnavailable = errors.New("directory not available")
-)
-
-// Reason is why a person whom the directory knows is not to be let in.
-type Reason string
-
-const (
-	ReasonDisabled   Reason = "disabled"
-	ReasonLocked     Reason = "locked"
-	ReasonExpired    Reason = "expired"
-	ReasonMustChange Reason = "must change password"
-	ReasonGroup      Reason = "not in required_group"
-	ReasonFilter     Reason = "no longer matches filter"
-	ReasonAmbiguous  Reason = "name matches more than one entry"
-	ReasonIncomplete Reason = "entry lacks a needed attribute"
-	ReasonOther      Reason = "refused by the server"
 )
 
 // Refusal is the error for a person whom the directory knows but does not let
@@ -172,8 +158,8 @@ func anybody(filter string) string {
 
 // try runs f on one server after the other until it succeeds on one. Each gets
 // an equal share of what is left of budget, so that the last one still has time
-// when the others hang. An error of f means that the server failed; a verdict on
-// a person is no error here.
+// when the others hang. An error of f means that the server failed or, if it is a
+// doubt, that the next one may know more; a verdict on a person is no error here.
 func (d *Directory) try(ctx context.Context, budget time.Duration, f func(context.Context, *server) error) error {
 	ctx, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()
@@ -216,7 +202,7 @@ func (d *Directory) attempt(ctx context.Context, s *server, left int, f func(con
 	start := time.Now()
 	err := f(share, s)
 	switch {
-	case err == nil:
+	case err == nil, inDoubt(err):
 		d.succeeded(s, time.Since(start))
 	case errors.Is(ctx.Err(), context.Canceled):
 		// The caller went away: that says nothing about the server.

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 
 	goldap "github.com/go-ldap/ldap/v3"
@@ -42,7 +41,7 @@ func (d *Directory) Find(ctx context.Context, name string) (Entry, error) {
 	var found Entry
 	err := d.try(ctx, d.cfg.Timeout, func(ctx context.Context, s *server) error {
 		return d.service(ctx, s, func(c *conn) (err error) {
-			found, err = d.find(ctx, c, name)
+			found, _, err = d.find(ctx, c, name)
 			return err
 		})
 	})
@@ -52,8 +51,9 @@ func (d *Directory) Find(ctx context.Context, name string) (Entry, error) {
 	return found, nil
 }
 
-// find asks for two entries in order to see that there is only one.
-func (d *Directory) find(ctx context.Context, c *conn, name string) (Entry, error) {
+// find asks for two entries in order to see that there is only one. It also returns
+// where the server refers to for a part of the tree.
+func (d *Directory) find(ctx context.Context, c *conn, name string) (e Entry, referrals []string, err error) {
 	res, err := c.search(ctx, &goldap.SearchRequest{
 		BaseDN:           d.cfg.BaseDN,
 		Scope:            goldap.ScopeWholeSubtree,
@@ -63,21 +63,22 @@ func (d *Directory) find(ctx context.Context, c *conn, name string) (Entry, erro
 		Attributes:       d.cfg.attributes(),
 		Controls:         d.cfg.controls(),
 	})
-	ambiguous := Entry{Stopped: ReasonAmbiguous}
-	switch {
-	case sizeLimited(err):
-		return ambiguous, nil
-	case err != nil:
-		return Entry{}, fmt.Errorf("search %s: %w", d.cfg.BaseDN, err)
-	case len(res.Entries) > 1:
-		return ambiguous, nil
-	case len(res.Entries) == 0:
-		return Entry{}, nil
-	case res.Entries[0].DN == "":
-		// A bind with an empty DN succeeds with any password.
-		return Entry{}, errors.New("the server sent an entry without a name")
+	if sizeLimited(err) {
+		return Entry{ambiguous: true}, nil, nil
 	}
-	return d.cfg.entry(res.Entries[0], d.now()), nil
+	if err != nil {
+		return Entry{}, nil, fmt.Errorf("search %s: %w", d.cfg.BaseDN, sorted(err))
+	}
+	switch {
+	case len(res.Entries) > 1:
+		e.ambiguous = true
+	case len(res.Entries) == 1 && res.Entries[0].DN == "":
+		// A bind with an empty DN succeeds with any password.
+		return Entry{}, nil, errors.New("the server sent an entry without a name")
+	case len(res.Entries) == 1:
+		e = d.cfg.entry(res.Entries[0], d.now())
+	}
+	return e, res.Referrals, nil
 }
 
 // controls keeps Active Directory from adding references to its other
@@ -129,24 +130,23 @@ func (d *Directory) Authenticate(ctx context.Context, e Entry, password string) 
 		dn = "cn=" + rand.Text() + "," + d.cfg.BaseDN
 	}
 	verdict, err := d.bind(ctx, dn, password)
+	refused := (*Refusal)(nil)
 	switch {
 	case err != nil:
 		return e, fmt.Errorf("bind: %w", err)
-	case e.Stopped == ReasonAmbiguous:
-		return e, &Refusal{Reason: e.Stopped}
+	case e.ambiguous:
+		return e, &Refusal{Reason: ReasonAmbiguous}
 	case !e.Known():
 		return e, ErrInvalidCredentials
+	case errors.As(verdict, &refused):
+		return e, e.explained(refused)
 	case verdict != nil:
 		return e, verdict
 	}
-	if e.Stopped == ReasonLocked {
-		// The server, which knows how long a lock lasts, has just let them in.
-		e.Stopped, e.Detail = "", ""
+	if r := e.refused(); r != nil {
+		return e, r
 	}
-	if e.Stopped != "" {
-		return e, &Refusal{e.Stopped, e.Detail}
-	}
-	return d.checkGroup(ctx, e)
+	return e, d.checkGroup(ctx, e)
 }
 
 // bind tries the password on a connection of its own. The verdict is nil, a
@@ -158,108 +158,11 @@ func (d *Directory) bind(ctx context.Context, dn, password string) (verdict, err
 			return err
 		}
 		defer c.close()
-		request := goldap.NewSimpleBindRequest(dn, password, []goldap.Control{goldap.NewControlBeheraPasswordPolicy()})
-		var result *goldap.SimpleBindResult
-		err = c.within(ctx, func() (err error) {
-			result, err = c.ldap.SimpleBind(request)
-			return err
-		})
 		var fault error
-		if verdict, fault = judge(result, err); fault != nil {
+		if verdict, fault = judge(c.bind(ctx, dn, password)); fault != nil {
 			return &unrepeatable{fault}
 		}
 		return nil
 	})
 	return verdict, err
-}
-
-// judge reads the answer to a bind. The result code alone is not the verdict: a
-// password policy reports a reset or expired password beside a success.
-func judge(result *goldap.SimpleBindResult, err error) (verdict, fault error) {
-	if err != nil && !answered(err) {
-		return nil, err
-	}
-	if result != nil {
-		if r := policyRefusal(result.Controls); r != nil {
-			return r, nil
-		}
-	}
-	var e *goldap.Error
-	if err == nil || !errors.As(err, &e) {
-		return nil, err
-	}
-	said := ""
-	if e.Err != nil {
-		said = e.Err.Error()
-	}
-	switch e.ResultCode {
-	case goldap.LDAPResultInvalidCredentials:
-		if r := activeDirectoryRefusal(said); r != nil {
-			return r, nil
-		}
-		return ErrInvalidCredentials, nil
-	case goldap.LDAPResultNoSuchObject, goldap.LDAPResultInappropriateAuthentication:
-		// Deleted since the search, or an entry without a password.
-		return ErrInvalidCredentials, nil
-	case goldap.LDAPResultConstraintViolation:
-		// 389 Directory Server: "Exceed password retry limit".
-		return &Refusal{ReasonLocked, said}, nil
-	case goldap.LDAPResultUnwillingToPerform:
-		// 389 Directory Server: "Account inactivated".
-		return &Refusal{ReasonOther, said}, nil
-	}
-	return nil, err
-}
-
-// policyRefusal reads the controls of draft-behera-ldap-password-policy and
-// draft-vchu-ldap-pwd-policy. A grace login is refused: it is the directory's
-// offer to change an expired password, which cannot be done here.
-func policyRefusal(controls []goldap.Control) *Refusal {
-	for _, control := range controls {
-		switch c := control.(type) {
-		case *goldap.ControlBeheraPasswordPolicy:
-			switch {
-			case c.Error == goldap.BeheraPasswordExpired:
-				return &Refusal{ReasonExpired, "password policy: password expired"}
-			case c.Error == goldap.BeheraAccountLocked:
-				return &Refusal{ReasonLocked, "password policy: account locked"}
-			case c.Error == goldap.BeheraChangeAfterReset:
-				return &Refusal{ReasonMustChange, "password policy: change after reset"}
-			case c.Error >= 0:
-				return &Refusal{ReasonOther, "password policy: " + c.ErrorString}
-			case c.Grace >= 0:
-				return &Refusal{ReasonExpired, fmt.Sprintf("password policy: password expired, %d grace logins left", c.Grace)}
-			}
-		case *goldap.ControlVChuPasswordMustChange:
-			return &Refusal{ReasonMustChange, "password policy: password expired or reset"}
-		}
-	}
-	return nil
-}
-
-var adCode = regexp.MustCompile(`\bdata ([0-9a-fA-F]{1,8})\b`)
-
-// activeDirectoryRefusal reads the Windows error that Active Directory hides in
-// its message, as in "AcceptSecurityContext error, data 533, v4563".
-func activeDirectoryRefusal(message string) *Refusal {
-	match := adCode.FindStringSubmatch(message)
-	if match == nil || !strings.Contains(message, "AcceptSecurityContext") {
-		return nil
-	}
-	detail := "Active Directory code " + match[1]
-	switch strings.ToLower(match[1]) {
-	case "530", "531":
-		return &Refusal{ReasonOther, detail + ": not at this time, or not from here"}
-	case "532":
-		return &Refusal{ReasonExpired, detail + ": password expired"}
-	case "533":
-		return &Refusal{ReasonDisabled, detail}
-	case "701":
-		return &Refusal{ReasonExpired, detail + ": account expired"}
-	case "773":
-		return &Refusal{ReasonMustChange, detail}
-	case "775":
-		return &Refusal{ReasonLocked, detail}
-	}
-	return nil // 525 and 52e: no such user, wrong password
 }

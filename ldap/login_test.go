@@ -1,6 +1,7 @@
 package ldap
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"reflect"
@@ -40,14 +41,14 @@ func TestLogin(t *testing.T) {
 		{"alice", "wrong", ErrInvalidCredentials, ""},
 		{"nobody", "alice-secret", ErrInvalidCredentials, ""},
 		{"outsider", "outsider-secret", ErrInvalidCredentials, ""},
-		{"erin", "erin-secret", ErrRefused, ReasonIncomplete},
+		{"erin", "erin-secret", nil, ""}, // has no mail, which is for the caller to see
 		{"erin", "wrong", ErrInvalidCredentials, ""},
 		{"frank", "frank-secret", ErrRefused, ReasonAmbiguous},
 		{"carol", "carol-secret", ErrRefused, ReasonMustChange},
 		{"carol", "wrong", ErrInvalidCredentials, ""},
-		{"dave", "dave-secret", ErrRefused, ReasonLocked},
-		{"grace", "grace-secret", ErrRefused, ReasonExpired},
-		{"heidi", "heidi-secret", ErrRefused, ReasonExpired},
+		{"dave", "dave-secret", ErrRefused, ReasonDisabled}, // the entry says more than the policy control,
+		{"grace", "grace-secret", ErrRefused, ReasonPasswordExpired},
+		{"heidi", "heidi-secret", ErrRefused, ReasonPasswordExpired},
 		{"ivan", "ivan-secret", ErrRefused, ReasonExpired},
 		{"ivan", "wrong", ErrInvalidCredentials, ""},
 	} {
@@ -78,7 +79,7 @@ func TestLockedByPolicy(t *testing.T) {
 		t.Fatalf("after five failures: %v", err)
 	}
 	id := s.Subject("uid=bob," + peopleDN)
-	if states, err := d.Lookup(t.Context(), []string{id}); err != nil || states[id].Stopped != ReasonLocked {
+	if states, err := d.Lookup(t.Context(), []string{id}); err != nil || outcome(states[id]) != string(ReasonLocked) {
 		t.Errorf("look up: %+v, %v", states, err)
 	}
 	s.Modify("uid=bob,"+peopleDN, "pwdAccountLockedTime")
@@ -242,9 +243,9 @@ func TestRequiredGroup(t *testing.T) {
 		if _, err := d.Login(t.Context(), test.in, password); err != nil {
 			t.Errorf("%s: %s: %v", test.group, test.in, err)
 		}
-		e, err := d.Login(t.Context(), test.out, test.out+"-secret")
+		_, err := d.Login(t.Context(), test.out, test.out+"-secret")
 		var r *Refusal
-		if !errors.As(err, &r) || r.Reason != ReasonGroup || e.Stopped != ReasonGroup {
+		if !errors.As(err, &r) || r.Reason != ReasonGroup {
 			t.Errorf("%s: %s: got %v", test.group, test.out, err)
 		}
 	}
@@ -256,43 +257,83 @@ func TestRequiredGroup(t *testing.T) {
 	}
 }
 
-// A group within a group, which only Active Directory's rule sees.
-func TestNestedGroup(t *testing.T) {
+// What only Active Directory has: a group within a group, which its own matching
+// rule sees; a primary group, which no memberOf names; a group within that, which
+// only tokenGroups tells; and two domains that number their groups alike.
+func TestActiveDirectoryGroups(t *testing.T) {
 	const group = "CN=Gatehouse,OU=Groups,DC=corp,DC=example"
-	nested := map[string]bool{"CN=Ann,DC=corp,DC=example": true}
+	sid := func(domain, id uint32) string {
+		b := append([]byte{1, 2}, 0, 0, 0, 0, 0, 5)
+		return string(binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(b, domain), id))
+	}
+	people := map[string]struct {
+		domain, primary uint32
+		tokenGroups     []string
+		in              bool
+	}{
+		"ann": {7, 513, []string{sid(7, 513)}, true}, // by the nested group
+		"ben": {7, 513, []string{sid(7, 513)}, false},
+		"cyd": {7, 1105, []string{sid(7, 1105)}, true},
+		"dee": {7, 514, []string{sid(7, 514), sid(7, 1105)}, true},
+		"eve": {8, 1105, []string{sid(8, 1105)}, false}, // another domain's 1105
+		"flo": {7, 0, nil, false},
+	}
+	guid := func(name string) string { return strings.Repeat(name, 6)[:16] }
+	dn := func(name string) string { return "CN=" + name + ",DC=corp,DC=example" }
 	addr := fake(t, func(r request) []*ber.Packet {
-		switch {
-		case r.op == goldap.ApplicationBindRequest:
+		if r.op == goldap.ApplicationBindRequest {
 			return bound(0, "")
-		case r.dn == group: // the group lists only the inner group
+		}
+		if r.dn == group { // it lists only the inner group
 			if r.filter == "(objectClass=*)" {
-				return []*ber.Packet{found(group, nil), done(0)}
-			}
-			return []*ber.Packet{done(0)}
-		case isBase(r):
-			if nested[r.dn] && r.filter == "(memberOf:"+inChain+":="+group+")" {
-				return []*ber.Packet{found(r.dn, nil), done(0)}
+				return []*ber.Packet{found(group, map[string][]string{"objectSid": {sid(7, 1105)}}), done(0)}
 			}
 			return []*ber.Packet{done(0)}
 		}
-		name := "Ben"
-		if has(r.filter, "ann") {
-			name = "Ann"
+		var answers []*ber.Packet
+		for name, p := range people {
+			attributes := map[string][]string{
+				"mail": {name + "@corp.example"}, "objectGUID": {guid(name)}, "userAccountControl": {"512"},
+				"objectSid": {sid(p.domain, 5000)}, "primaryGroupID": {fmt.Sprint(p.primary)},
+			}
+			byID := strings.Contains(r.filter, goldap.EscapeFilter(guid(name)))
+			switch {
+			case r.dn == dn(name):
+				answers = append(answers, found(r.dn, map[string][]string{"tokenGroups": p.tokenGroups}))
+			case isBase(r):
+			case has(r.filter, inChain):
+				if byID && name == "ann" && has(r.filter, group) {
+					answers = append(answers, found(dn(name), attributes))
+				}
+			case has(r.filter, "(memberOf=") && !has(r.filter, "memberOf=*"):
+			case byID, has(r.filter, "sAMAccountName="+name):
+				answers = append(answers, found(dn(name), attributes))
+			}
 		}
-		return []*ber.Packet{reference("ldap://DomainDnsZones.corp.example/"), found("CN="+name+",DC=corp,DC=example", map[string][]string{
-			"mail": {strings.ToLower(name) + "@corp.example"}, "objectGUID": {"0123456789abcdef"}, "userAccountControl": {"512"},
-		}), done(0)}
+		return append(answers, done(0))
 	})
 	c := plain(addr)
 	c.BaseDN, c.IDAttribute, c.RequiredGroup = "DC=corp,DC=example", "objectGUID", group
 	c.Filter = "(|(sAMAccountName={username})(userPrincipalName={username}))"
 	d := open(t, c)
-	if e, err := d.Login(t.Context(), "ann", "x"); err != nil || e.Subject != "33323130-3534-3736-3839-616263646566" {
-		t.Errorf("ann: %+v, %v", e, err)
+	want := map[string]string{}
+	for name, p := range people {
+		id, err := guidText([]byte(guid(name)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want[id] = string(ReasonGroup)
+		if p.in {
+			want[id] = "active"
+		}
+		e, err := d.Login(t.Context(), name, "x")
+		var r *Refusal
+		if p.in && (err != nil || e.Subject != id) || !p.in && (!errors.As(err, &r) || r.Reason != ReasonGroup) {
+			t.Errorf("log %s in: %+v, %v", name, e, err)
+		}
 	}
-	var r *Refusal
-	if _, err := d.Login(t.Context(), "ben", "x"); !errors.As(err, &r) || r.Reason != ReasonGroup {
-		t.Errorf("ben: %v", err)
+	if err := wantOutcomes(t, d, want); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -313,9 +354,9 @@ func TestJudge(t *testing.T) {
 		{name: "success", want: nil},
 		{name: "success, empty policy", control: behera, value: policy(), want: nil},
 		{name: "success, expires soon", control: behera, value: policy(0xa0, 3, 0x80, 1, 60), want: nil},
-		{name: "success, grace", control: behera, value: policy(0xa0, 3, 0x81, 1, 2), want: ErrRefused, reason: ReasonExpired},
-		{name: "success, last grace", control: behera, value: policy(0xa0, 3, 0x81, 1, 0), want: ErrRefused, reason: ReasonExpired},
-		{name: "success, expired", control: behera, value: policy(0x81, 1, 0), want: ErrRefused, reason: ReasonExpired},
+		{name: "success, grace", control: behera, value: policy(0xa0, 3, 0x81, 1, 2), want: ErrRefused, reason: ReasonPasswordExpired},
+		{name: "success, last grace", control: behera, value: policy(0xa0, 3, 0x81, 1, 0), want: ErrRefused, reason: ReasonPasswordExpired},
+		{name: "success, expired", control: behera, value: policy(0x81, 1, 0), want: ErrRefused, reason: ReasonPasswordExpired},
 		{name: "success, locked", control: behera, value: policy(0x81, 1, 1), want: ErrRefused, reason: ReasonLocked},
 		{name: "success, reset", control: behera, value: policy(0x81, 1, 2), want: ErrRefused, reason: ReasonMustChange},
 		{name: "success, other", control: behera, value: policy(0x81, 1, 6), want: ErrRefused, reason: ReasonOther},
@@ -326,12 +367,12 @@ func TestJudge(t *testing.T) {
 		{name: "ad wrong", code: 49, message: fmt.Sprintf(ad, "52e"), want: ErrInvalidCredentials},
 		{name: "ad unknown", code: 49, message: fmt.Sprintf(ad, "525"), want: ErrInvalidCredentials},
 		{name: "ad hours", code: 49, message: fmt.Sprintf(ad, "530"), want: ErrRefused, reason: ReasonOther},
-		{name: "ad password expired", code: 49, message: fmt.Sprintf(ad, "532"), want: ErrRefused, reason: ReasonExpired},
+		{name: "ad password expired", code: 49, message: fmt.Sprintf(ad, "532"), want: ErrRefused, reason: ReasonPasswordExpired},
 		{name: "ad disabled", code: 49, message: fmt.Sprintf(ad, "533"), want: ErrRefused, reason: ReasonDisabled},
 		{name: "ad expired", code: 49, message: fmt.Sprintf(ad, "701"), want: ErrRefused, reason: ReasonExpired},
 		{name: "ad must change", code: 49, message: fmt.Sprintf(ad, "773"), want: ErrRefused, reason: ReasonMustChange},
 		{name: "ad locked", code: 49, message: fmt.Sprintf(ad, "775"), want: ErrRefused, reason: ReasonLocked},
-		{name: "389ds inactive", code: 53, message: "Account inactivated. Contact system administrator.", want: ErrRefused, reason: ReasonOther},
+		{name: "389ds inactive", code: 53, message: "Account inactivated. Contact system administrator.", want: ErrRefused, reason: ReasonDisabled},
 		{name: "389ds retries", code: 19, message: "Exceed password retry limit. Please try later.", want: ErrRefused, reason: ReasonLocked},
 		{name: "no password", code: 48, want: ErrInvalidCredentials},
 		{name: "gone", code: 32, want: ErrInvalidCredentials},

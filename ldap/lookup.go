@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	goldap "github.com/go-ldap/ldap/v3"
 )
@@ -19,33 +18,51 @@ const (
 	batchPatience = 10
 )
 
-// Lookup asks what has become of people, by their subjects, in batches of 100.
-// Every subject gets a State, except for one that cannot be a value of
-// id_attribute (it was stored under another setting): that is logged and left
-// out, and must be taken for "unknown".
+// Lookup asks what has become of people, by their subjects, in batches of 100. The
+// states hold with an error, too: it says why some people are Unknown.
+//
+// Doubt is about one person and one question. A person whose own entry gives a
+// reason is Stopped, whatever else can't be answered. Who is not in the group is
+// Unknown while the group can't be read, and who is not found is Unknown while a
+// part of the tree is elsewhere. What one server leaves open the next one is asked.
 //
 // A person is Missing only by the word of a server that, on the same connection,
 // shows base_dn and at least one person beneath it who could log in, and that
-// answers without an error, a referral or a truncated list. So the last person
-// of a directory is never missing: an emptied directory looks the same as one
-// that is just being restored. Anything else is an error for the whole call:
-// nothing is known then, and nobody is missing.
+// answers in full. So the last person of a directory is never missing: an emptied
+// directory looks the same as one that is just being restored. And nobody is
+// missing while there is any doubt about anybody: a directory that is being
+// rebuilt should not cost people their tokens.
+//
+// A subject that cannot be a value of id_attribute (it was stored under another
+// setting) is logged, and has no state at all.
 func (d *Directory) Lookup(ctx context.Context, subjects []string) (map[string]State, error) {
 	states := make(map[string]State, len(subjects))
-	for batch := range slices.Chunk(d.askable(subjects), batchSize) {
-		var found map[string]State
-		err := d.try(ctx, batchPatience*d.cfg.Timeout, func(ctx context.Context, s *server) error {
-			return d.service(ctx, s, func(c *conn) (err error) {
-				found, err = d.lookup(ctx, c, batch)
-				return err
-			})
-		})
-		if err != nil {
-			return nil, fmt.Errorf("look up %d people: %w", len(subjects), err)
-		}
-		maps.Copy(states, found)
+	var faults []error
+	subjects = d.askable(subjects)
+	for _, text := range subjects {
+		states[text] = State{}
 	}
-	return states, nil
+	for batch := range slices.Chunk(subjects, batchSize) {
+		in := &inquiry{d: d, states: states}
+		err := d.try(ctx, batchPatience*d.cfg.Timeout, func(ctx context.Context, s *server) error {
+			return d.service(ctx, s, func(c *conn) error { return in.ask(ctx, c, batch) })
+		})
+		if err != nil && !slices.ContainsFunc(faults, func(f error) bool { return f.Error() == err.Error() }) {
+			faults = append(faults, err)
+		}
+		if err != nil && !in.heard {
+			break // of a directory that does not answer, the next batch learns no more
+		}
+	}
+	if len(faults) == 0 {
+		return states, nil
+	}
+	for subject, state := range states {
+		if state.Verdict == Missing {
+			states[subject] = State{}
+		}
+	}
+	return states, fmt.Errorf("look up %d people: %w", len(subjects), errors.Join(faults...))
 }
 
 // askable drops duplicates, and subjects that id_attribute can't hold.
@@ -60,46 +77,121 @@ func (d *Directory) askable(subjects []string) []string {
 	})
 }
 
-// lookup answers for one batch on one connection.
-func (d *Directory) lookup(ctx context.Context, c *conn, batch []string) (map[string]State, error) {
-	if err := d.readable(ctx, c, d.cfg.BaseDN); err != nil {
-		return nil, err
-	}
-	found, err := d.bySubject(ctx, c, batch, "", d.cfg.attributes())
-	if err != nil {
-		return nil, err
-	}
-	states := make(map[string]State, len(batch))
-	missing := false
-	for _, text := range batch {
-		e, ok := found.entries[text]
-		if e.Stopped == ReasonIncomplete {
-			// Without a mail nobody can log in, but nobody has left either.
-			e.Stopped, e.Detail = "", ""
-		}
-		states[text] = State{Entry: e, Missing: !ok}
-		missing = missing || !ok
-	}
-	if missing {
-		if err := found.complete(); err != nil {
-			return nil, err
-		}
-		if err := d.populated(ctx, c); err != nil {
-			return nil, err
-		}
-	}
-	if err := d.stopUnmatched(ctx, c, states); err != nil {
-		return nil, err
-	}
-	if err := d.stopOutsiders(ctx, c, states); err != nil {
-		return nil, err
-	}
-	return states, nil
+// inquiry collects the verdicts on one batch. Each is kept as soon as it is proven,
+// so that what fails later takes none of them back.
+type inquiry struct {
+	d      *Directory
+	states map[string]State
+	heard  bool // a server has answered a search
 }
 
-// populated makes sure that people can be seen at all: that the directory is
-// not a freshly initialised one, and that the service account has not lost its
-// right to read the attributes that a login needs.
+// ask asks on one connection about those of the batch who are Unknown. It returns
+// an error when some still are.
+func (in *inquiry) ask(ctx context.Context, c *conn, batch []string) error {
+	d := in.d
+	asked := slices.DeleteFunc(slices.Clone(batch), func(text string) bool { return in.states[text].Verdict != Unknown })
+	if len(asked) == 0 {
+		return nil
+	}
+	found, err := d.bySubject(ctx, c, asked, "", d.cfg.attributes())
+	in.heard = in.heard || !broken(err)
+	people := make(map[string]Entry, len(found.entries))
+	for text, e := range found.entries {
+		stop, stopped := e.suspended()
+		if stopped {
+			in.states[text] = State{Stopped, stop, e}
+			continue
+		}
+		in.states[text] = State{Entry: e}
+		people[text] = e
+	}
+	if broken(err) {
+		return err
+	}
+	open := in.judge(ctx, c, people)
+	if broken(open) {
+		return open
+	}
+	var absent error
+	if err == nil && len(found.entries) < len(asked) {
+		absent = in.missing(ctx, c, asked, found)
+	}
+	return weightiest(err, open, absent)
+}
+
+// judge tells of people whose own entries are good whether filter and
+// required_group let them in.
+func (in *inquiry) judge(ctx context.Context, c *conn, people map[string]Entry) error {
+	d := in.d
+	matched, unmatched, open := d.filtered(ctx, c, people)
+	for _, text := range unmatched {
+		in.states[text] = State{Stopped, Stop{Reason: ReasonFilter, Detail: d.people}, people[text]}
+	}
+	if broken(open) {
+		return open
+	}
+	members, outsiders := slices.Collect(maps.Keys(matched)), []string(nil)
+	var unread error
+	if d.cfg.RequiredGroup != "" {
+		members, outsiders, unread = d.membership(ctx, c, matched)
+	}
+	for _, text := range outsiders {
+		in.states[text] = State{Stopped, Stop{Reason: ReasonGroup, Detail: d.cfg.RequiredGroup}, people[text]}
+	}
+	for _, text := range members {
+		in.states[text] = State{Verdict: Active, Entry: people[text]}
+	}
+	return weightiest(open, unread)
+}
+
+// filtered tells which of people, whose entries were just found, the configured
+// filter still matches: many installations keep in it who may use the service. A
+// reference to another server is no doubt here, since the entries are on this one.
+func (d *Directory) filtered(ctx context.Context, c *conn, people map[string]Entry) (matched map[string]Entry, unmatched []string, err error) {
+	if d.people == "" || len(people) == 0 {
+		return people, nil, nil
+	}
+	found, err := d.bySubject(ctx, c, slices.Sorted(maps.Keys(people)), d.people, []string{d.cfg.IDAttribute})
+	matched = make(map[string]Entry, len(people))
+	for text, e := range people {
+		if _, ok := found.entries[text]; ok {
+			matched[text] = e
+		} else if err == nil {
+			unmatched = append(unmatched, text)
+		}
+	}
+	return matched, unmatched, err
+}
+
+// missing makes sure that people can be seen at all before those who were not
+// found are Missing.
+func (in *inquiry) missing(ctx context.Context, c *conn, asked []string, found answer) error {
+	if len(found.referrals) > 0 {
+		return referred(found.referrals)
+	}
+	if _, err := in.d.read(ctx, c, in.d.cfg.BaseDN, "1.1"); err != nil {
+		return err
+	}
+	if err := in.d.populated(ctx, c); err != nil {
+		return err
+	}
+	for _, text := range asked {
+		if _, ok := found.entries[text]; !ok {
+			in.states[text] = State{Verdict: Missing}
+		}
+	}
+	return nil
+}
+
+// referred is the doubt when part of the tree is on a server that was not asked:
+// who was not found may be there.
+func referred(urls []string) error {
+	return &doubt{fmt.Errorf("the server refers to %q for a part of the tree, which is not followed: who is not found may be there", urls[0])}
+}
+
+// populated makes sure that the directory is not a freshly initialised one, and
+// that the service account has not lost its right to read the attributes that a
+// login needs.
 func (d *Directory) populated(ctx context.Context, c *conn) error {
 	res, err := c.search(ctx, &goldap.SearchRequest{
 		BaseDN:           d.cfg.BaseDN,
@@ -111,188 +203,14 @@ func (d *Directory) populated(ctx context.Context, c *conn) error {
 		Controls:         d.cfg.controls(),
 	})
 	if err != nil && !sizeLimited(err) {
-		return fmt.Errorf("search anybody under %s: %w", d.cfg.BaseDN, err)
+		return fmt.Errorf("search anybody under %s: %w", d.cfg.BaseDN, sorted(err))
 	}
 	if len(res.Entries) == 0 {
-		return fmt.Errorf("nobody under %s has %s and %s: an empty directory proves nothing", d.cfg.BaseDN, d.cfg.IDAttribute, d.cfg.UIDAttribute)
+		return &doubt{fmt.Errorf("nobody under %s has %s and %s: an empty directory proves nothing", d.cfg.BaseDN, d.cfg.IDAttribute, d.cfg.UIDAttribute)}
 	}
 	return nil
 }
 
 func sizeLimited(err error) bool {
 	return errors.Is(err, goldap.ErrSizeLimitExceeded) || goldap.IsErrorWithCode(err, goldap.LDAPResultSizeLimitExceeded)
-}
-
-// stopUnmatched stops the people whom the configured filter no longer matches:
-// many installations keep in it who may use the service.
-func (d *Directory) stopUnmatched(ctx context.Context, c *conn, states map[string]State) error {
-	if d.people == "" {
-		return nil
-	}
-	out, err := d.unmatched(ctx, c, active(states), d.people)
-	if err != nil {
-		return err
-	}
-	for _, text := range out {
-		stop(states, text, ReasonFilter, d.people)
-	}
-	return nil
-}
-
-// stopOutsiders stops the people who are not in required_group. It asks in the
-// same ways as inGroup does, each time about those not found so far.
-func (d *Directory) stopOutsiders(ctx context.Context, c *conn, states map[string]State) error {
-	if d.cfg.RequiredGroup == "" {
-		return nil
-	}
-	out := active(states)
-	for _, filter := range d.memberFilters() {
-		rest, err := d.unmatched(ctx, c, out, filter)
-		if noSuchRule(err) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		out = rest
-	}
-	for _, text := range out {
-		member, err := d.namedByGroup(ctx, c, states[text].Entry)
-		if err != nil {
-			return err
-		}
-		if !member {
-			stop(states, text, ReasonGroup, d.cfg.RequiredGroup)
-		}
-	}
-	return nil
-}
-
-func active(states map[string]State) []string {
-	var subjects []string
-	for text, state := range states {
-		if !state.Missing && state.Stopped == "" {
-			subjects = append(subjects, text)
-		}
-	}
-	return subjects
-}
-
-func stop(states map[string]State, subject string, reason Reason, detail string) {
-	state := states[subject]
-	state.Stopped, state.Detail = reason, detail
-	states[subject] = state
-}
-
-// unmatched returns the subjects whose entries filter does not match.
-func (d *Directory) unmatched(ctx context.Context, c *conn, subjects []string, filter string) ([]string, error) {
-	if len(subjects) == 0 {
-		return nil, nil
-	}
-	found, err := d.bySubject(ctx, c, subjects, filter, []string{d.cfg.IDAttribute})
-	if err != nil {
-		return nil, err
-	}
-	out := slices.DeleteFunc(subjects, func(text string) bool {
-		_, ok := found.entries[text]
-		return ok
-	})
-	if len(out) > 0 {
-		return out, found.complete()
-	}
-	return nil, nil
-}
-
-// answer is what a search by subject has brought.
-type answer struct {
-	entries   map[string]Entry
-	referrals []string
-}
-
-// complete is an error when part of the tree is on a server that was not
-// asked: what was not found may be there.
-func (a answer) complete() error {
-	if len(a.referrals) > 0 {
-		return fmt.Errorf("the server refers to %q for a part of the tree, which is not followed", a.referrals[0])
-	}
-	return nil
-}
-
-// bySubject finds the entries of batch, those that also match extra. A server
-// that limits the size of its answers below the batch is asked for halves.
-func (d *Directory) bySubject(ctx context.Context, c *conn, batch []string, extra string, attributes []string) (answer, error) {
-	filter, err := d.batchFilter(batch, extra)
-	if err != nil {
-		return answer{}, err
-	}
-	res, err := c.search(ctx, &goldap.SearchRequest{
-		BaseDN:           d.cfg.BaseDN,
-		Scope:            goldap.ScopeWholeSubtree,
-		SizeLimit:        len(batch) + 1,
-		EnforceSizeLimit: true,
-		Filter:           filter,
-		Attributes:       attributes,
-		Controls:         d.cfg.controls(),
-	})
-	if goldap.IsErrorWithCode(err, goldap.LDAPResultSizeLimitExceeded) && len(batch) > 1 && len(res.Entries) <= len(batch) {
-		return d.halves(ctx, c, batch, extra, attributes)
-	}
-	if err != nil {
-		return answer{}, fmt.Errorf("search %s for %d people: %w", d.cfg.BaseDN, len(batch), err)
-	}
-	a := answer{make(map[string]Entry, len(batch)), res.Referrals}
-	for _, from := range res.Entries {
-		e := d.cfg.entry(from, d.now())
-		text, ok := asked(batch, e.Subject)
-		if _, double := a.entries[text]; !ok || double {
-			return answer{}, fmt.Errorf("search %s for %d people: unexpected entry %q with %s %q", d.cfg.BaseDN, len(batch), e.DN, d.cfg.IDAttribute, e.Subject)
-		}
-		a.entries[text] = e
-	}
-	return a, nil
-}
-
-func (d *Directory) halves(ctx context.Context, c *conn, batch []string, extra string, attributes []string) (answer, error) {
-	half := len(batch) / 2
-	a, err := d.bySubject(ctx, c, batch[:half], extra, attributes)
-	if err != nil {
-		return answer{}, err
-	}
-	b, err := d.bySubject(ctx, c, batch[half:], extra, attributes)
-	if err != nil {
-		return answer{}, err
-	}
-	maps.Copy(a.entries, b.entries)
-	a.referrals = append(a.referrals, b.referrals...)
-	return a, nil
-}
-
-func (d *Directory) batchFilter(batch []string, extra string) (string, error) {
-	var b strings.Builder
-	b.WriteString("(|")
-	for _, text := range batch {
-		one, err := subjectFilter(d.cfg.IDAttribute, text)
-		if err != nil {
-			return "", fmt.Errorf("subject %q: %w", text, err)
-		}
-		b.WriteString(one)
-	}
-	b.WriteString(")")
-	if extra == "" {
-		return b.String(), nil
-	}
-	return "(&" + b.String() + extra + ")", nil
-}
-
-// asked finds the subject that an entry was asked for by. Where the directory
-// compares without regard to case, a value may come back spelt anew.
-func asked(batch []string, subject string) (string, bool) {
-	if slices.Contains(batch, subject) {
-		return subject, true
-	}
-	i := slices.IndexFunc(batch, func(text string) bool { return strings.EqualFold(text, subject) })
-	if i < 0 {
-		return "", false
-	}
-	return batch[i], true
 }

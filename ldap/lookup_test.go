@@ -1,8 +1,10 @@
 package ldap
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"syscall"
@@ -18,6 +20,31 @@ import (
 const nobody = "00000000-0000-4000-8000-000000000000"
 
 func person(uid string) string { return "uid=" + uid + "," + peopleDN }
+
+// outcome says in a word what a state is: the reason for somebody who is stopped.
+func outcome(s State) string {
+	switch s.Verdict {
+	case Active:
+		return "active"
+	case Stopped:
+		return string(s.Stop.Reason)
+	case Missing:
+		return "missing"
+	}
+	return "unknown"
+}
+
+// wantOutcomes looks subjects up, and wants one outcome for each.
+func wantOutcomes(t *testing.T, d *Directory, want map[string]string) error {
+	t.Helper()
+	got, err := d.Lookup(t.Context(), slices.Collect(maps.Keys(want)))
+	for subject, w := range want {
+		if o := outcome(got[subject]); o != w {
+			t.Errorf("%s: got %q, want %q (%v)", subject, o, w, err)
+		}
+	}
+	return err
+}
 
 func TestLookup(t *testing.T) {
 	s := startSlapd(t)
@@ -37,16 +64,16 @@ func TestLookup(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(got) != len(who)+1 || !got[nobody].Missing {
+		if len(got) != len(who)+1 || outcome(got[nobody]) != "missing" {
 			t.Errorf("got %d states, want %d: %+v", len(got), len(who)+1, got)
 		}
 		for uid, id := range who {
-			state, ok := got[id]
-			if !ok || state.Stopped != want[uid] || state.Missing != slices.Contains(missing, uid) {
-				t.Errorf("%s: got %+v", uid, state)
+			w := cmp.Or(string(want[uid]), "active")
+			if slices.Contains(missing, uid) {
+				w = "missing"
 			}
-			if !state.Missing && (state.Subject != id || state.DN == "") {
-				t.Errorf("%s: the entry is %+v", uid, state.Entry)
+			if state := got[id]; outcome(state) != w || w != "missing" && (state.Entry.Subject != id || state.Entry.DN == "") {
+				t.Errorf("%s: got %q of %+v, want %q", uid, outcome(state), state, w)
 			}
 		}
 	}
@@ -84,21 +111,23 @@ func TestLookupGroup(t *testing.T) {
 	for _, group := range []string{staff, "cn=board,ou=groups," + base, "cn=unix,ou=groups," + base} {
 		c := s.config()
 		c.RequiredGroup = group
-		got, err := open(t, c).Lookup(t.Context(), []string{a, b, nobody})
-		if err != nil || got[a].Stopped != "" || got[b].Stopped != ReasonGroup || !got[nobody].Missing {
-			t.Errorf("%s: %+v, %v", group, got, err)
+		if err := wantOutcomes(t, open(t, c), map[string]string{a: "active", b: string(ReasonGroup), nobody: "missing"}); err != nil {
+			t.Errorf("%s: %v", group, err)
 		}
 	}
 	c := s.config()
 	c.RequiredGroup = staff
 	d := open(t, c)
 	s.Remove(staff)
-	if got, err := d.Lookup(t.Context(), []string{a, b}); err == nil {
-		t.Errorf("without the group: %+v", got)
+	if err := wantOutcomes(t, d, map[string]string{a: "unknown", b: "unknown", nobody: "unknown"}); !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), staff) {
+		t.Errorf("without the group: %v", err)
+	}
+	if status := d.Servers()[0]; !status.Reachable || status.LastError != "" {
+		t.Errorf("without the group: the server is punished: %+v", status)
 	}
 	s.Add(staff, map[string][]string{"objectClass": {"groupOfNames"}, "cn": {"staff"}, "member": {person("bob")}})
-	if got, err := d.Lookup(t.Context(), []string{a, b}); err != nil || got[a].Stopped != ReasonGroup || got[b].Stopped != "" {
-		t.Errorf("changed places: %+v, %v", got, err)
+	if err := wantOutcomes(t, d, map[string]string{a: string(ReasonGroup), b: "active"}); err != nil {
+		t.Errorf("changed places: %v", err)
 	}
 }
 
@@ -110,12 +139,12 @@ func TestLookupFilter(t *testing.T) {
 	d := open(t, c)
 	a := s.Subject(alice)
 	s.Modify(alice, "employeeType", "active")
-	if got, err := d.Lookup(t.Context(), []string{a}); err != nil || got[a].Stopped != "" {
-		t.Errorf("active: %+v, %v", got, err)
+	if err := wantOutcomes(t, d, map[string]string{a: "active"}); err != nil {
+		t.Errorf("active: %v", err)
 	}
 	s.Modify(alice, "employeeType", "retired")
-	if got, err := d.Lookup(t.Context(), []string{a}); err != nil || got[a].Stopped != ReasonFilter {
-		t.Errorf("retired: %+v, %v", got, err)
+	if err := wantOutcomes(t, d, map[string]string{a: string(ReasonFilter)}); err != nil {
+		t.Errorf("retired: %v", err)
 	}
 	if _, err := d.Login(t.Context(), "alice", "alice-secret"); !errors.Is(err, ErrInvalidCredentials) {
 		t.Errorf("log in: %v", err)
@@ -145,45 +174,56 @@ func TestLookupMany(t *testing.T) {
 	})
 	d := open(t, s.config())
 	got, err := d.Lookup(t.Context(), append(want, nobody))
-	if err != nil || len(got) != 251 || !got[nobody].Missing {
+	if err != nil || len(got) != 251 || outcome(got[nobody]) != "missing" {
 		t.Fatalf("%d states, %v", len(got), err)
 	}
 	for _, id := range want {
-		if state, ok := got[id]; !ok || state.Missing || state.Stopped != "" {
-			t.Errorf("%s: %+v", id, state)
+		if o := outcome(got[id]); o != "active" {
+			t.Errorf("%s: %s", id, o)
 		}
 	}
 }
 
-// A directory that is not what it was says nothing about anybody.
+// A directory that is not what it was says nothing about who is not found.
 func TestLookupDoubt(t *testing.T) {
-	for name, change := range map[string]func(*slapd){
-		"base_dn is gone":     func(s *slapd) { s.empty(peopleDN); s.Remove(peopleDN) },
-		"nobody is left":      func(s *slapd) { s.empty(peopleDN) },
-		"the server is gone":  func(s *slapd) { s.Stop() },
-		"the server hangs":    func(s *slapd) { s.Signal(syscall.SIGSTOP) },
-		"the account is gone": func(s *slapd) { s.Remove(readerDN); s.Stop(); s.Start() },
-		"a part is elsewhere": func(s *slapd) {
-			s.Add("ou=branch,"+peopleDN, map[string][]string{"objectClass": {"referral", "extensibleObject"}, "ou": {"branch"}, "ref": {"ldap://branch.example.org/" + peopleDN}})
-		},
+	for name, test := range map[string]struct {
+		change func(*slapd)
+		alice  string
+	}{
+		"base_dn is gone":     {func(s *slapd) { s.empty(peopleDN); s.Remove(peopleDN) }, "unknown"},
+		"nobody is left":      {func(s *slapd) { s.empty(peopleDN) }, "unknown"},
+		"the server is gone":  {func(s *slapd) { s.Stop() }, "unknown"},
+		"the server hangs":    {func(s *slapd) { s.Signal(syscall.SIGSTOP) }, "unknown"},
+		"the account is gone": {func(s *slapd) { s.Remove(readerDN); s.Stop(); s.Start() }, "unknown"},
+		"a part is elsewhere": {func(s *slapd) { s.refer() }, "active"},
+		"a part is elsewhere, and she is disabled": {func(s *slapd) {
+			s.refer()
+			s.Modify(alice, "pwdAccountLockedTime", "000001010000Z")
+		}, "disabled"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := startSlapd(t)
 			c := s.config()
 			d := open(t, c)
-			ids := []string{s.Subject(alice), nobody}
-			if got, err := d.Lookup(t.Context(), ids); err != nil || got[ids[0]].Missing || !got[nobody].Missing {
-				t.Fatalf("before: %+v, %v", got, err)
+			id := s.Subject(alice)
+			if err := wantOutcomes(t, d, map[string]string{id: "active", nobody: "missing"}); err != nil {
+				t.Fatalf("before: %v", err)
 			}
-			change(s)
+			test.change(s)
 			if name == "the server hangs" {
 				d.cfg.Timeout = 100 * time.Millisecond
 			}
-			if got, err := d.Lookup(t.Context(), ids); !errors.Is(err, ErrUnavailable) || got != nil {
-				t.Errorf("got %+v, %v", got, err)
+			if err := wantOutcomes(t, d, map[string]string{id: test.alice, nobody: "unknown"}); !errors.Is(err, ErrUnavailable) {
+				t.Errorf("got %v", err)
 			}
 		})
 	}
+}
+
+// refer adds a part of the tree that is on another server.
+func (s *slapd) refer() {
+	s.t.Helper()
+	s.Add("ou=branch,"+peopleDN, map[string][]string{"objectClass": {"referral", "extensibleObject"}, "ou": {"branch"}, "ref": {"ldap://branch.example.org/" + peopleDN}})
 }
 
 // empty removes everything right under dn.
@@ -211,12 +251,13 @@ func TestLookupHidden(t *testing.T) {
 	s.Conf = s.File("hidden.conf", strings.Replace(read(t, s.Conf), "access to *", "access to attrs=mail by * none\naccess to *", 1))
 	s.Start()
 	d := open(t, s.config())
-	if got, err := d.Lookup(t.Context(), []string{nobody}); !errors.Is(err, ErrUnavailable) {
-		t.Errorf("got %+v, %v", got, err)
+	if err := wantOutcomes(t, d, map[string]string{nobody: "unknown"}); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("got %v", err)
 	}
 }
 
-// Every answer to the search of a batch that is less than a whole one is an error.
+// Of an answer that is less than a whole one, what is there counts, and nothing is
+// missing.
 func TestLookupPartialAnswers(t *testing.T) {
 	const id = "eee1fa86-7a8d-1041-9af5-335988db20b8"
 	entry := func(dn, id string) *ber.Packet {
@@ -269,10 +310,10 @@ func TestLookupPartialAnswers(t *testing.T) {
 				c.Timeout = 200 * time.Millisecond // for those who never finish
 			}
 			got, err := open(t, c).Lookup(t.Context(), []string{id, nobody})
-			if test.good && (err != nil || got[id].Missing || !got[nobody].Missing) {
+			if test.good && (err != nil || outcome(got[id]) != "active" || outcome(got[nobody]) != "missing") {
 				t.Errorf("got %+v, %v", got, err)
 			}
-			if !test.good && (!errors.Is(err, ErrUnavailable) || got != nil) {
+			if !test.good && (!errors.Is(err, ErrUnavailable) || got[id].Verdict > Active || outcome(got[nobody]) != "unknown") {
 				t.Errorf("got %+v, %v", got, err)
 			}
 		})
@@ -313,16 +354,16 @@ func TestLookupActiveDirectory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := got["3f2504e0-4f89-41d3-9a0c-0305e82c3301"]; s.UID != "ann@corp.example" || s.Stopped != "" {
+	if s := got["3f2504e0-4f89-41d3-9a0c-0305e82c3301"]; s.Entry.UID != "ann@corp.example" || outcome(s) != "active" {
 		t.Errorf("ann: %+v", s)
 	}
-	if s := got["3f2504e0-4f89-41d3-9a0c-0305e82c3302"]; s.Stopped != ReasonDisabled {
+	if s := got["3f2504e0-4f89-41d3-9a0c-0305e82c3302"]; outcome(s) != "disabled" {
 		t.Errorf("dan: %+v", s)
 	}
-	if s := got["00000000-0000-0000-0000-0000000000ff"]; s.UID != "zoe@corp.example" {
+	if s := got["00000000-0000-0000-0000-0000000000ff"]; s.Entry.UID != "zoe@corp.example" {
 		t.Errorf("zoe: %+v", s)
 	}
-	if !got[nobody].Missing {
+	if outcome(got[nobody]) != "missing" {
 		t.Errorf("nobody: %+v", got[nobody])
 	}
 	if len(filters) == 0 || !strings.Contains(filters[0], `\e0`) || !strings.Contains(filters[0], `\00`) {

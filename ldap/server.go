@@ -23,6 +23,7 @@ type server struct {
 	lastFailure time.Time
 	lastError   string
 	logged      time.Time
+	noticed     time.Time // when the log last told of the service account's password
 }
 
 // ServerStatus is the health of one server, as its last use has shown it:

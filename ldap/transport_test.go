@@ -226,7 +226,7 @@ func TestTarpit(t *testing.T) {
 				start := time.Now()
 				d := open(t, c)
 				e, err := d.Login(t.Context(), "alice", "alice-secret")
-				if err == nil || (!errors.Is(err, ErrUnavailable) && e.Stopped != ReasonAmbiguous && !errors.Is(err, ErrRefused)) {
+				if err == nil || (!errors.Is(err, ErrUnavailable) && !e.ambiguous && !errors.Is(err, ErrRefused)) {
 					t.Errorf("got %+v, %v", e, err)
 				}
 				if took := time.Since(start); took > patience {

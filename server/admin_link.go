@@ -84,20 +84,21 @@ func (s *Server) checkSubject(ctx context.Context, id storage.Identity) (storage
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.LDAP.Timeout.or(defaultTimeout))
 	defer cancel()
 	states, err := s.directory.Lookup(ctx, []string{id.Subject})
-	if err != nil {
-		return id, "", err
-	}
 	st, possible := states[id.Subject]
-	if !possible || st.Missing {
+	switch {
+	case st.Entry.Known(): // who is there, even if the directory can't say whether they are let in
+	case err != nil:
+		return id, "", err
+	case !possible || st.Verdict == ldap.Missing:
 		return id, "", refuse(http.StatusNotFound, "The directory has nobody with the subject %s: correct it, or add --unchecked", id.Subject)
 	}
-	id.Subject = st.Subject // in the directory's spelling, which its logins will have
-	checked := st.DN
-	if st.Name != "" {
-		checked += " (" + st.Name + ")"
+	id.Subject = st.Entry.Subject // in the directory's spelling, which its logins will have
+	checked := st.Entry.DN
+	if st.Entry.Name != "" {
+		checked += " (" + st.Entry.Name + ")"
 	}
-	if st.Stopped != "" {
-		checked += fmt.Sprintf("; stopped there (%s), and so here with the next sweep", st.Stopped)
+	if st.Verdict == ldap.Stopped {
+		checked += fmt.Sprintf("; stopped there (%s), and so here with the next sweep", st.Stop.Reason)
 	}
 	return id, checked, nil
 }

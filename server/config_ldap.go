@@ -92,7 +92,7 @@ func CheckLDAP(ctx context.Context, cfg Config, user string) ([]ldap.Step, error
 	steps := d.Check(ctx, user)
 	for i, step := range steps {
 		if step.OK && step.Entry.Known() && storage.CheckUID(step.Entry.UID) != nil {
-			steps[i].OK = false
+			steps[i].OK, steps[i].Warning = false, false
 			steps[i].Detail = fmt.Sprintf("uid_attribute gives %q, which is no e-mail address", step.Entry.UID)
 		}
 	}

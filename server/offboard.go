@@ -19,11 +19,11 @@ import (
 // in two sweeps is removed, the tokens revoked; a user who is also known by a
 // password or a provider is suspended instead, since the link may be a mistake.
 //
-// When in doubt it does nothing. A directory that does not answer, or only in part,
-// says nothing. One that would change many people at once is more likely broken than
-// right: such a sweep is held until an administrator confirms it. All this is kept in
-// memory alone: after a restart, two more sweeps have to miss somebody, and the next
-// sweep is held again.
+// It acts on the directory's verdict on each person (ldap.State), and an unknown one
+// changes nothing: not even how often somebody was missed. A directory that would
+// change many people at once is more likely broken than right: such a sweep is held
+// until an administrator confirms it. All this is kept in memory alone: after a
+// restart, two more sweeps have to miss somebody, and the next sweep is held again.
 type offboard struct {
 	store *storage.Store
 	dir   directory
@@ -31,7 +31,8 @@ type offboard struct {
 	log   *slog.Logger
 
 	sweeping sync.Mutex              // one sweep at a time
-	missed   map[storage.UserID]bool // whom the last sweep did not find
+	missed   map[storage.UserID]bool // whom the last sweep that could tell did not find
+	doubtful bool                    // the last sweep could not tell of everybody
 
 	mu    sync.Mutex
 	held  []offboarding // none: nothing is held
@@ -67,7 +68,7 @@ func (s *Server) sweepDirectory(ctx context.Context) {
 	defer tick.Stop()
 	for ctx.Err() == nil {
 		if err := s.offboard.sweep(ctx); err != nil && ctx.Err() == nil {
-			s.log.Warn("an off-boarding sweep has failed", "error", err)
+			s.log.Warn("an off-boarding sweep could not make all changes", "error", err)
 		}
 		select {
 		case <-tick.C:
@@ -76,25 +77,31 @@ func (s *Server) sweepDirectory(ctx context.Context) {
 	}
 }
 
-// sweep asks the directory once, and makes the changes or holds them.
+// sweep asks the directory once, and makes the changes or holds them. What the
+// directory leaves open is in the log; an error is one of the store.
 func (o *offboard) sweep(ctx context.Context) error {
 	o.sweeping.Lock()
 	defer o.sweeping.Unlock()
-	changes, asked, err := o.ask(ctx)
+	found, err := o.ask(ctx)
 	if err != nil {
 		return err
 	}
+	if ctx.Err() == nil {
+		o.tell(found)
+	}
 	missing := map[storage.UserID]bool{}
-	for _, c := range changes {
+	for _, c := range found.changes {
 		missing[c.id] = c.gone
 	}
-	// Whoever is found has to be missed in two sweeps again, whatever comes of this one.
+	// Somebody who is found has to be missed in two sweeps again, even when this one
+	// is held.
 	for id := range o.missed {
-		if !missing[id] {
+		if !missing[id] && !found.unknown[id] {
 			delete(o.missed, id)
 		}
 	}
-	if changes, err = o.brake(changes, asked, true); err != nil {
+	changes, err := o.brake(found.changes, found.asked, found.doubt == nil)
+	if err != nil {
 		return err
 	}
 	var due []offboarding
@@ -106,6 +113,20 @@ func (o *offboard) sweep(ctx context.Context) error {
 		due = append(due, c)
 	}
 	return o.apply(due)
+}
+
+// tell logs what a sweep could not find out, when that begins and when it ends: it
+// may last for weeks.
+func (o *offboard) tell(found findings) {
+	began, ended := found.doubt != nil && !o.doubtful, found.doubt == nil && o.doubtful
+	o.doubtful = found.doubt != nil
+	switch {
+	case began:
+		o.log.Warn("the directory does not tell what has become of some users, who stay as they are; the next line about this is when it tells again",
+			"users", len(found.unknown), "asked", found.asked, "error", found.doubt)
+	case ended:
+		o.log.Info("the directory tells again what has become of all users", "asked", found.asked)
+	}
 }
 
 // confirm asks the directory again, and makes those held changes that it still asks
@@ -122,13 +143,13 @@ func (o *offboard) confirm(ctx context.Context, by storage.Actor) error {
 	}
 	o.sweeping.Lock()
 	defer o.sweeping.Unlock()
-	changes, _, err := o.ask(ctx)
+	found, err := o.ask(ctx)
 	if err != nil {
 		return err
 	}
-	var due []offboarding
-	all := true // that the directory no longer has were agreed to
-	for _, c := range changes {
+	var due, open []offboarding
+	all := found.doubt == nil // that the directory no longer has were agreed to
+	for _, c := range found.changes {
 		if agreed[c.key()] {
 			due = append(due, c)
 		} else if c.gone {
@@ -138,24 +159,40 @@ func (o *offboard) confirm(ctx context.Context, by storage.Actor) error {
 	if all {
 		o.mark.settle()
 	}
-	o.store.Note(by, storage.Event{Action: storage.ActionOffboardConfirm, Detail: "held changes let go on", Count: len(due)})
 	o.mu.Lock()
-	o.held = nil
+	for _, c := range o.held {
+		if found.unknown[c.id] {
+			open = append(open, c)
+		}
+	}
+	o.held = open
 	o.mu.Unlock()
-	return o.apply(due)
+	if len(due) > 0 || len(open) == 0 {
+		o.store.Note(by, storage.Event{Action: storage.ActionOffboardConfirm, Detail: "held changes let go on", Count: len(due)})
+	}
+	if err := o.apply(due); err != nil || len(open) == 0 {
+		return err
+	}
+	return found.doubt // what is held for those who are unknown now stays held
 }
 
 // key is what has to be the same when a held change is confirmed: not the reason.
 func (c offboarding) key() offboarding { return offboarding{id: c.id, action: c.action} }
 
-// ask returns the changes that would bring the users in step with the directory, and
-// how many users it asked about.
-func (o *offboard) ask(ctx context.Context) (changes []offboarding, asked int, err error) {
+// findings are what the directory says about the users it was asked about.
+type findings struct {
+	changes []offboarding // that would bring the users in step with it
+	asked   int           // how many users that was
+	unknown map[storage.UserID]bool
+	doubt   error // why there are unknown ones
+}
+
+func (o *offboard) ask(ctx context.Context) (findings, error) {
 	var holders []storage.Holder
 	var subjects []string
 	for h, err := range o.store.Holders(storage.SourceLDAP) {
 		if err != nil {
-			return nil, 0, err
+			return findings{}, err
 		}
 		if h.State == storage.UserActive || h.State == storage.UserSuspended {
 			holders = append(holders, h)
@@ -163,51 +200,61 @@ func (o *offboard) ask(ctx context.Context) (changes []offboarding, asked int, e
 		}
 	}
 	if len(holders) == 0 {
-		return nil, 0, nil
+		return findings{}, nil
 	}
 	states, err := o.dir.Lookup(ctx, subjects)
-	if err != nil {
-		return nil, 0, err
-	}
+	found := findings{asked: len(holders), unknown: map[storage.UserID]bool{}, doubt: err}
 	for _, h := range holders {
-		if c := compare(h, states); c.action != "" {
-			changes = append(changes, c)
+		switch c, known := compare(h, states); {
+		case !known:
+			found.unknown[h.ID] = true
+		case c.action != "":
+			found.changes = append(found.changes, c)
 		}
 	}
-	return changes, len(holders), nil
+	return found, nil
 }
 
-// compare returns the change for one user; its action is empty if there is none. All
-// the subjects of a user are one person: that one may log in if any of them may, and
-// is missing only if all of them are.
-func compare(h storage.Holder, states map[string]ldap.State) offboarding {
-	c := offboarding{id: h.ID, uid: h.UID}
+// compare returns the change for one user, whose action is empty if there is none,
+// and whether the directory tells enough to decide. All the subjects of a user are
+// one person: that one may log in if any of them may, and is missing only if all of
+// them are.
+func compare(h storage.Holder, states map[string]ldap.State) (c offboarding, known bool) {
+	c = offboarding{id: h.ID, uid: h.UID}
 	var stopped ldap.Reason
+	open, missing := false, 0
 	for _, subject := range h.Subjects {
-		st, known := states[subject]
-		switch {
-		case !known:
-			return c // in doubt: nothing
-		case st.Missing:
-		case st.Stopped != "":
-			stopped = st.Stopped
-		case h.State == storage.UserSuspended:
-			c.action = api.OffboardResume
-			return c
-		default:
-			return c
+		st, asked := states[subject]
+		switch st.Verdict {
+		case ldap.Unknown:
+			// One that the directory can't be asked about lets nobody in, and proves nothing.
+			open = open || asked
+		case ldap.Missing:
+			missing++
+		case ldap.Stopped:
+			stopped = st.Stop.Reason
+		case ldap.Active:
+			if h.State == storage.UserSuspended {
+				c.action = api.OffboardResume
+			}
+			return c, true
 		}
 	}
 	switch {
-	case stopped == "" && h.Only(storage.SourceLDAP):
+	case open:
+		return c, false
+	case stopped != "":
+		if h.State == storage.UserActive {
+			c.action, c.why = api.OffboardSuspend, string(stopped)
+		}
+	case missing == 0 || missing < len(h.Subjects):
+		return c, false
+	case h.Only(storage.SourceLDAP):
 		c.action, c.why, c.gone = api.OffboardRemove, noLonger, true
-	case stopped == "" && h.State == storage.UserActive:
-		c.action, c.why, c.gone = api.OffboardSuspend, noLonger, true
-	case stopped == "":
 	case h.State == storage.UserActive:
-		c.action, c.why = api.OffboardSuspend, string(stopped)
+		c.action, c.why, c.gone = api.OffboardSuspend, noLonger, true
 	}
-	return c
+	return c, true
 }
 
 const noLonger = "no longer in the directory"

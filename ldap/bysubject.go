@@ -1,0 +1,115 @@
+package ldap
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	goldap "github.com/go-ldap/ldap/v3"
+)
+
+// answer is what a search by subject has brought.
+type answer struct {
+	entries   map[string]Entry
+	referrals []string // where else people may be
+}
+
+// bySubject finds the entries of batch, those that also match extra. With an
+// error, what it found is right and may not be all. A server that limits the size
+// of its answers below the batch is asked for halves.
+func (d *Directory) bySubject(ctx context.Context, c *conn, batch []string, extra string, attributes []string) (answer, error) {
+	filter, err := d.batchFilter(batch, extra)
+	if err != nil {
+		return answer{}, err
+	}
+	res, err := c.search(ctx, &goldap.SearchRequest{
+		BaseDN:           d.cfg.BaseDN,
+		Scope:            goldap.ScopeWholeSubtree,
+		SizeLimit:        len(batch) + 1,
+		EnforceSizeLimit: true,
+		Filter:           filter,
+		Attributes:       attributes,
+		Controls:         d.cfg.controls(),
+	})
+	if goldap.IsErrorWithCode(err, goldap.LDAPResultSizeLimitExceeded) && len(batch) > 1 && len(res.Entries) <= len(batch) {
+		return d.halves(ctx, c, batch, extra, attributes)
+	}
+	a := answer{entries: make(map[string]Entry, len(batch))}
+	odd := d.collect(res, batch, &a)
+	if err != nil {
+		return a, fmt.Errorf("search %s for %d people: %w", d.cfg.BaseDN, len(batch), sorted(err))
+	}
+	return a, odd
+}
+
+// collect fills an answer with what the server sent. It returns a doubt when there
+// is an entry that nobody has asked for, or two of one person: neither counts.
+func (d *Directory) collect(res *goldap.SearchResult, batch []string, a *answer) (odd error) {
+	if res == nil {
+		return nil
+	}
+	a.referrals = res.Referrals
+	twice := map[string]bool{}
+	for _, from := range res.Entries {
+		e := d.cfg.entry(from, d.now())
+		text, ok := asked(batch, e.Subject)
+		_, double := a.entries[text]
+		if !ok || double {
+			twice[text] = true
+			odd = &doubt{fmt.Errorf("search %s for %d people: unexpected entry %q with %s %q", d.cfg.BaseDN, len(batch), e.DN, d.cfg.IDAttribute, e.Subject)}
+			continue
+		}
+		a.entries[text] = e
+	}
+	for text := range twice {
+		delete(a.entries, text)
+	}
+	return odd
+}
+
+func (d *Directory) halves(ctx context.Context, c *conn, batch []string, extra string, attributes []string) (answer, error) {
+	half := len(batch) / 2
+	a, err := d.bySubject(ctx, c, batch[:half], extra, attributes)
+	if err != nil && !inDoubt(err) {
+		return a, err
+	}
+	b, other := d.bySubject(ctx, c, batch[half:], extra, attributes)
+	maps.Copy(a.entries, b.entries)
+	a.referrals = append(a.referrals, b.referrals...)
+	if other != nil {
+		return a, other
+	}
+	return a, err
+}
+
+func (d *Directory) batchFilter(batch []string, extra string) (string, error) {
+	var b strings.Builder
+	b.WriteString("(|")
+	for _, text := range batch {
+		one, err := subjectFilter(d.cfg.IDAttribute, text)
+		if err != nil {
+			return "", fmt.Errorf("subject %q: %w", text, err)
+		}
+		b.WriteString(one)
+	}
+	b.WriteString(")")
+	if extra == "" {
+		return b.String(), nil
+	}
+	return "(&" + b.String() + extra + ")", nil
+}
+
+// asked finds the subject that an entry was asked for by. Where the directory
+// compares without regard to case, a value may come back in another spelling.
+func asked(batch []string, subject string) (string, bool) {
+	if slices.Contains(batch, subject) {
+		return subject, true
+	}
+	i := slices.IndexFunc(batch, func(text string) bool { return strings.EqualFold(text, subject) })
+	if i < 0 {
+		return "", false
+	}
+	return batch[i], true
+}

@@ -1,0 +1,99 @@
+package ldap
+
+import (
+	"errors"
+
+	goldap "github.com/go-ldap/ldap/v3"
+)
+
+// Verdict is what a directory's answer says about one person.
+type Verdict int
+
+const (
+	// Unknown means that the answer leaves the question open. It is the zero
+	// value, so that forgetting to look costs nobody their access.
+	Unknown Verdict = iota
+	// Active is a person who is there, matches filter and is in required_group.
+	Active
+	// Stopped is a person who is there and is not to be let in.
+	Stopped
+	// Missing is a person whom the directory no longer has.
+	Missing
+)
+
+// State is what Lookup found out about a subject.
+type State struct {
+	Verdict Verdict
+	Stop    Stop  // why, of one who is Stopped
+	Entry   Entry // as far as it was seen; zero for one who is Missing
+}
+
+// Reason is why a person whom the directory knows is not to be let in.
+type Reason string
+
+const (
+	ReasonDisabled        Reason = "disabled"
+	ReasonLocked          Reason = "locked"
+	ReasonExpired         Reason = "expired"
+	ReasonPasswordExpired Reason = "password expired"
+	ReasonMustChange      Reason = "must change password"
+	ReasonGroup           Reason = "not in required_group"
+	ReasonFilter          Reason = "no longer matches filter"
+	ReasonAmbiguous       Reason = "name matches more than one entry"
+	ReasonNoID            Reason = "entry has no usable id_attribute"
+	ReasonOther           Reason = "refused by the server"
+)
+
+// Suspends reports whether the reason stops tokens, too. A password that has
+// expired or has to be changed stops logins alone: a script that runs at night
+// should not die of it.
+func (r Reason) Suspends() bool {
+	return r != ReasonMustChange && r != ReasonPasswordExpired && r != ReasonNoID
+}
+
+// Stop is a reason not to let a person in.
+type Stop struct {
+	Reason Reason
+	Detail string // the attribute that says so
+	// open is set where the entry does not tell whether this still holds. Then a
+	// login that the server grants proves that it does not.
+	open bool
+}
+
+func (s Stop) refusal() *Refusal { return &Refusal{s.Reason, s.Detail} }
+
+// doubt is an answer about the directory's data that leaves a question open: a
+// missing group, a referral, an entry that the service account may not read. The
+// server did what it was asked, so it is not avoided for it; but another server
+// may know more, and is asked.
+type doubt struct{ error }
+
+func (d *doubt) Unwrap() error { return d.error }
+
+// sorted makes a doubt of an error whose result code speaks of data or rights.
+func sorted(err error) error {
+	switch code(err) {
+	case goldap.LDAPResultNoSuchObject, goldap.LDAPResultReferral, goldap.LDAPResultInvalidDNSyntax,
+		goldap.LDAPResultInsufficientAccessRights, goldap.LDAPResultNoSuchAttribute,
+		goldap.LDAPResultUndefinedAttributeType, goldap.LDAPResultInappropriateMatching, goldap.LDAPResultSizeLimitExceeded:
+		return &doubt{err}
+	}
+	return err
+}
+
+// inDoubt reports whether err is about the data alone, and no fault of a server.
+func inDoubt(err error) bool { return errors.As(err, new(*doubt)) }
+
+// broken reports whether the connection has failed, so that nothing else can be
+// asked on it.
+func broken(err error) bool { return err != nil && !inDoubt(err) && !answered(err) }
+
+// weightiest returns the first fault of a server among errs, else all doubts.
+func weightiest(errs ...error) error {
+	for _, err := range errs {
+		if err != nil && !inDoubt(err) {
+			return err
+		}
+	}
+	return errors.Join(errs...)
+}
