@@ -53,7 +53,9 @@ func (e Entry) refused() *Refusal {
 // explained gives a refusal by the server the reason that the entry has for it, so
 // that a login's log and a sweep name the same one. What the server said stays.
 func (e Entry) explained(by *Refusal) *Refusal {
-	i := slices.IndexFunc(e.Stops, func(s Stop) bool { return !s.open || s.Reason == by.Reason })
+	i := slices.IndexFunc(e.Stops, func(s Stop) bool {
+		return s.Reason != ReasonNoID && (!s.open || s.Reason == by.Reason)
+	})
 	if i < 0 {
 		return by
 	}

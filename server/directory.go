@@ -69,8 +69,12 @@ func (s *Server) askDirectory(ctx context.Context, a attempt, entry ldap.Entry, 
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), end)
 	defer cancel()
 	entry, err := s.directory.Authenticate(ctx, entry, password)
-	if refusal := (*ldap.Refusal)(nil); errors.As(err, &refusal) {
+	refusal, _ := errors.AsType[*ldap.Refusal](err)
+	if refusal != nil {
 		s.log.Info("the directory refuses a login", "dn", entry.DN, "reason", refusal.Reason, "detail", refusal.Detail, "address", a.from)
+	}
+	if refusal != nil && refusal.Reason == ldap.ReasonNoID { // the password was right
+		return storage.User{}, refuse(http.StatusForbidden, "The directory has no lasting id for this account: ask an administrator")
 	}
 	if errors.Is(err, ldap.ErrInvalidCredentials) || errors.Is(err, ldap.ErrRefused) {
 		return storage.User{}, errInvalid
