@@ -17,19 +17,28 @@ func (s *Server) adminUnlock(w http.ResponseWriter, r *http.Request) error {
 }
 
 // bucketsOf names the counts of failed logins of a user, by every way in.
-func bucketsOf(u storage.User) []string {
-	list := []string{accountBucket(u.UID), "ldap " + accountBucket(u.UID)}
+func (s *Server) bucketsOf(u storage.User) ([]string, error) {
+	list := []string{accountBucket(u.UID), nameBucket(u.UID)}
 	for _, id := range u.Identities {
-		if id.Source == storage.SourceLDAP {
-			list = append(list, personBucket(id.Subject))
+		if id.Source != storage.SourceLDAP {
+			continue
 		}
+		names, err := s.throttle.namesOf(personBucket(id.Subject))
+		if err != nil {
+			return nil, err
+		}
+		list = append(append(list, personBucket(id.Subject)), names...)
 	}
-	return list
+	return list, nil
 }
 
 // liftDelay forgets the failed logins of a user.
 func (s *Server) liftDelay(u storage.User) error {
-	for _, bucket := range bucketsOf(u) {
+	list, err := s.bucketsOf(u)
+	if err != nil {
+		return err
+	}
+	for _, bucket := range list {
 		if err := s.throttle.lift(bucket); err != nil {
 			return err
 		}
@@ -48,8 +57,12 @@ func (s *Server) liftDelayOf(uid string) error {
 
 // loginDelay tells of a user's login delay; nil if there is none.
 func (s *Server) loginDelay(u storage.User) (*api.LoginDelay, error) {
+	list, err := s.bucketsOf(u)
+	if err != nil {
+		return nil, err
+	}
 	var longest *api.LoginDelay
-	for _, bucket := range bucketsOf(u) {
+	for _, bucket := range list {
 		v, err := s.throttle.delay(bucket)
 		if err != nil {
 			return nil, err

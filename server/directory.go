@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"gatehouse/ldap"
 	"gatehouse/storage"
@@ -23,43 +24,94 @@ type directory interface {
 var errNoDirectory = refuse(http.StatusNotFound, `The login method "ldap" is not configured`)
 
 // checkDirectory returns the user whom the directory knows by that name and
-// password; at a person's first login, it makes the user. Failures are counted by
-// the person whom the directory found, so that all spellings of a name share one
-// bucket; a name that means nobody has a bucket of its own.
+// password; at a person's first login, it makes the user.
+//
+// Failures are counted twice. The count of the typed name decides what the client is
+// told, before the directory is asked: so a name that nobody has is answered like any
+// other, and a refusal costs no search. The count of the person whom the directory
+// finds decides whether the password is passed on: so the names of one person, such as
+// a uid and a mail, share the guesses that the directory gets to see. While that one
+// is used up, another name of the person is answered, and takes as long, as a name
+// that nobody has.
 func (s *Server) checkDirectory(ctx context.Context, a attempt, username, password string) (u storage.User, err error) {
-	a.account, a.forwarded = "ldap "+a.account, true
+	a.account, a.forwarded = nameBucket(username), true
 	if err := s.throttle.check(ctx, a); err != nil {
 		return u, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.LDAP.Timeout.or(defaultTimeout))
 	defer cancel()
-	entry, err := s.directory.Find(ctx, username)
-	if err != nil {
-		return u, err
-	}
-	if entry.Known() {
-		a.account = personBucket(cmp.Or(entry.Subject, entry.DN))
-	}
 	leave, err := s.throttle.enter(ctx, a)
 	if err != nil {
 		return u, err
 	}
 	o := undecided
 	defer func() { err = leave(o, err) }()
+	found, err := s.directory.Find(ctx, username)
+	if err != nil {
+		return u, err
+	}
+	u, o, err = s.tryPerson(ctx, a, found, password)
+	if o == rejected {
+		s.refusals.note(found.UID, a.from.String())
+	}
+	return u, err
+}
 
+// tryPerson has the directory judge the password of the person whom it found, unless
+// that person's count is used up: then, as for nobody, it judges the password of a
+// person who does not exist.
+func (s *Server) tryPerson(ctx context.Context, a attempt, found ldap.Entry, password string) (u storage.User, o outcome, err error) {
+	leave, asked, err := s.enterPerson(a, found)
+	if err != nil {
+		return u, undecided, err
+	}
+	entry := found
+	if found.Known() && !asked {
+		entry = ldap.Entry{}
+	}
 	u, err = s.askDirectory(ctx, a, entry, password)
 	switch {
 	case err == nil, errors.Is(err, storage.ErrOtherAccount):
 		o = accepted // the password was right
 	case errors.Is(err, errInvalid):
 		o = rejected
-		s.refusals.note(entry.UID, a.from.String())
 	}
-	return u, err
+	leave(o)
+	if asked && o != undecided {
+		s.throttle.forwarded.note(time.Since(a.begun))
+	} else if o == rejected {
+		s.throttle.forwarded.wait(ctx, a.begun)
+	}
+	return u, o, err
 }
 
-// personBucket is the name of the count of a person's failures at the directory.
-func personBucket(subject string) string { return "ldap person " + subject }
+// enterPerson counts a login among those of the person whom the directory found, and
+// reports whether the directory may be asked. It does not wait for other logins of the
+// person: that would tell that two names are one.
+func (s *Server) enterPerson(a attempt, found ldap.Entry) (leave func(outcome), asked bool, err error) {
+	if !found.Known() {
+		return func(outcome) {}, false, nil
+	}
+	name := a.account
+	a.account, a.subnets = personBucket(cmp.Or(found.Subject, found.DN)), nil // the address is counted with the name
+	bucket, wait, err := s.throttle.tryEnter(a)
+	refused, ok := errors.AsType[*httpError](err)
+	if err != nil && !ok {
+		return nil, false, err
+	}
+	leave = func(o outcome) {
+		if o == rejected {
+			s.throttle.noteName(a.account, name)
+		}
+		if asked {
+			s.throttle.leave(a, bucket, o, nil)
+		}
+	}
+	if asked = refused == nil && wait == nil; !asked {
+		s.log.Info("a login is not passed on to the directory after too many bad passwords for this person", "dn", found.DN, "address", a.from)
+	}
+	return leave, asked, nil
+}
 
 // askDirectory has the directory judge a password, and admits the person. It goes
 // on when the client hangs up: the directory counts the failure all the same, and

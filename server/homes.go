@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"sync"
@@ -120,11 +121,12 @@ func (t *throttle) forget(bucket string) {
 	}
 }
 
-// pace is how long the check of a password takes. A refusal that looks at no
-// password waits as long, so that nobody can tell the two apart.
+// pace knows how long the latest checks of a password took. An answer that looks at no
+// password takes as long as one of them, so that nobody can tell the two apart.
 type pace struct {
-	mu   sync.Mutex
-	mean time.Duration
+	mu     sync.Mutex
+	latest [32]time.Duration
+	noted  int
 }
 
 // longestPace bounds the wait when logins queue up.
@@ -133,18 +135,24 @@ const longestPace = time.Second
 func (p *pace) note(took time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.mean == 0 {
-		p.mean = took
+	p.latest[p.noted%len(p.latest)] = took
+	p.noted++
+}
+
+// any returns the time that one of the latest checks took. A mean would tell: nothing
+// else always takes the same time.
+func (p *pace) any() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.noted == 0 {
+		return 0
 	}
-	p.mean += (took - p.mean) / 8
+	return min(p.latest[rand.IntN(min(p.noted, len(p.latest)))], longestPace)
 }
 
 // wait returns when a check that began then would be done.
 func (p *pace) wait(ctx context.Context, begun time.Time) {
-	p.mu.Lock()
-	d := min(p.mean, longestPace)
-	p.mu.Unlock()
-	timer := time.NewTimer(d - time.Since(begun))
+	timer := time.NewTimer(p.any() - time.Since(begun))
 	defer timer.Stop()
 	select {
 	case <-timer.C:

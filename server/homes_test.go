@@ -217,8 +217,10 @@ func TestUnlock(t *testing.T) {
 	if err := h.admin.UnlockUser(t.Context(), "nobody@example.org"); err == nil || err.Error() != "No such user" {
 		t.Errorf("unlock nobody: got %v", err)
 	}
-	if got := bucketsOf(storage.User{UID: "B@x", Identities: []storage.Identity{{Source: "ldap", Subject: subject}, {Source: "github", Subject: "1"}}}); !slices.Equal(got, []string{"account b@x", "ldap account b@x", "ldap person " + subject}) {
-		t.Errorf("got the buckets %q", got)
+	h.exhaust(ldapPath, "bob")
+	got, err := h.bucketsOf(storage.User{UID: "B@x", Identities: []storage.Identity{{Source: "ldap", Subject: subject}, {Source: "github", Subject: "1"}}})
+	if want := []string{"account b@x", "ldap account b@x", "ldap person " + subject, "ldap account bob"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("got the buckets %q, %v, want %q", got, err, want)
 	}
 }
 

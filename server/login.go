@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"gatehouse/server/api"
 	"gatehouse/storage"
@@ -26,7 +27,12 @@ func (s *Server) checkPassword(ctx context.Context, a attempt, username, passwor
 		return u, err
 	}
 	o := undecided
-	defer func() { err = leave(o, err) }()
+	defer func() {
+		if o != undecided {
+			s.throttle.local.note(time.Since(a.begun))
+		}
+		err = leave(o, err)
+	}()
 
 	u, err = s.store.User(username)
 	if err != nil && !errors.Is(err, storage.ErrNoUser) {

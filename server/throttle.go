@@ -194,9 +194,6 @@ const (
 
 // leave counts an outcome, and returns what the caller is told in place of err.
 func (t *throttle) leave(a attempt, bucket string, o outcome, err error) error {
-	if o != undecided {
-		t.pace(a).note(time.Since(a.begun))
-	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	f := t.flying[bucket]
