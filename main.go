@@ -33,7 +33,11 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
-	os.Exit(cli.Report(os.Stderr, a.run(ctx, os.Args[1:])))
+	err := a.run(ctx, os.Args[1:])
+	last := local.NewLines(os.Stderr) // nor does a standard error that nobody reads keep this from ending
+	status := cli.Report(last, err)
+	last.Close()
+	os.Exit(status)
 }
 
 // app is one run of the binary.

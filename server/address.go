@@ -32,7 +32,7 @@ func (s *Server) clientAddress(r *http.Request) netip.Addr {
 	if !known {
 		addr = remote(r.RemoteAddr)
 	}
-	if len(s.cfg.TrustedProxies) == 0 || !s.trusted(addr) {
+	if len(s.config().TrustedProxies) == 0 || !s.trusted(addr) {
 		return addr
 	}
 	for hops := strings.Join(r.Header["X-Forwarded-For"], ","); ; {
@@ -65,7 +65,7 @@ func parseHop(text string) (netip.Addr, error) {
 }
 
 func (s *Server) trusted(a netip.Addr) bool {
-	for _, p := range s.cfg.TrustedProxies {
+	for _, p := range s.config().TrustedProxies {
 		if p.Contains(a) {
 			return true
 		}

@@ -45,7 +45,8 @@ func TestClientAddress(t *testing.T) {
 		{"a number too large", v4, "127.0.0.1:5", []string{"256.1.1.1"}, "127.0.0.1"},
 		{"a peer that is no address", v4, "@", []string{"203.0.113.9"}, "invalid IP"},
 	} {
-		s := &Server{cfg: Config{TrustedProxies: c.trusted}}
+		s := new(Server)
+		s.settings.Store(&Config{TrustedProxies: c.trusted})
 		r := httptest.NewRequest("GET", "/", nil)
 		r.RemoteAddr = c.peer
 		for _, v := range c.headers {
@@ -88,7 +89,8 @@ func FuzzClientAddress(f *testing.F) {
 		f.Add(seed, false)
 	}
 	f.Fuzz(func(t *testing.T, sent string, behind bool) {
-		s := &Server{cfg: Config{TrustedProxies: prefixes("10.0.0.0/8")}}
+		s := new(Server)
+		s.settings.Store(&Config{TrustedProxies: prefixes("10.0.0.0/8")})
 		r := httptest.NewRequest("GET", "/", nil)
 		r.RemoteAddr = "203.0.113.9:1"
 		r.Header["X-Forwarded-For"] = []string{sent}

@@ -15,12 +15,12 @@ import (
 //
 // It is kept in memory alone: a restart forgives.
 type budget struct {
-	limit   int // changes an hour; 0: no limit
 	message string
 	now     func() time.Time
 	began   time.Time // minutes are counted from here, by the monotonic clock
 
 	mu    sync.Mutex
+	limit int // changes an hour; 0: no limit
 	users map[storage.UserID][]minute
 	swept int64 // the minute when users were last removed
 }
@@ -42,6 +42,13 @@ func newBudget(limit int, message string, now func() time.Time) *budget {
 	return &budget{limit: limit, message: message, now: now, began: now(), users: make(map[storage.UserID][]minute)}
 }
 
+// setLimit changes the limit, from the next change on.
+func (b *budget) setLimit(changes int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.limit = changes
+}
+
 // spend runs a change of the user's, and counts it if it succeeds. Over the limit
 // it returns a refusal (429) instead.
 func (b *budget) spend(user storage.UserID, change func() error) error {
@@ -57,13 +64,13 @@ func (b *budget) spend(user storage.UserID, change func() error) error {
 
 // take counts n changes, or returns how long to wait until one more is allowed.
 func (b *budget) take(user storage.UserID, n int) (wait time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.limit == 0 {
 		return 0
 	}
 	since := b.now().Sub(b.began)
 	now := int64(since / time.Minute)
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.sweep(now)
 	list := recent(b.users[user], now)
 	made := 0

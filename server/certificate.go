@@ -1,10 +1,14 @@
 package server
 
 import (
+	"bytes"
+	"cmp"
 	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,11 +18,11 @@ import (
 // certificate is the server's own. It is loaded again when one of its two files has
 // changed; if that fails, the older one stays in use.
 type certificate struct {
-	certFile, keyFile string
-	now               func() time.Time
-	log               *slog.Logger
+	now func() time.Time
+	log *slog.Logger
 
 	mu      sync.Mutex
+	files   TLSConfig
 	pair    *tls.Certificate
 	problem error // why the files, which have changed, could not be loaded
 	looked  time.Time
@@ -32,9 +36,23 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if c.pair != nil && c.now().Sub(c.looked) < time.Second {
 		return c.pair, nil
 	}
+	return c.look()
+}
+
+// use takes the certificate from other files, or from the same ones at once.
+func (c *certificate) use(files TLSConfig) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.files, c.changed = files, [2]time.Time{}
+	_, err := c.look()
+	return cmp.Or(err, c.problem)
+}
+
+// look loads the files if they have changed.
+func (c *certificate) look() (*tls.Certificate, error) {
 	c.looked = c.now()
 	var changed [2]time.Time
-	for i, file := range []string{c.certFile, c.keyFile} {
+	for i, file := range []string{c.files.Cert, c.files.Key} {
 		if info, err := os.Stat(file); err == nil {
 			changed[i] = info.ModTime()
 		}
@@ -42,7 +60,7 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if c.pair != nil && changed == c.changed {
 		return c.pair, nil
 	}
-	pair, err := loadCertificate(c.certFile, c.keyFile)
+	pair, err := loadCertificate(c.files.Cert, c.files.Key)
 	if err != nil {
 		if c.pair != nil {
 			c.log.Error("the certificate was changed and can't be loaded: the older one stays", "error", err)
@@ -50,6 +68,9 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return c.pair, nil
 		}
 		return nil, fmt.Errorf("load the certificate: %w", err)
+	}
+	if c.pair != nil && !slices.EqualFunc(c.pair.Certificate, pair.Certificate, bytes.Equal) {
+		c.log.Info("a new certificate is in use", "names", strings.Join(pair.Leaf.DNSNames, " "), "ends", pair.Leaf.NotAfter.UTC().Format(time.RFC3339))
 	}
 	c.pair, c.changed, c.problem = &pair, changed, nil
 	return c.pair, nil
@@ -76,7 +97,7 @@ func (c *certificate) health() (notAfter time.Time, err error) {
 	if err != nil {
 		return notAfter, err
 	}
-	if pair.Leaf != nil { // as tls.LoadX509KeyPair leaves it
+	if pair.Leaf != nil { // as tls.X509KeyPair leaves it
 		notAfter = pair.Leaf.NotAfter
 	}
 	c.mu.Lock()

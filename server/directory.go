@@ -38,7 +38,7 @@ func (s *Server) checkDirectory(ctx context.Context, a attempt, username, passwo
 	if err := s.throttle.check(ctx, a); err != nil {
 		return u, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.LDAP.Timeout.or(defaultTimeout))
+	ctx, cancel := context.WithTimeout(ctx, s.config().LDAP.Timeout.or(defaultTimeout))
 	defer cancel()
 	leave, err := s.throttle.enter(ctx, a)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 // hour, or more often if that span is short. The first sweep is within a minute: a
 // server that is restarted every half hour must sweep, too.
 func (s *Server) sweepIdle(ctx context.Context) {
-	after := s.cfg.Tokens.RevokeIdleAfter.Duration
+	after := s.config().Tokens.RevokeIdleAfter.Duration
 	if after == 0 {
 		return
 	}

@@ -154,13 +154,13 @@ func (s *Server) browserCookieName() string { return s.cookieName() + "-login" }
 // the address that the browser has used, when that is one of this machine's
 // own; a name could be anybody's (a Host header is what the client says).
 func (s *Server) callback(r *request, p *oauth.Provider) (string, error) {
-	base := strings.TrimSuffix(s.cfg.PublicURL, "/")
+	base := strings.TrimSuffix(s.config().PublicURL, "/")
 	if base == "" {
 		if !ownAddress(r.Request) {
 			return "", refuse(http.StatusBadRequest, "To log in by a provider under this address, public_url must be set in the configuration")
 		}
 		base = "http://" + r.Host
-		if s.cfg.secure() {
+		if s.config().secure() {
 			base = "https://" + r.Host
 		}
 	}

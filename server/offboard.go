@@ -60,7 +60,7 @@ func (s *Server) sweepDirectory(ctx context.Context) {
 	if s.offboard == nil {
 		return
 	}
-	every := s.cfg.LDAP.Recheck.or(defaultRecheck)
+	every := s.config().LDAP.Recheck.or(defaultRecheck)
 	if every == 0 {
 		return
 	}

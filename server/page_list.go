@@ -70,14 +70,14 @@ func (s *Server) justDone(r *request) *web.Done {
 // chosen.
 func (s *Server) lifetimes() (list []web.Lifetime) {
 	usual := time.Duration(s.defaultSpec().Lifetime) * time.Millisecond
-	spans := []time.Duration{30 * day, 90 * day, 365 * day, usual, s.cfg.Tokens.MaxLifetime.Duration}
+	spans := []time.Duration{30 * day, 90 * day, 365 * day, usual, s.config().Tokens.MaxLifetime.Duration}
 	slices.Sort(spans)
 	for _, d := range slices.Compact(spans) {
-		if most := s.cfg.Tokens.MaxLifetime; d > 0 && (!most.Ends() || d <= most.Duration) {
+		if most := s.config().Tokens.MaxLifetime; d > 0 && (!most.Ends() || d <= most.Duration) {
 			list = append(list, web.Lifetime{Value: spanText(d), Words: "in " + web.Span(d), Chosen: d == usual})
 		}
 	}
-	if !s.cfg.Tokens.MaxLifetime.Ends() {
+	if !s.config().Tokens.MaxLifetime.Ends() {
 		never := web.Lifetime{Value: "never", Words: "never", Chosen: usual == 0}
 		list = append([]web.Lifetime{never}, list...)
 	}
@@ -87,18 +87,18 @@ func (s *Server) lifetimes() (list []web.Lifetime) {
 // address is the URL of this server for lines to paste into a shell. It has the Host
 // that the browser named, unless a shell could make something of that.
 func (s *Server) address(r *http.Request) string {
-	if s.cfg.PublicURL != "" {
-		return strings.TrimSuffix(s.cfg.PublicURL, "/")
+	if s.config().PublicURL != "" {
+		return strings.TrimSuffix(s.config().PublicURL, "/")
 	}
 	scheme, host := "http://", r.Host
-	if s.cfg.secure() {
+	if s.config().secure() {
 		scheme = "https://"
 	}
 	plain := func(c rune) bool {
 		return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune(".-:[]", c)
 	}
 	if host == "" || strings.ContainsFunc(host, func(c rune) bool { return !plain(c) }) {
-		host = s.cfg.Listen
+		host = s.config().Listen
 	}
 	return scheme + host
 }

@@ -297,8 +297,15 @@ func TestOverHTTP(t *testing.T) {
 
 // listen takes a free port, and the socket.
 func (h *house) listen() (*Listener, error) {
-	h.Server.cfg.Listen = "127.0.0.1:0"
+	h.listenAt("127.0.0.1:0")
 	return h.Listen()
+}
+
+// listenAt sets the address that the server takes.
+func (h *house) listenAt(addr string) {
+	cfg := *h.config()
+	cfg.Listen = addr
+	h.settings.Store(&cfg)
 }
 
 // serve runs the server as it is run in earnest and returns its URL.
@@ -311,7 +318,7 @@ func (h *house) serve() string {
 // serveAt does so on an address, until it is stopped or the test ends.
 func (h *house) serveAt(addr string) (url string, stop func()) {
 	h.Helper()
-	h.Server.cfg.Listen = addr
+	h.listenAt(addr)
 	l, err := h.Listen()
 	if err != nil {
 		h.Fatal(err)

@@ -41,12 +41,18 @@ type Listener struct {
 // Listen takes the TCP port and the socket of the administration, and warns of
 // settings that are not for production.
 func (s *Server) Listen() (*Listener, error) {
-	tcp, err := net.Listen("tcp", s.cfg.Listen)
+	if files := s.config().TLS; files.Cert != "" {
+		s.pair = &certificate{now: s.now, log: s.log}
+		if err := s.pair.use(files); err != nil {
+			return nil, err
+		}
+	}
+	tcp, err := net.Listen("tcp", s.config().Listen)
 	if bad := (*net.OpError)(nil); errors.As(err, &bad) { // it says "listen" and the address, too
 		err = bad.Err
 	}
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", s.cfg.Listen, err)
+		return nil, fmt.Errorf("listen on %s: %w", s.config().Listen, err)
 	}
 	admin, err := listenAdmin(s.store.Dir())
 	if err != nil {
@@ -64,7 +70,7 @@ func (l *Listener) Close() error { return errors.Join(l.tcp.Close(), l.admin.Clo
 // URL is where a client on this host reaches the server.
 func (l *Listener) URL() string {
 	scheme := "http"
-	if l.s.cfg.TLS.Cert != "" {
+	if l.s.config().TLS.Cert != "" {
 		scheme = "https"
 	}
 	host, port, err := net.SplitHostPort(l.tcp.Addr().String())
@@ -84,11 +90,7 @@ func (l *Listener) Serve(ctx context.Context) error {
 	web := HTTP(s.Handler(), s.log)
 	web.ConnContext = withRemote
 	tcp := net.Listener(l.tcp)
-	if s.cfg.TLS.Cert != "" {
-		s.pair = &certificate{certFile: s.cfg.TLS.Cert, keyFile: s.cfg.TLS.Key, now: s.now, log: s.log}
-		if _, err := s.pair.get(nil); err != nil {
-			return errors.Join(err, l.Close())
-		}
+	if s.pair != nil {
 		tcp = tls.NewListener(tcp, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.pair.get, NextProtos: onlyHTTP1})
 	}
 	background, stop := context.WithCancel(ctx)
@@ -144,9 +146,9 @@ func shutdown(ctx context.Context, s *http.Server) error {
 
 // warnPlain warns of passwords and tokens in the clear.
 func (s *Server) warnPlain() {
-	host, _, _ := net.SplitHostPort(s.cfg.Listen)
+	host, _, _ := net.SplitHostPort(s.config().Listen)
 	a, err := netip.ParseAddr(host)
-	if s.cfg.TLS.Cert == "" && host != "localhost" && (err != nil || !a.IsLoopback()) && len(s.cfg.TrustedProxies) == 0 {
-		s.log.Warn("passwords and tokens cross the network in the clear: set [tls], or listen on 127.0.0.1 behind a proxy", "listen", s.cfg.Listen)
+	if s.config().TLS.Cert == "" && host != "localhost" && (err != nil || !a.IsLoopback()) && len(s.config().TrustedProxies) == 0 {
+		s.log.Warn("passwords and tokens cross the network in the clear: set [tls], or listen on 127.0.0.1 behind a proxy", "listen", s.config().Listen)
 	}
 }

@@ -31,6 +31,7 @@ package server
 import (
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"gatehouse/server/oauth"
@@ -41,7 +42,7 @@ import (
 // Server answers requests on a store.
 type Server struct {
 	store    *storage.Store
-	cfg      Config
+	settings atomic.Pointer[Config] // in force; see Reload
 	log      *slog.Logger
 	now      func() time.Time
 	started  time.Time
@@ -85,15 +86,16 @@ func New(store *storage.Store, cfg Config, opts Options) (*Server, error) {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{
-		store: store, cfg: cfg, log: opts.Log, now: opts.Now, started: opts.Now(), version: opts.Version,
+		store: store, log: opts.Log, now: opts.Now, started: opts.Now(), version: opts.Version,
 		refusals: &refusals{store: store},
-		throttle: &throttle{store: store, cfg: cfg.Logins, now: opts.Now},
 		changes:  newBudget(cfg.Limits.ChangesPerUser, "Too many changes within an hour: try again later", opts.Now),
 		logins:   newBudget(loginsPerHour, "Too many logins within an hour: try again later", opts.Now),
 		hasher:   newHasher(hashParams),
 		origins:  http.NewCrossOriginProtection(),
 		activity: new(activity),
 	}
+	s.settings.Store(&cfg)
+	s.throttle = &throttle{store: store, cfg: func() LoginConfig { return s.config().Logins }, now: opts.Now}
 	s.metrics = newMetrics(store, s.activity)
 	var err error
 	if s.pages, err = web.New(cfg.secure()); err != nil {
@@ -118,3 +120,6 @@ func New(store *storage.Store, cfg Config, opts Options) (*Server, error) {
 	}
 	return s, nil
 }
+
+// config returns the settings in force.
+func (s *Server) config() *Config { return s.settings.Load() }

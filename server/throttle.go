@@ -16,7 +16,7 @@ import (
 // never locks for good. What it counts is kept in the store, over a restart.
 type throttle struct {
 	store *storage.Store
-	cfg   LoginConfig
+	cfg   func() LoginConfig
 	now   func() time.Time
 
 	mu     sync.Mutex
@@ -125,7 +125,7 @@ func (t *throttle) checkAddress(a attempt, now time.Time) error {
 		if err != nil {
 			return err
 		}
-		if wait := ahead(v.Until, now); wait > 0 && int(v.Failures) >= t.cfg.AddressFailures*n.share {
+		if wait := ahead(v.Until, now); wait > 0 && int(v.Failures) >= t.cfg().AddressFailures*n.share {
 			return tooMany(wait)
 		}
 	}
@@ -176,7 +176,7 @@ func (t *throttle) tryEnter(a attempt) (bucket string, wait chan struct{}, err e
 		}
 		t.flying[bucket] = f
 	}
-	if f.n >= max(1, t.cfg.AccountFailures-int(v.Failures)) {
+	if f.n >= max(1, t.cfg().AccountFailures-int(v.Failures)) {
 		return "", f.changed, nil
 	}
 	f.n++
@@ -247,7 +247,7 @@ func (t *throttle) failed(a attempt, bucket string, err error) error {
 func (t *throttle) count(a attempt, bucket string, now time.Time) {
 	v, _ := t.store.Attempts(bucket)
 	v.Failures++
-	if over := int(v.Failures) - t.cfg.AccountFailures; over >= 0 {
+	if over := int(v.Failures) - t.cfg().AccountFailures; over >= 0 {
 		// A directory may lock for good what is only delayed here: it sees no more
 		// failures than account_failures, and then one each maxDelay.
 		delay := maxDelay

@@ -21,9 +21,9 @@ type tokenOptions struct {
 // defaultSpec is a token for which nothing was asked: the default lifetime and no
 // limits.
 func (s *Server) defaultSpec() storage.TokenSpec {
-	life := s.cfg.Tokens.DefaultLifetime
+	life := s.config().Tokens.DefaultLifetime
 	if !life.Ends() {
-		life = s.cfg.Tokens.MaxLifetime
+		life = s.config().Tokens.MaxLifetime
 	}
 	return storage.TokenSpec{Lifetime: life.Milliseconds()}
 }
@@ -33,7 +33,7 @@ func (s *Server) defaultSpec() storage.TokenSpec {
 func (s *Server) spec(o tokenOptions) (storage.TokenSpec, error) {
 	spec := s.defaultSpec()
 	spec.Name, spec.Scopes = o.Name, o.Scopes
-	switch most := s.cfg.Tokens.MaxLifetime; {
+	switch most := s.config().Tokens.MaxLifetime; {
 	case o.ExpiresIn == "never" && most.Ends():
 		return spec, refuse(http.StatusBadRequest, "expiresIn: at most %s is allowed here", spanText(most.Duration))
 	case o.ExpiresIn == "never":
@@ -155,7 +155,7 @@ func (s *Server) documentedTokens(w http.ResponseWriter, r *request) error {
 	for _, t := range list {
 		secret := s.store.Reveal(t).Reveal()
 		own := r.token != nil && r.token.ID == t.ID
-		if !s.cfg.Tokens.Reveal || r.limited() && !own {
+		if !s.config().Tokens.Reveal || r.limited() && !own {
 			secret = secret[:min(8, len(secret))] + "…"
 		}
 		out = append(out, api.DocumentedToken{Token: s.tokenView(t, r.user.UID), APIToken: secret})

@@ -152,7 +152,7 @@ func readKeyFile(file string) (key [32]byte, err error) {
 		return key, err
 	}
 	if !info.Mode().IsRegular() { // a pipe that nobody writes to would hold up the start forever
-		return key, fmt.Errorf("%w: %s is not a regular file", ErrWrongKey, file)
+		return key, fmt.Errorf("%w: %s is not a regular file but %s", ErrWrongKey, file, kindOf(info.Mode()))
 	}
 	forbidden := fs.FileMode(0o077)
 	if d := os.Getenv("CREDENTIALS_DIRECTORY"); d != "" && filepath.Dir(file) == filepath.Clean(d) {
@@ -178,6 +178,19 @@ func readKeyFile(file string) (key [32]byte, err error) {
 		return key, fmt.Errorf("%w: %s must contain 64 hexadecimal characters: put back the key that the store was made with", ErrWrongKey, file)
 	}
 	return key, nil
+}
+
+// kindOf says what is in the place of a regular file.
+func kindOf(mode fs.FileMode) string {
+	switch mode.Type() {
+	case fs.ModeDir:
+		return "a directory"
+	case fs.ModeNamedPipe:
+		return "a pipe"
+	case fs.ModeSocket:
+		return "a socket"
+	}
+	return "a device"
 }
 
 func makeKeyFile(file string) (key [32]byte, err error) {

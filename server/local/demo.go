@@ -30,7 +30,9 @@ func (d Dir) Demo(ctx context.Context, o Demo) error {
 	if err != nil {
 		return err
 	}
-	log := slog.New(slog.NewTextHandler(d.Messages, nil))
+	log, end := serveLog(&d)
+	defer end()
+	keepMemory(log)
 	store, s, err := d.Open(cfg, log, false)
 	if err != nil {
 		return err
@@ -64,6 +66,8 @@ func (d Dir) fill(ctx context.Context, store *storage.Store, o Demo) ([]storage.
 }
 
 func (d Dir) show(ctx context.Context, s *server.Server, log *slog.Logger, out io.Writer, secrets []storage.Secret) error {
+	hup, forget := hangups()
+	defer forget()
 	l, err := s.Listen()
 	if err != nil {
 		return err
@@ -73,5 +77,6 @@ func (d Dir) show(ctx context.Context, s *server.Server, log *slog.Logger, out i
 		fmt.Fprintf(out, "gatehouse admin --data %s\n", quote(d.Path))
 	}
 	d.ready(log, l)
+	go d.reload(ctx, hup, s, log)
 	return l.Serve(ctx)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -15,6 +16,8 @@ import (
 
 // Serve runs the server until the context ends.
 func (d Dir) Serve(ctx context.Context) error {
+	hup, forget := hangups()
+	defer forget()
 	if err := storage.CheckOwner(d.Path); err != nil {
 		return err
 	}
@@ -22,7 +25,9 @@ func (d Dir) Serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	log := slog.New(slog.NewTextHandler(d.Messages, nil))
+	log, end := serveLog(&d)
+	defer end()
+	keepMemory(log)
 	store, s, err := d.Open(cfg, log, true)
 	if err != nil {
 		return err
@@ -34,10 +39,10 @@ func (d Dir) Serve(ctx context.Context) error {
 			stop() // and Close returns why
 		}
 	}()
-	return errors.Join(d.listenAndServe(ctx, s, log), store.Close())
+	return errors.Join(d.listenAndServe(ctx, hup, s, log), store.Close())
 }
 
-func (d Dir) listenAndServe(ctx context.Context, s *server.Server, log *slog.Logger) error {
+func (d Dir) listenAndServe(ctx context.Context, hup <-chan os.Signal, s *server.Server, log *slog.Logger) error {
 	l, err := s.Listen()
 	if err != nil {
 		return err
@@ -51,6 +56,7 @@ func (d Dir) listenAndServe(ctx context.Context, s *server.Server, log *slog.Log
 	}
 	d.ready(log, l)
 	daemon.SdNotify(false, daemon.SdNotifyReady)
+	go d.reload(ctx, hup, s, log)
 	err = l.Serve(ctx)
 	log.Info("stopped")
 	return err
@@ -65,7 +71,7 @@ func (d Dir) ready(log *slog.Logger, l *server.Listener) {
 func (d Dir) welcome(url, file, password string) {
 	fmt.Fprintf(d.Messages, "The account %s was made; its password is in %s until the first login.\n", server.FirstUser, file)
 	if d.Terminal != nil {
-		fmt.Fprintf(d.Terminal, "The password is: %s\n", password)
+		fmt.Fprintf(d.Messages, "The password is: %s\n", password)
 	}
 	fmt.Fprintf(d.Messages, "Get a first token with\n\n  curl -d username=%s --data-urlencode password@%s %s/api/authenticate/userpass\n\n",
 		server.FirstUser, quote(file), url)

@@ -1,0 +1,66 @@
+package local
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"gatehouse/server"
+)
+
+// hangups has this process outlive what ends others: SIGHUP, which it returns instead,
+// and SIGPIPE, after which a write to a standard output or error that nobody reads is
+// an error like any other. Both would count as a clean end, after which systemd's
+// Restart=on-failure starts nothing.
+func hangups() (<-chan os.Signal, func()) {
+	pipe, hup := make(chan os.Signal, 1), make(chan os.Signal, 1)
+	signal.Notify(pipe, syscall.SIGPIPE) // not Ignore, which programs started from here would inherit
+	signal.Notify(hup, syscall.SIGHUP)
+	return hup, func() {
+		signal.Stop(hup)
+		signal.Stop(pipe)
+	}
+}
+
+// serveLog returns the server's log, and what else it has to say: neither ever waits
+// for whoever reads them.
+func serveLog(d *Dir) (log *slog.Logger, end func() error) {
+	lines := NewLines(d.Messages)
+	d.Messages = lines
+	log = slog.New(slog.NewTextHandler(lines, nil))
+	lines.Lost = func(n int) { log.Warn("lines of the log were lost: its reader was too slow, or gone", "lines", n) }
+	return log, lines.Close
+}
+
+// reload reads the configuration again at each hangup, until the context ends.
+func (d Dir) reload(ctx context.Context, hup <-chan os.Signal, s *server.Server, log *slog.Logger) {
+	for {
+		select {
+		case <-hup:
+		case <-ctx.Done():
+			return
+		}
+		cfg, err := d.whole()
+		if err != nil {
+			log.Error("the configuration is not taken: what was in force stays", "error", err)
+			continue
+		}
+		s.Reload(cfg)
+	}
+}
+
+// keepMemory keeps what is in this process's memory, keys among it, out of core files
+// and from other processes of the account: a debugger can't attach, and the kernel
+// writes no core, not even to a program that collects them (prctl(2), core(5)).
+func keepMemory(log *slog.Logger) {
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		log.Warn("the memory of this process can be dumped", "error", err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
+		log.Warn("the memory of this process can be dumped", "error", err)
+	}
+}

@@ -1,0 +1,431 @@
+package local
+
+import (
+	"bufio"
+	"context"
+	cryptotls "crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+	"golang.org/x/sys/unix"
+
+	"gatehouse/ldap/ldaptest"
+)
+
+// patience is how long something is waited for that has to come.
+const patience = 5 * time.Minute
+
+// program builds the program once for all tests that need it.
+func program(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "gatehouse")
+	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", file, "gatehouse").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return file
+}
+
+// running is a server that runs as a process of its own.
+type running struct {
+	*testing.T
+	cmd   *exec.Cmd
+	url   string
+	data  string
+	ended chan error
+}
+
+// start runs a server whose standard output and error are out, which also says how it
+// is read.
+func start(t *testing.T, file string, cmd *exec.Cmd, log io.Reader) *running {
+	t.Helper()
+	r := &running{T: t, cmd: cmd, ended: make(chan error, 1)}
+	go func() { r.ended <- cmd.Wait() }()
+	t.Cleanup(func() { cmd.Process.Kill() })
+	lines := bufio.NewReader(log)
+	listening := regexp.MustCompile(`msg=listening url=(http\S+)`)
+	var seen strings.Builder
+	for r.url == "" {
+		line, err := lines.ReadString('\n')
+		seen.WriteString(line)
+		if m := listening.FindStringSubmatch(line); m != nil {
+			r.url = m[1]
+		} else if err != nil {
+			t.Fatalf("%v after %s", err, seen.String())
+		}
+	}
+	return r
+}
+
+// serveOn returns the command of a server on an empty directory.
+func serveOn(t *testing.T, file string) *exec.Cmd {
+	cmd := exec.Command(file, "serve", "--listen", "127.0.0.1:0", "--data", filepath.Join(t.TempDir(), "data"))
+	cmd.Env = append(os.Environ(), "GATEHOUSE_CONFIG=", "GATEHOUSE_DATA=", "CREDENTIALS_DIRECTORY=")
+	return cmd
+}
+
+// stands checks that requests are answered, also those that are logged.
+func (r *running) stands(what string) {
+	r.Helper()
+	client := http.Client{Timeout: patience}
+	for path, want := range map[string]int{"/healthz": 200, "/api/verify": 401} {
+		resp, err := client.Get(r.url + path)
+		if err != nil || resp.StatusCode != want {
+			r.Fatalf("%s: %s: got %v, %v, want %d", what, path, resp, err, want)
+		}
+		resp.Body.Close()
+	}
+	resp, err := client.PostForm(r.url+"/api/authenticate/userpass", url.Values{"username": {"nobody@example.com"}, "password": {"wrong"}})
+	if err != nil || resp.StatusCode != 401 && resp.StatusCode != 429 {
+		r.Fatalf("%s: a login: got %v, %v", what, resp, err)
+	}
+	resp.Body.Close()
+}
+
+// stop ends the server with SIGTERM and checks that it ends well.
+func (r *running) stop() {
+	r.Helper()
+	r.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case err := <-r.ended:
+		if err != nil {
+			r.Errorf("after SIGTERM: got %v, want a clean end", err)
+		}
+	case <-time.After(patience):
+		r.Error("the server does not end")
+	}
+}
+
+// TestLogReader: whatever becomes of what reads the log, the server serves, and it ends
+// cleanly when it is told to.
+func TestLogReader(t *testing.T) {
+	file := program(t)
+	piped := func(t *testing.T, both bool) (*running, *os.File) {
+		out, in, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { out.Close() })
+		cmd := serveOn(t, file)
+		cmd.Stderr = in
+		if both {
+			cmd.Stdout = in
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		in.Close()
+		return start(t, file, cmd, out), out
+	}
+	t.Run("gone", func(t *testing.T) {
+		r, log := piped(t, true)
+		log.Close()
+		for range 3 {
+			r.cmd.Process.Signal(syscall.SIGHUP) // has it log
+			r.stands("without a reader")
+		}
+		r.stop()
+	})
+	t.Run("stuck", func(t *testing.T) {
+		r, log := piped(t, false)
+		if _, err := unix.FcntlInt(log.Fd(), unix.F_SETPIPE_SZ, 4096); err != nil {
+			t.Fatal(err)
+		}
+		for full := false; !full; {
+			r.cmd.Process.Signal(syscall.SIGHUP)
+			n, err := unix.IoctlGetInt(int(log.Fd()), unix.TIOCINQ)
+			if err != nil {
+				t.Fatal(err)
+			}
+			full = n > 4096-200
+		}
+		for range 50 {
+			r.cmd.Process.Signal(syscall.SIGHUP)
+			r.stands("with a full pipe")
+		}
+		r.stop()
+	})
+	t.Run("terminal", func(t *testing.T) {
+		cmd := serveOn(t, file)
+		terminal, err := pty.Start(cmd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := start(t, file, cmd, terminal)
+		terminal.Close() // as when an ssh session ends: SIGHUP, and EIO for what is written
+		for range 3 {
+			r.cmd.Process.Signal(syscall.SIGHUP)
+			r.stands("without a terminal")
+		}
+		r.stop()
+	})
+	t.Run("a full disk", func(t *testing.T) {
+		full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+		if err != nil {
+			t.Skip("there is no /dev/full here")
+		}
+		defer full.Close()
+		cmd := serveOn(t, file)
+		addr := freePort(t)
+		cmd.Args = append(cmd.Args, "--listen", addr)
+		cmd.Stdout, cmd.Stderr = full, full
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		r := &running{T: t, cmd: cmd, url: "http://" + addr, ended: make(chan error, 1)}
+		go func() { r.ended <- cmd.Wait() }()
+		t.Cleanup(func() { cmd.Process.Kill() })
+		for {
+			if c, err := net.Dial("tcp", addr); err == nil {
+				c.Close()
+				break
+			}
+			select {
+			case err := <-r.ended:
+				t.Fatalf("it ended: %v", err)
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+		r.stands("with a full log")
+		r.stop()
+	})
+}
+
+func freePort(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// TestSignals: only the signals that mean it end the server.
+func TestSignals(t *testing.T) {
+	file := program(t)
+	out, in, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	cmd := serveOn(t, file)
+	cmd.Stderr = in
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	in.Close()
+	r := start(t, file, cmd, out)
+	for _, s := range []syscall.Signal{
+		syscall.SIGHUP, syscall.SIGPIPE, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGVTALRM, syscall.SIGWINCH,
+		syscall.SIGURG, syscall.SIGCHLD, syscall.SIGIO, syscall.SIGPWR, syscall.SIGXFSZ, syscall.SIGXCPU, syscall.SIGCONT,
+	} {
+		r.cmd.Process.Signal(s)
+		r.stands(fmt.Sprint("after ", s))
+	}
+	r.stop()
+}
+
+// TestMemoryIsKept looks at the process from outside: there is no core file, no
+// debugger, and its own figures are still there.
+func TestMemoryIsKept(t *testing.T) {
+	file := program(t)
+	out, in, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	cmd := serveOn(t, file)
+	cmd.Stderr = in
+	if os.Geteuid() == 0 { // as it runs in earnest: without root's rights
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		giveAway(t, file, filepath.Dir(cmd.Args[len(cmd.Args)-1]))
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	in.Close()
+	r := start(t, file, cmd, out)
+	proc := fmt.Sprintf("/proc/%d/", cmd.Process.Pid)
+	limits, err := os.ReadFile(proc + "limits")
+	if err != nil || !regexp.MustCompile(`Max core file size +0 +0 `).Match(limits) {
+		t.Errorf("got %v, and of core files:\n%s", err, limits)
+	}
+	info, err := os.Stat(proc + "mem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if st := info.Sys().(*syscall.Stat_t); st.Uid != 0 { // a process that can't be dumped is root's
+		t.Errorf("the memory is user %d's", st.Uid)
+	}
+	resp, err := http.Get(r.url + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	figures, err := io.ReadAll(resp.Body)
+	for _, name := range []string{"process_open_fds", "process_max_fds", "process_resident_memory_bytes", "process_cpu_seconds_total"} {
+		if err != nil || !strings.Contains(string(figures), "\n"+name+" ") {
+			t.Errorf("the metrics lack %s (%v)", name, err)
+		}
+	}
+	r.stop()
+}
+
+// giveAway lets another account use the program and make a store.
+func giveAway(t *testing.T, file, dir string) {
+	for path := filepath.Dir(file); path != os.TempDir() && path != "/"; path = filepath.Dir(path) {
+		if err := os.Chmod(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for path := dir; path != os.TempDir() && path != "/"; path = filepath.Dir(path) {
+		if err := os.Chmod(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chown(dir, 65534, 65534); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestNamedPipes: a pipe where a file belongs is an error that says so, at once.
+func TestNamedPipes(t *testing.T) {
+	const ldap = "[ldap]\nurls=[\"ldaps://l.example\"]\nbase_dn=\"dc=x\"\nbind_dn=\"cn=x\"\n"
+	const oauth = "[oauth.github]\ntype=\"github\"\nclient_id=\"x\"\n"
+	for setting, text := range map[string]string{
+		"key_file":                        "key_file = %q\n",
+		"tls.cert":                        "[tls]\ncert = %q\nkey = \"x\"\n",
+		"ldap.bind_password_file":         ldap + "bind_password_file = %q\n",
+		"ldap.ca_file":                    strings.Replace(ldap, "bind_dn=\"cn=x\"\n", "", 1) + "ca_file = %q\n",
+		"oauth.github.client_secret_file": oauth + "client_secret_file = %q\n",
+		"the configuration":               "",
+	} {
+		for kind, make := range map[string]func(file string) error{
+			"a pipe":      func(file string) error { return syscall.Mkfifo(file, 0o600) },
+			"a directory": func(file string) error { return os.Mkdir(file, 0o700) },
+			"a device":    func(file string) error { return os.Symlink("/dev/zero", file) },
+		} {
+			t.Run(setting+" "+kind, func(t *testing.T) {
+				dir := t.TempDir()
+				odd, conf := filepath.Join(dir, "odd"), filepath.Join(dir, "config.toml")
+				if err := make(odd); err != nil {
+					t.Fatal(err)
+				}
+				if text == "" {
+					conf = odd
+				} else if err := os.WriteFile(conf, fmt.Appendf(nil, text, odd), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				d := Dir{Path: filepath.Join(dir, "data"), Config: conf, Listen: "127.0.0.1:0", Messages: io.Discard}
+				ctx, cancel := context.WithCancel(t.Context())
+				cancel() // should it start, it stops
+				if err := d.Serve(ctx); err == nil || !strings.Contains(err.Error(), odd+" is not a regular file but "+kind) {
+					t.Errorf("got %v, want that it is %s", err, kind)
+				}
+			})
+		}
+	}
+}
+
+// TestHangup: at SIGHUP the configuration and the certificate are read again. What is
+// wrong changes nothing, and is logged with its line.
+func TestHangup(t *testing.T) {
+	file, dir := program(t), t.TempDir()
+	write := func(name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	authority := ldaptest.NewAuthority(t)
+	issue := func(name string) {
+		cert, key := authority.Issue(t, name)
+		write("cert.pem", cert)
+		write("key.pem", key)
+	}
+	const tls = "[tls]\ncert = \"cert.pem\"\nkey = \"key.pem\"\n"
+	issue("first.example")
+	write("gate.toml", tls)
+	cmd := serveOn(t, file)
+	cmd.Args, cmd.Dir = append(cmd.Args, "--config", "gate.toml"), dir
+	out, in, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	cmd.Stderr = in
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	in.Close()
+	r := start(t, file, cmd, out)
+	lines := bufio.NewReader(out)
+	hangup := func(want ...string) {
+		t.Helper()
+		r.cmd.Process.Signal(syscall.SIGHUP)
+		for _, want := range want {
+			line, err := lines.ReadString('\n')
+			for err == nil && !strings.Contains(line, "certificate") && !strings.Contains(line, "configuration") {
+				line, err = lines.ReadString('\n') // of the store
+			}
+			if err != nil || !strings.Contains(line, want) {
+				t.Fatalf("got %q, %v, want %s", line, err, want)
+			}
+		}
+	}
+	shown := func() string {
+		t.Helper()
+		conn, err := cryptotls.Dial("tcp", strings.TrimPrefix(r.url, "https://"), &cryptotls.Config{InsecureSkipVerify: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		return conn.ConnectionState().PeerCertificates[0].DNSNames[0]
+	}
+	hangup(`changed=nothing`)
+	issue("second.example")
+	hangup(`level=INFO msg="a new certificate is in use" names=second.example`, `changed=nothing`)
+	if got := shown(); got != "second.example" {
+		t.Errorf("got the certificate of %s", got)
+	}
+	write("gate.toml", "listen = \"127.0.0.1:1\"\n"+tls+"[logins]\naccount_failures = 9\n")
+	hangup(`changed=logins.account_failures`)
+	write("gate.toml", tls+"[logins]\naccount_failures = 0\n")
+	hangup(`level=ERROR msg="the configuration is not taken: what was in force stays" error="gate.toml: line 5: logins.account_failures`)
+	write("gate.toml", tls)
+	write("key.pem", "no key")
+	hangup(`level=ERROR msg="the configuration is not taken`)
+	if got := shown(); got != "second.example" {
+		t.Errorf("got the certificate of %s", got)
+	}
+	write("gate.toml", "listen = ")
+	hangup(`level=ERROR msg="the configuration is not taken`)
+	if err := os.Remove(filepath.Join(dir, "gate.toml")); err != nil {
+		t.Fatal(err)
+	}
+	hangup(`level=ERROR msg="the configuration is not taken`)
+	issue("third.example")
+	write("other.pem", readAll(t, filepath.Join(dir, "cert.pem")))
+	write("gate.toml", strings.Replace(tls, "cert.pem", "other.pem", 1))
+	hangup(`names=third.example`, `changed="tls.cert logins.account_failures"`)
+	r.stop()
+}
+
+func readAll(t *testing.T, file string) string {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
