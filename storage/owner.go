@@ -3,8 +3,8 @@ package storage
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
+	"path/filepath"
 	"syscall"
 )
 
@@ -31,13 +31,20 @@ func CheckOwner(dir string) error {
 	return nil
 }
 
-// warnOpen warns of a directory that everybody may write to: who can put files
-// there can put another configuration, key or store there. It is no error, since
-// volumes of containers come so.
-func warnOpen(dir string, log *slog.Logger) {
-	if info, err := os.Stat(dir); err == nil && info.Mode().Perm()&0o002 != 0 {
-		log.Warn("every account of this machine can put files into the data directory: chmod 700 it", "data", dir)
+// CheckPrivate refuses a data directory that others can write to: they could put
+// another configuration, key or store there, or a socket that passwords are then sent
+// to. A directory that does not exist is made private.
+func CheckPrivate(dir string) error {
+	for _, d := range []string{dir, filepath.Join(dir, "store")} {
+		info, err := os.Stat(d)
+		if err != nil {
+			continue // whoever opens it says why
+		}
+		if mode := info.Mode().Perm(); mode&0o022 != 0 {
+			return fmt.Errorf("%s has mode %04o, so others can write to it: chmod 700 it if nobody else should have put files there, or name a new directory with --data", d, mode)
+		}
 	}
+	return nil
 }
 
 // BecomeOwner makes this process, when it is root's, one of the owner of a data

@@ -47,6 +47,9 @@ func Restore(ctx context.Context, backup io.ReadSeeker, dir string, opts Options
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return r, err
 	}
+	if err := CheckPrivate(dir); err != nil {
+		return r, err
+	}
 	lock, err := lockDir(dir, opts.Holder)
 	if err != nil {
 		return r, err

@@ -171,7 +171,9 @@ func prepare(dir string, opts Options) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
-	warnOpen(dir, opts.Log)
+	if err := CheckPrivate(dir); err != nil {
+		return nil, err
+	}
 	lock, err := lockDir(dir, opts.Holder)
 	if err != nil {
 		return nil, err

@@ -129,6 +129,9 @@ func (d Dir) Restore(ctx context.Context, file string) (r storage.Restored, err 
 		return r, err
 	}
 	defer f.Close()
+	if err := storage.CheckPrivate(d.Path); err != nil {
+		return r, err
+	}
 	if err := storage.BecomeOwner(d.Path); err != nil {
 		return r, err
 	}

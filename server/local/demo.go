@@ -23,6 +23,9 @@ type Demo struct {
 
 // Demo fills an empty store with made users and tokens, and serves it.
 func (d Dir) Demo(ctx context.Context, o Demo) error {
+	if err := storage.CheckPrivate(d.Path); err != nil { // before its config.toml is read
+		return err
+	}
 	if err := storage.BecomeOwner(d.Path); err != nil {
 		return err
 	}

@@ -61,6 +61,9 @@ func (d Dir) Client(ctx context.Context, create bool) (*api.Client, error) {
 // client is Client. Before it opens the store itself, it calls become, which gives
 // the process the identity of the directory's owner.
 func (d Dir) client(ctx context.Context, create bool, become func(dir string) error) (*api.Client, error) {
+	if err := storage.CheckPrivate(d.Path); err != nil {
+		return nil, err
+	}
 	c := api.Dial(server.SocketPath(d.Path))
 	err := c.Ping(ctx)
 	if err == nil {

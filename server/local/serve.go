@@ -18,6 +18,9 @@ import (
 func (d Dir) Serve(ctx context.Context) error {
 	hup, forget := hangups()
 	defer forget()
+	if err := storage.CheckPrivate(d.Path); err != nil { // before its config.toml is read
+		return err
+	}
 	if err := storage.CheckOwner(d.Path); err != nil {
 		return err
 	}
