@@ -52,10 +52,14 @@ type app struct {
 // run parses the arguments and runs the command that they name.
 func (a *app) run(ctx context.Context, args []string) error {
 	root := cli.Root(a.stdout, a.stderr, func(c *cobra.Command) error {
-		a.command, a.data = c.CommandPath(), local.Locate(a.data)
+		a.command = c.CommandPath()
 		return nil
 	})
-	root.PersistentFlags().StringVar(&a.data, "data", "", "the data directory (default "+local.Locate("")+")")
+	usual, err := local.Locate("")
+	if err != nil {
+		usual = "none: nothing in the environment names one"
+	}
+	root.PersistentFlags().StringVar(&a.data, "data", "", "the data directory (default "+usual+")")
 	root.PersistentFlags().StringVar(&a.config, "config", "", "the configuration file (default config.toml in the data directory, if there is one)")
 	cli.Twins(root, "data", "config")
 	root.AddCommand(a.serveCommand(), a.adminCommand(), a.demoCommand(),
@@ -74,7 +78,11 @@ func (a *app) serveCommand() *cobra.Command {
 			if err := a.checkListen(); err != nil {
 				return err
 			}
-			return a.dir().Serve(c.Context())
+			d, err := a.dir()
+			if err != nil {
+				return err
+			}
+			return d.Serve(c.Context())
 		},
 	}
 	c.Flags().StringVar(&a.listen, "listen", "", "the address of the HTTP API (default 127.0.0.1:8080)")
@@ -124,7 +132,11 @@ func (a *app) demoCommand() *cobra.Command {
 			if err := a.checkListen(); err != nil {
 				return err
 			}
-			return a.dir().Demo(c.Context(), o)
+			d, err := a.dir()
+			if err != nil {
+				return err
+			}
+			return d.Demo(c.Context(), o)
 		},
 	}
 	c.Flags().IntVar(&o.Users, "users", 50, "how many users")
@@ -156,20 +168,28 @@ func (a *app) backupCommand() *cobra.Command {
 
 // backup writes a backup to a file or, for "-", to standard output.
 func (a *app) backup(ctx context.Context, file string, force bool) (storage.Manifest, error) {
+	d, err := a.dir()
+	if err != nil {
+		return storage.Manifest{}, err
+	}
 	if file != "-" {
-		return a.dir().Backup(ctx, file, force)
+		return d.Backup(ctx, file, force)
 	}
 	if term.IsTerminal(int(a.stdout.Fd())) {
 		return storage.Manifest{}, errors.New("standard output is a terminal: redirect it to a file or a pipe")
 	}
-	return a.dir().BackupTo(ctx, a.stdout)
+	return d.BackupTo(ctx, a.stdout)
 }
 
 func (a *app) restoreCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "restore FILE", Short: "Restore a backup into an empty directory, or over an older store", Args: cli.One("FILE"),
 		RunE: func(c *cobra.Command, args []string) error {
-			r, err := a.dir().Restore(c.Context(), args[0])
+			d, err := a.dir()
+			if err != nil {
+				return err
+			}
+			r, err := d.Restore(c.Context(), args[0])
 			if err != nil {
 				return fmt.Errorf("%s is not restored: %w", args[0], err)
 			}
@@ -197,19 +217,27 @@ func (a *app) explainRestore(r storage.Restored) {
 }
 
 // dir is the data directory that the flags name.
-func (a *app) dir() local.Dir {
-	d := local.Dir{Path: a.data, Command: a.command, Config: a.config, Listen: a.listen, Version: version(), Messages: a.stderr}
+func (a *app) dir() (local.Dir, error) {
+	path, err := local.Locate(a.data)
+	if err != nil {
+		return local.Dir{}, cli.Usagef("%w", err)
+	}
+	d := local.Dir{Path: path, Command: a.command, Config: a.config, Listen: a.listen, Version: version(), Messages: a.stderr}
 	if term.IsTerminal(int(a.stderr.Fd())) {
 		d.Terminal = a.stderr
 	}
-	return d
+	return d, nil
 }
 
 // client returns the client that administers the data directory. Only `user add`
 // makes a store where there is none: with other commands, the directory's name is
 // more likely mistyped.
 func (a *app) client(ctx context.Context) (*api.Client, error) {
-	return a.dir().Client(ctx, a.command == "gatehouse user add")
+	d, err := a.dir()
+	if err != nil {
+		return nil, err
+	}
+	return d.Client(ctx, a.command == "gatehouse user add")
 }
 
 func (a *app) configCommand() *cobra.Command {
@@ -229,7 +257,11 @@ func (a *app) configCommand() *cobra.Command {
 
 // checkLDAP prints what each step of a login of the user found, on each server.
 func (a *app) checkLDAP(ctx context.Context, user string) error {
-	cfg, _, err := a.dir().Settings()
+	d, err := a.dir()
+	if err != nil {
+		return err
+	}
+	cfg, _, err := d.Settings()
 	if err != nil {
 		return err
 	}
@@ -263,7 +295,11 @@ func (a *app) checkLDAP(ctx context.Context, user string) error {
 
 // checkConfig reads the configuration and tries the files that it names.
 func (a *app) checkConfig() error {
-	cfg, file, err := a.dir().Settings()
+	d, err := a.dir()
+	if err != nil {
+		return err
+	}
+	cfg, file, err := d.Settings()
 	if err != nil {
 		return err
 	}

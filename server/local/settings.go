@@ -10,25 +10,26 @@ import (
 	"gatehouse/server"
 )
 
+// errNowhere is why there is no data directory. The working directory is none: a store
+// would be where nobody looks for it, and every other start would make another.
+var errNowhere = errors.New("nothing says where the data is: give --data DIR, or set GATEHOUSE_DATA (STATE_DIRECTORY, XDG_STATE_HOME and HOME are not set)")
+
 // Locate finds the data directory: the one that was named or, without a name,
 // the state directory of the service or of the user.
-func Locate(name string) string {
+func Locate(name string) (string, error) {
 	if name == "" {
 		name, _, _ = strings.Cut(os.Getenv("STATE_DIRECTORY"), ":") // a list, systemd.exec(5)
 	}
 	if state := os.Getenv("XDG_STATE_HOME"); name == "" && filepath.IsAbs(state) {
 		name = filepath.Join(state, "gatehouse")
 	}
-	if home, err := os.UserHomeDir(); name == "" && err == nil {
+	if home := os.Getenv("HOME"); name == "" && filepath.IsAbs(home) {
 		name = filepath.Join(home, ".local", "state", "gatehouse")
 	}
 	if name == "" {
-		name = "gatehouse-data"
+		return "", errNowhere
 	}
-	if abs, err := filepath.Abs(name); err == nil {
-		return abs
-	}
-	return name
+	return filepath.Abs(name)
 }
 
 // Settings reads the configuration, from file unless that is empty: flag over
@@ -66,8 +67,9 @@ func (d Dir) whole() (server.Config, error) {
 }
 
 // exists reports whether there is such a file, or might be: when that can't be found
-// out, to go on as without it would be with another key or no configuration.
+// out, or it is a link to nothing, to go on as without it would be with another key or
+// no configuration.
 func exists(file string) bool {
-	_, err := os.Stat(file)
+	_, err := os.Lstat(file)
 	return !errors.Is(err, fs.ErrNotExist)
 }

@@ -87,6 +87,11 @@ func Read(file string) ([]byte, error) {
 
 func read(file string, limit int64) ([]byte, os.FileMode, error) {
 	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		if to, bad := os.Readlink(file); bad == nil {
+			return nil, 0, fmt.Errorf("%s is a symbolic link to %s: %w", file, to, os.ErrNotExist)
+		}
+	}
 	if err != nil {
 		return nil, 0, err
 	}
