@@ -69,7 +69,7 @@ func TestFaultsHavePlaces(t *testing.T) {
 		// files
 		{ldap + "bind_dn = \"x\"\nbind_password_file = \"no-such-file\"", "line 5: ldap: bind_password_file: open no-such-file"},
 		{ldap + "ca_file = \"no-such-file\"", "line 4: ldap: ca_file: open no-such-file"},
-		{git, "line 5: oauth.git: client_secret_file can't be read: open no-such-file"},
+		{git, "line 5: oauth.git: client_secret_file: open no-such-file"},
 		{"[tls]\ncert = \"no-such-file\"\nkey = \"k\"", "line 1: tls: load the certificate: open no-such-file"},
 		{ldap + "ca_file = \"no-such-file\"" + git, "line 4: ldap: ca_file: open no-such-file: no such file or directory; line 8: oauth.git: client_secret_file"},
 		// no TOML

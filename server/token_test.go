@@ -245,7 +245,7 @@ func TestTokenOptionsRefused(t *testing.T) {
 		`{"addresses":["10.0.0.1:80"]}`, `{"addresses":"10.0.0.0/8"}`, `{"addresses":` + many(65, `"10.0.0.1"`) + `}`,
 		`{"name":"a\u0000"}`, `{"name":"a\u202eb"}`, `{"name":"` + strings.Repeat("ä", 201) + `"}`, `{"name":1}`,
 		`{"nmae":"a"}`, `{"owner":"bob@example.com"}`, `{"name":"a","name":"b"}`, `{"name":"a","NAME":"b"}`, `{"scopes":["files"],"\u017fcopes":[]}`,
-		`{"name":"a"} {"name":"b"}`, `{"name":"a"}x`, `[]`, `null`, `"name"`, `{`, `{"name":"` + "\xff" + `"}`, "\ufeff{}", `{"name":'a'}`,
+		`{"name":"a"} {"name":"b"}`, `{"name":"a"}x`, `[]`, `null`, `"name"`, `{`, `{"name":"` + "\xff" + `"}`, "\ufeff\ufeff{}", "{\ufeff}", `{"name":'a'}`,
 		strings.Repeat(`{"name":`, 40) + `1` + strings.Repeat(`}`, 40), strings.Repeat("[", 60_000),
 	} {
 		if got := h.ask("POST", "/api/token").cookie(cookie).json(body).send(); got.code != http.StatusBadRequest {
@@ -258,7 +258,7 @@ func TestTokenOptionsRefused(t *testing.T) {
 	if h.ask("GET", "/api/tokens").cookie(cookie).send().into(&none); len(none) != 0 {
 		t.Errorf("got %d tokens after refusals alone", len(none))
 	}
-	for _, body := range []string{`{}`, ` {} `, `{"expiresIn":"365d"}`, `{"expiresIn":"1y"}`, `{"scopes":` + many(32, `"a"`) + `}`, `{"name":"` + strings.Repeat("ä", 200) + `"}`} {
+	for _, body := range []string{`{}`, ` {} `, `{"expiresIn":"365d"}`, `{"expiresIn":"1y"}`, `{"scopes":` + many(32, `"a"`) + `}`, `{"name":"` + strings.Repeat("ä", 200) + `"}`, "\ufeff", "\ufeff{}", "\ufeff" + `{"name":"Nachtlauf"}`} {
 		h.ask("POST", "/api/token").cookie(cookie).json(body).send().newToken()
 	}
 	h.ask("POST", "/api/token").cookie(cookie).form("").send().newToken()
