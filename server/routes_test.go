@@ -174,7 +174,7 @@ func TestDamage(t *testing.T) {
 		'l': func(h *house, token, cookie string) []*ask {
 			return []*ask{h.ask("GET", "/api/getApiTokens").cookie(cookie), h.ask("GET", "/api/token").token(token)}
 		},
-		'v': func(h *house, token, _ string) []*ask {
+		'r': func(h *house, token, _ string) []*ask {
 			return []*ask{
 				h.ask("GET", "/api/getUserRecentFiles").token(token),
 				h.ask("POST", "/api/userRecentFiles").token(token).json(`{"id":2,"name":"a","revision":1,"path":"/a"}`),
