@@ -64,8 +64,8 @@ func openDirectory(path string, create bool) (*directory, error) {
 		handle.Close()
 		return nil, err
 	}
-	d := &directory{path: path, handle: handle}
-	d.spare.fill(handle)
+	d := &directory{path: path, handle: handle, spare: spare{dir: handle}}
+	d.spare.fill()
 	return d, nil
 }
 
@@ -103,7 +103,7 @@ func (d *directory) Names() ([]string, error) {
 
 func (d *directory) Create(name string) (File, error) {
 	path := filepath.Join(d.path, name)
-	d.spare.fill(d.handle)
+	d.spare.fill()
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if tooManyOpen(err) && d.spare.release() {
 		f, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
@@ -134,10 +134,7 @@ func (d *directory) Open(name string, write bool) (File, error) {
 func (d *directory) Remove(name string) error { return os.Remove(filepath.Join(d.path, name)) }
 func (d *directory) Sync() error              { return d.handle.Sync() }
 
-func (d *directory) Close() error {
-	d.spare.release()
-	return d.handle.Close()
-}
+func (d *directory) Close() error { return d.spare.close() }
 
 type file struct {
 	*os.File
@@ -147,7 +144,7 @@ type file struct {
 // Close gives the descriptor back to the spare, if that was used.
 func (f file) Close() error {
 	err := f.File.Close()
-	f.dir.spare.fill(f.dir.handle)
+	f.dir.spare.fill()
 	return err
 }
 

@@ -9,23 +9,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// spare keeps a descriptor open, so that the next segment can be made although the
-// process has as many as it may, such as when idle connections hold them all. The
-// segment that becomes full gives its own descriptor back.
+// spare keeps a second descriptor of the directory open, so that the next segment
+// can be made although the process has as many as it may, such as when idle
+// connections hold them all. The segment that becomes full gives its own descriptor
+// back. The spare closes the directory as well: a reader may end after the journal,
+// and a duplicate made then would keep the directory locked.
 type spare struct {
-	mu sync.Mutex
-	fd int // 0: none; 0 itself is standard input
+	mu  sync.Mutex
+	dir *os.File // nil once closed
+	fd  int      // 0: none; 0 itself is standard input
 }
 
 // fill opens the spare unless it is there. If it can't, a later call does.
-func (s *spare) fill(handle *os.File) {
+func (s *spare) fill() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.fd != 0 {
+	if s.fd != 0 || s.dir == nil {
 		return
 	}
 	// The lowest that is taken is 3: standard input may be closed.
-	if fd, err := unix.FcntlInt(handle.Fd(), unix.F_DUPFD_CLOEXEC, 3); err == nil {
+	if fd, err := unix.FcntlInt(s.dir.Fd(), unix.F_DUPFD_CLOEXEC, 3); err == nil {
 		s.fd = fd
 	}
 }
@@ -34,12 +37,29 @@ func (s *spare) fill(handle *os.File) {
 func (s *spare) release() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.drop()
+}
+
+func (s *spare) drop() bool {
 	if s.fd == 0 {
 		return false
 	}
 	unix.Close(s.fd)
 	s.fd = 0
 	return true
+}
+
+// close closes the spare and the directory. The spare stays empty from then on.
+func (s *spare) close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.drop()
+	if s.dir == nil {
+		return os.ErrClosed
+	}
+	dir := s.dir
+	s.dir = nil
+	return dir.Close()
 }
 
 func tooManyOpen(err error) bool {
