@@ -2,62 +2,160 @@ package server
 
 import (
 	"net/http"
+	"net/netip"
+	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"gatehouse/server/api"
 	"gatehouse/storage"
 )
 
-// introspect serves POST /api/introspect (RFC 7662). It tells a service what a
-// token is, and counts no use.
+// scopeIntrospect is the scope that lets a token ask about other users' tokens.
+const scopeIntrospect = "introspect"
+
+// introspect serves POST /api/introspect (RFC 7662): what a token is, for those who
+// hold it. It counts no use.
+//
+// A token of another user is shown only to a token that was given the scope. Others
+// get the answer for text that is no token (section 2.2), so that a thief can't try
+// out what was stolen. Both leave an event that the owner and administrators can find.
 func (s *Server) introspect(w http.ResponseWriter, r *request) error {
-	text, err := tokenField(r)
+	fields, err := readFields(r.Request)
 	if err != nil {
 		return err
 	}
-	w.Header().Set("Cache-Control", "no-store")
-	t, err := s.store.Inspect(text)
-	var u storage.User
-	if err == nil {
-		u, err = s.store.UserByID(t.Owner)
+	text, err := require(fields, "token")
+	if err != nil {
+		return err
 	}
+	from, err := presentedFrom(r, fields)
+	if err != nil {
+		return err
+	}
+	answer, err := s.introspection(r, text[0], from)
 	if status, _ := statusOf(err); err != nil && status >= http.StatusInternalServerError {
 		return err
 	}
-	if err != nil {
-		reply(w, http.StatusOK, api.Introspection{})
-		return nil
-	}
-	reply(w, http.StatusOK, api.Introspection{
-		Active: true, Scope: strings.Join(t.Scopes, " "), Username: u.UID, Subject: u.UID, ID: t.ID.String(),
-		TokenType: "Bearer", IssuedAt: t.Created / 1000, Expires: t.Expires / 1000,
-	})
+	w.Header().Set("Cache-Control", "no-store")
+	reply(w, http.StatusOK, answer)
 	return nil
 }
 
-// revokePosted serves POST /api/revoke (RFC 7009): whoever has a token may
-// revoke it, and a token that is none is no error.
+// presentedFrom is the address that the token came from: the field address, if the
+// caller passes on what its own client's is (RFC 7662, section 2.1), or the caller's.
+func presentedFrom(r *request, fields map[string]string) (netip.Addr, error) {
+	text, passed := fields["address"]
+	if !passed {
+		return r.from, nil
+	}
+	from, err := parseHop(text)
+	if err != nil {
+		return from, refuse(http.StatusBadRequest, "address: %q is no IP address", text)
+	}
+	return from, nil
+}
+
+// introspection returns what the caller is told of a token. With an error that is not
+// the server's own, that is nothing.
+func (s *Server) introspection(r *request, text string, from netip.Addr) (none api.Introspection, err error) {
+	b, err := s.store.Inspect(text, from)
+	if err != nil {
+		return none, err
+	}
+	if b.Owner != r.user.ID {
+		given := slices.Contains(r.scopes(), scopeIntrospect)
+		s.noteLookup(r, b, given)
+		if !given {
+			return none, nil
+		}
+	}
+	t, err := s.store.Token(b.ID)
+	if err != nil {
+		return none, err
+	}
+	return api.Introspection{
+		Active: true, Scope: strings.Join(t.Scopes, " "), Username: b.UID, Subject: b.UID, ID: t.ID.String(),
+		TokenType: "Bearer", IssuedAt: t.Created / 1000, Expires: t.Expires / 1000,
+	}, nil
+}
+
+// noteLookup brings into the audit log that somebody asked about a token of another
+// user.
+func (s *Server) noteLookup(r *request, b storage.Bearer, given bool) {
+	e := storage.Event{Action: storage.ActionTokenIntrospect, UID: b.UID, Token: b.ID.String()}
+	if !given {
+		e.Detail = "refused: without the scope introspect"
+	}
+	switch s.lookups.note(r.user.ID, b.ID) {
+	case lookupFirst:
+		s.store.Note(r.actor(r.user.UID), e)
+	case lookupTooMany:
+		s.store.Note(r.actor(r.user.UID), storage.Event{
+			Action: storage.ActionTokenIntrospect, UID: r.user.UID, Detail: "more tokens than are noted in an hour",
+		})
+	}
+}
+
+// lookups keeps a service that asks about a token at each request from filling the
+// audit log: of a user and a token, one event is written in an hour, and of one user's
+// lookups mostLookups, and then one more that says so.
+type lookups struct {
+	now   func() time.Time
+	began time.Time // hours are counted from here, by the monotonic clock
+
+	mu   sync.Mutex
+	hour int64
+	seen map[storage.UserID]map[storage.ID]bool // in this hour, by who asked
+}
+
+const mostLookups = 1000
+
+// lookup says what is written of one.
+type lookup int
+
+const (
+	lookupKnown   lookup = iota // nothing
+	lookupFirst                 // an event
+	lookupTooMany               // that the user has asked about too many
+)
+
+func (l *lookups) note(by storage.UserID, about storage.ID) lookup {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if hour := int64(l.now().Sub(l.began) / time.Hour); hour != l.hour || l.seen == nil {
+		l.hour, l.seen = hour, make(map[storage.UserID]map[storage.ID]bool)
+	}
+	mine := l.seen[by]
+	switch {
+	case mine[about] || len(mine) > mostLookups:
+		return lookupKnown
+	case mine == nil:
+		mine = make(map[storage.ID]bool)
+		l.seen[by] = mine
+	}
+	mine[about] = true
+	if len(mine) > mostLookups {
+		return lookupTooMany
+	}
+	return lookupFirst
+}
+
+// revokePosted serves POST /api/revoke (RFC 7009). Any holder of a token may revoke
+// it, and revoking an unknown token is not an error (section 2.2).
 func (s *Server) revokePosted(w http.ResponseWriter, r *request) error {
-	text, err := tokenField(r)
+	fields, err := readFields(r.Request)
 	if err != nil {
 		return err
 	}
-	if err := s.revokeTexts(r, text); err != nil {
+	v, err := require(fields, "token")
+	if err != nil {
+		return err
+	}
+	if err := s.revokeTexts(r, v[0]); err != nil {
 		return err
 	}
 	reply(w, http.StatusOK, struct{}{})
 	return nil
-}
-
-// tokenField is the form field that both RFCs name.
-func tokenField(r *request) (string, error) {
-	fields, err := readFields(r.Request)
-	if err != nil {
-		return "", err
-	}
-	v, err := require(fields, "token")
-	if err != nil {
-		return "", err
-	}
-	return v[0], nil
 }

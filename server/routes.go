@@ -50,7 +50,7 @@ func (s *Server) routes() []route {
 		{"POST /api/token/{id}/rotate", byEither, noScope, s.rotateToken},
 
 		{"/api/verify", byGate, anyScope, s.verify},
-		{"POST /api/introspect", byToken, "introspect", s.introspect},
+		{"POST /api/introspect", byToken, anyScope, s.introspect},
 		{"POST /api/revoke", nobody, noScope, s.revokePosted},
 
 		{"GET /api/getUserRecentFiles", byEither, "files", s.recentFiles},

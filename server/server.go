@@ -51,6 +51,7 @@ type Server struct {
 	changes  *budget // of users, on their tokens and files
 	logins   *budget // of users, by browser
 	refusals *refusals
+	lookups  *lookups
 	hasher   *hasher
 	origins  *http.CrossOriginProtection
 	metrics  *metrics
@@ -88,6 +89,7 @@ func New(store *storage.Store, cfg Config, opts Options) (*Server, error) {
 	s := &Server{
 		store: store, log: opts.Log, now: opts.Now, started: opts.Now(), version: opts.Version,
 		refusals: &refusals{store: store},
+		lookups:  &lookups{now: opts.Now, began: opts.Now()},
 		changes:  newBudget(cfg.Limits.ChangesPerUser, "Too many changes within an hour: try again later", opts.Now),
 		logins:   newBudget(loginsPerHour, "Too many logins within an hour: try again later", opts.Now),
 		hasher:   newHasher(hashParams),

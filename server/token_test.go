@@ -318,6 +318,7 @@ func TestScopes(t *testing.T) {
 		ok                 int
 	}{
 		{"GET", "/api/token", "", "files tokens:read introspect files2", http.StatusOK},
+		{"POST", "/api/introspect", `{"token":"x"}`, "files tokens:read introspect files2", http.StatusOK},
 		{"GET", "/api/getApiTokens", "", "tokens:read", http.StatusOK},
 		{"GET", "/api/tokens", "", "tokens:read", http.StatusOK},
 		{"GET", "/api/getUserRecentFiles", "", "files", http.StatusOK},

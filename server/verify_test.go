@@ -4,14 +4,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"regexp"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"gatehouse/server/api"
 	"gatehouse/storage"
 )
 
@@ -302,79 +300,4 @@ func TestVerifyOverHTTP(t *testing.T) {
 			}
 		}
 	}
-}
-
-// introspected is what POST /api/introspect says of a token.
-func (h *house) introspected(by, text string) (v api.Introspection) {
-	h.Helper()
-	h.ask("POST", "/api/introspect").token(by).form("token="+text).send().
-		want(http.StatusOK).wantHeader("Cache-Control", "no-store").into(&v)
-	return v
-}
-
-func TestIntrospect(t *testing.T) {
-	h := newHouse(t)
-	asker := h.create(`{"scopes":["introspect"]}`).Secret
-	free := h.create(`{}`)
-	limited := h.create(`{"scopes":["files","a:b"],"expiresIn":"2h","addresses":["198.51.100.0/24"]}`)
-	now := h.clock.ms() / 1000
-	if got, want := h.introspected(asker, free.Secret), (api.Introspection{
-		Active: true, Username: alice, Subject: alice, ID: free.ID, TokenType: "Bearer", IssuedAt: now}); got != want {
-		t.Errorf("got %+v, want %+v", got, want)
-	}
-	if got, want := h.introspected(free.Secret, limited.Secret), (api.Introspection{
-		Active: true, Username: alice, Subject: alice, ID: limited.ID, TokenType: "Bearer", IssuedAt: now, Expires: now + 7200, Scope: "files a:b"}); got != want {
-		t.Errorf("got %+v, want %+v", got, want)
-	}
-	h.clock.move(time.Minute)
-	h.introspected(asker, free.Secret+"&token_type_hint=refresh_token")
-	h.ask("POST", "/api/introspect").token(asker).json(toJSON(map[string]string{"token": limited.Secret})).send().want(http.StatusOK)
-	if got := adminToken(h, limited.ID); got.LastUsed != got.Created {
-		t.Error("asking about a token counts as a use of it")
-	}
-	for what, c := range badCredentials(h) {
-		for _, text := range c["X-Auth-Token"] {
-			if strings.Contains(what, "two headers") || what == "both headers" || what == "from elsewhere" {
-				continue // of two, one may be good; the address is for whoever lets it through
-			}
-			h.ask("POST", "/api/introspect").token(asker).form("token="+url.QueryEscape(text)).send().want(http.StatusOK, `{"active":false}`)
-		}
-	}
-}
-
-func TestIntrospectRefuses(t *testing.T) {
-	h := newHouse(t)
-	free := h.token()
-	scoped := h.create(`{"scopes":["files"]}`).Secret
-	form := "token=" + free
-	h.ask("POST", "/api/introspect").form(form).send().want(http.StatusUnauthorized, credentialsRequired)
-	h.ask("POST", "/api/introspect").cookie(h.login(alice, password)).form(form).send().want(http.StatusUnauthorized)
-	h.ask("POST", "/api/introspect").header("Authorization", basic("x", free)).form(form).send().want(http.StatusUnauthorized)
-	h.ask("POST", "/api/introspect").token(scoped).form(form).send().want(http.StatusForbidden)
-	h.ask("POST", "/api/introspect").token(free).form("x=y").send().want(http.StatusBadRequest)
-	h.ask("POST", "/api/introspect").token(free).form(form + "&" + form).send().want(http.StatusBadRequest)
-	h.ask("POST", "/api/introspect?"+form).token(free).form("").send().want(http.StatusBadRequest)
-	h.ask("POST", "/api/introspect").token(free).body("text/plain", form).send().want(http.StatusUnsupportedMediaType)
-	h.ask("GET", "/api/introspect?"+form).token(free).send().want(http.StatusMethodNotAllowed)
-}
-
-// TestRevokePosted is RFC 7009: whoever has it revokes it, and no text is an error.
-func TestRevokePosted(t *testing.T) {
-	h := newHouse(t)
-	token, other := h.token(), h.token()
-	h.ask("POST", "/api/revoke").form("token="+flip(token, 255)).send().want(http.StatusOK, "{}")
-	h.alive(token)
-	h.ask("POST", "/api/revoke").token(other).cookie(h.login(alice, password)).form("token="+token+"&token_type_hint=access_token").send().want(http.StatusOK, "{}")
-	h.dead(token)
-	h.alive(other)
-	h.ask("POST", "/api/revoke").form("token="+token).send().want(http.StatusOK, "{}")
-	h.ask("POST", "/api/revoke").form("token=").send().want(http.StatusOK, "{}")
-	h.ask("POST", "/api/revoke").form("token_type_hint=x").send().want(http.StatusBadRequest)
-	h.ask("POST", "/api/revoke?token="+other).form("").send().want(http.StatusBadRequest)
-	h.ask("GET", "/api/revoke?token="+other).send().want(http.StatusMethodNotAllowed)
-	h.alive(other)
-	h.close()
-	h.ask("POST", "/api/revoke").form("token=" + other).send().want(http.StatusServiceUnavailable)
-	h.ask("POST", "/api/revoke").form("token=x").send().want(http.StatusOK, "{}")
-	h.open()
 }

@@ -36,14 +36,14 @@ func (s *Store) Authenticate(text string, from Origin) (Bearer, error) {
 	return b, err
 }
 
-// Inspect returns the live token that a text is, or ErrRefused, and counts no
-// use. The address from which it may be used does not matter.
-func (s *Store) Inspect(text string) (Token, error) {
+// Inspect returns whose token a text is, as Authenticate does for a use from that
+// address, or ErrRefused. It counts no use.
+func (s *Store) Inspect(text string, from netip.Addr) (Bearer, error) {
 	b, err := s.inspect(text, netip.Addr{}, false)
-	if err != nil {
-		return Token{}, err
+	if err == nil && b.Token != nil && !b.Token.allowsAddress(from) {
+		return Bearer{}, ErrRefused
 	}
-	return s.Token(b.ID)
+	return b, err
 }
 
 // inspect checks form, CRC, keyed part, table and owner, in this order, and

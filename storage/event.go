@@ -53,6 +53,7 @@ const (
 	ActionTokenRetire     = "token.retire" // the secret before a rotation ended, for the new one was used
 	ActionTokenStale      = "token.stale"  // a secret was used that a rotation had ended
 	ActionTokenRename     = "token.rename"
+	ActionTokenIntrospect = "token.introspect" // another user asked what the token is
 	ActionLogin           = "login"
 	ActionLoginRefused    = "login.refused"
 	ActionBackup          = "backup"
