@@ -172,9 +172,25 @@ type answer struct {
 }
 
 func (a *ask) send() answer {
+	a.h.Helper()
 	w := httptest.NewRecorder()
 	a.h.web.ServeHTTP(w, a.r)
-	return answer{a.h.TB, w.Code, w.Header(), w.Body.String(), a.r.Method + " " + a.r.URL.Path}
+	got := answer{a.h.TB, w.Code, w.Header(), w.Body.String(), a.r.Method + " " + a.r.URL.Path}
+	got.cutNewline()
+	return got
+}
+
+// cutNewline checks that a JSON reply ends with one newline, and cuts it off.
+func (a *answer) cutNewline() {
+	a.Helper()
+	if a.header.Get("Content-Type") != "application/json" {
+		return
+	}
+	text, ok := strings.CutSuffix(a.text, "\n")
+	if !ok || strings.HasSuffix(text, "\n") {
+		a.Errorf("%s: the body ends with %.20q, want one newline at its end", a.what, a.text[max(0, len(a.text)-20):])
+	}
+	a.text = text
 }
 
 // want checks the status and, when one is given, the whole body.

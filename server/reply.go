@@ -13,7 +13,8 @@ func replySecret(w http.ResponseWriter, v any) {
 	reply(w, http.StatusOK, v)
 }
 
-// reply sends a value as JSON.
+// reply sends a value as JSON. It ends with a newline, as text does, so that a shell's
+// prompt does not follow on the same line.
 func reply(w http.ResponseWriter, status int, v any) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
@@ -22,6 +23,7 @@ func reply(w http.ResponseWriter, status int, v any) {
 	if err != nil {
 		status, b = http.StatusInternalServerError, []byte(`{"error":"Internal error"}`)
 	}
+	b = append(b, '\n')
 	h.Set("Content-Length", strconv.Itoa(len(b)))
 	w.WriteHeader(status)
 	w.Write(b)

@@ -86,7 +86,7 @@ func (s *Server) failVerify(w http.ResponseWriter, err error) int {
 // challenge asks for a token. Basic is first, for git and curl ask for it; no
 // browser is meant. What is sent is always the same, so nothing is encoded.
 func challenge(w http.ResponseWriter) (status int) {
-	const body = `{"error":"` + noCredentials + `"}`
+	const body = `{"error":"` + noCredentials + `"}` + "\n"
 	v := [...]string{`Basic realm="gatehouse"`, `Bearer realm="gatehouse"`, "application/json", "nosniff", strconv.Itoa(len(body))}
 	h := w.Header()
 	h["Www-Authenticate"] = v[0:2:2]
