@@ -6,6 +6,9 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"gatehouse/server/api"
+	"gatehouse/storage"
 )
 
 func TestClientAddress(t *testing.T) {
@@ -23,8 +26,8 @@ func TestClientAddress(t *testing.T) {
 		{"an untrusted peer", v4, "192.0.2.1:5", []string{"203.0.113.9"}, "192.0.2.1"},
 		{"a trusted peer", v4, "127.0.0.1:5", []string{"203.0.113.9"}, "203.0.113.9"},
 		{"a trusted peer, mapped", v4, "[::ffff:127.0.0.1]:5", []string{"203.0.113.9"}, "203.0.113.9"},
-		{"a trusted peer says nothing", v4, "127.0.0.1:5", nil, "127.0.0.1"},
-		{"a trusted peer says nothing much", v4, "127.0.0.1:5", []string{""}, "127.0.0.1"},
+		{"a trusted peer says nothing", v4, "127.0.0.1:5", nil, "invalid IP"},
+		{"a trusted peer says nothing much", v4, "127.0.0.1:5", []string{""}, "invalid IP"},
 		{"a spoofed left part", v4, "127.0.0.1:5", []string{"6.6.6.6, 127.0.0.1, 203.0.113.9"}, "203.0.113.9"},
 		{"a spoofed left part in a header of its own", v4, "127.0.0.1:5", []string{"6.6.6.6", "203.0.113.9"}, "203.0.113.9"},
 		{"several headers, all proxies", v4, "127.0.0.1:5", []string{"6.6.6.6, 203.0.113.9", "10.0.0.2", "10.0.0.1"}, "203.0.113.9"},
@@ -37,12 +40,20 @@ func TestClientAddress(t *testing.T) {
 		{"v6 in brackets with a port", v6, "[::1]:5", []string{"[2001:db9::1]:80"}, "2001:db9::1"},
 		{"v6, mapped", v6, "[::1]:5", []string{"::ffff:203.0.113.9"}, "203.0.113.9"},
 		{"v6 with a zone", v6, "[::1%lo]:5", []string{"fe80::1%eth0"}, "fe80::1"},
-		{"garbage", v4, "127.0.0.1:5", []string{"unknown"}, "127.0.0.1"},
+		{"garbage", v4, "127.0.0.1:5", []string{"unknown"}, "invalid IP"},
 		{"garbage on the left", v4, "127.0.0.1:5", []string{"<script>, 203.0.113.9"}, "203.0.113.9"},
-		{"garbage behind a proxy", v4, "127.0.0.1:5", []string{"203.0.113.9, unknown, 10.0.0.1"}, "10.0.0.1"},
-		{"an empty part", v4, "127.0.0.1:5", []string{"203.0.113.9,"}, "127.0.0.1"},
-		{"half a bracket", v4, "127.0.0.1:5", []string{"[::1"}, "127.0.0.1"},
-		{"a number too large", v4, "127.0.0.1:5", []string{"256.1.1.1"}, "127.0.0.1"},
+		{"garbage behind a proxy", v4, "127.0.0.1:5", []string{"203.0.113.9, unknown, 10.0.0.1"}, "invalid IP"},
+		{"an empty part", v4, "127.0.0.1:5", []string{"203.0.113.9,"}, "invalid IP"},
+		{"half a bracket", v4, "127.0.0.1:5", []string{"[::1"}, "invalid IP"},
+		{"a number too large", v4, "127.0.0.1:5", []string{"256.1.1.1"}, "invalid IP"},
+		{"a hidden name", v4, "127.0.0.1:5", []string{"203.0.113.9, _hidden"}, "invalid IP"},
+		{"a last header that is empty", v4, "127.0.0.1:5", []string{"203.0.113.9", ""}, "invalid IP"},
+		{"a port too large", v4, "127.0.0.1:5", []string{"203.0.113.9:99999"}, "invalid IP"},
+		{"a prefix", v4, "127.0.0.1:5", []string{"203.0.113.0/24"}, "invalid IP"},
+		{"leading zeros", v4, "127.0.0.1:5", []string{"203.0.113.009"}, "invalid IP"},
+		{"v6, mapped, in brackets with a port", v6, "[::1]:5", []string{"[::ffff:203.0.113.9]:80"}, "203.0.113.9"},
+		{"v6 with a zone, in brackets with a port", v6, "[::1]:5", []string{"[fe80::1%eth0]:80"}, "fe80::1"},
+		{"a proxy, mapped", v4, "127.0.0.1:5", []string{"203.0.113.9, ::ffff:10.0.0.1"}, "203.0.113.9"},
 		{"a peer that is no address", v4, "@", []string{"203.0.113.9"}, "invalid IP"},
 	} {
 		s := new(Server)
@@ -79,6 +90,103 @@ func TestAddressEndToEnd(t *testing.T) {
 	guess("a", "1.1.1.1, 203.0.113.9").want(http.StatusUnauthorized)
 	guess("b", "2.2.2.2, 203.0.113.9").want(http.StatusTooManyRequests)
 	guess("c", "203.0.113.10").want(http.StatusUnauthorized)
+}
+
+// TestUnknownAddress: a client whose address a trusted proxy does not tell is nowhere: in
+// no list of addresses, and not where the proxy is.
+func TestUnknownAddress(t *testing.T) {
+	h := newHouse(t, func(c *Config) { c.TrustedProxies, c.Logins.AddressFailures = prefixes("127.0.0.1/32"), 2 })
+	for what, list := range map[string]string{
+		"the proxy's own": `["127.0.0.1"]`,
+		"everywhere":      `["0.0.0.0/0","::/0"]`,
+	} {
+		made := h.create(`{"addresses":` + list + `}`)
+		for _, forwarded := range []string{"", "unknown", "203.0.113.9, ", "203.0.113.9, _x", "[::1", "<>"} {
+			for _, path := range []string{"/api/token", verifyPath} {
+				a := h.ask("GET", path).from("127.0.0.1:5").token(made.Secret)
+				if a.header("X-Forwarded-For", forwarded).send().code != http.StatusUnauthorized {
+					t.Errorf("%s, %s: let in from %q", what, path, forwarded)
+				}
+			}
+		}
+		h.ask("GET", "/api/token").from("127.0.0.1:5").token(made.Secret).send().want(http.StatusUnauthorized)
+		h.ask("GET", "/api/token").from("127.0.0.1:5").header("X-Forwarded-For", "127.0.0.1").token(made.Secret).send().want(http.StatusOK)
+	}
+
+	// A token without addresses works, and what is known of where from stays.
+	free := h.create(`{}`)
+	h.ask("GET", "/api/token").from("127.0.0.1:5").header("X-Forwarded-For", "203.0.113.9").token(free.Secret).send().want(http.StatusOK)
+	h.ask("GET", "/api/token").from("127.0.0.1:5").header("X-Forwarded-For", "unknown").token(free.Secret).send().want(http.StatusOK)
+	if got := adminToken(h, free.ID); got.LastAddress != "203.0.113.9" || got.Uses != 2 {
+		t.Errorf("got lastAddress %q after %d uses", got.LastAddress, got.Uses)
+	}
+
+	// Guesses from nowhere are counted together, and apart from everybody else's.
+	guess := func(name, forwarded string) answer {
+		return h.ask("POST", userpassPath).from("127.0.0.1:5").header("X-Forwarded-For", forwarded).form("username=" + name + "&password=x").send()
+	}
+	guess("a", "unknown").want(http.StatusUnauthorized)
+	guess("b", "").want(http.StatusUnauthorized)
+	guess("c", "_x").want(http.StatusTooManyRequests)
+	guess("d", "127.0.0.1").want(http.StatusUnauthorized)
+	h.token() // an event is written after those that were noted before it
+	seen := map[string]bool{}
+	for e, err := range h.admin.Events(t.Context(), api.EventQuery{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Action == storage.ActionLoginRefused {
+			seen[e.Address] = true
+		}
+	}
+	if !seen["unknown"] || !seen["127.0.0.1"] || len(seen) != 2 {
+		t.Errorf("the events name the addresses %v", seen)
+	}
+}
+
+// TestParsePrefix: what is taken can match, and means what it says.
+func TestParsePrefix(t *testing.T) {
+	for text, want := range map[string]string{
+		"10.0.0.0/8":           "10.0.0.0/8",
+		"10.1.2.3/8":           "10.0.0.0/8",
+		"10.1.2.3":             "10.1.2.3/32",
+		"0.0.0.0/0":            "0.0.0.0/0",
+		"2001:db8::1":          "2001:db8::1/128",
+		"2001:db8::1/32":       "2001:db8::/32",
+		"::/0":                 "::/0",
+		"::ffff:10.1.2.3":      "10.1.2.3/32",
+		"::ffff:10.1.2.3/128":  "10.1.2.3/32",
+		"::ffff:10.0.0.0/104":  "10.0.0.0/8",
+		"::ffff:0.0.0.0/96":    "0.0.0.0/0",
+		"::ffff:a00:1/128":     "10.0.0.1/32",
+		"::ffff:10.0.0.0/8":    "",
+		"::ffff:10.0.0.0/95":   "",
+		"::ffff:0:0/0":         "",
+		"10.0.0.0/33":          "",
+		"10.0.0.0/":            "",
+		"10.0.0.0/08":          "",
+		"010.0.0.0/8":          "",
+		"10.0.0/8":             "",
+		"fe80::1%eth0":         "",
+		"fe80::1%eth0/64":      "",
+		"::ffff:10.1.2.3%eth0": "",
+		"[2001:db8::1]":        "",
+		"10.1.2.3:80":          "",
+		" 10.1.2.3":            "",
+		"localhost":            "",
+		"":                     "",
+	} {
+		p, err := parsePrefix(text)
+		if err != nil {
+			p = netip.Prefix{}
+		}
+		if got := p.String(); got != want && (want != "" || err == nil) {
+			t.Errorf("%q: got %s, %v, want %s", text, got, err, want)
+		}
+		if err == nil && !p.Contains(p.Addr().Unmap()) {
+			t.Errorf("%q: %s contains no client", text, p)
+		}
+	}
 }
 
 // FuzzClientAddress: whatever a client writes, it does not choose its address,

@@ -11,7 +11,7 @@ import (
 // admitIdentity is the one place where somebody whom a directory or a provider
 // has vouched for becomes a user.
 func (s *Server) admitIdentity(a attempt, in storage.Login) (storage.User, error) {
-	actor := storage.Actor{Address: a.from.String()}
+	actor := storage.Actor{Address: addressText(a.from)}
 	if len(in.Addresses) > 0 {
 		actor.Name = in.Addresses[0]
 	}

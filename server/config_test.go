@@ -93,6 +93,7 @@ func TestConfigRefused(t *testing.T) {
 		{"listen = \":1\"\ntrusted_proxies = [\"proxy.example.com\"]", "line 2: trusted_proxies"},
 		{"trusted_proxies = \"10.0.0.0/8\"", "line 1: trusted_proxies"},
 		{"trusted_proxies = [\"\"]", "trusted_proxies"},
+		{"trusted_proxies = [\"::ffff:10.0.0.0/8\"]", `trusted_proxies: "::ffff:10.0.0.0/8" is not like 10.0.0.0/8`},
 		{"trusted_proxies = [\"::ffff:10.0.0.0/104\"]", `trusted_proxies: "::ffff:10.0.0.0/104" is not like 10.0.0.0/8`},
 		{"[tls]\ncert = \"c\"", "tls: cert and key"},
 		{"[tls]\nkey = \"k\"", "tls: cert and key"},

@@ -52,7 +52,7 @@ func (s *Server) checkDirectory(ctx context.Context, a attempt, username, passwo
 	}
 	u, o, err = s.tryPerson(ctx, a, found, password)
 	if o == rejected {
-		s.refusals.note(found.UID, a.from.String())
+		s.refusals.note(found.UID, addressText(a.from))
 	}
 	return u, err
 }

@@ -48,7 +48,7 @@ func (s *Server) checkPassword(ctx context.Context, a attempt, username, passwor
 	}
 	if !ok || u.State != storage.UserActive {
 		o = rejected
-		s.refusals.note(u.UID, a.from.String())
+		s.refusals.note(u.UID, addressText(a.from))
 		return u, errInvalid
 	}
 	o = accepted

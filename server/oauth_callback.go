@@ -117,7 +117,7 @@ func (s *Server) comeBack(r *request, p *oauth.Provider) (u storage.User, next s
 	u, err = s.finish(r, p, a, l.Login, query)
 	if errors.Is(err, errInvalid) {
 		s.throttle.rejectFrom(a)
-		s.refusals.note("", r.from.String())
+		s.refusals.note("", addressText(r.from))
 	}
 	return u, l.Next, err
 }

@@ -111,7 +111,7 @@ func (s *Server) checkPosted(r *request, p *oauth.Provider, mail, token string) 
 	}
 	if errors.Is(err, errInvalid) {
 		named, _ := s.store.User(mail) // what names nobody is not written down
-		s.refusals.note(named.UID, a.from.String())
+		s.refusals.note(named.UID, addressText(a.from))
 	}
 	return u, err
 }

@@ -99,7 +99,7 @@ type request struct {
 
 // actor names the user, for the log.
 func (r *request) actor(uid string) storage.Actor {
-	return storage.Actor{Name: uid, Address: r.from.String()}
+	return storage.Actor{Name: uid, Address: addressText(r.from)}
 }
 
 // Handler serves the TCP port. The gate, which is asked more than all others

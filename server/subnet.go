@@ -34,7 +34,7 @@ func subnetsOf(a netip.Addr) []subnet {
 // bucket names the failures of the network in the store.
 func (n subnet) bucket() string {
 	if n.share == 1 {
-		return "address " + n.Addr().String()
+		return "address " + addressText(n.Addr()) // unknown ones are counted together
 	}
 	return "network " + n.String()
 }

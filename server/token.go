@@ -3,7 +3,6 @@ package server
 import (
 	"errors"
 	"net/http"
-	"net/netip"
 	"strings"
 
 	"gatehouse/server/api"
@@ -56,22 +55,6 @@ func (s *Server) spec(o tokenOptions) (storage.TokenSpec, error) {
 		spec.Addresses = append(spec.Addresses, p)
 	}
 	return spec, nil
-}
-
-// parsePrefix reads a CIDR prefix or a single address.
-func parsePrefix(text string) (netip.Prefix, error) {
-	if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
-		a = a.Unmap()
-		return a.Prefix(a.BitLen())
-	}
-	p, err := netip.ParsePrefix(text)
-	if err != nil {
-		return p, err
-	}
-	if a := p.Addr(); a.Is4In6() && p.Bits() >= 96 {
-		p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
-	}
-	return p.Masked(), nil
 }
 
 // createToken serves POST /api/token.
@@ -218,7 +201,7 @@ func (s *Server) revokeTexts(r *request, texts ...string) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	by := storage.Actor{Name: "its holder", Address: r.from.String()}
+	by := storage.Actor{Name: "its holder", Address: addressText(r.from)}
 	_, err := s.revoke(by, ids...)
 	return err
 }
