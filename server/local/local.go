@@ -83,7 +83,7 @@ func (d Dir) client(ctx context.Context, create bool, become func(dir string) er
 	if !has && !create {
 		return nil, fmt.Errorf("there is no store in %s: start one with `gatehouse serve`, or name another directory with --data", d.Path)
 	}
-	c, err = d.offline(become)
+	c, err = d.offline(ctx, become)
 	if errors.As(err, new(*storage.LockedError)) {
 		return nil, &api.UnreachableError{Socket: unreachable.Socket, Err: err}
 	}
@@ -91,8 +91,9 @@ func (d Dir) client(ctx context.Context, create bool, become func(dir string) er
 }
 
 // offline opens the store in this process, as its owner. The audit log will name the
-// account that the process had before.
-func (d Dir) offline(become func(dir string) error) (*api.Client, error) {
+// account that the process had before. It waits until the uses are counted that a
+// kill left in their log: a command reads a listing once, and nobody asks again.
+func (d Dir) offline(ctx context.Context, become func(dir string) error) (*api.Client, error) {
 	actor := account()
 	if err := become(d.Path); err != nil {
 		return nil, err
@@ -112,6 +113,11 @@ func (d Dir) offline(become func(dir string) error) (*api.Client, error) {
 	store, s, err := d.Open(cfg, log, false)
 	if err != nil {
 		return nil, err
+	}
+	select {
+	case <-store.Counted():
+	case <-ctx.Done():
+		return nil, errors.Join(ctx.Err(), store.Close())
 	}
 	fmt.Fprintf(d.Messages, "No server is running: working on the store in %s itself.\n", d.Path)
 	return api.InProcess(s.AdminHandler(actor), store.Close), nil

@@ -1,0 +1,90 @@
+package local
+
+import (
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"gatehouse/server/api"
+	"gatehouse/storage"
+)
+
+// TestCounted checks that a command that opens the store itself after a kill lists
+// every use: from where each token was used last, and how often.
+func TestCounted(t *testing.T) {
+	const tokens = 20000
+	dir := filepath.Join(t.TempDir(), "data")
+	store, err := storage.Open(dir, storage.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	u, err := store.AddUser(storage.Actor{}, "ada@example.com", "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := storage.Origin{Address: netip.MustParseAddr("192.0.2.1"), Agent: "script"}
+	var made []storage.Token
+	for len(made) < tokens {
+		some, err := store.ImportTokens(storage.Actor{}, slices.Repeat([]storage.Imported{{Owner: u.ID, Created: 1}}, 1000))
+		if err != nil {
+			t.Fatal(err)
+		}
+		made = append(made, some...)
+	}
+	for _, tok := range made {
+		if _, err := store.Authenticate(string(store.Reveal(tok)), from); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for end := time.Now().Add(patience); size(t, filepath.Join(dir, "store", "uses")) < 25*tokens; {
+		if time.Now().After(end) {
+			t.Fatal("the log of uses does not get them")
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	killed := filepath.Join(t.TempDir(), "data")
+	if err := os.CopyFS(killed, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+
+	if err := os.Chmod(filepath.Join(killed, "key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Dir{Path: killed, Messages: io.Discard}.Client(t.Context(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	n := 0
+	for tok, err := range c.Tokens(t.Context(), api.TokenQuery{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n++; tok.LastAddress != "192.0.2.1" {
+			t.Fatalf("token %d of the listing: last address %q", n, tok.LastAddress)
+		}
+	}
+	if n != tokens {
+		t.Errorf("the listing has %d tokens, want %d", n, tokens)
+	}
+}
+
+// size is the length of the files in a directory.
+func size(t *testing.T, dir string) (n int64) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil {
+			n += info.Size()
+		}
+	}
+	return n
+}
