@@ -118,7 +118,11 @@ func (c *check) attributes(e Entry) bool {
 	}
 	c.steps[len(c.steps)-1].Entry = e
 	if len(e.Stops) > 0 {
-		c.warn(e.Stops[0].refusal().Error() + ": logins are refused, tokens go on; " + detail)
+		told := ": logins are refused, tokens go on; "
+		if e.refused() == nil {
+			told = ": logins may be refused, as the server's policy says; tokens go on; "
+		}
+		c.warn(e.Stops[0].refusal().Error() + told + detail)
 	}
 	return true
 }

@@ -16,7 +16,7 @@ import (
 var statusAttributes = []string{
 	"userAccountControl", "msDS-User-Account-Control-Computed", "accountExpires", "lockoutTime", "pwdLastSet", // Active Directory, Samba
 	"pwdAccountLockedTime", "pwdAccountTmpLockoutEnd", "pwdStartTime", "pwdEndTime", "pwdReset", // OpenLDAP's password policy
-	"nsAccountLock", "accountUnlockTime", "passwordExpirationTime", "krbPrincipalExpiration", // 389 Directory Server, FreeIPA
+	"nsAccountLock", "accountUnlockTime", "passwordExpirationTime", "krbPrincipalExpiration", "krbPasswordExpiration", // 389 Directory Server, FreeIPA
 	"loginDisabled", "shadowExpire", // eDirectory, and the shadow map of RFC 2307
 }
 
@@ -129,6 +129,10 @@ func password(e *goldap.Entry, now time.Time) (list []Stop) {
 		add(ReasonMustChange, "passwordExpirationTime", false)
 	} else if ok && !now.Before(at) {
 		add(ReasonPasswordExpired, "passwordExpirationTime", false)
+	}
+	// FreeIPA refuses the bind only where its policy bounds the grace logins.
+	if at, ok := timeOf(e, "krbPasswordExpiration"); ok && !now.Before(at) {
+		add(ReasonPasswordExpired, "krbPasswordExpiration", true)
 	}
 	return list
 }

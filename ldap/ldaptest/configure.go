@@ -29,12 +29,13 @@ func (s *Slapd) configure() {
 	if err := os.MkdirAll(filepath.Join(s.dir, "db"), 0o700); err != nil {
 		s.t.Fatal(err)
 	}
+	s.File("families.schema", s.testdata("families.schema"))
 	s.Conf = s.File("slapd.conf", `
 include /etc/ldap/schema/core.schema
 include /etc/ldap/schema/cosine.schema
 include /etc/ldap/schema/nis.schema
 include /etc/ldap/schema/inetorgperson.schema
-include /etc/ldap/schema/msuser.schema
+include `+s.dir+`/families.schema
 modulepath /usr/lib/ldap
 moduleload back_mdb
 moduleload ppolicy
@@ -62,6 +63,16 @@ overlay memberof
 // load fills the database with the people of testdata.
 func (s *Slapd) load() {
 	s.t.Helper()
+	file := s.File("people.ldif", s.testdata("people.ldif")+s.people)
+	cmd := exec.Command(s.path, "-T", "add", "-q", "-f", s.Conf, "-l", file)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		s.t.Fatalf("slapadd: %v\n%s", err, out)
+	}
+}
+
+// testdata reads a file of testdata/ldap, wherever in the module the test is.
+func (s *Slapd) testdata(name string) string {
+	s.t.Helper()
 	dir := "."
 	for exists := false; !exists; {
 		_, err := os.Stat(filepath.Join(dir, "go.mod"))
@@ -72,12 +83,9 @@ func (s *Slapd) load() {
 			s.t.Fatal("there is no go.mod above the directory of the test")
 		}
 	}
-	data, err := os.ReadFile(filepath.Join(dir, "testdata", "ldap", "people.ldif"))
+	data, err := os.ReadFile(filepath.Join(dir, "testdata", "ldap", name))
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	cmd := exec.Command(s.path, "-T", "add", "-q", "-f", s.Conf, "-l", s.File("people.ldif", string(data)+s.people))
-	if out, err := cmd.CombinedOutput(); err != nil {
-		s.t.Fatalf("slapadd: %v\n%s", err, out)
-	}
+	return string(data)
 }

@@ -22,6 +22,9 @@ const (
 // Person is the DN of somebody who is named by uid.
 func Person(uid string) string { return "uid=" + uid + "," + People }
 
+// WithEntries adds entries, in LDIF that begins with an empty line.
+func WithEntries(ldif string) Option { return func(s *Slapd) { s.people += ldif } }
+
 // WithPeople adds n people, "many0" and so on.
 func WithPeople(n int) Option {
 	return func(s *Slapd) {

@@ -1,0 +1,220 @@
+package ldap
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"gatehouse/ldap/ldaptest"
+)
+
+// standing is a row of the table of TestFamilies: a person of a server family in a
+// state, and what a login, a sweep and a check make of it. Where the three do not
+// agree the row says why.
+type standing struct {
+	family, state string
+	attributes    string // "name: value" for each line, beside what everybody has
+	login         Reason // empty: let in
+	sweep         Reason // empty: active
+	check         string // "", "warning" or "failed"
+	why           string
+}
+
+const (
+	byPolicy    = "the entry does not say it: the server's password policy decides, and a sweep does not log in"
+	markStays   = "the mark of a lock stays until the next good password, and how long it holds is in a policy"
+	policyMay   = "whether it counts is in a policy, so the server's word decides, and the check warns"
+	spentByBind = "each look by a login would spend a grace login"
+)
+
+func families(now time.Time) []standing {
+	at := func(d time.Duration) string { return now.Add(d).UTC().Format("20060102150405Z") }
+	day := func(d time.Duration) string { return fmt.Sprint(now.Add(d).Unix() / 86400) }
+	ticks := func(d time.Duration) string { return fmt.Sprint((now.Add(d).Unix() + 11644473600) * 1e7) }
+	past, future := at(-2*time.Hour), at(2*time.Hour)
+	inSydney := now.Add(time.Hour).In(time.FixedZone("", 10*3600)).Format("20060102150405-0700")
+	const stopped, warned = "failed", "warning"
+	const computed = "msDS-User-Account-Control-Computed: "
+	const noMustChange = "\npwdPolicySubentry: cn=strict,ou=policies," + base
+	return []standing{
+		{"openldap", "good", "", "", "", "", ""},
+		{"openldap", "disabled", "pwdAccountLockedTime: 000001010000Z", ReasonDisabled, ReasonDisabled, stopped, ""},
+		{"openldap", "locked", "pwdAccountLockedTime: " + past, ReasonLocked, ReasonLocked, stopped, ""},
+		{"openldap", "lock has ended", "pwdAccountLockedTime: " + past + "\npwdPolicySubentry: cn=short,ou=policies," + base, "", ReasonLocked, stopped, markStays},
+		{"openldap", "delayed", "pwdAccountTmpLockoutEnd: " + future, ReasonLocked, ReasonLocked, stopped, ""},
+		{"openldap", "delay has ended", "pwdAccountTmpLockoutEnd: " + past, "", "", "", ""},
+		{"openldap", "not valid yet", "pwdStartTime: " + future, ReasonExpired, ReasonExpired, stopped, ""},
+		{"openldap", "valid since", "pwdStartTime: " + past, "", "", "", ""},
+		{"openldap", "ended", "pwdEndTime: " + past, ReasonExpired, ReasonExpired, stopped, ""},
+		{"openldap", "ends later", "pwdEndTime: " + future, "", "", "", ""},
+		{"openldap", "must change", "pwdReset: TRUE", ReasonMustChange, "", warned, ""},
+		{"openldap", "reset, without pwdMustChange", "pwdReset: TRUE" + noMustChange, "", "", warned, policyMay},
+		{"openldap", "password expired", "pwdChangedTime: 20200101000000Z" + noMustChange, ReasonPasswordExpired, "", "", byPolicy},
+		{"openldap", "grace logins", "pwdChangedTime: 20200101000000Z\npwdPolicySubentry: cn=graceful,ou=policies," + base, ReasonPasswordExpired, "", "", spentByBind},
+		{"openldap", "shadow expired", "shadowExpire: " + day(-48*time.Hour), ReasonExpired, ReasonExpired, stopped, ""},
+		{"openldap", "shadow later", "shadowExpire: " + day(48*time.Hour), "", "", "", ""},
+		{"openldap", "shadow 0", "shadowExpire: 0", "", "", "", ""},
+
+		{"389", "good", "nsAccountLock: false\naccountUnlockTime: " + past + "\npasswordExpirationTime: 20380119031407Z", "", "", "", ""},
+		{"389", "disabled", "nsAccountLock: true", ReasonDisabled, ReasonDisabled, stopped, ""},
+		{"389", "disabled by a role", "nsAccountLock: false\nnsAccountLock: TRUE", ReasonDisabled, ReasonDisabled, stopped, ""},
+		{"389", "locked for a time", "accountUnlockTime: " + future, ReasonLocked, ReasonLocked, stopped, ""},
+		{"389", "locked, with fractions", "accountUnlockTime: " + strings.Replace(future, "Z", ".25Z", 1), ReasonLocked, ReasonLocked, stopped, ""},
+		{"389", "locked, elsewhere", "accountUnlockTime: " + inSydney, ReasonLocked, ReasonLocked, stopped, ""},
+		{"389", "locked for good", "accountUnlockTime: 19700101000000Z", ReasonLocked, ReasonLocked, stopped, ""},
+		{"389", "lock has ended", "accountUnlockTime: " + past, "", "", "", ""},
+		{"389", "no time", "accountUnlockTime: never\npasswordExpirationTime: never", "", "", "", ""},
+		{"389", "must change", "passwordExpirationTime: 19700101000000Z", ReasonMustChange, "", warned, ""},
+		{"389", "must change, a second later", "passwordExpirationTime: 19700101000001Z", ReasonMustChange, "", warned, ""},
+		{"389", "password expired", "passwordExpirationTime: " + past, ReasonPasswordExpired, "", warned, ""},
+		{"389", "password expires later", "passwordExpirationTime: " + future, "", "", "", ""},
+		{"389", "password expired, and disabled", "passwordExpirationTime: " + past + "\nnsAccountLock: true", ReasonDisabled, ReasonDisabled, stopped, ""},
+
+		{"freeipa", "disabled", "nsAccountLock: TRUE", ReasonDisabled, ReasonDisabled, stopped, ""},
+		{"freeipa", "expired", "krbPrincipalExpiration: " + past, ReasonExpired, ReasonExpired, stopped, ""},
+		{"freeipa", "expires later", "krbPrincipalExpiration: " + future, "", "", "", ""},
+		{"freeipa", "password expired", "krbPasswordExpiration: " + past, "", "", warned, policyMay},
+		{"freeipa", "password expires later", "krbPasswordExpiration: " + future, "", "", "", ""},
+
+		{"edirectory", "disabled", "loginDisabled: TRUE", ReasonDisabled, ReasonDisabled, stopped, ""},
+		{"edirectory", "good", "loginDisabled: FALSE", "", "", "", ""},
+
+		{"ad", "good", "userAccountControl: 512\naccountExpires: 9223372036854775807\nlockoutTime: 0\npwdLastSet: " + ticks(-time.Hour) + "\n" + computed + "0", "", "", "", ""},
+		{"ad", "disabled", "userAccountControl: 514\n" + computed + "0", ReasonDisabled, ReasonDisabled, stopped, ""},
+		{"ad", "disabled, never expires", "userAccountControl: 66050", ReasonDisabled, ReasonDisabled, stopped, ""},
+		{"ad", "no password required", "userAccountControl: 544", "", "", "", ""},
+		{"ad", "the highest bit", "userAccountControl: -2147483136", "", "", "", ""},
+		{"ad", "account expired", "accountExpires: " + ticks(-time.Hour), ReasonExpired, ReasonExpired, stopped, ""},
+		{"ad", "account expires later", "accountExpires: " + ticks(time.Hour), "", "", "", ""},
+		{"ad", "account never expires", "accountExpires: 0", "", "", "", ""},
+		{"ad", "locked", "lockoutTime: " + ticks(-time.Minute) + "\n" + computed + "16", ReasonLocked, ReasonLocked, stopped, ""},
+		{"ad", "lock has ended", "lockoutTime: " + ticks(-time.Hour) + "\n" + computed + "0", "", "", "", ""},
+		{"ad", "perhaps locked", "lockoutTime: " + ticks(-time.Hour), "", ReasonLocked, stopped, markStays},
+		{"ad", "password expired", computed + "8388608", ReasonPasswordExpired, "", warned, ""},
+		{"ad", "must change", "pwdLastSet: 0\n" + computed + "8388608", ReasonMustChange, "", warned, ""},
+		{"ad", "must change, nothing computed", "userAccountControl: 512\npwdLastSet: 0", ReasonMustChange, "", warned, ""},
+		{"ad", "must change, but never expires", "userAccountControl: 66048\npwdLastSet: 0\n" + computed + "0", "", "", "", ""},
+		{"ad", "password never expires, nothing computed", "userAccountControl: 66048\npwdLastSet: 0", "", "", "", ""},
+		{"ad", "the server computes no", "userAccountControl: 512\npwdLastSet: 0\n" + computed + "0", "", "", "", ""},
+		{"ad", "smartcard", "userAccountControl: 262656\npwdLastSet: 0", "", "", "", ""},
+		{"ad", "password expired, and locked", computed + "8388624", ReasonLocked, ReasonLocked, stopped, ""},
+	}
+}
+
+// TestFamilies has a slapd hold somebody in each state of each server family. What
+// slapd itself enforces is OpenLDAP's; for the others it grants the bind, and the
+// entry alone says no, as it must in a sweep.
+func TestFamilies(t *testing.T) {
+	rows := families(time.Now())
+	s := startSlapd(t, withStandings(rows))
+	settings := map[string]func(*Config){
+		"openldap": func(*Config) {}, "edirectory": func(*Config) {},
+		"389":     func(c *Config) { c.IDAttribute = "nsUniqueId" },
+		"freeipa": func(c *Config) { c.IDAttribute = "ipaUniqueID" },
+		"ad": func(c *Config) {
+			c.IDAttribute, c.UIDAttribute = "objectGUID", "userPrincipalName"
+			c.Filter = "(&(objectClass=user)(|(sAMAccountName={username})(userPrincipalName={username})))"
+		},
+	}
+	for i, row := range rows {
+		t.Run(row.family+"/"+row.state, func(t *testing.T) {
+			c := s.config()
+			settings[row.family](&c)
+			d := open(t, c)
+			name := fmt.Sprintf("row%d", i)
+
+			// A check and a sweep first, since a login may change how somebody stands.
+			check, detail := "", ""
+			for _, step := range d.Check(t.Context(), name) {
+				if !step.OK {
+					check, detail = "failed", step.Name+" "+step.Detail
+				} else if step.Warning {
+					check, detail = "warning", step.Name+" "+step.Detail
+				}
+			}
+			e, err := d.Find(t.Context(), name)
+			if err != nil || !e.Known() {
+				t.Fatalf("find: %+v, %v", e, err)
+			}
+			states, err := d.Lookup(t.Context(), []string{e.Subject})
+			sweep := Reason(outcome(states[e.Subject]))
+			if sweep == "active" {
+				sweep = ""
+			}
+			if err != nil || sweep != row.sweep {
+				t.Errorf("sweep: got %q, %v, want %q", sweep, err, row.sweep)
+			}
+			_, err = d.Login(t.Context(), name, name+"-secret")
+			refusal, login := (*Refusal)(nil), Reason("")
+			if errors.As(err, &refusal) {
+				login = refusal.Reason
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			if login != row.login {
+				t.Errorf("login: got %v, want %q", err, row.login)
+			}
+			if check != row.check {
+				t.Errorf("check: got %q (%s), want %q", check, detail, row.check)
+			}
+			if want := row.sweep; want != "" && !strings.HasPrefix(detail, "attributes refused: "+string(want)) {
+				t.Errorf("check: got %q, want the reason %q", detail, want)
+			}
+			if want := row.login; check == "warning" && want != "" && !strings.Contains(detail, string(want)) {
+				t.Errorf("check: got %q, want the reason %q", detail, want)
+			}
+			if _, err := d.Login(t.Context(), name, "wrong"); !errors.Is(err, ErrInvalidCredentials) && !errors.Is(err, ErrRefused) {
+				t.Errorf("a wrong password: got %v", err)
+			}
+		})
+	}
+}
+
+// Where the columns agree there is nothing to explain, and else there is.
+func TestFamiliesAgree(t *testing.T) {
+	for _, row := range families(time.Now()) {
+		check := ""
+		switch {
+		case row.login != "" && row.login.Suspends():
+			check = "failed"
+		case row.login != "":
+			check = "warning"
+		}
+		sweep := row.login
+		if !sweep.Suspends() {
+			sweep = ""
+		}
+		agree := row.sweep == sweep && row.check == check
+		if agree != (row.why == "") {
+			t.Errorf("%s, %s: login %q, sweep %q, check %q, and why %q", row.family, row.state, row.login, row.sweep, row.check, row.why)
+		}
+	}
+}
+
+// withStandings adds a person for each row, "row0" and so on.
+func withStandings(rows []standing) ldaptest.Option {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\ndn: cn=short,ou=policies,%s\nobjectClass: organizationalRole\nobjectClass: pwdPolicy\ncn: short\npwdAttribute: userPassword\npwdLockout: TRUE\npwdMaxFailure: 5\npwdLockoutDuration: 60\n", base)
+	for i, row := range rows {
+		name := fmt.Sprintf("row%d", i)
+		fmt.Fprintf(&b, "\ndn: cn=%s,%s\ncn: %[1]s\nsn: %[1]s\nmail: %[1]s@example.org\nuserPassword: %[1]s-secret\nobjectClass: extensibleObject\n", name, peopleDN)
+		id := fmt.Sprintf("6f1d5a52-5c1e-4c0a-9d5e-%012x", 0xfe00+i)
+		switch row.family {
+		case "ad":
+			fmt.Fprintf(&b, "objectClass: user\nsAMAccountName: %s\nuserPrincipalName: %[1]s@corp.example\nobjectGUID: %s\n", name, "0123456789abcd"+fmt.Sprintf("%02d", i))
+		case "389":
+			// The form of 389 Directory Server, with hyphens in other places.
+			fmt.Fprintf(&b, "objectClass: inetOrgPerson\nuid: %s\nnsUniqueId: 1f2e3d4c-5b6a11ee-8f3ab0c1-d2e3%04x\n", name, i)
+		case "freeipa":
+			fmt.Fprintf(&b, "objectClass: inetOrgPerson\nuid: %s\nipaUniqueID: %s\n", name, id)
+		default:
+			fmt.Fprintf(&b, "objectClass: inetOrgPerson\nuid: %s\n", name)
+		}
+		if row.attributes != "" {
+			b.WriteString(row.attributes + "\n")
+		}
+	}
+	return ldaptest.WithEntries(b.String())
+}
