@@ -1,6 +1,7 @@
 package ldap
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -15,7 +16,7 @@ import (
 type Entry struct {
 	Subject string // the value of id_attribute, in canonical form (see Subject)
 	UID     string // the first value of uid_attribute that can be read; empty when there is none
-	Name    string // for people to read
+	Name    string // for people to read: any text
 	DN      string
 	Stops   []Stop // why this person is not to be let in, the most lasting first
 
@@ -77,16 +78,10 @@ func (c *Config) attributes() []string {
 func (c *Config) entry(from *goldap.Entry, now time.Time) Entry {
 	e := Entry{
 		DN:      from.DN,
-		Name:    strings.TrimSpace(first(from, "displayName")),
+		Name:    cmp.Or(name(from, "displayName"), name(from, "cn")),
 		Stops:   stops(from, now),
 		login:   first(from, "uid"),
 		primary: primaryGroup(from),
-	}
-	if e.Name == "" || !printable(e.Name) {
-		e.Name = strings.TrimSpace(first(from, "cn"))
-	}
-	if !printable(e.Name) {
-		e.Name = ""
 	}
 	for _, value := range from.GetEqualFoldAttributeValues(c.UIDAttribute) {
 		if value = strings.TrimSpace(value); value != "" && printable(value) {
@@ -101,6 +96,15 @@ func (c *Config) entry(from *goldap.Entry, now time.Time) Entry {
 		e.Stops = append(e.Stops, Stop{Reason: ReasonNoID, Detail: err.Error()})
 	}
 	return e
+}
+
+// name returns what an attribute calls the person, "" if that is no text at all.
+func name(from *goldap.Entry, attribute string) string {
+	s := strings.TrimSpace(first(from, attribute))
+	if !utf8.ValidString(s) {
+		return ""
+	}
+	return s
 }
 
 // printable reports whether s may be shown and compared: valid UTF-8 with

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"mime"
+	"mime/multipart"
 	"net/http"
 	"net/url"
 	"strings"
@@ -20,6 +21,10 @@ const maxBody = 64 << 10
 func readBody(r *http.Request) ([]byte, error) {
 	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
 		return nil, refuse(http.StatusUnsupportedMediaType, "A body with Content-Encoding is not taken")
+	}
+	_, params := mediaType(r)
+	if err := checkCharset(params); err != nil {
+		return nil, err
 	}
 	b, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBody))
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
@@ -44,6 +49,16 @@ func mediaType(r *http.Request) (string, map[string]string) {
 	return t, params
 }
 
+// checkCharset refuses text that is said to be in another encoding than UTF-8. Taken for
+// UTF-8, it would make a wrong password of a right one.
+func checkCharset(params map[string]string) error {
+	switch strings.ToLower(params["charset"]) {
+	case "", "utf-8", "utf8", "us-ascii":
+		return nil
+	}
+	return refuse(http.StatusUnsupportedMediaType, "Send the text in UTF-8 (charset=utf-8)")
+}
+
 // readFields reads a body of named strings: a form, URL-encoded or multipart, or a
 // JSON object, of which it leaves out what is no string. A name that occurs twice is
 // an error, since a proxy that reads the same body might take the other value.
@@ -63,15 +78,42 @@ func readFields(r *http.Request) (map[string]string, error) {
 		}
 		return single(v)
 	case "multipart/form-data":
-		r.Body = io.NopCloser(bytes.NewReader(b))
-		if params["boundary"] == "" || r.ParseMultipartForm(maxBody) != nil {
+		if params["boundary"] == "" {
 			return nil, refuse(http.StatusBadRequest, "The form is malformed")
 		}
-		return single(r.MultipartForm.Value)
+		return readParts(multipart.NewReader(bytes.NewReader(b), params["boundary"]))
 	case "application/json":
 		return jsonFields(b)
 	}
 	return nil, refuse(http.StatusUnsupportedMediaType, "Send a form (application/x-www-form-urlencoded) or JSON (application/json)")
+}
+
+// readParts reads the fields of a multipart form, each of which may name an encoding of
+// its own. It leaves out files.
+func readParts(form *multipart.Reader) (map[string]string, error) {
+	v := url.Values{}
+	for {
+		p, err := form.NextPart()
+		if err == io.EOF {
+			return single(v)
+		}
+		if err != nil {
+			return nil, refuse(http.StatusBadRequest, "The form is malformed")
+		}
+		if p.FormName() == "" || p.FileName() != "" {
+			continue
+		}
+		if _, params, err := mime.ParseMediaType(p.Header.Get("Content-Type")); err == nil {
+			if err := checkCharset(params); err != nil {
+				return nil, err
+			}
+		}
+		b, err := io.ReadAll(p)
+		if err != nil {
+			return nil, refuse(http.StatusBadRequest, "The form is malformed")
+		}
+		v.Add(p.FormName(), string(b))
+	}
 }
 
 func single(v url.Values) (map[string]string, error) {

@@ -164,6 +164,13 @@ func TestRenameToken(t *testing.T) {
 	if got := h.listed(made.Secret)[made.ID].Name; got != "Bäckup ✓" {
 		t.Errorf("got name %q", got)
 	}
+	for name, want := range map[string]string{"می\u200cخواهم": "می\u200cخواهم", "👩\u200d👧": "👩\u200d👧", " a b ": "a b", "  ": "", "Bäckup ✓": "Bäckup ✓"} {
+		h.ask("PATCH", path).cookie(cookie).json(`{"name":"` + name + `"}`).send().want(http.StatusNoContent, "")
+		if got := h.listed(made.Secret)[made.ID].Name; got != want {
+			t.Errorf("got name %+q, want %+q", got, want)
+		}
+	}
+	h.ask("PATCH", path).cookie(cookie).json(`{"name":"Bäckup ✓"}`).send().want(http.StatusNoContent, "")
 	for _, body := range []string{
 		`{}`, `{"name":null}`, `{"name":7}`, `{"name":["a"]}`, `{"name":"a","id":"b"}`, `{"name":"a","Name":"b"}`, `null`, `[]`, ``, `"a"`,
 		`{"name":"a\u0000b"}`, `{"name":"a\nb"}`, `{"name":"a\u202eb"}`, `{"name":"a\u2066b"}`, `{"name":"\u001b[31m"}`, `{"name":"a\u2028b"}`,

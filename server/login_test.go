@@ -48,6 +48,7 @@ func TestLoginBodies(t *testing.T) {
 		{"json with a charset", json + ";charset=utf-8", `{"username":"alice@example.com","password":"correct horse battery staple"}`, http.StatusOK},
 		{"json, another field", json, `{"username":"alice@example.com","password":"correct horse battery staple","x":[1e999,{"y":null}]}`, http.StatusOK},
 		{"multipart", multiType, multiGood, http.StatusOK},
+		{"multipart, a part in UTF-8", "multipart/form-data; boundary=x", "--x\r\nContent-Disposition: form-data; name=username\r\n\r\nalice@example.com\r\n--x\r\nContent-Disposition: form-data; name=password\r\nContent-Type: text/plain; charset=UTF-8\r\n\r\n" + password + "\r\n--x--\r\n", http.StatusOK},
 
 		{"username twice", form, good + "&username=alice@example.com", http.StatusBadRequest},
 		{"password twice", form, good + "&password=x", http.StatusBadRequest},
@@ -71,12 +72,19 @@ func TestLoginBodies(t *testing.T) {
 		{"json, deep", json, `{"a":` + strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000) + `}`, http.StatusBadRequest},
 		{"multipart twice", twiceType, multiTwice, http.StatusBadRequest},
 		{"multipart, no boundary", "multipart/form-data", multiGood, http.StatusBadRequest},
+		{"multipart, cut off", multiType, multiGood[:len(multiGood)-20], http.StatusBadRequest},
 		{"multipart, other boundary", "multipart/form-data; boundary=x", multiGood, http.StatusBadRequest},
 
 		{"plain text", "text/plain", good, http.StatusUnsupportedMediaType},
 		{"no type", "", good, http.StatusUnsupportedMediaType},
 		{"malformed type", "application/json;;=", "{}", http.StatusUnsupportedMediaType},
 		{"xml", "application/xml", "<a/>", http.StatusUnsupportedMediaType},
+		{"form in Latin-1", form + "; charset=iso-8859-1", "username=alice@example.com&password=%E9", http.StatusUnsupportedMediaType},
+		{"form in Windows-1252", form + `; charset="windows-1252"`, good, http.StatusUnsupportedMediaType},
+		{"form in UTF-16", form + "; charset=utf-16", good, http.StatusUnsupportedMediaType},
+		{"json in Latin-1", json + "; charset=ISO-8859-1", `{"username":"alice@example.com","password":"x"}`, http.StatusUnsupportedMediaType},
+		{"multipart in Latin-1", multiType + "; charset=iso-8859-1", multiGood, http.StatusUnsupportedMediaType},
+		{"multipart, a part in Latin-1", "multipart/form-data; boundary=x", "--x\r\nContent-Disposition: form-data; name=\"password\"\r\nContent-Type: text/plain; charset=iso-8859-1\r\n\r\n\xe9\r\n--x--\r\n", http.StatusUnsupportedMediaType},
 		{"json by another name", "application/jsonp", "{}", http.StatusUnsupportedMediaType},
 
 		{"64 KiB", form, pad(good, 64<<10), http.StatusOK},

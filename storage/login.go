@@ -9,7 +9,7 @@ import (
 type Login struct {
 	Identity
 	Addresses []string // all that are the person's, the preferred one first; those that can't be a uid are ignored
-	Name      string   // of the person; ignored when it can't be shown
+	Name      string   // of the person: any text
 }
 
 // LogIn returns the user of a login's identity, and makes it when there is none.
@@ -30,9 +30,7 @@ func (s *Store) LogIn(by Actor, in Login) (User, error) {
 		return User{}, err
 	}
 	in.Addresses = usable(in.Addresses)
-	if checkName(in.Name) != nil {
-		in.Name = "" // no reason to keep somebody out
-	}
+	in.Name = nameFrom(in.Name)
 	var u User
 	err := s.change(by, func(t *tx) (err error) {
 		u, err = t.userByIdentity(t.txn, in.Identity)

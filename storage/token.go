@@ -60,8 +60,9 @@ type TokenSpec struct {
 	Addresses []netip.Prefix
 }
 
-func (spec TokenSpec) check() error {
-	if err := checkName(spec.Name); err != nil {
+// check returns an *InvalidError for what can't be had, and cleans the name.
+func (spec *TokenSpec) check() (err error) {
+	if spec.Name, err = cleanName(spec.Name); err != nil {
 		return err
 	}
 	if len(spec.Scopes) > 32 || len(spec.Addresses) > 64 {
@@ -326,7 +327,8 @@ func (t *tx) revoke(id ID) (bool, error) {
 
 // RenameToken gives a token another name.
 func (s *Store) RenameToken(by Actor, id ID, name string) error {
-	if err := checkName(name); err != nil {
+	name, err := cleanName(name)
+	if err != nil {
 		return err
 	}
 	return s.change(by, func(t *tx) error {

@@ -130,14 +130,6 @@ func plain(s string) bool {
 	})
 }
 
-// checkName returns an *InvalidError unless s can be a person's or a token's name.
-func checkName(s string) error {
-	if !plain(s) || utf8.RuneCountInString(s) > 200 {
-		return invalidf("a name is one line of at most 200 characters, without control characters")
-	}
-	return nil
-}
-
 func userKey(id UserID) []byte     { return key('u', id.bytes()) }
 func nameKey(folded string) []byte { return key('n', []byte(folded)) }
 func decodeUserID(b []byte) UserID { return UserID(binary.BigEndian.Uint64(b)) }
@@ -226,14 +218,15 @@ func (t *tx) active(id UserID) (uid string, err error) {
 // AddUser makes a local user with a password. It returns ErrUserExists, or an
 // *InvalidError for a uid or name of bad form.
 func (s *Store) AddUser(by Actor, uid, name string, hash PasswordHash) (User, error) {
-	if err := checkName(name); err != nil {
+	name, err := cleanName(name)
+	if err != nil {
 		return User{}, err
 	}
 	if err := CheckUID(uid); err != nil {
 		return User{}, err
 	}
 	u := User{UID: uid, Name: name, Source: SourceLocal}
-	err := s.change(by, func(t *tx) error {
+	err = s.change(by, func(t *tx) error {
 		t.event(Event{Action: ActionUserAdd, UID: uid})
 		if err := t.add(&u); err != nil {
 			return err

@@ -17,13 +17,17 @@ const maxMarks = 4
 // there compares the two.
 func show(s string) string {
 	var b strings.Builder
-	marks, start := 0, true
+	marks, start, before := 0, true, rune(0)
 	for i := 0; i < len(s); {
 		r, n := utf8.DecodeRuneInString(s[i:])
 		mark := unicode.In(r, unicode.Mn, unicode.Me)
+		i += n
+		after, _ := utf8.DecodeRuneInString(s[i:])
 		switch {
 		case r == utf8.RuneError && n == 1:
-			fmt.Fprintf(&b, `\x%02x`, s[i])
+			fmt.Fprintf(&b, `\x%02x`, s[i-1])
+		case joins(before, r, after), inEmoji(before, r, after):
+			b.WriteRune(r)
 		case unseen(r), mark && (start || marks >= maxMarks):
 			escape(&b, r)
 		default:
@@ -35,7 +39,7 @@ func show(s string) string {
 		} else {
 			marks = 0
 		}
-		i += n
+		before = r
 	}
 	return b.String()
 }
@@ -43,6 +47,36 @@ func show(s string) string {
 func unseen(r rune) bool {
 	return !unicode.IsGraphic(r) ||
 		unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+}
+
+// joins reports whether r is one of the two joiners, beside a letter of a script that
+// is not written rightly without them. Between other letters they hide.
+func joins(before, r, after rune) bool {
+	return (r == '\u200c' || r == '\u200d') && before != '\u200c' && before != '\u200d' &&
+		(unicode.In(before, joined...) || before != 0 && unicode.In(after, joined...))
+}
+
+// joined are the scripts whose letters join, or form clusters.
+var joined = []*unicode.RangeTable{
+	unicode.Arabic, unicode.Syriac, unicode.Mandaic, unicode.Nko, unicode.Mongolian, unicode.Adlam,
+	unicode.Devanagari, unicode.Bengali, unicode.Gurmukhi, unicode.Gujarati, unicode.Oriya, unicode.Tamil, unicode.Telugu,
+	unicode.Kannada, unicode.Malayalam, unicode.Sinhala, unicode.Khmer, unicode.Myanmar, unicode.Tibetan,
+}
+
+// inEmoji reports whether r makes one emoji of the two beside it, or asks for the
+// picture of the one before it.
+func inEmoji(before, r, after rune) bool {
+	switch r {
+	case '\u200d':
+		return emoji(after) && (emoji(before) || before == '\ufe0f')
+	case '\ufe0f':
+		return emoji(before)
+	}
+	return false
+}
+
+func emoji(r rune) bool {
+	return unicode.Is(unicode.So, r) && r != utf8.RuneError || r >= 0x1f3fb && r <= 0x1f3ff // the last are shades of skin
 }
 
 func escape(b *strings.Builder, r rune) {
