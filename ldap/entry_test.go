@@ -83,6 +83,25 @@ func TestActiveDirectory(t *testing.T) {
 	}
 }
 
+// TestNamesOfPeople: a name that is text stays as it is; what it is shown as is not
+// decided here.
+func TestNamesOfPeople(t *testing.T) {
+	c := Config{UIDAttribute: "mail", IDAttribute: "entryUUID"}
+	for _, x := range []struct{ display, common, want string }{
+		{"Ada Lovelace", "ada", "Ada Lovelace"},
+		{" ", "ada", "ada"},
+		{"", "", ""},
+		{"\xff", "ada", "ada"},
+		{"نرگس می\u200cخواهد", "x", "نرگس می\u200cخواهد"},
+		{"\u202eAda", "x", "\u202eAda"},
+	} {
+		from := goldap.NewEntry("cn=x", map[string][]string{"displayName": {x.display}, "cn": {x.common}})
+		if got := c.entry(from, time.Time{}).Name; got != x.want {
+			t.Errorf("%+q, %+q: got %+q, want %+q", x.display, x.common, got, x.want)
+		}
+	}
+}
+
 func TestSubject(t *testing.T) {
 	for _, test := range []struct {
 		attribute string

@@ -165,7 +165,7 @@ func TestRenameToken(t *testing.T) {
 		t.Errorf("got name %q", got)
 	}
 	for name, want := range map[string]string{"می\u200cخواهم": "می\u200cخواهم", "👩\u200d👧": "👩\u200d👧", " a b ": "a b", "  ": "", "Bäckup ✓": "Bäckup ✓"} {
-		h.ask("PATCH", path).cookie(cookie).json(`{"name":"` + name + `"}`).send().want(http.StatusNoContent, "")
+		h.ask("PATCH", path).cookie(cookie).json(`{"name":"`+name+`"}`).send().want(http.StatusNoContent, "")
 		if got := h.listed(made.Secret)[made.ID].Name; got != want {
 			t.Errorf("got name %+q, want %+q", got, want)
 		}

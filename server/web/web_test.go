@@ -61,7 +61,7 @@ func TestShow(t *testing.T) {
 		"<b>":                             "<b>",
 		"می\u200cخواهم":                   "می\u200cخواهم",
 		"pay\u200dpal\u200c":              `pay\u200dpal\u200c`,
-		"👩\u200d❤\ufe0f\u200d👨":          "👩\u200d❤\ufe0f\u200d👨",
+		"👩\u200d❤\ufe0f\u200d👨":           "👩\u200d❤\ufe0f\u200d👨",
 	} {
 		if got := show(s); got != want {
 			t.Errorf("%q: got %q, want %q", s, got, want)
