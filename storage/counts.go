@@ -29,7 +29,7 @@ var (
 )
 
 // countedKinds are the keys that count.
-const countedKinds = "uitnov"
+const countedKinds = "uitnove"
 
 func counted(kind byte) bool {
 	for i := range len(countedKinds) {
@@ -188,14 +188,14 @@ func (s *Store) setApplied(txn *badger.Txn) error {
 }
 
 // tally counts what the index holds, by as many workers as there are
-// processors: each takes the keys that begin with one pair of bytes, or of a
-// token, all of which begin alike, with one triple.
+// processors: each takes the keys that begin with one pair of bytes, or of tokens and
+// ends, which begin alike, with one triple.
 func (s *Store) tally(txn *badger.Txn) (counts, error) {
 	var parts [][]byte
 	for _, kind := range []byte(countedKinds) {
 		for b := range 256 {
 			part := []byte{kind, byte(b)}
-			if kind != 't' {
+			if kind != 't' && kind != 'e' {
 				parts = append(parts, part)
 				continue
 			}

@@ -49,6 +49,7 @@
 //	i <source> 0 <subject>                its user's id    hint
 //	t <token 14>                          Token            sealed
 //	l <token 14>                          usage            sealed
+//	e <token 14> or <user 8>              what has ended of one that is not here   sealed
 //	o <user 8> <revoked 1> <ms 8> <order 2> <token 14>     hint: tokens by owner
 //	s <SHA-256 of the cookie 32>          Session          sealed, ends by itself
 //	r <user 8> <slot 1>                   File             sealed

@@ -95,6 +95,8 @@ func encodings(t *testing.T) map[string][]byte {
 	return map[string][]byte{
 		"attempts-key":   bucket[:],
 		"counts":         counts{1, 2, 3, 4}.value(),
+		"end-token":      slices.Concat(tokenEndKey(id), tokenEnd{1 << 40, 4, 1 << 41}.value()),
+		"end-user":       slices.Concat(userEndKey(user.ID), userEnd{UserDisabled, 1 << 40}.value()),
 		"event":          payload,
 		"file":           must[[]byte](t)(json.Marshal(file)),
 		"fingerprint":    binary.BigEndian.AppendUint64(nil, seals.fingerprint([]byte("n name"), []byte("value"))),

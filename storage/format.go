@@ -19,7 +19,8 @@ import (
 //
 //	1  the first
 //	2  positions in index, table and checkpoint; no mark of a clean stop; recent
-//	   files in the index alone
+//	   files in the index alone; ends of what is not there; when a user came into its
+//	   state
 const (
 	format       = "2"
 	formatBefore = "1" // which this program brings up to date
@@ -87,6 +88,7 @@ var readers = map[byte]func(k, v []byte) error{
 	's': func(_, v []byte) error { return json.Unmarshal(v, new(Session)) },
 	'v': func(_, v []byte) error { return json.Unmarshal(v, new(File)) },
 	'r': func(_, v []byte) error { return json.Unmarshal(v, new(File)) },
+	'e': readEnd,
 }
 
 // keyLengths are those of the kinds that have keys of one length.

@@ -137,7 +137,7 @@ func (t *tx) turn(id UserID, from, to UserState, e Event) error {
 	}
 	e.UID, e.Owner = u.UID, u.ID
 	t.event(e)
-	u.State = to
+	u.become(to, t.now)
 	u.Epoch++
 	return t.save(u)
 }

@@ -43,7 +43,7 @@ func (s *Store) LogIn(by Actor, in Login) (User, error) {
 		}
 		if u.State == UserSuspended && in.Source == SourceLDAP {
 			t.event(Event{Action: ActionUserResume, UID: u.UID, Owner: u.ID})
-			u.State = UserActive
+			u.become(UserActive, t.now)
 		}
 		if u.State != UserActive {
 			return nil

@@ -156,6 +156,10 @@ func (s *Store) takeToTable(o op) error {
 	if o.key[0] != 't' && o.key[0] != 'u' {
 		return nil
 	}
+	if o.value == nil && o.key[0] == 't' {
+		s.drop(ID(o.key[1:])) // it was revoked, and only its end is kept
+		return nil
+	}
 	if o.value == nil {
 		return fmt.Errorf("%w: the journal takes the record %q away", ErrDamaged, o.key)
 	}

@@ -3,6 +3,7 @@ package storage
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -76,22 +77,20 @@ func Restore(ctx context.Context, backup io.ReadSeeker, dir string, opts Options
 	return r, err
 }
 
-// ended is what a store says of things that must not come back to life. It
-// is taken from the records, in the checkpoint and then in the journal, not from
-// the journal alone: that begins anew with each restore, and loses its oldest part.
-type ended struct {
-	last    uint64
-	unread  []string
-	found   bool // a record that verifies
-	seals   *sealer
-	tokens  map[ID]struct{}
-	secrets map[ID]Token // those that were rotated, with the generation and the overlap of the good secret
-	users   map[UserID]UserState
+// older is what a restore reads of the store that it replaces: the records in its
+// checkpoint and then in its journal. The journal alone would not do: it loses its
+// oldest part.
+type older struct {
+	ends
+	last   uint64   // record of the journal
+	unread []string // what could not be read
+	found  bool     // a record that verifies
+	seals  *sealer
 }
 
-// take notes what an operation ends.
-func (e *ended) take(o op) error {
-	if len(o.key) == 0 || o.value == nil || o.key[0] != 't' && o.key[0] != 'u' {
+// takeOp notes what an operation ends.
+func (e *older) takeOp(o op) error {
+	if len(o.key) == 0 || o.value == nil || bytes.IndexByte([]byte("tue"), o.key[0]) < 0 {
 		return nil
 	}
 	b, err := e.seals.open(o.key, o.value)
@@ -99,27 +98,13 @@ func (e *ended) take(o op) error {
 		return nil // of a damaged store, as much as can be read
 	}
 	e.found = true
-	switch {
-	case o.key[0] == 'u' && len(o.key) == 9:
-		if v, _, err := parseOwner(decodeUserID(o.key[1:]), b); err == nil && e.users[v.id] != UserRemoved {
-			e.users[v.id] = v.state
-		}
-	case o.key[0] == 't' && len(o.key) == 1+idLen:
-		t, err := parseToken(ID(o.key[1:]), b)
-		switch {
-		case err != nil:
-		case t.Revoked != 0:
-			e.tokens[t.ID] = struct{}{}
-		case t.Generation > 0:
-			e.secrets[t.ID] = Token{ID: t.ID, Generation: t.Generation, Overlap: t.Overlap}
-		}
-	}
+	e.take(o.key, b)
 	return nil
 }
 
 // lookAtOld reads the store that is in the directory, if there is one, and
 // makes sure that the key fits the backup.
-func lookAtOld(dir, keyFile string, sealed []byte) (e ended, err error) {
+func lookAtOld(dir, keyFile string, sealed []byte) (e older, err error) {
 	store := filepath.Join(dir, "store")
 	fresh, err := empty(store)
 	if err != nil {
@@ -156,7 +141,7 @@ func lookAtOld(dir, keyFile string, sealed []byte) (e ended, err error) {
 	case err != nil:
 		return e, err
 	}
-	e, err = readEnded(store, keys)
+	e, err = readOlder(store, keys)
 	e.unread = append(unread, e.unread...)
 	if err == nil && len(unread) > 0 && !e.found {
 		err = fmt.Errorf("%w: nothing in %s can be read with the backup's keys, so it may be of another installation: move it away, and restore again",
@@ -165,30 +150,37 @@ func lookAtOld(dir, keyFile string, sealed []byte) (e ended, err error) {
 	return e, err
 }
 
-// readEnded reads also a store that is damaged, as far as it can be read.
-func readEnded(store string, keys keyring) (ended, error) {
-	e := ended{
-		seals: newSealer(keys.derive("records")), tokens: map[ID]struct{}{},
-		secrets: map[ID]Token{}, users: map[UserID]UserState{},
-	}
+// readOlder reads also a store that is damaged, as far as it can be read.
+func readOlder(store string, keys keyring) (older, error) {
+	e := older{ends: newEnds(), seals: newSealer(keys.derive("records"))}
 	checkpoint, dir := filepath.Join(store, "checkpoint"), filepath.Join(store, "journal")
+	var m Manifest
 	f, err := os.Open(checkpoint)
 	if err == nil {
 		err = readSnapshot(f, func(kind byte, data []byte) error {
-			if kind == chunkOps {
-				eachOp(data, e.take)
+			switch kind {
+			case chunkManifest:
+				return json.Unmarshal(data, &m)
+			case chunkOps:
+				eachOp(data, e.takeOp)
 			}
 			return nil
 		})
 		f.Close()
+	}
+	if err != nil {
+		m.Sequence = 0 // what it does not have, the journal may
 	}
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		e.unread = append(e.unread, checkpoint)
 	}
 	lost, err := journal.Salvage(dir, keys.derive("journal"), nil, func(jr journal.Record) error {
 		e.last, e.found = max(e.last, jr.Sequence), true
+		if jr.Sequence <= m.Sequence {
+			return nil // what the checkpoint says of a user is later
+		}
 		if _, ops, err := cutRecord(jr); err == nil {
-			eachOp(ops, e.take)
+			eachOp(ops, e.takeOp)
 		}
 		return nil
 	})
@@ -230,7 +222,7 @@ func stageBackup(stage string, backup io.Reader, sealed []byte, after uint64) er
 
 // finishStage opens the staged store, which builds its index, and ends there
 // what has ended since the backup: before the store is in its place.
-func finishStage(ctx context.Context, stage string, opts Options, old ended) (n int, err error) {
+func finishStage(ctx context.Context, stage string, opts Options, old older) (n int, err error) {
 	s, err := Open(stage, opts)
 	if err != nil {
 		return 0, err
@@ -240,69 +232,14 @@ func finishStage(ctx context.Context, stage string, opts Options, old ended) (n 
 		err = errors.Join(err, s.Close(), WriteFile(s.path("restored-at"), nil))
 	}()
 	by := Actor{Name: "restore"}
-	for id := range old.tokens {
-		done, err := s.RevokeTokens(by, id)
-		if err != nil && !errors.Is(err, ErrNoToken) {
-			return n, err
-		}
-		n += done
-	}
-	for _, last := range old.secrets {
-		if err := s.retire(by, last); err != nil {
-			return n, err
-		}
-	}
-	for id, state := range old.users {
-		done, err := s.endUser(by, id, state)
-		if err != nil {
-			return n, err
-		}
-		if done {
-			n++
-		}
+	n, err = s.apply(by, old.ends, func(int) error { return ctx.Err() })
+	if err != nil {
+		return n, err
 	}
 	return n, s.change(by, func(t *tx) error {
 		t.event(Event{Action: ActionRestore, Detail: "of the backup that ends with event " + strconv.FormatUint(old.last, 10)})
 		return ctx.Err()
 	})
-}
-
-// retire brings a token to the secret that it had at last: one that was rotated
-// away, perhaps because it had leaked, must not be good again.
-func (s *Store) retire(by Actor, last Token) error {
-	return s.takeAway(by, func(t *tx) error {
-		v, err := t.token(t.txn, last.ID)
-		if errors.Is(err, ErrNoToken) {
-			return nil // made after the backup
-		}
-		if err != nil || v.Revoked != 0 || v.Generation > last.Generation ||
-			v.Generation == last.Generation && v.Overlap <= last.Overlap {
-			return err
-		}
-		v.Generation, v.Overlap = last.Generation, last.Overlap
-		return t.update(v, ActionTokenRetire)
-	})
-}
-
-// endUser brings a user to the state that it had at last, if that is an end.
-func (s *Store) endUser(by Actor, id UserID, state UserState) (done bool, err error) {
-	u, err := s.UserByID(id)
-	if errors.Is(err, ErrNoUser) {
-		return false, nil // made after the backup
-	}
-	switch {
-	case err != nil || u.State == state:
-		return false, err
-	case state == UserRemoved:
-		err = s.RemoveUser(by, u.UID)
-	case state == UserDisabled && u.State != UserRemoved:
-		err = s.DisableUser(by, u.UID)
-	case state == UserSuspended && u.State == UserActive:
-		err = s.Suspend(by, id, "before the restore")
-	default:
-		return false, nil
-	}
-	return err == nil, err
 }
 
 // swapStores puts the staged store in its place in one step, and the older one

@@ -93,7 +93,7 @@ func (w *snapshotWriter) flush() error {
 
 // snapshotKinds are the keys that a snapshot has: all but sessions and
 // attempts, which end by themselves.
-var snapshotKinds = []byte("uitlnovr")
+var snapshotKinds = []byte("uitlnovre")
 
 // Snapshot writes a consistent copy of the store, as of one moment, while
 // changes go on.
@@ -176,7 +176,7 @@ func (s *Store) writeOps(ctx context.Context, txn *badger.Txn, w *snapshotWriter
 	return w.flush()
 }
 
-func sealedKind(kind byte) bool { return bytes.IndexByte([]byte("utlvr"), kind) >= 0 }
+func sealedKind(kind byte) bool { return bytes.IndexByte([]byte("utlvre"), kind) >= 0 }
 
 // SnapshotError says where a snapshot does not verify.
 type SnapshotError struct {

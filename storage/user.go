@@ -52,7 +52,8 @@ type User struct {
 	UID     string    `json:"-"`
 	Name    string    `json:"name,omitempty"`
 	Source  string    `json:"source"`
-	Created int64     `json:"created"` // ms
+	Created int64     `json:"created"`           // ms
+	StateAt int64     `json:"stateAt,omitempty"` // ms; when it came into its state; 0: not known, or it was never in another
 
 	Identities []Identity `json:"identities,omitempty"` // in the order in which they came
 	Fixed      bool       `json:"fixed,omitempty"`      // the uid follows no identity: an administrator chose it, or took away the one that made the user
@@ -128,6 +129,12 @@ func plain(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
 		return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029'
 	})
+}
+
+// become brings a user into a state. Its time is later than that of the state before,
+// whatever the clock says: a restore goes by which came last.
+func (u *User) become(state UserState, now int64) {
+	u.State, u.StateAt = state, max(now, u.StateAt+1)
 }
 
 func userKey(id UserID) []byte     { return key('u', id.bytes()) }
@@ -291,7 +298,7 @@ func (s *Store) SetPassword(by Actor, uid string, hash PasswordHash) error {
 func (s *Store) DisableUser(by Actor, uid string) error {
 	return s.takeAway(by, func(t *tx) error {
 		return t.edit(uid, ActionUserDisable, func(u *User) error {
-			u.State = UserDisabled
+			u.become(UserDisabled, t.now)
 			u.Epoch++
 			return nil
 		})
@@ -302,7 +309,7 @@ func (s *Store) DisableUser(by Actor, uid string) error {
 func (s *Store) EnableUser(by Actor, uid string) error {
 	return s.change(by, func(t *tx) error {
 		return t.edit(uid, ActionUserEnable, func(u *User) error {
-			u.State = UserActive
+			u.become(UserActive, t.now)
 			return nil
 		})
 	})
@@ -340,7 +347,7 @@ func (t *tx) remove(u User, why string) error {
 	for _, id := range u.Identities {
 		t.delete(id.key())
 	}
-	u.State = UserRemoved
+	u.become(UserRemoved, t.now)
 	u.Epoch++
 	u.Password = nil
 	var held []ID

@@ -1,0 +1,297 @@
+package storage
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"math/rand/v2"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+func backupOf(t *testing.T, s *Store) []byte {
+	t.Helper()
+	b := new(bytes.Buffer)
+	if _, err := s.Snapshot(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func restore(t *testing.T, backup []byte, dir string, opts Options) Restored {
+	t.Helper()
+	r, err := Restore(t.Context(), bytes.NewReader(backup), dir, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// What has ended of tokens and users that a backup does not have stays so when the
+// next one that is restored has them.
+func TestRestoreOfTheWrongBackup(t *testing.T) {
+	dir, opts := t.TempDir(), Options{}
+	s := open(t, dir)
+	alice := addUser(t, s, "alice@example.com")
+	first := backupOf(t, s)
+	id, revoked := create(t, s, alice)
+	leaked, old := create(t, s, alice)
+	dropped, gone := create(t, s, alice)
+	bob, carol := addUser(t, s, "bob@example.com"), addUser(t, s, "carol@example.com")
+	_, bobs := create(t, s, bob)
+	_, carols := create(t, s, carol)
+	second := backupOf(t, s)
+	if _, err := s.RevokeTokens(admin, id, dropped); err != nil {
+		t.Fatal(err)
+	}
+	err := s.change(admin, func(t *tx) error {
+		v, err := t.token(t.txn, dropped)
+		if err != nil {
+			return err
+		}
+		t.delete(v.ownedKey())
+		return t.dropRevoked(v)
+	})
+	if err = errors.Join(err, s.RemoveUser(admin, bob.UID), s.DisableUser(admin, carol.UID)); err != nil {
+		t.Fatal(err)
+	}
+	_, secret, err := s.RotateToken(admin, leaked, 0, ByUser)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	restore(t, first, dir, opts)
+	s = open(t, dir)
+	wantCheckpoint(t, s)
+	if _, err := s.journal.Prune(time.UnixMilli(math.MaxInt64), 0, math.MaxUint64); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	restore(t, second, dir, opts)
+	s = open(t, dir)
+	for _, secret := range []string{revoked, old, gone, bobs, carols} {
+		wantDead(t, s, secret)
+	}
+	wantLive(t, s, secret.Reveal())
+	if u, err := s.UserByID(bob.ID); err != nil || u.State != UserRemoved {
+		t.Errorf("bob: got %v, %v, want him removed", u.State, err)
+	}
+	if err := s.EnableUser(admin, carol.UID); err != nil {
+		t.Fatal(err)
+	}
+	wantLive(t, s, carols)
+	s.Close()
+	restore(t, second, dir, opts) // in which she was never disabled
+	s = open(t, dir)
+	wantLive(t, s, carols)
+	for _, secret := range []string{revoked, old, gone, bobs} {
+		wantDead(t, s, secret)
+	}
+}
+
+// endsModel is what a store must say of all tokens and users that there ever were.
+type endsModel struct {
+	tokens map[ID]bool // those that it has
+	users  map[UserID]bool
+	ended  map[ID]bool         // revoked, as far as it knows
+	turned map[ID]byte         // how often rotated, as far as it knows
+	states map[UserID]lastTurn // the latest that it knows
+}
+
+type lastTurn struct {
+	state UserState
+	step  int
+}
+
+func (m endsModel) clone() endsModel {
+	return endsModel{maps.Clone(m.tokens), maps.Clone(m.users), maps.Clone(m.ended), maps.Clone(m.turned), maps.Clone(m.states)}
+}
+
+// restored is the store after a backup was put over it.
+func (m endsModel) restored(b endsModel) endsModel {
+	b = b.clone()
+	maps.Copy(b.ended, m.ended)
+	for id, n := range m.turned {
+		b.turned[id] = max(n, b.turned[id])
+	}
+	for id, last := range m.states {
+		if own := b.states[id]; own.state != UserRemoved && (last.state == UserRemoved || last.step > own.step) {
+			b.states[id] = last
+		}
+	}
+	return b
+}
+
+type madeToken struct {
+	id    ID
+	owner UserID
+}
+
+// endsTest does random things to a store and to the model of it.
+type endsTest struct {
+	*testing.T
+	rand    *rand.Rand
+	clock   *clock
+	opts    Options
+	dir     string
+	s       *Store
+	model   endsModel
+	tokens  []madeToken // that there ever were
+	uids    map[UserID]string
+	backups [][]byte
+	models  []endsModel
+	step    int
+	trace   []string
+}
+
+func anyOf[T any](r *rand.Rand, list []T) (v T, ok bool) {
+	if len(list) == 0 {
+		return v, false
+	}
+	return list[r.IntN(len(list))], true
+}
+
+func (t *endsTest) must(err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatalf("%v, after %q", err, t.trace)
+	}
+}
+
+func (t *endsTest) note(what string, args ...any) {
+	t.trace = append(t.trace, fmt.Sprintf(what, args...))
+}
+
+// act does one thing.
+func (t *endsTest) act() {
+	t.step++
+	t.clock.move(time.Second)
+	m := &t.model
+	var here []madeToken // that are not dead
+	for _, v := range t.tokens {
+		if m.tokens[v.id] && !m.ended[v.id] && m.states[v.owner].state == UserActive {
+			here = append(here, v)
+		}
+	}
+	var users []UserID
+	for id := range t.uids {
+		if m.users[id] && m.states[id].state != UserRemoved {
+			users = append(users, id)
+		}
+	}
+	v, any := anyOf(t.rand, here)
+	u, some := anyOf(t.rand, users)
+	switch n := t.rand.IntN(20); {
+	case n < 2 || !some:
+		name := fmt.Sprintf("user%d@example.com", t.step)
+		u := addUser(t, t.s, name)
+		t.uids[u.ID], m.users[u.ID] = name, true
+		t.note("add %s", name)
+	case n < 7:
+		if m.states[u].state != UserActive {
+			return
+		}
+		v, _, err := t.s.CreateToken(admin, u, TokenSpec{})
+		t.must(err)
+		t.tokens, m.tokens[v.ID] = append(t.tokens, madeToken{v.ID, u}), true
+	case n < 10 && any:
+		_, err := t.s.RevokeTokens(admin, v.id)
+		t.must(err)
+		m.ended[v.id] = true
+	case n < 12 && any:
+		_, _, err := t.s.RotateToken(admin, v.id, 0, ByUser)
+		t.must(err)
+		m.turned[v.id]++
+	case n == 12:
+		t.must(t.s.RemoveUser(admin, t.uids[u]))
+		m.states[u] = lastTurn{UserRemoved, t.step}
+	case n < 16:
+		state, turn := UserDisabled, t.s.DisableUser
+		if m.states[u].state == UserDisabled {
+			state, turn = UserActive, t.s.EnableUser
+		}
+		t.must(turn(admin, t.uids[u]))
+		m.states[u] = lastTurn{state, t.step}
+	case n == 16:
+		wantCheckpoint(t.T, t.s)
+		_, err := t.s.journal.Prune(time.UnixMilli(math.MaxInt64), 0, t.s.lastCheckpoint().Sequence)
+		t.must(err)
+	default:
+		if len(t.backups) < 10 {
+			t.backups, t.models = append(t.backups, backupOf(t.T, t.s)), append(t.models, m.clone())
+		}
+	}
+}
+
+// restore puts one of the backups over the store, after a stop or a kill.
+func (t *endsTest) restore(which int) {
+	t.clock.move(time.Second)
+	how := "stopped"
+	if t.rand.IntN(2) == 0 {
+		how = "killed"
+		t.dir = copyDir(t, t.dir)
+	}
+	t.must(t.s.Close())
+	t.note("%s, restore %d", how, which)
+	restore(t.T, t.backups[which], t.dir, t.opts)
+	t.s = openWith(t, t.dir, t.opts)
+	t.model = t.model.restored(t.models[which])
+	t.compare()
+}
+
+func (t *endsTest) compare() {
+	t.Helper()
+	for _, v := range t.tokens {
+		m := &t.model
+		live := m.tokens[v.id] && !m.ended[v.id] && m.states[v.owner].state == UserActive
+		for generation := range m.turned[v.id] + 2 {
+			secret := t.s.keys.keys[v.id.kid()].secret(v.id, generation)
+			want := live && generation == m.turned[v.id]
+			_, err := t.s.inspect(secret.Reveal(), home.Address, false)
+			if err != nil && !errors.Is(err, ErrRefused) {
+				t.Fatal(err)
+			}
+			if want != (err == nil) {
+				t.Errorf("generation %d of token %s of %s, which is %v: got %v, want it live: %t, after %q",
+					generation, v.id, t.uids[v.owner], m.states[v.owner].state, err, want, t.trace)
+			}
+		}
+	}
+	for id := range t.uids {
+		u, err := t.s.UserByID(id)
+		if t.model.users[id] && (err != nil || u.State != t.model.states[id].state) ||
+			!t.model.users[id] && !errors.Is(err, ErrNoUser) {
+			t.Errorf("%s: got state %d, %v, want %+v, after %q", t.uids[id], u.State, err, t.model.states[id], t.trace)
+		}
+	}
+}
+
+// Whatever is restored over whatever, in any order, what one of the stores knew to
+// have ended stays so.
+func TestEndsSurviveRestores(t *testing.T) {
+	for seed := range uint64(1) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			clock := newClock()
+			opts := clock.options(t)
+			opts.Segment = 64 << 10
+			e := &endsTest{T: t, rand: rand.New(rand.NewPCG(seed, 12)), clock: clock, opts: opts, dir: filepath.Join(t.TempDir(), "data"),
+				uids: map[UserID]string{}, model: endsModel{map[ID]bool{}, map[UserID]bool{}, map[ID]bool{}, map[ID]byte{}, map[UserID]lastTurn{}}}
+			e.s = openWith(t, e.dir, opts)
+			for len(e.backups) < 10 {
+				e.act()
+			}
+			for _, which := range e.rand.Perm(10) {
+				e.restore(which)
+				for range e.rand.IntN(10) {
+					e.act()
+				}
+			}
+			for range 3 {
+				e.restore(e.rand.IntN(10))
+			}
+		})
+	}
+}
