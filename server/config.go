@@ -58,7 +58,9 @@ type LoginConfig struct {
 
 // LimitConfig bounds what one client or user may take.
 type LimitConfig struct {
-	ChangesPerUser int `toml:"changes_per_user"` // an hour; 0: no limit
+	Connections           int `toml:"connections"` // 0: what the limit of open files leaves room for
+	ConnectionsPerAddress int `toml:"connections_per_address"`
+	ChangesPerUser        int `toml:"changes_per_user"` // an hour; 0: no limit
 }
 
 // DefaultConfig is the configuration without a file.
@@ -67,7 +69,7 @@ func DefaultConfig() Config {
 		Listen: "127.0.0.1:8080",
 		Tokens: TokenConfig{Reveal: true},
 		Logins: LoginConfig{AccountFailures: 5, AddressFailures: 100},
-		Limits: LimitConfig{ChangesPerUser: 10_000},
+		Limits: LimitConfig{ConnectionsPerAddress: 1000, ChangesPerUser: 10_000},
 		Audit:  AuditConfig{Keep: Lifetime{400 * day}, MaxSize: Size{4 << 30}},
 	}
 }
@@ -102,6 +104,8 @@ func (c Config) Check() error {
 		f.add("tls", "cert and key go together")
 	}
 	f.within("tokens.max_per_user", c.Tokens.MaxPerUser, 0, 1_000_000)
+	f.within("limits.connections", c.Limits.Connections, 0, 1_000_000)
+	f.within("limits.connections_per_address", c.Limits.ConnectionsPerAddress, 1, 1_000_000)
 	f.within("limits.changes_per_user", c.Limits.ChangesPerUser, 0, 1_000_000_000)
 	c.Audit.check(&f)
 	if c.Tokens.MaxLifetime.Ends() && c.Tokens.DefaultLifetime.Duration > c.Tokens.MaxLifetime.Duration {

@@ -31,6 +31,8 @@ account_failures = 3
 address_failures = 30
 
 [limits]
+connections = 300
+connections_per_address = 30
 changes_per_user = 40
 
 [audit]
@@ -47,7 +49,7 @@ max_size = "64MiB"
 		TLS:            TLSConfig{Cert: "cert.pem", Key: "key.pem"},
 		Tokens:         TokenConfig{MaxPerUser: 7, DefaultLifetime: Lifetime{90 * day}, MaxLifetime: Lifetime{365 * day}, RevokeIdleAfter: Lifetime{365 * day}},
 		Logins:         LoginConfig{AccountFailures: 3, AddressFailures: 30},
-		Limits:         LimitConfig{ChangesPerUser: 40},
+		Limits:         LimitConfig{Connections: 300, ConnectionsPerAddress: 30, ChangesPerUser: 40},
 		Audit:          AuditConfig{Keep: Lifetime{365 * day}, MaxSize: Size{64 << 20}},
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -99,6 +101,12 @@ func TestConfigRefused(t *testing.T) {
 		{"[tls]\nkey = \"k\"", "tls: cert and key"},
 		{"[tokens]\nreveal = \"yes\"", "line 2: tokens.reveal"},
 		{"[limits]\nchanges_per_user = -1", "limits.changes_per_user"},
+		{"[limits]\nconnections = -1", "line 2: limits.connections: write a number from 0 to 1000000"},
+		{"[limits]\nconnections = 1000001", "line 2: limits.connections"},
+		{"[limits]\nconnections = \"100\"", "line 2: limits.connections"},
+		{"[limits]\n\nconnections_per_address = 0", "line 3: limits.connections_per_address: write a number from 1 to 1000000"},
+		{"[limits]\nconnections_per_address = 1.5", "line 2: limits.connections_per_address"},
+		{"[limits]\nconnections_per_adress = 10", "line 2: unknown key limits.connections_per_adress"},
 		{"[audit]\nkeep = \"long\"", "line 2: audit.keep"},
 		{"[audit]\nmax_size = \"4 apples\"", "line 2: audit.max_size"},
 		{"[audit]\nmax_size = \"-4GiB\"", "line 2: audit.max_size"},

@@ -8,20 +8,30 @@ import (
 	"time"
 )
 
-// listener accepts the connections of the TCP port.
-type listener struct{ *net.TCPListener }
+// listener accepts the connections of a TCP port that there is room for.
+type listener struct {
+	*net.TCPListener
+	open *connections
+}
 
 func (l listener) Accept() (net.Conn, error) {
-	tcp, err := l.AcceptTCP()
-	if err != nil {
-		return nil, err
+	for {
+		tcp, err := l.AcceptTCP()
+		if err != nil {
+			return nil, err
+		}
+		now := time.Now()
+		c := &conn{
+			halfCloser: tcp,
+			open:       l.open,
+			read:       deadline{began: now, move: tcp.SetReadDeadline},
+			write:      deadline{began: now, move: tcp.SetWriteDeadline},
+		}
+		if l.open.enter(c, remote(tcp.RemoteAddr().String())) {
+			return c, nil
+		}
+		tcp.Close()
 	}
-	now := time.Now()
-	return &conn{
-		halfCloser: tcp,
-		read:       deadline{began: now, move: tcp.SetReadDeadline},
-		write:      deadline{began: now, move: tcp.SetWriteDeadline},
-	}, nil
 }
 
 // conn spares a connection what net/http does for each request and what next to
@@ -31,6 +41,16 @@ type conn struct {
 	halfCloser
 	read, write deadline
 	answers     answers
+
+	open   *connections
+	places []*place // among them; its lock guards this
+}
+
+// Close closes the connection, and makes room for another.
+func (c *conn) Close() error {
+	err := c.halfCloser.Close()
+	c.open.closed(c)
+	return err
 }
 
 // halfCloser is what net/http asks of a connection. More of a TCP connection's

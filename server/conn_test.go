@@ -25,7 +25,7 @@ func connected(t *testing.T) (*conn, net.Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ours, err := listener{l.(*net.TCPListener)}.Accept()
+	ours, err := listener{l.(*net.TCPListener), anyConnections(t)}.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}

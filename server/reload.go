@@ -38,6 +38,7 @@ func (s *Server) Reload(newer Config) {
 	}
 	s.settings.Store(&now)
 	s.changes.setLimit(now.Limits.ChangesPerUser)
+	s.open.warn(s.log)
 	if list := changedSettings(now, newer); len(list) > 0 {
 		s.log.Warn("settings have changed that need a restart", "settings", strings.Join(list, " "))
 	}

@@ -19,8 +19,8 @@ const (
 	readTimeout       = 30 * time.Second
 	writeTimeout      = 90 * time.Second // a login may wait for others
 	idleTimeout       = 60 * time.Second
-	maxHeader         = 64 << 10 // proxies pass on what they take: nginx 32 KiB. 431 is no answer of a gate
-	stopTimeout       = 30 * time.Second
+	maxHeader         = 64 << 10         // proxies pass on what they take: nginx 32 KiB. 431 is no answer of a gate
+	stopTimeout       = 20 * time.Second // and some more for the store
 )
 
 // onlyHTTP1 keeps HTTP/2 off a TLS connection. The limits above, and the deadlines of
@@ -41,6 +41,9 @@ type Listener struct {
 // Listen takes the TCP port and the socket of the administration, and warns of
 // settings that are not for production.
 func (s *Server) Listen() (*Listener, error) {
+	if err := s.open.check(); err != nil {
+		return nil, err
+	}
 	if files := s.config().TLS; files.Cert != "" {
 		s.pair = &certificate{now: s.now, log: s.log}
 		if err := s.pair.use(files); err != nil {
@@ -59,9 +62,10 @@ func (s *Server) Listen() (*Listener, error) {
 		tcp.Close()
 		return nil, err
 	}
+	s.open.warn(s.log)
 	s.warnPlain()
 	s.warnProviders()
-	return &Listener{s, listener{tcp.(*net.TCPListener)}, admin}, nil
+	return &Listener{s, listener{tcp.(*net.TCPListener), s.open}, admin}, nil
 }
 
 // Close gives up the port and the socket, for a Listener that never serves.
@@ -88,7 +92,7 @@ func (l *Listener) URL() string {
 func (l *Listener) Serve(ctx context.Context) error {
 	s := l.s
 	web := HTTP(s.Handler(), s.log)
-	web.ConnContext = withRemote
+	web.ConnContext, web.ConnState = withRemote, s.open.changed
 	tcp := net.Listener(l.tcp)
 	if s.pair != nil {
 		tcp = tls.NewListener(tcp, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.pair.get, NextProtos: onlyHTTP1})
@@ -119,7 +123,7 @@ func (l *Listener) Serve(ctx context.Context) error {
 	}
 	end, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
-	return errors.Join(err, shutdown(end, web), shutdown(end, admin))
+	return errors.Join(err, s.shutdown(end, web), s.shutdown(end, admin))
 }
 
 // HTTP returns what the TCP port is served with: the limits of a connection,
@@ -136,12 +140,15 @@ func HTTP(handler http.Handler, log *slog.Logger) *http.Server {
 	}
 }
 
-// shutdown lets the requests under way finish, and ends those that don't.
-func shutdown(ctx context.Context, s *http.Server) error {
-	if err := s.Shutdown(ctx); err != nil {
-		return errors.Join(err, s.Close())
+// shutdown lets the requests under way finish, and ends those that don't. That is no
+// error: a client that never ends its request has got no answer that must be kept.
+func (s *Server) shutdown(ctx context.Context, web *http.Server) error {
+	err := web.Shutdown(ctx)
+	if err != nil && ctx.Err() != nil {
+		s.log.Warn("requests that had not ended were broken off")
+		return web.Close()
 	}
-	return nil
+	return err
 }
 
 // warnPlain warns of passwords and tokens in the clear.

@@ -19,7 +19,7 @@
 //	offboard, idle                    what is revoked without being asked for
 //	config*, span                     the configuration file
 //	errors, fail, body, reply, view   requests in, replies and errors out
-//	serve, conn, socket, certificate  listening
+//	serve, conn, crowd, socket, certificate  listening
 //	metrics, activity, health         figures for Prometheus and the terminal UI
 //
 // The package decides who may ask and what is shown; what is true, package
@@ -59,6 +59,7 @@ type Server struct {
 	pages    *web.Pages
 	activity *activity
 	pair     *certificate // nil: the port speaks plain HTTP
+	open     *connections
 
 	directory directory // nil: LDAP is not configured
 	offboard  *offboard // nil: likewise
@@ -98,8 +99,11 @@ func New(store *storage.Store, cfg Config, opts Options) (*Server, error) {
 	}
 	s.settings.Store(&cfg)
 	s.throttle = &throttle{store: store, cfg: func() LoginConfig { return s.config().Logins }, now: opts.Now}
-	s.metrics = newMetrics(store, s.activity)
 	var err error
+	if s.open, err = newConnections(opts.Log, func() LimitConfig { return s.config().Limits }, s.trusted); err != nil {
+		return nil, err
+	}
+	s.metrics = newMetrics(store, s.activity, s.open)
 	if s.pages, err = web.New(cfg.secure()); err != nil {
 		return nil, err
 	}

@@ -1,0 +1,122 @@
+package server
+
+import (
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+)
+
+// anyConnections takes in connections without a limit that a test could reach.
+func anyConnections(t *testing.T) *connections {
+	t.Helper()
+	return connectionsOf(t, LimitConfig{ConnectionsPerAddress: 1000})
+}
+
+func connectionsOf(t *testing.T, l LimitConfig, proxies ...string) *connections {
+	t.Helper()
+	o, err := newConnections(slog.New(slog.DiscardHandler), func() LimitConfig { return l }, func(a netip.Addr) bool {
+		for _, p := range proxies {
+			if a == netip.MustParseAddr(p) {
+				return true
+			}
+		}
+		return false
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { o.full.Stop(); o.overrun.Stop() })
+	return o
+}
+
+// closer is a connection that is only ever closed.
+type closer struct {
+	halfCloser
+	closed bool
+}
+
+func (c *closer) Close() error { c.closed = true; return nil }
+
+// TestCrowd has connections come, be answered and wait, and looks which are closed. Of
+// a step, the first letter is what happens: + comes, ! is being answered, . waits
+// again, - is closed by its client; then follow its name and, for +, its address.
+func TestCrowd(t *testing.T) {
+	const proxy = "10.0.0.1"
+	for _, c := range []struct {
+		what    string
+		limits  LimitConfig
+		steps   string
+		closed  string // in which order
+		refused string
+	}{
+		{"the longest wait", LimitConfig{4, 100, 0}, "+a:1.1.1.1 +b:1.1.1.2 +c:1.1.1.3 +d:1.1.1.4 !a .a +e:1.1.1.5 +f:1.1.1.6", "b c", ""},
+		{"all are answered", LimitConfig{2, 100, 0}, "+a:1.1.1.1 !a +b:1.1.1.2 !b +c:1.1.1.3 -a +d:1.1.1.4", "", "c"},
+		{"only one waits", LimitConfig{2, 100, 0}, "+a:1.1.1.1 !a +b:1.1.1.2 +c:1.1.1.3 !c +d:1.1.1.4", "b", "d"},
+		{"one address", LimitConfig{20, 2, 0}, "+a:1.1.1.1 +x:1.1.1.2 +b:1.1.1.1 +c:1.1.1.1 !b !c +d:1.1.1.1", "a", "d"},
+		{"half of all", LimitConfig{4, 100, 0}, "+x:1.1.1.9 +a:1.1.1.1 +b:1.1.1.1 +c:1.1.1.1 +d:1.1.1.1", "a b", ""},
+		{"IPv4 as IPv6", LimitConfig{20, 1, 0}, "+a:1.1.1.1 +b:::ffff:1.1.1.1", "a", ""},
+		{"a /64", LimitConfig{200, 1, 0}, "+a:2001:db8::1 +b:2001:db8::2 +c:2001:db8:0:1::1", "a", ""},
+		{"a /56", LimitConfig{200, 1, 0}, "+a:2001:db8:0:0::1 +b:2001:db8:0:1::1 +c:2001:db8:0:2::1 +d:2001:db8:0:3::1 +e:2001:db8:0:4::1", "a", ""},
+		{"proxies have no bound but that of all", LimitConfig{4, 1, 0}, "+a:10.0.0.1 +b:10.0.0.1 +c:10.0.0.1 +d:10.0.0.1 +e:10.0.0.1", "a", ""},
+		{"proxies come last", LimitConfig{4, 4, 0}, "+a:10.0.0.1 +b:10.0.0.1 +c:1.1.1.1 +d:1.1.1.2 +e:1.1.1.3 +f:10.0.0.1 +g:10.0.0.1 +h:1.1.1.4", "c d e a", ""},
+		{"closed ones leave a place", LimitConfig{2, 100, 0}, "+a:1.1.1.1 -a +b:1.1.1.2 -b +c:1.1.1.3 +d:1.1.1.4 -d +e:1.1.1.5", "", ""},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			o := connectionsOf(t, c.limits, proxy)
+			conns, here := map[string]*conn{}, map[string]bool{}
+			var closed, refused []string
+			for _, step := range strings.Fields(c.steps) {
+				name, addr, _ := strings.Cut(step[1:], ":")
+				switch step[0] {
+				case '+':
+					conns[name] = &conn{halfCloser: &closer{}, open: o}
+					if here[name] = o.enter(conns[name], netip.MustParseAddr(addr)); !here[name] {
+						refused = append(refused, name)
+					}
+				case '!':
+					o.changed(conns[name], http.StateActive)
+				case '.':
+					o.changed(conns[name], http.StateIdle)
+				case '-':
+					conns[name].Close()
+					here[name] = false
+				}
+				n := 0
+				for name := range here {
+					if here[name] && conns[name].halfCloser.(*closer).closed {
+						closed, here[name] = append(closed, name), false
+						conns[name].Close() // as net/http does then
+					}
+					if here[name] {
+						n++
+					}
+				}
+				if open, turned := o.figures(); open != n || turned != len(closed)+len(refused) {
+					t.Fatalf("after %s: %d open, %d turned away, want %d and %d", step, open, turned, n, len(closed)+len(refused))
+				}
+			}
+			if got := strings.Join(closed, " "); got != c.closed {
+				t.Errorf("closed %q, want %q", got, c.closed)
+			}
+			if got := strings.Join(refused, " "); got != c.refused {
+				t.Errorf("refused %q, want %q", got, c.refused)
+			}
+			for name := range here {
+				conns[name].Close()
+			}
+			if len(o.networks) != 0 || o.all.n != 0 {
+				t.Errorf("%d networks and %d connections are left over", len(o.networks), o.all.n)
+			}
+		})
+	}
+}
+
+func TestRoomFor(t *testing.T) {
+	for files, want := range map[uint64]int{256: 192, 1024: 768, 20_000: 15_000, 524_288: 393_216, 1<<64 - 1: 3 << 20, 64: 0} {
+		if got := roomFor(files); got != want {
+			t.Errorf("%d files: got %d connections, want %d", files, got, want)
+		}
+	}
+}
