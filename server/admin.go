@@ -65,7 +65,7 @@ func (s *Server) AdminHandler(actor string) http.Handler {
 			}
 		})
 	}
-	return s.withErrors(mux, s.fail)
+	return unstored(s.withErrors(mux, s.fail))
 }
 
 // actorKey is the context key under which the socket notes who connected.
@@ -109,7 +109,7 @@ func (s *Server) adminAddUser(w http.ResponseWriter, r *http.Request) error {
 	if _, err := s.store.AddUser(adminActor(r), n.UID, n.Name, hash); err != nil {
 		return err
 	}
-	replySecret(w, api.Password{Password: n.Password})
+	reply(w, http.StatusOK, api.Password{Password: n.Password})
 	return nil
 }
 
@@ -129,7 +129,7 @@ func (s *Server) adminSetPassword(w http.ResponseWriter, r *http.Request) error 
 	if err := s.liftDelayOf(r.PathValue("uid")); err != nil {
 		return err
 	}
-	replySecret(w, p)
+	reply(w, http.StatusOK, p)
 	return nil
 }
 
@@ -176,7 +176,7 @@ func (s *Server) adminCreateToken(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
-	replySecret(w, newToken(t, u.UID, secret))
+	reply(w, http.StatusOK, newToken(t, u.UID, secret))
 	return nil
 }
 

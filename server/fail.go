@@ -110,7 +110,7 @@ func (s *Server) refusal(w http.ResponseWriter, r *http.Request, err error) (sta
 		s.log.Error("request failed", "route", r.Pattern, "error", err) // a path may hold a token
 	}
 	h := w.Header()
-	h.Del("Cache-Control")
+	h.Set("Cache-Control", "no-store")
 	if status == http.StatusUnauthorized && message == errCredentials.Error() {
 		h.Set("WWW-Authenticate", `Bearer realm="gatehouse"`)
 	}

@@ -38,7 +38,6 @@ func (s *Server) introspect(w http.ResponseWriter, r *request) error {
 	if status, _ := statusOf(err); err != nil && status >= http.StatusInternalServerError {
 		return err
 	}
-	w.Header().Set("Cache-Control", "no-store")
 	reply(w, http.StatusOK, answer)
 	return nil
 }

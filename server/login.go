@@ -119,7 +119,7 @@ func (s *Server) handLogin(w http.ResponseWriter, r *request, u storage.User) er
 	if err != nil {
 		return unlessGone(err, errInvalid)
 	}
-	replySecret(w, api.LoginToken{Secret: secret.Reveal(), ExpiresOn: expiresOn(t)})
+	reply(w, http.StatusOK, api.LoginToken{Secret: secret.Reveal(), ExpiresOn: expiresOn(t)})
 	return nil
 }
 
@@ -170,7 +170,6 @@ func (s *Server) beginSession(w http.ResponseWriter, r *request, u storage.User,
 		c.SameSite = http.SameSiteLaxMode // or the page that the provider's redirect leads to would not get it
 	}
 	http.SetCookie(w, c)
-	w.Header().Set("Cache-Control", "no-store")
 	return nil
 }
 

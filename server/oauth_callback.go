@@ -135,7 +135,6 @@ func (s *Server) finish(r *request, p *oauth.Provider, a attempt, l oauth.Login,
 func redirect(w http.ResponseWriter, address string) {
 	h := w.Header()
 	h.Set("Location", address)
-	h.Set("Cache-Control", "no-store")
 	h.Set("Referrer-Policy", "no-referrer")
 	w.WriteHeader(http.StatusFound)
 }

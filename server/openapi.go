@@ -12,9 +12,9 @@ var openAPI []byte
 
 // openapi serves GET /api/openapi.json. It is public, and changes with the
 // program alone.
-func (s *Server) openapi(w http.ResponseWriter, _ *request) error {
+func (s *Server) openapi(w http.ResponseWriter, r *request) error {
+	s.cacheable(w, r, "public, max-age=3600")
 	h := w.Header()
-	h.Set("Cache-Control", "public, max-age=3600")
 	h.Set("Content-Type", "application/json")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.Write(openAPI)

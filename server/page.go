@@ -59,7 +59,6 @@ func (s *Server) toHome(w http.ResponseWriter, _ *request) error {
 // seeOther answers a form: the browser gets path next.
 func seeOther(w http.ResponseWriter, path string) error {
 	w.Header().Set("Location", path)
-	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(http.StatusSeeOther)
 	return nil
 }
@@ -209,6 +208,7 @@ func number(text string) int {
 
 // asset serves GET /web/{file}.
 func (s *Server) asset(w http.ResponseWriter, r *request) error {
+	s.cacheable(w, r, "public, max-age=31536000, immutable") // the name has the digest
 	if !s.pages.WriteAsset(w, r.PathValue("file")) {
 		return errNoPage
 	}

@@ -7,10 +7,23 @@ import (
 	"strconv"
 )
 
-// replySecret sends a value that holds a credential, which no cache may keep.
-func replySecret(w http.ResponseWriter, v any) {
-	w.Header().Set("Cache-Control", "no-store")
-	reply(w, http.StatusOK, v)
+// unstored forbids caches to keep any reply: most carry a credential, or answer one, and
+// X-Auth-Token and cookies, unlike Authorization, do not hold shared caches back (RFC
+// 9111, section 3.5). It goes around all else, so that errors and redirects are
+// included; what may be kept says so with cacheable.
+func unstored(next http.Handler) http.Handler {
+	value := []string{"no-store"}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header()["Cache-Control"] = value[:1:1] // shared, for the gate allocates nothing here
+		next.ServeHTTP(w, r)
+	})
+}
+
+// cacheable lets caches keep the reply to a request that carries no credential.
+func (s *Server) cacheable(w http.ResponseWriter, r *request, policy string) {
+	if len(r.Header["X-Auth-Token"]) == 0 && len(r.Header["Authorization"]) == 0 && len(r.CookiesNamed(s.cookieName())) == 0 {
+		w.Header().Set("Cache-Control", policy)
+	}
 }
 
 // reply sends a value as JSON. It ends with a newline, as text does, so that a shell's

@@ -41,7 +41,7 @@ func (s *Server) rotateToken(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	replySecret(w, newToken(t, r.user.UID, secret))
+	reply(w, http.StatusOK, newToken(t, r.user.UID, secret))
 	return nil
 }
 

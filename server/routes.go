@@ -120,13 +120,13 @@ func (s *Server) Handler() http.Handler {
 		mux.Handle(rt.pattern, s.handler(rt, s.failPage))
 	}
 	others := s.onlyHTTPS(s.withErrors(mux, s.failOutside))
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return unstored(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == gatePath && r.URL.RawPath == "" {
 			gate.ServeHTTP(w, r)
 			return
 		}
 		others.ServeHTTP(w, r)
-	})
+	}))
 }
 
 // handler lets through to a route who may call it, and answers with fail what

@@ -113,7 +113,7 @@ func (s *Server) handOut(w http.ResponseWriter, r *request, spec storage.TokenSp
 	if err != nil {
 		return unlessGone(err, errCredentials)
 	}
-	replySecret(w, newToken(t, r.user.UID, secret))
+	reply(w, http.StatusOK, newToken(t, r.user.UID, secret))
 	return nil
 }
 
@@ -143,7 +143,7 @@ func (s *Server) documentedTokens(w http.ResponseWriter, r *request) error {
 		}
 		out = append(out, api.DocumentedToken{Token: s.tokenView(t, r.user.UID), APIToken: secret})
 	}
-	replySecret(w, out)
+	reply(w, http.StatusOK, out)
 	return nil
 }
 

@@ -37,11 +37,11 @@ func (s *Server) verify(w http.ResponseWriter, r *request) error {
 			}
 		}
 	}
-	// One allocation for all five; the names are canonical already.
-	v := [...]string{headerUID(r.user.UID), r.user.ID.Opaque(), r.token.Name, scopes, "no-store"}
+	// One allocation for all four; the names are canonical already.
+	v := [...]string{headerUID(r.user.UID), r.user.ID.Opaque(), r.token.Name, scopes}
 	h := w.Header()
-	h["X-Auth-User"], h["X-Auth-User-Id"], h["X-Auth-Token-Id"] = v[0:1:1], v[1:2:2], v[2:3:3]
-	h["X-Auth-Scopes"], h["Cache-Control"] = v[3:4:4], v[4:5:5]
+	h["X-Auth-User"], h["X-Auth-User-Id"] = v[0:1:1], v[1:2:2]
+	h["X-Auth-Token-Id"], h["X-Auth-Scopes"] = v[2:3:3], v[3:4:4]
 	w.WriteHeader(http.StatusOK)
 	return nil
 }

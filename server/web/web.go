@@ -111,7 +111,6 @@ func (p *Pages) WriteAsset(w http.ResponseWriter, name string) bool {
 	h := w.Header()
 	h.Set("Content-Type", a.mediaType)
 	h.Set("Content-Length", strconv.Itoa(len(a.body)))
-	h.Set("Cache-Control", "public, max-age=31536000, immutable")
 	h.Set("Content-Security-Policy", "default-src 'none'") // an SVG is a document too
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
@@ -135,7 +134,6 @@ func (p *Pages) Write(w http.ResponseWriter, status int, page Page) error {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Length", strconv.Itoa(b.Len()))
-	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Security-Policy", policy)
 	// With no-referrer, browsers send "Origin: null" with our own forms (Fetch,
 	// "append a request Origin header"), and these would be refused.
