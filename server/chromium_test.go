@@ -74,7 +74,7 @@ func readAxe(t testing.TB) string {
 	t.Helper()
 	b, err := os.ReadFile(os.Getenv("AXE_CORE"))
 	if err != nil {
-		missing(t, "set AXE_CORE to the axe.min.js of https://registry.npmjs.org/axe-core, as .ci/run does")
+		missing(t, "set AXE_CORE to the axe.min.js of the npm package axe-core, as .ci/run does")
 	}
 	return string(b)
 }

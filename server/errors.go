@@ -29,10 +29,14 @@ func refuse(status int, format string, args ...any) error {
 // noCredentials is what all are told who have no usable credential.
 const noCredentials = "Credentials required"
 
+// Clients are shown these as they are.
 var (
+	//lint:ignore ST1005 the documented API has it so
 	errCredentials = errors.New(noCredentials)
-	errInvalid     = errors.New("Invalid credentials")
-	errOrigin      = errors.New("Requests from another site are refused")
+	//lint:ignore ST1005 the documented API has it so
+	errInvalid = errors.New("Invalid credentials")
+	//lint:ignore ST1005 a sentence, as the others
+	errOrigin = errors.New("Requests from another site are refused")
 )
 
 // statuses maps errors to what the client is told. An error that is neither here

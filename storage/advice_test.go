@@ -16,8 +16,6 @@ type harm struct {
 	lost bool // also all that tells of the ends since the backup
 }
 
-func inStore(dir, name string) string { return filepath.Join(dir, "store", name) }
-
 // altered is a harm that changes what a file contains.
 func altered(name string, fn func(b []byte) []byte) func(*testing.T, string) {
 	return func(t *testing.T, dir string) {

@@ -8,19 +8,21 @@ import (
 // What can be wrong. Messages are sentences that a client may see where the
 // server says so; the wrapped error of a damaged or failing store is not.
 var (
-	ErrNoUser       = errors.New("no such user")
-	ErrNoToken      = errors.New("no such token")
-	ErrNoIdentity   = errors.New("the user has no such identity")
-	ErrNoSession    = errors.New("no such session")
-	ErrAmbiguous    = errors.New("more than one token has an id that begins so")
-	ErrUserExists   = errors.New("a user of that name exists already")
+	ErrNoUser     = errors.New("no such user")
+	ErrNoToken    = errors.New("no such token")
+	ErrNoIdentity = errors.New("the user has no such identity")
+	ErrNoSession  = errors.New("no such session")
+	ErrAmbiguous  = errors.New("more than one token has an id that begins so")
+	ErrUserExists = errors.New("a user of that name exists already")
+	//lint:ignore ST1005 users are shown it as it is
 	ErrOtherAccount = errors.New("This address belongs to another account")
-	ErrNoAddress    = errors.New("There is no e-mail address for this account: ask an administrator")
-	ErrLinked       = errors.New("the identity is another user's, who must be unlinked from it first")
-	ErrNotLocal     = errors.New("the user has no password here: it logs in elsewhere")
-	ErrTooMany      = errors.New("the user holds as many tokens as are allowed: revoke one first")
-	ErrWornOut      = errors.New("the token was rotated 255 times: make a new one")
-	ErrRefused      = errors.New("the token does not authenticate")
+	//lint:ignore ST1005 users are shown it as it is
+	ErrNoAddress = errors.New("There is no e-mail address for this account: ask an administrator")
+	ErrLinked    = errors.New("the identity is another user's, who must be unlinked from it first")
+	ErrNotLocal  = errors.New("the user has no password here: it logs in elsewhere")
+	ErrTooMany   = errors.New("the user holds as many tokens as are allowed: revoke one first")
+	ErrWornOut   = errors.New("the token was rotated 255 times: make a new one")
+	ErrRefused   = errors.New("the token does not authenticate")
 
 	ErrKeyMissing = errors.New("key missing")
 	ErrKeyExposed = errors.New("key exposed")

@@ -42,7 +42,6 @@ type running struct {
 	*testing.T
 	cmd   *exec.Cmd
 	url   string
-	data  string
 	ended chan error
 }
 
