@@ -33,11 +33,33 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
-	err := a.run(ctx, os.Args[1:])
+	err := stopping(ctx, stopWithin, func() error { return a.run(ctx, os.Args[1:]) })
 	last := local.NewLines(os.Stderr) // nor does a standard error that nobody reads keep this from ending
 	status := cli.Report(last, err)
 	last.Close()
 	os.Exit(status)
+}
+
+// stopWithin is how long a command may take to end after a signal: with the last lines
+// of the log, the process ends within 30 seconds.
+const stopWithin = 27 * time.Second
+
+// stopping runs a command, and no longer waits for it when it has not ended so long
+// after the context. A file system that is gone may hold a call forever.
+func stopping(ctx context.Context, within time.Duration, run func() error) error {
+	ended := make(chan error, 1)
+	go func() { ended <- run() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(within):
+		return fmt.Errorf("not stopped %v after the signal: this process ends with work undone, as if it had been killed", within)
+	}
 }
 
 // app is one run of the binary.

@@ -74,6 +74,7 @@ func TestStories(t *testing.T) {
 			"capture":  cmdCapture,
 			"clean":    cmdClean,
 			"dex":      cmdDex,
+			"disk":     cmdDisk,
 			"http":     cmdHTTP,
 			"modes":    cmdModes,
 			"need":     cmdNeed,
@@ -174,10 +175,48 @@ func cmdSignal(ts *testscript.TestScript, _ bool, args []string) {
 		if got != args[1] {
 			ts.Fatalf("got %s, want %s\n%s", got, args[1], ts.ReadFile("log"))
 		}
-	case <-time.After(patience):
-		ts.Fatalf("the server does not end")
+	case <-time.After(30 * time.Second): // as documented
+		ts.Fatalf("the server does not end\n%s", ts.ReadFile("log"))
 	}
 	st.server = nil
+}
+
+// cmdDisk makes a file system of its own, or breaks it: disk ext4 DIR, disk abort DIR,
+// which is what the kernel does when the device is gone, disk shutdown DIR, after which
+// each call fails. It ends the story where no loop device can be mounted.
+func cmdDisk(ts *testscript.TestScript, _ bool, args []string) {
+	dir := ts.MkAbs(args[1])
+	run := func(name string, args ...string) error {
+		if out, err := exec.Command(name, args...).CombinedOutput(); err != nil {
+			return fmt.Errorf("%s: %w: %s", name, err, out)
+		}
+		return nil
+	}
+	switch args[0] {
+	case "ext4":
+		image := dir + ".image"
+		f, err := os.Create(image)
+		ts.Check(err)
+		ts.Check(errors.Join(f.Truncate(512<<20), f.Close(), os.Mkdir(dir, 0o700)))
+		err = run("mkfs.ext4", "-q", "-F", image)
+		if err == nil {
+			err = run("mount", "-o", "loop", image, dir)
+		}
+		if err != nil && os.Getenv("CI") != "true" {
+			storyOf(ts).skip(fmt.Sprintf("a file system on a loop device can't be mounted here: %v", err))
+		}
+		ts.Check(err)
+		ts.Defer(func() { unix.Unmount(dir, unix.MNT_DETACH) })
+	case "abort":
+		ts.Check(run("mount", "-o", "remount,abort", dir))
+	case "shutdown":
+		d, err := os.Open(dir)
+		ts.Check(err)
+		defer d.Close()
+		ts.Check(unix.IoctlSetPointerInt(int(d.Fd()), 0x8004587d, 2)) // EXT4_IOC_SHUTDOWN without a flush
+	default:
+		ts.Fatalf("disk %s?", args[0])
+	}
 }
 
 // cmdStatus runs a command and compares its exit status.

@@ -20,7 +20,7 @@ const (
 	writeTimeout      = 90 * time.Second // a login may wait for others
 	idleTimeout       = 60 * time.Second
 	maxHeader         = 64 << 10         // proxies pass on what they take: nginx 32 KiB. 431 is no answer of a gate
-	stopTimeout       = 20 * time.Second // and some more for the store
+	stopTimeout       = 10 * time.Second // of 30, since the store takes its time, too
 )
 
 // onlyHTTP1 keeps HTTP/2 off a TLS connection. The limits above, and the deadlines of
@@ -113,7 +113,6 @@ func (l *Listener) Serve(ctx context.Context) error {
 	if s.directory != nil {
 		defer s.directory.Close()
 	}
-	defer sweeps.Wait()
 	defer stop()
 
 	var err error
@@ -123,7 +122,12 @@ func (l *Listener) Serve(ctx context.Context) error {
 	}
 	end, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
-	return errors.Join(err, s.shutdown(end, web), s.shutdown(end, admin))
+	err = errors.Join(err, s.shutdown(end, web), s.shutdown(end, admin))
+	stop()
+	if !ends(end, &sweeps) {
+		s.log.Warn("a sweep that had not ended was broken off")
+	}
+	return err
 }
 
 // HTTP returns what the TCP port is served with: the limits of a connection,
@@ -149,6 +153,19 @@ func (s *Server) shutdown(ctx context.Context, web *http.Server) error {
 		return web.Close()
 	}
 	return err
+}
+
+// ends waits for a group until the context ends. One of it may wait for a store or a
+// directory that does not answer.
+func ends(ctx context.Context, group *sync.WaitGroup) bool {
+	ended := make(chan struct{})
+	go func() { group.Wait(); close(ended) }()
+	select {
+	case <-ended:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // warnPlain warns of passwords and tokens in the clear.

@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,41 +27,84 @@ func (s *Store) release() error {
 
 // Close waits for the changes under way, flushes lastUsed and closes the
 // store. Changes asked for later return ErrClosed.
-func (s *Store) Close() error {
-	var err error
+//
+// It returns within 15 seconds, whatever the disk does: Badger tries forever to write
+// what it has in memory, and a disk may not answer at all. The error then says what is
+// not written. The caller should end the process, as a kill would: what was acknowledged
+// is in the journal, and the next start reads it there.
+func (s *Store) Close() (err error) {
 	s.once.Do(func() {
-		s.visible.Lock()
-		close(s.closing)
-		s.visible.Unlock()
-		early := s.saveAll() // the index may still be being opened, and a second signal come
-		s.closed.Wait()
-		s.using.Wait()
-		if s.late != nil {
-			if errors.Is(s.late, ErrClosed) {
-				s.late = nil // this is why
-			}
-			err = errors.Join(s.late, early, s.release())
-			return
+		s.stop.start()
+		closed := make(chan error, 1)
+		go func() { closed <- s.close() }()
+		select {
+		case err = <-closed:
+		case <-time.After(closeMost):
+			err = fmt.Errorf("the store is not closed after %v, since its disk does not answer: it was to %s", closeMost, s.stop.what())
 		}
-		if s.space.under(floor) {
-			s.space.drop() // the closing, too, writes a table
-		}
-		if s.space.under(floor) {
-			// Badger is left as a kill would leave it, and dies with the process.
-			s.db, err = nil, fmt.Errorf("close the index: %w", ErrNoSpace)
-			err = errors.Join(err, s.release())
-			return
-		}
-		err = s.flushLast()
-		whole := err == nil && !s.lag.some.Load() && !s.failed.Load() && !s.broken.Load()
-		err = errors.Join(err, s.closeIndex())
-		s.db = nil
-		if whole && err == nil && s.isLoaded() {
-			err = s.leaveTableAtLast()
-		}
-		err = errors.Join(err, s.release())
 	})
 	return err
+}
+
+const (
+	// closeMost is how long Close may take.
+	closeMost = 15 * time.Second
+	// closeIndexMost is how much of that Badger may take: the rest is to leave the other
+	// files in good order.
+	closeIndexMost = 12 * time.Second
+	// closeTries is how often Badger may try to write what it has in memory: once a second.
+	closeTries = 4
+)
+
+// stopping tells how far Close has come.
+type stopping struct {
+	end  time.Time // for Badger
+	step atomic.Pointer[string]
+}
+
+func (s *stopping) start() { s.end = time.Now().Add(closeIndexMost) }
+
+func (s *stopping) to(step string) { s.step.Store(&step) }
+
+func (s *stopping) what() string {
+	if step := s.step.Load(); step != nil {
+		return *step
+	}
+	return "begin"
+}
+
+func (s *Store) close() error {
+	s.stop.to("finish the changes under way")
+	s.visible.Lock()
+	close(s.closing)
+	s.visible.Unlock()
+	early := s.saveAll() // the index may still be being opened, and a second signal come
+	s.closed.Wait()
+	s.using.Wait()
+	if s.late != nil {
+		if errors.Is(s.late, ErrClosed) {
+			s.late = nil // this is why
+		}
+		return errors.Join(s.late, early, s.release())
+	}
+	if s.space.under(floor) {
+		s.space.drop() // the closing, too, writes a table
+	}
+	if s.space.under(floor) {
+		// Badger is left as a kill would leave it, and dies with the process.
+		s.db = nil
+		return errors.Join(fmt.Errorf("close the index: %w", ErrNoSpace), s.release())
+	}
+	s.stop.to("write the last uses")
+	err := s.flushLast()
+	whole := err == nil && !s.lag.some.Load() && !s.failed.Load() && !s.broken.Load()
+	err = errors.Join(err, s.closeIndex())
+	s.db = nil
+	if whole && err == nil && s.isLoaded() {
+		s.stop.to("write the table of tokens")
+		err = s.leaveTableAtLast()
+	}
+	return errors.Join(err, s.release())
 }
 
 // leaveTableAtLast leaves the table as the next start would have to make it.
@@ -82,7 +126,7 @@ const closeWithin = 2 * time.Second
 
 func (s *Store) flushLast() error {
 	if err := s.save(); err != nil {
-		return err
+		return fmt.Errorf("the last uses are not all written: %w", err)
 	}
 	if !s.old.recovered() {
 		return nil
@@ -99,21 +143,29 @@ func (s *Store) flushLast() error {
 	return err
 }
 
-// closeIndex gives up when a compaction can't end, since the disk is too full:
-// Badger is then left as a kill would leave it.
+// closeIndex gives up when Badger can't end, since a compaction waits for room on the
+// disk, or its last writes go on failing: Badger is then left as a kill would leave it.
 func (s *Store) closeIndex() error {
+	s.stop.to("close the index")
 	closed := make(chan error, 1)
-	db := s.db
+	db, before := s.db, s.badgerSaid.failed.Load()
 	go func() { closed <- db.Close() }()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
+	end := s.stop.end
+	if end.IsZero() { // it is closed to be built again
+		end = time.Now().Add(closeIndexMost)
+	}
 	for {
 		select {
 		case err := <-closed:
 			return err
-		case <-tick.C:
+		case now := <-tick.C:
 			if s.space.waiting.Load() > 0 && s.space.short() {
 				return fmt.Errorf("close the index: %w", ErrNoSpace)
+			}
+			if now.After(end) || s.badgerSaid.failed.Load()-before >= closeTries {
+				return fmt.Errorf("%w: the index does not close: %s", ErrFailed, s.badgerSaid.latest())
 			}
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -23,7 +24,7 @@ import (
 // synced: the journal is.
 func (s *Store) badgerOptions() badger.Options {
 	return badger.DefaultOptions(s.path("index")).
-		WithLogger(badgerLog{s.opts.Log, &s.space}).
+		WithLogger(badgerLog{s}).
 		WithSyncWrites(false).
 		WithDetectConflicts(false). // one writer; sessions have keys of their own
 		WithMemTableSize(8 << 20).
@@ -250,7 +251,7 @@ func (s *Store) rebuild() error {
 	}
 	if s.db != nil {
 		err := s.closeIndex()
-		if s.db = nil; errors.Is(err, ErrNoSpace) {
+		if s.db = nil; errors.Is(err, ErrNoSpace) || errors.Is(err, ErrFailed) {
 			return err // it is still at work
 		}
 	}
@@ -399,14 +400,38 @@ func syncDir(dir string) error {
 
 // badgerLog passes on Badger's warnings and errors, and holds its compactions
 // while the disk is short.
-type badgerLog struct {
-	log   interface{ Warn(string, ...any) }
-	space *space
+type badgerLog struct{ *Store }
+
+func (l badgerLog) Errorf(f string, args ...any) {
+	l.badgerSaid.note(text(f, args))
+	l.opts.Log.Warn("badger", "message", text(f, args))
 }
 
-func (l badgerLog) Errorf(f string, args ...any)   { l.log.Warn("badger", "message", text(f, args)) }
-func (l badgerLog) Warningf(f string, args ...any) { l.log.Warn("badger", "message", text(f, args)) }
+func (l badgerLog) Warningf(f string, args ...any) { l.Errorf(f, args...) }
 func (badgerLog) Infof(string, ...any)             {}
+
+// said keeps the last message of Badger. Of what it tries again forever it returns no
+// error, and only logs it.
+type said struct {
+	text   atomic.Pointer[string]
+	failed atomic.Int32 // how often a memory table did not become a file: Badger tries each second
+}
+
+const flushFailed = "error flushing memtable to disk"
+
+func (s *said) note(text string) {
+	s.text.Store(&text)
+	if strings.HasPrefix(text, flushFailed) {
+		s.failed.Add(1)
+	}
+}
+
+func (s *said) latest() string {
+	if text := s.text.Load(); text != nil {
+		return *text
+	}
+	return "it does not say why"
+}
 
 // beforeTable is what a compaction logs when it is about to write another table.
 const beforeTable = "[%d] LOG Compact. Added "

@@ -102,6 +102,8 @@ type Store struct {
 	merges sync.RWMutex
 
 	stopWithin time.Duration // how long a stop may take to bring uses into Badger
+	stop       stopping
+	badgerSaid said
 
 	// Once compared is closed: no table has been left that the next start could go by.
 	tableDue bool

@@ -2,6 +2,7 @@
 //
 //	go run ./storage/torture kill  [--rounds N] [--dir D] [--seed S] [--checkpoints D]
 //	go run ./storage/torture power [--rounds N] [--dir D] [--seed S]
+//	go run ./storage/torture abort [--rounds N] [--dir D] [--seed S]
 //	go run ./storage/torture rot   [--rounds N] [--dir D] [--seed S]
 //	go run ./storage/torture mix   [--rounds N] [--dir D] [--seed S]
 //
@@ -34,6 +35,13 @@
 // loses what it was told to flush, or that tears a sector; the journal's own
 // tests have a disk that does. That the instrument works is shown by a plain
 // Badger in it, with SyncWrites off and on. It needs root and a loop device.
+//
+// abort takes the disk away: the same file system is remounted as the kernel does it
+// when a device is gone (remount,abort), after which writes fail, or is shut down, after
+// which each call fails. The child goes on, as a server does, with what
+// is not in the journal. Some time later it is told to stop. It must end within 30 seconds, with the exit status 1,
+// and say why. Then the disk is there again, and nothing that was acknowledged may be
+// missing, but for uses. It needs root and a loop device.
 //
 // rot flips one bit in one byte of a copy of a store that was killed, or closed,
 // and opens it in a child process. Half of the flips are uniform over all bytes

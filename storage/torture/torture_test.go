@@ -49,6 +49,15 @@ func TestPower(t *testing.T) {
 	held(t, to, err)
 }
 
+func TestAbort(t *testing.T) {
+	to := short(t, 4)
+	err := to.abort()
+	if errors.Is(err, errNoMachine) && os.Getenv("CI") == "" {
+		t.Skip(err)
+	}
+	held(t, to, err)
+}
+
 func TestRot(t *testing.T) {
 	to := short(t, 3)
 	held(t, to, to.rot())

@@ -87,7 +87,7 @@ func exitStatus(err error) int {
 // Report writes the error, if any, as one safe line and returns exitStatus.
 func Report(w io.Writer, err error) int {
 	if err != nil {
-		fmt.Fprintf(w, "gatehouse: %s\n", text.Escape(err.Error()))
+		fmt.Fprintf(w, "gatehouse: %s\n", text.Escape(strings.ReplaceAll(err.Error(), "\n", "; "))) // as errors.Join separates
 	}
 	return exitStatus(err)
 }
