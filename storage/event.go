@@ -234,6 +234,46 @@ func (s *Store) Events(ctx context.Context, after uint64, follow bool) iter.Seq2
 // LastSequence is that of the latest durable record.
 func (s *Store) LastSequence() uint64 { return s.journal.LastSequence() }
 
+// Verified says what a verification of the audit log has read.
+type Verified struct {
+	First, Last uint64 // the oldest record that is kept, and the latest
+	End         string // the number and the hash of the latest, as atLeast takes them
+}
+
+// RolledBackError says that the audit log, which is whole, is not the one in which
+// somebody saw a record: it is of an older copy of the directory, or went on from one.
+type RolledBackError struct{ Message string }
+
+func (e *RolledBackError) Error() string { return e.Message }
+
+// VerifyEvents reads the whole chain of the audit log and, unless it is empty, looks
+// for a record by the number and the hash that an earlier call gave. It returns
+// ErrDamaged as VerifyJournal does, a *RolledBackError when the log does not have that
+// record, and an *InvalidError for one of another form.
+func (s *Store) VerifyEvents(ctx context.Context, atLeast string) (v Verified, err error) {
+	end := s.journal.End()
+	v = Verified{First: s.journal.FirstSequence(), Last: end.Sequence, End: end.String()}
+	var known journal.Position
+	if atLeast != "" {
+		if known, err = journal.ParsePosition(atLeast); err != nil {
+			return v, &InvalidError{err.Error()}
+		}
+	}
+	if err := s.VerifyJournal(ctx); err != nil || atLeast == "" {
+		return v, err
+	}
+	err = s.journal.Has(ctx, known)
+	switch {
+	case errors.Is(err, journal.ErrPruned):
+		err = &RolledBackError{fmt.Sprintf("the audit log begins with record %d, so nobody can tell whether it had this record %d: keep a later one", v.First, known.Sequence)}
+	case errors.Is(err, journal.ErrElsewhere) && known.Sequence > v.Last:
+		err = &RolledBackError{fmt.Sprintf("the audit log ends with record %d, before record %d: it is an older copy, or a backup was restored, and what came later is gone", v.Last, known.Sequence)}
+	case errors.Is(err, journal.ErrElsewhere):
+		err = &RolledBackError{fmt.Sprintf("the audit log has another record %d: it is of an older copy, or of a restored backup, that went on without what came later", known.Sequence)}
+	}
+	return v, err
+}
+
 // VerifyJournal reads the whole chain of the audit log. It returns ErrDamaged,
 // with file and offset, for the first thing that was changed.
 func (s *Store) VerifyJournal(ctx context.Context) error {

@@ -246,10 +246,15 @@ func (c *Client) History(ctx context.Context, q HistoryQuery) (History, error) {
 	return h, err
 }
 
-// Verify has the server read the whole audit log and check its chain.
-func (c *Client) Verify(ctx context.Context) (Verification, error) {
+// Verify has the server read the whole audit log and check its chain and, unless it is
+// empty, that the log has a record of which an earlier Verification was the End.
+func (c *Client) Verify(ctx context.Context, atLeast string) (Verification, error) {
 	var v Verification
-	err := c.call(ctx, http.MethodGet, "/admin/events/verify", nil, &v)
+	path := "/admin/events/verify"
+	if atLeast != "" {
+		path += "?" + url.Values{"atLeast": {atLeast}}.Encode()
+	}
+	err := c.call(ctx, http.MethodGet, path, nil, &v)
 	return v, err
 }
 

@@ -44,8 +44,10 @@ type Certificate struct {
 
 // Verification is what reading the whole audit log found.
 type Verification struct {
-	Last    uint64 `json:"last"`    // the Sequence of the last record
-	Problem string `json:"problem"` // empty: the chain is whole
+	First   uint64 `json:"first"`   // the Sequence of the oldest record that is kept
+	Last    uint64 `json:"last"`    // and that of the last
+	End     string `json:"end"`     // the last record's number and hash, with a colon between them
+	Problem string `json:"problem"` // empty: the chain is whole, and has what was asked for
 }
 
 // Health is how a directory's server, or a provider, has answered of late.

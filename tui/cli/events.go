@@ -2,8 +2,11 @@ package cli
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"iter"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -25,6 +28,7 @@ type look struct {
 	last                   int
 	before                 uint64
 	follow, asJSON, verify bool
+	atLeast                string
 }
 
 func eventsCommand(env Env) *cobra.Command {
@@ -42,6 +46,7 @@ func eventsCommand(env Env) *cobra.Command {
 	c.Flags().BoolVar(&l.follow, "follow", false, "go on as things happen, from the last few events")
 	jsonFlag(c, &l.asJSON, "print one object a line")
 	c.Flags().BoolVar(&l.verify, "verify", false, "read the whole log, and check that nothing in it was changed")
+	c.Flags().StringVar(&l.atLeast, "at-least", "", "with --verify: that the log has this record, as N:HASH, which an earlier --verify printed")
 	return c
 }
 
@@ -49,7 +54,11 @@ func eventsCommand(env Env) *cobra.Command {
 func (l *look) check() error {
 	switch {
 	case l.verify && (l.follow || l.asJSON || l.about != "" || l.last != 0 || l.before != 0):
-		return Usagef("--verify goes with no other flag")
+		return Usagef("--verify goes with no other flag but --at-least")
+	case l.atLeast != "" && !l.verify:
+		return Usagef("--at-least is for --verify")
+	case l.atLeast != "" && !isPosition(l.atLeast):
+		return Usagef("--at-least takes a record's number, a colon and its hash, as --verify prints them")
 	case l.last < 0 || l.last > mostLast:
 		return Usagef("--last is from 1 to %d", mostLast)
 	case l.follow && l.last > 0:
@@ -71,7 +80,7 @@ func (l *look) run(ctx context.Context, c *api.Client, _ []string) error {
 	}
 	switch {
 	case l.verify:
-		return l.env.verify(ctx, c)
+		return l.env.verify(ctx, c, l.atLeast)
 	case l.last > 0:
 		h, err := c.History(ctx, api.HistoryQuery{UID: q.UID, Token: q.Token, Before: l.before, Last: l.last})
 		if err != nil {
@@ -114,16 +123,30 @@ func (l *look) history(h api.History) error {
 	}{h.Before, h.Since})
 }
 
-func (env Env) verify(ctx context.Context, c *api.Client) error {
-	v, err := c.Verify(ctx)
+// isPosition reports whether s is a number, a colon and a SHA-256 in hexadecimal.
+func isPosition(s string) bool {
+	number, hash, _ := strings.Cut(s, ":")
+	_, err := strconv.ParseUint(number, 10, 64)
+	b, hexErr := hex.DecodeString(hash)
+	return err == nil && hexErr == nil && len(b) == 32
+}
+
+// verify prints the last record as --at-least takes it.
+func (env Env) verify(ctx context.Context, c *api.Client, atLeast string) error {
+	v, err := c.Verify(ctx, atLeast)
 	if err != nil {
 		return err
 	}
 	if v.Problem != "" {
 		return errors.New(v.Problem)
 	}
-	env.say("The audit log is whole, up to record %d.", v.Last)
-	return nil
+	env.say("The audit log is whole, from record %d to record %d.", v.First, v.Last)
+	if atLeast != "" {
+		number, _, _ := strings.Cut(atLeast, ":")
+		env.say("It has record %s as it was.", number)
+	}
+	_, err = fmt.Fprintln(env.Out, v.End)
+	return err
 }
 
 func (env Env) events(rows iter.Seq2[api.Event, error], asJSON, follow bool) error {
