@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"unicode/utf8"
 
+	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"gatehouse/server/textfile"
@@ -130,14 +131,45 @@ func checkPassword(p string) error {
 
 var errTooLong = fmt.Errorf("longer than %d bytes", maxPassword)
 
-// confirm asks a question that only "y" or "yes" answers.
-func (env Env) confirm(ctx context.Context, question string) (bool, error) {
-	fmt.Fprintf(env.Err, "%s [y/N] ", question)
-	answer, err := env.line(ctx)
-	if err != nil {
-		fmt.Fprintln(env.Err)
-		return false, fmt.Errorf("read the answer: %w", err)
-	}
-	answer = strings.ToLower(strings.TrimSpace(answer))
-	return answer == "y" || answer == "yes", nil
+// consent is whether the user agrees to what a command can't undo: by --yes, or by the
+// answer to a question on a terminal. Every such command has one.
+type consent struct {
+	env Env
+	yes bool
 }
+
+// consents adds --yes to a command.
+func (env Env) consents(c *cobra.Command) *consent {
+	a := &consent{env: env}
+	c.Flags().BoolVar(&a.yes, "yes", false, "do not ask")
+	return a
+}
+
+// check returns a UsageError where there is neither --yes nor a terminal to ask on. It
+// is called before anything is done. What names the command.
+func (a *consent) check(what string) error {
+	if a.yes || a.env.Password != nil {
+		return nil
+	}
+	return Usagef("without a terminal %s needs --yes", what)
+}
+
+// ask returns nil if the user agrees.
+func (a *consent) ask(ctx context.Context, question string) error {
+	if a.yes {
+		return nil
+	}
+	fmt.Fprintf(a.env.Err, "%s [y/N] ", question)
+	answer, err := a.env.line(ctx)
+	if err != nil {
+		fmt.Fprintln(a.env.Err)
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	if answer = strings.ToLower(strings.TrimSpace(answer)); answer != "y" && answer != "yes" {
+		return errKept
+	}
+	return nil
+}
+
+// errKept is the error of a command whose question was not answered with yes.
+var errKept = errors.New("nothing was changed")

@@ -157,7 +157,15 @@ func TestStatuses(t *testing.T) {
 		{line: "user add bob@example.com --password-stdin", stdin: strings.Repeat("x", 256) + "\n", want: 0},
 		{line: "user add bob@example.com --password-stdin", stdin: "not\xffutf8\n", want: 1},
 		{line: "user add bob@example.com", typed: []string{"one", "other"}, want: 1},
-		{line: "user remove alice@example.com", want: 0},
+		{line: "user remove alice@example.com", want: 2},
+		{line: "user remove alice@example.com", stdin: "y\n", want: 2},
+		{line: "user remove alice@example.com --yes", want: 0},
+		{line: "user remove nobody@example.com --yes", want: 3},
+		{line: "user remove alice@example.com --yes", typed: terminal, want: 0},
+		{line: "user remove alice@example.com", typed: terminal, stdin: "", want: 1},
+		{line: "user offboard --confirm", want: 2},
+		{line: "user offboard --confirm --yes", want: 5}, // the store has no sweep
+		{line: "user offboard --confirm", typed: terminal, want: 5},
 		{line: "user remove alice@example.com", typed: terminal, stdin: "n\n", want: 1},
 		{line: "user remove alice@example.com", typed: terminal, stdin: "y\n", want: 0},
 		{line: "token list --user nobody@example.com", want: 3},
@@ -315,8 +323,8 @@ func TestAnInterruptIsNoAnswer(t *testing.T) {
 	for _, in := range []io.Reader{unanswered, strings.NewReader("y\n")} {
 		ctx, interrupt := context.WithCancel(t.Context())
 		interrupt()
-		if yes, err := (Env{In: in, Err: io.Discard}).confirm(ctx, "Revoke 2 tokens for good?"); yes || !errors.Is(err, errInterrupted) {
-			t.Errorf("answered %v, %v, want %v", yes, err, errInterrupted)
+		if err := (&consent{env: Env{In: in, Err: io.Discard}}).ask(ctx, "Revoke 2 tokens for good?"); !errors.Is(err, errInterrupted) {
+			t.Errorf("got %v, want %v", err, errInterrupted)
 		}
 	}
 }

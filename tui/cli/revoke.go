@@ -20,15 +20,13 @@ const (
 	mostInUse = 1000      // tokens in use are counted up to here
 )
 
-// errKept is the error of a command whose question was not answered with yes.
-var errKept = errors.New("nothing was changed")
-
 // revocation is one run of `token revoke`.
 type revocation struct {
-	env         Env
-	q           api.TokenQuery
-	yes, dryRun bool
-	asJSON      bool
+	env    Env
+	q      api.TokenQuery
+	agreed *consent
+	dryRun bool
+	asJSON bool
 }
 
 func tokenRevoke(env Env) *cobra.Command {
@@ -45,7 +43,7 @@ func tokenRevoke(env Env) *cobra.Command {
 all that match --user, --idle and --never-used together. What matches is shown
 first; on a terminal a question follows, elsewhere --yes must be given.`
 	selection(c, &r.q)
-	c.Flags().BoolVar(&r.yes, "yes", false, "do not ask")
+	r.agreed = env.consents(c)
 	c.Flags().BoolVar(&r.dryRun, "dry-run", false, "only list what matches, on standard output")
 	jsonFlag(c, &r.asJSON, "print one object: how many were revoked, of how many; with --dry-run, one for each token")
 	return c
@@ -62,8 +60,10 @@ func (r *revocation) check(cmd *cobra.Command, ids []string) error {
 		return Usagef("%s takes either IDs or --user, --idle, --never-used, not both", name)
 	case len(ids) > 0 && r.dryRun:
 		return Usagef("--dry-run is for --user, --idle and --never-used")
-	case filter && !r.yes && !r.dryRun && r.env.Password == nil:
-		return Usagef("without a terminal %s --user, --idle or --never-used needs --yes (--dry-run shows what matches)", name)
+	case filter && !r.dryRun:
+		if err := r.agreed.check(name + " --user, --idle or --never-used"); err != nil {
+			return Usagef("%w (--dry-run shows what matches)", err)
+		}
 	}
 	for i, id := range ids {
 		if ids[i] = strings.ToLower(strings.TrimSpace(id)); ids[i] == "" {
@@ -98,16 +98,11 @@ func (r *revocation) run(ctx context.Context, c *api.Client, ids []string) error
 		r.env.say("No token matches.")
 		return r.print(0, 0)
 	}
-	if r.yes {
+	if err := r.agreed.ask(ctx, fmt.Sprintf("Revoke %s for good?", count(n, "token"))); err != nil {
+		return err
+	}
+	if r.agreed.yes {
 		n = 0 // all that match, however many they are by then
-	} else {
-		yes, err := r.env.confirm(ctx, fmt.Sprintf("Revoke %s for good?", count(n, "token")))
-		if err != nil {
-			return err
-		}
-		if !yes {
-			return errKept
-		}
 	}
 	return r.all(ctx, c, n)
 }

@@ -149,27 +149,28 @@ func userRename(env Env) *cobra.Command {
 }
 
 func userRemove(env Env) *cobra.Command {
-	c := command("remove UID", "Remove a user and revoke the user's tokens for good", One("UID"), env.with(
-		func(ctx context.Context, c *api.Client, args []string) error {
-			u, err := c.User(ctx, args[0])
-			if err != nil {
-				return err
-			}
-			if env.Password != nil {
-				yes, err := env.confirm(ctx, fmt.Sprintf("Remove %s and revoke %s for good?", text.Escape(u.UID), count(u.Tokens, "token")))
-				if err != nil {
-					return err
-				}
-				if !yes {
-					return errKept
-				}
-			}
-			if err := c.RemoveUser(ctx, args[0]); err != nil {
-				return err
-			}
-			env.say("Removed %s; %s revoked.", text.Escape(u.UID), count(u.Tokens, "token"))
-			return nil
-		}))
-	c.Long = "Remove a user and revoke the user's tokens for good. On a terminal it asks first."
+	var agreed *consent
+	open := env.with(func(ctx context.Context, c *api.Client, args []string) error {
+		u, err := c.User(ctx, args[0])
+		if err != nil {
+			return err
+		}
+		if err := agreed.ask(ctx, fmt.Sprintf("Remove %s and revoke %s for good?", text.Escape(u.UID), count(u.Tokens, "token"))); err != nil {
+			return err
+		}
+		if err := c.RemoveUser(ctx, args[0]); err != nil {
+			return err
+		}
+		env.say("Removed %s; %s revoked.", text.Escape(u.UID), count(u.Tokens, "token"))
+		return nil
+	})
+	c := command("remove UID", "Remove a user and revoke the user's tokens for good", One("UID"), func(cmd *cobra.Command, args []string) error {
+		if err := agreed.check(cmd.CommandPath()); err != nil {
+			return err
+		}
+		return open(cmd, args)
+	})
+	c.Long = "Remove a user and revoke the user's tokens for good. On a terminal it asks first; elsewhere --yes must be given."
+	agreed = env.consents(c)
 	return c
 }
