@@ -32,7 +32,7 @@ func main() {
 	unix.Umask(0o077) // whatever is made here is its owner's alone
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}
+	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, out: cli.NewOutput(os.Stdout)}
 	err := stopping(ctx, stopWithin, func() error { return a.run(ctx, os.Args[1:]) })
 	last := local.NewLines(os.Stderr) // nor does a standard error that nobody reads keep this from ending
 	status := cli.Report(last, err)
@@ -66,6 +66,7 @@ func stopping(ctx context.Context, within time.Duration, run func() error) error
 type app struct {
 	stdin          *os.File
 	stdout, stderr *os.File
+	out            *cli.Output // what writes to stdout
 
 	data, listen, config string
 	command              string // the one that runs, such as "gatehouse user add"
@@ -73,7 +74,7 @@ type app struct {
 
 // run parses the arguments and runs the command that they name.
 func (a *app) run(ctx context.Context, args []string) error {
-	root := cli.Root(a.stdout, a.stderr, func(c *cobra.Command) error {
+	root := cli.Root(a.out, a.stderr, func(c *cobra.Command) error {
 		a.command = c.CommandPath()
 		return nil
 	})
@@ -87,10 +88,14 @@ func (a *app) run(ctx context.Context, args []string) error {
 	root.AddCommand(a.serveCommand(), a.adminCommand(), a.demoCommand(),
 		a.backupCommand(), a.restoreCommand(), a.configCommand(), a.versionCommand())
 	root.AddCommand(cli.Commands(cli.Env{
-		Open: a.client, In: a.stdin, Out: a.stdout, Err: a.stderr,
+		Open: a.client, In: a.stdin, Out: a.out, Err: a.stderr,
 		Password: cli.Terminal(a.stdin, a.stderr), Now: time.Now,
 	})...)
-	return cli.Execute(ctx, root, args)
+	err = cli.Execute(ctx, root, args)
+	if lost := a.out.Close(); err == nil && lost != nil {
+		return fmt.Errorf("not all could be printed: %w", lost)
+	}
+	return err
 }
 
 func (a *app) serveCommand() *cobra.Command {
@@ -144,7 +149,7 @@ func (a *app) adminCommand() *cobra.Command {
 }
 
 func (a *app) demoCommand() *cobra.Command {
-	o := local.Demo{Out: a.stdout}
+	o := local.Demo{Out: a.out}
 	c := &cobra.Command{
 		Use: "demo", Short: "Fill an empty store with made users and tokens, and serve it", Args: cli.None,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -200,7 +205,7 @@ func (a *app) backup(ctx context.Context, file string, force bool) (storage.Mani
 	if term.IsTerminal(int(a.stdout.Fd())) {
 		return storage.Manifest{}, errors.New("standard output is a terminal: redirect it to a file or a pipe")
 	}
-	return d.BackupTo(ctx, a.stdout)
+	return d.BackupTo(ctx, a.out)
 }
 
 func (a *app) restoreCommand() *cobra.Command {
@@ -291,7 +296,7 @@ func (a *app) checkLDAP(ctx context.Context, user string) error {
 	if err != nil {
 		return err
 	}
-	t := text.NewTable(a.stdout, "SERVER", "STEP", "RESULT", "DETAIL")
+	t := text.NewTable(a.out, "SERVER", "STEP", "RESULT", "DETAIL")
 	failed := 0
 	for _, s := range steps {
 		result := "ok"
@@ -340,7 +345,7 @@ func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the version", Args: cli.None,
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(a.stdout, "gatehouse %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintf(a.out, "gatehouse %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err
 		},
 	}

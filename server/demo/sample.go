@@ -1,30 +1,99 @@
 package demo
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"io"
-	"strings"
+	"io/fs"
+	"os"
+	"path/filepath"
 
 	"gatehouse/storage"
 )
 
-// WriteSample writes tokens to a file of mode 0600, one a line.
-func WriteSample(file string, secrets []storage.Secret) error {
-	var b strings.Builder
-	for _, s := range secrets {
-		b.WriteString(s.Reveal())
+// Sample is a file that is to hold tokens, one a line. It takes its room before there
+// are any: a disk that is full must not be found out when the tokens, which nobody can
+// read elsewhere, are made. Until it is written, a file of that name stays as it is.
+type Sample struct {
+	name string
+	file *os.File // beside it, until it is written
+}
+
+const lineLen = 256 + 1 // a token and its end of line
+
+// NewSample makes a sample of mode 0600 with room for so many tokens. The caller closes it.
+func NewSample(name string, tokens int) (*Sample, error) {
+	s := &Sample{name: name}
+	if err := s.open(tokens); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s can't be written: %w", name, bare(err)), s.Close())
+	}
+	return s, nil
+}
+
+func (s *Sample) open(tokens int) (err error) {
+	if info, err := os.Lstat(s.name); err == nil && !info.Mode().IsRegular() {
+		return errors.New("it is there, and is no regular file")
+	}
+	if s.file, err = os.CreateTemp(filepath.Dir(s.name), "."+filepath.Base(s.name)+"-*"); err != nil {
+		return err
+	}
+	if _, err := s.file.Write(bytes.Repeat([]byte("\n"), tokens*lineLen)); err != nil {
+		return err
+	}
+	return s.file.Sync()
+}
+
+// Write writes the tokens.
+func (s *Sample) Write(secrets []storage.Secret) error {
+	var b bytes.Buffer
+	for _, one := range secrets {
+		b.WriteString(one.Reveal())
 		b.WriteByte('\n')
 	}
-	if err := storage.WriteFile(file, []byte(b.String())); err != nil {
-		return fmt.Errorf("write the sample: %w", err)
+	if err := s.write(b.Bytes()); err != nil {
+		return fmt.Errorf("%s is not written: %w", s.name, bare(err))
 	}
 	return nil
 }
 
+func (s *Sample) write(text []byte) error {
+	if _, err := s.file.WriteAt(text, 0); err != nil {
+		return err
+	}
+	if err := s.file.Truncate(int64(len(text))); err != nil {
+		return err
+	}
+	if err := s.file.Sync(); err != nil {
+		return err
+	}
+	return os.Rename(s.file.Name(), s.name)
+}
+
+// bare is the error without the name of the temporary file.
+func bare(err error) error {
+	if path := (*fs.PathError)(nil); errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+// Close closes the file, and removes what was not written.
+func (s *Sample) Close() error {
+	if s.file == nil {
+		return nil
+	}
+	os.Remove(s.file.Name()) // does nothing after a rename
+	return s.file.Close()
+}
+
 // Explain prints calls that a token works for, the last of which ends it. Each
 // line holds the token itself, so that it works in any shell, alone or not.
-func Explain(w io.Writer, url string, token storage.Secret) {
+func Explain(w io.Writer, url string, token storage.Secret) error {
 	for _, path := range []string{"getApiTokens", "token", "revokeApiToken"} {
-		fmt.Fprintf(w, "curl -H 'X-Auth-Token: %s' %s/api/%s\n", token.Reveal(), url, path)
+		if _, err := fmt.Fprintf(w, "curl -H 'X-Auth-Token: %s' %s/api/%s\n", token.Reveal(), url, path); err != nil {
+			return err
+		}
 	}
+	return nil
 }

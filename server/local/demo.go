@@ -41,20 +41,29 @@ func (d Dir) Demo(ctx context.Context, o Demo) error {
 		return err
 	}
 	secrets, err := d.fill(ctx, store, o)
-	if err == nil && o.Sample != "" {
-		err = demo.WriteSample(o.Sample, secrets)
-	}
 	if err == nil && !o.NoServe {
 		err = d.show(ctx, s, log, o.Out, secrets)
 	}
 	return errors.Join(err, store.Close())
 }
 
+// mostSamples is how many tokens a sample holds at most.
+const mostSamples = 10_000
+
+// fill makes the users and tokens, and writes the sample.
 func (d Dir) fill(ctx context.Context, store *storage.Store, o Demo) ([]storage.Secret, error) {
 	if n := store.UserCount(); n > 0 {
 		return nil, fmt.Errorf("%s holds %d users already: name an empty directory with --data, or look at this one with `gatehouse serve`", d.Path, n)
 	}
-	f := demo.Options{Users: o.Users, Tokens: o.Tokens, Samples: 10_000, Now: time.Now()}
+	f := demo.Options{Users: o.Users, Tokens: o.Tokens, Samples: mostSamples, Now: time.Now()}
+	var sample *demo.Sample
+	if o.Sample != "" {
+		var err error
+		if sample, err = demo.NewSample(o.Sample, min(o.Tokens, mostSamples)); err != nil {
+			return nil, err
+		}
+		defer sample.Close()
+	}
 	if d.Terminal != nil {
 		f.Progress = func(done int) { fmt.Fprintf(d.Terminal, "\r%d of %d tokens", done, o.Tokens) }
 		defer fmt.Fprintln(d.Terminal)
@@ -65,7 +74,10 @@ func (d Dir) fill(ctx context.Context, store *storage.Store, o Demo) ([]storage.
 		return nil, err
 	}
 	fmt.Fprintf(d.Messages, "Made %d users and %d tokens in %v.\n", o.Users, o.Tokens, time.Since(start).Round(time.Millisecond))
-	return secrets, nil
+	if sample != nil {
+		err = sample.Write(secrets)
+	}
+	return secrets, err
 }
 
 func (d Dir) show(ctx context.Context, s *server.Server, log *slog.Logger, out io.Writer, secrets []storage.Secret) error {
@@ -76,8 +88,13 @@ func (d Dir) show(ctx context.Context, s *server.Server, log *slog.Logger, out i
 		return err
 	}
 	if len(secrets) > 0 {
-		demo.Explain(out, l.URL(), secrets[0])
-		fmt.Fprintf(out, "gatehouse admin --data %s\n", quote(d.Path))
+		err = demo.Explain(out, l.URL(), secrets[0])
+		if err == nil {
+			_, err = fmt.Fprintf(out, "gatehouse admin --data %s\n", quote(d.Path))
+		}
+	}
+	if err != nil {
+		return errors.Join(err, l.Close())
 	}
 	d.ready(log, l)
 	go d.reload(ctx, hup, s, log)

@@ -40,14 +40,17 @@ func tokenList(env Env) *cobra.Command {
 
 func tokenCreate(env Env) *cobra.Command {
 	var r api.TokenRequest
-	c := command("create", "Make a token for a user and print it", None, env.with(
-		func(ctx context.Context, c *api.Client, _ []string) error {
-			t, err := c.CreateToken(ctx, r)
+	c := command("create", "Make a token for a user and print it", None, env.handingOut(
+		func(ctx, call context.Context, c *api.Client, _ []string) error {
+			t, err := c.CreateToken(call, r)
 			if err != nil {
 				return err
 			}
-			if _, err := fmt.Fprintln(env.Out, t.Secret); err != nil {
-				return err
+			if err := env.deliver(ctx, t.Secret); err != nil {
+				if _, bad := c.Revoke(call, api.Revocation{IDs: []string{t.ID}}); bad != nil {
+					return fmt.Errorf("token %s could not be printed (%w), nor revoked: %v", t.ID, err, bad)
+				}
+				return fmt.Errorf("token %s could not be printed, and is revoked again: %w", t.ID, err)
 			}
 			env.say("Token %s of %s expires: %s.", text.Escape(t.ID), text.Escape(t.UID), expiry(t.ExpiresOn))
 			return nil

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -21,18 +22,26 @@ func userCommand(env Env) *cobra.Command {
 func userAdd(env Env) *cobra.Command {
 	var stdin bool
 	var name string
-	c := command("add UID", "Add a local user", One("UID"), env.with(
-		func(ctx context.Context, c *api.Client, args []string) error {
+	c := command("add UID", "Add a local user", One("UID"), env.handingOut(
+		func(ctx, call context.Context, c *api.Client, args []string) error {
 			given, err := env.password(ctx, stdin)
 			if err != nil {
 				return err
 			}
-			made, err := c.AddUser(ctx, api.NewUser{UID: args[0], Name: name, Password: given})
+			made, err := c.AddUser(call, api.NewUser{UID: args[0], Name: name, Password: given})
 			if err != nil {
 				return err
 			}
-			env.say("Added %s.", text.Escape(args[0]))
-			return env.handOut(given, made)
+			if given == "" {
+				if err := env.deliver(ctx, made); err != nil {
+					if bad := c.RemoveUser(call, args[0]); bad != nil {
+						return fmt.Errorf("the password of %s could not be printed (%w), nor the user removed: %v", args[0], err, bad)
+					}
+					return fmt.Errorf("the password of %s could not be printed, and the user is removed again: %w", args[0], err)
+				}
+			}
+			env.say("Added %s.%s", text.Escape(args[0]), shownOnce(given))
+			return nil
 		}))
 	c.Long = "Add a local user. The password is asked for on a terminal, or made and printed."
 	c.Flags().BoolVar(&stdin, "password-stdin", false, "read the password, one line, from standard input")
@@ -43,18 +52,22 @@ func userAdd(env Env) *cobra.Command {
 
 func userPasswd(env Env) *cobra.Command {
 	var stdin bool
-	c := command("passwd UID", "Set a user's password", One("UID"), env.with(
-		func(ctx context.Context, c *api.Client, args []string) error {
+	c := command("passwd UID", "Set a user's password", One("UID"), env.handingOut(
+		func(ctx, call context.Context, c *api.Client, args []string) error {
 			given, err := env.password(ctx, stdin)
 			if err != nil {
 				return err
 			}
-			made, err := c.SetPassword(ctx, args[0], given)
+			if given == "" {
+				err = env.makePassword(ctx, call, c, args[0])
+			} else {
+				_, err = c.SetPassword(call, args[0], given)
+			}
 			if err != nil {
 				return err
 			}
-			env.say("Changed the password of %s and ended the user's sessions; tokens go on working.", text.Escape(args[0]))
-			return env.handOut(given, made)
+			env.say("Changed the password of %s and ended the user's sessions; tokens go on working.%s", text.Escape(args[0]), shownOnce(given))
+			return nil
 		}))
 	c.Long = "Set a user's password. It is asked for on a terminal, or made and printed."
 	c.Flags().BoolVar(&stdin, "password-stdin", false, "read the password, one line, from standard input")
@@ -62,14 +75,33 @@ func userPasswd(env Env) *cobra.Command {
 	return c
 }
 
-// handOut prints the password that the server made, alone.
-func (env Env) handOut(given, made string) error {
-	if given != "" {
-		return nil
+// makePassword gives a user a password that is made here. It prints it first: once the
+// password is set, the one before is gone.
+func (env Env) makePassword(ctx, call context.Context, c *api.Client, uid string) error {
+	made := rand.Text()
+	u, err := c.User(ctx, uid)
+	if err != nil {
+		return err
 	}
-	env.say("The password is shown this once:")
-	_, err := fmt.Fprintln(env.Out, made)
+	printed := u.Source == "local" // others have no password here, and the server says so
+	if printed {
+		if err := env.deliver(ctx, made); err != nil {
+			return fmt.Errorf("the new password of %s could not be printed, and the one before stays: %w", uid, err)
+		}
+	}
+	_, err = c.SetPassword(call, uid, made)
+	if err != nil && printed {
+		return fmt.Errorf("the password that was printed is not set: %w", err)
+	}
 	return err
+}
+
+// shownOnce says what became of a password that was not given but made.
+func shownOnce(given string) string {
+	if given != "" {
+		return ""
+	}
+	return " The password is shown this once."
 }
 
 func userList(env Env) *cobra.Command {

@@ -1,0 +1,123 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"gatehouse/server/api"
+)
+
+// Output is a standard output that remembers that it could not be written. Many
+// commands write to it, and some of what they call (cobra's help, for one) returns no
+// error: a command that has lost its data must not end with status 0.
+type Output struct {
+	file *os.File
+
+	mu  sync.Mutex
+	err error
+}
+
+// NewOutput returns an Output that writes to the file.
+func NewOutput(f *os.File) *Output { return &Output{file: f} }
+
+func (o *Output) Write(b []byte) (int, error) {
+	n, err := o.file.Write(b)
+	if err != nil {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		if o.err == nil {
+			o.err = err
+		}
+	}
+	return n, err
+}
+
+// Close closes the file, which is when some file systems say that they are full. It
+// returns the first error that there was.
+func (o *Output) Close() error {
+	err := o.file.Close()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.err != nil {
+		return o.err
+	}
+	return err
+}
+
+// errNowhere is why a secret is not printed where it would be lost.
+var errNowhere = errors.New("standard output is closed")
+
+// deliver writes something, of which there is no other copy, and makes sure that it
+// arrived as far as that can be known: on the disk, if it goes to a file.
+func (o *Output) deliver(secret []byte) error {
+	if closed(o.file) {
+		return errNowhere
+	}
+	if _, err := o.Write(secret); err != nil {
+		return err
+	}
+	if info, err := o.file.Stat(); err != nil || !info.Mode().IsRegular() {
+		return err
+	}
+	return o.file.Sync() // some file systems find out here that they are full
+}
+
+// closed reports whether the process was started without this file. Go's runtime has
+// then opened /dev/null in its place, for reading and writing, which no shell does.
+func closed(f *os.File) bool {
+	var st unix.Stat_t
+	if unix.Fstat(int(f.Fd()), &st) != nil {
+		return true
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFCHR || st.Rdev != unix.Mkdev(1, 3) {
+		return false
+	}
+	flags, err := unix.FcntlInt(f.Fd(), unix.F_GETFL, 0)
+	return err != nil || flags&unix.O_ACCMODE == unix.O_RDWR
+}
+
+// deliver prints the only copy of something, on a line. It gives up when ctx ends,
+// since nobody may be reading the pipe that it writes to.
+func (env Env) deliver(ctx context.Context, secret string) error {
+	line := []byte(secret + "\n")
+	done := make(chan error, 1)
+	go func() {
+		if o, ok := env.Out.(*Output); ok {
+			done <- o.deliver(line)
+			return
+		}
+		_, err := env.Out.Write(line)
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return errInterrupted
+	}
+}
+
+// handingOut is with, for a command that prints the only copy of what it makes. A
+// reader of its output or messages who has gone, and a terminal that was closed, don't
+// end the process between the two. The action is given a context for its calls, which
+// does not end: what the server does after a call was given up would be unknown.
+func (env Env) handingOut(do func(ctx, call context.Context, c *api.Client, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		pipe := make(chan os.Signal, 1)
+		signal.Notify(pipe, syscall.SIGPIPE) // now a write to a pipe without a reader is an error like any other
+		defer signal.Stop(pipe)
+		ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGHUP)
+		defer stop()
+		cmd.SetContext(ctx)
+		return env.with(func(ctx context.Context, c *api.Client, args []string) error {
+			return do(ctx, context.WithoutCancel(ctx), c, args)
+		})(cmd, args)
+	}
+}
