@@ -9,6 +9,7 @@ import (
 
 // release lets go of what Open got hold of.
 func (s *Store) release() error {
+	s.times.wrong.Stop()
 	var errs []error
 	if s.db != nil {
 		errs = append(errs, s.closeIndex())
@@ -103,6 +104,10 @@ func (s *Store) close() error {
 	if whole && err == nil && s.isLoaded() {
 		s.stop.to("write the table of tokens")
 		err = s.leaveTableAtLast()
+	}
+	if err == nil {
+		s.stop.to("write what is known of the clock")
+		s.closeTimes()
 	}
 	return errors.Join(err, s.release())
 }

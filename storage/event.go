@@ -60,6 +60,11 @@ const (
 	ActionImport          = "import"
 	ActionRestore         = "restore"
 	ActionAuditPrune      = "audit.prune"
+	ActionAuditHeld       = "audit.held"    // events would have been dropped because of their age
+	ActionIdleHeld        = "idle.held"     // idle tokens would have been revoked
+	ActionIdleConfirm     = "idle.confirm"  // they may be
+	ActionClockDoubt      = "clock.doubt"   // what the clock says is not believed
+	ActionClockConfirm    = "clock.confirm" // an administrator says that it is right
 )
 
 // record is one record of the journal: an event and what it puts into the

@@ -66,6 +66,9 @@ func Restore(ctx context.Context, backup io.ReadSeeker, dir string, opts Options
 	if err := stageBackup(stage, backup, sealed, max(m.Sequence, old.last)); err != nil {
 		return r, err
 	}
+	if err := carryTimes(dir, stage); err != nil {
+		return r, err
+	}
 	if exists(opts.KeyFile) {
 		if r.Revoked, err = finishStage(ctx, stage, opts, old); err != nil {
 			return r, err
@@ -218,6 +221,15 @@ func stageBackup(stage string, backup io.Reader, sealed []byte, after uint64) er
 		return err
 	}
 	return WriteFile(filepath.Join(store, "restored"), strconv.AppendUint(nil, after, 10))
+}
+
+// carryTimes brings over what the older store knows of the clock.
+func carryTimes(dir, stage string) error {
+	b, err := os.ReadFile(filepath.Join(dir, "store", "clock"))
+	if err != nil {
+		return nil // it can't be read: then nothing is known
+	}
+	return WriteFile(filepath.Join(stage, "store", "clock"), b)
 }
 
 // finishStage opens the staged store, which builds its index, and ends there

@@ -13,6 +13,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 
 	"gatehouse/storage/journal"
+	"gatehouse/storage/wallclock"
 )
 
 // Options say how to open a store. The zero value will do.
@@ -29,6 +30,7 @@ type Options struct {
 
 	Early bool // Open returns when tokens can be verified; see Opened
 	Now   func() time.Time
+	Boot  func() time.Duration // since the system was started; nil: it agrees with Now
 	Log   *slog.Logger
 }
 
@@ -66,6 +68,7 @@ type Store struct {
 	attempts attempts
 	sessions sessions
 	stale    stale
+	times    times
 	files    sync.Mutex // held by OpenedFile, which reads before it writes
 
 	// The writer's own.
@@ -164,9 +167,12 @@ func prepare(dir string, opts Options) (*Store, error) {
 	if opts.Checkpoints == 0 {
 		opts.Checkpoints = checkpointEvery
 	}
+	clocks := wallclock.Options{Now: opts.Now, Boot: opts.Boot}
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
+	now := opts.Now
+	opts.Now = func() time.Time { return within(now()) }
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
@@ -196,7 +202,7 @@ func prepare(dir string, opts Options) (*Store, error) {
 		old:        unmerged{done: make(chan struct{})},
 	}
 	s.forgetTable()
-	if err := s.open(); err != nil {
+	if err := s.open(clocks); err != nil {
 		return nil, errors.Join(err, s.release())
 	}
 	return s, nil
@@ -210,7 +216,7 @@ func (s *Store) start() {
 	go s.flushEverySecond()
 }
 
-func (s *Store) open() error {
+func (s *Store) open(clocks wallclock.Options) error {
 	fresh, err := s.fresh()
 	if err != nil {
 		return err
@@ -236,6 +242,9 @@ func (s *Store) open() error {
 		return fmt.Errorf("open the log of uses: %w", err)
 	}
 	if err := s.openTruth(fresh); err != nil {
+		return err
+	}
+	if err := s.openTimes(clocks); err != nil {
 		return err
 	}
 	if err := s.noteRestored(); err != nil {
@@ -290,5 +299,3 @@ func isClosed(c <-chan struct{}) bool {
 
 // Loaded is closed when verification needs Badger no more: shortly after Open.
 func (s *Store) Loaded() <-chan struct{} { return s.loaded }
-
-func (s *Store) now() int64 { return s.opts.Now().UnixMilli() }

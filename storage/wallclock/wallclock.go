@@ -1,0 +1,203 @@
+// Package wallclock judges the wall clock. What is done for good because of a time
+// that has passed (idle tokens are revoked, old events are dropped) must not rest on
+// one reading of a clock that an empty battery, a typing error or a broken time
+// server may have set a year ahead.
+//
+// There are two witnesses. The clock that counts since the system was started, sleep
+// included, can't be set: as long as the system runs, also while no program of ours
+// does, it tells how far the wall clock must have moved. Over a restart of the system
+// there is only the time that was right last: the wall clock must not be behind it,
+// and not more than [Absence] ahead of it.
+//
+// A clock that both agree with is trusted. Another is in doubt, because nobody can
+// tell a long absence from a wrong clock. The doubt ends when the clock is back where
+// it should be, when it has run evenly for [Settle], or when an administrator says
+// that it is right.
+package wallclock
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// Tolerance is how far the clocks may be apart. A time server may step a clock by
+	// less, and nobody cares.
+	Tolerance = time.Minute
+	// Absence is how long a system may have been off without any doubt: a weekend.
+	Absence = 3 * 24 * time.Hour
+	// Settle is how long a clock must run evenly to be trusted again. A wrong one is
+	// found and set right sooner.
+	Settle = 24 * time.Hour
+)
+
+// Known is what is known of the clock, to be kept over a restart. The zero value is
+// nothing: then the first reading is trusted. Times are in ms, of the wall clock since
+// 1970, of the other since the system was started.
+type Known struct {
+	Right  int64  `json:"right"`            // when the clock was trusted last
+	Boot   string `json:"boot,omitempty"`   // which start of the system that was in
+	Offset int64  `json:"offset,omitempty"` // by how much the wall clock was ahead of the other
+	Since  int64  `json:"since,omitempty"`  // since when it has been so, by the other clock
+	Proven bool   `json:"proven,omitempty"` // it was so for Settle, or somebody has said that it is right
+	Back   int64  `json:"back,omitempty"`   // when the clock was last set back, and trusted
+	Doubt  *doubt `json:"doubt,omitempty"`
+}
+
+// doubt is an offset that contradicts what is known.
+type doubt struct {
+	Boot   string `json:"boot"`
+	Offset int64  `json:"offset"`
+	Since  int64  `json:"since"`
+}
+
+// Options are the clocks. The zero value takes the system's.
+type Options struct {
+	Now    func() time.Time
+	Boot   func() time.Duration // since the system was started; nil: it agrees with Now, if that is set
+	BootID string               // of that start
+}
+
+// Clock is a wall clock that is looked at now and then.
+type Clock struct {
+	now  func() time.Time
+	boot func() time.Duration
+	id   string
+
+	mu    sync.Mutex
+	known Known
+}
+
+// New returns a clock of which something may be known already.
+func New(o Options, known Known) *Clock {
+	c := &Clock{now: o.Now, boot: o.Boot, id: o.BootID, known: known}
+	switch {
+	case c.boot != nil:
+	case c.now != nil:
+		c.boot = func() time.Duration { return time.Duration(c.now().UnixNano()) }
+	default:
+		c.boot = sinceBoot
+	}
+	if c.now == nil {
+		c.now = time.Now
+	}
+	if c.id == "" {
+		b, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+		c.id = strings.TrimSpace(string(b))
+	}
+	return c
+}
+
+// sinceBoot reads the clock that nobody can set. It goes on while the system sleeps.
+func sinceBoot() time.Duration {
+	var t unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &t) != nil {
+		return 0
+	}
+	return time.Duration(t.Nano())
+}
+
+// Look reads the clock, and returns a *Doubt if what it says must not be believed.
+func (c *Clock) Look() (time.Time, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now, boot := c.now(), c.boot().Milliseconds()
+	wall := now.UnixMilli()
+	offset := wall - boot
+	d := c.known.Doubt
+	switch {
+	case c.follows(wall, offset):
+		c.trust(wall, boot)
+		return now, nil
+	// Since when the clock is wrong, nobody has found out: if it was never proven right,
+	// it is when it goes back, which makes nothing look old.
+	case !c.known.Proven && wall < c.expected(boot):
+		c.trust(wall, boot)
+		return now, nil
+	case d == nil || d.Boot != c.id || !near(offset, d.Offset):
+		c.known.Doubt = &doubt{Boot: c.id, Offset: offset, Since: boot}
+	case boot-d.Since >= Settle.Milliseconds():
+		c.trust(wall, boot)
+		return now, nil
+	}
+	return now, &Doubt{Says: now, Expected: time.UnixMilli(c.expected(boot)), Booted: c.known.Boot != c.id}
+}
+
+// Confirm takes the clock for right, as an administrator says.
+func (c *Clock) Confirm() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.trust(c.now().UnixMilli(), c.boot().Milliseconds())
+	c.known.Proven = true
+}
+
+// Known returns what is to be kept over a restart.
+func (c *Clock) Known() Known {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.known
+}
+
+// follows reports whether a reading agrees with what is known.
+func (c *Clock) follows(wall, offset int64) bool {
+	switch k := &c.known; {
+	case k.Right == 0:
+		return true
+	case k.Boot == c.id:
+		return near(offset, k.Offset)
+	default:
+		return wall >= k.Right-Tolerance.Milliseconds() && wall <= k.Right+Absence.Milliseconds()
+	}
+}
+
+// expected is what the wall clock should say, or at least.
+func (c *Clock) expected(boot int64) int64 {
+	if c.known.Boot == c.id {
+		return c.known.Offset + boot
+	}
+	return c.known.Right
+}
+
+func (c *Clock) trust(wall, boot int64) {
+	k := &c.known
+	if k.Right != 0 && wall < c.expected(boot)-Tolerance.Milliseconds() {
+		k.Back = wall
+	}
+	offset := wall - boot
+	switch {
+	case k.Boot != c.id:
+		k.Since = boot
+	case !near(offset, k.Offset):
+		k.Since, k.Proven = boot, false
+	}
+	if k.Doubt != nil && k.Doubt.Boot == c.id && near(offset, k.Doubt.Offset) {
+		k.Since = k.Doubt.Since
+	}
+	k.Boot, k.Offset, k.Right, k.Doubt = c.id, offset, max(wall, 1), nil
+	k.Proven = k.Proven || boot-k.Since >= Settle.Milliseconds()
+}
+
+func near(a, b int64) bool {
+	d := a - b
+	return d >= -Tolerance.Milliseconds() && d <= Tolerance.Milliseconds()
+}
+
+// Doubt is the error of a clock that must not be believed.
+type Doubt struct {
+	Says     time.Time
+	Expected time.Time // or later, if the system was started since
+	Booted   bool
+}
+
+func (d *Doubt) Error() string {
+	says, expected := d.Says.UTC().Format(time.RFC3339), d.Expected.UTC().Format(time.RFC3339)
+	if d.Booted {
+		return fmt.Sprintf("the clock says %s, and was right last at %s, before the system was started again", says, expected)
+	}
+	return fmt.Sprintf("the clock says %s, and by the time that has passed it should say %s", says, expected)
+}
