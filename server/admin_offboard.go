@@ -6,25 +6,50 @@ import (
 	"gatehouse/server/api"
 )
 
-var errNoOffboarding = refuse(http.StatusConflict, "There is no section [ldap] in the configuration: nobody is off-boarded")
-
-// adminOffboard serves GET /admin/offboard: the changes that are held. Without a
-// directory there are none.
+// adminOffboard serves GET /admin/offboard: what is held.
 func (s *Server) adminOffboard(w http.ResponseWriter, _ *http.Request) error {
 	held := api.HeldSweep{Changes: []api.HeldChange{}}
 	if s.offboard != nil {
 		held = s.offboard.view()
 	}
+	held.Clock, held.Acts = s.clockDoubt(), s.heldActs()
 	reply(w, http.StatusOK, held)
 	return nil
 }
 
-// adminConfirmOffboard serves POST /admin/offboard/confirm.
+// adminConfirmOffboard serves POST /admin/offboard/confirm. The clock comes first: what
+// is held because of it can't be done before.
 func (s *Server) adminConfirmOffboard(w http.ResponseWriter, r *http.Request) error {
-	if s.offboard == nil {
-		return errNoOffboarding
+	by, acts, doubt := adminActor(r), len(s.heldActs()) > 0, s.clockDoubt() != ""
+	people := s.offboard != nil && s.offboard.holding() > 0
+	if !acts && !doubt && !people {
+		return errNothingHeld
 	}
-	return noContent(w, s.offboard.confirm(r.Context(), adminActor(r)))
+	if doubt {
+		s.store.ConfirmTime(by)
+	}
+	if err := s.confirmIdle(by); err != nil {
+		return err
+	}
+	if !people {
+		return noContent(w, nil)
+	}
+	return noContent(w, s.offboard.confirm(r.Context(), by))
+}
+
+var errNothingHeld = refuse(http.StatusConflict, "No sweep is held: there is nothing to confirm")
+
+// heldActs is what is held beside off-boarding.
+func (s *Server) heldActs() []api.HeldAct {
+	return append([]api.HeldAct{}, s.idle.view(s.config().Tokens.RevokeIdleAfter)...)
+}
+
+// clockDoubt is why the clock is in doubt; empty if it is not.
+func (s *Server) clockDoubt() string {
+	if _, err := s.store.Now(); err != nil {
+		return err.Error()
+	}
+	return ""
 }
 
 // view is what is held, on the wire.

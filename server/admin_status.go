@@ -26,7 +26,7 @@ func (s *Server) adminStatus(w http.ResponseWriter, r *http.Request) error {
 		Version: s.version, Started: s.started.UnixMilli(),
 		Users: s.store.UserCount(), Tokens: s.store.TokenCount(), Stale: stale, Actor: adminActor(r).Name,
 		Activity: s.activity.view(time.Now()), Store: s.storeHealth(), Certificate: s.certificateHealth(),
-		Directory: []api.Health{}, Providers: []api.Health{},
+		Directory: []api.Health{}, Providers: []api.Health{}, HeldActs: s.heldActs(), Clock: s.clockDoubt(),
 	}
 	if s.directory != nil {
 		st.Held = s.offboard.holding()

@@ -66,6 +66,7 @@ type house struct {
 	*Server
 	dir   string
 	clock *clock
+	boot  func() time.Duration // since the system was started; nil: the clock is always right
 	cfg   Config
 	log   *logBuffer
 	web   http.Handler
@@ -91,7 +92,7 @@ func newHouse(t testing.TB, change ...func(*Config)) *house {
 func (h *house) open() {
 	h.Helper()
 	log := slog.New(slog.NewTextHandler(h.log, nil))
-	store, err := storage.Open(h.dir, storage.Options{MaxPerUser: h.cfg.Tokens.MaxPerUser, Now: h.clock.now, Log: log})
+	store, err := storage.Open(h.dir, storage.Options{MaxPerUser: h.cfg.Tokens.MaxPerUser, Now: h.clock.now, Boot: h.boot, Log: log})
 	if err != nil {
 		h.Fatal(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"sync"
 	"time"
 
@@ -139,7 +138,7 @@ func (o *offboard) confirm(ctx context.Context, by storage.Actor) error {
 	}
 	o.mu.Unlock()
 	if len(agreed) == 0 {
-		return refuse(http.StatusConflict, "No sweep is held: there is nothing to confirm")
+		return errNothingHeld
 	}
 	o.sweeping.Lock()
 	defer o.sweeping.Unlock()

@@ -25,7 +25,7 @@
 // The package decides who may ask and what is shown; what is true, package
 // storage decides. No handler keeps state of its own: beside the store, the
 // server remembers only the logins that are under way, the bulk revocations that
-// can be stopped, the sweep that is held, and its figures.
+// can be stopped, what is held, and its figures.
 package server
 
 import (
@@ -63,6 +63,7 @@ type Server struct {
 
 	directory directory // nil: LDAP is not configured
 	offboard  *offboard // nil: likewise
+	idle      idleSweep
 
 	oauth   map[string]*oauth.Provider // by name
 	pending *pending                   // logins by browser that are at a provider
@@ -96,6 +97,7 @@ func New(store *storage.Store, cfg Config, opts Options) (*Server, error) {
 		hasher:   newHasher(hashParams),
 		origins:  http.NewCrossOriginProtection(),
 		activity: new(activity),
+		idle:     idleSweep{state: newIdleState(opts.Log)},
 	}
 	s.settings.Store(&cfg)
 	s.throttle = &throttle{store: store, cfg: func() LoginConfig { return s.config().Logins }, now: opts.Now}

@@ -118,9 +118,27 @@ func (s *status) store(f *facts) {
 	}
 }
 
+// held says what is not done until somebody confirms it, off-boarding apart.
+func (s *status) held(f *facts) {
+	st := s.m.status
+	if st.Clock == "" && len(st.HeldActs) == 0 {
+		return
+	}
+	f.gap()
+	if st.Clock != "" {
+		s.warn(f, "clock", st.Clock)
+	}
+	for _, a := range st.HeldActs {
+		s.warn(f, "held", fmt.Sprintf("would %s: %d of %d", a.Action, a.Count, a.Of))
+	}
+	f.add("", "gatehouse user offboard             tells why")
+	f.add("", "gatehouse user offboard --confirm   lets it go on")
+}
+
 // people says how the directory and the providers answer.
 func (s *status) people(f *facts) {
 	st := s.m.status
+	s.held(f)
 	if st.Held > 0 {
 		f.gap()
 		s.warn(f, "off-boarding", "a sweep is held: it would change "+count(st.Held, "user"))

@@ -344,10 +344,30 @@ const (
 	OffboardRemove  = "remove"  // the person is no longer in the directory
 )
 
-// HeldSweep is a sweep that would change too many people to be believed.
+// HeldSweep is what is not done until an administrator confirms it: a sweep that would
+// change too many people to be believed, and what else can't be undone.
 type HeldSweep struct {
 	Asked   int          `json:"asked"` // how many the directory was asked about
 	Changes []HeldChange `json:"changes"`
+	Clock   string       `json:"clock"` // why the clock is in doubt; empty: it is not
+	Acts    []HeldAct    `json:"acts"`
+}
+
+// Nothing reports whether nothing is held.
+func (h HeldSweep) Nothing() bool { return len(h.Changes) == 0 && len(h.Acts) == 0 && h.Clock == "" }
+
+// What is held beside off-boarding.
+const (
+	HeldRevokeIdle = "revoke idle tokens"
+)
+
+// HeldAct is something that would be done to many things because of their age.
+type HeldAct struct {
+	Action string `json:"action"`
+	Count  int    `json:"count"`
+	Of     int    `json:"of"`
+	Why    string `json:"why"`
+	Shown  string `json:"shown"` // the command that shows them
 }
 
 // HeldChange is what a held sweep would do to one user.

@@ -16,6 +16,8 @@ type Status struct {
 	Directory   []Health    `json:"directory"` // a server each; empty: LDAP is not configured
 	Providers   []Health    `json:"providers"` // an OAuth provider each
 	Held        int         `json:"held"`      // changes that an off-boarding sweep was held for
+	HeldActs    []HeldAct   `json:"heldActs"`  // what else is held
+	Clock       string      `json:"clock"`     // why the clock is in doubt; empty: it is not
 }
 
 // Activity is what the server did of late, by seconds, the oldest first; the

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -29,7 +31,7 @@ func userOffboard(env Env) *cobra.Command {
 			return err
 		case confirm:
 			return env.confirmOffboard(ctx, c, held, agreed)
-		case len(held.Changes) == 0:
+		case held.Nothing():
 			env.say("No sweep is held.")
 			return nil
 		}
@@ -39,7 +41,7 @@ func userOffboard(env Env) *cobra.Command {
 		env.say("`gatehouse user offboard --confirm` does it.")
 		return nil
 	})
-	c := command("offboard", "Show an off-boarding sweep that was held, or confirm it", None, func(cmd *cobra.Command, args []string) error {
+	c := command("offboard", "Show what is held for you to confirm, or confirm it", None, func(cmd *cobra.Command, args []string) error {
 		if confirm {
 			if err := agreed.check(cmd.CommandPath() + " --confirm"); err != nil {
 				return err
@@ -52,8 +54,14 @@ func userOffboard(env Env) *cobra.Command {
 	return c
 }
 
-// heldSweep shows what a sweep would do.
+// heldSweep shows what would be done.
 func (env Env) heldSweep(w io.Writer, held api.HeldSweep) error {
+	if held.Clock != "" {
+		env.say("The clock is in doubt: %s. Look at `date` before you confirm anything.", held.Clock)
+	}
+	if err := heldActs(w, held.Acts); err != nil || len(held.Changes) == 0 {
+		return err
+	}
 	env.say("The directory says this of %d of the %d users asked about, which is too much to be believed unseen.", len(held.Changes), held.Asked)
 	t := text.NewTable(w, "USER", "WOULD", "WHY")
 	for _, h := range held.Changes {
@@ -64,9 +72,22 @@ func (env Env) heldSweep(w io.Writer, held api.HeldSweep) error {
 	return t.Flush()
 }
 
-// confirmOffboard lets a held sweep go on, once the user has seen it and agrees.
+func heldActs(w io.Writer, acts []api.HeldAct) error {
+	if len(acts) == 0 {
+		return nil
+	}
+	t := text.NewTable(w, "WOULD", "HOW MANY", "OF", "WHY IT IS HELD", "THEY ARE SHOWN BY")
+	for _, a := range acts {
+		if err := t.Row(a.Action, strconv.Itoa(a.Count), strconv.Itoa(a.Of), a.Why, dash(a.Shown)); err != nil {
+			return err
+		}
+	}
+	return t.Flush()
+}
+
+// confirmOffboard lets what is held go on, once the user has seen it and agrees.
 func (env Env) confirmOffboard(ctx context.Context, c *api.Client, held api.HeldSweep, agreed *consent) error {
-	if len(held.Changes) == 0 {
+	if held.Nothing() {
 		return errors.New("no sweep is held: there is nothing to confirm")
 	}
 	if !agreed.yes {
@@ -74,12 +95,35 @@ func (env Env) confirmOffboard(ctx context.Context, c *api.Client, held api.Held
 			return err
 		}
 	}
-	if err := agreed.ask(ctx, fmt.Sprintf("Do this to %s?", count(len(held.Changes), "user"))); err != nil {
+	if err := agreed.ask(ctx, confirmQuestion(held)); err != nil {
 		return err
 	}
 	if err := c.ConfirmOffboard(ctx); err != nil {
 		return err
 	}
-	env.say("The directory was asked again, and what of the %d changes it still says was done; `gatehouse events` tells more.", len(held.Changes))
+	if held.Clock != "" {
+		env.say("The clock is taken for right.")
+	}
+	for _, a := range held.Acts {
+		env.say("To %s: done, except for what is in use again; `gatehouse events` tells more.", a.Action)
+	}
+	if len(held.Changes) > 0 {
+		env.say("The directory was asked again, and what of the %d changes it still says was done; `gatehouse events` tells more.", len(held.Changes))
+	}
 	return nil
+}
+
+func confirmQuestion(held api.HeldSweep) string {
+	var parts []string
+	if held.Clock != "" {
+		parts = append(parts, "take the clock for right")
+	}
+	for _, a := range held.Acts {
+		parts = append(parts, fmt.Sprintf("%s (%d)", a.Action, a.Count))
+	}
+	if len(held.Changes) > 0 {
+		parts = append(parts, "do this to "+count(len(held.Changes), "user"))
+	}
+	q := strings.Join(parts, ", ")
+	return strings.ToUpper(q[:1]) + q[1:] + "?"
 }

@@ -1,0 +1,250 @@
+package server
+
+import (
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"gatehouse/server/api"
+	"gatehouse/storage"
+)
+
+const idleAfter = 90 * day
+
+// aged is a house whose clock can be set while time passes by itself, with tokens
+// that nobody has used for some days.
+type aged struct {
+	*house
+	since  atomic.Int64
+	tokens []string
+	ids    []storage.ID
+}
+
+func newAged(t *testing.T, tokens int, age time.Duration) *aged {
+	h := &aged{house: newHouse(t, func(c *Config) { c.Tokens.RevokeIdleAfter = Lifetime{idleAfter} })}
+	h.house.close()
+	h.boot = func() time.Duration { return time.Duration(h.since.Load()) }
+	h.open()
+	h.make(tokens)
+	h.pass(age)
+	return h
+}
+
+func (h *aged) make(n int) {
+	h.Helper()
+	u, err := h.store.User(alice)
+	if err != nil {
+		h.Fatal(err)
+	}
+	for range n {
+		v, secret, err := h.store.CreateToken(storage.Actor{Name: alice}, u.ID, storage.TokenSpec{})
+		if err != nil {
+			h.Fatal(err)
+		}
+		h.tokens, h.ids = append(h.tokens, secret.Reveal()), append(h.ids, v.ID)
+	}
+}
+
+// pass lets time pass, in steps that a running server would see.
+func (h *aged) pass(d time.Duration) {
+	h.since.Add(int64(d))
+	h.clock.move(d)
+	h.store.Now()
+}
+
+func (h *aged) restart() {
+	h.Helper()
+	h.house.close()
+	h.open()
+}
+
+func (h *aged) sweep() {
+	h.Helper()
+	<-h.store.Loaded()
+	h.revokeIdle(idleAfter)
+}
+
+// await waits for an event, which is written behind what it tells of.
+func (h *aged) await(action string) {
+	h.Helper()
+	for end := time.Now().Add(patience); len(h.told(action)) == 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			h.Fatalf("there is no event %s", action)
+		}
+	}
+}
+
+// wantRevoked asks the store: to use a token would change when it was used.
+func (h *aged) wantRevoked(n int) {
+	h.Helper()
+	got := 0
+	for _, id := range h.ids {
+		v, err := h.store.Token(id)
+		if err != nil {
+			h.Fatal(err)
+		}
+		if v.Revoked != 0 {
+			got++
+		}
+	}
+	if got != n {
+		h.Errorf("%d tokens are revoked, want %d of %d", got, n, len(h.ids))
+	}
+}
+
+func (h *aged) wantHeld(n, of int, why string) {
+	h.Helper()
+	held, err := h.admin.Offboard(h.Context())
+	if err != nil {
+		h.Fatal(err)
+	}
+	st, err := h.admin.Status(h.Context())
+	if err != nil {
+		h.Fatal(err)
+	}
+	if n == 0 {
+		if !held.Nothing() || len(st.HeldActs) > 0 || st.Clock != "" {
+			h.Errorf("got %+v held, want nothing", held)
+		}
+		return
+	}
+	want := api.HeldAct{Action: api.HeldRevokeIdle, Count: n, Of: of, Shown: "gatehouse token list --idle 90d"}
+	if len(held.Acts) != 1 || len(st.HeldActs) != 1 || st.HeldActs[0] != held.Acts[0] {
+		h.Fatalf("got %+v held, and in the status %+v", held.Acts, st.HeldActs)
+	}
+	got := held.Acts[0]
+	if !strings.Contains(got.Why, why) {
+		h.Errorf("they are held because %q, want %q", got.Why, why)
+	}
+	if got.Why = ""; got != want {
+		h.Errorf("got %+v held, want %+v", got, want)
+	}
+}
+
+// TestWrongClockRevokesNothing sets the clock, sweeps, and sets it right: once while
+// the server runs, and once with a restart at each step.
+func TestWrongClockRevokesNothing(t *testing.T) {
+	for name, wrong := range map[string]time.Duration{
+		"a year ahead": 365 * day, "ten years ahead": 3650 * day, "89 days ahead": 89 * day,
+	} {
+		for _, restart := range []bool{false, true} {
+			h := newAged(t, 4, 2*day) // fewer than the brake lets go on
+			step := func() {
+				if restart {
+					h.restart()
+				}
+				h.sweep()
+			}
+			h.clock.move(wrong)
+			step()
+			h.wantRevoked(0)
+			h.wantHeld(4, 4, "the clock says 20")
+			h.await(storage.ActionClockDoubt)
+			h.await(storage.ActionIdleHeld)
+			for _, line := range []string{`level=WARN msg="the clock is in doubt`, `level=WARN msg="idle tokens are not revoked`} {
+				if !strings.Contains(h.log.String(), line) {
+					t.Errorf("%s: the log does not say %s", name, line)
+				}
+			}
+			h.pass(66 * time.Second)
+			h.sweep()
+			h.wantRevoked(0)
+			h.clock.move(-wrong)
+			step()
+			h.wantRevoked(0)
+			h.wantHeld(0, 0, "")
+			for _, token := range h.tokens {
+				h.alive(token)
+			}
+			h.pass(idleAfter) // and then they are idle
+			step()
+			h.wantRevoked(4)
+		}
+	}
+}
+
+// TestClockBehindRevokesNothing: an age before 1970 is none, and a filter of 0 means all.
+func TestClockBehindRevokesNothing(t *testing.T) {
+	for _, at := range []time.Time{time.UnixMilli(0), time.UnixMilli(-1), time.UnixMilli(idleAfter.Milliseconds()), time.Date(1901, 1, 1, 0, 0, 0, 0, time.UTC)} {
+		h := newAged(t, 4, 100*day)
+		h.clock.move(at.Sub(h.clock.now()))
+		h.sweep()
+		h.restart()
+		h.sweep()
+		h.wantRevoked(0)
+	}
+}
+
+// TestLongAbsence: a server that was stopped for a year on a running system knows that a
+// year has passed. With so many tokens idle, the brake holds.
+func TestLongAbsence(t *testing.T) {
+	h := newAged(t, 8, day)
+	h.house.close()
+	h.since.Add(int64(365 * day))
+	h.clock.move(365 * day)
+	h.open()
+	h.sweep()
+	h.wantRevoked(0)
+	h.wantHeld(8, 8, "more than a tenth")
+}
+
+// TestIdleBrake: what a person confirms is done, and nothing else.
+func TestIdleBrake(t *testing.T) {
+	h := newAged(t, 20, idleAfter)
+	h.make(30) // of these, none is idle
+	h.sweep()
+	h.wantRevoked(0)
+	h.wantHeld(20, 50, "more than a tenth")
+	h.await(storage.ActionIdleHeld)
+	h.sweep() // it stays held
+	h.wantRevoked(0)
+
+	h.alive(h.tokens[7])
+	h.pass(time.Second)
+	if err := h.admin.ConfirmOffboard(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.wantRevoked(19)
+	h.alive(h.tokens[7])
+	h.wantHeld(0, 0, "")
+	h.await(storage.ActionIdleConfirm)
+	if err := h.admin.ConfirmOffboard(t.Context()); err == nil {
+		t.Error("nothing is held, and was confirmed")
+	}
+	// Five go by themselves.
+	five := newAged(t, 5, idleAfter)
+	five.sweep()
+	five.wantRevoked(5)
+	five.wantHeld(0, 0, "")
+	// A tenth, too.
+	tenth := newAged(t, 10, idleAfter)
+	tenth.make(90)
+	tenth.sweep()
+	tenth.wantRevoked(10)
+}
+
+// TestConfirmClock: an administrator who says that the clock is right ends the doubt.
+func TestConfirmClock(t *testing.T) {
+	h := newAged(t, 3, day)
+	h.clock.move(365 * day)
+	h.sweep()
+	h.wantHeld(3, 3, "by the time that has passed")
+	if err := h.admin.ConfirmOffboard(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.wantRevoked(3)
+	h.wantHeld(0, 0, "")
+	h.restart()
+	h.wantHeld(0, 0, "")
+
+	h.clock.move(time.Hour) // nothing but the clock is in doubt
+	held, err := h.admin.Offboard(t.Context())
+	if err != nil || held.Clock == "" || len(held.Acts) != 0 {
+		t.Errorf("got %+v, %v", held, err)
+	}
+	if err := h.admin.ConfirmOffboard(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.wantHeld(0, 0, "")
+}
