@@ -154,7 +154,7 @@ func (s *Server) logInByCookie(w http.ResponseWriter, r *request) (fields map[st
 func (s *Server) beginSession(w http.ResponseWriter, r *request, u storage.User, method string) error {
 	var cookie storage.Secret
 	err := s.logins.spend(u.ID, func() (err error) {
-		cookie, err = s.store.CreateSession(r.actor(u.UID), u.ID, method)
+		cookie, err = s.store.CreateSession(r.actor(u.UID), u.ID, method, agentOf(r.Header))
 		return err
 	})
 	if err != nil {

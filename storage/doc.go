@@ -52,6 +52,7 @@
 //	e <token 14> or <user 8>              what has ended of one that is not here   sealed
 //	o <user 8> <revoked 1> <ms 8> <order 2> <token 14>     hint: tokens by owner
 //	s <SHA-256 of the cookie 32>          Session          sealed, ends by itself
+//	w <user 8> <-ms 8>   <SHA-256 32>    hint: sessions by owner, the latest first; ends by itself
 //	r <user 8> <slot 1>                   File             sealed
 //	v <user 8> <SHA-256 of id, path 16>   File             sealed: of older versions, see moveFiles
 //	f <HMAC of the name 32>               what Remember keeps, such as Attempts: sealed, ends by itself

@@ -39,7 +39,8 @@ const (
 	ActionUserEnable      = "user.enable"
 	ActionUserRemove      = "user.remove"
 	ActionUserRename      = "user.rename"
-	ActionUserUnlock      = "user.unlock" // a login delay was lifted
+	ActionUserSessions    = "user.sessions" // all sessions but one were ended, by that one
+	ActionUserUnlock      = "user.unlock"   // a login delay was lifted
 	ActionUserLink        = "user.link"
 	ActionUserUnlink      = "user.unlink"
 	ActionUserSuspend     = "user.suspend"

@@ -13,7 +13,7 @@ func TestUnlink(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, secret := create(t, s, alice)
-	cookie, err := s.CreateSession(admin, alice.ID, hub.Source)
+	cookie, err := s.CreateSession(admin, alice.ID, hub.Source, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -165,7 +165,7 @@ func (b behind) wantRefusals(t *testing.T, s *Store) {
 		"create":     func() error { _, _, err := s.CreateToken(admin, b.alice.ID, TokenSpec{}); return err }(),
 		"rename":     s.RenameToken(admin, b.kept, "new"),
 		"enable":     s.EnableUser(admin, "bob@example.com"),
-		"log in":     func() error { _, err := s.CreateSession(admin, b.alice.ID, SourceLocal); return err }(),
+		"log in":     func() error { _, err := s.CreateSession(admin, b.alice.ID, SourceLocal, ""); return err }(),
 		"backup":     func() error { _, err := s.Snapshot(context.Background(), new(bytes.Buffer)); return err }(),
 	} {
 		if !errors.Is(err, ErrNoSpace) {
@@ -185,7 +185,7 @@ func TestIndexBehind(t *testing.T) {
 	kept, keptSecret := create(t, s, alice)
 	_, bobs := create(t, s, bob)
 	_, carols := create(t, s, carol)
-	cookie, err := s.CreateSession(admin, bob.ID, SourceLocal)
+	cookie, err := s.CreateSession(admin, bob.ID, SourceLocal, "")
 	if err != nil {
 		t.Fatal(err)
 	}

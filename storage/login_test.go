@@ -98,7 +98,7 @@ func TestRenameUser(t *testing.T) {
 	u := logIn(t, s, hub, "first@example.com")
 	addUser(t, s, "taken@example.com")
 	_, secret := create(t, s, u)
-	cookie, err := s.CreateSession(admin, u.ID, hub.Source)
+	cookie, err := s.CreateSession(admin, u.ID, hub.Source, "")
 	if err != nil {
 		t.Fatal(err)
 	}

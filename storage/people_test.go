@@ -180,7 +180,7 @@ func TestSessions(t *testing.T) {
 		c := newClock()
 		s := openWith(t, t.TempDir(), c.options(t))
 		u := addUser(t, s, "alice@example.com")
-		cookie, err := s.CreateSession(Actor{Name: u.UID}, u.ID, SourceLocal)
+		cookie, err := s.CreateSession(Actor{Name: u.UID}, u.ID, SourceLocal, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -242,7 +242,7 @@ func TestSessions(t *testing.T) {
 		if err = errors.Join(err, s.DisableUser(admin, u.UID)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.CreateSession(admin, u.ID, SourceLocal); !errors.Is(err, ErrNoUser) {
+		if _, err := s.CreateSession(admin, u.ID, SourceLocal, ""); !errors.Is(err, ErrNoUser) {
 			t.Errorf("got %v, want ErrNoUser", err)
 		}
 	})
@@ -475,7 +475,7 @@ func TestNothingSecretOnDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 		keep(hash, hash[31:43], hash[44:])
-		cookie, err := s.CreateSession(Actor{Name: u.UID}, u.ID, SourceLocal)
+		cookie, err := s.CreateSession(Actor{Name: u.UID}, u.ID, SourceLocal, "")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,9 +1,12 @@
 package storage
 
 import (
+	"bytes"
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,6 +33,8 @@ type Session struct {
 	Method  string `json:"method"` // the source that checked the login
 	Created int64  `json:"created"`
 	Seen    int64  `json:"seen"`
+	Address string `json:"address,omitempty"` // where the login came from
+	Agent   string `json:"agent,omitempty"`   // what the browser called itself then
 }
 
 // sessions has those that were looked up of late, as Badger has them, so that
@@ -82,9 +87,15 @@ func sessionKey(cookie string) []byte {
 	return key('s', sum[:])
 }
 
-// CreateSession begins a session of an active user and returns its cookie. A
-// session need not outlive a crash, so it does not go through the writer.
-func (s *Store) CreateSession(by Actor, owner UserID, method string) (Secret, error) {
+// beginningKey is the hint that leads from an owner to a session, the latest first.
+func (v Session) beginningKey(k []byte) []byte {
+	return key('w', v.Owner.bytes(), binary.BigEndian.AppendUint64(nil, ^uint64(v.Created)), k[1:])
+}
+
+// CreateSession begins a session of an active user and returns its cookie; agent is
+// what the browser calls itself. A session need not outlive a crash, so it does not go
+// through the writer.
+func (s *Store) CreateSession(by Actor, owner UserID, method, agent string) (Secret, error) {
 	o, _, ok := s.owners.find(owner)
 	if !ok || o.state != UserActive {
 		return "", ErrNoUser
@@ -93,7 +104,10 @@ func (s *Store) CreateSession(by Actor, owner UserID, method string) (Secret, er
 	rand.Read(b[:])
 	cookie := base64.RawURLEncoding.EncodeToString(b[:])
 	now := s.now()
-	err := s.saveSession(sessionKey(cookie), Session{Owner: owner, Epoch: o.epoch, Method: method, Created: now, Seen: now}, false)
+	err := s.saveSession(sessionKey(cookie), Session{
+		Owner: owner, Epoch: o.epoch, Method: method, Created: now, Seen: now,
+		Address: by.Address, Agent: Origin{Agent: agent}.cut().Agent,
+	})
 	if err != nil {
 		return "", err
 	}
@@ -101,25 +115,46 @@ func (s *Store) CreateSession(by Actor, owner UserID, method string) (Secret, er
 	return Secret(cookie), nil
 }
 
-// saveSession writes a session, or writes it again unless it was ended.
-func (s *Store) saveSession(k []byte, v Session, again bool) error {
+// saveSession writes a new session.
+func (s *Store) saveSession(k []byte, v Session) error {
+	return s.writeSession(k, func(*badger.Txn) (Session, error) { return v, nil })
+}
+
+// editSession changes a session, or returns ErrNoSession when it has been ended.
+func (s *Store) editSession(k []byte, fn func(*Session)) error {
+	return s.writeSession(k, func(txn *badger.Txn) (v Session, err error) {
+		b, ok, err := s.get(txn, k)
+		if err != nil || !ok {
+			return v, cmp.Or(err, ErrNoSession)
+		}
+		if err := json.Unmarshal(b, &v); err != nil {
+			return v, err
+		}
+		fn(&v)
+		return v, nil
+	})
+}
+
+func (s *Store) writeSession(k []byte, value func(*badger.Txn) (Session, error)) error {
 	if err := s.Writable(); err != nil {
 		return err
 	}
-	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	left := time.Duration(v.Created+SessionLife.Milliseconds()-s.now()) * time.Millisecond
-	e := badger.NewEntry(k, s.seals.seal(k, b)).WithTTL(max(left, time.Second))
 	s.sessions.Lock()
 	defer s.sessions.Unlock()
 	defer s.sessions.drop(k)
-	err = s.update(func(txn *badger.Txn) error {
-		if _, ok, err := s.read(txn, k); again && !ok {
-			return errors.Join(err, ErrNoSession) // it was ended meanwhile
+	err := s.update(func(txn *badger.Txn) error {
+		v, err := value(txn)
+		if err != nil {
+			return err
 		}
-		return txn.SetEntry(e)
+		b, err := json.Marshal(v)
+		if err != nil {
+			return err
+		}
+		left := max(time.Second, time.Duration(v.Created+SessionLife.Milliseconds()-s.now())*time.Millisecond)
+		return errors.Join(
+			txn.SetEntry(badger.NewEntry(k, s.seals.seal(k, b)).WithTTL(left)),
+			txn.SetEntry(badger.NewEntry(v.beginningKey(k), nil).WithTTL(left)))
 	})
 	if err != nil && !errors.Is(err, ErrNoSession) {
 		err = fmt.Errorf("%w: save the session: %w", ErrNoSpace, err)
@@ -136,21 +171,112 @@ func (s *Store) Session(cookie string) (Session, error) {
 		return Session{}, err
 	}
 	now := s.now()
-	o, _, ok := s.owners.find(v.Owner)
-	if !ok || o.state != UserActive || o.epoch != v.Epoch ||
-		now >= v.Seen+SessionIdle.Milliseconds() || now >= v.Created+SessionLife.Milliseconds() {
+	if !s.lasts(&v, now) {
 		return Session{}, ErrNoSession
 	}
-	v.UID = o.uid
 	if now >= v.Seen+sessionUpdate.Milliseconds() {
 		v.Seen = now
-		if err := s.saveSession(k, v, true); errors.Is(err, ErrNoSession) {
+		err := s.editSession(k, func(v *Session) { v.Seen = max(v.Seen, now) })
+		if errors.Is(err, ErrNoSession) {
 			return Session{}, err
 		} else if err != nil {
 			s.opts.Log.Warn("a session's last use is not saved", "error", err)
 		}
 	}
 	return v, nil
+}
+
+// lasts reports whether a session is still good, and sets its UID.
+func (s *Store) lasts(v *Session, now int64) bool {
+	o, _, ok := s.owners.find(v.Owner)
+	v.UID = o.uid
+	return ok && o.state == UserActive && o.epoch == v.Epoch &&
+		now < v.Seen+SessionIdle.Milliseconds() && now < v.Created+SessionLife.Milliseconds()
+}
+
+// mostListed bounds how many sessions are looked at for a list: a program that logs in
+// at each request leaves thousands.
+const mostListed = 1000
+
+// Sessions lists the sessions of a user that are good, the latest first, and which of
+// them is that of the cookie: its place in the list, or -1. Of very many it leaves out
+// the oldest.
+func (s *Store) Sessions(owner UserID, cookie string) (list []Session, own int, err error) {
+	mine, own := sessionKey(cookie), -1
+	now := s.now()
+	err = s.view(func(txn *badger.Txn) error {
+		prefix, n := key('w', owner.bytes()), 0
+		for item := range scan(txn, prefix, nil) {
+			if n++; n > mostListed {
+				break
+			}
+			k := key('s', item.Key()[len(prefix)+8:])
+			var v Session
+			switch b, ok, err := s.get(txn, k); {
+			case err != nil:
+				return err
+			case !ok:
+				continue // it has ended
+			default:
+				if err := json.Unmarshal(b, &v); err != nil {
+					return err
+				}
+			}
+			if v.Owner != owner || !s.lasts(&v, now) {
+				continue
+			}
+			if bytes.Equal(k, mine) {
+				own = len(list)
+			}
+			list = append(list, v)
+		}
+		return nil
+	})
+	return list, own, err
+}
+
+// EndOtherSessions ends the sessions of the user of a cookie, except the cookie's own.
+func (s *Store) EndOtherSessions(by Actor, cookie string) error {
+	return s.alone(cookie, s.takeAway, by, ActionUserSessions, func(*User) error { return nil })
+}
+
+// ChangePassword replaces the password of the user of a cookie, and ends the user's
+// sessions except the cookie's own. It returns ErrNotLocal for a user without one.
+func (s *Store) ChangePassword(by Actor, cookie string, hash PasswordHash) error {
+	return s.alone(cookie, s.change, by, ActionUserPassword, func(u *User) error {
+		if !u.Local() {
+			return ErrNotLocal
+		}
+		u.Password = s.secret.seal(u.ID, hash)
+		return nil
+	})
+}
+
+// alone edits the user of a cookie in a way that ends all sessions, and lets the
+// cookie's begin again. A session that ended meanwhile ends no other and stays ended.
+func (s *Store) alone(cookie string, change func(Actor, func(*tx) error) error, by Actor, action string, fn func(*User) error) error {
+	k := sessionKey(cookie)
+	v, err := s.session(k)
+	if err != nil {
+		return err
+	}
+	err = change(by, func(t *tx) error {
+		u, err := t.userByID(t.txn, v.Owner)
+		if err != nil {
+			return err
+		}
+		if u.Epoch != v.Epoch {
+			return ErrNoSession
+		}
+		return t.edit(u.UID, action, func(u *User) error {
+			u.Epoch++
+			return fn(u)
+		})
+	})
+	if err != nil {
+		return err
+	}
+	return s.editSession(k, func(own *Session) { own.Epoch = v.Epoch + 1 })
 }
 
 // session returns what is stored, or ErrNoSession.
@@ -184,7 +310,15 @@ func (s *Store) EndSession(cookie string) error {
 	defer s.sessions.Unlock()
 	k := sessionKey(cookie)
 	defer s.sessions.drop(k)
-	err := s.update(func(txn *badger.Txn) error { return txn.Delete(k) })
+	err := s.update(func(txn *badger.Txn) error {
+		var v Session
+		if b, ok, err := s.get(txn, k); err == nil && ok && json.Unmarshal(b, &v) == nil {
+			if err := txn.Delete(v.beginningKey(k)); err != nil {
+				return err
+			}
+		}
+		return txn.Delete(k)
+	})
 	if err != nil {
 		return fmt.Errorf("%w: end the session: %w", ErrNoSpace, err)
 	}
