@@ -50,10 +50,12 @@ type TokenConfig struct {
 	RevokeIdleAfter Lifetime `toml:"revoke_idle_after"`
 }
 
-// LoginConfig says how many refused logins are too many.
+// LoginConfig says who may log in with a password kept here, and how many refused
+// logins are too many.
 type LoginConfig struct {
-	AccountFailures int `toml:"account_failures"` // in a row
-	AddressFailures int `toml:"address_failures"` // a minute
+	Local           bool `toml:"local"`
+	AccountFailures int  `toml:"account_failures"` // in a row
+	AddressFailures int  `toml:"address_failures"` // a minute
 }
 
 // LimitConfig bounds what one client or user may take.
@@ -68,7 +70,7 @@ func DefaultConfig() Config {
 	return Config{
 		Listen: "127.0.0.1:8080",
 		Tokens: TokenConfig{Reveal: true},
-		Logins: LoginConfig{AccountFailures: 5, AddressFailures: 100},
+		Logins: LoginConfig{Local: true, AccountFailures: 5, AddressFailures: 100},
 		Limits: LimitConfig{ConnectionsPerAddress: 1000, ChangesPerUser: 10_000},
 		Audit:  AuditConfig{Keep: Lifetime{400 * day}, MaxSize: Size{4 << 30}},
 	}

@@ -16,10 +16,12 @@ const FirstUser = "me@localhost"
 
 // FirstRun makes the account FirstUser in a store without users, with a random
 // password that it writes to the file first-login in the data directory. It
-// returns the file's path and the password. In a store with users it does nothing,
-// and made is false.
+// returns the file's path and the password. In a store with users, and where people
+// log in by a directory or a provider or not with a password at all, it does nothing,
+// and made is false: nobody has asked for that account.
 func (s *Server) FirstRun(ctx context.Context) (file, password string, made bool, err error) {
-	if s.store.UserCount() > 0 {
+	cfg := s.config()
+	if s.store.UserCount() > 0 || cfg.LDAP != nil || len(cfg.OAuth) > 0 || !cfg.Logins.Local {
 		return "", "", false, nil
 	}
 	password = rand.Text()

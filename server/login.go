@@ -66,7 +66,7 @@ func (s *Server) logIn(r *request, fields map[string]string, method string) (sto
 	a := newAttempt(v[0], r.from)
 	var u storage.User
 	switch {
-	case method == methodPassword:
+	case method == methodPassword && s.config().Logins.Local:
 		u, err = s.checkPassword(r.Context(), a, v[0], v[1])
 	case method == methodLDAP && s.directory != nil:
 		u, err = s.checkDirectory(r.Context(), a, v[0], v[1])
@@ -83,12 +83,18 @@ const (
 	methodLDAP     = "ldap"
 )
 
+// errNotLocal refuses passwords kept here where the configuration does.
+var errNotLocal = refuse(http.StatusNotFound, "The login method %q is not configured", methodPassword)
+
 // byProvider reports whether a login's method is an OAuth provider. The cookie of
 // such a session is SameSite=Lax: browsers send it when another site links here.
 func byProvider(method string) bool { return method != methodPassword && method != methodLDAP }
 
 // authenticateUserpass serves POST /api/authenticate/userpass.
 func (s *Server) authenticateUserpass(w http.ResponseWriter, r *request) error {
+	if !s.config().Logins.Local {
+		return errNotLocal
+	}
 	return s.exchange(w, r, methodPassword)
 }
 

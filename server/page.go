@@ -65,7 +65,7 @@ func seeOther(w http.ResponseWriter, path string) error {
 
 // showLogin writes the login page, with the methods that are configured.
 func (s *Server) showLogin(w http.ResponseWriter, status int, page web.Login) error {
-	page.Directory = s.directory != nil
+	page.Local, page.Directory = s.config().Logins.Local, s.directory != nil
 	for _, way := range s.providers() {
 		page.Providers = append(page.Providers, web.Provider(way))
 	}
@@ -85,7 +85,7 @@ func (s *Server) loginForm(w http.ResponseWriter, r *request) error {
 			message += ": the user name or the password is wrong"
 		}
 		return s.showLogin(w, status, web.Login{
-			Username: fields["username"], Method: fields["method"], Next: next, Error: message + ".",
+			Username: fields["username"], Method: cmp.Or(fields["method"], methodPassword), Next: next, Error: message + ".",
 		})
 	}
 	if next == "" {

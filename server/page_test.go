@@ -413,11 +413,18 @@ func TestPageFails(t *testing.T) {
 func TestDirectoryOnPage(t *testing.T) {
 	h, s := newDirectoryHouse(t)
 	const chosen = `value="ldap" checked>`
-	h.ask("GET", "/").send().page(http.StatusOK).shows(`value="userpass" checked>`, "Directory (LDAP)").lacks(chosen)
+	const local = `value="userpass" checked>`
+	h.ask("GET", "/").send().page(http.StatusOK).shows(chosen, "Directory (LDAP)", `value="userpass">`).lacks(local)
 	cookie := h.post("/login", "", "username", "alice", "password", "alice-secret", "method", "ldap").goesTo("/").session()
 	h.home(cookie).page(http.StatusOK).shows("alice@example.org")
 	h.post("/login", "", "username", "alice", "password", "x", "method", "ldap").page(http.StatusUnauthorized).shows(chosen, "Invalid credentials")
-	h.post("/login", "", "username", "alice", "password", "alice-secret").page(http.StatusUnauthorized).lacks(chosen)
+	h.post("/login", "", "username", "alice", "password", "alice-secret", "method", "userpass").page(http.StatusUnauthorized).shows(local).lacks(chosen)
+	h.post("/login", "", "username", "alice", "password", "alice-secret").page(http.StatusUnauthorized).shows(local).lacks(chosen)
+	cfg := h.cfg
+	cfg.Logins.Local = false
+	h.Reload(cfg)
+	h.ask("GET", "/").send().page(http.StatusOK).shows(`<input type="hidden" name="method" value="ldap">`).lacks("radio", "userpass")
+	h.Reload(h.cfg)
 	s.Stop()
 	h.post("/login", "", "username", "alice", "password", "alice-secret", "method", "ldap").page(http.StatusServiceUnavailable).
 		shows(chosen, "The directory is not available: try again later.")

@@ -15,8 +15,7 @@ func (c Config) adopt(newer Config) Config {
 		c.TLS = newer.TLS
 	}
 	c.Limits = newer.Limits
-	c.Logins.AccountFailures = newer.Logins.AccountFailures
-	c.Logins.AddressFailures = newer.Logins.AddressFailures
+	c.Logins = newer.Logins
 	c.Tokens.Reveal = newer.Tokens.Reveal
 	c.Tokens.DefaultLifetime = newer.Tokens.DefaultLifetime
 	c.Tokens.MaxLifetime = newer.Tokens.MaxLifetime

@@ -8,6 +8,7 @@ type Provider struct{ Name, Title string }
 // Login is the page for who is not logged in.
 type Login struct {
 	Username, Method, Next string // as they were typed, or chosen
+	Local                  bool   // people log in with a password kept here
 	Directory              bool   // there is an LDAP directory to log in by
 	Providers              []Provider
 	Note                   string // what has happened

@@ -1,0 +1,83 @@
+package server
+
+import (
+	"errors"
+	"io/fs"
+	"net/http"
+	"os"
+	"testing"
+
+	"gatehouse/storage"
+)
+
+// TestFirstRunWhere: an account is made where nobody could log in otherwise, and only there.
+func TestFirstRunWhere(t *testing.T) {
+	secret := t.TempDir() + "/secret"
+	if err := os.WriteFile(secret, []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ldap := "[ldap]\nurls = [\"ldaps://127.0.0.1\"]\nbase_dn = \"dc=example\"\n"
+	github := "[oauth.github]\ntype = \"github\"\nclient_id = \"x\"\nclient_secret_file = \"" + secret + "\"\n"
+	for text, want := range map[string]bool{
+		"":                                 true,
+		"[logins]\nlocal = true\n":         true,
+		"[logins]\nlocal = false\n":        false,
+		ldap:                               false,
+		github:                             false,
+		"[logins]\nlocal = true\n" + ldap:  false,
+		ldap + github:                      false,
+		"[logins]\naccount_failures = 1\n": true,
+	} {
+		cfg, err := parseConfig("config.toml", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := t.TempDir()
+		store, err := storage.Open(dir, storage.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := New(store, cfg, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.hasher = newHasher(cheap)
+		file, password, made, err := s.FirstRun(t.Context())
+		if err != nil || made != want || (file != "") != want || (password != "") != want {
+			t.Errorf("%q: got %q, made %t, %v", text, file, made, err)
+		}
+		if _, err := store.User(FirstUser); (err == nil) != want || err != nil && !errors.Is(err, storage.ErrNoUser) {
+			t.Errorf("%q: the account: got %v, want it there: %t", text, err, want)
+		}
+		if _, err := os.Stat(dir + "/first-login"); (err == nil) != want || err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%q: the file: got %v, want it there: %t", text, err, want)
+		}
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestNoLocalLogins: with logins.local = false a password kept here lets nobody in, and
+// nothing tells whether it was right. Tokens and sessions go on.
+func TestNoLocalLogins(t *testing.T) {
+	h := newHouse(t)
+	token, cookie := h.token(), h.login(alice, password)
+	cfg := h.cfg
+	cfg.Logins.Local = false
+	h.Reload(cfg)
+	const notConfigured = `{"error":"The login method \"userpass\" is not configured"}`
+	for _, p := range []string{password, "wrong"} {
+		h.userpass(alice, p).want(http.StatusNotFound, notConfigured)
+		h.userpass("nobody@example.com", p).want(http.StatusNotFound, notConfigured)
+		for _, method := range []string{"", `,"method":"userpass"`} {
+			h.ask("POST", "/api/login").json(`{"username":"`+alice+`","password":"`+p+`"`+method+`}`).send().want(http.StatusBadRequest, notConfigured)
+		}
+		h.post("/login", "", "username", alice, "password", p).page(http.StatusBadRequest).wantHeader("Set-Cookie", "")
+	}
+	h.alive(token)
+	h.ask("GET", "/api/tokens").cookie(cookie).send().want(http.StatusOK)
+	h.ask("GET", "/").send().page(http.StatusOK).shows("Nobody can log in here").lacks("<form")
+	h.Reload(h.cfg)
+	h.userpass(alice, password).want(http.StatusOK)
+}
