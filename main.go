@@ -78,6 +78,8 @@ func (a *app) run(ctx context.Context, args []string) error {
 		a.command = c.CommandPath()
 		return nil
 	})
+	root.Version = versionLine()
+	root.SetVersionTemplate("{{.Version}}\n")
 	usual, err := local.Locate("")
 	if err != nil {
 		usual = "none: nothing in the environment names one"
@@ -92,7 +94,7 @@ func (a *app) run(ctx context.Context, args []string) error {
 		Password: cli.Terminal(a.stdin, a.stderr), Now: time.Now,
 	})...)
 	err = cli.Execute(ctx, root, args)
-	if lost := a.out.Close(); err == nil && lost != nil {
+	if lost := a.out.Close(); lost != nil && (err == nil || errors.Is(err, lost)) { // the latter also where cobra lost it
 		return fmt.Errorf("not all could be printed: %w", lost)
 	}
 	return err
@@ -345,10 +347,15 @@ func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the version", Args: cli.None,
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(a.out, "gatehouse %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintln(a.out, versionLine())
 			return err
 		},
 	}
+}
+
+// versionLine is what `version` and `--version` print.
+func versionLine() string {
+	return fmt.Sprintf("gatehouse %s %s %s/%s", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 // version is the version of the module, or else the commit that the binary was built

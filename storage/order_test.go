@@ -212,7 +212,9 @@ func (c *populace) checkUsers(n int) {
 		}
 		for _, t := range list {
 			info.Tokens++
-			info.LastUsed = max(info.LastUsed, t.LastUsed)
+			if t.LastUsed != t.Created {
+				info.LastUsed = max(info.LastUsed, t.LastUsed)
+			}
 			if t.LastUsed <= f.StaleSince {
 				info.Stale++
 			}

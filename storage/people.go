@@ -260,7 +260,7 @@ func (s *Store) withPrefix(prefix string) (numbers []uint32, err error) {
 // holding is what a user has of tokens.
 type holding struct {
 	tokens, stale int
-	used          int64 // ms; 0 without tokens
+	used          int64 // ms, of the latest use; 0: none was ever used
 }
 
 // count counts a token in or out.
@@ -269,7 +269,7 @@ func (h *holding) count(by int, used lastUse, staleSince int64) {
 	if used.ms() <= staleSince {
 		h.stale += by
 	}
-	if by > 0 {
+	if by > 0 && used.isUse() {
 		h.used = max(h.used, used.ms())
 	}
 }

@@ -156,7 +156,7 @@ func TestListUsers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got = append(got, info.UID); info.Tokens != 1 || info.LastUsed != info.tokensCreated(t, s) {
+			if got = append(got, info.UID); info.Tokens != 1 || info.LastUsed != 0 { // a creation is no use
 				t.Errorf("%s: got %d tokens, last used %d", info.UID, info.Tokens, info.LastUsed)
 			}
 		}
@@ -164,15 +164,6 @@ func TestListUsers(t *testing.T) {
 			t.Errorf("%q after %q: got %v, want %v", c.prefix, c.after, got, c.want)
 		}
 	}
-}
-
-// tokensCreated is when the user's one token was made.
-func (u UserInfo) tokensCreated(t *testing.T, s *Store) int64 {
-	list, err := s.TokensOf(u.ID)
-	if err != nil || len(list) != 1 {
-		t.Fatal(len(list), err)
-	}
-	return list[0].Created
 }
 
 func TestSessions(t *testing.T) {

@@ -44,12 +44,13 @@ type lastUse int64
 func usedAt(ms int64) lastUse    { return lastUse(ms<<1 | 1) }
 func createdAt(ms int64) lastUse { return lastUse(ms << 1) }
 
-func (u lastUse) ms() int64 { return int64(u) >> 1 }
+func (u lastUse) ms() int64   { return int64(u) >> 1 }
+func (u lastUse) isUse() bool { return u&1 != 0 } // and not the creation
 
 // shown is what listings say: the time in ms. A use in the millisecond of the
 // creation counts as in the next, for lastUsed equal to created means never.
 func (u lastUse) shown(created int64) int64 {
-	if ms := u.ms(); u&1 == 0 || ms > created {
+	if ms := u.ms(); !u.isUse() || ms > created {
 		return ms
 	}
 	return created + 1

@@ -29,7 +29,7 @@ type UserInfo struct {
 	User
 	Tokens   int   // that are not revoked
 	Stale    int   // of these, those that were not used for long
-	LastUsed int64 // ms, of these tokens the latest; 0 without tokens
+	LastUsed int64 // ms, of these tokens the latest; 0: none was ever used
 }
 
 // Users lists users. It first notes the order, and then reads as the caller

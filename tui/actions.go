@@ -84,7 +84,7 @@ func lockKey(m *model) tea.Cmd {
 		question: "Lock " + name + "?", verb: "lock", done: "Locked " + name + ".",
 		lines: []string{
 			count(u.Tokens, "token") + " and all sessions stop at once.",
-			"The latest use: " + ago(m.now(), u.LastUsed),
+			"The latest use: " + lastUse(m.now(), u),
 			"Unlocking brings the tokens back.",
 		},
 		do: func(ctx context.Context) (string, error) { return "", m.client.DisableUser(ctx, u.UID) },

@@ -54,6 +54,14 @@ func used(now time.Time, t api.Token) string {
 	return ago(now, t.LastUsed)
 }
 
+// lastUse says when the latest of a user's tokens was used.
+func lastUse(now time.Time, u api.User) string {
+	if u.LastUsed == 0 && u.Tokens > 0 {
+		return "never"
+	}
+	return ago(now, u.LastUsed)
+}
+
 // inUse reports whether a token was used within the last hour: somebody would
 // notice at once.
 func inUse(now time.Time, t api.Token) bool {

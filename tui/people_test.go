@@ -30,7 +30,9 @@ func people() *fake {
 		for _, t := range tokens {
 			t.ID, t.UID, t.ExpiresOn = id(len(f.tokens)), uid, cmp.Or(t.ExpiresOn, api.Never)
 			t.State = cmp.Or(t.State, api.StateLive)
-			u.LastUsed = max(u.LastUsed, t.LastUsed)
+			if t.Used() {
+				u.LastUsed = max(u.LastUsed, t.LastUsed)
+			}
 			if t.State != api.StateRevoked {
 				u.Tokens++
 			}

@@ -55,7 +55,7 @@ func userColumns(m *model) []column[api.User] {
 		{head: "SOURCE", min: 6, max: 16, late: true, cell: func(u api.User) string { return u.Source }},
 		{head: "TOKENS", min: 6, max: 6, right: true, cell: func(u api.User) string { return number(u.Tokens) }},
 		{head: "STALE", min: 5, max: 5, right: true, cell: func(u api.User) string { return number(u.Stale) }},
-		{head: "LAST USED", min: 12, max: 12, cell: func(u api.User) string { return ago(m.now(), u.LastUsed) }},
+		{head: "LAST USED", min: 12, max: 12, cell: func(u api.User) string { return lastUse(m.now(), u) }},
 		{head: "CREATED", min: 10, max: 10, cell: func(u api.User) string { return date(m.now(), u.Created) }},
 		{head: "STATE", min: 9, max: 9, cell: func(u api.User) string { return u.State }},
 	}

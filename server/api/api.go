@@ -40,7 +40,7 @@ type User struct {
 	Created  int64  `json:"created"`
 	Tokens   int    `json:"tokens"`   // live and expired ones, not the revoked
 	Stale    int    `json:"stale"`    // of these, the ones unused for StaleAfter
-	LastUsed int64  `json:"lastUsed"` // of the user's tokens, the latest; 0 without tokens
+	LastUsed int64  `json:"lastUsed"` // of the user's tokens, the latest; 0: none was ever used
 }
 
 // UserDetail is everything known of one user, but the tokens.

@@ -64,7 +64,15 @@ func tokenHeads() []string {
 }
 
 func userCells(u api.User) []string {
-	return []string{u.UID, dash(u.Name), u.Source, u.State, moment(u.Created), strconv.Itoa(u.Tokens), moment(u.LastUsed)}
+	return []string{u.UID, dash(u.Name), u.Source, u.State, moment(u.Created), strconv.Itoa(u.Tokens), lastUse(u)}
+}
+
+// lastUse is when the latest of a user's tokens was used.
+func lastUse(u api.User) string {
+	if u.LastUsed == 0 && u.Tokens > 0 {
+		return "never"
+	}
+	return moment(u.LastUsed)
 }
 
 func tokenCells(t api.Token) []string {
@@ -112,7 +120,7 @@ func (env Env) facts(u api.UserDetail) error {
 	t.Row("state", u.State)
 	t.Row("created", moment(u.Created))
 	t.Row("tokens", strconv.Itoa(u.Tokens))
-	t.Row("last used", moment(u.LastUsed))
+	t.Row("last used", lastUse(u.User))
 	if d := u.LoginDelay; d != nil {
 		t.Row("logins", fmt.Sprintf("delayed until %s, after %s in a row: gatehouse user unlock %s lifts it",
 			moment(d.Until), count(d.Failures, "bad password"), u.UID))
