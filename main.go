@@ -5,11 +5,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"syscall"
@@ -332,7 +334,8 @@ func (a *app) checkConfig() error {
 	if err != nil {
 		return err
 	}
-	if err := cfg.CheckFiles(); err != nil {
+	key := cmp.Or(cfg.KeyFile, filepath.Join(d.Path, "key"))
+	if err := errors.Join(cfg.CheckFiles(), storage.CheckKeyFile(key)); err != nil {
 		return err
 	}
 	if file == "" {

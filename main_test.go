@@ -486,7 +486,7 @@ var arrows = map[string][]string{
 	"server/web":                  {},
 	"server/demo":                 {"storage"},
 	"server/versus":               {"server", "storage"},
-	"server/local":                {"server", "server/api", "server/demo", "storage"},
+	"server/local":                {"server", "server/api", "server/demo", "server/textfile", "storage"},
 	"server":                      {"storage", "storage/lasting", "ldap", "server/api", "server/oauth", "server/textfile", "server/web"},
 	"tui/text":                    {},
 	"tui/darkbackground":          {},

@@ -11,11 +11,13 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
 	"golang.org/x/text/encoding/unicode"
 	"golang.org/x/text/transform"
 )
@@ -143,16 +145,28 @@ func loadKeys(dir, keyFile string, fresh bool) (keyring, error) {
 	return openKeyring(file, b, kek, keyFile)
 }
 
+// CheckKeyFile returns an error unless a key can be read from the file. A file that does
+// not exist is no error: the first start makes it.
+func CheckKeyFile(file string) error {
+	_, err := readKeyFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
 // readKeyFile reads 64 hexadecimal characters from a file that nobody else can
 // read. What systemd passes as a credential may carry a group's bits, which
 // there are the mask of an access list (systemd.exec(5)).
 func readKeyFile(file string) (key [32]byte, err error) {
-	info, err := os.Stat(file)
+	f, err := openKeyFile(file)
 	if err != nil {
 		return key, err
 	}
-	if !info.Mode().IsRegular() { // a pipe that nobody writes to would hold up the start forever
-		return key, fmt.Errorf("%w: %s is not a regular file but %s", ErrWrongKey, file, kindOf(info.Mode()))
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return key, err
 	}
 	forbidden := fs.FileMode(0o077)
 	if d := os.Getenv("CREDENTIALS_DIRECTORY"); d != "" && filepath.Dir(file) == filepath.Clean(d) {
@@ -162,7 +176,7 @@ func readKeyFile(file string) (key [32]byte, err error) {
 		return key, fmt.Errorf("%w: %s has mode %04o, so others can read it: chmod 600 %s, and consider whether it has leaked",
 			ErrKeyExposed, file, info.Mode().Perm(), file)
 	}
-	b, err := os.ReadFile(file)
+	b, err := io.ReadAll(io.LimitReader(f, 4<<10))
 	if err != nil {
 		return key, err
 	}
@@ -178,6 +192,29 @@ func readKeyFile(file string) (key [32]byte, err error) {
 		return key, fmt.Errorf("%w: %s must contain 64 hexadecimal characters: put back the key that the store was made with", ErrWrongKey, file)
 	}
 	return key, nil
+}
+
+// openKeyFile opens a regular file, and refuses what is none without waiting for it: a
+// pipe that nobody writes to would hold up the start forever.
+func openKeyFile(file string) (*os.File, error) {
+	f, err := os.OpenFile(file, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if to, link := os.Readlink(file); link == nil && errors.Is(err, fs.ErrNotExist) { // no key is made in its place
+		return nil, fmt.Errorf("%w: %s is a symbolic link to %s, which does not exist", ErrKeyMissing, file, to)
+	}
+	if err != nil && !errors.Is(err, unix.ENXIO) { // that is a socket's, open(2)
+		return nil, err
+	}
+	info, err := os.Stat(file)
+	if f != nil {
+		info, err = f.Stat()
+	}
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%w: %s is not a regular file but %s", ErrWrongKey, file, kindOf(info.Mode()))
+	}
+	if err != nil && f != nil {
+		f.Close()
+	}
+	return f, err
 }
 
 // kindOf says what is in the place of a regular file.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"gatehouse/server/textfile"
 	"gatehouse/storage"
 )
 
@@ -124,7 +125,7 @@ func (d Dir) snapshot(ctx context.Context, w io.Writer) error {
 
 // Restore puts a backup into the directory, as its owner.
 func (d Dir) Restore(ctx context.Context, file string) (r storage.Restored, err error) {
-	f, err := os.Open(file)
+	f, err := textfile.Open(file)
 	if err != nil {
 		return r, err
 	}

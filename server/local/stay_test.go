@@ -2,7 +2,6 @@ package local
 
 import (
 	"bufio"
-	"context"
 	cryptotls "crypto/tls"
 	"fmt"
 	"io"
@@ -295,45 +294,6 @@ func giveAway(t *testing.T, file, dir string) {
 	}
 	if err := os.Chown(dir, 65534, 65534); err != nil {
 		t.Fatal(err)
-	}
-}
-
-// TestNamedPipes: a pipe where a file belongs is an error that says so, at once.
-func TestNamedPipes(t *testing.T) {
-	const ldap = "[ldap]\nurls=[\"ldaps://l.example\"]\nbase_dn=\"dc=x\"\nbind_dn=\"cn=x\"\n"
-	const oauth = "[oauth.github]\ntype=\"github\"\nclient_id=\"x\"\n"
-	for setting, text := range map[string]string{
-		"key_file":                        "key_file = %q\n",
-		"tls.cert":                        "[tls]\ncert = %q\nkey = \"x\"\n",
-		"ldap.bind_password_file":         ldap + "bind_password_file = %q\n",
-		"ldap.ca_file":                    strings.Replace(ldap, "bind_dn=\"cn=x\"\n", "", 1) + "ca_file = %q\n",
-		"oauth.github.client_secret_file": oauth + "client_secret_file = %q\n",
-		"the configuration":               "",
-	} {
-		for kind, make := range map[string]func(file string) error{
-			"a pipe":      func(file string) error { return syscall.Mkfifo(file, 0o600) },
-			"a directory": func(file string) error { return os.Mkdir(file, 0o700) },
-			"a device":    func(file string) error { return os.Symlink("/dev/zero", file) },
-		} {
-			t.Run(setting+" "+kind, func(t *testing.T) {
-				dir := t.TempDir()
-				odd, conf := filepath.Join(dir, "odd"), filepath.Join(dir, "config.toml")
-				if err := make(odd); err != nil {
-					t.Fatal(err)
-				}
-				if text == "" {
-					conf = odd
-				} else if err := os.WriteFile(conf, fmt.Appendf(nil, text, odd), 0o600); err != nil {
-					t.Fatal(err)
-				}
-				d := Dir{Path: filepath.Join(dir, "data"), Config: conf, Listen: "127.0.0.1:0", Messages: io.Discard}
-				ctx, cancel := context.WithCancel(t.Context())
-				cancel() // should it start, it stops
-				if err := d.Serve(ctx); err == nil || !strings.Contains(err.Error(), odd+" is not a regular file but "+kind) {
-					t.Errorf("got %v, want that it is %s", err, kind)
-				}
-			})
-		}
 	}
 }
 

@@ -78,20 +78,46 @@ func (r *reader) Read(b []byte) (int, error) {
 	return r.text.Read(b)
 }
 
-// Read reads a file that Decode decodes. What is no regular file is refused, not waited
-// for: a pipe that nobody writes to would hold up the start of the server forever.
+// Read reads a file that Decode decodes. What is no regular file is refused: a pipe that
+// nobody writes to would hold up the start of the server forever.
 func Read(file string) ([]byte, error) {
 	b, _, err := read(file, MaxFile)
 	return b, err
 }
 
-func read(file string, limit int64) ([]byte, os.FileMode, error) {
+// Open opens a regular file, and refuses what is none without waiting for it.
+func Open(file string) (*os.File, error) {
 	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if errors.Is(err, os.ErrNotExist) {
+	switch {
+	case errors.Is(err, os.ErrNotExist):
 		if to, bad := os.Readlink(file); bad == nil {
-			return nil, 0, fmt.Errorf("%s is a symbolic link to %s: %w", file, to, os.ErrNotExist)
+			return nil, fmt.Errorf("%s is a symbolic link to %s: %w", file, to, os.ErrNotExist)
+		}
+	case errors.Is(err, syscall.ENXIO): // open(2), of a socket
+		if info, bad := os.Stat(file); bad == nil && info.Mode()&os.ModeSocket != 0 {
+			return nil, notRegular(file, info.Mode())
 		}
 	}
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = notRegular(file, info.Mode())
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+func notRegular(file string, m os.FileMode) error {
+	return fmt.Errorf("%s is not a regular file but %s", file, kind(m))
+}
+
+func read(file string, limit int64) ([]byte, os.FileMode, error) {
+	f, err := Open(file)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -99,9 +125,6 @@ func read(file string, limit int64) ([]byte, os.FileMode, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return nil, 0, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, 0, fmt.Errorf("%s is not a regular file but %s", file, kind(info.Mode()))
 	}
 	b, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {

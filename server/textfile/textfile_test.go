@@ -3,6 +3,7 @@ package textfile
 import (
 	"encoding/binary"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -143,8 +144,18 @@ func TestNoFile(t *testing.T) {
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	socket, link := filepath.Join(dir, "socket"), filepath.Join(dir, "link")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := os.Symlink("none", link); err != nil {
+		t.Fatal(err)
+	}
 	for file, want := range map[string]string{
-		pipe: "is not a regular file but a pipe", dir: "but a directory", "/dev/zero": "but a device", filepath.Join(dir, "none"): "no such file",
+		pipe: "is not a regular file but a pipe", dir: "but a directory", "/dev/zero": "but a device", socket: "but a socket",
+		filepath.Join(dir, "none"): "no such file", link: "link is a symbolic link to none: ",
 	} {
 		if _, err := Read(file); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want %q", file, err, want)
