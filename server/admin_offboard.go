@@ -28,6 +28,9 @@ func (s *Server) adminConfirmOffboard(w http.ResponseWriter, r *http.Request) er
 	if doubt {
 		s.store.ConfirmTime(by)
 	}
+	if err := s.store.DropHeldEvents(by); err != nil {
+		return err
+	}
 	if err := s.confirmIdle(by); err != nil {
 		return err
 	}
@@ -41,7 +44,11 @@ var errNothingHeld = refuse(http.StatusConflict, "No sweep is held: there is not
 
 // heldActs is what is held beside off-boarding.
 func (s *Server) heldActs() []api.HeldAct {
-	return append([]api.HeldAct{}, s.idle.view(s.config().Tokens.RevokeIdleAfter)...)
+	acts := append([]api.HeldAct{}, s.idle.view(s.config().Tokens.RevokeIdleAfter)...)
+	if n, of, why := s.store.HeldEvents(); why != nil {
+		acts = append(acts, api.HeldAct{Action: api.HeldDropEvents, Count: n, Of: of, Why: why.Error(), Shown: "gatehouse events"})
+	}
+	return acts
 }
 
 // clockDoubt is why the clock is in doubt; empty if it is not.

@@ -4,6 +4,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"gatehouse/storage/wallclock"
 )
 
 // NoteBackup remembers that a backup was made, in the audit log and for
@@ -24,6 +26,9 @@ func (s *Store) NoteBackup(by Actor) error {
 func (s *Store) LastBackup() int64 {
 	b, _ := os.ReadFile(s.path("backed-up"))
 	ms, _ := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
+	if ms > s.now()+wallclock.Tolerance.Milliseconds() {
+		return 0 // by a clock that was ahead: when it was, nobody knows
+	}
 	return ms
 }
 

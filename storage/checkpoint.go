@@ -44,10 +44,12 @@ func (s *Store) checkpointIfDue(ctx context.Context) {
 	if s.tableDue {
 		s.leaveTableMeanwhile()
 	}
+	s.tellOldEvents()
 	now, size := s.opts.Now(), s.journal.Size()
 	grown, most := size-s.checkpoint.size, s.opts.MostEvents
 	large := most > 0 && size > most && grown > most/16
-	if now.Sub(s.checkpoint.at) < s.opts.Checkpoints && grown < checkpointGrown && !large || s.Writable() != nil {
+	age := now.Sub(s.checkpoint.at) // less than 0: it was made by a clock that was ahead
+	if age >= 0 && age < s.opts.Checkpoints && grown < checkpointGrown && !large || s.Writable() != nil {
 		return
 	}
 	s.checkpoint.at, s.checkpoint.size = now, s.journal.Size() // also when it fails: not every second
@@ -59,32 +61,9 @@ func (s *Store) checkpointIfDue(ctx context.Context) {
 		return
 	}
 	s.leaveTableMeanwhile() // before what it needs of the journal goes
-	s.prune(now, m.Sequence)
+	s.oldEvents.covered.Store(m.Sequence)
+	s.prune()
 	s.checkpoint.size = s.journal.Size()
-}
-
-// prune drops the events that need not be kept, and notes that in the audit log.
-// Below its bound it goes by a sixteenth, so that not each change takes another
-// checkpoint.
-func (s *Store) prune(now time.Time, coveredBy uint64) {
-	first := s.journal.FirstSequence()
-	before := time.UnixMilli(0) // none
-	if s.opts.KeepEvents > 0 {
-		before = now.Add(-s.opts.KeepEvents)
-	}
-	most := s.opts.MostEvents
-	if s.journal.Size() > most {
-		most -= most / 16
-	}
-	if _, err := s.journal.Prune(before, most, coveredBy); err != nil {
-		s.opts.Log.Error("the journal keeps old segments", "error", err)
-	}
-	if gone := s.journal.FirstSequence() - first; gone > 0 {
-		s.Note(Actor{Name: "retention"}, Event{
-			Action: ActionAuditPrune, Count: int(gone),
-			Detail: fmt.Sprintf("events up to %d are no longer kept", s.journal.FirstSequence()-1),
-		})
-	}
 }
 
 // leaveTableMeanwhile leaves the table for a start after a kill.

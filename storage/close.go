@@ -10,6 +10,7 @@ import (
 // release lets go of what Open got hold of.
 func (s *Store) release() error {
 	s.times.wrong.Stop()
+	s.oldEvents.held.Stop()
 	var errs []error
 	if s.db != nil {
 		errs = append(errs, s.closeIndex())

@@ -62,6 +62,7 @@ const (
 	ActionRestore         = "restore"
 	ActionAuditPrune      = "audit.prune"
 	ActionAuditHeld       = "audit.held"    // events would have been dropped because of their age
+	ActionAuditConfirm    = "audit.confirm" // they may be
 	ActionIdleHeld        = "idle.held"     // idle tokens would have been revoked
 	ActionIdleConfirm     = "idle.confirm"  // they may be
 	ActionClockDoubt      = "clock.doubt"   // what the clock says is not believed

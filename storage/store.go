@@ -59,17 +59,18 @@ type Store struct {
 	opened     chan struct{} // closed when the index is open, or can't be opened
 	late       error         // why it can't; to be read when opened is closed
 
-	table    *table
-	tabled   atomic.Pointer[journal.Position] // up to which the table has all records
-	left     *tableFile                       // by the last stop or checkpoint; nil: none to go by
-	owners   *owners
-	people   people
-	order    order
-	attempts attempts
-	sessions sessions
-	stale    stale
-	times    times
-	files    sync.Mutex // held by OpenedFile, which reads before it writes
+	table     *table
+	tabled    atomic.Pointer[journal.Position] // up to which the table has all records
+	left      *tableFile                       // by the last stop or checkpoint; nil: none to go by
+	owners    *owners
+	people    people
+	order     order
+	attempts  attempts
+	sessions  sessions
+	stale     stale
+	times     times
+	oldEvents oldEvents
+	files     sync.Mutex // held by OpenedFile, which reads before it writes
 
 	// The writer's own.
 	rooms map[UserID]room
@@ -247,6 +248,7 @@ func (s *Store) open(clocks wallclock.Options) error {
 	if err := s.openTimes(clocks); err != nil {
 		return err
 	}
+	s.openOldEvents()
 	if err := s.noteRestored(); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -59,6 +60,101 @@ func TestClockFile(t *testing.T) {
 				t.Errorf("%s, the clock %v off: got doubt %v, want %t", name, wrong, err, doubt)
 			}
 		}
+	}
+}
+
+// write appends events until the journal has so many more segments.
+func write(t *testing.T, s *Store, segments int) {
+	t.Helper()
+	for want := len(s.journal.Segments()) + segments; len(s.journal.Segments()) < want; {
+		if err := s.change(admin, func(t *tx) error {
+			t.event(Event{Action: ActionImport, Detail: strings.Repeat("x", 2000)})
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+const keep = 400 * 24 * time.Hour
+
+func keeping(t *testing.T, segments int) (*Store, *machine) {
+	m := newMachine()
+	o := m.options(t)
+	o.KeepEvents, o.Segment = keep, 32<<10
+	s := openWith(t, t.TempDir(), o)
+	write(t, s, segments)
+	return s, m
+}
+
+// TestOldEventsAreHeld: what is dropped because of its age can't be undone.
+func TestOldEventsAreHeld(t *testing.T) {
+	for name, c := range map[string]struct {
+		segments int
+		then     func(*machine)
+		goes     bool
+		why      string
+	}{
+		"young":                       {3, func(m *machine) { m.pass(keep - time.Hour) }, false, ""},
+		"old":                         {3, func(m *machine) { m.pass(2 * keep) }, true, ""},
+		"many":                        {20, func(m *machine) { m.pass(2 * keep) }, false, "more than a tenth"},
+		"by a clock that is ahead":    {3, func(m *machine) { m.move(2 * keep) }, false, "the clock says"},
+		"by a clock before 1970":      {3, func(m *machine) { m.ms.Store(-1e12) }, false, ""},
+		"by a clock that is at 1970":  {3, func(m *machine) { m.ms.Store(0) }, false, ""},
+		"many, by a clock that jumps": {20, func(m *machine) { m.move(10 * keep) }, false, "the clock says"},
+	} {
+		s, m := keeping(t, c.segments)
+		c.then(m)
+		write(t, s, 1) // the clock of the newest is wrong, too
+		first := s.journal.FirstSequence()
+		settle(t, s)
+		if went := s.journal.FirstSequence() > first; went != c.goes {
+			t.Errorf("%s: events went: %t, want %t", name, went, c.goes)
+		}
+		n, of, why := s.HeldEvents()
+		if held := why != nil; held != (c.why != "") || held && (!strings.Contains(why.Error(), c.why) || n == 0 || of < n) {
+			t.Errorf("%s: %d of %d events are held because %v, want %q", name, n, of, why, c.why)
+		}
+		if c.why == "" {
+			continue
+		}
+		s.ConfirmTime(admin)
+		if err := s.DropHeldEvents(admin); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, why := s.HeldEvents(); why != nil && c.segments < 5 {
+			t.Errorf("%s: held again because %v", name, why)
+		}
+		if s.journal.FirstSequence() == first && c.segments > 5 {
+			t.Errorf("%s: confirmed, and nothing went", name)
+		}
+	}
+}
+
+// TestWrongTimesInTheJournal: some segments were begun by a clock that was wrong. They
+// neither keep what is old for ever, nor have what is young dropped.
+func TestWrongTimesInTheJournal(t *testing.T) {
+	s, m := keeping(t, 1)
+	for _, wrong := range []time.Duration{10 * year, -55 * year, 10 * year} {
+		m.move(wrong)
+		write(t, s, 1)
+		m.move(-wrong)
+		write(t, s, 1)
+	}
+	first := s.journal.FirstSequence()
+	settle(t, s)
+	if got := s.journal.FirstSequence(); got != first {
+		t.Errorf("at once, events up to %d went", got)
+	}
+	m.pass(keep + time.Hour)
+	write(t, s, 1)
+	settle(t, s)
+	s.Now()
+	if err := s.DropHeldEvents(admin); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := len(s.journal.Segments()), 2; got > want {
+		t.Errorf("when all of them are old, %d segments are left, want at most %d", got, want)
 	}
 }
 

@@ -359,6 +359,7 @@ func (h HeldSweep) Nothing() bool { return len(h.Changes) == 0 && len(h.Acts) ==
 // What is held beside off-boarding.
 const (
 	HeldRevokeIdle = "revoke idle tokens"
+	HeldDropEvents = "drop old events"
 )
 
 // HeldAct is something that would be done to many things because of their age.

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -13,8 +14,9 @@ import (
 // A reader that has begun in one of them reads it to its end; a later one gets
 // ErrPruned.
 func (j *Journal) Prune(before time.Time, most int64, coveredBy uint64) (int, error) {
+	now := j.now().UnixMilli()
 	for dropped := 0; ; dropped++ {
-		name, ok := j.dropOldest(before.UnixMilli(), most, coveredBy)
+		name, ok := j.dropOldest(before.UnixMilli(), now, most, coveredBy)
 		if !ok {
 			return dropped, nil
 		}
@@ -29,16 +31,49 @@ func (j *Journal) Prune(before time.Time, most int64, coveredBy uint64) (int, er
 	}
 }
 
-// dropOldest takes the oldest segment out of the list. Its records are all older
-// than the beginning of the next, which the header of that one tells.
-func (j *Journal) dropOldest(before, most int64, coveredBy uint64) (string, bool) {
+// Older returns how many segments Prune would drop because of their age, of how many,
+// and the sequence of the first record that would be left.
+func (j *Journal) Older(before time.Time, coveredBy uint64) (n, of int, first uint64) {
+	now := j.now().UnixMilli()
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.closed || len(j.segments) < 2 {
+	if of = len(j.segments); of == 0 {
+		return 0, 0, j.end.last + 1
+	}
+	n = j.older(before.UnixMilli(), now)
+	for n > 0 && j.segments[n].first-1 > coveredBy {
+		n--
+	}
+	return n, of, j.segments[n].first
+}
+
+// older is how many of the oldest segments have only records that were written before
+// a time. The header of the next segment that tells proves it. One that says a time
+// still to come was begun by a clock that was wrong, and tells nothing. One that says a
+// time before that of an older one was begun by a clock that had been set back, and is
+// taken for as young as the other.
+func (j *Journal) older(before, now int64) (n int) {
+	latest, now := int64(math.MinInt64), max(now, before)
+	for i, s := range j.segments {
+		if s.started > now {
+			continue
+		}
+		if latest = max(latest, s.started); latest >= before {
+			break
+		}
+		n = i
+	}
+	return n
+}
+
+// dropOldest takes the oldest segment out of the list.
+func (j *Journal) dropOldest(before, now, most int64, coveredBy uint64) (string, bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed || len(j.segments) < 2 || j.segments[1].first-1 > coveredBy {
 		return "", false
 	}
-	next, large := j.segments[1], most > 0 && j.sizeLocked() > most
-	if next.first-1 > coveredBy || next.started >= before && !large {
+	if large := most > 0 && j.sizeLocked() > most; !large && j.older(before, now) == 0 {
 		return "", false
 	}
 	name := j.segments[0].name
