@@ -13,7 +13,8 @@ import (
 // answer is what a search by subject has brought.
 type answer struct {
 	entries   map[string]Entry
-	referrals []string // where else people may be
+	twice     map[string]bool // who has more than one entry, and so none that counts
+	referrals []string        // where else people may be
 }
 
 // bySubject finds the entries of batch, those that also match extra. With an
@@ -33,11 +34,12 @@ func (d *Directory) bySubject(ctx context.Context, c *conn, batch []string, extr
 		Attributes:       attributes,
 		Controls:         d.cfg.controls(),
 	})
-	if goldap.IsErrorWithCode(err, goldap.LDAPResultSizeLimitExceeded) && len(batch) > 1 && len(res.Entries) <= len(batch) {
-		return d.halves(ctx, c, batch, extra, attributes)
-	}
-	a := answer{entries: make(map[string]Entry, len(batch))}
+	a := answer{entries: make(map[string]Entry, len(batch)), twice: map[string]bool{}}
 	odd := d.collect(res, batch, &a)
+	if goldap.IsErrorWithCode(err, goldap.LDAPResultSizeLimitExceeded) && len(batch) > 1 && len(res.Entries) <= len(batch) {
+		err := d.halves(ctx, c, batch, extra, attributes, &a)
+		return a, err
+	}
 	if err != nil {
 		return a, fmt.Errorf("search %s for %d people: %w", d.cfg.BaseDN, len(batch), sorted(err))
 	}
@@ -51,37 +53,41 @@ func (d *Directory) collect(res *goldap.SearchResult, batch []string, a *answer)
 		return nil
 	}
 	a.referrals = res.Referrals
-	twice := map[string]bool{}
 	for _, from := range res.Entries {
 		e := d.cfg.entry(from, d.now())
 		text, ok := asked(batch, e.Subject)
 		_, double := a.entries[text]
 		if !ok || double {
-			twice[text] = true
+			a.twice[text] = true
 			odd = &doubt{fmt.Errorf("search %s for %d people: unexpected entry %q with %s %q", d.cfg.BaseDN, len(batch), e.DN, d.cfg.IDAttribute, e.Subject)}
 			continue
 		}
 		a.entries[text] = e
 	}
-	for text := range twice {
+	for text := range a.twice {
 		delete(a.entries, text)
 	}
 	return odd
 }
 
-func (d *Directory) halves(ctx context.Context, c *conn, batch []string, extra string, attributes []string) (answer, error) {
+// halves asks for each half of batch, and adds to a, which is what the server let
+// through of the whole: that counts, even if it then refuses a half.
+func (d *Directory) halves(ctx context.Context, c *conn, batch []string, extra string, attributes []string, a *answer) error {
 	half := len(batch) / 2
-	a, err := d.bySubject(ctx, c, batch[:half], extra, attributes)
-	if err != nil && !inDoubt(err) {
-		return a, err
+	var faults []error
+	for _, part := range [][]string{batch[:half], batch[half:]} {
+		b, err := d.bySubject(ctx, c, part, extra, attributes)
+		maps.Copy(a.entries, b.entries)
+		maps.Copy(a.twice, b.twice)
+		a.referrals = append(a.referrals, b.referrals...)
+		if faults = append(faults, err); broken(err) {
+			break
+		}
 	}
-	b, other := d.bySubject(ctx, c, batch[half:], extra, attributes)
-	maps.Copy(a.entries, b.entries)
-	a.referrals = append(a.referrals, b.referrals...)
-	if other != nil {
-		return a, other
+	for text := range a.twice {
+		delete(a.entries, text)
 	}
-	return a, err
+	return weightiest(faults...)
 }
 
 func (d *Directory) batchFilter(batch []string, extra string) (string, error) {

@@ -172,6 +172,11 @@ func (in *inquiry) missing(ctx context.Context, c *conn, asked []string, found a
 	if _, err := in.d.read(ctx, c, in.d.cfg.BaseDN, "1.1"); err != nil {
 		return err
 	}
+	if in.d.cfg.RequiredGroup != "" { // of those who are there, perhaps nobody had to be asked about
+		if _, err := in.d.groupSID(ctx, c); err != nil {
+			return err
+		}
+	}
 	if err := in.d.populated(ctx, c); err != nil {
 		return err
 	}
