@@ -82,11 +82,11 @@ func (s *Server) adminUser(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	tokens, err := s.store.AllTokensOf(u.ID)
+	uses, err := s.store.UsageOf(u.ID)
 	if err != nil {
 		return err
 	}
-	d := s.userDetail(u, tokens)
+	d := s.userDetail(u, uses)
 	if d.LoginDelay, err = s.loginDelay(u.User); err != nil {
 		return err
 	}

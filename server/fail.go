@@ -159,6 +159,15 @@ func (s *Server) whose(r *http.Request) string {
 	return c.user.UID
 }
 
+// cutOff ends a reply that has begun with the connection. Nothing else can tell the
+// client that what it has is not the whole.
+func (s *Server) cutOff(r *http.Request, err error) {
+	if !errors.Is(err, context.Canceled) { // the client went away
+		s.log.Error("a reply ended early", "route", r.Pattern, "error", err)
+	}
+	panic(http.ErrAbortHandler)
+}
+
 // recovered, deferred, answers for a handler that panicked.
 func (s *Server) recovered(w http.ResponseWriter, r *http.Request) {
 	p := recover()

@@ -10,30 +10,42 @@ import (
 	"gatehouse/storage"
 )
 
-// rowsPerPage is how many tokens a page shows: somebody may have a thousand.
+// rowsPerPage is how many tokens a page shows: somebody may have a hundred thousand.
 const rowsPerPage = 50
 
 // showTokens writes the page of the caller's tokens, the newest first.
 func (s *Server) showTokens(w http.ResponseWriter, r *request, status int, page web.Tokens) error {
-	list, err := s.store.TokensOf(r.user.ID)
-	if err != nil {
-		return err
-	}
-	slices.Reverse(list)
 	page.UID, page.Address, page.Now = r.user.UID, s.address(r.Request), s.now()
 	page.Lifetimes = s.lifetimes()
-	page.Total = len(list)
-	page.Last = max(1, (len(list)+rowsPerPage-1)/rowsPerPage)
 	page.Number = 1
 	if r.Method == http.MethodGet {
-		page.Number = min(number(r.URL.Query().Get("page")), page.Last)
+		page.Number = number(r.URL.Query().Get("page"))
 		page.Done = s.justDone(r)
 	}
-	first := (page.Number - 1) * rowsPerPage
-	for _, t := range list[first:min(first+rowsPerPage, len(list))] {
-		page.List = append(page.List, s.row(t))
+	if err := s.fillPage(r, &page); err != nil {
+		return err
 	}
 	return s.pages.Write(w, status, page)
+}
+
+// fillPage reads the tokens of the page, or of the last one if there are fewer pages.
+func (s *Server) fillPage(r *request, page *web.Tokens) (err error) {
+	if err := s.turns.take(r.Context(), r.user.ID); err != nil {
+		return err
+	}
+	defer s.turns.give()
+	if page.Total, err = s.store.CountTokensOf(r.user.ID); err != nil {
+		return err
+	}
+	page.Last = max(1, (page.Total+rowsPerPage-1)/rowsPerPage)
+	page.Number = min(page.Number, page.Last)
+	list, _, err := s.store.Page(storage.Owned{
+		Owner: r.user.ID, Newest: true, Skip: (page.Number - 1) * rowsPerPage, Limit: rowsPerPage,
+	})
+	for _, t := range list {
+		page.List = append(page.List, s.row(t))
+	}
+	return err
 }
 
 // row is the only way from a stored token to one on a page, as tokenView is to one on

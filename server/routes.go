@@ -145,6 +145,9 @@ func (s *Server) handler(rt route, fail func(http.ResponseWriter, *http.Request,
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		sw := &statusWriter{ResponseWriter: w}
 		if err := s.answer(sw, r, rt); err != nil {
+			if sw.status != 0 {
+				s.cutOff(r, err)
+			}
 			fail(sw, r, err)
 		}
 		if sw.status == 0 {

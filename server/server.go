@@ -13,6 +13,7 @@
 //	admit                             whom these vouch for becomes a user
 //	password, throttle, refusals      hashing, guessing bounded, failures logged
 //	token, rotate, recentfiles        what the API does for users
+//	listing, turns                    lists of any length, which hold up nobody else
 //	introspect                        and for services that hold a token (RFC 7662, 7009)
 //	page, page_list, next             the same on the web page
 //	admin_*                           what administrators do
@@ -31,6 +32,7 @@ package server
 import (
 	"log/slog"
 	"net/http"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -58,6 +60,7 @@ type Server struct {
 	jobs     jobs
 	pages    *web.Pages
 	activity *activity
+	turns    *turns       // of the users, to read a part of a listing
 	pair     *certificate // nil: the port speaks plain HTTP
 	open     *connections
 
@@ -98,6 +101,7 @@ func New(store *storage.Store, cfg Config, opts Options) (*Server, error) {
 		origins:  http.NewCrossOriginProtection(),
 		activity: new(activity),
 		idle:     idleSweep{state: newIdleState(opts.Log)},
+		turns:    newTurns(max(1, runtime.GOMAXPROCS(0)/2)),
 	}
 	s.settings.Store(&cfg)
 	s.throttle = &throttle{store: store, cfg: func() LoginConfig { return s.config().Logins }, now: opts.Now}

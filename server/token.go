@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strings"
 
-	"gatehouse/server/api"
 	"gatehouse/storage"
 )
 
@@ -125,40 +124,6 @@ func (s *Server) makeToken(r *request, user principal, spec storage.TokenSpec) (
 		return err
 	})
 	return t, secret, err
-}
-
-// documentedTokens serves GET /api/getApiTokens. Each token is shown in full,
-// but not to a credential that may do less: a weak token can't fetch a strong one.
-func (s *Server) documentedTokens(w http.ResponseWriter, r *request) error {
-	list, err := s.store.TokensOf(r.user.ID)
-	if err != nil {
-		return err
-	}
-	out := make([]api.DocumentedToken, 0, len(list))
-	for _, t := range list {
-		secret := s.store.Reveal(t).Reveal()
-		own := r.token != nil && r.token.ID == t.ID
-		if !s.config().Tokens.Reveal || r.limited() && !own {
-			secret = secret[:min(8, len(secret))] + "…"
-		}
-		out = append(out, api.DocumentedToken{Token: s.tokenView(t, r.user.UID), APIToken: secret})
-	}
-	reply(w, http.StatusOK, out)
-	return nil
-}
-
-// tokens serves GET /api/tokens.
-func (s *Server) tokens(w http.ResponseWriter, r *request) error {
-	list, err := s.store.TokensOf(r.user.ID)
-	if err != nil {
-		return err
-	}
-	out := make([]api.OwnToken, 0, len(list))
-	for _, t := range list {
-		out = append(out, s.ownView(t, r.user.UID))
-	}
-	reply(w, http.StatusOK, out)
-	return nil
 }
 
 // thisToken serves GET /api/token.

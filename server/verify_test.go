@@ -239,7 +239,7 @@ func TestVerifyInTrouble(t *testing.T) {
 	h.close()
 	all()
 	h.ask("GET", verifyPath).token(limited.Secret).send().want(http.StatusUnauthorized)
-	damage(t, h.dir, 't')
+	damage(t, h.dir, 't', "")
 	h.open()
 	all()
 	h.ask("GET", verifyPath).token(limited.Secret).send().want(http.StatusUnauthorized)

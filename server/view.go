@@ -79,12 +79,8 @@ func userView(u storage.UserInfo) api.User {
 	}
 }
 
-// userDetail also adds up the uses of the user's tokens.
-func (s *Server) userDetail(u storage.UserInfo, tokens []storage.Token) api.UserDetail {
-	var uses storage.Usage
-	for _, t := range tokens {
-		uses.Add(&t.Usage)
-	}
+// userDetail also shows the uses of the user's tokens.
+func (s *Server) userDetail(u storage.UserInfo, uses storage.Usage) api.UserDetail {
 	d := api.UserDetail{User: userView(u), Identities: []api.Identity{}, Days: uses.Days(s.now().UnixMilli())}
 	for _, id := range u.Identities {
 		d.Identities = append(d.Identities, api.Identity{Source: id.Source, Subject: id.Subject})

@@ -107,7 +107,7 @@ type Listed struct {
 }
 
 func (c *Child) List(owner UserID, listed *[]Listed) error {
-	list, err := c.s.TokensOf(owner)
+	list, err := tokensOf(c.s, owner)
 	for _, t := range list {
 		*listed = append(*listed, Listed{t.ID, t.Name})
 	}

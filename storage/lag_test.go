@@ -108,10 +108,10 @@ func (b behind) checkTokens(t *testing.T, s *Store) {
 	if tok, err := s.Token(b.dead); tok.Revoked == 0 || err != nil {
 		t.Errorf("the revoked token: got %+v, %v", tok, err)
 	}
-	if list, err := s.TokensOf(b.alice.ID); len(list) != 1 || list[0].ID != b.kept || err != nil {
+	if list, err := tokensOf(s, b.alice.ID); len(list) != 1 || list[0].ID != b.kept || err != nil {
 		t.Errorf("got %d live tokens, %v, want 1", len(list), err)
 	}
-	if list, err := s.AllTokensOf(b.alice.ID); len(list) != 2 || err != nil {
+	if list, err := allTokensOf(s, b.alice.ID); len(list) != 2 || err != nil {
 		t.Errorf("got %d tokens, %v, want 2", len(list), err)
 	}
 	if info, err := s.UserInfo("alice@example.com", 0); info.Tokens != 1 || err != nil {

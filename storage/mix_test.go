@@ -53,7 +53,7 @@ func answersOf(t *testing.T, s *Store, secrets []string) (m answers) {
 	for n := range uint32(s.owners.len()) {
 		o := s.owners.at(n)
 		m.users[o.uid] = o.state
-		list, err := s.AllTokensOf(o.id)
+		list, err := allTokensOf(s, o.id)
 		if err != nil {
 			t.Fatal(err)
 		}

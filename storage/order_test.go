@@ -206,7 +206,7 @@ func (c *populace) checkUsers(n int) {
 			continue
 		}
 		info := UserInfo{User: User{UID: u.UID, Created: u.Created}}
-		list, err := c.TokensOf(u.ID)
+		list, err := tokensOf(c.Store, u.ID)
 		if err != nil {
 			c.Fatal(err)
 		}

@@ -124,7 +124,7 @@ func TestUsers(t *testing.T) {
 		t.Error("an internal id was given twice")
 	}
 	wantDead(t, s, secret)
-	if list, err := s.AllTokensOf(again.ID); len(list) != 0 || err != nil {
+	if list, err := allTokensOf(s, again.ID); len(list) != 0 || err != nil {
 		t.Errorf("got %d tokens, %v, want none", len(list), err)
 	}
 	if info, err := s.UserInfo("alice@example.com", 0); info.Tokens != 0 || info.LastUsed != 0 || err != nil {
@@ -396,11 +396,11 @@ func TestListTokens(t *testing.T) {
 	}
 	check("with a revoked one", list(TokenFilter{Revoked: true}), all...)
 	check("without it", list(TokenFilter{}), all[1:]...)
-	own, err := s.TokensOf(alice.ID)
+	own, err := tokensOf(s, alice.ID)
 	if err != nil || len(own) != 6 || names[own[0].ID] != 0 {
 		t.Errorf("got %d tokens, %v, want 6, the oldest first", len(own), err)
 	}
-	own, err = s.AllTokensOf(alice.ID)
+	own, err = allTokensOf(s, alice.ID)
 	if err != nil || len(own) != 7 || names[own[6].ID] != 1 {
 		t.Errorf("got %d tokens, %v, want 7, the revoked one last", len(own), err)
 	}

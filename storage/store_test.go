@@ -163,7 +163,7 @@ func TestLifeOfAToken(t *testing.T) {
 			if err != nil || u.UID != "Alice@Example.com" {
 				t.Errorf("got %v, %v", u.UID, err)
 			}
-			if list, err := s.TokensOf(u.ID); len(list) != 1 || err != nil {
+			if list, err := tokensOf(s, u.ID); len(list) != 1 || err != nil {
 				t.Errorf("got %d tokens, %v, want 1", len(list), err)
 			}
 		})

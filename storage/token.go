@@ -233,35 +233,6 @@ func (t *Token) use(r *usageRecord) {
 	}
 }
 
-// TokensOf lists a user's tokens that are not revoked, the oldest first.
-func (s *Store) TokensOf(owner UserID) ([]Token, error) {
-	list, err := s.owned(owner, key('o', owner.bytes(), []byte{0}))
-	list = slices.DeleteFunc(list, func(t Token) bool { return t.Revoked != 0 }) // the hints may be behind
-	return list, err
-}
-
-// AllTokensOf lists a user's tokens, the revoked ones last.
-func (s *Store) AllTokensOf(owner UserID) ([]Token, error) {
-	return s.owned(owner, key('o', owner.bytes()))
-}
-
-func (s *Store) owned(owner UserID, prefix []byte) (list []Token, err error) {
-	err = s.view(func(txn *badger.Txn) error {
-		for item := range scan(txn, prefix, nil) {
-			_, id := ownedToken(item.Key())
-			t, err := s.token(txn, id)
-			if err != nil {
-				return err
-			}
-			if t.Owner == owner {
-				list = append(list, t)
-			}
-		}
-		return nil
-	})
-	return list, err
-}
-
 // mostRevoked is how many revocations are one change. So others get their turn,
 // and the largest records, of 7 KiB, fit with all else into a batch of the
 // journal, 1 MiB, and into a transaction of Badger: no user can make tokens

@@ -50,7 +50,7 @@ func wantUsed(t testing.TB, s *Store, id ID, want int64) {
 	if err != nil || tok.LastUsed != want {
 		t.Errorf("last use: got %d, %v, want %d (created %d)", tok.LastUsed, err, want, tok.Created)
 	}
-	list, err := s.AllTokensOf(tok.Owner)
+	list, err := allTokensOf(s, tok.Owner)
 	if err != nil {
 		t.Error(err)
 	}
@@ -207,7 +207,7 @@ func TestShortLived(t *testing.T) {
 		}
 		c.move(time.Millisecond)
 	}
-	list, err := s.TokensOf(alice.ID)
+	list, err := tokensOf(s, alice.ID)
 	if err != nil || len(list) > 3*opts.MaxPerUser {
 		t.Errorf("got %d tokens, %v, want at most %d", len(list), err, 3*opts.MaxPerUser)
 	}

@@ -51,7 +51,7 @@ func TestIndexThatForgot(t *testing.T) {
 	again := openAgain(t, dir)
 	wantDead(t, again, dead)
 	wantLive(t, again, live)
-	if list, err := again.TokensOf(u.ID); len(list) != 1 || err != nil {
+	if list, err := tokensOf(again, u.ID); len(list) != 1 || err != nil {
 		t.Errorf("got %d tokens, %v, want 1", len(list), err)
 	}
 	if _, err := s.Snapshot(context.Background(), new(bytes.Buffer)); !errors.Is(err, ErrDamaged) {

@@ -57,7 +57,7 @@ func TestUserChangedInTheSameCommit(t *testing.T) {
 	oneBatch(t, s, made(ErrNoUser), turn(s.EnableUser), made(nil))
 	wantLive(t, s, before)
 	oneBatch(t, s, made(nil), turn(s.RemoveUser), made(ErrNoUser))
-	if list, err := s.AllTokensOf(alice.ID); err != nil || len(list) != 4 {
+	if list, err := allTokensOf(s, alice.ID); err != nil || len(list) != 4 {
 		t.Errorf("got %d tokens, %v, want 4", len(list), err)
 	}
 	if err := s.compareCounts(); err != nil {

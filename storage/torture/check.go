@@ -100,7 +100,7 @@ func (c *checker) inFlight() {
 }
 
 func (c *checker) findCreated(u storage.User, o change) {
-	list, err := c.s.AllTokensOf(u.ID)
+	list, err := tokensOf(c.s, u.ID, true)
 	if err != nil {
 		c.failed("tokens of "+o.Of, err)
 	}
@@ -109,6 +109,17 @@ func (c *checker) findCreated(u storage.User, o change) {
 			c.Tokens[t.ID.String()] = &holding{UID: o.Of, Secret: c.s.Reveal(t).Reveal()}
 		}
 	}
+}
+
+// tokensOf reads a user's tokens in pages so small that there are several.
+func tokensOf(s *storage.Store, owner storage.UserID, revoked bool) (list []storage.Token, err error) {
+	q := storage.Owned{Owner: owner, Revoked: revoked, Limit: 7}
+	for more := true; more && err == nil; more = q.After != (storage.Cursor{}) {
+		var page []storage.Token
+		page, q.After, err = s.Page(q)
+		list = append(list, page...)
+	}
+	return list, err
 }
 
 // mostLost is how old a use may be that a kill takes, in ms.
@@ -176,12 +187,12 @@ func (c *checker) listings() {
 		}
 		var all []storage.Token
 		if c.whole {
-			if all, err = c.s.AllTokensOf(u.ID); err != nil {
+			if all, err = tokensOf(c.s, u.ID, true); err != nil {
 				c.failed("tokens of "+name, err)
 				continue
 			}
 		}
-		live, err := c.s.TokensOf(u.ID)
+		live, err := tokensOf(c.s, u.ID, false)
 		if err != nil {
 			c.failed("tokens of "+name, err)
 			continue

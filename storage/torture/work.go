@@ -123,7 +123,7 @@ func (w *writer) begin(n int) error {
 		return err
 	}
 	w.users[n] = u
-	list, err := w.store.TokensOf(u.ID)
+	list, err := tokensOf(w.store, u.ID, false)
 	for _, t := range list {
 		w.held[n] = append(w.held[n], token{t.ID, w.store.Reveal(t)})
 	}

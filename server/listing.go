@@ -1,0 +1,115 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"gatehouse/server/api"
+	"gatehouse/storage"
+)
+
+// A user may hold any number of tokens. A list of them is read, encoded and sent in
+// parts, each in its turn (see turns): so it takes no more memory than a part does, and
+// no more of the processors than the turns do. A client that reads slowly holds a
+// buffer, but no turn.
+
+// partTokens is how many tokens a part has: a part takes about a millisecond.
+const partTokens = 128
+
+// documentedTokens serves GET /api/getApiTokens. Each token is shown in full,
+// but not to a credential that may do less: a weak token can't fetch a strong one.
+func (s *Server) documentedTokens(w http.ResponseWriter, r *request) error {
+	reveal := s.config().Tokens.Reveal
+	return s.sendTokens(w, r, func(t storage.Token) any {
+		secret := s.store.Reveal(t).Reveal()
+		own := r.token != nil && r.token.ID == t.ID
+		if !reveal || r.limited() && !own {
+			secret = secret[:min(8, len(secret))] + "…"
+		}
+		return api.DocumentedToken{Token: s.tokenView(t, r.user.UID), APIToken: secret}
+	})
+}
+
+// tokens serves GET /api/tokens.
+func (s *Server) tokens(w http.ResponseWriter, r *request) error {
+	return s.sendTokens(w, r, func(t storage.Token) any { return s.ownView(t, r.user.UID) })
+}
+
+// sendTokens sends the caller's tokens as a JSON array, the oldest first. Once a part
+// is sent, an error can only cut the reply off.
+func (s *Server) sendTokens(w http.ResponseWriter, r *request, view func(storage.Token) any) error {
+	b := partBuffers.Get().(*bytes.Buffer)
+	defer partBuffers.Put(b)
+	deadline := http.NewResponseController(w)
+	q := storage.Owned{Owner: r.user.ID, Limit: partTokens}
+	for first := true; ; first = false {
+		next, err := s.encodePart(r, b, q, view)
+		if err != nil {
+			return err
+		}
+		last := next == (storage.Cursor{})
+		if first {
+			h := w.Header()
+			h.Set("Content-Type", "application/json")
+			h.Set("X-Content-Type-Options", "nosniff")
+			if last {
+				h.Set("Content-Length", strconv.Itoa(b.Len()))
+			}
+		} else {
+			// Each part has as long as a short reply has. What can't be set (in a
+			// test) does not end.
+			_ = deadline.SetWriteDeadline(time.Now().Add(writeTimeout))
+		}
+		if _, err := w.Write(b.Bytes()); err != nil {
+			return fmt.Errorf("%w: %w", context.Canceled, err) // the client went away
+		}
+		if last || r.Method == http.MethodHead {
+			return nil
+		}
+		q.After = next
+	}
+}
+
+// partBuffers keeps the buffers of parts.
+var partBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// encodePart reads and encodes a part of a list, with the bracket that is before its
+// first or after its last token.
+func (s *Server) encodePart(r *request, b *bytes.Buffer, q storage.Owned, view func(storage.Token) any) (next storage.Cursor, err error) {
+	if err := s.turns.take(r.Context(), r.user.ID); err != nil {
+		return next, err
+	}
+	defer s.turns.give()
+	list, next, err := s.store.Page(q)
+	if err != nil {
+		return next, err
+	}
+	b.Reset()
+	between := byte(',')
+	if (q.After == storage.Cursor{}) {
+		between = '['
+	}
+	enc := json.NewEncoder(b)
+	enc.SetEscapeHTML(false)
+	for _, t := range list {
+		b.WriteByte(between)
+		if err := enc.Encode(view(t)); err != nil {
+			return next, err
+		}
+		b.Truncate(b.Len() - 1) // the newline
+		between = ','
+	}
+	if (next == storage.Cursor{}) {
+		if b.Len() == 0 && (q.After == storage.Cursor{}) {
+			b.WriteByte('[')
+		}
+		b.WriteString("]\n")
+	}
+	return next, nil
+}

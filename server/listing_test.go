@@ -1,0 +1,143 @@
+package server
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"gatehouse/server/api"
+	"gatehouse/storage"
+)
+
+// hold makes tokens of alice's, which were never used, until she holds n.
+func (h *house) hold(n int) {
+	h.Helper()
+	u, err := h.store.User(alice)
+	if err != nil {
+		h.Fatal(err)
+	}
+	held, err := h.store.CountTokensOf(u.ID)
+	if err != nil {
+		h.Fatal(err)
+	}
+	for held < n {
+		var list []storage.Imported
+		for ; held < n && len(list) < 1000; held++ {
+			list = append(list, storage.Imported{Owner: u.ID, Name: fmt.Sprintf("<held> %d.", held), Created: h.clock.ms() - 1_000_000 + int64(held)})
+		}
+		if _, err := h.store.ImportTokens(storage.Actor{Name: "tester"}, list); err != nil {
+			h.Fatal(err)
+		}
+	}
+}
+
+// TestListingIsOneArray compares the listings, which are sent in parts, with the
+// encoding of the whole, to the byte and for numbers around those of a part.
+func TestListingIsOneArray(t *testing.T) {
+	h := newHouse(t)
+	cookie := h.login(alice, password)
+	u, err := h.store.User(alice)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := h.serve()
+	for _, n := range []int{0, 1, partTokens - 1, partTokens, partTokens + 1, 2 * partTokens, 3*partTokens + 5} {
+		h.hold(n)
+		list, _, err := h.store.Page(storage.Owned{Owner: u.ID, Limit: math.MaxInt})
+		if err != nil || len(list) != n {
+			t.Fatalf("got %d tokens, %v, want %d", len(list), err, n)
+		}
+		full, own := []api.DocumentedToken{}, []api.OwnToken{}
+		for _, v := range list {
+			full = append(full, api.DocumentedToken{Token: h.tokenView(v, alice), APIToken: h.store.Reveal(v).Reveal()})
+			own = append(own, h.ownView(v, alice))
+		}
+		for path, all := range map[string]any{"/api/getApiTokens": full, "/api/tokens": own} {
+			want, err := marshal(all)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.ask("GET", path).cookie(cookie).send().want(http.StatusOK, string(want)).
+				wantHeader("Cache-Control", "no-store").wantHeader("Content-Type", "application/json").wantHeader("X-Content-Type-Options", "nosniff")
+			for method, body := range map[string]string{"GET": string(want) + "\n", "HEAD": ""} {
+				r, err := http.NewRequest(method, server+path, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.Header.Set("Cookie", h.cookieName()+"="+cookie)
+				resp, err := http.DefaultClient.Do(r)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := io.ReadAll(resp.Body)
+				resp.Body.Close()
+				if err != nil || resp.StatusCode != http.StatusOK || string(got) != body {
+					t.Errorf("%s %s with %d tokens: got %d with %d bytes, %v, want 200 with %d", method, path, n, resp.StatusCode, len(got), err, len(body))
+				}
+				length := int64(-1) // not known when the head is sent
+				if n <= partTokens {
+					length = int64(len(want) + 1)
+				}
+				if resp.ContentLength != length {
+					t.Errorf("%s %s with %d tokens: got the length %d, want %d", method, path, n, resp.ContentLength, length)
+				}
+			}
+		}
+	}
+}
+
+// TestListingIsCutOff: of a listing that can't be read to its end, no client takes the
+// beginning for the whole. One that can't be read at all has a status.
+func TestListingIsCutOff(t *testing.T) {
+	h := newHouse(t)
+	token := h.token()
+	h.hold(3 * partTokens)
+	h.close()
+	damage(t, h.dir, 't', fmt.Sprintf(" %d.", 2*partTokens+1))
+	h.open()
+	server := h.serve()
+	r, err := http.NewRequest("GET", server+"/api/getApiTokens", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("X-Auth-Token", token)
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	got, err := io.ReadAll(resp.Body)
+	if resp.StatusCode != http.StatusOK || !errors.Is(err, io.ErrUnexpectedEOF) || len(got) == 0 || bytes.Contains(got, []byte("]\n")) || bytes.Contains(got, []byte("error")) {
+		t.Errorf("got %d with %d bytes that end with %.40q, %v, want the beginning of a list, and an error", resp.StatusCode, len(got), got[max(0, len(got)-40):], err)
+	}
+	if log := h.log.String(); !strings.Contains(log, `msg="a reply ended early" route="GET /api/getApiTokens"`) {
+		t.Errorf("got the log %s, want the reply that ended early", log)
+	}
+}
+
+// TestSlowReaderHoldsNoTurn: clients that read nothing keep nobody from a listing, not
+// even their own user.
+func TestSlowReaderHoldsNoTurn(t *testing.T) {
+	h := newHouse(t)
+	token := h.token()
+	h.hold(40_000) // more than the buffers of a connection take
+	server := h.serve()
+	for range 2 * (h.turns.free + 1) {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(server, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "GET /api/getApiTokens HTTP/1.1\r\nHost: x\r\nX-Auth-Token: %s\r\n\r\n", token)
+		if _, err := conn.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.ask("GET", "/api/tokens").token(token).send().want(http.StatusOK)
+}

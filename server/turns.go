@@ -1,0 +1,90 @@
+package server
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"gatehouse/storage"
+)
+
+// turns bounds how many parts of listings are read at once. Whoever verifies a
+// token finds a processor that no listing has, however many listings are asked for.
+//
+// The users who wait take turns, whatever each of them asks for at once.
+type turns struct {
+	mu    sync.Mutex
+	free  int
+	queue []*waiting // one for each user who waits, the next one first
+}
+
+// waiting is what one user waits for.
+type waiting struct {
+	user  storage.UserID
+	ready []chan struct{} // each is closed when its turn has come
+}
+
+func newTurns(n int) *turns { return &turns{free: n} }
+
+// take waits for a turn of the user's. Unless it returns an error, the caller must
+// give the turn back.
+func (t *turns) take(ctx context.Context, user storage.UserID) error {
+	t.mu.Lock()
+	if t.free > 0 {
+		t.free--
+		t.mu.Unlock()
+		return nil
+	}
+	ready := make(chan struct{})
+	at := slices.IndexFunc(t.queue, func(w *waiting) bool { return w.user == user })
+	if at < 0 {
+		at = len(t.queue)
+		t.queue = append(t.queue, &waiting{user: user})
+	}
+	t.queue[at].ready = append(t.queue[at].ready, ready)
+	t.mu.Unlock()
+	select {
+	case <-ready:
+		return nil
+	case <-ctx.Done():
+	}
+	if !t.leave(user, ready) {
+		t.give() // it came just now
+	}
+	return ctx.Err()
+}
+
+// give gives a turn back: to the user who is next.
+func (t *turns) give() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.queue) == 0 {
+		t.free++
+		return
+	}
+	w := t.queue[0]
+	t.queue = slices.Delete(t.queue, 0, 1)
+	close(w.ready[0])
+	if w.ready = slices.Delete(w.ready, 0, 1); len(w.ready) > 0 {
+		t.queue = append(t.queue, w) // the others come first
+	}
+}
+
+// leave gives up waiting; false if the turn has come.
+func (t *turns) leave(user storage.UserID, ready chan struct{}) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	at := slices.IndexFunc(t.queue, func(w *waiting) bool { return w.user == user })
+	if at < 0 {
+		return false
+	}
+	w := t.queue[at]
+	n := slices.Index(w.ready, ready)
+	if n < 0 {
+		return false
+	}
+	if w.ready = slices.Delete(w.ready, n, n+1); len(w.ready) == 0 {
+		t.queue = slices.Delete(t.queue, at, at+1)
+	}
+	return true
+}

@@ -1,0 +1,146 @@
+package storage
+
+import (
+	"bytes"
+	"iter"
+	"runtime"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// Owned selects a page of one user's tokens. A user may hold any number of
+// tokens, so nothing reads all of them at once.
+type Owned struct {
+	Owner   UserID
+	Revoked bool   // the revoked ones too: they follow the others
+	Newest  bool   // the newest first; else the oldest
+	After   Cursor // only what follows it
+	Skip    int    // leaves out so many of these
+	Limit   int    // of the page; at least 1
+}
+
+// Cursor is a place among the tokens of a user, for Owned.After. The zero value
+// is before the first.
+type Cursor struct{ key string }
+
+// Page reads a page of a user's tokens. It returns with it the cursor of the next
+// page, which is zero after the last.
+//
+// Each page shows the tokens as they are when it is read. What is made or revoked
+// between two pages moves none of the others: each is on one page, once.
+func (s *Store) Page(q Owned) (list []Token, next Cursor, err error) {
+	_, number, _ := s.owners.find(q.Owner)
+	err = s.view(func(txn *badger.Txn) error {
+		var last []byte
+		for k := range ownedKeys(txn, q) {
+			if len(list) == q.Limit {
+				next.key = string(last)
+				return nil
+			}
+			_, id := ownedToken(k)
+			live, err := s.lives(number, id)
+			if err != nil {
+				return err
+			}
+			if !live && !q.Revoked {
+				continue // a hint may be behind
+			}
+			if q.Skip > 0 {
+				q.Skip--
+				continue
+			}
+			t, err := s.token(txn, id)
+			if err != nil {
+				return err
+			}
+			if t.Owner == q.Owner {
+				list, last = append(list, t), append(last[:0], k...)
+			}
+		}
+		return nil
+	})
+	return list, next, err
+}
+
+// lives reports whether a token is one of the owner's and not revoked. It reads no
+// record.
+func (s *Store) lives(owner uint32, id ID) (bool, error) {
+	e, ok, err := s.lookup(id)
+	return ok && e.owner == owner, err
+}
+
+// ownedKeys walks the keys of a user's tokens. What it yields is valid until the next.
+func ownedKeys(txn *badger.Txn, q Owned) iter.Seq[[]byte] {
+	prefix := key('o', q.Owner.bytes())
+	if !q.Revoked {
+		prefix = append(prefix, 0)
+	}
+	return func(yield func([]byte) bool) {
+		it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix, Reverse: q.Newest})
+		defer it.Close()
+		switch {
+		case q.After != (Cursor{}):
+			it.Seek([]byte(q.After.key))
+			if it.ValidForPrefix(prefix) && string(it.Item().Key()) == q.After.key {
+				it.Next()
+			}
+		case q.Newest:
+			it.Seek(append(bytes.Clone(prefix), 0xff)) // no key is beyond it: the next byte is 0, 1, or the highest of a time
+		default:
+			it.Seek(prefix)
+		}
+		for n := 1; it.ValidForPrefix(prefix); it.Next() {
+			if !yield(it.Item().Key()) {
+				return
+			}
+			if n++; n%256 == 0 {
+				runtime.Gosched() // a long walk is no reason for a request to wait
+			}
+		}
+	}
+}
+
+// CountTokensOf counts a user's tokens that are not revoked.
+func (s *Store) CountTokensOf(owner UserID) (n int, err error) {
+	_, number, _ := s.owners.find(owner)
+	err = s.view(func(txn *badger.Txn) error {
+		for k := range ownedKeys(txn, Owned{Owner: owner}) {
+			_, id := ownedToken(k)
+			live, err := s.lives(number, id)
+			if err != nil {
+				return err
+			}
+			if live {
+				n++
+			}
+		}
+		return nil
+	})
+	return n, err
+}
+
+// UsageOf adds up the uses of a user's tokens, also of the revoked ones, in the last
+// 30 days.
+func (s *Store) UsageOf(owner UserID) (u Usage, err error) {
+	since := usedAt((int64(dayOf(s.now())) - keepDays + 1) * msOfDay)
+	err = s.view(func(txn *badger.Txn) error {
+		for k := range ownedKeys(txn, Owned{Owner: owner, Revoked: true}) {
+			_, id := ownedToken(k)
+			e, ok, err := s.lookup(id)
+			if err != nil {
+				return err
+			}
+			if ok && e.used < since {
+				continue // most of a great many tokens are hardly used: their usage need not be read
+			}
+			r, err := s.usageOf(txn, id)
+			if err != nil {
+				return err
+			}
+			s.table.usage(id, &r)
+			u.Add(&r.Usage)
+		}
+		return nil
+	})
+	return u, err
+}

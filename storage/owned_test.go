@@ -1,0 +1,194 @@
+package storage
+
+import (
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+)
+
+// pagesOf reads a user's tokens in pages of a few.
+func pagesOf(s *Store, q Owned) (list []Token, err error) {
+	for {
+		page, next, err := s.Page(q)
+		if list = append(list, page...); err != nil || next == (Cursor{}) {
+			return list, err
+		}
+		if len(page) != q.Limit {
+			return list, errors.New("a page that is not the last is not full")
+		}
+		q.After, q.Skip = next, 0
+	}
+}
+
+// tokensOf lists a user's tokens that are not revoked, the oldest first, and
+// allTokensOf the revoked ones after them.
+func tokensOf(s *Store, owner UserID) ([]Token, error) {
+	return pagesOf(s, Owned{Owner: owner, Limit: 3})
+}
+
+func allTokensOf(s *Store, owner UserID) ([]Token, error) {
+	return pagesOf(s, Owned{Owner: owner, Revoked: true, Limit: 3})
+}
+
+func idsOf(list []Token) (ids []ID) {
+	for _, t := range list {
+		ids = append(ids, t.ID)
+	}
+	return ids
+}
+
+// TestOwnPages compares pages of every size with the tokens as they were made. Some are
+// of one millisecond, another user's lie around them, and some are revoked.
+func TestOwnPages(t *testing.T) {
+	c := newClock()
+	s := openWith(t, t.TempDir(), c.options(t))
+	alice, bob := addUser(t, s, "alice@example.com"), addUser(t, s, "bob@example.com")
+	var live, revoked []ID
+	for n := range 60 {
+		if n%4 == 0 {
+			c.move(time.Millisecond)
+		}
+		create(t, s, bob)
+		id, _ := create(t, s, alice)
+		if n%3 > 0 {
+			live = append(live, id)
+			continue
+		}
+		revoked = append(revoked, id)
+		if _, err := s.RevokeTokens(admin, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	newest := slices.Clone(live)
+	slices.Reverse(newest)
+	for limit := 1; limit <= 61; limit++ {
+		for _, skip := range []int{0, 1, 39, 40, 41} {
+			for what, c := range map[string]struct {
+				q    Owned
+				want []ID
+			}{
+				"oldest first":     {Owned{}, live},
+				"newest first":     {Owned{Newest: true}, newest},
+				"with the revoked": {Owned{Revoked: true}, slices.Concat(live, revoked)},
+			} {
+				c.q.Owner, c.q.Limit, c.q.Skip = alice.ID, limit, skip
+				got, err := pagesOf(s, c.q)
+				if want := c.want[min(skip, len(c.want)):]; err != nil || !slices.Equal(idsOf(got), want) {
+					t.Fatalf("%s in pages of %d, without %d: got %d tokens, %v, want %d", what, limit, skip, len(got), err, len(want))
+				}
+			}
+		}
+	}
+	if n, err := s.CountTokensOf(alice.ID); n != len(live) || err != nil {
+		t.Errorf("got %d tokens, %v, want %d", n, err, len(live))
+	}
+	if list, next, err := s.Page(Owned{Owner: 1, Limit: 1}); len(list) != 0 || next != (Cursor{}) || err != nil {
+		t.Errorf("of nobody: got %v, %v, %v", list, next, err)
+	}
+}
+
+// TestOwnPagesWhileTokensChange makes and revokes tokens between the pages. A token that
+// lives all the while is listed, and every one once and in the order of the making.
+func TestOwnPagesWhileTokensChange(t *testing.T) {
+	c := newClock()
+	s := openWith(t, t.TempDir(), c.options(t))
+	u := addUser(t, s, "alice@example.com")
+	r := rand.New(rand.NewPCG(1, 2))
+	var made, live []ID // in order
+	dead := map[ID]bool{}
+	revoke := func(id ID) {
+		if _, err := s.RevokeTokens(admin, id); err != nil {
+			t.Fatal(err)
+		}
+		dead[id] = true
+		live = slices.DeleteFunc(live, func(v ID) bool { return v == id })
+	}
+	change := func() {
+		if r.IntN(2) == 0 {
+			c.move(time.Millisecond)
+		}
+		if len(live) < 8 || len(live) < 16 && r.IntN(2) == 0 {
+			id, _ := create(t, s, u)
+			made, live = append(made, id), append(live, id)
+			return
+		}
+		revoke(live[r.IntN(len(live))])
+	}
+	for range 40 {
+		for range 3 {
+			change()
+		}
+		before := slices.Clone(live)
+		var got []ID
+		for q := (Owned{Owner: u.ID, Limit: 1 + r.IntN(5)}); ; {
+			page, next, err := s.Page(q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, idsOf(page)...)
+			if next == (Cursor{}) {
+				break
+			}
+			if len(page) > 0 && r.IntN(3) == 0 { // the very token that the cursor is of
+				revoke(page[len(page)-1].ID)
+			}
+			change()
+			q.After = next
+		}
+		last := -1
+		for _, id := range got {
+			n := slices.Index(made, id)
+			if n <= last {
+				t.Fatalf("token %d of those made is listed after token %d", n, last)
+			}
+			last = n
+		}
+		for _, id := range before {
+			if !dead[id] && !slices.Contains(got, id) {
+				t.Fatalf("token %s is not listed", id)
+			}
+		}
+	}
+}
+
+// TestUsageOf adds up what each token's record says.
+func TestUsageOf(t *testing.T) {
+	c := newClock()
+	s := openWith(t, t.TempDir(), c.options(t))
+	u := addUser(t, s, "alice@example.com")
+	var want Usage
+	for n := range 5 {
+		id, secret := create(t, s, u)
+		for range n {
+			c.move(10 * 24 * time.Hour) // the first are past the 30 days at the end
+			wantLive(t, s, secret)
+		}
+		if n == 2 {
+			if err := s.flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n == 3 {
+			if _, err := s.RevokeTokens(admin, id); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	create(t, s, u)
+	list, err := allTokensOf(s, u.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range list {
+		want.Add(&v.Usage)
+	}
+	got, err := s.UsageOf(u.ID)
+	if err != nil || !slices.Equal(got.Days(c.ms.Load()), want.Days(c.ms.Load())) {
+		t.Errorf("got %v, %v, want %v", got.Days(c.ms.Load()), err, want.Days(c.ms.Load()))
+	}
+	if slices.Max(want.Days(c.ms.Load())) == 0 {
+		t.Error("no use is of the last 30 days")
+	}
+}
