@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"runtime"
 	"strings"
 	"sync"
@@ -504,4 +505,45 @@ func TestManyLogins(t *testing.T) {
 		}
 		d.Close()
 	})
+}
+
+// A domain controller of Samba makes itself a certificate without a subject
+// alternative name. The README gives the error that it ends in, and a command that
+// makes one that is accepted.
+func TestSubjectAlternativeName(t *testing.T) {
+	openssl, err := exec.LookPath("openssl")
+	if missing := "openssl is missing: install Debian's package openssl"; err != nil && os.Getenv("CI") == "true" {
+		t.Fatal(missing)
+	} else if err != nil {
+		t.Skip(missing)
+	}
+	readme := read(t, "../README.md")
+	_, command, _ := strings.Cut(readme, "\nopenssl req")
+	command, _, ok := strings.Cut(command, "\nchmod")
+	with := strings.ReplaceAll(command, "dc1.corp.example", "localhost")
+	without := strings.Replace(with, "-addext subjectAltName=DNS:localhost", "", 1)
+	if !ok || with == without || with == command {
+		t.Fatalf("the README has another command than expected: %s", command)
+	}
+	for _, test := range []struct{ command, want string }{
+		{with, ""}, {without, "certificate relies on legacy Common Name field, use SANs instead"},
+	} {
+		s := startSlapd(t)
+		dir := t.TempDir()
+		sh := exec.Command("sh", "-ec", openssl+" req"+test.command)
+		sh.Dir = dir
+		if out, err := sh.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		s.Stop()
+		s.File("cert.pem", read(t, dir+"/dc1.pem"))
+		s.File("key.pem", read(t, dir+"/dc1-key.pem"))
+		s.Start()
+		c := s.config()
+		c.URLs, c.CAFile = []string{strings.Replace(c.URLs[0], "127.0.0.1", "localhost", 1)}, dir+"/dc1.pem"
+		_, err := open(t, c).Login(t.Context(), "alice", "alice-secret")
+		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(readme, test.want)) {
+			t.Errorf("%s: got %v, want %q", test.command, err, test.want)
+		}
+	}
 }
