@@ -24,6 +24,7 @@ type caller struct {
 	user    principal
 	token   *storage.Bearer
 	session *storage.Session
+	cookie  string // of the session
 }
 
 // principal is the user that a request speaks for.
@@ -100,7 +101,7 @@ func (s *Server) authenticateCookie(r *http.Request) (c caller, err error) {
 	if s.origins.Check(r) != nil {
 		return c, errOrigin
 	}
-	return caller{session: &v, user: principal{v.Owner, v.UID}}, nil
+	return caller{session: &v, cookie: cookies[0].Value, user: principal{v.Owner, v.UID}}, nil
 }
 
 // tokenOf returns the token that a request brings. Of two it takes none: sent

@@ -68,6 +68,21 @@ func TestBrowser(t *testing.T) {
 	h.dead(secret)
 	c.wantText("The token old laptop is revoked")
 	c.looksWell("revoked")
+
+	c.awaitPage(chromedp.Click(".uid", chromedp.ByQuery))
+	c.wantText("Where you are logged in 2") // with the login that made a token
+	c.looksWell("account")
+	c.changePassword("wrong", "another")
+	c.wantText("The current password is wrong.")
+	c.looksWell("account, wrong password")
+	if got := c.eval(`document.activeElement.name`); got != "current" {
+		t.Errorf("the focus is on %s, want it where to go on", got)
+	}
+	c.press("Log out everywhere else")
+	c.wantText("Where you are logged in 1")
+	c.changePassword(password, "another")
+	c.wantText("Your password is changed.")
+	c.looksWell("account, new password")
 	c.press("Log out")
 	c.wantText("You are logged out.")
 	c.looksWell("logged out")
@@ -104,6 +119,11 @@ func TestBrowserOverHTTP(t *testing.T) {
 		c.press("Revoke")
 		c.press("Revoke")
 		h.dead(secret)
+		c.awaitPage(chromedp.Click(".uid", chromedp.ByQuery))
+		h.login(alice, password)
+		c.changePassword(password, password)
+		c.wantText("Your password is changed.")
+		c.wantText("Where you are logged in 1")
 		c.press("Log out")
 		c.wantText("You are logged out.")
 		c.quiet("over http")

@@ -171,6 +171,14 @@ func (c *chromium) login(username, password string) {
 	c.press("Log in")
 }
 
+func (c *chromium) changePassword(current, next string) {
+	c.Helper()
+	c.fill("current", current)
+	c.fill("new", next)
+	c.fill("again", next)
+	c.press("Change password")
+}
+
 // wantText checks that the page says something.
 func (c *chromium) wantText(text string) {
 	c.Helper()

@@ -191,11 +191,7 @@ func (s *Server) logout(w http.ResponseWriter, r *request) error {
 // endSession ends the session of the request's cookie, and has the browser
 // forget it.
 func (s *Server) endSession(w http.ResponseWriter, r *request) error {
-	c, err := r.Cookie(s.cookieName())
-	if err != nil {
-		return errCredentials
-	}
-	if err := s.store.EndSession(c.Value); err != nil {
+	if err := s.store.EndSession(r.cookie); err != nil {
 		return err
 	}
 	http.SetCookie(w, s.cookie("", -1))

@@ -101,6 +101,7 @@ func TestOpenAPIReplies(t *testing.T) {
 		"Error":             h.ask("GET", "/api/token"),
 		"[]DocumentedToken": h.ask("GET", "/api/getApiTokens").token(token),
 		"[]OwnToken":        h.ask("GET", "/api/tokens").token(token),
+		"[]Session":         h.ask("GET", "/api/sessions").cookie(cookie),
 		"[]RecentFile":      h.ask("GET", "/api/getUserRecentFiles").token(token),
 	} {
 		name, list := strings.CutPrefix(schema, "[]")

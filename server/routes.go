@@ -37,6 +37,10 @@ func (s *Server) routes() []route {
 		{"GET /login/{provider}", nobody, noScope, s.beginProvider},
 		{"GET /login/{provider}/callback", nobody, noScope, s.finishProvider},
 
+		{"POST /api/password", byCookie, noScope, s.changePassword},
+		{"GET /api/sessions", byCookie, noScope, s.sessions},
+		{"DELETE /api/sessions", byCookie, noScope, s.endSessions},
+
 		{"POST /api/token", byCookie, noScope, s.createToken},
 		{"GET /api/createApiToken", byCookie, noScope, s.createTokenByGet},
 		{"GET /api/getApiTokens", byEither, "tokens:read", s.documentedTokens},
@@ -75,6 +79,11 @@ func (s *Server) pageRoutes() []route {
 		{"GET /tokens/{id}/revoke", byCookie, noScope, s.revokePage},
 		{"POST /tokens/{id}/revoke", byCookie, noScope, s.revokeForm},
 
+		{"GET /account", byCookie, noScope, s.accountPage},
+		{"POST /account/password", byCookie, noScope, s.passwordForm},
+		{"POST /account/sessions", byCookie, noScope, s.sessionsForm},
+
+		{"GET /account/{form}", nobody, noScope, s.toAccount},
 		{"GET /login", nobody, noScope, s.toHome},
 		{"GET /logout", nobody, noScope, s.toHome},
 		{"GET /tokens", nobody, noScope, s.toHome},

@@ -15,6 +15,7 @@
 //	token, rotate, recentfiles        what the API does for users
 //	listing, turns                    lists of any length, which hold up nobody else
 //	introspect                        and for services that hold a token (RFC 7662, 7009)
+//	account                           own password and sessions
 //	page, page_list, next             the same on the web page
 //	admin_*                           what administrators do
 //	offboard, idle                    what is revoked without being asked for

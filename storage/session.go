@@ -194,9 +194,12 @@ func (s *Store) lasts(v *Session, now int64) bool {
 		now < v.Seen+SessionIdle.Milliseconds() && now < v.Created+SessionLife.Milliseconds()
 }
 
-// mostListed bounds how many sessions are looked at for a list: a program that logs in
-// at each request leaves thousands.
-const mostListed = 1000
+// The bounds of a list, and of how many sessions are looked at for it: a program that
+// logs in at each request leaves thousands.
+const (
+	mostListed  = 1000
+	mostScanned = 10 * mostListed
+)
 
 // Sessions lists the sessions of a user that are good, the latest first, and which of
 // them is that of the cookie: its place in the list, or -1. Of very many it leaves out
@@ -207,7 +210,7 @@ func (s *Store) Sessions(owner UserID, cookie string) (list []Session, own int, 
 	err = s.view(func(txn *badger.Txn) error {
 		prefix, n := key('w', owner.bytes()), 0
 		for item := range scan(txn, prefix, nil) {
-			if n++; n > mostListed {
+			if n++; n > mostScanned || len(list) >= mostListed {
 				break
 			}
 			k := key('s', item.Key()[len(prefix)+8:])

@@ -100,6 +100,16 @@ type OwnToken struct {
 	Addresses []string `json:"addresses"` // CIDR prefixes; empty: from anywhere
 }
 
+// Session is a browser that is logged in.
+type Session struct {
+	Created  int64  `json:"created"`
+	LastUsed int64  `json:"lastUsed"` // to the minute
+	Method   string `json:"method"`   // what checked the login: userpass, ldap or a provider
+	Address  string `json:"address"`  // where the login came from
+	Agent    string `json:"agent"`    // what the browser called itself then
+	Current  bool   `json:"current"`  // it is the one that asks
+}
+
 // Token is a token without its secret.
 type Token struct {
 	ID          string   `json:"id"`

@@ -72,6 +72,23 @@ type Revoke struct {
 	Token
 }
 
+// Account is the page of a user's own password and sessions.
+type Account struct {
+	UID      string
+	Now      time.Time
+	Password bool      // there is one to change
+	List     []Session // the latest first
+	Note     string    // what was done
+	Error    string    // why the password could not be changed
+}
+
+// Session is a browser that is logged in.
+type Session struct {
+	Address, Agent string // where the login came from; empty: unknown
+	Created, Seen  time.Time
+	Current        bool // it shows the page
+}
+
 // Failure says why there is no other page.
 type Failure struct {
 	UID    string
@@ -88,6 +105,7 @@ func (Login) file() string   { return "login.html" }
 func (Tokens) file() string  { return "tokens.html" }
 func (Rename) file() string  { return "rename.html" }
 func (Revoke) file() string  { return "revoke.html" }
+func (Account) file() string { return "account.html" }
 func (Failure) file() string { return "failure.html" }
 func (Onward) file() string  { return "onward.html" }
 
@@ -95,6 +113,7 @@ func (Login) Title() string     { return "Log in" }
 func (Tokens) Title() string    { return "Manage API tokens" }
 func (Rename) Title() string    { return "Rename a token" }
 func (Revoke) Title() string    { return "Revoke a token" }
+func (Account) Title() string   { return "Your account" }
 func (p Failure) Title() string { return p.Status }
 func (Onward) Title() string    { return "Gatehouse" }
 
@@ -102,6 +121,7 @@ func (Login) User() string     { return "" }
 func (p Tokens) User() string  { return p.UID }
 func (p Rename) User() string  { return p.UID }
 func (p Revoke) User() string  { return p.UID }
+func (p Account) User() string { return p.UID }
 func (p Failure) User() string { return p.UID }
 func (Onward) User() string    { return "" }
 
@@ -111,6 +131,12 @@ func (p Tokens) Until(t time.Time) Moment { return until(p.Now, t) }
 func (p Tokens) Day(t time.Time) Moment   { return day(t) }
 func (p Revoke) Ago(t time.Time) Moment   { return ago(p.Now, t) }
 func (p Revoke) Day(t time.Time) Moment   { return day(t) }
+func (p Account) Ago(t time.Time) Moment  { return ago(p.Now, t) }
+
+// Others reports whether there is a session that the page can end.
+func (p Account) Others() bool {
+	return len(p.List) > 1 || len(p.List) == 1 && !p.List[0].Current
+}
 
 // Back and Ahead are the numbers of the pages beside this one, or 0.
 func (p Tokens) Back() int { return p.Number - 1 }

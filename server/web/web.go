@@ -55,7 +55,7 @@ func New(secure bool) (*Pages, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, page := range []Page{Login{}, Tokens{}, Rename{}, Revoke{}, Failure{}, Onward{}} {
+	for _, page := range []Page{Login{}, Tokens{}, Rename{}, Revoke{}, Account{}, Failure{}, Onward{}} {
 		t, err := base.Clone()
 		if err == nil {
 			t, err = t.ParseFS(files, "page/"+page.file())

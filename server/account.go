@@ -1,0 +1,158 @@
+package server
+
+import (
+	"errors"
+	"net/http"
+
+	"gatehouse/server/api"
+	"gatehouse/server/web"
+	"gatehouse/storage"
+)
+
+// changePassword serves POST /api/password.
+func (s *Server) changePassword(w http.ResponseWriter, r *request) error {
+	var body struct {
+		Current *string `json:"current"`
+		New     *string `json:"new"`
+	}
+	if err := readJSON(r.Request, &body, false); err != nil {
+		return err
+	}
+	if body.Current == nil || body.New == nil {
+		return refuse(http.StatusBadRequest, `The fields "current" and "new" must be strings`)
+	}
+	return noContent(w, s.setOwnPassword(r, *body.Current, *body.New))
+}
+
+// setOwnPassword replaces the caller's password, and ends the caller's other sessions.
+// The current password is checked as at a login: whoever has found a browser that is
+// logged in can't guess it faster here than there.
+func (s *Server) setOwnPassword(r *request, current, password string) error {
+	if !s.config().Logins.Local {
+		return refuse(http.StatusForbidden, "Nobody logs in with a password that is kept here")
+	}
+	u, err := s.store.UserByID(r.user.ID)
+	if err != nil {
+		return unlessGone(err, errCredentials)
+	}
+	if !u.Local() {
+		return storage.ErrNotLocal
+	}
+	checked, err := s.checkPassword(r.Context(), newAttempt(u.UID, r.from), u.UID, current)
+	if err != nil {
+		return err
+	}
+	if checked.ID != u.ID { // it was renamed meanwhile, and somebody else has the name
+		return errCredentials
+	}
+	hash, err := s.hasher.hash(r.Context(), password)
+	if err != nil {
+		return err
+	}
+	return s.changes.spend(u.ID, func() error {
+		return unlessGone(s.store.ChangePassword(r.actor(u.UID), r.cookie, hash), errCredentials)
+	})
+}
+
+// sessions serves GET /api/sessions.
+func (s *Server) sessions(w http.ResponseWriter, r *request) error {
+	list, own, err := s.store.Sessions(r.user.ID, r.cookie)
+	if err != nil {
+		return err
+	}
+	out := make([]api.Session, 0, len(list))
+	for i, v := range list {
+		out = append(out, api.Session{
+			Created: v.Created, LastUsed: v.Seen, Method: v.Method, Address: v.Address, Agent: v.Agent, Current: i == own,
+		})
+	}
+	reply(w, http.StatusOK, out)
+	return nil
+}
+
+// endSessions serves DELETE /api/sessions.
+func (s *Server) endSessions(w http.ResponseWriter, r *request) error {
+	return noContent(w, s.endOthers(r))
+}
+
+// endOthers ends the caller's other sessions. Where there is none, that counts as one of
+// the changes that a user may make in an hour: each time is an event in the audit log.
+func (s *Server) endOthers(r *request) error {
+	list, own, err := s.store.Sessions(r.user.ID, r.cookie)
+	if err != nil {
+		return err
+	}
+	end := func() error {
+		return unlessGone(s.store.EndOtherSessions(r.actor(r.user.UID), r.cookie), errCredentials)
+	}
+	if len(list) == 1 && own == 0 {
+		return s.changes.spend(r.user.ID, end)
+	}
+	return end()
+}
+
+// accountPage serves GET /account: the caller's password and sessions.
+func (s *Server) accountPage(w http.ResponseWriter, r *request) error {
+	page := web.Account{}
+	if r.URL.Query().Has("changed") {
+		page.Note = "Your password is changed. Your other sessions have ended."
+	}
+	return s.showAccount(w, r, http.StatusOK, page)
+}
+
+func (s *Server) showAccount(w http.ResponseWriter, r *request, status int, page web.Account) error {
+	u, err := s.store.UserByID(r.user.ID)
+	if err != nil {
+		return unlessGone(err, errCredentials)
+	}
+	list, own, err := s.store.Sessions(r.user.ID, r.cookie)
+	if err != nil {
+		return err
+	}
+	page.UID, page.Now, page.Password = u.UID, s.now(), u.Local() && s.config().Logins.Local
+	for i, v := range list {
+		page.List = append(page.List, web.Session{
+			Address: v.Address, Agent: v.Agent, Created: when(v.Created), Seen: when(v.Seen), Current: i == own,
+		})
+	}
+	return s.pages.Write(w, status, page)
+}
+
+// passwordForm serves POST /account/password.
+func (s *Server) passwordForm(w http.ResponseWriter, r *request) error {
+	fields, err := readFields(r.Request)
+	if err != nil {
+		return err
+	}
+	if _, err := require(fields, "current", "new", "again"); err != nil {
+		return err
+	}
+	if fields["new"] != fields["again"] {
+		err = refuse(http.StatusBadRequest, "The new password was typed in two ways: type it again")
+	} else {
+		err = s.setOwnPassword(r, fields["current"], fields["new"])
+	}
+	switch status, _ := statusOf(err); {
+	case err == nil:
+		return seeOther(w, "/account?changed")
+	case errors.Is(err, errInvalid):
+		return s.showAccount(w, r, status, web.Account{Error: "The current password is wrong."})
+	case status == http.StatusUnauthorized || status >= http.StatusInternalServerError:
+		return err
+	}
+	status, message := s.refusal(w, r.Request, err)
+	return s.showAccount(w, r, status, web.Account{Error: message + "."})
+}
+
+// sessionsForm serves POST /account/sessions.
+func (s *Server) sessionsForm(w http.ResponseWriter, r *request) error {
+	if err := s.endOthers(r); err != nil {
+		return err
+	}
+	return seeOther(w, "/account")
+}
+
+// toAccount serves the GET of paths that take the forms of the account, as toHome does.
+func (s *Server) toAccount(w http.ResponseWriter, _ *request) error {
+	return seeOther(w, "/account")
+}
