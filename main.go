@@ -143,6 +143,7 @@ func (a *app) adminCommand() *cobra.Command {
 			}
 			err = tui.Run(c.Context(), client, tui.Options{
 				ReadOnly: readOnly, Offline: client.Offline(), Version: version(), In: a.stdin, Out: a.stdout,
+				ASCII: !text.UTF8(os.Getenv),
 			})
 			return errors.Join(err, client.Close())
 		},

@@ -15,6 +15,13 @@ var tabNames = [...]string{"Users", "Tokens", "Stale", "Events", "Status"}
 
 // View draws the frame: exactly height lines, none wider than width.
 func (m *model) View() string {
+	if m.o.ASCII {
+		return text.ASCII(m.frame())
+	}
+	return m.frame()
+}
+
+func (m *model) frame() string {
 	if m.width == 0 {
 		return ""
 	}

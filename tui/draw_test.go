@@ -180,6 +180,32 @@ func compact(frame string) string {
 	return out.String()
 }
 
+// TestASCII: a terminal of another encoding than UTF-8 gets the same frames, with
+// characters that it has.
+func TestASCII(t *testing.T) {
+	var all strings.Builder
+	for i, s := range scenes {
+		for _, profile := range []termenv.Profile{termenv.Ascii, termenv.ANSI} {
+			d := play(t, i, 80, 24, profile)
+			rich := strings.Split(d.View(), "\n")
+			d.o.ASCII = true
+			plain := strings.Split(d.View(), "\n")
+			if len(plain) != len(rich) {
+				t.Fatalf("%s: got %d lines, want %d", s.name, len(plain), len(rich))
+			}
+			for n, line := range plain {
+				if got, want := text.Width(line), text.Width(rich[n]); got != want || strings.ContainsFunc(line, func(r rune) bool { return r > '~' }) {
+					t.Errorf("%s: line %d is %+q, of %d columns, want %d", s.name, n, line, got, want)
+				}
+			}
+			if profile == termenv.Ascii {
+				fmt.Fprintf(&all, "=== %s\n%s", s.name, compact(strings.Join(plain, "\n")))
+			}
+		}
+	}
+	golden.RequireEqual(t, []byte(all.String()))
+}
+
 // TestBackground draws the same on a light terminal as on a dark one: the
 // colours are the terminal's own.
 func TestBackground(t *testing.T) {

@@ -44,6 +44,7 @@ type Options struct {
 	ReadOnly bool   // no key changes anything
 	Offline  bool   // the client works on the store, without a server
 	Version  string // of this binary, to compare with the server's
+	ASCII    bool   // draw with nothing else
 	In       io.Reader
 	Out      io.Writer
 	Now      func() time.Time // also decides in which zone times are shown

@@ -1,0 +1,47 @@
+package text
+
+import (
+	"strings"
+
+	"github.com/charmbracelet/x/ansi"
+)
+
+// UTF8 reports whether the terminal of a process with this environment takes UTF-8, as
+// locale(7) says. Where no variable says anything, it does: so does nearly every terminal,
+// and in containers the variables are often missing.
+func UTF8(getenv func(string) string) bool {
+	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
+		if v := strings.ToLower(getenv(name)); v != "" {
+			return strings.Contains(v, "utf-8") || strings.Contains(v, "utf8")
+		}
+	}
+	return true
+}
+
+// drawn are the characters that the screens draw with, each beside what stands for it
+// in ASCII.
+var drawn = strings.NewReplacer(
+	"─", "-", "│", "|", "┌", "+", "┐", "+", "└", "+", "┘", "+", "…", "~", "↑", "^", "↓", "v", "µ", "u",
+	"▁", "_", "▂", ".", "▃", ":", "▄", "-", "▅", "=", "▆", "+", "▇", "*", "█", "#",
+)
+
+// ASCII returns a frame for a terminal that takes no more than ASCII, with as many
+// columns: where it has a letter of another script, a question mark stands.
+func ASCII(frame string) string {
+	frame = drawn.Replace(frame)
+	if !strings.ContainsFunc(frame, beyond) {
+		return frame
+	}
+	var b strings.Builder
+	for state := byte(0); frame != ""; {
+		seq, width, n, next := ansi.DecodeSequence(frame, state, nil)
+		if strings.ContainsFunc(seq, beyond) {
+			seq = strings.Repeat("?", width)
+		}
+		b.WriteString(seq)
+		frame, state = frame[n:], next
+	}
+	return b.String()
+}
+
+func beyond(r rune) bool { return r > '~' }
