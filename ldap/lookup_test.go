@@ -125,6 +125,9 @@ func TestLookupGroup(t *testing.T) {
 	if status := d.Servers()[0]; !status.Reachable || status.LastError != "" {
 		t.Errorf("without the group: the server is punished: %+v", status)
 	}
+	if err := wantOutcomes(t, d, map[string]string{b: "unknown", nobody: "unknown"}); strings.Count(err.Error(), "was it moved") != 1 {
+		t.Errorf("without the group: the reason is not given once: %v", err)
+	}
 	s.Add(staff, map[string][]string{"objectClass": {"groupOfNames"}, "cn": {"staff"}, "member": {person("bob")}})
 	if err := wantOutcomes(t, d, map[string]string{a: string(ReasonGroup), b: "active"}); err != nil {
 		t.Errorf("changed places: %v", err)
@@ -217,6 +220,45 @@ func TestLookupDoubt(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		})
+	}
+}
+
+// What is on another server is named, wherever the referral is.
+func TestReferrals(t *testing.T) {
+	s := startSlapd(t)
+	far := func(dn string) {
+		s.Add(dn, map[string][]string{"objectClass": {"referral", "extensibleObject"}, "ou": {"far"}, "ref": {"ldap://far.example.org/" + dn}})
+	}
+	far("ou=far,ou=groups," + base)
+	far("ou=far," + base)
+	far("ou=far," + peopleDN)
+	id := s.Subject(alice)
+	for _, test := range []struct {
+		base, group string
+		step        string // of a check, at which the referral is named
+		warning     bool
+		alice       string
+	}{
+		{peopleDN, "", "search", true, "active"},
+		{base, "", "search", true, "active"},
+		{"ou=far," + base, "", "search", false, "unknown"},
+		{"ou=people,ou=far," + base, "", "search", false, "unknown"},
+		{peopleDN, "cn=x,ou=far,ou=groups," + base, "group", false, "unknown"},
+	} {
+		c := s.config()
+		c.BaseDN, c.RequiredGroup = test.base, test.group
+		d := open(t, c)
+		named := false
+		for _, step := range d.Check(t.Context(), "alice") {
+			named = named || step.Name == test.step && step.OK == test.warning && step.Warning == test.warning && strings.Contains(step.Detail, "ldap://far.example.org/")
+		}
+		err := wantOutcomes(t, d, map[string]string{id: test.alice, nobody: "unknown"})
+		if !named || !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "ldap://far.example.org/") {
+			t.Errorf("%s, %s: got %v, and a check %+v", test.base, test.group, err, d.Check(t.Context(), "alice"))
+		}
+		if status := d.Servers()[0]; !status.Reachable {
+			t.Errorf("%s, %s: the server is punished: %+v", test.base, test.group, status)
+		}
 	}
 }
 

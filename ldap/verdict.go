@@ -2,7 +2,10 @@ package ldap
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 
+	ber "github.com/go-asn1-ber/asn1-ber"
 	goldap "github.com/go-ldap/ldap/v3"
 )
 
@@ -73,12 +76,31 @@ func (d *doubt) Unwrap() error { return d.error }
 // sorted makes a doubt of an error whose result code speaks of data or rights.
 func sorted(err error) error {
 	switch code(err) {
-	case goldap.LDAPResultNoSuchObject, goldap.LDAPResultReferral, goldap.LDAPResultInvalidDNSyntax,
+	case goldap.LDAPResultReferral:
+		return &doubt{fmt.Errorf("the server refers to %q for it, which is not followed: %w", referral(err), err)}
+	case goldap.LDAPResultNoSuchObject, goldap.LDAPResultInvalidDNSyntax,
 		goldap.LDAPResultInsufficientAccessRights, goldap.LDAPResultNoSuchAttribute,
 		goldap.LDAPResultUndefinedAttributeType, goldap.LDAPResultInappropriateMatching, goldap.LDAPResultSizeLimitExceeded:
 		return &doubt{err}
 	}
 	return err
+}
+
+// referral returns the first URL of an answer that is nothing but a referral (RFC
+// 4511, section 4.1.10). The library keeps the packet and does not read it.
+func referral(err error) string {
+	var e *goldap.Error
+	if !errors.As(err, &e) || e.Packet == nil || len(e.Packet.Children) < 2 {
+		return ""
+	}
+	const urls = 3 // a tag
+	for _, part := range e.Packet.Children[1].Children {
+		if part.ClassType == ber.ClassContext && part.Tag == urls && len(part.Children) > 0 {
+			url, _ := part.Children[0].Value.(string)
+			return url
+		}
+	}
+	return ""
 }
 
 // inDoubt reports whether err is about the data alone, and no fault of a server.
@@ -88,12 +110,17 @@ func inDoubt(err error) bool { return errors.As(err, new(*doubt)) }
 // asked on it.
 func broken(err error) bool { return err != nil && !inDoubt(err) && !answered(err) }
 
-// weightiest returns the first fault of a server among errs, else all doubts.
+// weightiest returns the first fault of a server among errs, else all doubts, each
+// once.
 func weightiest(errs ...error) error {
+	var doubts []error
 	for _, err := range errs {
 		if err != nil && !inDoubt(err) {
 			return err
 		}
+		if err != nil && !slices.ContainsFunc(doubts, func(d error) bool { return d.Error() == err.Error() }) {
+			doubts = append(doubts, err)
+		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(doubts...)
 }
