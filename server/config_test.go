@@ -27,6 +27,7 @@ max_lifetime = "8760h"
 revoke_idle_after = "1y"
 
 [logins]
+local = false
 account_failures = 3
 address_failures = 30
 

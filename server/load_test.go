@@ -26,7 +26,7 @@ func TestLoginMemory(t *testing.T) {
 	const logins = 1000
 	h := newHouse(t, func(c *Config) {
 		c.Tokens.MaxPerUser = 2 * logins
-		c.Logins = LoginConfig{AccountFailures: 1000, AddressFailures: 60_000}
+		c.Logins = LoginConfig{Local: true, AccountFailures: 1000, AddressFailures: 60_000}
 	})
 	h.hasher = newHasher(hashParams)
 	h.hasher.slots = make(chan struct{}, 4) // as on a large machine

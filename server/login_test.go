@@ -118,7 +118,7 @@ func pad(form string, n int) string { return form + "&x=" + strings.Repeat("x", 
 
 // TestLoginRefusals: unknown, wrong, disabled, hostile: one answer.
 func TestLoginRefusals(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.Logins = LoginConfig{AccountFailures: 1000, AddressFailures: 60_000} })
+	h := newHouse(t, func(c *Config) { c.Logins = LoginConfig{Local: true, AccountFailures: 1000, AddressFailures: 60_000} })
 	h.addUser("off@example.com", password)
 	if err := h.admin.DisableUser(t.Context(), "off@example.com"); err != nil {
 		t.Fatal(err)
@@ -204,7 +204,7 @@ func TestLoginMethods(t *testing.T) {
 // the fastest counts, and on a busy machine there are more rounds: what computes
 // no hash is no slower for them.
 func TestUnknownUserCostsTheSame(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.Logins = LoginConfig{AccountFailures: 1000, AddressFailures: 60_000} })
+	h := newHouse(t, func(c *Config) { c.Logins = LoginConfig{Local: true, AccountFailures: 1000, AddressFailures: 60_000} })
 	h.hasher = newHasher(hashParams)
 	h.addUser("real@example.com", password)
 	h.addUser("off@example.com", password)

@@ -258,7 +258,7 @@ func TestPostedQueue(t *testing.T) {
 // TestPostedThrottle: failures are counted by address, and by the mail within
 // one; nobody is kept out by a stranger who knows the mail.
 func TestPostedThrottle(t *testing.T) {
-	h, s := newGitHubHouse(t, func(c *Config) { c.Logins = LoginConfig{AccountFailures: 3, AddressFailures: 6} })
+	h, s := newGitHubHouse(t, func(c *Config) { c.Logins = LoginConfig{Local: true, AccountFailures: 3, AddressFailures: 6} })
 	token := s.Issue(oauthtest.Client, ada(), gitHubScopes...)
 	try := func(from, mail, token string) answer {
 		return h.ask("POST", "/api/authenticate/github").from(from).json(`{"email":"` + mail + `","info":{"accessToken":"` + token + `"}}`).send()
