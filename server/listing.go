@@ -19,21 +19,25 @@ import (
 // no more of the processors than the turns do. A client that reads slowly holds a
 // buffer, but no turn.
 
-// partTokens is how many tokens a part has: a part takes about a millisecond.
-const partTokens = 128
+// partTokens is how many tokens a part has: it takes less than a millisecond.
+const partTokens = 64
 
 // documentedTokens serves GET /api/getApiTokens. Each token is shown in full,
 // but not to a credential that may do less: a weak token can't fetch a strong one.
 func (s *Server) documentedTokens(w http.ResponseWriter, r *request) error {
+	return s.sendTokens(w, r, s.documentedView(r))
+}
+
+func (s *Server) documentedView(r *request) func(storage.Token) any {
 	reveal := s.config().Tokens.Reveal
-	return s.sendTokens(w, r, func(t storage.Token) any {
+	return func(t storage.Token) any {
 		secret := s.store.Reveal(t).Reveal()
 		own := r.token != nil && r.token.ID == t.ID
 		if !reveal || r.limited() && !own {
 			secret = secret[:min(8, len(secret))] + "…"
 		}
 		return api.DocumentedToken{Token: s.tokenView(t, r.user.UID), APIToken: secret}
-	})
+	}
 }
 
 // tokens serves GET /api/tokens.
@@ -79,13 +83,19 @@ func (s *Server) sendTokens(w http.ResponseWriter, r *request, view func(storage
 // partBuffers keeps the buffers of parts.
 var partBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// encodePart reads and encodes a part of a list, with the bracket that is before its
-// first or after its last token.
+// encodePart reads and encodes a part of a list in the caller's turn.
 func (s *Server) encodePart(r *request, b *bytes.Buffer, q storage.Owned, view func(storage.Token) any) (next storage.Cursor, err error) {
 	if err := s.turns.take(r.Context(), r.user.ID); err != nil {
 		return next, err
 	}
-	defer s.turns.give()
+	start := time.Now()
+	defer func() { s.turns.give(time.Since(start)) }()
+	return s.encode(b, q, view)
+}
+
+// encode writes into b a part of a list, with the bracket that is before its first or
+// after its last token.
+func (s *Server) encode(b *bytes.Buffer, q storage.Owned, view func(storage.Token) any) (next storage.Cursor, err error) {
 	list, next, err := s.store.Page(q)
 	if err != nil {
 		return next, err

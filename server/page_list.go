@@ -33,7 +33,8 @@ func (s *Server) fillPage(r *request, page *web.Tokens) (err error) {
 	if err := s.turns.take(r.Context(), r.user.ID); err != nil {
 		return err
 	}
-	defer s.turns.give()
+	start := time.Now()
+	defer func() { s.turns.give(time.Since(start)) }()
 	if page.Total, err = s.store.CountTokensOf(r.user.ID); err != nil {
 		return err
 	}

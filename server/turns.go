@@ -4,12 +4,14 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"gatehouse/storage"
 )
 
-// turns bounds how many parts of listings are read at once. Whoever verifies a
-// token finds a processor that no listing has, however many listings are asked for.
+// turns bounds how much of the processors goes to listings: half of them work on one
+// at most, and for half of the time. Whoever verifies a token finds one that no listing
+// has, however many listings are asked for.
 //
 // The users who wait take turns, whatever each of them asks for at once.
 type turns struct {
@@ -49,13 +51,18 @@ func (t *turns) take(ctx context.Context, user storage.UserID) error {
 	case <-ctx.Done():
 	}
 	if !t.leave(user, ready) {
-		t.give() // it came just now
+		t.give(0) // it came just now
 	}
 	return ctx.Err()
 }
 
-// give gives a turn back: to the user who is next.
-func (t *turns) give() {
+// give gives a turn back, to the user who is next, when the turn has rested for as long
+// as it took. The caller need not wait for that.
+func (t *turns) give(took time.Duration) {
+	if took > 0 {
+		time.AfterFunc(took, func() { t.give(0) })
+		return
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.queue) == 0 {

@@ -43,12 +43,12 @@ func TestTurnsAreFair(t *testing.T) {
 		}
 	}
 	for n, want := range []storage.UserID{1, 2, 3, 1, 2, 1, 1} {
-		turns.give()
+		turns.give(0)
 		if got := <-order; got != want {
 			t.Errorf("turn %d: got user %d, want %d", n, got, want)
 		}
 	}
-	turns.give()
+	turns.give(0)
 	if turns.free != 1 || len(turns.queue) != 0 {
 		t.Errorf("got %d free turns and %d who wait, want 1 and none", turns.free, len(turns.queue))
 	}
@@ -80,7 +80,7 @@ func TestTurnsAreBounded(t *testing.T) {
 					}
 					runtime.Gosched()
 					taken.Add(-1)
-					turns.give()
+					turns.give(0)
 				}
 				cancel()
 			}
