@@ -190,7 +190,7 @@ func (a *app) backupCommand() *cobra.Command {
 				return fmt.Errorf("%s is not written: %w", args[0], err)
 			}
 			fmt.Fprintf(a.stderr, "Backed up %d users and %d tokens, up to event %d. The key file is not in it: keep a copy elsewhere.\n",
-				m.Users, m.Tokens, m.Sequence)
+				m.Users, m.Tokens, m.Last())
 			return nil
 		},
 	}
@@ -215,13 +215,13 @@ func (a *app) backup(ctx context.Context, file string, force bool) (storage.Mani
 
 func (a *app) restoreCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "restore FILE", Short: "Restore a backup into an empty directory, or over an older store", Args: cli.One("FILE"),
+		Use: "restore FILE|-", Short: "Restore a backup into an empty directory, or over an older store", Args: cli.One("FILE"),
 		RunE: func(c *cobra.Command, args []string) error {
 			d, err := a.dir()
 			if err != nil {
 				return err
 			}
-			r, err := d.Restore(c.Context(), args[0])
+			r, err := a.restore(c.Context(), d, args[0])
 			if err != nil {
 				return fmt.Errorf("%s is not restored: %w", args[0], err)
 			}
@@ -231,9 +231,28 @@ func (a *app) restoreCommand() *cobra.Command {
 	}
 }
 
+// restore reads a backup from a file or, for "-", from standard input.
+func (a *app) restore(ctx context.Context, d local.Dir, file string) (storage.Restored, error) {
+	if file == "-" {
+		if term.IsTerminal(int(a.stdin.Fd())) {
+			return storage.Restored{}, errors.New("standard input is a terminal: redirect a file or a pipe to it")
+		}
+		return d.Restore(ctx, a.stdin)
+	}
+	f, err := d.OpenBackup(ctx, file)
+	if err != nil {
+		return storage.Restored{}, err
+	}
+	defer f.Close()
+	return d.Restore(ctx, f)
+}
+
 // explainRestore says what was restored, and what is left to do.
 func (a *app) explainRestore(r storage.Restored) {
 	fmt.Fprintf(a.stderr, "Restored %d users and %d tokens, as of %s.\n", r.Users, r.Tokens, time.UnixMilli(r.Created).Format(time.RFC3339))
+	if r.Former {
+		fmt.Fprintln(a.stderr, "An earlier version made this backup: nobody can tell whether its date is right, and it has no audit log.")
+	}
 	if r.Revoked > 0 {
 		fmt.Fprintf(a.stderr, "Of them %d were revoked, disabled or removed after the backup, and stay so.\n", r.Revoked)
 	}

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/netip"
 	"os"
@@ -275,29 +276,42 @@ func TestManyOrigins(t *testing.T) {
 	}
 }
 
-// A stop does not wait for a backup that is still bringing uses into Badger.
+// A stop does not wait for a backup.
 func TestStopDuringABackup(t *testing.T) {
 	dir, opts, live, _ := left(t)
 	s := openWith(t, dir, opts)
 	wantLive(t, s, live)
 	<-s.Counted()
-	s.stopWithin = 0
-	s.merges.RLock() // a listing that does not end
-	defer s.merges.RUnlock()
-	backup := make(chan error, 1)
-	go func() {
-		_, err := s.Snapshot(t.Context(), io.Discard)
-		backup <- err
-	}()
-	for begun := false; !begun; time.Sleep(time.Millisecond) {
-		s.flushing.Lock()
-		begun = s.pass.shard < shardCount
-		s.flushing.Unlock()
-	}
-	if err := s.Close(); err != nil {
+	u, err := s.User("alice@example.com")
+	if err != nil {
 		t.Fatal(err)
 	}
+	spec := TokenSpec{}
+	for n := range 32 { // tokens of more than the buffer of a backup takes
+		spec.Scopes = append(spec.Scopes, fmt.Sprintf("%064d", n))
+	}
+	for range 600 {
+		if _, _, err := s.CreateToken(admin, u.ID, spec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read, write := io.Pipe()
+	backup := make(chan error, 1)
+	go func() {
+		_, err := s.Snapshot(t.Context(), write)
+		backup <- err
+	}()
+	if _, err := io.ReadFull(read, make([]byte, 1)); err != nil { // it is under way
+		t.Fatal(err)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- s.Close() }()
+	<-s.closing
+	go io.Copy(io.Discard, read)
 	if err := <-backup; !errors.Is(err, ErrClosed) {
 		t.Errorf("got %v, want %v", err, ErrClosed)
+	}
+	if err := <-closed; err != nil {
+		t.Fatal(err)
 	}
 }

@@ -1,9 +1,7 @@
 package storage
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -85,7 +83,11 @@ func (s *Store) writeCheckpoint(ctx context.Context) (m Manifest, err error) {
 		return m, err
 	}
 	defer os.Remove(f.Name()) // does nothing after the rename
-	m, err = s.Snapshot(ctx, f)
+	// The uses come first: what the checkpoint says of a token is what the log of uses
+	// goes on from.
+	if err = s.flush(ctx); err == nil {
+		m, err = s.snapshot(ctx, f, false)
+	}
 	if err == nil {
 		err = f.Sync()
 	}
@@ -108,45 +110,65 @@ func (s *Store) lastCheckpoint() Manifest {
 }
 
 // readManifest reads the beginning of the checkpoint.
-func (s *Store) readManifest() (m Manifest, err error) {
+func (s *Store) readManifest() (Manifest, error) {
 	f, err := os.Open(s.path("checkpoint"))
 	if err != nil {
-		return m, err
+		return Manifest{}, err
 	}
 	defer f.Close()
-	stop := errors.New("stop")
-	err = readSnapshot(bufio.NewReader(f), func(_ byte, data []byte) error {
-		return errors.Join(stop, json.Unmarshal(data, &m))
-	})
-	if !errors.Is(err, stop) {
-		return m, err
+	r, err := openSnapshot(f)
+	if err != nil {
+		return Manifest{}, err
 	}
-	return m, nil
+	return r.manifest, nil
+}
+
+// readCheckpoint calls fn with each chunk of the checkpoint's operations. It returns
+// nil only for one that is whole, and of this journal.
+func (s *Store) readCheckpoint(fn func(ops []byte) error) (Manifest, error) {
+	f, err := os.Open(s.path("checkpoint"))
+	if err != nil {
+		return Manifest{}, err
+	}
+	defer f.Close()
+	r, err := openSnapshot(f)
+	if err == nil {
+		err = r.records(func(ops []byte) error {
+			if s.isClosing() {
+				return ErrClosed
+			}
+			return fn(ops)
+		})
+	}
+	if err == nil {
+		err = errors.Join(r.atEnd(), r.authentic(s.snapshotKey))
+	}
+	if err == nil && r.version > 1 {
+		err = s.journal.Has(context.Background(), r.manifest.Position)
+	}
+	if err != nil {
+		return Manifest{}, fmt.Errorf("%s: %w", f.Name(), err)
+	}
+	return r.manifest, nil
+}
+
+// checkCheckpoint reads all of the checkpoint.
+func (s *Store) checkCheckpoint() error {
+	_, err := s.readCheckpoint(func([]byte) error { return nil })
+	return err
 }
 
 // loadCheckpoint puts a checkpoint into an empty index and returns its sequence.
 func (s *Store) loadCheckpoint() (uint64, error) {
-	f, err := os.Open(s.path("checkpoint"))
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
-	m, err := CheckSnapshot(f) // all of it first: nothing of a damaged one is put
-	if err != nil {
-		return 0, fmt.Errorf("%s: %w", f.Name(), err)
-	}
-	if _, err := f.Seek(0, 0); err != nil {
+	if err := s.checkCheckpoint(); err != nil { // all of it first: nothing of a damaged one is put
 		return 0, err
 	}
 	w, err := s.newStream()
 	if err != nil {
 		return 0, err
 	}
-	err = readSnapshot(f, func(kind byte, data []byte) error {
-		if kind != chunkOps {
-			return nil
-		}
-		_, err := eachOp(data, func(o op) error { return errors.Join(w.put(o), s.takeCounts(o)) })
+	m, err := s.readCheckpoint(func(ops []byte) error {
+		_, err := eachOp(ops, func(o op) error { return errors.Join(w.put(o), s.takeCounts(o)) })
 		return err
 	})
 	if err = w.end(err); err != nil {

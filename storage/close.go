@@ -77,9 +77,7 @@ func (s *stopping) what() string {
 
 func (s *Store) close() error {
 	s.stop.to("finish the changes under way")
-	s.visible.Lock()
-	close(s.closing)
-	s.visible.Unlock()
+	s.quit()
 	early := s.saveAll() // the index may still be being opened, and a second signal come
 	s.closed.Wait()
 	s.using.Wait()

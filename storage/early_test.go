@@ -41,7 +41,7 @@ func wantCleanStop(t *testing.T, dir string) {
 	if err != nil || len(logs) > 0 {
 		t.Errorf("the index was not closed: %v, %v", logs, err)
 	}
-	s, err := prepare(copyDir(t, dir), Options{Early: true})
+	s, err := prepare(t.Context(), copyDir(t, dir), Options{Early: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func wantCleanStop(t *testing.T, dir string) {
 // held opens a store early, and its index only when let is called.
 func held(t *testing.T, dir string, opts Options) (s *Store, let func()) {
 	t.Helper()
-	s, err := prepare(dir, opts)
+	s, err := prepare(t.Context(), dir, opts)
 	if err != nil {
 		t.Fatal(err)
 	}

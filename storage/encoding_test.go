@@ -88,7 +88,7 @@ func encodings(t *testing.T) map[string][]byte {
 	payload := must[[]byte](t)(record{event: event, ops: []op{{key: []byte("k"), value: []byte("v")}, {key: []byte("gone")}}}.appendPayload(nil))
 	bucket := (&attempts{key: key32}).bucket("name")
 	var purposes []byte
-	for _, purpose := range []string{"records", "passwords", "attempts", "journal"} {
+	for _, purpose := range []string{"records", "passwords", "attempts", "journal", "snapshots"} {
 		k := keys.derive(purpose)
 		purposes = append(purposes, k[:]...)
 	}

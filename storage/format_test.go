@@ -278,7 +278,7 @@ func TestUnknownRecords(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := unpack(t, "1", "clean")
-			s, err := prepare(copyDir(t, dir), v.options(t)) // for the keys
+			s, err := prepare(t.Context(), copyDir(t, dir), v.options(t)) // for the keys
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -241,6 +241,9 @@ func (s *Store) rebuild() error {
 	}
 	if first := s.journal.FirstSequence(); first > 1 || exists(s.path("restored")) {
 		err := s.checkCheckpoint()
+		if errors.Is(err, ErrClosed) {
+			return err
+		}
 		if systemError(err) != 0 {
 			return fmt.Errorf("%w: read the checkpoint: %w", ErrUnavailable, err)
 		}
@@ -268,20 +271,12 @@ func (s *Store) rebuild() error {
 	return s.fillIndex()
 }
 
-// checkCheckpoint reads all of the checkpoint.
-func (s *Store) checkCheckpoint() error {
-	f, err := os.Open(s.path("checkpoint"))
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	_, err = CheckSnapshot(f)
-	return err
-}
-
 // fillIndex fills an index that is empty.
 func (s *Store) fillIndex() error {
 	from, err := s.loadCheckpoint()
+	if errors.Is(err, ErrClosed) {
+		return err
+	}
 	if systemError(err) != 0 {
 		return fmt.Errorf("%w: read the checkpoint: %w", ErrUnavailable, err)
 	}
@@ -343,8 +338,10 @@ func (s *Store) RestoredAt() int64 {
 	return int64(binary.BigEndian.Uint64(b))
 }
 
-// openJournalAfterRestore opens the journal for a rebuilding. Only a restore,
-// which leaves the file restored, allows a journal to begin where none is.
+// openJournalAfterRestore opens the journal for a rebuilding. A restore leaves the
+// file restored. With a backup of version 1, which has no journal, it contains the
+// record after which one may begin where none is; else where the journal from the
+// backup ends.
 func (s *Store) openJournalAfterRestore() error {
 	m, err := s.readManifest()
 	if systemError(err) != 0 {
@@ -352,16 +349,30 @@ func (s *Store) openJournalAfterRestore() error {
 	}
 	o := journal.Options{Known: m.Sequence}
 	b, err := os.ReadFile(s.path("restored"))
-	if err == nil {
-		after, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
-		if err != nil {
-			return fmt.Errorf("%w: %s can't be read: restore again", ErrDamaged, s.path("restored"))
-		}
-		// Unless the checkpoint is not the one that was restored, but a later one.
-		o.Create, o.CreateAfter = after >= m.Sequence, after
-	} else if !errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) {
+		return s.openJournal(o)
+	}
+	if err != nil {
 		return err
 	}
+	text := strings.TrimSpace(string(b))
+	end, err := journal.ParsePosition(text)
+	if err == nil {
+		o.Known = max(m.Sequence, end.Sequence)
+		if err := s.openJournal(o); err != nil {
+			return err
+		}
+		if err := s.journal.Has(context.Background(), end); err != nil {
+			return fmt.Errorf("%w: the journal in %s is not the one of the backup: restore again (%w)", ErrDamaged, s.path("journal"), err)
+		}
+		return nil
+	}
+	after, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		return fmt.Errorf("%w: %s can't be read: restore again", ErrDamaged, s.path("restored"))
+	}
+	// Unless the checkpoint is not the one that was restored, but a later one.
+	o.Create, o.CreateAfter = after >= m.Sequence, after
 	return s.openJournal(o)
 }
 

@@ -44,6 +44,9 @@ type replayer struct {
 const replayWindow = 8 << 20
 
 func (r *replayer) add(jr journal.Record) error {
+	if r.isClosing() {
+		return ErrClosed
+	}
 	_, b, err := cutRecord(jr)
 	if err != nil {
 		return err

@@ -3,7 +3,6 @@ package storage
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -24,30 +23,37 @@ type Restored struct {
 	Unread  []string // what could not be read of the older store: an end that only this had is lost
 	Kept    string   // where the older store is now; empty: there was none
 	NoKey   string   // where the key file must be put; empty: it is there
+	Former  bool     // the backup is of a version that does not authenticate its date, and has no audit log
 }
 
 // Restore puts a backup into a data directory that no process holds. Into an
-// empty one it goes as it is. Over an older store it goes with the revocations
-// that this store's journal has after the backup, which hold; the older store
-// is moved aside.
+// empty one it goes as it is. Over an older store it goes with the ends that this
+// knows (see ends), which hold; the older store is moved aside.
 //
-// A backup that is damaged, cut off or of another installation is refused, and
-// the directory is as it was.
-func Restore(ctx context.Context, backup io.ReadSeeker, dir string, opts Options) (r Restored, err error) {
+// A backup that is damaged, cut off, put together from several or of another
+// installation is refused, and the directory is as it was. So it is when ctx ends.
+func Restore(ctx context.Context, backup io.Reader, dir string, opts Options) (r Restored, err error) {
 	if opts.KeyFile == "" {
 		opts.KeyFile = filepath.Join(dir, "key")
 	}
-	m, sealed, err := inspect(backup) // before anything is made
+	if opts.Progress == nil {
+		opts.Progress = func(string, int, int) {}
+	}
+	in, err := openSnapshot(backup) // before anything is made
 	if err != nil {
 		return r, err
 	}
-	r.Manifest = m
-	if _, err := backup.Seek(0, io.SeekStart); err != nil {
+	r.Manifest, r.Former = in.manifest, in.version == 1
+	made, err := makeDir(dir)
+	if err != nil {
 		return r, err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return r, err
-	}
+	defer func() {
+		if err != nil && made {
+			os.Remove(filepath.Join(dir, "lock"))
+			os.Remove(dir)
+		}
+	}()
 	if err := CheckPrivate(dir); err != nil {
 		return r, err
 	}
@@ -56,28 +62,43 @@ func Restore(ctx context.Context, backup io.ReadSeeker, dir string, opts Options
 		return r, err
 	}
 	defer lock.Close()
-	old, err := lookAtOld(dir, opts.KeyFile, sealed)
+	stage := filepath.Join(dir, stageName)
+	if err := os.RemoveAll(stage); err != nil {
+		return r, err
+	}
+	old, err := lookAtOld(ctx, dir, in.keyring, opts)
 	if err != nil {
 		return r, err
 	}
 	r.Unread = old.unread
-	stage := filepath.Join(dir, "restore.tmp")
 	defer func() { err = errors.Join(err, os.RemoveAll(stage)) }()
-	if err := stageBackup(stage, backup, sealed, max(m.Sequence, old.last)); err != nil {
+	if err := stageBackup(ctx, stage, in, old, opts); err != nil {
 		return r, err
 	}
 	if err := carryTimes(dir, stage); err != nil {
 		return r, err
 	}
 	if exists(opts.KeyFile) {
-		if r.Revoked, err = finishStage(ctx, stage, opts, old); err != nil {
+		if r.Revoked, err = finishStage(ctx, stage, opts, old, r.Manifest); err != nil {
 			return r, err
 		}
 	} else {
 		r.NoKey = opts.KeyFile
 	}
+	if err := ctx.Err(); err != nil {
+		return r, err
+	}
 	r.Kept, err = swapStores(dir, stage)
 	return r, err
+}
+
+// stageName is where a restore makes the new store. What a killed one left there, the
+// next start or restore removes.
+const stageName = "restore.tmp"
+
+func makeDir(dir string) (made bool, err error) {
+	made = !exists(dir)
+	return made, os.MkdirAll(dir, 0o700)
 }
 
 // older is what a restore reads of the store that it replaces: the records in its
@@ -89,6 +110,8 @@ type older struct {
 	unread []string // what could not be read
 	found  bool     // a record that verifies
 	seals  *sealer
+
+	snapshotKey *[32]byte // nil: the key file is not there
 }
 
 // takeOp notes what an operation ends.
@@ -106,9 +129,9 @@ func (e *older) takeOp(o op) error {
 }
 
 // lookAtOld reads the store that is in the directory, if there is one, and
-// makes sure that the key fits the backup.
-func lookAtOld(dir, keyFile string, sealed []byte) (e older, err error) {
-	store := filepath.Join(dir, "store")
+// makes sure that the key fits the backup, whose keyring it is given.
+func lookAtOld(ctx context.Context, dir string, sealed []byte, opts Options) (e older, err error) {
+	store, keyFile := filepath.Join(dir, "store"), opts.KeyFile
 	fresh, err := empty(store)
 	if err != nil {
 		return e, err
@@ -124,8 +147,12 @@ func lookAtOld(dir, keyFile string, sealed []byte) (e older, err error) {
 		return e, err
 	}
 	keys, err := openKeyring("the backup's keyring", sealed, kek, keyFile)
-	if err != nil || fresh {
+	if err != nil {
 		return e, err
+	}
+	key := keys.derive("snapshots")
+	if fresh {
+		return older{snapshotKey: &key}, nil
 	}
 	// A keyring that is damaged or gone is a reason to restore. The backup's has the
 	// same root, if the store is of the same installation: what is read then verifies.
@@ -144,7 +171,8 @@ func lookAtOld(dir, keyFile string, sealed []byte) (e older, err error) {
 	case err != nil:
 		return e, err
 	}
-	e, err = readOlder(store, keys)
+	e, err = readOlder(ctx, store, keys, opts)
+	e.snapshotKey = &key
 	e.unread = append(unread, e.unread...)
 	if err == nil && len(unread) > 0 && !e.found {
 		err = fmt.Errorf("%w: nothing in %s can be read with the backup's keys, so it may be of another installation: move it away, and restore again",
@@ -154,73 +182,121 @@ func lookAtOld(dir, keyFile string, sealed []byte) (e older, err error) {
 }
 
 // readOlder reads also a store that is damaged, as far as it can be read.
-func readOlder(store string, keys keyring) (older, error) {
+func readOlder(ctx context.Context, store string, keys keyring, opts Options) (older, error) {
 	e := older{ends: newEnds(), seals: newSealer(keys.derive("records"))}
 	checkpoint, dir := filepath.Join(store, "checkpoint"), filepath.Join(store, "journal")
-	var m Manifest
+	var covered uint64 // by the checkpoint
 	f, err := os.Open(checkpoint)
 	if err == nil {
-		err = readSnapshot(f, func(kind byte, data []byte) error {
-			switch kind {
-			case chunkManifest:
-				return json.Unmarshal(data, &m)
-			case chunkOps:
-				eachOp(data, e.takeOp)
-			}
-			return nil
-		})
+		covered, err = e.readCheckpoint(ctx, f)
 		f.Close()
 	}
-	if err != nil {
-		m.Sequence = 0 // what it does not have, the journal may
+	if ctx.Err() != nil {
+		return e, ctx.Err()
 	}
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		e.unread = append(e.unread, checkpoint)
 	}
 	lost, err := journal.Salvage(dir, keys.derive("journal"), nil, func(jr journal.Record) error {
 		e.last, e.found = max(e.last, jr.Sequence), true
-		if jr.Sequence <= m.Sequence {
-			return nil // what the checkpoint says of a user is later
+		if jr.Sequence%4096 == 0 {
+			opts.Progress("Reading the records of the older store", int(jr.Sequence), 0)
 		}
-		if _, ops, err := cutRecord(jr); err == nil {
-			eachOp(ops, e.takeOp)
+		if jr.Sequence > covered { // else what the checkpoint says of a user is later
+			if _, ops, err := cutRecord(jr); err == nil {
+				eachOp(ops, e.takeOp)
+			}
 		}
-		return nil
+		return ctx.Err()
 	})
+	if ctx.Err() != nil {
+		return e, ctx.Err()
+	}
 	for _, c := range lost {
 		e.unread = append(e.unread, fmt.Sprintf("%s at byte %d", c.File, c.Offset))
 	}
 	if errors.Is(err, journal.ErrEmpty) || err == nil && e.last == 0 {
-		e.unread, err = append(e.unread, dir), nil
+		err = nil
+		if !exists(filepath.Join(store, "restored")) { // else it was to begin with the first start
+			e.unread = append(e.unread, dir)
+		}
 	}
 	return e, err
 }
 
-// stageBackup lays a store out that has the backup as its checkpoint, and no
-// index and no journal yet.
-func stageBackup(stage string, backup io.Reader, sealed []byte, after uint64) error {
-	if err := os.RemoveAll(stage); err != nil {
-		return err
+// readCheckpoint returns the record up to which the checkpoint has everything; 0 when
+// not all of it can be read.
+func (e *older) readCheckpoint(ctx context.Context, f io.Reader) (covered uint64, err error) {
+	in, err := openSnapshot(f)
+	if err != nil {
+		return 0, err
 	}
+	err = in.records(func(ops []byte) error {
+		eachOp(ops, e.takeOp)
+		return ctx.Err()
+	})
+	if err != nil {
+		return 0, err
+	}
+	return in.manifest.Sequence, nil
+}
+
+// stageBackup lays a store out that has the backup as its checkpoint, its journal, and
+// no index yet.
+func stageBackup(ctx context.Context, stage string, in *snapshotReader, old older, opts Options) error {
 	store := filepath.Join(stage, "store")
 	if err := os.MkdirAll(store, 0o700); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(filepath.Join(store, "checkpoint"), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	step := func() error {
+		opts.Progress("Reading the backup, MB", int(in.offset/1e6), 0)
+		return ctx.Err()
+	}
+	if err := stageCheckpoint(filepath.Join(store, "checkpoint"), in, step); err != nil {
+		return err
+	}
+	if old.snapshotKey != nil { // else the first start looks
+		if err := in.authentic(*old.snapshotKey); err != nil {
+			return err
+		}
+	}
+	restored := in.manifest.Log.String()
+	if in.manifest.Log == (journal.Position{}) {
+		restored = strconv.FormatUint(max(in.manifest.Sequence, old.last), 10)
+	} else if err := stageJournal(filepath.Join(store, "journal"), in, step); err != nil {
+		return err
+	}
+	if err := in.atEnd(); err != nil {
+		return err
+	}
+	if err := WriteFile(filepath.Join(store, "keyring"), in.keyring); err != nil {
+		return err
+	}
+	return WriteFile(filepath.Join(store, "restored"), []byte(restored))
+}
+
+func stageCheckpoint(file string, in *snapshotReader, step func() error) error {
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(f, backup)
+	if err = in.copyTo(f); err == nil {
+		err = in.records(func([]byte) error { return step() })
+	}
+	in.copyTo(nil)
 	if err == nil {
 		err = f.Sync()
 	}
-	if err := errors.Join(err, f.Close()); err != nil {
+	return errors.Join(err, f.Close())
+}
+
+func stageJournal(dir string, in *snapshotReader, step func() error) error {
+	l, err := journal.NewLayout(dir)
+	if err != nil {
 		return err
 	}
-	if err := WriteFile(filepath.Join(store, "keyring"), bytes.Clone(sealed)); err != nil {
-		return err
-	}
-	return WriteFile(filepath.Join(store, "restored"), strconv.AppendUint(nil, after, 10))
+	err = in.log(func(p journal.Piece) error { return errors.Join(l.Put(p), step()) }, l.Reset)
+	return errors.Join(err, l.Close())
 }
 
 // carryTimes brings over what the older store knows of the clock.
@@ -234,22 +310,35 @@ func carryTimes(dir, stage string) error {
 
 // finishStage opens the staged store, which builds its index, and ends there
 // what has ended since the backup: before the store is in its place.
-func finishStage(ctx context.Context, stage string, opts Options, old older) (n int, err error) {
-	s, err := Open(stage, opts)
+func finishStage(ctx context.Context, stage string, opts Options, old older, m Manifest) (n int, err error) {
+	opts.Progress("Building the index", 0, 0)
+	s, err := prepare(ctx, stage, opts)
 	if err != nil {
-		return 0, err
+		return 0, explain(err)
 	}
+	if m.Log != (journal.Position{}) && s.journal.End() != m.Log {
+		return 0, errors.Join(&SnapshotError{0, "its journal goes on where it should end"}, s.release())
+	}
+	s.start()
+	go s.load()
 	defer func() {
 		// That it was opened here is no start.
 		err = errors.Join(err, s.Close(), WriteFile(s.path("restored-at"), nil))
 	}()
-	by := Actor{Name: "restore"}
-	n, err = s.apply(by, old.ends, func(int) error { return ctx.Err() })
+	by, all := Actor{Name: "restore"}, len(old.tokens)+len(old.users)
+	n, err = s.apply(by, old.ends, func(done int) error {
+		opts.Progress("Bringing over what has ended", done, all)
+		return ctx.Err()
+	})
 	if err != nil {
 		return n, err
 	}
+	detail := fmt.Sprintf("of a backup that ends with event %d", m.Last())
+	if old.last > 0 {
+		detail += fmt.Sprintf(", over a store that ended with event %d", old.last)
+	}
 	return n, s.change(by, func(t *tx) error {
-		t.event(Event{Action: ActionRestore, Detail: "of the backup that ends with event " + strconv.FormatUint(old.last, 10)})
+		t.event(Event{Action: ActionRestore, Detail: detail})
 		return ctx.Err()
 	})
 }

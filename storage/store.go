@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -28,6 +29,10 @@ type Options struct {
 
 	Checkpoints time.Duration // how often one is made; 0: once a day
 
+	// Progress is told how a restore goes on: the step, how much of it is done, and of
+	// how much; 0: not known.
+	Progress func(step string, done, of int)
+
 	Early bool // Open returns when tokens can be verified; see Opened
 	Now   func() time.Time
 	Boot  func() time.Duration // since the system was started; nil: it agrees with Now
@@ -46,7 +51,9 @@ type Store struct {
 	seals      *sealer
 	secret     passwords
 	journalKey [32]byte
-	format     string // of what is there; empty: not known
+	// snapshotKey authenticates checkpoints and backups.
+	snapshotKey [32]byte
+	format      string // of what is there; empty: not known
 
 	journal *journal.Journal
 	db      *badger.DB
@@ -134,6 +141,7 @@ type Store struct {
 	// says it must hold.
 	compared chan struct{}
 	closing  chan struct{}
+	quit     func()         // closes it
 	closed   sync.WaitGroup // the writer, the flusher and the loading
 	using    sync.WaitGroup // whoever reads from Badger
 	once     sync.Once
@@ -148,20 +156,18 @@ type Store struct {
 // the files, such as when too many are open, the error is ErrUnavailable, and nothing
 // was changed.
 func Open(dir string, opts Options) (*Store, error) {
-	s, err := prepare(dir, opts)
+	s, err := prepare(context.Background(), dir, opts)
 	if err != nil {
 		return nil, explain(err)
-	}
-	if !s.early {
-		close(s.opened)
 	}
 	s.start()
 	go s.load()
 	return s, nil
 }
 
-// prepare opens the files, but those of the index of a store that is opened early.
-func prepare(dir string, opts Options) (*Store, error) {
+// prepare opens the files, but those of the index of a store that is opened early. It
+// gives up when ctx ends, with its error.
+func prepare(ctx context.Context, dir string, opts Options) (*Store, error) {
 	if opts.KeyFile == "" {
 		opts.KeyFile = filepath.Join(dir, "key")
 	}
@@ -202,8 +208,17 @@ func prepare(dir string, opts Options) (*Store, error) {
 		stopWithin: closeWithin,
 		old:        unmerged{done: make(chan struct{})},
 	}
+	s.quit = sync.OnceFunc(func() {
+		s.visible.Lock()
+		defer s.visible.Unlock()
+		close(s.closing)
+	})
 	s.forgetTable()
+	defer context.AfterFunc(ctx, s.quit)()
 	if err := s.open(clocks); err != nil {
+		if errors.Is(err, ErrClosed) && ctx.Err() != nil {
+			err = ctx.Err()
+		}
 		return nil, errors.Join(err, s.release())
 	}
 	return s, nil
@@ -211,6 +226,9 @@ func prepare(dir string, opts Options) (*Store, error) {
 
 // start has the store do what it does by itself, but load.
 func (s *Store) start() {
+	if !s.early {
+		close(s.opened)
+	}
 	s.closed.Add(4)
 	go s.recoverUses()
 	go s.write()
@@ -236,6 +254,7 @@ func (s *Store) open(clocks wallclock.Options) error {
 	s.secret = passwords{newGCM(keys.derive("passwords"))}
 	s.attempts.key = keys.derive("attempts")
 	s.journalKey = keys.derive("journal")
+	s.snapshotKey = keys.derive("snapshots")
 
 	s.space = space{dir: s.path(""), watermark: Watermark, free: freeSpace}
 	s.space.ballast()

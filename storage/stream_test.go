@@ -2,8 +2,6 @@ package storage
 
 import (
 	"bytes"
-	"encoding/binary"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -41,7 +39,7 @@ func TestCheckpointOutOfOrder(t *testing.T) {
 			if err := os.RemoveAll(filepath.Join(at, "store", "index")); err != nil {
 				t.Fatal(err)
 			}
-			put(t, filepath.Join(at, "store", "checkpoint"), rewrite(t, good, spoil), 0o600)
+			put(t, filepath.Join(at, "store", "checkpoint"), rewrite(t, good, s.snapshotKey, spoil), 0o600)
 			s := open(t, at)
 			wantLive(t, s, live)
 			wantDead(t, s, secret)
@@ -50,17 +48,17 @@ func TestCheckpointOutOfOrder(t *testing.T) {
 	}
 }
 
-// rewrite gives a snapshot other operations, and checksums that fit.
-func rewrite(t *testing.T, snapshot []byte, spoil func([]op) []op) []byte {
+// rewrite gives a snapshot other operations, and an end that fits.
+func rewrite(t *testing.T, snapshot []byte, key [32]byte, spoil func([]op) []op) []byte {
 	t.Helper()
-	var out bytes.Buffer
-	io.WriteString(&out, snapshotMagic)
-	w := &snapshotWriter{w: &out}
+	in, err := openSnapshot(bytes.NewReader(snapshot))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := bytes.NewBuffer(slices.Clone(in.begun))
+	w := &snapshotWriter{w: out, sum: in.sum}
 	var ops []op
-	err := readSnapshot(bytes.NewReader(snapshot), func(kind byte, data []byte) error {
-		if kind != chunkOps {
-			return w.chunk(append([]byte{kind}, data...))
-		}
+	err = in.records(func(data []byte) error {
 		list, err := allOps(data)
 		ops = append(ops, list...)
 		return err
@@ -71,10 +69,7 @@ func rewrite(t *testing.T, snapshot []byte, spoil func([]op) []op) []byte {
 		}
 	}
 	if err == nil {
-		err = w.flush()
-	}
-	if err == nil {
-		err = w.chunk(binary.BigEndian.AppendUint64([]byte{chunkEnd}, uint64(w.n)))
+		err = w.end(key)
 	}
 	if err != nil {
 		t.Fatal(err)

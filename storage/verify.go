@@ -209,6 +209,7 @@ func entryLength(b []byte) int {
 
 // removeRemains removes what a crash has left of files in the making.
 func (s *Store) removeRemains() {
+	os.RemoveAll(filepath.Join(s.dir, stageName))
 	entries, _ := os.ReadDir(s.path(""))
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), ".") && strings.Contains(e.Name(), "-") {

@@ -120,16 +120,17 @@ func (d Dir) snapshot(ctx context.Context, w io.Writer) error {
 	p := &progress{out: d.Terminal, verb: "written"}
 	err = client.Backup(ctx, io.MultiWriter(w, p))
 	p.end()
-	return errors.Join(err, client.Close(), back())
+	closed := client.Close()
+	if err == nil && errors.Is(closed, storage.ErrNoSpace) {
+		// The store is as a kill would leave it, and nothing in it is lost.
+		fmt.Fprintf(d.Messages, "The backup is whole. The disk of the store is full: make room there.\n")
+		closed = nil
+	}
+	return errors.Join(err, closed, back())
 }
 
-// Restore puts a backup into the directory, as its owner.
-func (d Dir) Restore(ctx context.Context, file string) (r storage.Restored, err error) {
-	f, err := textfile.Open(file)
-	if err != nil {
-		return r, err
-	}
-	defer f.Close()
+// Restore puts a backup into the directory, as its owner. It says how it goes on.
+func (d Dir) Restore(ctx context.Context, backup io.Reader) (r storage.Restored, err error) {
 	if err := storage.CheckPrivate(d.Path); err != nil {
 		return r, err
 	}
@@ -140,24 +141,111 @@ func (d Dir) Restore(ctx context.Context, file string) (r storage.Restored, err 
 	if err != nil {
 		return r, err
 	}
-	p := &progress{ReadSeeker: f, out: d.Terminal, verb: "read"}
+	p := &steps{out: d.Messages, terminal: d.Terminal != nil}
 	defer p.end()
-	return storage.Restore(ctx, p, d.Path, storage.Options{KeyFile: cfg.KeyFile, Holder: d.Command})
+	return storage.Restore(ctx, &patient{ctx, backup}, d.Path, storage.Options{KeyFile: cfg.KeyFile, Holder: d.Command, Progress: p.say})
+}
+
+// OpenBackup opens a backup. A pipe makes it wait for somebody who writes, which it
+// says, and which a signal ends.
+func (d Dir) OpenBackup(ctx context.Context, file string) (io.ReadCloser, error) {
+	if info, err := os.Stat(file); err != nil || info.Mode()&fs.ModeNamedPipe == 0 {
+		return textfile.Open(file)
+	}
+	fmt.Fprintf(d.Messages, "%s is a pipe: waiting for a backup to be written to it.\n", file)
+	type opened struct {
+		f   *os.File
+		err error
+	}
+	c := make(chan opened, 1)
+	go func() {
+		f, err := os.Open(file)
+		c <- opened{f, err}
+	}()
+	select {
+	case o := <-c:
+		return o.f, o.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// patient is a reader for which nobody waits longer than until ctx ends, such as one
+// of a pipe into which nobody writes.
+type patient struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (p *patient) Read(b []byte) (int, error) {
+	type read struct {
+		b   []byte
+		err error
+	}
+	c := make(chan read, 1)
+	go func() {
+		own := make([]byte, len(b))
+		n, err := p.r.Read(own)
+		c <- read{own[:n], err}
+	}()
+	select {
+	case got := <-c:
+		return copy(b, got.b), got.err
+	case <-p.ctx.Done():
+		return 0, p.ctx.Err()
+	}
+}
+
+// steps says what a restore does: on a terminal in one line for each step, else now
+// and then.
+type steps struct {
+	out      io.Writer
+	terminal bool
+	step     string
+	shown    time.Time
+}
+
+func (p *steps) say(step string, done, of int) {
+	often := 10 * time.Second
+	if p.terminal {
+		often = 100 * time.Millisecond
+	}
+	if p.step != step {
+		p.end()
+		p.step = step
+		if !p.terminal {
+			p.shown = time.Now() // short ones are not worth a word
+		}
+	}
+	if time.Since(p.shown) < often {
+		return
+	}
+	p.shown = time.Now()
+	text := step
+	if of > 0 {
+		text = fmt.Sprintf("%s: %d of %d", step, done, of)
+	} else if done > 0 {
+		text = fmt.Sprintf("%s: %d", step, done)
+	}
+	if p.terminal {
+		fmt.Fprintf(p.out, "\r%s", text)
+	} else {
+		fmt.Fprintln(p.out, text)
+	}
+}
+
+func (p *steps) end() {
+	if p.terminal && p.step != "" {
+		fmt.Fprintln(p.out)
+	}
 }
 
 // progress shows on a terminal how many megabytes have passed.
 type progress struct {
-	io.ReadSeeker
 	out   io.Writer // nil: no terminal
 	verb  string
 	bytes int64
 	shown time.Time
-}
-
-func (p *progress) Read(b []byte) (int, error) {
-	n, err := p.ReadSeeker.Read(b)
-	p.Write(b[:n])
-	return n, err
 }
 
 func (p *progress) Write(b []byte) (int, error) {

@@ -18,6 +18,7 @@ import (
 	"os/user"
 	"strconv"
 	"syscall"
+	"time"
 
 	"gatehouse/server"
 	"gatehouse/server/api"
@@ -114,13 +115,27 @@ func (d Dir) offline(ctx context.Context, become func(dir string) error) (*api.C
 	if err != nil {
 		return nil, err
 	}
-	select {
-	case <-store.Counted():
-	case <-ctx.Done():
-		return nil, errors.Join(ctx.Err(), store.Close())
+	if err := counted(ctx, store); err != nil {
+		return nil, errors.Join(err, store.Close())
 	}
 	fmt.Fprintf(d.Messages, "No server is running: working on the store in %s itself.\n", d.Path)
 	return api.InProcess(s.AdminHandler(actor), store.Close), nil
+}
+
+// counted waits until the uses are counted, or there is no room on the disk for that.
+func counted(ctx context.Context, s *storage.Store) error {
+	for {
+		select {
+		case <-s.Counted():
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+			if errors.Is(s.Writable(), storage.ErrNoSpace) {
+				return nil
+			}
+		}
+	}
 }
 
 // owners names root and the account that the directory belongs to.

@@ -61,6 +61,7 @@ type Journal struct {
 	segments []segment // live, oldest first; never changed in place
 	end      position
 	reserved bool
+	copies   int // that are being read: see Copy
 	failed   error
 	closed   bool
 	wake     chan struct{} // closed at the next append, and at Close

@@ -8,7 +8,7 @@ import (
 
 // Prune drops the oldest segments: those whose records were all written before
 // the given time, and more while the journal takes more than most bytes (0: no
-// bound). A segment stays while it has a record of a sequence over coveredBy, that
+// bound). A segment stays while it is being copied or has a record of a sequence over coveredBy, that
 // of a checkpoint from which the store can be rebuilt without the records before
 // it, and the segment in use always stays. It returns how many segments are gone.
 // A reader that has begun in one of them reads it to its end; a later one gets
@@ -70,7 +70,7 @@ func (j *Journal) older(before, now int64) (n int) {
 func (j *Journal) dropOldest(before, now, most int64, coveredBy uint64) (string, bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.closed || len(j.segments) < 2 || j.segments[1].first-1 > coveredBy {
+	if j.closed || len(j.segments) < 2 || j.copies > 0 || j.segments[1].first-1 > coveredBy {
 		return "", false
 	}
 	if large := most > 0 && j.sizeLocked() > most; !large && j.older(before, now) == 0 {

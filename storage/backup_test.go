@@ -1,0 +1,320 @@
+package storage
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"gatehouse/storage/journal"
+)
+
+func eventsOf(t *testing.T, s *Store) (list []string) {
+	t.Helper()
+	for e, err := range s.Events(t.Context(), 0, false) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		list = append(list, fmt.Sprint(e.Sequence, " ", e.Time, " ", e.Actor, " ", e.Action, " ", e.UID, e.Token))
+	}
+	return list
+}
+
+// The audit log comes back as it was, of many segments, after a pruning and a restore,
+// and goes on.
+func TestBackupHasTheLog(t *testing.T) {
+	dir, opts := t.TempDir(), Options{Segment: 8 << 10}
+	s := openWith(t, dir, opts)
+	alice := addUser(t, s, "alice@example.com")
+	for range 30 {
+		create(t, s, alice)
+	}
+	wantCheckpoint(t, s)
+	if _, err := s.journal.Prune(time.UnixMilli(1<<50), 0, s.journal.LastSequence()/2); err != nil {
+		t.Fatal(err)
+	}
+	id, secret := create(t, s, alice)
+	want, v := eventsOf(t, s), must[Verified](t)(s.VerifyEvents(t.Context(), ""))
+	if v.First == 1 || len(s.journal.Segments()) < 2 {
+		t.Fatalf("this test tests nothing: %+v", v)
+	}
+	backup := backupOf(t, s)
+	if _, err := s.RevokeTokens(admin, id); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	for name, to := range map[string]string{"over the store": dir, "elsewhere": t.TempDir()} {
+		t.Run(name, func(t *testing.T) {
+			if to != dir { // where the key comes later
+				restore(t, backup, to, opts)
+				put(t, filepath.Join(to, "key"), must[[]byte](t)(os.ReadFile(filepath.Join(dir, "key"))), 0o600)
+			} else {
+				restore(t, backup, to, opts)
+			}
+			for range 2 {
+				s := openWith(t, to, opts)
+				if got := eventsOf(t, s); len(got) < len(want) || strings.Join(got[:len(want)], "\n") != strings.Join(want, "\n") {
+					t.Errorf("got %q, want it to begin with %q", got, want)
+				}
+				again, err := s.VerifyEvents(t.Context(), v.End)
+				if err != nil || again.First != v.First {
+					t.Errorf("got %+v, %v, want a log from record %d with %s", again, err, v.First, v.End)
+				}
+				if to == dir {
+					wantDead(t, s, secret)
+				} else {
+					wantLive(t, s, secret)
+				}
+				u, err := s.User(alice.UID)
+				if err != nil {
+					t.Fatal(err)
+				}
+				create(t, s, u)
+				s.Close()
+			}
+		})
+	}
+}
+
+// chunkOf is a chunk of a backup, without its checksum.
+type chunkOf struct {
+	kind byte
+	data []byte
+}
+
+func partsOf(t *testing.T, backup []byte) (list []chunkOf) {
+	t.Helper()
+	for b := backup[len(snapshotMagic):]; len(b) > 0; {
+		n := int(binary.BigEndian.Uint32(b))
+		b = b[36:]
+		list = append(list, chunkOf{b[0], b[1:n]})
+		b = b[n:]
+	}
+	return list
+}
+
+func joined(t *testing.T, list []chunkOf) []byte {
+	t.Helper()
+	out := bytes.NewBufferString(snapshotMagic)
+	w := &snapshotWriter{w: out}
+	for _, p := range list {
+		if err := w.chunk(append([]byte{p.kind}, p.data...)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out.Bytes()
+}
+
+// A backup that is put together from several is refused, and the directory is as it
+// was: with the key at once, without it by the first start.
+func TestBackupOfParts(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	alice := addUser(t, s, "alice@example.com")
+	id, secret := create(t, s, alice)
+	wantLive(t, s, secret)
+	older := partsOf(t, backupOf(t, s))
+	if _, err := s.RevokeTokens(admin, id); err != nil {
+		t.Fatal(err)
+	}
+	newer := partsOf(t, backupOf(t, s))
+	s.Close()
+	key := must[[]byte](t)(os.ReadFile(filepath.Join(dir, "key")))
+	if len(older) != len(newer) {
+		t.Fatalf("got backups of %d and %d parts", len(older), len(newer))
+	}
+	for n := range older {
+		if bytes.Equal(older[n].data, newer[n].data) {
+			continue // the keyring
+		}
+		for name, list := range map[string][]chunkOf{
+			"alone":        append(append(append([]chunkOf{}, newer[:n]...), older[n]), newer[n+1:]...),
+			"and before":   append(append([]chunkOf{}, older[:n+1]...), newer[n+1:]...),
+			"and missing":  append(append([]chunkOf{}, newer[:n]...), newer[n+1:]...),
+			"and repeated": append(append(append([]chunkOf{}, newer[:n+1]...), older[n]), newer[n+1:]...),
+		} {
+			if name == "and before" && slices.EqualFunc(older[n+1:], newer[n+1:], func(a, b chunkOf) bool { return bytes.Equal(a.data, b.data) }) {
+				continue // all of it is the older
+			}
+			backup := joined(t, list)
+			t.Run(fmt.Sprintf("part %d, %c, %s", n, older[n].kind, name), func(t *testing.T) {
+				at := copyDir(t, dir)
+				before := files(t, at)
+				_, err := Restore(t.Context(), bytes.NewReader(backup), at, Options{})
+				if err == nil {
+					t.Fatal("it is restored")
+				}
+				if after := files(t, at); strings.Join(before, " ") != strings.Join(after, " ") {
+					t.Errorf("the directory had %q, and has %q", before, after)
+				}
+				to := t.TempDir()
+				if _, err := Restore(t.Context(), bytes.NewReader(backup), to, Options{}); err != nil {
+					return
+				}
+				put(t, filepath.Join(to, "key"), key, 0o600)
+				if s, err := Open(to, Options{}); err == nil {
+					wantDead(t, s, secret) // it has all of the newer log, which is genuine
+					s.Close()
+				}
+			})
+		}
+	}
+}
+
+// A backup whose log was damaged in an old segment has what comes after that.
+func TestBackupOfADamagedLog(t *testing.T) {
+	dir, opts := t.TempDir(), Options{Segment: 8 << 10}
+	s := openWith(t, dir, opts)
+	alice := addUser(t, s, "alice@example.com")
+	for range 40 {
+		create(t, s, alice)
+	}
+	segments := s.journal.Segments()
+	file := matching(t, dir, "store/journal/*.seg")[1]
+	b := must[[]byte](t)(os.ReadFile(file))
+	b[700] ^= 1
+	if err := os.WriteFile(file, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	backup := backupOf(t, s)
+	s.Close()
+	to := t.TempDir()
+	put(t, filepath.Join(to, "key"), must[[]byte](t)(os.ReadFile(filepath.Join(dir, "key"))), 0o600)
+	restore(t, backup, to, opts)
+	s = openWith(t, to, opts)
+	v, err := s.VerifyEvents(t.Context(), "")
+	if err != nil || v.First != segments[2] {
+		t.Errorf("got %+v, %v, want a log from record %d", v, err, segments[2])
+	}
+}
+
+// A backup has each use that was answered before it, though nothing was brought into
+// the index for it.
+func TestBackupHasUses(t *testing.T) {
+	dir, clock := t.TempDir(), newClock()
+	opts := clock.options(t)
+	s := openWith(t, dir, opts)
+	alice := addUser(t, s, "alice@example.com")
+	_, never := create(t, s, alice)
+	id, secret := create(t, s, alice)
+	clock.move(time.Hour)
+	for range 3 {
+		wantLive(t, s, secret)
+	}
+	want := must[Token](t)(s.Token(id))
+	backup := backupOf(t, s)
+	s.Close()
+	restore(t, backup, dir, opts)
+	s = openWith(t, dir, opts)
+	got, err := s.Token(id)
+	if err != nil || got.LastUsed != want.LastUsed || got.Usage.Uses != 3 || len(got.Usage.Seen) != 1 {
+		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	}
+	wantLive(t, s, never)
+}
+
+// A restore that is interrupted, at whatever moment, leaves the directory as it was;
+// what a killed one has left goes with the next start, and with the next restore.
+func TestRestoreInterrupted(t *testing.T) {
+	dir, opts := t.TempDir(), Options{}
+	s := open(t, dir)
+	alice := addUser(t, s, "alice@example.com")
+	backup := backupOf(t, s)
+	var ids []ID
+	for range 300 {
+		id, _ := create(t, s, alice)
+		ids = append(ids, id)
+	}
+	second := backupOf(t, s)
+	if _, err := s.RevokeTokens(admin, ids...); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	steps := map[string]bool{}
+	for range 3 { // of the moments that there are, each once
+		for _, b := range [][]byte{backup, second} {
+			before := contents(t, dir)
+			ctx, cancel := context.WithCancel(t.Context())
+			opts.Progress = func(step string, done, of int) {
+				if !steps[step] {
+					steps[step] = true
+					cancel()
+				}
+			}
+			_, err := Restore(ctx, bytes.NewReader(b), dir, opts)
+			cancel()
+			if err == nil {
+				t.Fatalf("nothing interrupted it: %v", steps)
+			}
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("after %v: got %v", steps, err)
+			}
+			after := contents(t, dir)
+			for name, b := range before {
+				if after[name] != b {
+					t.Errorf("after %v: %s has changed", steps, name)
+				}
+			}
+			if len(after) != len(before) {
+				t.Errorf("after %v: there are %d files, and were %d", steps, len(after), len(before))
+			}
+			if len(steps) == 3 {
+				goto done
+			}
+		}
+	}
+done:
+	if len(steps) < 3 {
+		t.Errorf("it was interrupted at %v", steps)
+	}
+	rest := filepath.Join(dir, stageName, "store", "index")
+	for what, next := range map[string]func(){
+		"start":   func() { open(t, dir).Close() },
+		"restore": func() { restore(t, second, dir, Options{}) },
+	} {
+		if err := os.MkdirAll(rest, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if next(); exists(filepath.Join(dir, stageName)) {
+			t.Errorf("the next %s has left it", what)
+		}
+	}
+}
+
+// The journal of a backup may end later than its records, as while the index is behind
+// on a full disk: a revocation of that time is in it.
+func TestBackupWhileBehind(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	alice := addUser(t, s, "alice@example.com")
+	id, secret := create(t, s, alice)
+	_, live := create(t, s, alice)
+	full := shortOf(s)
+	full.Store(true)
+	await(t, "a short disk", s.space.short)
+	if _, err := s.RevokeTokens(admin, id); err != nil {
+		t.Fatal(err)
+	}
+	if !s.lag.some.Load() {
+		t.Fatal("the index is not behind")
+	}
+	backup := backupOf(t, s)
+	m, err := CheckSnapshot(bytes.NewReader(backup))
+	if err != nil || m.Log != s.journal.End() || m.Log == (journal.Position{}) || m.Sequence >= m.Last() {
+		t.Errorf("got %+v, %v, want a log to %v", m, err, s.journal.End())
+	}
+	full.Store(false) // or it can't be closed
+	to := t.TempDir()
+	put(t, filepath.Join(to, "key"), must[[]byte](t)(os.ReadFile(filepath.Join(dir, "key"))), 0o600)
+	restore(t, backup, to, Options{})
+	s = open(t, to)
+	wantDead(t, s, secret)
+	wantLive(t, s, live)
+}

@@ -1,0 +1,222 @@
+package journal
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+)
+
+// A Copy reads the journal as it was at one moment, byte for byte, so that the chain
+// of what is laid out from it (see Layout) verifies and can go on. While it is open,
+// nothing is pruned.
+type Copy struct {
+	j        *Journal
+	segments []segment
+	end      position
+}
+
+// A Piece is a part of a segment's file, which has zeros wherever no piece says
+// otherwise.
+type Piece struct {
+	Segment uint64 // its number
+	Size    int64  // of the file
+	Offset  int64
+	Bytes   []byte // valid until the next piece
+}
+
+// Copy begins a copy of what is durable now. It must be closed.
+func (j *Journal) Copy() (*Copy, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.closed {
+		return nil, ErrClosed
+	}
+	j.copies++
+	return &Copy{j: j, segments: j.segments, end: j.end}, nil
+}
+
+// Close allows pruning again.
+func (c *Copy) Close() {
+	c.j.mu.Lock()
+	defer c.j.mu.Unlock()
+	c.j.copies--
+}
+
+// End is the position after the last record in the copy.
+func (c *Copy) End() Position { return Position{c.end.last, c.end.chain} }
+
+// Segments are the sequences with which the segments begin, the oldest first.
+func (c *Copy) Segments() (first []uint64) {
+	for _, s := range c.segments {
+		first = append(first, s.first)
+	}
+	return first
+}
+
+// pieceSize is about how long a piece is.
+const pieceSize = 256 << 10
+
+// Read calls fn with the pieces of segment number from and of those after it, in
+// order, and verifies the chain on the way. It returns the number of the segment in
+// which it ended, and an error of ctx, of fn, or *CorruptError.
+func (c *Copy) Read(ctx context.Context, from int, fn func(Piece) error) (ended int, err error) {
+	if from >= len(c.segments) {
+		return from, nil
+	}
+	r := c.j.reader()
+	defer r.close()
+	if err := r.start(c.segments[from]); err != nil {
+		return from, err
+	}
+	p := Piece{Segment: r.segment.number, Size: r.segment.size}
+	put := func() error {
+		if len(p.Bytes) == 0 {
+			return nil
+		}
+		err := fn(p)
+		p.Offset, p.Bytes = p.Offset+int64(len(p.Bytes)), p.Bytes[:0]
+		return err
+	}
+	number := func() int { return int(r.segment.number - c.segments[0].number) }
+	for {
+		if err := ctx.Err(); err != nil {
+			return number(), err
+		}
+		_, err := r.read(c.segments, c.end)
+		if errors.Is(err, io.EOF) {
+			return number(), put()
+		}
+		if errors.Is(err, errBlank) {
+			err = r.scan.corrupt(r.offset, "acknowledged records are missing here")
+		}
+		if err != nil {
+			return number(), err
+		}
+		if p.Segment != r.segment.number || len(p.Bytes) >= pieceSize {
+			if err := put(); err != nil {
+				return number(), err
+			}
+		}
+		if p.Segment != r.segment.number {
+			p = Piece{Segment: r.segment.number, Size: r.segment.size, Bytes: p.Bytes}
+		}
+		at := r.at
+		if at == sector {
+			at = 0 // the header goes with the first batch
+		}
+		b, err := r.scan.view(at, int(r.offset-at))
+		if err != nil {
+			return number(), err
+		}
+		p.Bytes = append(p.Bytes, b...)
+	}
+}
+
+// A Layout writes the files of a copy into a directory, where Open then verifies them.
+type Layout struct {
+	disk   Disk
+	file   File
+	number uint64 // of the segment
+	size   int64  // of its file
+	end    int64  // of what was written to it
+}
+
+// mostSegment bounds what a copy may say of the size of a segment.
+const mostSegment = 1 << 30
+
+// NewLayout makes the directory.
+func NewLayout(dir string) (*Layout, error) {
+	d, err := openDirectory(dir, true)
+	if err != nil {
+		return nil, err
+	}
+	return &Layout{disk: d}, nil
+}
+
+// Put writes the next piece.
+func (l *Layout) Put(p Piece) error {
+	if p.Segment != l.number || l.file == nil {
+		if err := l.finish(false); err != nil {
+			return err
+		}
+		f, err := l.disk.Create(segmentName(p.Segment))
+		if err != nil {
+			return err
+		}
+		l.file, l.number, l.size, l.end = f, p.Segment, p.Size, 0
+	}
+	if p.Size != l.size || p.Size > mostSegment || p.Offset < l.end || p.Offset+int64(len(p.Bytes)) > p.Size {
+		return &CorruptError{File: segmentName(p.Segment), Offset: p.Offset, Reason: "this piece is out of its place"}
+	}
+	l.end = p.Offset + int64(len(p.Bytes))
+	_, err := l.file.WriteAt(p.Bytes, p.Offset)
+	return err
+}
+
+// finish gives a segment its length. The last one gets all of its space, since
+// something will be appended to it.
+func (l *Layout) finish(last bool) (err error) {
+	if l.file == nil {
+		return nil
+	}
+	zeros := nothing[:]
+	if !last {
+		zeros, l.end = zeros[:1], max(l.end, l.size-1)
+	}
+	for l.end < l.size && err == nil {
+		var n int
+		n, err = l.file.WriteAt(zeros[:min(int64(len(zeros)), l.size-l.end)], l.end)
+		l.end += int64(n)
+	}
+	if err == nil {
+		err = l.file.Sync()
+	}
+	err = errors.Join(err, l.file.Close())
+	l.file = nil
+	return err
+}
+
+// Reset removes what was written: the copy begins with a later segment.
+func (l *Layout) Reset() error {
+	if err := l.finish(false); err != nil {
+		return err
+	}
+	names, err := l.disk.Names()
+	for _, name := range names {
+		err = errors.Join(err, l.disk.Remove(name))
+	}
+	return err
+}
+
+// Close makes everything durable.
+func (l *Layout) Close() error {
+	return errors.Join(l.finish(true), l.disk.Sync(), l.disk.Close())
+}
+
+// Append encodes a piece.
+func (p Piece) Append(b []byte) []byte {
+	b = binary.BigEndian.AppendUint64(b, p.Segment)
+	b = binary.BigEndian.AppendUint64(b, uint64(p.Size))
+	b = binary.BigEndian.AppendUint64(b, uint64(p.Offset))
+	return append(b, p.Bytes...)
+}
+
+// DecodePiece reads what Append wrote.
+func DecodePiece(b []byte) (p Piece, ok bool) {
+	if len(b) < 24 {
+		return p, false
+	}
+	p.Segment = binary.BigEndian.Uint64(b)
+	p.Size, p.Offset = int64(binary.BigEndian.Uint64(b[8:])), int64(binary.BigEndian.Uint64(b[16:]))
+	p.Bytes = b[24:]
+	return p, p.Segment > 0 && p.Size > 0 && p.Offset >= 0
+}
+
+// MarshalText and UnmarshalText have a position stand in JSON as String writes it.
+func (p Position) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+func (p *Position) UnmarshalText(text []byte) (err error) {
+	*p, err = ParsePosition(string(text))
+	return err
+}
