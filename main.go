@@ -76,6 +76,15 @@ type app struct {
 
 // run parses the arguments and runs the command that they name.
 func (a *app) run(ctx context.Context, args []string) error {
+	err := cli.Execute(ctx, a.root(), args)
+	if lost := a.out.Close(); lost != nil && (err == nil || errors.Is(err, lost)) { // the latter also where cobra lost it
+		return fmt.Errorf("not all could be printed: %w", lost)
+	}
+	return err
+}
+
+// root is all commands.
+func (a *app) root() *cobra.Command {
 	root := cli.Root(a.out, a.stderr, func(c *cobra.Command) error {
 		a.command = c.CommandPath()
 		return nil
@@ -95,11 +104,7 @@ func (a *app) run(ctx context.Context, args []string) error {
 		Open: a.client, In: a.stdin, Out: a.out, Err: a.stderr,
 		Password: cli.Terminal(a.stdin, a.stderr), Now: time.Now,
 	})...)
-	err = cli.Execute(ctx, root, args)
-	if lost := a.out.Close(); lost != nil && (err == nil || errors.Is(err, lost)) { // the latter also where cobra lost it
-		return fmt.Errorf("not all could be printed: %w", lost)
-	}
-	return err
+	return root
 }
 
 func (a *app) serveCommand() *cobra.Command {

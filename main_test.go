@@ -23,6 +23,7 @@ import (
 
 	"github.com/creack/pty"
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
 	"gatehouse/ldap/ldaptest"
@@ -86,6 +87,25 @@ func TestStories(t *testing.T) {
 			"status":   cmdStatus,
 		},
 	})
+}
+
+// TestStatusesOfAllCommands: what statuses.txtar tries are all commands that there are.
+func TestStatusesOfAllCommands(t *testing.T) {
+	b, err := os.ReadFile("testdata/script/statuses.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var look func(c *cobra.Command)
+	look = func(c *cobra.Command) {
+		for _, child := range c.Commands() {
+			look(child)
+		}
+		name := strings.TrimPrefix(c.CommandPath(), "gatehouse ")
+		if c.HasParent() && !c.HasSubCommands() && !regexp.MustCompile(`(?m)^2 `+name+`( |$)`).Match(b) {
+			t.Errorf("%s has no line with a usage error", name)
+		}
+	}
+	look((&app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}).root())
 }
 
 // story is what a running script remembers.

@@ -81,16 +81,28 @@ func (l *look) run(ctx context.Context, c *api.Client, _ []string) error {
 	switch {
 	case l.verify:
 		return l.env.verify(ctx, c, l.atLeast)
+	case l.follow: // of a removed user nothing will come
+		if err := known(ctx, c, q.UID); err != nil {
+			return err
+		}
+		q.Last = recent
 	case l.last > 0:
 		h, err := c.History(ctx, api.HistoryQuery{UID: q.UID, Token: q.Token, Before: l.before, Last: l.last})
 		if err != nil {
 			return err
 		}
+		if len(h.Events) == 0 && h.Before == 0 {
+			if err := known(ctx, c, q.UID); err != nil {
+				return err
+			}
+		}
 		return l.history(h)
-	case l.follow:
-		q.Last = recent
 	}
-	err := l.env.events(c.Events(ctx, q), l.asJSON, q.Follow)
+	some := false
+	err := l.env.events(noting(&some, c.Events(ctx, q)), l.asJSON, q.Follow)
+	if err == nil && !some && !q.Follow {
+		err = known(ctx, c, q.UID) // a removed user is not, but has events
+	}
 	switch {
 	case q.Follow && ctx.Err() != nil:
 		return nil // it was stopped, as it must be
@@ -98,6 +110,18 @@ func (l *look) run(ctx context.Context, c *api.Client, _ []string) error {
 		return errors.New("the server has stopped: nothing more will come")
 	}
 	return err
+}
+
+// noting sets some once there is a row.
+func noting[T any](some *bool, rows iter.Seq2[T, error]) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for row, err := range rows {
+			*some = *some || err == nil
+			if !yield(row, err) {
+				return
+			}
+		}
+	}
 }
 
 // history prints the events that one look back through the log has found, and,
