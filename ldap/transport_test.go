@@ -547,3 +547,61 @@ func TestSubjectAlternativeName(t *testing.T) {
 		}
 	}
 }
+
+// What a password policy says of the service account itself: one that may do no more
+// than change its password, or that is locked, is not accepted, with the reason; a
+// grace login is spent with a warning.
+func TestServiceAccountPolicy(t *testing.T) {
+	account := func(name, more string) string {
+		return fmt.Sprintf("\ndn: cn=%s,%s\nobjectClass: organizationalRole\nobjectClass: simpleSecurityObject\ncn: %[1]s\nuserPassword: reader-secret\n%[3]s\n", name, base, more)
+	}
+	const old = "pwdChangedTime: 20200101000000Z\npwdPolicySubentry: cn="
+	s := startSlapd(t, ldaptest.WithEntries(account("reset", "pwdReset: TRUE")+account("locked", "pwdAccountLockedTime: 000001010000Z")+
+		account("expired", old+"strict,ou=policies,"+base)+account("grace", old+"graceful,ou=policies,"+base)))
+	inForm := func(answers []*ber.Packet) string {
+		return fake(t, func(r request) []*ber.Packet {
+			if r.op == goldap.ApplicationBindRequest {
+				return answers
+			}
+			return []*ber.Packet{done(goldap.LDAPResultUnwillingToPerform)}
+		})
+	}
+	for _, test := range []struct {
+		name, account, server string
+		refused, warned       string
+	}{
+		{"must change", "reset", "", string(ReasonMustChange), ""},
+		{"locked", "locked", "", string(ReasonLocked), ""},
+		{"expired", "expired", "", string(ReasonPasswordExpired), ""},
+		{"grace login", "grace", "", "", "2 grace logins left"},
+		{"must change, 389", "reader", inForm([]*ber.Packet{withControl(bound(0, "")[0], goldap.ControlTypeVChuPasswordMustChange, []byte("0"))}), string(ReasonMustChange), ""},
+		{"expires soon, 389", "reader", inForm([]*ber.Packet{withControl(bound(0, "")[0], goldap.ControlTypeVChuPasswordWarning, []byte("86400"))}), "", "expires in 24h"},
+		{"inactivated, 389", "reader", inForm(bound(53, "Account inactivated. Contact system administrator.")), "inactivated", ""},
+		{"must change, Active Directory", "reader", inForm(bound(49, "80090308: LdapErr: DSID-0C0903D9, comment: AcceptSecurityContext error, data 773, v4563")), "773", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := s.config()
+			if test.server != "" {
+				c = plain(test.server)
+			}
+			c.BindDN = "cn=" + test.account + "," + base
+			d, log := openLogged(t, c)
+			var bind Step
+			for _, step := range d.Check(t.Context(), "alice") {
+				if step.Name == "bind" {
+					bind = step
+				}
+			}
+			if bind.OK != (test.refused == "") || bind.Warning != (test.warned != "") || !strings.Contains(bind.Detail, test.refused+test.warned) {
+				t.Errorf("check: got %+v", bind)
+			}
+			_, err := d.Find(t.Context(), "alice")
+			if refused := err != nil && strings.Contains(err.Error(), "was not accepted"); refused != (test.refused != "") || refused && !strings.Contains(err.Error(), test.refused) {
+				t.Errorf("find: got %v", err)
+			}
+			if warned := strings.Contains(log.String(), "has to be changed soon"); warned != (test.warned != "") {
+				t.Errorf("the log says %s", log)
+			}
+		})
+	}
+}
