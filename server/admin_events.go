@@ -155,7 +155,11 @@ func (s *Server) adminBackup(w http.ResponseWriter, r *http.Request) error {
 	begun := &noticing{ResponseWriter: w}
 	_, err := s.store.Snapshot(r.Context(), begun)
 	if err != nil && begun.begun {
-		s.log.Error("a backup broke off", "error", err)
+		if gone(r, err) {
+			s.log.Info("a backup was given up by who asked for it")
+		} else {
+			s.log.Error("a backup broke off", "error", err)
+		}
 		panic(http.ErrAbortHandler)
 	}
 	if err == nil {

@@ -204,6 +204,9 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, limit int, rows 
 		if err != nil && n == 0 {
 			return err
 		}
+		if err != nil && gone(r, err) {
+			return nil
+		}
 		if err != nil {
 			s.log.Error("a listing ended early", "route", r.Pattern, "error", err)
 			_, message := statusOf(err)

@@ -24,6 +24,7 @@ type Config struct {
 	TrustedProxies []netip.Prefix `toml:"trusted_proxies"`
 	KeyFile        string         `toml:"key_file"`
 	TLS            TLSConfig      `toml:"tls"`
+	Log            LogConfig      `toml:"log"`
 	Tokens         TokenConfig    `toml:"tokens"`
 	Logins         LoginConfig    `toml:"logins"`
 	Limits         LimitConfig    `toml:"limits"`
@@ -69,6 +70,7 @@ type LimitConfig struct {
 func DefaultConfig() Config {
 	return Config{
 		Listen: "127.0.0.1:8080",
+		Log:    LogConfig{Level: "info", Format: "text"},
 		Tokens: TokenConfig{Reveal: true},
 		Logins: LoginConfig{Local: true, AccountFailures: 5, AddressFailures: 100},
 		Limits: LimitConfig{ConnectionsPerAddress: 1000, ChangesPerUser: 10_000},
@@ -105,6 +107,7 @@ func (c Config) Check() error {
 	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
 		f.add("tls", "cert and key go together")
 	}
+	c.Log.check(&f)
 	f.within("tokens.max_per_user", c.Tokens.MaxPerUser, 0, 1_000_000)
 	f.within("limits.connections", c.Limits.Connections, 0, 1_000_000)
 	f.within("limits.connections_per_address", c.Limits.ConnectionsPerAddress, 1, 1_000_000)

@@ -19,6 +19,10 @@ key_file = "/etc/gatehouse/key"
 cert = "cert.pem"
 key = "key.pem"
 
+[log]
+level = "warn"
+format = "json"
+
 [tokens]
 reveal = false
 max_per_user = 7
@@ -48,8 +52,9 @@ max_size = "64MiB"
 		Listen: "127.0.0.1:9090", PublicURL: "https://tokens.example.com", KeyFile: "/etc/gatehouse/key",
 		TrustedProxies: prefixes("127.0.0.1/32", "2001:db8::/32"),
 		TLS:            TLSConfig{Cert: "cert.pem", Key: "key.pem"},
+		Log:            LogConfig{Level: "warn", Format: "json"},
 		Tokens:         TokenConfig{MaxPerUser: 7, DefaultLifetime: Lifetime{90 * day}, MaxLifetime: Lifetime{365 * day}, RevokeIdleAfter: Lifetime{365 * day}},
-		Logins:         LoginConfig{AccountFailures: 3, AddressFailures: 30},
+		Logins:         LoginConfig{Local: true, AccountFailures: 3, AddressFailures: 30},
 		Limits:         LimitConfig{Connections: 300, ConnectionsPerAddress: 30, ChangesPerUser: 40},
 		Audit:          AuditConfig{Keep: Lifetime{365 * day}, MaxSize: Size{64 << 20}},
 	}
@@ -102,6 +107,9 @@ func TestConfigRefused(t *testing.T) {
 		{"[tls]\nkey = \"k\"", "tls: cert and key"},
 		{"[tokens]\nreveal = \"yes\"", "line 2: tokens.reveal"},
 		{"[limits]\nchanges_per_user = -1", "limits.changes_per_user"},
+		{"[log]\nlevel = \"verbose\"", `line 2: log.level: write "debug", "info", "warn" or "error"`},
+		{"[log]\nlevel = 3", "line 2: log.level"},
+		{"[log]\n\nformat = \"xml\"", `line 3: log.format: write "text" or "json"`},
 		{"[limits]\nconnections = -1", "line 2: limits.connections: write a number from 0 to 1000000"},
 		{"[limits]\nconnections = 1000001", "line 2: limits.connections"},
 		{"[limits]\nconnections = \"100\"", "line 2: limits.connections"},

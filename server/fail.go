@@ -4,11 +4,14 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -38,8 +41,10 @@ func (s *Server) failPage(w http.ResponseWriter, r *http.Request, err error) {
 	} else {
 		err = s.pages.Write(w, status, web.Failure{UID: s.whose(r), Status: http.StatusText(status), Error: message + "."})
 	}
-	if err != nil {
+	if err != nil && !gone(r, err) {
 		s.log.Error("request failed", "route", r.Pattern, "error", err)
+	}
+	if err != nil {
 		reply(w, http.StatusInternalServerError, api.Error{Message: "Internal error"})
 	}
 }
@@ -106,7 +111,7 @@ func (s *Server) person(r *http.Request) bool {
 // belong to it, and logs an error of ours, of which the client is told nothing.
 func (s *Server) refusal(w http.ResponseWriter, r *http.Request, err error) (status int, message string) {
 	status, message = statusOf(err)
-	if status >= http.StatusInternalServerError && !passing(err) {
+	if status >= http.StatusInternalServerError && !passing(err) && !gone(r, err) {
 		s.log.Error("request failed", "route", r.Pattern, "error", err) // a path may hold a token
 	}
 	h := w.Header()
@@ -121,9 +126,16 @@ func (s *Server) refusal(w http.ResponseWriter, r *http.Request, err error) (sta
 }
 
 // passing reports whether an error of 500 or more is not for an operator to act on:
-// it passes by itself, or is the client's word alone.
+// it passes by itself, is the client's word alone, or is told of already.
 func passing(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, storage.ErrOpening) || errors.Is(err, oauth.ErrNotNow)
+	return errors.Is(err, context.Canceled) || errors.Is(err, storage.ErrOpening) || errors.Is(err, oauth.ErrNotNow) || told(err)
+}
+
+// gone reports whether an error comes from a client that went away, or that stopped
+// reading.
+func gone(r *http.Request, err error) bool {
+	return r.Context().Err() != nil || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) ||
+		errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // sentence returns s with a capital at the start.

@@ -73,7 +73,7 @@ func (s *Server) logIn(r *request, fields map[string]string, method string) (sto
 	default:
 		return u, refuse(http.StatusBadRequest, "The login method %q is not configured", method)
 	}
-	s.metrics.login(method, err)
+	s.loginEnded(method, v[0], r.from, err)
 	return u, err
 }
 

@@ -61,7 +61,7 @@ func (s *Server) toProvider(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	l, address, err := p.Begin(r.Context(), callback)
-	if err != nil {
+	if s.watch.provider(p.Name(), err); err != nil {
 		return err
 	}
 	cookie, err := s.pending.begin(pendingLogin{Login: l, Provider: p.Name(), Next: next})
@@ -82,7 +82,7 @@ func (s *Server) fromProvider(w http.ResponseWriter, r *request) error {
 	// The address has the code in it.
 	w.Header().Set("Referrer-Policy", "no-referrer")
 	u, next, err := s.comeBack(r, p)
-	s.metrics.login(p.Name(), err)
+	s.loginEnded(p.Name(), "", r.from, err)
 	http.SetCookie(w, s.browserCookie("", -1))
 	if err != nil {
 		return err

@@ -24,7 +24,7 @@ func (s *Server) authenticateProvider(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	u, err := s.checkPosted(r, p, mail, token)
-	s.metrics.login(p.Name(), err)
+	s.loginEnded(p.Name(), mail, r.from, err)
 	if err != nil {
 		return err
 	}

@@ -275,6 +275,9 @@ func (o *offboard) apply(changes []offboarding) error {
 		case c.action == api.OffboardResume:
 			err = o.store.Resume(directoryActor, c.id)
 		}
+		if err == nil {
+			o.log.Info("off-boarding", "uid", c.uid, "action", c.action, "reason", c.why)
+		}
 		if err != nil && !errors.Is(err, storage.ErrNoUser) {
 			if failed++; first == nil {
 				first = err

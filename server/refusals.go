@@ -2,6 +2,9 @@ package server
 
 import (
 	"context"
+	"log/slog"
+	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -12,12 +15,19 @@ import (
 // filling it: of an account and an address, the first one is written at once, and
 // the others within a minute as one event with their number.
 //
-// The name that was typed is written only if it is a user's: it may be a password.
+// The name that was typed is written there only if it is a user's: it may be a password.
+//
+// The server's log has a line for each, with the name as it was typed, and for each that
+// came too early (429): a program that watches it can bar the address. Of one address
+// there are at most mostLines in a window.
 type refusals struct {
 	store *storage.Store
+	log   *slog.Logger
 
 	mu    sync.Mutex
 	count map[refusal]int // beyond the one that is written
+	lines map[netip.Addr]int
+	more  int // that no line tells of
 }
 
 // refusal is what refused logins are counted by. The zero value stands for all of
@@ -26,8 +36,30 @@ type refusal struct{ uid, address string }
 
 const (
 	refusalWindow = time.Minute
-	maxRefusals   = 1000 // kinds in a window
+	maxRefusals   = 1000 // kinds, and addresses, in a window
+	mostLines     = 20
+	shownName     = 64 // characters
 )
+
+// tell logs that a login was refused. The name comes last, and what is in it is
+// quoted: it can't look like another line, or another address.
+func (f *refusals) tell(method, name string, from netip.Addr) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n, known := f.lines[from]
+	if n >= mostLines || !known && len(f.lines) >= maxRefusals {
+		f.more++
+		return
+	}
+	if f.lines == nil {
+		f.lines = make(map[netip.Addr]int)
+	}
+	f.lines[from]++
+	if r := []rune(name); len(r) > shownName {
+		name = string(r[:shownName]) + "…"
+	}
+	f.log.Info("login refused", "address", addressText(from), "method", method, "name", name)
+}
 
 func (f *refusals) note(uid, address string) {
 	f.mu.Lock()
@@ -77,4 +109,26 @@ func (f *refusals) flush() {
 		}
 	}
 	clear(f.count)
+	clear(f.lines)
+	if f.more > 0 {
+		f.log.Info("more logins were refused than there are lines for", "logins", f.more)
+		f.more = 0
+	}
+}
+
+// loginEnded counts a login by name and password, or by a provider, and logs it if it
+// was refused. The name is what was typed; empty: nothing was. What is no e-mail address
+// can be a name in a directory only: elsewhere it may well be a password, and is left out.
+func (s *Server) loginEnded(method, name string, from netip.Addr, err error) {
+	s.metrics.login(method, err)
+	s.watch.provider(method, err)
+	if err == nil {
+		return
+	}
+	if status, _ := statusOf(err); status == http.StatusUnauthorized || status == http.StatusTooManyRequests {
+		if method != methodLDAP && storage.CheckUID(name) != nil {
+			name = ""
+		}
+		s.refusals.tell(method, name, from)
+	}
 }

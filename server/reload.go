@@ -14,6 +14,7 @@ func (c Config) adopt(newer Config) Config {
 	if c.TLS.Cert != "" && newer.TLS.Cert != "" {
 		c.TLS = newer.TLS
 	}
+	c.Log.Level = newer.Log.Level
 	c.Limits = newer.Limits
 	c.Logins = newer.Logins
 	c.Tokens.Reveal = newer.Tokens.Reveal
@@ -25,14 +26,14 @@ func (c Config) adopt(newer Config) Config {
 
 // Reload takes over what a configuration that Check and CheckFiles have accepted says
 // differently, and reads the certificate again. It logs what has changed, and which
-// settings need a restart. It is called by one goroutine at a time, after Listen.
-func (s *Server) Reload(newer Config) {
+// settings need a restart. It reports whether it took it over. It is called by one goroutine at a time, after Listen.
+func (s *Server) Reload(newer Config) (taken bool) {
 	before := *s.config()
 	now := before.adopt(newer)
 	if s.pair != nil {
 		if err := s.pair.use(now.TLS); err != nil {
 			s.log.Error("the configuration is not taken: what was in force stays", "error", err)
-			return
+			return false
 		}
 	}
 	s.settings.Store(&now)
@@ -46,6 +47,7 @@ func (s *Server) Reload(newer Config) {
 		changed = []string{"nothing"}
 	}
 	s.log.Info("the configuration has been read again", "changed", strings.Join(changed, " "))
+	return true
 }
 
 // changedSettings returns the names of the settings in which two configurations

@@ -36,6 +36,8 @@ func TestReload(t *testing.T) {
 			r := h.ask("GET", "/").header("X-Forwarded-For", "198.51.100.9").r
 			return h.clientAddress(r).String() == "198.51.100.9"
 		}},
+		{"trusted_proxies = [\"192.0.2.1/32\"]\n[log]\nlevel = \"warn\"\nformat = \"json\"", "log.level", "log.format", func() bool { return h.config().Log.Level == "warn" }},
+		{"trusted_proxies = [\"192.0.2.1/32\"]", "log.level", "", func() bool { return true }},
 		{"listen = \"127.0.0.1:1\"", "trusted_proxies", "listen", func() bool { return h.config().Listen != "127.0.0.1:1" }},
 		{"[tls]\ncert = \"c\"\nkey = \"k\"", "nothing", "tls.cert tls.key", func() bool { return h.config().TLS.Cert == "" }},
 		{"public_url = \"https://x.example\"\n[ldap]\nurls = [\"ldaps://l.example\"]\nbase_dn = \"dc=x\"", "nothing", "public_url ldap", func() bool { return !h.config().secure() }},

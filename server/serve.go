@@ -108,6 +108,7 @@ func (l *Listener) Serve(ctx context.Context) error {
 	var sweeps sync.WaitGroup
 	sweeps.Go(func() { s.sweepIdle(background) })
 	sweeps.Go(func() { s.refusals.run(background) })
+	sweeps.Go(func() { s.watchStates(background) })
 	sweeps.Go(func() { s.activity.run(background, s.metrics) })
 	sweeps.Go(func() { s.sweepDirectory(background) })
 	if s.directory != nil {

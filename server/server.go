@@ -22,6 +22,7 @@
 //	config*, span                     the configuration file
 //	errors, fail, body, reply, view   requests in, replies and errors out
 //	serve, conn, crowd, socket, certificate  listening
+//	watch                             troubles that last, logged
 //	metrics, activity, health         figures for Prometheus and the terminal UI
 //
 // The package decides who may ask and what is shown; what is true, package
@@ -64,6 +65,7 @@ type Server struct {
 	turns    *turns       // of the users, to read a part of a listing
 	pair     *certificate // nil: the port speaks plain HTTP
 	open     *connections
+	watch    *watch
 
 	directory directory // nil: LDAP is not configured
 	offboard  *offboard // nil: likewise
@@ -94,7 +96,7 @@ func New(store *storage.Store, cfg Config, opts Options) (*Server, error) {
 	}
 	s := &Server{
 		store: store, log: opts.Log, now: opts.Now, started: opts.Now(), version: opts.Version,
-		refusals: &refusals{store: store},
+		refusals: &refusals{store: store, log: opts.Log},
 		lookups:  &lookups{now: opts.Now, began: opts.Now()},
 		changes:  newBudget(cfg.Limits.ChangesPerUser, "Too many changes within an hour: try again later", opts.Now),
 		logins:   newBudget(loginsPerHour, "Too many logins within an hour: try again later", opts.Now),
@@ -126,6 +128,7 @@ func New(store *storage.Store, cfg Config, opts Options) (*Server, error) {
 	if s.oauth, err = openProviders(cfg, opts.ProviderTimeout, opts.Now); err != nil {
 		return nil, err
 	}
+	s.watch = newWatch(opts.Log, s.oauth)
 	if cfg.PublicURL != "" {
 		if err := s.origins.AddTrustedOrigin(origin(cfg.PublicURL)); err != nil {
 			return nil, err

@@ -73,7 +73,7 @@ func (s *Server) failVerify(w http.ResponseWriter, err error) int {
 		return challenge(w)
 	}
 	status, message := statusOf(err)
-	if status >= http.StatusInternalServerError {
+	if status >= http.StatusInternalServerError && !passing(err) {
 		s.log.Error("a token could not be verified", "error", err)
 	}
 	if status != http.StatusForbidden {

@@ -33,7 +33,7 @@ func (d Dir) Demo(ctx context.Context, o Demo) error {
 	if err != nil {
 		return err
 	}
-	log, end := serveLog(&d)
+	log, end := serveLog(&d, cfg.Log)
 	defer end()
 	keepMemory(log)
 	store, s, err := d.Open(cfg, log, false)

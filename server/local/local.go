@@ -34,6 +34,8 @@ type Dir struct {
 	Version  string
 	Messages io.Writer
 	Terminal io.Writer // Messages, if that is a terminal; else nil
+
+	level *slog.LevelVar // of the server's log
 }
 
 // Open opens the store, and a server on it. With early it returns as soon as tokens

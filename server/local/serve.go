@@ -28,7 +28,7 @@ func (d Dir) Serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	log, end := serveLog(&d)
+	log, end := serveLog(&d, cfg.Log)
 	defer end()
 	keepMemory(log)
 	store, s, err := d.Open(cfg, log, true)

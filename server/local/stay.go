@@ -28,10 +28,10 @@ func hangups() (<-chan os.Signal, func()) {
 
 // serveLog returns the server's log, and what else it has to say: neither ever waits
 // for whoever reads them.
-func serveLog(d *Dir) (log *slog.Logger, end func() error) {
+func serveLog(d *Dir, cfg server.LogConfig) (log *slog.Logger, end func() error) {
 	lines := NewLines(d.Messages)
 	d.Messages = lines
-	log = slog.New(slog.NewTextHandler(lines, nil))
+	log, d.level = cfg.Logger(lines)
 	lines.Lost = func(n int) { log.Warn("lines of the log were lost: its reader was too slow, or gone", "lines", n) }
 	return log, lines.Close
 }
@@ -49,7 +49,9 @@ func (d Dir) reload(ctx context.Context, hup <-chan os.Signal, s *server.Server,
 			log.Error("the configuration is not taken: what was in force stays", "error", err)
 			continue
 		}
-		s.Reload(cfg)
+		if s.Reload(cfg) {
+			d.level.Set(cfg.Log.SlogLevel())
+		}
 	}
 }
 

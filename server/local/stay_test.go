@@ -378,6 +378,11 @@ func TestHangup(t *testing.T) {
 	write("other.pem", readAll(t, filepath.Join(dir, "cert.pem")))
 	write("gate.toml", strings.Replace(tls, "cert.pem", "other.pem", 1))
 	hangup(`names=third.example`, `changed="tls.cert logins.account_failures"`)
+	write("gate.toml", readAll(t, filepath.Join(dir, "gate.toml"))+"[log]\nlevel = \"error\"\n")
+	hangup(`changed=log.level`)
+	r.cmd.Process.Signal(syscall.SIGHUP) // read, and not told of
+	write("gate.toml", "listen = ")
+	hangup(`level=ERROR msg="the configuration is not taken`)
 	r.stop()
 }
 

@@ -1,0 +1,154 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"gatehouse/ldap/ldaptest"
+)
+
+// leaver is a client that goes away when the first part of an answer has come.
+type leaver struct {
+	*httptest.ResponseRecorder
+	leave context.CancelFunc
+}
+
+func (l leaver) Write(b []byte) (int, error) {
+	l.leave()
+	return l.ResponseRecorder.Write(b)
+}
+
+// TestClientsThatLeave: a client that goes away is nothing for an operator to act on,
+// whatever it asked for.
+func TestClientsThatLeave(t *testing.T) {
+	h := newHouse(t)
+	for range 5 {
+		h.create(`{}`)
+	}
+	admin := h.AdminHandler("tester")
+	for _, path := range []string{
+		"/admin/tokens?limit=1000", "/admin/users?limit=1000", "/admin/events", "/admin/events/history?limit=1000", "/admin/events/verify", "/admin/backup", "/admin/status",
+	} {
+		for what, before := range map[string]bool{"before": true, "meanwhile": false} {
+			ctx, cancel := context.WithCancel(t.Context())
+			if before {
+				cancel()
+			}
+			func() {
+				defer func() {
+					if p := recover(); p != nil && p != http.ErrAbortHandler {
+						t.Errorf("%s: panic: %v", path, p)
+					}
+				}()
+				admin.ServeHTTP(leaver{httptest.NewRecorder(), cancel}, httptest.NewRequest("GET", path, nil).WithContext(ctx))
+			}()
+			cancel()
+			if strings.Contains(h.log.String(), "level=ERROR") || strings.Contains(h.log.String(), "level=WARN") {
+				t.Fatalf("%s %s: the log has\n%s", path, what, h.log)
+			}
+		}
+	}
+	for _, path := range []string{"/", "/api/tokens", "/api/getApiTokens", "/api/getUserRecentFiles", "/metrics", "/readyz"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		r := h.ask("GET", path).cookie(h.login(alice, password)).r.WithContext(ctx)
+		cancel()
+		h.web.ServeHTTP(leaver{httptest.NewRecorder(), cancel}, r)
+		if strings.Contains(h.log.String(), "level=ERROR") {
+			t.Fatalf("%s: the log has\n%s", path, h.log)
+		}
+	}
+}
+
+// count returns how many lines of the log have all of the words.
+func (h *house) count(words ...string) (n int) {
+	for line := range strings.Lines(h.log.String()) {
+		has := true
+		for _, w := range words {
+			has = has && strings.Contains(line, w)
+		}
+		if has {
+			n++
+		}
+	}
+	return n
+}
+
+// TestDirectoryOutage is logged once when it begins and once when it ends, whatever the
+// number of logins that fail meanwhile.
+func TestDirectoryOutage(t *testing.T) {
+	h, s := newDirectoryHouse(t)
+	t.Cleanup(h.watch.stop)
+	h.ldapToken("alice")
+	h.look()
+	s.Stop()
+	for range 20 {
+		h.ldap("alice", "alice-secret").want(http.StatusServiceUnavailable)
+		h.look()
+	}
+	if began, all := h.count("level=ERROR", "no server of the directory answers"), h.count("level=ERROR"); began != 1 || all != 1 {
+		t.Errorf("got %d lines of the outage and %d errors, want 1 of each:\n%s", began, all, h.log)
+	}
+	s.Start()
+	h.ldapToken("alice")
+	h.look()
+	h.look()
+	if ended := h.count("level=INFO", "the directory answers again", "lasted="); ended != 1 {
+		t.Errorf("got %d lines of the end, want 1:\n%s", ended, h.log)
+	}
+}
+
+// TestSweepLines: each user whom a sweep of the directory stops, lets in again or
+// removes has a line.
+func TestSweepLines(t *testing.T) {
+	h, s := newDirectoryHouse(t)
+	h.ldapToken("alice")
+	lines := func(action string) int { return h.count("level=INFO", "msg=off-boarding", "uid=", "action="+action) }
+	for _, step := range []struct {
+		action string
+		do     func()
+	}{
+		{"suspend", func() { s.Modify(ldaptest.Person("alice"), "pwdAccountLockedTime", "000001010000Z") }},
+		{"resume", func() { s.Modify(ldaptest.Person("alice"), "pwdAccountLockedTime") }},
+		{"remove", func() { s.Remove(ldaptest.Person("alice")) }},
+	} {
+		step.do()
+		h.sweep(2) // somebody must be missed twice
+		if n := lines(step.action); n != 1 {
+			t.Errorf("%s: got %d lines, want 1:\n%s", step.action, n, h.log)
+		}
+	}
+}
+
+// TestLogConfig writes a line of each level.
+func TestLogConfig(t *testing.T) {
+	for level, want := range map[string]string{"debug": "debug info warn error", "info": "info warn error", "warn": "warn error", "error": "error"} {
+		for _, format := range []string{"text", "json"} {
+			var b bytes.Buffer
+			log, _ := LogConfig{Level: level, Format: format}.Logger(&b)
+			log.Debug("debug")
+			log.Info("info")
+			log.Warn("warn")
+			log.Error("error")
+			var got []string
+			for line := range strings.Lines(b.String()) {
+				var fields struct{ Msg string }
+				if format == "json" {
+					if err := json.Unmarshal([]byte(line), &fields); err != nil {
+						t.Fatal(err)
+					}
+				} else {
+					fields.Msg = field(line, "msg")
+				}
+				got = append(got, fields.Msg)
+			}
+			if s := strings.Join(got, " "); s != want {
+				t.Errorf("%s as %s: got %q, want %q", level, format, s, want)
+			}
+		}
+	}
+}

@@ -1,0 +1,98 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"gatehouse/ldap"
+	"gatehouse/server/oauth"
+	"gatehouse/storage"
+	"gatehouse/storage/lasting"
+)
+
+// watch logs troubles that last: when one begins, every minute, and when it ends. The
+// requests that fail meanwhile are not logged one by one.
+type watch struct {
+	store     lasting.State             // takes no changes
+	directory lasting.State             // no server of it answers
+	providers map[string]*lasting.State // do not answer; by name
+}
+
+func newWatch(log *slog.Logger, providers map[string]*oauth.Provider) *watch {
+	w := &watch{
+		store: lasting.State{Log: log, Level: slog.LevelError,
+			Begins: "no change can be made to the store", Ends: "the store takes changes again"},
+		directory: lasting.State{Log: log, Level: slog.LevelError,
+			Begins: "no server of the directory answers: nobody can log in by it", Ends: "the directory answers again"},
+		providers: map[string]*lasting.State{},
+	}
+	for name := range providers {
+		w.providers[name] = &lasting.State{Log: log.With("provider", name), Level: slog.LevelWarn,
+			Begins: "a provider is not available", Ends: "the provider is available again"}
+	}
+	return w
+}
+
+// watchStates looks at the store and the directory each second, until the context ends.
+func (s *Server) watchStates(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	defer s.watch.stop()
+	for {
+		s.look()
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *Server) look() {
+	if err := s.store.Writable(); s.store.IsOpen() && !errors.Is(err, storage.ErrClosed) {
+		s.watch.store.Set(err)
+	}
+	if s.directory != nil {
+		s.watch.directory.Set(directoryTrouble(s.directory))
+	}
+}
+
+// directoryTrouble returns why no server answers, and nil when one does, as far as
+// their last uses tell.
+func directoryTrouble(d directory) (why error) {
+	for _, server := range d.Servers() {
+		if server.Reachable || server.LastFailure.IsZero() {
+			return nil
+		}
+		why = errors.New(server.LastError)
+	}
+	return why
+}
+
+// provider notes what came of asking a provider.
+func (w *watch) provider(name string, err error) {
+	state := w.providers[name]
+	switch {
+	case state == nil:
+	case errors.Is(err, oauth.ErrUnavailable):
+		state.Set(err)
+	case err == nil || errors.Is(err, errInvalid):
+		state.Set(nil)
+	}
+}
+
+func (w *watch) stop() {
+	w.store.Stop()
+	w.directory.Stop()
+	for _, state := range w.providers {
+		state.Stop()
+	}
+}
+
+// told reports whether an error is one of those that a watch tells of, or that the
+// package that it comes from has logged.
+func told(err error) bool {
+	return errors.Is(err, storage.ErrNoSpace) || errors.Is(err, storage.ErrFailed) || errors.Is(err, ldap.ErrUnavailable) || errors.Is(err, oauth.ErrUnavailable)
+}
