@@ -7,6 +7,7 @@ package main
 import (
 	"cmp"
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"os"
@@ -29,6 +30,9 @@ import (
 	"gatehouse/tui/cli"
 	"gatehouse/tui/text"
 )
+
+//go:embed README.md
+var manual string
 
 func main() {
 	unix.Umask(0o077) // whatever is made here is its owner's alone
@@ -99,7 +103,8 @@ func (a *app) root() *cobra.Command {
 	root.PersistentFlags().StringVar(&a.config, "config", "", "the configuration file (default config.toml in the data directory, if there is one)")
 	cli.Twins(root, "data", "config")
 	root.AddCommand(a.serveCommand(), a.adminCommand(), a.demoCommand(),
-		a.backupCommand(), a.restoreCommand(), a.configCommand(), a.versionCommand())
+		a.backupCommand(), a.restoreCommand(), a.configCommand(), a.versionCommand(),
+		cli.ManualCommand(manual, a.stdout))
 	root.AddCommand(cli.Commands(cli.Env{
 		Open: a.client, In: a.stdin, Out: a.out, Err: a.stderr,
 		Password: cli.Terminal(a.stdin, a.stderr), Now: time.Now,

@@ -1,0 +1,21 @@
+#!/bin/sh
+# $1 is "configure" for dpkg, and for rpm how many of the package are installed now.
+set -e
+
+if command -v systemd-sysusers >/dev/null; then
+    systemd-sysusers /usr/lib/sysusers.d/gatehouse.conf
+elif ! getent passwd gatehouse >/dev/null; then
+    useradd --system --user-group --home-dir /var/lib/gatehouse --no-create-home --shell /usr/sbin/nologin gatehouse
+fi
+# The configuration may name secrets, which only the service may read.
+chown root:gatehouse /etc/gatehouse
+chmod 0750 /etc/gatehouse
+
+# Nothing is started here: what it listens on is for the administrator to say.
+if [ -d /run/systemd/system ]; then
+    systemctl daemon-reload
+    # After an upgrade a server that runs goes on as the new program.
+    if [ -n "$2" ] || [ "$1" = 2 ]; then
+        systemctl try-restart gatehouse.service
+    fi
+fi
