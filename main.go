@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"syscall"
 	"time"
 
@@ -192,19 +193,39 @@ func (a *app) demoCommand() *cobra.Command {
 
 func (a *app) backupCommand() *cobra.Command {
 	var force bool
+	var keep int
 	c := &cobra.Command{
-		Use: "backup FILE|-", Short: "Write a backup of the store, while the server runs", Args: cli.One("FILE"),
+		Use: "backup FILE|DIR/|-", Short: "Write a backup of the store, while the server runs", Args: cli.One("FILE"),
+		Long:    "Write a backup of the store, while the server runs: to FILE, to standard output, or\ninto a directory, as DIR/gatehouse-TIME.",
+		Example: "  gatehouse backup /srv/backup/ --keep 14\n  gatehouse backup - | ssh backup 'cat >gatehouse'",
 		RunE: func(c *cobra.Command, args []string) error {
-			m, err := a.backup(c.Context(), args[0], force)
+			to, file := args[0], args[0]
+			if info, err := os.Stat(to); strings.HasSuffix(to, "/") || err == nil && info.IsDir() {
+				file = local.Dated(to, time.Now())
+			}
+			switch {
+			case c.Flags().Changed("keep") && keep < 1:
+				return cli.Usagef("--keep is 1 or more")
+			case keep > 0 && file == to:
+				return cli.Usagef("--keep is for backups in a directory, such as %s/", to)
+			}
+			m, err := a.backup(c.Context(), file, force)
 			if err != nil {
-				return fmt.Errorf("%s is not written: %w", args[0], err)
+				return fmt.Errorf("%s is not written: %w", file, err)
 			}
 			fmt.Fprintf(a.stderr, "Backed up %d users and %d tokens, up to event %d. The key file is not in it: keep a copy elsewhere.\n",
 				m.Users, m.Tokens, m.Last())
+			if keep == 0 {
+				return nil
+			}
+			if err := local.KeepNewest(to, keep, file); err != nil {
+				return fmt.Errorf("%s is written, but not all older backups are deleted: %w", file, err)
+			}
 			return nil
 		},
 	}
 	c.Flags().BoolVar(&force, "force", false, "replace FILE if it exists")
+	c.Flags().IntVar(&keep, "keep", 0, "of the backups in DIR, delete all but the newest so many")
 	return c
 }
 

@@ -22,10 +22,7 @@ var errExists = errors.New("a file of that name exists: name another, or add --f
 // force is set. A pipe or a device is written to directly, as BackupTo does. Progress
 // goes to the terminal, if there is one.
 func (d Dir) Backup(ctx context.Context, file string, force bool) (m storage.Manifest, err error) {
-	switch info, err := os.Stat(file); {
-	case err == nil && info.IsDir():
-		return m, errors.New("it is a directory")
-	case err == nil && !info.Mode().IsRegular():
+	if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
 		f, err := os.OpenFile(file, os.O_WRONLY, 0)
 		if err != nil {
 			return m, err
