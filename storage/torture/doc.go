@@ -5,6 +5,7 @@
 //	go run ./storage/torture abort [--rounds N] [--dir D] [--seed S]
 //	go run ./storage/torture rot   [--rounds N] [--dir D] [--seed S]
 //	go run ./storage/torture mix   [--rounds N] [--dir D] [--seed S]
+//	go run ./storage/torture restores [--rounds N] [--dir D] [--seed S]
 //
 // In each, a child process opens a store and lets eight writers create, use and
 // revoke tokens and disable and enable users. Each writer says through a pipe
@@ -57,6 +58,12 @@
 // must be what its journal says, at once and after another start, or be refused with
 // an error that says what to do: nothing that has ended may be back because two old
 // files agree with each other.
+//
+// restores lets one store create, revoke and rotate tokens, and disable, enable and
+// remove users, makes backups of it, and restores random ones of the ten latest over it,
+// after a stop and over what a kill leaves. After each, every secret that there ever was
+// is asked for: what any of the stores involved knew to have ended is dead, and what
+// should live does.
 //
 // The last line says whether all held; the exit status is 1 when not.
 package main

@@ -68,6 +68,11 @@ func TestMix(t *testing.T) {
 	held(t, to, to.mix())
 }
 
+func TestRestores(t *testing.T) {
+	to := short(t, 6)
+	held(t, to, to.restores())
+}
+
 // TestLedger makes sure that what the other tests rest on would see a loss.
 func TestLedger(t *testing.T) {
 	to := short(t, 1)
