@@ -394,3 +394,51 @@ func eventually(t *testing.T, what string, fn func() bool) {
 		}
 	}
 }
+
+// A backup needs no room on the disk of the store: a full one is why somebody wants it.
+func TestBackupOfAFullDisk(t *testing.T) {
+	disk := tmpfs(t, fullDisk)
+	dir := filepath.Join(disk, "data")
+	s, err := Open(dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	alice := addUser(t, s, "alice@example.com")
+	dead, secret := create(t, s, alice)
+	used, live := create(t, s, alice)
+	<-s.Counted()
+	full := newFiller(t, disk)
+	full.grab(disk)
+	await(t, "a short disk", s.space.short)
+	wantLive(t, s, live)
+	if _, err := s.RevokeTokens(admin, dead); err != nil {
+		t.Fatal(err)
+	}
+	running := backupOf(t, s)
+	if err := s.Close(); err != nil && !errors.Is(err, ErrNoSpace) {
+		t.Fatal(err)
+	}
+	// The stop has thrown the ballast out, which is what an opening needs.
+	if s, err = Open(dir, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	offline := backupOf(t, s)
+	if err := s.Close(); err != nil && !errors.Is(err, ErrNoSpace) {
+		t.Fatal(err)
+	}
+	key, err := os.ReadFile(filepath.Join(dir, "key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, backup := range map[string][]byte{"running": running, "offline": offline} {
+		to := t.TempDir()
+		put(t, filepath.Join(to, "key"), key, 0o600)
+		restore(t, backup, to, Options{})
+		s := open(t, to)
+		wantDead(t, s, secret)
+		if tok, err := s.Token(used); err != nil || tok.LastUsed <= tok.Created || what == "running" && tok.Usage.Uses != 1 {
+			t.Errorf("%s: got %+v, %v, want it used once", what, tok, err)
+		}
+		wantLive(t, s, live)
+	}
+}
