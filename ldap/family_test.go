@@ -1,11 +1,16 @@
 package ldap
 
 import (
+	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
+
+	ber "github.com/go-asn1-ber/asn1-ber"
+	goldap "github.com/go-ldap/ldap/v3"
 
 	"gatehouse/ldap/ldaptest"
 )
@@ -217,4 +222,96 @@ func withStandings(rows []standing) ldaptest.Option {
 		}
 	}
 	return ldaptest.WithEntries(b.String())
+}
+
+// Active Directory's primary group is in no memberOf, and the group does not list who
+// has it: a login, a sweep and a check find it by the SID, and groups within groups by
+// tokenGroups.
+func TestPrimaryGroup(t *testing.T) {
+	sid := func(domain, id uint32) string {
+		b := append([]byte{1, 5}, 0, 0, 0, 0, 0, 5, 21, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8)
+		return string(binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(b, domain), id))
+	}
+	const group = "cn=gatehouse-users,ou=groups," + base
+	people := []struct {
+		state                     string
+		domain, relative, primary uint32
+		token                     []string
+		in                        bool
+	}{
+		{"the primary group", 7, 5001, 1105, []string{sid(7, 1105)}, true},
+		{"another primary group", 7, 5002, 513, []string{sid(7, 513)}, false},
+		{"a group within it", 7, 5003, 513, []string{sid(7, 513), sid(7, 1105)}, true},
+		{"the number in another domain", 8, 5004, 1105, []string{sid(8, 1105)}, false},
+		{"a member", 7, 5005, 513, []string{sid(7, 513)}, true},
+		{"without any", 7, 5006, 0, nil, false},
+	}
+	var b strings.Builder
+	raw := func(name, value string) {
+		fmt.Fprintf(&b, "%s:: %s\n", name, base64.StdEncoding.EncodeToString([]byte(value)))
+	}
+	fmt.Fprintf(&b, "\ndn: %s\nobjectClass: group\ncn: gatehouse-users\nmember: cn=sid4,%s\n", group, peopleDN)
+	raw("objectSid", sid(7, 1105))
+	for i, p := range people {
+		fmt.Fprintf(&b, "\ndn: cn=sid%d,%s\nobjectClass: user\nobjectClass: extensibleObject\ncn: sid%[1]d\nsn: x\nsAMAccountName: sid%[1]d\nmail: sid%[1]d@corp.example\nuserPassword: sid%[1]d-secret\nuserAccountControl: 512\n", i, peopleDN)
+		raw("objectGUID", fmt.Sprintf("\x00\xff(*)\\,=#%7d", i)) // bytes that mean something in a filter
+		raw("objectSid", sid(p.domain, p.relative))
+		if p.primary != 0 {
+			fmt.Fprintf(&b, "primaryGroupID: %d\n", p.primary)
+		}
+		for _, group := range p.token {
+			raw("tokenGroups", group)
+		}
+	}
+	s := startSlapd(t, ldaptest.WithEntries(b.String()))
+	c := s.config()
+	c.IDAttribute, c.RequiredGroup, c.Filter = "objectGUID", group, "(&(objectClass=user)(sAMAccountName={username}))"
+	d := open(t, c)
+	for i, p := range people {
+		name := fmt.Sprintf("sid%d", i)
+		steps := d.Check(t.Context(), name)
+		e, err := d.Login(t.Context(), name, name+"-secret")
+		refusal := (*Refusal)(nil)
+		if p.in != (err == nil) || !p.in && (!errors.As(err, &refusal) || refusal.Reason != ReasonGroup) {
+			t.Errorf("%s: login: got %v", p.state, err)
+		}
+		if last := steps[len(steps)-1]; last.Name != "group" || last.OK != p.in {
+			t.Errorf("%s: check: got %+v", p.state, last)
+		}
+		want := "active"
+		if !p.in {
+			want = string(ReasonGroup)
+		}
+		if err := wantOutcomes(t, d, map[string]string{e.Subject: want}); err != nil {
+			t.Errorf("%s: sweep: %v", p.state, err)
+		}
+	}
+}
+
+// Somebody whose entry could not be searched for its groups is not an outsider, even
+// if the group does not list them.
+func TestGroupsUnread(t *testing.T) {
+	const id = "eee1fa86-7a8d-1041-9af5-335988db20b8"
+	for _, code := range []int{goldap.LDAPResultTimeLimitExceeded, goldap.LDAPResultAdminLimitExceeded, goldap.LDAPResultInsufficientAccessRights, goldap.LDAPResultBusy, goldap.LDAPResultOther} {
+		for _, spoiled := range []string{"(memberOf=", inChain} {
+			addr := fake(t, func(r request) []*ber.Packet {
+				switch {
+				case r.op == goldap.ApplicationBindRequest:
+					return bound(0, "")
+				case strings.Contains(r.filter, spoiled):
+					return []*ber.Packet{done(code)}
+				case isBase(r) && r.filter == "(objectClass=*)":
+					return []*ber.Packet{found(r.dn, nil), done(0)}
+				case isBase(r) || strings.Contains(r.filter, "memberOf"):
+					return []*ber.Packet{done(0)}
+				}
+				return []*ber.Packet{found(alice, map[string][]string{"entryUUID": {id}, "mail": {"alice@example.org"}}), done(0)}
+			})
+			c := plain(addr)
+			c.RequiredGroup = staff
+			if err := wantOutcomes(t, open(t, c), map[string]string{id: "unknown"}); !errors.Is(err, ErrUnavailable) {
+				t.Errorf("%s, code %d: got %v", spoiled, code, err)
+			}
+		}
+	}
 }

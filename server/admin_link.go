@@ -88,7 +88,7 @@ func (s *Server) checkSubject(ctx context.Context, id storage.Identity) (storage
 	switch {
 	case st.Entry.Known(): // who is there, even if the directory can't say whether they are let in
 	case err != nil:
-		return id, "", err
+		return id, "", refuse(http.StatusServiceUnavailable, "The directory does not tell whether it has the subject %s (%v): correct that, or add --unchecked", id.Subject, err)
 	case !possible || st.Verdict == ldap.Missing:
 		return id, "", refuse(http.StatusNotFound, "The directory has nobody with the subject %s: correct it, or add --unchecked", id.Subject)
 	}

@@ -89,6 +89,18 @@ func TestLinkLooksUp(t *testing.T) {
 	}
 	s.Modify(ldaptest.Person("bob"), "pwdAccountLockedTime")
 
+	// While a part of the directory is elsewhere, who is here can be linked, and of
+	// others it is said why they can't.
+	s.Add("ou=branch,"+ldaptest.People, map[string][]string{"objectClass": {"referral", "extensibleObject"}, "ou": {"branch"}, "ref": {"ldap://branch.example.org/" + ldaptest.People}})
+	h.addUser("other@example.com", password)
+	if _, got := h.link("other@example.com", "ldap", s.Subject(ldaptest.Person("alice")), false); got != http.StatusOK {
+		t.Errorf("beside a referral: got %d", got)
+	}
+	_, err := h.admin.LinkUser(t.Context(), alice, api.Link{Identity: api.Identity{Source: "ldap", Subject: "22222222-2222-2222-2222-222222222222"}})
+	if err == nil || !strings.Contains(err.Error(), "ldap://branch.example.org/") || !strings.Contains(err.Error(), "--unchecked") {
+		t.Errorf("perhaps behind a referral: got %v", err)
+	}
+
 	// A directory that can't be asked has not said no.
 	s.Stop()
 	if _, got := h.link(alice, "ldap", "22222222-2222-2222-2222-222222222222", false); got != http.StatusServiceUnavailable {
