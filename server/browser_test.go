@@ -167,14 +167,14 @@ func TestBrowserKeyboard(t *testing.T) {
 	c.awaitPage(chromedp.KeyEvent(alice + kb.Tab + password + kb.Enter))
 	c.wantText("Manage API tokens")
 	var stops []string
-	for range 5 {
+	for range 6 {
 		c.run(chromedp.KeyEvent(kb.Tab))
 		stops = append(stops, c.eval(`(e => e.name || e.innerText || e.tagName)(document.activeElement)`))
 		if outline := c.eval(`getComputedStyle(document.activeElement).outlineStyle`); outline != "solid" {
 			t.Errorf("the focus can't be seen on %s", stops[len(stops)-1])
 		}
 	}
-	if got, want := strings.Join(stops, ", "), "Gatehouse, Log out, name, expiresIn, Create token"; got != want {
+	if got, want := strings.Join(stops, ", "), "Gatehouse, alice@example.com, Log out, name, expiresIn, Create token"; got != want {
 		t.Errorf("got the order %s, want %s", got, want)
 	}
 	c.run(chromedp.Focus("#name"))
@@ -292,6 +292,19 @@ func TestBrowserProvider(t *testing.T) {
 	c.looksWell("logged in by a provider")
 	c.press("Log out")
 
+	// Who went to createApiToken gets the token then, as after a login by password.
+	c.awaitPage(chromedp.Navigate(url + "/api/createApiToken"))
+	c.wantText("Log in with GitHub")
+	c.run(chromedp.Click("ul.providers a"))
+	c.await(`document.body.innerText.startsWith('{"token":"')`)
+	var made struct{ Token string }
+	if err := json.Unmarshal([]byte(c.eval(`document.body.innerText`)), &made); err != nil {
+		t.Fatal(err)
+	}
+	h.alive(made.Token)
+	c.run(chromedp.Navigate(url), chromedp.WaitVisible("#list"))
+	c.press("Log out")
+
 	provider.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path != "/login/oauth/authorize" {
 			return false
@@ -302,6 +315,7 @@ func TestBrowserProvider(t *testing.T) {
 	c.run(chromedp.Click("ul.providers a"), chromedp.WaitVisible("[role=alert]"))
 	c.looksWell("refused by a provider")
 	c.awaitPage(chromedp.Click("main a.button"))
+	c.run(chromedp.Click("[name=method][value=userpass]"))
 	c.login(alice, password)
 	c.wantText(alice)
 	c.quiet("logged in after a refusal")

@@ -146,8 +146,14 @@ func (c *chromium) awaitPage(actions ...chromedp.Action) {
 	c.Helper()
 	c.run(chromedp.Evaluate(`window.before = true`, nil))
 	c.run(actions...)
+	c.await(`!window.before && document.readyState === "complete"`)
+}
+
+// await waits until an expression is true, on this page or a later one.
+func (c *chromium) await(expression string) {
+	c.Helper()
 	for there := false; !there; {
-		err := chromedp.Run(c.ctx, chromedp.Evaluate(`!window.before && document.readyState === "complete"`, &there))
+		err := chromedp.Run(c.ctx, chromedp.Evaluate(expression, &there))
 		if c.ctx.Err() != nil {
 			c.Fatal(c.ctx.Err(), err)
 		}

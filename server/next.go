@@ -30,10 +30,12 @@ func localPath(next string) string {
 
 var errNext = refuse(http.StatusBadRequest, "next is a path on this server, such as /?x=1")
 
-// nextPath reads from a query where to go after a login by a provider. It leads
-// home instead of to the API, where a GET may change something, or to the login.
-func nextPath(rawQuery string) (string, error) {
-	query, err := url.ParseQuery(rawQuery)
+// nextPath reads from a query where to go after a login by a provider. It never leads
+// to the login itself. To the API, where a GET may change something, it leads only if
+// the person began at our login page: by a link on another site a login may take
+// nobody's click at all, and it then leads home.
+func nextPath(r *http.Request) (string, error) {
+	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil || len(query["next"]) > 1 {
 		return "", errNext
 	}
@@ -45,10 +47,17 @@ func nextPath(rawQuery string) (string, error) {
 	if next == "" || err != nil {
 		return "", errNext
 	}
-	if beneath(u.Path, "/api") || beneath(u.Path, "/login") || beneath(u.Path, "/logout") {
+	ours := r.Header.Get("Sec-Fetch-Site") == "same-origin"
+	if beneath(u.Path, "/login") || beneath(u.Path, "/logout") || inAPI(next) && !ours {
 		return "/", nil
 	}
 	return next, nil
+}
+
+// inAPI reports whether a path that localPath has returned leads to the API.
+func inAPI(next string) bool {
+	u, err := url.Parse(next)
+	return err == nil && beneath(u.Path, "/api")
 }
 
 // beneath reports whether p is tree or below it, in any spelling of the path.

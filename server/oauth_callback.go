@@ -49,7 +49,7 @@ func (s *Server) toProvider(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	next, err := nextPath(r.URL.RawQuery)
+	next, err := nextPath(r.Request)
 	if err != nil {
 		return err
 	}
@@ -89,6 +89,9 @@ func (s *Server) fromProvider(w http.ResponseWriter, r *request) error {
 	}
 	if err := s.beginSession(w, r, u, p.Name()); err != nil {
 		return err
+	}
+	if inAPI(next) { // which refuses who comes from another site, as a redirect from there does
+		return s.pages.Write(w, http.StatusOK, web.Onward{To: next})
 	}
 	redirect(w, next)
 	return nil

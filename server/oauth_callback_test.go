@@ -26,6 +26,7 @@ func public(c *Config) { c.PublicURL = publicURL }
 type visitor struct {
 	h       *house
 	from    string
+	site    string // what it says in Sec-Fetch-Site, if anything
 	cookies map[string]string
 }
 
@@ -39,6 +40,9 @@ func (v *visitor) visit(address string) answer {
 	a := v.h.ask("GET", strings.TrimPrefix(address, publicURL)).from(v.from)
 	for name, value := range v.cookies {
 		a.header("Cookie", name+"="+value)
+	}
+	if v.site != "" {
+		a.header("Sec-Fetch-Site", v.site)
 	}
 	got := a.send()
 	for _, c := range (&http.Response{Header: got.header}).Cookies() {
@@ -268,6 +272,26 @@ func TestBrowserNext(t *testing.T) {
 	} {
 		v := h.visitor()
 		v.visit(s.Agree(v.begin("/login/github?next="+url.QueryEscape(next)), ada())).want(http.StatusFound).wantHeader("Location", want)
+	}
+	// From our own login page, a person may go on to the API, by way of a page: what
+	// comes from the provider's site makes no token.
+	for next, want := range map[string]string{"/api/createApiToken": "/api/createApiToken", "/api/getApiTokens": "/api/getApiTokens", "/login/github": "", "/?x=1": ""} {
+		v := h.visitor()
+		v.site = "same-origin"
+		address := v.begin("/login/github?next=" + url.QueryEscape(next))
+		v.site = "cross-site"
+		got := v.visit(s.Agree(address, ada()))
+		v.in("Ada@Example.com")
+		if want == "" {
+			got.want(http.StatusFound)
+			continue
+		}
+		got.page(http.StatusOK).shows(`content="0; url=` + want + `"`)
+	}
+	for _, site := range []string{"cross-site", "same-site", "none"} {
+		v := h.visitor()
+		v.site = site
+		v.visit(s.Agree(v.begin("/login/github?next=/api/createApiToken"), ada())).want(http.StatusFound).wantHeader("Location", "/")
 	}
 	for _, next := range []string{
 		"//evil.example", "///evil.example", `/\evil.example`, `\\evil.example`, "https://evil.example", "https:evil.example", "javascript:alert(1)",
