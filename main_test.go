@@ -76,7 +76,10 @@ func TestStories(t *testing.T) {
 			"clean":    cmdClean,
 			"dex":      cmdDex,
 			"disk":     cmdDisk,
+			"flood":    cmdFlood,
 			"http":     cmdHTTP,
+			"await":    cmdAwait,
+			"logged":   cmdLogged,
 			"modes":    cmdModes,
 			"need":     cmdNeed,
 			"screen":   cmdScreen,
@@ -201,9 +204,79 @@ func cmdSignal(ts *testscript.TestScript, _ bool, args []string) {
 	st.server = nil
 }
 
+// cmdAwait asks until the status is so: await STATUS PATH.
+func cmdAwait(ts *testscript.TestScript, _ bool, args []string) {
+	var reply []byte
+	await(ts, strings.Join(args, " "), func() bool {
+		resp, err := http.Get(ts.Getenv("URL") + args[1])
+		ts.Check(err)
+		defer resp.Body.Close()
+		reply, err = io.ReadAll(resp.Body)
+		ts.Check(err)
+		return strconv.Itoa(resp.StatusCode) == args[0]
+	})
+	ts.Stdout().Write(reply)
+}
+
+// cmdLogged compares how many lines of the log match, once there are so many: logged
+// TIMES REGEXP.
+func cmdLogged(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	match := regexp.MustCompile("(?m)^.*" + args[1] + ".*$")
+	var got []string
+	await(ts, args[1], func() bool {
+		got = match.FindAllString(ts.ReadFile("log"), -1)
+		return len(got) >= want
+	})
+	if len(got) > want {
+		ts.Fatalf("%d lines, want %d:\n%s", len(got), want, strings.Join(got[:min(len(got), 20)], "\n"))
+	}
+}
+
+// cmdFlood sends one request over and over from four clients, and wants the same
+// status each time: flood TIMES STATUS METHOD PATH [Name:value]…
+func cmdFlood(ts *testscript.TestScript, _ bool, args []string) {
+	times, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := make(chan string)
+	for range 4 {
+		go func() {
+			for range times {
+				r, err := http.NewRequest(args[2], ts.Getenv("URL")+args[3], nil)
+				if err != nil {
+					got <- err.Error()
+					continue
+				}
+				for _, arg := range args[4:] {
+					name, value, _ := strings.Cut(arg, ":")
+					r.Header.Set(name, value)
+				}
+				resp, err := http.DefaultTransport.RoundTrip(r)
+				if err != nil {
+					got <- err.Error()
+					continue
+				}
+				resp.Body.Close()
+				got <- strconv.Itoa(resp.StatusCode)
+			}
+		}()
+	}
+	wrong := ""
+	for range 4 * times {
+		if one := <-got; one != args[1] {
+			wrong = one
+		}
+	}
+	if wrong != "" {
+		ts.Fatalf("got %s, want %s", wrong, args[1])
+	}
+}
+
 // cmdDisk makes a file system of its own, or breaks it: disk ext4 DIR, disk abort DIR,
 // which is what the kernel does when the device is gone, disk shutdown DIR, after which
-// each call fails. It ends the story where no loop device can be mounted.
+// each call fails, disk tmpfs DIR SIZE, disk fill DIR LEFT, disk free DIR. It ends the
+// story where nothing can be mounted.
 func cmdDisk(ts *testscript.TestScript, _ bool, args []string) {
 	dir := ts.MkAbs(args[1])
 	run := func(name string, args ...string) error {
@@ -227,6 +300,25 @@ func cmdDisk(ts *testscript.TestScript, _ bool, args []string) {
 		}
 		ts.Check(err)
 		ts.Defer(func() { unix.Unmount(dir, unix.MNT_DETACH) })
+	case "tmpfs":
+		ts.Check(os.Mkdir(dir, 0o700))
+		err := run("mount", "-t", "tmpfs", "-o", "mode=700,size="+args[2], "tmpfs", dir)
+		if err != nil && os.Getenv("CI") != "true" {
+			storyOf(ts).skip(fmt.Sprintf("a tmpfs can't be mounted here: %v", err))
+		}
+		ts.Check(err)
+		ts.Defer(func() { unix.Unmount(dir, unix.MNT_DETACH) })
+	case "fill":
+		left, err := strconv.ParseInt(args[2], 10, 64)
+		ts.Check(err)
+		var st unix.Statfs_t
+		ts.Check(unix.Statfs(dir, &st))
+		f, err := os.Create(filepath.Join(dir, "filler"))
+		ts.Check(err)
+		defer f.Close()
+		ts.Check(unix.Fallocate(int(f.Fd()), 0, 0, int64(st.Bavail)*st.Bsize-left))
+	case "free":
+		ts.Check(os.Remove(filepath.Join(dir, "filler")))
 	case "abort":
 		ts.Check(run("mount", "-o", "remount,abort", dir))
 	case "shutdown":

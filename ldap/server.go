@@ -7,7 +7,7 @@ import (
 
 const (
 	penalty = 30 * time.Second // how long a server that failed is tried last
-	quiet   = 10 * time.Minute // between two log lines about one outage
+	quiet   = time.Minute      // between two log lines about one outage
 )
 
 // server is one of the directory's servers. Directory.mu guards what changes.

@@ -64,6 +64,7 @@ var statuses = []struct {
 	{storage.ErrNotLocal, http.StatusConflict, ""},
 	{storage.ErrFailed, http.StatusServiceUnavailable, "The disk is not available: nothing can be changed"},
 	{storage.ErrNoSpace, http.StatusServiceUnavailable, "The disk is full: until there is room, tokens can only be used and revoked"},
+	{storage.ErrNoDirectory, http.StatusServiceUnavailable, "The data directory was moved or removed: until it is back, nothing can be changed"},
 	{storage.ErrUnavailable, http.StatusServiceUnavailable, "The store can't do this at the moment: try again"},
 	{storage.ErrClosed, http.StatusServiceUnavailable, "The server is stopping"},
 	{storage.ErrOpening, http.StatusServiceUnavailable, "The server is starting"},

@@ -111,7 +111,7 @@ func (s *Server) person(r *http.Request) bool {
 // belong to it, and logs an error of ours, of which the client is told nothing.
 func (s *Server) refusal(w http.ResponseWriter, r *http.Request, err error) (status int, message string) {
 	status, message = statusOf(err)
-	if status >= http.StatusInternalServerError && !passing(err) && !gone(r, err) {
+	if status >= http.StatusInternalServerError && !passing(err) && !gone(r, err) && !s.watch.covers(err) {
 		s.log.Error("request failed", "route", r.Pattern, "error", err) // a path may hold a token
 	}
 	h := w.Header()
@@ -128,7 +128,7 @@ func (s *Server) refusal(w http.ResponseWriter, r *http.Request, err error) (sta
 // passing reports whether an error of 500 or more is not for an operator to act on:
 // it passes by itself, is the client's word alone, or is told of already.
 func passing(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, storage.ErrOpening) || errors.Is(err, oauth.ErrNotNow) || told(err)
+	return errors.Is(err, context.Canceled) || errors.Is(err, storage.ErrOpening) || errors.Is(err, storage.ErrClosed) || errors.Is(err, oauth.ErrNotNow) || told(err)
 }
 
 // gone reports whether an error comes from a client that went away, or that stopped

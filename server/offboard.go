@@ -11,6 +11,7 @@ import (
 	"gatehouse/ldap"
 	"gatehouse/server/api"
 	"gatehouse/storage"
+	"gatehouse/storage/lasting"
 )
 
 // offboard keeps the users of the directory in step with it: whoever is stopped
@@ -31,7 +32,7 @@ type offboard struct {
 
 	sweeping sync.Mutex              // one sweep at a time
 	missed   map[storage.UserID]bool // whom the last sweep that could tell did not find
-	doubtful bool                    // the last sweep could not tell of everybody
+	doubt    lasting.State           // the last sweep could not tell of everybody
 
 	mu    sync.Mutex
 	held  []offboarding // none: nothing is held
@@ -39,7 +40,10 @@ type offboard struct {
 }
 
 func newOffboard(store *storage.Store, dir directory, mark *directoryMark, log *slog.Logger) *offboard {
-	return &offboard{store: store, dir: dir, mark: mark, log: log, missed: map[storage.UserID]bool{}}
+	return &offboard{store: store, dir: dir, mark: mark, log: log, missed: map[storage.UserID]bool{},
+		doubt: lasting.State{Log: log, Level: slog.LevelWarn,
+			Begins: "the directory does not tell what has become of some users, who stay as they are",
+			Ends:   "the directory tells again what has become of all users"}}
 }
 
 var directoryActor = storage.Actor{Name: "directory"}
@@ -114,17 +118,12 @@ func (o *offboard) sweep(ctx context.Context) error {
 	return o.apply(due)
 }
 
-// tell logs what a sweep could not find out, when that begins and when it ends: it
-// may last for weeks.
+// tell logs that a sweep could not find out everything, for as long as that lasts.
 func (o *offboard) tell(found findings) {
-	began, ended := found.doubt != nil && !o.doubtful, found.doubt == nil && o.doubtful
-	o.doubtful = found.doubt != nil
-	switch {
-	case began:
-		o.log.Warn("the directory does not tell what has become of some users, who stay as they are; the next line about this is when it tells again",
-			"users", len(found.unknown), "asked", found.asked, "error", found.doubt)
-	case ended:
-		o.log.Info("the directory tells again what has become of all users", "asked", found.asked)
+	if found.doubt != nil {
+		o.doubt.Set(found.doubt, "users", len(found.unknown), "asked", found.asked)
+	} else {
+		o.doubt.Set(nil, "asked", found.asked)
 	}
 }
 

@@ -115,6 +115,9 @@ func (l *Listener) Serve(ctx context.Context) error {
 		defer s.directory.Close()
 	}
 	defer stop()
+	if s.offboard != nil {
+		defer s.offboard.doubt.Stop()
+	}
 
 	var err error
 	select {

@@ -74,7 +74,7 @@ func (s *Server) failVerify(w http.ResponseWriter, err error) int {
 	}
 	status, message := statusOf(err)
 	if status >= http.StatusInternalServerError && !passing(err) {
-		s.log.Error("a token could not be verified", "error", err)
+		s.watch.gate.Set(err)
 	}
 	if status != http.StatusForbidden {
 		return challenge(w)

@@ -16,14 +16,23 @@ import (
 // requests that fail meanwhile are not logged one by one.
 type watch struct {
 	store     lasting.State             // takes no changes
+	requests  lasting.State             // fail of the store
+	gate      lasting.State             // the same, of verifications
 	directory lasting.State             // no server of it answers
 	providers map[string]*lasting.State // do not answer; by name
 }
+
+// quietFor is how long none must have failed until that is over.
+const quietFor = 10 * time.Second
 
 func newWatch(log *slog.Logger, providers map[string]*oauth.Provider) *watch {
 	w := &watch{
 		store: lasting.State{Log: log, Level: slog.LevelError,
 			Begins: "no change can be made to the store", Ends: "the store takes changes again"},
+		requests: lasting.State{Log: log, Level: slog.LevelError, Quiet: quietFor,
+			Begins: "requests fail, since the store can't be read or written", Ends: "no request has failed of the store for a while"},
+		gate: lasting.State{Log: log, Level: slog.LevelError, Quiet: quietFor,
+			Begins: "a token could not be verified", Ends: "no verification has failed for a while"},
 		directory: lasting.State{Log: log, Level: slog.LevelError,
 			Begins: "no server of the directory answers: nobody can log in by it", Ends: "the directory answers again"},
 		providers: map[string]*lasting.State{},
@@ -85,14 +94,26 @@ func (w *watch) provider(name string, err error) {
 
 func (w *watch) stop() {
 	w.store.Stop()
+	w.requests.Stop()
+	w.gate.Stop()
 	w.directory.Stop()
 	for _, state := range w.providers {
 		state.Stop()
 	}
 }
 
+// covers notes an error of the store that a request failed of, and reports whether it
+// is one that lasts or comes again.
+func (w *watch) covers(err error) bool {
+	if !errors.Is(err, storage.ErrDamaged) && !errors.Is(err, storage.ErrUnavailable) {
+		return false
+	}
+	w.requests.Set(err)
+	return true
+}
+
 // told reports whether an error is one of those that a watch tells of, or that the
 // package that it comes from has logged.
 func told(err error) bool {
-	return errors.Is(err, storage.ErrNoSpace) || errors.Is(err, storage.ErrFailed) || errors.Is(err, ldap.ErrUnavailable) || errors.Is(err, oauth.ErrUnavailable)
+	return errors.Is(err, storage.ErrNoSpace) || errors.Is(err, storage.ErrNoDirectory) || errors.Is(err, storage.ErrFailed) || errors.Is(err, ldap.ErrUnavailable) || errors.Is(err, oauth.ErrUnavailable)
 }

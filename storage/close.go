@@ -11,6 +11,7 @@ import (
 func (s *Store) release() error {
 	s.times.wrong.Stop()
 	s.oldEvents.held.Stop()
+	s.states.stop()
 	var errs []error
 	if s.db != nil {
 		errs = append(errs, s.closeIndex())
@@ -24,7 +25,7 @@ func (s *Store) release() error {
 	if s.left != nil {
 		errs = append(errs, s.left.file.Close())
 	}
-	return errors.Join(append(errs, s.lock.Close())...)
+	return errors.Join(append(errs, s.space.close(), s.lock.Close())...)
 }
 
 // Close waits for the changes under way, flushes lastUsed and closes the
@@ -37,6 +38,7 @@ func (s *Store) release() error {
 func (s *Store) Close() (err error) {
 	s.once.Do(func() {
 		s.stop.start()
+		defer s.states.stop()
 		closed := make(chan error, 1)
 		go func() { closed <- s.close() }()
 		select {
@@ -90,14 +92,14 @@ func (s *Store) close() error {
 	if s.space.under(floor) {
 		s.space.drop() // the closing, too, writes a table
 	}
-	if s.space.under(floor) {
+	if err := s.space.lack(floor); err != nil {
 		// Badger is left as a kill would leave it, and dies with the process.
 		s.db = nil
-		return errors.Join(fmt.Errorf("close the index: %w", ErrNoSpace), s.release())
+		return errors.Join(early, fmt.Errorf("close the index: %w", err), s.release())
 	}
 	s.stop.to("write the last uses")
 	err := s.flushLast()
-	whole := err == nil && !s.lag.some.Load() && !s.failed.Load() && !s.broken.Load()
+	whole := err == nil && !s.lag.some.Load() && s.failed.Load() == nil && !s.broken.Load()
 	err = errors.Join(err, s.closeIndex())
 	s.db = nil
 	if whole && err == nil && s.isLoaded() {
@@ -165,8 +167,8 @@ func (s *Store) closeIndex() error {
 		case err := <-closed:
 			return err
 		case now := <-tick.C:
-			if s.space.waiting.Load() > 0 && s.space.short() {
-				return fmt.Errorf("close the index: %w", ErrNoSpace)
+			if why := s.space.lack(s.space.watermark); why != nil && s.space.waiting.Load() > 0 {
+				return fmt.Errorf("close the index: %w", why)
 			}
 			if now.After(end) || s.badgerSaid.failed.Load()-before >= closeTries {
 				return fmt.Errorf("%w: the index does not close: %s", ErrFailed, s.badgerSaid.latest())

@@ -39,7 +39,10 @@ var (
 	ErrUnavailable = errors.New("the store can't be read or written at the moment")
 	// ErrNoSpace says that the disk is full but for what is kept for revocations.
 	ErrNoSpace = errors.New("the disk is full")
-	ErrClosed  = errors.New("the store is closed")
+	// ErrNoDirectory says that the data directory was moved or removed while the store
+	// is open. Revocations go on in a directory that was moved.
+	ErrNoDirectory = errors.New("the data directory was moved or removed: put it back, or stop this process and start it with the directory's new place")
+	ErrClosed      = errors.New("the store is closed")
 	// ErrOpening says that only verification is possible as yet.
 	ErrOpening = errors.New("the store is being opened")
 )

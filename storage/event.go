@@ -193,13 +193,15 @@ func cutBytes(b []byte) (v, rest []byte, ok bool) {
 	return b[:n:n], b[n:], true // never nil: nil means delete
 }
 
+var errSlow = errors.New("the disk is too slow")
+
 // Note writes events that change nothing. It does not wait for the disk.
 func (s *Store) Note(by Actor, e Event) {
 	c := &change{by: by, note: &e, fn: func(t *tx) error { t.event(e); return nil }, done: make(chan struct{})}
 	select {
 	case s.changes <- c:
 	default:
-		s.opts.Log.Warn("an event is lost: the disk is too slow", "action", e.Action, "uid", e.UID)
+		s.states.events.Set(errSlow, "action", e.Action, "uid", e.UID, "token", e.Token, "address", by.Address)
 	}
 }
 

@@ -53,9 +53,7 @@ func (s *Store) flushNow(ctx context.Context, slice int) {
 	if !isClosed(s.opened) || s.late != nil {
 		s.flushing.Lock()
 		defer s.flushing.Unlock()
-		if err := s.saveUses(slice); err != nil {
-			s.opts.Log.Warn("uses are not yet saved; they are tried again", "error", err)
-		}
+		s.states.unsaved(slice, s.saveUses(slice))
 		return
 	}
 	s.space.ballast() // it may have been thrown out
@@ -67,9 +65,7 @@ func (s *Store) flushNow(ctx context.Context, slice int) {
 	if slice == 0 {
 		err = errors.Join(err, s.flushAttempts())
 	}
-	if err != nil {
-		s.opts.Log.Warn("uses are not yet saved; they are tried again", "error", err)
-	}
+	s.states.unsaved(slice, err)
 	if slice == 0 {
 		s.checkpointMeanwhile(ctx)
 	}
@@ -231,8 +227,8 @@ func (s *Store) writeEntries(list []*badger.Entry) error {
 		for _, e := range part {
 			size += 50 + len(e.Key) + len(e.Value)
 		}
-		if !s.space.ready(size) {
-			return ErrNoSpace
+		if err := s.space.ready(size); err != nil {
+			return err
 		}
 		err := s.db.Update(func(txn *badger.Txn) error {
 			for _, e := range part {

@@ -210,6 +210,9 @@ func (s *Store) openJournal(o journal.Options) (err error) {
 	if err != nil {
 		return notRead("open the journal", err)
 	}
+	if err := s.space.watch(s.path("journal")); err != nil {
+		return notRead("open the journal", err)
+	}
 	if tear, ok := s.journal.Torn(); ok {
 		s.opts.Log.Info("an interrupted write, which nobody was told had succeeded, was cut off the journal",
 			"file", tear.File, "offset", tear.Offset)
@@ -254,7 +257,7 @@ func (s *Store) rebuild() error {
 	}
 	if s.db != nil {
 		err := s.closeIndex()
-		if s.db = nil; errors.Is(err, ErrNoSpace) || errors.Is(err, ErrFailed) {
+		if s.db = nil; errors.Is(err, ErrNoSpace) || errors.Is(err, ErrNoDirectory) || errors.Is(err, ErrUnavailable) || errors.Is(err, ErrFailed) {
 			return err // it is still at work
 		}
 	}
@@ -414,12 +417,19 @@ func syncDir(dir string) error {
 type badgerLog struct{ *Store }
 
 func (l badgerLog) Errorf(f string, args ...any) {
-	l.badgerSaid.note(text(f, args))
-	l.opts.Log.Warn("badger", "message", text(f, args))
+	said := text(f, args)
+	l.badgerSaid.note(said)
+	l.states.badger.Set(errors.New(said))
+	if f == noMemoryTable {
+		l.space.stuck.Store(true)
+	}
 }
 
 func (l badgerLog) Warningf(f string, args ...any) { l.Errorf(f, args...) }
 func (badgerLog) Infof(string, ...any)             {}
+
+// noMemoryTable is what Badger logs when it could not make a memory table and has none.
+const noMemoryTable = "Got error: %v for id: %d\n"
 
 // said keeps the last message of Badger. Of what it tries again forever it returns no
 // error, and only logs it.

@@ -23,12 +23,15 @@ type lag struct {
 	mu  sync.RWMutex
 	ops []op             // in order
 	end journal.Position // of the journal, after them
+	why error            // Badger does not have them
 	now map[string]op    // the latest for each key
 }
 
-func (l *lag) add(ops []op, end journal.Position) {
+// add keeps what Badger does not take, and why.
+func (l *lag) add(ops []op, end journal.Position, why error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.why = why
 	if l.now == nil {
 		l.now = make(map[string]op)
 	}
@@ -96,6 +99,22 @@ func (l *lag) get(key []byte) (o op, ok bool) {
 	return o, ok
 }
 
+// because is why there is something; nil: there is nothing.
+func (l *lag) because() error {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if !l.some.Load() {
+		return nil
+	}
+	return l.why
+}
+
+func (l *lag) blame(why error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.why = why
+}
+
 // wakeWriter has the writer catch up although nobody wants a change.
 func (s *Store) wakeWriter() {
 	select {
@@ -111,7 +130,12 @@ func (s *Store) catchUp() {
 		return
 	}
 	for len(s.lag.ops) > 0 {
-		if s.space.short() || !s.space.ready(1<<20) {
+		why := s.space.lack(s.space.watermark)
+		if why == nil {
+			why = s.space.ready(1 << 20)
+		}
+		if why != nil {
+			s.lag.blame(why)
 			return
 		}
 		part := s.lag.next()
@@ -126,7 +150,7 @@ func (s *Store) catchUp() {
 			return s.setApplied(txn)
 		})
 		if err != nil {
-			s.opts.Log.Warn("the index is still behind the journal", "error", err)
+			s.lag.blame(notWritten("write to the index", err))
 			return
 		}
 		s.mark(part)
@@ -139,5 +163,5 @@ func (s *Store) catchUp() {
 	s.lag.some.Store(false)
 	s.lag.turn.Add(1)
 	s.visible.Unlock()
-	s.opts.Log.Info("the index has caught up with the journal")
+	s.states.behind.Set(nil)
 }

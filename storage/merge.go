@@ -141,8 +141,8 @@ func (s *Store) writeUsages(mark uint64, ids []ID, bring func(ID, *usageRecord))
 	if len(ids) == 0 {
 		return nil
 	}
-	if !s.space.ready(200 * len(ids)) {
-		return ErrNoSpace
+	if err := s.space.ready(200 * len(ids)); err != nil {
+		return err
 	}
 	return s.db.Update(func(txn *badger.Txn) error {
 		for n, id := range ids {

@@ -19,6 +19,9 @@ func (s *Store) begin(update bool) (txn *badger.Txn, end func(), err error) {
 	if s.isClosing() {
 		return nil, nil, ErrClosed
 	}
+	if s.space.stuck.Load() {
+		return nil, nil, ErrFailed
+	}
 	s.using.Add(1)
 	read := s.lag.reader()
 	txn = s.db.NewTransaction(update)
@@ -58,22 +61,22 @@ func (s *Store) Size() int64 {
 	return n
 }
 
-// update changes what is not in the journal. It returns ErrNoSpace when the change
-// can't be written.
+// update changes what is not in the journal. Its errors are those of [notWritten] when
+// the change can't be written.
 func (s *Store) update(fn func(txn *badger.Txn) error) error {
 	txn, end, err := s.begin(true)
 	if err != nil {
 		return err
 	}
 	defer end()
-	if !s.space.ready(1 << 10) {
-		return ErrNoSpace
+	if err := s.space.ready(1 << 10); err != nil {
+		return err
 	}
 	if err := fn(txn); err != nil {
 		return err
 	}
 	if err := txn.Commit(); err != nil {
-		return fmt.Errorf("%w: write to the index: %w", ErrNoSpace, err)
+		return notWritten("write to the index", err)
 	}
 	return nil
 }

@@ -9,7 +9,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -157,7 +156,7 @@ func (s *Store) writeSession(k []byte, value func(*badger.Txn) (Session, error))
 			txn.SetEntry(badger.NewEntry(v.beginningKey(k), nil).WithTTL(left)))
 	})
 	if err != nil && !errors.Is(err, ErrNoSession) {
-		err = fmt.Errorf("%w: save the session: %w", ErrNoSpace, err)
+		err = notWritten("save the session", err)
 	}
 	return err
 }
@@ -179,9 +178,8 @@ func (s *Store) Session(cookie string) (Session, error) {
 		err := s.editSession(k, func(v *Session) { v.Seen = max(v.Seen, now) })
 		if errors.Is(err, ErrNoSession) {
 			return Session{}, err
-		} else if err != nil {
-			s.opts.Log.Warn("a session's last use is not saved", "error", err)
 		}
+		s.states.sessions.Set(err)
 	}
 	return v, nil
 }
@@ -304,26 +302,34 @@ func (s *Store) session(k []byte) (Session, error) {
 	return v, err
 }
 
-// EndSession ends the session of a cookie, if there is one.
+// EndSession ends the session of a cookie, if there is one. When the index can't be
+// written, such as on a full disk, the journal takes the end, in its reserve.
 func (s *Store) EndSession(cookie string) error {
-	if err := s.Writable(); err != nil {
-		return err
-	}
 	s.sessions.Lock()
 	defer s.sessions.Unlock()
 	k := sessionKey(cookie)
 	defer s.sessions.drop(k)
-	err := s.update(func(txn *badger.Txn) error {
-		var v Session
-		if b, ok, err := s.get(txn, k); err == nil && ok && json.Unmarshal(b, &v) == nil {
-			if err := txn.Delete(v.beginningKey(k)); err != nil {
-				return err
-			}
-		}
-		return txn.Delete(k)
-	})
-	if err != nil {
-		return fmt.Errorf("%w: end the session: %w", ErrNoSpace, err)
+	err := s.update(func(txn *badger.Txn) error { return s.deleteSession(txn, k, txn.Delete) })
+	if err == nil || errors.Is(err, ErrClosed) {
+		return err
 	}
-	return nil
+	return s.takeAway(Actor{}, func(t *tx) error {
+		return t.deleteSession(t.txn, k, func(k []byte) error { t.delete(k); return nil })
+	})
+}
+
+// deleteSession deletes what there is of a session.
+func (s *Store) deleteSession(txn *badger.Txn, k []byte, del func([]byte) error) error {
+	b, ok, err := s.get(txn, k)
+	if errors.Is(err, ErrDamaged) {
+		return del(k)
+	}
+	if err != nil || !ok {
+		return err
+	}
+	var v Session
+	if json.Unmarshal(b, &v) == nil {
+		err = del(v.beginningKey(k))
+	}
+	return errors.Join(err, del(k))
 }

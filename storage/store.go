@@ -114,6 +114,7 @@ type Store struct {
 
 	stopWithin time.Duration // how long a stop may take to bring uses into Badger
 	stop       stopping
+	states     states
 	badgerSaid said
 
 	// Once compared is closed: no table has been left that the next start could go by.
@@ -132,8 +133,8 @@ type Store struct {
 	visible sync.RWMutex
 
 	changes chan *change
-	failed  atomic.Bool // the journal lost a write: see ErrFailed
-	broken  atomic.Bool // the index is damaged: see damaged
+	failed  atomic.Pointer[error] // the journal lost a write: see ErrFailed
+	broken  atomic.Bool           // the index is damaged: see damaged
 	loaded  chan struct{}
 	// unloadable is closed when the table can't be loaded.
 	unloadable chan struct{}
@@ -213,6 +214,7 @@ func prepare(ctx context.Context, dir string, opts Options) (*Store, error) {
 		defer s.visible.Unlock()
 		close(s.closing)
 	})
+	s.states.init(opts.Log)
 	s.forgetTable()
 	defer context.AfterFunc(ctx, s.quit)()
 	if err := s.open(clocks); err != nil {
@@ -294,12 +296,18 @@ func (s *Store) Writable() error {
 		return ErrClosed
 	case s.failedLate() != nil:
 		return s.failedLate()
-	case s.failed.Load():
-		return ErrFailed
+	case s.failed.Load() != nil:
+		return *s.failed.Load()
 	case s.broken.Load():
 		return ErrDamaged
-	case s.space.short(), s.lag.some.Load():
-		return ErrNoSpace
+	case s.space.stuck.Load():
+		return fmt.Errorf("%w: the index is not usable until a restart: %s", ErrFailed, s.badgerSaid.latest())
+	}
+	if err := s.space.lack(s.space.watermark); err != nil {
+		return err
+	}
+	if err := s.lag.because(); err != nil {
+		return err
 	}
 	if err := s.journal.Ready(); err != nil {
 		return fmt.Errorf("%w: %w", ErrNoSpace, err)

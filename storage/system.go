@@ -44,6 +44,22 @@ func notRead(what string, err error) error {
 	return fmt.Errorf("%w: %s: %w", kind, what, err)
 }
 
+// notWritten wraps an error of writing, by why it could not be done: ErrNoSpace,
+// ErrNoDirectory or ErrUnavailable. One of ours it returns as it is.
+func notWritten(what string, err error) error {
+	for _, ours := range []error{ErrNoSpace, ErrNoDirectory, ErrUnavailable, ErrFailed, ErrDamaged, ErrClosed, ErrNoSession} {
+		if errors.Is(err, ours) {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+	}
+	kind := ErrUnavailable
+	switch systemError(err) {
+	case syscall.ENOSPC, syscall.EDQUOT:
+		kind = ErrNoSpace
+	}
+	return fmt.Errorf("%w: %s: %w", kind, what, err)
+}
+
 // explain adds to an error of opening a store what to do about it.
 func explain(err error) error {
 	switch systemError(err) {

@@ -147,20 +147,20 @@ func (s *Store) gather(first *change) []*change {
 // commit runs the changes in order and commits them, in one batch or, when
 // they are large, a few. When space is short only the essential ones are run.
 func (s *Store) commit(batch []*change) {
-	short := s.space.short()
-	if !short {
+	short := s.space.lack(s.space.watermark)
+	if short == nil {
 		s.catchUp()
-		short = s.lag.some.Load() // what is behind must not be overtaken
+		short = s.lag.because() // what is behind must not be overtaken
 	}
 	for len(batch) > 0 {
-		if short {
-			if batch = s.refuseOthers(batch); len(batch) == 0 {
+		if short != nil {
+			if batch = s.refuseOthers(batch, short); len(batch) == 0 {
 				return
 			}
 		}
 		n, err := s.commitSome(batch, short)
-		if errors.Is(err, journal.ErrNoSpace) && !short {
-			short = true
+		if errors.Is(err, journal.ErrNoSpace) && short == nil {
+			short = err
 			continue // what was run has left no trace
 		}
 		for _, c := range batch[:n] {
@@ -174,31 +174,36 @@ func (s *Store) commit(batch []*change) {
 }
 
 // refuseOthers answers the changes that are not essential, and returns those
-// that are.
-func (s *Store) refuseOthers(batch []*change) (essential []*change) {
+// that are. In a directory that was removed nothing would last.
+func (s *Store) refuseOthers(batch []*change, why error) (essential []*change) {
 	for _, c := range batch {
-		if c.essential {
+		if c.essential && !errors.Is(why, errRemoved) && !s.space.stuck.Load() {
 			essential = append(essential, c)
 			continue
 		}
-		c.err = ErrNoSpace
+		c.err = why
 		s.answer(c)
 	}
 	return essential
 }
 
 // answer lets who waits for a change go on. Nobody waits for a note: that it is
-// lost, and what it was, stands in the log.
+// lost stands in the log.
 func (s *Store) answer(c *change) {
-	if e := c.note; e != nil && c.err != nil {
-		s.opts.Log.Warn("an event is lost", "action", e.Action, "uid", e.UID, "token", e.Token, "address", c.by.Address, "error", c.err)
+	switch e := c.note; {
+	case e == nil:
+	case c.err == nil:
+		s.states.events.Set(nil)
+	default:
+		s.states.events.Set(c.err, "action", e.Action, "uid", e.UID, "token", e.Token, "address", c.by.Address)
 	}
 	close(c.done)
 }
 
 // commitSome commits the first n changes of a batch. The changes' own errors
-// are in them; err is that of the commit.
-func (s *Store) commitSome(batch []*change, short bool) (n int, err error) {
+// are in them; err is that of the commit. What is short, if anything, is why Badger gets
+// none of it.
+func (s *Store) commitSome(batch []*change, short error) (n int, err error) {
 	txn := s.db.NewTransaction(true)
 	defer txn.Discard()
 	clear(s.saved)
@@ -234,9 +239,10 @@ func (s *Store) commitSome(batch []*change, short bool) (n int, err error) {
 	if err != nil {
 		return n, fmt.Errorf("%w: %w", ErrFailed, err)
 	}
-	if _, err := s.journal.Append(short, entries); err != nil {
+	if _, err := s.journal.Append(short != nil, entries); err != nil {
 		return n, s.appendFailed(err)
 	}
+	s.states.refused.Set(nil)
 	end := s.journal.End() // the writer alone appends
 	s.counts = counts
 	s.visible.Lock()
@@ -271,23 +277,26 @@ func (s *Store) appendFailed(err error) error {
 	case errors.Is(err, journal.ErrTooLarge):
 		return err // nothing was written
 	case !errors.Is(err, journal.ErrFailed) && !errors.Is(err, journal.ErrClosed):
+		s.states.refused.Set(err)
 		return fmt.Errorf("%w: %w", ErrUnavailable, err) // nothing was written, and the next change may be
 	}
-	if !s.failed.Swap(true) {
-		s.opts.Log.Error("the journal takes no more changes until the store is opened again", "error", err)
-	}
-	return fmt.Errorf("%w: %w", ErrFailed, err)
+	err = fmt.Errorf("%w: %w", ErrFailed, err)
+	s.failed.CompareAndSwap(nil, &err)
+	return err
 }
 
 // index brings into Badger what the journal has. That it can't is no failure
 // of the change, which is durable: the records wait in memory, and at the next
 // open they come from the journal.
-func (s *Store) index(txn *badger.Txn, records []record, end journal.Position, short bool) {
+func (s *Store) index(txn *badger.Txn, records []record, end journal.Position, why error) {
 	size := 0
 	for _, r := range records {
 		size += r.size()
 	}
-	if !short && s.space.ready(size) {
+	if why == nil {
+		why = s.space.ready(size)
+	}
+	if why == nil {
 		for _, r := range records {
 			s.mark(r.ops)
 		}
@@ -302,11 +311,12 @@ func (s *Store) index(txn *badger.Txn, records []record, end journal.Position, s
 			}
 			return
 		}
-		s.opts.Log.Warn("the index is behind the journal", "error", err)
+		why = notWritten("write to the index", err)
 	}
 	for _, r := range records {
-		s.lag.add(r.ops, end)
+		s.lag.add(r.ops, end, why)
 	}
+	s.states.behind.Set(why)
 }
 
 // enter puts what a change does into the transaction and into the counts.

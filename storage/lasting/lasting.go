@@ -19,6 +19,10 @@ type State struct {
 	Begins string     // the message of the beginning and of the reminders
 	Ends   string     // the message of the end
 
+	// Quiet, unless it is 0, ends the state when no error was reported for so long: of
+	// some states only the errors are known.
+	Quiet time.Duration
+
 	mu       sync.Mutex
 	lasts    bool
 	silent   bool // its beginning was one too many in its minute, and was not logged
@@ -28,6 +32,8 @@ type State struct {
 	err      error
 	args     []any
 	reminder *time.Timer
+	latest   time.Time // report of an error, when Quiet is set
+	quiet    *time.Timer
 
 	// A state that begins and ends over and over would fill the log as well.
 	minute time.Time // when the minute began in which beginnings are counted
@@ -52,6 +58,9 @@ func (s *State) Set(err error, args ...any) {
 	case s.stopped:
 	case err != nil:
 		s.err, s.args = err, args
+		if s.Quiet > 0 {
+			s.latest = time.Now()
+		}
 		if s.reports++; !s.lasts {
 			s.begin()
 		}
@@ -71,10 +80,30 @@ func (s *State) begin() {
 		s.log()
 	}
 	s.reminder = time.AfterFunc(Every, s.remind)
+	if s.Quiet > 0 {
+		s.quiet = time.AfterFunc(s.Quiet, s.silence)
+	}
+}
+
+// silence ends the state, or waits for the rest of a silence that began later.
+func (s *State) silence() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.lasts || s.stopped {
+		return
+	}
+	if left := s.Quiet - time.Since(s.latest); left > 0 {
+		s.quiet.Reset(left)
+		return
+	}
+	s.end(nil)
 }
 
 func (s *State) end(args []any) {
 	s.reminder.Stop()
+	if s.quiet != nil {
+		s.quiet.Stop()
+	}
 	s.lasts = false
 	if !s.silent {
 		s.Log.Info(s.Ends, append([]any{"lasted", time.Since(s.since).Round(time.Millisecond)}, args...)...)
@@ -109,7 +138,9 @@ func (s *State) Stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stopped = true
-	if s.reminder != nil {
-		s.reminder.Stop()
+	for _, t := range []*time.Timer{s.reminder, s.quiet} {
+		if t != nil {
+			t.Stop()
+		}
 	}
 }

@@ -116,6 +116,29 @@ func TestFlapping(t *testing.T) {
 	})
 }
 
+// TestQuiet has a state of which only errors are known.
+func TestQuiet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, logged := lines()
+		s := &lasting.State{Log: log, Level: slog.LevelWarn, Begins: "down", Ends: "up", Quiet: 10 * time.Second}
+		defer s.Stop()
+		for range 20 {
+			s.Set(errFull)
+			time.Sleep(2 * time.Second)
+		}
+		want(t, logged(), `level=WARN msg=down error=full`)
+		time.Sleep(7 * time.Second)
+		want(t, logged())
+		time.Sleep(2 * time.Second)
+		want(t, logged(), `level=INFO msg=up lasted=48s`)
+		s.Set(errFull)
+		s.Set(nil)
+		want(t, logged(), `level=WARN msg=down error=full`, `level=INFO msg=up lasted=0s`)
+		time.Sleep(time.Hour)
+		want(t, logged())
+	})
+}
+
 func TestStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, logged := lines()
