@@ -166,9 +166,11 @@ func fileTime(ticks int64) time.Time {
 // generalizedTime reads the forms of RFC 4517 that servers write.
 func generalizedTime(s string) (time.Time, error) {
 	s = strings.Replace(s, ",", ".", 1)
-	for _, layout := range []string{"20060102150405Z0700", "200601021504Z0700", "2006010215Z0700"} {
-		if t, err := time.Parse(layout, s); err == nil {
-			return t, nil
+	for _, layout := range []string{"20060102150405", "200601021504", "2006010215"} {
+		for _, zone := range []string{"Z0700", "Z07"} {
+			if t, err := time.Parse(layout+zone, s); err == nil {
+				return t, nil
+			}
 		}
 	}
 	return time.Time{}, fmt.Errorf("%q is not a generalized time", s)

@@ -167,27 +167,29 @@ func (p *Provider) owner(ctx context.Context, token *oauth2.Token, nonce string)
 	return claims, nil
 }
 
-// badExchange turns an error of redeem into one of ours, without the answer's text.
+// badExchange turns an error of redeem into one of ours, without the answer's text. It
+// judges as answer does: what the browser brought is the code, and nothing else.
 func (p *Provider) badExchange(err error) error {
-	var answer *oauth2.RetrieveError
-	if !errors.As(err, &answer) {
+	var bad *oauth2.RetrieveError
+	if !errors.As(err, &bad) || bad.Response == nil {
 		return err
 	}
-	status := 0
-	if answer.Response != nil {
-		status = answer.Response.StatusCode
-	}
+	a, code := answer{Response: bad.Response}, bad.ErrorCode
+	rejects := a.StatusCode == http.StatusOK || a.StatusCode == http.StatusUnauthorized || a.StatusCode == http.StatusForbidden || a.unreadable()
 	switch {
-	case p.cfg.Type == Gitea && giteaCode(answer):
-		return refused("the provider does not take the code (%s)", answer.ErrorDescription)
-	case blamesClient(answer.ErrorCode):
-		return fmt.Errorf("it does not take client_id and client_secret_file (%s)", answer.ErrorCode)
-	case answer.ErrorCode == "redirect_uri_mismatch":
-		return fmt.Errorf("the callback URL is not the one that is registered there (%s)", answer.ErrorCode)
-	case answer.ErrorCode != "" && status < 500:
-		return refused("the provider does not take the code (%s)", answer.ErrorCode)
-	case status == http.StatusBadRequest, status == http.StatusUnprocessableEntity:
-		return refused("the provider can make nothing of the code (status %d)", status)
+	case a.limited() || !rejects:
+	case p.cfg.Type == Gitea && giteaCode(bad):
+		return refused("the provider does not take the code (%s)", bad.ErrorDescription)
+	case blamesClient(code):
+		return fmt.Errorf("it does not take client_id and client_secret_file (%s)", code)
+	case code == "redirect_uri_mismatch":
+		return fmt.Errorf("the callback URL is not the one that is registered there (%s)", code)
+	case code == "unsupported_grant_type", code == "invalid_scope":
+		return fmt.Errorf("it is not set up for this kind of login (%s)", code)
+	case code != "":
+		return refused("the provider does not take the code (%s)", code)
+	case a.unreadable():
+		return refused("the provider can make nothing of the code (status %d)", a.StatusCode)
 	}
-	return fmt.Errorf("it answers the code with status %d", status)
+	return fmt.Errorf("it answers the code with status %d", a.StatusCode)
 }

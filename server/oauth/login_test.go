@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -195,5 +196,65 @@ func TestKeysGone(t *testing.T) {
 		})
 		_, err := p.Finish(t.Context(), login, query)
 		wantUnavailable(t, err, "jwks_uri")
+	})
+}
+
+// TestCodeWhoseFault: each answer of each type's token endpoint is about the code that a
+// browser brought, or it is the provider's fault or ours.
+func TestCodeWhoseFault(t *testing.T) {
+	everyKind(t, func(t *testing.T, s *oauthtest.Server, scopes []string) {
+		retry := func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "60")
+			w.WriteHeader(http.StatusForbidden)
+			io.WriteString(w, `{"error":"access_denied"}`)
+		}
+		for _, a := range append(answers, []struct {
+			name   string
+			refuse bool
+			serve  http.HandlerFunc
+		}{
+			{"400 invalid_grant", true, says(400, `{"error":"invalid_grant","error_description":"expired"}`)},
+			{"401 invalid_grant", true, says(401, `{"error":"invalid_grant"}`)},                 // GitLab
+			{"200 bad_verification_code", true, says(200, `{"error":"bad_verification_code"}`)}, // GitHub
+			{"400 invalid_client", false, says(400, `{"error":"invalid_client"}`)},
+			{"401 invalid_client", false, says(401, `{"error":"invalid_client"}`)},
+			{"400 unsupported_grant_type", false, says(400, `{"error":"unsupported_grant_type"}`)},
+			{"400 invalid_scope", false, says(400, `{"error":"invalid_scope"}`)},
+			{"404 with an error", false, says(404, `{"error":"404 Not Found"}`)},
+			{"405 with an error", false, says(405, `{"error":"no"}`)},
+			{"429 with an error", false, says(429, `{"error":"slow_down"}`)},
+			{"403 with an error and Retry-After", false, retry},
+			{"503 with an error", false, says(503, `{"error":"temporarily_unavailable"}`)},
+			{"no token", false, says(200, `{}`)},
+			{"a list", false, says(200, `[]`)},
+			{"null", false, says(200, `null`)},
+		}...) {
+			refuse := a.refuse
+			if a.name == "403" || a.name == "401" {
+				refuse = false // the client's own credentials went along
+			}
+			p := open(t, s, func(c *Config) {
+				if a.name == "a time-out" {
+					c.Timeout = 300 * time.Millisecond
+				}
+			})
+			login, query := loginAt(t, p, s, ada())
+			s.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
+				if r.Method != http.MethodPost {
+					return false
+				}
+				w.Header().Set("Content-Type", "application/json")
+				a.serve(w, r)
+				return true
+			})
+			t.Logf("the token endpoint answers with %s", a.name)
+			_, err := p.Finish(t.Context(), login, query)
+			if refuse {
+				wantRefused(t, err, "", query.Get("code"), login.Verifier)
+			} else {
+				wantUnavailable(t, err, "", query.Get("code"), login.Verifier)
+			}
+			s.Meanwhile(nil)
+		}
 	})
 }
