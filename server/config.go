@@ -25,6 +25,7 @@ type Config struct {
 	KeyFile        string         `toml:"key_file"`
 	TLS            TLSConfig      `toml:"tls"`
 	Log            LogConfig      `toml:"log"`
+	Metrics        MetricsConfig  `toml:"metrics"`
 	Tokens         TokenConfig    `toml:"tokens"`
 	Logins         LoginConfig    `toml:"logins"`
 	Limits         LimitConfig    `toml:"limits"`
@@ -40,6 +41,11 @@ type Config struct {
 type TLSConfig struct {
 	Cert string `toml:"cert"`
 	Key  string `toml:"key"`
+}
+
+// MetricsConfig says where the metrics are.
+type MetricsConfig struct {
+	Listen string `toml:"listen"` // their own address; empty: they are on the main port
 }
 
 // TokenConfig is the policy for API access tokens.
@@ -134,6 +140,11 @@ func (c Config) checkAddresses(f *faults) {
 	}
 	if err := CheckListen(c.Listen); err != nil {
 		f.add("listen", "%w", err)
+	}
+	if c.Metrics.Listen != "" {
+		if err := CheckListen(c.Metrics.Listen); err != nil {
+			f.add("metrics.listen", "%w", err)
+		}
 	}
 	for _, p := range c.TrustedProxies {
 		if !p.IsValid() || p.Addr().Is4In6() { // as which no client is ever seen

@@ -23,6 +23,9 @@ key = "key.pem"
 level = "warn"
 format = "json"
 
+[metrics]
+listen = "127.0.0.1:9091"
+
 [tokens]
 reveal = false
 max_per_user = 7
@@ -53,8 +56,9 @@ max_size = "64MiB"
 		TrustedProxies: prefixes("127.0.0.1/32", "2001:db8::/32"),
 		TLS:            TLSConfig{Cert: "cert.pem", Key: "key.pem"},
 		Log:            LogConfig{Level: "warn", Format: "json"},
+		Metrics:        MetricsConfig{Listen: "127.0.0.1:9091"},
 		Tokens:         TokenConfig{MaxPerUser: 7, DefaultLifetime: Lifetime{90 * day}, MaxLifetime: Lifetime{365 * day}, RevokeIdleAfter: Lifetime{365 * day}},
-		Logins:         LoginConfig{Local: true, AccountFailures: 3, AddressFailures: 30},
+		Logins:         LoginConfig{AccountFailures: 3, AddressFailures: 30},
 		Limits:         LimitConfig{Connections: 300, ConnectionsPerAddress: 30, ChangesPerUser: 40},
 		Audit:          AuditConfig{Keep: Lifetime{365 * day}, MaxSize: Size{64 << 20}},
 	}
@@ -110,6 +114,8 @@ func TestConfigRefused(t *testing.T) {
 		{"[log]\nlevel = \"verbose\"", `line 2: log.level: write "debug", "info", "warn" or "error"`},
 		{"[log]\nlevel = 3", "line 2: log.level"},
 		{"[log]\n\nformat = \"xml\"", `line 3: log.format: write "text" or "json"`},
+		{"[metrics]\nlisten = \"9090\"", `line 2: metrics.listen: "9090" is not like 127.0.0.1:8080`},
+		{"[metrics]\nlisten = true", "line 2: metrics.listen"},
 		{"[limits]\nconnections = -1", "line 2: limits.connections: write a number from 0 to 1000000"},
 		{"[limits]\nconnections = 1000001", "line 2: limits.connections"},
 		{"[limits]\nconnections = \"100\"", "line 2: limits.connections"},

@@ -196,6 +196,13 @@ func startProxy(t *testing.T, i int, program, gate, app string, changes ...strin
 			t.Fatal(err)
 		}
 	}
+	return runProxy(t, i, program, dir, conf, addr)
+}
+
+// runProxy runs a proxy that a file configures to listen on an address.
+func runProxy(t *testing.T, i int, program, dir, conf, addr string) (url string, log *logBuffer) {
+	t.Helper()
+	p := proxies[i]
 	c := exec.Command(program, p.args(dir, conf)...)
 	c.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

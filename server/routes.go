@@ -62,7 +62,7 @@ func (s *Server) routes() []route {
 
 		{"GET /healthz", nobody, noScope, s.healthz},
 		{"GET /readyz", nobody, noScope, s.readyz},
-		{"GET /metrics", nobody, noScope, s.scrape},
+		{metricsPattern, nobody, noScope, s.scrape},
 		{"GET /api/openapi.json", nobody, noScope, s.openapi},
 	}
 }
@@ -119,6 +119,9 @@ func (s *Server) Handler() http.Handler {
 	var gate http.Handler
 	var gatePath string
 	for _, rt := range s.routes() {
+		if rt.pattern == metricsPattern && s.config().Metrics.Listen != "" {
+			continue // they are at their own address
+		}
 		h := s.handler(rt, s.fail)
 		mux.Handle(rt.pattern, h)
 		if rt.who == byGate {
@@ -136,6 +139,19 @@ func (s *Server) Handler() http.Handler {
 		}
 		others.ServeHTTP(w, r)
 	}))
+}
+
+const metricsPattern = "GET /metrics"
+
+// metricsHandler serves the metrics alone.
+func (s *Server) metricsHandler() http.Handler {
+	mux := http.NewServeMux()
+	for _, rt := range s.routes() {
+		if rt.pattern == metricsPattern {
+			mux.Handle(rt.pattern, s.handler(rt, s.fail))
+		}
+	}
+	return unstored(s.withErrors(mux, s.fail))
 }
 
 // handler lets through to a route who may call it, and answers with fail what

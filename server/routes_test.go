@@ -327,6 +327,10 @@ func (h *house) serveAt(addr string) (url string, stop func()) {
 	if err != nil {
 		h.Fatal(err)
 	}
+	return l.URL(), h.serveListener(l)
+}
+
+func (h *house) serveListener(l *Listener) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- l.Serve(ctx) }()
@@ -337,5 +341,5 @@ func (h *house) serveAt(addr string) (url string, stop func()) {
 		}
 	})
 	h.Cleanup(stop)
-	return l.URL(), stop
+	return stop
 }

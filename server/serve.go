@@ -18,7 +18,7 @@ const (
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 30 * time.Second
 	writeTimeout      = 90 * time.Second // a login may wait for others
-	idleTimeout       = 60 * time.Second
+	idleTimeout       = 75 * time.Second // longer than nginx keeps a connection that it may use again
 	maxHeader         = 64 << 10         // proxies pass on what they take: nginx 32 KiB. 431 is no answer of a gate
 	stopTimeout       = 10 * time.Second // of 30, since the store takes its time, too
 )
@@ -33,9 +33,10 @@ var onlyHTTP1 = []string{"http/1.1"}
 
 // Listener is a Server that has its port and its socket, but serves not yet.
 type Listener struct {
-	s     *Server
-	tcp   listener
-	admin net.Listener
+	s       *Server
+	tcp     listener
+	metrics *listener // nil: they have no address of their own
+	admin   net.Listener
 }
 
 // Listen takes the TCP port and the socket of the administration, and warns of
@@ -50,26 +51,55 @@ func (s *Server) Listen() (*Listener, error) {
 			return nil, err
 		}
 	}
-	tcp, err := net.Listen("tcp", s.config().Listen)
-	if bad := (*net.OpError)(nil); errors.As(err, &bad) { // it says "listen" and the address, too
-		err = bad.Err
-	}
+	l := &Listener{s: s}
+	tcp, err := s.listenTCP(s.config().Listen)
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", s.config().Listen, err)
-	}
-	admin, err := listenAdmin(s.store.Dir())
-	if err != nil {
-		tcp.Close()
 		return nil, err
+	}
+	l.tcp = *tcp
+	if address := s.config().Metrics.Listen; address != "" {
+		if l.metrics, err = s.listenTCP(address); err != nil {
+			return nil, errors.Join(err, tcp.Close())
+		}
+	}
+	if l.admin, err = listenAdmin(s.store.Dir()); err != nil {
+		return nil, errors.Join(err, l.closePorts())
 	}
 	s.open.warn(s.log)
 	s.warnPlain()
 	s.warnProviders()
-	return &Listener{s, listener{tcp.(*net.TCPListener), s.open}, admin}, nil
+	return l, nil
 }
 
-// Close gives up the port and the socket, for a Listener that never serves.
-func (l *Listener) Close() error { return errors.Join(l.tcp.Close(), l.admin.Close()) }
+func (s *Server) listenTCP(address string) (*listener, error) {
+	tcp, err := net.Listen("tcp", address)
+	if bad := (*net.OpError)(nil); errors.As(err, &bad) { // it says "listen" and the address, too
+		err = bad.Err
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
+	}
+	return &listener{tcp.(*net.TCPListener), s.open}, nil
+}
+
+// Close gives up the ports and the socket, for a Listener that never serves.
+func (l *Listener) Close() error { return errors.Join(l.closePorts(), l.admin.Close()) }
+
+func (l *Listener) closePorts() error {
+	err := l.tcp.Close()
+	if l.metrics != nil {
+		err = errors.Join(err, l.metrics.Close())
+	}
+	return err
+}
+
+// MetricsURL is where the metrics are, if they have an address of their own.
+func (l *Listener) MetricsURL() string {
+	if l.metrics == nil {
+		return ""
+	}
+	return urlOf("http", l.metrics.Addr()) + "/metrics"
+}
 
 // URL is where a client on this host reaches the server.
 func (l *Listener) URL() string {
@@ -77,9 +107,13 @@ func (l *Listener) URL() string {
 	if l.s.config().TLS.Cert != "" {
 		scheme = "https"
 	}
-	host, port, err := net.SplitHostPort(l.tcp.Addr().String())
+	return urlOf(scheme, l.tcp.Addr())
+}
+
+func urlOf(scheme string, addr net.Addr) string {
+	host, port, err := net.SplitHostPort(addr.String())
 	if err != nil {
-		return scheme + "://" + l.tcp.Addr().String()
+		return scheme + "://" + addr.String()
 	}
 	if a, err := netip.ParseAddr(host); err == nil && a.IsUnspecified() {
 		host = "127.0.0.1"
@@ -91,8 +125,7 @@ func (l *Listener) URL() string {
 // finish, and returns. The store is the caller's to close.
 func (l *Listener) Serve(ctx context.Context) error {
 	s := l.s
-	web := HTTP(s.Handler(), s.log)
-	web.ConnContext, web.ConnState = withRemote, s.open.changed
+	web, figures := s.http(s.Handler()), s.http(s.metricsHandler())
 	tcp := net.Listener(l.tcp)
 	if s.pair != nil {
 		tcp = tls.NewListener(tcp, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.pair.get, NextProtos: onlyHTTP1})
@@ -101,9 +134,12 @@ func (l *Listener) Serve(ctx context.Context) error {
 	admin := s.adminServer()
 	// What waits for things to happen (a follower of the log) ends with us.
 	admin.BaseContext = func(net.Listener) context.Context { return background }
-	failed := make(chan error, 2)
+	failed := make(chan error, 3)
 	go func() { failed <- web.Serve(tcp) }()
 	go func() { failed <- admin.Serve(l.admin) }()
+	if l.metrics != nil {
+		go func() { failed <- figures.Serve(l.metrics) }()
+	}
 
 	var sweeps sync.WaitGroup
 	sweeps.Go(func() { s.sweepIdle(background) })
@@ -126,12 +162,18 @@ func (l *Listener) Serve(ctx context.Context) error {
 	}
 	end, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
-	err = errors.Join(err, s.shutdown(end, web), s.shutdown(end, admin))
+	err = errors.Join(err, s.shutdown(end, web), s.shutdown(end, figures), s.shutdown(end, admin))
 	stop()
 	if !ends(end, &sweeps) {
 		s.log.Warn("a sweep that had not ended was broken off")
 	}
 	return err
+}
+
+func (s *Server) http(handler http.Handler) *http.Server {
+	h := HTTP(handler, s.log)
+	h.ConnContext, h.ConnState = withRemote, s.open.changed
+	return h
 }
 
 // HTTP returns what the TCP port is served with: the limits of a connection,

@@ -66,7 +66,11 @@ func (d Dir) listenAndServe(ctx context.Context, hup <-chan os.Signal, s *server
 }
 
 func (d Dir) ready(log *slog.Logger, l *server.Listener) {
-	log.Info("listening", "url", l.URL(), "data", d.Path, "version", d.Version)
+	args := []any{"url", l.URL(), "data", d.Path, "version", d.Version}
+	if url := l.MetricsURL(); url != "" {
+		args = append(args, "metrics", url)
+	}
+	log.Info("listening", args...)
 }
 
 // welcome says how to get a first token. The password goes to a terminal
