@@ -82,7 +82,9 @@ type app struct {
 // run parses the arguments and runs the command that they name.
 func (a *app) run(ctx context.Context, args []string) error {
 	err := cli.Execute(ctx, a.root(), args)
-	if lost := a.out.Close(); lost != nil && (err == nil || errors.Is(err, lost)) { // the latter also where cobra lost it
+	lost := a.out.Close()
+	usage := errors.As(err, new(cli.UsageError)) && errors.Is(err, lost) // the command line was right: it is cobra's help or version that is lost
+	if lost != nil && (err == nil || usage) {
 		return fmt.Errorf("not all could be printed: %w", lost)
 	}
 	return err
