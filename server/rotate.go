@@ -24,7 +24,7 @@ func (s *Server) rotateToken(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	if t.Expired(s.now().UnixMilli()) {
-		return refuse(http.StatusConflict, "The token has expired: a new secret would not work either")
+		return refuse(http.StatusConflict, errRotateExpired)
 	}
 	with := storage.ByUser
 	if r.token != nil {
@@ -44,6 +44,8 @@ func (s *Server) rotateToken(w http.ResponseWriter, r *request) error {
 	reply(w, http.StatusOK, newToken(t, r.user.UID, secret))
 	return nil
 }
+
+const errRotateExpired = "The token has expired: a new secret would not work either"
 
 // defaultOverlap is how long the old secret is good when nobody says.
 const defaultOverlap = "24h"

@@ -218,6 +218,17 @@ type TokenRequest struct {
 	Addresses []string `json:"addresses,omitempty"`
 }
 
+// Rotation asks for a new secret of a token.
+type Rotation struct {
+	Overlap string `json:"overlap,omitempty"` // how long the old secret works beside it, at most: "24h", the default, or "0"
+	Hold    bool   `json:"hold,omitempty"`    // longer: until the caller has the new one and asks again without Hold
+}
+
+// TokenName is the new name of a token.
+type TokenName struct {
+	Name string `json:"name"`
+}
+
 // UserQuery selects users, ascending by Order unless Reverse.
 type UserQuery struct {
 	Prefix  string // of the uid, compared without regard to case

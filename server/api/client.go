@@ -207,6 +207,19 @@ func (c *Client) CreateToken(ctx context.Context, r TokenRequest) (NewToken, err
 	return t, err
 }
 
+// RotateToken gives a token a new secret. As long as that was not used and the overlap
+// has not ended, asking again gives the same one, and can only make the overlap shorter.
+func (c *Client) RotateToken(ctx context.Context, id string, r Rotation) (NewToken, error) {
+	var t NewToken
+	err := c.call(ctx, http.MethodPost, "/admin/tokens/"+url.PathEscape(id)+"/rotate", r, &t)
+	return t, err
+}
+
+// RenameToken gives a token another name.
+func (c *Client) RenameToken(ctx context.Context, id, name string) error {
+	return c.call(ctx, http.MethodPost, "/admin/tokens/"+url.PathEscape(id)+"/rename", TokenName{name}, nil)
+}
+
 // Revoke revokes the named tokens, all or (when one of the names fits no
 // token, or several) none.
 func (c *Client) Revoke(ctx context.Context, r Revocation) (Revoked, error) {

@@ -35,6 +35,9 @@ func (e UsageError) Unwrap() error { return e.Err }
 // Usagef returns a UsageError, formatted as fmt.Errorf does.
 func Usagef(format string, args ...any) error { return UsageError{fmt.Errorf(format, args...)} }
 
+// errWholeToken refuses a token where an ID is wanted. It does not repeat it.
+var errWholeToken = Usagef("this is a token, not an ID: its ID is its first 28 characters")
+
 // flagError makes a UsageError of cobra's complaint about a flag.
 func flagError(c *cobra.Command, err error) error {
 	return Usagef("%w; see %s --help", err, c.CommandPath())
@@ -42,7 +45,7 @@ func flagError(c *cobra.Command, err error) error {
 
 // fieldFlags are the flags whose values only the server parses, by the name of
 // the field with which its refusal begins.
-var fieldFlags = map[string]string{"Idle": "--idle", "ExpiresIn": "--expires"}
+var fieldFlags = map[string]string{"Idle": "--idle", "ExpiresIn": "--expires", "Overlap": "--overlap"}
 
 // flagged turns the server's refusal of a flag's value into a UsageError that
 // names the flag. It returns any other error as it is.

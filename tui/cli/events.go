@@ -65,8 +65,8 @@ func (l *look) check() error {
 		return Usagef("--follow goes on from the last few events: it takes no --last")
 	case l.before > 0 && l.last == 0:
 		return Usagef("--before is for --last")
-	case len(l.about) == tokenLen: // a whole token: not to be repeated in messages or logs
-		return Usagef("this is a token, not an ID: its ID is its first 28 characters")
+	case len(l.about) == tokenLen:
+		return errWholeToken
 	}
 	return nil
 }

@@ -69,8 +69,8 @@ func (r *revocation) check(cmd *cobra.Command, ids []string) error {
 		if ids[i] = strings.ToLower(strings.TrimSpace(id)); ids[i] == "" {
 			return Usagef("an ID is empty")
 		}
-		if len(ids[i]) == tokenLen { // a whole token: not to be repeated in messages or logs
-			return Usagef("this is a token, not an ID: its ID is its first 28 characters")
+		if len(ids[i]) == tokenLen {
+			return errWholeToken
 		}
 	}
 	return nil

@@ -1,0 +1,54 @@
+package server
+
+import (
+	"cmp"
+	"net/http"
+
+	"gatehouse/server/api"
+	"gatehouse/storage"
+)
+
+// adminRotateToken serves POST /admin/tokens/{id}/rotate.
+func (s *Server) adminRotateToken(w http.ResponseWriter, r *http.Request) error {
+	var in api.Rotation
+	if err := readJSON(r, &in, true); err != nil {
+		return err
+	}
+	overlap, err := parseOverlap(cmp.Or(in.Overlap, defaultOverlap))
+	if err != nil {
+		return err
+	}
+	if in.Hold {
+		overlap = storage.MaxOverlap
+	}
+	id, err := s.store.FindToken(r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	t, err := s.store.Token(id)
+	if err != nil {
+		return err
+	}
+	if t.Expired(s.now().UnixMilli()) {
+		return refuse(http.StatusConflict, errRotateExpired)
+	}
+	t, secret, err := s.store.RotateToken(adminActor(r), id, overlap, storage.ByUser)
+	if err != nil {
+		return err
+	}
+	reply(w, http.StatusOK, newToken(t, s.store.UID(t.Owner), secret))
+	return nil
+}
+
+// adminRenameToken serves POST /admin/tokens/{id}/rename.
+func (s *Server) adminRenameToken(w http.ResponseWriter, r *http.Request) error {
+	var in api.TokenName
+	if err := readJSON(r, &in, false); err != nil {
+		return err
+	}
+	id, err := s.store.FindToken(r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	return noContent(w, s.store.RenameToken(adminActor(r), id, in.Name))
+}
