@@ -61,7 +61,7 @@ func (s *Server) checkDirectory(ctx context.Context, a attempt, username, passwo
 // that person's count is used up: then, as for nobody, it judges the password of a
 // person who does not exist.
 func (s *Server) tryPerson(ctx context.Context, a attempt, found ldap.Entry, password string) (u storage.User, o outcome, err error) {
-	leave, asked, err := s.enterPerson(a, found)
+	leave, asked, err := s.enterPerson(ctx, a, found)
 	if err != nil {
 		return u, undecided, err
 	}
@@ -86,15 +86,16 @@ func (s *Server) tryPerson(ctx context.Context, a attempt, found ldap.Entry, pas
 }
 
 // enterPerson counts a login among those of the person whom the directory found, and
-// reports whether the directory may be asked. It does not wait for other logins of the
-// person: that would tell that two names are one.
-func (s *Server) enterPerson(a attempt, found ldap.Entry) (leave func(outcome), asked bool, err error) {
+// reports whether the directory may be asked. It waits for other logins of the person,
+// by whichever name: a right password is not refused because others are being tried.
+// An answer that looks at no password is drawn from those that waited as well (pace).
+func (s *Server) enterPerson(ctx context.Context, a attempt, found ldap.Entry) (leave func(outcome), asked bool, err error) {
 	if !found.Known() {
 		return func(outcome) {}, false, nil
 	}
 	name := a.account
 	a.account, a.subnets = personBucket(cmp.Or(found.Subject, found.DN)), nil // the address is counted with the name
-	bucket, wait, err := s.throttle.tryEnter(a)
+	done, err := s.throttle.enter(ctx, a)
 	refused, ok := errors.AsType[*httpError](err)
 	if err != nil && !ok {
 		return nil, false, err
@@ -104,10 +105,10 @@ func (s *Server) enterPerson(a attempt, found ldap.Entry) (leave func(outcome), 
 			s.throttle.noteName(a.account, name)
 		}
 		if asked {
-			s.throttle.leave(a, bucket, o, nil)
+			done(o, nil)
 		}
 	}
-	if asked = refused == nil && wait == nil; !asked {
+	if asked = refused == nil; !asked {
 		s.log.Info("a login is not passed on to the directory after too many bad passwords for this person", "dn", found.DN, "address", a.from)
 	}
 	return leave, asked, nil

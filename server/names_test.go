@@ -77,6 +77,28 @@ func TestNamesOfOnePerson(t *testing.T) {
 	h.ldap(mail, "bob-secret").want(http.StatusOK)
 }
 
+// TestNamesInParallel: right passwords by several names at once are all let in, and
+// guesses get no further than in a row.
+func TestNamesInParallel(t *testing.T) {
+	h, slapd := newDirectoryHouse(t, twoNames, threeFailures)
+	names := []string{"bob", "bob@example.org", "BOB@example.org"}
+	for code := range together(30, func(i int) int { return h.ldap(names[i%3], "bob-secret").code }) {
+		if code != http.StatusOK {
+			t.Errorf("a right password: got %d", code)
+		}
+	}
+	before := slapd.Binds(ldaptest.Person("bob"))
+	for code := range together(30, func(i int) int { return h.ldap(names[i%3], "wrong").code }) {
+		if code != http.StatusUnauthorized && code != http.StatusTooManyRequests {
+			t.Errorf("a guess: got %d", code)
+		}
+	}
+	// The house's network is a home by now, which adds as many.
+	if got := slapd.Binds(ldaptest.Person("bob")) - before; got > 6 {
+		t.Errorf("got %d guesses at the directory, want 6 at most", got)
+	}
+}
+
 // deliberate is a directory that takes its time over the password of somebody it knows.
 type deliberate struct{ directory }
 

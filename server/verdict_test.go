@@ -73,7 +73,7 @@ func TestVerdicts(t *testing.T) {
 func testVerdicts(t *testing.T, group string) {
 	seed := rand.Uint64()
 	w := newVerdictWorld(t, seed, group)
-	rounds := 100
+	rounds := 60
 	if testing.Short() {
 		rounds = 20
 	}
