@@ -40,7 +40,11 @@ func (s *Server) adminIdentify(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) secretState(id storage.ID, generation byte) (string, error) {
 	t, err := s.store.Token(id)
 	if errors.Is(err, storage.ErrNoToken) {
-		return api.StateUnknown, nil
+		revoked, err := s.store.WasRevoked(id)
+		if revoked {
+			return api.StateRevoked, err
+		}
+		return api.StateUnknown, err
 	}
 	if err != nil {
 		return "", err

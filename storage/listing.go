@@ -65,6 +65,9 @@ func (s *Store) show(f TokenFilter, places []Place, yield func(Token, error) boo
 	err = s.view(func(txn *badger.Txn) error {
 		for _, at := range places {
 			t, err := s.token(txn, at.ID)
+			if errors.Is(err, ErrNoToken) {
+				continue // its record was dropped since
+			}
 			if err != nil {
 				return err
 			}
@@ -210,6 +213,9 @@ func (s *Store) eachOwned(txn *badger.Txn, owner UserID, fn func(Token)) error {
 	for item := range scan(txn, key('o', owner.bytes()), nil) {
 		_, id := ownedToken(item.Key())
 		t, err := s.token(txn, id)
+		if errors.Is(err, ErrNoToken) {
+			continue // a hint may be behind
+		}
 		if err != nil {
 			return err
 		}

@@ -149,6 +149,12 @@ func (s *Store) writeUsages(mark uint64, ids []ID, bring func(ID, *usageRecord))
 			if n%8 == 0 {
 				runtime.Gosched() // requests come first
 			}
+			if there, err := s.hasToken(txn, id); err != nil || !there {
+				if err != nil {
+					return err
+				}
+				continue // its record was dropped, and its usage with it
+			}
 			r, err := s.usageOf(txn, id)
 			if err != nil {
 				return err
@@ -162,6 +168,15 @@ func (s *Store) writeUsages(mark uint64, ids []ID, bring func(ID, *usageRecord))
 		}
 		return nil
 	})
+}
+
+// hasToken reports whether a token is live, or has a record.
+func (s *Store) hasToken(txn *badger.Txn, id ID) (ok bool, err error) {
+	if _, live, _ := s.table.get(id); live {
+		return true, nil
+	}
+	_, ok, err = s.read(txn, tokenKeyOf(id))
+	return ok, err
 }
 
 // usageOf reads what Badger has of a token's usage.

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"bytes"
+	"errors"
 	"iter"
 	"runtime"
 
@@ -50,6 +51,9 @@ func (s *Store) Page(q Owned) (list []Token, next Cursor, err error) {
 				continue
 			}
 			t, err := s.token(txn, id)
+			if errors.Is(err, ErrNoToken) {
+				continue
+			}
 			if err != nil {
 				return err
 			}

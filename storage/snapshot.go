@@ -266,9 +266,13 @@ func (s *Store) writeOps(ctx context.Context, txn *badger.Txn, w *snapshotWriter
 			}
 			continue
 		}
+		var revoked revokedRun
 		for item := range scan(txn, []byte{kind}, nil) {
 			if err := s.stopped(ctx); err != nil {
 				return err
+			}
+			if kind == 'o' {
+				revoked.take(item.Key(), &s.surplus)
 			}
 			v, err := item.ValueCopy(nil)
 			if err != nil {

@@ -74,6 +74,7 @@ type Store struct {
 	order     order
 	attempts  attempts
 	sessions  sessions
+	surplus   surplus
 	stale     stale
 	times     times
 	oldEvents oldEvents
@@ -205,6 +206,7 @@ func prepare(ctx context.Context, dir string, opts Options) (*Store, error) {
 		closing:    make(chan struct{}),
 		opened:     make(chan struct{}),
 		order:      order{most: mostRecent},
+		surplus:    newSurplus(),
 		pass:       pass{shard: shardCount},
 		stopWithin: closeWithin,
 		old:        unmerged{done: make(chan struct{})},
@@ -231,7 +233,8 @@ func (s *Store) start() {
 	if !s.early {
 		close(s.opened)
 	}
-	s.closed.Add(4)
+	s.closed.Add(5)
+	go s.dropSurplus()
 	go s.recoverUses()
 	go s.write()
 	go s.flushEverySecond()

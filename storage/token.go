@@ -292,7 +292,7 @@ func (t *tx) revoke(id ID) (bool, error) {
 	}
 	t.put(tokenKeyOf(id), b)
 	t.hint(v.ownedKey(), nil)
-	t.durable(func() { t.drop(id) })
+	t.durable(func() { t.drop(id); t.surplus.note(v.Owner, 1) })
 	return true, nil
 }
 

@@ -1,0 +1,63 @@
+package server
+
+import (
+	"errors"
+	"math"
+	"net/http"
+	"runtime"
+	"testing"
+	"time"
+
+	"gatehouse/server/api"
+	"gatehouse/storage"
+)
+
+// TestDroppedToken: a token that was revoked so long ago that the store keeps nothing
+// but that is answered for as any other that does not work.
+func TestDroppedToken(t *testing.T) {
+	h := newHouse(t)
+	gone := h.create(`{"name":"gone"}`)
+	h.ask("GET", "/api/revokeApiToken").token(gone.Secret).send().want(http.StatusOK, "{}")
+	h.clock.move(time.Second)
+	h.hold(2 * storage.KeepRevoked)
+	u, err := h.store.User(alice)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, _, err := h.store.Page(storage.Owned{Owner: u.ID, Limit: math.MaxInt})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range list {
+		if _, err := h.store.RevokeTokens(storage.Actor{Name: "tester"}, v.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	id, err := storage.ParseID(gone.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, err = h.store.Token(id); err == nil; _, err = h.store.Token(id) {
+		runtime.Gosched()
+	}
+	if !errors.Is(err, storage.ErrNoToken) {
+		t.Fatal(err)
+	}
+	live := h.token()
+	h.dead(gone.Secret)
+	h.ask("GET", verifyPath).token(gone.Secret).send().want(http.StatusUnauthorized, credentialsRequired)
+	h.ask("GET", "/api/revokeApiToken").token(gone.Secret).send().want(http.StatusOK, "{}")
+	h.ask("POST", "/api/revoke").form("token=" + gone.Secret).send().want(http.StatusOK)
+	h.ask("DELETE", "/api/token/"+gone.ID).token(live).send().want(http.StatusNotFound)
+	h.ask("POST", "/api/introspect").token(live).form("token="+gone.Secret).send().want(http.StatusOK, `{"active":false}`)
+	if state, err := h.secretState(id, 0); state != api.StateRevoked || err != nil {
+		t.Errorf("got state %s, %v, want revoked", state, err)
+	}
+	_, err = h.admin.Revoke(t.Context(), api.Revocation{IDs: []string{gone.ID}})
+	wantStatus(t, "revoked by its id", err, http.StatusNotFound)
+	for tk, err := range h.admin.Tokens(t.Context(), api.TokenQuery{Revoked: true}) {
+		if err != nil || tk.ID == gone.ID {
+			t.Errorf("it is listed, %v", err)
+		}
+	}
+}
