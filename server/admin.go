@@ -167,6 +167,10 @@ func (s *Server) adminCreateToken(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
+	warning, err := s.checkScopes(req.Scopes)
+	if err != nil {
+		return err
+	}
 	u, err := s.store.User(req.UID)
 	if err != nil {
 		return err
@@ -178,7 +182,9 @@ func (s *Server) adminCreateToken(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
-	reply(w, http.StatusOK, newToken(t, u.UID, secret))
+	made := newToken(t, u.UID, secret)
+	made.Warning = warning
+	reply(w, http.StatusOK, made)
 	return nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"gatehouse/server/textfile"
+	"gatehouse/storage"
 )
 
 // Config is the configuration file. The zero value of a field stands for its
@@ -50,6 +51,7 @@ type MetricsConfig struct {
 
 // TokenConfig is the policy for API access tokens.
 type TokenConfig struct {
+	KnownScopes     []string `toml:"known_scopes"` // none: any scope may be given to a token
 	Reveal          bool     `toml:"reveal"`
 	MaxPerUser      int      `toml:"max_per_user"` // 0: any number
 	DefaultLifetime Lifetime `toml:"default_lifetime"`
@@ -114,6 +116,11 @@ func (c Config) Check() error {
 		f.add("tls", "cert and key go together")
 	}
 	c.Log.check(&f)
+	for _, scope := range c.Tokens.KnownScopes {
+		if err := storage.CheckScope(scope); err != nil {
+			f.add("tokens.known_scopes", "%q: %w", scope, err)
+		}
+	}
 	f.within("tokens.max_per_user", c.Tokens.MaxPerUser, 0, 1_000_000)
 	f.within("limits.connections", c.Limits.Connections, 0, 1_000_000)
 	f.within("limits.connections_per_address", c.Limits.ConnectionsPerAddress, 1, 1_000_000)

@@ -54,6 +54,8 @@ func TestFaultsHavePlaces(t *testing.T) {
 		{"\ntls.cert = \"c\"", "line 2: tls: cert and key go together"},
 		{"[tokens]\nmax_per_user = -1", "line 2: tokens.max_per_user: write a number from 0 to 1000000"},
 		{"[tokens]\nmax_lifetime = \"90d\"\ndefault_lifetime = \"91d\"", "line 3: tokens.default_lifetime: is longer than tokens.max_lifetime, 90d"},
+		{"[tokens]\nknown_scopes = [\"admin\", \"a b\"]", `line 2: tokens.known_scopes: "a b": a scope is 1 to 64 letters`},
+		{"[tokens]\nknown_scopes = \"admin\"", "line 2: tokens.known_scopes: write a list of texts"},
 		{"[logins]\n\naccount_failures = 0\naddress_failures = 0", "line 3: logins.account_failures: write a number from 1 to 1000000; line 4: logins.address_failures: write"},
 		{"\n[ldap]\nbase_dn = \"dc=example\"", "line 2: ldap: urls is empty"},
 		{"[ldap]\nurls = [\"ldap://a\"]\nfilter = \"x\"", "line 2: ldap: urls: ldap://a would send passwords in plain text: use ldaps://"},

@@ -27,6 +27,7 @@ format = "json"
 listen = "127.0.0.1:9091"
 
 [tokens]
+known_scopes = ["admin", "repo:read"]
 reveal = false
 max_per_user = 7
 default_lifetime = "90d"
@@ -57,7 +58,7 @@ max_size = "64MiB"
 		TLS:            TLSConfig{Cert: "cert.pem", Key: "key.pem"},
 		Log:            LogConfig{Level: "warn", Format: "json"},
 		Metrics:        MetricsConfig{Listen: "127.0.0.1:9091"},
-		Tokens:         TokenConfig{MaxPerUser: 7, DefaultLifetime: Lifetime{90 * day}, MaxLifetime: Lifetime{365 * day}, RevokeIdleAfter: Lifetime{365 * day}},
+		Tokens:         TokenConfig{KnownScopes: []string{"admin", "repo:read"}, MaxPerUser: 7, DefaultLifetime: Lifetime{90 * day}, MaxLifetime: Lifetime{365 * day}, RevokeIdleAfter: Lifetime{365 * day}},
 		Logins:         LoginConfig{AccountFailures: 3, AddressFailures: 30},
 		Limits:         LimitConfig{Connections: 300, ConnectionsPerAddress: 30, ChangesPerUser: 40},
 		Audit:          AuditConfig{Keep: Lifetime{365 * day}, MaxSize: Size{64 << 20}},

@@ -17,6 +17,7 @@ func (c Config) adopt(newer Config) Config {
 	c.Log.Level = newer.Log.Level
 	c.Limits = newer.Limits
 	c.Logins = newer.Logins
+	c.Tokens.KnownScopes = newer.Tokens.KnownScopes
 	c.Tokens.Reveal = newer.Tokens.Reveal
 	c.Tokens.DefaultLifetime = newer.Tokens.DefaultLifetime
 	c.Tokens.MaxLifetime = newer.Tokens.MaxLifetime

@@ -66,7 +66,11 @@ func (s *Server) createToken(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	return s.handOut(w, r, spec)
+	warning, err := s.checkScopes(o.Scopes)
+	if err != nil {
+		return err
+	}
+	return s.handOut(w, r, spec, warning)
 }
 
 // createTokenByGet serves GET /api/createApiToken. It changes something although it
@@ -84,7 +88,7 @@ func (s *Server) createTokenByGet(w http.ResponseWriter, r *request) error {
 	if byProvider(r.session.Method) && r.Header.Get("Sec-Fetch-Site") == "" && wantsPage(r.Request) {
 		return refuse(http.StatusForbidden, "Without https, make a token on the page at / instead")
 	}
-	return s.handOut(w, r, s.defaultSpec())
+	return s.handOut(w, r, s.defaultSpec(), "")
 }
 
 // aheadOfNeed reports whether a browser prefetches or prerenders: nobody has asked
@@ -107,12 +111,14 @@ func (s *Server) fromElsewhere(r *http.Request) bool {
 }
 
 // handOut creates a token and replies with its secret.
-func (s *Server) handOut(w http.ResponseWriter, r *request, spec storage.TokenSpec) error {
+func (s *Server) handOut(w http.ResponseWriter, r *request, spec storage.TokenSpec, warning string) error {
 	t, secret, err := s.makeToken(r, r.user, spec)
 	if err != nil {
 		return unlessGone(err, errCredentials)
 	}
-	reply(w, http.StatusOK, newToken(t, r.user.UID, secret))
+	made := newToken(t, r.user.UID, secret)
+	made.Warning = warning
+	reply(w, http.StatusOK, made)
 	return nil
 }
 

@@ -69,8 +69,8 @@ func (spec *TokenSpec) check() (err error) {
 		return invalidf("a token takes at most 32 scopes and 64 addresses")
 	}
 	for _, s := range spec.Scopes {
-		if !scopeToken(s) {
-			return invalidf("a scope is 1 to 64 letters, digits and _ - . : /")
+		if err := CheckScope(s); err != nil {
+			return err
 		}
 	}
 	if spec.Lifetime < 0 {
@@ -87,6 +87,14 @@ func once[T comparable](list []T) (out []T) {
 		}
 	}
 	return out
+}
+
+// CheckScope returns an *InvalidError for what can't be a scope.
+func CheckScope(s string) error {
+	if !scopeToken(s) {
+		return invalidf("a scope is 1 to 64 letters, digits and _ - . : /")
+	}
+	return nil
 }
 
 // scopeToken is a narrower form of RFC 6749's scope-token, safe in a header.

@@ -173,6 +173,7 @@ type NewToken struct {
 	UID       string `json:"uid"`
 	Name      string `json:"name"`
 	Created   int64  `json:"created"`
+	Warning   string `json:"warning,omitempty"` // of scopes that look mistyped
 }
 
 // Introspection is what RFC 7662 says of a token; the zero value of one that is

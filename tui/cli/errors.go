@@ -45,7 +45,9 @@ func flagError(c *cobra.Command, err error) error {
 
 // fieldFlags are the flags whose values only the server parses, by the name of
 // the field with which its refusal begins.
-var fieldFlags = map[string]string{"Idle": "--idle", "ExpiresIn": "--expires", "Overlap": "--overlap"}
+var fieldFlags = map[string]string{
+	"Idle": "--idle", "ExpiresIn": "--expires", "Overlap": "--overlap", "Scopes": "--scope", "Addresses": "--address",
+}
 
 // flagged turns the server's refusal of a flag's value into a UsageError that
 // names the flag. It returns any other error as it is.

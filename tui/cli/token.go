@@ -53,6 +53,9 @@ func tokenCreate(env Env) *cobra.Command {
 				return fmt.Errorf("token %s could not be printed, and is revoked again: %w", t.ID, err)
 			}
 			env.say("Token %s of %s expires: %s.", text.Escape(t.ID), text.Escape(t.UID), expiry(t.ExpiresOn))
+			if t.Warning != "" {
+				env.say("Check the scopes: %s.", text.Escape(t.Warning))
+			}
 			return nil
 		}))
 	c.Flags().StringVar(&r.UID, "user", "", "whose token (required)")

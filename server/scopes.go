@@ -1,0 +1,63 @@
+package server
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"gatehouse/storage"
+)
+
+// ownScopes are the scopes that Gatehouse itself asks for; they always exist. All
+// others are between the tokens and the services behind the gate.
+var ownScopes = []string{"files", scopeIntrospect, "tokens:read"}
+
+// checkScopes returns an error if the configuration names the scopes that exist and one
+// of these is not among them. Otherwise any scope may be given, and the warning tells
+// of those that look like a slip: a token with such a scope works, but not where it is
+// meant to.
+func (s *Server) checkScopes(scopes []string) (warning string, err error) {
+	known := slices.Concat(ownScopes, s.config().Tokens.KnownScopes)
+	var slips []string
+	for _, scope := range scopes {
+		if err := storage.CheckScope(scope); err != nil {
+			return "", refuse(http.StatusBadRequest, "scopes: %v", err)
+		}
+		if slices.Contains(known, scope) {
+			continue
+		}
+		near := slices.IndexFunc(known, func(k string) bool { return oneLetterOff(k, scope) })
+		switch {
+		case len(s.config().Tokens.KnownScopes) > 0 && near >= 0:
+			return "", refuse(http.StatusBadRequest, "scopes: %q is not known: did you mean %q?", scope, known[near])
+		case len(s.config().Tokens.KnownScopes) > 0:
+			return "", refuse(http.StatusBadRequest, "scopes: %q is not known: there are %s", scope, strings.Join(known, ", "))
+		case near >= 0:
+			slips = append(slips, fmt.Sprintf("the scope %q is not %q", scope, known[near]))
+		}
+	}
+	return strings.Join(slips, "; "), nil
+}
+
+// oneLetterOff reports whether one letter was mistyped, left out, added or exchanged
+// with the next one, or letters were typed in another case.
+func oneLetterOff(a, b string) bool {
+	x, y := []rune(strings.ToLower(a)), []rune(strings.ToLower(b))
+	if len(x) > len(y) {
+		x, y = y, x
+	}
+	at := 0
+	for at < len(x) && x[at] == y[at] {
+		at++
+	}
+	x, y = x[at:], y[at:]
+	switch len(y) - len(x) {
+	case 0:
+		return len(x) == 0 || slices.Equal(x[1:], y[1:]) ||
+			len(x) > 1 && x[0] == y[1] && x[1] == y[0] && slices.Equal(x[2:], y[2:])
+	case 1:
+		return slices.Equal(x, y[1:])
+	}
+	return false
+}

@@ -1,0 +1,77 @@
+package server
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"gatehouse/server/api"
+)
+
+func TestOneLetterOff(t *testing.T) {
+	for scope, want := range map[string]bool{
+		"flies": true, "file": true, "filess": true, "fils": true, "tiles": true, "Files": true, "FILE": true, "xfiles": true, "iles": true, "fiels": true,
+		"": false, "fi": false, "fliess": false, "pipes": false, "selif": false, "files:read": false, "fleis": false,
+	} {
+		if got := oneLetterOff("files", scope); got != want || oneLetterOff(scope, "files") != want {
+			t.Errorf("%q: got %t, want %t", scope, got, want)
+		}
+	}
+	if !oneLetterOff("", "a") || oneLetterOff("", "ab") {
+		t.Error("the empty text is one letter off from one letter alone")
+	}
+}
+
+// TestScopeSlips: a scope that looks like a mistyped one is told of, where the token is
+// handed out.
+func TestScopeSlips(t *testing.T) {
+	h := newHouse(t)
+	cookie := h.login(alice, password)
+	make := func(scopes string) api.NewToken {
+		t.Helper()
+		return h.ask("POST", "/api/token").cookie(cookie).json(`{"scopes":[` + scopes + `]}`).send().newToken()
+	}
+	for scopes, want := range map[string]string{
+		``:                        "",
+		`"files"`:                 "",
+		`"files","admin","build"`: "",
+		`"flies"`:                 `the scope "flies" is not "files"`,
+		`"admin","token:read"`:    `the scope "token:read" is not "tokens:read"`,
+		`"Files","introspekt"`:    `the scope "Files" is not "files"; the scope "introspekt" is not "introspect"`,
+	} {
+		made := make(scopes)
+		if made.Warning != want {
+			t.Errorf("%s: got %q, want %q", scopes, made.Warning, want)
+		}
+		h.alive(made.Secret)
+	}
+	made, err := h.admin.CreateToken(t.Context(), api.TokenRequest{UID: alice, Scopes: []string{"flies"}})
+	if err != nil || made.Warning != `the scope "flies" is not "files"` {
+		t.Errorf("got %q, %v", made.Warning, err)
+	}
+}
+
+// TestKnownScopes: where the configuration names the scopes, there are no others.
+func TestKnownScopes(t *testing.T) {
+	h := newHouse(t)
+	before := h.create(`{"scopes":["deploy"]}`)
+	cookie := h.login(alice, password)
+	cfg := h.cfg
+	cfg.Tokens.KnownScopes = []string{"admin", "build"}
+	h.Reload(cfg)
+	ask := func(scopes string) answer {
+		return h.ask("POST", "/api/token").cookie(cookie).json(`{"scopes":[` + scopes + `]}`).send()
+	}
+	for _, scopes := range []string{``, `"admin"`, `"build","admin"`, `"files"`, `"introspect","tokens:read"`} {
+		if made := ask(scopes).newToken(); made.Warning != "" {
+			t.Errorf("%s: got %q", scopes, made.Warning)
+		}
+	}
+	ask(`"admin","biuld"`).want(http.StatusBadRequest, `{"error":"Scopes: \"biuld\" is not known: did you mean \"build\"?"}`)
+	ask(`"Admin"`).want(http.StatusBadRequest, `{"error":"Scopes: \"Admin\" is not known: did you mean \"admin\"?"}`)
+	ask(`"deploy"`).want(http.StatusBadRequest, `{"error":"Scopes: \"deploy\" is not known: there are files, introspect, tokens:read, admin, build"}`)
+	if _, err := h.admin.CreateToken(t.Context(), api.TokenRequest{UID: alice, Scopes: []string{"deploy"}}); err == nil || !strings.Contains(err.Error(), "is not known") {
+		t.Errorf("got %v for an administrator", err)
+	}
+	h.ask("GET", verifyPath+"?scope=deploy").token(before.Secret).send().want(http.StatusOK) // what there is goes on
+}
