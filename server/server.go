@@ -122,6 +122,9 @@ func New(store *storage.Store, cfg Config, opts Options) (*Server, error) {
 	if s.directory, err = openDirectory(cfg.LDAP, opts.Log); err != nil {
 		return nil, err
 	}
+	if s.directory != nil {
+		s.offboard = newOffboard(store, s.directory, newDirectoryMark(store, cfg.LDAP), opts.Log)
+	}
 	if s.oauth, err = openProviders(cfg, opts.ProviderTimeout, opts.Now); err != nil {
 		return nil, err
 	}
