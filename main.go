@@ -255,6 +255,9 @@ func (a *app) restoreCommand() *cobra.Command {
 				return err
 			}
 			r, err := a.restore(c.Context(), d, args[0])
+			if errors.Is(err, context.Canceled) {
+				return fmt.Errorf("%s is not restored: it was interrupted, and the directory is as it was", args[0])
+			}
 			if err != nil {
 				return fmt.Errorf("%s is not restored: %w", args[0], err)
 			}
