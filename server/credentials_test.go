@@ -1,0 +1,127 @@
+package server
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// TestOriginsOfEveryRoute: whatever changes something and takes the cookie refuses what
+// another site's page made the browser send, before it looks at anything else.
+func TestOriginsOfEveryRoute(t *testing.T) {
+	h := newHouse(t)
+	cookie := h.login(alice, password)
+	id := h.create(`{"name":"a"}`).ID
+	tried := 0
+	for _, rt := range append(h.routes(), h.pageRoutes()...) {
+		method, path, _ := strings.Cut(rt.pattern, " ")
+		if rt.who != byCookie && rt.who != byEither || method == http.MethodGet {
+			continue
+		}
+		tried++
+		path = strings.ReplaceAll(path, "{id}", id)
+		for what, sent := range map[string]credentials{
+			"another site":                {"Sec-Fetch-Site": {"cross-site"}},
+			"a neighbour":                 {"Sec-Fetch-Site": {"same-site"}},
+			"an older browser":            {"Origin": {"https://evil.example"}},
+			"a sandbox":                   {"Origin": {"null"}},
+			"another port":                {"Origin": {"http://example.com:81"}},
+			"another scheme":              {"Origin": {"https://example.com.evil.example"}},
+			"two origins":                 {"Origin": {"https://evil.example", "http://example.com"}},
+			"a site that says it is ours": {"Sec-Fetch-Site": {"cross-site"}, "Origin": {"http://example.com"}},
+		} {
+			got := sent.on(h.ask(method, path).cookie(cookie).json(`{"name":"b"}`)).send()
+			if got.code != http.StatusForbidden || got.header.Get("Set-Cookie") != "" {
+				t.Errorf("%s from %s: got %d %.100s, want 403", rt.pattern, what, got.code, got.text)
+			}
+		}
+	}
+	if tried < 10 {
+		t.Errorf("%d routes were tried", tried)
+	}
+	h.ask("GET", "/api/tokens").cookie(cookie).send().want(http.StatusOK)
+	if got := adminToken(h, id); got.Name != "a" || got.State != "live" {
+		t.Errorf("got %+v, want the token as it was", got)
+	}
+}
+
+// TestTwoCredentials: of two tokens none counts, even of two that are the same; with a
+// token the cookie does not count, whatever the token is worth.
+func TestTwoCredentials(t *testing.T) {
+	h := newHouse(t)
+	h.addUser("bob@example.com", password)
+	as, bs := h.token(), h.userpass("bob@example.com", password).newToken().Secret
+	cookie := h.login(alice, password)
+	bearer := func(text string) string { return "Bearer " + text }
+	kinds := []struct {
+		method, path string
+		who          credential
+		ok           int
+	}{
+		{"GET", "/api/token", byToken, http.StatusOK},
+		{"POST", "/api/introspect", byToken, http.StatusOK},
+		{"GET", "/api/getApiTokens", byEither, http.StatusOK},
+		{"GET", "/api/tokens", byEither, http.StatusOK},
+		{"GET", "/api/getUserRecentFiles", byEither, http.StatusOK},
+		{"POST", "/api/token", byCookie, http.StatusOK},
+		{"GET", "/api/createApiToken", byCookie, http.StatusOK},
+		{"GET", "/api/sessions", byCookie, http.StatusOK},
+		{"GET", verifyPath, byGate, http.StatusOK},
+	}
+	for _, c := range []struct {
+		what string
+		sent credentials
+		good []credential // the routes that it opens
+		uid  string       // whose it is then
+	}{
+		{"a token", credentials{"X-Auth-Token": {as}}, []credential{byToken, byEither, byGate}, alice},
+		{"a bearer", credentials{"Authorization": {bearer(bs)}}, []credential{byToken, byEither, byGate}, "bob@example.com"},
+		{"a basic", credentials{"Authorization": {basic("x", bs)}}, []credential{byGate}, "bob@example.com"},
+		{"a cookie", credentials{"Cookie": {"gatehouse=" + cookie}}, []credential{byCookie, byEither}, alice},
+		{"one's token and another's cookie", credentials{"X-Auth-Token": {bs}, "Cookie": {"gatehouse=" + cookie}}, []credential{byToken, byEither, byGate}, "bob@example.com"},
+		{"one's bearer and another's cookie", credentials{"Authorization": {bearer(bs)}, "Cookie": {"gatehouse=" + cookie}}, []credential{byToken, byEither, byGate}, "bob@example.com"},
+		{"a basic and a cookie", credentials{"Authorization": {basic("x", bs)}, "Cookie": {"gatehouse=" + cookie}}, []credential{byCookie, byEither, byGate}, ""},
+		{"an empty token and a cookie", credentials{"X-Auth-Token": {""}, "Cookie": {"gatehouse=" + cookie}}, nil, ""},
+		{"a bad token and a cookie", credentials{"X-Auth-Token": {"x"}, "Cookie": {"gatehouse=" + cookie}}, nil, ""},
+		{"a bad bearer and a cookie", credentials{"Authorization": {"Bearer x"}, "Cookie": {"gatehouse=" + cookie}}, nil, ""},
+		{"two tokens", credentials{"X-Auth-Token": {as, bs}}, nil, ""},
+		{"the same token twice", credentials{"X-Auth-Token": {as, as}}, nil, ""},
+		{"two in one header", credentials{"X-Auth-Token": {as + "," + as}}, nil, ""},
+		{"a good and an empty one", credentials{"X-Auth-Token": {as, ""}}, nil, ""},
+		{"a token and a bearer", credentials{"X-Auth-Token": {as}, "Authorization": {bearer(bs)}}, nil, ""},
+		{"the same as both", credentials{"X-Auth-Token": {as}, "Authorization": {bearer(as)}}, nil, ""},
+		{"a token and a bad bearer", credentials{"X-Auth-Token": {as}, "Authorization": {"Bearer x"}}, nil, ""},
+		{"two bearers", credentials{"Authorization": {bearer(as), bearer(bs)}}, nil, ""},
+		{"a token and a basic", credentials{"X-Auth-Token": {as}, "Authorization": {basic("x", bs)}}, []credential{byToken, byEither}, alice},
+		{"a bearer and a basic", credentials{"Authorization": {bearer(as), basic("x", bs)}}, []credential{byToken, byEither}, alice},
+		{"two tokens and a cookie", credentials{"X-Auth-Token": {as, bs}, "Cookie": {"gatehouse=" + cookie}}, nil, ""},
+		{"two cookies", credentials{"Cookie": {"gatehouse=" + cookie, "gatehouse=" + cookie}}, nil, ""},
+		{"a planted cookie beside a good one", credentials{"Cookie": {"gatehouse=x; gatehouse=" + cookie}}, nil, ""},
+	} {
+		for _, k := range kinds {
+			a := h.ask(k.method, k.path)
+			if k.method == "POST" {
+				a.json(`{}`)
+				if k.who == byToken {
+					a = h.ask(k.method, k.path).form("token=x")
+				}
+			}
+			want := http.StatusUnauthorized
+			for _, who := range c.good {
+				if who == k.who {
+					want = k.ok
+				}
+			}
+			got := c.sent.on(a).send()
+			if got.code != want || want == http.StatusUnauthorized && got.text != credentialsRequired {
+				t.Errorf("%s %s with %s: got %d %.100s, want %d", k.method, k.path, c.what, got.code, got.text, want)
+			}
+			if got.code == http.StatusOK && c.uid != "" && k.path == "/api/token" && !strings.Contains(got.text, `"uid":"`+c.uid+`"`) {
+				t.Errorf("%s %s with %s: got %.300s, want %s", k.method, k.path, c.what, got.text, c.uid)
+			}
+			if got.code == http.StatusOK && c.uid != "" && k.who == byGate && got.header.Get("X-Auth-User") != c.uid {
+				t.Errorf("%s with %s: got %s, want %s", k.path, c.what, got.header.Get("X-Auth-User"), c.uid)
+			}
+		}
+	}
+}
