@@ -133,6 +133,11 @@ func (s *Server) Handler() http.Handler {
 	}
 	others := s.onlyHTTPS(s.withErrors(mux, s.failOutside))
 	return unstored(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(r.TransferEncoding) > 0 {
+			// It may have had a length, too, which net/http drops, and by which a proxy
+			// may have passed on more than one request (RFC 9112, section 6.1).
+			w.Header().Set("Connection", "close")
+		}
 		if r.URL.Path == gatePath && r.URL.RawPath == "" {
 			gate.ServeHTTP(w, r)
 			return
