@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -46,6 +47,52 @@ func TestLoginMemory(t *testing.T) {
 		}
 		if codes[c.done] == 0 || codes[c.done]+codes[http.StatusServiceUnavailable] != logins {
 			t.Errorf("%s: got %v, want %d and 503 alone", what, codes, c.done)
+		}
+	}
+}
+
+// TestListingMemory lists 100,000 tokens of one user, by all that lists them. What they
+// take of memory must not grow with their number.
+func TestListingMemory(t *testing.T) {
+	if testing.Short() || raceEnabled {
+		t.Skip("a hundred thousand tokens take some seconds, and the race detector's memory is not ours")
+	}
+	if anonymous(t) == 0 {
+		t.Skip("no /proc/self/status: the memory is not measured")
+	}
+	const tokens = 100_000
+	h := newHouse(t)
+	cookie := h.login(alice, password)
+	h.hold(tokens)
+	url := h.serve()
+	for _, path := range []string{"/api/getApiTokens", "/api/tokens", "/", "/?page=1000"} {
+		debug.FreeOSMemory()
+		before := anonymous(t)
+		most := before
+		r, err := http.NewRequest("GET", url+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Cookie", h.cookieName()+"="+cookie)
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		size := 0
+		for b := make([]byte, 256<<10); err == nil; {
+			var n int
+			n, err = resp.Body.Read(b)
+			size += n
+			most = max(most, anonymous(t))
+		}
+		if err != io.EOF || resp.StatusCode != http.StatusOK {
+			t.Fatalf("%s: got %d, %v", path, resp.StatusCode, err)
+		}
+		grown := most - before
+		t.Logf("%s: %d bytes; anonymous memory grew by %d MiB at most", path, size, grown>>20)
+		if grown >= 40<<20 { // all of them take 60 and more
+			t.Errorf("%s: got %d MiB more, want less than 40", path, grown>>20)
 		}
 	}
 }
