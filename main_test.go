@@ -590,7 +590,7 @@ var arrows = map[string][]string{
 	"storage":                     {"storage/journal", "storage/lasting", "storage/wallclock"},
 	"ldap":                        {},
 	"ldap/ldaptest":               {},
-	"storage/torture":             {"storage", "storage/journal"},
+	"storage/torture":             {"storage", "storage/journal", "storage/wallclock"},
 	"server/api":                  {},
 	"server/textfile":             {},
 	"server/oauth":                {"server/textfile"},

@@ -23,7 +23,11 @@ func (s *Server) adminUsers(w http.ResponseWriter, r *http.Request) error {
 	}
 	return s.stream(w, r, f.Limit, func(yield func(any, error) bool) {
 		for u, err := range s.store.Users(f) {
-			if !yield(userView(u), err) {
+			v := s.userView(u)
+			if f.Limit > 0 { // the next page begins where this one ends
+				v.Created, v.LastUsed = u.Created, u.LastUsed
+			}
+			if !yield(v, err) {
 				return
 			}
 		}
@@ -51,7 +55,11 @@ func (s *Server) adminTokens(w http.ResponseWriter, r *http.Request) error {
 	}
 	return s.stream(w, r, f.Limit, func(yield func(any, error) bool) {
 		for t, err := range s.store.Tokens(f) {
-			if !yield(s.tokenView(t, s.store.UID(t.Owner)), err) {
+			v := s.tokenView(t, s.store.UID(t.Owner))
+			if f.Limit > 0 { // likewise
+				v.Created, v.LastUsed = t.Created, t.LastUsed
+			}
+			if !yield(v, err) {
 				return
 			}
 		}

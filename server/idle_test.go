@@ -248,3 +248,45 @@ func TestConfirmClock(t *testing.T) {
 	}
 	h.wantHeld(0, 0, "")
 }
+
+// TestNoTimeToCome: whatever was done by a clock that was ahead, nobody is shown a time
+// that is still to come, and what is done when it is right again has its time.
+func TestNoTimeToCome(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		h := newAged(t, 2, day)
+		h.clock.move(3650 * day)
+		h.alive(h.tokens[0])
+		wrong := h.token()
+		h.alive(wrong)
+		if restart {
+			h.restart()
+		}
+		h.clock.move(-3650 * day)
+		for _, ask := range []*ask{h.ask("GET", "/api/getApiTokens"), h.ask("GET", "/api/tokens")} {
+			var list []api.Token
+			ask.token(h.tokens[1]).send().want(200).into(&list)
+			if len(list) != 3 {
+				t.Fatalf("got %d tokens, want 3", len(list))
+			}
+			for _, v := range list {
+				if now := h.clock.ms(); v.Created > now || v.LastUsed > now || v.LastUsed < v.Created {
+					t.Errorf("%+v: it is %d", v, now)
+				}
+			}
+		}
+		for _, token := range []string{h.tokens[0], wrong} {
+			h.pass(time.Hour)
+			h.alive(token)
+			used := h.clock.ms()
+			h.pass(time.Hour)
+			id, _, _ := h.store.Identify(token)
+			if got := h.listed(h.tokens[1])[id.String()]; got.LastUsed != used || got.Created >= used {
+				t.Errorf("it was created at %d and used at %d, want %d", got.Created, got.LastUsed, used)
+			}
+		}
+		u, err := h.admin.User(t.Context(), alice)
+		if err != nil || u.LastUsed > h.clock.ms() {
+			t.Errorf("the user's last use is %d, %v, and it is %d", u.LastUsed, err, h.clock.ms())
+		}
+	}
+}

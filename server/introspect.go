@@ -76,7 +76,7 @@ func (s *Server) introspection(r *request, text string, from netip.Addr) (none a
 	}
 	return api.Introspection{
 		Active: true, Scope: strings.Join(t.Scopes, " "), Username: b.UID, Subject: b.UID, ID: t.ID.String(),
-		TokenType: "Bearer", IssuedAt: t.Created / 1000, Expires: t.Expires / 1000,
+		TokenType: "Bearer", IssuedAt: s.store.Past(t.Created) / 1000, Expires: t.Expires / 1000,
 	}, nil
 }
 

@@ -14,7 +14,7 @@ import (
 func (s *Server) tokenView(t storage.Token, uid string) api.Token {
 	out := api.Token{
 		ID: t.ID.String(), UID: uid, Name: t.Name,
-		Created: t.Created, LastUsed: t.LastUsed, LastAddress: t.From, Uses: t.Usage.Uses,
+		Created: s.store.Past(t.Created), LastUsed: s.store.Past(t.LastUsed), LastAddress: t.From, Uses: t.Usage.Uses,
 		ExpiresOn: expiresOn(t), State: s.tokenState(t),
 		Scopes: append([]string{}, t.Scopes...), Addresses: []string{},
 	}
@@ -35,7 +35,7 @@ func (s *Server) ownView(t storage.Token, uid string) api.OwnToken {
 func (s *Server) detailView(t storage.Token, uid string) api.TokenDetail {
 	d := api.TokenDetail{Token: s.tokenView(t, uid), CreatedBy: t.By, Days: t.Usage.Days(s.now().UnixMilli()), Seen: []api.SeenFrom{}}
 	for _, v := range t.Usage.Seen {
-		d.Seen = append(d.Seen, api.SeenFrom{Address: v.Address.String(), Agent: v.Agent, Time: v.Time})
+		d.Seen = append(d.Seen, api.SeenFrom{Address: v.Address.String(), Agent: v.Agent, Time: s.store.Past(v.Time)})
 	}
 	return d
 }
@@ -67,7 +67,7 @@ func expiresOn(t storage.Token) string {
 	return time.UnixMilli(t.Expires).UTC().Format("2006-01-02T15:04:05.000Z")
 }
 
-func userView(u storage.UserInfo) api.User {
+func (s *Server) userView(u storage.UserInfo) api.User {
 	states := map[storage.UserState]string{
 		storage.UserActive:    api.StateActive,
 		storage.UserDisabled:  api.StateDisabled,
@@ -75,13 +75,13 @@ func userView(u storage.UserInfo) api.User {
 	}
 	return api.User{
 		UID: u.UID, Name: u.Name, Source: u.Source, State: states[u.State],
-		Created: u.Created, Tokens: u.Tokens, Stale: u.Stale, LastUsed: u.LastUsed,
+		Created: s.store.Past(u.Created), Tokens: u.Tokens, Stale: u.Stale, LastUsed: s.store.Past(u.LastUsed),
 	}
 }
 
 // userDetail also shows the uses of the user's tokens.
 func (s *Server) userDetail(u storage.UserInfo, uses storage.Usage) api.UserDetail {
-	d := api.UserDetail{User: userView(u), Identities: []api.Identity{}, Days: uses.Days(s.now().UnixMilli())}
+	d := api.UserDetail{User: s.userView(u), Identities: []api.Identity{}, Days: uses.Days(s.now().UnixMilli())}
 	for _, id := range u.Identities {
 		d.Identities = append(d.Identities, api.Identity{Source: id.Source, Subject: id.Subject})
 	}

@@ -1,6 +1,10 @@
 package storage
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"gatehouse/storage/wallclock"
+)
 
 // Bearer is who a token speaks for. Token is there only when the token is
 // limited: what an unlimited one may do needs no look at its record.
@@ -12,6 +16,7 @@ type Bearer struct {
 	Generation byte
 	Token      *Token // not to be changed: others have it, too
 	slot       uint32 // of the table, where it was seen
+	used       lastUse
 }
 
 // Limited reports whether the token may do less than its user.
@@ -31,7 +36,13 @@ func (s *Store) Identify(text string) (id ID, generation byte, ok bool) {
 func (s *Store) Authenticate(text string, from Origin) (Bearer, error) {
 	b, err := s.inspect(text, from.Address, true)
 	if err == nil {
-		s.table.touch(b.ID, b.slot, s.now(), from.cut())
+		now := s.now()
+		if b.used.ms() > now+wallclock.Tolerance.Milliseconds() {
+			s.Now() // the clock may have been set just now
+			limit, set := s.plausible()
+			s.table.rectifyOne(b.ID, limit, set, now)
+		}
+		s.table.touch(b.ID, b.slot, now, from.cut())
 	}
 	return b, err
 }
@@ -68,7 +79,7 @@ func (s *Store) inspect(text string, from netip.Addr, use bool) (Bearer, error) 
 		s.noteStale(id, o.uid, from)
 		return Bearer{}, ErrRefused
 	}
-	b := Bearer{ID: id, Name: text[:2*idLen], Owner: o.id, UID: o.uid, Generation: generation, slot: e.slot}
+	b := Bearer{ID: id, Name: text[:2*idLen], Owner: o.id, UID: o.uid, Generation: generation, slot: e.slot, used: e.used}
 	if e.flags == 0 {
 		return b, nil
 	}

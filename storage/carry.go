@@ -59,7 +59,10 @@ func (s *Store) takeCarried(taken bool) {
 	}
 	c := s.left.moment.carried
 	whole, err := s.uses.readSegment(c.segment, func(_ uint64, payload []byte) error {
-		return eachUse(payload, -1, func(_ uint64, u oneUse, from Origin) { s.table.bring(u, from) })
+		return eachUse(payload, -1, func(_ uint64, u oneUse, from Origin) {
+			u.used = s.believe(u.used)
+			s.table.bring(u, from)
+		})
 	})
 	if err != nil || !whole {
 		s.opts.Log.Warn("a log of uses does not verify; uses that it had are not counted", "file", s.uses.path(c.segment), "error", err)

@@ -46,6 +46,7 @@ func (s *Store) flushEverySecond() {
 func (s *Store) flushNow(ctx context.Context, slice int) {
 	if slice == 0 {
 		s.Now() // a jump of the clock is seen within a second
+		s.rectify()
 	}
 	if s.space.short() || s.carrying.Load() {
 		return // what was used stays in memory

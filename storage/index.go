@@ -217,6 +217,9 @@ func (s *Store) openJournal(o journal.Options) (err error) {
 		s.opts.Log.Info("an interrupted write, which nobody was told had succeeded, was cut off the journal",
 			"file", tear.File, "offset", tear.Offset)
 	}
+	if err := s.openTimes(); err != nil {
+		return err
+	}
 	if o.Create && s.journal.LastSequence() == o.CreateAfter {
 		return s.firstRecord()
 	}
@@ -338,7 +341,7 @@ func (s *Store) RestoredAt() int64 {
 	if err != nil || len(b) != 8 {
 		return s.now() // it can't be told any more: late is safe
 	}
-	return int64(binary.BigEndian.Uint64(b))
+	return s.Past(int64(binary.BigEndian.Uint64(b)))
 }
 
 // openJournalAfterRestore opens the journal for a rebuilding. A restore leaves the

@@ -248,7 +248,7 @@ func (s *Store) eachToken(txn *badger.Txn, fn func(Token)) error {
 			}
 		}
 		s.table.usage(t.ID, &r)
-		t.use(&r)
+		s.addUses(&t, &r)
 		if n++; n%1000 == 0 {
 			runtime.Gosched() // a long walk is no reason for a request to wait
 		}
@@ -266,7 +266,9 @@ func (s *Store) openUsage(item *badger.Item) (r usageRecord, err error) {
 	if err != nil {
 		return r, err
 	}
-	return parseUsage(b)
+	r, err = parseUsage(b)
+	s.believeUsage(&r)
+	return r, err
 }
 
 // FindToken returns the id of the one token whose id begins with the prefix,

@@ -48,7 +48,7 @@ func (s *Store) lookup(id ID) (entry, bool, error) {
 		used := createdAt(t.Created)
 		b, ok, err = s.get(txn, lastUseKeyOf(id))
 		if ok {
-			used = parseLastUse(b)
+			used = max(s.believe(used), s.believe(parseLastUse(b)))
 		}
 		if err == nil {
 			s.loadToken(t, used)
@@ -173,7 +173,7 @@ func inParallel(work func(worker int) error) error {
 // loadToken puts a token into the table unless it is dead, or its owner is.
 func (s *Store) loadToken(t Token, used lastUse) {
 	if used&1 == 1 {
-		used = usedAt(used.shown(t.Created)) // as raise leaves it
+		used = usedAt(used.shown(s.believe(createdAt(t.Created)).ms())) // as raise leaves it
 	}
 	if o, n, ok := s.owners.find(t.Owner); ok && o.state != UserRemoved && t.Revoked == 0 {
 		s.table.load(entry{id: t.ID, generation: t.Generation, flags: t.head, owner: n, used: used})
@@ -194,7 +194,7 @@ func (s *Store) loadShard(txn *badger.Txn, kid, b byte) error {
 	return s.each(txn, []byte{'t', kid, b}, func(k, v []byte) error {
 		t, err := parseTokenHead(ID(k[1:]), v)
 		if err == nil {
-			s.loadToken(t, max(createdAt(t.Created), uses[t.ID]))
+			s.loadToken(t, max(s.believe(createdAt(t.Created)), s.believe(uses[t.ID])))
 		}
 		return err
 	})

@@ -188,5 +188,6 @@ func (s *Store) usageOf(txn *badger.Txn, id ID) (r usageRecord, err error) {
 	if r, err = parseUsage(b); err != nil {
 		return r, fmt.Errorf("token %s: %w", id, err)
 	}
+	s.believeUsage(&r)
 	return r, nil
 }

@@ -183,7 +183,7 @@ func (s *Store) takeToTable(o op) error {
 		return nil
 	}
 	if v, n, ok := s.owners.find(t.Owner); ok && v.state != UserRemoved {
-		s.table.put(entry{id: t.ID, generation: t.Generation, flags: t.head, owner: n, used: createdAt(t.Created)})
+		s.table.put(entry{id: t.ID, generation: t.Generation, flags: t.head, owner: n, used: s.believe(createdAt(t.Created))})
 	}
 	return nil
 }

@@ -241,6 +241,9 @@ func (s *Store) renew(n noted) {
 	if v.created == 0 {
 		v.created = old.created
 	}
+	if known && v.used < old.used && o.held[old.owner].used == old.used.ms() {
+		o.lost[old.owner] = true // it was a time to come
+	}
 	o.hold(v.owner, 1, v.used)
 	o.recent[n.id] = v
 }

@@ -31,7 +31,7 @@ func (s *Store) Counted() <-chan struct{} { return s.old.done }
 
 // raiseFromLog brings the last uses up to the log's, so that none goes back.
 func (s *Store) raiseFromLog() error {
-	return s.readOld(-1, func(_, _ uint64, u oneUse, _ Origin) { s.table.raise(u.id, u.used) })
+	return s.readOld(-1, func(_, _ uint64, u oneUse, _ Origin) { s.table.raise(u.id, s.believe(u.used)) })
 }
 
 // readOld reads the old segments. What does not verify at the end of one was
@@ -137,7 +137,8 @@ func (s *Store) recoverSome(ids []ID, found map[ID]*recovered) error {
 		return errBusy
 	}
 	defer s.merges.Unlock()
-	return s.writeUsages(s.old.last, ids, func(id ID, r *usageRecord) { found[id].bring(r) })
+	limit, instead := s.plausible()
+	return s.writeUsages(s.old.last, ids, func(id ID, r *usageRecord) { found[id].bring(r, limit, instead) })
 }
 
 // recovered is what the old segments have of one token.
@@ -167,7 +168,7 @@ func (u pastUse) covers(v pastUse) bool {
 
 // bring adds to a token's usage what it does not count yet: of each run and day
 // the most that was said.
-func (p recovered) bring(r *usageRecord) {
+func (p recovered) bring(r *usageRecord, limit, instead int64) {
 	type when struct {
 		run uint64
 		day int32
@@ -177,14 +178,15 @@ func (p recovered) bring(r *usageRecord) {
 		if u.block <= r.mark {
 			continue
 		}
-		r.used = max(r.used, u.used)
-		r.saw(Seen{u.from, u.used.ms()})
+		used := u.used.believed(limit, instead)
+		r.used = max(r.used, used)
+		r.saw(Seen{u.from, used.ms()})
 		at := when{u.run, dayOf(u.used.ms())}
 		most[at] = max(most[at], u.uses)
 	}
 	for at, n := range most {
 		if n > 0 {
-			r.count(at.day, n)
+			r.count(at.day, n) // believed by what reads it
 		}
 	}
 }

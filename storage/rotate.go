@@ -75,9 +75,11 @@ func (t *tx) update(v Token, action string) error {
 	return nil
 }
 
-// Accepts reports whether the secret of a generation is a good one of the token.
+// Accepts reports whether the secret of a generation is a good one of the token. An
+// overlap that would last for longer than any may was set by a clock that was ahead.
 func (t Token) Accepts(generation byte, ms int64) bool {
-	return generation == t.Generation || generation+1 == t.Generation && ms < t.Overlap
+	return generation == t.Generation ||
+		generation+1 == t.Generation && ms < t.Overlap && t.Overlap-ms <= MaxOverlap.Milliseconds()
 }
 
 // inspectRotated decides about the secrets of a token that was rotated. The

@@ -189,7 +189,8 @@ func (s *Store) lasts(v *Session, now int64) bool {
 	o, _, ok := s.owners.find(v.Owner)
 	v.UID = o.uid
 	return ok && o.state == UserActive && o.epoch == v.Epoch &&
-		now < v.Seen+SessionIdle.Milliseconds() && now < v.Created+SessionLife.Milliseconds()
+		now < v.Seen+SessionIdle.Milliseconds() && now < v.Created+SessionLife.Milliseconds() &&
+		now >= v.Created-SessionIdle.Milliseconds() // else the clock was ahead, and it would last for years
 }
 
 // The bounds of a list, and of how many sessions are looked at for it: a program that

@@ -33,10 +33,11 @@ type Options struct {
 	// how much; 0: not known.
 	Progress func(step string, done, of int)
 
-	Early bool // Open returns when tokens can be verified; see Opened
-	Now   func() time.Time
-	Boot  func() time.Duration // since the system was started; nil: it agrees with Now
-	Log   *slog.Logger
+	Early  bool // Open returns when tokens can be verified; see Opened
+	Now    func() time.Time
+	Boot   func() time.Duration // since the system was started; nil: it agrees with Now
+	BootID string               // of that start
+	Log    *slog.Logger
 }
 
 // Store is an open data directory. Its methods may be called from many
@@ -176,7 +177,7 @@ func prepare(ctx context.Context, dir string, opts Options) (*Store, error) {
 	if opts.Checkpoints == 0 {
 		opts.Checkpoints = checkpointEvery
 	}
-	clocks := wallclock.Options{Now: opts.Now, Boot: opts.Boot}
+	clocks := wallclock.Options{Now: opts.Now, Boot: opts.Boot, BootID: opts.BootID}
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
@@ -217,9 +218,11 @@ func prepare(ctx context.Context, dir string, opts Options) (*Store, error) {
 		close(s.closing)
 	})
 	s.states.init(opts.Log)
+	s.times.options = clocks
+	s.times.wanted.Store(true)
 	s.forgetTable()
 	defer context.AfterFunc(ctx, s.quit)()
-	if err := s.open(clocks); err != nil {
+	if err := s.open(); err != nil {
 		if errors.Is(err, ErrClosed) && ctx.Err() != nil {
 			err = ctx.Err()
 		}
@@ -240,7 +243,7 @@ func (s *Store) start() {
 	go s.flushEverySecond()
 }
 
-func (s *Store) open(clocks wallclock.Options) error {
+func (s *Store) open() error {
 	fresh, err := s.fresh()
 	if err != nil {
 		return err
@@ -269,9 +272,7 @@ func (s *Store) open(clocks wallclock.Options) error {
 	if err := s.openTruth(fresh); err != nil {
 		return err
 	}
-	if err := s.openTimes(clocks); err != nil {
-		return err
-	}
+	s.timesOpened()
 	s.openOldEvents()
 	if err := s.noteRestored(); err != nil {
 		return err

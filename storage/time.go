@@ -4,8 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"math"
 	"os"
+	"runtime"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gatehouse/storage/journal"
@@ -20,9 +24,18 @@ type times struct {
 	*wallclock.Clock
 	wrong lasting.State
 
-	mu    sync.Mutex
-	doubt bool
-	kept  wallclock.Known // as it is in the file
+	options wallclock.Options
+
+	mu     sync.Mutex
+	doubt  bool
+	kept   wallclock.Known // as it is in the file
+	opened bool            // the store is open, and the file may be written
+
+	// What believe needs, for readers that hold no lock.
+	trusted atomic.Bool
+	set     atomic.Int64
+	floor   atomic.Int64 // while the clock is in doubt, when it was right last
+	wanted  atomic.Bool  // rectify is to go through the table
 }
 
 // keepEvery is how often the file is written while the clock is right.
@@ -47,7 +60,13 @@ func within(t time.Time) time.Time {
 	return t
 }
 
-func (s *Store) now() int64 { return s.opts.Now().UnixMilli() }
+// now is the time that is written and judged by. A clock in doubt that says a time before
+// the one that was right last is certainly wrong: what is made then would be idle at once,
+// and what has expired would work again.
+func (s *Store) now() int64 { return max(s.wall(), s.times.floor.Load()) }
+
+// wall is what the clock says.
+func (s *Store) wall() int64 { return s.opts.Now().UnixMilli() }
 
 // Now returns the time by the store's clock, and a *wallclock.Doubt if nothing that
 // can't be undone must be done because of it.
@@ -70,7 +89,7 @@ func (s *Store) ConfirmTime(by Actor) {
 
 // openTimes begins with what the last program has kept. Of a store that has no such
 // file, it knows only when the last record was written.
-func (s *Store) openTimes(o wallclock.Options) error {
+func (s *Store) openTimes() error {
 	var known wallclock.Known
 	b, err := os.ReadFile(s.path("clock"))
 	if err == nil {
@@ -83,7 +102,7 @@ func (s *Store) openTimes(o wallclock.Options) error {
 			return err
 		}
 	}
-	s.times.Clock = wallclock.New(o, known)
+	s.times.Clock = wallclock.New(s.times.options, known)
 	s.times.wrong = lasting.State{
 		Log: s.opts.Log, Level: slog.LevelWarn,
 		Begins: "the clock is in doubt: until it is confirmed (`gatehouse user offboard --confirm`), or has run evenly for a day, nothing is revoked or dropped because of its age",
@@ -118,6 +137,16 @@ func (s *Store) tellTime(doubt error) {
 	}
 	t.doubt = doubt != nil
 	was, known := t.kept, t.Known()
+	t.trusted.Store(doubt == nil)
+	t.set.Store(known.Set)
+	if doubt == nil {
+		t.floor.Store(0)
+	} else {
+		t.floor.Store(known.Right)
+	}
+	if known.Set != was.Set {
+		t.wanted.Store(true)
+	}
 	t.kept.Right, t.kept.Since, t.kept.Offset = known.Right, known.Since, known.Offset // these move a little all the time
 	if known != t.kept || known.Right-was.Right >= keepEvery.Milliseconds() {
 		s.keepTime(known)
@@ -130,6 +159,9 @@ func (s *Store) tellTime(doubt error) {
 // knows less, and holds more.
 func (s *Store) keepTime(known wallclock.Known) {
 	s.times.kept = known
+	if !s.times.opened {
+		return
+	}
 	b, err := json.Marshal(known)
 	if err == nil && !s.space.under(floor) {
 		err = WriteFile(s.path("clock"), s.seals.seal(clockKey, b))
@@ -139,10 +171,154 @@ func (s *Store) keepTime(known wallclock.Known) {
 	}
 }
 
+// timesOpened lets the file be written: a store that is refused stays as it was.
+func (s *Store) timesOpened() {
+	s.times.mu.Lock()
+	defer s.times.mu.Unlock()
+	s.times.opened = true
+	s.keepTime(s.times.Known())
+}
+
 // closeTimes is for a stop.
 func (s *Store) closeTimes() {
 	s.times.mu.Lock()
 	defer s.times.mu.Unlock()
 	s.times.Look()
 	s.keepTime(s.times.Known())
+}
+
+// A time that is still to come was written by a clock that was ahead, and has been set
+// right since. What it says happened before that.
+
+// plausible returns the latest time that can be right, and what to take instead of a
+// later one. While the clock is in doubt, every time can be.
+func (s *Store) plausible() (limit, instead int64) {
+	if !s.times.trusted.Load() {
+		if s.times.Clock == nil {
+			return math.MaxInt64, 0
+		}
+		if _, doubt := s.Now(); doubt != nil { // it may have been set right just now
+			return math.MaxInt64, 0
+		}
+	}
+	now := s.wall()
+	if instead = s.times.set.Load(); instead <= 0 || instead > now {
+		instead = now
+	}
+	return now + wallclock.Tolerance.Milliseconds(), instead
+}
+
+// Past returns a time of the past as it is to be shown: never one still to come.
+func (s *Store) Past(ms int64) int64 {
+	if limit, instead := s.plausible(); ms > limit {
+		return instead
+	}
+	return min(ms, s.wall())
+}
+
+// believe returns a last use, or what to take instead.
+func (s *Store) believe(u lastUse) lastUse {
+	limit, instead := s.plausible()
+	return u.believed(limit, instead)
+}
+
+func (u lastUse) believed(limit, instead int64) lastUse {
+	if u.ms() <= limit {
+		return u
+	}
+	return createdAt(instead) | u&1
+}
+
+// believed is the same for all that is known of a token's uses. What was counted on a
+// day to come was on the day of that time.
+func (u *Usage) believed(limit, instead int64) (changed bool) {
+	if limit == math.MaxInt64 {
+		return false
+	}
+	for i := range u.Seen {
+		if u.Seen[i].Time > limit {
+			u.Seen[i].Time, changed = instead, true
+		}
+	}
+	n := int64(0)
+	u.days = slices.DeleteFunc(u.days, func(d dayUses) bool {
+		late := d.day > dayOf(limit)
+		if late {
+			n += d.n
+		}
+		return late
+	})
+	if n > 0 {
+		*u.at(dayOf(instead)) += n
+	}
+	return changed || n > 0
+}
+
+func (s *Store) believeUsage(r *usageRecord) {
+	limit, instead := s.plausible()
+	r.used = r.used.believed(limit, instead)
+	r.believed(limit, instead)
+}
+
+// rectify goes through the table once, after a start and when the clock has been set
+// right, and replaces what its tokens have of times to come. What it has replaced goes
+// the way of a use, so that it is so for good.
+func (s *Store) rectify() {
+	if !s.isLoaded() || !s.times.trusted.Load() || !s.times.wanted.Swap(false) {
+		return
+	}
+	limit, set := s.plausible()
+	now := s.wall()
+	for i := range s.table.shards {
+		s.table.shards[i].rectify(limit, set, now)
+		runtime.Gosched()
+	}
+}
+
+func (sh *shard) rectify(limit, set, now int64) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for n := range uint32(sh.n) {
+		if s := sh.at(n); s.lastUse().ms() > limit || len(sh.more) > 0 && sh.more[s.id(sh.number)] != nil {
+			sh.rectifySlot(n, limit, set, now)
+		}
+	}
+	for id, d := range sh.left {
+		if u := d.used.believed(limit, now); d.usage.believed(limit, now) || u != d.used {
+			d.used = u
+			sh.parting = append(sh.parting, id)
+		}
+	}
+}
+
+// rectifySlot takes a use for one of this moment at the latest, since what is idle is
+// counted from it, and a creation for one of when the clock was set right, as listings do.
+func (sh *shard) rectifySlot(n uint32, limit, set, now int64) {
+	s := sh.at(n)
+	id, u := s.id(sh.number), s.lastUse()
+	more := sh.more[id]
+	changed := more != nil && more.believed(limit, now)
+	instead := set
+	if u.isUse() {
+		instead = now
+	}
+	if v := u.believed(limit, instead); v != u {
+		s.set(v)
+		if changed = true; v.isUse() {
+			sh.beyond(id) // or nobody would bring it into the index
+		}
+	}
+	if changed {
+		sh.unsave(n)
+	}
+}
+
+// rectifyOne is rectify for a token that is about to be used.
+func (t *table) rectifyOne(id ID, limit, set, now int64) {
+	sh := t.shard(id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if n, _, ok := sh.find(id); ok {
+		sh.rectifySlot(n, limit, set, now)
+	}
 }

@@ -2,6 +2,8 @@ package storage
 
 import (
 	"bytes"
+	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -104,9 +106,9 @@ func TestOldEventsAreHeld(t *testing.T) {
 		"many, by a clock that jumps": {20, func(m *machine) { m.move(10 * keep) }, false, "the clock says"},
 	} {
 		s, m := keeping(t, c.segments)
+		first := s.journal.FirstSequence() // the flusher, too, drops what is old
 		c.then(m)
 		write(t, s, 1) // the clock of the newest is wrong, too
-		first := s.journal.FirstSequence()
 		settle(t, s)
 		if went := s.journal.FirstSequence() > first; went != c.goes {
 			t.Errorf("%s: events went: %t, want %t", name, went, c.goes)
@@ -155,6 +157,203 @@ func TestWrongTimesInTheJournal(t *testing.T) {
 	}
 	if got, want := len(s.journal.Segments()), 2; got > want {
 		t.Errorf("when all of them are old, %d segments are left, want at most %d", got, want)
+	}
+}
+
+// TestUseByAWrongClock uses tokens while the clock is wrong, sets it right, and uses some
+// again. It follows one store, one that is stopped at each step, and one that is killed.
+func TestUseByAWrongClock(t *testing.T) {
+	elsewhere := Origin{Address: netip.MustParseAddr("198.51.100.9")}
+	for _, wrong := range []time.Duration{time.Hour, year, 10 * year} {
+		for _, how := range []string{"running", "stopped", "killed"} {
+			t.Run(fmt.Sprint(wrong, " ", how), func(t *testing.T) {
+				t.Parallel()
+				dir, m := t.TempDir(), newMachine()
+				s := openWith(t, dir, m.options(t))
+				next := func() {
+					switch how {
+					case "stopped":
+						if err := s.Close(); err != nil {
+							t.Fatal(err)
+						}
+						s = openWith(t, dir, m.options(t))
+					case "killed":
+						if err := s.save(); err != nil {
+							t.Fatal(err)
+						}
+						dir = copyDir(t, dir)
+						s = openWith(t, dir, m.options(t))
+					}
+					<-s.Loaded()
+					<-s.Counted()
+				}
+				u := addUser(t, s, "alice@example.com")
+				again, secret := create(t, s, u)
+				never, _ := create(t, s, u)
+				once, other := create(t, s, u)
+				m.pass(time.Hour)
+				use := func(secret string, from Origin) {
+					t.Helper()
+					if _, err := s.Authenticate(secret, from); err != nil {
+						t.Fatal(err)
+					}
+				}
+				use(secret, home)
+				use(other, home)
+
+				m.move(wrong)
+				next()
+				m.pass(time.Minute)
+				use(secret, elsewhere)
+				use(other, elsewhere)
+				late, lateSecret := create(t, s, u) // made by the wrong clock
+				use(lateSecret, elsewhere)
+				wantPast(t, s, m, again, once, late, never)
+				next()
+
+				m.move(-wrong)
+				next()
+				set := m.ms.Load()
+				wantPast(t, s, m, again, once, late, never)
+				m.pass(10 * time.Minute)
+				use(secret, home)
+				used := m.ms.Load()
+				m.pass(10 * time.Minute)
+				last := int64(0)
+				for range 3 {
+					s.rectify()
+					wantPast(t, s, m, again, once, late, never)
+					wantUsed(t, s, again, used)
+					if v, err := s.Token(once); err != nil || v.LastUsed < set || last != 0 && v.LastUsed != last {
+						t.Errorf("one that was not used since: got %d, %v, and %d before, want %d or later", v.LastUsed, err, last, set)
+					} else {
+						last = v.LastUsed
+					}
+					if tok, err := s.Token(again); err != nil || tok.From != home.Address.String() || tok.Usage.Uses != 3 {
+						t.Errorf("it was last used from %s, %d times, %v, want %v, 3 times", tok.From, tok.Usage.Uses, err, home.Address)
+					}
+					if days := uses(t, s, again).Days(m.ms.Load()); sum(days) != 3 {
+						t.Errorf("of the last 30 days, there are the uses %v, want 3", days)
+					}
+					next()
+				}
+
+				// What was not used since then is idle some day.
+				m.pass(idle + time.Hour)
+				ids, err := s.MatchTokens(TokenFilter{IdleSince: m.ms.Load() - idle.Milliseconds()})
+				if err != nil || len(ids) != 4 {
+					t.Errorf("%d tokens are idle, %v, want 4", len(ids), err)
+				}
+			})
+		}
+	}
+}
+
+const idle = 90 * 24 * time.Hour
+
+func uses(t *testing.T, s *Store, id ID) *Usage {
+	t.Helper()
+	v, err := s.Token(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &v.Usage
+}
+
+func sum(list []int64) (n int64) {
+	for _, v := range list {
+		n += v
+	}
+	return n
+}
+
+// wantPast looks for times to come in what is shown.
+func wantPast(t *testing.T, s *Store, m *machine, ids ...ID) {
+	t.Helper()
+	now := m.ms.Load()
+	for _, id := range ids {
+		v, err := s.Token(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for what, ms := range map[string]int64{"created": s.Past(v.Created), "used": s.Past(v.LastUsed)} {
+			if ms > now || ms < now-2*year.Milliseconds()*10 || ms <= 0 {
+				t.Errorf("token %s was %s at %d, and it is %d", id, what, ms, now)
+			}
+		}
+	}
+}
+
+// TestBefore1970: what happens then, happens at the beginning of 1970, and is no end.
+func TestBefore1970(t *testing.T) {
+	dir, m := t.TempDir(), newMachine()
+	s := openWith(t, dir, m.options(t))
+	u := addUser(t, s, "alice@example.com")
+	id, secret := create(t, s, u)
+	m.pass(time.Hour)
+	wantLive(t, s, secret)
+	used := m.ms.Load()
+
+	s.ConfirmTime(admin)
+	right := used
+	for _, ms := range []int64{-1e12, -1, 0} {
+		m.ms.Store(ms)
+		wantLive(t, s, secret)
+		early, other := create(t, s, u)
+		wantLive(t, s, other)
+		if v, err := s.Token(early); err != nil || v.Created < used || v.LastUsed <= v.Created || s.Past(v.LastUsed) != 1 {
+			t.Errorf("at %d: created %d, used %d, %v, want no time before %d, which was right last, and none shown", ms, v.Created, v.LastUsed, err, used)
+		}
+		if got := s.Past(used); got != 1 {
+			t.Errorf("at %d, a time of later is shown as %d", ms, got)
+		}
+		if _, err := s.RevokeTokens(admin, early); err != nil {
+			t.Fatal(err)
+		}
+		wantDead(t, s, other) // 0 would mean: never
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = openWith(t, dir, m.options(t))
+		wantDead(t, s, other)
+	}
+	m.ms.Store(right)
+	s.Now()
+	wantUsed(t, s, id, used)
+	m.pass(time.Hour)
+	wantLive(t, s, secret)
+	wantUsed(t, s, id, m.ms.Load())
+}
+
+// TestEndsByAWrongClock: an end that a clock set ahead has put into the far future is
+// none to wait for, when it is right again.
+func TestEndsByAWrongClock(t *testing.T) {
+	m := newMachine()
+	s := openWith(t, t.TempDir(), m.options(t))
+	u := addUser(t, s, "alice@example.com")
+	id, old := create(t, s, u)
+	m.move(10 * year)
+	if _, _, err := s.RotateToken(admin, id, time.Hour, ByUser); err != nil {
+		t.Fatal(err)
+	}
+	cookie, err := s.CreateSession(Actor{Name: u.UID}, u.ID, "local", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.NoteBackup(admin); err != nil {
+		t.Fatal(err)
+	}
+	wantLive(t, s, old)
+	if _, err := s.Session(cookie.Reveal()); err != nil {
+		t.Error(err)
+	}
+	m.move(-10 * year)
+	wantDead(t, s, old)
+	if _, err := s.Session(cookie.Reveal()); err != ErrNoSession {
+		t.Errorf("a session that would last for ten years: got %v, want %v", err, ErrNoSession)
+	}
+	if got := s.LastBackup(); got != 0 {
+		t.Errorf("a backup was made at %d, in ten years", got)
 	}
 }
 

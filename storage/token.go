@@ -167,7 +167,7 @@ func (s *Store) admit(t Token, used lastUse) {
 	if !ok || o.state == UserRemoved {
 		return // a token of nobody authenticates nobody
 	}
-	s.table.put(entry{id: t.ID, generation: t.Generation, flags: t.flags(), owner: n, used: used})
+	s.table.put(entry{id: t.ID, generation: t.Generation, flags: t.flags(), owner: n, used: s.believe(used)})
 	s.order.note(t.ID, t.Created)
 }
 
@@ -227,15 +227,19 @@ func (s *Store) fill(txn *badger.Txn, t *Token) error {
 		return err
 	}
 	s.table.usage(t.ID, &r)
-	t.use(&r)
+	s.addUses(t, &r)
 	return nil
 }
 
-// use takes over what is known of the token's uses. The last use moves on,
-// never back.
-func (t *Token) use(r *usageRecord) {
+// addUses takes over what is known of the token's uses. The last use moves on,
+// never back, as far as the times can be right.
+func (s *Store) addUses(t *Token, r *usageRecord) {
+	limit, instead := s.plausible()
+	r.believed(limit, instead)
 	t.Usage = r.Usage
-	t.LastUsed = max(t.LastUsed, r.used.shown(t.Created))
+	created := createdAt(t.Created).believed(limit, instead).ms()
+	last := createdAt(t.LastUsed).believed(limit, instead).ms()
+	t.LastUsed = max(last, r.used.shown(created))
 	if len(r.Seen) > 0 {
 		t.From = r.Seen[0].Address.String()
 	}

@@ -68,12 +68,13 @@ func (u *Usage) count(day int32, n int64) {
 }
 
 // at is the count of a day, which is made if it is not there; the days too old
-// to be shown go.
+// to be shown go. That is not counted from the last day, which may be in ten years, by a
+// clock that is wrong.
 func (u *Usage) at(day int32) *int64 {
 	at, ok := slices.BinarySearchFunc(u.days, day, func(d dayUses, day int32) int { return int(d.day) - int(day) })
 	if !ok {
 		u.days = slices.Insert(u.days, at, dayUses{day: day})
-		if last := u.days[len(u.days)-1].day; u.days[0].day <= last-keepDays && at > 0 {
+		if n := len(u.days); n > 2 && u.days[0].day <= u.days[n-2].day-keepDays && at > 0 {
 			u.days = slices.Delete(u.days, 0, 1)
 			at--
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -238,8 +239,8 @@ func TestRecovered(t *testing.T) {
 		}
 		for mark := range uint64(20) {
 			got, want := usageRecord{mark: mark}, usageRecord{mark: mark}
-			needed.bring(&got)
-			all.bring(&want)
+			needed.bring(&got, math.MaxInt64, 0)
+			all.bring(&want, math.MaxInt64, 0)
 			if !reflect.DeepEqual(got, want) {
 				t.Fatalf("of %v after block %d: got %+v, want %+v", all, mark, got, want)
 			}

@@ -215,6 +215,7 @@ func (s *Store) commitSome(batch []*change, short error) (n int, err error) {
 			break // one at a time: reads find there what the change before has replaced
 		}
 		c := batch[n]
+		s.Now() // a clock that was set just now is seen before its time is written
 		t := &tx{Store: s, txn: txn, by: c.by, now: s.now()}
 		if c.err = c.fn(t); c.err != nil || len(t.records) == 0 {
 			continue

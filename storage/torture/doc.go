@@ -6,6 +6,7 @@
 //	go run ./storage/torture rot   [--rounds N] [--dir D] [--seed S]
 //	go run ./storage/torture mix   [--rounds N] [--dir D] [--seed S]
 //	go run ./storage/torture restores [--rounds N] [--dir D] [--seed S]
+//	go run ./storage/torture clock [--rounds N] [--dir D] [--seed S]
 //
 // In each, a child process opens a store and lets eight writers create, use and
 // revoke tokens and disable and enable users. Each writer says through a pipe
@@ -64,6 +65,13 @@
 // after a stop and over what a kill leaves. After each, every secret that there ever was
 // is asked for: what any of the stores involved knew to have ended is dead, and what
 // should live does.
+//
+// clock sets the clock of a store to something else, by hours or by years, forward, back
+// and before 1970, and right again within a day, while tokens are made and used, idle ones
+// are swept up as the server does, and the store is stopped, killed, or its computer
+// started again. No token may be revoked much before it is idle, or never, and none may
+// be shown with a time still to come, or, once the clock is right, with another last use
+// than it had.
 //
 // The last line says whether all held; the exit status is 1 when not.
 package main

@@ -73,6 +73,11 @@ func TestRestores(t *testing.T) {
 	held(t, to, to.restores())
 }
 
+func TestClock(t *testing.T) {
+	to := short(t, 5)
+	held(t, to, to.clock())
+}
+
 // TestLedger makes sure that what the other tests rest on would see a loss.
 func TestLedger(t *testing.T) {
 	to := short(t, 1)

@@ -34,6 +34,8 @@ const (
 	// Settle is how long a clock must run evenly to be trusted again. A wrong one is
 	// found and set right sooner.
 	Settle = 24 * time.Hour
+
+	earliest = 1_767_225_600_000 // 2026, in ms: this program is no older
 )
 
 // Known is what is known of the clock, to be kept over a restart. The zero value is
@@ -45,7 +47,7 @@ type Known struct {
 	Offset int64  `json:"offset,omitempty"` // by how much the wall clock was ahead of the other
 	Since  int64  `json:"since,omitempty"`  // since when it has been so, by the other clock
 	Proven bool   `json:"proven,omitempty"` // it was so for Settle, or somebody has said that it is right
-	Back   int64  `json:"back,omitempty"`   // when the clock was last set back, and trusted
+	Set    int64  `json:"set,omitempty"`    // when it was last seen to be set right: later times, of before, are wrong
 	Doubt  *doubt `json:"doubt,omitempty"`
 }
 
@@ -116,7 +118,7 @@ func (c *Clock) Look() (time.Time, error) {
 		return now, nil
 	// Since when the clock is wrong, nobody has found out: if it was never proven right,
 	// it is when it goes back, which makes nothing look old.
-	case !c.known.Proven && wall < c.expected(boot):
+	case !c.known.Proven && wall < c.expected(boot) && wall >= earliest:
 		c.trust(wall, boot)
 		return now, nil
 	case d == nil || d.Boot != c.id || !near(offset, d.Offset):
@@ -165,8 +167,8 @@ func (c *Clock) expected(boot int64) int64 {
 
 func (c *Clock) trust(wall, boot int64) {
 	k := &c.known
-	if k.Right != 0 && wall < c.expected(boot)-Tolerance.Milliseconds() {
-		k.Back = wall
+	if k.Doubt != nil || k.Right != 0 && wall < c.expected(boot)-Tolerance.Milliseconds() {
+		k.Set = wall
 	}
 	offset := wall - boot
 	switch {

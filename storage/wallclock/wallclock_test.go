@@ -147,8 +147,8 @@ func TestWrongFromTheBeginning(t *testing.T) {
 	s.pass(time.Hour)
 	k.Look()
 	s.set(-10 * year)
-	if _, err := k.Look(); err != nil || k.Known().Back != s.wall.UnixMilli() {
-		t.Errorf("set right: got doubt %v, and that it was set back at %d, want none, and %d", err, k.Known().Back, s.wall.UnixMilli())
+	if _, err := k.Look(); err != nil || k.Known().Set != s.wall.UnixMilli() {
+		t.Errorf("set right: got doubt %v, and that it was set right at %d, want none, and %d", err, k.Known().Set, s.wall.UnixMilli())
 	}
 	s.set(year)
 	if _, err := k.Look(); err == nil {
