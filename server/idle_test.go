@@ -2,7 +2,6 @@ package server
 
 import (
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,7 +15,7 @@ const idleAfter = 90 * day
 // that nobody has used for some days.
 type aged struct {
 	*house
-	since  atomic.Int64
+	since  time.Duration // of the clock's lock
 	tokens []string
 	ids    []storage.ID
 }
@@ -24,7 +23,11 @@ type aged struct {
 func newAged(t *testing.T, tokens int, age time.Duration) *aged {
 	h := &aged{house: newHouse(t, func(c *Config) { c.Tokens.RevokeIdleAfter = Lifetime{idleAfter} })}
 	h.house.close()
-	h.boot = func() time.Duration { return time.Duration(h.since.Load()) }
+	h.boot = func() time.Duration {
+		h.clock.mu.Lock()
+		defer h.clock.mu.Unlock()
+		return h.since
+	}
 	h.open()
 	h.make(tokens)
 	h.pass(age)
@@ -48,9 +51,16 @@ func (h *aged) make(n int) {
 
 // pass lets time pass, in steps that a running server would see.
 func (h *aged) pass(d time.Duration) {
-	h.since.Add(int64(d))
-	h.clock.move(d)
+	h.elapse(d)
 	h.store.Now()
+}
+
+// elapse lets time pass on both clocks at once.
+func (h *aged) elapse(d time.Duration) {
+	h.clock.mu.Lock()
+	defer h.clock.mu.Unlock()
+	h.since += d
+	h.clock.at = h.clock.at.Add(d)
 }
 
 func (h *aged) restart() {
@@ -181,8 +191,7 @@ func TestClockBehindRevokesNothing(t *testing.T) {
 func TestLongAbsence(t *testing.T) {
 	h := newAged(t, 8, day)
 	h.house.close()
-	h.since.Add(int64(365 * day))
-	h.clock.move(365 * day)
+	h.elapse(365 * day)
 	h.open()
 	h.sweep()
 	h.wantRevoked(0)

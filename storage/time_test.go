@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -14,19 +15,31 @@ import (
 // machine is a computer whose wall clock can be set while time passes by itself.
 type machine struct {
 	*clock
+	mu    sync.Mutex // held to change both
 	since time.Duration
 }
 
-func newMachine() *machine { return &machine{newClock(), time.Hour} }
+func newMachine() *machine { return &machine{clock: newClock(), since: time.Hour} }
 
 func (m *machine) pass(d time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.move(d)
 	m.since += d
 }
 
 func (m *machine) options(t testing.TB) Options {
 	o := m.clock.options(t)
-	o.Boot = func() time.Duration { return m.since }
+	o.Now = func() time.Time {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return m.now()
+	}
+	o.Boot = func() time.Duration {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		return m.since
+	}
 	return o
 }
 

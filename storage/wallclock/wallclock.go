@@ -108,7 +108,7 @@ func sinceBoot() time.Duration {
 func (c *Clock) Look() (time.Time, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now, boot := c.now(), c.boot().Milliseconds()
+	now, boot := c.read()
 	wall := now.UnixMilli()
 	offset := wall - boot
 	d := c.known.Doubt
@@ -130,11 +130,26 @@ func (c *Clock) Look() (time.Time, error) {
 	return now, &Doubt{Says: now, Expected: time.UnixMilli(c.expected(boot)), Booted: c.known.Boot != c.id}
 }
 
+// read reads both clocks at one moment. The program may be stopped between two readings,
+// for as long as the system sleeps.
+func (c *Clock) read() (now time.Time, boot int64) {
+	for range 10 {
+		before := c.boot()
+		now = c.now()
+		after := c.boot()
+		if boot = after.Milliseconds(); after-before < time.Second {
+			break
+		}
+	}
+	return now, boot
+}
+
 // Confirm takes the clock for right, as an administrator says.
 func (c *Clock) Confirm() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.trust(c.now().UnixMilli(), c.boot().Milliseconds())
+	now, boot := c.read()
+	c.trust(now.UnixMilli(), boot)
 	c.known.Proven = true
 }
 
