@@ -15,7 +15,7 @@ func TestSort(t *testing.T) {
 	d := drive(t, people(), Options{})
 	d.press("j ")
 	for _, c := range []struct{ keys, header, top string }{
-		{"s", "sort: last used, oldest first", "alina@example.com"},
+		{"s", "sort: last used, oldest first", "名前@example.jp"},
 		{"S", "sort: last used, latest first", "alice@example.com"},
 		{"s", "sort: created, oldest first", "ali.baba@corp.example"},
 		{"S", "sort: created, newest first", "evil@example.com"},
