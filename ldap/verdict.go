@@ -103,6 +103,10 @@ func referral(err error) string {
 	return ""
 }
 
+// InDoubt reports whether an error is about the directory's data, such as a missing
+// required_group, although its servers answer. Their status shows nothing of it.
+func InDoubt(err error) bool { return inDoubt(err) }
+
 // inDoubt reports whether err is about the data alone, and no fault of a server.
 func inDoubt(err error) bool { return errors.As(err, new(*doubt)) }
 

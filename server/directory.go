@@ -45,7 +45,10 @@ func (s *Server) checkDirectory(ctx context.Context, a attempt, username, passwo
 		return u, err
 	}
 	o := undecided
-	defer func() { err = leave(o, err) }()
+	defer func() {
+		s.watch.login(o, err)
+		err = leave(o, err)
+	}()
 	found, err := s.directory.Find(ctx, username)
 	if err != nil {
 		return u, err

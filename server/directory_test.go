@@ -220,6 +220,28 @@ func TestDirectoryRefuses(t *testing.T) {
 	h.ask("GET", ldapPath).send().want(http.StatusMethodNotAllowed)
 }
 
+// A directory that answers, but not who may log in, is in the log: once, and when it
+// tells again. Its servers' status shows nothing of it.
+func TestDirectoryInDoubt(t *testing.T) {
+	h, s := newDirectoryHouse(t, func(c *Config) { c.LDAP.RequiredGroup = ldaptest.Staff })
+	h.ldapToken("alice")
+	const moved = "cn=moved,ou=groups," + ldaptest.Base
+	s.Move(ldaptest.Staff, moved)
+	for range 3 {
+		h.ldap("bob", "bob-secret").want(http.StatusServiceUnavailable)
+	}
+	said := func(what string) int { return strings.Count(h.log.String(), what) }
+	if said("can't tell who may log in") != 1 || said(ldaptest.Staff) == 0 || said("request failed") != 0 {
+		t.Errorf("the log says %s", h.log)
+	}
+	h.ldap("bob", "wrong").want(http.StatusUnauthorized)
+	s.Move(moved, ldaptest.Staff)
+	h.ldap("bob", "bob-secret").want(http.StatusUnauthorized)
+	if said("tells again who may log in") == 0 {
+		t.Errorf("the log says %s", h.log)
+	}
+}
+
 // Without a directory tokens go on, and a login is told so in time.
 func TestDirectoryDown(t *testing.T) {
 	h, s := newDirectoryHouse(t)

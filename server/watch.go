@@ -19,6 +19,7 @@ type watch struct {
 	requests  lasting.State             // fail of the store
 	gate      lasting.State             // the same, of verifications
 	directory lasting.State             // no server of it answers
+	logins    lasting.State             // can't be decided, though it answers
 	providers map[string]*lasting.State // do not answer; by name
 }
 
@@ -35,6 +36,8 @@ func newWatch(log *slog.Logger, providers map[string]*oauth.Provider) *watch {
 			Begins: "a token could not be verified", Ends: "no verification has failed for a while"},
 		directory: lasting.State{Log: log, Level: slog.LevelError,
 			Begins: "no server of the directory answers: nobody can log in by it", Ends: "the directory answers again"},
+		logins: lasting.State{Log: log, Level: slog.LevelError,
+			Begins: "the directory answers, and can't tell who may log in", Ends: "the directory tells again who may log in"},
 		providers: map[string]*lasting.State{},
 	}
 	for name := range providers {
@@ -80,6 +83,15 @@ func directoryTrouble(d directory) (why error) {
 	return why
 }
 
+// login notes what came of a login by the directory.
+func (w *watch) login(o outcome, err error) {
+	if ldap.InDoubt(err) {
+		w.logins.Set(err)
+	} else if o != undecided {
+		w.logins.Set(nil)
+	}
+}
+
 // provider notes what came of asking a provider.
 func (w *watch) provider(name string, err error) {
 	state := w.providers[name]
@@ -97,6 +109,7 @@ func (w *watch) stop() {
 	w.requests.Stop()
 	w.gate.Stop()
 	w.directory.Stop()
+	w.logins.Stop()
 	for _, state := range w.providers {
 		state.Stop()
 	}
