@@ -2,6 +2,7 @@ package storage
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +25,9 @@ const childDir = "GATEHOUSE_TEST_CHILD"
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
 		os.Exit(childMain(dir))
+	}
+	if dir := os.Getenv(openDir); dir != "" {
+		os.Exit(openMain(dir))
 	}
 	os.Exit(m.Run())
 }
@@ -118,6 +122,12 @@ func (c *Child) List(owner UserID, listed *[]Listed) error {
 func (c *Child) Behind(_ None, behind *bool) error {
 	*behind = c.s.lag.some.Load()
 	return nil
+}
+
+// Checkpoint makes one.
+func (c *Child) Checkpoint(_ None, _ *None) error {
+	_, err := c.s.writeCheckpoint(context.Background())
+	return err
 }
 
 func (c *Child) Writable(_ None, _ *None) error { return c.s.Writable() }

@@ -75,6 +75,9 @@ func indexFault(what string, err error) error {
 	if errors.Is(err, ErrClosed) {
 		return err
 	}
+	if errors.Is(err, ErrUnavailable) {
+		return fmt.Errorf("%s: %w", what, err)
+	}
 	if systemError(err) != 0 {
 		return fmt.Errorf("%w: %s: %w", ErrUnavailable, what, err)
 	}
@@ -186,19 +189,43 @@ func (s *Store) mend() error {
 	return nil
 }
 
-func (s *Store) openBadger() (err error) {
-	defer func() {
-		if p := recover(); p != nil { // it panics at some damage
-			err = fmt.Errorf("%v", p)
-		}
-	}()
-	db, err := badger.Open(s.badgerOptions())
-	if err != nil {
-		return err // with it comes a database that is half open, and can't be closed
+// openBadger gives up when Badger does not: it tries forever to write what a kill has left
+// in its logs. Badger is then left as a kill would leave it, and the caller must not open
+// the store again in this process.
+func (s *Store) openBadger() error {
+	type result struct {
+		db  *badger.DB
+		err error
 	}
-	s.db = db
-	s.space.allocate() // if not now, then before the first change
-	return nil
+	opened := make(chan result, 1)
+	before := s.badgerSaid.failed.Load()
+	go func() {
+		var r result
+		defer func() {
+			if p := recover(); p != nil { // it panics at some damage
+				r.err = fmt.Errorf("%v", p)
+			}
+			opened <- r
+		}()
+		r.db, r.err = badger.Open(s.badgerOptions())
+	}()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case r := <-opened:
+			if r.err != nil {
+				return r.err // with it comes a database that is half open, and can't be closed
+			}
+			s.db = r.db
+			s.space.allocate() // if not now, then before the first change
+			return nil
+		case <-tick.C:
+			if s.badgerSaid.failed.Load()-before >= closeTries {
+				return fmt.Errorf("%w: the index does not open: %s", ErrUnavailable, s.badgerSaid.latest())
+			}
+		}
+	}
 }
 
 func (s *Store) openJournal(o journal.Options) (err error) {
