@@ -87,7 +87,7 @@ func (s *Server) noteLookup(r *request, b storage.Bearer, given bool) {
 	if !given {
 		e.Detail = "refused: without the scope introspect"
 	}
-	switch s.lookups.note(r.user.ID, b.ID) {
+	switch s.lookups.note(r.user.ID, looked{b.ID, given}) {
 	case lookupFirst:
 		s.store.Note(r.actor(r.user.UID), e)
 	case lookupTooMany:
@@ -98,15 +98,22 @@ func (s *Server) noteLookup(r *request, b storage.Bearer, given bool) {
 }
 
 // lookups keeps a service that asks about a token at each request from filling the
-// audit log: of a user and a token, one event is written in an hour, and of one user's
-// lookups mostLookups, and then one more that says so.
+// audit log: of a user and a token, one event is written in an hour (one that is refused
+// does not count for one that is not), and of one user's lookups mostLookups, and then
+// one more that says so.
 type lookups struct {
 	now   func() time.Time
 	began time.Time // hours are counted from here, by the monotonic clock
 
 	mu   sync.Mutex
 	hour int64
-	seen map[storage.UserID]map[storage.ID]bool // in this hour, by who asked
+	seen map[storage.UserID]map[looked]bool // in this hour, by who asked
+}
+
+// looked is a token that was asked about, and whether the answer was given.
+type looked struct {
+	id    storage.ID
+	given bool
 }
 
 const mostLookups = 1000
@@ -120,18 +127,18 @@ const (
 	lookupTooMany               // that the user has asked about too many
 )
 
-func (l *lookups) note(by storage.UserID, about storage.ID) lookup {
+func (l *lookups) note(by storage.UserID, about looked) lookup {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if hour := int64(l.now().Sub(l.began) / time.Hour); hour != l.hour || l.seen == nil {
-		l.hour, l.seen = hour, make(map[storage.UserID]map[storage.ID]bool)
+		l.hour, l.seen = hour, make(map[storage.UserID]map[looked]bool)
 	}
 	mine := l.seen[by]
 	switch {
 	case mine[about] || len(mine) > mostLookups:
 		return lookupKnown
 	case mine == nil:
-		mine = make(map[storage.ID]bool)
+		mine = make(map[looked]bool)
 		l.seen[by] = mine
 	}
 	mine[about] = true

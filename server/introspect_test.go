@@ -187,6 +187,7 @@ func TestIntrospectEvents(t *testing.T) {
 	}
 	want := []string{
 		"bob@example.com | 192.0.2.1 | " + alice + " | " + first.ID + " | refused: without the scope introspect",
+		"bob@example.com | 192.0.2.1 | " + alice + " | " + first.ID + " | ",
 		"bob@example.com | 192.0.2.1 | " + alice + " | " + second.ID + " | ",
 	}
 	if got := events(); !slices.Equal(got, want) {
@@ -194,7 +195,7 @@ func TestIntrospectEvents(t *testing.T) {
 	}
 	h.clock.move(time.Hour)
 	h.introspected(given, first.Secret)
-	if got := events(); len(got) != 3 {
+	if got := events(); len(got) != 4 {
 		t.Errorf("an hour later: got %q, want one more", got)
 	}
 }
@@ -207,7 +208,7 @@ func TestMostLookups(t *testing.T) {
 	counts := func(by storage.UserID) map[lookup]int {
 		got := map[lookup]int{}
 		for n := range 3 * mostLookups {
-			got[l.note(by, storage.ID{byte(n), byte(n >> 8)})]++
+			got[l.note(by, looked{storage.ID{byte(n), byte(n >> 8)}, n%2 == 0})]++
 		}
 		return got
 	}
