@@ -20,7 +20,9 @@ func TestFraming(t *testing.T) {
 	url := h.serve()
 	inner := "GET /api/revokeApiToken HTTP/1.1\r\nHost: x\r\nX-Auth-Token: " + victim + "\r\n\r\n"
 	chunk := func(s string) string { return strconv.FormatInt(int64(len(s)), 16) + "\r\n" + s + "\r\n" }
-	// In what is sent, \n is CRLF, and what a backslash precedes is a byte alone. TOKEN is a good token; INNER a request that would revoke the victim; LEN its length; PIECE the same as a chunk.
+	// In what is sent, a newline is CRLF, and after a backslash a byte stands alone. TOKEN
+	// is a good token; INNER a request that would revoke the victim, LEN its length, and
+	// PIECE the same as a chunk.
 	fill := strings.NewReplacer("TOKEN", token, "INNER", inner, "LEN", strconv.Itoa(len(inner)), "PIECE", chunk(inner), "HALF1", token[:128], "HALF2", token[128:], "\n", "\r\n", "\\n", "\n", "\\r", "\r", "\\0", "\x00")
 	const verify = "GET /api/verify HTTP/1.1\nHost: x\n"
 	const revoke = "POST /api/revoke HTTP/1.1\nHost: x\nContent-Type: application/x-www-form-urlencoded\n"

@@ -266,6 +266,12 @@ func TestMemoryIsKept(t *testing.T) {
 	if st := info.Sys().(*syscall.Stat_t); st.Uid != 0 { // a process that can't be dumped is root's
 		t.Errorf("the memory is user %d's", st.Uid)
 	}
+	// The socket tells who connects, of a server that nobody may look into as of others.
+	list := exec.Command(file, "user", "list", "--data", cmd.Args[len(cmd.Args)-1])
+	list.Env, list.SysProcAttr = cmd.Env, cmd.SysProcAttr
+	if out, err := list.CombinedOutput(); err != nil || strings.Contains(string(out), "No server is running") {
+		t.Errorf("the administration: %v\n%s", err, out)
+	}
 	resp, err := http.Get(r.url + "/metrics")
 	if err != nil {
 		t.Fatal(err)
