@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
-	"sync/atomic"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -252,15 +250,12 @@ func (t *tx) keepUserEnd(id UserID, end userEnd) error {
 	return nil
 }
 
-// applyWorkers bring ends in at once: each waits for the disk, and the writer commits
-// together what waits.
-const applyWorkers = 8
-
 // apply brings the ends of another store into this one, in batches. It calls
 // progress after each, with how many are done, and returns how many tokens and users
 // have come to an end by it.
 func (s *Store) apply(by Actor, e ends, progress func(done int) error) (n int, err error) {
-	var mu sync.Mutex
+	tokens := slices.SortedFunc(maps.Keys(e.tokens), func(a, b ID) int { return bytes.Compare(a[:], b[:]) })
+	users := slices.SortedFunc(maps.Keys(e.users), cmp.Compare[UserID])
 	total := 0
 	batch := func(size int, fn func(*tx) (ended int, err error)) error {
 		ended := 0
@@ -271,33 +266,23 @@ func (s *Store) apply(by Actor, e ends, progress func(done int) error) (n int, e
 		if err != nil {
 			return err
 		}
-		mu.Lock()
-		defer mu.Unlock()
-		n, total = n+ended, total+size
+		n += ended
+		total += size
 		return progress(total)
 	}
-	users := slices.SortedFunc(maps.Keys(e.users), cmp.Compare[UserID])
 	for part := range slices.Chunk(users, mostRevoked) {
 		err := batch(len(part), func(t *tx) (int, error) { return eachEnd(part, e.users, t.endUser) })
 		if err != nil {
 			return n, err
 		}
 	}
-	tokens := slices.SortedFunc(maps.Keys(e.tokens), func(a, b ID) int { return bytes.Compare(a[:], b[:]) })
-	parts := slices.Collect(slices.Chunk(tokens, mostRevoked))
-	var next atomic.Int64
-	errs := make([]error, applyWorkers)
-	var work sync.WaitGroup
-	for w := range errs {
-		work.Go(func() {
-			for i := next.Add(1) - 1; i < int64(len(parts)) && errs[w] == nil; i = next.Add(1) - 1 {
-				part := parts[i]
-				errs[w] = batch(len(part), func(t *tx) (int, error) { return eachEnd(part, e.tokens, t.endToken) })
-			}
-		})
+	for part := range slices.Chunk(tokens, mostRevoked) {
+		err := batch(len(part), func(t *tx) (int, error) { return eachEnd(part, e.tokens, t.endToken) })
+		if err != nil {
+			return n, err
+		}
 	}
-	work.Wait()
-	return n, cmp.Or(errs...)
+	return n, nil
 }
 
 func eachEnd[K comparable, E any](part []K, all map[K]E, fn func(K, E) (bool, error)) (n int, err error) {
