@@ -361,8 +361,11 @@ var restoredKey = []byte("m restored")
 // never was restored. What a backup says of last uses is older than that.
 func (s *Store) RestoredAt() int64 {
 	b, err := os.ReadFile(s.path("restored-at"))
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return 0
+	}
+	if err != nil {
+		return s.now()
 	}
 	b, err = s.seals.open(restoredKey, b)
 	if err != nil || len(b) != 8 {
@@ -412,6 +415,10 @@ func (s *Store) openJournalAfterRestore() error {
 // damaged notes that the index is not what it was, so that the next open
 // builds it anew. Until then reads that hit the damage fail.
 func (s *Store) damaged(err error) {
+	if errors.Is(err, ErrUnavailable) {
+		s.opts.Log.Error("the index could not be read", "error", err)
+		return // that says nothing of what is in it
+	}
 	s.broken.Store(true)
 	s.opts.Log.Error("the index is damaged: restart, and it is built again from the journal", "error", err)
 	if err := WriteFile(s.path("damaged"), nil); err != nil {

@@ -1,13 +1,16 @@
 package storage
 
 import (
+	"bytes"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // openDir names the variable by which a test runs this binary again, to open a store,
@@ -71,6 +74,86 @@ func copyAll(t *testing.T, from, to string) {
 	t.Helper()
 	if out, err := exec.Command("cp", "-a", from, to).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
+	}
+}
+
+// TestRefusedWhileOpening has the system refuse each call on each file of a store that
+// is being opened, for each reason. That is never taken for damage: the store opens all
+// the same, or the error is the system's and advises nobody to restore a backup. Nothing
+// is lost: the next start finds all, and need not build the index again.
+func TestRefusedWhileOpening(t *testing.T) {
+	if _, err := exec.LookPath("strace"); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("strace is missing")
+		}
+		t.Skip("strace is missing: install Debian's package strace")
+	}
+	dirs, tokens := systemStores(t)
+	for after, dir := range dirs {
+		var files []string
+		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			rel, _ := filepath.Rel(dir, path)
+			if rel != "." && rel != "ballast" {
+				files = append(files, rel)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			t.Run(after+" "+file, func(t *testing.T) {
+				t.Parallel()
+				for _, inject := range []string{
+					"openat:error=EMFILE", "openat:error=ENOMEM", "openat:error=EIO", "openat:error=EACCES", "openat:error=ENOSPC",
+					"read,pread64,getdents64:error=EIO", "mmap:error=ENOMEM", "fstat,newfstatat,ftruncate,fallocate,write,pwrite64:error=EIO", "fsync,fdatasync,msync:error=EIO",
+				} {
+					refusedWhileOpening(t, dir, file, inject, tokens)
+				}
+			})
+		}
+	}
+}
+
+func refusedWhileOpening(t *testing.T, from, file, inject string, tokens []Made) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "data")
+	copyAll(t, from, dir)
+	exit, said := refusing(dir, "strace", "-f", "-qq", "-o", os.DevNull, "-P", filepath.Join(dir, file), "-e", "inject="+inject)
+	wrong := func(format string, args ...any) {
+		t.Errorf("%s: %s\nexit %d, it said:\n%s", inject, fmt.Sprintf(format, args...), exit, said)
+	}
+	if exit < 0 || exit > 2 {
+		wrong("the process was ended")
+	}
+	for _, bad := range []string{ErrDamaged.Error(), "restore", "panic", "built again"} {
+		if strings.Contains(said, bad) {
+			wrong("it says %q", bad)
+		}
+	}
+	var log bytes.Buffer
+	s, err := Open(dir, Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		wrong("then: %v", err)
+		return
+	}
+	defer s.Close()
+	select {
+	case <-s.compared:
+	case <-s.unloadable:
+		wrong("then the table can't be loaded: %s", &log)
+	case <-time.After(patience):
+		wrong("then it hangs")
+	}
+	// Of a sync that failed Badger's list of tables may lack the last ones.
+	if strings.Contains(log.String(), "built again") && !strings.HasPrefix(inject, "fsync") {
+		wrong("then the index is built again: %s", &log)
+	}
+	for _, m := range tokens {
+		if _, err := s.Authenticate(m.Secret, home); err != nil {
+			wrong("then a token is gone: %v", err)
+			return
+		}
 	}
 }
 

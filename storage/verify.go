@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -31,6 +32,14 @@ func (s *Store) checkIndex() error {
 	dir := s.path("index")
 	f, err := os.Open(filepath.Join(dir, badger.ManifestFilename))
 	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(io.Discard, f); err != nil { // of which Badger says that the file is wrong
+		f.Close()
+		return err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		f.Close()
 		return err
 	}
 	manifest, _, err := badger.ReplayManifestFile(f, 0, s.badgerOptions())
