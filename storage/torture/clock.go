@@ -38,7 +38,6 @@ type clockwork struct {
 	wrongFor time.Duration // since when
 
 	tokens map[storage.ID]*timed
-	gone   int // revoked because they were idle
 	bad    []string
 	tally  map[string]int
 }
