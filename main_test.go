@@ -382,7 +382,11 @@ func cmdHTTP(ts *testscript.TestScript, _ bool, args []string) {
 // cmdCapture sets a variable to what a regular expression, or its first group,
 // matches in a file: capture NAME FILE REGEXP.
 func cmdCapture(ts *testscript.TestScript, _ bool, args []string) {
-	m := regexp.MustCompile(args[2]).FindStringSubmatch(ts.ReadFile(args[1]))
+	re := regexp.MustCompile(args[2])
+	m := re.FindStringSubmatch(ts.ReadFile(args[1]))
+	if m == nil && args[1] == "log" { // a line may come after the reply of which it tells
+		await(ts, args[2], func() bool { m = re.FindStringSubmatch(ts.ReadFile("log")); return m != nil })
+	}
 	if m == nil {
 		ts.Fatalf("%s has no match for %s", args[1], args[2])
 	}
