@@ -55,7 +55,7 @@ func (s *Server) adminTokens(w http.ResponseWriter, r *http.Request) error {
 	}
 	return s.stream(w, r, f.Limit, func(yield func(any, error) bool) {
 		for t, err := range s.store.Tokens(f) {
-			v := s.tokenView(t, s.store.UID(t.Owner))
+			v := s.adminView(t)
 			if f.Limit > 0 { // likewise
 				v.Created, v.LastUsed = t.Created, t.LastUsed
 			}
@@ -89,7 +89,7 @@ func (s *Server) adminToken(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	reply(w, http.StatusOK, s.detailView(t, s.store.UID(t.Owner)))
+	reply(w, http.StatusOK, s.detailView(t))
 	return nil
 }
 

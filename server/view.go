@@ -32,8 +32,16 @@ func (s *Server) ownView(t storage.Token, uid string) api.OwnToken {
 	}
 }
 
-func (s *Server) detailView(t storage.Token, uid string) api.TokenDetail {
-	d := api.TokenDetail{Token: s.tokenView(t, uid), CreatedBy: t.By, Days: t.Usage.Days(s.now().UnixMilli()), Seen: []api.SeenFrom{}}
+// adminView also tells who made the token, which is for administrators: it may be an
+// account of this host.
+func (s *Server) adminView(t storage.Token) api.Token {
+	v := s.tokenView(t, s.store.UID(t.Owner))
+	v.CreatedBy = t.By
+	return v
+}
+
+func (s *Server) detailView(t storage.Token) api.TokenDetail {
+	d := api.TokenDetail{Token: s.adminView(t), Days: t.Usage.Days(s.now().UnixMilli()), Seen: []api.SeenFrom{}}
 	for _, v := range t.Usage.Seen {
 		d.Seen = append(d.Seen, api.SeenFrom{Address: v.Address.String(), Agent: v.Agent, Time: s.store.Past(v.Time)})
 	}

@@ -172,7 +172,8 @@ func (f *fake) Token(_ context.Context, id string) (api.TokenDetail, error) {
 	}
 	for i, t := range f.tokens {
 		if t.ID == id {
-			return api.TokenDetail{Token: t, CreatedBy: t.UID, Days: days(i), Seen: []api.SeenFrom{
+			t.CreatedBy = t.UID
+			return api.TokenDetail{Token: t, Days: days(i), Seen: []api.SeenFrom{
 				{Address: t.LastAddress, Agent: "curl/8.5.0", Time: t.LastUsed},
 				{Address: "203.0.113.77", Agent: "evil\x1b]0;agent\x07/1.0", Time: t.LastUsed - 5000_000},
 			}}, nil

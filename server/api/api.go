@@ -123,6 +123,8 @@ type Token struct {
 	State       string   `json:"state"`     // StateLive, StateExpired, StateRevoked or StateSuspended
 	Scopes      []string `json:"scopes"`    // empty: no limit
 	Addresses   []string `json:"addresses"` // CIDR prefixes; empty: from anywhere
+
+	CreatedBy string `json:"createdBy,omitempty"` // the actor of its creation, for administrators; empty: not known
 }
 
 // Used reports whether the token has ever authenticated a request.
@@ -141,9 +143,8 @@ func (t Token) Cursor(o Order) string {
 // TokenDetail is everything known of one token, but its events.
 type TokenDetail struct {
 	Token
-	CreatedBy string     `json:"createdBy"` // the actor of its creation; empty: not known
-	Days      []int64    `json:"days"`      // uses a day (UTC), 30 of them, the oldest first, today the last
-	Seen      []SeenFrom `json:"seen"`      // the newest five addresses, the latest first
+	Days []int64    `json:"days"` // uses a day (UTC), 30 of them, the oldest first, today the last
+	Seen []SeenFrom `json:"seen"` // the newest five addresses, the latest first
 }
 
 // SeenFrom is an address that a token was used from.

@@ -212,7 +212,7 @@ func TestJSONHasTheDocumentedKeysAndNoControls(t *testing.T) {
 		t.Errorf("got %swant %s", got, want)
 	}
 	lines := strings.Split(run(newWorld(), "", nil, "token", "list", "--json").out, "\n")
-	want = `{"id":"0100000000000000000000000000","uid":"alice@example.com","name":"ci","created":1700000000000,"lastUsed":1700000000000,"lastAddress":"10.0.0.1","expiresOn":"292278994-08-17T07:12:55.807Z","state":"live"}`
+	want = `{"id":"0100000000000000000000000000","uid":"alice@example.com","name":"ci","created":1700000000000,"createdBy":"","lastUsed":1700000000000,"lastAddress":"10.0.0.1","uses":0,"expiresOn":"292278994-08-17T07:12:55.807Z","scopes":["files"],"addresses":[],"state":"live"}`
 	if lines[0] != want || len(lines) != 4 {
 		t.Errorf("%d lines, the first\n%s\nwant\n%s", len(lines)-1, lines[0], want)
 	}

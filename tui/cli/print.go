@@ -25,14 +25,18 @@ type jsonUser struct {
 }
 
 type jsonToken struct {
-	ID          string `json:"id"`
-	UID         string `json:"uid"`
-	Name        string `json:"name"`
-	Created     int64  `json:"created"`
-	LastUsed    int64  `json:"lastUsed"`
-	LastAddress string `json:"lastAddress"`
-	ExpiresOn   string `json:"expiresOn"`
-	State       string `json:"state"`
+	ID          string   `json:"id"`
+	UID         string   `json:"uid"`
+	Name        string   `json:"name"`
+	Created     int64    `json:"created"`
+	CreatedBy   string   `json:"createdBy"`
+	LastUsed    int64    `json:"lastUsed"`
+	LastAddress string   `json:"lastAddress"`
+	Uses        int64    `json:"uses"`
+	ExpiresOn   string   `json:"expiresOn"`
+	Scopes      []string `json:"scopes"`
+	Addresses   []string `json:"addresses"`
+	State       string   `json:"state"`
 }
 
 func userLine(u api.User) jsonUser {
@@ -40,7 +44,10 @@ func userLine(u api.User) jsonUser {
 }
 
 func tokenLine(t api.Token) jsonToken {
-	return jsonToken{t.ID, t.UID, t.Name, t.Created, t.LastUsed, t.LastAddress, t.ExpiresOn, t.State}
+	return jsonToken{
+		t.ID, t.UID, t.Name, t.Created, t.CreatedBy, t.LastUsed, t.LastAddress, t.Uses, t.ExpiresOn,
+		append([]string{}, t.Scopes...), append([]string{}, t.Addresses...), t.State,
+	}
 }
 
 func (env Env) users(rows iter.Seq2[api.User, error], asJSON bool) error {
