@@ -40,7 +40,7 @@ func (s *Server) adminConfirmOffboard(w http.ResponseWriter, r *http.Request) er
 	return noContent(w, s.offboard.confirm(r.Context(), by))
 }
 
-var errNothingHeld = refuse(http.StatusConflict, "No sweep is held: there is nothing to confirm")
+var errNothingHeld = refuse(http.StatusConflict, "Nothing is held: there is nothing to confirm")
 
 // heldActs is what is held beside off-boarding.
 func (s *Server) heldActs() []api.HeldAct {

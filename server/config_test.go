@@ -134,7 +134,7 @@ func TestConfigRefused(t *testing.T) {
 		{"[tokens]\ndefault_lifetime = \"90\"", "line 2: tokens.default_lifetime"},
 		{"[tokens]\ndefault_lifetime = \"\"", "line 2: tokens.default_lifetime"},
 		{"[tokens]\ndefault_lifetime = \"-90d\"", "line 2: tokens.default_lifetime"},
-		{"[tokens]\ndefault_lifetime = 90", `line 2: tokens.default_lifetime: "90" is no span of time`},
+		{"[tokens]\ndefault_lifetime = 90", `line 2: tokens.default_lifetime: "90" is not a span of time`},
 		{"[tokens]\nrevoke_idle_after = \"soon\"", "line 2: tokens.revoke_idle_after"},
 		{"[tokens]\nmax_lifetime = \"90d\"\ndefault_lifetime = \"91d\"", "tokens.default_lifetime"},
 		{"[logins]\naccount_failures = 0", "logins.account_failures"},

@@ -397,7 +397,7 @@ func TestBrake(t *testing.T) {
 	h.alive(tokens[11])
 	h.sweep(1)
 	h.dead(tokens[11])
-	if err := h.admin.ConfirmOffboard(t.Context()); err == nil || err.Error() != "No sweep is held: there is nothing to confirm" {
+	if err := h.admin.ConfirmOffboard(t.Context()); err == nil || err.Error() != "Nothing is held: there is nothing to confirm" {
 		t.Errorf("confirm nothing: got %v", err)
 	}
 }

@@ -34,7 +34,7 @@ func (s *Server) checkScopes(scopes []string) (warning string, err error) {
 		case len(s.config().Tokens.KnownScopes) > 0:
 			return "", refuse(http.StatusBadRequest, "scopes: %q is not known: there are %s", scope, strings.Join(known, ", "))
 		case near >= 0:
-			slips = append(slips, fmt.Sprintf("the scope %q is not %q", scope, known[near]))
+			slips = append(slips, fmt.Sprintf("unknown scope %q (did you mean %q?)", scope, known[near]))
 		}
 	}
 	return strings.Join(slips, "; "), nil

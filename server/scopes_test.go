@@ -35,9 +35,9 @@ func TestScopeSlips(t *testing.T) {
 		``:                        "",
 		`"files"`:                 "",
 		`"files","admin","build"`: "",
-		`"flies"`:                 `the scope "flies" is not "files"`,
-		`"admin","token:read"`:    `the scope "token:read" is not "tokens:read"`,
-		`"Files","introspekt"`:    `the scope "Files" is not "files"; the scope "introspekt" is not "introspect"`,
+		`"flies"`:                 `unknown scope "flies" (did you mean "files"?)`,
+		`"admin","token:read"`:    `unknown scope "token:read" (did you mean "tokens:read"?)`,
+		`"Files","introspekt"`:    `unknown scope "Files" (did you mean "files"?); unknown scope "introspekt" (did you mean "introspect"?)`,
 	} {
 		made := make(scopes)
 		if made.Warning != want {
@@ -46,7 +46,7 @@ func TestScopeSlips(t *testing.T) {
 		h.alive(made.Secret)
 	}
 	made, err := h.admin.CreateToken(t.Context(), api.TokenRequest{UID: alice, Scopes: []string{"flies"}})
-	if err != nil || made.Warning != `the scope "flies" is not "files"` {
+	if err != nil || made.Warning != `unknown scope "flies" (did you mean "files"?)` {
 		t.Errorf("got %q, %v", made.Warning, err)
 	}
 }

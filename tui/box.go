@@ -137,7 +137,7 @@ func (b *secretBox) body(width, height int) []string {
 		"",
 		"   " + text.Escape(b.password),
 		"",
-		" It is shown this once.",
+		" It is shown only once.",
 		" y copy   esc close" + sent,
 	}
 }

@@ -16,7 +16,7 @@ import (
 
 // errNoServer is the error without a running server: only its memory has the sweep
 // that is held.
-var errNoServer = &api.UnreachableError{Socket: "its socket", Err: errors.New("a sweep is held by a running server alone")}
+var errNoServer = &api.UnreachableError{Socket: "its socket", Err: errors.New("only a running server can say what is held")}
 
 func userOffboard(env Env) *cobra.Command {
 	var confirm bool
@@ -32,7 +32,7 @@ func userOffboard(env Env) *cobra.Command {
 		case confirm:
 			return env.confirmOffboard(ctx, c, held, agreed)
 		case held.Nothing():
-			env.say("No sweep is held.")
+			env.say("Nothing is held.")
 			return nil
 		}
 		if err := env.heldSweep(env.Out, held); err != nil {
@@ -88,7 +88,7 @@ func heldActs(w io.Writer, acts []api.HeldAct) error {
 // confirmOffboard lets what is held go on, once the user has seen it and agrees.
 func (env Env) confirmOffboard(ctx context.Context, c *api.Client, held api.HeldSweep, agreed *consent) error {
 	if held.Nothing() {
-		return errors.New("no sweep is held: there is nothing to confirm")
+		return errors.New("nothing is held: there is nothing to confirm")
 	}
 	if !agreed.yes {
 		if err := env.heldSweep(env.Err, held); err != nil {

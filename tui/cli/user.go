@@ -101,7 +101,7 @@ func shownOnce(given string) string {
 	if given != "" {
 		return ""
 	}
-	return " The password is shown this once."
+	return " The password is shown only once."
 }
 
 func userList(env Env) *cobra.Command {
