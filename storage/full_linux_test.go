@@ -442,3 +442,66 @@ func TestBackupOfAFullDisk(t *testing.T) {
 		wantLive(t, s, live)
 	}
 }
+
+// A kill leaves in Badger's logs what it makes tables of as it opens the index. A disk
+// with no room for these is an error, and not the end of the process.
+func TestOpenOnAFullDisk(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		taken bool // also what the logs have no need of
+	}{{"room in the logs", false}, {"none", true}} {
+		t.Run(c.name, func(t *testing.T) {
+			disk := tmpfs(t, fullDisk)
+			s := open(t, t.TempDir())
+			alice := addUser(t, s, "alice@example.com")
+			var secrets []string
+			for range 300 {
+				_, secret := create(t, s, alice)
+				secrets = append(secrets, secret)
+			}
+			dir := filepath.Join(disk, "data")
+			if err := os.CopyFS(dir, os.DirFS(copyDir(t, s.Dir()))); err != nil { // as a kill leaves it
+				t.Fatal(err)
+			}
+			if err := os.Remove(filepath.Join(dir, "store", "ballast")); err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range files(t, dir) {
+				if err := os.Chmod(filepath.Join(dir, name), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.Chmod(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			logs, err := memoryLogs(filepath.Join(dir, "store", "index"))
+			if err != nil || len(logs) == 0 {
+				t.Fatalf("logs of Badger: %v, %v, want one", logs, err)
+			}
+			for _, name := range logs {
+				if c.taken {
+					if err := trimLog(name); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			full := newFiller(t, disk)
+			full.grab(disk)
+			opened, err := Open(dir, Options{})
+			if c.taken != errors.Is(err, ErrNoSpace) || !c.taken && err != nil {
+				t.Fatalf("opened on a full disk: got %v", err)
+			}
+			if err == nil {
+				wantLive(t, opened, secrets[0])
+				if err := opened.Close(); err != nil && !errors.Is(err, ErrNoSpace) {
+					t.Error(err)
+				}
+			}
+			full.free(t)
+			opened = open(t, dir)
+			for _, secret := range secrets {
+				wantLive(t, opened, secret)
+			}
+		})
+	}
+}

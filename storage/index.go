@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -92,6 +93,9 @@ func (s *Store) openIndex() error {
 	}
 	if err != nil {
 		return indexFault("verify the index", err)
+	}
+	if err := s.roomToOpen(); err != nil {
+		return err
 	}
 	if err := s.openBadger(); err != nil {
 		return indexFault("open the index", err)
@@ -218,7 +222,11 @@ func (s *Store) openBadger() error {
 				return r.err // with it comes a database that is half open, and can't be closed
 			}
 			s.db = r.db
-			s.space.allocate() // if not now, then before the first change
+			// Badger may still be making tables of what a kill left in its logs. On a
+			// disk that is nearly full these must have what there is.
+			if !s.space.under(2 * floor) {
+				s.space.allocate() // if not now, then before the first change
+			}
 			return nil
 		case <-tick.C:
 			if s.badgerSaid.failed.Load()-before >= closeTries {
@@ -226,6 +234,31 @@ func (s *Store) openBadger() error {
 			}
 		}
 	}
+}
+
+// roomToOpen returns nil when the disk has room for what Badger writes as it opens: its
+// next log, and tables of what a kill left in the others. It writes them through a memory map, where a
+// full disk is the end of the process.
+func (s *Store) roomToOpen() error {
+	logs, err := memoryLogs(s.path("index"))
+	if err != nil {
+		return indexFault("open the index", err)
+	}
+	const least = 256 << 10 // for a table that is small, and for the files that Badger always makes
+	need := uint64(least)
+	for _, name := range logs {
+		info, err := os.Stat(name)
+		if err != nil {
+			return indexFault("open the index", err)
+		}
+		if content := info.Size() - logHead; content > 0 { // all of it: it was cut off at its end
+			need += uint64(content)*3/2 + least
+		}
+	}
+	if free, err := s.space.look(0); err != nil || free < need {
+		return fmt.Errorf("open the index, which needs %d MB: %w", (need+1e6-1)/1e6, cmp.Or(err, ErrNoSpace))
+	}
+	return nil
 }
 
 func (s *Store) openJournal(o journal.Options) (err error) {

@@ -170,15 +170,14 @@ func rightChecksum(data, sum []byte) bool {
 // to 8 GiB. And where nothing was written yet, it reads a hole through a memory map:
 // on a tmpfs that is full, that is the end of the process (SIGBUS).
 func trimLog(file string) error {
-	const head = 20
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
-	if len(b) < head {
+	if len(b) < logHead {
 		return os.Remove(file) // made just before the power went
 	}
-	at := head
+	at := logHead
 	for n := entryLength(b[at:]); n > 0; n = entryLength(b[at:]) {
 		at += n
 	}
@@ -187,6 +186,9 @@ func trimLog(file string) error {
 	}
 	return os.Truncate(file, int64(at))
 }
+
+// logHead is how much of such a log comes before its first entry.
+const logHead = 20
 
 // entryLength is the length of the entry at the start of b; 0 when there is no
 // whole one.
