@@ -21,10 +21,6 @@ func (s *Server) beginProvider(w http.ResponseWriter, r *request) error {
 // finishProvider serves GET /login/{provider}/callback, where the provider
 // sends the browser back to.
 func (s *Server) finishProvider(w http.ResponseWriter, r *request) error {
-	if r.Method != http.MethodGet {
-		w.Header().Set("Allow", http.MethodGet) // HEAD would spend the code
-		return errMethod
-	}
 	return s.orLoginPage(w, r, s.fromProvider(w, r))
 }
 

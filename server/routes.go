@@ -91,11 +91,16 @@ func (s *Server) pageRoutes() []route {
 	}
 }
 
-// onlyGET are the routes that change something on GET, as documented: HEAD,
-// which net/http gives to whoever serves GET, is refused there.
-var onlyGET = map[string]bool{
-	"/api/createApiToken": true,
-	"/api/revokeApiToken": true,
+// onlyGET reports whether a route changes something on GET, as documented, or
+// spends a provider's code: HEAD, which net/http gives to all that serve GET, is
+// refused there.
+func onlyGET(p string) bool {
+	switch p {
+	case "/api/createApiToken", "/api/revokeApiToken":
+		return true
+	}
+	callback, _ := path.Match("/login/*/callback", p)
+	return callback
 }
 
 // request is a request with what the server found out about it.
@@ -220,7 +225,7 @@ func (s *Server) withErrors(mux *http.ServeMux, fail func(http.ResponseWriter, *
 	none := s.metrics.route(noRoute, nobody)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer s.recovered(w, r)
-		if onlyGET[r.URL.Path] && r.Method != http.MethodGet {
+		if r.Method != http.MethodGet && onlyGET(r.URL.Path) {
 			w.Header().Set("Allow", http.MethodGet)
 			s.fail(w, r, errMethod)
 			none.add(http.StatusMethodNotAllowed)

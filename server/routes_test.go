@@ -38,6 +38,8 @@ func TestWrongMethods(t *testing.T) {
 		"/api/token/0123":            "DELETE, PATCH",
 		"/api/getUserRecentFiles":    "GET, HEAD",
 		"/api/userRecentFiles":       "POST",
+		"/login/github":              "GET, HEAD",
+		"/login/github/callback":     "GET",
 		"/healthz":                   "GET, HEAD",
 		"/readyz":                    "GET, HEAD",
 	} {
