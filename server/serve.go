@@ -160,11 +160,14 @@ func (l *Listener) Serve(ctx context.Context) error {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
+	stop()
+	// The sweeps end while requests do, and have as long.
+	swept := make(chan struct{})
+	go func() { sweeps.Wait(); close(swept) }()
 	end, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	err = errors.Join(err, s.shutdown(end, web), s.shutdown(end, figures), s.shutdown(end, admin))
-	stop()
-	if !ends(end, &sweeps) {
+	if !ends(end, swept) {
 		s.log.Warn("a sweep that had not ended was broken off")
 	}
 	return err
@@ -201,15 +204,18 @@ func (s *Server) shutdown(ctx context.Context, web *http.Server) error {
 	return err
 }
 
-// ends waits for a group until the context ends. One of it may wait for a store or a
-// directory that does not answer.
-func ends(ctx context.Context, group *sync.WaitGroup) bool {
-	ended := make(chan struct{})
-	go func() { group.Wait(); close(ended) }()
+// ends waits for the sweeps until the context ends, which it may have done: requests can
+// take all of the time. A sweep may wait for a store or a directory that does not answer.
+func ends(ctx context.Context, swept <-chan struct{}) bool {
 	select {
-	case <-ended:
+	case <-swept:
 		return true
 	case <-ctx.Done():
+	}
+	select {
+	case <-swept:
+		return true
+	default:
 		return false
 	}
 }

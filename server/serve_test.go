@@ -47,3 +47,23 @@ func TestBrokenOff(t *testing.T) {
 		t.Error("the log does not tell")
 	}
 }
+
+// TestEnds: sweeps that ended are not said to be broken off because requests took all
+// the time that there was.
+func TestEnds(t *testing.T) {
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	running, ended := make(chan struct{}), make(chan struct{})
+	close(ended)
+	for range 100 {
+		if !ends(over, ended) {
+			t.Fatal("what has ended is said to be broken off")
+		}
+	}
+	if ends(over, running) {
+		t.Error("what runs is said to have ended")
+	}
+	if !ends(t.Context(), ended) {
+		t.Error("what has ended is said to be broken off, with time left")
+	}
+}
