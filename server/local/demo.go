@@ -40,9 +40,10 @@ func (d Dir) Demo(ctx context.Context, o Demo) error {
 	if err != nil {
 		return err
 	}
-	secrets, err := d.fill(ctx, store, o)
-	if err == nil && !o.NoServe {
-		err = d.show(ctx, s, log, o.Out, secrets)
+	if o.NoServe {
+		_, err = d.fill(ctx, store, o)
+	} else {
+		err = d.show(ctx, s, store, log, o)
 	}
 	return errors.Join(err, store.Close())
 }
@@ -80,17 +81,20 @@ func (d Dir) fill(ctx context.Context, store *storage.Store, o Demo) ([]storage.
 	return secrets, err
 }
 
-func (d Dir) show(ctx context.Context, s *server.Server, log *slog.Logger, out io.Writer, secrets []storage.Secret) error {
+// show fills the store and serves it. It listens first: a port that is taken must not
+// leave a full store behind, of which nobody was shown a token.
+func (d Dir) show(ctx context.Context, s *server.Server, store *storage.Store, log *slog.Logger, o Demo) error {
 	hup, forget := hangups()
 	defer forget()
 	l, err := s.Listen()
 	if err != nil {
 		return err
 	}
-	if len(secrets) > 0 {
-		err = demo.Explain(out, l.URL(), secrets[0])
+	secrets, err := d.fill(ctx, store, o)
+	if len(secrets) > 0 && err == nil {
+		err = demo.Explain(o.Out, l.URL(), secrets[0])
 		if err == nil {
-			_, err = fmt.Fprintf(out, "gatehouse admin --data %s\n", quote(d.Path))
+			_, err = fmt.Fprintf(o.Out, "gatehouse admin --data %s\n", quote(d.Path))
 		}
 	}
 	if err != nil {
