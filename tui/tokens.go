@@ -20,7 +20,7 @@ func newTokens(m *model) *tokens {
 		if prefix != "" {
 			return "No token whose id or user starts with " + prefix
 		}
-		return "No tokens yet."
+		return "No tokens."
 	}
 	return s
 }
