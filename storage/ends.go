@@ -198,6 +198,19 @@ func (e *ends) setUser(id UserID, end userEnd) {
 	}
 }
 
+// join adds what another part of the same store says has ended.
+func (e *ends) join(also ends) {
+	for id, end := range also.tokens {
+		e.addToken(id, end)
+	}
+	for id, end := range also.users {
+		if old, ok := e.users[id]; ok {
+			end = old.with(end)
+		}
+		e.setUser(id, end)
+	}
+}
+
 // dropRevoked puts the end of a revoked token in the place of its record. What else
 // is stored of the token is for the caller to delete.
 func (t *tx) dropRevoked(v Token) error {

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/dgraph-io/badger/v4"
 	"golang.org/x/sys/unix"
 
 	"gatehouse/storage/journal"
@@ -102,8 +103,8 @@ func makeDir(dir string) (made bool, err error) {
 }
 
 // older is what a restore reads of the store that it replaces: the records in its
-// checkpoint and then in its journal. The journal alone would not do: it loses its
-// oldest part.
+// checkpoint and then in its journal, and those in its index. The journal alone would not
+// do: it loses its oldest part, and may be what is damaged or gone.
 type older struct {
 	ends
 	last   uint64   // record of the journal
@@ -172,6 +173,9 @@ func lookAtOld(ctx context.Context, dir string, sealed []byte, opts Options) (e 
 		return e, err
 	}
 	e, err = readOlder(ctx, store, keys, opts)
+	if err == nil {
+		err = e.readIndex(ctx, dir)
+	}
 	e.snapshotKey = &key
 	e.unread = append(unread, e.unread...)
 	if err == nil && len(unread) > 0 && !e.found {
@@ -239,6 +243,84 @@ func (e *older) readCheckpoint(ctx context.Context, f io.Reader) (covered uint64
 		return 0, err
 	}
 	return in.manifest.Sequence, nil
+}
+
+// readIndex adds the ends that are in the index. When checkpoint and journal were read,
+// it knows of no more; but of a journal that was taken away, or of its last segments, it
+// may be all that is left. An index that can't be read adds nothing.
+func (e *older) readIndex(ctx context.Context, dir string) error {
+	stage := filepath.Join(dir, stageName)
+	s := &Store{dir: stage}
+	from, to := filepath.Join(dir, "store", "index"), s.path("index")
+	defer os.RemoveAll(stage)
+	if err := linkIndex(from, to); err != nil || s.checkIndex() != nil {
+		return nil
+	}
+	db, err := openReadOnly(s.badgerOptions().WithLogger(nil).WithReadOnly(true))
+	if err != nil {
+		return nil
+	}
+	defer db.Close()
+	also := older{ends: newEnds(), seals: e.seals}
+	for _, kind := range "ute" {
+		err := db.View(func(txn *badger.Txn) error {
+			for item := range scan(txn, key(byte(kind)), nil) {
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+				v, err := item.ValueCopy(nil)
+				if err != nil {
+					return nil
+				}
+				also.takeOp(op{key: item.KeyCopy(nil), value: v})
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	e.found = e.found || also.found
+	e.join(also.ends)
+	return nil
+}
+
+// linkIndex puts an index elsewhere, so that nothing is changed of it. What Badger writes
+// to, even when it only reads, is copied.
+func linkIndex(from, to string) error {
+	entries, err := os.ReadDir(from)
+	if err == nil {
+		err = os.MkdirAll(to, 0o700)
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		from, to := filepath.Join(from, e.Name()), filepath.Join(to, e.Name())
+		switch filepath.Ext(e.Name()) {
+		case ".sst", ".vlog":
+			err = os.Link(from, to)
+		default:
+			var b []byte
+			if b, err = os.ReadFile(from); err == nil {
+				err = os.WriteFile(to, b, 0o600)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openReadOnly opens a Badger that makes nothing and runs nothing.
+func openReadOnly(o badger.Options) (db *badger.DB, err error) {
+	defer func() {
+		if p := recover(); p != nil { // it panics at some damage
+			err = fmt.Errorf("%w: %v", ErrDamaged, p)
+		}
+	}()
+	return badger.Open(o)
 }
 
 // stageBackup lays a store out that has the backup as its checkpoint, its journal, and
