@@ -152,6 +152,13 @@ func (h *idleSweep) view(after Lifetime) (acts []api.HeldAct) {
 	}}
 }
 
+// holding counts the tokens that are held.
+func (h *idleSweep) holding() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.held)
+}
+
 func newIdleState(log *slog.Logger) *lasting.State {
 	return &lasting.State{
 		Log: log, Level: slog.LevelWarn,

@@ -113,6 +113,9 @@ func (h *aged) wantHeld(n, of int, why string) {
 	if err != nil {
 		h.Fatal(err)
 	}
+	if got := h.figures()[`gatehouse_held{act="revoke idle tokens"}`]; got != float64(n) {
+		h.Errorf("got %v held in /metrics, want %d", got, n)
+	}
 	if n == 0 {
 		if !held.Nothing() || len(st.HeldActs) > 0 || st.Clock != "" {
 			h.Errorf("got %+v held, want nothing", held)
@@ -252,10 +255,16 @@ func TestConfirmClock(t *testing.T) {
 	if err != nil || held.Clock == "" || len(held.Acts) != 0 {
 		t.Errorf("got %+v, %v", held, err)
 	}
+	if h.figures()["gatehouse_clock_in_doubt"] != 1 {
+		t.Error("/metrics does not tell of the clock")
+	}
 	if err := h.admin.ConfirmOffboard(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	h.wantHeld(0, 0, "")
+	if got, ok := h.figures()["gatehouse_clock_in_doubt"]; got != 0 || !ok {
+		t.Errorf("got a clock in doubt in /metrics: %v, %v", got, ok)
+	}
 }
 
 // TestNoTimeToCome: whatever was done by a clock that was ahead, nobody is shown a time

@@ -69,6 +69,27 @@ func newMetrics(store *storage.Store, a *activity, open *connections) *metrics {
 	return m
 }
 
+// held adds what waits for an administrator to confirm it. The labels are all there from
+// the start, so that an alarm can tell nothing held from nothing known.
+func (m *metrics) held(s *Server) {
+	for act, count := range map[string]func() int{
+		"offboarding": func() int {
+			if s.offboard == nil {
+				return 0
+			}
+			return s.offboard.holding()
+		},
+		"revoke idle tokens": s.idle.holding,
+		"drop old events":    func() int { n, _, _ := s.store.HeldEvents(); return n },
+	} {
+		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "gatehouse_held", Help: "Users, tokens or events that wait for an administrator to confirm what would be done to them; see gatehouse user offboard.",
+			ConstLabels: prometheus.Labels{"act": act},
+		}, func() float64 { return float64(count()) }))
+	}
+	m.gauge("gatehouse_clock_in_doubt", "1 while the clock of the host is not believed, and nothing is done because of an age.", func() float64 { return truth(s.clockDoubt() != "") })
+}
+
 func (m *metrics) gauge(name, help string, value func() float64) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
 }

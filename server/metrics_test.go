@@ -95,6 +95,11 @@ func TestMetrics(t *testing.T) {
 	if after["gatehouse_journal_last_sequence"] <= before["gatehouse_journal_last_sequence"] || after["go_goroutines"] == 0 || after["process_resident_memory_bytes"] == 0 {
 		t.Error("figures of the journal, of Go or of the process are missing")
 	}
+	for _, act := range []string{"offboarding", "revoke idle tokens", "drop old events"} {
+		if got, ok := after[`gatehouse_held{act="`+act+`"}`]; got != 0 || !ok {
+			t.Errorf("got %v of %q held, %v, want 0", got, act, ok)
+		}
+	}
 	for range 6 {
 		h.userpass(alice, "wrong")
 	}

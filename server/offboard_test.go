@@ -50,6 +50,9 @@ func (h *house) held() api.HeldSweep {
 	if err != nil || st.Held != len(held.Changes) {
 		h.Errorf("got %d held in the status, want %d (%v)", st.Held, len(held.Changes), err)
 	}
+	if got := h.figures()[`gatehouse_held{act="offboarding"}`]; got != float64(len(held.Changes)) {
+		h.Errorf("got %v held in /metrics, want %d", got, len(held.Changes))
+	}
 	return held
 }
 

@@ -129,6 +129,7 @@ func New(store *storage.Store, cfg Config, opts Options) (*Server, error) {
 		return nil, err
 	}
 	s.watch = newWatch(opts.Log, s.oauth)
+	s.metrics.held(s)
 	if cfg.PublicURL != "" {
 		if err := s.origins.AddTrustedOrigin(origin(cfg.PublicURL)); err != nil {
 			return nil, err
