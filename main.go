@@ -213,6 +213,9 @@ func (a *app) backupCommand() *cobra.Command {
 			}
 			m, err := a.backup(c.Context(), file, force)
 			if err != nil {
+				if c.Context().Err() != nil {
+					return fmt.Errorf("%s is not written: it was interrupted", file)
+				}
 				return fmt.Errorf("%s is not written: %w", file, err)
 			}
 			fmt.Fprintf(a.stderr, "Backed up %d users and %d tokens, up to event %d. The key file is not in it: keep a copy elsewhere.\n",

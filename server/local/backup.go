@@ -23,11 +23,12 @@ var errExists = errors.New("a file of that name exists: name another, or add --f
 // goes to the terminal, if there is one.
 func (d Dir) Backup(ctx context.Context, file string, force bool) (m storage.Manifest, err error) {
 	if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
-		f, err := os.OpenFile(file, os.O_WRONLY, 0)
+		f, err := d.open(ctx, file, info, os.O_WRONLY, "waiting for somebody to read the backup from it")
 		if err != nil {
 			return m, err
 		}
 		defer f.Close()
+		defer context.AfterFunc(ctx, func() { f.Close() })() // who reads a pipe may have stopped
 		return d.BackupTo(ctx, f)
 	}
 	if _, err := os.Lstat(file); err == nil {
@@ -146,17 +147,27 @@ func (d Dir) Restore(ctx context.Context, backup io.Reader) (r storage.Restored,
 // OpenBackup opens a backup. A pipe makes it wait for somebody who writes, which it
 // says, and which a signal ends.
 func (d Dir) OpenBackup(ctx context.Context, file string) (io.ReadCloser, error) {
-	if info, err := os.Stat(file); err != nil || info.Mode()&fs.ModeNamedPipe == 0 {
+	info, err := os.Stat(file)
+	if err != nil || info.Mode()&fs.ModeNamedPipe == 0 {
 		return textfile.Open(file)
 	}
-	fmt.Fprintf(d.Messages, "%s is a pipe: waiting for a backup to be written to it.\n", file)
+	return d.open(ctx, file, info, os.O_RDONLY, "waiting for a backup to be written to it")
+}
+
+// open opens what is no regular file. A pipe waits for its other end, which is said, and
+// which a signal ends.
+func (d Dir) open(ctx context.Context, file string, info fs.FileInfo, flag int, waiting string) (*os.File, error) {
+	if info.Mode()&fs.ModeNamedPipe == 0 {
+		return os.OpenFile(file, flag, 0)
+	}
+	fmt.Fprintf(d.Messages, "%s is a pipe: %s.\n", file, waiting)
 	type opened struct {
 		f   *os.File
 		err error
 	}
 	c := make(chan opened, 1)
 	go func() {
-		f, err := os.Open(file)
+		f, err := os.OpenFile(file, flag, 0)
 		c <- opened{f, err}
 	}()
 	select {
