@@ -49,7 +49,7 @@ func (s *Server) setOwnPassword(r *request, current, password string) error {
 	if err != nil {
 		return err
 	}
-	return s.changes.spend(u.ID, func() error {
+	return s.endingOthers(r, func() error {
 		return unlessGone(s.store.ChangePassword(r.actor(u.UID), r.cookie, hash), errCredentials)
 	})
 }
@@ -75,20 +75,26 @@ func (s *Server) endSessions(w http.ResponseWriter, r *request) error {
 	return noContent(w, s.endOthers(r))
 }
 
-// endOthers ends the caller's other sessions. Where there is none, that counts as one of
-// the changes that a user may make in an hour: each time is an event in the audit log.
+// endOthers ends the caller's other sessions.
 func (s *Server) endOthers(r *request) error {
+	return s.endingOthers(r, func() error {
+		return unlessGone(s.store.EndOtherSessions(r.actor(r.user.UID), r.cookie), errCredentials)
+	})
+}
+
+// endingOthers makes a change that also ends the caller's other sessions. It is never
+// refused for what was changed before: somebody else may have used up the hour with one
+// of those sessions. Where there is none, it counts as one of the changes that a user may
+// make in an hour: each time is an event in the audit log.
+func (s *Server) endingOthers(r *request, change func() error) error {
 	list, own, err := s.store.Sessions(r.user.ID, r.cookie)
 	if err != nil {
 		return err
 	}
-	end := func() error {
-		return unlessGone(s.store.EndOtherSessions(r.actor(r.user.UID), r.cookie), errCredentials)
-	}
 	if len(list) == 1 && own == 0 {
-		return s.changes.spend(r.user.ID, end)
+		return s.changes.spend(r.user.ID, change)
 	}
-	return end()
+	return change()
 }
 
 // accountPage serves GET /account: the caller's password and sessions.

@@ -72,6 +72,25 @@ func TestChangesPerUser(t *testing.T) {
 	}
 }
 
+// TestPasswordBeyondTheLimit: somebody else who has a session can't keep its owner from
+// ending it. A new password that ends no session counts like any other change.
+func TestPasswordBeyondTheLimit(t *testing.T) {
+	h := newHouse(t, func(c *Config) { c.Limits.ChangesPerUser = 1 })
+	cookie, stolen := h.login(alice, password), h.login(alice, password)
+	h.ask("POST", "/api/token").cookie(stolen).send().newToken()
+	h.ask("POST", "/api/token").cookie(stolen).send().want(http.StatusTooManyRequests)
+	change := func(from, to string) answer {
+		return h.ask("POST", "/api/password").cookie(cookie).json(`{"current":"` + from + `","new":"` + to + `"}`).send()
+	}
+	const other = "another long password"
+	change(password, other).want(http.StatusNoContent)
+	h.ask("GET", "/api/tokens").cookie(stolen).send().want(http.StatusUnauthorized)
+	h.ask("GET", "/api/tokens").cookie(cookie).send().want(http.StatusOK)
+	if got := change(other, password).want(http.StatusTooManyRequests); got.header.Get("Retry-After") == "" {
+		t.Error("a refusal has no Retry-After")
+	}
+}
+
 // TestChangesThatFail: what is refused leaves nothing behind, and is not counted.
 func TestChangesThatFail(t *testing.T) {
 	h := newHouse(t, func(c *Config) { c.Limits.ChangesPerUser = 2 })
