@@ -45,7 +45,7 @@ func refusing(dir string, command ...string) (exit int, said string) {
 // systemStores makes stores after a stop and after a kill, with all kinds of files.
 func systemStores(t *testing.T) (dirs map[string]string, tokens []Made) {
 	t.Helper()
-	made, killed := t.TempDir(), t.TempDir()
+	made := t.TempDir()
 	c := startChild(t, made)
 	var owner UserID
 	if err := c.call("AddUser", "alice@example.com", &owner); err != nil {
@@ -65,9 +65,9 @@ func systemStores(t *testing.T) (dirs map[string]string, tokens []Made) {
 	if err := c.call("Checkpoint", None{}, new(None)); err != nil {
 		t.Fatal(err)
 	}
-	copyAll(t, made, filepath.Join(killed, "data"))
+	killed := copyDir(t, made)
 	c.stop()
-	return map[string]string{"stop": made, "kill": filepath.Join(killed, "data")}, tokens
+	return map[string]string{"stop": made, "kill": killed}, tokens
 }
 
 func copyAll(t *testing.T, from, to string) {

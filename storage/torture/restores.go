@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"gatehouse/storage"
@@ -75,6 +76,7 @@ type restoring struct {
 	backups []saved
 	made    int // backups, also those that are gone
 	step    int
+	clock   atomic.Int64 // step, for the store
 	acked   int
 	trace   []string
 }
@@ -129,12 +131,13 @@ func (r *restoring) open() (err error) {
 // to a user can be told.
 func (r *restoring) options() storage.Options {
 	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	return storage.Options{Segment: 64 << 10, Now: func() time.Time { return begin.Add(time.Duration(r.step) * time.Second) }}
+	return storage.Options{Segment: 64 << 10, Now: func() time.Time { return begin.Add(time.Duration(r.clock.Load()) * time.Second) }}
 }
 
 func (r *restoring) work(steps int) error {
 	for range steps {
 		r.step++
+		r.clock.Store(int64(r.step))
 		if err := r.act(); err != nil {
 			return err
 		}
