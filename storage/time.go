@@ -201,6 +201,11 @@ func (s *Store) plausible() (limit, instead int64) {
 			return math.MaxInt64, 0
 		}
 	}
+	return s.latest()
+}
+
+// latest is plausible by a clock that is trusted.
+func (s *Store) latest() (limit, instead int64) {
 	now := s.wall()
 	if instead = s.times.set.Load(); instead <= 0 || instead > now {
 		instead = now
@@ -267,19 +272,21 @@ func (s *Store) rectify() {
 	if !s.isLoaded() || !s.times.trusted.Load() || !s.times.wanted.Swap(false) {
 		return
 	}
-	limit, set := s.plausible()
-	now := s.wall()
 	for i := range s.table.shards {
-		s.table.shards[i].rectify(limit, set, now)
+		s.table.shards[i].rectify(s)
 		runtime.Gosched()
 	}
 }
 
-func (sh *shard) rectify(limit, set, now int64) {
+// rectify reads the clock while no use is counted: one that came after the reading
+// would seem to be of a time to come.
+func (sh *shard) rectify(s *Store) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	limit, set := s.latest()
+	now := s.wall()
 	for n := range uint32(sh.n) {
-		if s := sh.at(n); s.lastUse().ms() > limit || len(sh.more) > 0 && sh.more[s.id(sh.number)] != nil {
+		if sl := sh.at(n); sl.lastUse().ms() > limit || len(sh.more) > 0 && sh.more[sl.id(sh.number)] != nil {
 			sh.rectifySlot(n, limit, set, now)
 		}
 	}
