@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"gatehouse/ldap"
@@ -15,6 +16,7 @@ import (
 // watch logs troubles that last: when one begins, every minute, and when it ends. The
 // requests that fail meanwhile are not logged one by one.
 type watch struct {
+	running   atomic.Bool               // a server runs, which looks each second whether it is over
 	store     lasting.State             // takes no changes
 	requests  lasting.State             // fail of the store
 	gate      lasting.State             // the same, of verifications
@@ -52,6 +54,7 @@ func (s *Server) watchStates(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	defer s.watch.stop()
+	s.watch.running.Store(true)
 	for {
 		s.look()
 		select {
@@ -118,6 +121,12 @@ func (w *watch) stop() {
 // covers notes an error of the store that a request failed of, and reports whether it
 // is one that lasts or comes again.
 func (w *watch) covers(err error) bool {
+	if ofStore(err) {
+		if w.running.Load() { // at once: between two looks it may come and go
+			w.store.Set(err)
+		}
+		return true
+	}
 	if !errors.Is(err, storage.ErrDamaged) && !errors.Is(err, storage.ErrUnavailable) {
 		return false
 	}
@@ -125,8 +134,12 @@ func (w *watch) covers(err error) bool {
 	return true
 }
 
-// told reports whether an error is one of those that a watch tells of, or that the
-// package that it comes from has logged.
+// ofStore reports whether an error says why no change can be made to the store.
+func ofStore(err error) bool {
+	return errors.Is(err, storage.ErrNoSpace) || errors.Is(err, storage.ErrNoDirectory) || errors.Is(err, storage.ErrFailed)
+}
+
+// told reports whether a watch, or the package that an error comes from, has logged it.
 func told(err error) bool {
-	return errors.Is(err, storage.ErrNoSpace) || errors.Is(err, storage.ErrNoDirectory) || errors.Is(err, storage.ErrFailed) || errors.Is(err, ldap.ErrUnavailable) || errors.Is(err, oauth.ErrUnavailable)
+	return errors.Is(err, ldap.ErrUnavailable) || errors.Is(err, oauth.ErrUnavailable)
 }
