@@ -123,7 +123,6 @@ func (o *connections) enter(c *conn, from netip.Addr) bool {
 		g := o.networks[n.Prefix]
 		if g == nil {
 			g = newCrowd(&o.overrun)
-			o.networks[n.Prefix] = g
 		}
 		g.network = n.Prefix
 		g.most = min(l.ConnectionsPerAddress*n.share, max(1, o.all.most/2))
@@ -131,6 +130,7 @@ func (o *connections) enter(c *conn, from netip.Addr) bool {
 			o.leave(c)
 			return false
 		}
+		o.networks[n.Prefix] = g // again, if the only other one was closed for this one
 	}
 	if !o.join(c, o.all, &o.all.line) {
 		o.leave(c)

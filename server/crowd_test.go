@@ -57,6 +57,7 @@ func TestCrowd(t *testing.T) {
 		{"one address", LimitConfig{20, 2, 0}, "+a:1.1.1.1 +x:1.1.1.2 +b:1.1.1.1 +c:1.1.1.1 !b !c +d:1.1.1.1", "a", "d"},
 		{"half of all", LimitConfig{4, 100, 0}, "+x:1.1.1.9 +a:1.1.1.1 +b:1.1.1.1 +c:1.1.1.1 +d:1.1.1.1", "a b", ""},
 		{"IPv4 as IPv6", LimitConfig{20, 1, 0}, "+a:1.1.1.1 +b:::ffff:1.1.1.1", "a", ""},
+		{"one alone", LimitConfig{20, 1, 0}, "+a:1.1.1.1 +b:1.1.1.1 +c:1.1.1.1 +d:1.1.1.1 +e:1.1.1.1", "a b c d", ""},
 		{"a /64", LimitConfig{200, 1, 0}, "+a:2001:db8::1 +b:2001:db8::2 +c:2001:db8:0:1::1", "a", ""},
 		{"a /56", LimitConfig{200, 1, 0}, "+a:2001:db8:0:0::1 +b:2001:db8:0:1::1 +c:2001:db8:0:2::1 +d:2001:db8:0:3::1 +e:2001:db8:0:4::1", "a", ""},
 		{"proxies have no bound but that of all", LimitConfig{4, 1, 0}, "+a:10.0.0.1 +b:10.0.0.1 +c:10.0.0.1 +d:10.0.0.1 +e:10.0.0.1", "a", ""},
