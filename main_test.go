@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -83,7 +82,6 @@ func TestStories(t *testing.T) {
 			"logged":   cmdLogged,
 			"modes":    cmdModes,
 			"need":     cmdNeed,
-			"nofile":   cmdNofile,
 			"screen":   cmdScreen,
 			"signal":   cmdSignal,
 			"slapd":    cmdSlapd,
@@ -273,34 +271,6 @@ func cmdFlood(ts *testscript.TestScript, _ bool, args []string) {
 	if wrong != "" {
 		ts.Fatalf("got %s, want %s", wrong, args[1])
 	}
-}
-
-// cmdNofile sets the limit of the server's open files: nofile N, or nofile open for as
-// many as it has open, so that it gets no more.
-func cmdNofile(ts *testscript.TestScript, _ bool, args []string) {
-	pid := storyOf(ts).server.Process.Pid
-	var limit unix.Rlimit
-	ts.Check(unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &limit))
-	if args[0] == "open" {
-		open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
-		ts.Check(err)
-		limit.Cur = 0
-		for _, e := range open { // the limit is on the numbers, and there may be gaps
-			n, err := strconv.ParseUint(e.Name(), 10, 64)
-			ts.Check(err)
-			limit.Cur = max(limit.Cur, n+1)
-		}
-		for range limit.Cur - uint64(len(open)) { // idle connections fill them
-			conn, err := net.Dial("tcp", strings.TrimPrefix(ts.Getenv("URL"), "http://"))
-			ts.Check(err)
-			ts.Defer(func() { conn.Close() })
-		}
-	} else {
-		n, err := strconv.ParseUint(args[0], 10, 64)
-		ts.Check(err)
-		limit.Cur = n
-	}
-	ts.Check(unix.Prlimit(pid, unix.RLIMIT_NOFILE, &limit, nil))
 }
 
 // cmdDisk makes a file system of its own, or breaks it: disk ext4 DIR, disk abort DIR,
