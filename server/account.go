@@ -25,7 +25,7 @@ func (s *Server) changePassword(w http.ResponseWriter, r *request) error {
 }
 
 // setOwnPassword replaces the caller's password, and ends the caller's other sessions.
-// The current password is checked as at a login: whoever has found a browser that is
+// The current password is checked as at a login: somebody who has found a browser that is
 // logged in can't guess it faster here than there.
 func (s *Server) setOwnPassword(r *request, current, password string) error {
 	if !s.config().Logins.Local {

@@ -227,7 +227,7 @@ func TestMostLookups(t *testing.T) {
 	}
 }
 
-// TestRevokePosted is RFC 7009: whoever has it revokes it, and no text is an error.
+// TestRevokePosted follows RFC 7009: the holder of a token revokes it, and no text is an error.
 func TestRevokePosted(t *testing.T) {
 	h := newHouse(t)
 	token, other := h.token(), h.token()

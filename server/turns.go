@@ -10,7 +10,7 @@ import (
 )
 
 // turns bounds how much of the processors goes to listings: half of them work on one
-// at most, and for half of the time. Whoever verifies a token finds one that no listing
+// at most, and for half of the time. A verification finds one that no listing
 // has, however many listings are asked for.
 //
 // The users who wait take turns, whatever each of them asks for at once.

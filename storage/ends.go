@@ -41,7 +41,7 @@ type ends struct {
 type tokenEnd struct {
 	revoked    int64 // ms; 0: it is not revoked
 	generation byte  // secrets of an earlier one are dead,
-	overlap    int64 // but for the one before, until then; ms
+	overlap    int64 // except those of the one before, until then; ms
 }
 
 func (t Token) end() tokenEnd { return tokenEnd{t.Revoked, t.Generation, t.Overlap} }

@@ -38,7 +38,7 @@ func CheckPrivate(dir string) error {
 	for _, d := range []string{dir, filepath.Join(dir, "store")} {
 		info, err := os.Stat(d)
 		if err != nil {
-			continue // whoever opens it says why
+			continue // opening it says why
 		}
 		if mode := info.Mode().Perm(); mode&0o022 != 0 {
 			return fmt.Errorf("%s has mode %04o, so others can write to it: chmod 700 it if nobody else should have put files there, or name a new directory with --data", d, mode)

@@ -82,7 +82,7 @@ type revokedToken struct {
 	id ID
 }
 
-// dropRevokedOf drops the records of a user's revoked tokens but for those revoked last.
+// dropRevokedOf drops the records of a user's revoked tokens, except those revoked last.
 func (s *Store) dropRevokedOf(owner UserID) error {
 	var kept []revokedToken // sorted, the latest first
 	q := Owned{Owner: owner, Revoked: true, Limit: 10 * mostRevoked, After: Cursor{string(key('o', owner.bytes(), []byte{0, 0xff}))}}

@@ -20,7 +20,7 @@ import (
 	"gatehouse/storage/journal"
 )
 
-// A snapshot is the whole store as of one record of the journal, but for sessions
+// A snapshot is the whole store as of one record of the journal, except for sessions
 // and the key file. It is a first line and chunks:
 //
 //	length of the payload 4 | SHA-256 of the chunk before's and the payload 32 | payload

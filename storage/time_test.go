@@ -147,7 +147,7 @@ func TestOldEventsAreHeld(t *testing.T) {
 }
 
 // TestWrongTimesInTheJournal: some segments were begun by a clock that was wrong. They
-// neither keep what is old for ever, nor have what is young dropped.
+// neither keep what is old forever, nor have what is young dropped.
 func TestWrongTimesInTheJournal(t *testing.T) {
 	s, m := keeping(t, 1)
 	for _, wrong := range []time.Duration{10 * year, -55 * year, 10 * year} {

@@ -54,17 +54,7 @@ func TestCrowdedOut(t *testing.T) {
 			}
 			cmd := exec.Command("sh", args...)
 			cmd.Env, cmd.Dir = serve.Env, dir
-			out, in, err := os.Pipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer out.Close()
-			cmd.Stderr = in
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			in.Close()
-			r := start(t, file, cmd, out)
+			r, out := startPiped(t, file, cmd)
 			log := make(chan string, 1)
 			go func() { b, _ := io.ReadAll(out); log <- string(b) }()
 			u, err := url.Parse(r.url)
@@ -130,17 +120,7 @@ func TestOpenFiles(t *testing.T) {
 	serve := serveOn(t, file)
 	cmd := exec.Command("sh", append([]string{"-c", `ulimit -S -n 100 && ulimit -H -n 300 && exec "$0" "$@"`}, serve.Args...)...)
 	cmd.Env = serve.Env
-	out, in, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer out.Close()
-	cmd.Stderr = in
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	in.Close()
-	r := start(t, file, cmd, out)
+	r, _ := startPiped(t, file, cmd)
 	if limits := readAll(t, fmt.Sprintf("/proc/%d/limits", cmd.Process.Pid)); !regexp.MustCompile(`Max open files +(299|300) +300 `).MatchString(limits) {
 		t.Errorf("got\n%s", limits)
 	}

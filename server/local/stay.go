@@ -27,7 +27,7 @@ func hangups() (<-chan os.Signal, func()) {
 }
 
 // serveLog returns the server's log, and what else it has to say: neither ever waits
-// for whoever reads them.
+// for their reader.
 func serveLog(d *Dir, cfg server.LogConfig) (log *slog.Logger, end func() error) {
 	lines := NewLines(d.Messages)
 	d.Messages = lines

@@ -44,6 +44,22 @@ type running struct {
 	ended chan error
 }
 
+// startPiped runs a server whose log is read from a pipe.
+func startPiped(t *testing.T, file string, cmd *exec.Cmd) (*running, *os.File) {
+	t.Helper()
+	out, in, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { out.Close() })
+	cmd.Stderr = in
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	in.Close()
+	return start(t, file, cmd, out), out
+}
+
 // start runs a server whose standard output and error are out, which also says how it
 // is read.
 func start(t *testing.T, file string, cmd *exec.Cmd, log io.Reader) *running {
@@ -212,18 +228,8 @@ func freePort(t *testing.T) string {
 // TestSignals: only the signals that mean it end the server.
 func TestSignals(t *testing.T) {
 	file := program(t)
-	out, in, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer out.Close()
 	cmd := serveOn(t, file)
-	cmd.Stderr = in
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	in.Close()
-	r := start(t, file, cmd, out)
+	r, _ := startPiped(t, file, cmd)
 	for _, s := range []syscall.Signal{
 		syscall.SIGHUP, syscall.SIGPIPE, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGVTALRM, syscall.SIGWINCH,
 		syscall.SIGURG, syscall.SIGCHLD, syscall.SIGIO, syscall.SIGPWR, syscall.SIGXFSZ, syscall.SIGXCPU, syscall.SIGCONT,
@@ -238,22 +244,12 @@ func TestSignals(t *testing.T) {
 // debugger, and its own figures are still there.
 func TestMemoryIsKept(t *testing.T) {
 	file := program(t)
-	out, in, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer out.Close()
 	cmd := serveOn(t, file)
-	cmd.Stderr = in
 	if os.Geteuid() == 0 { // as it runs in earnest: without root's rights
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 		giveAway(t, file, filepath.Dir(cmd.Args[len(cmd.Args)-1]))
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	in.Close()
-	r := start(t, file, cmd, out)
+	r, _ := startPiped(t, file, cmd)
 	proc := fmt.Sprintf("/proc/%d/", cmd.Process.Pid)
 	limits, err := os.ReadFile(proc + "limits")
 	if err != nil || !regexp.MustCompile(`Max core file size +0 +0 `).Match(limits) {
@@ -324,17 +320,7 @@ func TestHangup(t *testing.T) {
 	write("gate.toml", tls)
 	cmd := serveOn(t, file)
 	cmd.Args, cmd.Dir = append(cmd.Args, "--config", "gate.toml"), dir
-	out, in, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer out.Close()
-	cmd.Stderr = in
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	in.Close()
-	r := start(t, file, cmd, out)
+	r, out := startPiped(t, file, cmd)
 	lines := bufio.NewReader(out)
 	hangup := func(want ...string) {
 		t.Helper()

@@ -218,7 +218,7 @@ func (c *checker) compareListed(name string, want map[string]bool, all, live []s
 	if len(live) != lives {
 		c.badf("%s: %d live tokens are listed, want %d", name, len(live), lives)
 	}
-	// The records of the revoked ones may have been dropped, but for the last.
+	// The records of the revoked ones may have been dropped, except the last.
 	if most, least := len(want), lives+min(len(want)-lives, storage.KeepRevoked); c.whole && (len(all) > most || len(all) < least) {
 		c.badf("%s: %d tokens are listed, want %d to %d", name, len(all), least, most)
 	}

@@ -43,7 +43,7 @@
 // which each call fails. The child goes on, as a server does, with what
 // is not in the journal. Some time later it is told to stop. It must end within 30 seconds, with the exit status 1,
 // and say why. Then the disk is there again, and nothing that was acknowledged may be
-// missing, but for uses. It needs root and a loop device.
+// missing, except for uses. It needs root and a loop device.
 //
 // rot flips one bit in one byte of a copy of a store that was killed, or closed,
 // and opens it in a child process. Half of the flips are uniform over all bytes
