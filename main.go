@@ -1,7 +1,7 @@
 // Gatehouse gives every user of an organisation's own servers API access
 // tokens. This file is the command line: which commands there are, and what each
 // of them wires together. What they do with a data directory is in package
-// server/local; the commands for users, tokens and events are in tui/cli.
+// server/datadir; the commands for users, tokens and events are in tui/cli.
 package main
 
 import (
@@ -25,7 +25,7 @@ import (
 
 	"gatehouse/server"
 	"gatehouse/server/api"
-	"gatehouse/server/local"
+	"gatehouse/server/datadir"
 	"gatehouse/storage"
 	"gatehouse/tui"
 	"gatehouse/tui/cli"
@@ -41,7 +41,7 @@ func main() {
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, out: cli.NewOutput(os.Stdout)}
 	err := stopping(ctx, stopWithin, func() error { return a.run(ctx, os.Args[1:]) })
-	last := local.NewLines(os.Stderr) // nor does a standard error that nobody reads keep this from ending
+	last := datadir.NewLines(os.Stderr) // nor does a standard error that nobody reads keep this from ending
 	status := cli.Report(last, err)
 	last.Close()
 	os.Exit(status)
@@ -98,7 +98,7 @@ func (a *app) root() *cobra.Command {
 	})
 	root.Version = versionLine()
 	root.SetVersionTemplate("{{.Version}}\n")
-	usual, err := local.Locate("")
+	usual, err := datadir.Locate("")
 	if err != nil {
 		usual = "none: nothing in the environment names one"
 	}
@@ -167,7 +167,7 @@ func (a *app) adminCommand() *cobra.Command {
 }
 
 func (a *app) demoCommand() *cobra.Command {
-	o := local.Demo{Out: a.out}
+	o := datadir.Demo{Out: a.out}
 	c := &cobra.Command{
 		Use: "demo", Short: "Fill an empty store with made users and tokens, and serve it", Args: cli.None,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -203,7 +203,7 @@ func (a *app) backupCommand() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			to, file := args[0], args[0]
 			if info, err := os.Stat(to); strings.HasSuffix(to, "/") || err == nil && info.IsDir() {
-				file = local.Dated(to, time.Now())
+				file = datadir.Dated(to, time.Now())
 			}
 			switch {
 			case c.Flags().Changed("keep") && keep < 1:
@@ -223,7 +223,7 @@ func (a *app) backupCommand() *cobra.Command {
 			if keep == 0 {
 				return nil
 			}
-			if err := local.KeepNewest(to, keep, file); err != nil {
+			if err := datadir.KeepNewest(to, keep, file); err != nil {
 				return fmt.Errorf("%s is written, but not all older backups are deleted: %w", file, err)
 			}
 			return nil
@@ -271,7 +271,7 @@ func (a *app) restoreCommand() *cobra.Command {
 }
 
 // restore reads a backup from a file or, for "-", from standard input.
-func (a *app) restore(ctx context.Context, d local.Dir, file string) (storage.Restored, error) {
+func (a *app) restore(ctx context.Context, d datadir.Dir, file string) (storage.Restored, error) {
 	if file == "-" {
 		if term.IsTerminal(int(a.stdin.Fd())) {
 			return storage.Restored{}, errors.New("standard input is a terminal: redirect a file or a pipe to it")
@@ -307,12 +307,12 @@ func (a *app) explainRestore(r storage.Restored) {
 }
 
 // dir is the data directory that the flags name.
-func (a *app) dir() (local.Dir, error) {
-	path, err := local.Locate(a.data)
+func (a *app) dir() (datadir.Dir, error) {
+	path, err := datadir.Locate(a.data)
 	if err != nil {
-		return local.Dir{}, cli.Usagef("%w", err)
+		return datadir.Dir{}, cli.Usagef("%w", err)
 	}
-	d := local.Dir{Path: path, Command: a.command, Config: a.config, Listen: a.listen, Version: version(), Messages: a.stderr}
+	d := datadir.Dir{Path: path, Command: a.command, Config: a.config, Listen: a.listen, Version: version(), Messages: a.stderr}
 	if term.IsTerminal(int(a.stderr.Fd())) {
 		d.Terminal = a.stderr
 	}

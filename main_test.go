@@ -601,14 +601,14 @@ var arrows = map[string][]string{
 	"server/oauth/oauthtest":      {},
 	"server/web":                  {},
 	"server/demo":                 {"storage"},
-	"server/versus":               {"server", "storage"},
-	"server/local":                {"server", "server/api", "server/demo", "server/textfile", "storage"},
+	"server/gatebench":            {"server", "storage"},
+	"server/datadir":              {"server", "server/api", "server/demo", "server/textfile", "storage"},
 	"server":                      {"storage", "storage/lasting", "ldap", "server/api", "server/oauth", "server/textfile", "server/web"},
 	"tui/text":                    {},
 	"tui/darkbackground":          {},
 	"tui/cli":                     {"server/api", "server/textfile", "tui/text"},
 	"tui":                         {"server/api", "tui/text", "tui/darkbackground"},
-	"":                            {"server", "server/api", "server/local", "storage", "tui", "tui/cli", "tui/text"},
+	"":                            {"server", "server/api", "server/datadir", "storage", "tui", "tui/cli", "tui/text"},
 }
 
 func TestArrows(t *testing.T) {

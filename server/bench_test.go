@@ -71,7 +71,7 @@ func BenchmarkVerify(b *testing.B) {
 
 // BenchmarkVerifyHTTP asks the gate over one connection, and beside it a
 // handler that does nothing but send the same headers. The figures are of
-// client and server together; server/versus tells them apart.
+// client and server together; server/gatebench tells them apart.
 func BenchmarkVerifyHTTP(b *testing.B) {
 	h := newHouse(b)
 	gate := strings.TrimPrefix(h.serve(), "http://")

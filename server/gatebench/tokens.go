@@ -24,8 +24,8 @@ type sample struct {
 }
 
 // open opens the store, which must not be in use, and closes it again.
-func (v *versus) open(do func(*storage.Store) error) error {
-	store, err := storage.Open(v.data, storage.Options{Holder: "versus"})
+func (b *bench) open(do func(*storage.Store) error) error {
+	store, err := storage.Open(b.data, storage.Options{Holder: "gatebench"})
 	if err != nil {
 		return err
 	}
@@ -40,18 +40,18 @@ const firstKey = "01"
 // draw takes all tokens whose ids begin in one way, and then in another, until
 // there are enough: ids are random, and to read all of ten million takes many
 // minutes.
-func (v *versus) draw(ctx context.Context) (s sample, err error) {
-	err = v.open(func(store *storage.Store) error {
+func (b *bench) draw(ctx context.Context) (s sample, err error) {
+	err = b.open(func(store *storage.Store) error {
 		s.of = store.TokenCount()
 		digits := 2
 		if s.of > 100_000 {
 			digits = 4
 		}
 		for _, n := range rand.Perm(1 << (4 * digits)) {
-			if len(s.ids) == v.tokens {
+			if len(s.ids) == b.tokens {
 				break
 			}
-			err := v.take(ctx, store, &s, fmt.Sprintf("%s%0*x", firstKey, digits, n))
+			err := b.take(ctx, store, &s, fmt.Sprintf("%s%0*x", firstKey, digits, n))
 			if err != nil {
 				return err
 			}
@@ -66,7 +66,7 @@ func (v *versus) draw(ctx context.Context) (s sample, err error) {
 
 // take draws the tokens with a prefix, but those with limits, for they must be
 // looked up.
-func (v *versus) take(ctx context.Context, store *storage.Store, s *sample, prefix string) error {
+func (b *bench) take(ctx context.Context, store *storage.Store, s *sample, prefix string) error {
 	for t, err := range store.Tokens(storage.TokenFilter{Prefix: prefix}) {
 		if err := cmp.Or(err, ctx.Err()); err != nil {
 			return err
@@ -74,7 +74,7 @@ func (v *versus) take(ctx context.Context, store *storage.Store, s *sample, pref
 		if t.Revoked != 0 || t.OwnerState != storage.UserActive || t.Limited() {
 			continue
 		}
-		if len(s.ids) == v.tokens {
+		if len(s.ids) == b.tokens {
 			return nil
 		}
 		s.ids, s.secrets = append(s.ids, t.ID), append(s.secrets, store.Reveal(t))
@@ -84,8 +84,8 @@ func (v *versus) take(ctx context.Context, store *storage.Store, s *sample, pref
 }
 
 // uses is how often the tokens have been used.
-func (v *versus) uses(ctx context.Context, ids []storage.ID) (n int64, err error) {
-	err = v.open(func(store *storage.Store) error {
+func (b *bench) uses(ctx context.Context, ids []storage.ID) (n int64, err error) {
+	err = b.open(func(store *storage.Store) error {
 		for _, id := range ids {
 			t, err := store.Token(id)
 			if err := cmp.Or(err, ctx.Err()); err != nil {

@@ -48,7 +48,7 @@ type contest struct {
 
 // contest runs the rounds, in which the gate and the empty handler take turns
 // at being first.
-func (v *versus) contest(ctx context.Context, g *gate, k kind, secrets []storage.Secret) (c contest, err error) {
+func (b *bench) contest(ctx context.Context, g *gate, k kind, secrets []storage.Secret) (c contest, err error) {
 	c.kind = k
 	lines, err := k.lines(secrets)
 	if err != nil {
@@ -61,28 +61,28 @@ func (v *versus) contest(ctx context.Context, g *gate, k kind, secrets []storage
 	if a.Status != k.status {
 		return c, fmt.Errorf("the gate answers %d, want %d", a.Status, k.status)
 	}
-	file := filepath.Join(v.scratch, k.name)
+	file := filepath.Join(b.scratch, k.name)
 	if err := os.WriteFile(file, []byte(lines), 0o600); err != nil {
 		return c, err
 	}
-	empty, err := v.startEmpty(ctx, a)
+	empty, err := b.startEmpty(ctx, a)
 	if err != nil {
 		return c, err
 	}
 	defer empty.kill()
-	for len(c.pairs) < v.rounds {
-		p, err := v.round(ctx, file, g.process, empty, len(c.pairs)%2 == 1)
+	for len(c.pairs) < b.rounds {
+		p, err := b.round(ctx, file, g.process, empty, len(c.pairs)%2 == 1)
 		if err != nil {
 			return c, err
 		}
-		if most := time.Duration(v.steal * float64(4*v.duration)); p.stolen <= most { // two runs on two cores
+		if most := time.Duration(b.steal * float64(4*b.duration)); p.stolen <= most { // two runs on two cores
 			c.pairs = append(c.pairs, p)
-			v.show(c.kind, fmt.Sprintf("round %d", len(c.pairs)), p)
+			b.show(c.kind, fmt.Sprintf("round %d", len(c.pairs)), p)
 			continue
 		}
 		c.disturbed = append(c.disturbed, p)
-		v.show(c.kind, fmt.Sprintf("again: %v were stolen", p.stolen), p)
-		if len(c.disturbed) > 10*v.rounds {
+		b.show(c.kind, fmt.Sprintf("again: %v were stolen", p.stolen), p)
+		if len(c.disturbed) > 10*b.rounds {
 			return c, errors.New("the host of this machine takes too much of its cores: try later, or allow more with -steal")
 		}
 	}
@@ -90,21 +90,21 @@ func (v *versus) contest(ctx context.Context, g *gate, k kind, secrets []storage
 }
 
 // round is a run of each.
-func (v *versus) round(ctx context.Context, tokens string, gate, empty *process, emptyFirst bool) (p pair, err error) {
+func (b *bench) round(ctx context.Context, tokens string, gate, empty *process, emptyFirst bool) (p pair, err error) {
 	turns := []turn{{gate, &p.gate}, {empty, &p.empty}}
 	if emptyFirst {
 		slices.Reverse(turns)
 	}
-	before, err := v.stolen()
+	before, err := b.stolen()
 	if err != nil {
 		return p, err
 	}
 	for _, t := range turns {
-		if *t.result, err = v.wrk(ctx, t.server, tokens); err != nil {
+		if *t.result, err = b.wrk(ctx, t.server, tokens); err != nil {
 			return p, err
 		}
 	}
-	after, err := v.stolen()
+	after, err := b.stolen()
 	p.stolen = after - before
 	return p, err
 }
@@ -115,8 +115,8 @@ type turn struct {
 }
 
 // wrk lets wrk run once against a server.
-func (v *versus) wrk(ctx context.Context, p *process, tokens string) (r result, err error) {
-	lua := filepath.Join(v.scratch, "ask.lua")
+func (b *bench) wrk(ctx context.Context, p *process, tokens string) (r result, err error) {
+	lua := filepath.Join(b.scratch, "ask.lua")
 	if err := os.WriteFile(lua, script, 0o600); err != nil {
 		return r, err
 	}
@@ -124,13 +124,13 @@ func (v *versus) wrk(ctx context.Context, p *process, tokens string) (r result, 
 	if err != nil {
 		return r, err
 	}
-	out, err := v.pinned(ctx, v.client, "wrk", "-t1", "-c"+strconv.Itoa(v.connections), "-d"+strconv.Itoa(int(v.duration.Seconds()))+"s",
+	out, err := b.pinned(ctx, b.client, "wrk", "-t1", "-c"+strconv.Itoa(b.connections), "-d"+strconv.Itoa(int(b.duration.Seconds()))+"s",
 		"--timeout", "1m", // a late answer is one: the p99 tells of it
 		"-s", lua, p.url+verifyPath, "--", tokens, strconv.Itoa(rand.IntN(1<<30))).CombinedOutput()
 	if err != nil {
 		return r, fmt.Errorf("wrk: %w\n%s", err, out)
 	}
-	time.Sleep(v.pause)
+	time.Sleep(b.pause)
 	after, err := p.processor()
 	if err != nil {
 		return r, err
@@ -142,7 +142,7 @@ func (v *versus) wrk(ctx context.Context, p *process, tokens string) (r result, 
 	return r, err
 }
 
-var said = regexp.MustCompile(`versus: (\d+) (\d+) (\d+) (\d+) (\d+)`)
+var said = regexp.MustCompile(`gatebench: (\d+) (\d+) (\d+) (\d+) (\d+)`)
 
 // parseRun reads what the script says of a run.
 func parseRun(out []byte) (r result, err error) {
@@ -197,13 +197,13 @@ func (c contest) median(of func(pair) float64) float64 {
 // all are the rounds, disturbed or not.
 func (c contest) all() []pair { return slices.Concat(c.pairs, c.disturbed) }
 
-func (v *versus) show(k kind, round string, p pair) {
-	fmt.Fprintf(v.out, "%-8s  %s: %6.0f/s of %6.0f/s, %.3f; p99 %v and %v; processor %v and %v a request\n",
+func (b *bench) show(k kind, round string, p pair) {
+	fmt.Fprintf(b.out, "%-8s  %s: %6.0f/s of %6.0f/s, %.3f; p99 %v and %v; processor %v and %v a request\n",
 		k.name, round, p.gate.rate(), p.empty.rate(), p.rate(), p.gate.p99, p.empty.p99, p.gate.cost, p.empty.cost)
 }
 
-func (v *versus) summary(all []contest) {
-	w := tabwriter.NewWriter(v.out, 0, 0, 2, ' ', tabwriter.AlignRight)
+func (b *bench) summary(all []contest) {
+	w := tabwriter.NewWriter(b.out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "\nmedians of the pairs, gate : empty\trequests/s\tp99\tprocessor\t")
 	for _, c := range all {
 		fmt.Fprintf(w, "%s\t%.3f\t%.2f\t%.2f\t\n", c.name, c.median(pair.rate), c.median(pair.p99), c.median(pair.cost))
@@ -215,7 +215,7 @@ func (v *versus) summary(all []contest) {
 // compare looks for lost uses, by what the store says when the server is gone.
 // wrk hangs up at the end of a run: then each connection may have an answer
 // under way that it does not count.
-func (v *versus) compare(uses, answered int64, all []contest) error {
+func (b *bench) compare(uses, answered int64, all []contest) error {
 	sent, hangups := int64(1), int64(0) // one: the first right answer
 	for _, c := range all {
 		if c.status != http.StatusOK {
@@ -224,10 +224,10 @@ func (v *versus) compare(uses, answered int64, all []contest) error {
 		sent++ // for the empty handler to learn the answer
 		for _, p := range c.all() {
 			sent += p.gate.requests
-			hangups += int64(v.connections)
+			hangups += int64(b.connections)
 		}
 	}
-	fmt.Fprintf(v.out, "uses counted: %d; answered with 200: %d; known of: %d, and at most %d were under way when wrk hung up\n", uses, answered, sent, hangups)
+	fmt.Fprintf(b.out, "uses counted: %d; answered with 200: %d; known of: %d, and at most %d were under way when wrk hung up\n", uses, answered, sent, hangups)
 	if answered < sent || answered > sent+hangups {
 		return fmt.Errorf("the gate answered %d times, want %d to %d", answered, sent, sent+hangups)
 	}

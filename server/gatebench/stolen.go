@@ -11,12 +11,12 @@ import (
 // stolen is for how long others had the two cores since the machine started,
 // while somebody here was ready to run: the steal time of a virtual machine
 // (Linux, proc_stat(5)), in hundredths of a second.
-func (v *versus) stolen() (time.Duration, error) {
-	b, err := os.ReadFile("/proc/stat")
+func (b *bench) stolen() (time.Duration, error) {
+	stat, err := os.ReadFile("/proc/stat")
 	if err != nil {
 		return 0, err
 	}
-	return stolenIn(string(b), v.server, v.client)
+	return stolenIn(string(stat), b.server, b.client)
 }
 
 func stolenIn(stat string, cores ...int) (all time.Duration, err error) {

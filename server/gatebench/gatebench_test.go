@@ -22,24 +22,24 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestVersus is a short run on a small store. How fast the gate was is not
+// TestGatebench is a short run on a small store. How fast the gate was is not
 // looked at: a test's machine is busy.
-func TestVersus(t *testing.T) {
+func TestGatebench(t *testing.T) {
 	dir := t.TempDir()
 	var out bytes.Buffer
-	v := &versus{
+	b := &bench{
 		gatehouse: filepath.Join(dir, "gatehouse"), data: filepath.Join(dir, "data"),
 		rounds: 1, duration: 2 * time.Second, tokens: 50, connections: 4, client: 1, steal: 1, out: &out,
 	}
-	if err := v.needs(); err != nil {
+	if err := b.needs(); err != nil {
 		if os.Getenv("CI") == "true" {
 			t.Fatal(err)
 		}
 		t.Skip(err)
 	}
 	for _, line := range [][]string{
-		{"go", "build", "-buildvcs=false", "-o", v.gatehouse, "gatehouse"},
-		{v.gatehouse, "demo", "--no-serve", "--users", "5", "--tokens", "60", "--data", v.data},
+		{"go", "build", "-buildvcs=false", "-o", b.gatehouse, "gatehouse"},
+		{b.gatehouse, "demo", "--no-serve", "--users", "5", "--tokens", "60", "--data", b.data},
 	} {
 		if out, err := exec.Command(line[0], line[1:]...).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %v\n%s", line, err, out)
@@ -47,7 +47,7 @@ func TestVersus(t *testing.T) {
 	}
 	// Where nothing got on, what a handler costs may round to nothing.
 	const ratios = `( +(\d+\.\d+|\+Inf|NaN)){3}$`
-	err := v.run(t.Context())
+	err := b.run(t.Context())
 	t.Logf("%s", out.Bytes())
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +60,7 @@ func TestVersus(t *testing.T) {
 			t.Errorf("nothing matches %s", want)
 		}
 	}
-	if left, err := filepath.Glob(filepath.Join(v.scratch, "*")); err != nil || len(left) > 0 {
+	if left, err := filepath.Glob(filepath.Join(b.scratch, "*")); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v %v", left, err)
 	}
 }
@@ -120,7 +120,7 @@ func TestRatios(t *testing.T) {
 
 // TestCompare: a lost use is an error, and so is one too many.
 func TestCompare(t *testing.T) {
-	v := &versus{connections: 4, out: new(bytes.Buffer)}
+	b := &bench{connections: 4, out: new(bytes.Buffer)}
 	all := []contest{
 		{kind: kinds[0], pairs: []pair{{gate: result{requests: 100}}}, disturbed: []pair{{gate: result{requests: 50}}}},
 		{kind: kinds[1], pairs: []pair{{gate: result{requests: 1000}}}},
@@ -137,7 +137,7 @@ func TestCompare(t *testing.T) {
 		{"an answer too few", 151, 151, false},
 		{"an answer too many", 161, 161, false},
 	} {
-		err := v.compare(c.uses, c.answered, all)
+		err := b.compare(c.uses, c.answered, all)
 		if (err == nil) != c.ok {
 			t.Errorf("%s: got %v", c.what, err)
 		}

@@ -17,6 +17,6 @@ end
 
 function done(summary, latency)
   local e = summary.errors
-  io.write(string.format("versus: %d %d %d %d %d\n", summary.requests, summary.duration, e.status,
+  io.write(string.format("gatebench: %d %d %d %d %d\n", summary.requests, summary.duration, e.status,
     e.connect + e.read + e.write + e.timeout, latency:percentile(99)))
 end

@@ -120,9 +120,9 @@ type gate struct {
 	answered, whole time.Duration
 }
 
-func (v *versus) startGate(ctx context.Context, live storage.Secret) (*gate, error) {
+func (b *bench) startGate(ctx context.Context, live storage.Secret) (*gate, error) {
 	began := time.Now()
-	p, err := start(v.pinned(ctx, v.server, v.gatehouse, "serve", "--listen", "127.0.0.1:0", "--data", v.data))
+	p, err := start(b.pinned(ctx, b.server, b.gatehouse, "serve", "--listen", "127.0.0.1:0", "--data", b.data))
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +146,7 @@ func (v *versus) startGate(ctx context.Context, live storage.Secret) (*gate, err
 }
 
 // startEmpty starts what sends that answer to everybody.
-func (v *versus) startEmpty(ctx context.Context, a answer) (*process, error) {
+func (b *bench) startEmpty(ctx context.Context, a answer) (*process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -155,7 +155,7 @@ func (v *versus) startEmpty(ctx context.Context, a answer) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := v.pinned(ctx, v.server, self, emptyMode)
+	cmd := b.pinned(ctx, b.server, self, emptyMode)
 	cmd.Stdin = bytes.NewReader(text)
 	return start(cmd)
 }

@@ -1,11 +1,11 @@
-// Package local does what commands do with a data directory on this host: serve
+// Package datadir does what commands do with a data directory on this host: serve
 // it, fill it for a demonstration, back it up, restore it, administer it.
 //
 // Dir.Client returns a client for the last of these. When a server runs on the
 // directory, it talks to that through the unix socket; when none does, it opens the
 // store and calls the same handlers in this process. The package opens and closes;
 // what is done in between is package server's.
-package local
+package datadir
 
 import (
 	"context"
