@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/charmbracelet/lipgloss"
 	"github.com/charmbracelet/x/ansi"
 
 	"gatehouse/tui/text"
@@ -185,4 +186,24 @@ func (m *model) keyLine() string {
 		out += one
 	}
 	return strings.TrimPrefix(out+tail, "  ")
+}
+
+// styles are in the terminal's own sixteen colours, in any theme, and
+// say nothing that the characters do not say too.
+type styles struct {
+	title, tab, heads, cursor, off, warn, banner, key lipgloss.Style
+}
+
+func newStyles(r *lipgloss.Renderer) styles {
+	s := r.NewStyle
+	return styles{
+		title:  s().Bold(true),
+		tab:    s().Bold(true),
+		heads:  s().Foreground(lipgloss.Color("6")),
+		cursor: s().Bold(true),
+		off:    s().Faint(true),
+		warn:   s().Foreground(lipgloss.Color("1")).Bold(true),
+		banner: s().Reverse(true),
+		key:    s().Foreground(lipgloss.Color("6")),
+	}
 }

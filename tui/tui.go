@@ -6,17 +6,26 @@
 // alone: it never opens the store, never holds a token's secret, and keeps a
 // window of a listing in memory, however long the listing is.
 //
-// Run is all that others call. Inside, model (model.go, drawn by draw.go) takes the
-// messages and routes them:
+// Run is all that others call. From a key to a revocation, the path is:
 //
-//   - keys, by a table (keys.go, actions.go), to the screen that is shown. A screen
-//     is a table of rows from the server (users, tokens, stale, user, events) or a sheet
-//     of lines (token, status). A table has a list with a cursor, which keeps a window of
-//     the rows (window.go) and asks for more (question.go).
-//   - while a box is open (a question, a form, a text; box.go, form.go, revoke_box.go),
-//     all keys to that.
-//   - answers of the server, to whoever asked. Each question carries a number, and an
-//     answer to any but the latest is dropped.
+//	key     model.go      Update splits the message into keys; model.key gives each to the
+//	                      open box, else to the query line, else to the table of keys
+//	  |     keys.go       bindings: what R does, where, and its command twin; revokeKey
+//	  v                   asks the screen for what is doomed
+//	screen  users.go, tokens.go, user.go, token.go, events.go, status.go
+//	  |                   doomed names the tokens: the marked ones, the row under the cursor,
+//	  v                   or all that match (a revocation)
+//	box     revoke_box.go asks the server what these tokens are now (lookUp), lists them
+//	  |                   with Cancel chosen, and waits for y or for the typed number
+//	  v
+//	work    revoke_work.go sends it in batches, or as one job of the server, shows the
+//	                      progress, and stops at esc; the answer comes to workBox.heard
+//
+// A screen is a table of rows from the server or a sheet of lines (screen.go). A table
+// (table.go) is drawn in columns and has a query: filter, order and count (query.go). Its
+// list has the cursor and a window of the rows (list.go), and asks for more (question.go).
+// Each question carries a number, and an answer to any but the latest is dropped.
+// connection.go knows whether a server answers; draw.go puts the frame together.
 package tui
 
 import (
@@ -75,7 +84,7 @@ func Run(ctx context.Context, c *api.Client, o Options) error {
 		return err
 	}
 	// Signals end ctx. Bubble Tea's own handler would send a second farewell,
-	// which nobody takes any more, and wait for that for ever.
+	// which nobody receives, and wait for it forever.
 	p := tea.NewProgram(m, tea.WithInput(o.In), tea.WithOutput(o.Out), tea.WithAltScreen(), tea.WithoutSignalHandler())
 	// Quit, not tea.WithContext: a killed program closes its input while the
 	// reading goroutine is still in it, and leaves the last frame half drawn.
