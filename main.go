@@ -7,7 +7,6 @@ package main
 import (
 	"cmp"
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
 	"os"
@@ -31,9 +30,6 @@ import (
 	"gatehouse/tui/cli"
 	"gatehouse/tui/text"
 )
-
-//go:embed README.md
-var manual string
 
 func main() {
 	unix.Umask(0o077) // whatever is made here is its owner's alone
@@ -107,7 +103,7 @@ func (a *app) root() *cobra.Command {
 	cli.Twins(root, "data", "config")
 	root.AddCommand(a.serveCommand(), a.adminCommand(), a.demoCommand(),
 		a.backupCommand(), a.restoreCommand(), a.configCommand(), a.versionCommand(),
-		cli.ManualCommand(manual, a.stdout))
+		cli.ManualCommand(a.out))
 	root.AddCommand(cli.Commands(cli.Env{
 		Open: a.client, In: a.stdin, Out: a.out, Err: a.stderr,
 		Password: cli.Terminal(a.stdin, a.stderr), Now: time.Now,

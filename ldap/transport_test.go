@@ -508,7 +508,7 @@ func TestManyLogins(t *testing.T) {
 }
 
 // A domain controller of Samba makes itself a certificate without a subject
-// alternative name. The README gives the error that it ends in, and a command that
+// alternative name. The manual gives the error that it ends in, and a command that
 // makes one that is accepted.
 func TestSubjectAlternativeName(t *testing.T) {
 	openssl, err := exec.LookPath("openssl")
@@ -517,13 +517,13 @@ func TestSubjectAlternativeName(t *testing.T) {
 	} else if err != nil {
 		t.Skip(missing)
 	}
-	readme := read(t, "../README.md")
-	_, command, _ := strings.Cut(readme, "\nopenssl req")
+	chapter := read(t, "../server/manual/ldap.md")
+	_, command, _ := strings.Cut(chapter, "\nopenssl req")
 	command, _, ok := strings.Cut(command, "\nchmod")
 	with := strings.ReplaceAll(command, "dc1.corp.example", "localhost")
 	without := strings.Replace(with, "-addext subjectAltName=DNS:localhost", "", 1)
 	if !ok || with == without || with == command {
-		t.Fatalf("the README has another command than expected: %s", command)
+		t.Fatalf("the manual has another command than expected: %s", command)
 	}
 	for _, test := range []struct{ command, want string }{
 		{with, ""}, {without, "certificate relies on legacy Common Name field, use SANs instead"},
@@ -542,7 +542,7 @@ func TestSubjectAlternativeName(t *testing.T) {
 		c := s.config()
 		c.URLs, c.CAFile = []string{strings.Replace(c.URLs[0], "127.0.0.1", "localhost", 1)}, dir+"/dc1.pem"
 		_, err := open(t, c).Login(t.Context(), "alice", "alice-secret")
-		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(readme, test.want)) {
+		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(chapter, test.want)) {
 			t.Errorf("%s: got %v, want %q", test.command, err, test.want)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"gatehouse/ldap/ldaptest"
 )
 
-// giteaRecipes are the lines that the README adds to a proxy's configuration for
+// giteaRecipes are the lines that the manual adds to a proxy's configuration for
 // Gitea, and the line that they follow.
 var giteaRecipes = map[string]struct{ file, after string }{
 	"nginx":   {"gitea.conf", "    proxy_set_header Authorization \"\";\n"},
@@ -88,12 +88,12 @@ func TestGitea(t *testing.T) {
 	}
 }
 
-// TestGiteaReadme: what is tested is what the README shows.
-func TestGiteaReadme(t *testing.T) {
-	readme := readFile(t, filepath.Join("..", "README.md"))
+// TestGiteaManual: what is tested is what the manual shows.
+func TestGiteaManual(t *testing.T) {
+	chapter := readFile(t, filepath.Join("manual", "gateway.md"))
 	for _, name := range []string{"gitea.conf", "gitea.caddy", "gitea.haproxy", "app.ini"} {
-		if !strings.Contains(readme, "\n"+readFile(t, filepath.Join("..", "testdata", "proxy", name))+"```\n") {
-			t.Errorf("the README does not show testdata/proxy/%s as it is", name)
+		if !strings.Contains(chapter, "\n"+readFile(t, filepath.Join("..", "testdata", "proxy", name))+"```\n") {
+			t.Errorf("the manual does not show testdata/proxy/%s as it is", name)
 		}
 	}
 }

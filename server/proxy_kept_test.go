@@ -47,7 +47,7 @@ func relay(t *testing.T, to string) (addr string, count *atomic.Int64) {
 	return l.Addr().String(), count
 }
 
-// TestKeptConnections: nginx, configured as the README shows, asks the gate about many
+// TestKeptConnections: nginx, configured as the manual shows, asks the gate about many
 // requests in a few connections, whatever the answers are. Without each of the lines
 // that this rests on it opens one for every question, or for every refusal.
 func TestKeptConnections(t *testing.T) {
@@ -62,7 +62,7 @@ func TestKeptConnections(t *testing.T) {
 		without []string // and what is in its place
 		few     bool
 	}{
-		{"the README's", nil, true},
+		{"the manual's", nil, true},
 		{"no keepalive", []string{"    keepalive 16; ", "    # "}, false},
 		{"HTTP/1.0", []string{"        proxy_http_version 1.1;\n        proxy_set_header Connection \"\";\n", ""}, false},
 		{"GET", []string{"        proxy_method HEAD; ", "        # "}, false},
@@ -86,13 +86,13 @@ func TestKeptConnections(t *testing.T) {
 	}
 }
 
-// TestFront has nginx in front of Gatehouse itself, as the README shows: people see all
+// TestFront has nginx in front of Gatehouse itself, as the manual shows: people see all
 // but the metrics, however they spell that.
 func TestFront(t *testing.T) {
 	program := needProxy(t, 0)
 	conf := readFile(t, filepath.Join("..", "testdata", "proxy", "front.conf"))
-	if !strings.Contains(readFile(t, filepath.Join("..", "README.md")), "\n"+conf+"```\n") {
-		t.Error("the README does not show testdata/proxy/front.conf as it is")
+	if !strings.Contains(readFile(t, filepath.Join("manual", "operate.md")), "\n"+conf+"```\n") {
+		t.Error("the manual does not show testdata/proxy/front.conf as it is")
 	}
 	h := newHouse(t, func(c *Config) { c.TrustedProxies = prefixes("127.0.0.1/32") })
 	gate, addr, dir := strings.TrimPrefix(h.serve(), "http://"), ldaptest.FreePort(t), t.TempDir()

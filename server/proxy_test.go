@@ -24,7 +24,7 @@ import (
 )
 
 // proxies are the reverse proxies that are tried, with the very configurations
-// that the README shows. Their addresses alone are the test's.
+// that the manual shows. Their addresses alone are the test's.
 var proxies = []struct {
 	name, debian, program, file string
 	beside                      string // another file that it needs, in the same place
@@ -107,13 +107,13 @@ func needProxy(t *testing.T, i int) (program string) {
 	return program
 }
 
-// TestReadmeProxies: what is tested is what the README shows.
-func TestReadmeProxies(t *testing.T) {
-	readme := readFile(t, filepath.Join("..", "README.md"))
+// TestProxiesInManual: what is tested is what the manual shows.
+func TestProxiesInManual(t *testing.T) {
+	chapter := readFile(t, filepath.Join("manual", "gateway.md"))
 	for _, p := range proxies {
 		for _, name := range []string{p.file, p.beside} {
-			if name != "" && !strings.Contains(readme, "\n"+readFile(t, filepath.Join("..", "testdata", "proxy", name))+"```\n") {
-				t.Errorf("the README does not show testdata/proxy/%s as it is", name)
+			if name != "" && !strings.Contains(chapter, "\n"+readFile(t, filepath.Join("..", "testdata", "proxy", name))+"```\n") {
+				t.Errorf("the manual does not show testdata/proxy/%s as it is", name)
 			}
 		}
 	}

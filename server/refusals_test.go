@@ -86,12 +86,12 @@ func TestRefusedFlood(t *testing.T) {
 	}
 }
 
-// TestFail2ban has fail2ban read the log with the filter that the README shows: it finds
+// TestFail2ban has fail2ban read the log with the filter that the manual shows: it finds
 // each refused login's address, and no other.
 func TestFail2ban(t *testing.T) {
 	filter := filepath.Join("..", "testdata", "fail2ban", "gatehouse.conf")
-	if !strings.Contains(readFile(t, filepath.Join("..", "README.md")), "\n"+readFile(t, filter)+"```\n") {
-		t.Error("the README does not show testdata/fail2ban/gatehouse.conf as it is")
+	if !strings.Contains(readFile(t, filepath.Join("manual", "operate.md")), "\n"+readFile(t, filter)+"```\n") {
+		t.Error("the manual does not show testdata/fail2ban/gatehouse.conf as it is")
 	}
 	program, err := exec.LookPath("fail2ban-regex")
 	if err != nil && os.Getenv("CI") == "true" {
