@@ -99,7 +99,7 @@ func (s *Store) close() error {
 	}
 	s.stop.to("write the last uses")
 	err := s.flushLast()
-	whole := err == nil && !s.lag.some.Load() && s.failed.Load() == nil && !s.broken.Load()
+	whole := err == nil && !s.lag.some.Load() && s.writer.failed.Load() == nil && !s.broken.Load()
 	err = errors.Join(err, s.closeIndex())
 	s.db = nil
 	if whole && err == nil && s.isLoaded() {

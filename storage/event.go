@@ -199,7 +199,7 @@ var errSlow = errors.New("the disk is too slow")
 func (s *Store) Note(by Actor, e Event) {
 	c := &change{by: by, note: &e, fn: func(t *tx) error { t.event(e); return nil }, done: make(chan struct{})}
 	select {
-	case s.changes <- c:
+	case s.writer.changes <- c:
 	default:
 		s.states.events.Set(errSlow, "action", e.Action, "uid", e.UID, "token", e.Token, "address", by.Address)
 	}

@@ -26,7 +26,7 @@ func (s *Store) moveFiles() error {
 			}
 			return nil
 		}}
-		if s.commit([]*change{c}); c.err != nil {
+		if s.writer.commit([]*change{c}); c.err != nil {
 			return c.err
 		}
 	}

@@ -118,7 +118,7 @@ func (l *lag) blame(why error) {
 // wakeWriter has the writer catch up although nobody wants a change.
 func (s *Store) wakeWriter() {
 	select {
-	case s.changes <- &change{fn: func(*tx) error { return nil }, done: make(chan struct{})}:
+	case s.writer.changes <- &change{fn: func(*tx) error { return nil }, done: make(chan struct{})}:
 	default: // it has work, and catches up before that
 	}
 }

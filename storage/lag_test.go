@@ -269,7 +269,7 @@ func TestBatchWhileBehind(t *testing.T) {
 	ask(end(UserDisabled))
 	ask(end(UserSuspended))
 	for _, c := range batch {
-		s.changes <- c
+		s.writer.changes <- c
 	}
 	for _, c := range batch {
 		if <-c.done; c.err != nil {

@@ -148,7 +148,7 @@ func (s *Store) dropRecords(list []revokedToken) error {
 			return nil
 		}}
 		select {
-		case s.changes <- c:
+		case s.writer.changes <- c:
 		case <-s.closing:
 			return ErrClosed
 		}

@@ -16,13 +16,13 @@ func (t *tx) checkRoom(owner UserID) error {
 	if t.opts.MaxPerUser == 0 {
 		return nil
 	}
-	r, known := t.rooms[owner]
+	r, known := t.writer.rooms[owner]
 	if !known || r.held >= t.opts.MaxPerUser && t.now >= r.until {
 		var err error
 		if r, err = t.measure(owner); err != nil {
 			return err
 		}
-		t.rooms[owner] = r
+		t.writer.rooms[owner] = r
 	}
 	if r.held >= t.opts.MaxPerUser {
 		return ErrTooMany

@@ -81,24 +81,9 @@ type Store struct {
 	oldEvents oldEvents
 	files     sync.Mutex // held by OpenedFile, which reads before it writes
 
-	// The writer's own.
-	rooms map[UserID]room
-
-	// The writer's own: the users that the changes of this commit save, of whom
-	// owners does not yet have the news.
-	saved map[UserID]bool
-
-	// The writer's own.
-	stamped struct { // what orderAt gave last
-		ms int64
-		n  uint16
-	}
-	marks   marks
-	counts  counts
-	encoded struct { // kept, so that each commit need not allocate them
-		entries  []journal.Entry
-		payloads []byte
-	}
+	writer *writer
+	marks  marks
+	counts counts
 
 	uses      *useLog
 	pass      pass
@@ -134,10 +119,8 @@ type Store struct {
 	// writer holds it meanwhile, and a reader to begin.
 	visible sync.RWMutex
 
-	changes chan *change
-	failed  atomic.Pointer[error] // the journal lost a write: see ErrFailed
-	broken  atomic.Bool           // the index is damaged: see damaged
-	loaded  chan struct{}
+	broken atomic.Bool // the index is damaged: see damaged
+	loaded chan struct{}
 	// unloadable is closed when the table can't be loaded.
 	unloadable chan struct{}
 	// compared is closed when the index has been compared with what the journal
@@ -198,9 +181,6 @@ func prepare(ctx context.Context, dir string, opts Options) (*Store, error) {
 	}
 	s := &Store{
 		dir: dir, opts: opts, lock: lock,
-		changes:    make(chan *change, batchChanges),
-		rooms:      make(map[UserID]room),
-		saved:      make(map[UserID]bool),
 		loaded:     make(chan struct{}),
 		unloadable: make(chan struct{}),
 		compared:   make(chan struct{}),
@@ -212,6 +192,7 @@ func prepare(ctx context.Context, dir string, opts Options) (*Store, error) {
 		stopWithin: closeWithin,
 		old:        unmerged{done: make(chan struct{})},
 	}
+	s.writer = newWriter(s)
 	s.quit = sync.OnceFunc(func() {
 		s.visible.Lock()
 		defer s.visible.Unlock()
@@ -239,7 +220,8 @@ func (s *Store) start() {
 	s.closed.Add(5)
 	go s.dropSurplus()
 	go s.recoverUses()
-	go s.write()
+	s.writer.log = s.journal
+	go s.writer.write()
 	go s.flushEverySecond()
 }
 
@@ -300,8 +282,8 @@ func (s *Store) Writable() error {
 		return ErrClosed
 	case s.failedLate() != nil:
 		return s.failedLate()
-	case s.failed.Load() != nil:
-		return *s.failed.Load()
+	case s.writer.failed.Load() != nil:
+		return *s.writer.failed.Load()
 	case s.broken.Load():
 		return ErrDamaged
 	case s.space.stuck.Load():

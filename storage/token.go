@@ -121,7 +121,7 @@ func (s *Store) CreateToken(by Actor, owner UserID, spec TokenSpec) (Token, Secr
 			return err
 		}
 		t.Created, t.LastUsed = tx.now, tx.now
-		t.Order = tx.orderAt(tx.now)
+		t.Order = tx.writer.stamped.at(tx.now)
 		if spec.Lifetime > 0 {
 			t.Expires = tx.now + spec.Lifetime
 		}
@@ -134,16 +134,6 @@ func (s *Store) CreateToken(by Actor, owner UserID, spec TokenSpec) (Token, Secr
 	return t, s.Reveal(t), nil
 }
 
-// orderAt tells apart what is made in one millisecond, so that a listing keeps
-// the order in which it was made.
-func (s *Store) orderAt(ms int64) uint16 {
-	if s.stamped.ms != ms {
-		s.stamped.ms, s.stamped.n = ms, 0
-	}
-	s.stamped.n++
-	return s.stamped.n
-}
-
 // addToken puts a new token, which works from when it is durable.
 func (t *tx) addToken(v Token) error {
 	b, err := v.record()
@@ -154,8 +144,8 @@ func (t *tx) addToken(v Token) error {
 	t.first()
 	t.hint(v.ownedKey(), nil)
 	t.first()
-	if r, ok := t.rooms[v.Owner]; ok {
-		t.rooms[v.Owner] = room{held: r.held + 1}
+	if r, ok := t.writer.rooms[v.Owner]; ok {
+		t.writer.rooms[v.Owner] = room{held: r.held + 1}
 	}
 	t.durable(func() { t.admit(v, createdAt(v.Created)) })
 	return nil
@@ -294,8 +284,8 @@ func (t *tx) revoke(id ID) (bool, error) {
 	}
 	t.event(Event{Action: ActionTokenRevoke, UID: u.UID, Token: id.String()})
 	t.delete(v.ownedKey())
-	if r, ok := t.rooms[v.Owner]; ok {
-		t.rooms[v.Owner] = room{held: r.held}
+	if r, ok := t.writer.rooms[v.Owner]; ok {
+		t.writer.rooms[v.Owner] = room{held: r.held}
 	}
 	v.Revoked = t.now
 	b, err := v.record()

@@ -201,7 +201,7 @@ func (t *tx) save(u User) error {
 		return err
 	}
 	t.put(userKey(u.ID), b)
-	t.saved[u.ID] = true
+	t.writer.saved[u.ID] = true
 	t.durable(func() { t.people.note(t.owners.set(owner{u.ID, u.Epoch, u.State, u.UID}), u) })
 	return nil
 }
@@ -209,7 +209,7 @@ func (t *tx) save(u User) error {
 // active returns the uid of a user whose tokens count, or ErrNoUser. It reads
 // the record only where what is resident may be behind.
 func (t *tx) active(id UserID) (uid string, err error) {
-	if o, _, ok := t.owners.find(id); ok && !t.saved[id] {
+	if o, _, ok := t.owners.find(id); ok && !t.writer.saved[id] {
 		if o.state != UserActive {
 			return "", ErrNoUser
 		}

@@ -4,11 +4,66 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync/atomic"
 
 	"github.com/dgraph-io/badger/v4"
 
 	"gatehouse/storage/journal"
 )
+
+// writer runs the changes. It is the only one that appends to the log: it takes
+// all the changes that wait, runs them in order, appends what they put, once,
+// syncs once, applies it to both projections, and answers.
+type writer struct {
+	s       *Store
+	log     appender
+	changes chan *change // those that wait
+
+	// failed is set when the log has lost a write: see ErrFailed.
+	failed atomic.Pointer[error]
+
+	rooms   map[UserID]room
+	saved   map[UserID]bool // users that this commit saves, of whom owners does not yet have the news
+	stamped stamp           // what was made last
+	encoded struct {        // kept, so that each commit need not allocate them
+		entries  []journal.Entry
+		payloads []byte
+	}
+}
+
+// appender is what the writer needs of the log: to append a batch, and to be told
+// that it is durable.
+type appender interface {
+	// Append returns when all of the batch is on the disk, or with an error when none
+	// of it is. An essential one may use the reserve.
+	Append(essential bool, batch []journal.Entry) (last uint64, err error)
+	// End is the position of the last record that is durable.
+	End() journal.Position
+}
+
+// stamp tells apart what is made in one millisecond, so that a listing keeps the
+// order in which it was made.
+type stamp struct {
+	ms int64
+	n  uint16
+}
+
+func (s *stamp) at(ms int64) uint16 {
+	if s.ms != ms {
+		s.ms, s.n = ms, 0
+	}
+	s.n++
+	return s.n
+}
+
+func newWriter(s *Store) *writer {
+	return &writer{
+		s:       s,
+		changes: make(chan *change, batchChanges),
+		rooms:   make(map[UserID]room),
+		saved:   make(map[UserID]bool),
+	}
+}
 
 // change is a function that waits for the writer.
 type change struct {
@@ -28,6 +83,7 @@ type change struct {
 // it wants done there it leaves with durable.
 type tx struct {
 	*Store
+	writer  *writer
 	txn     *badger.Txn
 	by      Actor
 	now     int64 // ms
@@ -62,7 +118,7 @@ func (s *Store) submit(c *change) error {
 		return err
 	}
 	select {
-	case s.changes <- c:
+	case s.writer.changes <- c:
 	case <-s.closing:
 		return ErrClosed
 	}
@@ -81,23 +137,23 @@ func (s *Store) submit(c *change) error {
 }
 
 // write is the writer: it runs until the store closes.
-func (s *Store) write() {
-	defer s.closed.Done()
-	if err := s.await(); err != nil {
-		s.refuseAll(err)
+func (w *writer) write() {
+	defer w.s.closed.Done()
+	if err := w.s.await(); err != nil {
+		w.refuseAll(err)
 		return
 	}
-	s.tableHas(s.journal.End())
-	s.bringUp()
+	w.s.tableHas(w.log.End())
+	w.s.bringUp()
 	for {
 		select {
-		case c := <-s.changes:
-			s.commit(s.gather(c))
-		case <-s.closing:
+		case c := <-w.changes:
+			w.commit(w.gather(c))
+		case <-w.s.closing:
 			for {
 				select {
-				case c := <-s.changes:
-					s.commit(s.gather(c))
+				case c := <-w.changes:
+					w.commit(w.gather(c))
 				default:
 					return
 				}
@@ -108,19 +164,19 @@ func (s *Store) write() {
 
 // refuseAll is the writer of a store that can't be opened. Nobody submits a
 // change to it, but there may be events to note.
-func (s *Store) refuseAll(err error) {
+func (w *writer) refuseAll(err error) {
 	for closing := false; ; {
 		select {
-		case c := <-s.changes:
+		case c := <-w.changes:
 			c.err = err
-			s.answer(c)
+			w.answer(c)
 			continue
 		default:
 		}
 		if closing {
 			return
 		}
-		<-s.closing
+		<-w.s.closing
 		closing = true
 	}
 }
@@ -128,11 +184,11 @@ func (s *Store) refuseAll(err error) {
 // gather takes all that waits. It waits for no more, but lets those run who are
 // ready to ask, as long as some do: who has just been answered is likely to.
 // Without that the clients fall into two halves, and each sync serves one.
-func (s *Store) gather(first *change) []*change {
+func (w *writer) gather(first *change) []*change {
 	batch := []*change{first}
 	for yielded := 0; len(batch) < batchChanges; {
 		select {
-		case c := <-s.changes:
+		case c := <-w.changes:
 			batch, yielded = append(batch, c), 0
 		default:
 			if yielded++; yielded > 2 {
@@ -146,19 +202,19 @@ func (s *Store) gather(first *change) []*change {
 
 // commit runs the changes in order and commits them, in one batch or, when
 // they are large, a few. When space is short only the essential ones are run.
-func (s *Store) commit(batch []*change) {
-	short := s.space.lack(s.space.watermark)
+func (w *writer) commit(batch []*change) {
+	short := w.s.space.lack(w.s.space.watermark)
 	if short == nil {
-		s.catchUp()
-		short = s.lag.because() // what is behind must not be overtaken
+		w.s.catchUp()
+		short = w.s.lag.because() // what is behind must not be overtaken
 	}
 	for len(batch) > 0 {
 		if short != nil {
-			if batch = s.refuseOthers(batch, short); len(batch) == 0 {
+			if batch = w.refuseOthers(batch, short); len(batch) == 0 {
 				return
 			}
 		}
-		n, err := s.commitSome(batch, short)
+		n, err := w.commitSome(batch, short)
 		if errors.Is(err, journal.ErrNoSpace) && short == nil {
 			short = err
 			continue // what was run has left no trace
@@ -167,7 +223,7 @@ func (s *Store) commit(batch []*change) {
 			if err != nil {
 				c.err = err
 			}
-			s.answer(c)
+			w.answer(c)
 		}
 		batch = batch[n:]
 	}
@@ -175,27 +231,27 @@ func (s *Store) commit(batch []*change) {
 
 // refuseOthers answers the changes that are not essential, and returns those
 // that are. In a directory that was removed nothing would last.
-func (s *Store) refuseOthers(batch []*change, why error) (essential []*change) {
+func (w *writer) refuseOthers(batch []*change, why error) (essential []*change) {
 	for _, c := range batch {
-		if c.essential && !errors.Is(why, errRemoved) && !s.space.stuck.Load() {
+		if c.essential && !errors.Is(why, errRemoved) && !w.s.space.stuck.Load() {
 			essential = append(essential, c)
 			continue
 		}
 		c.err = why
-		s.answer(c)
+		w.answer(c)
 	}
 	return essential
 }
 
 // answer lets who waits for a change go on. Nobody waits for a note: that it is
 // lost stands in the log.
-func (s *Store) answer(c *change) {
+func (w *writer) answer(c *change) {
 	switch e := c.note; {
 	case e == nil:
 	case c.err == nil:
-		s.states.events.Set(nil)
+		w.s.states.events.Set(nil)
 	default:
-		s.states.events.Set(c.err, "action", e.Action, "uid", e.UID, "token", e.Token, "address", c.by.Address)
+		w.s.states.events.Set(c.err, "action", e.Action, "uid", e.UID, "token", e.Token, "address", c.by.Address)
 	}
 	close(c.done)
 }
@@ -203,20 +259,20 @@ func (s *Store) answer(c *change) {
 // commitSome commits the first n changes of a batch. The changes' own errors
 // are in them; err is that of the commit. What is short, if anything, is why Badger gets
 // none of it.
-func (s *Store) commitSome(batch []*change, short error) (n int, err error) {
-	txn := s.db.NewTransaction(true)
+func (w *writer) commitSome(batch []*change, short error) (n int, err error) {
+	txn := w.s.db.NewTransaction(true)
 	defer txn.Discard()
-	clear(s.saved)
-	counts := s.counts
+	clear(w.saved)
+	counts := w.s.counts
 	var records []record
 	var after []func()
 	for size := 0; n < len(batch) && size < batchBytes; n++ {
-		if n > 0 && s.lag.some.Load() {
+		if n > 0 && w.s.lag.some.Load() {
 			break // one at a time: reads find there what the change before has replaced
 		}
 		c := batch[n]
-		s.Now() // a clock that was set just now is seen before its time is written
-		t := &tx{Store: s, txn: txn, by: c.by, now: s.now()}
+		w.s.Now() // a clock that was set just now is seen before its time is written
+		t := &tx{Store: w.s, writer: w, txn: txn, by: c.by, now: w.s.now()}
 		if c.err = c.fn(t); c.err != nil || len(t.records) == 0 {
 			continue
 		}
@@ -232,33 +288,33 @@ func (s *Store) commitSome(batch []*change, short error) (n int, err error) {
 	if len(records) == 0 {
 		return n, nil
 	}
-	if counts != s.counts {
+	if counts != w.s.counts {
 		last := &records[len(records)-1] // the journal has all of a batch, or nothing
-		last.ops = append(last.ops, op{key: countsKey, value: s.seals.seal(countsKey, counts.value())})
+		last.ops = append(last.ops, op{key: countsKey, value: w.s.seals.seal(countsKey, counts.value())})
 	}
-	entries, err := s.entries(records)
+	entries, err := w.entries(records)
 	if err != nil {
 		return n, fmt.Errorf("%w: %w", ErrFailed, err)
 	}
-	if _, err := s.journal.Append(short != nil, entries); err != nil {
-		return n, s.appendFailed(err)
+	if _, err := w.log.Append(short != nil, entries); err != nil {
+		return n, w.appendFailed(err)
 	}
-	s.states.refused.Set(nil)
-	end := s.journal.End() // the writer alone appends
-	s.counts = counts
-	s.visible.Lock()
-	defer s.visible.Unlock()
-	s.index(txn, records, end, short)
+	w.s.states.refused.Set(nil)
+	end := w.log.End() // the writer alone appends
+	w.s.counts = counts
+	w.s.visible.Lock()
+	defer w.s.visible.Unlock()
+	w.s.index(txn, records, end, short)
 	for _, f := range after {
 		f()
 	}
-	s.tableHas(end)
+	w.s.tableHas(end)
 	return n, nil
 }
 
 // entries is what the journal gets. It is good until the next call.
-func (s *Store) entries(records []record) ([]journal.Entry, error) {
-	list, b := s.encoded.entries[:0], s.encoded.payloads[:0]
+func (w *writer) entries(records []record) ([]journal.Entry, error) {
+	list, b := w.encoded.entries[:0], w.encoded.payloads[:0]
 	for _, r := range records {
 		from, err := len(b), error(nil)
 		if b, err = r.appendPayload(b); err != nil {
@@ -266,23 +322,23 @@ func (s *Store) entries(records []record) ([]journal.Entry, error) {
 		}
 		list = append(list, journal.Entry{Time: r.event.Time, Actor: r.event.Actor, Payload: b[from:]})
 	}
-	s.encoded.entries, s.encoded.payloads = list, b
+	w.encoded.entries, w.encoded.payloads = list, b
 	return list, nil
 }
 
 // appendFailed says what an append's error means to the callers.
-func (s *Store) appendFailed(err error) error {
+func (w *writer) appendFailed(err error) error {
 	switch {
 	case errors.Is(err, journal.ErrNoSpace):
 		return fmt.Errorf("%w: %w", ErrNoSpace, err)
 	case errors.Is(err, journal.ErrTooLarge):
 		return err // nothing was written
 	case !errors.Is(err, journal.ErrFailed) && !errors.Is(err, journal.ErrClosed):
-		s.states.refused.Set(err)
+		w.s.states.refused.Set(err)
 		return fmt.Errorf("%w: %w", ErrUnavailable, err) // nothing was written, and the next change may be
 	}
 	err = fmt.Errorf("%w: %w", ErrFailed, err)
-	s.failed.CompareAndSwap(nil, &err)
+	w.failed.CompareAndSwap(nil, &err)
 	return err
 }
 

@@ -28,7 +28,7 @@ func oneBatch(t *testing.T, s *Store, calls ...func()) {
 	defer close(release)
 	for n, call := range calls {
 		wg.Go(call)
-		await(t, "a change that waits", func() bool { return len(s.changes) == n+1 })
+		await(t, "a change that waits", func() bool { return len(s.writer.changes) == n+1 })
 	}
 }
 
