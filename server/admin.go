@@ -167,9 +167,9 @@ func (s *Server) adminCreateToken(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
-	warning, err := s.checkScopes(req.Scopes)
+	warning, err := s.config().Tokens.CheckScopes(req.Scopes)
 	if err != nil {
-		return err
+		return refuse(http.StatusBadRequest, "scopes: %v", err)
 	}
 	u, err := s.store.User(req.UID)
 	if err != nil {

@@ -81,7 +81,7 @@ func (s *Server) checkIdentity(ctx context.Context, id storage.Identity) (storag
 
 // checkSubject looks a subject up in the directory.
 func (s *Server) checkSubject(ctx context.Context, id storage.Identity) (storage.Identity, string, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.config().LDAP.Timeout.or(defaultTimeout))
+	ctx, cancel := context.WithTimeout(ctx, s.config().LDAP.LoginTimeout())
 	defer cancel()
 	states, err := s.directory.Lookup(ctx, []string{id.Subject})
 	st, possible := states[id.Subject]

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"gatehouse/server/textfile"
 )
 
 // certificate is the server's own. It is loaded again when one of its two files has
@@ -60,7 +58,7 @@ func (c *certificate) look() (*tls.Certificate, error) {
 	if c.pair != nil && changed == c.changed {
 		return c.pair, nil
 	}
-	pair, err := loadCertificate(c.files.Cert, c.files.Key)
+	pair, err := c.files.Load()
 	if err != nil {
 		if c.pair != nil {
 			c.log.Error("the certificate was changed and can't be loaded: the older one stays", "error", err)
@@ -74,20 +72,6 @@ func (c *certificate) look() (*tls.Certificate, error) {
 	}
 	c.pair, c.changed, c.problem = &pair, changed, nil
 	return c.pair, nil
-}
-
-// loadCertificate reads a certificate and its key from PEM files. A byte-order mark in
-// front would hide the first of a chain: text files are read as such.
-func loadCertificate(certFile, keyFile string) (tls.Certificate, error) {
-	cert, err := textfile.Read(certFile)
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	key, err := textfile.Read(keyFile)
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	return tls.X509KeyPair(cert, key)
 }
 
 // health returns when the certificate in use expires, and why newer files could not

@@ -33,7 +33,7 @@ func TestCertificateText(t *testing.T) {
 		if err := os.WriteFile(keyFile, []byte(c.key), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		pair, err := loadCertificate(certFile, keyFile)
+		pair, err := TLSConfig{certFile, keyFile}.Load()
 		if err != nil {
 			t.Errorf("%s: %v", c.what, err)
 			continue

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,10 +10,10 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/pelletier/go-toml/v2"
 
+	"gatehouse/ldap"
 	"gatehouse/server/textfile"
 	"gatehouse/storage"
 )
@@ -42,6 +43,20 @@ type Config struct {
 type TLSConfig struct {
 	Cert string `toml:"cert"`
 	Key  string `toml:"key"`
+}
+
+// Load reads the certificate and its key. Both are read as text files: a byte-order
+// mark at the beginning would hide the first certificate of a chain.
+func (c TLSConfig) Load() (tls.Certificate, error) {
+	cert, err := textfile.Read(c.Cert)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	key, err := textfile.Read(c.Key)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.X509KeyPair(cert, key)
 }
 
 // MetricsConfig says where the metrics are.
@@ -178,59 +193,39 @@ func (f *faults) within(setting string, n, least, most int) {
 	}
 }
 
-// CheckFiles returns an error with all that is wrong with the files that the
-// configuration names, except for the key file, which the store checks. It asks no
-// directory and no provider.
+// CheckFiles returns an error that lists all that is wrong with the files that the
+// configuration names, except for the key file, which the store checks. It connects to
+// no directory and no provider.
 func (c Config) CheckFiles() error {
 	var f faults
 	if c.TLS.Cert != "" {
-		if _, err := loadCertificate(c.TLS.Cert, c.TLS.Key); err != nil {
+		if _, err := c.TLS.Load(); err != nil {
 			f.add("tls", "load the certificate: %w", err)
 		}
 	}
-	d, err := openDirectory(c.LDAP, slog.New(slog.DiscardHandler))
-	if d != nil {
-		d.Close()
+	if c.LDAP != nil {
+		d, err := ldap.New(c.LDAP.Directory(), slog.New(slog.DiscardHandler))
+		if err == nil {
+			d.Close()
+		}
+		f.join(err)
 	}
-	_, err2 := openProviders(c, 0, nil)
+	_, err := c.Providers(0, nil)
 	f.join(err)
-	f.join(err2)
 	return c.doc.place(errors.Join(f...))
 }
 
-// secure reports whether browsers reach the server by https.
-func (c Config) secure() bool {
+// Secure reports whether browsers reach the server by https.
+func (c Config) Secure() bool {
 	return c.TLS.Cert != "" || strings.HasPrefix(strings.ToLower(c.PublicURL), "https:")
 }
 
-// Lifetime is a span of time; its zero value, "never", has no end. It is a struct so
-// that TOML accepts no number for it.
-type Lifetime struct{ time.Duration }
-
-// Ends reports whether the span has an end.
-func (l Lifetime) Ends() bool { return l.Duration != 0 }
-
-func (l Lifetime) String() string {
-	if !l.Ends() {
-		return "never"
-	}
-	return spanText(l.Duration)
-}
-
-// UnmarshalText reads "never", or what ParseSpan reads.
-func (l *Lifetime) UnmarshalText(b []byte) (err error) {
-	l.Duration = 0
-	if string(b) != "never" {
-		l.Duration, err = ParseSpan(string(b))
-	}
-	return err
-}
-
-// origin is the part of a URL that browsers send as Origin (RFC 6454, section 4).
-func origin(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil {
-		return raw
+// Origin is the part of the public URL that browsers send as Origin (RFC 6454,
+// section 4). It is empty when there is no public URL.
+func (c Config) Origin() string {
+	u, err := url.Parse(c.PublicURL)
+	if err != nil || c.PublicURL == "" {
+		return ""
 	}
 	host := strings.ToLower(u.Host)
 	if p := u.Port(); p == "443" && u.Scheme == "https" || p == "80" && u.Scheme == "http" {

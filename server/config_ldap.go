@@ -1,15 +1,10 @@
 package server
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"log/slog"
 	"time"
 
 	"gatehouse/ldap"
 	"gatehouse/server/textfile"
-	"gatehouse/storage"
 )
 
 // LDAPConfig is the section [ldap]; ldap.Config says what the fields mean.
@@ -29,29 +24,12 @@ type LDAPConfig struct {
 	Timeout          Interval `toml:"timeout"`
 }
 
-// Interval is how often something is done, which may be "off".
-type Interval struct{ time.Duration }
+// RecheckEvery returns how often holders of live tokens are looked up again. 0 means
+// never.
+func (c LDAPConfig) RecheckEvery() time.Duration { return c.Recheck.or(defaultRecheck) }
 
-// UnmarshalText reads "off", or what ParseSpan reads.
-func (i *Interval) UnmarshalText(b []byte) (err error) {
-	i.Duration = -1
-	if string(b) != "off" {
-		i.Duration, err = ParseSpan(string(b))
-	}
-	return err
-}
-
-// or returns the interval: unset where the configuration says nothing, and 0 for
-// "off".
-func (i Interval) or(unset time.Duration) time.Duration {
-	switch {
-	case i.Duration == 0:
-		return unset
-	case i.Duration < 0:
-		return 0
-	}
-	return i.Duration
-}
+// LoginTimeout returns how long a login or a look-up may take.
+func (c LDAPConfig) LoginTimeout() time.Duration { return c.Timeout.or(defaultTimeout) }
 
 const (
 	defaultRecheck = 5 * time.Minute
@@ -59,8 +37,8 @@ const (
 )
 
 func (c LDAPConfig) check(f *faults) {
-	f.join(c.directory().Validate())
-	switch every := c.Recheck.or(defaultRecheck); {
+	f.join(c.Directory().Validate())
+	switch every := c.RecheckEvery(); {
 	case c.Timeout.Duration < 0:
 		f.add("ldap.timeout", "a login can't go without one")
 	case every > 0 && every < time.Second:
@@ -68,33 +46,12 @@ func (c LDAPConfig) check(f *faults) {
 	}
 }
 
-// directory is the section as package ldap takes it.
-func (c LDAPConfig) directory() ldap.Config {
+// Directory returns the section as package ldap takes it.
+func (c LDAPConfig) Directory() ldap.Config {
 	return ldap.Config{
 		URLs: c.URLs, StartTLS: c.StartTLS, Insecure: c.Insecure, CAFile: c.CAFile,
 		BindDN: c.BindDN, BindPasswordFile: c.BindPasswordFile, BaseDN: c.BaseDN, Filter: c.Filter,
 		UIDAttribute: c.UIDAttribute, IDAttribute: c.IDAttribute, RequiredGroup: c.RequiredGroup,
-		Timeout: c.Timeout.or(defaultTimeout), ReadFile: textfile.Read, ReadSecret: textfile.ReadSecret,
+		Timeout: c.LoginTimeout(), ReadFile: textfile.Read, ReadSecret: textfile.ReadSecret,
 	}
-}
-
-// CheckLDAP tries all that a login of the user needs, short of the password, on
-// every directory server of the configuration. A failed step is no error.
-func CheckLDAP(ctx context.Context, cfg Config, user string) ([]ldap.Step, error) {
-	if cfg.LDAP == nil {
-		return nil, errors.New("there is no section [ldap] in the configuration")
-	}
-	d, err := ldap.New(cfg.LDAP.directory(), slog.New(slog.DiscardHandler))
-	if err != nil {
-		return nil, err
-	}
-	defer d.Close()
-	steps := d.Check(ctx, user)
-	for i, step := range steps {
-		if step.OK && step.Entry.Known() && storage.CheckUID(step.Entry.UID) != nil {
-			steps[i].OK, steps[i].Warning = false, false
-			steps[i].Detail = fmt.Sprintf("uid_attribute gives %q, which is no e-mail address", step.Entry.UID)
-		}
-	}
-	return steps, nil
 }

@@ -34,11 +34,12 @@ func (c Config) checkOAuth(f *faults) {
 	}
 }
 
-// openProviders readies the OAuth providers, by name. It does not connect.
-func openProviders(cfg Config, timeout time.Duration, now func() time.Time) (map[string]*oauth.Provider, error) {
-	all := make(map[string]*oauth.Provider, len(cfg.OAuth))
-	for _, name := range slices.Sorted(maps.Keys(cfg.OAuth)) {
-		one := cfg.OAuth[name].provider(name)
+// Providers returns the OAuth providers by name. It reads their files and connects to
+// nothing.
+func (c Config) Providers(timeout time.Duration, now func() time.Time) (map[string]*oauth.Provider, error) {
+	all := make(map[string]*oauth.Provider, len(c.OAuth))
+	for _, name := range slices.Sorted(maps.Keys(c.OAuth)) {
+		one := c.OAuth[name].provider(name)
 		one.Timeout, one.Now = timeout, now
 		p, err := oauth.New(one)
 		if err != nil {

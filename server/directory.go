@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
@@ -38,7 +39,7 @@ func (s *Server) checkDirectory(ctx context.Context, a attempt, username, passwo
 	if err := s.throttle.check(ctx, a); err != nil {
 		return u, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.config().LDAP.Timeout.or(defaultTimeout))
+	ctx, cancel := context.WithTimeout(ctx, s.config().LDAP.LoginTimeout())
 	defer cancel()
 	leave, err := s.throttle.enter(ctx, a)
 	if err != nil {
@@ -148,9 +149,30 @@ func openDirectory(cfg *LDAPConfig, log *slog.Logger) (directory, error) {
 	if cfg == nil {
 		return nil, nil
 	}
-	d, err := ldap.New(cfg.directory(), log)
+	d, err := ldap.New(cfg.Directory(), log)
 	if err != nil {
 		return nil, err
 	}
 	return d, nil
+}
+
+// CheckLDAP tries all that a login of the user needs, short of the password, on
+// every directory server of the configuration. A failed step is no error.
+func CheckLDAP(ctx context.Context, cfg Config, user string) ([]ldap.Step, error) {
+	if cfg.LDAP == nil {
+		return nil, errors.New("there is no section [ldap] in the configuration")
+	}
+	d, err := ldap.New(cfg.LDAP.Directory(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	steps := d.Check(ctx, user)
+	for i, step := range steps {
+		if step.OK && step.Entry.Known() && storage.CheckUID(step.Entry.UID) != nil {
+			steps[i].OK, steps[i].Warning = false, false
+			steps[i].Detail = fmt.Sprintf("uid_attribute gives %q, which is no e-mail address", step.Entry.UID)
+		}
+	}
+	return steps, nil
 }

@@ -1,9 +1,7 @@
 package server
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -120,35 +118,6 @@ func TestSweepLines(t *testing.T) {
 		h.sweep(2) // somebody must be missed twice
 		if n := lines(step.action); n != 1 {
 			t.Errorf("%s: got %d lines, want 1:\n%s", step.action, n, h.log)
-		}
-	}
-}
-
-// TestLogConfig writes a line of each level.
-func TestLogConfig(t *testing.T) {
-	for level, want := range map[string]string{"debug": "debug info warn error", "info": "info warn error", "warn": "warn error", "error": "error"} {
-		for _, format := range []string{"text", "json"} {
-			var b bytes.Buffer
-			log, _ := LogConfig{Level: level, Format: format}.Logger(&b)
-			log.Debug("debug")
-			log.Info("info")
-			log.Warn("warn")
-			log.Error("error")
-			var got []string
-			for line := range strings.Lines(b.String()) {
-				var fields struct{ Msg string }
-				if format == "json" {
-					if err := json.Unmarshal([]byte(line), &fields); err != nil {
-						t.Fatal(err)
-					}
-				} else {
-					fields.Msg = field(line, "msg")
-				}
-				got = append(got, fields.Msg)
-			}
-			if s := strings.Join(got, " "); s != want {
-				t.Errorf("%s as %s: got %q, want %q", level, format, s, want)
-			}
 		}
 	}
 }

@@ -201,7 +201,7 @@ func (s *Server) endSession(w http.ResponseWriter, r *request) error {
 // cookieName has the prefix that binds the cookie to this host and to https
 // (RFC 6265bis, section 4.1.3.2), where there is https.
 func (s *Server) cookieName() string {
-	if s.config().secure() {
+	if s.config().Secure() {
 		return "__Host-gatehouse"
 	}
 	return "gatehouse"
@@ -210,6 +210,6 @@ func (s *Server) cookieName() string {
 func (s *Server) cookie(value string, maxAge int) *http.Cookie {
 	return &http.Cookie{
 		Name: s.cookieName(), Value: value, MaxAge: maxAge,
-		Path: "/", HttpOnly: true, Secure: s.config().secure(), SameSite: http.SameSiteStrictMode,
+		Path: "/", HttpOnly: true, Secure: s.config().Secure(), SameSite: http.SameSiteStrictMode,
 	}
 }

@@ -158,7 +158,7 @@ func (s *Server) callback(r *request, p *oauth.Provider) (string, error) {
 			return "", refuse(http.StatusBadRequest, "To log in by a provider under this address, public_url must be set in the configuration")
 		}
 		base = "http://" + r.Host
-		if s.config().secure() {
+		if s.config().Secure() {
 			base = "https://" + r.Host
 		}
 	}

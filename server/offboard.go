@@ -63,7 +63,7 @@ func (s *Server) sweepDirectory(ctx context.Context) {
 	if s.offboard == nil {
 		return
 	}
-	every := s.config().LDAP.Recheck.or(defaultRecheck)
+	every := s.config().LDAP.RecheckEvery()
 	if every == 0 {
 		return
 	}

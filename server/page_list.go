@@ -104,7 +104,7 @@ func (s *Server) address(r *http.Request) string {
 		return strings.TrimSuffix(s.config().PublicURL, "/")
 	}
 	scheme, host := "http://", r.Host
-	if s.config().secure() {
+	if s.config().Secure() {
 		scheme = "https://"
 	}
 	plain := func(c rune) bool {

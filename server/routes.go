@@ -256,7 +256,7 @@ func (s *Server) withErrors(mux *http.ServeMux, fail func(http.ResponseWriter, *
 // onlyHTTPS has browsers that came by https come by nothing else from then on,
 // whatever they asked for first (RFC 6797, section 7.1).
 func (s *Server) onlyHTTPS(next http.Handler) http.Handler {
-	if !s.config().secure() {
+	if !s.config().Secure() {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -2,7 +2,6 @@ package server
 
 import (
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 
@@ -11,28 +10,27 @@ import (
 
 // ownScopes are the scopes that Gatehouse itself asks for; they always exist. All
 // others are between the tokens and the services behind the gate.
-var ownScopes = []string{"files", scopeIntrospect, "tokens:read"}
+var ownScopes = []string{"files", "introspect", "tokens:read"}
 
-// checkScopes returns an error if the configuration names the scopes that exist and one
-// of these is not among them. Otherwise any scope may be given, and the warning tells
-// of those that look like a slip: a token with such a scope works, but not where it is
-// meant to.
-func (s *Server) checkScopes(scopes []string) (warning string, err error) {
-	known := slices.Concat(ownScopes, s.config().Tokens.KnownScopes)
+// CheckScopes returns an error if known_scopes is not empty and one of these scopes is
+// not in it. Otherwise every scope may be given, and the warning names those that look
+// mistyped: a token with such a scope works, but not where it is meant to.
+func (c TokenConfig) CheckScopes(scopes []string) (warning string, err error) {
+	known := slices.Concat(ownScopes, c.KnownScopes)
 	var slips []string
 	for _, scope := range scopes {
 		if err := storage.CheckScope(scope); err != nil {
-			return "", refuse(http.StatusBadRequest, "scopes: %v", err)
+			return "", err
 		}
 		if slices.Contains(known, scope) {
 			continue
 		}
 		near := slices.IndexFunc(known, func(k string) bool { return oneLetterOff(k, scope) })
 		switch {
-		case len(s.config().Tokens.KnownScopes) > 0 && near >= 0:
-			return "", refuse(http.StatusBadRequest, "scopes: %q is not known: did you mean %q?", scope, known[near])
-		case len(s.config().Tokens.KnownScopes) > 0:
-			return "", refuse(http.StatusBadRequest, "scopes: %q is not known: there are %s", scope, strings.Join(known, ", "))
+		case len(c.KnownScopes) > 0 && near >= 0:
+			return "", fmt.Errorf("%q is not known: did you mean %q?", scope, known[near])
+		case len(c.KnownScopes) > 0:
+			return "", fmt.Errorf("%q is not known: there are %s", scope, strings.Join(known, ", "))
 		case near >= 0:
 			slips = append(slips, fmt.Sprintf("unknown scope %q (did you mean %q?)", scope, known[near]))
 		}

@@ -8,20 +8,6 @@ import (
 	"gatehouse/server/api"
 )
 
-func TestOneLetterOff(t *testing.T) {
-	for scope, want := range map[string]bool{
-		"flies": true, "file": true, "filess": true, "fils": true, "tiles": true, "Files": true, "FILE": true, "xfiles": true, "iles": true, "fiels": true,
-		"": false, "fi": false, "fliess": false, "pipes": false, "selif": false, "files:read": false, "fleis": false,
-	} {
-		if got := oneLetterOff("files", scope); got != want || oneLetterOff(scope, "files") != want {
-			t.Errorf("%q: got %t, want %t", scope, got, want)
-		}
-	}
-	if !oneLetterOff("", "a") || oneLetterOff("", "ab") {
-		t.Error("the empty text is one letter off from one letter alone")
-	}
-}
-
 // TestScopeSlips: a scope that looks like a mistyped one is told of, where the token is
 // handed out.
 func TestScopeSlips(t *testing.T) {

@@ -113,7 +113,7 @@ func New(store *storage.Store, cfg Config, opts Options) (*Server, error) {
 		return nil, err
 	}
 	s.metrics = newMetrics(store, s.activity, s.open)
-	if s.pages, err = web.New(cfg.secure()); err != nil {
+	if s.pages, err = web.New(cfg.Secure()); err != nil {
 		return nil, err
 	}
 	if s.pending, err = newPending(opts.Now); err != nil {
@@ -125,13 +125,13 @@ func New(store *storage.Store, cfg Config, opts Options) (*Server, error) {
 	if s.directory != nil {
 		s.offboard = newOffboard(store, s.directory, newDirectoryMark(store, cfg.LDAP), opts.Log)
 	}
-	if s.oauth, err = openProviders(cfg, opts.ProviderTimeout, opts.Now); err != nil {
+	if s.oauth, err = cfg.Providers(opts.ProviderTimeout, opts.Now); err != nil {
 		return nil, err
 	}
 	s.watch = newWatch(opts.Log, s.oauth)
 	s.metrics.held(s)
 	if cfg.PublicURL != "" {
-		if err := s.origins.AddTrustedOrigin(origin(cfg.PublicURL)); err != nil {
+		if err := s.origins.AddTrustedOrigin(cfg.Origin()); err != nil {
 			return nil, err
 		}
 	}

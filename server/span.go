@@ -58,3 +58,50 @@ func spanText(d time.Duration) string {
 	}
 	return d.String()
 }
+
+// Lifetime is a span of time; its zero value, "never", has no end. It is a struct so
+// that TOML accepts no number for it.
+type Lifetime struct{ time.Duration }
+
+// Ends reports whether the span has an end.
+func (l Lifetime) Ends() bool { return l.Duration != 0 }
+
+func (l Lifetime) String() string {
+	if !l.Ends() {
+		return "never"
+	}
+	return spanText(l.Duration)
+}
+
+// UnmarshalText reads "never", or what ParseSpan reads.
+func (l *Lifetime) UnmarshalText(b []byte) (err error) {
+	l.Duration = 0
+	if string(b) != "never" {
+		l.Duration, err = ParseSpan(string(b))
+	}
+	return err
+}
+
+// Interval is how often something is done, which may be "off".
+type Interval struct{ time.Duration }
+
+// UnmarshalText reads "off", or what ParseSpan reads.
+func (i *Interval) UnmarshalText(b []byte) (err error) {
+	i.Duration = -1
+	if string(b) != "off" {
+		i.Duration, err = ParseSpan(string(b))
+	}
+	return err
+}
+
+// or returns the interval: unset where the configuration says nothing, and 0 for
+// "off".
+func (i Interval) or(unset time.Duration) time.Duration {
+	switch {
+	case i.Duration == 0:
+		return unset
+	case i.Duration < 0:
+		return 0
+	}
+	return i.Duration
+}

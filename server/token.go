@@ -66,9 +66,9 @@ func (s *Server) createToken(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	warning, err := s.checkScopes(o.Scopes)
+	warning, err := s.config().Tokens.CheckScopes(o.Scopes)
 	if err != nil {
-		return err
+		return refuse(http.StatusBadRequest, "scopes: %v", err)
 	}
 	return s.handOut(w, r, spec, warning)
 }
