@@ -24,6 +24,7 @@ import (
 
 	"gatehouse/server"
 	"gatehouse/server/api"
+	"gatehouse/server/config"
 	"gatehouse/server/datadir"
 	"gatehouse/storage"
 	"gatehouse/tui"
@@ -135,7 +136,7 @@ func (a *app) checkListen() error {
 	if a.listen == "" {
 		return nil
 	}
-	if err := server.CheckListen(a.listen); err != nil {
+	if err := config.CheckListen(a.listen); err != nil {
 		return cli.Usagef("--listen: %w", err)
 	}
 	return nil

@@ -600,16 +600,17 @@ var arrows = map[string][]string{
 	"server/oauth":                {"server/textfile"},
 	"server/oauth/oauthtest":      {},
 	"server/web":                  {},
+	"server/config":               {"storage", "ldap", "server/oauth", "server/textfile"},
 	"server/demo":                 {"storage"},
 	"server/manual":               {},
 	"server/gatebench":            {"server", "storage"},
-	"server/datadir":              {"server", "server/api", "server/demo", "server/textfile", "storage"},
-	"server":                      {"storage", "storage/lasting", "ldap", "server/api", "server/oauth", "server/textfile", "server/web"},
+	"server/datadir":              {"server", "server/api", "server/config", "server/demo", "server/textfile", "storage"},
+	"server":                      {"storage", "storage/lasting", "ldap", "server/api", "server/config", "server/oauth", "server/textfile", "server/web"},
 	"tui/text":                    {},
 	"tui/darkbackground":          {},
 	"tui/cli":                     {"server/api", "server/manual", "server/textfile", "tui/text"},
 	"tui":                         {"server/api", "tui/text", "tui/darkbackground"},
-	"":                            {"server", "server/api", "server/datadir", "storage", "tui", "tui/cli", "tui/text"},
+	"":                            {"server", "server/api", "server/config", "server/datadir", "storage", "tui", "tui/cli", "tui/text"},
 }
 
 func TestArrows(t *testing.T) {

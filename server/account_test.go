@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"gatehouse/server/api"
+	"gatehouse/server/config"
 	"gatehouse/storage"
 )
 
@@ -40,7 +41,7 @@ func TestChangePassword(t *testing.T) {
 // TestChangePasswordRefuses: without the cookie and the current password nothing
 // changes, and no session ends.
 func TestChangePasswordRefuses(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.Logins.AccountFailures = 3 })
+	h := newHouse(t, func(c *config.Config) { c.Logins.AccountFailures = 3 })
 	cookie, other, token := h.login(alice, password), h.login(alice, password), h.token()
 	body := toJSON(map[string]string{"current": password, "new": "another"})
 	ask := func() *ask { return h.ask("POST", "/api/password") }
@@ -71,7 +72,7 @@ func TestChangePasswordRefuses(t *testing.T) {
 
 // TestChangePasswordBudget: it is one of the changes that a user may make in an hour.
 func TestChangePasswordBudget(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.Limits.ChangesPerUser = 3 })
+	h := newHouse(t, func(c *config.Config) { c.Limits.ChangesPerUser = 3 })
 	cookie := h.login(alice, password)
 	h.setPassword(cookie, password, "1").want(http.StatusNoContent)
 	h.setPassword(cookie, "wrong", "2").want(http.StatusUnauthorized)

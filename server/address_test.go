@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"gatehouse/server/api"
+	"gatehouse/server/config"
 	"gatehouse/storage"
 )
 
@@ -57,7 +58,7 @@ func TestClientAddress(t *testing.T) {
 		{"a peer that is no address", v4, "@", []string{"203.0.113.9"}, "invalid IP"},
 	} {
 		s := new(Server)
-		s.settings.Store(&Config{TrustedProxies: c.trusted})
+		s.settings.Store(&config.Config{TrustedProxies: c.trusted})
 		r := httptest.NewRequest("GET", "/", nil)
 		r.RemoteAddr = c.peer
 		for _, v := range c.headers {
@@ -72,7 +73,7 @@ func TestClientAddress(t *testing.T) {
 // TestAddressEndToEnd: the address that counts is the one that is shown, that
 // lists are compared with, and that logins are counted by.
 func TestAddressEndToEnd(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.TrustedProxies, c.Logins.AddressFailures = prefixes("10.0.0.0/8"), 1 })
+	h := newHouse(t, func(c *config.Config) { c.TrustedProxies, c.Logins.AddressFailures = prefixes("10.0.0.0/8"), 1 })
 	made := h.create(`{"addresses":["203.0.113.0/24"]}`)
 	through := func(peer, forwarded string) answer {
 		return h.ask("GET", "/api/token").from(peer).header("X-Forwarded-For", forwarded).token(made.Secret).send()
@@ -95,7 +96,7 @@ func TestAddressEndToEnd(t *testing.T) {
 // TestUnknownAddress: a client whose address a trusted proxy does not tell is nowhere: in
 // no list of addresses, and not where the proxy is.
 func TestUnknownAddress(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.TrustedProxies, c.Logins.AddressFailures = prefixes("127.0.0.1/32"), 2 })
+	h := newHouse(t, func(c *config.Config) { c.TrustedProxies, c.Logins.AddressFailures = prefixes("127.0.0.1/32"), 2 })
 	for what, list := range map[string]string{
 		"the proxy's own": `["127.0.0.1"]`,
 		"everywhere":      `["0.0.0.0/0","::/0"]`,
@@ -198,7 +199,7 @@ func FuzzClientAddress(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, sent string, behind bool) {
 		s := new(Server)
-		s.settings.Store(&Config{TrustedProxies: prefixes("10.0.0.0/8")})
+		s.settings.Store(&config.Config{TrustedProxies: prefixes("10.0.0.0/8")})
 		r := httptest.NewRequest("GET", "/", nil)
 		r.RemoteAddr = "203.0.113.9:1"
 		r.Header["X-Forwarded-For"] = []string{sent}

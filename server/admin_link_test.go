@@ -9,6 +9,7 @@ import (
 
 	"gatehouse/ldap/ldaptest"
 	"gatehouse/server/api"
+	"gatehouse/server/config"
 	"gatehouse/server/oauth/oauthtest"
 	"gatehouse/storage"
 )
@@ -30,7 +31,7 @@ func (h *house) link(uid, source, subject string, unchecked bool) (made api.Link
 
 // What can't be a subject of its source is not linked, unless it is meant.
 func TestLinkChecks(t *testing.T) {
-	change := []func(*Config){withProvider(oauthtest.New(t, "github"), "github")}
+	change := []func(*config.Config){withProvider(oauthtest.New(t, "github"), "github")}
 	for _, kind := range []string{"gitlab", "google", "gitea", "oidc"} {
 		change = append(change, withProvider(oauthtest.New(t, kind), kind))
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"gatehouse/server/api"
+	"gatehouse/server/config"
 	"gatehouse/storage"
 )
 
@@ -180,7 +181,7 @@ func (s *Server) idleSince(span string) (int64, error) {
 	if span == "" {
 		return 0, nil
 	}
-	d, err := ParseSpan(span)
+	d, err := config.ParseSpan(span)
 	if err != nil {
 		return 0, refuse(http.StatusBadRequest, "idle: %v", err)
 	}

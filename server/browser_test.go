@@ -17,6 +17,8 @@ import (
 	"github.com/chromedp/cdproto/security"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+
+	"gatehouse/server/config"
 )
 
 // TestBrowser is a visit in a real browser: every page and state, all that can
@@ -272,8 +274,8 @@ func TestBrowserHostileNames(t *testing.T) {
 // TestBrowserProvider logs in by a provider, which is another site: the browser
 // comes back from there, and is in. The page has all the ways in on it.
 func TestBrowserProvider(t *testing.T) {
-	h, provider := newGitHubHouse(t, func(c *Config) {
-		c.LDAP = &LDAPConfig{URLs: []string{"ldaps://ldap.example.com"}, BaseDN: "dc=example,dc=com"}
+	h, provider := newGitHubHouse(t, func(c *config.Config) {
+		c.LDAP = &config.LDAP{URLs: []string{"ldaps://ldap.example.com"}, BaseDN: "dc=example,dc=com"}
 	})
 	provider.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path != "/login/oauth/authorize" {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/server/config"
 	"gatehouse/storage"
 )
 
@@ -41,7 +42,7 @@ func TestChangesPerUser(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			h := newHouse(t, func(c *Config) { c.Limits.ChangesPerUser = 4 })
+			h := newHouse(t, func(c *config.Config) { c.Limits.ChangesPerUser = 4 })
 			h.addUser("bob@example.com", password)
 			cookie, token := h.login(alice, password), h.token() // the first change
 			for n := range 3 {
@@ -75,7 +76,7 @@ func TestChangesPerUser(t *testing.T) {
 // TestPasswordBeyondTheLimit: somebody else who has a session can't keep its owner from
 // ending it. A new password that ends no session counts like any other change.
 func TestPasswordBeyondTheLimit(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.Limits.ChangesPerUser = 1 })
+	h := newHouse(t, func(c *config.Config) { c.Limits.ChangesPerUser = 1 })
 	cookie, stolen := h.login(alice, password), h.login(alice, password)
 	h.ask("POST", "/api/token").cookie(stolen).send().newToken()
 	h.ask("POST", "/api/token").cookie(stolen).send().want(http.StatusTooManyRequests)
@@ -93,7 +94,7 @@ func TestPasswordBeyondTheLimit(t *testing.T) {
 
 // TestChangesThatFail: what is refused leaves nothing behind, and is not counted.
 func TestChangesThatFail(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.Limits.ChangesPerUser = 2 })
+	h := newHouse(t, func(c *config.Config) { c.Limits.ChangesPerUser = 2 })
 	cookie, token := h.login(alice, password), h.token()
 	for range 10 {
 		h.ask("POST", "/api/token").cookie(cookie).json(`{"scopes":["no good"]}`).send().want(http.StatusBadRequest)
@@ -104,7 +105,7 @@ func TestChangesThatFail(t *testing.T) {
 }
 
 func TestNoLimitOfChanges(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.Limits.ChangesPerUser = 0 })
+	h := newHouse(t, func(c *config.Config) { c.Limits.ChangesPerUser = 0 })
 	cookie := h.login(alice, password)
 	for range 50 {
 		h.ask("POST", "/api/token").cookie(cookie).send().newToken()

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"gatehouse/server/config"
 )
 
 // certificate is the server's own. It is loaded again when one of its two files has
@@ -20,7 +22,7 @@ type certificate struct {
 	log *slog.Logger
 
 	mu      sync.Mutex
-	files   TLSConfig
+	files   config.TLS
 	pair    *tls.Certificate
 	problem error // why the files, which have changed, could not be loaded
 	looked  time.Time
@@ -38,7 +40,7 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 }
 
 // use takes the certificate from other files, or from the same ones at once.
-func (c *certificate) use(files TLSConfig) error {
+func (c *certificate) use(files config.TLS) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.files, c.changed = files, [2]time.Time{}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/server/config"
 	"gatehouse/storage"
 )
 
@@ -20,7 +21,7 @@ func TestCookieAttributes(t *testing.T) {
 		{"HTTPS://tokens.example.com/", "", "__Host-gatehouse", true},
 		{"", "cert.pem", "__Host-gatehouse", true},
 	} {
-		h := newHouse(t, func(cfg *Config) { cfg.PublicURL, cfg.TLS = c.public, TLSConfig{Cert: c.cert, Key: c.cert} })
+		h := newHouse(t, func(cfg *config.Config) { cfg.PublicURL, cfg.TLS = c.public, config.TLS{Cert: c.cert, Key: c.cert} })
 		got := h.ask("POST", "/api/login").form("username=alice@example.com&password=correct+horse+battery+staple").send().want(http.StatusNoContent)
 		cookies := (&http.Response{Header: got.header}).Cookies()
 		if len(cookies) != 1 {
@@ -167,7 +168,7 @@ func TestSessionEnds(t *testing.T) {
 
 // TestOrigins: who may send what with a cookie.
 func TestOrigins(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.PublicURL = "http://Tokens.Example.com:80" })
+	h := newHouse(t, func(c *config.Config) { c.PublicURL = "http://Tokens.Example.com:80" })
 	cookie := h.login(alice, password)
 	site := func(v string) credentials { return credentials{"Sec-Fetch-Site": {v}} }
 	from := func(v string) credentials { return credentials{"Origin": {v}} }

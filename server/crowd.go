@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"gatehouse/server/config"
 	"gatehouse/storage/lasting"
 )
 
@@ -25,7 +26,7 @@ import (
 // or halfway through the header of a request, waits for a request, too. Where all are
 // being answered, the new one is closed.
 type connections struct {
-	limits func() LimitConfig
+	limits func() config.Limits
 	proxy  func(netip.Addr) bool // of the socket's address, which no client can forge
 	most   int                   // that the limit of open files leaves room for
 
@@ -70,7 +71,7 @@ var errTooMany = errors.New("limits reached")
 
 // newConnections reads the limit of open files, which Go has raised as far as it goes
 // (package os; programs that are started from here get the earlier one).
-func newConnections(log *slog.Logger, limits func() LimitConfig, proxy func(netip.Addr) bool) (*connections, error) {
+func newConnections(log *slog.Logger, limits func() config.Limits, proxy func(netip.Addr) bool) (*connections, error) {
 	var files unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
 		return nil, fmt.Errorf("read the limit of open files: %w", err)

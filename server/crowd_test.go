@@ -6,17 +6,19 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"gatehouse/server/config"
 )
 
 // anyConnections takes in connections without a limit that a test could reach.
 func anyConnections(t *testing.T) *connections {
 	t.Helper()
-	return connectionsOf(t, LimitConfig{ConnectionsPerAddress: 1000})
+	return connectionsOf(t, config.Limits{ConnectionsPerAddress: 1000})
 }
 
-func connectionsOf(t *testing.T, l LimitConfig, proxies ...string) *connections {
+func connectionsOf(t *testing.T, l config.Limits, proxies ...string) *connections {
 	t.Helper()
-	o, err := newConnections(slog.New(slog.DiscardHandler), func() LimitConfig { return l }, func(a netip.Addr) bool {
+	o, err := newConnections(slog.New(slog.DiscardHandler), func() config.Limits { return l }, func(a netip.Addr) bool {
 		for _, p := range proxies {
 			if a == netip.MustParseAddr(p) {
 				return true
@@ -46,23 +48,23 @@ func TestCrowd(t *testing.T) {
 	const proxy = "10.0.0.1"
 	for _, c := range []struct {
 		what    string
-		limits  LimitConfig
+		limits  config.Limits
 		steps   string
 		closed  string // in which order
 		refused string
 	}{
-		{"the longest wait", LimitConfig{4, 100, 0}, "+a:1.1.1.1 +b:1.1.1.2 +c:1.1.1.3 +d:1.1.1.4 !a .a +e:1.1.1.5 +f:1.1.1.6", "b c", ""},
-		{"all are answered", LimitConfig{2, 100, 0}, "+a:1.1.1.1 !a +b:1.1.1.2 !b +c:1.1.1.3 -a +d:1.1.1.4", "", "c"},
-		{"only one waits", LimitConfig{2, 100, 0}, "+a:1.1.1.1 !a +b:1.1.1.2 +c:1.1.1.3 !c +d:1.1.1.4", "b", "d"},
-		{"one address", LimitConfig{20, 2, 0}, "+a:1.1.1.1 +x:1.1.1.2 +b:1.1.1.1 +c:1.1.1.1 !b !c +d:1.1.1.1", "a", "d"},
-		{"half of all", LimitConfig{4, 100, 0}, "+x:1.1.1.9 +a:1.1.1.1 +b:1.1.1.1 +c:1.1.1.1 +d:1.1.1.1", "a b", ""},
-		{"IPv4 as IPv6", LimitConfig{20, 1, 0}, "+a:1.1.1.1 +b:::ffff:1.1.1.1", "a", ""},
-		{"one alone", LimitConfig{20, 1, 0}, "+a:1.1.1.1 +b:1.1.1.1 +c:1.1.1.1 +d:1.1.1.1 +e:1.1.1.1", "a b c d", ""},
-		{"a /64", LimitConfig{200, 1, 0}, "+a:2001:db8::1 +b:2001:db8::2 +c:2001:db8:0:1::1", "a", ""},
-		{"a /56", LimitConfig{200, 1, 0}, "+a:2001:db8:0:0::1 +b:2001:db8:0:1::1 +c:2001:db8:0:2::1 +d:2001:db8:0:3::1 +e:2001:db8:0:4::1", "a", ""},
-		{"proxies have no bound but that of all", LimitConfig{4, 1, 0}, "+a:10.0.0.1 +b:10.0.0.1 +c:10.0.0.1 +d:10.0.0.1 +e:10.0.0.1", "a", ""},
-		{"proxies come last", LimitConfig{4, 4, 0}, "+a:10.0.0.1 +b:10.0.0.1 +c:1.1.1.1 +d:1.1.1.2 +e:1.1.1.3 +f:10.0.0.1 +g:10.0.0.1 +h:1.1.1.4", "c d e a", ""},
-		{"closed ones leave a place", LimitConfig{2, 100, 0}, "+a:1.1.1.1 -a +b:1.1.1.2 -b +c:1.1.1.3 +d:1.1.1.4 -d +e:1.1.1.5", "", ""},
+		{"the longest wait", config.Limits{Connections: 4, ConnectionsPerAddress: 100, ChangesPerUser: 0}, "+a:1.1.1.1 +b:1.1.1.2 +c:1.1.1.3 +d:1.1.1.4 !a .a +e:1.1.1.5 +f:1.1.1.6", "b c", ""},
+		{"all are answered", config.Limits{Connections: 2, ConnectionsPerAddress: 100, ChangesPerUser: 0}, "+a:1.1.1.1 !a +b:1.1.1.2 !b +c:1.1.1.3 -a +d:1.1.1.4", "", "c"},
+		{"only one waits", config.Limits{Connections: 2, ConnectionsPerAddress: 100, ChangesPerUser: 0}, "+a:1.1.1.1 !a +b:1.1.1.2 +c:1.1.1.3 !c +d:1.1.1.4", "b", "d"},
+		{"one address", config.Limits{Connections: 20, ConnectionsPerAddress: 2, ChangesPerUser: 0}, "+a:1.1.1.1 +x:1.1.1.2 +b:1.1.1.1 +c:1.1.1.1 !b !c +d:1.1.1.1", "a", "d"},
+		{"half of all", config.Limits{Connections: 4, ConnectionsPerAddress: 100, ChangesPerUser: 0}, "+x:1.1.1.9 +a:1.1.1.1 +b:1.1.1.1 +c:1.1.1.1 +d:1.1.1.1", "a b", ""},
+		{"IPv4 as IPv6", config.Limits{Connections: 20, ConnectionsPerAddress: 1, ChangesPerUser: 0}, "+a:1.1.1.1 +b:::ffff:1.1.1.1", "a", ""},
+		{"one alone", config.Limits{Connections: 20, ConnectionsPerAddress: 1, ChangesPerUser: 0}, "+a:1.1.1.1 +b:1.1.1.1 +c:1.1.1.1 +d:1.1.1.1 +e:1.1.1.1", "a b c d", ""},
+		{"a /64", config.Limits{Connections: 200, ConnectionsPerAddress: 1, ChangesPerUser: 0}, "+a:2001:db8::1 +b:2001:db8::2 +c:2001:db8:0:1::1", "a", ""},
+		{"a /56", config.Limits{Connections: 200, ConnectionsPerAddress: 1, ChangesPerUser: 0}, "+a:2001:db8:0:0::1 +b:2001:db8:0:1::1 +c:2001:db8:0:2::1 +d:2001:db8:0:3::1 +e:2001:db8:0:4::1", "a", ""},
+		{"proxies have no bound but that of all", config.Limits{Connections: 4, ConnectionsPerAddress: 1, ChangesPerUser: 0}, "+a:10.0.0.1 +b:10.0.0.1 +c:10.0.0.1 +d:10.0.0.1 +e:10.0.0.1", "a", ""},
+		{"proxies come last", config.Limits{Connections: 4, ConnectionsPerAddress: 4, ChangesPerUser: 0}, "+a:10.0.0.1 +b:10.0.0.1 +c:1.1.1.1 +d:1.1.1.2 +e:1.1.1.3 +f:10.0.0.1 +g:10.0.0.1 +h:1.1.1.4", "c d e a", ""},
+		{"closed ones leave a place", config.Limits{Connections: 2, ConnectionsPerAddress: 100, ChangesPerUser: 0}, "+a:1.1.1.1 -a +b:1.1.1.2 -b +c:1.1.1.3 +d:1.1.1.4 -d +e:1.1.1.5", "", ""},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			o := connectionsOf(t, c.limits, proxy)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gatehouse/ldap"
+	"gatehouse/server/config"
 	"gatehouse/storage"
 )
 
@@ -145,7 +146,7 @@ func (s *Server) askDirectory(ctx context.Context, a attempt, entry ldap.Entry, 
 }
 
 // openDirectory returns nil where LDAP is not configured. It does not connect.
-func openDirectory(cfg *LDAPConfig, log *slog.Logger) (directory, error) {
+func openDirectory(cfg *config.LDAP, log *slog.Logger) (directory, error) {
 	if cfg == nil {
 		return nil, nil
 	}
@@ -158,7 +159,7 @@ func openDirectory(cfg *LDAPConfig, log *slog.Logger) (directory, error) {
 
 // CheckLDAP tries all that a login of the user needs, short of the password, on
 // every directory server of the configuration. A failed step is no error.
-func CheckLDAP(ctx context.Context, cfg Config, user string) ([]ldap.Step, error) {
+func CheckLDAP(ctx context.Context, cfg config.Config, user string) ([]ldap.Step, error) {
 	if cfg.LDAP == nil {
 		return nil, errors.New("there is no section [ldap] in the configuration")
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"gatehouse/server/config"
 	"gatehouse/storage"
 )
 
@@ -30,7 +31,7 @@ const (
 	directoryMarkKept = 20 * 365 * 24 * time.Hour
 )
 
-func newDirectoryMark(store *storage.Store, cfg *LDAPConfig) *directoryMark {
+func newDirectoryMark(store *storage.Store, cfg *config.LDAP) *directoryMark {
 	return &directoryMark{store, directorySettings{cfg.URLs, cfg.BaseDN, cmp.Or(cfg.IDAttribute, "entryUUID")}}
 }
 

@@ -4,15 +4,16 @@ import (
 	"testing"
 
 	"gatehouse/ldap/ldaptest"
+	"gatehouse/server/config"
 	"gatehouse/storage"
 )
 
 // With other settings of the directory nobody may be found although nobody has left:
 // few as they are, they are held. What a person's own entry proves goes on.
 func TestDirectoryChanged(t *testing.T) {
-	for what, change := range map[string]func(*LDAPConfig){
-		"id_attribute": func(c *LDAPConfig) { c.IDAttribute = "uid" },
-		"base_dn":      func(c *LDAPConfig) { c.BaseDN = "ou=elsewhere," + ldaptest.Base },
+	for what, change := range map[string]func(*config.LDAP){
+		"id_attribute": func(c *config.LDAP) { c.IDAttribute = "uid" },
+		"base_dn":      func(c *config.LDAP) { c.BaseDN = "ou=elsewhere," + ldaptest.Base },
 	} {
 		t.Run(what, func(t *testing.T) {
 			h, s := newDirectoryHouse(t)

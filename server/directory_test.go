@@ -14,18 +14,19 @@ import (
 	"gatehouse/ldap"
 	"gatehouse/ldap/ldaptest"
 	"gatehouse/server/api"
+	"gatehouse/server/config"
 	"gatehouse/server/oauth/oauthtest"
 	"gatehouse/storage"
 )
 
 // withDirectory has a house ask a slapd, and counts failures of accounts only.
-func withDirectory(s *ldaptest.Slapd) func(*Config) {
-	return func(c *Config) {
+func withDirectory(s *ldaptest.Slapd) func(*config.Config) {
+	return func(c *config.Config) {
 		roomy(c)
-		c.LDAP = &LDAPConfig{
+		c.LDAP = &config.LDAP{
 			URLs: []string{"ldaps://" + s.TLSAddr}, CAFile: s.CA,
 			BindDN: ldaptest.Reader, BindPasswordFile: s.File("reader", ldaptest.ReaderPassword+"\n"),
-			BaseDN: ldaptest.People, Timeout: Interval{unhurried},
+			BaseDN: ldaptest.People, Timeout: config.Interval{Duration: unhurried},
 		}
 	}
 }
@@ -38,15 +39,15 @@ const unhurried = time.Minute
 func (h *house) hurry(timeout time.Duration) {
 	h.Helper()
 	h.close()
-	h.cfg.LDAP.Timeout = Interval{timeout}
+	h.cfg.LDAP.Timeout = config.Interval{Duration: timeout}
 	h.open()
 }
 
 // newDirectoryHouse opens a house beside a real slapd.
-func newDirectoryHouse(t testing.TB, change ...func(*Config)) (*house, *ldaptest.Slapd) {
+func newDirectoryHouse(t testing.TB, change ...func(*config.Config)) (*house, *ldaptest.Slapd) {
 	t.Helper()
 	s := ldaptest.Start(t)
-	h := newHouse(t, append([]func(*Config){withDirectory(s)}, change...)...)
+	h := newHouse(t, append([]func(*config.Config){withDirectory(s)}, change...)...)
 	t.Cleanup(func() { h.directory.Close() })
 	return h, s
 }
@@ -164,8 +165,8 @@ func TestDirectoryLogin(t *testing.T) {
 
 // Whoever is not let in learns no more than that, and leaves nobody behind.
 func TestDirectoryRefuses(t *testing.T) {
-	h, s := newDirectoryHouse(t, func(c *Config) { c.Logins.AccountFailures = 1000 })
-	staff := newHouse(t, withDirectory(s), func(c *Config) { c.LDAP.RequiredGroup = ldaptest.Staff })
+	h, s := newDirectoryHouse(t, func(c *config.Config) { c.Logins.AccountFailures = 1000 })
+	staff := newHouse(t, withDirectory(s), func(c *config.Config) { c.LDAP.RequiredGroup = ldaptest.Staff })
 	t.Cleanup(func() { staff.directory.Close() })
 	for _, test := range []struct{ why, username, password string }{
 		{"wrong password", "alice", "wrong"},
@@ -223,7 +224,7 @@ func TestDirectoryRefuses(t *testing.T) {
 // A directory that answers, but not who may log in, is in the log: once, and when it
 // tells again. Its servers' status shows nothing of it.
 func TestDirectoryInDoubt(t *testing.T) {
-	h, s := newDirectoryHouse(t, func(c *Config) { c.LDAP.RequiredGroup = ldaptest.Staff })
+	h, s := newDirectoryHouse(t, func(c *config.Config) { c.LDAP.RequiredGroup = ldaptest.Staff })
 	h.ldapToken("alice")
 	const moved = "cn=moved,ou=groups," + ldaptest.Base
 	s.Move(ldaptest.Staff, moved)
@@ -493,7 +494,7 @@ func TestDirectorySpellings(t *testing.T) {
 // Past account_failures a directory gets one password each 15 minutes, right or
 // wrong: it locks for good what is only delayed here.
 func TestForwardedFailures(t *testing.T) {
-	h, s := newDirectoryHouse(t, func(c *Config) { c.Logins.AccountFailures = 3 })
+	h, s := newDirectoryHouse(t, func(c *config.Config) { c.Logins.AccountFailures = 3 })
 	bob := ldaptest.Person("bob")
 	wantBinds := func(want int) {
 		t.Helper()
@@ -543,7 +544,7 @@ func TestForwardedFailures(t *testing.T) {
 }
 
 func TestParallelGuessesAtDirectory(t *testing.T) {
-	h, s := newDirectoryHouse(t, func(c *Config) { c.Logins.AccountFailures = 3 })
+	h, s := newDirectoryHouse(t, func(c *config.Config) { c.Logins.AccountFailures = 3 })
 	codes := map[int]int{}
 	for code := range together(40, func(i int) int {
 		return h.ldap(ldapSpellings[i%len(ldapSpellings)], fmt.Sprint("guess ", i)).code
@@ -569,7 +570,7 @@ func (l leaving) Authenticate(ctx context.Context, e ldap.Entry, password string
 // A failure counts also when nobody waits for the answer: the directory counts
 // it too.
 func TestClientLeavesDuringBind(t *testing.T) {
-	h, s := newDirectoryHouse(t, func(c *Config) { c.Logins.AccountFailures = 3 })
+	h, s := newDirectoryHouse(t, func(c *config.Config) { c.Logins.AccountFailures = 3 })
 	var cancel context.CancelFunc
 	h.directory = leaving{h.directory, &cancel}
 	for range 10 {
@@ -612,7 +613,7 @@ func TestDisabledHere(t *testing.T) {
 
 // uid_attribute has to give an address: users are named by it.
 func TestUIDWithoutAddress(t *testing.T) {
-	h, _ := newDirectoryHouse(t, func(c *Config) { c.LDAP.UIDAttribute = "uid" })
+	h, _ := newDirectoryHouse(t, func(c *config.Config) { c.LDAP.UIDAttribute = "uid" })
 	h.ldap("alice", "alice-secret").want(http.StatusForbidden)
 	h.wantUsers()
 	steps, err := CheckLDAP(t.Context(), h.cfg, "alice")

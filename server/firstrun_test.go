@@ -7,6 +7,7 @@ import (
 	"os"
 	"testing"
 
+	"gatehouse/server/config"
 	"gatehouse/storage"
 )
 
@@ -28,7 +29,7 @@ func TestFirstRunWhere(t *testing.T) {
 		ldap + github:                      false,
 		"[logins]\naccount_failures = 1\n": true,
 	} {
-		cfg, err := parseConfig("config.toml", []byte(text))
+		cfg, err := config.Parse("config.toml", []byte(text))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -20,6 +20,7 @@ import (
 	"github.com/alexedwards/argon2id"
 
 	"gatehouse/server/api"
+	"gatehouse/server/config"
 	"gatehouse/storage"
 )
 
@@ -67,17 +68,17 @@ type house struct {
 	dir   string
 	clock *clock
 	boot  func() time.Duration // since the system was started; nil: the clock is always right
-	cfg   Config
+	cfg   config.Config
 	log   *logBuffer
 	web   http.Handler
 	admin *api.Client
 }
 
 // newHouse opens a house whose configuration the given functions have changed.
-func newHouse(t testing.TB, change ...func(*Config)) *house {
+func newHouse(t testing.TB, change ...func(*config.Config)) *house {
 	t.Helper()
 	h := &house{
-		TB: t, dir: t.TempDir(), cfg: DefaultConfig(), log: &logBuffer{},
+		TB: t, dir: t.TempDir(), cfg: config.Default(), log: &logBuffer{},
 		clock: &clock{at: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)},
 	}
 	for _, f := range change {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gatehouse/ldap/ldaptest"
+	"gatehouse/server/config"
 	"gatehouse/storage"
 )
 
@@ -19,7 +20,7 @@ func (h *house) passwordFrom(address, path, username, password string) answer {
 	return h.ask("POST", path).from(net.JoinHostPort(address, "4711")).json(toJSON(map[string]string{"username": username, "password": password})).send()
 }
 
-func threeFailures(c *Config) { c.Logins.AccountFailures = 3 }
+func threeFailures(c *config.Config) { c.Logins.AccountFailures = 3 }
 
 // exhaust makes a stranger's guesses until they are refused.
 func (h *house) exhaust(path, username string) {
@@ -101,7 +102,7 @@ func (h *house) exhaustedAgain() {
 // one after another.
 func TestParallelGuessesAtHome(t *testing.T) {
 	const home = "198.51.100.7"
-	h := newHouse(t, roomy, func(c *Config) { c.Logins.AccountFailures = 20 })
+	h := newHouse(t, roomy, func(c *config.Config) { c.Logins.AccountFailures = 20 })
 	h.hasher.slots = make(chan struct{}, 64)
 	h.passwordFrom(home, userpassPath, alice, password).want(http.StatusOK)
 	for range 30 { // a delay of minutes

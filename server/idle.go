@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gatehouse/server/api"
+	"gatehouse/server/config"
 	"gatehouse/storage"
 	"gatehouse/storage/lasting"
 )
@@ -140,7 +141,7 @@ func (s *Server) confirmIdle(by storage.Actor) error {
 }
 
 // view is what is held, on the wire.
-func (h *idleSweep) view(after Lifetime) (acts []api.HeldAct) {
+func (h *idleSweep) view(after config.Lifetime) (acts []api.HeldAct) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.held) == 0 {

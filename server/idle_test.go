@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"gatehouse/server/api"
+	"gatehouse/server/config"
 	"gatehouse/storage"
 )
 
@@ -21,7 +22,7 @@ type aged struct {
 }
 
 func newAged(t *testing.T, tokens int, age time.Duration) *aged {
-	h := &aged{house: newHouse(t, func(c *Config) { c.Tokens.RevokeIdleAfter = Lifetime{idleAfter} })}
+	h := &aged{house: newHouse(t, func(c *config.Config) { c.Tokens.RevokeIdleAfter = config.Lifetime{Duration: idleAfter} })}
 	h.house.close()
 	h.boot = func() time.Duration {
 		h.clock.mu.Lock()

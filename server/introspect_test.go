@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gatehouse/server/api"
+	"gatehouse/server/config"
 	"gatehouse/storage"
 )
 
@@ -121,7 +122,7 @@ func TestIntrospectForeign(t *testing.T) {
 // TestIntrospectAddress: a token with addresses is active where it could be used: from
 // the address that the caller passes on, or else from the caller's own.
 func TestIntrospectAddress(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.TrustedProxies = prefixes("127.0.0.1/32") })
+	h := newHouse(t, func(c *config.Config) { c.TrustedProxies = prefixes("127.0.0.1/32") })
 	asker := h.create(`{}`).Secret
 	narrow := h.create(`{"addresses":["198.51.100.0/24","2001:db8::/32"]}`).Secret
 	for _, c := range []struct {

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"gatehouse/server/config"
 )
 
 // TestLoginMemory sends 1,000 logins at once, each of which hashes in 19 MiB:
@@ -25,9 +27,9 @@ func TestLoginMemory(t *testing.T) {
 		t.Skip("no /proc/self/status: the memory is not measured")
 	}
 	const logins = 1000
-	h := newHouse(t, func(c *Config) {
+	h := newHouse(t, func(c *config.Config) {
 		c.Tokens.MaxPerUser = 2 * logins
-		c.Logins = LoginConfig{Local: true, AccountFailures: 1000, AddressFailures: 60_000}
+		c.Logins = config.Logins{Local: true, AccountFailures: 1000, AddressFailures: 60_000}
 	})
 	h.hasher = newHasher(hashParams)
 	h.hasher.slots = make(chan struct{}, 4) // as on a large machine

@@ -15,6 +15,7 @@ import (
 	"github.com/alexedwards/argon2id"
 
 	"gatehouse/server/api"
+	"gatehouse/server/config"
 	"gatehouse/storage"
 )
 
@@ -118,7 +119,9 @@ func pad(form string, n int) string { return form + "&x=" + strings.Repeat("x", 
 
 // TestLoginRefusals: unknown, wrong, disabled, hostile: one answer.
 func TestLoginRefusals(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.Logins = LoginConfig{Local: true, AccountFailures: 1000, AddressFailures: 60_000} })
+	h := newHouse(t, func(c *config.Config) {
+		c.Logins = config.Logins{Local: true, AccountFailures: 1000, AddressFailures: 60_000}
+	})
 	h.addUser("off@example.com", password)
 	if err := h.admin.DisableUser(t.Context(), "off@example.com"); err != nil {
 		t.Fatal(err)
@@ -204,7 +207,9 @@ func TestLoginMethods(t *testing.T) {
 // the fastest counts, and on a busy machine there are more rounds: what computes
 // no hash is no slower for them.
 func TestUnknownUserCostsTheSame(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.Logins = LoginConfig{Local: true, AccountFailures: 1000, AddressFailures: 60_000} })
+	h := newHouse(t, func(c *config.Config) {
+		c.Logins = config.Logins{Local: true, AccountFailures: 1000, AddressFailures: 60_000}
+	})
 	h.hasher = newHasher(hashParams)
 	h.addUser("real@example.com", password)
 	h.addUser("off@example.com", password)
@@ -256,7 +261,7 @@ func TestPasswordLengths(t *testing.T) {
 }
 
 func TestFirstRun(t *testing.T) {
-	h := &house{TB: t, dir: t.TempDir(), cfg: DefaultConfig(), log: &logBuffer{}, clock: &clock{at: time.Unix(1_700_000_000, 0)}}
+	h := &house{TB: t, dir: t.TempDir(), cfg: config.Default(), log: &logBuffer{}, clock: &clock{at: time.Unix(1_700_000_000, 0)}}
 	h.open()
 	t.Cleanup(h.close)
 	file, first, made, err := h.FirstRun(t.Context())

@@ -9,10 +9,11 @@ import (
 
 	"gatehouse/ldap"
 	"gatehouse/ldap/ldaptest"
+	"gatehouse/server/config"
 )
 
 // twoNames has people log in by their uid or their mail.
-func twoNames(c *Config) { c.LDAP.Filter = "(|(uid={username})(mail={username}))" }
+func twoNames(c *config.Config) { c.LDAP.Filter = "(|(uid={username})(mail={username}))" }
 
 // TestNamesTellNothing: whatever is guessed by whichever name, one that means somebody
 // is answered as one that means nobody, and costs the directory as many searches.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"gatehouse/server/config"
 	"gatehouse/server/oauth"
 	"gatehouse/server/oauth/oauthtest"
 	"gatehouse/storage"
@@ -20,7 +21,7 @@ import (
 
 const publicURL = "https://tokens.example.com"
 
-func public(c *Config) { c.PublicURL = publicURL }
+func public(c *config.Config) { c.PublicURL = publicURL }
 
 // visitor is a browser: it keeps its cookies, and follows nothing by itself.
 type visitor struct {
@@ -477,9 +478,9 @@ func TestBrowserByProvider(t *testing.T) {
 	if err := os.WriteFile(secret, []byte("gatehouse-secret"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	h := newHouse(t, func(c *Config) {
+	h := newHouse(t, func(c *config.Config) {
 		c.PublicURL = gate
-		c.OAuth = map[string]OAuthConfig{"dex": {Type: "oidc", URL: dex.Issuer, Insecure: true, ClientID: "gatehouse", ClientSecretFile: secret}}
+		c.OAuth = map[string]config.OAuth{"dex": {Type: "oidc", URL: dex.Issuer, Insecure: true, ClientID: "gatehouse", ClientSecretFile: secret}}
 	})
 	c := newChromium(t, "MAP gate.example "+strings.TrimPrefix(h.serve(), "http://"))
 	c.run(chromedp.Navigate(gate))

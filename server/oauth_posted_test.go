@@ -8,20 +8,21 @@ import (
 	"time"
 
 	"gatehouse/server/api"
+	"gatehouse/server/config"
 	"gatehouse/server/oauth/oauthtest"
 	"gatehouse/storage"
 )
 
 // withProvider configures the provider of a stand-in, under that name.
-func withProvider(s *oauthtest.Server, name string, change ...func(*OAuthConfig)) func(*Config) {
-	return func(c *Config) {
+func withProvider(s *oauthtest.Server, name string, change ...func(*config.OAuth)) func(*config.Config) {
+	return func(c *config.Config) {
 		roomy(c)
-		p := OAuthConfig{Type: s.Kind, URL: s.URL, Insecure: true, ClientID: oauthtest.Client, ClientSecretFile: s.SecretFile()}
+		p := config.OAuth{Type: s.Kind, URL: s.URL, Insecure: true, ClientID: oauthtest.Client, ClientSecretFile: s.SecretFile()}
 		for _, f := range change {
 			f(&p)
 		}
 		if c.OAuth == nil {
-			c.OAuth = map[string]OAuthConfig{}
+			c.OAuth = map[string]config.OAuth{}
 		}
 		c.OAuth[name] = p
 	}
@@ -35,10 +36,10 @@ func ada() *oauthtest.Account {
 var gitHubScopes = []string{"read:user", "user:email"}
 
 // newGitHubHouse opens a house beside a GitHub.
-func newGitHubHouse(t testing.TB, change ...func(*Config)) (*house, *oauthtest.Server) {
+func newGitHubHouse(t testing.TB, change ...func(*config.Config)) (*house, *oauthtest.Server) {
 	t.Helper()
 	s := oauthtest.New(t, "github")
-	return newHouse(t, append([]func(*Config){withProvider(s, "github")}, change...)...), s
+	return newHouse(t, append([]func(*config.Config){withProvider(s, "github")}, change...)...), s
 }
 
 // postToken sends a token of a provider's.
@@ -80,7 +81,7 @@ func TestPosted(t *testing.T) {
 
 // TestPostedRefused: one answer for all that proves nothing.
 func TestPostedRefused(t *testing.T) {
-	h, s := newGitHubHouse(t, func(c *Config) { c.Logins.AccountFailures = 1000 })
+	h, s := newGitHubHouse(t, func(c *config.Config) { c.Logins.AccountFailures = 1000 })
 	unverified, blocked, other := ada(), ada(), ada()
 	unverified.Emails = []oauthtest.Email{{Address: "ada@example.com", Primary: true}}
 	blocked.Blocked = true
@@ -206,7 +207,7 @@ func TestPostedBodies(t *testing.T) {
 // people alone, and no failure of theirs.
 func TestPostedUnavailable(t *testing.T) {
 	gitHub, gitLab := oauthtest.New(t, "github"), oauthtest.New(t, "gitlab")
-	h := newHouse(t, withProvider(gitHub, "github"), withProvider(gitLab, "gitlab"), func(c *Config) { c.Logins.AccountFailures = 1 })
+	h := newHouse(t, withProvider(gitHub, "github"), withProvider(gitLab, "gitlab"), func(c *config.Config) { c.Logins.AccountFailures = 1 })
 	h.start(h.store, Options{ProviderTimeout: 50 * time.Millisecond})
 	token := gitHub.Issue(oauthtest.Client, ada(), gitHubScopes...)
 	gitHub.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
@@ -241,7 +242,7 @@ func TestPostedUnavailable(t *testing.T) {
 // TestPostedQueue: who waits for other logins of the same account waits no
 // longer than for the provider, which these wait for.
 func TestPostedQueue(t *testing.T) {
-	h, s := newGitHubHouse(t, func(c *Config) { c.Logins.AccountFailures = 1 })
+	h, s := newGitHubHouse(t, func(c *config.Config) { c.Logins.AccountFailures = 1 })
 	h.start(h.store, Options{ProviderTimeout: time.Millisecond})
 	other := postedAttempt(h.oauth["github"], "ADA@example.com", netip.MustParseAddr("192.0.2.1"))
 	leave, err := h.throttle.enter(t.Context(), other)
@@ -258,7 +259,7 @@ func TestPostedQueue(t *testing.T) {
 // TestPostedThrottle: failures are counted by address, and by the mail within
 // one; nobody is kept out by a stranger who knows the mail.
 func TestPostedThrottle(t *testing.T) {
-	h, s := newGitHubHouse(t, func(c *Config) { c.Logins = LoginConfig{Local: true, AccountFailures: 3, AddressFailures: 6} })
+	h, s := newGitHubHouse(t, func(c *config.Config) { c.Logins = config.Logins{Local: true, AccountFailures: 3, AddressFailures: 6} })
 	token := s.Issue(oauthtest.Client, ada(), gitHubScopes...)
 	try := func(from, mail, token string) answer {
 		return h.ask("POST", "/api/authenticate/github").from(from).json(`{"email":"` + mail + `","info":{"accessToken":"` + token + `"}}`).send()

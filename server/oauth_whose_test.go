@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"gatehouse/server/config"
 	"gatehouse/server/oauth/oauthtest"
 )
 
@@ -13,7 +14,7 @@ import (
 // mistake, has refused the token: the client is told so, and throttled.
 func TestPostedByMistake(t *testing.T) {
 	s := oauthtest.New(t, "oidc")
-	h := newHouse(t, withProvider(s, "corp"), func(c *Config) { c.Logins.AccountFailures = 3 })
+	h := newHouse(t, withProvider(s, "corp"), func(c *config.Config) { c.Logins.AccountFailures = 3 })
 	s.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path != "/introspect" {
 			return false
@@ -111,7 +112,7 @@ func TestTrustEmail(t *testing.T) {
 		{nil, true, ""}, {false, true, ""},
 	} {
 		s := oauthtest.New(t, "oidc")
-		h := newHouse(t, public, withProvider(s, "corp", func(c2 *OAuthConfig) { c2.TrustEmail = c.trust }))
+		h := newHouse(t, public, withProvider(s, "corp", func(c2 *config.OAuth) { c2.TrustEmail = c.trust }))
 		unsaid(s, c.verified)
 		posted := h.postToken("corp", "ada@example.com", s.Issue(oauthtest.Client, ada(), "openid", "email"))
 		v := h.visitor()
@@ -141,7 +142,7 @@ func TestTrustEmailEverywhere(t *testing.T) {
 		person.Emails[0].Verified = false
 		for _, trust := range []bool{false, true} {
 			s := oauthtest.New(t, kind)
-			h := newHouse(t, withProvider(s, kind, func(c *OAuthConfig) { c.TrustEmail = trust }))
+			h := newHouse(t, withProvider(s, kind, func(c *config.OAuth) { c.TrustEmail = trust }))
 			got := h.postToken(kind, "ada@example.com", s.Issue(oauthtest.Client, person, scopes...))
 			if got.code != map[bool]int{false: http.StatusUnauthorized, true: http.StatusOK}[trust] {
 				t.Errorf("%s, trust_email %t: got %d", kind, trust, got.code)

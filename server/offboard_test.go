@@ -14,6 +14,7 @@ import (
 	"gatehouse/ldap"
 	"gatehouse/ldap/ldaptest"
 	"gatehouse/server/api"
+	"gatehouse/server/config"
 	"gatehouse/storage"
 )
 
@@ -58,7 +59,7 @@ func (h *house) held() api.HeldSweep {
 
 // Whom the directory stops is stopped here, and comes back with the same tokens.
 func TestSuspended(t *testing.T) {
-	h, s := newDirectoryHouse(t, func(c *Config) { c.LDAP.RequiredGroup = ldaptest.Staff })
+	h, s := newDirectoryHouse(t, func(c *config.Config) { c.LDAP.RequiredGroup = ldaptest.Staff })
 	alice := ldaptest.Person("alice")
 	group := func(members ...string) func() { return func() { s.Modify(ldaptest.Staff, "member", members...) } }
 	lock := func(values ...string) func() { return func() { s.Modify(alice, "pwdAccountLockedTime", values...) } }
@@ -519,7 +520,7 @@ func TestSlowSweep(t *testing.T) {
 
 // The server sweeps by itself, at the start and every recheck.
 func TestSweepsByItself(t *testing.T) {
-	h, s := newDirectoryHouse(t, func(c *Config) { c.LDAP.Recheck = Interval{time.Second} })
+	h, s := newDirectoryHouse(t, func(c *config.Config) { c.LDAP.Recheck = config.Interval{Duration: time.Second} })
 	h.ldapToken("alice")
 	token := h.ldapToken("bob")
 	ctx, stop := context.WithCancel(t.Context())
@@ -540,7 +541,7 @@ func TestSweepsByItself(t *testing.T) {
 	stop()
 	<-ended
 
-	off, _ := newDirectoryHouse(t, func(c *Config) { c.LDAP.Recheck = Interval{-1} })
+	off, _ := newDirectoryHouse(t, func(c *config.Config) { c.LDAP.Recheck = config.Interval{Duration: -1} })
 	off.sweepDirectory(t.Context()) // returns
 }
 

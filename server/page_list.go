@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"gatehouse/server/config"
 	"gatehouse/server/web"
 	"gatehouse/storage"
 )
@@ -79,6 +80,8 @@ func (s *Server) justDone(r *request) *web.Done {
 	return nil
 }
 
+const day = 24 * time.Hour
+
 // lifetimes are the choices for a new token that the policy allows, with the default
 // chosen.
 func (s *Server) lifetimes() (list []web.Lifetime) {
@@ -87,7 +90,7 @@ func (s *Server) lifetimes() (list []web.Lifetime) {
 	slices.Sort(spans)
 	for _, d := range slices.Compact(spans) {
 		if most := s.config().Tokens.MaxLifetime; d > 0 && (!most.Ends() || d <= most.Duration) {
-			list = append(list, web.Lifetime{Value: spanText(d), Words: "in " + web.Span(d), Chosen: d == usual})
+			list = append(list, web.Lifetime{Value: config.FormatSpan(d), Words: "in " + web.Span(d), Chosen: d == usual})
 		}
 	}
 	if !s.config().Tokens.MaxLifetime.Ends() {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/server/config"
 	"gatehouse/server/web"
 )
 
@@ -276,7 +277,7 @@ func TestManyTokens(t *testing.T) {
 
 // TestFullHouse: who holds all tokens that may be held is told so on the page.
 func TestFullHouse(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.Tokens.MaxPerUser = 1 })
+	h := newHouse(t, func(c *config.Config) { c.Tokens.MaxPerUser = 1 })
 	cookie := h.login(alice, password)
 	h.post("/tokens", cookie, "name", "a").page(http.StatusOK).secret()
 	h.post("/tokens", cookie, "name", "b").page(http.StatusForbidden).shows(`role="alert"`, `value="b"`).lacks("new-token")
@@ -296,7 +297,7 @@ func TestLifetimeChoices(t *testing.T) {
 		{0, 90 * time.Minute, "[in 1h30m0s*]"},
 		{0, 5 * 365 * day, "in 30 days, in 90 days, in 1 year, [in 5 years*]"},
 	} {
-		h := newHouse(t, func(cfg *Config) {
+		h := newHouse(t, func(cfg *config.Config) {
 			cfg.Tokens.DefaultLifetime.Duration, cfg.Tokens.MaxLifetime.Duration = c.usual, c.most
 		})
 		var got []string
@@ -329,7 +330,7 @@ func TestPageAddress(t *testing.T) {
 		{"", "$(reboot)", "http://127.0.0.1:8080/api/token"},
 		{"https://Tokens.example.com/", "evil.example", "https://Tokens.example.com/api/token"},
 	} {
-		h := newHouse(t, func(cfg *Config) { cfg.PublicURL = c.public })
+		h := newHouse(t, func(cfg *config.Config) { cfg.PublicURL = c.public })
 		a := h.ask("GET", "/").cookie(h.login(alice, password))
 		a.r.Host = c.host
 		a.send().page(http.StatusOK).shows(`$TOKEN" ` + c.want + "<")
@@ -340,7 +341,7 @@ func TestPageAddress(t *testing.T) {
 // none over http, where it would be a lie.
 func TestOnlyHTTPS(t *testing.T) {
 	for public, want := range map[string]string{"": "", "http://localhost": "", "https://tokens.example.com": "max-age=31536000"} {
-		h := newHouse(t, func(cfg *Config) { cfg.PublicURL = public })
+		h := newHouse(t, func(cfg *config.Config) { cfg.PublicURL = public })
 		for _, path := range []string{"/", "/login", "/login/nobody", "/web/none", "/api/createApiToken", "/none"} {
 			h.ask("GET", path).send().wantHeader("Strict-Transport-Security", want)
 		}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"gatehouse/ldap/ldaptest"
+	"gatehouse/server/config"
 )
 
 // giteaRecipes are the lines that the manual adds to a proxy's configuration for
@@ -59,7 +60,7 @@ func TestGitea(t *testing.T) {
 		}
 		t.Run(p.name, func(t *testing.T) {
 			program := needProxy(t, i)
-			h := newHouse(t, func(c *Config) { c.TrustedProxies = prefixes("127.0.0.1/32") })
+			h := newHouse(t, func(c *config.Config) { c.TrustedProxies = prefixes("127.0.0.1/32") })
 			f := &front{h: h, gate: ldaptest.FreePort(t)}
 			h.serveAt(f.gate)
 			lines := readFile(t, filepath.Join("..", "testdata", "proxy", recipe.file))

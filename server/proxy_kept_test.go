@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"gatehouse/ldap/ldaptest"
+	"gatehouse/server/config"
 )
 
 // relay passes connections on to an address, and counts them.
@@ -53,7 +54,7 @@ func relay(t *testing.T, to string) (addr string, count *atomic.Int64) {
 func TestKeptConnections(t *testing.T) {
 	const questions = 60
 	program := needProxy(t, 0)
-	h := newHouse(t, func(c *Config) { c.TrustedProxies = prefixes("127.0.0.1/32") })
+	h := newHouse(t, func(c *config.Config) { c.TrustedProxies = prefixes("127.0.0.1/32") })
 	gate := strings.TrimPrefix(h.serve(), "http://")
 	app := application(t)
 	token, other := h.token(), h.create(`{"scopes":["other"]}`).Secret
@@ -94,7 +95,7 @@ func TestFront(t *testing.T) {
 	if !strings.Contains(readFile(t, filepath.Join("manual", "operate.md")), "\n"+conf+"```\n") {
 		t.Error("the manual does not show testdata/proxy/front.conf as it is")
 	}
-	h := newHouse(t, func(c *Config) { c.TrustedProxies = prefixes("127.0.0.1/32") })
+	h := newHouse(t, func(c *config.Config) { c.TrustedProxies = prefixes("127.0.0.1/32") })
 	gate, addr, dir := strings.TrimPrefix(h.serve(), "http://"), ldaptest.FreePort(t), t.TempDir()
 	cert, key := ldaptest.NewAuthority(t).Issue(t, "tokens.example.com")
 	for name, text := range map[string]string{"tokens.example.com.pem": cert, "tokens.example.com.key": key} {
@@ -122,7 +123,7 @@ func TestFront(t *testing.T) {
 // TestMetricsListen: with an address of their own, the metrics are there and nowhere
 // else, and nothing else is there.
 func TestMetricsListen(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.Metrics.Listen = "127.0.0.1:0" })
+	h := newHouse(t, func(c *config.Config) { c.Metrics.Listen = "127.0.0.1:0" })
 	h.listenAt("127.0.0.1:0")
 	l, err := h.Listen()
 	if err != nil {

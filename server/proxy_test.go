@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"gatehouse/ldap/ldaptest"
+	"gatehouse/server/config"
 )
 
 // proxies are the reverse proxies that are tried, with the very configurations
@@ -73,7 +74,7 @@ func TestProxies(t *testing.T) {
 	for i, p := range proxies {
 		t.Run(p.name, func(t *testing.T) {
 			program := needProxy(t, i)
-			h := newHouse(t, func(c *Config) { c.TrustedProxies = prefixes("127.0.0.1/32") })
+			h := newHouse(t, func(c *config.Config) { c.TrustedProxies = prefixes("127.0.0.1/32") })
 			app := application(t)
 			f := &front{h: h, gate: ldaptest.FreePort(t), challenges: p.challenges, down: p.down, waits: p.waits}
 			_, f.stop = h.serveAt(f.gate)

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"gatehouse/server/config"
 )
 
 // refusedLines returns what the log says of refused logins, without the times.
@@ -26,7 +28,7 @@ func (h *house) refusedLines() (list []string) {
 // TestRefusedLines: each login that is refused is a line of its own, with where it came
 // from and what name was typed; one that goes well is none.
 func TestRefusedLines(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.Logins.AccountFailures = 2 })
+	h := newHouse(t, func(c *config.Config) { c.Logins.AccountFailures = 2 })
 	long := strings.Repeat("a", 90) + "@example.com"
 	for _, c := range []struct {
 		name, password, from string
@@ -65,7 +67,7 @@ func TestRefusedLines(t *testing.T) {
 // TestRefusedFlood: a flood fills no log. What has no line is counted, and an address
 // that comes later has its lines.
 func TestRefusedFlood(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.Logins.AddressFailures = 1000 })
+	h := newHouse(t, func(c *config.Config) { c.Logins.AddressFailures = 1000 })
 	try := func(from string, n int) {
 		for i := range n {
 			h.ask("POST", userpassPath).from(from + ":1").json(fmt.Sprintf(`{"username":"u%d@example.com","password":"x"}`, i)).send().want(http.StatusUnauthorized)

@@ -1,11 +1,15 @@
 package server
 
-import "strings"
+import (
+	"strings"
+
+	"gatehouse/server/config"
+)
 
 // Reload takes over what a configuration that Check and CheckFiles have accepted says
 // differently, and reads the certificate again. It logs what has changed, and which
 // settings need a restart. It reports whether it took it over. It is called by one goroutine at a time, after Listen.
-func (s *Server) Reload(newer Config) (taken bool) {
+func (s *Server) Reload(newer config.Config) (taken bool) {
 	before := *s.config()
 	now := before.Adopt(newer)
 	if s.pair != nil {
@@ -17,10 +21,10 @@ func (s *Server) Reload(newer Config) (taken bool) {
 	s.settings.Store(&now)
 	s.changes.setLimit(now.Limits.ChangesPerUser)
 	s.open.warn(s.log)
-	if list := changedSettings(now, newer); len(list) > 0 {
+	if list := config.Changed(now, newer); len(list) > 0 {
 		s.log.Warn("settings have changed that need a restart", "settings", strings.Join(list, " "))
 	}
-	changed := changedSettings(before, now)
+	changed := config.Changed(before, now)
 	if len(changed) == 0 {
 		changed = []string{"nothing"}
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"gatehouse/server/config"
 )
 
 // TestReload changes a setting at a time: it is in force at once, or the log says that
@@ -42,7 +44,7 @@ func TestReload(t *testing.T) {
 		{"public_url = \"https://x.example\"\n[ldap]\nurls = [\"ldaps://l.example\"]\nbase_dn = \"dc=x\"", "nothing", "public_url ldap", func() bool { return !h.config().Secure() }},
 		{"[oauth.github]\ntype = \"github\"\nclient_id = \"x\"\nclient_secret_file = \"y\"", "nothing", "oauth.github", func() bool { return len(h.config().OAuth) == 0 }},
 	} {
-		newer, err := parseConfig("config.toml", []byte(c.text))
+		newer, err := config.Parse("config.toml", []byte(c.text))
 		if err != nil {
 			t.Fatal(err)
 		}

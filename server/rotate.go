@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"time"
 
+	"gatehouse/server/config"
 	"gatehouse/storage"
 )
 
@@ -54,7 +55,7 @@ func parseOverlap(text string) (time.Duration, error) {
 	if text == "0" || text == "0s" {
 		return 0, nil
 	}
-	d, err := ParseSpan(text)
+	d, err := config.ParseSpan(text)
 	if err != nil {
 		return 0, refuse(http.StatusBadRequest, "overlap: %v", err)
 	}

@@ -10,19 +10,20 @@ import (
 	"testing"
 
 	"gatehouse/ldap/ldaptest"
+	"gatehouse/server/config"
 )
 
 // withTLS has a house speak https, with a certificate for that host.
-func withTLS(t *testing.T, host string) func(*Config) {
+func withTLS(t *testing.T, host string) func(*config.Config) {
 	t.Helper()
 	dir := t.TempDir()
-	files := TLSConfig{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
+	files := config.TLS{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
 	cert, key := ldaptest.NewAuthority(t).Issue(t, host)
 	err := errors.Join(os.WriteFile(files.Cert, []byte(cert), 0o600), os.WriteFile(files.Key, []byte(key), 0o600))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return func(c *Config) { c.TLS = files }
+	return func(c *config.Config) { c.TLS = files }
 }
 
 // A client that would rather speak HTTP/2 gets HTTP/1.1, and one that speaks nothing

@@ -38,6 +38,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"gatehouse/server/config"
 	"gatehouse/server/oauth"
 	"gatehouse/server/web"
 	"gatehouse/storage"
@@ -46,7 +47,7 @@ import (
 // Server answers requests on a store.
 type Server struct {
 	store    *storage.Store
-	settings atomic.Pointer[Config] // in force; see Reload
+	settings atomic.Pointer[config.Config] // in force; see Reload
 	log      *slog.Logger
 	now      func() time.Time
 	started  time.Time
@@ -87,7 +88,7 @@ type Options struct {
 // New returns a server for the store, with a configuration that Check has
 // accepted. It reads the files that the configuration names, and connects to
 // nothing.
-func New(store *storage.Store, cfg Config, opts Options) (*Server, error) {
+func New(store *storage.Store, cfg config.Config, opts Options) (*Server, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
@@ -107,9 +108,9 @@ func New(store *storage.Store, cfg Config, opts Options) (*Server, error) {
 		turns:    newTurns(max(1, runtime.GOMAXPROCS(0)/2)),
 	}
 	s.settings.Store(&cfg)
-	s.throttle = &throttle{store: store, cfg: func() LoginConfig { return s.config().Logins }, now: opts.Now}
+	s.throttle = &throttle{store: store, cfg: func() config.Logins { return s.config().Logins }, now: opts.Now}
 	var err error
-	if s.open, err = newConnections(opts.Log, func() LimitConfig { return s.config().Limits }, s.trusted); err != nil {
+	if s.open, err = newConnections(opts.Log, func() config.Limits { return s.config().Limits }, s.trusted); err != nil {
 		return nil, err
 	}
 	s.metrics = newMetrics(store, s.activity, s.open)
@@ -139,4 +140,4 @@ func New(store *storage.Store, cfg Config, opts Options) (*Server, error) {
 }
 
 // config returns the settings in force.
-func (s *Server) config() *Config { return s.settings.Load() }
+func (s *Server) config() *config.Config { return s.settings.Load() }

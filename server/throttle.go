@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"gatehouse/server/config"
 	"gatehouse/storage"
 )
 
@@ -16,7 +17,7 @@ import (
 // never locks for good. What it counts is kept in the store, over a restart.
 type throttle struct {
 	store *storage.Store
-	cfg   func() LoginConfig
+	cfg   func() config.Logins
 	now   func() time.Time
 
 	mu     sync.Mutex

@@ -9,10 +9,12 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"gatehouse/server/config"
 )
 
 // roomy lets the limit by address out of a test of the limit by account.
-func roomy(c *Config) { c.Logins.AddressFailures = 60_000 }
+func roomy(c *config.Config) { c.Logins.AddressFailures = 60_000 }
 
 // retryAfter returns the seconds that a 429 asks for.
 func (a answer) retryAfter() time.Duration {
@@ -117,7 +119,7 @@ func TestThrottleOverRestart(t *testing.T) {
 
 // TestClockSetBack: a clock that is put right locks nobody out.
 func TestClockSetBack(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.Logins.AddressFailures = 6 })
+	h := newHouse(t, func(c *config.Config) { c.Logins.AddressFailures = 6 })
 	h.clock.move(365 * 24 * time.Hour)
 	for range 6 {
 		h.userpass(alice, "wrong").want(http.StatusUnauthorized)
@@ -205,7 +207,7 @@ func TestAddressLimit(t *testing.T) {
 // TestAddressLimits: the first minute lets as many through as is configured.
 func TestAddressLimits(t *testing.T) {
 	for _, limit := range []int{1, 2, 7, 61, 1000} {
-		h := newHouse(t, func(c *Config) { c.Logins.AddressFailures = limit })
+		h := newHouse(t, func(c *config.Config) { c.Logins.AddressFailures = limit })
 		for n := range limit {
 			h.userpass(fmt.Sprintf("u%d@example.com", n), "x").want(http.StatusUnauthorized)
 		}
@@ -260,7 +262,7 @@ func TestNetworkLimits(t *testing.T) {
 		"IPv4":    {func(int) string { return "198.51.100.7" }, limit, "::ffff:198.51.100.7", "198.51.100.8"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHouse(t, func(c *Config) { c.Logins.AddressFailures = limit })
+			h := newHouse(t, func(c *config.Config) { c.Logins.AddressFailures = limit })
 			fail := func(who int, from string) int {
 				remote := netip.AddrPortFrom(netip.MustParseAddr(from), 1).String()
 				return h.ask("POST", userpassPath).from(remote).form(fmt.Sprintf("username=u%d@example.com&password=x", who)).send().code

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"gatehouse/server/config"
 	"gatehouse/storage"
 )
 
@@ -33,16 +34,16 @@ func (s *Server) spec(o tokenOptions) (storage.TokenSpec, error) {
 	spec.Name, spec.Scopes = o.Name, o.Scopes
 	switch most := s.config().Tokens.MaxLifetime; {
 	case o.ExpiresIn == "never" && most.Ends():
-		return spec, refuse(http.StatusBadRequest, "expiresIn: at most %s is allowed here", spanText(most.Duration))
+		return spec, refuse(http.StatusBadRequest, "expiresIn: at most %s is allowed here", config.FormatSpan(most.Duration))
 	case o.ExpiresIn == "never":
 		spec.Lifetime = 0
 	case o.ExpiresIn != "":
-		d, err := ParseSpan(o.ExpiresIn)
+		d, err := config.ParseSpan(o.ExpiresIn)
 		if err != nil {
 			return spec, refuse(http.StatusBadRequest, "expiresIn: %v", err)
 		}
 		if most.Ends() && d > most.Duration {
-			return spec, refuse(http.StatusBadRequest, "expiresIn: at most %s is allowed here", spanText(most.Duration))
+			return spec, refuse(http.StatusBadRequest, "expiresIn: at most %s is allowed here", config.FormatSpan(most.Duration))
 		}
 		spec.Lifetime = d.Milliseconds()
 	}

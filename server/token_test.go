@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gatehouse/server/api"
+	"gatehouse/server/config"
 )
 
 // flip changes one digit.
@@ -231,8 +232,8 @@ func TestAddresses(t *testing.T) {
 }
 
 func TestTokenOptionsRefused(t *testing.T) {
-	h := newHouse(t, func(c *Config) {
-		c.Tokens.MaxLifetime, c.Tokens.DefaultLifetime = Lifetime{365 * 24 * time.Hour}, Lifetime{time.Hour}
+	h := newHouse(t, func(c *config.Config) {
+		c.Tokens.MaxLifetime, c.Tokens.DefaultLifetime = config.Lifetime{Duration: 365 * 24 * time.Hour}, config.Lifetime{Duration: time.Hour}
 	})
 	cookie := h.login(alice, password)
 	many := func(n int, item string) string { return "[" + strings.Repeat(item+",", n-1) + item + "]" }
@@ -265,7 +266,9 @@ func TestTokenOptionsRefused(t *testing.T) {
 }
 
 func TestLifetimes(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.Tokens.DefaultLifetime, c.Tokens.MaxLifetime = Lifetime{day}, Lifetime{30 * day} })
+	h := newHouse(t, func(c *config.Config) {
+		c.Tokens.DefaultLifetime, c.Tokens.MaxLifetime = config.Lifetime{Duration: day}, config.Lifetime{Duration: 30 * day}
+	})
 	cookie := h.login(alice, password)
 	for path, made := range map[string]api.NewToken{
 		"userpass": h.userpass(alice, password).newToken(),
@@ -279,14 +282,14 @@ func TestLifetimes(t *testing.T) {
 	h.ask("POST", "/api/token").cookie(cookie).json(`{"expiresIn":"30d"}`).send().newToken()
 	h.ask("POST", "/api/token").cookie(cookie).json(`{"expiresIn":"31d"}`).send().want(http.StatusBadRequest)
 
-	h = newHouse(t, func(c *Config) { c.Tokens.MaxLifetime = Lifetime{day} })
+	h = newHouse(t, func(c *config.Config) { c.Tokens.MaxLifetime = config.Lifetime{Duration: day} })
 	if got, want := h.userpass(alice, password).newToken().ExpiresOn, "2026-03-02T12:00:00.000Z"; got != want {
 		t.Errorf("got expiresOn %s, want %s by the longest that is allowed", got, want)
 	}
 }
 
 func TestMaxPerUser(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.Tokens.MaxPerUser = 3 })
+	h := newHouse(t, func(c *config.Config) { c.Tokens.MaxPerUser = 3 })
 	cookie := h.login(alice, password)
 	soon := h.ask("POST", "/api/token").cookie(cookie).json(`{"expiresIn":"1h"}`).send().newToken()
 	h.ask("GET", "/api/createApiToken").cookie(cookie).send().newToken()
@@ -369,7 +372,7 @@ func TestMasking(t *testing.T) {
 }
 
 func TestRevealOff(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.Tokens.Reveal = false })
+	h := newHouse(t, func(c *config.Config) { c.Tokens.Reveal = false })
 	token, cookie := h.token(), h.login(alice, password)
 	for _, a := range []*ask{h.ask("GET", "/api/getApiTokens").token(token), h.ask("GET", "/api/getApiTokens").cookie(cookie)} {
 		var list []api.DocumentedToken
@@ -421,7 +424,7 @@ func TestUserStops(t *testing.T) {
 }
 
 func TestRevokeIdle(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.Tokens.RevokeIdleAfter = Lifetime{90 * 24 * time.Hour} })
+	h := newHouse(t, func(c *config.Config) { c.Tokens.RevokeIdleAfter = config.Lifetime{Duration: 90 * 24 * time.Hour} })
 	idle, busy := h.token(), h.token()
 	h.clock.move(90*24*time.Hour - time.Millisecond)
 	h.alive(busy)
@@ -435,7 +438,7 @@ func TestRevokeIdle(t *testing.T) {
 // TestSweepIdle: a policy of seconds is kept within seconds, not within the
 // hour in which one of months is.
 func TestSweepIdle(t *testing.T) {
-	h := newHouse(t, func(c *Config) { c.Tokens.RevokeIdleAfter = Lifetime{2 * time.Second} })
+	h := newHouse(t, func(c *config.Config) { c.Tokens.RevokeIdleAfter = config.Lifetime{Duration: 2 * time.Second} })
 	idle, _, _ := h.store.Identify(h.token())
 	h.clock.move(2 * time.Second)
 	ctx, stop := context.WithCancel(t.Context())

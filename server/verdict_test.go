@@ -15,6 +15,7 @@ import (
 	"gatehouse/ldap"
 	"gatehouse/ldap/ldaptest"
 	"gatehouse/server/api"
+	"gatehouse/server/config"
 	"gatehouse/storage"
 )
 
@@ -116,10 +117,10 @@ func newVerdictWorld(t *testing.T, seed uint64, group string) *verdictWorld {
 	for i := range w.share {
 		urls = append(urls, "ldap://"+ldaptest.NewProxy(t, s.Addr, func(q ldaptest.Search) ldaptest.Fault { return w.spoil(i, q) }).Addr)
 	}
-	w.h = newHouse(t, func(c *Config) {
+	w.h = newHouse(t, func(c *config.Config) {
 		roomy(c)
-		c.LDAP = &LDAPConfig{
-			URLs: urls, Insecure: true, BaseDN: ldaptest.People, Timeout: Interval{unhurried},
+		c.LDAP = &config.LDAP{
+			URLs: urls, Insecure: true, BaseDN: ldaptest.People, Timeout: config.Interval{Duration: unhurried},
 			BindDN: ldaptest.Reader, BindPasswordFile: s.File("reader", ldaptest.ReaderPassword+"\n"),
 			Filter: "(&(uid={username})(!(employeeType=guest)))", RequiredGroup: group,
 		}

@@ -16,6 +16,7 @@ import (
 
 	"gatehouse/server"
 	"gatehouse/server/api"
+	"gatehouse/server/config"
 	"gatehouse/server/demo"
 	"gatehouse/storage"
 )
@@ -37,7 +38,7 @@ func realWith(t testing.TB, o storage.Options, users, tokens int) (*storage.Stor
 	if _, err := demo.Fill(t.Context(), store, demo.Options{Users: users, Tokens: tokens, Now: noon}); err != nil {
 		t.Fatal(err)
 	}
-	s, err := server.New(store, server.Config{}, server.Options{Version: "v1", Now: now})
+	s, err := server.New(store, config.Config{}, server.Options{Version: "v1", Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}

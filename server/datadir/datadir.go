@@ -22,6 +22,7 @@ import (
 
 	"gatehouse/server"
 	"gatehouse/server/api"
+	"gatehouse/server/config"
 	"gatehouse/storage"
 )
 
@@ -40,7 +41,7 @@ type Dir struct {
 
 // Open opens the store, and a server on it. With early it returns as soon as tokens
 // can be verified: see storage.Options.
-func (d Dir) Open(cfg server.Config, log *slog.Logger, early bool) (*storage.Store, *server.Server, error) {
+func (d Dir) Open(cfg config.Config, log *slog.Logger, early bool) (*storage.Store, *server.Server, error) {
 	store, err := storage.Open(d.Path, storage.Options{
 		KeyFile: cfg.KeyFile, MaxPerUser: cfg.Tokens.MaxPerUser, Holder: d.Command, Log: log, Early: early,
 		KeepEvents: cfg.Audit.Keep.Duration, MostEvents: cfg.Audit.MaxSize.Bytes, Segment: cfg.Audit.Segment(),
@@ -105,7 +106,7 @@ func (d Dir) offline(ctx context.Context, become func(dir string) error) (*api.C
 	if err != nil {
 		return nil, err
 	}
-	cfg.TLS = server.TLSConfig{} // no port is opened
+	cfg.TLS = config.TLS{} // no port is opened
 	// A missing file keeps the server from starting, but must not keep anybody from
 	// revoking a token meanwhile.
 	if err := cfg.CheckFiles(); err != nil {

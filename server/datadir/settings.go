@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"gatehouse/server"
+	"gatehouse/server/config"
 )
 
 // errNowhere is why there is no data directory. The working directory is none: a store
@@ -34,14 +34,14 @@ func Locate(name string) (string, error) {
 
 // Settings reads the configuration, from file unless that is empty: flag over
 // environment (which is in the flag by now) over file over default.
-func (d Dir) Settings() (cfg server.Config, file string, err error) {
+func (d Dir) Settings() (cfg config.Config, file string, err error) {
 	file = d.Config
 	if beside := filepath.Join(d.Path, "config.toml"); file == "" && exists(beside) {
 		file = beside
 	}
-	cfg = server.DefaultConfig()
+	cfg = config.Default()
 	if file != "" {
-		if cfg, err = server.LoadConfig(file); err != nil {
+		if cfg, err = config.Load(file); err != nil {
 			return cfg, file, err
 		}
 	}
@@ -58,7 +58,7 @@ func (d Dir) Settings() (cfg server.Config, file string, err error) {
 
 // whole reads the configuration and tries the files that it names. It is called before
 // a store is made, so that a mistake does not leave one behind.
-func (d Dir) whole() (server.Config, error) {
+func (d Dir) whole() (config.Config, error) {
 	cfg, _, err := d.Settings()
 	if err != nil {
 		return cfg, err

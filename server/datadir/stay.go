@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gatehouse/server"
+	"gatehouse/server/config"
 )
 
 // hangups has this process outlive what ends others: SIGHUP, which it returns instead,
@@ -28,7 +29,7 @@ func hangups() (<-chan os.Signal, func()) {
 
 // serveLog returns the server's log, and what else it has to say: neither ever waits
 // for their reader.
-func serveLog(d *Dir, cfg server.LogConfig) (log *slog.Logger, end func() error) {
+func serveLog(d *Dir, cfg config.Log) (log *slog.Logger, end func() error) {
 	lines := NewLines(d.Messages)
 	d.Messages = lines
 	log, d.level = cfg.Logger(lines)

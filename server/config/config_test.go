@@ -1,4 +1,4 @@
-package server
+package config_test
 
 import (
 	"net/netip"
@@ -6,10 +6,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"gatehouse/server/config"
 )
 
 func TestConfigWhole(t *testing.T) {
-	got, err := parseConfig("config.toml", []byte(`
+	got, err := config.Parse("config.toml", []byte(`
 listen = "127.0.0.1:9090"
 public_url = "https://tokens.example.com"
 trusted_proxies = ["127.0.0.1/32", "2001:db8::/32"]
@@ -51,30 +53,30 @@ max_size = "64MiB"
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Config{
+	want := config.Config{
 		Listen: "127.0.0.1:9090", PublicURL: "https://tokens.example.com", KeyFile: "/etc/gatehouse/key",
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32"), netip.MustParsePrefix("2001:db8::/32")},
-		TLS:            TLSConfig{Cert: "cert.pem", Key: "key.pem"},
-		Log:            LogConfig{Level: "warn", Format: "json"},
-		Metrics:        MetricsConfig{Listen: "127.0.0.1:9091"},
-		Tokens:         TokenConfig{KnownScopes: []string{"admin", "repo:read"}, MaxPerUser: 7, DefaultLifetime: Lifetime{90 * day}, MaxLifetime: Lifetime{365 * day}, RevokeIdleAfter: Lifetime{365 * day}},
-		Logins:         LoginConfig{AccountFailures: 3, AddressFailures: 30},
-		Limits:         LimitConfig{Connections: 300, ConnectionsPerAddress: 30, ChangesPerUser: 40},
-		Audit:          AuditConfig{Keep: Lifetime{365 * day}, MaxSize: Size{64 << 20}},
+		TLS:            config.TLS{Cert: "cert.pem", Key: "key.pem"},
+		Log:            config.Log{Level: "warn", Format: "json"},
+		Metrics:        config.Metrics{Listen: "127.0.0.1:9091"},
+		Tokens:         config.Tokens{KnownScopes: []string{"admin", "repo:read"}, MaxPerUser: 7, DefaultLifetime: config.Lifetime{Duration: 90 * day}, MaxLifetime: config.Lifetime{Duration: 365 * day}, RevokeIdleAfter: config.Lifetime{Duration: 365 * day}},
+		Logins:         config.Logins{AccountFailures: 3, AddressFailures: 30},
+		Limits:         config.Limits{Connections: 300, ConnectionsPerAddress: 30, ChangesPerUser: 40},
+		Audit:          config.Audit{Keep: config.Lifetime{Duration: 365 * day}, MaxSize: config.Size{Bytes: 64 << 20}},
 	}
-	if changed := changedSettings(got, want); len(changed) > 0 {
+	if changed := config.Changed(got, want); len(changed) > 0 {
 		t.Errorf("got %+v, want %+v: %q differ", got, want, changed)
 	}
 }
 
 func TestConfigDefaults(t *testing.T) {
 	for _, text := range []string{"", "# nothing\n", "[tokens]\n[logins]\n", "[tokens]\ndefault_lifetime = \"never\"\nmax_lifetime = \"never\"\n"} {
-		got, err := parseConfig("config.toml", []byte(text))
-		if err != nil || len(changedSettings(got, DefaultConfig())) > 0 {
+		got, err := config.Parse("config.toml", []byte(text))
+		if err != nil || len(config.Changed(got, config.Default())) > 0 {
 			t.Errorf("%q: got %+v, %v, want the defaults", text, got, err)
 		}
 	}
-	if err := DefaultConfig().Check(); err != nil {
+	if err := config.Default().Check(); err != nil {
 		t.Errorf("the defaults: %v", err)
 	}
 }
@@ -141,7 +143,7 @@ func TestConfigRefused(t *testing.T) {
 		{"[logins]\naddress_failures = 1000001", "logins.address_failures"},
 		{"\x00", "line 1"},
 	} {
-		_, err := parseConfig("config.toml", []byte(c.text))
+		_, err := config.Parse("config.toml", []byte(c.text))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q: got %v, want an error that says %q", c.text, err, c.want)
 		}
@@ -150,13 +152,13 @@ func TestConfigRefused(t *testing.T) {
 
 func TestLoadConfig(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "config.toml")
-	if _, err := LoadConfig(file); err == nil || !strings.Contains(err.Error(), file) {
+	if _, err := config.Load(file); err == nil || !strings.Contains(err.Error(), file) {
 		t.Errorf("no file: got %v", err)
 	}
 	if err := os.WriteFile(file, []byte("\nx = 1\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := LoadConfig(file); err == nil || err.Error() != file+": line 2: unknown key x" {
+	if _, err := config.Load(file); err == nil || err.Error() != file+": line 2: unknown key x" {
 		t.Errorf("got %v", err)
 	}
 }
@@ -167,7 +169,7 @@ func TestOrigin(t *testing.T) {
 		"http://a.example:80/": "http://a.example", "https://a.example:8443": "https://a.example:8443", "http://a.example:443": "http://a.example:443",
 		"https://[2001:DB8::1]:443": "https://[2001:db8::1]",
 	} {
-		if got := (Config{PublicURL: url}).Origin(); got != want {
+		if got := (config.Config{PublicURL: url}).Origin(); got != want {
 			t.Errorf("%s: got %s, want %s", url, got, want)
 		}
 	}

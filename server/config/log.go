@@ -1,19 +1,19 @@
-package server
+package config
 
 import (
 	"io"
 	"log/slog"
 )
 
-// LogConfig says what is logged, and how it is written.
-type LogConfig struct {
+// Log says what is logged, and how it is written.
+type Log struct {
 	Level  string `toml:"level"`  // debug, info, warn or error
 	Format string `toml:"format"` // text or json
 }
 
 var logLevels = map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
 
-func (c LogConfig) check(f *faults) {
+func (c Log) check(f *faults) {
 	if _, known := logLevels[c.Level]; !known {
 		f.add("log.level", `write "debug", "info", "warn" or "error"`)
 	}
@@ -23,7 +23,7 @@ func (c LogConfig) check(f *faults) {
 }
 
 // Logger returns a logger that writes to w, and what its level is changed by.
-func (c LogConfig) Logger(w io.Writer) (*slog.Logger, *slog.LevelVar) {
+func (c Log) Logger(w io.Writer) (*slog.Logger, *slog.LevelVar) {
 	level := new(slog.LevelVar)
 	level.Set(c.SlogLevel())
 	o := &slog.HandlerOptions{Level: level}
@@ -34,4 +34,4 @@ func (c LogConfig) Logger(w io.Writer) (*slog.Logger, *slog.LevelVar) {
 }
 
 // SlogLevel is the level from which on there are lines.
-func (c LogConfig) SlogLevel() slog.Level { return logLevels[c.Level] }
+func (c Log) SlogLevel() slog.Level { return logLevels[c.Level] }

@@ -1,4 +1,4 @@
-package server
+package config
 
 import (
 	"maps"
@@ -8,8 +8,8 @@ import (
 	"gatehouse/server/oauth"
 )
 
-// OAuthConfig is a section [oauth.<name>]; oauth.Config says what the fields mean.
-type OAuthConfig struct {
+// OAuth is a section [oauth.<name>]; oauth.Config says what the fields mean.
+type OAuth struct {
 	Type             string `toml:"type"`
 	URL              string `toml:"url"`
 	ClientID         string `toml:"client_id"`
@@ -20,7 +20,7 @@ type OAuthConfig struct {
 }
 
 // provider is the section as package oauth takes it.
-func (c OAuthConfig) provider(name string) oauth.Config {
+func (c OAuth) provider(name string) oauth.Config {
 	return oauth.Config{
 		Name: name, Type: c.Type, URL: c.URL, ClientID: c.ClientID, ClientSecretFile: c.ClientSecretFile,
 		Insecure: c.Insecure, AcceptAnyClient: c.AcceptAnyClient, TrustEmail: c.TrustEmail,

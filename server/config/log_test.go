@@ -1,10 +1,12 @@
-package server
+package config_test
 
 import (
 	"bytes"
 	"encoding/json"
 	"strings"
 	"testing"
+
+	"gatehouse/server/config"
 )
 
 // TestLogConfig writes a line of each level.
@@ -12,7 +14,7 @@ func TestLogConfig(t *testing.T) {
 	for level, want := range map[string]string{"debug": "debug info warn error", "info": "info warn error", "warn": "warn error", "error": "error"} {
 		for _, format := range []string{"text", "json"} {
 			var b bytes.Buffer
-			log, _ := LogConfig{Level: level, Format: format}.Logger(&b)
+			log, _ := config.Log{Level: level, Format: format}.Logger(&b)
 			log.Debug("debug")
 			log.Info("info")
 			log.Warn("warn")

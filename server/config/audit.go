@@ -1,4 +1,4 @@
-package server
+package config
 
 import (
 	"fmt"
@@ -6,14 +6,14 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// AuditConfig says how much of the audit log is kept. What is beyond either bound
+// Audit says how much of the audit log is kept. What is beyond either bound
 // goes, the oldest first.
-type AuditConfig struct {
+type Audit struct {
 	Keep    Lifetime `toml:"keep"`
 	MaxSize Size     `toml:"max_size"`
 }
 
-func (c AuditConfig) check(f *faults) {
+func (c Audit) check(f *faults) {
 	if c.MaxSize.Bytes < smallestAudit {
 		f.add("audit.max_size", "write at least %v", Size{smallestAudit})
 	}
@@ -26,7 +26,7 @@ const (
 
 // Segment is the size of the files that the audit log is made of, in bytes. It is
 // dropped file by file, so a small log needs small files.
-func (c AuditConfig) Segment() int64 {
+func (c Audit) Segment() int64 {
 	return min(max(c.MaxSize.Bytes/8, smallestAudit/8), largestPart)
 }
 

@@ -1,4 +1,4 @@
-package server
+package config
 
 import (
 	"fmt"
@@ -51,8 +51,8 @@ func ParseSpan(s string) (time.Duration, error) {
 	return whole, nil
 }
 
-// spanText is what ParseSpan reads, as people write it.
-func spanText(d time.Duration) string {
+// FormatSpan is what ParseSpan reads, as people write it.
+func FormatSpan(d time.Duration) string {
 	if d%day == 0 {
 		return strconv.FormatInt(int64(d/day), 10) + "d"
 	}
@@ -70,7 +70,7 @@ func (l Lifetime) String() string {
 	if !l.Ends() {
 		return "never"
 	}
-	return spanText(l.Duration)
+	return FormatSpan(l.Duration)
 }
 
 // UnmarshalText reads "never", or what ParseSpan reads.

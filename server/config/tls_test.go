@@ -1,4 +1,4 @@
-package server
+package config_test
 
 import (
 	"crypto/x509"
@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"gatehouse/ldap/ldaptest"
+	"gatehouse/server/config"
 )
 
 // TestCertificateText: a chain that an editor of Windows saved is read whole. With the
@@ -33,7 +34,7 @@ func TestCertificateText(t *testing.T) {
 		if err := os.WriteFile(keyFile, []byte(c.key), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		pair, err := TLSConfig{certFile, keyFile}.Load()
+		pair, err := config.TLS{Cert: certFile, Key: keyFile}.Load()
 		if err != nil {
 			t.Errorf("%s: %v", c.what, err)
 			continue

@@ -1,4 +1,4 @@
-package server
+package config
 
 import (
 	"maps"
@@ -25,9 +25,9 @@ func (c Config) Adopt(newer Config) Config {
 	return c
 }
 
-// changedSettings returns the names of the settings in which two configurations
+// Changed returns the names of the settings in which two configurations
 // differ.
-func changedSettings(a, b Config) []string {
+func Changed(a, b Config) []string {
 	return compareSettings("", reflect.ValueOf(a), reflect.ValueOf(b))
 }
 

@@ -1,4 +1,20 @@
-package server
+// Package config holds the configuration file: the types of its sections, their
+// defaults, and everything that can be wrong with a setting.
+//
+// A file becomes settings in one sequence. Errors carry the file, the line and the key,
+// and all errors of a step are reported at once:
+//
+//	Parse       text      -> every key and its line; unknown keys and wrong types
+//	Check       settings  -> values that are out of range or contradict each other
+//	CheckFiles  files     -> certificates, CA files and secrets that can't be read
+//
+// A running server then compares the settings in force with newer ones (Changed) and
+// takes over those that it can change while it runs (Adopt).
+//
+// The package owns the grammar of what people write in the file: spans of time, sizes,
+// scopes, addresses to listen on. Requests and command lines use the same parsers. It
+// never connects to anything, never opens the store, and does not know the server.
+package config
 
 import (
 	"bytes"
@@ -18,36 +34,36 @@ import (
 	"gatehouse/storage"
 )
 
-// Config is the configuration file. The zero value of a field stands for its
-// default; DefaultConfig has the defaults filled in.
+// Config contains the settings of a configuration file. [Default] returns the
+// defaults; a field that it leaves at its zero value is off, or has its default there.
 type Config struct {
 	Listen         string         `toml:"listen"`
 	PublicURL      string         `toml:"public_url"`
 	TrustedProxies []netip.Prefix `toml:"trusted_proxies"`
 	KeyFile        string         `toml:"key_file"`
-	TLS            TLSConfig      `toml:"tls"`
-	Log            LogConfig      `toml:"log"`
-	Metrics        MetricsConfig  `toml:"metrics"`
-	Tokens         TokenConfig    `toml:"tokens"`
-	Logins         LoginConfig    `toml:"logins"`
-	Limits         LimitConfig    `toml:"limits"`
-	Audit          AuditConfig    `toml:"audit"`
-	LDAP           *LDAPConfig    `toml:"ldap"` // nil: not configured
+	TLS            TLS            `toml:"tls"`
+	Log            Log            `toml:"log"`
+	Metrics        Metrics        `toml:"metrics"`
+	Tokens         Tokens         `toml:"tokens"`
+	Logins         Logins         `toml:"logins"`
+	Limits         Limits         `toml:"limits"`
+	Audit          Audit          `toml:"audit"`
+	LDAP           *LDAP          `toml:"ldap"` // nil: not configured
 
-	OAuth map[string]OAuthConfig `toml:"oauth"` // by the provider's name
+	OAuth map[string]OAuth `toml:"oauth"` // by the provider's name
 
-	doc *document // the file, to name a setting's line in errors; nil: there is none
+	doc *document // the file, to name a setting's line in errors; nil: without a file
 }
 
-// TLSConfig names the certificate and its key, in PEM files.
-type TLSConfig struct {
+// TLS names the certificate and its key, in PEM files.
+type TLS struct {
 	Cert string `toml:"cert"`
 	Key  string `toml:"key"`
 }
 
 // Load reads the certificate and its key. Both are read as text files: a byte-order
 // mark at the beginning would hide the first certificate of a chain.
-func (c TLSConfig) Load() (tls.Certificate, error) {
+func (c TLS) Load() (tls.Certificate, error) {
 	cert, err := textfile.Read(c.Cert)
 	if err != nil {
 		return tls.Certificate{}, err
@@ -59,13 +75,13 @@ func (c TLSConfig) Load() (tls.Certificate, error) {
 	return tls.X509KeyPair(cert, key)
 }
 
-// MetricsConfig says where the metrics are.
-type MetricsConfig struct {
+// Metrics says where the metrics are.
+type Metrics struct {
 	Listen string `toml:"listen"` // their own address; empty: they are on the main port
 }
 
-// TokenConfig is the policy for API access tokens.
-type TokenConfig struct {
+// Tokens is the policy for API access tokens.
+type Tokens struct {
 	KnownScopes     []string `toml:"known_scopes"` // none: any scope may be given to a token
 	Reveal          bool     `toml:"reveal"`
 	MaxPerUser      int      `toml:"max_per_user"` // 0: any number
@@ -74,45 +90,45 @@ type TokenConfig struct {
 	RevokeIdleAfter Lifetime `toml:"revoke_idle_after"`
 }
 
-// LoginConfig says who may log in with a password kept here, and how many refused
+// Logins says who may log in with a password kept here, and how many refused
 // logins are too many.
-type LoginConfig struct {
+type Logins struct {
 	Local           bool `toml:"local"`
 	AccountFailures int  `toml:"account_failures"` // in a row
 	AddressFailures int  `toml:"address_failures"` // a minute
 }
 
-// LimitConfig bounds what one client or user may take.
-type LimitConfig struct {
+// Limits bounds what one client or user may take.
+type Limits struct {
 	Connections           int `toml:"connections"` // 0: what the limit of open files leaves room for
 	ConnectionsPerAddress int `toml:"connections_per_address"`
 	ChangesPerUser        int `toml:"changes_per_user"` // an hour; 0: no limit
 }
 
-// DefaultConfig is the configuration without a file.
-func DefaultConfig() Config {
+// Default returns the configuration without a file.
+func Default() Config {
 	return Config{
 		Listen: "127.0.0.1:8080",
-		Log:    LogConfig{Level: "info", Format: "text"},
-		Tokens: TokenConfig{Reveal: true},
-		Logins: LoginConfig{Local: true, AccountFailures: 5, AddressFailures: 100},
-		Limits: LimitConfig{ConnectionsPerAddress: 1000, ChangesPerUser: 10_000},
-		Audit:  AuditConfig{Keep: Lifetime{400 * day}, MaxSize: Size{4 << 30}},
+		Log:    Log{Level: "info", Format: "text"},
+		Tokens: Tokens{Reveal: true},
+		Logins: Logins{Local: true, AccountFailures: 5, AddressFailures: 100},
+		Limits: Limits{ConnectionsPerAddress: 1000, ChangesPerUser: 10_000},
+		Audit:  Audit{Keep: Lifetime{400 * day}, MaxSize: Size{4 << 30}},
 	}
 }
 
-// LoadConfig reads a configuration file over the defaults. An error names the
+// Load reads a configuration file over the defaults. An error names the
 // file, the key and the line.
-func LoadConfig(file string) (Config, error) {
+func Load(file string) (Config, error) {
 	b, err := textfile.Read(file)
 	if err != nil {
 		return Config{}, fmt.Errorf("read the configuration: %w", err)
 	}
-	return parseConfig(file, b)
+	return Parse(file, b)
 }
 
-func parseConfig(file string, text []byte) (cfg Config, err error) {
-	cfg = DefaultConfig()
+func Parse(file string, text []byte) (cfg Config, err error) {
+	cfg = Default()
 	if cfg.doc, err = readDocument(file, text, &cfg); err != nil {
 		return cfg, err
 	}

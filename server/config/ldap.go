@@ -1,4 +1,4 @@
-package server
+package config
 
 import (
 	"time"
@@ -7,8 +7,8 @@ import (
 	"gatehouse/server/textfile"
 )
 
-// LDAPConfig is the section [ldap]; ldap.Config says what the fields mean.
-type LDAPConfig struct {
+// LDAP is the section [ldap]; ldap.Config says what the fields mean.
+type LDAP struct {
 	URLs             []string `toml:"urls"`
 	StartTLS         bool     `toml:"start_tls"`
 	Insecure         bool     `toml:"insecure"`
@@ -26,17 +26,17 @@ type LDAPConfig struct {
 
 // RecheckEvery returns how often holders of live tokens are looked up again. 0 means
 // never.
-func (c LDAPConfig) RecheckEvery() time.Duration { return c.Recheck.or(defaultRecheck) }
+func (c LDAP) RecheckEvery() time.Duration { return c.Recheck.or(defaultRecheck) }
 
 // LoginTimeout returns how long a login or a look-up may take.
-func (c LDAPConfig) LoginTimeout() time.Duration { return c.Timeout.or(defaultTimeout) }
+func (c LDAP) LoginTimeout() time.Duration { return c.Timeout.or(defaultTimeout) }
 
 const (
 	defaultRecheck = 5 * time.Minute
 	defaultTimeout = 5 * time.Second
 )
 
-func (c LDAPConfig) check(f *faults) {
+func (c LDAP) check(f *faults) {
 	f.join(c.Directory().Validate())
 	switch every := c.RecheckEvery(); {
 	case c.Timeout.Duration < 0:
@@ -47,7 +47,7 @@ func (c LDAPConfig) check(f *faults) {
 }
 
 // Directory returns the section as package ldap takes it.
-func (c LDAPConfig) Directory() ldap.Config {
+func (c LDAP) Directory() ldap.Config {
 	return ldap.Config{
 		URLs: c.URLs, StartTLS: c.StartTLS, Insecure: c.Insecure, CAFile: c.CAFile,
 		BindDN: c.BindDN, BindPasswordFile: c.BindPasswordFile, BaseDN: c.BaseDN, Filter: c.Filter,

@@ -1,10 +1,12 @@
-package server
+package config_test
 
 import (
 	"errors"
 	"io/fs"
 	"strings"
 	"testing"
+
+	"gatehouse/server/config"
 )
 
 // TestFaultsHavePlaces: whatever is wrong in a configuration file is told with
@@ -80,7 +82,7 @@ func TestFaultsHavePlaces(t *testing.T) {
 		{"[tls]\n[tls]", "line 2: "},
 		{"tokens = 1\n[tokens]", "line 2: "},
 	} {
-		cfg, err := parseConfig("config.toml", []byte(c.text))
+		cfg, err := config.Parse("config.toml", []byte(c.text))
 		if err == nil {
 			err = cfg.CheckFiles()
 		}
@@ -94,7 +96,7 @@ func TestFaultsHavePlaces(t *testing.T) {
 
 // TestFaultsAreWhatTheyWere: the exit status depends on it.
 func TestFaultsAreWhatTheyWere(t *testing.T) {
-	cfg, err := parseConfig("config.toml", []byte("[tls]\ncert = \"no-such-file\"\nkey = \"k\"\n"))
+	cfg, err := config.Parse("config.toml", []byte("[tls]\ncert = \"no-such-file\"\nkey = \"k\"\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +114,7 @@ func FuzzConfig(f *testing.F) {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		if _, err := parseConfig("config.toml", text); err != nil && !strings.HasPrefix(err.Error(), "config.toml: line ") {
+		if _, err := config.Parse("config.toml", text); err != nil && !strings.HasPrefix(err.Error(), "config.toml: line ") {
 			t.Errorf("%q: got %v, want a line", text, err)
 		}
 	})

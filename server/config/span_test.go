@@ -1,11 +1,15 @@
-package server
+package config_test
 
 import (
 	"math"
 	"strings"
 	"testing"
 	"time"
+
+	"gatehouse/server/config"
 )
+
+const day = 24 * time.Hour
 
 func TestParseSpan(t *testing.T) {
 	for text, want := range map[string]time.Duration{
@@ -15,7 +19,7 @@ func TestParseSpan(t *testing.T) {
 		"1y6w": 407 * day, "1y2w3d4h": 382*day + 4*time.Hour, "1d12h": 36 * time.Hour, "0y1d": day,
 		"106751d23h47m16.854775807s": math.MaxInt64,
 	} {
-		if got, err := ParseSpan(text); got != want || err != nil {
+		if got, err := config.ParseSpan(text); got != want || err != nil {
 			t.Errorf("%s: got %v, %v, want %v", text, got, err, want)
 		}
 	}
@@ -25,7 +29,7 @@ func TestParseSpan(t *testing.T) {
 		"1mo", "6mo", "1month", "1year", "1d1y", "1d1w", "1h1d", "1d1d", "1dd", "1y2", "1d5",
 		"106752d", "293y", "99999999999999999999y", "292y200d", "106751d24h", "9223372036854775807d",
 	} {
-		got, err := ParseSpan(text)
+		got, err := config.ParseSpan(text)
 		if err == nil {
 			t.Errorf("%q: got %v, want an error", text, got)
 		} else if !strings.Contains(err.Error(), "such as 90d, 1y or 12h") {
@@ -39,8 +43,8 @@ func TestSpanText(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		90 * day: "90d", 365 * day: "365d", 36 * time.Hour: "36h0m0s", time.Hour: "1h0m0s", 1500 * time.Millisecond: "1.5s", 106751 * day: "106751d",
 	} {
-		got := spanText(d)
-		if back, err := ParseSpan(got); got != want || back != d || err != nil {
+		got := config.FormatSpan(d)
+		if back, err := config.ParseSpan(got); got != want || back != d || err != nil {
 			t.Errorf("%d: got %s, which is %v, %v; want %s", d, got, back, err, want)
 		}
 	}

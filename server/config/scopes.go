@@ -1,4 +1,4 @@
-package server
+package config
 
 import (
 	"fmt"
@@ -15,7 +15,7 @@ var ownScopes = []string{"files", "introspect", "tokens:read"}
 // CheckScopes returns an error if known_scopes is not empty and one of these scopes is
 // not in it. Otherwise every scope may be given, and the warning names those that look
 // mistyped: a token with such a scope works, but not where it is meant to.
-func (c TokenConfig) CheckScopes(scopes []string) (warning string, err error) {
+func (c Tokens) CheckScopes(scopes []string) (warning string, err error) {
 	known := slices.Concat(ownScopes, c.KnownScopes)
 	var slips []string
 	for _, scope := range scopes {

@@ -1,4 +1,4 @@
-package server
+package config
 
 import (
 	"reflect"
@@ -10,7 +10,7 @@ import (
 // TestChangedSettings finds a change of every setting there is.
 func TestChangedSettings(t *testing.T) {
 	whole := func() Config {
-		return Config{LDAP: &LDAPConfig{}, OAuth: map[string]OAuthConfig{"x": {}}}
+		return Config{LDAP: &LDAP{}, OAuth: map[string]OAuth{"x": {}}}
 	}
 	found := 0
 	var change func(path string, v reflect.Value, changed *Config)
@@ -26,7 +26,7 @@ func TestChangedSettings(t *testing.T) {
 			full := strings.TrimPrefix(path+"."+name, ".")
 			switch {
 			case f.Kind() == reflect.Map && isSection(f.Type().Elem()):
-				changed.OAuth["x"] = OAuthConfig{Type: "y"}
+				changed.OAuth["x"] = OAuth{Type: "y"}
 				full += ".x.type"
 			case isSection(f.Type()):
 				change(full, f, changed)
@@ -34,7 +34,7 @@ func TestChangedSettings(t *testing.T) {
 			default:
 				other(f)
 			}
-			if got := changedSettings(whole(), *changed); !slices.Equal(got, []string{full}) {
+			if got := Changed(whole(), *changed); !slices.Equal(got, []string{full}) {
 				t.Errorf("%s: got %q", full, got)
 			}
 			found++
