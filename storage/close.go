@@ -119,7 +119,7 @@ func (s *Store) leaveTableAtLast() error {
 	if err != nil {
 		return err
 	}
-	m := tableMoment{position: s.journal.End(), carried: s.carried}
+	m := tableMoment{position: s.journal.End()}
 	if m.uses, _, err = s.uses.end(segments); err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func (s *Store) leaveTableAtLast() error {
 }
 
 // closeWithin is how long a stop may take to bring uses into Badger. What is
-// left then, the next start takes over (carry.go).
+// left then stays in their log, and the next start recovers it as after a kill.
 const closeWithin = 2 * time.Second
 
 func (s *Store) flushLast() error {
@@ -140,7 +140,6 @@ func (s *Store) flushLast() error {
 	err := s.mergeAll(time.Now().Add(s.stopWithin), nil)
 	switch {
 	case errors.Is(err, errBusy):
-		s.carry()
 		return nil
 	case errors.Is(err, ErrDamaged):
 		s.damaged(err) // the uses stay in their log

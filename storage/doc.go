@@ -33,8 +33,8 @@
 // this goes to a log (uselog.go), which is kept short by saying everything in it
 // again (restate.go), and at leisure, by passes through the table, into the usage
 // records of Badger (merge.go). A listing adds up both, so that it shows each use
-// at once and once. What a stop had no time for, the next start takes over
-// (carry.go); what a kill has left in the log is brought in after it (recover.go).
+// at once and once. What a stop had no time for, or a kill has left in the
+// log, is brought in after the next start (recover.go).
 //
 // While an administrator looks, all tokens are also sorted (order.go), in 34
 // bytes each, and 12 more while they are shown by their creation; ten minutes

@@ -78,7 +78,10 @@ func encodings(t *testing.T) map[string][]byte {
 	identity := Identity{"ldap", "subject"}
 	usage := usageRecord{used: usedAt(1 << 40), mark: 77, Usage: Usage{Uses: 9, days: []dayUses{{20000, 4}, {20001, 5}}, Seen: []Seen{{home, 1 << 40}}}}
 	place := journal.Position{Sequence: 9, Hash: key32}
-	moment := tableMoment{place, 5, carried{6, 7}}
+	moment := tableMoment{place, 5}
+	tableHead := moment.append([]byte(tableMagic))
+	binary.BigEndian.PutUint64(tableHead[len(tableHead)-16:], 6) // as earlier versions did
+	binary.BigEndian.PutUint64(tableHead[len(tableHead)-8:], 7)
 	block := useBlock{slice: 3, run: 8}
 	block.addUsage(id, usage.used, &usage.Usage)
 	owners := newOwners(new(memory))
@@ -115,7 +118,7 @@ func encodings(t *testing.T) map[string][]byte {
 		"seal":           seals.seal([]byte("key"), []byte("value")),
 		"secret":         []byte(newTokenKey(key32).secret(id, 4).Reveal()),
 		"session":        must[[]byte](t)(json.Marshal(session)),
-		"table-head":     moment.append([]byte(tableMagic)),
+		"table-head":     tableHead,
 		"table-owners":   owners.appendTo(nil),
 		"table-part":     partKey(moment, 3),
 		"table-shard":    shard.appendTo(nil),

@@ -48,7 +48,7 @@ func (s *Store) flushNow(ctx context.Context, slice int) {
 		s.Now() // a jump of the clock is seen within a second
 		s.rectify()
 	}
-	if s.space.short() || s.carrying.Load() {
+	if s.space.short() {
 		return // what was used stays in memory
 	}
 	if !isClosed(s.opened) || s.late != nil {

@@ -80,7 +80,6 @@ func (s *Store) load() {
 func (s *Store) loadNow() error {
 	start := time.Now()
 	quick := s.left != nil && s.left.loadAll() == nil
-	s.takeCarried(quick)
 	if quick {
 		s.left.owners = nil // that was 4 bytes a user
 	}

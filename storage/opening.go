@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"slices"
 
 	"gatehouse/storage/journal"
 )
@@ -95,8 +94,6 @@ func (s *Store) takeTable(left *tableFile) {
 		return
 	}
 	s.left, s.behind = left, !whole
-	// Of what a table that is behind carries over, the index may have some.
-	s.carrying.Store(whole && slices.Equal(s.old.segments, []uint64{left.moment.carried.segment}))
 	if s.behind {
 		s.opts.Log.Info("the last stop was not clean; until the index is open, tokens are verified by the table that was left",
 			"records", s.journal.LastSequence()-left.moment.position.Sequence)

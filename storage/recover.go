@@ -15,7 +15,6 @@ import (
 type unmerged struct {
 	segments []uint64
 	last     uint64        // the last block in them
-	taken    bool          // all of it is in the table; to be read when that is loaded
 	done     chan struct{} // closed when all of it is in Badger, or can't be brought in
 	err      error         // why it can't; to be read when done is closed
 }
@@ -81,9 +80,6 @@ func (s *Store) recoverAll() error {
 		}
 	case <-s.closing:
 		return ErrClosed
-	}
-	if s.old.taken {
-		return nil
 	}
 	for slice := range flushSlices {
 		if err := s.recoverSlice(slice); err != nil {

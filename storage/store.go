@@ -90,9 +90,7 @@ type Store struct {
 	restating *restatement // nil: none is under way
 	restated  int64        // how long the last one left the log, in bytes
 	old       unmerged
-	carried   carried     // what this stop leaves to the next start
-	carrying  atomic.Bool // what the last one left is still to be taken
-	flushing  sync.Mutex  // for whoever has to do with these: every tick, and a backup
+	flushing  sync.Mutex // for whoever has to do with these: every tick, and a backup
 
 	// What a listing shows of a token's uses is in two places. Who moves it
 	// from one to the other only ever tries the lock: readers never wait for

@@ -19,9 +19,12 @@ import (
 // has all changes up to a position of the journal, which it names. A checkpoint
 // writes it while changes go on, and what came meanwhile may be in it or not.
 //
-//	head: magic | position 40 | end of the log of uses 8 |
-//	      run and segment of the uses carried over, 8 each |
+//	head: magic | position 40 | end of the log of uses 8 | 16 zero bytes |
 //	      offset and length of each of the parts
+//
+// Earlier versions named in the 16 bytes a segment of the log of uses that the index
+// lacked. It is recovered like the others now, so they are not read.
+//
 //	parts: the users, and of each shard the tokens
 //
 // Head and parts are sealed. A part that does not verify is read from Badger.
@@ -37,23 +40,18 @@ type tableFile struct {
 // tableMoment says what a table has.
 type tableMoment struct {
 	position journal.Position
-	uses     uint64  // the end of the log of uses, of which it has all; 0: it may lack the last uses
-	carried  carried // what of that log is not yet in Badger
+	uses     uint64 // the end of the log of uses, of which it has all; 0: it may lack the last uses
 }
 
 func (m tableMoment) append(b []byte) []byte {
-	b = m.position.Append(b)
-	for _, v := range []uint64{m.uses, m.carried.run, m.carried.segment} {
-		b = binary.BigEndian.AppendUint64(b, v)
-	}
-	return b
+	b = binary.BigEndian.AppendUint64(m.position.Append(b), m.uses)
+	return append(b, make([]byte, 16)...)
 }
 
 func (c *cutter) tableMoment() (m tableMoment) {
 	m.position, _ = journal.DecodePosition(c.bytes(journal.PositionSize))
-	for _, v := range []*uint64{&m.uses, &m.carried.run, &m.carried.segment} {
-		*v = binary.BigEndian.Uint64(c.bytes(8))
-	}
+	m.uses = binary.BigEndian.Uint64(c.bytes(8))
+	c.bytes(16)
 	return m
 }
 

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"gatehouse/storage/journal"
 )
 
 // flip flips the last bit of a file.
@@ -39,9 +42,9 @@ func stopped(t *testing.T, s *Store) {
 	}
 }
 
-// What a stop has no time to count is counted from the next start on, of every
-// kind of use, and stays so over whatever comes after.
-func TestCarry(t *testing.T) {
+// The next start counts what a stop had no time to count, of every kind of use, and it
+// stays counted after stops and kills.
+func TestStopLeavesUses(t *testing.T) {
 	dir, clock := t.TempDir(), newClock()
 	opts := clock.options(t)
 	s := openWith(t, dir, opts)
@@ -84,14 +87,11 @@ func TestCarry(t *testing.T) {
 			m.compare(t, when, tok, clock.ms.Load())
 		}
 	}
-	for n := range 2 { // the second stop carries what it was left itself, too
+	for n := range 2 {
 		stopped(t, s)
 		opts.Early = n == 1
 		s = openWith(t, dir, opts)
 		<-s.Counted()
-		if !s.old.taken {
-			t.Fatal("nothing was taken over")
-		}
 		check("after a start")
 	}
 	clock.move(time.Second)
@@ -101,9 +101,6 @@ func TestCarry(t *testing.T) {
 	check("in use")
 	s, dir = killed(t, s, dir, opts, true)
 	<-s.Counted()
-	if s.old.taken {
-		t.Fatal("after a kill, too, it was taken over")
-	}
 	check("after a kill")
 	stopped(t, s)
 	s = openWith(t, dir, opts)
@@ -116,8 +113,8 @@ func TestCarry(t *testing.T) {
 	check("at the end")
 }
 
-// Uses that come before those of the stop are taken over are counted, too.
-func TestCarryInUse(t *testing.T) {
+// Uses that come before those of the stop are recovered are counted, too.
+func TestUseBeforeRecovery(t *testing.T) {
 	dir, opts, live, _ := left(t)
 	s := openWith(t, dir, opts)
 	if _, err := s.Authenticate(live, home); err != nil {
@@ -129,14 +126,14 @@ func TestCarryInUse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for slice := range flushSlices { // of which the log must not be told yet
+	for slice := range flushSlices {
 		s.flushNow(t.Context(), slice)
 	}
 	let()
 	<-s.Counted()
 	tok, err := s.Token(b.ID)
-	if err != nil || tok.Usage.Uses != 3 || len(tok.Usage.Seen) != 2 || !s.old.taken {
-		t.Errorf("got %d uses from %v, %v, taken %t, want 3 from 2", tok.Usage.Uses, tok.Usage.Seen, err, s.old.taken)
+	if err != nil || tok.Usage.Uses != 3 || len(tok.Usage.Seen) != 2 {
+		t.Errorf("got %d uses from %v, %v, want 3 from 2", tok.Usage.Uses, tok.Usage.Seen, err)
 	}
 	wantLive(t, s, live)
 	s, _ = killed(t, s, dir, opts, true)
@@ -146,13 +143,35 @@ func TestCarryInUse(t *testing.T) {
 	}
 }
 
-// When the table can't be taken, the uses are recovered as after a kill; and so
-// they are when the log has more than the stop left in it.
-func TestCarryRecovered(t *testing.T) {
-	for name, harm := range map[string]func(t *testing.T, dir string){
-		"a shard that does not verify": func(t *testing.T, dir string) { flip(t, filepath.Join(dir, "store", "table")) },
-		"another segment": func(t *testing.T, dir string) {
-			if err := WriteFile(filepath.Join(dir, "store", "uses", "0000000000000001"), nil); err != nil {
+// Uses that a stop left are counted once, also when the table can't be read, when the
+// log has another segment, and when an earlier version named in the table's file the
+// segment that it had not counted.
+func TestStopLeavesUsesOnce(t *testing.T) {
+	for name, change := range map[string]func(t *testing.T, s *Store){
+		"a shard that does not verify": func(t *testing.T, s *Store) { flip(t, s.path("table")) },
+		"another segment": func(t *testing.T, s *Store) {
+			if err := WriteFile(filepath.Join(s.path("uses"), "0000000000000001"), nil); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"a table of an earlier version": func(t *testing.T, s *Store) {
+			segments, err := s.uses.segments()
+			if err != nil || len(segments) != 1 {
+				t.Fatalf("got segments %v, %v, want one", segments, err)
+			}
+			b, err := os.ReadFile(s.path("table"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			head, err := s.seals.open(tableHeadKey, b[:tableHeadSize])
+			if err != nil {
+				t.Fatal(err)
+			}
+			named := len(tableMagic) + journal.PositionSize + 8
+			binary.BigEndian.PutUint64(head[named:], s.uses.run)
+			binary.BigEndian.PutUint64(head[named+8:], segments[0])
+			b = append(s.seals.seal(tableHeadKey, head), b[tableHeadSize:]...)
+			if err := os.WriteFile(s.path("table"), b, 0o600); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -165,19 +184,22 @@ func TestCarryRecovered(t *testing.T) {
 				t.Fatal(err)
 			}
 			stopped(t, s)
-			harm(t, dir)
-			s = openWith(t, dir, opts)
-			<-s.Counted()
-			tok, err := s.Token(b.ID)
-			if err != nil || tok.Usage.Uses != 2 || s.old.taken {
-				t.Errorf("got %d uses, %v, taken %t, want 2, not taken", tok.Usage.Uses, err, s.old.taken)
+			change(t, s)
+			for range 2 {
+				s = openWith(t, dir, opts)
+				<-s.Counted()
+				tok, err := s.Token(b.ID)
+				if err != nil || tok.Usage.Uses != 2 {
+					t.Errorf("got %d uses, %v, want 2", tok.Usage.Uses, err)
+				}
+				stopped(t, s)
 			}
 		})
 	}
 }
 
 // A segment with a flipped bit takes uses with it, and nothing else.
-func TestCarryDamaged(t *testing.T) {
+func TestStopLeavesDamagedUses(t *testing.T) {
 	dir, opts, live, _ := left(t)
 	s := openWith(t, dir, opts)
 	b, err := s.Authenticate(live, home)
@@ -205,9 +227,9 @@ func TestCarryDamaged(t *testing.T) {
 	}
 }
 
-// When neither the table nor the records can be taken, nobody waits for the uses
-// for ever.
-func TestCarryUnloadable(t *testing.T) {
+// When neither the table nor the records can be read, nobody waits for the uses
+// forever.
+func TestStopLeavesUsesUnloadable(t *testing.T) {
 	dir, opts, live, _ := left(t)
 	s := openWith(t, dir, opts)
 	b, err := s.Authenticate(live, home)
