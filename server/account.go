@@ -5,23 +5,25 @@ import (
 	"net/http"
 
 	"gatehouse/server/api"
+	"gatehouse/server/body"
+	"gatehouse/server/reply"
 	"gatehouse/server/web"
 	"gatehouse/storage"
 )
 
 // changePassword serves POST /api/password.
 func (s *Server) changePassword(w http.ResponseWriter, r *request) error {
-	var body struct {
+	var in struct {
 		Current *string `json:"current"`
 		New     *string `json:"new"`
 	}
-	if err := readJSON(r.Request, &body, false); err != nil {
+	if err := body.JSON(r.Request, &in, false); err != nil {
 		return err
 	}
-	if body.Current == nil || body.New == nil {
-		return refuse(http.StatusBadRequest, `The fields "current" and "new" must be strings`)
+	if in.Current == nil || in.New == nil {
+		return reply.Refuse(http.StatusBadRequest, `The fields "current" and "new" must be strings`)
 	}
-	return noContent(w, s.setOwnPassword(r, *body.Current, *body.New))
+	return reply.NoContent(w, s.setOwnPassword(r, *in.Current, *in.New))
 }
 
 // setOwnPassword replaces the caller's password, and ends the caller's other sessions.
@@ -29,11 +31,11 @@ func (s *Server) changePassword(w http.ResponseWriter, r *request) error {
 // logged in can't guess it faster here than there.
 func (s *Server) setOwnPassword(r *request, current, password string) error {
 	if !s.config().Logins.Local {
-		return refuse(http.StatusForbidden, "Nobody logs in with a password that is kept here")
+		return reply.Refuse(http.StatusForbidden, "Nobody logs in with a password that is kept here")
 	}
 	u, err := s.store.UserByID(r.user.ID)
 	if err != nil {
-		return unlessGone(err, errCredentials)
+		return reply.UnlessGone(err, reply.ErrCredentials)
 	}
 	if !u.Local() {
 		return storage.ErrNotLocal
@@ -43,14 +45,14 @@ func (s *Server) setOwnPassword(r *request, current, password string) error {
 		return err
 	}
 	if checked.ID != u.ID { // it was renamed meanwhile, and somebody else has the name
-		return errCredentials
+		return reply.ErrCredentials
 	}
 	hash, err := s.hasher.hash(r.Context(), password)
 	if err != nil {
 		return err
 	}
 	return s.endingOthers(r, func() error {
-		return unlessGone(s.store.ChangePassword(r.actor(u.UID), r.cookie, hash), errCredentials)
+		return reply.UnlessGone(s.store.ChangePassword(r.actor(u.UID), r.cookie, hash), reply.ErrCredentials)
 	})
 }
 
@@ -66,19 +68,19 @@ func (s *Server) sessions(w http.ResponseWriter, r *request) error {
 			Created: v.Created, LastUsed: v.Seen, Method: v.Method, Address: v.Address, Agent: v.Agent, Current: i == own,
 		})
 	}
-	reply(w, http.StatusOK, out)
+	reply.JSON(w, http.StatusOK, out)
 	return nil
 }
 
 // endSessions serves DELETE /api/sessions.
 func (s *Server) endSessions(w http.ResponseWriter, r *request) error {
-	return noContent(w, s.endOthers(r))
+	return reply.NoContent(w, s.endOthers(r))
 }
 
 // endOthers ends the caller's other sessions.
 func (s *Server) endOthers(r *request) error {
 	return s.endingOthers(r, func() error {
-		return unlessGone(s.store.EndOtherSessions(r.actor(r.user.UID), r.cookie), errCredentials)
+		return reply.UnlessGone(s.store.EndOtherSessions(r.actor(r.user.UID), r.cookie), reply.ErrCredentials)
 	})
 }
 
@@ -109,7 +111,7 @@ func (s *Server) accountPage(w http.ResponseWriter, r *request) error {
 func (s *Server) showAccount(w http.ResponseWriter, r *request, status int, page web.Account) error {
 	u, err := s.store.UserByID(r.user.ID)
 	if err != nil {
-		return unlessGone(err, errCredentials)
+		return reply.UnlessGone(err, reply.ErrCredentials)
 	}
 	list, own, err := s.store.Sessions(r.user.ID, r.cookie)
 	if err != nil {
@@ -126,22 +128,22 @@ func (s *Server) showAccount(w http.ResponseWriter, r *request, status int, page
 
 // passwordForm serves POST /account/password.
 func (s *Server) passwordForm(w http.ResponseWriter, r *request) error {
-	fields, err := readFields(r.Request)
+	fields, err := body.Fields(r.Request)
 	if err != nil {
 		return err
 	}
-	if _, err := require(fields, "current", "new", "again"); err != nil {
+	if _, err := body.Require(fields, "current", "new", "again"); err != nil {
 		return err
 	}
 	if fields["new"] != fields["again"] {
-		err = refuse(http.StatusBadRequest, "The new password was typed in two ways: type it again")
+		err = reply.Refuse(http.StatusBadRequest, "The new password was typed in two ways: type it again")
 	} else {
 		err = s.setOwnPassword(r, fields["current"], fields["new"])
 	}
-	switch status, _ := statusOf(err); {
+	switch status, _ := reply.Status(err); {
 	case err == nil:
 		return seeOther(w, "/account?changed")
-	case errors.Is(err, errInvalid):
+	case errors.Is(err, reply.ErrInvalid):
 		return s.showAccount(w, r, status, web.Account{Error: "The current password is wrong."})
 	case status == http.StatusUnauthorized || status >= http.StatusInternalServerError:
 		return err

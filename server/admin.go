@@ -7,6 +7,8 @@ import (
 	"net/http"
 
 	"gatehouse/server/api"
+	"gatehouse/server/body"
+	"gatehouse/server/reply"
 	"gatehouse/storage"
 )
 
@@ -67,7 +69,7 @@ func (s *Server) AdminHandler(actor string) http.Handler {
 			}
 		})
 	}
-	return unstored(s.withErrors(mux, s.fail))
+	return reply.Unstored(s.withErrors(mux, s.fail))
 }
 
 // actorKey is the context key under which the socket notes who connected.
@@ -92,13 +94,13 @@ func (s *Server) adminUser(w http.ResponseWriter, r *http.Request) error {
 	if d.LoginDelay, err = s.loginDelay(u.User); err != nil {
 		return err
 	}
-	reply(w, http.StatusOK, d)
+	reply.JSON(w, http.StatusOK, d)
 	return nil
 }
 
 func (s *Server) adminAddUser(w http.ResponseWriter, r *http.Request) error {
 	var n api.NewUser
-	if err := readJSON(r, &n, false); err != nil {
+	if err := body.JSON(r, &n, false); err != nil {
 		return err
 	}
 	if err := storage.CheckUID(n.UID); err != nil {
@@ -111,13 +113,13 @@ func (s *Server) adminAddUser(w http.ResponseWriter, r *http.Request) error {
 	if _, err := s.store.AddUser(adminActor(r), n.UID, n.Name, hash); err != nil {
 		return err
 	}
-	reply(w, http.StatusOK, api.Password{Password: n.Password})
+	reply.JSON(w, http.StatusOK, api.Password{Password: n.Password})
 	return nil
 }
 
 func (s *Server) adminSetPassword(w http.ResponseWriter, r *http.Request) error {
 	var p api.Password
-	if err := readJSON(r, &p, false); err != nil {
+	if err := body.JSON(r, &p, false); err != nil {
 		return err
 	}
 	hash, err := s.newPassword(r.Context(), &p.Password)
@@ -131,7 +133,7 @@ func (s *Server) adminSetPassword(w http.ResponseWriter, r *http.Request) error 
 	if err := s.liftDelayOf(r.PathValue("uid")); err != nil {
 		return err
 	}
-	reply(w, http.StatusOK, p)
+	reply.JSON(w, http.StatusOK, p)
 	return nil
 }
 
@@ -144,23 +146,23 @@ func (s *Server) newPassword(ctx context.Context, password *string) (storage.Pas
 }
 
 func (s *Server) adminDisableUser(w http.ResponseWriter, r *http.Request) error {
-	return noContent(w, s.store.DisableUser(adminActor(r), r.PathValue("uid")))
+	return reply.NoContent(w, s.store.DisableUser(adminActor(r), r.PathValue("uid")))
 }
 
 func (s *Server) adminEnableUser(w http.ResponseWriter, r *http.Request) error {
 	if err := s.store.EnableUser(adminActor(r), r.PathValue("uid")); err != nil {
 		return err
 	}
-	return noContent(w, s.liftDelayOf(r.PathValue("uid")))
+	return reply.NoContent(w, s.liftDelayOf(r.PathValue("uid")))
 }
 
 func (s *Server) adminRemoveUser(w http.ResponseWriter, r *http.Request) error {
-	return noContent(w, s.store.RemoveUser(adminActor(r), r.PathValue("uid")))
+	return reply.NoContent(w, s.store.RemoveUser(adminActor(r), r.PathValue("uid")))
 }
 
 func (s *Server) adminCreateToken(w http.ResponseWriter, r *http.Request) error {
 	var req api.TokenRequest
-	if err := readJSON(r, &req, false); err != nil {
+	if err := body.JSON(r, &req, false); err != nil {
 		return err
 	}
 	spec, err := s.spec(tokenOptions{Name: req.Name, ExpiresIn: req.ExpiresIn, Scopes: req.Scopes, Addresses: req.Addresses})
@@ -169,14 +171,14 @@ func (s *Server) adminCreateToken(w http.ResponseWriter, r *http.Request) error 
 	}
 	warning, err := s.config().Tokens.CheckScopes(req.Scopes)
 	if err != nil {
-		return refuse(http.StatusBadRequest, "scopes: %v", err)
+		return reply.Refuse(http.StatusBadRequest, "scopes: %v", err)
 	}
 	u, err := s.store.User(req.UID)
 	if err != nil {
 		return err
 	}
 	if u.State != storage.UserActive {
-		return refuse(http.StatusConflict, "The user is not active: enable it first")
+		return reply.Refuse(http.StatusConflict, "The user is not active: enable it first")
 	}
 	t, secret, err := s.store.CreateToken(adminActor(r), u.ID, spec)
 	if err != nil {
@@ -184,14 +186,14 @@ func (s *Server) adminCreateToken(w http.ResponseWriter, r *http.Request) error 
 	}
 	made := newToken(t, u.UID, secret)
 	made.Warning = warning
-	reply(w, http.StatusOK, made)
+	reply.JSON(w, http.StatusOK, made)
 	return nil
 }
 
 // adminRevoke finds all the tokens before it revokes any.
 func (s *Server) adminRevoke(w http.ResponseWriter, r *http.Request) error {
 	var req api.Revocation
-	if err := readJSON(r, &req, false); err != nil {
+	if err := body.JSON(r, &req, false); err != nil {
 		return err
 	}
 	ids := make([]storage.ID, 0, len(req.IDs))
@@ -199,9 +201,9 @@ func (s *Server) adminRevoke(w http.ResponseWriter, r *http.Request) error {
 		id, err := s.store.FindToken(text)
 		switch {
 		case errors.Is(err, storage.ErrNoToken):
-			return refuse(http.StatusNotFound, "no token has an id that begins with %s", text)
+			return reply.Refuse(http.StatusNotFound, "no token has an id that begins with %s", text)
 		case errors.Is(err, storage.ErrAmbiguous):
-			return refuse(http.StatusBadRequest, "more than one token has an id that begins with %s: type more of it", text)
+			return reply.Refuse(http.StatusBadRequest, "more than one token has an id that begins with %s: type more of it", text)
 		case err != nil:
 			return err
 		}
@@ -211,6 +213,6 @@ func (s *Server) adminRevoke(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	reply(w, http.StatusOK, api.Revoked{Revoked: n})
+	reply.JSON(w, http.StatusOK, api.Revoked{Revoked: n})
 	return nil
 }

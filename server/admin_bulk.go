@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"gatehouse/server/api"
+	"gatehouse/server/body"
+	"gatehouse/server/reply"
 	"gatehouse/storage"
 )
 
@@ -53,9 +55,9 @@ func (j *jobs) cancel(name string) bool {
 // adminStopRevocation serves POST /admin/revocations/{job}/stop.
 func (s *Server) adminStopRevocation(w http.ResponseWriter, r *http.Request) error {
 	if !s.jobs.cancel(r.PathValue("job")) {
-		return refuse(http.StatusNotFound, "There is no such job under way")
+		return reply.Refuse(http.StatusNotFound, "There is no such job under way")
 	}
-	return noContent(w, nil)
+	return reply.NoContent(w, nil)
 }
 
 const (
@@ -76,11 +78,11 @@ type bulk struct {
 // ends; what was revoked by then stays revoked.
 func (s *Server) adminRevokeMatching(w http.ResponseWriter, r *http.Request) error {
 	var req api.BulkRevocation
-	if err := readJSON(r, &req, false); err != nil {
+	if err := body.JSON(r, &req, false); err != nil {
 		return err
 	}
 	if req == (api.BulkRevocation{Expect: req.Expect}) {
-		return refuse(http.StatusBadRequest, "Say which tokens: user, idle or neverUsed")
+		return reply.Refuse(http.StatusBadRequest, "Say which tokens: user, idle or neverUsed")
 	}
 	b := &bulk{by: adminActor(r), filter: storage.TokenFilter{NeverUsed: req.NeverUsed}}
 	var err error
@@ -94,7 +96,7 @@ func (s *Server) adminRevokeMatching(w http.ResponseWriter, r *http.Request) err
 		return err
 	}
 	if n := len(b.ids); req.Expect != 0 && req.Expect != n {
-		return refuse(http.StatusConflict, "Nothing was revoked: %d match by now, not %d", n, req.Expect)
+		return reply.Refuse(http.StatusConflict, "Nothing was revoked: %d match by now, not %d", n, req.Expect)
 	}
 	ctx, name, end := s.jobs.begin(r.Context())
 	defer end()

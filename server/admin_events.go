@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"gatehouse/server/api"
+	"gatehouse/server/reply"
 	"gatehouse/storage"
 )
 
@@ -97,7 +98,7 @@ func (s *Server) adminHistory(w http.ResponseWriter, r *http.Request) error {
 	for i, e := range f.Events {
 		h.Events[i] = eventView(e)
 	}
-	reply(w, http.StatusOK, h)
+	reply.JSON(w, http.StatusOK, h)
 	return nil
 }
 
@@ -108,7 +109,7 @@ func numberOf(q url.Values, name string) (uint64, error) {
 	}
 	n, err := strconv.ParseUint(q.Get(name), 10, 64)
 	if err != nil {
-		return 0, refuse(http.StatusBadRequest, "%s: %q is no number", name, q.Get(name))
+		return 0, reply.Refuse(http.StatusBadRequest, "%s: %q is no number", name, q.Get(name))
 	}
 	return n, nil
 }
@@ -143,7 +144,7 @@ func (s *Server) adminVerify(w http.ResponseWriter, r *http.Request) error {
 	} else if err != nil {
 		return err
 	}
-	reply(w, http.StatusOK, v)
+	reply.JSON(w, http.StatusOK, v)
 	return nil
 }
 
@@ -155,7 +156,7 @@ func (s *Server) adminBackup(w http.ResponseWriter, r *http.Request) error {
 	begun := &noticing{ResponseWriter: w}
 	_, err := s.store.Snapshot(r.Context(), begun)
 	if err != nil && begun.begun {
-		if gone(r, err) {
+		if reply.Gone(r, err) {
 			s.log.Info("a backup was given up by who asked for it")
 		} else {
 			s.log.Error("a backup broke off", "error", err)

@@ -5,6 +5,8 @@ import (
 	"net/http"
 
 	"gatehouse/server/api"
+	"gatehouse/server/body"
+	"gatehouse/server/reply"
 	"gatehouse/storage"
 )
 
@@ -13,11 +15,11 @@ import (
 // and no text is logged.
 func (s *Server) adminIdentify(w http.ResponseWriter, r *http.Request) error {
 	var q api.Texts
-	if err := readJSON(r, &q, false); err != nil {
+	if err := body.JSON(r, &q, false); err != nil {
 		return err
 	}
 	if len(q.Texts) > api.MaxTexts {
-		return refuse(http.StatusBadRequest, "texts: at most %d at a time", api.MaxTexts)
+		return reply.Refuse(http.StatusBadRequest, "texts: at most %d at a time", api.MaxTexts)
 	}
 	out := api.Identified{Tokens: make([]api.Sighting, len(q.Texts))}
 	for i, text := range q.Texts {
@@ -31,7 +33,7 @@ func (s *Server) adminIdentify(w http.ResponseWriter, r *http.Request) error {
 		}
 		out.Tokens[i] = api.Sighting{ID: id.String(), State: state}
 	}
-	reply(w, http.StatusOK, out)
+	reply.JSON(w, http.StatusOK, out)
 	return nil
 }
 

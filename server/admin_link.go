@@ -11,7 +11,9 @@ import (
 
 	"gatehouse/ldap"
 	"gatehouse/server/api"
+	"gatehouse/server/body"
 	"gatehouse/server/oauth"
+	"gatehouse/server/reply"
 	"gatehouse/storage"
 )
 
@@ -19,7 +21,7 @@ import (
 // stop the user two sweeps later, so it is looked up now, where that is possible.
 func (s *Server) adminLink(w http.ResponseWriter, r *http.Request) error {
 	var in api.Link
-	if err := readJSON(r, &in, false); err != nil {
+	if err := body.JSON(r, &in, false); err != nil {
 		return err
 	}
 	u, err := s.store.User(r.PathValue("uid"))
@@ -36,17 +38,17 @@ func (s *Server) adminLink(w http.ResponseWriter, r *http.Request) error {
 	if err := s.store.Link(adminActor(r), u.UID, id); err != nil {
 		return err
 	}
-	reply(w, http.StatusOK, api.Linked{Identity: api.Identity{Source: id.Source, Subject: id.Subject}, Checked: checked})
+	reply.JSON(w, http.StatusOK, api.Linked{Identity: api.Identity{Source: id.Source, Subject: id.Subject}, Checked: checked})
 	return nil
 }
 
 // adminUnlink serves POST /admin/users/{uid}/unlink.
 func (s *Server) adminUnlink(w http.ResponseWriter, r *http.Request) error {
 	var in api.Identity
-	if err := readJSON(r, &in, false); err != nil {
+	if err := body.JSON(r, &in, false); err != nil {
 		return err
 	}
-	return noContent(w, s.store.Unlink(adminActor(r), r.PathValue("uid"), identity(in)))
+	return reply.NoContent(w, s.store.Unlink(adminActor(r), r.PathValue("uid"), identity(in)))
 }
 
 // identity is an identity as a person types it.
@@ -75,7 +77,7 @@ func (s *Server) checkIdentity(ctx context.Context, id storage.Identity) (storag
 		known = append(known, storage.SourceLDAP)
 	}
 	known = append(known, slices.Sorted(maps.Keys(s.oauth))...)
-	return id, "", refuse(http.StatusNotFound, "There is no source %s in the configuration, which has %s: correct it, or add --unchecked",
+	return id, "", reply.Refuse(http.StatusNotFound, "There is no source %s in the configuration, which has %s: correct it, or add --unchecked",
 		id.Source, cmp.Or(strings.Join(known, ", "), "none"))
 }
 
@@ -88,9 +90,9 @@ func (s *Server) checkSubject(ctx context.Context, id storage.Identity) (storage
 	switch {
 	case st.Entry.Known(): // who is there, even if the directory can't say whether they are let in
 	case err != nil:
-		return id, "", refuse(http.StatusServiceUnavailable, "The directory does not tell whether it has the subject %s (%v): correct that, or add --unchecked", id.Subject, err)
+		return id, "", reply.Refuse(http.StatusServiceUnavailable, "The directory does not tell whether it has the subject %s (%v): correct that, or add --unchecked", id.Subject, err)
 	case !possible || st.Verdict == ldap.Missing:
-		return id, "", refuse(http.StatusNotFound, "The directory has nobody with the subject %s: correct it, or add --unchecked", id.Subject)
+		return id, "", reply.Refuse(http.StatusNotFound, "The directory has nobody with the subject %s: correct it, or add --unchecked", id.Subject)
 	}
 	id.Subject = st.Entry.Subject // in the directory's spelling, which its logins will have
 	checked := st.Entry.DN
@@ -108,9 +110,9 @@ func (s *Server) checkSubject(ctx context.Context, id storage.Identity) (storage
 func checkAccount(p *oauth.Provider, subject string) (checked string, err error) {
 	switch form, known := p.SubjectForm(subject); {
 	case form == "":
-		return "", refuse(http.StatusNotFound, "The provider %s can't be asked whether it has a subject: if you are sure of it, add --unchecked", p.Name())
+		return "", reply.Refuse(http.StatusNotFound, "The provider %s can't be asked whether it has a subject: if you are sure of it, add --unchecked", p.Name())
 	case !known:
-		return "", refuse(http.StatusNotFound, "A subject of %s is %s, and %s is not: correct it, or add --unchecked", p.Name(), form, subject)
+		return "", reply.Refuse(http.StatusNotFound, "A subject of %s is %s, and %s is not: correct it, or add --unchecked", p.Name(), form, subject)
 	default:
 		return fmt.Sprintf("only the form was checked: %s can't be asked who has it", p.Name()), nil
 	}

@@ -13,6 +13,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/server/config"
+	"gatehouse/server/reply"
 	"gatehouse/storage"
 )
 
@@ -43,7 +44,7 @@ func (s *Server) adminUserCount(w http.ResponseWriter, r *http.Request) error {
 	}
 	n, err := s.store.CountUsers(f.Prefix)
 	if err == nil {
-		reply(w, http.StatusOK, api.Count{Rows: n})
+		reply.JSON(w, http.StatusOK, api.Count{Rows: n})
 	}
 	return err
 }
@@ -75,7 +76,7 @@ func (s *Server) adminTokenCount(w http.ResponseWriter, r *http.Request) error {
 	}
 	n, err := s.store.CountTokens(f)
 	if err == nil {
-		reply(w, http.StatusOK, api.Count{Rows: n})
+		reply.JSON(w, http.StatusOK, api.Count{Rows: n})
 	}
 	return err
 }
@@ -90,7 +91,7 @@ func (s *Server) adminToken(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	reply(w, http.StatusOK, s.detailView(t))
+	reply.JSON(w, http.StatusOK, s.detailView(t))
 	return nil
 }
 
@@ -131,8 +132,8 @@ var tokenOrders = map[api.Order]storage.Order{
 }
 
 var (
-	errOrder = refuse(http.StatusBadRequest, "order: that is not what this listing can be sorted by")
-	errAfter = refuse(http.StatusBadRequest, "after: that is no place in this listing")
+	errOrder = reply.Refuse(http.StatusBadRequest, "order: that is not what this listing can be sorted by")
+	errAfter = reply.Refuse(http.StatusBadRequest, "after: that is no place in this listing")
 )
 
 func (s *Server) tokenFilter(q url.Values) (f storage.TokenFilter, err error) {
@@ -183,7 +184,7 @@ func (s *Server) idleSince(span string) (int64, error) {
 	}
 	d, err := config.ParseSpan(span)
 	if err != nil {
-		return 0, refuse(http.StatusBadRequest, "idle: %v", err)
+		return 0, reply.Refuse(http.StatusBadRequest, "idle: %v", err)
 	}
 	since := s.now().Add(-d).UnixMilli()
 	if since == 0 {
@@ -198,7 +199,7 @@ func limitOf(q url.Values) (int, error) {
 	}
 	n, err := strconv.Atoi(q.Get("limit"))
 	if err != nil || n < 1 {
-		return 0, refuse(http.StatusBadRequest, "limit: %q is no number of rows", q.Get("limit"))
+		return 0, reply.Refuse(http.StatusBadRequest, "limit: %q is no number of rows", q.Get("limit"))
 	}
 	return n, nil
 }
@@ -213,13 +214,13 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, limit int, rows 
 		if err != nil && n == 0 {
 			return err
 		}
-		if err != nil && gone(r, err) {
+		if err != nil && reply.Gone(r, err) {
 			return nil
 		}
 		if err != nil {
 			s.log.Error("a listing ended early", "route", r.Pattern, "error", err)
-			_, message := statusOf(err)
-			return enc.Encode(api.Error{Message: sentence(message)})
+			_, message := reply.Status(err)
+			return enc.Encode(api.Error{Message: reply.Sentence(message)})
 		}
 		if err := enc.Encode(struct {
 			Row any `json:"row"`

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"gatehouse/server/api"
+	"gatehouse/server/reply"
 )
 
 // adminOffboard serves GET /admin/offboard: what is held.
@@ -13,7 +14,7 @@ func (s *Server) adminOffboard(w http.ResponseWriter, _ *http.Request) error {
 		held = s.offboard.view()
 	}
 	held.Clock, held.Acts = s.clockDoubt(), s.heldActs()
-	reply(w, http.StatusOK, held)
+	reply.JSON(w, http.StatusOK, held)
 	return nil
 }
 
@@ -35,12 +36,12 @@ func (s *Server) adminConfirmOffboard(w http.ResponseWriter, r *http.Request) er
 		return err
 	}
 	if !people {
-		return noContent(w, nil)
+		return reply.NoContent(w, nil)
 	}
-	return noContent(w, s.offboard.confirm(r.Context(), by))
+	return reply.NoContent(w, s.offboard.confirm(r.Context(), by))
 }
 
-var errNothingHeld = refuse(http.StatusConflict, "Nothing is held: there is nothing to confirm")
+var errNothingHeld = reply.Refuse(http.StatusConflict, "Nothing is held: there is nothing to confirm")
 
 // heldActs is what is held beside off-boarding.
 func (s *Server) heldActs() []api.HeldAct {

@@ -5,18 +5,21 @@ import (
 	"time"
 
 	"gatehouse/server/api"
+	"gatehouse/server/reply"
 	"gatehouse/storage"
 )
 
 // adminPing serves GET /admin/ping, for commands that need to know no more than
 // that a server answers.
-func (s *Server) adminPing(w http.ResponseWriter, _ *http.Request) error { return noContent(w, nil) }
+func (s *Server) adminPing(w http.ResponseWriter, _ *http.Request) error {
+	return reply.NoContent(w, nil)
+}
 
 // adminStatus serves GET /admin/status: how the server is, for the terminal UI, which
 // asks every two seconds. It sends nothing to the directory or to providers.
 func (s *Server) adminStatus(w http.ResponseWriter, r *http.Request) error {
 	if !s.store.WhenLoaded() {
-		return refuse(http.StatusServiceUnavailable, "The tokens are still being loaded: ask again in a moment")
+		return reply.Refuse(http.StatusServiceUnavailable, "The tokens are still being loaded: ask again in a moment")
 	}
 	stale, err := s.store.CountTokens(storage.TokenFilter{IdleSince: s.staleSince()})
 	if err != nil {
@@ -37,14 +40,14 @@ func (s *Server) adminStatus(w http.ResponseWriter, r *http.Request) error {
 	for _, w := range s.providers() {
 		st.Providers = append(st.Providers, providerHealth(s.oauth[w.Name]))
 	}
-	reply(w, http.StatusOK, st)
+	reply.JSON(w, http.StatusOK, st)
 	return nil
 }
 
 func (s *Server) storeHealth() api.StoreHealth {
 	h := api.StoreHealth{Bytes: s.store.Size(), Free: s.store.Free(), LastBackup: s.store.LastBackup()}
 	if err := s.store.Writable(); err != nil {
-		_, h.Problem = statusOf(err)
+		_, h.Problem = reply.Status(err)
 	}
 	return h
 }

@@ -5,13 +5,15 @@ import (
 	"net/http"
 
 	"gatehouse/server/api"
+	"gatehouse/server/body"
+	"gatehouse/server/reply"
 	"gatehouse/storage"
 )
 
 // adminRotateToken serves POST /admin/tokens/{id}/rotate.
 func (s *Server) adminRotateToken(w http.ResponseWriter, r *http.Request) error {
 	var in api.Rotation
-	if err := readJSON(r, &in, true); err != nil {
+	if err := body.JSON(r, &in, true); err != nil {
 		return err
 	}
 	overlap, err := parseOverlap(cmp.Or(in.Overlap, defaultOverlap))
@@ -30,25 +32,25 @@ func (s *Server) adminRotateToken(w http.ResponseWriter, r *http.Request) error 
 		return err
 	}
 	if t.Expired(s.now().UnixMilli()) {
-		return refuse(http.StatusConflict, errRotateExpired)
+		return reply.Refuse(http.StatusConflict, errRotateExpired)
 	}
 	t, secret, err := s.store.RotateToken(adminActor(r), id, overlap, storage.ByUser)
 	if err != nil {
 		return err
 	}
-	reply(w, http.StatusOK, newToken(t, s.store.UID(t.Owner), secret))
+	reply.JSON(w, http.StatusOK, newToken(t, s.store.UID(t.Owner), secret))
 	return nil
 }
 
 // adminRenameToken serves POST /admin/tokens/{id}/rename.
 func (s *Server) adminRenameToken(w http.ResponseWriter, r *http.Request) error {
 	var in api.TokenName
-	if err := readJSON(r, &in, false); err != nil {
+	if err := body.JSON(r, &in, false); err != nil {
 		return err
 	}
 	id, err := s.store.FindToken(r.PathValue("id"))
 	if err != nil {
 		return err
 	}
-	return noContent(w, s.store.RenameToken(adminActor(r), id, in.Name))
+	return reply.NoContent(w, s.store.RenameToken(adminActor(r), id, in.Name))
 }

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"gatehouse/server/api"
+	"gatehouse/server/reply"
 	"gatehouse/storage"
 )
 
@@ -13,7 +14,7 @@ func (s *Server) adminUnlock(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return noContent(w, s.liftDelay(u))
+	return reply.NoContent(w, s.liftDelay(u))
 }
 
 // bucketsOf names the counts of failed logins of a user, by every way in.

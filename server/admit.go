@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"gatehouse/server/oauth"
+	"gatehouse/server/reply"
 	"gatehouse/storage"
 )
 
@@ -27,7 +28,7 @@ func (s *Server) admitIdentity(a attempt, in storage.Login) (storage.User, error
 		return u, err
 	}
 	if u.State != storage.UserActive {
-		return u, errInvalid
+		return u, reply.ErrInvalid
 	}
 	return u, nil
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"gatehouse/server/reply"
 	"gatehouse/storage"
 )
 
@@ -55,7 +56,7 @@ func (c caller) scopes() []string {
 }
 
 // authenticate is the only way from a request to a user. Whatever is wrong
-// with the credential, the answer is errCredentials.
+// with the credential, the answer is reply.ErrCredentials.
 //
 // A request that brings a token is judged by the token alone, also when it
 // brings a cookie too.
@@ -67,7 +68,7 @@ func (s *Server) authenticate(r *request, who credential) (caller, error) {
 	case !sent && (who == byCookie || who == byEither):
 		return s.authenticateCookie(r.Request)
 	}
-	return caller{}, errCredentials
+	return caller{}, reply.ErrCredentials
 }
 
 func (s *Server) authenticateToken(text string, r *request) (c caller, err error) {
@@ -92,14 +93,14 @@ func agentOf(h http.Header) string {
 func (s *Server) authenticateCookie(r *http.Request) (c caller, err error) {
 	cookies := r.CookiesNamed(s.cookieName())
 	if len(cookies) != 1 || len(cookies[0].Value) > 64 {
-		return c, errCredentials // two: one of them was planted by a neighbour
+		return c, reply.ErrCredentials // two: one of them was planted by a neighbour
 	}
 	v, err := s.store.Session(cookies[0].Value)
 	if err != nil {
 		return c, err
 	}
 	if s.origins.Check(r) != nil {
-		return c, errOrigin
+		return c, reply.ErrOrigin
 	}
 	return caller{session: &v, cookie: cookies[0].Value, user: principal{v.Owner, v.UID}}, nil
 }

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"gatehouse/server/reply"
 	"gatehouse/storage"
 )
 
@@ -53,7 +54,7 @@ func (b *budget) setLimit(changes int) {
 // it returns a refusal (429) instead.
 func (b *budget) spend(user storage.UserID, change func() error) error {
 	if wait := b.take(user, 1); wait > 0 {
-		return &httpError{status: http.StatusTooManyRequests, message: b.message, retry: wait}
+		return &reply.Error{Status: http.StatusTooManyRequests, Message: b.message, Retry: wait}
 	}
 	err := change()
 	if err != nil {

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"gatehouse/server/reply"
 )
 
 // TestNoStore: no cache may keep the reply to a request that carries a credential,
@@ -83,6 +85,6 @@ func TestNoStoreInTrouble(t *testing.T) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /", func(http.ResponseWriter, *http.Request) { panic("by the test") })
 	w := httptest.NewRecorder()
-	unstored(h.withErrors(mux, h.fail)).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	reply.Unstored(h.withErrors(mux, h.fail)).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
 	answer{t, w.Code, w.Header(), w.Body.String(), "a panic"}.want(http.StatusInternalServerError).wantHeader("Cache-Control", "no-store")
 }

@@ -11,6 +11,7 @@ import (
 
 	"gatehouse/ldap"
 	"gatehouse/server/config"
+	"gatehouse/server/reply"
 	"gatehouse/storage"
 )
 
@@ -23,7 +24,7 @@ type directory interface {
 	Close() error
 }
 
-var errNoDirectory = refuse(http.StatusNotFound, `The login method "ldap" is not configured`)
+var errNoDirectory = reply.Refuse(http.StatusNotFound, `The login method "ldap" is not configured`)
 
 // checkDirectory returns the user whom the directory knows by that name and
 // password; at a person's first login, it makes the user.
@@ -78,7 +79,7 @@ func (s *Server) tryPerson(ctx context.Context, a attempt, found ldap.Entry, pas
 	switch {
 	case err == nil, errors.Is(err, storage.ErrOtherAccount):
 		o = accepted // the password was right
-	case errors.Is(err, errInvalid):
+	case errors.Is(err, reply.ErrInvalid):
 		o = rejected
 	}
 	leave(o)
@@ -101,7 +102,7 @@ func (s *Server) enterPerson(ctx context.Context, a attempt, found ldap.Entry) (
 	name := a.account
 	a.account, a.subnets = personBucket(cmp.Or(found.Subject, found.DN)), nil // the address is counted with the name
 	done, err := s.throttle.enter(ctx, a)
-	refused, ok := errors.AsType[*httpError](err)
+	refused, ok := errors.AsType[*reply.Error](err)
 	if err != nil && !ok {
 		return nil, false, err
 	}
@@ -132,10 +133,10 @@ func (s *Server) askDirectory(ctx context.Context, a attempt, entry ldap.Entry, 
 		s.log.Info("the directory refuses a login", "dn", entry.DN, "reason", refusal.Reason, "detail", refusal.Detail, "address", a.from)
 	}
 	if refusal != nil && refusal.Reason == ldap.ReasonNoID { // the password was right
-		return storage.User{}, refuse(http.StatusForbidden, "The directory has no lasting id for this account: ask an administrator")
+		return storage.User{}, reply.Refuse(http.StatusForbidden, "The directory has no lasting id for this account: ask an administrator")
 	}
 	if errors.Is(err, ldap.ErrInvalidCredentials) || errors.Is(err, ldap.ErrRefused) {
-		return storage.User{}, errInvalid
+		return storage.User{}, reply.ErrInvalid
 	}
 	if err != nil {
 		return storage.User{}, err

@@ -4,20 +4,16 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"runtime/debug"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"gatehouse/server/api"
 	"gatehouse/server/oauth"
+	"gatehouse/server/reply"
 	"gatehouse/server/web"
 	"gatehouse/storage"
 )
@@ -29,7 +25,7 @@ import (
 // fail answers with an error as JSON.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	status, message := s.refusal(w, r, err)
-	reply(w, status, api.Error{Message: message})
+	reply.JSON(w, status, api.Error{Message: message})
 }
 
 // failPage answers with an error as a page: for a lack of credentials, with the
@@ -41,11 +37,11 @@ func (s *Server) failPage(w http.ResponseWriter, r *http.Request, err error) {
 	} else {
 		err = s.pages.Write(w, status, web.Failure{UID: s.whose(r), Status: http.StatusText(status), Error: message + "."})
 	}
-	if err != nil && !gone(r, err) {
+	if err != nil && !reply.Gone(r, err) {
 		s.log.Error("request failed", "route", r.Pattern, "error", err)
 	}
 	if err != nil {
-		reply(w, http.StatusInternalServerError, api.Error{Message: "Internal error"})
+		reply.JSON(w, http.StatusInternalServerError, api.Error{Message: "Internal error"})
 	}
 }
 
@@ -74,7 +70,7 @@ func (s *Server) failOutside(w http.ResponseWriter, r *http.Request, err error) 
 // there back here. A script, a prefetch and a link on another site get the error.
 func (s *Server) failUnlessToLogin(w http.ResponseWriter, r *http.Request, err error) {
 	next := localPath(r.URL.RequestURI())
-	if status, _ := statusOf(err); status != http.StatusUnauthorized || next == "" || !s.person(r) {
+	if status, _ := reply.Status(err); status != http.StatusUnauthorized || next == "" || !s.person(r) {
 		s.fail(w, r, err)
 		return
 	}
@@ -110,19 +106,19 @@ func (s *Server) person(r *http.Request) bool {
 // refusal returns what the client is told of an error. It sets the headers that
 // belong to it, and logs an error of ours, of which the client is told nothing.
 func (s *Server) refusal(w http.ResponseWriter, r *http.Request, err error) (status int, message string) {
-	status, message = statusOf(err)
-	if status >= http.StatusInternalServerError && !passing(err) && !gone(r, err) && !s.watch.covers(err) {
+	status, message = reply.Status(err)
+	if status >= http.StatusInternalServerError && !passing(err) && !reply.Gone(r, err) && !s.watch.covers(err) {
 		s.log.Error("request failed", "route", r.Pattern, "error", err) // a path may hold a token
 	}
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
-	if status == http.StatusUnauthorized && message == errCredentials.Error() {
+	if status == http.StatusUnauthorized && message == reply.ErrCredentials.Error() {
 		h.Set("WWW-Authenticate", `Bearer realm="gatehouse"`)
 	}
-	if e, ok := errors.AsType[*httpError](err); ok && e.retry > 0 {
-		h.Set("Retry-After", strconv.Itoa(int((e.retry+time.Second-1)/time.Second)))
+	if e, ok := errors.AsType[*reply.Error](err); ok && e.Retry > 0 {
+		h.Set("Retry-After", strconv.Itoa(int((e.Retry+time.Second-1)/time.Second)))
 	}
-	return status, sentence(message)
+	return status, reply.Sentence(message)
 }
 
 // passing reports whether an error of 500 or more is not for an operator to act on:
@@ -131,23 +127,10 @@ func passing(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, storage.ErrOpening) || errors.Is(err, storage.ErrClosed) || errors.Is(err, oauth.ErrNotNow) || told(err)
 }
 
-// gone reports whether an error comes from a client that went away, or that stopped
-// reading.
-func gone(r *http.Request, err error) bool {
-	return r.Context().Err() != nil || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) ||
-		errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded)
-}
-
-// sentence returns s with a capital at the start.
-func sentence(s string) string {
-	r, n := utf8.DecodeRuneInString(s)
-	return string(unicode.ToUpper(r)) + s[n:]
-}
-
 // pageForNobody shows the login to somebody who is not logged in: with the message,
 // if that says more than just this.
 func (s *Server) pageForNobody(w http.ResponseWriter, r *http.Request, message string) error {
-	if message != errCredentials.Error() {
+	if message != reply.ErrCredentials.Error() {
 		return s.showLogin(w, http.StatusUnauthorized, web.Login{Error: message + "."})
 	}
 	if s.ledHere(r) {
@@ -191,5 +174,5 @@ func (s *Server) recovered(w http.ResponseWriter, r *http.Request) {
 	}
 	s.metrics.requests.WithLabelValues(cmp.Or(r.Pattern, noRoute), "5xx").Inc()
 	s.log.Error("panic", "route", r.Pattern, "panic", p, "stack", string(debug.Stack()))
-	reply(w, http.StatusInternalServerError, api.Error{Message: "Internal error"})
+	reply.JSON(w, http.StatusInternalServerError, api.Error{Message: "Internal error"})
 }

@@ -1,8 +1,6 @@
 package server
 
-import (
-	"strings"
-)
+import "strings"
 
 // headerUID writes a uid for the header X-Auth-User. An address may have characters
 // that an application could take for the end of a value, for a second value or for

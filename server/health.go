@@ -4,11 +4,13 @@ import (
 	"context"
 	"net/http"
 	"time"
+
+	"gatehouse/server/reply"
 )
 
 // healthz serves GET /healthz: the process answers.
 func (s *Server) healthz(w http.ResponseWriter, _ *request) error {
-	reply(w, http.StatusOK, map[string]string{"status": "alive"})
+	reply.JSON(w, http.StatusOK, map[string]string{"status": "alive"})
 	return nil
 }
 
@@ -25,6 +27,6 @@ func (s *Server) readyz(w http.ResponseWriter, r *request) error {
 	if err := s.store.Writable(); err != nil {
 		return err
 	}
-	reply(w, http.StatusOK, map[string]string{"status": "ready"})
+	reply.JSON(w, http.StatusOK, map[string]string{"status": "ready"})
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/server/config"
+	"gatehouse/server/reply"
 	"gatehouse/storage"
 	"gatehouse/storage/lasting"
 )
@@ -130,7 +131,7 @@ func (s *Server) confirmIdle(by storage.Actor) error {
 	case err != nil || len(agreed) == 0:
 		return err
 	case doubt != nil: // it was confirmed just now, and has jumped again
-		return refuse(http.StatusConflict, "The clock was set meanwhile: look again")
+		return reply.Refuse(http.StatusConflict, "The clock was set meanwhile: look again")
 	}
 	s.store.Note(by, storage.Event{Action: storage.ActionIdleConfirm, Count: len(agreed)})
 	_, err = s.revokeThese(f, agreed)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"gatehouse/server/api"
+	"gatehouse/server/body"
+	"gatehouse/server/reply"
 	"gatehouse/storage"
 )
 
@@ -22,11 +24,11 @@ const scopeIntrospect = "introspect"
 // get the answer for text that is no token (section 2.2), so that a thief can't try
 // out what was stolen. Both leave an event that the owner and administrators can find.
 func (s *Server) introspect(w http.ResponseWriter, r *request) error {
-	fields, err := readFields(r.Request)
+	fields, err := body.Fields(r.Request)
 	if err != nil {
 		return err
 	}
-	text, err := require(fields, "token")
+	text, err := body.Require(fields, "token")
 	if err != nil {
 		return err
 	}
@@ -35,10 +37,10 @@ func (s *Server) introspect(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	answer, err := s.introspection(r, text[0], from)
-	if status, _ := statusOf(err); err != nil && status >= http.StatusInternalServerError {
+	if status, _ := reply.Status(err); err != nil && status >= http.StatusInternalServerError {
 		return err
 	}
-	reply(w, http.StatusOK, answer)
+	reply.JSON(w, http.StatusOK, answer)
 	return nil
 }
 
@@ -51,7 +53,7 @@ func presentedFrom(r *request, fields map[string]string) (netip.Addr, error) {
 	}
 	from, err := parseHop(text)
 	if err != nil {
-		return from, refuse(http.StatusBadRequest, "address: %q is no IP address", text)
+		return from, reply.Refuse(http.StatusBadRequest, "address: %q is no IP address", text)
 	}
 	return from, nil
 }
@@ -151,17 +153,17 @@ func (l *lookups) note(by storage.UserID, about looked) lookup {
 // revokePosted serves POST /api/revoke (RFC 7009). Any holder of a token may revoke
 // it, and revoking an unknown token is not an error (section 2.2).
 func (s *Server) revokePosted(w http.ResponseWriter, r *request) error {
-	fields, err := readFields(r.Request)
+	fields, err := body.Fields(r.Request)
 	if err != nil {
 		return err
 	}
-	v, err := require(fields, "token")
+	v, err := body.Require(fields, "token")
 	if err != nil {
 		return err
 	}
 	if err := s.revokeTexts(r, v[0]); err != nil {
 		return err
 	}
-	reply(w, http.StatusOK, struct{}{})
+	reply.JSON(w, http.StatusOK, struct{}{})
 	return nil
 }

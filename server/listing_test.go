@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"gatehouse/server/api"
+	"gatehouse/server/reply"
 	"gatehouse/storage"
 )
 
@@ -60,7 +61,7 @@ func TestListingIsOneArray(t *testing.T) {
 			own = append(own, h.ownView(v, alice))
 		}
 		for path, all := range map[string]any{"/api/getApiTokens": full, "/api/tokens": own} {
-			want, err := marshal(all)
+			want, err := reply.Marshal(all)
 			if err != nil {
 				t.Fatal(err)
 			}

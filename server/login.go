@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"gatehouse/server/api"
+	"gatehouse/server/body"
+	"gatehouse/server/reply"
 	"gatehouse/storage"
 )
 
@@ -49,7 +51,7 @@ func (s *Server) checkPassword(ctx context.Context, a attempt, username, passwor
 	if !ok || u.State != storage.UserActive {
 		o = rejected
 		s.refusals.note(u.UID, addressText(a.from))
-		return u, errInvalid
+		return u, reply.ErrInvalid
 	}
 	o = accepted
 	s.firstLoginDone(u.UID)
@@ -59,7 +61,7 @@ func (s *Server) checkPassword(ctx context.Context, a attempt, username, passwor
 // logIn checks the name and the password in a request's fields by a method:
 // methodPassword or methodLDAP.
 func (s *Server) logIn(r *request, fields map[string]string, method string) (storage.User, error) {
-	v, err := require(fields, "username", "password")
+	v, err := body.Require(fields, "username", "password")
 	if err != nil {
 		return storage.User{}, err
 	}
@@ -71,7 +73,7 @@ func (s *Server) logIn(r *request, fields map[string]string, method string) (sto
 	case method == methodLDAP && s.directory != nil:
 		u, err = s.checkDirectory(r.Context(), a, v[0], v[1])
 	default:
-		return u, refuse(http.StatusBadRequest, "The login method %q is not configured", method)
+		return u, reply.Refuse(http.StatusBadRequest, "The login method %q is not configured", method)
 	}
 	s.loginEnded(method, v[0], r.from, err)
 	return u, err
@@ -84,7 +86,7 @@ const (
 )
 
 // errNotLocal refuses passwords kept here where the configuration does.
-var errNotLocal = refuse(http.StatusNotFound, "The login method %q is not configured", methodPassword)
+var errNotLocal = reply.Refuse(http.StatusNotFound, "The login method %q is not configured", methodPassword)
 
 // byProvider reports whether a login's method is an OAuth provider. The cookie of
 // such a session is SameSite=Lax: browsers send it when another site links here.
@@ -108,7 +110,7 @@ func (s *Server) authenticateLDAP(w http.ResponseWriter, r *request) error {
 
 // exchange replies with a new token for a name and a password.
 func (s *Server) exchange(w http.ResponseWriter, r *request, method string) error {
-	fields, err := readFields(r.Request)
+	fields, err := body.Fields(r.Request)
 	if err != nil {
 		return err
 	}
@@ -123,9 +125,9 @@ func (s *Server) exchange(w http.ResponseWriter, r *request, method string) erro
 func (s *Server) handLogin(w http.ResponseWriter, r *request, u storage.User) error {
 	t, secret, err := s.makeToken(r, principal{u.ID, u.UID}, s.defaultSpec())
 	if err != nil {
-		return unlessGone(err, errInvalid)
+		return reply.UnlessGone(err, reply.ErrInvalid)
 	}
-	reply(w, http.StatusOK, api.LoginToken{Secret: secret.Reveal(), ExpiresOn: expiresOn(t)})
+	reply.JSON(w, http.StatusOK, api.LoginToken{Secret: secret.Reveal(), ExpiresOn: expiresOn(t)})
 	return nil
 }
 
@@ -142,9 +144,9 @@ func (s *Server) login(w http.ResponseWriter, r *request) error {
 // session. It returns the fields of the body, nil if that could not be read.
 func (s *Server) logInByCookie(w http.ResponseWriter, r *request) (fields map[string]string, err error) {
 	if s.origins.Check(r.Request) != nil {
-		return nil, errOrigin // or another site logs its visitors in as somebody else
+		return nil, reply.ErrOrigin // or another site logs its visitors in as somebody else
 	}
-	if fields, err = readFields(r.Request); err != nil {
+	if fields, err = body.Fields(r.Request); err != nil {
 		return nil, err
 	}
 	method := cmp.Or(fields["method"], methodPassword)
@@ -164,7 +166,7 @@ func (s *Server) beginSession(w http.ResponseWriter, r *request, u storage.User,
 		return err
 	})
 	if err != nil {
-		return unlessGone(err, errInvalid)
+		return reply.UnlessGone(err, reply.ErrInvalid)
 	}
 	for _, c := range r.CookiesNamed(s.cookieName()) { // the browser forgets it now
 		if err := s.store.EndSession(c.Value); err != nil {

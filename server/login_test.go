@@ -16,6 +16,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/server/config"
+	"gatehouse/server/reply"
 	"gatehouse/storage"
 )
 
@@ -296,7 +297,7 @@ func TestFirstRun(t *testing.T) {
 // password and the making of the token is told what everybody else is.
 func TestDisabledMeanwhile(t *testing.T) {
 	for err, want := range map[error]int{storage.ErrNoUser: http.StatusUnauthorized, storage.ErrTooMany: http.StatusForbidden} {
-		if got, _ := statusOf(unlessGone(err, errInvalid)); got != want {
+		if got, _ := reply.Status(reply.UnlessGone(err, reply.ErrInvalid)); got != want {
 			t.Errorf("%v: got %d, want %d", err, got, want)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"gatehouse/server/reply"
 	"gatehouse/storage"
 )
 
@@ -181,7 +182,7 @@ func (s *stopwatch) stop(start time.Time) {
 // login counts a login by its method and, told from its error, its outcome.
 func (m *metrics) login(method string, err error) {
 	outcome := "failed"
-	switch status, _ := statusOf(err); {
+	switch status, _ := reply.Status(err); {
 	case err == nil:
 		outcome = "accepted"
 	case status == http.StatusUnauthorized:

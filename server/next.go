@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"path"
 	"strings"
+
+	"gatehouse/server/reply"
 )
 
 // localPath returns next, where to go after a login, if that is a path of this
@@ -28,7 +30,7 @@ func localPath(next string) string {
 	return next
 }
 
-var errNext = refuse(http.StatusBadRequest, "next is a path on this server, such as /?x=1")
+var errNext = reply.Refuse(http.StatusBadRequest, "next is a path on this server, such as /?x=1")
 
 // nextPath reads from a query where to go after a login by a provider. It never leads
 // to the login itself. To the API, where a GET may change something, it leads only if

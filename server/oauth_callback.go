@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"gatehouse/server/oauth"
+	"gatehouse/server/reply"
 	"gatehouse/server/web"
 	"gatehouse/storage"
 )
@@ -31,7 +32,7 @@ func (s *Server) orLoginPage(w http.ResponseWriter, r *request, err error) error
 		return err
 	}
 	status, message := s.refusal(w, r.Request, err)
-	if errors.Is(err, errInvalid) {
+	if errors.Is(err, reply.ErrInvalid) {
 		message += ": the provider does not vouch for this login"
 	}
 	return s.showLogin(w, status, web.Login{Error: message + "."})
@@ -97,7 +98,7 @@ func (s *Server) fromProvider(w http.ResponseWriter, r *request) error {
 func (s *Server) comeBack(r *request, p *oauth.Provider) (u storage.User, next string, err error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil || len(query["state"]) != 1 || len(query["code"]) > 1 || len(query["error"]) > 1 {
-		return u, "", refuse(http.StatusBadRequest, "The provider's answer is malformed: begin the login again")
+		return u, "", reply.Refuse(http.StatusBadRequest, "The provider's answer is malformed: begin the login again")
 	}
 	var cookie string
 	if cookies := r.CookiesNamed(s.browserCookieName()); len(cookies) == 1 { // of two, one was planted
@@ -114,7 +115,7 @@ func (s *Server) comeBack(r *request, p *oauth.Provider) (u storage.User, next s
 		return u, "", err
 	}
 	u, err = s.finish(r, p, a, l.Login, query)
-	if errors.Is(err, errInvalid) {
+	if errors.Is(err, reply.ErrInvalid) {
 		s.throttle.rejectFrom(a)
 		s.refusals.note("", addressText(r.from))
 	}
@@ -155,7 +156,7 @@ func (s *Server) callback(r *request, p *oauth.Provider) (string, error) {
 	base := strings.TrimSuffix(s.config().PublicURL, "/")
 	if base == "" {
 		if !ownAddress(r.Request) {
-			return "", refuse(http.StatusBadRequest, "To log in by a provider under this address, public_url must be set in the configuration")
+			return "", reply.Refuse(http.StatusBadRequest, "To log in by a provider under this address, public_url must be set in the configuration")
 		}
 		base = "http://" + r.Host
 		if s.config().Secure() {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"gatehouse/server/oauth"
+	"gatehouse/server/reply"
 )
 
 // pending are the logins by browser that have begun and not yet come back. Each may
@@ -90,8 +91,8 @@ func (p *pending) begin(l pendingLogin) (cookie string, err error) {
 
 // The errors of finish tell a person what to do, and nothing about the login.
 var (
-	errNoPending    = refuse(http.StatusBadRequest, "This login is over, has taken longer than 10 minutes, or was begun in another browser: begin it again")
-	errOtherPending = refuse(http.StatusBadRequest, "This login was begun in another window, or for another provider: begin it again")
+	errNoPending    = reply.Refuse(http.StatusBadRequest, "This login is over, has taken longer than 10 minutes, or was begun in another browser: begin it again")
+	errOtherPending = reply.Refuse(http.StatusBadRequest, "This login was begun in another window, or for another provider: begin it again")
 )
 
 // finish returns the login of a browser's cookie, if that is the one that a provider

@@ -9,7 +9,9 @@ import (
 	"net/http"
 	"net/netip"
 
+	"gatehouse/server/body"
 	"gatehouse/server/oauth"
+	"gatehouse/server/reply"
 	"gatehouse/storage"
 )
 
@@ -35,7 +37,7 @@ func (s *Server) authenticateProvider(w http.ResponseWriter, r *request) error {
 func (s *Server) provider(r *request) (*oauth.Provider, error) {
 	p := s.oauth[r.PathValue("provider")]
 	if p == nil {
-		return nil, refuse(http.StatusNotFound, "The login method %q is not configured", r.PathValue("provider"))
+		return nil, reply.Refuse(http.StatusNotFound, "The login method %q is not configured", r.PathValue("provider"))
 	}
 	return p, nil
 }
@@ -44,25 +46,25 @@ func (s *Server) provider(r *request) (*oauth.Provider, error) {
 // quotes of the documented example, too, and that pasted into curl: JSON sent as a
 // form, since curl was not told otherwise. Other fields are ignored.
 func readPosted(r *http.Request) (mail, token string, err error) {
-	b, err := readBody(r)
+	b, err := body.Read(r)
 	if err != nil {
 		return "", "", err
 	}
 	b = bytes.TrimSpace(b)
-	t, _ := mediaType(r)
+	t, _ := body.MediaType(r)
 	object := bytes.HasPrefix(b, []byte("{")) && (t == "application/x-www-form-urlencoded" || r.Header.Get("Content-Type") == "")
 	if t != "application/json" && !object {
-		return "", "", refuse(http.StatusUnsupportedMediaType, "Send JSON (Content-Type: application/json)")
+		return "", "", reply.Refuse(http.StatusUnsupportedMediaType, "Send JSON (Content-Type: application/json)")
 	}
 	if !json.Valid(b) {
 		b = doubleQuotes(b)
 	}
-	if err := checkJSON(b); err != nil {
+	if err := body.CheckJSON(b); err != nil {
 		return "", "", err
 	}
 	var body, info map[string]json.RawMessage // whose names are compared with case
 	if json.Unmarshal(b, &body) != nil || json.Unmarshal(body["info"], &info) != nil {
-		return "", "", refuse(http.StatusBadRequest, `The body is not like {"email":"…","info":{"accessToken":"…"}}`)
+		return "", "", reply.Refuse(http.StatusBadRequest, `The body is not like {"email":"…","info":{"accessToken":"…"}}`)
 	}
 	for _, f := range []struct {
 		raw  json.RawMessage
@@ -71,7 +73,7 @@ func readPosted(r *http.Request) (mail, token string, err error) {
 	}{{body["email"], &mail, "email"}, {info["accessToken"], &token, "info.accessToken"}} {
 		var text *string
 		if json.Unmarshal(f.raw, &text) != nil || text == nil {
-			return "", "", refuse(http.StatusBadRequest, "The field %q is missing, or is no string", f.name)
+			return "", "", reply.Refuse(http.StatusBadRequest, "The field %q is missing, or is no string", f.name)
 		}
 		*f.text = *text
 	}
@@ -109,7 +111,7 @@ func (s *Server) checkPosted(r *request, p *oauth.Provider, mail, token string) 
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("%w: %s: other logins of the account wait for it", oauth.ErrUnavailable, p.Name())
 	}
-	if errors.Is(err, errInvalid) {
+	if errors.Is(err, reply.ErrInvalid) {
 		named, _ := s.store.User(mail) // what names nobody is not written down
 		s.refusals.note(named.UID, addressText(a.from))
 	}
@@ -128,7 +130,7 @@ func (s *Server) withinLimits(ctx context.Context, a attempt, try func(context.C
 	switch {
 	case err == nil, errors.Is(err, storage.ErrOtherAccount):
 		o = accepted // the provider did vouch for somebody
-	case errors.Is(err, errInvalid):
+	case errors.Is(err, reply.ErrInvalid):
 		o = rejected
 	}
 	return u, err
@@ -169,5 +171,5 @@ func (s *Server) refusedBy(p *oauth.Provider, a attempt, typed string, err error
 	}
 	s.log.Info("a provider refuses a login", "provider", p.Name(), "reason", refusal.Reason,
 		"uid", typed, "subject", refusal.Subject, "address", a.from)
-	return errInvalid
+	return reply.ErrInvalid
 }

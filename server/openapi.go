@@ -20,3 +20,10 @@ func (s *Server) openapi(w http.ResponseWriter, r *request) error {
 	w.Write(openAPI)
 	return nil
 }
+
+// cacheable lets caches keep the reply to a request that carries no credential.
+func (s *Server) cacheable(w http.ResponseWriter, r *request, policy string) {
+	if len(r.Header["X-Auth-Token"]) == 0 && len(r.Header["Authorization"]) == 0 && len(r.CookiesNamed(s.cookieName())) == 0 {
+		w.Header().Set("Cache-Control", policy)
+	}
+}

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"time"
 
+	"gatehouse/server/body"
+	"gatehouse/server/reply"
 	"gatehouse/server/web"
 	"gatehouse/storage"
 )
@@ -23,7 +25,7 @@ func (s *Server) home(w http.ResponseWriter, r *request) error {
 	if r.caller, err = s.authenticate(r, byCookie); err == nil {
 		return s.showTokens(w, r, http.StatusOK, web.Tokens{})
 	}
-	if status, _ := statusOf(err); status != http.StatusUnauthorized {
+	if status, _ := reply.Status(err); status != http.StatusUnauthorized {
 		return err
 	}
 	if s.ledHere(r.Request) {
@@ -81,7 +83,7 @@ func (s *Server) loginForm(w http.ResponseWriter, r *request) error {
 	next := localPath(fields["next"])
 	if err != nil {
 		status, message := s.refusal(w, r.Request, err)
-		if errors.Is(err, errInvalid) {
+		if errors.Is(err, reply.ErrInvalid) {
 			message += ": the user name or the password is wrong"
 		}
 		return s.showLogin(w, status, web.Login{
@@ -104,7 +106,7 @@ func (s *Server) logoutForm(w http.ResponseWriter, r *request) error {
 
 // createForm serves POST /tokens.
 func (s *Server) createForm(w http.ResponseWriter, r *request) error {
-	fields, err := readFields(r.Request)
+	fields, err := body.Fields(r.Request)
 	if err != nil {
 		return err
 	}
@@ -113,12 +115,12 @@ func (s *Server) createForm(w http.ResponseWriter, r *request) error {
 	if err == nil {
 		page.Made, err = s.showOnce(r, spec)
 	}
-	switch status, message := statusOf(err); {
+	switch status, message := reply.Status(err); {
 	case err == nil:
 		page.Name = ""
 		return s.showTokens(w, r, http.StatusOK, page)
 	case status == http.StatusBadRequest || status == http.StatusForbidden:
-		page.Error = sentence(message) + "."
+		page.Error = reply.Sentence(message) + "."
 		return s.showTokens(w, r, status, page)
 	}
 	return err
@@ -128,7 +130,7 @@ func (s *Server) createForm(w http.ResponseWriter, r *request) error {
 func (s *Server) showOnce(r *request, spec storage.TokenSpec) (*web.Made, error) {
 	t, secret, err := s.makeToken(r, r.user, spec)
 	if err != nil {
-		return nil, unlessGone(err, errCredentials)
+		return nil, reply.UnlessGone(err, reply.ErrCredentials)
 	}
 	return &web.Made{Name: t.Name, Secret: secret.Reveal(), Expires: when(t.Expires)}, nil
 }
@@ -144,11 +146,11 @@ func (s *Server) renamePage(w http.ResponseWriter, r *request) error {
 
 // renameForm serves POST /tokens/{id}/rename.
 func (s *Server) renameForm(w http.ResponseWriter, r *request) error {
-	fields, err := readFields(r.Request)
+	fields, err := body.Fields(r.Request)
 	if err != nil {
 		return err
 	}
-	if _, err := require(fields, "name"); err != nil {
+	if _, err := body.Require(fields, "name"); err != nil {
 		return err
 	}
 	t, err := s.own(r)
@@ -158,7 +160,7 @@ func (s *Server) renameForm(w http.ResponseWriter, r *request) error {
 	err = s.rename(r, t.ID, fields["name"])
 	if e := (*storage.InvalidError)(nil); errors.As(err, &e) {
 		return s.pages.Write(w, http.StatusBadRequest, web.Rename{
-			UID: r.user.UID, ID: t.ID.String(), Name: fields["name"], Error: sentence(e.Message) + ".", Number: number(fields["page"]),
+			UID: r.user.UID, ID: t.ID.String(), Name: fields["name"], Error: reply.Sentence(e.Message) + ".", Number: number(fields["page"]),
 		})
 	}
 	if err != nil {
@@ -186,7 +188,7 @@ func (s *Server) revokeForm(w http.ResponseWriter, r *request) error {
 	if _, err := s.revoke(r.actor(r.user.UID), t.ID); err != nil {
 		return err
 	}
-	fields, _ := readFields(r.Request) // without the page's number, it goes on to the first
+	fields, _ := body.Fields(r.Request) // without the page's number, it goes on to the first
 	return seeOther(w, backTo(fields["page"], "revoked", t.ID))
 }
 

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/text/unicode/norm"
 
+	"gatehouse/server/reply"
 	"gatehouse/storage"
 )
 
@@ -63,7 +64,7 @@ func dummyHash(p argon2id.Params) string {
 // enter waits for a place to work, and refuses (503) when too many wait already. The
 // caller must call leave.
 func (h *hasher) enter(ctx context.Context) (leave func(), err error) {
-	busy := &httpError{status: http.StatusServiceUnavailable, message: "Too many logins at once: try again later", retry: time.Second}
+	busy := &reply.Error{Status: http.StatusServiceUnavailable, Message: "Too many logins at once: try again later", Retry: time.Second}
 	select {
 	case h.queue <- struct{}{}:
 	default:
@@ -143,11 +144,11 @@ func (h *hasher) compare(password string, hash storage.PasswordHash) (bool, erro
 // hash hashes a new password.
 func (h *hasher) hash(ctx context.Context, password string) (storage.PasswordHash, error) {
 	if !utf8.ValidString(password) {
-		return "", refuse(http.StatusBadRequest, "The password is not UTF-8")
+		return "", reply.Refuse(http.StatusBadRequest, "The password is not UTF-8")
 	}
 	prepared := prepare(password)
 	if prepared == "" || len(password) > maxPassword || len(prepared) > maxPassword {
-		return "", refuse(http.StatusBadRequest, "A password has 1 to %d bytes", maxPassword)
+		return "", reply.Refuse(http.StatusBadRequest, "A password has 1 to %d bytes", maxPassword)
 	}
 	leave, err := h.enter(ctx)
 	if err != nil {

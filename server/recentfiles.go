@@ -6,6 +6,8 @@ import (
 	"strconv"
 
 	"gatehouse/server/api"
+	"gatehouse/server/body"
+	"gatehouse/server/reply"
 	"gatehouse/storage"
 )
 
@@ -15,7 +17,7 @@ func (s *Server) recentFiles(w http.ResponseWriter, r *request) error {
 	if text := r.URL.Query().Get("limit"); r.URL.Query().Has("limit") {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 0 {
-			return refuse(http.StatusBadRequest, "limit: %q is no number of files", text)
+			return reply.Refuse(http.StatusBadRequest, "limit: %q is no number of files", text)
 		}
 		limit = n
 	}
@@ -30,38 +32,38 @@ func (s *Server) recentFiles(w http.ResponseWriter, r *request) error {
 	for _, f := range list {
 		out = append(out, api.RecentFile{ID: f.ID, Name: f.Name, TimeStamp: f.Time, Revision: f.Revision, Path: f.Path})
 	}
-	reply(w, http.StatusOK, out)
+	reply.JSON(w, http.StatusOK, out)
 	return nil
 }
 
 // openedFile serves POST /api/userRecentFiles.
 func (s *Server) openedFile(w http.ResponseWriter, r *request) error {
-	var body struct {
+	var in struct {
 		ID        json.RawMessage `json:"id"`
 		Name      *string         `json:"name"`
 		TimeStamp *int64          `json:"timeStamp"`
 		Revision  json.RawMessage `json:"revision"`
 		Path      *string         `json:"path"`
 	}
-	if err := readJSON(r.Request, &body, false); err != nil {
+	if err := body.JSON(r.Request, &in, false); err != nil {
 		return err
 	}
-	f := storage.File{ID: canonical(body.ID), Revision: canonical(body.Revision)}
+	f := storage.File{ID: canonical(in.ID), Revision: canonical(in.Revision)}
 	switch {
-	case !scalar(body.ID, 512) || string(body.ID) == "null":
-		return refuse(http.StatusBadRequest, `The field "id" must be a string or a number`)
-	case body.Name == nil || len(*body.Name) > 1024:
-		return refuse(http.StatusBadRequest, `The field "name" must be a string of at most 1024 bytes`)
-	case body.Path == nil || len(*body.Path) > 4096:
-		return refuse(http.StatusBadRequest, `The field "path" must be a string of at most 4096 bytes`)
-	case body.Revision != nil && !scalar(body.Revision, 512):
-		return refuse(http.StatusBadRequest, `The field "revision" must be a string or a number`)
-	case body.TimeStamp != nil && *body.TimeStamp <= 0:
-		return refuse(http.StatusBadRequest, `The field "timeStamp" must be milliseconds since 1970`)
+	case !scalar(in.ID, 512) || string(in.ID) == "null":
+		return reply.Refuse(http.StatusBadRequest, `The field "id" must be a string or a number`)
+	case in.Name == nil || len(*in.Name) > 1024:
+		return reply.Refuse(http.StatusBadRequest, `The field "name" must be a string of at most 1024 bytes`)
+	case in.Path == nil || len(*in.Path) > 4096:
+		return reply.Refuse(http.StatusBadRequest, `The field "path" must be a string of at most 4096 bytes`)
+	case in.Revision != nil && !scalar(in.Revision, 512):
+		return reply.Refuse(http.StatusBadRequest, `The field "revision" must be a string or a number`)
+	case in.TimeStamp != nil && *in.TimeStamp <= 0:
+		return reply.Refuse(http.StatusBadRequest, `The field "timeStamp" must be milliseconds since 1970`)
 	}
-	f.Name, f.Path = *body.Name, *body.Path
-	if body.TimeStamp != nil {
-		f.Time = *body.TimeStamp
+	f.Name, f.Path = *in.Name, *in.Path
+	if in.TimeStamp != nil {
+		f.Time = *in.TimeStamp
 	}
 	if f.Revision == nil {
 		f.Revision = json.RawMessage("null")
@@ -80,7 +82,7 @@ func canonical(b json.RawMessage) json.RawMessage {
 	if len(b) == 0 || b[0] != '"' || json.Unmarshal(b, &text) != nil {
 		return b
 	}
-	if again, err := marshal(text); err == nil {
+	if again, err := reply.Marshal(text); err == nil {
 		return again
 	}
 	return b

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"gatehouse/server/reply"
 	"gatehouse/storage"
 )
 
@@ -125,7 +126,7 @@ func (s *Server) loginEnded(method, name string, from netip.Addr, err error) {
 	if err == nil {
 		return
 	}
-	if status, _ := statusOf(err); status == http.StatusUnauthorized || status == http.StatusTooManyRequests {
+	if status, _ := reply.Status(err); status == http.StatusUnauthorized || status == http.StatusTooManyRequests {
 		if method != methodLDAP && storage.CheckUID(name) != nil {
 			name = ""
 		}

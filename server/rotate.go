@@ -4,19 +4,21 @@ import (
 	"net/http"
 	"time"
 
+	"gatehouse/server/body"
 	"gatehouse/server/config"
+	"gatehouse/server/reply"
 	"gatehouse/storage"
 )
 
 // rotateToken serves POST /api/token/{id}/rotate.
 func (s *Server) rotateToken(w http.ResponseWriter, r *request) error {
-	body := struct {
+	in := struct {
 		Overlap string `json:"overlap"`
 	}{defaultOverlap}
-	if err := readJSON(r.Request, &body, true); err != nil {
+	if err := body.JSON(r.Request, &in, true); err != nil {
 		return err
 	}
-	overlap, err := parseOverlap(body.Overlap)
+	overlap, err := parseOverlap(in.Overlap)
 	if err != nil {
 		return err
 	}
@@ -25,12 +27,12 @@ func (s *Server) rotateToken(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	if t.Expired(s.now().UnixMilli()) {
-		return refuse(http.StatusConflict, errRotateExpired)
+		return reply.Refuse(http.StatusConflict, errRotateExpired)
 	}
 	with := storage.ByUser
 	if r.token != nil {
 		if r.token.ID != t.ID {
-			return refuse(http.StatusForbidden, "A token may rotate only itself")
+			return reply.Refuse(http.StatusForbidden, "A token may rotate only itself")
 		}
 		with = int(r.token.Generation)
 	}
@@ -42,7 +44,7 @@ func (s *Server) rotateToken(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	reply(w, http.StatusOK, newToken(t, r.user.UID, secret))
+	reply.JSON(w, http.StatusOK, newToken(t, r.user.UID, secret))
 	return nil
 }
 
@@ -57,7 +59,7 @@ func parseOverlap(text string) (time.Duration, error) {
 	}
 	d, err := config.ParseSpan(text)
 	if err != nil {
-		return 0, refuse(http.StatusBadRequest, "overlap: %v", err)
+		return 0, reply.Refuse(http.StatusBadRequest, "overlap: %v", err)
 	}
 	return d, nil
 }

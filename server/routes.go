@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"gatehouse/server/api"
+	"gatehouse/server/reply"
 	"gatehouse/server/web"
 	"gatehouse/storage"
 )
@@ -137,7 +138,7 @@ func (s *Server) Handler() http.Handler {
 		mux.Handle(rt.pattern, s.handler(rt, s.failPage))
 	}
 	others := s.onlyHTTPS(s.withErrors(mux, s.failOutside))
-	return unstored(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return reply.Unstored(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if len(r.TransferEncoding) > 0 {
 			// It may have had a length, too, which net/http drops, and by which a proxy
 			// may have passed on more than one request (RFC 9112, section 6.1).
@@ -161,7 +162,7 @@ func (s *Server) metricsHandler() http.Handler {
 			mux.Handle(rt.pattern, s.handler(rt, s.fail))
 		}
 	}
-	return unstored(s.withErrors(mux, s.fail))
+	return reply.Unstored(s.withErrors(mux, s.fail))
 }
 
 // handler lets through to a route who may call it, and answers with fail what
@@ -212,9 +213,9 @@ func (s *Server) admit(r *request, rt route) (err error) {
 	case len(r.scopes()) == 0 || rt.scope == anyScope:
 		return nil
 	case rt.scope == noScope:
-		return refuse(http.StatusForbidden, "A token with scopes may not do this")
+		return reply.Refuse(http.StatusForbidden, "A token with scopes may not do this")
 	case !r.limits().Allows(rt.scope):
-		return refuse(http.StatusForbidden, "The token lacks the scope %q", rt.scope)
+		return reply.Refuse(http.StatusForbidden, "The token lacks the scope %q", rt.scope)
 	}
 	return nil
 }
@@ -266,8 +267,8 @@ func (s *Server) onlyHTTPS(next http.Handler) http.Handler {
 }
 
 var (
-	errMethod = refuse(http.StatusMethodNotAllowed, "Method not allowed: see Allow")
-	errNoPage = refuse(http.StatusNotFound, api.NoRoute)
+	errMethod = reply.Refuse(http.StatusMethodNotAllowed, "Method not allowed: see Allow")
+	errNoPage = reply.Refuse(http.StatusNotFound, api.NoRoute)
 )
 
 // refusalWriter keeps what the mux says when it has no route.

@@ -20,7 +20,7 @@
 //	admin_*                           what administrators do
 //	offboard, idle                    what is revoked without being asked for
 //	config*, span                     the configuration file
-//	errors, fail, body, reply, view   requests in, replies and errors out
+//	fail, view                        what is shown of an error, and of what the store returns
 //	serve, conn, crowd, socket, certificate  listening
 //	watch                             troubles that last, logged
 //	metrics, activity, health         figures for Prometheus and the terminal UI

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gatehouse/server/api"
+	"gatehouse/server/reply"
 )
 
 // SocketPath is where the administration of a data directory listens.
@@ -117,7 +118,7 @@ func (s *Server) adminServer() *http.Server {
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			p, ok := r.Context().Value(peerKey{}).(peer)
 			if !ok || p.uid != 0 && int(p.uid) != os.Geteuid() {
-				reply(w, http.StatusForbidden, api.Error{Message: refusal})
+				reply.JSON(w, http.StatusForbidden, api.Error{Message: refusal})
 				return
 			}
 			ctx := context.WithValue(r.Context(), actorKey{}, userName(p.uid))

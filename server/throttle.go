@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gatehouse/server/config"
+	"gatehouse/server/reply"
 	"gatehouse/storage"
 )
 
@@ -134,7 +135,7 @@ func (t *throttle) checkAddress(a attempt, now time.Time) error {
 }
 
 func tooMany(wait time.Duration) error {
-	return &httpError{status: http.StatusTooManyRequests, message: "Too many failed logins: try again later", retry: wait}
+	return &reply.Error{Status: http.StatusTooManyRequests, Message: "Too many failed logins: try again later", Retry: wait}
 }
 
 // enter waits until fewer logins of the account are under way, and adds this one to

@@ -5,7 +5,9 @@ import (
 	"net/http"
 	"strings"
 
+	"gatehouse/server/body"
 	"gatehouse/server/config"
+	"gatehouse/server/reply"
 	"gatehouse/storage"
 )
 
@@ -34,23 +36,23 @@ func (s *Server) spec(o tokenOptions) (storage.TokenSpec, error) {
 	spec.Name, spec.Scopes = o.Name, o.Scopes
 	switch most := s.config().Tokens.MaxLifetime; {
 	case o.ExpiresIn == "never" && most.Ends():
-		return spec, refuse(http.StatusBadRequest, "expiresIn: at most %s is allowed here", config.FormatSpan(most.Duration))
+		return spec, reply.Refuse(http.StatusBadRequest, "expiresIn: at most %s is allowed here", config.FormatSpan(most.Duration))
 	case o.ExpiresIn == "never":
 		spec.Lifetime = 0
 	case o.ExpiresIn != "":
 		d, err := config.ParseSpan(o.ExpiresIn)
 		if err != nil {
-			return spec, refuse(http.StatusBadRequest, "expiresIn: %v", err)
+			return spec, reply.Refuse(http.StatusBadRequest, "expiresIn: %v", err)
 		}
 		if most.Ends() && d > most.Duration {
-			return spec, refuse(http.StatusBadRequest, "expiresIn: at most %s is allowed here", config.FormatSpan(most.Duration))
+			return spec, reply.Refuse(http.StatusBadRequest, "expiresIn: at most %s is allowed here", config.FormatSpan(most.Duration))
 		}
 		spec.Lifetime = d.Milliseconds()
 	}
 	for _, text := range o.Addresses {
 		p, err := parsePrefix(text)
 		if err != nil {
-			return spec, refuse(http.StatusBadRequest, "addresses: %q is no address or prefix such as 10.0.0.0/8", text)
+			return spec, reply.Refuse(http.StatusBadRequest, "addresses: %q is no address or prefix such as 10.0.0.0/8", text)
 		}
 		spec.Addresses = append(spec.Addresses, p)
 	}
@@ -60,7 +62,7 @@ func (s *Server) spec(o tokenOptions) (storage.TokenSpec, error) {
 // createToken serves POST /api/token.
 func (s *Server) createToken(w http.ResponseWriter, r *request) error {
 	var o tokenOptions
-	if err := readJSON(r.Request, &o, true); err != nil {
+	if err := body.JSON(r.Request, &o, true); err != nil {
 		return err
 	}
 	spec, err := s.spec(o)
@@ -69,7 +71,7 @@ func (s *Server) createToken(w http.ResponseWriter, r *request) error {
 	}
 	warning, err := s.config().Tokens.CheckScopes(o.Scopes)
 	if err != nil {
-		return refuse(http.StatusBadRequest, "scopes: %v", err)
+		return reply.Refuse(http.StatusBadRequest, "scopes: %v", err)
 	}
 	return s.handOut(w, r, spec, warning)
 }
@@ -79,15 +81,15 @@ func (s *Server) createToken(w http.ResponseWriter, r *request) error {
 // or another site.
 func (s *Server) createTokenByGet(w http.ResponseWriter, r *request) error {
 	if aheadOfNeed(r.Request) {
-		return refuse(http.StatusForbidden, "A token is not made ahead of need")
+		return reply.Refuse(http.StatusForbidden, "A token is not made ahead of need")
 	}
 	if s.fromElsewhere(r.Request) {
-		return errOrigin
+		return reply.ErrOrigin
 	}
 	// Over plain http browsers do not say what led them here, and they send a
 	// cookie that is Lax along with every link. A script follows no links.
 	if byProvider(r.session.Method) && r.Header.Get("Sec-Fetch-Site") == "" && wantsPage(r.Request) {
-		return refuse(http.StatusForbidden, "Without https, make a token on the page at / instead")
+		return reply.Refuse(http.StatusForbidden, "Without https, make a token on the page at / instead")
 	}
 	return s.handOut(w, r, s.defaultSpec(), "")
 }
@@ -115,11 +117,11 @@ func (s *Server) fromElsewhere(r *http.Request) bool {
 func (s *Server) handOut(w http.ResponseWriter, r *request, spec storage.TokenSpec, warning string) error {
 	t, secret, err := s.makeToken(r, r.user, spec)
 	if err != nil {
-		return unlessGone(err, errCredentials)
+		return reply.UnlessGone(err, reply.ErrCredentials)
 	}
 	made := newToken(t, r.user.UID, secret)
 	made.Warning = warning
-	reply(w, http.StatusOK, made)
+	reply.JSON(w, http.StatusOK, made)
 	return nil
 }
 
@@ -139,7 +141,7 @@ func (s *Server) thisToken(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	reply(w, http.StatusOK, s.ownView(t, r.user.UID))
+	reply.JSON(w, http.StatusOK, s.ownView(t, r.user.UID))
 	return nil
 }
 
@@ -150,7 +152,7 @@ func (s *Server) revokeSent(w http.ResponseWriter, r *request) error {
 	if err := s.revokeTexts(r, tokensOf(r.Request, false)...); err != nil {
 		return err
 	}
-	reply(w, http.StatusOK, struct{}{})
+	reply.JSON(w, http.StatusOK, struct{}{})
 	return nil
 }
 
@@ -194,20 +196,20 @@ func (s *Server) own(r *request) (t storage.Token, err error) {
 
 // renameToken serves PATCH /api/token/{id}.
 func (s *Server) renameToken(w http.ResponseWriter, r *request) error {
-	var body struct {
+	var in struct {
 		Name *string `json:"name"`
 	}
-	if err := readJSON(r.Request, &body, false); err != nil {
+	if err := body.JSON(r.Request, &in, false); err != nil {
 		return err
 	}
-	if body.Name == nil {
-		return refuse(http.StatusBadRequest, `The field "name" is missing`)
+	if in.Name == nil {
+		return reply.Refuse(http.StatusBadRequest, `The field "name" is missing`)
 	}
 	t, err := s.own(r)
 	if err != nil {
 		return err
 	}
-	if err := s.rename(r, t.ID, *body.Name); err != nil {
+	if err := s.rename(r, t.ID, *in.Name); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -227,7 +229,7 @@ func (s *Server) revokeToken(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	if len(r.scopes()) > 0 && r.token.ID != t.ID {
-		return refuse(http.StatusForbidden, "A token with scopes may revoke only itself")
+		return reply.Refuse(http.StatusForbidden, "A token with scopes may revoke only itself")
 	}
 	if _, err := s.revoke(r.actor(r.user.UID), t.ID); err != nil {
 		return err

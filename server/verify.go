@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"gatehouse/server/api"
+	"gatehouse/server/reply"
 	"gatehouse/storage"
 )
 
@@ -29,11 +30,11 @@ func (s *Server) verify(w http.ResponseWriter, r *request) error {
 		// URL.Query would leave out what is malformed, and ask for less.
 		query, err := url.ParseQuery(r.URL.RawQuery)
 		if err != nil {
-			return refuse(http.StatusForbidden, "The query is malformed")
+			return reply.Refuse(http.StatusForbidden, "The query is malformed")
 		}
 		for _, scope := range query["scope"] {
 			if !r.limits().Allows(scope) {
-				return refuse(http.StatusForbidden, "The token lacks the scope %q", scope)
+				return reply.Refuse(http.StatusForbidden, "The token lacks the scope %q", scope)
 			}
 		}
 	}
@@ -72,21 +73,21 @@ func (s *Server) failVerify(w http.ResponseWriter, err error) int {
 	if errors.Is(err, storage.ErrRefused) { // as nearly always, and before any search for a status
 		return challenge(w)
 	}
-	status, message := statusOf(err)
+	status, message := reply.Status(err)
 	if status >= http.StatusInternalServerError && !passing(err) {
 		s.watch.gate.Set(err)
 	}
 	if status != http.StatusForbidden {
 		return challenge(w)
 	}
-	reply(w, status, api.Error{Message: message})
+	reply.JSON(w, status, api.Error{Message: message})
 	return status
 }
 
 // challenge asks for a token. Basic is first, for git and curl ask for it; no
 // browser is meant. What is sent is always the same, so nothing is encoded.
 func challenge(w http.ResponseWriter) (status int) {
-	const body = `{"error":"` + noCredentials + `"}` + "\n"
+	const body = `{"error":"` + reply.NoCredentials + `"}` + "\n"
 	v := [...]string{`Basic realm="gatehouse"`, `Bearer realm="gatehouse"`, "application/json", "nosniff", strconv.Itoa(len(body))}
 	h := w.Header()
 	h["Www-Authenticate"] = v[0:2:2]

@@ -9,6 +9,7 @@ import (
 
 	"gatehouse/ldap"
 	"gatehouse/server/oauth"
+	"gatehouse/server/reply"
 	"gatehouse/storage"
 	"gatehouse/storage/lasting"
 )
@@ -102,7 +103,7 @@ func (w *watch) provider(name string, err error) {
 	case state == nil:
 	case errors.Is(err, oauth.ErrUnavailable):
 		state.Set(err)
-	case err == nil || errors.Is(err, errInvalid):
+	case err == nil || errors.Is(err, reply.ErrInvalid):
 		state.Set(nil)
 	}
 }

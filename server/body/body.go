@@ -1,4 +1,10 @@
-package server
+// Package body reads the bodies of requests: JSON objects and forms, at most 64 KiB.
+//
+// It refuses everything that another reader of the same bytes might understand
+// differently: a name that occurs twice, text that is not UTF-8, an encoding that it was
+// not told of. A proxy in front of the server may act on what it read. The package knows
+// nothing of the fields themselves, and never logs.
+package body
 
 import (
 	"bytes"
@@ -12,17 +18,18 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"gatehouse/server/reply"
 	"gatehouse/server/textfile"
 )
 
 const maxBody = 64 << 10
 
-// readBody reads the whole body, of at most maxBody bytes, without a byte-order mark.
-func readBody(r *http.Request) ([]byte, error) {
+// Read returns the whole body, at most maxBody bytes, without a byte-order mark.
+func Read(r *http.Request) ([]byte, error) {
 	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
-		return nil, refuse(http.StatusUnsupportedMediaType, "A body with Content-Encoding is not taken")
+		return nil, reply.Refuse(http.StatusUnsupportedMediaType, "A body with Content-Encoding is not taken")
 	}
-	_, params := mediaType(r)
+	_, params := MediaType(r)
 	if err := checkCharset(params); err != nil {
 		return nil, err
 	}
@@ -31,17 +38,17 @@ func readBody(r *http.Request) ([]byte, error) {
 		return nil, err
 	}
 	if err != nil {
-		return nil, refuse(http.StatusBadRequest, "The body did not arrive whole")
+		return nil, reply.Refuse(http.StatusBadRequest, "The body did not arrive whole")
 	}
 	if textfile.IsUTF16(b) {
-		return nil, refuse(http.StatusBadRequest, "The body is UTF-16: send UTF-8")
+		return nil, reply.Refuse(http.StatusBadRequest, "The body is UTF-16: send UTF-8")
 	}
 	return bytes.TrimPrefix(b, []byte("\ufeff")), nil // the byte-order mark of a file that Windows wrote
 }
 
-// mediaType returns the body's media type and its parameters, "" if the request names
+// MediaType returns the body's media type and its parameters, "" if the request names
 // none or a malformed one.
-func mediaType(r *http.Request) (string, map[string]string) {
+func MediaType(r *http.Request) (string, map[string]string) {
 	t, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil {
 		return "", nil
@@ -56,36 +63,36 @@ func checkCharset(params map[string]string) error {
 	case "", "utf-8", "utf8", "us-ascii":
 		return nil
 	}
-	return refuse(http.StatusUnsupportedMediaType, "Send the text in UTF-8 (charset=utf-8)")
+	return reply.Refuse(http.StatusUnsupportedMediaType, "Send the text in UTF-8 (charset=utf-8)")
 }
 
-// readFields reads a body of named strings: a form, URL-encoded or multipart, or a
-// JSON object, of which it leaves out what is no string. A name that occurs twice is
+// Fields reads a body of named strings: a form, URL-encoded or multipart, or a
+// JSON object, whose other values it leaves out. A name that occurs twice is
 // an error, since a proxy that reads the same body might take the other value.
-func readFields(r *http.Request) (map[string]string, error) {
-	b, err := readBody(r)
+func Fields(r *http.Request) (map[string]string, error) {
+	b, err := Read(r)
 	if err != nil {
 		return nil, err
 	}
-	t, params := mediaType(r)
+	t, params := MediaType(r)
 	switch t {
 	case "application/x-www-form-urlencoded":
 		// A semicolon separates nothing (WHATWG URL, section 5.1), and may be in a
 		// password, but ParseQuery refuses it.
 		v, err := url.ParseQuery(strings.ReplaceAll(string(b), ";", "%3B"))
 		if err != nil {
-			return nil, refuse(http.StatusBadRequest, "The form is malformed")
+			return nil, reply.Refuse(http.StatusBadRequest, "The form is malformed")
 		}
 		return single(v)
 	case "multipart/form-data":
 		if params["boundary"] == "" {
-			return nil, refuse(http.StatusBadRequest, "The form is malformed")
+			return nil, reply.Refuse(http.StatusBadRequest, "The form is malformed")
 		}
 		return readParts(multipart.NewReader(bytes.NewReader(b), params["boundary"]))
 	case "application/json":
 		return jsonFields(b)
 	}
-	return nil, refuse(http.StatusUnsupportedMediaType, "Send a form (application/x-www-form-urlencoded) or JSON (application/json)")
+	return nil, reply.Refuse(http.StatusUnsupportedMediaType, "Send a form (application/x-www-form-urlencoded) or JSON (application/json)")
 }
 
 // readParts reads the fields of a multipart form, each of which may name an encoding of
@@ -98,7 +105,7 @@ func readParts(form *multipart.Reader) (map[string]string, error) {
 			return single(v)
 		}
 		if err != nil {
-			return nil, refuse(http.StatusBadRequest, "The form is malformed")
+			return nil, reply.Refuse(http.StatusBadRequest, "The form is malformed")
 		}
 		if p.FormName() == "" || p.FileName() != "" {
 			continue
@@ -110,7 +117,7 @@ func readParts(form *multipart.Reader) (map[string]string, error) {
 		}
 		b, err := io.ReadAll(p)
 		if err != nil {
-			return nil, refuse(http.StatusBadRequest, "The form is malformed")
+			return nil, reply.Refuse(http.StatusBadRequest, "The form is malformed")
 		}
 		v.Add(p.FormName(), string(b))
 	}
@@ -120,7 +127,7 @@ func single(v url.Values) (map[string]string, error) {
 	fields := make(map[string]string, len(v))
 	for name, values := range v {
 		if len(values) != 1 {
-			return nil, refuse(http.StatusBadRequest, "The field %q stands more than once", name)
+			return nil, reply.Refuse(http.StatusBadRequest, "The field %q stands more than once", name)
 		}
 		fields[name] = values[0]
 	}
@@ -128,7 +135,7 @@ func single(v url.Values) (map[string]string, error) {
 }
 
 func jsonFields(b []byte) (map[string]string, error) {
-	if err := checkJSON(b); err != nil {
+	if err := CheckJSON(b); err != nil {
 		return nil, err
 	}
 	var all map[string]json.RawMessage
@@ -145,33 +152,33 @@ func jsonFields(b []byte) (map[string]string, error) {
 	return fields, nil
 }
 
-// require returns the named fields, or an error that says which is missing.
-func require(fields map[string]string, names ...string) ([]string, error) {
+// Require returns the named fields, or an error that says which is missing.
+func Require(fields map[string]string, names ...string) ([]string, error) {
 	values := make([]string, len(names))
 	for i, name := range names {
 		v, ok := fields[name]
 		if !ok {
-			return nil, refuse(http.StatusBadRequest, "The field %q is missing", name)
+			return nil, reply.Refuse(http.StatusBadRequest, "The field %q is missing", name)
 		}
 		values[i] = v
 	}
 	return values, nil
 }
 
-// readJSON reads a JSON object into v, a pointer to a struct whose fields are
-// all that may come. An empty body leaves v as it is when it may be empty.
-func readJSON(r *http.Request, v any, mayBeEmpty bool) error {
-	b, err := readBody(r)
+// JSON reads a JSON object into v, a pointer to a struct. A name that is not a field of
+// the struct is an error. If the body may be empty, an empty one leaves v unchanged.
+func JSON(r *http.Request, v any, mayBeEmpty bool) error {
+	b, err := Read(r)
 	if err != nil {
 		return err
 	}
 	if len(bytes.TrimSpace(b)) == 0 && mayBeEmpty {
 		return nil
 	}
-	if t, _ := mediaType(r); t != "application/json" {
-		return refuse(http.StatusUnsupportedMediaType, "Send JSON (Content-Type: application/json)")
+	if t, _ := MediaType(r); t != "application/json" {
+		return reply.Refuse(http.StatusUnsupportedMediaType, "Send JSON (Content-Type: application/json)")
 	}
-	if err := checkJSON(b); err != nil {
+	if err := CheckJSON(b); err != nil {
 		return err
 	}
 	dec := json.NewDecoder(bytes.NewReader(b))
@@ -184,24 +191,24 @@ func readJSON(r *http.Request, v any, mayBeEmpty bool) error {
 
 func jsonError(err error) error {
 	if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) {
-		return refuse(http.StatusBadRequest, "The field %q can't be a %s", wrong.Field, wrong.Value)
+		return reply.Refuse(http.StatusBadRequest, "The field %q can't be a %s", wrong.Field, wrong.Value)
 	}
 	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		return refuse(http.StatusBadRequest, "The field %s is not known", name)
+		return reply.Refuse(http.StatusBadRequest, "The field %s is not known", name)
 	}
-	return refuse(http.StatusBadRequest, "The body is not the JSON object that is expected")
+	return reply.Refuse(http.StatusBadRequest, "The body is not the JSON object that is expected")
 }
 
-// checkJSON refuses what is no JSON object, and what encoding/json silently accepts: a
+// CheckJSON refuses a body that is not a JSON object, and what encoding/json silently accepts: a
 // name that occurs twice (it takes the last one, others the first), also in another
 // case (it ignores case in names), and text that is not UTF-8 (it repairs some and
 // passes on some).
-func checkJSON(b []byte) error {
+func CheckJSON(b []byte) error {
 	if !json.Valid(b) || !utf8.Valid(b) {
-		return refuse(http.StatusBadRequest, "The body is not valid JSON")
+		return reply.Refuse(http.StatusBadRequest, "The body is not valid JSON")
 	}
 	if bytes.TrimLeft(b, " \t\r\n")[0] != '{' {
-		return refuse(http.StatusBadRequest, "The body is not a JSON object")
+		return reply.Refuse(http.StatusBadRequest, "The body is not a JSON object")
 	}
 	dec := json.NewDecoder(bytes.NewReader(b))
 	dec.UseNumber()
@@ -214,7 +221,7 @@ func uniqueNames(dec *json.Decoder, depth int) error {
 	const deepest = 32
 	t, err := dec.Token()
 	if err != nil || depth > deepest {
-		return refuse(http.StatusBadRequest, "The JSON is nested too deeply")
+		return reply.Refuse(http.StatusBadRequest, "The JSON is nested too deeply")
 	}
 	open, ok := t.(json.Delim)
 	if !ok {
@@ -227,7 +234,7 @@ func uniqueNames(dec *json.Decoder, depth int) error {
 			name, _ := t.(string)
 			folded := strings.ToLower(strings.ToUpper(name)) // so that the long s is an s
 			if err != nil || names[folded] {
-				return refuse(http.StatusBadRequest, "The field %q stands more than once", name)
+				return reply.Refuse(http.StatusBadRequest, "The field %q stands more than once", name)
 			}
 			names[folded] = true
 		}

@@ -1,56 +1,61 @@
-package server
+package reply
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"os"
+	"syscall"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"gatehouse/ldap"
 	"gatehouse/server/oauth"
 	"gatehouse/storage"
 )
 
-// httpError is an error that brings its status; the client sees the message.
-type httpError struct {
-	status  int
-	message string
-	retry   time.Duration // for Retry-After; 0: none
+// Error is an error with its own status. The client sees the message.
+type Error struct {
+	Status  int
+	Message string
+	Retry   time.Duration // for Retry-After; 0: none
 }
 
-func (e *httpError) Error() string { return e.message }
+func (e *Error) Error() string { return e.Message }
 
-// refuse returns an httpError.
-func refuse(status int, format string, args ...any) error {
-	return &httpError{status: status, message: fmt.Sprintf(format, args...)}
+// Refuse returns an Error.
+func Refuse(status int, format string, args ...any) error {
+	return &Error{Status: status, Message: fmt.Sprintf(format, args...)}
 }
 
-// noCredentials is what all are told who have no usable credential.
-const noCredentials = "Credentials required"
+// NoCredentials is the message for every request without a usable credential.
+const NoCredentials = "Credentials required"
 
-// Clients are shown these as they are.
+// Clients see the text of these errors as it is.
 var (
-	//lint:ignore ST1005 the documented API has it so
-	errCredentials = errors.New(noCredentials)
-	//lint:ignore ST1005 the documented API has it so
-	errInvalid = errors.New("Invalid credentials")
-	//lint:ignore ST1005 a sentence, as the others
-	errOrigin = errors.New("Requests from another site are refused")
+	//lint:ignore ST1005 the documented API has this text
+	ErrCredentials = errors.New(NoCredentials)
+	//lint:ignore ST1005 the documented API has this text
+	ErrInvalid = errors.New("Invalid credentials")
+	//lint:ignore ST1005 a sentence, like the others
+	ErrOrigin = errors.New("Requests from another site are refused")
 )
 
 // statuses maps errors to what the client is told. An error that is neither here
-// nor an httpError is an internal one, and its text goes to the log alone.
+// nor an Error is an internal one, and its text goes to the log alone.
 var statuses = []struct {
 	err     error
 	status  int
 	message string // empty: the error's own
 }{
-	{errCredentials, http.StatusUnauthorized, ""},
-	{errInvalid, http.StatusUnauthorized, ""},
-	{errOrigin, http.StatusForbidden, ""},
-	{storage.ErrRefused, http.StatusUnauthorized, errCredentials.Error()},
-	{storage.ErrNoSession, http.StatusUnauthorized, errCredentials.Error()},
+	{ErrCredentials, http.StatusUnauthorized, ""},
+	{ErrInvalid, http.StatusUnauthorized, ""},
+	{ErrOrigin, http.StatusForbidden, ""},
+	{storage.ErrRefused, http.StatusUnauthorized, ErrCredentials.Error()},
+	{storage.ErrNoSession, http.StatusUnauthorized, ErrCredentials.Error()},
 	{storage.ErrNoUser, http.StatusNotFound, ""},
 	{storage.ErrNoToken, http.StatusNotFound, ""},
 	{storage.ErrNoIdentity, http.StatusNotFound, ""},
@@ -78,10 +83,10 @@ var statuses = []struct {
 	{context.DeadlineExceeded, http.StatusServiceUnavailable, "The request took too long"},
 }
 
-// statusOf finds the status and the message of an error.
-func statusOf(err error) (status int, message string) {
-	if e, ok := errors.AsType[*httpError](err); ok {
-		return e.status, e.message
+// Status returns the status and the message that a client gets for an error.
+func Status(err error) (status int, message string) {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Status, e.Message
 	}
 	if e, ok := errors.AsType[*storage.InvalidError](err); ok {
 		return http.StatusBadRequest, e.Message
@@ -100,11 +105,23 @@ func statusOf(err error) (status int, message string) {
 	return http.StatusInternalServerError, "Internal error"
 }
 
-// unlessGone replaces the error of a user who was disabled or removed while the
-// request was under way by refusal: what the next request will be told.
-func unlessGone(err, refusal error) error {
+// UnlessGone returns refusal if err says that the user was disabled or removed during
+// the request: the next request gets that answer too. Otherwise it returns err.
+func UnlessGone(err, refusal error) error {
 	if errors.Is(err, storage.ErrNoUser) {
 		return refusal
 	}
 	return err
+}
+
+// Gone reports whether the client went away or stopped reading, and err is the result.
+func Gone(r *http.Request, err error) bool {
+	return r.Context().Err() != nil || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) ||
+		errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+// Sentence returns s with a capital at the start.
+func Sentence(s string) string {
+	r, n := utf8.DecodeRuneInString(s)
+	return string(unicode.ToUpper(r)) + s[n:]
 }

@@ -1,4 +1,4 @@
-package server
+package body_test
 
 import (
 	"encoding/json"
@@ -6,6 +6,9 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"gatehouse/server/body"
+	"gatehouse/server/reply"
 )
 
 // FuzzCheckJSON: what passes is one object of valid JSON, in which no name
@@ -20,9 +23,9 @@ func FuzzCheckJSON(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		err := checkJSON(b)
+		err := body.CheckJSON(b)
 		if err != nil {
-			if status, _ := statusOf(err); status != http.StatusBadRequest {
+			if status, _ := reply.Status(err); status != http.StatusBadRequest {
 				t.Fatalf("%q: got %v, want a refusal", b, err)
 			}
 			return
@@ -57,28 +60,37 @@ func FuzzReadFields(f *testing.F) {
 			f.Add(mediaType, []byte(body))
 		}
 	}
-	f.Fuzz(func(t *testing.T, mediaType string, body []byte) {
-		r := httptest.NewRequest("POST", "/", strings.NewReader(string(body)))
+	f.Fuzz(func(t *testing.T, mediaType string, text []byte) {
+		r := httptest.NewRequest("POST", "/", strings.NewReader(string(text)))
 		r.Header["Content-Type"] = []string{mediaType}
-		fields, err := readFields(r)
+		fields, err := body.Fields(r)
 		if err != nil {
-			switch status, message := statusOf(err); status {
+			switch status, message := reply.Status(err); status {
 			case http.StatusBadRequest, http.StatusUnsupportedMediaType, http.StatusRequestEntityTooLarge:
 			default:
-				t.Fatalf("%q as %q: got %d %s for %v", body, mediaType, status, message, err)
+				t.Fatalf("%q as %q: got %d %s for %v", text, mediaType, status, message, err)
 			}
 			return
 		}
-		again := httptest.NewRequest("POST", "/", strings.NewReader(toJSON(fields)))
+		again := httptest.NewRequest("POST", "/", strings.NewReader(encode(t, fields)))
 		again.Header.Set("Content-Type", "application/json")
-		same, err := readFields(again)
+		same, err := body.Fields(again)
 		if err != nil {
 			return // names that differ by case alone, or text that is not UTF-8
 		}
 		for name, v := range fields {
 			if got, ok := same[name]; (!ok || got != v) && strings.ToValidUTF8(name+v, "") == name+v {
-				t.Errorf("%q as %q: got %q as JSON for %q", body, mediaType, got, v)
+				t.Errorf("%q as %q: got %q as JSON for %q", text, mediaType, got, v)
 			}
 		}
 	})
+}
+
+func encode(t *testing.T, fields map[string]string) string {
+	t.Helper()
+	b, err := json.Marshal(fields)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }

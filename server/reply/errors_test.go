@@ -1,0 +1,72 @@
+package reply
+
+import (
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"gatehouse/storage"
+)
+
+// TestErrorTable: every error that storage tells its callers about has a
+// status here, except those of opening the store.
+func TestErrorTable(t *testing.T) {
+	atOpen := map[string]bool{"ErrKeyMissing": true, "ErrKeyExposed": true, "ErrWrongKey": true}
+	source, err := os.ReadFile("errors.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range exportedErrors(t, "../../storage/errors.go") {
+		if !atOpen[name] && !strings.Contains(string(source), "storage."+name+",") {
+			t.Errorf("storage.%s has no row in the table", name)
+		}
+	}
+	for _, row := range statuses {
+		status, message := Status(fmt.Errorf("in /var/lib: %w", row.err))
+		if status != row.status || strings.Contains(message, "/") {
+			t.Errorf("%v: got %d %q, want %d", row.err, status, message, row.status)
+		}
+	}
+	for err, want := range map[error]int{
+		errors.New("disk /dev/sda1"):                          http.StatusInternalServerError,
+		&storage.InvalidError{Message: "say more"}:            http.StatusBadRequest,
+		fmt.Errorf("x: %w", &http.MaxBytesError{Limit: 1}):    http.StatusRequestEntityTooLarge,
+		badger.ErrDBClosed:                                    http.StatusInternalServerError,
+		errors.Join(errors.New("/secret"), storage.ErrFailed): http.StatusServiceUnavailable,
+	} {
+		if status, message := Status(err); status != want || strings.ContainsAny(message, "/") {
+			t.Errorf("%v: got %d %q, want %d", err, status, message, want)
+		}
+	}
+}
+
+// exportedErrors lists the variables Err… of a source file.
+func exportedErrors(t *testing.T, file string) (names []string) {
+	t.Helper()
+	f, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ast.Inspect(f, func(n ast.Node) bool {
+		if v, ok := n.(*ast.ValueSpec); ok {
+			for _, name := range v.Names {
+				if strings.HasPrefix(name.Name, "Err") {
+					names = append(names, name.Name)
+				}
+			}
+		}
+		return true
+	})
+	if len(names) == 0 {
+		t.Fatalf("%s has no errors", file)
+	}
+	return names
+}
