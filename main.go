@@ -27,6 +27,7 @@ import (
 	"gatehouse/server/config"
 	"gatehouse/server/datadir"
 	"gatehouse/storage"
+	"gatehouse/storage/keys"
 	"gatehouse/tui"
 	"gatehouse/tui/cli"
 	"gatehouse/tui/text"
@@ -391,7 +392,7 @@ func (a *app) checkConfig() error {
 		return err
 	}
 	key := cmp.Or(cfg.KeyFile, filepath.Join(d.Path, "key"))
-	if err := errors.Join(cfg.CheckFiles(), storage.CheckKeyFile(key)); err != nil {
+	if err := errors.Join(cfg.CheckFiles(), keys.CheckFile(key)); err != nil {
 		return err
 	}
 	if file == "" {

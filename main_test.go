@@ -591,7 +591,9 @@ var arrows = map[string][]string{
 	"storage/journal/journaltest": {"storage/journal"},
 	"storage/lasting":             {},
 	"storage/wallclock":           {},
-	"storage":                     {"storage/journal", "storage/lasting", "storage/wallclock"},
+	"storage/disk":                {},
+	"storage/keys":                {"storage/disk"},
+	"storage":                     {"storage/disk", "storage/journal", "storage/keys", "storage/lasting", "storage/wallclock"},
 	"ldap":                        {},
 	"ldap/ldaptest":               {},
 	"storage/torture":             {"storage", "storage/journal", "storage/wallclock"},
@@ -605,14 +607,14 @@ var arrows = map[string][]string{
 	"server/manual":               {},
 	"server/gatebench":            {"server", "storage"},
 	"server/datadir":              {"server", "server/api", "server/config", "server/demo", "server/textfile", "storage"},
-	"server":                      {"storage", "storage/lasting", "ldap", "server/api", "server/body", "server/config", "server/oauth", "server/reply", "server/textfile", "server/web"},
+	"server":                      {"storage", "storage/disk", "storage/lasting", "ldap", "server/api", "server/body", "server/config", "server/oauth", "server/reply", "server/textfile", "server/web"},
 	"server/body":                 {"server/reply", "server/textfile"},
 	"server/reply":                {"ldap", "server/oauth", "storage"},
 	"tui/text":                    {},
 	"tui/darkbackground":          {},
 	"tui/cli":                     {"server/api", "server/manual", "server/textfile", "tui/text"},
 	"tui":                         {"server/api", "tui/text", "tui/darkbackground"},
-	"":                            {"server", "server/api", "server/config", "server/datadir", "storage", "tui", "tui/cli", "tui/text"},
+	"":                            {"server", "server/api", "server/config", "server/datadir", "storage", "storage/keys", "tui", "tui/cli", "tui/text"},
 }
 
 func TestArrows(t *testing.T) {

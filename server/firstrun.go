@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"gatehouse/storage"
+	"gatehouse/storage/disk"
 )
 
 // FirstUser is the account that the first run makes.
@@ -31,7 +32,7 @@ func (s *Server) FirstRun(ctx context.Context) (file, password string, made bool
 	}
 	// The file first: an account whose password nobody knows is no use.
 	file = s.firstLoginFile()
-	if err := storage.WriteFile(file, []byte(password)); err != nil {
+	if err := disk.WriteFile(file, []byte(password)); err != nil {
 		return "", "", false, err
 	}
 	_, err = s.store.AddUser(storage.Actor{Name: "first run"}, FirstUser, "", hash)

@@ -102,7 +102,7 @@ func (s *Store) takeAttempts() (list []*badger.Entry) {
 	a.flushing, a.dirty = a.dirty, nil
 	for bucket, v := range a.flushing {
 		k := key('f', bucket[:])
-		list = append(list, badger.NewEntry(k, s.seals.seal(k, v.value)).WithTTL(v.keep))
+		list = append(list, badger.NewEntry(k, s.seals.Seal(k, v.value)).WithTTL(v.keep))
 	}
 	return list
 }

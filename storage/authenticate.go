@@ -3,6 +3,7 @@ package storage
 import (
 	"net/netip"
 
+	"gatehouse/storage/keys"
 	"gatehouse/storage/wallclock"
 )
 
@@ -25,7 +26,7 @@ func (b *Bearer) Limited() bool { return b.Token != nil && b.Token.Limited() }
 // Identify tells which token of this installation a text is, live or not, and
 // of which generation. It reads nothing.
 func (s *Store) Identify(text string) (id ID, generation byte, ok bool) {
-	return s.keys.identify(text)
+	return s.keys.Identify(text)
 }
 
 // Authenticate returns whose token a text is, and counts the use. It returns
@@ -60,7 +61,7 @@ func (s *Store) Inspect(text string, from netip.Addr) (Bearer, error) {
 // inspect checks form, CRC, keyed part, table and owner, in this order, and
 // only of what is rare the record.
 func (s *Store) inspect(text string, from netip.Addr, use bool) (Bearer, error) {
-	id, generation, ok := s.keys.identify(text)
+	id, generation, ok := s.keys.Identify(text)
 	if !ok {
 		return Bearer{}, ErrRefused
 	}
@@ -79,7 +80,7 @@ func (s *Store) inspect(text string, from netip.Addr, use bool) (Bearer, error) 
 		s.noteStale(id, o.uid, from)
 		return Bearer{}, ErrRefused
 	}
-	b := Bearer{ID: id, Name: text[:2*idLen], Owner: o.id, UID: o.uid, Generation: generation, slot: e.slot, used: e.used}
+	b := Bearer{ID: id, Name: text[:2*keys.IDSize], Owner: o.id, UID: o.uid, Generation: generation, slot: e.slot, used: e.used}
 	if e.flags == 0 {
 		return b, nil
 	}

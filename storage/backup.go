@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"gatehouse/storage/disk"
 	"gatehouse/storage/wallclock"
 )
 
@@ -12,7 +13,7 @@ import (
 // LastBackup.
 func (s *Store) NoteBackup(by Actor) error {
 	now := s.now()
-	if err := WriteFile(s.path("backed-up"), strconv.AppendInt(nil, now, 10)); err != nil {
+	if err := disk.WriteFile(s.path("backed-up"), strconv.AppendInt(nil, now, 10)); err != nil {
 		return err
 	}
 	return s.change(by, func(t *tx) error {

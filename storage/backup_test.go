@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage/disk"
 	"gatehouse/storage/journal"
 )
 
@@ -282,7 +283,7 @@ done:
 		if err := os.MkdirAll(rest, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if next(); exists(filepath.Join(dir, stageName)) {
+		if next(); disk.Exists(filepath.Join(dir, stageName)) {
 			t.Errorf("the next %s has left it", what)
 		}
 	}

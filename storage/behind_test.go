@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"gatehouse/storage/keys"
 )
 
 // known is what a table says of a token, but for its last use.
@@ -301,7 +303,7 @@ func TestBehindNot(t *testing.T) {
 		file := filepath.Join(at, "store", "table")
 		info, err := os.Stat(file)
 		if err == nil {
-			err = os.Truncate(file, info.Size()-shardCount*macLen)
+			err = os.Truncate(file, info.Size()-shardCount*keys.SealSize)
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage/keys"
+
 	"github.com/dgraph-io/badger/v4"
 	"golang.org/x/sys/unix"
 )
@@ -40,14 +42,14 @@ func BenchmarkCreate(b *testing.B) {
 			defer db.Close()
 			creations(b, clients, func(n int) error {
 				now := time.Now().UnixMilli()
-				t := Token{ID: newID(1), Owner: users[n%len(users)], Name: "bench", By: admin.Name, Created: now, LastUsed: now}
+				t := Token{ID: keys.NewID(1), Owner: users[n%len(users)], Name: "bench", By: admin.Name, Created: now, LastUsed: now}
 				v, err := t.record()
 				if err != nil {
 					return err
 				}
 				k := tokenKeyOf(t.ID)
 				return db.Update(func(txn *badger.Txn) error {
-					if err := txn.Set(k, s.seals.seal(k, v)); err != nil {
+					if err := txn.Set(k, s.seals.Seal(k, v)); err != nil {
 						return err
 					}
 					return txn.Set(t.ownedKey(), nil)
@@ -157,7 +159,7 @@ func BenchmarkRevoke(b *testing.B) {
 						if flushed {
 							_, err = s.Authenticate(text, home)
 						} else { // all of it but the use
-							id, _, _ := s.keys.identify(text)
+							id, _, _ := s.keys.Identify(text)
 							_, _, err = s.lookup(id)
 						}
 						if err != nil {
@@ -268,7 +270,8 @@ func BenchmarkAuthenticate(b *testing.B) {
 // otherInstallation is a token of right form and checksum from elsewhere.
 func otherInstallation(b *testing.B) string {
 	b.Helper()
-	return newTokenKey([32]byte{1}).secret(newID(1), 0).Reveal()
+	elsewhere := keys.Ring{Tokens: map[byte][32]byte{1: {1}}}.TokenKeys()
+	return elsewhere.Secret(keys.NewID(1), 0).Reveal()
 }
 
 // cpu reports the processor's time of each round, which a busy machine changes

@@ -7,6 +7,8 @@ import (
 	"os"
 	"runtime/debug"
 	"time"
+
+	"gatehouse/storage/disk"
 )
 
 // A checkpoint is a snapshot in the store itself. From it and the journal after
@@ -97,7 +99,7 @@ func (s *Store) writeCheckpoint(ctx context.Context) (m Manifest, err error) {
 	if err := os.Rename(f.Name(), s.path("checkpoint")); err != nil {
 		return m, err
 	}
-	return m, syncDir(s.path(""))
+	return m, disk.SyncDir(s.path(""))
 }
 
 // lastCheckpoint is what the checkpoint says of itself; zero without a usable one.

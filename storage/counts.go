@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"gatehouse/storage/keys"
+
 	"github.com/dgraph-io/badger/v4"
 )
 
@@ -41,7 +43,7 @@ func counted(kind byte) bool {
 }
 
 // enter takes a stored value in (by 1) or out (by -1).
-func (c *counts) enter(s *sealer, key, stored []byte, by int64) {
+func (c *counts) enter(s *keys.Seals, key, stored []byte, by int64) {
 	switch key[0] {
 	case 'n':
 		c.names += by
@@ -49,18 +51,16 @@ func (c *counts) enter(s *sealer, key, stored []byte, by int64) {
 		c.tokens += by
 	}
 	c.records += by
-	c.sum += uint64(by) * s.fingerprint(key, stored)
+	c.sum += uint64(by) * fingerprint(s, key, stored)
 }
 
 // fingerprint is of a key and what is stored under it. A sealed value begins
 // with its MAC, which is one.
-func (s *sealer) fingerprint(key, stored []byte) uint64 {
-	if sealedKind(key[0]) && len(stored) >= macLen {
+func fingerprint(s *keys.Seals, key, stored []byte) uint64 {
+	if sealedKind(key[0]) && len(stored) >= keys.SealSize {
 		return binary.BigEndian.Uint64(stored)
 	}
-	m := s.macs.Get().(*macer)
-	defer s.macs.Put(m)
-	return binary.BigEndian.Uint64(m.mac(key, stored))
+	return s.Sum(key, stored)
 }
 
 func (c counts) value() (b []byte) {
@@ -110,7 +110,7 @@ func (s *Store) takeCounts(o op) error {
 	if string(o.key) != string(countsKey) {
 		return nil
 	}
-	b, err := s.seals.open(o.key, o.value)
+	b, err := s.seals.Open(o.key, o.value)
 	if err != nil {
 		return err
 	}
@@ -167,7 +167,7 @@ func (s *Store) applied(txn *badger.Txn) (m marks, c counts, err error) {
 	}
 	stored, err := item.ValueCopy(nil)
 	if err == nil {
-		stored, err = s.seals.open(appliedKey, stored)
+		stored, err = s.seals.Open(appliedKey, stored)
 	}
 	if err != nil {
 		return m, c, &indexError{err}
@@ -184,7 +184,7 @@ func (s *Store) applied(txn *badger.Txn) (m marks, c counts, err error) {
 
 // setApplied puts into Badger how far it is.
 func (s *Store) setApplied(txn *badger.Txn) error {
-	return txn.Set(appliedKey, s.seals.seal(appliedKey, append(s.marks.value(), s.counts.value()...)))
+	return txn.Set(appliedKey, s.seals.Seal(appliedKey, append(s.marks.value(), s.counts.value()...)))
 }
 
 // tally counts what the index holds, by as many workers as there are

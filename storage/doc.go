@@ -5,7 +5,7 @@
 // not.
 //
 // It never stores a usable credential. A token is derived from the keyring
-// whenever it is shown (secret.go), a cookie is stored as its SHA-256, a
+// whenever it is shown (package keys), a cookie is stored as its SHA-256, a
 // password as an argon2id hash sealed with a key of the keyring.
 //
 // # One writer
@@ -58,7 +58,7 @@
 //	f <HMAC of the name 32>               what Remember keeps, such as Attempts: sealed, ends by itself
 //	m applied                             how far in the journal Badger is, and what it should hold there
 //
-// A sealed value carries an HMAC over its key and itself (seal.go): a flipped
+// A sealed value carries an HMAC over its key and itself (keys.Seals): a flipped
 // bit or an edited record is an error, never a wrong answer. A hint is checked
 // against the record that it names.
 //

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"gatehouse/storage/journal"
+	"gatehouse/storage/keys"
 )
 
 var update = flag.Bool("update", false, "write the encodings of a format that is not released yet")
@@ -60,8 +61,8 @@ func TestEncodings(t *testing.T) {
 // encodings encodes one value of each kind, in which no field is zero.
 func encodings(t *testing.T) map[string][]byte {
 	id, key32 := ID{1, 2, 13: 3}, [32]byte{4, 31: 5}
-	keys := keyring{Current: 7, Tokens: map[byte][32]byte{7: key32}, Root: key32}
-	seals := newSealer(keys.derive("records"))
+	ring := keys.Ring{Current: 7, Tokens: map[byte][32]byte{7: key32}, Root: key32}
+	seals := ring.Seals()
 	var (
 		user    User
 		token   Token
@@ -69,9 +70,8 @@ func encodings(t *testing.T) map[string][]byte {
 		session Session
 		file    File
 		m       Manifest
-		sealed  sealedKeyring
 	)
-	for n, v := range []any{&user, &token, &event, &session, &file, &m, &sealed} {
+	for n, v := range []any{&user, &token, &event, &session, &file, &m} {
 		fillIn(reflect.ValueOf(v).Elem(), int64(n+3))
 	}
 	file.ID, file.Revision = json.RawMessage(`"4"`), json.RawMessage("5")
@@ -92,40 +92,39 @@ func encodings(t *testing.T) map[string][]byte {
 	bucket := (&attempts{key: key32}).bucket("name")
 	var purposes []byte
 	for _, purpose := range []string{"records", "passwords", "attempts", "journal", "snapshots"} {
-		k := keys.derive(purpose)
+		k := ring.Derive(purpose)
 		purposes = append(purposes, k[:]...)
 	}
 	return map[string][]byte{
-		"attempts-key":   bucket[:],
-		"counts":         counts{1, 2, 3, 4}.value(),
-		"end-token":      slices.Concat(tokenEndKey(id), tokenEnd{1 << 40, 4, 1 << 41}.value()),
-		"end-user":       slices.Concat(userEndKey(user.ID), userEnd{UserDisabled, 1 << 40}.value()),
-		"event":          payload,
-		"file":           must[[]byte](t)(json.Marshal(file)),
-		"fingerprint":    binary.BigEndian.AppendUint64(nil, seals.fingerprint([]byte("n name"), []byte("value"))),
-		"key-file":       fileKey(user.ID, 9),
-		"key-identity":   identity.key(),
-		"key-name":       nameKey(Fold("Ä@Example.com")),
-		"key-owned":      token.ownedKey(),
-		"key-session":    sessionKey("cookie"),
-		"key-token":      slices.Concat(tokenKeyOf(id), lastUseKeyOf(id)),
-		"key-user":       userKey(user.ID),
-		"keyring":        must[[]byte](t)(json.Marshal(keys)),
-		"keyring-sealed": must[[]byte](t)(json.Marshal(sealed)),
-		"keys-derived":   purposes,
-		"manifest":       must[[]byte](t)(json.Marshal(m)),
-		"marks":          marks{at: place, size: 3, past: [pastMarks]uint64{1, 2, 7: 9}}.value(),
-		"seal":           seals.seal([]byte("key"), []byte("value")),
-		"secret":         []byte(newTokenKey(key32).secret(id, 4).Reveal()),
-		"session":        must[[]byte](t)(json.Marshal(session)),
-		"table-head":     tableHead,
-		"table-owners":   owners.appendTo(nil),
-		"table-part":     partKey(moment, 3),
-		"table-shard":    shard.appendTo(nil),
-		"token":          must[[]byte](t)(token.record()),
-		"usage":          usage.value(),
-		"use-block":      slices.Concat(useBlockKey(5), block.payload()),
-		"user":           must[[]byte](t)(user.record()),
+		"attempts-key": bucket[:],
+		"counts":       counts{1, 2, 3, 4}.value(),
+		"end-token":    slices.Concat(tokenEndKey(id), tokenEnd{1 << 40, 4, 1 << 41}.value()),
+		"end-user":     slices.Concat(userEndKey(user.ID), userEnd{UserDisabled, 1 << 40}.value()),
+		"event":        payload,
+		"file":         must[[]byte](t)(json.Marshal(file)),
+		"fingerprint":  binary.BigEndian.AppendUint64(nil, fingerprint(seals, []byte("n name"), []byte("value"))),
+		"key-file":     fileKey(user.ID, 9),
+		"key-identity": identity.key(),
+		"key-name":     nameKey(Fold("Ä@Example.com")),
+		"key-owned":    token.ownedKey(),
+		"key-session":  sessionKey("cookie"),
+		"key-token":    slices.Concat(tokenKeyOf(id), lastUseKeyOf(id)),
+		"key-user":     userKey(user.ID),
+		"keyring":      must[[]byte](t)(json.Marshal(ring)),
+		"keys-derived": purposes,
+		"manifest":     must[[]byte](t)(json.Marshal(m)),
+		"marks":        marks{at: place, size: 3, past: [pastMarks]uint64{1, 2, 7: 9}}.value(),
+		"seal":         seals.Seal([]byte("key"), []byte("value")),
+		"secret":       []byte(keys.Ring{Tokens: map[byte][32]byte{1: key32}}.TokenKeys().Secret(id, 4).Reveal()),
+		"session":      must[[]byte](t)(json.Marshal(session)),
+		"table-head":   tableHead,
+		"table-owners": owners.appendTo(nil),
+		"table-part":   partKey(moment, 3),
+		"table-shard":  shard.appendTo(nil),
+		"token":        must[[]byte](t)(token.record()),
+		"usage":        usage.value(),
+		"use-block":    slices.Concat(useBlockKey(5), block.payload()),
+		"user":         must[[]byte](t)(user.record()),
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"maps"
 	"slices"
 
+	"gatehouse/storage/keys"
+
 	"github.com/dgraph-io/badger/v4"
 )
 
@@ -136,7 +138,7 @@ func parseUserEnd(b []byte) (e userEnd, err error) {
 // readEnd reads the record of an end of either kind.
 func readEnd(k, v []byte) (err error) {
 	switch len(k) {
-	case 1 + idLen:
+	case 1 + keys.IDSize:
 		_, err = parseTokenEnd(v)
 	case 1 + 8:
 		_, err = parseUserEnd(v)
@@ -152,7 +154,7 @@ func newEnds() ends { return ends{map[ID]tokenEnd{}, map[UserID]userEnd{}} }
 // history: what is said later of a user holds.
 func (e *ends) take(k, v []byte) error {
 	switch {
-	case k[0] == 't' && len(k) == 1+idLen:
+	case k[0] == 't' && len(k) == 1+keys.IDSize:
 		t, err := parseTokenHead(ID(k[1:]), v)
 		if err == nil && t.Generation > 0 { // the head lacks the overlap
 			t, err = parseToken(t.ID, v)
@@ -161,7 +163,7 @@ func (e *ends) take(k, v []byte) error {
 			return err
 		}
 		e.addToken(t.ID, t.end())
-	case k[0] == 'e' && len(k) == 1+idLen:
+	case k[0] == 'e' && len(k) == 1+keys.IDSize:
 		end, err := parseTokenEnd(v)
 		if err != nil {
 			return err

@@ -248,7 +248,7 @@ func (t *endsTest) compare() {
 		m := &t.model
 		live := m.tokens[v.id] && !m.ended[v.id] && m.states[v.owner].state == UserActive
 		for generation := range m.turned[v.id] + 2 {
-			secret := t.s.keys.keys[v.id.kid()].secret(v.id, generation)
+			secret := t.s.keys.Secret(v.id, generation)
 			want := live && generation == m.turned[v.id]
 			_, err := t.s.inspect(secret.Reveal(), home.Address, false)
 			if err != nil && !errors.Is(err, ErrRefused) {

@@ -3,6 +3,8 @@ package storage
 import (
 	"errors"
 	"fmt"
+
+	"gatehouse/storage/disk"
 )
 
 // What can be wrong. Messages are sentences that a client may see where the
@@ -24,10 +26,8 @@ var (
 	ErrWornOut   = errors.New("the token was rotated 255 times: make a new one")
 	ErrRefused   = errors.New("the token does not authenticate")
 
-	ErrKeyMissing = errors.New("key missing")
-	ErrKeyExposed = errors.New("key exposed")
-	ErrWrongKey   = errors.New("wrong key")
-	ErrDamaged    = errors.New("damaged store")
+	// ErrDamaged says that what is on the disk is not what was written.
+	ErrDamaged = disk.ErrDamaged
 
 	// ErrFailed says that a write could not be made durable. The store takes
 	// no further change until it is opened again: a sync that failed once may
@@ -46,9 +46,6 @@ var (
 	// ErrOpening says that only verification is possible as yet.
 	ErrOpening = errors.New("the store is being opened")
 )
-
-// restoreAdvice is what to do about a store whose files can't be used as they are.
-const restoreAdvice = `restore the newest backup over this directory with "gatehouse restore", which keeps the revocations that can still be read`
 
 // LockedError says that another process holds the store.
 type LockedError struct {

@@ -73,7 +73,7 @@ func (s *Store) putFile(txn *badger.Txn, owner UserID, list []File, f File) erro
 		return err
 	}
 	k := fileKey(owner, f.slot)
-	return txn.Set(k, s.seals.seal(k, b))
+	return txn.Set(k, s.seals.Seal(k, b))
 }
 
 func freeSlot(list []File) byte {

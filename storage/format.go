@@ -11,6 +11,9 @@ import (
 	"path/filepath"
 	"strings"
 
+	"gatehouse/storage/disk"
+	"gatehouse/storage/keys"
+
 	"github.com/dgraph-io/badger/v4"
 )
 
@@ -42,7 +45,7 @@ func (s *Store) checkFormat() error {
 	}
 	return fmt.Errorf("%s says that the store has format %q, and this gatehouse reads format %s: "+
 		"use the program that made it, or, if the file itself is damaged, %s",
-		s.path("format"), s.format, format, restoreAdvice)
+		s.path("format"), s.format, format, disk.RestoreAdvice)
 }
 
 // bringUpToDate makes sure that this program can read every record of a store of the
@@ -92,7 +95,7 @@ var readers = map[byte]func(k, v []byte) error{
 }
 
 // keyLengths are those of the kinds that have keys of one length.
-var keyLengths = map[byte]int{'u': 9, 't': 1 + idLen, 'l': 1 + idLen}
+var keyLengths = map[byte]int{'u': 9, 't': 1 + keys.IDSize, 'l': 1 + keys.IDSize}
 
 func (s *Store) readRecord(k, v []byte) error {
 	if n := keyLengths[k[0]]; n != 0 && n != len(k) {
@@ -109,12 +112,12 @@ func (s *Store) leaveFormat() error {
 	if s.format == format {
 		return nil
 	}
-	if err := WriteFile(s.path("format"), []byte(format+"\n")); err != nil {
+	if err := disk.WriteFile(s.path("format"), []byte(format+"\n")); err != nil {
 		return err
 	}
 	s.format = format
 	// What told of a clean stop in format 1, and of a store in the making.
-	return errors.Join(removeIfThere(s.path("clean")), removeIfThere(s.path("new")), syncDir(s.path("")))
+	return errors.Join(disk.RemoveIfThere(s.path("clean")), disk.RemoveIfThere(s.path("new")), disk.SyncDir(s.path("")))
 }
 
 // fresh reports whether there is no store in the directory. Any file that is left
@@ -122,7 +125,7 @@ func (s *Store) leaveFormat() error {
 // first start, which would make a new store in its place. While one is made for the
 // first time, the file new says so, so that a crash of then is no damage.
 func (s *Store) fresh() (bool, error) {
-	if exists(s.path("new")) && !exists(s.path("format")) {
+	if disk.Exists(s.path("new")) && !disk.Exists(s.path("format")) {
 		return true, nil
 	}
 	fresh, err := empty(s.path(""))
@@ -134,7 +137,7 @@ func (s *Store) fresh() (bool, error) {
 	}
 	f, err := os.OpenFile(s.path("new"), os.O_WRONLY|os.O_CREATE, 0o600)
 	if err == nil {
-		err = errors.Join(f.Close(), syncDir(s.path("")))
+		err = errors.Join(f.Close(), disk.SyncDir(s.path("")))
 	}
 	return true, err
 }

@@ -287,7 +287,7 @@ func TestUnknownRecords(t *testing.T) {
 			db, err := badger.Open(options)
 			if err == nil {
 				err = db.Update(func(txn *badger.Txn) error {
-					return txn.Set(k, s.seals.seal(k, []byte("a form of tomorrow")))
+					return txn.Set(k, s.seals.Seal(k, []byte("a form of tomorrow")))
 				})
 			}
 			if err = errors.Join(err, db.Close()); err != nil {

@@ -38,7 +38,7 @@ func (s *Store) ImportTokens(by Actor, list []Imported) ([]Token, error) {
 		t.event(Event{Action: ActionImport, Detail: "tokens", Count: len(list)})
 		for _, in := range list {
 			v := Token{
-				ID: newID(s.kid), Owner: in.Owner, Name: in.Name, By: by.Name,
+				ID: s.keys.NewID(), Owner: in.Owner, Name: in.Name, By: by.Name,
 				Created: in.Created, LastUsed: max(in.Created, in.LastUsed),
 			}
 			if err := t.addToken(v); err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
 
+	"gatehouse/storage/disk"
 	"gatehouse/storage/journal"
 )
 
@@ -58,7 +59,7 @@ func (s *Store) create() error {
 		return err
 	}
 	// Or a power failure takes the directory, with all that was synced in it.
-	if err := errors.Join(syncDir(s.dir), syncDir(filepath.Dir(s.dir))); err != nil {
+	if err := errors.Join(disk.SyncDir(s.dir), disk.SyncDir(filepath.Dir(s.dir))); err != nil {
 		return err
 	}
 	return s.leaveFormat()
@@ -134,7 +135,7 @@ func (s *Store) placeIndex() error {
 	at, last := s.marks.at, s.journal.LastSequence()
 	if at.Sequence > last {
 		return fmt.Errorf("%w: the index has record %d, and the journal in %s ends with record %d: put back the newer journal, or %s",
-			ErrDamaged, at.Sequence, s.path("journal"), last, restoreAdvice)
+			ErrDamaged, at.Sequence, s.path("journal"), last, disk.RestoreAdvice)
 	}
 	var err error
 	if s.marks.former() {
@@ -305,7 +306,7 @@ func (s *Store) rebuild() error {
 			return err
 		}
 	}
-	if first := s.journal.FirstSequence(); first > 1 || exists(s.path("restored")) {
+	if first := s.journal.FirstSequence(); first > 1 || disk.Exists(s.path("restored")) {
 		err := s.checkCheckpoint()
 		if errors.Is(err, ErrClosed) {
 			return err
@@ -315,7 +316,7 @@ func (s *Store) rebuild() error {
 		}
 		if err != nil {
 			return fmt.Errorf("%w: the index must be built again, but the journal begins with record %d, and the checkpoint before it can't be used (%w): %s",
-				ErrDamaged, first, err, restoreAdvice)
+				ErrDamaged, first, err, disk.RestoreAdvice)
 		}
 	}
 	if s.db != nil {
@@ -364,12 +365,12 @@ func (s *Store) fillIndex() error {
 	if err != nil {
 		err = notRead("build the index in "+s.path("index")+" again from the checkpoint and the journal", err)
 		if errors.Is(err, ErrDamaged) {
-			err = fmt.Errorf("%w: %s", err, restoreAdvice)
+			err = fmt.Errorf("%w: %s", err, disk.RestoreAdvice)
 		}
 		return err
 	}
 	return errors.Join(s.noteRestored(), s.leaveFormat(),
-		removeIfThere(s.path("damaged")), removeIfThere(s.path("restored")), syncDir(s.path("")))
+		disk.RemoveIfThere(s.path("damaged")), disk.RemoveIfThere(s.path("restored")), disk.SyncDir(s.path("")))
 }
 
 // forgetTable begins table and owners anew.
@@ -382,10 +383,10 @@ func (s *Store) forgetTable() {
 // opens it itself leaves the file empty.
 func (s *Store) noteRestored() error {
 	info, err := os.Stat(s.path("restored-at"))
-	if !exists(s.path("restored")) && (err != nil || info.Size() > 0) {
+	if !disk.Exists(s.path("restored")) && (err != nil || info.Size() > 0) {
 		return nil
 	}
-	return WriteFile(s.path("restored-at"), s.seals.seal(restoredKey, binary.BigEndian.AppendUint64(nil, uint64(s.now()))))
+	return disk.WriteFile(s.path("restored-at"), s.seals.Seal(restoredKey, binary.BigEndian.AppendUint64(nil, uint64(s.now()))))
 }
 
 var restoredKey = []byte("m restored")
@@ -400,7 +401,7 @@ func (s *Store) RestoredAt() int64 {
 	if err != nil {
 		return s.now()
 	}
-	b, err = s.seals.open(restoredKey, b)
+	b, err = s.seals.Open(restoredKey, b)
 	if err != nil || len(b) != 8 {
 		return s.now() // it can't be told any more: late is safe
 	}
@@ -454,33 +455,13 @@ func (s *Store) damaged(err error) {
 	}
 	s.broken.Store(true)
 	s.opts.Log.Error("the index is damaged: restart, and it is built again from the journal", "error", err)
-	if err := WriteFile(s.path("damaged"), nil); err != nil {
+	if err := disk.WriteFile(s.path("damaged"), nil); err != nil {
 		s.opts.Log.Error("note the damage", "error", err)
 	}
 }
 
 // path names a file of the store.
 func (s *Store) path(name string) string { return filepath.Join(s.dir, "store", name) }
-
-func exists(file string) bool {
-	_, err := os.Stat(file)
-	return err == nil
-}
-
-func removeIfThere(file string) error {
-	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
 
 // badgerLog passes on Badger's warnings and errors, and holds its compactions
 // while the disk is short.

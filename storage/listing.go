@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"gatehouse/storage/keys"
+
 	"github.com/dgraph-io/badger/v4"
 )
 
@@ -262,7 +264,7 @@ func (s *Store) openUsage(item *badger.Item) (r usageRecord, err error) {
 	if err != nil {
 		return r, err
 	}
-	b, err := s.seals.open(item.Key(), stored)
+	b, err := s.seals.Open(item.Key(), stored)
 	if err != nil {
 		return r, err
 	}
@@ -276,10 +278,10 @@ func (s *Store) openUsage(item *badger.Item) (r usageRecord, err error) {
 // *InvalidError.
 func (s *Store) FindToken(prefix string) (found ID, err error) {
 	prefix = strings.ToLower(prefix)
-	if len(prefix) <= 2*idLen && strings.Trim(prefix, "0123456789abcdef") != "" {
+	if len(prefix) <= 2*keys.IDSize && strings.Trim(prefix, "0123456789abcdef") != "" {
 		return ID{}, ErrNoToken // whatever was meant, no id begins so
 	}
-	if len(prefix) < 8 || len(prefix) > 2*idLen {
+	if len(prefix) < 8 || len(prefix) > 2*keys.IDSize {
 		return ID{}, invalidf("a token is named by its id, 28 hexadecimal characters, or by the first 8 or more of them")
 	}
 	whole, err := hex.DecodeString(prefix[:len(prefix)&^1])

@@ -119,8 +119,8 @@ func (s *Store) loadTable() error {
 			return err
 		}
 	}
-	for kid, k := range s.keys.keys {
-		if k == nil {
+	for kid := range 256 {
+		if !s.keys.Has(byte(kid)) {
 			continue // tokens of a retired key are dead, and not loaded
 		}
 		if err := s.loadTokens(byte(kid)); err != nil {

@@ -1,13 +1,13 @@
 package storage
 
 import (
-	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"gatehouse/storage/disk"
 )
 
 // oneOfEach is a store with one end of each kind, and everything that a store has.
@@ -55,11 +55,11 @@ func TestRemainsOfAStore(t *testing.T) {
 				return
 			}
 			for _, name := range left {
-				if name != "index" && !exists(filepath.Join(at, "store", name)) {
+				if name != "index" && !disk.Exists(filepath.Join(at, "store", name)) {
 					t.Errorf("%s is gone", name)
 				}
 			}
-			if !slices.Contains(left, "keyring") && exists(filepath.Join(at, "store", "keyring")) {
+			if !slices.Contains(left, "keyring") && disk.Exists(filepath.Join(at, "store", "keyring")) {
 				t.Error("a keyring was made")
 			}
 		})
@@ -68,48 +68,4 @@ func TestRemainsOfAStore(t *testing.T) {
 	if want := 1 << (len(names) - 2); opened != want {
 		t.Errorf("%d of %d remains were opened, want %d", opened, 1<<len(names)-1, want)
 	}
-}
-
-// A flipped bit in the keyring is harmless, or is said to be one, with what to do.
-func TestKeyringFlipped(t *testing.T) {
-	dir := t.TempDir()
-	s := open(t, dir)
-	_, live := create(t, s, addUser(t, s, "alice@example.com"))
-	stopped(t, s)
-	file := filepath.Join(dir, "store", "keyring")
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	kek, err := readKeyFile(filepath.Join(dir, "key"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	whole, err := openKeyring(file, b, kek, "key")
-	if err != nil {
-		t.Fatal(err)
-	}
-	right := 0
-	for offset := range b {
-		for bit := range 8 {
-			b[offset] ^= 1 << bit
-			got, err := openKeyring(file, b, kek, "key")
-			b[offset] ^= 1 << bit
-			switch {
-			case err == nil && (got.Root != whole.Root || fmt.Sprint(got.Tokens) != fmt.Sprint(whole.Tokens) || got.Current != whole.Current):
-				t.Errorf("byte %d, bit %d: other keys", offset, bit)
-			case err == nil:
-				right++
-			case !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), file) || !strings.Contains(err.Error(), "restore"):
-				t.Errorf("byte %d, bit %d: got %v", offset, bit, err)
-			}
-		}
-	}
-	if right == 0 || right == 8*len(b) {
-		t.Errorf("%d of %d flips were harmless", right, 8*len(b))
-	}
-	if _, err := openKeyring(file, b, [32]byte{}, "key"); !errors.Is(err, ErrWrongKey) {
-		t.Errorf("with another key: got %v, want %v", err, ErrWrongKey)
-	}
-	wantLive(t, open(t, dir), live)
 }

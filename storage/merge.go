@@ -162,7 +162,7 @@ func (s *Store) writeUsages(mark uint64, ids []ID, bring func(ID, *usageRecord))
 			bring(id, &r)
 			r.mark = mark
 			k := lastUseKeyOf(id)
-			if err := txn.Set(k, s.seals.seal(k, r.value())); err != nil {
+			if err := txn.Set(k, s.seals.Seal(k, r.value())); err != nil {
 				return err
 			}
 		}

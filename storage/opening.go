@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 
+	"gatehouse/storage/disk"
 	"gatehouse/storage/journal"
 )
 
@@ -36,10 +37,10 @@ func (s *Store) openTruth(fresh bool) error {
 	if fresh {
 		return s.create()
 	}
-	if exists(s.path("restored")) {
+	if disk.Exists(s.path("restored")) {
 		// A restore leaves none of these; the first start after it makes them later.
 		for _, name := range []string{"index", "table", "format"} {
-			if !exists(s.path("journal")) && exists(s.path(name)) {
+			if !disk.Exists(s.path("journal")) && disk.Exists(s.path(name)) {
 				return s.journalGone()
 			}
 		}
@@ -103,7 +104,7 @@ func (s *Store) takeTable(left *tableFile) {
 // journalGone refuses a store that has all but its truth.
 func (s *Store) journalGone() error {
 	return fmt.Errorf("%w: the journal in %s is missing: put it back, or %s",
-		ErrDamaged, s.path("journal"), restoreAdvice)
+		ErrDamaged, s.path("journal"), disk.RestoreAdvice)
 }
 
 // openRest opens what openLog has not.
@@ -113,7 +114,7 @@ func (s *Store) openRest() error {
 			return err
 		}
 	}
-	if exists(s.path("damaged")) {
+	if disk.Exists(s.path("damaged")) {
 		return s.rebuild()
 	}
 	err := s.openIndex()
@@ -160,7 +161,7 @@ func (s *Store) takeToTable(o op) error {
 	if o.value == nil {
 		return fmt.Errorf("%w: the journal takes the record %q away", ErrDamaged, o.key)
 	}
-	b, err := s.seals.open(o.key, o.value)
+	b, err := s.seals.Open(o.key, o.value)
 	if err != nil {
 		return err
 	}
@@ -175,7 +176,7 @@ func (s *Store) takeToTable(o op) error {
 	switch {
 	case err != nil:
 		return err
-	case t.Revoked != 0 || s.keys.keys[t.ID.kid()] == nil:
+	case t.Revoked != 0 || !s.keys.Has(t.ID[0]):
 		s.drop(t.ID)
 		return nil
 	}

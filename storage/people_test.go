@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"gatehouse/storage/keys"
 )
 
 func TestFold(t *testing.T) {
@@ -474,7 +476,7 @@ func TestNothingSecretOnDisk(t *testing.T) {
 		for range 5 {
 			id, secret := create(t, s, u)
 			raw := decodeHex(t, secret)
-			keep(secret, secret[30:60], raw, raw[idLen+1:idLen+17], raw[bodyLen-16:bodyLen])
+			keep(secret, secret[30:60], raw, raw[keys.IDSize+1:keys.IDSize+17], raw[len(raw)-4-16:len(raw)-4])
 			wantLive(t, s, secret)
 			if n%2 == 0 {
 				if _, err := s.RevokeTokens(admin, id); err != nil {

@@ -87,7 +87,7 @@ func (s *Store) get(txn *badger.Txn, key []byte) (value []byte, ok bool, err err
 	if err != nil || !ok {
 		return nil, false, err
 	}
-	value, err = s.seals.open(key, stored)
+	value, err = s.seals.Open(key, stored)
 	return value, err == nil, err
 }
 
@@ -117,7 +117,7 @@ func (s *Store) each(txn *badger.Txn, prefix []byte, fn func(k, v []byte) error)
 			runtime.Gosched() // a long walk is no reason for a request to wait
 		}
 		one := func(stored []byte) error {
-			v, err := s.seals.open(item.Key(), stored)
+			v, err := s.seals.Open(item.Key(), stored)
 			if err != nil {
 				return err
 			}

@@ -114,11 +114,11 @@ func (r *replayer) there(txn *badger.Txn, o op) (bool, error) {
 	if o.value == nil || o.key[0] != 'l' {
 		return o.value != nil && bytes.Equal(stored, o.value), nil
 	}
-	has, err := r.seals.open(o.key, stored)
+	has, err := r.seals.Open(o.key, stored)
 	if err != nil {
 		return false, nil // what is there does not verify
 	}
-	brings, err := r.seals.open(o.key, o.value)
+	brings, err := r.seals.Open(o.key, o.value)
 	if err != nil {
 		return false, err
 	}

@@ -14,7 +14,9 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"golang.org/x/sys/unix"
 
+	"gatehouse/storage/disk"
 	"gatehouse/storage/journal"
+	"gatehouse/storage/keys"
 )
 
 // Restored says what a restore did.
@@ -79,7 +81,7 @@ func Restore(ctx context.Context, backup io.Reader, dir string, opts Options) (r
 	if err := carryTimes(dir, stage); err != nil {
 		return r, err
 	}
-	if exists(opts.KeyFile) {
+	if disk.Exists(opts.KeyFile) {
 		if r.Revoked, err = finishStage(ctx, stage, opts, old, r.Manifest); err != nil {
 			return r, err
 		}
@@ -98,7 +100,7 @@ func Restore(ctx context.Context, backup io.Reader, dir string, opts Options) (r
 const stageName = "restore.tmp"
 
 func makeDir(dir string) (made bool, err error) {
-	made = !exists(dir)
+	made = !disk.Exists(dir)
 	return made, os.MkdirAll(dir, 0o700)
 }
 
@@ -110,7 +112,7 @@ type older struct {
 	last   uint64   // record of the journal
 	unread []string // what could not be read
 	found  bool     // a record that verifies
-	seals  *sealer
+	seals  *keys.Seals
 
 	snapshotKey *[32]byte // nil: the key file is not there
 }
@@ -120,7 +122,7 @@ func (e *older) takeOp(o op) error {
 	if len(o.key) == 0 || o.value == nil || bytes.IndexByte([]byte("tue"), o.key[0]) < 0 {
 		return nil
 	}
-	b, err := e.seals.open(o.key, o.value)
+	b, err := e.seals.Open(o.key, o.value)
 	if err != nil {
 		return nil // of a damaged store, as much as can be read
 	}
@@ -137,42 +139,42 @@ func lookAtOld(ctx context.Context, dir string, sealed []byte, opts Options) (e 
 	if err != nil {
 		return e, err
 	}
-	kek, err := readKeyFile(keyFile)
+	file, err := keys.ReadFile(keyFile)
 	switch {
 	case errors.Is(err, os.ErrNotExist) && fresh:
 		return e, nil
 	case errors.Is(err, os.ErrNotExist):
 		return e, fmt.Errorf("%w: %s does not exist, and without it nobody can tell what was revoked in the store that is in %s: put it back, or move that store away",
-			ErrKeyMissing, keyFile, store)
+			keys.ErrMissing, keyFile, store)
 	case err != nil:
 		return e, err
 	}
-	keys, err := openKeyring("the backup's keyring", sealed, kek, keyFile)
+	ring, err := file.Open("the backup's keyring", sealed)
 	if err != nil {
 		return e, err
 	}
-	key := keys.derive("snapshots")
+	key := ring.Derive("snapshots")
 	if fresh {
 		return older{snapshotKey: &key}, nil
 	}
 	// A keyring that is damaged or gone is a reason to restore. The backup's has the
 	// same root, if the store is of the same installation: what is read then verifies.
 	var unread []string
-	file := filepath.Join(store, "keyring")
-	b, err := os.ReadFile(file)
+	name := filepath.Join(store, "keyring")
+	b, err := os.ReadFile(name)
 	if err == nil {
-		var own keyring
-		if own, err = openKeyring(file, b, kek, keyFile); err == nil && own.Root != keys.Root {
-			return e, fmt.Errorf("%w: the backup is of another installation than the store in %s", ErrWrongKey, dir)
+		var own keys.Ring
+		if own, err = file.Open(name, b); err == nil && own.Root != ring.Root {
+			return e, fmt.Errorf("%w: the backup is of another installation than the store in %s", keys.ErrWrong, dir)
 		}
 	}
 	switch {
 	case errors.Is(err, os.ErrNotExist), errors.Is(err, ErrDamaged):
-		unread = append(unread, file)
+		unread = append(unread, name)
 	case err != nil:
 		return e, err
 	}
-	e, err = readOlder(ctx, store, keys, opts)
+	e, err = readOlder(ctx, store, ring, opts)
 	if err == nil {
 		err = e.readIndex(ctx, dir)
 	}
@@ -186,8 +188,8 @@ func lookAtOld(ctx context.Context, dir string, sealed []byte, opts Options) (e 
 }
 
 // readOlder reads also a store that is damaged, as far as it can be read.
-func readOlder(ctx context.Context, store string, keys keyring, opts Options) (older, error) {
-	e := older{ends: newEnds(), seals: newSealer(keys.derive("records"))}
+func readOlder(ctx context.Context, store string, ring keys.Ring, opts Options) (older, error) {
+	e := older{ends: newEnds(), seals: ring.Seals()}
 	checkpoint, dir := filepath.Join(store, "checkpoint"), filepath.Join(store, "journal")
 	var covered uint64 // by the checkpoint
 	f, err := os.Open(checkpoint)
@@ -201,7 +203,7 @@ func readOlder(ctx context.Context, store string, keys keyring, opts Options) (o
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		e.unread = append(e.unread, checkpoint)
 	}
-	lost, err := journal.Salvage(dir, keys.derive("journal"), nil, func(jr journal.Record) error {
+	lost, err := journal.Salvage(dir, ring.Derive("journal"), nil, func(jr journal.Record) error {
 		e.last, e.found = max(e.last, jr.Sequence), true
 		if jr.Sequence%4096 == 0 {
 			opts.Progress("Reading the records of the older store", int(jr.Sequence), 0)
@@ -221,7 +223,7 @@ func readOlder(ctx context.Context, store string, keys keyring, opts Options) (o
 	}
 	if errors.Is(err, journal.ErrEmpty) || err == nil && e.last == 0 {
 		err = nil
-		if !exists(filepath.Join(store, "restored")) { // else it was to begin with the first start
+		if !disk.Exists(filepath.Join(store, "restored")) { // else it was to begin with the first start
 			e.unread = append(e.unread, dir)
 		}
 	}
@@ -351,10 +353,10 @@ func stageBackup(ctx context.Context, stage string, in *snapshotReader, old olde
 	if err := in.atEnd(); err != nil {
 		return err
 	}
-	if err := WriteFile(filepath.Join(store, "keyring"), in.keyring); err != nil {
+	if err := disk.WriteFile(filepath.Join(store, "keyring"), in.keyring); err != nil {
 		return err
 	}
-	return WriteFile(filepath.Join(store, "restored"), []byte(restored))
+	return disk.WriteFile(filepath.Join(store, "restored"), []byte(restored))
 }
 
 func stageCheckpoint(file string, in *snapshotReader, step func() error) error {
@@ -387,7 +389,7 @@ func carryTimes(dir, stage string) error {
 	if err != nil {
 		return nil // it can't be read: then nothing is known
 	}
-	return WriteFile(filepath.Join(stage, "store", "clock"), b)
+	return disk.WriteFile(filepath.Join(stage, "store", "clock"), b)
 }
 
 // finishStage opens the staged store, which builds its index, and ends there
@@ -405,7 +407,7 @@ func finishStage(ctx context.Context, stage string, opts Options, old older, m M
 	go s.load()
 	defer func() {
 		// That it was opened here is no start.
-		err = errors.Join(err, s.Close(), WriteFile(s.path("restored-at"), nil))
+		err = errors.Join(err, s.Close(), disk.WriteFile(s.path("restored-at"), nil))
 	}()
 	by, all := Actor{Name: "restore"}, len(old.tokens)+len(old.users)
 	n, err = s.apply(by, old.ends, func(done int) error {
@@ -434,10 +436,10 @@ func swapStores(dir, stage string) (kept string, err error) {
 		return "", err
 	}
 	if fresh {
-		if err := removeIfThere(store); err != nil {
+		if err := disk.RemoveIfThere(store); err != nil {
 			return "", err
 		}
-		return "", errors.Join(os.Rename(staged, store), syncDir(dir))
+		return "", errors.Join(os.Rename(staged, store), disk.SyncDir(dir))
 	}
 	// The staged store goes to where the older one will be, and then they change
 	// places: no step leaves the older one where the next restore clears up.
@@ -448,5 +450,5 @@ func swapStores(dir, stage string) (kept string, err error) {
 	if err := unix.Renameat2(unix.AT_FDCWD, kept, unix.AT_FDCWD, store, unix.RENAME_EXCHANGE); err != nil {
 		return "", errors.Join(fmt.Errorf("put the restored store in place: %w", err), os.RemoveAll(kept))
 	}
-	return kept, syncDir(dir)
+	return kept, disk.SyncDir(dir)
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"gatehouse/storage/keys"
+
 	"github.com/dgraph-io/badger/v4"
 )
 
@@ -50,7 +52,7 @@ func (s *Store) sieve(f TokenFilter) (v sieve, err error) {
 		return v, nil
 	}
 	v.prefix = parseHexPrefix(f.Prefix)
-	if len(v.prefix.whole) > 0 && s.keys.keys[v.prefix.whole[0]] == nil {
+	if len(v.prefix.whole) > 0 && !s.keys.Has(v.prefix.whole[0]) {
 		v.prefix = hexPrefix{none: true} // an id begins with the number of its key
 	}
 	v.numbers, err = s.withPrefix(f.Prefix)
@@ -164,7 +166,7 @@ func parseHexPrefix(text string) hexPrefix {
 	p := hexPrefix{half: -1}
 	odd := len(text) % 2
 	var err error
-	if p.whole, err = hex.DecodeString(text[:len(text)-odd]); err != nil || len(text) > 2*idLen {
+	if p.whole, err = hex.DecodeString(text[:len(text)-odd]); err != nil || len(text) > 2*keys.IDSize {
 		return hexPrefix{none: true}
 	}
 	if odd == 1 {

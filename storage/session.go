@@ -152,7 +152,7 @@ func (s *Store) writeSession(k []byte, value func(*badger.Txn) (Session, error))
 		}
 		left := max(time.Second, time.Duration(v.Created+SessionLife.Milliseconds()-s.now())*time.Millisecond)
 		return errors.Join(
-			txn.SetEntry(badger.NewEntry(k, s.seals.seal(k, b)).WithTTL(left)),
+			txn.SetEntry(badger.NewEntry(k, s.seals.Seal(k, b)).WithTTL(left)),
 			txn.SetEntry(badger.NewEntry(v.beginningKey(k), nil).WithTTL(left)))
 	})
 	if err != nil && !errors.Is(err, ErrNoSession) {
@@ -249,7 +249,7 @@ func (s *Store) ChangePassword(by Actor, cookie string, hash PasswordHash) error
 		if !u.Local() {
 			return ErrNotLocal
 		}
-		u.Password = s.secret.seal(u.ID, hash)
+		u.Password = s.passwords.Seal(uint64(u.ID), hash)
 		return nil
 	})
 }

@@ -279,7 +279,7 @@ func (s *Store) writeOps(ctx context.Context, txn *badger.Txn, w *snapshotWriter
 				return notRead(fmt.Sprintf("read %q", item.Key()), err)
 			}
 			if sealedKind(kind) {
-				if _, err := s.seals.open(item.Key(), v); err != nil {
+				if _, err := s.seals.Open(item.Key(), v); err != nil {
 					return err // damage is not handed on
 				}
 			}
@@ -294,7 +294,7 @@ func (s *Store) writeOps(ctx context.Context, txn *badger.Txn, w *snapshotWriter
 	if steady && got != want {
 		return fmt.Errorf("%w: the index holds %d records, and should hold %d", ErrDamaged, got.records, want.records)
 	}
-	return w.op(op{key: countsKey, value: s.seals.seal(countsKey, want.value())})
+	return w.op(op{key: countsKey, value: s.seals.Seal(countsKey, want.value())})
 }
 
 // stopped returns why a long work must end, if it must.
@@ -325,7 +325,7 @@ func (s *Store) writeUsagesNow(ctx context.Context, txn *badger.Txn, w *snapshot
 		if there {
 			b, err := stored.ValueCopy(nil)
 			if err == nil {
-				b, err = s.seals.open(k, b)
+				b, err = s.seals.Open(k, b)
 			}
 			if err == nil {
 				r, err = parseUsage(b)
@@ -338,7 +338,7 @@ func (s *Store) writeUsagesNow(ctx context.Context, txn *badger.Txn, w *snapshot
 		if r.used&1 == 0 && !there {
 			continue // it was never used
 		}
-		if err := w.op(op{key: k, value: s.seals.seal(k, r.value())}); err != nil {
+		if err := w.op(op{key: k, value: s.seals.Seal(k, r.value())}); err != nil {
 			return err
 		}
 	}

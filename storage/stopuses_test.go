@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage/disk"
+
 	"github.com/dgraph-io/badger/v4"
 
 	"gatehouse/storage/journal"
@@ -150,7 +152,7 @@ func TestStopLeavesUsesOnce(t *testing.T) {
 	for name, change := range map[string]func(t *testing.T, s *Store){
 		"a shard that does not verify": func(t *testing.T, s *Store) { flip(t, s.path("table")) },
 		"another segment": func(t *testing.T, s *Store) {
-			if err := WriteFile(filepath.Join(s.path("uses"), "0000000000000001"), nil); err != nil {
+			if err := disk.WriteFile(filepath.Join(s.path("uses"), "0000000000000001"), nil); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -163,14 +165,14 @@ func TestStopLeavesUsesOnce(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			head, err := s.seals.open(tableHeadKey, b[:tableHeadSize])
+			head, err := s.seals.Open(tableHeadKey, b[:tableHeadSize])
 			if err != nil {
 				t.Fatal(err)
 			}
 			named := len(tableMagic) + journal.PositionSize + 8
 			binary.BigEndian.PutUint64(head[named:], s.uses.run)
 			binary.BigEndian.PutUint64(head[named+8:], segments[0])
-			b = append(s.seals.seal(tableHeadKey, head), b[tableHeadSize:]...)
+			b = append(s.seals.Seal(tableHeadKey, head), b[tableHeadSize:]...)
 			if err := os.WriteFile(s.path("table"), b, 0o600); err != nil {
 				t.Fatal(err)
 			}

@@ -14,6 +14,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 
 	"gatehouse/storage/journal"
+	"gatehouse/storage/keys"
 	"gatehouse/storage/wallclock"
 )
 
@@ -47,10 +48,9 @@ type Store struct {
 	opts Options
 	lock *os.File
 
-	keys       *keySet
-	kid        byte // of new tokens
-	seals      *sealer
-	secret     passwords
+	keys       *keys.Tokens
+	seals      *keys.Seals
+	passwords  keys.Passwords
 	journalKey [32]byte
 	// snapshotKey authenticates checkpoints and backups.
 	snapshotKey [32]byte
@@ -134,7 +134,7 @@ type Store struct {
 // Open opens the data directory and makes it when it is not there.
 //
 // It returns a *LockedError when another process holds the directory,
-// ErrKeyMissing, ErrKeyExposed or ErrWrongKey when the key file is at fault (it
+// keys.ErrMissing, keys.ErrExposed or keys.ErrWrong when the key file is at fault (it
 // never makes a new key for a store that has data), and ErrDamaged, with file
 // and offset, for a journal that does not verify. When the system can't read or write
 // the files, such as when too many are open, the error is ErrUnavailable, and nothing
@@ -232,17 +232,14 @@ func (s *Store) open() error {
 		return err
 	}
 	s.removeRemains()
-	keys, err := loadKeys(s.path(""), s.opts.KeyFile, fresh && !exists(s.path("keyring")))
+	ring, err := keys.Load(s.path("keyring"), s.opts.KeyFile, fresh)
 	if err != nil {
 		return err
 	}
-	s.keys = newKeySet(keys.Tokens)
-	s.kid = keys.Current
-	s.seals = newSealer(keys.derive("records"))
-	s.secret = passwords{newGCM(keys.derive("passwords"))}
-	s.attempts.key = keys.derive("attempts")
-	s.journalKey = keys.derive("journal")
-	s.snapshotKey = keys.derive("snapshots")
+	s.keys, s.seals, s.passwords = ring.TokenKeys(), ring.Seals(), ring.Passwords()
+	s.attempts.key = ring.Derive("attempts")
+	s.journalKey = ring.Derive("journal")
+	s.snapshotKey = ring.Derive("snapshots")
 
 	s.space = space{dir: s.path(""), watermark: Watermark, free: freeSpace}
 	s.space.ballast()

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"gatehouse/storage/keys"
 )
 
 var (
@@ -210,8 +212,8 @@ func TestBackupAndRestore(t *testing.T) {
 		if err != nil || r.NoKey == "" {
 			t.Fatalf("got %+v, %v", r, err)
 		}
-		if _, err := Open(to, Options{}); !errors.Is(err, ErrKeyMissing) {
-			t.Errorf("open without the key: got %v, want ErrKeyMissing", err)
+		if _, err := Open(to, Options{}); !errors.Is(err, keys.ErrMissing) {
+			t.Errorf("open without the key: got %v, want keys.ErrMissing", err)
 		}
 		b, err := os.ReadFile(filepath.Join(dir, "key"))
 		if err == nil {

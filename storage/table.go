@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"sync"
 	"unsafe"
+
+	"gatehouse/storage/keys"
 )
 
 // table is what verification reads: every token that is not revoked, in 32
@@ -27,10 +29,10 @@ func newTable(m *memory) *table {
 // slot is a token. Beside what a verification asks, it has what became of the
 // token since its usage was last written to Badger (usage.go).
 type slot struct {
-	rest       [idLen - 2]byte // of the id, after the key's number and the shard's
-	owner      uint32          // the owner's number in owners
-	uses       uint32          // on the day of the last use
-	origin     uint16          // of the last use: a place in the shard's origins + 1; 0: as in Badger
+	rest       [keys.IDSize - 2]byte // of the id, after the key's number and the shard's
+	owner      uint32                // the owner's number in owners
+	uses       uint32                // on the day of the last use
+	origin     uint16                // of the last use: a place in the shard's origins + 1; 0: as in Badger
 	kid        byte
 	generation byte
 	flags      byte
@@ -117,7 +119,7 @@ func (sh *shard) at(n uint32) *slot {
 	return &sh.slots[n/uint32(len(slotPage{}))][n%uint32(len(slotPage{}))]
 }
 
-func (s *slot) is(id ID) bool { return s.kid == id[0] && s.rest == [idLen - 2]byte(id[2:]) }
+func (s *slot) is(id ID) bool { return s.kid == id[0] && s.rest == [keys.IDSize - 2]byte(id[2:]) }
 
 // id puts together again what the slot and its shard have of it.
 func (s *slot) id(shard byte) (id ID) {
@@ -231,7 +233,7 @@ func (sh *shard) add(e entry) {
 	}
 	_, at, _ := sh.find(e.id)
 	s := sh.at(uint32(sh.n))
-	*s = slot{rest: [idLen - 2]byte(e.id[2:]), kid: e.id[0], generation: e.generation, flags: e.flags, owner: e.owner}
+	*s = slot{rest: [keys.IDSize - 2]byte(e.id[2:]), kid: e.id[0], generation: e.generation, flags: e.flags, owner: e.owner}
 	s.set(e.used)
 	sh.n++
 	*sh.index.at(at) = mark(e.id) | uint32(sh.n)

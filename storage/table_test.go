@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+
+	"gatehouse/storage/keys"
 )
 
 // tightID makes ids that meet: few shards, and few places at the two ends of
@@ -127,7 +129,7 @@ func compareTable(t *testing.T, table *table, m *tableModel, ids []ID) {
 // Badger had before.
 func TestTableLoading(t *testing.T) {
 	table := newTable(new(memory))
-	id := newID(1)
+	id := keys.NewID(1)
 	old := entry{id: id, generation: 1, used: 10}
 	if _, ok, whole := table.get(id); ok || whole {
 		t.Errorf("before: got %v, %v, want neither", ok, whole)

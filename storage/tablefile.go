@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 
 	"gatehouse/storage/journal"
+	"gatehouse/storage/keys"
 )
 
 // tableFile is the table as a stop or a checkpoint left it, in a file of its own:
@@ -62,7 +63,7 @@ type filePart struct {
 
 const (
 	tableMagic    = "GATEHOUSE TABLE 3\n"
-	tableHeadSize = macLen + len(tableMagic) + journal.PositionSize + 3*8 + (1+shardCount)*12
+	tableHeadSize = keys.SealSize + len(tableMagic) + journal.PositionSize + 3*8 + (1+shardCount)*12
 	slotInFile    = 12 + 4 + 1 + 1 + 1 + 6
 	ownersPart    = 0
 )
@@ -109,7 +110,7 @@ func (s *Store) writeTable(f *os.File, m tableMoment) error {
 		} else {
 			payload = s.table.shards[n-1].appendTo(payload[:0])
 		}
-		sealed := s.seals.seal(partKey(m, n), payload)
+		sealed := s.seals.Seal(partKey(m, n), payload)
 		head = binary.BigEndian.AppendUint64(head, uint64(offset))
 		head = binary.BigEndian.AppendUint32(head, uint32(len(sealed)))
 		offset += int64(len(sealed))
@@ -121,7 +122,7 @@ func (s *Store) writeTable(f *os.File, m tableMoment) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	_, err := f.WriteAt(s.seals.seal(tableHeadKey, head), 0)
+	_, err := f.WriteAt(s.seals.Seal(tableHeadKey, head), 0)
 	return err
 }
 
@@ -146,7 +147,7 @@ func (t *tableFile) readHead() error {
 	if _, err := t.file.ReadAt(b, 0); err != nil {
 		return err
 	}
-	b, err := t.seals.open(tableHeadKey, b)
+	b, err := t.seals.Open(tableHeadKey, b)
 	if err != nil {
 		return err
 	}
@@ -166,7 +167,7 @@ func (t *tableFile) part(n int) ([]byte, error) {
 	if _, err := t.file.ReadAt(b, t.parts[n].offset); err != nil {
 		return nil, err
 	}
-	return t.seals.open(partKey(t.moment, n), b)
+	return t.seals.Open(partKey(t.moment, n), b)
 }
 
 // appendTo writes each user: id 8 | state 1 | epoch 4 | uid, after its length.
@@ -249,7 +250,7 @@ func (t *tableFile) load(n byte) error {
 	for ; len(b) > 0; b = b[slotInFile:] {
 		s := slot{rest: [12]byte(b), kid: b[16], generation: b[17], flags: b[18], used: [6]byte(b[19:])}
 		number := binary.BigEndian.Uint32(b[12:])
-		if int(number) >= len(t.owners) || t.keys.keys[s.kid] == nil {
+		if int(number) >= len(t.owners) || !t.keys.Has(s.kid) {
 			continue // a retired key: the token is dead; or the journal has user and token
 		}
 		s.owner = t.owners[number]

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"gatehouse/storage/keys"
 )
 
 // TestTableFile starts from the table that a clean stop left: whole, with a bit
@@ -88,7 +90,7 @@ func TestTableFile(t *testing.T) {
 	}
 	for range 20 {
 		b := append([]byte{}, now...)
-		at := len(b) - 1 - r.IntN(shardCount*macLen)
+		at := len(b) - 1 - r.IntN(shardCount*keys.SealSize)
 		b[at] ^= 1 << r.IntN(8)
 		check("a flipped bit", b, true)
 	}

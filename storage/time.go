@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"gatehouse/storage/disk"
 	"gatehouse/storage/journal"
 	"gatehouse/storage/lasting"
 	"gatehouse/storage/wallclock"
@@ -93,7 +94,7 @@ func (s *Store) openTimes() error {
 	var known wallclock.Known
 	b, err := os.ReadFile(s.path("clock"))
 	if err == nil {
-		if b, err = s.seals.open(clockKey, b); err == nil {
+		if b, err = s.seals.Open(clockKey, b); err == nil {
 			err = json.Unmarshal(b, &known)
 		}
 	}
@@ -164,7 +165,7 @@ func (s *Store) keepTime(known wallclock.Known) {
 	}
 	b, err := json.Marshal(known)
 	if err == nil && !s.space.under(floor) {
-		err = WriteFile(s.path("clock"), s.seals.seal(clockKey, b))
+		err = disk.WriteFile(s.path("clock"), s.seals.Seal(clockKey, b))
 	}
 	if err != nil {
 		s.opts.Log.Debug("what is known of the clock is not kept", "error", err)

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"gatehouse/storage/keys"
+
 	"github.com/dgraph-io/badger/v4"
 )
 
@@ -111,7 +113,7 @@ func (s *Store) CreateToken(by Actor, owner UserID, spec TokenSpec) (Token, Secr
 	if err := spec.check(); err != nil {
 		return Token{}, "", err
 	}
-	t := Token{ID: newID(s.kid), Owner: owner, Name: spec.Name, Scopes: once(spec.Scopes), Addresses: once(spec.Addresses), By: by.Name}
+	t := Token{ID: s.keys.NewID(), Owner: owner, Name: spec.Name, Scopes: once(spec.Scopes), Addresses: once(spec.Addresses), By: by.Name}
 	err := s.change(by, func(tx *tx) error {
 		uid, err := tx.active(owner)
 		if err != nil {
@@ -171,11 +173,7 @@ func (s *Store) drop(ids ...ID) {
 
 // Reveal derives the secret of a token.
 func (s *Store) Reveal(t Token) Secret {
-	k := s.keys.keys[t.ID.kid()]
-	if k == nil {
-		return "" // a retired key: the token is dead
-	}
-	return k.secret(t.ID, t.Generation)
+	return s.keys.Secret(t.ID, t.Generation)
 }
 
 // Token returns a token by id, also a revoked one, or ErrNoToken.
@@ -323,3 +321,15 @@ func (s *Store) RenameToken(by Actor, id ID, name string) error {
 		return nil
 	})
 }
+
+type (
+	// ID is the public name of a token.
+	ID = keys.ID
+	// Secret is a credential in the form in which its user sends it.
+	Secret = keys.Secret
+	// PasswordHash is an argon2id hash in its usual text form.
+	PasswordHash = keys.PasswordHash
+)
+
+// ParseID reads what ID.String wrote.
+func ParseID(s string) (ID, error) { return keys.ParseID(s) }

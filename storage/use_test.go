@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"gatehouse/storage/keys"
 )
 
 // clock is a clock that stands until it is moved.
@@ -313,12 +315,12 @@ func TestKeys(t *testing.T) {
 		mode os.FileMode
 		want error
 	}{
-		"missing":         {key, nil, 0, ErrKeyMissing},
-		"wrong":           {key, other, 0o600, ErrWrongKey},
-		"cut off":         {key, good[:40], 0o600, ErrWrongKey},
-		"no hexadecimals": {key, append([]byte("zz"), good[2:]...), 0o600, ErrWrongKey},
-		"for the group":   {key, good, 0o640, ErrKeyExposed},
-		"for everybody":   {key, good, 0o604, ErrKeyExposed},
+		"missing":         {key, nil, 0, keys.ErrMissing},
+		"wrong":           {key, other, 0o600, keys.ErrWrong},
+		"cut off":         {key, good[:40], 0o600, keys.ErrWrong},
+		"no hexadecimals": {key, append([]byte("zz"), good[2:]...), 0o600, keys.ErrWrong},
+		"for the group":   {key, good, 0o640, keys.ErrExposed},
+		"for everybody":   {key, good, 0o604, keys.ErrExposed},
 		"keyring missing": {keyring, nil, 0, ErrDamaged},
 		"keyring flipped": {keyring, flipped, 0o600, ErrDamaged},
 		"keyring empty":   {keyring, []byte{}, 0o600, ErrDamaged},
@@ -344,8 +346,8 @@ func TestKeys(t *testing.T) {
 		credentials := t.TempDir()
 		file := filepath.Join(credentials, "gatehouse-key")
 		put(t, file, good, 0o440)
-		if _, err := Open(dir, Options{KeyFile: file}); !errors.Is(err, ErrKeyExposed) {
-			t.Errorf("elsewhere: got %v, want ErrKeyExposed", err)
+		if _, err := Open(dir, Options{KeyFile: file}); !errors.Is(err, keys.ErrExposed) {
+			t.Errorf("elsewhere: got %v, want keys.ErrExposed", err)
 		}
 		t.Setenv("CREDENTIALS_DIRECTORY", credentials)
 		wantLive(t, openWith(t, dir, Options{KeyFile: file}), secret)

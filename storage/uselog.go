@@ -12,6 +12,9 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"gatehouse/storage/disk"
+	"gatehouse/storage/keys"
 )
 
 // useLog keeps what uses left in memory until it is in Badger. To bring the
@@ -29,7 +32,7 @@ import (
 // use before: a token's usage in Badger has the number up to which it counts.
 type useLog struct {
 	dir   string
-	seals *sealer
+	seals *keys.Seals
 	file  *os.File
 	run   uint64 // larger than that of any run of the program before
 	last  uint64 // the last block
@@ -43,10 +46,10 @@ type useLog struct {
 const useBlockHead = 12
 
 // useSize is what a block takes for a token at most, as most of them are.
-const useSize = idLen + 8 + 2 + binary.MaxVarintLen32
+const useSize = keys.IDSize + 8 + 2 + binary.MaxVarintLen32
 
 // openUseLog returns the log and what segments it has from before.
-func openUseLog(dir string, seals *sealer) (l *useLog, old []uint64, err error) {
+func openUseLog(dir string, seals *keys.Seals) (l *useLog, old []uint64, err error) {
 	l = &useLog{dir: dir, seals: seals}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, nil, err
@@ -59,7 +62,7 @@ func openUseLog(dir string, seals *sealer) (l *useLog, old []uint64, err error) 
 	}
 	l.last = max(l.found, uint64(time.Now().UnixMicro())) // later than any before
 	l.run = l.last
-	if os.WriteFile(l.path(l.last+1), nil, 0o600) != nil || syncDir(dir) != nil {
+	if os.WriteFile(l.path(l.last+1), nil, 0o600) != nil || disk.SyncDir(dir) != nil {
 		l.found = 0
 	}
 	return l, old, nil
@@ -124,7 +127,7 @@ func (l *useLog) append(payload []byte) error {
 		}
 		l.file = f
 	}
-	sealed := l.seals.seal(useBlockKey(number), payload)
+	sealed := l.seals.Seal(useBlockKey(number), payload)
 	b := binary.BigEndian.AppendUint32(make([]byte, 0, useBlockHead+len(sealed)), uint32(len(sealed)))
 	b = append(binary.BigEndian.AppendUint64(b, number), sealed...)
 	l.last = number // also when it fails: part of it may be there
@@ -159,7 +162,7 @@ func (l *useLog) drop(before uint64) error {
 	l.bytes = 0
 	for _, first := range list {
 		if first < before {
-			err = errors.Join(err, removeIfThere(l.path(first)))
+			err = errors.Join(err, disk.RemoveIfThere(l.path(first)))
 		} else if info, err := os.Stat(l.path(first)); err == nil {
 			l.bytes += info.Size()
 		}
@@ -196,7 +199,7 @@ func (l *useLog) readSegment(first uint64, fn func(number uint64, payload []byte
 		if _, err := io.ReadFull(r, sealed); err != nil {
 			return false, nil
 		}
-		payload, err := l.seals.open(useBlockKey(number), sealed)
+		payload, err := l.seals.Open(useBlockKey(number), sealed)
 		if err != nil {
 			return false, nil
 		}
@@ -300,7 +303,7 @@ func eachUse(payload []byte, slice int, fn func(run uint64, u oneUse, from Origi
 		origins = append(origins, c.origin())
 	}
 	for len(c.rest) > 0 {
-		u := oneUse{id: ID(c.bytes(idLen)), used: lastUse(binary.BigEndian.Uint64(c.bytes(8))), origin: binary.BigEndian.Uint16(c.bytes(2))}
+		u := oneUse{id: ID(c.bytes(keys.IDSize)), used: lastUse(binary.BigEndian.Uint64(c.bytes(8))), origin: binary.BigEndian.Uint16(c.bytes(2))}
 		u.uses = int64(c.number())
 		if c.failed || int(u.origin) >= len(origins) {
 			return fmt.Errorf("%w: a block of the log of uses has an unknown form", ErrDamaged)

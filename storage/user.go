@@ -238,7 +238,7 @@ func (s *Store) AddUser(by Actor, uid, name string, hash PasswordHash) (User, er
 		if err := t.add(&u); err != nil {
 			return err
 		}
-		u.Password = s.secret.seal(u.ID, hash)
+		u.Password = s.passwords.Seal(uint64(u.ID), hash)
 		return t.save(u)
 	})
 	return u, err
@@ -287,7 +287,7 @@ func (s *Store) SetPassword(by Actor, uid string, hash PasswordHash) error {
 			if !u.Local() {
 				return ErrNotLocal
 			}
-			u.Password = s.secret.seal(u.ID, hash)
+			u.Password = s.passwords.Seal(uint64(u.ID), hash)
 			u.Epoch++
 			return nil
 		})

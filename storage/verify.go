@@ -155,6 +155,8 @@ func cutChecksum(b []byte) (rest, sum []byte, ok bool) {
 	return b[:at], b[at:], true
 }
 
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
 // rightChecksum reads a checksum as Badger writes it: a protocol buffer with
 // the CRC-32C as its second field.
 func rightChecksum(data, sum []byte) bool {

@@ -290,7 +290,7 @@ func (w *writer) commitSome(batch []*change, short error) (n int, err error) {
 	}
 	if counts != w.s.counts {
 		last := &records[len(records)-1] // the journal has all of a batch, or nothing
-		last.ops = append(last.ops, op{key: countsKey, value: w.s.seals.seal(countsKey, counts.value())})
+		last.ops = append(last.ops, op{key: countsKey, value: w.s.seals.Seal(countsKey, counts.value())})
 	}
 	entries, err := w.entries(records)
 	if err != nil {
@@ -426,7 +426,7 @@ func (t *tx) op(o op) {
 }
 
 // put stores a sealed value.
-func (t *tx) put(key, value []byte) { t.op(op{key: key, value: t.seals.seal(key, value)}) }
+func (t *tx) put(key, value []byte) { t.op(op{key: key, value: t.seals.Seal(key, value)}) }
 
 // hint stores an unsealed value.
 func (t *tx) hint(key, value []byte) {

@@ -1,7 +1,6 @@
-package storage
+package keys_test
 
 import (
-	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -9,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"gatehouse/storage/keys"
 )
 
 type vector struct {
@@ -20,9 +21,9 @@ type vector struct {
 }
 
 // vectors reads the golden tokens and the keys for them.
-func vectors(t testing.TB) (*keySet, []vector) {
+func vectors(t testing.TB) (*keys.Tokens, []vector) {
 	t.Helper()
-	b, err := os.ReadFile("../testdata/tokens.json")
+	b, err := os.ReadFile("../../testdata/tokens.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +34,7 @@ func vectors(t testing.TB) (*keySet, []vector) {
 	if err := json.Unmarshal(b, &file); err != nil {
 		t.Fatal(err)
 	}
-	keys := map[byte][32]byte{}
+	ring := keys.Ring{Tokens: map[byte][32]byte{}}
 	for number, text := range file.Keys {
 		kid, err := strconv.ParseUint(number, 10, 8)
 		if err != nil {
@@ -43,9 +44,9 @@ func vectors(t testing.TB) (*keySet, []vector) {
 		if _, err := hex.Decode(k[:], []byte(text)); err != nil {
 			t.Fatal(err)
 		}
-		keys[byte(kid)] = k
+		ring.Tokens[byte(kid)] = k
 	}
-	return newKeySet(keys), file.Vectors
+	return ring.TokenKeys(), file.Vectors
 }
 
 func TestGoldenTokens(t *testing.T) {
@@ -53,7 +54,7 @@ func TestGoldenTokens(t *testing.T) {
 	refused := 0
 	for _, v := range list {
 		t.Run(v.Name, func(t *testing.T) {
-			id, _, ok := s.identify(v.Token)
+			id, _, ok := s.Identify(v.Token)
 			if ok != v.Authentic {
 				t.Fatalf("authentic: got %v, want %v", ok, v.Authentic)
 			}
@@ -63,7 +64,7 @@ func TestGoldenTokens(t *testing.T) {
 			if id.String() != v.ID {
 				t.Errorf("id: got %s, want %s", id, v.ID)
 			}
-			again := s.keys[id.kid()].secret(id, v.Generation)
+			again := s.Secret(id, v.Generation)
 			if again.Reveal() != v.Token {
 				t.Errorf("derived again: got %s, want %s", again.Reveal(), v.Token)
 			}
@@ -87,7 +88,7 @@ func TestEveryCharacterCounts(t *testing.T) {
 			if bad == good {
 				continue
 			}
-			if _, _, ok := s.identify(bad); ok {
+			if _, _, ok := s.Identify(bad); ok {
 				t.Fatalf("authentic with %q at %d", c, i)
 			}
 		}
@@ -95,7 +96,7 @@ func TestEveryCharacterCounts(t *testing.T) {
 }
 
 func TestSecretHidesItself(t *testing.T) {
-	s := Secret("0123456789abcdef")
+	s := keys.Secret("0123456789abcdef")
 	b, err := json.Marshal(map[string]any{"s": s})
 	if err != nil {
 		t.Fatal(err)
@@ -108,13 +109,13 @@ func TestSecretHidesItself(t *testing.T) {
 }
 
 func TestParseID(t *testing.T) {
-	id := newID(1)
-	got, err := ParseID(id.String())
+	id := keys.NewID(1)
+	got, err := keys.ParseID(id.String())
 	if err != nil || got != id {
 		t.Errorf("got %v, %v, want %v", got, err, id)
 	}
-	for _, bad := range []string{"", "01", id.String() + "00", strings.ToUpper(ID{1, 0xab}.String()), strings.Repeat("g", 28)} {
-		if got, err := ParseID(bad); err == nil {
+	for _, bad := range []string{"", "01", id.String() + "00", strings.ToUpper(keys.ID{1, 0xab}.String()), strings.Repeat("g", 28)} {
+		if got, err := keys.ParseID(bad); err == nil {
 			t.Errorf("%q: got %v, want an error", bad, got)
 		}
 	}
@@ -127,11 +128,11 @@ func FuzzIdentify(f *testing.F) {
 		f.Add(v.Token)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		id, generation, ok := s.identify(text)
+		id, generation, ok := s.Identify(text)
 		if !ok {
 			return
 		}
-		if again := s.keys[id.kid()].secret(id, generation); again.Reveal() != text {
+		if again := s.Secret(id, generation); again.Reveal() != text {
 			t.Fatalf("%q is taken, but %q is the token", text, again.Reveal())
 		}
 	})
@@ -152,24 +153,8 @@ func BenchmarkIdentify(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				s.identify(c.token)
+				s.Identify(c.token)
 			}
 		})
-	}
-}
-
-// TestDecodeLowerHex tries every byte in every place.
-func TestDecodeLowerHex(t *testing.T) {
-	for place := range 24 {
-		for c := range 256 {
-			text := []byte("0123456789abcdef7f00fa5c")
-			text[place] = byte(c)
-			want, err := hex.DecodeString(string(text))
-			good := err == nil && (c < 'A' || c > 'F')
-			got := make([]byte, len(text)/2)
-			if ok := decodeLowerHex(got, string(text)); ok != good || ok && !bytes.Equal(got, want) {
-				t.Fatalf("%q: got %x, %v, want %x, %v", text, got, ok, want, good)
-			}
-		}
 	}
 }

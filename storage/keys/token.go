@@ -1,4 +1,4 @@
-package storage
+package keys
 
 import (
 	"crypto/aes"
@@ -22,13 +22,13 @@ import (
 //
 //	random 13 | generation 1 | number 1 (0 to 6) | 0
 //
-// so that nobody without the key can foretell one byte of it. The CRC is no
-// protection; it tells a typing error, or text that merely looks like a token,
+// so that nobody without the key can foretell one byte of it. The CRC does not
+// protect anything; it tells a typing error, or text that merely looks like a token,
 // without any key.
 const (
-	idLen     = 14
+	IDSize    = 14 // bytes of an ID
 	keyedLen  = 109
-	bodyLen   = idLen + 1 + keyedLen
+	bodyLen   = IDSize + 1 + keyedLen
 	tokenLen  = bodyLen + crc32.Size
 	secretLen = 2 * tokenLen // hexadecimal digits
 )
@@ -36,18 +36,15 @@ const (
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // ID is the public name of a token: a key number and 13 random bytes.
-type ID [idLen]byte
+type ID [IDSize]byte
 
 // String writes the ID as 28 hexadecimal characters.
 func (id ID) String() string { return hex.EncodeToString(id[:]) }
 
-// kid is the number of the key that the token is derived with.
-func (id ID) kid() byte { return id[0] }
-
 // ParseID reads what String wrote.
 func ParseID(s string) (ID, error) {
 	var id ID
-	if len(s) == 2*idLen {
+	if len(s) == 2*IDSize {
 		hex.Decode(id[:], []byte(s))
 	}
 	if id.String() != s {
@@ -56,10 +53,11 @@ func ParseID(s string) (ID, error) {
 	return id, nil
 }
 
-func newID(kid byte) ID {
+// NewID returns the id of a new token of the key of that number.
+func NewID(number byte) ID {
 	var id ID
 	rand.Read(id[1:])
-	id[0] = kid
+	id[0] = number
 	return id
 }
 
@@ -126,7 +124,7 @@ const ones = 0x0101010101010101
 // tell where they differ. It is subtle.ConstantTimeCompare, many bytes at a time.
 func (b *scratch) same(want []byte) bool {
 	var differences [(keyedLen + 7) / 8 * 8]byte
-	subtle.XORBytes(differences[:], want, b.token[idLen+1:bodyLen])
+	subtle.XORBytes(differences[:], want, b.token[IDSize+1:bodyLen])
 	all := uint64(0)
 	for i := 0; i < len(differences); i += 8 {
 		all |= binary.LittleEndian.Uint64(differences[i:])
@@ -149,47 +147,61 @@ func newTokenKey(k [32]byte) *tokenKey {
 func (k tokenKey) derive(b *scratch, id ID, generation byte) []byte {
 	clear(b.block[:])
 	copy(b.block[:], id[1:])
-	b.block[idLen-1] = generation
+	b.block[IDSize-1] = generation
 	for n := 0; n*aes.BlockSize < keyedLen; n++ {
-		b.block[idLen] = byte(n)
+		b.block[IDSize] = byte(n)
 		k.block.Encrypt(b.keyed[n*aes.BlockSize:], b.block[:])
 	}
 	return b.keyed[:keyedLen]
 }
 
-// secret derives the token for an id and generation.
-func (k tokenKey) secret(id ID, generation byte) Secret {
-	var b scratch
-	t := append(b.token[:0], id[:]...)
-	t = append(t, generation)
-	t = append(t, k.derive(&b, id, generation)...)
-	t = binary.BigEndian.AppendUint32(t, crc32.Checksum(t, castagnoli))
-	return Secret(hex.EncodeToString(t))
-}
-
-// keySet has the token keys by their numbers.
-type keySet struct {
-	keys    [256]*tokenKey
+// Tokens derives tokens and recognizes them. It may be used by many goroutines.
+type Tokens struct {
+	keys    [256]*tokenKey // by number; nil: none, or a retired one
+	current byte
 	scratch sync.Pool
 }
 
-func newKeySet(tokens map[byte][32]byte) *keySet {
-	s := &keySet{scratch: sync.Pool{New: func() any { return new(scratch) }}}
-	for kid, k := range tokens {
-		s.keys[kid] = newTokenKey(k)
+// TokenKeys returns the token keys, ready for use.
+func (r Ring) TokenKeys() *Tokens {
+	t := &Tokens{current: r.Current, scratch: sync.Pool{New: func() any { return new(scratch) }}}
+	for number, k := range r.Tokens {
+		t.keys[number] = newTokenKey(k)
 	}
-	return s
+	return t
 }
 
-// identify tells which token a text is, if one of the keys made it. It checks
-// form, CRC and, in constant time, the keyed part, in this order.
-func (s *keySet) identify(text string) (id ID, generation byte, ok bool) {
-	b := s.scratch.Get().(*scratch)
-	defer s.scratch.Put(b)
+// NewID returns the id of a new token, of the current key.
+func (t *Tokens) NewID() ID { return NewID(t.current) }
+
+// Has reports whether the key of that number, the first byte of an ID, is kept. Tokens of
+// a retired key are dead.
+func (t *Tokens) Has(number byte) bool { return t.keys[number] != nil }
+
+// Secret derives the token for an id and generation. It is empty for a retired key.
+func (t *Tokens) Secret(id ID, generation byte) Secret {
+	k := t.keys[id[0]]
+	if k == nil {
+		return ""
+	}
+	var b scratch
+	out := append(b.token[:0], id[:]...)
+	out = append(out, generation)
+	out = append(out, k.derive(&b, id, generation)...)
+	out = binary.BigEndian.AppendUint32(out, crc32.Checksum(out, castagnoli))
+	return Secret(hex.EncodeToString(out))
+}
+
+// Identify tells which token a text is, if one of the keys made it. It checks
+// form, CRC and, in constant time, the keyed part, in this order. It does not know
+// whether the token is still good.
+func (t *Tokens) Identify(text string) (id ID, generation byte, ok bool) {
+	b := t.scratch.Get().(*scratch)
+	defer t.scratch.Put(b)
 	if !b.decode(text) {
 		return id, 0, false
 	}
-	id, generation = ID(b.token[:idLen]), b.token[idLen]
-	k := s.keys[id.kid()]
+	id, generation = ID(b.token[:IDSize]), b.token[IDSize]
+	k := t.keys[id[0]]
 	return id, generation, k != nil && b.same(k.derive(b, id, generation))
 }

@@ -1,0 +1,18 @@
+package keys
+
+import (
+	"encoding/json"
+	"testing"
+)
+
+// The file keyring is written as this version writes it: a change needs the next one,
+// and a program that reads both.
+func TestEncoding(t *testing.T) {
+	b, err := json.Marshal(sealedRing{Version: 1, Nonce: []byte{2}, Sealed: []byte{3, 4}, CRC: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := string(b), `{"version":1,"nonce":"Ag==","sealed":"AwQ=","crc32c":5}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}

@@ -1,0 +1,123 @@
+package keys
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+	"golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/transform"
+
+	"gatehouse/storage/disk"
+)
+
+// A File is a key file that has been read. Its key opens a keyring.
+type File struct {
+	name string
+	key  [32]byte
+}
+
+// CheckFile returns an error unless a key can be read from the file. A file that does
+// not exist is not an error: the first start makes it.
+func CheckFile(name string) error {
+	_, err := ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// ReadFile reads 64 hexadecimal characters from a file that nobody else can
+// read. It returns [ErrExposed], [ErrWrong], or [ErrMissing] for a symbolic link that
+// leads nowhere. A credential that systemd passes may show the bits of a group, which
+// are then the mask of an access list (systemd.exec(5)).
+func ReadFile(name string) (File, error) {
+	f, err := openFile(name)
+	if err != nil {
+		return File{}, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return File{}, err
+	}
+	forbidden := fs.FileMode(0o077)
+	if d := os.Getenv("CREDENTIALS_DIRECTORY"); d != "" && filepath.Dir(name) == filepath.Clean(d) {
+		forbidden = 0o007
+	}
+	if info.Mode().Perm()&forbidden != 0 {
+		return File{}, fmt.Errorf("%w: %s has mode %04o, so others can read it: chmod 600 %s, and consider whether it has leaked",
+			ErrExposed, name, info.Mode().Perm(), name)
+	}
+	b, err := io.ReadAll(io.LimitReader(f, 4<<10))
+	if err != nil {
+		return File{}, err
+	}
+	// An editor or a shell of Windows may have put a byte-order mark in front, or written UTF-16.
+	if b, _, err = transform.Bytes(unicode.BOMOverride(transform.Nop), b); err != nil {
+		return File{}, fmt.Errorf("read %s: %w", name, err)
+	}
+	return parseFile(name, strings.TrimSpace(string(b)))
+}
+
+func parseFile(name, text string) (File, error) {
+	f := File{name: name}
+	if len(text) == 2*len(f.key) {
+		if _, err := hex.Decode(f.key[:], []byte(text)); err == nil {
+			return f, nil
+		}
+	}
+	return File{}, fmt.Errorf("%w: %s must contain 64 hexadecimal characters: put back the key that the store was made with", ErrWrong, name)
+}
+
+// openFile opens a regular file and refuses anything else without waiting for it: a
+// pipe that nobody writes to would hold up the start forever.
+func openFile(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if to, link := os.Readlink(name); link == nil && errors.Is(err, fs.ErrNotExist) { // no key is made in its place
+		return nil, fmt.Errorf("%w: %s is a symbolic link to %s, which does not exist", ErrMissing, name, to)
+	}
+	if err != nil && !errors.Is(err, unix.ENXIO) { // that is a socket's, open(2)
+		return nil, err
+	}
+	info, err := os.Stat(name)
+	if f != nil {
+		info, err = f.Stat()
+	}
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%w: %s is not a regular file but %s", ErrWrong, name, kindOf(info.Mode()))
+	}
+	if err != nil && f != nil {
+		f.Close()
+	}
+	return f, err
+}
+
+// kindOf says what is in the place of a regular file.
+func kindOf(mode fs.FileMode) string {
+	switch mode.Type() {
+	case fs.ModeDir:
+		return "a directory"
+	case fs.ModeNamedPipe:
+		return "a pipe"
+	case fs.ModeSocket:
+		return "a socket"
+	}
+	return "a device"
+}
+
+func makeFile(name string) (File, error) {
+	f := File{name: name}
+	rand.Read(f.key[:])
+	if err := disk.WriteFile(name, []byte(hex.EncodeToString(f.key[:])+"\n")); err != nil {
+		return File{}, fmt.Errorf("make the key file: %w", err)
+	}
+	return f, nil
+}

@@ -1,0 +1,169 @@
+package keys_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"gatehouse/storage/disk"
+	"gatehouse/storage/keys"
+)
+
+// fresh makes the keys of a new installation.
+func fresh(t *testing.T) (ring, key string, whole keys.Ring) {
+	t.Helper()
+	dir := t.TempDir()
+	ring, key = filepath.Join(dir, "keyring"), filepath.Join(dir, "key")
+	whole, err := keys.Load(ring, key, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ring, key, whole
+}
+
+func read(t *testing.T, file string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func readKey(t *testing.T, file string) keys.File {
+	t.Helper()
+	f, err := keys.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// A flipped bit in the keyring is harmless, or the error says what to do.
+func TestKeyringFlipped(t *testing.T) {
+	ring, key, whole := fresh(t)
+	b, f := read(t, ring), readKey(t, key)
+	right := 0
+	for offset := range b {
+		for bit := range 8 {
+			b[offset] ^= 1 << bit
+			got, err := f.Open(ring, b)
+			b[offset] ^= 1 << bit
+			switch {
+			case err == nil && fmt.Sprint(got) != fmt.Sprint(whole):
+				t.Errorf("byte %d, bit %d: other keys", offset, bit)
+			case err == nil:
+				right++
+			case !errors.Is(err, disk.ErrDamaged) || !strings.Contains(err.Error(), ring) || !strings.Contains(err.Error(), "restore"):
+				t.Errorf("byte %d, bit %d: got %v", offset, bit, err)
+			}
+		}
+	}
+	if right == 0 || right == 8*len(b) {
+		t.Errorf("%d of %d flips were harmless", right, 8*len(b))
+	}
+	_, other, _ := fresh(t)
+	if _, err := readKey(t, other).Open(ring, b); !errors.Is(err, keys.ErrWrong) || !strings.Contains(err.Error(), other) {
+		t.Errorf("with another key: got %v, want %v that names the file", err, keys.ErrWrong)
+	}
+}
+
+// TestLoad: keys are made for a fresh installation only, and never in the place of some
+// that were there.
+func TestLoad(t *testing.T) {
+	for name, c := range map[string]struct {
+		remove []string
+		fresh  bool
+		want   error
+	}{
+		"all there":                     {},
+		"all there, fresh":              {fresh: true},
+		"no key":                        {remove: []string{"key"}, want: keys.ErrMissing},
+		"no key, fresh":                 {remove: []string{"key"}, fresh: true, want: keys.ErrMissing},
+		"no keyring":                    {remove: []string{"keyring"}, want: disk.ErrDamaged},
+		"neither":                       {remove: []string{"key", "keyring"}, want: keys.ErrMissing},
+		"key of an administrator's":     {remove: []string{"keyring"}, fresh: true},
+		"neither, which is a new store": {remove: []string{"key", "keyring"}, fresh: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ring, key, whole := fresh(t)
+			before := read(t, key)
+			for _, gone := range c.remove {
+				if err := os.Remove(filepath.Join(filepath.Dir(ring), gone)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got, err := keys.Load(ring, key, c.fresh)
+			if !errors.Is(err, c.want) {
+				t.Fatalf("got %v, want %v", err, c.want)
+			}
+			if err != nil {
+				for _, gone := range c.remove {
+					if disk.Exists(filepath.Join(filepath.Dir(ring), gone)) {
+						t.Errorf("%s was made", gone)
+					}
+				}
+				return
+			}
+			if same := fmt.Sprint(got) == fmt.Sprint(whole); same != (len(c.remove) == 0) {
+				t.Errorf("the same keys: %t", same)
+			}
+			if len(c.remove) == 1 && string(read(t, key)) != string(before) {
+				t.Error("the key file was changed")
+			}
+			again, err := keys.Load(ring, key, false)
+			if err != nil || fmt.Sprint(again) != fmt.Sprint(got) {
+				t.Errorf("read again: %v, and other keys than before", err)
+			}
+		})
+	}
+}
+
+// A password hash opens for its user only, and only as it was sealed.
+func TestPasswords(t *testing.T) {
+	_, _, ring := fresh(t)
+	p := ring.Passwords()
+	sealed := p.Seal(7, "hash")
+	if got, err := p.Open(7, sealed); err != nil || got != "hash" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if got, err := p.Open(7, nil); err != nil || got != "" {
+		t.Errorf("without a password: got %q, %v", got, err)
+	}
+	if _, err := p.Open(8, sealed); !errors.Is(err, disk.ErrDamaged) {
+		t.Errorf("for another user: got %v", err)
+	}
+	for n := 1; n < len(sealed); n++ {
+		if _, err := p.Open(7, sealed[:n]); !errors.Is(err, disk.ErrDamaged) {
+			t.Errorf("cut to %d bytes: got %v", n, err)
+		}
+	}
+}
+
+// A record opens under its key only, and only as it was sealed.
+func TestSeals(t *testing.T) {
+	_, _, ring := fresh(t)
+	s := ring.Seals()
+	stored := s.Seal([]byte("key"), []byte("value"))
+	if got, err := s.Open([]byte("key"), stored); err != nil || string(got) != "value" || len(stored) != keys.SealSize+len(got) {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if _, err := s.Open([]byte("keyv"), append(stored[:keys.SealSize:keys.SealSize], "alue"...)); !errors.Is(err, disk.ErrDamaged) {
+		t.Errorf("a byte of the value moved to the key: got %v", err)
+	}
+	for at := range stored {
+		stored[at] ^= 1
+		if _, err := s.Open([]byte("key"), stored); !errors.Is(err, disk.ErrDamaged) {
+			t.Errorf("byte %d flipped: got %v", at, err)
+		}
+		stored[at] ^= 1
+	}
+	for n := range stored {
+		if _, err := s.Open([]byte("key"), stored[:n]); !errors.Is(err, disk.ErrDamaged) {
+			t.Errorf("cut to %d bytes: got %v", n, err)
+		}
+	}
+}
