@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 
+	"gatehouse/server/ipaddr"
 	"gatehouse/server/oauth"
 	"gatehouse/server/reply"
 	"gatehouse/storage"
@@ -12,7 +13,7 @@ import (
 // admitIdentity is the one place where somebody whom a directory or a provider
 // has vouched for becomes a user.
 func (s *Server) admitIdentity(a attempt, in storage.Login) (storage.User, error) {
-	actor := storage.Actor{Address: addressText(a.from)}
+	actor := storage.Actor{Address: ipaddr.Text(a.from)}
 	if len(in.Addresses) > 0 {
 		actor.Name = in.Addresses[0]
 	}

@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"sync"
 	"time"
+
+	"gatehouse/server/ipaddr"
 )
 
 // listener accepts the connections of a TCP port that there is room for.
@@ -27,7 +29,7 @@ func (l listener) Accept() (net.Conn, error) {
 			read:       deadline{began: now, move: tcp.SetReadDeadline},
 			write:      deadline{began: now, move: tcp.SetWriteDeadline},
 		}
-		if l.open.enter(c, remote(tcp.RemoteAddr().String())) {
+		if l.open.enter(c, ipaddr.Remote(tcp.RemoteAddr().String())) {
 			return c, nil
 		}
 		tcp.Close()

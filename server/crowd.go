@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gatehouse/server/config"
+	"gatehouse/server/ipaddr"
 	"gatehouse/storage/lasting"
 )
 
@@ -120,13 +121,13 @@ func (o *connections) enter(c *conn, from netip.Addr) bool {
 	if o.proxy(from) {
 		return o.join(c, o.all, &o.all.proxies)
 	}
-	for _, n := range subnetsOf(from) {
+	for _, n := range ipaddr.Networks(from) {
 		g := o.networks[n.Prefix]
 		if g == nil {
 			g = newCrowd(&o.overrun)
 		}
 		g.network = n.Prefix
-		g.most = min(l.ConnectionsPerAddress*n.share, max(1, o.all.most/2))
+		g.most = min(l.ConnectionsPerAddress*n.Share, max(1, o.all.most/2))
 		if !o.join(c, g, &g.line) {
 			o.leave(c)
 			return false

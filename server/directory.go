@@ -11,6 +11,7 @@ import (
 
 	"gatehouse/ldap"
 	"gatehouse/server/config"
+	"gatehouse/server/ipaddr"
 	"gatehouse/server/reply"
 	"gatehouse/storage"
 )
@@ -58,7 +59,7 @@ func (s *Server) checkDirectory(ctx context.Context, a attempt, username, passwo
 	}
 	u, o, err = s.tryPerson(ctx, a, found, password)
 	if o == rejected {
-		s.refusals.note(found.UID, addressText(a.from))
+		s.refusals.note(found.UID, ipaddr.Text(a.from))
 	}
 	return u, err
 }

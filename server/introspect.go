@@ -10,6 +10,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/server/body"
+	"gatehouse/server/ipaddr"
 	"gatehouse/server/reply"
 	"gatehouse/storage"
 )
@@ -51,7 +52,7 @@ func presentedFrom(r *request, fields map[string]string) (netip.Addr, error) {
 	if !passed {
 		return r.from, nil
 	}
-	from, err := parseHop(text)
+	from, err := ipaddr.Parse(text)
 	if err != nil {
 		return from, reply.Refuse(http.StatusBadRequest, "address: %q is no IP address", text)
 	}

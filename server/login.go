@@ -9,6 +9,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/server/body"
+	"gatehouse/server/ipaddr"
 	"gatehouse/server/reply"
 	"gatehouse/storage"
 )
@@ -50,7 +51,7 @@ func (s *Server) checkPassword(ctx context.Context, a attempt, username, passwor
 	}
 	if !ok || u.State != storage.UserActive {
 		o = rejected
-		s.refusals.note(u.UID, addressText(a.from))
+		s.refusals.note(u.UID, ipaddr.Text(a.from))
 		return u, reply.ErrInvalid
 	}
 	o = accepted

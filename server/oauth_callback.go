@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 
+	"gatehouse/server/ipaddr"
 	"gatehouse/server/oauth"
 	"gatehouse/server/reply"
 	"gatehouse/server/web"
@@ -117,7 +118,7 @@ func (s *Server) comeBack(r *request, p *oauth.Provider) (u storage.User, next s
 	u, err = s.finish(r, p, a, l.Login, query)
 	if errors.Is(err, reply.ErrInvalid) {
 		s.throttle.rejectFrom(a)
-		s.refusals.note("", addressText(r.from))
+		s.refusals.note("", ipaddr.Text(r.from))
 	}
 	return u, l.Next, err
 }

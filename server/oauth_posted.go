@@ -10,6 +10,7 @@ import (
 	"net/netip"
 
 	"gatehouse/server/body"
+	"gatehouse/server/ipaddr"
 	"gatehouse/server/oauth"
 	"gatehouse/server/reply"
 	"gatehouse/storage"
@@ -85,7 +86,7 @@ func readPosted(r *http.Request) (mail, token string, err error) {
 // and knowing somebody's mail must not be enough to lock them out.
 func postedAttempt(p *oauth.Provider, mail string, from netip.Addr) attempt {
 	a := newAttempt(mail, from)
-	a.account = "oauth " + p.Name() + " " + a.subnets[0].bucket() + " " + a.account
+	a.account = "oauth " + p.Name() + " " + networkBucket(a.subnets[0]) + " " + a.account
 	a.network = netip.Prefix{} // the account's count is that of an address already
 	return a
 }
@@ -113,7 +114,7 @@ func (s *Server) checkPosted(r *request, p *oauth.Provider, mail, token string) 
 	}
 	if errors.Is(err, reply.ErrInvalid) {
 		named, _ := s.store.User(mail) // what names nobody is not written down
-		s.refusals.note(named.UID, addressText(a.from))
+		s.refusals.note(named.UID, ipaddr.Text(a.from))
 	}
 	return u, err
 }

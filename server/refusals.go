@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"gatehouse/server/ipaddr"
 	"gatehouse/server/reply"
 	"gatehouse/storage"
 )
@@ -59,7 +60,7 @@ func (f *refusals) tell(method, name string, from netip.Addr) {
 	if r := []rune(name); len(r) > shownName {
 		name = string(r[:shownName]) + "…"
 	}
-	f.log.Info("login refused", "address", addressText(from), "method", method, "name", name)
+	f.log.Info("login refused", "address", ipaddr.Text(from), "method", method, "name", name)
 }
 
 func (f *refusals) note(uid, address string) {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"gatehouse/server/config"
+	"gatehouse/server/ipaddr"
 )
 
 // TestReload changes a setting at a time: it is in force at once, or the log says that
@@ -35,7 +36,7 @@ func TestReload(t *testing.T) {
 		}},
 		{"trusted_proxies = [\"192.0.2.1/32\"]", "tokens.max_lifetime trusted_proxies", "", func() bool {
 			r := h.ask("GET", "/").header("X-Forwarded-For", "198.51.100.9").r
-			return h.clientAddress(r).String() == "198.51.100.9"
+			return ipaddr.Client(r, h.config().TrustedProxies).String() == "198.51.100.9"
 		}},
 		{"trusted_proxies = [\"192.0.2.1/32\"]\n[log]\nlevel = \"warn\"\nformat = \"json\"", "log.level", "log.format", func() bool { return h.config().Log.Level == "warn" }},
 		{"trusted_proxies = [\"192.0.2.1/32\"]", "log.level", "", func() bool { return true }},

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"gatehouse/server/api"
+	"gatehouse/server/ipaddr"
 	"gatehouse/server/reply"
 	"gatehouse/server/web"
 	"gatehouse/storage"
@@ -114,7 +115,7 @@ type request struct {
 
 // actor names the user, for the log.
 func (r *request) actor(uid string) storage.Actor {
-	return storage.Actor{Name: uid, Address: addressText(r.from)}
+	return storage.Actor{Name: uid, Address: ipaddr.Text(r.from)}
 }
 
 // Handler serves the TCP port. The gate, which is asked more than all others
@@ -195,7 +196,7 @@ func (s *Server) handler(rt route, fail func(http.ResponseWriter, *http.Request,
 
 // answer lets a request through to the route, if it may pass.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, rt route) error {
-	req := &request{Request: r, from: s.clientAddress(r)}
+	req := &request{Request: r, from: ipaddr.Client(r, s.config().TrustedProxies)}
 	if err := s.admit(req, rt); err != nil {
 		return err
 	}

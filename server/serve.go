@@ -11,6 +11,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"gatehouse/server/ipaddr"
 )
 
 // The limits of a connection.
@@ -175,7 +177,7 @@ func (l *Listener) Serve(ctx context.Context) error {
 
 func (s *Server) http(handler http.Handler) *http.Server {
 	h := HTTP(handler, s.log)
-	h.ConnContext, h.ConnState = withRemote, s.open.changed
+	h.ConnContext, h.ConnState = ipaddr.WithRemote, s.open.changed
 	return h
 }
 

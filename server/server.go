@@ -34,11 +34,13 @@ package server
 import (
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"runtime"
 	"sync/atomic"
 	"time"
 
 	"gatehouse/server/config"
+	"gatehouse/server/ipaddr"
 	"gatehouse/server/oauth"
 	"gatehouse/server/web"
 	"gatehouse/storage"
@@ -110,7 +112,7 @@ func New(store *storage.Store, cfg config.Config, opts Options) (*Server, error)
 	s.settings.Store(&cfg)
 	s.throttle = &throttle{store: store, cfg: func() config.Logins { return s.config().Logins }, now: opts.Now}
 	var err error
-	if s.open, err = newConnections(opts.Log, func() config.Limits { return s.config().Limits }, s.trusted); err != nil {
+	if s.open, err = newConnections(opts.Log, func() config.Limits { return s.config().Limits }, s.isProxy); err != nil {
 		return nil, err
 	}
 	s.metrics = newMetrics(store, s.activity, s.open)
@@ -141,3 +143,6 @@ func New(store *storage.Store, cfg config.Config, opts Options) (*Server, error)
 
 // config returns the settings in force.
 func (s *Server) config() *config.Config { return s.settings.Load() }
+
+// isProxy reports whether an address is that of a trusted proxy.
+func (s *Server) isProxy(a netip.Addr) bool { return ipaddr.In(s.config().TrustedProxies, a) }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gatehouse/server/config"
+	"gatehouse/server/ipaddr"
 	"gatehouse/server/reply"
 	"gatehouse/storage"
 )
@@ -45,7 +46,7 @@ type attempt struct {
 	from      netip.Addr
 	network   netip.Prefix // see homes.go; the zero value for none
 	account   string       // the name of its bucket
-	subnets   []subnet
+	subnets   []ipaddr.Network
 	forwarded bool // the password goes to a directory, which counts failures too
 	begun     time.Time
 }
@@ -55,7 +56,7 @@ func newAttempt(username string, from netip.Addr) attempt {
 		from:    from,
 		network: networkOf(from),
 		account: accountBucket(username),
-		subnets: subnetsOf(from),
+		subnets: ipaddr.Networks(from),
 		begun:   time.Now(),
 	}
 }
@@ -123,11 +124,11 @@ func ahead(ms int64, now time.Time) time.Duration {
 // are counted from the first one on for a minute, and then forgotten.
 func (t *throttle) checkAddress(a attempt, now time.Time) error {
 	for _, n := range a.subnets {
-		v, err := t.store.Attempts(n.bucket())
+		v, err := t.store.Attempts(networkBucket(n))
 		if err != nil {
 			return err
 		}
-		if wait := ahead(v.Until, now); wait > 0 && int(v.Failures) >= t.cfg().AddressFailures*n.share {
+		if wait := ahead(v.Until, now); wait > 0 && int(v.Failures) >= t.cfg().AddressFailures*n.Share {
 			return tooMany(wait)
 		}
 	}
@@ -270,11 +271,19 @@ func (t *throttle) rejectFrom(a attempt) {
 
 func (t *throttle) failedFrom(a attempt, now time.Time) {
 	for _, n := range a.subnets {
-		v, _ := t.store.Attempts(n.bucket())
+		v, _ := t.store.Attempts(networkBucket(n))
 		if ahead(v.Until, now) == 0 {
 			v = storage.Attempts{Until: now.Add(time.Minute).UnixMilli()}
 		}
 		v.Failures++
-		t.store.SetAttempts(n.bucket(), v)
+		t.store.SetAttempts(networkBucket(n), v)
 	}
+}
+
+// networkBucket is the name of the count of failures from a network.
+func networkBucket(n ipaddr.Network) string {
+	if n.Share == 1 {
+		return "address " + ipaddr.Text(n.Addr()) // unknown ones are counted together
+	}
+	return "network " + n.String()
 }

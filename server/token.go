@@ -7,6 +7,7 @@ import (
 
 	"gatehouse/server/body"
 	"gatehouse/server/config"
+	"gatehouse/server/ipaddr"
 	"gatehouse/server/reply"
 	"gatehouse/storage"
 )
@@ -50,7 +51,7 @@ func (s *Server) spec(o tokenOptions) (storage.TokenSpec, error) {
 		spec.Lifetime = d.Milliseconds()
 	}
 	for _, text := range o.Addresses {
-		p, err := parsePrefix(text)
+		p, err := ipaddr.ParsePrefix(text)
 		if err != nil {
 			return spec, reply.Refuse(http.StatusBadRequest, "addresses: %q is no address or prefix such as 10.0.0.0/8", text)
 		}
@@ -175,7 +176,7 @@ func (s *Server) revokeTexts(r *request, texts ...string) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	by := storage.Actor{Name: "its holder", Address: addressText(r.from)}
+	by := storage.Actor{Name: "its holder", Address: ipaddr.Text(r.from)}
 	_, err := s.revoke(by, ids...)
 	return err
 }

@@ -1,0 +1,56 @@
+package ipaddr
+
+import (
+	"errors"
+	"net/netip"
+)
+
+// ParsePrefix reads a CIDR prefix or a single address. IPv4 may be written as
+// IPv4-mapped IPv6 and is returned as IPv4, as which clients are seen: the length must
+// then be one of IPv6, too, and ::ffff:10.0.0.0/8 is an error.
+func ParsePrefix(text string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
+		a = a.Unmap()
+		return a.Prefix(a.BitLen())
+	}
+	p, err := netip.ParsePrefix(text)
+	if err != nil {
+		return p, err
+	}
+	if a := p.Addr(); a.Is4In6() {
+		if p.Bits() < 96 {
+			return p, errors.New("it reaches beyond IPv4")
+		}
+		p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
+	}
+	return p.Masked(), nil
+}
+
+// Network is a network that the clients in it are counted in together.
+type Network struct {
+	netip.Prefix
+	Share int // its allowance: so many times that of a single client
+}
+
+// Networks returns the networks that an address is counted in, the smallest
+// first. An IPv4 address stands for one client. Of IPv6, one client has a /64 at
+// least, a household often a /56, and an organisation a /48 (RFC 6177), so that
+// counting any one of these alone lets the others through or punishes neighbours:
+// each larger network has four times the allowance of the one before.
+func Networks(a netip.Addr) []Network {
+	a = a.Unmap().WithZone("")
+	if !a.Is6() {
+		return []Network{{netip.PrefixFrom(a, a.BitLen()), 1}}
+	}
+	list := make([]Network, 0, 3)
+	share := 1
+	for _, bits := range []int{64, 56, 48} {
+		p, err := a.Prefix(bits)
+		if err != nil {
+			panic(err) // the address is one of IPv6
+		}
+		list = append(list, Network{p, share})
+		share *= 4
+	}
+	return list
+}
