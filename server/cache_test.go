@@ -38,7 +38,7 @@ func TestNoStore(t *testing.T) {
 		if !ok {
 			path = rt.pattern
 		}
-		paths = append(paths, strings.NewReplacer("{$}", "", "{id}", "x", "{provider}", "x", "{file}", "x").Replace(path))
+		paths = append(paths, strings.NewReplacer("{$}", "", "{id}", "x", "{provider}", "x", "{file}", "x", "{topic}", "start").Replace(path))
 	}
 	statuses := map[int]bool{}
 	for _, path := range paths {

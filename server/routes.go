@@ -90,6 +90,10 @@ func (s *Server) pageRoutes() []route {
 		{"GET /logout", nobody, noScope, s.toHome},
 		{"GET /tokens", nobody, noScope, s.toHome},
 		{"GET " + web.AssetPath + "{file}", nobody, noScope, s.asset},
+
+		{"GET /manual", nobody, noScope, toManual},
+		{"GET /manual/{$}", nobody, noScope, s.manualContents},
+		{"GET /manual/{topic}", nobody, noScope, s.manualChapter},
 	}
 }
 
@@ -233,7 +237,7 @@ func (s *Server) withErrors(mux *http.ServeMux, fail func(http.ResponseWriter, *
 			none.add(http.StatusMethodNotAllowed)
 			return
 		}
-		if p := r.URL.EscapedPath(); !strings.HasPrefix(p, "/") || p != "/" && path.Clean(p) != p {
+		if !clean(r.URL.EscapedPath()) {
 			fail(w, r, errNoPage) // the mux would redirect, and a POST lose its body
 			none.add(http.StatusNotFound)
 			return
@@ -253,6 +257,11 @@ func (s *Server) withErrors(mux *http.ServeMux, fail func(http.ResponseWriter, *
 		}
 		fail(w, r, errNoPage)
 	})
+}
+
+// clean reports whether a path has no empty, "." or ".." element. It may end with a slash.
+func clean(p string) bool {
+	return p == "/" || strings.HasPrefix(p, "/") && p != "//" && path.Clean(p) == strings.TrimSuffix(p, "/")
 }
 
 // onlyHTTPS has browsers that came by https come by nothing else from then on,

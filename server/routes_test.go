@@ -52,7 +52,7 @@ func TestWrongMethods(t *testing.T) {
 func TestNoPage(t *testing.T) {
 	h := newHouse(t)
 	for _, path := range []string{
-		"/api", "/api/", "/web/", "/api/tokens/", "/api/token/", "/api/token/a/b", "/api/getapitokens", "/API/tokens", "/api//tokens", "//api/tokens",
+		"/api", "/api/", "/web/", "/api/tokens/", "/api/token/", "/api/token/a/b", "/api/getapitokens", "/API/tokens", "/api//tokens", "//api/tokens", "//", "/manual//", "/manual/./",
 		"/api/./tokens", "/api/x/../tokens", "/api/%2e%2e/api/tokens", "/api%2ftokens", "/api/tokens%2f", "/api/tokens%00", "/api/tokens%20", "/api/tokens;x",
 		"/admin/status", "/admin/users", "/admin/tokens", "/debug/pprof/", "/.git/config", "/api/authenticate", "/api/authenticate/userpass/",
 	} {

@@ -2,7 +2,7 @@
 // (page.go) and templates, and the few files that they load.
 //
 // Package server decides what a page shows and who may see it, and hands over the
-// data; this package imports nothing of ours, and never sees a request.
+// data; this package never sees a request. Of ours it imports the manual alone.
 //
 // Everything works without JavaScript, but for the button that copies. Names
 // come from people and programs that may wish a reader ill: they pass show
@@ -55,7 +55,7 @@ func New(secure bool) (*Pages, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, page := range []Page{Login{}, Tokens{}, Rename{}, Revoke{}, Account{}, Failure{}, Onward{}} {
+	for _, page := range []Page{Login{}, Tokens{}, Rename{}, Revoke{}, Account{}, Failure{}, Onward{}, Chapter{}, Contents{}} {
 		t, err := base.Clone()
 		if err == nil {
 			t, err = t.ParseFS(files, "page/"+page.file())
@@ -108,6 +108,11 @@ func (p *Pages) WriteAsset(w http.ResponseWriter, name string) bool {
 	if !ok {
 		return false
 	}
+	p.write(w, a)
+	return true
+}
+
+func (p *Pages) write(w http.ResponseWriter, a asset) {
 	h := w.Header()
 	h.Set("Content-Type", a.mediaType)
 	h.Set("Content-Length", strconv.Itoa(len(a.body)))
@@ -116,7 +121,6 @@ func (p *Pages) WriteAsset(w http.ResponseWriter, name string) bool {
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	p.isolate(h)
 	w.Write(a.body)
-	return true
 }
 
 // policy lets a page load its own style, script and picture, and post its

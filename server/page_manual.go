@@ -1,0 +1,34 @@
+package server
+
+import (
+	"net/http"
+
+	"gatehouse/server/manual"
+	"gatehouse/server/web"
+)
+
+// manualContents serves GET /manual/: the chapters, or with ?q= the sections that
+// contain these words.
+func (s *Server) manualContents(w http.ResponseWriter, r *request) error {
+	query := r.URL.Query().Get("q")
+	return s.pages.Write(w, http.StatusOK, web.Contents{Query: query, Results: manual.Search(query)})
+}
+
+// manualChapter serves GET /manual/{topic}, and the pictures beside the chapters.
+func (s *Server) manualChapter(w http.ResponseWriter, r *request) error {
+	name := r.PathValue("topic")
+	for _, page := range manual.Pages() {
+		if page.Topic == name {
+			return s.pages.Write(w, http.StatusOK, web.Chapter{Page: page})
+		}
+	}
+	png, ok := manual.Picture(name)
+	if !ok {
+		return errNoPage
+	}
+	s.pages.WritePicture(w, png)
+	return nil
+}
+
+// toManual serves GET /manual, which lacks the slash that links in it count on.
+func toManual(w http.ResponseWriter, _ *request) error { return seeOther(w, "/manual/") }
