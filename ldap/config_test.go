@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"gatehouse/storage/storagetest"
 )
 
 func TestValidate(t *testing.T) {
@@ -116,7 +118,7 @@ func TestSecret(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var log logged
+	var log storagetest.Log
 	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "secret", c.BindPassword)
 	for _, s := range []string{
 		fmt.Sprint(c), fmt.Sprintf("%v %+v %#v", c, c, c), fmt.Sprintf("%s %q %x", c.BindPassword, c.BindPassword, c.BindPassword), string(asJSON), log.String(),

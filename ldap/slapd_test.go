@@ -1,15 +1,14 @@
 package ldap
 
 import (
-	"bytes"
 	"io"
 	"log/slog"
 	"os"
-	"sync"
 	"testing"
 	"time"
 
 	"gatehouse/ldap/ldaptest"
+	"gatehouse/storage/storagetest"
 )
 
 const (
@@ -65,27 +64,9 @@ func open(t testing.TB, c Config) *Directory {
 	return d
 }
 
-// logged is a log to look into.
-type logged struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
-
-func openLogged(t testing.TB, c Config) (*Directory, *logged) {
+func openLogged(t testing.TB, c Config) (*Directory, *storagetest.Log) {
 	t.Helper()
-	l := new(logged)
+	l := new(storagetest.Log)
 	d, err := New(c, slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	if err != nil {
 		t.Fatal(err)

@@ -19,6 +19,7 @@ import (
 	goldap "github.com/go-ldap/ldap/v3"
 
 	"gatehouse/ldap/ldaptest"
+	"gatehouse/storage/storagetest"
 )
 
 // patience is how long something is waited for that has to come: after it, it
@@ -46,24 +47,6 @@ func noLeak(t *testing.T, f func()) {
 	}
 	stacks := make([]byte, 1<<16)
 	t.Errorf("%d goroutines and %d files became %d and %d\n%s", g0, f0, g, n, stacks[:runtime.Stack(stacks, true)])
-}
-
-// clock is a clock that only moves when it is told to.
-type clock struct {
-	mu sync.Mutex
-	at time.Time
-}
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.at
-}
-
-func (c *clock) advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.at = c.at.Add(d)
 }
 
 func TestTLS(t *testing.T) {
@@ -266,11 +249,11 @@ func TestTarpitLeavesNothing(t *testing.T) {
 // within the default time-out, and the first is left alone for a while.
 func TestStoppedServer(t *testing.T) {
 	first, second := startSlapd(t), startSlapd(t)
-	clock := &clock{at: time.Now()}
+	clock := storagetest.NewClock(time.Now())
 	c := first.config()
 	c.URLs = append(c.URLs, "ldaps://"+second.TLSAddr)
 	c.CAFile = first.File("both.pem", read(t, first.CA)+read(t, second.CA))
-	c.Now = clock.now
+	c.Now = clock.Now
 	d, log := openLogged(t, c)
 	login := func() {
 		t.Helper()
@@ -291,7 +274,7 @@ func TestStoppedServer(t *testing.T) {
 		if n == 20 || !errors.Is(err, ErrUnavailable) {
 			t.Fatal(err)
 		}
-		clock.advance(penalty) // the second one was late, on a busy machine
+		clock.Move(penalty) // the second one was late, on a busy machine
 	}
 	d.cfg.Timeout = 20 * time.Second
 	if s := d.Servers(); s[0].Reachable || s[0].LastError == "" || !s[1].Reachable {
@@ -300,19 +283,19 @@ func TestStoppedServer(t *testing.T) {
 
 	// In the penalty the first server is not even tried: its failure is the old one.
 	failure := d.Servers()[0].LastFailure
-	clock.advance(penalty - time.Second)
+	clock.Move(penalty - time.Second)
 	login()
 	if s := d.Servers(); s[0].LastFailure != failure {
 		t.Errorf("tried in its penalty: %+v", s[0])
 	}
 	// After it, one login finds out that it still hangs.
-	clock.advance(2 * time.Second)
+	clock.Move(2 * time.Second)
 	login()
 	if s := d.Servers(); s[0].LastFailure == failure {
 		t.Errorf("not tried after its penalty: %+v", s[0])
 	}
 	first.Signal(syscall.SIGCONT)
-	clock.advance(penalty)
+	clock.Move(penalty)
 	login()
 	if s := d.Servers(); !s[0].Reachable {
 		t.Errorf("not used again: %+v", s[0])
@@ -426,10 +409,10 @@ func TestDeadPooledConnection(t *testing.T) {
 // user's, and is not offered again and again until the account is locked.
 func TestServiceAccount(t *testing.T) {
 	s := startSlapd(t)
-	clock := &clock{at: time.Now()}
+	clock := storagetest.NewClock(time.Now())
 	c := s.config()
 	c.BindPassword = "wrong-reader-secret"
-	c.Now = clock.now
+	c.Now = clock.Now
 	proxy := record(t, s.Addr)
 	c.URLs, c.Insecure = []string{"ldap://" + proxy.addr}, true
 	d, log := openLogged(t, c)
@@ -442,7 +425,7 @@ func TestServiceAccount(t *testing.T) {
 	if n := proxy.count(); n != 1 {
 		t.Errorf("offered %d times", n)
 	}
-	clock.advance(penalty)
+	clock.Move(penalty)
 	d.Login(t.Context(), "alice", "alice-secret")
 	if n := proxy.count(); n != 2 {
 		t.Errorf("offered %d times after the penalty, want 2", n)

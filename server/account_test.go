@@ -66,7 +66,7 @@ func TestChangePasswordRefuses(t *testing.T) {
 
 	// Guesses here and at the login are counted together.
 	h.ask("POST", "/api/password").cookie(cookie).from("198.51.100.1:5").json(body).send().want(http.StatusTooManyRequests).wantHeader("Retry-After", "1")
-	h.clock.move(2 * time.Second)
+	h.clock.Move(2 * time.Second)
 	h.setPassword(cookie, password, "another").want(http.StatusNoContent)
 }
 
@@ -115,11 +115,11 @@ func TestOwnSessions(t *testing.T) {
 	h.addUser("bob@example.com", password)
 	begin := func(uid, from, agent string) string {
 		t.Helper()
-		h.clock.move(time.Minute)
+		h.clock.Move(time.Minute)
 		return h.ask("POST", "/api/login").from(from).header("User-Agent", agent).json(toJSON(map[string]string{"username": uid, "password": password})).send().session()
 	}
 	first := begin(alice, "192.0.2.1:5", "curl/8")
-	began := h.clock.ms()
+	began := h.clock.Milli()
 	bobs := begin("bob@example.com", "192.0.2.9:5", "x")
 	second := begin(alice, "[2001:db8::1]:5", "<b>Firefox")
 	list := func(cookie string) (list []api.Session) {
@@ -131,10 +131,10 @@ func TestOwnSessions(t *testing.T) {
 	if len(got) != 2 {
 		t.Fatalf("got %d sessions, want 2", len(got))
 	}
-	if want := (api.Session{Created: h.clock.ms(), LastUsed: h.clock.ms(), Method: "userpass", Address: "2001:db8::1", Agent: "<b>Firefox"}); got[0] != want {
+	if want := (api.Session{Created: h.clock.Milli(), LastUsed: h.clock.Milli(), Method: "userpass", Address: "2001:db8::1", Agent: "<b>Firefox"}); got[0] != want {
 		t.Errorf("got %+v, want %+v", got[0], want)
 	}
-	if want := (api.Session{Created: began, LastUsed: h.clock.ms(), Method: "userpass", Address: "192.0.2.1", Agent: "curl/8", Current: true}); got[1] != want {
+	if want := (api.Session{Created: began, LastUsed: h.clock.Milli(), Method: "userpass", Address: "192.0.2.1", Agent: "curl/8", Current: true}); got[1] != want {
 		t.Errorf("got %+v, want %+v", got[1], want)
 	}
 	if got := list(bobs); len(got) != 1 || !got[0].Current || got[0].Address != "192.0.2.9" {

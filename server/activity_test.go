@@ -87,7 +87,7 @@ func TestBackupIsRemembered(t *testing.T) {
 	}
 	h.close()
 	h.open()
-	if got := status(); got.LastBackup != h.clock.ms() {
-		t.Errorf("after a restart: got %+v, want a backup at %d", got, h.clock.ms())
+	if got := status(); got.LastBackup != h.clock.Milli() {
+		t.Errorf("after a restart: got %+v, want a backup at %d", got, h.clock.Milli())
 	}
 }

@@ -24,7 +24,7 @@ func bulkStory(h *house) {
 		}
 		made = append(made, tk)
 	}
-	h.clock.move(100 * 24 * time.Hour)
+	h.clock.Move(100 * 24 * time.Hour)
 	h.ask("GET", "/api/token").token(made[7].Secret).send().want(http.StatusOK)
 	if st, err := c.Status(ctx); err != nil || st.Users != 1 || st.Tokens != 450 || st.Stale != 449 {
 		h.Errorf("got %+v, %v, want 449 of 450 tokens stale", st, err)
@@ -118,7 +118,7 @@ func TestBulkRevocationSparesWhatIsUsed(t *testing.T) {
 		}
 		made = append(made, tk)
 	}
-	h.clock.move(100 * 24 * time.Hour)
+	h.clock.Move(100 * 24 * time.Hour)
 	first := true
 	for p, err := range h.admin.RevokeMatching(context.Background(), api.BulkRevocation{NeverUsed: true}) {
 		if err != nil {

@@ -24,7 +24,7 @@ func TestIdentify(t *testing.T) {
 		t.Fatal(err)
 	}
 	foreign := newHouse(t).token()
-	h.clock.move(time.Hour)
+	h.clock.Move(time.Hour)
 	asked := []struct{ text, id, state string }{
 		{live.Secret, live.ID, "live"}, {"", "", ""}, {revoked.Secret, revoked.ID, "revoked"}, {foreign, "", ""}, {expired.Secret, expired.ID, "expired"},
 		{rotated.Secret, rotated.ID, "rotated"}, {next, rotated.ID, "live"}, {both.Secret, both.ID, "live"}, {after, both.ID, "live"},

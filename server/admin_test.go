@@ -191,7 +191,7 @@ func tokens(h *house) []api.NewToken {
 	h.Helper()
 	before := len(collect(h.TB, h.admin.Tokens(h.Context(), api.TokenQuery{})))
 	made := createTokens(h)
-	h.clock.move(time.Second)
+	h.clock.Move(time.Second)
 	h.ask("GET", "/api/token").token(made[0].Secret).send().want(http.StatusOK)
 	listTokens(h, before)
 	return made
@@ -202,7 +202,7 @@ func createTokens(h *house) (made []api.NewToken) {
 	h.Helper()
 	ctx, c := h.Context(), h.admin
 	for i := range 5 {
-		h.clock.move(time.Second)
+		h.clock.Move(time.Second)
 		tk, err := c.CreateToken(ctx, api.TokenRequest{UID: "ALICE@example.com", Name: fmt.Sprint("t", i), ExpiresIn: "90d", Scopes: []string{"files"}, Addresses: []string{"192.0.2.0/24"}})
 		if err != nil || tk.UID != alice {
 			h.Fatalf("got %+v, %v", tk.ID, err)
@@ -290,7 +290,7 @@ func revocations(h *house, made []api.NewToken) {
 	if n, err = c.Revoke(ctx, api.Revocation{}); err != nil || n.Revoked != 0 {
 		h.Errorf("nothing: got %+v, %v", n, err)
 	}
-	if tk := adminToken(h, made[1].ID); tk.State != api.StateRevoked || tk.LastUsed != h.clock.ms() || tk.LastAddress != "192.0.2.1" {
+	if tk := adminToken(h, made[1].ID); tk.State != api.StateRevoked || tk.LastUsed != h.clock.Milli() || tk.LastAddress != "192.0.2.1" {
 		h.Errorf("got %+v, want it revoked, with its last use", tk)
 	}
 }

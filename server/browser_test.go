@@ -27,7 +27,7 @@ func TestBrowser(t *testing.T) {
 	h := newHouse(t)
 	url := h.serve()
 	h.create(`{"name":"nightly backup","expiresIn":"30d","scopes":["files"],"addresses":["10.0.0.0/8"]}`)
-	h.clock.move(40 * 24 * time.Hour)
+	h.clock.Move(40 * 24 * time.Hour)
 	h.alive(h.create(`{"name":"build server","expiresIn":"365d"}`).Secret)
 	c := newChromium(t)
 	c.run(chromedp.Navigate(url))

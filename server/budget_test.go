@@ -9,6 +9,7 @@ import (
 
 	"gatehouse/server/config"
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest"
 )
 
 // TestChangesPerUser makes every kind of change that leaves something behind, until
@@ -46,7 +47,7 @@ func TestChangesPerUser(t *testing.T) {
 			h.addUser("bob@example.com", password)
 			cookie, token := h.login(alice, password), h.token() // the first change
 			for n := range 3 {
-				h.clock.move(10 * time.Minute)
+				h.clock.Move(10 * time.Minute)
 				if got := c.send(h, cookie, token); got.code >= 400 {
 					t.Fatalf("change %d: got %d (%.200s)", n+2, got.code, got.text)
 				}
@@ -60,7 +61,7 @@ func TestChangesPerUser(t *testing.T) {
 			other := h.login(alice, password)
 			h.ask("POST", "/api/logout").cookie(other).send().want(http.StatusNoContent)
 
-			h.clock.move(30 * time.Minute) // the first one no longer counts
+			h.clock.Move(30 * time.Minute) // the first one no longer counts
 			if got := c.send(h, cookie, token); got.code >= 400 {
 				t.Errorf("after the hour: got %d (%.200s)", got.code, got.text)
 			}
@@ -114,8 +115,8 @@ func TestNoLimitOfChanges(t *testing.T) {
 
 // TestBudgetAtOnce: no more changes get through at once than one after the other.
 func TestBudgetAtOnce(t *testing.T) {
-	c := &clock{at: time.Unix(1e9, 0)}
-	b := newBudget(100, "enough", c.now)
+	c := storagetest.NewClock(time.Unix(1e9, 0))
+	b := newBudget(100, "enough", c.Now)
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	done := map[storage.UserID]int{}
@@ -133,7 +134,7 @@ func TestBudgetAtOnce(t *testing.T) {
 	if done[1] != 100 || done[2] != 100 {
 		t.Errorf("got %v, want 100 each", done)
 	}
-	c.move(2 * time.Hour)
+	c.Move(2 * time.Hour)
 	b.take(3, 1)
 	if len(b.users) != 1 {
 		t.Errorf("%d users are remembered, want 1", len(b.users))

@@ -145,24 +145,24 @@ func TestTokenAloneCounts(t *testing.T) {
 func TestSessionEnds(t *testing.T) {
 	h := newHouse(t)
 	idle := h.login(alice, password)
-	h.clock.move(storage.SessionIdle - time.Millisecond)
+	h.clock.Move(storage.SessionIdle - time.Millisecond)
 	h.ask("GET", "/api/tokens").cookie(idle).send().want(http.StatusOK)
-	h.clock.move(storage.SessionIdle - time.Millisecond)
+	h.clock.Move(storage.SessionIdle - time.Millisecond)
 	h.ask("GET", "/api/tokens").cookie(idle).send().want(http.StatusOK)
-	h.clock.move(storage.SessionIdle)
+	h.clock.Move(storage.SessionIdle)
 	h.ask("GET", "/api/tokens").cookie(idle).send().want(http.StatusUnauthorized, credentialsRequired)
 
 	used := h.login(alice, password)
-	began := h.clock.now()
-	for h.clock.now().Sub(began) < storage.SessionLife-6*time.Hour {
-		h.clock.move(6 * time.Hour)
-		if left := storage.SessionLife - h.clock.now().Sub(began); left > 0 {
+	began := h.clock.Now()
+	for h.clock.Now().Sub(began) < storage.SessionLife-6*time.Hour {
+		h.clock.Move(6 * time.Hour)
+		if left := storage.SessionLife - h.clock.Now().Sub(began); left > 0 {
 			h.ask("GET", "/api/tokens").cookie(used).send().want(http.StatusOK)
 		}
 	}
-	h.clock.move(6*time.Hour - time.Millisecond)
+	h.clock.Move(6*time.Hour - time.Millisecond)
 	h.ask("GET", "/api/tokens").cookie(used).send().want(http.StatusOK)
-	h.clock.move(time.Millisecond)
+	h.clock.Move(time.Millisecond)
 	h.ask("GET", "/api/tokens").cookie(used).send().want(http.StatusUnauthorized, credentialsRequired)
 }
 

@@ -508,7 +508,7 @@ func TestForwardedFailures(t *testing.T) {
 	if got := h.ldap("bob", "bob-secret").retryAfter(); got != 15*time.Minute {
 		t.Errorf("got Retry-After %v, want 15m", got)
 	}
-	h.clock.move(14 * time.Minute)
+	h.clock.Move(14 * time.Minute)
 	for range 20 {
 		h.ldap("BOB", "wrong").want(http.StatusTooManyRequests)
 		h.ask("POST", "/api/login").form("method=ldap&username=bob&password=bob-secret").send().want(http.StatusTooManyRequests)
@@ -521,13 +521,13 @@ func TestForwardedFailures(t *testing.T) {
 	h.open()
 	h.ldap("bob", "bob-secret").want(http.StatusTooManyRequests)
 	wantBinds(3)
-	h.clock.move(time.Minute)
+	h.clock.Move(time.Minute)
 	h.ldap("bob", "wrong").want(http.StatusUnauthorized, invalidCredentials)
 	if got := h.ldap("bob", "bob-secret").retryAfter(); got != 15*time.Minute {
 		t.Errorf("got Retry-After %v, want 15m", got)
 	}
 	wantBinds(4)
-	h.clock.move(15 * time.Minute)
+	h.clock.Move(15 * time.Minute)
 	h.ldapToken("bob") // slapd, which locks at five, has not
 	wantBinds(5)
 	for range 3 { // all is forgotten
@@ -607,7 +607,7 @@ func TestDisabledHere(t *testing.T) {
 	}
 	h.alive(token)
 	h.ask("GET", "/api/tokens").cookie(cookie).send().want(http.StatusUnauthorized)
-	h.clock.move(15 * time.Minute)
+	h.clock.Move(15 * time.Minute)
 	h.ldapToken("alice")
 }
 

@@ -24,8 +24,8 @@ func TestDocumentedLife(t *testing.T) {
 		t.Fatalf("got %v, want a token of 256 hexadecimal characters that never ends, and nothing else", login)
 	}
 
-	created := h.clock.ms()
-	h.clock.move(1234 * time.Millisecond)
+	created := h.clock.Milli()
+	h.clock.Move(1234 * time.Millisecond)
 	var list []map[string]any
 	h.ask("GET", "/api/getApiTokens").token(token).send().
 		want(http.StatusOK).wantHeader("Cache-Control", "no-store").into(&list)
@@ -48,12 +48,12 @@ func TestDocumentedLife(t *testing.T) {
 func TestNewTokenIsUnused(t *testing.T) {
 	h := newHouse(t)
 	cookie := h.login(alice, password)
-	h.clock.move(time.Second)
+	h.clock.Move(time.Second)
 	made := h.ask("POST", "/api/token").cookie(cookie).send().newToken()
 	var list []api.DocumentedToken
 	h.ask("GET", "/api/getApiTokens").cookie(cookie).send().want(http.StatusOK).into(&list)
-	if len(list) != 1 || list[0].Created != h.clock.ms() || list[0].LastUsed != list[0].Created {
-		t.Errorf("got %+v, want one token with lastUsed as created, %d", list, h.clock.ms())
+	if len(list) != 1 || list[0].Created != h.clock.Milli() || list[0].LastUsed != list[0].Created {
+		t.Errorf("got %+v, want one token with lastUsed as created, %d", list, h.clock.Milli())
 	}
 	if list[0].APIToken != made.Secret {
 		t.Errorf("got apiToken %.8s…, want the token in full", list[0].APIToken)
@@ -76,7 +76,7 @@ func TestTokensOldestFirst(t *testing.T) {
 	var want []string
 	for range 12 {
 		want = append(want, h.ask("POST", "/api/token").cookie(cookie).send().newToken().ID)
-		h.clock.move(time.Millisecond)
+		h.clock.Move(time.Millisecond)
 	}
 	for _, path := range []string{"/api/getApiTokens", "/api/tokens"} {
 		var list []api.Token
@@ -124,12 +124,12 @@ func TestTokensHaveNoSecret(t *testing.T) {
 func TestThisToken(t *testing.T) {
 	h := newHouse(t)
 	made := h.create(`{"name":"ci","expiresIn":"90d","scopes":["files","tokens:read"],"addresses":["192.0.2.0/24"]}`)
-	h.clock.move(time.Minute)
+	h.clock.Move(time.Minute)
 	var got map[string]any
 	h.ask("GET", "/api/token").token(made.Secret).send().want(http.StatusOK).into(&got)
 	for name, want := range map[string]any{
 		"id": made.ID, "uid": alice, "name": "ci",
-		"created": float64(made.Created), "lastUsed": float64(h.clock.ms()),
+		"created": float64(made.Created), "lastUsed": float64(h.clock.Milli()),
 		"expiresOn": "2026-05-30T12:00:00.000Z",
 	} {
 		if got[name] != want {
@@ -209,7 +209,7 @@ func TestDeleteToken(t *testing.T) {
 func TestLastUsedExact(t *testing.T) {
 	h := newHouse(t)
 	watcher := h.token()
-	h.clock.move(time.Millisecond)
+	h.clock.Move(time.Millisecond)
 	cookie := h.login(alice, password)
 	made := h.ask("POST", "/api/token").cookie(cookie).send().newToken()
 	lastUsed := func() int64 {
@@ -221,8 +221,8 @@ func TestLastUsedExact(t *testing.T) {
 		t.Errorf("got lastUsed %d of a new token, want created, %d", got, want)
 	}
 	for i, step := range []time.Duration{time.Second, time.Millisecond, 0, -time.Second, 300 * time.Millisecond, 700 * time.Millisecond, time.Millisecond} {
-		h.clock.move(step)
-		want = max(want, h.clock.ms())
+		h.clock.Move(step)
+		want = max(want, h.clock.Milli())
 		switch i % 3 {
 		case 0:
 			h.alive(made.Secret)
@@ -232,11 +232,11 @@ func TestLastUsedExact(t *testing.T) {
 			h.ask("DELETE", "/api/token/none").token(made.Secret).send().want(http.StatusNotFound)
 		}
 		// A clock that is set back a second takes no use back, but shows none that is to come.
-		if got := lastUsed(); got != min(want, h.clock.ms()) {
+		if got := lastUsed(); got != min(want, h.clock.Milli()) {
 			t.Errorf("step %d: got lastUsed %d, want %d", i, got, want)
 		}
 	}
-	h.clock.move(time.Second)
+	h.clock.Move(time.Second)
 	h.ask("GET", "/api/token").token(flip(made.Secret, 255)).send().want(http.StatusUnauthorized)
 	h.ask("POST", "/api/token").token(made.Secret).send().want(http.StatusUnauthorized)
 	if got := lastUsed(); got != want {
@@ -249,11 +249,11 @@ func TestRestart(t *testing.T) {
 	h := newHouse(t)
 	token, revoked := h.token(), h.token()
 	cookie := h.login(alice, password)
-	h.clock.move(time.Second)
+	h.clock.Move(time.Second)
 	h.ask("GET", "/api/revokeApiToken").token(revoked).send().want(http.StatusOK, "{}")
 	h.alive(token)
-	used := h.clock.ms()
-	h.clock.move(time.Second)
+	used := h.clock.Milli()
+	h.clock.Move(time.Second)
 	h.close()
 	h.open()
 	var list []api.DocumentedToken

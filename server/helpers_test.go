@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -13,7 +12,6 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -22,6 +20,7 @@ import (
 	"gatehouse/server/api"
 	"gatehouse/server/config"
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest"
 )
 
 // cheap are parameters under which a test of something else need not wait.
@@ -41,35 +40,15 @@ const (
 // does not, whatever else the machine has to do.
 const patience = 5 * time.Minute
 
-// clock is a clock that stands until it is moved.
-type clock struct {
-	mu sync.Mutex
-	at time.Time
-}
-
-func (c *clock) now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.at
-}
-
-func (c *clock) move(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.at = c.at.Add(d)
-}
-
-func (c *clock) ms() int64 { return c.now().UnixMilli() }
-
 // house is a server on a real store, with alice in it.
 type house struct {
 	testing.TB
 	*Server
 	dir   string
-	clock *clock
+	clock *storagetest.Clock
 	boot  func() time.Duration // since the system was started; nil: the clock is always right
 	cfg   config.Config
-	log   *logBuffer
+	log   *storagetest.Log
 	web   http.Handler
 	admin *api.Client
 }
@@ -78,8 +57,8 @@ type house struct {
 func newHouse(t testing.TB, change ...func(*config.Config)) *house {
 	t.Helper()
 	h := &house{
-		TB: t, dir: t.TempDir(), cfg: config.Default(), log: &logBuffer{},
-		clock: &clock{at: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)},
+		TB: t, dir: t.TempDir(), cfg: config.Default(), log: new(storagetest.Log),
+		clock: storagetest.NewClock(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)),
 	}
 	for _, f := range change {
 		f(&h.cfg)
@@ -93,7 +72,7 @@ func newHouse(t testing.TB, change ...func(*config.Config)) *house {
 func (h *house) open() {
 	h.Helper()
 	log := slog.New(slog.NewTextHandler(h.log, nil))
-	store, err := storage.Open(h.dir, storage.Options{MaxPerUser: h.cfg.Tokens.MaxPerUser, Now: h.clock.now, Boot: h.boot, Log: log})
+	store, err := storage.Open(h.dir, storage.Options{MaxPerUser: h.cfg.Tokens.MaxPerUser, Now: h.clock.Now, Boot: h.boot, Log: log})
 	if err != nil {
 		h.Fatal(err)
 	}
@@ -103,7 +82,7 @@ func (h *house) open() {
 // start opens a server on the store.
 func (h *house) start(store *storage.Store, o Options) {
 	h.Helper()
-	o.Version, o.Now, o.Log = "test", h.clock.now, slog.New(slog.NewTextHandler(h.log, nil))
+	o.Version, o.Now, o.Log = "test", h.clock.Now, slog.New(slog.NewTextHandler(h.log, nil))
 	o.ProviderTimeout = cmp.Or(o.ProviderTimeout, time.Minute) // one that answers at all does so within it
 	s, err := New(store, h.cfg, o)
 	if err != nil {
@@ -317,24 +296,6 @@ func prefixes(list ...string) (out []netip.Prefix) {
 		out = append(out, netip.MustParsePrefix(p))
 	}
 	return out
-}
-
-// logBuffer is a log that a test can read while the server writes.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(b)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // exchange sends bytes to a server and returns what comes back.

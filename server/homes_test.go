@@ -88,7 +88,7 @@ func TestHomeHasItsOwnLimit(t *testing.T) {
 		h.passwordFrom(home, userpassPath, alice, "wrong").want(http.StatusTooManyRequests)
 	}
 	h.passwordFrom(home, userpassPath, alice, password).want(http.StatusTooManyRequests)
-	h.clock.move(time.Hour)
+	h.clock.Move(time.Hour)
 	h.passwordFrom(home, userpassPath, alice, password).want(http.StatusOK)
 }
 
@@ -107,7 +107,7 @@ func TestParallelGuessesAtHome(t *testing.T) {
 	h.passwordFrom(home, userpassPath, alice, password).want(http.StatusOK)
 	for range 30 { // a delay of minutes
 		h.passwordFrom("203.0.113.66", userpassPath, alice, "wrong")
-		h.clock.move(time.Second)
+		h.clock.Move(time.Second)
 	}
 	for range together(100, func(i int) int { return h.passwordFrom(home, userpassPath, alice, fmt.Sprint("guess ", i)).code }) {
 	}
@@ -135,7 +135,7 @@ func TestHomesTellNothing(t *testing.T) {
 				t.Fatalf("seed %d, step %d from %s: got %d %s %s of a user, and %d %s %s of nobody", seed, step, from,
 					known.code, known.text, known.header.Get("Retry-After"), unknown.code, unknown.text, unknown.header.Get("Retry-After"))
 			}
-			h.clock.move(time.Duration(random.IntN(3000)) * time.Millisecond)
+			h.clock.Move(time.Duration(random.IntN(3000)) * time.Millisecond)
 		}
 	}
 }
@@ -150,20 +150,20 @@ func TestHomesAreKept(t *testing.T) {
 			h.passwordFrom("203.0.113.66", userpassPath, alice, "wrong")
 		}
 		h.passwordFrom(home, userpassPath, alice, password).wantLogin(want)
-		h.clock.move(2 * time.Hour)
+		h.clock.Move(2 * time.Hour)
 	}
 	h.passwordFrom(home, userpassPath, alice, password).want(http.StatusOK)
 	h.close()
 	h.open()
 	in(true)
-	h.clock.move(29 * 24 * time.Hour)
+	h.clock.Move(29 * 24 * time.Hour)
 	in(true)
-	h.clock.move(31 * 24 * time.Hour)
+	h.clock.Move(31 * 24 * time.Hour)
 	in(false)
 
 	for n := range mostHomes + 1 {
 		h.passwordFrom(fmt.Sprintf("10.1.%d.1", n), userpassPath, alice, password).want(http.StatusOK)
-		h.clock.move(time.Minute)
+		h.clock.Move(time.Minute)
 	}
 	list, err := h.throttle.homesOf(accountBucket(alice))
 	if err != nil || len(list) != mostHomes || list[networkOf(netip.MustParseAddr("10.1.0.1"))] != 0 {
@@ -204,7 +204,7 @@ func TestUnlock(t *testing.T) {
 				delay = maxDelay
 				slapd.Modify(ldaptest.Person("bob"), "pwdAccountLockedTime") // slapd counts too
 			}
-			h.wantDelay(user.uid, 5, h.clock.now().Add(delay).UnixMilli())
+			h.wantDelay(user.uid, 5, h.clock.Now().Add(delay).UnixMilli())
 			if err := lift(); err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}

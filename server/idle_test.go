@@ -16,7 +16,6 @@ const idleAfter = 90 * day
 // that nobody has used for some days.
 type aged struct {
 	*house
-	since  time.Duration // of the clock's lock
 	tokens []string
 	ids    []storage.ID
 }
@@ -24,11 +23,7 @@ type aged struct {
 func newAged(t *testing.T, tokens int, age time.Duration) *aged {
 	h := &aged{house: newHouse(t, func(c *config.Config) { c.Tokens.RevokeIdleAfter = config.Lifetime{Duration: idleAfter} })}
 	h.house.close()
-	h.boot = func() time.Duration {
-		h.clock.mu.Lock()
-		defer h.clock.mu.Unlock()
-		return h.since
-	}
+	h.boot = h.clock.Boot
 	h.open()
 	h.make(tokens)
 	h.pass(age)
@@ -52,16 +47,8 @@ func (h *aged) make(n int) {
 
 // pass lets time pass, in steps that a running server would see.
 func (h *aged) pass(d time.Duration) {
-	h.elapse(d)
+	h.clock.Pass(d)
 	h.store.Now()
-}
-
-// elapse lets time pass on both clocks at once.
-func (h *aged) elapse(d time.Duration) {
-	h.clock.mu.Lock()
-	defer h.clock.mu.Unlock()
-	h.since += d
-	h.clock.at = h.clock.at.Add(d)
 }
 
 func (h *aged) restart() {
@@ -150,7 +137,7 @@ func TestWrongClockRevokesNothing(t *testing.T) {
 				}
 				h.sweep()
 			}
-			h.clock.move(wrong)
+			h.clock.Move(wrong)
 			step()
 			h.wantRevoked(0)
 			h.wantHeld(4, 4, "the clock says 20")
@@ -164,7 +151,7 @@ func TestWrongClockRevokesNothing(t *testing.T) {
 			h.pass(66 * time.Second)
 			h.sweep()
 			h.wantRevoked(0)
-			h.clock.move(-wrong)
+			h.clock.Move(-wrong)
 			step()
 			h.wantRevoked(0)
 			h.wantHeld(0, 0, "")
@@ -182,7 +169,7 @@ func TestWrongClockRevokesNothing(t *testing.T) {
 func TestClockBehindRevokesNothing(t *testing.T) {
 	for _, at := range []time.Time{time.UnixMilli(0), time.UnixMilli(-1), time.UnixMilli(idleAfter.Milliseconds()), time.Date(1901, 1, 1, 0, 0, 0, 0, time.UTC)} {
 		h := newAged(t, 4, 100*day)
-		h.clock.move(at.Sub(h.clock.now()))
+		h.clock.Move(at.Sub(h.clock.Now()))
 		h.sweep()
 		h.restart()
 		h.sweep()
@@ -195,7 +182,7 @@ func TestClockBehindRevokesNothing(t *testing.T) {
 func TestLongAbsence(t *testing.T) {
 	h := newAged(t, 8, day)
 	h.house.close()
-	h.elapse(365 * day)
+	h.clock.Pass(365 * day)
 	h.open()
 	h.sweep()
 	h.wantRevoked(0)
@@ -240,7 +227,7 @@ func TestIdleBrake(t *testing.T) {
 // TestConfirmClock: an administrator who says that the clock is right ends the doubt.
 func TestConfirmClock(t *testing.T) {
 	h := newAged(t, 3, day)
-	h.clock.move(365 * day)
+	h.clock.Move(365 * day)
 	h.sweep()
 	h.wantHeld(3, 3, "by the time that has passed")
 	if err := h.admin.ConfirmOffboard(t.Context()); err != nil {
@@ -251,7 +238,7 @@ func TestConfirmClock(t *testing.T) {
 	h.restart()
 	h.wantHeld(0, 0, "")
 
-	h.clock.move(time.Hour) // nothing but the clock is in doubt
+	h.clock.Move(time.Hour) // nothing but the clock is in doubt
 	held, err := h.admin.Offboard(t.Context())
 	if err != nil || held.Clock == "" || len(held.Acts) != 0 {
 		t.Errorf("got %+v, %v", held, err)
@@ -273,14 +260,14 @@ func TestConfirmClock(t *testing.T) {
 func TestNoTimeToCome(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		h := newAged(t, 2, day)
-		h.clock.move(3650 * day)
+		h.clock.Move(3650 * day)
 		h.alive(h.tokens[0])
 		wrong := h.token()
 		h.alive(wrong)
 		if restart {
 			h.restart()
 		}
-		h.clock.move(-3650 * day)
+		h.clock.Move(-3650 * day)
 		for _, ask := range []*ask{h.ask("GET", "/api/getApiTokens"), h.ask("GET", "/api/tokens")} {
 			var list []api.Token
 			ask.token(h.tokens[1]).send().want(200).into(&list)
@@ -288,7 +275,7 @@ func TestNoTimeToCome(t *testing.T) {
 				t.Fatalf("got %d tokens, want 3", len(list))
 			}
 			for _, v := range list {
-				if now := h.clock.ms(); v.Created > now || v.LastUsed > now || v.LastUsed < v.Created {
+				if now := h.clock.Milli(); v.Created > now || v.LastUsed > now || v.LastUsed < v.Created {
 					t.Errorf("%+v: it is %d", v, now)
 				}
 			}
@@ -296,7 +283,7 @@ func TestNoTimeToCome(t *testing.T) {
 		for _, token := range []string{h.tokens[0], wrong} {
 			h.pass(time.Hour)
 			h.alive(token)
-			used := h.clock.ms()
+			used := h.clock.Milli()
 			h.pass(time.Hour)
 			id, _, _ := h.store.Identify(token)
 			if got := h.listed(h.tokens[1])[id.String()]; got.LastUsed != used || got.Created >= used {
@@ -304,8 +291,8 @@ func TestNoTimeToCome(t *testing.T) {
 			}
 		}
 		u, err := h.admin.User(t.Context(), alice)
-		if err != nil || u.LastUsed > h.clock.ms() {
-			t.Errorf("the user's last use is %d, %v, and it is %d", u.LastUsed, err, h.clock.ms())
+		if err != nil || u.LastUsed > h.clock.Milli() {
+			t.Errorf("the user's last use is %d, %v, and it is %d", u.LastUsed, err, h.clock.Milli())
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"gatehouse/server/api"
 	"gatehouse/server/config"
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest"
 )
 
 // introspected is what POST /api/introspect says of a token.
@@ -27,7 +28,7 @@ func TestIntrospect(t *testing.T) {
 	asker := h.create(`{"scopes":["introspect"]}`).Secret
 	free := h.create(`{}`)
 	limited := h.create(`{"scopes":["files","a:b"],"expiresIn":"2h","addresses":["198.51.100.0/24"]}`)
-	now := h.clock.ms() / 1000
+	now := h.clock.Milli() / 1000
 	if got, want := h.introspected(asker, free.Secret), (api.Introspection{
 		Active: true, Username: alice, Subject: alice, ID: free.ID, TokenType: "Bearer", IssuedAt: now}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
@@ -36,7 +37,7 @@ func TestIntrospect(t *testing.T) {
 		Active: true, Username: alice, Subject: alice, ID: limited.ID, TokenType: "Bearer", IssuedAt: now, Expires: now + 7200, Scope: "files a:b"}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
-	h.clock.move(time.Minute)
+	h.clock.Move(time.Minute)
 	h.introspected(asker, free.Secret+"&token_type_hint=refresh_token")
 	h.ask("POST", "/api/introspect").token(asker).json(toJSON(map[string]string{"token": limited.Secret, "address": "198.51.100.7"})).send().want(http.StatusOK)
 	if got := adminToken(h, limited.ID); got.LastUsed != got.Created {
@@ -194,7 +195,7 @@ func TestIntrospectEvents(t *testing.T) {
 	if got := events(); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	h.clock.move(time.Hour)
+	h.clock.Move(time.Hour)
 	h.introspected(given, first.Secret)
 	if got := events(); len(got) != 4 {
 		t.Errorf("an hour later: got %q, want one more", got)
@@ -204,8 +205,8 @@ func TestIntrospectEvents(t *testing.T) {
 // TestMostLookups: of one user's lookups so many are written in an hour, and that there
 // were more.
 func TestMostLookups(t *testing.T) {
-	c := &clock{at: time.Unix(1e9, 0)}
-	l := &lookups{now: c.now, began: c.now()}
+	c := storagetest.NewClock(time.Unix(1e9, 0))
+	l := &lookups{now: c.Now, began: c.Now()}
 	counts := func(by storage.UserID) map[lookup]int {
 		got := map[lookup]int{}
 		for n := range 3 * mostLookups {
@@ -222,7 +223,7 @@ func TestMostLookups(t *testing.T) {
 	if got := counts(1); got[lookupKnown] != 3*mostLookups {
 		t.Errorf("in the same hour: got %v, want nothing new", got)
 	}
-	c.move(time.Hour)
+	c.Move(time.Hour)
 	if got := counts(1); !maps.Equal(got, want) || len(l.seen) != 1 {
 		t.Errorf("in the next hour: got %v of %d users, want %v of one", got, len(l.seen), want)
 	}

@@ -31,7 +31,7 @@ func (h *house) hold(n int) {
 	for held < n {
 		var list []storage.Imported
 		for ; held < n && len(list) < 1000; held++ {
-			list = append(list, storage.Imported{Owner: u.ID, Name: fmt.Sprintf("<held> %d.", held), Created: h.clock.ms() - 1_000_000 + int64(held)})
+			list = append(list, storage.Imported{Owner: u.ID, Name: fmt.Sprintf("<held> %d.", held), Created: h.clock.Milli() - 1_000_000 + int64(held)})
 		}
 		if _, err := h.store.ImportTokens(storage.Actor{Name: "tester"}, list); err != nil {
 			h.Fatal(err)

@@ -18,6 +18,7 @@ import (
 	"gatehouse/server/config"
 	"gatehouse/server/reply"
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest"
 )
 
 const userpassPath = "/api/authenticate/userpass"
@@ -262,7 +263,7 @@ func TestPasswordLengths(t *testing.T) {
 }
 
 func TestFirstRun(t *testing.T) {
-	h := &house{TB: t, dir: t.TempDir(), cfg: config.Default(), log: &logBuffer{}, clock: &clock{at: time.Unix(1_700_000_000, 0)}}
+	h := &house{TB: t, dir: t.TempDir(), cfg: config.Default(), log: new(storagetest.Log), clock: storagetest.NewClock(time.Unix(1_700_000_000, 0))}
 	h.open()
 	t.Cleanup(h.close)
 	file, first, made, err := h.FirstRun(t.Context())

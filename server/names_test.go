@@ -41,7 +41,7 @@ func TestNamesTellNothing(t *testing.T) {
 			if searches != unknownSearches || known.code == http.StatusTooManyRequests && searches != 0 {
 				t.Fatalf("seed %d, step %d: got %d searches for bob%s and %d for nobody, with %d", seed, step, searches, name, unknownSearches, known.code)
 			}
-			h.clock.move(time.Duration(random.IntN(5)) * time.Minute)
+			h.clock.Move(time.Duration(random.IntN(5)) * time.Minute)
 		}
 	}
 }
@@ -64,7 +64,7 @@ func TestNamesOfOnePerson(t *testing.T) {
 	if got := slapd.Binds(bob); got != 3 {
 		t.Errorf("got %d binds, want 3", got)
 	}
-	h.clock.move(15 * time.Minute)
+	h.clock.Move(15 * time.Minute)
 	h.ldap(mail, "bob-secret").want(http.StatusOK)
 	h.ldap("bob", "bob-secret").want(http.StatusOK)
 

@@ -17,6 +17,7 @@ import (
 	"gatehouse/server/oauth"
 	"gatehouse/server/oauth/oauthtest"
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest"
 )
 
 const publicURL = "https://tokens.example.com"
@@ -159,10 +160,10 @@ func TestBrowserState(t *testing.T) {
 	t.Run("too late", func(t *testing.T) {
 		v := h.visitor()
 		first, late := gitHub.Agree(v.begin("/login/github"), ada()), ""
-		h.clock.move(pendingLife - time.Millisecond)
+		h.clock.Move(pendingLife - time.Millisecond)
 		v.visit(first).want(http.StatusFound)
 		late = gitHub.Agree(v.begin("/login/github"), ada())
-		h.clock.move(pendingLife)
+		h.clock.Move(pendingLife)
 		v.visit(late).want(http.StatusBadRequest)
 	})
 	t.Run("two windows", func(t *testing.T) { // the later one counts
@@ -373,7 +374,7 @@ func TestPendingCrowd(t *testing.T) {
 			t.Error("memory was taken by logins that did not come back")
 		}
 	}
-	h.clock.move(pendingLife)
+	h.clock.Move(pendingLife)
 	v.begin("/login/github")
 	if blocks := len(h.pending.blocks); blocks != 1 {
 		t.Errorf("later: got %d blocks, want 1", blocks)
@@ -383,8 +384,8 @@ func TestPendingCrowd(t *testing.T) {
 // TestPendingOnce has many logins come back several times, in blocks that are begun and
 // forgotten meanwhile: each counts once, and only in its time.
 func TestPendingOnce(t *testing.T) {
-	clock := &clock{at: time.Unix(1_000_000, 0)}
-	p, err := newPending(clock.now)
+	clock := storagetest.NewClock(time.Unix(1_000_000, 0))
+	p, err := newPending(clock.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -394,7 +395,7 @@ func TestPendingOnce(t *testing.T) {
 		if cookies[i], err = p.begin(pendingLogin{Login: oauth.Login{State: state}, Provider: "p"}); err != nil {
 			t.Fatal(err)
 		}
-		clock.move(time.Millisecond)
+		clock.Move(time.Millisecond)
 	}
 	finish := func(i int, provider, state string) error {
 		_, err := p.finish(cookies[i], provider, state)
@@ -425,7 +426,7 @@ func TestPendingOnce(t *testing.T) {
 			t.Errorf("forged %.20q: got %v", forged, err)
 		}
 	}
-	clock.move(pendingLife - time.Millisecond)
+	clock.Move(pendingLife - time.Millisecond)
 	last := 3*blockLogins + 4
 	if err := finish(last-1, "p", strconv.Itoa(last-1)); err != errNoPending {
 		t.Errorf("too late: got %v", err)
@@ -433,7 +434,7 @@ func TestPendingOnce(t *testing.T) {
 	if err := finish(last, "p", strconv.Itoa(last)); err != errNoPending {
 		t.Errorf("at the end: got %v", err)
 	}
-	again, err := newPending(clock.now)
+	again, err := newPending(clock.Now)
 	if err != nil {
 		t.Fatal(err)
 	}

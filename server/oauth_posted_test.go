@@ -228,13 +228,13 @@ func TestPostedUnavailable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(st.Providers) != 2 || st.Providers[0].Name != "github" || st.Providers[0].Reachable || st.Providers[0].LastFailure != h.clock.ms() ||
+	if len(st.Providers) != 2 || st.Providers[0].Name != "github" || st.Providers[0].Reachable || st.Providers[0].LastFailure != h.clock.Milli() ||
 		!strings.Contains(st.Providers[0].LastError, "502") || !strings.Contains(st.Providers[0].Insecure, "http") {
 		t.Errorf("got %+v", st.Providers)
 	}
 	gitHub.Meanwhile(nil)
 	h.postToken("github", "ada@example.com", token).newToken()
-	if st, err = h.admin.Status(t.Context()); err != nil || !st.Providers[0].Reachable || st.Providers[0].LastSuccess != h.clock.ms() || st.Providers[1].LastSuccess != 0 {
+	if st, err = h.admin.Status(t.Context()); err != nil || !st.Providers[0].Reachable || st.Providers[0].LastSuccess != h.clock.Milli() || st.Providers[1].LastSuccess != 0 {
 		t.Errorf("got %+v, %v", st.Providers, err)
 	}
 }

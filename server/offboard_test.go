@@ -188,7 +188,7 @@ func TestOutage(t *testing.T) {
 		t.Helper()
 		for range n {
 			h.sweep(1)
-			h.clock.move(5 * time.Minute)
+			h.clock.Move(5 * time.Minute)
 		}
 		h.alive(token)
 		h.alive(gone)

@@ -108,10 +108,10 @@ func TestPageStory(t *testing.T) {
 	made.shows(`<bdi class="name">nightly</bdi>`, "2026-03-31")
 	var id string
 	for id = range h.listed(secret) {
-		h.clock.move(3 * time.Hour)
+		h.clock.Move(3 * time.Hour)
 		h.ask("GET", "/api/token").token(secret).from("198.51.100.7:4").send().want(http.StatusOK)
 	}
-	h.clock.move(5 * time.Minute)
+	h.clock.Move(5 * time.Minute)
 	h.home(cookie).page(http.StatusOK).lacks(secret, "new-token").
 		shows(`<time datetime="2026-03-01T15:00:00Z" title="2026-03-01 15:00:00 UTC">5 minutes ago</time>`, "198.51.100.7", ">in 29 days</time>", `<span class="state live">live</span>`)
 
@@ -240,7 +240,7 @@ func TestManyTokens(t *testing.T) {
 	h := newHouse(t)
 	cookie := h.login(alice, password)
 	for i := range 120 {
-		h.clock.move(time.Second)
+		h.clock.Move(time.Second)
 		h.ask("POST", "/api/token").cookie(cookie).json(fmt.Sprintf(`{"name":"number %d."}`, i)).send().want(http.StatusOK)
 	}
 	for _, c := range []struct {

@@ -22,6 +22,7 @@ import (
 
 	"gatehouse/ldap/ldaptest"
 	"gatehouse/server/config"
+	"gatehouse/storage/storagetest"
 )
 
 // proxies are the reverse proxies that are tried, with the very configurations
@@ -177,7 +178,7 @@ func run(t *testing.T, dir, name string, args ...string) {
 
 // startProxy runs a proxy until the test ends, and returns its URL and its log. In
 // its configuration it makes changes: what must be there, and what takes its place.
-func startProxy(t *testing.T, i int, program, gate, app string, changes ...string) (url string, log *logBuffer) {
+func startProxy(t *testing.T, i int, program, gate, app string, changes ...string) (url string, log *storagetest.Log) {
 	t.Helper()
 	p, dir, addr := proxies[i], t.TempDir(), ldaptest.FreePort(t)
 	site := p.site(addr).Replace(readFile(t, filepath.Join("..", "testdata", "proxy", p.file)))
@@ -201,13 +202,13 @@ func startProxy(t *testing.T, i int, program, gate, app string, changes ...strin
 }
 
 // runProxy runs a proxy that a file configures to listen on an address.
-func runProxy(t *testing.T, i int, program, dir, conf, addr string) (url string, log *logBuffer) {
+func runProxy(t *testing.T, i int, program, dir, conf, addr string) (url string, log *storagetest.Log) {
 	t.Helper()
 	p := proxies[i]
 	c := exec.Command(program, p.args(dir, conf)...)
 	c.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	log = &logBuffer{}
+	log = new(storagetest.Log)
 	c.Stdout, c.Stderr = log, log
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
@@ -239,7 +240,7 @@ func runProxy(t *testing.T, i int, program, dir, conf, addr string) (url string,
 type front struct {
 	h                *house
 	url              string
-	log              *logBuffer
+	log              *storagetest.Log
 	gate             string // where Gatehouse is
 	stop             func() // and how to stop it
 	challenges, down int

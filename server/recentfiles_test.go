@@ -32,11 +32,11 @@ func TestRecentFiles(t *testing.T) {
 	token := h.token()
 	h.ask("GET", "/api/getUserRecentFiles").token(token).send().want(http.StatusOK, "[]")
 	h.opened(token, `{"id":1,"name":"a","revision":1,"path":"/a"}`).want(http.StatusNoContent, "")
-	h.clock.move(time.Second)
+	h.clock.Move(time.Second)
 	h.opened(token, `{"id":"x","name":"b","revision":"r2","path":"/b"}`).want(http.StatusNoContent)
 	h.opened(token, `{"id":2,"name":"c","revision":null,"path":"/c"}`).want(http.StatusNoContent) // in the same millisecond
 	h.opened(token, `{"id":3,"name":"d","path":"/d"}`).want(http.StatusNoContent)
-	h.clock.move(time.Second)
+	h.clock.Move(time.Second)
 	h.opened(token, `{"id":1,"name":"a again","revision":2,"path":"/a"}`).want(http.StatusNoContent)
 	h.opened(token, `{"id":1,"name":"elsewhere","revision":2,"path":"/e"}`).want(http.StatusNoContent)
 
@@ -45,8 +45,8 @@ func TestRecentFiles(t *testing.T) {
 	if strings.Join(got, "|") != want {
 		t.Errorf("got %s, want %s", strings.Join(got, "|"), want)
 	}
-	if times[0] != h.clock.ms() || times[4] != h.clock.ms()-1000 {
-		t.Errorf("got times %v, want when they came, %d for the first", times, h.clock.ms())
+	if times[0] != h.clock.Milli() || times[4] != h.clock.Milli()-1000 {
+		t.Errorf("got times %v, want when they came, %d for the first", times, h.clock.Milli())
 	}
 	h.close()
 	h.open()
@@ -59,7 +59,7 @@ func TestRecentFilesLimit(t *testing.T) {
 	h := newHouse(t)
 	token := h.token()
 	for i := range 103 {
-		h.clock.move(time.Millisecond)
+		h.clock.Move(time.Millisecond)
 		h.opened(token, fmt.Sprintf(`{"id":%d,"name":"f","revision":0,"path":"/f"}`, i)).want(http.StatusNoContent)
 	}
 	for query, want := range map[string]int{"": 100, "?limit=0": 0, "?limit=1": 1, "?limit=99": 99, "?limit=100": 100, "?limit=2147483648": 100} {
@@ -82,10 +82,10 @@ func TestFileAsItWasSent(t *testing.T) {
 	h := newHouse(t)
 	token := h.token()
 	for _, id := range []string{`0`, `-1`, `12345678901234567890`, `1.50`, `1e400`, `""`, `"a"`, `"ä✓"`, `"` + strings.Repeat("x", 510) + `"`} {
-		h.clock.move(time.Millisecond)
+		h.clock.Move(time.Millisecond)
 		h.opened(token, `{"id":`+id+`,"name":"n","revision":`+id+`,"path":"/p"}`).want(http.StatusNoContent)
 		text := h.ask("GET", "/api/getUserRecentFiles?limit=1").token(token).send().want(http.StatusOK).text
-		want := fmt.Sprintf(`[{"id":%s,"name":"n","timeStamp":%d,"revision":%s,"path":"/p"}]`, id, h.clock.ms(), id)
+		want := fmt.Sprintf(`[{"id":%s,"name":"n","timeStamp":%d,"revision":%s,"path":"/p"}]`, id, h.clock.Milli(), id)
 		if text != want {
 			t.Errorf("got %.300s, want %.300s", text, want)
 		}
@@ -103,7 +103,7 @@ func TestFileAsItWasSent(t *testing.T) {
 func TestFileTimes(t *testing.T) {
 	h := newHouse(t)
 	token := h.token()
-	now := h.clock.ms()
+	now := h.clock.Milli()
 	for id, at := range []int64{now - 5000, now + 5000, 1, now} {
 		h.opened(token, fmt.Sprintf(`{"id":%d,"name":"n","timeStamp":%d,"revision":0,"path":"/p"}`, id, at)).want(http.StatusNoContent)
 	}

@@ -18,7 +18,7 @@ func TestDroppedToken(t *testing.T) {
 	h := newHouse(t)
 	gone := h.create(`{"name":"gone"}`)
 	h.ask("GET", "/api/revokeApiToken").token(gone.Secret).send().want(http.StatusOK, "{}")
-	h.clock.move(time.Second)
+	h.clock.Move(time.Second)
 	h.hold(2 * storage.KeepRevoked)
 	u, err := h.store.User(alice)
 	if err != nil {

@@ -86,7 +86,7 @@ func TestRotationRetried(t *testing.T) {
 		return h.ask("POST", rotatePath(made.ID)).cookie(cookie).json(body).send().newToken().Secret
 	}
 	next := h.rotate(made.ID, made.Secret, `{"overlap":"2h"}`)
-	h.clock.move(time.Hour)
+	h.clock.Move(time.Hour)
 	for range 3 {
 		if h.rotate(made.ID, made.Secret, `{"overlap":"2h"}`) != next || byCookie(`{"overlap":"2h"}`) != next || byCookie("") != next {
 			t.Fatal("a retry gives another secret")
@@ -96,7 +96,7 @@ func TestRotationRetried(t *testing.T) {
 	if h.rotate(made.ID, made.Secret, `{"overlap":"2h"}`) != next {
 		t.Error("a retry after a restart gives another secret")
 	}
-	h.clock.move(time.Hour)
+	h.clock.Move(time.Hour)
 	h.dead(made.Secret) // the retries have not made the overlap longer
 	third := byCookie("")
 	if third == next {
@@ -116,7 +116,7 @@ func TestRotationCutShort(t *testing.T) {
 	cookie := h.login(alice, password)
 	next := h.rotate(made.ID, made.Secret, "")
 	h.rotate(made.ID, made.Secret, `{"overlap":"1h"}`)
-	h.clock.move(time.Hour - time.Millisecond)
+	h.clock.Move(time.Hour - time.Millisecond)
 	h.alive(made.Secret)
 	if got := h.ask("POST", rotatePath(made.ID)).cookie(cookie).json(`{"overlap":"0"}`).send().newToken().Secret; got != next {
 		t.Error("got another secret")
@@ -130,12 +130,12 @@ func TestRotationOverlapEnds(t *testing.T) {
 	for overlap, d := range map[string]time.Duration{`{"overlap":"90m"}`: 90 * time.Minute, `{"overlap":"30d"}`: 720 * time.Hour, `{}`: 24 * time.Hour, ``: 24 * time.Hour} {
 		made := h.create(`{}`)
 		next := h.rotate(made.ID, made.Secret, overlap)
-		h.clock.move(d - time.Millisecond)
+		h.clock.Move(d - time.Millisecond)
 		h.alive(made.Secret)
-		h.clock.move(time.Millisecond)
+		h.clock.Move(time.Millisecond)
 		h.dead(made.Secret)
 		h.alive(next)
-		h.clock.move(-time.Hour) // a clock set back revives nothing
+		h.clock.Move(-time.Hour) // a clock set back revives nothing
 		h.dead(made.Secret)
 	}
 	for _, none := range []string{`{"overlap":"0"}`, `{"overlap":"0s"}`} {
@@ -172,7 +172,7 @@ func TestRotationRefused(t *testing.T) {
 	h.ask("DELETE", "/api/token/"+revoked.ID).cookie(cookie).send().want(http.StatusNoContent)
 	h.ask("POST", rotatePath(revoked.ID)).cookie(cookie).send().want(http.StatusNotFound)
 	ended := h.create(`{"expiresIn":"1h"}`)
-	h.clock.move(time.Hour)
+	h.clock.Move(time.Hour)
 	h.ask("POST", rotatePath(ended.ID)).cookie(cookie).send().want(http.StatusConflict)
 	if n := h.happened(storage.ActionTokenRotate); n != 0 {
 		t.Errorf("got %d rotations, want none", n)
@@ -194,7 +194,7 @@ func TestRotationKeepsLimits(t *testing.T) {
 		h.ask("GET", verifyPath).token(text).send().wantIdentity(alice, made.ID, "files")
 	}
 	h.dead(made.Secret)
-	h.clock.move(3 * time.Hour)
+	h.clock.Move(3 * time.Hour)
 	h.dead(next.Secret)
 
 	addressed := h.create(`{"addresses":["192.0.2.0/24"]}`)
@@ -252,7 +252,7 @@ func TestStaleSecret(t *testing.T) {
 			h.dead(made.Secret)
 			h.ask("GET", verifyPath).token(made.Secret).send().want(http.StatusUnauthorized)
 		}
-		h.clock.move(time.Minute)
+		h.clock.Move(time.Minute)
 	}
 	h.restart() // what is noted is written by then
 	if n := h.happened(storage.ActionTokenStale); n != 3 {

@@ -40,12 +40,12 @@ func TestDelayDoubles(t *testing.T) {
 			if got := h.userpass(uid, password).retryAfter(); got != delay {
 				t.Errorf("%s: got Retry-After %v, want %v", uid, got, delay)
 			}
-			h.clock.move(delay - time.Millisecond)
+			h.clock.Move(delay - time.Millisecond)
 			if got := h.userpass(uid, "wrong").retryAfter(); got != time.Second {
 				t.Errorf("%s: got Retry-After %v a millisecond before the end, want 1s", uid, got)
 			}
 			h.ask("POST", "/api/login").form("username=" + uid + "&password=x").send().want(http.StatusTooManyRequests)
-			h.clock.move(time.Millisecond)
+			h.clock.Move(time.Millisecond)
 			h.userpass(uid, "wrong").want(http.StatusUnauthorized, invalidCredentials)
 		}
 	}
@@ -63,7 +63,7 @@ func TestSuccessForgets(t *testing.T) {
 		h.userpass(alice, "wrong").want(http.StatusUnauthorized)
 	}
 	h.userpass(alice, password).want(http.StatusTooManyRequests)
-	h.clock.move(time.Second)
+	h.clock.Move(time.Second)
 	h.userpass(alice, password).want(http.StatusOK)
 	for range 5 {
 		h.userpass(alice, "wrong").want(http.StatusUnauthorized)
@@ -99,7 +99,7 @@ func TestThrottleOverRestart(t *testing.T) {
 	h := newHouse(t)
 	for range 7 {
 		h.userpass(alice, "wrong")
-		h.clock.move(2 * time.Second)
+		h.clock.Move(2 * time.Second)
 	}
 	h.userpass("bob@example.com", "wrong").want(http.StatusUnauthorized)
 	for range 2 {
@@ -110,7 +110,7 @@ func TestThrottleOverRestart(t *testing.T) {
 		}
 		h.userpass("carol@example.com", "wrong").want(http.StatusUnauthorized)
 	}
-	h.clock.move(2 * time.Second)
+	h.clock.Move(2 * time.Second)
 	h.userpass(alice, "wrong").want(http.StatusUnauthorized)
 	if got := h.userpass(alice, "wrong").retryAfter(); got != 8*time.Second {
 		t.Errorf("got Retry-After %v, want 8s: the failures before the restart count", got)
@@ -120,13 +120,13 @@ func TestThrottleOverRestart(t *testing.T) {
 // TestClockSetBack: a clock that is put right locks nobody out.
 func TestClockSetBack(t *testing.T) {
 	h := newHouse(t, func(c *config.Config) { c.Logins.AddressFailures = 6 })
-	h.clock.move(365 * 24 * time.Hour)
+	h.clock.Move(365 * 24 * time.Hour)
 	for range 6 {
 		h.userpass(alice, "wrong").want(http.StatusUnauthorized)
-		h.clock.move(time.Second)
+		h.clock.Move(time.Second)
 	}
 	h.userpass(alice, password).want(http.StatusTooManyRequests)
-	h.clock.move(-365 * 24 * time.Hour)
+	h.clock.Move(-365 * 24 * time.Hour)
 	h.userpass(alice, password).want(http.StatusOK)
 	h.userpass(alice, "wrong").want(http.StatusUnauthorized)
 }
@@ -187,11 +187,11 @@ func TestAddressLimit(t *testing.T) {
 	fail(100, "198.51.100.8:1000").want(http.StatusUnauthorized)
 	fail(100, "[::ffff:198.51.100.7]:1").want(http.StatusTooManyRequests)
 
-	h.clock.move(59 * time.Second)
+	h.clock.Move(59 * time.Second)
 	if got := fail(102, "198.51.100.7:1000").retryAfter(); got != time.Second {
 		t.Errorf("got Retry-After %v, want 1s", got)
 	}
-	h.clock.move(time.Second)
+	h.clock.Move(time.Second)
 	for n := range 100 {
 		fail(200+n, "198.51.100.7:1000").want(http.StatusUnauthorized)
 	}
@@ -212,7 +212,7 @@ func TestAddressLimits(t *testing.T) {
 			h.userpass(fmt.Sprintf("u%d@example.com", n), "x").want(http.StatusUnauthorized)
 		}
 		h.userpass("last@example.com", "x").want(http.StatusTooManyRequests)
-		h.clock.move(time.Minute)
+		h.clock.Move(time.Minute)
 		h.userpass("last@example.com", "x").want(http.StatusUnauthorized)
 	}
 }
@@ -283,7 +283,7 @@ func TestNetworkLimits(t *testing.T) {
 			if got := fail(1001, c.free); got != http.StatusUnauthorized {
 				t.Errorf("%s: got %d, want 401", c.free, got)
 			}
-			h.clock.move(time.Minute)
+			h.clock.Move(time.Minute)
 			if got := fail(1002, c.next); got != http.StatusUnauthorized {
 				t.Errorf("a minute later: got %d, want 401", got)
 			}

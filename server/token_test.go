@@ -40,7 +40,7 @@ func badCredentials(h *house) map[string]credentials {
 	h.ask("GET", "/api/revokeApiToken").token(revoked).send().want(http.StatusOK)
 	expired := h.create(`{"expiresIn":"1s"}`).Secret
 	elsewhere := h.create(`{"addresses":["198.51.100.0/24"]}`).Secret
-	h.clock.move(time.Second)
+	h.clock.Move(time.Second)
 	h.addUser("gone@example.com", password)
 	ownerless := h.userpass("gone@example.com", password).newToken().Secret
 	if err := h.admin.RemoveUser(context.Background(), "gone@example.com"); err != nil {
@@ -154,7 +154,7 @@ func TestRevokeAlways(t *testing.T) {
 	h.dead(b)
 
 	expired := h.create(`{"expiresIn":"1m"}`)
-	h.clock.move(time.Hour)
+	h.clock.Move(time.Hour)
 	h.ask("GET", "/api/revokeApiToken").token(expired.Secret).send().want(http.StatusOK, "{}")
 	if tk := adminToken(h, expired.ID); tk.State != api.StateRevoked {
 		t.Errorf("got state %s of an expired token that its holder revoked", tk.State)
@@ -192,14 +192,14 @@ func TestExpiryToTheMillisecond(t *testing.T) {
 	if want := "2026-03-01T13:30:00.000Z"; made.ExpiresOn != want {
 		t.Errorf("got expiresOn %s, want %s", made.ExpiresOn, want)
 	}
-	h.clock.move(90*time.Minute - time.Millisecond)
+	h.clock.Move(90*time.Minute - time.Millisecond)
 	h.alive(made.Secret)
-	h.clock.move(time.Millisecond)
+	h.clock.Move(time.Millisecond)
 	h.dead(made.Secret)
 	if got := adminToken(h, made.ID).State; got != api.StateExpired {
 		t.Errorf("got state %s, want expired", got)
 	}
-	h.clock.move(-time.Millisecond)
+	h.clock.Move(-time.Millisecond)
 	h.alive(made.Secret)
 }
 
@@ -302,7 +302,7 @@ func TestMaxPerUser(t *testing.T) {
 	h.ask("GET", "/api/revokeApiToken").token(third).send()
 	h.token()
 	h.ask("POST", "/api/token").cookie(cookie).send().want(http.StatusForbidden)
-	h.clock.move(time.Hour) // one has expired
+	h.clock.Move(time.Hour) // one has expired
 	h.ask("POST", "/api/token").cookie(cookie).send().newToken()
 	h.dead(soon.Secret)
 }
@@ -426,10 +426,10 @@ func TestUserStops(t *testing.T) {
 func TestRevokeIdle(t *testing.T) {
 	h := newHouse(t, func(c *config.Config) { c.Tokens.RevokeIdleAfter = config.Lifetime{Duration: 90 * 24 * time.Hour} })
 	idle, busy := h.token(), h.token()
-	h.clock.move(90*24*time.Hour - time.Millisecond)
+	h.clock.Move(90*24*time.Hour - time.Millisecond)
 	h.alive(busy)
 	h.revokeIdle(h.cfg.Tokens.RevokeIdleAfter.Duration)
-	h.clock.move(time.Millisecond)
+	h.clock.Move(time.Millisecond)
 	h.revokeIdle(h.cfg.Tokens.RevokeIdleAfter.Duration)
 	h.dead(idle)
 	h.alive(busy)
@@ -440,7 +440,7 @@ func TestRevokeIdle(t *testing.T) {
 func TestSweepIdle(t *testing.T) {
 	h := newHouse(t, func(c *config.Config) { c.Tokens.RevokeIdleAfter = config.Lifetime{Duration: 2 * time.Second} })
 	idle, _, _ := h.store.Identify(h.token())
-	h.clock.move(2 * time.Second)
+	h.clock.Move(2 * time.Second)
 	ctx, stop := context.WithCancel(t.Context())
 	var sweeps sync.WaitGroup
 	sweeps.Go(func() { h.sweepIdle(ctx) })

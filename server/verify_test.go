@@ -213,14 +213,14 @@ func TestVerifyScopes(t *testing.T) {
 func TestVerifyCounts(t *testing.T) {
 	h := newHouse(t)
 	made := h.create(`{}`)
-	h.clock.move(time.Hour)
+	h.clock.Move(time.Hour)
 	h.ask("GET", verifyPath).token(flip(made.Secret, 200)).send().wantGate()
 	if got := adminToken(h, made.ID); got.LastUsed != got.Created {
 		t.Errorf("got lastUsed %d after a forged token, want %d", got.LastUsed, got.Created)
 	}
 	h.ask("HEAD", verifyPath).token(made.Secret).from("198.51.100.7:9").send().want(http.StatusOK)
-	if got := adminToken(h, made.ID); got.LastUsed != h.clock.ms() || got.LastAddress != "198.51.100.7" {
-		t.Errorf("got lastUsed %d from %s, want %d", got.LastUsed, got.LastAddress, h.clock.ms())
+	if got := adminToken(h, made.ID); got.LastUsed != h.clock.Milli() || got.LastAddress != "198.51.100.7" {
+		t.Errorf("got lastUsed %d from %s, want %d", got.LastUsed, got.LastAddress, h.clock.Milli())
 	}
 }
 

@@ -129,7 +129,7 @@ func harms() (list []harm) {
 // then, and nothing that had ended is back as far as it could still be read.
 func TestAdvice(t *testing.T) {
 	clock := newClock()
-	opts := clock.options(t)
+	opts := timed(t, clock)
 	opts.Segment = 8 << 10
 	_, newer, secrets, backup := twoGenerations(t, opts, clock, false)
 	for how, base := range map[string]string{"stopped": newer.stopped, "killed": newer.killed} {

@@ -200,12 +200,12 @@ func TestBackupOfADamagedLog(t *testing.T) {
 // the index for it.
 func TestBackupHasUses(t *testing.T) {
 	dir, clock := t.TempDir(), newClock()
-	opts := clock.options(t)
+	opts := timed(t, clock)
 	s := openWith(t, dir, opts)
 	alice := addUser(t, s, "alice@example.com")
 	_, never := create(t, s, alice)
 	id, secret := create(t, s, alice)
-	clock.move(time.Hour)
+	clock.Move(time.Hour)
 	for range 3 {
 		wantLive(t, s, secret)
 	}

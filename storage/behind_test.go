@@ -84,7 +84,7 @@ func sameTable(t *testing.T, when string, got, want map[ID]known) {
 // answer on.
 func TestBehind(t *testing.T) {
 	clock := newClock()
-	dir, opts := t.TempDir(), clock.options(t)
+	dir, opts := t.TempDir(), timed(t, clock)
 	s := openWith(t, dir, opts)
 	alice, bob, carol := addUser(t, s, "alice@example.com"), addUser(t, s, "bob@example.com"), addUser(t, s, "carol@example.com")
 	used, live := create(t, s, alice)
@@ -111,12 +111,12 @@ func TestBehind(t *testing.T) {
 	if err := errors.Join(err, s.DisableUser(admin, bob.UID), s.RemoveUser(admin, carol.UID)); err != nil {
 		t.Fatal(err)
 	}
-	clock.move(time.Hour)
+	clock.Move(time.Hour)
 	wantLive(t, s, live)
 	if err := s.saveAll(); err != nil {
 		t.Fatal(err)
 	}
-	at, lastUsed := copyDir(t, dir), clock.ms.Load()
+	at, lastUsed := copyDir(t, dir), clock.Milli()
 	wantTable(t, copyDir(t, at), opts)
 
 	opts.Early = true
@@ -148,7 +148,7 @@ func TestBehind(t *testing.T) {
 // sweeps idle tokens, or lists them, does not wait for anything else.
 func TestBehindUses(t *testing.T) {
 	clock := newClock()
-	dir, opts := t.TempDir(), clock.options(t)
+	dir, opts := t.TempDir(), timed(t, clock)
 	s := openWith(t, dir, opts)
 	id, live := create(t, s, addUser(t, s, "alice@example.com"))
 	<-s.Loaded()
@@ -158,15 +158,15 @@ func TestBehindUses(t *testing.T) {
 	s = openWith(t, dir, opts)
 	s.merges.RLock() // the use stays in its log
 	defer s.merges.RUnlock()
-	clock.move(time.Hour)
+	clock.Move(time.Hour)
 	if _, err := s.Authenticate(live, home); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.saveAll(); err != nil {
 		t.Fatal(err)
 	}
-	at, lastUsed := copyDir(t, dir), clock.ms.Load()
-	clock.move(time.Hour)
+	at, lastUsed := copyDir(t, dir), clock.Milli()
+	clock.Move(time.Hour)
 	opts.Early = true
 	s, let := held(t, at, opts)
 	s.openLate()
@@ -183,7 +183,7 @@ func TestBehindUses(t *testing.T) {
 // a stop.
 func TestBehindMeanwhile(t *testing.T) {
 	dir := t.TempDir()
-	opts := newClock().options(t)
+	opts := timed(t, newClock())
 	s := openWith(t, dir, opts)
 	<-s.compared
 	stop := make(chan struct{})
@@ -260,7 +260,7 @@ func changeAtRandom(t *testing.T, s *Store, worker int, stop <-chan struct{}) {
 // has lost something.
 func TestBehindNot(t *testing.T) {
 	clock := newClock()
-	dir, opts := t.TempDir(), clock.options(t)
+	dir, opts := t.TempDir(), timed(t, clock)
 	s := openWith(t, dir, opts)
 	alice := addUser(t, s, "alice@example.com")
 	_, live := create(t, s, alice)

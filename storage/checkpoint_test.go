@@ -9,16 +9,16 @@ import (
 // those of a second, not of the whole checkpoint.
 func TestUsesDuringCheckpoint(t *testing.T) {
 	clock := newClock()
-	s := openWith(t, t.TempDir(), clock.options(t))
+	s := openWith(t, t.TempDir(), timed(t, clock))
 	id, secret := create(t, s, addUser(t, s, "alice@example.com"))
 	<-s.compared
 	<-s.old.done
 	s.merges.RLock() // a checkpoint waits for it
-	clock.move(2 * checkpointEvery)
+	clock.Move(2 * checkpointEvery)
 	time.Sleep(2 * time.Second) // or longer: it has begun
-	clock.move(time.Minute)
+	clock.Move(time.Minute)
 	wantLive(t, s, secret)
-	want := usedAt(clock.ms.Load())
+	want := usedAt(clock.Milli())
 	for logged(t, s) != want {
 		time.Sleep(time.Millisecond)
 	}
@@ -29,7 +29,7 @@ func TestUsesDuringCheckpoint(t *testing.T) {
 	for s.lastCheckpoint().Sequence != s.LastSequence() {
 		time.Sleep(time.Millisecond)
 	}
-	wantUsed(t, s, id, clock.ms.Load())
+	wantUsed(t, s, id, clock.Milli())
 }
 
 // logged is the latest use that the log of uses has.

@@ -14,7 +14,7 @@ import (
 func left(t *testing.T) (dir string, opts Options, live, gone string) {
 	t.Helper()
 	clock := newClock()
-	dir, opts = t.TempDir(), clock.options(t)
+	dir, opts = t.TempDir(), timed(t, clock)
 	s := openWith(t, dir, opts)
 	u := addUser(t, s, "alice@example.com")
 	_, live = create(t, s, u)
@@ -30,7 +30,7 @@ func left(t *testing.T) (dir string, opts Options, live, gone string) {
 		t.Fatal(err)
 	}
 	opts.Early = true
-	clock.move(time.Hour)
+	clock.Move(time.Hour)
 	return dir, opts, live, gone
 }
 
@@ -270,7 +270,7 @@ func TestEarlyNote(t *testing.T) {
 
 // A store without a user is one, too.
 func TestEarlyWithoutUsers(t *testing.T) {
-	dir, opts := t.TempDir(), newClock().options(t)
+	dir, opts := t.TempDir(), timed(t, newClock())
 	s := openWith(t, dir, opts)
 	<-s.Loaded()
 	if err := s.Close(); err != nil {

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"gatehouse/storage/storagetest"
 )
 
 func backupOf(t *testing.T, s *Store) []byte {
@@ -134,7 +136,7 @@ type madeToken struct {
 type endsTest struct {
 	*testing.T
 	rand    *rand.Rand
-	clock   *clock
+	clock   *storagetest.Clock
 	opts    Options
 	dir     string
 	s       *Store
@@ -168,7 +170,7 @@ func (t *endsTest) note(what string, args ...any) {
 // act does one thing.
 func (t *endsTest) act() {
 	t.step++
-	t.clock.move(time.Second)
+	t.clock.Move(time.Second)
 	m := &t.model
 	var here []madeToken // that are not dead
 	for _, v := range t.tokens {
@@ -228,7 +230,7 @@ func (t *endsTest) act() {
 
 // restore puts one of the backups over the store, after a stop or a kill.
 func (t *endsTest) restore(which int) {
-	t.clock.move(time.Second)
+	t.clock.Move(time.Second)
 	how := "stopped"
 	if t.rand.IntN(2) == 0 {
 		how = "killed"
@@ -275,7 +277,7 @@ func TestEndsSurviveRestores(t *testing.T) {
 	for seed := range uint64(1) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			clock := newClock()
-			opts := clock.options(t)
+			opts := timed(t, clock)
 			opts.Segment = 64 << 10
 			e := &endsTest{T: t, rand: rand.New(rand.NewPCG(seed, 12)), clock: clock, opts: opts, dir: filepath.Join(t.TempDir(), "data"),
 				uids: map[UserID]string{}, model: endsModel{map[ID]bool{}, map[UserID]bool{}, map[ID]bool{}, map[ID]byte{}, map[UserID]lastTurn{}}}

@@ -64,7 +64,7 @@ func formerOf(t *testing.T, format string) (v formerStore) {
 
 // options have the clock where it was, a second later.
 func (v formerStore) options(t *testing.T) Options {
-	opts := newClock().options(t)
+	opts := timed(t, newClock())
 	opts.Segment = 32 << 10 // as they have
 	opts.Now = func() time.Time { return time.UnixMilli(v.Now + 1000) }
 	return opts

@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"bytes"
 	"errors"
 	"log/slog"
 	"net/netip"
@@ -9,10 +8,11 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"gatehouse/storage/storagetest"
 )
 
 // shortOf makes the disk of a store look as full as the test wants it.
@@ -38,22 +38,10 @@ func await(t *testing.T, what string, fn func() bool) {
 	}
 }
 
-// lines is a log that a test can read while the store writes.
-type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
 // The use of a secret that a rotation has ended is an event. When the disk has
 // no room for it, the log has it.
 func TestNoteOnFullDisk(t *testing.T) {
-	log := new(lines)
+	log := new(storagetest.Log)
 	s := openWith(t, t.TempDir(), Options{Log: slog.New(slog.NewTextHandler(log, nil))})
 	full := shortOf(s)
 	alice := addUser(t, s, "alice@example.com")
@@ -71,10 +59,8 @@ func TestNoteOnFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	full.Store(false) // or it can't be closed
-	log.mu.Lock()
-	defer log.mu.Unlock()
 	for _, want := range []string{ActionTokenStale, "alice@example.com", id.String(), "192.0.2.1"} {
-		if got := log.text.String(); !strings.Contains(got, want) {
+		if got := log.String(); !strings.Contains(got, want) {
 			t.Errorf("got %s, want %s in it", got, want)
 		}
 	}

@@ -8,10 +8,11 @@ import (
 	"testing"
 
 	"gatehouse/storage/disk"
+	"gatehouse/storage/storagetest"
 )
 
 // oneOfEach is a store with one end of each kind, and everything that a store has.
-func oneOfEach(t *testing.T, opts Options, clock *clock) (dir string, want answers, secrets []string) {
+func oneOfEach(t *testing.T, opts Options, clock *storagetest.Clock) (dir string, want answers, secrets []string) {
 	t.Helper()
 	_, newer, secrets, _ := twoGenerations(t, opts, clock, false)
 	return newer.stopped, newer.answers, secrets
@@ -22,7 +23,7 @@ func oneOfEach(t *testing.T, opts Options, clock *clock) (dir string, want answe
 // do, and what was there is there still.
 func TestRemainsOfAStore(t *testing.T) {
 	clock := newClock()
-	opts := clock.options(t)
+	opts := timed(t, clock)
 	dir, want, secrets := oneOfEach(t, opts, clock)
 	entries, err := os.ReadDir(filepath.Join(dir, "store"))
 	if err != nil {

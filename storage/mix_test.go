@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"gatehouse/storage/storagetest"
 )
 
 // answers are what a store says at one moment: what may be compared with any other
@@ -126,7 +128,7 @@ func (g *generation) take(t *testing.T, s *Store, secrets []string) {
 
 // twoGenerations is a store at two moments, and the backup of the first. Between
 // them is one end of each kind, and one beginning.
-func twoGenerations(t *testing.T, opts Options, clock *clock, prune bool) (older, newer *generation, secrets []string, backup []byte) {
+func twoGenerations(t *testing.T, opts Options, clock *storagetest.Clock, prune bool) (older, newer *generation, secrets []string, backup []byte) {
 	t.Helper()
 	older, newer = &generation{name: "older"}, &generation{name: "newer"}
 	s := openWith(t, filepath.Join(t.TempDir(), "data"), opts)
@@ -150,7 +152,7 @@ func twoGenerations(t *testing.T, opts Options, clock *clock, prune bool) (older
 	turned := secrets[1]
 	older.take(t, s, secrets)
 
-	clock.move(time.Hour)
+	clock.Move(time.Hour)
 	s = openWith(t, s.dir, opts)
 	_, secret, err := s.RotateToken(admin, ids[1], 0, ByUser)
 	if err != nil {
@@ -295,10 +297,10 @@ func TestMixedGenerations(t *testing.T) {
 	for _, prune := range []bool{false, true} {
 		t.Run(fmt.Sprintf("pruned %t", prune), func(t *testing.T) {
 			clock := newClock()
-			opts := clock.options(t)
+			opts := timed(t, clock)
 			opts.Segment = 8 << 10
 			older, newer, secrets, _ := twoGenerations(t, opts, clock, prune)
-			clock.move(time.Hour)
+			clock.Move(time.Hour)
 			hows := []string{"stopped"}
 			if !prune {
 				hows = append(hows, "killed")
@@ -316,7 +318,7 @@ func TestMixedGenerations(t *testing.T) {
 // same history up to the backup, and then each its own.
 func TestMixedLineages(t *testing.T) {
 	clock := newClock()
-	opts := clock.options(t)
+	opts := timed(t, clock)
 	_, before, secrets, backup := twoGenerations(t, opts, clock, false)
 	before.name = "the store before the restore"
 	dir := copyDir(t, before.stopped)
@@ -376,7 +378,7 @@ func most(a, b map[ID]int64) map[ID]int64 {
 // since: it does not let a journal begin where one is missing, nor an index stay.
 func TestRestoredMark(t *testing.T) {
 	clock := newClock()
-	opts := clock.options(t)
+	opts := timed(t, clock)
 	older, newer, secrets, _ := twoGenerations(t, opts, clock, false)
 	for _, dir := range []string{newer.stopped, newer.killed} {
 		for name, take := range map[string][]string{

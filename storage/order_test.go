@@ -11,13 +11,15 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"gatehouse/storage/storagetest"
 )
 
 // populace is a store with users and tokens, on which a test does things at random.
 type populace struct {
 	testing.TB
 	*Store
-	clock  *clock
+	clock  *storagetest.Clock
 	rand   *rand.Rand
 	users  []User
 	tokens map[ID]string // of those that may be live, the secret
@@ -26,7 +28,7 @@ type populace struct {
 
 func newPopulace(t testing.TB, most int) *populace {
 	c := &populace{TB: t, clock: newClock(), rand: rand.New(rand.NewPCG(7, 23)), tokens: map[ID]string{}}
-	c.Store = openWith(t, t.TempDir(), Options{Now: c.clock.now})
+	c.Store = openWith(t, t.TempDir(), Options{Now: c.clock.Now})
 	<-c.Loaded()
 	c.order.most = most
 	for n := range 12 {
@@ -52,7 +54,7 @@ func (c *populace) make() {
 // step does one thing.
 func (c *populace) step() {
 	if c.rand.IntN(3) > 0 {
-		c.clock.move(time.Duration(c.rand.IntN(1500)) * time.Millisecond)
+		c.clock.Move(time.Duration(c.rand.IntN(1500)) * time.Millisecond)
 	}
 	id := c.ids[c.rand.IntN(len(c.ids))]
 	n := c.rand.IntN(len(c.users))
@@ -90,7 +92,7 @@ func (c *populace) filter() (f TokenFilter) {
 	f.NeverUsed = c.rand.IntN(4) == 0
 	f.Revoked = c.rand.IntN(8) == 0
 	if c.rand.IntN(3) == 0 {
-		f.IdleSince = c.clock.ms.Load() - c.rand.Int64N(200_000)
+		f.IdleSince = c.clock.Milli() - c.rand.Int64N(200_000)
 	}
 	if c.rand.IntN(4) == 0 {
 		f.Owner = c.users[c.rand.IntN(len(c.users))].ID
@@ -198,7 +200,7 @@ func TestPages(t *testing.T) {
 
 // checkUsers compares a listing of users with what their tokens say.
 func (c *populace) checkUsers(n int) {
-	f := UserFilter{Order: Order(c.rand.IntN(4)), Reverse: c.rand.IntN(2) == 0, StaleSince: c.clock.ms.Load() - 60_000}
+	f := UserFilter{Order: Order(c.rand.IntN(4)), Reverse: c.rand.IntN(2) == 0, StaleSince: c.clock.Milli() - 60_000}
 	f.Prefix = []string{"", "", "A", "b1", "ca", "x"}[c.rand.IntN(6)]
 	var want []UserInfo
 	for _, u := range c.users {
@@ -265,7 +267,7 @@ func TestPagesMeanwhile(t *testing.T) {
 		r := rand.New(rand.NewPCG(uint64(w), 1))
 		wg.Go(func() {
 			for !stop.Load() {
-				c.clock.move(time.Millisecond)
+				c.clock.Move(time.Millisecond)
 				c.Authenticate(c.tokens[moving[r.IntN(len(moving)/2)]], home)
 				if r.IntN(20) == 0 {
 					tok, _, err := c.CreateToken(admin, c.users[r.IntN(len(c.users))].ID, TokenSpec{})

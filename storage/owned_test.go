@@ -43,12 +43,12 @@ func idsOf(list []Token) (ids []ID) {
 // of one millisecond, another user's lie around them, and some are revoked.
 func TestOwnPages(t *testing.T) {
 	c := newClock()
-	s := openWith(t, t.TempDir(), c.options(t))
+	s := openWith(t, t.TempDir(), timed(t, c))
 	alice, bob := addUser(t, s, "alice@example.com"), addUser(t, s, "bob@example.com")
 	var live, revoked []ID
 	for n := range 60 {
 		if n%4 == 0 {
-			c.move(time.Millisecond)
+			c.Move(time.Millisecond)
 		}
 		create(t, s, bob)
 		id, _ := create(t, s, alice)
@@ -93,7 +93,7 @@ func TestOwnPages(t *testing.T) {
 // lives all the while is listed, and every one once and in the order of the making.
 func TestOwnPagesWhileTokensChange(t *testing.T) {
 	c := newClock()
-	s := openWith(t, t.TempDir(), c.options(t))
+	s := openWith(t, t.TempDir(), timed(t, c))
 	u := addUser(t, s, "alice@example.com")
 	r := rand.New(rand.NewPCG(1, 2))
 	var made, live []ID // in order
@@ -107,7 +107,7 @@ func TestOwnPagesWhileTokensChange(t *testing.T) {
 	}
 	change := func() {
 		if r.IntN(2) == 0 {
-			c.move(time.Millisecond)
+			c.Move(time.Millisecond)
 		}
 		if len(live) < 8 || len(live) < 16 && r.IntN(2) == 0 {
 			id, _ := create(t, s, u)
@@ -156,13 +156,13 @@ func TestOwnPagesWhileTokensChange(t *testing.T) {
 // TestUsageOf adds up what each token's record says.
 func TestUsageOf(t *testing.T) {
 	c := newClock()
-	s := openWith(t, t.TempDir(), c.options(t))
+	s := openWith(t, t.TempDir(), timed(t, c))
 	u := addUser(t, s, "alice@example.com")
 	var want Usage
 	for n := range 5 {
 		id, secret := create(t, s, u)
 		for range n {
-			c.move(10 * 24 * time.Hour) // the first are past the 30 days at the end
+			c.Move(10 * 24 * time.Hour) // the first are past the 30 days at the end
 			wantLive(t, s, secret)
 		}
 		if n == 2 {
@@ -185,10 +185,10 @@ func TestUsageOf(t *testing.T) {
 		want.Add(&v.Usage)
 	}
 	got, err := s.UsageOf(u.ID)
-	if err != nil || !slices.Equal(got.Days(c.ms.Load()), want.Days(c.ms.Load())) {
-		t.Errorf("got %v, %v, want %v", got.Days(c.ms.Load()), err, want.Days(c.ms.Load()))
+	if err != nil || !slices.Equal(got.Days(c.Milli()), want.Days(c.Milli())) {
+		t.Errorf("got %v, %v, want %v", got.Days(c.Milli()), err, want.Days(c.Milli()))
 	}
-	if slices.Max(want.Days(c.ms.Load())) == 0 {
+	if slices.Max(want.Days(c.Milli())) == 0 {
 		t.Error("no use is of the last 30 days")
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"gatehouse/storage/keys"
+	"gatehouse/storage/storagetest"
 )
 
 func TestFold(t *testing.T) {
@@ -169,9 +170,9 @@ func TestListUsers(t *testing.T) {
 }
 
 func TestSessions(t *testing.T) {
-	begin := func(t *testing.T) (*Store, *clock, Secret) {
+	begin := func(t *testing.T) (*Store, *storagetest.Clock, Secret) {
 		c := newClock()
-		s := openWith(t, t.TempDir(), c.options(t))
+		s := openWith(t, t.TempDir(), timed(t, c))
 		u := addUser(t, s, "alice@example.com")
 		cookie, err := s.CreateSession(Actor{Name: u.UID}, u.ID, SourceLocal, "")
 		if err != nil {
@@ -188,26 +189,26 @@ func TestSessions(t *testing.T) {
 	}
 	t.Run("idle", func(t *testing.T) {
 		s, c, cookie := begin(t)
-		c.move(SessionIdle - time.Millisecond)
+		c.Move(SessionIdle - time.Millisecond)
 		want(t, s, cookie, true)
-		c.move(SessionIdle - time.Millisecond) // counted from the visit
+		c.Move(SessionIdle - time.Millisecond) // counted from the visit
 		want(t, s, cookie, true)
-		c.move(SessionIdle)
+		c.Move(SessionIdle)
 		want(t, s, cookie, false)
 	})
 	t.Run("absolute end", func(t *testing.T) {
 		s, c, cookie := begin(t)
 		for left := SessionLife; left > 0; left -= SessionIdle / 2 {
 			want(t, s, cookie, true)
-			c.move(SessionIdle / 2)
+			c.Move(SessionIdle / 2)
 		}
 		want(t, s, cookie, false)
 	})
 	t.Run("a visit is not yet written", func(t *testing.T) {
 		s, c, cookie := begin(t)
-		c.move(sessionUpdate - time.Millisecond)
+		c.Move(sessionUpdate - time.Millisecond)
 		want(t, s, cookie, true)
-		c.move(SessionIdle - sessionUpdate + time.Millisecond)
+		c.Move(SessionIdle - sessionUpdate + time.Millisecond)
 		want(t, s, cookie, false) // at most a minute too early
 	})
 	end := func(fn func(s *Store, cookie Secret) error) func(t *testing.T) {
@@ -270,14 +271,14 @@ func TestSessions(t *testing.T) {
 	t.Run("over a restart", func(t *testing.T) {
 		s, c, cookie := begin(t)
 		s.Close()
-		want(t, openWith(t, s.Dir(), c.options(t)), cookie, true)
+		want(t, openWith(t, s.Dir(), timed(t, c)), cookie, true)
 	})
 }
 
 func TestRecentFiles(t *testing.T) {
 	c := newClock()
 	dir := t.TempDir()
-	s := openWith(t, dir, c.options(t))
+	s := openWith(t, dir, timed(t, c))
 	u, other := addUser(t, s, "alice@example.com"), addUser(t, s, "bob@example.com")
 	opened := func(id, revision, path string, at int64) {
 		t.Helper()
@@ -305,9 +306,9 @@ func TestRecentFiles(t *testing.T) {
 	want(s, `1 1 /c`, `"1" 1 /a`, `2 1 /b`, `1 1 /a`)
 	opened(`1`, `2`, "/a", 0) // to the front, with its new revision
 	want(s, `1 2 /a`, `1 1 /c`, `"1" 1 /a`, `2 1 /b`)
-	c.move(time.Second)
+	c.Move(time.Second)
 	opened(`2`, `"x"`, "/b", 0)
-	opened(`3`, `null`, "/d", c.ms.Load()-500) // as the client says
+	opened(`3`, `null`, "/d", c.Milli()-500) // as the client says
 	want(s, `2 "x" /b`, `3 null /d`, `1 2 /a`, `1 1 /c`, `"1" 1 /a`)
 	if list, err := s.Files(other.ID); len(list) != 0 || err != nil {
 		t.Errorf("another user's: got %v, %v", list, err)
@@ -320,12 +321,12 @@ func TestRecentFiles(t *testing.T) {
 	}
 	want(s, all[:100]...)
 	s.Close()
-	want(openWith(t, dir, c.options(t)), all[:100]...)
+	want(openWith(t, dir, timed(t, c)), all[:100]...)
 }
 
 func TestListTokens(t *testing.T) {
 	c := newClock()
-	s := openWith(t, t.TempDir(), c.options(t))
+	s := openWith(t, t.TempDir(), timed(t, c))
 	alice, bob := addUser(t, s, "alice@example.com"), addUser(t, s, "bob@example.com")
 	names := map[ID]int{}
 	var secrets []string
@@ -338,11 +339,11 @@ func TestListTokens(t *testing.T) {
 		names[id] = n
 		secrets = append(secrets, secret)
 		if n != 4 {
-			c.move(time.Second) // 4 and 5 are of one millisecond
+			c.Move(time.Second) // 4 and 5 are of one millisecond
 		}
 	}
 	wantLive(t, s, secrets[0])
-	c.move(time.Second)
+	c.Move(time.Second)
 	wantLive(t, s, secrets[3])
 	list := func(f TokenFilter) (got []int) {
 		t.Helper()
@@ -367,8 +368,8 @@ func TestListTokens(t *testing.T) {
 	check("all", list(TokenFilter{}), all...)
 	check("of bob", list(TokenFilter{Owner: bob.ID}), 2, 5, 8)
 	check("never used", list(TokenFilter{NeverUsed: true}), 1, 2, 4, 5, 6, 7, 8, 9)
-	check("idle", list(TokenFilter{IdleSince: newClock().ms.Load() + 2000}), 1, 2)
-	check("bob's idle", list(TokenFilter{Owner: bob.ID, IdleSince: newClock().ms.Load() + 2000}), 2)
+	check("idle", list(TokenFilter{IdleSince: newClock().Milli() + 2000}), 1, 2)
+	check("bob's idle", list(TokenFilter{Owner: bob.ID, IdleSince: newClock().Milli() + 2000}), 2)
 
 	var paged []int
 	for f := (TokenFilter{}); ; {

@@ -53,7 +53,7 @@ func TestRestoreTwice(t *testing.T) {
 // was used all the time since the backup was made.
 func TestRestoredAt(t *testing.T) {
 	dir, clock := t.TempDir(), newClock()
-	s := openWith(t, dir, clock.options(t))
+	s := openWith(t, dir, timed(t, clock))
 	backup := new(bytes.Buffer)
 	if _, err := s.Snapshot(context.Background(), backup); err != nil {
 		t.Fatal(err)
@@ -62,18 +62,18 @@ func TestRestoredAt(t *testing.T) {
 		t.Errorf("before: got %d, want 0", at)
 	}
 	s.Close()
-	clock.move(1000 * time.Hour)
-	if _, err := Restore(context.Background(), bytes.NewReader(backup.Bytes()), dir, clock.options(t)); err != nil {
+	clock.Move(1000 * time.Hour)
+	if _, err := Restore(context.Background(), bytes.NewReader(backup.Bytes()), dir, timed(t, clock)); err != nil {
 		t.Fatal(err)
 	}
-	clock.move(time.Hour)
-	want := clock.ms.Load()
+	clock.Move(time.Hour)
+	want := clock.Milli()
 	for range 2 {
-		s = openWith(t, dir, clock.options(t))
+		s = openWith(t, dir, timed(t, clock))
 		if at := s.RestoredAt(); at != want {
 			t.Errorf("after: got %d, want %d, when it was first opened", at, want)
 		}
 		s.Close()
-		clock.move(time.Hour)
+		clock.Move(time.Hour)
 	}
 }

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"gatehouse/storage/storagetest"
 )
 
 // spent is a token that was made, used and revoked.
@@ -24,12 +26,12 @@ type spent struct {
 }
 
 // spend makes, uses and revokes tokens of a user, one after the other.
-func spend(t *testing.T, s *Store, c *clock, u User, n int) (list []spent) {
+func spend(t *testing.T, s *Store, c *storagetest.Clock, u User, n int) (list []spent) {
 	t.Helper()
 	for range n {
 		id, secret := create(t, s, u)
 		wantLive(t, s, secret)
-		c.move(time.Millisecond)
+		c.Move(time.Millisecond)
 		if _, err := s.RevokeTokens(admin, id); err != nil {
 			t.Fatal(err)
 		}
@@ -62,7 +64,7 @@ func keysOf(t *testing.T, s *Store, v Token) (kinds string) {
 // and the restore of a backup in which it lives.
 func TestRevokedAreDropped(t *testing.T) {
 	dir, c := t.TempDir(), newClock()
-	s := openWith(t, dir, c.options(t))
+	s := openWith(t, dir, timed(t, c))
 	u := addUser(t, s, "alice@example.com")
 	old, oldSecret := create(t, s, u)
 	early, earlySecret := create(t, s, u)
@@ -126,7 +128,7 @@ func TestRevokedAreDropped(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s = openWith(t, dir, c.options(t))
+	s = openWith(t, dir, timed(t, c))
 	check("after a restart")
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -134,13 +136,13 @@ func TestRevokedAreDropped(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(dir, "store", "index")); err != nil {
 		t.Fatal(err)
 	}
-	s = openWith(t, dir, c.options(t))
+	s = openWith(t, dir, timed(t, c))
 	check("from the journal")
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	restore(t, backup, dir, Options{})
-	s = openWith(t, dir, c.options(t))
+	s = openWith(t, dir, timed(t, c))
 	for _, secret := range []string{gone.secret, oldSecret, list[0].secret} {
 		wantDead(t, s, secret)
 	}
@@ -150,7 +152,7 @@ func TestRevokedAreDropped(t *testing.T) {
 // bring nothing back.
 func TestUsesOfDropped(t *testing.T) {
 	c := newClock()
-	s := openWith(t, t.TempDir(), c.options(t))
+	s := openWith(t, t.TempDir(), timed(t, c))
 	u := addUser(t, s, "alice@example.com")
 	gone := spend(t, s, c, u, 1)[0]
 	v, err := s.Token(gone.id)
@@ -162,7 +164,7 @@ func TestUsesOfDropped(t *testing.T) {
 	}
 	s.flushing.Lock()
 	s.table.shard(v.ID).mu.Lock()
-	s.table.shard(v.ID).departed(v.ID).usage.count(dayOf(c.ms.Load()), 1)
+	s.table.shard(v.ID).departed(v.ID).usage.count(dayOf(c.Milli()), 1)
 	s.table.shard(v.ID).mu.Unlock()
 	s.flushing.Unlock()
 	if err := s.flush(t.Context()); err != nil {
@@ -177,7 +179,7 @@ func TestUsesOfDropped(t *testing.T) {
 // the start are found by the next checkpoint.
 func TestSurplusIsFound(t *testing.T) {
 	c := newClock()
-	s := openWith(t, t.TempDir(), c.options(t))
+	s := openWith(t, t.TempDir(), timed(t, c))
 	alice, bob := addUser(t, s, "alice@example.com"), addUser(t, s, "bob@example.com")
 	few := func(u User) {
 		t.Helper()

@@ -11,7 +11,7 @@ import (
 // TestListSessions: a user's own, the latest first, as long as each is good.
 func TestListSessions(t *testing.T) {
 	clock := newClock()
-	s := openWith(t, t.TempDir(), clock.options(t))
+	s := openWith(t, t.TempDir(), timed(t, clock))
 	alice, bob := addUser(t, s, "alice@example.com"), addUser(t, s, "bob@example.com")
 	begin := func(u User, address, agent string) string {
 		t.Helper()
@@ -19,7 +19,7 @@ func TestListSessions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		clock.move(time.Minute)
+		clock.Move(time.Minute)
 		return cookie.Reveal()
 	}
 	want := func(cookie string, addresses ...string) {
@@ -52,7 +52,7 @@ func TestListSessions(t *testing.T) {
 		t.Fatal(err)
 	}
 	want(third, "192.0.2.3", "192.0.2.1")
-	clock.move(SessionIdle - 2*time.Minute)
+	clock.Move(SessionIdle - 2*time.Minute)
 	if _, err := s.Session(third); err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func TestEndOtherSessions(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			clock := newClock()
-			s := openWith(t, t.TempDir(), clock.options(t))
+			s := openWith(t, t.TempDir(), timed(t, clock))
 			alice, bob := addUser(t, s, "alice@example.com"), addUser(t, s, "bob@example.com")
 			var cookies []string
 			for _, u := range []User{alice, alice, alice, bob} {
@@ -93,7 +93,7 @@ func TestEndOtherSessions(t *testing.T) {
 				}
 			}
 			good(true, true, true, true)
-			clock.move(2 * time.Minute) // so that the next visit writes the session
+			clock.Move(2 * time.Minute) // so that the next visit writes the session
 			if err := end(s, cookies[1]); err != nil {
 				t.Fatal(err)
 			}

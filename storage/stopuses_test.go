@@ -48,7 +48,7 @@ func stopped(t *testing.T, s *Store) {
 // stays counted after stops and kills.
 func TestStopLeavesUses(t *testing.T) {
 	dir, clock := t.TempDir(), newClock()
-	opts := clock.options(t)
+	opts := timed(t, clock)
 	s := openWith(t, dir, opts)
 	u := addUser(t, s, "alice@example.com")
 	models, secrets := map[ID]*useModel{}, map[ID]string{}
@@ -62,16 +62,16 @@ func TestStopLeavesUses(t *testing.T) {
 		if _, err := s.Authenticate(secrets[id], from); err != nil {
 			t.Fatal(err)
 		}
-		models[id].use(clock.ms.Load(), from)
+		models[id].use(clock.Milli(), from)
 	}
 	other := Origin{netip.MustParseAddr("2001:db8::1"), "other"}
 	once, twice, days, gone, unused, nowhere := token(), token(), token(), token(), token(), token()
-	clock.move(time.Second)
+	clock.Move(time.Second)
 	use(once, home)
 	use(twice, home)
 	use(twice, other)
 	use(days, home)
-	clock.move(48 * time.Hour)
+	clock.Move(48 * time.Hour)
 	use(days, home)
 	use(gone, home)
 	use(nowhere, Origin{})
@@ -86,7 +86,7 @@ func TestStopLeavesUses(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			m.compare(t, when, tok, clock.ms.Load())
+			m.compare(t, when, tok, clock.Milli())
 		}
 	}
 	for n := range 2 {
@@ -96,7 +96,7 @@ func TestStopLeavesUses(t *testing.T) {
 		<-s.Counted()
 		check("after a start")
 	}
-	clock.move(time.Second)
+	clock.Move(time.Second)
 	use(once, home)
 	use(days, other)
 	use(unused, home)

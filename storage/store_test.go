@@ -29,16 +29,7 @@ const patience = 10 * time.Minute
 // open opens a store that is closed when the test ends.
 func open(t testing.TB, dir string) *Store {
 	t.Helper()
-	s, err := Open(dir, Options{Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return s
+	return openWith(t, dir, Options{Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 }
 
 func addUser(t testing.TB, s *Store, uid string) User {

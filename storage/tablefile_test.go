@@ -15,7 +15,7 @@ import (
 func TestTableFile(t *testing.T) {
 	dir := t.TempDir()
 	clock := newClock()
-	s := openWith(t, dir, clock.options(t))
+	s := openWith(t, dir, timed(t, clock))
 	u, locked := addUser(t, s, "alice@example.com"), addUser(t, s, "bob@example.com")
 	id, live := create(t, s, u)
 	gone, dead := create(t, s, u)
@@ -29,16 +29,16 @@ func TestTableFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s = openWith(t, dir, clock.options(t))
+	s = openWith(t, dir, timed(t, clock))
 	if _, err := s.RevokeTokens(admin, gone); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.DisableUser(admin, locked.UID); err != nil {
 		t.Fatal(err)
 	}
-	clock.move(time.Hour)
+	clock.Move(time.Hour)
 	wantLive(t, s, live)
-	used := clock.ms.Load()
+	used := clock.Milli()
 	<-s.Loaded()
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -57,7 +57,7 @@ func TestTableFile(t *testing.T) {
 			if b == nil {
 				os.Remove(file)
 			}
-			s := openWith(t, at, clock.options(t))
+			s := openWith(t, at, timed(t, clock))
 			if (s.left != nil) != taken {
 				t.Errorf("taken: %v, want %v", s.left != nil, taken)
 			}
@@ -68,9 +68,9 @@ func TestTableFile(t *testing.T) {
 			wantDead(t, s, dead)
 			wantDead(t, s, sleeping)
 			wantUsed(t, s, id, used)
-			clock.move(time.Second)
+			clock.Move(time.Second)
 			wantLive(t, s, live)
-			wantUsed(t, s, id, clock.ms.Load())
+			wantUsed(t, s, id, clock.Milli())
 			if n := s.TokenCount(); n != 2 {
 				t.Errorf("%d tokens, want 2", n)
 			}

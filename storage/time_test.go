@@ -7,39 +7,17 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"gatehouse/storage/storagetest"
 )
 
-// machine is a computer whose wall clock can be set while time passes by itself.
-type machine struct {
-	*clock
-	mu    sync.Mutex // held to change both
-	since time.Duration
-}
-
-func newMachine() *machine { return &machine{clock: newClock(), since: time.Hour} }
-
-func (m *machine) pass(d time.Duration) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.move(d)
-	m.since += d
-}
-
-func (m *machine) options(t testing.TB) Options {
-	o := m.clock.options(t)
-	o.Now = func() time.Time {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		return m.now()
-	}
-	o.Boot = func() time.Duration {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		return m.since
-	}
+// booted returns the options of a store that also knows for how long the system
+// has run, and so sees when its clock is set.
+func booted(t testing.TB, c *storagetest.Clock) Options {
+	o := timed(t, c)
+	o.Boot = c.Boot
 	return o
 }
 
@@ -55,8 +33,8 @@ func TestClockFile(t *testing.T) {
 		"forged": func(file string) error { return os.WriteFile(file, []byte(`{"right":1}`), 0o600) },
 	} {
 		for wrong, doubt := range map[time.Duration]bool{0: false, year: true, -year: true, -100 * year: true} {
-			dir, m := t.TempDir(), newMachine()
-			s, err := Open(dir, m.options(t))
+			dir, m := t.TempDir(), newClock()
+			s, err := Open(dir, booted(t, m))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -68,9 +46,9 @@ func TestClockFile(t *testing.T) {
 			if err := spoil(filepath.Join(dir, "store", "clock")); err != nil {
 				t.Fatal(err)
 			}
-			m.pass(time.Hour)
-			m.move(wrong)
-			s = openWith(t, dir, m.options(t))
+			m.Pass(time.Hour)
+			m.Move(wrong)
+			s = openWith(t, dir, booted(t, m))
 			if _, err := s.Now(); (err != nil) != doubt {
 				t.Errorf("%s, the clock %v off: got doubt %v, want %t", name, wrong, err, doubt)
 			}
@@ -93,9 +71,9 @@ func write(t *testing.T, s *Store, segments int) {
 
 const keep = 400 * 24 * time.Hour
 
-func keeping(t *testing.T, segments int) (*Store, *machine) {
-	m := newMachine()
-	o := m.options(t)
+func keeping(t *testing.T, segments int) (*Store, *storagetest.Clock) {
+	m := newClock()
+	o := booted(t, m)
 	o.KeepEvents, o.Segment = keep, 32<<10
 	s := openWith(t, t.TempDir(), o)
 	write(t, s, segments)
@@ -106,17 +84,17 @@ func keeping(t *testing.T, segments int) (*Store, *machine) {
 func TestOldEventsAreHeld(t *testing.T) {
 	for name, c := range map[string]struct {
 		segments int
-		then     func(*machine)
+		then     func(*storagetest.Clock)
 		goes     bool
 		why      string
 	}{
-		"young":                       {3, func(m *machine) { m.pass(keep - time.Hour) }, false, ""},
-		"old":                         {3, func(m *machine) { m.pass(2 * keep) }, true, ""},
-		"many":                        {20, func(m *machine) { m.pass(2 * keep) }, false, "more than a tenth"},
-		"by a clock that is ahead":    {3, func(m *machine) { m.move(2 * keep) }, false, "the clock says"},
-		"by a clock before 1970":      {3, func(m *machine) { m.ms.Store(-1e12) }, false, ""},
-		"by a clock that is at 1970":  {3, func(m *machine) { m.ms.Store(0) }, false, ""},
-		"many, by a clock that jumps": {20, func(m *machine) { m.move(10 * keep) }, false, "the clock says"},
+		"young":                       {3, func(m *storagetest.Clock) { m.Pass(keep - time.Hour) }, false, ""},
+		"old":                         {3, func(m *storagetest.Clock) { m.Pass(2 * keep) }, true, ""},
+		"many":                        {20, func(m *storagetest.Clock) { m.Pass(2 * keep) }, false, "more than a tenth"},
+		"by a clock that is ahead":    {3, func(m *storagetest.Clock) { m.Move(2 * keep) }, false, "the clock says"},
+		"by a clock before 1970":      {3, func(m *storagetest.Clock) { m.Set(time.UnixMilli(-1e12)) }, false, ""},
+		"by a clock that is at 1970":  {3, func(m *storagetest.Clock) { m.Set(time.UnixMilli(0)) }, false, ""},
+		"many, by a clock that jumps": {20, func(m *storagetest.Clock) { m.Move(10 * keep) }, false, "the clock says"},
 	} {
 		s, m := keeping(t, c.segments)
 		first := s.journal.FirstSequence() // the flusher, too, drops what is old
@@ -151,9 +129,9 @@ func TestOldEventsAreHeld(t *testing.T) {
 func TestWrongTimesInTheJournal(t *testing.T) {
 	s, m := keeping(t, 1)
 	for _, wrong := range []time.Duration{10 * year, -55 * year, 10 * year} {
-		m.move(wrong)
+		m.Move(wrong)
 		write(t, s, 1)
-		m.move(-wrong)
+		m.Move(-wrong)
 		write(t, s, 1)
 	}
 	first := s.journal.FirstSequence()
@@ -161,7 +139,7 @@ func TestWrongTimesInTheJournal(t *testing.T) {
 	if got := s.journal.FirstSequence(); got != first {
 		t.Errorf("at once, events up to %d went", got)
 	}
-	m.pass(keep + time.Hour)
+	m.Pass(keep + time.Hour)
 	write(t, s, 1)
 	settle(t, s)
 	s.Now()
@@ -181,21 +159,21 @@ func TestUseByAWrongClock(t *testing.T) {
 		for _, how := range []string{"running", "stopped", "killed"} {
 			t.Run(fmt.Sprint(wrong, " ", how), func(t *testing.T) {
 				t.Parallel()
-				dir, m := t.TempDir(), newMachine()
-				s := openWith(t, dir, m.options(t))
+				dir, m := t.TempDir(), newClock()
+				s := openWith(t, dir, booted(t, m))
 				next := func() {
 					switch how {
 					case "stopped":
 						if err := s.Close(); err != nil {
 							t.Fatal(err)
 						}
-						s = openWith(t, dir, m.options(t))
+						s = openWith(t, dir, booted(t, m))
 					case "killed":
 						if err := s.save(); err != nil {
 							t.Fatal(err)
 						}
 						dir = copyDir(t, dir)
-						s = openWith(t, dir, m.options(t))
+						s = openWith(t, dir, booted(t, m))
 					}
 					<-s.Loaded()
 					<-s.Counted()
@@ -204,7 +182,7 @@ func TestUseByAWrongClock(t *testing.T) {
 				again, secret := create(t, s, u)
 				never, _ := create(t, s, u)
 				once, other := create(t, s, u)
-				m.pass(time.Hour)
+				m.Pass(time.Hour)
 				use := func(secret string, from Origin) {
 					t.Helper()
 					if _, err := s.Authenticate(secret, from); err != nil {
@@ -214,9 +192,9 @@ func TestUseByAWrongClock(t *testing.T) {
 				use(secret, home)
 				use(other, home)
 
-				m.move(wrong)
+				m.Move(wrong)
 				next()
-				m.pass(time.Minute)
+				m.Pass(time.Minute)
 				use(secret, elsewhere)
 				use(other, elsewhere)
 				late, lateSecret := create(t, s, u) // made by the wrong clock
@@ -224,14 +202,14 @@ func TestUseByAWrongClock(t *testing.T) {
 				wantPast(t, s, m, again, once, late, never)
 				next()
 
-				m.move(-wrong)
+				m.Move(-wrong)
 				next()
-				set := m.ms.Load()
+				set := m.Milli()
 				wantPast(t, s, m, again, once, late, never)
-				m.pass(10 * time.Minute)
+				m.Pass(10 * time.Minute)
 				use(secret, home)
-				used := m.ms.Load()
-				m.pass(10 * time.Minute)
+				used := m.Milli()
+				m.Pass(10 * time.Minute)
 				last := int64(0)
 				for range 3 {
 					s.rectify()
@@ -245,15 +223,15 @@ func TestUseByAWrongClock(t *testing.T) {
 					if tok, err := s.Token(again); err != nil || tok.From != home.Address.String() || tok.Usage.Uses != 3 {
 						t.Errorf("it was last used from %s, %d times, %v, want %v, 3 times", tok.From, tok.Usage.Uses, err, home.Address)
 					}
-					if days := uses(t, s, again).Days(m.ms.Load()); sum(days) != 3 {
+					if days := uses(t, s, again).Days(m.Milli()); sum(days) != 3 {
 						t.Errorf("of the last 30 days, there are the uses %v, want 3", days)
 					}
 					next()
 				}
 
 				// What was not used since then is idle some day.
-				m.pass(idle + time.Hour)
-				ids, err := s.MatchTokens(TokenFilter{IdleSince: m.ms.Load() - idle.Milliseconds()})
+				m.Pass(idle + time.Hour)
+				ids, err := s.MatchTokens(TokenFilter{IdleSince: m.Milli() - idle.Milliseconds()})
 				if err != nil || len(ids) != 4 {
 					t.Errorf("%d tokens are idle, %v, want 4", len(ids), err)
 				}
@@ -281,9 +259,9 @@ func sum(list []int64) (n int64) {
 }
 
 // wantPast looks for times to come in what is shown.
-func wantPast(t *testing.T, s *Store, m *machine, ids ...ID) {
+func wantPast(t *testing.T, s *Store, m *storagetest.Clock, ids ...ID) {
 	t.Helper()
-	now := m.ms.Load()
+	now := m.Milli()
 	for _, id := range ids {
 		v, err := s.Token(id)
 		if err != nil {
@@ -299,18 +277,18 @@ func wantPast(t *testing.T, s *Store, m *machine, ids ...ID) {
 
 // TestBefore1970: what happens then, happens at the beginning of 1970, and is no end.
 func TestBefore1970(t *testing.T) {
-	dir, m := t.TempDir(), newMachine()
-	s := openWith(t, dir, m.options(t))
+	dir, m := t.TempDir(), newClock()
+	s := openWith(t, dir, booted(t, m))
 	u := addUser(t, s, "alice@example.com")
 	id, secret := create(t, s, u)
-	m.pass(time.Hour)
+	m.Pass(time.Hour)
 	wantLive(t, s, secret)
-	used := m.ms.Load()
+	used := m.Milli()
 
 	s.ConfirmTime(admin)
 	right := used
 	for _, ms := range []int64{-1e12, -1, 0} {
-		m.ms.Store(ms)
+		m.Set(time.UnixMilli(ms))
 		wantLive(t, s, secret)
 		early, other := create(t, s, u)
 		wantLive(t, s, other)
@@ -327,25 +305,25 @@ func TestBefore1970(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
-		s = openWith(t, dir, m.options(t))
+		s = openWith(t, dir, booted(t, m))
 		wantDead(t, s, other)
 	}
-	m.ms.Store(right)
+	m.Set(time.UnixMilli(right))
 	s.Now()
 	wantUsed(t, s, id, used)
-	m.pass(time.Hour)
+	m.Pass(time.Hour)
 	wantLive(t, s, secret)
-	wantUsed(t, s, id, m.ms.Load())
+	wantUsed(t, s, id, m.Milli())
 }
 
 // TestEndsByAWrongClock: an end that a clock set ahead has put into the far future is
 // none to wait for, when it is right again.
 func TestEndsByAWrongClock(t *testing.T) {
-	m := newMachine()
-	s := openWith(t, t.TempDir(), m.options(t))
+	m := newClock()
+	s := openWith(t, t.TempDir(), booted(t, m))
 	u := addUser(t, s, "alice@example.com")
 	id, old := create(t, s, u)
-	m.move(10 * year)
+	m.Move(10 * year)
 	if _, _, err := s.RotateToken(admin, id, time.Hour, ByUser); err != nil {
 		t.Fatal(err)
 	}
@@ -360,7 +338,7 @@ func TestEndsByAWrongClock(t *testing.T) {
 	if _, err := s.Session(cookie.Reveal()); err != nil {
 		t.Error(err)
 	}
-	m.move(-10 * year)
+	m.Move(-10 * year)
 	wantDead(t, s, old)
 	if _, err := s.Session(cookie.Reveal()); err != ErrNoSession {
 		t.Errorf("a session that would last for ten years: got %v, want %v", err, ErrNoSession)
@@ -372,8 +350,8 @@ func TestEndsByAWrongClock(t *testing.T) {
 
 // TestClockThroughRestore: a restore does not make a wrong clock right.
 func TestClockThroughRestore(t *testing.T) {
-	dir, m := t.TempDir(), newMachine()
-	s := openWith(t, dir, m.options(t))
+	dir, m := t.TempDir(), newClock()
+	s := openWith(t, dir, booted(t, m))
 	addUser(t, s, "alice@example.com")
 	var backup bytes.Buffer
 	if _, err := s.Snapshot(t.Context(), &backup); err != nil {
@@ -382,11 +360,11 @@ func TestClockThroughRestore(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	m.move(year)
-	if _, err := Restore(t.Context(), bytes.NewReader(backup.Bytes()), dir, m.options(t)); err != nil {
+	m.Move(year)
+	if _, err := Restore(t.Context(), bytes.NewReader(backup.Bytes()), dir, booted(t, m)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openWith(t, dir, m.options(t)).Now(); err == nil {
+	if _, err := openWith(t, dir, booted(t, m)).Now(); err == nil {
 		t.Error("after a restore, a clock that is a year ahead is believed")
 	}
 }

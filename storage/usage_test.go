@@ -64,7 +64,7 @@ func TestUsage(t *testing.T) {
 
 func usageStory(t *testing.T, r *rand.Rand) {
 	clock := newClock()
-	opts := clock.options(t)
+	opts := timed(t, clock)
 	dir := t.TempDir()
 	s := openWith(t, dir, opts)
 	u := addUser(t, s, "alice@example.com")
@@ -77,14 +77,14 @@ func usageStory(t *testing.T, r *rand.Rand) {
 	for _, id := range ids {
 		models[id] = new(useModel)
 	}
-	clock.move(time.Second) // a use in the millisecond of the creation is shown in the next
+	clock.Move(time.Second) // a use in the millisecond of the creation is shown in the next
 	for step := range 1500 {
 		if r.IntN(3) > 0 { // or in the same millisecond
-			clock.move(time.Duration(1+r.IntN(2000)) * time.Millisecond)
+			clock.Move(time.Duration(1+r.IntN(2000)) * time.Millisecond)
 		}
 		switch dice := r.IntN(1000); {
 		case dice < 10:
-			clock.move(time.Duration(r.IntN(5*24)) * time.Hour)
+			clock.Move(time.Duration(r.IntN(5*24)) * time.Hour)
 		case dice < 18:
 			s, dir = killed(t, s, dir, opts, r.IntN(2) == 0)
 		case dice < 26:
@@ -107,13 +107,13 @@ func usageStory(t *testing.T, r *rand.Rand) {
 			if _, err := s.Authenticate(secrets[n], from); err != nil {
 				t.Fatal(err)
 			}
-			models[ids[n]].use(clock.ms.Load(), from)
+			models[ids[n]].use(clock.Milli(), from)
 		}
 		if step%100 == 0 {
-			compareUsage(t, s, models, clock.ms.Load())
+			compareUsage(t, s, models, clock.Milli())
 		}
 	}
-	compareUsage(t, s, models, clock.ms.Load())
+	compareUsage(t, s, models, clock.Milli())
 }
 
 // restate goes on for so many ticks with saying again what there is, or begins
@@ -140,18 +140,18 @@ func restate(t *testing.T, s *Store, ticks int) {
 // at most once it was told of everything again, and after a kill no use is lost.
 func TestUseLogIsKeptShort(t *testing.T) {
 	dir, clock := t.TempDir(), newClock()
-	opts := clock.options(t)
+	opts := timed(t, clock)
 	s := openWith(t, dir, opts)
 	u := addUser(t, s, "alice@example.com")
 	kept, secret := create(t, s, u)
 	gone, other := create(t, s, u)
-	clock.move(time.Second)
+	clock.Move(time.Second)
 	models := map[ID]*useModel{kept: {}, gone: {}}
 	use := func(id ID, secret string) {
 		if _, err := s.Authenticate(secret, home); err != nil {
 			t.Fatal(err)
 		}
-		models[id].use(clock.ms.Load(), home)
+		models[id].use(clock.Milli(), home)
 	}
 	s.merges.Lock() // nothing comes to Badger
 	for range 1000 {
@@ -171,14 +171,14 @@ func TestUseLogIsKeptShort(t *testing.T) {
 	}
 	s.merges.Unlock()
 	s, _ = killed(t, s, dir, opts, true)
-	compareUsage(t, s, models, clock.ms.Load())
+	compareUsage(t, s, models, clock.Milli())
 }
 
 // The newest five addresses of a token are known, also when all was in one
 // millisecond; and who calls itself something else each time drives none out.
 func TestSeen(t *testing.T) {
 	dir, clock := t.TempDir(), newClock()
-	opts := clock.options(t)
+	opts := timed(t, clock)
 	s := openWith(t, dir, opts)
 	id, secret := create(t, s, addUser(t, s, "alice@example.com"))
 	use := func(n int, agent string) {
@@ -352,31 +352,31 @@ func TestUsesAtOnce(t *testing.T) {
 func TestUsesOfTheDeparted(t *testing.T) {
 	dir := t.TempDir()
 	clock := newClock()
-	s := openWith(t, dir, clock.options(t))
+	s := openWith(t, dir, timed(t, clock))
 	u := addUser(t, s, "alice@example.com")
 	id, secret := create(t, s, u)
-	clock.move(time.Hour)
+	clock.Move(time.Hour)
 	if _, err := s.Authenticate(secret, home); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.RevokeTokens(admin, id); err != nil {
 		t.Fatal(err)
 	}
-	clock.move(time.Second)
+	clock.Move(time.Second)
 	s.table.touch(id, 0, s.now(), home) // let through just before
 	want := useModel{}
-	want.use(clock.ms.Load()-1000, home)
-	want.use(clock.ms.Load(), home)
+	want.use(clock.Milli()-1000, home)
+	want.use(clock.Milli(), home)
 	for _, when := range []string{"at once", "after a kill", "after a stop"} {
 		tok, err := s.Token(id)
 		if err != nil {
 			t.Fatal(err)
 		}
-		want.compare(t, when, tok, clock.ms.Load())
+		want.compare(t, when, tok, clock.Milli())
 		if when == "at once" {
-			s, dir = killed(t, s, dir, clock.options(t), false)
+			s, dir = killed(t, s, dir, timed(t, clock), false)
 		} else {
-			s = reopened(t, s, dir, clock.options(t))
+			s = reopened(t, s, dir, timed(t, clock))
 		}
 		<-s.old.done
 	}

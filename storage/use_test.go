@@ -14,21 +14,17 @@ import (
 	"time"
 
 	"gatehouse/storage/keys"
+	"gatehouse/storage/storagetest"
 )
 
-// clock is a clock that stands until it is moved.
-type clock struct{ ms atomic.Int64 }
-
-func newClock() *clock {
-	c := new(clock)
-	c.ms.Store(1_800_000_000_000)
-	return c
+// newClock returns a clock that stands at a moment in 2027.
+func newClock() *storagetest.Clock {
+	return storagetest.NewClock(time.UnixMilli(1_800_000_000_000))
 }
 
-func (c *clock) now() time.Time       { return time.UnixMilli(c.ms.Load()) }
-func (c *clock) move(d time.Duration) { c.ms.Add(d.Milliseconds()) }
-func (c *clock) options(t testing.TB) Options {
-	return Options{Now: c.now, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
+// timed returns the options of a store that goes by a clock.
+func timed(t testing.TB, c *storagetest.Clock) Options {
+	return Options{Now: c.Now, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 }
 
 // openWith opens a store that is closed when the test ends.
@@ -65,31 +61,31 @@ func wantUsed(t testing.TB, s *Store, id ID, want int64) {
 
 func TestLastUsed(t *testing.T) {
 	dir, c := t.TempDir(), newClock()
-	s := openWith(t, dir, c.options(t))
+	s := openWith(t, dir, timed(t, c))
 	u := addUser(t, s, "alice@example.com")
 	id, secret := create(t, s, u)
 	unused, _ := create(t, s, u)
-	created := c.ms.Load()
+	created := c.Milli()
 	wantUsed(t, s, id, created)
 
 	wantLive(t, s, secret) // in the same millisecond: still, it was used
 	wantUsed(t, s, id, created+1)
-	c.move(5 * time.Millisecond)
+	c.Move(5 * time.Millisecond)
 	wantLive(t, s, secret)
 	wantUsed(t, s, id, created+5)
-	c.move(-time.Second) // as a time server does
+	c.Move(-time.Second) // as a time server does
 	wantLive(t, s, secret)
 	wantUsed(t, s, id, created+5)
-	c.move(2 * time.Hour)
+	c.Move(2 * time.Hour)
 	wantLive(t, s, secret)
-	last := c.ms.Load()
+	last := c.Milli()
 	wantUsed(t, s, id, last)
 	wantUsed(t, s, unused, created)
 
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	s = openWith(t, dir, c.options(t))
+	s = openWith(t, dir, timed(t, c))
 	wantUsed(t, s, id, last)
 	wantUsed(t, s, unused, created)
 
@@ -106,44 +102,44 @@ func TestLastUsed(t *testing.T) {
 // A use that no flush has seen is not lost with its token's place in the table.
 func TestRevokedTokenKeepsItsLastUse(t *testing.T) {
 	dir, c := t.TempDir(), newClock()
-	s := openWith(t, dir, c.options(t))
+	s := openWith(t, dir, timed(t, c))
 	id, secret := create(t, s, addUser(t, s, "alice@example.com"))
-	c.move(time.Second)
+	c.Move(time.Second)
 	wantLive(t, s, secret)
-	want := c.ms.Load()
+	want := c.Milli()
 	if _, err := s.RevokeTokens(admin, id); err != nil {
 		t.Fatal(err)
 	}
-	c.move(time.Second)
+	c.Move(time.Second)
 	wantDead(t, s, secret)
 	wantUsed(t, s, id, want)
 	s.Close()
-	wantUsed(t, openWith(t, dir, c.options(t)), id, want)
+	wantUsed(t, openWith(t, dir, timed(t, c)), id, want)
 }
 
 // What was flushed survives a kill; what was not may be lost, and no more.
 func TestLastUsedOverAKill(t *testing.T) {
 	dir, c := t.TempDir(), newClock()
-	s := openWith(t, dir, c.options(t))
+	s := openWith(t, dir, timed(t, c))
 	id, secret := create(t, s, addUser(t, s, "alice@example.com"))
-	c.move(time.Second)
+	c.Move(time.Second)
 	wantLive(t, s, secret)
-	flushed := c.ms.Load()
+	flushed := c.Milli()
 	if err := s.flush(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	c.move(time.Second)
+	c.Move(time.Second)
 	wantLive(t, s, secret)
-	again := openWith(t, copyDir(t, dir), c.options(t))
+	again := openWith(t, copyDir(t, dir), timed(t, c))
 	tok, err := again.Token(id)
-	if err != nil || tok.LastUsed < flushed || tok.LastUsed > c.ms.Load() {
-		t.Errorf("got %d, %v, want between %d and %d", tok.LastUsed, err, flushed, c.ms.Load())
+	if err != nil || tok.LastUsed < flushed || tok.LastUsed > c.Milli() {
+		t.Errorf("got %d, %v, want between %d and %d", tok.LastUsed, err, flushed, c.Milli())
 	}
 }
 
 func TestLimitedTokens(t *testing.T) {
 	c := newClock()
-	s := openWith(t, t.TempDir(), c.options(t))
+	s := openWith(t, t.TempDir(), timed(t, c))
 	u := addUser(t, s, "alice@example.com")
 	tok, secret, err := s.CreateToken(admin, u.ID, TokenSpec{
 		Lifetime: 1000, Scopes: []string{"files"}, Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
@@ -158,16 +154,16 @@ func TestLimitedTokens(t *testing.T) {
 	if _, err := s.Authenticate(secret.Reveal(), Origin{Address: netip.MustParseAddr("198.51.100.1")}); !errors.Is(err, ErrRefused) {
 		t.Errorf("from elsewhere: got %v, want it refused", err)
 	}
-	c.move(999 * time.Millisecond)
+	c.Move(999 * time.Millisecond)
 	wantLive(t, s, secret.Reveal())
-	c.move(time.Millisecond)
+	c.Move(time.Millisecond)
 	wantDead(t, s, secret.Reveal())
 	wantUsed(t, s, tok.ID, tok.Created+999)
 }
 
 func TestTokensPerUser(t *testing.T) {
 	c := newClock()
-	opts := c.options(t)
+	opts := timed(t, c)
 	opts.MaxPerUser = 3
 	s := openWith(t, t.TempDir(), opts)
 	alice, bob := addUser(t, s, "alice@example.com"), addUser(t, s, "bob@example.com")
@@ -184,7 +180,7 @@ func TestTokensPerUser(t *testing.T) {
 	}
 	want(ErrTooMany)
 	create(t, s, bob)
-	c.move(10 * time.Millisecond) // one expires
+	c.Move(10 * time.Millisecond) // one expires
 	want(nil)
 	want(ErrTooMany)
 	if _, err := s.RevokeTokens(admin, first); err != nil {
@@ -198,7 +194,7 @@ func TestTokensPerUser(t *testing.T) {
 // be looked at, and never holds more than is allowed.
 func TestShortLived(t *testing.T) {
 	c := newClock()
-	opts := c.options(t)
+	opts := timed(t, c)
 	opts.MaxPerUser = 10
 	s := openWith(t, t.TempDir(), opts)
 	alice := addUser(t, s, "alice@example.com")
@@ -207,7 +203,7 @@ func TestShortLived(t *testing.T) {
 		if _, _, err := s.CreateToken(admin, alice.ID, TokenSpec{Lifetime: 2}); err != nil {
 			t.Fatal(err)
 		}
-		c.move(time.Millisecond)
+		c.Move(time.Millisecond)
 	}
 	list, err := tokensOf(s, alice.ID)
 	if err != nil || len(list) > 3*opts.MaxPerUser {
@@ -215,7 +211,7 @@ func TestShortLived(t *testing.T) {
 	}
 	wantLive(t, s, kept)
 
-	c.move(time.Second)
+	c.Move(time.Second)
 	var made atomic.Int64
 	var all sync.WaitGroup
 	for range 3 * opts.MaxPerUser {
@@ -236,7 +232,7 @@ func TestShortLived(t *testing.T) {
 
 func TestAttempts(t *testing.T) {
 	dir, c := t.TempDir(), newClock()
-	s := openWith(t, dir, c.options(t))
+	s := openWith(t, dir, timed(t, c))
 	want := func(s *Store, name string, v Attempts) {
 		t.Helper()
 		if got, err := s.Attempts(name); got != v || err != nil {
@@ -251,12 +247,12 @@ func TestAttempts(t *testing.T) {
 	}
 	want(s, "alice", Attempts{3, 42})
 	s.SetAttempts("alice", Attempts{4, 43})
-	got, err := openWith(t, copyDir(t, dir), c.options(t)).Attempts("alice")
+	got, err := openWith(t, copyDir(t, dir), timed(t, c)).Attempts("alice")
 	if got != (Attempts{3, 42}) && got != (Attempts{4, 43}) || err != nil { // a flush may have come between
 		t.Errorf("after a kill: got %+v, %v", got, err)
 	}
 	s.Close()
-	s = openWith(t, dir, c.options(t))
+	s = openWith(t, dir, timed(t, c))
 	want(s, "alice", Attempts{4, 43})
 
 	// A flood of names evicts nobody, and stays in memory for a second only.

@@ -1,40 +1,13 @@
 package ldaptest
 
 import (
-	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"strings"
-	"sync"
 	"time"
 
 	goldap "github.com/go-ldap/ldap/v3"
 )
-
-// log is what slapd writes while a test reads it.
-type log struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *log) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
-
-// reset forgets what was written.
-func (l *log) reset() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.buf.Reset()
-}
 
 // settle waits until the log has what the server wrote before now: it comes
 // through a pipe, in order, but later than the answers. A server that is stopped

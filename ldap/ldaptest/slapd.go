@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"gatehouse/storage/storagetest"
 )
 
 // T is the part of testing.TB that is used, so that a script can be one too.
@@ -41,7 +43,7 @@ type Slapd struct {
 	cmd      *exec.Cmd
 	ended    chan struct{} // closed when cmd has
 	still    bool          // a signal has halted it
-	log      log
+	log      storagetest.Log
 }
 
 // patience is how long something is waited for that comes at once, were it not
@@ -124,7 +126,7 @@ func (s *Slapd) Start() {
 		if !first || !strings.Contains(s.Log(), "Address already in use") {
 			s.t.Fatalf("slapd does not run:\n%s", s.Log())
 		}
-		s.log.reset()
+		s.log.Take()
 	}
 }
 

@@ -1,7 +1,6 @@
 package lasting_test
 
 import (
-	"bytes"
 	"errors"
 	"log/slog"
 	"strings"
@@ -11,11 +10,12 @@ import (
 	"time"
 
 	"gatehouse/storage/lasting"
+	"gatehouse/storage/storagetest"
 )
 
 // lines logs without times, so that whole lines can be compared.
 func lines() (*slog.Logger, func() []string) {
-	b := new(buffer)
+	b := new(storagetest.Log)
 	h := slog.NewTextHandler(b, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 		if a.Key == slog.TimeKey {
 			return slog.Attr{}
@@ -24,26 +24,8 @@ func lines() (*slog.Logger, func() []string) {
 	}})
 	return slog.New(h), func() []string {
 		synctest.Wait()
-		return b.take()
+		return b.Take()
 	}
-}
-
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) take() []string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	defer b.b.Reset()
-	return strings.FieldsFunc(b.b.String(), func(r rune) bool { return r == '\n' })
 }
 
 func want(t *testing.T, got []string, want ...string) {
