@@ -494,13 +494,13 @@ func cmdSlapd(ts *testscript.TestScript, _ bool, args []string) {
 	case "start":
 		n, err := strconv.Atoi(args[1])
 		ts.Check(err)
-		st.slapd = ldaptest.Start(scriptT{ts, st}, ldaptest.WithPeople(n))
+		st.slapd = ldaptest.Start(scriptT{ts: ts, st: st}, ldaptest.WithPeople(n))
 		ts.Setenv("LDAPS", st.slapd.TLSAddr)
 		ts.Setenv("LDAP", st.slapd.Addr)
 		ca, err := os.ReadFile(st.slapd.CA)
 		ts.Check(err)
 		for name, text := range map[string]string{
-			"ca.pem": string(ca), "other.pem": ldaptest.NewAuthority(scriptT{ts, st}).PEM, "reader": ldaptest.ReaderPassword + "\n",
+			"ca.pem": string(ca), "other.pem": ldaptest.NewAuthority(scriptT{ts: ts, st: st}).PEM, "reader": ldaptest.ReaderPassword + "\n",
 		} {
 			ts.Check(os.WriteFile(ts.MkAbs(name), []byte(text), 0o600))
 		}
@@ -525,7 +525,7 @@ func cmdDex(ts *testscript.TestScript, _ bool, args []string) {
 	st := storyOf(ts)
 	switch args[0] {
 	case "start":
-		st.dex = oauthtest.StartDex(scriptT{ts, st}, "http://127.0.0.1:1/login/dex/callback")
+		st.dex = oauthtest.StartDex(scriptT{ts: ts, st: st}, "http://127.0.0.1:1/login/dex/callback")
 		ts.Setenv("ISSUER", st.dex.Issuer)
 	case "token":
 		token, _ := st.dex.Tokens(args[2], args[3])
@@ -535,8 +535,10 @@ func cmdDex(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// scriptT lets a story start what a test starts.
+// scriptT lets a story start what a test starts. It has only the methods below:
+// any other finds no test behind it, and panics.
 type scriptT struct {
+	testing.TB
 	ts *testscript.TestScript
 	st *story
 }

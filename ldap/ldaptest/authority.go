@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"math/big"
 	"net"
+	"testing"
 	"time"
 )
 
@@ -20,7 +21,7 @@ type Authority struct {
 }
 
 // NewAuthority makes one that is valid for a day.
-func NewAuthority(t T) *Authority {
+func NewAuthority(t testing.TB) *Authority {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -47,7 +48,7 @@ func NewAuthority(t T) *Authority {
 }
 
 // Issue makes a server's certificate for an address or a name, in PEM.
-func (a *Authority) Issue(t T, host string) (cert, key string) {
+func (a *Authority) Issue(t testing.TB, host string) (cert, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

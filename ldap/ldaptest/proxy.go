@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"testing"
 
 	ber "github.com/go-asn1-ber/asn1-ber"
 	goldap "github.com/go-ldap/ldap/v3"
@@ -37,7 +38,7 @@ type Fault struct {
 }
 
 // NewProxy runs one until the test ends. Each search is shown to spoil.
-func NewProxy(t T, server string, spoil func(Search) Fault) *Proxy {
+func NewProxy(t testing.TB, server string, spoil func(Search) Fault) *Proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -15,17 +15,8 @@ import (
 	"time"
 
 	"gatehouse/storage/storagetest"
+	"testing"
 )
-
-// T is the part of testing.TB that is used, so that a script can be one too.
-type T interface {
-	Helper()
-	Fatal(args ...any)
-	Fatalf(format string, args ...any)
-	Skip(args ...any)
-	TempDir() string
-	Cleanup(func())
-}
 
 // Slapd is a running server, or one that is stopped for a while.
 type Slapd struct {
@@ -34,7 +25,7 @@ type Slapd struct {
 	CA      string // the file with the authority of its certificate
 	Conf    string // slapd.conf, read at each Start
 
-	t        T
+	t        testing.TB
 	path     string
 	dir      string
 	noTLS    bool
@@ -63,7 +54,7 @@ func InDatabase(lines string) Option {
 
 // Start runs a server until the test ends. Where slapd is missing the test is
 // skipped, and in CI it fails.
-func Start(t T, options ...Option) *Slapd {
+func Start(t testing.TB, options ...Option) *Slapd {
 	t.Helper()
 	s := &Slapd{t: t, path: find(t), dir: t.TempDir()}
 	for _, o := range options {
@@ -80,7 +71,7 @@ func Start(t T, options ...Option) *Slapd {
 	return s
 }
 
-func find(t T) string {
+func find(t testing.TB) string {
 	t.Helper()
 	for _, path := range []string{"slapd", "/usr/sbin/slapd", "/usr/local/libexec/slapd"} {
 		if found, err := exec.LookPath(path); err == nil {
@@ -98,7 +89,7 @@ func find(t T) string {
 // FreePort returns an address that nobody listens on. It is below the ports that
 // the kernel gives out by itself: one of those may be another test's connection
 // by the time that it is used.
-func FreePort(t T) string {
+func FreePort(t testing.TB) string {
 	t.Helper()
 	for range 100 {
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(22_000)))

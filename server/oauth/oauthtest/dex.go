@@ -15,36 +15,27 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"testing"
 	"time"
 )
-
-// T is what is needed of a test, or of a story.
-type T interface {
-	Helper()
-	Fatal(args ...any)
-	Fatalf(format string, args ...any)
-	Skip(args ...any)
-	TempDir() string
-	Cleanup(func())
-}
 
 // Dex is a real provider of OpenID Connect: Dex, with the clients and people of
 // testdata/dex.
 type Dex struct {
-	T
+	testing.TB
 	Issuer string
 	log    string // the file with what it says
 }
 
 // StartDex builds Dex and starts it. Its clients' browsers come back to callback.
-func StartDex(t T, callback string) *Dex {
+func StartDex(t testing.TB, callback string) *Dex {
 	t.Helper()
 	return startDex(t, buildDex(t), freePort(t), callback)
 }
 
 // freePort returns an address that nobody listens on, below the ports that the
 // kernel gives out by itself.
-func freePort(t T) string {
+func freePort(t testing.TB) string {
 	t.Helper()
 	for range 100 {
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(22_000)))
@@ -59,7 +50,7 @@ func freePort(t T) string {
 
 // buildDex makes the program. That needs its modules, from the network when it
 // is the first time.
-func buildDex(t T) string {
+func buildDex(t testing.TB) string {
 	t.Helper()
 	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "gatehouse").Output()
 	if err != nil {
@@ -78,7 +69,7 @@ func buildDex(t T) string {
 	return program
 }
 
-func startDex(t T, program, listen, callback string) *Dex {
+func startDex(t testing.TB, program, listen, callback string) *Dex {
 	t.Helper()
 	log, err := os.Create(program + ".log")
 	if err != nil {
