@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gatehouse/storage/disk"
+	"gatehouse/storage/record"
 )
 
 // A checkpoint is a snapshot in the store itself. From it and the journal after
@@ -170,7 +171,7 @@ func (s *Store) loadCheckpoint() (uint64, error) {
 		return 0, err
 	}
 	m, err := s.readCheckpoint(func(ops []byte) error {
-		_, err := eachOp(ops, func(o op) error { return errors.Join(w.put(o), s.takeCounts(o)) })
+		_, err := record.EachOp(ops, func(o record.Op) error { return errors.Join(w.put(o), s.takeCounts(o)) })
 		return err
 	})
 	if err = w.end(err); err != nil {

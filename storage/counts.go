@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gatehouse/storage/keys"
+	"gatehouse/storage/record"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -85,32 +86,32 @@ func parseCounts(b []byte) (c counts, ok bool) {
 
 // account brings an operation into the counts. It reads what the operation is
 // about to replace.
-func (s *Store) account(txn *badger.Txn, c *counts, o op) error {
-	if !counted(o.key[0]) {
+func (s *Store) account(txn *badger.Txn, c *counts, o record.Op) error {
+	if !counted(o.Key[0]) {
 		return nil
 	}
-	if !o.first {
-		old, ok, err := s.read(txn, o.key)
+	if !o.First {
+		old, ok, err := s.read(txn, o.Key)
 		if err != nil {
 			return err
 		}
 		if ok {
-			c.enter(s.seals, o.key, old, -1)
+			c.enter(s.seals, o.Key, old, -1)
 		}
 	}
-	if o.value != nil {
-		c.enter(s.seals, o.key, o.value, 1)
+	if o.Value != nil {
+		c.enter(s.seals, o.Key, o.Value, 1)
 	}
 	return nil
 }
 
 // takeCounts takes over the counts that an operation of the journal, or of a
 // snapshot, sets.
-func (s *Store) takeCounts(o op) error {
-	if string(o.key) != string(countsKey) {
+func (s *Store) takeCounts(o record.Op) error {
+	if string(o.Key) != string(countsKey) {
 		return nil
 	}
-	b, err := s.seals.Open(o.key, o.value)
+	b, err := s.seals.Open(o.Key, o.Value)
 	if err != nil {
 		return err
 	}

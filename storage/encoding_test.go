@@ -16,6 +16,7 @@ import (
 
 	"gatehouse/storage/journal"
 	"gatehouse/storage/keys"
+	"gatehouse/storage/record"
 )
 
 var update = flag.Bool("update", false, "write the encodings of a format that is not released yet")
@@ -88,7 +89,7 @@ func encodings(t *testing.T) map[string][]byte {
 	owners.set(owner{id: user.ID, epoch: 3, state: UserDisabled, uid: "alice@example.com"})
 	shard := &newTable(new(memory)).shards[2]
 	shard.load(entry{id: id, generation: 4, flags: flagLimited, owner: 6, used: usage.used})
-	payload := must[[]byte](t)(record{event: event, ops: []op{{key: []byte("k"), value: []byte("v")}, {key: []byte("gone")}}}.appendPayload(nil))
+	payload := must[[]byte](t)(logRecord{event: event, ops: []record.Op{{Key: []byte("k"), Value: []byte("v")}, {Key: []byte("gone")}}}.appendPayload(nil))
 	bucket := (&attempts{key: key32}).bucket("name")
 	var purposes []byte
 	for _, purpose := range []string{"records", "passwords", "attempts", "journal", "snapshots"} {

@@ -2,13 +2,13 @@ package storage
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
 
 	"gatehouse/storage/journal"
+	"gatehouse/storage/record"
 )
 
 // Actor is who asked for a change, and from where.
@@ -69,88 +69,40 @@ const (
 	ActionClockConfirm    = "clock.confirm" // an administrator says that it is right
 )
 
-// record is one record of the journal: an event and what it puts into the
+// logRecord is one record of the journal: an event and what it puts into the
 // index. Its payload is
 //
 //	version 1 | length of the event, as a uvarint | event as JSON | operations
-//
-// and an operation is a put or a delete, its key and its value, each after
-// their length.
-type record struct {
+type logRecord struct {
 	event Event
-	ops   []op
+	ops   []record.Op
 }
 
-// op puts a value into the index, or deletes a key when the value is nil. The
-// value is what is stored: sealed, or a hint.
-type op struct {
-	key, value []byte
-	first      bool // nothing was ever stored under the key
-}
-
-const (
-	opDelete = 0
-	opPut    = 1
-)
-
-func (r record) appendPayload(b []byte) ([]byte, error) {
+func (r logRecord) appendPayload(b []byte) ([]byte, error) {
 	event, err := json.Marshal(r.event)
 	if err != nil {
 		return nil, err
 	}
-	b = appendBytes(append(b, 1), event)
+	b = record.AppendBytes(append(b, 1), event)
 	for _, o := range r.ops {
-		b = appendOp(b, o)
+		b = record.AppendOp(b, o)
 	}
 	return b, nil
 }
 
 // size is about how many bytes the record takes. In the event, JSON may make
 // six of one.
-func (r record) size() (n int) {
+func (r logRecord) size() (n int) {
 	n = 256 + 6*(len(r.event.UID)+len(r.event.Detail))
 	for _, o := range r.ops {
-		n += len(o.key) + len(o.value)
+		n += len(o.Key) + len(o.Value)
 	}
 	return n
 }
 
-func appendOp(b []byte, o op) []byte {
-	if o.value == nil {
-		return appendBytes(append(b, opDelete), o.key)
-	}
-	return appendBytes(appendBytes(append(b, opPut), o.key), o.value)
-}
-
-// eachOp reads what appendOp wrote, and returns how many there were.
-func eachOp(b []byte, fn func(op) error) (n int64, err error) {
-	bad := fmt.Errorf("%w: operations of an unknown form", ErrDamaged)
-	for ; len(b) > 0; n++ {
-		var o op
-		var ok bool
-		kind := b[0]
-		if o.key, b, ok = cutBytes(b[1:]); !ok || kind > opPut {
-			return n, bad
-		}
-		if kind == opPut {
-			if o.value, b, ok = cutBytes(b); !ok {
-				return n, bad
-			}
-		}
-		if err := fn(o); err != nil {
-			return n, err
-		}
-	}
-	return n, nil
-}
-
-func appendBytes(b, v []byte) []byte {
-	return append(binary.AppendUvarint(b, uint64(len(v))), v...)
-}
-
 // parseRecord reads what appendPayload wrote. The journal has verified it, so a
 // failure means that another program wrote it.
-func parseRecord(jr journal.Record) (r record, err error) {
+func parseRecord(jr journal.Record) (r logRecord, err error) {
 	event, ops, err := cutRecord(jr)
 	if err != nil {
 		return r, err
@@ -159,7 +111,7 @@ func parseRecord(jr journal.Record) (r record, err error) {
 		return r, fmt.Errorf("%w: the event of record %d of the journal: %w", ErrDamaged, jr.Sequence, err)
 	}
 	r.event.Sequence, r.event.Time, r.event.Actor = jr.Sequence, jr.Time, jr.Actor
-	r.ops, err = allOps(ops)
+	r.ops, err = record.AllOps(ops)
 	return r, err
 }
 
@@ -167,30 +119,12 @@ func parseRecord(jr journal.Record) (r record, err error) {
 func cutRecord(jr journal.Record) (event, ops []byte, err error) {
 	b, ok := jr.Payload, false
 	if len(b) > 0 && b[0] == 1 {
-		event, ops, ok = cutBytes(b[1:])
+		event, ops, ok = record.CutBytes(b[1:])
 	}
 	if !ok {
 		return nil, nil, fmt.Errorf("%w: record %d of the journal has an unknown form", ErrDamaged, jr.Sequence)
 	}
 	return event, ops, nil
-}
-
-func allOps(b []byte) (ops []op, err error) {
-	_, err = eachOp(b, func(o op) error {
-		ops = append(ops, o)
-		return nil
-	})
-	return ops, err
-}
-
-// cutBytes returns a value and what follows it.
-func cutBytes(b []byte) (v, rest []byte, ok bool) {
-	n, used := binary.Uvarint(b)
-	if used <= 0 || n > uint64(len(b)-used) {
-		return nil, nil, false
-	}
-	b = b[used:]
-	return b[:n:n], b[n:], true // never nil: nil means delete
 }
 
 var errSlow = errors.New("the disk is too slow")

@@ -290,7 +290,7 @@ func (s *Store) openJournal(o journal.Options) (err error) {
 // firstRecord appends a record that says nothing: without any, the journal would look
 // as if it had been taken away.
 func (s *Store) firstRecord() error {
-	payload, err := record{}.appendPayload(nil)
+	payload, err := logRecord{}.appendPayload(nil)
 	if err != nil {
 		return err
 	}

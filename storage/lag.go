@@ -7,6 +7,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 
 	"gatehouse/storage/journal"
+	"gatehouse/storage/record"
 )
 
 // lag holds what the journal has and Badger does not, because its disk is full
@@ -21,22 +22,22 @@ type lag struct {
 	readers atomic.Int64
 
 	mu  sync.RWMutex
-	ops []op             // in order
-	end journal.Position // of the journal, after them
-	why error            // Badger does not have them
-	now map[string]op    // the latest for each key
+	ops []record.Op          // in order
+	end journal.Position     // of the journal, after them
+	why error                // Badger does not have them
+	now map[string]record.Op // the latest for each key
 }
 
 // add keeps what Badger does not take, and why.
-func (l *lag) add(ops []op, end journal.Position, why error) {
+func (l *lag) add(ops []record.Op, end journal.Position, why error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.why = why
 	if l.now == nil {
-		l.now = make(map[string]op)
+		l.now = make(map[string]record.Op)
 	}
 	for _, o := range ops {
-		l.now[string(o.key)] = o
+		l.now[string(o.Key)] = o
 	}
 	l.ops = append(l.ops, ops...)
 	l.end = end
@@ -47,22 +48,22 @@ func (l *lag) add(ops []op, end journal.Position, why error) {
 }
 
 // refresh keeps up with what went into Badger, while there are old readers.
-func (l *lag) refresh(ops []op) {
+func (l *lag) refresh(ops []record.Op) {
 	if !l.kept.Load() {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, o := range ops {
-		l.now[string(o.key)] = o
+		l.now[string(o.Key)] = o
 	}
 }
 
 // next is what goes into one transaction.
-func (l *lag) next() []op {
+func (l *lag) next() []record.Op {
 	size := 0
 	for n, o := range l.ops {
-		if size += len(o.key) + len(o.value); size > batchBytes {
+		if size += len(o.Key) + len(o.Value); size > batchBytes {
 			return l.ops[:max(n, 1)]
 		}
 	}
@@ -89,7 +90,7 @@ func (l *lag) reader() (end func()) {
 	return func() { l.readers.Add(-1) }
 }
 
-func (l *lag) get(key []byte) (o op, ok bool) {
+func (l *lag) get(key []byte) (o record.Op, ok bool) {
 	if !l.kept.Load() {
 		return o, false
 	}

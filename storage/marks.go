@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 
 	"gatehouse/storage/journal"
+	"gatehouse/storage/record"
 )
 
 // marks say how far Badger is, and where in the journal it was some while ago.
@@ -27,10 +28,10 @@ const (
 )
 
 // mark notes that operations are about to be put into Badger.
-func (s *Store) mark(ops []op) {
+func (s *Store) mark(ops []record.Op) {
 	m := &s.marks
 	for _, o := range ops {
-		m.size += uint64(len(o.key) + len(o.value))
+		m.size += uint64(len(o.Key) + len(o.Value))
 	}
 	if m.size >= markStep {
 		copy(m.past[1:], m.past[:])

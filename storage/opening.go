@@ -8,6 +8,7 @@ import (
 
 	"gatehouse/storage/disk"
 	"gatehouse/storage/journal"
+	"gatehouse/storage/record"
 )
 
 // A start is one sequence, after a stop as after a kill; a stop only leaves less
@@ -131,7 +132,7 @@ func (s *Store) catchUpTable(after uint64) error {
 	err := s.journal.Replay(context.Background(), after, func(jr journal.Record) error {
 		_, b, err := cutRecord(jr)
 		if err == nil {
-			_, err = eachOp(b, s.takeToTable)
+			_, err = record.EachOp(b, s.takeToTable)
 		}
 		return err
 	})
@@ -150,29 +151,29 @@ func (s *Store) catchUpTable(after uint64) error {
 
 // takeToTable brings into table and owners what an operation says of a token or
 // a user.
-func (s *Store) takeToTable(o op) error {
-	if o.key[0] != 't' && o.key[0] != 'u' {
+func (s *Store) takeToTable(o record.Op) error {
+	if o.Key[0] != 't' && o.Key[0] != 'u' {
 		return nil
 	}
-	if o.value == nil && o.key[0] == 't' {
-		s.drop(ID(o.key[1:])) // it was revoked, and only its end is kept
+	if o.Value == nil && o.Key[0] == 't' {
+		s.drop(ID(o.Key[1:])) // it was revoked, and only its end is kept
 		return nil
 	}
-	if o.value == nil {
-		return fmt.Errorf("%w: the journal takes the record %q away", ErrDamaged, o.key)
+	if o.Value == nil {
+		return fmt.Errorf("%w: the journal takes the record %q away", ErrDamaged, o.Key)
 	}
-	b, err := s.seals.Open(o.key, o.value)
+	b, err := s.seals.Open(o.Key, o.Value)
 	if err != nil {
 		return err
 	}
-	if o.key[0] == 'u' {
-		v, _, err := parseOwner(decodeUserID(o.key[1:]), b)
+	if o.Key[0] == 'u' {
+		v, _, err := parseOwner(decodeUserID(o.Key[1:]), b)
 		if err == nil {
 			s.owners.set(v)
 		}
 		return err
 	}
-	t, err := parseTokenHead(ID(o.key[1:]), b)
+	t, err := parseTokenHead(ID(o.Key[1:]), b)
 	switch {
 	case err != nil:
 		return err

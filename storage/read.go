@@ -94,7 +94,7 @@ func (s *Store) get(txn *badger.Txn, key []byte) (value []byte, ok bool, err err
 // read returns a copy of what is stored under a key.
 func (s *Store) read(txn *badger.Txn, key []byte) (stored []byte, ok bool, err error) {
 	if o, ok := s.lag.get(key); ok {
-		return o.value, o.value != nil, nil
+		return o.Value, o.Value != nil, nil
 	}
 	item, err := txn.Get(key)
 	if errors.Is(err, badger.ErrKeyNotFound) {
@@ -125,8 +125,8 @@ func (s *Store) each(txn *badger.Txn, prefix []byte, fn func(k, v []byte) error)
 		}
 		var err error
 		if o, ok := s.lag.get(item.Key()); ok {
-			if o.value != nil {
-				err = one(o.value)
+			if o.Value != nil {
+				err = one(o.Value)
 			}
 		} else {
 			err = item.Value(one)

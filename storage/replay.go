@@ -10,13 +10,14 @@ import (
 	"github.com/dgraph-io/badger/v4"
 
 	"gatehouse/storage/journal"
+	"gatehouse/storage/record"
 )
 
 // replay puts into the index what the journal has after a sequence. Into an
 // index made anew it puts without looking.
 func (s *Store) replay(after uint64, anew bool) error {
 	after = max(after, s.journal.FirstSequence()-1)
-	r := &replayer{Store: s, anew: anew, latest: map[string]op{}}
+	r := &replayer{Store: s, anew: anew, latest: map[string]record.Op{}}
 	err := s.journal.Replay(context.Background(), after, r.add)
 	if err == nil {
 		err = r.flush()
@@ -36,7 +37,7 @@ func (s *Store) replay(after uint64, anew bool) error {
 type replayer struct {
 	*Store
 	anew   bool
-	latest map[string]op
+	latest map[string]record.Op
 	size   int
 }
 
@@ -51,7 +52,7 @@ func (r *replayer) add(jr journal.Record) error {
 	if err != nil {
 		return err
 	}
-	ops, err := allOps(b)
+	ops, err := record.AllOps(b)
 	if err != nil {
 		return err
 	}
@@ -68,9 +69,9 @@ func (r *replayer) add(jr journal.Record) error {
 	return r.flush()
 }
 
-func (r *replayer) take(o op) error {
-	r.latest[string(o.key)] = o
-	r.size += len(o.key) + len(o.value)
+func (r *replayer) take(o record.Op) error {
+	r.latest[string(o.Key)] = o
+	r.size += len(o.Key) + len(o.Value)
 	return r.takeCounts(o)
 }
 
@@ -87,10 +88,10 @@ func (r *replayer) flush() error {
 			continue
 		}
 		err := error(nil)
-		if o.value == nil {
-			err = batch.Delete(o.key)
+		if o.Value == nil {
+			err = batch.Delete(o.Key)
 		} else {
-			err = batch.Set(o.key, o.value)
+			err = batch.Set(o.Key, o.Value)
 		}
 		if err != nil {
 			return err
@@ -103,22 +104,22 @@ func (r *replayer) flush() error {
 
 // there reports whether the index needs no putting: it has the same, or a last
 // use that came after the one that was imported.
-func (r *replayer) there(txn *badger.Txn, o op) (bool, error) {
+func (r *replayer) there(txn *badger.Txn, o record.Op) (bool, error) {
 	if r.anew {
 		return false, nil
 	}
-	stored, ok, err := r.read(txn, o.key)
+	stored, ok, err := r.read(txn, o.Key)
 	if err != nil || !ok {
-		return !ok && o.value == nil, err
+		return !ok && o.Value == nil, err
 	}
-	if o.value == nil || o.key[0] != 'l' {
-		return o.value != nil && bytes.Equal(stored, o.value), nil
+	if o.Value == nil || o.Key[0] != 'l' {
+		return o.Value != nil && bytes.Equal(stored, o.Value), nil
 	}
-	has, err := r.seals.Open(o.key, stored)
+	has, err := r.seals.Open(o.Key, stored)
 	if err != nil {
 		return false, nil // what is there does not verify
 	}
-	brings, err := r.seals.Open(o.key, o.value)
+	brings, err := r.seals.Open(o.Key, o.Value)
 	if err != nil {
 		return false, err
 	}

@@ -17,6 +17,7 @@ import (
 	"gatehouse/storage/disk"
 	"gatehouse/storage/journal"
 	"gatehouse/storage/keys"
+	"gatehouse/storage/record"
 )
 
 // Restored says what a restore did.
@@ -118,16 +119,16 @@ type older struct {
 }
 
 // takeOp notes what an operation ends.
-func (e *older) takeOp(o op) error {
-	if len(o.key) == 0 || o.value == nil || bytes.IndexByte([]byte("tue"), o.key[0]) < 0 {
+func (e *older) takeOp(o record.Op) error {
+	if len(o.Key) == 0 || o.Value == nil || bytes.IndexByte([]byte("tue"), o.Key[0]) < 0 {
 		return nil
 	}
-	b, err := e.seals.Open(o.key, o.value)
+	b, err := e.seals.Open(o.Key, o.Value)
 	if err != nil {
 		return nil // of a damaged store, as much as can be read
 	}
 	e.found = true
-	e.take(o.key, b)
+	e.take(o.Key, b)
 	return nil
 }
 
@@ -210,7 +211,7 @@ func readOlder(ctx context.Context, store string, ring keys.Ring, opts Options) 
 		}
 		if jr.Sequence > covered { // else what the checkpoint says of a user is later
 			if _, ops, err := cutRecord(jr); err == nil {
-				eachOp(ops, e.takeOp)
+				record.EachOp(ops, e.takeOp)
 			}
 		}
 		return ctx.Err()
@@ -238,7 +239,7 @@ func (e *older) readCheckpoint(ctx context.Context, f io.Reader) (covered uint64
 		return 0, err
 	}
 	err = in.records(func(ops []byte) error {
-		eachOp(ops, e.takeOp)
+		record.EachOp(ops, e.takeOp)
 		return ctx.Err()
 	})
 	if err != nil {
@@ -274,7 +275,7 @@ func (e *older) readIndex(ctx context.Context, dir string) error {
 				if err != nil {
 					return nil
 				}
-				also.takeOp(op{key: item.KeyCopy(nil), value: v})
+				also.takeOp(record.Op{Key: item.KeyCopy(nil), Value: v})
 			}
 			return nil
 		})

@@ -18,6 +18,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 
 	"gatehouse/storage/journal"
+	"gatehouse/storage/record"
 )
 
 // A snapshot is the whole store as of one record of the journal, except for sessions
@@ -112,11 +113,11 @@ func chain(sum [sha256.Size]byte, payload []byte) [sha256.Size]byte {
 	return sum
 }
 
-func (w *snapshotWriter) op(o op) error {
+func (w *snapshotWriter) op(o record.Op) error {
 	if len(w.buf) == 0 {
 		w.buf = append(w.buf, chunkOps)
 	}
-	w.buf = appendOp(w.buf, o)
+	w.buf = record.AppendOp(w.buf, o)
 	w.n++
 	if len(w.buf) < chunkSize {
 		return nil
@@ -286,7 +287,7 @@ func (s *Store) writeOps(ctx context.Context, txn *badger.Txn, w *snapshotWriter
 			if counted(kind) {
 				got.enter(s.seals, item.Key(), v, 1)
 			}
-			if err := w.op(op{key: item.Key(), value: append([]byte{}, v...)}); err != nil {
+			if err := w.op(record.Op{Key: item.Key(), Value: append([]byte{}, v...)}); err != nil {
 				return err
 			}
 		}
@@ -294,7 +295,7 @@ func (s *Store) writeOps(ctx context.Context, txn *badger.Txn, w *snapshotWriter
 	if steady && got != want {
 		return fmt.Errorf("%w: the index holds %d records, and should hold %d", ErrDamaged, got.records, want.records)
 	}
-	return w.op(op{key: countsKey, value: s.seals.Seal(countsKey, want.value())})
+	return w.op(record.Op{Key: countsKey, Value: s.seals.Seal(countsKey, want.value())})
 }
 
 // stopped returns why a long work must end, if it must.
@@ -338,7 +339,7 @@ func (s *Store) writeUsagesNow(ctx context.Context, txn *badger.Txn, w *snapshot
 		if r.used&1 == 0 && !there {
 			continue // it was never used
 		}
-		if err := w.op(op{key: k, value: s.seals.Seal(k, r.value())}); err != nil {
+		if err := w.op(record.Op{Key: k, Value: s.seals.Seal(k, r.value())}); err != nil {
 			return err
 		}
 	}
@@ -444,7 +445,7 @@ func (r *snapshotReader) records(fn func(ops []byte) error) error {
 			r.end = data
 			return nil
 		case chunkOps:
-			n, err := eachOp(data, func(op) error { return nil })
+			n, err := record.EachOp(data, func(record.Op) error { return nil })
 			if err != nil {
 				return &SnapshotError{at, "a chunk has an unknown form"}
 			}

@@ -8,6 +8,8 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/pb"
 	"github.com/dgraph-io/ristretto/v2/z"
+
+	"gatehouse/storage/record"
 )
 
 // stream puts a checkpoint, which is in the order of its keys, into an empty
@@ -35,20 +37,20 @@ func (s *Store) newStream() (*stream, error) {
 
 // put takes the next operation. Badger panics at keys that are out of order, so
 // they are looked at here: each kind is a stream, and within it they ascend.
-func (w *stream) put(o op) error {
-	if len(o.key) == 0 || o.value == nil {
+func (w *stream) put(o record.Op) error {
+	if len(o.Key) == 0 || o.Value == nil {
 		return fmt.Errorf("%w: a checkpoint has no deletions", ErrDamaged)
 	}
-	kind := o.key[0]
+	kind := o.Key[0]
 	if len(w.last) == 0 || w.last[0] != kind {
 		if err := w.nextKind(kind); err != nil {
 			return err
 		}
-	} else if bytes.Compare(w.last, o.key) >= 0 {
+	} else if bytes.Compare(w.last, o.Key) >= 0 {
 		return fmt.Errorf("%w: the keys of the checkpoint are out of order", ErrDamaged)
 	}
-	w.last = append(w.last[:0], o.key...)
-	badger.KVToBuffer(&pb.KV{Key: o.key, Value: o.value, Version: 1, StreamId: uint32(kind)}, w.buf)
+	w.last = append(w.last[:0], o.Key...)
+	badger.KVToBuffer(&pb.KV{Key: o.Key, Value: o.Value, Version: 1, StreamId: uint32(kind)}, w.buf)
 	if w.buf.LenNoPadding() < streamBuffer {
 		return nil
 	}

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"gatehouse/storage/record"
 )
 
 // A checkpoint that is whole by its checksums, and yet not as one is written,
@@ -27,12 +29,12 @@ func TestCheckpointOutOfOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, spoil := range map[string]func([]op) []op{
-		"as it was":     func(ops []op) []op { return ops },
-		"upside down":   func(ops []op) []op { slices.Reverse(ops); return ops },
-		"twice":         func(ops []op) []op { return append(ops, ops...) },
-		"a deletion":    func(ops []op) []op { ops[1].value = nil; return ops },
-		"without a key": func(ops []op) []op { ops[1].key = nil; return ops },
+	for name, spoil := range map[string]func([]record.Op) []record.Op{
+		"as it was":     func(ops []record.Op) []record.Op { return ops },
+		"upside down":   func(ops []record.Op) []record.Op { slices.Reverse(ops); return ops },
+		"twice":         func(ops []record.Op) []record.Op { return append(ops, ops...) },
+		"a deletion":    func(ops []record.Op) []record.Op { ops[1].Value = nil; return ops },
+		"without a key": func(ops []record.Op) []record.Op { ops[1].Key = nil; return ops },
 	} {
 		t.Run(name, func(t *testing.T) {
 			at := copyDir(t, dir)
@@ -49,7 +51,7 @@ func TestCheckpointOutOfOrder(t *testing.T) {
 }
 
 // rewrite gives a snapshot other operations, and an end that fits.
-func rewrite(t *testing.T, snapshot []byte, key [32]byte, spoil func([]op) []op) []byte {
+func rewrite(t *testing.T, snapshot []byte, key [32]byte, spoil func([]record.Op) []record.Op) []byte {
 	t.Helper()
 	in, err := openSnapshot(bytes.NewReader(snapshot))
 	if err != nil {
@@ -57,9 +59,9 @@ func rewrite(t *testing.T, snapshot []byte, key [32]byte, spoil func([]op) []op)
 	}
 	out := bytes.NewBuffer(slices.Clone(in.begun))
 	w := &snapshotWriter{w: out, sum: in.sum}
-	var ops []op
+	var ops []record.Op
 	err = in.records(func(data []byte) error {
-		list, err := allOps(data)
+		list, err := record.AllOps(data)
 		ops = append(ops, list...)
 		return err
 	})

@@ -9,6 +9,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 
 	"gatehouse/storage/journal"
+	"gatehouse/storage/record"
 )
 
 // writer runs the changes. It is the only one that appends to the log: it takes
@@ -87,7 +88,7 @@ type tx struct {
 	txn     *badger.Txn
 	by      Actor
 	now     int64 // ms
-	records []record
+	records []logRecord
 	after   []func()
 }
 
@@ -264,7 +265,7 @@ func (w *writer) commitSome(batch []*change, short error) (n int, err error) {
 	defer txn.Discard()
 	clear(w.saved)
 	counts := w.s.counts
-	var records []record
+	var records []logRecord
 	var after []func()
 	for size := 0; n < len(batch) && size < batchBytes; n++ {
 		if n > 0 && w.s.lag.some.Load() {
@@ -290,7 +291,7 @@ func (w *writer) commitSome(batch []*change, short error) (n int, err error) {
 	}
 	if counts != w.s.counts {
 		last := &records[len(records)-1] // the journal has all of a batch, or nothing
-		last.ops = append(last.ops, op{key: countsKey, value: w.s.seals.Seal(countsKey, counts.value())})
+		last.ops = append(last.ops, record.Op{Key: countsKey, Value: w.s.seals.Seal(countsKey, counts.value())})
 	}
 	entries, err := w.entries(records)
 	if err != nil {
@@ -313,7 +314,7 @@ func (w *writer) commitSome(batch []*change, short error) (n int, err error) {
 }
 
 // entries is what the journal gets. It is good until the next call.
-func (w *writer) entries(records []record) ([]journal.Entry, error) {
+func (w *writer) entries(records []logRecord) ([]journal.Entry, error) {
 	list, b := w.encoded.entries[:0], w.encoded.payloads[:0]
 	for _, r := range records {
 		from, err := len(b), error(nil)
@@ -345,7 +346,7 @@ func (w *writer) appendFailed(err error) error {
 // index brings into Badger what the journal has. That it can't is no failure
 // of the change, which is durable: the records wait in memory, and at the next
 // open they come from the journal.
-func (s *Store) index(txn *badger.Txn, records []record, end journal.Position, why error) {
+func (s *Store) index(txn *badger.Txn, records []logRecord, end journal.Position, why error) {
 	size := 0
 	for _, r := range records {
 		size += r.size()
@@ -391,7 +392,7 @@ func (t *tx) enter(counts *counts) error {
 	return nil
 }
 
-func setAll(txn *badger.Txn, ops []op) error {
+func setAll(txn *badger.Txn, ops []record.Op) error {
 	for _, o := range ops {
 		if err := setOne(txn, o); err != nil {
 			return err
@@ -400,11 +401,11 @@ func setAll(txn *badger.Txn, ops []op) error {
 	return nil
 }
 
-func setOne(txn *badger.Txn, o op) error {
-	if o.value == nil {
-		return txn.Delete(o.key)
+func setOne(txn *badger.Txn, o record.Op) error {
+	if o.Value == nil {
+		return txn.Delete(o.Key)
 	}
-	return txn.Set(o.key, o.value)
+	return txn.Set(o.Key, o.Value)
 }
 
 // event begins a record: what is put next belongs to it.
@@ -413,34 +414,34 @@ func (t *tx) event(e Event) {
 		e.Address = t.by.Address
 	}
 	e.Time, e.Actor = t.now, t.by.Name
-	t.records = append(t.records, record{event: e})
+	t.records = append(t.records, logRecord{event: e})
 }
 
-func (t *tx) op(o op) {
+func (t *tx) op(o record.Op) {
 	if len(t.records) == 0 {
 		// A change that the audit log does not tell of.
-		t.records = append(t.records, record{event: Event{Time: t.now, Actor: t.by.Name}})
+		t.records = append(t.records, logRecord{event: Event{Time: t.now, Actor: t.by.Name}})
 	}
 	r := &t.records[len(t.records)-1]
 	r.ops = append(r.ops, o)
 }
 
 // put stores a sealed value.
-func (t *tx) put(key, value []byte) { t.op(op{key: key, value: t.seals.Seal(key, value)}) }
+func (t *tx) put(key, value []byte) { t.op(record.Op{Key: key, Value: t.seals.Seal(key, value)}) }
 
 // hint stores an unsealed value.
 func (t *tx) hint(key, value []byte) {
-	t.op(op{key: key, value: append([]byte{}, value...)})
+	t.op(record.Op{Key: key, Value: append([]byte{}, value...)})
 }
 
 // first marks what was put last as put under a new key, so that nobody looks
 // for what it replaces.
 func (t *tx) first() {
 	ops := t.records[len(t.records)-1].ops
-	ops[len(ops)-1].first = true
+	ops[len(ops)-1].First = true
 }
 
-func (t *tx) delete(key []byte) { t.op(op{key: key}) }
+func (t *tx) delete(key []byte) { t.op(record.Op{Key: key}) }
 
 // durable leaves something to be done once the change is on the disk, before
 // its caller is answered.
