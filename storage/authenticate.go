@@ -4,7 +4,15 @@ import (
 	"net/netip"
 
 	"gatehouse/storage/keys"
+	"gatehouse/storage/record"
 	"gatehouse/storage/wallclock"
+)
+
+// What is known of a token's uses.
+type (
+	Usage  = record.Usage
+	Seen   = record.Seen
+	Origin = record.Origin
 )
 
 // Bearer is who a token speaks for. Token is there only when the token is
@@ -17,7 +25,7 @@ type Bearer struct {
 	Generation byte
 	Token      *Token // not to be changed: others have it, too
 	slot       uint32 // of the table, where it was seen
-	used       lastUse
+	used       record.LastUse
 }
 
 // Limited reports whether the token may do less than its user.
@@ -38,12 +46,12 @@ func (s *Store) Authenticate(text string, from Origin) (Bearer, error) {
 	b, err := s.inspect(text, from.Address, true)
 	if err == nil {
 		now := s.now()
-		if b.used.ms() > now+wallclock.Tolerance.Milliseconds() {
+		if b.used.Ms() > now+wallclock.Tolerance.Milliseconds() {
 			s.Now() // the clock may have been set just now
 			limit, set := s.plausible()
 			s.table.rectifyOne(b.ID, limit, set, now)
 		}
-		s.table.touch(b.ID, b.slot, now, from.cut())
+		s.table.touch(b.ID, b.slot, now, from.Cut())
 	}
 	return b, err
 }
@@ -69,18 +77,18 @@ func (s *Store) inspect(text string, from netip.Addr, use bool) (Bearer, error) 
 	if err != nil {
 		return Bearer{}, err
 	}
-	o := owner{state: UserRemoved}
+	o := record.Owner{State: UserRemoved}
 	if ok {
 		o = s.owners.at(e.owner)
 	}
-	if o.state != UserActive {
+	if o.State != UserActive {
 		return Bearer{}, ErrRefused
 	}
 	if e.generation != generation && e.flags&flagRotated == 0 {
-		s.noteStale(id, o.uid, from)
+		s.noteStale(id, o.UID, from)
 		return Bearer{}, ErrRefused
 	}
-	b := Bearer{ID: id, Name: text[:2*keys.IDSize], Owner: o.id, UID: o.uid, Generation: generation, slot: e.slot, used: e.used}
+	b := Bearer{ID: id, Name: text[:2*keys.IDSize], Owner: o.ID, UID: o.UID, Generation: generation, slot: e.slot, used: e.used}
 	if e.flags == 0 {
 		return b, nil
 	}

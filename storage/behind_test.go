@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"gatehouse/storage/keys"
+	"gatehouse/storage/record"
 )
 
 // known is what a table says of a token, but for its last use.
@@ -25,13 +26,13 @@ func tableOf(s *Store) map[ID]known {
 	all := map[ID]known{}
 	s.table.each(func(e entry) {
 		o := s.owners.at(e.owner)
-		all[e.id] = known{e.generation, e.flags, o.id, o.state}
+		all[e.id] = known{e.generation, e.flags, o.ID, o.State}
 	})
 	return all
 }
 
-func usesOf(s *Store) map[ID]lastUse {
-	all := map[ID]lastUse{}
+func usesOf(s *Store) map[ID]record.LastUse {
+	all := map[ID]record.LastUse{}
 	s.table.each(func(e entry) { all[e.id] = e.used })
 	return all
 }

@@ -31,7 +31,7 @@ func (t *tx) revokeMatching(f TokenFilter, v sieve, ids []ID) (n int, err error)
 		if err != nil {
 			return n, err
 		}
-		if !ok || !v.takes(id, e.owner, e.used) || f.Owner != 0 && t.owners.at(e.owner).id != f.Owner {
+		if !ok || !v.takes(id, e.owner, e.used) || f.Owner != 0 && t.owners.at(e.owner).ID != f.Owner {
 			continue
 		}
 		ok, err = t.revoke(id)

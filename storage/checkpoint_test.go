@@ -3,6 +3,8 @@ package storage
 import (
 	"testing"
 	"time"
+
+	"gatehouse/storage/record"
 )
 
 // While a checkpoint is being made, uses go to their log as ever: a kill takes
@@ -18,7 +20,7 @@ func TestUsesDuringCheckpoint(t *testing.T) {
 	time.Sleep(2 * time.Second) // or longer: it has begun
 	clock.Move(time.Minute)
 	wantLive(t, s, secret)
-	want := usedAt(clock.Milli())
+	want := record.UsedAt(clock.Milli())
 	for logged(t, s) != want {
 		time.Sleep(time.Millisecond)
 	}
@@ -33,7 +35,7 @@ func TestUsesDuringCheckpoint(t *testing.T) {
 }
 
 // logged is the latest use that the log of uses has.
-func logged(t *testing.T, s *Store) (last lastUse) {
+func logged(t *testing.T, s *Store) (last record.LastUse) {
 	t.Helper()
 	s.flushing.Lock()
 	defer s.flushing.Unlock()

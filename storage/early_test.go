@@ -207,8 +207,8 @@ func TestEarlyStop(t *testing.T) {
 		t.Errorf("got %d uses, %v, want 2", tok.Usage.Uses, err)
 	}
 	// The sweep of idle tokens goes by the table, which must not be an older one.
-	if e, ok, _ := s.table.get(b.ID); !ok || e.used.ms() != tok.LastUsed {
-		t.Errorf("the table has %d, %v, want %d", e.used.ms(), ok, tok.LastUsed)
+	if e, ok, _ := s.table.get(b.ID); !ok || e.used.Ms() != tok.LastUsed {
+		t.Errorf("the table has %d, %v, want %d", e.used.Ms(), ok, tok.LastUsed)
 	}
 }
 

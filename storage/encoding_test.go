@@ -77,18 +77,18 @@ func encodings(t *testing.T) map[string][]byte {
 	}
 	file.ID, file.Revision = json.RawMessage(`"4"`), json.RawMessage("5")
 	identity := Identity{"ldap", "subject"}
-	usage := usageRecord{used: usedAt(1 << 40), mark: 77, Usage: Usage{Uses: 9, days: []dayUses{{20000, 4}, {20001, 5}}, Seen: []Seen{{home, 1 << 40}}}}
+	usage := record.UsageRecord{Used: record.UsedAt(1 << 40), Mark: 77, Usage: Usage{Uses: 9, PerDay: []record.DayCount{{Day: 20000, N: 4}, {Day: 20001, N: 5}}, Seen: []Seen{{Origin: home, Time: 1 << 40}}}}
 	place := journal.Position{Sequence: 9, Hash: key32}
 	moment := tableMoment{place, 5}
 	tableHead := moment.append([]byte(tableMagic))
 	binary.BigEndian.PutUint64(tableHead[len(tableHead)-16:], 6) // as earlier versions did
 	binary.BigEndian.PutUint64(tableHead[len(tableHead)-8:], 7)
 	block := useBlock{slice: 3, run: 8}
-	block.addUsage(id, usage.used, &usage.Usage)
+	block.addUsage(id, usage.Used, &usage.Usage)
 	owners := newOwners(new(memory))
-	owners.set(owner{id: user.ID, epoch: 3, state: UserDisabled, uid: "alice@example.com"})
+	owners.set(record.Owner{ID: user.ID, Epoch: 3, State: UserDisabled, UID: "alice@example.com"})
 	shard := &newTable(new(memory)).shards[2]
-	shard.load(entry{id: id, generation: 4, flags: flagLimited, owner: 6, used: usage.used})
+	shard.load(entry{id: id, generation: 4, flags: flagLimited, owner: 6, used: usage.Used})
 	payload := must[[]byte](t)(logRecord{event: event, ops: []record.Op{{Key: []byte("k"), Value: []byte("v")}, {Key: []byte("gone")}}}.appendPayload(nil))
 	bucket := (&attempts{key: key32}).bucket("name")
 	var purposes []byte
@@ -123,7 +123,7 @@ func encodings(t *testing.T) map[string][]byte {
 		"table-part":   partKey(moment, 3),
 		"table-shard":  shard.appendTo(nil),
 		"token":        must[[]byte](t)(token.record()),
-		"usage":        usage.value(),
+		"usage":        usage.Value(),
 		"use-block":    slices.Concat(useBlockKey(5), block.payload()),
 		"user":         must[[]byte](t)(user.record()),
 	}

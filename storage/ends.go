@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"gatehouse/storage/keys"
+	"gatehouse/storage/record"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -77,18 +78,18 @@ func (e userEnd) with(f userEnd) userEnd {
 		late, early = early, late
 	}
 	known := early.at > 0 && early.at < late.at
-	if early.state == UserRemoved || late.state != UserRemoved && !known && early.state.strictness() > late.state.strictness() {
+	if early.state == UserRemoved || late.state != UserRemoved && !known && strictness(early.state) > strictness(late.state) {
 		late.state = early.state
 	}
 	return late
 }
 
-func (s UserState) strictness() int {
+func strictness(s UserState) int {
 	return slices.Index([]UserState{UserActive, UserSuspended, UserDisabled, UserRemoved}, s)
 }
 
 func tokenEndKey(id ID) []byte    { return key('e', id[:]) }
-func userEndKey(id UserID) []byte { return key('e', id.bytes()) }
+func userEndKey(id UserID) []byte { return key('e', id.Bytes()) }
 
 // The records of ends are
 //
@@ -170,7 +171,7 @@ func (e *ends) take(k, v []byte) error {
 		}
 		e.addToken(ID(k[1:]), end)
 	case k[0] == 'u' && len(k) == 9:
-		u, err := parseUser(decodeUserID(k[1:]), v)
+		u, err := parseUser(record.DecodeUserID(k[1:]), v)
 		if err != nil {
 			return err
 		}
@@ -180,7 +181,7 @@ func (e *ends) take(k, v []byte) error {
 		if err != nil {
 			return err
 		}
-		e.setUser(decodeUserID(k[1:]), end)
+		e.setUser(record.DecodeUserID(k[1:]), end)
 	}
 	return nil
 }

@@ -29,7 +29,7 @@ type File struct {
 // same reports whether two records are of the same file.
 func (f *File) same(g *File) bool { return bytes.Equal(f.ID, g.ID) && f.Path == g.Path }
 
-func fileKey(owner UserID, slot byte) []byte { return key('r', owner.bytes(), []byte{slot}) }
+func fileKey(owner UserID, slot byte) []byte { return key('r', owner.Bytes(), []byte{slot}) }
 
 // OpenedFile records that a user opened a file: it moves to the front, and the
 // oldest beyond the limit is forgotten. A zero Time is taken as now.
@@ -97,7 +97,7 @@ func (s *Store) Files(owner UserID) (list []File, err error) {
 }
 
 func (s *Store) filesOf(txn *badger.Txn, owner UserID) ([]File, error) {
-	return s.readFiles(txn, key('r', owner.bytes()))
+	return s.readFiles(txn, key('r', owner.Bytes()))
 }
 
 // readFiles reads the files under a prefix and sorts them, the newest first.

@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"gatehouse/storage/record"
 )
 
 // moveFiles brings the recent files of a store that older programs have written,
@@ -41,13 +43,13 @@ func (s *Store) oldFiles() (owner UserID, keys [][]byte, list []File, err error)
 				keys = append(keys, k)
 				return nil
 			}
-			owner = decodeUserID(k[1:9])
+			owner = record.DecodeUserID(k[1:9])
 			break
 		}
 		if owner == 0 {
 			return nil
 		}
-		prefix := key('v', owner.bytes())
+		prefix := key('v', owner.Bytes())
 		for item := range scan(txn, prefix, nil) {
 			keys = append(keys, item.KeyCopy(nil))
 		}

@@ -13,6 +13,7 @@ import (
 
 	"gatehouse/storage/disk"
 	"gatehouse/storage/keys"
+	"gatehouse/storage/record"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -85,9 +86,9 @@ func (e *formError) Error() string {
 
 // readers read the sealed records of each kind.
 var readers = map[byte]func(k, v []byte) error{
-	'u': func(k, v []byte) error { _, err := parseUser(decodeUserID(k[1:]), v); return err },
+	'u': func(k, v []byte) error { _, err := parseUser(record.DecodeUserID(k[1:]), v); return err },
 	't': func(k, v []byte) error { _, err := parseToken(ID(k[1:]), v); return err },
-	'l': func(_, v []byte) error { _, err := parseUsage(v); return err },
+	'l': func(_, v []byte) error { _, err := record.ParseUsage(v); return err },
 	's': func(_, v []byte) error { return json.Unmarshal(v, new(Session)) },
 	'v': func(_, v []byte) error { return json.Unmarshal(v, new(File)) },
 	'r': func(_, v []byte) error { return json.Unmarshal(v, new(File)) },

@@ -131,7 +131,7 @@ func wantFormer(t *testing.T, s *Store, v formerStore, whole bool) {
 	states := map[string]UserState{}
 	for n := range uint32(s.owners.len()) {
 		o := s.owners.at(n)
-		states[o.uid] = o.state
+		states[o.UID] = o.State
 	}
 	if whole && !maps.Equal(states, v.Users) || !whole && len(states) != len(v.Users) {
 		t.Errorf("users: got %v, want %v", states, v.Users)

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"gatehouse/storage/record"
 )
 
 // Identity is how a user is known elsewhere: by a directory or a provider, and
@@ -43,7 +45,7 @@ func (s *Store) userByIdentity(txn *badger.Txn, id Identity) (User, error) {
 	if !ok || len(b) != 8 {
 		return User{}, ErrNoUser
 	}
-	u, err := s.userByID(txn, decodeUserID(b))
+	u, err := s.userByID(txn, record.DecodeUserID(b))
 	if err == nil && (u.State == UserRemoved || !slices.Contains(u.Identities, id)) {
 		return User{}, ErrNoUser // a hint that leads astray
 	}
@@ -79,7 +81,7 @@ func (s *Store) Link(by Actor, uid string, id Identity) error {
 			return err
 		}
 		t.event(Event{Action: ActionUserLink, UID: u.UID, Owner: u.ID, Detail: id.Source + " " + id.Subject})
-		t.hint(id.key(), u.ID.bytes())
+		t.hint(id.key(), u.ID.Bytes())
 		u.Identities = append(u.Identities, id)
 		return t.save(u)
 	})
@@ -215,7 +217,7 @@ func (s *Store) holds(txn *badger.Txn, u User) bool {
 	if u.Local() || u.LastLogin+SessionLife.Milliseconds() >= s.now() {
 		return true
 	}
-	for range scan(txn, key('o', u.ID.bytes(), []byte{0}), nil) {
+	for range scan(txn, key('o', u.ID.Bytes(), []byte{0}), nil) {
 		return true
 	}
 	return false

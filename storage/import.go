@@ -1,5 +1,7 @@
 package storage
 
+import "gatehouse/storage/record"
+
 // Imported is a token with a history.
 type Imported struct {
 	Owner    UserID
@@ -46,13 +48,13 @@ func (s *Store) ImportTokens(by Actor, list []Imported) ([]Token, error) {
 			}
 			if in.LastUsed > in.Created {
 				k := lastUseKeyOf(v.ID)
-				used := usedAt(in.LastUsed)
-				r := usageRecord{used: used}
-				for ago, n := range in.Days[:min(len(in.Days), keepDays)] {
-					r.count(dayOf(in.LastUsed)-int32(ago), n)
+				used := record.UsedAt(in.LastUsed)
+				r := record.UsageRecord{Used: used}
+				for ago, n := range in.Days[:min(len(in.Days), record.KeepDays)] {
+					r.Count(record.DayOf(in.LastUsed)-int32(ago), n)
 				}
-				r.saw(Seen{in.From.cut(), in.LastUsed})
-				t.put(k, r.value())
+				r.Saw(Seen{Origin: in.From.Cut(), Time: in.LastUsed})
+				t.put(k, r.Value())
 				t.durable(func() { t.table.raise(v.ID, used); t.order.note(v.ID, v.Created) })
 			}
 			tokens = append(tokens, v)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gatehouse/storage/keys"
+	"gatehouse/storage/record"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -161,7 +162,7 @@ func (s *Store) placesOf(v *sieve) ([]Place, error) {
 	to := newSelection(v.TokenFilter)
 	_, number, _ := s.owners.find(v.Owner)
 	err := s.view(func(txn *badger.Txn) error {
-		for item := range scan(txn, key('o', v.Owner.bytes(), []byte{0}), nil) {
+		for item := range scan(txn, key('o', v.Owner.Bytes(), []byte{0}), nil) {
 			created, id := ownedToken(item.Key())
 			e, ok, err := s.lookup(id)
 			if err != nil {
@@ -188,9 +189,9 @@ func (s *Store) walk(v *sieve) ([]Place, error) {
 	to := newSelection(v.TokenFilter)
 	take := func(t Token) {
 		_, number, _ := s.owners.find(t.Owner)
-		used := createdAt(t.LastUsed)
+		used := record.CreatedAt(t.LastUsed)
 		if t.LastUsed != t.Created {
-			used = usedAt(t.LastUsed)
+			used = record.UsedAt(t.LastUsed)
 		}
 		if !v.Revoked && t.dead() || !v.takes(t.ID, number, used) {
 			return
@@ -212,7 +213,7 @@ func (s *Store) walk(v *sieve) ([]Place, error) {
 }
 
 func (s *Store) eachOwned(txn *badger.Txn, owner UserID, fn func(Token)) error {
-	for item := range scan(txn, key('o', owner.bytes()), nil) {
+	for item := range scan(txn, key('o', owner.Bytes()), nil) {
 		_, id := ownedToken(item.Key())
 		t, err := s.token(txn, id)
 		if errors.Is(err, ErrNoToken) {
@@ -243,7 +244,7 @@ func (s *Store) eachToken(txn *badger.Txn, fn func(Token)) error {
 		for more && bytes.Compare(use.Key()[1:], k[1:]) < 0 {
 			use, more = uses()
 		}
-		var r usageRecord
+		var r record.UsageRecord
 		if more && bytes.Equal(use.Key()[1:], k[1:]) {
 			if r, err = s.openUsage(use); err != nil {
 				return err
@@ -259,7 +260,7 @@ func (s *Store) eachToken(txn *badger.Txn, fn func(Token)) error {
 	})
 }
 
-func (s *Store) openUsage(item *badger.Item) (r usageRecord, err error) {
+func (s *Store) openUsage(item *badger.Item) (r record.UsageRecord, err error) {
 	stored, err := item.ValueCopy(nil)
 	if err != nil {
 		return r, err
@@ -268,7 +269,7 @@ func (s *Store) openUsage(item *badger.Item) (r usageRecord, err error) {
 	if err != nil {
 		return r, err
 	}
-	r, err = parseUsage(b)
+	r, err = record.ParseUsage(b)
 	s.believeUsage(&r)
 	return r, err
 }

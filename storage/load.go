@@ -9,13 +9,15 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"gatehouse/storage/record"
 )
 
 // loadOwners fills the owners from Badger.
 func (s *Store) loadOwners() error {
 	return s.db.View(func(txn *badger.Txn) error {
 		return s.each(txn, []byte{'u'}, func(k, v []byte) error {
-			o, _, err := parseOwner(decodeUserID(k[1:]), v)
+			o, _, err := record.ParseOwner(record.DecodeUserID(k[1:]), v)
 			if err == nil {
 				s.owners.set(o)
 			}
@@ -45,10 +47,10 @@ func (s *Store) lookup(id ID) (entry, bool, error) {
 		if err != nil {
 			return err
 		}
-		used := createdAt(t.Created)
+		used := record.CreatedAt(t.Created)
 		b, ok, err = s.get(txn, lastUseKeyOf(id))
 		if ok {
-			used = max(s.believe(used), s.believe(parseLastUse(b)))
+			used = max(s.believe(used), s.believe(record.ParseLastUse(b)))
 		}
 		if err == nil {
 			s.loadToken(t, used)
@@ -170,11 +172,11 @@ func inParallel(work func(worker int) error) error {
 }
 
 // loadToken puts a token into the table unless it is dead, or its owner is.
-func (s *Store) loadToken(t Token, used lastUse) {
+func (s *Store) loadToken(t Token, used record.LastUse) {
 	if used&1 == 1 {
-		used = usedAt(used.shown(s.believe(createdAt(t.Created)).ms())) // as raise leaves it
+		used = record.UsedAt(used.Shown(s.believe(record.CreatedAt(t.Created)).Ms())) // as raise leaves it
 	}
-	if o, n, ok := s.owners.find(t.Owner); ok && o.state != UserRemoved && t.Revoked == 0 {
+	if o, n, ok := s.owners.find(t.Owner); ok && o.State != UserRemoved && t.Revoked == 0 {
 		s.table.load(entry{id: t.ID, generation: t.Generation, flags: t.head, owner: n, used: used})
 	}
 }
@@ -182,9 +184,9 @@ func (s *Store) loadToken(t Token, used lastUse) {
 // loadShard reads the last uses first, so that no token is seen with an older
 // one than it has.
 func (s *Store) loadShard(txn *badger.Txn, kid, b byte) error {
-	uses := map[ID]lastUse{}
+	uses := map[ID]record.LastUse{}
 	err := s.each(txn, []byte{'l', kid, b}, func(k, v []byte) error {
-		uses[ID(k[1:])] = parseLastUse(v)
+		uses[ID(k[1:])] = record.ParseLastUse(v)
 		return nil
 	})
 	if err != nil {
@@ -193,7 +195,7 @@ func (s *Store) loadShard(txn *badger.Txn, kid, b byte) error {
 	return s.each(txn, []byte{'t', kid, b}, func(k, v []byte) error {
 		t, err := parseTokenHead(ID(k[1:]), v)
 		if err == nil {
-			s.loadToken(t, max(s.believe(createdAt(t.Created)), s.believe(uses[t.ID])))
+			s.loadToken(t, max(s.believe(record.CreatedAt(t.Created)), s.believe(uses[t.ID])))
 		}
 		return err
 	})

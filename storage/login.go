@@ -96,7 +96,7 @@ func (t *tx) join(in Login) (User, error) {
 		}
 		return u, err
 	}
-	t.hint(in.key(), u.ID.bytes())
+	t.hint(in.key(), u.ID.Bytes())
 	return u, t.save(u)
 }
 
@@ -166,6 +166,6 @@ func (t *tx) free(uid string) (bool, error) {
 func (t *tx) rename(u *User, uid string) {
 	t.event(Event{Action: ActionUserRename, UID: uid, Owner: u.ID, Detail: "was " + u.UID})
 	t.delete(nameKey(Fold(u.UID)))
-	t.hint(nameKey(Fold(uid)), u.ID.bytes())
+	t.hint(nameKey(Fold(uid)), u.ID.Bytes())
 	u.UID = uid
 }

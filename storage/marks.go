@@ -54,18 +54,18 @@ func (m marks) value() []byte {
 
 // parseMarks reads what value wrote, and returns what follows.
 func parseMarks(b []byte) (m marks, rest []byte, ok bool) {
-	c := cutter{rest: b}
+	c := record.Cutter{Rest: b}
 	if len(b) > 0 && b[0] == marksForm {
-		c.bytes(1)
-		m.at, _ = journal.DecodePosition(c.bytes(journal.PositionSize))
+		c.Bytes(1)
+		m.at, _ = journal.DecodePosition(c.Bytes(journal.PositionSize))
 	} else {
-		m.at.Sequence = binary.BigEndian.Uint64(c.bytes(8))
+		m.at.Sequence = binary.BigEndian.Uint64(c.Bytes(8))
 	}
-	m.size = binary.BigEndian.Uint64(c.bytes(8))
+	m.size = binary.BigEndian.Uint64(c.Bytes(8))
 	for i := range m.past {
-		m.past[i] = binary.BigEndian.Uint64(c.bytes(8))
+		m.past[i] = binary.BigEndian.Uint64(c.Bytes(8))
 	}
-	return m, c.rest, !c.failed
+	return m, c.Rest, !c.Failed
 }
 
 // former reports whether format 1 wrote them.

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"gatehouse/storage/record"
 )
 
 // The uses that gather in the table are brought into Badger by passes through
@@ -124,8 +126,8 @@ func (s *Store) mergeBatch(sh *shard) error {
 	for id := range batch {
 		ids = append(ids, id)
 	}
-	err := s.writeUsages(s.uses.last, ids, func(id ID, r *usageRecord) {
-		r.used = max(r.used, batch[id].used)
+	err := s.writeUsages(s.uses.last, ids, func(id ID, r *record.UsageRecord) {
+		r.Used = max(r.Used, batch[id].used)
 		r.Add(&batch[id].usage)
 	})
 	if err != nil {
@@ -137,7 +139,7 @@ func (s *Store) mergeBatch(sh *shard) error {
 }
 
 // writeUsages brings usages into Badger. Whoever calls it holds merges.
-func (s *Store) writeUsages(mark uint64, ids []ID, bring func(ID, *usageRecord)) error {
+func (s *Store) writeUsages(mark uint64, ids []ID, bring func(ID, *record.UsageRecord)) error {
 	if len(ids) == 0 {
 		return nil
 	}
@@ -160,9 +162,9 @@ func (s *Store) writeUsages(mark uint64, ids []ID, bring func(ID, *usageRecord))
 				return err
 			}
 			bring(id, &r)
-			r.mark = mark
+			r.Mark = mark
 			k := lastUseKeyOf(id)
-			if err := txn.Set(k, s.seals.Seal(k, r.value())); err != nil {
+			if err := txn.Set(k, s.seals.Seal(k, r.Value())); err != nil {
 				return err
 			}
 		}
@@ -180,12 +182,12 @@ func (s *Store) hasToken(txn *badger.Txn, id ID) (ok bool, err error) {
 }
 
 // usageOf reads what Badger has of a token's usage.
-func (s *Store) usageOf(txn *badger.Txn, id ID) (r usageRecord, err error) {
+func (s *Store) usageOf(txn *badger.Txn, id ID) (r record.UsageRecord, err error) {
 	b, ok, err := s.get(txn, lastUseKeyOf(id))
 	if err != nil || !ok {
 		return r, err
 	}
-	if r, err = parseUsage(b); err != nil {
+	if r, err = record.ParseUsage(b); err != nil {
 		return r, fmt.Errorf("token %s: %w", id, err)
 	}
 	s.believeUsage(&r)

@@ -54,8 +54,8 @@ func answersOf(t *testing.T, s *Store, secrets []string) (m answers) {
 	m.tokens = tableOf(s)
 	for n := range uint32(s.owners.len()) {
 		o := s.owners.at(n)
-		m.users[o.uid] = o.state
-		list, err := allTokensOf(s, o.id)
+		m.users[o.UID] = o.State
+		list, err := allTokensOf(s, o.ID)
 		if err != nil {
 			t.Fatal(err)
 		}

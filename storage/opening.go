@@ -141,7 +141,7 @@ func (s *Store) catchUpTable(after uint64) error {
 	}
 	var dead []ID
 	s.table.each(func(e entry) {
-		if s.owners.at(e.owner).state == UserRemoved {
+		if s.owners.at(e.owner).State == UserRemoved {
 			dead = append(dead, e.id) // removed since it was made
 		}
 	})
@@ -167,7 +167,7 @@ func (s *Store) takeToTable(o record.Op) error {
 		return err
 	}
 	if o.Key[0] == 'u' {
-		v, _, err := parseOwner(decodeUserID(o.Key[1:]), b)
+		v, _, err := record.ParseOwner(record.DecodeUserID(o.Key[1:]), b)
 		if err == nil {
 			s.owners.set(v)
 		}
@@ -181,8 +181,8 @@ func (s *Store) takeToTable(o record.Op) error {
 		s.drop(t.ID)
 		return nil
 	}
-	if v, n, ok := s.owners.find(t.Owner); ok && v.state != UserRemoved {
-		s.table.put(entry{id: t.ID, generation: t.Generation, flags: t.head, owner: n, used: s.believe(createdAt(t.Created))})
+	if v, n, ok := s.owners.find(t.Owner); ok && v.State != UserRemoved {
+		s.table.put(entry{id: t.ID, generation: t.Generation, flags: t.head, owner: n, used: s.believe(record.CreatedAt(t.Created))})
 	}
 	return nil
 }

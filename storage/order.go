@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"gatehouse/storage/record"
 )
 
 // order has all tokens sorted by their last use, for who pages through them. It
@@ -142,11 +144,11 @@ func (s *Store) makeOrder() {
 }
 
 // hold counts a token of an owner in or out.
-func (o *order) hold(owner uint32, by int, used lastUse) {
+func (o *order) hold(owner uint32, by int, used record.LastUse) {
 	o.held = hold(o.held, owner, by, used, o.staleSince)
 }
 
-func hold(held []holding, owner uint32, by int, used lastUse, staleSince int64) []holding {
+func hold(held []holding, owner uint32, by int, used record.LastUse, staleSince int64) []holding {
 	if more := int(owner) + 1 - len(held); more > 0 {
 		held = append(held, make([]holding, more)...)
 	}
@@ -174,7 +176,7 @@ func (o *order) stale(since int64) {
 		}
 	}
 	for _, r := range o.recent {
-		if ms := r.used.ms(); ms > before && ms <= since {
+		if ms := r.used.Ms(); ms > before && ms <= since {
 			o.held[r.owner].stale++
 		}
 	}
@@ -231,7 +233,7 @@ func (s *Store) renew(n noted) {
 	}
 	e, ok, _ := s.table.get(n.id)
 	if !ok {
-		if known && o.held[old.owner].used == old.used.ms() {
+		if known && o.held[old.owner].used == old.used.Ms() {
 			o.lost[old.owner] = true
 		}
 		delete(o.recent, n.id)
@@ -241,7 +243,7 @@ func (s *Store) renew(n noted) {
 	if v.created == 0 {
 		v.created = old.created
 	}
-	if known && v.used < old.used && o.held[old.owner].used == old.used.ms() {
+	if known && v.used < old.used && o.held[old.owner].used == old.used.Ms() {
 		o.lost[old.owner] = true // it was a time to come
 	}
 	o.hold(v.owner, 1, v.used)

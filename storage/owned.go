@@ -7,6 +7,8 @@ import (
 	"runtime"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"gatehouse/storage/record"
 )
 
 // Owned selects a page of one user's tokens. A user may hold any number of
@@ -75,7 +77,7 @@ func (s *Store) lives(owner uint32, id ID) (bool, error) {
 
 // ownedKeys walks the keys of a user's tokens. What it yields is valid until the next.
 func ownedKeys(txn *badger.Txn, q Owned) iter.Seq[[]byte] {
-	prefix := key('o', q.Owner.bytes())
+	prefix := key('o', q.Owner.Bytes())
 	if !q.Revoked {
 		prefix = append(prefix, 0)
 	}
@@ -126,7 +128,7 @@ func (s *Store) CountTokensOf(owner UserID) (n int, err error) {
 // UsageOf adds up the uses of a user's tokens, also of the revoked ones, in the last
 // 30 days.
 func (s *Store) UsageOf(owner UserID) (u Usage, err error) {
-	since := usedAt((int64(dayOf(s.now())) - keepDays + 1) * msOfDay)
+	since := record.UsedAt((int64(record.DayOf(s.now())) - record.KeepDays + 1) * record.MsOfDay)
 	err = s.view(func(txn *badger.Txn) error {
 		for k := range ownedKeys(txn, Owned{Owner: owner, Revoked: true}) {
 			_, id := ownedToken(k)

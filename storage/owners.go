@@ -3,6 +3,8 @@ package storage
 import (
 	"sync"
 	"unsafe"
+
+	"gatehouse/storage/record"
 )
 
 // owners numbers the users for the table and keeps what each request must know
@@ -23,14 +25,6 @@ type owners struct {
 
 func newOwners(m *memory) *owners { return &owners{memory: m} }
 
-// owner is what is known of a user.
-type owner struct {
-	id    UserID
-	epoch uint32
-	state UserState
-	uid   string // so that a verification need not read the user's record
-}
-
 // ownerRecord is an owner without a pointer.
 type ownerRecord struct {
 	id    UserID
@@ -42,26 +36,26 @@ type ownerRecord struct {
 type ownerPage [pageSize / int(unsafe.Sizeof(ownerRecord{}))]ownerRecord
 
 // set adds a user or replaces what is known of it, and returns its number.
-func (o *owners) set(v owner) uint32 {
+func (o *owners) set(v record.Owner) uint32 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	n, ok := o.search(v.id)
+	n, ok := o.search(v.ID)
 	if !ok {
-		n = o.add(v.id)
+		n = o.add(v.ID)
 	}
 	r := o.record(n)
 	if r.state != UserRemoved {
 		o.living--
 	}
-	if v.state != UserRemoved {
+	if v.State != UserRemoved {
 		o.living++
 	}
 	if !ok {
-		r.name = o.names.add(v.uid)
-	} else if o.names.at(r.name) != v.uid {
-		o.rename(r, v.uid)
+		r.name = o.names.add(v.UID)
+	} else if o.names.at(r.name) != v.UID {
+		o.rename(r, v.UID)
 	}
-	r.epoch, r.state = v.epoch, v.state
+	r.epoch, r.state = v.Epoch, v.State
 	return n
 }
 
@@ -101,18 +95,18 @@ func (o *owners) record(n uint32) *ownerRecord {
 	return &o.pages[n/uint32(len(ownerPage{}))][n%uint32(len(ownerPage{}))]
 }
 
-func (o *owners) owner(n uint32) owner {
+func (o *owners) owner(n uint32) record.Owner {
 	r := o.record(n)
-	return owner{r.id, r.epoch, r.state, o.names.at(r.name)}
+	return record.Owner{ID: r.id, Epoch: r.epoch, State: r.state, UID: o.names.at(r.name)}
 }
 
-func (o *owners) at(n uint32) owner {
+func (o *owners) at(n uint32) record.Owner {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	return o.owner(n)
 }
 
-func (o *owners) find(id UserID) (v owner, n uint32, ok bool) {
+func (o *owners) find(id UserID) (v record.Owner, n uint32, ok bool) {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	if n, ok = o.search(id); ok {
@@ -136,10 +130,10 @@ func (o *owners) len() int {
 }
 
 // all copies what is known of the users, by number.
-func (o *owners) all() []owner {
+func (o *owners) all() []record.Owner {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
-	list := make([]owner, o.n)
+	list := make([]record.Owner, o.n)
 	for n := range list {
 		list[n] = o.owner(uint32(n))
 	}

@@ -6,31 +6,33 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"gatehouse/storage/record"
 )
 
 // TestOwners compares owners with a plain model, over many changes.
 func TestOwners(t *testing.T) {
 	o, r := newOwners(new(memory)), rand.New(rand.NewPCG(3, 3))
-	model, numbers, ids := map[UserID]owner{}, map[UserID]uint32{}, []UserID{}
+	model, numbers, ids := map[UserID]record.Owner{}, map[UserID]uint32{}, []UserID{}
 	for i := range 30_000 {
-		v := owner{id: UserID(r.Uint64()), epoch: r.Uint32(), state: UserState(r.IntN(4)), uid: fmt.Sprintf("user-%d", i)}
+		v := record.Owner{ID: UserID(r.Uint64()), Epoch: r.Uint32(), State: UserState(r.IntN(4)), UID: fmt.Sprintf("user-%d", i)}
 		switch {
 		case i%100 == 0:
-			v.uid = strings.Repeat("ü", r.IntN(127)) + "x"
+			v.UID = strings.Repeat("ü", r.IntN(127)) + "x"
 		case i%7 == 0:
-			v.id = UserID(i) // alike, as random ones never are
+			v.ID = UserID(i) // alike, as random ones never are
 		case i%3 == 0:
-			v.id = ids[r.IntN(len(ids))]
+			v.ID = ids[r.IntN(len(ids))]
 		}
 		n := o.set(v)
-		if was, known := numbers[v.id]; known && was != n {
-			t.Fatalf("user %x: got another number, %d, want %d", v.id, n, was)
+		if was, known := numbers[v.ID]; known && was != n {
+			t.Fatalf("user %x: got another number, %d, want %d", v.ID, n, was)
 		} else if !known && int(n) != len(numbers) {
-			t.Fatalf("user %x: got number %d, want %d", v.id, n, len(numbers))
+			t.Fatalf("user %x: got number %d, want %d", v.ID, n, len(numbers))
 		} else if !known {
-			ids = append(ids, v.id)
+			ids = append(ids, v.ID)
 		}
-		model[v.id], numbers[v.id] = v, n
+		model[v.ID], numbers[v.ID] = v, n
 	}
 	living := 0
 	for id, want := range model {
@@ -38,7 +40,7 @@ func TestOwners(t *testing.T) {
 		if !ok || got != want || n != numbers[id] || o.at(n) != want {
 			t.Fatalf("user %x: got %+v, number %d, %t, want %+v, number %d", id, got, n, ok, want, numbers[id])
 		}
-		if want.state != UserRemoved {
+		if want.State != UserRemoved {
 			living++
 		}
 	}
@@ -66,7 +68,7 @@ func TestOwnersInOrder(t *testing.T) {
 	slices.Sort(ids)
 	most := 0
 	for n, id := range ids {
-		o.set(owner{id: id, uid: "alice"})
+		o.set(record.Owner{ID: id, UID: "alice"})
 		if n%100 > 0 {
 			continue
 		}
@@ -109,8 +111,8 @@ func TestOwnersRenamed(t *testing.T) {
 	var told []string
 	for turn := range turns {
 		for user := range users {
-			n := o.set(owner{id: UserID(user), uid: name(user, turn)})
-			told = append(told, o.at(n).uid)
+			n := o.set(record.Owner{ID: UserID(user), UID: name(user, turn)})
+			told = append(told, o.at(n).UID)
 		}
 	}
 	for n, got := range told {
@@ -119,8 +121,8 @@ func TestOwnersRenamed(t *testing.T) {
 		}
 	}
 	for user := range users {
-		if v, _, _ := o.find(UserID(user)); v.uid != name(user, turns-1) {
-			t.Fatalf("user %d: got %q, want %q", user, v.uid, name(user, turns-1))
+		if v, _, _ := o.find(UserID(user)); v.UID != name(user, turns-1) {
+			t.Fatalf("user %d: got %q, want %q", user, v.UID, name(user, turns-1))
 		}
 	}
 	if got, one := len(o.names.blocks)*nameBlock, users*len(name(users, turns)); got > 8*one {

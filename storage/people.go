@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"gatehouse/storage/record"
 )
 
 // people is the users in the order of their names, for who looks for them. It is
@@ -192,8 +194,8 @@ func (s *Store) makePeople() {
 	list := s.owners.all()
 	made := people{who: make([]person, len(list))}
 	for n, o := range list {
-		if o.state != UserRemoved {
-			made.who[n].folded = Fold(o.uid)
+		if o.State != UserRemoved {
+			made.who[n].folded = Fold(o.UID)
 			made.sorted = append(made.sorted, uint32(n))
 		}
 	}
@@ -218,7 +220,7 @@ func (s *Store) datePeople() error {
 	var dates []missedPerson
 	err := s.view(func(txn *badger.Txn) error {
 		return s.each(txn, []byte{'u'}, func(k, v []byte) error {
-			o, rest, err := parseOwner(decodeUserID(k[1:]), v)
+			o, rest, err := record.ParseOwner(record.DecodeUserID(k[1:]), v)
 			if err != nil {
 				return err
 			}
@@ -228,7 +230,7 @@ func (s *Store) datePeople() error {
 			if err := json.Unmarshal(rest, &in); err != nil {
 				return err
 			}
-			if _, number, ok := s.owners.find(o.id); ok {
+			if _, number, ok := s.owners.find(o.ID); ok {
 				dates = append(dates, missedPerson{number, person{created: in.Created}})
 			}
 			return nil
@@ -264,13 +266,13 @@ type holding struct {
 }
 
 // count counts a token in or out.
-func (h *holding) count(by int, used lastUse, staleSince int64) {
+func (h *holding) count(by int, used record.LastUse, staleSince int64) {
 	h.tokens += by
-	if used.ms() <= staleSince {
+	if used.Ms() <= staleSince {
 		h.stale += by
 	}
-	if by > 0 && used.isUse() {
-		h.used = max(h.used, used.ms())
+	if by > 0 && used.IsUse() {
+		h.used = max(h.used, used.Ms())
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"runtime/debug"
 	"slices"
 	"time"
+
+	"gatehouse/storage/record"
 )
 
 // unmerged is what the log of uses had when the store was opened: what the
@@ -134,7 +136,7 @@ func (s *Store) recoverSome(ids []ID, found map[ID]*recovered) error {
 	}
 	defer s.merges.Unlock()
 	limit, instead := s.plausible()
-	return s.writeUsages(s.old.last, ids, func(id ID, r *usageRecord) { found[id].bring(r, limit, instead) })
+	return s.writeUsages(s.old.last, ids, func(id ID, r *record.UsageRecord) { found[id].bring(r, limit, instead) })
 }
 
 // recovered is what the old segments have of one token.
@@ -159,30 +161,30 @@ func (p *recovered) add(u pastUse) {
 
 // covers reports whether a use says all that an earlier one does.
 func (u pastUse) covers(v pastUse) bool {
-	return u.run == v.run && u.from == v.from && dayOf(u.used.ms()) == dayOf(v.used.ms()) && u.uses >= v.uses && u.used >= v.used
+	return u.run == v.run && u.from == v.from && record.DayOf(u.used.Ms()) == record.DayOf(v.used.Ms()) && u.uses >= v.uses && u.used >= v.used
 }
 
 // bring adds to a token's usage what it does not count yet: of each run and day
 // the most that was said.
-func (p recovered) bring(r *usageRecord, limit, instead int64) {
+func (p recovered) bring(r *record.UsageRecord, limit, instead int64) {
 	type when struct {
 		run uint64
 		day int32
 	}
 	most := map[when]int64{}
 	for _, u := range p {
-		if u.block <= r.mark {
+		if u.block <= r.Mark {
 			continue
 		}
-		used := u.used.believed(limit, instead)
-		r.used = max(r.used, used)
-		r.saw(Seen{u.from, used.ms()})
-		at := when{u.run, dayOf(u.used.ms())}
+		used := u.used.Believed(limit, instead)
+		r.Used = max(r.Used, used)
+		r.Saw(Seen{Origin: u.from, Time: used.Ms()})
+		at := when{u.run, record.DayOf(u.used.Ms())}
 		most[at] = max(most[at], u.uses)
 	}
 	for at, n := range most {
 		if n > 0 {
-			r.count(at.day, n) // believed by what reads it
+			r.Count(at.day, n) // believed by what reads it
 		}
 	}
 }

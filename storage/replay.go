@@ -123,5 +123,5 @@ func (r *replayer) there(txn *badger.Txn, o record.Op) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return parseLastUse(has) >= parseLastUse(brings), nil
+	return record.ParseLastUse(has) >= record.ParseLastUse(brings), nil
 }

@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"gatehouse/storage/record"
 )
 
 // KeepRevoked is how many revoked tokens of a user the store keeps the records of, for
@@ -85,7 +87,7 @@ type revokedToken struct {
 // dropRevokedOf drops the records of a user's revoked tokens, except those revoked last.
 func (s *Store) dropRevokedOf(owner UserID) error {
 	var kept []revokedToken // sorted, the latest first
-	q := Owned{Owner: owner, Revoked: true, Limit: 10 * mostRevoked, After: Cursor{string(key('o', owner.bytes(), []byte{0, 0xff}))}}
+	q := Owned{Owner: owner, Revoked: true, Limit: 10 * mostRevoked, After: Cursor{string(key('o', owner.Bytes(), []byte{0, 0xff}))}}
 	for {
 		list, next, err := s.revokedOf(q)
 		if err != nil {
@@ -199,7 +201,7 @@ func (r *revokedRun) take(ownedKey []byte, p *surplus) {
 	if ownedKey[9] == 0 {
 		return
 	}
-	if owner := decodeUserID(ownedKey[1:]); owner != r.owner {
+	if owner := record.DecodeUserID(ownedKey[1:]); owner != r.owner {
 		*r = revokedRun{owner: owner}
 	}
 	if r.n++; r.n == 2*KeepRevoked {

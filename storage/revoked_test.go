@@ -16,6 +16,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"gatehouse/storage/record"
 	"gatehouse/storage/storagetest"
 )
 
@@ -164,7 +165,7 @@ func TestUsesOfDropped(t *testing.T) {
 	}
 	s.flushing.Lock()
 	s.table.shard(v.ID).mu.Lock()
-	s.table.shard(v.ID).departed(v.ID).usage.count(dayOf(c.Milli()), 1)
+	s.table.shard(v.ID).departed(v.ID).usage.Count(record.DayOf(c.Milli()), 1)
 	s.table.shard(v.ID).mu.Unlock()
 	s.flushing.Unlock()
 	if err := s.flush(t.Context()); err != nil {

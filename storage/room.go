@@ -36,7 +36,7 @@ func (t *tx) checkRoom(owner UserID) error {
 func (t *tx) measure(owner UserID) (room, error) {
 	most := t.opts.MaxPerUser
 	var held []ID
-	for item := range scan(t.txn, key('o', owner.bytes(), []byte{0}), nil) {
+	for item := range scan(t.txn, key('o', owner.Bytes(), []byte{0}), nil) {
 		_, id := ownedToken(item.Key())
 		held = append(held, id)
 	}

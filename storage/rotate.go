@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"gatehouse/storage/record"
 )
 
 // MaxOverlap is the longest that two secrets of a token may both be good.
@@ -71,7 +73,7 @@ func (t *tx) update(v Token, action string) error {
 	}
 	t.event(Event{Action: action, UID: u.UID, Token: v.ID.String()})
 	t.put(tokenKeyOf(v.ID), b)
-	t.durable(func() { t.admit(v, createdAt(v.Created)) })
+	t.durable(func() { t.admit(v, record.CreatedAt(v.Created)) })
 	return nil
 }
 

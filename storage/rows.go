@@ -7,6 +7,8 @@ import (
 	"math/bits"
 	"slices"
 	"sort"
+
+	"gatehouse/storage/record"
 )
 
 // rows are the tokens of the table as they were at a moment, by last use: in
@@ -15,7 +17,7 @@ import (
 // They never change, but for those that are marked as gone, because their tokens
 // were used since or are dead.
 type rows struct {
-	used  []lastUse
+	used  []record.LastUse
 	ids   []ID
 	owner []uint32
 	index []uint32 // open addressing, as a shard's: a row's number + 1
@@ -27,13 +29,13 @@ type rows struct {
 
 // row is a token as the order knows it.
 type row struct {
-	used    lastUse
+	used    record.LastUse
 	id      ID
 	owner   uint32
 	created int64 // ms; 0: not known
 }
 
-func (r row) byUse() Place { return Place{r.used.ms(), r.id} }
+func (r row) byUse() Place { return Place{r.used.Ms(), r.id} }
 
 func (r *rows) len() int { return len(r.ids) }
 
@@ -50,7 +52,7 @@ func (r *rows) add(v row) {
 }
 
 func newRows(n int) *rows {
-	return &rows{used: make([]lastUse, 0, n), ids: make([]ID, 0, n), owner: make([]uint32, 0, n)}
+	return &rows{used: make([]record.LastUse, 0, n), ids: make([]ID, 0, n), owner: make([]uint32, 0, n)}
 }
 
 // rowsOf sorts the tokens of the table.
@@ -121,7 +123,7 @@ func (r *rows) merge(gone bitmap, others []row) *rows {
 		if gone.has(uint32(n)) {
 			continue
 		}
-		for len(others) > 0 && others[0].byUse().compare(Place{r.used[n].ms(), r.ids[n]}) < 0 {
+		for len(others) > 0 && others[0].byUse().compare(Place{r.used[n].Ms(), r.ids[n]}) < 0 {
 			put(others[0])
 			others = others[1:]
 		}
@@ -190,7 +192,7 @@ func (r *rows) sorted(o Order, nth int) (n int, at Place) {
 		n = int(r.byCreated[nth])
 		return n, Place{r.created[n], r.ids[n]}
 	}
-	return nth, Place{r.used[nth].ms(), r.ids[nth]}
+	return nth, Place{r.used[nth].Ms(), r.ids[nth]}
 }
 
 // until is how many rows come before a place, in an order.

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"gatehouse/storage/keys"
+	"gatehouse/storage/record"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -87,7 +88,7 @@ func (s *Store) narrow(v *sieve, o *order) error {
 	}
 	return s.view(func(txn *badger.Txn) error {
 		for _, n := range v.numbers {
-			for item := range scan(txn, key('o', s.owners.at(n).id.bytes(), []byte{0}), nil) {
+			for item := range scan(txn, key('o', s.owners.at(n).ID.Bytes(), []byte{0}), nil) {
 				_, id := ownedToken(item.Key())
 				v.few = append(v.few, id)
 			}
@@ -97,7 +98,7 @@ func (s *Store) narrow(v *sieve, o *order) error {
 }
 
 // takes reports whether the filter takes a token, its place apart.
-func (v *sieve) takes(id ID, owner uint32, used lastUse) bool {
+func (v *sieve) takes(id ID, owner uint32, used record.LastUse) bool {
 	switch {
 	case v.NeverUsed && used&1 != 0:
 	case v.IdleSince != 0 && int64(used>>1) > v.IdleSince:

@@ -88,7 +88,7 @@ func sessionKey(cookie string) []byte {
 
 // beginningKey is the hint that leads from an owner to a session, the latest first.
 func (v Session) beginningKey(k []byte) []byte {
-	return key('w', v.Owner.bytes(), binary.BigEndian.AppendUint64(nil, ^uint64(v.Created)), k[1:])
+	return key('w', v.Owner.Bytes(), binary.BigEndian.AppendUint64(nil, ^uint64(v.Created)), k[1:])
 }
 
 // CreateSession begins a session of an active user and returns its cookie; agent is
@@ -96,7 +96,7 @@ func (v Session) beginningKey(k []byte) []byte {
 // through the writer.
 func (s *Store) CreateSession(by Actor, owner UserID, method, agent string) (Secret, error) {
 	o, _, ok := s.owners.find(owner)
-	if !ok || o.state != UserActive {
+	if !ok || o.State != UserActive {
 		return "", ErrNoUser
 	}
 	var b [32]byte
@@ -104,8 +104,8 @@ func (s *Store) CreateSession(by Actor, owner UserID, method, agent string) (Sec
 	cookie := base64.RawURLEncoding.EncodeToString(b[:])
 	now := s.now()
 	err := s.saveSession(sessionKey(cookie), Session{
-		Owner: owner, Epoch: o.epoch, Method: method, Created: now, Seen: now,
-		Address: by.Address, Agent: Origin{Agent: agent}.cut().Agent,
+		Owner: owner, Epoch: o.Epoch, Method: method, Created: now, Seen: now,
+		Address: by.Address, Agent: Origin{Agent: agent}.Cut().Agent,
 	})
 	if err != nil {
 		return "", err
@@ -187,8 +187,8 @@ func (s *Store) Session(cookie string) (Session, error) {
 // lasts reports whether a session is still good, and sets its UID.
 func (s *Store) lasts(v *Session, now int64) bool {
 	o, _, ok := s.owners.find(v.Owner)
-	v.UID = o.uid
-	return ok && o.state == UserActive && o.epoch == v.Epoch &&
+	v.UID = o.UID
+	return ok && o.State == UserActive && o.Epoch == v.Epoch &&
 		now < v.Seen+SessionIdle.Milliseconds() && now < v.Created+SessionLife.Milliseconds() &&
 		now >= v.Created-SessionIdle.Milliseconds() // else the clock was ahead, and it would last for years
 }
@@ -207,7 +207,7 @@ func (s *Store) Sessions(owner UserID, cookie string) (list []Session, own int, 
 	mine, own := sessionKey(cookie), -1
 	now := s.now()
 	err = s.view(func(txn *badger.Txn) error {
-		prefix, n := key('w', owner.bytes()), 0
+		prefix, n := key('w', owner.Bytes()), 0
 		for item := range scan(txn, prefix, nil) {
 			if n++; n > mostScanned || len(list) >= mostListed {
 				break

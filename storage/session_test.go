@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"gatehouse/storage/record"
 )
 
 // TestListSessions: a user's own, the latest first, as long as each is good.
@@ -45,7 +47,7 @@ func TestListSessions(t *testing.T) {
 	second := begin(alice, "192.0.2.2", strings.Repeat("x", 500))
 	third := begin(alice, "192.0.2.3", "")
 	want(third, "192.0.2.3", "192.0.2.2", "192.0.2.1")
-	if list, _, _ := s.Sessions(alice.ID, third); len(list[1].Agent) != maxAgent || list[2].Agent != "curl/8" {
+	if list, _, _ := s.Sessions(alice.ID, third); len(list[1].Agent) != record.MaxAgent || list[2].Agent != "curl/8" {
 		t.Errorf("got agents %q and %q", list[1].Agent, list[2].Agent)
 	}
 	if err := s.EndSession(second); err != nil {

@@ -321,7 +321,7 @@ func (s *Store) writeUsagesNow(ctx context.Context, txn *badger.Txn, w *snapshot
 		for more && bytes.Compare(stored.Key(), k) < 0 {
 			stored, more = next() // of a token that is gone
 		}
-		var r usageRecord
+		var r record.UsageRecord
 		there := more && bytes.Equal(stored.Key(), k)
 		if there {
 			b, err := stored.ValueCopy(nil)
@@ -329,17 +329,17 @@ func (s *Store) writeUsagesNow(ctx context.Context, txn *badger.Txn, w *snapshot
 				b, err = s.seals.Open(k, b)
 			}
 			if err == nil {
-				r, err = parseUsage(b)
+				r, err = record.ParseUsage(b)
 			}
 			if err != nil {
 				return notRead(fmt.Sprintf("read %q", k), err)
 			}
 		}
 		s.table.usage(id, &r)
-		if r.used&1 == 0 && !there {
+		if r.Used&1 == 0 && !there {
 			continue // it was never used
 		}
-		if err := w.op(record.Op{Key: k, Value: s.seals.Seal(k, r.value())}); err != nil {
+		if err := w.op(record.Op{Key: k, Value: s.seals.Seal(k, r.Value())}); err != nil {
 			return err
 		}
 	}

@@ -64,7 +64,7 @@ func TestStopLeavesUses(t *testing.T) {
 		}
 		models[id].use(clock.Milli(), from)
 	}
-	other := Origin{netip.MustParseAddr("2001:db8::1"), "other"}
+	other := Origin{Address: netip.MustParseAddr("2001:db8::1"), Agent: "other"}
 	once, twice, days, gone, unused, nowhere := token(), token(), token(), token(), token(), token()
 	clock.Move(time.Second)
 	use(once, home)
@@ -124,7 +124,7 @@ func TestUseBeforeRecovery(t *testing.T) {
 	}
 	stopped(t, s)
 	s, let := held(t, dir, opts)
-	b, err := s.Authenticate(live, Origin{netip.MustParseAddr("192.0.2.9"), "early"})
+	b, err := s.Authenticate(live, Origin{Address: netip.MustParseAddr("192.0.2.9"), Agent: "early"})
 	if err != nil {
 		t.Fatal(err)
 	}

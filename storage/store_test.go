@@ -19,7 +19,7 @@ import (
 
 var (
 	admin = Actor{Name: "root"}
-	home  = Origin{netip.MustParseAddr("192.0.2.7"), "curl/8"}
+	home  = Origin{Address: netip.MustParseAddr("192.0.2.7"), Agent: "curl/8"}
 )
 
 // patience is how long something is waited for that has to come: after it, it

@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"gatehouse/storage/keys"
+	"gatehouse/storage/record"
 )
 
 // table is what verification reads: every token that is not revoked, in 32
@@ -36,26 +37,7 @@ type slot struct {
 	kid        byte
 	generation byte
 	flags      byte
-	used       [6]byte // a lastUse
-}
-
-// lastUse is a time of use that compares as a number: ms<<1, and the lowest
-// bit tells a use from the creation, which may fall into the same millisecond.
-type lastUse int64
-
-func usedAt(ms int64) lastUse    { return lastUse(ms<<1 | 1) }
-func createdAt(ms int64) lastUse { return lastUse(ms << 1) }
-
-func (u lastUse) ms() int64   { return int64(u) >> 1 }
-func (u lastUse) isUse() bool { return u&1 != 0 } // and not the creation
-
-// shown is what listings say: the time in ms. A use in the millisecond of the
-// creation counts as in the next, for lastUsed equal to created means never.
-func (u lastUse) shown(created int64) int64 {
-	if ms := u.ms(); !u.isUse() || ms > created {
-		return ms
-	}
-	return created + 1
+	used       [6]byte // a record.LastUse
 }
 
 // The flags of a slot. The low four are in the token's record, too.
@@ -97,7 +79,7 @@ type slotPage [pageSize / int(unsafe.Sizeof(slot{}))]slot
 
 // departed is what is still to be written of a token that was taken out.
 type departed struct {
-	used  lastUse
+	used  record.LastUse
 	usage Usage
 }
 
@@ -128,24 +110,24 @@ func (s *slot) id(shard byte) (id ID) {
 	return id
 }
 
-func (s *slot) lastUse() lastUse {
-	return lastUse(uint64(binary.LittleEndian.Uint32(s.used[:])) | uint64(binary.LittleEndian.Uint16(s.used[4:]))<<32)
+func (s *slot) lastUse() record.LastUse {
+	return record.LastUse(uint64(binary.LittleEndian.Uint32(s.used[:])) | uint64(binary.LittleEndian.Uint16(s.used[4:]))<<32)
 }
 
 // raise moves the last use on, never back. A use in the millisecond of the
 // creation counts as in the next (see shown), so that a slot has the very time
 // that listings show.
-func (s *slot) raise(u lastUse) {
+func (s *slot) raise(u record.LastUse) {
 	old := s.lastUse()
 	if old&1 == 0 && u == old|1 {
-		u = usedAt(old.ms() + 1)
+		u = record.UsedAt(old.Ms() + 1)
 	}
 	if u > old {
 		s.set(u)
 	}
 }
 
-func (s *slot) set(u lastUse) {
+func (s *slot) set(u record.LastUse) {
 	binary.LittleEndian.PutUint32(s.used[:], uint32(u))
 	binary.LittleEndian.PutUint16(s.used[4:], uint16(u>>32))
 }
@@ -156,7 +138,7 @@ type entry struct {
 	generation byte
 	flags      byte
 	owner      uint32
-	used       lastUse
+	used       record.LastUse
 	slot       uint32 // where it was; it may have moved
 }
 
@@ -307,7 +289,7 @@ func (sh *shard) unsavedIDs(ids []ID) []ID {
 }
 
 // raise moves a token's last use on.
-func (t *table) raise(id ID, u lastUse) {
+func (t *table) raise(id ID, u record.LastUse) {
 	sh := t.shard(id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()

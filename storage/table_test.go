@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"gatehouse/storage/keys"
+	"gatehouse/storage/record"
 )
 
 // tightID makes ids that meet: few shards, and few places at the two ends of
@@ -26,7 +27,7 @@ type tableModel struct {
 	whole bool
 }
 
-func (m *tableModel) raise(id ID, u lastUse) {
+func (m *tableModel) raise(id ID, u record.LastUse) {
 	if e, ok := m.live[id]; ok {
 		e.used = later(e.used, u)
 		m.live[id] = e
@@ -35,7 +36,7 @@ func (m *tableModel) raise(id ID, u lastUse) {
 
 // later is the later of two last uses, where a use at the creation's time is
 // one of the millisecond after it.
-func later(old, u lastUse) lastUse {
+func later(old, u record.LastUse) record.LastUse {
 	if old&1 == 0 && u == old+1 {
 		return old + 3
 	}
@@ -80,7 +81,7 @@ func TestTableIsAMap(t *testing.T) {
 }
 
 func tableStep(r *rand.Rand, table *table, m *tableModel, id ID, grow bool) {
-	e := entry{id: id, generation: byte(r.IntN(3)), flags: byte(r.IntN(2)), owner: r.Uint32N(100), used: lastUse(r.IntN(1000))}
+	e := entry{id: id, generation: byte(r.IntN(3)), flags: byte(r.IntN(2)), owner: r.Uint32N(100), used: record.LastUse(r.IntN(1000))}
 	remove := 2
 	if !grow {
 		remove = 6
@@ -91,7 +92,7 @@ func tableStep(r *rand.Rand, table *table, m *tableModel, id ID, grow bool) {
 		delete(m.live, id)
 		m.gone[id] = !m.whole
 	case dice < remove+1:
-		u := lastUse(r.IntN(2000))
+		u := record.LastUse(r.IntN(2000))
 		table.raise(id, u)
 		m.raise(id, u)
 	case dice < remove+2 && !m.whole:
@@ -170,7 +171,7 @@ func TestTableReaders(t *testing.T) {
 	var wg sync.WaitGroup
 	for w := range 4 {
 		wg.Go(func() {
-			var last [len(fixed)]lastUse
+			var last [len(fixed)]record.LastUse
 			for n := 0; !stop.Load(); n++ {
 				at := n % len(fixed)
 				e, ok, _ := table.get(fixed[at])
@@ -181,7 +182,7 @@ func TestTableReaders(t *testing.T) {
 				last[at] = e.used
 				table.touch(fixed[at], e.slot, int64(n+w), home)
 				table.get(moving[at])
-				table.usage(fixed[at], new(usageRecord))
+				table.usage(fixed[at], new(record.UsageRecord))
 			}
 		})
 	}

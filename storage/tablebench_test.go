@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"gatehouse/storage/record"
 )
 
 // BenchmarkTable fills tables of a thousand, a million and ten million tokens,
@@ -26,7 +28,7 @@ func BenchmarkTable(b *testing.B) {
 
 func benchTable(b *testing.B, n int) {
 	s := open(b, b.TempDir())
-	owner := s.owners.set(owner{id: 7, uid: "alice@example.com"})
+	owner := s.owners.set(record.Owner{ID: 7, UID: "alice@example.com"})
 	for range 2 { // what was freed just now goes back at the second time
 		debug.FreeOSMemory()
 		time.Sleep(100 * time.Millisecond)
@@ -38,7 +40,7 @@ func benchTable(b *testing.B, n int) {
 		id := ID{1}
 		binary.LittleEndian.PutUint64(id[1:], r.Uint64())
 		binary.LittleEndian.PutUint32(id[9:], r.Uint32())
-		s.table.put(entry{id: id, owner: owner, used: createdAt(int64(i))})
+		s.table.put(entry{id: id, owner: owner, used: record.CreatedAt(int64(i))})
 		if at := r.IntN(i + 1); i < len(ids) {
 			ids[i] = id
 		} else if at < len(ids) { // any token with the same chance, as whoever is looked up next

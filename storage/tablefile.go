@@ -13,6 +13,7 @@ import (
 
 	"gatehouse/storage/journal"
 	"gatehouse/storage/keys"
+	"gatehouse/storage/record"
 )
 
 // tableFile is the table as a stop or a checkpoint left it, in a file of its own:
@@ -49,10 +50,10 @@ func (m tableMoment) append(b []byte) []byte {
 	return append(b, make([]byte, 16)...)
 }
 
-func (c *cutter) tableMoment() (m tableMoment) {
-	m.position, _ = journal.DecodePosition(c.bytes(journal.PositionSize))
-	m.uses = binary.BigEndian.Uint64(c.bytes(8))
-	c.bytes(16)
+func cutMoment(c *record.Cutter) (m tableMoment) {
+	m.position, _ = journal.DecodePosition(c.Bytes(journal.PositionSize))
+	m.uses = binary.BigEndian.Uint64(c.Bytes(8))
+	c.Bytes(16)
 	return m
 }
 
@@ -151,13 +152,13 @@ func (t *tableFile) readHead() error {
 	if err != nil {
 		return err
 	}
-	c := cutter{rest: b}
-	if string(c.bytes(len(tableMagic))) != tableMagic {
+	c := record.Cutter{Rest: b}
+	if string(c.Bytes(len(tableMagic))) != tableMagic {
 		return errors.New("it has an unknown form")
 	}
-	t.moment = c.tableMoment()
+	t.moment = cutMoment(&c)
 	for n := range t.parts {
-		t.parts[n] = filePart{int64(binary.BigEndian.Uint64(c.bytes(8))), binary.BigEndian.Uint32(c.bytes(4))}
+		t.parts[n] = filePart{int64(binary.BigEndian.Uint64(c.Bytes(8))), binary.BigEndian.Uint32(c.Bytes(4))}
 	}
 	return nil
 }
@@ -176,9 +177,9 @@ func (o *owners) appendTo(b []byte) []byte {
 	defer o.mu.RUnlock()
 	for n := range uint32(o.n) {
 		v := o.owner(n)
-		b = append(append(b, v.id.bytes()...), byte(v.state))
-		b = binary.BigEndian.AppendUint32(b, v.epoch)
-		b = append(append(b, byte(len(v.uid))), v.uid...)
+		b = append(append(b, v.ID.Bytes()...), byte(v.State))
+		b = binary.BigEndian.AppendUint32(b, v.Epoch)
+		b = append(append(b, byte(len(v.UID))), v.UID...)
 	}
 	return b
 }
@@ -188,10 +189,10 @@ func (t *tableFile) readOwners() error {
 	if err != nil {
 		return err
 	}
-	for c := (cutter{rest: b}); len(c.rest) > 0; {
-		v := owner{id: decodeUserID(c.bytes(8)), state: UserState(c.bytes(1)[0]), epoch: binary.BigEndian.Uint32(c.bytes(4))}
-		v.uid = string(c.bytes(int(c.bytes(1)[0])))
-		if c.failed {
+	for c := (record.Cutter{Rest: b}); len(c.Rest) > 0; {
+		v := record.Owner{ID: record.DecodeUserID(c.Bytes(8)), State: UserState(c.Bytes(1)[0]), Epoch: binary.BigEndian.Uint32(c.Bytes(4))}
+		v.UID = string(c.Bytes(int(c.Bytes(1)[0])))
+		if c.Failed {
 			return fmt.Errorf("%w: the users have an unknown form", ErrDamaged)
 		}
 		t.owners = append(t.owners, t.Store.owners.set(v))
@@ -254,7 +255,7 @@ func (t *tableFile) load(n byte) error {
 			continue // a retired key: the token is dead; or the journal has user and token
 		}
 		s.owner = t.owners[number]
-		if t.behind && t.Store.owners.at(s.owner).state == UserRemoved {
+		if t.behind && t.Store.owners.at(s.owner).State == UserRemoved {
 			continue // since then
 		}
 		sh.load(s.entry(s.id(n)))

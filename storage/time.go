@@ -7,7 +7,6 @@ import (
 	"math"
 	"os"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"gatehouse/storage/disk"
 	"gatehouse/storage/journal"
 	"gatehouse/storage/lasting"
+	"gatehouse/storage/record"
 	"gatehouse/storage/wallclock"
 )
 
@@ -223,47 +223,15 @@ func (s *Store) Past(ms int64) int64 {
 }
 
 // believe returns a last use, or what to take instead.
-func (s *Store) believe(u lastUse) lastUse {
+func (s *Store) believe(u record.LastUse) record.LastUse {
 	limit, instead := s.plausible()
-	return u.believed(limit, instead)
+	return u.Believed(limit, instead)
 }
 
-func (u lastUse) believed(limit, instead int64) lastUse {
-	if u.ms() <= limit {
-		return u
-	}
-	return createdAt(instead) | u&1
-}
-
-// believed is the same for all that is known of a token's uses. What was counted on a
-// day to come was on the day of that time.
-func (u *Usage) believed(limit, instead int64) (changed bool) {
-	if limit == math.MaxInt64 {
-		return false
-	}
-	for i := range u.Seen {
-		if u.Seen[i].Time > limit {
-			u.Seen[i].Time, changed = instead, true
-		}
-	}
-	n := int64(0)
-	u.days = slices.DeleteFunc(u.days, func(d dayUses) bool {
-		late := d.day > dayOf(limit)
-		if late {
-			n += d.n
-		}
-		return late
-	})
-	if n > 0 {
-		*u.at(dayOf(instead)) += n
-	}
-	return changed || n > 0
-}
-
-func (s *Store) believeUsage(r *usageRecord) {
+func (s *Store) believeUsage(r *record.UsageRecord) {
 	limit, instead := s.plausible()
-	r.used = r.used.believed(limit, instead)
-	r.believed(limit, instead)
+	r.Used = r.Used.Believed(limit, instead)
+	r.Believed(limit, instead)
 }
 
 // rectify goes through the table once, after a start and when the clock has been set
@@ -287,12 +255,12 @@ func (sh *shard) rectify(s *Store) {
 	limit, set := s.latest()
 	now := s.wall()
 	for n := range uint32(sh.n) {
-		if sl := sh.at(n); sl.lastUse().ms() > limit || len(sh.more) > 0 && sh.more[sl.id(sh.number)] != nil {
+		if sl := sh.at(n); sl.lastUse().Ms() > limit || len(sh.more) > 0 && sh.more[sl.id(sh.number)] != nil {
 			sh.rectifySlot(n, limit, set, now)
 		}
 	}
 	for id, d := range sh.left {
-		if u := d.used.believed(limit, now); d.usage.believed(limit, now) || u != d.used {
+		if u := d.used.Believed(limit, now); d.usage.Believed(limit, now) || u != d.used {
 			d.used = u
 			sh.parting = append(sh.parting, id)
 		}
@@ -305,14 +273,14 @@ func (sh *shard) rectifySlot(n uint32, limit, set, now int64) {
 	s := sh.at(n)
 	id, u := s.id(sh.number), s.lastUse()
 	more := sh.more[id]
-	changed := more != nil && more.believed(limit, now)
+	changed := more != nil && more.Believed(limit, now)
 	instead := set
-	if u.isUse() {
+	if u.IsUse() {
 		instead = now
 	}
-	if v := u.believed(limit, instead); v != u {
+	if v := u.Believed(limit, instead); v != u {
 		s.set(v)
-		if changed = true; v.isUse() {
+		if changed = true; v.IsUse() {
 			sh.beyond(id) // or nobody would bring it into the index
 		}
 	}

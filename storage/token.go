@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"gatehouse/storage/keys"
+	"gatehouse/storage/record"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -149,14 +150,14 @@ func (t *tx) addToken(v Token) error {
 	if r, ok := t.writer.rooms[v.Owner]; ok {
 		t.writer.rooms[v.Owner] = room{held: r.held + 1}
 	}
-	t.durable(func() { t.admit(v, createdAt(v.Created)) })
+	t.durable(func() { t.admit(v, record.CreatedAt(v.Created)) })
 	return nil
 }
 
 // admit puts a token into the table.
-func (s *Store) admit(t Token, used lastUse) {
+func (s *Store) admit(t Token, used record.LastUse) {
 	o, n, ok := s.owners.find(t.Owner)
-	if !ok || o.state == UserRemoved {
+	if !ok || o.State == UserRemoved {
 		return // a token of nobody authenticates nobody
 	}
 	s.table.put(entry{id: t.ID, generation: t.Generation, flags: t.flags(), owner: n, used: s.believe(used)})
@@ -208,7 +209,7 @@ func (s *Store) token(txn *badger.Txn, id ID) (Token, error) {
 func (s *Store) fill(txn *badger.Txn, t *Token) error {
 	t.OwnerState = UserRemoved
 	if o, _, ok := s.owners.find(t.Owner); ok {
-		t.OwnerState = o.state
+		t.OwnerState = o.State
 	}
 	r, err := s.usageOf(txn, t.ID)
 	if err != nil {
@@ -221,13 +222,13 @@ func (s *Store) fill(txn *badger.Txn, t *Token) error {
 
 // addUses takes over what is known of the token's uses. The last use moves on,
 // never back, as far as the times can be right.
-func (s *Store) addUses(t *Token, r *usageRecord) {
+func (s *Store) addUses(t *Token, r *record.UsageRecord) {
 	limit, instead := s.plausible()
-	r.believed(limit, instead)
+	r.Believed(limit, instead)
 	t.Usage = r.Usage
-	created := createdAt(t.Created).believed(limit, instead).ms()
-	last := createdAt(t.LastUsed).believed(limit, instead).ms()
-	t.LastUsed = max(last, r.used.shown(created))
+	created := record.CreatedAt(t.Created).Believed(limit, instead).Ms()
+	last := record.CreatedAt(t.LastUsed).Believed(limit, instead).Ms()
+	t.LastUsed = max(last, r.Used.Shown(created))
 	if len(r.Seen) > 0 {
 		t.From = r.Seen[0].Address.String()
 	}

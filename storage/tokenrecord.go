@@ -66,7 +66,7 @@ func (t Token) ownedKey() []byte {
 	}
 	binary.BigEndian.PutUint64(place[1:], uint64(t.Created))
 	binary.BigEndian.PutUint16(place[9:], t.Order)
-	return key('o', t.Owner.bytes(), place[:], t.ID[:])
+	return key('o', t.Owner.Bytes(), place[:], t.ID[:])
 }
 
 // ownedToken reads what ownedKey wrote.

@@ -1,6 +1,10 @@
 package storage
 
-import "math"
+import (
+	"math"
+
+	"gatehouse/storage/record"
+)
 
 // origins numbers the origins of a shard's tokens, from 1 on, so that a slot
 // needs two bytes for one.
@@ -40,29 +44,29 @@ func (t *table) touch(id ID, seen uint32, ms int64, from Origin) {
 		return
 	}
 	d := sh.departed(id)
-	d.used = max(d.used, usedAt(ms))
-	d.usage.count(dayOf(ms), 1)
-	d.usage.saw(Seen{from, ms})
+	d.used = max(d.used, record.UsedAt(ms))
+	d.usage.Count(record.DayOf(ms), 1)
+	d.usage.Saw(Seen{Origin: from, Time: ms})
 	sh.parting = append(sh.parting, id)
 }
 
 func (sh *shard) touch(id ID, n uint32, ms int64, from Origin) {
 	s := sh.at(n)
-	last := s.lastUse().ms()
+	last := s.lastUse().Ms()
 	ms = max(ms, last) // a clock that was set back counts for the day of the latest use
-	if s.uses > 0 && dayOf(last) != dayOf(ms) || s.uses == math.MaxUint32 {
-		sh.beyond(id).count(dayOf(last), int64(s.uses))
+	if s.uses > 0 && record.DayOf(last) != record.DayOf(ms) || s.uses == math.MaxUint32 {
+		sh.beyond(id).Count(record.DayOf(last), int64(s.uses))
 		s.uses = 0
 	}
 	if s.origin == 0 || sh.origins.at(s.origin) != from {
 		if s.origin != 0 {
-			sh.beyond(id).saw(Seen{sh.origins.at(s.origin), last})
+			sh.beyond(id).Saw(Seen{Origin: sh.origins.at(s.origin), Time: last})
 		}
 		if s.origin = sh.origins.of(from); s.origin == 0 {
-			sh.beyond(id).saw(Seen{from, ms})
+			sh.beyond(id).Saw(Seen{Origin: from, Time: ms})
 		}
 	}
-	s.raise(usedAt(ms))
+	s.raise(record.UsedAt(ms))
 	s.uses++
 	sh.unsave(n)
 }
@@ -93,12 +97,12 @@ func (sh *shard) unwritten(id ID, s *slot, u *Usage) {
 	if more := sh.more[id]; more != nil {
 		u.Add(more)
 	}
-	ms := s.lastUse().ms()
+	ms := s.lastUse().Ms()
 	if s.uses > 0 {
-		u.count(dayOf(ms), int64(s.uses))
+		u.Count(record.DayOf(ms), int64(s.uses))
 	}
 	if s.origin != 0 {
-		u.saw(Seen{sh.origins.at(s.origin), ms})
+		u.Saw(Seen{Origin: sh.origins.at(s.origin), Time: ms})
 	}
 }
 
@@ -202,16 +206,16 @@ func (sh *shard) departed(id ID) *departed {
 }
 
 // usage adds to r what is not yet in Badger of a token's usage.
-func (t *table) usage(id ID, r *usageRecord) {
+func (t *table) usage(id ID, r *record.UsageRecord) {
 	sh := t.shard(id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if n, _, ok := sh.find(id); ok {
 		s := sh.at(n)
-		r.used = max(r.used, s.lastUse())
+		r.Used = max(r.Used, s.lastUse())
 		sh.unwritten(id, s, &r.Usage)
 	} else if d := sh.left[id]; d != nil {
-		r.used = max(r.used, d.used)
+		r.Used = max(r.Used, d.used)
 		r.Add(&d.usage)
 	}
 }

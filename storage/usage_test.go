@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"gatehouse/storage/record"
 )
 
 // useModel is what a token's usage must be.
@@ -34,17 +36,17 @@ func (m *useModel) use(ms int64, from Origin) {
 	if m.days == nil {
 		m.days = map[int32]int64{}
 	}
-	m.days[dayOf(ms)]++
+	m.days[record.DayOf(ms)]++
 	m.seen = slices.DeleteFunc(m.seen, func(v Seen) bool { return v.Address == from.Address })
-	m.seen = slices.Insert(m.seen, 0, Seen{from, ms})
-	m.seen = m.seen[:min(len(m.seen), maxSeen)]
+	m.seen = slices.Insert(m.seen, 0, Seen{Origin: from, Time: ms})
+	m.seen = m.seen[:min(len(m.seen), record.MaxSeen)]
 }
 
 func (m *useModel) compare(t *testing.T, when string, got Token, now int64) {
 	t.Helper()
 	var days []int64
-	for ago := keepDays - 1; ago >= 0; ago-- {
-		days = append(days, m.days[dayOf(now)-int32(ago)])
+	for ago := record.KeepDays - 1; ago >= 0; ago-- {
+		days = append(days, m.days[record.DayOf(now)-int32(ago)])
 	}
 	if got.Usage.Uses != m.uses || !reflect.DeepEqual(got.Usage.Days(now), days) {
 		t.Fatalf("%s: got %d uses, %v a day, want %d, %v", when, got.Usage.Uses, got.Usage.Days(now), m.uses, days)
@@ -103,7 +105,7 @@ func usageStory(t *testing.T, r *rand.Rand) {
 			restate(t, s, r.IntN(shardCount+flushSlices))
 		default:
 			n := r.IntN(len(secrets))
-			from := Origin{netip.AddrFrom4([4]byte{10, 0, 0, byte(r.IntN(7))}), fmt.Sprint("agent ", r.IntN(2))}
+			from := Origin{Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(r.IntN(7))}), Agent: fmt.Sprint("agent ", r.IntN(2))}
 			if _, err := s.Authenticate(secrets[n], from); err != nil {
 				t.Fatal(err)
 			}
@@ -182,7 +184,7 @@ func TestSeen(t *testing.T) {
 	s := openWith(t, dir, opts)
 	id, secret := create(t, s, addUser(t, s, "alice@example.com"))
 	use := func(n int, agent string) {
-		if _, err := s.Authenticate(secret, Origin{netip.AddrFrom4([4]byte{10, 0, 0, byte(n)}), agent}); err != nil {
+		if _, err := s.Authenticate(secret, Origin{Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(n)}), Agent: agent}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -230,15 +232,15 @@ func TestRecovered(t *testing.T) {
 		var all, needed recovered
 		for block := range uint64(20) {
 			u := pastUse{block: block, run: uint64(r.IntN(2))}
-			u.used, u.uses = usedAt(int64(r.IntN(3))*msOfDay+int64(r.IntN(5))), int64(r.IntN(4))
+			u.used, u.uses = record.UsedAt(int64(r.IntN(3))*record.MsOfDay+int64(r.IntN(5))), int64(r.IntN(4))
 			if n := r.IntN(8); n > 0 {
-				u.from = Origin{netip.AddrFrom4([4]byte{10, 0, 0, byte(n)}), fmt.Sprint(r.IntN(2))}
+				u.from = Origin{Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(n)}), Agent: fmt.Sprint(r.IntN(2))}
 			}
 			all = append(all, u)
 			needed.add(u)
 		}
 		for mark := range uint64(20) {
-			got, want := usageRecord{mark: mark}, usageRecord{mark: mark}
+			got, want := record.UsageRecord{Mark: mark}, record.UsageRecord{Mark: mark}
 			needed.bring(&got, math.MaxInt64, 0)
 			all.bring(&want, math.MaxInt64, 0)
 			if !reflect.DeepEqual(got, want) {
@@ -248,7 +250,7 @@ func TestRecovered(t *testing.T) {
 	}
 	var busy recovered
 	for n := range int64(1000) {
-		busy.add(pastUse{block: uint64(n), oneUse: oneUse{used: usedAt(1000 * n), uses: n}, from: home})
+		busy.add(pastUse{block: uint64(n), oneUse: oneUse{used: record.UsedAt(1000 * n), uses: n}, from: home})
 	}
 	if len(busy) != 1 {
 		t.Errorf("of a token in use all the time: kept %d, want 1", len(busy))
@@ -314,7 +316,7 @@ func TestUsesAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for w := range users {
 		wg.Go(func() {
-			from := Origin{netip.AddrFrom4([4]byte{10, 0, 0, byte(w)}), "test"}
+			from := Origin{Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(w)}), Agent: "test"}
 			for range each {
 				if _, err := s.Authenticate(secret, from); err != nil {
 					t.Error(err)
@@ -430,27 +432,9 @@ func TestDamagedUseLog(t *testing.T) {
 	wantLive(t, again, secret)
 }
 
-func FuzzUsage(f *testing.F) {
-	r := usageRecord{used: usedAt(1000), mark: 7}
-	r.count(5, 3)
-	r.saw(Seen{home, 1000})
-	f.Add(r.value())
-	f.Add([]byte{0, 1, 2})
-	f.Fuzz(func(t *testing.T, b []byte) {
-		r, err := parseUsage(b)
-		if err != nil {
-			return
-		}
-		again, err := parseUsage(r.value())
-		if err != nil || !reflect.DeepEqual(again, r) {
-			t.Errorf("got %+v, %v, want %+v", again, err, r)
-		}
-	})
-}
-
 func FuzzUseBlock(f *testing.F) {
 	b := useBlock{slice: 1, run: 2}
-	b.add(oneUse{id: ID{1, 2}, used: usedAt(1000), uses: 3, origin: b.origin(home)})
+	b.add(oneUse{id: ID{1, 2}, used: record.UsedAt(1000), uses: 3, origin: b.origin(home)})
 	f.Add(b.payload())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		eachUse(b, -1, func(_ uint64, u oneUse, _ Origin) {

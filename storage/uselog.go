@@ -15,6 +15,7 @@ import (
 
 	"gatehouse/storage/disk"
 	"gatehouse/storage/keys"
+	"gatehouse/storage/record"
 )
 
 // useLog keeps what uses left in memory until it is in Badger. To bring the
@@ -243,7 +244,7 @@ type useBlock struct {
 // oneUse is what a block says of a token.
 type oneUse struct {
 	id     ID
-	used   lastUse
+	used   record.LastUse
 	uses   int64
 	origin uint16
 }
@@ -272,13 +273,13 @@ func (b *useBlock) add(u oneUse) {
 }
 
 // addUsage says all of what is not yet in Badger of a token.
-func (b *useBlock) addUsage(id ID, used lastUse, u *Usage) {
+func (b *useBlock) addUsage(id ID, used record.LastUse, u *Usage) {
 	b.add(oneUse{id: id, used: used})
-	for _, d := range u.days {
-		b.add(oneUse{id: id, used: min(used, usedAt(int64(d.day)*msOfDay)), uses: d.n})
+	for _, d := range u.PerDay {
+		b.add(oneUse{id: id, used: min(used, record.UsedAt(int64(d.Day)*record.MsOfDay)), uses: d.N})
 	}
 	for _, v := range slices.Backward(u.Seen) {
-		b.add(oneUse{id: id, used: usedAt(v.Time), origin: b.origin(v.Origin)})
+		b.add(oneUse{id: id, used: record.UsedAt(v.Time), origin: b.origin(v.Origin)})
 	}
 }
 
@@ -286,26 +287,26 @@ func (b *useBlock) payload() []byte {
 	head := binary.BigEndian.AppendUint64([]byte{b.slice}, b.run)
 	head = binary.BigEndian.AppendUint16(head, uint16(len(b.origins)))
 	for _, o := range b.origins {
-		head = o.append(head)
+		head = o.AppendTo(head)
 	}
 	return append(head, b.tokens...)
 }
 
 // eachUse reads a block of a slice, or any for a negative one.
 func eachUse(payload []byte, slice int, fn func(run uint64, u oneUse, from Origin)) error {
-	c := cutter{rest: payload}
-	if s := c.bytes(1)[0]; slice >= 0 && int(s) != slice {
+	c := record.Cutter{Rest: payload}
+	if s := c.Bytes(1)[0]; slice >= 0 && int(s) != slice {
 		return nil
 	}
-	run := binary.BigEndian.Uint64(c.bytes(8))
+	run := binary.BigEndian.Uint64(c.Bytes(8))
 	origins := []Origin{{}}
-	for n := binary.BigEndian.Uint16(c.bytes(2)); n > 0 && !c.failed; n-- {
-		origins = append(origins, c.origin())
+	for n := binary.BigEndian.Uint16(c.Bytes(2)); n > 0 && !c.Failed; n-- {
+		origins = append(origins, c.Origin())
 	}
-	for len(c.rest) > 0 {
-		u := oneUse{id: ID(c.bytes(keys.IDSize)), used: lastUse(binary.BigEndian.Uint64(c.bytes(8))), origin: binary.BigEndian.Uint16(c.bytes(2))}
-		u.uses = int64(c.number())
-		if c.failed || int(u.origin) >= len(origins) {
+	for len(c.Rest) > 0 {
+		u := oneUse{id: ID(c.Bytes(keys.IDSize)), used: record.LastUse(binary.BigEndian.Uint64(c.Bytes(8))), origin: binary.BigEndian.Uint16(c.Bytes(2))}
+		u.uses = int64(c.Number())
+		if c.Failed || int(u.origin) >= len(origins) {
 			return fmt.Errorf("%w: a block of the log of uses has an unknown form", ErrDamaged)
 		}
 		fn(run, u, origins[u.origin])

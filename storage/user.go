@@ -2,8 +2,6 @@ package storage
 
 import (
 	"crypto/rand"
-	"encoding/binary"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -13,32 +11,22 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
+
+	"gatehouse/storage/record"
 )
 
-// UserID is the random internal name of a user. It is never given twice, so a
-// new person with an old address inherits nothing.
-type UserID uint64
-
-// Opaque is the id as applications are told it: 16 hexadecimal characters that say
-// nothing of the user.
-func (id UserID) Opaque() string {
-	var text [16]byte
-	hex.Encode(text[:], id.bytes())
-	return string(text[:])
-}
-
-func (id UserID) bytes() []byte { return binary.BigEndian.AppendUint64(nil, uint64(id)) }
+// UserID is the random internal name of a user.
+type UserID = record.UserID
 
 // UserState says whether a user's tokens and sessions count.
-type UserState byte
+type UserState = record.UserState
 
-// The states of a user. A removed user's record stays, and with it the state
-// of the tokens.
+// The states of a user.
 const (
-	UserActive    UserState = iota
-	UserDisabled            // by an administrator
-	UserSuspended           // by the directory
-	UserRemoved
+	UserActive    = record.UserActive
+	UserDisabled  = record.UserDisabled  // by an administrator
+	UserSuspended = record.UserSuspended // by the directory
+	UserRemoved   = record.UserRemoved
 )
 
 // SourceLocal is the source of users whose password Gatehouse keeps.
@@ -62,36 +50,19 @@ type User struct {
 	Password []byte `json:"password,omitempty"` // an argon2id hash, sealed
 }
 
-// A user's record is a head of fixed form, which is all that the loading at
-// open reads, and the rest as JSON:
-//
-//	version 1 | state 1 | epoch 4 | length of the uid 1 | uid | JSON
-const userHead = 7
-
+// record is the head of fixed form, which is all that a start reads, and the rest as
+// JSON.
 func (u User) record() ([]byte, error) {
-	b := []byte{1, byte(u.State)}
-	b = binary.BigEndian.AppendUint32(b, u.Epoch)
-	b = append(append(b, byte(len(u.UID))), u.UID...)
 	rest, err := json.Marshal(u)
-	return append(b, rest...), err
-}
-
-// parseOwner reads the head, and returns what follows it.
-func parseOwner(id UserID, b []byte) (o owner, rest []byte, err error) {
-	if len(b) < userHead || b[0] != 1 || len(b) < userHead+int(b[6]) {
-		return owner{}, nil, fmt.Errorf("%w: user %016x has an unknown form", ErrDamaged, id)
-	}
-	end := userHead + int(b[6])
-	o = owner{id: id, state: UserState(b[1]), epoch: binary.BigEndian.Uint32(b[2:]), uid: string(b[userHead:end])}
-	return o, b[end:], nil
+	return append(record.Owner{ID: u.ID, Epoch: u.Epoch, State: u.State, UID: u.UID}.AppendHead(nil), rest...), err
 }
 
 func parseUser(id UserID, b []byte) (User, error) {
-	o, rest, err := parseOwner(id, b)
+	o, rest, err := record.ParseOwner(id, b)
 	if err != nil {
 		return User{}, err
 	}
-	u := User{ID: id, State: o.state, Epoch: o.epoch, UID: o.uid}
+	u := User{ID: id, State: o.State, Epoch: o.Epoch, UID: o.UID}
 	if err := json.Unmarshal(rest, &u); err != nil {
 		return u, fmt.Errorf("%w: user %016x: %w", ErrDamaged, id, err)
 	}
@@ -137,9 +108,8 @@ func (u *User) become(state UserState, now int64) {
 	u.State, u.StateAt = state, max(now, u.StateAt+1)
 }
 
-func userKey(id UserID) []byte     { return key('u', id.bytes()) }
+func userKey(id UserID) []byte     { return key('u', id.Bytes()) }
 func nameKey(folded string) []byte { return key('n', []byte(folded)) }
-func decodeUserID(b []byte) UserID { return UserID(binary.BigEndian.Uint64(b)) }
 
 // Local reports whether Gatehouse keeps the user's password.
 func (u User) Local() bool { return u.Source == SourceLocal }
@@ -187,7 +157,7 @@ func (s *Store) userByName(txn *badger.Txn, uid string) (User, error) {
 	if !ok || len(b) != 8 {
 		return User{}, ErrNoUser
 	}
-	u, err := s.userByID(txn, decodeUserID(b))
+	u, err := s.userByID(txn, record.DecodeUserID(b))
 	if err == nil && (u.State == UserRemoved || Fold(u.UID) != folded) {
 		return User{}, ErrNoUser // a hint that leads astray
 	}
@@ -202,7 +172,9 @@ func (t *tx) save(u User) error {
 	}
 	t.put(userKey(u.ID), b)
 	t.writer.saved[u.ID] = true
-	t.durable(func() { t.people.note(t.owners.set(owner{u.ID, u.Epoch, u.State, u.UID}), u) })
+	t.durable(func() {
+		t.people.note(t.owners.set(record.Owner{ID: u.ID, Epoch: u.Epoch, State: u.State, UID: u.UID}), u)
+	})
 	return nil
 }
 
@@ -210,10 +182,10 @@ func (t *tx) save(u User) error {
 // the record only where what is resident may be behind.
 func (t *tx) active(id UserID) (uid string, err error) {
 	if o, _, ok := t.owners.find(id); ok && !t.writer.saved[id] {
-		if o.state != UserActive {
+		if o.State != UserActive {
 			return "", ErrNoUser
 		}
-		return o.uid, nil
+		return o.UID, nil
 	}
 	u, err := t.userByID(t.txn, id)
 	if err == nil && u.State != UserActive {
@@ -256,14 +228,14 @@ func (t *tx) add(u *User) error {
 	for taken := true; taken; {
 		var b [8]byte
 		rand.Read(b[:])
-		u.ID = decodeUserID(b[:])
+		u.ID = record.DecodeUserID(b[:])
 		var err error
 		if _, taken, err = t.read(t.txn, userKey(u.ID)); err != nil {
 			return err
 		}
 	}
 	u.Created = t.now
-	t.hint(nameKey(Fold(u.UID)), u.ID.bytes())
+	t.hint(nameKey(Fold(u.UID)), u.ID.Bytes())
 	return nil
 }
 
@@ -351,7 +323,7 @@ func (t *tx) remove(u User, why string) error {
 	u.Epoch++
 	u.Password = nil
 	var held []ID
-	for item := range scan(t.txn, key('o', u.ID.bytes(), []byte{0}), nil) {
+	for item := range scan(t.txn, key('o', u.ID.Bytes(), []byte{0}), nil) {
 		_, id := ownedToken(item.Key())
 		held = append(held, id)
 	}

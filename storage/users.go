@@ -60,7 +60,7 @@ func (s *Store) Users(f UserFilter) iter.Seq2[UserInfo, error] {
 func (s *Store) showUsers(list []standing, yield func(UserInfo, error) bool) (n int, err error) {
 	err = s.view(func(txn *badger.Txn) error {
 		for _, at := range list {
-			u, err := s.userByID(txn, s.owners.at(at.number).id)
+			u, err := s.userByID(txn, s.owners.at(at.number).ID)
 			if errors.Is(err, ErrNoUser) || u.State == UserRemoved {
 				continue
 			}
@@ -143,7 +143,7 @@ func (s *Store) holdings(staleSince int64) ([]holding, error) {
 	list := make([]holding, len(owners))
 	err := s.view(func(txn *badger.Txn) (err error) {
 		for n, o := range owners {
-			if list[n], err = s.holding(txn, o.id, staleSince); err != nil {
+			if list[n], err = s.holding(txn, o.ID, staleSince); err != nil {
 				return err
 			}
 		}
@@ -158,7 +158,7 @@ func (s *Store) findLost() error {
 	o := &s.order
 	return s.view(func(txn *badger.Txn) error {
 		for number := range o.lost {
-			h, err := s.holding(txn, s.owners.at(number).id, 0)
+			h, err := s.holding(txn, s.owners.at(number).ID, 0)
 			if err != nil {
 				return err
 			}
@@ -171,7 +171,7 @@ func (s *Store) findLost() error {
 
 // holding counts a user's tokens that are not revoked.
 func (s *Store) holding(txn *badger.Txn, id UserID, staleSince int64) (h holding, err error) {
-	for item := range scan(txn, key('o', id.bytes(), []byte{0}), nil) {
+	for item := range scan(txn, key('o', id.Bytes(), []byte{0}), nil) {
 		_, tid := ownedToken(item.Key())
 		e, ok, err := s.lookup(tid)
 		if err != nil {
@@ -221,5 +221,5 @@ func (s *Store) CountUsers(prefix string) (n int, err error) {
 // UID is the name of a user, also of a removed one; empty for nobody's id.
 func (s *Store) UID(id UserID) string {
 	o, _, _ := s.owners.find(id)
-	return o.uid
+	return o.UID
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"gatehouse/storage/record"
 )
 
 // openAgain opens a copy of a store, as after a kill.
@@ -77,7 +79,7 @@ func TestReplayTurnsNoUseBack(t *testing.T) {
 	}
 	s.db.View(func(txn *badger.Txn) error {
 		b, _, err := s.get(txn, lastUseKeyOf(list[0].ID))
-		if used := parseLastUse(b); err != nil || used <= usedAt(2000) {
+		if used := record.ParseLastUse(b); err != nil || used <= record.UsedAt(2000) {
 			t.Errorf("got %d, %v, want the use after the import", used, err)
 		}
 		return nil

@@ -1,0 +1,44 @@
+package record
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"strings"
+)
+
+// Cutter takes apart what was appended. After a failure it goes on with zeros, so
+// callers need to look at Failed only at the end.
+type Cutter struct {
+	Rest   []byte
+	Failed bool
+}
+
+// Bytes cuts off n bytes.
+func (c *Cutter) Bytes(n int) []byte {
+	if n > len(c.Rest) {
+		c.Failed, c.Rest = true, nil
+		return make([]byte, n)
+	}
+	b := c.Rest[:n]
+	c.Rest = c.Rest[n:]
+	return b
+}
+
+// Number cuts off a uvarint.
+func (c *Cutter) Number() uint64 {
+	v, n := binary.Uvarint(c.Rest)
+	if n <= 0 {
+		c.Failed, c.Rest = true, nil
+		return 0
+	}
+	c.Rest = c.Rest[n:]
+	return v
+}
+
+// Origin cuts off what [Origin.AppendTo] appended.
+func (c *Cutter) Origin() (o Origin) {
+	a := c.Bytes(int(c.Bytes(1)[0]))
+	o.Address, _ = netip.AddrFromSlice(a)
+	o.Agent = strings.Clone(string(c.Bytes(int(c.Bytes(1)[0]))))
+	return o
+}

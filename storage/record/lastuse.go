@@ -1,0 +1,44 @@
+package record
+
+import "encoding/binary"
+
+// LastUse is a time of use that compares as a number: ms<<1, and the lowest
+// bit tells a use from the creation, which may fall into the same millisecond.
+type LastUse int64
+
+// UsedAt is the time of a use, in ms.
+func UsedAt(ms int64) LastUse { return LastUse(ms<<1 | 1) }
+
+// CreatedAt is the last use of a token that was created then, in ms, and never used.
+func CreatedAt(ms int64) LastUse { return LastUse(ms << 1) }
+
+// Ms is the time in ms.
+func (u LastUse) Ms() int64 { return int64(u) >> 1 }
+
+// IsUse reports whether it is the time of a use, and not of the creation.
+func (u LastUse) IsUse() bool { return u&1 != 0 }
+
+// Shown is what listings say: the time in ms. A use in the millisecond of the
+// creation counts as in the next, for lastUsed equal to created means never.
+func (u LastUse) Shown(created int64) int64 {
+	if ms := u.Ms(); !u.IsUse() || ms > created {
+		return ms
+	}
+	return created + 1
+}
+
+// Believed replaces a time after limit, both in ms.
+func (u LastUse) Believed(limit, instead int64) LastUse {
+	if u.Ms() <= limit {
+		return u
+	}
+	return CreatedAt(instead) | u&1
+}
+
+// ParseLastUse reads only the beginning of the record of a token's usage.
+func ParseLastUse(b []byte) LastUse {
+	if len(b) < 8 {
+		return 0
+	}
+	return LastUse(binary.BigEndian.Uint64(b))
+}

@@ -1,0 +1,214 @@
+package record
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"net/netip"
+	"slices"
+
+	"gatehouse/storage/disk"
+)
+
+// Usage is what is known of a token's uses, beside when the last one was.
+type Usage struct {
+	Uses   int64
+	Seen   []Seen     // the newest first; each address once, with its latest agent
+	PerDay []DayCount // the uses of each day, the oldest first
+}
+
+// Seen is an address that a token was used from, and when last.
+type Seen struct {
+	Origin
+	Time int64 // ms
+}
+
+// Origin is who uses a token, as far as the connection tells.
+type Origin struct {
+	Address netip.Addr
+	Agent   string // what the client calls itself; 100 bytes of it are kept
+}
+
+// DayCount counts the uses of one day.
+type DayCount struct {
+	Day int32 // as [DayOf] numbers it
+	N   int64
+}
+
+const (
+	// KeepDays is of how many days a usage has the uses of each.
+	KeepDays = 30
+	// MsOfDay is the length of a day.
+	MsOfDay = 24 * 60 * 60 * 1000
+
+	// MaxSeen is how many addresses a usage has.
+	MaxSeen = 5
+	// MaxAgent is how many bytes are kept of what a client calls itself.
+	MaxAgent = 100
+)
+
+// DayOf numbers the days (UTC) from 1970; ms is a time in it.
+func DayOf(ms int64) int32 { return int32(ms / MsOfDay) }
+
+// Cut bounds what a client says of itself.
+func (o Origin) Cut() Origin {
+	if len(o.Agent) > MaxAgent {
+		o.Agent = o.Agent[:MaxAgent]
+	}
+	return o
+}
+
+// AppendTo writes address and agent, each after its length.
+func (o Origin) AppendTo(b []byte) []byte {
+	a := o.Address.AsSlice()
+	b = append(append(b, byte(len(a))), a...)
+	return append(append(b, byte(len(o.Agent))), o.Agent...)
+}
+
+// Days returns the uses a day of the last 30 days, the oldest first; ms is now.
+func (u *Usage) Days(ms int64) []int64 {
+	list := make([]int64, KeepDays)
+	for _, d := range u.PerDay {
+		if ago := DayOf(ms) - d.Day; ago >= 0 && ago < KeepDays {
+			list[KeepDays-1-ago] += d.N
+		}
+	}
+	return list
+}
+
+// Count adds uses on a day.
+func (u *Usage) Count(day int32, n int64) {
+	u.Uses += n
+	*u.at(day) += n
+}
+
+// at is the count of a day, which is made if it is not there. The days too old
+// to be shown go. Their age is not counted from the last day, which a wrong clock may
+// have put ten years ahead.
+func (u *Usage) at(day int32) *int64 {
+	at, ok := slices.BinarySearchFunc(u.PerDay, day, func(d DayCount, day int32) int { return int(d.Day) - int(day) })
+	if !ok {
+		u.PerDay = slices.Insert(u.PerDay, at, DayCount{Day: day})
+		if n := len(u.PerDay); n > 2 && u.PerDay[0].Day <= u.PerDay[n-2].Day-KeepDays && at > 0 {
+			u.PerDay = slices.Delete(u.PerDay, 0, 1)
+			at--
+		}
+	}
+	return &u.PerDay[at].N
+}
+
+// Saw notes an origin. An address counts once: a client that changes its agent with
+// each request must not drive out where others come from. Of what happened in
+// one millisecond, what is noted later is later.
+func (u *Usage) Saw(v Seen) {
+	if !v.Address.IsValid() {
+		return
+	}
+	if i := slices.IndexFunc(u.Seen, func(o Seen) bool { return o.Address == v.Address }); i >= 0 {
+		if u.Seen[i].Time > v.Time {
+			return
+		}
+		u.Seen = slices.Delete(u.Seen, i, i+1)
+	}
+	at := slices.IndexFunc(u.Seen, func(o Seen) bool { return o.Time <= v.Time })
+	if at < 0 {
+		at = len(u.Seen)
+	}
+	if u.Seen = slices.Insert(u.Seen, at, v); len(u.Seen) > MaxSeen {
+		u.Seen = u.Seen[:MaxSeen]
+	}
+}
+
+// Add takes in another usage.
+func (u *Usage) Add(v *Usage) {
+	for _, d := range v.PerDay {
+		u.Count(d.Day, d.N)
+	}
+	for _, s := range slices.Backward(v.Seen) {
+		u.Saw(s)
+	}
+}
+
+// Believed replaces the times after limit, in ms, and reports whether there were any.
+// What was counted on a day after it was on the day of instead.
+func (u *Usage) Believed(limit, instead int64) (changed bool) {
+	if limit == math.MaxInt64 {
+		return false
+	}
+	for i := range u.Seen {
+		if u.Seen[i].Time > limit {
+			u.Seen[i].Time, changed = instead, true
+		}
+	}
+	n := int64(0)
+	u.PerDay = slices.DeleteFunc(u.PerDay, func(d DayCount) bool {
+		late := d.Day > DayOf(limit)
+		if late {
+			n += d.N
+		}
+		return late
+	})
+	if n > 0 {
+		*u.at(DayOf(instead)) += n
+	}
+	return changed || n > 0
+}
+
+// UsageRecord is what the index has of a token's uses. It is kept apart from the
+// token's record, so that using a token never touches what says whether it lives:
+//
+//	last use 8 | mark | uses | days: how many, then gap and uses of each |
+//	origins: how many, then time, address and agent of each
+//
+// The numbers after the last use are uvarints; address and agent have their lengths
+// before them.
+type UsageRecord struct {
+	Used LastUse
+	Mark uint64 // the last block of the log of uses whose uses are counted in
+	Usage
+}
+
+// Value is the record's bytes.
+func (r *UsageRecord) Value() []byte {
+	b := binary.BigEndian.AppendUint64(make([]byte, 0, 64), uint64(r.Used))
+	b = binary.AppendUvarint(b, r.Mark)
+	b = binary.AppendUvarint(b, uint64(r.Uses))
+	b = binary.AppendUvarint(b, uint64(len(r.PerDay)))
+	before := int32(0)
+	for _, d := range r.PerDay {
+		b = binary.AppendUvarint(b, uint64(d.Day-before))
+		b = binary.AppendUvarint(b, uint64(d.N))
+		before = d.Day
+	}
+	b = binary.AppendUvarint(b, uint64(len(r.Seen)))
+	for _, v := range r.Seen {
+		b = binary.AppendUvarint(b, uint64(v.Time))
+		b = v.Origin.AppendTo(b)
+	}
+	return b
+}
+
+// Believed replaces the times after limit, in ms.
+func (r *UsageRecord) Believed(limit, instead int64) {
+	r.Used = r.Used.Believed(limit, instead)
+	r.Usage.Believed(limit, instead)
+}
+
+// ParseUsage reads what Value returned.
+func ParseUsage(b []byte) (r UsageRecord, err error) {
+	c := Cutter{Rest: b}
+	r.Used = LastUse(binary.BigEndian.Uint64(c.Bytes(8)))
+	r.Mark, r.Uses = c.Number(), int64(c.Number())
+	day := int32(0)
+	for n := c.Number(); n > 0 && !c.Failed; n-- {
+		day += int32(c.Number())
+		r.PerDay = append(r.PerDay, DayCount{day, int64(c.Number())})
+	}
+	for n := c.Number(); n > 0 && !c.Failed; n-- {
+		r.Seen = append(r.Seen, Seen{Time: int64(c.Number()), Origin: c.Origin()})
+	}
+	if c.Failed || len(c.Rest) > 0 {
+		return r, fmt.Errorf("%w: a token's usage has an unknown form", disk.ErrDamaged)
+	}
+	return r, nil
+}
