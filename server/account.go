@@ -7,12 +7,13 @@ import (
 	"gatehouse/server/api"
 	"gatehouse/server/body"
 	"gatehouse/server/reply"
+	"gatehouse/server/route"
 	"gatehouse/server/web"
 	"gatehouse/storage"
 )
 
 // changePassword serves POST /api/password.
-func (s *Server) changePassword(w http.ResponseWriter, r *request) error {
+func (s *Server) changePassword(w http.ResponseWriter, r *route.Request) error {
 	var in struct {
 		Current *string `json:"current"`
 		New     *string `json:"new"`
@@ -29,18 +30,18 @@ func (s *Server) changePassword(w http.ResponseWriter, r *request) error {
 // setOwnPassword replaces the caller's password, and ends the caller's other sessions.
 // The current password is checked as at a login: somebody who has found a browser that is
 // logged in can't guess it faster here than there.
-func (s *Server) setOwnPassword(r *request, current, password string) error {
+func (s *Server) setOwnPassword(r *route.Request, current, password string) error {
 	if !s.config().Logins.Local {
 		return reply.Refuse(http.StatusForbidden, "Nobody logs in with a password that is kept here")
 	}
-	u, err := s.store.UserByID(r.user.ID)
+	u, err := s.store.UserByID(r.User.ID)
 	if err != nil {
 		return reply.UnlessGone(err, reply.ErrCredentials)
 	}
 	if !u.Local() {
 		return storage.ErrNotLocal
 	}
-	checked, err := s.checkPassword(r.Context(), newAttempt(u.UID, r.from), u.UID, current)
+	checked, err := s.checkPassword(r.Context(), newAttempt(u.UID, r.From), u.UID, current)
 	if err != nil {
 		return err
 	}
@@ -52,13 +53,13 @@ func (s *Server) setOwnPassword(r *request, current, password string) error {
 		return err
 	}
 	return s.endingOthers(r, func() error {
-		return reply.UnlessGone(s.store.ChangePassword(r.actor(u.UID), r.cookie, hash), reply.ErrCredentials)
+		return reply.UnlessGone(s.store.ChangePassword(r.ActorOf(u.UID), r.SessionCookie, hash), reply.ErrCredentials)
 	})
 }
 
 // sessions serves GET /api/sessions.
-func (s *Server) sessions(w http.ResponseWriter, r *request) error {
-	list, own, err := s.store.Sessions(r.user.ID, r.cookie)
+func (s *Server) sessions(w http.ResponseWriter, r *route.Request) error {
+	list, own, err := s.store.Sessions(r.User.ID, r.SessionCookie)
 	if err != nil {
 		return err
 	}
@@ -73,14 +74,14 @@ func (s *Server) sessions(w http.ResponseWriter, r *request) error {
 }
 
 // endSessions serves DELETE /api/sessions.
-func (s *Server) endSessions(w http.ResponseWriter, r *request) error {
+func (s *Server) endSessions(w http.ResponseWriter, r *route.Request) error {
 	return reply.NoContent(w, s.endOthers(r))
 }
 
 // endOthers ends the caller's other sessions.
-func (s *Server) endOthers(r *request) error {
+func (s *Server) endOthers(r *route.Request) error {
 	return s.endingOthers(r, func() error {
-		return reply.UnlessGone(s.store.EndOtherSessions(r.actor(r.user.UID), r.cookie), reply.ErrCredentials)
+		return reply.UnlessGone(s.store.EndOtherSessions(r.Actor(), r.SessionCookie), reply.ErrCredentials)
 	})
 }
 
@@ -88,19 +89,19 @@ func (s *Server) endOthers(r *request) error {
 // refused for what was changed before: somebody else may have used up the hour with one
 // of those sessions. Where there is none, it counts as one of the changes that a user may
 // make in an hour: each time is an event in the audit log.
-func (s *Server) endingOthers(r *request, change func() error) error {
-	list, own, err := s.store.Sessions(r.user.ID, r.cookie)
+func (s *Server) endingOthers(r *route.Request, change func() error) error {
+	list, own, err := s.store.Sessions(r.User.ID, r.SessionCookie)
 	if err != nil {
 		return err
 	}
 	if len(list) == 1 && own == 0 {
-		return s.changes.spend(r.user.ID, change)
+		return s.changes.spend(r.User.ID, change)
 	}
 	return change()
 }
 
 // accountPage serves GET /account: the caller's password and sessions.
-func (s *Server) accountPage(w http.ResponseWriter, r *request) error {
+func (s *Server) accountPage(w http.ResponseWriter, r *route.Request) error {
 	page := web.Account{}
 	if r.URL.Query().Has("changed") {
 		page.Note = "Your password is changed. Your other sessions have ended."
@@ -108,12 +109,12 @@ func (s *Server) accountPage(w http.ResponseWriter, r *request) error {
 	return s.showAccount(w, r, http.StatusOK, page)
 }
 
-func (s *Server) showAccount(w http.ResponseWriter, r *request, status int, page web.Account) error {
-	u, err := s.store.UserByID(r.user.ID)
+func (s *Server) showAccount(w http.ResponseWriter, r *route.Request, status int, page web.Account) error {
+	u, err := s.store.UserByID(r.User.ID)
 	if err != nil {
 		return reply.UnlessGone(err, reply.ErrCredentials)
 	}
-	list, own, err := s.store.Sessions(r.user.ID, r.cookie)
+	list, own, err := s.store.Sessions(r.User.ID, r.SessionCookie)
 	if err != nil {
 		return err
 	}
@@ -127,7 +128,7 @@ func (s *Server) showAccount(w http.ResponseWriter, r *request, status int, page
 }
 
 // passwordForm serves POST /account/password.
-func (s *Server) passwordForm(w http.ResponseWriter, r *request) error {
+func (s *Server) passwordForm(w http.ResponseWriter, r *route.Request) error {
 	fields, err := body.Fields(r.Request)
 	if err != nil {
 		return err
@@ -153,7 +154,7 @@ func (s *Server) passwordForm(w http.ResponseWriter, r *request) error {
 }
 
 // sessionsForm serves POST /account/sessions.
-func (s *Server) sessionsForm(w http.ResponseWriter, r *request) error {
+func (s *Server) sessionsForm(w http.ResponseWriter, r *route.Request) error {
 	if err := s.endOthers(r); err != nil {
 		return err
 	}
@@ -161,6 +162,6 @@ func (s *Server) sessionsForm(w http.ResponseWriter, r *request) error {
 }
 
 // toAccount serves the GET of paths that take the forms of the account, as toHome does.
-func (s *Server) toAccount(w http.ResponseWriter, _ *request) error {
+func (s *Server) toAccount(w http.ResponseWriter, _ *route.Request) error {
 	return seeOther(w, "/account")
 }

@@ -9,6 +9,7 @@ import (
 	"gatehouse/server/api"
 	"gatehouse/server/body"
 	"gatehouse/server/reply"
+	"gatehouse/server/route"
 	"gatehouse/storage"
 )
 
@@ -58,18 +59,22 @@ func (s *Server) adminRoutes() map[string]func(http.ResponseWriter, *http.Reques
 // process of a command when no server runs. It must never be reachable by TCP.
 // Where the socket has not noted who connected, the audit log names the actor.
 func (s *Server) AdminHandler(actor string) http.Handler {
-	mux := http.NewServeMux()
+	var list []route.Route
 	for pattern, serve := range s.adminRoutes() {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		list = append(list, route.Route{Pattern: pattern, Class: route.Admin, Serve: func(w http.ResponseWriter, r *route.Request) error {
+			return serve(w, r.Request)
+		}})
+	}
+	return reply.Unstored(s.mux(list, func(rt route.Route) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Context().Value(actorKey{}) == nil {
 				r = r.WithContext(context.WithValue(r.Context(), actorKey{}, actor))
 			}
-			if err := serve(w, r); err != nil {
+			if err := rt.Serve(w, &route.Request{Request: r}); err != nil {
 				s.fail(w, r, err)
 			}
 		})
-	}
-	return reply.Unstored(s.withErrors(mux, s.fail))
+	}, s.fail))
 }
 
 // actorKey is the context key under which the socket notes who connected.

@@ -6,77 +6,32 @@ import (
 	"strings"
 
 	"gatehouse/server/reply"
+	"gatehouse/server/route"
 	"gatehouse/storage"
 )
-
-// credential says what a route asks of a request.
-type credential int
-
-const (
-	nobody   credential = iota // no credential is looked at
-	byToken                    // an API access token
-	byCookie                   // the login cookie
-	byEither                   // the token, or else the cookie
-	byGate                     // the token, also as the password of HTTP Basic
-)
-
-// caller is who sent a request. Of token and session, one is set.
-type caller struct {
-	user    principal
-	token   *storage.Bearer
-	session *storage.Session
-	cookie  string // of the session
-}
-
-// principal is the user that a request speaks for.
-type principal struct {
-	ID  storage.UserID
-	UID string
-}
-
-// limited reports whether the credential may do less than its user.
-func (c caller) limited() bool { return c.limits() != nil }
-
-// limits returns the token, if the request came with one that may do less than
-// its user.
-func (c caller) limits() *storage.Token {
-	if c.token == nil || !c.token.Limited() {
-		return nil
-	}
-	return c.token.Token
-}
-
-// scopes are those of the token; none: the request may do what its user may,
-// as far as scopes go.
-func (c caller) scopes() []string {
-	if t := c.limits(); t != nil {
-		return t.Scopes
-	}
-	return nil
-}
 
 // authenticate is the only way from a request to a user. Whatever is wrong
 // with the credential, the answer is reply.ErrCredentials.
 //
 // A request that brings a token is judged by the token alone, also when it
 // brings a cookie too.
-func (s *Server) authenticate(r *request, who credential) (caller, error) {
-	text, sent := tokenOf(r.Request, who == byGate)
+func (s *Server) authenticate(r *route.Request, who route.Credential) (route.Caller, error) {
+	text, sent := tokenOf(r.Request, who == route.ByGate)
 	switch {
-	case sent && who != byCookie:
+	case sent && who != route.ByCookie:
 		return s.authenticateToken(text, r)
-	case !sent && (who == byCookie || who == byEither):
+	case !sent && (who == route.ByCookie || who == route.ByEither):
 		return s.authenticateCookie(r.Request)
 	}
-	return caller{}, reply.ErrCredentials
+	return route.Caller{}, reply.ErrCredentials
 }
 
-func (s *Server) authenticateToken(text string, r *request) (c caller, err error) {
-	r.bearer, err = s.store.Authenticate(text, storage.Origin{Address: r.from, Agent: agentOf(r.Header)})
+func (s *Server) authenticateToken(text string, r *route.Request) (c route.Caller, err error) {
+	r.Bearer, err = s.store.Authenticate(text, storage.Origin{Address: r.From, Agent: agentOf(r.Header)})
 	if err != nil {
 		return c, err
 	}
-	return caller{token: &r.bearer, user: principal{r.bearer.Owner, r.bearer.UID}}, nil
+	return route.Caller{Token: &r.Bearer, User: route.Principal{ID: r.Bearer.Owner, UID: r.Bearer.UID}}, nil
 }
 
 // agentOf is what the client calls itself. The name is in its canonical form, so
@@ -90,7 +45,7 @@ func agentOf(h http.Header) string {
 
 // authenticateCookie also refuses what another site's page made the browser
 // send. Whether it could be sent at all, SameSite decides.
-func (s *Server) authenticateCookie(r *http.Request) (c caller, err error) {
+func (s *Server) authenticateCookie(r *http.Request) (c route.Caller, err error) {
 	cookies := r.CookiesNamed(s.cookieName())
 	if len(cookies) != 1 || len(cookies[0].Value) > 64 {
 		return c, reply.ErrCredentials // two: one of them was planted by a neighbour
@@ -102,7 +57,7 @@ func (s *Server) authenticateCookie(r *http.Request) (c caller, err error) {
 	if s.origins.Check(r) != nil {
 		return c, reply.ErrOrigin
 	}
-	return caller{session: &v, cookie: cookies[0].Value, user: principal{v.Owner, v.UID}}, nil
+	return route.Caller{Session: &v, SessionCookie: cookies[0].Value, User: route.Principal{ID: v.Owner, UID: v.UID}}, nil
 }
 
 // tokenOf returns the token that a request brings. Of two it takes none: sent

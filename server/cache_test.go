@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"gatehouse/server/reply"
+	"gatehouse/server/route"
 )
 
 // TestNoStore: no cache may keep the reply to a request that carries a credential,
@@ -34,9 +35,9 @@ func TestNoStore(t *testing.T) {
 		"/login/nobody", "/login/nobody/callback", "/tokens/x/revoke", "/api/authenticate/nobody",
 	}
 	for _, rt := range append(h.routes(), h.pageRoutes()...) {
-		_, path, ok := strings.Cut(rt.pattern, " ")
+		_, path, ok := strings.Cut(rt.Pattern, " ")
 		if !ok {
-			path = rt.pattern
+			path = rt.Pattern
 		}
 		paths = append(paths, strings.NewReplacer("{$}", "", "{id}", "x", "{provider}", "x", "{file}", "x", "{topic}", "start").Replace(path))
 	}
@@ -82,9 +83,8 @@ func TestNoStoreInTrouble(t *testing.T) {
 		h.ask("GET", path).cookie(cookie).send().wantHeader("Cache-Control", "no-store")
 	}
 	h.open()
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /", func(http.ResponseWriter, *http.Request) { panic("by the test") })
+	panics := route.Route{Pattern: "GET /", Serve: func(http.ResponseWriter, *route.Request) error { panic("by the test") }}
 	w := httptest.NewRecorder()
-	reply.Unstored(h.withErrors(mux, h.fail)).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	reply.Unstored(h.mux([]route.Route{panics}, h.handler, h.fail)).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
 	answer{t, w.Code, w.Header(), w.Body.String(), "a panic"}.want(http.StatusInternalServerError).wantHeader("Cache-Control", "no-store")
 }

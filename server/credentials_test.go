@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"gatehouse/server/route"
 )
 
 // TestOriginsOfEveryRoute: whatever changes something and takes the cookie refuses what
@@ -14,8 +16,8 @@ func TestOriginsOfEveryRoute(t *testing.T) {
 	id := h.create(`{"name":"a"}`).ID
 	tried := 0
 	for _, rt := range append(h.routes(), h.pageRoutes()...) {
-		method, path, _ := strings.Cut(rt.pattern, " ")
-		if rt.who != byCookie && rt.who != byEither || method == http.MethodGet {
+		method, path, _ := strings.Cut(rt.Pattern, " ")
+		if rt.Who != route.ByCookie && rt.Who != route.ByEither || method == http.MethodGet {
 			continue
 		}
 		tried++
@@ -32,7 +34,7 @@ func TestOriginsOfEveryRoute(t *testing.T) {
 		} {
 			got := sent.on(h.ask(method, path).cookie(cookie).json(`{"name":"b"}`)).send()
 			if got.code != http.StatusForbidden || got.header.Get("Set-Cookie") != "" {
-				t.Errorf("%s from %s: got %d %.100s, want 403", rt.pattern, what, got.code, got.text)
+				t.Errorf("%s from %s: got %d %.100s, want 403", rt.Pattern, what, got.code, got.text)
 			}
 		}
 	}
@@ -55,32 +57,32 @@ func TestTwoCredentials(t *testing.T) {
 	bearer := func(text string) string { return "Bearer " + text }
 	kinds := []struct {
 		method, path string
-		who          credential
+		who          route.Credential
 		ok           int
 	}{
-		{"GET", "/api/token", byToken, http.StatusOK},
-		{"POST", "/api/introspect", byToken, http.StatusOK},
-		{"GET", "/api/getApiTokens", byEither, http.StatusOK},
-		{"GET", "/api/tokens", byEither, http.StatusOK},
-		{"GET", "/api/getUserRecentFiles", byEither, http.StatusOK},
-		{"POST", "/api/token", byCookie, http.StatusOK},
-		{"GET", "/api/createApiToken", byCookie, http.StatusOK},
-		{"GET", "/api/sessions", byCookie, http.StatusOK},
-		{"GET", verifyPath, byGate, http.StatusOK},
+		{"GET", "/api/token", route.ByToken, http.StatusOK},
+		{"POST", "/api/introspect", route.ByToken, http.StatusOK},
+		{"GET", "/api/getApiTokens", route.ByEither, http.StatusOK},
+		{"GET", "/api/tokens", route.ByEither, http.StatusOK},
+		{"GET", "/api/getUserRecentFiles", route.ByEither, http.StatusOK},
+		{"POST", "/api/token", route.ByCookie, http.StatusOK},
+		{"GET", "/api/createApiToken", route.ByCookie, http.StatusOK},
+		{"GET", "/api/sessions", route.ByCookie, http.StatusOK},
+		{"GET", verifyPath, route.ByGate, http.StatusOK},
 	}
 	for _, c := range []struct {
 		what string
 		sent credentials
-		good []credential // the routes that it opens
-		uid  string       // whose it is then
+		good []route.Credential // the routes that it opens
+		uid  string             // whose it is then
 	}{
-		{"a token", credentials{"X-Auth-Token": {as}}, []credential{byToken, byEither, byGate}, alice},
-		{"a bearer", credentials{"Authorization": {bearer(bs)}}, []credential{byToken, byEither, byGate}, "bob@example.com"},
-		{"a basic", credentials{"Authorization": {basic("x", bs)}}, []credential{byGate}, "bob@example.com"},
-		{"a cookie", credentials{"Cookie": {"gatehouse=" + cookie}}, []credential{byCookie, byEither}, alice},
-		{"one's token and another's cookie", credentials{"X-Auth-Token": {bs}, "Cookie": {"gatehouse=" + cookie}}, []credential{byToken, byEither, byGate}, "bob@example.com"},
-		{"one's bearer and another's cookie", credentials{"Authorization": {bearer(bs)}, "Cookie": {"gatehouse=" + cookie}}, []credential{byToken, byEither, byGate}, "bob@example.com"},
-		{"a basic and a cookie", credentials{"Authorization": {basic("x", bs)}, "Cookie": {"gatehouse=" + cookie}}, []credential{byCookie, byEither, byGate}, ""},
+		{"a token", credentials{"X-Auth-Token": {as}}, []route.Credential{route.ByToken, route.ByEither, route.ByGate}, alice},
+		{"a bearer", credentials{"Authorization": {bearer(bs)}}, []route.Credential{route.ByToken, route.ByEither, route.ByGate}, "bob@example.com"},
+		{"a basic", credentials{"Authorization": {basic("x", bs)}}, []route.Credential{route.ByGate}, "bob@example.com"},
+		{"a cookie", credentials{"Cookie": {"gatehouse=" + cookie}}, []route.Credential{route.ByCookie, route.ByEither}, alice},
+		{"one's token and another's cookie", credentials{"X-Auth-Token": {bs}, "Cookie": {"gatehouse=" + cookie}}, []route.Credential{route.ByToken, route.ByEither, route.ByGate}, "bob@example.com"},
+		{"one's bearer and another's cookie", credentials{"Authorization": {bearer(bs)}, "Cookie": {"gatehouse=" + cookie}}, []route.Credential{route.ByToken, route.ByEither, route.ByGate}, "bob@example.com"},
+		{"a basic and a cookie", credentials{"Authorization": {basic("x", bs)}, "Cookie": {"gatehouse=" + cookie}}, []route.Credential{route.ByCookie, route.ByEither, route.ByGate}, ""},
 		{"an empty token and a cookie", credentials{"X-Auth-Token": {""}, "Cookie": {"gatehouse=" + cookie}}, nil, ""},
 		{"a bad token and a cookie", credentials{"X-Auth-Token": {"x"}, "Cookie": {"gatehouse=" + cookie}}, nil, ""},
 		{"a bad bearer and a cookie", credentials{"Authorization": {"Bearer x"}, "Cookie": {"gatehouse=" + cookie}}, nil, ""},
@@ -92,8 +94,8 @@ func TestTwoCredentials(t *testing.T) {
 		{"the same as both", credentials{"X-Auth-Token": {as}, "Authorization": {bearer(as)}}, nil, ""},
 		{"a token and a bad bearer", credentials{"X-Auth-Token": {as}, "Authorization": {"Bearer x"}}, nil, ""},
 		{"two bearers", credentials{"Authorization": {bearer(as), bearer(bs)}}, nil, ""},
-		{"a token and a basic", credentials{"X-Auth-Token": {as}, "Authorization": {basic("x", bs)}}, []credential{byToken, byEither}, alice},
-		{"a bearer and a basic", credentials{"Authorization": {bearer(as), basic("x", bs)}}, []credential{byToken, byEither}, alice},
+		{"a token and a basic", credentials{"X-Auth-Token": {as}, "Authorization": {basic("x", bs)}}, []route.Credential{route.ByToken, route.ByEither}, alice},
+		{"a bearer and a basic", credentials{"Authorization": {bearer(as), basic("x", bs)}}, []route.Credential{route.ByToken, route.ByEither}, alice},
 		{"two tokens and a cookie", credentials{"X-Auth-Token": {as, bs}, "Cookie": {"gatehouse=" + cookie}}, nil, ""},
 		{"two cookies", credentials{"Cookie": {"gatehouse=" + cookie, "gatehouse=" + cookie}}, nil, ""},
 		{"a planted cookie beside a good one", credentials{"Cookie": {"gatehouse=x; gatehouse=" + cookie}}, nil, ""},
@@ -102,7 +104,7 @@ func TestTwoCredentials(t *testing.T) {
 			a := h.ask(k.method, k.path)
 			if k.method == "POST" {
 				a.json(`{}`)
-				if k.who == byToken {
+				if k.who == route.ByToken {
 					a = h.ask(k.method, k.path).form("token=x")
 				}
 			}
@@ -119,7 +121,7 @@ func TestTwoCredentials(t *testing.T) {
 			if got.code == http.StatusOK && c.uid != "" && k.path == "/api/token" && !strings.Contains(got.text, `"uid":"`+c.uid+`"`) {
 				t.Errorf("%s %s with %s: got %.300s, want %s", k.method, k.path, c.what, got.text, c.uid)
 			}
-			if got.code == http.StatusOK && c.uid != "" && k.who == byGate && got.header.Get("X-Auth-User") != c.uid {
+			if got.code == http.StatusOK && c.uid != "" && k.who == route.ByGate && got.header.Get("X-Auth-User") != c.uid {
 				t.Errorf("%s with %s: got %s, want %s", k.path, c.what, got.header.Get("X-Auth-User"), c.uid)
 			}
 		}

@@ -14,13 +14,24 @@ import (
 	"gatehouse/server/api"
 	"gatehouse/server/oauth"
 	"gatehouse/server/reply"
+	"gatehouse/server/route"
 	"gatehouse/server/web"
 	"gatehouse/storage"
 )
 
-// An error is answered in the form that fits who asked: fail sends JSON, failPage a
-// page, and the others choose between the two. refusal finds for all of them the
-// status, the message and the headers.
+// failure returns the function that answers with an error in the way that a route asks
+// for. All of them find the status, the message and the headers with refusal.
+func (s *Server) failure(how route.Failure) func(http.ResponseWriter, *http.Request, error) {
+	switch how {
+	case route.AsPage:
+		return s.failPage
+	case route.ByAccept:
+		return s.failByAccept
+	case route.AsJSONOrIn:
+		return s.failUnlessToLogin
+	}
+	return s.fail
+}
 
 // fail answers with an error as JSON.
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
@@ -45,9 +56,9 @@ func (s *Server) failPage(w http.ResponseWriter, r *http.Request, err error) {
 	}
 }
 
-// failToBrowser answers a browser with a page, and programs with JSON; Vary keeps
+// failByAccept answers a browser with a page, and programs with JSON; Vary keeps
 // caches from giving the one to the other.
-func (s *Server) failToBrowser(w http.ResponseWriter, r *http.Request, err error) {
+func (s *Server) failByAccept(w http.ResponseWriter, r *http.Request, err error) {
 	w.Header().Add("Vary", "Accept")
 	if wantsPage(r) {
 		s.failPage(w, r, err)
@@ -56,14 +67,14 @@ func (s *Server) failToBrowser(w http.ResponseWriter, r *http.Request, err error
 	s.fail(w, r, err)
 }
 
-// failOutside answers where there is no route. Below /api errors are JSON, whoever
-// asks: so it is documented.
+// failOutside answers where there is no route. Below /api errors are JSON for browsers
+// too, as documented.
 func (s *Server) failOutside(w http.ResponseWriter, r *http.Request, err error) {
 	if beneath(r.URL.Path, "/api") {
 		s.fail(w, r, err)
 		return
 	}
-	s.failToBrowser(w, r, err)
+	s.failByAccept(w, r, err)
 }
 
 // failUnlessToLogin takes a person who is not logged in to the login, and from
@@ -75,19 +86,6 @@ func (s *Server) failUnlessToLogin(w http.ResponseWriter, r *http.Request, err e
 		return
 	}
 	seeOther(w, "/?next="+url.QueryEscape(next))
-}
-
-// byBrowser are the routes of a login by a provider, which browsers are sent
-// through: failToBrowser answers for their errors.
-var byBrowser = map[string]bool{
-	"GET /login/{provider}":          true,
-	"GET /login/{provider}/callback": true,
-}
-
-// typedIn are the routes outside of the page that people go to with a browser:
-// failUnlessToLogin answers for their errors.
-var typedIn = map[string]bool{
-	"GET /api/createApiToken": true,
 }
 
 // wantsPage reports whether a browser asks, by its Accept header.
@@ -147,11 +145,11 @@ func (s *Server) pageForNobody(w http.ResponseWriter, r *http.Request, message s
 // authentication. It authenticates as all pages do, so that for another site's form
 // or a request with a token the page shows nobody.
 func (s *Server) whose(r *http.Request) string {
-	c, err := s.authenticate(&request{Request: r}, byCookie)
+	c, err := s.authenticate(&route.Request{Request: r}, route.ByCookie)
 	if err != nil {
 		return ""
 	}
-	return c.user.UID
+	return c.User.UID
 }
 
 // cutOff ends a reply that has begun with the connection. Nothing else can tell the

@@ -6,10 +6,11 @@ import (
 	"time"
 
 	"gatehouse/server/reply"
+	"gatehouse/server/route"
 )
 
 // healthz serves GET /healthz: the process answers.
-func (s *Server) healthz(w http.ResponseWriter, _ *request) error {
+func (s *Server) healthz(w http.ResponseWriter, _ *route.Request) error {
 	reply.JSON(w, http.StatusOK, map[string]string{"status": "alive"})
 	return nil
 }
@@ -18,7 +19,7 @@ func (s *Server) healthz(w http.ResponseWriter, _ *request) error {
 const readyWithin = 2 * time.Second
 
 // readyz serves GET /readyz: the store is open and takes changes.
-func (s *Server) readyz(w http.ResponseWriter, r *request) error {
+func (s *Server) readyz(w http.ResponseWriter, r *route.Request) error {
 	ctx, cancel := context.WithTimeout(r.Context(), readyWithin)
 	defer cancel()
 	if err := s.store.Opened(ctx); err != nil {

@@ -12,6 +12,7 @@ import (
 	"gatehouse/server/body"
 	"gatehouse/server/ipaddr"
 	"gatehouse/server/reply"
+	"gatehouse/server/route"
 	"gatehouse/storage"
 )
 
@@ -24,7 +25,7 @@ const scopeIntrospect = "introspect"
 // A token of another user is shown only to a token that was given the scope. Others
 // get the answer for text that is no token (section 2.2), so that a thief can't try
 // out what was stolen. Both leave an event that the owner and administrators can find.
-func (s *Server) introspect(w http.ResponseWriter, r *request) error {
+func (s *Server) introspect(w http.ResponseWriter, r *route.Request) error {
 	fields, err := body.Fields(r.Request)
 	if err != nil {
 		return err
@@ -47,10 +48,10 @@ func (s *Server) introspect(w http.ResponseWriter, r *request) error {
 
 // presentedFrom is the address that the token came from: the field address, if the
 // caller passes on what its own client's is (RFC 7662, section 2.1), or the caller's.
-func presentedFrom(r *request, fields map[string]string) (netip.Addr, error) {
+func presentedFrom(r *route.Request, fields map[string]string) (netip.Addr, error) {
 	text, passed := fields["address"]
 	if !passed {
-		return r.from, nil
+		return r.From, nil
 	}
 	from, err := ipaddr.Parse(text)
 	if err != nil {
@@ -61,13 +62,13 @@ func presentedFrom(r *request, fields map[string]string) (netip.Addr, error) {
 
 // introspection returns what the caller is told of a token. With an error that is not
 // the server's own, that is nothing.
-func (s *Server) introspection(r *request, text string, from netip.Addr) (none api.Introspection, err error) {
+func (s *Server) introspection(r *route.Request, text string, from netip.Addr) (none api.Introspection, err error) {
 	b, err := s.store.Inspect(text, from)
 	if err != nil {
 		return none, err
 	}
-	if b.Owner != r.user.ID {
-		given := slices.Contains(r.scopes(), scopeIntrospect)
+	if b.Owner != r.User.ID {
+		given := slices.Contains(r.Scopes(), scopeIntrospect)
 		s.noteLookup(r, b, given)
 		if !given {
 			return none, nil
@@ -85,17 +86,17 @@ func (s *Server) introspection(r *request, text string, from netip.Addr) (none a
 
 // noteLookup brings into the audit log that somebody asked about a token of another
 // user.
-func (s *Server) noteLookup(r *request, b storage.Bearer, given bool) {
+func (s *Server) noteLookup(r *route.Request, b storage.Bearer, given bool) {
 	e := storage.Event{Action: storage.ActionTokenIntrospect, UID: b.UID, Token: b.ID.String()}
 	if !given {
 		e.Detail = "refused: without the scope introspect"
 	}
-	switch s.lookups.note(r.user.ID, looked{b.ID, given}) {
+	switch s.lookups.note(r.User.ID, looked{b.ID, given}) {
 	case lookupFirst:
-		s.store.Note(r.actor(r.user.UID), e)
+		s.store.Note(r.Actor(), e)
 	case lookupTooMany:
-		s.store.Note(r.actor(r.user.UID), storage.Event{
-			Action: storage.ActionTokenIntrospect, UID: r.user.UID, Detail: "more tokens than are noted in an hour",
+		s.store.Note(r.Actor(), storage.Event{
+			Action: storage.ActionTokenIntrospect, UID: r.User.UID, Detail: "more tokens than are noted in an hour",
 		})
 	}
 }
@@ -153,7 +154,7 @@ func (l *lookups) note(by storage.UserID, about looked) lookup {
 
 // revokePosted serves POST /api/revoke (RFC 7009). Any holder of a token may revoke
 // it, and revoking an unknown token is not an error (section 2.2).
-func (s *Server) revokePosted(w http.ResponseWriter, r *request) error {
+func (s *Server) revokePosted(w http.ResponseWriter, r *route.Request) error {
 	fields, err := body.Fields(r.Request)
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gatehouse/server/api"
+	"gatehouse/server/route"
 	"gatehouse/storage"
 )
 
@@ -24,34 +25,34 @@ const partTokens = 64
 
 // documentedTokens serves GET /api/getApiTokens. Each token is shown in full,
 // but not to a credential that may do less: a weak token can't fetch a strong one.
-func (s *Server) documentedTokens(w http.ResponseWriter, r *request) error {
+func (s *Server) documentedTokens(w http.ResponseWriter, r *route.Request) error {
 	return s.sendTokens(w, r, s.documentedView(r))
 }
 
-func (s *Server) documentedView(r *request) func(storage.Token) any {
+func (s *Server) documentedView(r *route.Request) func(storage.Token) any {
 	reveal := s.config().Tokens.Reveal
 	return func(t storage.Token) any {
 		secret := s.store.Reveal(t).Reveal()
-		own := r.token != nil && r.token.ID == t.ID
-		if !reveal || r.limited() && !own {
+		own := r.Token != nil && r.Token.ID == t.ID
+		if !reveal || r.Limited() && !own {
 			secret = secret[:min(8, len(secret))] + "…"
 		}
-		return api.DocumentedToken{Token: s.tokenView(t, r.user.UID), APIToken: secret}
+		return api.DocumentedToken{Token: s.tokenView(t, r.User.UID), APIToken: secret}
 	}
 }
 
 // tokens serves GET /api/tokens.
-func (s *Server) tokens(w http.ResponseWriter, r *request) error {
-	return s.sendTokens(w, r, func(t storage.Token) any { return s.ownView(t, r.user.UID) })
+func (s *Server) tokens(w http.ResponseWriter, r *route.Request) error {
+	return s.sendTokens(w, r, func(t storage.Token) any { return s.ownView(t, r.User.UID) })
 }
 
 // sendTokens sends the caller's tokens as a JSON array, the oldest first. Once a part
 // is sent, an error can only cut the reply off.
-func (s *Server) sendTokens(w http.ResponseWriter, r *request, view func(storage.Token) any) error {
+func (s *Server) sendTokens(w http.ResponseWriter, r *route.Request, view func(storage.Token) any) error {
 	b := partBuffers.Get().(*bytes.Buffer)
 	defer partBuffers.Put(b)
 	deadline := http.NewResponseController(w)
-	q := storage.Owned{Owner: r.user.ID, Limit: partTokens}
+	q := storage.Owned{Owner: r.User.ID, Limit: partTokens}
 	for first := true; ; first = false {
 		next, err := s.encodePart(r, b, q, view)
 		if err != nil {
@@ -84,8 +85,8 @@ func (s *Server) sendTokens(w http.ResponseWriter, r *request, view func(storage
 var partBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 // encodePart reads and encodes a part of a list in the caller's turn.
-func (s *Server) encodePart(r *request, b *bytes.Buffer, q storage.Owned, view func(storage.Token) any) (next storage.Cursor, err error) {
-	if err := s.turns.take(r.Context(), r.user.ID); err != nil {
+func (s *Server) encodePart(r *route.Request, b *bytes.Buffer, q storage.Owned, view func(storage.Token) any) (next storage.Cursor, err error) {
+	if err := s.turns.take(r.Context(), r.User.ID); err != nil {
 		return next, err
 	}
 	start := time.Now()

@@ -14,6 +14,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/server/reply"
+	"gatehouse/server/route"
 	"gatehouse/storage"
 )
 
@@ -152,9 +153,9 @@ func BenchmarkListingPart(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	var r request
+	var r route.Request
 	r.Request = httptest.NewRequest("GET", "/api/getApiTokens", nil)
-	r.user = principal{ID: u.ID, UID: u.UID}
+	r.User = route.Principal{ID: u.ID, UID: u.UID}
 	buf := new(bytes.Buffer)
 	b.ReportAllocs()
 	for b.Loop() {

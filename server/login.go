@@ -11,6 +11,7 @@ import (
 	"gatehouse/server/body"
 	"gatehouse/server/ipaddr"
 	"gatehouse/server/reply"
+	"gatehouse/server/route"
 	"gatehouse/storage"
 )
 
@@ -61,12 +62,12 @@ func (s *Server) checkPassword(ctx context.Context, a attempt, username, passwor
 
 // logIn checks the name and the password in a request's fields by a method:
 // methodPassword or methodLDAP.
-func (s *Server) logIn(r *request, fields map[string]string, method string) (storage.User, error) {
+func (s *Server) logIn(r *route.Request, fields map[string]string, method string) (storage.User, error) {
 	v, err := body.Require(fields, "username", "password")
 	if err != nil {
 		return storage.User{}, err
 	}
-	a := newAttempt(v[0], r.from)
+	a := newAttempt(v[0], r.From)
 	var u storage.User
 	switch {
 	case method == methodPassword && s.config().Logins.Local:
@@ -76,7 +77,7 @@ func (s *Server) logIn(r *request, fields map[string]string, method string) (sto
 	default:
 		return u, reply.Refuse(http.StatusBadRequest, "The login method %q is not configured", method)
 	}
-	s.loginEnded(method, v[0], r.from, err)
+	s.loginEnded(method, v[0], r.From, err)
 	return u, err
 }
 
@@ -94,7 +95,7 @@ var errNotLocal = reply.Refuse(http.StatusNotFound, "The login method %q is not 
 func byProvider(method string) bool { return method != methodPassword && method != methodLDAP }
 
 // authenticateUserpass serves POST /api/authenticate/userpass.
-func (s *Server) authenticateUserpass(w http.ResponseWriter, r *request) error {
+func (s *Server) authenticateUserpass(w http.ResponseWriter, r *route.Request) error {
 	if !s.config().Logins.Local {
 		return errNotLocal
 	}
@@ -102,7 +103,7 @@ func (s *Server) authenticateUserpass(w http.ResponseWriter, r *request) error {
 }
 
 // authenticateLDAP serves POST /api/authenticate/ldap.
-func (s *Server) authenticateLDAP(w http.ResponseWriter, r *request) error {
+func (s *Server) authenticateLDAP(w http.ResponseWriter, r *route.Request) error {
 	if s.directory == nil {
 		return errNoDirectory
 	}
@@ -110,7 +111,7 @@ func (s *Server) authenticateLDAP(w http.ResponseWriter, r *request) error {
 }
 
 // exchange replies with a new token for a name and a password.
-func (s *Server) exchange(w http.ResponseWriter, r *request, method string) error {
+func (s *Server) exchange(w http.ResponseWriter, r *route.Request, method string) error {
 	fields, err := body.Fields(r.Request)
 	if err != nil {
 		return err
@@ -123,8 +124,8 @@ func (s *Server) exchange(w http.ResponseWriter, r *request, method string) erro
 }
 
 // handLogin replies with a new token for a user who has logged in.
-func (s *Server) handLogin(w http.ResponseWriter, r *request, u storage.User) error {
-	t, secret, err := s.makeToken(r, principal{u.ID, u.UID}, s.defaultSpec())
+func (s *Server) handLogin(w http.ResponseWriter, r *route.Request, u storage.User) error {
+	t, secret, err := s.makeToken(r, route.Principal{ID: u.ID, UID: u.UID}, s.defaultSpec())
 	if err != nil {
 		return reply.UnlessGone(err, reply.ErrInvalid)
 	}
@@ -133,7 +134,7 @@ func (s *Server) handLogin(w http.ResponseWriter, r *request, u storage.User) er
 }
 
 // login serves POST /api/login.
-func (s *Server) login(w http.ResponseWriter, r *request) error {
+func (s *Server) login(w http.ResponseWriter, r *route.Request) error {
 	if _, err := s.logInByCookie(w, r); err != nil {
 		return err
 	}
@@ -143,7 +144,7 @@ func (s *Server) login(w http.ResponseWriter, r *request) error {
 
 // logInByCookie checks the name and the password that were posted, and begins a
 // session. It returns the fields of the body, nil if that could not be read.
-func (s *Server) logInByCookie(w http.ResponseWriter, r *request) (fields map[string]string, err error) {
+func (s *Server) logInByCookie(w http.ResponseWriter, r *route.Request) (fields map[string]string, err error) {
 	if s.origins.Check(r.Request) != nil {
 		return nil, reply.ErrOrigin // or another site logs its visitors in as somebody else
 	}
@@ -160,10 +161,10 @@ func (s *Server) logInByCookie(w http.ResponseWriter, r *request) (fields map[st
 
 // beginSession gives the browser of a user who has logged in the cookie of a new
 // session. It ends the session of the cookie that the browser had before.
-func (s *Server) beginSession(w http.ResponseWriter, r *request, u storage.User, method string) error {
+func (s *Server) beginSession(w http.ResponseWriter, r *route.Request, u storage.User, method string) error {
 	var cookie storage.Secret
 	err := s.logins.spend(u.ID, func() (err error) {
-		cookie, err = s.store.CreateSession(r.actor(u.UID), u.ID, method, agentOf(r.Header))
+		cookie, err = s.store.CreateSession(r.ActorOf(u.UID), u.ID, method, agentOf(r.Header))
 		return err
 	})
 	if err != nil {
@@ -183,7 +184,7 @@ func (s *Server) beginSession(w http.ResponseWriter, r *request, u storage.User,
 }
 
 // logout serves POST /api/logout.
-func (s *Server) logout(w http.ResponseWriter, r *request) error {
+func (s *Server) logout(w http.ResponseWriter, r *route.Request) error {
 	if err := s.endSession(w, r); err != nil {
 		return err
 	}
@@ -193,8 +194,8 @@ func (s *Server) logout(w http.ResponseWriter, r *request) error {
 
 // endSession ends the session of the request's cookie, and has the browser
 // forget it.
-func (s *Server) endSession(w http.ResponseWriter, r *request) error {
-	if err := s.store.EndSession(r.cookie); err != nil {
+func (s *Server) endSession(w http.ResponseWriter, r *route.Request) error {
+	if err := s.store.EndSession(r.SessionCookie); err != nil {
 		return err
 	}
 	http.SetCookie(w, s.cookie("", -1))

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"gatehouse/server/reply"
+	"gatehouse/server/route"
 	"gatehouse/storage"
 )
 
@@ -23,9 +24,10 @@ import (
 type metrics struct {
 	registry    *prometheus.Registry
 	scrape      http.Handler
-	requests    *prometheus.CounterVec // route, class
-	refused     *prometheus.CounterVec // route
-	logins      *prometheus.CounterVec // method, outcome
+	requests    *prometheus.CounterVec   // route, class
+	refused     *prometheus.CounterVec   // route
+	logins      *prometheus.CounterVec   // method, outcome
+	seconds     *prometheus.HistogramVec // class of route
 	verify      stopwatch
 	revocations prometheus.Counter
 
@@ -45,6 +47,10 @@ func newMetrics(store *storage.Store, a *activity, open *connections) *metrics {
 		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gatehouse_logins_total", Help: "Logins by method, and how they ended.",
 		}, []string{"method", "outcome"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "gatehouse_request_seconds", Help: "How long requests took within the server, by what the route is for; gatehouse_verify_seconds has the gate's.",
+			Buckets: []float64{1e-4, 5e-4, 1e-3, 5e-3, 0.025, 0.1, 0.5, 1, 5, 30},
+		}, []string{"class"}),
 		verify: stopwatch{activity: a, seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "gatehouse_verify_seconds", Help: fmt.Sprintf("How long /api/verify took within the server, of one in %d; gatehouse_requests_total counts all.", sampled),
 			Buckets: []float64{5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 1e-2, 0.1, 1},
@@ -53,7 +59,7 @@ func newMetrics(store *storage.Store, a *activity, open *connections) *metrics {
 			Name: "gatehouse_revocations_total", Help: "Tokens revoked by a request, a command or the policy; not those of removed users.",
 		}),
 	}
-	m.registry.MustRegister(m.requests, m.refused, m.logins, m.verify.seconds, m.revocations,
+	m.registry.MustRegister(m.requests, m.refused, m.logins, m.seconds, m.verify.seconds, m.revocations,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.gauge("gatehouse_users", "Users who are not removed.", func() float64 { return float64(store.UserCount()) })
 	m.gauge("gatehouse_tokens", "Tokens that are not revoked.", func() float64 { return float64(store.TokenCount()) })
@@ -112,7 +118,7 @@ func closed(c <-chan struct{}) bool {
 }
 
 // scrape serves GET /metrics.
-func (s *Server) scrape(w http.ResponseWriter, r *request) error {
+func (s *Server) scrape(w http.ResponseWriter, r *route.Request) error {
 	s.metrics.scrape.ServeHTTP(w, r.Request)
 	return nil
 }
@@ -122,21 +128,25 @@ type routeCount struct {
 	classes [6]prometheus.Counter
 	refused prometheus.Counter // nil where no credential is asked for
 	turned  *atomic.Int64
+	seconds prometheus.Observer // nil for the gate, which has a histogram of its own, and where there is no route
 }
 
 // noRoute is the label for requests that no route serves.
 const noRoute = "none"
 
-func (m *metrics) route(pattern string, who credential) (c routeCount) {
+func (m *metrics) route(rt route.Route) (c routeCount) {
 	for class := range c.classes {
-		c.classes[class] = m.requests.WithLabelValues(pattern, strconv.Itoa(class)+"xx")
+		c.classes[class] = m.requests.WithLabelValues(rt.Pattern, strconv.Itoa(class)+"xx")
 		if !slices.Contains(m.counted, c.classes[class]) { // the port and the socket share one
 			m.counted = append(m.counted, c.classes[class])
 		}
 	}
 	c.turned = &m.turned
-	if who != nobody {
-		c.refused = m.refused.WithLabelValues(pattern)
+	if rt.Who != route.Nobody {
+		c.refused = m.refused.WithLabelValues(rt.Pattern)
+	}
+	if rt.Class != "" && rt.Class != route.Gate {
+		c.seconds = m.seconds.WithLabelValues(string(rt.Class))
 	}
 	return c
 }
@@ -149,6 +159,13 @@ func (c *routeCount) add(status int) {
 	}
 	if status == http.StatusUnauthorized && c.refused != nil {
 		c.refused.Inc()
+	}
+}
+
+// took notes how long a request took.
+func (c *routeCount) took(d time.Duration) {
+	if c.seconds != nil {
+		c.seconds.Observe(d.Seconds())
 	}
 }
 

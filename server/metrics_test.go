@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"gatehouse/server/api"
+	"gatehouse/server/route"
 )
 
 // figures is one scrape: by name and labels, as `name{a="b"}`.
@@ -76,6 +77,8 @@ func TestMetrics(t *testing.T) {
 		`gatehouse_logins_total{method="userpass",outcome="accepted"}`:                  2,
 		`gatehouse_logins_total{method="userpass",outcome="rejected"}`:                  2,
 		`gatehouse_verify_seconds`:                                                      1, // the first
+		`gatehouse_request_seconds{class="tokens"}`:                                     3, // of a route: those to no route are not timed
+		`gatehouse_request_seconds{class="login"}`:                                      5,
 		`gatehouse_revocations_total`:                                                   1,
 		`gatehouse_users`:                                                               1,
 		`gatehouse_tokens`:                                                              0,
@@ -160,7 +163,7 @@ func TestMetricsSample(t *testing.T) {
 // TestMetricsCheap: counting costs the gate no allocation.
 func TestMetricsCheap(t *testing.T) {
 	h := newHouse(t)
-	count := h.metrics.route(verifyPath, byGate)
+	count := h.metrics.route(route.Route{Pattern: verifyPath, Who: route.ByGate, Class: route.Gate})
 	least := math.Inf(1)
 	for n := 0; n < 100 && least > 0; n++ { // what the store does meanwhile is counted too
 		least = min(least, testing.AllocsPerRun(100, func() {

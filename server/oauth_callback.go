@@ -11,24 +11,25 @@ import (
 	"gatehouse/server/ipaddr"
 	"gatehouse/server/oauth"
 	"gatehouse/server/reply"
+	"gatehouse/server/route"
 	"gatehouse/server/web"
 	"gatehouse/storage"
 )
 
 // beginProvider serves GET /login/{provider}.
-func (s *Server) beginProvider(w http.ResponseWriter, r *request) error {
+func (s *Server) beginProvider(w http.ResponseWriter, r *route.Request) error {
 	return s.orLoginPage(w, r, s.toProvider(w, r))
 }
 
 // finishProvider serves GET /login/{provider}/callback, where the provider
 // sends the browser back to.
-func (s *Server) finishProvider(w http.ResponseWriter, r *request) error {
+func (s *Server) finishProvider(w http.ResponseWriter, r *route.Request) error {
 	return s.orLoginPage(w, r, s.fromProvider(w, r))
 }
 
 // orLoginPage shows err on the login page to a person, to try again there. To a
 // program it is returned, and answered like any other.
-func (s *Server) orLoginPage(w http.ResponseWriter, r *request, err error) error {
+func (s *Server) orLoginPage(w http.ResponseWriter, r *route.Request, err error) error {
 	if err == nil || !wantsPage(r.Request) {
 		return err
 	}
@@ -42,7 +43,7 @@ func (s *Server) orLoginPage(w http.ResponseWriter, r *request, err error) error
 // toProvider sends the browser to the provider, with a cookie by which it is known
 // when it comes back. Without that, a link could log somebody in as whoever made
 // the link (login CSRF).
-func (s *Server) toProvider(w http.ResponseWriter, r *request) error {
+func (s *Server) toProvider(w http.ResponseWriter, r *route.Request) error {
 	p, err := s.provider(r)
 	if err != nil {
 		return err
@@ -55,7 +56,7 @@ func (s *Server) toProvider(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.throttle.checkAddress(newAttempt("", r.from), s.now()); err != nil {
+	if err := s.throttle.checkAddress(newAttempt("", r.From), s.now()); err != nil {
 		return err
 	}
 	l, address, err := p.Begin(r.Context(), callback)
@@ -72,7 +73,7 @@ func (s *Server) toProvider(w http.ResponseWriter, r *request) error {
 }
 
 // fromProvider begins the session of a person who comes back from the provider.
-func (s *Server) fromProvider(w http.ResponseWriter, r *request) error {
+func (s *Server) fromProvider(w http.ResponseWriter, r *route.Request) error {
 	p, err := s.provider(r)
 	if err != nil {
 		return err
@@ -80,7 +81,7 @@ func (s *Server) fromProvider(w http.ResponseWriter, r *request) error {
 	// The address has the code in it.
 	w.Header().Set("Referrer-Policy", "no-referrer")
 	u, next, err := s.comeBack(r, p)
-	s.loginEnded(p.Name(), "", r.from, err)
+	s.loginEnded(p.Name(), "", r.From, err)
 	http.SetCookie(w, s.browserCookie("", -1))
 	if err != nil {
 		return err
@@ -96,7 +97,7 @@ func (s *Server) fromProvider(w http.ResponseWriter, r *request) error {
 }
 
 // comeBack returns the user who comes back from a provider, and the path to go on to.
-func (s *Server) comeBack(r *request, p *oauth.Provider) (u storage.User, next string, err error) {
+func (s *Server) comeBack(r *route.Request, p *oauth.Provider) (u storage.User, next string, err error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil || len(query["state"]) != 1 || len(query["code"]) > 1 || len(query["error"]) > 1 {
 		return u, "", reply.Refuse(http.StatusBadRequest, "The provider's answer is malformed: begin the login again")
@@ -111,20 +112,20 @@ func (s *Server) comeBack(r *request, p *oauth.Provider) (u storage.User, next s
 	}
 	// There is no account to count for before the provider has named one, and a
 	// code can't be guessed.
-	a := newAttempt("", r.from)
+	a := newAttempt("", r.From)
 	if err := s.throttle.checkAddress(a, s.now()); err != nil {
 		return u, "", err
 	}
 	u, err = s.finish(r, p, a, l.Login, query)
 	if errors.Is(err, reply.ErrInvalid) {
 		s.throttle.rejectFrom(a)
-		s.refusals.note("", ipaddr.Text(r.from))
+		s.refusals.note("", ipaddr.Text(r.From))
 	}
 	return u, l.Next, err
 }
 
 // finish asks the provider who came back, and admits that person.
-func (s *Server) finish(r *request, p *oauth.Provider, a attempt, l oauth.Login, query url.Values) (storage.User, error) {
+func (s *Server) finish(r *route.Request, p *oauth.Provider, a attempt, l oauth.Login, query url.Values) (storage.User, error) {
 	claims, err := p.Finish(r.Context(), l, query)
 	if err != nil {
 		return storage.User{}, s.refusedBy(p, a, "", err)
@@ -153,7 +154,7 @@ func (s *Server) browserCookieName() string { return s.cookieName() + "-login" }
 // callback is where a provider sends browsers back to. Without public_url it is
 // the address that the browser has used, when that is one of this machine's
 // own; a name could be anybody's (a Host header is what the client says).
-func (s *Server) callback(r *request, p *oauth.Provider) (string, error) {
+func (s *Server) callback(r *route.Request, p *oauth.Provider) (string, error) {
 	base := strings.TrimSuffix(s.config().PublicURL, "/")
 	if base == "" {
 		if !ownAddress(r.Request) {

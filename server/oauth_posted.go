@@ -13,11 +13,12 @@ import (
 	"gatehouse/server/ipaddr"
 	"gatehouse/server/oauth"
 	"gatehouse/server/reply"
+	"gatehouse/server/route"
 	"gatehouse/storage"
 )
 
 // authenticateProvider serves POST /api/authenticate/{provider}.
-func (s *Server) authenticateProvider(w http.ResponseWriter, r *request) error {
+func (s *Server) authenticateProvider(w http.ResponseWriter, r *route.Request) error {
 	p, err := s.provider(r)
 	if err != nil {
 		return err
@@ -27,7 +28,7 @@ func (s *Server) authenticateProvider(w http.ResponseWriter, r *request) error {
 		return err
 	}
 	u, err := s.checkPosted(r, p, mail, token)
-	s.loginEnded(p.Name(), mail, r.from, err)
+	s.loginEnded(p.Name(), mail, r.From, err)
 	if err != nil {
 		return err
 	}
@@ -35,7 +36,7 @@ func (s *Server) authenticateProvider(w http.ResponseWriter, r *request) error {
 }
 
 // provider returns the provider that the path names.
-func (s *Server) provider(r *request) (*oauth.Provider, error) {
+func (s *Server) provider(r *route.Request) (*oauth.Provider, error) {
 	p := s.oauth[r.PathValue("provider")]
 	if p == nil {
 		return nil, reply.Refuse(http.StatusNotFound, "The login method %q is not configured", r.PathValue("provider"))
@@ -92,8 +93,8 @@ func postedAttempt(p *oauth.Provider, mail string, from netip.Addr) attempt {
 }
 
 // checkPosted returns the user whom a provider's token speaks for.
-func (s *Server) checkPosted(r *request, p *oauth.Provider, mail, token string) (storage.User, error) {
-	a := postedAttempt(p, mail, r.from)
+func (s *Server) checkPosted(r *route.Request, p *oauth.Provider, mail, token string) (storage.User, error) {
+	a := postedAttempt(p, mail, r.From)
 	// The wait for other logins of the account counts towards the time-out.
 	ctx, cancel := context.WithTimeout(r.Context(), p.Timeout())
 	defer cancel()

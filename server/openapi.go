@@ -3,6 +3,8 @@ package server
 import (
 	_ "embed"
 	"net/http"
+
+	"gatehouse/server/route"
 )
 
 // openAPI describes every route of the port: a test compares it with routes.
@@ -12,7 +14,7 @@ var openAPI []byte
 
 // openapi serves GET /api/openapi.json. It is public, and changes with the
 // program alone.
-func (s *Server) openapi(w http.ResponseWriter, r *request) error {
+func (s *Server) openapi(w http.ResponseWriter, r *route.Request) error {
 	s.cacheable(w, r, "public, max-age=3600")
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
@@ -22,7 +24,7 @@ func (s *Server) openapi(w http.ResponseWriter, r *request) error {
 }
 
 // cacheable lets caches keep the reply to a request that carries no credential.
-func (s *Server) cacheable(w http.ResponseWriter, r *request, policy string) {
+func (s *Server) cacheable(w http.ResponseWriter, r *route.Request, policy string) {
 	if len(r.Header["X-Auth-Token"]) == 0 && len(r.Header["Authorization"]) == 0 && len(r.CookiesNamed(s.cookieName())) == 0 {
 		w.Header().Set("Cache-Control", policy)
 	}

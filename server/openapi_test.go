@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
+
+	"gatehouse/server/route"
 )
 
 // TestOpenAPI: the document is valid, says what replies look like, and names
@@ -42,7 +44,7 @@ func TestOpenAPI(t *testing.T) {
 	}
 	served := map[string]bool{}
 	for _, r := range h.routes() {
-		method, path, ok := strings.Cut(r.pattern, " ")
+		method, path, ok := strings.Cut(r.Pattern, " ")
 		if !ok {
 			for _, m := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"} {
 				served[m+" "+method] = true
@@ -64,9 +66,9 @@ func TestOpenAPISecurity(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := map[credential]string{nobody: "", byToken: "bearer token", byCookie: "cookie", byEither: "bearer cookie token", byGate: "basic bearer token"}
+	names := map[route.Credential]string{route.Nobody: "", route.ByToken: "bearer token", route.ByCookie: "cookie", route.ByEither: "bearer cookie token", route.ByGate: "basic bearer token"}
 	for _, r := range h.routes() {
-		method, path, ok := strings.Cut(r.pattern, " ")
+		method, path, ok := strings.Cut(r.Pattern, " ")
 		if !ok {
 			method, path = "GET", method
 		}
@@ -75,8 +77,8 @@ func TestOpenAPISecurity(t *testing.T) {
 			got = append(got, slices.Collect(maps.Keys(one))...)
 		}
 		slices.Sort(got)
-		if want := names[r.who]; strings.Join(got, " ") != want && path != "/api/revokeApiToken" {
-			t.Errorf("%s: got %q, want %q", r.pattern, got, want)
+		if want := names[r.Who]; strings.Join(got, " ") != want && path != "/api/revokeApiToken" {
+			t.Errorf("%s: got %q, want %q", r.Pattern, got, want)
 		}
 	}
 }

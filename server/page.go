@@ -10,6 +10,7 @@ import (
 
 	"gatehouse/server/body"
 	"gatehouse/server/reply"
+	"gatehouse/server/route"
 	"gatehouse/server/web"
 	"gatehouse/storage"
 )
@@ -20,9 +21,9 @@ import (
 // in no URL.
 
 // home serves GET /: one's tokens, or the login.
-func (s *Server) home(w http.ResponseWriter, r *request) error {
+func (s *Server) home(w http.ResponseWriter, r *route.Request) error {
 	var err error
-	if r.caller, err = s.authenticate(r, byCookie); err == nil {
+	if r.Caller, err = s.authenticate(r, route.ByCookie); err == nil {
 		return s.showTokens(w, r, http.StatusOK, web.Tokens{})
 	}
 	if status, _ := reply.Status(err); status != http.StatusUnauthorized {
@@ -54,7 +55,7 @@ func onward(r *http.Request) web.Page {
 
 // toHome serves the GET of paths that take forms: when a form goes wrong, such a path
 // stays in the browser's address bar.
-func (s *Server) toHome(w http.ResponseWriter, _ *request) error {
+func (s *Server) toHome(w http.ResponseWriter, _ *route.Request) error {
 	return seeOther(w, "/")
 }
 
@@ -75,7 +76,7 @@ func (s *Server) showLogin(w http.ResponseWriter, status int, page web.Login) er
 }
 
 // loginForm serves POST /login.
-func (s *Server) loginForm(w http.ResponseWriter, r *request) error {
+func (s *Server) loginForm(w http.ResponseWriter, r *route.Request) error {
 	fields, err := s.logInByCookie(w, r)
 	if fields == nil {
 		return err
@@ -97,7 +98,7 @@ func (s *Server) loginForm(w http.ResponseWriter, r *request) error {
 }
 
 // logoutForm serves POST /logout.
-func (s *Server) logoutForm(w http.ResponseWriter, r *request) error {
+func (s *Server) logoutForm(w http.ResponseWriter, r *route.Request) error {
 	if err := s.endSession(w, r); err != nil {
 		return err
 	}
@@ -105,7 +106,7 @@ func (s *Server) logoutForm(w http.ResponseWriter, r *request) error {
 }
 
 // createForm serves POST /tokens.
-func (s *Server) createForm(w http.ResponseWriter, r *request) error {
+func (s *Server) createForm(w http.ResponseWriter, r *route.Request) error {
 	fields, err := body.Fields(r.Request)
 	if err != nil {
 		return err
@@ -127,8 +128,8 @@ func (s *Server) createForm(w http.ResponseWriter, r *request) error {
 }
 
 // showOnce creates a token, to be shown on the page this once.
-func (s *Server) showOnce(r *request, spec storage.TokenSpec) (*web.Made, error) {
-	t, secret, err := s.makeToken(r, r.user, spec)
+func (s *Server) showOnce(r *route.Request, spec storage.TokenSpec) (*web.Made, error) {
+	t, secret, err := s.makeToken(r, r.User, spec)
 	if err != nil {
 		return nil, reply.UnlessGone(err, reply.ErrCredentials)
 	}
@@ -136,16 +137,16 @@ func (s *Server) showOnce(r *request, spec storage.TokenSpec) (*web.Made, error)
 }
 
 // renamePage serves GET /tokens/{id}/rename.
-func (s *Server) renamePage(w http.ResponseWriter, r *request) error {
+func (s *Server) renamePage(w http.ResponseWriter, r *route.Request) error {
 	t, err := s.own(r)
 	if err != nil {
 		return err
 	}
-	return s.pages.Write(w, http.StatusOK, web.Rename{UID: r.user.UID, ID: t.ID.String(), Name: t.Name, Number: number(r.URL.Query().Get("page"))})
+	return s.pages.Write(w, http.StatusOK, web.Rename{UID: r.User.UID, ID: t.ID.String(), Name: t.Name, Number: number(r.URL.Query().Get("page"))})
 }
 
 // renameForm serves POST /tokens/{id}/rename.
-func (s *Server) renameForm(w http.ResponseWriter, r *request) error {
+func (s *Server) renameForm(w http.ResponseWriter, r *route.Request) error {
 	fields, err := body.Fields(r.Request)
 	if err != nil {
 		return err
@@ -160,7 +161,7 @@ func (s *Server) renameForm(w http.ResponseWriter, r *request) error {
 	err = s.rename(r, t.ID, fields["name"])
 	if e := (*storage.InvalidError)(nil); errors.As(err, &e) {
 		return s.pages.Write(w, http.StatusBadRequest, web.Rename{
-			UID: r.user.UID, ID: t.ID.String(), Name: fields["name"], Error: reply.Sentence(e.Message) + ".", Number: number(fields["page"]),
+			UID: r.User.UID, ID: t.ID.String(), Name: fields["name"], Error: reply.Sentence(e.Message) + ".", Number: number(fields["page"]),
 		})
 	}
 	if err != nil {
@@ -171,21 +172,21 @@ func (s *Server) renameForm(w http.ResponseWriter, r *request) error {
 
 // revokePage serves GET /tokens/{id}/revoke: a revocation can't be undone, so
 // a person is asked.
-func (s *Server) revokePage(w http.ResponseWriter, r *request) error {
+func (s *Server) revokePage(w http.ResponseWriter, r *route.Request) error {
 	t, err := s.own(r)
 	if err != nil {
 		return err
 	}
-	return s.pages.Write(w, http.StatusOK, web.Revoke{UID: r.user.UID, Now: s.now(), Token: s.row(t), Number: number(r.URL.Query().Get("page"))})
+	return s.pages.Write(w, http.StatusOK, web.Revoke{UID: r.User.UID, Now: s.now(), Token: s.row(t), Number: number(r.URL.Query().Get("page"))})
 }
 
 // revokeForm serves POST /tokens/{id}/revoke.
-func (s *Server) revokeForm(w http.ResponseWriter, r *request) error {
+func (s *Server) revokeForm(w http.ResponseWriter, r *route.Request) error {
 	t, err := s.own(r)
 	if err != nil {
 		return err
 	}
-	if _, err := s.revoke(r.actor(r.user.UID), t.ID); err != nil {
+	if _, err := s.revoke(r.Actor(), t.ID); err != nil {
 		return err
 	}
 	fields, _ := body.Fields(r.Request) // without the page's number, it goes on to the first
@@ -209,10 +210,10 @@ func number(text string) int {
 }
 
 // asset serves GET /web/{file}.
-func (s *Server) asset(w http.ResponseWriter, r *request) error {
+func (s *Server) asset(w http.ResponseWriter, r *route.Request) error {
 	s.cacheable(w, r, "public, max-age=31536000, immutable") // the name has the digest
 	if !s.pages.WriteAsset(w, r.PathValue("file")) {
-		return errNoPage
+		return reply.ErrNoRoute
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"gatehouse/server/config"
+	"gatehouse/server/route"
 	"gatehouse/server/web"
 	"gatehouse/storage"
 )
@@ -15,8 +16,8 @@ import (
 const rowsPerPage = 50
 
 // showTokens writes the page of the caller's tokens, the newest first.
-func (s *Server) showTokens(w http.ResponseWriter, r *request, status int, page web.Tokens) error {
-	page.UID, page.Address, page.Now = r.user.UID, s.address(r.Request), s.now()
+func (s *Server) showTokens(w http.ResponseWriter, r *route.Request, status int, page web.Tokens) error {
+	page.UID, page.Address, page.Now = r.User.UID, s.address(r.Request), s.now()
 	page.Lifetimes = s.lifetimes()
 	page.Number = 1
 	if r.Method == http.MethodGet {
@@ -30,19 +31,19 @@ func (s *Server) showTokens(w http.ResponseWriter, r *request, status int, page 
 }
 
 // fillPage reads the tokens of the page, or of the last one if there are fewer pages.
-func (s *Server) fillPage(r *request, page *web.Tokens) (err error) {
-	if err := s.turns.take(r.Context(), r.user.ID); err != nil {
+func (s *Server) fillPage(r *route.Request, page *web.Tokens) (err error) {
+	if err := s.turns.take(r.Context(), r.User.ID); err != nil {
 		return err
 	}
 	start := time.Now()
 	defer func() { s.turns.give(time.Since(start)) }()
-	if page.Total, err = s.store.CountTokensOf(r.user.ID); err != nil {
+	if page.Total, err = s.store.CountTokensOf(r.User.ID); err != nil {
 		return err
 	}
 	page.Last = max(1, (page.Total+rowsPerPage-1)/rowsPerPage)
 	page.Number = min(page.Number, page.Last)
 	list, _, err := s.store.Page(storage.Owned{
-		Owner: r.user.ID, Newest: true, Skip: (page.Number - 1) * rowsPerPage, Limit: rowsPerPage,
+		Owner: r.User.ID, Newest: true, Skip: (page.Number - 1) * rowsPerPage, Limit: rowsPerPage,
 	})
 	for _, t := range list {
 		page.List = append(page.List, s.row(t))
@@ -66,14 +67,14 @@ func (s *Server) row(t storage.Token) web.Token {
 
 // justDone says what was done to a token according to the query, if the token is the
 // caller's and the store agrees.
-func (s *Server) justDone(r *request) *web.Done {
+func (s *Server) justDone(r *route.Request) *web.Done {
 	for _, what := range []string{"revoked", "renamed"} {
 		id, err := storage.ParseID(r.URL.Query().Get(what))
 		if err != nil {
 			continue
 		}
 		t, err := s.store.Token(id)
-		if err == nil && t.Owner == r.user.ID && (t.Revoked != 0) == (what == "revoked") {
+		if err == nil && t.Owner == r.User.ID && (t.Revoked != 0) == (what == "revoked") {
 			return &web.Done{What: what, ID: id.String(), Name: t.Name}
 		}
 	}

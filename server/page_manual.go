@@ -4,18 +4,20 @@ import (
 	"net/http"
 
 	"gatehouse/server/manual"
+	"gatehouse/server/reply"
+	"gatehouse/server/route"
 	"gatehouse/server/web"
 )
 
 // manualContents serves GET /manual/: the chapters, or with ?q= the sections that
 // contain these words.
-func (s *Server) manualContents(w http.ResponseWriter, r *request) error {
+func (s *Server) manualContents(w http.ResponseWriter, r *route.Request) error {
 	query := r.URL.Query().Get("q")
 	return s.pages.Write(w, http.StatusOK, web.Contents{Query: query, Results: manual.Search(query)})
 }
 
 // manualChapter serves GET /manual/{topic}, and the pictures beside the chapters.
-func (s *Server) manualChapter(w http.ResponseWriter, r *request) error {
+func (s *Server) manualChapter(w http.ResponseWriter, r *route.Request) error {
 	name := r.PathValue("topic")
 	for _, page := range manual.Pages() {
 		if page.Topic == name {
@@ -24,11 +26,11 @@ func (s *Server) manualChapter(w http.ResponseWriter, r *request) error {
 	}
 	png, ok := manual.Picture(name)
 	if !ok {
-		return errNoPage
+		return reply.ErrNoRoute
 	}
 	s.pages.WritePicture(w, png)
 	return nil
 }
 
 // toManual serves GET /manual, which lacks the slash that links in it count on.
-func toManual(w http.ResponseWriter, _ *request) error { return seeOther(w, "/manual/") }
+func toManual(w http.ResponseWriter, _ *route.Request) error { return seeOther(w, "/manual/") }

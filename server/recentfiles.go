@@ -8,11 +8,12 @@ import (
 	"gatehouse/server/api"
 	"gatehouse/server/body"
 	"gatehouse/server/reply"
+	"gatehouse/server/route"
 	"gatehouse/storage"
 )
 
 // recentFiles serves GET /api/getUserRecentFiles.
-func (s *Server) recentFiles(w http.ResponseWriter, r *request) error {
+func (s *Server) recentFiles(w http.ResponseWriter, r *route.Request) error {
 	limit := -1
 	if text := r.URL.Query().Get("limit"); r.URL.Query().Has("limit") {
 		n, err := strconv.Atoi(text)
@@ -21,7 +22,7 @@ func (s *Server) recentFiles(w http.ResponseWriter, r *request) error {
 		}
 		limit = n
 	}
-	list, err := s.store.Files(r.user.ID)
+	list, err := s.store.Files(r.User.ID)
 	if err != nil {
 		return err
 	}
@@ -37,7 +38,7 @@ func (s *Server) recentFiles(w http.ResponseWriter, r *request) error {
 }
 
 // openedFile serves POST /api/userRecentFiles.
-func (s *Server) openedFile(w http.ResponseWriter, r *request) error {
+func (s *Server) openedFile(w http.ResponseWriter, r *route.Request) error {
 	var in struct {
 		ID        json.RawMessage `json:"id"`
 		Name      *string         `json:"name"`
@@ -68,7 +69,7 @@ func (s *Server) openedFile(w http.ResponseWriter, r *request) error {
 	if f.Revision == nil {
 		f.Revision = json.RawMessage("null")
 	}
-	if err := s.changes.spend(r.user.ID, func() error { return s.store.OpenedFile(r.user.ID, f) }); err != nil {
+	if err := s.changes.spend(r.User.ID, func() error { return s.store.OpenedFile(r.User.ID, f) }); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

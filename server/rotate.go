@@ -7,11 +7,12 @@ import (
 	"gatehouse/server/body"
 	"gatehouse/server/config"
 	"gatehouse/server/reply"
+	"gatehouse/server/route"
 	"gatehouse/storage"
 )
 
 // rotateToken serves POST /api/token/{id}/rotate.
-func (s *Server) rotateToken(w http.ResponseWriter, r *request) error {
+func (s *Server) rotateToken(w http.ResponseWriter, r *route.Request) error {
 	in := struct {
 		Overlap string `json:"overlap"`
 	}{defaultOverlap}
@@ -30,21 +31,21 @@ func (s *Server) rotateToken(w http.ResponseWriter, r *request) error {
 		return reply.Refuse(http.StatusConflict, errRotateExpired)
 	}
 	with := storage.ByUser
-	if r.token != nil {
-		if r.token.ID != t.ID {
+	if r.Token != nil {
+		if r.Token.ID != t.ID {
 			return reply.Refuse(http.StatusForbidden, "A token may rotate only itself")
 		}
-		with = int(r.token.Generation)
+		with = int(r.Token.Generation)
 	}
 	var secret storage.Secret
-	err = s.changes.spend(r.user.ID, func() (err error) {
-		t, secret, err = s.store.RotateToken(r.actor(r.user.UID), t.ID, overlap, with)
+	err = s.changes.spend(r.User.ID, func() (err error) {
+		t, secret, err = s.store.RotateToken(r.Actor(), t.ID, overlap, with)
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	reply.JSON(w, http.StatusOK, newToken(t, r.user.UID, secret))
+	reply.JSON(w, http.StatusOK, newToken(t, r.User.UID, secret))
 	return nil
 }
 

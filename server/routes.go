@@ -2,188 +2,127 @@ package server
 
 import (
 	"net/http"
-	"net/netip"
-	"path"
-	"strings"
+	"slices"
+	"time"
 
-	"gatehouse/server/api"
 	"gatehouse/server/ipaddr"
 	"gatehouse/server/reply"
+	"gatehouse/server/route"
 	"gatehouse/server/web"
-	"gatehouse/storage"
 )
 
-// route is a URL, the credential that it asks for, and what a token with
-// scopes must have among them.
-type route struct {
-	pattern string
-	who     credential
-	scope   string
-	serve   func(http.ResponseWriter, *request) error
+// routes lists every URL of the TCP port that programs call.
+func (s *Server) routes() []route.Route {
+	list := []route.Route{
+		{Pattern: "POST /api/authenticate/userpass", Class: route.Login, Serve: s.authenticateUserpass},
+		{Pattern: "POST /api/authenticate/ldap", Class: route.Login, Serve: s.authenticateLDAP},
+		{Pattern: "POST /api/authenticate/{provider}", Class: route.Login, Serve: s.authenticateProvider},
+		{Pattern: "POST /api/login", Class: route.Login, Serve: s.login},
+		{Pattern: "POST /api/logout", Who: route.ByCookie, Class: route.Login, Serve: s.logout},
+		{Pattern: "GET /login/{provider}", Fail: route.ByAccept, Class: route.Login, Serve: s.beginProvider},
+		{Pattern: "GET /login/{provider}/callback", GetOnly: true, Fail: route.ByAccept, Class: route.Login, Serve: s.finishProvider},
+
+		{Pattern: "POST /api/password", Who: route.ByCookie, Class: route.Login, Serve: s.changePassword},
+		{Pattern: "GET /api/sessions", Who: route.ByCookie, Class: route.Login, Serve: s.sessions},
+		{Pattern: "DELETE /api/sessions", Who: route.ByCookie, Class: route.Login, Serve: s.endSessions},
+
+		{Pattern: "POST /api/token", Who: route.ByCookie, Class: route.Tokens, Serve: s.createToken},
+		{Pattern: "GET /api/createApiToken", Who: route.ByCookie, GetOnly: true, Fail: route.AsJSONOrIn, Class: route.Tokens, Serve: s.createTokenByGet},
+		{Pattern: "GET /api/getApiTokens", Who: route.ByEither, Scope: "tokens:read", Class: route.Tokens, Serve: s.documentedTokens},
+		{Pattern: "GET /api/revokeApiToken", GetOnly: true, Class: route.Tokens, Serve: s.revokeSent},
+
+		{Pattern: "GET /api/token", Who: route.ByToken, Scope: route.AnyScope, Class: route.Tokens, Serve: s.thisToken},
+		{Pattern: "GET /api/tokens", Who: route.ByEither, Scope: "tokens:read", Class: route.Tokens, Serve: s.tokens},
+		{Pattern: "PATCH /api/token/{id}", Who: route.ByCookie, Class: route.Tokens, Serve: s.renameToken},
+		{Pattern: "DELETE /api/token/{id}", Who: route.ByEither, Scope: route.AnyScope, Class: route.Tokens, Serve: s.revokeToken},
+
+		{Pattern: "POST /api/token/{id}/rotate", Who: route.ByEither, Class: route.Tokens, Serve: s.rotateToken},
+
+		{Pattern: "/api/verify", Who: route.ByGate, Scope: route.AnyScope, Fail: route.AsGateAnswer, Class: route.Gate, Serve: s.verify},
+		{Pattern: "POST /api/introspect", Who: route.ByToken, Scope: route.AnyScope, Class: route.Tokens, Serve: s.introspect},
+		{Pattern: "POST /api/revoke", Class: route.Tokens, Serve: s.revokePosted},
+
+		{Pattern: "GET /api/getUserRecentFiles", Who: route.ByEither, Scope: "files", Class: route.Files, Serve: s.recentFiles},
+		{Pattern: "POST /api/userRecentFiles", Who: route.ByEither, Scope: "files", Class: route.Files, Serve: s.openedFile},
+
+		{Pattern: "GET /healthz", Class: route.Health, Serve: s.healthz},
+		{Pattern: "GET /readyz", Class: route.Health, Serve: s.readyz},
+		{Pattern: "GET /api/openapi.json", Class: route.Health, Serve: s.openapi},
+	}
+	if s.config().Metrics.Listen == "" {
+		list = append(list, s.metricsRoute())
+	}
+	return list
 }
 
-// The scopes of routes, beside those that a token can name.
-const (
-	noScope  = ""  // only a token without scopes
-	anyScope = "*" // every token
-)
+// metricsRoute is on the port, or at the metrics' own address.
+func (s *Server) metricsRoute() route.Route {
+	return route.Route{Pattern: "GET /metrics", Class: route.Health, Serve: s.scrape}
+}
 
-// routes shows every URL of the TCP port that programs call.
-func (s *Server) routes() []route {
-	return []route{
-		{"POST /api/authenticate/userpass", nobody, noScope, s.authenticateUserpass},
-		{"POST /api/authenticate/ldap", nobody, noScope, s.authenticateLDAP},
-		{"POST /api/authenticate/{provider}", nobody, noScope, s.authenticateProvider},
-		{"POST /api/login", nobody, noScope, s.login},
-		{"POST /api/logout", byCookie, noScope, s.logout},
-		{"GET /login/{provider}", nobody, noScope, s.beginProvider},
-		{"GET /login/{provider}/callback", nobody, noScope, s.finishProvider},
+// pageRoutes lists the URLs of the web page.
+func (s *Server) pageRoutes() []route.Route {
+	return []route.Route{
+		{Pattern: "GET /{$}", Fail: route.AsPage, Class: route.Page, Serve: s.home},
+		{Pattern: "POST /login", Fail: route.AsPage, Class: route.Page, Serve: s.loginForm},
+		{Pattern: "POST /logout", Who: route.ByCookie, Fail: route.AsPage, Class: route.Page, Serve: s.logoutForm},
+		{Pattern: "POST /tokens", Who: route.ByCookie, Fail: route.AsPage, Class: route.Page, Serve: s.createForm},
+		{Pattern: "GET /tokens/{id}/rename", Who: route.ByCookie, Fail: route.AsPage, Class: route.Page, Serve: s.renamePage},
+		{Pattern: "POST /tokens/{id}/rename", Who: route.ByCookie, Fail: route.AsPage, Class: route.Page, Serve: s.renameForm},
+		{Pattern: "GET /tokens/{id}/revoke", Who: route.ByCookie, Fail: route.AsPage, Class: route.Page, Serve: s.revokePage},
+		{Pattern: "POST /tokens/{id}/revoke", Who: route.ByCookie, Fail: route.AsPage, Class: route.Page, Serve: s.revokeForm},
 
-		{"POST /api/password", byCookie, noScope, s.changePassword},
-		{"GET /api/sessions", byCookie, noScope, s.sessions},
-		{"DELETE /api/sessions", byCookie, noScope, s.endSessions},
+		{Pattern: "GET /account", Who: route.ByCookie, Fail: route.AsPage, Class: route.Page, Serve: s.accountPage},
+		{Pattern: "POST /account/password", Who: route.ByCookie, Fail: route.AsPage, Class: route.Page, Serve: s.passwordForm},
+		{Pattern: "POST /account/sessions", Who: route.ByCookie, Fail: route.AsPage, Class: route.Page, Serve: s.sessionsForm},
 
-		{"POST /api/token", byCookie, noScope, s.createToken},
-		{"GET /api/createApiToken", byCookie, noScope, s.createTokenByGet},
-		{"GET /api/getApiTokens", byEither, "tokens:read", s.documentedTokens},
-		{"GET /api/revokeApiToken", nobody, noScope, s.revokeSent},
+		{Pattern: "GET /account/{form}", Fail: route.AsPage, Class: route.Page, Serve: s.toAccount},
+		{Pattern: "GET /login", Fail: route.AsPage, Class: route.Page, Serve: s.toHome},
+		{Pattern: "GET /logout", Fail: route.AsPage, Class: route.Page, Serve: s.toHome},
+		{Pattern: "GET /tokens", Fail: route.AsPage, Class: route.Page, Serve: s.toHome},
+		{Pattern: "GET /manual", Fail: route.AsPage, Class: route.Page, Serve: toManual},
+		{Pattern: "GET /manual/{$}", Fail: route.AsPage, Class: route.Page, Serve: s.manualContents},
+		{Pattern: "GET /manual/{topic}", Fail: route.AsPage, Class: route.Page, Serve: s.manualChapter},
 
-		{"GET /api/token", byToken, anyScope, s.thisToken},
-		{"GET /api/tokens", byEither, "tokens:read", s.tokens},
-		{"PATCH /api/token/{id}", byCookie, noScope, s.renameToken},
-		{"DELETE /api/token/{id}", byEither, anyScope, s.revokeToken},
-
-		{"POST /api/token/{id}/rotate", byEither, noScope, s.rotateToken},
-
-		{"/api/verify", byGate, anyScope, s.verify},
-		{"POST /api/introspect", byToken, anyScope, s.introspect},
-		{"POST /api/revoke", nobody, noScope, s.revokePosted},
-
-		{"GET /api/getUserRecentFiles", byEither, "files", s.recentFiles},
-		{"POST /api/userRecentFiles", byEither, "files", s.openedFile},
-
-		{"GET /healthz", nobody, noScope, s.healthz},
-		{"GET /readyz", nobody, noScope, s.readyz},
-		{metricsPattern, nobody, noScope, s.scrape},
-		{"GET /api/openapi.json", nobody, noScope, s.openapi},
+		{Pattern: "GET " + web.AssetPath + "{file}", Fail: route.AsPage, Class: route.Page, Serve: s.asset},
 	}
 }
 
-// pageRoutes shows the URLs of the web page, whose errors are pages too.
-func (s *Server) pageRoutes() []route {
-	return []route{
-		{"GET /{$}", nobody, noScope, s.home},
-		{"POST /login", nobody, noScope, s.loginForm},
-		{"POST /logout", byCookie, noScope, s.logoutForm},
-		{"POST /tokens", byCookie, noScope, s.createForm},
-		{"GET /tokens/{id}/rename", byCookie, noScope, s.renamePage},
-		{"POST /tokens/{id}/rename", byCookie, noScope, s.renameForm},
-		{"GET /tokens/{id}/revoke", byCookie, noScope, s.revokePage},
-		{"POST /tokens/{id}/revoke", byCookie, noScope, s.revokeForm},
-
-		{"GET /account", byCookie, noScope, s.accountPage},
-		{"POST /account/password", byCookie, noScope, s.passwordForm},
-		{"POST /account/sessions", byCookie, noScope, s.sessionsForm},
-
-		{"GET /account/{form}", nobody, noScope, s.toAccount},
-		{"GET /login", nobody, noScope, s.toHome},
-		{"GET /logout", nobody, noScope, s.toHome},
-		{"GET /tokens", nobody, noScope, s.toHome},
-		{"GET " + web.AssetPath + "{file}", nobody, noScope, s.asset},
-
-		{"GET /manual", nobody, noScope, toManual},
-		{"GET /manual/{$}", nobody, noScope, s.manualContents},
-		{"GET /manual/{topic}", nobody, noScope, s.manualChapter},
-	}
-}
-
-// onlyGET reports whether a route changes something on GET, as documented, or
-// spends a provider's code: HEAD, which net/http gives to all that serve GET, is
-// refused there.
-func onlyGET(p string) bool {
-	switch p {
-	case "/api/createApiToken", "/api/revokeApiToken":
-		return true
-	}
-	callback, _ := path.Match("/login/*/callback", p)
-	return callback
-}
-
-// request is a request with what the server found out about it.
-type request struct {
-	*http.Request
-	from netip.Addr
-	caller
-	bearer storage.Bearer // what caller.token points to: one allocation for both
-}
-
-// actor names the user, for the log.
-func (r *request) actor(uid string) storage.Actor {
-	return storage.Actor{Name: uid, Address: ipaddr.Text(r.from)}
-}
-
-// Handler serves the TCP port. The gate, which is asked more than all others
-// together, is known by its path before the mux is asked; in another spelling
-// the mux finds it too, or does not.
+// Handler serves the TCP port. The gate gets more requests than all other routes
+// together, so its path is compared before the mux is asked. In another spelling of
+// the path the mux finds the gate too, or answers 404.
 func (s *Server) Handler() http.Handler {
-	mux := http.NewServeMux()
-	var gate http.Handler
-	var gatePath string
-	for _, rt := range s.routes() {
-		if rt.pattern == metricsPattern && s.config().Metrics.Listen != "" {
-			continue // they are at their own address
-		}
-		h := s.handler(rt, s.fail)
-		mux.Handle(rt.pattern, h)
-		if rt.who == byGate {
-			gate, gatePath = h, rt.pattern
-		}
-	}
-	for _, rt := range s.pageRoutes() {
-		mux.Handle(rt.pattern, s.handler(rt, s.failPage))
-	}
-	others := s.onlyHTTPS(s.withErrors(mux, s.failOutside))
+	list := slices.Concat(s.routes(), s.pageRoutes())
+	gate := list[slices.IndexFunc(list, func(rt route.Route) bool { return rt.Class == route.Gate })]
+	verify, others := s.handler(gate), s.onlyHTTPS(s.mux(list, s.handler, s.failOutside))
 	return reply.Unstored(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if len(r.TransferEncoding) > 0 {
-			// It may have had a length, too, which net/http drops, and by which a proxy
-			// may have passed on more than one request (RFC 9112, section 6.1).
+			// The request may have had a length as well, which net/http drops. A proxy
+			// may have read more than one request because of it (RFC 9112, section 6.1).
 			w.Header().Set("Connection", "close")
 		}
-		if r.URL.Path == gatePath && r.URL.RawPath == "" {
-			gate.ServeHTTP(w, r)
+		if r.URL.Path == gate.Pattern && r.URL.RawPath == "" {
+			verify.ServeHTTP(w, r)
 			return
 		}
 		others.ServeHTTP(w, r)
 	}))
 }
 
-const metricsPattern = "GET /metrics"
-
 // metricsHandler serves the metrics alone.
 func (s *Server) metricsHandler() http.Handler {
-	mux := http.NewServeMux()
-	for _, rt := range s.routes() {
-		if rt.pattern == metricsPattern {
-			mux.Handle(rt.pattern, s.handler(rt, s.fail))
-		}
-	}
-	return reply.Unstored(s.withErrors(mux, s.fail))
+	return reply.Unstored(s.mux([]route.Route{s.metricsRoute()}, s.handler, s.fail))
 }
 
-// handler lets through to a route who may call it, and answers with fail what
-// goes wrong.
-func (s *Server) handler(rt route, fail func(http.ResponseWriter, *http.Request, error)) http.Handler {
-	if rt.who == byGate {
+// handler makes the handler of a route: it lets through who may call the route, and
+// answers with the route's way to fail.
+func (s *Server) handler(rt route.Route) http.Handler {
+	if rt.Fail == route.AsGateAnswer {
 		return s.atGate(rt)
 	}
-	switch {
-	case typedIn[rt.pattern]:
-		fail = s.failUnlessToLogin
-	case byBrowser[rt.pattern]:
-		fail = s.failToBrowser
-	}
-	count := s.metrics.route(rt.pattern, rt.who)
+	fail, count := s.failure(rt.Fail), s.metrics.route(rt)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
 		sw := &statusWriter{ResponseWriter: w}
 		if err := s.answer(sw, r, rt); err != nil {
 			if sw.status != 0 {
@@ -195,76 +134,52 @@ func (s *Server) handler(rt route, fail func(http.ResponseWriter, *http.Request,
 			sw.status = http.StatusOK
 		}
 		count.add(sw.status)
+		count.took(time.Since(start))
 	})
 }
 
-// answer lets a request through to the route, if it may pass.
-func (s *Server) answer(w http.ResponseWriter, r *http.Request, rt route) error {
-	req := &request{Request: r, from: ipaddr.Client(r, s.config().TrustedProxies)}
+// answer calls the handler of a route, if the request may pass.
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, rt route.Route) error {
+	req := &route.Request{Request: r, From: ipaddr.Client(r, s.config().TrustedProxies)}
 	if err := s.admit(req, rt); err != nil {
 		return err
 	}
-	return rt.serve(w, req)
+	return rt.Serve(w, req)
 }
 
-func (s *Server) admit(r *request, rt route) (err error) {
-	if rt.who == nobody {
+func (s *Server) admit(r *route.Request, rt route.Route) (err error) {
+	if rt.Who == route.Nobody {
 		return nil
 	}
-	if r.caller, err = s.authenticate(r, rt.who); err != nil {
+	if r.Caller, err = s.authenticate(r, rt.Who); err != nil {
 		return err
 	}
 	switch {
-	case len(r.scopes()) == 0 || rt.scope == anyScope:
+	case len(r.Scopes()) == 0 || rt.Scope == route.AnyScope:
 		return nil
-	case rt.scope == noScope:
+	case rt.Scope == route.NoScope:
 		return reply.Refuse(http.StatusForbidden, "A token with scopes may not do this")
-	case !r.limits().Allows(rt.scope):
-		return reply.Refuse(http.StatusForbidden, "The token lacks the scope %q", rt.scope)
+	case !r.Limits().Allows(rt.Scope):
+		return reply.Refuse(http.StatusForbidden, "The token lacks the scope %q", rt.Scope)
 	}
 	return nil
 }
 
-// withErrors answers, in our form, with fail for what the mux has no route for,
-// and for a handler that panics.
-func (s *Server) withErrors(mux *http.ServeMux, fail func(http.ResponseWriter, *http.Request, error)) http.Handler {
-	none := s.metrics.route(noRoute, nobody)
+// mux serves routes. It counts the requests that no route serves, answers them with
+// fail, and answers for a handler that panics.
+func (s *Server) mux(routes []route.Route, handler func(route.Route) http.Handler, fail func(http.ResponseWriter, *http.Request, error)) http.Handler {
+	none := s.metrics.route(route.Route{Pattern: noRoute})
+	inner := route.Handler(routes, handler, func(w http.ResponseWriter, r *http.Request, err error) {
+		none.add(http.StatusNotFound) // or 405, which is of the same class
+		fail(w, r, err)
+	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer s.recovered(w, r)
-		if r.Method != http.MethodGet && onlyGET(r.URL.Path) {
-			w.Header().Set("Allow", http.MethodGet)
-			s.fail(w, r, errMethod)
-			none.add(http.StatusMethodNotAllowed)
-			return
-		}
-		if !clean(r.URL.EscapedPath()) {
-			fail(w, r, errNoPage) // the mux would redirect, and a POST lose its body
-			none.add(http.StatusNotFound)
-			return
-		}
-		h, pattern := mux.Handler(r)
-		if pattern != "" {
-			mux.ServeHTTP(w, r)
-			return
-		}
-		none.add(http.StatusNotFound) // or 405, which is of the same class
-		var refusal refusalWriter
-		h.ServeHTTP(&refusal, r)
-		if refusal.status == http.StatusMethodNotAllowed {
-			w.Header().Set("Allow", refusal.Header().Get("Allow"))
-			fail(w, r, errMethod)
-			return
-		}
-		fail(w, r, errNoPage)
+		inner.ServeHTTP(w, r)
 	})
 }
 
-// clean reports whether a path has no empty, "." or ".." element. It may end with a slash.
-func clean(p string) bool {
-	return p == "/" || strings.HasPrefix(p, "/") && p != "//" && path.Clean(p) == strings.TrimSuffix(p, "/")
-}
-
-// onlyHTTPS has browsers that came by https come by nothing else from then on,
+// onlyHTTPS tells browsers that came by https to use nothing else from then on,
 // whatever they asked for first (RFC 6797, section 7.1).
 func (s *Server) onlyHTTPS(next http.Handler) http.Handler {
 	if !s.config().Secure() {
@@ -275,24 +190,3 @@ func (s *Server) onlyHTTPS(next http.Handler) http.Handler {
 		next.ServeHTTP(w, r)
 	})
 }
-
-var (
-	errMethod = reply.Refuse(http.StatusMethodNotAllowed, "Method not allowed: see Allow")
-	errNoPage = reply.Refuse(http.StatusNotFound, api.NoRoute)
-)
-
-// refusalWriter keeps what the mux says when it has no route.
-type refusalWriter struct {
-	header http.Header
-	status int
-}
-
-func (w *refusalWriter) Header() http.Header {
-	if w.header == nil {
-		w.header = http.Header{}
-	}
-	return w.header
-}
-
-func (w *refusalWriter) WriteHeader(status int)      { w.status = status }
-func (w *refusalWriter) Write(b []byte) (int, error) { return len(b), nil }

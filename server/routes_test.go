@@ -12,6 +12,8 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
+
+	"gatehouse/server/route"
 )
 
 func TestWrongMethods(t *testing.T) {
@@ -88,10 +90,13 @@ func readFile(t *testing.T, name string) string {
 
 func TestPanic(t *testing.T) {
 	h := newHouse(t)
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /boom/{x}", func(http.ResponseWriter, *http.Request) { panic("at /var/lib/gatehouse: secret") })
-	mux.HandleFunc("GET /abort", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
-	h.web = h.withErrors(mux, h.fail)
+	panics := func(with any) func(http.ResponseWriter, *route.Request) error {
+		return func(http.ResponseWriter, *route.Request) error { panic(with) }
+	}
+	h.web = h.mux([]route.Route{
+		{Pattern: "GET /boom/{x}", Serve: panics("at /var/lib/gatehouse: secret")},
+		{Pattern: "GET /abort", Serve: panics(http.ErrAbortHandler)},
+	}, h.handler, h.fail)
 	h.ask("GET", "/boom/token").send().want(http.StatusInternalServerError, `{"error":"Internal error"}`)
 	if log := h.log.String(); !strings.Contains(log, "at /var/lib/gatehouse") || !strings.Contains(log, "GET /boom/{x}") {
 		t.Errorf("got the log %s, want the panic and its route", log)

@@ -9,6 +9,7 @@ import (
 	"gatehouse/server/config"
 	"gatehouse/server/ipaddr"
 	"gatehouse/server/reply"
+	"gatehouse/server/route"
 	"gatehouse/storage"
 )
 
@@ -61,7 +62,7 @@ func (s *Server) spec(o tokenOptions) (storage.TokenSpec, error) {
 }
 
 // createToken serves POST /api/token.
-func (s *Server) createToken(w http.ResponseWriter, r *request) error {
+func (s *Server) createToken(w http.ResponseWriter, r *route.Request) error {
 	var o tokenOptions
 	if err := body.JSON(r.Request, &o, true); err != nil {
 		return err
@@ -80,7 +81,7 @@ func (s *Server) createToken(w http.ResponseWriter, r *request) error {
 // createTokenByGet serves GET /api/createApiToken. It changes something although it
 // is a GET, so it must be a person or a script that asks, not a prefetching browser
 // or another site.
-func (s *Server) createTokenByGet(w http.ResponseWriter, r *request) error {
+func (s *Server) createTokenByGet(w http.ResponseWriter, r *route.Request) error {
 	if aheadOfNeed(r.Request) {
 		return reply.Refuse(http.StatusForbidden, "A token is not made ahead of need")
 	}
@@ -89,7 +90,7 @@ func (s *Server) createTokenByGet(w http.ResponseWriter, r *request) error {
 	}
 	// Over plain http browsers do not say what led them here, and they send a
 	// cookie that is Lax along with every link. A script follows no links.
-	if byProvider(r.session.Method) && r.Header.Get("Sec-Fetch-Site") == "" && wantsPage(r.Request) {
+	if byProvider(r.Session.Method) && r.Header.Get("Sec-Fetch-Site") == "" && wantsPage(r.Request) {
 		return reply.Refuse(http.StatusForbidden, "Without https, make a token on the page at / instead")
 	}
 	return s.handOut(w, r, s.defaultSpec(), "")
@@ -115,12 +116,12 @@ func (s *Server) fromElsewhere(r *http.Request) bool {
 }
 
 // handOut creates a token and replies with its secret.
-func (s *Server) handOut(w http.ResponseWriter, r *request, spec storage.TokenSpec, warning string) error {
-	t, secret, err := s.makeToken(r, r.user, spec)
+func (s *Server) handOut(w http.ResponseWriter, r *route.Request, spec storage.TokenSpec, warning string) error {
+	t, secret, err := s.makeToken(r, r.User, spec)
 	if err != nil {
 		return reply.UnlessGone(err, reply.ErrCredentials)
 	}
-	made := newToken(t, r.user.UID, secret)
+	made := newToken(t, r.User.UID, secret)
 	made.Warning = warning
 	reply.JSON(w, http.StatusOK, made)
 	return nil
@@ -128,28 +129,28 @@ func (s *Server) handOut(w http.ResponseWriter, r *request, spec storage.TokenSp
 
 // makeToken creates a token for a user, as one of the changes that the user may
 // make in an hour.
-func (s *Server) makeToken(r *request, user principal, spec storage.TokenSpec) (t storage.Token, secret storage.Secret, err error) {
+func (s *Server) makeToken(r *route.Request, user route.Principal, spec storage.TokenSpec) (t storage.Token, secret storage.Secret, err error) {
 	err = s.changes.spend(user.ID, func() error {
-		t, secret, err = s.store.CreateToken(r.actor(user.UID), user.ID, spec)
+		t, secret, err = s.store.CreateToken(r.ActorOf(user.UID), user.ID, spec)
 		return err
 	})
 	return t, secret, err
 }
 
 // thisToken serves GET /api/token.
-func (s *Server) thisToken(w http.ResponseWriter, r *request) error {
-	t, err := s.store.Token(r.token.ID)
+func (s *Server) thisToken(w http.ResponseWriter, r *route.Request) error {
+	t, err := s.store.Token(r.Token.ID)
 	if err != nil {
 		return err
 	}
-	reply.JSON(w, http.StatusOK, s.ownView(t, r.user.UID))
+	reply.JSON(w, http.StatusOK, s.ownView(t, r.User.UID))
 	return nil
 }
 
 // revokeSent serves GET /api/revokeApiToken. Whoever holds a token may revoke
 // it, and learns nothing by it: the answer is the same for every text. Of
 // several, all are revoked.
-func (s *Server) revokeSent(w http.ResponseWriter, r *request) error {
+func (s *Server) revokeSent(w http.ResponseWriter, r *route.Request) error {
 	if err := s.revokeTexts(r, tokensOf(r.Request, false)...); err != nil {
 		return err
 	}
@@ -158,7 +159,7 @@ func (s *Server) revokeSent(w http.ResponseWriter, r *request) error {
 }
 
 // revokeTexts revokes those of the texts that are tokens.
-func (s *Server) revokeTexts(r *request, texts ...string) error {
+func (s *Server) revokeTexts(r *route.Request, texts ...string) error {
 	var ids []storage.ID
 	for _, text := range texts {
 		id, generation, ok := s.store.Identify(text)
@@ -176,27 +177,27 @@ func (s *Server) revokeTexts(r *request, texts ...string) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	by := storage.Actor{Name: "its holder", Address: ipaddr.Text(r.from)}
+	by := storage.Actor{Name: "its holder", Address: ipaddr.Text(r.From)}
 	_, err := s.revoke(by, ids...)
 	return err
 }
 
 // own returns the token whose id is in the path, if it is the caller's and is
 // not revoked.
-func (s *Server) own(r *request) (t storage.Token, err error) {
+func (s *Server) own(r *route.Request) (t storage.Token, err error) {
 	id, err := storage.ParseID(r.PathValue("id"))
 	if err != nil {
 		return t, storage.ErrNoToken
 	}
 	t, err = s.store.Token(id)
-	if err == nil && (t.Owner != r.user.ID || t.Revoked != 0) {
+	if err == nil && (t.Owner != r.User.ID || t.Revoked != 0) {
 		err = storage.ErrNoToken
 	}
 	return t, err
 }
 
 // renameToken serves PATCH /api/token/{id}.
-func (s *Server) renameToken(w http.ResponseWriter, r *request) error {
+func (s *Server) renameToken(w http.ResponseWriter, r *route.Request) error {
 	var in struct {
 		Name *string `json:"name"`
 	}
@@ -218,21 +219,21 @@ func (s *Server) renameToken(w http.ResponseWriter, r *request) error {
 }
 
 // rename gives a token of the caller's another name.
-func (s *Server) rename(r *request, id storage.ID, name string) error {
-	return s.changes.spend(r.user.ID, func() error { return s.store.RenameToken(r.actor(r.user.UID), id, name) })
+func (s *Server) rename(r *route.Request, id storage.ID, name string) error {
+	return s.changes.spend(r.User.ID, func() error { return s.store.RenameToken(r.Actor(), id, name) })
 }
 
 // revokeToken serves DELETE /api/token/{id}. A token with scopes may revoke
 // itself and no other.
-func (s *Server) revokeToken(w http.ResponseWriter, r *request) error {
+func (s *Server) revokeToken(w http.ResponseWriter, r *route.Request) error {
 	t, err := s.own(r)
 	if err != nil {
 		return err
 	}
-	if len(r.scopes()) > 0 && r.token.ID != t.ID {
+	if len(r.Scopes()) > 0 && r.Token.ID != t.ID {
 		return reply.Refuse(http.StatusForbidden, "A token with scopes may revoke only itself")
 	}
-	if _, err := s.revoke(r.actor(r.user.UID), t.ID); err != nil {
+	if _, err := s.revoke(r.Actor(), t.ID); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -12,6 +12,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/server/reply"
+	"gatehouse/server/route"
 	"gatehouse/storage"
 )
 
@@ -23,9 +24,9 @@ const everyScope = "*"
 // 200, 401 or 403 and nothing else: nginx takes another status for an error of
 // its own. All identity headers are on every 200, so that none of a client's
 // own gets through to the application.
-func (s *Server) verify(w http.ResponseWriter, r *request) error {
+func (s *Server) verify(w http.ResponseWriter, r *route.Request) error {
 	scopes := everyScope
-	if list := r.scopes(); len(list) > 0 {
+	if list := r.Scopes(); len(list) > 0 {
 		scopes = strings.Join(list, " ")
 		// URL.Query would leave out what is malformed, and ask for less.
 		query, err := url.ParseQuery(r.URL.RawQuery)
@@ -33,13 +34,13 @@ func (s *Server) verify(w http.ResponseWriter, r *request) error {
 			return reply.Refuse(http.StatusForbidden, "The query is malformed")
 		}
 		for _, scope := range query["scope"] {
-			if !r.limits().Allows(scope) {
+			if !r.Limits().Allows(scope) {
 				return reply.Refuse(http.StatusForbidden, "The token lacks the scope %q", scope)
 			}
 		}
 	}
 	// One allocation for all four; the names are canonical already.
-	v := [...]string{headerUID(r.user.UID), r.user.ID.Opaque(), r.token.Name, scopes}
+	v := [...]string{headerUID(r.User.UID), r.User.ID.Opaque(), r.Token.Name, scopes}
 	h := w.Header()
 	h["X-Auth-User"], h["X-Auth-User-Id"] = v[0:1:1], v[1:2:2]
 	h["X-Auth-Token-Id"], h["X-Auth-Scopes"] = v[2:3:3], v[3:4:4]
@@ -48,8 +49,8 @@ func (s *Server) verify(w http.ResponseWriter, r *request) error {
 }
 
 // atGate serves the gate. Every verification is counted, and some are timed.
-func (s *Server) atGate(rt route) http.Handler {
-	count := s.metrics.route(rt.pattern, rt.who)
+func (s *Server) atGate(rt route.Route) http.Handler {
+	count := s.metrics.route(rt)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := s.metrics.verify.start()
 		count.add(s.decide(w, r, rt))
@@ -58,7 +59,7 @@ func (s *Server) atGate(rt route) http.Handler {
 }
 
 // decide answers for the gate, and returns with which status: 401 on a panic.
-func (s *Server) decide(w http.ResponseWriter, r *http.Request, rt route) (status int) {
+func (s *Server) decide(w http.ResponseWriter, r *http.Request, rt route.Route) (status int) {
 	status = http.StatusUnauthorized
 	defer s.recoverGate(w)
 	if err := s.answer(w, r, rt); err != nil {

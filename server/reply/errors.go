@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"gatehouse/ldap"
+	"gatehouse/server/api"
 	"gatehouse/server/oauth"
 	"gatehouse/storage"
 )
@@ -42,6 +43,12 @@ var (
 	ErrInvalid = errors.New("Invalid credentials")
 	//lint:ignore ST1005 a sentence, like the others
 	ErrOrigin = errors.New("Requests from another site are refused")
+)
+
+// The errors of requests that no route serves.
+var (
+	ErrMethod  = Refuse(http.StatusMethodNotAllowed, "Method not allowed: see Allow")
+	ErrNoRoute = Refuse(http.StatusNotFound, api.NoRoute)
 )
 
 // statuses maps errors to what the client is told. An error that is neither here
