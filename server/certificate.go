@@ -15,8 +15,8 @@ import (
 	"gatehouse/server/config"
 )
 
-// certificate is the server's own. It is loaded again when one of its two files has
-// changed; if that fails, the older one stays in use.
+// Certificate is the server's own certificate. It is loaded again when one of its two
+// files has changed; if that fails, the older one stays in use.
 type certificate struct {
 	now func() time.Time
 	log *slog.Logger
@@ -29,7 +29,13 @@ type certificate struct {
 	changed [2]time.Time
 }
 
-// get is a tls.Config's GetCertificate. It looks at the files once a second at most.
+// newCertificate loads a certificate from its files.
+func newCertificate(files config.TLS, now func() time.Time, log *slog.Logger) (*certificate, error) {
+	c := &certificate{now: now, log: log}
+	return c, c.use(files)
+}
+
+// get is a tls.Config's GetCertificate. It looks at the files at most once a second.
 func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -39,7 +45,8 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return c.look()
 }
 
-// use takes the certificate from other files, or from the same ones at once.
+// use takes the certificate from other files, or from the same ones without waiting for
+// the next look at them.
 func (c *certificate) use(files config.TLS) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -36,9 +36,9 @@ func (l listener) Accept() (net.Conn, error) {
 	}
 }
 
-// conn spares a connection what net/http does for each request and what next to
-// never makes a difference: to move deadlines, and to look for the next request
-// before the client can have sent it.
+// conn saves a connection work that net/http does for each request and that hardly ever
+// makes a difference: it moves deadlines, and looks for the next request before the
+// client can have sent it.
 type conn struct {
 	halfCloser
 	read, write deadline
@@ -100,12 +100,12 @@ func (c *conn) SetDeadline(t time.Time) error {
 	return c.write.set(t)
 }
 
-// deadline is moved only where that makes a difference. net/http moves those of
-// a connection nine times for each request, and to move one moves a timer of the
-// runtime: all in all that costs more than to verify a token.
+// deadline is moved only when that makes a difference. net/http moves those of
+// a connection nine times for each request, and each time a timer of the runtime is
+// moved: together that costs more than to verify a token.
 //
-// It comes into force when something is read or written, for most are moved on
-// before that. And one that is in force stays, if it is less than a slack
+// A deadline comes into force when something is read or written, since most are moved
+// again before that. And one that is in force stays if it is less than a slack
 // earlier than the one that is wanted.
 type deadline struct {
 	began time.Time // when the connection began
@@ -117,13 +117,12 @@ type deadline struct {
 	force  time.Time // what is in force
 }
 
-// slack is by how much a limit may be shorter than it is set. The limits are
+// slack is by how much a limit may be shorter than it is set. All limits are much
 // longer.
 const slack = time.Second
 
-// begin brings what is wanted into force for one more user. With a deadline from
-// before the connection began, net/http tells a reader to give up, which needs
-// no timer.
+// begin brings what is wanted into force for one more user. net/http sets a deadline
+// from before the connection began to tell a reader to give up: that needs no timer.
 func (d *deadline) begin() (err error) {
 	d.mu.Lock()
 	if !d.wanted.IsZero() && d.wanted.Before(d.began) {
@@ -158,7 +157,7 @@ func (d *deadline) enforce() error {
 	return d.move(d.wanted)
 }
 
-// holds reports whether what is in force will do for what is wanted.
+// holds reports whether what is in force is close enough to what is wanted.
 func (d *deadline) holds() bool {
 	if d.force.IsZero() || d.wanted.IsZero() {
 		return d.force.IsZero() == d.wanted.IsZero()
@@ -167,12 +166,12 @@ func (d *deadline) holds() bool {
 	return later >= 0 && later < slack
 }
 
-// answers lets others run between an answer and the look for the next request.
-// Under load that request is then often there, and need not be waited for:
-// which spares a read that finds nothing, and the kernel's waking of who waits.
+// answers lets other goroutines run between an answer and the look for the next request.
+// Under load the request is then often there already: that saves a read that finds
+// nothing, and saves the kernel from waking the reader later.
 //
-// It does so after every other answer only. Who does wait gets its turn when
-// nobody else is ready to run, and that must not take long.
+// It yields after every second answer only. A goroutine that yields runs again when no
+// other is ready to run, and that must not take long.
 type answers struct {
 	mu      sync.Mutex
 	fresh   bool // one was given, and nothing read since

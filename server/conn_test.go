@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 )
@@ -162,13 +161,19 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// The limits of a connection hold on the real server: who sends half a header is
-// let go; who waits between two requests, or sends two at once, is not.
+// The limits of a connection hold on a real server: a client that sends half a header is
+// let go; one that waits between two requests, or sends two at once, is not.
 func TestConnLimits(t *testing.T) {
-	h := newHouse(t)
-	url := h.serve()
+	open := anyConnections(t)
+	l, err := open.listenTCP("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	web := open.http(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	go web.Serve(l)
+	defer web.Close()
 	dial := func() (net.Conn, *bufio.Reader) {
-		c, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+		c, err := net.Dial("tcp", l.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,15 +18,17 @@ import (
 	"gatehouse/storage/lasting"
 )
 
-// connections bounds how many connections are open: in all, so that open files are
+// Connections bounds how many connections are open: in all, so that open files are
 // left for the store, the directory and the administration; and from one network, so
-// that no client takes the places of the others. A trusted proxy's count in all alone.
+// that no client takes the places of the others. A trusted proxy's connections only
+// count in all.
 //
-// Where there is no room for a new connection, one that waits for a request is closed,
-// the longest wait first; trusted proxies come last. A connection in a TLS handshake,
-// or halfway through the header of a request, waits for a request, too. Where all are
-// being answered, the new one is closed.
+// If there is no room for a new connection, one that waits for a request is closed: the
+// one that has waited longest, and those of trusted proxies last. A connection in a TLS
+// handshake, or halfway through the header of a request, also waits for a request. If
+// all are being answered, the new one is closed.
 type connections struct {
+	log    *slog.Logger
 	limits func() config.Limits
 	proxy  func(netip.Addr) bool // of the socket's address, which no client can forge
 	most   int                   // that the limit of open files leaves room for
@@ -36,7 +38,7 @@ type connections struct {
 	mu       sync.Mutex
 	all      *crowd
 	networks map[netip.Prefix]*crowd
-	turned   int // closed or refused for want of room
+	turned   int // closed or refused because there was no room
 }
 
 // crowd is a set of connections that are counted together.
@@ -70,14 +72,15 @@ const (
 
 var errTooMany = errors.New("limits reached")
 
-// newConnections reads the limit of open files, which Go has raised as far as it goes
-// (package os; programs that are started from here get the earlier one).
+// newConnections reads the limit of open files, which package os has raised as far as it
+// goes (programs that are started from here get the earlier one). The limits are asked
+// for with each connection, and so is whether an address is that of a trusted proxy.
 func newConnections(log *slog.Logger, limits func() config.Limits, proxy func(netip.Addr) bool) (*connections, error) {
 	var files unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
 		return nil, fmt.Errorf("read the limit of open files: %w", err)
 	}
-	o := &connections{limits: limits, proxy: proxy, most: roomFor(files.Cur), networks: map[netip.Prefix]*crowd{}}
+	o := &connections{log: log, limits: limits, proxy: proxy, most: roomFor(files.Cur), networks: map[netip.Prefix]*crowd{}}
 	o.full.State = lasting.State{Log: log, Level: slog.LevelWarn,
 		Begins: "connections are closed or refused: there are too many in all", Ends: "there is room for connections again"}
 	o.overrun.State = lasting.State{Log: log, Level: slog.LevelWarn,
@@ -94,7 +97,7 @@ func roomFor(files uint64) int {
 	return n - max(reservedFiles, n/4)
 }
 
-// check returns an error where there is room for next to no connections.
+// check returns an error if there is room for hardly any connections.
 func (o *connections) check() error {
 	if o.most < fewest {
 		return errors.New("the limit of open files is too low: raise it to 256 or more (ulimit -n, or LimitNOFILE in the unit)")
@@ -102,14 +105,14 @@ func (o *connections) check() error {
 	return nil
 }
 
-// warn warns where there is less room than the configuration says.
-func (o *connections) warn(log *slog.Logger) {
+// warn logs a warning if there is less room than the configuration says.
+func (o *connections) warn() {
 	if n := o.limits().Connections; n > o.most {
-		log.Warn("the limit of open files leaves room for fewer connections than limits.connections: raise it (LimitNOFILE in the unit)", "connections", n, "room", o.most)
+		o.log.Warn("the limit of open files leaves room for fewer connections than limits.connections: raise it (LimitNOFILE in the unit)", "connections", n, "room", o.most)
 	}
 }
 
-// enter takes in a connection from an address, and reports whether there is room.
+// enter counts a new connection from an address, and reports whether there is room.
 func (o *connections) enter(c *conn, from netip.Addr) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -161,7 +164,7 @@ func (o *connections) join(c *conn, g *crowd, line *place) bool {
 	return true
 }
 
-// leave takes a connection out of its crowds. It does nothing for one that is out.
+// leave takes a connection out of its crowds, if it is still in them.
 func (o *connections) leave(c *conn) {
 	for _, p := range c.places {
 		p.stopWaiting()
@@ -205,7 +208,7 @@ func (o *connections) changed(nc net.Conn, state http.ConnState) {
 }
 
 // figures returns how many connections are open, and how many have been closed or
-// refused for want of room.
+// refused because there was no room.
 func (o *connections) figures() (open, turned int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -220,7 +223,7 @@ func newCrowd(f *fullness) *crowd {
 	return g
 }
 
-// setFull says whether there is room in the crowd. It is logged.
+// setFull notes whether the crowd is full, and logs it.
 func (g *crowd) setFull(full bool) {
 	f := g.fullness
 	if g.full != full {

@@ -20,7 +20,7 @@ func (s *Server) Reload(newer config.Config) (taken bool) {
 	}
 	s.settings.Store(&now)
 	s.changes.setLimit(now.Limits.ChangesPerUser)
-	s.open.warn(s.log)
+	s.open.warn()
 	if list := config.Changed(now, newer); len(list) > 0 {
 		s.log.Warn("settings have changed that need a restart", "settings", strings.Join(list, " "))
 	}

@@ -4,29 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
-	"os/user"
 	"path/filepath"
-	"strconv"
 
 	"golang.org/x/sys/unix"
-
-	"gatehouse/server/api"
-	"gatehouse/server/reply"
 )
 
-// SocketPath is where the administration of a data directory listens.
+// SocketPath returns the path of the administration socket of a data directory.
 func SocketPath(dir string) string { return filepath.Join(dir, "run", "admin.sock") }
 
 // maxSocketPath is the room for a path in sockaddr_un (unix(7)).
 const maxSocketPath = 107
 
-// listenAdmin makes the socket. The caller holds the store, so a socket that
-// is there already belongs to a process that is gone.
+// Socket makes the administration socket of a data directory. The caller must hold the
+// store: then a socket that is already there belongs to a process that has ended.
 func listenAdmin(dir string) (net.Listener, error) {
 	path := SocketPath(dir)
 	if len(path) > maxSocketPath {
@@ -47,7 +41,7 @@ func listenAdmin(dir string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for the administration: %w", err)
 	}
-	// Until then the directory's mode keeps others out, whatever the umask.
+	// Until here the directory's mode keeps others out, even if the umask does not.
 	if err := os.Chmod(path, 0o600); err != nil {
 		l.Close()
 		return nil, err
@@ -72,17 +66,16 @@ func makePrivate(dir string) error {
 	return f.Chmod(0o700)
 }
 
-// peer is the process at the other end of a unix socket.
-type peer struct{ uid uint32 }
-
-func peerOf(conn net.Conn) (p peer, err error) {
+// peerOf returns the account of the process at the other end of a unix socket, as it was
+// when that process connected.
+func peerOf(conn net.Conn) (uid uint32, err error) {
 	u, ok := conn.(*net.UnixConn)
 	if !ok {
-		return p, errors.New("no unix socket")
+		return 0, errors.New("not a unix socket")
 	}
 	raw, err := u.SyscallConn()
 	if err != nil {
-		return p, err
+		return 0, err
 	}
 	var inner error
 	err = raw.Control(func(fd uintptr) {
@@ -91,50 +84,34 @@ func peerOf(conn net.Conn) (p peer, err error) {
 			inner = err
 			return
 		}
-		p.uid = cred.Uid
+		uid = cred.Uid
 	})
-	return p, errors.Join(err, inner)
+	return uid, errors.Join(err, inner)
 }
 
 // peerKey is the context key of the peer of a connection.
 type peerKey struct{}
 
-// adminServer serves root and the account that the server runs as, and nobody else,
-// even if somebody has opened up the directory.
-func (s *Server) adminServer() *http.Server {
-	inner := s.AdminHandler("")
-	refusal := fmt.Sprintf("Only root and %s, the owner of the data directory, may administer Gatehouse", userName(uint32(os.Geteuid())))
+// Peer returns the account of the process at the other end of the unix socket that a
+// request came by.
+func Peer(ctx context.Context) (uid uint32, known bool) {
+	uid, known = ctx.Value(peerKey{}).(uint32)
+	return uid, known
+}
+
+// socketHTTP returns what a unix socket is served with. Its requests have a [Peer].
+func socketHTTP(handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
+		Handler:           handler,
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
-		ErrorLog:          quiet(s.log),
+		ErrorLog:          quiet(log),
 		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
-			p, err := peerOf(conn)
+			uid, err := peerOf(conn)
 			if err != nil {
 				return ctx
 			}
-			return context.WithValue(ctx, peerKey{}, p)
+			return context.WithValue(ctx, peerKey{}, uid)
 		},
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			p, ok := r.Context().Value(peerKey{}).(peer)
-			if !ok || p.uid != 0 && int(p.uid) != os.Geteuid() {
-				reply.JSON(w, http.StatusForbidden, api.Error{Message: refusal})
-				return
-			}
-			ctx := context.WithValue(r.Context(), actorKey{}, userName(p.uid))
-			inner.ServeHTTP(w, r.WithContext(ctx))
-		}),
 	}
 }
-
-func userName(uid uint32) string {
-	id := strconv.FormatUint(uint64(uid), 10)
-	if u, err := user.LookupId(id); err == nil {
-		return u.Username
-	}
-	return "uid " + id
-}
-
-// quiet is a logger for what net/http reports of single connections, such as failed
-// TLS handshakes: at the level Debug.
-func quiet(l *slog.Logger) *log.Logger { return slog.NewLogLogger(l.Handler(), slog.LevelDebug) }

@@ -1,0 +1,99 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"gatehouse/server/ipaddr"
+)
+
+// The limits of a connection.
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 30 * time.Second
+	writeTimeout      = 90 * time.Second // a login may wait for others
+	idleTimeout       = 75 * time.Second // longer than nginx keeps a connection that it may use again
+	maxHeader         = 64 << 10         // proxies pass on what they take: nginx 32 KiB. A gate must not answer 431
+)
+
+// onlyHTTP1 keeps HTTP/2 off a TLS connection. The limits above, and the deadlines of
+// conn.go, are those of a connection that carries one request at a time. An HTTP/2
+// connection carries 250, so a bound on connections would bound little. And net/http
+// ends the request of a client that stops reading, but not its HTTP/2 connection:
+// tried with a write time-out of 2 s, it was still open after 25 s. There is little to
+// gain: answers are small, and proxies ask the gate by HTTP/1.1.
+var onlyHTTP1 = []string{"http/1.1"}
+
+// listenTCP takes a TCP port. Its connections are counted among the open ones.
+func (o *connections) listenTCP(address string) (net.Listener, error) {
+	tcp, err := net.Listen("tcp", address)
+	if bad := (*net.OpError)(nil); errors.As(err, &bad) { // it says "listen" and the address, too
+		err = bad.Err
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
+	}
+	return &listener{tcp.(*net.TCPListener), o}, nil
+}
+
+// listenTLS returns a listener that speaks TLS on the connections of another.
+func (c *certificate) listenTLS(l net.Listener) net.Listener {
+	return tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get, NextProtos: onlyHTTP1})
+}
+
+// urlOf returns the URL at which a client on this host reaches an address.
+func urlOf(scheme string, addr net.Addr) string {
+	host, port, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		return scheme + "://" + addr.String()
+	}
+	if a, err := netip.ParseAddr(host); err == nil && a.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return scheme + "://" + net.JoinHostPort(host, port)
+}
+
+// HTTP returns an http.Server with the limits of a connection.
+func HTTP(handler http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          quiet(log),
+	}
+}
+
+// http returns an http.Server for the ports that listenTCP took: the connections know
+// which of them wait for a request.
+func (o *connections) http(handler http.Handler) *http.Server {
+	h := HTTP(handler, o.log)
+	h.ConnContext, h.ConnState = ipaddr.WithRemote, o.changed
+	return h
+}
+
+// shutdown lets the requests under way finish, and ends those that don't within the
+// context. That is not an error: a client that never ends its request has received no
+// answer that must be kept.
+func shutdown(ctx context.Context, web *http.Server, log *slog.Logger) error {
+	err := web.Shutdown(ctx)
+	if err != nil && ctx.Err() != nil {
+		log.Warn("requests that had not ended were broken off")
+		return web.Close()
+	}
+	return err
+}
+
+// quiet returns a logger for what net/http reports of single connections, such as failed
+// TLS handshakes: at the level Debug.
+func quiet(l *slog.Logger) *log.Logger { return slog.NewLogLogger(l.Handler(), slog.LevelDebug) }
