@@ -14,7 +14,7 @@ import (
 )
 
 // adminRoutes shows every URL of the administration. Who may connect at all,
-// the socket decides (socket.go).
+// the socket decides (admin_socket.go).
 func (s *Server) adminRoutes() map[string]func(http.ResponseWriter, *http.Request) error {
 	return map[string]func(http.ResponseWriter, *http.Request) error{
 		"GET /admin/ping":   s.adminPing,

@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"gatehouse/server/api"
+	"gatehouse/server/listen"
 	"gatehouse/server/reply"
 )
 
@@ -18,7 +19,7 @@ func (s *Server) socketHandler() http.Handler {
 	inner := s.AdminHandler("")
 	refusal := fmt.Sprintf("Only root and %s, the owner of the data directory, may administer Gatehouse", userName(uint32(os.Geteuid())))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		uid, known := Peer(r.Context())
+		uid, known := listen.Peer(r.Context())
 		if !known || uid != 0 && int(uid) != os.Geteuid() {
 			reply.JSON(w, http.StatusForbidden, api.Error{Message: refusal})
 			return

@@ -56,7 +56,7 @@ func (s *Server) certificateHealth() (h api.Certificate) {
 	if s.pair == nil {
 		return h
 	}
-	notAfter, err := s.pair.health()
+	notAfter, err := s.pair.Health()
 	h.NotAfter = millis(notAfter)
 	if err != nil {
 		h.Problem = err.Error()

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"gatehouse/server/api"
+	"gatehouse/server/listen"
 	"gatehouse/storage"
 )
 
@@ -68,7 +69,7 @@ func bothWays(t *testing.T, story func(*house)) {
 	t.Run("socket", func(t *testing.T) {
 		h := newHouse(t)
 		h.serve()
-		h.admin = api.Dial(SocketPath(h.dir))
+		h.admin = api.Dial(listen.SocketPath(h.dir))
 		story(h)
 		if err := h.admin.Close(); err != nil {
 			t.Error(err)
@@ -365,27 +366,20 @@ func TestSocketFiles(t *testing.T) {
 	if err := os.MkdirAll(run, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	stale, err := net.Listen("unix", SocketPath(h.dir))
+	stale, err := net.Listen("unix", listen.SocketPath(h.dir))
 	if err != nil {
 		t.Fatal(err)
 	}
 	stale.(*net.UnixListener).SetUnlinkOnClose(false)
 	stale.Close()
 	h.serve()
-	for file, want := range map[string]fs.FileMode{run: 0o700, SocketPath(h.dir): 0o600} {
+	for file, want := range map[string]fs.FileMode{run: 0o700, listen.SocketPath(h.dir): 0o600} {
 		if info, err := os.Stat(file); err != nil || info.Mode().Perm() != want {
 			t.Errorf("%s: got %v, %v, want %v", file, info.Mode(), err, want)
 		}
 	}
-	if _, err := api.Dial(SocketPath(h.dir)).Status(t.Context()); err != nil {
+	if _, err := api.Dial(listen.SocketPath(h.dir)).Status(t.Context()); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestSocketPathTooLong(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), strings.Repeat("d", 100))
-	if _, err := listenAdmin(dir); err == nil || !strings.Contains(err.Error(), "shorter") {
-		t.Errorf("got %v, want advice", err)
 	}
 }
 
@@ -416,7 +410,7 @@ func TestSocketPeer(t *testing.T) {
 			}
 		}
 	}
-	if err := os.Chmod(SocketPath(h.dir), 0o777); err != nil {
+	if err := os.Chmod(listen.SocketPath(h.dir), 0o777); err != nil {
 		t.Fatal(err)
 	}
 	binary := filepath.Join(t.TempDir(), "server.test")
@@ -433,7 +427,7 @@ func TestSocketPeer(t *testing.T) {
 	ask := func(uid uint32) string {
 		t.Helper()
 		cmd := exec.Command(binary, "-test.run=^TestSocketPeer$", "-test.v")
-		cmd.Env = append(os.Environ(), "GATEHOUSE_TEST_SOCKET="+SocketPath(h.dir))
+		cmd.Env = append(os.Environ(), "GATEHOUSE_TEST_SOCKET="+listen.SocketPath(h.dir))
 		cmd.Dir = "/"
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 		out, err := cmd.CombinedOutput()
@@ -462,7 +456,7 @@ func TestStopEndsFollowers(t *testing.T) {
 	go func() { ended <- l.Serve(ctx) }()
 	following := make(chan error, 1)
 	go func() {
-		for _, err := range api.Dial(SocketPath(h.dir)).Events(t.Context(), api.EventQuery{Follow: true}) {
+		for _, err := range api.Dial(listen.SocketPath(h.dir)).Events(t.Context(), api.EventQuery{Follow: true}) {
 			if err != nil {
 				following <- err
 				return

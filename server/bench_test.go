@@ -13,6 +13,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"gatehouse/server/listen"
 )
 
 // deaf is a http.ResponseWriter that keeps nothing but the status, so that a
@@ -96,7 +98,7 @@ func serveNothing(b *testing.B) (address string) {
 		h["X-Auth-User"], h["X-Auth-User-Id"], h["X-Auth-Token-Id"], h["X-Auth-Scopes"], h["Cache-Control"] = user, userID, id, scopes, store
 		w.WriteHeader(http.StatusOK)
 	}))
-	web.Config = HTTP(web.Config.Handler, slog.New(slog.DiscardHandler))
+	web.Config = listen.HTTP(web.Config.Handler, slog.New(slog.DiscardHandler))
 	web.Start()
 	b.Cleanup(web.Close)
 	return web.Listener.Addr().String()

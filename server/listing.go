@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gatehouse/server/api"
+	"gatehouse/server/listen"
 	"gatehouse/server/route"
 	"gatehouse/storage"
 )
@@ -69,7 +70,7 @@ func (s *Server) sendTokens(w http.ResponseWriter, r *route.Request, view func(s
 		} else {
 			// Each part has as long as a short reply has. What can't be set (in a
 			// test) does not end.
-			_ = deadline.SetWriteDeadline(time.Now().Add(writeTimeout))
+			_ = deadline.SetWriteDeadline(time.Now().Add(listen.WriteTimeout))
 		}
 		if _, err := w.Write(b.Bytes()); err != nil {
 			return fmt.Errorf("%w: %w", context.Canceled, err) // the client went away

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"gatehouse/server/listen"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
 	"gatehouse/storage"
@@ -35,7 +36,7 @@ type metrics struct {
 	turned  atomic.Int64         // requests turned away with 401, 403 or 429
 }
 
-func newMetrics(store *storage.Store, a *activity, open *connections) *metrics {
+func newMetrics(store *storage.Store, a *activity, open *listen.Connections) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -68,10 +69,10 @@ func newMetrics(store *storage.Store, a *activity, open *connections) *metrics {
 	m.gauge("gatehouse_ready", "1 while changes are taken.", func() float64 { return truth(store.IsOpen() && store.Writable() == nil) })
 	m.gauge("gatehouse_disk_short", "1 while the disk is too full for changes.", func() float64 { return truth(errors.Is(store.Writable(), storage.ErrNoSpace)) })
 	m.gauge("gatehouse_table_loaded", "1 when a verification needs no look at the disk: some time after the start.", func() float64 { return truth(closed(store.Loaded())) })
-	m.gauge("gatehouse_connections", "Open connections.", func() float64 { n, _ := open.figures(); return float64(n) })
+	m.gauge("gatehouse_connections", "Open connections.", func() float64 { n, _ := open.Figures(); return float64(n) })
 	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "gatehouse_connections_turned_away_total", Help: "Connections closed or refused because there were too many; see [limits].",
-	}, func() float64 { _, n := open.figures(); return float64(n) }))
+	}, func() float64 { _, n := open.Figures(); return float64(n) }))
 	m.scrape = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 	return m
 }

@@ -13,14 +13,14 @@ func (s *Server) Reload(newer config.Config) (taken bool) {
 	before := *s.config()
 	now := before.Adopt(newer)
 	if s.pair != nil {
-		if err := s.pair.use(now.TLS); err != nil {
+		if err := s.pair.Use(now.TLS); err != nil {
 			s.log.Error("the configuration is not taken: what was in force stays", "error", err)
 			return false
 		}
 	}
 	s.settings.Store(&now)
 	s.changes.setLimit(now.Limits.ChangesPerUser)
-	s.open.warn()
+	s.open.Warn()
 	if list := config.Changed(now, newer); len(list) > 0 {
 		s.log.Warn("settings have changed that need a restart", "settings", strings.Join(list, " "))
 	}

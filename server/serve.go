@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"gatehouse/server/listen"
 )
 
 // stopTimeout is how long requests and sweeps have to end, of the 30 seconds of a stop:
@@ -25,30 +27,30 @@ type Listener struct {
 // Listen takes the TCP ports and the socket of the administration, and warns of
 // settings that are not for production.
 func (s *Server) Listen() (*Listener, error) {
-	if err := s.open.check(); err != nil {
+	if err := s.open.Check(); err != nil {
 		return nil, err
 	}
 	cfg := s.config()
 	if cfg.TLS.Cert != "" {
 		var err error
-		if s.pair, err = newCertificate(cfg.TLS, s.now, s.log); err != nil {
+		if s.pair, err = listen.NewCertificate(cfg.TLS, s.now, s.log); err != nil {
 			return nil, err
 		}
 	}
 	l := &Listener{s: s}
 	var err error
-	if l.tcp, err = s.open.listenTCP(cfg.Listen); err != nil {
+	if l.tcp, err = s.open.TCP(cfg.Listen); err != nil {
 		return nil, err
 	}
 	if cfg.Metrics.Listen != "" {
-		if l.metrics, err = s.open.listenTCP(cfg.Metrics.Listen); err != nil {
+		if l.metrics, err = s.open.TCP(cfg.Metrics.Listen); err != nil {
 			return nil, errors.Join(err, l.Close())
 		}
 	}
-	if l.admin, err = listenAdmin(s.store.Dir()); err != nil {
+	if l.admin, err = listen.Socket(s.store.Dir()); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	s.open.warn()
+	s.open.Warn()
 	s.warnPlain()
 	s.warnProviders()
 	return l, nil
@@ -69,7 +71,7 @@ func (l *Listener) MetricsURL() string {
 	if l.metrics == nil {
 		return ""
 	}
-	return urlOf("http", l.metrics.Addr()) + "/metrics"
+	return listen.URL("http", l.metrics.Addr()) + "/metrics"
 }
 
 // URL is where a client on this host reaches the server.
@@ -78,7 +80,7 @@ func (l *Listener) URL() string {
 	if l.s.pair != nil {
 		scheme = "https"
 	}
-	return urlOf(scheme, l.tcp.Addr())
+	return listen.URL(scheme, l.tcp.Addr())
 }
 
 // Serve answers requests until the context ends, then lets those under way
@@ -87,16 +89,16 @@ func (l *Listener) Serve(ctx context.Context) error {
 	s := l.s
 	background, stop := context.WithCancel(ctx)
 	defer stop()
-	admin := socketHTTP(s.socketHandler(), s.log)
+	admin := listen.SocketHTTP(s.socketHandler(), s.log)
 	// A follower of the log waits for things to happen: it ends with the server.
 	admin.BaseContext = func(net.Listener) context.Context { return background }
 	tcp := l.tcp
 	if s.pair != nil {
-		tcp = s.pair.listenTLS(tcp)
+		tcp = s.pair.TLS(tcp)
 	}
-	doors := []door{{s.open.http(s.Handler()), tcp}, {admin, l.admin}}
+	doors := []door{{s.open.HTTP(s.Handler()), tcp}, {admin, l.admin}}
 	if l.metrics != nil {
-		doors = append(doors, door{s.open.http(s.metricsHandler()), l.metrics})
+		doors = append(doors, door{s.open.HTTP(s.metricsHandler()), l.metrics})
 	}
 	failed := make(chan error, len(doors))
 	for _, d := range doors {
@@ -113,7 +115,7 @@ func (l *Listener) Serve(ctx context.Context) error {
 	end, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	for _, d := range doors {
-		err = errors.Join(err, shutdown(end, d.web, s.log))
+		err = errors.Join(err, listen.Shutdown(end, d.web, s.log))
 	}
 	if !ends(end, swept) {
 		s.log.Warn("a sweep that had not ended was broken off")

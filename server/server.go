@@ -41,6 +41,7 @@ import (
 
 	"gatehouse/server/config"
 	"gatehouse/server/ipaddr"
+	"gatehouse/server/listen"
 	"gatehouse/server/oauth"
 	"gatehouse/server/web"
 	"gatehouse/storage"
@@ -65,9 +66,9 @@ type Server struct {
 	jobs     jobs
 	pages    *web.Pages
 	activity *activity
-	turns    *turns       // of the users, to read a part of a listing
-	pair     *certificate // nil: the port speaks plain HTTP
-	open     *connections
+	turns    *turns              // of the users, to read a part of a listing
+	pair     *listen.Certificate // nil: the port speaks plain HTTP
+	open     *listen.Connections
 	watch    *watch
 
 	directory directory // nil: LDAP is not configured
@@ -112,7 +113,7 @@ func New(store *storage.Store, cfg config.Config, opts Options) (*Server, error)
 	s.settings.Store(&cfg)
 	s.throttle = &throttle{store: store, cfg: func() config.Logins { return s.config().Logins }, now: opts.Now}
 	var err error
-	if s.open, err = newConnections(opts.Log, func() config.Limits { return s.config().Limits }, s.isProxy); err != nil {
+	if s.open, err = listen.NewConnections(opts.Log, func() config.Limits { return s.config().Limits }, s.isProxy); err != nil {
 		return nil, err
 	}
 	s.metrics = newMetrics(store, s.activity, s.open)

@@ -23,6 +23,7 @@ import (
 	"gatehouse/server"
 	"gatehouse/server/api"
 	"gatehouse/server/config"
+	"gatehouse/server/listen"
 	"gatehouse/storage"
 )
 
@@ -68,7 +69,7 @@ func (d Dir) client(ctx context.Context, create bool, become func(dir string) er
 	if err := storage.CheckPrivate(d.Path); err != nil {
 		return nil, err
 	}
-	c := api.Dial(server.SocketPath(d.Path))
+	c := api.Dial(listen.SocketPath(d.Path))
 	err := c.Ping(ctx)
 	if err == nil {
 		return c, nil

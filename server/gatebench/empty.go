@@ -8,7 +8,7 @@ import (
 	"net"
 	"net/http"
 
-	"gatehouse/server"
+	"gatehouse/server/listen"
 )
 
 // emptyMode is the argument with which the command runs itself as the empty
@@ -55,7 +55,7 @@ func empty(in io.Reader, out io.Writer) error {
 		return err
 	}
 	fmt.Fprintf(out, "msg=listening url=http://%s\n", tcp.Addr())
-	return server.HTTP(a.handler(), slog.New(slog.DiscardHandler)).Serve(tcp)
+	return listen.HTTP(a.handler(), slog.New(slog.DiscardHandler)).Serve(tcp)
 }
 
 // handler allocates nothing, and decides nothing.

@@ -1,4 +1,4 @@
-package server
+package listen
 
 import (
 	"context"
@@ -21,7 +21,7 @@ const maxSocketPath = 107
 
 // Socket makes the administration socket of a data directory. The caller must hold the
 // store: then a socket that is already there belongs to a process that has ended.
-func listenAdmin(dir string) (net.Listener, error) {
+func Socket(dir string) (net.Listener, error) {
 	path := SocketPath(dir)
 	if len(path) > maxSocketPath {
 		return nil, fmt.Errorf("the path of the administration socket, %s, is longer than %d bytes: use a data directory with a shorter path", path, maxSocketPath)
@@ -99,8 +99,8 @@ func Peer(ctx context.Context) (uid uint32, known bool) {
 	return uid, known
 }
 
-// socketHTTP returns what a unix socket is served with. Its requests have a [Peer].
-func socketHTTP(handler http.Handler, log *slog.Logger) *http.Server {
+// SocketHTTP returns what a unix socket is served with. Its requests have a [Peer].
+func SocketHTTP(handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: readHeaderTimeout,

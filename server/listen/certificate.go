@@ -1,4 +1,4 @@
-package server
+package listen
 
 import (
 	"bytes"
@@ -17,7 +17,7 @@ import (
 
 // Certificate is the server's own certificate. It is loaded again when one of its two
 // files has changed; if that fails, the older one stays in use.
-type certificate struct {
+type Certificate struct {
 	now func() time.Time
 	log *slog.Logger
 
@@ -29,14 +29,14 @@ type certificate struct {
 	changed [2]time.Time
 }
 
-// newCertificate loads a certificate from its files.
-func newCertificate(files config.TLS, now func() time.Time, log *slog.Logger) (*certificate, error) {
-	c := &certificate{now: now, log: log}
-	return c, c.use(files)
+// NewCertificate loads a certificate from its files.
+func NewCertificate(files config.TLS, now func() time.Time, log *slog.Logger) (*Certificate, error) {
+	c := &Certificate{now: now, log: log}
+	return c, c.Use(files)
 }
 
 // get is a tls.Config's GetCertificate. It looks at the files at most once a second.
-func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+func (c *Certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.pair != nil && c.now().Sub(c.looked) < time.Second {
@@ -45,9 +45,9 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return c.look()
 }
 
-// use takes the certificate from other files, or from the same ones without waiting for
+// Use takes the certificate from other files, or from the same ones without waiting for
 // the next look at them.
-func (c *certificate) use(files config.TLS) error {
+func (c *Certificate) Use(files config.TLS) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.files, c.changed = files, [2]time.Time{}
@@ -56,7 +56,7 @@ func (c *certificate) use(files config.TLS) error {
 }
 
 // look loads the files if they have changed.
-func (c *certificate) look() (*tls.Certificate, error) {
+func (c *Certificate) look() (*tls.Certificate, error) {
 	c.looked = c.now()
 	var changed [2]time.Time
 	for i, file := range []string{c.files.Cert, c.files.Key} {
@@ -83,9 +83,9 @@ func (c *certificate) look() (*tls.Certificate, error) {
 	return c.pair, nil
 }
 
-// health returns when the certificate in use expires, and why newer files could not
+// Health returns when the certificate in use expires, and why newer files could not
 // be loaded.
-func (c *certificate) health() (notAfter time.Time, err error) {
+func (c *Certificate) Health() (notAfter time.Time, err error) {
 	pair, err := c.get(nil)
 	if err != nil {
 		return notAfter, err

@@ -1,4 +1,4 @@
-package server
+package listen
 
 import (
 	"bufio"
@@ -165,11 +165,11 @@ func TestAnswers(t *testing.T) {
 // let go; one that waits between two requests, or sends two at once, is not.
 func TestConnLimits(t *testing.T) {
 	open := anyConnections(t)
-	l, err := open.listenTCP("127.0.0.1:0")
+	l, err := open.TCP("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	web := open.http(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	web := open.HTTP(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	go web.Serve(l)
 	defer web.Close()
 	dial := func() (net.Conn, *bufio.Reader) {

@@ -1,4 +1,4 @@
-package server
+package listen
 
 import (
 	"cmp"
@@ -27,7 +27,7 @@ import (
 // one that has waited longest, and those of trusted proxies last. A connection in a TLS
 // handshake, or halfway through the header of a request, also waits for a request. If
 // all are being answered, the new one is closed.
-type connections struct {
+type Connections struct {
 	log    *slog.Logger
 	limits func() config.Limits
 	proxy  func(netip.Addr) bool // of the socket's address, which no client can forge
@@ -72,15 +72,15 @@ const (
 
 var errTooMany = errors.New("limits reached")
 
-// newConnections reads the limit of open files, which package os has raised as far as it
+// NewConnections reads the limit of open files, which package os has raised as far as it
 // goes (programs that are started from here get the earlier one). The limits are asked
 // for with each connection, and so is whether an address is that of a trusted proxy.
-func newConnections(log *slog.Logger, limits func() config.Limits, proxy func(netip.Addr) bool) (*connections, error) {
+func NewConnections(log *slog.Logger, limits func() config.Limits, proxy func(netip.Addr) bool) (*Connections, error) {
 	var files unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
 		return nil, fmt.Errorf("read the limit of open files: %w", err)
 	}
-	o := &connections{log: log, limits: limits, proxy: proxy, most: roomFor(files.Cur), networks: map[netip.Prefix]*crowd{}}
+	o := &Connections{log: log, limits: limits, proxy: proxy, most: roomFor(files.Cur), networks: map[netip.Prefix]*crowd{}}
 	o.full.State = lasting.State{Log: log, Level: slog.LevelWarn,
 		Begins: "connections are closed or refused: there are too many in all", Ends: "there is room for connections again"}
 	o.overrun.State = lasting.State{Log: log, Level: slog.LevelWarn,
@@ -97,23 +97,23 @@ func roomFor(files uint64) int {
 	return n - max(reservedFiles, n/4)
 }
 
-// check returns an error if there is room for hardly any connections.
-func (o *connections) check() error {
+// Check returns an error if there is room for hardly any connections.
+func (o *Connections) Check() error {
 	if o.most < fewest {
 		return errors.New("the limit of open files is too low: raise it to 256 or more (ulimit -n, or LimitNOFILE in the unit)")
 	}
 	return nil
 }
 
-// warn logs a warning if there is less room than the configuration says.
-func (o *connections) warn() {
+// Warn logs a warning if there is less room than the configuration says.
+func (o *Connections) Warn() {
 	if n := o.limits().Connections; n > o.most {
 		o.log.Warn("the limit of open files leaves room for fewer connections than limits.connections: raise it (LimitNOFILE in the unit)", "connections", n, "room", o.most)
 	}
 }
 
 // enter counts a new connection from an address, and reports whether there is room.
-func (o *connections) enter(c *conn, from netip.Addr) bool {
+func (o *Connections) enter(c *conn, from netip.Addr) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	l := o.limits()
@@ -146,7 +146,7 @@ func (o *connections) enter(c *conn, from netip.Addr) bool {
 
 // join adds a connection to a crowd, and to one of its lines. It reports whether there
 // was room, or could be made.
-func (o *connections) join(c *conn, g *crowd, line *place) bool {
+func (o *Connections) join(c *conn, g *crowd, line *place) bool {
 	for g.n >= g.most {
 		o.turned++
 		g.setFull(true)
@@ -165,7 +165,7 @@ func (o *connections) join(c *conn, g *crowd, line *place) bool {
 }
 
 // leave takes a connection out of its crowds, if it is still in them.
-func (o *connections) leave(c *conn) {
+func (o *Connections) leave(c *conn) {
 	for _, p := range c.places {
 		p.stopWaiting()
 		g := p.crowd
@@ -180,14 +180,14 @@ func (o *connections) leave(c *conn) {
 }
 
 // closed is called when a connection is closed.
-func (o *connections) closed(c *conn) {
+func (o *Connections) closed(c *conn) {
 	o.mu.Lock()
 	o.leave(c)
 	o.mu.Unlock()
 }
 
 // changed is an http.Server's ConnState.
-func (o *connections) changed(nc net.Conn, state http.ConnState) {
+func (o *Connections) changed(nc net.Conn, state http.ConnState) {
 	if t, ok := nc.(*tls.Conn); ok {
 		nc = t.NetConn()
 	}
@@ -207,9 +207,9 @@ func (o *connections) changed(nc net.Conn, state http.ConnState) {
 	}
 }
 
-// figures returns how many connections are open, and how many have been closed or
+// Figures returns how many connections are open, and how many have been closed or
 // refused because there was no room.
-func (o *connections) figures() (open, turned int) {
+func (o *Connections) Figures() (open, turned int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.all.n, o.turned

@@ -1,4 +1,4 @@
-package server
+package listen
 
 import (
 	"log/slog"
@@ -11,14 +11,14 @@ import (
 )
 
 // anyConnections takes in connections without a limit that a test could reach.
-func anyConnections(t *testing.T) *connections {
+func anyConnections(t *testing.T) *Connections {
 	t.Helper()
 	return connectionsOf(t, config.Limits{ConnectionsPerAddress: 1000})
 }
 
-func connectionsOf(t *testing.T, l config.Limits, proxies ...string) *connections {
+func connectionsOf(t *testing.T, l config.Limits, proxies ...string) *Connections {
 	t.Helper()
-	o, err := newConnections(slog.New(slog.DiscardHandler), func() config.Limits { return l }, func(a netip.Addr) bool {
+	o, err := NewConnections(slog.New(slog.DiscardHandler), func() config.Limits { return l }, func(a netip.Addr) bool {
 		for _, p := range proxies {
 			if a == netip.MustParseAddr(p) {
 				return true
@@ -96,7 +96,7 @@ func TestCrowd(t *testing.T) {
 						n++
 					}
 				}
-				if open, turned := o.figures(); open != n || turned != len(closed)+len(refused) {
+				if open, turned := o.Figures(); open != n || turned != len(closed)+len(refused) {
 					t.Fatalf("after %s: %d open, %d turned away, want %d and %d", step, open, turned, n, len(closed)+len(refused))
 				}
 			}

@@ -1,4 +1,20 @@
-package server
+// Package listen takes the ports and the unix socket, and decides how long and how many
+// connections may be open.
+//
+// A TCP connection takes one way:
+//
+//	TCP            accepts it
+//	Connections    counts it, in all and by network; closes one that waits if there is no room
+//	conn           moves its deadlines and looks for the next request with less work
+//	Certificate    speaks TLS on it, with the files as they are now; HTTP/1.1 only
+//	HTTP           serves its requests, within the time-outs
+//	Shutdown       ends it
+//
+// The unix socket for the administration ([Socket]) has no such bounds: only root and the
+// owner of the data directory can reach it. [Peer] tells who is at the other end.
+//
+// The package never looks at what a request asks for, and never decides who may ask.
+package listen
 
 import (
 	"context"
@@ -19,7 +35,7 @@ import (
 const (
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 30 * time.Second
-	writeTimeout      = 90 * time.Second // a login may wait for others
+	WriteTimeout      = 90 * time.Second // a login may wait for others
 	idleTimeout       = 75 * time.Second // longer than nginx keeps a connection that it may use again
 	maxHeader         = 64 << 10         // proxies pass on what they take: nginx 32 KiB. A gate must not answer 431
 )
@@ -32,8 +48,8 @@ const (
 // gain: answers are small, and proxies ask the gate by HTTP/1.1.
 var onlyHTTP1 = []string{"http/1.1"}
 
-// listenTCP takes a TCP port. Its connections are counted among the open ones.
-func (o *connections) listenTCP(address string) (net.Listener, error) {
+// TCP takes a TCP port. Its connections are counted among the open ones.
+func (o *Connections) TCP(address string) (net.Listener, error) {
 	tcp, err := net.Listen("tcp", address)
 	if bad := (*net.OpError)(nil); errors.As(err, &bad) { // it says "listen" and the address, too
 		err = bad.Err
@@ -44,13 +60,13 @@ func (o *connections) listenTCP(address string) (net.Listener, error) {
 	return &listener{tcp.(*net.TCPListener), o}, nil
 }
 
-// listenTLS returns a listener that speaks TLS on the connections of another.
-func (c *certificate) listenTLS(l net.Listener) net.Listener {
+// TLS returns a listener that speaks TLS on the connections of another.
+func (c *Certificate) TLS(l net.Listener) net.Listener {
 	return tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get, NextProtos: onlyHTTP1})
 }
 
-// urlOf returns the URL at which a client on this host reaches an address.
-func urlOf(scheme string, addr net.Addr) string {
+// URL returns the URL at which a client on this host reaches an address.
+func URL(scheme string, addr net.Addr) string {
 	host, port, err := net.SplitHostPort(addr.String())
 	if err != nil {
 		return scheme + "://" + addr.String()
@@ -67,25 +83,25 @@ func HTTP(handler http.Handler, log *slog.Logger) *http.Server {
 		Handler:           handler,
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readTimeout,
-		WriteTimeout:      writeTimeout,
+		WriteTimeout:      WriteTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          quiet(log),
 	}
 }
 
-// http returns an http.Server for the ports that listenTCP took: the connections know
+// HTTP returns an http.Server for the ports that listenTCP took: the connections know
 // which of them wait for a request.
-func (o *connections) http(handler http.Handler) *http.Server {
+func (o *Connections) HTTP(handler http.Handler) *http.Server {
 	h := HTTP(handler, o.log)
 	h.ConnContext, h.ConnState = ipaddr.WithRemote, o.changed
 	return h
 }
 
-// shutdown lets the requests under way finish, and ends those that don't within the
+// Shutdown lets the requests under way finish, and ends those that don't within the
 // context. That is not an error: a client that never ends its request has received no
 // answer that must be kept.
-func shutdown(ctx context.Context, web *http.Server, log *slog.Logger) error {
+func Shutdown(ctx context.Context, web *http.Server, log *slog.Logger) error {
 	err := web.Shutdown(ctx)
 	if err != nil && ctx.Err() != nil {
 		log.Warn("requests that had not ended were broken off")

@@ -1,4 +1,4 @@
-package server
+package listen_test
 
 import (
 	"bytes"
@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"gatehouse/server/listen"
 )
 
 // TestBrokenOff: a client that does not end its request keeps no stop from being a clean
@@ -21,7 +23,7 @@ func TestBrokenOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	reading := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) })
-	web, active := HTTP(reading, log), make(chan bool, 1)
+	web, active := listen.HTTP(reading, log), make(chan bool, 1)
 	web.ConnState = func(_ net.Conn, s http.ConnState) {
 		if s == http.StateActive {
 			active <- true
@@ -38,7 +40,7 @@ func TestBrokenOff(t *testing.T) {
 	<-active
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := shutdown(ctx, web, log); err != nil {
+	if err := listen.Shutdown(ctx, web, log); err != nil {
 		t.Errorf("got %v", err)
 	}
 	if b, err := io.ReadAll(client); len(b) > 0 {

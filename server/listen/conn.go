@@ -1,4 +1,4 @@
-package server
+package listen
 
 import (
 	"net"
@@ -13,7 +13,7 @@ import (
 // listener accepts the connections of a TCP port that there is room for.
 type listener struct {
 	*net.TCPListener
-	open *connections
+	open *Connections
 }
 
 func (l listener) Accept() (net.Conn, error) {
@@ -44,7 +44,7 @@ type conn struct {
 	read, write deadline
 	answers     answers
 
-	open   *connections
+	open   *Connections
 	places []*place // among them; its lock guards this
 }
 
