@@ -38,6 +38,7 @@ func (s *Server) adminRoutes() map[string]func(http.ResponseWriter, *http.Reques
 
 		"GET /admin/tokens":              s.adminTokens,
 		"GET /admin/tokens/count":        s.adminTokenCount,
+		"GET /admin/tokens/matching":     s.adminMatching,
 		"GET /admin/tokens/{id}":         s.adminToken,
 		"POST /admin/tokens":             s.adminCreateToken,
 		"POST /admin/tokens/revoke":      s.adminRevoke,

@@ -5,13 +5,13 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"gatehouse/server/api"
 	"gatehouse/server/body"
+	"gatehouse/server/query"
 	"gatehouse/server/reply"
 	"gatehouse/storage"
 )
@@ -68,8 +68,8 @@ const (
 // bulk is one bulk revocation.
 type bulk struct {
 	by      storage.Actor
-	filter  storage.TokenFilter
-	ids     []storage.ID
+	query   query.Tokens
+	match   query.Match
 	revoked atomic.Int64
 }
 
@@ -81,33 +81,30 @@ func (s *Server) adminRevokeMatching(w http.ResponseWriter, r *http.Request) err
 	if err := body.JSON(r, &req, false); err != nil {
 		return err
 	}
-	if req == (api.BulkRevocation{Expect: req.Expect}) {
-		return reply.Refuse(http.StatusBadRequest, "Say which tokens: user, idle or neverUsed")
-	}
-	b := &bulk{by: adminActor(r), filter: storage.TokenFilter{NeverUsed: req.NeverUsed}}
-	var err error
-	if b.filter.Owner, err = s.ownerOf(req.User); err != nil {
+	q, err := s.parser(req.At).Tokens(req.Filters, req.Words)
+	if err != nil {
 		return err
 	}
-	if b.filter.IdleSince, err = s.idleSince(req.Idle); err != nil {
+	if q.All() {
+		return reply.Refuse(http.StatusBadRequest, "Say which tokens: a filter is needed")
+	}
+	b := &bulk{by: adminActor(r), query: q}
+	if b.match, err = s.reader().Match(r.Context(), q); err != nil {
 		return err
 	}
-	if b.ids, err = s.store.MatchTokens(b.filter); err != nil {
-		return err
-	}
-	if n := len(b.ids); req.Expect != 0 && req.Expect != n {
-		return reply.Refuse(http.StatusConflict, "Nothing was revoked: %d match by now, not %d", n, req.Expect)
+	if now := query.SetOf(b.match.IDs); req.Set != "" && req.Set != now.String() {
+		return reply.Refuse(http.StatusConflict, "Nothing was revoked: other tokens match by now, %d in all", now.Rows)
 	}
 	ctx, name, end := s.jobs.begin(r.Context())
 	defer end()
 	return s.stream(unbuffered{w}, r, 0, func(yield func(any, error) bool) {
-		s.runBulk(ctx, b, req, api.Progress{Job: name, Total: len(b.ids)}, yield)
+		s.runBulk(ctx, b, api.Progress{Job: name, Total: len(b.match.IDs)}, yield)
 	})
 }
 
 // runBulk revokes, and yields the progress until it is done. When nobody listens any
 // more it stops the revocation, and waits for its end.
-func (s *Server) runBulk(ctx context.Context, b *bulk, req api.BulkRevocation, p api.Progress, yield func(any, error) bool) {
+func (s *Server) runBulk(ctx context.Context, b *bulk, p api.Progress, yield func(any, error) bool) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	ended := make(chan error, 1)
@@ -115,7 +112,7 @@ func (s *Server) runBulk(ctx context.Context, b *bulk, req api.BulkRevocation, p
 	if !there {
 		stop()
 	}
-	go func() { ended <- s.revokeAll(ctx, b, req) }()
+	go func() { ended <- s.revokeAll(ctx, b) }()
 	tick := time.NewTicker(bulkTells)
 	defer tick.Stop()
 	for {
@@ -139,32 +136,22 @@ func (s *Server) runBulk(ctx context.Context, b *bulk, req api.BulkRevocation, p
 
 // revokeAll revokes one batch after the other, until the context ends, and records
 // in the audit log what it did.
-func (s *Server) revokeAll(ctx context.Context, b *bulk, req api.BulkRevocation) (err error) {
-	for from := 0; from < len(b.ids) && ctx.Err() == nil && err == nil; from += bulkBatch {
+func (s *Server) revokeAll(ctx context.Context, b *bulk) (err error) {
+	for from := 0; from < len(b.match.IDs) && ctx.Err() == nil && err == nil; from += bulkBatch {
 		var n int
-		n, err = s.store.RevokeMatching(b.by, b.filter, b.ids[from:min(from+bulkBatch, len(b.ids))])
+		n, err = b.match.Revoke(s.store, b.by, b.match.IDs[from:min(from+bulkBatch, len(b.match.IDs))])
 		b.revoked.Add(int64(n))
 		s.metrics.revocations.Add(float64(n))
 	}
-	e := storage.Event{Action: storage.ActionTokensRevoke, UID: s.store.UID(b.filter.Owner), Detail: bulkDetail(req, b, ctx.Err() != nil), Count: int(b.revoked.Load())}
+	e := storage.Event{Action: storage.ActionTokensRevoke, UID: s.store.UID(b.match.Owner()), Detail: bulkDetail(b, ctx.Err() != nil), Count: int(b.revoked.Load())}
 	if noted := s.store.Record(b.by, e); err == nil {
 		err = noted
 	}
 	return err
 }
 
-func bulkDetail(req api.BulkRevocation, b *bulk, stopped bool) string {
-	var parts []string
-	if req.User != "" {
-		parts = append(parts, "user "+req.User)
-	}
-	if req.Idle != "" {
-		parts = append(parts, "idle "+req.Idle)
-	}
-	if req.NeverUsed {
-		parts = append(parts, "never used")
-	}
-	text := fmt.Sprintf("%s: revoked %d of %d", strings.Join(parts, ", "), b.revoked.Load(), len(b.ids))
+func bulkDetail(b *bulk, stopped bool) string {
+	text := fmt.Sprintf("%s: revoked %d of %d", b.query, b.revoked.Load(), len(b.match.IDs))
 	if stopped {
 		text += ", then stopped"
 	}

@@ -33,7 +33,7 @@ func bulkStory(h *house) {
 	done := bulkStopped(h)
 
 	// Now all of them, but the one that is in use.
-	rows := collect(h.TB, c.RevokeMatching(ctx, api.BulkRevocation{Idle: "90d", User: "ALICE@example.com"}))
+	rows := collect(h.TB, c.RevokeMatching(ctx, api.BulkRevocation{Filters: api.Where("idle", "90d", "user", "ALICE@example.com")}))
 	p := rows[len(rows)-1]
 	if !p.Done || p.Stopped || p.Revoked != 449-done || p.Total != 449-done {
 		h.Errorf("got %+v, want %d revoked", p, 449-done)
@@ -50,12 +50,16 @@ func bulkStory(h *house) {
 func bulkRefused(h *house) {
 	h.Helper()
 	ctx, c := h.Context(), h.admin
-	for what, r := range map[string]api.BulkRevocation{"nothing": {}, "a number alone": {Expect: 449}, "a bad span": {Idle: "x"}} {
+	for what, r := range map[string]api.BulkRevocation{"nothing": {}, "a set alone": {Set: "449-0"}, "a bad span": {Filters: api.Where("idle", "x")}, "a bad word": {Words: "idle:90d colour:red"}} {
 		wantStatus(h.TB, what, failure(c.RevokeMatching(ctx, r)), http.StatusBadRequest)
 	}
-	wantStatus(h.TB, "nobody", failure(c.RevokeMatching(ctx, api.BulkRevocation{User: "nobody@example.com"})), http.StatusNotFound)
-	for _, other := range []int{448, 450, -1} {
-		wantStatus(h.TB, "another number", failure(c.RevokeMatching(ctx, api.BulkRevocation{Idle: "90d", Expect: other})), http.StatusConflict)
+	wantStatus(h.TB, "nobody", failure(c.RevokeMatching(ctx, api.BulkRevocation{Filters: api.Where("user", "nobody@example.com")})), http.StatusNotFound)
+	agreed := matching(h, api.TokenQuery{Words: "idle:90d"})
+	if agreed.Rows != 449 {
+		h.Errorf("got %+v, want 449 stale tokens", agreed)
+	}
+	for _, other := range []string{"450" + agreed.Set[3:], agreed.Set[:4] + "0", matching(h, api.TokenQuery{Words: "idle:1d"}).Set + "1"} {
+		wantStatus(h.TB, "another set", failure(c.RevokeMatching(ctx, api.BulkRevocation{Words: "idle:90d", Set: other, At: agreed.At})), http.StatusConflict)
 	}
 	if n, err := c.TokenCount(ctx, api.TokenQuery{}); err != nil || n.Rows != 450 {
 		h.Errorf("got %+v, %v, want nothing revoked of what was not agreed to", n, err)
@@ -63,13 +67,24 @@ func bulkRefused(h *house) {
 	wantStatus(h.TB, "no such job", c.StopRevocation(ctx, "X"), http.StatusNotFound)
 }
 
+// matching asks what a query would revoke.
+func matching(h *house, q api.TokenQuery) api.Matching {
+	h.Helper()
+	m, err := h.admin.Matching(h.Context(), q)
+	if err != nil {
+		h.Fatal(err)
+	}
+	return m
+}
+
 // bulkStopped stops a revocation at once: what is done is counted and returned, and the
 // rest lives.
 func bulkStopped(h *house) int {
 	h.Helper()
 	ctx, c := h.Context(), h.admin
+	agreed := matching(h, api.TokenQuery{Filters: api.Where("idle", "90d")})
 	var p api.Progress
-	for next, err := range c.RevokeMatching(ctx, api.BulkRevocation{Idle: "90d", Expect: 449}) {
+	for next, err := range c.RevokeMatching(ctx, api.BulkRevocation{Words: "idle:90d", Set: agreed.Set, At: agreed.At}) {
 		if err != nil {
 			h.Fatal(err)
 		}
@@ -120,7 +135,7 @@ func TestBulkRevocationSparesWhatIsUsed(t *testing.T) {
 	}
 	h.clock.Move(100 * 24 * time.Hour)
 	first := true
-	for p, err := range h.admin.RevokeMatching(context.Background(), api.BulkRevocation{NeverUsed: true}) {
+	for p, err := range h.admin.RevokeMatching(context.Background(), api.BulkRevocation{Filters: api.Where("never-used", "true")}) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,23 +8,31 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"gatehouse/server/api"
 	"gatehouse/server/config"
+	"gatehouse/server/query"
 	"gatehouse/server/reply"
 	"gatehouse/storage"
 )
 
 // adminUsers serves GET /admin/users.
 func (s *Server) adminUsers(w http.ResponseWriter, r *http.Request) error {
-	f, err := s.userFilter(r.URL.Query())
+	v := r.URL.Query()
+	q, err := s.parser(0).Users(filtersIn(v))
+	if err != nil {
+		return err
+	}
+	f, err := s.userPage(v)
 	if err != nil {
 		return err
 	}
 	return s.stream(w, r, f.Limit, func(yield func(any, error) bool) {
-		for u, err := range s.store.Users(f) {
+		for u, err := range s.reader().Users(r.Context(), q, f, f.Limit) {
 			v := s.userView(u)
 			if f.Limit > 0 { // the next page begins where this one ends
 				v.Created, v.LastUsed = u.Created, u.LastUsed
@@ -38,11 +46,11 @@ func (s *Server) adminUsers(w http.ResponseWriter, r *http.Request) error {
 
 // adminUserCount serves GET /admin/users/count.
 func (s *Server) adminUserCount(w http.ResponseWriter, r *http.Request) error {
-	f, err := s.userFilter(r.URL.Query())
+	q, err := s.parser(0).Users(filtersIn(r.URL.Query()))
 	if err != nil {
 		return err
 	}
-	n, err := s.store.CountUsers(f.Prefix)
+	n, err := s.reader().CountUsers(r.Context(), q)
 	if err == nil {
 		reply.JSON(w, http.StatusOK, api.Count{Rows: n})
 	}
@@ -51,14 +59,19 @@ func (s *Server) adminUserCount(w http.ResponseWriter, r *http.Request) error {
 
 // adminTokens serves GET /admin/tokens.
 func (s *Server) adminTokens(w http.ResponseWriter, r *http.Request) error {
-	f, err := s.tokenFilter(r.URL.Query())
+	v := r.URL.Query()
+	q, err := s.tokenQuery(v)
 	if err != nil {
 		return err
 	}
-	return s.stream(w, r, f.Limit, func(yield func(any, error) bool) {
-		for t, err := range s.store.Tokens(f) {
+	p, err := tokenPage(v)
+	if err != nil {
+		return err
+	}
+	return s.stream(w, r, p.Limit, func(yield func(any, error) bool) {
+		for t, err := range s.reader().Tokens(r.Context(), q, p) {
 			v := s.adminView(t)
-			if f.Limit > 0 { // likewise
+			if p.Limit > 0 { // likewise
 				v.Created, v.LastUsed = t.Created, t.LastUsed
 			}
 			if !yield(v, err) {
@@ -70,15 +83,73 @@ func (s *Server) adminTokens(w http.ResponseWriter, r *http.Request) error {
 
 // adminTokenCount serves GET /admin/tokens/count.
 func (s *Server) adminTokenCount(w http.ResponseWriter, r *http.Request) error {
-	f, err := s.tokenFilter(r.URL.Query())
+	v := r.URL.Query()
+	q, err := s.tokenQuery(v)
 	if err != nil {
 		return err
 	}
-	n, err := s.store.CountTokens(f)
+	n, err := s.reader().Count(r.Context(), q, v.Get("revoked") == "true")
 	if err == nil {
 		reply.JSON(w, http.StatusOK, api.Count{Rows: n})
 	}
 	return err
+}
+
+// adminMatching serves GET /admin/tokens/matching.
+func (s *Server) adminMatching(w http.ResponseWriter, r *http.Request) error {
+	at := s.now()
+	q, err := s.parser(at.UnixMilli()).Tokens(filtersIn(r.URL.Query()))
+	if err != nil {
+		return err
+	}
+	m, err := s.reader().Match(r.Context(), q)
+	if err == nil {
+		reply.JSON(w, http.StatusOK, api.Matching{Rows: len(m.IDs), Set: query.SetOf(m.IDs).String(), At: at.UnixMilli()})
+	}
+	return err
+}
+
+// reader answers queries, and parser parses them as of a moment in ms, or of now for 0.
+func (s *Server) reader() query.Reader {
+	return query.Reader{Store: s.store, Delayed: func(u storage.User) (bool, error) {
+		d, err := s.loginDelay(u)
+		return d != nil, err
+	}}
+}
+
+func (s *Server) parser(at int64) query.Parser {
+	now := s.now()
+	if at != 0 {
+		now = time.UnixMilli(at).In(now.Location())
+	}
+	return query.Parser{Now: now, Span: config.ParseSpan}
+}
+
+// listingParameters are what a URL says of a listing beside its filters.
+var listingParameters = []string{"words", "at", "revoked", "order", "reverse", "after", "limit"}
+
+// filtersIn returns what a URL asks for: filters, and words. All parameters that are
+// nothing else are filters, so that a mistyped one is refused.
+func filtersIn(v url.Values) (f api.Filters, words string) {
+	f = api.Filters{}
+	for name, values := range v {
+		if !slices.Contains(listingParameters, name) {
+			f[name] = values
+		}
+	}
+	return f, v.Get("words")
+}
+
+func (s *Server) tokenQuery(v url.Values) (query.Tokens, error) {
+	at := int64(0)
+	if v.Has("at") {
+		var err error
+		if at, err = strconv.ParseInt(v.Get("at"), 10, 64); err != nil {
+			return query.Tokens{}, reply.Refuse(http.StatusBadRequest, "at: %q is no time in milliseconds", v.Get("at"))
+		}
+	}
+	f, words := filtersIn(v)
+	return s.parser(at).Tokens(f, words)
 }
 
 // adminToken serves GET /admin/tokens/{id}.
@@ -104,8 +175,8 @@ var userOrders = map[api.Order]storage.Order{
 	api.ByLastUsed: storage.ByLastUsed, api.ByCreated: storage.ByCreated,
 }
 
-func (s *Server) userFilter(q url.Values) (f storage.UserFilter, err error) {
-	f = storage.UserFilter{Prefix: q.Get("prefix"), Reverse: q.Get("reverse") == "true", StaleSince: s.staleSince()}
+func (s *Server) userPage(q url.Values) (f storage.UserFilter, err error) {
+	f = storage.UserFilter{Reverse: q.Get("reverse") == "true", StaleSince: s.staleSince()}
 	if f.Limit, err = limitOf(q); err != nil {
 		return f, err
 	}
@@ -136,61 +207,26 @@ var (
 	errAfter = reply.Refuse(http.StatusBadRequest, "after: that is no place in this listing")
 )
 
-func (s *Server) tokenFilter(q url.Values) (f storage.TokenFilter, err error) {
-	f = storage.TokenFilter{
-		Prefix: q.Get("prefix"), NeverUsed: q.Get("neverUsed") == "true", Revoked: q.Get("revoked") == "true",
-		Reverse: q.Get("reverse") == "true",
+func tokenPage(v url.Values) (p query.Page, err error) {
+	p = query.Page{Dead: v.Get("revoked") == "true", Reverse: v.Get("reverse") == "true"}
+	if p.Limit, err = limitOf(v); err != nil {
+		return p, err
 	}
-	if f.Limit, err = limitOf(q); err != nil {
-		return f, err
-	}
-	if f.Owner, err = s.ownerOf(q.Get("user")); err != nil {
-		return f, err
-	}
-	if f.IdleSince, err = s.idleSince(q.Get("idle")); err != nil {
-		return f, err
-	}
-	order, ok := tokenOrders[api.Order(q.Get("order"))]
+	order, ok := tokenOrders[api.Order(v.Get("order"))]
 	if !ok {
-		return f, errOrder
+		return p, errOrder
 	}
-	f.Order = order
-	if after := q.Get("after"); after != "" {
+	p.Order = order
+	if after := v.Get("after"); after != "" {
 		at, id, _ := strings.Cut(after, ".")
 		var err1, err2 error
-		f.After.At, err1 = strconv.ParseInt(at, 10, 64)
-		f.After.ID, err2 = storage.ParseID(id)
+		p.After.At, err1 = strconv.ParseInt(at, 10, 64)
+		p.After.ID, err2 = storage.ParseID(id)
 		if errors.Join(err1, err2) != nil {
-			return f, errAfter
+			return p, errAfter
 		}
 	}
-	return f, nil
-}
-
-// ownerOf returns the id of the user uid, and 0, for everybody, if uid is empty.
-func (s *Server) ownerOf(uid string) (storage.UserID, error) {
-	if uid == "" {
-		return 0, nil
-	}
-	u, err := s.store.User(uid)
-	return u.ID, err
-}
-
-// idleSince is the time, in milliseconds, since when a token must not have been used
-// to be idle for that span; 0, for any token, if the span is empty.
-func (s *Server) idleSince(span string) (int64, error) {
-	if span == "" {
-		return 0, nil
-	}
-	d, err := config.ParseSpan(span)
-	if err != nil {
-		return 0, reply.Refuse(http.StatusBadRequest, "idle: %v", err)
-	}
-	since := s.now().Add(-d).UnixMilli()
-	if since == 0 {
-		since = -1 // 0 would mean any token
-	}
-	return since, nil
+	return p, nil
 }
 
 func limitOf(q url.Values) (int, error) {

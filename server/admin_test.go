@@ -131,9 +131,9 @@ func listUsers(h *house, all []string) {
 		{api.UserQuery{}, all},
 		{api.UserQuery{Limit: 2}, all[:2]},
 		{api.UserQuery{After: "BOB@example.com"}, all[2:]},
-		{api.UserQuery{Prefix: "CAR"}, all[2:3]},
-		{api.UserQuery{Prefix: "c", After: "carol@example.com"}, nil},
-		{api.UserQuery{Prefix: "x"}, nil},
+		{api.UserQuery{Filters: api.Where("prefix", "CAR")}, all[2:3]},
+		{api.UserQuery{Filters: api.Where("prefix", "c"), After: "carol@example.com"}, nil},
+		{api.UserQuery{Filters: api.Where("prefix", "x")}, nil},
 	} {
 		if got := uids(collect(h.TB, c.Users(ctx, q.UserQuery))); !slices.Equal(got, q.want) {
 			h.Errorf("%+v: got %v, want %v", q.UserQuery, got, q.want)
@@ -234,21 +234,21 @@ func listTokens(h *house, before int) {
 		}
 		return out
 	}
-	mine := api.TokenQuery{User: "Alice@Example.com"}
+	mine := api.TokenQuery{Filters: api.Where("user", "Alice@Example.com")}
 	if got, want := ids(mine), []string{"t1", "t2", "t3", "t4", "t0"}; !slices.Equal(got, want) {
 		h.Errorf("got %v, want the oldest last use first, %v", got, want)
 	}
 	if got := len(collect(h.TB, c.Tokens(ctx, api.TokenQuery{}))); got != before+5 {
 		h.Errorf("got %d tokens of all, want %d", got, before+5)
 	}
-	if got := ids(api.TokenQuery{User: alice, NeverUsed: true, Limit: 2}); !slices.Equal(got, []string{"t1", "t2"}) {
+	if got := ids(api.TokenQuery{Filters: api.Where("user", alice, "never-used", "true"), Limit: 2}); !slices.Equal(got, []string{"t1", "t2"}) {
 		h.Errorf("never used: got %v", got)
 	}
-	if got := ids(api.TokenQuery{User: alice, Idle: "3s"}); !slices.Equal(got, []string{"t1", "t2"}) {
+	if got := ids(api.TokenQuery{Filters: api.Where("user", alice, "idle", "3s")}); !slices.Equal(got, []string{"t1", "t2"}) {
 		h.Errorf("idle for 3s: got %v", got)
 	}
 	var paged []string
-	for q := (api.TokenQuery{User: alice, Limit: 2}); ; {
+	for q := (api.TokenQuery{Filters: api.Where("user", alice), Limit: 2}); ; {
 		page := collect(h.TB, c.Tokens(ctx, q))
 		if len(page) == 0 {
 			break
@@ -261,8 +261,8 @@ func listTokens(h *house, before int) {
 	if !slices.Equal(paged, ids(mine)) {
 		h.Errorf("page by page: got %v", paged)
 	}
-	wantStatus(h.TB, "tokens of nobody", failure(c.Tokens(ctx, api.TokenQuery{User: "nobody@example.com"})), http.StatusNotFound)
-	wantStatus(h.TB, "a bad span", failure(c.Tokens(ctx, api.TokenQuery{Idle: "x"})), http.StatusBadRequest)
+	wantStatus(h.TB, "tokens of nobody", failure(c.Tokens(ctx, api.TokenQuery{Filters: api.Where("user", "nobody@example.com")})), http.StatusNotFound)
+	wantStatus(h.TB, "a bad span", failure(c.Tokens(ctx, api.TokenQuery{Filters: api.Where("idle", "x")})), http.StatusBadRequest)
 	wantStatus(h.TB, "a bad cursor", failure(c.Tokens(ctx, api.TokenQuery{After: "x"})), http.StatusBadRequest)
 }
 
@@ -308,6 +308,10 @@ func TestAdminRefusals(t *testing.T) {
 		{"GET", "/admin/users?limit=x", "", http.StatusBadRequest},
 		{"GET", "/admin/tokens?after=1.x", "", http.StatusBadRequest},
 		{"GET", "/admin/tokens?idle=-1d", "", http.StatusBadRequest},
+		{"GET", "/admin/tokens?idel=90d", "", http.StatusBadRequest},
+		{"GET", "/admin/users?colour=red", "", http.StatusBadRequest},
+		{"GET", "/admin/tokens/count?never-used=perhaps", "", http.StatusBadRequest},
+		{"GET", "/admin/tokens?at=noon", "", http.StatusBadRequest},
 		{"POST", "/admin/users", `{"uid":"a@b","uid":"c@d"}`, http.StatusBadRequest},
 		{"POST", "/admin/users", `{"uid":"a@b","admin":true}`, http.StatusBadRequest},
 		{"POST", "/admin/users", `null`, http.StatusBadRequest},

@@ -96,7 +96,7 @@ func (s *Server) findIdle(after time.Duration) (f storage.TokenFilter, ids []sto
 }
 
 func (s *Server) revokeThese(f storage.TokenFilter, ids []storage.ID) (int, error) {
-	n, err := s.store.RevokeMatching(idleActor, f, ids)
+	n, err := s.store.RevokeMatching(idleActor, f, ids, nil)
 	s.metrics.revocations.Add(float64(n))
 	return n, err
 }

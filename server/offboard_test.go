@@ -32,7 +32,7 @@ func (h *house) sweep(n int) {
 func (h *house) tokenStates(uid string) map[string]int {
 	h.Helper()
 	states := map[string]int{}
-	for t, err := range h.admin.Tokens(h.Context(), api.TokenQuery{User: uid, Revoked: true}) {
+	for t, err := range h.admin.Tokens(h.Context(), api.TokenQuery{Filters: api.Where("user", uid), Revoked: true}) {
 		if err != nil {
 			h.Fatal(err)
 		}

@@ -6,6 +6,7 @@ import (
 	"gatehouse/ldap"
 	"gatehouse/server/api"
 	"gatehouse/server/oauth"
+	"gatehouse/server/query"
 	"gatehouse/storage"
 )
 
@@ -48,17 +49,7 @@ func (s *Server) detailView(t storage.Token) api.TokenDetail {
 	return d
 }
 
-func (s *Server) tokenState(t storage.Token) string {
-	switch {
-	case t.Revoked != 0, t.OwnerState == storage.UserRemoved:
-		return api.StateRevoked
-	case t.Expired(s.now().UnixMilli()):
-		return api.StateExpired
-	case t.OwnerState != storage.UserActive:
-		return api.StateSuspended
-	}
-	return api.StateLive
-}
+func (s *Server) tokenState(t storage.Token) string { return query.State(t, s.now().UnixMilli()) }
 
 // newToken is the reply with a new token, or a new secret of an old one.
 func newToken(t storage.Token, uid string, secret storage.Secret) api.NewToken {
@@ -76,13 +67,8 @@ func expiresOn(t storage.Token) string {
 }
 
 func (s *Server) userView(u storage.UserInfo) api.User {
-	states := map[storage.UserState]string{
-		storage.UserActive:    api.StateActive,
-		storage.UserDisabled:  api.StateDisabled,
-		storage.UserSuspended: api.StateSuspended,
-	}
 	return api.User{
-		UID: u.UID, Name: u.Name, Source: u.Source, State: states[u.State],
+		UID: u.UID, Name: u.Name, Source: u.Source, State: query.UserState(u.State),
 		Created: s.store.Past(u.Created), Tokens: u.Tokens, Stale: u.Stale, LastUsed: s.store.Past(u.LastUsed),
 	}
 }

@@ -174,7 +174,7 @@ func TestBehindUses(t *testing.T) {
 	wantUsed(t, s, id, lastUsed)
 	idle := TokenFilter{IdleSince: lastUsed - 1}
 	go let()
-	if n, err := s.RevokeMatching(admin, idle, []ID{id}); n != 0 || err != nil {
+	if n, err := s.RevokeMatching(admin, idle, []ID{id}, nil); n != 0 || err != nil {
 		t.Errorf("%d tokens were idle, %v, want none", n, err)
 	}
 	wantLive(t, s, live)

@@ -2,11 +2,11 @@ package storage
 
 import "slices"
 
-// RevokeMatching revokes, of the tokens with these ids, those that the filter
-// takes when it is their turn, and returns how many. A token that was used since
-// the ids were found is left alone: the filter is asked again by the writer,
-// just before it writes.
-func (s *Store) RevokeMatching(by Actor, f TokenFilter, ids []ID) (n int, err error) {
+// RevokeMatching revokes, of the tokens with these ids, those that the filter and
+// match (unless it is nil) take when it is their turn, and returns how many. A token
+// that was used since the ids were found may be left alone: the writer asks both
+// again, just before it writes. So match must not wait for the store.
+func (s *Store) RevokeMatching(by Actor, f TokenFilter, ids []ID, match func(Token) bool) (n int, err error) {
 	v, err := s.sieve(f)
 	if err != nil {
 		return 0, err
@@ -14,7 +14,7 @@ func (s *Store) RevokeMatching(by Actor, f TokenFilter, ids []ID) (n int, err er
 	for part := range slices.Chunk(ids, mostRevoked) {
 		revoked := 0
 		err := s.takeAway(by, func(t *tx) (err error) {
-			revoked, err = t.revokeMatching(f, v, part)
+			revoked, err = t.revokeMatching(v, part, match)
 			return err
 		})
 		if err != nil {
@@ -25,14 +25,22 @@ func (s *Store) RevokeMatching(by Actor, f TokenFilter, ids []ID) (n int, err er
 	return n, nil
 }
 
-func (t *tx) revokeMatching(f TokenFilter, v sieve, ids []ID) (n int, err error) {
+func (t *tx) revokeMatching(v sieve, ids []ID, match func(Token) bool) (n int, err error) {
 	for _, id := range ids {
 		e, ok, err := t.lookup(id)
 		if err != nil {
 			return n, err
 		}
-		if !ok || !v.takes(id, e.owner, e.used) || f.Owner != 0 && t.owners.at(e.owner).ID != f.Owner {
+		if !ok || !v.takes(id, e.owner, e.used) || v.Owner != 0 && t.owners.at(e.owner).ID != v.Owner {
 			continue
+		}
+		if match != nil {
+			if now, err := t.token(t.txn, id); err != nil || !match(now) {
+				if err != nil {
+					return n, err
+				}
+				continue
+			}
 		}
 		ok, err = t.revoke(id)
 		if err != nil {

@@ -110,7 +110,7 @@ func TestRevokeTheLargestTokens(t *testing.T) {
 		}
 		ids = append(ids, made.ID)
 	}
-	if n, err := s.RevokeMatching(admin, TokenFilter{Owner: alice.ID, NeverUsed: true}, ids[:count/2]); n != count/2 || err != nil {
+	if n, err := s.RevokeMatching(admin, TokenFilter{Owner: alice.ID, NeverUsed: true}, ids[:count/2], nil); n != count/2 || err != nil {
 		t.Errorf("revoke what matches: got %d, %v, want %d", n, err, count/2)
 	}
 	full.Store(true)

@@ -101,6 +101,7 @@ type client interface {
 	UnlockUser(ctx context.Context, uid string) error
 	Tokens(context.Context, api.TokenQuery) iter.Seq2[api.Token, error]
 	TokenCount(context.Context, api.TokenQuery) (api.Count, error)
+	Matching(context.Context, api.TokenQuery) (api.Matching, error)
 	Token(ctx context.Context, id string) (api.TokenDetail, error)
 	Revoke(context.Context, api.Revocation) (api.Revoked, error)
 	RevokeMatching(context.Context, api.BulkRevocation) iter.Seq2[api.Progress, error]

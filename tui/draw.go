@@ -165,7 +165,7 @@ func (m *model) keyLine() string {
 		return ""
 	}
 	if r, ok := m.screen().(rows); ok && r.filtering() {
-		return " type a prefix   ↑ ↓ move   enter keep   esc clear"
+		return " type what to find   ↑ ↓ move   enter keep   esc clear"
 	}
 	item := func(b binding) string { return "   " + m.st.key.Render(b.show) + " " + b.short }
 	var tail string

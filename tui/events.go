@@ -34,9 +34,9 @@ func newEvents(m *model) *events {
 	s.table = newTable(m, order[api.Event]{cursor, cursor}, eventColumns(m), query,
 		sorted{"", "newest first", "oldest first"})
 	s.feed = feed{m: m}
-	s.empty = func(prefix string) string {
-		if prefix != "" {
-			return "No event with an actor, action, user, token or address that starts with " + prefix
+	s.empty = func(words string) string {
+		if words != "" {
+			return "No event has in its actor, action, user, token or address: " + words
 		}
 		return "Nothing has happened yet."
 	}
@@ -74,9 +74,14 @@ func result(e api.Event) string {
 	return out
 }
 
-// concerns reports whether a field of the event starts with prefix.
-func concerns(e api.Event, prefix string) bool {
-	return slices.ContainsFunc([]string{e.Actor, e.Action, e.UID, e.Token, e.Address}, func(s string) bool { return starts(s, prefix) })
+// concerns reports whether each word is in a field of the event, without regard to case.
+func concerns(e api.Event, words string) bool {
+	for _, w := range strings.Fields(strings.ToLower(words)) {
+		if !slices.ContainsFunc([]string{e.Actor, e.Action, e.UID, e.Token, e.Address}, func(s string) bool { return strings.Contains(strings.ToLower(s), w) }) {
+			return false
+		}
+	}
+	return true
 }
 
 func (s *events) place() place { return onEvents }

@@ -84,7 +84,7 @@ func (f *fake) Users(_ context.Context, q api.UserQuery) iter.Seq2[api.User, err
 func (f *fake) usersOf(q api.UserQuery) []api.User {
 	var out []api.User
 	for _, u := range f.users {
-		if starts(u.UID, q.Prefix) {
+		if fits(q.Words, u.UID, u.Name) {
 			out = append(out, u)
 		}
 	}
@@ -151,15 +151,31 @@ func (f *fake) tokensOf(q api.TokenQuery) []api.Token {
 	defer f.Unlock()
 	var out []api.Token
 	for _, t := range f.tokens {
-		days, err := time.ParseDuration(strings.TrimSuffix(q.Idle, "d") + "h")
+		has := func(name string) string { return strings.Join(q.Filters[name], " ") }
+		days, err := time.ParseDuration(strings.TrimSuffix(has("idle"), "d") + "h")
 		switch {
-		case q.User != "" && q.User != t.UID, q.NeverUsed && t.Used(), !q.Revoked && t.State == api.StateRevoked,
-			!starts(t.UID, q.Prefix) && !starts(t.ID, q.Prefix), err == nil && t.LastUsed > noon.Add(-days*24).UnixMilli():
+		case has("user") != "" && has("user") != t.UID, has("never-used") != "" && t.Used(), !q.Revoked && t.State == api.StateRevoked,
+			!fits(q.Words, t.UID, t.ID, t.Name), err == nil && t.LastUsed > noon.Add(-days*24).UnixMilli():
 		default:
 			out = append(out, t)
 		}
 	}
 	return out
+}
+
+// fits reports whether each word, which is no filter here, is in one of the texts.
+func fits(words string, texts ...string) bool {
+	for _, w := range strings.Fields(words) {
+		if !slices.ContainsFunc(texts, func(s string) bool { return strings.Contains(strings.ToLower(s), strings.ToLower(w)) }) {
+			return false
+		}
+	}
+	return true
+}
+
+func (f *fake) Matching(_ context.Context, q api.TokenQuery) (api.Matching, error) {
+	n := len(f.tokensOf(q))
+	return api.Matching{Rows: n, Set: fmt.Sprint(n), At: noon.UnixMilli()}, f.do("")
 }
 
 func (f *fake) TokenCount(_ context.Context, q api.TokenQuery) (api.Count, error) {
@@ -201,8 +217,8 @@ func (f *fake) Revoke(_ context.Context, r api.Revocation) (api.Revoked, error) 
 // RevokeMatching works in steps of 1000.
 func (f *fake) RevokeMatching(ctx context.Context, q api.BulkRevocation) iter.Seq2[api.Progress, error] {
 	return func(yield func(api.Progress, error) bool) {
-		all := f.tokensOf(api.TokenQuery{User: q.User, Idle: q.Idle, NeverUsed: q.NeverUsed})
-		if q.Expect != 0 && q.Expect != len(all) {
+		all := f.tokensOf(api.TokenQuery{Filters: q.Filters, Words: q.Words})
+		if q.Set != "" && q.Set != fmt.Sprint(len(all)) {
 			yield(api.Progress{}, &api.Error{Status: http.StatusConflict, Message: "Nothing was revoked: others match by now"})
 			return
 		}

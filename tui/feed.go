@@ -124,12 +124,12 @@ func trail(ctx context.Context, c client, v view, to spot) iter.Seq2[api.Event, 
 	if v.reverse != to.back {
 		rows = c.Events(ctx, api.EventQuery{After: after})
 	}
-	if v.prefix == "" {
+	if v.words == "" {
 		return rows
 	}
 	return func(yield func(api.Event, error) bool) {
 		for e, err := range rows {
-			if (err != nil || concerns(e, v.prefix)) && !yield(e, err) {
+			if (err != nil || concerns(e, v.words)) && !yield(e, err) {
 				return
 			}
 		}

@@ -235,7 +235,7 @@ func TestBulkIsCountedWhenItFails(t *testing.T) {
 	} {
 		f := many(3000)
 		d := drive(t, f, Options{})
-		d.press("3<shift+tab>A" + fmt.Sprint(len(f.tokensOf(api.TokenQuery{Idle: "30d"}))))
+		d.press("3<shift+tab>A" + fmt.Sprint(len(f.tokensOf(api.TokenQuery{Filters: api.Where("idle", "30d")}))))
 		d.hold = true
 		d.press("<enter>")
 		d.next()

@@ -82,7 +82,7 @@ func (t *table[T]) matches() string {
 
 // view is what of a listing is shown, and in which order.
 type view struct {
-	prefix  string
+	words   string // the filters
 	order   api.Order
 	reverse bool
 }
@@ -117,7 +117,7 @@ func (s *sorting) String() string {
 }
 
 func (t *table[T]) view() view {
-	v := view{prefix: t.filter.value, reverse: t.reverse}
+	v := view{words: t.filter.value, reverse: t.reverse}
 	if len(t.sorts) > 0 {
 		v.order = t.sorts[t.nth].order
 	}

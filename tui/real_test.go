@@ -112,7 +112,7 @@ func everything(t *testing.T, c *api.Client) string {
 			t.Fatal(err)
 		}
 		fmt.Fprintln(&out, u.UID, u.State, u.Tokens)
-		for tk, err := range c.Tokens(t.Context(), api.TokenQuery{User: u.UID, Revoked: true}) {
+		for tk, err := range c.Tokens(t.Context(), api.TokenQuery{Filters: api.Where("user", u.UID), Revoked: true}) {
 			if err != nil {
 				t.Fatal(err)
 			}

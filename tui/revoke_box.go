@@ -36,6 +36,7 @@ type match struct {
 type doomed struct {
 	tokens []api.Token // of a match, the first few
 	total  int
+	agreed api.Matching // of a match
 }
 
 // revokeBox lists what will die and asks. It first asks the server what the

@@ -12,7 +12,7 @@ import (
 // spinner turns while an answer is late.
 const spinner = `|/-\`
 
-// table is a list drawn in columns, with marks, a prefix filter and an order:
+// table is a list drawn in columns, with marks, a filter and an order:
 // what the screens with rows have in common.
 type table[T any] struct {
 	m     *model
@@ -20,7 +20,7 @@ type table[T any] struct {
 	cols  []column[T]
 	odd   func(T) string // a state that must be seen at any width, or ""
 	query func(view) source[T]
-	empty func(prefix string) string // what to say when there are no rows
+	empty func(words string) string // what to say when there are no rows
 
 	marks   map[string]T
 	filter  field

@@ -19,21 +19,20 @@ var _ rows = (*tokens)(nil)
 func newTokens(m *model) *tokens {
 	s := &tokens{}
 	s.init(m, func() api.TokenQuery { return api.TokenQuery{} })
-	s.empty = func(prefix string) string {
-		if prefix != "" {
-			return "No token whose id or user starts with " + prefix
+	s.empty = func(words string) string {
+		if words != "" {
+			return "No token matches " + words
 		}
 		return "No tokens."
 	}
 	return s
 }
 
-// init makes the table of the tokens that query selects. Of a listing of all,
-// the server finds those of a prefix.
+// init makes the table of the tokens that query and the filter select.
 func (s *tokens) init(m *model, query func() api.TokenQuery) {
 	of := func(v view) api.TokenQuery {
 		q := query()
-		q.Prefix, q.Order, q.Reverse = v.prefix, v.order, v.reverse
+		q.Words, q.Order, q.Reverse = v.words, v.order, v.reverse
 		return q
 	}
 	s.table = newTable(m, s.order(), tokenColumns(m), func(v view) source[api.Token] {
@@ -145,19 +144,21 @@ func newStale(m *model) *stale {
 	s := &stale{preset: 1}
 	s.init(m, s.selects)
 	s.always = true
-	s.empty = func(prefix string) string {
-		if prefix != "" {
-			prefix = ", and whose id or user starts with " + prefix
+	s.empty = func(words string) string {
+		if words != "" {
+			words = " that matches " + words
 		}
-		return "No token " + presets[s.preset].words + prefix + "."
+		return "No token " + presets[s.preset].words + words + "."
 	}
 	return s
 }
 
 // selects returns the preset as a question.
 func (s *stale) selects() api.TokenQuery {
-	p := presets[s.preset]
-	return api.TokenQuery{Idle: p.idle, NeverUsed: p.idle == ""}
+	if p := presets[s.preset]; p.idle != "" {
+		return api.TokenQuery{Filters: api.Where("idle", p.idle)}
+	}
+	return api.TokenQuery{Filters: api.Where("never-used", "true")}
 }
 
 func (s *stale) place() place { return onStale }
@@ -189,8 +190,8 @@ func (s *stale) another(by int) tea.Cmd {
 func (s *stale) matching() revocation {
 	q, p := s.selects(), presets[s.preset]
 	m := match{query: q, words: p.words}
-	if m.query.Prefix = s.filter.value; m.query.Prefix != "" {
-		m.words += ", of id or user " + text.Escape(m.query.Prefix) + "…,"
+	if m.query.Words = s.filter.value; m.query.Words != "" {
+		m.words += " that match " + text.Escape(m.query.Words)
 	}
 	return revocation{match: &m}
 }

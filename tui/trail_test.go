@@ -38,7 +38,7 @@ func TestTrail(t *testing.T) {
 				}
 			}
 			src := func(ctx context.Context, to spot) iter.Seq2[api.Event, error] {
-				return trail(ctx, c, view{prefix: prefix, reverse: reverse}, to)
+				return trail(ctx, c, view{words: prefix, reverse: reverse}, to)
 			}
 			for _, back := range []bool{false, true} {
 				if reverse == back {

@@ -2,7 +2,6 @@ package tui
 
 import (
 	"context"
-	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -30,42 +29,15 @@ type userMsg struct {
 
 func newUserTokens(m *model, u api.User) *userTokens {
 	s := &userTokens{who: api.UserDetail{User: u}}
-	query := func(v view) source[api.Token] {
-		return func(ctx context.Context, to spot) iter.Seq2[api.Token, error] {
-			q := api.TokenQuery{User: u.UID, Revoked: true, Order: v.order, Reverse: v.reverse != to.back, After: to.after}
-			if v.prefix == "" {
-				q.Limit = to.limit
-				return m.client.Tokens(ctx, q)
-			}
-			return starting(m.client.Tokens(ctx, q), v.prefix)
-		}
-	}
-	s.table = newTable(m, s.order(), tokenColumns(m), query, tokenSorts...)
-	s.odd = oddToken
+	s.init(m, func() api.TokenQuery { return api.TokenQuery{Filters: api.Where("user", u.UID), Revoked: true} })
 	s.cols = slices.DeleteFunc(s.cols, func(c column[api.Token]) bool { return c.head == "USER" }) // the title has it
-	s.empty = func(prefix string) string {
-		if prefix != "" {
-			return "No token of this user whose id or name starts with " + prefix
+	s.empty = func(words string) string {
+		if words != "" {
+			return "No token of this user matches " + words
 		}
 		return "This user has no tokens."
 	}
 	return s
-}
-
-// starting leaves the tokens whose id or name starts with prefix: the server
-// has no index of the names within one user's few.
-func starting(ts iter.Seq2[api.Token, error], prefix string) iter.Seq2[api.Token, error] {
-	return func(yield func(api.Token, error) bool) {
-		for t, err := range ts {
-			if (err != nil || starts(t.ID, prefix) || starts(t.Name, prefix)) && !yield(t, err) {
-				return
-			}
-		}
-	}
-}
-
-func starts(s, prefix string) bool {
-	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }
 
 func (s *userTokens) place() place { return onUser }

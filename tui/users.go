@@ -36,9 +36,9 @@ func newUsers(m *model) *users {
 	s.count = func(v view) func(context.Context) (api.Count, error) {
 		return func(ctx context.Context) (api.Count, error) { return m.client.UserCount(ctx, userQuery(v)) }
 	}
-	s.empty = func(prefix string) string {
-		if prefix != "" {
-			return "No user starts with " + prefix
+	s.empty = func(words string) string {
+		if words != "" {
+			return "No user matches " + words
 		}
 		return "No users yet: n makes one."
 	}
@@ -46,7 +46,7 @@ func newUsers(m *model) *users {
 }
 
 func userQuery(v view) api.UserQuery {
-	return api.UserQuery{Prefix: v.prefix, Order: v.order, Reverse: v.reverse}
+	return api.UserQuery{Words: v.words, Order: v.order, Reverse: v.reverse}
 }
 
 func userColumns(m *model) []column[api.User] {

@@ -233,7 +233,8 @@ type TokenName struct {
 
 // UserQuery selects users, ascending by Order unless Reverse.
 type UserQuery struct {
-	Prefix  string // of the uid, compared without regard to case
+	Filters Filters // by UserFilters
+	Words   string  // more filters, as the terminal's query line has them
 	Order   Order
 	Reverse bool
 	After   string // the Cursor of the last user already seen, in this direction
@@ -243,20 +244,26 @@ type UserQuery struct {
 // TokenQuery selects tokens, ascending by Order unless Reverse: the oldest
 // LastUsed first.
 type TokenQuery struct {
-	User      string // uid; empty: everybody's
-	Prefix    string // of the id, or of the owner's uid, compared without regard to case
-	Idle      string // unused for at least so long: "90d"
-	NeverUsed bool
-	Revoked   bool // the revoked ones too; without User or Prefix that is slow
-	Order     Order
-	Reverse   bool
-	After     string // the Cursor of the last token already seen, in this direction
-	Limit     int    // 0: all
+	Filters Filters // by TokenFilters
+	Words   string  // more filters, as the terminal's query line has them
+	At      int64   // ms: what spans are counted from; 0: now
+	Revoked bool    // the revoked ones too, which is slow without the filter user; or with the filter state
+	Order   Order
+	Reverse bool
+	After   string // the Cursor of the last token already seen, in this direction
+	Limit   int    // 0: all
 }
 
 // Count is how many rows a query has, without its Limit and After.
 type Count struct {
 	Rows int `json:"rows"`
+}
+
+// Matching is what a BulkRevocation of a query would revoke at a moment.
+type Matching struct {
+	Rows int    `json:"rows"`
+	Set  string `json:"set"` // tells it from any other set of tokens
+	At   int64  `json:"at"`  // ms
 }
 
 // Revocation names tokens to revoke: by ID (or an unambiguous prefix of one,
@@ -271,13 +278,15 @@ type Revoked struct {
 	Revoked int `json:"revoked"`
 }
 
-// BulkRevocation asks to revoke all the live and expired tokens that match.
-// One of its first three fields at least is set.
+// BulkRevocation asks to revoke all the live, expired and suspended tokens that match.
+// There is a filter at least.
 type BulkRevocation struct {
-	User      string `json:"user,omitempty"`
-	Idle      string `json:"idle,omitempty"`
-	NeverUsed bool   `json:"neverUsed,omitempty"`
-	Expect    int    `json:"expect,omitempty"` // how many were agreed to; 409 when others match. 0: any number
+	Filters Filters `json:"filters,omitempty"`
+	Words   string  `json:"words,omitempty"`
+
+	// What was agreed to: 409 when others match. Empty: whatever matches.
+	Set string `json:"set,omitempty"`
+	At  int64  `json:"at,omitempty"`
 }
 
 // Progress tells how far a bulk revocation is. What it counts is durable.

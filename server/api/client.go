@@ -77,8 +77,7 @@ func (c *Client) UserCount(ctx context.Context, q UserQuery) (Count, error) {
 }
 
 func (q UserQuery) values() url.Values {
-	v := url.Values{}
-	set(v, "prefix", q.Prefix)
+	v := q.Filters.values(q.Words)
 	setPage(v, q.Order, q.Reverse, q.After, q.Limit)
 	return v
 }
@@ -170,14 +169,31 @@ func (c *Client) TokenCount(ctx context.Context, q TokenQuery) (Count, error) {
 	return n, err
 }
 
+// Matching asks what a bulk revocation of a query would revoke now.
+func (c *Client) Matching(ctx context.Context, q TokenQuery) (Matching, error) {
+	var m Matching
+	v := q.Filters.values(q.Words)
+	err := c.call(ctx, http.MethodGet, "/admin/tokens/matching?"+v.Encode(), nil, &m)
+	return m, err
+}
+
 func (q TokenQuery) values() url.Values {
-	v := url.Values{}
-	set(v, "user", q.User)
-	set(v, "prefix", q.Prefix)
-	set(v, "idle", q.Idle)
-	setFlag(v, "neverUsed", q.NeverUsed)
+	v := q.Filters.values(q.Words)
+	setNumber(v, "at", uint64(q.At))
 	setFlag(v, "revoked", q.Revoked)
 	setPage(v, q.Order, q.Reverse, q.After, q.Limit)
+	return v
+}
+
+// values has each filter under its name, and the words of a query line.
+func (f Filters) values(words string) url.Values {
+	v := url.Values{}
+	for name, list := range f {
+		for _, one := range list {
+			v.Add(name, one)
+		}
+	}
+	set(v, "words", words)
 	return v
 }
 

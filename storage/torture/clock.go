@@ -257,7 +257,7 @@ func (c *clockwork) sweep(confirmed bool) {
 		c.tally["held"]++
 		return
 	}
-	if _, err := c.store.RevokeMatching(by, f, ids); err != nil {
+	if _, err := c.store.RevokeMatching(by, f, ids, nil); err != nil {
 		c.badf("revoke idle tokens: %v", err)
 	}
 	for _, id := range ids {

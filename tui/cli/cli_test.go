@@ -28,7 +28,7 @@ type world struct {
 	tokens []api.Token
 	users  map[string]*api.User
 	got    []string // the changing requests, with their bodies
-	kept   int      // of what a bulk revocation matches, how many are used meanwhile
+	kept   int      // of what a bulk revocation matches, how many no longer match at their turn
 	breaks bool     // a bulk revocation ends without saying so
 }
 
@@ -74,12 +74,15 @@ func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		enc.Encode(api.Password{Password: "made-by-the-server"})
 	case isUser && strings.HasSuffix(rest, "/disable"):
 		rw.WriteHeader(http.StatusForbidden)
+	case r.URL.Query().Has("user") && w.users[r.URL.Query().Get("user")] == nil:
+		rw.WriteHeader(http.StatusNotFound)
+		enc.Encode(api.Error{Message: "No such user"})
 	case r.URL.Path == "/admin/tokens" && r.Method == http.MethodGet:
 		for _, t := range w.matching(r) {
 			enc.Encode(map[string]any{"row": t})
 		}
-	case r.URL.Path == "/admin/tokens/count":
-		enc.Encode(api.Count{Rows: len(w.matching(r))})
+	case r.URL.Path == "/admin/tokens/matching":
+		enc.Encode(api.Matching{Rows: len(w.matching(r)), Set: "these", At: 1})
 	case r.URL.Path == "/admin/revocations":
 		n := len(w.matching(r))
 		for _, p := range []api.Progress{{Job: "J", Total: n}, {Job: "J", Total: n, Revoked: n - w.kept, Done: !w.breaks}} {
@@ -273,7 +276,7 @@ func TestPasswords(t *testing.T) {
 func TestRevokeByFilterLeavesTheDeadAndShowsTheRest(t *testing.T) {
 	w := newWorld()
 	got := run(w, "yes\n", []string{}, "token", "revoke", "--idle", "1d")
-	if want := `POST /admin/revocations {"idle":"1d","expect":2}`; len(w.got) != 1 || w.got[0] != want {
+	if want := `POST /admin/revocations {"filters":{"idle":["1d"]},"set":"these","at":1}`; len(w.got) != 1 || w.got[0] != want {
 		t.Errorf("sent %q, want %q", w.got, want)
 	}
 	for _, want := range []string{"0100000000000000000000000001", "IN USE: 1 token", "Revoke 2 tokens for good? [y/N]", "Revoked 2 tokens."} {
@@ -301,7 +304,7 @@ func TestRevokeByFilterTellsWhatItDid(t *testing.T) {
 		out    string
 	}{
 		{0, false, 0, "Revoked 2 tokens.", `{"revoked":2,"total":2}`},
-		{1, false, 0, "Revoked 1 token; 1 were used or revoked meanwhile, and are left alone.", `{"revoked":1,"total":2}`},
+		{1, false, 0, "Revoked 1 token and left 1 alone: by then they no longer matched.", `{"revoked":1,"total":2}`},
 		{1, true, 1, "after at least 1 token of 2: the server broke off", `{"revoked":1,"total":2}`},
 	} {
 		w := newWorld()
@@ -310,7 +313,7 @@ func TestRevokeByFilterTellsWhatItDid(t *testing.T) {
 		if got.status != c.status || !strings.Contains(got.err, c.want) || got.out != c.out+"\n" {
 			t.Errorf("status %d, want %d with %q and %s\n%s%s", got.status, c.status, c.want, c.out, got.err, got.out)
 		}
-		if want := `POST /admin/revocations {"idle":"1d"}`; w.got[0] != want {
+		if want := `POST /admin/revocations {"filters":{"idle":["1d"]}}`; w.got[0] != want {
 			t.Errorf("sent %q, want %q: with --yes it is any number", w.got, want)
 		}
 	}

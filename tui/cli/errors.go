@@ -46,7 +46,7 @@ func flagError(c *cobra.Command, err error) error {
 // fieldFlags are the flags whose values only the server parses, by the name of
 // the field with which its refusal begins.
 var fieldFlags = map[string]string{
-	"Idle": "--idle", "ExpiresIn": "--expires", "Overlap": "--overlap", "Scopes": "--scope", "Addresses": "--address",
+	"ExpiresIn": "--expires", "Overlap": "--overlap", "Scopes": "--scope", "Addresses": "--address",
 }
 
 // flagged turns the server's refusal of a flag's value into a UsageError that
@@ -59,6 +59,9 @@ func flagged(err error) error {
 	field, why, _ := strings.Cut(refusal.Message, ": ")
 	if flag, ok := fieldFlags[field]; ok {
 		return Usagef("%s: %s", flag, why)
+	}
+	if name := strings.ToLower(field); isFilter(name) {
+		return Usagef("--%s: %s", name, why)
 	}
 	return err
 }

@@ -2,10 +2,13 @@ package cli
 
 import (
 	"bufio"
+	"encoding/csv"
 	"fmt"
 	"io"
 	"iter"
+	"reflect"
 	"strconv"
+	"strings"
 	"time"
 
 	"gatehouse/server/api"
@@ -50,18 +53,27 @@ func tokenLine(t api.Token) jsonToken {
 	}
 }
 
-func (env Env) users(rows iter.Seq2[api.User, error], asJSON bool) error {
-	if asJSON {
+// form is how a listing is printed; the zero value as a table.
+type form struct{ json, csv bool }
+
+func (env Env) users(rows iter.Seq2[api.User, error], f form) error {
+	switch {
+	case f.json:
 		return printLines(env.Out, rows, userLine)
+	case f.csv:
+		return printCSV(env.Out, rows, userLine)
 	}
 	return env.table(rowsOf(rows, userCells), "", "UID", "NAME", "SOURCE", "STATE", "CREATED", "TOKENS", "LAST USED")
 }
 
 // tokens prints a listing. If it is a table with any rows, before is printed ahead
 // of it.
-func (env Env) tokens(rows iter.Seq2[api.Token, error], asJSON bool, before string) error {
-	if asJSON {
+func (env Env) tokens(rows iter.Seq2[api.Token, error], f form, before string) error {
+	switch {
+	case f.json:
 		return printLines(env.Out, rows, tokenLine)
+	case f.csv:
+		return printCSV(env.Out, rows, tokenLine)
 	}
 	return env.table(rowsOf(rows, tokenCells), before, tokenHeads()...)
 }
@@ -161,6 +173,62 @@ func printLines[T, L any](w io.Writer, rows iter.Seq2[T, error], line func(T) L)
 		}
 	}
 	return out.Flush()
+}
+
+// printNested writes an object with a list, which is written as it comes.
+func printNested[T, L any](w io.Writer, head any, name string, rows iter.Seq2[T, error], line func(T) L) error {
+	b, err := text.JSON(head)
+	if err != nil {
+		return err
+	}
+	out := bufio.NewWriter(w)
+	fmt.Fprintf(out, "%s,%q:[", b[:len(b)-1], name)
+	between := ""
+	for row, err := range rows {
+		if err == nil {
+			b, err = text.JSON(line(row))
+		}
+		if err != nil {
+			out.Flush()
+			return err
+		}
+		fmt.Fprintf(out, "%s%s", between, b)
+		between = ","
+	}
+	fmt.Fprintln(out, "]}")
+	return out.Flush()
+}
+
+// printCSV writes the keys of the lines as a head, and then a record a line. A list is
+// one field, with spaces between its values.
+func printCSV[T, L any](w io.Writer, rows iter.Seq2[T, error], line func(T) L) error {
+	out := csv.NewWriter(w)
+	kind := reflect.TypeFor[L]()
+	record := make([]string, kind.NumField())
+	for n := range record {
+		record[n] = kind.Field(n).Tag.Get("json")
+	}
+	out.Write(record) // it keeps the error for Flush
+	for row, err := range rows {
+		if err != nil {
+			out.Flush()
+			return err
+		}
+		v := reflect.ValueOf(line(row))
+		for n := range record {
+			switch field := v.Field(n).Interface().(type) {
+			case []string:
+				record[n] = strings.Join(field, " ")
+			default:
+				record[n] = fmt.Sprint(field)
+			}
+		}
+		if err := out.Write(record); err != nil {
+			return err
+		}
+	}
+	out.Flush()
+	return out.Error()
 }
 
 func printJSON(w io.Writer, v any) error {

@@ -24,6 +24,7 @@ const (
 type revocation struct {
 	env    Env
 	q      api.TokenQuery
+	match  api.Matching
 	agreed *consent
 	dryRun bool
 	asJSON bool
@@ -40,9 +41,10 @@ func tokenRevoke(env Env) *cobra.Command {
 			return open(cmd, ids)
 		})
 	c.Long = `Revoke tokens by id (an unambiguous prefix of 8 characters or more will do), or
-all that match --user, --idle and --never-used together. What matches is shown
-first; on a terminal a question follows, elsewhere --yes must be given.`
-	selection(c, &r.q)
+all that match the filters together. What matches is shown first; on a terminal a
+question follows, elsewhere --yes must be given. If other tokens match by the time of
+the answer, nothing is revoked.` + times
+	r.q.Filters = filterFlags(c, api.TokenFilters)
 	r.agreed = env.consents(c)
 	c.Flags().BoolVar(&r.dryRun, "dry-run", false, "only list what matches, on standard output")
 	jsonFlag(c, &r.asJSON, "print one object: how many were revoked, of how many; with --dry-run, one for each token")
@@ -51,17 +53,17 @@ first; on a terminal a question follows, elsewhere --yes must be given.`
 
 // check refuses what cannot be meant, before a client is opened.
 func (r *revocation) check(cmd *cobra.Command, ids []string) error {
-	filter := r.q.User != "" || r.q.Idle != "" || r.q.NeverUsed
+	filter := len(r.q.Filters) > 0
 	name := cmd.CommandPath()
 	switch {
 	case len(ids) == 0 && !filter:
-		return Usagef("%s needs an ID, or one of --user, --idle, --never-used", name)
+		return Usagef("%s needs an ID, or one of the filters, such as --user or --idle", name)
 	case len(ids) > 0 && filter:
-		return Usagef("%s takes either IDs or --user, --idle, --never-used, not both", name)
+		return Usagef("%s takes either IDs or filters, not both", name)
 	case len(ids) > 0 && r.dryRun:
-		return Usagef("--dry-run is for --user, --idle and --never-used")
+		return Usagef("--dry-run is for filters: what an ID names is not listed")
 	case filter && !r.dryRun:
-		if err := r.agreed.check(name + " --user, --idle or --never-used"); err != nil {
+		if err := r.agreed.check(name + " by filter"); err != nil {
 			return Usagef("%w (--dry-run shows what matches)", err)
 		}
 	}
@@ -84,11 +86,8 @@ func (r *revocation) run(ctx context.Context, c *api.Client, ids []string) error
 		}
 		return r.report(n.Revoked, len(ids))
 	}
-	if err := known(ctx, c, r.q.User); err != nil {
-		return err
-	}
 	if r.dryRun {
-		return r.env.tokens(c.Tokens(ctx, r.q), r.asJSON, "")
+		return r.env.tokens(c.Tokens(ctx, r.q), form{json: r.asJSON}, "")
 	}
 	n, err := r.matches(ctx, c)
 	if err != nil {
@@ -102,19 +101,20 @@ func (r *revocation) run(ctx context.Context, c *api.Client, ids []string) error
 		return err
 	}
 	if r.agreed.yes {
-		n = 0 // all that match, however many they are by then
+		r.match = api.Matching{} // all that match, whichever they are by then
 	}
-	return r.all(ctx, c, n)
+	return r.all(ctx, c)
 }
 
 // matches counts what matches and shows the first of it.
 func (r *revocation) matches(ctx context.Context, c *api.Client) (int, error) {
-	n, err := c.TokenCount(ctx, r.q)
+	n, err := c.Matching(ctx, r.q)
 	if err != nil || n.Rows == 0 {
 		return 0, err
 	}
+	r.match = n
 	q := r.q
-	q.Limit = preview
+	q.At, q.Limit = n.At, preview
 	shown := text.NewTable(r.env.Err, tokenHeads()...)
 	for t, err := range c.Tokens(ctx, q) {
 		if err != nil {
@@ -141,7 +141,10 @@ func (r *revocation) warn(ctx context.Context, c *api.Client) error {
 		if err != nil {
 			return err
 		}
-		if t.Used() && t.LastUsed >= since {
+		if t.LastUsed < since {
+			break
+		}
+		if t.Used() {
 			used++
 		}
 	}
@@ -154,11 +157,10 @@ func (r *revocation) warn(ctx context.Context, c *api.Client) error {
 	return nil
 }
 
-// all has the server revoke what matches, if that is still as many tokens as were
-// agreed to (0: any number), and shows the progress on a terminal. When it breaks
-// off, what was revoked by then stays revoked.
-func (r *revocation) all(ctx context.Context, c *api.Client, agreed int) error {
-	p, err := r.follow(c.RevokeMatching(ctx, api.BulkRevocation{User: r.q.User, Idle: r.q.Idle, NeverUsed: r.q.NeverUsed, Expect: agreed}))
+// all has the server revoke what matches, if that is still what was agreed to, and shows
+// the progress on a terminal. When it breaks off, what was revoked by then stays revoked.
+func (r *revocation) all(ctx context.Context, c *api.Client) error {
+	p, err := r.follow(c.RevokeMatching(ctx, api.BulkRevocation{Filters: r.q.Filters, Set: r.match.Set, At: r.match.At}))
 	if p.Job == "" { // refused
 		return err
 	}
@@ -190,7 +192,7 @@ func (r *revocation) follow(rows iter.Seq2[api.Progress, error]) (p api.Progress
 	case p.Stopped:
 		return p, fmt.Errorf("stopped after %s of %d", count(p.Revoked, "token"), p.Total)
 	case p.Revoked < p.Total:
-		r.env.say("Revoked %s; %d were used or revoked meanwhile, and are left alone.", count(p.Revoked, "token"), p.Total-p.Revoked)
+		r.env.say("Revoked %s and left %d alone: by then they no longer matched.", count(p.Revoked, "token"), p.Total-p.Revoked)
 	default:
 		r.env.say("Revoked %s.", count(p.Revoked, "token"))
 	}

@@ -15,28 +15,58 @@ func tokenCommand(env Env) *cobra.Command {
 		tokenList(env), tokenShow(env), tokenCreate(env), tokenRotate(env), tokenRename(env), tokenRevoke(env))
 }
 
-// selection adds the flags that select tokens to a command.
-func selection(c *cobra.Command, q *api.TokenQuery) {
-	c.Flags().StringVar(&q.User, "user", "", "only tokens of this UID")
-	c.Flags().StringVar(&q.Idle, "idle", "", `only tokens unused for at least so long, such as "90d" or "1y"`)
-	c.Flags().BoolVar(&q.NeverUsed, "never-used", false, "only tokens that were never used")
+// listing is what the commands that list have in common.
+type listing struct {
+	filters api.Filters
+	sort    sorting
+	limit   int
+	form    form
+}
+
+// flags adds them to a command.
+func (l *listing) flags(c *cobra.Command, forms []api.FilterForm, keys ...api.Order) {
+	l.filters = filterFlags(c, forms)
+	l.sort.flag(c, keys...)
+	c.Flags().IntVar(&l.limit, "limit", 0, "print at most so many")
+	jsonFlag(c, &l.form.json, "print one object a line")
+	c.Flags().BoolVar(&l.form.csv, "csv", false, "print comma-separated values, with a line of names first")
+}
+
+// check refuses what the server would not get to see.
+func (l *listing) check(c *cobra.Command) error {
+	switch {
+	case l.form.json && l.form.csv:
+		return Usagef("--json and --csv exclude each other")
+	case l.limit < 0, l.limit == 0 && c.Flags().Changed("limit"):
+		return Usagef("--limit: %d is not a number of rows", l.limit)
+	}
+	_, _, err := l.sort.order()
+	return err
 }
 
 func tokenList(env Env) *cobra.Command {
-	var q api.TokenQuery
-	var asJSON bool
-	c := command("list", "List tokens, the revoked too, the longest unused first", None, env.with(
-		func(ctx context.Context, c *api.Client, _ []string) error {
-			if err := known(ctx, c, q.User); err != nil {
-				return err
-			}
-			q.Revoked = true
-			return env.tokens(c.Tokens(ctx, q), asJSON, "")
-		}))
-	selection(c, &q)
-	jsonFlag(c, &asJSON, "print one object a line")
+	var l listing
+	open := env.with(func(ctx context.Context, c *api.Client, _ []string) error {
+		order, reverse, _ := l.sort.order()
+		return env.tokens(c.Tokens(ctx, api.TokenQuery{Filters: l.filters, Revoked: true, Order: order, Reverse: reverse, Limit: l.limit}), l.form, "")
+	})
+	c := command("list", "List tokens, the revoked too, the longest unused first", None, func(cmd *cobra.Command, args []string) error {
+		if err := l.check(cmd); err != nil {
+			return err
+		}
+		return open(cmd, args)
+	})
+	c.Long = "List tokens, the revoked too, the longest unused first. Several filters mean and." + times
+	l.flags(c, api.TokenFilters, api.ByLastUsed, api.ByCreated)
 	return c
 }
+
+// times explains the T of filters.
+const times = `
+
+T is a time as RFC 3339 has it (2026-11-29T15:04:05Z), a date (2026-11-29: its
+beginning, on the server's clock), or a span ago (36h, 90d). SPAN is a number with y,
+w, d, h, m (minutes) or s.`
 
 func tokenCreate(env Env) *cobra.Command {
 	var r api.TokenRequest

@@ -105,14 +105,19 @@ func shownOnce(given string) string {
 }
 
 func userList(env Env) *cobra.Command {
-	var asJSON bool
-	var prefix string
-	c := command("list", "List users", None, env.with(
-		func(ctx context.Context, c *api.Client, _ []string) error {
-			return env.users(c.Users(ctx, api.UserQuery{Prefix: prefix}), asJSON)
-		}))
-	jsonFlag(c, &asJSON, "print one object a line")
-	c.Flags().StringVar(&prefix, "prefix", "", "only users whose UID starts so")
+	var l listing
+	open := env.with(func(ctx context.Context, c *api.Client, _ []string) error {
+		order, reverse, _ := l.sort.order()
+		return env.users(c.Users(ctx, api.UserQuery{Filters: l.filters, Order: order, Reverse: reverse, Limit: l.limit}), l.form)
+	})
+	c := command("list", "List users", None, func(cmd *cobra.Command, args []string) error {
+		if err := l.check(cmd); err != nil {
+			return err
+		}
+		return open(cmd, args)
+	})
+	c.Long = "List users. Several filters mean and."
+	l.flags(c, api.UserFilters, api.ByUID, api.ByLastUsed, api.ByCreated, api.ByTokens)
 	return c
 }
 
@@ -124,19 +129,24 @@ func userShow(env Env) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			tokens := c.Tokens(ctx, api.TokenQuery{Filters: api.Where("user", args[0]), Revoked: true})
 			if asJSON {
-				return printJSON(env.Out, struct {
-					jsonUser
-					LoginDelay *api.LoginDelay `json:"loginDelay,omitempty"`
-				}{userLine(u.User), u.LoginDelay})
+				return printNested(env.Out, userObject{userLine(u.User), u.Identities, u.LoginDelay}, "apiTokens", tokens, tokenLine) // tokens is how many work
 			}
 			if err := env.facts(u); err != nil {
 				return err
 			}
-			return env.tokens(c.Tokens(ctx, api.TokenQuery{User: args[0], Revoked: true}), false, "\n")
+			return env.tokens(tokens, form{}, "\n")
 		}))
-	jsonFlag(c, &asJSON, "print one object: the user, without the tokens")
+	jsonFlag(c, &asJSON, "print one object: the user, with identities and tokens")
 	return c
+}
+
+// userObject is what user show --json prints, with apiTokens as its last key.
+type userObject struct {
+	jsonUser
+	Identities []api.Identity  `json:"identities"`
+	LoginDelay *api.LoginDelay `json:"loginDelay,omitempty"`
 }
 
 func userSwitch(env Env, verb, short string, call func(*api.Client, context.Context, string) error) *cobra.Command {

@@ -1,0 +1,313 @@
+package query
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"iter"
+	"math"
+	"runtime"
+	"strings"
+
+	"gatehouse/server/api"
+	"gatehouse/storage"
+)
+
+// Reader answers queries from a store.
+type Reader struct {
+	Store   *storage.Store
+	Delayed func(storage.User) (bool, error) // whether the user's logins are delayed
+}
+
+// Page is the part of a listing to read, and its order.
+type Page struct {
+	Order   storage.Order
+	Reverse bool
+	After   storage.Place
+	Limit   int  // 0: all
+	Dead    bool // the revoked tokens too; a query for them has them anyway
+}
+
+// dead reports whether the revoked tokens are to be looked at.
+func (q Tokens) dead(asked bool) bool {
+	if q.state != "" {
+		return q.state == api.StateRevoked
+	}
+	return asked
+}
+
+// plan is how a query is answered: by the store, and then by a matcher.
+type plan struct {
+	filter storage.TokenFilter
+	match  *matcher // nil: the store answers all of it
+}
+
+// plan returns storage.ErrNoUser if the query names a user that does not exist.
+func (r Reader) plan(q Tokens, p Page) (plan, error) {
+	f := storage.TokenFilter{
+		NeverUsed: q.neverUsed, IdleSince: least(q.idle, q.usedBefore-1, q.usedBefore != 0),
+		Revoked: p.Dead, Order: p.Order, Reverse: p.Reverse, After: p.After,
+	}
+	rest := q // what is left to match
+	rest.idle, rest.neverUsed, rest.usedBefore = 0, false, 0
+	if q.user != "" {
+		u, err := r.Store.User(q.user)
+		switch {
+		case err == nil:
+			f.Owner, rest.user = u.ID, ""
+		case errors.Is(err, storage.ErrNoUser) && q.nearUser:
+			f.Prefix = q.user
+		default:
+			return plan{}, err
+		}
+	}
+	if f.Prefix == "" {
+		f.Prefix = q.id
+	}
+	if rest.nothing() {
+		return plan{filter: f}, nil
+	}
+	return plan{f, &matcher{q: rest, store: r.Store, people: map[storage.UserID]person{}}}, nil
+}
+
+// least is the smaller of two times, of which 0 is none.
+func least(a, b int64, known bool) int64 {
+	if !known || a != 0 && a < b {
+		return a
+	}
+	if b == 0 {
+		return -1
+	}
+	return b
+}
+
+// nothing reports whether a query selects all.
+func (q Tokens) nothing() bool {
+	return q.user == "" && q.source == "" && len(q.search) == 0 && len(q.name) == 0 && q.id == "" &&
+		q.idle == 0 && !q.neverUsed && q.usedAfter == 0 && q.usedBefore == 0 && q.createdAfter == 0 && q.createdBefore == 0 &&
+		q.createdBy == "" && len(q.from) == 0 && len(q.scopes) == 0 && !q.unlimited && !q.addressLimited && q.endsBy == 0 && q.state == ""
+}
+
+// Tokens lists the tokens of a query. It stops at the first error, and when ctx ends.
+func (r Reader) Tokens(ctx context.Context, q Tokens, p Page) iter.Seq2[storage.Token, error] {
+	return func(yield func(storage.Token, error) bool) {
+		p.Dead = q.dead(p.Dead)
+		how, err := r.plan(q, p)
+		if err != nil {
+			yield(storage.Token{}, err)
+			return
+		}
+		how.filter.Limit = p.Limit
+		rows := r.Store.Tokens(how.filter)
+		if how.match != nil {
+			rows = how.scan(ctx, r.Store, p.Limit)
+		}
+		for t, err := range rows {
+			if !yield(t, err) {
+				return
+			}
+		}
+	}
+}
+
+const (
+	firstStretch = 256  // tokens that a scan reads first
+	mostStretch  = 8192 // and later: its transaction and its order are as long as it takes to read them
+	scanPause    = 32   // tokens after which a scan lets others have the processor
+)
+
+// scan yields the tokens that the matcher takes, at most limit of them. It reads a
+// stretch after the other: so a scan of millions takes little memory, and its rows are
+// as fresh as the stretch.
+func (how plan) scan(ctx context.Context, store *storage.Store, limit int) iter.Seq2[storage.Token, error] {
+	return func(yield func(storage.Token, error) bool) {
+		f, n := how.filter, 0
+		how.match.begin(&f)
+		if f.Limit = firstStretch; f.Revoked && f.Owner == 0 {
+			f.Limit = 0 // the store would look through all for each stretch
+		}
+		for {
+			read := 0
+			for t, err := range store.Tokens(f) {
+				if read++; read%scanPause == 0 {
+					runtime.Gosched()
+				}
+				if err == nil {
+					err = ctx.Err()
+				}
+				if err != nil {
+					yield(t, err)
+					return
+				}
+				f.After = place(t, f.Order)
+				if how.match.past(t, f) {
+					return
+				}
+				ok, err := how.match.takes(t)
+				if err != nil || ok {
+					if n++; !yield(t, err) || err != nil || n == limit {
+						return
+					}
+				}
+			}
+			if f.Limit == 0 || read < f.Limit {
+				return
+			}
+			f.Limit = min(2*f.Limit, mostStretch)
+		}
+	}
+}
+
+func place(t storage.Token, o storage.Order) storage.Place {
+	if o == storage.ByCreated {
+		return storage.Place{At: t.Created, ID: t.ID}
+	}
+	return storage.Place{At: t.LastUsed, ID: t.ID}
+}
+
+// bounds are the times in an order between which all that the query takes lie. What was
+// created at a time was not used before it.
+func (q *Tokens) bounds(o storage.Order) (from, to int64) {
+	from, to = math.MinInt64, math.MaxInt64
+	if q.createdAfter != 0 {
+		from = q.createdAfter
+	}
+	if o == storage.ByCreated {
+		if q.createdBefore != 0 {
+			to = q.createdBefore - 1
+		}
+		return from, to
+	}
+	if q.usedAfter != 0 {
+		from = max(from, q.usedAfter)
+	}
+	return from, to
+}
+
+// begin skips what comes before the bounds in the order of the listing.
+func (m *matcher) begin(f *storage.TokenFilter) {
+	from, to := m.q.bounds(f.Order)
+	var first storage.Place
+	switch {
+	case f.Reverse && to != math.MaxInt64:
+		first = storage.Place{At: to + 1} // no id is this small
+	case !f.Reverse && from != math.MinInt64:
+		first = storage.Place{At: from - 1, ID: largest}
+	default:
+		return
+	}
+	if later := f.After.At > first.At; f.After == (storage.Place{}) || later == f.Reverse {
+		f.After = first
+	}
+}
+
+var largest = func() (id storage.ID) {
+	for n := range id {
+		id[n] = 0xff
+	}
+	return id
+}()
+
+// past reports whether nothing that comes later in the listing is within the bounds.
+func (m *matcher) past(t storage.Token, f storage.TokenFilter) bool {
+	from, to := m.q.bounds(f.Order)
+	at := place(t, f.Order).At
+	if f.Reverse {
+		return at < from
+	}
+	return at > to
+}
+
+// Set tells sets of tokens apart: it is how many, and a sum over their ids.
+type Set struct {
+	Rows int
+	sum  uint64
+}
+
+func (s *Set) add(id storage.ID) {
+	s.Rows++
+	s.sum += binary.BigEndian.Uint64(id[4:]) // of 13 random bytes
+}
+
+func (s Set) String() string { return fmt.Sprintf("%d-%016x", s.Rows, s.sum) }
+
+// SetOf returns the set of these tokens.
+func SetOf(ids []storage.ID) (s Set) {
+	for _, id := range ids {
+		s.add(id)
+	}
+	return s
+}
+
+// Count counts the tokens of a query.
+func (r Reader) Count(ctx context.Context, q Tokens, dead bool) (n int, err error) {
+	how, err := r.plan(q, Page{Dead: q.dead(dead)})
+	if err != nil {
+		return 0, err
+	}
+	if how.match == nil {
+		return r.Store.CountTokens(how.filter)
+	}
+	for _, err := range how.scan(ctx, r.Store, 0) {
+		if err != nil {
+			return 0, err
+		}
+		n++
+	}
+	return n, nil
+}
+
+// Match is the tokens that a query takes at one moment, to be revoked.
+type Match struct {
+	IDs []storage.ID
+	plan
+}
+
+// Match finds the tokens of a query that are not revoked.
+func (r Reader) Match(ctx context.Context, q Tokens) (Match, error) {
+	how, err := r.plan(q, Page{})
+	if err != nil {
+		return Match{}, err
+	}
+	m := Match{plan: how}
+	if how.match == nil {
+		m.IDs, err = r.Store.MatchTokens(how.filter)
+		return m, err
+	}
+	for t, err := range how.scan(ctx, r.Store, 0) {
+		if err != nil {
+			return Match{}, err
+		}
+		m.IDs = append(m.IDs, t.ID)
+	}
+	return m, nil
+}
+
+// Owner is the one user whose tokens the match is of; 0: it is not of one.
+func (m Match) Owner() storage.UserID { return m.filter.Owner }
+
+// Revoke revokes those of the ids that the query still takes at their turn, and returns
+// how many they were.
+func (m Match) Revoke(store *storage.Store, by storage.Actor, ids []storage.ID) (int, error) {
+	if m.match == nil {
+		return store.RevokeMatching(by, m.filter, ids, nil)
+	}
+	return store.RevokeMatching(by, m.filter, ids, m.match.still)
+}
+
+// containsAll reports whether each of the words is in one of the texts.
+func containsAll(words []string, texts ...string) bool {
+	for _, w := range words {
+		found := false
+		for _, text := range texts {
+			if found = strings.Contains(text, w); found {
+				break
+			}
+		}
+		if !found {
+			return false
+		}
+	}
+	return true
+}

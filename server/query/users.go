@@ -1,0 +1,85 @@
+package query
+
+import (
+	"context"
+	"iter"
+	"runtime"
+	"strings"
+
+	"gatehouse/server/api"
+	"gatehouse/storage"
+)
+
+// Users lists the users of a query. What the filter says of a prefix and a limit is
+// replaced: the query and limit say it. It stops at the first error, and when ctx ends.
+func (r Reader) Users(ctx context.Context, q Users, f storage.UserFilter, limit int) iter.Seq2[storage.UserInfo, error] {
+	f.Prefix, f.Limit = q.prefix, limit
+	if q.nothing() {
+		return r.Store.Users(f)
+	}
+	f.Limit = 0
+	return func(yield func(storage.UserInfo, error) bool) {
+		n, read := 0, 0
+		for u, err := range r.Store.Users(f) {
+			if read++; read%scanPause == 0 {
+				runtime.Gosched()
+			}
+			if err == nil {
+				err = ctx.Err()
+			}
+			ok := err == nil
+			if ok {
+				ok, err = r.takes(q, u.User)
+			}
+			if err != nil || ok {
+				if n++; !yield(u, err) || err != nil || n == limit {
+					return
+				}
+			}
+		}
+	}
+}
+
+// CountUsers counts the users of a query.
+func (r Reader) CountUsers(ctx context.Context, q Users) (n int, err error) {
+	if q.nothing() {
+		return r.Store.CountUsers(q.prefix)
+	}
+	for _, err := range r.Users(ctx, q, storage.UserFilter{Order: storage.ByName}, 0) {
+		if err != nil {
+			return 0, err
+		}
+		n++
+	}
+	return n, nil
+}
+
+// nothing reports whether only the prefix selects.
+func (q Users) nothing() bool {
+	return len(q.search) == 0 && q.source == "" && q.state == "" && !q.locked
+}
+
+func (r Reader) takes(q Users, u storage.User) (bool, error) {
+	if q.source != "" && !strings.EqualFold(u.Source, q.source) ||
+		q.state != "" && UserState(u.State) != q.state ||
+		len(q.search) > 0 && !containsAll(q.search, storage.Fold(u.UID), storage.Fold(u.Name)) {
+		return false, nil
+	}
+	if !q.locked {
+		return true, nil
+	}
+	return r.Delayed(u)
+}
+
+// UserState is the state of a user in the words of the API; empty for a removed one.
+func UserState(s storage.UserState) string {
+	switch s {
+	case storage.UserActive:
+		return api.StateActive
+	case storage.UserDisabled:
+		return api.StateDisabled
+	case storage.UserSuspended:
+		return api.StateSuspended
+	}
+	return ""
+}

@@ -1,0 +1,197 @@
+package query
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"gatehouse/server/api"
+	"gatehouse/storage"
+)
+
+// wrong is an *Error that does not yet name the filter.
+func wrong(format string, args ...any) error { return &Error{Why: fmt.Sprintf(format, args...)} }
+
+// named makes an *Error of what is wrong with a filter's value.
+func named(filter string, err error) error {
+	e, invalid := new(Error), new(storage.InvalidError)
+	switch {
+	case errors.As(err, &e):
+		return &Error{filter, e.Why}
+	case errors.As(err, &invalid):
+		return &Error{filter, invalid.Message}
+	}
+	return &Error{filter, err.Error()}
+}
+
+// noFilter says which filters there are.
+func noFilter(name string, forms []api.FilterForm) error {
+	var names []string
+	for _, f := range forms {
+		names = append(names, f.Name)
+	}
+	return &Error{name, "is not a filter here; filters are " + strings.Join(names, ", ")}
+}
+
+// check looks at what any value must be: the nth of a filter, from 0.
+func check(form api.FilterForm, n int, value string) error {
+	switch {
+	case n >= maxValues:
+		return wrong("is given more than %d times", maxValues)
+	case n > 0 && !form.Many:
+		return wrong("is given twice, and can have one value")
+	case form.Value == "" && value != "true":
+		return wrong("takes no value")
+	case form.Value != "" && strings.TrimSpace(value) == "":
+		return wrong("needs a value: %s", form.Value)
+	case len(value) > maxValue:
+		return wrong("is longer than %d bytes", maxValue)
+	}
+	return nil
+}
+
+// shown is a filter's value as the audit log shows it.
+func shown(form api.FilterForm, value string) string {
+	if form.Value == "" {
+		return ""
+	}
+	return value
+}
+
+// ago reads a span, and returns the moment so long ago; never 0, which is none.
+func (p Parser) ago(value string) (int64, error) {
+	d, err := p.Span(value)
+	if err != nil {
+		return 0, err
+	}
+	return notZero(p.Now.Add(-d)), nil
+}
+
+// moment reads a time: RFC 3339, a date, or a span ago.
+func (p Parser) moment(value string) (int64, error) {
+	if t, err := time.Parse(time.RFC3339, value); err == nil {
+		return notZero(t), nil
+	}
+	if t, err := time.ParseInLocation(time.DateOnly, value, p.Now.Location()); err == nil {
+		return notZero(t), nil
+	}
+	if ms, err := p.ago(value); err == nil {
+		return ms, nil
+	}
+	return 0, wrong("%q is not a time: write RFC 3339 such as 2026-11-29T15:04:05Z, a date such as 2026-11-29, or a span ago such as 36h or 90d", value)
+}
+
+func notZero(t time.Time) int64 {
+	if ms := t.UnixMilli(); ms != 0 {
+		return ms
+	}
+	return -1
+}
+
+// network reads an address or a prefix. IPv4 may be written as IPv4-mapped IPv6.
+func network(value string) (netip.Prefix, error) {
+	if a, err := netip.ParseAddr(value); err == nil && a.Zone() == "" {
+		a = a.Unmap()
+		return a.Prefix(a.BitLen())
+	}
+	p, err := netip.ParsePrefix(value)
+	if a := p.Addr(); err == nil && a.Is4In6() && p.Bits() >= 96 {
+		p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
+	} else if err == nil && a.Is4In6() {
+		err = errors.New("shorter than the mapped part")
+	}
+	if err != nil {
+		return p, wrong("%q is not an address or a network: write 10.1.2.3, 10.0.0.0/8 or 2001:db8::/32", value)
+	}
+	return p.Masked(), nil
+}
+
+// maxID is how many characters the id of a token has.
+const maxID = 28
+
+func idPrefix(value string) (string, error) {
+	value = strings.ToLower(value)
+	if len(value) > maxID || strings.Trim(value, "0123456789abcdef") != "" {
+		return "", wrong("%q is not the beginning of an id, which is %d characters 0-9 and a-f", value, maxID)
+	}
+	return value, nil
+}
+
+func oneOf(value string, allowed ...string) (string, error) {
+	if !slices.Contains(allowed, value) {
+		last := len(allowed) - 1
+		return "", wrong("%q is not one; it can be %s or %s", value, strings.Join(allowed[:last], ", "), allowed[last])
+	}
+	return value, nil
+}
+
+// word is a part of the terminal's query line, between spaces.
+type word struct {
+	name  string // before the first colon that no quotes surround; empty: there is none
+	value string
+	plain bool // without a colon or quotes
+}
+
+// split cuts a query line at its spaces. Quotes keep a text with spaces together, and
+// may begin anywhere: name:"my laptop".
+func split(line string) (list []word, err error) {
+	var w word
+	var text strings.Builder
+	quoted, begun := false, false
+	w.plain = true
+	end := func() {
+		if begun {
+			w.value = text.String()
+			list = append(list, w)
+		}
+		text.Reset()
+		w, begun = word{plain: true}, false
+	}
+	for _, r := range line {
+		switch {
+		case r == '"':
+			quoted, begun, w.plain = !quoted, true, false
+		case !quoted && unicode.IsSpace(r):
+			end()
+		case r == ':' && !quoted && w.plain && w.name == "":
+			w.name, w.plain, begun = text.String(), false, true
+			text.Reset()
+		default:
+			text.WriteRune(r)
+			begun = true
+		}
+	}
+	end()
+	if quoted {
+		return nil, &Error{"search", `a quotation mark is not closed`}
+	}
+	return list, nil
+}
+
+// filter returns the filter that a word is: a bare one is a search, or a filter that
+// takes no value.
+func (w word) filter(forms []api.FilterForm) (name, value string, err error) {
+	is := func(name string) int {
+		return slices.IndexFunc(forms, func(f api.FilterForm) bool { return f.Name == name })
+	}
+	if n := is(w.value); w.plain && n >= 0 && forms[n].Value == "" {
+		return w.value, "true", nil
+	}
+	if w.name == "" {
+		return "search", w.value, nil
+	}
+	n := is(strings.ToLower(w.name))
+	if n < 0 {
+		e := noFilter(w.name, forms).(*Error)
+		e.Why += fmt.Sprintf(`; search:"%s:%s" looks for the text`, w.name, w.value)
+		return "", "", e
+	}
+	if forms[n].Value == "" && slices.Contains([]string{"", "yes"}, w.value) {
+		w.value = "true"
+	}
+	return forms[n].Name, w.value, nil
+}
