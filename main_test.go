@@ -611,7 +611,7 @@ var arrows = map[string][]string{
 	"server/gatebench":            {"server", "storage", "server/listen"},
 	"server/ipaddr":               {},
 	"server/listen":               {"server/config", "server/ipaddr", "storage/lasting"},
-	"server/datadir":              {"server", "storage", "server/api", "server/config", "server/demo", "server/listen", "server/textfile"},
+	"server/datadir":              {"server", "storage", "storage/disk", "server/api", "server/config", "server/demo", "server/listen", "server/textfile"},
 	"server":                      {"storage", "storage/disk", "storage/lasting", "ldap", "server/api", "server/body", "server/config", "server/ipaddr", "server/listen", "server/manual", "server/oauth", "server/query", "server/reply", "server/route", "server/textfile", "server/web"},
 	"server/query":                {"server/api", "storage"},
 	"server/route":                {"server/ipaddr", "server/reply", "storage"},

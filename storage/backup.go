@@ -34,4 +34,4 @@ func (s *Store) LastBackup() int64 {
 }
 
 // Free is what the file system has left for the store, in bytes.
-func (s *Store) Free() int64 { return int64(min(s.space.left(), 1<<62)) }
+func (s *Store) Free() int64 { return int64(min(s.space.Left(), 1<<62)) }

@@ -299,7 +299,7 @@ func TestBackupWhileBehind(t *testing.T) {
 	_, live := create(t, s, alice)
 	full := shortOf(s)
 	full.Store(true)
-	await(t, "a short disk", s.space.short)
+	await(t, "a short disk", func() bool { return s.space.Short() != nil })
 	if _, err := s.RevokeTokens(admin, id); err != nil {
 		t.Fatal(err)
 	}

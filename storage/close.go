@@ -25,7 +25,7 @@ func (s *Store) release() error {
 	if s.left != nil {
 		errs = append(errs, s.left.file.Close())
 	}
-	return errors.Join(append(errs, s.space.close(), s.lock.Close())...)
+	return errors.Join(append(errs, s.space.Close(), s.lock.Close())...)
 }
 
 // Close waits for the changes under way, flushes lastUsed and closes the
@@ -89,10 +89,10 @@ func (s *Store) close() error {
 		}
 		return errors.Join(s.late, early, s.release())
 	}
-	if s.space.under(floor) {
-		s.space.drop() // the closing, too, writes a table
+	if s.space.Lack(floor) != nil {
+		s.space.DropBallast() // the closing, too, writes a table
 	}
-	if err := s.space.lack(floor); err != nil {
+	if err := s.space.Lack(floor); err != nil {
 		// Badger is left as a kill would leave it, and dies with the process.
 		s.db = nil
 		return errors.Join(early, fmt.Errorf("close the index: %w", err), s.release())
@@ -166,7 +166,7 @@ func (s *Store) closeIndex() error {
 		case err := <-closed:
 			return err
 		case now := <-tick.C:
-			if why := s.space.lack(s.space.watermark); why != nil && s.space.waiting.Load() > 0 {
+			if why := s.space.Short(); why != nil && s.space.waiting.Load() > 0 {
 				return fmt.Errorf("close the index: %w", why)
 			}
 			if now.After(end) || s.badgerSaid.failed.Load()-before >= closeTries {

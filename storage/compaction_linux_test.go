@@ -27,7 +27,7 @@ func (c *Child) Import(b Batch, _ *None) error {
 
 // flushed waits until Badger has made files of the memory tables that are full,
 // as it has begun to with room enough: a table whose log is gone is a file.
-// space.go says what comes of it when all of the room is taken meanwhile, and on a
+// badgerSpace says what comes of it when all of the room is taken meanwhile, and on a
 // slow machine that would be a matter of luck.
 func flushed(t *testing.T, dir string) {
 	t.Helper()
@@ -128,9 +128,7 @@ func TestCloseWhileACompactionWaits(t *testing.T) {
 			}
 		}
 		if waits {
-			s.space.mu.Lock()
-			s.space.free = func(string) (uint64, error) { return floor, nil } // room for closing, but for this
-			s.space.mu.Unlock()
+			s.space.MeasureBy(func(string) (uint64, error) { return floor, nil }) // room for closing, except for this
 		} else {
 			full.Store(false)
 		}

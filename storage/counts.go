@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"gatehouse/storage/disk"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
 
@@ -164,7 +165,7 @@ func (s *Store) compareOnce() (ok bool, err error) {
 func (s *Store) applied(txn *badger.Txn) (m marks, c counts, err error) {
 	item, err := txn.Get(appliedKey) // not by get: this is what Badger has, not what waits
 	if err != nil {
-		return m, c, indexFault("how far the index is", notRead("how far it is", err))
+		return m, c, indexFault("how far the index is", disk.NotRead("how far it is", err))
 	}
 	stored, err := item.ValueCopy(nil)
 	if err == nil {
@@ -239,7 +240,7 @@ func (s *Store) tallyPart(txn *badger.Txn, prefix []byte, c *counts) error {
 			return nil
 		})
 		if err != nil {
-			return notRead(fmt.Sprintf("read %q", item.Key()), err)
+			return disk.NotRead(fmt.Sprintf("read %q", item.Key()), err)
 		}
 		if n++; n%64 == 0 {
 			start = s.giveWay(start)

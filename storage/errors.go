@@ -26,36 +26,19 @@ var (
 	ErrWornOut   = errors.New("the token was rotated 255 times: make a new one")
 	ErrRefused   = errors.New("the token does not authenticate")
 
-	// ErrDamaged says that what is on the disk is not what was written.
-	ErrDamaged = disk.ErrDamaged
-
-	// ErrFailed says that a write could not be made durable. The store takes
-	// no further change until it is opened again: a sync that failed once may
-	// have lost what it was to save, and a second that succeeds says nothing of it.
-	ErrFailed = errors.New("the store can't write to its disk")
-	// ErrUnavailable says that the system refused to read or write just now, such as
-	// when there are too many open files. Nothing was changed, nothing is damaged, and
-	// the next call may succeed.
-	ErrUnavailable = errors.New("the store can't be read or written at the moment")
-	// ErrNoSpace says that the disk is full but for what is kept for revocations.
-	ErrNoSpace = errors.New("the disk is full")
-	// ErrNoDirectory says that the data directory was moved or removed while the store
-	// is open. Revocations go on in a directory that was moved.
-	ErrNoDirectory = errors.New("the data directory was moved or removed: put it back, or stop this process and start it with the directory's new place")
-	ErrClosed      = errors.New("the store is closed")
 	// ErrOpening says that only verification is possible as yet.
 	ErrOpening = errors.New("the store is being opened")
 )
 
-// LockedError says that another process holds the store.
-type LockedError struct {
-	Dir    string
-	Holder string // who, as the holder wrote it
-}
-
-func (e *LockedError) Error() string {
-	return fmt.Sprintf("%s is held by %s", e.Dir, e.Holder)
-}
+// The kinds of errors that a disk gives: see package disk.
+var (
+	ErrDamaged     = disk.ErrDamaged
+	ErrFailed      = disk.ErrFailed
+	ErrUnavailable = disk.ErrUnavailable
+	ErrNoSpace     = disk.ErrNoSpace
+	ErrNoDirectory = disk.ErrNoDirectory
+	ErrClosed      = disk.ErrClosed
+)
 
 // InvalidError is bad input; its message says what to do.
 type InvalidError struct{ Message string }

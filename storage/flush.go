@@ -48,7 +48,7 @@ func (s *Store) flushNow(ctx context.Context, slice int) {
 		s.Now() // a jump of the clock is seen within a second
 		s.rectify()
 	}
-	if s.space.short() {
+	if s.space.Short() != nil {
 		return // what was used stays in memory
 	}
 	if !isClosed(s.opened) || s.late != nil {
@@ -57,7 +57,7 @@ func (s *Store) flushNow(ctx context.Context, slice int) {
 		s.states.unsaved(slice, s.saveUses(slice))
 		return
 	}
-	s.space.ballast() // it may have been thrown out
+	s.space.KeepBallast() // it may have been thrown out
 	if s.lag.some.Load() {
 		s.wakeWriter()
 		return

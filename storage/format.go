@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -129,7 +128,7 @@ func (s *Store) fresh() (bool, error) {
 	if disk.Exists(s.path("new")) && !disk.Exists(s.path("format")) {
 		return true, nil
 	}
-	fresh, err := empty(s.path(""))
+	fresh, err := disk.Empty(s.path(""))
 	if !fresh || err != nil {
 		return false, err
 	}
@@ -145,22 +144,6 @@ func (s *Store) fresh() (bool, error) {
 
 // HasData reports whether there is a store in the directory.
 func HasData(dir string) (bool, error) {
-	fresh, err := empty(filepath.Join(dir, "store"))
+	fresh, err := disk.Empty(filepath.Join(dir, "store"))
 	return !fresh, err
-}
-
-// empty reports whether the directory has no entry, or does not exist.
-func empty(dir string) (bool, error) {
-	d, err := os.Open(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return true, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	defer d.Close()
-	if _, err = d.Readdirnames(1); errors.Is(err, io.EOF) {
-		return true, nil
-	}
-	return false, err
 }

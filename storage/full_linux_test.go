@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage/disk"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -77,7 +79,7 @@ func (f *filler) leave(t *testing.T, left uint64, step int, pause time.Duration)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if free, err = freeSpace(filepath.Dir(f.file.Name())); err != nil {
+		if free, err = disk.Free(filepath.Dir(f.file.Name())); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -102,7 +104,7 @@ func (f *filler) race() (end func()) {
 
 // grab takes what there is with one call.
 func (f *filler) grab(dir string) {
-	for free, _ := freeSpace(dir); free > 0; free /= 2 {
+	for free, _ := disk.Free(dir); free > 0; free /= 2 {
 		if unix.Fallocate(int(f.file.Fd()), 0, f.size, int64(free)) == nil {
 			f.size += int64(free)
 		}
@@ -409,7 +411,7 @@ func TestBackupOfAFullDisk(t *testing.T) {
 	<-s.Counted()
 	full := newFiller(t, disk)
 	full.grab(disk)
-	await(t, "a short disk", s.space.short)
+	await(t, "a short disk", func() bool { return s.space.Short() != nil })
 	wantLive(t, s, live)
 	if _, err := s.RevokeTokens(admin, dead); err != nil {
 		t.Fatal(err)

@@ -80,7 +80,7 @@ func indexFault(what string, err error) error {
 	if errors.Is(err, ErrUnavailable) {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	if systemError(err) != 0 {
+	if disk.Refusal(err) != 0 {
 		return fmt.Errorf("%w: %s: %w", ErrUnavailable, what, err)
 	}
 	return &indexError{err}
@@ -147,7 +147,7 @@ func (s *Store) placeIndex() error {
 	case errors.Is(err, journal.ErrElsewhere), errors.Is(err, journal.ErrPruned):
 		return &indexError{err}
 	case err != nil:
-		return notRead("compare the index with the journal", err)
+		return disk.NotRead("compare the index with the journal", err)
 	}
 	return nil
 }
@@ -225,7 +225,7 @@ func (s *Store) openBadger() error {
 			s.db = r.db
 			// Badger may still be making tables of what a kill left in its logs. On a
 			// disk that is nearly full these must have what there is.
-			if !s.space.under(2 * floor) {
+			if s.space.Lack(2*floor) == nil {
 				s.space.allocate() // if not now, then before the first change
 			}
 			return nil
@@ -256,7 +256,7 @@ func (s *Store) roomToOpen() error {
 			need += uint64(content)*3/2 + least
 		}
 	}
-	if free, err := s.space.look(0); err != nil || free < need {
+	if free, err := s.space.Now(); err != nil || free < need {
 		return fmt.Errorf("open the index, which needs %d MB: %w", (need+1e6-1)/1e6, cmp.Or(err, ErrNoSpace))
 	}
 	return nil
@@ -269,10 +269,10 @@ func (s *Store) openJournal(o journal.Options) (err error) {
 		return s.journalGone()
 	}
 	if err != nil {
-		return notRead("open the journal", err)
+		return disk.NotRead("open the journal", err)
 	}
-	if err := s.space.watch(s.path("journal")); err != nil {
-		return notRead("open the journal", err)
+	if err := s.space.Watch(s.path("journal")); err != nil {
+		return disk.NotRead("open the journal", err)
 	}
 	if tear, ok := s.journal.Torn(); ok {
 		s.opts.Log.Info("an interrupted write, which nobody was told had succeeded, was cut off the journal",
@@ -311,7 +311,7 @@ func (s *Store) rebuild() error {
 		if errors.Is(err, ErrClosed) {
 			return err
 		}
-		if systemError(err) != 0 {
+		if disk.Refusal(err) != 0 {
 			return fmt.Errorf("%w: read the checkpoint: %w", ErrUnavailable, err)
 		}
 		if err != nil {
@@ -344,7 +344,7 @@ func (s *Store) fillIndex() error {
 	if errors.Is(err, ErrClosed) {
 		return err
 	}
-	if systemError(err) != 0 {
+	if disk.Refusal(err) != 0 {
 		return fmt.Errorf("%w: read the checkpoint: %w", ErrUnavailable, err)
 	}
 	if err != nil {
@@ -363,7 +363,7 @@ func (s *Store) fillIndex() error {
 		return err // and next time again
 	}
 	if err != nil {
-		err = notRead("build the index in "+s.path("index")+" again from the checkpoint and the journal", err)
+		err = disk.NotRead("build the index in "+s.path("index")+" again from the checkpoint and the journal", err)
 		if errors.Is(err, ErrDamaged) {
 			err = fmt.Errorf("%w: %s", err, disk.RestoreAdvice)
 		}
@@ -414,7 +414,7 @@ func (s *Store) RestoredAt() int64 {
 // backup ends.
 func (s *Store) openJournalAfterRestore() error {
 	m, err := s.readManifest()
-	if systemError(err) != 0 {
+	if disk.Refusal(err) != 0 {
 		return fmt.Errorf("%w: read the checkpoint: %w", ErrUnavailable, err)
 	}
 	o := journal.Options{Known: m.Sequence}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"gatehouse/storage/disk"
 	"gatehouse/storage/journal"
 	"gatehouse/storage/record"
 )
@@ -131,7 +132,7 @@ func (s *Store) catchUp() {
 		return
 	}
 	for len(s.lag.ops) > 0 {
-		why := s.space.lack(s.space.watermark)
+		why := s.space.Short()
 		if why == nil {
 			why = s.space.ready(1 << 20)
 		}
@@ -151,7 +152,7 @@ func (s *Store) catchUp() {
 			return s.setApplied(txn)
 		})
 		if err != nil {
-			s.lag.blame(notWritten("write to the index", err))
+			s.lag.blame(disk.NotWritten("write to the index", err))
 			return
 		}
 		s.mark(part)

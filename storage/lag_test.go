@@ -12,20 +12,19 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage/disk"
 	"gatehouse/storage/storagetest"
 )
 
 // shortOf makes the disk of a store look as full as the test wants it.
 func shortOf(s *Store) *atomic.Bool {
 	full := new(atomic.Bool)
-	s.space.mu.Lock()
-	defer s.space.mu.Unlock()
-	s.space.free = func(dir string) (uint64, error) {
+	s.space.MeasureBy(func(dir string) (uint64, error) {
 		if full.Load() {
 			return 0, nil
 		}
-		return freeSpace(dir)
-	}
+		return disk.Free(dir)
+	})
 	return full
 }
 
@@ -51,7 +50,7 @@ func TestNoteOnFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	full.Store(true)
-	await(t, "a short disk", s.space.short)
+	await(t, "a short disk", func() bool { return s.space.Short() != nil })
 	if _, err := s.Authenticate(old, Origin{Address: netip.MustParseAddr("192.0.2.1")}); !errors.Is(err, ErrRefused) {
 		t.Fatalf("got %v, want ErrRefused", err)
 	}
@@ -179,7 +178,7 @@ func TestIndexBehind(t *testing.T) {
 	}
 
 	full.Store(true)
-	await(t, "a short disk", s.space.short)
+	await(t, "a short disk", func() bool { return s.space.Short() != nil })
 	if n, err := s.RevokeTokens(admin, dead); n != 1 || err != nil {
 		t.Fatal(n, err)
 	}
@@ -229,7 +228,7 @@ func TestBatchWhileBehind(t *testing.T) {
 	u := addUser(t, s, "alice@example.com")
 	id, secret := create(t, s, u)
 	full.Store(true)
-	await(t, "a short disk", s.space.short)
+	await(t, "a short disk", func() bool { return s.space.Short() != nil })
 	if err := s.DisableUser(admin, u.UID); err != nil {
 		t.Fatal(err)
 	}

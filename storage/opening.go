@@ -194,7 +194,7 @@ func (s *Store) openLate() {
 		return
 	}
 	defer close(s.opened)
-	s.late = explain(s.openRest())
+	s.late = disk.Explain(s.openRest())
 	if s.late != nil && !errors.Is(s.late, ErrClosed) {
 		s.opts.Log.Error("the store can't be opened", "error", s.late)
 	}
@@ -214,7 +214,7 @@ func (s *Store) verifyJournal() error {
 		return nil
 	})
 	if err != nil && !errors.Is(err, ErrClosed) {
-		return notRead("verify the journal", err)
+		return disk.NotRead("verify the journal", err)
 	}
 	return err
 }

@@ -6,6 +6,8 @@ import (
 	"iter"
 	"runtime"
 
+	"gatehouse/storage/disk"
+
 	"github.com/dgraph-io/badger/v4"
 )
 
@@ -61,7 +63,7 @@ func (s *Store) Size() int64 {
 	return n
 }
 
-// update changes what is not in the journal. Its errors are those of [notWritten] when
+// update changes what is not in the journal. Its errors are those of [disk.NotWritten] when
 // the change can't be written.
 func (s *Store) update(fn func(txn *badger.Txn) error) error {
 	txn, end, err := s.begin(true)
@@ -76,7 +78,7 @@ func (s *Store) update(fn func(txn *badger.Txn) error) error {
 		return err
 	}
 	if err := txn.Commit(); err != nil {
-		return notWritten("write to the index", err)
+		return disk.NotWritten("write to the index", err)
 	}
 	return nil
 }
@@ -101,10 +103,10 @@ func (s *Store) read(txn *badger.Txn, key []byte) (stored []byte, ok bool, err e
 		return nil, false, nil
 	}
 	if err != nil {
-		return nil, false, notRead(fmt.Sprintf("read %q", key), err)
+		return nil, false, disk.NotRead(fmt.Sprintf("read %q", key), err)
 	}
 	if stored, err = item.ValueCopy(nil); err != nil {
-		return nil, false, notRead(fmt.Sprintf("read %q", key), err)
+		return nil, false, disk.NotRead(fmt.Sprintf("read %q", key), err)
 	}
 	return stored, true, nil
 }

@@ -58,10 +58,10 @@ func Restore(ctx context.Context, backup io.Reader, dir string, opts Options) (r
 			os.Remove(dir)
 		}
 	}()
-	if err := CheckPrivate(dir); err != nil {
+	if err := disk.CheckPrivate(dir); err != nil {
 		return r, err
 	}
-	lock, err := lockDir(dir, opts.Holder)
+	lock, err := disk.Lock(dir, opts.Holder)
 	if err != nil {
 		return r, err
 	}
@@ -136,7 +136,7 @@ func (e *older) takeOp(o record.Op) error {
 // makes sure that the key fits the backup, whose keyring it is given.
 func lookAtOld(ctx context.Context, dir string, sealed []byte, opts Options) (e older, err error) {
 	store, keyFile := filepath.Join(dir, "store"), opts.KeyFile
-	fresh, err := empty(store)
+	fresh, err := disk.Empty(store)
 	if err != nil {
 		return e, err
 	}
@@ -399,7 +399,7 @@ func finishStage(ctx context.Context, stage string, opts Options, old older, m M
 	opts.Progress("Building the index", 0, 0)
 	s, err := prepare(ctx, stage, opts)
 	if err != nil {
-		return 0, explain(err)
+		return 0, disk.Explain(err)
 	}
 	if m.Log != (journal.Position{}) && s.journal.End() != m.Log {
 		return 0, errors.Join(&SnapshotError{0, "its journal goes on where it should end"}, s.release())
@@ -432,7 +432,7 @@ func finishStage(ctx context.Context, stage string, opts Options, old older, m M
 // aside.
 func swapStores(dir, stage string) (kept string, err error) {
 	staged, store := filepath.Join(stage, "store"), filepath.Join(dir, "store")
-	fresh, err := empty(store)
+	fresh, err := disk.Empty(store)
 	if err != nil {
 		return "", err
 	}

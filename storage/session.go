@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"gatehouse/storage/disk"
+
 	"github.com/dgraph-io/badger/v4"
 )
 
@@ -156,7 +158,7 @@ func (s *Store) writeSession(k []byte, value func(*badger.Txn) (Session, error))
 			txn.SetEntry(badger.NewEntry(v.beginningKey(k), nil).WithTTL(left)))
 	})
 	if err != nil && !errors.Is(err, ErrNoSession) {
-		err = notWritten("save the session", err)
+		err = disk.NotWritten("save the session", err)
 	}
 	return err
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"gatehouse/storage/disk"
 	"gatehouse/storage/journal"
 	"gatehouse/storage/record"
 )
@@ -162,7 +163,7 @@ func (s *Store) awaitUses(ctx context.Context) error {
 		case <-s.closing:
 			return ErrClosed
 		case <-time.After(20 * time.Millisecond):
-			if s.space.short() && (isClosed(s.loaded) || isClosed(s.unloadable)) {
+			if s.space.Short() != nil && (isClosed(s.loaded) || isClosed(s.unloadable)) {
 				return nil
 			}
 		}
@@ -245,7 +246,7 @@ func (s *Store) writeLog(ctx context.Context, w *snapshotWriter, log *journal.Co
 			return w.chunk(binary.BigEndian.AppendUint64([]byte{chunkLast}, pieces))
 		}
 		if from = ended + 1; !errors.As(err, new(*journal.CorruptError)) || from >= len(first) || first[from] > needed+1 {
-			return notRead("back up the audit log", err)
+			return disk.NotRead("back up the audit log", err)
 		}
 		s.opts.Log.Error("the audit log is damaged; a backup has only what comes after that", "error", err, "first", first[from])
 		if err := w.chunk([]byte{chunkReset}); err != nil {
@@ -277,7 +278,7 @@ func (s *Store) writeOps(ctx context.Context, txn *badger.Txn, w *snapshotWriter
 			}
 			v, err := item.ValueCopy(nil)
 			if err != nil {
-				return notRead(fmt.Sprintf("read %q", item.Key()), err)
+				return disk.NotRead(fmt.Sprintf("read %q", item.Key()), err)
 			}
 			if sealedKind(kind) {
 				if _, err := s.seals.Open(item.Key(), v); err != nil {
@@ -332,7 +333,7 @@ func (s *Store) writeUsagesNow(ctx context.Context, txn *badger.Txn, w *snapshot
 				r, err = record.ParseUsage(b)
 			}
 			if err != nil {
-				return notRead(fmt.Sprintf("read %q", k), err)
+				return disk.NotRead(fmt.Sprintf("read %q", k), err)
 			}
 		}
 		s.table.usage(id, &r)

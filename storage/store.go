@@ -13,6 +13,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"gatehouse/storage/disk"
 	"gatehouse/storage/journal"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/wallclock"
@@ -58,7 +59,7 @@ type Store struct {
 
 	journal *journal.Journal
 	db      *badger.DB
-	space   space
+	space   badgerSpace
 	lag     lag
 
 	early      bool          // it was opened early
@@ -133,7 +134,7 @@ type Store struct {
 
 // Open opens the data directory and makes it when it is not there.
 //
-// It returns a *LockedError when another process holds the directory,
+// It returns a *disk.LockedError when another process holds the directory,
 // keys.ErrMissing, keys.ErrExposed or keys.ErrWrong when the key file is at fault (it
 // never makes a new key for a store that has data), and ErrDamaged, with file
 // and offset, for a journal that does not verify. When the system can't read or write
@@ -142,7 +143,7 @@ type Store struct {
 func Open(dir string, opts Options) (*Store, error) {
 	s, err := prepare(context.Background(), dir, opts)
 	if err != nil {
-		return nil, explain(err)
+		return nil, disk.Explain(err)
 	}
 	s.start()
 	go s.load()
@@ -170,10 +171,10 @@ func prepare(ctx context.Context, dir string, opts Options) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
-	if err := CheckPrivate(dir); err != nil {
+	if err := disk.CheckPrivate(dir); err != nil {
 		return nil, err
 	}
-	lock, err := lockDir(dir, opts.Holder)
+	lock, err := disk.Lock(dir, opts.Holder)
 	if err != nil {
 		return nil, err
 	}
@@ -196,6 +197,7 @@ func prepare(ctx context.Context, dir string, opts Options) (*Store, error) {
 		defer s.visible.Unlock()
 		close(s.closing)
 	})
+	s.space.Space, s.space.dir = disk.NewSpace(s.path(""), disk.Watermark), s.path("index")
 	s.states.init(opts.Log)
 	s.times.options = clocks
 	s.times.wanted.Store(true)
@@ -241,8 +243,7 @@ func (s *Store) open() error {
 	s.journalKey = ring.Derive("journal")
 	s.snapshotKey = ring.Derive("snapshots")
 
-	s.space = space{dir: s.path(""), watermark: Watermark, free: freeSpace}
-	s.space.ballast()
+	s.space.KeepBallast()
 	if s.uses, s.old.segments, err = openUseLog(s.path("uses"), s.seals); err != nil {
 		return fmt.Errorf("open the log of uses: %w", err)
 	}
@@ -284,7 +285,7 @@ func (s *Store) Writable() error {
 	case s.space.stuck.Load():
 		return fmt.Errorf("%w: the index is not usable until a restart: %s", ErrFailed, s.badgerSaid.latest())
 	}
-	if err := s.space.lack(s.space.watermark); err != nil {
+	if err := s.space.Short(); err != nil {
 		return err
 	}
 	if err := s.lag.because(); err != nil {

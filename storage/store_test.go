@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage/disk"
 	"gatehouse/storage/keys"
 )
 
@@ -181,7 +182,7 @@ func TestBackupAndRestore(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, late := create(t, s, alice)
-	if _, err := Restore(context.Background(), bytes.NewReader(backup.Bytes()), dir, Options{}); !errors.As(err, new(*LockedError)) {
+	if _, err := Restore(context.Background(), bytes.NewReader(backup.Bytes()), dir, Options{}); !errors.As(err, new(*disk.LockedError)) {
 		t.Errorf("restore under an open store: got %v, want a LockedError", err)
 	}
 	s.Close()

@@ -83,7 +83,7 @@ func (s *Store) tableHas(at journal.Position) { s.tabled.Store(&at) }
 // leaveTable writes the table. When there is no room, the one that was left before
 // stays: the next start has more to catch up with.
 func (s *Store) leaveTable(m tableMoment) error {
-	if s.space.under(uint64(s.owners.len()*64+s.table.len()*slotInFile) + s.space.watermark) {
+	if s.space.Lack(uint64(s.owners.len()*64+s.table.len()*slotInFile)+s.space.Watermark()) != nil {
 		return nil
 	}
 	f, err := os.CreateTemp(s.path(""), ".table-*")

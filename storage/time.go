@@ -123,7 +123,7 @@ func (s *Store) timeOfLastRecord() (known wallclock.Known, err error) {
 		return nil
 	})
 	if err != nil {
-		err = notRead("read the journal", err)
+		err = disk.NotRead("read the journal", err)
 	}
 	return known, err
 }
@@ -164,7 +164,7 @@ func (s *Store) keepTime(known wallclock.Known) {
 		return
 	}
 	b, err := json.Marshal(known)
-	if err == nil && !s.space.under(floor) {
+	if err == nil && s.space.Lack(floor) == nil {
 		err = disk.WriteFile(s.path("clock"), s.seals.Seal(clockKey, b))
 	}
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage/disk"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/storagetest"
 )
@@ -278,7 +279,7 @@ func TestSecondOpenNamesTheHolder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var locked *LockedError
+	var locked *disk.LockedError
 	if _, err := Open(dir, opts); !errors.As(err, &locked) || locked.Dir != dir || !strings.HasPrefix(locked.Holder, opts.Holder) {
 		t.Errorf("got %v, want a LockedError that names the holder", err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"gatehouse/storage/disk"
 	"gatehouse/storage/journal"
 	"gatehouse/storage/record"
 )
@@ -204,7 +205,7 @@ func (w *writer) gather(first *change) []*change {
 // commit runs the changes in order and commits them, in one batch or, when
 // they are large, a few. When space is short only the essential ones are run.
 func (w *writer) commit(batch []*change) {
-	short := w.s.space.lack(w.s.space.watermark)
+	short := w.s.space.Short()
 	if short == nil {
 		w.s.catchUp()
 		short = w.s.lag.because() // what is behind must not be overtaken
@@ -234,7 +235,7 @@ func (w *writer) commit(batch []*change) {
 // that are. In a directory that was removed nothing would last.
 func (w *writer) refuseOthers(batch []*change, why error) (essential []*change) {
 	for _, c := range batch {
-		if c.essential && !errors.Is(why, errRemoved) && !w.s.space.stuck.Load() {
+		if c.essential && !errors.Is(why, disk.ErrRemoved) && !w.s.space.stuck.Load() {
 			essential = append(essential, c)
 			continue
 		}
@@ -369,7 +370,7 @@ func (s *Store) index(txn *badger.Txn, records []logRecord, end journal.Position
 			}
 			return
 		}
-		why = notWritten("write to the index", err)
+		why = disk.NotWritten("write to the index", err)
 	}
 	for _, r := range records {
 		s.lag.add(r.ops, end, why)

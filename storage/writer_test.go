@@ -114,7 +114,7 @@ func TestRevokeTheLargestTokens(t *testing.T) {
 		t.Errorf("revoke what matches: got %d, %v, want %d", n, err, count/2)
 	}
 	full.Store(true)
-	await(t, "a short disk", s.space.short)
+	await(t, "a short disk", func() bool { return s.space.Short() != nil })
 	if n, err := s.RevokeTokens(admin, ids...); n != count/2 || err != nil {
 		t.Errorf("revoke by id: got %d, %v, want %d", n, err, count/2)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"gatehouse/server/textfile"
 	"gatehouse/storage"
+	"gatehouse/storage/disk"
 )
 
 // errExists is why a backup is not written where a file is already.
@@ -109,7 +110,7 @@ func (d Dir) BackupTo(ctx context.Context, w io.Writer) (m storage.Manifest, err
 func (d Dir) snapshot(ctx context.Context, w io.Writer) error {
 	back := func() error { return nil }
 	client, err := d.client(ctx, false, func(dir string) (err error) {
-		back, err = storage.ActAsOwner(dir)
+		back, err = disk.ActAsOwner(dir)
 		return err
 	})
 	if err != nil {
@@ -129,10 +130,10 @@ func (d Dir) snapshot(ctx context.Context, w io.Writer) error {
 
 // Restore puts a backup into the directory, as its owner. It says how it goes on.
 func (d Dir) Restore(ctx context.Context, backup io.Reader) (r storage.Restored, err error) {
-	if err := storage.CheckPrivate(d.Path); err != nil {
+	if err := disk.CheckPrivate(d.Path); err != nil {
 		return r, err
 	}
-	if err := storage.BecomeOwner(d.Path); err != nil {
+	if err := disk.BecomeOwner(d.Path); err != nil {
 		return r, err
 	}
 	cfg, _, err := d.Settings()

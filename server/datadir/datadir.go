@@ -25,6 +25,7 @@ import (
 	"gatehouse/server/config"
 	"gatehouse/server/listen"
 	"gatehouse/storage"
+	"gatehouse/storage/disk"
 )
 
 // Dir is a data directory.
@@ -60,13 +61,13 @@ func (d Dir) Open(cfg config.Config, log *slog.Logger, early bool) (*storage.Sto
 // Client returns a client that administers the directory; the caller closes it. Where
 // there is no store, it makes one if create is set, and else returns an error.
 func (d Dir) Client(ctx context.Context, create bool) (*api.Client, error) {
-	return d.client(ctx, create, storage.BecomeOwner)
+	return d.client(ctx, create, disk.BecomeOwner)
 }
 
 // client is Client. Before it opens the store itself, it calls become, which gives
 // the process the identity of the directory's owner.
 func (d Dir) client(ctx context.Context, create bool, become func(dir string) error) (*api.Client, error) {
-	if err := storage.CheckPrivate(d.Path); err != nil {
+	if err := disk.CheckPrivate(d.Path); err != nil {
 		return nil, err
 	}
 	c := api.Dial(listen.SocketPath(d.Path))
@@ -89,7 +90,7 @@ func (d Dir) client(ctx context.Context, create bool, become func(dir string) er
 		return nil, fmt.Errorf("there is no store in %s: start one with `gatehouse serve`, or name another directory with --data", d.Path)
 	}
 	c, err = d.offline(ctx, become)
-	if errors.As(err, new(*storage.LockedError)) {
+	if errors.As(err, new(*disk.LockedError)) {
 		return nil, &api.UnreachableError{Socket: unreachable.Socket, Err: err}
 	}
 	return c, err

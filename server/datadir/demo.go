@@ -11,6 +11,7 @@ import (
 	"gatehouse/server"
 	"gatehouse/server/demo"
 	"gatehouse/storage"
+	"gatehouse/storage/disk"
 )
 
 // Demo is what a demonstration consists of.
@@ -23,10 +24,10 @@ type Demo struct {
 
 // Demo fills an empty store with made users and tokens, and serves it.
 func (d Dir) Demo(ctx context.Context, o Demo) error {
-	if err := storage.CheckPrivate(d.Path); err != nil { // before its config.toml is read
+	if err := disk.CheckPrivate(d.Path); err != nil { // before its config.toml is read
 		return err
 	}
-	if err := storage.BecomeOwner(d.Path); err != nil {
+	if err := disk.BecomeOwner(d.Path); err != nil {
 		return err
 	}
 	cfg, err := d.whole()

@@ -11,17 +11,17 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"gatehouse/server"
-	"gatehouse/storage"
+	"gatehouse/storage/disk"
 )
 
 // Serve runs the server until the context ends.
 func (d Dir) Serve(ctx context.Context) error {
 	hup, forget := hangups()
 	defer forget()
-	if err := storage.CheckPrivate(d.Path); err != nil { // before its config.toml is read
+	if err := disk.CheckPrivate(d.Path); err != nil { // before its config.toml is read
 		return err
 	}
-	if err := storage.CheckOwner(d.Path); err != nil {
+	if err := disk.CheckOwner(d.Path); err != nil {
 		return err
 	}
 	cfg, err := d.whole()

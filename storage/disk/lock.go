@@ -1,4 +1,4 @@
-package storage
+package disk
 
 import (
 	"errors"
@@ -11,9 +11,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockDir takes the directory for this process. The kernel lets go of the lock
-// when the process ends, however it ends.
-func lockDir(dir, holder string) (*os.File, error) {
+// LockedError says that another process holds the data directory.
+type LockedError struct {
+	Dir    string
+	Holder string // who, as the holder wrote it
+}
+
+func (e *LockedError) Error() string {
+	return fmt.Sprintf("%s is held by %s", e.Dir, e.Holder)
+}
+
+// Lock takes the data directory for this process until the file is closed, or returns a
+// *[LockedError]. The kernel lets go of the lock when the process ends, however it ends.
+// Holder is how a second process is told who has it.
+func Lock(dir, holder string) (*os.File, error) {
 	// No link is followed: the file that it names would be written over.
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
