@@ -10,6 +10,7 @@ import (
 	"gatehouse/server/body"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
+	"gatehouse/server/view"
 	"gatehouse/storage"
 )
 
@@ -96,7 +97,7 @@ func (s *Server) adminUser(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	d := s.userDetail(u, uses)
+	d := s.view.UserDetail(u, uses)
 	if d.LoginDelay, err = s.loginDelay(u.User); err != nil {
 		return err
 	}
@@ -190,7 +191,7 @@ func (s *Server) adminCreateToken(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
-	made := newToken(t, u.UID, secret)
+	made := view.NewToken(t, u.UID, secret)
 	made.Warning = warning
 	reply.JSON(w, http.StatusOK, made)
 	return nil

@@ -51,7 +51,7 @@ func (s *Server) secretState(id storage.ID, generation byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	state := s.tokenState(t)
+	state := s.view.State(t)
 	if state != api.StateRevoked && !t.Accepts(generation, s.now().UnixMilli()) {
 		state = api.StateRotated
 	}

@@ -33,7 +33,7 @@ func (s *Server) adminUsers(w http.ResponseWriter, r *http.Request) error {
 	}
 	return s.stream(w, r, f.Limit, func(yield func(any, error) bool) {
 		for u, err := range s.reader().Users(r.Context(), q, f, f.Limit) {
-			v := s.userView(u)
+			v := s.view.User(u)
 			if f.Limit > 0 { // the next page begins where this one ends
 				v.Created, v.LastUsed = u.Created, u.LastUsed
 			}
@@ -70,7 +70,7 @@ func (s *Server) adminTokens(w http.ResponseWriter, r *http.Request) error {
 	}
 	return s.stream(w, r, p.Limit, func(yield func(any, error) bool) {
 		for t, err := range s.reader().Tokens(r.Context(), q, p) {
-			v := s.adminView(t)
+			v := s.view.WithMaker(t)
 			if p.Limit > 0 { // likewise
 				v.Created, v.LastUsed = t.Created, t.LastUsed
 			}
@@ -162,7 +162,7 @@ func (s *Server) adminToken(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	reply.JSON(w, http.StatusOK, s.detailView(t))
+	reply.JSON(w, http.StatusOK, s.view.Detail(t))
 	return nil
 }
 

@@ -4,8 +4,11 @@ import (
 	"net/http"
 	"time"
 
+	"gatehouse/ldap"
 	"gatehouse/server/api"
+	"gatehouse/server/oauth"
 	"gatehouse/server/reply"
+	"gatehouse/server/view"
 	"gatehouse/storage"
 )
 
@@ -57,9 +60,24 @@ func (s *Server) certificateHealth() (h api.Certificate) {
 		return h
 	}
 	notAfter, err := s.pair.Health()
-	h.NotAfter = millis(notAfter)
+	h.NotAfter = view.Millis(notAfter)
 	if err != nil {
 		h.Problem = err.Error()
 	}
 	return h
+}
+
+func directoryHealth(d ldap.ServerStatus) api.Health {
+	return api.Health{
+		Name: d.URL, Reachable: d.Reachable, LastError: d.LastError,
+		Latency: float64(d.Latency) / float64(time.Millisecond), LastSuccess: view.Millis(d.LastSuccess), LastFailure: view.Millis(d.LastFailure),
+	}
+}
+
+func providerHealth(p *oauth.Provider) api.Health {
+	st := p.Status()
+	return api.Health{
+		Name: p.Name(), Insecure: p.Unsafe(), Reachable: st.Reachable, LastError: st.LastError,
+		Latency: float64(st.Latency) / float64(time.Millisecond), LastSuccess: view.Millis(st.LastSuccess), LastFailure: view.Millis(st.LastFailure),
+	}
 }

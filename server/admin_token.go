@@ -7,6 +7,7 @@ import (
 	"gatehouse/server/api"
 	"gatehouse/server/body"
 	"gatehouse/server/reply"
+	"gatehouse/server/view"
 	"gatehouse/storage"
 )
 
@@ -38,7 +39,7 @@ func (s *Server) adminRotateToken(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
-	reply.JSON(w, http.StatusOK, newToken(t, s.store.UID(t.Owner), secret))
+	reply.JSON(w, http.StatusOK, view.NewToken(t, s.store.UID(t.Owner), secret))
 	return nil
 }
 

@@ -38,13 +38,13 @@ func (s *Server) documentedView(r *route.Request) func(storage.Token) any {
 		if !reveal || r.Limited() && !own {
 			secret = secret[:min(8, len(secret))] + "…"
 		}
-		return api.DocumentedToken{Token: s.tokenView(t, r.User.UID), APIToken: secret}
+		return api.DocumentedToken{Token: s.view.Token(t, r.User.UID), APIToken: secret}
 	}
 }
 
 // tokens serves GET /api/tokens.
 func (s *Server) tokens(w http.ResponseWriter, r *route.Request) error {
-	return s.sendTokens(w, r, func(t storage.Token) any { return s.ownView(t, r.User.UID) })
+	return s.sendTokens(w, r, func(t storage.Token) any { return s.view.Own(t, r.User.UID) })
 }
 
 // sendTokens sends the caller's tokens as a JSON array, the oldest first. Once a part

@@ -58,8 +58,8 @@ func TestListingIsOneArray(t *testing.T) {
 		}
 		full, own := []api.DocumentedToken{}, []api.OwnToken{}
 		for _, v := range list {
-			full = append(full, api.DocumentedToken{Token: h.tokenView(v, alice), APIToken: h.store.Reveal(v).Reveal()})
-			own = append(own, h.ownView(v, alice))
+			full = append(full, api.DocumentedToken{Token: h.view.Token(v, alice), APIToken: h.store.Reveal(v).Reveal()})
+			own = append(own, h.view.Own(v, alice))
 		}
 		for path, all := range map[string]any{"/api/getApiTokens": full, "/api/tokens": own} {
 			want, err := reply.Marshal(all)

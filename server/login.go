@@ -12,6 +12,7 @@ import (
 	"gatehouse/server/ipaddr"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
+	"gatehouse/server/view"
 	"gatehouse/storage"
 )
 
@@ -129,7 +130,7 @@ func (s *Server) handLogin(w http.ResponseWriter, r *route.Request, u storage.Us
 	if err != nil {
 		return reply.UnlessGone(err, reply.ErrInvalid)
 	}
-	reply.JSON(w, http.StatusOK, api.LoginToken{Secret: secret.Reveal(), ExpiresOn: expiresOn(t)})
+	reply.JSON(w, http.StatusOK, api.LoginToken{Secret: secret.Reveal(), ExpiresOn: view.ExpiresOn(t)})
 	return nil
 }
 

@@ -51,10 +51,10 @@ func (s *Server) fillPage(r *route.Request, page *web.Tokens) (err error) {
 	return err
 }
 
-// row is the only way from a stored token to one on a page, as tokenView is to one on
+// row is the only way from a stored token to one on a page, as package view is to one on
 // the wire.
 func (s *Server) row(t storage.Token) web.Token {
-	v := s.tokenView(t, "")
+	v := s.view.Token(t, "")
 	row := web.Token{
 		ID: v.ID, Name: v.Name, Address: v.LastAddress, State: v.State,
 		Created: when(v.Created), Expires: when(t.Expires), Limits: slices.Concat(v.Scopes, v.Addresses),

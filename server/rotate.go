@@ -8,6 +8,7 @@ import (
 	"gatehouse/server/config"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
+	"gatehouse/server/view"
 	"gatehouse/storage"
 )
 
@@ -45,7 +46,7 @@ func (s *Server) rotateToken(w http.ResponseWriter, r *route.Request) error {
 	if err != nil {
 		return err
 	}
-	reply.JSON(w, http.StatusOK, newToken(t, r.User.UID, secret))
+	reply.JSON(w, http.StatusOK, view.NewToken(t, r.User.UID, secret))
 	return nil
 }
 

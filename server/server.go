@@ -43,6 +43,7 @@ import (
 	"gatehouse/server/ipaddr"
 	"gatehouse/server/listen"
 	"gatehouse/server/oauth"
+	"gatehouse/server/view"
 	"gatehouse/server/web"
 	"gatehouse/storage"
 )
@@ -66,6 +67,7 @@ type Server struct {
 	jobs     jobs
 	pages    *web.Pages
 	activity *activity
+	view     view.View
 	turns    *turns              // of the users, to read a part of a listing
 	pair     *listen.Certificate // nil: the port speaks plain HTTP
 	open     *listen.Connections
@@ -107,6 +109,7 @@ func New(store *storage.Store, cfg config.Config, opts Options) (*Server, error)
 		hasher:   newHasher(hashParams),
 		origins:  http.NewCrossOriginProtection(),
 		activity: new(activity),
+		view:     view.New(store, opts.Now),
 		idle:     idleSweep{state: newIdleState(opts.Log)},
 		turns:    newTurns(max(1, runtime.GOMAXPROCS(0)/2)),
 	}

@@ -10,6 +10,7 @@ import (
 	"gatehouse/server/ipaddr"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
+	"gatehouse/server/view"
 	"gatehouse/storage"
 )
 
@@ -121,7 +122,7 @@ func (s *Server) handOut(w http.ResponseWriter, r *route.Request, spec storage.T
 	if err != nil {
 		return reply.UnlessGone(err, reply.ErrCredentials)
 	}
-	made := newToken(t, r.User.UID, secret)
+	made := view.NewToken(t, r.User.UID, secret)
 	made.Warning = warning
 	reply.JSON(w, http.StatusOK, made)
 	return nil
@@ -143,7 +144,7 @@ func (s *Server) thisToken(w http.ResponseWriter, r *route.Request) error {
 	if err != nil {
 		return err
 	}
-	reply.JSON(w, http.StatusOK, s.ownView(t, r.User.UID))
+	reply.JSON(w, http.StatusOK, s.view.Own(t, r.User.UID))
 	return nil
 }
 
