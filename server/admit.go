@@ -13,7 +13,7 @@ import (
 // admitIdentity is the one place where somebody whom a directory or a provider
 // has vouched for becomes a user.
 func (s *Server) admitIdentity(a attempt, in storage.Login) (storage.User, error) {
-	actor := storage.Actor{Address: ipaddr.Text(a.from)}
+	actor := storage.Actor{Address: ipaddr.Text(a.From)}
 	if len(in.Addresses) > 0 {
 		actor.Name = in.Addresses[0]
 	}
@@ -21,9 +21,9 @@ func (s *Server) admitIdentity(a attempt, in storage.Login) (storage.User, error
 	switch {
 	case errors.Is(err, storage.ErrOtherAccount):
 		s.log.Warn("a login is refused, since its address is another account's; if both are one person, link them with `gatehouse user link UID SOURCE SUBJECT`",
-			"uid", strings.Join(in.Addresses, " "), "source", in.Source, "subject", in.Subject, "address", a.from)
+			"uid", strings.Join(in.Addresses, " "), "source", in.Source, "subject", in.Subject, "address", a.From)
 	case errors.Is(err, storage.ErrNoAddress):
-		s.log.Warn("a login has no e-mail address to be named by", "source", in.Source, "subject", in.Subject, "uid", strings.Join(in.Addresses, " "), "address", a.from)
+		s.log.Warn("a login has no e-mail address to be named by", "source", in.Source, "subject", in.Subject, "uid", strings.Join(in.Addresses, " "), "address", a.From)
 	}
 	if err != nil {
 		return u, err
@@ -38,7 +38,7 @@ func (s *Server) admitIdentity(a attempt, in storage.Login) (storage.User, error
 func (s *Server) admitClaims(a attempt, p *oauth.Provider, c oauth.Claims) (storage.User, error) {
 	if len(c.Emails) == 0 && len(c.Unverified) > 0 {
 		s.log.Info("an address of a provider is not used", "provider", p.Name(), "reason", unverified(c),
-			"uid", strings.Join(c.Unverified, " "), "subject", c.Subject, "address", a.from)
+			"uid", strings.Join(c.Unverified, " "), "subject", c.Subject, "address", a.From)
 	}
 	id := storage.Identity{Source: p.Name(), Subject: c.Subject}
 	return s.admitIdentity(a, storage.Login{Identity: id, Addresses: c.Emails, Name: c.Name})

@@ -35,10 +35,6 @@ type minute struct {
 // budgetMinutes is how far the budget looks back.
 const budgetMinutes = 60
 
-// loginsPerHour is how many browser sessions a user may begin in an hour: each is
-// an event, too.
-const loginsPerHour = 1000
-
 func newBudget(limit int, message string, now func() time.Time) *budget {
 	return &budget{limit: limit, message: message, now: now, began: now(), users: make(map[storage.UserID][]minute)}
 }

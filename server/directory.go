@@ -7,11 +7,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"time"
 
 	"gatehouse/ldap"
 	"gatehouse/server/config"
-	"gatehouse/server/ipaddr"
 	"gatehouse/server/reply"
 	"gatehouse/storage"
 )
@@ -38,7 +36,7 @@ var errNoDirectory = reply.Refuse(http.StatusNotFound, `The login method "ldap" 
 // is used up, another name of the person is answered, and takes as long, as a name
 // that nobody has.
 func (s *Server) checkDirectory(ctx context.Context, a attempt, username, password string) (u storage.User, err error) {
-	a.account, a.forwarded = nameBucket(username), true
+	a = a.toDirectory(username)
 	if err := s.throttle.check(ctx, a); err != nil {
 		return u, err
 	}
@@ -59,7 +57,7 @@ func (s *Server) checkDirectory(ctx context.Context, a attempt, username, passwo
 	}
 	u, o, err = s.tryPerson(ctx, a, found, password)
 	if o == rejected {
-		s.refusals.note(found.UID, ipaddr.Text(a.from))
+		s.refusals.note(found.UID, a.From)
 	}
 	return u, err
 }
@@ -85,9 +83,9 @@ func (s *Server) tryPerson(ctx context.Context, a attempt, found ldap.Entry, pas
 	}
 	leave(o)
 	if asked && o != undecided {
-		s.throttle.forwarded.note(time.Since(a.begun))
+		s.throttle.took(a)
 	} else if o == rejected {
-		s.throttle.forwarded.wait(ctx, a.begun)
+		s.throttle.wait(ctx, a)
 	}
 	return u, o, err
 }
@@ -100,23 +98,22 @@ func (s *Server) enterPerson(ctx context.Context, a attempt, found ldap.Entry) (
 	if !found.Known() {
 		return func(outcome) {}, false, nil
 	}
-	name := a.account
-	a.account, a.subnets = personBucket(cmp.Or(found.Subject, found.DN)), nil // the address is counted with the name
-	done, err := s.throttle.enter(ctx, a)
+	person := a.ofPerson(cmp.Or(found.Subject, found.DN))
+	done, err := s.throttle.enter(ctx, person)
 	refused, ok := errors.AsType[*reply.Error](err)
 	if err != nil && !ok {
 		return nil, false, err
 	}
 	leave = func(o outcome) {
 		if o == rejected {
-			s.throttle.noteName(a.account, name)
+			s.throttle.noteName(person, a)
 		}
 		if asked {
 			done(o, nil)
 		}
 	}
 	if asked = refused == nil; !asked {
-		s.log.Info("a login is not passed on to the directory after too many bad passwords for this person", "dn", found.DN, "address", a.from)
+		s.log.Info("a login is not passed on to the directory after too many bad passwords for this person", "dn", found.DN, "address", a.From)
 	}
 	return leave, asked, nil
 }
@@ -131,7 +128,7 @@ func (s *Server) askDirectory(ctx context.Context, a attempt, entry ldap.Entry, 
 	entry, err := s.directory.Authenticate(ctx, entry, password)
 	refusal, _ := errors.AsType[*ldap.Refusal](err)
 	if refusal != nil {
-		s.log.Info("the directory refuses a login", "dn", entry.DN, "reason", refusal.Reason, "detail", refusal.Detail, "address", a.from)
+		s.log.Info("the directory refuses a login", "dn", entry.DN, "reason", refusal.Reason, "detail", refusal.Detail, "address", a.From)
 	}
 	if refusal != nil && refusal.Reason == ldap.ReasonNoID { // the password was right
 		return storage.User{}, reply.Refuse(http.StatusForbidden, "The directory has no lasting id for this account: ask an administrator")

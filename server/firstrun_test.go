@@ -42,7 +42,7 @@ func TestFirstRunWhere(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.hasher = newHasher(cheap)
+		s.hasher = newHasher(cheap, 4, 1024)
 		file, password, made, err := s.FirstRun(t.Context())
 		if err != nil || made != want || (file != "") != want || (password != "") != want {
 			t.Errorf("%q: got %q, made %t, %v", text, file, made, err)

@@ -89,7 +89,7 @@ func (h *house) start(store *storage.Store, o Options) {
 		h.Fatal(err)
 	}
 	h.Server = s
-	h.hasher = newHasher(cheap)
+	h.hasher = newHasher(cheap, 4, 1024)
 	h.web = h.Handler()
 	h.admin = api.InProcess(h.AdminHandler("tester"), func() error { return nil })
 }

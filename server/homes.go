@@ -1,16 +1,11 @@
 package server
 
 import (
-	"context"
 	"encoding/json"
 	"maps"
-	"math/rand/v2"
 	"net/netip"
 	"slices"
-	"sync"
 	"time"
-
-	"gatehouse/storage"
 )
 
 // A stranger who guesses must not keep an account's owner out. So the throttle
@@ -64,11 +59,6 @@ func (t *throttle) atHome(a attempt) (bool, error) {
 	return ok, err
 }
 
-// homeBucket is the name of the count of failures from one network.
-func homeBucket(account string, network netip.Prefix) string {
-	return account + " from " + network.String()
-}
-
 // settle notes a login from a network as the account's home.
 func (t *throttle) settle(a attempt) {
 	now := t.now().UnixMilli()
@@ -86,76 +76,5 @@ func (t *throttle) settle(a attempt) {
 	}
 	if b, err := json.Marshal(h); err == nil {
 		t.store.Remember("homes "+a.account, b, homeKept)
-	}
-}
-
-// delay returns how many failures in a row an account has, and until when it is
-// delayed, 0 if it is not.
-func (t *throttle) delay(account string) (storage.Attempts, error) {
-	v, err := t.store.Attempts(account)
-	if ahead(v.Until, t.now()) == 0 {
-		v.Until = 0
-	}
-	return v, err
-}
-
-// lift forgets the failures of an account, wherever they came from.
-func (t *throttle) lift(account string) error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	h, err := t.homesOf(account)
-	if err != nil {
-		return err
-	}
-	t.forget(account)
-	for network := range h {
-		t.forget(homeBucket(account, network))
-	}
-	return nil
-}
-
-// forget clears a count, if there is one.
-func (t *throttle) forget(bucket string) {
-	if v, err := t.store.Attempts(bucket); err != nil || v != (storage.Attempts{}) {
-		t.store.SetAttempts(bucket, storage.Attempts{})
-	}
-}
-
-// pace knows how long the latest checks of a password took. An answer that looks at no
-// password takes as long as one of them, so that nobody can tell the two apart.
-type pace struct {
-	mu     sync.Mutex
-	latest [32]time.Duration
-	noted  int
-}
-
-// longestPace bounds the wait when logins queue up.
-const longestPace = time.Second
-
-func (p *pace) note(took time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.latest[p.noted%len(p.latest)] = took
-	p.noted++
-}
-
-// any returns the time that one of the latest checks took. A mean would tell: nothing
-// else always takes the same time.
-func (p *pace) any() time.Duration {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.noted == 0 {
-		return 0
-	}
-	return min(p.latest[rand.IntN(min(p.noted, len(p.latest)))], longestPace)
-}
-
-// wait returns when a check that began then would be done.
-func (p *pace) wait(ctx context.Context, begun time.Time) {
-	timer := time.NewTimer(p.any() - time.Since(begun))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
 	}
 }

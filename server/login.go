@@ -5,11 +5,10 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"time"
+	"net/netip"
 
 	"gatehouse/server/api"
 	"gatehouse/server/body"
-	"gatehouse/server/ipaddr"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
 	"gatehouse/server/view"
@@ -34,7 +33,7 @@ func (s *Server) checkPassword(ctx context.Context, a attempt, username, passwor
 	o := undecided
 	defer func() {
 		if o != undecided {
-			s.throttle.local.note(time.Since(a.begun))
+			s.throttle.took(a)
 		}
 		err = leave(o, err)
 	}()
@@ -53,7 +52,7 @@ func (s *Server) checkPassword(ctx context.Context, a attempt, username, passwor
 	}
 	if !ok || u.State != storage.UserActive {
 		o = rejected
-		s.refusals.note(u.UID, ipaddr.Text(a.from))
+		s.refusals.note(u.UID, a.From)
 		return u, reply.ErrInvalid
 	}
 	o = accepted
@@ -94,6 +93,23 @@ var errNotLocal = reply.Refuse(http.StatusNotFound, "The login method %q is not 
 // byProvider reports whether a login's method is an OAuth provider. The cookie of
 // such a session is SameSite=Lax: browsers send it when another site links here.
 func byProvider(method string) bool { return method != methodPassword && method != methodLDAP }
+
+// loginEnded counts a login by name and password, or by a provider, and logs it if it
+// was refused. The name is what was typed; empty: nothing was. What is no e-mail address
+// can be a name in a directory only: elsewhere it may well be a password, and is left out.
+func (s *Server) loginEnded(method, name string, from netip.Addr, err error) {
+	s.metrics.login(method, err)
+	s.watch.provider(method, err)
+	if err == nil {
+		return
+	}
+	if status, _ := reply.Status(err); status == http.StatusUnauthorized || status == http.StatusTooManyRequests {
+		if method != methodLDAP && storage.CheckUID(name) != nil {
+			name = ""
+		}
+		s.refusals.tell(method, name, from)
+	}
+}
 
 // authenticateUserpass serves POST /api/authenticate/userpass.
 func (s *Server) authenticateUserpass(w http.ResponseWriter, r *route.Request) error {

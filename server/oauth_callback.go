@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"strings"
 
-	"gatehouse/server/ipaddr"
 	"gatehouse/server/oauth"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
@@ -56,7 +55,7 @@ func (s *Server) toProvider(w http.ResponseWriter, r *route.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.throttle.checkAddress(newAttempt("", r.From), s.now()); err != nil {
+	if err := s.throttle.checkAddress(r.From); err != nil {
 		return err
 	}
 	l, address, err := p.Begin(r.Context(), callback)
@@ -113,13 +112,13 @@ func (s *Server) comeBack(r *route.Request, p *oauth.Provider) (u storage.User, 
 	// There is no account to count for before the provider has named one, and a
 	// code can't be guessed.
 	a := newAttempt("", r.From)
-	if err := s.throttle.checkAddress(a, s.now()); err != nil {
+	if err := s.throttle.checkAddress(r.From); err != nil {
 		return u, "", err
 	}
 	u, err = s.finish(r, p, a, l.Login, query)
 	if errors.Is(err, reply.ErrInvalid) {
-		s.throttle.rejectFrom(a)
-		s.refusals.note("", ipaddr.Text(r.From))
+		s.throttle.rejectFrom(r.From)
+		s.refusals.note("", r.From)
 	}
 	return u, l.Next, err
 }

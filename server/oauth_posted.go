@@ -7,10 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 
 	"gatehouse/server/body"
-	"gatehouse/server/ipaddr"
 	"gatehouse/server/oauth"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
@@ -82,19 +80,9 @@ func readPosted(r *http.Request) (mail, token string, err error) {
 	return mail, token, nil
 }
 
-// postedAttempt counts failures by address and, within an address, by the mail
-// that was named. Elsewhere the person is not affected: a token can't be guessed,
-// and knowing somebody's mail must not be enough to lock them out.
-func postedAttempt(p *oauth.Provider, mail string, from netip.Addr) attempt {
-	a := newAttempt(mail, from)
-	a.account = "oauth " + p.Name() + " " + networkBucket(a.subnets[0]) + " " + a.account
-	a.network = netip.Prefix{} // the account's count is that of an address already
-	return a
-}
-
 // checkPosted returns the user whom a provider's token speaks for.
 func (s *Server) checkPosted(r *route.Request, p *oauth.Provider, mail, token string) (storage.User, error) {
-	a := postedAttempt(p, mail, r.From)
+	a := newProviderAttempt(p.Name(), mail, r.From)
 	// The wait for other logins of the account counts towards the time-out.
 	ctx, cancel := context.WithTimeout(r.Context(), p.Timeout())
 	defer cancel()
@@ -115,7 +103,7 @@ func (s *Server) checkPosted(r *route.Request, p *oauth.Provider, mail, token st
 	}
 	if errors.Is(err, reply.ErrInvalid) {
 		named, _ := s.store.User(mail) // what names nobody is not written down
-		s.refusals.note(named.UID, ipaddr.Text(a.from))
+		s.refusals.note(named.UID, a.From)
 	}
 	return u, err
 }
@@ -172,6 +160,6 @@ func (s *Server) refusedBy(p *oauth.Provider, a attempt, typed string, err error
 		typed = u.UID
 	}
 	s.log.Info("a provider refuses a login", "provider", p.Name(), "reason", refusal.Reason,
-		"uid", typed, "subject", refusal.Subject, "address", a.from)
+		"uid", typed, "subject", refusal.Subject, "address", a.From)
 	return reply.ErrInvalid
 }

@@ -244,7 +244,7 @@ func TestPostedUnavailable(t *testing.T) {
 func TestPostedQueue(t *testing.T) {
 	h, s := newGitHubHouse(t, func(c *config.Config) { c.Logins.AccountFailures = 1 })
 	h.start(h.store, Options{ProviderTimeout: time.Millisecond})
-	other := postedAttempt(h.oauth["github"], "ADA@example.com", netip.MustParseAddr("192.0.2.1"))
+	other := newProviderAttempt("github", "ADA@example.com", netip.MustParseAddr("192.0.2.1"))
 	leave, err := h.throttle.enter(t.Context(), other)
 	if err != nil {
 		t.Fatal(err)

@@ -35,16 +35,15 @@ type hasher struct {
 	dummy  string        // what unknown users' passwords are compared with
 }
 
-const (
-	maxQueue = 1024
-	maxWait  = 30 * time.Second
-)
+const maxWait = 30 * time.Second
 
-func newHasher(p argon2id.Params) *hasher {
+// newHasher returns a hasher that hashes places passwords at once, and lets queue logins
+// wait or work.
+func newHasher(p argon2id.Params, places, queue int) *hasher {
 	return &hasher{
 		params: p,
-		slots:  make(chan struct{}, min(4, runtime.GOMAXPROCS(0))),
-		queue:  make(chan struct{}, maxQueue),
+		slots:  make(chan struct{}, places),
+		queue:  make(chan struct{}, queue),
 		dummy:  dummyHash(p),
 	}
 }

@@ -43,7 +43,7 @@ func FuzzPrepare(f *testing.F) {
 
 // TestPasswordForms: however a password is typed, it is the one that was set.
 func TestPasswordForms(t *testing.T) {
-	h := newHasher(cheap)
+	h := newHasher(cheap, 4, 1024)
 	raw := func(p string) storage.PasswordHash { // as it was hashed before there were forms
 		text, err := argon2id.CreateHash(p, &cheap)
 		if err != nil {
@@ -96,7 +96,7 @@ func TestPasswordForms(t *testing.T) {
 func TestPasswordWork(t *testing.T) {
 	p := cheap
 	p.Memory = 4 << 10 // KiB
-	h := newHasher(p)
+	h := newHasher(p, 4, 1024)
 	hashes := func(typed string, hash storage.PasswordHash) uint64 {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
@@ -121,5 +121,19 @@ func TestPasswordWork(t *testing.T) {
 				t.Errorf("%s, %.10q typed: %d hashes, want %d", who, typed, got, want)
 			}
 		}
+	}
+}
+
+// TestDummyHash: what unknown users' passwords are compared with has the form
+// and the cost of a real hash.
+func TestDummyHash(t *testing.T) {
+	for _, p := range []argon2id.Params{hashParams, cheap} {
+		got, _, _, err := argon2id.DecodeHash(newHasher(p, 4, 1024).dummy)
+		if err != nil || *got != p {
+			t.Errorf("got %v, %v, want %v", got, err, p)
+		}
+	}
+	if hashParams.Memory < 19<<10 || hashParams.Iterations < 2 {
+		t.Errorf("got %v, want OWASP's parameters or stronger", hashParams)
 	}
 }

@@ -3,13 +3,11 @@ package server
 import (
 	"context"
 	"log/slog"
-	"net/http"
 	"net/netip"
 	"sync"
 	"time"
 
 	"gatehouse/server/ipaddr"
-	"gatehouse/server/reply"
 	"gatehouse/storage"
 )
 
@@ -43,6 +41,10 @@ const (
 	shownName     = 64 // characters
 )
 
+func newRefusals(store *storage.Store, log *slog.Logger) *refusals {
+	return &refusals{store: store, log: log}
+}
+
 // tell logs that a login was refused. The name comes last, and what is in it is
 // quoted: it can't look like another line, or another address.
 func (f *refusals) tell(method, name string, from netip.Addr) {
@@ -63,7 +65,10 @@ func (f *refusals) tell(method, name string, from netip.Addr) {
 	f.log.Info("login refused", "address", ipaddr.Text(from), "method", method, "name", name)
 }
 
-func (f *refusals) note(uid, address string) {
+// note writes a refused login to the audit log, or counts it. The uid is empty for a name
+// that is no user's.
+func (f *refusals) note(uid string, from netip.Addr) {
+	address := ipaddr.Text(from)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	kind := refusal{uid, address}
@@ -115,22 +120,5 @@ func (f *refusals) flush() {
 	if f.more > 0 {
 		f.log.Info("more logins were refused than there are lines for", "logins", f.more)
 		f.more = 0
-	}
-}
-
-// loginEnded counts a login by name and password, or by a provider, and logs it if it
-// was refused. The name is what was typed; empty: nothing was. What is no e-mail address
-// can be a name in a directory only: elsewhere it may well be a password, and is left out.
-func (s *Server) loginEnded(method, name string, from netip.Addr, err error) {
-	s.metrics.login(method, err)
-	s.watch.provider(method, err)
-	if err == nil {
-		return
-	}
-	if status, _ := reply.Status(err); status == http.StatusUnauthorized || status == http.StatusTooManyRequests {
-		if method != methodLDAP && storage.CheckUID(name) != nil {
-			name = ""
-		}
-		s.refusals.tell(method, name, from)
 	}
 }

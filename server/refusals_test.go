@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"os"
@@ -67,6 +68,7 @@ func TestRefusedLines(t *testing.T) {
 // TestRefusedFlood: a flood fills no log. What has no line is counted, and an address
 // that comes later has its lines.
 func TestRefusedFlood(t *testing.T) {
+	const mostLines = 20 // of an address in a minute
 	h := newHouse(t, func(c *config.Config) { c.Logins.AddressFailures = 1000 })
 	try := func(from string, n int) {
 		for i := range n {
@@ -78,7 +80,9 @@ func TestRefusedFlood(t *testing.T) {
 	if got := len(h.refusedLines()); got != mostLines+3 {
 		t.Errorf("got %d lines, want %d", got, mostLines+3)
 	}
-	h.Server.refusals.flush()
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	h.Server.refusals.run(over) // writes what was counted, and ends
 	if !strings.Contains(h.log.String(), `msg="more logins were refused than there are lines for" logins=15`) {
 		t.Error("the others are not counted")
 	}

@@ -81,6 +81,10 @@ type Server struct {
 	pending *pending                   // logins by browser that are at a provider
 }
 
+// loginsPerHour is how many browser sessions a user may begin in an hour: each is
+// an event, too.
+const loginsPerHour = 1000
+
 // Options say how a Server works. The zero value will do.
 type Options struct {
 	Version string
@@ -102,11 +106,11 @@ func New(store *storage.Store, cfg config.Config, opts Options) (*Server, error)
 	}
 	s := &Server{
 		store: store, log: opts.Log, now: opts.Now, started: opts.Now(), version: opts.Version,
-		refusals: &refusals{store: store, log: opts.Log},
+		refusals: newRefusals(store, opts.Log),
 		lookups:  &lookups{now: opts.Now, began: opts.Now()},
 		changes:  newBudget(cfg.Limits.ChangesPerUser, "Too many changes within an hour: try again later", opts.Now),
 		logins:   newBudget(loginsPerHour, "Too many logins within an hour: try again later", opts.Now),
-		hasher:   newHasher(hashParams),
+		hasher:   newHasher(hashParams, min(4, runtime.GOMAXPROCS(0)), 1024),
 		origins:  http.NewCrossOriginProtection(),
 		activity: new(activity),
 		view:     view.New(store, opts.Now),
@@ -114,7 +118,7 @@ func New(store *storage.Store, cfg config.Config, opts Options) (*Server, error)
 		turns:    newTurns(max(1, runtime.GOMAXPROCS(0)/2)),
 	}
 	s.settings.Store(&cfg)
-	s.throttle = &throttle{store: store, cfg: func() config.Logins { return s.config().Logins }, now: opts.Now}
+	s.throttle = newThrottle(store, func() config.Logins { return s.config().Logins }, opts.Now)
 	var err error
 	if s.open, err = listen.NewConnections(opts.Log, func() config.Limits { return s.config().Limits }, s.isProxy); err != nil {
 		return nil, err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
-	"strings"
 	"sync"
 	"time"
 
@@ -16,7 +15,7 @@ import (
 
 // throttle bounds how fast passwords can be guessed: by account, however its
 // name is spelt and whether it exists or not, and by address. It delays, and
-// never locks for good. What it counts is kept in the store, over a restart.
+// never locks for good. Its counts are kept in the store, so they survive a restart.
 type throttle struct {
 	store *storage.Store
 	cfg   func() config.Logins
@@ -41,44 +40,30 @@ const (
 	maxDelay   = 15 * time.Minute
 )
 
-// attempt is one login: who is to be let in, and from where.
-type attempt struct {
-	from      netip.Addr
-	network   netip.Prefix // see homes.go; the zero value for none
-	account   string       // the name of its bucket
-	subnets   []ipaddr.Network
-	forwarded bool // the password goes to a directory, which counts failures too
-	begun     time.Time
+// newThrottle returns a throttle. The settings are asked for with each login.
+func newThrottle(store *storage.Store, settings func() config.Logins, now func() time.Time) *throttle {
+	return &throttle{store: store, cfg: settings, now: now}
 }
 
-func newAttempt(username string, from netip.Addr) attempt {
-	return attempt{
-		from:    from,
-		network: networkOf(from),
-		account: accountBucket(username),
-		subnets: ipaddr.Networks(from),
-		begun:   time.Now(),
-	}
-}
-
-// accountBucket is the name of the count of failures under a name.
-func accountBucket(username string) string {
-	return "account " + storage.Fold(strings.TrimSpace(username))
-}
-
-// check returns a refusal (429) if the attempt comes too early, or nil. It refuses
-// after as long as a check of the password would have taken.
+// check returns a refusal (429) if the attempt comes too early. The refusal takes as long
+// as a check of the password would have taken.
 func (t *throttle) check(ctx context.Context, a attempt) error {
 	_, err := t.bucket(a)
 	if err != nil {
-		t.pace(a).wait(ctx, a.begun)
+		t.wait(ctx, a)
 	}
 	return err
 }
 
+// took notes that the password of an attempt has been checked just now.
+func (t *throttle) took(a attempt) { t.pace(a).note(time.Since(a.begun)) }
+
+// wait returns when a check of the password of an attempt would have been done.
+func (t *throttle) wait(ctx context.Context, a attempt) { t.pace(a).wait(ctx, a.begun) }
+
 // bucket returns the name of the count that lets an attempt in: the account's or,
-// while the account is delayed, that of the home it comes from. Else it returns a
-// refusal (429).
+// while the account is delayed, that of the home it comes from. If neither does, it
+// returns a refusal (429).
 func (t *throttle) bucket(a attempt) (name string, err error) {
 	now := t.now()
 	v, err := t.store.Attempts(a.account)
@@ -100,7 +85,7 @@ func (t *throttle) bucket(a attempt) (name string, err error) {
 			return "", tooMany(wait)
 		}
 	}
-	return name, t.checkAddress(a, now)
+	return name, t.checkNetworks(a.networks, now)
 }
 
 func (t *throttle) pace(a attempt) *pace {
@@ -120,10 +105,16 @@ func ahead(ms int64, now time.Time) time.Duration {
 	return 0
 }
 
-// checkAddress refuses an address with too many failures in one of its networks. They
-// are counted from the first one on for a minute, and then forgotten.
-func (t *throttle) checkAddress(a attempt, now time.Time) error {
-	for _, n := range a.subnets {
+// checkAddress returns a refusal (429) if there were too many failures from an address or
+// one of its networks.
+func (t *throttle) checkAddress(from netip.Addr) error {
+	return t.checkNetworks(ipaddr.Networks(from), t.now())
+}
+
+// checkNetworks is checkAddress for the networks of an address. Failures are counted from
+// the first one on for a minute, and then forgotten.
+func (t *throttle) checkNetworks(networks []ipaddr.Network, now time.Time) error {
+	for _, n := range networks {
 		v, err := t.store.Attempts(networkBucket(n))
 		if err != nil {
 			return err
@@ -186,15 +177,6 @@ func (t *throttle) tryEnter(a attempt) (bucket string, wait chan struct{}, err e
 	return bucket, nil, nil
 }
 
-// outcome of a login.
-type outcome int
-
-const (
-	undecided outcome = iota // the password was not looked at
-	accepted
-	rejected
-)
-
 // leave counts an outcome, and returns what the caller is told in place of err.
 func (t *throttle) leave(a attempt, bucket string, o outcome, err error) error {
 	t.mu.Lock()
@@ -225,8 +207,8 @@ func (t *throttle) succeeded(a attempt) {
 	t.settle(a)
 }
 
-// failed counts a failure. One that came in by a home alone is counted there alone
-// and told as the refusal that anybody else gets.
+// failed counts a failure. One that only a home let in is counted only there, and
+// answered with the refusal that anybody else gets.
 func (t *throttle) failed(a attempt, bucket string, err error) error {
 	now := t.now()
 	home, _ := t.atHome(a)
@@ -241,7 +223,7 @@ func (t *throttle) failed(a attempt, bucket string, err error) error {
 		return err
 	}
 	t.count(a, a.account, now)
-	t.failedFrom(a, now)
+	t.failedFrom(a.networks, now)
 	return err
 }
 
@@ -251,8 +233,8 @@ func (t *throttle) count(a attempt, bucket string, now time.Time) {
 	v, _ := t.store.Attempts(bucket)
 	v.Failures++
 	if over := int(v.Failures) - t.cfg().AccountFailures; over >= 0 {
-		// A directory may lock for good what is only delayed here: it sees no more
-		// failures than account_failures, and then one each maxDelay.
+		// A directory may lock an account for good that is only delayed here: it sees no
+		// more failures than account_failures, and then one each maxDelay.
 		delay := maxDelay
 		if over < 10 && !a.forwarded {
 			delay = min(maxDelay, firstDelay<<over)
@@ -262,15 +244,15 @@ func (t *throttle) count(a attempt, bucket string, now time.Time) {
 	t.store.SetAttempts(bucket, v)
 }
 
-// rejectFrom counts a failure by address alone, where no account is known.
-func (t *throttle) rejectFrom(a attempt) {
+// rejectFrom counts a failure by address alone, for a login that names no account.
+func (t *throttle) rejectFrom(from netip.Addr) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.failedFrom(a, t.now())
+	t.failedFrom(ipaddr.Networks(from), t.now())
 }
 
-func (t *throttle) failedFrom(a attempt, now time.Time) {
-	for _, n := range a.subnets {
+func (t *throttle) failedFrom(networks []ipaddr.Network, now time.Time) {
+	for _, n := range networks {
 		v, _ := t.store.Attempts(networkBucket(n))
 		if ahead(v.Until, now) == 0 {
 			v = storage.Attempts{Until: now.Add(time.Minute).UnixMilli()}
@@ -278,12 +260,4 @@ func (t *throttle) failedFrom(a attempt, now time.Time) {
 		v.Failures++
 		t.store.SetAttempts(networkBucket(n), v)
 	}
-}
-
-// networkBucket is the name of the count of failures from a network.
-func networkBucket(n ipaddr.Network) string {
-	if n.Share == 1 {
-		return "address " + ipaddr.Text(n.Addr()) // unknown ones are counted together
-	}
-	return "network " + n.String()
 }

@@ -136,8 +136,7 @@ func TestClockSetBack(t *testing.T) {
 func TestParallelGuesses(t *testing.T) {
 	for _, uid := range []string{alice, "nobody@example.com"} {
 		h := newHouse(t, roomy)
-		h.hasher = newHasher(cheap)
-		h.hasher.slots = make(chan struct{}, 64)
+		h.hasher = newHasher(cheap, 64, 1024)
 		h.userpass(uid, "wrong").want(http.StatusUnauthorized)
 		codes := map[int]int{}
 		for code := range together(100, func(i int) int {
@@ -151,9 +150,6 @@ func TestParallelGuesses(t *testing.T) {
 		}
 		if codes[http.StatusUnauthorized] != 4 || codes[http.StatusTooManyRequests] != 96 {
 			t.Errorf("%s: got %v, want 4 of 401 and 96 of 429", uid, codes)
-		}
-		if len(h.throttle.flying) != 0 {
-			t.Errorf("got %d accounts under way after all", len(h.throttle.flying))
 		}
 	}
 }
@@ -217,32 +213,38 @@ func TestAddressLimits(t *testing.T) {
 	}
 }
 
-// TestBusy: who finds no place in the queue is sent away, and costs nothing.
+// TestBusy: a login that finds no place in the queue is refused, and takes none.
 func TestBusy(t *testing.T) {
 	h := newHouse(t)
-	h.hasher.queue = make(chan struct{}, 1)
-	h.hasher.queue <- struct{}{}
-	h.userpass(alice, password).want(http.StatusServiceUnavailable).wantHeader("Retry-After", "1")
-	<-h.hasher.queue
-	h.userpass(alice, password).want(http.StatusOK)
-	if n := len(h.hasher.queue) + len(h.hasher.slots); n != 0 {
-		t.Errorf("got %d places taken after all", n)
+	h.hasher = newHasher(cheap, 1, 1)
+	leave, err := h.hasher.enter(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		h.userpass(alice, password).want(http.StatusServiceUnavailable, `{"error":"Too many logins at once: try again later"}`).wantHeader("Retry-After", "1")
+	}
+	leave()
+	for range 3 { // each gives its place back
+		h.userpass(alice, password).want(http.StatusOK)
 	}
 }
 
-// TestClientLeaves: a login that is given up gives back its place.
+// TestClientLeaves: a login that is given up gives back its place in the queue.
 func TestClientLeaves(t *testing.T) {
 	h := newHouse(t)
-	for range cap(h.hasher.slots) {
-		h.hasher.slots <- struct{}{}
+	h.hasher = newHasher(cheap, 1, 2)
+	leave, err := h.hasher.enter(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
-	a := h.ask("POST", userpassPath).form("username=alice@example.com&password=x")
-	ctx, cancel := context.WithCancel(t.Context())
-	a.r = a.r.WithContext(ctx)
-	cancel()
-	a.send().want(http.StatusServiceUnavailable)
-	if n := len(h.hasher.queue); n != 0 {
-		t.Errorf("got %d in the queue after the client left", n)
+	defer leave()
+	for range 3 {
+		a := h.ask("POST", userpassPath).form("username=alice@example.com&password=x")
+		ctx, cancel := context.WithCancel(t.Context())
+		a.r = a.r.WithContext(ctx)
+		cancel()
+		a.send().want(http.StatusServiceUnavailable, `{"error":"The request was given up"}`)
 	}
 }
 

@@ -1,0 +1,106 @@
+package server
+
+import (
+	"encoding/json"
+	"slices"
+	"time"
+
+	"gatehouse/storage"
+)
+
+// A person of the directory may have several names to log in with, and failures are
+// counted by name as well. Which names those are only the directory knows; the
+// throttle remembers those that were tried, so that an administrator who lifts a
+// person's delay lifts it for all of them.
+
+const (
+	mostNames = 16            // of a person
+	nameKept  = 2 * time.Hour // longer than a count
+)
+
+// namesOf returns the counts of the names under which logins of a person failed.
+func (t *throttle) namesOf(person string) ([]string, error) {
+	b, err := t.store.Remembered("names " + person)
+	if err != nil || len(b) == 0 {
+		return nil, err
+	}
+	var names []string
+	return names, json.Unmarshal(b, &names)
+}
+
+// noteName remembers the name under which a login of a person failed.
+func (t *throttle) noteName(ofPerson, byName attempt) {
+	person, name := ofPerson.account, byName.account
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	names, _ := t.namesOf(person)
+	names = slices.DeleteFunc(names, func(n string) bool { return n == name })
+	names = append(names, name)
+	names = names[max(0, len(names)-mostNames):]
+	if b, err := json.Marshal(names); err == nil {
+		t.store.Remember("names "+person, b, nameKept)
+	}
+}
+
+// bucketsOf names the counts of failed logins of a user, by every way in.
+func (t *throttle) bucketsOf(u storage.User) ([]string, error) {
+	list := []string{accountBucket(u.UID), nameBucket(u.UID)}
+	for _, id := range u.Identities {
+		if id.Source != storage.SourceLDAP {
+			continue
+		}
+		names, err := t.namesOf(personBucket(id.Subject))
+		if err != nil {
+			return nil, err
+		}
+		list = append(append(list, personBucket(id.Subject)), names...)
+	}
+	return list, nil
+}
+
+// delay returns how many failures in a row delay a user, and until when; the longest of
+// the delays if there are several. Without a delay both are 0.
+func (t *throttle) delay(u storage.User) (longest storage.Attempts, err error) {
+	list, err := t.bucketsOf(u)
+	if err != nil {
+		return longest, err
+	}
+	for _, bucket := range list {
+		v, err := t.store.Attempts(bucket)
+		if err != nil {
+			return longest, err
+		}
+		if ahead(v.Until, t.now()) > 0 && v.Until > longest.Until {
+			longest = v
+		}
+	}
+	return longest, nil
+}
+
+// lift forgets the failed logins of a user, by every name and from every network.
+func (t *throttle) lift(u storage.User) error {
+	list, err := t.bucketsOf(u)
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, account := range list {
+		h, err := t.homesOf(account)
+		if err != nil {
+			return err
+		}
+		t.forget(account)
+		for network := range h {
+			t.forget(homeBucket(account, network))
+		}
+	}
+	return nil
+}
+
+// forget clears a count, if there is one.
+func (t *throttle) forget(bucket string) {
+	if v, err := t.store.Attempts(bucket); err != nil || v != (storage.Attempts{}) {
+		t.store.SetAttempts(bucket, storage.Attempts{})
+	}
+}
