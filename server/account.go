@@ -6,6 +6,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/server/body"
+	"gatehouse/server/guard"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
 	"gatehouse/server/web"
@@ -41,14 +42,14 @@ func (s *Server) setOwnPassword(r *route.Request, current, password string) erro
 	if !u.Local() {
 		return storage.ErrNotLocal
 	}
-	checked, err := s.checkPassword(r.Context(), newAttempt(u.UID, r.From), u.UID, current)
+	checked, err := s.checkPassword(r.Context(), guard.NewAttempt(u.UID, r.From), u.UID, current)
 	if err != nil {
 		return err
 	}
 	if checked.ID != u.ID { // it was renamed meanwhile, and somebody else has the name
 		return reply.ErrCredentials
 	}
-	hash, err := s.hasher.hash(r.Context(), password)
+	hash, err := s.hasher.Hash(r.Context(), password)
 	if err != nil {
 		return err
 	}
@@ -95,7 +96,7 @@ func (s *Server) endingOthers(r *route.Request, change func() error) error {
 		return err
 	}
 	if len(list) == 1 && own == 0 {
-		return s.changes.spend(r.User.ID, change)
+		return s.changes.Spend(r.User.ID, change)
 	}
 	return change()
 }

@@ -149,7 +149,7 @@ func (s *Server) newPassword(ctx context.Context, password *string) (storage.Pas
 	if *password == "" {
 		*password = rand.Text()
 	}
-	return s.hasher.hash(ctx, *password)
+	return s.hasher.Hash(ctx, *password)
 }
 
 func (s *Server) adminDisableUser(w http.ResponseWriter, r *http.Request) error {

@@ -14,7 +14,7 @@ func (s *Server) adminUnlock(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return reply.NoContent(w, s.throttle.lift(u))
+	return reply.NoContent(w, s.throttle.Lift(u))
 }
 
 // liftDelayOf forgets the failed logins of the user of a uid, whom a change has just found.
@@ -23,12 +23,12 @@ func (s *Server) liftDelayOf(uid string) error {
 	if err != nil {
 		return err
 	}
-	return s.throttle.lift(u)
+	return s.throttle.Lift(u)
 }
 
 // loginDelay returns a user's login delay; nil if there is none.
 func (s *Server) loginDelay(u storage.User) (*api.LoginDelay, error) {
-	v, err := s.throttle.delay(u)
+	v, err := s.throttle.Delay(u)
 	if err != nil || v.Until == 0 {
 		return nil, err
 	}

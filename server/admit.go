@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 
+	"gatehouse/server/guard"
 	"gatehouse/server/ipaddr"
 	"gatehouse/server/oauth"
 	"gatehouse/server/reply"
@@ -12,7 +13,7 @@ import (
 
 // admitIdentity is the one place where somebody whom a directory or a provider
 // has vouched for becomes a user.
-func (s *Server) admitIdentity(a attempt, in storage.Login) (storage.User, error) {
+func (s *Server) admitIdentity(a guard.Attempt, in storage.Login) (storage.User, error) {
 	actor := storage.Actor{Address: ipaddr.Text(a.From)}
 	if len(in.Addresses) > 0 {
 		actor.Name = in.Addresses[0]
@@ -35,7 +36,7 @@ func (s *Server) admitIdentity(a attempt, in storage.Login) (storage.User, error
 }
 
 // admitClaims admits the person whom a provider vouches for.
-func (s *Server) admitClaims(a attempt, p *oauth.Provider, c oauth.Claims) (storage.User, error) {
+func (s *Server) admitClaims(a guard.Attempt, p *oauth.Provider, c oauth.Claims) (storage.User, error) {
 	if len(c.Emails) == 0 && len(c.Unverified) > 0 {
 		s.log.Info("an address of a provider is not used", "provider", p.Name(), "reason", unverified(c),
 			"uid", strings.Join(c.Unverified, " "), "subject", c.Subject, "address", a.From)

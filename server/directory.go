@@ -10,6 +10,7 @@ import (
 
 	"gatehouse/ldap"
 	"gatehouse/server/config"
+	"gatehouse/server/guard"
 	"gatehouse/server/reply"
 	"gatehouse/storage"
 )
@@ -35,18 +36,18 @@ var errNoDirectory = reply.Refuse(http.StatusNotFound, `The login method "ldap" 
 // a uid and a mail, share the guesses that the directory gets to see. While that one
 // is used up, another name of the person is answered, and takes as long, as a name
 // that nobody has.
-func (s *Server) checkDirectory(ctx context.Context, a attempt, username, password string) (u storage.User, err error) {
-	a = a.toDirectory(username)
-	if err := s.throttle.check(ctx, a); err != nil {
+func (s *Server) checkDirectory(ctx context.Context, a guard.Attempt, username, password string) (u storage.User, err error) {
+	a = a.ToDirectory(username)
+	if err := s.throttle.Check(ctx, a); err != nil {
 		return u, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.config().LDAP.LoginTimeout())
 	defer cancel()
-	leave, err := s.throttle.enter(ctx, a)
+	leave, err := s.throttle.Enter(ctx, a)
 	if err != nil {
 		return u, err
 	}
-	o := undecided
+	o := guard.Undecided
 	defer func() {
 		s.watch.login(o, err)
 		err = leave(o, err)
@@ -56,8 +57,8 @@ func (s *Server) checkDirectory(ctx context.Context, a attempt, username, passwo
 		return u, err
 	}
 	u, o, err = s.tryPerson(ctx, a, found, password)
-	if o == rejected {
-		s.refusals.note(found.UID, a.From)
+	if o == guard.Rejected {
+		s.refusals.Note(found.UID, a.From)
 	}
 	return u, err
 }
@@ -65,10 +66,10 @@ func (s *Server) checkDirectory(ctx context.Context, a attempt, username, passwo
 // tryPerson has the directory judge the password of the person whom it found, unless
 // that person's count is used up: then, as for nobody, it judges the password of a
 // person who does not exist.
-func (s *Server) tryPerson(ctx context.Context, a attempt, found ldap.Entry, password string) (u storage.User, o outcome, err error) {
+func (s *Server) tryPerson(ctx context.Context, a guard.Attempt, found ldap.Entry, password string) (u storage.User, o guard.Outcome, err error) {
 	leave, asked, err := s.enterPerson(ctx, a, found)
 	if err != nil {
-		return u, undecided, err
+		return u, guard.Undecided, err
 	}
 	entry := found
 	if found.Known() && !asked {
@@ -77,15 +78,15 @@ func (s *Server) tryPerson(ctx context.Context, a attempt, found ldap.Entry, pas
 	u, err = s.askDirectory(ctx, a, entry, password)
 	switch {
 	case err == nil, errors.Is(err, storage.ErrOtherAccount):
-		o = accepted // the password was right
+		o = guard.Accepted // the password was right
 	case errors.Is(err, reply.ErrInvalid):
-		o = rejected
+		o = guard.Rejected
 	}
 	leave(o)
-	if asked && o != undecided {
-		s.throttle.took(a)
-	} else if o == rejected {
-		s.throttle.wait(ctx, a)
+	if asked && o != guard.Undecided {
+		s.throttle.Took(a)
+	} else if o == guard.Rejected {
+		s.throttle.Wait(ctx, a)
 	}
 	return u, o, err
 }
@@ -94,19 +95,19 @@ func (s *Server) tryPerson(ctx context.Context, a attempt, found ldap.Entry, pas
 // reports whether the directory may be asked. It waits for other logins of the person,
 // by whichever name: a right password is not refused because others are being tried.
 // An answer that looks at no password is drawn from those that waited as well (pace).
-func (s *Server) enterPerson(ctx context.Context, a attempt, found ldap.Entry) (leave func(outcome), asked bool, err error) {
+func (s *Server) enterPerson(ctx context.Context, a guard.Attempt, found ldap.Entry) (leave func(guard.Outcome), asked bool, err error) {
 	if !found.Known() {
-		return func(outcome) {}, false, nil
+		return func(guard.Outcome) {}, false, nil
 	}
-	person := a.ofPerson(cmp.Or(found.Subject, found.DN))
-	done, err := s.throttle.enter(ctx, person)
+	person := a.OfPerson(cmp.Or(found.Subject, found.DN))
+	done, err := s.throttle.Enter(ctx, person)
 	refused, ok := errors.AsType[*reply.Error](err)
 	if err != nil && !ok {
 		return nil, false, err
 	}
-	leave = func(o outcome) {
-		if o == rejected {
-			s.throttle.noteName(person, a)
+	leave = func(o guard.Outcome) {
+		if o == guard.Rejected {
+			s.throttle.NoteName(person, a)
 		}
 		if asked {
 			done(o, nil)
@@ -121,7 +122,7 @@ func (s *Server) enterPerson(ctx context.Context, a attempt, found ldap.Entry) (
 // askDirectory has the directory judge a password, and admits the person. It goes
 // on when the client hangs up: the directory counts the failure all the same, and
 // whoever could keep it from being counted here could lock anybody out there.
-func (s *Server) askDirectory(ctx context.Context, a attempt, entry ldap.Entry, password string) (storage.User, error) {
+func (s *Server) askDirectory(ctx context.Context, a guard.Attempt, entry ldap.Entry, password string) (storage.User, error) {
 	end, _ := ctx.Deadline()
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), end)
 	defer cancel()

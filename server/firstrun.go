@@ -26,7 +26,7 @@ func (s *Server) FirstRun(ctx context.Context) (file, password string, made bool
 		return "", "", false, nil
 	}
 	password = rand.Text()
-	hash, err := s.hasher.hash(ctx, password)
+	hash, err := s.hasher.Hash(ctx, password)
 	if err != nil {
 		return "", "", false, err
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"gatehouse/server/config"
+	"gatehouse/server/guard"
 	"gatehouse/storage"
 )
 
@@ -42,7 +43,7 @@ func TestFirstRunWhere(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.hasher = newHasher(cheap, 4, 1024)
+		s.hasher = guard.NewHasher(cheap, 4, 1024)
 		file, password, made, err := s.FirstRun(t.Context())
 		if err != nil || made != want || (file != "") != want || (password != "") != want {
 			t.Errorf("%q: got %q, made %t, %v", text, file, made, err)

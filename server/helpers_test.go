@@ -19,6 +19,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/server/config"
+	"gatehouse/server/guard"
 	"gatehouse/storage"
 	"gatehouse/storage/storagetest"
 )
@@ -89,7 +90,7 @@ func (h *house) start(store *storage.Store, o Options) {
 		h.Fatal(err)
 	}
 	h.Server = s
-	h.hasher = newHasher(cheap, 4, 1024)
+	h.hasher = guard.NewHasher(cheap, 4, 1024)
 	h.web = h.Handler()
 	h.admin = api.InProcess(h.AdminHandler("tester"), func() error { return nil })
 }

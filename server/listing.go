@@ -87,11 +87,11 @@ var partBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 // encodePart reads and encodes a part of a list in the caller's turn.
 func (s *Server) encodePart(r *route.Request, b *bytes.Buffer, q storage.Owned, view func(storage.Token) any) (next storage.Cursor, err error) {
-	if err := s.turns.take(r.Context(), r.User.ID); err != nil {
+	if err := s.turns.Take(r.Context(), r.User.ID); err != nil {
 		return next, err
 	}
 	start := time.Now()
-	defer func() { s.turns.give(time.Since(start)) }()
+	defer func() { s.turns.Give(time.Since(start)) }()
 	return s.encode(b, q, view)
 }
 

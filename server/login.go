@@ -9,6 +9,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/server/body"
+	"gatehouse/server/guard"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
 	"gatehouse/server/view"
@@ -17,23 +18,23 @@ import (
 
 // checkPassword returns the user of a name and password that match. An unknown
 // user, a disabled one and a wrong password look the same and take as long.
-func (s *Server) checkPassword(ctx context.Context, a attempt, username, password string) (u storage.User, err error) {
-	if err := s.throttle.check(ctx, a); err != nil {
+func (s *Server) checkPassword(ctx context.Context, a guard.Attempt, username, password string) (u storage.User, err error) {
+	if err := s.throttle.Check(ctx, a); err != nil {
 		return u, err // without a place in the queue
 	}
-	done, err := s.hasher.enter(ctx)
+	done, err := s.hasher.Enter(ctx)
 	if err != nil {
 		return u, err
 	}
 	defer done()
-	leave, err := s.throttle.enter(ctx, a)
+	leave, err := s.throttle.Enter(ctx, a)
 	if err != nil {
 		return u, err
 	}
-	o := undecided
+	o := guard.Undecided
 	defer func() {
-		if o != undecided {
-			s.throttle.took(a)
+		if o != guard.Undecided {
+			s.throttle.Took(a)
 		}
 		err = leave(o, err)
 	}()
@@ -46,16 +47,16 @@ func (s *Server) checkPassword(ctx context.Context, a attempt, username, passwor
 	if err != nil {
 		return u, err
 	}
-	ok, err := s.hasher.matches(password, hash)
+	ok, err := s.hasher.Matches(password, hash)
 	if err != nil {
 		return u, err
 	}
 	if !ok || u.State != storage.UserActive {
-		o = rejected
-		s.refusals.note(u.UID, a.From)
+		o = guard.Rejected
+		s.refusals.Note(u.UID, a.From)
 		return u, reply.ErrInvalid
 	}
-	o = accepted
+	o = guard.Accepted
 	s.firstLoginDone(u.UID)
 	return u, nil
 }
@@ -67,7 +68,7 @@ func (s *Server) logIn(r *route.Request, fields map[string]string, method string
 	if err != nil {
 		return storage.User{}, err
 	}
-	a := newAttempt(v[0], r.From)
+	a := guard.NewAttempt(v[0], r.From)
 	var u storage.User
 	switch {
 	case method == methodPassword && s.config().Logins.Local:
@@ -107,7 +108,7 @@ func (s *Server) loginEnded(method, name string, from netip.Addr, err error) {
 		if method != methodLDAP && storage.CheckUID(name) != nil {
 			name = ""
 		}
-		s.refusals.tell(method, name, from)
+		s.refusals.Tell(method, name, from)
 	}
 }
 
@@ -180,7 +181,7 @@ func (s *Server) logInByCookie(w http.ResponseWriter, r *route.Request) (fields 
 // session. It ends the session of the cookie that the browser had before.
 func (s *Server) beginSession(w http.ResponseWriter, r *route.Request, u storage.User, method string) error {
 	var cookie storage.Secret
-	err := s.logins.spend(u.ID, func() (err error) {
+	err := s.logins.Spend(u.ID, func() (err error) {
 		cookie, err = s.store.CreateSession(r.ActorOf(u.UID), u.ID, method, agentOf(r.Header))
 		return err
 	})

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 
+	"gatehouse/server/guard"
 	"gatehouse/server/oauth"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
@@ -55,7 +56,7 @@ func (s *Server) toProvider(w http.ResponseWriter, r *route.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.throttle.checkAddress(r.From); err != nil {
+	if err := s.throttle.CheckAddress(r.From); err != nil {
 		return err
 	}
 	l, address, err := p.Begin(r.Context(), callback)
@@ -111,20 +112,20 @@ func (s *Server) comeBack(r *route.Request, p *oauth.Provider) (u storage.User, 
 	}
 	// There is no account to count for before the provider has named one, and a
 	// code can't be guessed.
-	a := newAttempt("", r.From)
-	if err := s.throttle.checkAddress(r.From); err != nil {
+	a := guard.NewAttempt("", r.From)
+	if err := s.throttle.CheckAddress(r.From); err != nil {
 		return u, "", err
 	}
 	u, err = s.finish(r, p, a, l.Login, query)
 	if errors.Is(err, reply.ErrInvalid) {
-		s.throttle.rejectFrom(r.From)
-		s.refusals.note("", r.From)
+		s.throttle.RejectFrom(r.From)
+		s.refusals.Note("", r.From)
 	}
 	return u, l.Next, err
 }
 
 // finish asks the provider who came back, and admits that person.
-func (s *Server) finish(r *route.Request, p *oauth.Provider, a attempt, l oauth.Login, query url.Values) (storage.User, error) {
+func (s *Server) finish(r *route.Request, p *oauth.Provider, a guard.Attempt, l oauth.Login, query url.Values) (storage.User, error) {
 	claims, err := p.Finish(r.Context(), l, query)
 	if err != nil {
 		return storage.User{}, s.refusedBy(p, a, "", err)

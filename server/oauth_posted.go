@@ -9,6 +9,7 @@ import (
 	"net/http"
 
 	"gatehouse/server/body"
+	"gatehouse/server/guard"
 	"gatehouse/server/oauth"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
@@ -82,7 +83,7 @@ func readPosted(r *http.Request) (mail, token string, err error) {
 
 // checkPosted returns the user whom a provider's token speaks for.
 func (s *Server) checkPosted(r *route.Request, p *oauth.Provider, mail, token string) (storage.User, error) {
-	a := newProviderAttempt(p.Name(), mail, r.From)
+	a := guard.NewProviderAttempt(p.Name(), mail, r.From)
 	// The wait for other logins of the account counts towards the time-out.
 	ctx, cancel := context.WithTimeout(r.Context(), p.Timeout())
 	defer cancel()
@@ -103,25 +104,25 @@ func (s *Server) checkPosted(r *route.Request, p *oauth.Provider, mail, token st
 	}
 	if errors.Is(err, reply.ErrInvalid) {
 		named, _ := s.store.User(mail) // what names nobody is not written down
-		s.refusals.note(named.UID, a.From)
+		s.refusals.Note(named.UID, a.From)
 	}
 	return u, err
 }
 
 // withinLimits calls try unless the attempt is throttled, and counts its outcome.
-func (s *Server) withinLimits(ctx context.Context, a attempt, try func(context.Context) (storage.User, error)) (u storage.User, err error) {
-	leave, err := s.throttle.enter(ctx, a)
+func (s *Server) withinLimits(ctx context.Context, a guard.Attempt, try func(context.Context) (storage.User, error)) (u storage.User, err error) {
+	leave, err := s.throttle.Enter(ctx, a)
 	if err != nil {
 		return u, err
 	}
-	o := undecided
+	o := guard.Undecided
 	defer func() { err = leave(o, err) }()
 	u, err = try(ctx)
 	switch {
 	case err == nil, errors.Is(err, storage.ErrOtherAccount):
-		o = accepted // the provider did vouch for somebody
+		o = guard.Accepted // the provider did vouch for somebody
 	case errors.Is(err, reply.ErrInvalid):
-		o = rejected
+		o = guard.Rejected
 	}
 	return u, err
 }
@@ -148,7 +149,7 @@ func unverified(c oauth.Claims) string {
 // refusedBy logs why a provider refuses a login, of whom, as far as that is known,
 // and from where. It returns what the client is told of it. The typed address is
 // empty for a login by browser.
-func (s *Server) refusedBy(p *oauth.Provider, a attempt, typed string, err error) error {
+func (s *Server) refusedBy(p *oauth.Provider, a guard.Attempt, typed string, err error) error {
 	refusal, ok := errors.AsType[*oauth.Refusal](err)
 	if !ok {
 		return err

@@ -9,6 +9,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/server/config"
+	"gatehouse/server/guard"
 	"gatehouse/server/oauth/oauthtest"
 	"gatehouse/storage"
 )
@@ -244,12 +245,12 @@ func TestPostedUnavailable(t *testing.T) {
 func TestPostedQueue(t *testing.T) {
 	h, s := newGitHubHouse(t, func(c *config.Config) { c.Logins.AccountFailures = 1 })
 	h.start(h.store, Options{ProviderTimeout: time.Millisecond})
-	other := newProviderAttempt("github", "ADA@example.com", netip.MustParseAddr("192.0.2.1"))
-	leave, err := h.throttle.enter(t.Context(), other)
+	other := guard.NewProviderAttempt("github", "ADA@example.com", netip.MustParseAddr("192.0.2.1"))
+	leave, err := h.throttle.Enter(t.Context(), other)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer leave(undecided, nil)
+	defer leave(guard.Undecided, nil)
 	h.postToken("github", "ada@example.com", "x").want(http.StatusServiceUnavailable, `{"error":"The provider is not available: try again later"}`)
 	if asked := s.Asked(); len(asked) != 0 {
 		t.Errorf("got the questions %q, want none", asked)

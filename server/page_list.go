@@ -32,11 +32,11 @@ func (s *Server) showTokens(w http.ResponseWriter, r *route.Request, status int,
 
 // fillPage reads the tokens of the page, or of the last one if there are fewer pages.
 func (s *Server) fillPage(r *route.Request, page *web.Tokens) (err error) {
-	if err := s.turns.take(r.Context(), r.User.ID); err != nil {
+	if err := s.turns.Take(r.Context(), r.User.ID); err != nil {
 		return err
 	}
 	start := time.Now()
-	defer func() { s.turns.give(time.Since(start)) }()
+	defer func() { s.turns.Give(time.Since(start)) }()
 	if page.Total, err = s.store.CountTokensOf(r.User.ID); err != nil {
 		return err
 	}

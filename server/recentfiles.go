@@ -69,7 +69,7 @@ func (s *Server) openedFile(w http.ResponseWriter, r *route.Request) error {
 	if f.Revision == nil {
 		f.Revision = json.RawMessage("null")
 	}
-	if err := s.changes.spend(r.User.ID, func() error { return s.store.OpenedFile(r.User.ID, f) }); err != nil {
+	if err := s.changes.Spend(r.User.ID, func() error { return s.store.OpenedFile(r.User.ID, f) }); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -82,7 +82,7 @@ func TestRefusedFlood(t *testing.T) {
 	}
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
-	h.Server.refusals.run(over) // writes what was counted, and ends
+	h.Server.refusals.Run(over) // writes what was counted, and ends
 	if !strings.Contains(h.log.String(), `msg="more logins were refused than there are lines for" logins=15`) {
 		t.Error("the others are not counted")
 	}

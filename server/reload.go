@@ -19,7 +19,7 @@ func (s *Server) Reload(newer config.Config) (taken bool) {
 		}
 	}
 	s.settings.Store(&now)
-	s.changes.setLimit(now.Limits.ChangesPerUser)
+	s.changes.SetLimit(now.Limits.ChangesPerUser)
 	s.open.Warn()
 	if list := config.Changed(now, newer); len(list) > 0 {
 		s.log.Warn("settings have changed that need a restart", "settings", strings.Join(list, " "))

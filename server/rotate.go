@@ -39,7 +39,7 @@ func (s *Server) rotateToken(w http.ResponseWriter, r *route.Request) error {
 		with = int(r.Token.Generation)
 	}
 	var secret storage.Secret
-	err = s.changes.spend(r.User.ID, func() (err error) {
+	err = s.changes.Spend(r.User.ID, func() (err error) {
 		t, secret, err = s.store.RotateToken(r.Actor(), t.ID, overlap, with)
 		return err
 	})

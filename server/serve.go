@@ -140,7 +140,7 @@ type door struct {
 func (s *Server) sweep(ctx context.Context) <-chan struct{} {
 	var sweeps sync.WaitGroup
 	sweeps.Go(func() { s.sweepIdle(ctx) })
-	sweeps.Go(func() { s.refusals.run(ctx) })
+	sweeps.Go(func() { s.refusals.Run(ctx) })
 	sweeps.Go(func() { s.watchStates(ctx) })
 	sweeps.Go(func() { s.activity.run(ctx, s.metrics) })
 	sweeps.Go(func() { s.sweepDirectory(ctx) })

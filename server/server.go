@@ -40,6 +40,7 @@ import (
 	"time"
 
 	"gatehouse/server/config"
+	"gatehouse/server/guard"
 	"gatehouse/server/ipaddr"
 	"gatehouse/server/listen"
 	"gatehouse/server/oauth"
@@ -56,19 +57,19 @@ type Server struct {
 	now      func() time.Time
 	started  time.Time
 	version  string
-	throttle *throttle
-	changes  *budget // of users, on their tokens and files
-	logins   *budget // of users, by browser
-	refusals *refusals
+	throttle *guard.Throttle
+	changes  *guard.Budget // of users, on their tokens and files
+	logins   *guard.Budget // of users, by browser
+	refusals *guard.Refusals
 	lookups  *lookups
-	hasher   *hasher
+	hasher   *guard.Hasher
 	origins  *http.CrossOriginProtection
 	metrics  *metrics
 	jobs     jobs
 	pages    *web.Pages
 	activity *activity
 	view     view.View
-	turns    *turns              // of the users, to read a part of a listing
+	turns    *guard.Turns        // of the users, to read a part of a listing
 	pair     *listen.Certificate // nil: the port speaks plain HTTP
 	open     *listen.Connections
 	watch    *watch
@@ -106,19 +107,19 @@ func New(store *storage.Store, cfg config.Config, opts Options) (*Server, error)
 	}
 	s := &Server{
 		store: store, log: opts.Log, now: opts.Now, started: opts.Now(), version: opts.Version,
-		refusals: newRefusals(store, opts.Log),
+		refusals: guard.NewRefusals(store, opts.Log),
 		lookups:  &lookups{now: opts.Now, began: opts.Now()},
-		changes:  newBudget(cfg.Limits.ChangesPerUser, "Too many changes within an hour: try again later", opts.Now),
-		logins:   newBudget(loginsPerHour, "Too many logins within an hour: try again later", opts.Now),
-		hasher:   newHasher(hashParams, min(4, runtime.GOMAXPROCS(0)), 1024),
+		changes:  guard.NewBudget(cfg.Limits.ChangesPerUser, "Too many changes within an hour: try again later", opts.Now),
+		logins:   guard.NewBudget(loginsPerHour, "Too many logins within an hour: try again later", opts.Now),
+		hasher:   guard.NewHasher(guard.HashParams, min(4, runtime.GOMAXPROCS(0)), 1024),
 		origins:  http.NewCrossOriginProtection(),
 		activity: new(activity),
 		view:     view.New(store, opts.Now),
 		idle:     idleSweep{state: newIdleState(opts.Log)},
-		turns:    newTurns(max(1, runtime.GOMAXPROCS(0)/2)),
+		turns:    guard.NewTurns(max(1, runtime.GOMAXPROCS(0)/2)),
 	}
 	s.settings.Store(&cfg)
-	s.throttle = newThrottle(store, func() config.Logins { return s.config().Logins }, opts.Now)
+	s.throttle = guard.NewThrottle(store, func() config.Logins { return s.config().Logins }, opts.Now)
 	var err error
 	if s.open, err = listen.NewConnections(opts.Log, func() config.Limits { return s.config().Limits }, s.isProxy); err != nil {
 		return nil, err

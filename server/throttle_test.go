@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gatehouse/server/config"
+	"gatehouse/server/guard"
 )
 
 // roomy lets the limit by address out of a test of the limit by account.
@@ -136,7 +137,7 @@ func TestClockSetBack(t *testing.T) {
 func TestParallelGuesses(t *testing.T) {
 	for _, uid := range []string{alice, "nobody@example.com"} {
 		h := newHouse(t, roomy)
-		h.hasher = newHasher(cheap, 64, 1024)
+		h.hasher = guard.NewHasher(cheap, 64, 1024)
 		h.userpass(uid, "wrong").want(http.StatusUnauthorized)
 		codes := map[int]int{}
 		for code := range together(100, func(i int) int {
@@ -216,8 +217,8 @@ func TestAddressLimits(t *testing.T) {
 // TestBusy: a login that finds no place in the queue is refused, and takes none.
 func TestBusy(t *testing.T) {
 	h := newHouse(t)
-	h.hasher = newHasher(cheap, 1, 1)
-	leave, err := h.hasher.enter(t.Context())
+	h.hasher = guard.NewHasher(cheap, 1, 1)
+	leave, err := h.hasher.Enter(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,8 +234,8 @@ func TestBusy(t *testing.T) {
 // TestClientLeaves: a login that is given up gives back its place in the queue.
 func TestClientLeaves(t *testing.T) {
 	h := newHouse(t)
-	h.hasher = newHasher(cheap, 1, 2)
-	leave, err := h.hasher.enter(t.Context())
+	h.hasher = guard.NewHasher(cheap, 1, 2)
+	leave, err := h.hasher.Enter(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -131,7 +131,7 @@ func (s *Server) handOut(w http.ResponseWriter, r *route.Request, spec storage.T
 // makeToken creates a token for a user, as one of the changes that the user may
 // make in an hour.
 func (s *Server) makeToken(r *route.Request, user route.Principal, spec storage.TokenSpec) (t storage.Token, secret storage.Secret, err error) {
-	err = s.changes.spend(user.ID, func() error {
+	err = s.changes.Spend(user.ID, func() error {
 		t, secret, err = s.store.CreateToken(r.ActorOf(user.UID), user.ID, spec)
 		return err
 	})
@@ -221,7 +221,7 @@ func (s *Server) renameToken(w http.ResponseWriter, r *route.Request) error {
 
 // rename gives a token of the caller's another name.
 func (s *Server) rename(r *route.Request, id storage.ID, name string) error {
-	return s.changes.spend(r.User.ID, func() error { return s.store.RenameToken(r.Actor(), id, name) })
+	return s.changes.Spend(r.User.ID, func() error { return s.store.RenameToken(r.Actor(), id, name) })
 }
 
 // revokeToken serves DELETE /api/token/{id}. A token with scopes may revoke

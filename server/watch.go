@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gatehouse/ldap"
+	"gatehouse/server/guard"
 	"gatehouse/server/oauth"
 	"gatehouse/server/reply"
 	"gatehouse/storage"
@@ -88,10 +89,10 @@ func directoryTrouble(d directory) (why error) {
 }
 
 // login notes what came of a login by the directory.
-func (w *watch) login(o outcome, err error) {
+func (w *watch) login(o guard.Outcome, err error) {
 	if ldap.InDoubt(err) {
 		w.logins.Set(err)
-	} else if o != undecided {
+	} else if o != guard.Undecided {
 		w.logins.Set(nil)
 	}
 }

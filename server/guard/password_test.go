@@ -1,4 +1,4 @@
-package server
+package guard
 
 import (
 	"context"
@@ -11,6 +11,9 @@ import (
 
 	"gatehouse/storage"
 )
+
+// cheap are parameters under which a test need not wait.
+var cheap = argon2id.Params{Memory: 64, Iterations: 1, Parallelism: 1, SaltLength: 16, KeyLength: 32}
 
 // TestPrepareIsOpaqueString: what RFC 8265 allows is prepared as it says.
 func TestPrepareIsOpaqueString(t *testing.T) {
@@ -43,7 +46,7 @@ func FuzzPrepare(f *testing.F) {
 
 // TestPasswordForms: however a password is typed, it is the one that was set.
 func TestPasswordForms(t *testing.T) {
-	h := newHasher(cheap, 4, 1024)
+	h := NewHasher(cheap, 4, 1024)
 	raw := func(p string) storage.PasswordHash { // as it was hashed before there were forms
 		text, err := argon2id.CreateHash(p, &cheap)
 		if err != nil {
@@ -52,7 +55,7 @@ func TestPasswordForms(t *testing.T) {
 		return storage.PasswordHash(text)
 	}
 	set := func(p string) storage.PasswordHash {
-		hash, err := h.hash(context.Background(), p)
+		hash, err := h.Hash(context.Background(), p)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -80,12 +83,12 @@ func TestPasswordForms(t *testing.T) {
 		{"no user", "", decomposed, false},
 		{"not UTF-8", set("\ufffd"), "\xff", false},
 	} {
-		if got, err := h.matches(c.typed, c.hash); err != nil || got != c.want {
+		if got, err := h.Matches(c.typed, c.hash); err != nil || got != c.want {
 			t.Errorf("%s: got %t, %v", c.what, got, err)
 		}
 	}
 	for _, p := range []string{"", "\ufeff", strings.Repeat("a", maxPassword+1), strings.Repeat("\u0958", maxPassword/3), "a\xff"} {
-		if _, err := h.hash(context.Background(), p); err == nil {
+		if _, err := h.Hash(context.Background(), p); err == nil {
 			t.Errorf("%.20q of %d bytes was set", p, len(p))
 		}
 	}
@@ -96,18 +99,18 @@ func TestPasswordForms(t *testing.T) {
 func TestPasswordWork(t *testing.T) {
 	p := cheap
 	p.Memory = 4 << 10 // KiB
-	h := newHasher(p, 4, 1024)
+	h := NewHasher(p, 4, 1024)
 	hashes := func(typed string, hash storage.PasswordHash) uint64 {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		if _, err := h.matches(typed, hash); err != nil {
+		if _, err := h.Matches(typed, hash); err != nil {
 			t.Fatal(err)
 		}
 		runtime.ReadMemStats(&after)
 		return (after.TotalAlloc - before.TotalAlloc) / (4 << 20)
 	}
 	const composed, decomposed = "p\u00e4ss", "pa\u0308ss"
-	prepared, err := h.hash(context.Background(), composed)
+	prepared, err := h.Hash(context.Background(), composed)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,13 +130,13 @@ func TestPasswordWork(t *testing.T) {
 // TestDummyHash: what unknown users' passwords are compared with has the form
 // and the cost of a real hash.
 func TestDummyHash(t *testing.T) {
-	for _, p := range []argon2id.Params{hashParams, cheap} {
-		got, _, _, err := argon2id.DecodeHash(newHasher(p, 4, 1024).dummy)
+	for _, p := range []argon2id.Params{HashParams, cheap} {
+		got, _, _, err := argon2id.DecodeHash(NewHasher(p, 4, 1024).dummy)
 		if err != nil || *got != p {
 			t.Errorf("got %v, %v, want %v", got, err, p)
 		}
 	}
-	if hashParams.Memory < 19<<10 || hashParams.Iterations < 2 {
-		t.Errorf("got %v, want OWASP's parameters or stronger", hashParams)
+	if HashParams.Memory < 19<<10 || HashParams.Iterations < 2 {
+		t.Errorf("got %v, want OWASP's parameters or stronger", HashParams)
 	}
 }

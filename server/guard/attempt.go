@@ -1,4 +1,25 @@
-package server
+// Package guard slows down everybody who guesses or floods: it hashes passwords, delays
+// logins after failures, logs refusals without letting them fill the log, and bounds what
+// one user may change and list.
+//
+// A login takes one way through it:
+//
+//	NewAttempt         who, from where, and which counts of failures apply
+//	Throttle.Check     too early? Then a refusal, after as long as a check would take
+//	Hasher.Enter       a place to hash; too many logins at once are refused
+//	Throttle.Enter     waits until fewer logins of the account are under way
+//	Hasher.Matches     the same work for a wrong password as for an unknown user
+//	leave(Outcome)     counts it: forgotten, or one more failure and perhaps a delay
+//	Refusals           one line in the log, one event in the audit log
+//
+// Nothing that a client sees depends on whether an account exists. A stranger who guesses
+// can't keep an account's owner out: logins from networks where the owner has logged in
+// before are counted apart (homes.go).
+//
+// Counts of failures are kept in the store. Budgets and turns are kept in memory: a
+// restart forgives. The package never decides who somebody is, and knows no session and
+// no token.
+package guard
 
 import (
 	"net/netip"
@@ -9,9 +30,9 @@ import (
 	"gatehouse/storage"
 )
 
-// attempt is one login: who is to be let in, from where, and which counts of failures
+// Attempt is one login: who is to be let in, from where, and which counts of failures
 // stand in its way.
-type attempt struct {
+type Attempt struct {
 	From netip.Addr
 
 	network   netip.Prefix // see homes.go; the zero value for none
@@ -21,9 +42,9 @@ type attempt struct {
 	begun     time.Time
 }
 
-// newAttempt begins a login with a name and a password that is kept here.
-func newAttempt(username string, from netip.Addr) attempt {
-	return attempt{
+// NewAttempt begins a login with a name and a password that is kept here.
+func NewAttempt(username string, from netip.Addr) Attempt {
+	return Attempt{
 		From:     from,
 		network:  networkOf(from),
 		account:  accountBucket(username),
@@ -32,26 +53,26 @@ func newAttempt(username string, from netip.Addr) attempt {
 	}
 }
 
-// toDirectory returns the attempt as one that a directory decides, with a name as it was
+// ToDirectory returns the attempt as one that a directory decides, with a name as it was
 // typed for the directory.
-func (a attempt) toDirectory(username string) attempt {
+func (a Attempt) ToDirectory(username string) Attempt {
 	a.account, a.forwarded = nameBucket(username), true
 	return a
 }
 
-// ofPerson returns the attempt as one of a person whom the directory found, by whichever
+// OfPerson returns the attempt as one of a person whom the directory found, by whichever
 // name. Its address is not counted: the attempt that it is made from counts that.
-func (a attempt) ofPerson(subject string) attempt {
+func (a Attempt) OfPerson(subject string) Attempt {
 	a.account, a.networks = personBucket(subject), nil
 	return a
 }
 
-// newProviderAttempt begins a login with a provider's token, which names a mail. Failures
+// NewProviderAttempt begins a login with a provider's token, which names a mail. Failures
 // are counted by address and, within an address, by the mail. From other addresses the
 // person is not affected: a token can't be guessed, and knowing somebody's mail must not
 // be enough to lock them out.
-func newProviderAttempt(provider, mail string, from netip.Addr) attempt {
-	a := newAttempt(mail, from)
+func NewProviderAttempt(provider, mail string, from netip.Addr) Attempt {
+	a := NewAttempt(mail, from)
 	a.account = "oauth " + provider + " " + networkBucket(a.networks[0]) + " " + a.account
 	a.network = netip.Prefix{} // the account's count is that of an address already
 	return a
@@ -85,11 +106,11 @@ func networkBucket(n ipaddr.Network) string {
 	return "network " + n.String()
 }
 
-// outcome is what came of an attempt.
-type outcome int
+// Outcome is what came of an attempt.
+type Outcome int
 
 const (
-	undecided outcome = iota // the password was not looked at
-	accepted
-	rejected
+	Undecided Outcome = iota // the password was not looked at
+	Accepted
+	Rejected
 )

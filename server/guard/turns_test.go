@@ -1,4 +1,4 @@
-package server
+package guard
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 )
 
 // waits is how many wait for a turn.
-func (t *turns) waits() (n int) {
+func (t *Turns) waits() (n int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, w := range t.queue {
@@ -25,15 +25,15 @@ func (t *turns) waits() (n int) {
 // TestTurnsAreFair: a user who asks for much waits longer than one who asks for
 // little, not the other way round.
 func TestTurnsAreFair(t *testing.T) {
-	turns := newTurns(1)
-	if err := turns.take(t.Context(), 1); err != nil {
+	turns := NewTurns(1)
+	if err := turns.Take(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
 	order := make(chan storage.UserID)
 	for _, user := range []storage.UserID{1, 1, 1, 1, 2, 3, 2} {
 		before := turns.waits()
 		go func() {
-			if err := turns.take(t.Context(), user); err != nil {
+			if err := turns.Take(t.Context(), user); err != nil {
 				t.Error(err)
 			}
 			order <- user
@@ -43,12 +43,12 @@ func TestTurnsAreFair(t *testing.T) {
 		}
 	}
 	for n, want := range []storage.UserID{1, 2, 3, 1, 2, 1, 1} {
-		turns.give(0)
+		turns.Give(0)
 		if got := <-order; got != want {
 			t.Errorf("turn %d: got user %d, want %d", n, got, want)
 		}
 	}
-	turns.give(0)
+	turns.Give(0)
 	if turns.free != 1 || len(turns.queue) != 0 {
 		t.Errorf("got %d free turns and %d who wait, want 1 and none", turns.free, len(turns.queue))
 	}
@@ -58,7 +58,7 @@ func TestTurnsAreFair(t *testing.T) {
 // are taken at once than there are, and none is lost.
 func TestTurnsAreBounded(t *testing.T) {
 	const most = 3
-	turns := newTurns(most)
+	turns := NewTurns(most)
 	var taken, gaveUp atomic.Int64
 	var all sync.WaitGroup
 	for n := range 60 {
@@ -69,7 +69,7 @@ func TestTurnsAreBounded(t *testing.T) {
 				if r.IntN(2) == 0 {
 					go cancel()
 				}
-				switch err := turns.take(ctx, storage.UserID(r.IntN(5))); {
+				switch err := turns.Take(ctx, storage.UserID(r.IntN(5))); {
 				case errors.Is(err, context.Canceled):
 					gaveUp.Add(1)
 				case err != nil:
@@ -80,7 +80,7 @@ func TestTurnsAreBounded(t *testing.T) {
 					}
 					runtime.Gosched()
 					taken.Add(-1)
-					turns.give(0)
+					turns.Give(0)
 				}
 				cancel()
 			}

@@ -1,4 +1,4 @@
-package server
+package guard
 
 import (
 	"context"
@@ -13,10 +13,10 @@ import (
 	"gatehouse/storage"
 )
 
-// throttle bounds how fast passwords can be guessed: by account, however its
+// Throttle bounds how fast passwords can be guessed: by account, however its
 // name is spelt and whether it exists or not, and by address. It delays, and
 // never locks for good. Its counts are kept in the store, so they survive a restart.
-type throttle struct {
+type Throttle struct {
 	store *storage.Store
 	cfg   func() config.Logins
 	now   func() time.Time
@@ -40,31 +40,31 @@ const (
 	maxDelay   = 15 * time.Minute
 )
 
-// newThrottle returns a throttle. The settings are asked for with each login.
-func newThrottle(store *storage.Store, settings func() config.Logins, now func() time.Time) *throttle {
-	return &throttle{store: store, cfg: settings, now: now}
+// NewThrottle returns a throttle. The settings are asked for with each login.
+func NewThrottle(store *storage.Store, settings func() config.Logins, now func() time.Time) *Throttle {
+	return &Throttle{store: store, cfg: settings, now: now}
 }
 
-// check returns a refusal (429) if the attempt comes too early. The refusal takes as long
+// Check returns a refusal (429) if the attempt comes too early. The refusal takes as long
 // as a check of the password would have taken.
-func (t *throttle) check(ctx context.Context, a attempt) error {
+func (t *Throttle) Check(ctx context.Context, a Attempt) error {
 	_, err := t.bucket(a)
 	if err != nil {
-		t.wait(ctx, a)
+		t.Wait(ctx, a)
 	}
 	return err
 }
 
-// took notes that the password of an attempt has been checked just now.
-func (t *throttle) took(a attempt) { t.pace(a).note(time.Since(a.begun)) }
+// Took notes that the password of an attempt has been checked just now.
+func (t *Throttle) Took(a Attempt) { t.pace(a).note(time.Since(a.begun)) }
 
-// wait returns when a check of the password of an attempt would have been done.
-func (t *throttle) wait(ctx context.Context, a attempt) { t.pace(a).wait(ctx, a.begun) }
+// Wait returns when a check of the password of an attempt would have been done.
+func (t *Throttle) Wait(ctx context.Context, a Attempt) { t.pace(a).wait(ctx, a.begun) }
 
 // bucket returns the name of the count that lets an attempt in: the account's or,
 // while the account is delayed, that of the home it comes from. If neither does, it
 // returns a refusal (429).
-func (t *throttle) bucket(a attempt) (name string, err error) {
+func (t *Throttle) bucket(a Attempt) (name string, err error) {
 	now := t.now()
 	v, err := t.store.Attempts(a.account)
 	if err != nil {
@@ -88,7 +88,7 @@ func (t *throttle) bucket(a attempt) (name string, err error) {
 	return name, t.checkNetworks(a.networks, now)
 }
 
-func (t *throttle) pace(a attempt) *pace {
+func (t *Throttle) pace(a Attempt) *pace {
 	if a.forwarded {
 		return &t.forwarded
 	}
@@ -105,15 +105,15 @@ func ahead(ms int64, now time.Time) time.Duration {
 	return 0
 }
 
-// checkAddress returns a refusal (429) if there were too many failures from an address or
+// CheckAddress returns a refusal (429) if there were too many failures from an address or
 // one of its networks.
-func (t *throttle) checkAddress(from netip.Addr) error {
+func (t *Throttle) CheckAddress(from netip.Addr) error {
 	return t.checkNetworks(ipaddr.Networks(from), t.now())
 }
 
 // checkNetworks is checkAddress for the networks of an address. Failures are counted from
 // the first one on for a minute, and then forgotten.
-func (t *throttle) checkNetworks(networks []ipaddr.Network, now time.Time) error {
+func (t *Throttle) checkNetworks(networks []ipaddr.Network, now time.Time) error {
 	for _, n := range networks {
 		v, err := t.store.Attempts(networkBucket(n))
 		if err != nil {
@@ -130,17 +130,17 @@ func tooMany(wait time.Duration) error {
 	return &reply.Error{Status: http.StatusTooManyRequests, Message: "Too many failed logins: try again later", Retry: wait}
 }
 
-// enter waits until fewer logins of the account are under way, and adds this one to
+// Enter waits until fewer logins of the account are under way, and adds this one to
 // them. The caller must call leave with its outcome and error, and answer with the
 // error that leave returns.
-func (t *throttle) enter(ctx context.Context, a attempt) (leave func(outcome, error) error, err error) {
+func (t *Throttle) Enter(ctx context.Context, a Attempt) (leave func(Outcome, error) error, err error) {
 	for {
 		bucket, changed, err := t.tryEnter(a)
 		if err != nil {
 			return nil, err
 		}
 		if changed == nil {
-			return func(o outcome, err error) error { return t.leave(a, bucket, o, err) }, nil
+			return func(o Outcome, err error) error { return t.leave(a, bucket, o, err) }, nil
 		}
 		select {
 		case <-changed:
@@ -152,7 +152,7 @@ func (t *throttle) enter(ctx context.Context, a attempt) (leave func(outcome, er
 
 // tryEnter returns the bucket that it has entered, or what is closed when to try
 // again.
-func (t *throttle) tryEnter(a attempt) (bucket string, wait chan struct{}, err error) {
+func (t *Throttle) tryEnter(a Attempt) (bucket string, wait chan struct{}, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if bucket, err = t.bucket(a); err != nil {
@@ -178,7 +178,7 @@ func (t *throttle) tryEnter(a attempt) (bucket string, wait chan struct{}, err e
 }
 
 // leave counts an outcome, and returns what the caller is told in place of err.
-func (t *throttle) leave(a attempt, bucket string, o outcome, err error) error {
+func (t *Throttle) leave(a Attempt, bucket string, o Outcome, err error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	f := t.flying[bucket]
@@ -189,9 +189,9 @@ func (t *throttle) leave(a attempt, bucket string, o outcome, err error) error {
 		delete(t.flying, bucket)
 	}
 	switch o {
-	case accepted:
+	case Accepted:
 		t.succeeded(a)
-	case rejected:
+	case Rejected:
 		return t.failed(a, bucket, err)
 	}
 	return err
@@ -199,7 +199,7 @@ func (t *throttle) leave(a attempt, bucket string, o outcome, err error) error {
 
 // succeeded forgets the failures before a login. Those of strangers that delay the
 // account at the moment stay.
-func (t *throttle) succeeded(a attempt) {
+func (t *Throttle) succeeded(a Attempt) {
 	if v, err := t.store.Attempts(a.account); err != nil || ahead(v.Until, t.now()) == 0 {
 		t.forget(a.account)
 	}
@@ -209,7 +209,7 @@ func (t *throttle) succeeded(a attempt) {
 
 // failed counts a failure. One that only a home let in is counted only there, and
 // answered with the refusal that anybody else gets.
-func (t *throttle) failed(a attempt, bucket string, err error) error {
+func (t *Throttle) failed(a Attempt, bucket string, err error) error {
 	now := t.now()
 	home, _ := t.atHome(a)
 	if home {
@@ -229,7 +229,7 @@ func (t *throttle) failed(a attempt, bucket string, err error) error {
 
 // count adds a failure to a bucket. A count that can't be read starts at zero again:
 // bucket has refused the login before because of it.
-func (t *throttle) count(a attempt, bucket string, now time.Time) {
+func (t *Throttle) count(a Attempt, bucket string, now time.Time) {
 	v, _ := t.store.Attempts(bucket)
 	v.Failures++
 	if over := int(v.Failures) - t.cfg().AccountFailures; over >= 0 {
@@ -244,14 +244,14 @@ func (t *throttle) count(a attempt, bucket string, now time.Time) {
 	t.store.SetAttempts(bucket, v)
 }
 
-// rejectFrom counts a failure by address alone, for a login that names no account.
-func (t *throttle) rejectFrom(from netip.Addr) {
+// RejectFrom counts a failure by address alone, for a login that names no account.
+func (t *Throttle) RejectFrom(from netip.Addr) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.failedFrom(ipaddr.Networks(from), t.now())
 }
 
-func (t *throttle) failedFrom(networks []ipaddr.Network, now time.Time) {
+func (t *Throttle) failedFrom(networks []ipaddr.Network, now time.Time) {
 	for _, n := range networks {
 		v, _ := t.store.Attempts(networkBucket(n))
 		if ahead(v.Until, now) == 0 {

@@ -1,4 +1,4 @@
-package server
+package guard
 
 import (
 	"context"
@@ -11,27 +11,27 @@ import (
 	"gatehouse/storage"
 )
 
-// refusals writes refused logins to the audit log, and keeps a flood of them from
+// Refusals writes refused logins to the audit log, and keeps a flood of them from
 // filling it: of an account and an address, the first one is written at once, and
 // the others within a minute as one event with their number.
 //
-// The name that was typed is written there only if it is a user's: it may be a password.
+// The audit log names only users: a name that is no user's may be a password.
 //
-// The server's log has a line for each, with the name as it was typed, and for each that
-// came too early (429): a program that watches it can bar the address. Of one address
-// there are at most mostLines in a window.
-type refusals struct {
+// The server's log has a line for each refused login, with the name as it was typed, also
+// for those that came too early (429): a program that watches it can bar the address.
+// There are at most mostLines from one address in a window.
+type Refusals struct {
 	store *storage.Store
 	log   *slog.Logger
 
 	mu    sync.Mutex
-	count map[refusal]int // beyond the one that is written
+	count map[refusal]int // beyond the first, which is written
 	lines map[netip.Addr]int
-	more  int // that no line tells of
+	more  int // without a line
 }
 
-// refusal is what refused logins are counted by. The zero value stands for all of
-// them beyond maxRefusals.
+// refusal is what refused logins are counted by. The zero value counts all
+// beyond maxRefusals.
 type refusal struct{ uid, address string }
 
 const (
@@ -41,13 +41,13 @@ const (
 	shownName     = 64 // characters
 )
 
-func newRefusals(store *storage.Store, log *slog.Logger) *refusals {
-	return &refusals{store: store, log: log}
+func NewRefusals(store *storage.Store, log *slog.Logger) *Refusals {
+	return &Refusals{store: store, log: log}
 }
 
-// tell logs that a login was refused. The name comes last, and what is in it is
-// quoted: it can't look like another line, or another address.
-func (f *refusals) tell(method, name string, from netip.Addr) {
+// Tell logs that a login was refused. The name comes last, and what is in it is
+// quoted, so that it can't look like another line, or another address.
+func (f *Refusals) Tell(method, name string, from netip.Addr) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	n, known := f.lines[from]
@@ -65,9 +65,9 @@ func (f *refusals) tell(method, name string, from netip.Addr) {
 	f.log.Info("login refused", "address", ipaddr.Text(from), "method", method, "name", name)
 }
 
-// note writes a refused login to the audit log, or counts it. The uid is empty for a name
+// Note writes a refused login to the audit log, or counts it. The uid is empty for a name
 // that is no user's.
-func (f *refusals) note(uid string, from netip.Addr) {
+func (f *Refusals) Note(uid string, from netip.Addr) {
 	address := ipaddr.Text(from)
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -87,13 +87,13 @@ func (f *refusals) note(uid string, from netip.Addr) {
 	f.write(kind, 1)
 }
 
-func (f *refusals) write(kind refusal, n int) {
+func (f *Refusals) write(kind refusal, n int) {
 	f.store.Note(storage.Actor{Name: kind.uid, Address: kind.address},
 		storage.Event{Action: storage.ActionLoginRefused, UID: kind.uid, Count: n})
 }
 
-// run writes what was counted each minute, until the context ends.
-func (f *refusals) run(ctx context.Context) {
+// Run writes what was counted each minute, until the context ends.
+func (f *Refusals) Run(ctx context.Context) {
 	tick := time.NewTicker(refusalWindow)
 	defer tick.Stop()
 	for {
@@ -107,7 +107,7 @@ func (f *refusals) run(ctx context.Context) {
 	}
 }
 
-func (f *refusals) flush() {
+func (f *Refusals) flush() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for kind, n := range f.count {

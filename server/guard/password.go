@@ -1,4 +1,4 @@
-package server
+package guard
 
 import (
 	"context"
@@ -23,12 +23,12 @@ import (
 // maxPassword is the length of the longest password, in bytes.
 const maxPassword = 256
 
-// hashParams are OWASP's for argon2id: 19 MiB, two passes, one lane.
-var hashParams = argon2id.Params{Memory: 19 << 10, Iterations: 2, Parallelism: 1, SaltLength: 16, KeyLength: 32}
+// HashParams are OWASP's for argon2id: 19 MiB, two passes, one lane.
+var HashParams = argon2id.Params{Memory: 19 << 10, Iterations: 2, Parallelism: 1, SaltLength: 16, KeyLength: 32}
 
-// hasher hashes passwords. It bounds how many are hashed at once, since each takes
-// 19 MiB, and how many wait for that.
-type hasher struct {
+// Hasher hashes passwords. It bounds how many are hashed at once, since each takes
+// 19 MiB, and how many logins wait for that.
+type Hasher struct {
 	params argon2id.Params
 	slots  chan struct{} // a place to work
 	queue  chan struct{} // a place to wait or work
@@ -37,10 +37,10 @@ type hasher struct {
 
 const maxWait = 30 * time.Second
 
-// newHasher returns a hasher that hashes places passwords at once, and lets queue logins
+// NewHasher returns a hasher that hashes places passwords at once, and lets queue logins
 // wait or work.
-func newHasher(p argon2id.Params, places, queue int) *hasher {
-	return &hasher{
+func NewHasher(p argon2id.Params, places, queue int) *Hasher {
+	return &Hasher{
 		params: p,
 		slots:  make(chan struct{}, places),
 		queue:  make(chan struct{}, queue),
@@ -60,9 +60,9 @@ func dummyHash(p argon2id.Params) string {
 		argon2.Version, p.Memory, p.Iterations, p.Parallelism, random(p.SaltLength), random(p.KeyLength))
 }
 
-// enter waits for a place to work, and refuses (503) when too many wait already. The
-// caller must call leave.
-func (h *hasher) enter(ctx context.Context) (leave func(), err error) {
+// Enter waits for a place to work, and returns a refusal (503) if too many wait already.
+// The caller must call leave.
+func (h *Hasher) Enter(ctx context.Context) (leave func(), err error) {
 	busy := &reply.Error{Status: http.StatusServiceUnavailable, Message: "Too many logins at once: try again later", Retry: time.Second}
 	select {
 	case h.queue <- struct{}{}:
@@ -83,10 +83,10 @@ func (h *hasher) enter(ctx context.Context) (leave func(), err error) {
 	return nil, err
 }
 
-// leave collects the memory of the hash before the place is free again. Left to
+// leave collects the memory of the hash before the place is free again. By
 // itself, the collector lets as much pile up as is in use: with four places,
 // 150 MiB more.
-func (h *hasher) leave() {
+func (h *Hasher) leave() {
 	runtime.GC()
 	<-h.slots
 	<-h.queue
@@ -95,11 +95,12 @@ func (h *hasher) leave() {
 // prepare returns the one form of a password that is hashed, however it was typed: a
 // letter with an accent is one character on one keyboard and two on another, and a blank
 // of another width is a blank. It is the profile OpaqueString of RFC 8265, section 4.2,
-// except that it refuses nothing: what people have set goes on working, and emoji and
-// control characters, which the profile forbids, are no worse as passwords. A byte-order mark in front is the file's that curl sent.
+// except that it refuses nothing: passwords that were set before go on working, and emoji
+// and control characters, which the profile forbids, are no worse as passwords. A
+// byte-order mark at the beginning comes from a file that curl sent.
 func prepare(password string) string {
 	if !utf8.ValidString(password) {
-		return password // nobody has one; and strings.Map would make one of it
+		return password // nobody has such a password, and strings.Map would turn it into one
 	}
 	blanks := func(r rune) rune {
 		if unicode.Is(unicode.Zs, r) {
@@ -110,13 +111,13 @@ func prepare(password string) string {
 	return norm.NFC.String(strings.Map(blanks, strings.TrimPrefix(password, "\ufeff")))
 }
 
-// matches compares a password with a hash. Without a hash (an unknown user) it takes
+// Matches compares a password with a hash. Without a hash (an unknown user) it takes
 // as long. The caller must have entered.
 //
 // Passwords used to be hashed as they were typed, and those go on working: one that
-// prepare changes is compared in both forms. How long that takes depends on what was
-// typed alone, and not on the user or on which of the two is right.
-func (h *hasher) matches(password string, hash storage.PasswordHash) (bool, error) {
+// prepare changes is compared in both forms. How long that takes depends only on what was
+// typed, and not on the user or on which of the two is right.
+func (h *Hasher) Matches(password string, hash storage.PasswordHash) (bool, error) {
 	prepared := prepare(password)
 	ok, err := h.compare(prepared, hash)
 	if err != nil || prepared == password {
@@ -127,7 +128,7 @@ func (h *hasher) matches(password string, hash storage.PasswordHash) (bool, erro
 }
 
 // compare compares one form of a password.
-func (h *hasher) compare(password string, hash storage.PasswordHash) (bool, error) {
+func (h *Hasher) compare(password string, hash storage.PasswordHash) (bool, error) {
 	known := hash != "" && len(password) <= maxPassword
 	text := string(hash)
 	if !known {
@@ -140,8 +141,8 @@ func (h *hasher) compare(password string, hash storage.PasswordHash) (bool, erro
 	return ok && known, err
 }
 
-// hash hashes a new password.
-func (h *hasher) hash(ctx context.Context, password string) (storage.PasswordHash, error) {
+// Hash hashes a new password.
+func (h *Hasher) Hash(ctx context.Context, password string) (storage.PasswordHash, error) {
 	if !utf8.ValidString(password) {
 		return "", reply.Refuse(http.StatusBadRequest, "The password is not UTF-8")
 	}
@@ -149,7 +150,7 @@ func (h *hasher) hash(ctx context.Context, password string) (storage.PasswordHas
 	if prepared == "" || len(password) > maxPassword || len(prepared) > maxPassword {
 		return "", reply.Refuse(http.StatusBadRequest, "A password has 1 to %d bytes", maxPassword)
 	}
-	leave, err := h.enter(ctx)
+	leave, err := h.Enter(ctx)
 	if err != nil {
 		return "", err
 	}

@@ -1,4 +1,4 @@
-package server
+package guard
 
 import (
 	"encoding/json"
@@ -19,7 +19,7 @@ const (
 )
 
 // namesOf returns the counts of the names under which logins of a person failed.
-func (t *throttle) namesOf(person string) ([]string, error) {
+func (t *Throttle) namesOf(person string) ([]string, error) {
 	b, err := t.store.Remembered("names " + person)
 	if err != nil || len(b) == 0 {
 		return nil, err
@@ -28,8 +28,8 @@ func (t *throttle) namesOf(person string) ([]string, error) {
 	return names, json.Unmarshal(b, &names)
 }
 
-// noteName remembers the name under which a login of a person failed.
-func (t *throttle) noteName(ofPerson, byName attempt) {
+// NoteName remembers the name under which a login of a person failed.
+func (t *Throttle) NoteName(ofPerson, byName Attempt) {
 	person, name := ofPerson.account, byName.account
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -43,7 +43,7 @@ func (t *throttle) noteName(ofPerson, byName attempt) {
 }
 
 // bucketsOf names the counts of failed logins of a user, by every way in.
-func (t *throttle) bucketsOf(u storage.User) ([]string, error) {
+func (t *Throttle) bucketsOf(u storage.User) ([]string, error) {
 	list := []string{accountBucket(u.UID), nameBucket(u.UID)}
 	for _, id := range u.Identities {
 		if id.Source != storage.SourceLDAP {
@@ -58,9 +58,9 @@ func (t *throttle) bucketsOf(u storage.User) ([]string, error) {
 	return list, nil
 }
 
-// delay returns how many failures in a row delay a user, and until when; the longest of
+// Delay returns how many failures in a row delay a user, and until when; the longest of
 // the delays if there are several. Without a delay both are 0.
-func (t *throttle) delay(u storage.User) (longest storage.Attempts, err error) {
+func (t *Throttle) Delay(u storage.User) (longest storage.Attempts, err error) {
 	list, err := t.bucketsOf(u)
 	if err != nil {
 		return longest, err
@@ -77,8 +77,8 @@ func (t *throttle) delay(u storage.User) (longest storage.Attempts, err error) {
 	return longest, nil
 }
 
-// lift forgets the failed logins of a user, by every name and from every network.
-func (t *throttle) lift(u storage.User) error {
+// Lift forgets the failed logins of a user, by every name and from every network.
+func (t *Throttle) Lift(u storage.User) error {
 	list, err := t.bucketsOf(u)
 	if err != nil {
 		return err
@@ -99,7 +99,7 @@ func (t *throttle) lift(u storage.User) error {
 }
 
 // forget clears a count, if there is one.
-func (t *throttle) forget(bucket string) {
+func (t *Throttle) forget(bucket string) {
 	if v, err := t.store.Attempts(bucket); err != nil || v != (storage.Attempts{}) {
 		t.store.SetAttempts(bucket, storage.Attempts{})
 	}

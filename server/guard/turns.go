@@ -1,4 +1,4 @@
-package server
+package guard
 
 import (
 	"context"
@@ -9,12 +9,12 @@ import (
 	"gatehouse/storage"
 )
 
-// turns bounds how much of the processors goes to listings: half of them work on one
-// at most, and for half of the time. A verification finds one that no listing
-// has, however many listings are asked for.
+// Turns bounds how much of the processors goes to listings: at most half of them work on
+// listings, and for half of the time. So a verification always finds a free one,
+// however many listings are asked for.
 //
-// The users who wait take turns, whatever each of them asks for at once.
-type turns struct {
+// The users who wait take turns, however much each of them asks for at once.
+type Turns struct {
 	mu    sync.Mutex
 	free  int
 	queue []*waiting // one for each user who waits, the next one first
@@ -26,11 +26,11 @@ type waiting struct {
 	ready []chan struct{} // each is closed when its turn has come
 }
 
-func newTurns(n int) *turns { return &turns{free: n} }
+func NewTurns(n int) *Turns { return &Turns{free: n} }
 
-// take waits for a turn of the user's. Unless it returns an error, the caller must
+// Take waits for a turn of the user's. Unless it returns an error, the caller must
 // give the turn back.
-func (t *turns) take(ctx context.Context, user storage.UserID) error {
+func (t *Turns) Take(ctx context.Context, user storage.UserID) error {
 	t.mu.Lock()
 	if t.free > 0 {
 		t.free--
@@ -51,16 +51,16 @@ func (t *turns) take(ctx context.Context, user storage.UserID) error {
 	case <-ctx.Done():
 	}
 	if !t.leave(user, ready) {
-		t.give(0) // it came just now
+		t.Give(0) // it came just now
 	}
 	return ctx.Err()
 }
 
-// give gives a turn back, to the user who is next, when the turn has rested for as long
-// as it took. The caller need not wait for that.
-func (t *turns) give(took time.Duration) {
+// Give passes a turn on to the next user, after it has rested for as long as it took. The
+// caller need not wait for that.
+func (t *Turns) Give(took time.Duration) {
 	if took > 0 {
-		time.AfterFunc(took, func() { t.give(0) })
+		time.AfterFunc(took, func() { t.Give(0) })
 		return
 	}
 	t.mu.Lock()
@@ -78,7 +78,7 @@ func (t *turns) give(took time.Duration) {
 }
 
 // leave gives up waiting; false if the turn has come.
-func (t *turns) leave(user storage.UserID, ready chan struct{}) bool {
+func (t *Turns) leave(user storage.UserID, ready chan struct{}) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	at := slices.IndexFunc(t.queue, func(w *waiting) bool { return w.user == user })

@@ -1,4 +1,4 @@
-package server
+package guard
 
 import (
 	"sync"
@@ -12,14 +12,14 @@ import (
 // TestBudgetAtOnce: no more changes get through at once than one after the other.
 func TestBudgetAtOnce(t *testing.T) {
 	c := storagetest.NewClock(time.Unix(1e9, 0))
-	b := newBudget(100, "enough", c.Now)
+	b := NewBudget(100, "enough", c.Now)
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	done := map[storage.UserID]int{}
 	for n := range 400 {
 		wg.Go(func() {
 			user := storage.UserID(n%2 + 1)
-			if b.spend(user, func() error { return nil }) == nil {
+			if b.Spend(user, func() error { return nil }) == nil {
 				mu.Lock()
 				done[user]++
 				mu.Unlock()

@@ -1,4 +1,4 @@
-package server
+package guard
 
 import (
 	"encoding/json"
@@ -10,17 +10,17 @@ import (
 
 // A stranger who guesses must not keep an account's owner out. So the throttle
 // remembers from which networks an account has logged in, its homes, and counts the
-// failures from each of them apart: while the account is delayed, a right password
+// failures from each of them separately: while the account is delayed, a right password
 // from a home is let in, unless that home has used up its own failures.
 //
-// A wrong password from a home is answered as if nobody had looked at it. What a
-// caller sees thus depends only on the name that was typed, and never tells that
+// A wrong password from a home is answered as if nobody had looked at it. So what a
+// caller sees depends only on the name that was typed, and never tells that
 // the account exists, or where its owner logs in from.
 
 const (
 	homeKept   = 30 * 24 * time.Hour // after the last login from there
 	homeUpdate = 24 * time.Hour      // how old a login may be before a later one is written
-	mostHomes  = 32                  // of an account; then the one longest unused goes
+	mostHomes  = 32                  // of an account; beyond that the one unused for longest goes
 )
 
 // homes are the networks that an account has logged in from, and when it last did, in
@@ -38,7 +38,7 @@ func networkOf(from netip.Addr) netip.Prefix {
 }
 
 // homesOf returns those of an account that still count.
-func (t *throttle) homesOf(account string) (homes, error) {
+func (t *Throttle) homesOf(account string) (homes, error) {
 	b, err := t.store.Remembered("homes " + account)
 	if err != nil || len(b) == 0 {
 		return nil, err
@@ -53,14 +53,14 @@ func (t *throttle) homesOf(account string) (homes, error) {
 }
 
 // atHome reports whether the attempt comes from a home of the account.
-func (t *throttle) atHome(a attempt) (bool, error) {
+func (t *Throttle) atHome(a Attempt) (bool, error) {
 	h, err := t.homesOf(a.account)
 	_, ok := h[a.network]
 	return ok, err
 }
 
 // settle notes a login from a network as the account's home.
-func (t *throttle) settle(a attempt) {
+func (t *Throttle) settle(a Attempt) {
 	now := t.now().UnixMilli()
 	h, err := t.homesOf(a.account)
 	if age := now - h[a.network]; !a.network.IsValid() || err == nil && age >= 0 && age < homeUpdate.Milliseconds() {

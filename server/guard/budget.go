@@ -1,4 +1,4 @@
-package server
+package guard
 
 import (
 	"net/http"
@@ -9,13 +9,13 @@ import (
 	"gatehouse/storage"
 )
 
-// budget bounds how many changes a user may make in an hour. Each change is kept
+// Budget bounds how many changes a user may make in an hour. Each change is kept
 // in the audit log for as long as that is kept, so without a bound one token could
 // fill the disk for everybody. What ends something (a revocation, a logout) is
 // never counted.
 //
-// It is kept in memory alone: a restart forgives.
-type budget struct {
+// It is kept only in memory: a restart forgives.
+type Budget struct {
 	message string
 	now     func() time.Time
 	began   time.Time // minutes are counted from here, by the monotonic clock
@@ -35,20 +35,20 @@ type minute struct {
 // budgetMinutes is how far the budget looks back.
 const budgetMinutes = 60
 
-func newBudget(limit int, message string, now func() time.Time) *budget {
-	return &budget{limit: limit, message: message, now: now, began: now(), users: make(map[storage.UserID][]minute)}
+func NewBudget(limit int, message string, now func() time.Time) *Budget {
+	return &Budget{limit: limit, message: message, now: now, began: now(), users: make(map[storage.UserID][]minute)}
 }
 
-// setLimit changes the limit, from the next change on.
-func (b *budget) setLimit(changes int) {
+// SetLimit changes the limit, from the next change on.
+func (b *Budget) SetLimit(changes int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.limit = changes
 }
 
-// spend runs a change of the user's, and counts it if it succeeds. Over the limit
+// Spend runs a change of the user's, and counts it if it succeeds. Over the limit
 // it returns a refusal (429) instead.
-func (b *budget) spend(user storage.UserID, change func() error) error {
+func (b *Budget) Spend(user storage.UserID, change func() error) error {
 	if wait := b.take(user, 1); wait > 0 {
 		return &reply.Error{Status: http.StatusTooManyRequests, Message: b.message, Retry: wait}
 	}
@@ -60,7 +60,7 @@ func (b *budget) spend(user storage.UserID, change func() error) error {
 }
 
 // take counts n changes, or returns how long to wait until one more is allowed.
-func (b *budget) take(user storage.UserID, n int) (wait time.Duration) {
+func (b *Budget) take(user storage.UserID, n int) (wait time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.limit == 0 {
@@ -96,7 +96,7 @@ func recent(list []minute, now int64) []minute {
 }
 
 // sweep forgets, once a minute, the users without a recent change.
-func (b *budget) sweep(now int64) {
+func (b *Budget) sweep(now int64) {
 	if b.swept == now {
 		return
 	}

@@ -1,4 +1,4 @@
-package server
+package guard
 
 import (
 	"errors"
@@ -15,14 +15,14 @@ import (
 )
 
 // openThrottle returns a throttle on a real store.
-func openThrottle(t *testing.T) *throttle {
+func openThrottle(t *testing.T) *Throttle {
 	t.Helper()
 	store, err := storage.Open(t.TempDir(), storage.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { store.Close() })
-	return newThrottle(store, func() config.Logins { return config.Logins{AccountFailures: 5, AddressFailures: 60_000} }, time.Now)
+	return NewThrottle(store, func() config.Logins { return config.Logins{AccountFailures: 5, AddressFailures: 60_000} }, time.Now)
 }
 
 // TestEnterAtOnce: side by side, no more attempts get in than one after another, and none
@@ -34,7 +34,7 @@ func TestEnterAtOnce(t *testing.T) {
 	in, late := 0, 0
 	for range 100 {
 		all.Go(func() {
-			leave, err := throttle.enter(t.Context(), newAttempt("alice@example.com", netip.MustParseAddr("192.0.2.1")))
+			leave, err := throttle.Enter(t.Context(), NewAttempt("alice@example.com", netip.MustParseAddr("192.0.2.1")))
 			mu.Lock()
 			refused, ok := errors.AsType[*reply.Error](err)
 			switch {
@@ -47,7 +47,7 @@ func TestEnterAtOnce(t *testing.T) {
 			}
 			mu.Unlock()
 			if err == nil {
-				leave(rejected, nil)
+				leave(Rejected, nil)
 			}
 		})
 	}
@@ -64,8 +64,8 @@ func TestEnterAtOnce(t *testing.T) {
 // person of the directory.
 func TestBuckets(t *testing.T) {
 	throttle := openThrottle(t)
-	byName := newAttempt(" bob", netip.MustParseAddr("192.0.2.1")).toDirectory(" bob")
-	throttle.noteName(byName.ofPerson("7-7"), byName)
+	byName := NewAttempt(" bob", netip.MustParseAddr("192.0.2.1")).ToDirectory(" bob")
+	throttle.NoteName(byName.OfPerson("7-7"), byName)
 	got, err := throttle.bucketsOf(storage.User{UID: "B@x", Identities: []storage.Identity{{Source: "ldap", Subject: "7-7"}, {Source: "github", Subject: "1"}}})
 	if want := []string{"account b@x", "ldap account b@x", "ldap person 7-7", "ldap account bob"}; err != nil || !slices.Equal(got, want) {
 		t.Errorf("got the buckets %q, %v, want %q", got, err, want)
