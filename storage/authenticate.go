@@ -5,6 +5,7 @@ import (
 
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
+	"gatehouse/storage/table"
 	"gatehouse/storage/wallclock"
 )
 
@@ -49,9 +50,9 @@ func (s *Store) Authenticate(text string, from Origin) (Bearer, error) {
 		if b.used.Ms() > now+wallclock.Tolerance.Milliseconds() {
 			s.Now() // the clock may have been set just now
 			limit, set := s.plausible()
-			s.table.rectifyOne(b.ID, limit, set, now)
+			s.table.RectifyOne(b.ID, table.Times{Limit: limit, Set: set, Now: now})
 		}
-		s.table.touch(b.ID, b.slot, now, from.Cut())
+		s.table.Touch(b.ID, b.slot, now, from.Cut())
 	}
 	return b, err
 }
@@ -79,17 +80,17 @@ func (s *Store) inspect(text string, from netip.Addr, use bool) (Bearer, error) 
 	}
 	o := record.Owner{State: UserRemoved}
 	if ok {
-		o = s.owners.at(e.owner)
+		o = s.table.Owners.At(e.Owner)
 	}
 	if o.State != UserActive {
 		return Bearer{}, ErrRefused
 	}
-	if e.generation != generation && e.flags&flagRotated == 0 {
+	if e.Generation != generation && e.Flags&flagRotated == 0 {
 		s.noteStale(id, o.UID, from)
 		return Bearer{}, ErrRefused
 	}
-	b := Bearer{ID: id, Name: text[:2*keys.IDSize], Owner: o.ID, UID: o.UID, Generation: generation, slot: e.slot, used: e.used}
-	if e.flags == 0 {
+	b := Bearer{ID: id, Name: text[:2*keys.IDSize], Owner: o.ID, UID: o.UID, Generation: generation, slot: e.Slot, used: e.Used}
+	if e.Flags == 0 {
 		return b, nil
 	}
 	if b.Token, err = s.limited(id); err != nil {
@@ -98,7 +99,7 @@ func (s *Store) inspect(text string, from netip.Addr, use bool) (Bearer, error) 
 	if b.Token.Expired(s.now()) || use && !b.Token.allowsAddress(from) {
 		return Bearer{}, ErrRefused
 	}
-	if e.flags&flagRotated != 0 {
+	if e.Flags&flagRotated != 0 {
 		err = s.inspectRotated(b, from, use)
 	}
 	return b, err

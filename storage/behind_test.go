@@ -13,6 +13,7 @@ import (
 
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
+	"gatehouse/storage/table"
 )
 
 // known is what a table says of a token, but for its last use.
@@ -24,16 +25,16 @@ type known struct {
 
 func tableOf(s *Store) map[ID]known {
 	all := map[ID]known{}
-	s.table.each(func(e entry) {
-		o := s.owners.at(e.owner)
-		all[e.id] = known{e.generation, e.flags, o.ID, o.State}
+	s.table.Each(func(e table.Entry) {
+		o := s.table.Owners.At(e.Owner)
+		all[e.ID] = known{e.Generation, e.Flags, o.ID, o.State}
 	})
 	return all
 }
 
 func usesOf(s *Store) map[ID]record.LastUse {
 	all := map[ID]record.LastUse{}
-	s.table.each(func(e entry) { all[e.id] = e.used })
+	s.table.Each(func(e table.Entry) { all[e.ID] = e.Used })
 	return all
 }
 
@@ -130,7 +131,7 @@ func TestBehind(t *testing.T) {
 	for _, text := range []string{dead, before, sleeping, orphan, late} {
 		wantDead(t, s, text)
 	}
-	if e, ok, _ := s.table.get(narrow.ID); !ok || e.flags != flagLimited {
+	if e, ok, _ := s.table.Get(narrow.ID); !ok || e.Flags != flagLimited {
 		t.Errorf("a token with a scope: got %+v, %t", e, ok)
 	}
 	go let()
@@ -194,7 +195,7 @@ func TestBehindMeanwhile(t *testing.T) {
 	}
 	for range 5 {
 		time.Sleep(20 * time.Millisecond) // or longer: more is changed
-		if err := s.leaveTable(tableMoment{position: *s.tabled.Load()}); err != nil {
+		if err := s.leaveTable(table.Moment{Position: *s.table.Position()}); err != nil {
 			t.Fatal(err)
 		}
 		wantTable(t, copyDir(t, dir), opts)
@@ -276,15 +277,15 @@ func TestBehindNot(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-s.compared
-	if err := s.leaveTable(tableMoment{position: *s.tabled.Load()}); err != nil {
+	if err := s.leaveTable(table.Moment{Position: *s.table.Position()}); err != nil {
 		t.Fatal(err)
 	}
 	newer := copyDir(t, dir)
 	opts.Early = true
 	for name, harm := range map[string]func(file string) error{
 		"gone":      os.Remove,
-		"cut off":   func(file string) error { return os.Truncate(file, int64(tableHeadSize)-1) },
-		"no owners": func(file string) error { return os.Truncate(file, int64(tableHeadSize)+1) },
+		"cut off":   func(file string) error { return os.Truncate(file, int64(table.HeadSize)-1) },
+		"no owners": func(file string) error { return os.Truncate(file, int64(table.HeadSize)+1) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			at := copyDir(t, newer)
@@ -304,7 +305,7 @@ func TestBehindNot(t *testing.T) {
 		file := filepath.Join(at, "store", "table")
 		info, err := os.Stat(file)
 		if err == nil {
-			err = os.Truncate(file, info.Size()-shardCount*keys.SealSize)
+			err = os.Truncate(file, info.Size()-table.Shards*keys.SealSize)
 		}
 		if err != nil {
 			t.Fatal(err)

@@ -31,7 +31,7 @@ func (t *tx) revokeMatching(v sieve, ids []ID, match func(Token) bool) (n int, e
 		if err != nil {
 			return n, err
 		}
-		if !ok || !v.takes(id, e.owner, e.used) || v.Owner != 0 && t.owners.at(e.owner).ID != v.Owner {
+		if !ok || !v.takes(id, e.Owner, e.Used) || v.Owner != 0 && t.table.Owners.At(e.Owner).ID != v.Owner {
 			continue
 		}
 		if match != nil {

@@ -10,6 +10,7 @@ import (
 
 	"gatehouse/storage/disk"
 	"gatehouse/storage/record"
+	"gatehouse/storage/table"
 )
 
 // A checkpoint is a snapshot in the store itself. From it and the journal after
@@ -67,14 +68,23 @@ func (s *Store) checkpointIfDue(ctx context.Context) {
 	s.checkpoint.size = s.journal.Size()
 }
 
+// leaveTable writes the table's file. When there is no room, the one that was left
+// before stays: the next start has more to catch up with.
+func (s *Store) leaveTable(m table.Moment) error {
+	if s.space.Lack(s.table.FileSize()+s.space.Watermark()) != nil {
+		return nil
+	}
+	return s.table.WriteFile(s.path("table"), s.seals, m)
+}
+
 // leaveTableMeanwhile leaves the table for a start after a kill.
 func (s *Store) leaveTableMeanwhile() {
-	at := s.tabled.Load()
+	at := s.table.Position()
 	if at == nil {
 		return // the writer is about to begin
 	}
 	s.tableDue = false // also when it fails: not every second
-	if err := s.leaveTable(tableMoment{position: *at}); err != nil {
+	if err := s.leaveTable(table.Moment{Position: *at}); err != nil {
 		s.opts.Log.Warn("a start after a kill will take longer", "error", err)
 	}
 	debug.FreeOSMemory() // what writing it left behind

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync/atomic"
 	"time"
+
+	"gatehouse/storage/table"
 )
 
 // release lets go of what Open got hold of.
@@ -23,7 +25,7 @@ func (s *Store) release() error {
 		errs = append(errs, s.uses.close())
 	}
 	if s.left != nil {
-		errs = append(errs, s.left.file.Close())
+		errs = append(errs, s.left.Close())
 	}
 	return errors.Join(append(errs, s.space.Close(), s.lock.Close())...)
 }
@@ -119,8 +121,8 @@ func (s *Store) leaveTableAtLast() error {
 	if err != nil {
 		return err
 	}
-	m := tableMoment{position: s.journal.End()}
-	if m.uses, _, err = s.uses.end(segments); err != nil {
+	m := table.Moment{Position: s.journal.End()}
+	if m.Uses, _, err = s.uses.end(segments); err != nil {
 		return err
 	}
 	return s.leaveTable(m)

@@ -63,7 +63,7 @@ func held(t *testing.T, dir string, opts Options) (s *Store, let func()) {
 	}
 	t.Cleanup(func() { s.Close() })
 	s.start()
-	if err := s.left.loadAll(); err != nil {
+	if err := s.left.LoadAll(s.stillOpen); err != nil {
 		t.Fatal(err)
 	}
 	return s, s.load
@@ -207,8 +207,8 @@ func TestEarlyStop(t *testing.T) {
 		t.Errorf("got %d uses, %v, want 2", tok.Usage.Uses, err)
 	}
 	// The sweep of idle tokens goes by the table, which must not be an older one.
-	if e, ok, _ := s.table.get(b.ID); !ok || e.used.Ms() != tok.LastUsed {
-		t.Errorf("the table has %d, %v, want %d", e.used.Ms(), ok, tok.LastUsed)
+	if e, ok, _ := s.table.Get(b.ID); !ok || e.Used.Ms() != tok.LastUsed {
+		t.Errorf("the table has %d, %v, want %d", e.Used.Ms(), ok, tok.LastUsed)
 	}
 }
 

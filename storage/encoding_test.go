@@ -27,12 +27,21 @@ var update = flag.Bool("update", false, "write the encodings of a format that is
 // number, for a program that reads both (see bringUpToDate), and for stores of the
 // former in testdata. Until then: go test ./storage -run TestEncodings -update.
 func TestEncodings(t *testing.T) {
+	file := filepath.Join("testdata", "format"+format, "encodings")
 	var got []string
 	for name, b := range encodings(t) {
 		got = append(got, fmt.Sprintf("%s %x", name, sha256.Sum256(b)))
 	}
+	b, err := os.ReadFile(file)
+	if err != nil && !*update {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		if strings.HasPrefix(line, "table-") { // package table compares these
+			got = append(got, strings.TrimSpace(line))
+		}
+	}
 	slices.Sort(got)
-	file := filepath.Join("testdata", "format"+format, "encodings")
 	if *update {
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			t.Fatal(err)
@@ -41,10 +50,6 @@ func TestEncodings(t *testing.T) {
 			t.Fatal(err)
 		}
 		return
-	}
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
 	}
 	want := strings.Split(strings.TrimSpace(string(b)), "\n")
 	for _, line := range got {
@@ -79,16 +84,8 @@ func encodings(t *testing.T) map[string][]byte {
 	identity := Identity{"ldap", "subject"}
 	usage := record.UsageRecord{Used: record.UsedAt(1 << 40), Mark: 77, Usage: Usage{Uses: 9, PerDay: []record.DayCount{{Day: 20000, N: 4}, {Day: 20001, N: 5}}, Seen: []Seen{{Origin: home, Time: 1 << 40}}}}
 	place := journal.Position{Sequence: 9, Hash: key32}
-	moment := tableMoment{place, 5}
-	tableHead := moment.append([]byte(tableMagic))
-	binary.BigEndian.PutUint64(tableHead[len(tableHead)-16:], 6) // as earlier versions did
-	binary.BigEndian.PutUint64(tableHead[len(tableHead)-8:], 7)
 	block := useBlock{slice: 3, run: 8}
-	block.addUsage(id, usage.Used, &usage.Usage)
-	owners := newOwners(new(memory))
-	owners.set(record.Owner{ID: user.ID, Epoch: 3, State: UserDisabled, UID: "alice@example.com"})
-	shard := &newTable(new(memory)).shards[2]
-	shard.load(entry{id: id, generation: 4, flags: flagLimited, owner: 6, used: usage.Used})
+	block.Usage(id, usage.Used, &usage.Usage)
 	payload := must[[]byte](t)(logRecord{event: event, ops: []record.Op{{Key: []byte("k"), Value: []byte("v")}, {Key: []byte("gone")}}}.appendPayload(nil))
 	bucket := (&attempts{key: key32}).bucket("name")
 	var purposes []byte
@@ -118,10 +115,6 @@ func encodings(t *testing.T) map[string][]byte {
 		"seal":         seals.Seal([]byte("key"), []byte("value")),
 		"secret":       []byte(keys.Ring{Tokens: map[byte][32]byte{1: key32}}.TokenKeys().Secret(id, 4).Reveal()),
 		"session":      must[[]byte](t)(json.Marshal(session)),
-		"table-head":   tableHead,
-		"table-owners": owners.appendTo(nil),
-		"table-part":   partKey(moment, 3),
-		"table-shard":  shard.appendTo(nil),
 		"token":        must[[]byte](t)(token.record()),
 		"usage":        usage.Value(),
 		"use-block":    slices.Concat(useBlockKey(5), block.payload()),

@@ -3,12 +3,13 @@ package storage
 import (
 	"context"
 	"errors"
-	"maps"
 	"runtime"
 	"slices"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"gatehouse/storage/table"
 )
 
 // flushSlices is in how many parts uses are written: in one burst they would hold up
@@ -129,14 +130,14 @@ const manyOrigins = 1 << 12
 
 // saveUses writes the uses of one slice of the shards to their log.
 func (s *Store) saveUses(slice int) (err error) {
-	const each = shardCount / flushSlices
-	shards := s.table.shards[slice*each:][:each]
+	const each = table.Shards / flushSlices
+	first := slice * each
 	block := useBlock{slice: byte(slice), run: s.uses.run}
-	for i := range shards {
+	for i := range each {
 		if isClosed(s.compared) { // before, it would come to wait for the index: for seconds, which a kill takes
 			runtime.Gosched() // requests come first; all of it takes a millisecond
 		}
-		shards[i].save(&block, &s.order)
+		s.table.Save(first+i, &block, s.order.noteUses)
 		if len(block.tokens) == 0 || len(block.origins) < manyOrigins && i < each-1 {
 			continue
 		}
@@ -147,71 +148,11 @@ func (s *Store) saveUses(slice int) (err error) {
 	}
 	if err != nil {
 		s.restating = nil // the log has not all that it was to be told
-		for i := range shards {
-			shards[i].restate()
+		for i := range each {
+			s.table.Unsave(first + i)
 		}
 	}
 	return err
-}
-
-// save says in a block what the log has not. The order is told before it is no
-// longer among the unsaved.
-func (sh *shard) save(b *useBlock, o *order) {
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	if o.on.Load() {
-		o.noteUses(sh.appendUnsaved(nil))
-	}
-	numbers := make([]uint16, len(sh.origins.list)+1) // in the block
-	for s := range sh.eachUnsaved {
-		s.flags &^= flagUnsaved
-		id := s.id(sh.number)
-		if sh.more[id] != nil {
-			var u Usage
-			sh.unwritten(id, s, &u)
-			b.addUsage(id, s.lastUse(), &u)
-			continue
-		}
-		if s.origin != 0 && numbers[s.origin] == 0 {
-			numbers[s.origin] = b.origin(sh.origins.at(s.origin))
-		}
-		b.add(oneUse{id: id, used: s.lastUse(), uses: int64(s.uses), origin: numbers[s.origin]})
-	}
-	for _, id := range sh.parting {
-		if d := sh.left[id]; d != nil {
-			b.addUsage(id, d.used, &d.usage)
-		}
-	}
-	sh.unsaved, sh.parting = sh.unsaved[:0], sh.parting[:0]
-}
-
-// eachUnsaved shows the slots of which the log has not all. The list may name
-// one that another token has moved away from, or into.
-func (sh *shard) eachUnsaved(show func(*slot) bool) {
-	for _, n := range sh.unsaved {
-		if n < uint32(sh.n) && sh.at(n).flags&flagUnsaved != 0 && !show(sh.at(n)) {
-			return
-		}
-	}
-}
-
-func (sh *shard) appendUnsaved(ids []ID) []ID {
-	for s := range sh.eachUnsaved {
-		ids = append(ids, s.id(sh.number))
-	}
-	return append(ids, sh.parting...)
-}
-
-// restate has the log told once more of all that is not yet in Badger.
-func (sh *shard) restate() {
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	for n := range uint32(sh.n) {
-		if s := sh.at(n); s.pending() || len(sh.more) > 0 && sh.more[s.id(sh.number)] != nil {
-			sh.unsave(n)
-		}
-	}
-	sh.parting = slices.AppendSeq(sh.parting[:0], maps.Keys(sh.left))
 }
 
 func (s *Store) flushAttempts() error {

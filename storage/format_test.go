@@ -129,8 +129,8 @@ func wantFormer(t *testing.T, s *Store, v formerStore, whole bool) {
 		}
 	}
 	states := map[string]UserState{}
-	for n := range uint32(s.owners.len()) {
-		o := s.owners.at(n)
+	for n := range uint32(s.table.Owners.Len()) {
+		o := s.table.Owners.At(n)
 		states[o.UID] = o.State
 	}
 	if whole && !maps.Equal(states, v.Users) || !whole && len(states) != len(v.Users) {

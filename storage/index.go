@@ -20,6 +20,7 @@ import (
 
 	"gatehouse/storage/disk"
 	"gatehouse/storage/journal"
+	"gatehouse/storage/table"
 )
 
 // badgerOptions keep memory and disk small: one host, small values. Nothing is
@@ -375,8 +376,7 @@ func (s *Store) fillIndex() error {
 
 // forgetTable begins table and owners anew.
 func (s *Store) forgetTable() {
-	m := new(memory)
-	s.table, s.owners = newTable(m), newOwners(m)
+	s.table = table.New()
 }
 
 // noteRestored notes when a restored store was first opened. A restore that

@@ -1,43 +1,67 @@
 package storage
 
-// limits keeps the records of a shard's tokens that may not do all that their
-// user may: of these a verification must know more than the table has.
-//
+import (
+	"sync"
+
+	"gatehouse/storage/keys"
+)
+
+// limits keeps the records of tokens that may not do all that their user may: of these
+// a verification must know more than the table has. It is cut into shards by the id's
+// first random byte.
+type limits [256]limitShard
+
 // A record that was read while the writer changed it is not kept: turn counts
 // the changes.
-type limits struct {
+type limitShard struct {
+	mu      sync.Mutex
 	turn    uint64
-	records map[ID]*Token
+	records map[keys.ID]*Token
 }
 
 // mostLimits is how many records a shard keeps.
 const mostLimits = 64
 
-func (l *limits) drop(id ID) {
-	l.turn++
-	delete(l.records, id)
+func (l *limits) get(id keys.ID) (t *Token, turn uint64) {
+	sh := &l[id[1]]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.records[id], sh.turn
 }
 
-func (l *limits) keep(t *Token) {
-	if l.records == nil {
-		l.records = make(map[ID]*Token)
+// drop is the writer's, once the change is on the disk: the record has changed.
+func (l *limits) drop(id keys.ID) {
+	sh := &l[id[1]]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.turn++
+	delete(sh.records, id)
+}
+
+// keep keeps a record that was read in a turn.
+func (l *limits) keep(t *Token, turn uint64) {
+	sh := &l[t.ID[1]]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.turn != turn {
+		return
 	}
-	for id := range l.records { // any will do: they come again when they are needed
-		if len(l.records) < mostLimits {
+	if sh.records == nil {
+		sh.records = make(map[keys.ID]*Token)
+	}
+	for id := range sh.records { // any will do: they come again when they are needed
+		if len(sh.records) < mostLimits {
 			break
 		}
-		delete(l.records, id)
+		delete(sh.records, id)
 	}
-	l.records[t.ID] = t
+	sh.records[t.ID] = t
 }
 
 // limited returns the record of a limited token, of which only what limits it
 // is up to date.
-func (s *Store) limited(id ID) (*Token, error) {
-	sh := s.table.shard(id)
-	sh.mu.Lock()
-	t, turn := sh.limits.records[id], sh.limits.turn
-	sh.mu.Unlock()
+func (s *Store) limited(id keys.ID) (*Token, error) {
+	t, turn := s.limits.get(id)
 	if t != nil {
 		return t, nil
 	}
@@ -45,10 +69,6 @@ func (s *Store) limited(id ID) (*Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	if sh.limits.turn == turn {
-		sh.limits.keep(&v)
-	}
+	s.limits.keep(&v, turn)
 	return &v, nil
 }

@@ -119,7 +119,7 @@ func (s *Store) places(f TokenFilter) ([]Place, error) {
 func (s *Store) CountTokens(f TokenFilter) (int, error) {
 	f.After, f.Limit, f.Order = Place{}, 0, ByLastUsed
 	if f == (TokenFilter{}) && s.isLoaded() {
-		return s.table.len(), nil
+		return s.table.Len(), nil
 	}
 	if f.Owner != 0 || f.Revoked || !s.WhenLoaded() {
 		list, err := s.places(f)
@@ -160,7 +160,7 @@ func (s *Store) WhenLoaded() bool {
 // created, and the table, which has when they were used.
 func (s *Store) placesOf(v *sieve) ([]Place, error) {
 	to := newSelection(v.TokenFilter)
-	_, number, _ := s.owners.find(v.Owner)
+	_, number, _ := s.table.Owners.Find(v.Owner)
 	err := s.view(func(txn *badger.Txn) error {
 		for item := range scan(txn, key('o', v.Owner.Bytes(), []byte{0}), nil) {
 			created, id := ownedToken(item.Key())
@@ -168,10 +168,10 @@ func (s *Store) placesOf(v *sieve) ([]Place, error) {
 			if err != nil {
 				return err
 			}
-			if !ok || e.owner != number || !v.takes(id, number, e.used) {
+			if !ok || e.Owner != number || !v.takes(id, number, e.Used) {
 				continue
 			}
-			at := Place{int64(e.used >> 1), id}
+			at := Place{int64(e.Used >> 1), id}
 			if v.Order == ByCreated {
 				at.At = created
 			}
@@ -188,7 +188,7 @@ func (s *Store) placesOf(v *sieve) ([]Place, error) {
 func (s *Store) walk(v *sieve) ([]Place, error) {
 	to := newSelection(v.TokenFilter)
 	take := func(t Token) {
-		_, number, _ := s.owners.find(t.Owner)
+		_, number, _ := s.table.Owners.Find(t.Owner)
 		used := record.CreatedAt(t.LastUsed)
 		if t.LastUsed != t.Created {
 			used = record.UsedAt(t.LastUsed)
@@ -250,7 +250,7 @@ func (s *Store) eachToken(txn *badger.Txn, fn func(Token)) error {
 				return err
 			}
 		}
-		s.table.usage(t.ID, &r)
+		s.table.Usage(t.ID, &r)
 		s.addUses(&t, &r)
 		if n++; n%1000 == 0 {
 			runtime.Gosched() // a long walk is no reason for a request to wait
@@ -309,7 +309,7 @@ func (s *Store) FindToken(prefix string) (found ID, err error) {
 }
 
 // TokenCount counts the tokens that are not revoked.
-func (s *Store) TokenCount() int { return s.table.len() }
+func (s *Store) TokenCount() int { return s.table.Len() }
 
 // MatchTokens returns the ids of all the tokens that the filter takes.
 func (s *Store) MatchTokens(f TokenFilter) ([]ID, error) {

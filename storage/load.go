@@ -11,6 +11,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 
 	"gatehouse/storage/record"
+	"gatehouse/storage/table"
 )
 
 // loadOwners fills the owners from Badger.
@@ -19,7 +20,7 @@ func (s *Store) loadOwners() error {
 		return s.each(txn, []byte{'u'}, func(k, v []byte) error {
 			o, _, err := record.ParseOwner(record.DecodeUserID(k[1:]), v)
 			if err == nil {
-				s.owners.set(o)
+				s.table.Owners.Set(o)
 			}
 			return err
 		})
@@ -29,13 +30,9 @@ func (s *Store) loadOwners() error {
 // lookup finds a live token. While the table is being loaded, the shard of a
 // token that is not in it yet is loaded first; or, after a stop that left no
 // table, the token is looked for in Badger, and put in.
-func (s *Store) lookup(id ID) (entry, bool, error) {
-	e, ok, whole := s.table.get(id)
+func (s *Store) lookup(id ID) (table.Entry, bool, error) {
+	e, ok, whole := s.table.Lookup(id)
 	if ok || whole {
-		return e, ok, nil
-	}
-	if s.left != nil && s.left.load(id[1]) == nil {
-		e, ok, _ = s.table.get(id)
 		return e, ok, nil
 	}
 	err := s.view(func(txn *badger.Txn) error {
@@ -58,9 +55,9 @@ func (s *Store) lookup(id ID) (entry, bool, error) {
 		return err
 	})
 	if err != nil {
-		return entry{}, false, err
+		return table.Entry{}, false, err
 	}
-	e, ok, _ = s.table.get(id)
+	e, ok, _ = s.table.Get(id)
 	return e, ok, nil
 }
 
@@ -81,14 +78,11 @@ func (s *Store) load() {
 // should be.
 func (s *Store) loadNow() error {
 	start := time.Now()
-	quick := s.left != nil && s.left.loadAll() == nil
-	if quick {
-		s.left.owners = nil // that was 4 bytes a user
-	}
+	quick := s.left != nil && s.left.LoadAll(s.stillOpen) == nil
 	exact := quick && !s.behind // else the last uses are missing
 	if exact {
 		s.whole()
-		s.opts.Log.Info("the table of tokens is loaded", "tokens", s.table.len(), "took", time.Since(start))
+		s.opts.Log.Info("the table of tokens is loaded", "tokens", s.table.Len(), "took", time.Since(start))
 	}
 	if s.openLate(); s.late != nil {
 		return ErrClosed // as good as
@@ -107,7 +101,7 @@ func (s *Store) loadNow() error {
 			return err
 		}
 		s.whole()
-		s.opts.Log.Info("the table of tokens is loaded from the records", "tokens", s.table.len(), "took", time.Since(start))
+		s.opts.Log.Info("the table of tokens is loaded from the records", "tokens", s.table.Len(), "took", time.Since(start))
 	}
 	s.tableDue = !exact
 	close(s.compared)
@@ -116,7 +110,7 @@ func (s *Store) loadNow() error {
 
 // loadTable fills owners and table.
 func (s *Store) loadTable() error {
-	if s.owners.len() == 0 {
+	if s.table.Owners.Len() == 0 {
 		if err := s.loadOwners(); err != nil {
 			return err
 		}
@@ -134,9 +128,7 @@ func (s *Store) loadTable() error {
 
 // whole says that verification needs Badger no more.
 func (s *Store) whole() {
-	for i := range s.table.shards {
-		s.table.shards[i].whole()
-	}
+	s.table.Whole()
 	close(s.loaded)
 	debug.FreeOSMemory() // what growing left behind is not needed again
 }
@@ -147,7 +139,7 @@ func (s *Store) loadTokens(kid byte) error {
 	var next atomic.Int32
 	return inParallel(func(int) error {
 		return s.db.View(func(txn *badger.Txn) error {
-			for b := next.Add(1) - 1; b < shardCount; b = next.Add(1) - 1 {
+			for b := next.Add(1) - 1; b < table.Shards; b = next.Add(1) - 1 {
 				if s.isClosing() {
 					return ErrClosed
 				}
@@ -176,8 +168,8 @@ func (s *Store) loadToken(t Token, used record.LastUse) {
 	if used&1 == 1 {
 		used = record.UsedAt(used.Shown(s.believe(record.CreatedAt(t.Created)).Ms())) // as raise leaves it
 	}
-	if o, n, ok := s.owners.find(t.Owner); ok && o.State != UserRemoved && t.Revoked == 0 {
-		s.table.load(entry{id: t.ID, generation: t.Generation, flags: t.head, owner: n, used: used})
+	if o, n, ok := s.table.Owners.Find(t.Owner); ok && o.State != UserRemoved && t.Revoked == 0 {
+		s.table.Load(table.Entry{ID: t.ID, Generation: t.Generation, Flags: t.head, Owner: n, Used: used})
 	}
 }
 

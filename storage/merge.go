@@ -9,6 +9,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 
 	"gatehouse/storage/record"
+	"gatehouse/storage/table"
 )
 
 // The uses that gather in the table are brought into Badger by passes through
@@ -17,7 +18,7 @@ import (
 // is in the log of uses, which is kept short in another way (restate.go). When a
 // pass has ended, what the log had before it began may go.
 type pass struct {
-	shard  int    // to go on with; shardCount: there is none under way
+	shard  int    // to go on with; table.Shards: there is none under way
 	slot   uint32 // to go on with, downwards
 	before uint64 // the segments that may go when it ends
 	next   time.Time
@@ -37,7 +38,7 @@ func (s *Store) mergeSome(d time.Duration) error {
 	if !s.old.recovered() || s.broken.Load() {
 		return nil // a mark must not pass what is not counted; a broken index is built anew
 	}
-	if s.pass.shard == shardCount {
+	if s.pass.shard == table.Shards {
 		if time.Now().Before(s.pass.next) || s.uses.bytes == 0 {
 			return nil
 		}
@@ -54,30 +55,24 @@ func (s *Store) mergeSome(d time.Duration) error {
 	return err
 }
 
-func (s *Store) beginPass() { s.pass = pass{before: s.uses.rotate(), slot: s.table.shards[0].top()} }
-
-func (sh *shard) top() uint32 {
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	return uint32(sh.n)
-}
+func (s *Store) beginPass() { s.pass = pass{before: s.uses.rotate(), slot: s.table.Top(0)} }
 
 // goOn merges until the pass or the time ends, or somebody reads.
 func (s *Store) goOn(end time.Time) error {
 	for time.Now().Before(end) {
-		sh := &s.table.shards[s.pass.shard]
-		if err := s.mergeBatch(sh); err != nil {
+		shard := s.pass.shard
+		if err := s.mergeBatch(shard); err != nil {
 			return err
 		}
-		if s.pass.slot > 0 || sh.behind() {
+		if s.pass.slot > 0 || s.table.Departed(shard) {
 			continue
 		}
-		sh.tidy()
-		if s.pass.shard++; s.pass.shard == shardCount {
+		s.table.Tidy(shard)
+		if s.pass.shard++; s.pass.shard == table.Shards {
 			s.pass.next = time.Now().Add(passEvery)
 			return s.uses.drop(s.pass.before)
 		}
-		s.pass.slot = s.table.shards[s.pass.shard].top()
+		s.pass.slot = s.table.Top(s.pass.shard)
 	}
 	return nil
 }
@@ -93,7 +88,7 @@ func (s *Store) mergeAll(end time.Time, stop <-chan struct{}) error {
 		s.flushing.Unlock()
 		for {
 			s.flushing.Lock()
-			if s.pass.shard == shardCount {
+			if s.pass.shard == table.Shards {
 				s.flushing.Unlock()
 				break
 			}
@@ -116,22 +111,21 @@ func (s *Store) mergeAll(end time.Time, stop <-chan struct{}) error {
 
 // mergeBatch merges a few tokens of a shard. Readers wait meanwhile, so that
 // they find each use once.
-func (s *Store) mergeBatch(sh *shard) error {
+func (s *Store) mergeBatch(shard int) error {
 	if !s.merges.TryLock() {
 		return errBusy
 	}
 	defer s.merges.Unlock()
-	batch, slot := sh.take(s.pass.slot)
+	batch, slot := s.table.Take(shard, s.pass.slot, mergeBatch)
 	ids := make([]ID, 0, len(batch))
 	for id := range batch {
 		ids = append(ids, id)
 	}
 	err := s.writeUsages(s.uses.last, ids, func(id ID, r *record.UsageRecord) {
-		r.Used = max(r.Used, batch[id].used)
-		r.Add(&batch[id].usage)
+		r.Take(batch[id])
 	})
 	if err != nil {
-		sh.giveBack(batch)
+		s.table.GiveBack(shard, batch)
 		return err
 	}
 	s.pass.slot = slot
@@ -174,7 +168,7 @@ func (s *Store) writeUsages(mark uint64, ids []ID, bring func(ID, *record.UsageR
 
 // hasToken reports whether a token is live, or has a record.
 func (s *Store) hasToken(txn *badger.Txn, id ID) (ok bool, err error) {
-	if _, live, _ := s.table.get(id); live {
+	if _, live, _ := s.table.Get(id); live {
 		return true, nil
 	}
 	_, ok, err = s.read(txn, tokenKeyOf(id))

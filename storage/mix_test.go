@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/table"
 )
 
 // answers are what a store says at one moment: what may be compared with any other
@@ -52,8 +53,8 @@ func answersOf(t *testing.T, s *Store, secrets []string) (m answers) {
 		m.live[secret] = err == nil
 	}
 	m.tokens = tableOf(s)
-	for n := range uint32(s.owners.len()) {
-		o := s.owners.at(n)
+	for n := range uint32(s.table.Owners.Len()) {
+		o := s.table.Owners.At(n)
 		m.users[o.UID] = o.State
 		list, err := allTokensOf(s, o.ID)
 		if err != nil {
@@ -202,8 +203,8 @@ func wantCheckpoint(t *testing.T, s *Store) {
 	if _, err := s.writeCheckpoint(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if at := s.tabled.Load(); at != nil {
-		if err := s.leaveTable(tableMoment{position: *at}); err != nil {
+	if at := s.table.Position(); at != nil {
+		if err := s.leaveTable(table.Moment{Position: *at}); err != nil {
 			t.Fatal(err)
 		}
 	}

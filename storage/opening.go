@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"runtime"
 
 	"gatehouse/storage/disk"
 	"gatehouse/storage/journal"
 	"gatehouse/storage/record"
+	"gatehouse/storage/table"
 )
 
 // A start is one sequence, after a stop as after a kill; a stop only leaves less
@@ -58,18 +60,21 @@ func (s *Store) openTruth(fresh bool) error {
 
 // openLog opens the journal, and takes the table that was left if it saves work.
 func (s *Store) openLog() error {
-	left := s.openTable()
+	left, err := table.Open(s.path("table"), s.seals)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.opts.Log.Debug("the table that was left is not taken", "because", err)
+	}
 	// The oldest records that a table or a checkpoint has must still be there.
 	o := journal.Options{Known: s.lastCheckpoint().Sequence}
 	if left != nil {
-		o.Known, o.VerifyAfter = max(o.Known, left.moment.position.Sequence), left.moment.position.Sequence
+		o.Known, o.VerifyAfter = max(o.Known, left.Position.Sequence), left.Position.Sequence
 	}
-	err := s.openJournal(o)
+	err = s.openJournal(o)
 	if err == nil && left != nil {
 		s.takeTable(left)
 	}
 	if s.left == nil && left != nil {
-		err = errors.Join(err, left.file.Close())
+		err = errors.Join(err, left.Close())
 		s.forgetTable() // it may have some of the users
 	}
 	return err
@@ -78,18 +83,18 @@ func (s *Store) openLog() error {
 // takeTable takes the table, unless it is of no use. One that lacks changes or uses
 // serves only until the index is open, so it is of no use to a start that waits
 // for that.
-func (s *Store) takeTable(left *tableFile) {
-	whole := left.moment.uses != 0 && left.moment.uses == s.uses.found && left.moment.position == s.journal.End()
+func (s *Store) takeTable(left *table.File) {
+	whole := left.Uses != 0 && left.Uses == s.uses.found && left.Position == s.journal.End()
 	s.unverified = !whole
 	if !whole && !s.opts.Early {
 		return
 	}
-	err := s.journal.Has(context.Background(), left.moment.position)
+	err := s.journal.Has(context.Background(), left.Position)
 	if err == nil {
-		err = left.readOwners()
+		err = left.Users(s.table, s.keys.Has, !whole)
 	}
 	if err == nil && !whole {
-		err = s.catchUpTable(left.moment.position.Sequence)
+		err = s.catchUpTable(left.Position.Sequence)
 	}
 	if err != nil {
 		s.opts.Log.Warn("the table that was left is not taken, and the start takes longer", "because", err)
@@ -98,7 +103,7 @@ func (s *Store) takeTable(left *tableFile) {
 	s.left, s.behind = left, !whole
 	if s.behind {
 		s.opts.Log.Info("the last stop was not clean; until the index is open, tokens are verified by the table that was left",
-			"records", s.journal.LastSequence()-left.moment.position.Sequence)
+			"records", s.journal.LastSequence()-left.Position.Sequence)
 	}
 }
 
@@ -140,9 +145,9 @@ func (s *Store) catchUpTable(after uint64) error {
 		return fmt.Errorf("bring the table up to the journal: %w", err)
 	}
 	var dead []ID
-	s.table.each(func(e entry) {
-		if s.owners.at(e.owner).State == UserRemoved {
-			dead = append(dead, e.id) // removed since it was made
+	s.table.Each(func(e table.Entry) {
+		if s.table.Owners.At(e.Owner).State == UserRemoved {
+			dead = append(dead, e.ID) // removed since it was made
 		}
 	})
 	s.drop(dead...)
@@ -169,7 +174,7 @@ func (s *Store) takeToTable(o record.Op) error {
 	if o.Key[0] == 'u' {
 		v, _, err := record.ParseOwner(record.DecodeUserID(o.Key[1:]), b)
 		if err == nil {
-			s.owners.set(v)
+			s.table.Owners.Set(v)
 		}
 		return err
 	}
@@ -181,8 +186,8 @@ func (s *Store) takeToTable(o record.Op) error {
 		s.drop(t.ID)
 		return nil
 	}
-	if v, n, ok := s.owners.find(t.Owner); ok && v.State != UserRemoved {
-		s.table.put(entry{id: t.ID, generation: t.Generation, flags: t.head, owner: n, used: s.believe(record.CreatedAt(t.Created))})
+	if v, n, ok := s.table.Owners.Find(t.Owner); ok && v.State != UserRemoved {
+		s.table.Put(table.Entry{ID: t.ID, Generation: t.Generation, Flags: t.head, Owner: n, Used: s.believe(record.CreatedAt(t.Created))})
 	}
 	return nil
 }

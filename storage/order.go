@@ -76,10 +76,11 @@ func (o *order) note(id ID, created int64) {
 
 // noteUses is the flusher's: these tokens were used, and will soon not be among
 // the unsaved any more.
-func (o *order) noteUses(used []ID) {
+func (o *order) noteUses(unsaved func() []ID) {
 	if !o.on.Load() {
 		return
 	}
+	used := unsaved()
 	o.feed.mu.Lock()
 	defer o.feed.mu.Unlock()
 	for _, id := range used {
@@ -196,7 +197,7 @@ func (s *Store) dropOrder() {
 // meanwhile has been noted by then.
 func (s *Store) follow() {
 	o := &s.order
-	for _, id := range s.table.unsaved(nil) {
+	for _, id := range s.table.Unsaved(nil) {
 		s.renew(noted{id: id})
 	}
 	for _, n := range o.take() {
@@ -231,7 +232,7 @@ func (s *Store) renew(n noted) {
 	if known {
 		o.hold(old.owner, -1, old.used)
 	}
-	e, ok, _ := s.table.get(n.id)
+	e, ok, _ := s.table.Get(n.id)
 	if !ok {
 		if known && o.held[old.owner].used == old.used.Ms() {
 			o.lost[old.owner] = true
@@ -239,7 +240,7 @@ func (s *Store) renew(n noted) {
 		delete(o.recent, n.id)
 		return
 	}
-	v := row{used: e.used, id: n.id, owner: e.owner, created: n.created}
+	v := row{used: e.Used, id: n.id, owner: e.Owner, created: n.created}
 	if v.created == 0 {
 		v.created = old.created
 	}

@@ -32,7 +32,7 @@ type Cursor struct{ key string }
 // Each page shows the tokens as they are when it is read. What is made or revoked
 // between two pages moves none of the others: each is on one page, once.
 func (s *Store) Page(q Owned) (list []Token, next Cursor, err error) {
-	_, number, _ := s.owners.find(q.Owner)
+	_, number, _ := s.table.Owners.Find(q.Owner)
 	err = s.view(func(txn *badger.Txn) error {
 		var last []byte
 		for k := range ownedKeys(txn, q) {
@@ -72,7 +72,7 @@ func (s *Store) Page(q Owned) (list []Token, next Cursor, err error) {
 // record.
 func (s *Store) lives(owner uint32, id ID) (bool, error) {
 	e, ok, err := s.lookup(id)
-	return ok && e.owner == owner, err
+	return ok && e.Owner == owner, err
 }
 
 // ownedKeys walks the keys of a user's tokens. What it yields is valid until the next.
@@ -108,7 +108,7 @@ func ownedKeys(txn *badger.Txn, q Owned) iter.Seq[[]byte] {
 
 // CountTokensOf counts a user's tokens that are not revoked.
 func (s *Store) CountTokensOf(owner UserID) (n int, err error) {
-	_, number, _ := s.owners.find(owner)
+	_, number, _ := s.table.Owners.Find(owner)
 	err = s.view(func(txn *badger.Txn) error {
 		for k := range ownedKeys(txn, Owned{Owner: owner}) {
 			_, id := ownedToken(k)
@@ -136,14 +136,14 @@ func (s *Store) UsageOf(owner UserID) (u Usage, err error) {
 			if err != nil {
 				return err
 			}
-			if ok && e.used < since {
+			if ok && e.Used < since {
 				continue // most of a great many tokens are hardly used: their usage need not be read
 			}
 			r, err := s.usageOf(txn, id)
 			if err != nil {
 				return err
 			}
-			s.table.usage(id, &r)
+			s.table.Usage(id, &r)
 			u.Add(&r.Usage)
 		}
 		return nil

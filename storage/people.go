@@ -191,7 +191,7 @@ func (s *Store) makePeople() {
 	p.state = peopleMaking
 	p.mu.Unlock()
 
-	list := s.owners.all()
+	list := s.table.Owners.All()
 	made := people{who: make([]person, len(list))}
 	for n, o := range list {
 		if o.State != UserRemoved {
@@ -230,7 +230,7 @@ func (s *Store) datePeople() error {
 			if err := json.Unmarshal(rest, &in); err != nil {
 				return err
 			}
-			if _, number, ok := s.owners.find(o.ID); ok {
+			if _, number, ok := s.table.Owners.Find(o.ID); ok {
 				dates = append(dates, missedPerson{number, person{created: in.Created}})
 			}
 			return nil

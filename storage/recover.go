@@ -32,7 +32,7 @@ func (s *Store) Counted() <-chan struct{} { return s.old.done }
 
 // raiseFromLog brings the last uses up to the log's, so that none goes back.
 func (s *Store) raiseFromLog() error {
-	return s.readOld(-1, func(_, _ uint64, u oneUse, _ Origin) { s.table.raise(u.id, s.believe(u.used)) })
+	return s.readOld(-1, func(_, _ uint64, u oneUse, _ Origin) { s.table.Raise(u.id, s.believe(u.used)) })
 }
 
 // readOld reads the old segments. What does not verify at the end of one was

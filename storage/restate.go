@@ -1,5 +1,7 @@
 package storage
 
+import "gatehouse/storage/table"
+
 // restatement shortens the log of uses. A block says how often a token was used
 // in all, since Badger was told, and not by how much more; so when everything
 // has been said once more, what the log had before may go, and the log is never
@@ -31,9 +33,9 @@ func (s *Store) restateSome() error {
 		r = &restatement{before: s.uses.rotate()}
 		s.restating = r
 	}
-	const each = shardCount / flushSlices
-	s.table.shards[r.shard%flushSlices*each+r.shard/flushSlices].restate() // of another slice each time
-	if r.shard++; r.shard < shardCount {
+	const each = table.Shards / flushSlices
+	s.table.Unsave(r.shard%flushSlices*each + r.shard/flushSlices) // of another slice each time
+	if r.shard++; r.shard < table.Shards {
 		return nil
 	}
 	for slice := range flushSlices { // a tick may have been left out

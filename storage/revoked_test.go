@@ -16,7 +16,6 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
-	"gatehouse/storage/record"
 	"gatehouse/storage/storagetest"
 )
 
@@ -163,11 +162,7 @@ func TestUsesOfDropped(t *testing.T) {
 	if err := s.dropRecords([]revokedToken{{v.Revoked, v.ID}}); err != nil {
 		t.Fatal(err)
 	}
-	s.flushing.Lock()
-	s.table.shard(v.ID).mu.Lock()
-	s.table.shard(v.ID).departed(v.ID).usage.Count(record.DayOf(c.Milli()), 1)
-	s.table.shard(v.ID).mu.Unlock()
-	s.flushing.Unlock()
+	s.table.Touch(v.ID, 0, c.Milli(), home)
 	if err := s.flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}

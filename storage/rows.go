@@ -9,6 +9,7 @@ import (
 	"sort"
 
 	"gatehouse/storage/record"
+	"gatehouse/storage/table"
 )
 
 // rows are the tokens of the table as they were at a moment, by last use: in
@@ -56,9 +57,9 @@ func newRows(n int) *rows {
 }
 
 // rowsOf sorts the tokens of the table.
-func rowsOf(t *table) *rows {
-	list := make([]row, 0, t.len()+t.len()/64)
-	t.each(func(e entry) { list = append(list, row{used: e.used, id: e.id, owner: e.owner}) })
+func rowsOf(t *table.Table) *rows {
+	list := make([]row, 0, t.Len()+t.Len()/64)
+	t.Each(func(e table.Entry) { list = append(list, row{used: e.Used, id: e.ID, owner: e.Owner}) })
 	slices.SortFunc(list, func(a, b row) int { return a.byUse().compare(b.byUse()) })
 	r := newRows(len(list))
 	for _, v := range list {

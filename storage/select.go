@@ -9,6 +9,7 @@ import (
 
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
+	"gatehouse/storage/table"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -80,15 +81,15 @@ func (s *Store) narrow(v *sieve, o *order) error {
 	}
 	v.few = []ID{}
 	if !v.prefix.none {
-		s.table.eachIn(v.prefix.whole[1], func(e entry) {
-			if v.prefix.of(e.id) && !v.owners.has(e.owner) {
-				v.few = append(v.few, e.id)
+		s.table.EachIn(v.prefix.whole[1], func(e table.Entry) {
+			if v.prefix.of(e.ID) && !v.owners.has(e.Owner) {
+				v.few = append(v.few, e.ID)
 			}
 		})
 	}
 	return s.view(func(txn *badger.Txn) error {
 		for _, n := range v.numbers {
-			for item := range scan(txn, key('o', s.owners.at(n).ID.Bytes(), []byte{0}), nil) {
+			for item := range scan(txn, key('o', s.table.Owners.At(n).ID.Bytes(), []byte{0}), nil) {
 				_, id := ownedToken(item.Key())
 				v.few = append(v.few, id)
 			}

@@ -97,7 +97,7 @@ func (v Session) beginningKey(k []byte) []byte {
 // what the browser calls itself. A session need not outlive a crash, so it does not go
 // through the writer.
 func (s *Store) CreateSession(by Actor, owner UserID, method, agent string) (Secret, error) {
-	o, _, ok := s.owners.find(owner)
+	o, _, ok := s.table.Owners.Find(owner)
 	if !ok || o.State != UserActive {
 		return "", ErrNoUser
 	}
@@ -188,7 +188,7 @@ func (s *Store) Session(cookie string) (Session, error) {
 
 // lasts reports whether a session is still good, and sets its UID.
 func (s *Store) lasts(v *Session, now int64) bool {
-	o, _, ok := s.owners.find(v.Owner)
+	o, _, ok := s.table.Owners.Find(v.Owner)
 	v.UID = o.UID
 	return ok && o.State == UserActive && o.Epoch == v.Epoch &&
 		now < v.Seen+SessionIdle.Milliseconds() && now < v.Created+SessionLife.Milliseconds() &&

@@ -336,7 +336,7 @@ func (s *Store) writeUsagesNow(ctx context.Context, txn *badger.Txn, w *snapshot
 				return disk.NotRead(fmt.Sprintf("read %q", k), err)
 			}
 		}
-		s.table.usage(id, &r)
+		s.table.Usage(id, &r)
 		if r.Used&1 == 0 && !there {
 			continue // it was never used
 		}

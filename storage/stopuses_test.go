@@ -16,6 +16,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 
 	"gatehouse/storage/journal"
+	"gatehouse/storage/table"
 )
 
 // flip flips the last bit of a file.
@@ -165,14 +166,14 @@ func TestStopLeavesUsesOnce(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			head, err := s.seals.Open(tableHeadKey, b[:tableHeadSize])
+			head, err := s.seals.Open([]byte("T head"), b[:table.HeadSize])
 			if err != nil {
 				t.Fatal(err)
 			}
-			named := len(tableMagic) + journal.PositionSize + 8
+			named := len("GATEHOUSE TABLE 3\n") + journal.PositionSize + 8
 			binary.BigEndian.PutUint64(head[named:], s.uses.run)
 			binary.BigEndian.PutUint64(head[named+8:], segments[0])
-			b = append(s.seals.Seal(tableHeadKey, head), b[tableHeadSize:]...)
+			b = append(s.seals.Seal([]byte("T head"), head), b[table.HeadSize:]...)
 			if err := os.WriteFile(s.path("table"), b, 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -266,12 +267,12 @@ func TestManyOrigins(t *testing.T) {
 	defer s.flushing.Unlock()
 	const each = 5000 // in each shard of a slice: together more than a block has numbers for
 	want, said := map[ID]Origin{}, map[ID]Origin{}
-	for shard := range shardCount / flushSlices {
+	for shard := range table.Shards / flushSlices {
 		for n := range each {
 			id := ID{0, byte(shard), 4: byte(n >> 8), 5: byte(n)}
 			want[id] = Origin{Address: netip.AddrFrom4([4]byte{10, byte(shard), byte(n >> 8), byte(n)})}
-			s.table.load(entry{id: id})
-			s.table.touch(id, 0, s.now(), want[id])
+			s.table.Load(table.Entry{ID: id})
+			s.table.Touch(id, 0, s.now(), want[id])
 		}
 	}
 	if err := s.saveUses(0); err != nil {

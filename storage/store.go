@@ -16,6 +16,7 @@ import (
 	"gatehouse/storage/disk"
 	"gatehouse/storage/journal"
 	"gatehouse/storage/keys"
+	"gatehouse/storage/table"
 	"gatehouse/storage/wallclock"
 )
 
@@ -68,10 +69,9 @@ type Store struct {
 	opened     chan struct{} // closed when the index is open, or can't be opened
 	late       error         // why it can't; to be read when opened is closed
 
-	table     *table
-	tabled    atomic.Pointer[journal.Position] // up to which the table has all records
-	left      *tableFile                       // by the last stop or checkpoint; nil: none to go by
-	owners    *owners
+	table     *table.Table
+	left      *table.File // by the last stop or checkpoint; nil: none to go by
+	limits    limits
 	people    people
 	order     order
 	attempts  attempts
@@ -187,7 +187,7 @@ func prepare(ctx context.Context, dir string, opts Options) (*Store, error) {
 		opened:     make(chan struct{}),
 		order:      order{most: mostRecent},
 		surplus:    newSurplus(),
-		pass:       pass{shard: shardCount},
+		pass:       pass{shard: table.Shards},
 		stopWithin: closeWithin,
 		old:        unmerged{done: make(chan struct{})},
 	}
@@ -261,7 +261,7 @@ func (s *Store) open() error {
 	if m := s.lastCheckpoint(); m.Sequence+1 >= s.journal.FirstSequence() {
 		s.checkpoint.at = time.UnixMilli(m.Created)
 	}
-	if !s.early && s.owners.len() == 0 {
+	if !s.early && s.table.Owners.Len() == 0 {
 		return s.loadOwners()
 	}
 	return nil
@@ -293,6 +293,14 @@ func (s *Store) Writable() error {
 	}
 	if err := s.journal.Ready(); err != nil {
 		return fmt.Errorf("%w: %w", ErrNoSpace, err)
+	}
+	return nil
+}
+
+// stillOpen returns ErrClosed once the store is closing.
+func (s *Store) stillOpen() error {
+	if s.isClosing() {
+		return ErrClosed
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gatehouse/storage/keys"
+	"gatehouse/storage/table"
 )
 
 // TestTableFile starts from the table that a clean stop left: whole, with a bit
@@ -79,18 +80,18 @@ func TestTableFile(t *testing.T) {
 	check("whole", now, true)
 	check("of another moment", before, false)
 	check("gone", nil, false)
-	check("cut off", now[:tableHeadSize/2], false)
+	check("cut off", now[:table.HeadSize/2], false)
 	check("without its end", now[:len(now)-1], true)
 	r := rand.New(rand.NewPCG(5, 5))
 	for range 10 {
 		b := append([]byte{}, now...)
-		at := r.IntN(tableHeadSize)
+		at := r.IntN(table.HeadSize)
 		b[at] ^= 1 << r.IntN(8)
 		check("a flipped bit in the head", b, false)
 	}
 	for range 20 {
 		b := append([]byte{}, now...)
-		at := len(b) - 1 - r.IntN(shardCount*keys.SealSize)
+		at := len(b) - 1 - r.IntN(table.Shards*keys.SealSize)
 		b[at] ^= 1 << r.IntN(8)
 		check("a flipped bit", b, true)
 	}

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"math"
 	"os"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"gatehouse/storage/journal"
 	"gatehouse/storage/lasting"
 	"gatehouse/storage/record"
+	"gatehouse/storage/table"
 	"gatehouse/storage/wallclock"
 )
 
@@ -241,60 +241,8 @@ func (s *Store) rectify() {
 	if !s.isLoaded() || !s.times.trusted.Load() || !s.times.wanted.Swap(false) {
 		return
 	}
-	for i := range s.table.shards {
-		s.table.shards[i].rectify(s)
-		runtime.Gosched()
-	}
-}
-
-// rectify reads the clock while no use is counted: one that came after the reading
-// would seem to be of a time to come.
-func (sh *shard) rectify(s *Store) {
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	limit, set := s.latest()
-	now := s.wall()
-	for n := range uint32(sh.n) {
-		if sl := sh.at(n); sl.lastUse().Ms() > limit || len(sh.more) > 0 && sh.more[sl.id(sh.number)] != nil {
-			sh.rectifySlot(n, limit, set, now)
-		}
-	}
-	for id, d := range sh.left {
-		if u := d.used.Believed(limit, now); d.usage.Believed(limit, now) || u != d.used {
-			d.used = u
-			sh.parting = append(sh.parting, id)
-		}
-	}
-}
-
-// rectifySlot takes a use for one of this moment at the latest, since what is idle is
-// counted from it, and a creation for one of when the clock was set right, as listings do.
-func (sh *shard) rectifySlot(n uint32, limit, set, now int64) {
-	s := sh.at(n)
-	id, u := s.id(sh.number), s.lastUse()
-	more := sh.more[id]
-	changed := more != nil && more.Believed(limit, now)
-	instead := set
-	if u.IsUse() {
-		instead = now
-	}
-	if v := u.Believed(limit, instead); v != u {
-		s.set(v)
-		if changed = true; v.IsUse() {
-			sh.beyond(id) // or nobody would bring it into the index
-		}
-	}
-	if changed {
-		sh.unsave(n)
-	}
-}
-
-// rectifyOne is rectify for a token that is about to be used.
-func (t *table) rectifyOne(id ID, limit, set, now int64) {
-	sh := t.shard(id)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	if n, _, ok := sh.find(id); ok {
-		sh.rectifySlot(n, limit, set, now)
-	}
+	s.table.Rectify(func() table.Times {
+		limit, set := s.latest()
+		return table.Times{Limit: limit, Set: set, Now: s.wall()}
+	})
 }

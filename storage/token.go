@@ -9,6 +9,7 @@ import (
 
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
+	"gatehouse/storage/table"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -156,18 +157,20 @@ func (t *tx) addToken(v Token) error {
 
 // admit puts a token into the table.
 func (s *Store) admit(t Token, used record.LastUse) {
-	o, n, ok := s.owners.find(t.Owner)
+	o, n, ok := s.table.Owners.Find(t.Owner)
 	if !ok || o.State == UserRemoved {
 		return // a token of nobody authenticates nobody
 	}
-	s.table.put(entry{id: t.ID, generation: t.Generation, flags: t.flags(), owner: n, used: s.believe(used)})
+	s.limits.drop(t.ID)
+	s.table.Put(table.Entry{ID: t.ID, Generation: t.Generation, Flags: t.flags(), Owner: n, Used: s.believe(used)})
 	s.order.note(t.ID, t.Created)
 }
 
 // drop takes tokens out of the table: they are dead.
 func (s *Store) drop(ids ...ID) {
 	for _, id := range ids {
-		s.table.remove(id)
+		s.limits.drop(id)
+		s.table.Remove(id)
 		s.order.note(id, 0)
 	}
 }
@@ -193,7 +196,7 @@ func (s *Store) token(txn *badger.Txn, id ID) (Token, error) {
 		return Token{}, err
 	}
 	if !ok {
-		if _, held, _ := s.table.get(id); held {
+		if _, held, _ := s.table.Get(id); held {
 			return Token{}, fmt.Errorf("%w: token %s has no record", ErrDamaged, id)
 		}
 		return Token{}, ErrNoToken
@@ -208,14 +211,14 @@ func (s *Store) token(txn *badger.Txn, id ID) (Token, error) {
 // fill adds what is not in the token's own record.
 func (s *Store) fill(txn *badger.Txn, t *Token) error {
 	t.OwnerState = UserRemoved
-	if o, _, ok := s.owners.find(t.Owner); ok {
+	if o, _, ok := s.table.Owners.Find(t.Owner); ok {
 		t.OwnerState = o.State
 	}
 	r, err := s.usageOf(txn, t.ID)
 	if err != nil {
 		return err
 	}
-	s.table.usage(t.ID, &r)
+	s.table.Usage(t.ID, &r)
 	s.addUses(t, &r)
 	return nil
 }

@@ -21,6 +21,12 @@ func (t Token) record() ([]byte, error) {
 	return append(b, rest...), err
 }
 
+// The flags of a token's record, of which the table has a copy.
+const (
+	flagLimited = 1 << iota // it has an expiry, scopes or addresses to look at before the token may pass
+	flagRotated             // the secret of the generation before may still be good
+)
+
 func (t Token) flags() (f byte) {
 	if t.Limited() {
 		f |= flagLimited

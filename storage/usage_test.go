@@ -20,6 +20,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 
 	"gatehouse/storage/record"
+	"gatehouse/storage/table"
 )
 
 // useModel is what a token's usage must be.
@@ -102,7 +103,7 @@ func usageStory(t *testing.T, r *rand.Rand) {
 			}
 		case dice < 58:
 			<-s.old.done
-			restate(t, s, r.IntN(shardCount+flushSlices))
+			restate(t, s, r.IntN(table.Shards+flushSlices))
 		default:
 			n := r.IntN(len(secrets))
 			from := Origin{Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(r.IntN(7))}), Agent: fmt.Sprint("agent ", r.IntN(2))}
@@ -167,7 +168,7 @@ func TestUseLogIsKeptShort(t *testing.T) {
 	if _, err := s.RevokeTokens(admin, gone); err != nil {
 		t.Fatal(err)
 	}
-	restate(t, s, shardCount)
+	restate(t, s, table.Shards)
 	if got := s.uses.bytes; got == 0 || got > long/100 {
 		t.Errorf("the log has %d bytes, after %d", got, long)
 	}
@@ -365,7 +366,7 @@ func TestUsesOfTheDeparted(t *testing.T) {
 		t.Fatal(err)
 	}
 	clock.Move(time.Second)
-	s.table.touch(id, 0, s.now(), home) // let through just before
+	s.table.Touch(id, 0, s.now(), home) // let through just before
 	want := useModel{}
 	want.use(clock.Milli()-1000, home)
 	want.use(clock.Milli(), home)
@@ -434,7 +435,7 @@ func TestDamagedUseLog(t *testing.T) {
 
 func FuzzUseBlock(f *testing.F) {
 	b := useBlock{slice: 1, run: 2}
-	b.add(oneUse{id: ID{1, 2}, used: record.UsedAt(1000), uses: 3, origin: b.origin(home)})
+	b.Use(ID{1, 2}, record.UsedAt(1000), 3, b.Origin(home))
 	f.Add(b.payload())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		eachUse(b, -1, func(_ uint64, u oneUse, _ Origin) {

@@ -46,9 +46,6 @@ type useLog struct {
 
 const useBlockHead = 12
 
-// useSize is what a block takes for a token at most, as most of them are.
-const useSize = keys.IDSize + 8 + 2 + binary.MaxVarintLen32
-
 // openUseLog returns the log and what segments it has from before.
 func openUseLog(dir string, seals *keys.Seals) (l *useLog, old []uint64, err error) {
 	l = &useLog{dir: dir, seals: seals}
@@ -249,7 +246,8 @@ type oneUse struct {
 	origin uint16
 }
 
-func (b *useBlock) origin(o Origin) uint16 {
+// Origin, Use and Usage take what the table tells: see [table.UseWriter].
+func (b *useBlock) Origin(o Origin) uint16 {
 	if !o.Address.IsValid() {
 		return 0
 	}
@@ -265,21 +263,20 @@ func (b *useBlock) origin(o Origin) uint16 {
 	return n
 }
 
-func (b *useBlock) add(u oneUse) {
-	b.tokens = append(b.tokens, u.id[:]...)
-	b.tokens = binary.BigEndian.AppendUint64(b.tokens, uint64(u.used))
-	b.tokens = binary.BigEndian.AppendUint16(b.tokens, u.origin)
-	b.tokens = binary.AppendUvarint(b.tokens, uint64(u.uses))
+func (b *useBlock) Use(id ID, used record.LastUse, uses int64, origin uint16) {
+	b.tokens = append(b.tokens, id[:]...)
+	b.tokens = binary.BigEndian.AppendUint64(b.tokens, uint64(used))
+	b.tokens = binary.BigEndian.AppendUint16(b.tokens, origin)
+	b.tokens = binary.AppendUvarint(b.tokens, uint64(uses))
 }
 
-// addUsage says all of what is not yet in Badger of a token.
-func (b *useBlock) addUsage(id ID, used record.LastUse, u *Usage) {
-	b.add(oneUse{id: id, used: used})
+func (b *useBlock) Usage(id ID, used record.LastUse, u *Usage) {
+	b.Use(id, used, 0, 0)
 	for _, d := range u.PerDay {
-		b.add(oneUse{id: id, used: min(used, record.UsedAt(int64(d.Day)*record.MsOfDay)), uses: d.N})
+		b.Use(id, min(used, record.UsedAt(int64(d.Day)*record.MsOfDay)), d.N, 0)
 	}
 	for _, v := range slices.Backward(u.Seen) {
-		b.add(oneUse{id: id, used: record.UsedAt(v.Time), origin: b.origin(v.Origin)})
+		b.Use(id, record.UsedAt(v.Time), 0, b.Origin(v.Origin))
 	}
 }
 

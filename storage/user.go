@@ -140,7 +140,7 @@ func (s *Store) userByID(txn *badger.Txn, id UserID) (User, error) {
 		return User{}, err
 	}
 	if !ok {
-		if _, _, held := s.owners.find(id); held {
+		if _, _, held := s.table.Owners.Find(id); held {
 			return User{}, fmt.Errorf("%w: user %016x has no record", ErrDamaged, id)
 		}
 		return User{}, ErrNoUser
@@ -173,7 +173,7 @@ func (t *tx) save(u User) error {
 	t.put(userKey(u.ID), b)
 	t.writer.saved[u.ID] = true
 	t.durable(func() {
-		t.people.note(t.owners.set(record.Owner{ID: u.ID, Epoch: u.Epoch, State: u.State, UID: u.UID}), u)
+		t.people.note(t.table.Owners.Set(record.Owner{ID: u.ID, Epoch: u.Epoch, State: u.State, UID: u.UID}), u)
 	})
 	return nil
 }
@@ -181,7 +181,7 @@ func (t *tx) save(u User) error {
 // active returns the uid of a user whose tokens count, or ErrNoUser. It reads
 // the record only where what is resident may be behind.
 func (t *tx) active(id UserID) (uid string, err error) {
-	if o, _, ok := t.owners.find(id); ok && !t.writer.saved[id] {
+	if o, _, ok := t.table.Owners.Find(id); ok && !t.writer.saved[id] {
 		if o.State != UserActive {
 			return "", ErrNoUser
 		}

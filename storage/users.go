@@ -60,7 +60,7 @@ func (s *Store) Users(f UserFilter) iter.Seq2[UserInfo, error] {
 func (s *Store) showUsers(list []standing, yield func(UserInfo, error) bool) (n int, err error) {
 	err = s.view(func(txn *badger.Txn) error {
 		for _, at := range list {
-			u, err := s.userByID(txn, s.owners.at(at.number).ID)
+			u, err := s.userByID(txn, s.table.Owners.At(at.number).ID)
 			if errors.Is(err, ErrNoUser) || u.State == UserRemoved {
 				continue
 			}
@@ -139,7 +139,7 @@ func (s *Store) pick(f UserFilter, held []holding) (list []standing, err error) 
 // holdings counts the tokens of all users, by number, while the table is not
 // yet there.
 func (s *Store) holdings(staleSince int64) ([]holding, error) {
-	owners := s.owners.all()
+	owners := s.table.Owners.All()
 	list := make([]holding, len(owners))
 	err := s.view(func(txn *badger.Txn) (err error) {
 		for n, o := range owners {
@@ -158,7 +158,7 @@ func (s *Store) findLost() error {
 	o := &s.order
 	return s.view(func(txn *badger.Txn) error {
 		for number := range o.lost {
-			h, err := s.holding(txn, s.owners.at(number).ID, 0)
+			h, err := s.holding(txn, s.table.Owners.At(number).ID, 0)
 			if err != nil {
 				return err
 			}
@@ -178,7 +178,7 @@ func (s *Store) holding(txn *badger.Txn, id UserID, staleSince int64) (h holding
 			return h, err
 		}
 		if ok {
-			h.count(1, e.used, staleSince)
+			h.count(1, e.Used, staleSince)
 		}
 	}
 	return h, nil
@@ -207,7 +207,7 @@ func (s *Store) userInfo(txn *badger.Txn, id UserID, staleSince int64) (info Use
 }
 
 // UserCount counts the users that are not removed.
-func (s *Store) UserCount() int { return s.owners.count() }
+func (s *Store) UserCount() int { return s.table.Owners.Count() }
 
 // CountUsers counts those whose uid has a prefix.
 func (s *Store) CountUsers(prefix string) (n int, err error) {
@@ -220,6 +220,6 @@ func (s *Store) CountUsers(prefix string) (n int, err error) {
 
 // UID is the name of a user, also of a removed one; empty for nobody's id.
 func (s *Store) UID(id UserID) string {
-	o, _, _ := s.owners.find(id)
+	o, _, _ := s.table.Owners.Find(id)
 	return o.UID
 }

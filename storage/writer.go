@@ -145,7 +145,7 @@ func (w *writer) write() {
 		w.refuseAll(err)
 		return
 	}
-	w.s.tableHas(w.log.End())
+	w.s.table.Reached(w.log.End())
 	w.s.bringUp()
 	for {
 		select {
@@ -310,7 +310,7 @@ func (w *writer) commitSome(batch []*change, short error) (n int, err error) {
 	for _, f := range after {
 		f()
 	}
-	w.s.tableHas(end)
+	w.s.table.Reached(end)
 	return n, nil
 }
 

@@ -168,6 +168,12 @@ type UsageRecord struct {
 	Usage
 }
 
+// Take takes in what another record has, its mark apart.
+func (r *UsageRecord) Take(v *UsageRecord) {
+	r.Used = max(r.Used, v.Used)
+	r.Add(&v.Usage)
+}
+
 // Value is the record's bytes.
 func (r *UsageRecord) Value() []byte {
 	b := binary.BigEndian.AppendUint64(make([]byte, 0, 64), uint64(r.Used))

@@ -1,4 +1,4 @@
-package storage
+package table
 
 import (
 	"fmt"
@@ -13,18 +13,18 @@ import (
 // TestOwners compares owners with a plain model, over many changes.
 func TestOwners(t *testing.T) {
 	o, r := newOwners(new(memory)), rand.New(rand.NewPCG(3, 3))
-	model, numbers, ids := map[UserID]record.Owner{}, map[UserID]uint32{}, []UserID{}
+	model, numbers, ids := map[record.UserID]record.Owner{}, map[record.UserID]uint32{}, []record.UserID{}
 	for i := range 30_000 {
-		v := record.Owner{ID: UserID(r.Uint64()), Epoch: r.Uint32(), State: UserState(r.IntN(4)), UID: fmt.Sprintf("user-%d", i)}
+		v := record.Owner{ID: record.UserID(r.Uint64()), Epoch: r.Uint32(), State: record.UserState(r.IntN(4)), UID: fmt.Sprintf("user-%d", i)}
 		switch {
 		case i%100 == 0:
 			v.UID = strings.Repeat("ü", r.IntN(127)) + "x"
 		case i%7 == 0:
-			v.ID = UserID(i) // alike, as random ones never are
+			v.ID = record.UserID(i) // alike, as random ones never are
 		case i%3 == 0:
 			v.ID = ids[r.IntN(len(ids))]
 		}
-		n := o.set(v)
+		n := o.Set(v)
 		if was, known := numbers[v.ID]; known && was != n {
 			t.Fatalf("user %x: got another number, %d, want %d", v.ID, n, was)
 		} else if !known && int(n) != len(numbers) {
@@ -36,23 +36,23 @@ func TestOwners(t *testing.T) {
 	}
 	living := 0
 	for id, want := range model {
-		got, n, ok := o.find(id)
-		if !ok || got != want || n != numbers[id] || o.at(n) != want {
+		got, n, ok := o.Find(id)
+		if !ok || got != want || n != numbers[id] || o.At(n) != want {
 			t.Fatalf("user %x: got %+v, number %d, %t, want %+v, number %d", id, got, n, ok, want, numbers[id])
 		}
-		if want.State != UserRemoved {
+		if want.State != record.UserRemoved {
 			living++
 		}
 	}
-	if o.count() != living || o.len() != len(model) {
-		t.Errorf("got %d users, %d not removed, want %d and %d", o.len(), o.count(), len(model), living)
+	if o.Count() != living || o.Len() != len(model) {
+		t.Errorf("got %d users, %d not removed, want %d and %d", o.Len(), o.Count(), len(model), living)
 	}
-	for n, v := range o.all() {
+	for n, v := range o.All() {
 		if v != model[ids[n]] {
 			t.Fatalf("number %d: got %+v, want %+v", n, v, model[ids[n]])
 		}
 	}
-	if _, _, ok := o.find(UserID(r.Uint64())); ok {
+	if _, _, ok := o.Find(record.UserID(r.Uint64())); ok {
 		t.Error("an unknown user was found")
 	}
 }
@@ -61,14 +61,14 @@ func TestOwners(t *testing.T) {
 // they are loaded, are found in a few steps all the same.
 func TestOwnersInOrder(t *testing.T) {
 	o, r := newOwners(new(memory)), rand.New(rand.NewPCG(4, 4))
-	ids := make([]UserID, 50_000)
+	ids := make([]record.UserID, 50_000)
 	for n := range ids {
-		ids[n] = UserID(r.Uint64())
+		ids[n] = record.UserID(r.Uint64())
 	}
 	slices.Sort(ids)
 	most := 0
 	for n, id := range ids {
-		o.set(record.Owner{ID: id, UID: "alice"})
+		o.Set(record.Owner{ID: id, UID: "alice"})
 		if n%100 > 0 {
 			continue
 		}
@@ -111,8 +111,8 @@ func TestOwnersRenamed(t *testing.T) {
 	var told []string
 	for turn := range turns {
 		for user := range users {
-			n := o.set(record.Owner{ID: UserID(user), UID: name(user, turn)})
-			told = append(told, o.at(n).UID)
+			n := o.Set(record.Owner{ID: record.UserID(user), UID: name(user, turn)})
+			told = append(told, o.At(n).UID)
 		}
 	}
 	for n, got := range told {
@@ -121,7 +121,7 @@ func TestOwnersRenamed(t *testing.T) {
 		}
 	}
 	for user := range users {
-		if v, _, _ := o.find(UserID(user)); v.UID != name(user, turns-1) {
+		if v, _, _ := o.Find(record.UserID(user)); v.UID != name(user, turns-1) {
 			t.Fatalf("user %d: got %q, want %q", user, v.UID, name(user, turns-1))
 		}
 	}

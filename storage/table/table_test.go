@@ -1,20 +1,24 @@
-package storage
+package table_test
 
 import (
 	"encoding/binary"
 	"math/rand/v2"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
+	"gatehouse/storage/table"
 )
+
+var home = record.Origin{Address: netip.MustParseAddr("192.0.2.7"), Agent: "curl/8.5"}
 
 // tightID makes ids that meet: few shards, and few places at the two ends of
 // the index, so that rows of them run over its border.
-func tightID(r *rand.Rand, n int) ID {
-	id := ID{1, byte(r.IntN(2))}
+func tightID(r *rand.Rand, n int) keys.ID {
+	id := keys.ID{1, byte(r.IntN(2))}
 	binary.LittleEndian.PutUint32(id[2:], uint32(r.IntN(12)-6))
 	binary.BigEndian.PutUint64(id[6:], uint64(n))
 	return id
@@ -22,14 +26,14 @@ func tightID(r *rand.Rand, n int) ID {
 
 // tableModel is a table as a map would be one.
 type tableModel struct {
-	live  map[ID]entry
-	gone  map[ID]bool
+	live  map[keys.ID]table.Entry
+	gone  map[keys.ID]bool
 	whole bool
 }
 
-func (m *tableModel) raise(id ID, u record.LastUse) {
+func (m *tableModel) raise(id keys.ID, u record.LastUse) {
 	if e, ok := m.live[id]; ok {
-		e.used = later(e.used, u)
+		e.Used = later(e.Used, u)
 		m.live[id] = e
 	}
 }
@@ -50,76 +54,74 @@ func TestTableIsAMap(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(1, uint64(c.ids)))
-			ids := make([]ID, c.ids)
+			ids := make([]keys.ID, c.ids)
 			for n := range ids {
 				ids[n] = tightID(r, n)
 				if c.ids > 1000 {
 					binary.LittleEndian.PutUint32(ids[n][2:], r.Uint32())
 				}
 			}
-			table, model := newTable(new(memory)), tableModel{live: map[ID]entry{}, gone: map[ID]bool{}}
+			tab, model := table.New(), tableModel{live: map[keys.ID]table.Entry{}, gone: map[keys.ID]bool{}}
 			for step := range c.steps {
 				if step == c.steps/4 {
-					for i := range table.shards {
-						table.shards[i].whole()
-					}
+					tab.Whole()
 					model.whole = true
 				}
 				grow := step*5/c.steps%2 == 0 // by turns
-				tableStep(r, table, &model, ids[r.IntN(len(ids))], grow)
+				tableStep(r, tab, &model, ids[r.IntN(len(ids))], grow)
 				if step%997 == 0 {
-					compareTable(t, table, &model, ids)
+					compareTable(t, tab, &model, ids)
 				}
 			}
 			for _, id := range ids {
-				table.remove(id)
+				tab.Remove(id)
 				delete(model.live, id)
 			}
-			compareTable(t, table, &model, ids)
+			compareTable(t, tab, &model, ids)
 		})
 	}
 }
 
-func tableStep(r *rand.Rand, table *table, m *tableModel, id ID, grow bool) {
-	e := entry{id: id, generation: byte(r.IntN(3)), flags: byte(r.IntN(2)), owner: r.Uint32N(100), used: record.LastUse(r.IntN(1000))}
+func tableStep(r *rand.Rand, tab *table.Table, m *tableModel, id keys.ID, grow bool) {
+	e := table.Entry{ID: id, Generation: byte(r.IntN(3)), Flags: byte(r.IntN(2)), Owner: r.Uint32N(100), Used: record.LastUse(r.IntN(1000))}
 	remove := 2
 	if !grow {
 		remove = 6
 	}
 	switch dice := r.IntN(10); {
 	case dice < remove:
-		table.remove(id)
+		tab.Remove(id)
 		delete(m.live, id)
 		m.gone[id] = !m.whole
 	case dice < remove+1:
 		u := record.LastUse(r.IntN(2000))
-		table.raise(id, u)
+		tab.Raise(id, u)
 		m.raise(id, u)
 	case dice < remove+2 && !m.whole:
-		table.load(e)
+		tab.Load(e)
 		if _, ok := m.live[id]; ok {
-			m.raise(id, e.used)
+			m.raise(id, e.Used)
 		} else if !m.gone[id] {
 			m.live[id] = e
 		}
 	default:
-		table.put(e)
+		tab.Put(e)
 		if old, ok := m.live[id]; ok {
-			e.used = later(old.used, e.used)
+			e.Used = later(old.Used, e.Used)
 		}
 		m.live[id] = e
 	}
 }
 
-func compareTable(t *testing.T, table *table, m *tableModel, ids []ID) {
+func compareTable(t *testing.T, tab *table.Table, m *tableModel, ids []keys.ID) {
 	t.Helper()
-	if got := table.len(); got != len(m.live) {
+	if got := tab.Len(); got != len(m.live) {
 		t.Fatalf("%d tokens, want %d", got, len(m.live))
 	}
 	for _, id := range ids {
-		got, ok, whole := table.get(id)
+		got, ok, whole := tab.Get(id)
 		want, live := m.live[id]
-		got.slot = 0 // which is nobody's business
+		got.Slot = 0 // which is nobody's business
 		if ok != live || got != want || whole != m.whole {
 			t.Fatalf("%v: got %+v, %v, %v, want %+v, %v, %v", id, got, ok, whole, want, live, m.whole)
 		}
@@ -129,30 +131,30 @@ func compareTable(t *testing.T, table *table, m *tableModel, ids []ID) {
 // While the table is being loaded, what the writer did counts more than what
 // Badger had before.
 func TestTableLoading(t *testing.T) {
-	table := newTable(new(memory))
+	tab := table.New()
 	id := keys.NewID(1)
-	old := entry{id: id, generation: 1, used: 10}
-	if _, ok, whole := table.get(id); ok || whole {
+	old := table.Entry{ID: id, Generation: 1, Used: 10}
+	if _, ok, whole := tab.Get(id); ok || whole {
 		t.Errorf("before: got %v, %v, want neither", ok, whole)
 	}
-	table.put(entry{id: id, generation: 2, used: 20})
-	table.load(old)
-	if e, _, _ := table.get(id); e.generation != 2 || e.used != 20 {
+	tab.Put(table.Entry{ID: id, Generation: 2, Used: 20})
+	tab.Load(old)
+	if e, _, _ := tab.Get(id); e.Generation != 2 || e.Used != 20 {
 		t.Errorf("put, then loaded: got %+v", e)
 	}
-	table.remove(id)
-	table.load(old)
-	if _, ok, _ := table.get(id); ok {
+	tab.Remove(id)
+	tab.Load(old)
+	if _, ok, _ := tab.Get(id); ok {
 		t.Error("a token that was taken out came back from Badger")
 	}
-	table.shard(id).whole()
-	if _, ok, whole := table.get(id); ok || !whole {
+	tab.Whole()
+	if _, ok, whole := tab.Get(id); ok || !whole {
 		t.Errorf("whole: got %v, %v", ok, whole)
 	}
-	table.put(old)
-	table.remove(id)
-	table.load(old) // by a walk through Badger that began before the removal
-	if _, ok, _ := table.get(id); ok {
+	tab.Put(old)
+	tab.Remove(id)
+	tab.Load(old) // by a walk through Badger that began before the removal
+	if _, ok, _ := tab.Get(id); ok {
 		t.Error("a token that was taken out of a whole shard came back from Badger")
 	}
 }
@@ -160,12 +162,12 @@ func TestTableLoading(t *testing.T) {
 // Many verify while one writes. A token that is always there is always found,
 // whatever moves around it, and its last use never goes back.
 func TestTableReaders(t *testing.T) {
-	table := newTable(new(memory))
+	tab := table.New()
 	r := rand.New(rand.NewPCG(3, 4))
-	var fixed, moving [50]ID
+	var fixed, moving [50]keys.ID
 	for n := range fixed {
 		fixed[n], moving[n] = tightID(r, n), tightID(r, 1000+n)
-		table.put(entry{id: fixed[n], owner: uint32(n)})
+		tab.Put(table.Entry{ID: fixed[n], Owner: uint32(n)})
 	}
 	var stop atomic.Bool
 	var wg sync.WaitGroup
@@ -174,24 +176,24 @@ func TestTableReaders(t *testing.T) {
 			var last [len(fixed)]record.LastUse
 			for n := 0; !stop.Load(); n++ {
 				at := n % len(fixed)
-				e, ok, _ := table.get(fixed[at])
-				if !ok || e.id != fixed[at] || e.owner != uint32(at) || e.used < last[at] {
+				e, ok, _ := tab.Get(fixed[at])
+				if !ok || e.ID != fixed[at] || e.Owner != uint32(at) || e.Used < last[at] {
 					t.Errorf("got %+v, %v, want token %d with a last use of %d or more", e, ok, at, last[at])
 					return
 				}
-				last[at] = e.used
-				table.touch(fixed[at], e.slot, int64(n+w), home)
-				table.get(moving[at])
-				table.usage(fixed[at], new(record.UsageRecord))
+				last[at] = e.Used
+				tab.Touch(fixed[at], e.Slot, int64(n+w), home)
+				tab.Get(moving[at])
+				tab.Usage(fixed[at], new(record.UsageRecord))
 			}
 		})
 	}
 	for n := range 20_000 {
 		id := moving[r.IntN(len(moving))]
 		if n%2 == 0 {
-			table.put(entry{id: id, owner: 7})
+			tab.Put(table.Entry{ID: id, Owner: 7})
 		} else {
-			table.remove(id)
+			tab.Remove(id)
 		}
 	}
 	stop.Store(true)

@@ -1,4 +1,4 @@
-package storage
+package table
 
 import (
 	"sync"
@@ -7,13 +7,13 @@ import (
 	"gatehouse/storage/record"
 )
 
-// owners numbers the users for the table and keeps what each request must know
+// Owners numbers the users for the table and keeps what each request must know
 // of them: whether their tokens and sessions count, and their names. Numbers
 // are given anew at each open.
 //
 // It lies where the table does, but for the names: they leave it as strings, so
 // the collector must know who still has one.
-type owners struct {
+type Owners struct {
 	mu     sync.RWMutex
 	memory *memory
 	pages  []*ownerPage
@@ -23,20 +23,20 @@ type owners struct {
 	names  names
 }
 
-func newOwners(m *memory) *owners { return &owners{memory: m} }
+func newOwners(m *memory) *Owners { return &Owners{memory: m} }
 
 // ownerRecord is an owner without a pointer.
 type ownerRecord struct {
-	id    UserID
+	id    record.UserID
 	name  uint32 // its place in names
 	epoch uint32
-	state UserState
+	state record.UserState
 }
 
 type ownerPage [pageSize / int(unsafe.Sizeof(ownerRecord{}))]ownerRecord
 
-// set adds a user or replaces what is known of it, and returns its number.
-func (o *owners) set(v record.Owner) uint32 {
+// Set adds a user or replaces what is known of it, and returns its number.
+func (o *Owners) Set(v record.Owner) uint32 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	n, ok := o.search(v.ID)
@@ -44,10 +44,10 @@ func (o *owners) set(v record.Owner) uint32 {
 		n = o.add(v.ID)
 	}
 	r := o.record(n)
-	if r.state != UserRemoved {
+	if r.state != record.UserRemoved {
 		o.living--
 	}
-	if v.State != UserRemoved {
+	if v.State != record.UserRemoved {
 		o.living++
 	}
 	if !ok {
@@ -61,7 +61,7 @@ func (o *owners) set(v record.Owner) uint32 {
 
 // rename gives a user another name. Now and then it takes all names into new
 // blocks: whom two sources know by two names is renamed at each login.
-func (o *owners) rename(r *ownerRecord, uid string) {
+func (o *Owners) rename(r *ownerRecord, uid string) {
 	o.names.drop(r.name)
 	r.name = o.names.add(uid)
 	if !o.names.wasteful() {
@@ -76,13 +76,13 @@ func (o *owners) rename(r *ownerRecord, uid string) {
 }
 
 // add makes a record, of nobody yet.
-func (o *owners) add(id UserID) uint32 {
+func (o *Owners) add(id record.UserID) uint32 {
 	if o.n == len(o.pages)*len(ownerPage{}) {
 		o.pages = append(o.pages, (*ownerPage)(unsafe.Pointer(o.memory.take())))
 	}
 	n := uint32(o.n)
 	o.n++
-	*o.record(n) = ownerRecord{id: id, state: UserRemoved}
+	*o.record(n) = ownerRecord{id: id, state: record.UserRemoved}
 	if 4*o.n > 3*o.index.places() {
 		o.grow()
 	} else {
@@ -91,22 +91,22 @@ func (o *owners) add(id UserID) uint32 {
 	return n
 }
 
-func (o *owners) record(n uint32) *ownerRecord {
+func (o *Owners) record(n uint32) *ownerRecord {
 	return &o.pages[n/uint32(len(ownerPage{}))][n%uint32(len(ownerPage{}))]
 }
 
-func (o *owners) owner(n uint32) record.Owner {
+func (o *Owners) owner(n uint32) record.Owner {
 	r := o.record(n)
 	return record.Owner{ID: r.id, Epoch: r.epoch, State: r.state, UID: o.names.at(r.name)}
 }
 
-func (o *owners) at(n uint32) record.Owner {
+func (o *Owners) At(n uint32) record.Owner {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	return o.owner(n)
 }
 
-func (o *owners) find(id UserID) (v record.Owner, n uint32, ok bool) {
+func (o *Owners) Find(id record.UserID) (v record.Owner, n uint32, ok bool) {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	if n, ok = o.search(id); ok {
@@ -115,22 +115,22 @@ func (o *owners) find(id UserID) (v record.Owner, n uint32, ok bool) {
 	return v, n, ok
 }
 
-// count is how many users are not removed.
-func (o *owners) count() int {
+// Count is how many users are not removed.
+func (o *Owners) Count() int {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	return o.living
 }
 
-// len is how many have a number.
-func (o *owners) len() int {
+// Len is how many have a number.
+func (o *Owners) Len() int {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	return o.n
 }
 
-// all copies what is known of the users, by number.
-func (o *owners) all() []record.Owner {
+// All copies what is known of the users, by number.
+func (o *Owners) All() []record.Owner {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	list := make([]record.Owner, o.n)
@@ -146,7 +146,7 @@ func (o *owners) all() []record.Owner {
 // end, until the last are there.
 
 // search returns a user's number.
-func (o *owners) search(id UserID) (n uint32, ok bool) {
+func (o *Owners) search(id record.UserID) (n uint32, ok bool) {
 	for at := range o.from(id) {
 		v := *o.index.at(at)
 		if v == 0 {
@@ -160,7 +160,7 @@ func (o *owners) search(id UserID) (n uint32, ok bool) {
 }
 
 // enter adds a user to the index, which has room.
-func (o *owners) enter(n uint32) {
+func (o *Owners) enter(n uint32) {
 	for at := range o.from(o.record(n).id) {
 		if v := o.index.at(at); *v == 0 {
 			*v = n + 1
@@ -170,7 +170,7 @@ func (o *owners) enter(n uint32) {
 }
 
 // from yields the places where an id may be, its home first.
-func (o *owners) from(id UserID) func(yield func(int) bool) {
+func (o *Owners) from(id record.UserID) func(yield func(int) bool) {
 	return func(yield func(int) bool) {
 		places := o.index.places()
 		home := int(uint64(id) * 0x9e3779b97f4a7c15 >> 32 * uint64(places) >> 32) // Fibonacci hashing (Knuth, TAOCP volume 3, section 6.4)
@@ -183,7 +183,7 @@ func (o *owners) from(id UserID) func(yield func(int) bool) {
 }
 
 // grow makes the index anew, a quarter longer, with everybody in it.
-func (o *owners) grow() {
+func (o *Owners) grow() {
 	o.index = o.index.renew(o.memory, len(o.index)+1+len(o.index)/4)
 	for n := range uint32(o.n) {
 		o.enter(n)

@@ -1,4 +1,4 @@
-package storage
+package table_test
 
 import (
 	"encoding/binary"
@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
 
+	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
+	"gatehouse/storage/table"
 )
 
 // BenchmarkTable fills tables of a thousand, a million and ten million tokens,
@@ -27,20 +30,20 @@ func BenchmarkTable(b *testing.B) {
 }
 
 func benchTable(b *testing.B, n int) {
-	s := open(b, b.TempDir())
-	owner := s.owners.set(record.Owner{ID: 7, UID: "alice@example.com"})
+	tab, seals := table.New(), keys.Ring{}.Seals()
+	owner := tab.Owners.Set(record.Owner{ID: 7, UID: "alice@example.com"})
 	for range 2 { // what was freed just now goes back at the second time
 		debug.FreeOSMemory()
 		time.Sleep(100 * time.Millisecond)
 	}
 	before := anonymous(b)
 	r := rand.New(rand.NewPCG(1, 1))
-	ids := make([]ID, 1<<16)
+	ids := make([]keys.ID, 1<<16)
 	for i := range n {
-		id := ID{1}
+		id := keys.ID{1}
 		binary.LittleEndian.PutUint64(id[1:], r.Uint64())
 		binary.LittleEndian.PutUint32(id[9:], r.Uint32())
-		s.table.put(entry{id: id, owner: owner, used: record.CreatedAt(int64(i))})
+		tab.Put(table.Entry{ID: id, Owner: owner, Used: record.CreatedAt(int64(i))})
 		if at := r.IntN(i + 1); i < len(ids) {
 			ids[i] = id
 		} else if at < len(ids) { // any token with the same chance, as whoever is looked up next
@@ -50,18 +53,20 @@ func benchTable(b *testing.B, n int) {
 	debug.FreeOSMemory()
 	each := float64(anonymous(b)-before) / float64(n)
 	start := time.Now()
-	if err := s.leaveTable(tableMoment{position: s.journal.End()}); err != nil {
+	file := filepath.Join(b.TempDir(), "table")
+	if err := tab.WriteFile(file, seals, table.Moment{}); err != nil {
 		b.Fatal(err)
 	}
 	stop := time.Since(start)
-	s.table = newTable(new(memory))
+	tab = table.New()
 	start = time.Now()
-	left := s.openTable()
-	if left == nil {
-		b.Fatal("no table was left")
+	left, err := table.Open(file, seals)
+	if err != nil {
+		b.Fatal(err)
 	}
-	if err := errors.Join(left.readOwners(), left.loadAll()); err != nil || s.table.len() != n {
-		b.Fatalf("got %d tokens, %v, want %d", s.table.len(), err, n)
+	defer left.Close()
+	if err := errors.Join(left.Users(tab, all, false), left.LoadAll(never)); err != nil || tab.Len() != n {
+		b.Fatalf("got %d tokens, %v, want %d", tab.Len(), err, n)
 	}
 	again := time.Since(start)
 	ids = ids[:min(n, len(ids))]
@@ -71,13 +76,17 @@ func benchTable(b *testing.B, n int) {
 	b.ReportMetric(float64(again.Milliseconds()), "ms/start")
 	for i := range b.N {
 		id := ids[i%len(ids)]
-		e, ok, _ := s.table.get(id)
+		e, ok, _ := tab.Get(id)
 		if !ok {
 			b.Fatal("a token is missing")
 		}
-		s.table.touch(id, e.slot, int64(n+i), home)
+		tab.Touch(id, e.Slot, int64(n+i), home)
 	}
 }
+
+func all(byte) bool { return true }
+
+func never() error { return nil }
 
 // anonymous is how much memory of this process is not that of files, in bytes.
 func anonymous(b *testing.B) (bytes int64) {

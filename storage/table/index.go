@@ -1,6 +1,10 @@
-package storage
+package table
 
-import "unsafe"
+import (
+	"unsafe"
+
+	"gatehouse/storage/keys"
+)
 
 // index is the memory of a hash table by open addressing: of places that are 0
 // while they are free.
@@ -29,13 +33,13 @@ func (x index) renew(m *memory, pages int) index {
 
 // home is where the index has an id, if nobody else is there: the hash scaled
 // to the length, which need be no power of two.
-func (sh *shard) home(id ID) int {
+func (sh *shard) home(id keys.ID) int {
 	return int(uint64(place(id)) * uint64(sh.index.places()) >> 32)
 }
 
 // find returns the slot's number and its place in the index; or, when there is
 // none, the place where it would be.
-func (sh *shard) find(id ID) (n uint32, at int, ok bool) {
+func (sh *shard) find(id keys.ID) (n uint32, at int, ok bool) {
 	places := sh.index.places()
 	if places == 0 {
 		return 0, 0, false
