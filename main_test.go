@@ -41,8 +41,18 @@ func TestMain(m *testing.M) {
 // TestStories runs testdata/script: the whole program, as users and
 // administrators meet it.
 func TestStories(t *testing.T) {
+	const dir = "testdata/script"
+	files := []string{dir + "/first-run.txtar", dir + "/tokens.txtar", dir + "/users.txtar"}
+	if !testing.Short() {
+		var err error
+		if files, err = filepath.Glob(dir + "/*.txtar"); err != nil {
+			t.Fatal(err)
+		}
+	} else {
+		t.Logf("the other stories take long: with -short, only %v", files)
+	}
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
+		Files:               files,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {

@@ -35,6 +35,9 @@ func (h *house) exhaust(path, username string) {
 // TestStrangersAndTheOwner: a stranger's guesses keep the owner out of the account
 // only where it never logged in from.
 func TestStrangersAndTheOwner(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	slapd := ldaptest.Start(t)
 	for _, way := range []struct{ path, username, password string }{
 		{userpassPath, alice, password},
@@ -120,6 +123,9 @@ func TestParallelGuessesAtHome(t *testing.T) {
 // TestHomesTellNothing: whatever is guessed from wherever, a name of a user who has
 // logged in from there is answered as a name that nobody has.
 func TestHomesTellNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	addresses := []string{"198.51.100.7", "198.51.100.8", "203.0.113.66", "192.0.2.1", "2001:db8:1::1"}
 	for seed := range uint64(20) {
 		h := newHouse(t, roomy)

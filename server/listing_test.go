@@ -127,6 +127,9 @@ func TestListingIsCutOff(t *testing.T) {
 // TestSlowReaderHoldsNoTurn: clients that read nothing keep nobody from a listing, not
 // even their own user.
 func TestSlowReaderHoldsNoTurn(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	h := newHouse(t)
 	token := h.token()
 	h.hold(40_000) // more than the buffers of a connection take

@@ -18,6 +18,9 @@ func twoNames(c *config.Config) { c.LDAP.Filter = "(|(uid={username})(mail={user
 // TestNamesTellNothing: whatever is guessed by whichever name, one that means somebody
 // is answered as one that means nobody, and costs the directory as many searches.
 func TestNamesTellNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	slapd := ldaptest.Start(t)
 	bob := ldaptest.Person("bob")
 	for seed := range uint64(4) {

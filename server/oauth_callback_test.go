@@ -473,6 +473,9 @@ func TestBrowserSession(t *testing.T) {
 // TestBrowserByProvider is the whole way in a real browser, by a real provider
 // on another site: what cookies, redirects and the pages' own policy make of it.
 func TestBrowserByProvider(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	const gate = "http://gate.example"
 	dex := oauthtest.StartDex(t, gate+"/login/dex/callback")
 	secret := filepath.Join(t.TempDir(), "secret")

@@ -72,6 +72,9 @@ var proxies = []struct {
 
 // TestProxies puts each proxy in front of an application, and Gatehouse beside.
 func TestProxies(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	for i, p := range proxies {
 		t.Run(p.name, func(t *testing.T) {
 			program := needProxy(t, i)

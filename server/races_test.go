@@ -14,6 +14,9 @@ import (
 // began is answered with 200, and what is asked after the end was answered is refused;
 // in between either may be, and nothing else.
 func TestRaces(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	h := newHouse(t)
 	type race struct {
 		use, end func() *ask // end: nil for one that end2 makes

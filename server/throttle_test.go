@@ -75,6 +75,9 @@ func TestSuccessForgets(t *testing.T) {
 // TestSpellings: ten spellings of one name share a bucket, and with it the
 // right name.
 func TestSpellings(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	spellings := []string{
 		"alice@example.com", "ALICE@EXAMPLE.COM", "Alice@Example.com", " alice@example.com", "alice@example.com\t",
 		"ａｌｉｃｅ@example.com", "ＡＬＩＣＥ＠ＥＸＡＭＰＬＥ．ＣＯＭ", "alice＠example.com", "\u00a0alice@example.com\u3000", "ALI\u212d\u0045@example.com",
@@ -170,6 +173,9 @@ func together(n int, f func(i int) int) <-chan int {
 }
 
 func TestAddressLimit(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	h := newHouse(t)
 	fail := func(n int, from string) answer {
 		return h.ask("POST", userpassPath).from(from).form(fmt.Sprintf("username=u%d@example.com&password=x", n)).send()
@@ -203,6 +209,9 @@ func TestAddressLimit(t *testing.T) {
 
 // TestAddressLimits: the first minute lets as many through as is configured.
 func TestAddressLimits(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	for _, limit := range []int{1, 2, 7, 61, 1000} {
 		h := newHouse(t, func(c *config.Config) { c.Logins.AddressFailures = limit })
 		for n := range limit {

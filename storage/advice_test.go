@@ -128,6 +128,9 @@ func harms() (list []harm) {
 // What a message says to do about a store that is refused helps: the store works
 // then, and nothing that had ended is back as far as it could still be read.
 func TestAdvice(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	clock := newClock()
 	opts := timed(t, clock)
 	opts.Segment = 8 << 10

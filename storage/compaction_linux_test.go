@@ -44,6 +44,9 @@ func flushed(t *testing.T, dir string) {
 // and stays so: the compactions wait. So do they after a kill, when the store is
 // opened on a disk as full. What can't wait is over by then: the flushes.
 func TestDiskFillsDuringCompactions(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	disk := tmpfs(t, 2*fullDisk)
 	dir := filepath.Join(disk, "data")
 	f := newFiller(t, disk)

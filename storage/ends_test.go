@@ -274,6 +274,9 @@ func (t *endsTest) compare() {
 // Whatever is restored over whatever, in any order, what one of the stores knew to
 // have ended stays so.
 func TestEndsSurviveRestores(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	for seed := range uint64(1) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			clock := newClock()

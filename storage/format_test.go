@@ -264,6 +264,9 @@ func TestUnknownFormat(t *testing.T) {
 // program in between changed that without a number. The journal is as it was, and
 // so is the format: the program that made it opens it again.
 func TestUnknownRecords(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	v := formerOf(t, "1")
 	id, err := ParseID(v.Tokens[0].ID)
 	if err != nil {

@@ -304,6 +304,9 @@ func (c *crowd) more(t *testing.T, what string, counter *atomic.Int64, n int64) 
 // verification, not revocation. What was revoked stays so over a kill, and
 // when there is space again all goes on.
 func TestFullDisk(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	fast := func(f *filler, _ string) { f.fill(1<<20, 0) }
 	for _, c := range []struct {
 		name string
@@ -448,6 +451,9 @@ func TestBackupOfAFullDisk(t *testing.T) {
 // A kill leaves in Badger's logs what it makes tables of as it opens the index. A disk
 // with no room for these is an error, and not the end of the process.
 func TestOpenOnAFullDisk(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	for _, c := range []struct {
 		name  string
 		taken bool // also what the logs have no need of

@@ -87,6 +87,9 @@ func operations(t *testing.T) int {
 //
 // GATEHOUSE_TEST_OPERATIONS=1000000 is the long form.
 func TestLinearizable(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	want := operations(t)
 	const phases = 8
 	r := &recorder{start: time.Now()}

@@ -22,6 +22,9 @@ func oneOfEach(t *testing.T, opts Options, clock *storagetest.Clock) (dir string
 // an empty store in its place: it opens with everything, or is refused with what to
 // do, and what was there is there still.
 func TestRemainsOfAStore(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	clock := newClock()
 	opts := timed(t, clock)
 	dir, want, secrets := oneOfEach(t, opts, clock)

@@ -295,6 +295,9 @@ func wantRight(t *testing.T, dir string, opts Options, want answers, secrets []s
 // A store that is put together from the files of two moments is what its journal
 // says, or is refused: no file outvotes the log, and no two do.
 func TestMixedGenerations(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	for _, prune := range []bool{false, true} {
 		t.Run(fmt.Sprintf("pruned %t", prune), func(t *testing.T) {
 			clock := newClock()
@@ -318,6 +321,9 @@ func TestMixedGenerations(t *testing.T) {
 // The same holds for the two stores that there are after a restore, which have the
 // same history up to the backup, and then each its own.
 func TestMixedLineages(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	clock := newClock()
 	opts := timed(t, clock)
 	_, before, secrets, backup := twoGenerations(t, opts, clock, false)
@@ -378,6 +384,9 @@ func most(a, b map[ID]int64) map[ID]int64 {
 // The mark of a restore that was not yet opened, put into a store that has gone on
 // since: it does not let a journal begin where one is missing, nor an index stay.
 func TestRestoredMark(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	clock := newClock()
 	opts := timed(t, clock)
 	older, newer, secrets, _ := twoGenerations(t, opts, clock, false)

@@ -173,6 +173,9 @@ func rounds(n int) int {
 // what the records say, while the store changes and the rows behind the pages
 // are merged again and again.
 func TestPages(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	c := newPopulace(t, 20)
 	for n := range rounds(1500) {
 		c.step()

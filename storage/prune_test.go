@@ -10,6 +10,9 @@ import (
 // TestAuditLogHasABound renames a token without end. The audit log keeps to its
 // size, says what went, and everything is still there after a rebuild.
 func TestAuditLogHasABound(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	dir := t.TempDir()
 	o := Options{MostEvents: 1 << 20, Segment: 64 << 10, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 	s := openWith(t, dir, o)

@@ -160,6 +160,9 @@ func refusedWhileOpening(t *testing.T, from, file, inject string, tokens []Made)
 // TestFewFilesWhileOpening opens a store with every limit of open files that is too low,
 // up to the one that will do.
 func TestFewFilesWhileOpening(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	dirs, _ := systemStores(t)
 	for after, dir := range dirs {
 		for limit := 6; ; limit++ {

@@ -25,6 +25,9 @@ import (
 // connections and asks for nothing, or never ends asking. Others are served, and so is
 // the administration.
 func TestCrowdedOut(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	file := program(t)
 	hello := clientHello(t)
 	for _, c := range []struct {

@@ -19,6 +19,9 @@ import (
 // setting or an argument names: at once there is an error that names the file and says
 // what it is.
 func TestOddFiles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	file := program(t)
 	const ldap = "[ldap]\nurls=[\"ldaps://l.example\"]\nbase_dn=\"dc=x\"\n"
 	const oauth = "[oauth.github]\ntype=\"github\"\nclient_id=\"x\"\n"

@@ -124,6 +124,9 @@ func (r *running) stop() {
 // TestLogReader: whatever becomes of what reads the log, the server serves, and it ends
 // cleanly when it is told to.
 func TestLogReader(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	file := program(t)
 	piped := func(t *testing.T, both bool) (*running, *os.File) {
 		out, in, err := os.Pipe()
@@ -227,6 +230,9 @@ func freePort(t *testing.T) string {
 
 // TestSignals: only the signals that mean it end the server.
 func TestSignals(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	file := program(t)
 	cmd := serveOn(t, file)
 	r, _ := startPiped(t, file, cmd)
@@ -243,6 +249,9 @@ func TestSignals(t *testing.T) {
 // TestMemoryIsKept looks at the process from outside: there is no core file, no
 // debugger, and its own figures are still there.
 func TestMemoryIsKept(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	file := program(t)
 	cmd := serveOn(t, file)
 	if os.Geteuid() == 0 { // as it runs in earnest: without root's rights
@@ -302,6 +311,9 @@ func giveAway(t *testing.T, file, dir string) {
 // TestHangup: at SIGHUP the configuration and the certificate are read again. What is
 // wrong changes nothing, and is logged with its line.
 func TestHangup(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	file, dir := program(t), t.TempDir()
 	write := func(name, text string) {
 		t.Helper()

@@ -25,6 +25,9 @@ func TestMain(m *testing.M) {
 // TestGatebench is a short run on a small store. How fast the gate was is not
 // looked at: a test's machine is busy.
 func TestGatebench(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	dir := t.TempDir()
 	var out bytes.Buffer
 	b := &bench{

@@ -164,6 +164,9 @@ func TestAnswers(t *testing.T) {
 // The limits of a connection hold on a real server: a client that sends half a header is
 // let go; one that waits between two requests, or sends two at once, is not.
 func TestConnLimits(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	open := anyConnections(t)
 	l, err := open.TCP("127.0.0.1:0")
 	if err != nil {

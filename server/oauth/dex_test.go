@@ -11,6 +11,9 @@ import (
 
 // TestDex asks a real provider of OpenID Connect.
 func TestDex(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	d := oauthtest.StartDex(t, callback)
 	p, err := New(Config{
 		Name: "dex", Type: OIDC, URL: d.Issuer, Insecure: true,

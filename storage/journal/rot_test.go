@@ -34,6 +34,9 @@ func aged(t testing.TB) (d *journaltest.Disk, last uint64) {
 // the file and the sector. Nothing is lost in silence, least of all the end,
 // although the index is not asked (Known is 0).
 func TestFlipEveryBit(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	d, _ := aged(t)
 	names, _ := d.Names()
 	tried := 0

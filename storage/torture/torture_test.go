@@ -18,6 +18,9 @@ func TestMain(m *testing.M) {
 
 // short is a short run of the command.
 func short(t *testing.T, rounds int) *torture {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	t.Parallel() // they wait more than they compute
 	return newTorture(rounds, t.TempDir(), 1, t.Logf)
 }
