@@ -22,10 +22,10 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
-	"gatehouse/server"
 	"gatehouse/server/api"
 	"gatehouse/server/config"
 	"gatehouse/server/datadir"
+	"gatehouse/server/directory"
 	"gatehouse/storage"
 	"gatehouse/storage/keys"
 	"gatehouse/tui"
@@ -353,7 +353,7 @@ func (a *app) checkLDAP(ctx context.Context, user string) error {
 	if err != nil {
 		return err
 	}
-	steps, err := server.CheckLDAP(ctx, cfg, user)
+	steps, err := directory.Check(ctx, cfg, user)
 	if err != nil {
 		return err
 	}

@@ -622,8 +622,9 @@ var arrows = map[string][]string{
 	"server/ipaddr":               {},
 	"server/listen":               {"server/config", "server/ipaddr", "storage/lasting"},
 	"server/guard":                {"server/config", "server/ipaddr", "server/reply", "storage"},
+	"server/directory":            {"storage", "storage/lasting", "ldap", "server/api", "server/config", "server/guard", "server/reply"},
 	"server/datadir":              {"server", "storage", "storage/disk", "server/api", "server/config", "server/demo", "server/listen", "server/textfile"},
-	"server":                      {"storage", "storage/disk", "storage/lasting", "ldap", "server/api", "server/body", "server/config", "server/guard", "server/ipaddr", "server/listen", "server/manual", "server/oauth", "server/query", "server/reply", "server/route", "server/textfile", "server/view", "server/web"},
+	"server":                      {"storage", "storage/disk", "storage/lasting", "ldap", "server/api", "server/body", "server/config", "server/directory", "server/guard", "server/ipaddr", "server/listen", "server/manual", "server/oauth", "server/query", "server/reply", "server/route", "server/textfile", "server/view", "server/web"},
 	"server/view":                 {"server/api", "server/query", "storage"},
 	"server/query":                {"server/api", "storage"},
 	"server/route":                {"server/ipaddr", "server/reply", "storage"},
@@ -633,7 +634,7 @@ var arrows = map[string][]string{
 	"tui/darkbackground":          {},
 	"tui/cli":                     {"server/api", "server/manual", "server/textfile", "tui/text"},
 	"tui":                         {"server/api", "tui/text", "tui/darkbackground"},
-	"":                            {"server", "server/api", "server/config", "server/datadir", "storage", "storage/keys", "tui", "tui/cli", "tui/text"},
+	"":                            {"server", "storage", "storage/keys", "tui", "tui/cli", "tui/text", "server/api", "server/config", "server/datadir", "server/directory"},
 }
 
 func TestArrows(t *testing.T) {

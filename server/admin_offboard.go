@@ -4,14 +4,15 @@ import (
 	"net/http"
 
 	"gatehouse/server/api"
+	"gatehouse/server/directory"
 	"gatehouse/server/reply"
 )
 
 // adminOffboard serves GET /admin/offboard: what is held.
 func (s *Server) adminOffboard(w http.ResponseWriter, _ *http.Request) error {
 	held := api.HeldSweep{Changes: []api.HeldChange{}}
-	if s.offboard != nil {
-		held = s.offboard.view()
+	if s.directory != nil {
+		held = s.directory.Held()
 	}
 	held.Clock, held.Acts = s.clockDoubt(), s.heldActs()
 	reply.JSON(w, http.StatusOK, held)
@@ -22,9 +23,9 @@ func (s *Server) adminOffboard(w http.ResponseWriter, _ *http.Request) error {
 // is held because of it can't be done before.
 func (s *Server) adminConfirmOffboard(w http.ResponseWriter, r *http.Request) error {
 	by, acts, doubt := adminActor(r), len(s.heldActs()) > 0, s.clockDoubt() != ""
-	people := s.offboard != nil && s.offboard.holding() > 0
+	people := s.directory != nil && s.directory.Holding() > 0
 	if !acts && !doubt && !people {
-		return errNothingHeld
+		return directory.ErrNothingHeld
 	}
 	if doubt {
 		s.store.ConfirmTime(by)
@@ -32,20 +33,18 @@ func (s *Server) adminConfirmOffboard(w http.ResponseWriter, r *http.Request) er
 	if err := s.store.DropHeldEvents(by); err != nil {
 		return err
 	}
-	if err := s.confirmIdle(by); err != nil {
+	if err := s.idle.Confirm(by); err != nil {
 		return err
 	}
 	if !people {
 		return reply.NoContent(w, nil)
 	}
-	return reply.NoContent(w, s.offboard.confirm(r.Context(), by))
+	return reply.NoContent(w, s.directory.Confirm(r.Context(), by))
 }
-
-var errNothingHeld = reply.Refuse(http.StatusConflict, "Nothing is held: there is nothing to confirm")
 
 // heldActs is what is held beside off-boarding.
 func (s *Server) heldActs() []api.HeldAct {
-	acts := append([]api.HeldAct{}, s.idle.view(s.config().Tokens.RevokeIdleAfter)...)
+	acts := append([]api.HeldAct{}, s.idle.Held()...)
 	if n, of, why := s.store.HeldEvents(); why != nil {
 		acts = append(acts, api.HeldAct{Action: api.HeldDropEvents, Count: n, Of: of, Why: why.Error(), Shown: "gatehouse events"})
 	}
@@ -58,16 +57,4 @@ func (s *Server) clockDoubt() string {
 		return err.Error()
 	}
 	return ""
-}
-
-// view is what is held, on the wire.
-func (o *offboard) view() api.HeldSweep {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	v := api.HeldSweep{Changes: []api.HeldChange{}}
-	for _, c := range o.held {
-		v.Asked = o.asked
-		v.Changes = append(v.Changes, api.HeldChange{UID: c.uid, Action: c.action, Why: c.why})
-	}
-	return v
 }

@@ -35,7 +35,7 @@ func (s *Server) adminStatus(w http.ResponseWriter, r *http.Request) error {
 		Directory: []api.Health{}, Providers: []api.Health{}, HeldActs: s.heldActs(), Clock: s.clockDoubt(),
 	}
 	if s.directory != nil {
-		st.Held = s.offboard.holding()
+		st.Held = s.directory.Holding()
 		for _, d := range s.directory.Servers() {
 			st.Directory = append(st.Directory, directoryHealth(d))
 		}

@@ -1,6 +1,9 @@
 package server
 
 import (
+	"cmp"
+	"fmt"
+	"strings"
 	"testing"
 
 	"gatehouse/ldap/ldaptest"
@@ -59,38 +62,11 @@ func TestDirectoryChanged(t *testing.T) {
 				t.Fatal(err)
 			}
 			h.dead(tokens[0])
-			if moved, err := h.offboard.mark.moved(); moved || err != nil {
-				t.Errorf("after the confirmation: got %t, %v", moved, err)
+			kept, err := h.store.Remembered("directory settings")
+			if err != nil || !strings.Contains(string(kept), fmt.Sprintf(`"base_dn":%q`, h.cfg.LDAP.BaseDN)) ||
+				!strings.Contains(string(kept), fmt.Sprintf(`"id_attribute":%q`, cmp.Or(h.cfg.LDAP.IDAttribute, "entryUUID"))) {
+				t.Errorf("after the confirmation: got %s, %v, want the settings as they are", kept, err)
 			}
 		})
 	}
-}
-
-// Another server, or another directory's: who is found there settles it.
-func TestDirectoryServersChanged(t *testing.T) {
-	h, s := newDirectoryHouse(t)
-	token := h.ldapToken("alice")
-	h.ldapToken("bob")
-	h.sweep(1)
-	for _, c := range []struct {
-		urls  []string
-		moved bool
-	}{
-		{[]string{"ldaps://replica.example", "ldaps://" + s.TLSAddr}, false},
-		{[]string{"ldaps://replica.example"}, false},
-		{[]string{"ldaps://" + s.TLSAddr}, true},
-	} {
-		h.offboard.mark.now.URLs = c.urls
-		if moved, err := h.offboard.mark.moved(); moved != c.moved || err != nil {
-			t.Errorf("%q: got %t, %v, want %t", c.urls, moved, err, c.moved)
-		}
-	}
-	h.sweep(1) // finds both
-	if moved, err := h.offboard.mark.moved(); moved || err != nil {
-		t.Errorf("after all were found: got %t, %v", moved, err)
-	}
-	s.Remove(ldaptest.Person("bob"))
-	h.sweep(2)
-	h.wantUsers("alice@example.org ldap active")
-	h.alive(token)
 }

@@ -15,6 +15,7 @@ import (
 	"gatehouse/ldap/ldaptest"
 	"gatehouse/server/api"
 	"gatehouse/server/config"
+	"gatehouse/server/directory"
 	"gatehouse/server/oauth/oauthtest"
 	"gatehouse/storage"
 )
@@ -558,13 +559,13 @@ func TestParallelGuessesAtDirectory(t *testing.T) {
 
 // leaving is a client that has gone by the time the password is tried.
 type leaving struct {
-	directory
+	directory.LDAP
 	leave *context.CancelFunc
 }
 
 func (l leaving) Authenticate(ctx context.Context, e ldap.Entry, password string) (ldap.Entry, error) {
 	(*l.leave)()
-	return l.directory.Authenticate(ctx, e, password)
+	return l.LDAP.Authenticate(ctx, e, password)
 }
 
 // A failure counts also when nobody waits for the answer: the directory counts
@@ -572,7 +573,7 @@ func (l leaving) Authenticate(ctx context.Context, e ldap.Entry, password string
 func TestClientLeavesDuringBind(t *testing.T) {
 	h, s := newDirectoryHouse(t, func(c *config.Config) { c.Logins.AccountFailures = 3 })
 	var cancel context.CancelFunc
-	h.directory = leaving{h.directory, &cancel}
+	h.directory.LDAP = leaving{h.directory.LDAP, &cancel}
 	for range 10 {
 		a := h.ask("POST", ldapPath).form("username=bob&password=wrong")
 		var ctx context.Context
@@ -616,7 +617,7 @@ func TestUIDWithoutAddress(t *testing.T) {
 	h, _ := newDirectoryHouse(t, func(c *config.Config) { c.LDAP.UIDAttribute = "uid" })
 	h.ldap("alice", "alice-secret").want(http.StatusForbidden)
 	h.wantUsers()
-	steps, err := CheckLDAP(t.Context(), h.cfg, "alice")
+	steps, err := directory.Check(t.Context(), h.cfg, "alice")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -60,7 +60,7 @@ func (h *aged) restart() {
 func (h *aged) sweep() {
 	h.Helper()
 	<-h.store.Loaded()
-	h.revokeIdle(idleAfter)
+	h.idle.Sweep()
 }
 
 // await waits for an event, which is written behind what it tells of.

@@ -74,7 +74,7 @@ func (s *Server) logIn(r *route.Request, fields map[string]string, method string
 	case method == methodPassword && s.config().Logins.Local:
 		u, err = s.checkPassword(r.Context(), a, v[0], v[1])
 	case method == methodLDAP && s.directory != nil:
-		u, err = s.checkDirectory(r.Context(), a, v[0], v[1])
+		u, err = s.directory.LogIn(r.Context(), a, v[0], v[1])
 	default:
 		return u, reply.Refuse(http.StatusBadRequest, "The login method %q is not configured", method)
 	}
@@ -87,6 +87,8 @@ const (
 	methodPassword = "userpass"
 	methodLDAP     = "ldap"
 )
+
+var errNoDirectory = reply.Refuse(http.StatusNotFound, `The login method "ldap" is not configured`)
 
 // errNotLocal refuses passwords kept here where the configuration does.
 var errNotLocal = reply.Refuse(http.StatusNotFound, "The login method %q is not configured", methodPassword)

@@ -82,12 +82,12 @@ func newMetrics(store *storage.Store, a *activity, open *listen.Connections) *me
 func (m *metrics) held(s *Server) {
 	for act, count := range map[string]func() int{
 		"offboarding": func() int {
-			if s.offboard == nil {
+			if s.directory == nil {
 				return 0
 			}
-			return s.offboard.holding()
+			return s.directory.Holding()
 		},
-		"revoke idle tokens": s.idle.holding,
+		"revoke idle tokens": s.idle.Holding,
 		"drop old events":    func() int { n, _, _ := s.store.HeldEvents(); return n },
 	} {
 		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{

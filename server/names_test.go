@@ -10,6 +10,7 @@ import (
 	"gatehouse/ldap"
 	"gatehouse/ldap/ldaptest"
 	"gatehouse/server/config"
+	"gatehouse/server/directory"
 )
 
 // twoNames has people log in by their uid or their mail.
@@ -104,7 +105,7 @@ func TestNamesInParallel(t *testing.T) {
 }
 
 // deliberate is a directory that takes its time over the password of somebody it knows.
-type deliberate struct{ directory }
+type deliberate struct{ directory.LDAP }
 
 const deliberation = 100 * time.Millisecond
 
@@ -112,14 +113,14 @@ func (d deliberate) Authenticate(ctx context.Context, e ldap.Entry, password str
 	if e.Known() {
 		time.Sleep(deliberation)
 	}
-	return d.directory.Authenticate(ctx, e, password)
+	return d.LDAP.Authenticate(ctx, e, password)
 }
 
 // TestUnknownNameTakesAsLong as a known one, also where the directory hashes only the
 // password of the latter; so does a refusal.
 func TestUnknownNameTakesAsLong(t *testing.T) {
 	h, _ := newDirectoryHouse(t, twoNames, threeFailures)
-	h.directory = deliberate{h.directory}
+	h.directory.LDAP = deliberate{h.directory.LDAP}
 	takes := func(name string, code int) {
 		t.Helper()
 		start := time.Now()

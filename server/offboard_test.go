@@ -15,6 +15,7 @@ import (
 	"gatehouse/ldap/ldaptest"
 	"gatehouse/server/api"
 	"gatehouse/server/config"
+	"gatehouse/server/directory"
 	"gatehouse/storage"
 )
 
@@ -22,7 +23,7 @@ import (
 func (h *house) sweep(n int) {
 	h.Helper()
 	for range n {
-		if err := h.offboard.sweep(h.Context()); err != nil {
+		if err := h.directory.Sweep(h.Context()); err != nil {
 			h.Fatal(err)
 		}
 	}
@@ -486,7 +487,7 @@ func TestManyHolders(t *testing.T) {
 
 // slow is a directory that takes its time for a sweep.
 type slow struct {
-	directory
+	directory.LDAP
 	begun chan struct{}
 	end   chan struct{}
 }
@@ -494,17 +495,17 @@ type slow struct {
 func (d slow) Lookup(ctx context.Context, subjects []string) (map[string]ldap.State, error) {
 	d.begun <- struct{}{}
 	<-d.end
-	return d.directory.Lookup(ctx, subjects)
+	return d.LDAP.Lookup(ctx, subjects)
 }
 
 // While a sweep waits for the directory, all else goes on.
 func TestSlowSweep(t *testing.T) {
 	h, s := newDirectoryHouse(t)
 	token := h.ldapToken("alice")
-	d := slow{h.directory, make(chan struct{}), make(chan struct{})}
-	h.offboard.dir = d
+	d := slow{h.directory.LDAP, make(chan struct{}), make(chan struct{})}
+	h.directory.LDAP = d
 	swept := make(chan error)
-	go func() { swept <- h.offboard.sweep(t.Context()) }()
+	go func() { swept <- h.directory.Sweep(t.Context()) }()
 	<-d.begun
 	h.held()
 	h.alive(token)
@@ -526,7 +527,7 @@ func TestSweepsByItself(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan struct{})
 	go func() {
-		h.sweepDirectory(ctx)
+		h.directory.Run(ctx)
 		close(ended)
 	}()
 	s.Remove(ldaptest.Person("bob"))
@@ -542,29 +543,5 @@ func TestSweepsByItself(t *testing.T) {
 	<-ended
 
 	off, _ := newDirectoryHouse(t, func(c *config.Config) { c.LDAP.Recheck = config.Interval{Duration: -1} })
-	off.sweepDirectory(t.Context()) // returns
-}
-
-// Who has gone meanwhile keeps nobody else from being changed.
-func TestSweepGoesOn(t *testing.T) {
-	h, s := newDirectoryHouse(t)
-	alice, bob := h.ldapToken("alice"), h.ldapToken("bob")
-	for _, uid := range []string{"alice", "bob"} {
-		s.Modify(ldaptest.Person(uid), "pwdAccountLockedTime", "000001010000Z")
-	}
-	h.sweep(1)
-	found, err := h.offboard.ask(t.Context())
-	if err != nil || found.doubt != nil || len(found.changes) != 0 {
-		t.Fatalf("got %+v, %v", found, err)
-	}
-	stranger := offboarding{id: 17, uid: "x@example.org", action: api.OffboardRemove, gone: true}
-	user, err := h.store.User("bob@example.org")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := h.offboard.apply([]offboarding{stranger, {id: user.ID, action: api.OffboardResume}}); err != nil {
-		t.Error(err)
-	}
-	h.dead(alice)
-	h.alive(bob)
+	off.directory.Run(t.Context()) // returns
 }

@@ -120,9 +120,6 @@ func (l *Listener) Serve(ctx context.Context) error {
 	if !ends(end, swept) {
 		s.log.Warn("a sweep that had not ended was broken off")
 	}
-	if s.offboard != nil {
-		s.offboard.doubt.Stop()
-	}
 	if s.directory != nil {
 		s.directory.Close()
 	}
@@ -139,11 +136,13 @@ type door struct {
 // of it has ended.
 func (s *Server) sweep(ctx context.Context) <-chan struct{} {
 	var sweeps sync.WaitGroup
-	sweeps.Go(func() { s.sweepIdle(ctx) })
+	sweeps.Go(func() { s.idle.Run(ctx) })
 	sweeps.Go(func() { s.refusals.Run(ctx) })
 	sweeps.Go(func() { s.watchStates(ctx) })
 	sweeps.Go(func() { s.activity.run(ctx, s.metrics) })
-	sweeps.Go(func() { s.sweepDirectory(ctx) })
+	if s.directory != nil {
+		sweeps.Go(func() { s.directory.Run(ctx) })
+	}
 	swept := make(chan struct{})
 	go func() { sweeps.Wait(); close(swept) }()
 	return swept

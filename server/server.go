@@ -40,6 +40,7 @@ import (
 	"time"
 
 	"gatehouse/server/config"
+	"gatehouse/server/directory"
 	"gatehouse/server/guard"
 	"gatehouse/server/ipaddr"
 	"gatehouse/server/listen"
@@ -74,9 +75,8 @@ type Server struct {
 	open     *listen.Connections
 	watch    *watch
 
-	directory directory // nil: LDAP is not configured
-	offboard  *offboard // nil: likewise
-	idle      idleSweep
+	directory *directory.People // nil: LDAP is not configured
+	idle      *directory.Idle
 
 	oauth   map[string]*oauth.Provider // by name
 	pending *pending                   // logins by browser that are at a provider
@@ -115,7 +115,6 @@ func New(store *storage.Store, cfg config.Config, opts Options) (*Server, error)
 		origins:  http.NewCrossOriginProtection(),
 		activity: new(activity),
 		view:     view.New(store, opts.Now),
-		idle:     idleSweep{state: newIdleState(opts.Log)},
 		turns:    guard.NewTurns(max(1, runtime.GOMAXPROCS(0)/2)),
 	}
 	s.settings.Store(&cfg)
@@ -131,12 +130,16 @@ func New(store *storage.Store, cfg config.Config, opts Options) (*Server, error)
 	if s.pending, err = newPending(opts.Now); err != nil {
 		return nil, err
 	}
-	if s.directory, err = openDirectory(cfg.LDAP, opts.Log); err != nil {
-		return nil, err
+	if cfg.LDAP != nil {
+		if s.directory, err = directory.Open(*cfg.LDAP, directory.Needs{
+			Store: store, Throttle: s.throttle, Refusals: s.refusals, Log: opts.Log,
+			Admit: s.admitIdentity, Decided: s.decided,
+		}); err != nil {
+			return nil, err
+		}
 	}
-	if s.directory != nil {
-		s.offboard = newOffboard(store, s.directory, newDirectoryMark(store, cfg.LDAP), opts.Log)
-	}
+	s.idle = directory.NewIdle(store, opts.Log, func() config.Lifetime { return s.config().Tokens.RevokeIdleAfter },
+		func(tokens int) { s.metrics.revocations.Add(float64(tokens)) })
 	if s.oauth, err = cfg.Providers(opts.ProviderTimeout, opts.Now); err != nil {
 		return nil, err
 	}

@@ -428,9 +428,9 @@ func TestRevokeIdle(t *testing.T) {
 	idle, busy := h.token(), h.token()
 	h.clock.Move(90*24*time.Hour - time.Millisecond)
 	h.alive(busy)
-	h.revokeIdle(h.cfg.Tokens.RevokeIdleAfter.Duration)
+	h.idle.Sweep()
 	h.clock.Move(time.Millisecond)
-	h.revokeIdle(h.cfg.Tokens.RevokeIdleAfter.Duration)
+	h.idle.Sweep()
 	h.dead(idle)
 	h.alive(busy)
 }
@@ -443,7 +443,7 @@ func TestSweepIdle(t *testing.T) {
 	h.clock.Move(2 * time.Second)
 	ctx, stop := context.WithCancel(t.Context())
 	var sweeps sync.WaitGroup
-	sweeps.Go(func() { h.sweepIdle(ctx) })
+	sweeps.Go(func() { h.idle.Run(ctx) })
 	defer sweeps.Wait()
 	defer stop()
 	for {

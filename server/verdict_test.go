@@ -260,7 +260,7 @@ func (w *verdictWorld) sweep() {
 // doubt reports whether something was left open: in the tree, by the servers, which
 // did not tell in full who is there, or because the sweep itself says so.
 func (w *verdictWorld) doubt() bool {
-	return w.referral || w.noGroup || w.noBase || !w.whole || w.h.offboard.doubt.Lasts()
+	return w.referral || w.noGroup || w.noBase || !w.whole || w.h.directory.InDoubt()
 }
 
 // settle takes the doubt away: after two sweeps everybody stands as the directory says.

@@ -72,28 +72,16 @@ func (s *Server) look() {
 		s.watch.store.Set(err)
 	}
 	if s.directory != nil {
-		s.watch.directory.Set(directoryTrouble(s.directory))
+		s.watch.directory.Set(s.directory.Trouble())
 	}
 }
 
-// directoryTrouble returns why no server answers, and nil when one does, as far as
-// their last uses tell.
-func directoryTrouble(d directory) (why error) {
-	for _, server := range d.Servers() {
-		if server.Reachable || server.LastFailure.IsZero() {
-			return nil
-		}
-		why = errors.New(server.LastError)
-	}
-	return why
-}
-
-// login notes what came of a login by the directory.
-func (w *watch) login(o guard.Outcome, err error) {
+// decided notes what came of a login by the directory.
+func (s *Server) decided(o guard.Outcome, err error) {
 	if ldap.InDoubt(err) {
-		w.logins.Set(err)
+		s.watch.logins.Set(err)
 	} else if o != guard.Undecided {
-		w.logins.Set(nil)
+		s.watch.logins.Set(nil)
 	}
 }
 

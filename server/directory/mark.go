@@ -1,4 +1,4 @@
-package server
+package directory
 
 import (
 	"cmp"
@@ -11,38 +11,38 @@ import (
 	"gatehouse/storage"
 )
 
-// directoryMark notes which directory the subjects of users are from. With another
+// mark notes which directory the subjects of users are from. With another
 // base_dn or id_attribute in the configuration, or other servers, nobody may be found
 // although nobody has left, and a removal can't be undone.
-type directoryMark struct {
+type mark struct {
 	store *storage.Store
-	now   directorySettings
+	now   settings
 }
 
-// directorySettings are what a subject's meaning hangs on.
-type directorySettings struct {
+// settings are those that the meaning of a subject depends on.
+type settings struct {
 	URLs        []string `json:"urls"`
 	BaseDN      string   `json:"base_dn"`
 	IDAttribute string   `json:"id_attribute"`
 }
 
 const (
-	directoryMarkName = "directory settings"
-	directoryMarkKept = 20 * 365 * 24 * time.Hour
+	markName = "directory settings"
+	markKept = 20 * 365 * 24 * time.Hour
 )
 
-func newDirectoryMark(store *storage.Store, cfg *config.LDAP) *directoryMark {
-	return &directoryMark{store, directorySettings{cfg.URLs, cfg.BaseDN, cmp.Or(cfg.IDAttribute, "entryUUID")}}
+func newMark(store *storage.Store, cfg config.LDAP) *mark {
+	return &mark{store, settings{cfg.URLs, cfg.BaseDN, cmp.Or(cfg.IDAttribute, "entryUUID")}}
 }
 
 // moved reports whether the settings are those of another directory than at the last
-// sweep. A replica more or less makes no other directory.
-func (m *directoryMark) moved() (bool, error) {
-	b, err := m.store.Remembered(directoryMarkName)
+// sweep. Adding or dropping a replica does not make another directory.
+func (m *mark) moved() (bool, error) {
+	b, err := m.store.Remembered(markName)
 	if err != nil {
 		return false, err
 	}
-	var before directorySettings
+	var before settings
 	if len(b) == 0 || json.Unmarshal(b, &before) != nil {
 		m.settle()
 		return false, nil
@@ -56,15 +56,15 @@ func (m *directoryMark) moved() (bool, error) {
 	return false, nil
 }
 
-// settle takes the settings as they are now for right.
-func (m *directoryMark) settle() {
+// settle records the settings as they are now as the right ones.
+func (m *mark) settle() {
 	if b, err := json.Marshal(m.now); err == nil {
-		m.store.Remember(directoryMarkName, b, directoryMarkKept)
+		m.store.Remember(markName, b, markKept)
 	}
 }
 
-// same reports whether both may be of one directory.
-func (d directorySettings) same(other directorySettings) bool {
+// same reports whether both may mean one directory.
+func (d settings) same(other settings) bool {
 	return strings.EqualFold(d.BaseDN, other.BaseDN) && strings.EqualFold(d.IDAttribute, other.IDAttribute) &&
 		slices.ContainsFunc(d.URLs, func(u string) bool { return slices.Contains(other.URLs, u) })
 }

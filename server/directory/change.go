@@ -1,0 +1,71 @@
+package directory
+
+import (
+	"gatehouse/ldap"
+	"gatehouse/server/api"
+	"gatehouse/storage"
+)
+
+// change is what a sweep would do to one user.
+type change struct {
+	id     storage.UserID
+	uid    string
+	action string // api.OffboardSuspend, OffboardResume, OffboardRemove
+	why    string
+	gone   bool // the directory has none of the user's subjects
+}
+
+// key is what has to be the same when a held change is confirmed: not the reason.
+func (c change) key() change { return change{id: c.id, action: c.action} }
+
+// findings are what the directory says about the users it was asked about.
+type findings struct {
+	changes []change // that would bring the users in step with it
+	asked   int      // how many users that was
+	unknown map[storage.UserID]bool
+	doubt   error // why there are unknown ones
+}
+
+// compare returns the change for one user, whose action is empty if there is none,
+// and whether the directory tells enough to decide. All the subjects of a user are
+// one person: that one may log in if any of them may, and is missing only if all of
+// them are.
+func compare(h storage.Holder, states map[string]ldap.State) (c change, known bool) {
+	c = change{id: h.ID, uid: h.UID}
+	var stopped ldap.Reason
+	open, missing := false, 0
+	for _, subject := range h.Subjects {
+		st, asked := states[subject]
+		switch st.Verdict {
+		case ldap.Unknown:
+			// One that the directory can't be asked about lets nobody in, and proves nothing.
+			open = open || asked
+		case ldap.Missing:
+			missing++
+		case ldap.Stopped:
+			stopped = st.Stop.Reason
+		case ldap.Active:
+			if h.State == storage.UserSuspended {
+				c.action = api.OffboardResume
+			}
+			return c, true
+		}
+	}
+	switch {
+	case open:
+		return c, false
+	case stopped != "":
+		if h.State == storage.UserActive {
+			c.action, c.why = api.OffboardSuspend, string(stopped)
+		}
+	case missing == 0 || missing < len(h.Subjects):
+		return c, false
+	case h.Only(storage.SourceLDAP):
+		c.action, c.why, c.gone = api.OffboardRemove, noLonger, true
+	case h.State == storage.UserActive:
+		c.action, c.why, c.gone = api.OffboardSuspend, noLonger, true
+	}
+	return c, true
+}
+
+const noLonger = "no longer in the directory"

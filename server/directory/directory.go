@@ -1,0 +1,135 @@
+// Package directory is LDAP as the store sees it: who may log in, and which users are
+// suspended, come back or are removed because the directory says so. It also revokes
+// idle tokens, since what a sweep does there is held in the same way.
+//
+// A login asks the directory about one person:
+//
+//	LogIn      the typed name's count of failures; Find; the person's count of failures
+//	  ask      the directory judges the password
+//	  Admit    the person becomes a user, or is found to be one
+//
+// A sweep ([People.Run], every [ldap] recheck) asks about all holders of live tokens:
+//
+//	ask        a verdict for each subject: active, stopped, missing or unknown
+//	compare    what would bring each user in step; unknown changes nothing
+//	brake      too many changes at once, or perhaps another directory (mark): held
+//	apply      suspend, resume, remove; a missing person only after two sweeps
+//	Confirm    an administrator lets go on what is held
+//
+// The directory's word is never taken for more than it says: doubt about one person
+// changes nothing for that person, and no removal rests on a single sweep. The package
+// never writes to the directory, and never decides which user a person is: Admit does.
+package directory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"gatehouse/ldap"
+	"gatehouse/server/config"
+	"gatehouse/server/guard"
+	"gatehouse/storage"
+	"gatehouse/storage/lasting"
+)
+
+// LDAP is what is asked of the directory. *ldap.Directory is one.
+type LDAP interface {
+	Find(ctx context.Context, name string) (ldap.Entry, error)
+	Authenticate(ctx context.Context, e ldap.Entry, password string) (ldap.Entry, error)
+	Lookup(ctx context.Context, subjects []string) (map[string]ldap.State, error)
+	Servers() []ldap.ServerStatus
+	Close() error
+}
+
+// Needs are the parts of the server that People work with.
+type Needs struct {
+	Store    *storage.Store
+	Throttle *guard.Throttle
+	Refusals *guard.Refusals
+	Log      *slog.Logger
+
+	// Admit turns a person whom the directory vouches for into a user.
+	Admit func(guard.Attempt, storage.Login) (storage.User, error)
+	// Decided is told what came of a login.
+	Decided func(guard.Outcome, error)
+}
+
+// People are the people of one directory: they log in, and the users they became are
+// kept in step with the directory.
+type People struct {
+	LDAP
+	cfg      config.LDAP
+	store    *storage.Store
+	throttle *guard.Throttle
+	refusals *guard.Refusals
+	log      *slog.Logger
+	admit    func(guard.Attempt, storage.Login) (storage.User, error)
+	decided  func(guard.Outcome, error)
+	mark     *mark
+
+	sweeping sync.Mutex              // one sweep at a time
+	missed   map[storage.UserID]bool // whom the last sweep that could tell did not find
+	doubt    lasting.State           // the last sweep could not tell of everybody
+
+	mu    sync.Mutex
+	held  []change // none: nothing is held
+	asked int      // how many users the held sweep was about
+}
+
+// Open returns the people of the directory that the configuration names. It reads files
+// and connects to nothing.
+func Open(cfg config.LDAP, needs Needs) (*People, error) {
+	d, err := ldap.New(cfg.Directory(), needs.Log)
+	if err != nil {
+		return nil, err
+	}
+	return &People{
+		LDAP: d, cfg: cfg, store: needs.Store, throttle: needs.Throttle, refusals: needs.Refusals, log: needs.Log,
+		admit: needs.Admit, decided: needs.Decided, mark: newMark(needs.Store, cfg), missed: map[storage.UserID]bool{},
+		doubt: lasting.State{Log: needs.Log, Level: slog.LevelWarn,
+			Begins: "the directory does not tell what has become of some users, who stay as they are",
+			Ends:   "the directory tells again what has become of all users"},
+	}, nil
+}
+
+// Close ends the connections to the directory.
+func (p *People) Close() error {
+	p.doubt.Stop()
+	return p.LDAP.Close()
+}
+
+// Trouble returns why no server of the directory answers. It is nil if one does, as far
+// as their last uses tell.
+func (p *People) Trouble() (why error) {
+	for _, server := range p.Servers() {
+		if server.Reachable || server.LastFailure.IsZero() {
+			return nil
+		}
+		why = errors.New(server.LastError)
+	}
+	return why
+}
+
+// Check tries everything that a login of the user needs, except the password, on each
+// server of the directory in the configuration. A step that fails is not an error.
+func Check(ctx context.Context, cfg config.Config, user string) ([]ldap.Step, error) {
+	if cfg.LDAP == nil {
+		return nil, errors.New("there is no section [ldap] in the configuration")
+	}
+	d, err := ldap.New(cfg.LDAP.Directory(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	steps := d.Check(ctx, user)
+	for i, step := range steps {
+		if step.OK && step.Entry.Known() && storage.CheckUID(step.Entry.UID) != nil {
+			steps[i].OK, steps[i].Warning = false, false
+			steps[i].Detail = fmt.Sprintf("uid_attribute gives %q, which is no e-mail address", step.Entry.UID)
+		}
+	}
+	return steps, nil
+}

@@ -1,0 +1,129 @@
+package directory
+
+import (
+	"errors"
+	"log/slog"
+	"net/netip"
+	"testing"
+	"time"
+
+	"gatehouse/ldap/ldaptest"
+	"gatehouse/server/api"
+	"gatehouse/server/config"
+	"gatehouse/server/guard"
+	"gatehouse/storage"
+)
+
+// open returns the people of a real directory, on a real store.
+func open(t *testing.T) (*People, *ldaptest.Slapd) {
+	t.Helper()
+	store, err := storage.Open(t.TempDir(), storage.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	s := ldaptest.Start(t)
+	logins := func() config.Logins { return config.Default().Logins }
+	p, err := Open(config.LDAP{
+		URLs: []string{"ldaps://" + s.TLSAddr}, CAFile: s.CA, BaseDN: ldaptest.People,
+		BindDN: ldaptest.Reader, BindPasswordFile: s.File("reader", ldaptest.ReaderPassword+"\n"),
+		Timeout: config.Interval{Duration: time.Minute},
+	}, Needs{
+		Store: store, Throttle: guard.NewThrottle(store, logins, time.Now), Refusals: guard.NewRefusals(store, slog.New(slog.DiscardHandler)),
+		Log: slog.New(slog.DiscardHandler),
+		Admit: func(_ guard.Attempt, in storage.Login) (storage.User, error) {
+			return store.LogIn(storage.Actor{Name: "test"}, in)
+		},
+		Decided: func(guard.Outcome, error) {},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	return p, s
+}
+
+// token logs a person in and makes a token.
+func token(t *testing.T, p *People, uid string) {
+	t.Helper()
+	u, err := p.LogIn(t.Context(), guard.NewAttempt(uid, netip.MustParseAddr("192.0.2.1")), uid, uid+"-secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := p.store.CreateToken(storage.Actor{Name: u.UID}, u.ID, storage.TokenSpec{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// sweep sweeps n times.
+func sweep(t *testing.T, p *People, n int) {
+	t.Helper()
+	for range n {
+		if err := p.Sweep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func wantState(t *testing.T, p *People, uid string, want storage.UserState) {
+	t.Helper()
+	if u, err := p.store.User(uid); err != nil || u.State != want {
+		t.Errorf("%s: got the state %v, %v, want %v", uid, u.State, err, want)
+	}
+}
+
+// A user who was removed in the meantime does not stop the changes of others.
+func TestApplyGoesOn(t *testing.T) {
+	p, s := open(t)
+	for _, uid := range []string{"alice", "bob"} {
+		token(t, p, uid)
+		s.Modify(ldaptest.Person(uid), "pwdAccountLockedTime", "000001010000Z")
+	}
+	sweep(t, p, 1)
+	found, err := p.ask(t.Context())
+	if err != nil || found.doubt != nil || len(found.changes) != 0 {
+		t.Fatalf("got %+v, %v", found, err)
+	}
+	stranger := change{id: 17, uid: "x@example.org", action: api.OffboardRemove, gone: true}
+	bob, err := p.store.User("bob@example.org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.apply([]change{stranger, {id: bob.ID, action: api.OffboardResume}}); err != nil {
+		t.Error(err)
+	}
+	wantState(t, p, "alice@example.org", storage.UserSuspended)
+	wantState(t, p, "bob@example.org", storage.UserActive)
+}
+
+// Another server of the same directory is not another directory. Another directory is
+// accepted when everybody is found there.
+func TestServersChanged(t *testing.T) {
+	p, s := open(t)
+	token(t, p, "alice")
+	token(t, p, "bob")
+	sweep(t, p, 1)
+	for _, c := range []struct {
+		urls  []string
+		moved bool
+	}{
+		{[]string{"ldaps://replica.example", "ldaps://" + s.TLSAddr}, false},
+		{[]string{"ldaps://replica.example"}, false},
+		{[]string{"ldaps://" + s.TLSAddr}, true},
+	} {
+		p.mark.now.URLs = c.urls
+		if moved, err := p.mark.moved(); moved != c.moved || err != nil {
+			t.Errorf("%q: got %t, %v, want %t", c.urls, moved, err, c.moved)
+		}
+	}
+	sweep(t, p, 1) // finds both
+	if moved, err := p.mark.moved(); moved || err != nil {
+		t.Errorf("after all were found: got %t, %v", moved, err)
+	}
+	s.Remove(ldaptest.Person("bob"))
+	sweep(t, p, 2)
+	if _, err := p.store.User("bob@example.org"); !errors.Is(err, storage.ErrNoUser) {
+		t.Errorf("bob: got %v, want %v", err, storage.ErrNoUser)
+	}
+	wantState(t, p, "alice@example.org", storage.UserActive)
+}
