@@ -12,6 +12,7 @@ import (
 	"gatehouse/server/route"
 	"gatehouse/server/view"
 	"gatehouse/storage"
+	"gatehouse/storage/record"
 )
 
 // adminRoutes shows every URL of the administration. Who may connect at all,
@@ -110,7 +111,7 @@ func (s *Server) adminAddUser(w http.ResponseWriter, r *http.Request) error {
 	if err := body.JSON(r, &n, false); err != nil {
 		return err
 	}
-	if err := storage.CheckUID(n.UID); err != nil {
+	if err := record.CheckUID(n.UID); err != nil {
 		return err
 	}
 	hash, err := s.newPassword(r.Context(), &n.Password)

@@ -7,7 +7,7 @@ import (
 	"gatehouse/server/api"
 	"gatehouse/server/body"
 	"gatehouse/server/reply"
-	"gatehouse/storage"
+	"gatehouse/storage/record"
 )
 
 // adminRename serves POST /admin/users/{uid}/rename.
@@ -17,7 +17,7 @@ func (s *Server) adminRename(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	uid := r.PathValue("uid")
-	if storage.Fold(uid) == FirstUser {
+	if record.Fold(uid) == FirstUser {
 		// The file goes with the first login of that name.
 		if _, err := os.Stat(s.firstLoginFile()); err == nil {
 			return reply.Refuse(http.StatusConflict, "The first password of %s is still in %s: set another with `gatehouse user passwd %s` before you rename it",

@@ -9,6 +9,7 @@ import (
 	"gatehouse/server/oauth"
 	"gatehouse/server/reply"
 	"gatehouse/storage"
+	"gatehouse/storage/record"
 )
 
 // admitIdentity is the one place where somebody whom a directory or a provider
@@ -49,7 +50,7 @@ func (s *Server) admitClaims(a guard.Attempt, p *oauth.Provider, c oauth.Claims)
 // as the provider spells it.
 func claimed(mails []string, mail string) (string, bool) {
 	for _, known := range mails {
-		if storage.Fold(known) == storage.Fold(mail) {
+		if record.Fold(known) == record.Fold(mail) {
 			return known, true
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"gatehouse/storage"
 	"gatehouse/storage/disk"
+	"gatehouse/storage/record"
 )
 
 // FirstUser is the account that the first run makes.
@@ -45,7 +46,7 @@ func (s *Server) firstLoginFile() string { return filepath.Join(s.store.Dir(), "
 // firstLoginDone removes the file with the first account's password, when uid is
 // that account.
 func (s *Server) firstLoginDone(uid string) {
-	if storage.Fold(uid) != FirstUser {
+	if record.Fold(uid) != FirstUser {
 		return
 	}
 	if err := os.Remove(s.firstLoginFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"testing/quick"
 
-	"gatehouse/storage"
+	"gatehouse/storage/record"
 )
 
 // oddUIDs are addresses that an application might take for something else, and what
@@ -35,7 +35,7 @@ var oddUIDs = map[string]string{
 func TestHeaderUID(t *testing.T) {
 	h := newHouse(t)
 	for uid, want := range oddUIDs {
-		if err := storage.CheckUID(uid); (err == nil) != (want != "") {
+		if err := record.CheckUID(uid); (err == nil) != (want != "") {
 			t.Errorf("%s: got %v of a uid", uid, err)
 		} else if err != nil {
 			continue

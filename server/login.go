@@ -14,6 +14,7 @@ import (
 	"gatehouse/server/route"
 	"gatehouse/server/view"
 	"gatehouse/storage"
+	"gatehouse/storage/record"
 )
 
 // checkPassword returns the user of a name and password that match. An unknown
@@ -107,7 +108,7 @@ func (s *Server) loginEnded(method, name string, from netip.Addr, err error) {
 		return
 	}
 	if status, _ := reply.Status(err); status == http.StatusUnauthorized || status == http.StatusTooManyRequests {
-		if method != methodLDAP && storage.CheckUID(name) != nil {
+		if method != methodLDAP && record.CheckUID(name) != nil {
 			name = ""
 		}
 		s.refusals.Tell(method, name, from)

@@ -14,6 +14,7 @@ import (
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
 	"gatehouse/storage"
+	"gatehouse/storage/record"
 )
 
 // authenticateProvider serves POST /api/authenticate/{provider}.
@@ -154,7 +155,7 @@ func (s *Server) refusedBy(p *oauth.Provider, a guard.Attempt, typed string, err
 	if !ok {
 		return err
 	}
-	if storage.CheckUID(typed) != nil {
+	if record.CheckUID(typed) != nil {
 		typed = "" // it may be anything, a token for example
 	}
 	if u, err := s.store.UserByIdentity(storage.Identity{Source: p.Name(), Subject: refusal.Subject}); typed == "" && err == nil {

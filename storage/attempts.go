@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"gatehouse/storage/record"
+
 	"github.com/dgraph-io/badger/v4"
 )
 
@@ -60,7 +62,7 @@ func (s *Store) Remembered(name string) (value []byte, err error) {
 		return v.value, nil
 	}
 	err = s.view(func(txn *badger.Txn) error {
-		b, _, err := s.get(txn, key('f', bucket[:]))
+		b, _, err := s.get(txn, record.Key('f', bucket[:]))
 		value = b
 		return err
 	})
@@ -101,7 +103,7 @@ func (s *Store) takeAttempts() (list []*badger.Entry) {
 	defer a.mu.Unlock()
 	a.flushing, a.dirty = a.dirty, nil
 	for bucket, v := range a.flushing {
-		k := key('f', bucket[:])
+		k := record.Key('f', bucket[:])
 		list = append(list, badger.NewEntry(k, s.seals.Seal(k, v.value)).WithTTL(v.keep))
 	}
 	return list

@@ -61,7 +61,7 @@ func (s *Store) Authenticate(text string, from Origin) (Bearer, error) {
 // address, or ErrRefused. It counts no use.
 func (s *Store) Inspect(text string, from netip.Addr) (Bearer, error) {
 	b, err := s.inspect(text, netip.Addr{}, false)
-	if err == nil && b.Token != nil && !b.Token.allowsAddress(from) {
+	if err == nil && b.Token != nil && !b.Token.AllowsAddress(from) {
 		return Bearer{}, ErrRefused
 	}
 	return b, err
@@ -85,7 +85,7 @@ func (s *Store) inspect(text string, from netip.Addr, use bool) (Bearer, error) 
 	if o.State != UserActive {
 		return Bearer{}, ErrRefused
 	}
-	if e.Generation != generation && e.Flags&flagRotated == 0 {
+	if e.Generation != generation && e.Flags&record.FlagRotated == 0 {
 		s.noteStale(id, o.UID, from)
 		return Bearer{}, ErrRefused
 	}
@@ -96,10 +96,10 @@ func (s *Store) inspect(text string, from netip.Addr, use bool) (Bearer, error) 
 	if b.Token, err = s.limited(id); err != nil {
 		return Bearer{}, err
 	}
-	if b.Token.Expired(s.now()) || use && !b.Token.allowsAddress(from) {
+	if b.Token.Expired(s.now()) || use && !b.Token.AllowsAddress(from) {
 		return Bearer{}, ErrRefused
 	}
-	if e.Flags&flagRotated != 0 {
+	if e.Flags&record.FlagRotated != 0 {
 		err = s.inspectRotated(b, from, use)
 	}
 	return b, err

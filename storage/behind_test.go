@@ -131,7 +131,7 @@ func TestBehind(t *testing.T) {
 	for _, text := range []string{dead, before, sleeping, orphan, late} {
 		wantDead(t, s, text)
 	}
-	if e, ok, _ := s.table.Get(narrow.ID); !ok || e.Flags != flagLimited {
+	if e, ok, _ := s.table.Get(narrow.ID); !ok || e.Flags != record.FlagLimited {
 		t.Errorf("a token with a scope: got %+v, %t", e, ok)
 	}
 	go let()

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"gatehouse/storage/keys"
+	"gatehouse/storage/record"
 
 	"github.com/dgraph-io/badger/v4"
 	"golang.org/x/sys/unix"
@@ -43,16 +44,16 @@ func BenchmarkCreate(b *testing.B) {
 			creations(b, clients, func(n int) error {
 				now := time.Now().UnixMilli()
 				t := Token{ID: keys.NewID(1), Owner: users[n%len(users)], Name: "bench", By: admin.Name, Created: now, LastUsed: now}
-				v, err := t.record()
+				v, err := t.Value()
 				if err != nil {
 					return err
 				}
-				k := tokenKeyOf(t.ID)
+				k := record.TokenKey(t.ID)
 				return db.Update(func(txn *badger.Txn) error {
 					if err := txn.Set(k, s.seals.Seal(k, v)); err != nil {
 						return err
 					}
-					return txn.Set(t.ownedKey(), nil)
+					return txn.Set(t.OwnedKey(), nil)
 				})
 			})
 		})

@@ -59,7 +59,7 @@ func (c *counts) enter(s *keys.Seals, key, stored []byte, by int64) {
 // fingerprint is of a key and what is stored under it. A sealed value begins
 // with its MAC, which is one.
 func fingerprint(s *keys.Seals, key, stored []byte) uint64 {
-	if sealedKind(key[0]) && len(stored) >= keys.SealSize {
+	if record.Sealed(key[0]) && len(stored) >= keys.SealSize {
 		return binary.BigEndian.Uint64(stored)
 	}
 	return s.Sum(key, stored)

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"gatehouse/storage/record"
+
 	"github.com/dgraph-io/badger/v4"
 )
 
@@ -81,7 +83,7 @@ func (s *Store) readCreated(r *rows, created []int64) error {
 			errs[w] = s.view(func(txn *badger.Txn) error {
 				for b := next.Add(1) - 1; b < 256; b = next.Add(1) - 1 { // by the first byte of the owner
 					for item := range scan(txn, []byte{'o', byte(b)}, nil) {
-						ms, id := ownedToken(item.Key())
+						ms, id := record.CutOwnedKey(item.Key())
 						if n, ok := r.find(id); ok {
 							created[n] = ms
 						}

@@ -42,26 +42,6 @@
 // page is found at once and is never out of date, and verification does nothing
 // for it.
 //
-// # Keys
-//
-//	u <user 8>                            User             sealed
-//	n <folded uid>                        its user's id    hint
-//	i <source> 0 <subject>                its user's id    hint
-//	t <token 14>                          Token            sealed
-//	l <token 14>                          usage            sealed
-//	e <token 14> or <user 8>              what has ended of one that is not here   sealed
-//	o <user 8> <revoked 1> <ms 8> <order 2> <token 14>     hint: tokens by owner
-//	s <SHA-256 of the cookie 32>          Session          sealed, ends by itself
-//	w <user 8> <-ms 8>   <SHA-256 32>    hint: sessions by owner, the latest first; ends by itself
-//	r <user 8> <slot 1>                   File             sealed
-//	v <user 8> <SHA-256 of id, path 16>   File             sealed: of older versions, see moveFiles
-//	f <HMAC of the name 32>               what Remember keeps, such as Attempts: sealed, ends by itself
-//	m applied                             how far in the journal Badger is, and what it should hold there
-//
-// A sealed value carries an HMAC over its key and itself (keys.Seals): a flipped
-// bit or an edited record is an error, never a wrong answer. A hint is checked
-// against the record that it names.
-//
 // # What is believed of Badger
 //
 // Nothing that can be looked at. Before it is opened its tables are verified

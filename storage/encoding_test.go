@@ -81,12 +81,12 @@ func encodings(t *testing.T) map[string][]byte {
 		fillIn(reflect.ValueOf(v).Elem(), int64(n+3))
 	}
 	file.ID, file.Revision = json.RawMessage(`"4"`), json.RawMessage("5")
-	identity := Identity{"ldap", "subject"}
+	identity := Identity{Source: "ldap", Subject: "subject"}
 	usage := record.UsageRecord{Used: record.UsedAt(1 << 40), Mark: 77, Usage: Usage{Uses: 9, PerDay: []record.DayCount{{Day: 20000, N: 4}, {Day: 20001, N: 5}}, Seen: []Seen{{Origin: home, Time: 1 << 40}}}}
 	place := journal.Position{Sequence: 9, Hash: key32}
 	block := useBlock{slice: 3, run: 8}
 	block.Usage(id, usage.Used, &usage.Usage)
-	payload := must[[]byte](t)(logRecord{event: event, ops: []record.Op{{Key: []byte("k"), Value: []byte("v")}, {Key: []byte("gone")}}}.appendPayload(nil))
+	payload := must[[]byte](t)(record.Entry{Event: event, Ops: []record.Op{{Key: []byte("k"), Value: []byte("v")}, {Key: []byte("gone")}}}.AppendPayload(nil))
 	bucket := (&attempts{key: key32}).bucket("name")
 	var purposes []byte
 	for _, purpose := range []string{"records", "passwords", "attempts", "journal", "snapshots"} {
@@ -96,18 +96,18 @@ func encodings(t *testing.T) map[string][]byte {
 	return map[string][]byte{
 		"attempts-key": bucket[:],
 		"counts":       counts{1, 2, 3, 4}.value(),
-		"end-token":    slices.Concat(tokenEndKey(id), tokenEnd{1 << 40, 4, 1 << 41}.value()),
-		"end-user":     slices.Concat(userEndKey(user.ID), userEnd{UserDisabled, 1 << 40}.value()),
+		"end-token":    slices.Concat(record.TokenEndKey(id), record.TokenEnd{Revoked: 1 << 40, Generation: 4, Overlap: 1 << 41}.Value()),
+		"end-user":     slices.Concat(record.UserEndKey(user.ID), record.UserEnd{State: UserDisabled, At: 1 << 40}.Value()),
 		"event":        payload,
 		"file":         must[[]byte](t)(json.Marshal(file)),
 		"fingerprint":  binary.BigEndian.AppendUint64(nil, fingerprint(seals, []byte("n name"), []byte("value"))),
-		"key-file":     fileKey(user.ID, 9),
-		"key-identity": identity.key(),
-		"key-name":     nameKey(Fold("Ä@Example.com")),
-		"key-owned":    token.ownedKey(),
-		"key-session":  sessionKey("cookie"),
-		"key-token":    slices.Concat(tokenKeyOf(id), lastUseKeyOf(id)),
-		"key-user":     userKey(user.ID),
+		"key-file":     record.FileKey(user.ID, 9),
+		"key-identity": identity.Key(),
+		"key-name":     record.NameKey(record.Fold("Ä@Example.com")),
+		"key-owned":    token.OwnedKey(),
+		"key-session":  record.SessionKey("cookie"),
+		"key-token":    slices.Concat(record.TokenKey(id), record.UsageKey(id)),
+		"key-user":     record.UserKey(user.ID),
 		"keyring":      must[[]byte](t)(json.Marshal(ring)),
 		"keys-derived": purposes,
 		"manifest":     must[[]byte](t)(json.Marshal(m)),
@@ -115,10 +115,10 @@ func encodings(t *testing.T) map[string][]byte {
 		"seal":         seals.Seal([]byte("key"), []byte("value")),
 		"secret":       []byte(keys.Ring{Tokens: map[byte][32]byte{1: key32}}.TokenKeys().Secret(id, 4).Reveal()),
 		"session":      must[[]byte](t)(json.Marshal(session)),
-		"token":        must[[]byte](t)(token.record()),
+		"token":        must[[]byte](t)(token.Value()),
 		"usage":        usage.Value(),
 		"use-block":    slices.Concat(useBlockKey(5), block.payload()),
-		"user":         must[[]byte](t)(user.record()),
+		"user":         must[[]byte](t)(user.Value()),
 	}
 }
 

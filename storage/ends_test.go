@@ -54,7 +54,7 @@ func TestRestoreOfTheWrongBackup(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		t.delete(v.ownedKey())
+		t.delete(v.OwnedKey())
 		return t.dropRevoked(v)
 	})
 	if err = errors.Join(err, s.RemoveUser(admin, bob.UID), s.DisableUser(admin, carol.UID)); err != nil {

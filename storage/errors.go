@@ -2,7 +2,6 @@ package storage
 
 import (
 	"errors"
-	"fmt"
 
 	"gatehouse/storage/disk"
 )
@@ -39,12 +38,3 @@ var (
 	ErrNoDirectory = disk.ErrNoDirectory
 	ErrClosed      = disk.ErrClosed
 )
-
-// InvalidError is bad input; its message says what to do.
-type InvalidError struct{ Message string }
-
-func (e *InvalidError) Error() string { return e.Message }
-
-func invalidf(format string, args ...any) error {
-	return &InvalidError{fmt.Sprintf(format, args...)}
-}

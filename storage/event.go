@@ -2,7 +2,6 @@ package storage
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -15,20 +14,6 @@ import (
 type Actor struct {
 	Name    string // a uid, the name of an account of the host, or what in Gatehouse did it
 	Address string // empty for what came by the unix socket
-}
-
-// Event is an entry of the audit log: who did what to which user or token.
-type Event struct {
-	Sequence uint64 `json:"-"`
-	Time     int64  `json:"-"` // ms
-	Actor    string `json:"-"`
-	Address  string `json:"address,omitempty"`
-	Action   string `json:"action"`
-	UID      string `json:"uid,omitempty"`   // the user that it is about
-	Token    string `json:"token,omitempty"` // the id of the token that it is about
-	Owner    UserID `json:"owner,omitempty"` // the user's internal id, where a restore must find it
-	Detail   string `json:"detail,omitempty"`
-	Count    int    `json:"count,omitempty"` // of how many like it this entry tells; 0: one
 }
 
 // The actions of events.
@@ -69,64 +54,6 @@ const (
 	ActionClockConfirm    = "clock.confirm" // an administrator says that it is right
 )
 
-// logRecord is one record of the journal: an event and what it puts into the
-// index. Its payload is
-//
-//	version 1 | length of the event, as a uvarint | event as JSON | operations
-type logRecord struct {
-	event Event
-	ops   []record.Op
-}
-
-func (r logRecord) appendPayload(b []byte) ([]byte, error) {
-	event, err := json.Marshal(r.event)
-	if err != nil {
-		return nil, err
-	}
-	b = record.AppendBytes(append(b, 1), event)
-	for _, o := range r.ops {
-		b = record.AppendOp(b, o)
-	}
-	return b, nil
-}
-
-// size is about how many bytes the record takes. In the event, JSON may make
-// six of one.
-func (r logRecord) size() (n int) {
-	n = 256 + 6*(len(r.event.UID)+len(r.event.Detail))
-	for _, o := range r.ops {
-		n += len(o.Key) + len(o.Value)
-	}
-	return n
-}
-
-// parseRecord reads what appendPayload wrote. The journal has verified it, so a
-// failure means that another program wrote it.
-func parseRecord(jr journal.Record) (r logRecord, err error) {
-	event, ops, err := cutRecord(jr)
-	if err != nil {
-		return r, err
-	}
-	if err := json.Unmarshal(event, &r.event); err != nil {
-		return r, fmt.Errorf("%w: the event of record %d of the journal: %w", ErrDamaged, jr.Sequence, err)
-	}
-	r.event.Sequence, r.event.Time, r.event.Actor = jr.Sequence, jr.Time, jr.Actor
-	r.ops, err = record.AllOps(ops)
-	return r, err
-}
-
-// cutRecord takes a payload apart: a replay needs no event.
-func cutRecord(jr journal.Record) (event, ops []byte, err error) {
-	b, ok := jr.Payload, false
-	if len(b) > 0 && b[0] == 1 {
-		event, ops, ok = record.CutBytes(b[1:])
-	}
-	if !ok {
-		return nil, nil, fmt.Errorf("%w: record %d of the journal has an unknown form", ErrDamaged, jr.Sequence)
-	}
-	return event, ops, nil
-}
-
 var errSlow = errors.New("the disk is too slow")
 
 // Note writes events that change nothing. It does not wait for the disk.
@@ -146,11 +73,11 @@ func (s *Store) Events(ctx context.Context, after uint64, follow bool) iter.Seq2
 		after = max(after, s.journal.FirstSequence()-1)
 		stop := errors.New("stop")
 		one := func(jr journal.Record) error {
-			r, err := parseRecord(jr)
+			r, err := record.ParseEntry(jr)
 			if err != nil {
 				return err
 			}
-			if r.event.Action != "" && !yield(r.event, nil) {
+			if r.Event.Action != "" && !yield(r.Event, nil) {
 				return stop
 			}
 			return nil
@@ -199,7 +126,7 @@ func (s *Store) VerifyEvents(ctx context.Context, atLeast string) (v Verified, e
 	var known journal.Position
 	if atLeast != "" {
 		if known, err = journal.ParsePosition(atLeast); err != nil {
-			return v, &InvalidError{err.Error()}
+			return v, &InvalidError{Message: err.Error()}
 		}
 	}
 	if err := s.VerifyJournal(ctx); err != nil || atLeast == "" {

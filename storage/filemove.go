@@ -49,7 +49,7 @@ func (s *Store) oldFiles() (owner UserID, keys [][]byte, list []File, err error)
 		if owner == 0 {
 			return nil
 		}
-		prefix := key('v', owner.Bytes())
+		prefix := record.Key('v', owner.Bytes())
 		for item := range scan(txn, prefix, nil) {
 			keys = append(keys, item.KeyCopy(nil))
 		}
@@ -66,7 +66,7 @@ func (s *Store) moveInto(txn *badger.Txn, owner UserID, old []File) error {
 		if err != nil {
 			return err
 		}
-		if slices.ContainsFunc(list, func(g File) bool { return g.same(&f) }) {
+		if slices.ContainsFunc(list, func(g File) bool { return g.Same(&f) }) {
 			continue
 		}
 		if err := s.putFile(txn, owner, list, f); err != nil {

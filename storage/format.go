@@ -85,13 +85,13 @@ func (e *formError) Error() string {
 
 // readers read the sealed records of each kind.
 var readers = map[byte]func(k, v []byte) error{
-	'u': func(k, v []byte) error { _, err := parseUser(record.DecodeUserID(k[1:]), v); return err },
-	't': func(k, v []byte) error { _, err := parseToken(ID(k[1:]), v); return err },
+	'u': func(k, v []byte) error { _, err := record.ParseUser(record.DecodeUserID(k[1:]), v); return err },
+	't': func(k, v []byte) error { _, err := record.ParseToken(ID(k[1:]), v); return err },
 	'l': func(_, v []byte) error { _, err := record.ParseUsage(v); return err },
 	's': func(_, v []byte) error { return json.Unmarshal(v, new(Session)) },
 	'v': func(_, v []byte) error { return json.Unmarshal(v, new(File)) },
 	'r': func(_, v []byte) error { return json.Unmarshal(v, new(File)) },
-	'e': readEnd,
+	'e': record.CheckEnd,
 }
 
 // keyLengths are those of the kinds that have keys of one length.

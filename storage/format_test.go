@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage/record"
+
 	"github.com/dgraph-io/badger/v4"
 )
 
@@ -273,11 +275,11 @@ func TestUnknownRecords(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, k := range map[string][]byte{
-		"token":       tokenKeyOf(id),
-		"another key": append(tokenKeyOf(id), 1),
-		"usage":       lastUseKeyOf(id),
-		"session":     sessionKey("another"),
-		"user":        userKey(7),
+		"token":       record.TokenKey(id),
+		"another key": append(record.TokenKey(id), 1),
+		"usage":       record.UsageKey(id),
+		"session":     record.SessionKey("another"),
+		"user":        record.UserKey(7),
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := unpack(t, "1", "clean")

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"gatehouse/storage/journal"
+	"gatehouse/storage/record"
 )
 
 // About selects events: those about a user, a token, or both. The zero value
@@ -19,7 +20,7 @@ type About struct {
 
 // Is reports whether an event is selected.
 func (a About) Is(e Event) bool {
-	return (a.UID == "" || Fold(a.UID) == Fold(e.UID)) && (a.Token == "" || a.Token == e.Token)
+	return (a.UID == "" || record.Fold(a.UID) == record.Fold(e.UID)) && (a.Token == "" || a.Token == e.Token)
 }
 
 // Search looks for the latest events about something.
@@ -100,7 +101,7 @@ func (s *Store) eventsAbout(ctx context.Context, a About, after, end uint64) (p 
 			return stop
 		}
 		p.since = min(p.since, jr.Time)
-		event, _, err := cutRecord(jr)
+		event, _, err := record.CutEntry(jr)
 		if err != nil {
 			return err
 		}
@@ -108,12 +109,12 @@ func (s *Store) eventsAbout(ctx context.Context, a About, after, end uint64) (p 
 		if a.Token != "" && !bytes.Contains(event, []byte(a.Token)) {
 			return nil
 		}
-		r, err := parseRecord(jr)
-		if err != nil || r.event.Action == "" || !a.Is(r.event) {
+		r, err := record.ParseEntry(jr)
+		if err != nil || r.Event.Action == "" || !a.Is(r.Event) {
 			return err
 		}
-		p.found = append(p.found, r.event)
-		p.made = p.made || a.Token != "" && r.event.Action == ActionTokenCreate
+		p.found = append(p.found, r.Event)
+		p.made = p.made || a.Token != "" && r.Event.Action == ActionTokenCreate
 		return nil
 	})
 	if err == stop {

@@ -11,34 +11,8 @@ import (
 	"gatehouse/storage/record"
 )
 
-// Identity is how a user is known elsewhere: by a directory or a provider, and
-// by what that never gives to a second person (entryUUID, objectGUID, an OAuth
-// subject). The subject decides who somebody is, never a name, a DN or a mail.
-type Identity struct {
-	Source  string `json:"source"` // SourceLDAP, or a provider's name
-	Subject string `json:"subject"`
-}
-
-// SourceLDAP is the source of users that the directory knows.
-const SourceLDAP = "ldap"
-
-func (id Identity) key() []byte {
-	return key('i', []byte(id.Source), []byte{0}, []byte(id.Subject))
-}
-
-// Check returns an *InvalidError unless id can be an identity.
-func (id Identity) Check() error {
-	if id.Source == "" || id.Subject == "" || len(id.Source) > 64 || len(id.Subject) > 512 || !plain(id.Source) || !plain(id.Subject) {
-		return invalidf("an identity is a source, such as ldap, and a subject, such as an entryUUID")
-	}
-	if id.Source == SourceLocal {
-		return invalidf("a local account is tied to its password, not to a subject")
-	}
-	return nil
-}
-
 func (s *Store) userByIdentity(txn *badger.Txn, id Identity) (User, error) {
-	b, ok, err := s.read(txn, id.key())
+	b, ok, err := s.read(txn, id.Key())
 	if err != nil {
 		return User{}, err
 	}
@@ -81,7 +55,7 @@ func (s *Store) Link(by Actor, uid string, id Identity) error {
 			return err
 		}
 		t.event(Event{Action: ActionUserLink, UID: u.UID, Owner: u.ID, Detail: id.Source + " " + id.Subject})
-		t.hint(id.key(), u.ID.Bytes())
+		t.hint(id.Key(), u.ID.Bytes())
 		u.Identities = append(u.Identities, id)
 		return t.save(u)
 	})
@@ -102,11 +76,11 @@ func (s *Store) Unlink(by Actor, uid string, id Identity) error {
 		case i < 0:
 			return ErrNoIdentity
 		case !u.Local() && len(u.Identities) == 1:
-			return invalidf("the user is known by nothing else: remove or disable the user instead")
+			return record.Invalidf("the user is known by nothing else: remove or disable the user instead")
 		}
 		t.event(Event{Action: ActionUserUnlink, UID: u.UID, Owner: u.ID, Detail: id.Source + " " + id.Subject})
-		t.delete(id.key())
-		u.Fixed = u.Fixed || u.namedBy(id)
+		t.delete(id.Key())
+		u.Fixed = u.Fixed || u.NamedBy(id)
 		u.Identities = slices.Delete(u.Identities, i, i+1)
 		if !u.Local() {
 			u.Source = u.Identities[0].Source
@@ -139,7 +113,7 @@ func (t *tx) turn(id UserID, from, to UserState, e Event) error {
 	}
 	e.UID, e.Owner = u.UID, u.ID
 	t.event(e)
-	u.become(to, t.now)
+	u.Become(to, t.now)
 	u.Epoch++
 	return t.save(u)
 }
@@ -160,11 +134,6 @@ func (s *Store) Leave(by Actor, id UserID, source, why string) error {
 	})
 }
 
-// Only reports whether a source is all that a user is known by.
-func (u User) Only(source string) bool {
-	return !u.Local() && len(u.subjects(source)) == len(u.Identities)
-}
-
 // Holder is a user that a directory must be asked about.
 type Holder struct {
 	User
@@ -173,11 +142,11 @@ type Holder struct {
 
 // Holders yields the users of a source who hold tokens, or may have a session.
 func (s *Store) Holders(source string) iter.Seq2[Holder, error] {
-	prefix := key('i', []byte(source), []byte{0})
+	prefix := record.IdentitiesKey(source)
 	return func(yield func(Holder, error) bool) {
 		err := s.view(func(txn *badger.Txn) error {
 			for item := range scan(txn, prefix, nil) {
-				id := Identity{source, string(bytes.TrimPrefix(item.Key(), prefix))}
+				id := Identity{Source: source, Subject: string(bytes.TrimPrefix(item.Key(), prefix))}
 				u, err := s.userByIdentity(txn, id)
 				if errors.Is(err, ErrNoUser) {
 					continue
@@ -185,7 +154,7 @@ func (s *Store) Holders(source string) iter.Seq2[Holder, error] {
 				if err != nil {
 					return err
 				}
-				subjects := u.subjects(source)
+				subjects := u.Subjects(source)
 				if subjects[0] != id.Subject || !s.holds(txn, u) {
 					continue // comes, or came, with its first
 				}
@@ -201,23 +170,13 @@ func (s *Store) Holders(source string) iter.Seq2[Holder, error] {
 	}
 }
 
-// subjects lists by what a source knows the user, the oldest first.
-func (u User) subjects(source string) (list []string) {
-	for _, id := range u.Identities {
-		if id.Source == source {
-			list = append(list, id.Subject)
-		}
-	}
-	return list
-}
-
 // holds reports whether a user has a token that is not revoked, or may have a
 // session: logins by password are not noted.
 func (s *Store) holds(txn *badger.Txn, u User) bool {
 	if u.Local() || u.LastLogin+SessionLife.Milliseconds() >= s.now() {
 		return true
 	}
-	for range scan(txn, key('o', u.ID.Bytes(), []byte{0}), nil) {
+	for range scan(txn, record.HeldBy(u.ID), nil) {
 		return true
 	}
 	return false

@@ -8,7 +8,7 @@ import (
 func TestUnlink(t *testing.T) {
 	s := open(t, t.TempDir())
 	alice := addUser(t, s, "alice@example.com")
-	hub, dir := Identity{"github", "7"}, Identity{SourceLDAP, "6f1d"}
+	hub, dir := Identity{Source: "github", Subject: "7"}, Identity{Source: SourceLDAP, Subject: "6f1d"}
 	if err := errors.Join(s.Link(admin, alice.UID, hub), s.Link(admin, alice.UID, dir)); err != nil {
 		t.Fatal(err)
 	}
@@ -18,7 +18,7 @@ func TestUnlink(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	if err := s.Unlink(admin, alice.UID, Identity{"github", "8"}); !errors.Is(err, ErrNoIdentity) {
+	if err := s.Unlink(admin, alice.UID, Identity{Source: "github", Subject: "8"}); !errors.Is(err, ErrNoIdentity) {
 		t.Errorf("another subject: got %v, want ErrNoIdentity", err)
 	}
 	if _, err := s.Session(cookie.Reveal()); err != nil {
@@ -46,7 +46,7 @@ func TestUnlink(t *testing.T) {
 	if err, invalid := s.Unlink(admin, bob.UID, hub), (*InvalidError)(nil); !errors.As(err, &invalid) {
 		t.Errorf("the only identity: got %v, want an InvalidError", err)
 	}
-	lab := Identity{"gitlab", "9"}
+	lab := Identity{Source: "gitlab", Subject: "9"}
 	if err := errors.Join(s.Link(admin, bob.UID, lab), s.Unlink(admin, bob.UID, hub)); err != nil {
 		t.Fatal(err)
 	}

@@ -47,7 +47,7 @@ func (s *Store) ImportTokens(by Actor, list []Imported) ([]Token, error) {
 				return err
 			}
 			if in.LastUsed > in.Created {
-				k := lastUseKeyOf(v.ID)
+				k := record.UsageKey(v.ID)
 				used := record.UsedAt(in.LastUsed)
 				r := record.UsageRecord{Used: used}
 				for ago, n := range in.Days[:min(len(in.Days), record.KeepDays)] {

@@ -20,6 +20,7 @@ import (
 
 	"gatehouse/storage/disk"
 	"gatehouse/storage/journal"
+	"gatehouse/storage/record"
 	"gatehouse/storage/table"
 )
 
@@ -291,7 +292,7 @@ func (s *Store) openJournal(o journal.Options) (err error) {
 // firstRecord appends a record that says nothing: without any, the journal would look
 // as if it had been taken away.
 func (s *Store) firstRecord() error {
-	payload, err := logRecord{}.appendPayload(nil)
+	payload, err := record.Entry{}.AppendPayload(nil)
 	if err != nil {
 		return err
 	}

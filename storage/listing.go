@@ -74,7 +74,7 @@ func (s *Store) show(f TokenFilter, places []Place, yield func(Token, error) boo
 			if err != nil {
 				return err
 			}
-			if !f.Revoked && t.dead() {
+			if !f.Revoked && t.Dead() {
 				continue
 			}
 			if f.Limit > 0 && f.Order == ByLastUsed {
@@ -90,9 +90,6 @@ func (s *Store) show(f TokenFilter, places []Place, yield func(Token, error) boo
 	})
 	return n, err
 }
-
-// dead reports whether a token will never work again.
-func (t Token) dead() bool { return t.Revoked != 0 || t.OwnerState == UserRemoved }
 
 // places finds the tokens that the filter takes, in their order.
 func (s *Store) places(f TokenFilter) ([]Place, error) {
@@ -162,8 +159,8 @@ func (s *Store) placesOf(v *sieve) ([]Place, error) {
 	to := newSelection(v.TokenFilter)
 	_, number, _ := s.table.Owners.Find(v.Owner)
 	err := s.view(func(txn *badger.Txn) error {
-		for item := range scan(txn, key('o', v.Owner.Bytes(), []byte{0}), nil) {
-			created, id := ownedToken(item.Key())
+		for item := range scan(txn, record.HeldBy(v.Owner), nil) {
+			created, id := record.CutOwnedKey(item.Key())
 			e, ok, err := s.lookup(id)
 			if err != nil {
 				return err
@@ -193,7 +190,7 @@ func (s *Store) walk(v *sieve) ([]Place, error) {
 		if t.LastUsed != t.Created {
 			used = record.UsedAt(t.LastUsed)
 		}
-		if !v.Revoked && t.dead() || !v.takes(t.ID, number, used) {
+		if !v.Revoked && t.Dead() || !v.takes(t.ID, number, used) {
 			return
 		}
 		at := Place{t.LastUsed, t.ID}
@@ -213,8 +210,8 @@ func (s *Store) walk(v *sieve) ([]Place, error) {
 }
 
 func (s *Store) eachOwned(txn *badger.Txn, owner UserID, fn func(Token)) error {
-	for item := range scan(txn, key('o', owner.Bytes()), nil) {
-		_, id := ownedToken(item.Key())
+	for item := range scan(txn, record.OwnedBy(owner), nil) {
+		_, id := record.CutOwnedKey(item.Key())
 		t, err := s.token(txn, id)
 		if errors.Is(err, ErrNoToken) {
 			continue // a hint may be behind
@@ -237,7 +234,7 @@ func (s *Store) eachToken(txn *badger.Txn, fn func(Token)) error {
 	use, more := uses()
 	n := 0
 	return s.each(txn, []byte{'t'}, func(k, v []byte) error {
-		t, err := parseToken(ID(k[1:]), v)
+		t, err := record.ParseToken(ID(k[1:]), v)
 		if err != nil {
 			return err
 		}
@@ -283,7 +280,7 @@ func (s *Store) FindToken(prefix string) (found ID, err error) {
 		return ID{}, ErrNoToken // whatever was meant, no id begins so
 	}
 	if len(prefix) < 8 || len(prefix) > 2*keys.IDSize {
-		return ID{}, invalidf("a token is named by its id, 28 hexadecimal characters, or by the first 8 or more of them")
+		return ID{}, record.Invalidf("a token is named by its id, 28 hexadecimal characters, or by the first 8 or more of them")
 	}
 	whole, err := hex.DecodeString(prefix[:len(prefix)&^1])
 	if err != nil {
@@ -291,7 +288,7 @@ func (s *Store) FindToken(prefix string) (found ID, err error) {
 	}
 	n := 0
 	err = s.view(func(txn *badger.Txn) error {
-		for item := range scan(txn, key('t', whole), nil) {
+		for item := range scan(txn, record.Key('t', whole), nil) {
 			if id := ID(item.Key()[1:]); strings.HasPrefix(id.String(), prefix) {
 				found = id
 				n++

@@ -36,16 +36,16 @@ func (s *Store) lookup(id ID) (table.Entry, bool, error) {
 		return e, ok, nil
 	}
 	err := s.view(func(txn *badger.Txn) error {
-		b, ok, err := s.get(txn, tokenKeyOf(id))
+		b, ok, err := s.get(txn, record.TokenKey(id))
 		if !ok {
 			return err
 		}
-		t, err := parseTokenHead(id, b)
+		t, err := record.ParseTokenHead(id, b)
 		if err != nil {
 			return err
 		}
 		used := record.CreatedAt(t.Created)
-		b, ok, err = s.get(txn, lastUseKeyOf(id))
+		b, ok, err = s.get(txn, record.UsageKey(id))
 		if ok {
 			used = max(s.believe(used), s.believe(record.ParseLastUse(b)))
 		}
@@ -164,12 +164,12 @@ func inParallel(work func(worker int) error) error {
 }
 
 // loadToken puts a token into the table unless it is dead, or its owner is.
-func (s *Store) loadToken(t Token, used record.LastUse) {
+func (s *Store) loadToken(t record.TokenHead, used record.LastUse) {
 	if used&1 == 1 {
 		used = record.UsedAt(used.Shown(s.believe(record.CreatedAt(t.Created)).Ms())) // as raise leaves it
 	}
 	if o, n, ok := s.table.Owners.Find(t.Owner); ok && o.State != UserRemoved && t.Revoked == 0 {
-		s.table.Load(table.Entry{ID: t.ID, Generation: t.Generation, Flags: t.head, Owner: n, Used: used})
+		s.table.Load(table.Entry{ID: t.ID, Generation: t.Generation, Flags: t.Flags, Owner: n, Used: used})
 	}
 }
 
@@ -185,7 +185,7 @@ func (s *Store) loadShard(txn *badger.Txn, kid, b byte) error {
 		return err
 	}
 	return s.each(txn, []byte{'t', kid, b}, func(k, v []byte) error {
-		t, err := parseTokenHead(ID(k[1:]), v)
+		t, err := record.ParseTokenHead(ID(k[1:]), v)
 		if err == nil {
 			s.loadToken(t, max(s.believe(record.CreatedAt(t.Created)), s.believe(uses[t.ID])))
 		}

@@ -3,6 +3,8 @@ package storage
 import (
 	"errors"
 	"slices"
+
+	"gatehouse/storage/record"
 )
 
 // Login is what a directory or a provider has just proved about a person.
@@ -30,7 +32,7 @@ func (s *Store) LogIn(by Actor, in Login) (User, error) {
 		return User{}, err
 	}
 	in.Addresses = usable(in.Addresses)
-	in.Name = nameFrom(in.Name)
+	in.Name = record.NameFrom(in.Name)
 	var u User
 	err := s.change(by, func(t *tx) (err error) {
 		u, err = t.userByIdentity(t.txn, in.Identity)
@@ -43,13 +45,13 @@ func (s *Store) LogIn(by Actor, in Login) (User, error) {
 		}
 		if u.State == UserSuspended && in.Source == SourceLDAP {
 			t.event(Event{Action: ActionUserResume, UID: u.UID, Owner: u.ID})
-			u.become(UserActive, t.now)
+			u.Become(UserActive, t.now)
 		}
 		if u.State != UserActive {
 			return nil
 		}
 		u.LastLogin = t.now
-		if u.namedBy(in.Identity) {
+		if u.NamedBy(in.Identity) {
 			if err := t.follow(&u, in); err != nil {
 				return err
 			}
@@ -61,13 +63,7 @@ func (s *Store) LogIn(by Actor, in Login) (User, error) {
 
 // usable returns the addresses that can be a uid.
 func usable(addresses []string) []string {
-	return slices.DeleteFunc(slices.Clone(addresses), func(a string) bool { return CheckUID(a) != nil })
-}
-
-// namedBy reports whether the user's uid follows the addresses of an identity:
-// the one that made the user, as long as the user has it.
-func (u User) namedBy(id Identity) bool {
-	return !u.Local() && !u.Fixed && len(u.Identities) > 0 && u.Identities[0] == id
+	return slices.DeleteFunc(slices.Clone(addresses), func(a string) bool { return record.CheckUID(a) != nil })
 }
 
 // join makes a user of an identity that has none.
@@ -96,7 +92,7 @@ func (t *tx) join(in Login) (User, error) {
 		}
 		return u, err
 	}
-	t.hint(in.key(), u.ID.Bytes())
+	t.hint(in.Key(), u.ID.Bytes())
 	return u, t.save(u)
 }
 
@@ -109,7 +105,7 @@ func (t *tx) follow(u *User, in Login) error {
 	}
 	u.Name = in.Name
 	for _, a := range in.Addresses {
-		if Fold(a) == Fold(u.UID) {
+		if record.Fold(a) == record.Fold(u.UID) {
 			return nil
 		}
 	}
@@ -130,7 +126,7 @@ func (t *tx) follow(u *User, in Login) error {
 // returns ErrUserExists when the uid is another user's. Identities, tokens and
 // sessions stay.
 func (s *Store) RenameUser(by Actor, uid, to string) error {
-	if err := CheckUID(to); err != nil {
+	if err := record.CheckUID(to); err != nil {
 		return err
 	}
 	return s.change(by, func(t *tx) error {
@@ -138,7 +134,7 @@ func (s *Store) RenameUser(by Actor, uid, to string) error {
 		if err != nil {
 			return err
 		}
-		if Fold(to) != Fold(u.UID) {
+		if record.Fold(to) != record.Fold(u.UID) {
 			free, err := t.free(to)
 			if err != nil {
 				return err
@@ -165,7 +161,7 @@ func (t *tx) free(uid string) (bool, error) {
 // rename gives a user another uid, which is free, or is the same in another spelling.
 func (t *tx) rename(u *User, uid string) {
 	t.event(Event{Action: ActionUserRename, UID: uid, Owner: u.ID, Detail: "was " + u.UID})
-	t.delete(nameKey(Fold(u.UID)))
-	t.hint(nameKey(Fold(uid)), u.ID.Bytes())
+	t.delete(record.NameKey(record.Fold(u.UID)))
+	t.hint(record.NameKey(record.Fold(uid)), u.ID.Bytes())
 	u.UID = uid
 }

@@ -18,7 +18,7 @@ func logIn(t *testing.T, s *Store, id Identity, addresses ...string) User {
 
 // The identity that made a user names it, and no other does.
 func TestUIDFollows(t *testing.T) {
-	hub, lab, dir, dir2 := Identity{"github", "7"}, Identity{"gitlab", "7"}, Identity{SourceLDAP, "6f1d"}, Identity{SourceLDAP, "7a2e"}
+	hub, lab, dir, dir2 := Identity{Source: "github", Subject: "7"}, Identity{Source: "gitlab", Subject: "7"}, Identity{Source: SourceLDAP, Subject: "6f1d"}, Identity{Source: SourceLDAP, Subject: "7a2e"}
 	type step struct {
 		by        Identity
 		addresses []string
@@ -94,7 +94,7 @@ func TestUIDFollows(t *testing.T) {
 // What an administrator calls a user, no identity changes.
 func TestRenameUser(t *testing.T) {
 	s := open(t, t.TempDir())
-	hub := Identity{"github", "7"}
+	hub := Identity{Source: "github", Subject: "7"}
 	u := logIn(t, s, hub, "first@example.com")
 	addUser(t, s, "taken@example.com")
 	_, secret := create(t, s, u)
@@ -126,7 +126,7 @@ func TestRenameUser(t *testing.T) {
 	if v, err := s.Session(cookie.Reveal()); err != nil || v.UID != "chosen@example.com" {
 		t.Errorf("the session: got %+v, %v", v, err)
 	}
-	if other := logIn(t, s, Identity{"github", "8"}, "first@example.com"); other.ID == u.ID {
+	if other := logIn(t, s, Identity{Source: "github", Subject: "8"}, "first@example.com"); other.ID == u.ID {
 		t.Error("the old name leads to the user")
 	}
 }
@@ -136,7 +136,7 @@ func TestRenameUser(t *testing.T) {
 func TestUIDFollowsAtRandom(t *testing.T) {
 	s := open(t, t.TempDir())
 	r := rand.New(rand.NewPCG(14, 4))
-	ids := []Identity{{"github", "7"}, {SourceLDAP, "6f1d"}, {"gitlab", "9"}, {SourceLDAP, "7a2e"}}
+	ids := []Identity{{Source: "github", Subject: "7"}, {Source: SourceLDAP, Subject: "6f1d"}, {Source: "gitlab", Subject: "9"}, {Source: SourceLDAP, Subject: "7a2e"}}
 	pool := []string{"a@example.com", "b@example.com", "c@example.com", "d@example.com", "e@example.com"}
 	u := logIn(t, s, ids[0], pool[0])
 	for _, id := range ids[1:] {
@@ -174,7 +174,7 @@ func TestUIDFollowsAtRandom(t *testing.T) {
 func TestFirstLogin(t *testing.T) {
 	s := open(t, t.TempDir())
 	addUser(t, s, "taken@example.com")
-	dir, hub := Identity{SourceLDAP, "6f1d"}, Identity{"github", "7"}
+	dir, hub := Identity{Source: SourceLDAP, Subject: "6f1d"}, Identity{Source: "github", Subject: "7"}
 	for _, addresses := range [][]string{{"new@example.com", "taken@example.com"}, {"TAKEN@example.com", "new@example.com"}} {
 		if u, err := s.LogIn(admin, Login{Identity: dir, Addresses: addresses}); !errors.Is(err, ErrOtherAccount) {
 			t.Errorf("%q: got %+v, %v, want ErrOtherAccount", addresses, u, err)

@@ -157,7 +157,7 @@ func (s *Store) writeUsages(mark uint64, ids []ID, bring func(ID, *record.UsageR
 			}
 			bring(id, &r)
 			r.Mark = mark
-			k := lastUseKeyOf(id)
+			k := record.UsageKey(id)
 			if err := txn.Set(k, s.seals.Seal(k, r.Value())); err != nil {
 				return err
 			}
@@ -171,13 +171,13 @@ func (s *Store) hasToken(txn *badger.Txn, id ID) (ok bool, err error) {
 	if _, live, _ := s.table.Get(id); live {
 		return true, nil
 	}
-	_, ok, err = s.read(txn, tokenKeyOf(id))
+	_, ok, err = s.read(txn, record.TokenKey(id))
 	return ok, err
 }
 
 // usageOf reads what Badger has of a token's usage.
 func (s *Store) usageOf(txn *badger.Txn, id ID) (r record.UsageRecord, err error) {
-	b, ok, err := s.get(txn, lastUseKeyOf(id))
+	b, ok, err := s.get(txn, record.UsageKey(id))
 	if err != nil || !ok {
 		return r, err
 	}

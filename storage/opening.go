@@ -135,7 +135,7 @@ func (s *Store) openRest() error {
 // may be loaded afterwards: what is newer than the file stays.
 func (s *Store) catchUpTable(after uint64) error {
 	err := s.journal.Replay(context.Background(), after, func(jr journal.Record) error {
-		_, b, err := cutRecord(jr)
+		_, b, err := record.CutEntry(jr)
 		if err == nil {
 			_, err = record.EachOp(b, s.takeToTable)
 		}
@@ -178,7 +178,7 @@ func (s *Store) takeToTable(o record.Op) error {
 		}
 		return err
 	}
-	t, err := parseTokenHead(ID(o.Key[1:]), b)
+	t, err := record.ParseTokenHead(ID(o.Key[1:]), b)
 	switch {
 	case err != nil:
 		return err
@@ -187,7 +187,7 @@ func (s *Store) takeToTable(o record.Op) error {
 		return nil
 	}
 	if v, n, ok := s.table.Owners.Find(t.Owner); ok && v.State != UserRemoved {
-		s.table.Put(table.Entry{ID: t.ID, Generation: t.Generation, Flags: t.head, Owner: n, Used: s.believe(record.CreatedAt(t.Created))})
+		s.table.Put(table.Entry{ID: t.ID, Generation: t.Generation, Flags: t.Flags, Owner: n, Used: s.believe(record.CreatedAt(t.Created))})
 	}
 	return nil
 }

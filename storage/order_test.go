@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage/record"
 	"gatehouse/storage/storagetest"
 )
 
@@ -113,13 +114,13 @@ func (c *populace) naive(f TokenFilter) (want []ID) {
 		if err != nil {
 			c.Fatal(err)
 		}
-		uid := Fold(c.UID(t.Owner))
+		uid := record.Fold(c.UID(t.Owner))
 		switch {
 		case !f.Revoked && (t.Revoked != 0 || t.OwnerState == UserRemoved):
 		case f.Owner != 0 && t.Owner != f.Owner:
 		case f.NeverUsed && t.LastUsed != t.Created:
 		case f.IdleSince != 0 && t.LastUsed > f.IdleSince:
-		case !strings.HasPrefix(t.ID.String(), strings.ToLower(f.Prefix)) && (t.OwnerState == UserRemoved || !strings.HasPrefix(uid, Fold(f.Prefix))):
+		case !strings.HasPrefix(t.ID.String(), strings.ToLower(f.Prefix)) && (t.OwnerState == UserRemoved || !strings.HasPrefix(uid, record.Fold(f.Prefix))):
 		default:
 			list = append(list, t)
 		}
@@ -207,7 +208,7 @@ func (c *populace) checkUsers(n int) {
 	f.Prefix = []string{"", "", "A", "b1", "ca", "x"}[c.rand.IntN(6)]
 	var want []UserInfo
 	for _, u := range c.users {
-		if !strings.HasPrefix(Fold(u.UID), Fold(f.Prefix)) {
+		if !strings.HasPrefix(record.Fold(u.UID), record.Fold(f.Prefix)) {
 			continue
 		}
 		info := UserInfo{User: User{UID: u.UID, Created: u.Created}}
@@ -230,7 +231,7 @@ func (c *populace) checkUsers(n int) {
 		return map[Order]int64{ByLastUsed: u.LastUsed, ByCreated: u.Created, ByTokens: int64(u.Tokens)}[f.Order]
 	}
 	slices.SortFunc(want, func(a, b UserInfo) int {
-		by := cmp.Or(cmp.Compare(key(a), key(b)), strings.Compare(Fold(a.UID), Fold(b.UID)))
+		by := cmp.Or(cmp.Compare(key(a), key(b)), strings.Compare(record.Fold(a.UID), record.Fold(b.UID)))
 		if f.Reverse {
 			by = -by
 		}

@@ -40,7 +40,7 @@ func (s *Store) Page(q Owned) (list []Token, next Cursor, err error) {
 				next.key = string(last)
 				return nil
 			}
-			_, id := ownedToken(k)
+			_, id := record.CutOwnedKey(k)
 			live, err := s.lives(number, id)
 			if err != nil {
 				return err
@@ -77,7 +77,7 @@ func (s *Store) lives(owner uint32, id ID) (bool, error) {
 
 // ownedKeys walks the keys of a user's tokens. What it yields is valid until the next.
 func ownedKeys(txn *badger.Txn, q Owned) iter.Seq[[]byte] {
-	prefix := key('o', q.Owner.Bytes())
+	prefix := record.OwnedBy(q.Owner)
 	if !q.Revoked {
 		prefix = append(prefix, 0)
 	}
@@ -111,7 +111,7 @@ func (s *Store) CountTokensOf(owner UserID) (n int, err error) {
 	_, number, _ := s.table.Owners.Find(owner)
 	err = s.view(func(txn *badger.Txn) error {
 		for k := range ownedKeys(txn, Owned{Owner: owner}) {
-			_, id := ownedToken(k)
+			_, id := record.CutOwnedKey(k)
 			live, err := s.lives(number, id)
 			if err != nil {
 				return err
@@ -131,7 +131,7 @@ func (s *Store) UsageOf(owner UserID) (u Usage, err error) {
 	since := record.UsedAt((int64(record.DayOf(s.now())) - record.KeepDays + 1) * record.MsOfDay)
 	err = s.view(func(txn *badger.Txn) error {
 		for k := range ownedKeys(txn, Owned{Owner: owner, Revoked: true}) {
-			_, id := ownedToken(k)
+			_, id := record.CutOwnedKey(k)
 			e, ok, err := s.lookup(id)
 			if err != nil {
 				return err

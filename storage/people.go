@@ -53,7 +53,7 @@ func (p *people) note(number uint32, u User) {
 	}
 	v := person{created: u.Created}
 	if u.State != UserRemoved {
-		v.folded = Fold(u.UID)
+		v.folded = record.Fold(u.UID)
 	}
 	if p.state == peopleMaking {
 		p.missed = append(p.missed, missedPerson{number, v})
@@ -134,7 +134,7 @@ func (p *people) key(n uint32, o Order, held []holding) int64 {
 
 // page returns the numbers of a page by name.
 func (p *people) page(f UserFilter, after string) []uint32 {
-	from, to := p.begin(Fold(f.Prefix))
+	from, to := p.begin(record.Fold(f.Prefix))
 	if after != "" {
 		at, there := p.find(after)
 		if f.Reverse {
@@ -195,7 +195,7 @@ func (s *Store) makePeople() {
 	made := people{who: make([]person, len(list))}
 	for n, o := range list {
 		if o.State != UserRemoved {
-			made.who[n].folded = Fold(o.UID)
+			made.who[n].folded = record.Fold(o.UID)
 			made.sorted = append(made.sorted, uint32(n))
 		}
 	}
@@ -253,7 +253,7 @@ func (s *Store) datePeople() error {
 // withPrefix returns the numbers of the users whose uid has a prefix.
 func (s *Store) withPrefix(prefix string) (numbers []uint32, err error) {
 	err = s.withPeople(false, func(p *people) {
-		from, to := p.begin(Fold(prefix))
+		from, to := p.begin(record.Fold(prefix))
 		numbers = slices.Clone(p.sorted[from:to])
 	})
 	return numbers, err

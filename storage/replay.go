@@ -48,7 +48,7 @@ func (r *replayer) add(jr journal.Record) error {
 	if r.isClosing() {
 		return ErrClosed
 	}
-	_, b, err := cutRecord(jr)
+	_, b, err := record.CutEntry(jr)
 	if err != nil {
 		return err
 	}

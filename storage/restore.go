@@ -109,7 +109,7 @@ func makeDir(dir string) (made bool, err error) {
 // checkpoint and then in its journal, and those in its index. The journal alone would not
 // do: it loses its oldest part, and may be what is damaged or gone.
 type older struct {
-	ends
+	record.Ends
 	last   uint64   // record of the journal
 	unread []string // what could not be read
 	found  bool     // a record that verifies
@@ -128,7 +128,7 @@ func (e *older) takeOp(o record.Op) error {
 		return nil // of a damaged store, as much as can be read
 	}
 	e.found = true
-	e.take(o.Key, b)
+	e.Take(o.Key, b)
 	return nil
 }
 
@@ -190,7 +190,7 @@ func lookAtOld(ctx context.Context, dir string, sealed []byte, opts Options) (e 
 
 // readOlder reads also a store that is damaged, as far as it can be read.
 func readOlder(ctx context.Context, store string, ring keys.Ring, opts Options) (older, error) {
-	e := older{ends: newEnds(), seals: ring.Seals()}
+	e := older{Ends: record.NewEnds(), seals: ring.Seals()}
 	checkpoint, dir := filepath.Join(store, "checkpoint"), filepath.Join(store, "journal")
 	var covered uint64 // by the checkpoint
 	f, err := os.Open(checkpoint)
@@ -210,7 +210,7 @@ func readOlder(ctx context.Context, store string, ring keys.Ring, opts Options) 
 			opts.Progress("Reading the records of the older store", int(jr.Sequence), 0)
 		}
 		if jr.Sequence > covered { // else what the checkpoint says of a user is later
-			if _, ops, err := cutRecord(jr); err == nil {
+			if _, ops, err := record.CutEntry(jr); err == nil {
 				record.EachOp(ops, e.takeOp)
 			}
 		}
@@ -264,10 +264,10 @@ func (e *older) readIndex(ctx context.Context, dir string) error {
 		return nil
 	}
 	defer db.Close()
-	also := older{ends: newEnds(), seals: e.seals}
+	also := older{Ends: record.NewEnds(), seals: e.seals}
 	for _, kind := range "ute" {
 		err := db.View(func(txn *badger.Txn) error {
-			for item := range scan(txn, key(byte(kind)), nil) {
+			for item := range scan(txn, record.Key(byte(kind)), nil) {
 				if ctx.Err() != nil {
 					return ctx.Err()
 				}
@@ -284,7 +284,7 @@ func (e *older) readIndex(ctx context.Context, dir string) error {
 		}
 	}
 	e.found = e.found || also.found
-	e.join(also.ends)
+	e.Join(also.Ends)
 	return nil
 }
 
@@ -410,8 +410,8 @@ func finishStage(ctx context.Context, stage string, opts Options, old older, m M
 		// That it was opened here is no start.
 		err = errors.Join(err, s.Close(), disk.WriteFile(s.path("restored-at"), nil))
 	}()
-	by, all := Actor{Name: "restore"}, len(old.tokens)+len(old.users)
-	n, err = s.apply(by, old.ends, func(done int) error {
+	by, all := Actor{Name: "restore"}, len(old.Tokens)+len(old.Users)
+	n, err = s.apply(by, old.Ends, func(done int) error {
 		opts.Progress("Bringing over what has ended", done, all)
 		return ctx.Err()
 	})

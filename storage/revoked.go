@@ -87,7 +87,7 @@ type revokedToken struct {
 // dropRevokedOf drops the records of a user's revoked tokens, except those revoked last.
 func (s *Store) dropRevokedOf(owner UserID) error {
 	var kept []revokedToken // sorted, the latest first
-	q := Owned{Owner: owner, Revoked: true, Limit: 10 * mostRevoked, After: Cursor{string(key('o', owner.Bytes(), []byte{0, 0xff}))}}
+	q := Owned{Owner: owner, Revoked: true, Limit: 10 * mostRevoked, After: Cursor{string(record.Key('o', owner.Bytes(), []byte{0, 0xff}))}}
 	for {
 		list, next, err := s.revokedOf(q)
 		if err != nil {
@@ -116,15 +116,15 @@ func (s *Store) revokedOf(q Owned) (list []revokedToken, next Cursor, err error)
 				next.key = string(last)
 				return nil
 			}
-			_, id := ownedToken(k)
-			b, ok, err := s.get(txn, tokenKeyOf(id))
+			_, id := record.CutOwnedKey(k)
+			b, ok, err := s.get(txn, record.TokenKey(id))
 			if err != nil {
 				return err
 			}
 			if !ok {
 				continue // a hint may be behind
 			}
-			t, err := parseTokenHead(id, b)
+			t, err := record.ParseTokenHead(id, b)
 			if err != nil {
 				return err
 			}
@@ -175,8 +175,8 @@ func (t *tx) dropRecord(id ID) error {
 	if err != nil {
 		return err
 	}
-	t.delete(v.ownedKey())
-	t.delete(lastUseKeyOf(id))
+	t.delete(v.OwnedKey())
+	t.delete(record.UsageKey(id))
 	return t.dropRevoked(v)
 }
 
@@ -184,7 +184,7 @@ func (t *tx) dropRecord(id ID) error {
 func (s *Store) WasRevoked(id ID) (yes bool, err error) {
 	err = s.view(func(txn *badger.Txn) error {
 		end, err := s.tokenEnd(txn, id)
-		yes = end.revoked != 0
+		yes = end.Revoked != 0
 		return err
 	})
 	return yes, err

@@ -16,6 +16,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"gatehouse/storage/record"
 	"gatehouse/storage/storagetest"
 )
 
@@ -44,7 +45,7 @@ func spend(t *testing.T, s *Store, c *storagetest.Clock, u User, n int) (list []
 func keysOf(t *testing.T, s *Store, v Token) (kinds string) {
 	t.Helper()
 	err := s.view(func(txn *badger.Txn) error {
-		for _, k := range [][]byte{tokenKeyOf(v.ID), lastUseKeyOf(v.ID), v.ownedKey(), tokenEndKey(v.ID)} {
+		for _, k := range [][]byte{record.TokenKey(v.ID), record.UsageKey(v.ID), v.OwnedKey(), record.TokenEndKey(v.ID)} {
 			if _, ok, err := s.read(txn, k); err != nil {
 				return err
 			} else if ok {

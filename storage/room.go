@@ -1,6 +1,10 @@
 package storage
 
-import "math"
+import (
+	"math"
+
+	"gatehouse/storage/record"
+)
 
 // room is how many tokens of a user work, at most. It is the writer's: all
 // changes wait for it, so it must not look at a user's tokens one by one at
@@ -36,8 +40,8 @@ func (t *tx) checkRoom(owner UserID) error {
 func (t *tx) measure(owner UserID) (room, error) {
 	most := t.opts.MaxPerUser
 	var held []ID
-	for item := range scan(t.txn, key('o', owner.Bytes(), []byte{0}), nil) {
-		_, id := ownedToken(item.Key())
+	for item := range scan(t.txn, record.HeldBy(owner), nil) {
+		_, id := record.CutOwnedKey(item.Key())
 		held = append(held, id)
 	}
 	if len(held) < most {

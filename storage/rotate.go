@@ -9,9 +9,6 @@ import (
 	"gatehouse/storage/record"
 )
 
-// MaxOverlap is the longest that two secrets of a token may both be good.
-const MaxOverlap = 30 * 24 * time.Hour
-
 // ByUser stands for the generation of a secret where the user asks without one.
 const ByUser = -1
 
@@ -26,7 +23,7 @@ const ByUser = -1
 // *InvalidError.
 func (s *Store) RotateToken(by Actor, id ID, overlap time.Duration, with int) (Token, Secret, error) {
 	if overlap < 0 || overlap > MaxOverlap {
-		return Token{}, "", invalidf("an overlap lasts at most %d days", MaxOverlap/(24*time.Hour))
+		return Token{}, "", record.Invalidf("an overlap lasts at most %d days", MaxOverlap/(24*time.Hour))
 	}
 	var v Token
 	err := s.change(by, func(t *tx) (err error) {
@@ -67,21 +64,14 @@ func (t *tx) update(v Token, action string) error {
 	if err != nil {
 		return err
 	}
-	b, err := v.record()
+	b, err := v.Value()
 	if err != nil {
 		return err
 	}
 	t.event(Event{Action: action, UID: u.UID, Token: v.ID.String()})
-	t.put(tokenKeyOf(v.ID), b)
+	t.put(record.TokenKey(v.ID), b)
 	t.durable(func() { t.admit(v, record.CreatedAt(v.Created)) })
 	return nil
-}
-
-// Accepts reports whether the secret of a generation is a good one of the token. An
-// overlap that would last for longer than any may was set by a clock that was ahead.
-func (t Token) Accepts(generation byte, ms int64) bool {
-	return generation == t.Generation ||
-		generation+1 == t.Generation && ms < t.Overlap && t.Overlap-ms <= MaxOverlap.Milliseconds()
 }
 
 // inspectRotated decides about the secrets of a token that was rotated. The

@@ -89,8 +89,8 @@ func (s *Store) narrow(v *sieve, o *order) error {
 	}
 	return s.view(func(txn *badger.Txn) error {
 		for _, n := range v.numbers {
-			for item := range scan(txn, key('o', s.table.Owners.At(n).ID.Bytes(), []byte{0}), nil) {
-				_, id := ownedToken(item.Key())
+			for item := range scan(txn, record.HeldBy(s.table.Owners.At(n).ID), nil) {
+				_, id := record.CutOwnedKey(item.Key())
 				v.few = append(v.few, id)
 			}
 		}

@@ -4,15 +4,14 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base64"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"sync"
 	"time"
 
 	"gatehouse/storage/disk"
+	"gatehouse/storage/record"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -24,19 +23,6 @@ const (
 	SessionLife   = 7 * 24 * time.Hour
 	sessionUpdate = time.Minute
 )
-
-// Session is a browser that has logged in. It is kept under the SHA-256 of its
-// cookie: the cookie itself is nowhere on the disk.
-type Session struct {
-	Owner   UserID `json:"owner"`
-	UID     string `json:"-"` // the owner's
-	Epoch   uint32 `json:"epoch"`
-	Method  string `json:"method"` // the source that checked the login
-	Created int64  `json:"created"`
-	Seen    int64  `json:"seen"`
-	Address string `json:"address,omitempty"` // where the login came from
-	Agent   string `json:"agent,omitempty"`   // what the browser called itself then
-}
 
 // sessions has those that were looked up of late, as Badger has them, so that
 // a request need not read there. Whether one is still good is asked each time.
@@ -83,16 +69,6 @@ func (c *sessions) drop(k []byte) {
 	delete(c.seen, string(k))
 }
 
-func sessionKey(cookie string) []byte {
-	sum := sha256.Sum256([]byte(cookie))
-	return key('s', sum[:])
-}
-
-// beginningKey is the hint that leads from an owner to a session, the latest first.
-func (v Session) beginningKey(k []byte) []byte {
-	return key('w', v.Owner.Bytes(), binary.BigEndian.AppendUint64(nil, ^uint64(v.Created)), k[1:])
-}
-
 // CreateSession begins a session of an active user and returns its cookie; agent is
 // what the browser calls itself. A session need not outlive a crash, so it does not go
 // through the writer.
@@ -105,7 +81,7 @@ func (s *Store) CreateSession(by Actor, owner UserID, method, agent string) (Sec
 	rand.Read(b[:])
 	cookie := base64.RawURLEncoding.EncodeToString(b[:])
 	now := s.now()
-	err := s.saveSession(sessionKey(cookie), Session{
+	err := s.saveSession(record.SessionKey(cookie), Session{
 		Owner: owner, Epoch: o.Epoch, Method: method, Created: now, Seen: now,
 		Address: by.Address, Agent: Origin{Agent: agent}.Cut().Agent,
 	})
@@ -155,7 +131,7 @@ func (s *Store) writeSession(k []byte, value func(*badger.Txn) (Session, error))
 		left := max(time.Second, time.Duration(v.Created+SessionLife.Milliseconds()-s.now())*time.Millisecond)
 		return errors.Join(
 			txn.SetEntry(badger.NewEntry(k, s.seals.Seal(k, b)).WithTTL(left)),
-			txn.SetEntry(badger.NewEntry(v.beginningKey(k), nil).WithTTL(left)))
+			txn.SetEntry(badger.NewEntry(v.HintKey(k), nil).WithTTL(left)))
 	})
 	if err != nil && !errors.Is(err, ErrNoSession) {
 		err = disk.NotWritten("save the session", err)
@@ -166,7 +142,7 @@ func (s *Store) writeSession(k []byte, value func(*badger.Txn) (Session, error))
 // Session returns the session of a cookie, or ErrNoSession when there is none
 // (any more), and counts the visit.
 func (s *Store) Session(cookie string) (Session, error) {
-	k := sessionKey(cookie)
+	k := record.SessionKey(cookie)
 	v, err := s.session(k)
 	if err != nil {
 		return Session{}, err
@@ -206,15 +182,15 @@ const (
 // them is that of the cookie: its place in the list, or -1. Of very many it leaves out
 // the oldest.
 func (s *Store) Sessions(owner UserID, cookie string) (list []Session, own int, err error) {
-	mine, own := sessionKey(cookie), -1
+	mine, own := record.SessionKey(cookie), -1
 	now := s.now()
 	err = s.view(func(txn *badger.Txn) error {
-		prefix, n := key('w', owner.Bytes()), 0
+		prefix, n := record.SessionsOf(owner), 0
 		for item := range scan(txn, prefix, nil) {
 			if n++; n > mostScanned || len(list) >= mostListed {
 				break
 			}
-			k := key('s', item.Key()[len(prefix)+8:])
+			k := record.Key('s', item.Key()[len(prefix)+8:])
 			var v Session
 			switch b, ok, err := s.get(txn, k); {
 			case err != nil:
@@ -259,7 +235,7 @@ func (s *Store) ChangePassword(by Actor, cookie string, hash PasswordHash) error
 // alone edits the user of a cookie in a way that ends all sessions, and lets the
 // cookie's begin again. A session that ended meanwhile ends no other and stays ended.
 func (s *Store) alone(cookie string, change func(Actor, func(*tx) error) error, by Actor, action string, fn func(*User) error) error {
-	k := sessionKey(cookie)
+	k := record.SessionKey(cookie)
 	v, err := s.session(k)
 	if err != nil {
 		return err
@@ -310,7 +286,7 @@ func (s *Store) session(k []byte) (Session, error) {
 func (s *Store) EndSession(cookie string) error {
 	s.sessions.Lock()
 	defer s.sessions.Unlock()
-	k := sessionKey(cookie)
+	k := record.SessionKey(cookie)
 	defer s.sessions.drop(k)
 	err := s.update(func(txn *badger.Txn) error { return s.deleteSession(txn, k, txn.Delete) })
 	if err == nil || errors.Is(err, ErrClosed) {
@@ -332,7 +308,7 @@ func (s *Store) deleteSession(txn *badger.Txn, k []byte, del func([]byte) error)
 	}
 	var v Session
 	if json.Unmarshal(b, &v) == nil {
-		err = del(v.beginningKey(k))
+		err = del(v.HintKey(k))
 	}
 	return errors.Join(err, del(k))
 }

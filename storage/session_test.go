@@ -140,7 +140,7 @@ func TestChangePassword(t *testing.T) {
 	if hash, err := s.PasswordHash(u); err != nil || hash != "hash" {
 		t.Errorf("got %q, %v", hash, err)
 	}
-	hub := Identity{"github", "17"}
+	hub := Identity{Source: "github", Subject: "17"}
 	ada, err := s.LogIn(Actor{}, Login{Identity: hub, Addresses: []string{"ada@example.com"}})
 	if err != nil {
 		t.Fatal(err)

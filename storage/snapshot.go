@@ -280,7 +280,7 @@ func (s *Store) writeOps(ctx context.Context, txn *badger.Txn, w *snapshotWriter
 			if err != nil {
 				return disk.NotRead(fmt.Sprintf("read %q", item.Key()), err)
 			}
-			if sealedKind(kind) {
+			if record.Sealed(kind) {
 				if _, err := s.seals.Open(item.Key(), v); err != nil {
 					return err // damage is not handed on
 				}
@@ -318,7 +318,7 @@ func (s *Store) writeUsagesNow(ctx context.Context, txn *badger.Txn, w *snapshot
 			return err
 		}
 		id := ID(item.Key()[1:])
-		k := lastUseKeyOf(id)
+		k := record.UsageKey(id)
 		for more && bytes.Compare(stored.Key(), k) < 0 {
 			stored, more = next() // of a token that is gone
 		}
@@ -346,8 +346,6 @@ func (s *Store) writeUsagesNow(ctx context.Context, txn *badger.Txn, w *snapshot
 	}
 	return nil
 }
-
-func sealedKind(kind byte) bool { return bytes.IndexByte([]byte("utlvre"), kind) >= 0 }
 
 // SnapshotError says where a snapshot does not verify.
 type SnapshotError struct {

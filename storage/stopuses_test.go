@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"gatehouse/storage/disk"
+	"gatehouse/storage/record"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -245,7 +246,7 @@ func TestStopLeavesUsesUnloadable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.db.Update(func(txn *badger.Txn) error { return txn.Set(tokenKeyOf(b.ID), []byte("no token")) }); err != nil {
+	if err := s.db.Update(func(txn *badger.Txn) error { return txn.Set(record.TokenKey(b.ID), []byte("no token")) }); err != nil {
 		t.Fatal(err)
 	}
 	stopped(t, s)

@@ -5,56 +5,12 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 
-	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
 	"gatehouse/storage/table"
 
 	"github.com/dgraph-io/badger/v4"
 )
-
-// Token is an API access token without its secret, which Reveal derives.
-type Token struct {
-	ID         ID        `json:"-"`
-	Owner      UserID    `json:"-"`
-	Generation byte      `json:"-"` // a rotation raises it
-	Created    int64     `json:"-"` // ms
-	Expires    int64     `json:"-"` // ms; 0: never
-	Revoked    int64     `json:"-"` // ms; 0: not
-	OwnerState UserState `json:"-"` // when it was read
-	Usage      Usage     `json:"-"` // as of when it was read
-	head       byte      // the flags of the record
-
-	// The record has them as they were when it was written; what is shown is
-	// brought up to date by fill.
-	LastUsed int64  `json:"lastUsed"`       // ms; Created until the first use
-	From     string `json:"from,omitempty"` // the address of the last use
-
-	Order     uint16         `json:"order,omitempty"`   // among those of one millisecond
-	Overlap   int64          `json:"overlap,omitempty"` // ms; until when the secret of the generation before is good; 0: no more
-	Name      string         `json:"name,omitempty"`
-	Scopes    []string       `json:"scopes,omitempty"`    // none: no limit
-	Addresses []netip.Prefix `json:"addresses,omitempty"` // none: from anywhere
-	By        string         `json:"by,omitempty"`        // who made it
-}
-
-// Limited reports whether the token may do less than its user.
-func (t Token) Limited() bool {
-	return t.Expires != 0 || len(t.Scopes) > 0 || len(t.Addresses) > 0
-}
-
-// Expired reports whether the token is past its end.
-func (t Token) Expired(ms int64) bool { return t.Expires != 0 && ms >= t.Expires }
-
-// Allows reports whether the token may be used for what the scope names.
-func (t Token) Allows(scope string) bool {
-	return len(t.Scopes) == 0 || slices.Contains(t.Scopes, scope)
-}
-
-func (t Token) allowsAddress(from netip.Addr) bool {
-	return len(t.Addresses) == 0 || slices.ContainsFunc(t.Addresses, func(p netip.Prefix) bool { return p.Contains(from) })
-}
 
 // TokenSpec is what may be asked of a new token.
 type TokenSpec struct {
@@ -66,19 +22,19 @@ type TokenSpec struct {
 
 // check returns an *InvalidError for what can't be had, and cleans the name.
 func (spec *TokenSpec) check() (err error) {
-	if spec.Name, err = cleanName(spec.Name); err != nil {
+	if spec.Name, err = record.CleanName(spec.Name); err != nil {
 		return err
 	}
 	if len(spec.Scopes) > 32 || len(spec.Addresses) > 64 {
-		return invalidf("a token takes at most 32 scopes and 64 addresses")
+		return record.Invalidf("a token takes at most 32 scopes and 64 addresses")
 	}
 	for _, s := range spec.Scopes {
-		if err := CheckScope(s); err != nil {
+		if err := record.CheckScope(s); err != nil {
 			return err
 		}
 	}
 	if spec.Lifetime < 0 {
-		return invalidf("a lifetime is positive")
+		return record.Invalidf("a lifetime is positive")
 	}
 	return nil
 }
@@ -91,21 +47,6 @@ func once[T comparable](list []T) (out []T) {
 		}
 	}
 	return out
-}
-
-// CheckScope returns an *InvalidError for what can't be a scope.
-func CheckScope(s string) error {
-	if !scopeToken(s) {
-		return invalidf("a scope is 1 to 64 letters, digits and _ - . : /")
-	}
-	return nil
-}
-
-// scopeToken is a narrower form of RFC 6749's scope-token, safe in a header.
-func scopeToken(s string) bool {
-	return len(s) > 0 && len(s) <= 64 && !strings.ContainsFunc(s, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-.:/", r))
-	})
 }
 
 // CreateToken makes a token for a user and returns it with its secret. It
@@ -140,13 +81,13 @@ func (s *Store) CreateToken(by Actor, owner UserID, spec TokenSpec) (Token, Secr
 
 // addToken puts a new token, which works from when it is durable.
 func (t *tx) addToken(v Token) error {
-	b, err := v.record()
+	b, err := v.Value()
 	if err != nil {
 		return err
 	}
-	t.put(tokenKeyOf(v.ID), b) // of 13 random bytes
+	t.put(record.TokenKey(v.ID), b) // of 13 random bytes
 	t.first()
-	t.hint(v.ownedKey(), nil)
+	t.hint(v.OwnedKey(), nil)
 	t.first()
 	if r, ok := t.writer.rooms[v.Owner]; ok {
 		t.writer.rooms[v.Owner] = room{held: r.held + 1}
@@ -162,7 +103,7 @@ func (s *Store) admit(t Token, used record.LastUse) {
 		return // a token of nobody authenticates nobody
 	}
 	s.limits.drop(t.ID)
-	s.table.Put(table.Entry{ID: t.ID, Generation: t.Generation, Flags: t.flags(), Owner: n, Used: s.believe(used)})
+	s.table.Put(table.Entry{ID: t.ID, Generation: t.Generation, Flags: t.Flags(), Owner: n, Used: s.believe(used)})
 	s.order.note(t.ID, t.Created)
 }
 
@@ -191,7 +132,7 @@ func (s *Store) Token(id ID) (t Token, err error) {
 
 // token reads a token with its last use and its owner's state.
 func (s *Store) token(txn *badger.Txn, id ID) (Token, error) {
-	b, ok, err := s.get(txn, tokenKeyOf(id))
+	b, ok, err := s.get(txn, record.TokenKey(id))
 	if err != nil {
 		return Token{}, err
 	}
@@ -201,7 +142,7 @@ func (s *Store) token(txn *badger.Txn, id ID) (Token, error) {
 		}
 		return Token{}, ErrNoToken
 	}
-	t, err := parseToken(id, b)
+	t, err := record.ParseToken(id, b)
 	if err != nil {
 		return t, err
 	}
@@ -285,24 +226,24 @@ func (t *tx) revoke(id ID) (bool, error) {
 		return false, err
 	}
 	t.event(Event{Action: ActionTokenRevoke, UID: u.UID, Token: id.String()})
-	t.delete(v.ownedKey())
+	t.delete(v.OwnedKey())
 	if r, ok := t.writer.rooms[v.Owner]; ok {
 		t.writer.rooms[v.Owner] = room{held: r.held}
 	}
 	v.Revoked = t.now
-	b, err := v.record()
+	b, err := v.Value()
 	if err != nil {
 		return false, err
 	}
-	t.put(tokenKeyOf(id), b)
-	t.hint(v.ownedKey(), nil)
+	t.put(record.TokenKey(id), b)
+	t.hint(v.OwnedKey(), nil)
 	t.durable(func() { t.drop(id); t.surplus.note(v.Owner, 1) })
 	return true, nil
 }
 
 // RenameToken gives a token another name.
 func (s *Store) RenameToken(by Actor, id ID, name string) error {
-	name, err := cleanName(name)
+	name, err := record.CleanName(name)
 	if err != nil {
 		return err
 	}
@@ -317,23 +258,11 @@ func (s *Store) RenameToken(by Actor, id ID, name string) error {
 		}
 		t.event(Event{Action: ActionTokenRename, UID: u.UID, Token: id.String(), Detail: name})
 		v.Name = name
-		b, err := v.record()
+		b, err := v.Value()
 		if err != nil {
 			return err
 		}
-		t.put(tokenKeyOf(id), b)
+		t.put(record.TokenKey(id), b)
 		return nil
 	})
 }
-
-type (
-	// ID is the public name of a token.
-	ID = keys.ID
-	// Secret is a credential in the form in which its user sends it.
-	Secret = keys.Secret
-	// PasswordHash is an argon2id hash in its usual text form.
-	PasswordHash = keys.PasswordHash
-)
-
-// ParseID reads what ID.String wrote.
-func ParseID(s string) (ID, error) { return keys.ParseID(s) }

@@ -455,7 +455,7 @@ func TestUsesOverADamagedUsage(t *testing.T) {
 	id, secret := create(t, s, u)
 	s.merges.RLock() // nothing is brought into Badger meanwhile
 	wantLive(t, s, secret)
-	err := s.db.Update(func(txn *badger.Txn) error { return txn.Set(lastUseKeyOf(id), []byte("no usage")) })
+	err := s.db.Update(func(txn *badger.Txn) error { return txn.Set(record.UsageKey(id), []byte("no usage")) })
 	if err := errors.Join(err, s.save()); err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"iter"
 
+	"gatehouse/storage/record"
+
 	"github.com/dgraph-io/badger/v4"
 )
 
@@ -99,7 +101,7 @@ func (s *Store) standings(f UserFilter) (list []standing, err error) {
 
 // pick finds the users of whom it is known what they hold, by number.
 func (s *Store) pick(f UserFilter, held []holding) (list []standing, err error) {
-	after := standing{at: f.After.At, folded: Fold(f.After.UID)}
+	after := standing{at: f.After.At, folded: record.Fold(f.After.UID)}
 	best := top[standing]{limit: f.Limit, compare: standing.compare}
 	if f.Reverse {
 		best.compare = func(a, b standing) int { return b.compare(a) }
@@ -118,7 +120,7 @@ func (s *Store) pick(f UserFilter, held []holding) (list []standing, err error) 
 			}
 			return
 		}
-		for n := range p.begun(Fold(f.Prefix)) {
+		for n := range p.begun(record.Fold(f.Prefix)) {
 			if best.full {
 				at, last := p.key(n, f.Order, held), best.list[f.Limit-1].at
 				if !f.Reverse && at > last || f.Reverse && at < last {
@@ -171,8 +173,8 @@ func (s *Store) findLost() error {
 
 // holding counts a user's tokens that are not revoked.
 func (s *Store) holding(txn *badger.Txn, id UserID, staleSince int64) (h holding, err error) {
-	for item := range scan(txn, key('o', id.Bytes(), []byte{0}), nil) {
-		_, tid := ownedToken(item.Key())
+	for item := range scan(txn, record.HeldBy(id), nil) {
+		_, tid := record.CutOwnedKey(item.Key())
 		e, ok, err := s.lookup(tid)
 		if err != nil {
 			return h, err
@@ -212,7 +214,7 @@ func (s *Store) UserCount() int { return s.table.Owners.Count() }
 // CountUsers counts those whose uid has a prefix.
 func (s *Store) CountUsers(prefix string) (n int, err error) {
 	err = s.withPeople(false, func(p *people) {
-		from, to := p.begin(Fold(prefix))
+		from, to := p.begin(record.Fold(prefix))
 		n = to - from
 	})
 	return n, err

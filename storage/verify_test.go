@@ -38,14 +38,14 @@ func TestIndexThatForgot(t *testing.T) {
 			return nil
 		})
 	}
-	keep(tokenKeyOf(revoked))
+	keep(record.TokenKey(revoked))
 	if _, err := s.RevokeTokens(admin, revoked); err != nil {
 		t.Fatal(err)
 	}
 	err := s.db.Update(func(txn *badger.Txn) error {
 		return errors.Join(
-			txn.Set(tokenKeyOf(revoked), before[string(tokenKeyOf(revoked))]),
-			txn.Delete(tokenKeyOf(lost)))
+			txn.Set(record.TokenKey(revoked), before[string(record.TokenKey(revoked))]),
+			txn.Delete(record.TokenKey(lost)))
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +78,7 @@ func TestReplayTurnsNoUseBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.db.View(func(txn *badger.Txn) error {
-		b, _, err := s.get(txn, lastUseKeyOf(list[0].ID))
+		b, _, err := s.get(txn, record.UsageKey(list[0].ID))
 		if used := record.ParseLastUse(b); err != nil || used <= record.UsedAt(2000) {
 			t.Errorf("got %d, %v, want the use after the import", used, err)
 		}

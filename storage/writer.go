@@ -89,7 +89,7 @@ type tx struct {
 	txn     *badger.Txn
 	by      Actor
 	now     int64 // ms
-	records []logRecord
+	records []record.Entry
 	after   []func()
 }
 
@@ -266,7 +266,7 @@ func (w *writer) commitSome(batch []*change, short error) (n int, err error) {
 	defer txn.Discard()
 	clear(w.saved)
 	counts := w.s.counts
-	var records []logRecord
+	var records []record.Entry
 	var after []func()
 	for size := 0; n < len(batch) && size < batchBytes; n++ {
 		if n > 0 && w.s.lag.some.Load() {
@@ -282,7 +282,7 @@ func (w *writer) commitSome(batch []*change, short error) (n int, err error) {
 			return n + 1, fmt.Errorf("%w: %w", ErrFailed, err)
 		}
 		for _, r := range t.records {
-			size += r.size()
+			size += r.Size()
 		}
 		records = append(records, t.records...)
 		after = append(after, t.after...)
@@ -292,7 +292,7 @@ func (w *writer) commitSome(batch []*change, short error) (n int, err error) {
 	}
 	if counts != w.s.counts {
 		last := &records[len(records)-1] // the journal has all of a batch, or nothing
-		last.ops = append(last.ops, record.Op{Key: countsKey, Value: w.s.seals.Seal(countsKey, counts.value())})
+		last.Ops = append(last.Ops, record.Op{Key: countsKey, Value: w.s.seals.Seal(countsKey, counts.value())})
 	}
 	entries, err := w.entries(records)
 	if err != nil {
@@ -315,14 +315,14 @@ func (w *writer) commitSome(batch []*change, short error) (n int, err error) {
 }
 
 // entries is what the journal gets. It is good until the next call.
-func (w *writer) entries(records []logRecord) ([]journal.Entry, error) {
+func (w *writer) entries(records []record.Entry) ([]journal.Entry, error) {
 	list, b := w.encoded.entries[:0], w.encoded.payloads[:0]
 	for _, r := range records {
 		from, err := len(b), error(nil)
-		if b, err = r.appendPayload(b); err != nil {
+		if b, err = r.AppendPayload(b); err != nil {
 			return nil, err
 		}
-		list = append(list, journal.Entry{Time: r.event.Time, Actor: r.event.Actor, Payload: b[from:]})
+		list = append(list, journal.Entry{Time: r.Event.Time, Actor: r.Event.Actor, Payload: b[from:]})
 	}
 	w.encoded.entries, w.encoded.payloads = list, b
 	return list, nil
@@ -347,17 +347,17 @@ func (w *writer) appendFailed(err error) error {
 // index brings into Badger what the journal has. That it can't is no failure
 // of the change, which is durable: the records wait in memory, and at the next
 // open they come from the journal.
-func (s *Store) index(txn *badger.Txn, records []logRecord, end journal.Position, why error) {
+func (s *Store) index(txn *badger.Txn, records []record.Entry, end journal.Position, why error) {
 	size := 0
 	for _, r := range records {
-		size += r.size()
+		size += r.Size()
 	}
 	if why == nil {
 		why = s.space.ready(size)
 	}
 	if why == nil {
 		for _, r := range records {
-			s.mark(r.ops)
+			s.mark(r.Ops)
 		}
 		s.marks.at = end
 		err := s.setApplied(txn)
@@ -366,14 +366,14 @@ func (s *Store) index(txn *badger.Txn, records []logRecord, end journal.Position
 		}
 		if err == nil {
 			for _, r := range records {
-				s.lag.refresh(r.ops)
+				s.lag.refresh(r.Ops)
 			}
 			return
 		}
 		why = disk.NotWritten("write to the index", err)
 	}
 	for _, r := range records {
-		s.lag.add(r.ops, end, why)
+		s.lag.add(r.Ops, end, why)
 	}
 	s.states.behind.Set(why)
 }
@@ -381,7 +381,7 @@ func (s *Store) index(txn *badger.Txn, records []logRecord, end journal.Position
 // enter puts what a change does into the transaction and into the counts.
 func (t *tx) enter(counts *counts) error {
 	for _, r := range t.records {
-		for _, o := range r.ops {
+		for _, o := range r.Ops {
 			if err := t.account(t.txn, counts, o); err != nil {
 				return err
 			}
@@ -415,16 +415,16 @@ func (t *tx) event(e Event) {
 		e.Address = t.by.Address
 	}
 	e.Time, e.Actor = t.now, t.by.Name
-	t.records = append(t.records, logRecord{event: e})
+	t.records = append(t.records, record.Entry{Event: e})
 }
 
 func (t *tx) op(o record.Op) {
 	if len(t.records) == 0 {
 		// A change that the audit log does not tell of.
-		t.records = append(t.records, logRecord{event: Event{Time: t.now, Actor: t.by.Name}})
+		t.records = append(t.records, record.Entry{Event: Event{Time: t.now, Actor: t.by.Name}})
 	}
 	r := &t.records[len(t.records)-1]
-	r.ops = append(r.ops, o)
+	r.Ops = append(r.Ops, o)
 }
 
 // put stores a sealed value.
@@ -438,7 +438,7 @@ func (t *tx) hint(key, value []byte) {
 // first marks what was put last as put under a new key, so that nobody looks
 // for what it replaces.
 func (t *tx) first() {
-	ops := t.records[len(t.records)-1].ops
+	ops := t.records[len(t.records)-1].Ops
 	ops[len(ops)-1].First = true
 }
 

@@ -31,7 +31,7 @@ import (
 
 	"gatehouse/ldap"
 	"gatehouse/server/textfile"
-	"gatehouse/storage"
+	"gatehouse/storage/record"
 )
 
 // Config contains the settings of a configuration file. [Default] returns the
@@ -148,7 +148,7 @@ func (c Config) Check() error {
 	}
 	c.Log.check(&f)
 	for _, scope := range c.Tokens.KnownScopes {
-		if err := storage.CheckScope(scope); err != nil {
+		if err := record.CheckScope(scope); err != nil {
 			f.add("tokens.known_scopes", "%q: %w", scope, err)
 		}
 	}

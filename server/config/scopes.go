@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"gatehouse/storage"
+	"gatehouse/storage/record"
 )
 
 // ownScopes are the scopes that Gatehouse itself asks for; they always exist. All
@@ -19,7 +19,7 @@ func (c Tokens) CheckScopes(scopes []string) (warning string, err error) {
 	known := slices.Concat(ownScopes, c.KnownScopes)
 	var slips []string
 	for _, scope := range scopes {
-		if err := storage.CheckScope(scope); err != nil {
+		if err := record.CheckScope(scope); err != nil {
 			return "", err
 		}
 		if slices.Contains(known, scope) {

@@ -33,6 +33,7 @@ import (
 	"gatehouse/server/guard"
 	"gatehouse/storage"
 	"gatehouse/storage/lasting"
+	"gatehouse/storage/record"
 )
 
 // LDAP is what is asked of the directory. *ldap.Directory is one.
@@ -126,7 +127,7 @@ func Check(ctx context.Context, cfg config.Config, user string) ([]ldap.Step, er
 	defer d.Close()
 	steps := d.Check(ctx, user)
 	for i, step := range steps {
-		if step.OK && step.Entry.Known() && storage.CheckUID(step.Entry.UID) != nil {
+		if step.OK && step.Entry.Known() && record.CheckUID(step.Entry.UID) != nil {
 			steps[i].OK, steps[i].Warning = false, false
 			steps[i].Detail = fmt.Sprintf("uid_attribute gives %q, which is no e-mail address", step.Entry.UID)
 		}

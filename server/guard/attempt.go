@@ -27,7 +27,7 @@ import (
 	"time"
 
 	"gatehouse/server/ipaddr"
-	"gatehouse/storage"
+	"gatehouse/storage/record"
 )
 
 // Attempt is one login: who is to be let in, from where, and which counts of failures
@@ -80,7 +80,7 @@ func NewProviderAttempt(provider, mail string, from netip.Addr) Attempt {
 
 // accountBucket is the name of the count of failures under a name.
 func accountBucket(username string) string {
-	return "account " + storage.Fold(strings.TrimSpace(username))
+	return "account " + record.Fold(strings.TrimSpace(username))
 }
 
 // nameBucket is the name of the count of failures under a name that was typed for the

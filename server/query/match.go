@@ -8,6 +8,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/storage"
+	"gatehouse/storage/record"
 )
 
 // matcher looks at tokens one by one. It remembers the users that it meets, so one is
@@ -32,7 +33,7 @@ func (m *matcher) person(id storage.UserID) (person, error) {
 	if err != nil {
 		return person{}, err
 	}
-	p := person{storage.Fold(u.UID), storage.Fold(u.Name), u.Source}
+	p := person{record.Fold(u.UID), record.Fold(u.Name), u.Source}
 	m.people[id] = p
 	return p, nil
 }
@@ -89,15 +90,15 @@ func (m *matcher) token(t storage.Token) bool {
 	if q.id != "" && !strings.HasPrefix(t.ID.String(), q.id) {
 		return false
 	}
-	return len(q.name) == 0 || containsAll(q.name, storage.Fold(t.Name))
+	return len(q.name) == 0 || containsAll(q.name, record.Fold(t.Name))
 }
 
 // owned looks at what needs the token's owner.
 func (m *matcher) owned(t storage.Token, p person) bool {
 	q := &m.q
-	return (q.user == "" || strings.HasPrefix(p.uid, storage.Fold(q.user))) &&
+	return (q.user == "" || strings.HasPrefix(p.uid, record.Fold(q.user))) &&
 		(q.source == "" || strings.EqualFold(p.source, q.source)) &&
-		(len(q.search) == 0 || containsAll(q.search, p.uid, p.name, storage.Fold(t.Name), t.ID.String()))
+		(len(q.search) == 0 || containsAll(q.search, p.uid, p.name, record.Fold(t.Name), t.ID.String()))
 }
 
 func within(p netip.Prefix, a netip.Addr) bool { return p.Contains(a.Unmap()) }

@@ -8,6 +8,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/storage"
+	"gatehouse/storage/record"
 )
 
 // Tokens selects tokens. The zero value selects all.
@@ -107,9 +108,9 @@ func (p Parser) token(q *Tokens, name, value string) (err error) {
 	case "source":
 		q.source = value
 	case "search":
-		q.search = append(q.search, storage.Fold(value))
+		q.search = append(q.search, record.Fold(value))
 	case "name":
-		q.name = append(q.name, storage.Fold(value))
+		q.name = append(q.name, record.Fold(value))
 	case "id":
 		q.id, err = idPrefix(value)
 	case "idle":
@@ -131,7 +132,7 @@ func (p Parser) token(q *Tokens, name, value string) (err error) {
 		where, err = network(value)
 		q.from = append(q.from, where)
 	case "scope":
-		err = storage.CheckScope(value)
+		err = record.CheckScope(value)
 		q.scopes = append(q.scopes, value)
 	case "unlimited":
 		q.unlimited = true
@@ -150,7 +151,7 @@ func (p Parser) token(q *Tokens, name, value string) (err error) {
 func (q *Users) set(name, value string) (err error) {
 	switch name {
 	case "search":
-		q.search = append(q.search, storage.Fold(value))
+		q.search = append(q.search, record.Fold(value))
 	case "prefix":
 		q.prefix = value
 	case "source":

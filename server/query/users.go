@@ -8,6 +8,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/storage"
+	"gatehouse/storage/record"
 )
 
 // Users lists the users of a query. What the filter says of a prefix and a limit is
@@ -62,7 +63,7 @@ func (q Users) nothing() bool {
 func (r Reader) takes(q Users, u storage.User) (bool, error) {
 	if q.source != "" && !strings.EqualFold(u.Source, q.source) ||
 		q.state != "" && UserState(u.State) != q.state ||
-		len(q.search) > 0 && !containsAll(q.search, storage.Fold(u.UID), storage.Fold(u.Name)) {
+		len(q.search) > 0 && !containsAll(q.search, record.Fold(u.UID), record.Fold(u.Name)) {
 		return false, nil
 	}
 	if !q.locked {

@@ -1,0 +1,217 @@
+package record
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"gatehouse/storage/disk"
+	"gatehouse/storage/keys"
+)
+
+// Ends is what has ended in a store. An end is what a restore must never undo: that a token is revoked, that its
+// secrets before a generation are dead, that a user is removed or disabled. It is a
+// fact of its own, which a store keeps also when it does not know the token or the
+// user: the next backup that is restored may have it.
+//
+// The end of a token or a user that the store has is in its record (t, u). The end
+// of any other is in a record of its own (e), with nothing else: some 60 bytes in
+// the index and 50 in a backup. It stays forever, since a backup that lacks it may
+// be as old as the store. The record of a revoked token may be dropped in exchange
+// for its end.
+//
+// Verification reads no e records, and needs none: a token without a record does not
+// verify. Checkpoints and backups contain them. A restore reads the ends of the store
+// that it replaces, and applies them to the one that takes its place; those of the
+// backup are there already. So after any number of restores, in any order, a store
+// has the ends of all stores that were involved.
+//
+// Ends of tokens only add up. A user who was disabled may have been enabled again, so
+// there the later state counts, by the time that is in the user's record. Where times
+// are equal, or one is not known, the stricter state counts. A removal is final.
+type Ends struct {
+	Tokens map[keys.ID]TokenEnd
+	Users  map[UserID]UserEnd
+}
+
+// TokenEnd is what has ended of a token.
+type TokenEnd struct {
+	Revoked    int64 // ms; 0: it is not revoked
+	Generation byte  // secrets of an earlier one are dead,
+	Overlap    int64 // except those of the one before, until then; ms
+}
+
+// End is what has ended of the token.
+func (t Token) End() TokenEnd { return TokenEnd{t.Revoked, t.Generation, t.Overlap} }
+
+// With is what has ended when both have.
+func (e TokenEnd) With(f TokenEnd) TokenEnd {
+	if e.Revoked == 0 || f.Revoked != 0 && f.Revoked < e.Revoked {
+		e.Revoked = f.Revoked
+	}
+	switch {
+	case f.Generation > e.Generation:
+		e.Generation, e.Overlap = f.Generation, f.Overlap
+	case f.Generation == e.Generation:
+		e.Overlap = min(e.Overlap, f.Overlap)
+	}
+	return e
+}
+
+// UserEnd is a state that a user came into.
+type UserEnd struct {
+	State UserState
+	At    int64 // ms; 0: not known
+}
+
+// End is the state that the user is in.
+func (u User) End() UserEnd { return UserEnd{u.State, u.StateAt} }
+
+// With is the state of a user of whom one store says this, and another that.
+func (e UserEnd) With(f UserEnd) UserEnd {
+	late, early := e, f
+	if early.At > late.At {
+		late, early = early, late
+	}
+	known := early.At > 0 && early.At < late.At
+	if early.State == UserRemoved || late.State != UserRemoved && !known && strictness(early.State) > strictness(late.State) {
+		late.State = early.State
+	}
+	return late
+}
+
+func strictness(s UserState) int {
+	return slices.Index([]UserState{UserActive, UserSuspended, UserDisabled, UserRemoved}, s)
+}
+
+// The records of ends are
+//
+//	version 1 | generation 1 | overlap, revoked as uvarints    under the id of a token
+//	version 1 | state 1      | at as a uvarint                 under the id of a user
+
+// Value is the record's bytes.
+func (e TokenEnd) Value() []byte {
+	b := binary.AppendUvarint([]byte{1, e.Generation}, uint64(e.Overlap))
+	return binary.AppendUvarint(b, uint64(e.Revoked))
+}
+
+// Value is the record's bytes.
+func (e UserEnd) Value() []byte {
+	return binary.AppendUvarint([]byte{1, byte(e.State)}, uint64(e.At))
+}
+
+// cutEnd returns what follows the version, and the numbers after that.
+func cutEnd(b []byte, numbers ...*int64) (first byte, err error) {
+	bad := fmt.Errorf("%w: an end has an unknown form", disk.ErrDamaged)
+	if len(b) < 2 || b[0] != 1 {
+		return 0, bad
+	}
+	first, b = b[1], b[2:]
+	for _, n := range numbers {
+		v, used := binary.Uvarint(b)
+		if used <= 0 {
+			return 0, bad
+		}
+		*n, b = int64(v), b[used:]
+	}
+	if len(b) > 0 {
+		return 0, bad
+	}
+	return first, nil
+}
+
+// ParseTokenEnd reads what [TokenEnd.Value] returned.
+func ParseTokenEnd(b []byte) (e TokenEnd, err error) {
+	e.Generation, err = cutEnd(b, &e.Overlap, &e.Revoked)
+	return e, err
+}
+
+// ParseUserEnd reads what [UserEnd.Value] returned.
+func ParseUserEnd(b []byte) (e UserEnd, err error) {
+	state, err := cutEnd(b, &e.At)
+	e.State = UserState(state)
+	return e, err
+}
+
+// CheckEnd reads the record of an end of either kind.
+func CheckEnd(k, v []byte) (err error) {
+	switch len(k) {
+	case 1 + keys.IDSize:
+		_, err = ParseTokenEnd(v)
+	case 1 + 8:
+		_, err = ParseUserEnd(v)
+	default:
+		err = errors.New("its key has another length")
+	}
+	return err
+}
+
+// NewEnds returns those of a store in which nothing has ended.
+func NewEnds() Ends { return Ends{map[keys.ID]TokenEnd{}, map[UserID]UserEnd{}} }
+
+// Take notes what an operation of a store's history ends. Its order is that of the
+// history: what is said later of a user holds.
+func (e *Ends) Take(k, v []byte) error {
+	switch {
+	case k[0] == 't' && len(k) == 1+keys.IDSize:
+		head, err := ParseTokenHead(keys.ID(k[1:]), v)
+		end := TokenEnd{Revoked: head.Revoked, Generation: head.Generation}
+		if err == nil && head.Generation > 0 { // the head lacks the overlap
+			var t Token
+			t, err = ParseToken(head.ID, v)
+			end = t.End()
+		}
+		if err != nil {
+			return err
+		}
+		e.addToken(head.ID, end)
+	case k[0] == 'e' && len(k) == 1+keys.IDSize:
+		end, err := ParseTokenEnd(v)
+		if err != nil {
+			return err
+		}
+		e.addToken(keys.ID(k[1:]), end)
+	case k[0] == 'u' && len(k) == 9:
+		u, err := ParseUser(DecodeUserID(k[1:]), v)
+		if err != nil {
+			return err
+		}
+		e.setUser(u.ID, u.End())
+	case k[0] == 'e' && len(k) == 9:
+		end, err := ParseUserEnd(v)
+		if err != nil {
+			return err
+		}
+		e.setUser(DecodeUserID(k[1:]), end)
+	}
+	return nil
+}
+
+func (e *Ends) addToken(id keys.ID, end TokenEnd) {
+	if end.Revoked != 0 || end.Generation > 0 {
+		if old, ok := e.Tokens[id]; ok {
+			end = old.With(end)
+		}
+		e.Tokens[id] = end
+	}
+}
+
+func (e *Ends) setUser(id UserID, end UserEnd) {
+	if e.Users[id].State != UserRemoved {
+		e.Users[id] = end
+	}
+}
+
+// Join adds what another part of the same store says has ended.
+func (e *Ends) Join(also Ends) {
+	for id, end := range also.Tokens {
+		e.addToken(id, end)
+	}
+	for id, end := range also.Users {
+		if old, ok := e.Users[id]; ok {
+			end = old.With(end)
+		}
+		e.setUser(id, end)
+	}
+}

@@ -1,0 +1,94 @@
+package record
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"gatehouse/storage/disk"
+)
+
+// User is a person or a program that holds tokens.
+type User struct {
+	ID      UserID    `json:"-"`
+	State   UserState `json:"-"`
+	Epoch   uint32    `json:"-"` // sessions of another epoch are over
+	UID     string    `json:"-"`
+	Name    string    `json:"name,omitempty"`
+	Source  string    `json:"source"`
+	Created int64     `json:"created"`           // ms
+	StateAt int64     `json:"stateAt,omitempty"` // ms; when it came into its state; 0: not known, or it was never in another
+
+	Identities []Identity `json:"identities,omitempty"` // in the order in which they came
+	Fixed      bool       `json:"fixed,omitempty"`      // the uid follows no identity: an administrator chose it, or took away the one that made the user
+	LastLogin  int64      `json:"lastLogin,omitempty"`  // ms; of those by an identity
+
+	Password []byte `json:"password,omitempty"` // an argon2id hash, sealed
+}
+
+// Where users come from.
+const (
+	// SourceLocal is the source of users whose password Gatehouse keeps.
+	SourceLocal = "local"
+	// SourceLDAP is the source of users that the directory knows.
+	SourceLDAP = "ldap"
+)
+
+// Identity is how a user is known elsewhere: by a directory or a provider, and
+// by what that never gives to a second person (entryUUID, objectGUID, an OAuth
+// subject). The subject decides who somebody is, never a name, a DN or a mail.
+type Identity struct {
+	Source  string `json:"source"` // SourceLDAP, or a provider's name
+	Subject string `json:"subject"`
+}
+
+// Local reports whether Gatehouse keeps the user's password.
+func (u User) Local() bool { return u.Source == SourceLocal }
+
+// Only reports whether a source is all that a user is known by.
+func (u User) Only(source string) bool {
+	return !u.Local() && len(u.Subjects(source)) == len(u.Identities)
+}
+
+// Subjects lists by what a source knows the user, the oldest first.
+func (u User) Subjects(source string) (list []string) {
+	for _, id := range u.Identities {
+		if id.Source == source {
+			list = append(list, id.Subject)
+		}
+	}
+	return list
+}
+
+// NamedBy reports whether the user's uid follows the addresses of an identity:
+// the one that made the user, as long as the user has it.
+func (u User) NamedBy(id Identity) bool {
+	return !u.Local() && !u.Fixed && len(u.Identities) > 0 && u.Identities[0] == id
+}
+
+// Become brings a user into a state; now is in ms. The time of the state is later than
+// that of the one before, whatever the clock says: a restore goes by which came last.
+func (u *User) Become(state UserState, now int64) {
+	u.State, u.StateAt = state, max(now, u.StateAt+1)
+}
+
+// Owner is the head of the user's record.
+func (u User) Owner() Owner { return Owner{ID: u.ID, Epoch: u.Epoch, State: u.State, UID: u.UID} }
+
+// Value is the record's bytes: the head, and the rest as JSON.
+func (u User) Value() ([]byte, error) {
+	rest, err := json.Marshal(u)
+	return append(u.Owner().AppendHead(nil), rest...), err
+}
+
+// ParseUser reads what [User.Value] returned.
+func ParseUser(id UserID, b []byte) (User, error) {
+	o, rest, err := ParseOwner(id, b)
+	if err != nil {
+		return User{}, err
+	}
+	u := User{ID: id, State: o.State, Epoch: o.Epoch, UID: o.UID}
+	if err := json.Unmarshal(rest, &u); err != nil {
+		return u, fmt.Errorf("%w: user %016x: %w", disk.ErrDamaged, id, err)
+	}
+	return u, nil
+}
