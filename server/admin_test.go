@@ -81,7 +81,7 @@ func bothWays(t *testing.T, story func(*house)) {
 func TestAdministration(t *testing.T) {
 	bothWays(t, func(h *house) {
 		users(h)
-		made := tokens(h)
+		made := makeAndList(h)
 		revocations(h, made)
 		s, err := h.admin.Status(h.Context())
 		if err != nil || s.Version != "test" || s.Users < 3 || s.Tokens < 3 || s.Actor == "" || s.Started == 0 {
@@ -187,8 +187,8 @@ func changeUser(h *house, uid string) {
 	wantStatus(h.TB, "a token for a disabled user", err, http.StatusConflict)
 }
 
-// tokens makes tokens for alice and lists them.
-func tokens(h *house) []api.NewToken {
+// makeAndList makes tokens for alice and lists them.
+func makeAndList(h *house) []api.NewToken {
 	h.Helper()
 	before := len(collect(h.TB, h.admin.Tokens(h.Context(), api.TokenQuery{})))
 	made := createTokens(h)
@@ -348,19 +348,6 @@ func TestOlderServer(t *testing.T) {
 	wantStatus(t, "a path that is not there", err, http.StatusNotFound)
 	if err != nil && !strings.Contains(err.Error(), "older version") {
 		t.Errorf("got %v, want it to tell of an older version", err)
-	}
-}
-
-// TestListingBreaksOff: damage met in the middle of a listing is its last line.
-func TestListingBreaksOff(t *testing.T) {
-	h := newHouse(t)
-	rows := func(yield func(any, error) bool) {
-		_ = yield(1, nil) && yield(nil, fmt.Errorf("%w: record /x", storage.ErrDamaged))
-	}
-	h.web = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.stream(w, r, 0, rows) })
-	got := h.ask("GET", "/").send()
-	if want := "{\"row\":1}\n{\"error\":\"The store is not available\"}\n"; got.text != want {
-		t.Errorf("got %q, want %q", got.text, want)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"testing"
 
+	"gatehouse/server/admin"
 	"gatehouse/server/config"
 	"gatehouse/server/guard"
 	"gatehouse/storage"
@@ -39,16 +40,15 @@ func TestFirstRunWhere(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := New(store, cfg, Options{})
+		s, err := New(store, cfg, Options{Hasher: guard.NewHasher(cheap, 4, 1024)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.hasher = guard.NewHasher(cheap, 4, 1024)
 		file, password, made, err := s.FirstRun(t.Context())
 		if err != nil || made != want || (file != "") != want || (password != "") != want {
 			t.Errorf("%q: got %q, made %t, %v", text, file, made, err)
 		}
-		if _, err := store.User(FirstUser); (err == nil) != want || err != nil && !errors.Is(err, storage.ErrNoUser) {
+		if _, err := store.User(admin.FirstUser); (err == nil) != want || err != nil && !errors.Is(err, storage.ErrNoUser) {
 			t.Errorf("%q: the account: got %v, want it there: %t", text, err, want)
 		}
 		if _, err := os.Stat(dir + "/first-login"); (err == nil) != want || err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -85,12 +85,12 @@ func (h *house) start(store *storage.Store, o Options) {
 	h.Helper()
 	o.Version, o.Now, o.Log = "test", h.clock.Now, slog.New(slog.NewTextHandler(h.log, nil))
 	o.ProviderTimeout = cmp.Or(o.ProviderTimeout, time.Minute) // one that answers at all does so within it
+	o.Hasher = guard.NewHasher(cheap, 4, 1024)
 	s, err := New(store, h.cfg, o)
 	if err != nil {
 		h.Fatal(err)
 	}
 	h.Server = s
-	h.hasher = guard.NewHasher(cheap, 4, 1024)
 	h.web = h.Handler()
 	h.admin = api.InProcess(h.AdminHandler("tester"), func() error { return nil })
 }

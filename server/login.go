@@ -12,6 +12,7 @@ import (
 	"gatehouse/server/guard"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
+	"gatehouse/server/tokens"
 	"gatehouse/server/view"
 	"gatehouse/storage"
 	"gatehouse/storage/record"
@@ -58,7 +59,7 @@ func (s *Server) checkPassword(ctx context.Context, a guard.Attempt, username, p
 		return u, reply.ErrInvalid
 	}
 	o = guard.Accepted
-	s.firstLoginDone(u.UID)
+	s.admin.FirstLoginDone(u.UID)
 	return u, nil
 }
 
@@ -146,7 +147,7 @@ func (s *Server) exchange(w http.ResponseWriter, r *route.Request, method string
 
 // handLogin replies with a new token for a user who has logged in.
 func (s *Server) handLogin(w http.ResponseWriter, r *route.Request, u storage.User) error {
-	t, secret, err := s.makeToken(r, route.Principal{ID: u.ID, UID: u.UID}, s.defaultSpec())
+	t, secret, err := s.makeToken(r, route.Principal{ID: u.ID, UID: u.UID}, tokens.DefaultSpec(s.config().Tokens))
 	if err != nil {
 		return reply.UnlessGone(err, reply.ErrInvalid)
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/server/admin"
 	"gatehouse/server/api"
 	"gatehouse/server/config"
 	"gatehouse/server/guard"
@@ -265,7 +266,7 @@ func TestFirstRun(t *testing.T) {
 	if strings.Contains(h.log.String(), first) {
 		t.Error("the log holds the password")
 	}
-	h.userpass(FirstUser, "wrong").want(http.StatusUnauthorized)
+	h.userpass(admin.FirstUser, "wrong").want(http.StatusUnauthorized)
 	if _, err := os.Stat(file); err != nil {
 		t.Errorf("after a refused login: %v", err)
 	}
@@ -273,7 +274,7 @@ func TestFirstRun(t *testing.T) {
 	if _, err := os.Stat(file); !os.IsNotExist(err) {
 		t.Errorf("after the first login: got %v, want no file", err)
 	}
-	h.userpass(FirstUser, first).want(http.StatusOK)
+	h.userpass(admin.FirstUser, first).want(http.StatusOK)
 	if _, _, made, err = h.FirstRun(t.Context()); made || err != nil {
 		t.Errorf("second run: got made %v, %v", made, err)
 	}

@@ -95,7 +95,7 @@ func (m *metrics) held(s *Server) {
 			ConstLabels: prometheus.Labels{"act": act},
 		}, func() float64 { return float64(count()) }))
 	}
-	m.gauge("gatehouse_clock_in_doubt", "1 while the clock of the host is not believed, and nothing is done because of an age.", func() float64 { return truth(s.clockDoubt() != "") })
+	m.gauge("gatehouse_clock_in_doubt", "1 while the clock of the host is not believed, and nothing is done because of an age.", func() float64 { _, doubt := s.store.Now(); return truth(doubt != nil) })
 }
 
 func (m *metrics) gauge(name, help string, value func() float64) {

@@ -9,8 +9,10 @@ import (
 	"time"
 
 	"gatehouse/server/body"
+	"gatehouse/server/oauth"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
+	"gatehouse/server/tokens"
 	"gatehouse/server/web"
 	"gatehouse/storage"
 )
@@ -69,8 +71,8 @@ func seeOther(w http.ResponseWriter, path string) error {
 // showLogin writes the login page, with the methods that are configured.
 func (s *Server) showLogin(w http.ResponseWriter, status int, page web.Login) error {
 	page.Local, page.Directory = s.config().Logins.Local, s.directory != nil
-	for _, way := range s.providers() {
-		page.Providers = append(page.Providers, web.Provider(way))
+	for _, p := range oauth.Sorted(s.oauth) {
+		page.Providers = append(page.Providers, web.Provider{Name: p.Name(), Title: p.Title()})
 	}
 	return s.pages.Write(w, status, page)
 }
@@ -112,7 +114,7 @@ func (s *Server) createForm(w http.ResponseWriter, r *route.Request) error {
 		return err
 	}
 	page := web.Tokens{Name: fields["name"]}
-	spec, err := s.spec(tokenOptions{Name: fields["name"], ExpiresIn: fields["expiresIn"]})
+	spec, _, err := tokens.Spec(s.config().Tokens, tokens.Options{Name: fields["name"], ExpiresIn: fields["expiresIn"]})
 	if err == nil {
 		page.Made, err = s.showOnce(r, spec)
 	}

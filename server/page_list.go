@@ -8,6 +8,7 @@ import (
 
 	"gatehouse/server/config"
 	"gatehouse/server/route"
+	"gatehouse/server/tokens"
 	"gatehouse/server/web"
 	"gatehouse/storage"
 )
@@ -86,7 +87,7 @@ const day = 24 * time.Hour
 // lifetimes are the choices for a new token that the policy allows, with the default
 // chosen.
 func (s *Server) lifetimes() (list []web.Lifetime) {
-	usual := time.Duration(s.defaultSpec().Lifetime) * time.Millisecond
+	usual := time.Duration(tokens.DefaultSpec(s.config().Tokens).Lifetime) * time.Millisecond
 	spans := []time.Duration{30 * day, 90 * day, 365 * day, usual, s.config().Tokens.MaxLifetime.Duration}
 	slices.Sort(spans)
 	for _, d := range slices.Compact(spans) {

@@ -50,8 +50,9 @@ func TestDroppedToken(t *testing.T) {
 	h.ask("POST", "/api/revoke").form("token=" + gone.Secret).send().want(http.StatusOK)
 	h.ask("DELETE", "/api/token/"+gone.ID).token(live).send().want(http.StatusNotFound)
 	h.ask("POST", "/api/introspect").token(live).form("token="+gone.Secret).send().want(http.StatusOK, `{"active":false}`)
-	if state, err := h.secretState(id, 0); state != api.StateRevoked || err != nil {
-		t.Errorf("got state %s, %v, want revoked", state, err)
+	found, err := h.admin.Identify(t.Context(), api.Texts{Texts: []string{gone.Secret}})
+	if err != nil || found.Tokens[0].State != api.StateRevoked {
+		t.Errorf("got %+v, %v, want it revoked", found, err)
 	}
 	_, err = h.admin.Revoke(t.Context(), api.Revocation{IDs: []string{gone.ID}})
 	wantStatus(t, "revoked by its id", err, http.StatusNotFound)

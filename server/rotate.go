@@ -2,12 +2,11 @@ package server
 
 import (
 	"net/http"
-	"time"
 
 	"gatehouse/server/body"
-	"gatehouse/server/config"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
+	"gatehouse/server/tokens"
 	"gatehouse/server/view"
 	"gatehouse/storage"
 )
@@ -16,11 +15,11 @@ import (
 func (s *Server) rotateToken(w http.ResponseWriter, r *route.Request) error {
 	in := struct {
 		Overlap string `json:"overlap"`
-	}{defaultOverlap}
+	}{tokens.DefaultOverlap}
 	if err := body.JSON(r.Request, &in, true); err != nil {
 		return err
 	}
-	overlap, err := parseOverlap(in.Overlap)
+	overlap, err := tokens.ParseOverlap(in.Overlap)
 	if err != nil {
 		return err
 	}
@@ -29,7 +28,7 @@ func (s *Server) rotateToken(w http.ResponseWriter, r *route.Request) error {
 		return err
 	}
 	if t.Expired(s.now().UnixMilli()) {
-		return reply.Refuse(http.StatusConflict, errRotateExpired)
+		return tokens.ErrExpired
 	}
 	with := storage.ByUser
 	if r.Token != nil {
@@ -48,20 +47,4 @@ func (s *Server) rotateToken(w http.ResponseWriter, r *route.Request) error {
 	}
 	reply.JSON(w, http.StatusOK, view.NewToken(t, r.User.UID, secret))
 	return nil
-}
-
-const errRotateExpired = "The token has expired: a new secret would not work either"
-
-// defaultOverlap is how long the old secret is good when nobody says.
-const defaultOverlap = "24h"
-
-func parseOverlap(text string) (time.Duration, error) {
-	if text == "0" || text == "0s" {
-		return 0, nil
-	}
-	d, err := config.ParseSpan(text)
-	if err != nil {
-		return 0, reply.Refuse(http.StatusBadRequest, "overlap: %v", err)
-	}
-	return d, nil
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"gatehouse/server/admin"
 	"gatehouse/server/listen"
 )
 
@@ -89,7 +90,7 @@ func (l *Listener) Serve(ctx context.Context) error {
 	s := l.s
 	background, stop := context.WithCancel(ctx)
 	defer stop()
-	admin := listen.SocketHTTP(s.socketHandler(), s.log)
+	admin := listen.SocketHTTP(admin.OnSocket(s.adminHandler()), s.log)
 	// A follower of the log waits for things to happen: it ends with the server.
 	admin.BaseContext = func(net.Listener) context.Context { return background }
 	tcp := l.tcp

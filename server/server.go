@@ -7,7 +7,7 @@
 // returned, the reply. A handler returns its error, and one table maps that to a
 // status. What the files are about:
 //
-//	routes, admin                     every URL of the port, and of the socket
+//	routes, admin                     every URL of the port; package admin has the socket's
 //	authenticate, address, verify     who asks, from where; the gate for reverse proxies
 //	login, directory, oauth_*         logging in by password, LDAP and OAuth
 //	admit                             whom these vouch for becomes a user
@@ -17,8 +17,7 @@
 //	introspect                        and for services that hold a token (RFC 7662, 7009)
 //	account                           own password and sessions
 //	page, page_list, next             the same on the web page
-//	admin_*                           what administrators do
-//	offboard, idle                    what is revoked without being asked for
+//	offboard, idle, held              what is revoked without being asked for
 //	config*, span                     the configuration file
 //	fail, view                        what is shown of an error, and of what the store returns
 //	serve, conn, crowd, socket, certificate  listening
@@ -39,6 +38,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"gatehouse/server/admin"
 	"gatehouse/server/config"
 	"gatehouse/server/directory"
 	"gatehouse/server/guard"
@@ -66,7 +66,7 @@ type Server struct {
 	hasher   *guard.Hasher
 	origins  *http.CrossOriginProtection
 	metrics  *metrics
-	jobs     jobs
+	admin    *admin.Admin
 	pages    *web.Pages
 	activity *activity
 	view     view.View
@@ -92,6 +92,7 @@ type Options struct {
 	Now     func() time.Time
 	Log     *slog.Logger
 
+	Hasher          *guard.Hasher // default guard.HashParams, at most four at once
 	ProviderTimeout time.Duration // of a login at an OAuth provider in all; default 5 s
 }
 
@@ -105,13 +106,16 @@ func New(store *storage.Store, cfg config.Config, opts Options) (*Server, error)
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
+	if opts.Hasher == nil {
+		opts.Hasher = guard.NewHasher(guard.HashParams, min(4, runtime.GOMAXPROCS(0)), 1024)
+	}
 	s := &Server{
 		store: store, log: opts.Log, now: opts.Now, started: opts.Now(), version: opts.Version,
 		refusals: guard.NewRefusals(store, opts.Log),
 		lookups:  &lookups{now: opts.Now, began: opts.Now()},
 		changes:  guard.NewBudget(cfg.Limits.ChangesPerUser, "Too many changes within an hour: try again later", opts.Now),
 		logins:   guard.NewBudget(loginsPerHour, "Too many logins within an hour: try again later", opts.Now),
-		hasher:   guard.NewHasher(guard.HashParams, min(4, runtime.GOMAXPROCS(0)), 1024),
+		hasher:   opts.Hasher,
 		origins:  http.NewCrossOriginProtection(),
 		activity: new(activity),
 		view:     view.New(store, opts.Now),
@@ -145,6 +149,7 @@ func New(store *storage.Store, cfg config.Config, opts Options) (*Server, error)
 	}
 	s.watch = newWatch(opts.Log, s.oauth)
 	s.metrics.held(s)
+	s.admin = s.newAdmin()
 	if cfg.PublicURL != "" {
 		if err := s.origins.AddTrustedOrigin(cfg.Origin()); err != nil {
 			return nil, err

@@ -6,75 +6,23 @@ import (
 	"strings"
 
 	"gatehouse/server/body"
-	"gatehouse/server/config"
 	"gatehouse/server/ipaddr"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
+	"gatehouse/server/tokens"
 	"gatehouse/server/view"
 	"gatehouse/storage"
 )
 
-// tokenOptions are what POST /api/token may ask for.
-type tokenOptions struct {
-	Name      string   `json:"name"`
-	ExpiresIn string   `json:"expiresIn"`
-	Scopes    []string `json:"scopes"`
-	Addresses []string `json:"addresses"`
-}
-
-// defaultSpec is a token for which nothing was asked: the default lifetime and no
-// limits.
-func (s *Server) defaultSpec() storage.TokenSpec {
-	life := s.config().Tokens.DefaultLifetime
-	if !life.Ends() {
-		life = s.config().Tokens.MaxLifetime
-	}
-	return storage.TokenSpec{Lifetime: life.Milliseconds()}
-}
-
-// spec returns the token that was asked for, or a refusal if the policy does not
-// allow it.
-func (s *Server) spec(o tokenOptions) (storage.TokenSpec, error) {
-	spec := s.defaultSpec()
-	spec.Name, spec.Scopes = o.Name, o.Scopes
-	switch most := s.config().Tokens.MaxLifetime; {
-	case o.ExpiresIn == "never" && most.Ends():
-		return spec, reply.Refuse(http.StatusBadRequest, "expiresIn: at most %s is allowed here", config.FormatSpan(most.Duration))
-	case o.ExpiresIn == "never":
-		spec.Lifetime = 0
-	case o.ExpiresIn != "":
-		d, err := config.ParseSpan(o.ExpiresIn)
-		if err != nil {
-			return spec, reply.Refuse(http.StatusBadRequest, "expiresIn: %v", err)
-		}
-		if most.Ends() && d > most.Duration {
-			return spec, reply.Refuse(http.StatusBadRequest, "expiresIn: at most %s is allowed here", config.FormatSpan(most.Duration))
-		}
-		spec.Lifetime = d.Milliseconds()
-	}
-	for _, text := range o.Addresses {
-		p, err := ipaddr.ParsePrefix(text)
-		if err != nil {
-			return spec, reply.Refuse(http.StatusBadRequest, "addresses: %q is no address or prefix such as 10.0.0.0/8", text)
-		}
-		spec.Addresses = append(spec.Addresses, p)
-	}
-	return spec, nil
-}
-
 // createToken serves POST /api/token.
 func (s *Server) createToken(w http.ResponseWriter, r *route.Request) error {
-	var o tokenOptions
+	var o tokens.Options
 	if err := body.JSON(r.Request, &o, true); err != nil {
 		return err
 	}
-	spec, err := s.spec(o)
+	spec, warning, err := tokens.Spec(s.config().Tokens, o)
 	if err != nil {
 		return err
-	}
-	warning, err := s.config().Tokens.CheckScopes(o.Scopes)
-	if err != nil {
-		return reply.Refuse(http.StatusBadRequest, "scopes: %v", err)
 	}
 	return s.handOut(w, r, spec, warning)
 }
@@ -94,7 +42,7 @@ func (s *Server) createTokenByGet(w http.ResponseWriter, r *route.Request) error
 	if byProvider(r.Session.Method) && r.Header.Get("Sec-Fetch-Site") == "" && wantsPage(r.Request) {
 		return reply.Refuse(http.StatusForbidden, "Without https, make a token on the page at / instead")
 	}
-	return s.handOut(w, r, s.defaultSpec(), "")
+	return s.handOut(w, r, tokens.DefaultSpec(s.config().Tokens), "")
 }
 
 // aheadOfNeed reports whether a browser prefetches or prerenders: nobody has asked

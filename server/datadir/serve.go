@@ -11,6 +11,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"gatehouse/server"
+	"gatehouse/server/admin"
 	"gatehouse/storage/disk"
 )
 
@@ -76,12 +77,12 @@ func (d Dir) ready(log *slog.Logger, l *server.Listener) {
 // welcome says how to get a first token. The password goes to a terminal
 // alone: standard error is often a log.
 func (d Dir) welcome(url, file, password string) {
-	fmt.Fprintf(d.Messages, "The account %s was made; its password is in %s until the first login.\n", server.FirstUser, file)
+	fmt.Fprintf(d.Messages, "The account %s was made; its password is in %s until the first login.\n", admin.FirstUser, file)
 	if d.Terminal != nil {
 		fmt.Fprintf(d.Messages, "The password is: %s\n", password)
 	}
 	fmt.Fprintf(d.Messages, "Get a first token with\n\n  curl -d username=%s --data-urlencode password@%s %s/api/authenticate/userpass\n\n",
-		server.FirstUser, quote(file), url)
+		admin.FirstUser, quote(file), url)
 }
 
 // quote makes one word of s for a shell.

@@ -22,9 +22,12 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -226,4 +229,11 @@ func plain(s string) bool {
 // 2.1, and a little more: providers don't all keep to it).
 func wellFormed(token string) bool {
 	return token != "" && len(token) <= 16<<10 && !strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+// Sorted lists providers by title, as people see them.
+func Sorted(providers map[string]*Provider) []*Provider {
+	return slices.SortedFunc(maps.Values(providers), func(a, b *Provider) int {
+		return cmp.Or(cmp.Compare(strings.ToLower(a.Title()), strings.ToLower(b.Title())), cmp.Compare(a.Name(), b.Name()))
+	})
 }

@@ -44,6 +44,7 @@ const (
 	ByCookie                   // the login cookie
 	ByEither                   // the token, or else the cookie
 	ByGate                     // the token, also as the password of HTTP Basic
+	ByPeer                     // nothing: on the socket, the process at the other end counts
 )
 
 // The scopes of routes, beside those that a token can name.
@@ -91,6 +92,7 @@ type Caller struct {
 	Token         *storage.Bearer
 	Session       *storage.Session
 	SessionCookie string
+	Peer          string // who administers on the socket; such a caller is no user
 }
 
 // Principal is the user that a request speaks for.
@@ -125,7 +127,12 @@ func (r *Request) ActorOf(uid string) storage.Actor {
 }
 
 // Actor names the caller in the audit log.
-func (r *Request) Actor() storage.Actor { return r.ActorOf(r.User.UID) }
+func (r *Request) Actor() storage.Actor {
+	if r.Peer != "" {
+		return storage.Actor{Name: r.Peer}
+	}
+	return r.ActorOf(r.User.UID)
+}
 
 // Handler serves the routes. The function handler makes the handler of a route. The
 // function fail answers a request for which there is no route (404), or none of its

@@ -1,4 +1,4 @@
-package server
+package admin
 
 import (
 	"cmp"
@@ -14,41 +14,42 @@ import (
 	"gatehouse/server/body"
 	"gatehouse/server/oauth"
 	"gatehouse/server/reply"
+	"gatehouse/server/route"
 	"gatehouse/storage"
 )
 
-// adminLink serves POST /admin/users/{uid}/link. A subject that nobody has would
+// link serves POST /admin/users/{uid}/link. A subject that nobody has would
 // stop the user two sweeps later, so it is looked up now, where that is possible.
-func (s *Server) adminLink(w http.ResponseWriter, r *http.Request) error {
+func (a *Admin) link(w http.ResponseWriter, r *route.Request) error {
 	var in api.Link
-	if err := body.JSON(r, &in, false); err != nil {
+	if err := body.JSON(r.Request, &in, false); err != nil {
 		return err
 	}
-	u, err := s.store.User(r.PathValue("uid"))
+	u, err := a.store.User(r.PathValue("uid"))
 	if err != nil {
 		return err
 	}
 	id := identity(in.Identity)
 	checked := ""
 	if !in.Unchecked {
-		if id, checked, err = s.checkIdentity(r.Context(), id); err != nil {
+		if id, checked, err = a.checkIdentity(r.Context(), id); err != nil {
 			return err
 		}
 	}
-	if err := s.store.Link(adminActor(r), u.UID, id); err != nil {
+	if err := a.store.Link(r.Actor(), u.UID, id); err != nil {
 		return err
 	}
 	reply.JSON(w, http.StatusOK, api.Linked{Identity: api.Identity{Source: id.Source, Subject: id.Subject}, Checked: checked})
 	return nil
 }
 
-// adminUnlink serves POST /admin/users/{uid}/unlink.
-func (s *Server) adminUnlink(w http.ResponseWriter, r *http.Request) error {
+// unlink serves POST /admin/users/{uid}/unlink.
+func (a *Admin) unlink(w http.ResponseWriter, r *route.Request) error {
 	var in api.Identity
-	if err := body.JSON(r, &in, false); err != nil {
+	if err := body.JSON(r.Request, &in, false); err != nil {
 		return err
 	}
-	return reply.NoContent(w, s.store.Unlink(adminActor(r), r.PathValue("uid"), identity(in)))
+	return reply.NoContent(w, a.store.Unlink(r.Actor(), r.PathValue("uid"), identity(in)))
 }
 
 // identity is an identity as a person types it.
@@ -61,31 +62,31 @@ func identity(in api.Identity) storage.Identity {
 
 // checkIdentity returns an identity in the form that its source uses, and what was
 // found out about it.
-func (s *Server) checkIdentity(ctx context.Context, id storage.Identity) (storage.Identity, string, error) {
+func (a *Admin) checkIdentity(ctx context.Context, id storage.Identity) (storage.Identity, string, error) {
 	if err := id.Check(); err != nil {
 		return id, "", err
 	}
-	if id.Source == storage.SourceLDAP && s.directory != nil {
-		return s.checkSubject(ctx, id)
+	if id.Source == storage.SourceLDAP && a.People != nil {
+		return a.checkSubject(ctx, id)
 	}
-	if p := s.oauth[id.Source]; p != nil {
+	if p := a.Providers[id.Source]; p != nil {
 		checked, err := checkAccount(p, id.Subject)
 		return id, checked, err
 	}
 	var known []string
-	if s.directory != nil {
+	if a.People != nil {
 		known = append(known, storage.SourceLDAP)
 	}
-	known = append(known, slices.Sorted(maps.Keys(s.oauth))...)
+	known = append(known, slices.Sorted(maps.Keys(a.Providers))...)
 	return id, "", reply.Refuse(http.StatusNotFound, "There is no source %s in the configuration, which has %s: correct it, or add --unchecked",
 		id.Source, cmp.Or(strings.Join(known, ", "), "none"))
 }
 
 // checkSubject looks a subject up in the directory.
-func (s *Server) checkSubject(ctx context.Context, id storage.Identity) (storage.Identity, string, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.config().LDAP.LoginTimeout())
+func (a *Admin) checkSubject(ctx context.Context, id storage.Identity) (storage.Identity, string, error) {
+	ctx, cancel := context.WithTimeout(ctx, a.Config().LDAP.LoginTimeout())
 	defer cancel()
-	states, err := s.directory.Lookup(ctx, []string{id.Subject})
+	states, err := a.People.Lookup(ctx, []string{id.Subject})
 	st, possible := states[id.Subject]
 	switch {
 	case st.Entry.Known(): // who is there, even if the directory can't say whether they are let in

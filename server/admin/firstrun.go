@@ -1,4 +1,4 @@
-package server
+package admin
 
 import (
 	"context"
@@ -21,35 +21,35 @@ const FirstUser = "me@localhost"
 // returns the file's path and the password. In a store with users, and where people
 // log in by a directory or a provider or not with a password at all, it does nothing,
 // and made is false: nobody has asked for that account.
-func (s *Server) FirstRun(ctx context.Context) (file, password string, made bool, err error) {
-	cfg := s.config()
-	if s.store.UserCount() > 0 || cfg.LDAP != nil || len(cfg.OAuth) > 0 || !cfg.Logins.Local {
+func (a *Admin) FirstRun(ctx context.Context) (file, password string, made bool, err error) {
+	cfg := a.Config()
+	if a.store.UserCount() > 0 || cfg.LDAP != nil || len(cfg.OAuth) > 0 || !cfg.Logins.Local {
 		return "", "", false, nil
 	}
 	password = rand.Text()
-	hash, err := s.hasher.Hash(ctx, password)
+	hash, err := a.Hasher.Hash(ctx, password)
 	if err != nil {
 		return "", "", false, err
 	}
 	// The file first: an account whose password nobody knows is no use.
-	file = s.firstLoginFile()
+	file = a.FirstLoginFile()
 	if err := disk.WriteFile(file, []byte(password)); err != nil {
 		return "", "", false, err
 	}
-	_, err = s.store.AddUser(storage.Actor{Name: "first run"}, FirstUser, "", hash)
+	_, err = a.store.AddUser(storage.Actor{Name: "first run"}, FirstUser, "", hash)
 	return file, password, err == nil, err
 }
 
-// firstLoginFile is where the first account's password is until its first login.
-func (s *Server) firstLoginFile() string { return filepath.Join(s.store.Dir(), "first-login") }
+// FirstLoginFile is where the first account's password is until its first login.
+func (a *Admin) FirstLoginFile() string { return filepath.Join(a.store.Dir(), "first-login") }
 
-// firstLoginDone removes the file with the first account's password, when uid is
+// FirstLoginDone removes the file with the first account's password, when uid is
 // that account.
-func (s *Server) firstLoginDone(uid string) {
+func (a *Admin) FirstLoginDone(uid string) {
 	if record.Fold(uid) != FirstUser {
 		return
 	}
-	if err := os.Remove(s.firstLoginFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		s.log.Warn("remove the first password by hand", "file", s.firstLoginFile(), "error", err)
+	if err := os.Remove(a.FirstLoginFile()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		a.Log.Warn("remove the first password by hand", "file", a.FirstLoginFile(), "error", err)
 	}
 }

@@ -1,4 +1,4 @@
-package server
+package admin
 
 import (
 	"cmp"
@@ -10,12 +10,13 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/server/reply"
+	"gatehouse/server/route"
 	"gatehouse/storage"
 )
 
-// adminEvents serves GET /admin/events: the audit log after a sequence; with
+// events serves GET /admin/events: the audit log after a sequence; with
 // follow it goes on as things happen.
-func (s *Server) adminEvents(w http.ResponseWriter, r *http.Request) error {
+func (a *Admin) events(w http.ResponseWriter, r *route.Request) error {
 	q := r.URL.Query()
 	limit, err := limitOf(q)
 	if err != nil {
@@ -29,7 +30,7 @@ func (s *Server) adminEvents(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	about, err := s.about(q)
+	about, err := a.about(q)
 	if err != nil {
 		return err
 	}
@@ -38,11 +39,11 @@ func (s *Server) adminEvents(w http.ResponseWriter, r *http.Request) error {
 		w = unbuffered{w}
 	}
 	if last > 0 {
-		end := s.store.LastSequence()
+		end := a.store.LastSequence()
 		after = max(after, end-min(last, end))
 	}
-	return s.stream(w, r, limit, func(yield func(any, error) bool) {
-		for e, err := range s.store.Events(r.Context(), after, follow) {
+	return a.stream(w, r, limit, func(yield func(any, error) bool) {
+		for e, err := range a.store.Events(r.Context(), after, follow) {
 			if follow && r.Context().Err() != nil {
 				return
 			}
@@ -55,30 +56,30 @@ func (s *Server) adminEvents(w http.ResponseWriter, r *http.Request) error {
 
 // about reads which user or token events are to be about. For a token, an unambiguous
 // prefix of its id will do.
-func (s *Server) about(q url.Values) (storage.About, error) {
-	a := storage.About{UID: q.Get("uid"), Token: strings.ToLower(q.Get("token"))}
-	if a.Token == "" || len(a.Token) == 2*len(storage.ID{}) {
-		return a, nil
+func (a *Admin) about(q url.Values) (storage.About, error) {
+	out := storage.About{UID: q.Get("uid"), Token: strings.ToLower(q.Get("token"))}
+	if out.Token == "" || len(out.Token) == 2*len(storage.ID{}) {
+		return out, nil
 	}
-	id, err := s.store.FindToken(a.Token)
+	id, err := a.store.FindToken(out.Token)
 	if err != nil {
 		return storage.About{}, err
 	}
-	a.Token = id.String()
-	return a, nil
+	out.Token = id.String()
+	return out, nil
 }
 
-// How many of the latest events adminHistory returns. They are all kept in memory.
+// How many of the latest events history returns. They are all kept in memory.
 const (
 	someRecent = 100    // unless the query says
 	maxRecent  = 10_000 // at most
 )
 
-// adminHistory serves GET /admin/events/history: the latest events about a user or a
+// history serves GET /admin/events/history: the latest events about a user or a
 // token, as far back as the store looks at a time.
-func (s *Server) adminHistory(w http.ResponseWriter, r *http.Request) error {
+func (a *Admin) history(w http.ResponseWriter, r *route.Request) error {
 	q := r.URL.Query()
-	about, err := s.about(q)
+	about, err := a.about(q)
 	if err != nil {
 		return err
 	}
@@ -88,7 +89,7 @@ func (s *Server) adminHistory(w http.ResponseWriter, r *http.Request) error {
 	if err := cmp.Or(err1, err2, err3); err != nil {
 		return err
 	}
-	f, err := s.store.RecentEvents(r.Context(), storage.Search{
+	f, err := a.store.RecentEvents(r.Context(), storage.Search{
 		About: about, After: after, Before: before, Most: int(min(cmp.Or(last, someRecent), maxRecent)),
 	})
 	if err != nil {
@@ -134,10 +135,10 @@ func eventView(e storage.Event) api.Event {
 	}
 }
 
-// adminVerify serves GET /admin/events/verify: it reads the whole chain, and
+// verify serves GET /admin/events/verify: it reads the whole chain, and
 // looks for the record that atLeast names. What is wrong is an answer, not an error.
-func (s *Server) adminVerify(w http.ResponseWriter, r *http.Request) error {
-	found, err := s.store.VerifyEvents(r.Context(), r.URL.Query().Get("atLeast"))
+func (a *Admin) verify(w http.ResponseWriter, r *route.Request) error {
+	found, err := a.store.VerifyEvents(r.Context(), r.URL.Query().Get("atLeast"))
 	v := api.Verification{First: found.First, Last: found.Last, End: found.End}
 	if errors.Is(err, storage.ErrDamaged) || errors.As(err, new(*storage.RolledBackError)) {
 		v.Problem = err.Error()
@@ -148,24 +149,24 @@ func (s *Server) adminVerify(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// adminBackup serves GET /admin/backup: a snapshot of the store as it is now. On an
+// backup serves GET /admin/backup: a snapshot of the store as it is now. On an
 // error after the first byte it breaks the connection: the snapshot then lacks its
 // end, which whoever reads it checks.
-func (s *Server) adminBackup(w http.ResponseWriter, r *http.Request) error {
+func (a *Admin) backup(w http.ResponseWriter, r *route.Request) error {
 	w.Header().Set("Content-Type", "application/octet-stream")
 	begun := &noticing{ResponseWriter: w}
-	_, err := s.store.Snapshot(r.Context(), begun)
+	_, err := a.store.Snapshot(r.Context(), begun)
 	if err != nil && begun.begun {
-		if reply.Gone(r, err) {
-			s.log.Info("a backup was given up by who asked for it")
+		if reply.Gone(r.Request, err) {
+			a.Log.Info("a backup was given up by who asked for it")
 		} else {
-			s.log.Error("a backup broke off", "error", err)
+			a.Log.Error("a backup broke off", "error", err)
 		}
 		panic(http.ErrAbortHandler)
 	}
 	if err == nil {
-		if err := s.store.NoteBackup(adminActor(r)); err != nil {
-			s.log.Error("a backup was made, but that is not remembered", "error", err)
+		if err := a.store.NoteBackup(r.Actor()); err != nil {
+			a.Log.Error("a backup was made, but that is not remembered", "error", err)
 		}
 	}
 	return err

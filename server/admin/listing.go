@@ -1,4 +1,4 @@
-package server
+package admin
 
 import (
 	"context"
@@ -17,23 +17,24 @@ import (
 	"gatehouse/server/config"
 	"gatehouse/server/query"
 	"gatehouse/server/reply"
+	"gatehouse/server/route"
 	"gatehouse/storage"
 )
 
-// adminUsers serves GET /admin/users.
-func (s *Server) adminUsers(w http.ResponseWriter, r *http.Request) error {
+// users serves GET /admin/users.
+func (a *Admin) users(w http.ResponseWriter, r *route.Request) error {
 	v := r.URL.Query()
-	q, err := s.parser(0).Users(filtersIn(v))
+	q, err := a.parser(0).Users(filtersIn(v))
 	if err != nil {
 		return err
 	}
-	f, err := s.userPage(v)
+	f, err := a.userPage(v)
 	if err != nil {
 		return err
 	}
-	return s.stream(w, r, f.Limit, func(yield func(any, error) bool) {
-		for u, err := range s.reader().Users(r.Context(), q, f, f.Limit) {
-			v := s.view.User(u)
+	return a.stream(w, r, f.Limit, func(yield func(any, error) bool) {
+		for u, err := range a.reader().Users(r.Context(), q, f, f.Limit) {
+			v := a.view.User(u)
 			if f.Limit > 0 { // the next page begins where this one ends
 				v.Created, v.LastUsed = u.Created, u.LastUsed
 			}
@@ -44,23 +45,23 @@ func (s *Server) adminUsers(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// adminUserCount serves GET /admin/users/count.
-func (s *Server) adminUserCount(w http.ResponseWriter, r *http.Request) error {
-	q, err := s.parser(0).Users(filtersIn(r.URL.Query()))
+// userCount serves GET /admin/users/count.
+func (a *Admin) userCount(w http.ResponseWriter, r *route.Request) error {
+	q, err := a.parser(0).Users(filtersIn(r.URL.Query()))
 	if err != nil {
 		return err
 	}
-	n, err := s.reader().CountUsers(r.Context(), q)
+	n, err := a.reader().CountUsers(r.Context(), q)
 	if err == nil {
 		reply.JSON(w, http.StatusOK, api.Count{Rows: n})
 	}
 	return err
 }
 
-// adminTokens serves GET /admin/tokens.
-func (s *Server) adminTokens(w http.ResponseWriter, r *http.Request) error {
+// tokens serves GET /admin/tokens.
+func (a *Admin) tokens(w http.ResponseWriter, r *route.Request) error {
 	v := r.URL.Query()
-	q, err := s.tokenQuery(v)
+	q, err := a.tokenQuery(v)
 	if err != nil {
 		return err
 	}
@@ -68,9 +69,9 @@ func (s *Server) adminTokens(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.stream(w, r, p.Limit, func(yield func(any, error) bool) {
-		for t, err := range s.reader().Tokens(r.Context(), q, p) {
-			v := s.view.WithMaker(t)
+	return a.stream(w, r, p.Limit, func(yield func(any, error) bool) {
+		for t, err := range a.reader().Tokens(r.Context(), q, p) {
+			v := a.view.WithMaker(t)
 			if p.Limit > 0 { // likewise
 				v.Created, v.LastUsed = t.Created, t.LastUsed
 			}
@@ -81,28 +82,28 @@ func (s *Server) adminTokens(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// adminTokenCount serves GET /admin/tokens/count.
-func (s *Server) adminTokenCount(w http.ResponseWriter, r *http.Request) error {
+// tokenCount serves GET /admin/tokens/count.
+func (a *Admin) tokenCount(w http.ResponseWriter, r *route.Request) error {
 	v := r.URL.Query()
-	q, err := s.tokenQuery(v)
+	q, err := a.tokenQuery(v)
 	if err != nil {
 		return err
 	}
-	n, err := s.reader().Count(r.Context(), q, v.Get("revoked") == "true")
+	n, err := a.reader().Count(r.Context(), q, v.Get("revoked") == "true")
 	if err == nil {
 		reply.JSON(w, http.StatusOK, api.Count{Rows: n})
 	}
 	return err
 }
 
-// adminMatching serves GET /admin/tokens/matching.
-func (s *Server) adminMatching(w http.ResponseWriter, r *http.Request) error {
-	at := s.now()
-	q, err := s.parser(at.UnixMilli()).Tokens(filtersIn(r.URL.Query()))
+// matching serves GET /admin/tokens/matching.
+func (a *Admin) matching(w http.ResponseWriter, r *route.Request) error {
+	at := a.Now()
+	q, err := a.parser(at.UnixMilli()).Tokens(filtersIn(r.URL.Query()))
 	if err != nil {
 		return err
 	}
-	m, err := s.reader().Match(r.Context(), q)
+	m, err := a.reader().Match(r.Context(), q)
 	if err == nil {
 		reply.JSON(w, http.StatusOK, api.Matching{Rows: len(m.IDs), Set: query.SetOf(m.IDs).String(), At: at.UnixMilli()})
 	}
@@ -110,15 +111,15 @@ func (s *Server) adminMatching(w http.ResponseWriter, r *http.Request) error {
 }
 
 // reader answers queries, and parser parses them as of a moment in ms, or of now for 0.
-func (s *Server) reader() query.Reader {
-	return query.Reader{Store: s.store, Delayed: func(u storage.User) (bool, error) {
-		d, err := s.loginDelay(u)
+func (a *Admin) reader() query.Reader {
+	return query.Reader{Store: a.store, Delayed: func(u storage.User) (bool, error) {
+		d, err := a.loginDelay(u)
 		return d != nil, err
 	}}
 }
 
-func (s *Server) parser(at int64) query.Parser {
-	now := s.now()
+func (a *Admin) parser(at int64) query.Parser {
+	now := a.Now()
 	if at != 0 {
 		now = time.UnixMilli(at).In(now.Location())
 	}
@@ -140,7 +141,7 @@ func filtersIn(v url.Values) (f api.Filters, words string) {
 	return f, v.Get("words")
 }
 
-func (s *Server) tokenQuery(v url.Values) (query.Tokens, error) {
+func (a *Admin) tokenQuery(v url.Values) (query.Tokens, error) {
 	at := int64(0)
 	if v.Has("at") {
 		var err error
@@ -149,34 +150,34 @@ func (s *Server) tokenQuery(v url.Values) (query.Tokens, error) {
 		}
 	}
 	f, words := filtersIn(v)
-	return s.parser(at).Tokens(f, words)
+	return a.parser(at).Tokens(f, words)
 }
 
-// adminToken serves GET /admin/tokens/{id}.
-func (s *Server) adminToken(w http.ResponseWriter, r *http.Request) error {
-	id, err := s.store.FindToken(r.PathValue("id"))
+// token serves GET /admin/tokens/{id}.
+func (a *Admin) token(w http.ResponseWriter, r *route.Request) error {
+	id, err := a.store.FindToken(r.PathValue("id"))
 	if err != nil {
 		return err
 	}
-	t, err := s.store.Token(id)
+	t, err := a.store.Token(id)
 	if err != nil {
 		return err
 	}
-	reply.JSON(w, http.StatusOK, s.view.Detail(t))
+	reply.JSON(w, http.StatusOK, a.view.Detail(t))
 	return nil
 }
 
 // staleSince is the time, in milliseconds, since when a token must have been used
 // not to be stale.
-func (s *Server) staleSince() int64 { return s.now().Add(-api.StaleAfter).UnixMilli() }
+func (a *Admin) staleSince() int64 { return a.Now().Add(-api.StaleAfter).UnixMilli() }
 
 var userOrders = map[api.Order]storage.Order{
 	"": storage.ByName, api.ByUID: storage.ByName, api.ByTokens: storage.ByTokens,
 	api.ByLastUsed: storage.ByLastUsed, api.ByCreated: storage.ByCreated,
 }
 
-func (s *Server) userPage(q url.Values) (f storage.UserFilter, err error) {
-	f = storage.UserFilter{Reverse: q.Get("reverse") == "true", StaleSince: s.staleSince()}
+func (a *Admin) userPage(q url.Values) (f storage.UserFilter, err error) {
+	f = storage.UserFilter{Reverse: q.Get("reverse") == "true", StaleSince: a.staleSince()}
 	if f.Limit, err = limitOf(q); err != nil {
 		return f, err
 	}
@@ -242,7 +243,7 @@ func limitOf(q url.Values) (int, error) {
 
 // stream sends rows as they come, a JSON object a line. An error after the
 // first row can't change the status any more: it is the last line.
-func (s *Server) stream(w http.ResponseWriter, r *http.Request, limit int, rows iter.Seq2[any, error]) error {
+func (a *Admin) stream(w http.ResponseWriter, r *route.Request, limit int, rows iter.Seq2[any, error]) error {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	enc := json.NewEncoder(w)
 	n := 0
@@ -250,11 +251,11 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, limit int, rows 
 		if err != nil && n == 0 {
 			return err
 		}
-		if err != nil && reply.Gone(r, err) {
+		if err != nil && reply.Gone(r.Request, err) {
 			return nil
 		}
 		if err != nil {
-			s.log.Error("a listing ended early", "route", r.Pattern, "error", err)
+			a.Log.Error("a listing ended early", "route", r.Pattern, "error", err)
 			_, message := reply.Status(err)
 			return enc.Encode(api.Error{Message: reply.Sentence(message)})
 		}

@@ -1,4 +1,4 @@
-package server
+package admin
 
 import (
 	"errors"
@@ -7,15 +7,16 @@ import (
 	"gatehouse/server/api"
 	"gatehouse/server/body"
 	"gatehouse/server/reply"
+	"gatehouse/server/route"
 	"gatehouse/storage"
 )
 
-// adminIdentify serves POST /admin/identify, for the command scan: which texts are
+// identify serves POST /admin/identify, for the command scan: which texts are
 // tokens of this installation, and their state. That counts as no use of the tokens,
 // and no text is logged.
-func (s *Server) adminIdentify(w http.ResponseWriter, r *http.Request) error {
+func (a *Admin) identify(w http.ResponseWriter, r *route.Request) error {
 	var q api.Texts
-	if err := body.JSON(r, &q, false); err != nil {
+	if err := body.JSON(r.Request, &q, false); err != nil {
 		return err
 	}
 	if len(q.Texts) > api.MaxTexts {
@@ -23,11 +24,11 @@ func (s *Server) adminIdentify(w http.ResponseWriter, r *http.Request) error {
 	}
 	out := api.Identified{Tokens: make([]api.Sighting, len(q.Texts))}
 	for i, text := range q.Texts {
-		id, generation, ok := s.store.Identify(text)
+		id, generation, ok := a.store.Identify(text)
 		if !ok {
 			continue
 		}
-		state, err := s.secretState(id, generation)
+		state, err := a.secretState(id, generation)
 		if err != nil {
 			return err
 		}
@@ -39,10 +40,10 @@ func (s *Server) adminIdentify(w http.ResponseWriter, r *http.Request) error {
 
 // secretState is the state of a token, or StateRotated if this generation of its
 // secret no longer works.
-func (s *Server) secretState(id storage.ID, generation byte) (string, error) {
-	t, err := s.store.Token(id)
+func (a *Admin) secretState(id storage.ID, generation byte) (string, error) {
+	t, err := a.store.Token(id)
 	if errors.Is(err, storage.ErrNoToken) {
-		revoked, err := s.store.WasRevoked(id)
+		revoked, err := a.store.WasRevoked(id)
 		if revoked {
 			return api.StateRevoked, err
 		}
@@ -51,8 +52,8 @@ func (s *Server) secretState(id storage.ID, generation byte) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	state := s.view.State(t)
-	if state != api.StateRevoked && !t.Accepts(generation, s.now().UnixMilli()) {
+	state := a.view.State(t)
+	if state != api.StateRevoked && !t.Accepts(generation, a.Now().UnixMilli()) {
 		state = api.StateRotated
 	}
 	return state, nil

@@ -1,4 +1,4 @@
-package server
+package admin
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"gatehouse/server/body"
 	"gatehouse/server/query"
 	"gatehouse/server/reply"
+	"gatehouse/server/route"
 	"gatehouse/storage"
 )
 
@@ -52,9 +53,9 @@ func (j *jobs) cancel(name string) bool {
 	return ok
 }
 
-// adminStopRevocation serves POST /admin/revocations/{job}/stop.
-func (s *Server) adminStopRevocation(w http.ResponseWriter, r *http.Request) error {
-	if !s.jobs.cancel(r.PathValue("job")) {
+// stopRevocation serves POST /admin/revocations/{job}/stop.
+func (a *Admin) stopRevocation(w http.ResponseWriter, r *route.Request) error {
+	if !a.jobs.cancel(r.PathValue("job")) {
 		return reply.Refuse(http.StatusNotFound, "There is no such job under way")
 	}
 	return reply.NoContent(w, nil)
@@ -73,38 +74,38 @@ type bulk struct {
 	revoked atomic.Int64
 }
 
-// adminRevokeMatching serves POST /admin/revocations: it revokes all tokens that
+// revokeMatching serves POST /admin/revocations: it revokes all tokens that
 // match, and streams its progress. It stops when the client hangs up, or the server
 // ends; what was revoked by then stays revoked.
-func (s *Server) adminRevokeMatching(w http.ResponseWriter, r *http.Request) error {
+func (a *Admin) revokeMatching(w http.ResponseWriter, r *route.Request) error {
 	var req api.BulkRevocation
-	if err := body.JSON(r, &req, false); err != nil {
+	if err := body.JSON(r.Request, &req, false); err != nil {
 		return err
 	}
-	q, err := s.parser(req.At).Tokens(req.Filters, req.Words)
+	q, err := a.parser(req.At).Tokens(req.Filters, req.Words)
 	if err != nil {
 		return err
 	}
 	if q.All() {
 		return reply.Refuse(http.StatusBadRequest, "Say which tokens: a filter is needed")
 	}
-	b := &bulk{by: adminActor(r), query: q}
-	if b.match, err = s.reader().Match(r.Context(), q); err != nil {
+	b := &bulk{by: r.Actor(), query: q}
+	if b.match, err = a.reader().Match(r.Context(), q); err != nil {
 		return err
 	}
 	if now := query.SetOf(b.match.IDs); req.Set != "" && req.Set != now.String() {
 		return reply.Refuse(http.StatusConflict, "Nothing was revoked: other tokens match by now, %d in all", now.Rows)
 	}
-	ctx, name, end := s.jobs.begin(r.Context())
+	ctx, name, end := a.jobs.begin(r.Context())
 	defer end()
-	return s.stream(unbuffered{w}, r, 0, func(yield func(any, error) bool) {
-		s.runBulk(ctx, b, api.Progress{Job: name, Total: len(b.match.IDs)}, yield)
+	return a.stream(unbuffered{w}, r, 0, func(yield func(any, error) bool) {
+		a.runBulk(ctx, b, api.Progress{Job: name, Total: len(b.match.IDs)}, yield)
 	})
 }
 
 // runBulk revokes, and yields the progress until it is done. When nobody listens any
 // more it stops the revocation, and waits for its end.
-func (s *Server) runBulk(ctx context.Context, b *bulk, p api.Progress, yield func(any, error) bool) {
+func (a *Admin) runBulk(ctx context.Context, b *bulk, p api.Progress, yield func(any, error) bool) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	ended := make(chan error, 1)
@@ -112,7 +113,7 @@ func (s *Server) runBulk(ctx context.Context, b *bulk, p api.Progress, yield fun
 	if !there {
 		stop()
 	}
-	go func() { ended <- s.revokeAll(ctx, b) }()
+	go func() { ended <- a.revokeAll(ctx, b) }()
 	tick := time.NewTicker(bulkTells)
 	defer tick.Stop()
 	for {
@@ -136,15 +137,15 @@ func (s *Server) runBulk(ctx context.Context, b *bulk, p api.Progress, yield fun
 
 // revokeAll revokes one batch after the other, until the context ends, and records
 // in the audit log what it did.
-func (s *Server) revokeAll(ctx context.Context, b *bulk) (err error) {
+func (a *Admin) revokeAll(ctx context.Context, b *bulk) (err error) {
 	for from := 0; from < len(b.match.IDs) && ctx.Err() == nil && err == nil; from += bulkBatch {
 		var n int
-		n, err = b.match.Revoke(s.store, b.by, b.match.IDs[from:min(from+bulkBatch, len(b.match.IDs))])
+		n, err = b.match.Revoke(a.store, b.by, b.match.IDs[from:min(from+bulkBatch, len(b.match.IDs))])
 		b.revoked.Add(int64(n))
-		s.metrics.revocations.Add(float64(n))
+		a.Revoked(n)
 	}
-	e := storage.Event{Action: storage.ActionTokensRevoke, UID: s.store.UID(b.match.Owner()), Detail: bulkDetail(b, ctx.Err() != nil), Count: int(b.revoked.Load())}
-	if noted := s.store.Record(b.by, e); err == nil {
+	e := storage.Event{Action: storage.ActionTokensRevoke, UID: a.store.UID(b.match.Owner()), Detail: bulkDetail(b, ctx.Err() != nil), Count: int(b.revoked.Load())}
+	if noted := a.store.Record(b.by, e); err == nil {
 		err = noted
 	}
 	return err

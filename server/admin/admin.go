@@ -1,0 +1,108 @@
+// Package admin is the administration: what the terminal UI and the commands ask of a
+// server on its unix socket, or of the same code in their own process when no server
+// holds the store.
+//
+// A request passes:
+//
+//	package listen     takes the connection, and notes who is at the other end
+//	Handler            root, the directory's owner, and nobody else
+//	Routes             every URL, in this file
+//	a handler          reads the request, asks the store, and shows what that returned
+//
+// From a key in the terminal to a revocation that is on the disk:
+//
+//	tui: the key, the question, the answer yes
+//	  server/api: Client.Revoke or Client.RevokeMatching   POST /admin/tokens/revoke, /admin/revocations
+//	    admin: revoke (tokens.go) or revokeMatching (bulk.go)
+//	      storage: RevokeTokens, which returns when the log is on the disk
+//
+// The package never serves a TCP port, and never sees a user's credential. What is true,
+// package storage decides; what a password costs a guesser, package guard.
+package admin
+
+import (
+	"log/slog"
+	"time"
+
+	"gatehouse/server/api"
+	"gatehouse/server/config"
+	"gatehouse/server/directory"
+	"gatehouse/server/guard"
+	"gatehouse/server/oauth"
+	"gatehouse/server/route"
+	"gatehouse/server/view"
+	"gatehouse/storage"
+)
+
+// Admin administers a store.
+type Admin struct {
+	Host
+	store *storage.Store
+	view  view.View
+	jobs  jobs
+}
+
+// Host is what the administration needs of the server around it.
+type Host struct {
+	Log       *slog.Logger
+	Now       func() time.Time
+	Config    func() *config.Config
+	Hasher    *guard.Hasher
+	Throttle  *guard.Throttle   // knows whose logins are delayed
+	People    *directory.People // nil: LDAP is not configured
+	Idle      *directory.Idle
+	Providers map[string]*oauth.Provider // by name
+	Figures   func() api.Status          // what only the server knows: version, start, activity, certificate
+	Revoked   func(tokens int)           // counts, for the metrics
+}
+
+// New returns the administration of a store.
+func New(store *storage.Store, host Host) *Admin {
+	return &Admin{Host: host, store: store, view: view.New(store, host.Now)}
+}
+
+// Routes lists every URL of the administration.
+func (a *Admin) Routes() []route.Route {
+	list := []route.Route{
+		{Pattern: "GET /admin/ping", Serve: a.ping},
+		{Pattern: "GET /admin/status", Serve: a.status},
+
+		{Pattern: "GET /admin/users", Serve: a.users},
+		{Pattern: "GET /admin/users/count", Serve: a.userCount},
+		{Pattern: "POST /admin/users", Serve: a.addUser},
+		{Pattern: "GET /admin/users/{uid}", Serve: a.user},
+		{Pattern: "DELETE /admin/users/{uid}", Serve: a.removeUser},
+		{Pattern: "POST /admin/users/{uid}/password", Serve: a.setPassword},
+		{Pattern: "POST /admin/users/{uid}/disable", Serve: a.disableUser},
+		{Pattern: "POST /admin/users/{uid}/enable", Serve: a.enableUser},
+		{Pattern: "POST /admin/users/{uid}/unlock", Serve: a.unlock},
+		{Pattern: "POST /admin/users/{uid}/rename", Serve: a.rename},
+		{Pattern: "POST /admin/users/{uid}/link", Serve: a.link},
+		{Pattern: "POST /admin/users/{uid}/unlink", Serve: a.unlink},
+
+		{Pattern: "GET /admin/offboard", Serve: a.held},
+		{Pattern: "POST /admin/offboard/confirm", Serve: a.confirm},
+
+		{Pattern: "GET /admin/tokens", Serve: a.tokens},
+		{Pattern: "GET /admin/tokens/count", Serve: a.tokenCount},
+		{Pattern: "GET /admin/tokens/matching", Serve: a.matching},
+		{Pattern: "GET /admin/tokens/{id}", Serve: a.token},
+		{Pattern: "POST /admin/tokens", Serve: a.createToken},
+		{Pattern: "POST /admin/tokens/revoke", Serve: a.revoke},
+		{Pattern: "POST /admin/tokens/{id}/rotate", Serve: a.rotateToken},
+		{Pattern: "POST /admin/tokens/{id}/rename", Serve: a.renameToken},
+		{Pattern: "POST /admin/identify", Serve: a.identify},
+
+		{Pattern: "POST /admin/revocations", Serve: a.revokeMatching},
+		{Pattern: "POST /admin/revocations/{job}/stop", Serve: a.stopRevocation},
+
+		{Pattern: "GET /admin/events", Serve: a.events},
+		{Pattern: "GET /admin/events/history", Serve: a.history},
+		{Pattern: "GET /admin/events/verify", Serve: a.verify},
+		{Pattern: "GET /admin/backup", Serve: a.backup},
+	}
+	for i := range list {
+		list[i].Who, list[i].Class = route.ByPeer, route.Admin
+	}
+	return list
+}

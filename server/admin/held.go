@@ -1,0 +1,64 @@
+package admin
+
+import (
+	"context"
+	"net/http"
+
+	"gatehouse/server/api"
+	"gatehouse/server/directory"
+	"gatehouse/server/reply"
+	"gatehouse/server/route"
+	"gatehouse/storage"
+)
+
+// held serves GET /admin/offboard: what waits for an administrator to confirm it.
+func (a *Admin) held(w http.ResponseWriter, _ *route.Request) error {
+	v := api.HeldSweep{Changes: []api.HeldChange{}}
+	if a.People != nil {
+		v = a.People.Held()
+	}
+	v.Clock, v.Acts = a.clockDoubt(), a.heldActs()
+	reply.JSON(w, http.StatusOK, v)
+	return nil
+}
+
+// confirm serves POST /admin/offboard/confirm.
+func (a *Admin) confirm(w http.ResponseWriter, r *route.Request) error {
+	return reply.NoContent(w, a.confirmHeld(r.Context(), r.Actor()))
+}
+
+// confirmHeld does what is held. The clock comes first: what is held because of it can't
+// be done before.
+func (a *Admin) confirmHeld(ctx context.Context, by storage.Actor) error {
+	people, doubt := a.People != nil && a.People.Holding() > 0, a.clockDoubt() != ""
+	if !people && !doubt && len(a.heldActs()) == 0 {
+		return directory.ErrNothingHeld
+	}
+	if doubt {
+		a.store.ConfirmTime(by)
+	}
+	if err := a.store.DropHeldEvents(by); err != nil {
+		return err
+	}
+	if err := a.Idle.Confirm(by); err != nil || !people {
+		return err
+	}
+	return a.People.Confirm(ctx, by)
+}
+
+// heldActs is what is held beside off-boarding.
+func (a *Admin) heldActs() []api.HeldAct {
+	acts := append([]api.HeldAct{}, a.Idle.Held()...)
+	if n, of, why := a.store.HeldEvents(); why != nil {
+		acts = append(acts, api.HeldAct{Action: api.HeldDropEvents, Count: n, Of: of, Why: why.Error(), Shown: "gatehouse events"})
+	}
+	return acts
+}
+
+// clockDoubt is why the clock is in doubt; empty if it is not.
+func (a *Admin) clockDoubt() string {
+	if _, err := a.store.Now(); err != nil {
+		return err.Error()
+	}
+	return ""
+}

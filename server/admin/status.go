@@ -1,0 +1,71 @@
+package admin
+
+import (
+	"net/http"
+	"time"
+
+	"gatehouse/ldap"
+	"gatehouse/server/api"
+	"gatehouse/server/oauth"
+	"gatehouse/server/reply"
+	"gatehouse/server/route"
+	"gatehouse/server/view"
+	"gatehouse/storage"
+)
+
+// ping serves GET /admin/ping, for commands that need to know no more than
+// that a server answers.
+func (a *Admin) ping(w http.ResponseWriter, _ *route.Request) error {
+	return reply.NoContent(w, nil)
+}
+
+// status serves GET /admin/status: how the server is, for the terminal UI, which
+// asks every two seconds. It sends nothing to the directory or to providers.
+func (a *Admin) status(w http.ResponseWriter, r *route.Request) error {
+	if !a.store.WhenLoaded() {
+		return reply.Refuse(http.StatusServiceUnavailable, "The tokens are still being loaded: ask again in a moment")
+	}
+	stale, err := a.store.CountTokens(storage.TokenFilter{IdleSince: a.staleSince()})
+	if err != nil {
+		return err
+	}
+	st := a.Figures()
+	st.Users, st.Tokens, st.Stale = a.store.UserCount(), a.store.TokenCount(), stale
+	st.Actor, st.Store = r.Actor().Name, a.storeHealth()
+	st.Directory, st.Providers = []api.Health{}, []api.Health{}
+	st.HeldActs, st.Clock = a.heldActs(), a.clockDoubt()
+	if a.People != nil {
+		st.Held = a.People.Holding()
+		for _, d := range a.People.Servers() {
+			st.Directory = append(st.Directory, directoryHealth(d))
+		}
+	}
+	for _, p := range oauth.Sorted(a.Providers) {
+		st.Providers = append(st.Providers, providerHealth(p))
+	}
+	reply.JSON(w, http.StatusOK, st)
+	return nil
+}
+
+func (a *Admin) storeHealth() api.StoreHealth {
+	h := api.StoreHealth{Bytes: a.store.Size(), Free: a.store.Free(), LastBackup: a.store.LastBackup()}
+	if err := a.store.Writable(); err != nil {
+		_, h.Problem = reply.Status(err)
+	}
+	return h
+}
+
+func directoryHealth(d ldap.ServerStatus) api.Health {
+	return api.Health{
+		Name: d.URL, Reachable: d.Reachable, LastError: d.LastError,
+		Latency: float64(d.Latency) / float64(time.Millisecond), LastSuccess: view.Millis(d.LastSuccess), LastFailure: view.Millis(d.LastFailure),
+	}
+}
+
+func providerHealth(p *oauth.Provider) api.Health {
+	st := p.Status()
+	return api.Health{
+		Name: p.Name(), Insecure: p.Unsafe(), Reachable: st.Reachable, LastError: st.LastError,
+		Latency: float64(st.Latency) / float64(time.Millisecond), LastSuccess: view.Millis(st.LastSuccess), LastFailure: view.Millis(st.LastFailure),
+	}
+}

@@ -1,0 +1,116 @@
+package admin
+
+import (
+	"cmp"
+	"errors"
+	"net/http"
+
+	"gatehouse/server/api"
+	"gatehouse/server/body"
+	"gatehouse/server/reply"
+	"gatehouse/server/route"
+	"gatehouse/server/tokens"
+	"gatehouse/server/view"
+	"gatehouse/storage"
+)
+
+func (a *Admin) createToken(w http.ResponseWriter, r *route.Request) error {
+	var req api.TokenRequest
+	if err := body.JSON(r.Request, &req, false); err != nil {
+		return err
+	}
+	spec, warning, err := tokens.Spec(a.Config().Tokens, tokens.Options{
+		Name: req.Name, ExpiresIn: req.ExpiresIn, Scopes: req.Scopes, Addresses: req.Addresses,
+	})
+	if err != nil {
+		return err
+	}
+	u, err := a.store.User(req.UID)
+	if err != nil {
+		return err
+	}
+	if u.State != storage.UserActive {
+		return reply.Refuse(http.StatusConflict, "The user is not active: enable it first")
+	}
+	t, secret, err := a.store.CreateToken(r.Actor(), u.ID, spec)
+	if err != nil {
+		return err
+	}
+	made := view.NewToken(t, u.UID, secret)
+	made.Warning = warning
+	reply.JSON(w, http.StatusOK, made)
+	return nil
+}
+
+// revoke finds all the tokens before it revokes any.
+func (a *Admin) revoke(w http.ResponseWriter, r *route.Request) error {
+	var req api.Revocation
+	if err := body.JSON(r.Request, &req, false); err != nil {
+		return err
+	}
+	ids := make([]storage.ID, 0, len(req.IDs))
+	for _, text := range req.IDs {
+		id, err := a.store.FindToken(text)
+		switch {
+		case errors.Is(err, storage.ErrNoToken):
+			return reply.Refuse(http.StatusNotFound, "no token has an id that begins with %s", text)
+		case errors.Is(err, storage.ErrAmbiguous):
+			return reply.Refuse(http.StatusBadRequest, "more than one token has an id that begins with %s: type more of it", text)
+		case err != nil:
+			return err
+		}
+		ids = append(ids, id)
+	}
+	n, err := a.store.RevokeTokens(r.Actor(), ids...)
+	a.Revoked(n)
+	if err != nil {
+		return err
+	}
+	reply.JSON(w, http.StatusOK, api.Revoked{Revoked: n})
+	return nil
+}
+
+// rotateToken serves POST /admin/tokens/{id}/rotate.
+func (a *Admin) rotateToken(w http.ResponseWriter, r *route.Request) error {
+	var in api.Rotation
+	if err := body.JSON(r.Request, &in, true); err != nil {
+		return err
+	}
+	overlap, err := tokens.ParseOverlap(cmp.Or(in.Overlap, tokens.DefaultOverlap))
+	if err != nil {
+		return err
+	}
+	if in.Hold {
+		overlap = storage.MaxOverlap
+	}
+	id, err := a.store.FindToken(r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	t, err := a.store.Token(id)
+	if err != nil {
+		return err
+	}
+	if t.Expired(a.Now().UnixMilli()) {
+		return tokens.ErrExpired
+	}
+	t, secret, err := a.store.RotateToken(r.Actor(), id, overlap, storage.ByUser)
+	if err != nil {
+		return err
+	}
+	reply.JSON(w, http.StatusOK, view.NewToken(t, a.store.UID(t.Owner), secret))
+	return nil
+}
+
+// renameToken serves POST /admin/tokens/{id}/rename.
+func (a *Admin) renameToken(w http.ResponseWriter, r *route.Request) error {
+	var in api.TokenName
+	if err := body.JSON(r.Request, &in, false); err != nil {
+		return err
+	}
+	id, err := a.store.FindToken(r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	return reply.NoContent(w, a.store.RenameToken(r.Actor(), id, in.Name))
+}

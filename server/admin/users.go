@@ -1,0 +1,138 @@
+package admin
+
+import (
+	"context"
+	"crypto/rand"
+	"net/http"
+	"os"
+
+	"gatehouse/server/api"
+	"gatehouse/server/body"
+	"gatehouse/server/reply"
+	"gatehouse/server/route"
+	"gatehouse/storage"
+	"gatehouse/storage/record"
+)
+
+func (a *Admin) user(w http.ResponseWriter, r *route.Request) error {
+	u, err := a.store.UserInfo(r.PathValue("uid"), a.staleSince())
+	if err != nil {
+		return err
+	}
+	uses, err := a.store.UsageOf(u.ID)
+	if err != nil {
+		return err
+	}
+	d := a.view.UserDetail(u, uses)
+	if d.LoginDelay, err = a.loginDelay(u.User); err != nil {
+		return err
+	}
+	reply.JSON(w, http.StatusOK, d)
+	return nil
+}
+
+func (a *Admin) addUser(w http.ResponseWriter, r *route.Request) error {
+	var n api.NewUser
+	if err := body.JSON(r.Request, &n, false); err != nil {
+		return err
+	}
+	if err := record.CheckUID(n.UID); err != nil {
+		return err
+	}
+	hash, err := a.newPassword(r.Context(), &n.Password)
+	if err != nil {
+		return err
+	}
+	if _, err := a.store.AddUser(r.Actor(), n.UID, n.Name, hash); err != nil {
+		return err
+	}
+	reply.JSON(w, http.StatusOK, api.Password{Password: n.Password})
+	return nil
+}
+
+func (a *Admin) setPassword(w http.ResponseWriter, r *route.Request) error {
+	var p api.Password
+	if err := body.JSON(r.Request, &p, false); err != nil {
+		return err
+	}
+	hash, err := a.newPassword(r.Context(), &p.Password)
+	if err != nil {
+		return err
+	}
+	if err := a.store.SetPassword(r.Actor(), r.PathValue("uid"), hash); err != nil {
+		return err
+	}
+	a.FirstLoginDone(r.PathValue("uid")) // what is in that file is no password any more
+	if err := a.lift(r.PathValue("uid")); err != nil {
+		return err
+	}
+	reply.JSON(w, http.StatusOK, p)
+	return nil
+}
+
+// newPassword hashes a password, and makes one where none is given.
+func (a *Admin) newPassword(ctx context.Context, password *string) (storage.PasswordHash, error) {
+	if *password == "" {
+		*password = rand.Text()
+	}
+	return a.Hasher.Hash(ctx, *password)
+}
+
+func (a *Admin) disableUser(w http.ResponseWriter, r *route.Request) error {
+	return reply.NoContent(w, a.store.DisableUser(r.Actor(), r.PathValue("uid")))
+}
+
+func (a *Admin) enableUser(w http.ResponseWriter, r *route.Request) error {
+	if err := a.store.EnableUser(r.Actor(), r.PathValue("uid")); err != nil {
+		return err
+	}
+	return reply.NoContent(w, a.lift(r.PathValue("uid")))
+}
+
+func (a *Admin) removeUser(w http.ResponseWriter, r *route.Request) error {
+	return reply.NoContent(w, a.store.RemoveUser(r.Actor(), r.PathValue("uid")))
+}
+
+// unlock serves POST /admin/users/{uid}/unlock.
+func (a *Admin) unlock(w http.ResponseWriter, r *route.Request) error {
+	u, err := a.store.UnlockUser(r.Actor(), r.PathValue("uid"))
+	if err != nil {
+		return err
+	}
+	return reply.NoContent(w, a.Throttle.Lift(u))
+}
+
+// lift forgets the failed logins of the user uid, whom a change has just found.
+func (a *Admin) lift(uid string) error {
+	u, err := a.store.User(uid)
+	if err != nil {
+		return err
+	}
+	return a.Throttle.Lift(u)
+}
+
+// rename serves POST /admin/users/{uid}/rename.
+func (a *Admin) rename(w http.ResponseWriter, r *route.Request) error {
+	var in api.Rename
+	if err := body.JSON(r.Request, &in, false); err != nil {
+		return err
+	}
+	uid := r.PathValue("uid")
+	if record.Fold(uid) == FirstUser {
+		// The file goes with the first login of that name.
+		if _, err := os.Stat(a.FirstLoginFile()); err == nil {
+			return reply.Refuse(http.StatusConflict, "The first password of %s is still in %s: set another with `gatehouse user passwd %s` before you rename it",
+				FirstUser, a.FirstLoginFile(), FirstUser)
+		}
+	}
+	return reply.NoContent(w, a.store.RenameUser(r.Actor(), uid, in.UID))
+}
+
+// loginDelay returns a user's login delay; nil if there is none.
+func (a *Admin) loginDelay(u storage.User) (*api.LoginDelay, error) {
+	v, err := a.Throttle.Delay(u)
+	if err != nil || v.Until == 0 {
+		return nil, err
+	}
+	return &api.LoginDelay{Failures: int(v.Failures), Until: v.Until}, nil
+}
