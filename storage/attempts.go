@@ -28,6 +28,7 @@ const attemptsKept = time.Hour
 // logins, and evicts nothing.
 type attempts struct {
 	key      [32]byte
+	saving   sync.Mutex // held while they are brought into Badger
 	mu       sync.Mutex
 	dirty    map[[32]byte]remembered
 	flushing map[[32]byte]remembered

@@ -43,7 +43,7 @@ func usesOf(s *Store) map[ID]record.LastUse {
 func wantTable(t *testing.T, dir string, opts Options) {
 	t.Helper()
 	slow := openWith(t, copyDir(t, dir), opts)
-	<-slow.old.done
+	<-slow.Counted()
 	opts.Early = true
 	s, let := held(t, dir, opts)
 	if !s.behind {
@@ -55,7 +55,7 @@ func wantTable(t *testing.T, dir string, opts Options) {
 	if err := s.Opened(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	<-s.old.done
+	<-s.Counted()
 	sameTable(t, "in the end", tableOf(s), want)
 	got := usesOf(s)
 	for id, want := range usesOf(slow) {
@@ -115,7 +115,7 @@ func TestBehind(t *testing.T) {
 	}
 	clock.Move(time.Hour)
 	wantLive(t, s, live)
-	if err := s.saveAll(); err != nil {
+	if err := s.uses.SaveAll(); err != nil {
 		t.Fatal(err)
 	}
 	at, lastUsed := copyDir(t, dir), clock.Milli()
@@ -139,7 +139,7 @@ func TestBehind(t *testing.T) {
 	if err != nil || b.Token.Allows("write") || !b.Token.Allows("read") {
 		t.Errorf("a token with a scope: got %+v, %v", b, err)
 	}
-	<-s.old.done
+	<-s.Counted()
 	wantUsed(t, s, used, lastUsed)
 	if n := s.TokenCount(); n != 5 {
 		t.Errorf("%d tokens, want 5", n)
@@ -158,13 +158,13 @@ func TestBehindUses(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = openWith(t, dir, opts)
-	s.merges.RLock() // the use stays in its log
-	defer s.merges.RUnlock()
+	s.uses.RLock() // the use stays in its log
+	defer s.uses.RUnlock()
 	clock.Move(time.Hour)
 	if _, err := s.Authenticate(live, home); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.saveAll(); err != nil {
+	if err := s.uses.SaveAll(); err != nil {
 		t.Fatal(err)
 	}
 	at, lastUsed := copyDir(t, dir), clock.Milli()

@@ -40,7 +40,7 @@ func (s *Store) checkpointIfDue(ctx context.Context) {
 	default:
 		return
 	}
-	if !s.old.recovered() {
+	if !s.uses.Recovered() {
 		return // it would wait for that
 	}
 	if s.tableDue {

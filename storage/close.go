@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"gatehouse/storage/table"
+	"gatehouse/storage/uses"
 )
 
 // release lets go of what Open got hold of.
@@ -21,8 +22,8 @@ func (s *Store) release() error {
 	if s.journal != nil {
 		errs = append(errs, s.journal.Close())
 	}
-	if s.uses != nil {
-		errs = append(errs, s.uses.close())
+	if s.useLog != nil {
+		errs = append(errs, s.useLog.Close())
 	}
 	if s.left != nil {
 		errs = append(errs, s.left.Close())
@@ -82,7 +83,7 @@ func (s *stopping) what() string {
 func (s *Store) close() error {
 	s.stop.to("finish the changes under way")
 	s.quit()
-	early := s.saveAll() // the index may still be being opened, and a second signal come
+	early := s.uses.SaveAll() // the index may still be being opened, and a second signal come
 	s.closed.Wait()
 	s.using.Wait()
 	if s.late != nil {
@@ -117,15 +118,11 @@ func (s *Store) close() error {
 
 // leaveTableAtLast leaves the table as the next start would have to make it.
 func (s *Store) leaveTableAtLast() error {
-	segments, err := s.uses.segments()
+	end, err := s.useLog.End()
 	if err != nil {
 		return err
 	}
-	m := table.Moment{Position: s.journal.End()}
-	if m.Uses, _, err = s.uses.end(segments); err != nil {
-		return err
-	}
-	return s.leaveTable(m)
+	return s.leaveTable(table.Moment{Position: s.journal.End(), Uses: end})
 }
 
 // closeWithin is how long a stop may take to bring uses into Badger. What is
@@ -136,12 +133,12 @@ func (s *Store) flushLast() error {
 	if err := s.save(); err != nil {
 		return fmt.Errorf("the last uses are not all written: %w", err)
 	}
-	if !s.old.recovered() {
+	if !s.uses.Recovered() {
 		return nil
 	}
-	err := s.mergeAll(time.Now().Add(s.stopWithin), nil)
+	err := s.uses.Merge(time.Now().Add(s.stopWithin), func() error { return nil })
 	switch {
-	case errors.Is(err, errBusy):
+	case errors.Is(err, uses.ErrBusy):
 		return nil
 	case errors.Is(err, ErrDamaged):
 		s.damaged(err) // the uses stay in their log

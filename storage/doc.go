@@ -28,13 +28,11 @@
 //
 // # Uses
 //
-// Whatever a verification leaves behind, it leaves in the table: when the token
-// was used last, how often that day, and from where (touch.go). Every second
-// this goes to a log (uselog.go), which is kept short by saying everything in it
-// again (restate.go), and at leisure, by passes through the table, into the usage
-// records of Badger (merge.go). A listing adds up both, so that it shows each use
-// at once and once. What a stop had no time for, or a kill has left in the
-// log, is brought in after the next start (recover.go).
+// A verification leaves in the table when the token was used last, how often that day,
+// and from where. Package uses brings it to a log within a second, and at leisure to the
+// usage records of the index. A listing adds up table and index, so it shows each use at
+// once and once. What a stop had no time for, or a kill left in the log, is brought to
+// the index after the next start.
 //
 // While an administrator looks, all tokens are also sorted (order.go), in 34
 // bytes each, and 12 more while they are shown by their creation; ten minutes

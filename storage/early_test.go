@@ -201,7 +201,7 @@ func TestEarlyStop(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = openWith(t, dir, opts)
-	<-s.old.done // the log of uses is brought in
+	<-s.Counted() // the log of uses is brought in
 	tok, err := s.Token(b.ID)
 	if err != nil || tok.Usage.Uses != 2 {
 		t.Errorf("got %d uses, %v, want 2", tok.Usage.Uses, err)
@@ -220,15 +220,13 @@ func TestEarlyKill(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for logged := int64(0); logged == 0; time.Sleep(time.Millisecond) {
-		s.flushing.Lock()
-		logged = s.uses.bytes
-		s.flushing.Unlock()
+	for logSize(t, s) == 0 {
+		time.Sleep(time.Millisecond)
 	}
 	at := copyDir(t, dir)
 	let()
 	k := openWith(t, at, opts)
-	<-k.old.done
+	<-k.Counted()
 	tok, err := k.Token(b.ID)
 	if err != nil || tok.Usage.Uses != 2 {
 		t.Errorf("after a kill: got %d uses, %v, want 2", tok.Usage.Uses, err)

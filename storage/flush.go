@@ -3,21 +3,20 @@ package storage
 import (
 	"context"
 	"errors"
-	"runtime"
 	"slices"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
-	"gatehouse/storage/table"
+	"gatehouse/storage/uses"
 )
 
-// flushSlices is in how many parts uses are written: in one burst they would hold up
-// callers that want a change just then. All of them are written in less than a
-// second, so that a kill takes no more than those of a second even when a slice is late.
+// flushTick is how often a slice of the uses is written. All of them are written in
+// less than a second, so that a kill takes no more than those of a second even when a
+// slice is late. mergeTick is how much of that brings uses into the index.
 const (
-	flushSlices = 16
-	flushTick   = 800 * time.Millisecond / flushSlices
+	flushTick = 800 * time.Millisecond / uses.Slices
+	mergeTick = flushTick / 200
 )
 
 // flushEverySecond writes what uses and failed logins left in memory. A slice that
@@ -29,7 +28,7 @@ func (s *Store) flushEverySecond() {
 	defer timer.Stop()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	for slice := 0; ; slice = (slice + 1) % flushSlices {
+	for slice := 0; ; slice = (slice + 1) % uses.Slices {
 		select {
 		case <-timer.C:
 			s.flushNow(ctx, slice)
@@ -37,7 +36,7 @@ func (s *Store) flushEverySecond() {
 			return
 		}
 		now := time.Now()
-		if due = due.Add(flushTick); now.Sub(due) > flushSlices*flushTick {
+		if due = due.Add(flushTick); now.Sub(due) > uses.Slices*flushTick {
 			due = now // the machine slept
 		}
 		timer.Reset(due.Sub(now))
@@ -53,9 +52,7 @@ func (s *Store) flushNow(ctx context.Context, slice int) {
 		return // what was used stays in memory
 	}
 	if !isClosed(s.opened) || s.late != nil {
-		s.flushing.Lock()
-		defer s.flushing.Unlock()
-		s.states.unsaved(slice, s.saveUses(slice))
+		s.states.unsaved(slice, s.uses.Save(slice))
 		return
 	}
 	s.space.KeepBallast() // it may have been thrown out
@@ -63,7 +60,12 @@ func (s *Store) flushNow(ctx context.Context, slice int) {
 		s.wakeWriter()
 		return
 	}
-	err := s.saveSlice(slice)
+	// A broken index is built again: nothing is brought into it.
+	err := s.uses.Tick(slice, !s.broken.Load(), mergeTick)
+	if errors.Is(err, ErrDamaged) {
+		s.damaged(err)
+		err = nil
+	}
 	if slice == 0 {
 		err = errors.Join(err, s.flushAttempts())
 	}
@@ -73,31 +75,9 @@ func (s *Store) flushNow(ctx context.Context, slice int) {
 	}
 }
 
-// saveSlice writes the uses of one slice to their log, keeps the log short, and
-// goes on merging.
-func (s *Store) saveSlice(slice int) error {
-	s.flushing.Lock()
-	defer s.flushing.Unlock()
-	if err := s.saveUses(slice); err != nil {
-		return err
-	}
-	return errors.Join(s.restateSome(), s.mergeSome(flushTick/mergeShare))
-}
-
 // save writes to the log all that uses left in memory, and to Badger all that
 // failed logins did.
-func (s *Store) save() error { return errors.Join(s.saveAll(), s.flushAttempts()) }
-
-// saveAll writes to the log all that uses left in memory.
-func (s *Store) saveAll() error {
-	var errs []error
-	for slice := range flushSlices {
-		s.flushing.Lock()
-		errs = append(errs, s.saveUses(slice))
-		s.flushing.Unlock()
-	}
-	return errors.Join(errs...)
-}
+func (s *Store) save() error { return errors.Join(s.uses.SaveAll(), s.flushAttempts()) }
 
 // flush brings into Badger all that uses and failed logins left in memory.
 func (s *Store) flush(ctx context.Context) error {
@@ -105,14 +85,14 @@ func (s *Store) flush(ctx context.Context) error {
 		return err
 	}
 	select {
-	case <-s.old.done:
+	case <-s.uses.Counted():
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-s.closing:
 		return ErrClosed
 	}
-	if s.old.err != nil {
-		return s.old.err
+	if err := s.uses.Err(); err != nil {
+		return err
 	}
 	if err := s.save(); err != nil {
 		return err
@@ -121,43 +101,12 @@ func (s *Store) flush(ctx context.Context) error {
 	if !ok {
 		end = time.Now().Add(time.Hour)
 	}
-	return s.mergeAll(end, s.closing)
-}
-
-// manyOrigins is how many of them a block may have before the next shard's come
-// to it: of a slice they can be more than a block has numbers for.
-const manyOrigins = 1 << 12
-
-// saveUses writes the uses of one slice of the shards to their log.
-func (s *Store) saveUses(slice int) (err error) {
-	const each = table.Shards / flushSlices
-	first := slice * each
-	block := useBlock{slice: byte(slice), run: s.uses.run}
-	for i := range each {
-		if isClosed(s.compared) { // before, it would come to wait for the index: for seconds, which a kill takes
-			runtime.Gosched() // requests come first; all of it takes a millisecond
-		}
-		s.table.Save(first+i, &block, s.order.noteUses)
-		if len(block.tokens) == 0 || len(block.origins) < manyOrigins && i < each-1 {
-			continue
-		}
-		if err = s.uses.append(block.payload()); err != nil {
-			break
-		}
-		block = useBlock{slice: byte(slice), run: s.uses.run}
-	}
-	if err != nil {
-		s.restating = nil // the log has not all that it was to be told
-		for i := range each {
-			s.table.Unsave(first + i)
-		}
-	}
-	return err
+	return s.uses.Merge(end, s.stillOpen)
 }
 
 func (s *Store) flushAttempts() error {
-	s.flushing.Lock()
-	defer s.flushing.Unlock()
+	s.attempts.saving.Lock()
+	defer s.attempts.saving.Unlock()
 	err := s.writeEntries(s.takeAttempts())
 	s.attempts.settle(err == nil)
 	return err

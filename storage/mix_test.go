@@ -118,7 +118,7 @@ func (g *generation) dir(how string) string {
 // take copies the store as a kill would leave it, stops it, and takes the rest.
 func (g *generation) take(t *testing.T, s *Store, secrets []string) {
 	t.Helper()
-	if err := s.saveAll(); err != nil {
+	if err := s.uses.SaveAll(); err != nil {
 		t.Fatal(err)
 	}
 	g.killed = copyDir(t, s.dir)

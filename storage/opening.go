@@ -84,7 +84,7 @@ func (s *Store) openLog() error {
 // serves only until the index is open, so it is of no use to a start that waits
 // for that.
 func (s *Store) takeTable(left *table.File) {
-	whole := left.Uses != 0 && left.Uses == s.uses.found && left.Position == s.journal.End()
+	whole := left.Uses != 0 && left.Uses == s.useLog.Found() && left.Position == s.journal.End()
 	s.unverified = !whole
 	if !whole && !s.opts.Early {
 		return

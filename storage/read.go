@@ -34,8 +34,8 @@ func (s *Store) begin(update bool) (txn *badger.Txn, end func(), err error) {
 func (s *Store) view(fn func(txn *badger.Txn) error) error {
 	// Before it begins: what it finds in Badger of a token's uses, and what it
 	// finds in the table, must fit together.
-	s.merges.RLock()
-	defer s.merges.RUnlock()
+	s.uses.RLock()
+	defer s.uses.RUnlock()
 	txn, end, err := s.begin(false)
 	if err != nil {
 		return err

@@ -156,7 +156,7 @@ func (s *Store) Snapshot(ctx context.Context, out io.Writer) (m Manifest, err er
 func (s *Store) awaitUses(ctx context.Context) error {
 	for {
 		select {
-		case <-s.old.done:
+		case <-s.uses.Counted():
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()

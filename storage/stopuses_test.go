@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 
 	"gatehouse/storage/journal"
 	"gatehouse/storage/table"
+	"gatehouse/storage/uses"
 )
 
 // flip flips the last bit of a file.
@@ -36,11 +38,11 @@ func flip(t *testing.T, file string) {
 // stopped closes a store that has no time to bring its uses into Badger.
 func stopped(t *testing.T, s *Store) {
 	t.Helper()
-	<-s.old.done
+	<-s.Counted()
 	<-s.Loaded() // else a stop leaves no table
 	s.stopWithin = 0
-	s.merges.RLock()
-	defer s.merges.RUnlock()
+	s.uses.RLock()
+	defer s.uses.RUnlock()
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +132,7 @@ func TestUseBeforeRecovery(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for slice := range flushSlices {
+	for slice := range uses.Slices {
 		s.flushNow(t.Context(), slice)
 	}
 	let()
@@ -159,9 +161,13 @@ func TestStopLeavesUsesOnce(t *testing.T) {
 			}
 		},
 		"a table of an earlier version": func(t *testing.T, s *Store) {
-			segments, err := s.uses.segments()
+			segments, err := filepath.Glob(filepath.Join(s.path("uses"), "*"))
 			if err != nil || len(segments) != 1 {
 				t.Fatalf("got segments %v, %v, want one", segments, err)
+			}
+			segment, err := strconv.ParseUint(filepath.Base(segments[0]), 16, 64)
+			if err != nil {
+				t.Fatal(err)
 			}
 			b, err := os.ReadFile(s.path("table"))
 			if err != nil {
@@ -172,8 +178,8 @@ func TestStopLeavesUsesOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 			named := len("GATEHOUSE TABLE 3\n") + journal.PositionSize + 8
-			binary.BigEndian.PutUint64(head[named:], s.uses.run)
-			binary.BigEndian.PutUint64(head[named+8:], segments[0])
+			binary.BigEndian.PutUint64(head[named:], segment-1) // the run
+			binary.BigEndian.PutUint64(head[named+8:], segment)
 			b = append(s.seals.Seal([]byte("T head"), head), b[table.HeadSize:]...)
 			if err := os.WriteFile(s.path("table"), b, 0o600); err != nil {
 				t.Fatal(err)
@@ -258,47 +264,6 @@ func TestStopLeavesUsesUnloadable(t *testing.T) {
 	defer s.Close() // which finds the damage, too
 	if _, err := s.Snapshot(t.Context(), io.Discard); !errors.Is(err, ErrDamaged) {
 		t.Errorf("a snapshot: got %v, want ErrDamaged", err)
-	}
-}
-
-// However many addresses tokens are used from, the log says of each from which.
-func TestManyOrigins(t *testing.T) {
-	s := openWith(t, t.TempDir(), Options{})
-	s.flushing.Lock() // nobody else writes
-	defer s.flushing.Unlock()
-	const each = 5000 // in each shard of a slice: together more than a block has numbers for
-	want, said := map[ID]Origin{}, map[ID]Origin{}
-	for shard := range table.Shards / flushSlices {
-		for n := range each {
-			id := ID{0, byte(shard), 4: byte(n >> 8), 5: byte(n)}
-			want[id] = Origin{Address: netip.AddrFrom4([4]byte{10, byte(shard), byte(n >> 8), byte(n)})}
-			s.table.Load(table.Entry{ID: id})
-			s.table.Touch(id, 0, s.now(), want[id])
-		}
-	}
-	if err := s.saveUses(0); err != nil {
-		t.Fatal(err)
-	}
-	list, err := s.uses.segments()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, first := range list {
-		whole, err := s.uses.readSegment(first, func(_ uint64, payload []byte) error {
-			return eachUse(payload, 0, func(_ uint64, u oneUse, from Origin) { said[u.id] = from })
-		})
-		if err != nil || !whole {
-			t.Fatal(whole, err)
-		}
-	}
-	wrong := 0
-	for id, from := range want {
-		if said[id] != from {
-			wrong++
-		}
-	}
-	if wrong > 0 || len(said) != len(want) {
-		t.Errorf("got %d tokens, %d of them without an origin or with another, want %d", len(said), wrong, len(want))
 	}
 }
 

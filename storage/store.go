@@ -17,6 +17,7 @@ import (
 	"gatehouse/storage/journal"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/table"
+	"gatehouse/storage/uses"
 	"gatehouse/storage/wallclock"
 )
 
@@ -86,17 +87,8 @@ type Store struct {
 	marks  marks
 	counts counts
 
-	uses      *useLog
-	pass      pass
-	restating *restatement // nil: none is under way
-	restated  int64        // how long the last one left the log, in bytes
-	old       unmerged
-	flushing  sync.Mutex // for whoever has to do with these: every tick, and a backup
-
-	// What a listing shows of a token's uses is in two places. Who moves it
-	// from one to the other only ever tries the lock: readers never wait for
-	// each other.
-	merges sync.RWMutex
+	useLog *uses.Log
+	uses   *uses.Flusher
 
 	stopWithin time.Duration // how long a stop may take to bring uses into Badger
 	stop       stopping
@@ -187,9 +179,7 @@ func prepare(ctx context.Context, dir string, opts Options) (*Store, error) {
 		opened:     make(chan struct{}),
 		order:      order{most: mostRecent},
 		surplus:    newSurplus(),
-		pass:       pass{shard: table.Shards},
 		stopWithin: closeWithin,
-		old:        unmerged{done: make(chan struct{})},
 	}
 	s.writer = newWriter(s)
 	s.quit = sync.OnceFunc(func() {
@@ -244,12 +234,13 @@ func (s *Store) open() error {
 	s.snapshotKey = ring.Derive("snapshots")
 
 	s.space.KeepBallast()
-	if s.uses, s.old.segments, err = openUseLog(s.path("uses"), s.seals); err != nil {
+	if s.useLog, err = uses.Open(s.path("uses"), s.seals, s.opts.Log); err != nil {
 		return fmt.Errorf("open the log of uses: %w", err)
 	}
 	if err := s.openTruth(fresh); err != nil {
 		return err
 	}
+	s.uses = s.newUses() // the table is not replaced any more
 	s.timesOpened()
 	s.openOldEvents()
 	if err := s.noteRestored(); err != nil {

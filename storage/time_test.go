@@ -223,7 +223,7 @@ func TestUseByAWrongClock(t *testing.T) {
 					if tok, err := s.Token(again); err != nil || tok.From != home.Address.String() || tok.Usage.Uses != 3 {
 						t.Errorf("it was last used from %s, %d times, %v, want %v, 3 times", tok.From, tok.Usage.Uses, err, home.Address)
 					}
-					if days := uses(t, s, again).Days(m.Milli()); sum(days) != 3 {
+					if days := usageIn(t, s, again).Days(m.Milli()); sum(days) != 3 {
 						t.Errorf("of the last 30 days, there are the uses %v, want 3", days)
 					}
 					next()
@@ -242,7 +242,7 @@ func TestUseByAWrongClock(t *testing.T) {
 
 const idle = 90 * 24 * time.Hour
 
-func uses(t *testing.T, s *Store, id ID) *Usage {
+func usageIn(t *testing.T, s *Store, id ID) *Usage {
 	t.Helper()
 	v, err := s.Token(id)
 	if err != nil {

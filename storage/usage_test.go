@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"math/rand/v2"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -21,6 +19,7 @@ import (
 
 	"gatehouse/storage/record"
 	"gatehouse/storage/table"
+	"gatehouse/storage/uses"
 )
 
 // useModel is what a token's usage must be.
@@ -97,13 +96,13 @@ func usageStory(t *testing.T, r *rand.Rand) {
 			opts.Early = r.IntN(2) == 0
 			s = openWith(t, dir, opts)
 		case dice < 48:
-			<-s.old.done
+			<-s.Counted()
 			if err := s.flush(context.Background()); err != nil {
 				t.Fatal(err)
 			}
 		case dice < 58:
-			<-s.old.done
-			restate(t, s, r.IntN(table.Shards+flushSlices))
+			<-s.Counted()
+			shorten(t, s, r.IntN(table.Shards+uses.Slices))
 		default:
 			n := r.IntN(len(secrets))
 			from := Origin{Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(r.IntN(7))}), Agent: fmt.Sprint("agent ", r.IntN(2))}
@@ -119,24 +118,30 @@ func usageStory(t *testing.T, r *rand.Rand) {
 	compareUsage(t, s, models, clock.Milli())
 }
 
-// restate goes on for so many ticks with saying again what there is, or begins
-// with it.
-func restate(t *testing.T, s *Store, ticks int) {
+// shorten begins to shorten the log of uses, and goes on for so many ticks.
+func shorten(t *testing.T, s *Store, ticks int) {
 	t.Helper()
-	s.flushing.Lock()
-	defer s.flushing.Unlock()
-	if s.restating == nil {
-		s.restating = &restatement{before: s.uses.rotate()}
-	}
+	s.uses.Shorten()
 	for slice := range ticks {
-		err := s.saveUses(slice % flushSlices)
-		if err == nil {
-			err = s.restateSome()
-		}
-		if err != nil {
+		if err := s.uses.Tick(slice%uses.Slices, false, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+// logSize is how many bytes the log of uses has.
+func logSize(t *testing.T, s *Store) (bytes int64) {
+	t.Helper()
+	entries, err := os.ReadDir(s.path("uses"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil { // else it was dropped just now
+			bytes += info.Size()
+		}
+	}
+	return bytes
 }
 
 // However often tokens are used, the log of uses has each of them a few times
@@ -156,7 +161,7 @@ func TestUseLogIsKeptShort(t *testing.T) {
 		}
 		models[id].use(clock.Milli(), home)
 	}
-	s.merges.Lock() // nothing comes to Badger
+	s.uses.RLock() // nothing comes to Badger
 	for range 1000 {
 		use(kept, secret)
 		use(gone, other)
@@ -164,15 +169,15 @@ func TestUseLogIsKeptShort(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	long := s.uses.bytes
+	long := logSize(t, s)
 	if _, err := s.RevokeTokens(admin, gone); err != nil {
 		t.Fatal(err)
 	}
-	restate(t, s, table.Shards)
-	if got := s.uses.bytes; got == 0 || got > long/100 {
+	shorten(t, s, table.Shards)
+	if got := logSize(t, s); got == 0 || got > long/100 {
 		t.Errorf("the log has %d bytes, after %d", got, long)
 	}
-	s.merges.Unlock()
+	s.uses.RUnlock()
 	s, _ = killed(t, s, dir, opts, true)
 	compareUsage(t, s, models, clock.Milli())
 }
@@ -210,7 +215,7 @@ func TestSeen(t *testing.T) {
 	want := "6 b6,5 a,4 a,3 a,2 a,"
 	check("by one with many names", want)
 	s, dir = killed(t, s, dir, opts, false)
-	<-s.old.done
+	<-s.Counted()
 	check("after a kill", want)
 	use(1, "c")
 	use(2, "c")
@@ -225,42 +230,9 @@ func TestSeen(t *testing.T) {
 	check("after a start", "3 d,2 c,1 c,6 b6,5 a,")
 }
 
-// What is recovered of a token is the same whether all that the log says of it
-// is kept or only what is needed; and of a token in use all the time that is little.
-func TestRecovered(t *testing.T) {
-	r := rand.New(rand.NewPCG(9, 9))
-	for range 2000 {
-		var all, needed recovered
-		for block := range uint64(20) {
-			u := pastUse{block: block, run: uint64(r.IntN(2))}
-			u.used, u.uses = record.UsedAt(int64(r.IntN(3))*record.MsOfDay+int64(r.IntN(5))), int64(r.IntN(4))
-			if n := r.IntN(8); n > 0 {
-				u.from = Origin{Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(n)}), Agent: fmt.Sprint(r.IntN(2))}
-			}
-			all = append(all, u)
-			needed.add(u)
-		}
-		for mark := range uint64(20) {
-			got, want := record.UsageRecord{Mark: mark}, record.UsageRecord{Mark: mark}
-			needed.bring(&got, math.MaxInt64, 0)
-			all.bring(&want, math.MaxInt64, 0)
-			if !reflect.DeepEqual(got, want) {
-				t.Fatalf("of %v after block %d: got %+v, want %+v", all, mark, got, want)
-			}
-		}
-	}
-	var busy recovered
-	for n := range int64(1000) {
-		busy.add(pastUse{block: uint64(n), oneUse: oneUse{used: record.UsedAt(1000 * n), uses: n}, from: home})
-	}
-	if len(busy) != 1 {
-		t.Errorf("of a token in use all the time: kept %d, want 1", len(busy))
-	}
-}
-
 func compareUsage(t *testing.T, s *Store, models map[ID]*useModel, now int64) {
 	t.Helper()
-	<-s.old.done
+	<-s.Counted()
 	for tok, err := range s.Tokens(TokenFilter{}) {
 		if err != nil {
 			t.Fatal(err)
@@ -281,16 +253,14 @@ func compareUsage(t *testing.T, s *Store, models map[ID]*useModel, now int64) {
 func killed(t *testing.T, s *Store, dir string, opts Options, early bool) (*Store, string) {
 	t.Helper()
 	if !early {
-		<-s.old.done
+		<-s.Counted()
 	}
 	if err := s.save(); err != nil {
 		t.Fatal(err)
 	}
 	at := func() string {
-		s.merges.RLock() // between two batches
-		defer s.merges.RUnlock()
-		s.flushing.Lock()
-		defer s.flushing.Unlock()
+		s.uses.RLock() // between two batches
+		defer s.uses.RUnlock()
 		return copyDir(t, dir)
 	}()
 	if err := s.Close(); err != nil {
@@ -381,7 +351,7 @@ func TestUsesOfTheDeparted(t *testing.T) {
 		} else {
 			s = reopened(t, s, dir, timed(t, clock))
 		}
-		<-s.old.done
+		<-s.Counted()
 	}
 }
 
@@ -391,13 +361,13 @@ func TestDamagedUseLog(t *testing.T) {
 	s := open(t, dir)
 	u := addUser(t, s, "alice@example.com")
 	id, secret := create(t, s, u)
-	s.merges.RLock() // nothing is brought into Badger meanwhile
+	s.uses.RLock() // nothing is brought into Badger meanwhile
 	wantLive(t, s, secret)
 	if err := s.save(); err != nil {
 		t.Fatal(err)
 	}
 	at := copyDir(t, dir)
-	s.merges.RUnlock()
+	s.uses.RUnlock()
 	logs, err := filepath.Glob(filepath.Join(at, "store", "uses", "*"))
 	if err != nil || len(logs) == 0 {
 		t.Fatalf("got %v, %v, want a file", logs, err)
@@ -407,43 +377,16 @@ func TestDamagedUseLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first, err := strconv.ParseUint(filepath.Base(logs[0]), 16, 64)
-	if err != nil {
+	b[len(b)-1] ^= 1
+	if err := os.WriteFile(logs[0], b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for offset := range b {
-		b[offset] ^= 1
-		if err := os.WriteFile(logs[0], b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		b[offset] ^= 1
-		l, _, err := openUseLog(filepath.Dir(logs[0]), s.seals)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if whole, err := l.readSegment(first, func(uint64, []byte) error { return nil }); whole || err != nil {
-			t.Errorf("byte %d: got %v, %v, want a segment that is not whole", offset, whole, err)
-		}
-	}
-	again := open(t, at) // the last byte was flipped back, but not on the disk
-	<-again.old.done
+	again := open(t, at)
+	<-again.Counted()
 	if tok, err := again.Token(id); err != nil || tok.Usage.Uses != 0 || tok.LastUsed != tok.Created {
 		t.Errorf("got %+v, %v, want a token that works and has no use", tok, err)
 	}
 	wantLive(t, again, secret)
-}
-
-func FuzzUseBlock(f *testing.F) {
-	b := useBlock{slice: 1, run: 2}
-	b.Use(ID{1, 2}, record.UsedAt(1000), 3, b.Origin(home))
-	f.Add(b.payload())
-	f.Fuzz(func(t *testing.T, b []byte) {
-		eachUse(b, -1, func(_ uint64, u oneUse, _ Origin) {
-			if u.used < 0 {
-				return
-			}
-		})
-	})
 }
 
 // A kill leaves uses in the log, and a usage in Badger that does not verify: the
@@ -453,16 +396,16 @@ func TestUsesOverADamagedUsage(t *testing.T) {
 	s := open(t, dir)
 	u := addUser(t, s, "alice@example.com")
 	id, secret := create(t, s, u)
-	s.merges.RLock() // nothing is brought into Badger meanwhile
+	s.uses.RLock() // nothing is brought into Badger meanwhile
 	wantLive(t, s, secret)
 	err := s.db.Update(func(txn *badger.Txn) error { return txn.Set(record.UsageKey(id), []byte("no usage")) })
 	if err := errors.Join(err, s.save()); err != nil {
 		t.Fatal(err)
 	}
 	at := copyDir(t, dir)
-	s.merges.RUnlock()
+	s.uses.RUnlock()
 	again := open(t, at)
-	<-again.old.done
+	<-again.Counted()
 	if _, err := again.Snapshot(t.Context(), io.Discard); err != nil {
 		t.Errorf("a backup: %v", err)
 	}

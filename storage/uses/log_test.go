@@ -1,0 +1,132 @@
+package uses
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"log/slog"
+	"math"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"gatehouse/storage/keys"
+	"gatehouse/storage/record"
+)
+
+var home = record.Origin{Address: netip.MustParseAddr("192.0.2.7"), Agent: "curl/8"}
+
+// A block is written as the format of the store says. What is compared here is
+// explained at TestEncodings of package storage.
+func TestEncodings(t *testing.T) {
+	usage := record.Usage{Uses: 9, PerDay: []record.DayCount{{Day: 20000, N: 4}, {Day: 20001, N: 5}}, Seen: []record.Seen{{Origin: home, Time: 1 << 40}}}
+	b := block{slice: 3, run: 8}
+	b.Usage(keys.ID{1, 2, 13: 3}, record.UsedAt(1<<40), &usage)
+	want, err := os.ReadFile("../testdata/format2/encodings")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := fmt.Sprintf("use-block %x", sha256.Sum256(slices.Concat(blockKey(5), b.payload())))
+	if !slices.Contains(strings.Split(string(want), "\n"), got) {
+		t.Errorf("this was not written so: %s", got)
+	}
+}
+
+// A bit that was flipped anywhere in a segment is seen.
+func TestDamagedSegment(t *testing.T) {
+	dir, seals := t.TempDir(), keys.Ring{}.Seals()
+	l, err := Open(dir, seals, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := block{slice: 1, run: 2}
+	b.Use(keys.ID{1, 2}, record.UsedAt(1000), 3, b.Origin(home))
+	first := l.last + 1
+	for range 2 {
+		if err := l.append(b.payload()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, fmt.Sprintf("%016x", first))
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := func(b []byte) bool {
+		t.Helper()
+		if err := os.WriteFile(file, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		whole, err := l.readSegment(first, func(uint64, []byte) error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return whole
+	}
+	if !read(whole) {
+		t.Error("a segment that is whole does not verify")
+	}
+	for offset := range whole {
+		b := slices.Clone(whole)
+		b[offset] ^= 1
+		if read(b) {
+			t.Errorf("byte %d was changed, and the segment verifies", offset)
+		}
+		if offset > 0 && offset != len(whole)/2 && read(whole[:offset]) { // between two blocks it is whole
+			t.Errorf("cut off after byte %d, the segment verifies", offset)
+		}
+	}
+}
+
+// What is recovered of a token is the same whether all that the log says of it
+// is kept or only what is needed; and of a token in use all the time that is little.
+func TestRecovered(t *testing.T) {
+	r := rand.New(rand.NewPCG(9, 9))
+	for range 2000 {
+		var all, needed recovered
+		for block := range uint64(20) {
+			u := pastUse{block: block, run: uint64(r.IntN(2))}
+			u.used, u.uses = record.UsedAt(int64(r.IntN(3))*record.MsOfDay+int64(r.IntN(5))), int64(r.IntN(4))
+			if n := r.IntN(8); n > 0 {
+				u.from = record.Origin{Address: netip.AddrFrom4([4]byte{10, 0, 0, byte(n)}), Agent: fmt.Sprint(r.IntN(2))}
+			}
+			all = append(all, u)
+			needed.add(u)
+		}
+		for mark := range uint64(20) {
+			got, want := record.UsageRecord{Mark: mark}, record.UsageRecord{Mark: mark}
+			needed.bring(&got, math.MaxInt64, 0)
+			all.bring(&want, math.MaxInt64, 0)
+			if !reflect.DeepEqual(got, want) {
+				t.Fatalf("of %v after block %d: got %+v, want %+v", all, mark, got, want)
+			}
+		}
+	}
+	var busy recovered
+	for n := range int64(1000) {
+		busy.add(pastUse{block: uint64(n), use: use{used: record.UsedAt(1000 * n), uses: n}, from: home})
+	}
+	if len(busy) != 1 {
+		t.Errorf("of a token in use all the time: kept %d, want 1", len(busy))
+	}
+}
+
+func FuzzBlock(f *testing.F) {
+	b := block{slice: 1, run: 2}
+	b.Use(keys.ID{1, 2}, record.UsedAt(1000), 3, b.Origin(home))
+	f.Add(b.payload())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		eachUse(b, -1, func(_ uint64, u use, _ record.Origin) {
+			if u.used < 0 {
+				return
+			}
+		})
+	})
+}

@@ -1,0 +1,142 @@
+package uses
+
+import (
+	"errors"
+	"time"
+
+	"gatehouse/storage/keys"
+	"gatehouse/storage/record"
+	"gatehouse/storage/table"
+)
+
+// The uses that gather in the table are brought into the index by passes through
+// it. To write one token's usage takes a read and a write there, as long as
+// a verification by HTTP; so a pass takes its time, and what it has not come to
+// is in the log, which is kept short in another way (see shortening). When a
+// pass has ended, what the log had before it began may go.
+type pass struct {
+	shard  int    // to go on with; table.Shards: there is none under way
+	slot   uint32 // to go on with, downwards
+	before uint64 // the segments that may go when it ends
+	next   time.Time
+}
+
+const (
+	passEvery = 10 * time.Second
+	batch     = 32 // tokens of one transaction
+)
+
+// ErrBusy says that the usages are being read, or that there was no more time.
+var ErrBusy = errors.New("the usages are being read")
+
+// mergeSome goes on with a pass for so long, or begins one when it is time.
+func (f *Flusher) mergeSome(d time.Duration) error {
+	if !f.Recovered() {
+		return nil // a mark must not pass what is not counted
+	}
+	if f.pass.shard == table.Shards {
+		if time.Now().Before(f.pass.next) || f.Log.bytes == 0 {
+			return nil
+		}
+		f.beginPass()
+	}
+	if err := f.goOn(time.Now().Add(d)); !errors.Is(err, ErrBusy) {
+		return err
+	}
+	return nil // there is time
+}
+
+func (f *Flusher) beginPass() { f.pass = pass{before: f.Log.rotate(), slot: f.Table.Top(0)} }
+
+// goOn merges until the pass or the time ends, or somebody reads.
+func (f *Flusher) goOn(end time.Time) error {
+	for time.Now().Before(end) {
+		shard := f.pass.shard
+		if err := f.mergeBatch(shard); err != nil {
+			return err
+		}
+		if f.pass.slot > 0 || f.Table.Departed(shard) {
+			continue
+		}
+		f.Table.Tidy(shard)
+		if f.pass.shard++; f.pass.shard == table.Shards {
+			f.pass.next = time.Now().Add(passEvery)
+			return f.Log.drop(f.pass.before)
+		}
+		f.pass.slot = f.Table.Top(f.pass.shard)
+	}
+	return nil
+}
+
+// Merge brings into the index all that there is. It returns ErrBusy when that takes
+// longer than until end, and the error of stop, which it asks now and then.
+func (f *Flusher) Merge(end time.Time, stop func() error) error {
+	for _, again := range []bool{false, true} { // the pass under way may have passed by what is new
+		if again {
+			f.mu.Lock()
+			f.beginPass()
+			f.mu.Unlock()
+		}
+		for {
+			done, err := f.mergeMore()
+			if done {
+				break
+			}
+			busy := errors.Is(err, ErrBusy)
+			if err != nil && !busy {
+				return err
+			}
+			if err := stop(); err != nil {
+				return err
+			}
+			if time.Now().After(end) {
+				return ErrBusy
+			}
+			if busy {
+				time.Sleep(time.Millisecond)
+			}
+		}
+	}
+	return nil
+}
+
+// mergeMore goes on with a pass for a few milliseconds; done says that there is none.
+func (f *Flusher) mergeMore() (done bool, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.pass.shard == table.Shards {
+		return true, nil
+	}
+	return false, f.goOn(time.Now().Add(20 * time.Millisecond))
+}
+
+// mergeBatch merges a few tokens of a shard. Readers wait for it, so that
+// they find each use once.
+func (f *Flusher) mergeBatch(shard int) error {
+	if !f.moving.TryLock() {
+		return ErrBusy
+	}
+	defer f.moving.Unlock()
+	taken, slot := f.Table.Take(shard, f.pass.slot, batch)
+	ids := make([]keys.ID, 0, len(taken))
+	for id := range taken {
+		ids = append(ids, id)
+	}
+	err := f.update(ids, func(id keys.ID, r *record.UsageRecord) {
+		r.Take(taken[id])
+		r.Mark = f.Log.last
+	})
+	if err != nil {
+		f.Table.GiveBack(shard, taken)
+		return err
+	}
+	f.pass.slot = slot
+	return nil
+}
+
+func (f *Flusher) update(ids []keys.ID, change func(keys.ID, *record.UsageRecord)) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	return f.Update(ids, change)
+}

@@ -1,0 +1,200 @@
+package uses
+
+import (
+	"errors"
+	"maps"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"gatehouse/storage/keys"
+	"gatehouse/storage/record"
+)
+
+// Counted is closed when the index has what the log had when it was opened, or when
+// that can't be brought in: see [Flusher.Err].
+func (f *Flusher) Counted() <-chan struct{} { return f.counted }
+
+// Err is why the index does not have, for good, what the log had when it was opened.
+// It is nil until Counted is closed.
+func (f *Flusher) Err() error {
+	select {
+	case <-f.counted:
+		return f.err
+	default:
+		return nil
+	}
+}
+
+// Recovered reports whether the index has what the log had when it was opened.
+func (f *Flusher) Recovered() bool {
+	select {
+	case <-f.counted:
+		return f.err == nil
+	default:
+		return false
+	}
+}
+
+// LastUses calls fn with the last uses that the log had when it was opened. A token may
+// have many.
+func (l *Log) LastUses(fn func(keys.ID, record.LastUse)) error {
+	return l.readOld(-1, func(_, _ uint64, u use, _ record.Origin) { fn(u.id, u.used) })
+}
+
+// HasOld reports whether the log had anything when it was opened.
+func (l *Log) HasOld() bool { return len(l.old) > 0 }
+
+// readOld reads the old segments. What does not verify at the end of one was
+// being written when the program was killed, or is lost.
+func (l *Log) readOld(slice int, fn func(number, run uint64, u use, from record.Origin)) error {
+	for _, first := range l.old {
+		whole, err := l.readSegment(first, func(number uint64, payload []byte) error {
+			l.oldLast = max(l.oldLast, number)
+			return eachUse(payload, slice, func(run uint64, u use, from record.Origin) { fn(number, run, u, from) })
+		})
+		if err != nil {
+			return err
+		}
+		if !whole && slice <= 0 {
+			l.warn.Warn("the end of a log of uses does not verify; uses that it had are not counted", "file", l.path(first))
+		}
+	}
+	return nil
+}
+
+// Recover brings into the index what the log had when it was opened, slice by slice,
+// and then removes that from the log. Until then nothing newer goes to the index: a
+// record's mark must not pass what it does not count. It is called once, when the table
+// is there, or with the error for which it will never be.
+func (f *Flusher) Recover(failed error) error {
+	defer close(f.counted)
+	if f.err = failed; f.err == nil && f.Log.HasOld() {
+		f.err = f.recoverAll()
+	}
+	return f.err
+}
+
+func (f *Flusher) recoverAll() error {
+	for slice := range Slices {
+		if err := f.recoverSlice(slice); err != nil {
+			return err
+		}
+	}
+	debug.FreeOSMemory() // of all that was found at once
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.Log.drop(f.Log.run)
+}
+
+var errClosing = errors.New("the store is closing")
+
+func (f *Flusher) recoverSlice(slice int) error {
+	found := map[keys.ID]*recovered{}
+	err := f.Log.readOld(slice, func(number, run uint64, u use, from record.Origin) {
+		r := found[u.id]
+		if r == nil {
+			r = new(recovered)
+			found[u.id] = r
+		}
+		r.add(pastUse{number, run, u, from})
+	})
+	if err != nil {
+		return err
+	}
+	for part := range slices.Chunk(slices.Collect(maps.Keys(found)), batch) {
+		for {
+			start := time.Now()
+			err := f.recoverSome(part, found)
+			if err == nil {
+				worked := time.Since(start)
+				start = time.Now()
+				runtime.Gosched() // requests come first: the longer they take, the longer is the pause
+				if f.pause(min(worked+40*time.Since(start), 20*time.Millisecond)) {
+					return errClosing
+				}
+				break
+			}
+			if !errors.Is(err, ErrBusy) && !f.Full(err) {
+				return err
+			}
+			if f.pause(time.Millisecond) {
+				return errClosing
+			}
+		}
+	}
+	return nil
+}
+
+// pause waits, but not when the store is closing.
+func (f *Flusher) pause(d time.Duration) (closing bool) {
+	select {
+	case <-time.After(d):
+		return false
+	case <-f.Closing:
+		return true
+	}
+}
+
+func (f *Flusher) recoverSome(ids []keys.ID, found map[keys.ID]*recovered) error {
+	if !f.moving.TryLock() {
+		return ErrBusy
+	}
+	defer f.moving.Unlock()
+	limit, instead := f.Plausible()
+	return f.update(ids, func(id keys.ID, r *record.UsageRecord) {
+		found[id].bring(r, limit, instead)
+		r.Mark = f.Log.oldLast
+	})
+}
+
+// recovered is what the old segments have of one token.
+type recovered []pastUse
+
+type pastUse struct {
+	block, run uint64
+	use
+	from record.Origin
+}
+
+// add notes what a block says, in the order of the blocks. What the one before
+// said goes if nothing of it is needed any more: a token that is used all the
+// time is in a block of each second.
+func (p *recovered) add(u pastUse) {
+	if n := len(*p) - 1; n >= 0 && u.covers((*p)[n]) {
+		(*p)[n] = u
+		return
+	}
+	*p = append(*p, u)
+}
+
+// covers reports whether a use says all that an earlier one does.
+func (u pastUse) covers(v pastUse) bool {
+	return u.run == v.run && u.from == v.from && record.DayOf(u.used.Ms()) == record.DayOf(v.used.Ms()) && u.uses >= v.uses && u.used >= v.used
+}
+
+// bring adds to a token's usage what it does not count yet: of each run and day
+// the most that was said.
+func (p recovered) bring(r *record.UsageRecord, limit, instead int64) {
+	type when struct {
+		run uint64
+		day int32
+	}
+	most := map[when]int64{}
+	for _, u := range p {
+		if u.block <= r.Mark {
+			continue
+		}
+		used := u.used.Believed(limit, instead)
+		r.Used = max(r.Used, used)
+		r.Saw(record.Seen{Origin: u.from, Time: used.Ms()})
+		at := when{u.run, record.DayOf(u.used.Ms())}
+		most[at] = max(most[at], u.uses)
+	}
+	for at, n := range most {
+		if n > 0 {
+			r.Count(at.day, n) // believed by what reads it
+		}
+	}
+}
