@@ -216,8 +216,8 @@ func (a *app) backupCommand() *cobra.Command {
 				}
 				return fmt.Errorf("%s is not written: %w", file, err)
 			}
-			fmt.Fprintf(a.stderr, "Backed up %d users and %d tokens, up to event %d. The key file is not in it: keep a copy elsewhere.\n",
-				m.Users, m.Tokens, m.Last())
+			fmt.Fprintf(a.stderr, "Backed up %s and %s, up to event %d. The key file is not in it: keep a copy elsewhere.\n",
+				cli.Count(int(m.Users), "user"), cli.Count(int(m.Tokens), "token"), m.Last())
 			if keep == 0 {
 				return nil
 			}
@@ -286,7 +286,7 @@ func (a *app) restore(ctx context.Context, d datadir.Dir, file string) (storage.
 
 // explainRestore says what was restored, and what is left to do.
 func (a *app) explainRestore(r storage.Restored) {
-	fmt.Fprintf(a.stderr, "Restored %d users and %d tokens, as of %s.\n", r.Users, r.Tokens, time.UnixMilli(r.Created).Format(time.RFC3339))
+	fmt.Fprintf(a.stderr, "Restored %s and %s, as of %s.\n", cli.Count(int(r.Users), "user"), cli.Count(int(r.Tokens), "token"), time.UnixMilli(r.Created).Format(time.RFC3339))
 	if r.Former {
 		fmt.Fprintln(a.stderr, "An earlier version made this backup: nobody can tell whether its date is right, and it has no audit log.")
 	}

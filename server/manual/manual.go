@@ -18,7 +18,7 @@ var files embed.FS
 func Topics() []string {
 	return []string{
 		"start", "api", "web", "terminal", "commands", "configuration", "operate", "backup",
-		"ldap", "oauth", "gateway", "security", "contributing",
+		"ldap", "oauth", "gateway", "security", "troubleshooting", "sizing", "reference", "changes", "contributing",
 	}
 }
 

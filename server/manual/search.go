@@ -25,7 +25,7 @@ type Part struct {
 const maxWords = 8
 
 // Search returns the sections in which words begin with each word of the query, in any
-// case and order. Sections with the words in the title come first, then those that repeat them.
+// case and order. Sections with the words in their title, or in the chapter's, come first, then those that repeat them.
 func Search(query string) (list []Result) {
 	words := strings.Fields(strings.ToLower(query))
 	words = words[:min(len(words), maxWords)]
@@ -38,6 +38,7 @@ func Search(query string) (list []Result) {
 	}
 	var found []ranked
 	for _, page := range Pages() {
+		chapter := strings.ToLower(page.Title)
 		for _, s := range page.Sections {
 			title, text := strings.ToLower(s.Title), strings.ToLower(s.Text)
 			r := ranked{Result: Result{Topic: page.Topic, Chapter: page.Title, Section: s}}
@@ -45,7 +46,7 @@ func Search(query string) (list []Result) {
 			for _, w := range words {
 				inTitle, inText := count(title, w), count(text, w)
 				missing = missing || inTitle+inText == 0
-				r.titles += min(inTitle, 1)
+				r.titles += min(inTitle, 1) + min(count(chapter, w), 1)
 				r.times += inText
 			}
 			if !missing {

@@ -33,7 +33,7 @@ func TestSearch(t *testing.T) {
 					marked.WriteString(part.Text)
 				}
 			}
-			if marked.Len() == 0 || all.Len() > 300 {
+			if marked.Len() == 0 && found[0].Text != "" || all.Len() > 300 {
 				t.Errorf("%.40q: the excerpt is %q, marked %q", query, &all, &marked)
 			}
 		}

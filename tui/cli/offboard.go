@@ -122,7 +122,7 @@ func confirmQuestion(held api.HeldSweep) string {
 		parts = append(parts, fmt.Sprintf("%s (%d)", a.Action, a.Count))
 	}
 	if len(held.Changes) > 0 {
-		parts = append(parts, "do this to "+count(len(held.Changes), "user"))
+		parts = append(parts, "do this to "+Count(len(held.Changes), "user"))
 	}
 	q := strings.Join(parts, ", ")
 	return strings.ToUpper(q[:1]) + q[1:] + "?"

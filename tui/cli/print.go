@@ -142,7 +142,7 @@ func (env Env) facts(u api.UserDetail) error {
 	t.Row("last used", lastUse(u.User))
 	if d := u.LoginDelay; d != nil {
 		t.Row("logins", fmt.Sprintf("delayed until %s, after %s in a row: gatehouse user unlock %s lifts it",
-			moment(d.Until), count(d.Failures, "bad password"), u.UID))
+			moment(d.Until), Count(d.Failures, "bad password"), u.UID))
 	}
 	return t.Flush()
 }
@@ -266,7 +266,9 @@ func dash(s string) string {
 	return s
 }
 
-func count(n int, noun string) string {
+// Count returns a number with its noun: 1 token, 2 tokens.
+// Count returns a number with its noun: 1 token, 2 tokens.
+func Count(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}

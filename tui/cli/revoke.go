@@ -97,7 +97,7 @@ func (r *revocation) run(ctx context.Context, c *api.Client, ids []string) error
 		r.env.say("No token matches.")
 		return r.print(0, 0)
 	}
-	if err := r.agreed.ask(ctx, fmt.Sprintf("Revoke %s for good?", count(n, "token"))); err != nil {
+	if err := r.agreed.ask(ctx, fmt.Sprintf("Revoke %s for good?", Count(n, "token"))); err != nil {
 		return err
 	}
 	if r.agreed.yes {
@@ -152,7 +152,7 @@ func (r *revocation) warn(ctx context.Context, c *api.Client) error {
 	case used > mostInUse:
 		r.env.say("IN USE: more than %d tokens used within the last hour.", mostInUse)
 	case used > 0:
-		r.env.say("IN USE: %s used within the last hour.", count(used, "token"))
+		r.env.say("IN USE: %s used within the last hour.", Count(used, "token"))
 	}
 	return nil
 }
@@ -186,15 +186,15 @@ func (r *revocation) follow(rows iter.Seq2[api.Progress, error]) (p api.Progress
 	case err != nil && p.Job == "": // refused
 		return p, err
 	case err != nil:
-		return p, fmt.Errorf("after at least %s of %d: %w", count(p.Revoked, "token"), p.Total, err)
+		return p, fmt.Errorf("after at least %s of %d: %w", Count(p.Revoked, "token"), p.Total, err)
 	case !p.Done:
-		return p, fmt.Errorf("after at least %s of %d: the server broke off", count(p.Revoked, "token"), p.Total)
+		return p, fmt.Errorf("after at least %s of %d: the server broke off", Count(p.Revoked, "token"), p.Total)
 	case p.Stopped:
-		return p, fmt.Errorf("stopped after %s of %d", count(p.Revoked, "token"), p.Total)
+		return p, fmt.Errorf("stopped after %s of %d", Count(p.Revoked, "token"), p.Total)
 	case p.Revoked < p.Total:
-		r.env.say("Revoked %s and left %d alone: by then they no longer matched.", count(p.Revoked, "token"), p.Total-p.Revoked)
+		r.env.say("Revoked %s and left %d alone: by then they no longer matched.", Count(p.Revoked, "token"), p.Total-p.Revoked)
 	default:
-		r.env.say("Revoked %s.", count(p.Revoked, "token"))
+		r.env.say("Revoked %s.", Count(p.Revoked, "token"))
 	}
 	return p, nil
 }
@@ -202,9 +202,9 @@ func (r *revocation) follow(rows iter.Seq2[api.Progress, error]) (p api.Progress
 // report says how many of the ids that were named are revoked.
 func (r *revocation) report(done, asked int) error {
 	if done < asked {
-		r.env.say("Revoked %s; %d had been revoked before.", count(done, "token"), asked-done)
+		r.env.say("Revoked %s; %d had been revoked before.", Count(done, "token"), asked-done)
 	} else {
-		r.env.say("Revoked %s.", count(done, "token"))
+		r.env.say("Revoked %s.", Count(done, "token"))
 	}
 	return r.print(done, asked)
 }

@@ -64,7 +64,7 @@ func (s *scan) result() error {
 	case s.works > 0:
 		return &foundError{s.works}
 	case s.unread > 0:
-		return fmt.Errorf("%s could not be looked through", count(s.unread, "path"))
+		return fmt.Errorf("%s could not be looked through", Count(s.unread, "path"))
 	}
 	return nil
 }
@@ -73,7 +73,7 @@ func (s *scan) result() error {
 type foundError struct{ places int }
 
 func (e *foundError) Error() string {
-	return "tokens that work were found in " + count(e.places, "place")
+	return "tokens that work were found in " + Count(e.places, "place")
 }
 
 type suspect struct {

@@ -197,13 +197,13 @@ func userRemove(env Env) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := agreed.ask(ctx, fmt.Sprintf("Remove %s and revoke %s for good?", text.Escape(u.UID), count(u.Tokens, "token"))); err != nil {
+		if err := agreed.ask(ctx, fmt.Sprintf("Remove %s and revoke %s for good?", text.Escape(u.UID), Count(u.Tokens, "token"))); err != nil {
 			return err
 		}
 		if err := c.RemoveUser(ctx, args[0]); err != nil {
 			return err
 		}
-		env.say("Removed %s; %s revoked.", text.Escape(u.UID), count(u.Tokens, "token"))
+		env.say("Removed %s; %s revoked.", text.Escape(u.UID), Count(u.Tokens, "token"))
 		return nil
 	})
 	c := command("remove UID", "Remove a user and revoke the user's tokens for good", One("UID"), func(cmd *cobra.Command, args []string) error {
