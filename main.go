@@ -27,6 +27,7 @@ import (
 	"gatehouse/server/datadir"
 	"gatehouse/server/directory"
 	"gatehouse/storage"
+	"gatehouse/storage/backup"
 	"gatehouse/storage/keys"
 	"gatehouse/tui"
 	"gatehouse/tui/cli"
@@ -233,16 +234,16 @@ func (a *app) backupCommand() *cobra.Command {
 }
 
 // backup writes a backup to a file or, for "-", to standard output.
-func (a *app) backup(ctx context.Context, file string, force bool) (storage.Manifest, error) {
+func (a *app) backup(ctx context.Context, file string, force bool) (backup.Manifest, error) {
 	d, err := a.dir()
 	if err != nil {
-		return storage.Manifest{}, err
+		return backup.Manifest{}, err
 	}
 	if file != "-" {
 		return d.Backup(ctx, file, force)
 	}
 	if term.IsTerminal(int(a.stdout.Fd())) {
-		return storage.Manifest{}, errors.New("standard output is a terminal: redirect it to a file or a pipe")
+		return backup.Manifest{}, errors.New("standard output is a terminal: redirect it to a file or a pipe")
 	}
 	return d.BackupTo(ctx, a.out)
 }

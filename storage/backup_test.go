@@ -3,6 +3,7 @@ package storage
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage/backup"
 	"gatehouse/storage/disk"
 	"gatehouse/storage/journal"
 )
@@ -84,6 +86,8 @@ func TestBackupHasTheLog(t *testing.T) {
 	}
 }
 
+const firstLine = "GATEHOUSE SNAPSHOT 2\n"
+
 // chunkOf is a chunk of a backup, without its checksum.
 type chunkOf struct {
 	kind byte
@@ -92,7 +96,7 @@ type chunkOf struct {
 
 func partsOf(t *testing.T, backup []byte) (list []chunkOf) {
 	t.Helper()
-	for b := backup[len(snapshotMagic):]; len(b) > 0; {
+	for b := backup[len(firstLine):]; len(b) > 0; {
 		n := int(binary.BigEndian.Uint32(b))
 		b = b[36:]
 		list = append(list, chunkOf{b[0], b[1:n]})
@@ -101,16 +105,15 @@ func partsOf(t *testing.T, backup []byte) (list []chunkOf) {
 	return list
 }
 
-func joined(t *testing.T, list []chunkOf) []byte {
-	t.Helper()
-	out := bytes.NewBufferString(snapshotMagic)
-	w := &snapshotWriter{w: out}
+func joined(list []chunkOf) []byte {
+	out, sum := []byte(firstLine), [sha256.Size]byte{}
 	for _, p := range list {
-		if err := w.chunk(append([]byte{p.kind}, p.data...)); err != nil {
-			t.Fatal(err)
-		}
+		payload := append([]byte{p.kind}, p.data...)
+		sum = sha256.Sum256(append(sum[:], payload...))
+		out = binary.BigEndian.AppendUint32(out, uint32(len(payload)))
+		out = append(append(out, sum[:]...), payload...)
 	}
-	return out.Bytes()
+	return out
 }
 
 // A backup that is put together from several is refused, and the directory is as it
@@ -144,7 +147,7 @@ func TestBackupOfParts(t *testing.T) {
 			if name == "and before" && slices.EqualFunc(older[n+1:], newer[n+1:], func(a, b chunkOf) bool { return bytes.Equal(a.data, b.data) }) {
 				continue // all of it is the older
 			}
-			backup := joined(t, list)
+			backup := joined(list)
 			t.Run(fmt.Sprintf("part %d, %c, %s", n, older[n].kind, name), func(t *testing.T) {
 				at := copyDir(t, dir)
 				before := files(t, at)
@@ -306,15 +309,15 @@ func TestBackupWhileBehind(t *testing.T) {
 	if !s.lag.some.Load() {
 		t.Fatal("the index is not behind")
 	}
-	backup := backupOf(t, s)
-	m, err := CheckSnapshot(bytes.NewReader(backup))
+	made := backupOf(t, s)
+	m, err := backup.Check(bytes.NewReader(made))
 	if err != nil || m.Log != s.journal.End() || m.Log == (journal.Position{}) || m.Sequence >= m.Last() {
 		t.Errorf("got %+v, %v, want a log to %v", m, err, s.journal.End())
 	}
 	full.Store(false) // or it can't be closed
 	to := t.TempDir()
 	put(t, filepath.Join(to, "key"), must[[]byte](t)(os.ReadFile(filepath.Join(dir, "key"))), 0o600)
-	restore(t, backup, to, Options{})
+	restore(t, made, to, Options{})
 	s = open(t, to)
 	wantDead(t, s, secret)
 	wantLive(t, s, live)

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage/backup"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
 
@@ -309,18 +310,18 @@ func BenchmarkLarge(b *testing.B) {
 	s.Close()
 
 	b.Run("open", func(b *testing.B) { benchOpen(b, dir, secrets) })
-	backup := filepath.Join(b.TempDir(), "backup")
-	b.Run("backup", func(b *testing.B) { benchBackup(b, dir, backup) })
+	file := filepath.Join(b.TempDir(), "backup")
+	b.Run("backup", func(b *testing.B) { benchBackup(b, dir, file) })
 	b.Run("check", func(b *testing.B) {
 		for b.Loop() {
-			f := benchFile(b, backup)
-			if _, err := CheckSnapshot(f); err != nil {
+			f := benchFile(b, file)
+			if _, err := backup.Check(f); err != nil {
 				b.Fatal(err)
 			}
 			f.Close()
 		}
 	})
-	b.Run("restore", func(b *testing.B) { benchRestore(b, dir, backup, secrets[0]) })
+	b.Run("restore", func(b *testing.B) { benchRestore(b, dir, file, secrets[0]) })
 }
 
 func benchOpen(b *testing.B, dir string, secrets []string) {

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"gatehouse/storage/backup"
 	"gatehouse/storage/disk"
 	"gatehouse/storage/record"
 	"gatehouse/storage/table"
@@ -90,7 +91,7 @@ func (s *Store) leaveTableMeanwhile() {
 	debug.FreeOSMemory() // what writing it left behind
 }
 
-func (s *Store) writeCheckpoint(ctx context.Context) (m Manifest, err error) {
+func (s *Store) writeCheckpoint(ctx context.Context) (m backup.Manifest, err error) {
 	f, err := os.CreateTemp(s.path(""), ".checkpoint-*")
 	if err != nil {
 		return m, err
@@ -114,39 +115,39 @@ func (s *Store) writeCheckpoint(ctx context.Context) (m Manifest, err error) {
 }
 
 // lastCheckpoint is what the checkpoint says of itself; zero without a usable one.
-func (s *Store) lastCheckpoint() Manifest {
+func (s *Store) lastCheckpoint() backup.Manifest {
 	m, err := s.readManifest()
 	if err != nil {
-		return Manifest{}
+		return backup.Manifest{}
 	}
 	return m
 }
 
 // readManifest reads the beginning of the checkpoint.
-func (s *Store) readManifest() (Manifest, error) {
+func (s *Store) readManifest() (backup.Manifest, error) {
 	f, err := os.Open(s.path("checkpoint"))
 	if err != nil {
-		return Manifest{}, err
+		return backup.Manifest{}, err
 	}
 	defer f.Close()
-	r, err := openSnapshot(f)
+	r, err := backup.Open(f)
 	if err != nil {
-		return Manifest{}, err
+		return backup.Manifest{}, err
 	}
-	return r.manifest, nil
+	return r.Manifest, nil
 }
 
 // readCheckpoint calls fn with each chunk of the checkpoint's operations. It returns
 // nil only for one that is whole, and of this journal.
-func (s *Store) readCheckpoint(fn func(ops []byte) error) (Manifest, error) {
+func (s *Store) readCheckpoint(fn func(ops []byte) error) (backup.Manifest, error) {
 	f, err := os.Open(s.path("checkpoint"))
 	if err != nil {
-		return Manifest{}, err
+		return backup.Manifest{}, err
 	}
 	defer f.Close()
-	r, err := openSnapshot(f)
+	r, err := backup.Open(f)
 	if err == nil {
-		err = r.records(func(ops []byte) error {
+		err = r.Records(func(ops []byte) error {
 			if s.isClosing() {
 				return ErrClosed
 			}
@@ -154,15 +155,15 @@ func (s *Store) readCheckpoint(fn func(ops []byte) error) (Manifest, error) {
 		})
 	}
 	if err == nil {
-		err = errors.Join(r.atEnd(), r.authentic(s.snapshotKey))
+		err = errors.Join(r.AtEnd(), r.Authentic(s.snapshotKey))
 	}
-	if err == nil && r.version > 1 {
-		err = s.journal.Has(context.Background(), r.manifest.Position)
+	if err == nil && !r.Former() {
+		err = s.journal.Has(context.Background(), r.Manifest.Position)
 	}
 	if err != nil {
-		return Manifest{}, fmt.Errorf("%s: %w", f.Name(), err)
+		return backup.Manifest{}, fmt.Errorf("%s: %w", f.Name(), err)
 	}
-	return r.manifest, nil
+	return r.Manifest, nil
 }
 
 // checkCheckpoint reads all of the checkpoint.

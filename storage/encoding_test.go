@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"gatehouse/storage/backup"
 	"gatehouse/storage/journal"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
@@ -75,7 +76,7 @@ func encodings(t *testing.T) map[string][]byte {
 		event   Event
 		session Session
 		file    File
-		m       Manifest
+		m       backup.Manifest
 	)
 	for n, v := range []any{&user, &token, &event, &session, &file, &m} {
 		fillIn(reflect.ValueOf(v).Elem(), int64(n+3))

@@ -14,6 +14,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"golang.org/x/sys/unix"
 
+	"gatehouse/storage/backup"
 	"gatehouse/storage/disk"
 	"gatehouse/storage/journal"
 	"gatehouse/storage/keys"
@@ -22,7 +23,7 @@ import (
 
 // Restored says what a restore did.
 type Restored struct {
-	Manifest
+	backup.Manifest
 	Revoked int      // tokens and users whose end came after the backup, and holds
 	Unread  []string // what could not be read of the older store: an end that only this had is lost
 	Kept    string   // where the older store is now; empty: there was none
@@ -36,18 +37,18 @@ type Restored struct {
 //
 // A backup that is damaged, cut off, put together from several or of another
 // installation is refused, and the directory is as it was. So it is when ctx ends.
-func Restore(ctx context.Context, backup io.Reader, dir string, opts Options) (r Restored, err error) {
+func Restore(ctx context.Context, from io.Reader, dir string, opts Options) (r Restored, err error) {
 	if opts.KeyFile == "" {
 		opts.KeyFile = filepath.Join(dir, "key")
 	}
 	if opts.Progress == nil {
 		opts.Progress = func(string, int, int) {}
 	}
-	in, err := openSnapshot(backup) // before anything is made
+	in, err := backup.Open(from) // before anything is made
 	if err != nil {
 		return r, err
 	}
-	r.Manifest, r.Former = in.manifest, in.version == 1
+	r.Manifest, r.Former = in.Manifest, in.Former()
 	made, err := makeDir(dir)
 	if err != nil {
 		return r, err
@@ -70,7 +71,7 @@ func Restore(ctx context.Context, backup io.Reader, dir string, opts Options) (r
 	if err := os.RemoveAll(stage); err != nil {
 		return r, err
 	}
-	old, err := lookAtOld(ctx, dir, in.keyring, opts)
+	old, err := lookAtOld(ctx, dir, in.Keyring, opts)
 	if err != nil {
 		return r, err
 	}
@@ -234,18 +235,18 @@ func readOlder(ctx context.Context, store string, ring keys.Ring, opts Options) 
 // readCheckpoint returns the record up to which the checkpoint has everything; 0 when
 // not all of it can be read.
 func (e *older) readCheckpoint(ctx context.Context, f io.Reader) (covered uint64, err error) {
-	in, err := openSnapshot(f)
+	in, err := backup.Open(f)
 	if err != nil {
 		return 0, err
 	}
-	err = in.records(func(ops []byte) error {
+	err = in.Records(func(ops []byte) error {
 		record.EachOp(ops, e.takeOp)
 		return ctx.Err()
 	})
 	if err != nil {
 		return 0, err
 	}
-	return in.manifest.Sequence, nil
+	return in.Manifest.Sequence, nil
 }
 
 // readIndex adds the ends that are in the index. When checkpoint and journal were read,
@@ -328,59 +329,59 @@ func openReadOnly(o badger.Options) (db *badger.DB, err error) {
 
 // stageBackup lays a store out that has the backup as its checkpoint, its journal, and
 // no index yet.
-func stageBackup(ctx context.Context, stage string, in *snapshotReader, old older, opts Options) error {
+func stageBackup(ctx context.Context, stage string, in *backup.Reader, old older, opts Options) error {
 	store := filepath.Join(stage, "store")
 	if err := os.MkdirAll(store, 0o700); err != nil {
 		return err
 	}
 	step := func() error {
-		opts.Progress("Reading the backup, MB", int(in.offset/1e6), 0)
+		opts.Progress("Reading the backup, MB", int(in.Offset()/1e6), 0)
 		return ctx.Err()
 	}
 	if err := stageCheckpoint(filepath.Join(store, "checkpoint"), in, step); err != nil {
 		return err
 	}
 	if old.snapshotKey != nil { // else the first start looks
-		if err := in.authentic(*old.snapshotKey); err != nil {
+		if err := in.Authentic(*old.snapshotKey); err != nil {
 			return err
 		}
 	}
-	restored := in.manifest.Log.String()
-	if in.manifest.Log == (journal.Position{}) {
-		restored = strconv.FormatUint(max(in.manifest.Sequence, old.last), 10)
+	restored := in.Manifest.Log.String()
+	if !in.Manifest.HasLog() {
+		restored = strconv.FormatUint(max(in.Manifest.Sequence, old.last), 10)
 	} else if err := stageJournal(filepath.Join(store, "journal"), in, step); err != nil {
 		return err
 	}
-	if err := in.atEnd(); err != nil {
+	if err := in.AtEnd(); err != nil {
 		return err
 	}
-	if err := disk.WriteFile(filepath.Join(store, "keyring"), in.keyring); err != nil {
+	if err := disk.WriteFile(filepath.Join(store, "keyring"), in.Keyring); err != nil {
 		return err
 	}
 	return disk.WriteFile(filepath.Join(store, "restored"), []byte(restored))
 }
 
-func stageCheckpoint(file string, in *snapshotReader, step func() error) error {
+func stageCheckpoint(file string, in *backup.Reader, step func() error) error {
 	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	if err = in.copyTo(f); err == nil {
-		err = in.records(func([]byte) error { return step() })
+	if err = in.CopyTo(f); err == nil {
+		err = in.Records(func([]byte) error { return step() })
 	}
-	in.copyTo(nil)
+	in.CopyTo(nil)
 	if err == nil {
 		err = f.Sync()
 	}
 	return errors.Join(err, f.Close())
 }
 
-func stageJournal(dir string, in *snapshotReader, step func() error) error {
+func stageJournal(dir string, in *backup.Reader, step func() error) error {
 	l, err := journal.NewLayout(dir)
 	if err != nil {
 		return err
 	}
-	err = in.log(func(p journal.Piece) error { return errors.Join(l.Put(p), step()) }, l.Reset)
+	err = in.Log(func(p journal.Piece) error { return errors.Join(l.Put(p), step()) }, l.Reset)
 	return errors.Join(err, l.Close())
 }
 
@@ -395,14 +396,14 @@ func carryTimes(dir, stage string) error {
 
 // finishStage opens the staged store, which builds its index, and ends there
 // what has ended since the backup: before the store is in its place.
-func finishStage(ctx context.Context, stage string, opts Options, old older, m Manifest) (n int, err error) {
+func finishStage(ctx context.Context, stage string, opts Options, old older, m backup.Manifest) (n int, err error) {
 	opts.Progress("Building the index", 0, 0)
 	s, err := prepare(ctx, stage, opts)
 	if err != nil {
 		return 0, disk.Explain(err)
 	}
-	if m.Log != (journal.Position{}) && s.journal.End() != m.Log {
-		return 0, errors.Join(&SnapshotError{0, "its journal goes on where it should end"}, s.release())
+	if m.HasLog() && s.journal.End() != m.Log {
+		return 0, errors.Join(&backup.Error{Reason: "its journal goes on where it should end"}, s.release())
 	}
 	s.start()
 	go s.load()

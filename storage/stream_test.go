@@ -2,11 +2,13 @@ package storage
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"testing"
 
+	"gatehouse/storage/backup"
 	"gatehouse/storage/record"
 )
 
@@ -53,25 +55,28 @@ func TestCheckpointOutOfOrder(t *testing.T) {
 // rewrite gives a snapshot other operations, and an end that fits.
 func rewrite(t *testing.T, snapshot []byte, key [32]byte, spoil func([]record.Op) []record.Op) []byte {
 	t.Helper()
-	in, err := openSnapshot(bytes.NewReader(snapshot))
+	in, err := backup.Open(bytes.NewReader(snapshot))
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := bytes.NewBuffer(slices.Clone(in.begun))
-	w := &snapshotWriter{w: out, sum: in.sum}
+	out := new(bytes.Buffer)
+	w, err := backup.NewWriter(out, in.Manifest, in.Keyring)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var ops []record.Op
-	err = in.records(func(data []byte) error {
+	err = in.Records(func(data []byte) error {
 		list, err := record.AllOps(data)
 		ops = append(ops, list...)
 		return err
 	})
 	for _, o := range spoil(ops) {
 		if err == nil {
-			err = w.op(o)
+			err = w.Op(o)
 		}
 	}
 	if err == nil {
-		err = w.end(key)
+		err = errors.Join(w.End(key), w.Flush())
 	}
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"gatehouse/storage/backup"
 	"gatehouse/storage/record"
 )
 
@@ -162,7 +163,7 @@ func TestCheckpointOfTheDayBefore(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	at := time.Now()
-	var before Manifest
+	var before backup.Manifest
 	for n := range 3 {
 		s, err := Open(dir, Options{Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return at.Add(time.Duration(n) * 13 * time.Hour) }})
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"gatehouse/server/textfile"
 	"gatehouse/storage"
+	"gatehouse/storage/backup"
 	"gatehouse/storage/disk"
 )
 
@@ -22,7 +23,7 @@ var errExists = errors.New("a file of that name exists: name another, or add --f
 // by reading it again, and gives it its name. It replaces a file that exists only if
 // force is set. A pipe or a device is written to directly, as BackupTo does. Progress
 // goes to the terminal, if there is one.
-func (d Dir) Backup(ctx context.Context, file string, force bool) (m storage.Manifest, err error) {
+func (d Dir) Backup(ctx context.Context, file string, force bool) (m backup.Manifest, err error) {
 	if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
 		f, err := d.open(ctx, file, info, os.O_WRONLY, "waiting for somebody to read the backup from it")
 		if err != nil {
@@ -56,7 +57,7 @@ func (d Dir) Backup(ctx context.Context, file string, force bool) (m storage.Man
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return m, err
 	}
-	if m, err = storage.CheckSnapshot(f); err != nil {
+	if m, err = backup.Check(f); err != nil {
 		return m, brokenOff(err)
 	}
 	if err := f.Sync(); err != nil {
@@ -87,12 +88,12 @@ func brokenOff(err error) error {
 
 // BackupTo writes a snapshot to what can't be read again, such as a pipe, and checks it
 // on the way: there, only the error says that the snapshot is not whole.
-func (d Dir) BackupTo(ctx context.Context, w io.Writer) (m storage.Manifest, err error) {
+func (d Dir) BackupTo(ctx context.Context, w io.Writer) (m backup.Manifest, err error) {
 	read, written := io.Pipe()
 	whole := make(chan error)
 	go func() {
 		var err error
-		m, err = storage.CheckSnapshot(read)
+		m, err = backup.Check(read)
 		io.Copy(io.Discard, read) // or the writer would wait for a reader
 		whole <- err
 	}()

@@ -1,0 +1,254 @@
+package backup_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"gatehouse/storage/backup"
+	"gatehouse/storage/journal"
+	"gatehouse/storage/record"
+)
+
+var key = [32]byte{1, 31: 2}
+
+// newJournal makes a journal of a few segments.
+func newJournal(t *testing.T, dir string) *journal.Journal {
+	t.Helper()
+	j, err := journal.Open(dir, key, journal.Options{Create: true, SegmentSize: 8 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { j.Close() })
+	for n := range 20 {
+		if _, err := j.Append(true, []journal.Entry{{Actor: "a", Payload: bytes.Repeat([]byte{byte(n)}, 1000)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return j
+}
+
+// sample writes a snapshot of some operations and, if it has a journal, that.
+func sample(t *testing.T, ops []record.Op, j *journal.Journal, skipped func(error, uint64)) []byte {
+	t.Helper()
+	m := backup.Manifest{Sequence: 10, Created: 5, Users: 6, Tokens: 7}
+	var log *journal.Copy
+	if j != nil {
+		var err error
+		if log, err = j.Copy(); err != nil {
+			t.Fatal(err)
+		}
+		defer log.Close()
+		m.Log = log.End()
+	}
+	out := new(bytes.Buffer)
+	w, err := backup.NewWriter(out, m, []byte("keyring"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range ops {
+		if err := w.Op(o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.End(key); err != nil {
+		t.Fatal(err)
+	}
+	if log != nil {
+		if err := w.Log(t.Context(), log, m.Sequence, skipped); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func manyOps() (ops []record.Op) {
+	for n := range 600 {
+		ops = append(ops, record.Op{Key: fmt.Append(nil, "u", n), Value: bytes.Repeat([]byte{byte(n)}, 1000)})
+	}
+	return append(ops, record.Op{Key: []byte("gone")})
+}
+
+// What was written is read, as it was, and can be copied from the first byte on.
+func TestReader(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "journal")
+	j := newJournal(t, dir)
+	want := manyOps()
+	b := sample(t, want, j, func(err error, _ uint64) { t.Error(err) })
+	r, err := backup.Open(bytes.NewReader(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(r.Keyring) != "keyring" || r.Manifest.Users != 6 || !r.Manifest.HasLog() || r.Manifest.Last() != 20 || r.Former() {
+		t.Errorf("got %q, %+v", r.Keyring, r.Manifest)
+	}
+	copied := new(bytes.Buffer)
+	if err := r.CopyTo(copied); err != nil {
+		t.Fatal(err)
+	}
+	var got []record.Op
+	chunks := 0
+	err = r.Records(func(ops []byte) error {
+		chunks++
+		list, err := record.AllOps(bytes.Clone(ops))
+		got = append(got, list...)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.CopyTo(nil)
+	same := func(a, b record.Op) bool { return bytes.Equal(a.Key, b.Key) && bytes.Equal(a.Value, b.Value) }
+	if !slices.EqualFunc(got, want, same) || chunks < 2 {
+		t.Errorf("got %d operations in %d chunks, want %d in a few", len(got), chunks, len(want))
+	}
+	if int64(copied.Len()) != r.Offset() || !bytes.HasPrefix(b, copied.Bytes()) {
+		t.Errorf("%d bytes were copied of %d, and are others", copied.Len(), r.Offset())
+	}
+	if err := r.Authentic(key); err != nil {
+		t.Error(err)
+	}
+	if err := r.Authentic([32]byte{}); !errors.As(err, new(*backup.Error)) {
+		t.Errorf("with another key: got %v", err)
+	}
+	to := filepath.Join(t.TempDir(), "journal")
+	l, err := journal.NewLayout(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(r.Log(l.Put, l.Reset), l.Close(), r.AtEnd()); err != nil {
+		t.Fatal(err)
+	}
+	again, err := journal.Open(to, key, journal.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if again.End() != j.End() {
+		t.Errorf("got a journal to %v, want %v", again.End(), j.End())
+	}
+}
+
+// small is a backup of which a test can try many bytes.
+func small(t *testing.T) []byte {
+	j, err := journal.Open(filepath.Join(t.TempDir(), "journal"), key, journal.Options{Create: true, SegmentSize: 4 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	if _, err := j.Append(true, []journal.Entry{{Payload: []byte("x")}}); err != nil {
+		t.Fatal(err)
+	}
+	return sample(t, manyOps()[:2], j, nil)
+}
+
+// Nothing of a backup can be changed or left out, and nothing added.
+func TestChanged(t *testing.T) {
+	good := small(t)
+	if m, err := backup.Check(bytes.NewReader(good)); err != nil || m.Tokens != 7 {
+		t.Fatalf("got %+v, %v", m, err)
+	}
+	wrong := func(what string, b []byte) {
+		t.Helper()
+		if _, err := backup.Check(bytes.NewReader(b)); !errors.As(err, new(*backup.Error)) {
+			t.Errorf("%s: got %v, want a *backup.Error", what, err)
+		}
+	}
+	for at := 0; at < len(good); at += 1 + at/300 {
+		b := bytes.Clone(good)
+		b[at] ^= 1
+		wrong(fmt.Sprintf("byte %d flipped", at), b)
+		wrong(fmt.Sprintf("cut to %d bytes", at), good[:at])
+	}
+	wrong("a byte more", append(bytes.Clone(good), 0))
+	wrong("twice", append(bytes.Clone(good), good...))
+}
+
+// Where the journal is damaged in an old segment, the backup has what comes after it, if
+// that is all that its records need.
+func TestDamagedLog(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "journal")
+	j := newJournal(t, dir)
+	files, err := filepath.Glob(filepath.Join(dir, "*.seg"))
+	if err != nil || len(files) < 4 {
+		t.Fatalf("got files %v, %v", files, err)
+	}
+	b, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[700] ^= 1
+	if err := os.WriteFile(files[0], b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var from uint64
+	out := sample(t, nil, j, func(err error, first uint64) {
+		if !errors.As(err, new(*journal.CorruptError)) {
+			t.Errorf("got %v", err)
+		}
+		from = first
+	})
+	if want := j.Segments()[1]; from != want {
+		t.Fatalf("it goes on with record %d, want %d", from, want)
+	}
+	r, err := backup.Open(bytes.NewReader(out))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resets := 0
+	err = errors.Join(
+		r.Records(func([]byte) error { return nil }),
+		r.Log(func(journal.Piece) error { return nil }, func() error { resets++; return nil }),
+		r.AtEnd())
+	if err != nil || resets != 1 {
+		t.Errorf("got %d resets, %v, want 1", resets, err)
+	}
+}
+
+// full takes so many bytes, and then no more.
+type full struct{ left int }
+
+var errFull = errors.New("full")
+
+func (f *full) Write(b []byte) (int, error) {
+	if f.left -= len(b); f.left < 0 {
+		return 0, errFull
+	}
+	return len(b), nil
+}
+
+// An error of writing is what the writer gives, and no damage of the journal; and one who
+// waits no longer is told why.
+func TestLogEnds(t *testing.T) {
+	j := newJournal(t, filepath.Join(t.TempDir(), "journal"))
+	log, err := j.Copy()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	skipped := func(err error, _ uint64) { t.Errorf("skipped: %v", err) }
+	w, err := backup.NewWriter(&full{}, backup.Manifest{Log: log.End()}, make([]byte, 1<<20-2000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Log(t.Context(), log, 0, skipped); !errors.Is(err, errFull) || errors.As(err, new(*journal.CorruptError)) {
+		t.Errorf("got %v, want %v", err, errFull)
+	}
+	why := errors.New("the store is closed")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(why)
+	if w, err = backup.NewWriter(new(bytes.Buffer), backup.Manifest{Log: log.End()}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Log(ctx, log, 0, skipped); !errors.Is(err, why) {
+		t.Errorf("got %v, want %v", err, why)
+	}
+}
