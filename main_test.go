@@ -624,7 +624,7 @@ var arrows = map[string][]string{
 	"server/gatebench":            {"server", "storage", "server/listen"},
 	"server/ipaddr":               {},
 	"server/admin":                {"storage", "storage/record", "storage/disk", "ldap", "server/api", "server/body", "server/config", "server/directory", "server/guard", "server/listen", "server/oauth", "server/query", "server/reply", "server/route", "server/tokens", "server/view"},
-	"server/tokens":               {"server/config", "server/ipaddr", "server/reply", "storage"},
+	"server/tokens":               {"server/api", "server/body", "server/config", "server/guard", "server/ipaddr", "server/reply", "server/route", "server/view", "storage", "storage/record"},
 	"server/listen":               {"server/config", "server/ipaddr", "storage/lasting"},
 	"server/guard":                {"server/config", "server/ipaddr", "server/reply", "storage", "storage/record"},
 	"server/directory":            {"storage", "storage/record", "storage/record", "storage/lasting", "ldap", "server/api", "server/config", "server/guard", "server/reply"},

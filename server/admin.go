@@ -16,7 +16,7 @@ import (
 func (s *Server) newAdmin() *admin.Admin {
 	return admin.New(s.store, admin.Host{
 		Log: s.log, Now: s.now, Config: s.config, Hasher: s.hasher, Throttle: s.throttle, People: s.directory, Idle: s.idle, Providers: s.oauth,
-		Figures: s.figures, Revoked: func(tokens int) { s.metrics.revocations.Add(float64(tokens)) },
+		Figures: s.figures, Revoked: s.revoked,
 	})
 }
 

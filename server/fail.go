@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"runtime/debug"
 	"strconv"
-	"strings"
 	"time"
 
 	"gatehouse/server/api"
@@ -60,7 +59,7 @@ func (s *Server) failPage(w http.ResponseWriter, r *http.Request, err error) {
 // caches from giving the one to the other.
 func (s *Server) failByAccept(w http.ResponseWriter, r *http.Request, err error) {
 	w.Header().Add("Vary", "Accept")
-	if wantsPage(r) {
+	if route.WantsPage(r) {
 		s.failPage(w, r, err)
 		return
 	}
@@ -88,17 +87,12 @@ func (s *Server) failUnlessToLogin(w http.ResponseWriter, r *http.Request, err e
 	seeOther(w, "/?next="+url.QueryEscape(next))
 }
 
-// wantsPage reports whether a browser asks, by its Accept header.
-func wantsPage(r *http.Request) bool {
-	return strings.Contains(strings.ToLower(r.Header.Get("Accept")), "text/html")
-}
-
 // person reports whether somebody came here with a browser, of their own accord and
 // without a token.
 func (s *Server) person(r *http.Request) bool {
 	mode, dest := r.Header.Get("Sec-Fetch-Mode"), r.Header.Get("Sec-Fetch-Dest")
-	return wantsPage(r) && (mode == "" || mode == "navigate") && (dest == "" || dest == "document") &&
-		len(tokensOf(r, false)) == 0 && !aheadOfNeed(r) && !s.fromElsewhere(r)
+	return route.WantsPage(r) && (mode == "" || mode == "navigate") && (dest == "" || dest == "document") &&
+		len(route.TokensOf(r, false)) == 0 && !route.AheadOfNeed(r) && !route.FromElsewhere(r, s.origins)
 }
 
 // refusal returns what the client is told of an error. It sets the headers that

@@ -8,13 +8,12 @@ import (
 	"math"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
 	"gatehouse/server/api"
 	"gatehouse/server/reply"
-	"gatehouse/server/route"
+	"gatehouse/server/tokens"
 	"gatehouse/storage"
 )
 
@@ -50,7 +49,7 @@ func TestListingIsOneArray(t *testing.T) {
 		t.Fatal(err)
 	}
 	server := h.serve()
-	for _, n := range []int{0, 1, partTokens - 1, partTokens, partTokens + 1, 2 * partTokens, 3*partTokens + 5} {
+	for _, n := range []int{0, 1, tokens.PartTokens - 1, tokens.PartTokens, tokens.PartTokens + 1, 2 * tokens.PartTokens, 3*tokens.PartTokens + 5} {
 		h.hold(n)
 		list, _, err := h.store.Page(storage.Owned{Owner: u.ID, Limit: math.MaxInt})
 		if err != nil || len(list) != n {
@@ -84,7 +83,7 @@ func TestListingIsOneArray(t *testing.T) {
 					t.Errorf("%s %s with %d tokens: got %d with %d bytes, %v, want 200 with %d", method, path, n, resp.StatusCode, len(got), err, len(body))
 				}
 				length := int64(-1) // not known when the head is sent
-				if n <= partTokens {
+				if n <= tokens.PartTokens {
 					length = int64(len(want) + 1)
 				}
 				if resp.ContentLength != length {
@@ -100,9 +99,9 @@ func TestListingIsOneArray(t *testing.T) {
 func TestListingIsCutOff(t *testing.T) {
 	h := newHouse(t)
 	token := h.token()
-	h.hold(3 * partTokens)
+	h.hold(3 * tokens.PartTokens)
 	h.close()
-	damage(t, h.dir, 't', fmt.Sprintf(" %d.", 2*partTokens+1))
+	damage(t, h.dir, 't', fmt.Sprintf(" %d.", 2*tokens.PartTokens+1))
 	h.open()
 	server := h.serve()
 	r, err := http.NewRequest("GET", server+"/api/getApiTokens", nil)
@@ -146,26 +145,4 @@ func TestSlowReaderHoldsNoTurn(t *testing.T) {
 		}
 	}
 	h.ask("GET", "/api/tokens").token(token).send().want(http.StatusOK)
-}
-
-// BenchmarkListingPart reads and encodes a part of getApiTokens.
-func BenchmarkListingPart(b *testing.B) {
-	h := newHouse(b)
-	h.hold(1000)
-	u, err := h.store.User(alice)
-	if err != nil {
-		b.Fatal(err)
-	}
-	var r route.Request
-	r.Request = httptest.NewRequest("GET", "/api/getApiTokens", nil)
-	r.User = route.Principal{ID: u.ID, UID: u.UID}
-	buf := new(bytes.Buffer)
-	b.ReportAllocs()
-	for b.Loop() {
-		q := storage.Owned{Owner: u.ID, Limit: partTokens, Skip: 500}
-		if _, err := h.encode(buf, q, h.documentedView(&r)); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/partTokens, "ns/token")
 }

@@ -64,7 +64,7 @@ func (s *Server) checkPassword(ctx context.Context, a guard.Attempt, username, p
 }
 
 // logIn checks the name and the password in a request's fields by a method:
-// methodPassword or methodLDAP.
+// route.Userpass or route.LDAP.
 func (s *Server) logIn(r *route.Request, fields map[string]string, method string) (storage.User, error) {
 	v, err := body.Require(fields, "username", "password")
 	if err != nil {
@@ -73,9 +73,9 @@ func (s *Server) logIn(r *route.Request, fields map[string]string, method string
 	a := guard.NewAttempt(v[0], r.From)
 	var u storage.User
 	switch {
-	case method == methodPassword && s.config().Logins.Local:
+	case method == route.Userpass && s.config().Logins.Local:
 		u, err = s.checkPassword(r.Context(), a, v[0], v[1])
-	case method == methodLDAP && s.directory != nil:
+	case method == route.LDAP && s.directory != nil:
 		u, err = s.directory.LogIn(r.Context(), a, v[0], v[1])
 	default:
 		return u, reply.Refuse(http.StatusBadRequest, "The login method %q is not configured", method)
@@ -84,20 +84,10 @@ func (s *Server) logIn(r *route.Request, fields map[string]string, method string
 	return u, err
 }
 
-// The methods of a login by name and password.
-const (
-	methodPassword = "userpass"
-	methodLDAP     = "ldap"
-)
-
-var errNoDirectory = reply.Refuse(http.StatusNotFound, `The login method "ldap" is not configured`)
+var errNoDirectory = reply.Refuse(http.StatusNotFound, "The login method %q is not configured", route.LDAP)
 
 // errNotLocal refuses passwords kept here where the configuration does.
-var errNotLocal = reply.Refuse(http.StatusNotFound, "The login method %q is not configured", methodPassword)
-
-// byProvider reports whether a login's method is an OAuth provider. The cookie of
-// such a session is SameSite=Lax: browsers send it when another site links here.
-func byProvider(method string) bool { return method != methodPassword && method != methodLDAP }
+var errNotLocal = reply.Refuse(http.StatusNotFound, "The login method %q is not configured", route.Userpass)
 
 // loginEnded counts a login by name and password, or by a provider, and logs it if it
 // was refused. The name is what was typed; empty: nothing was. What is no e-mail address
@@ -109,7 +99,7 @@ func (s *Server) loginEnded(method, name string, from netip.Addr, err error) {
 		return
 	}
 	if status, _ := reply.Status(err); status == http.StatusUnauthorized || status == http.StatusTooManyRequests {
-		if method != methodLDAP && record.CheckUID(name) != nil {
+		if method != route.LDAP && record.CheckUID(name) != nil {
 			name = ""
 		}
 		s.refusals.Tell(method, name, from)
@@ -121,7 +111,7 @@ func (s *Server) authenticateUserpass(w http.ResponseWriter, r *route.Request) e
 	if !s.config().Logins.Local {
 		return errNotLocal
 	}
-	return s.exchange(w, r, methodPassword)
+	return s.exchange(w, r, route.Userpass)
 }
 
 // authenticateLDAP serves POST /api/authenticate/ldap.
@@ -129,7 +119,7 @@ func (s *Server) authenticateLDAP(w http.ResponseWriter, r *route.Request) error
 	if s.directory == nil {
 		return errNoDirectory
 	}
-	return s.exchange(w, r, methodLDAP)
+	return s.exchange(w, r, route.LDAP)
 }
 
 // exchange replies with a new token for a name and a password.
@@ -147,7 +137,7 @@ func (s *Server) exchange(w http.ResponseWriter, r *route.Request, method string
 
 // handLogin replies with a new token for a user who has logged in.
 func (s *Server) handLogin(w http.ResponseWriter, r *route.Request, u storage.User) error {
-	t, secret, err := s.makeToken(r, route.Principal{ID: u.ID, UID: u.UID}, tokens.DefaultSpec(s.config().Tokens))
+	t, secret, err := s.tokens.Make(r, route.Principal{ID: u.ID, UID: u.UID}, tokens.DefaultSpec(s.config().Tokens))
 	if err != nil {
 		return reply.UnlessGone(err, reply.ErrInvalid)
 	}
@@ -173,7 +163,7 @@ func (s *Server) logInByCookie(w http.ResponseWriter, r *route.Request) (fields 
 	if fields, err = body.Fields(r.Request); err != nil {
 		return nil, err
 	}
-	method := cmp.Or(fields["method"], methodPassword)
+	method := cmp.Or(fields["method"], route.Userpass)
 	u, err := s.logIn(r, fields, method)
 	if err != nil {
 		return fields, err
@@ -186,7 +176,7 @@ func (s *Server) logInByCookie(w http.ResponseWriter, r *route.Request) (fields 
 func (s *Server) beginSession(w http.ResponseWriter, r *route.Request, u storage.User, method string) error {
 	var cookie storage.Secret
 	err := s.logins.Spend(u.ID, func() (err error) {
-		cookie, err = s.store.CreateSession(r.ActorOf(u.UID), u.ID, method, agentOf(r.Header))
+		cookie, err = s.store.CreateSession(r.ActorOf(u.UID), u.ID, method, route.AgentOf(r.Header))
 		return err
 	})
 	if err != nil {
@@ -198,7 +188,7 @@ func (s *Server) beginSession(w http.ResponseWriter, r *route.Request, u storage
 		}
 	}
 	c := s.cookie(cookie.Reveal(), int(storage.SessionLife.Seconds()))
-	if byProvider(method) {
+	if route.ByProvider(method) {
 		c.SameSite = http.SameSiteLaxMode // or the page that the provider's redirect leads to would not get it
 	}
 	http.SetCookie(w, c)

@@ -30,7 +30,7 @@ func (s *Server) finishProvider(w http.ResponseWriter, r *route.Request) error {
 // orLoginPage shows err on the login page to a person, to try again there. To a
 // program it is returned, and answered like any other.
 func (s *Server) orLoginPage(w http.ResponseWriter, r *route.Request, err error) error {
-	if err == nil || !wantsPage(r.Request) {
+	if err == nil || !route.WantsPage(r.Request) {
 		return err
 	}
 	status, message := s.refusal(w, r.Request, err)

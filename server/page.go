@@ -90,7 +90,7 @@ func (s *Server) loginForm(w http.ResponseWriter, r *route.Request) error {
 			message += ": the user name or the password is wrong"
 		}
 		return s.showLogin(w, status, web.Login{
-			Username: fields["username"], Method: cmp.Or(fields["method"], methodPassword), Next: next, Error: message + ".",
+			Username: fields["username"], Method: cmp.Or(fields["method"], route.Userpass), Next: next, Error: message + ".",
 		})
 	}
 	if next == "" {
@@ -131,7 +131,7 @@ func (s *Server) createForm(w http.ResponseWriter, r *route.Request) error {
 
 // showOnce creates a token, to be shown on the page this once.
 func (s *Server) showOnce(r *route.Request, spec storage.TokenSpec) (*web.Made, error) {
-	t, secret, err := s.makeToken(r, r.User, spec)
+	t, secret, err := s.tokens.Make(r, r.User, spec)
 	if err != nil {
 		return nil, reply.UnlessGone(err, reply.ErrCredentials)
 	}
@@ -140,7 +140,7 @@ func (s *Server) showOnce(r *route.Request, spec storage.TokenSpec) (*web.Made, 
 
 // renamePage serves GET /tokens/{id}/rename.
 func (s *Server) renamePage(w http.ResponseWriter, r *route.Request) error {
-	t, err := s.own(r)
+	t, err := s.tokens.OwnIn(r)
 	if err != nil {
 		return err
 	}
@@ -156,11 +156,11 @@ func (s *Server) renameForm(w http.ResponseWriter, r *route.Request) error {
 	if _, err := body.Require(fields, "name"); err != nil {
 		return err
 	}
-	t, err := s.own(r)
+	t, err := s.tokens.OwnIn(r)
 	if err != nil {
 		return err
 	}
-	err = s.rename(r, t.ID, fields["name"])
+	err = s.tokens.Rename(r, t.ID, fields["name"])
 	if e := (*storage.InvalidError)(nil); errors.As(err, &e) {
 		return s.pages.Write(w, http.StatusBadRequest, web.Rename{
 			UID: r.User.UID, ID: t.ID.String(), Name: fields["name"], Error: reply.Sentence(e.Message) + ".", Number: number(fields["page"]),
@@ -175,7 +175,7 @@ func (s *Server) renameForm(w http.ResponseWriter, r *route.Request) error {
 // revokePage serves GET /tokens/{id}/revoke: a revocation can't be undone, so
 // a person is asked.
 func (s *Server) revokePage(w http.ResponseWriter, r *route.Request) error {
-	t, err := s.own(r)
+	t, err := s.tokens.OwnIn(r)
 	if err != nil {
 		return err
 	}
@@ -184,11 +184,11 @@ func (s *Server) revokePage(w http.ResponseWriter, r *route.Request) error {
 
 // revokeForm serves POST /tokens/{id}/revoke.
 func (s *Server) revokeForm(w http.ResponseWriter, r *route.Request) error {
-	t, err := s.own(r)
+	t, err := s.tokens.OwnIn(r)
 	if err != nil {
 		return err
 	}
-	if _, err := s.revoke(r.Actor(), t.ID); err != nil {
+	if _, err := s.tokens.Revoke(r.Actor(), t.ID); err != nil {
 		return err
 	}
 	fields, _ := body.Fields(r.Request) // without the page's number, it goes on to the first

@@ -26,21 +26,7 @@ func (s *Server) routes() []route.Route {
 		{Pattern: "GET /api/sessions", Who: route.ByCookie, Class: route.Login, Serve: s.sessions},
 		{Pattern: "DELETE /api/sessions", Who: route.ByCookie, Class: route.Login, Serve: s.endSessions},
 
-		{Pattern: "POST /api/token", Who: route.ByCookie, Class: route.Tokens, Serve: s.createToken},
-		{Pattern: "GET /api/createApiToken", Who: route.ByCookie, GetOnly: true, Fail: route.AsJSONOrIn, Class: route.Tokens, Serve: s.createTokenByGet},
-		{Pattern: "GET /api/getApiTokens", Who: route.ByEither, Scope: "tokens:read", Class: route.Tokens, Serve: s.documentedTokens},
-		{Pattern: "GET /api/revokeApiToken", GetOnly: true, Class: route.Tokens, Serve: s.revokeSent},
-
-		{Pattern: "GET /api/token", Who: route.ByToken, Scope: route.AnyScope, Class: route.Tokens, Serve: s.thisToken},
-		{Pattern: "GET /api/tokens", Who: route.ByEither, Scope: "tokens:read", Class: route.Tokens, Serve: s.tokens},
-		{Pattern: "PATCH /api/token/{id}", Who: route.ByCookie, Class: route.Tokens, Serve: s.renameToken},
-		{Pattern: "DELETE /api/token/{id}", Who: route.ByEither, Scope: route.AnyScope, Class: route.Tokens, Serve: s.revokeToken},
-
-		{Pattern: "POST /api/token/{id}/rotate", Who: route.ByEither, Class: route.Tokens, Serve: s.rotateToken},
-
 		{Pattern: "/api/verify", Who: route.ByGate, Scope: route.AnyScope, Fail: route.AsGateAnswer, Class: route.Gate, Serve: s.verify},
-		{Pattern: "POST /api/introspect", Who: route.ByToken, Scope: route.AnyScope, Class: route.Tokens, Serve: s.introspect},
-		{Pattern: "POST /api/revoke", Class: route.Tokens, Serve: s.revokePosted},
 
 		{Pattern: "GET /api/getUserRecentFiles", Who: route.ByEither, Scope: "files", Class: route.Files, Serve: s.recentFiles},
 		{Pattern: "POST /api/userRecentFiles", Who: route.ByEither, Scope: "files", Class: route.Files, Serve: s.openedFile},
@@ -49,6 +35,7 @@ func (s *Server) routes() []route.Route {
 		{Pattern: "GET /readyz", Class: route.Health, Serve: s.readyz},
 		{Pattern: "GET /api/openapi.json", Class: route.Health, Serve: s.openapi},
 	}
+	list = append(list, s.tokens.Routes()...)
 	if s.config().Metrics.Listen == "" {
 		list = append(list, s.metricsRoute())
 	}

@@ -12,9 +12,7 @@
 //	login, directory, oauth_*         logging in by password, LDAP and OAuth
 //	admit                             whom these vouch for becomes a user
 //	password, throttle, refusals      hashing, guessing bounded, failures logged
-//	token, rotate, recentfiles        what the API does for users
-//	listing, turns                    lists of any length, which hold up nobody else
-//	introspect                        and for services that hold a token (RFC 7662, 7009)
+//	recentfiles                       files that a user opened
 //	account                           own password and sessions
 //	page, page_list, next             the same on the web page
 //	offboard, idle, held              what is revoked without being asked for
@@ -45,6 +43,7 @@ import (
 	"gatehouse/server/ipaddr"
 	"gatehouse/server/listen"
 	"gatehouse/server/oauth"
+	"gatehouse/server/tokens"
 	"gatehouse/server/view"
 	"gatehouse/server/web"
 	"gatehouse/storage"
@@ -62,7 +61,7 @@ type Server struct {
 	changes  *guard.Budget // of users, on their tokens and files
 	logins   *guard.Budget // of users, by browser
 	refusals *guard.Refusals
-	lookups  *lookups
+	tokens   *tokens.Tokens
 	hasher   *guard.Hasher
 	origins  *http.CrossOriginProtection
 	metrics  *metrics
@@ -112,7 +111,6 @@ func New(store *storage.Store, cfg config.Config, opts Options) (*Server, error)
 	s := &Server{
 		store: store, log: opts.Log, now: opts.Now, started: opts.Now(), version: opts.Version,
 		refusals: guard.NewRefusals(store, opts.Log),
-		lookups:  &lookups{now: opts.Now, began: opts.Now()},
 		changes:  guard.NewBudget(cfg.Limits.ChangesPerUser, "Too many changes within an hour: try again later", opts.Now),
 		logins:   guard.NewBudget(loginsPerHour, "Too many logins within an hour: try again later", opts.Now),
 		hasher:   opts.Hasher,
@@ -143,11 +141,14 @@ func New(store *storage.Store, cfg config.Config, opts Options) (*Server, error)
 		}
 	}
 	s.idle = directory.NewIdle(store, opts.Log, func() config.Lifetime { return s.config().Tokens.RevokeIdleAfter },
-		func(tokens int) { s.metrics.revocations.Add(float64(tokens)) })
+		s.revoked)
 	if s.oauth, err = cfg.Providers(opts.ProviderTimeout, opts.Now); err != nil {
 		return nil, err
 	}
 	s.watch = newWatch(opts.Log, s.oauth)
+	s.tokens = tokens.New(tokens.Needs{
+		Store: store, Config: s.config, Now: opts.Now, Changes: s.changes, Turns: s.turns, Origins: s.origins, Revoked: s.revoked,
+	})
 	s.metrics.held(s)
 	s.admin = s.newAdmin()
 	if cfg.PublicURL != "" {
@@ -157,6 +158,9 @@ func New(store *storage.Store, cfg config.Config, opts Options) (*Server, error)
 	}
 	return s, nil
 }
+
+// revoked counts tokens that were revoked.
+func (s *Server) revoked(tokens int) { s.metrics.revocations.Add(float64(tokens)) }
 
 // config returns the settings in force.
 func (s *Server) config() *config.Config { return s.settings.Load() }

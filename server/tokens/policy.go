@@ -1,5 +1,3 @@
-// Package tokens says what a new token may be: what the configuration's [tokens] section
-// allows of what was asked for. It makes no token, and knows nobody.
 package tokens
 
 import (

@@ -1,4 +1,4 @@
-package server
+package tokens
 
 import (
 	"net/http"
@@ -25,7 +25,7 @@ const scopeIntrospect = "introspect"
 // A token of another user is shown only to a token that was given the scope. Others
 // get the answer for text that is no token (section 2.2), so that a thief can't try
 // out what was stolen. Both leave an event that the owner and administrators can find.
-func (s *Server) introspect(w http.ResponseWriter, r *route.Request) error {
+func (ts *Tokens) introspect(w http.ResponseWriter, r *route.Request) error {
 	fields, err := body.Fields(r.Request)
 	if err != nil {
 		return err
@@ -38,7 +38,7 @@ func (s *Server) introspect(w http.ResponseWriter, r *route.Request) error {
 	if err != nil {
 		return err
 	}
-	answer, err := s.introspection(r, text[0], from)
+	answer, err := ts.introspection(r, text[0], from)
 	if status, _ := reply.Status(err); err != nil && status >= http.StatusInternalServerError {
 		return err
 	}
@@ -62,40 +62,40 @@ func presentedFrom(r *route.Request, fields map[string]string) (netip.Addr, erro
 
 // introspection returns what the caller is told of a token. With an error that is not
 // the server's own, that is nothing.
-func (s *Server) introspection(r *route.Request, text string, from netip.Addr) (none api.Introspection, err error) {
-	b, err := s.store.Inspect(text, from)
+func (ts *Tokens) introspection(r *route.Request, text string, from netip.Addr) (none api.Introspection, err error) {
+	b, err := ts.Store.Inspect(text, from)
 	if err != nil {
 		return none, err
 	}
 	if b.Owner != r.User.ID {
 		given := slices.Contains(r.Scopes(), scopeIntrospect)
-		s.noteLookup(r, b, given)
+		ts.noteLookup(r, b, given)
 		if !given {
 			return none, nil
 		}
 	}
-	t, err := s.store.Token(b.ID)
+	t, err := ts.Store.Token(b.ID)
 	if err != nil {
 		return none, err
 	}
 	return api.Introspection{
 		Active: true, Scope: strings.Join(t.Scopes, " "), Username: b.UID, Subject: b.UID, ID: t.ID.String(),
-		TokenType: "Bearer", IssuedAt: s.store.Past(t.Created) / 1000, Expires: t.Expires / 1000,
+		TokenType: "Bearer", IssuedAt: ts.Store.Past(t.Created) / 1000, Expires: t.Expires / 1000,
 	}, nil
 }
 
 // noteLookup brings into the audit log that somebody asked about a token of another
 // user.
-func (s *Server) noteLookup(r *route.Request, b storage.Bearer, given bool) {
+func (ts *Tokens) noteLookup(r *route.Request, b storage.Bearer, given bool) {
 	e := storage.Event{Action: storage.ActionTokenIntrospect, UID: b.UID, Token: b.ID.String()}
 	if !given {
 		e.Detail = "refused: without the scope introspect"
 	}
-	switch s.lookups.note(r.User.ID, looked{b.ID, given}) {
+	switch ts.lookups.note(r.User.ID, looked{b.ID, given}) {
 	case lookupFirst:
-		s.store.Note(r.Actor(), e)
+		ts.Store.Note(r.Actor(), e)
 	case lookupTooMany:
-		s.store.Note(r.Actor(), storage.Event{
+		ts.Store.Note(r.Actor(), storage.Event{
 			Action: storage.ActionTokenIntrospect, UID: r.User.UID, Detail: "more tokens than are noted in an hour",
 		})
 	}
@@ -154,7 +154,7 @@ func (l *lookups) note(by storage.UserID, about looked) lookup {
 
 // revokePosted serves POST /api/revoke (RFC 7009). Any holder of a token may revoke
 // it, and revoking an unknown token is not an error (section 2.2).
-func (s *Server) revokePosted(w http.ResponseWriter, r *route.Request) error {
+func (ts *Tokens) revokePosted(w http.ResponseWriter, r *route.Request) error {
 	fields, err := body.Fields(r.Request)
 	if err != nil {
 		return err
@@ -163,7 +163,7 @@ func (s *Server) revokePosted(w http.ResponseWriter, r *route.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.revokeTexts(r, v[0]); err != nil {
+	if err := ts.revokeTexts(r, v[0]); err != nil {
 		return err
 	}
 	reply.JSON(w, http.StatusOK, struct{}{})

@@ -1,4 +1,4 @@
-package server
+package tokens
 
 import (
 	"bytes"
@@ -21,41 +21,41 @@ import (
 // no more of the processors than the turns do. A client that reads slowly holds a
 // buffer, but no turn.
 
-// partTokens is how many tokens a part has: it takes less than a millisecond.
-const partTokens = 64
+// PartTokens is how many tokens a part has: it takes less than a millisecond.
+const PartTokens = 64
 
-// documentedTokens serves GET /api/getApiTokens. Each token is shown in full,
+// documented serves GET /api/getApiTokens. Each token is shown in full,
 // but not to a credential that may do less: a weak token can't fetch a strong one.
-func (s *Server) documentedTokens(w http.ResponseWriter, r *route.Request) error {
-	return s.sendTokens(w, r, s.documentedView(r))
+func (ts *Tokens) documented(w http.ResponseWriter, r *route.Request) error {
+	return ts.sendTokens(w, r, ts.documentedView(r))
 }
 
-func (s *Server) documentedView(r *route.Request) func(storage.Token) any {
-	reveal := s.config().Tokens.Reveal
+func (ts *Tokens) documentedView(r *route.Request) func(storage.Token) any {
+	reveal := ts.Config().Tokens.Reveal
 	return func(t storage.Token) any {
-		secret := s.store.Reveal(t).Reveal()
+		secret := ts.Store.Reveal(t).Reveal()
 		own := r.Token != nil && r.Token.ID == t.ID
 		if !reveal || r.Limited() && !own {
 			secret = secret[:min(8, len(secret))] + "…"
 		}
-		return api.DocumentedToken{Token: s.view.Token(t, r.User.UID), APIToken: secret}
+		return api.DocumentedToken{Token: ts.view.Token(t, r.User.UID), APIToken: secret}
 	}
 }
 
-// tokens serves GET /api/tokens.
-func (s *Server) tokens(w http.ResponseWriter, r *route.Request) error {
-	return s.sendTokens(w, r, func(t storage.Token) any { return s.view.Own(t, r.User.UID) })
+// list serves GET /api/tokens.
+func (ts *Tokens) list(w http.ResponseWriter, r *route.Request) error {
+	return ts.sendTokens(w, r, func(t storage.Token) any { return ts.view.Own(t, r.User.UID) })
 }
 
 // sendTokens sends the caller's tokens as a JSON array, the oldest first. Once a part
 // is sent, an error can only cut the reply off.
-func (s *Server) sendTokens(w http.ResponseWriter, r *route.Request, view func(storage.Token) any) error {
+func (ts *Tokens) sendTokens(w http.ResponseWriter, r *route.Request, view func(storage.Token) any) error {
 	b := partBuffers.Get().(*bytes.Buffer)
 	defer partBuffers.Put(b)
 	deadline := http.NewResponseController(w)
-	q := storage.Owned{Owner: r.User.ID, Limit: partTokens}
+	q := storage.Owned{Owner: r.User.ID, Limit: PartTokens}
 	for first := true; ; first = false {
-		next, err := s.encodePart(r, b, q, view)
+		next, err := ts.encodePart(r, b, q, view)
 		if err != nil {
 			return err
 		}
@@ -86,19 +86,19 @@ func (s *Server) sendTokens(w http.ResponseWriter, r *route.Request, view func(s
 var partBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 // encodePart reads and encodes a part of a list in the caller's turn.
-func (s *Server) encodePart(r *route.Request, b *bytes.Buffer, q storage.Owned, view func(storage.Token) any) (next storage.Cursor, err error) {
-	if err := s.turns.Take(r.Context(), r.User.ID); err != nil {
+func (ts *Tokens) encodePart(r *route.Request, b *bytes.Buffer, q storage.Owned, view func(storage.Token) any) (next storage.Cursor, err error) {
+	if err := ts.Turns.Take(r.Context(), r.User.ID); err != nil {
 		return next, err
 	}
 	start := time.Now()
-	defer func() { s.turns.Give(time.Since(start)) }()
-	return s.encode(b, q, view)
+	defer func() { ts.Turns.Give(time.Since(start)) }()
+	return ts.encode(b, q, view)
 }
 
 // encode writes into b a part of a list, with the bracket that is before its first or
 // after its last token.
-func (s *Server) encode(b *bytes.Buffer, q storage.Owned, view func(storage.Token) any) (next storage.Cursor, err error) {
-	list, next, err := s.store.Page(q)
+func (ts *Tokens) encode(b *bytes.Buffer, q storage.Owned, view func(storage.Token) any) (next storage.Cursor, err error) {
+	list, next, err := ts.Store.Page(q)
 	if err != nil {
 		return next, err
 	}

@@ -1,4 +1,4 @@
-package server
+package tokens
 
 import (
 	"net/http"
@@ -6,29 +6,28 @@ import (
 	"gatehouse/server/body"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
-	"gatehouse/server/tokens"
 	"gatehouse/server/view"
 	"gatehouse/storage"
 )
 
 // rotateToken serves POST /api/token/{id}/rotate.
-func (s *Server) rotateToken(w http.ResponseWriter, r *route.Request) error {
+func (ts *Tokens) rotateToken(w http.ResponseWriter, r *route.Request) error {
 	in := struct {
 		Overlap string `json:"overlap"`
-	}{tokens.DefaultOverlap}
+	}{DefaultOverlap}
 	if err := body.JSON(r.Request, &in, true); err != nil {
 		return err
 	}
-	overlap, err := tokens.ParseOverlap(in.Overlap)
+	overlap, err := ParseOverlap(in.Overlap)
 	if err != nil {
 		return err
 	}
-	t, err := s.own(r)
+	t, err := ts.OwnIn(r)
 	if err != nil {
 		return err
 	}
-	if t.Expired(s.now().UnixMilli()) {
-		return tokens.ErrExpired
+	if t.Expired(ts.Now().UnixMilli()) {
+		return ErrExpired
 	}
 	with := storage.ByUser
 	if r.Token != nil {
@@ -38,8 +37,8 @@ func (s *Server) rotateToken(w http.ResponseWriter, r *route.Request) error {
 		with = int(r.Token.Generation)
 	}
 	var secret storage.Secret
-	err = s.changes.Spend(r.User.ID, func() (err error) {
-		t, secret, err = s.store.RotateToken(r.Actor(), t.ID, overlap, with)
+	err = ts.Changes.Spend(r.User.ID, func() (err error) {
+		t, secret, err = ts.Store.RotateToken(r.Actor(), t.ID, overlap, with)
 		return err
 	})
 	if err != nil {
