@@ -5,13 +5,11 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -28,7 +26,6 @@ import (
 	"gatehouse/server/directory"
 	"gatehouse/storage"
 	"gatehouse/storage/backup"
-	"gatehouse/storage/keys"
 	"gatehouse/tui"
 	"gatehouse/tui/cli"
 	"gatehouse/tui/text"
@@ -76,6 +73,7 @@ type app struct {
 
 	data, listen, config string
 	command              string // the one that runs, such as "gatehouse user add"
+	origin               func(flag string) string
 }
 
 // run parses the arguments and runs the command that they name.
@@ -93,6 +91,7 @@ func (a *app) run(ctx context.Context, args []string) error {
 func (a *app) root() *cobra.Command {
 	root := cli.Root(a.out, a.stderr, func(c *cobra.Command) error {
 		a.command = c.CommandPath()
+		a.origin = func(flag string) string { return cli.Origin(c, flag) }
 		return nil
 	})
 	root.Version = versionLine()
@@ -311,7 +310,7 @@ func (a *app) dir() (datadir.Dir, error) {
 	if err != nil {
 		return datadir.Dir{}, cli.Usagef("%w", err)
 	}
-	d := datadir.Dir{Path: path, Command: a.command, Config: a.config, Listen: a.listen, Version: version(), Messages: a.stderr}
+	d := datadir.Dir{Path: path, Command: a.command, Config: a.config, Listen: a.listen, Origin: a.origin, Version: version(), Messages: a.stderr}
 	if term.IsTerminal(int(a.stderr.Fd())) {
 		d.Terminal = a.stderr
 	}
@@ -341,7 +340,13 @@ func (a *app) configCommand() *cobra.Command {
 		},
 	}
 	check.Flags().StringVar(&ldapUser, "ldap", "", "try all steps of a login of this user, short of the password, on each server")
-	return cli.Group("config", "Look after the configuration", check)
+	show := &cobra.Command{
+		Use: "show", Short: "Print every setting in force, and where it comes from", Args: cli.None,
+		RunE: func(*cobra.Command, []string) error { return a.showConfig() },
+	}
+	show.Flags().StringVar(&a.listen, "listen", "", "the address of the HTTP API, as for serve")
+	cli.Twins(show, "listen")
+	return cli.Group("config", "Look after the configuration", check, show)
 }
 
 // checkLDAP prints what each step of a login of the user found, on each server.
@@ -388,20 +393,38 @@ func (a *app) checkConfig() error {
 	if err != nil {
 		return err
 	}
-	cfg, file, err := d.Settings()
+	file, err := d.CheckSettings()
+	switch {
+	case err != nil:
+		return err
+	case file == "":
+		fmt.Fprintln(a.stderr, "There is no configuration file: the defaults hold.")
+	default:
+		fmt.Fprintf(a.stderr, "%s is right.\n", file)
+	}
+	return nil
+}
+
+// showConfig prints all settings in force, and where they come from.
+func (a *app) showConfig() error {
+	if err := a.checkListen(); err != nil {
+		return err
+	}
+	d, err := a.dir()
 	if err != nil {
 		return err
 	}
-	key := cmp.Or(cfg.KeyFile, filepath.Join(d.Path, "key"))
-	if err := errors.Join(cfg.CheckFiles(), keys.CheckFile(key)); err != nil {
+	list, err := d.AllSettings()
+	if err != nil {
 		return err
 	}
-	if file == "" {
-		fmt.Fprintln(a.stderr, "There is no configuration file: the defaults hold.")
-		return nil
+	t := text.NewTable(a.out, "SETTING", "VALUE", "FROM")
+	for _, s := range list {
+		if err := t.Row(s.Name, s.Value, s.From); err != nil {
+			return err
+		}
 	}
-	fmt.Fprintf(a.stderr, "%s is right.\n", file)
-	return nil
+	return t.Flush()
 }
 
 func (a *app) versionCommand() *cobra.Command {

@@ -53,7 +53,8 @@ type Config struct {
 	Now func() time.Time // default time.Now; the clock of penalties and of expired accounts
 }
 
-func (c Config) withDefaults() Config {
+// WithDefaults returns the configuration with the defaults filled in, as New uses it.
+func (c Config) WithDefaults() Config {
 	set := func(field *string, value string) {
 		if *field == "" {
 			*field = value
@@ -86,7 +87,7 @@ func (f *Fault) Setting() string { return "ldap." + f.setting }
 // Validate says in whole sentences what is wrong with c, all of it at once. It
 // opens no file and dials nobody. Empty settings that have a default are fine.
 func (c Config) Validate() error {
-	c = c.withDefaults()
+	c = c.WithDefaults()
 	var errs []error
 	bad := func(setting, format string, args ...any) {
 		errs = append(errs, &Fault{setting, fmt.Errorf(format, args...)})

@@ -89,7 +89,7 @@ type Directory struct {
 
 // New checks cfg and reads the files it names. It does not dial.
 func New(cfg Config, log *slog.Logger) (*Directory, error) {
-	cfg = cfg.withDefaults()
+	cfg = cfg.WithDefaults()
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}

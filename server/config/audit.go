@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/dustin/go-humanize"
 )
@@ -33,7 +34,14 @@ func (c Audit) Segment() int64 {
 // Size is a number of bytes. It is a struct so that TOML accepts no number for it.
 type Size struct{ Bytes int64 }
 
-func (s Size) String() string { return humanize.IBytes(uint64(s.Bytes)) }
+func (s Size) String() string {
+	for i, unit := range []string{"TiB", "GiB", "MiB", "KiB"} {
+		if n := s.Bytes >> (40 - 10*i); n > 0 && n<<(40-10*i) == s.Bytes {
+			return strconv.FormatInt(n, 10) + unit
+		}
+	}
+	return strconv.FormatInt(s.Bytes, 10) + "B"
+}
 
 // UnmarshalText reads a number with a unit, such as 512MiB or 4GiB.
 func (s *Size) UnmarshalText(b []byte) error {

@@ -52,7 +52,8 @@ type Config struct {
 
 	OAuth map[string]OAuth `toml:"oauth"` // by the provider's name
 
-	doc *document // the file, to name a setting's line in errors; nil: without a file
+	doc  *document         // the file, to name a setting's line in errors; nil: without a file
+	from map[string]string // what decided a setting, where that is not the file
 }
 
 // TLS names the certificate and its key, in PEM files.

@@ -126,7 +126,7 @@ func TestConfigRefused(t *testing.T) {
 		{"[audit]\nkeep = \"long\"", "line 2: audit.keep"},
 		{"[audit]\nmax_size = \"4 apples\"", "line 2: audit.max_size"},
 		{"[audit]\nmax_size = \"-4GiB\"", "line 2: audit.max_size"},
-		{"[audit]\nmax_size = \"1KiB\"", "audit.max_size: write at least 1.0 MiB"},
+		{"[audit]\nmax_size = \"1KiB\"", "audit.max_size: write at least 1MiB"},
 		{"[audit]\nmax_size = 4096", "line 2: audit.max_size"},
 		{"[tokens]\nmax_per_user = -1", "tokens.max_per_user"},
 		{"[tokens]\nmax_per_user = 1000001", "tokens.max_per_user"},

@@ -51,12 +51,19 @@ func ParseSpan(s string) (time.Duration, error) {
 	return whole, nil
 }
 
-// FormatSpan is what ParseSpan reads, as people write it.
+// FormatSpan writes a span as people do, for ParseSpan to read.
 func FormatSpan(d time.Duration) string {
 	if d%day == 0 {
 		return strconv.FormatInt(int64(d/day), 10) + "d"
 	}
-	return d.String()
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }
 
 // Lifetime is a span of time; its zero value, "never", has no end. It is a struct so
@@ -85,9 +92,19 @@ func (l *Lifetime) UnmarshalText(b []byte) (err error) {
 // Interval is how often something is done, which may be "off".
 type Interval struct{ time.Duration }
 
+// off is the duration of an interval that is "off".
+const off = -1
+
+func (i Interval) String() string {
+	if i.Duration == off {
+		return "off"
+	}
+	return FormatSpan(i.Duration)
+}
+
 // UnmarshalText reads "off", or what ParseSpan reads.
 func (i *Interval) UnmarshalText(b []byte) (err error) {
-	i.Duration = -1
+	i.Duration = off
 	if string(b) != "off" {
 		i.Duration, err = ParseSpan(string(b))
 	}

@@ -41,7 +41,7 @@ func TestParseSpan(t *testing.T) {
 // TestSpanText: what the program writes, it reads.
 func TestSpanText(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		90 * day: "90d", 365 * day: "365d", 36 * time.Hour: "36h0m0s", time.Hour: "1h0m0s", 1500 * time.Millisecond: "1.5s", 106751 * day: "106751d",
+		90 * day: "90d", 365 * day: "365d", 36 * time.Hour: "36h", time.Hour: "1h", 90 * time.Minute: "1h30m", 10 * time.Minute: "10m", 90 * time.Second: "1m30s", 3601 * time.Second: "1h0m1s", 1500 * time.Millisecond: "1.5s", 106751 * day: "106751d",
 	} {
 		got := config.FormatSpan(d)
 		if back, err := config.ParseSpan(got); got != want || back != d || err != nil {

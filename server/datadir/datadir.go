@@ -31,9 +31,10 @@ import (
 // Dir is a data directory.
 type Dir struct {
 	Path     string
-	Command  string // of this process, such as "gatehouse serve": named to others while it holds the store
-	Config   string // the configuration file; empty: config.toml in the directory, if there is one
-	Listen   string // in place of the configuration's address, unless it is empty
+	Command  string                   // of this process, such as "gatehouse serve": named to others while it holds the store
+	Config   string                   // the configuration file; empty: config.toml in the directory, if there is one
+	Listen   string                   // in place of the configuration's address, unless it is empty
+	Origin   func(flag string) string // where the value of a flag comes from; empty: nobody has set it
 	Version  string
 	Messages io.Writer
 	Terminal io.Writer // Messages, if that is a terminal; else nil

@@ -1,13 +1,16 @@
 package datadir
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"gatehouse/server/config"
+	"gatehouse/storage/keys"
 )
 
 // errNowhere is why there is no data directory. The working directory is none: a store
@@ -18,18 +21,27 @@ var errNowhere = errors.New("nothing says where the data is: give --data DIR, or
 // the state directory of the service or of the user.
 func Locate(name string) (string, error) {
 	if name == "" {
-		name, _, _ = strings.Cut(os.Getenv("STATE_DIRECTORY"), ":") // a list, systemd.exec(5)
-	}
-	if state := os.Getenv("XDG_STATE_HOME"); name == "" && filepath.IsAbs(state) {
-		name = filepath.Join(state, "gatehouse")
-	}
-	if home := os.Getenv("HOME"); name == "" && filepath.IsAbs(home) {
-		name = filepath.Join(home, ".local", "state", "gatehouse")
+		name, _ = usual()
 	}
 	if name == "" {
 		return "", errNowhere
 	}
 	return filepath.Abs(name)
+}
+
+// usual returns the data directory when nobody has named one, and the variable of the
+// environment that names it; empty if it is the one in the home directory.
+func usual() (dir, variable string) {
+	if dir, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":"); dir != "" { // a list, systemd.exec(5)
+		return dir, "STATE_DIRECTORY"
+	}
+	if state := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(state) {
+		return filepath.Join(state, "gatehouse"), "XDG_STATE_HOME"
+	}
+	if home := os.Getenv("HOME"); filepath.IsAbs(home) {
+		return filepath.Join(home, ".local", "state", "gatehouse"), ""
+	}
+	return "", ""
 }
 
 // Settings reads the configuration, from file unless that is empty: flag over
@@ -47,13 +59,55 @@ func (d Dir) Settings() (cfg config.Config, file string, err error) {
 	}
 	if d.Listen != "" {
 		cfg.Listen = d.Listen
+		cfg.Override("listen", d.origin("listen"))
 	}
 	if dir := os.Getenv("CREDENTIALS_DIRECTORY"); dir != "" {
 		if key := filepath.Join(dir, "gatehouse-key"); exists(key) {
 			cfg.KeyFile = key
+			cfg.Override("key_file", "environment CREDENTIALS_DIRECTORY")
 		}
 	}
 	return cfg, file, nil
+}
+
+// origin says where the value of a flag comes from.
+func (d Dir) origin(flag string) string {
+	if d.Origin == nil {
+		return ""
+	}
+	return d.Origin(flag)
+}
+
+// AllSettings returns all settings in force, beginning with where the data and the
+// configuration file are.
+func (d Dir) AllSettings() ([]config.Setting, error) {
+	cfg, file, err := d.Settings()
+	if err != nil {
+		return nil, err
+	}
+	if cfg.KeyFile == "" {
+		cfg.KeyFile = filepath.Join(d.Path, "key")
+	}
+	from := d.origin("data")
+	if _, variable := usual(); from == "" && variable != "" {
+		from = "environment " + variable
+	}
+	list := []config.Setting{
+		{Name: "data", Value: strconv.Quote(d.Path), From: cmp.Or(from, config.FromDefault)},
+		{Name: "config", Value: strconv.Quote(file), From: cmp.Or(d.origin("config"), config.FromDefault)},
+	}
+	return append(list, cfg.Settings()...), nil
+}
+
+// CheckSettings reads the configuration, and tries the files that it names and the key
+// file. It returns the configuration file; empty: there is none.
+func (d Dir) CheckSettings() (file string, err error) {
+	cfg, file, err := d.Settings()
+	if err != nil {
+		return file, err
+	}
+	key := cmp.Or(cfg.KeyFile, filepath.Join(d.Path, "key"))
+	return file, errors.Join(cfg.CheckFiles(), keys.CheckFile(key))
 }
 
 // whole reads the configuration and tries the files that it names. It is called before

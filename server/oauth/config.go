@@ -62,7 +62,8 @@ var reserved = []string{"userpass", "ldap", "local"}
 
 var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,31}$`)
 
-func (c Config) withDefaults() Config {
+// WithDefaults returns the configuration with the defaults filled in, as New uses it.
+func (c Config) WithDefaults() Config {
 	if c.URL == "" {
 		c.URL = types[c.Type].url
 	}
@@ -107,7 +108,7 @@ func (c Config) Validate() error {
 	}
 	if _, ok := types[c.Type]; !ok {
 		bad("type", "type %q is none of github, gitlab, google, gitea and oidc", c.Type)
-	} else if c = c.withDefaults(); c.URL == "" {
+	} else if c = c.WithDefaults(); c.URL == "" {
 		bad("url", "url is empty: name the server, such as https://%s.example.com", c.Type)
 	} else if err := checkURL(c.URL, c.Insecure); err != nil {
 		bad("url", "url %w", err)
@@ -158,7 +159,7 @@ func (c Config) Unsafe() string {
 	if c.TrustEmail {
 		list = append(list, "trust_email: an address that the provider has not verified is believed, so a person who can set it there is its owner here")
 	}
-	if strings.HasPrefix(strings.ToLower(c.withDefaults().URL), "http:") {
+	if strings.HasPrefix(strings.ToLower(c.WithDefaults().URL), "http:") {
 		list = append(list, "its url is http: secrets cross the network in the clear")
 	}
 	return strings.Join(list, "; ")

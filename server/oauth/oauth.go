@@ -98,7 +98,7 @@ func New(cfg Config) (*Provider, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	cfg = cfg.withDefaults()
+	cfg = cfg.WithDefaults()
 	secret, err := cfg.readSecret()
 	if err != nil {
 		return nil, err

@@ -225,7 +225,7 @@ func TestGitHubAPI(t *testing.T) {
 		"https://example.com/github/":   "https://example.com/github/api/v3",
 		"https://github.example.com:81": "https://github.example.com:81/api/v3",
 	} {
-		if got := newGitHub(newClient(Config{URL: url}.withDefaults(), "")).api; got != want {
+		if got := newGitHub(newClient(Config{URL: url}.WithDefaults(), "")).api; got != want {
 			t.Errorf("%s: got %s, want %s", url, got, want)
 		}
 	}

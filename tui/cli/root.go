@@ -93,8 +93,23 @@ func environment(c *cobra.Command) (err error) {
 		if bad := c.Flags().Set(f.Name, v); bad != nil {
 			err = Usagef("%s: %w", name, bad)
 		}
+		f.Annotations[twin] = []string{name}
 	})
 	return err
+}
+
+// Origin says where the value of a flag comes from: the command line or a variable of
+// the environment. It is empty for a flag that was not given.
+func Origin(c *cobra.Command, flag string) string {
+	f := c.Flags().Lookup(flag)
+	switch {
+	case f == nil || !f.Changed:
+		return ""
+	case len(f.Annotations[twin]) > 0:
+		return "environment " + f.Annotations[twin][0]
+	default:
+		return "flag --" + flag
+	}
 }
 
 // noEmpty refuses a flag with an empty value. It comes from a shell variable that is

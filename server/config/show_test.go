@@ -1,0 +1,86 @@
+package config_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"gatehouse/server/config"
+)
+
+// TestSettings writes a file of all that is shown, and reads it: nothing has changed. The
+// settings that the first file names are said to be from there, and the others are not.
+func TestSettings(t *testing.T) {
+	const text = `
+trusted_proxies = ["10.0.0.0/8", "2001:db8::/32"]
+[log]
+level = "warn"
+[tokens]
+known_scopes = ["a", "b"]
+max_lifetime = "1y"
+reveal = false
+[audit]
+max_size = "1500KiB"
+[ldap]
+urls = ["ldaps://a.example", "ldaps://b.example"]
+base_dn = "ou=a\\,b,dc=example"
+recheck = "off"
+[oauth.github]
+type = "github"
+client_id = "x"
+client_secret_file = "y"
+[oauth.corp]
+type = "gitea"
+url = "https://git.example"
+client_id = "client-2"
+client_secret_file = "y"
+`
+	cfg, err := config.Parse("first.toml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Listen = "127.0.0.1:1"
+	cfg.Override("listen", "flag --listen")
+	var again strings.Builder
+	from := map[string][]string{}
+	for _, s := range cfg.Settings() {
+		fmt.Fprintf(&again, "%s = %s\n", s.Name, s.Value)
+		place, _, _ := strings.Cut(s.From, ",")
+		from[place] = append(from[place], s.Name)
+	}
+	got, err := config.Parse("again.toml", []byte(again.String()))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, &again)
+	}
+	// The defaults of these are filled in by the packages that have them.
+	filled := []string{"ldap.filter", "ldap.uid_attribute", "ldap.id_attribute", "ldap.timeout", "oauth.github.url"}
+	if changed := config.Changed(cfg, got); !slices.Equal(changed, filled) {
+		t.Errorf("%q have changed, want %q\n%s", changed, filled, &again)
+	}
+	if want := []string{
+		"trusted_proxies", "log.level", "tokens.known_scopes", "tokens.reveal", "tokens.max_lifetime", "audit.max_size",
+		"ldap.urls", "ldap.base_dn", "ldap.recheck",
+		"oauth.corp.type", "oauth.corp.url", "oauth.corp.client_id", "oauth.corp.client_secret_file",
+		"oauth.github.type", "oauth.github.client_id", "oauth.github.client_secret_file",
+	}; !slices.Equal(from["first.toml"], want) {
+		t.Errorf("from the file: got %q, want %q", from["first.toml"], want)
+	}
+	if got := from["flag --listen"]; !slices.Equal(got, []string{"listen"}) {
+		t.Errorf("from the flag: got %q", got)
+	}
+	if len(from) != 3 || len(from[config.FromDefault]) == 0 {
+		t.Errorf("got the sources %v", from)
+	}
+}
+
+// TestSettingsHidePasswords: the password in a URL is not shown.
+func TestSettingsHidePasswords(t *testing.T) {
+	cfg := config.Default()
+	cfg.PublicURL = "https://ada:hunter2@tokens.example.com"
+	for _, s := range cfg.Settings() {
+		if strings.Contains(s.Value, "hunter2") || s.Name == "public_url" && !strings.Contains(s.Value, "ada:xxxxx@") {
+			t.Errorf("got %+v", s)
+		}
+	}
+}
