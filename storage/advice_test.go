@@ -140,7 +140,7 @@ func TestAdvice(t *testing.T) {
 			t.Run(how+"/"+h.name, func(t *testing.T) {
 				dir := copyDir(t, base)
 				h.do(t, dir)
-				err := opening(t, dir, opts, newer.answers, secrets)
+				err := openedWell(t, dir, opts, newer.answers, secrets)
 				if err == nil {
 					return // it was harmless
 				}
@@ -150,8 +150,8 @@ func TestAdvice(t *testing.T) {
 	}
 }
 
-// opening opens a store, which must be right unless it is refused.
-func opening(t *testing.T, dir string, opts Options, want answers, secrets []string) error {
+// openedWell opens a store, which must be right unless it is refused.
+func openedWell(t *testing.T, dir string, opts Options, want answers, secrets []string) error {
 	t.Helper()
 	s, err := Open(dir, opts)
 	if err != nil {
@@ -174,7 +174,7 @@ func followAdvice(t *testing.T, said error, h harm, dir, base string, opts Optio
 	followed := false
 	if strings.Contains(text, "put it back") || strings.Contains(text, "put back") {
 		followed = true
-		if err := opening(t, copyDir(t, base), opts, want, secrets); err != nil {
+		if err := openedWell(t, copyDir(t, base), opts, want, secrets); err != nil {
 			t.Errorf("with the file put back: %v", err)
 		}
 	}
@@ -183,7 +183,7 @@ func followAdvice(t *testing.T, said error, h harm, dir, base string, opts Optio
 		if err := os.Chmod(filepath.Join(dir, "key"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := opening(t, dir, opts, want, secrets); err != nil {
+		if err := openedWell(t, dir, opts, want, secrets); err != nil {
 			t.Errorf("after chmod: %v", err)
 		}
 	}

@@ -7,9 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"gatehouse/storage/index"
 	"gatehouse/storage/record"
-
-	"github.com/dgraph-io/badger/v4"
 )
 
 // Attempts is what is remembered of failed logins of one account, or from one
@@ -62,8 +61,8 @@ func (s *Store) Remembered(name string) (value []byte, err error) {
 	if v, ok := s.attempts.pending(bucket); ok {
 		return v.value, nil
 	}
-	err = s.view(func(txn *badger.Txn) error {
-		b, _, err := s.get(txn, record.Key('f', bucket[:]))
+	err = s.view(func(rd *reader) error {
+		b, _, err := rd.Get(record.Key('f', bucket[:]))
 		value = b
 		return err
 	})
@@ -97,17 +96,39 @@ func (s *Store) SetAttempts(name string, v Attempts) {
 	s.Remember(name, binary.BigEndian.AppendUint64(b, uint64(v.Until)), attemptsKept)
 }
 
-// takeAttempts returns the entries to be written.
-func (s *Store) takeAttempts() (list []*badger.Entry) {
-	a := &s.attempts
+// take returns the keys and values that are to be written.
+func (a *attempts) take() (keys [][]byte, values []remembered) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.flushing, a.dirty = a.dirty, nil
 	for bucket, v := range a.flushing {
-		k := record.Key('f', bucket[:])
-		list = append(list, badger.NewEntry(k, s.seals.Seal(k, v.value)).WithTTL(v.keep))
+		keys, values = append(keys, record.Key('f', bucket[:])), append(values, v)
 	}
-	return list
+	return keys, values
+}
+
+// writeAttempts writes them to the index, some hundreds at a time.
+func (s *Store) writeAttempts() error {
+	keys, values := s.attempts.take()
+	for len(keys) > 0 {
+		n, size := min(len(keys), 1000), 0
+		for i := range n {
+			size += 50 + len(keys[i]) + len(values[i].value)
+		}
+		err := s.index.Write(size, func(u *index.Update) error {
+			for i := range n {
+				if err := u.Put(keys[i], values[i].value, values[i].keep); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		keys, values = keys[n:], values[n:]
+	}
+	return nil
 }
 
 // settle forgets what was written; what was not goes with the next flush.

@@ -306,7 +306,7 @@ func TestBackupWhileBehind(t *testing.T) {
 	if _, err := s.RevokeTokens(admin, id); err != nil {
 		t.Fatal(err)
 	}
-	if !s.lag.some.Load() {
+	if s.index.Behind() == nil {
 		t.Fatal("the index is not behind")
 	}
 	made := backupOf(t, s)

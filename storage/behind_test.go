@@ -46,7 +46,7 @@ func wantTable(t *testing.T, dir string, opts Options) {
 	<-slow.Counted()
 	opts.Early = true
 	s, let := held(t, dir, opts)
-	if !s.behind {
+	if s.opening.exact {
 		t.Fatal("it did not start from a table that is behind")
 	}
 	want := tableOf(slow)
@@ -63,7 +63,7 @@ func wantTable(t *testing.T, dir string, opts Options) {
 			t.Errorf("token %s: got %d as its last use, want %d", id, got[id], want)
 		}
 	}
-	if err := s.compareCounts(); err != nil {
+	if err := s.index.Compare(); err != nil {
 		t.Error(err)
 	}
 }
@@ -171,10 +171,9 @@ func TestBehindUses(t *testing.T) {
 	clock.Move(time.Hour)
 	opts.Early = true
 	s, let := held(t, at, opts)
-	s.openLate()
+	go let()
 	wantUsed(t, s, id, lastUsed)
 	idle := TokenFilter{IdleSince: lastUsed - 1}
-	go let()
 	if n, err := s.RevokeMatching(admin, idle, []ID{id}, nil); n != 0 || err != nil {
 		t.Errorf("%d tokens were idle, %v, want none", n, err)
 	}
@@ -187,7 +186,7 @@ func TestBehindMeanwhile(t *testing.T) {
 	dir := t.TempDir()
 	opts := timed(t, newClock())
 	s := openWith(t, dir, opts)
-	<-s.compared
+	<-s.opening.compared
 	stop := make(chan struct{})
 	var workers sync.WaitGroup
 	for w := range 4 {
@@ -276,7 +275,7 @@ func TestBehindNot(t *testing.T) {
 	if _, err := s.RevokeTokens(admin, gone); err != nil {
 		t.Fatal(err)
 	}
-	<-s.compared
+	<-s.opening.compared
 	if err := s.leaveTable(table.Moment{Position: *s.table.Position()}); err != nil {
 		t.Fatal(err)
 	}
@@ -293,7 +292,7 @@ func TestBehindNot(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := openWith(t, at, opts)
-			if s.early {
+			if s.opening.early {
 				t.Error("it was opened early")
 			}
 			wantLive(t, s, live)

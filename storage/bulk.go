@@ -27,15 +27,15 @@ func (s *Store) RevokeMatching(by Actor, f TokenFilter, ids []ID, match func(Tok
 
 func (t *tx) revokeMatching(v sieve, ids []ID, match func(Token) bool) (n int, err error) {
 	for _, id := range ids {
-		e, ok, err := t.lookup(id)
+		e, ok, err := t.s.lookup(id)
 		if err != nil {
 			return n, err
 		}
-		if !ok || !v.takes(id, e.Owner, e.Used) || v.Owner != 0 && t.table.Owners.At(e.Owner).ID != v.Owner {
+		if !ok || !v.takes(id, e.Owner, e.Used) || v.Owner != 0 && t.s.table.Owners.At(e.Owner).ID != v.Owner {
 			continue
 		}
 		if match != nil {
-			if now, err := t.token(t.txn, id); err != nil || !match(now) {
+			if now, err := t.token(id); err != nil || !match(now) {
 				if err != nil {
 					return n, err
 				}

@@ -37,7 +37,7 @@ func (s *Store) checkpointMeanwhile(ctx context.Context) {
 // what the journal need not keep.
 func (s *Store) checkpointIfDue(ctx context.Context) {
 	select {
-	case <-s.compared: // what is not yet compared is no ground to build on
+	case <-s.opening.compared: // what is not yet compared is no ground to build on
 	default:
 		return
 	}
@@ -172,22 +172,14 @@ func (s *Store) checkCheckpoint() error {
 	return err
 }
 
-// loadCheckpoint puts a checkpoint into an empty index and returns its sequence.
-func (s *Store) loadCheckpoint() (uint64, error) {
+// putCheckpoint puts the operations of the checkpoint, and returns its sequence.
+func (s *Store) putCheckpoint(put func(record.Op) error) (uint64, error) {
 	if err := s.checkCheckpoint(); err != nil { // all of it first: nothing of a damaged one is put
 		return 0, err
 	}
-	w, err := s.newStream()
-	if err != nil {
-		return 0, err
-	}
 	m, err := s.readCheckpoint(func(ops []byte) error {
-		_, err := record.EachOp(ops, func(o record.Op) error { return errors.Join(w.put(o), s.takeCounts(o)) })
+		_, err := record.EachOp(ops, put)
 		return err
 	})
-	if err = w.end(err); err != nil {
-		return 0, err
-	}
-	s.marks.at.Sequence = m.Sequence // replay goes on from there
-	return m.Sequence, nil
+	return m.Sequence, err
 }

@@ -18,7 +18,7 @@ func TestUsesDuringCheckpoint(t *testing.T) {
 	clock := newClock()
 	s := openWith(t, t.TempDir(), timed(t, clock))
 	id, secret := create(t, s, addUser(t, s, "alice@example.com"))
-	<-s.compared
+	<-s.opening.compared
 	<-s.Counted()
 	s.uses.RLock() // a checkpoint waits for it
 	clock.Move(2 * checkpointEvery)

@@ -120,7 +120,7 @@ func (c *Child) List(owner UserID, listed *[]Listed) error {
 
 // Behind tells whether the index lacks what the journal has.
 func (c *Child) Behind(_ None, behind *bool) error {
-	*behind = c.s.lag.some.Load()
+	*behind = c.s.index.Behind() != nil
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"gatehouse/storage/index"
 	"gatehouse/storage/table"
 	"gatehouse/storage/uses"
 )
@@ -16,8 +17,11 @@ func (s *Store) release() error {
 	s.oldEvents.held.Stop()
 	s.states.stop()
 	var errs []error
-	if s.db != nil {
+	if s.index != nil && s.index.IsOpen() {
 		errs = append(errs, s.closeIndex())
+	}
+	if s.index != nil {
+		s.index.Stop()
 	}
 	if s.journal != nil {
 		errs = append(errs, s.journal.Close())
@@ -25,8 +29,8 @@ func (s *Store) release() error {
 	if s.useLog != nil {
 		errs = append(errs, s.useLog.Close())
 	}
-	if s.left != nil {
-		errs = append(errs, s.left.Close())
+	if s.opening.file != nil {
+		errs = append(errs, s.opening.file.Close())
 	}
 	return errors.Join(append(errs, s.space.Close(), s.lock.Close())...)
 }
@@ -59,8 +63,6 @@ const (
 	// closeIndexMost is how much of that Badger may take: the rest is to leave the other
 	// files in good order.
 	closeIndexMost = 12 * time.Second
-	// closeTries is how often Badger may try to write what it has in memory: once a second.
-	closeTries = 4
 )
 
 // stopping tells how far Close has come.
@@ -85,27 +87,25 @@ func (s *Store) close() error {
 	s.quit()
 	early := s.uses.SaveAll() // the index may still be being opened, and a second signal come
 	s.closed.Wait()
-	s.using.Wait()
-	if s.late != nil {
-		if errors.Is(s.late, ErrClosed) {
-			s.late = nil // this is why
+	if err := s.opening.err; err != nil {
+		if errors.Is(err, ErrClosed) {
+			err = nil // this is why
 		}
-		return errors.Join(s.late, early, s.release())
+		return errors.Join(err, early, s.release())
 	}
-	if s.space.Lack(floor) != nil {
+	s.index.Shut()
+	if s.space.Lack(index.Floor) != nil {
 		s.space.DropBallast() // the closing, too, writes a table
 	}
-	if err := s.space.Lack(floor); err != nil {
-		// Badger is left as a kill would leave it, and dies with the process.
-		s.db = nil
+	if err := s.space.Lack(index.Floor); err != nil {
+		s.index.Stop() // it dies with the process, as by a kill
 		return errors.Join(early, fmt.Errorf("close the index: %w", err), s.release())
 	}
 	s.stop.to("write the last uses")
 	err := s.flushLast()
-	whole := err == nil && !s.lag.some.Load() && s.writer.failed.Load() == nil && !s.broken.Load()
+	whole := err == nil && s.index.Behind() == nil && s.writer.failed.Load() == nil && !s.index.Damaged()
 	err = errors.Join(err, s.closeIndex())
-	s.db = nil
-	if whole && err == nil && s.isLoaded() {
+	if whole && err == nil {
 		s.stop.to("write the table of tokens")
 		err = s.leaveTableAtLast()
 	}
@@ -141,36 +141,24 @@ func (s *Store) flushLast() error {
 	case errors.Is(err, uses.ErrBusy):
 		return nil
 	case errors.Is(err, ErrDamaged):
-		s.damaged(err) // the uses stay in their log
+		s.index.NoteDamage(err) // the uses stay in their log
 		return nil
 	}
 	return err
 }
 
-// closeIndex gives up when Badger can't end, since a compaction waits for room on the
-// disk, or its last writes go on failing: Badger is then left as a kill would leave it.
 func (s *Store) closeIndex() error {
 	s.stop.to("close the index")
-	closed := make(chan error, 1)
-	db, before := s.db, s.badgerSaid.failed.Load()
-	go func() { closed <- db.Close() }()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
 	end := s.stop.end
-	if end.IsZero() { // it is closed to be built again
+	if end.IsZero() { // it is closed to be filled again
 		end = time.Now().Add(closeIndexMost)
 	}
-	for {
-		select {
-		case err := <-closed:
-			return err
-		case now := <-tick.C:
-			if why := s.space.Short(); why != nil && s.space.waiting.Load() > 0 {
-				return fmt.Errorf("close the index: %w", why)
-			}
-			if now.After(end) || s.badgerSaid.failed.Load()-before >= closeTries {
-				return fmt.Errorf("%w: the index does not close: %s", ErrFailed, s.badgerSaid.latest())
-			}
-		}
-	}
+	return s.index.Close(end)
+}
+
+// abandon lets go of a store that can't be opened.
+func (s *Store) abandon() error {
+	s.quit()
+	s.closed.Wait()
+	return s.release()
 }

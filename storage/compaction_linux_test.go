@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"gatehouse/storage/index"
 )
 
 // Batch is many tokens at once.
@@ -75,7 +77,7 @@ func TestDiskFillsDuringCompactions(t *testing.T) {
 			})
 		}
 		time.Sleep(time.Duration(round) * 300 * time.Millisecond) // to meet it at different work
-		f.leave(t, floor, 1<<20, 8*time.Millisecond)
+		f.leave(t, index.Floor, 1<<20, 8*time.Millisecond)
 		wg.Wait()
 		flushed(t, dir)
 		f.fill(1<<20, 0)
@@ -124,14 +126,14 @@ func TestCloseWhileACompactionWaits(t *testing.T) {
 		full.Store(true)
 		if tables, _ := filepath.Glob(filepath.Join(dir, "store", "index", "*.sst")); len(tables) >= 5 {
 			for range 200 { // or it was quicker than the disk was full: again, then
-				if waits = s.space.waiting.Load() > 0; waits {
+				if waits = s.index.Held(); waits {
 					break
 				}
 				time.Sleep(10 * time.Millisecond)
 			}
 		}
 		if waits {
-			s.space.MeasureBy(func(string) (uint64, error) { return floor, nil }) // room for closing, except for this
+			s.space.MeasureBy(func(string) (uint64, error) { return index.Floor, nil }) // room for closing, except for this
 		} else {
 			full.Store(false)
 		}

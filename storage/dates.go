@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"gatehouse/storage/record"
-
-	"github.com/dgraph-io/badger/v4"
 )
 
 func postpone(t *time.Timer, f func()) *time.Timer {
@@ -80,10 +78,10 @@ func (s *Store) readCreated(r *rows, created []int64) error {
 	errs := make([]error, min(4, runtime.GOMAXPROCS(0)))
 	for w := range errs {
 		wg.Go(func() {
-			errs[w] = s.view(func(txn *badger.Txn) error {
+			errs[w] = s.view(func(rd *reader) error {
 				for b := next.Add(1) - 1; b < 256; b = next.Add(1) - 1 { // by the first byte of the owner
-					for item := range scan(txn, []byte{'o', byte(b)}, nil) {
-						ms, id := record.CutOwnedKey(item.Key())
+					for k := range rd.Scan([]byte{'o', byte(b)}) {
+						ms, id := record.CutOwnedKey(k)
 						if n, ok := r.find(id); ok {
 							created[n] = ms
 						}

@@ -41,32 +41,33 @@ func wantCleanStop(t *testing.T, dir string) {
 	if err != nil || len(logs) > 0 {
 		t.Errorf("the index was not closed: %v, %v", logs, err)
 	}
-	s, err := prepare(t.Context(), copyDir(t, dir), Options{Early: true})
+	s, err := begin(t.Context(), copyDir(t, dir), Options{Early: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.release()
-	if !s.early || s.behind {
-		t.Errorf("the table that was left is behind, or there is none: early %t, behind %t", s.early, s.behind)
+	if o := s.opening; !o.early || !o.exact {
+		t.Errorf("the table's file lacks something, or there is none: early %t, exact %t", o.early, o.exact)
 	}
 }
 
 // held opens a store early, and its index only when let is called.
 func held(t *testing.T, dir string, opts Options) (s *Store, let func()) {
 	t.Helper()
-	s, err := prepare(t.Context(), dir, opts)
+	s, err := begin(t.Context(), dir, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !s.early {
+	if !s.opening.early {
 		t.Fatal("it was not opened early")
 	}
 	t.Cleanup(func() { s.Close() })
 	s.start()
-	if err := s.left.LoadAll(s.stillOpen); err != nil {
+	s.closed.Add(1) // for the rest of the opening
+	if err := s.opening.file.LoadAll(s.stillOpen); err != nil {
 		t.Fatal(err)
 	}
-	return s, s.load
+	return s, s.opening.run
 }
 
 // Tokens are verified, and their uses counted, while the index is not open;
@@ -115,7 +116,7 @@ func TestEarly(t *testing.T) {
 			if err != nil || tok.Usage.Uses != c.uses {
 				t.Errorf("got %d uses, %v, want %d", tok.Usage.Uses, err, c.uses)
 			}
-			if err := s.compareCounts(); err != nil {
+			if err := s.index.Compare(); err != nil {
 				t.Error(err)
 			}
 		})

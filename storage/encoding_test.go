@@ -2,7 +2,6 @@ package storage
 
 import (
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -15,7 +14,6 @@ import (
 	"testing"
 
 	"gatehouse/storage/backup"
-	"gatehouse/storage/journal"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
 )
@@ -38,7 +36,7 @@ func TestEncodings(t *testing.T) {
 		t.Fatal(err)
 	}
 	for line := range strings.Lines(string(b)) {
-		if strings.HasPrefix(line, "table-") || strings.HasPrefix(line, "use-block ") { // packages table and uses compare these
+		if strings.HasPrefix(line, "table-") || strings.HasPrefix(line, "index-") || strings.HasPrefix(line, "use-block ") { // these packages compare them
 			got = append(got, strings.TrimSpace(line))
 		}
 	}
@@ -84,7 +82,6 @@ func encodings(t *testing.T) map[string][]byte {
 	file.ID, file.Revision = json.RawMessage(`"4"`), json.RawMessage("5")
 	identity := Identity{Source: "ldap", Subject: "subject"}
 	usage := record.UsageRecord{Used: record.UsedAt(1 << 40), Mark: 77, Usage: Usage{Uses: 9, PerDay: []record.DayCount{{Day: 20000, N: 4}, {Day: 20001, N: 5}}, Seen: []Seen{{Origin: home, Time: 1 << 40}}}}
-	place := journal.Position{Sequence: 9, Hash: key32}
 	payload := must[[]byte](t)(record.Entry{Event: event, Ops: []record.Op{{Key: []byte("k"), Value: []byte("v")}, {Key: []byte("gone")}}}.AppendPayload(nil))
 	bucket := (&attempts{key: key32}).bucket("name")
 	var purposes []byte
@@ -94,12 +91,10 @@ func encodings(t *testing.T) map[string][]byte {
 	}
 	return map[string][]byte{
 		"attempts-key": bucket[:],
-		"counts":       counts{1, 2, 3, 4}.value(),
 		"end-token":    slices.Concat(record.TokenEndKey(id), record.TokenEnd{Revoked: 1 << 40, Generation: 4, Overlap: 1 << 41}.Value()),
 		"end-user":     slices.Concat(record.UserEndKey(user.ID), record.UserEnd{State: UserDisabled, At: 1 << 40}.Value()),
 		"event":        payload,
 		"file":         must[[]byte](t)(json.Marshal(file)),
-		"fingerprint":  binary.BigEndian.AppendUint64(nil, fingerprint(seals, []byte("n name"), []byte("value"))),
 		"key-file":     record.FileKey(user.ID, 9),
 		"key-identity": identity.Key(),
 		"key-name":     record.NameKey(record.Fold("Ä@Example.com")),
@@ -110,7 +105,6 @@ func encodings(t *testing.T) map[string][]byte {
 		"keyring":      must[[]byte](t)(json.Marshal(ring)),
 		"keys-derived": purposes,
 		"manifest":     must[[]byte](t)(json.Marshal(m)),
-		"marks":        marks{at: place, size: 3, past: [pastMarks]uint64{1, 2, 7: 9}}.value(),
 		"seal":         seals.Seal([]byte("key"), []byte("value")),
 		"secret":       []byte(keys.Ring{Tokens: map[byte][32]byte{1: key32}}.TokenKeys().Secret(id, 4).Reveal()),
 		"session":      must[[]byte](t)(json.Marshal(session)),
@@ -170,26 +164,5 @@ func fillIn(v reflect.Value, n int64) {
 		v.SetMapIndex(k, e)
 	default:
 		panic("a field of an unknown kind: " + v.Type().String())
-	}
-}
-
-// What was written is read back as it was.
-func TestEncodingsAgain(t *testing.T) {
-	m := marks{at: journal.Position{Sequence: 5, Hash: [32]byte{1}}, size: 3, past: [pastMarks]uint64{1, 2, 7: 9}}
-	got, rest, ok := parseMarks(append(m.value(), "rest"...))
-	if !ok || got != m || got.former() || string(rest) != "rest" {
-		t.Errorf("marks: got %+v, %q, %t, want %+v", got, rest, ok, m)
-	}
-	var former []byte // as format 1 wrote them
-	for _, n := range append([]uint64{5, 3}, m.past[:]...) {
-		former = binary.BigEndian.AppendUint64(former, n)
-	}
-	if got, _, ok := parseMarks(former); !ok || got.at.Sequence != 5 || !got.former() || got.past != m.past {
-		t.Errorf("marks of format 1: got %+v, %t", got, ok)
-	}
-	for n := range len(m.value()) {
-		if _, _, ok := parseMarks(m.value()[:n]); ok && n > 0 {
-			t.Errorf("%d bytes of marks were read", n)
-		}
 	}
 }

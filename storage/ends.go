@@ -8,8 +8,6 @@ import (
 	"slices"
 
 	"gatehouse/storage/record"
-
-	"github.com/dgraph-io/badger/v4"
 )
 
 // dropRevoked puts the end of a revoked token in the place of its record. What else
@@ -21,8 +19,8 @@ func (t *tx) dropRevoked(v Token) error {
 
 // tokenEnd reads the end of a token that has no record; the zero value if there is
 // none.
-func (s *Store) tokenEnd(txn *badger.Txn, id ID) (record.TokenEnd, error) {
-	b, ok, err := s.get(txn, record.TokenEndKey(id))
+func (rd *reader) tokenEnd(id ID) (record.TokenEnd, error) {
+	b, ok, err := rd.Get(record.TokenEndKey(id))
 	if err != nil || !ok {
 		return record.TokenEnd{}, err
 	}
@@ -31,7 +29,7 @@ func (s *Store) tokenEnd(txn *badger.Txn, id ID) (record.TokenEnd, error) {
 
 // keepTokenEnd adds to what is known to have ended of a token that has no record.
 func (t *tx) keepTokenEnd(id ID, end record.TokenEnd) error {
-	old, err := t.tokenEnd(t.txn, id)
+	old, err := t.tokenEnd(id)
 	if err != nil {
 		return err
 	}
@@ -45,7 +43,7 @@ func (t *tx) keepTokenEnd(id ID, end record.TokenEnd) error {
 }
 
 func (t *tx) keepUserEnd(id UserID, end record.UserEnd) error {
-	b, ok, err := t.get(t.txn, record.UserEndKey(id))
+	b, ok, err := t.Get(record.UserEndKey(id))
 	if err != nil {
 		return err
 	}
@@ -116,7 +114,7 @@ func eachEnd[K comparable, E any](part []K, all map[K]E, fn func(K, E) (bool, er
 // by that. A secret that was rotated away, perhaps because it had leaked, must not be
 // good again.
 func (t *tx) endToken(id ID, end record.TokenEnd) (revoked bool, err error) {
-	v, err := t.token(t.txn, id)
+	v, err := t.token(id)
 	if errors.Is(err, ErrNoToken) {
 		return false, t.keepTokenEnd(id, end)
 	}
@@ -136,7 +134,7 @@ func (t *tx) endToken(id ID, end record.TokenEnd) (revoked bool, err error) {
 
 // endUser brings a user to the state that counts, and reports whether that is an end.
 func (t *tx) endUser(id UserID, end record.UserEnd) (ended bool, err error) {
-	u, err := t.userByID(t.txn, id)
+	u, err := t.userByID(id)
 	if errors.Is(err, ErrNoUser) {
 		return false, t.keepUserEnd(id, end)
 	}

@@ -50,7 +50,7 @@ func TestRestoreOfTheWrongBackup(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := s.change(admin, func(t *tx) error {
-		v, err := t.token(t.txn, dropped)
+		v, err := t.token(dropped)
 		if err != nil {
 			return err
 		}

@@ -7,8 +7,6 @@ import (
 	"slices"
 
 	"gatehouse/storage/record"
-
-	"github.com/dgraph-io/badger/v4"
 )
 
 // maxFiles is how many recent files are kept for a user.
@@ -31,18 +29,18 @@ func (s *Store) OpenedFile(owner UserID, f File) error {
 	}
 	s.files.Lock()
 	defer s.files.Unlock()
-	return s.update(func(txn *badger.Txn) error {
-		list, err := s.filesOf(txn, owner)
+	return s.update(func(u *updater) error {
+		list, err := u.filesOf(owner)
 		if err != nil {
 			return err
 		}
-		return s.putFile(txn, owner, list, f)
+		return u.putFile(owner, list, f)
 	})
 }
 
 // putFile writes a file beside those in the list, which is sorted, into the slot
 // of the same file, a free one, or that of the oldest.
-func (s *Store) putFile(txn *badger.Txn, owner UserID, list []File, f File) error {
+func (u *updater) putFile(owner UserID, list []File, f File) error {
 	f.Order = 1
 	f.Slot = freeSlot(list)
 	for i := range list {
@@ -56,7 +54,7 @@ func (s *Store) putFile(txn *badger.Txn, owner UserID, list []File, f File) erro
 		return err
 	}
 	k := record.FileKey(owner, f.Slot)
-	return txn.Set(k, s.seals.Seal(k, b))
+	return u.out.Put(k, b, 0)
 }
 
 func freeSlot(list []File) byte {
@@ -72,21 +70,21 @@ func freeSlot(list []File) byte {
 
 // Files lists a user's recent files, the newest first.
 func (s *Store) Files(owner UserID) (list []File, err error) {
-	err = s.view(func(txn *badger.Txn) error {
-		list, err = s.filesOf(txn, owner)
+	err = s.view(func(rd *reader) error {
+		list, err = rd.filesOf(owner)
 		return err
 	})
 	return list, err
 }
 
-func (s *Store) filesOf(txn *badger.Txn, owner UserID) ([]File, error) {
-	return s.readFiles(txn, record.FilesOf(owner))
+func (rd *reader) filesOf(owner UserID) ([]File, error) {
+	return rd.readFiles(record.FilesOf(owner))
 }
 
 // readFiles reads the files under a prefix and sorts them, the newest first.
-func (s *Store) readFiles(txn *badger.Txn, prefix []byte) ([]File, error) {
+func (rd *reader) readFiles(prefix []byte) ([]File, error) {
 	var list []File
-	err := s.each(txn, prefix, func(k, v []byte) error {
+	err := rd.Each(prefix, func(k, v []byte) error {
 		f := File{Slot: k[len(k)-1]}
 		if err := json.Unmarshal(v, &f); err != nil {
 			return fmt.Errorf("%w: a recent file: %w", ErrDamaged, err)

@@ -8,8 +8,6 @@ import (
 	"testing"
 
 	"gatehouse/storage/record"
-
-	"github.com/dgraph-io/badger/v4"
 )
 
 func filePaths(t testing.TB, s *Store, u User) (paths []string) {
@@ -43,8 +41,8 @@ func TestFilesLeaveNoTrail(t *testing.T) {
 		t.Errorf("the journal has grown from %d to %d bytes", size, got)
 	}
 	keys := 0
-	err := s.view(func(txn *badger.Txn) error {
-		for range scan(txn, []byte{'r'}, nil) {
+	err := s.view(func(rd *reader) error {
+		for range rd.Scan([]byte{'r'}) {
 			keys++
 		}
 		return nil
@@ -92,16 +90,16 @@ func TestFilesOfOlderVersions(t *testing.T) {
 				t.Errorf("%s: got %q, want %q", u.UID, got, want[u.ID])
 			}
 		}
-		err := s.view(func(txn *badger.Txn) error {
-			for item := range scan(txn, []byte{'v'}, nil) {
-				t.Errorf("%q is still in the old place", item.Key())
+		err := s.view(func(rd *reader) error {
+			for k := range rd.Scan([]byte{'v'}) {
+				t.Errorf("%q is still in the old place", k)
 			}
 			return nil
 		})
 		if err != nil {
 			t.Error(err)
 		}
-		if err := s.compareCounts(); err != nil {
+		if err := s.index.Compare(); err != nil {
 			t.Error(err)
 		}
 		if err := s.Close(); err != nil {

@@ -1,10 +1,9 @@
 package storage
 
 import (
+	"bytes"
 	"errors"
 	"slices"
-
-	"github.com/dgraph-io/badger/v4"
 
 	"gatehouse/storage/record"
 )
@@ -19,7 +18,7 @@ func (s *Store) moveFiles() error {
 		if err != nil || len(keys) == 0 {
 			return err
 		}
-		if err := s.update(func(txn *badger.Txn) error { return s.moveInto(txn, owner, list) }); err != nil {
+		if err := s.update(func(u *updater) error { return u.moveInto(owner, list) }); err != nil {
 			return err
 		}
 		c := &change{done: make(chan struct{}), fn: func(t *tx) error {
@@ -36,9 +35,9 @@ func (s *Store) moveFiles() error {
 
 // oldFiles returns the keys and the files of one user that are in the old place.
 func (s *Store) oldFiles() (owner UserID, keys [][]byte, list []File, err error) {
-	err = s.view(func(txn *badger.Txn) error {
-		for item := range scan(txn, []byte{'v'}, nil) {
-			k := item.KeyCopy(nil)
+	err = s.view(func(rd *reader) error {
+		for k := range rd.Scan([]byte{'v'}) {
+			k := bytes.Clone(k)
 			if len(k) < 9 {
 				keys = append(keys, k)
 				return nil
@@ -50,26 +49,26 @@ func (s *Store) oldFiles() (owner UserID, keys [][]byte, list []File, err error)
 			return nil
 		}
 		prefix := record.Key('v', owner.Bytes())
-		for item := range scan(txn, prefix, nil) {
-			keys = append(keys, item.KeyCopy(nil))
+		for k := range rd.Scan(prefix) {
+			keys = append(keys, bytes.Clone(k))
 		}
-		list, err = s.readFiles(txn, prefix)
+		list, err = rd.readFiles(prefix)
 		return err
 	})
 	return owner, keys, list, err
 }
 
 // moveInto writes files that the new place does not have, the oldest first.
-func (s *Store) moveInto(txn *badger.Txn, owner UserID, old []File) error {
+func (u *updater) moveInto(owner UserID, old []File) error {
 	for _, f := range slices.Backward(old) {
-		list, err := s.filesOf(txn, owner)
+		list, err := u.filesOf(owner)
 		if err != nil {
 			return err
 		}
 		if slices.ContainsFunc(list, func(g File) bool { return g.Same(&f) }) {
 			continue
 		}
-		if err := s.putFile(txn, owner, list, f); err != nil {
+		if err := u.putFile(owner, list, f); err != nil {
 			return err
 		}
 	}

@@ -3,10 +3,7 @@ package storage
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
-
-	"github.com/dgraph-io/badger/v4"
 
 	"gatehouse/storage/uses"
 )
@@ -51,19 +48,19 @@ func (s *Store) flushNow(ctx context.Context, slice int) {
 	if s.space.Short() != nil {
 		return // what was used stays in memory
 	}
-	if !isClosed(s.opened) || s.late != nil {
+	if !isClosed(s.opening.opened) || s.opening.err != nil {
 		s.states.unsaved(slice, s.uses.Save(slice))
 		return
 	}
 	s.space.KeepBallast() // it may have been thrown out
-	if s.lag.some.Load() {
-		s.wakeWriter()
+	if s.index.Behind() != nil {
+		s.writer.wake()
 		return
 	}
 	// A broken index is built again: nothing is brought into it.
-	err := s.uses.Tick(slice, !s.broken.Load(), mergeTick)
+	err := s.uses.Tick(slice, !s.index.Damaged(), mergeTick)
 	if errors.Is(err, ErrDamaged) {
-		s.damaged(err)
+		s.index.NoteDamage(err)
 		err = nil
 	}
 	if slice == 0 {
@@ -81,7 +78,7 @@ func (s *Store) save() error { return errors.Join(s.uses.SaveAll(), s.flushAttem
 
 // flush brings into Badger all that uses and failed logins left in memory.
 func (s *Store) flush(ctx context.Context) error {
-	if err := s.await(); err != nil {
+	if err := s.opening.await(); err != nil {
 		return err
 	}
 	select {
@@ -107,31 +104,7 @@ func (s *Store) flush(ctx context.Context) error {
 func (s *Store) flushAttempts() error {
 	s.attempts.saving.Lock()
 	defer s.attempts.saving.Unlock()
-	err := s.writeEntries(s.takeAttempts())
+	err := s.writeAttempts()
 	s.attempts.settle(err == nil)
 	return err
-}
-
-func (s *Store) writeEntries(list []*badger.Entry) error {
-	for part := range slices.Chunk(list, 1000) {
-		size := 0
-		for _, e := range part {
-			size += 50 + len(e.Key) + len(e.Value)
-		}
-		if err := s.space.ready(size); err != nil {
-			return err
-		}
-		err := s.db.Update(func(txn *badger.Txn) error {
-			for _, e := range part {
-				if err := txn.SetEntry(e); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -11,10 +11,9 @@ import (
 	"strings"
 
 	"gatehouse/storage/disk"
+	"gatehouse/storage/index"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
-
-	"github.com/dgraph-io/badger/v4"
 )
 
 // format is the version of what lies in the directory store. It is raised when a
@@ -31,46 +30,48 @@ const (
 
 // checkFormat refuses a store of a format that this program does not know. One that
 // has lost the file is looked at more closely: see bringUpToDate.
-func (s *Store) checkFormat() error {
-	b, err := os.ReadFile(s.path("format"))
+func (o *opening) checkFormat() error {
+	b, err := os.ReadFile(o.s.path("format"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("read the store's format: %w", err)
 	}
-	switch s.format = strings.TrimSpace(string(b)); s.format {
+	switch o.format = strings.TrimSpace(string(b)); o.format {
 	case format, formatBefore:
 		return nil
 	}
 	return fmt.Errorf("%s says that the store has format %q, and this gatehouse reads format %s: "+
 		"use the program that made it, or, if the file itself is damaged, %s",
-		s.path("format"), s.format, format, disk.RestoreAdvice)
+		o.s.path("format"), o.format, format, disk.RestoreAdvice)
 }
 
 // bringUpToDate makes sure that this program can read every record of a store of the
 // format before, and only then notes that it has this one: that is when it begins
 // to change. (Once records changed their form without a number; verification went
 // on, and logins failed at each start.)
-func (s *Store) bringUpToDate() error {
-	err := s.db.View(func(txn *badger.Txn) error {
-		for kind := range readers {
-			if err := s.each(txn, []byte{kind}, s.readRecord); err != nil {
-				return err
-			}
+func (o *opening) bringUpToDate() error {
+	v, end, err := o.s.index.Begin()
+	if err != nil {
+		return err
+	}
+	defer end()
+	for kind := range readers {
+		if err == nil {
+			err = v.Each([]byte{kind}, readRecord)
 		}
-		return nil
-	})
+	}
 	if errors.As(err, new(*formError)) {
-		return fmt.Errorf("%w: the store in %s is of another version of gatehouse, and nothing in it was changed: use the program that made it", err, s.path(""))
+		return fmt.Errorf("%w: the store in %s is of another version of gatehouse, and nothing in it was changed: use the program that made it", err, o.s.path(""))
 	}
 	if err != nil {
-		return indexFault("read the index", err)
+		return index.FaultOf("read the index", err)
 	}
-	if s.format != "" {
-		s.opts.Log.Info("the store is brought up to date; earlier versions of gatehouse refuse it from now on", "from", s.format, "to", format)
+	if o.format != "" {
+		o.s.opts.Log.Info("the store is brought up to date; earlier versions of gatehouse refuse it from now on", "from", o.format, "to", format)
 	}
-	return s.leaveFormat()
+	return o.leaveFormat()
 }
 
 // formError is a record that verifies, and that this program can't read.
@@ -97,7 +98,7 @@ var readers = map[byte]func(k, v []byte) error{
 // keyLengths are those of the kinds that have keys of one length.
 var keyLengths = map[byte]int{'u': 9, 't': 1 + keys.IDSize, 'l': 1 + keys.IDSize}
 
-func (s *Store) readRecord(k, v []byte) error {
+func readRecord(k, v []byte) error {
 	if n := keyLengths[k[0]]; n != 0 && n != len(k) {
 		return &formError{bytes.Clone(k), errors.New("its key has another length")}
 	}
@@ -108,16 +109,16 @@ func (s *Store) readRecord(k, v []byte) error {
 }
 
 // leaveFormat notes that the store has this program's format.
-func (s *Store) leaveFormat() error {
-	if s.format == format {
+func (o *opening) leaveFormat() error {
+	if o.format == format {
 		return nil
 	}
-	if err := disk.WriteFile(s.path("format"), []byte(format+"\n")); err != nil {
+	if err := disk.WriteFile(o.s.path("format"), []byte(format+"\n")); err != nil {
 		return err
 	}
-	s.format = format
+	o.format = format
 	// What told of a clean stop in format 1, and of a store in the making.
-	return errors.Join(disk.RemoveIfThere(s.path("clean")), disk.RemoveIfThere(s.path("new")), disk.SyncDir(s.path("")))
+	return errors.Join(disk.RemoveIfThere(o.s.path("clean")), disk.RemoveIfThere(o.s.path("new")), disk.SyncDir(o.s.path("")))
 }
 
 // fresh reports whether there is no store in the directory. Any file that is left
@@ -146,4 +147,15 @@ func (s *Store) fresh() (bool, error) {
 func HasData(dir string) (bool, error) {
 	fresh, err := disk.Empty(filepath.Join(dir, "store"))
 	return !fresh, err
+}
+
+// removeRemains removes what a crash has left of files in the making.
+func (o *opening) removeRemains() {
+	os.RemoveAll(filepath.Join(o.s.dir, stageName))
+	entries, _ := os.ReadDir(o.s.path(""))
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") && strings.Contains(e.Name(), "-") {
+			os.Remove(o.s.path(e.Name()))
+		}
+	}
 }

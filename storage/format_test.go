@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -17,9 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage/index"
 	"gatehouse/storage/record"
-
-	"github.com/dgraph-io/badger/v4"
 )
 
 // A format's directory in testdata has stores that the released program of that
@@ -190,7 +190,7 @@ func TestFormerFormats(t *testing.T) {
 						t.Fatal(err)
 					}
 					wantFormer(t, s, v, name != "restored")
-					if err := s.compareCounts(); err != nil {
+					if err := s.index.Compare(); err != nil {
 						t.Error(err)
 					}
 					if err := s.Close(); err != nil {
@@ -283,19 +283,17 @@ func TestUnknownRecords(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := unpack(t, "1", "clean")
-			s, err := prepare(t.Context(), copyDir(t, dir), v.options(t)) // for the keys
+			s, err := begin(t.Context(), copyDir(t, dir), v.options(t)) // for the keys
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer s.release()
-			options := s.badgerOptions().WithDir(filepath.Join(dir, "store", "index")).WithValueDir(filepath.Join(dir, "store", "index"))
-			db, err := badger.Open(options)
-			if err == nil {
-				err = db.Update(func(txn *badger.Txn) error {
-					return txn.Set(k, s.seals.Seal(k, []byte("a form of tomorrow")))
-				})
+			x := index.New(index.Options{Dir: filepath.Join(dir, "store"), Seals: s.seals, Space: s.space, Log: slog.New(slog.DiscardHandler)})
+			if _, err := x.Open(); err != nil {
+				t.Fatal(err)
 			}
-			if err = errors.Join(err, db.Close()); err != nil {
+			err = x.Write(1, func(u *index.Update) error { return u.Put(k, []byte("a form of tomorrow"), 0) })
+			if err = errors.Join(err, x.Close(time.Now().Add(patience))); err != nil {
 				t.Fatal(err)
 			}
 			before := contents(t, dir)

@@ -6,20 +6,18 @@ import (
 	"iter"
 	"slices"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"gatehouse/storage/record"
 )
 
-func (s *Store) userByIdentity(txn *badger.Txn, id Identity) (User, error) {
-	b, ok, err := s.read(txn, id.Key())
+func (rd *reader) userByIdentity(id Identity) (User, error) {
+	b, ok, err := rd.Stored(id.Key())
 	if err != nil {
 		return User{}, err
 	}
 	if !ok || len(b) != 8 {
 		return User{}, ErrNoUser
 	}
-	u, err := s.userByID(txn, record.DecodeUserID(b))
+	u, err := rd.userByID(record.DecodeUserID(b))
 	if err == nil && (u.State == UserRemoved || !slices.Contains(u.Identities, id)) {
 		return User{}, ErrNoUser // a hint that leads astray
 	}
@@ -28,8 +26,8 @@ func (s *Store) userByIdentity(txn *badger.Txn, id Identity) (User, error) {
 
 // UserByIdentity returns the user of an identity, or ErrNoUser.
 func (s *Store) UserByIdentity(id Identity) (u User, err error) {
-	err = s.view(func(txn *badger.Txn) error {
-		u, err = s.userByIdentity(txn, id)
+	err = s.view(func(rd *reader) error {
+		u, err = rd.userByIdentity(id)
 		return err
 	})
 	return u, err
@@ -42,11 +40,11 @@ func (s *Store) Link(by Actor, uid string, id Identity) error {
 		return err
 	}
 	return s.change(by, func(t *tx) error {
-		u, err := t.userByName(t.txn, uid)
+		u, err := t.userByName(uid)
 		if err != nil {
 			return err
 		}
-		switch other, err := t.userByIdentity(t.txn, id); {
+		switch other, err := t.userByIdentity(id); {
 		case err == nil && other.ID == u.ID:
 			return nil
 		case err == nil:
@@ -67,7 +65,7 @@ func (s *Store) Link(by Actor, uid string, id Identity) error {
 // login and no sweep of a directory would ever reach the tokens again.
 func (s *Store) Unlink(by Actor, uid string, id Identity) error {
 	return s.takeAway(by, func(t *tx) error {
-		u, err := t.userByName(t.txn, uid)
+		u, err := t.userByName(uid)
 		if err != nil {
 			return err
 		}
@@ -107,7 +105,7 @@ func (s *Store) Resume(by Actor, id UserID) error {
 
 // turn moves a user from one state to another, and leaves it alone in any third.
 func (t *tx) turn(id UserID, from, to UserState, e Event) error {
-	u, err := t.userByID(t.txn, id)
+	u, err := t.userByID(id)
 	if err != nil || u.State != from {
 		return err
 	}
@@ -123,7 +121,7 @@ func (t *tx) turn(id UserID, from, to UserState, e Event) error {
 // the identity may have been linked by mistake, and a removal can't be undone.
 func (s *Store) Leave(by Actor, id UserID, source, why string) error {
 	return s.takeAway(by, func(t *tx) error {
-		u, err := t.userByID(t.txn, id)
+		u, err := t.userByID(id)
 		if err != nil || u.State == UserRemoved {
 			return err
 		}
@@ -144,10 +142,10 @@ type Holder struct {
 func (s *Store) Holders(source string) iter.Seq2[Holder, error] {
 	prefix := record.IdentitiesKey(source)
 	return func(yield func(Holder, error) bool) {
-		err := s.view(func(txn *badger.Txn) error {
-			for item := range scan(txn, prefix, nil) {
-				id := Identity{Source: source, Subject: string(bytes.TrimPrefix(item.Key(), prefix))}
-				u, err := s.userByIdentity(txn, id)
+		err := s.view(func(rd *reader) error {
+			for k := range rd.Scan(prefix) {
+				id := Identity{Source: source, Subject: string(bytes.TrimPrefix(k, prefix))}
+				u, err := rd.userByIdentity(id)
 				if errors.Is(err, ErrNoUser) {
 					continue
 				}
@@ -155,7 +153,7 @@ func (s *Store) Holders(source string) iter.Seq2[Holder, error] {
 					return err
 				}
 				subjects := u.Subjects(source)
-				if subjects[0] != id.Subject || !s.holds(txn, u) {
+				if subjects[0] != id.Subject || !rd.holds(u) {
 					continue // comes, or came, with its first
 				}
 				if !yield(Holder{u, subjects}, nil) {
@@ -172,11 +170,11 @@ func (s *Store) Holders(source string) iter.Seq2[Holder, error] {
 
 // holds reports whether a user has a token that is not revoked, or may have a
 // session: logins by password are not noted.
-func (s *Store) holds(txn *badger.Txn, u User) bool {
-	if u.Local() || u.LastLogin+SessionLife.Milliseconds() >= s.now() {
+func (rd *reader) holds(u User) bool {
+	if u.Local() || u.LastLogin+SessionLife.Milliseconds() >= rd.s.now() {
 		return true
 	}
-	for range scan(txn, record.HeldBy(u.ID), nil) {
+	for range rd.Scan(record.HeldBy(u.ID)) {
 		return true
 	}
 	return false

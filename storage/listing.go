@@ -9,10 +9,9 @@ import (
 	"strings"
 	"time"
 
+	"gatehouse/storage/index"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
-
-	"github.com/dgraph-io/badger/v4"
 )
 
 // TokenFilter selects tokens for a listing.
@@ -65,9 +64,9 @@ func (s *Store) Tokens(f TokenFilter) iter.Seq2[Token, error] {
 // not take any more. It returns how many it yielded, or -1 when the caller has
 // enough.
 func (s *Store) show(f TokenFilter, places []Place, yield func(Token, error) bool) (n int, err error) {
-	err = s.view(func(txn *badger.Txn) error {
+	err = s.view(func(rd *reader) error {
 		for _, at := range places {
-			t, err := s.token(txn, at.ID)
+			t, err := rd.token(at.ID)
 			if errors.Is(err, ErrNoToken) {
 				continue // its record was dropped since
 			}
@@ -136,7 +135,7 @@ func (s *Store) CountTokens(f TokenFilter) (int, error) {
 }
 
 // isLoaded reports whether the table has all tokens.
-func (s *Store) isLoaded() bool { return isClosed(s.loaded) }
+func (s *Store) isLoaded() bool { return isClosed(s.opening.loaded) }
 
 // WhenLoaded waits a little for the table to have all tokens; false when it has
 // not.
@@ -145,7 +144,7 @@ func (s *Store) WhenLoaded() bool {
 		return true
 	}
 	select {
-	case <-s.loaded:
+	case <-s.opening.loaded:
 		return true
 	case <-s.closing:
 	case <-time.After(waitLoaded):
@@ -158,9 +157,9 @@ func (s *Store) WhenLoaded() bool {
 func (s *Store) placesOf(v *sieve) ([]Place, error) {
 	to := newSelection(v.TokenFilter)
 	_, number, _ := s.table.Owners.Find(v.Owner)
-	err := s.view(func(txn *badger.Txn) error {
-		for item := range scan(txn, record.HeldBy(v.Owner), nil) {
-			created, id := record.CutOwnedKey(item.Key())
+	err := s.view(func(rd *reader) error {
+		for k := range rd.Scan(record.HeldBy(v.Owner)) {
+			created, id := record.CutOwnedKey(k)
 			e, ok, err := s.lookup(id)
 			if err != nil {
 				return err
@@ -199,20 +198,20 @@ func (s *Store) walk(v *sieve) ([]Place, error) {
 		}
 		to.offer(at)
 	}
-	err := s.view(func(txn *badger.Txn) error {
+	err := s.view(func(rd *reader) error {
 		if v.Owner != 0 {
-			return s.eachOwned(txn, v.Owner, take)
+			return rd.eachOwned(v.Owner, take)
 		}
-		return s.eachToken(txn, take)
+		return rd.eachToken(take)
 	})
 	to.cut()
 	return to.list, err
 }
 
-func (s *Store) eachOwned(txn *badger.Txn, owner UserID, fn func(Token)) error {
-	for item := range scan(txn, record.OwnedBy(owner), nil) {
-		_, id := record.CutOwnedKey(item.Key())
-		t, err := s.token(txn, id)
+func (rd *reader) eachOwned(owner UserID, fn func(Token)) error {
+	for k := range rd.Scan(record.OwnedBy(owner)) {
+		_, id := record.CutOwnedKey(k)
+		t, err := rd.token(id)
 		if errors.Is(err, ErrNoToken) {
 			continue // a hint may be behind
 		}
@@ -228,12 +227,12 @@ func (s *Store) eachOwned(txn *badger.Txn, owner UserID, fn func(Token)) error {
 
 // eachToken walks all tokens and what is known of their last uses: two walks
 // side by side over keys in the same order.
-func (s *Store) eachToken(txn *badger.Txn, fn func(Token)) error {
-	uses, stop := iter.Pull(scan(txn, []byte{'l'}, nil))
+func (rd *reader) eachToken(fn func(Token)) error {
+	uses, stop := iter.Pull(rd.Items([]byte{'l'}))
 	defer stop()
 	use, more := uses()
 	n := 0
-	return s.each(txn, []byte{'t'}, func(k, v []byte) error {
+	return rd.Each([]byte{'t'}, func(k, v []byte) error {
 		t, err := record.ParseToken(ID(k[1:]), v)
 		if err != nil {
 			return err
@@ -243,12 +242,12 @@ func (s *Store) eachToken(txn *badger.Txn, fn func(Token)) error {
 		}
 		var r record.UsageRecord
 		if more && bytes.Equal(use.Key()[1:], k[1:]) {
-			if r, err = s.openUsage(use); err != nil {
+			if r, err = rd.openUsage(use); err != nil {
 				return err
 			}
 		}
-		s.table.Usage(t.ID, &r)
-		s.addUses(&t, &r)
+		rd.s.table.Usage(t.ID, &r)
+		rd.addUses(&t, &r)
 		if n++; n%1000 == 0 {
 			runtime.Gosched() // a long walk is no reason for a request to wait
 		}
@@ -257,17 +256,17 @@ func (s *Store) eachToken(txn *badger.Txn, fn func(Token)) error {
 	})
 }
 
-func (s *Store) openUsage(item *badger.Item) (r record.UsageRecord, err error) {
-	stored, err := item.ValueCopy(nil)
+func (rd *reader) openUsage(item index.Item) (r record.UsageRecord, err error) {
+	stored, err := item.Stored()
 	if err != nil {
 		return r, err
 	}
-	b, err := s.seals.Open(item.Key(), stored)
+	b, err := rd.s.seals.Open(item.Key(), stored)
 	if err != nil {
 		return r, err
 	}
 	r, err = record.ParseUsage(b)
-	s.believeUsage(&r)
+	rd.s.believeUsage(&r)
 	return r, err
 }
 
@@ -287,9 +286,9 @@ func (s *Store) FindToken(prefix string) (found ID, err error) {
 		return ID{}, err
 	}
 	n := 0
-	err = s.view(func(txn *badger.Txn) error {
-		for item := range scan(txn, record.Key('t', whole), nil) {
-			if id := ID(item.Key()[1:]); strings.HasPrefix(id.String(), prefix) {
+	err = s.view(func(rd *reader) error {
+		for k := range rd.Scan(record.Key('t', whole)) {
+			if id := ID(k[1:]); strings.HasPrefix(id.String(), prefix) {
 				found = id
 				n++
 			}

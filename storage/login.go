@@ -35,7 +35,7 @@ func (s *Store) LogIn(by Actor, in Login) (User, error) {
 	in.Name = record.NameFrom(in.Name)
 	var u User
 	err := s.change(by, func(t *tx) (err error) {
-		u, err = t.userByIdentity(t.txn, in.Identity)
+		u, err = t.userByIdentity(in.Identity)
 		if errors.Is(err, ErrNoUser) {
 			u, err = t.join(in)
 			return err
@@ -130,7 +130,7 @@ func (s *Store) RenameUser(by Actor, uid, to string) error {
 		return err
 	}
 	return s.change(by, func(t *tx) error {
-		u, err := t.userByName(t.txn, uid)
+		u, err := t.userByName(uid)
 		if err != nil {
 			return err
 		}
@@ -151,7 +151,7 @@ func (s *Store) RenameUser(by Actor, uid, to string) error {
 
 // free reports whether no user has the uid.
 func (t *tx) free(uid string) (bool, error) {
-	_, err := t.userByName(t.txn, uid)
+	_, err := t.userByName(uid)
 	if errors.Is(err, ErrNoUser) {
 		return true, nil
 	}

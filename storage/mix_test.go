@@ -198,7 +198,7 @@ func twoGenerations(t *testing.T, opts Options, clock *storagetest.Clock, prune 
 
 func wantCheckpoint(t *testing.T, s *Store) {
 	t.Helper()
-	<-s.compared
+	<-s.opening.compared
 	<-s.Counted()
 	if _, err := s.writeCheckpoint(t.Context()); err != nil {
 		t.Fatal(err)
@@ -274,7 +274,7 @@ func wantRight(t *testing.T, dir string, opts Options, want answers, secrets []s
 			return true
 		}
 		got := answersOf(t, s, secrets)
-		if err := s.compareCounts(); err != nil {
+		if err := s.index.Compare(); err != nil {
 			t.Error(err)
 		}
 		if d := got.differs(want); d != "" {

@@ -5,141 +5,260 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"runtime"
+	"runtime/debug"
+	"time"
 
 	"gatehouse/storage/disk"
+	"gatehouse/storage/index"
 	"gatehouse/storage/journal"
+	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
 	"gatehouse/storage/table"
+	"gatehouse/storage/uses"
 )
 
-// A start is one sequence, after a stop as after a kill; a stop only leaves less
-// to catch up with:
+// opening brings a store from its files to where it answers everything. A start is one
+// sequence, after a stop as after a kill: a stop only leaves less to catch up with.
 //
-//	the log    is opened, and verified from the table's position on
-//	the table  is loaded from its file, catches up with the log, and verification
-//	           answers; when it lacks last uses, these are raised from theirs
-//	the log    is verified in full, unless a stop left the table at its end
-//	the index  is verified and opened, and catches up, or is built again
-//	the uses   that are in their log, and not in the index, are brought in
+//	begin        the key, the format
+//	    openLog      the log, verified from the table's position on
+//	    takeTable    the table's file, and what the log has since
+//	                     Open returns, if it is early: tokens are verified
+//	run
+//	    loadFile     the rest of the table's file
+//	    openIndex    the rest of the log is verified; the index is verified, opened, and
+//	                 catches up, or is filled again
+//	    loadTable    the tokens and their last uses by the index's records, if the file
+//	                 lacked any: loaded
+//	                     Open returns; Opened: everything is answered
+//	    recoverUses  the uses that are in their log and not in the index: Counted
+//	    compare      the index with what the log says it holds, after a stop: compared
 //
-// Table, index and checkpoint each name the position of the log up to which they
-// have all records, and are compared with the log. One that is behind catches up.
-// One of a position that the log does not have is of another history: it is built
-// again. One that is ahead proves that the log has lost records that were
-// acknowledged, and the store is refused. No file vouches for another: two that
-// were put back from an older copy would agree with each other.
+// Table, index and checkpoint each name the position of the log up to which they have
+// all records, and are compared with the log, always. One that is older catches up. One of
+// a position that the log does not have is of another history: it is built again. One that
+// is newer proves that the log has lost records that were acknowledged, and the store is
+// refused. No file vouches for another: two that were put back from an older copy would
+// agree with each other.
 //
-// To verify the index takes a second for some millions of tokens, and after a kill
-// some ten. A server that opens the store early answers from the table meanwhile;
-// callers that need the index wait.
+// To verify the index takes a second for some millions of tokens, and after a kill some
+// ten. A server that opens the store early answers from the table during that; callers
+// that need the index wait.
+type opening struct {
+	s        *Store
+	fresh    bool   // there was no store: one is made
+	restored bool   // a restore has left log and checkpoint alone
+	early    bool   // Open returns when tokens can be verified
+	exact    bool   // the table's file has all changes and all last uses
+	format   string // of what is there; empty: not known
 
-// openTruth opens the log and what is made of it, except for the index of a store
-// that is opened early.
-func (s *Store) openTruth(fresh bool) error {
-	if fresh {
-		return s.create()
-	}
-	if disk.Exists(s.path("restored")) {
-		// A restore leaves none of these; the first start after it makes them later.
-		for _, name := range []string{"index", "table", "format"} {
-			if !disk.Exists(s.path("journal")) && disk.Exists(s.path(name)) {
-				return s.journalGone()
-			}
-		}
-		return s.rebuild()
-	}
-	if err := s.openLog(); err != nil {
-		return err
-	}
-	if s.early = s.opts.Early && s.left != nil; s.early {
-		return nil
-	}
-	return s.openRest()
+	// The log is verified only from the table's position on.
+	partial bool
+
+	file *table.File // nil: none to go by
+
+	loaded   chan struct{} // closed when the table has all tokens and last uses
+	opened   chan struct{} // closed when everything is answered, or can't be
+	err      error         // why it can't; to be read when opened is closed
+	matches  bool          // the index was compared with what it must hold
+	compared chan struct{} // closed when it was, and agreed
 }
 
-// openLog opens the journal, and takes the table that was left if it saves work.
-func (s *Store) openLog() error {
+func newOpening(s *Store) *opening {
+	return &opening{s: s, loaded: make(chan struct{}), opened: make(chan struct{}), compared: make(chan struct{})}
+}
+
+// openStore opens a directory, and gives up when ctx ends, with its error. The store is
+// refused when check, which is told where the log ends, returns an error; nil: no check.
+func openStore(ctx context.Context, dir string, opts Options, check func(end journal.Position) error) (*Store, error) {
+	s, err := begin(ctx, dir, opts)
+	if err != nil {
+		return nil, err
+	}
+	defer context.AfterFunc(ctx, s.quit)()
+	if check != nil {
+		if err := check(s.journal.End()); err != nil {
+			return nil, errors.Join(err, s.release())
+		}
+	}
+	s.closed.Add(1)
+	if s.opening.early {
+		s.start()
+		go s.opening.run()
+		return s, nil
+	}
+	go s.opening.run()
+	<-s.opening.opened
+	if err := s.opening.err; err != nil {
+		if errors.Is(err, ErrClosed) && ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return nil, errors.Join(err, s.abandon())
+	}
+	return s, nil
+}
+
+// begin opens the log and takes the table.
+func begin(ctx context.Context, dir string, opts Options) (*Store, error) {
+	s, err := newStore(dir, opts)
+	if err != nil {
+		return nil, err
+	}
+	defer context.AfterFunc(ctx, s.quit)()
+	if err := s.opening.begin(); err != nil {
+		if errors.Is(err, ErrClosed) && ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return nil, disk.Explain(errors.Join(err, s.release()))
+	}
+	return s, nil
+}
+
+func (o *opening) begin() (err error) {
+	s := o.s
+	if o.fresh, err = s.fresh(); err != nil {
+		return err
+	}
+	if err := o.checkFormat(); err != nil { // before anything is changed
+		return err
+	}
+	o.removeRemains()
+	ring, err := keys.Load(s.path("keyring"), s.opts.KeyFile, o.fresh)
+	if err != nil {
+		return err
+	}
+	s.keys, s.seals, s.passwords = ring.TokenKeys(), ring.Seals(), ring.Passwords()
+	s.attempts.key = ring.Derive("attempts")
+	s.journalKey = ring.Derive("journal")
+	s.snapshotKey = ring.Derive("snapshots")
+	s.space.KeepBallast()
+	if s.useLog, err = uses.Open(s.path("uses"), s.seals, s.opts.Log); err != nil {
+		return fmt.Errorf("open the log of uses: %w", err)
+	}
+	s.index = newIndex(s)
+	o.restored = !o.fresh && disk.Exists(s.path("restored"))
+	if err := o.openLog(); err != nil {
+		return err
+	}
+	if o.early = s.opts.Early && o.file != nil; o.early {
+		return o.accept()
+	}
+	return nil
+}
+
+// openLog opens the log, and takes the table that was left if it saves work.
+func (o *opening) openLog() error {
+	s := o.s
+	switch {
+	case o.fresh:
+		return o.openJournal(journal.Options{Create: true})
+	case o.restored:
+		return o.openRestoredLog()
+	}
 	left, err := table.Open(s.path("table"), s.seals)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.opts.Log.Debug("the table that was left is not taken", "because", err)
 	}
 	// The oldest records that a table or a checkpoint has must still be there.
-	o := journal.Options{Known: s.lastCheckpoint().Sequence}
+	opts := journal.Options{Known: s.lastCheckpoint().Sequence}
 	if left != nil {
-		o.Known, o.VerifyAfter = max(o.Known, left.Position.Sequence), left.Position.Sequence
+		opts.Known, opts.VerifyAfter = max(opts.Known, left.Position.Sequence), left.Position.Sequence
 	}
-	err = s.openJournal(o)
+	err = o.openJournal(opts)
 	if err == nil && left != nil {
-		s.takeTable(left)
+		o.takeTable(left)
 	}
-	if s.left == nil && left != nil {
+	if o.file == nil && left != nil {
 		err = errors.Join(err, left.Close())
 		s.forgetTable() // it may have some of the users
 	}
 	return err
 }
 
-// takeTable takes the table, unless it is of no use. One that lacks changes or uses
-// serves only until the index is open, so it is of no use to a start that waits
-// for that.
-func (s *Store) takeTable(left *table.File) {
-	whole := left.Uses != 0 && left.Uses == s.useLog.Found() && left.Position == s.journal.End()
-	s.unverified = !whole
-	if !whole && !s.opts.Early {
+func (o *opening) openJournal(opts journal.Options) (err error) {
+	s := o.s
+	opts.Now, opts.SegmentSize = s.opts.Now, s.opts.Segment
+	s.journal, err = journal.Open(s.path("journal"), s.journalKey, opts)
+	if errors.Is(err, journal.ErrEmpty) {
+		return o.journalGone()
+	}
+	if err != nil {
+		return disk.NotRead("open the journal", err)
+	}
+	if err := s.space.Watch(s.path("journal")); err != nil {
+		return disk.NotRead("open the journal", err)
+	}
+	if tear, ok := s.journal.Torn(); ok {
+		s.opts.Log.Info("an interrupted write, which nobody was told had succeeded, was cut off the journal",
+			"file", tear.File, "offset", tear.Offset)
+	}
+	if err := s.openTimes(); err != nil {
+		return err
+	}
+	if opts.Create && s.journal.LastSequence() == opts.CreateAfter {
+		return o.firstRecord()
+	}
+	return nil
+}
+
+// journalGone refuses a store that has all but its truth.
+func (o *opening) journalGone() error {
+	return fmt.Errorf("%w: the journal in %s is missing: put it back, or %s",
+		ErrDamaged, o.s.path("journal"), disk.RestoreAdvice)
+}
+
+// firstRecord appends a record that says nothing: without any, the log would look as if
+// it had been taken away.
+func (o *opening) firstRecord() error {
+	payload, err := record.Entry{}.AppendPayload(nil)
+	if err != nil {
+		return err
+	}
+	_, err = o.s.journal.Append(true, []journal.Entry{{Payload: payload}})
+	return err
+}
+
+// takeTable takes the table's file, unless it is of no use. One that lacks changes or
+// uses serves only until the index is open, so it is of no use to a start that waits for
+// that.
+func (o *opening) takeTable(left *table.File) {
+	s := o.s
+	exact := left.Uses != 0 && left.Uses == s.useLog.Found() && left.Position == s.journal.End()
+	o.partial = !exact
+	if !exact && !s.opts.Early {
 		return
 	}
 	err := s.journal.Has(context.Background(), left.Position)
 	if err == nil {
-		err = left.Users(s.table, s.keys.Has, !whole)
+		err = left.Users(s.table, s.keys.Has, !exact)
 	}
-	if err == nil && !whole {
-		err = s.catchUpTable(left.Position.Sequence)
+	if err == nil && !exact {
+		err = o.catchUpTable(left.Position.Sequence)
 	}
 	if err != nil {
 		s.opts.Log.Warn("the table that was left is not taken, and the start takes longer", "because", err)
 		return
 	}
-	s.left, s.behind = left, !whole
-	if s.behind {
+	o.file, o.exact = left, exact
+	if !exact {
 		s.opts.Log.Info("the last stop was not clean; until the index is open, tokens are verified by the table that was left",
 			"records", s.journal.LastSequence()-left.Position.Sequence)
 	}
 }
 
-// journalGone refuses a store that has all but its truth.
-func (s *Store) journalGone() error {
-	return fmt.Errorf("%w: the journal in %s is missing: put it back, or %s",
-		ErrDamaged, s.path("journal"), disk.RestoreAdvice)
-}
-
-// openRest opens what openLog has not.
-func (s *Store) openRest() error {
-	if s.unverified {
-		if err := s.verifyJournal(); err != nil {
-			return err
+// catchUpTable applies every later change to the table. Its shards may be loaded
+// afterwards: what is newer than the file stays.
+func (o *opening) catchUpTable(after uint64) error {
+	s := o.s
+	err := opLog{s.journal}.Ops(after, func(_ uint64, ops []record.Op) error {
+		for _, op := range ops {
+			if err := o.apply(op); err != nil {
+				return err
+			}
 		}
-	}
-	if disk.Exists(s.path("damaged")) {
-		return s.rebuild()
-	}
-	err := s.openIndex()
-	if !errors.As(err, new(*indexError)) {
-		return err
-	}
-	s.opts.Log.Warn("the index is built again from the journal", "because", err)
-	return s.rebuild()
-}
-
-// catchUpTable applies every later change to the table. Its shards
-// may be loaded afterwards: what is newer than the file stays.
-func (s *Store) catchUpTable(after uint64) error {
-	err := s.journal.Replay(context.Background(), after, func(jr journal.Record) error {
-		_, b, err := record.CutEntry(jr)
-		if err == nil {
-			_, err = record.EachOp(b, s.takeToTable)
-		}
-		return err
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("bring the table up to the journal: %w", err)
@@ -154,65 +273,139 @@ func (s *Store) catchUpTable(after uint64) error {
 	return nil
 }
 
-// takeToTable brings into table and owners what an operation says of a token or
-// a user.
-func (s *Store) takeToTable(o record.Op) error {
-	if o.Key[0] != 't' && o.Key[0] != 'u' {
-		return nil
-	}
-	if o.Value == nil && o.Key[0] == 't' {
-		s.drop(ID(o.Key[1:])) // it was revoked, and only its end is kept
-		return nil
-	}
-	if o.Value == nil {
-		return fmt.Errorf("%w: the journal takes the record %q away", ErrDamaged, o.Key)
-	}
-	b, err := s.seals.Open(o.Key, o.Value)
-	if err != nil {
-		return err
-	}
-	if o.Key[0] == 'u' {
-		v, _, err := record.ParseOwner(record.DecodeUserID(o.Key[1:]), b)
-		if err == nil {
-			s.table.Owners.Set(v)
+// opLog is the log as the index and the table read it: the operations alone.
+type opLog struct{ *journal.Journal }
+
+// Ops is of [index.Log].
+func (l opLog) Ops(after uint64, fn func(sequence uint64, ops []record.Op) error) error {
+	after = max(after, l.FirstSequence()-1)
+	return l.Replay(context.Background(), after, func(jr journal.Record) error {
+		_, b, err := record.CutEntry(jr)
+		if err != nil {
+			return err
 		}
-		return err
-	}
-	t, err := record.ParseTokenHead(ID(o.Key[1:]), b)
-	switch {
-	case err != nil:
-		return err
-	case t.Revoked != 0 || !s.keys.Has(t.ID[0]):
-		s.drop(t.ID)
-		return nil
-	}
-	if v, n, ok := s.table.Owners.Find(t.Owner); ok && v.State != UserRemoved {
-		s.table.Put(table.Entry{ID: t.ID, Generation: t.Generation, Flags: t.Flags, Owner: n, Used: s.believe(record.CreatedAt(t.Created))})
-	}
-	return nil
+		ops, err := record.AllOps(b)
+		if err != nil {
+			return err
+		}
+		return fn(jr.Sequence, ops)
+	})
 }
 
-// openLate opens the index of a store that was opened early, when the table
-// answers already.
-func (s *Store) openLate() {
-	if isClosed(s.opened) {
+// run is the rest of the sequence.
+func (o *opening) run() {
+	s := o.s
+	defer s.closed.Done()
+	o.loadFile()
+	err := o.openIndex()
+	if err == nil && !o.early { // nobody else has the store yet
+		if err = o.accept(); err == nil {
+			s.start()
+		}
+	}
+	s.tableDue = !o.exact
+	o.err = disk.Explain(err)
+	close(o.opened)
+	if err != nil {
+		if o.early {
+			s.uses.Recover(ErrClosed) // and nobody waits for them
+		}
+		if o.early && !errors.Is(err, ErrClosed) {
+			s.opts.Log.Error("the store can't be opened", "error", o.err)
+		}
 		return
 	}
-	defer close(s.opened)
-	s.late = disk.Explain(s.openRest())
-	if s.late != nil && !errors.Is(s.late, ErrClosed) {
-		s.opts.Log.Error("the store can't be opened", "error", s.late)
+	debug.FreeOSMemory() // what verifying the index left behind
+	s.closed.Go(s.recoverUses)
+	o.compare()
+}
+
+// accept begins what is done only to a store that is not refused.
+func (o *opening) accept() error {
+	s := o.s
+	s.timesOpened()
+	s.openOldEvents()
+	// A process that never runs for a day makes checkpoints all the same. One that the
+	// log can't go on from is as good as none.
+	s.checkpoint.size = s.journal.Size()
+	if m := s.lastCheckpoint(); m.Sequence+1 >= s.journal.FirstSequence() {
+		s.checkpoint.at = time.UnixMilli(m.Created)
+	}
+	return o.noteRestored()
+}
+
+// loadFile loads the whole of the table's file. When a part of it is damaged, the records
+// have what it lacks.
+func (o *opening) loadFile() {
+	start := time.Now()
+	if o.file == nil {
+		return
+	}
+	if o.file.LoadAll(o.s.stillOpen) != nil {
+		o.exact = false
+		return
+	}
+	if o.exact {
+		o.whole()
+		o.s.opts.Log.Info("the table of tokens is loaded", "tokens", o.s.table.Len(), "took", time.Since(start))
 	}
 }
 
-// verifyJournal verifies also what comes before the table.
-func (s *Store) verifyJournal() error {
-	n := 0
+// openIndex opens the index and brings it to where the log is, and the table with it. An
+// index that is damaged is filled again.
+func (o *opening) openIndex() error {
+	s := o.s
+	switch {
+	case o.fresh:
+		return o.create()
+	case o.restored:
+		return o.fill()
+	}
+	if o.partial {
+		if err := o.verifyLog(); err != nil {
+			return err
+		}
+	}
+	if s.index.HasNote() {
+		return o.fill()
+	}
+	err := o.catchUpIndex()
+	if err == nil {
+		err = o.loadTable()
+	}
+	if errors.As(err, new(*index.Fault)) {
+		s.opts.Log.Warn("the index is built again from the journal", "because", err)
+		return o.fill()
+	}
+	return err
+}
+
+// create makes the index of a new store. The file format comes last: what a crash leaves
+// before that holds nothing, and is made again.
+func (o *opening) create() error {
+	s := o.s
+	if err := s.index.OpenEmpty(); err != nil {
+		return fmt.Errorf("make the index: %w", err)
+	}
+	if err := s.index.Create(s.journal.End()); err != nil {
+		return err
+	}
+	// Or a power failure takes the directory, with all that was synced in it.
+	if err := errors.Join(disk.SyncDir(s.dir), disk.SyncDir(filepath.Dir(s.dir))); err != nil {
+		return err
+	}
+	o.whole()
+	return o.leaveFormat()
+}
+
+// verifyLog verifies also what comes before the table.
+func (o *opening) verifyLog() error {
+	s, n := o.s, 0
 	err := s.journal.Replay(context.Background(), s.journal.FirstSequence()-1, func(journal.Record) error {
 		if n++; n%64 != 0 {
 			return nil
 		}
-		runtime.Gosched() // to whoever has a token verified
+		runtime.Gosched() // to callers that have a token verified
 		if s.isClosing() {
 			return ErrClosed
 		}
@@ -224,42 +417,178 @@ func (s *Store) verifyJournal() error {
 	return err
 }
 
-// await waits until the index is open. It returns why it can't be opened, or
-// ErrClosed.
-func (s *Store) await() error {
-	if isClosed(s.opened) {
-		return s.late // also when the store is closing
+// catchUpIndex opens the index that is there. After a clean stop it is not read, but
+// compared later.
+func (o *opening) catchUpIndex() error {
+	s := o.s
+	closed, err := s.index.Open()
+	if err != nil {
+		return err
+	}
+	if err := o.placeIndex(); err != nil {
+		return err
+	}
+	if o.format != format {
+		if err := o.bringUpToDate(); err != nil {
+			return err
+		}
+		closed = false // all of it is looked at
+	}
+	if closed && s.index.Position() == s.journal.End() {
+		return s.index.Settle()
+	}
+	err = s.index.CatchUp(opLog{s.journal})
+	o.matches = err == nil
+	return err
+}
+
+// placeIndex compares the index's position with the log.
+func (o *opening) placeIndex() (err error) {
+	s := o.s
+	at, last := s.index.Position(), s.journal.LastSequence()
+	if at.Sequence > last {
+		return fmt.Errorf("%w: the index has record %d, and the journal in %s ends with record %d: put back the newer journal, or %s",
+			ErrDamaged, at.Sequence, s.path("journal"), last, disk.RestoreAdvice)
+	}
+	if s.index.Hashed() {
+		err = s.journal.Has(context.Background(), at)
+	} else { // format 1
+		_, err = s.journal.At(context.Background(), at.Sequence)
+	}
+	switch {
+	case errors.Is(err, journal.ErrElsewhere), errors.Is(err, journal.ErrPruned):
+		return &index.Fault{Err: err}
+	case err != nil:
+		return disk.NotRead("compare the index with the journal", err)
+	}
+	return nil
+}
+
+// fill fills the index again, from the checkpoint and the log, and the table with it.
+// Nothing is removed before it is known that these will do.
+func (o *opening) fill() error {
+	s := o.s
+	if err := o.checkSources(); err != nil {
+		return err
+	}
+	if s.index.IsOpen() {
+		err := s.closeIndex()
+		if errors.Is(err, ErrNoSpace) || errors.Is(err, ErrNoDirectory) || errors.Is(err, ErrUnavailable) || errors.Is(err, ErrFailed) {
+			return err // it is still at work
+		}
+	}
+	if err := s.index.OpenEmpty(); err != nil {
+		return fmt.Errorf("make the index again: %w", err)
+	}
+	if o.file == nil {
+		s.forgetTable() // the damaged index has put something there
+	}
+	err := s.index.Fill(opLog{s.journal}, s.putCheckpoint)
+	o.matches = err == nil
+	if err == nil {
+		err = o.loadTable()
+	}
+	if errors.Is(err, ErrClosed) {
+		return err // and next time again
+	}
+	if err != nil {
+		err = disk.NotRead("build the index in "+s.path("index")+" again from the checkpoint and the journal", err)
+		if errors.Is(err, ErrDamaged) {
+			err = fmt.Errorf("%w: %s", err, disk.RestoreAdvice)
+		}
+		return err
+	}
+	return errors.Join(o.noteRestored(), o.leaveFormat(),
+		s.index.RemoveNote(), disk.RemoveIfThere(s.path("restored")), disk.SyncDir(s.path("")))
+}
+
+// checkSources returns nil if checkpoint and log together have all records.
+func (o *opening) checkSources() error {
+	s := o.s
+	first := s.journal.FirstSequence()
+	if first == 1 && !o.restored {
+		return nil
+	}
+	err := s.checkCheckpoint()
+	switch {
+	case err == nil, errors.Is(err, ErrClosed):
+		return err
+	case disk.Refusal(err) != 0:
+		return fmt.Errorf("%w: read the checkpoint: %w", ErrUnavailable, err)
+	}
+	return fmt.Errorf("%w: the index must be built again, but the journal begins with record %d, and the checkpoint before it can't be used (%w): %s",
+		ErrDamaged, first, err, disk.RestoreAdvice)
+}
+
+// compare compares an index that is not yet compared, while requests are answered.
+func (o *opening) compare() {
+	if !o.matches {
+		if err := o.s.index.Compare(); err != nil {
+			if !errors.Is(err, ErrClosed) {
+				o.s.index.NoteDamage(err)
+			}
+			return
+		}
+	}
+	close(o.compared)
+}
+
+// yield lets requests be answered by the processor that has been busy since start. When
+// the store is open, nobody waits for the walk: it takes one part of the time in 25, and
+// less by what others keep it waiting.
+func (o *opening) yield(start time.Time) time.Time {
+	runtime.Gosched()
+	if isClosed(o.opened) {
+		o.s.pause(24 * time.Since(start))
+	}
+	return time.Now()
+}
+
+// await waits until everything is answered. It returns why it can't be, or ErrClosed.
+func (o *opening) await() error {
+	if isClosed(o.opened) {
+		return o.err // also when the store is closing
 	}
 	select {
-	case <-s.opened:
-		return s.late
-	case <-s.closing:
+	case <-o.opened:
+		return o.err
+	case <-o.s.closing:
 		return ErrClosed
 	}
 }
 
-// Opened waits until a store that was opened early is open in full, or the
-// context ends, which is ErrOpening. Another error says that it can't be opened:
-// then its user does best to close it.
+// Opened waits until a store that was opened early is open in full, or the context ends,
+// which is ErrOpening. Another error says that it can't be opened: the caller should then
+// close the store.
 func (s *Store) Opened(ctx context.Context) error {
-	if isClosed(s.opened) {
-		return s.late
+	select {
+	case <-s.opening.opened:
+		return s.opening.err
+	default:
 	}
 	select {
-	case <-s.opened:
-		return s.late
+	case <-s.opening.opened:
+		return s.opening.err
 	case <-ctx.Done():
 		return ErrOpening
 	}
 }
 
 // IsOpen reports whether all of the store is open.
-func (s *Store) IsOpen() bool { return isClosed(s.opened) && s.late == nil }
+func (s *Store) IsOpen() bool { return isClosed(s.opening.opened) && s.opening.err == nil }
 
-// failedLate is why the index can't be opened, if that is known.
-func (s *Store) failedLate() error {
-	if isClosed(s.opened) {
-		return s.late
+// failed is why the store can't be opened, if that is known.
+func (o *opening) failed() error {
+	if isClosed(o.opened) {
+		return o.err
 	}
 	return nil
+}
+
+// pause waits, but not long, and not when the store is closing.
+func (s *Store) pause(d time.Duration) {
+	select {
+	case <-time.After(min(d, 100*time.Millisecond)):
+	case <-s.closing:
+	}
 }

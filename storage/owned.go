@@ -6,8 +6,6 @@ import (
 	"iter"
 	"runtime"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"gatehouse/storage/record"
 )
 
@@ -33,15 +31,15 @@ type Cursor struct{ key string }
 // between two pages moves none of the others: each is on one page, once.
 func (s *Store) Page(q Owned) (list []Token, next Cursor, err error) {
 	_, number, _ := s.table.Owners.Find(q.Owner)
-	err = s.view(func(txn *badger.Txn) error {
+	err = s.view(func(rd *reader) error {
 		var last []byte
-		for k := range ownedKeys(txn, q) {
+		for k := range rd.ownedKeys(q) {
 			if len(list) == q.Limit {
 				next.key = string(last)
 				return nil
 			}
 			_, id := record.CutOwnedKey(k)
-			live, err := s.lives(number, id)
+			live, err := rd.lives(number, id)
 			if err != nil {
 				return err
 			}
@@ -52,7 +50,7 @@ func (s *Store) Page(q Owned) (list []Token, next Cursor, err error) {
 				q.Skip--
 				continue
 			}
-			t, err := s.token(txn, id)
+			t, err := rd.token(id)
 			if errors.Is(err, ErrNoToken) {
 				continue
 			}
@@ -70,33 +68,31 @@ func (s *Store) Page(q Owned) (list []Token, next Cursor, err error) {
 
 // lives reports whether a token is one of the owner's and not revoked. It reads no
 // record.
-func (s *Store) lives(owner uint32, id ID) (bool, error) {
-	e, ok, err := s.lookup(id)
+func (rd *reader) lives(owner uint32, id ID) (bool, error) {
+	e, ok, err := rd.s.lookup(id)
 	return ok && e.Owner == owner, err
 }
 
 // ownedKeys walks the keys of a user's tokens. What it yields is valid until the next.
-func ownedKeys(txn *badger.Txn, q Owned) iter.Seq[[]byte] {
+func (rd *reader) ownedKeys(q Owned) iter.Seq[[]byte] {
 	prefix := record.OwnedBy(q.Owner)
 	if !q.Revoked {
 		prefix = append(prefix, 0)
 	}
 	return func(yield func([]byte) bool) {
-		it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix, Reverse: q.Newest})
-		defer it.Close()
+		from := prefix
 		switch {
 		case q.After != (Cursor{}):
-			it.Seek([]byte(q.After.key))
-			if it.ValidForPrefix(prefix) && string(it.Item().Key()) == q.After.key {
-				it.Next()
-			}
+			from = []byte(q.After.key)
 		case q.Newest:
-			it.Seek(append(bytes.Clone(prefix), 0xff)) // no key is beyond it: the next byte is 0, 1, or the highest of a time
-		default:
-			it.Seek(prefix)
+			from = append(bytes.Clone(prefix), 0xff) // no key is beyond it: the next byte is 0, 1, or the highest of a time
 		}
-		for n := 1; it.ValidForPrefix(prefix); it.Next() {
-			if !yield(it.Item().Key()) {
+		n := 1
+		for k := range rd.ScanFrom(prefix, from, q.Newest) {
+			if string(k) == q.After.key {
+				continue // after it
+			}
+			if !yield(k) {
 				return
 			}
 			if n++; n%256 == 0 {
@@ -109,10 +105,10 @@ func ownedKeys(txn *badger.Txn, q Owned) iter.Seq[[]byte] {
 // CountTokensOf counts a user's tokens that are not revoked.
 func (s *Store) CountTokensOf(owner UserID) (n int, err error) {
 	_, number, _ := s.table.Owners.Find(owner)
-	err = s.view(func(txn *badger.Txn) error {
-		for k := range ownedKeys(txn, Owned{Owner: owner}) {
+	err = s.view(func(rd *reader) error {
+		for k := range rd.ownedKeys(Owned{Owner: owner}) {
 			_, id := record.CutOwnedKey(k)
-			live, err := s.lives(number, id)
+			live, err := rd.lives(number, id)
 			if err != nil {
 				return err
 			}
@@ -129,8 +125,8 @@ func (s *Store) CountTokensOf(owner UserID) (n int, err error) {
 // 30 days.
 func (s *Store) UsageOf(owner UserID) (u Usage, err error) {
 	since := record.UsedAt((int64(record.DayOf(s.now())) - record.KeepDays + 1) * record.MsOfDay)
-	err = s.view(func(txn *badger.Txn) error {
-		for k := range ownedKeys(txn, Owned{Owner: owner, Revoked: true}) {
+	err = s.view(func(rd *reader) error {
+		for k := range rd.ownedKeys(Owned{Owner: owner, Revoked: true}) {
 			_, id := record.CutOwnedKey(k)
 			e, ok, err := s.lookup(id)
 			if err != nil {
@@ -139,7 +135,7 @@ func (s *Store) UsageOf(owner UserID) (u Usage, err error) {
 			if ok && e.Used < since {
 				continue // most of a great many tokens are hardly used: their usage need not be read
 			}
-			r, err := s.usageOf(txn, id)
+			r, err := rd.usageOf(id)
 			if err != nil {
 				return err
 			}

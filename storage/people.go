@@ -8,8 +8,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"gatehouse/storage/record"
 )
 
@@ -218,8 +216,8 @@ func (s *Store) datePeople() error {
 	p.making.Lock()
 	defer p.making.Unlock()
 	var dates []missedPerson
-	err := s.view(func(txn *badger.Txn) error {
-		return s.each(txn, []byte{'u'}, func(k, v []byte) error {
+	err := s.view(func(rd *reader) error {
+		return rd.Each([]byte{'u'}, func(k, v []byte) error {
 			o, rest, err := record.ParseOwner(record.DecodeUserID(k[1:]), v)
 			if err != nil {
 				return err

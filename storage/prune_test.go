@@ -48,7 +48,7 @@ func TestAuditLogHasABound(t *testing.T) {
 	if err := s.VerifyJournal(context.Background()); err != nil {
 		t.Error(err)
 	}
-	s.damaged(ErrDamaged) // the next open builds the index again
+	s.index.NoteDamage(ErrDamaged) // the next open builds the index again
 	s.Close()
 	s = openWith(t, dir, o)
 	wantLive(t, s, secret)

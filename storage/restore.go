@@ -11,11 +11,11 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
 	"golang.org/x/sys/unix"
 
 	"gatehouse/storage/backup"
 	"gatehouse/storage/disk"
+	"gatehouse/storage/index"
 	"gatehouse/storage/journal"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
@@ -254,77 +254,18 @@ func (e *older) readCheckpoint(ctx context.Context, f io.Reader) (covered uint64
 // may be all that is left. An index that can't be read adds nothing.
 func (e *older) readIndex(ctx context.Context, dir string) error {
 	stage := filepath.Join(dir, stageName)
-	s := &Store{dir: stage}
-	from, to := filepath.Join(dir, "store", "index"), s.path("index")
 	defer os.RemoveAll(stage)
-	if err := linkIndex(from, to); err != nil || s.checkIndex() != nil {
-		return nil
-	}
-	db, err := openReadOnly(s.badgerOptions().WithLogger(nil).WithReadOnly(true))
-	if err != nil {
-		return nil
-	}
-	defer db.Close()
 	also := older{Ends: record.NewEnds(), seals: e.seals}
-	for _, kind := range "ute" {
-		err := db.View(func(txn *badger.Txn) error {
-			for item := range scan(txn, record.Key(byte(kind)), nil) {
-				if ctx.Err() != nil {
-					return ctx.Err()
-				}
-				v, err := item.ValueCopy(nil)
-				if err != nil {
-					return nil
-				}
-				also.takeOp(record.Op{Key: item.KeyCopy(nil), Value: v})
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
+	err := index.Salvage(filepath.Join(dir, "store", "index"), stage, "ute", func(key, stored []byte) error {
+		also.takeOp(record.Op{Key: key, Value: stored})
+		return ctx.Err()
+	})
+	if err != nil {
+		return err
 	}
 	e.found = e.found || also.found
 	e.Join(also.Ends)
 	return nil
-}
-
-// linkIndex puts an index elsewhere, so that nothing is changed of it. What Badger writes
-// to, even when it only reads, is copied.
-func linkIndex(from, to string) error {
-	entries, err := os.ReadDir(from)
-	if err == nil {
-		err = os.MkdirAll(to, 0o700)
-	}
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		from, to := filepath.Join(from, e.Name()), filepath.Join(to, e.Name())
-		switch filepath.Ext(e.Name()) {
-		case ".sst", ".vlog":
-			err = os.Link(from, to)
-		default:
-			var b []byte
-			if b, err = os.ReadFile(from); err == nil {
-				err = os.WriteFile(to, b, 0o600)
-			}
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// openReadOnly opens a Badger that makes nothing and runs nothing.
-func openReadOnly(o badger.Options) (db *badger.DB, err error) {
-	defer func() {
-		if p := recover(); p != nil { // it panics at some damage
-			err = fmt.Errorf("%w: %v", ErrDamaged, p)
-		}
-	}()
-	return badger.Open(o)
 }
 
 // stageBackup lays a store out that has the backup as its checkpoint, its journal, and
@@ -398,15 +339,15 @@ func carryTimes(dir, stage string) error {
 // what has ended since the backup: before the store is in its place.
 func finishStage(ctx context.Context, stage string, opts Options, old older, m backup.Manifest) (n int, err error) {
 	opts.Progress("Building the index", 0, 0)
-	s, err := prepare(ctx, stage, opts)
+	s, err := openStore(ctx, stage, opts, func(end journal.Position) error {
+		if m.HasLog() && end != m.Log {
+			return &backup.Error{Reason: "its journal goes on where it should end"}
+		}
+		return nil
+	})
 	if err != nil {
-		return 0, disk.Explain(err)
+		return 0, err
 	}
-	if m.HasLog() && s.journal.End() != m.Log {
-		return 0, errors.Join(&backup.Error{Reason: "its journal goes on where it should end"}, s.release())
-	}
-	s.start()
-	go s.load()
 	defer func() {
 		// That it was opened here is no start.
 		err = errors.Join(err, s.Close(), disk.WriteFile(s.path("restored-at"), nil))

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"gatehouse/storage/record"
 )
 
@@ -109,15 +107,15 @@ func (s *Store) dropRevokedOf(owner UserID) error {
 
 // revokedOf is Page of what an order of the revocations needs.
 func (s *Store) revokedOf(q Owned) (list []revokedToken, next Cursor, err error) {
-	err = s.view(func(txn *badger.Txn) error {
+	err = s.view(func(rd *reader) error {
 		var last []byte
-		for k := range ownedKeys(txn, q) {
+		for k := range rd.ownedKeys(q) {
 			if len(list) == q.Limit {
 				next.key = string(last)
 				return nil
 			}
 			_, id := record.CutOwnedKey(k)
-			b, ok, err := s.get(txn, record.TokenKey(id))
+			b, ok, err := rd.Get(record.TokenKey(id))
 			if err != nil {
 				return err
 			}
@@ -168,7 +166,7 @@ func (s *Store) dropRecords(list []revokedToken) error {
 
 // dropRecord drops all that is stored of a revoked token but its end.
 func (t *tx) dropRecord(id ID) error {
-	v, err := t.token(t.txn, id)
+	v, err := t.token(id)
 	if errors.Is(err, ErrNoToken) || err == nil && v.Revoked == 0 {
 		return nil
 	}
@@ -182,8 +180,8 @@ func (t *tx) dropRecord(id ID) error {
 
 // WasRevoked reports whether a token that the store has no record of was revoked.
 func (s *Store) WasRevoked(id ID) (yes bool, err error) {
-	err = s.view(func(txn *badger.Txn) error {
-		end, err := s.tokenEnd(txn, id)
+	err = s.view(func(rd *reader) error {
+		end, err := rd.tokenEnd(id)
 		yes = end.Revoked != 0
 		return err
 	})

@@ -14,8 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"gatehouse/storage/record"
 	"gatehouse/storage/storagetest"
 )
@@ -44,9 +42,9 @@ func spend(t *testing.T, s *Store, c *storagetest.Clock, u User, n int) (list []
 // keysOf are the kinds of records that the index has of a token.
 func keysOf(t *testing.T, s *Store, v Token) (kinds string) {
 	t.Helper()
-	err := s.view(func(txn *badger.Txn) error {
+	err := s.view(func(rd *reader) error {
 		for _, k := range [][]byte{record.TokenKey(v.ID), record.UsageKey(v.ID), v.OwnedKey(), record.TokenEndKey(v.ID)} {
-			if _, ok, err := s.read(txn, k); err != nil {
+			if _, ok, err := rd.Stored(k); err != nil {
 				return err
 			} else if ok {
 				kinds += string(k[:1])
@@ -117,7 +115,7 @@ func TestRevokedAreDropped(t *testing.T) {
 		if got := keysOf(t, s, first); got != "e" {
 			t.Errorf("%s: the index has records %q of it, want its end alone", when, got)
 		}
-		if err := s.compareCounts(); err != nil {
+		if err := s.index.Compare(); err != nil {
 			t.Error(when, err)
 		}
 	}

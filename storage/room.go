@@ -17,18 +17,18 @@ type room struct {
 // checkRoom returns ErrTooMany when the user holds all the tokens it may.
 // Tokens that have expired do not count.
 func (t *tx) checkRoom(owner UserID) error {
-	if t.opts.MaxPerUser == 0 {
+	if t.s.opts.MaxPerUser == 0 {
 		return nil
 	}
 	r, known := t.writer.rooms[owner]
-	if !known || r.held >= t.opts.MaxPerUser && t.now >= r.until {
+	if !known || r.held >= t.s.opts.MaxPerUser && t.now >= r.until {
 		var err error
 		if r, err = t.measure(owner); err != nil {
 			return err
 		}
 		t.writer.rooms[owner] = r
 	}
-	if r.held >= t.opts.MaxPerUser {
+	if r.held >= t.s.opts.MaxPerUser {
 		return ErrTooMany
 	}
 	return nil
@@ -38,10 +38,10 @@ func (t *tx) checkRoom(owner UserID) error {
 // tokens, the oldest of these are revoked, more than have been made since the
 // last time: somebody may make tokens of a minute for years.
 func (t *tx) measure(owner UserID) (room, error) {
-	most := t.opts.MaxPerUser
+	most := t.s.opts.MaxPerUser
 	var held []ID
-	for item := range scan(t.txn, record.HeldBy(owner), nil) {
-		_, id := record.CutOwnedKey(item.Key())
+	for k := range t.Scan(record.HeldBy(owner)) {
+		_, id := record.CutOwnedKey(k)
 		held = append(held, id)
 	}
 	if len(held) < most {
@@ -50,7 +50,7 @@ func (t *tx) measure(owner UserID) (room, error) {
 	r := room{until: math.MaxInt64}
 	var expired []ID
 	for _, id := range held {
-		switch v, err := t.token(t.txn, id); {
+		switch v, err := t.token(id); {
 		case err != nil:
 			return r, err
 		case v.Expired(t.now):

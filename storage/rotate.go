@@ -27,7 +27,7 @@ func (s *Store) RotateToken(by Actor, id ID, overlap time.Duration, with int) (T
 	}
 	var v Token
 	err := s.change(by, func(t *tx) (err error) {
-		if v, err = t.token(t.txn, id); err != nil {
+		if v, err = t.token(id); err != nil {
 			return err
 		}
 		if v.Revoked != 0 {
@@ -60,7 +60,7 @@ func (s *Store) RotateToken(by Actor, id ID, overlap time.Duration, with int) (T
 
 // update puts the changed record of a live token.
 func (t *tx) update(v Token, action string) error {
-	u, err := t.userByID(t.txn, v.Owner)
+	u, err := t.userByID(v.Owner)
 	if err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func (t *tx) update(v Token, action string) error {
 	}
 	t.event(Event{Action: action, UID: u.UID, Token: v.ID.String()})
 	t.put(record.TokenKey(v.ID), b)
-	t.durable(func() { t.admit(v, record.CreatedAt(v.Created)) })
+	t.durable(func() { t.s.admit(v, record.CreatedAt(v.Created)) })
 	return nil
 }
 
@@ -84,7 +84,7 @@ func (s *Store) inspectRotated(b Bearer, from netip.Addr, use bool) error {
 			return nil
 		}
 		return s.takeAway(Actor{Name: "rotation"}, func(tx *tx) error {
-			v, err := tx.token(tx.txn, t.ID)
+			v, err := tx.token(t.ID)
 			if err != nil || v.Overlap == 0 || v.Generation != t.Generation || v.Revoked != 0 {
 				return err
 			}

@@ -10,8 +10,6 @@ import (
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
 	"gatehouse/storage/table"
-
-	"github.com/dgraph-io/badger/v4"
 )
 
 // Order is what a listing is sorted by. Equals follow their id, or uid.
@@ -87,10 +85,10 @@ func (s *Store) narrow(v *sieve, o *order) error {
 			}
 		})
 	}
-	return s.view(func(txn *badger.Txn) error {
+	return s.view(func(rd *reader) error {
 		for _, n := range v.numbers {
-			for item := range scan(txn, record.HeldBy(s.table.Owners.At(n).ID), nil) {
-				_, id := record.CutOwnedKey(item.Key())
+			for k := range rd.Scan(record.HeldBy(s.table.Owners.At(n).ID)) {
+				_, id := record.CutOwnedKey(k)
 				v.few = append(v.few, id)
 			}
 		}

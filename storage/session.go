@@ -12,8 +12,6 @@ import (
 
 	"gatehouse/storage/disk"
 	"gatehouse/storage/record"
-
-	"github.com/dgraph-io/badger/v4"
 )
 
 // How long a browser session lasts: so long after its last use, and so long in
@@ -94,13 +92,13 @@ func (s *Store) CreateSession(by Actor, owner UserID, method, agent string) (Sec
 
 // saveSession writes a new session.
 func (s *Store) saveSession(k []byte, v Session) error {
-	return s.writeSession(k, func(*badger.Txn) (Session, error) { return v, nil })
+	return s.writeSession(k, func(*reader) (Session, error) { return v, nil })
 }
 
 // editSession changes a session, or returns ErrNoSession when it has been ended.
 func (s *Store) editSession(k []byte, fn func(*Session)) error {
-	return s.writeSession(k, func(txn *badger.Txn) (v Session, err error) {
-		b, ok, err := s.get(txn, k)
+	return s.writeSession(k, func(rd *reader) (v Session, err error) {
+		b, ok, err := rd.Get(k)
 		if err != nil || !ok {
 			return v, cmp.Or(err, ErrNoSession)
 		}
@@ -112,15 +110,15 @@ func (s *Store) editSession(k []byte, fn func(*Session)) error {
 	})
 }
 
-func (s *Store) writeSession(k []byte, value func(*badger.Txn) (Session, error)) error {
+func (s *Store) writeSession(k []byte, value func(*reader) (Session, error)) error {
 	if err := s.Writable(); err != nil {
 		return err
 	}
 	s.sessions.Lock()
 	defer s.sessions.Unlock()
 	defer s.sessions.drop(k)
-	err := s.update(func(txn *badger.Txn) error {
-		v, err := value(txn)
+	err := s.update(func(u *updater) error {
+		v, err := value(&u.reader)
 		if err != nil {
 			return err
 		}
@@ -130,8 +128,8 @@ func (s *Store) writeSession(k []byte, value func(*badger.Txn) (Session, error))
 		}
 		left := max(time.Second, time.Duration(v.Created+SessionLife.Milliseconds()-s.now())*time.Millisecond)
 		return errors.Join(
-			txn.SetEntry(badger.NewEntry(k, s.seals.Seal(k, b)).WithTTL(left)),
-			txn.SetEntry(badger.NewEntry(v.HintKey(k), nil).WithTTL(left)))
+			u.out.Put(k, b, left),
+			u.out.Hint(v.HintKey(k), nil, left))
 	})
 	if err != nil && !errors.Is(err, ErrNoSession) {
 		err = disk.NotWritten("save the session", err)
@@ -184,15 +182,15 @@ const (
 func (s *Store) Sessions(owner UserID, cookie string) (list []Session, own int, err error) {
 	mine, own := record.SessionKey(cookie), -1
 	now := s.now()
-	err = s.view(func(txn *badger.Txn) error {
+	err = s.view(func(rd *reader) error {
 		prefix, n := record.SessionsOf(owner), 0
-		for item := range scan(txn, prefix, nil) {
+		for k := range rd.Scan(prefix) {
 			if n++; n > mostScanned || len(list) >= mostListed {
 				break
 			}
-			k := record.Key('s', item.Key()[len(prefix)+8:])
+			k := record.Key('s', k[len(prefix)+8:])
 			var v Session
-			switch b, ok, err := s.get(txn, k); {
+			switch b, ok, err := rd.Get(k); {
 			case err != nil:
 				return err
 			case !ok:
@@ -241,7 +239,7 @@ func (s *Store) alone(cookie string, change func(Actor, func(*tx) error) error, 
 		return err
 	}
 	err = change(by, func(t *tx) error {
-		u, err := t.userByID(t.txn, v.Owner)
+		u, err := t.userByID(v.Owner)
 		if err != nil {
 			return err
 		}
@@ -265,8 +263,8 @@ func (s *Store) session(k []byte) (Session, error) {
 	if ok {
 		return v, nil
 	}
-	err := s.view(func(txn *badger.Txn) error {
-		b, ok, err := s.get(txn, k)
+	err := s.view(func(rd *reader) error {
+		b, ok, err := rd.Get(k)
 		if err != nil {
 			return err
 		}
@@ -288,18 +286,18 @@ func (s *Store) EndSession(cookie string) error {
 	defer s.sessions.Unlock()
 	k := record.SessionKey(cookie)
 	defer s.sessions.drop(k)
-	err := s.update(func(txn *badger.Txn) error { return s.deleteSession(txn, k, txn.Delete) })
+	err := s.update(func(u *updater) error { return u.deleteSession(k, u.out.Delete) })
 	if err == nil || errors.Is(err, ErrClosed) {
 		return err
 	}
 	return s.takeAway(Actor{}, func(t *tx) error {
-		return t.deleteSession(t.txn, k, func(k []byte) error { t.delete(k); return nil })
+		return t.deleteSession(k, func(k []byte) error { t.delete(k); return nil })
 	})
 }
 
 // deleteSession deletes what there is of a session.
-func (s *Store) deleteSession(txn *badger.Txn, k []byte, del func([]byte) error) error {
-	b, ok, err := s.get(txn, k)
+func (rd *reader) deleteSession(k []byte, del func([]byte) error) error {
+	b, ok, err := rd.Get(k)
 	if errors.Is(err, ErrDamaged) {
 		return del(k)
 	}

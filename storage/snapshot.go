@@ -9,10 +9,9 @@ import (
 	"os"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"gatehouse/storage/backup"
 	"gatehouse/storage/disk"
+	"gatehouse/storage/index"
 	"gatehouse/storage/journal"
 	"gatehouse/storage/record"
 )
@@ -24,7 +23,7 @@ var snapshotKinds = []byte("uitlnovre")
 // Snapshot writes a backup: a consistent copy of the store, as of one moment, while
 // changes go on. It writes nothing to the store's own disk, which may be full.
 func (s *Store) Snapshot(ctx context.Context, out io.Writer) (m backup.Manifest, err error) {
-	if err := s.await(); err != nil {
+	if err := s.opening.await(); err != nil {
 		return m, err
 	}
 	if err := s.awaitUses(ctx); err != nil {
@@ -45,7 +44,7 @@ func (s *Store) awaitUses(ctx context.Context) error {
 		case <-s.closing:
 			return ErrClosed
 		case <-time.After(20 * time.Millisecond):
-			if s.space.Short() != nil && (isClosed(s.loaded) || isClosed(s.unloadable)) {
+			if s.space.Short() != nil && isClosed(s.opening.loaded) {
 				return nil
 			}
 		}
@@ -62,17 +61,15 @@ func (s *Store) snapshot(ctx context.Context, out io.Writer, withLog bool) (m ba
 	defer cancel()
 	var w *backup.Writer
 	var log *journal.Copy
-	turn := s.lag.turn.Load()
-	err = s.view(func(txn *badger.Txn) (err error) {
-		steady := turn%2 == 0 && turn == s.lag.turn.Load()
-		if !withLog && !steady {
-			return ErrNoSpace // the index is behind, or was a moment ago
+	err = s.view(func(rd *reader) (err error) {
+		if !withLog && !rd.Steady() {
+			return ErrNoSpace // the index is behind
 		}
-		marks, want, err := s.applied(txn)
+		at, want, err := rd.State()
 		if err != nil {
 			return err
 		}
-		m = backup.Manifest{Sequence: marks.at.Sequence, Position: marks.at, Created: s.now(), Users: want.names, Tokens: want.tokens}
+		m = backup.Manifest{Sequence: at.Sequence, Position: at, Created: s.now(), Users: want.First, Tokens: want.Second}
 		if withLog {
 			// Whatever of a later record the index has already, the journal brings in again.
 			if log, err = s.journal.Copy(); err != nil {
@@ -83,7 +80,7 @@ func (s *Store) snapshot(ctx context.Context, out io.Writer, withLog bool) (m ba
 		if w, err = backup.NewWriter(out, m, keyring); err != nil {
 			return err
 		}
-		return s.writeOps(ctx, txn, w, want, steady, withLog)
+		return s.writeOps(ctx, rd, w, want, withLog)
 	})
 	if log != nil {
 		defer log.Close()
@@ -120,57 +117,55 @@ func (s *Store) untilClosing(ctx context.Context) (context.Context, func()) {
 // snapshot must not make the loss of a record final. While the index is behind the
 // journal, perhaps with a part of what it lacks, that can't be told; a backup then
 // has the journal.
-func (s *Store) writeOps(ctx context.Context, txn *badger.Txn, w *backup.Writer, want counts, steady, withLog bool) error {
-	var got counts
+func (s *Store) writeOps(ctx context.Context, rd *reader, w *backup.Writer, want index.Counts, withLog bool) error {
+	var got index.Counts
 	for _, kind := range snapshotKinds {
 		if kind == 'l' && withLog {
-			if err := s.writeUsagesNow(ctx, txn, w); err != nil {
+			if err := s.writeUsagesNow(ctx, rd, w); err != nil {
 				return err
 			}
 			continue
 		}
 		var revoked revokedRun
-		for item := range scan(txn, []byte{kind}, nil) {
+		for item := range rd.Items([]byte{kind}) {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
 			if kind == 'o' {
 				revoked.take(item.Key(), &s.surplus)
 			}
-			v, err := item.ValueCopy(nil)
+			v, err := item.Stored()
 			if err != nil {
-				return disk.NotRead(fmt.Sprintf("read %q", item.Key()), err)
+				return err
 			}
 			if record.Sealed(kind) {
 				if _, err := s.seals.Open(item.Key(), v); err != nil {
 					return err // damage is not handed on
 				}
 			}
-			if counted(kind) {
-				got.enter(s.seals, item.Key(), v, 1)
-			}
+			rd.Count(&got, item.Key(), v)
 			if err := w.Op(record.Op{Key: item.Key(), Value: append([]byte{}, v...)}); err != nil {
 				return err
 			}
 		}
 	}
-	if steady && got != want {
-		return fmt.Errorf("%w: the index holds %d records, and should hold %d", ErrDamaged, got.records, want.records)
+	if rd.Steady() && got != want {
+		return fmt.Errorf("%w: the index holds %d records, and should hold %d", ErrDamaged, got.Records, want.Records)
 	}
-	return w.Op(record.Op{Key: countsKey, Value: s.seals.Seal(countsKey, want.value())})
+	return w.Op(s.index.CountsOp(want))
 }
 
 // writeUsagesNow writes the usage records with what is not yet in Badger, without
 // bringing it there: of all tokens, since one may have been used for the first time.
-func (s *Store) writeUsagesNow(ctx context.Context, txn *badger.Txn, w *backup.Writer) error {
-	next, stop := iter.Pull(scan(txn, []byte{'l'}, nil))
+func (s *Store) writeUsagesNow(ctx context.Context, rd *reader, w *backup.Writer) error {
+	next, stop := iter.Pull(rd.Items([]byte{'l'}))
 	defer stop()
 	stored, more := next()
-	for item := range scan(txn, []byte{'t'}, nil) {
+	for key := range rd.Scan([]byte{'t'}) {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		id := ID(item.Key()[1:])
+		id := ID(key[1:])
 		k := record.UsageKey(id)
 		for more && bytes.Compare(stored.Key(), k) < 0 {
 			stored, more = next() // of a token that is gone
@@ -178,7 +173,7 @@ func (s *Store) writeUsagesNow(ctx context.Context, txn *badger.Txn, w *backup.W
 		var r record.UsageRecord
 		there := more && bytes.Equal(stored.Key(), k)
 		if there {
-			b, err := stored.ValueCopy(nil)
+			b, err := stored.Stored()
 			if err == nil {
 				b, err = s.seals.Open(k, b)
 			}

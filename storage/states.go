@@ -2,7 +2,6 @@ package storage
 
 import (
 	"log/slog"
-	"time"
 
 	"gatehouse/storage/lasting"
 )
@@ -13,24 +12,20 @@ import (
 type states struct {
 	refused  lasting.State // the system refuses appends to the journal
 	uses     lasting.State
-	slice    int           // of the uses, that failed last
-	behind   lasting.State // the index
+	slice    int // of the uses, that failed last
 	sessions lasting.State
 	events   lasting.State
-	badger   lasting.State
 }
 
 func (s *states) init(log *slog.Logger) {
 	s.refused = lasting.State{Log: log, Level: slog.LevelError, Begins: "the system refuses to write changes", Ends: "the system writes changes again"}
 	s.uses = lasting.State{Log: log, Level: slog.LevelWarn, Begins: "uses are not yet saved; they are tried again", Ends: "uses are saved again"}
-	s.behind = lasting.State{Log: log, Level: slog.LevelWarn, Begins: "the index is behind the journal", Ends: "the index has caught up with the journal"}
 	s.sessions = lasting.State{Log: log, Level: slog.LevelWarn, Begins: "the last uses of sessions are not saved", Ends: "the last uses of sessions are saved again"}
 	s.events = lasting.State{Log: log, Level: slog.LevelWarn, Begins: "events are lost", Ends: "events are kept again"}
-	s.badger = lasting.State{Log: log, Level: slog.LevelWarn, Begins: "the index meets errors", Ends: "the index meets no more errors", Quiet: 10 * time.Second} // it tries again each second
 }
 
 func (s *states) stop() {
-	for _, one := range []*lasting.State{&s.refused, &s.uses, &s.behind, &s.sessions, &s.events, &s.badger} {
+	for _, one := range []*lasting.State{&s.refused, &s.uses, &s.sessions, &s.events} {
 		one.Stop()
 	}
 }

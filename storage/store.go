@@ -2,7 +2,6 @@ package storage
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -11,11 +10,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"gatehouse/storage/disk"
+	"gatehouse/storage/index"
 	"gatehouse/storage/journal"
 	"gatehouse/storage/keys"
+	"gatehouse/storage/record"
 	"gatehouse/storage/table"
 	"gatehouse/storage/uses"
 	"gatehouse/storage/wallclock"
@@ -57,21 +56,14 @@ type Store struct {
 	journalKey [32]byte
 	// snapshotKey authenticates checkpoints and backups.
 	snapshotKey [32]byte
-	format      string // of what is there; empty: not known
 
+	space   *disk.Space
 	journal *journal.Journal
-	db      *badger.DB
-	space   badgerSpace
-	lag     lag
-
-	early      bool          // it was opened early
-	behind     bool          // the table that was left lacks changes or last uses: see takeTable
-	unverified bool          // the journal is verified only from the table's position on
-	opened     chan struct{} // closed when the index is open, or can't be opened
-	late       error         // why it can't; to be read when opened is closed
+	index   *index.Index
+	opening *opening
+	writer  *writer
 
 	table     *table.Table
-	left      *table.File // by the last stop or checkpoint; nil: none to go by
 	limits    limits
 	people    people
 	order     order
@@ -83,17 +75,12 @@ type Store struct {
 	oldEvents oldEvents
 	files     sync.Mutex // held by OpenedFile, which reads before it writes
 
-	writer *writer
-	marks  marks
-	counts counts
-
 	useLog *uses.Log
 	uses   *uses.Flusher
 
 	stopWithin time.Duration // how long a stop may take to bring uses into Badger
 	stop       stopping
 	states     states
-	badgerSaid said
 
 	// Once compared is closed: no table has been left that the next start could go by.
 	tableDue bool
@@ -106,22 +93,10 @@ type Store struct {
 		size int64
 	}
 
-	// What a listing shows and what verification says change together: the
-	// writer holds it meanwhile, and a reader to begin.
-	visible sync.RWMutex
-
-	broken atomic.Bool // the index is damaged: see damaged
-	loaded chan struct{}
-	// unloadable is closed when the table can't be loaded.
-	unloadable chan struct{}
-	// compared is closed when the index has been compared with what the journal
-	// says it must hold.
-	compared chan struct{}
-	closing  chan struct{}
-	quit     func()         // closes it
-	closed   sync.WaitGroup // the writer, the flusher and the loading
-	using    sync.WaitGroup // whoever reads from Badger
-	once     sync.Once
+	closing chan struct{}
+	quit    func()         // closes it
+	closed  sync.WaitGroup // the writer, the flusher and the opening
+	once    sync.Once
 }
 
 // Open opens the data directory and makes it when it is not there.
@@ -133,18 +108,11 @@ type Store struct {
 // the files, such as when too many are open, the error is ErrUnavailable, and nothing
 // was changed.
 func Open(dir string, opts Options) (*Store, error) {
-	s, err := prepare(context.Background(), dir, opts)
-	if err != nil {
-		return nil, disk.Explain(err)
-	}
-	s.start()
-	go s.load()
-	return s, nil
+	return openStore(context.Background(), dir, opts, nil)
 }
 
-// prepare opens the files, but those of the index of a store that is opened early. It
-// gives up when ctx ends, with its error.
-func prepare(ctx context.Context, dir string, opts Options) (*Store, error) {
+// newStore locks the directory. What is in it is for the opening.
+func newStore(dir string, opts Options) (*Store, error) {
 	if opts.KeyFile == "" {
 		opts.KeyFile = filepath.Join(dir, "key")
 	}
@@ -172,90 +140,47 @@ func prepare(ctx context.Context, dir string, opts Options) (*Store, error) {
 	}
 	s := &Store{
 		dir: dir, opts: opts, lock: lock,
-		loaded:     make(chan struct{}),
-		unloadable: make(chan struct{}),
-		compared:   make(chan struct{}),
 		closing:    make(chan struct{}),
-		opened:     make(chan struct{}),
 		order:      order{most: mostRecent},
 		surplus:    newSurplus(),
 		stopWithin: closeWithin,
 	}
-	s.writer = newWriter(s)
-	s.quit = sync.OnceFunc(func() {
-		s.visible.Lock()
-		defer s.visible.Unlock()
-		close(s.closing)
-	})
-	s.space.Space, s.space.dir = disk.NewSpace(s.path(""), disk.Watermark), s.path("index")
+	s.opening, s.writer = newOpening(s), newWriter(s)
+	s.quit = sync.OnceFunc(func() { close(s.closing) })
+	s.space = disk.NewSpace(s.path(""), disk.Watermark)
 	s.states.init(opts.Log)
 	s.times.options = clocks
 	s.times.wanted.Store(true)
 	s.forgetTable()
-	defer context.AfterFunc(ctx, s.quit)()
-	if err := s.open(); err != nil {
-		if errors.Is(err, ErrClosed) && ctx.Err() != nil {
-			err = ctx.Err()
-		}
-		return nil, errors.Join(err, s.release())
-	}
 	return s, nil
 }
 
-// start has the store do what it does by itself, but load.
+// start has the store do what it does by itself. The table is not replaced any more.
 func (s *Store) start() {
-	if !s.early {
-		close(s.opened)
-	}
-	s.closed.Add(5)
+	s.uses = s.newUses()
+	s.closed.Add(3)
+	s.writer.log, s.writer.index = s.journal, s.index
 	go s.dropSurplus()
-	go s.recoverUses()
-	s.writer.log = s.journal
 	go s.writer.write()
 	go s.flushEverySecond()
 }
 
-func (s *Store) open() error {
-	fresh, err := s.fresh()
-	if err != nil {
-		return err
-	}
-	if err := s.checkFormat(); err != nil { // before anything is changed
-		return err
-	}
-	s.removeRemains()
-	ring, err := keys.Load(s.path("keyring"), s.opts.KeyFile, fresh)
-	if err != nil {
-		return err
-	}
-	s.keys, s.seals, s.passwords = ring.TokenKeys(), ring.Seals(), ring.Passwords()
-	s.attempts.key = ring.Derive("attempts")
-	s.journalKey = ring.Derive("journal")
-	s.snapshotKey = ring.Derive("snapshots")
+// forgetTable begins with an empty table.
+func (s *Store) forgetTable() {
+	s.table = table.New()
+}
 
-	s.space.KeepBallast()
-	if s.useLog, err = uses.Open(s.path("uses"), s.seals, s.opts.Log); err != nil {
-		return fmt.Errorf("open the log of uses: %w", err)
-	}
-	if err := s.openTruth(fresh); err != nil {
-		return err
-	}
-	s.uses = s.newUses() // the table is not replaced any more
-	s.timesOpened()
-	s.openOldEvents()
-	if err := s.noteRestored(); err != nil {
-		return err
-	}
-	// A process that never runs for a day makes checkpoints all the same. One that the
-	// journal can't go on from is as good as none.
-	s.checkpoint.size = s.journal.Size()
-	if m := s.lastCheckpoint(); m.Sequence+1 >= s.journal.FirstSequence() {
-		s.checkpoint.at = time.UnixMilli(m.Created)
-	}
-	if !s.early && s.table.Owners.Len() == 0 {
-		return s.loadOwners()
-	}
-	return nil
+// newIndex describes the index of a store: see the table in the package comment.
+func newIndex(s *Store) *index.Index {
+	return index.New(index.Options{
+		Dir: s.path(""), Seals: s.seals, Space: s.space, Log: s.opts.Log,
+		Closing: s.closing, Yield: s.opening.yield,
+		Kinds: index.Kinds{
+			Counted: record.Counted, Reported: [2]byte{'n', 't'}, Dense: "te", Sealed: record.SealedKinds,
+			NewerKind: 'l', // an import brings last uses into the log, and what comes after them is not there
+			Newer:     func(has, brings []byte) bool { return record.ParseLastUse(has) >= record.ParseLastUse(brings) },
+		},
+	})
 }
 
 // Dir returns the data directory.
@@ -267,19 +192,19 @@ func (s *Store) Writable() error {
 	switch {
 	case s.isClosing():
 		return ErrClosed
-	case s.failedLate() != nil:
-		return s.failedLate()
+	case s.opening.failed() != nil:
+		return s.opening.failed()
 	case s.writer.failed.Load() != nil:
 		return *s.writer.failed.Load()
-	case s.broken.Load():
+	case s.index.Damaged():
 		return ErrDamaged
-	case s.space.stuck.Load():
-		return fmt.Errorf("%w: the index is not usable until a restart: %s", ErrFailed, s.badgerSaid.latest())
+	case s.index.Stuck():
+		return fmt.Errorf("%w: the index is not usable until a restart: %s", ErrFailed, s.index.Said())
 	}
 	if err := s.space.Short(); err != nil {
 		return err
 	}
-	if err := s.lag.because(); err != nil {
+	if err := s.index.Behind(); err != nil {
 		return err
 	}
 	if err := s.journal.Ready(); err != nil {
@@ -307,5 +232,8 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-// Loaded is closed when verification needs Badger no more: shortly after Open.
-func (s *Store) Loaded() <-chan struct{} { return s.loaded }
+// Loaded is closed when verification needs nothing but memory: shortly after Open.
+func (s *Store) Loaded() <-chan struct{} { return s.opening.loaded }
+
+// path names a file of the store.
+func (s *Store) path(name string) string { return filepath.Join(s.dir, "store", name) }

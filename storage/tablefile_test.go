@@ -59,8 +59,8 @@ func TestTableFile(t *testing.T) {
 				os.Remove(file)
 			}
 			s := openWith(t, at, timed(t, clock))
-			if (s.left != nil) != taken {
-				t.Errorf("taken: %v, want %v", s.left != nil, taken)
+			if (s.opening.file != nil) != taken {
+				t.Errorf("taken: %v, want %v", s.opening.file != nil, taken)
 			}
 			wantDead(t, s, dead)
 			wantDead(t, s, sleeping)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gatehouse/storage/disk"
+	"gatehouse/storage/index"
 	"gatehouse/storage/journal"
 	"gatehouse/storage/lasting"
 	"gatehouse/storage/record"
@@ -164,7 +165,7 @@ func (s *Store) keepTime(known wallclock.Known) {
 		return
 	}
 	b, err := json.Marshal(known)
-	if err == nil && s.space.Lack(floor) == nil {
+	if err == nil && s.space.Lack(index.Floor) == nil {
 		err = disk.WriteFile(s.path("clock"), s.seals.Seal(clockKey, b))
 	}
 	if err != nil {

@@ -8,8 +8,6 @@ import (
 
 	"gatehouse/storage/record"
 	"gatehouse/storage/table"
-
-	"github.com/dgraph-io/badger/v4"
 )
 
 // TokenSpec is what may be asked of a new token.
@@ -92,7 +90,7 @@ func (t *tx) addToken(v Token) error {
 	if r, ok := t.writer.rooms[v.Owner]; ok {
 		t.writer.rooms[v.Owner] = room{held: r.held + 1}
 	}
-	t.durable(func() { t.admit(v, record.CreatedAt(v.Created)) })
+	t.durable(func() { t.s.admit(v, record.CreatedAt(v.Created)) })
 	return nil
 }
 
@@ -123,21 +121,21 @@ func (s *Store) Reveal(t Token) Secret {
 
 // Token returns a token by id, also a revoked one, or ErrNoToken.
 func (s *Store) Token(id ID) (t Token, err error) {
-	err = s.view(func(txn *badger.Txn) error {
-		t, err = s.token(txn, id)
+	err = s.view(func(rd *reader) error {
+		t, err = rd.token(id)
 		return err
 	})
 	return t, err
 }
 
 // token reads a token with its last use and its owner's state.
-func (s *Store) token(txn *badger.Txn, id ID) (Token, error) {
-	b, ok, err := s.get(txn, record.TokenKey(id))
+func (rd *reader) token(id ID) (Token, error) {
+	b, ok, err := rd.Get(record.TokenKey(id))
 	if err != nil {
 		return Token{}, err
 	}
 	if !ok {
-		if _, held, _ := s.table.Get(id); held {
+		if _, held, _ := rd.s.table.Get(id); held {
 			return Token{}, fmt.Errorf("%w: token %s has no record", ErrDamaged, id)
 		}
 		return Token{}, ErrNoToken
@@ -146,28 +144,28 @@ func (s *Store) token(txn *badger.Txn, id ID) (Token, error) {
 	if err != nil {
 		return t, err
 	}
-	return t, s.fill(txn, &t)
+	return t, rd.fill(&t)
 }
 
 // fill adds what is not in the token's own record.
-func (s *Store) fill(txn *badger.Txn, t *Token) error {
+func (rd *reader) fill(t *Token) error {
 	t.OwnerState = UserRemoved
-	if o, _, ok := s.table.Owners.Find(t.Owner); ok {
+	if o, _, ok := rd.s.table.Owners.Find(t.Owner); ok {
 		t.OwnerState = o.State
 	}
-	r, err := s.usageOf(txn, t.ID)
+	r, err := rd.usageOf(t.ID)
 	if err != nil {
 		return err
 	}
-	s.table.Usage(t.ID, &r)
-	s.addUses(t, &r)
+	rd.s.table.Usage(t.ID, &r)
+	rd.addUses(t, &r)
 	return nil
 }
 
 // addUses takes over what is known of the token's uses. The last use moves on,
 // never back, as far as the times can be right.
-func (s *Store) addUses(t *Token, r *record.UsageRecord) {
-	limit, instead := s.plausible()
+func (rd *reader) addUses(t *Token, r *record.UsageRecord) {
+	limit, instead := rd.s.plausible()
 	r.Believed(limit, instead)
 	t.Usage = r.Usage
 	created := record.CreatedAt(t.Created).Believed(limit, instead).Ms()
@@ -214,14 +212,14 @@ func (s *Store) RevokeTokens(by Actor, ids ...ID) (n int, err error) {
 
 // revoke makes a token dead for good; false when it was so already.
 func (t *tx) revoke(id ID) (bool, error) {
-	v, err := t.token(t.txn, id)
+	v, err := t.token(id)
 	if err != nil {
 		return false, err
 	}
 	if v.Revoked != 0 {
 		return false, nil
 	}
-	u, err := t.userByID(t.txn, v.Owner)
+	u, err := t.userByID(v.Owner)
 	if err != nil {
 		return false, err
 	}
@@ -237,7 +235,7 @@ func (t *tx) revoke(id ID) (bool, error) {
 	}
 	t.put(record.TokenKey(id), b)
 	t.hint(v.OwnedKey(), nil)
-	t.durable(func() { t.drop(id); t.surplus.note(v.Owner, 1) })
+	t.durable(func() { t.s.drop(id); t.s.surplus.note(v.Owner, 1) })
 	return true, nil
 }
 
@@ -248,11 +246,11 @@ func (s *Store) RenameToken(by Actor, id ID, name string) error {
 		return err
 	}
 	return s.change(by, func(t *tx) error {
-		v, err := t.token(t.txn, id)
+		v, err := t.token(id)
 		if err != nil {
 			return err
 		}
-		u, err := t.userByID(t.txn, v.Owner)
+		u, err := t.userByID(v.Owner)
 		if err != nil {
 			return err
 		}

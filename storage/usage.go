@@ -5,8 +5,7 @@ import (
 	"fmt"
 	"runtime"
 
-	"github.com/dgraph-io/badger/v4"
-
+	"gatehouse/storage/index"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
 	"gatehouse/storage/uses"
@@ -21,7 +20,7 @@ func (s *Store) newUses() *uses.Flusher {
 		Plausible: s.plausible,
 		// Before the index is compared, a tick would come to wait for that: for
 		// seconds, which a kill takes.
-		Hurry:   func() bool { return !isClosed(s.compared) },
+		Hurry:   func() bool { return !isClosed(s.opening.compared) },
 		Full:    func(err error) bool { return errors.Is(err, ErrNoSpace) },
 		Closing: s.closing,
 	})
@@ -33,35 +32,13 @@ func (s *Store) Counted() <-chan struct{} { return s.uses.Counted() }
 
 // recoverUses brings what the log of uses had at the start into the index.
 func (s *Store) recoverUses() {
-	defer s.closed.Done()
-	err := s.uses.Recover(s.awaitTable())
+	err := s.uses.Recover(nil)
 	if err != nil && !s.isClosing() {
 		s.opts.Log.Error("uses of before the start are not counted; the next start tries again", "error", err)
 	}
-	if errors.Is(err, ErrDamaged) && !s.broken.Load() {
-		s.damaged(err)
+	if errors.Is(err, ErrDamaged) && !s.index.Damaged() {
+		s.index.NoteDamage(err)
 	}
-}
-
-// awaitTable waits until the index is open and the table is loaded, if uses wait for
-// that. It returns why they will never be, or ErrClosed.
-func (s *Store) awaitTable() error {
-	if s.await() != nil {
-		return ErrClosed
-	}
-	if !s.useLog.HasOld() {
-		return nil
-	}
-	select {
-	case <-s.loaded: // which requests wait for
-	case <-s.unloadable:
-		if !s.isLoaded() {
-			return fmt.Errorf("%w: not all tokens could be loaded", ErrDamaged)
-		}
-	case <-s.closing:
-		return ErrClosed
-	}
-	return nil
 }
 
 // raiseFromLog brings the last uses up to the log's, so that none goes back.
@@ -71,27 +48,25 @@ func (s *Store) raiseFromLog() error {
 
 // updateUsages changes the usages of a few tokens in the index, in one transaction.
 func (s *Store) updateUsages(ids []keys.ID, change func(keys.ID, *record.UsageRecord)) error {
-	if err := s.space.ready(200 * len(ids)); err != nil {
-		return err
-	}
-	return s.db.Update(func(txn *badger.Txn) error {
+	return s.index.Write(200*len(ids), func(out *index.Update) error {
+		rd := &reader{&out.View, s}
 		for n, id := range ids {
 			if n%8 == 0 {
 				runtime.Gosched() // requests come first
 			}
-			if there, err := s.hasToken(txn, id); err != nil || !there {
+			if there, err := rd.hasToken(id); err != nil || !there {
 				if err != nil {
 					return err
 				}
 				continue // its record was dropped, and its usage with it
 			}
-			r, err := s.usageOf(txn, id)
+			r, err := rd.usageOf(id)
 			if err != nil {
 				return err
 			}
 			change(id, &r)
 			k := record.UsageKey(id)
-			if err := txn.Set(k, s.seals.Seal(k, r.Value())); err != nil {
+			if err := out.Put(k, r.Value(), 0); err != nil {
 				return err
 			}
 		}
@@ -100,23 +75,23 @@ func (s *Store) updateUsages(ids []keys.ID, change func(keys.ID, *record.UsageRe
 }
 
 // hasToken reports whether a token is live, or has a record.
-func (s *Store) hasToken(txn *badger.Txn, id keys.ID) (ok bool, err error) {
-	if _, live, _ := s.table.Get(id); live {
+func (rd *reader) hasToken(id keys.ID) (ok bool, err error) {
+	if _, live, _ := rd.s.table.Get(id); live {
 		return true, nil
 	}
-	_, ok, err = s.read(txn, record.TokenKey(id))
+	_, ok, err = rd.Stored(record.TokenKey(id))
 	return ok, err
 }
 
 // usageOf reads what the index has of a token's usage.
-func (s *Store) usageOf(txn *badger.Txn, id keys.ID) (r record.UsageRecord, err error) {
-	b, ok, err := s.get(txn, record.UsageKey(id))
+func (rd *reader) usageOf(id keys.ID) (r record.UsageRecord, err error) {
+	b, ok, err := rd.Get(record.UsageKey(id))
 	if err != nil || !ok {
 		return r, err
 	}
 	if r, err = record.ParseUsage(b); err != nil {
 		return r, fmt.Errorf("token %s: %w", id, err)
 	}
-	s.believeUsage(&r)
+	rd.s.believeUsage(&r)
 	return r, nil
 }

@@ -15,8 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
+	"gatehouse/storage/index"
 	"gatehouse/storage/record"
 	"gatehouse/storage/table"
 	"gatehouse/storage/uses"
@@ -398,7 +397,7 @@ func TestUsesOverADamagedUsage(t *testing.T) {
 	id, secret := create(t, s, u)
 	s.uses.RLock() // nothing is brought into Badger meanwhile
 	wantLive(t, s, secret)
-	err := s.db.Update(func(txn *badger.Txn) error { return txn.Set(record.UsageKey(id), []byte("no usage")) })
+	err := s.index.Write(1, func(u *index.Update) error { return u.Hint(record.UsageKey(id), []byte("no usage"), 0) })
 	if err := errors.Join(err, s.save()); err != nil {
 		t.Fatal(err)
 	}

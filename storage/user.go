@@ -4,16 +4,14 @@ import (
 	"crypto/rand"
 	"fmt"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"gatehouse/storage/record"
 )
 
 // User returns the user of that name, however its case, or ErrNoUser.
 func (s *Store) User(uid string) (User, error) {
 	var u User
-	err := s.view(func(txn *badger.Txn) (err error) {
-		u, err = s.userByName(txn, uid)
+	err := s.view(func(rd *reader) (err error) {
+		u, err = rd.userByName(uid)
 		return err
 	})
 	return u, err
@@ -22,20 +20,20 @@ func (s *Store) User(uid string) (User, error) {
 // UserByID returns a user, also a removed one.
 func (s *Store) UserByID(id UserID) (User, error) {
 	var u User
-	err := s.view(func(txn *badger.Txn) (err error) {
-		u, err = s.userByID(txn, id)
+	err := s.view(func(rd *reader) (err error) {
+		u, err = rd.userByID(id)
 		return err
 	})
 	return u, err
 }
 
-func (s *Store) userByID(txn *badger.Txn, id UserID) (User, error) {
-	b, ok, err := s.get(txn, record.UserKey(id))
+func (rd *reader) userByID(id UserID) (User, error) {
+	b, ok, err := rd.Get(record.UserKey(id))
 	if err != nil {
 		return User{}, err
 	}
 	if !ok {
-		if _, _, held := s.table.Owners.Find(id); held {
+		if _, _, held := rd.s.table.Owners.Find(id); held {
 			return User{}, fmt.Errorf("%w: user %016x has no record", ErrDamaged, id)
 		}
 		return User{}, ErrNoUser
@@ -43,16 +41,16 @@ func (s *Store) userByID(txn *badger.Txn, id UserID) (User, error) {
 	return record.ParseUser(id, b)
 }
 
-func (s *Store) userByName(txn *badger.Txn, uid string) (User, error) {
+func (rd *reader) userByName(uid string) (User, error) {
 	folded := record.Fold(uid)
-	b, ok, err := s.read(txn, record.NameKey(folded))
+	b, ok, err := rd.Stored(record.NameKey(folded))
 	if err != nil {
 		return User{}, err
 	}
 	if !ok || len(b) != 8 {
 		return User{}, ErrNoUser
 	}
-	u, err := s.userByID(txn, record.DecodeUserID(b))
+	u, err := rd.userByID(record.DecodeUserID(b))
 	if err == nil && (u.State == UserRemoved || record.Fold(u.UID) != folded) {
 		return User{}, ErrNoUser // a hint that leads astray
 	}
@@ -68,7 +66,7 @@ func (t *tx) save(u User) error {
 	t.put(record.UserKey(u.ID), b)
 	t.writer.saved[u.ID] = true
 	t.durable(func() {
-		t.people.note(t.table.Owners.Set(record.Owner{ID: u.ID, Epoch: u.Epoch, State: u.State, UID: u.UID}), u)
+		t.s.people.note(t.s.table.Owners.Set(record.Owner{ID: u.ID, Epoch: u.Epoch, State: u.State, UID: u.UID}), u)
 	})
 	return nil
 }
@@ -76,13 +74,13 @@ func (t *tx) save(u User) error {
 // active returns the uid of a user whose tokens count, or ErrNoUser. It reads
 // the record only where what is resident may be behind.
 func (t *tx) active(id UserID) (uid string, err error) {
-	if o, _, ok := t.table.Owners.Find(id); ok && !t.writer.saved[id] {
+	if o, _, ok := t.s.table.Owners.Find(id); ok && !t.writer.saved[id] {
 		if o.State != UserActive {
 			return "", ErrNoUser
 		}
 		return o.UID, nil
 	}
-	u, err := t.userByID(t.txn, id)
+	u, err := t.userByID(id)
 	if err == nil && u.State != UserActive {
 		err = ErrNoUser
 	}
@@ -113,7 +111,7 @@ func (s *Store) AddUser(by Actor, uid, name string, hash PasswordHash) (User, er
 
 // add gives a new user its id, and its name if that is free.
 func (t *tx) add(u *User) error {
-	switch _, err := t.userByName(t.txn, u.UID); err {
+	switch _, err := t.userByName(u.UID); err {
 	case nil:
 		return ErrUserExists
 	case ErrNoUser:
@@ -125,7 +123,7 @@ func (t *tx) add(u *User) error {
 		rand.Read(b[:])
 		u.ID = record.DecodeUserID(b[:])
 		var err error
-		if _, taken, err = t.read(t.txn, record.UserKey(u.ID)); err != nil {
+		if _, taken, err = t.Stored(record.UserKey(u.ID)); err != nil {
 			return err
 		}
 	}
@@ -136,7 +134,7 @@ func (t *tx) add(u *User) error {
 
 // edit changes a user's record.
 func (t *tx) edit(uid, action string, fn func(u *User) error) error {
-	u, err := t.userByName(t.txn, uid)
+	u, err := t.userByName(uid)
 	if err != nil {
 		return err
 	}
@@ -186,7 +184,7 @@ func (s *Store) EnableUser(by Actor, uid string) error {
 // delay is the server's.
 func (s *Store) UnlockUser(by Actor, uid string) (u User, err error) {
 	err = s.change(by, func(t *tx) error {
-		u, err = t.userByName(t.txn, uid)
+		u, err = t.userByName(uid)
 		if err != nil {
 			return err
 		}
@@ -200,7 +198,7 @@ func (s *Store) UnlockUser(by Actor, uid string) (u User, err error) {
 // a removed user, which no one can become again.
 func (s *Store) RemoveUser(by Actor, uid string) error {
 	return s.takeAway(by, func(t *tx) error {
-		u, err := t.userByName(t.txn, uid)
+		u, err := t.userByName(uid)
 		if err != nil {
 			return err
 		}
@@ -218,10 +216,10 @@ func (t *tx) remove(u User, why string) error {
 	u.Epoch++
 	u.Password = nil
 	var held []ID
-	for item := range scan(t.txn, record.HeldBy(u.ID), nil) {
-		_, id := record.CutOwnedKey(item.Key())
+	for k := range t.Scan(record.HeldBy(u.ID)) {
+		_, id := record.CutOwnedKey(k)
 		held = append(held, id)
 	}
-	t.durable(func() { t.drop(held...) })
+	t.durable(func() { t.s.drop(held...) })
 	return t.save(u)
 }

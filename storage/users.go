@@ -5,8 +5,6 @@ import (
 	"iter"
 
 	"gatehouse/storage/record"
-
-	"github.com/dgraph-io/badger/v4"
 )
 
 // UserFilter selects users for a listing.
@@ -60,9 +58,9 @@ func (s *Store) Users(f UserFilter) iter.Seq2[UserInfo, error] {
 // showUsers yields the users, but for those that are removed. It returns how
 // many it yielded, or -1 when the caller has enough.
 func (s *Store) showUsers(list []standing, yield func(UserInfo, error) bool) (n int, err error) {
-	err = s.view(func(txn *badger.Txn) error {
+	err = s.view(func(rd *reader) error {
 		for _, at := range list {
-			u, err := s.userByID(txn, s.table.Owners.At(at.number).ID)
+			u, err := rd.userByID(s.table.Owners.At(at.number).ID)
 			if errors.Is(err, ErrNoUser) || u.State == UserRemoved {
 				continue
 			}
@@ -143,9 +141,9 @@ func (s *Store) pick(f UserFilter, held []holding) (list []standing, err error) 
 func (s *Store) holdings(staleSince int64) ([]holding, error) {
 	owners := s.table.Owners.All()
 	list := make([]holding, len(owners))
-	err := s.view(func(txn *badger.Txn) (err error) {
+	err := s.view(func(rd *reader) (err error) {
 		for n, o := range owners {
-			if list[n], err = s.holding(txn, o.ID, staleSince); err != nil {
+			if list[n], err = rd.holding(o.ID, staleSince); err != nil {
 				return err
 			}
 		}
@@ -158,9 +156,9 @@ func (s *Store) holdings(staleSince int64) ([]holding, error) {
 // dead.
 func (s *Store) findLost() error {
 	o := &s.order
-	return s.view(func(txn *badger.Txn) error {
+	return s.view(func(rd *reader) error {
 		for number := range o.lost {
-			h, err := s.holding(txn, s.table.Owners.At(number).ID, 0)
+			h, err := rd.holding(s.table.Owners.At(number).ID, 0)
 			if err != nil {
 				return err
 			}
@@ -172,10 +170,10 @@ func (s *Store) findLost() error {
 }
 
 // holding counts a user's tokens that are not revoked.
-func (s *Store) holding(txn *badger.Txn, id UserID, staleSince int64) (h holding, err error) {
-	for item := range scan(txn, record.HeldBy(id), nil) {
-		_, tid := record.CutOwnedKey(item.Key())
-		e, ok, err := s.lookup(tid)
+func (rd *reader) holding(id UserID, staleSince int64) (h holding, err error) {
+	for k := range rd.Scan(record.HeldBy(id)) {
+		_, tid := record.CutOwnedKey(k)
+		e, ok, err := rd.s.lookup(tid)
 		if err != nil {
 			return h, err
 		}
@@ -188,22 +186,22 @@ func (s *Store) holding(txn *badger.Txn, id UserID, staleSince int64) (h holding
 
 // UserInfo returns one user with what is known of its tokens.
 func (s *Store) UserInfo(uid string, staleSince int64) (info UserInfo, err error) {
-	err = s.view(func(txn *badger.Txn) error {
-		u, err := s.userByName(txn, uid)
+	err = s.view(func(rd *reader) error {
+		u, err := rd.userByName(uid)
 		if err != nil {
 			return err
 		}
-		info, err = s.userInfo(txn, u.ID, staleSince)
+		info, err = rd.userInfo(u.ID, staleSince)
 		return err
 	})
 	return info, err
 }
 
-func (s *Store) userInfo(txn *badger.Txn, id UserID, staleSince int64) (info UserInfo, err error) {
-	if info.User, err = s.userByID(txn, id); err != nil {
+func (rd *reader) userInfo(id UserID, staleSince int64) (info UserInfo, err error) {
+	if info.User, err = rd.userByID(id); err != nil {
 		return info, err
 	}
-	h, err := s.holding(txn, id, staleSince)
+	h, err := rd.holding(id, staleSince)
 	info.Tokens, info.Stale, info.LastUsed = h.tokens, h.stale, h.used
 	return info, err
 }

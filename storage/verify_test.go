@@ -11,9 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"gatehouse/storage/backup"
+	"gatehouse/storage/index"
 	"gatehouse/storage/record"
 )
 
@@ -34,8 +33,8 @@ func TestIndexThatForgot(t *testing.T) {
 	lost, live := create(t, s, u)
 	before := map[string][]byte{}
 	keep := func(k []byte) {
-		s.db.View(func(txn *badger.Txn) error {
-			before[string(k)], _, _ = s.read(txn, k)
+		s.view(func(rd *reader) error {
+			before[string(k)], _, _ = rd.Stored(k)
 			return nil
 		})
 	}
@@ -43,10 +42,10 @@ func TestIndexThatForgot(t *testing.T) {
 	if _, err := s.RevokeTokens(admin, revoked); err != nil {
 		t.Fatal(err)
 	}
-	err := s.db.Update(func(txn *badger.Txn) error {
+	err := s.index.Write(1, func(u *index.Update) error {
 		return errors.Join(
-			txn.Set(record.TokenKey(revoked), before[string(record.TokenKey(revoked))]),
-			txn.Delete(record.TokenKey(lost)))
+			u.Hint(record.TokenKey(revoked), before[string(record.TokenKey(revoked))], 0),
+			u.Delete(record.TokenKey(lost)))
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -75,11 +74,18 @@ func TestReplayTurnsNoUseBack(t *testing.T) {
 	if err := s.flush(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.replay(0, false); err != nil {
+	lost, _ := create(t, s, u)
+	if err := s.index.Write(1, func(u *index.Update) error { return u.Delete(record.TokenKey(lost)) }); err != nil {
 		t.Fatal(err)
 	}
-	s.db.View(func(txn *badger.Txn) error {
-		b, _, err := s.get(txn, record.UsageKey(list[0].ID))
+	if err := s.index.CatchUp(opLog{s.journal}); err != nil { // from where it was settled: the beginning
+		t.Fatal(err)
+	}
+	if _, err := s.Token(lost); err != nil {
+		t.Error(err)
+	}
+	s.view(func(rd *reader) error {
+		b, _, err := rd.Get(record.UsageKey(list[0].ID))
 		if used := record.ParseLastUse(b); err != nil || used <= record.UsedAt(2000) {
 			t.Errorf("got %d, %v, want the use after the import", used, err)
 		}

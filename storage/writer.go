@@ -6,9 +6,8 @@ import (
 	"runtime"
 	"sync/atomic"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"gatehouse/storage/disk"
+	"gatehouse/storage/index"
 	"gatehouse/storage/journal"
 	"gatehouse/storage/record"
 )
@@ -19,6 +18,7 @@ import (
 type writer struct {
 	s       *Store
 	log     appender
+	index   *index.Index
 	changes chan *change // those that wait
 
 	// failed is set when the log has lost a write: see ErrFailed.
@@ -84,9 +84,8 @@ type change struct {
 // count on what it did to variables outside. It must not touch the table: what
 // it wants done there it leaves with durable.
 type tx struct {
-	*Store
+	reader
 	writer  *writer
-	txn     *badger.Txn
 	by      Actor
 	now     int64 // ms
 	records []record.Entry
@@ -116,7 +115,7 @@ func (s *Store) submit(c *change) error {
 	if s.isClosing() {
 		return ErrClosed
 	}
-	if err := s.await(); err != nil {
+	if err := s.opening.await(); err != nil {
 		return err
 	}
 	select {
@@ -141,7 +140,7 @@ func (s *Store) submit(c *change) error {
 // write is the writer: it runs until the store closes.
 func (w *writer) write() {
 	defer w.s.closed.Done()
-	if err := w.s.await(); err != nil {
+	if err := w.s.opening.await(); err != nil {
 		w.refuseAll(err)
 		return
 	}
@@ -207,8 +206,8 @@ func (w *writer) gather(first *change) []*change {
 func (w *writer) commit(batch []*change) {
 	short := w.s.space.Short()
 	if short == nil {
-		w.s.catchUp()
-		short = w.s.lag.because() // what is behind must not be overtaken
+		w.index.Advance()
+		short = w.index.Behind() // what is behind must not be overtaken
 	}
 	for len(batch) > 0 {
 		if short != nil {
@@ -235,7 +234,7 @@ func (w *writer) commit(batch []*change) {
 // that are. In a directory that was removed nothing would last.
 func (w *writer) refuseOthers(batch []*change, why error) (essential []*change) {
 	for _, c := range batch {
-		if c.essential && !errors.Is(why, disk.ErrRemoved) && !w.s.space.stuck.Load() {
+		if c.essential && !errors.Is(why, disk.ErrRemoved) && !w.index.Stuck() {
 			essential = append(essential, c)
 			continue
 		}
@@ -259,29 +258,28 @@ func (w *writer) answer(c *change) {
 }
 
 // commitSome commits the first n changes of a batch. The changes' own errors
-// are in them; err is that of the commit. What is short, if anything, is why Badger gets
-// none of it.
+// are in them; err is that of the commit. What is short, if anything, is why the index
+// gets none of it.
 func (w *writer) commitSome(batch []*change, short error) (n int, err error) {
-	txn := w.s.db.NewTransaction(true)
-	defer txn.Discard()
+	b := w.index.Batch()
+	defer b.Discard()
 	clear(w.saved)
-	counts := w.s.counts
 	var records []record.Entry
 	var after []func()
 	for size := 0; n < len(batch) && size < batchBytes; n++ {
-		if n > 0 && w.s.lag.some.Load() {
+		if n > 0 && w.index.Behind() != nil {
 			break // one at a time: reads find there what the change before has replaced
 		}
 		c := batch[n]
 		w.s.Now() // a clock that was set just now is seen before its time is written
-		t := &tx{Store: w.s, writer: w, txn: txn, by: c.by, now: w.s.now()}
+		t := &tx{reader: reader{&b.View, w.s}, writer: w, by: c.by, now: w.s.now()}
 		if c.err = c.fn(t); c.err != nil || len(t.records) == 0 {
 			continue
 		}
-		if err := t.enter(&counts); err != nil {
-			return n + 1, fmt.Errorf("%w: %w", ErrFailed, err)
-		}
 		for _, r := range t.records {
+			if err := b.Enter(r.Ops); err != nil {
+				return n + 1, fmt.Errorf("%w: %w", ErrFailed, err)
+			}
 			size += r.Size()
 		}
 		records = append(records, t.records...)
@@ -290,9 +288,9 @@ func (w *writer) commitSome(batch []*change, short error) (n int, err error) {
 	if len(records) == 0 {
 		return n, nil
 	}
-	if counts != w.s.counts {
+	if o, changed := b.Counts(); changed {
 		last := &records[len(records)-1] // the journal has all of a batch, or nothing
-		last.Ops = append(last.Ops, record.Op{Key: countsKey, Value: w.s.seals.Seal(countsKey, counts.value())})
+		last.Ops = append(last.Ops, o)
 	}
 	entries, err := w.entries(records)
 	if err != nil {
@@ -303,14 +301,12 @@ func (w *writer) commitSome(batch []*change, short error) (n int, err error) {
 	}
 	w.s.states.refused.Set(nil)
 	end := w.log.End() // the writer alone appends
-	w.s.counts = counts
-	w.s.visible.Lock()
-	defer w.s.visible.Unlock()
-	w.s.index(txn, records, end, short)
-	for _, f := range after {
-		f()
-	}
-	w.s.table.Reached(end)
+	b.Commit(end, short, func() {
+		for _, f := range after {
+			f()
+		}
+		w.s.table.Reached(end)
+	})
 	return n, nil
 }
 
@@ -344,71 +340,6 @@ func (w *writer) appendFailed(err error) error {
 	return err
 }
 
-// index brings into Badger what the journal has. That it can't is no failure
-// of the change, which is durable: the records wait in memory, and at the next
-// open they come from the journal.
-func (s *Store) index(txn *badger.Txn, records []record.Entry, end journal.Position, why error) {
-	size := 0
-	for _, r := range records {
-		size += r.Size()
-	}
-	if why == nil {
-		why = s.space.ready(size)
-	}
-	if why == nil {
-		for _, r := range records {
-			s.mark(r.Ops)
-		}
-		s.marks.at = end
-		err := s.setApplied(txn)
-		if err == nil {
-			err = txn.Commit()
-		}
-		if err == nil {
-			for _, r := range records {
-				s.lag.refresh(r.Ops)
-			}
-			return
-		}
-		why = disk.NotWritten("write to the index", err)
-	}
-	for _, r := range records {
-		s.lag.add(r.Ops, end, why)
-	}
-	s.states.behind.Set(why)
-}
-
-// enter puts what a change does into the transaction and into the counts.
-func (t *tx) enter(counts *counts) error {
-	for _, r := range t.records {
-		for _, o := range r.Ops {
-			if err := t.account(t.txn, counts, o); err != nil {
-				return err
-			}
-			if err := setOne(t.txn, o); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func setAll(txn *badger.Txn, ops []record.Op) error {
-	for _, o := range ops {
-		if err := setOne(txn, o); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func setOne(txn *badger.Txn, o record.Op) error {
-	if o.Value == nil {
-		return txn.Delete(o.Key)
-	}
-	return txn.Set(o.Key, o.Value)
-}
-
 // event begins a record: what is put next belongs to it.
 func (t *tx) event(e Event) {
 	if e.Address == "" {
@@ -428,7 +359,7 @@ func (t *tx) op(o record.Op) {
 }
 
 // put stores a sealed value.
-func (t *tx) put(key, value []byte) { t.op(record.Op{Key: key, Value: t.seals.Seal(key, value)}) }
+func (t *tx) put(key, value []byte) { t.op(record.Op{Key: key, Value: t.s.seals.Seal(key, value)}) }
 
 // hint stores an unsealed value.
 func (t *tx) hint(key, value []byte) {
@@ -447,3 +378,11 @@ func (t *tx) delete(key []byte) { t.op(record.Op{Key: key}) }
 // durable leaves something to be done once the change is on the disk, before
 // its caller is answered.
 func (t *tx) durable(f func()) { t.after = append(t.after, f) }
+
+// wake has the writer bring the index up although nobody wants a change.
+func (w *writer) wake() {
+	select {
+	case w.changes <- &change{fn: func(*tx) error { return nil }, done: make(chan struct{})}:
+	default: // it has work, and brings the index up before that
+	}
+}

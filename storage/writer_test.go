@@ -60,7 +60,7 @@ func TestUserChangedInTheSameCommit(t *testing.T) {
 	if list, err := allTokensOf(s, alice.ID); err != nil || len(list) != 4 {
 		t.Errorf("got %d tokens, %v, want 4", len(list), err)
 	}
-	if err := s.compareCounts(); err != nil {
+	if err := s.index.Compare(); err != nil {
 		t.Error(err)
 	}
 }
@@ -119,8 +119,8 @@ func TestRevokeTheLargestTokens(t *testing.T) {
 		t.Errorf("revoke by id: got %d, %v, want %d", n, err, count/2)
 	}
 	full.Store(false)
-	await(t, "an index that has caught up", func() bool { s.wakeWriter(); return !s.lag.some.Load() })
-	if err := s.compareCounts(); err != nil {
+	await(t, "an index that has caught up", func() bool { s.writer.wake(); return s.index.Behind() == nil })
+	if err := s.index.Compare(); err != nil {
 		t.Error(err)
 	}
 	err := s.change(admin, func(t *tx) error {

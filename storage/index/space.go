@@ -1,4 +1,4 @@
-package storage
+package index
 
 import (
 	"errors"
@@ -9,18 +9,18 @@ import (
 	"gatehouse/storage/disk"
 )
 
-// floor is how much must be free for a write to Badger that was begun above the
+// Floor is how much must be free for a write to Badger that was begun above the
 // watermark: enough for a memory table that becomes a file.
-const floor = 24 << 20
+const Floor = 24 << 20
 
-// badgerSpace keeps Badger from writing where the disk has no room. Badger writes through
+// space keeps Badger from writing where the disk has no room. Badger writes through
 // a memory map, where a full disk is no error but the end of the process (SIGBUS). Its
 // logs are given their place before they are written to, and its compactions wait before
 // each table. What remains is a table that is being written when somebody takes the
 // whole watermark: for one of a compaction, in a millisecond or so; for a memory
 // table that became full, in the tenth of a second in which it becomes a file.
 // Nothing that was acknowledged is lost then, but the process ends.
-type badgerSpace struct {
+type space struct {
 	*disk.Space
 	dir string // of the index
 
@@ -28,17 +28,16 @@ type badgerSpace struct {
 	// and would end the process at the next read or write.
 	stuck atomic.Bool
 
-	put atomic.Int64 // bytes into Badger since its logs were last looked at; 0: never
-
-	waiting atomic.Int64 // compactions that wait for room
+	put  atomic.Int64 // bytes into Badger since its logs were last looked at; 0: never
+	held atomic.Int64 // compactions that wait for room
 }
 
-// await returns when the disk is not short. It looks as late as can be: then to
+// hold returns when the disk is not short. It looks as late as can be: then to
 // end the process takes a program that has all of the watermark in the
 // millisecond in which a table is copied.
-func (s *badgerSpace) await() {
-	s.waiting.Add(1)
-	defer s.waiting.Add(-1)
+func (s *space) hold() {
+	s.held.Add(1)
+	defer s.held.Add(-1)
 	for {
 		if free, _ := s.Now(); free >= s.Watermark() {
 			return
@@ -48,12 +47,12 @@ func (s *badgerSpace) await() {
 }
 
 // ready returns nil when so many bytes more may be put into Badger.
-func (s *badgerSpace) ready(bytes int) error {
+func (s *space) ready(bytes int) error {
 	const often = 256 << 10 // bytes: a log takes 32 times that
 	if s.stuck.Load() {
-		return ErrFailed
+		return disk.ErrFailed
 	}
-	if err := s.Lack(floor); err != nil {
+	if err := s.Lack(Floor); err != nil {
 		return err
 	}
 	// Badger opens the next of its logs in the midst of a write, and can't go on when that
@@ -77,8 +76,8 @@ func (s *badgerSpace) ready(bytes int) error {
 // through a memory map; a byte that the disk has no room for would end the
 // process, and between a look at the disk and a write another program may take
 // all of it. It returns nil when all have their place.
-func (s *badgerSpace) allocate() error {
-	logs, err := memoryLogs(s.dir)
+func (s *space) allocate() error {
+	logs, err := MemoryLogs(s.dir)
 	if err != nil {
 		return err
 	}
@@ -89,3 +88,6 @@ func (s *badgerSpace) allocate() error {
 	}
 	return nil
 }
+
+// Held reports whether a compaction waits for room on the disk.
+func (x *Index) Held() bool { return x.space.held.Load() > 0 }

@@ -1,4 +1,4 @@
-package storage
+package index
 
 import (
 	"bytes"
@@ -17,6 +17,8 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/fb"
 	badgertable "github.com/dgraph-io/badger/v4/table"
+
+	"gatehouse/storage/disk"
 )
 
 // Badger is opened only on files that have been looked at here, because what
@@ -27,9 +29,9 @@ import (
 // goroutine, where nothing can recover it). Reading the tables once, at each
 // opening, costs about as much as copying them.
 
-// checkIndex verifies the files of the index as they lie on the disk.
-func (s *Store) checkIndex() error {
-	dir := s.path("index")
+// CheckFiles verifies the files of an index that is not open, as they lie on the disk.
+// It cuts off what Badger would drop of its logs.
+func CheckFiles(dir string) error {
 	f, err := os.Open(filepath.Join(dir, badger.ManifestFilename))
 	if err != nil {
 		return err
@@ -42,7 +44,7 @@ func (s *Store) checkIndex() error {
 		f.Close()
 		return err
 	}
-	manifest, _, err := badger.ReplayManifestFile(f, 0, s.badgerOptions())
+	manifest, _, err := badger.ReplayManifestFile(f, 0, badgerOptions(dir))
 	f.Close()
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.Name(), err)
@@ -56,16 +58,16 @@ func (s *Store) checkIndex() error {
 	if err := checkTables(files); err != nil {
 		return err
 	}
-	logs, err := memoryLogs(dir)
+	logs, err := MemoryLogs(dir)
 	for _, file := range logs {
 		err = errors.Join(err, trimLog(file))
 	}
 	return err
 }
 
-// memoryLogs names the logs of Badger's memory tables. Unlike [filepath.Glob] it does
+// MemoryLogs names the logs of Badger's memory tables. Unlike [filepath.Glob] it does
 // not take a directory that can't be read for an empty one.
-func memoryLogs(dir string) (files []string, err error) {
+func MemoryLogs(dir string) (files []string, err error) {
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
 		if strings.HasSuffix(e.Name(), ".mem") {
@@ -107,7 +109,7 @@ func checkTable(file string, buf *bytes.Buffer) error {
 	if _, err := buf.ReadFrom(f); err != nil {
 		return err
 	}
-	bad := fmt.Errorf("%w: %s", ErrDamaged, file)
+	bad := fmt.Errorf("%w: %s", disk.ErrDamaged, file)
 	b := buf.Bytes()
 	rest, sum, ok := cutChecksum(b)
 	if !ok || len(rest) < 4 {
@@ -141,6 +143,8 @@ func checkTable(file string, buf *bytes.Buffer) error {
 	return nil
 }
 
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
 // cutChecksum cuts the checksum and its length off the end.
 func cutChecksum(b []byte) (rest, sum []byte, ok bool) {
 	if len(b) < 4 {
@@ -154,8 +158,6 @@ func cutChecksum(b []byte) (rest, sum []byte, ok bool) {
 	at := len(b) - int(n)
 	return b[:at], b[at:], true
 }
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // rightChecksum reads a checksum as Badger writes it: a protocol buffer with
 // the CRC-32C as its second field.
@@ -218,15 +220,4 @@ func entryLength(b []byte) int {
 		return 0
 	}
 	return int(at) + 4
-}
-
-// removeRemains removes what a crash has left of files in the making.
-func (s *Store) removeRemains() {
-	os.RemoveAll(filepath.Join(s.dir, stageName))
-	entries, _ := os.ReadDir(s.path(""))
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), ".") && strings.Contains(e.Name(), "-") {
-			os.Remove(s.path(e.Name()))
-		}
-	}
 }

@@ -1,4 +1,4 @@
-package storage
+package index
 
 import (
 	"bytes"
@@ -9,14 +9,14 @@ import (
 	"github.com/dgraph-io/badger/v4/pb"
 	"github.com/dgraph-io/ristretto/v2/z"
 
+	"gatehouse/storage/disk"
 	"gatehouse/storage/record"
 )
 
-// stream puts a checkpoint, which is in the order of its keys, into an empty
-// index: straight into tables. By transactions the same records would go
-// through Badger's log and be sorted and merged several times.
+// stream puts a checkpoint, which is in the order of its keys, into an empty index:
+// straight into tables. By transactions the same records would go through Badger's log
+// and be sorted and merged several times.
 type stream struct {
-	*Store
 	out  *badger.StreamWriter
 	buf  *z.Buffer
 	last []byte // the key before
@@ -26,20 +26,23 @@ type stream struct {
 // streamBuffer is how many bytes are handed over at once.
 const streamBuffer = 4 << 20
 
-func (s *Store) newStream() (*stream, error) {
-	out := s.db.NewStreamWriter()
+// stream puts what the source has, and takes the counts that are in it.
+func (x *Index) stream(source func(put func(record.Op) error) (uint64, error)) (sequence uint64, err error) {
+	out := x.db.NewStreamWriter()
 	if err := out.Prepare(); err != nil {
 		out.Cancel()
-		return nil, err
+		return 0, err
 	}
-	return &stream{Store: s, out: out, buf: z.NewBuffer(streamBuffer, "checkpoint")}, nil
+	w := &stream{out: out, buf: z.NewBuffer(streamBuffer, "checkpoint")}
+	sequence, err = source(func(o record.Op) error { return errors.Join(w.put(o), x.take(o)) })
+	return sequence, w.end(err)
 }
 
-// put takes the next operation. Badger panics at keys that are out of order, so
-// they are looked at here: each kind is a stream, and within it they ascend.
+// put takes the next operation. Badger panics at keys that are out of order, so they are
+// looked at here: each kind is a stream, and within it they ascend.
 func (w *stream) put(o record.Op) error {
 	if len(o.Key) == 0 || o.Value == nil {
-		return fmt.Errorf("%w: a checkpoint has no deletions", ErrDamaged)
+		return fmt.Errorf("%w: a checkpoint has no deletions", disk.ErrDamaged)
 	}
 	kind := o.Key[0]
 	if len(w.last) == 0 || w.last[0] != kind {
@@ -47,7 +50,7 @@ func (w *stream) put(o record.Op) error {
 			return err
 		}
 	} else if bytes.Compare(w.last, o.Key) >= 0 {
-		return fmt.Errorf("%w: the keys of the checkpoint are out of order", ErrDamaged)
+		return fmt.Errorf("%w: the keys of the checkpoint are out of order", disk.ErrDamaged)
 	}
 	w.last = append(w.last[:0], o.Key...)
 	badger.KVToBuffer(&pb.KV{Key: o.Key, Value: o.Value, Version: 1, StreamId: uint32(kind)}, w.buf)
@@ -66,7 +69,7 @@ func (w *stream) nextKind(kind byte) error {
 		return err
 	}
 	if w.seen[kind] {
-		return fmt.Errorf("%w: the keys of the checkpoint are out of order", ErrDamaged)
+		return fmt.Errorf("%w: the keys of the checkpoint are out of order", disk.ErrDamaged)
 	}
 	w.seen[kind] = true
 	return nil

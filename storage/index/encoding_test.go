@@ -1,0 +1,58 @@
+package index
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"gatehouse/storage/journal"
+	"gatehouse/storage/keys"
+)
+
+// What lies in the index is written as the format of the store says. What is compared
+// here is explained at TestEncodings of package storage.
+func TestEncodings(t *testing.T) {
+	key := [32]byte{4, 31: 5}
+	x := New(Options{Seals: keys.Ring{Current: 7, Tokens: map[byte][32]byte{7: key}, Root: key}.Seals()})
+	b, err := os.ReadFile("../testdata/format2/encodings")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := strings.Split(string(b), "\n")
+	p := place{at: journal.Position{Sequence: 9, Hash: key}, size: 3, marks: [marks]uint64{1, 2, 7: 9}}
+	for name, b := range map[string][]byte{
+		"index-counts":      Counts{1, 2, 3, 4}.value(),
+		"index-fingerprint": binary.BigEndian.AppendUint64(nil, x.fingerprint([]byte("n name"), []byte("value"))),
+		"index-place":       p.value(),
+	} {
+		if line := fmt.Sprintf("%s %x", name, sha256.Sum256(b)); !slices.Contains(want, line) {
+			t.Errorf("this was not written so: %s", line)
+		}
+	}
+}
+
+// What was written is read back as it was.
+func TestEncodingsAgain(t *testing.T) {
+	p := place{at: journal.Position{Sequence: 5, Hash: [32]byte{1}}, size: 3, marks: [marks]uint64{1, 2, 7: 9}}
+	hashed := func(p place) bool { return (&Index{place: p}).Hashed() }
+	got, rest, ok := parsePlace(append(p.value(), "rest"...))
+	if !ok || got != p || !hashed(got) || string(rest) != "rest" {
+		t.Errorf("got %+v, %q, %t, want %+v", got, rest, ok, p)
+	}
+	var former []byte // as format 1 wrote it
+	for _, n := range append([]uint64{5, 3}, p.marks[:]...) {
+		former = binary.BigEndian.AppendUint64(former, n)
+	}
+	if got, _, ok := parsePlace(former); !ok || got.at.Sequence != 5 || hashed(got) || got.marks != p.marks {
+		t.Errorf("of format 1: got %+v, %t", got, ok)
+	}
+	for n := range len(p.value()) {
+		if _, _, ok := parsePlace(p.value()[:n]); ok && n > 0 {
+			t.Errorf("%d bytes of it were read", n)
+		}
+	}
+}

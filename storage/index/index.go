@@ -1,0 +1,134 @@
+// Package index is the projection of the log that listings and rare reads need: all
+// records by their keys, in Badger. Verification does not read it.
+//
+// The index owns the directory "index" of a store. It is told operations, as the log
+// has them, and knows nothing of what their keys and values mean, except for what
+// [Kinds] says. It never vouches for itself: the log is the truth, and an index that
+// does not agree with it catches up or is filled again.
+//
+//	Open      verifies Badger's files, then opens them, and reads the position
+//	CatchUp   brings in what the log has beyond the position, and compares
+//	Fill      fills an empty index from a checkpoint, and from the log after that
+//	Batch     is what one append to the log puts: the writer's
+//	View      reads as of one moment
+//	Update    writes what the log does not record, such as sessions and uses
+//
+// # What is believed of Badger
+//
+// Nothing that can be looked at. Before it is opened its files are verified
+// (files.go), because it answers from an older version, or with nothing, where a block
+// is damaged. With each batch it is told how many records it should hold and the sum of
+// their fingerprints (counts.go), and the log records the same. So after a stop that was
+// not clean one walk through the index tells whether it has forgotten anything. Then the
+// records that it may have lost are brought in again (replay.go), from one of the marks
+// that say where it was (position.go). If that is not enough, the caller fills it again.
+//
+// # A full disk
+//
+// Badger writes through a memory map, where a full disk is the end of the process. So
+// while space is short it is given nothing, and what the log has and Badger does not waits
+// in memory (waiting.go). Views read there first.
+package index
+
+import (
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+
+	"gatehouse/storage/disk"
+	"gatehouse/storage/keys"
+	"gatehouse/storage/lasting"
+	"gatehouse/storage/record"
+)
+
+// Options describe an index. All but Older are required.
+type Options struct {
+	Dir   string // of the store: the index is in a directory of it
+	Seals *keys.Seals
+	Space *disk.Space
+	Log   *slog.Logger
+	Kinds Kinds
+
+	// Closing is closed when a long walk must end.
+	Closing <-chan struct{}
+	// Yield is called now and then by a walk that nobody waits for, with the time when
+	// it last was, and returns the time. Requests are answered meanwhile.
+	Yield func(since time.Time) time.Time
+}
+
+// Kinds say what the index must know of the records. A kind is the first byte of a key.
+type Kinds struct {
+	Counted  string  // those that the counts have: the log records all of them
+	Reported [2]byte // of which the counts say how many there are
+	Dense    string  // counted ones of which most begin with the same two bytes; their keys have three or more
+	Sealed   string  // whose values begin with their seal
+	// Newer reports whether what the index has under a key is newer than what the log
+	// brings, both opened. The log does not record all changes of such a kind.
+	Newer     func(has, brings []byte) bool
+	NewerKind byte
+}
+
+// Index is an open index. View and Update may be called from many goroutines; Batch is
+// for one, the writer.
+type Index struct {
+	opts  Options
+	db    *badger.DB
+	space space
+	place place  // the writer's, and before it the opening's
+	holds Counts // what it must hold there; the same
+
+	waits  atomic.Pointer[waiting] // what the log has and Badger does not; nil: nothing
+	behind lasting.State
+
+	// What the index shows and what verification says change together: the writer
+	// holds visible while they do, and a view to begin.
+	visible sync.RWMutex
+	shut    bool
+	using   sync.WaitGroup // views and updates
+
+	said    messages
+	ailing  lasting.State // Badger
+	damaged atomic.Bool
+	batch   []record.Op // kept, so that each batch need not allocate it
+}
+
+// New returns an index that is not open.
+func New(o Options) *Index {
+	if o.Yield == nil {
+		o.Yield = func(time.Time) time.Time { return time.Now() }
+	}
+	return &Index{
+		opts:   o,
+		space:  space{Space: o.Space, dir: filepath.Join(o.Dir, "index")},
+		behind: lasting.State{Log: o.Log, Level: slog.LevelWarn, Begins: "the index is behind the journal", Ends: "the index has caught up with the journal"},
+		ailing: lasting.State{Log: o.Log, Level: slog.LevelWarn, Begins: "the index meets errors", Ends: "the index meets no more errors", Quiet: 10 * time.Second}, // it tries again each second
+	}
+}
+
+// dir is where Badger is.
+func (x *Index) dir() string { return x.space.dir }
+
+// badgerOptions keep memory and disk small: one host, small values. Nothing is
+// synced: the log is.
+func badgerOptions(dir string) badger.Options {
+	return badger.DefaultOptions(dir).
+		WithLogger(nil).
+		WithSyncWrites(false).
+		WithDetectConflicts(false). // one writer; sessions have keys of their own
+		WithMemTableSize(8 << 20).
+		WithNumMemtables(2).
+		WithValueThreshold(64 << 10).
+		WithValueLogFileSize(16 << 20).
+		WithCompression(options.None).
+		WithBlockCacheSize(0). // the kernel's page cache serves
+		WithIndexCacheSize(16 << 20).
+		WithNumCompactors(2).
+		WithNumLevelZeroTablesStall(32). // more than there is room for while compactions wait for the disk
+		WithChecksumVerificationMode(options.OnBlockRead).
+		WithMetricsEnabled(false)
+}

@@ -1,0 +1,185 @@
+package index
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"gatehouse/storage/disk"
+	"gatehouse/storage/journal"
+	"gatehouse/storage/record"
+)
+
+// Log is what the index needs of the log. Nobody appends to it meanwhile.
+type Log interface {
+	// Ops calls fn with the operations of each record after a sequence, or, when the log
+	// begins later, of all that it has.
+	Ops(after uint64, fn func(sequence uint64, ops []record.Op) error) error
+	End() journal.Position
+}
+
+// Settle notes that all that Badger has is in its tables, as after a clean stop.
+func (x *Index) Settle() error {
+	x.place.settle()
+	return x.setApplied()
+}
+
+// Create begins an index that is empty at the end of a log.
+func (x *Index) Create(end journal.Position) error {
+	x.place.at = end
+	return x.Settle()
+}
+
+func (x *Index) setApplied() error {
+	return x.db.Update(func(txn *badger.Txn) error { return txn.Set(appliedKey, x.appliedValue()) })
+}
+
+// CatchUp brings in what the log has beyond the index, and compares what the index then
+// holds with what it should. After a kill nothing is missing but the last records; after
+// a power failure more may be, and then it goes back to where Badger was settled. It
+// returns a *Fault when even that does not do.
+func (x *Index) CatchUp(log Log) error {
+	start := time.Now()
+	last, settled := x.place.at.Sequence, x.place.settled()
+	var err error
+	for _, from := range []uint64{last, settled} {
+		if err = x.replay(log, from, false); err != nil {
+			return err
+		}
+		if err = x.Compare(); err == nil {
+			x.opts.Log.Info("the last stop was not clean; the index has been verified and brought up to the journal",
+				"records", x.place.at.Sequence-last, "took", time.Since(start).Round(time.Millisecond))
+			return nil
+		}
+		if !errors.As(err, new(*Fault)) {
+			return err
+		}
+	}
+	return err
+}
+
+// Fill fills an index that is empty: with a checkpoint, whose operations source puts in
+// the order of their keys and whose sequence it returns, and with the log after that.
+// When the checkpoint can't be used, it takes all from the log. It then compares, and
+// returns a *Fault when that was not enough.
+func (x *Index) Fill(log Log, source func(put func(record.Op) error) (sequence uint64, err error)) error {
+	from, err := x.stream(source)
+	switch {
+	case errors.Is(err, disk.ErrClosed):
+		return err
+	case disk.Refusal(err) != 0:
+		return fmt.Errorf("%w: read the checkpoint: %w", disk.ErrUnavailable, err)
+	case err != nil:
+		x.opts.Log.Debug("the index is built again from the journal alone", "because", err)
+		from = 0
+	}
+	x.place.at.Sequence = from
+	if err := x.replay(log, from, true); err != nil {
+		return err
+	}
+	return x.Compare()
+}
+
+// replay puts into the index what the log has after a sequence. Into an empty index it
+// puts without looking.
+func (x *Index) replay(log Log, after uint64, empty bool) error {
+	r := &replayer{x: x, empty: empty, latest: map[string]record.Op{}}
+	err := log.Ops(after, r.add)
+	if err == nil {
+		err = r.flush()
+	}
+	if err == nil {
+		x.place.at = log.End()
+		err = x.setApplied()
+	}
+	if err != nil {
+		return fmt.Errorf("replay the journal: %w", err)
+	}
+	return nil
+}
+
+// replayer puts operations into Badger, of each key only the latest of some thousands.
+// How far it is, it leaves to the end: interrupted, it begins again.
+type replayer struct {
+	x      *Index
+	empty  bool
+	latest map[string]record.Op
+	size   int
+}
+
+// replayWindow is how many bytes of operations are gathered.
+const replayWindow = 8 << 20
+
+func (r *replayer) add(sequence uint64, ops []record.Op) error {
+	if r.x.closing() {
+		return disk.ErrClosed
+	}
+	size := 0
+	for _, o := range ops {
+		r.latest[string(o.Key)] = o
+		size += len(o.Key) + len(o.Value)
+		if err := r.x.take(o); err != nil {
+			return err
+		}
+	}
+	r.size += size
+	r.x.place.pass(uint64(size))
+	r.x.place.at.Sequence = sequence // for the marks
+	if r.size < replayWindow {
+		return nil
+	}
+	return r.flush()
+}
+
+func (r *replayer) flush() error {
+	v := r.x.begin(false)
+	defer v.txn.Discard()
+	batch := r.x.db.NewWriteBatch()
+	defer batch.Cancel()
+	for _, k := range slices.Sorted(maps.Keys(r.latest)) {
+		o := r.latest[k]
+		has, err := r.has(v, o)
+		switch {
+		case err != nil || has:
+		case o.Value == nil:
+			err = batch.Delete(o.Key)
+		default:
+			err = batch.Set(o.Key, o.Value)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	clear(r.latest)
+	r.size = 0
+	return batch.Flush()
+}
+
+// has reports whether the index has the same, or what is newer.
+func (r *replayer) has(v *View, o record.Op) (bool, error) {
+	if r.empty {
+		return false, nil
+	}
+	kinds, seals := &r.x.opts.Kinds, r.x.opts.Seals
+	stored, ok, err := v.Stored(o.Key)
+	if err != nil || !ok {
+		return !ok && o.Value == nil, err
+	}
+	if o.Value == nil || o.Key[0] != kinds.NewerKind {
+		return o.Value != nil && bytes.Equal(stored, o.Value), nil
+	}
+	has, err := seals.Open(o.Key, stored)
+	if err != nil {
+		return false, nil // what is there does not verify
+	}
+	brings, err := seals.Open(o.Key, o.Value)
+	if err != nil {
+		return false, err
+	}
+	return kinds.Newer(has, brings), nil
+}

@@ -1,0 +1,236 @@
+package index
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"runtime"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"gatehouse/storage/disk"
+)
+
+// View reads the index as of one moment. While the index is behind the log, what waits is
+// read too.
+type View struct {
+	x     *Index
+	txn   *badger.Txn
+	waits *waiting // what Badger lacked then; nil: nothing
+}
+
+// now begins a view, whatever the state of the index. The caller discards it.
+func (x *Index) now(update bool) *View {
+	x.visible.RLock()
+	defer x.visible.RUnlock()
+	return x.begin(update)
+}
+
+func (x *Index) begin(update bool) *View {
+	return &View{x: x, waits: x.waits.Load(), txn: x.db.NewTransaction(update)}
+}
+
+// Begin begins a view, and keeps the index open until end is called. It returns
+// [disk.ErrClosed] after [Index.Shut], and [disk.ErrFailed] when Badger can't go on.
+func (x *Index) Begin() (v *View, end func(), err error) { return x.enterUse(false) }
+
+func (x *Index) enterUse(update bool) (v *View, end func(), err error) {
+	x.visible.RLock()
+	defer x.visible.RUnlock()
+	if x.shut {
+		return nil, nil, disk.ErrClosed
+	}
+	if x.space.stuck.Load() {
+		return nil, nil, disk.ErrFailed
+	}
+	x.using.Add(1)
+	v = x.begin(update)
+	return v, func() { v.txn.Discard(); x.using.Done() }, nil
+}
+
+// Steady reports whether the index had all that the log has when the view began.
+func (v *View) Steady() bool { return v.waits == nil }
+
+// Get returns the value of a key whose values are sealed; ok is false when there is none.
+func (v *View) Get(key []byte) (value []byte, ok bool, err error) {
+	stored, ok, err := v.Stored(key)
+	if err != nil || !ok {
+		return nil, false, err
+	}
+	value, err = v.x.opts.Seals.Open(key, stored)
+	return value, err == nil, err
+}
+
+// Stored returns a copy of what is stored under a key.
+func (v *View) Stored(key []byte) (stored []byte, ok bool, err error) {
+	if o, ok := v.waits.get(key); ok {
+		return o.Value, o.Value != nil, nil
+	}
+	item, err := v.txn.Get(key)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return nil, false, nil
+	}
+	if err == nil {
+		stored, err = item.ValueCopy(nil)
+	}
+	if err != nil {
+		return nil, false, disk.NotRead(fmt.Sprintf("read %q", key), err)
+	}
+	return stored, true, nil
+}
+
+// Each walks the sealed records under a prefix. Key and value are valid during the call.
+func (v *View) Each(prefix []byte, fn func(key, value []byte) error) error {
+	n := 0
+	for item := range v.scan(prefix, nil, false) {
+		if n++; n%64 == 0 {
+			runtime.Gosched() // a long walk is no reason for a request to wait
+		}
+		one := func(stored []byte) error {
+			value, err := v.x.opts.Seals.Open(item.Key(), stored)
+			if err != nil {
+				return err
+			}
+			return fn(item.Key(), value)
+		}
+		var err error
+		if o, ok := v.waits.get(item.Key()); ok {
+			if o.Value != nil {
+				err = one(o.Value)
+			}
+		} else {
+			err = item.Value(one)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Scan yields the keys under a prefix that Badger has, in order. A key is valid until
+// the next. While the index is behind, some have ended already: keys are hints.
+func (v *View) Scan(prefix []byte) iter.Seq[[]byte] { return v.ScanFrom(prefix, prefix, false) }
+
+// ScanFrom begins at a key, or where it would be, and may go backwards.
+func (v *View) ScanFrom(prefix, from []byte, backwards bool) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for item := range v.scan(prefix, from, backwards) {
+			if !yield(item.Key()) {
+				return
+			}
+		}
+	}
+}
+
+// Items yields what is stored under a prefix as Badger has it: see [View.Steady].
+func (v *View) Items(prefix []byte) iter.Seq[Item] {
+	return func(yield func(Item) bool) {
+		for item := range v.scan(prefix, nil, false) {
+			if !yield(Item{item}) {
+				return
+			}
+		}
+	}
+}
+
+// Item is a key and what is stored under it. It is valid until the next.
+type Item struct{ item *badger.Item }
+
+// Key is valid as long as the item.
+func (i Item) Key() []byte { return i.item.Key() }
+
+// Stored returns a copy of the value, as it is stored.
+func (i Item) Stored() ([]byte, error) {
+	b, err := i.item.ValueCopy(nil)
+	if err != nil {
+		return nil, disk.NotRead(fmt.Sprintf("read %q", i.item.Key()), err)
+	}
+	return b, nil
+}
+
+func (v *View) scan(prefix, from []byte, backwards bool) iter.Seq[*badger.Item] {
+	return scan(v.txn, prefix, from, backwards)
+}
+
+func scan(txn *badger.Txn, prefix, from []byte, backwards bool) iter.Seq[*badger.Item] {
+	return func(yield func(*badger.Item) bool) {
+		it := txn.NewIterator(badger.IteratorOptions{Prefix: prefix, Reverse: backwards})
+		defer it.Close()
+		if from == nil {
+			from = prefix
+		}
+		for it.Seek(from); it.ValidForPrefix(prefix); it.Next() {
+			if !yield(it.Item()) {
+				return
+			}
+		}
+	}
+}
+
+// Update is a view that also writes what the log does not record.
+type Update struct{ View }
+
+// Put seals a value and stores it. With a keep above 0 it ends by itself after that.
+func (u *Update) Put(key, value []byte, keep time.Duration) error {
+	return u.put(key, u.x.opts.Seals.Seal(key, value), keep)
+}
+
+// Hint stores a value without a seal.
+func (u *Update) Hint(key, value []byte, keep time.Duration) error { return u.put(key, value, keep) }
+
+func (u *Update) put(key, stored []byte, keep time.Duration) error {
+	e := badger.NewEntry(key, stored)
+	if keep > 0 {
+		e = e.WithTTL(keep)
+	}
+	return u.txn.SetEntry(e)
+}
+
+// Delete removes what is stored under a key, if anything is.
+func (u *Update) Delete(key []byte) error { return u.txn.Delete(key) }
+
+// Update runs fn, which puts about so many bytes, and writes all of that or nothing. Its
+// errors are those of [disk.NotWritten].
+func (x *Index) Update(bytes int, fn func(*Update) error) error {
+	v, end, err := x.enterUse(true)
+	if err != nil {
+		return err
+	}
+	defer end()
+	return x.write(bytes, v, fn)
+}
+
+// Write is Update for the store's own upkeep, which goes on after [Index.Shut]. The
+// caller knows that the index is open.
+func (x *Index) Write(bytes int, fn func(*Update) error) error {
+	v := x.now(true)
+	defer v.txn.Discard()
+	return x.write(bytes, v, fn)
+}
+
+func (x *Index) write(bytes int, v *View, fn func(*Update) error) error {
+	if err := x.space.ready(bytes); err != nil {
+		return err
+	}
+	if err := fn(&Update{*v}); err != nil {
+		return err
+	}
+	if err := v.txn.Commit(); err != nil {
+		return disk.NotWritten("write to the index", err)
+	}
+	return nil
+}
+
+// Size is what Badger takes on the disk, in bytes, as of a minute ago at most.
+func (x *Index) Size() int64 {
+	tables, values := x.db.Size()
+	return tables + values
+}
+
+// Ready returns nil when so many bytes more may be put into the index.
+func (x *Index) Ready(bytes int) error { return x.space.ready(bytes) }
+
+// Stuck reports whether Badger can't go on until it is opened again.
+func (x *Index) Stuck() bool { return x.space.stuck.Load() }
