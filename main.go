@@ -110,6 +110,8 @@ func (a *app) root() *cobra.Command {
 		Open: a.client, In: a.stdin, Out: a.out, Err: a.stderr,
 		Password: cli.Terminal(a.stdin, a.stderr), Now: time.Now,
 	})...)
+	cli.Describe(root)
+	cli.Complete(root, a.running)
 	return root
 }
 
@@ -326,6 +328,15 @@ func (a *app) client(ctx context.Context) (*api.Client, error) {
 		return nil, err
 	}
 	return d.Client(ctx, a.command == "gatehouse user add")
+}
+
+// running returns a client of the server that runs on the data directory.
+func (a *app) running(ctx context.Context) (*api.Client, error) {
+	d, err := a.dir()
+	if err != nil {
+		return nil, err
+	}
+	return d.Running(ctx)
 }
 
 func (a *app) configCommand() *cobra.Command {

@@ -121,6 +121,46 @@ func TestStatusesOfAllCommands(t *testing.T) {
 	look((&app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}).root())
 }
 
+// TestExamples: the help of each command has an example, of that command, with arguments
+// and flags that it takes.
+func TestExamples(t *testing.T) {
+	root := (&app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}).root()
+	var look func(c *cobra.Command)
+	look = func(c *cobra.Command) {
+		for _, child := range c.Commands() {
+			look(child)
+		}
+		if c.HasSubCommands() {
+			return
+		}
+		found := false
+		for line := range strings.Lines(c.Example) {
+			_, args, ok := strings.Cut(strings.TrimSpace(line)+" ", "gatehouse ")
+			if !ok {
+				continue
+			}
+			args, _, _ = strings.Cut(args, "|")
+			args, _, _ = strings.Cut(args, ">")
+			args = regexp.MustCompile(`"[^"]*"`).ReplaceAllString(args, "quoted")
+			about, rest, err := root.Find(strings.Fields(args))
+			if err != nil || about != c {
+				t.Errorf("%s has an example of another command: %s", c.CommandPath(), line)
+				continue
+			}
+			if err := about.ParseFlags(rest); err != nil {
+				t.Errorf("%s: %s: %v", c.CommandPath(), line, err)
+			} else if err := about.ValidateArgs(about.Flags().Args()); err != nil {
+				t.Errorf("%s: %s: %v", c.CommandPath(), line, err)
+			}
+			found = true
+		}
+		if !found {
+			t.Errorf("%s has no example", c.CommandPath())
+		}
+	}
+	look(root)
+}
+
 // story is what a running script remembers.
 type story struct {
 	skip   func(why string)

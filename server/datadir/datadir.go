@@ -65,6 +65,16 @@ func (d Dir) Client(ctx context.Context, create bool) (*api.Client, error) {
 	return d.client(ctx, create, disk.BecomeOwner)
 }
 
+// Running returns a client of the server that runs on the directory, or an error if none
+// does. The caller closes it.
+func (d Dir) Running(ctx context.Context) (*api.Client, error) {
+	if err := disk.CheckPrivate(d.Path); err != nil {
+		return nil, err
+	}
+	c := api.Dial(listen.SocketPath(d.Path))
+	return c, c.Ping(ctx)
+}
+
 // client is Client. Before it opens the store itself, it calls become, which gives
 // the process the identity of the directory's owner.
 func (d Dir) client(ctx context.Context, create bool, become func(dir string) error) (*api.Client, error) {

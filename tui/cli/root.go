@@ -16,15 +16,8 @@ import (
 // runs, its flags are set from the environment, and then before is called.
 func Root(out, messages io.Writer, before func(*cobra.Command) error) *cobra.Command {
 	root := &cobra.Command{
-		Use: "gatehouse", Short: "API access tokens for an organisation's own servers",
-		Long: `API access tokens for an organisation's own servers.
-
-The flags that say where and how (--data, --config, --listen, --read-only, --json
-and the like) can be set in the environment instead: --read-only, for example, as
-GATEHOUSE_READ_ONLY=true. Those that say which users and tokens a command acts on
-can't. The exit status is 0 for done, 1 for failed, 2 for a
-wrong command line, 3 for no such user or token, 4 for not allowed, 5 for a server
-that can't be reached, and 6 for a token that scan found and that works.`,
+		Use: "gatehouse", Short: "API access tokens for the services that you run yourself",
+		Long:         intro,
 		Args:         noCommand,
 		SilenceUsage: true, SilenceErrors: true,
 		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
