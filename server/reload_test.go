@@ -41,6 +41,7 @@ func TestReload(t *testing.T) {
 		{"trusted_proxies = [\"192.0.2.1/32\"]\n[log]\nlevel = \"warn\"\nformat = \"json\"", "log.level", "log.format", func() bool { return h.config().Log.Level == "warn" }},
 		{"trusted_proxies = [\"192.0.2.1/32\"]", "log.level", "", func() bool { return true }},
 		{"listen = \"127.0.0.1:1\"", "trusted_proxies", "listen", func() bool { return h.config().Listen != "127.0.0.1:1" }},
+		{"[gate]\nlisten = \"127.0.0.1:1\"", "nothing", "gate.listen", func() bool { return h.config().Gate.Listen == "" }},
 		{"[tls]\ncert = \"c\"\nkey = \"k\"", "nothing", "tls.cert tls.key", func() bool { return h.config().TLS.Cert == "" }},
 		{"public_url = \"https://x.example\"\n[ldap]\nurls = [\"ldaps://l.example\"]\nbase_dn = \"dc=x\"", "nothing", "public_url ldap", func() bool { return !h.config().Secure() }},
 		{"[oauth.github]\ntype = \"github\"\nclient_id = \"x\"\nclient_secret_file = \"y\"", "nothing", "oauth.github", func() bool { return len(h.config().OAuth) == 0 }},

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"gatehouse/server/gate"
 	"gatehouse/server/ipaddr"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
@@ -26,7 +27,7 @@ func (s *Server) routes() []route.Route {
 		{Pattern: "GET /api/sessions", Who: route.ByCookie, Class: route.Login, Serve: s.sessions},
 		{Pattern: "DELETE /api/sessions", Who: route.ByCookie, Class: route.Login, Serve: s.endSessions},
 
-		{Pattern: "/api/verify", Who: route.ByGate, Scope: route.AnyScope, Fail: route.AsGateAnswer, Class: route.Gate, Serve: s.verify},
+		{Pattern: gate.Path, Who: route.ByGate, Scope: route.AnyScope, Fail: route.AsGateAnswer, Class: route.Gate, Serve: s.verify},
 
 		{Pattern: "GET /api/getUserRecentFiles", Who: route.ByEither, Scope: "files", Class: route.Files, Serve: s.recentFiles},
 		{Pattern: "POST /api/userRecentFiles", Who: route.ByEither, Scope: "files", Class: route.Files, Serve: s.openedFile},
@@ -80,15 +81,15 @@ func (s *Server) pageRoutes() []route.Route {
 // the path the mux finds the gate too, or answers 404.
 func (s *Server) Handler() http.Handler {
 	list := slices.Concat(s.routes(), s.pageRoutes())
-	gate := list[slices.IndexFunc(list, func(rt route.Route) bool { return rt.Class == route.Gate })]
-	verify, others := s.handler(gate), s.onlyHTTPS(s.mux(list, s.handler, s.failOutside))
+	asked := list[slices.IndexFunc(list, func(rt route.Route) bool { return rt.Class == route.Gate })]
+	verify, others := s.handler(asked), s.onlyHTTPS(s.mux(list, s.handler, s.failOutside))
 	return reply.Unstored(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if len(r.TransferEncoding) > 0 {
 			// The request may have had a length as well, which net/http drops. A proxy
 			// may have read more than one request because of it (RFC 9112, section 6.1).
 			w.Header().Set("Connection", "close")
 		}
-		if r.URL.Path == gate.Pattern && r.URL.RawPath == "" {
+		if r.URL.Path == gate.Path && r.URL.RawPath == "" {
 			verify.ServeHTTP(w, r)
 			return
 		}
@@ -99,6 +100,19 @@ func (s *Server) Handler() http.Handler {
 // metricsHandler serves the metrics alone.
 func (s *Server) metricsHandler() http.Handler {
 	return reply.Unstored(s.mux([]route.Route{s.metricsRoute()}, s.handler, s.fail))
+}
+
+// gateHandler serves the gate's own address: the gate and /healthz.
+func (s *Server) gateHandler() http.Handler {
+	list := slices.DeleteFunc(s.routes(), func(rt route.Route) bool { return rt.Class != route.Gate && rt.Pattern != "GET /healthz" })
+	verify, others := s.handler(list[0]), s.mux(list, s.handler, s.fail)
+	return reply.Unstored(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == gate.Path {
+			verify.ServeHTTP(w, r)
+			return
+		}
+		others.ServeHTTP(w, r)
+	}))
 }
 
 // handler makes the handler of a route: it lets through who may call the route, and

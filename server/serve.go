@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/http"
 	"net/netip"
 	"sync"
 	"time"
@@ -22,6 +21,7 @@ type Listener struct {
 	s       *Server
 	tcp     net.Listener
 	metrics net.Listener // nil: they have no address of their own
+	gate    net.Listener // nil: likewise
 	admin   net.Listener
 }
 
@@ -48,6 +48,11 @@ func (s *Server) Listen() (*Listener, error) {
 			return nil, errors.Join(err, l.Close())
 		}
 	}
+	if cfg.Gate.Listen != "" {
+		if l.gate, err = s.open.GateListener(cfg.Gate); err != nil {
+			return nil, errors.Join(err, l.Close())
+		}
+	}
 	if l.admin, err = listen.Socket(s.store.Dir()); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
@@ -59,7 +64,7 @@ func (s *Server) Listen() (*Listener, error) {
 
 // Close gives up the ports and the socket, for a Listener that never serves.
 func (l *Listener) Close() (err error) {
-	for _, one := range []net.Listener{l.tcp, l.metrics, l.admin} {
+	for _, one := range []net.Listener{l.tcp, l.metrics, l.gate, l.admin} {
 		if one != nil {
 			err = errors.Join(err, one.Close())
 		}
@@ -73,6 +78,18 @@ func (l *Listener) MetricsURL() string {
 		return ""
 	}
 	return listen.URL("http", l.metrics.Addr()) + "/metrics"
+}
+
+// GateURL is where reverse proxies ask, if that has an address of its own: a URL, or
+// unix: and the path of the socket.
+func (l *Listener) GateURL() string {
+	switch {
+	case l.gate == nil:
+		return ""
+	case l.gate.Addr().Network() == "unix":
+		return "unix:" + l.gate.Addr().String()
+	}
+	return listen.URL("http", l.gate.Addr())
 }
 
 // URL is where a client on this host reaches the server.
@@ -100,6 +117,9 @@ func (l *Listener) Serve(ctx context.Context) error {
 	doors := []door{{s.open.HTTP(s.Handler()), tcp}, {admin, l.admin}}
 	if l.metrics != nil {
 		doors = append(doors, door{s.open.HTTP(s.metricsHandler()), l.metrics})
+	}
+	if l.gate != nil {
+		doors = append(doors, door{s.open.Gate(s.gateHandler()), l.gate})
 	}
 	failed := make(chan error, len(doors))
 	for _, d := range doors {
@@ -129,7 +149,7 @@ func (l *Listener) Serve(ctx context.Context) error {
 
 // door is an address with what is served there.
 type door struct {
-	web      *http.Server
+	web      listen.Web
 	listener net.Listener
 }
 

@@ -44,6 +44,7 @@ type Config struct {
 	TLS            TLS            `toml:"tls"`
 	Log            Log            `toml:"log"`
 	Metrics        Metrics        `toml:"metrics"`
+	Gate           Gate           `toml:"gate"`
 	Tokens         Tokens         `toml:"tokens"`
 	Logins         Logins         `toml:"logins"`
 	Limits         Limits         `toml:"limits"`
@@ -153,6 +154,7 @@ func (c Config) Check() error {
 			f.add("tokens.known_scopes", "%q: %w", scope, err)
 		}
 	}
+	c.Gate.check(&f)
 	f.within("tokens.max_per_user", c.Tokens.MaxPerUser, 0, 1_000_000)
 	f.within("limits.connections", c.Limits.Connections, 0, 1_000_000)
 	f.within("limits.connections_per_address", c.Limits.ConnectionsPerAddress, 1, 1_000_000)
@@ -218,6 +220,11 @@ func (c Config) CheckFiles() error {
 	if c.TLS.Cert != "" {
 		if _, err := c.TLS.Load(); err != nil {
 			f.add("tls", "load the certificate: %w", err)
+		}
+	}
+	if c.Gate.SocketGroup != "" {
+		if _, err := c.Gate.Group(); err != nil {
+			f.add("gate.socket_group", "%w", err)
 		}
 	}
 	if c.LDAP != nil {

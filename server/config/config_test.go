@@ -28,6 +28,10 @@ format = "json"
 [metrics]
 listen = "127.0.0.1:9091"
 
+[gate]
+listen = "unix:/run/gatehouse/gate.sock"
+socket_group = "www-data"
+
 [tokens]
 known_scopes = ["admin", "repo:read"]
 reveal = false
@@ -59,6 +63,7 @@ max_size = "64MiB"
 		TLS:            config.TLS{Cert: "cert.pem", Key: "key.pem"},
 		Log:            config.Log{Level: "warn", Format: "json"},
 		Metrics:        config.Metrics{Listen: "127.0.0.1:9091"},
+		Gate:           config.Gate{Listen: "unix:/run/gatehouse/gate.sock", SocketGroup: "www-data"},
 		Tokens:         config.Tokens{KnownScopes: []string{"admin", "repo:read"}, MaxPerUser: 7, DefaultLifetime: config.Lifetime{Duration: 90 * day}, MaxLifetime: config.Lifetime{Duration: 365 * day}, RevokeIdleAfter: config.Lifetime{Duration: 365 * day}},
 		Logins:         config.Logins{AccountFailures: 3, AddressFailures: 30},
 		Limits:         config.Limits{Connections: 300, ConnectionsPerAddress: 30, ChangesPerUser: 40},
@@ -117,6 +122,12 @@ func TestConfigRefused(t *testing.T) {
 		{"[log]\n\nformat = \"xml\"", `line 3: log.format: write "text" or "json"`},
 		{"[metrics]\nlisten = \"9090\"", `line 2: metrics.listen: "9090" is not like 127.0.0.1:8080`},
 		{"[metrics]\nlisten = true", "line 2: metrics.listen"},
+		{"[gate]\nlisten = \"9090\"", `line 2: gate.listen: "9090" is not like 127.0.0.1:8080`},
+		{"[gate]\nlisten = \"unix:gate.sock\"", `line 2: gate.listen: "unix:gate.sock" is not like unix:/run/gatehouse/gate.sock`},
+		{"[gate]\nlisten = \"unix:\"", "line 2: gate.listen"},
+		{"[gate]\nlisten = \"unix:/run/../gate.sock\"", "line 2: gate.listen"},
+		{"[gate]\nlisten = \"127.0.0.1:8081\"\nsocket_group = \"www-data\"", "line 3: gate.socket_group: is for a unix socket"},
+		{"[gate]\nsocket_group = \"www-data\"", "line 2: gate.socket_group"},
 		{"[limits]\nconnections = -1", "line 2: limits.connections: write a number from 0 to 1000000"},
 		{"[limits]\nconnections = 1000001", "line 2: limits.connections"},
 		{"[limits]\nconnections = \"100\"", "line 2: limits.connections"},

@@ -71,6 +71,9 @@ func (d Dir) ready(log *slog.Logger, l *server.Listener) {
 	if url := l.MetricsURL(); url != "" {
 		args = append(args, "metrics", url)
 	}
+	if url := l.GateURL(); url != "" {
+		args = append(args, "gate", url)
+	}
 	log.Info("listening", args...)
 }
 

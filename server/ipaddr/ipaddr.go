@@ -21,9 +21,16 @@ import (
 // remoteKey is the context key of the address at the other end of a connection.
 type remoteKey struct{}
 
+// socket stands for the address of the other end of a unix socket.
+type socket struct{}
+
 // WithRemote reads the address of a connection's other end once, for all its requests. It
-// is an http.Server's ConnContext.
+// is an http.Server's ConnContext. The other end of a unix socket has no address: it is a
+// proxy, for the mode of the socket says who may connect.
 func WithRemote(ctx context.Context, c net.Conn) context.Context {
+	if c.RemoteAddr().Network() == "unix" {
+		return context.WithValue(ctx, remoteKey{}, socket{})
+	}
 	return context.WithValue(ctx, remoteKey{}, Remote(c.RemoteAddr().String()))
 }
 
@@ -38,18 +45,21 @@ func Remote(address string) netip.Addr {
 }
 
 // Client returns the address of the connection or, when that belongs to one of the
-// proxies, the last address in X-Forwarded-For that does not.
+// proxies or is a unix socket, the last address in X-Forwarded-For that does not.
 //
 // If a proxy sends no such header, or an unreadable one, the client is unknown: the zero
 // Addr, which is in no list of addresses. To take the proxy's own address instead would
 // let in everybody who gets such a header past the proxy.
 func Client(r *http.Request, proxies []netip.Prefix) netip.Addr {
-	addr, known := r.Context().Value(remoteKey{}).(netip.Addr)
-	if !known {
-		addr = Remote(r.RemoteAddr)
-	}
-	if !In(proxies, addr) {
-		return addr
+	remote := r.Context().Value(remoteKey{})
+	addr, known := remote.(netip.Addr)
+	if _, proxy := remote.(socket); !proxy {
+		if !known {
+			addr = Remote(r.RemoteAddr)
+		}
+		if !In(proxies, addr) {
+			return addr
+		}
 	}
 	for hops := strings.Join(r.Header["X-Forwarded-For"], ","); ; {
 		comma := strings.LastIndexByte(hops, ',')

@@ -22,17 +22,21 @@ func (l listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		now := time.Now()
-		c := &conn{
-			halfCloser: tcp,
-			open:       l.open,
-			read:       deadline{began: now, move: tcp.SetReadDeadline},
-			write:      deadline{began: now, move: tcp.SetWriteDeadline},
-		}
+		c := l.open.conn(tcp)
 		if l.open.enter(c, ipaddr.Remote(tcp.RemoteAddr().String())) {
 			return c, nil
 		}
 		tcp.Close()
+	}
+}
+
+func (o *Connections) conn(c halfCloser) *conn {
+	now := time.Now()
+	return &conn{
+		halfCloser: c,
+		open:       o,
+		read:       deadline{began: now, move: c.SetReadDeadline},
+		write:      deadline{began: now, move: c.SetWriteDeadline},
 	}
 }
 

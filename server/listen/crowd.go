@@ -117,10 +117,7 @@ func (o *Connections) enter(c *conn, from netip.Addr) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	l := o.limits()
-	o.all.most = o.most
-	if l.Connections > 0 {
-		o.all.most = min(l.Connections, o.most)
-	}
+	o.setMost(l)
 	if o.proxy(from) {
 		return o.join(c, o.all, &o.all.proxies)
 	}
@@ -142,6 +139,21 @@ func (o *Connections) enter(c *conn, from netip.Addr) bool {
 		return false
 	}
 	return true
+}
+
+func (o *Connections) setMost(l config.Limits) {
+	o.all.most = o.most
+	if l.Connections > 0 {
+		o.all.most = min(l.Connections, o.most)
+	}
+}
+
+// enterProxy admits a connection of a trusted proxy.
+func (o *Connections) enterProxy(c *conn) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.setMost(o.limits())
+	return o.join(c, o.all, &o.all.proxies)
 }
 
 // join adds a connection to a crowd, and to one of its lines. It reports whether there

@@ -28,6 +28,7 @@ import (
 	"net/netip"
 	"time"
 
+	"gatehouse/server/gate"
 	"gatehouse/server/ipaddr"
 )
 
@@ -98,10 +99,25 @@ func (o *Connections) HTTP(handler http.Handler) *http.Server {
 	return h
 }
 
+// Web serves the requests of a listener: an http.Server, or the gate's own.
+type Web interface {
+	Serve(net.Listener) error
+	Shutdown(context.Context) error
+	Close() error
+}
+
+// Gate returns the gate's own server for the listeners that GateListener made.
+func (o *Connections) Gate(handler http.Handler) *gate.Server {
+	return &gate.Server{
+		Handler: handler, Limits: gate.Limits{Header: readHeaderTimeout, Idle: idleTimeout, Write: WriteTimeout},
+		ConnContext: ipaddr.WithRemote, ConnState: o.changed, ErrorLog: slog.NewLogLogger(o.log.Handler(), slog.LevelError),
+	}
+}
+
 // Shutdown lets the requests under way finish, and ends those that don't within the
 // context. That is not an error: a client that never ends its request has received no
 // answer that must be kept.
-func Shutdown(ctx context.Context, web *http.Server, log *slog.Logger) error {
+func Shutdown(ctx context.Context, web Web, log *slog.Logger) error {
 	err := web.Shutdown(ctx)
 	if err != nil && ctx.Err() != nil {
 		log.Warn("requests that had not ended were broken off")

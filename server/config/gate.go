@@ -1,0 +1,46 @@
+package config
+
+import (
+	"fmt"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// Gate says where reverse proxies ask about requests, beside the main port.
+type Gate struct {
+	Listen      string `toml:"listen"`       // host:port, or unix: and a path; empty: on the main port alone
+	SocketGroup string `toml:"socket_group"` // who may connect to the unix socket, beside the server's own account and root
+}
+
+// Socket returns the path of the unix socket that Listen names.
+func (c Gate) Socket() (path string, ok bool) { return strings.CutPrefix(c.Listen, "unix:") }
+
+// Group returns the number of the group that SocketGroup names, or -1 if it names none.
+func (c Gate) Group() (gid int, err error) {
+	if c.SocketGroup == "" {
+		return -1, nil
+	}
+	g, err := user.LookupGroup(c.SocketGroup)
+	if err != nil {
+		return -1, fmt.Errorf("there is no group %q", c.SocketGroup)
+	}
+	return strconv.Atoi(g.Gid)
+}
+
+func (c Gate) check(f *faults) {
+	path, unix := c.Socket()
+	switch {
+	case c.Listen == "":
+	case unix && (!filepath.IsAbs(path) || filepath.Clean(path) != path):
+		f.add("gate.listen", "%q is not like unix:/run/gatehouse/gate.sock", c.Listen)
+	case !unix:
+		if err := CheckListen(c.Listen); err != nil {
+			f.add("gate.listen", "%w", err)
+		}
+	}
+	if c.SocketGroup != "" && !unix {
+		f.add("gate.socket_group", "is for a unix socket: write gate.listen = \"unix:/run/gatehouse/gate.sock\"")
+	}
+}

@@ -1,0 +1,366 @@
+// Package gate serves the question that a reverse proxy asks about every
+// request: who is this, and may they pass? It owns the bytes of that question and of its
+// answer, and the life of a connection. What the answer is, the handler says: the
+// same that the main port asks.
+//
+// A proxy asks over few connections, one question at a time, and each question
+// is a request line and a header. So a connection is one goroutine and this loop:
+//
+//	read until the header ends -> parse -> handler -> write, if no question waits -> skip the body
+//
+// The package never guesses. What it accepts it reads as net/http does, and
+// FuzzServer compares the two. What it does not accept, because it is not
+// HTTP/1.1, can be read in two ways, or is sent by no proxy, gets 400, and the
+// connection is closed:
+//
+//   - lines that end with LF alone, folded lines, blanks before a colon;
+//   - a target that is not a plain path with a query: the absolute form, an
+//     asterisk, percent signs in the path;
+//   - more than one Content-Length, or one with Transfer-Encoding, or a
+//     Transfer-Encoding other than chunked, or an Expect other than 100-continue;
+//   - more than 64 KiB of header.
+//
+// HTTP/1.0 is answered, and the connection closed. A body is never read: a short
+// one is skipped, and with a long one, or one in chunks, the connection is closed
+// after the answer.
+//
+// A handler sees only what the gate decides by: the method, the path, the
+// query, X-Auth-Token, Authorization, User-Agent and X-Forwarded-For. It must
+// not keep the request or its header, which are used again.
+package gate
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Path is what nearly all questions ask for.
+const Path = "/api/verify"
+
+// Limits bound how long a connection may take.
+type Limits struct {
+	Header time.Duration // to send a header, once it has begun
+	Idle   time.Duration // between two requests
+	Write  time.Duration // to take an answer
+}
+
+// Server answers questions on a listener.
+type Server struct {
+	Handler     http.Handler
+	Limits      Limits
+	ConnContext func(context.Context, net.Conn) context.Context // of a connection's requests; may be nil
+	ConnState   func(net.Conn, http.ConnState)                  // as for a http.Server; may be nil
+	ErrorLog    *log.Logger                                     // for a handler that panics
+
+	stopping atomic.Bool
+	mu       sync.Mutex
+	listener net.Listener
+	conns    map[*conn]bool
+	open     sync.WaitGroup
+}
+
+// Serve accepts connections until Shutdown or Close, and then returns
+// http.ErrServerClosed.
+func (s *Server) Serve(l net.Listener) error {
+	s.mu.Lock()
+	s.listener = l
+	s.mu.Unlock()
+	for delay := time.Duration(0); ; {
+		nc, err := l.Accept()
+		if s.stopping.Load() {
+			if err == nil {
+				nc.Close()
+			}
+			return http.ErrServerClosed
+		}
+		if passes := (interface{ Temporary() bool })(nil); errors.As(err, &passes) && passes.Temporary() { // no more files
+			delay = min(max(2*delay, 5*time.Millisecond), time.Second)
+			time.Sleep(delay)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		delay = 0
+		if c := s.newConn(nc); c != nil {
+			go c.serve()
+		}
+	}
+}
+
+// newConn returns nil where the server stops.
+func (s *Server) newConn(nc net.Conn) *conn {
+	ctx := context.Background()
+	if s.ConnContext != nil {
+		ctx = s.ConnContext(ctx, nc)
+	}
+	r := &http.Request{
+		URL: new(url.URL), Header: make(http.Header, 4), Body: http.NoBody,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, RemoteAddr: nc.RemoteAddr().String(),
+	}
+	c := &conn{Conn: nc, s: s, request: r.WithContext(ctx), response: response{header: make(http.Header, 8)}}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopping.Load() {
+		nc.Close()
+		return nil
+	}
+	if s.conns == nil {
+		s.conns = map[*conn]bool{}
+	}
+	s.conns[c] = true
+	s.open.Add(1)
+	return c
+}
+
+func (s *Server) forget(c *conn) {
+	s.mu.Lock()
+	delete(s.conns, c)
+	s.mu.Unlock()
+	s.open.Done()
+}
+
+// Shutdown takes no more requests, and returns when those under way are answered
+// or the context has ended.
+func (s *Server) Shutdown(ctx context.Context) error {
+	err := s.stop(func(c *conn) bool { return c.state.CompareAndSwap(waiting, closed) })
+	done := make(chan struct{})
+	go func() {
+		s.open.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Close ends all connections.
+func (s *Server) Close() error { return s.stop(func(*conn) bool { return true }) }
+
+func (s *Server) stop(which func(*conn) bool) (err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.stopping.Swap(true) && s.listener != nil {
+		err = s.listener.Close()
+	}
+	for c := range s.conns {
+		if which(c) {
+			c.Close()
+		}
+	}
+	return err
+}
+
+// The states of a connection.
+const (
+	waiting int32 = iota // for a request
+	asked                // a request has begun
+	closed               // by Shutdown
+)
+
+// conn is a connection, and what is used again for each of its requests.
+type conn struct {
+	net.Conn
+	s        *Server
+	state    atomic.Int32
+	in       []byte // read, and not parsed
+	buffer   []byte // whose beginning in is
+	out      []byte // to be written
+	head     head
+	request  *http.Request
+	response response
+}
+
+const (
+	firstBuffer = 4 << 10
+	longestSkip = 256 << 10 // of a body, as net/http does
+	lingers     = 500 * time.Millisecond
+)
+
+func (c *conn) serve() {
+	defer c.s.forget(c)
+	defer c.Close()
+	defer func() {
+		if p := recover(); p != nil && p != http.ErrAbortHandler {
+			c.s.ErrorLog.Printf("gate: panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	c.buffer = make([]byte, firstBuffer)
+	for {
+		end, ok := c.next()
+		if !ok {
+			return
+		}
+		if end == 0 || !c.head.parse(c.in[:end]) {
+			c.refuse()
+			return
+		}
+		c.in = c.in[end:]
+		if !c.answer() {
+			return
+		}
+	}
+}
+
+// next reads until the head of a request is there, and returns its end: 0 if
+// there will be none. It is not ok when the client has hung up between two
+// requests, or waits too long with one.
+func (c *conn) next() (end int, ok bool) {
+	from := 0
+	for began := false; ; {
+		end, from = ends(c.in, from)
+		switch {
+		case end > most || end == 0 && len(c.in) > most:
+			return 0, true
+		case end > 0:
+			return end, true
+		case !c.flush():
+			return 0, false
+		case len(c.in) == 0 && !c.wait():
+			return 0, false
+		case len(c.in) > 0 && !began:
+			began = true
+			c.SetReadDeadline(time.Now().Add(c.s.Limits.Header))
+		}
+		n, err := c.Read(c.room())
+		if n > 0 && len(c.in) == 0 && !c.begin() {
+			return 0, false
+		}
+		c.in = c.buffer[:len(c.in)+n]
+		if err != nil && n == 0 {
+			return 0, len(c.in) > 0 && errors.Is(err, io.EOF)
+		}
+	}
+}
+
+// wait gets the connection ready to wait for a request.
+func (c *conn) wait() bool {
+	if len(c.buffer) > 4*firstBuffer {
+		c.buffer = make([]byte, firstBuffer)
+	}
+	c.SetReadDeadline(time.Now().Add(c.s.Limits.Idle))
+	if c.state.Load() == asked {
+		c.tell(http.StateIdle)
+	}
+	c.state.Store(waiting)
+	return !c.s.stopping.Load()
+}
+
+// begin notes that a request has begun, unless the connection was closed before.
+func (c *conn) begin() bool {
+	if !c.state.CompareAndSwap(waiting, asked) {
+		return false
+	}
+	c.tell(http.StateActive)
+	return true
+}
+
+func (c *conn) tell(state http.ConnState) {
+	if c.s.ConnState != nil {
+		c.s.ConnState(c.Conn, state)
+	}
+}
+
+// room returns where to read to, behind what is there.
+func (c *conn) room() []byte {
+	n := copy(c.buffer, c.in)
+	c.in = c.buffer[:n]
+	if n == len(c.buffer) {
+		c.buffer = append(c.buffer, make([]byte, n)...)
+		c.in = c.buffer[:n]
+	}
+	return c.buffer[n:]
+}
+
+// answer asks the handler, and reports whether the connection goes on.
+func (c *conn) answer() bool {
+	h := &c.head
+	long := h.length < 0 || h.length > longestSkip || h.expects
+	closes := h.closing || long || c.s.stopping.Load()
+	h.into(c.request)
+	c.response.reset()
+	c.s.Handler.ServeHTTP(&c.response, c.request)
+	c.out = c.response.appendTo(c.out, h.method == http.MethodHead, closes)
+	switch {
+	case closes && (long || h.length > 0 || len(c.in) > 0):
+		c.linger()
+		return false
+	case closes:
+		c.flush()
+		return false
+	}
+	return h.length == 0 || c.skip(h.length)
+}
+
+// skip leaves out a body.
+func (c *conn) skip(n int64) bool {
+	if !c.flush() {
+		return false
+	}
+	c.SetReadDeadline(time.Now().Add(c.s.Limits.Header))
+	for n > int64(len(c.in)) {
+		n -= int64(len(c.in))
+		c.in = c.buffer[:0]
+		got, err := c.Read(c.buffer)
+		if got == 0 && err != nil {
+			return false
+		}
+		c.in = c.buffer[:got]
+	}
+	c.in = c.in[n:]
+	return true
+}
+
+// flush writes the answers that wait.
+func (c *conn) flush() bool {
+	if len(c.out) == 0 {
+		return true
+	}
+	c.SetWriteDeadline(time.Now().Add(c.s.Limits.Write))
+	_, err := c.Write(c.out)
+	c.out = c.out[:0]
+	return err == nil
+}
+
+const refusal = `{"error":"Malformed request"}` + "\n"
+
+// refuse answers what was not understood.
+func (c *conn) refuse() {
+	c.response.reset()
+	c.response.header["Content-Type"] = []string{"application/json"}
+	c.response.header["Cache-Control"] = []string{"no-store"}
+	c.response.status, c.response.body = http.StatusBadRequest, append(c.response.body, refusal...)
+	c.out = c.response.appendTo(c.out, false, true)
+	c.linger()
+}
+
+// linger writes what waits, and gives the client time to read it. When a
+// connection is closed while there is something to read, the client may be told
+// so before it has the answer.
+func (c *conn) linger() {
+	if !c.flush() {
+		return
+	}
+	half, ok := c.Conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	c.SetReadDeadline(time.Now().Add(lingers))
+	for range longestSkip / firstBuffer {
+		if _, err := c.Read(c.buffer[:firstBuffer]); err != nil {
+			return
+		}
+	}
+}

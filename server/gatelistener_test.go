@@ -1,0 +1,212 @@
+package server
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"gatehouse/server/config"
+)
+
+// counting is a listener that counts what it accepts.
+type counting struct {
+	net.Listener
+	n atomic.Int64
+}
+
+func (c *counting) Accept() (net.Conn, error) {
+	conn, err := c.Listener.Accept()
+	if err == nil {
+		c.n.Add(1)
+	}
+	return conn, err
+}
+
+// serveGate serves with an address of the gate's own, and returns that.
+func (h *house) serveGate(c config.Gate) (gate string, accepted *counting, stop func()) {
+	h.Helper()
+	cfg := *h.config()
+	cfg.Listen, cfg.Gate = "127.0.0.1:0", c
+	h.settings.Store(&cfg)
+	l, err := h.Listen()
+	if err != nil {
+		h.Fatal(err)
+	}
+	accepted = &counting{Listener: l.gate}
+	l.gate = accepted
+	return strings.TrimPrefix(l.GateURL(), "http://"), accepted, h.serveListener(l)
+}
+
+// dial returns a client of the gate, for http://gate/.
+func dial(gate string) *http.Client {
+	network, address := "tcp", gate
+	if path, unix := strings.CutPrefix(gate, "unix:"); unix {
+		network, address = "unix", path
+	}
+	return &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}}}
+}
+
+// asked is an answer of the gate to a real request.
+func (h *house) asked(client *http.Client, method, path string, header ...string) answer {
+	h.Helper()
+	r, err := http.NewRequest(method, "http://gate"+path, nil)
+	if err != nil {
+		h.Fatal(err)
+	}
+	for n := 0; n < len(header); n += 2 {
+		r.Header.Add(header[n], header[n+1])
+	}
+	resp, err := client.Do(r)
+	if err != nil {
+		h.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		h.Fatal(err)
+	}
+	a := answer{h.TB, resp.StatusCode, resp.Header, string(b), method + " " + path}
+	if method != http.MethodHead {
+		a.cutNewline()
+	}
+	return a
+}
+
+// TestGateListener: at an address of its own, over TCP or a unix socket, the gate
+// answers as on the main port, counts the same, and nothing else is there.
+func TestGateListener(t *testing.T) {
+	for what, listen := range map[string]string{"TCP": "127.0.0.1:0", "unix socket": "unix:" + filepath.Join(t.TempDir(), "gate.sock")} {
+		t.Run(what, func(t *testing.T) {
+			h := newHouse(t, func(c *config.Config) { c.TrustedProxies = prefixes("127.0.0.1/32") })
+			made, scoped := h.create(`{}`), h.create(`{"scopes":["build"]}`)
+			near := h.create(`{"addresses":["198.51.100.0/24"]}`)
+			id := h.userID(made.Secret)
+			gate, accepted, stop := h.serveGate(config.Gate{Listen: listen})
+			client := dial(gate)
+			ask := func(path, token, from string) answer {
+				return h.asked(client, "GET", path, "X-Auth-Token", token, "X-Forwarded-For", from)
+			}
+			uses := func() int64 { return adminToken(h, made.ID).Uses }
+			before := uses()
+			for n := range 100 {
+				h.clock.Move(1001)
+				ask(verifyPath, made.Secret, "203.0.113."+strconv.Itoa(n)).wantIdentity(alice, made.ID, "*").wantHeader("X-Auth-User-Id", id)
+			}
+			if got := adminToken(h, made.ID); uses() != before+100 || got.LastUsed != h.clock.Milli() || got.LastAddress != "203.0.113.99" {
+				t.Errorf("got %d uses, the last at %d from %s, want %d, %d", uses(), got.LastUsed, got.LastAddress, before+100, h.clock.Milli())
+			}
+			ask(verifyPath+"?scope=build", scoped.Secret, "203.0.113.1").wantIdentity(alice, scoped.ID, "build")
+			ask(verifyPath+"?scope=admin", scoped.Secret, "203.0.113.1").wantGate().want(http.StatusForbidden)
+			ask(verifyPath, near.Secret, "198.51.100.7").wantIdentity(alice, near.ID, "*")
+			for _, from := range []string{"203.0.113.1", "198.51.100.7, 203.0.113.1", "unknown", ""} {
+				ask(verifyPath, near.Secret, from).wantGate().want(http.StatusUnauthorized)
+			}
+			ask(verifyPath, flip(made.Secret, 200), "203.0.113.1").wantGate().want(http.StatusUnauthorized).wantHeader("Cache-Control", "no-store")
+			h.asked(client, "GET", verifyPath, "Authorization", basic("git", made.Secret)).wantIdentity(alice, made.ID, "*")
+			h.asked(client, "PROPFIND", verifyPath, "Authorization", "Bearer "+made.Secret).wantIdentity(alice, made.ID, "*")
+			if a := h.asked(client, "HEAD", verifyPath); a.code != http.StatusUnauthorized || a.text != "" {
+				t.Errorf("HEAD: got %d %q", a.code, a.text)
+			}
+			h.asked(client, "GET", "/healthz").want(http.StatusOK, `{"status":"alive"}`)
+			h.asked(client, "POST", "/healthz").want(http.StatusMethodNotAllowed).wantHeader("Allow", "GET, HEAD")
+			for _, path := range []string{"/", "/readyz", "/metrics", "/api/token", "/api/getApiTokens", "/login", "/api/verify/", "/API/VERIFY"} {
+				h.asked(client, "GET", path, "X-Auth-Token", made.Secret).want(http.StatusNotFound)
+			}
+			h.asked(client, "POST", userpassPath).want(http.StatusNotFound)
+			if n := accepted.n.Load(); n != 1 {
+				t.Errorf("all this took %d connections, want 1", n)
+			}
+			if open, _ := h.Server.open.Figures(); open < 1 {
+				t.Error("the connection is not counted among the open ones")
+			}
+			stop()
+			if _, err := client.Get("http://gate/healthz"); err == nil {
+				t.Error("it answers after the stop")
+			}
+			if path, unix := strings.CutPrefix(gate, "unix:"); unix {
+				if _, err := os.Lstat(path); err == nil {
+					t.Error("the socket is still there")
+				}
+			}
+		})
+	}
+}
+
+// TestGateSocket: who may connect, and what is in the place of the socket.
+func TestGateSocket(t *testing.T) {
+	h := newHouse(t)
+	dir := t.TempDir()
+	path := filepath.Join(dir, "gate.sock")
+	group, err := ownGroup()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mode := func() os.FileMode {
+		info, err := os.Lstat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.Mode()
+	}
+	listen := func(c config.Gate) (*Listener, error) {
+		cfg := *h.config()
+		cfg.Listen, cfg.Gate = "127.0.0.1:0", c
+		h.settings.Store(&cfg)
+		return h.Listen()
+	}
+	left, err := net.Listen("unix", path) // as a kill leaves it
+	if err != nil {
+		t.Fatal(err)
+	}
+	left.(*net.UnixListener).SetUnlinkOnClose(false)
+	left.Close()
+	for _, c := range []struct {
+		group string
+		want  os.FileMode
+	}{{"", 0o600}, {group, 0o660}} {
+		l, err := listen(config.Gate{Listen: "unix:" + path, SocketGroup: c.group})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := mode(); got != os.ModeSocket|c.want {
+			t.Errorf("group %q: got mode %v, want %v", c.group, got, c.want)
+		}
+		if _, err := listen(config.Gate{Listen: "unix:" + path}); err == nil || !strings.Contains(err.Error(), "another program listens on it") {
+			t.Errorf("a second server: got %v", err)
+		}
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := listen(config.Gate{Listen: "unix:" + path}); err == nil || !strings.Contains(err.Error(), "is not a socket") {
+		t.Errorf("a file in the place of the socket: got %v", err)
+	}
+	if _, err := listen(config.Gate{Listen: "unix:" + filepath.Join(dir, strings.Repeat("x", 100))}); err == nil || !strings.Contains(err.Error(), "too long") {
+		t.Errorf("a long path: got %v", err)
+	}
+	if list, err := os.ReadDir(dir); err != nil || len(list) != 1 {
+		t.Errorf("left behind: %v, %v", list, err)
+	}
+}
+
+// ownGroup is the name of a group that this process is in.
+func ownGroup() (string, error) {
+	g, err := user.LookupGroupId(strconv.Itoa(os.Getegid()))
+	if err != nil {
+		return "", err
+	}
+	return g.Name, nil
+}

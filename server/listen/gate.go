@@ -1,0 +1,106 @@
+package listen
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"gatehouse/server/config"
+)
+
+// GateListener takes the address at which reverse proxies ask: a TCP port, or a unix
+// socket, whose connections all count as a trusted proxy's.
+func (o *Connections) GateListener(c config.Gate) (net.Listener, error) {
+	path, unix := c.Socket()
+	if !unix {
+		return o.TCP(c.Listen)
+	}
+	gid, err := c.Group()
+	if err != nil {
+		return nil, fmt.Errorf("gate.socket_group: %w", err)
+	}
+	l, err := listenSocket(path, gid)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", path, err)
+	}
+	return &socketListener{UnixListener: l, open: o, path: path}, nil
+}
+
+// listenSocket makes a unix socket, which the group may connect to; -1: nobody but the
+// account and root. It is made in a directory of its own and then moved, so that at no
+// moment anybody else can connect. A socket on which nobody listens is replaced.
+func listenSocket(path string, gid int) (l *net.UnixListener, err error) {
+	if info, err := os.Lstat(path); err == nil {
+		if info.Mode().Type() != os.ModeSocket {
+			return nil, fmt.Errorf("it is not a socket: move it away")
+		}
+		if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
+			c.Close()
+			return nil, fmt.Errorf("another program listens on it")
+		}
+	}
+	dir, err := os.MkdirTemp(filepath.Dir(path), ".gate") // of mode 0700
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	made := filepath.Join(dir, "s")
+	if len(made) > maxSocketPath || len(path) > maxSocketPath {
+		return nil, fmt.Errorf("the path is too long: use one of %d bytes at most", maxSocketPath-len(made)+len(path))
+	}
+	if l, err = net.ListenUnix("unix", &net.UnixAddr{Name: made, Net: "unix"}); err != nil {
+		return nil, err
+	}
+	l.SetUnlinkOnClose(false) // it moves
+	if err := openTo(made, gid); err != nil {
+		l.Close()
+		return nil, err
+	}
+	if err := os.Rename(made, path); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+func openTo(path string, gid int) error {
+	if gid < 0 {
+		return os.Chmod(path, 0o600)
+	}
+	if err := os.Chown(path, -1, gid); err != nil {
+		return fmt.Errorf("give it to gate.socket_group: %w (the server's account must be a member of the group)", err)
+	}
+	return os.Chmod(path, 0o660)
+}
+
+// socketListener accepts the connections of a unix socket that there is room for.
+type socketListener struct {
+	*net.UnixListener
+	open *Connections
+	path string
+}
+
+func (l *socketListener) Accept() (net.Conn, error) {
+	for {
+		u, err := l.AcceptUnix()
+		if err != nil {
+			return nil, err
+		}
+		if c := l.open.conn(u); l.open.enterProxy(c) {
+			return c, nil
+		}
+		u.Close()
+	}
+}
+
+// Addr is where the socket was moved to.
+func (l *socketListener) Addr() net.Addr { return &net.UnixAddr{Name: l.path, Net: "unix"} }
+
+// Close removes the socket.
+func (l *socketListener) Close() error {
+	err := l.UnixListener.Close()
+	os.Remove(l.path)
+	return err
+}
