@@ -1,13 +1,17 @@
 package storage
 
-import "slices"
+import (
+	"slices"
+
+	"gatehouse/storage/order"
+)
 
 // RevokeMatching revokes, of the tokens with these ids, those that the filter and
 // match (unless it is nil) take when it is their turn, and returns how many. A token
 // that was used since the ids were found may be left alone: the writer asks both
 // again, just before it writes. So match must not wait for the store.
 func (s *Store) RevokeMatching(by Actor, f TokenFilter, ids []ID, match func(Token) bool) (n int, err error) {
-	v, err := s.sieve(f)
+	v, err := s.views.Sieve(f)
 	if err != nil {
 		return 0, err
 	}
@@ -25,13 +29,13 @@ func (s *Store) RevokeMatching(by Actor, f TokenFilter, ids []ID, match func(Tok
 	return n, nil
 }
 
-func (t *tx) revokeMatching(v sieve, ids []ID, match func(Token) bool) (n int, err error) {
+func (t *tx) revokeMatching(v order.Sieve, ids []ID, match func(Token) bool) (n int, err error) {
 	for _, id := range ids {
 		e, ok, err := t.s.lookup(id)
 		if err != nil {
 			return n, err
 		}
-		if !ok || !v.takes(id, e.Owner, e.Used) || v.Owner != 0 && t.s.table.Owners.At(e.Owner).ID != v.Owner {
+		if !ok || !v.Takes(id, e.Owner, e.Used) || v.Owner != 0 && t.s.table.Owners.At(e.Owner).ID != v.Owner {
 			continue
 		}
 		if match != nil {

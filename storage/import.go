@@ -55,7 +55,7 @@ func (s *Store) ImportTokens(by Actor, list []Imported) ([]Token, error) {
 				}
 				r.Saw(Seen{Origin: in.From.Cut(), Time: in.LastUsed})
 				t.put(k, r.Value())
-				t.durable(func() { t.s.table.Raise(v.ID, used); t.s.order.note(v.ID, v.Created) })
+				t.durable(func() { t.s.table.Raise(v.ID, used); t.s.views.NoteToken(v.ID, v.Created) })
 			}
 			tokens = append(tokens, v)
 		}

@@ -11,21 +11,26 @@ import (
 
 	"gatehouse/storage/index"
 	"gatehouse/storage/keys"
+	"gatehouse/storage/order"
 	"gatehouse/storage/record"
 )
 
-// TokenFilter selects tokens for a listing.
-type TokenFilter struct {
-	Owner     UserID // 0: everybody's
-	Prefix    string // of the id, or of the owner's uid, compared without regard to case
-	IdleSince int64  // ms: not used after it; 0: no matter
-	NeverUsed bool
-	Revoked   bool  // the revoked ones too, and those of removed users
-	Order     Order // ByLastUsed or ByCreated
-	Reverse   bool
-	After     Place // only what comes after it in the listing
-	Limit     int   // 0: all
-}
+// What listings are asked for.
+type (
+	TokenFilter = order.TokenFilter
+	UserFilter  = order.UserFilter
+	Order       = order.By
+	Place       = order.Place
+	UserPlace   = order.UserPlace
+)
+
+// The orders. Users are also sorted ByUID, which is ByName, and ByTokens.
+const (
+	ByLastUsed = order.LastUsed
+	ByCreated  = order.Created
+	ByName     = order.Name
+	ByTokens   = order.Tokens
+)
 
 // waitLoaded is how long a listing waits for the table after an opening, before
 // it goes the slow way.
@@ -92,7 +97,7 @@ func (s *Store) show(f TokenFilter, places []Place, yield func(Token, error) boo
 
 // places finds the tokens that the filter takes, in their order.
 func (s *Store) places(f TokenFilter) ([]Place, error) {
-	v, err := s.sieve(f)
+	v, err := s.views.Sieve(f)
 	switch {
 	case err != nil:
 		return nil, err
@@ -101,13 +106,7 @@ func (s *Store) places(f TokenFilter) ([]Place, error) {
 	case f.Revoked || !s.WhenLoaded():
 		return s.walk(&v)
 	}
-	var found []Place
-	err2 := s.withOrder(f.Order == ByCreated, func(o *order) {
-		if err = s.narrow(&v, o); err == nil {
-			found = o.page(&v)
-		}
-	})
-	return found, errors.Join(err, err2)
+	return s.views.Page(&v)
 }
 
 // CountTokens counts the tokens that the filter takes, its After and Limit
@@ -121,17 +120,11 @@ func (s *Store) CountTokens(f TokenFilter) (int, error) {
 		list, err := s.places(f)
 		return len(list), err
 	}
-	v, err := s.sieve(f)
+	v, err := s.views.Sieve(f)
 	if err != nil {
 		return 0, err
 	}
-	n := 0
-	err2 := s.withOrder(false, func(o *order) {
-		if err = s.narrow(&v, o); err == nil {
-			n = o.count(&v)
-		}
-	})
-	return n, errors.Join(err, err2)
+	return s.views.Count(&v)
 }
 
 // isLoaded reports whether the table has all tokens.
@@ -154,8 +147,8 @@ func (s *Store) WhenLoaded() bool {
 
 // placesOf finds the tokens of one owner by the index, which has when they were
 // created, and the table, which has when they were used.
-func (s *Store) placesOf(v *sieve) ([]Place, error) {
-	to := newSelection(v.TokenFilter)
+func (s *Store) placesOf(v *order.Sieve) ([]Place, error) {
+	to := order.Select(v.TokenFilter)
 	_, number, _ := s.table.Owners.Find(v.Owner)
 	err := s.view(func(rd *reader) error {
 		for k := range rd.Scan(record.HeldBy(v.Owner)) {
@@ -164,39 +157,38 @@ func (s *Store) placesOf(v *sieve) ([]Place, error) {
 			if err != nil {
 				return err
 			}
-			if !ok || e.Owner != number || !v.takes(id, number, e.Used) {
+			if !ok || e.Owner != number || !v.Takes(id, number, e.Used) {
 				continue
 			}
-			at := Place{int64(e.Used >> 1), id}
+			at := Place{At: e.Used.Ms(), ID: id}
 			if v.Order == ByCreated {
 				at.At = created
 			}
-			to.offer(at)
+			to.Offer(at)
 		}
 		return nil
 	})
-	to.cut()
-	return to.list, err
+	return to.List(), err
 }
 
 // walk finds the tokens by reading all of their records, also those that are
 // not in the table.
-func (s *Store) walk(v *sieve) ([]Place, error) {
-	to := newSelection(v.TokenFilter)
+func (s *Store) walk(v *order.Sieve) ([]Place, error) {
+	to := order.Select(v.TokenFilter)
 	take := func(t Token) {
 		_, number, _ := s.table.Owners.Find(t.Owner)
 		used := record.CreatedAt(t.LastUsed)
 		if t.LastUsed != t.Created {
 			used = record.UsedAt(t.LastUsed)
 		}
-		if !v.Revoked && t.Dead() || !v.takes(t.ID, number, used) {
+		if !v.Revoked && t.Dead() || !v.Takes(t.ID, number, used) {
 			return
 		}
-		at := Place{t.LastUsed, t.ID}
+		at := Place{At: t.LastUsed, ID: t.ID}
 		if v.Order == ByCreated {
 			at.At = t.Created
 		}
-		to.offer(at)
+		to.Offer(at)
 	}
 	err := s.view(func(rd *reader) error {
 		if v.Owner != 0 {
@@ -204,8 +196,7 @@ func (s *Store) walk(v *sieve) ([]Place, error) {
 		}
 		return rd.eachToken(take)
 	})
-	to.cut()
-	return to.list, err
+	return to.List(), err
 }
 
 func (rd *reader) eachOwned(owner UserID, fn func(Token)) error {

@@ -269,7 +269,9 @@ func (o *opening) catchUpTable(after uint64) error {
 			dead = append(dead, e.ID) // removed since it was made
 		}
 	})
-	s.drop(dead...)
+	for _, id := range dead {
+		s.table.Remove(id)
+	}
 	return nil
 }
 

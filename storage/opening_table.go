@@ -150,7 +150,7 @@ func (o *opening) apply(op record.Op) error {
 		return nil
 	}
 	if op.Value == nil && op.Key[0] == 't' {
-		o.s.drop(ID(op.Key[1:])) // it was revoked, and only its end is kept
+		o.s.table.Remove(ID(op.Key[1:])) // it was revoked, and only its end is kept
 		return nil
 	}
 	if op.Value == nil {
@@ -172,7 +172,7 @@ func (o *opening) apply(op record.Op) error {
 	case err != nil:
 		return err
 	case t.Revoked != 0 || !o.s.keys.Has(t.ID[0]):
-		o.s.drop(t.ID)
+		o.s.table.Remove(t.ID)
 		return nil
 	}
 	if v, n, ok := o.s.table.Owners.Find(t.Owner); ok && v.State != UserRemoved {

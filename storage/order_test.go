@@ -31,7 +31,7 @@ func newPopulace(t testing.TB, most int) *populace {
 	c := &populace{TB: t, clock: newClock(), rand: rand.New(rand.NewPCG(7, 23)), tokens: map[ID]string{}}
 	c.Store = openWith(t, t.TempDir(), Options{Now: c.clock.Now})
 	<-c.Loaded()
-	c.order.most = most
+	c.views.MostRecent = most
 	for n := range 12 {
 		c.users = append(c.users, addUser(t, c.Store, fmt.Sprintf("%c%c%d@Example.com", 'a'+n%3, 'A'+n%2, n)))
 	}
@@ -151,7 +151,7 @@ func (c *populace) paged(f TokenFilter) (got []ID) {
 				c.Fatal(err)
 			}
 			got = append(got, t.ID)
-			if f.After = (Place{t.LastUsed, t.ID}); f.Order == ByCreated {
+			if f.After = (Place{At: t.LastUsed, ID: t.ID}); f.Order == ByCreated {
 				f.After.At = t.Created
 			}
 			page++
@@ -181,7 +181,7 @@ func TestPages(t *testing.T) {
 	for n := range rounds(1500) {
 		c.step()
 		if n%300 == 299 {
-			c.dropOrder()
+			c.views.Forget()
 		}
 		if n%3 != 0 {
 			continue
@@ -246,7 +246,7 @@ func (c *populace) checkUsers(n int) {
 				c.Fatal(err)
 			}
 			got = append(got, UserInfo{User: User{UID: u.UID, Created: u.Created}, Tokens: u.Tokens, Stale: u.Stale, LastUsed: u.LastUsed})
-			f.After = UserPlace{key(u), strings.ToUpper(u.UID)}
+			f.After = UserPlace{At: key(u), UID: strings.ToUpper(u.UID)}
 			page++
 		}
 		more = page == f.Limit

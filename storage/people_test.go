@@ -317,7 +317,7 @@ func TestListTokens(t *testing.T) {
 				t.Fatal(err)
 			}
 			paged = append(paged, names[tok.ID])
-			f.After = Place{tok.LastUsed, tok.ID}
+			f.After = Place{At: tok.LastUsed, ID: tok.ID}
 			if n++; n == 3 {
 				break
 			}

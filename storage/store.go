@@ -14,6 +14,7 @@ import (
 	"gatehouse/storage/index"
 	"gatehouse/storage/journal"
 	"gatehouse/storage/keys"
+	"gatehouse/storage/order"
 	"gatehouse/storage/record"
 	"gatehouse/storage/table"
 	"gatehouse/storage/uses"
@@ -65,8 +66,7 @@ type Store struct {
 
 	table     *table.Table
 	limits    limits
-	people    people
-	order     order
+	views     *order.Views
 	attempts  attempts
 	sessions  sessions
 	surplus   surplus
@@ -141,7 +141,6 @@ func newStore(dir string, opts Options) (*Store, error) {
 	s := &Store{
 		dir: dir, opts: opts, lock: lock,
 		closing:    make(chan struct{}),
-		order:      order{most: mostRecent},
 		surplus:    newSurplus(),
 		stopWithin: closeWithin,
 	}
@@ -157,6 +156,7 @@ func newStore(dir string, opts Options) (*Store, error) {
 
 // start has the store do what it does by itself. The table is not replaced any more.
 func (s *Store) start() {
+	s.views = order.New(s.table, viewsIndex{s}, s.keys.Has)
 	s.uses = s.newUses()
 	s.closed.Add(3)
 	s.writer.log, s.writer.index = s.journal, s.index

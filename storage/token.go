@@ -102,7 +102,7 @@ func (s *Store) admit(t Token, used record.LastUse) {
 	}
 	s.limits.drop(t.ID)
 	s.table.Put(table.Entry{ID: t.ID, Generation: t.Generation, Flags: t.Flags(), Owner: n, Used: s.believe(used)})
-	s.order.note(t.ID, t.Created)
+	s.views.NoteToken(t.ID, t.Created)
 }
 
 // drop takes tokens out of the table: they are dead.
@@ -110,7 +110,7 @@ func (s *Store) drop(ids ...ID) {
 	for _, id := range ids {
 		s.limits.drop(id)
 		s.table.Remove(id)
-		s.order.note(id, 0)
+		s.views.NoteToken(id, 0)
 	}
 }
 

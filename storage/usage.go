@@ -16,7 +16,7 @@ func (s *Store) newUses() *uses.Flusher {
 	return uses.New(uses.Options{
 		Table: s.table, Log: s.useLog,
 		Update:    s.updateUsages,
-		Noted:     s.order.noteUses,
+		Noted:     s.views.NoteUses,
 		Plausible: s.plausible,
 		// Before the index is compared, a tick would come to wait for that: for
 		// seconds, which a kill takes.

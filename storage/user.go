@@ -66,7 +66,7 @@ func (t *tx) save(u User) error {
 	t.put(record.UserKey(u.ID), b)
 	t.writer.saved[u.ID] = true
 	t.durable(func() {
-		t.s.people.note(t.s.table.Owners.Set(record.Owner{ID: u.ID, Epoch: u.Epoch, State: u.State, UID: u.UID}), u)
+		t.s.views.NoteUser(t.s.table.Owners.Set(record.Owner{ID: u.ID, Epoch: u.Epoch, State: u.State, UID: u.UID}), u)
 	})
 	return nil
 }

@@ -4,25 +4,9 @@ import (
 	"errors"
 	"iter"
 
+	"gatehouse/storage/order"
 	"gatehouse/storage/record"
 )
-
-// UserFilter selects users for a listing.
-type UserFilter struct {
-	Prefix     string // of the uid, compared without regard to case
-	Order      Order  // the zero value is ByLastUsed
-	Reverse    bool
-	After      UserPlace // only what comes after it in the listing
-	Limit      int       // 0: all
-	StaleSince int64     // ms; a token not used after it is stale
-}
-
-// UserPlace is where a user stands in a listing: what it is sorted by, but for
-// ByName, and the uid.
-type UserPlace struct {
-	At  int64
-	UID string // empty: the beginning
-}
 
 // UserInfo is a user with what is known of its tokens.
 type UserInfo struct {
@@ -49,7 +33,7 @@ func (s *Store) Users(f UserFilter) iter.Seq2[UserInfo, error] {
 				return
 			}
 			last := list[len(list)-1] // some were removed since
-			f.After = UserPlace{last.at, last.folded}
+			f.After = last.UserPlace
 			f.Limit -= n
 		}
 	}
@@ -57,17 +41,17 @@ func (s *Store) Users(f UserFilter) iter.Seq2[UserInfo, error] {
 
 // showUsers yields the users, but for those that are removed. It returns how
 // many it yielded, or -1 when the caller has enough.
-func (s *Store) showUsers(list []standing, yield func(UserInfo, error) bool) (n int, err error) {
+func (s *Store) showUsers(list []order.Standing, yield func(UserInfo, error) bool) (n int, err error) {
 	err = s.view(func(rd *reader) error {
 		for _, at := range list {
-			u, err := rd.userByID(s.table.Owners.At(at.number).ID)
+			u, err := rd.userByID(s.table.Owners.At(at.Number).ID)
 			if errors.Is(err, ErrNoUser) || u.State == UserRemoved {
 				continue
 			}
 			if err != nil {
 				return err
 			}
-			if !yield(UserInfo{u, at.held.tokens, at.held.stale, at.held.used}, nil) {
+			if !yield(UserInfo{u, at.Held.Tokens, at.Held.Stale, at.Held.Used}, nil) {
 				n = -1
 				return nil
 			}
@@ -80,67 +64,22 @@ func (s *Store) showUsers(list []standing, yield func(UserInfo, error) bool) (n 
 
 // standings finds the users that the filter takes, in their order, with what
 // they hold.
-func (s *Store) standings(f UserFilter) (list []standing, err error) {
-	if !s.WhenLoaded() {
-		held, err := s.holdings(f.StaleSince)
-		if err == nil {
-			list, err = s.pick(f, held)
-		}
-		return list, err
+func (s *Store) standings(f UserFilter) ([]order.Standing, error) {
+	if s.WhenLoaded() {
+		return s.views.Users(f)
 	}
-	err2 := s.withOrder(false, func(o *order) {
-		o.stale(f.StaleSince)
-		if err = s.findLost(); err == nil {
-			list, err = s.pick(f, o.held)
-		}
-	})
-	return list, errors.Join(err, err2)
-}
-
-// pick finds the users of whom it is known what they hold, by number.
-func (s *Store) pick(f UserFilter, held []holding) (list []standing, err error) {
-	after := standing{at: f.After.At, folded: record.Fold(f.After.UID)}
-	best := top[standing]{limit: f.Limit, compare: standing.compare}
-	if f.Reverse {
-		best.compare = func(a, b standing) int { return b.compare(a) }
+	held, err := s.holdings(f.StaleSince)
+	if err != nil {
+		return nil, err
 	}
-	err = s.withPeople(f.Order == ByCreated, func(p *people) {
-		stand := func(n uint32) standing {
-			v := standing{folded: p.who[n].folded, number: n, at: p.key(n, f.Order, held)}
-			if int(n) < len(held) { // else it holds nothing yet
-				v.held = held[n]
-			}
-			return v
-		}
-		if f.Order == ByName {
-			for _, n := range p.page(f, after.folded) {
-				best.list = append(best.list, stand(n))
-			}
-			return
-		}
-		for n := range p.begun(record.Fold(f.Prefix)) {
-			if best.full {
-				at, last := p.key(n, f.Order, held), best.list[f.Limit-1].at
-				if !f.Reverse && at > last || f.Reverse && at < last {
-					continue // as nearly all are
-				}
-			}
-			if v := stand(n); f.After.UID == "" || best.compare(after, v) < 0 {
-				best.offer(v)
-			}
-		}
-	})
-	if f.Order != ByName {
-		best.cut()
-	}
-	return best.list, err
+	return s.views.UsersHolding(f, held)
 }
 
 // holdings counts the tokens of all users, by number, while the table is not
 // yet there.
-func (s *Store) holdings(staleSince int64) ([]holding, error) {
+func (s *Store) holdings(staleSince int64) ([]order.Holding, error) {
 	owners := s.table.Owners.All()
-	list := make([]holding, len(owners))
+	list := make([]order.Holding, len(owners))
 	err := s.view(func(rd *reader) (err error) {
 		for n, o := range owners {
 			if list[n], err = rd.holding(o.ID, staleSince); err != nil {
@@ -152,25 +91,8 @@ func (s *Store) holdings(staleSince int64) ([]holding, error) {
 	return list, err
 }
 
-// findLost looks at the tokens of those owners of whom the one used last is
-// dead.
-func (s *Store) findLost() error {
-	o := &s.order
-	return s.view(func(rd *reader) error {
-		for number := range o.lost {
-			h, err := rd.holding(s.table.Owners.At(number).ID, 0)
-			if err != nil {
-				return err
-			}
-			o.held[number].used = h.used
-			delete(o.lost, number)
-		}
-		return nil
-	})
-}
-
 // holding counts a user's tokens that are not revoked.
-func (rd *reader) holding(id UserID, staleSince int64) (h holding, err error) {
+func (rd *reader) holding(id UserID, staleSince int64) (h order.Holding, err error) {
 	for k := range rd.Scan(record.HeldBy(id)) {
 		_, tid := record.CutOwnedKey(k)
 		e, ok, err := rd.s.lookup(tid)
@@ -178,7 +100,7 @@ func (rd *reader) holding(id UserID, staleSince int64) (h holding, err error) {
 			return h, err
 		}
 		if ok {
-			h.count(1, e.Used, staleSince)
+			h.Count(1, e.Used, staleSince)
 		}
 	}
 	return h, nil
@@ -202,7 +124,7 @@ func (rd *reader) userInfo(id UserID, staleSince int64) (info UserInfo, err erro
 		return info, err
 	}
 	h, err := rd.holding(id, staleSince)
-	info.Tokens, info.Stale, info.LastUsed = h.tokens, h.stale, h.used
+	info.Tokens, info.Stale, info.LastUsed = h.Tokens, h.Stale, h.Used
 	return info, err
 }
 
@@ -210,13 +132,7 @@ func (rd *reader) userInfo(id UserID, staleSince int64) (info UserInfo, err erro
 func (s *Store) UserCount() int { return s.table.Owners.Count() }
 
 // CountUsers counts those whose uid has a prefix.
-func (s *Store) CountUsers(prefix string) (n int, err error) {
-	err = s.withPeople(false, func(p *people) {
-		from, to := p.begin(record.Fold(prefix))
-		n = to - from
-	})
-	return n, err
-}
+func (s *Store) CountUsers(prefix string) (int, error) { return s.views.CountUsers(prefix) }
 
 // UID is the name of a user, also of a removed one; empty for nobody's id.
 func (s *Store) UID(id UserID) string {

@@ -1,4 +1,4 @@
-package storage
+package order
 
 import (
 	"bytes"
@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sort"
 
+	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
 	"gatehouse/storage/table"
 )
@@ -19,7 +20,7 @@ import (
 // were used since or are dead.
 type rows struct {
 	used  []record.LastUse
-	ids   []ID
+	ids   []keys.ID
 	owner []uint32
 	index []uint32 // open addressing, as a shard's: a row's number + 1
 	gone  bitmap
@@ -31,7 +32,7 @@ type rows struct {
 // row is a token as the order knows it.
 type row struct {
 	used    record.LastUse
-	id      ID
+	id      keys.ID
 	owner   uint32
 	created int64 // ms; 0: not known
 }
@@ -53,14 +54,14 @@ func (r *rows) add(v row) {
 }
 
 func newRows(n int) *rows {
-	return &rows{used: make([]record.LastUse, 0, n), ids: make([]ID, 0, n), owner: make([]uint32, 0, n)}
+	return &rows{used: make([]record.LastUse, 0, n), ids: make([]keys.ID, 0, n), owner: make([]uint32, 0, n)}
 }
 
 // rowsOf sorts the tokens of the table.
 func rowsOf(t *table.Table) *rows {
 	list := make([]row, 0, t.Len()+t.Len()/64)
 	t.Each(func(e table.Entry) { list = append(list, row{used: e.Used, id: e.ID, owner: e.Owner}) })
-	slices.SortFunc(list, func(a, b row) int { return a.byUse().compare(b.byUse()) })
+	slices.SortFunc(list, func(a, b row) int { return a.byUse().Compare(b.byUse()) })
 	r := newRows(len(list))
 	for _, v := range list {
 		r.add(v)
@@ -70,7 +71,7 @@ func rowsOf(t *table.Table) *rows {
 }
 
 // holdings counts the tokens of all owners.
-func (r *rows) holdings(staleSince int64) (held []holding) {
+func (r *rows) holdings(staleSince int64) (held []Holding) {
 	for n, owner := range r.owner {
 		held = hold(held, owner, 1, r.used[n], staleSince)
 	}
@@ -94,9 +95,9 @@ func (r *rows) number() {
 }
 
 // rowPlace takes random bytes of an id for its hash.
-func rowPlace(id ID) uint32 { return binary.LittleEndian.Uint32(id[1:]) }
+func rowPlace(id keys.ID) uint32 { return binary.LittleEndian.Uint32(id[1:]) }
 
-func (r *rows) find(id ID) (n int, ok bool) {
+func (r *rows) find(id keys.ID) (n int, ok bool) {
 	mask := uint32(len(r.index) - 1)
 	for at := rowPlace(id) & mask; r.index[at] != 0; at = (at + 1) & mask {
 		if n := int(r.index[at] - 1); r.ids[n] == id {
@@ -124,7 +125,7 @@ func (r *rows) merge(gone bitmap, others []row) *rows {
 		if gone.has(uint32(n)) {
 			continue
 		}
-		for len(others) > 0 && others[0].byUse().compare(Place{r.used[n].Ms(), r.ids[n]}) < 0 {
+		for len(others) > 0 && others[0].byUse().Compare(Place{r.used[n].Ms(), r.ids[n]}) < 0 {
 			put(others[0])
 			others = others[1:]
 		}
@@ -188,8 +189,8 @@ func (r *rows) date(created []int64) {
 }
 
 // sorted returns the number of the row that is nth in an order, and its place.
-func (r *rows) sorted(o Order, nth int) (n int, at Place) {
-	if o == ByCreated {
+func (r *rows) sorted(o By, nth int) (n int, at Place) {
+	if o == Created {
 		n = int(r.byCreated[nth])
 		return n, Place{r.created[n], r.ids[n]}
 	}
@@ -197,10 +198,10 @@ func (r *rows) sorted(o Order, nth int) (n int, at Place) {
 }
 
 // until is how many rows come before a place, in an order.
-func (r *rows) until(o Order, p Place) int {
+func (r *rows) until(o By, p Place) int {
 	return sort.Search(r.len(), func(nth int) bool {
 		_, at := r.sorted(o, nth)
-		return at.compare(p) >= 0
+		return at.Compare(p) >= 0
 	})
 }
 

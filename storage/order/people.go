@@ -1,8 +1,6 @@
-package storage
+package order
 
 import (
-	"cmp"
-	"encoding/json"
 	"iter"
 	"slices"
 	"strings"
@@ -43,14 +41,14 @@ const (
 )
 
 // note is the writer's: a user was changed.
-func (p *people) note(number uint32, u User) {
+func (p *people) note(number uint32, u record.User) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.state == peopleUnknown {
 		return
 	}
 	v := person{created: u.Created}
-	if u.State != UserRemoved {
+	if u.State != record.UserRemoved {
 		v.folded = record.Fold(u.UID)
 	}
 	if p.state == peopleMaking {
@@ -116,16 +114,16 @@ func (p *people) begun(prefix string) iter.Seq[uint32] {
 }
 
 // key is what an order sorts a user by, before the name.
-func (p *people) key(n uint32, o Order, held []holding) int64 {
+func (p *people) key(n uint32, o By, held []Holding) int64 {
 	switch {
-	case o == ByCreated:
+	case o == Created:
 		return p.who[n].created
 	case int(n) >= len(held):
 		return 0
-	case o == ByTokens:
-		return int64(held[n].tokens)
-	case o == ByLastUsed:
-		return held[n].used
+	case o == Tokens:
+		return int64(held[n].Tokens)
+	case o == LastUsed:
+		return held[n].Used
 	}
 	return 0
 }
@@ -156,8 +154,8 @@ func (p *people) page(f UserFilter, after string) []uint32 {
 
 // withPeople runs fn on the users in order. What it sees does not change
 // meanwhile.
-func (s *Store) withPeople(created bool, fn func(p *people)) error {
-	p := &s.people
+func (v *Views) withPeople(created bool, fn func(p *people)) error {
+	p := &v.people
 	for {
 		p.mu.RLock()
 		if p.state == peopleKnown && (p.created || !created) {
@@ -166,9 +164,9 @@ func (s *Store) withPeople(created bool, fn func(p *people)) error {
 			return nil
 		}
 		p.mu.RUnlock()
-		s.makePeople()
+		v.makePeople()
 		if created {
-			if err := s.datePeople(); err != nil {
+			if err := v.datePeople(); err != nil {
 				return err
 			}
 		}
@@ -177,8 +175,8 @@ func (s *Store) withPeople(created bool, fn func(p *people)) error {
 
 // makePeople sorts the users by name. The writer does not wait for it, but
 // leaves what it changes meanwhile.
-func (s *Store) makePeople() {
-	p := &s.people
+func (v *Views) makePeople() {
+	p := &v.people
 	p.making.Lock()
 	defer p.making.Unlock()
 	p.mu.Lock()
@@ -189,10 +187,10 @@ func (s *Store) makePeople() {
 	p.state = peopleMaking
 	p.mu.Unlock()
 
-	list := s.table.Owners.All()
+	list := v.table.Owners.All()
 	made := people{who: make([]person, len(list))}
 	for n, o := range list {
-		if o.State != UserRemoved {
+		if o.State != record.UserRemoved {
 			made.who[n].folded = record.Fold(o.UID)
 			made.sorted = append(made.sorted, uint32(n))
 		}
@@ -211,28 +209,15 @@ func (s *Store) makePeople() {
 }
 
 // datePeople reads when the users were created, from their records.
-func (s *Store) datePeople() error {
-	p := &s.people
+func (v *Views) datePeople() error {
+	p := &v.people
 	p.making.Lock()
 	defer p.making.Unlock()
 	var dates []missedPerson
-	err := s.view(func(rd *reader) error {
-		return rd.Each([]byte{'u'}, func(k, v []byte) error {
-			o, rest, err := record.ParseOwner(record.DecodeUserID(k[1:]), v)
-			if err != nil {
-				return err
-			}
-			var in struct {
-				Created int64 `json:"created"`
-			}
-			if err := json.Unmarshal(rest, &in); err != nil {
-				return err
-			}
-			if _, number, ok := s.table.Owners.Find(o.ID); ok {
-				dates = append(dates, missedPerson{number, person{created: in.Created}})
-			}
-			return nil
-		})
+	err := v.index.Users(func(id record.UserID, created int64) {
+		if _, number, ok := v.table.Owners.Find(id); ok {
+			dates = append(dates, missedPerson{number, person{created: created}})
+		}
 	})
 	if err != nil {
 		return err
@@ -249,42 +234,28 @@ func (s *Store) datePeople() error {
 }
 
 // withPrefix returns the numbers of the users whose uid has a prefix.
-func (s *Store) withPrefix(prefix string) (numbers []uint32, err error) {
-	err = s.withPeople(false, func(p *people) {
+func (v *Views) withPrefix(prefix string) (numbers []uint32, err error) {
+	err = v.withPeople(false, func(p *people) {
 		from, to := p.begin(record.Fold(prefix))
 		numbers = slices.Clone(p.sorted[from:to])
 	})
 	return numbers, err
 }
 
-// holding is what a user has of tokens.
-type holding struct {
-	tokens, stale int
-	used          int64 // ms, of the latest use; 0: none was ever used
+// Holding is what a user has of tokens.
+type Holding struct {
+	Tokens int   // that are not revoked
+	Stale  int   // of these, those that were not used for long
+	Used   int64 // ms, of the latest use; 0: none was ever used
 }
 
-// count counts a token in or out.
-func (h *holding) count(by int, used record.LastUse, staleSince int64) {
-	h.tokens += by
+// Count counts a token in or out, by 1 or -1.
+func (h *Holding) Count(by int, used record.LastUse, staleSince int64) {
+	h.Tokens += by
 	if used.Ms() <= staleSince {
-		h.stale += by
+		h.Stale += by
 	}
 	if by > 0 && used.IsUse() {
-		h.used = max(h.used, used.Ms())
+		h.Used = max(h.Used, used.Ms())
 	}
-}
-
-// standing is where a user stands in a listing.
-type standing struct {
-	at     int64
-	folded string
-	number uint32
-	held   holding
-}
-
-func (a standing) compare(b standing) int {
-	if a.at != b.at {
-		return cmp.Compare(a.at, b.at) // names are compared only when they must be
-	}
-	return strings.Compare(a.folded, b.folded)
 }

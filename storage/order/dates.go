@@ -1,4 +1,4 @@
-package storage
+package order
 
 import (
 	"errors"
@@ -7,19 +7,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"gatehouse/storage/record"
+	"gatehouse/storage/keys"
 )
 
-func postpone(t *time.Timer, f func()) *time.Timer {
-	if t == nil {
-		return time.AfterFunc(lookedAt, f)
-	}
-	t.Reset(lookedAt)
-	return t
-}
-
-func (s *Store) dropDates() {
-	o := &s.order
+func (v *Views) dropDates() {
+	o := &v.tokens
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.rows != nil {
@@ -30,10 +22,10 @@ func (s *Store) dropDates() {
 	}
 }
 
-// dateOrder finds out when the tokens were created, by a walk through the index
+// dateTokens finds out when the tokens were created, by a walk through the index
 // by owner. Who looks at other orders meanwhile need not wait.
-func (s *Store) dateOrder() error {
-	o := &s.order
+func (v *Views) dateTokens() error {
+	o := &v.tokens
 	o.dating.Lock()
 	defer o.dating.Unlock()
 	o.mu.Lock()
@@ -47,10 +39,10 @@ func (s *Store) dateOrder() error {
 		return nil
 	}
 	turn, r := o.turn, *o.rows
-	o.late = map[ID]struct{}{} // no merge, until the rows have their dates
+	o.late = map[keys.ID]struct{}{} // no merge, until the rows have their dates
 	o.mu.Unlock()
 	created := make([]int64, r.len())
-	err := s.readCreated(&r, created)
+	err := v.readCreated(&r, created)
 	if err == nil {
 		r.date(created)
 	}
@@ -62,33 +54,29 @@ func (s *Store) dateOrder() error {
 	if err != nil {
 		return err
 	}
-	for id, v := range o.recent {
-		if n, ok := r.find(id); ok && v.created == 0 {
-			v.created = created[n]
-			o.recent[id] = v
+	for id, one := range o.recent {
+		if n, ok := r.find(id); ok && one.created == 0 {
+			one.created = created[n]
+			o.recent[id] = one
 		}
 	}
 	o.rows = &r
 	return nil
 }
 
-func (s *Store) readCreated(r *rows, created []int64) error {
+func (v *Views) readCreated(r *rows, created []int64) error {
 	var next atomic.Int32
 	var wg sync.WaitGroup
 	errs := make([]error, min(4, runtime.GOMAXPROCS(0)))
 	for w := range errs {
 		wg.Go(func() {
-			errs[w] = s.view(func(rd *reader) error {
-				for b := next.Add(1) - 1; b < 256; b = next.Add(1) - 1 { // by the first byte of the owner
-					for k := range rd.Scan([]byte{'o', byte(b)}) {
-						ms, id := record.CutOwnedKey(k)
-						if n, ok := r.find(id); ok {
-							created[n] = ms
-						}
+			for b := next.Add(1) - 1; b < 256 && errs[w] == nil; b = next.Add(1) - 1 { // by the first byte of the owner
+				errs[w] = v.index.Owned(byte(b), func(id keys.ID, ms int64) {
+					if n, ok := r.find(id); ok {
+						created[n] = ms
 					}
-				}
-				return nil
-			})
+				})
+			}
 		})
 	}
 	wg.Wait()

@@ -1,4 +1,4 @@
-package storage
+package order
 
 import (
 	"maps"
@@ -8,23 +8,22 @@ import (
 	"sync/atomic"
 	"time"
 
+	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
 )
 
-// order has all tokens sorted by their last use, for who pages through them. It
-// is made when somebody first does, and let go when nobody has for a while.
+// tokens has all tokens sorted by their last use, for callers that page through them. It
+// is made when one first does, and let go when none has for a while.
 //
 // It is exact. The rows are of a moment; whatever was used, made or revoked
 // since is noted by the flusher and the writer, and is, until the flusher has
-// seen it, among the table's unsaved. Each who looks first takes over what was
+// seen it, among the table's unsaved. Each look first takes over what was
 // noted: it leaves the rows, and joins the recent, which are few, since from time
-// to time they are merged into new rows. A verification does nothing for all
-// this.
-type order struct {
+// to time they are merged into new rows.
+type tokens struct {
 	on    atomic.Bool
 	feed  feed
-	most  int        // recent tokens, before they are merged into the rows
-	mu    sync.Mutex // who looks, one at a time
+	mu    sync.Mutex // one look at a time
 	turn  int        // counts the rows
 	rows  *rows      // nil: not made
 	drop  *time.Timer
@@ -32,19 +31,12 @@ type order struct {
 
 	dating sync.Mutex
 
-	recent     map[ID]row      // in place of what is gone from the rows
-	held       []holding       // by owner
-	lost       map[uint32]bool // owners of whom the token used last is dead
-	staleSince int64           // of what is held
-	late       map[ID]struct{} // taken over during a merge; nil: there is none
+	recent     map[keys.ID]row      // in place of what is gone from the rows
+	held       []Holding            // by owner
+	lost       map[uint32]bool      // owners of whom the token used last is dead
+	staleSince int64                // of what is held
+	late       map[keys.ID]struct{} // taken over during a merge; nil: there is none
 }
-
-// lookedAt is how long what only administrators ask for stays in memory after
-// they last did.
-const lookedAt = 10 * time.Minute
-
-// mostRecent is how many tokens may be recent: a page looks at all of them.
-const mostRecent = 8 << 10
 
 // feed is what was used or changed since somebody last looked.
 type feed struct {
@@ -55,7 +47,7 @@ type feed struct {
 }
 
 type noted struct {
-	id      ID
+	id      keys.ID
 	created int64 // ms; 0: as before
 }
 
@@ -63,9 +55,7 @@ type noted struct {
 // nobody looks.
 const mostNoted = 64 << 10
 
-// note is the writer's: a token was made, changed or revoked, and the table has
-// it.
-func (o *order) note(id ID, created int64) {
+func (o *tokens) note(id keys.ID, created int64) {
 	if !o.on.Load() {
 		return
 	}
@@ -74,9 +64,7 @@ func (o *order) note(id ID, created int64) {
 	o.feed.add(noted{id, created})
 }
 
-// noteUses is the flusher's: these tokens were used, and will soon not be among
-// the unsaved any more.
-func (o *order) noteUses(unsaved func() []ID) {
+func (o *tokens) noteUses(unsaved func() []keys.ID) {
 	if !o.on.Load() {
 		return
 	}
@@ -97,7 +85,7 @@ func (f *feed) add(n noted) {
 	}
 }
 
-func (o *order) take() []noted {
+func (o *tokens) take() []noted {
 	o.feed.mu.Lock()
 	defer o.feed.mu.Unlock()
 	list := o.feed.list
@@ -105,87 +93,87 @@ func (o *order) take() []noted {
 	return list
 }
 
-// withOrder runs fn on the order as it is now; with created also that of
+// withTokens runs fn on the tokens as they are now; with created also their order of
 // creation is there. The table is loaded.
-func (s *Store) withOrder(created bool, fn func(o *order)) error {
-	o := &s.order
+func (v *Views) withTokens(created bool, fn func(o *tokens)) error {
+	o := &v.tokens
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	s.makeOrder()
+	v.makeTokens()
 	for created && o.rows.created == nil {
 		o.mu.Unlock()
-		err := s.dateOrder()
+		err := v.dateTokens()
 		o.mu.Lock()
 		if err != nil {
 			return err
 		}
-		s.makeOrder()
+		v.makeTokens()
 	}
-	s.follow()
+	v.follow()
 	if created {
-		o.dates = postpone(o.dates, s.dropDates)
+		o.dates = postpone(o.dates, v.dropDates)
 	}
 	fn(o)
 	return nil
 }
 
-// makeOrder sorts the table, unless that is done already.
-func (s *Store) makeOrder() {
-	o := &s.order
-	o.drop = postpone(o.drop, s.dropOrder)
+// makeTokens sorts the table, unless that is done already.
+func (v *Views) makeTokens() {
+	o := &v.tokens
+	o.drop = postpone(o.drop, v.dropTokens)
 	if o.rows != nil {
 		return
 	}
 	o.feed.mu.Lock()
-	o.feed.long = s.followAlone
+	o.feed.long = v.followAlone
 	o.feed.mu.Unlock()
 	o.on.Store(true) // what is changed from here on is noted
-	r := rowsOf(s.table)
+	r := rowsOf(v.table)
 	o.set(r, r.holdings(0), 0)
 }
 
 // hold counts a token of an owner in or out.
-func (o *order) hold(owner uint32, by int, used record.LastUse) {
+func (o *tokens) hold(owner uint32, by int, used record.LastUse) {
 	o.held = hold(o.held, owner, by, used, o.staleSince)
 }
 
-func hold(held []holding, owner uint32, by int, used record.LastUse, staleSince int64) []holding {
+func hold(held []Holding, owner uint32, by int, used record.LastUse, staleSince int64) []Holding {
 	if more := int(owner) + 1 - len(held); more > 0 {
-		held = append(held, make([]holding, more)...)
+		held = append(held, make([]Holding, more)...)
 	}
-	held[owner].count(by, used, staleSince)
+	held[owner].Count(by, used, staleSince)
 	return held
 }
 
 // stale has what is held counted as stale since another time: as that moves on,
 // only what lies between is looked at.
-func (o *order) stale(since int64) {
+func (o *tokens) stale(since int64) {
 	before := o.staleSince
 	if since < before {
 		before = math.MinInt64
 		for i := range o.held {
-			o.held[i].stale = 0
+			o.held[i].Stale = 0
 		}
 	}
-	from, to := o.rows.until(ByLastUsed, Place{At: before + 1}), o.rows.until(ByLastUsed, Place{At: since + 1})
+	from, to := o.rows.until(LastUsed, Place{At: before + 1}), o.rows.until(LastUsed, Place{At: since + 1})
 	if before == math.MinInt64 {
 		from = 0
 	}
 	for n := from; n < to; n++ {
 		if !o.rows.gone.has(uint32(n)) {
-			o.held[o.rows.owner[n]].stale++
+			o.held[o.rows.owner[n]].Stale++
 		}
 	}
 	for _, r := range o.recent {
 		if ms := r.used.Ms(); ms > before && ms <= since {
-			o.held[r.owner].stale++
+			o.held[r.owner].Stale++
 		}
 	}
 	o.staleSince = since
 }
 
-func (s *Store) dropOrder() {
-	o := &s.order
+func (v *Views) dropTokens() {
+	o := &v.tokens
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.on.Store(false)
@@ -195,31 +183,31 @@ func (s *Store) dropOrder() {
 
 // follow takes over what was noted. First come the unsaved: what leaves them
 // meanwhile has been noted by then.
-func (s *Store) follow() {
-	o := &s.order
-	for _, id := range s.table.Unsaved(nil) {
-		s.renew(noted{id: id})
+func (v *Views) follow() {
+	o := &v.tokens
+	for _, id := range v.table.Unsaved(nil) {
+		v.renew(noted{id: id})
 	}
 	for _, n := range o.take() {
-		s.renew(n)
+		v.renew(n)
 	}
-	if len(o.recent) > o.most && o.late == nil {
-		s.mergeRecent()
+	if len(o.recent) > v.MostRecent && o.late == nil {
+		v.mergeRecent()
 	}
 }
 
 // followAlone is follow when nobody looks.
-func (s *Store) followAlone() {
-	s.order.mu.Lock()
-	defer s.order.mu.Unlock()
-	if s.order.rows != nil {
-		s.follow()
+func (v *Views) followAlone() {
+	v.tokens.mu.Lock()
+	defer v.tokens.mu.Unlock()
+	if v.tokens.rows != nil {
+		v.follow()
 	}
 }
 
 // renew takes over one token as the table has it.
-func (s *Store) renew(n noted) {
-	o := &s.order
+func (v *Views) renew(n noted) {
+	o := &v.tokens
 	old, known := o.recent[n.id]
 	place, inRows := o.rows.find(n.id)
 	if !known && inRows && !o.rows.gone.has(uint32(place)) {
@@ -232,31 +220,31 @@ func (s *Store) renew(n noted) {
 	if known {
 		o.hold(old.owner, -1, old.used)
 	}
-	e, ok, _ := s.table.Get(n.id)
+	e, ok, _ := v.table.Get(n.id)
 	if !ok {
-		if known && o.held[old.owner].used == old.used.Ms() {
+		if known && o.held[old.owner].Used == old.used.Ms() {
 			o.lost[old.owner] = true
 		}
 		delete(o.recent, n.id)
 		return
 	}
-	v := row{used: e.Used, id: n.id, owner: e.Owner, created: n.created}
-	if v.created == 0 {
-		v.created = old.created
+	r := row{used: e.Used, id: n.id, owner: e.Owner, created: n.created}
+	if r.created == 0 {
+		r.created = old.created
 	}
-	if known && v.used < old.used && o.held[old.owner].used == old.used.Ms() {
+	if known && r.used < old.used && o.held[old.owner].Used == old.used.Ms() {
 		o.lost[old.owner] = true // it was a time to come
 	}
-	o.hold(v.owner, 1, v.used)
-	o.recent[n.id] = v
+	o.hold(r.owner, 1, r.used)
+	o.recent[n.id] = r
 }
 
 // mergeRecent makes new rows behind the back of who looks.
-func (s *Store) mergeRecent() {
-	o := &s.order
+func (v *Views) mergeRecent() {
+	o := &v.tokens
 	old, gone, turn, since := o.rows, slices.Clone(o.rows.gone), o.turn, o.staleSince
-	others := slices.SortedFunc(maps.Values(o.recent), func(a, b row) int { return a.byUse().compare(b.byUse()) })
-	o.late = make(map[ID]struct{})
+	others := slices.SortedFunc(maps.Values(o.recent), func(a, b row) int { return a.byUse().Compare(b.byUse()) })
+	o.late = make(map[keys.ID]struct{})
 	go func() {
 		r := old.merge(gone, others)
 		held := r.holdings(since)
@@ -268,35 +256,34 @@ func (s *Store) mergeRecent() {
 		late, before := o.late, o.recent
 		o.set(r, held, since)
 		for id := range late {
-			s.renew(noted{id, before[id].created})
+			v.renew(noted{id, before[id].created})
 		}
 	}()
 }
 
 // set begins with new rows.
-func (o *order) set(r *rows, held []holding, staleSince int64) {
+func (o *tokens) set(r *rows, held []Holding, staleSince int64) {
 	o.turn++
 	o.staleSince = staleSince
-	o.rows, o.held, o.recent, o.lost, o.late = r, held, map[ID]row{}, map[uint32]bool{}, nil
+	o.rows, o.held, o.recent, o.lost, o.late = r, held, map[keys.ID]row{}, map[uint32]bool{}, nil
 }
 
 // page finds the places that a filter takes.
-func (o *order) page(v *sieve) []Place {
-	found := newSelection(v.TokenFilter)
+func (o *tokens) page(v *Sieve) []Place {
+	found := Select(v.TokenFilter)
 	offer := func(r row) {
-		if !v.takes(r.id, r.owner, r.used) {
+		if !v.Takes(r.id, r.owner, r.used) {
 			return
 		}
 		at := r.byUse()
-		if v.Order == ByCreated {
+		if v.Order == Created {
 			at.At = r.created
 		}
-		found.offer(at)
+		found.Offer(at)
 	}
 	if v.few != nil {
 		o.each(v.few, offer)
-		found.cut()
-		return found.list
+		return found.List()
 	}
 	for _, r := range o.recent {
 		offer(r)
@@ -319,7 +306,7 @@ func (o *order) page(v *sieve) []Place {
 			nth += from
 		}
 		n, at := o.rows.sorted(v.Order, nth)
-		if o.rows.gone.has(uint32(n)) || at == v.After || !v.takes(at.ID, o.rows.owner[n], o.rows.used[n]) {
+		if o.rows.gone.has(uint32(n)) || at == v.After || !v.Takes(at.ID, o.rows.owner[n], o.rows.used[n]) {
 			continue
 		}
 		found.list = append(found.list, at)
@@ -327,13 +314,12 @@ func (o *order) page(v *sieve) []Place {
 			break
 		}
 	}
-	found.cut()
-	return found.list
+	return found.List()
 }
 
 // last is the end of the rows, in the order at hand, that may be idle for as
 // long as the filter says.
-func (o *order) last(v *sieve) int {
+func (o *tokens) last(v *Sieve) int {
 	if v.IdleSince == 0 {
 		return o.rows.len()
 	}
@@ -341,7 +327,7 @@ func (o *order) last(v *sieve) int {
 }
 
 // each calls fn with those of the tokens that are there.
-func (o *order) each(ids []ID, fn func(row)) {
+func (o *tokens) each(ids []keys.ID, fn func(row)) {
 	for _, id := range ids {
 		if r, ok := o.recent[id]; ok {
 			fn(r)
@@ -352,10 +338,10 @@ func (o *order) each(ids []ID, fn func(row)) {
 }
 
 // count counts what a filter takes.
-func (o *order) count(v *sieve) (n int) {
+func (o *tokens) count(v *Sieve) (n int) {
 	if v.few != nil {
 		o.each(v.few, func(r row) {
-			if v.takes(r.id, r.owner, r.used) {
+			if v.Takes(r.id, r.owner, r.used) {
 				n++
 			}
 		})
@@ -364,13 +350,13 @@ func (o *order) count(v *sieve) (n int) {
 	if v.prefix.none && !v.NeverUsed && v.IdleSince == 0 && v.Prefix != "" {
 		for _, owner := range v.numbers {
 			if int(owner) < len(o.held) {
-				n += o.held[owner].tokens
+				n += o.held[owner].Tokens
 			}
 		}
 		return n
 	}
 	for _, r := range o.recent {
-		if v.takes(r.id, r.owner, r.used) {
+		if v.Takes(r.id, r.owner, r.used) {
 			n++
 		}
 	}
@@ -379,7 +365,7 @@ func (o *order) count(v *sieve) (n int) {
 		return n + to - o.rows.gone.below(to)
 	}
 	for i := range to {
-		if !o.rows.gone.has(uint32(i)) && v.takes(o.rows.ids[i], o.rows.owner[i], o.rows.used[i]) {
+		if !o.rows.gone.has(uint32(i)) && v.Takes(o.rows.ids[i], o.rows.owner[i], o.rows.used[i]) {
 			n++
 		}
 	}

@@ -1,0 +1,87 @@
+package order
+
+import (
+	"cmp"
+	"strings"
+
+	"gatehouse/storage/record"
+)
+
+// UserFilter selects users for a listing.
+type UserFilter struct {
+	Prefix     string // of the uid, compared without regard to case
+	Order      By     // the zero value is LastUsed
+	Reverse    bool
+	After      UserPlace // only what comes after it in the listing
+	Limit      int       // 0: all
+	StaleSince int64     // ms; a token not used after it is stale
+}
+
+// UserPlace is where a user stands in a listing: what it is sorted by, except for Name,
+// and the uid.
+type UserPlace struct {
+	At  int64
+	UID string // empty: the beginning
+}
+
+// Standing is where a user stands in a listing, and what it holds.
+type Standing struct {
+	UserPlace         // with the folded uid
+	Number    uint32  // in the table's owners
+	Held      Holding // of tokens
+}
+
+func (a Standing) compare(b Standing) int {
+	if a.At != b.At {
+		return cmp.Compare(a.At, b.At) // names are compared only when they must be
+	}
+	return strings.Compare(a.UID, b.UID)
+}
+
+// UsersHolding is Users for callers that know what the users hold, by number.
+func (v *Views) UsersHolding(f UserFilter, held []Holding) (list []Standing, err error) {
+	after := Standing{UserPlace: UserPlace{f.After.At, record.Fold(f.After.UID)}}
+	best := top[Standing]{limit: f.Limit, compare: Standing.compare}
+	if f.Reverse {
+		best.compare = func(a, b Standing) int { return b.compare(a) }
+	}
+	err = v.withPeople(f.Order == Created, func(p *people) {
+		stand := func(n uint32) Standing {
+			s := Standing{UserPlace: UserPlace{p.key(n, f.Order, held), p.who[n].folded}, Number: n}
+			if int(n) < len(held) { // else it holds nothing yet
+				s.Held = held[n]
+			}
+			return s
+		}
+		if f.Order == Name {
+			for _, n := range p.page(f, after.UID) {
+				best.list = append(best.list, stand(n))
+			}
+			return
+		}
+		for n := range p.begun(record.Fold(f.Prefix)) {
+			if best.full {
+				at, last := p.key(n, f.Order, held), best.list[f.Limit-1].At
+				if !f.Reverse && at > last || f.Reverse && at < last {
+					continue // as nearly all are
+				}
+			}
+			if s := stand(n); f.After.UID == "" || best.compare(after, s) < 0 {
+				best.offer(s)
+			}
+		}
+	})
+	if f.Order != Name {
+		best.cut()
+	}
+	return best.list, err
+}
+
+// CountUsers counts the users whose uid has a prefix.
+func (v *Views) CountUsers(prefix string) (n int, err error) {
+	err = v.withPeople(false, func(p *people) {
+		from, to := p.begin(record.Fold(prefix))
+		n = to - from
+	})
+	return n, err
+}
