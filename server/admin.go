@@ -12,14 +12,6 @@ import (
 	"gatehouse/server/view"
 )
 
-// newAdmin makes the administration of the server's store.
-func (s *Server) newAdmin() *admin.Admin {
-	return admin.New(s.store, admin.Host{
-		Log: s.log, Now: s.now, Config: s.config, Hasher: s.hasher, Throttle: s.throttle, People: s.directory, Idle: s.idle, Providers: s.oauth,
-		Figures: s.figures, Revoked: s.revoked,
-	})
-}
-
 // AdminHandler serves the administration in the process of a command, when no server
 // holds the store. The audit log names the actor.
 func (s *Server) AdminHandler(actor string) http.Handler { return admin.As(actor, s.adminHandler()) }

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"gatehouse/server/admin"
+	"gatehouse/server/login"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
 	"gatehouse/storage"
@@ -39,7 +40,7 @@ func (s *Server) authenticateToken(text string, r *route.Request) (c route.Calle
 // authenticateCookie also refuses what another site's page made the browser
 // send. Whether it could be sent at all, SameSite decides.
 func (s *Server) authenticateCookie(r *http.Request) (c route.Caller, err error) {
-	cookies := r.CookiesNamed(s.cookieName())
+	cookies := r.CookiesNamed(login.CookieName(s.config()))
 	if len(cookies) != 1 || len(cookies[0].Value) > 64 {
 		return c, reply.ErrCredentials // two: one of them was planted by a neighbour
 	}

@@ -34,7 +34,7 @@ func TestNoStore(t *testing.T) {
 		asset, "/", "/?next=/api/createApiToken", "/api/verify?scope=x", "/api/verify/", "//api/token", "/api/nothing", "/nothing", "/web/nothing",
 		"/login/nobody", "/login/nobody/callback", "/tokens/x/revoke", "/api/authenticate/nobody",
 	}
-	for _, rt := range append(h.routes(), h.pageRoutes()...) {
+	for _, rt := range append(h.routes(), h.site.Routes()...) {
 		_, path, ok := strings.Cut(rt.Pattern, " ")
 		if !ok {
 			path = rt.Pattern

@@ -15,7 +15,7 @@ func TestOriginsOfEveryRoute(t *testing.T) {
 	cookie := h.login(alice, password)
 	id := h.create(`{"name":"a"}`).ID
 	tried := 0
-	for _, rt := range append(h.routes(), h.pageRoutes()...) {
+	for _, rt := range append(h.routes(), h.site.Routes()...) {
 		method, path, _ := strings.Cut(rt.Pattern, " ")
 		if rt.Who != route.ByCookie && rt.Who != route.ByEither || method == http.MethodGet {
 			continue

@@ -11,9 +11,11 @@ import (
 	"time"
 
 	"gatehouse/server/api"
+	"gatehouse/server/login"
 	"gatehouse/server/oauth"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
+	"gatehouse/server/site"
 	"gatehouse/server/web"
 	"gatehouse/storage"
 )
@@ -43,7 +45,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 func (s *Server) failPage(w http.ResponseWriter, r *http.Request, err error) {
 	status, message := s.refusal(w, r, err)
 	if status == http.StatusUnauthorized {
-		err = s.pageForNobody(w, r, message)
+		err = s.site.Nobody(w, r, message)
 	} else {
 		err = s.pages.Write(w, status, web.Failure{UID: s.whose(r), Status: http.StatusText(status), Error: message + "."})
 	}
@@ -69,7 +71,7 @@ func (s *Server) failByAccept(w http.ResponseWriter, r *http.Request, err error)
 // failOutside answers where there is no route. Below /api errors are JSON for browsers
 // too, as documented.
 func (s *Server) failOutside(w http.ResponseWriter, r *http.Request, err error) {
-	if beneath(r.URL.Path, "/api") {
+	if login.Beneath(r.URL.Path, "/api") {
 		s.fail(w, r, err)
 		return
 	}
@@ -79,12 +81,12 @@ func (s *Server) failOutside(w http.ResponseWriter, r *http.Request, err error) 
 // failUnlessToLogin takes a person who is not logged in to the login, and from
 // there back here. A script, a prefetch and a link on another site get the error.
 func (s *Server) failUnlessToLogin(w http.ResponseWriter, r *http.Request, err error) {
-	next := localPath(r.URL.RequestURI())
+	next := login.LocalPath(r.URL.RequestURI())
 	if status, _ := reply.Status(err); status != http.StatusUnauthorized || next == "" || !s.person(r) {
 		s.fail(w, r, err)
 		return
 	}
-	seeOther(w, "/?next="+url.QueryEscape(next))
+	site.SeeOther(w, "/?next="+url.QueryEscape(next))
 }
 
 // person reports whether somebody came here with a browser, of their own accord and
@@ -117,22 +119,6 @@ func (s *Server) refusal(w http.ResponseWriter, r *http.Request, err error) (sta
 // it passes by itself, is the client's word alone, or is told of already.
 func passing(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, storage.ErrOpening) || errors.Is(err, storage.ErrClosed) || errors.Is(err, oauth.ErrNotNow) || told(err)
-}
-
-// pageForNobody shows the login to somebody who is not logged in: with the message,
-// if that says more than just this.
-func (s *Server) pageForNobody(w http.ResponseWriter, r *http.Request, message string) error {
-	if message != reply.ErrCredentials.Error() {
-		return s.showLogin(w, http.StatusUnauthorized, web.Login{Error: message + "."})
-	}
-	if s.ledHere(r) {
-		return s.pages.Write(w, http.StatusUnauthorized, onward(r))
-	}
-	page := web.Login{Note: "Log in to go on."}
-	if r.Method == http.MethodGet {
-		page.Next = localPath(r.URL.RequestURI())
-	}
-	return s.showLogin(w, http.StatusUnauthorized, page)
 }
 
 // whose returns the uid for a page with an error that came before, or without,

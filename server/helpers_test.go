@@ -20,6 +20,7 @@ import (
 	"gatehouse/server/api"
 	"gatehouse/server/config"
 	"gatehouse/server/guard"
+	"gatehouse/server/login"
 	"gatehouse/storage"
 	"gatehouse/storage/storagetest"
 )
@@ -108,6 +109,11 @@ func (h *house) addUser(uid, password string) {
 		h.Fatal(err)
 	}
 }
+
+const day = 24 * time.Hour
+
+// cookieName is that of the login cookie.
+func (h *house) cookieName() string { return login.CookieName(h.config()) }
 
 // ask is a request to be built up: method and path, then what it carries.
 type ask struct {

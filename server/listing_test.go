@@ -14,6 +14,7 @@ import (
 	"gatehouse/server/api"
 	"gatehouse/server/reply"
 	"gatehouse/server/tokens"
+	"gatehouse/server/view"
 	"gatehouse/storage"
 )
 
@@ -57,8 +58,8 @@ func TestListingIsOneArray(t *testing.T) {
 		}
 		full, own := []api.DocumentedToken{}, []api.OwnToken{}
 		for _, v := range list {
-			full = append(full, api.DocumentedToken{Token: h.view.Token(v, alice), APIToken: h.store.Reveal(v).Reveal()})
-			own = append(own, h.view.Own(v, alice))
+			full = append(full, api.DocumentedToken{Token: view.New(h.store, h.clock.Now).Token(v, alice), APIToken: h.store.Reveal(v).Reveal()})
+			own = append(own, view.New(h.store, h.clock.Now).Own(v, alice))
 		}
 		for path, all := range map[string]any{"/api/getApiTokens": full, "/api/tokens": own} {
 			want, err := reply.Marshal(all)

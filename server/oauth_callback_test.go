@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -14,10 +13,9 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"gatehouse/server/config"
-	"gatehouse/server/oauth"
+	"gatehouse/server/login"
 	"gatehouse/server/oauth/oauthtest"
 	"gatehouse/storage"
-	"gatehouse/storage/storagetest"
 )
 
 const publicURL = "https://tokens.example.com"
@@ -160,10 +158,10 @@ func TestBrowserState(t *testing.T) {
 	t.Run("too late", func(t *testing.T) {
 		v := h.visitor()
 		first, late := gitHub.Agree(v.begin("/login/github"), ada()), ""
-		h.clock.Move(pendingLife - time.Millisecond)
+		h.clock.Move(login.PendingLife - time.Millisecond)
 		v.visit(first).want(http.StatusFound)
 		late = gitHub.Agree(v.begin("/login/github"), ada())
-		h.clock.Move(pendingLife)
+		h.clock.Move(login.PendingLife)
 		v.visit(late).want(http.StatusBadRequest)
 	})
 	t.Run("two windows", func(t *testing.T) { // the later one counts
@@ -366,81 +364,6 @@ func TestPendingCrowd(t *testing.T) {
 	v.visit(back).want(http.StatusFound)
 	v.in("Ada@Example.com")
 	v.visit(s.Agree(v.begin("/login/github"), ada())).want(http.StatusFound)
-	if blocks := len(h.pending.blocks); blocks != (1570*8+2+blockLogins-1)/blockLogins {
-		t.Errorf("got %d blocks", blocks)
-	}
-	for _, b := range h.pending.blocks[1 : len(h.pending.blocks)-1] {
-		if b.back != nil {
-			t.Error("memory was taken by logins that did not come back")
-		}
-	}
-	h.clock.Move(pendingLife)
-	v.begin("/login/github")
-	if blocks := len(h.pending.blocks); blocks != 1 {
-		t.Errorf("later: got %d blocks, want 1", blocks)
-	}
-}
-
-// TestPendingOnce has many logins come back several times, in blocks that are begun and
-// forgotten meanwhile: each counts once, and only in its time.
-func TestPendingOnce(t *testing.T) {
-	clock := storagetest.NewClock(time.Unix(1_000_000, 0))
-	p, err := newPending(clock.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cookies := map[int]string{}
-	for i := range 3*blockLogins + 5 {
-		state := strconv.Itoa(i)
-		if cookies[i], err = p.begin(pendingLogin{Login: oauth.Login{State: state}, Provider: "p"}); err != nil {
-			t.Fatal(err)
-		}
-		clock.Move(time.Millisecond)
-	}
-	finish := func(i int, provider, state string) error {
-		_, err := p.finish(cookies[i], provider, state)
-		return err
-	}
-	for i := 0; i < 3*blockLogins+5; i += 511 {
-		state := strconv.Itoa(i)
-		if err := finish(i, "p", "other"); err != errOtherPending {
-			t.Errorf("%d with another state: got %v", i, err)
-		}
-		if err := finish(i, "p", state); err != nil {
-			t.Errorf("%d: got %v", i, err)
-		}
-		if err := finish(i, "p", state); err != errNoPending {
-			t.Errorf("%d again: got %v", i, err)
-		}
-	}
-	if err := finish(1, "q", "1"); err != errOtherPending {
-		t.Errorf("another provider: got %v", err)
-	}
-	if err := finish(1, "p", "1"); err != errNoPending {
-		t.Errorf("after another provider: got %v", err)
-	}
-	flipped := []byte(cookies[2])
-	flipped[40] ^= 1
-	for _, forged := range []string{"", "x", string(flipped), cookies[2][:60], cookies[2] + "AAAA"} {
-		if _, err := p.finish(forged, "p", "2"); err != errNoPending {
-			t.Errorf("forged %.20q: got %v", forged, err)
-		}
-	}
-	clock.Move(pendingLife - time.Millisecond)
-	last := 3*blockLogins + 4
-	if err := finish(last-1, "p", strconv.Itoa(last-1)); err != errNoPending {
-		t.Errorf("too late: got %v", err)
-	}
-	if err := finish(last, "p", strconv.Itoa(last)); err != errNoPending {
-		t.Errorf("at the end: got %v", err)
-	}
-	again, err := newPending(clock.Now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := again.finish(cookies[3], "p", "3"); err != errNoPending {
-		t.Errorf("after a restart: got %v", err)
-	}
 }
 
 // TestBrowserSession: the cookie of such a login comes along when another site

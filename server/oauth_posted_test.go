@@ -246,7 +246,7 @@ func TestPostedQueue(t *testing.T) {
 	h, s := newGitHubHouse(t, func(c *config.Config) { c.Logins.AccountFailures = 1 })
 	h.start(h.store, Options{ProviderTimeout: time.Millisecond})
 	other := guard.NewProviderAttempt("github", "ADA@example.com", netip.MustParseAddr("192.0.2.1"))
-	leave, err := h.throttle.Enter(t.Context(), other)
+	leave, err := h.logins.Throttle.Enter(t.Context(), other)
 	if err != nil {
 		t.Fatal(err)
 	}

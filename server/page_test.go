@@ -302,7 +302,7 @@ func TestLifetimeChoices(t *testing.T) {
 		})
 		var got []string
 		cookie := h.login(alice, password)
-		for _, l := range h.lifetimes() {
+		for _, l := range h.site.Lifetimes() {
 			words := l.Words + ","
 			if l.Chosen {
 				words = "[" + l.Words + "*]"

@@ -9,24 +9,11 @@ import (
 	"gatehouse/server/ipaddr"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
-	"gatehouse/server/web"
 )
 
 // routes lists every URL of the TCP port that programs call.
 func (s *Server) routes() []route.Route {
 	list := []route.Route{
-		{Pattern: "POST /api/authenticate/userpass", Class: route.Login, Serve: s.authenticateUserpass},
-		{Pattern: "POST /api/authenticate/ldap", Class: route.Login, Serve: s.authenticateLDAP},
-		{Pattern: "POST /api/authenticate/{provider}", Class: route.Login, Serve: s.authenticateProvider},
-		{Pattern: "POST /api/login", Class: route.Login, Serve: s.login},
-		{Pattern: "POST /api/logout", Who: route.ByCookie, Class: route.Login, Serve: s.logout},
-		{Pattern: "GET /login/{provider}", Fail: route.ByAccept, Class: route.Login, Serve: s.beginProvider},
-		{Pattern: "GET /login/{provider}/callback", GetOnly: true, Fail: route.ByAccept, Class: route.Login, Serve: s.finishProvider},
-
-		{Pattern: "POST /api/password", Who: route.ByCookie, Class: route.Login, Serve: s.changePassword},
-		{Pattern: "GET /api/sessions", Who: route.ByCookie, Class: route.Login, Serve: s.sessions},
-		{Pattern: "DELETE /api/sessions", Who: route.ByCookie, Class: route.Login, Serve: s.endSessions},
-
 		{Pattern: gate.Path, Who: route.ByGate, Scope: route.AnyScope, Fail: route.AsGateAnswer, Class: route.Gate, Serve: s.verify},
 
 		{Pattern: "GET /api/getUserRecentFiles", Who: route.ByEither, Scope: "files", Class: route.Files, Serve: s.recentFiles},
@@ -36,7 +23,7 @@ func (s *Server) routes() []route.Route {
 		{Pattern: "GET /readyz", Class: route.Health, Serve: s.readyz},
 		{Pattern: "GET /api/openapi.json", Class: route.Health, Serve: s.openapi},
 	}
-	list = append(list, s.tokens.Routes()...)
+	list = slices.Concat(list, s.logins.Routes(), s.tokens.Routes())
 	if s.config().Metrics.Listen == "" {
 		list = append(list, s.metricsRoute())
 	}
@@ -48,39 +35,11 @@ func (s *Server) metricsRoute() route.Route {
 	return route.Route{Pattern: "GET /metrics", Class: route.Health, Serve: s.scrape}
 }
 
-// pageRoutes lists the URLs of the web page.
-func (s *Server) pageRoutes() []route.Route {
-	return []route.Route{
-		{Pattern: "GET /{$}", Fail: route.AsPage, Class: route.Page, Serve: s.home},
-		{Pattern: "POST /login", Fail: route.AsPage, Class: route.Page, Serve: s.loginForm},
-		{Pattern: "POST /logout", Who: route.ByCookie, Fail: route.AsPage, Class: route.Page, Serve: s.logoutForm},
-		{Pattern: "POST /tokens", Who: route.ByCookie, Fail: route.AsPage, Class: route.Page, Serve: s.createForm},
-		{Pattern: "GET /tokens/{id}/rename", Who: route.ByCookie, Fail: route.AsPage, Class: route.Page, Serve: s.renamePage},
-		{Pattern: "POST /tokens/{id}/rename", Who: route.ByCookie, Fail: route.AsPage, Class: route.Page, Serve: s.renameForm},
-		{Pattern: "GET /tokens/{id}/revoke", Who: route.ByCookie, Fail: route.AsPage, Class: route.Page, Serve: s.revokePage},
-		{Pattern: "POST /tokens/{id}/revoke", Who: route.ByCookie, Fail: route.AsPage, Class: route.Page, Serve: s.revokeForm},
-
-		{Pattern: "GET /account", Who: route.ByCookie, Fail: route.AsPage, Class: route.Page, Serve: s.accountPage},
-		{Pattern: "POST /account/password", Who: route.ByCookie, Fail: route.AsPage, Class: route.Page, Serve: s.passwordForm},
-		{Pattern: "POST /account/sessions", Who: route.ByCookie, Fail: route.AsPage, Class: route.Page, Serve: s.sessionsForm},
-
-		{Pattern: "GET /account/{form}", Fail: route.AsPage, Class: route.Page, Serve: s.toAccount},
-		{Pattern: "GET /login", Fail: route.AsPage, Class: route.Page, Serve: s.toHome},
-		{Pattern: "GET /logout", Fail: route.AsPage, Class: route.Page, Serve: s.toHome},
-		{Pattern: "GET /tokens", Fail: route.AsPage, Class: route.Page, Serve: s.toHome},
-		{Pattern: "GET /manual", Fail: route.AsPage, Class: route.Page, Serve: toManual},
-		{Pattern: "GET /manual/{$}", Fail: route.AsPage, Class: route.Page, Serve: s.manualContents},
-		{Pattern: "GET /manual/{topic}", Fail: route.AsPage, Class: route.Page, Serve: s.manualChapter},
-
-		{Pattern: "GET " + web.AssetPath + "{file}", Fail: route.AsPage, Class: route.Page, Serve: s.asset},
-	}
-}
-
 // Handler serves the TCP port. The gate gets more requests than all other routes
 // together, so its path is compared before the mux is asked. In another spelling of
 // the path the mux finds the gate too, or answers 404.
 func (s *Server) Handler() http.Handler {
-	list := slices.Concat(s.routes(), s.pageRoutes())
+	list := slices.Concat(s.routes(), s.site.Routes())
 	asked := list[slices.IndexFunc(list, func(rt route.Route) bool { return rt.Class == route.Gate })]
 	verify, others := s.handler(asked), s.onlyHTTPS(s.mux(list, s.handler, s.failOutside))
 	return reply.Unstored(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

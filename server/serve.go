@@ -58,7 +58,7 @@ func (s *Server) Listen() (*Listener, error) {
 	}
 	s.open.Warn()
 	s.warnPlain()
-	s.warnProviders()
+	s.logins.Warn()
 	return l, nil
 }
 

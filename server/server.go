@@ -1,31 +1,33 @@
-// Package server owns Gatehouse's HTTP: the documented API and what goes
-// beyond it on the TCP port, the web page, and the administration on the unix
-// socket.
+// Package server is Gatehouse's HTTP. It puts together the packages that have routes of
+// their own, decides who a caller is, and says what a client is told of an error.
 //
-// A request takes one way through the package: a route, authenticate (the only
-// way from a request to a user), a handler, the store, a view of what the store
-// returned, the reply. A handler returns its error, and one table maps that to a
-// status. What the files are about:
+// A request on the TCP port passes:
 //
-//	routes, admin                     every URL of the port; package admin has the socket's
-//	authenticate, address, verify     who asks, from where; the gate for reverse proxies
-//	login, directory, oauth_*         logging in by password, LDAP and OAuth
-//	admit                             whom these vouch for becomes a user
-//	password, throttle, refusals      hashing, guessing bounded, failures logged
-//	recentfiles                       files that a user opened
-//	account                           own password and sessions
-//	page, page_list, next             the same on the web page
-//	offboard, idle, held              what is revoked without being asked for
-//	config*, span                     the configuration file
-//	fail, view                        what is shown of an error, and of what the store returns
-//	serve, conn, crowd, socket, certificate  listening
-//	watch                             troubles that last, logged
-//	metrics, activity, health         figures for Prometheus and the terminal UI
+//	Handler            routes.go: every URL, from packages login, tokens, site and this one
+//	authenticate       authenticate.go: the only way from a credential to a user
+//	admit              routes.go: whether that credential may call the route
+//	Route.Serve        a handler, which asks the store and returns its error
+//	refusal            fail.go: status, message and headers for an error; the table is in package reply
 //
-// The package decides who may ask and what is shown; what is true, package
-// storage decides. No handler keeps state of its own: beside the store, the
-// server remembers only the logins that are under way, the bulk revocations that
-// can be stopped, what is held, and its figures.
+// Where X-Auth-Token becomes a user:
+//
+//	authenticate.go    authenticate, with route.TokenOf, which reads the header
+//	storage            Store.Authenticate: the token's keyed part, then the resident table
+//
+// /api/verify, the gate, takes the same way with less around it: verify.go.
+//
+// When a directory user is suspended:
+//
+//	directory          People.Run sweeps every [ldap] recheck, and once at the start
+//	                   compare (change.go) makes a change of a verdict, brake holds too many
+//	                   apply makes the changes
+//	storage            Store.Suspend: from then on the user's tokens do not verify
+//
+// Beside the routes, Serve runs what the server does without being asked: sweeps, the
+// refusals of a minute, the figures, the watch on troubles that last (serve.go).
+//
+// The package never decides what is true: package storage does. It holds no state of
+// its own about users or tokens.
 package server
 
 import (
@@ -42,9 +44,10 @@ import (
 	"gatehouse/server/guard"
 	"gatehouse/server/ipaddr"
 	"gatehouse/server/listen"
+	"gatehouse/server/login"
 	"gatehouse/server/oauth"
+	"gatehouse/server/site"
 	"gatehouse/server/tokens"
-	"gatehouse/server/view"
 	"gatehouse/server/web"
 	"gatehouse/storage"
 )
@@ -57,19 +60,16 @@ type Server struct {
 	now      func() time.Time
 	started  time.Time
 	version  string
-	throttle *guard.Throttle
 	changes  *guard.Budget // of users, on their tokens and files
-	logins   *guard.Budget // of users, by browser
 	refusals *guard.Refusals
 	tokens   *tokens.Tokens
-	hasher   *guard.Hasher
 	origins  *http.CrossOriginProtection
 	metrics  *metrics
 	admin    *admin.Admin
+	logins   *login.Logins
+	site     *site.Site
 	pages    *web.Pages
 	activity *activity
-	view     view.View
-	turns    *guard.Turns        // of the users, to read a part of a listing
 	pair     *listen.Certificate // nil: the port speaks plain HTTP
 	open     *listen.Connections
 	watch    *watch
@@ -77,13 +77,8 @@ type Server struct {
 	directory *directory.People // nil: LDAP is not configured
 	idle      *directory.Idle
 
-	oauth   map[string]*oauth.Provider // by name
-	pending *pending                   // logins by browser that are at a provider
+	oauth map[string]*oauth.Provider // by name
 }
-
-// loginsPerHour is how many browser sessions a user may begin in an hour: each is
-// an event, too.
-const loginsPerHour = 1000
 
 // Options say how a Server works. The zero value will do.
 type Options struct {
@@ -112,51 +107,71 @@ func New(store *storage.Store, cfg config.Config, opts Options) (*Server, error)
 		store: store, log: opts.Log, now: opts.Now, started: opts.Now(), version: opts.Version,
 		refusals: guard.NewRefusals(store, opts.Log),
 		changes:  guard.NewBudget(cfg.Limits.ChangesPerUser, "Too many changes within an hour: try again later", opts.Now),
-		logins:   guard.NewBudget(loginsPerHour, "Too many logins within an hour: try again later", opts.Now),
-		hasher:   opts.Hasher,
 		origins:  http.NewCrossOriginProtection(),
 		activity: new(activity),
-		view:     view.New(store, opts.Now),
-		turns:    guard.NewTurns(max(1, runtime.GOMAXPROCS(0)/2)),
 	}
 	s.settings.Store(&cfg)
-	s.throttle = guard.NewThrottle(store, func() config.Logins { return s.config().Logins }, opts.Now)
-	var err error
-	if s.open, err = listen.NewConnections(opts.Log, func() config.Limits { return s.config().Limits }, s.isProxy); err != nil {
-		return nil, err
-	}
-	s.metrics = newMetrics(store, s.activity, s.open)
-	if s.pages, err = web.New(cfg.Secure()); err != nil {
-		return nil, err
-	}
-	if s.pending, err = newPending(opts.Now); err != nil {
-		return nil, err
-	}
-	if cfg.LDAP != nil {
-		if s.directory, err = directory.Open(*cfg.LDAP, directory.Needs{
-			Store: store, Throttle: s.throttle, Refusals: s.refusals, Log: opts.Log,
-			Admit: s.admitIdentity, Decided: s.decided,
-		}); err != nil {
-			return nil, err
-		}
-	}
-	s.idle = directory.NewIdle(store, opts.Log, func() config.Lifetime { return s.config().Tokens.RevokeIdleAfter },
-		s.revoked)
-	if s.oauth, err = cfg.Providers(opts.ProviderTimeout, opts.Now); err != nil {
-		return nil, err
-	}
-	s.watch = newWatch(opts.Log, s.oauth)
-	s.tokens = tokens.New(tokens.Needs{
-		Store: store, Config: s.config, Now: opts.Now, Changes: s.changes, Turns: s.turns, Origins: s.origins, Revoked: s.revoked,
-	})
-	s.metrics.held(s)
-	s.admin = s.newAdmin()
 	if cfg.PublicURL != "" {
 		if err := s.origins.AddTrustedOrigin(cfg.Origin()); err != nil {
 			return nil, err
 		}
 	}
+	var err error
+	if s.open, err = listen.NewConnections(opts.Log, func() config.Limits { return s.config().Limits }, s.isProxy); err != nil {
+		return nil, err
+	}
+	if s.pages, err = web.New(cfg.Secure()); err != nil {
+		return nil, err
+	}
+	if s.oauth, err = cfg.Providers(opts.ProviderTimeout, opts.Now); err != nil {
+		return nil, err
+	}
+	s.metrics = newMetrics(store, s.activity, s.open)
+	s.watch = newWatch(opts.Log, s.oauth)
+	s.idle = directory.NewIdle(store, opts.Log, func() config.Lifetime { return s.config().Tokens.RevokeIdleAfter }, s.revoked)
+	if err := s.addRooms(opts.Hasher); err != nil {
+		return nil, err
+	}
+	s.metrics.held(s)
 	return s, nil
+}
+
+// addRooms makes the packages that have routes of their own, each with the parts of the
+// server that it works with.
+func (s *Server) addRooms(hasher *guard.Hasher) (err error) {
+	throttle := guard.NewThrottle(s.store, func() config.Logins { return s.config().Logins }, s.now)
+	turns := guard.NewTurns(max(1, runtime.GOMAXPROCS(0)/2))
+	s.tokens = tokens.New(tokens.Needs{
+		Store: s.store, Config: s.config, Now: s.now, Changes: s.changes, Turns: turns, Origins: s.origins, Revoked: s.revoked,
+	})
+	s.logins, err = login.New(login.Needs{
+		Store: s.store, Config: s.config, Now: s.now, Log: s.log,
+		Hasher: hasher, Throttle: throttle, Refusals: s.refusals, Changes: s.changes,
+		Providers: s.oauth, Tokens: s.tokens, Origins: s.origins, Pages: s.pages,
+		Counted: s.metrics.login, Asked: s.watch.provider, Refusal: s.refusal,
+		FirstLoginDone: func(uid string) { s.admin.FirstLoginDone(uid) },
+	})
+	if err != nil {
+		return err
+	}
+	if cfg := s.config(); cfg.LDAP != nil {
+		s.directory, err = directory.Open(*cfg.LDAP, directory.Needs{
+			Store: s.store, Throttle: throttle, Refusals: s.refusals, Log: s.log, Admit: s.logins.Admit, Decided: s.decided,
+		})
+		if err != nil {
+			return err
+		}
+		s.logins.People = s.directory
+	}
+	s.site = site.New(site.Needs{
+		Store: s.store, Config: s.config, Now: s.now, Pages: s.pages, Logins: s.logins, Tokens: s.tokens, Turns: turns,
+		Authenticate: s.authenticate, Refusal: s.refusal,
+	})
+	s.admin = admin.New(s.store, admin.Host{
+		Log: s.log, Now: s.now, Config: s.config, Hasher: hasher, Throttle: throttle,
+		People: s.directory, Idle: s.idle, Providers: s.oauth, Figures: s.figures, Revoked: s.revoked,
+	})
+	return nil
 }
 
 // revoked counts tokens that were revoked.

@@ -94,3 +94,9 @@ const (
 // ByProvider reports whether a login's method is an OAuth provider. The cookie of such a
 // session is SameSite=Lax: browsers send it when another site links here.
 func ByProvider(method string) bool { return method != Userpass && method != LDAP }
+
+// WithoutCredential reports whether a request carries no credential, so that caches may
+// keep the reply if it says so. The name is that of the login cookie.
+func (r *Request) WithoutCredential(cookie string) bool {
+	return len(r.Header["X-Auth-Token"]) == 0 && len(r.Header["Authorization"]) == 0 && len(r.CookiesNamed(cookie)) == 0
+}

@@ -1,4 +1,4 @@
-package server
+package login
 
 import (
 	"net/http"
@@ -9,13 +9,13 @@ import (
 	"gatehouse/server/reply"
 )
 
-// localPath returns next, where to go after a login, if that is a path of this
+// LocalPath returns next, where to go after a login, if that is a path of this
 // server, and else "": a link to the login must not lead to another site (CWE-601).
 //
 // Browsers read "//host", "/\host" and "/<tab>/host" as another site, since
 // they take a backslash for a slash and leave out tabs and line feeds (WHATWG
 // URL, section 4.4).
-func localPath(next string) string {
+func LocalPath(next string) string {
 	const longest = 1024
 	if len(next) > longest || !strings.HasPrefix(next, "/") || strings.HasPrefix(next, "//") {
 		return ""
@@ -44,26 +44,26 @@ func nextPath(r *http.Request) (string, error) {
 	if query.Get("next") == "" {
 		return "/", nil
 	}
-	next := localPath(query.Get("next"))
+	next := LocalPath(query.Get("next"))
 	u, err := url.Parse(next)
 	if next == "" || err != nil {
 		return "", errNext
 	}
 	ours := r.Header.Get("Sec-Fetch-Site") == "same-origin"
-	if beneath(u.Path, "/login") || beneath(u.Path, "/logout") || inAPI(next) && !ours {
+	if Beneath(u.Path, "/login") || Beneath(u.Path, "/logout") || inAPI(next) && !ours {
 		return "/", nil
 	}
 	return next, nil
 }
 
-// inAPI reports whether a path that localPath has returned leads to the API.
+// inAPI reports whether a path that LocalPath has returned leads to the API.
 func inAPI(next string) bool {
 	u, err := url.Parse(next)
-	return err == nil && beneath(u.Path, "/api")
+	return err == nil && Beneath(u.Path, "/api")
 }
 
-// beneath reports whether p is tree or below it, in any spelling of the path.
-func beneath(p, tree string) bool {
+// Beneath reports whether p is tree or below it, in any spelling of the path.
+func Beneath(p, tree string) bool {
 	p = strings.ToLower(path.Clean(p))
 	return p == tree || strings.HasPrefix(p, tree+"/")
 }

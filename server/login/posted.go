@@ -1,4 +1,4 @@
-package server
+package login
 
 import (
 	"bytes"
@@ -18,8 +18,8 @@ import (
 )
 
 // authenticateProvider serves POST /api/authenticate/{provider}.
-func (s *Server) authenticateProvider(w http.ResponseWriter, r *route.Request) error {
-	p, err := s.provider(r)
+func (ls *Logins) authenticateProvider(w http.ResponseWriter, r *route.Request) error {
+	p, err := ls.provider(r)
 	if err != nil {
 		return err
 	}
@@ -27,17 +27,17 @@ func (s *Server) authenticateProvider(w http.ResponseWriter, r *route.Request) e
 	if err != nil {
 		return err
 	}
-	u, err := s.checkPosted(r, p, mail, token)
-	s.loginEnded(p.Name(), mail, r.From, err)
+	u, err := ls.checkPosted(r, p, mail, token)
+	ls.loginEnded(p.Name(), mail, r.From, err)
 	if err != nil {
 		return err
 	}
-	return s.handLogin(w, r, u)
+	return ls.handLogin(w, r, u)
 }
 
 // provider returns the provider that the path names.
-func (s *Server) provider(r *route.Request) (*oauth.Provider, error) {
-	p := s.oauth[r.PathValue("provider")]
+func (ls *Logins) provider(r *route.Request) (*oauth.Provider, error) {
+	p := ls.Providers[r.PathValue("provider")]
 	if p == nil {
 		return nil, reply.Refuse(http.StatusNotFound, "The login method %q is not configured", r.PathValue("provider"))
 	}
@@ -83,36 +83,36 @@ func readPosted(r *http.Request) (mail, token string, err error) {
 }
 
 // checkPosted returns the user whom a provider's token speaks for.
-func (s *Server) checkPosted(r *route.Request, p *oauth.Provider, mail, token string) (storage.User, error) {
+func (ls *Logins) checkPosted(r *route.Request, p *oauth.Provider, mail, token string) (storage.User, error) {
 	a := guard.NewProviderAttempt(p.Name(), mail, r.From)
 	// The wait for other logins of the account counts towards the time-out.
 	ctx, cancel := context.WithTimeout(r.Context(), p.Timeout())
 	defer cancel()
-	u, err := s.withinLimits(ctx, a, func(ctx context.Context) (storage.User, error) {
+	u, err := ls.withinLimits(ctx, a, func(ctx context.Context) (storage.User, error) {
 		claims, err := p.Verify(ctx, token)
 		if err != nil {
-			return storage.User{}, s.refusedBy(p, a, mail, err)
+			return storage.User{}, ls.refusedBy(p, a, mail, err)
 		}
 		uid, ok := claimed(claims.Emails, mail)
 		if !ok {
-			return storage.User{}, s.refusedBy(p, a, mail, &oauth.Refusal{Reason: notClaimed(claims, mail), Subject: claims.Subject})
+			return storage.User{}, ls.refusedBy(p, a, mail, &oauth.Refusal{Reason: notClaimed(claims, mail), Subject: claims.Subject})
 		}
 		claims.Emails = append([]string{uid}, claims.Emails...) // names a new user
-		return s.admitClaims(a, p, claims)
+		return ls.admitClaims(a, p, claims)
 	})
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("%w: %s: other logins of the account wait for it", oauth.ErrUnavailable, p.Name())
 	}
 	if errors.Is(err, reply.ErrInvalid) {
-		named, _ := s.store.User(mail) // what names nobody is not written down
-		s.refusals.Note(named.UID, a.From)
+		named, _ := ls.Store.User(mail) // what names nobody is not written down
+		ls.Refusals.Note(named.UID, a.From)
 	}
 	return u, err
 }
 
 // withinLimits calls try unless the attempt is throttled, and counts its outcome.
-func (s *Server) withinLimits(ctx context.Context, a guard.Attempt, try func(context.Context) (storage.User, error)) (u storage.User, err error) {
-	leave, err := s.throttle.Enter(ctx, a)
+func (ls *Logins) withinLimits(ctx context.Context, a guard.Attempt, try func(context.Context) (storage.User, error)) (u storage.User, err error) {
+	leave, err := ls.Throttle.Enter(ctx, a)
 	if err != nil {
 		return u, err
 	}
@@ -150,7 +150,7 @@ func unverified(c oauth.Claims) string {
 // refusedBy logs why a provider refuses a login, of whom, as far as that is known,
 // and from where. It returns what the client is told of it. The typed address is
 // empty for a login by browser.
-func (s *Server) refusedBy(p *oauth.Provider, a guard.Attempt, typed string, err error) error {
+func (ls *Logins) refusedBy(p *oauth.Provider, a guard.Attempt, typed string, err error) error {
 	refusal, ok := errors.AsType[*oauth.Refusal](err)
 	if !ok {
 		return err
@@ -158,10 +158,10 @@ func (s *Server) refusedBy(p *oauth.Provider, a guard.Attempt, typed string, err
 	if record.CheckUID(typed) != nil {
 		typed = "" // it may be anything, a token for example
 	}
-	if u, err := s.store.UserByIdentity(storage.Identity{Source: p.Name(), Subject: refusal.Subject}); typed == "" && err == nil {
+	if u, err := ls.Store.UserByIdentity(storage.Identity{Source: p.Name(), Subject: refusal.Subject}); typed == "" && err == nil {
 		typed = u.UID
 	}
-	s.log.Info("a provider refuses a login", "provider", p.Name(), "reason", refusal.Reason,
+	ls.Log.Info("a provider refuses a login", "provider", p.Name(), "reason", refusal.Reason,
 		"uid", typed, "subject", refusal.Subject, "address", a.From)
 	return reply.ErrInvalid
 }

@@ -1,4 +1,4 @@
-package server
+package login
 
 import (
 	"errors"
@@ -12,20 +12,20 @@ import (
 	"gatehouse/storage/record"
 )
 
-// admitIdentity is the one place where somebody whom a directory or a provider
+// Admit is the one place where somebody whom a directory or a provider
 // has vouched for becomes a user.
-func (s *Server) admitIdentity(a guard.Attempt, in storage.Login) (storage.User, error) {
+func (ls *Logins) Admit(a guard.Attempt, in storage.Login) (storage.User, error) {
 	actor := storage.Actor{Address: ipaddr.Text(a.From)}
 	if len(in.Addresses) > 0 {
 		actor.Name = in.Addresses[0]
 	}
-	u, err := s.store.LogIn(actor, in)
+	u, err := ls.Store.LogIn(actor, in)
 	switch {
 	case errors.Is(err, storage.ErrOtherAccount):
-		s.log.Warn("a login is refused, since its address is another account's; if both are one person, link them with `gatehouse user link UID SOURCE SUBJECT`",
+		ls.Log.Warn("a login is refused, since its address is another account's; if both are one person, link them with `gatehouse user link UID SOURCE SUBJECT`",
 			"uid", strings.Join(in.Addresses, " "), "source", in.Source, "subject", in.Subject, "address", a.From)
 	case errors.Is(err, storage.ErrNoAddress):
-		s.log.Warn("a login has no e-mail address to be named by", "source", in.Source, "subject", in.Subject, "uid", strings.Join(in.Addresses, " "), "address", a.From)
+		ls.Log.Warn("a login has no e-mail address to be named by", "source", in.Source, "subject", in.Subject, "uid", strings.Join(in.Addresses, " "), "address", a.From)
 	}
 	if err != nil {
 		return u, err
@@ -37,13 +37,13 @@ func (s *Server) admitIdentity(a guard.Attempt, in storage.Login) (storage.User,
 }
 
 // admitClaims admits the person whom a provider vouches for.
-func (s *Server) admitClaims(a guard.Attempt, p *oauth.Provider, c oauth.Claims) (storage.User, error) {
+func (ls *Logins) admitClaims(a guard.Attempt, p *oauth.Provider, c oauth.Claims) (storage.User, error) {
 	if len(c.Emails) == 0 && len(c.Unverified) > 0 {
-		s.log.Info("an address of a provider is not used", "provider", p.Name(), "reason", unverified(c),
+		ls.Log.Info("an address of a provider is not used", "provider", p.Name(), "reason", unverified(c),
 			"uid", strings.Join(c.Unverified, " "), "subject", c.Subject, "address", a.From)
 	}
 	id := storage.Identity{Source: p.Name(), Subject: c.Subject}
-	return s.admitIdentity(a, storage.Login{Identity: id, Addresses: c.Emails, Name: c.Name})
+	return ls.Admit(a, storage.Login{Identity: id, Addresses: c.Emails, Name: c.Name})
 }
 
 // claimed looks for mail, in any case, among a provider's addresses, and returns it

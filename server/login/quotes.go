@@ -1,4 +1,4 @@
-package server
+package login
 
 // doubleQuotes turns strings in single quotes, as the documented example of a login
 // by a provider has them, into JSON strings. It changes nothing else: a text that

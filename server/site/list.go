@@ -1,4 +1,4 @@
-package server
+package site
 
 import (
 	"net/http"
@@ -17,45 +17,45 @@ import (
 const rowsPerPage = 50
 
 // showTokens writes the page of the caller's tokens, the newest first.
-func (s *Server) showTokens(w http.ResponseWriter, r *route.Request, status int, page web.Tokens) error {
-	page.UID, page.Address, page.Now = r.User.UID, s.address(r.Request), s.now()
-	page.Lifetimes = s.lifetimes()
+func (st *Site) showTokens(w http.ResponseWriter, r *route.Request, status int, page web.Tokens) error {
+	page.UID, page.Address, page.Now = r.User.UID, st.address(r.Request), st.Now()
+	page.Lifetimes = st.Lifetimes()
 	page.Number = 1
 	if r.Method == http.MethodGet {
 		page.Number = number(r.URL.Query().Get("page"))
-		page.Done = s.justDone(r)
+		page.Done = st.justDone(r)
 	}
-	if err := s.fillPage(r, &page); err != nil {
+	if err := st.fillPage(r, &page); err != nil {
 		return err
 	}
-	return s.pages.Write(w, status, page)
+	return st.Pages.Write(w, status, page)
 }
 
 // fillPage reads the tokens of the page, or of the last one if there are fewer pages.
-func (s *Server) fillPage(r *route.Request, page *web.Tokens) (err error) {
-	if err := s.turns.Take(r.Context(), r.User.ID); err != nil {
+func (st *Site) fillPage(r *route.Request, page *web.Tokens) (err error) {
+	if err := st.Turns.Take(r.Context(), r.User.ID); err != nil {
 		return err
 	}
 	start := time.Now()
-	defer func() { s.turns.Give(time.Since(start)) }()
-	if page.Total, err = s.store.CountTokensOf(r.User.ID); err != nil {
+	defer func() { st.Turns.Give(time.Since(start)) }()
+	if page.Total, err = st.Store.CountTokensOf(r.User.ID); err != nil {
 		return err
 	}
 	page.Last = max(1, (page.Total+rowsPerPage-1)/rowsPerPage)
 	page.Number = min(page.Number, page.Last)
-	list, _, err := s.store.Page(storage.Owned{
+	list, _, err := st.Store.Page(storage.Owned{
 		Owner: r.User.ID, Newest: true, Skip: (page.Number - 1) * rowsPerPage, Limit: rowsPerPage,
 	})
 	for _, t := range list {
-		page.List = append(page.List, s.row(t))
+		page.List = append(page.List, st.row(t))
 	}
 	return err
 }
 
 // row is the only way from a stored token to one on a page, as package view is to one on
 // the wire.
-func (s *Server) row(t storage.Token) web.Token {
-	v := s.view.Token(t, "")
+func (st *Site) row(t storage.Token) web.Token {
+	v := st.view.Token(t, "")
 	row := web.Token{
 		ID: v.ID, Name: v.Name, Address: v.LastAddress, State: v.State,
 		Created: when(v.Created), Expires: when(t.Expires), Limits: slices.Concat(v.Scopes, v.Addresses),
@@ -68,13 +68,13 @@ func (s *Server) row(t storage.Token) web.Token {
 
 // justDone says what was done to a token according to the query, if the token is the
 // caller's and the store agrees.
-func (s *Server) justDone(r *route.Request) *web.Done {
+func (st *Site) justDone(r *route.Request) *web.Done {
 	for _, what := range []string{"revoked", "renamed"} {
 		id, err := storage.ParseID(r.URL.Query().Get(what))
 		if err != nil {
 			continue
 		}
-		t, err := s.store.Token(id)
+		t, err := st.Store.Token(id)
 		if err == nil && t.Owner == r.User.ID && (t.Revoked != 0) == (what == "revoked") {
 			return &web.Done{What: what, ID: id.String(), Name: t.Name}
 		}
@@ -84,18 +84,18 @@ func (s *Server) justDone(r *route.Request) *web.Done {
 
 const day = 24 * time.Hour
 
-// lifetimes are the choices for a new token that the policy allows, with the default
+// Lifetimes are the choices for a new token that the policy allows, with the default
 // chosen.
-func (s *Server) lifetimes() (list []web.Lifetime) {
-	usual := time.Duration(tokens.DefaultSpec(s.config().Tokens).Lifetime) * time.Millisecond
-	spans := []time.Duration{30 * day, 90 * day, 365 * day, usual, s.config().Tokens.MaxLifetime.Duration}
+func (st *Site) Lifetimes() (list []web.Lifetime) {
+	usual := time.Duration(tokens.DefaultSpec(st.Config().Tokens).Lifetime) * time.Millisecond
+	spans := []time.Duration{30 * day, 90 * day, 365 * day, usual, st.Config().Tokens.MaxLifetime.Duration}
 	slices.Sort(spans)
 	for _, d := range slices.Compact(spans) {
-		if most := s.config().Tokens.MaxLifetime; d > 0 && (!most.Ends() || d <= most.Duration) {
+		if most := st.Config().Tokens.MaxLifetime; d > 0 && (!most.Ends() || d <= most.Duration) {
 			list = append(list, web.Lifetime{Value: config.FormatSpan(d), Words: "in " + web.Span(d), Chosen: d == usual})
 		}
 	}
-	if !s.config().Tokens.MaxLifetime.Ends() {
+	if !st.Config().Tokens.MaxLifetime.Ends() {
 		never := web.Lifetime{Value: "never", Words: "never", Chosen: usual == 0}
 		list = append([]web.Lifetime{never}, list...)
 	}
@@ -104,19 +104,19 @@ func (s *Server) lifetimes() (list []web.Lifetime) {
 
 // address is the URL of this server for lines to paste into a shell. It has the Host
 // that the browser named, unless a shell could make something of that.
-func (s *Server) address(r *http.Request) string {
-	if s.config().PublicURL != "" {
-		return strings.TrimSuffix(s.config().PublicURL, "/")
+func (st *Site) address(r *http.Request) string {
+	if st.Config().PublicURL != "" {
+		return strings.TrimSuffix(st.Config().PublicURL, "/")
 	}
 	scheme, host := "http://", r.Host
-	if s.config().Secure() {
+	if st.Config().Secure() {
 		scheme = "https://"
 	}
 	plain := func(c rune) bool {
 		return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune(".-:[]", c)
 	}
 	if host == "" || strings.ContainsFunc(host, func(c rune) bool { return !plain(c) }) {
-		host = s.config().Listen
+		host = st.Config().Listen
 	}
 	return scheme + host
 }

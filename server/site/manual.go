@@ -1,4 +1,4 @@
-package server
+package site
 
 import (
 	"net/http"
@@ -11,26 +11,26 @@ import (
 
 // manualContents serves GET /manual/: the chapters, or with ?q= the sections that
 // contain these words.
-func (s *Server) manualContents(w http.ResponseWriter, r *route.Request) error {
+func (st *Site) manualContents(w http.ResponseWriter, r *route.Request) error {
 	query := r.URL.Query().Get("q")
-	return s.pages.Write(w, http.StatusOK, web.Contents{Query: query, Results: manual.Search(query)})
+	return st.Pages.Write(w, http.StatusOK, web.Contents{Query: query, Results: manual.Search(query)})
 }
 
 // manualChapter serves GET /manual/{topic}, and the pictures beside the chapters.
-func (s *Server) manualChapter(w http.ResponseWriter, r *route.Request) error {
+func (st *Site) manualChapter(w http.ResponseWriter, r *route.Request) error {
 	name := r.PathValue("topic")
 	for _, page := range manual.Pages() {
 		if page.Topic == name {
-			return s.pages.Write(w, http.StatusOK, web.Chapter{Page: page})
+			return st.Pages.Write(w, http.StatusOK, web.Chapter{Page: page})
 		}
 	}
 	png, ok := manual.Picture(name)
 	if !ok {
 		return reply.ErrNoRoute
 	}
-	s.pages.WritePicture(w, png)
+	st.Pages.WritePicture(w, png)
 	return nil
 }
 
 // toManual serves GET /manual, which lacks the slash that links in it count on.
-func toManual(w http.ResponseWriter, _ *route.Request) error { return seeOther(w, "/manual/") }
+func toManual(w http.ResponseWriter, _ *route.Request) error { return SeeOther(w, "/manual/") }

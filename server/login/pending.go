@@ -1,4 +1,4 @@
-package server
+package login
 
 import (
 	"crypto/aes"
@@ -31,7 +31,7 @@ type pending struct {
 	mu     sync.Mutex
 	next   uint64         // the number of the next login
 	first  uint64         // the number of the first block
-	blocks []pendingBlock // of the last pendingLife
+	blocks []pendingBlock // of the last PendingLife
 }
 
 // pendingBlock has the bits of blockLogins logins.
@@ -50,7 +50,7 @@ type pendingLogin struct {
 }
 
 const (
-	pendingLife = 10 * time.Minute
+	PendingLife = 10 * time.Minute
 	blockLogins = 4096
 )
 
@@ -68,9 +68,9 @@ func newPending(now func() time.Time) (*pending, error) {
 // begin returns the cookie of a login that begins now.
 func (p *pending) begin(l pendingLogin) (cookie string, err error) {
 	now := p.now()
-	l.Expires = now.Add(pendingLife).UnixMilli()
+	l.Expires = now.Add(PendingLife).UnixMilli()
 	p.mu.Lock()
-	for len(p.blocks) > 0 && now.Sub(p.blocks[0].last) >= pendingLife {
+	for len(p.blocks) > 0 && now.Sub(p.blocks[0].last) >= PendingLife {
 		p.blocks = p.blocks[1:]
 		p.first++
 	}

@@ -1,0 +1,233 @@
+package site
+
+import (
+	"cmp"
+	"errors"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"gatehouse/server/body"
+	"gatehouse/server/login"
+	"gatehouse/server/reply"
+	"gatehouse/server/route"
+	"gatehouse/server/tokens"
+	"gatehouse/server/web"
+	"gatehouse/storage"
+)
+
+// home serves GET /: one's tokens, or the login.
+func (st *Site) home(w http.ResponseWriter, r *route.Request) error {
+	var err error
+	if r.Caller, err = st.Authenticate(r, route.ByCookie); err == nil {
+		return st.showTokens(w, r, http.StatusOK, web.Tokens{})
+	}
+	if status, _ := reply.Status(err); status != http.StatusUnauthorized {
+		return err
+	}
+	if st.ledHere(r.Request) {
+		return st.Pages.Write(w, http.StatusOK, onward(r.Request))
+	}
+	query := r.URL.Query() // FormValue would read a body too, of any size
+	page := web.Login{Next: login.LocalPath(query.Get("next"))}
+	if query.Has("out") {
+		page.Note = "You are logged out."
+	}
+	return st.Logins.ShowPage(w, http.StatusOK, page)
+}
+
+// ledHere reports whether another site led the browser here, which then sends no
+// SameSite=Strict cookie even if it has one.
+func (st *Site) ledHere(r *http.Request) bool {
+	site := r.Header.Get("Sec-Fetch-Site")
+	return r.Method == http.MethodGet && (site == "cross-site" || site == "same-site") && len(r.CookiesNamed(login.CookieName(st.Config()))) == 0
+}
+
+// onward is a page that takes the browser here again: coming from this site, it
+// sends its cookie.
+func onward(r *http.Request) web.Page {
+	return web.Onward{To: cmp.Or(login.LocalPath(r.URL.RequestURI()), "/")}
+}
+
+// toHome serves the GET of paths that take forms: when a form goes wrong, such a path
+// stays in the browser's address bar.
+func (st *Site) toHome(w http.ResponseWriter, _ *route.Request) error {
+	return SeeOther(w, "/")
+}
+
+// Nobody shows the login to somebody who is not logged in: with the message,
+// if that says more than just this.
+func (st *Site) Nobody(w http.ResponseWriter, r *http.Request, message string) error {
+	if message != reply.ErrCredentials.Error() {
+		return st.Logins.ShowPage(w, http.StatusUnauthorized, web.Login{Error: message + "."})
+	}
+	if st.ledHere(r) {
+		return st.Pages.Write(w, http.StatusUnauthorized, onward(r))
+	}
+	page := web.Login{Note: "Log in to go on."}
+	if r.Method == http.MethodGet {
+		page.Next = login.LocalPath(r.URL.RequestURI())
+	}
+	return st.Logins.ShowPage(w, http.StatusUnauthorized, page)
+}
+
+// SeeOther answers a form: the browser gets path next.
+func SeeOther(w http.ResponseWriter, path string) error {
+	w.Header().Set("Location", path)
+	w.WriteHeader(http.StatusSeeOther)
+	return nil
+}
+
+// loginForm serves POST /login.
+func (st *Site) loginForm(w http.ResponseWriter, r *route.Request) error {
+	fields, err := st.Logins.ByCookie(w, r)
+	if fields == nil {
+		return err
+	}
+	next := login.LocalPath(fields["next"])
+	if err != nil {
+		status, message := st.Refusal(w, r.Request, err)
+		if errors.Is(err, reply.ErrInvalid) {
+			message += ": the user name or the password is wrong"
+		}
+		return st.Logins.ShowPage(w, status, web.Login{
+			Username: fields["username"], Method: cmp.Or(fields["method"], route.Userpass), Next: next, Error: message + ".",
+		})
+	}
+	if next == "" {
+		next = "/"
+	}
+	return SeeOther(w, next)
+}
+
+// logoutForm serves POST /logout.
+func (st *Site) logoutForm(w http.ResponseWriter, r *route.Request) error {
+	if err := st.Logins.EndSession(w, r); err != nil {
+		return err
+	}
+	return SeeOther(w, "/?out")
+}
+
+// createForm serves POST /tokens.
+func (st *Site) createForm(w http.ResponseWriter, r *route.Request) error {
+	fields, err := body.Fields(r.Request)
+	if err != nil {
+		return err
+	}
+	page := web.Tokens{Name: fields["name"]}
+	spec, _, err := tokens.Spec(st.Config().Tokens, tokens.Options{Name: fields["name"], ExpiresIn: fields["expiresIn"]})
+	if err == nil {
+		page.Made, err = st.showOnce(r, spec)
+	}
+	switch status, message := reply.Status(err); {
+	case err == nil:
+		page.Name = ""
+		return st.showTokens(w, r, http.StatusOK, page)
+	case status == http.StatusBadRequest || status == http.StatusForbidden:
+		page.Error = reply.Sentence(message) + "."
+		return st.showTokens(w, r, status, page)
+	}
+	return err
+}
+
+// showOnce creates a token, to be shown on the page this once.
+func (st *Site) showOnce(r *route.Request, spec storage.TokenSpec) (*web.Made, error) {
+	t, secret, err := st.Tokens.Make(r, r.User, spec)
+	if err != nil {
+		return nil, reply.UnlessGone(err, reply.ErrCredentials)
+	}
+	return &web.Made{Name: t.Name, Secret: secret.Reveal(), Expires: when(t.Expires)}, nil
+}
+
+// renamePage serves GET /tokens/{id}/rename.
+func (st *Site) renamePage(w http.ResponseWriter, r *route.Request) error {
+	t, err := st.Tokens.OwnIn(r)
+	if err != nil {
+		return err
+	}
+	return st.Pages.Write(w, http.StatusOK, web.Rename{UID: r.User.UID, ID: t.ID.String(), Name: t.Name, Number: number(r.URL.Query().Get("page"))})
+}
+
+// renameForm serves POST /tokens/{id}/rename.
+func (st *Site) renameForm(w http.ResponseWriter, r *route.Request) error {
+	fields, err := body.Fields(r.Request)
+	if err != nil {
+		return err
+	}
+	if _, err := body.Require(fields, "name"); err != nil {
+		return err
+	}
+	t, err := st.Tokens.OwnIn(r)
+	if err != nil {
+		return err
+	}
+	err = st.Tokens.Rename(r, t.ID, fields["name"])
+	if e := (*storage.InvalidError)(nil); errors.As(err, &e) {
+		return st.Pages.Write(w, http.StatusBadRequest, web.Rename{
+			UID: r.User.UID, ID: t.ID.String(), Name: fields["name"], Error: reply.Sentence(e.Message) + ".", Number: number(fields["page"]),
+		})
+	}
+	if err != nil {
+		return err
+	}
+	return SeeOther(w, backTo(fields["page"], "renamed", t.ID))
+}
+
+// revokePage serves GET /tokens/{id}/revoke: a revocation can't be undone, so
+// a person is asked.
+func (st *Site) revokePage(w http.ResponseWriter, r *route.Request) error {
+	t, err := st.Tokens.OwnIn(r)
+	if err != nil {
+		return err
+	}
+	return st.Pages.Write(w, http.StatusOK, web.Revoke{UID: r.User.UID, Now: st.Now(), Token: st.row(t), Number: number(r.URL.Query().Get("page"))})
+}
+
+// revokeForm serves POST /tokens/{id}/revoke.
+func (st *Site) revokeForm(w http.ResponseWriter, r *route.Request) error {
+	t, err := st.Tokens.OwnIn(r)
+	if err != nil {
+		return err
+	}
+	if _, err := st.Tokens.Revoke(r.Actor(), t.ID); err != nil {
+		return err
+	}
+	fields, _ := body.Fields(r.Request) // without the page's number, it goes on to the first
+	return SeeOther(w, backTo(fields["page"], "revoked", t.ID))
+}
+
+// backTo is the path to the page of the list that a token is on, and says what was
+// done to the token. That page checks it with the store: a made-up link has no effect.
+func backTo(page, done string, id storage.ID) string {
+	q := url.Values{done: {id.String()}}
+	if n := number(page); n > 1 {
+		q.Set("page", strconv.Itoa(n))
+	}
+	return "/?" + q.Encode()
+}
+
+// number reads the number of a page of the list, 1 if text is none.
+func number(text string) int {
+	n, _ := strconv.Atoi(text)
+	return max(1, n)
+}
+
+// asset serves GET /web/{file}.
+func (st *Site) asset(w http.ResponseWriter, r *route.Request) error {
+	if r.WithoutCredential(login.CookieName(st.Config())) {
+		w.Header().Set("Cache-Control", "public, max-age=31536000, immutable") // the name has the digest
+	}
+	if !st.Pages.WriteAsset(w, r.PathValue("file")) {
+		return reply.ErrNoRoute
+	}
+	return nil
+}
+
+// when is a time in milliseconds, of which the store has 0 for none.
+func when(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms)
+}
