@@ -64,7 +64,7 @@ func newMetrics(store *storage.Store, a *activity, open *listen.Connections) *me
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.gauge("gatehouse_users", "Users who are not removed.", func() float64 { return float64(store.UserCount()) })
 	m.gauge("gatehouse_tokens", "Tokens that are not revoked.", func() float64 { return float64(store.TokenCount()) })
-	m.gauge("gatehouse_journal_last_sequence", "The last durable record of the audit log.", func() float64 { return float64(store.LastSequence()) })
+	m.gauge("gatehouse_journal_last_sequence", "The last durable record of the audit log.", func() float64 { return float64(store.Audit().Last()) })
 	m.gauge("gatehouse_store_bytes", "What the store takes on the disk.", func() float64 { return float64(store.Size()) })
 	m.gauge("gatehouse_ready", "1 while changes are taken.", func() float64 { return truth(store.IsOpen() && store.Writable() == nil) })
 	m.gauge("gatehouse_disk_short", "1 while the disk is too full for changes.", func() float64 { return truth(errors.Is(store.Writable(), storage.ErrNoSpace)) })

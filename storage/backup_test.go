@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage/audit"
 	"gatehouse/storage/backup"
 	"gatehouse/storage/disk"
 	"gatehouse/storage/journal"
@@ -21,7 +22,7 @@ import (
 
 func eventsOf(t *testing.T, s *Store) (list []string) {
 	t.Helper()
-	for e, err := range s.Events(t.Context(), 0, false) {
+	for e, err := range s.Audit().Events(t.Context(), 0, false) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -44,7 +45,7 @@ func TestBackupHasTheLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	id, secret := create(t, s, alice)
-	want, v := eventsOf(t, s), must[Verified](t)(s.VerifyEvents(t.Context(), ""))
+	want, v := eventsOf(t, s), must[audit.Verified](t)(s.Audit().Verify(t.Context(), ""))
 	if v.First == 1 || len(s.journal.Segments()) < 2 {
 		t.Fatalf("this test tests nothing: %+v", v)
 	}
@@ -66,7 +67,7 @@ func TestBackupHasTheLog(t *testing.T) {
 				if got := eventsOf(t, s); len(got) < len(want) || strings.Join(got[:len(want)], "\n") != strings.Join(want, "\n") {
 					t.Errorf("got %q, want it to begin with %q", got, want)
 				}
-				again, err := s.VerifyEvents(t.Context(), v.End)
+				again, err := s.Audit().Verify(t.Context(), v.End)
 				if err != nil || again.First != v.First {
 					t.Errorf("got %+v, %v, want a log from record %d with %s", again, err, v.First, v.End)
 				}
@@ -193,7 +194,7 @@ func TestBackupOfADamagedLog(t *testing.T) {
 	put(t, filepath.Join(to, "key"), must[[]byte](t)(os.ReadFile(filepath.Join(dir, "key"))), 0o600)
 	restore(t, backup, to, opts)
 	s = openWith(t, to, opts)
-	v, err := s.VerifyEvents(t.Context(), "")
+	v, err := s.Audit().Verify(t.Context(), "")
 	if err != nil || v.First != segments[2] {
 		t.Errorf("got %+v, %v, want a log from record %d", v, err, segments[2])
 	}

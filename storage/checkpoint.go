@@ -47,7 +47,7 @@ func (s *Store) checkpointIfDue(ctx context.Context) {
 	if s.tableDue {
 		s.leaveTableMeanwhile()
 	}
-	s.tellOldEvents()
+	s.retention.Tell()
 	now, size := s.opts.Now(), s.journal.Size()
 	grown, most := size-s.checkpoint.size, s.opts.MostEvents
 	large := most > 0 && size > most && grown > most/16
@@ -64,8 +64,8 @@ func (s *Store) checkpointIfDue(ctx context.Context) {
 		return
 	}
 	s.leaveTableMeanwhile() // before what it needs of the journal goes
-	s.oldEvents.covered.Store(m.Sequence)
-	s.prune()
+	s.retention.Cover(m.Sequence)
+	s.retention.Prune()
 	s.checkpoint.size = s.journal.Size()
 }
 

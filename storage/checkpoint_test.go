@@ -33,7 +33,7 @@ func TestUsesDuringCheckpoint(t *testing.T) {
 		t.Error("the checkpoint did not wait")
 	}
 	s.uses.RUnlock()
-	for s.lastCheckpoint().Sequence != s.LastSequence() {
+	for s.lastCheckpoint().Sequence != s.Audit().Last() {
 		time.Sleep(time.Millisecond)
 	}
 	wantUsed(t, s, id, clock.Milli())

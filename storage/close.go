@@ -14,7 +14,9 @@ import (
 // release lets go of what Open got hold of.
 func (s *Store) release() error {
 	s.times.wrong.Stop()
-	s.oldEvents.held.Stop()
+	if s.retention != nil {
+		s.retention.Stop()
+	}
 	s.states.stop()
 	var errs []error
 	if s.index != nil && s.index.IsOpen() {

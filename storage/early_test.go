@@ -251,7 +251,7 @@ func TestEarlyNote(t *testing.T) {
 		t.Fatal(err)
 	}
 	s, let := held(t, dir, opts)
-	last := s.LastSequence()
+	last := s.Audit().Last()
 	if _, err := s.Authenticate(live, home); !errors.Is(err, ErrRefused) {
 		t.Fatalf("the old secret: got %v", err)
 	}
@@ -259,7 +259,7 @@ func TestEarlyNote(t *testing.T) {
 	if err := s.Opened(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	for e, err := range s.Events(t.Context(), last, true) {
+	for e, err := range s.Audit().Events(t.Context(), last, true) {
 		if err != nil || e.Action != ActionTokenStale {
 			t.Errorf("got %+v, %v", e, err)
 		}

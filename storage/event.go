@@ -1,12 +1,10 @@
 package storage
 
 import (
-	"context"
 	"errors"
-	"fmt"
-	"iter"
+	"time"
 
-	"gatehouse/storage/journal"
+	"gatehouse/storage/audit"
 	"gatehouse/storage/record"
 )
 
@@ -16,7 +14,7 @@ type Actor struct {
 	Address string // empty for what came by the unix socket
 }
 
-// The actions of events.
+// The actions of events. Those that package audit needs are in package record.
 const (
 	ActionUserAdd         = "user.add"
 	ActionUserPassword    = "user.password"
@@ -32,7 +30,7 @@ const (
 	ActionUserResume      = "user.resume"
 	ActionOffboardHeld    = "offboard.held"
 	ActionOffboardConfirm = "offboard.confirm"
-	ActionTokenCreate     = "token.create"
+	ActionTokenCreate     = record.ActionTokenCreate
 	ActionTokenRevoke     = "token.revoke"
 	ActionTokensRevoke    = "tokens.revoke" // all that matched; each has an event of its own
 	ActionTokenRotate     = "token.rotate"
@@ -45,13 +43,13 @@ const (
 	ActionBackup          = "backup"
 	ActionImport          = "import"
 	ActionRestore         = "restore"
-	ActionAuditPrune      = "audit.prune"
-	ActionAuditHeld       = "audit.held"    // events would have been dropped because of their age
-	ActionAuditConfirm    = "audit.confirm" // they may be
-	ActionIdleHeld        = "idle.held"     // idle tokens would have been revoked
-	ActionIdleConfirm     = "idle.confirm"  // they may be
-	ActionClockDoubt      = "clock.doubt"   // what the clock says is not believed
-	ActionClockConfirm    = "clock.confirm" // an administrator says that it is right
+	ActionAuditPrune      = record.ActionAuditPrune
+	ActionAuditHeld       = record.ActionAuditHeld // events would have been dropped because of their age
+	ActionAuditConfirm    = "audit.confirm"        // they may be
+	ActionIdleHeld        = "idle.held"            // idle tokens would have been revoked
+	ActionIdleConfirm     = "idle.confirm"         // they may be
+	ActionClockDoubt      = "clock.doubt"          // what the clock says is not believed
+	ActionClockConfirm    = "clock.confirm"        // an administrator says that it is right
 )
 
 var errSlow = errors.New("the disk is too slow")
@@ -66,90 +64,36 @@ func (s *Store) Note(by Actor, e Event) {
 	}
 }
 
-// Events yields the audit log after the given sequence, the oldest first; with
-// follow it goes on with each event as it becomes durable, until ctx ends.
-func (s *Store) Events(ctx context.Context, after uint64, follow bool) iter.Seq2[Event, error] {
-	return func(yield func(Event, error) bool) {
-		after = max(after, s.journal.FirstSequence()-1)
-		stop := errors.New("stop")
-		one := func(jr journal.Record) error {
-			r, err := record.ParseEntry(jr)
-			if err != nil {
-				return err
-			}
-			if r.Event.Action != "" && !yield(r.Event, nil) {
-				return stop
-			}
-			return nil
-		}
-		var err error
-		if !follow {
-			err = s.journal.Replay(ctx, after, one)
-		} else {
-			for jr, e := range s.journal.Follow(ctx, after) {
-				if err = e; err == nil {
-					err = one(jr)
-				}
-				if err != nil {
-					break
-				}
-			}
-		}
-		if err != nil && err != stop {
-			yield(Event{}, err)
-		}
-	}
+// Audit is the audit log.
+func (s *Store) Audit() audit.Log { return audit.Of(s.journal) }
+
+func newRetention(s *Store) *audit.Retention {
+	r := audit.NewRetention(audit.Options{
+		Journal: s.journal, Keep: s.opts.KeepEvents, Most: s.opts.MostEvents, Now: s.Now,
+		Note: func(e Event) { s.Note(Actor{Name: "retention"}, e) }, Log: s.opts.Log,
+	})
+	r.Cover(s.lastCheckpoint().Sequence)
+	return r
 }
 
-// LastSequence is that of the latest durable record.
-func (s *Store) LastSequence() uint64 { return s.journal.LastSequence() }
+// HeldEvents returns how many events are older than they are kept and are not dropped,
+// of how many, and why; no error if none is held.
+func (s *Store) HeldEvents() (n, of int, why error) { return s.retention.Held() }
 
-// Verified says what a verification of the audit log has read.
-type Verified struct {
-	First, Last uint64 // the oldest record that is kept, and the latest
-	End         string // the number and the hash of the latest, as atLeast takes them
-}
-
-// RolledBackError says that the audit log, which is whole, is not the one in which
-// somebody saw a record: it is of an older copy of the directory, or went on from one.
-type RolledBackError struct{ Message string }
-
-func (e *RolledBackError) Error() string { return e.Message }
-
-// VerifyEvents reads the whole chain of the audit log and, unless it is empty, looks
-// for a record by the number and the hash that an earlier call gave. It returns
-// ErrDamaged as VerifyJournal does, a *RolledBackError when the log does not have that
-// record, and an *InvalidError for one of another form.
-func (s *Store) VerifyEvents(ctx context.Context, atLeast string) (v Verified, err error) {
-	end := s.journal.End()
-	v = Verified{First: s.journal.FirstSequence(), Last: end.Sequence, End: end.String()}
-	var known journal.Position
-	if atLeast != "" {
-		if known, err = journal.ParsePosition(atLeast); err != nil {
-			return v, &InvalidError{Message: err.Error()}
+// DropHeldEvents lets the events that are held go.
+func (s *Store) DropHeldEvents(by Actor) error {
+	n, _, why := s.HeldEvents()
+	if why == nil {
+		return nil
+	}
+	for s.checkpoint.busy.Swap(true) { // a checkpoint is being made, which drops events too
+		if s.isClosing() {
+			return ErrClosed
 		}
+		time.Sleep(20 * time.Millisecond)
 	}
-	if err := s.VerifyJournal(ctx); err != nil || atLeast == "" {
-		return v, err
-	}
-	err = s.journal.Has(ctx, known)
-	switch {
-	case errors.Is(err, journal.ErrPruned):
-		err = &RolledBackError{fmt.Sprintf("the audit log begins with record %d, so nobody can tell whether it had this record %d: keep a later one", v.First, known.Sequence)}
-	case errors.Is(err, journal.ErrElsewhere) && known.Sequence > v.Last:
-		err = &RolledBackError{fmt.Sprintf("the audit log ends with record %d, before record %d: it is an older copy, or a backup was restored, and what came later is gone", v.Last, known.Sequence)}
-	case errors.Is(err, journal.ErrElsewhere):
-		err = &RolledBackError{fmt.Sprintf("the audit log has another record %d: it is of an older copy, or of a restored backup, that went on without what came later", known.Sequence)}
-	}
-	return v, err
-}
-
-// VerifyJournal reads the whole chain of the audit log. It returns ErrDamaged,
-// with file and offset, for the first thing that was changed.
-func (s *Store) VerifyJournal(ctx context.Context) error {
-	err := s.journal.Verify(ctx)
-	if errors.As(err, new(*journal.CorruptError)) {
-		return fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
-	return err
+	defer s.checkpoint.busy.Store(false)
+	s.Note(by, Event{Action: ActionAuditConfirm, Count: n})
+	s.retention.PruneHeld()
+	return nil
 }

@@ -27,14 +27,14 @@ func filePaths(t testing.TB, s *Store, u User) (paths []string) {
 func TestFilesLeaveNoTrail(t *testing.T) {
 	s := open(t, t.TempDir())
 	u := addUser(t, s, "ada@example.com")
-	last, size := s.LastSequence(), s.journal.Size()
+	last, size := s.Audit().Last(), s.journal.Size()
 	for n := range 500 {
 		f := File{ID: json.RawMessage(fmt.Sprint(n)), Revision: json.RawMessage("1"), Path: fmt.Sprint("/", n%300)}
 		if err := s.OpenedFile(u.ID, f); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got := s.LastSequence(); got != last {
+	if got := s.Audit().Last(); got != last {
 		t.Errorf("the journal has %d records more", got-last)
 	}
 	if got := s.journal.Size(); got != size {

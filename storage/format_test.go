@@ -160,7 +160,7 @@ func wantFormer(t *testing.T, s *Store, v formerStore, whole bool) {
 		}
 	}
 	events := 0
-	for e, err := range s.Events(t.Context(), 0, false) {
+	for e, err := range s.Audit().Events(t.Context(), 0, false) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -171,7 +171,7 @@ func wantFormer(t *testing.T, s *Store, v formerStore, whole bool) {
 	if events != v.Events {
 		t.Errorf("got %d events, want %d", events, v.Events)
 	}
-	if err := s.VerifyJournal(t.Context()); err != nil {
+	if err := s.Audit().VerifyChain(t.Context()); err != nil {
 		t.Error(err)
 	}
 }

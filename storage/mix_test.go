@@ -65,7 +65,7 @@ func answersOf(t *testing.T, s *Store, secrets []string) (m answers) {
 			m.uses[v.ID], m.used[v.ID] = v.Usage.Uses, v.LastUsed
 		}
 	}
-	for e, err := range s.Events(t.Context(), 0, false) {
+	for e, err := range s.Audit().Events(t.Context(), 0, false) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -74,7 +74,7 @@ func answersOf(t *testing.T, s *Store, secrets []string) (m answers) {
 		}
 		m.events = append(m.events, fmt.Sprint(e.Sequence, " ", e.Action, " ", e.UID, e.Token))
 	}
-	if err := s.VerifyJournal(t.Context()); err != nil {
+	if err := s.Audit().VerifyChain(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return m

@@ -326,7 +326,7 @@ func (o *opening) run() {
 func (o *opening) accept() error {
 	s := o.s
 	s.timesOpened()
-	s.openOldEvents()
+	s.retention = newRetention(s)
 	// A process that never runs for a day makes checkpoints all the same. One that the
 	// log can't go on from is as good as none.
 	s.checkpoint.size = s.journal.Size()

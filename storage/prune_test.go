@@ -31,7 +31,7 @@ func TestAuditLogHasABound(t *testing.T) {
 		t.Errorf("the audit log takes %d bytes, want at most %d", got, most)
 	}
 	first, told := uint64(0), ""
-	for e, err := range s.Events(context.Background(), 0, false) {
+	for e, err := range s.Audit().Events(context.Background(), 0, false) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -45,7 +45,7 @@ func TestAuditLogHasABound(t *testing.T) {
 	if want := fmt.Sprintf("events up to %d are no longer kept", s.journal.FirstSequence()-1); first < 2 || told != want {
 		t.Errorf("the first event is %d, and the log says %q, want %q", first, told, want)
 	}
-	if err := s.VerifyJournal(context.Background()); err != nil {
+	if err := s.Audit().VerifyChain(context.Background()); err != nil {
 		t.Error(err)
 	}
 	s.index.NoteDamage(ErrDamaged) // the next open builds the index again
@@ -65,8 +65,8 @@ func settle(t testing.TB, s *Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.oldEvents.covered.Store(m.Sequence)
-	s.prune()
+	s.retention.Cover(m.Sequence)
+	s.retention.Prune()
 	if err := s.change(admin, func(t *tx) error { t.event(Event{Action: ActionImport}); return nil }); err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"gatehouse/storage/audit"
 	"gatehouse/storage/disk"
 	"gatehouse/storage/index"
 	"gatehouse/storage/journal"
@@ -72,7 +73,7 @@ type Store struct {
 	surplus   surplus
 	stale     stale
 	times     times
-	oldEvents oldEvents
+	retention *audit.Retention
 	files     sync.Mutex // held by OpenedFile, which reads before it writes
 
 	useLog *uses.Log

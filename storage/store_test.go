@@ -258,7 +258,7 @@ func TestEvents(t *testing.T) {
 		{Actor: "alice@example.com", Address: "192.0.2.1", Action: ActionTokenRevoke, UID: "alice@example.com", Token: id.String()},
 	}
 	var got []Event
-	for e, err := range s.Events(context.Background(), 0, false) {
+	for e, err := range s.Audit().Events(context.Background(), 0, false) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -77,7 +77,7 @@ func TestRandomKeysChangeNothing(t *testing.T) {
 	}
 	t.Logf("GATEHOUSE_TEST_SEED=%d", seed)
 	store, c := real(t, 12, 40)
-	before, rows := store.LastSequence(), everything(t, c)
+	before, rows := store.Audit().Last(), everything(t, c)
 	m := &monkey{rand: rand.New(rand.NewPCG(seed, 1)), seen: map[string]int{}}
 	m.driver = drive(t, unfollowed{c}, Options{})
 	m.send(tea.WindowSizeMsg{Width: 80, Height: 24})
@@ -85,7 +85,7 @@ func TestRandomKeysChangeNothing(t *testing.T) {
 		m.step()
 	}
 	m.release()
-	if after := store.LastSequence(); after != before {
+	if after := store.Audit().Last(); after != before {
 		for e, err := range c.Events(t.Context(), api.EventQuery{After: before}) {
 			t.Errorf("it came to %+v, %v", e, err)
 		}

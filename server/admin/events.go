@@ -12,6 +12,7 @@ import (
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
 	"gatehouse/storage"
+	"gatehouse/storage/audit"
 )
 
 // events serves GET /admin/events: the audit log after a sequence; with
@@ -39,11 +40,11 @@ func (a *Admin) events(w http.ResponseWriter, r *route.Request) error {
 		w = unbuffered{w}
 	}
 	if last > 0 {
-		end := a.store.LastSequence()
+		end := a.store.Audit().Last()
 		after = max(after, end-min(last, end))
 	}
 	return a.stream(w, r, limit, func(yield func(any, error) bool) {
-		for e, err := range a.store.Events(r.Context(), after, follow) {
+		for e, err := range a.store.Audit().Events(r.Context(), after, follow) {
 			if follow && r.Context().Err() != nil {
 				return
 			}
@@ -56,14 +57,14 @@ func (a *Admin) events(w http.ResponseWriter, r *route.Request) error {
 
 // about reads which user or token events are to be about. For a token, an unambiguous
 // prefix of its id will do.
-func (a *Admin) about(q url.Values) (storage.About, error) {
-	out := storage.About{UID: q.Get("uid"), Token: strings.ToLower(q.Get("token"))}
+func (a *Admin) about(q url.Values) (audit.About, error) {
+	out := audit.About{UID: q.Get("uid"), Token: strings.ToLower(q.Get("token"))}
 	if out.Token == "" || len(out.Token) == 2*len(storage.ID{}) {
 		return out, nil
 	}
 	id, err := a.store.FindToken(out.Token)
 	if err != nil {
-		return storage.About{}, err
+		return audit.About{}, err
 	}
 	out.Token = id.String()
 	return out, nil
@@ -89,7 +90,7 @@ func (a *Admin) history(w http.ResponseWriter, r *route.Request) error {
 	if err := cmp.Or(err1, err2, err3); err != nil {
 		return err
 	}
-	f, err := a.store.RecentEvents(r.Context(), storage.Search{
+	f, err := a.store.Audit().Recent(r.Context(), audit.Search{
 		About: about, After: after, Before: before, Most: int(min(cmp.Or(last, someRecent), maxRecent)),
 	})
 	if err != nil {
@@ -138,9 +139,9 @@ func eventView(e storage.Event) api.Event {
 // verify serves GET /admin/events/verify: it reads the whole chain, and
 // looks for the record that atLeast names. What is wrong is an answer, not an error.
 func (a *Admin) verify(w http.ResponseWriter, r *route.Request) error {
-	found, err := a.store.VerifyEvents(r.Context(), r.URL.Query().Get("atLeast"))
+	found, err := a.store.Audit().Verify(r.Context(), r.URL.Query().Get("atLeast"))
 	v := api.Verification{First: found.First, Last: found.Last, End: found.End}
-	if errors.Is(err, storage.ErrDamaged) || errors.As(err, new(*storage.RolledBackError)) {
+	if errors.Is(err, storage.ErrDamaged) || errors.As(err, new(*audit.RolledBackError)) {
 		v.Problem = err.Error()
 	} else if err != nil {
 		return err

@@ -22,6 +22,14 @@ type Event struct {
 	Count    int    `json:"count,omitempty"` // of how many like it this entry tells; 0: one
 }
 
+// The actions that say something of the log itself, or of where the events of a token
+// begin.
+const (
+	ActionTokenCreate = "token.create"
+	ActionAuditPrune  = "audit.prune"
+	ActionAuditHeld   = "audit.held" // events would have been dropped because of their age
+)
+
 // Entry is one record of the log: an event and what it puts into the index. Its payload
 // is
 //

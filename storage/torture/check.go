@@ -297,7 +297,7 @@ func (c *checker) limit() {
 
 // events looks for the event of each acknowledged change since the last time.
 func (c *checker) events() {
-	err := c.s.VerifyJournal(context.Background())
+	err := c.s.Audit().VerifyChain(context.Background())
 	if err != nil {
 		c.failed("verify the audit log", err)
 		return
@@ -306,7 +306,7 @@ func (c *checker) events() {
 	for k, n := range c.Fresh {
 		fresh[k] = n
 	}
-	for e, err := range c.s.Events(context.Background(), c.Sequence, false) {
+	for e, err := range c.s.Audit().Events(context.Background(), c.Sequence, false) {
 		if err != nil {
 			c.failed("events", err)
 			return
@@ -325,5 +325,5 @@ func (c *checker) events() {
 			c.badf("the audit log has %d events %s too many", -n, k)
 		}
 	}
-	c.Sequence, c.Fresh = c.s.LastSequence(), map[string]int{}
+	c.Sequence, c.Fresh = c.s.Audit().Last(), map[string]int{}
 }

@@ -1,4 +1,4 @@
-package storage
+package audit
 
 import (
 	"bytes"
@@ -19,7 +19,7 @@ type About struct {
 }
 
 // Is reports whether an event is selected.
-func (a About) Is(e Event) bool {
+func (a About) Is(e record.Event) bool {
 	return (a.UID == "" || record.Fold(a.UID) == record.Fold(e.UID)) && (a.Token == "" || a.Token == e.Token)
 }
 
@@ -33,27 +33,27 @@ type Search struct {
 
 // Found is what a Search has found, and how far back it has looked.
 type Found struct {
-	Events []Event // the oldest first
-	Rest   uint64  // what came before this record was not looked at, and is for another Search; 0: there is nothing
-	Since  int64   // when that record was written, ms
-	Last   uint64  // the latest record that was looked at
+	Events []record.Event // the oldest first
+	Rest   uint64         // what came before this record was not looked at, and is for another Search; 0: there is nothing
+	Since  int64          // when that record was written, ms
+	Last   uint64         // the latest record that was looked at
 }
 
 // historySegments is how much of the journal one Search looks through: 128 MiB,
 // some 300,000 events.
 const historySegments = 16
 
-// RecentEvents reads the journal backwards, a segment after the other, until it
+// Recent reads the journal backwards, a segment after the other, until it
 // has what is wanted, or has come to the making of the token, before which there
 // is nothing about it, or has read historySegments.
-func (s *Store) RecentEvents(ctx context.Context, q Search) (Found, error) {
-	end := s.LastSequence()
+func (l Log) Recent(ctx context.Context, q Search) (Found, error) {
+	end := l.Last()
 	if q.Before > 0 {
 		end = min(end, q.Before-1)
 	}
-	f := Found{Events: []Event{}, Last: end}
+	f := Found{Events: []record.Event{}, Last: end}
 	looked := 0
-	for _, first := range slices.Backward(s.journal.Segments()) {
+	for _, first := range slices.Backward(l.journal.Segments()) {
 		after := max(q.After, first-1)
 		if after >= end {
 			continue
@@ -62,7 +62,7 @@ func (s *Store) RecentEvents(ctx context.Context, q Search) (Found, error) {
 			f.Rest = end + 1
 			break
 		}
-		p, err := s.eventsAbout(ctx, q.About, after, end)
+		p, err := l.about(ctx, q.About, after, end)
 		if errors.Is(err, journal.ErrPruned) {
 			break
 		}
@@ -88,15 +88,15 @@ func (s *Store) RecentEvents(ctx context.Context, q Search) (Found, error) {
 
 // part is what a stretch of the journal has about something.
 type part struct {
-	found []Event
+	found []record.Event
 	since int64 // when its first record was written
 	made  bool  // the first of them is how it all began
 }
 
-func (s *Store) eventsAbout(ctx context.Context, a About, after, end uint64) (p part, err error) {
+func (l Log) about(ctx context.Context, a About, after, end uint64) (p part, err error) {
 	stop := errors.New("stop")
 	p.since = math.MaxInt64
-	err = s.journal.Replay(ctx, after, func(jr journal.Record) error {
+	err = l.journal.Replay(ctx, after, func(jr journal.Record) error {
 		if jr.Sequence > end {
 			return stop
 		}
@@ -114,7 +114,7 @@ func (s *Store) eventsAbout(ctx context.Context, a About, after, end uint64) (p 
 			return err
 		}
 		p.found = append(p.found, r.Event)
-		p.made = p.made || a.Token != "" && r.Event.Action == ActionTokenCreate
+		p.made = p.made || a.Token != "" && r.Event.Action == record.ActionTokenCreate
 		return nil
 	})
 	if err == stop {

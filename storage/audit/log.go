@@ -1,0 +1,112 @@
+// Package audit reads the log as the audit log: in order and as it grows, backwards from
+// its end, and to prove that nothing in it was changed. It also drops the events that
+// need not be kept any longer.
+//
+// It owns no file: the journal does. It writes no event itself, and never decides that
+// events may go when the clock is in doubt or when they are very many.
+package audit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"gatehouse/storage/disk"
+	"gatehouse/storage/journal"
+	"gatehouse/storage/record"
+)
+
+// Log is the audit log.
+type Log struct{ journal *journal.Journal }
+
+// Of returns the audit log that is in a journal.
+func Of(j *journal.Journal) Log { return Log{j} }
+
+// Last is the sequence of the latest durable record.
+func (l Log) Last() uint64 { return l.journal.LastSequence() }
+
+// Events yields the audit log after the given sequence, the oldest first; with
+// follow it goes on with each event as it becomes durable, until ctx ends.
+func (l Log) Events(ctx context.Context, after uint64, follow bool) iter.Seq2[record.Event, error] {
+	return func(yield func(record.Event, error) bool) {
+		after = max(after, l.journal.FirstSequence()-1)
+		stop := errors.New("stop")
+		one := func(jr journal.Record) error {
+			r, err := record.ParseEntry(jr)
+			if err != nil {
+				return err
+			}
+			if r.Event.Action != "" && !yield(r.Event, nil) {
+				return stop
+			}
+			return nil
+		}
+		var err error
+		if !follow {
+			err = l.journal.Replay(ctx, after, one)
+		} else {
+			for jr, e := range l.journal.Follow(ctx, after) {
+				if err = e; err == nil {
+					err = one(jr)
+				}
+				if err != nil {
+					break
+				}
+			}
+		}
+		if err != nil && err != stop {
+			yield(record.Event{}, err)
+		}
+	}
+}
+
+// Verified says what a verification of the audit log has read.
+type Verified struct {
+	First, Last uint64 // the oldest record that is kept, and the latest
+	End         string // the number and the hash of the latest, as atLeast takes them
+}
+
+// RolledBackError says that the audit log, which is whole, is not the one in which
+// somebody saw a record: it is of an older copy of the directory, or went on from one.
+type RolledBackError struct{ Message string }
+
+func (e *RolledBackError) Error() string { return e.Message }
+
+// Verify reads the whole chain of the audit log and, unless it is empty, looks
+// for a record by the number and the hash that an earlier call gave. It returns
+// disk.ErrDamaged as VerifyChain does, a *RolledBackError when the log does not have that
+// record, and an *record.InvalidError for one of another form.
+func (l Log) Verify(ctx context.Context, atLeast string) (v Verified, err error) {
+	end := l.journal.End()
+	v = Verified{First: l.journal.FirstSequence(), Last: end.Sequence, End: end.String()}
+	var known journal.Position
+	if atLeast != "" {
+		if known, err = journal.ParsePosition(atLeast); err != nil {
+			return v, &record.InvalidError{Message: err.Error()}
+		}
+	}
+	if err := l.VerifyChain(ctx); err != nil || atLeast == "" {
+		return v, err
+	}
+	err = l.journal.Has(ctx, known)
+	switch {
+	case errors.Is(err, journal.ErrPruned):
+		err = &RolledBackError{fmt.Sprintf("the audit log begins with record %d, so nobody can tell whether it had this record %d: keep a later one", v.First, known.Sequence)}
+	case errors.Is(err, journal.ErrElsewhere) && known.Sequence > v.Last:
+		err = &RolledBackError{fmt.Sprintf("the audit log ends with record %d, before record %d: it is an older copy, or a backup was restored, and what came later is gone", v.Last, known.Sequence)}
+	case errors.Is(err, journal.ErrElsewhere):
+		err = &RolledBackError{fmt.Sprintf("the audit log has another record %d: it is of an older copy, or of a restored backup, that went on without what came later", known.Sequence)}
+	}
+	return v, err
+}
+
+// VerifyChain reads the whole chain of the audit log. It returns disk.ErrDamaged,
+// with file and offset, for the first thing that was changed.
+func (l Log) VerifyChain(ctx context.Context) error {
+	err := l.journal.Verify(ctx)
+	if errors.As(err, new(*journal.CorruptError)) {
+		return fmt.Errorf("%w: %w", disk.ErrDamaged, err)
+	}
+	return err
+}

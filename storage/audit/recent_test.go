@@ -1,0 +1,112 @@
+package audit_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+
+	"gatehouse/storage/audit"
+	"gatehouse/storage/journal"
+	"gatehouse/storage/record"
+)
+
+const token = "01000000000000000000000000ab"
+
+// logOf makes a log of events in segments of 64 KiB.
+func logOf(t *testing.T, events func(add func(record.Event), j *journal.Journal)) audit.Log {
+	t.Helper()
+	j, err := journal.Open(t.TempDir(), [32]byte{1}, journal.Options{Create: true, SegmentSize: 64 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { j.Close() })
+	events(func(e record.Event) {
+		b, err := record.Entry{Event: e}.AppendPayload(nil)
+		if err == nil {
+			_, err = j.Append(true, []journal.Entry{{Payload: b}})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}, j)
+	return audit.Of(j)
+}
+
+// TestRecentGoesOn: one look goes back so many segments, says so, and where
+// to go on; looks one after the other find what a reading of all finds.
+func TestRecentGoesOn(t *testing.T) {
+	const oneLook = 16 // segments
+	l := logOf(t, func(add func(record.Event), j *journal.Journal) {
+		add(record.Event{Action: record.ActionTokenCreate, Token: token})
+		noise := strings.Repeat("x", 8<<10)
+		for len(j.Segments()) < 3*oneLook {
+			for range 2 {
+				add(record.Event{Action: "token.rename", UID: "alice@example.com", Token: token})
+			}
+			for range 40 { // about something else
+				add(record.Event{Action: "login", Detail: noise})
+			}
+		}
+	})
+	all := audit.About{Token: token}
+	var want []uint64
+	for e, err := range l.Events(t.Context(), 0, false) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all.Is(e) {
+			want = append(want, e.Sequence)
+		}
+	}
+	for _, c := range []struct {
+		name  string
+		most  int
+		looks int // at least
+	}{{"as far as one look goes", 1000, 3}, {"a page at a time", 2, len(want) / 2}, {"one at a time", 1, len(want)}} {
+		t.Run(c.name, func(t *testing.T) {
+			got, looks := walk(t, l, audit.Search{About: all, Most: c.most})
+			if !slices.Equal(got, want) || looks < c.looks {
+				t.Errorf("got %d in %d looks %v\nwant %d in %d or more %v", len(got), looks, got, len(want), c.looks, want)
+			}
+		})
+	}
+	t.Run("after", func(t *testing.T) {
+		got, _ := walk(t, l, audit.Search{About: all, Most: 3, After: want[4]})
+		if !slices.Equal(got, want[5:]) {
+			t.Errorf("got %v, want %v", got, want[5:])
+		}
+	})
+	t.Run("nothing", func(t *testing.T) {
+		if got, looks := walk(t, l, audit.Search{About: audit.About{UID: "nobody@example.com"}, Most: 3}); len(got) != 0 || looks < 3 {
+			t.Errorf("got %v in %d looks, want nothing in three or more", got, looks)
+		}
+	})
+}
+
+// walk looks until nothing is left.
+func walk(t *testing.T, l audit.Log, q audit.Search) (found []uint64, looks int) {
+	t.Helper()
+	for {
+		f, err := l.Recent(context.Background(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		looks++
+		part := []uint64{}
+		for _, e := range f.Events {
+			part = append(part, e.Sequence)
+		}
+		found = append(part, found...)
+		if f.Rest == 0 {
+			if f.Since != 0 {
+				t.Errorf("since %d, and nothing is left", f.Since)
+			}
+			return found, looks
+		}
+		if f.Since == 0 || q.Before > 0 && f.Rest >= q.Before {
+			t.Fatalf("before %d: got rest %d since %d", q.Before, f.Rest, f.Since)
+		}
+		q.Before = f.Rest
+	}
+}
