@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -56,10 +57,13 @@ func dial(gate string) *http.Client {
 	}}}
 }
 
-// asked is an answer of the gate to a real request.
+// asked is an answer to a real request, of the gate unless the path is a URL.
 func (h *house) asked(client *http.Client, method, path string, header ...string) answer {
 	h.Helper()
-	r, err := http.NewRequest(method, "http://gate"+path, nil)
+	if strings.HasPrefix(path, "/") {
+		path = "http://gate" + path
+	}
+	r, err := http.NewRequest(method, path, nil)
 	if err != nil {
 		h.Fatal(err)
 	}
@@ -209,4 +213,65 @@ func ownGroup() (string, error) {
 		return "", err
 	}
 	return g.Name, nil
+}
+
+// TestGateProxies has each proxy ask at an address of the gate's own, with what the
+// manual shows for it. In a thousand questions, they open one connection at most.
+func TestGateProxies(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
+	for i, p := range proxies {
+		for _, socket := range []string{"", "unix:", "unix/"} {
+			if socket != "" && !slices.Contains(p.sockets, socket) {
+				continue
+			}
+			t.Run(p.name+" "+socket, func(t *testing.T) {
+				program := needProxy(t, i)
+				h := newHouse(t, func(c *config.Config) { c.TrustedProxies = prefixes("127.0.0.1/32") })
+				listen, path := "127.0.0.1:0", ""
+				if socket != "" {
+					path = filepath.Join(t.TempDir(), "gate.sock")
+					listen = "unix:" + path
+				}
+				gate, accepted, _ := h.serveGate(config.Gate{Listen: listen})
+				if socket != "" {
+					gate = socket + path
+				}
+				f := &front{h: h, gate: gate, challenges: p.challenges}
+				f.url, f.log = startProxy(t, i, program, gate, application(t))
+				t.Run("identity", f.identity)
+				t.Run("names", f.names)
+				t.Run("refusals", f.refusals)
+				t.Run("bodies", f.bodies)
+				t.Run("addresses", f.addresses)
+				t.Run("git", f.git)
+				t.Run("agents", f.agents)
+				t.Run("spellings", f.spellings)
+				t.Run("paths", f.paths)
+				t.Run("crowd", f.crowd)
+				t.Run("kept", func(t *testing.T) { f.kept(t, accepted) })
+			})
+		}
+	}
+}
+
+// kept counts the connections of many requests, allowed and refused.
+func (f *front) kept(t *testing.T, accepted *counting) {
+	const requests = 1000
+	made, client := f.h.create(`{}`), &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	for want, token := range map[int]string{http.StatusOK: made.Secret, http.StatusUnauthorized: flip(made.Secret, 200)} {
+		before := accepted.n.Load()
+		for range requests {
+			if a := f.h.asked(client, "GET", f.url+"/", "X-Auth-Token", token); a.code != want {
+				t.Fatalf("got %d, want %d", a.code, want)
+			}
+		}
+		n := accepted.n.Load() - before
+		t.Logf("%d: %d connections in %d requests", want, n, requests)
+		if n > 1 {
+			t.Errorf("%d: %d requests took %d connections, want 1 at most", want, requests, n)
+		}
+	}
 }

@@ -29,16 +29,17 @@ import (
 // that the manual shows. Their addresses alone are the test's.
 var proxies = []struct {
 	name, debian, program, file string
-	beside                      string // another file that it needs, in the same place
-	challenges                  int    // of the two that it passes on
-	down                        int    // what clients get while there is no Gatehouse
-	waits                       bool   // for a silent one, longer than a test should
+	beside                      string   // another file that it needs, in the same place
+	challenges                  int      // of the two that it passes on
+	down                        int      // what clients get while there is no Gatehouse
+	sockets                     []string // how the path of a unix socket begins
+	waits                       bool     // for a silent one, longer than a test should
 	site                        func(addr string) *strings.Replacer
 	around                      func(site, dir string) string // the whole configuration
 	args                        func(dir, conf string) []string
 }{
 	{
-		name: "nginx", debian: "nginx", program: "nginx", file: "nginx.conf", challenges: 1, down: http.StatusInternalServerError, waits: true,
+		name: "nginx", debian: "nginx", program: "nginx", file: "nginx.conf", challenges: 1, down: http.StatusInternalServerError, waits: true, sockets: []string{"unix:"},
 		site: func(addr string) *strings.Replacer { return strings.NewReplacer("listen 80;", "listen "+addr+";") },
 		around: func(site, dir string) string {
 			var temp strings.Builder
@@ -50,7 +51,7 @@ var proxies = []struct {
 		args: func(dir, conf string) []string { return []string{"-p", dir, "-e", "stderr", "-c", conf} },
 	},
 	{
-		name: "Caddy", debian: "caddy", program: "caddy", file: "Caddyfile", challenges: 2, down: http.StatusBadGateway, waits: true,
+		name: "Caddy", debian: "caddy", program: "caddy", file: "Caddyfile", challenges: 2, down: http.StatusBadGateway, waits: true, sockets: []string{"unix/"},
 		site: func(addr string) *strings.Replacer { return strings.NewReplacer("app.example.com", "http://"+addr) },
 		around: func(site, _ string) string {
 			return strings.Replace(site, "{\n", "{\n\tadmin off\n\tauto_https off\n", 1)
