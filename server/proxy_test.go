@@ -116,6 +116,11 @@ func needProxy(t *testing.T, i int) (program string) {
 // TestProxiesInManual: what is tested is what the manual shows.
 func TestProxiesInManual(t *testing.T) {
 	chapter := readFile(t, filepath.Join("manual", "gateway.md"))
+	for _, line := range []string{"`server unix:/run/gatehouse/gate.sock;`", "`forward_auth unix//run/gatehouse/gate.sock {`", "`http://127.0.0.1:8081/api/verify`"} {
+		if !strings.Contains(chapter, line) {
+			t.Errorf("the manual does not show %s, as TestGateProxies has it", line)
+		}
+	}
 	for _, p := range proxies {
 		for _, name := range []string{p.file, p.beside} {
 			if name != "" && !strings.Contains(chapter, "\n"+readFile(t, filepath.Join("..", "testdata", "proxy", name))+"```\n") {
