@@ -46,10 +46,10 @@ func (s *Store) Identify(text string) (id ID, generation byte, ok bool) {
 func (s *Store) Authenticate(text string, from Origin) (Bearer, error) {
 	b, err := s.inspect(text, from.Address, true)
 	if err == nil {
-		now := s.now()
+		now := s.clock.now()
 		if b.used.Ms() > now+wallclock.Tolerance.Milliseconds() {
 			s.Now() // the clock may have been set just now
-			limit, set := s.plausible()
+			limit, set := s.clock.plausible()
 			s.table.RectifyOne(b.ID, table.Times{Limit: limit, Set: set, Now: now})
 		}
 		s.table.Touch(b.ID, b.slot, now, from.Cut())
@@ -96,7 +96,7 @@ func (s *Store) inspect(text string, from netip.Addr, use bool) (Bearer, error) 
 	if b.Token, err = s.limited(id); err != nil {
 		return Bearer{}, err
 	}
-	if b.Token.Expired(s.now()) || use && !b.Token.AllowsAddress(from) {
+	if b.Token.Expired(s.clock.now()) || use && !b.Token.AllowsAddress(from) {
 		return Bearer{}, ErrRefused
 	}
 	if e.Flags&record.FlagRotated != 0 {

@@ -12,7 +12,7 @@ import (
 // NoteBackup remembers that a backup was made, in the audit log and for
 // LastBackup.
 func (s *Store) NoteBackup(by Actor) error {
-	now := s.now()
+	now := s.clock.now()
 	if err := disk.WriteFile(s.path("backed-up"), strconv.AppendInt(nil, now, 10)); err != nil {
 		return err
 	}
@@ -27,7 +27,7 @@ func (s *Store) NoteBackup(by Actor) error {
 func (s *Store) LastBackup() int64 {
 	b, _ := os.ReadFile(s.path("backed-up"))
 	ms, _ := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
-	if ms > s.now()+wallclock.Tolerance.Milliseconds() {
+	if ms > s.clock.now()+wallclock.Tolerance.Milliseconds() {
 		return 0 // by a clock that was ahead: when it was, nobody knows
 	}
 	return ms

@@ -13,7 +13,7 @@ import (
 
 // release lets go of what Open got hold of.
 func (s *Store) release() error {
-	s.times.wrong.Stop()
+	s.clock.doubtful.Stop()
 	if s.retention != nil {
 		s.retention.Stop()
 	}
@@ -113,7 +113,7 @@ func (s *Store) close() error {
 	}
 	if err == nil {
 		s.stop.to("write what is known of the clock")
-		s.closeTimes()
+		s.clock.close()
 	}
 	return errors.Join(err, s.release())
 }

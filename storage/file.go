@@ -25,7 +25,7 @@ func (s *Store) OpenedFile(owner UserID, f File) error {
 		return err
 	}
 	if f.Time == 0 {
-		f.Time = s.now()
+		f.Time = s.clock.now()
 	}
 	s.files.Lock()
 	defer s.files.Unlock()

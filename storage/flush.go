@@ -43,7 +43,9 @@ func (s *Store) flushEverySecond() {
 func (s *Store) flushNow(ctx context.Context, slice int) {
 	if slice == 0 {
 		s.Now() // a jump of the clock is seen within a second
-		s.rectify()
+		if s.isLoaded() {
+			s.clock.rectify(s.table)
+		}
 	}
 	if s.space.Short() != nil {
 		return // what was used stays in memory

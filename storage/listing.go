@@ -257,7 +257,7 @@ func (rd *reader) openUsage(item index.Item) (r record.UsageRecord, err error) {
 		return r, err
 	}
 	r, err = record.ParseUsage(b)
-	rd.s.believeUsage(&r)
+	rd.s.clock.believeUsage(&r)
 	return r, err
 }
 

@@ -130,6 +130,7 @@ func (o *opening) begin() (err error) {
 		return err
 	}
 	s.keys, s.seals, s.passwords = ring.TokenKeys(), ring.Seals(), ring.Passwords()
+	s.clock.seals = s.seals
 	s.attempts.key = ring.Derive("attempts")
 	s.journalKey = ring.Derive("journal")
 	s.snapshotKey = ring.Derive("snapshots")
@@ -194,7 +195,7 @@ func (o *opening) openJournal(opts journal.Options) (err error) {
 		s.opts.Log.Info("an interrupted write, which nobody was told had succeeded, was cut off the journal",
 			"file", tear.File, "offset", tear.Offset)
 	}
-	if err := s.openTimes(); err != nil {
+	if err := s.clock.open(s.journal); err != nil {
 		return err
 	}
 	if opts.Create && s.journal.LastSequence() == opts.CreateAfter {
@@ -325,7 +326,7 @@ func (o *opening) run() {
 // accept begins what is done only to a store that is not refused.
 func (o *opening) accept() error {
 	s := o.s
-	s.timesOpened()
+	s.clock.accepted()
 	s.retention = newRetention(s)
 	// A process that never runs for a day makes checkpoints all the same. One that the
 	// log can't go on from is as good as none.

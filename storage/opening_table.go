@@ -94,7 +94,7 @@ func (o *opening) loadShard(v *index.View, kid, b byte) error {
 	return v.Each([]byte{'t', kid, b}, func(k, b []byte) error {
 		t, err := record.ParseTokenHead(ID(k[1:]), b)
 		if err == nil {
-			o.loadToken(t, max(s.believe(record.CreatedAt(t.Created)), s.believe(uses[t.ID])))
+			o.loadToken(t, max(s.clock.believe(record.CreatedAt(t.Created)), s.clock.believe(uses[t.ID])))
 		}
 		return err
 	})
@@ -104,7 +104,7 @@ func (o *opening) loadShard(v *index.View, kid, b byte) error {
 func (o *opening) loadToken(t record.TokenHead, used record.LastUse) {
 	s := o.s
 	if used&1 == 1 {
-		used = record.UsedAt(used.Shown(s.believe(record.CreatedAt(t.Created)).Ms())) // as raise leaves it
+		used = record.UsedAt(used.Shown(s.clock.believe(record.CreatedAt(t.Created)).Ms())) // as raise leaves it
 	}
 	if owner, n, ok := s.table.Owners.Find(t.Owner); ok && owner.State != UserRemoved && t.Revoked == 0 {
 		s.table.Load(table.Entry{ID: t.ID, Generation: t.Generation, Flags: t.Flags, Owner: n, Used: used})
@@ -176,7 +176,7 @@ func (o *opening) apply(op record.Op) error {
 		return nil
 	}
 	if v, n, ok := o.s.table.Owners.Find(t.Owner); ok && v.State != UserRemoved {
-		o.s.table.Put(table.Entry{ID: t.ID, Generation: t.Generation, Flags: t.Flags, Owner: n, Used: o.s.believe(record.CreatedAt(t.Created))})
+		o.s.table.Put(table.Entry{ID: t.ID, Generation: t.Generation, Flags: t.Flags, Owner: n, Used: o.s.clock.believe(record.CreatedAt(t.Created))})
 	}
 	return nil
 }

@@ -91,7 +91,7 @@ func (s *Store) inspectRotated(b Bearer, from netip.Addr, use bool) error {
 			v.Overlap = 0
 			return tx.update(v, ActionTokenRetire)
 		})
-	case t.Accepts(b.Generation, s.now()):
+	case t.Accepts(b.Generation, s.clock.now()):
 		return nil
 	}
 	s.noteStale(t.ID, b.UID, from)
@@ -114,7 +114,7 @@ const (
 // noteStale brings into the audit log that somebody still has, or has stolen, a
 // secret that a rotation had ended.
 func (s *Store) noteStale(id ID, uid string, from netip.Addr) {
-	now := s.now()
+	now := s.clock.now()
 	s.stale.mu.Lock()
 	defer s.stale.mu.Unlock()
 	if last, ok := s.stale.noted[id]; ok && now < last+staleEvery.Milliseconds() {

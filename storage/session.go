@@ -78,7 +78,7 @@ func (s *Store) CreateSession(by Actor, owner UserID, method, agent string) (Sec
 	var b [32]byte
 	rand.Read(b[:])
 	cookie := base64.RawURLEncoding.EncodeToString(b[:])
-	now := s.now()
+	now := s.clock.now()
 	err := s.saveSession(record.SessionKey(cookie), Session{
 		Owner: owner, Epoch: o.Epoch, Method: method, Created: now, Seen: now,
 		Address: by.Address, Agent: Origin{Agent: agent}.Cut().Agent,
@@ -126,7 +126,7 @@ func (s *Store) writeSession(k []byte, value func(*reader) (Session, error)) err
 		if err != nil {
 			return err
 		}
-		left := max(time.Second, time.Duration(v.Created+SessionLife.Milliseconds()-s.now())*time.Millisecond)
+		left := max(time.Second, time.Duration(v.Created+SessionLife.Milliseconds()-s.clock.now())*time.Millisecond)
 		return errors.Join(
 			u.out.Put(k, b, left),
 			u.out.Hint(v.HintKey(k), nil, left))
@@ -145,7 +145,7 @@ func (s *Store) Session(cookie string) (Session, error) {
 	if err != nil {
 		return Session{}, err
 	}
-	now := s.now()
+	now := s.clock.now()
 	if !s.lasts(&v, now) {
 		return Session{}, ErrNoSession
 	}
@@ -181,7 +181,7 @@ const (
 // the oldest.
 func (s *Store) Sessions(owner UserID, cookie string) (list []Session, own int, err error) {
 	mine, own := record.SessionKey(cookie), -1
-	now := s.now()
+	now := s.clock.now()
 	err = s.view(func(rd *reader) error {
 		prefix, n := record.SessionsOf(owner), 0
 		for k := range rd.Scan(prefix) {

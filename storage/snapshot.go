@@ -69,7 +69,7 @@ func (s *Store) snapshot(ctx context.Context, out io.Writer, withLog bool) (m ba
 		if err != nil {
 			return err
 		}
-		m = backup.Manifest{Sequence: at.Sequence, Position: at, Created: s.now(), Users: want.First, Tokens: want.Second}
+		m = backup.Manifest{Sequence: at.Sequence, Position: at, Created: s.clock.now(), Users: want.First, Tokens: want.Second}
 		if withLog {
 			// Whatever of a later record the index has already, the journal brings in again.
 			if log, err = s.journal.Copy(); err != nil {

@@ -72,7 +72,7 @@ type Store struct {
 	sessions  sessions
 	surplus   surplus
 	stale     stale
-	times     times
+	clock     clock
 	retention *audit.Retention
 	files     sync.Mutex // held by OpenedFile, which reads before it writes
 
@@ -149,8 +149,10 @@ func newStore(dir string, opts Options) (*Store, error) {
 	s.quit = sync.OnceFunc(func() { close(s.closing) })
 	s.space = disk.NewSpace(s.path(""), disk.Watermark)
 	s.states.init(opts.Log)
-	s.times.options = clocks
-	s.times.wanted.Store(true)
+	s.clock.options, s.clock.read = clocks, opts.Now
+	s.clock.file, s.clock.space, s.clock.log = s.path("clock"), s.space, opts.Log
+	s.clock.note = func(e Event) { s.Note(Actor{Name: "clock"}, e) }
+	s.clock.wanted.Store(true)
 	s.forgetTable()
 	return s, nil
 }

@@ -101,7 +101,7 @@ func (s *Store) admit(t Token, used record.LastUse) {
 		return // a token of nobody authenticates nobody
 	}
 	s.limits.drop(t.ID)
-	s.table.Put(table.Entry{ID: t.ID, Generation: t.Generation, Flags: t.Flags(), Owner: n, Used: s.believe(used)})
+	s.table.Put(table.Entry{ID: t.ID, Generation: t.Generation, Flags: t.Flags(), Owner: n, Used: s.clock.believe(used)})
 	s.views.NoteToken(t.ID, t.Created)
 }
 
@@ -165,7 +165,7 @@ func (rd *reader) fill(t *Token) error {
 // addUses takes over what is known of the token's uses. The last use moves on,
 // never back, as far as the times can be right.
 func (rd *reader) addUses(t *Token, r *record.UsageRecord) {
-	limit, instead := rd.s.plausible()
+	limit, instead := rd.s.clock.plausible()
 	r.Believed(limit, instead)
 	t.Usage = r.Usage
 	created := record.CreatedAt(t.Created).Believed(limit, instead).Ms()

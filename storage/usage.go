@@ -17,7 +17,7 @@ func (s *Store) newUses() *uses.Flusher {
 		Table: s.table, Log: s.useLog,
 		Update:    s.updateUsages,
 		Noted:     s.views.NoteUses,
-		Plausible: s.plausible,
+		Plausible: s.clock.plausible,
 		// Before the index is compared, a tick would come to wait for that: for
 		// seconds, which a kill takes.
 		Hurry:   func() bool { return !isClosed(s.opening.compared) },
@@ -43,7 +43,7 @@ func (s *Store) recoverUses() {
 
 // raiseFromLog brings the last uses up to the log's, so that none goes back.
 func (s *Store) raiseFromLog() error {
-	return s.useLog.LastUses(func(id keys.ID, used record.LastUse) { s.table.Raise(id, s.believe(used)) })
+	return s.useLog.LastUses(func(id keys.ID, used record.LastUse) { s.table.Raise(id, s.clock.believe(used)) })
 }
 
 // updateUsages changes the usages of a few tokens in the index, in one transaction.
@@ -92,6 +92,6 @@ func (rd *reader) usageOf(id keys.ID) (r record.UsageRecord, err error) {
 	if r, err = record.ParseUsage(b); err != nil {
 		return r, fmt.Errorf("token %s: %w", id, err)
 	}
-	rd.s.believeUsage(&r)
+	rd.s.clock.believeUsage(&r)
 	return r, nil
 }

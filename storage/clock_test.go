@@ -212,7 +212,7 @@ func TestUseByAWrongClock(t *testing.T) {
 				m.Pass(10 * time.Minute)
 				last := int64(0)
 				for range 3 {
-					s.rectify()
+					s.clock.rectify(s.table)
 					wantPast(t, s, m, again, once, late, never)
 					wantUsed(t, s, again, used)
 					if v, err := s.Token(once); err != nil || v.LastUsed < set || last != 0 && v.LastUsed != last {
