@@ -165,7 +165,7 @@ func (m *model) keyLine() string {
 		return ""
 	}
 	if r, ok := m.screen().(rows); ok && r.filtering() {
-		return " type what to find   ↑ ↓ move   enter keep   esc clear"
+		return " type what to find   tab complete   ↑ ↓ move   enter keep   esc clear"
 	}
 	item := func(b binding) string { return "   " + m.st.key.Render(b.show) + " " + b.short }
 	var tail string
@@ -191,19 +191,57 @@ func (m *model) keyLine() string {
 // styles are in the terminal's own sixteen colours, in any theme, and
 // say nothing that the characters do not say too.
 type styles struct {
-	title, tab, heads, cursor, off, warn, banner, key lipgloss.Style
+	title, tab, heads, cursor, warn, banner, key, match lipgloss.Style
+	tones                                               [5]lipgloss.Style
 }
+
+// tone is what a cell's colour means.
+type tone int
+
+const (
+	plain tone = iota
+	dim
+	yellow
+	red
+	green
+)
 
 func newStyles(r *lipgloss.Renderer) styles {
 	s := r.NewStyle
+	colour := func(c string) lipgloss.Style { return s().Foreground(lipgloss.Color(c)) }
 	return styles{
 		title:  s().Bold(true),
 		tab:    s().Bold(true),
-		heads:  s().Foreground(lipgloss.Color("6")),
-		cursor: s().Bold(true),
-		off:    s().Faint(true),
-		warn:   s().Foreground(lipgloss.Color("1")).Bold(true),
+		heads:  colour("6"),
+		cursor: s().Reverse(true),
+		warn:   colour("1").Bold(true),
 		banner: s().Reverse(true),
-		key:    s().Foreground(lipgloss.Color("6")),
+		key:    colour("6"),
+		match:  s().Underline(true).Bold(true),
+		tones:  [5]lipgloss.Style{s(), s().Faint(true), colour("3"), colour("1"), colour("2")},
 	}
+}
+
+// highlit colours a cell, and in it the words that were looked for.
+func (st *styles) highlit(cell string, words []string, t tone) string {
+	from, to := -1, -1
+	if len(words) > 0 {
+		lower := strings.ToLower(cell)
+		for _, w := range words {
+			if at := strings.Index(lower, w); at >= 0 && len(lower) == len(cell) {
+				from, to = at, at+len(w)
+				break
+			}
+		}
+	}
+	paint := func(s string) string {
+		if t == plain || s == "" {
+			return s
+		}
+		return st.tones[t].Render(s)
+	}
+	if from < 0 {
+		return paint(cell)
+	}
+	return paint(cell[:from]) + st.match.Render(cell[from:to]) + paint(cell[to:])
 }

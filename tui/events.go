@@ -33,7 +33,7 @@ func newEvents(m *model) *events {
 	}
 	s.table = newTable(m, order[api.Event]{cursor, cursor}, eventColumns(m), query,
 		sorted{"", "newest first", "oldest first"})
-	s.feed = feed{m: m}
+	s.feed, s.noun = feed{m: m}, "event"
 	s.empty = func(words string) string {
 		if words != "" {
 			return "No event has in its actor, action, user, token or address: " + words

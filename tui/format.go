@@ -176,3 +176,34 @@ func usesADay(days []int64) string {
 	}
 	return fmt.Sprintf("%s   %s in %d days, %s today", spark(days, len(days)), number(int(sum)), len(days), number(int(today)))
 }
+
+// useTone, ageTone and stateTone colour what a cell says.
+func useTone(now time.Time, t api.Token) tone {
+	switch {
+	case inUse(now, t):
+		return green
+	case !t.Used():
+		return dim
+	}
+	return ageTone(now, t.LastUsed)
+}
+
+func ageTone(now time.Time, ms int64) tone {
+	switch age := now.Sub(time.UnixMilli(ms)); {
+	case ms == 0, age > api.StaleAfter && age <= 365*day:
+		return dim
+	case age > 365*day:
+		return yellow
+	}
+	return plain
+}
+
+func stateTone(state string) tone {
+	switch state {
+	case api.StateSuspended, api.StateDisabled:
+		return yellow
+	case api.StateRevoked, api.StateExpired:
+		return red
+	}
+	return plain
+}

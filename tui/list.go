@@ -160,6 +160,7 @@ type order[T any] struct {
 type window[T any] struct {
 	rows []T
 	head string // the cursor after which rows begin; empty at the start of the listing
+	from int    // how many rows come before them, about; less than 0: not known
 	end  bool   // nothing comes after rows
 }
 
@@ -181,6 +182,7 @@ func (w *window[T]) append(o order[T], page []T, at int) int {
 		return moved
 	}
 	w.head = o.cursor(w.rows[over-1])
+	w.skip(over)
 	w.rows = slices.Clone(w.rows[over:])
 	return moved - over
 }
@@ -190,10 +192,21 @@ func (w *window[T]) append(o order[T], page []T, at int) int {
 func (w *window[T]) prepend(o order[T], page []T, head string, at int) int {
 	moved := w.drop(o, page, at)
 	w.rows, w.head = slices.Concat(page, w.rows), head
+	w.skip(-len(page))
 	if len(w.rows) > windowRows {
 		w.rows, w.end = w.rows[:windowRows:windowRows], false
 	}
 	return moved + len(page)
+}
+
+// skip counts the rows that the window leaves behind, or takes back.
+func (w *window[T]) skip(n int) {
+	switch {
+	case w.head == "":
+		w.from = 0
+	case w.from >= 0:
+		w.from = max(w.from+n, 0)
+	}
 }
 
 // drop removes the rows that are in the page, too, having moved there since. It returns

@@ -242,11 +242,11 @@ func TestLateAnswerIsDropped(t *testing.T) {
 	d.held = nil
 	d.press("lic")
 	d.release()
-	d.want("alice@example.com", "1 match")
+	d.want("alice@example.com", "1 user matches")
 	for _, c := range older {
 		d.deliver(c())
 	}
-	d.want("alice@example.com", "1 match")
+	d.want("alice@example.com", "1 user matches")
 	d.wantNot("alina@example.com")
 }
 
@@ -254,16 +254,16 @@ func TestFilter(t *testing.T) {
 	d := drive(t, people(), Options{})
 	d.press("/")
 	d.paste("al\x1bi\n")
-	d.want("/ ali_", "4 match")
+	d.want("/ ali_", "4 users match")
 	d.press("q<down>")
-	d.want("/ aliq_", "0 match")
+	d.want("/ aliq_", "0 users match")
 	d.press("<backspace><enter>j")
 	d.want("/ ali ", " >   alice@example.com")
 	d.press("<esc>")
 	d.wantNot(" / al")
 	d.want("evil@example.com")
 	d.press("2/zo")
-	d.want("1 match", "reader")
+	d.want("1 token matches", "reader")
 	d.wantNot("cave")
 	d.press("<enter>r<esc>")
 	d.want("cave")

@@ -15,19 +15,19 @@ func TestSort(t *testing.T) {
 	d := drive(t, people(), Options{})
 	d.press("j ")
 	for _, c := range []struct{ keys, header, top string }{
-		{"s", "sort: last used, oldest first", "名前@example.jp"},
-		{"S", "sort: last used, latest first", "alice@example.com"},
-		{"s", "sort: created, oldest first", "ali.baba@corp.example"},
-		{"S", "sort: created, newest first", "evil@example.com"},
-		{"s", "sort: tokens, fewest first", "alina@example.com"},
-		{"S", "sort: tokens, most first", "alice@example.com"},
-		{"s", "sort: name", "ali.baba@corp.example"},
-		{"S", "sort: name, from the end", "名前@example.jp"},
-		{"/al", "sort: name, from the end", "alistair@example.com"},
-		{"<esc><esc>", "sort: name, from the end", "名前@example.jp"},
-		{"S2", "sort: last used, oldest first", ""},
-		{"s", "sort: created, oldest first", ""},
-		{"1", "sort: name", "ali.baba@corp.example"},
+		{"s", "last used, oldest first", "名前@example.jp"},
+		{"S", "last used, latest first", "alice@example.com"},
+		{"s", "created, oldest first", "ali.baba@corp.example"},
+		{"S", "created, newest first", "evil@example.com"},
+		{"s", "tokens, fewest first", "alina@example.com"},
+		{"S", "tokens, most first", "alice@example.com"},
+		{"s", "name", "ali.baba@corp.example"},
+		{"S", "name, from the end", "名前@example.jp"},
+		{"/al", "name, from the end", "alistair@example.com"},
+		{"<esc><esc>", "name, from the end", "名前@example.jp"},
+		{"S2", "last used, oldest first", ""},
+		{"s", "created, oldest first", ""},
+		{"1", "name", "ali.baba@corp.example"},
 	} {
 		d.press(c.keys)
 		d.want(c.header)
@@ -126,18 +126,18 @@ func TestRowsThatMoveAreShownOnce(t *testing.T) {
 func TestCountOfAFilter(t *testing.T) {
 	d := drive(t, many(20_000), Options{})
 	d.press("/user000")
-	d.want("10,000 match")
+	d.want("10,000 users match")
 	d.hold = true
 	d.press("2")
 	older := d.held
 	d.held = nil
 	d.press("x")
 	d.release()
-	d.want("0 match")
+	d.want("0 users match")
 	for _, c := range older {
 		d.deliver(c())
 	}
-	d.want("0 match")
+	d.want("0 users match")
 	d.press("<esc>")
 	d.wantNot("match")
 }
@@ -249,7 +249,7 @@ func TestBulkIsCountedWhenItFails(t *testing.T) {
 func TestEventsAreFiltered(t *testing.T) {
 	d := drive(t, people(), Options{})
 	d.press("4/ali")
-	d.want("3 match", "token.revoke")
+	d.want("3 events match", "token.revoke")
 	d.wantNot("user.suspend")
 	d.press("<enter><enter>")
 	d.want("Event: token.revoke", "enter open")

@@ -2,7 +2,9 @@ package tui
 
 import (
 	"context"
+	"net/http"
 	"strings"
+	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
 
@@ -35,14 +37,19 @@ func (t *table[T]) filterKey(k key) tea.Cmd {
 		return t.page(-1)
 	case "pgdown":
 		return t.page(1)
+	case "tab":
+		t.filter.value, t.hint = complete(t.filter.value, t.forms)
+		return t.ask()
 	}
 	if !t.filter.key(k) {
 		return nil
 	}
+	t.hint = ""
 	return t.ask()
 }
 
 func (t *table[T]) clearFilter() tea.Cmd {
+	t.hint = ""
 	if t.filter.value == "" {
 		return nil
 	}
@@ -50,34 +57,104 @@ func (t *table[T]) clearFilter() tea.Cmd {
 	return t.ask()
 }
 
-// filterLine shows the filter, how much it leaves, and the order.
+// filterLine shows the filter, and what of the listing is on the screen.
 func (t *table[T]) filterLine(width int) string {
-	right := t.sorting.String()
+	left := ""
 	if t.editing || t.filter.value != "" {
-		right = strings.TrimLeft(t.matches()+"   "+right, " ")
+		left = " / "
 	}
-	room := width - text.Width(right) - 6
-	left := strings.Repeat(" ", room+3)
-	if t.editing || t.filter.value != "" {
-		left = " / " + text.Left(t.filter.view(room, t.editing), room)
+	right := t.position(width - text.Width(left) - min(text.Width(t.filter.value)+4, width/3))
+	room := width - text.Width(right) - 5
+	if left == "" {
+		return strings.Repeat(" ", max(room+3, 0)) + right
 	}
-	return left + "  " + right
+	return left + text.Left(t.filter.view(room, t.editing), room) + "  " + right
 }
 
-// matches says how many rows the filter leaves.
-func (t *table[T]) matches() string {
-	n := len(t.list.win.rows)
-	switch {
+// position says in at most width columns how many rows there are, which of them show,
+// and in which order.
+func (t *table[T]) position(width int) string {
+	var parts []string
+	total, known := t.total()
+	switch n := len(t.list.win.rows); {
 	case t.list.asked == first:
-		return ""
-	case t.list.win.whole():
-		return number(n) + " match"
-	case t.known:
-		return number(t.rows) + " match"
-	case t.count != nil: // it is being counted
-		return ""
+	case known && t.filter.value != "":
+		parts = append(parts, count(total, t.noun)+" "+matches(total))
+	case known:
+		parts = append(parts, count(total, t.noun))
+	case t.count == nil && n > 0:
+		parts = append(parts, "more than "+number(n))
 	}
-	return "more than " + number(n) + " match"
+	if from, to, ok := t.shown(); ok {
+		parts = append(parts, "rows "+number(from)+"-"+number(to))
+	}
+	parts = append(parts, t.sorting.String())
+	for len(parts) > 1 && text.Width(strings.Join(parts, " · ")) > width {
+		parts = parts[:len(parts)-1]
+	}
+	return text.Cut(strings.Join(parts, " · "), max(width, 0))
+}
+
+func matches(n int) string {
+	if n == 1 {
+		return "matches"
+	}
+	return "match"
+}
+
+// total is how many rows the listing has.
+func (t *table[T]) total() (n int, known bool) {
+	switch {
+	case t.list.asked == first, t.list.err != nil:
+		return 0, false
+	case t.list.win.whole():
+		return len(t.list.win.rows), true
+	}
+	return t.rows, t.known
+}
+
+// shown returns the first and the last row on the screen, from 1.
+func (t *table[T]) shown() (from, to int, ok bool) {
+	l := &t.list
+	before := l.win.from
+	total, known := t.total()
+	if before < 0 { // the window was filled from the end
+		before = total - len(l.win.rows)
+	}
+	n := min(l.height, len(l.win.rows)-l.top)
+	if n < 1 || l.asked == first || !known && l.win.from < 0 || before < 0 {
+		return 0, 0, false
+	}
+	return before + l.top + 1, before + l.top + n, true
+}
+
+// thumb returns which lines of the scroll bar stand for what is shown, of height lines.
+func (t *table[T]) thumb(height int) (from, to int, ok bool) {
+	first, last, shown := t.shown()
+	total, known := t.total()
+	if !shown || !known || total <= height || height < 1 {
+		return 0, 0, false
+	}
+	size := max(height*(last-first+1)/total, 1)
+	from = min((height-size)*(first-1)/max(total-height, 1), height-size)
+	return from, from + size, true
+}
+
+// misread reports whether the server found something wrong with the filter.
+func (t *table[T]) misread() bool {
+	return t.filter.value != "" && refused(t.list.err, http.StatusBadRequest)
+}
+
+// remark is what is to be said of the filter, under it: what is wrong with it, or how its
+// last word may go on.
+func (t *table[T]) remark() []string {
+	if t.misread() {
+		return []string{t.m.st.warn.Render("   ! " + explain(t.list.err))}
+	}
+	if t.editing && t.hint != "" {
+		return []string{t.m.st.heads.Render("   " + t.hint)}
+	}
+	return nil
 }
 
 // view is what of a listing is shown, and in which order.
@@ -111,9 +188,9 @@ func (s *sorting) String() string {
 	case len(s.sorts) == 0:
 		return ""
 	case s.reverse:
-		return "sort: " + s.sorts[s.nth].down
+		return s.sorts[s.nth].down
 	}
-	return "sort: " + s.sorts[s.nth].up
+	return s.sorts[s.nth].up
 }
 
 func (t *table[T]) view() view {
@@ -139,16 +216,16 @@ func (t *table[T]) turn() tea.Cmd {
 	return t.ask()
 }
 
-// tally is how many rows a listing has. The server counts them only where the number
-// is shown: with a filter, or always.
+// tally is how many rows a listing has.
 type tally struct {
 	count    func(view) func(context.Context) (api.Count, error) // nil: the server does not count these
-	always   bool                                                // also without a filter
 	rows     int                                                 // if known
 	known    bool
 	seq      int  // of the latest question
 	counting bool // it is open
 	cancel   context.CancelFunc
+	counted  time.Time // when the latest answer came
+	took     time.Duration
 }
 
 // countMsg is the answer to a count.
@@ -156,6 +233,7 @@ type countMsg struct {
 	list, seq int
 	rows      int
 	err       error
+	took      time.Duration
 }
 
 // forget drops the count, and the answer to an open question when it comes.
@@ -164,31 +242,34 @@ func (c *tally) forget() {
 		c.cancel()
 	}
 	c.seq++
-	c.known, c.counting = false, false
+	c.known, c.counting, c.counted = false, false, time.Time{}
 }
 
-// askCount asks the server to count, unless it is asked already.
+// askCount asks the server to count, unless it is asked already, or a count that took
+// long has only just come.
 func (t *table[T]) askCount() tea.Cmd {
-	if t.count == nil || t.counting || t.filter.value == "" && !t.always {
+	if t.count == nil || t.counting || t.m.now().Sub(t.counted) < restFactor*t.tally.took {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(t.m.ctx, patience)
 	t.counting, t.cancel = true, cancel
-	list, seq, count := t.list.id, t.seq, t.count(t.view())
+	list, seq, count, now := t.list.id, t.seq, t.count(t.view()), t.m.now
 	return func() tea.Msg {
 		defer cancel()
+		start := now()
 		n, err := count(ctx)
-		return countMsg{list, seq, n.Rows, err}
+		return countMsg{list, seq, n.Rows, err, now().Sub(start)}
 	}
 }
 
 // tookCount takes the answer, if it is to the latest question about the list.
-func (c *tally) tookCount(list int, msg countMsg) {
+func (c *tally) tookCount(list int, now time.Time, msg countMsg) {
 	if msg.list != list || msg.seq != c.seq {
 		return
 	}
-	c.counting = false
+	c.counting, c.counted = false, now
 	if msg.err == nil { // the listing reports what fails
 		c.rows, c.known = msg.rows, true
 	}
+	c.took = msg.took
 }

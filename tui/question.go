@@ -134,7 +134,7 @@ func (l *list[T]) take(a answer[T]) (cmd tea.Cmd, ok bool) {
 	case first:
 		l.win, l.at, l.top = window[T]{rows: a.rows, end: a.end}, 0, 0
 	case last:
-		l.win, l.at = window[T]{rows: a.rows, head: a.head, end: true}, len(a.rows)-1
+		l.win, l.at = window[T]{rows: a.rows, head: a.head, end: true, from: -min(len(a.head), 1)}, len(a.rows)-1
 	case next:
 		l.win.end = a.end
 		l.shift(l.win.append(l.ord, a.rows, l.at))
@@ -144,7 +144,7 @@ func (l *list[T]) take(a answer[T]) (cmd tea.Cmd, ok bool) {
 		if len(a.rows) == 0 && l.win.head != "" {
 			return l.ask(last), true // all that was here has gone
 		}
-		l.replace(window[T]{rows: a.rows, head: l.win.head, end: a.end})
+		l.replace(window[T]{rows: a.rows, head: l.win.head, end: a.end, from: l.win.from})
 	}
 	p := l.pending
 	l.pending = 0

@@ -211,7 +211,7 @@ func (b *revokeBox) list(width, height int) []string {
 	}
 	out := []string{b.m.st.heads.Render(heads(cols, w))}
 	for _, t := range shown {
-		s := line(cols, w, t, false, false, "")
+		s := line(cols, w, t, false, false, "", nil)
 		if inUse(now, t) {
 			s = b.m.st.warn.Render(s)
 		}

@@ -158,7 +158,7 @@ func (s *status) people(f *facts) {
 	w := widths(cols, f.width)
 	f.lines = append(f.lines, s.m.st.heads.Render(heads(cols, w)))
 	for _, h := range all {
-		row := line(cols, w, h, false, false, "")
+		row := line(cols, w, h, false, false, "", nil)
 		if reach(h) == "FAILS" {
 			row = s.m.st.warn.Render(row)
 		}

@@ -6,6 +6,7 @@ import (
 
 	tea "github.com/charmbracelet/bubbletea"
 
+	"gatehouse/server/api"
 	"gatehouse/tui/text"
 )
 
@@ -21,10 +22,13 @@ type table[T any] struct {
 	odd   func(T) string // a state that must be seen at any width, or ""
 	query func(view) source[T]
 	empty func(words string) string // what to say when there are no rows
+	noun  string                    // a row
+	forms []api.FilterForm          // the filters that it takes
 
 	marks   map[string]T
 	filter  field
 	editing bool
+	hint    string // how the filter may go on
 	sorting
 	tally
 }
@@ -45,9 +49,14 @@ func (t *table[T]) page(n int) tea.Cmd  { return t.list.page(n) }
 func (t *table[T]) home() tea.Cmd       { return t.list.home() }
 func (t *table[T]) bottom() tea.Cmd     { return t.list.bottom() }
 func (t *table[T]) settled() bool       { return t.list.pending == 0 }
-func (t *table[T]) failure() error      { return t.list.err }
 func (t *table[T]) spin() (string, bool) {
 	return string(spinner[t.list.spin%len(spinner)]), t.list.slow
+}
+func (t *table[T]) failure() error {
+	if t.misread() {
+		return nil // remark says it
+	}
+	return t.list.err
 }
 func (t *table[T]) id(row T) string           { return t.list.ord.id(row) }
 func (t *table[T]) current() (row T, ok bool) { return t.list.current() }
@@ -61,7 +70,7 @@ func (t *table[T]) answer(msg tea.Msg) tea.Cmd {
 		}
 		return cmd
 	case countMsg:
-		t.tookCount(t.list.id, msg)
+		t.tookCount(t.list.id, t.m.now(), msg)
 		return nil
 	}
 	return t.list.other(msg)
@@ -126,23 +135,32 @@ func (t *table[T]) selected() []T {
 // body draws the line of the filter and the order, the heads and the rows.
 func (t *table[T]) body(width, height int) []string {
 	var out []string
-	if height >= roomy || t.editing || t.filter.value != "" || t.changed() {
+	remark := t.remark()
+	line := height >= roomy || t.editing || t.filter.value != "" || t.changed()
+	lines := max(height-1-len(remark)-btoi(line), 1)
+	rows, current := t.list.visible(lines)
+	if line {
 		out = append(out, t.filterLine(width))
 	}
-	w := widths(t.cols, width)
+	out = append(out, remark...)
+	inner := width
+	if width >= 80 {
+		inner-- // for the scroll bar
+	}
+	w := widths(t.cols, inner)
 	out = append(out, t.m.st.heads.Render(heads(t.cols, w)))
-	rows, current := t.list.visible(max(height-len(out), 1))
+	top, bottom, scrolls := t.thumb(lines)
+	words := sought(t.filter.value)
 	for i, row := range rows {
-		odd := ""
-		if t.odd != nil {
-			odd = t.odd(row)
+		s := t.row(w, row, i == current, words)
+		if bar := "│"; inner < width && scrolls {
+			if i >= top && i < bottom {
+				bar = "┃"
+			}
+			s = padded(s, inner) + bar
 		}
-		s := line(t.cols, w, row, i == current, t.marked(row), odd)
-		switch {
-		case i == current:
-			s = t.m.st.cursor.Render(s)
-		case odd != "":
-			s = t.m.st.off.Render(s)
+		if i == current {
+			s = t.m.st.cursor.Render(padded(s, width))
 		}
 		out = append(out, s)
 	}
@@ -152,11 +170,46 @@ func (t *table[T]) body(width, height int) []string {
 	return out
 }
 
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// row draws a row. The one under the cursor is not coloured: it is highlighted whole.
+func (t *table[T]) row(w []int, row T, current bool, words []string) string {
+	odd := ""
+	if t.odd != nil {
+		odd = t.odd(row)
+	}
+	if current {
+		return line(t.cols, w, row, true, t.marked(row), odd, nil)
+	}
+	return line(t.cols, w, row, false, t.marked(row), odd, func(c *column[T], cell string) string {
+		tone := plain
+		switch {
+		case c.tone != nil:
+			tone = c.tone(row)
+		case odd != "":
+			tone = dim
+		}
+		return t.m.st.highlit(cell, words, tone)
+	})
+}
+
+// padded fills a line up to a width.
+func padded(s string, width int) string {
+	return s + strings.Repeat(" ", max(width-text.Width(s), 0))
+}
+
 // silence says why there are no rows to draw.
 func (t *table[T]) silence() string {
 	switch {
 	case t.list.err != nil && unreachable(t.list.err):
 		return "Nothing to show until a server answers."
+	case t.list.err != nil && len(t.remark()) > 0:
+		return ""
 	case t.list.err != nil:
 		return "! " + explain(t.list.err) + "  (r asks again)"
 	case t.list.answered.IsZero() || t.list.asked == first:
@@ -182,6 +235,7 @@ type column[T any] struct {
 	late     bool // grows when the others have grown
 	whole    bool // cut without an ellipsis: the start of an id is a name for it
 	cell     func(T) string
+	tone     func(T) tone // nil: plain
 }
 
 func (c column[T]) fit(s string, width int) string {
@@ -243,8 +297,9 @@ func heads[T any](cols []column[T], w []int) string {
 }
 
 // line returns a row. odd, if not empty, is a state that must not be missed: it takes
-// the place of the last column when its own does not fit.
-func line[T any](cols []column[T], w []int, row T, current, marked bool, odd string) string {
+// the place of the last column when its own does not fit. paint, unless it is nil,
+// colours the cells.
+func line[T any](cols []column[T], w []int, row T, current, marked bool, odd string, paint func(*column[T], string) string) string {
 	cells := make([]string, len(w))
 	for i := range w {
 		s := cols[i].cell(row)
@@ -252,6 +307,9 @@ func line[T any](cols []column[T], w []int, row T, current, marked bool, odd str
 			s = odd
 		}
 		cells[i] = cols[i].fit(s, w[i])
+		if paint != nil {
+			cells[i] = paint(&cols[i], cells[i])
+		}
 	}
 	cursor, mark := " ", " "
 	if current {

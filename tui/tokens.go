@@ -46,7 +46,7 @@ func (s *tokens) init(m *model, query func() api.TokenQuery) {
 		q := of(v)
 		return func(ctx context.Context) (api.Count, error) { return m.client.TokenCount(ctx, q) }
 	}
-	s.odd = oddToken
+	s.odd, s.noun, s.forms = oddToken, "token", api.TokenFilters
 }
 
 var tokenSorts = []sorted{
@@ -66,11 +66,11 @@ func tokenColumns(m *model) []column[api.Token] {
 		{head: "ID", min: 10, max: 28, late: true, whole: true, cell: func(t api.Token) string { return t.ID }},
 		{head: "USER", min: 19, max: 48, cell: func(t api.Token) string { return t.UID }},
 		{head: "NAME", min: 8, max: 32, cell: func(t api.Token) string { return dash(t.Name) }},
-		{head: "LAST USED", min: 12, max: 12, cell: func(t api.Token) string { return used(m.now(), t) }},
+		{head: "LAST USED", min: 12, max: 12, cell: func(t api.Token) string { return used(m.now(), t) }, tone: func(t api.Token) tone { return useTone(m.now(), t) }},
 		{head: "FROM", min: 15, max: 39, late: true, cell: func(t api.Token) string { return dash(t.LastAddress) }},
 		{head: "CREATED", min: 10, max: 10, cell: func(t api.Token) string { return date(m.now(), t.Created) }},
 		{head: "EXPIRES", min: 10, max: 10, cell: func(t api.Token) string { return expiry(m.now(), t.ExpiresOn, date) }},
-		{head: "STATE", min: 9, max: 9, cell: func(t api.Token) string { return t.State }},
+		{head: "STATE", min: 9, max: 9, cell: func(t api.Token) string { return t.State }, tone: func(t api.Token) tone { return stateTone(t.State) }},
 	}
 }
 
@@ -143,7 +143,6 @@ var presets = [...]struct{ idle, tab, words string }{
 func newStale(m *model) *stale {
 	s := &stale{preset: 1}
 	s.init(m, s.selects)
-	s.always = true
 	s.empty = func(words string) string {
 		if words != "" {
 			words = " that matches " + words

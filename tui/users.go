@@ -32,7 +32,7 @@ func newUsers(m *model) *users {
 		sorted{api.ByLastUsed, "last used, oldest first", "last used, latest first"},
 		sorted{api.ByCreated, "created, oldest first", "created, newest first"},
 		sorted{api.ByTokens, "tokens, fewest first", "tokens, most first"})
-	s.odd = oddUser
+	s.odd, s.noun, s.forms = oddUser, "user", api.UserFilters
 	s.count = func(v view) func(context.Context) (api.Count, error) {
 		return func(ctx context.Context) (api.Count, error) { return m.client.UserCount(ctx, userQuery(v)) }
 	}
@@ -55,9 +55,9 @@ func userColumns(m *model) []column[api.User] {
 		{head: "SOURCE", min: 6, max: 16, late: true, cell: func(u api.User) string { return u.Source }},
 		{head: "TOKENS", min: 6, max: 6, right: true, cell: func(u api.User) string { return number(u.Tokens) }},
 		{head: "STALE", min: 5, max: 5, right: true, cell: func(u api.User) string { return number(u.Stale) }},
-		{head: "LAST USED", min: 12, max: 12, cell: func(u api.User) string { return lastUse(m.now(), u) }},
+		{head: "LAST USED", min: 12, max: 12, cell: func(u api.User) string { return lastUse(m.now(), u) }, tone: func(u api.User) tone { return ageTone(m.now(), u.LastUsed) }},
 		{head: "CREATED", min: 10, max: 10, cell: func(u api.User) string { return date(m.now(), u.Created) }},
-		{head: "STATE", min: 9, max: 9, cell: func(u api.User) string { return u.State }},
+		{head: "STATE", min: 9, max: 9, cell: func(u api.User) string { return u.State }, tone: func(u api.User) tone { return stateTone(u.State) }},
 	}
 }
 

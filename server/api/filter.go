@@ -20,7 +20,7 @@ func Where(pairs ...string) Filters {
 // FilterForm is what a filter is called, what it takes and what it finds.
 type FilterForm struct {
 	Name  string
-	Value string // what its value is, as a help writes it; empty: it takes none
+	Value string // what its value is, as a help writes it: in small letters, one of those; empty: it takes none
 	Many  bool   // may be given more than once; each time it must match
 	Help  string
 }
@@ -44,7 +44,7 @@ var TokenFilters = []FilterForm{
 	{"unlimited", "", false, "has no limit: no scopes, no addresses, no end"},
 	{"address-limited", "", false, "is limited to addresses"},
 	{"expires-within", "SPAN", false, "works, and ends within so long"},
-	{"state", "STATE", false, "is live, expired, suspended or revoked"},
+	{"state", "live|expired|suspended|revoked", false, "in this state"},
 }
 
 // UserFilters are those of a listing of users.
@@ -52,6 +52,6 @@ var UserFilters = []FilterForm{
 	{"search", "TEXT", true, "TEXT anywhere in the uid or the person's name"},
 	{"prefix", "P", false, "the uid starts so"},
 	{"source", "NAME", false, "users of this source: local, ldap or a provider"},
-	{"state", "STATE", false, "is active, disabled or suspended"},
+	{"state", "active|disabled|suspended", false, "in this state"},
 	{"locked", "", false, "logins are delayed, after too many bad passwords"},
 }

@@ -21,7 +21,7 @@ func UTF8(getenv func(string) string) bool {
 // drawn are the characters that the screens draw with, each beside what stands for it
 // in ASCII.
 var drawn = strings.NewReplacer(
-	"─", "-", "│", "|", "┌", "+", "┐", "+", "└", "+", "┘", "+", "…", "~", "↑", "^", "↓", "v", "µ", "u",
+	"─", "-", "│", "|", "┌", "+", "┐", "+", "└", "+", "┘", "+", "┃", "#", "·", "-", "…", "~", "↑", "^", "↓", "v", "µ", "u",
 	"▁", "_", "▂", ".", "▃", ":", "▄", "-", "▅", "=", "▆", "+", "▇", "*", "█", "#",
 )
 
