@@ -253,9 +253,10 @@ func (o *opening) takeTable(left *table.File) {
 // afterwards: what is newer than the file stays.
 func (o *opening) catchUpTable(after uint64) error {
 	s := o.s
+	load := o.loader()
 	err := opLog{s.journal}.Ops(after, func(_ uint64, ops []record.Op) error {
 		for _, op := range ops {
-			if err := o.apply(op); err != nil {
+			if err := load.Apply(op); err != nil {
 				return err
 			}
 		}
@@ -264,15 +265,7 @@ func (o *opening) catchUpTable(after uint64) error {
 	if err != nil {
 		return fmt.Errorf("bring the table up to the journal: %w", err)
 	}
-	var dead []ID
-	s.table.Each(func(e table.Entry) {
-		if s.table.Owners.At(e.Owner).State == UserRemoved {
-			dead = append(dead, e.ID) // removed since it was made
-		}
-	})
-	for _, id := range dead {
-		s.table.Remove(id)
-	}
+	load.DropRemoved()
 	return nil
 }
 

@@ -261,13 +261,7 @@ func (f *File) Load(n byte) error {
 // returns an error.
 func (f *File) LoadAll(stop func() error) error {
 	var next atomic.Int32
-	var wg sync.WaitGroup
-	errs := make([]error, runtime.GOMAXPROCS(0))
-	for w := range errs {
-		wg.Go(func() { errs[w] = f.loadFrom(&next, stop) })
-	}
-	wg.Wait()
-	if err := errors.Join(errs...); err != nil {
+	if err := inParallel(func() error { return f.loadFrom(&next, stop) }); err != nil {
 		return err
 	}
 	f.owners = nil // that was 4 bytes a user

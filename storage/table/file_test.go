@@ -1,0 +1,265 @@
+package table_test
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"gatehouse/storage/disk"
+	"gatehouse/storage/journal"
+	"gatehouse/storage/keys"
+	"gatehouse/storage/record"
+	"gatehouse/storage/table"
+)
+
+// retired is the number of a key whose tokens are dead.
+const retired = 9
+
+func live(key byte) bool { return key != retired }
+
+func loader(t *table.Table) table.Loader {
+	return table.Loader{Table: t, Seals: keys.Ring{}.Seals(), Live: live, Stop: never,
+		Believe: func(u record.LastUse) record.LastUse { return u }}
+}
+
+// fill puts users and tokens into a table, and returns the tokens.
+func fill(t *table.Table, r *rand.Rand) map[keys.ID]table.Entry {
+	all := map[keys.ID]table.Entry{}
+	for n := range 50 {
+		t.Owners.Set(record.Owner{ID: record.UserID(n + 1), UID: fmt.Sprintf("user%d@example.com", n)})
+	}
+	for range 3000 {
+		id := keys.ID{byte(1 + r.IntN(2))}
+		binary.BigEndian.PutUint64(id[1:], r.Uint64())
+		e := table.Entry{ID: id, Generation: byte(r.IntN(3)), Flags: byte(r.IntN(4)), Owner: r.Uint32N(50), Used: record.UsedAt(r.Int64N(1 << 40))}
+		t.Put(e)
+		all[id] = e
+	}
+	return all
+}
+
+func same(t *testing.T, got *table.Table, want map[keys.ID]table.Entry) {
+	t.Helper()
+	if got.Len() != len(want) {
+		t.Fatalf("got %d tokens, want %d", got.Len(), len(want))
+	}
+	for id, w := range want {
+		e, ok, whole := got.Get(id)
+		e.Slot = 0
+		if !ok || !whole || e != w {
+			t.Fatalf("token %v: got %+v, %t, %t, want %+v", id, e, ok, whole, w)
+		}
+	}
+}
+
+// A table is loaded from its file, and what was applied after the file's position
+// stays, whether it came before a shard was loaded or after.
+func TestFile(t *testing.T) {
+	r, seals := rand.New(rand.NewPCG(5, 6)), keys.Ring{}.Seals()
+	old := table.New()
+	want := fill(old, r)
+	moment := table.Moment{Position: journal.Position{Sequence: 7, Hash: [32]byte{8}}, Uses: 9}
+	name := filepath.Join(t.TempDir(), "table")
+	if err := old.WriteFile(name, seals, moment); err != nil {
+		t.Fatal(err)
+	}
+	f, err := table.Open(name, seals)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if f.Moment != moment {
+		t.Errorf("got the moment %+v, want %+v", f.Moment, moment)
+	}
+	tab := table.New()
+	if err := f.Users(tab, live, true); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := fmt.Sprint(tab.Owners.All()), fmt.Sprint(old.Owners.All()); got != want {
+		t.Errorf("got the users %s, want %s", got, want)
+	}
+	apply(t, tab, want, r, 100)
+	for id := range maps.Keys(want) {
+		if e, ok, _ := tab.Lookup(id); !ok || e.Owner != want[id].Owner {
+			t.Fatalf("token %v: got %+v, %t, want %+v", id, e, ok, want[id])
+		}
+		break
+	}
+	if err := f.LoadAll(never); err != nil {
+		t.Fatal(err)
+	}
+	apply(t, tab, want, r, 100)
+	loader(tab).DropRemoved()
+	for id, e := range want {
+		if tab.Owners.At(e.Owner).State == record.UserRemoved {
+			delete(want, id)
+		}
+	}
+	same(t, tab, want)
+}
+
+// apply applies changes, as the log has them, to the table and to what it should have.
+func apply(t *testing.T, tab *table.Table, want map[keys.ID]table.Entry, r *rand.Rand, n int) {
+	t.Helper()
+	l := loader(tab)
+	put := func(key, value []byte, err error) {
+		t.Helper()
+		if err == nil {
+			err = l.Apply(record.Op{Key: key, Value: l.Seals.Seal(key, value)})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for id, e := range want {
+		if n--; n < 0 {
+			return
+		}
+		v := record.Token{ID: id, Owner: tab.Owners.At(e.Owner).ID, Generation: e.Generation}
+		switch n % 5 {
+		case 0:
+			v.Revoked = 5
+			b, err := v.Value()
+			put(record.TokenKey(id), b, err)
+			delete(want, id)
+		case 1: // only its end is kept
+			if err := l.Apply(record.Op{Key: record.TokenKey(id)}); err != nil {
+				t.Fatal(err)
+			}
+			delete(want, id)
+		case 2:
+			v.Generation++
+			b, err := v.Value()
+			put(record.TokenKey(id), b, err)
+			e.Generation, e.Flags = v.Generation, v.Flags()
+			want[id] = e
+		case 3:
+			fresh := v
+			fresh.ID[13], fresh.Created = 77, int64(n)
+			b, err := fresh.Value()
+			put(record.TokenKey(fresh.ID), b, err)
+			want[fresh.ID] = table.Entry{ID: fresh.ID, Generation: v.Generation, Owner: e.Owner, Used: record.CreatedAt(int64(n))}
+			other := fresh
+			other.ID[0] = retired
+			b, err = other.Value()
+			put(record.TokenKey(other.ID), b, err)
+		case 4:
+			u := record.User{ID: v.Owner, UID: "gone@example.com", State: record.UserRemoved}
+			if n%50 == 4 {
+				b, err := u.Value()
+				put(record.UserKey(u.ID), b, err)
+			}
+		}
+	}
+}
+
+// A bit that was flipped anywhere is seen: in the head when the file is opened, in a
+// part when that is loaded.
+func TestDamagedFile(t *testing.T) {
+	r, seals := rand.New(rand.NewPCG(5, 7)), keys.Ring{}.Seals()
+	old := table.New()
+	fill(old, r)
+	name := filepath.Join(t.TempDir(), "table")
+	if err := old.WriteFile(name, seals, table.Moment{}); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 200 {
+		at := r.IntN(len(whole))
+		if n%2 == 0 {
+			at = r.IntN(table.HeadSize)
+		}
+		b := append([]byte{}, whole...)
+		b[at] ^= 1 << r.IntN(8)
+		if err := os.WriteFile(name, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		f, err := table.Open(name, seals)
+		if (err != nil) != (at < table.HeadSize) {
+			t.Fatalf("byte %d: got %v, and the head has %d", at, err, table.HeadSize)
+		}
+		if err != nil {
+			continue
+		}
+		tab := table.New()
+		if err := errors.Join(f.Users(tab, live, false), f.LoadAll(never), f.Close()); !errors.Is(err, disk.ErrDamaged) {
+			t.Errorf("byte %d: got %v, want %v", at, err, disk.ErrDamaged)
+		}
+	}
+}
+
+// records are those of an index.
+type records map[string][]byte
+
+func (m records) Each(prefix []byte, fn func(key, value []byte) error) error {
+	for k, v := range m {
+		if len(k) >= len(prefix) && k[:len(prefix)] == string(prefix) {
+			if err := fn([]byte(k), v); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Of the records, the table takes the tokens that are not dead, with their last uses.
+func TestLoadRecords(t *testing.T) {
+	m := records{}
+	put := func(key, value []byte, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		m[string(key)] = value
+	}
+	for n, state := range []record.UserState{record.UserActive, record.UserDisabled, record.UserRemoved} {
+		u := record.User{ID: record.UserID(n + 1), UID: fmt.Sprint(n), State: state}
+		b, err := u.Value()
+		put(record.UserKey(u.ID), b, err)
+	}
+	token := func(n byte, v record.Token, used int64) keys.ID {
+		if v.ID[0] == 0 {
+			v.ID[0] = 1
+		}
+		v.ID[1], v.ID[5], v.Created = n, n, 1000
+		b, err := v.Value()
+		put(record.TokenKey(v.ID), b, err)
+		if used > 0 {
+			r := record.UsageRecord{Used: record.UsedAt(used)}
+			put(record.UsageKey(v.ID), r.Value(), nil)
+		}
+		return v.ID
+	}
+	want := map[keys.ID]record.LastUse{
+		token(1, record.Token{Owner: 1}, 0):    record.CreatedAt(1000),
+		token(2, record.Token{Owner: 2}, 5000): record.UsedAt(5000),
+		token(3, record.Token{Owner: 1}, 1000): record.UsedAt(1001), // as listings show it
+	}
+	token(4, record.Token{Owner: 3}, 0)                          // of a removed user
+	token(5, record.Token{Owner: 1, Revoked: 5}, 0)              // revoked
+	token(6, record.Token{Owner: 4}, 0)                          // of nobody
+	token(7, record.Token{ID: keys.ID{retired}, Owner: 1}, 5000) // of a retired key
+	tab := table.New()
+	if err := loader(tab).LoadRecords(m); err != nil {
+		t.Fatal(err)
+	}
+	got := map[keys.ID]record.LastUse{}
+	tab.Each(func(e table.Entry) { got[e.ID] = e.Used })
+	if !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	stop := errors.New("stop")
+	l := loader(table.New())
+	l.Stop = func() error { return stop }
+	if err := l.LoadRecords(m); !errors.Is(err, stop) {
+		t.Errorf("told to stop: got %v", err)
+	}
+}

@@ -1,0 +1,164 @@
+package table
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"gatehouse/storage/disk"
+	"gatehouse/storage/keys"
+	"gatehouse/storage/record"
+)
+
+// Loader fills a table by records: by those of the index, all at once, and by the
+// operations of the log, one after the other.
+type Loader struct {
+	Table   *Table
+	Seals   *keys.Seals
+	Live    func(key byte) bool                 // tokens of other keys are dead, and left out
+	Believe func(record.LastUse) record.LastUse // replaces a time that is still to come
+	Stop    func() error                        // ends LoadRecords with its error
+}
+
+// Apply brings into the table what an operation of the log says of a token or a user.
+// The shards may be loaded before or after: what was applied is newer than the file.
+func (l Loader) Apply(o record.Op) error {
+	if o.Key[0] != 't' && o.Key[0] != 'u' {
+		return nil
+	}
+	if o.Value == nil && o.Key[0] == 't' {
+		l.Table.Remove(keys.ID(o.Key[1:])) // it was revoked, and only its end is kept
+		return nil
+	}
+	if o.Value == nil {
+		return fmt.Errorf("%w: the journal takes the record %q away", disk.ErrDamaged, o.Key)
+	}
+	b, err := l.Seals.Open(o.Key, o.Value)
+	if err != nil {
+		return err
+	}
+	if o.Key[0] == 'u' {
+		return l.setOwner(o.Key, b)
+	}
+	t, err := record.ParseTokenHead(keys.ID(o.Key[1:]), b)
+	if err != nil {
+		return err
+	}
+	if t.Revoked != 0 || !l.Live(t.ID[0]) {
+		l.Table.Remove(t.ID)
+		return nil
+	}
+	if v, n, ok := l.Table.Owners.Find(t.Owner); ok && v.State != record.UserRemoved {
+		l.Table.Put(Entry{ID: t.ID, Generation: t.Generation, Flags: t.Flags, Owner: n, Used: l.Believe(record.CreatedAt(t.Created))})
+	}
+	return nil
+}
+
+// DropRemoved takes out the tokens of users who were removed by what was applied.
+func (l Loader) DropRemoved() {
+	var dead []keys.ID
+	l.Table.Each(func(e Entry) {
+		if l.Table.Owners.At(e.Owner).State == record.UserRemoved {
+			dead = append(dead, e.ID)
+		}
+	})
+	for _, id := range dead {
+		l.Table.Remove(id)
+	}
+}
+
+// Records are those of the index.
+type Records interface {
+	// Each calls fn with the records whose keys have a prefix. It may be called by
+	// many goroutines.
+	Each(prefix []byte, fn func(key, value []byte) error) error
+}
+
+// LoadRecords loads all users, unless there are some, and all tokens with the last uses
+// that the index has.
+func (l Loader) LoadRecords(from Records) error {
+	if l.Table.Owners.Len() == 0 {
+		if err := from.Each([]byte{'u'}, l.setOwner); err != nil {
+			return err
+		}
+	}
+	for key := range 256 {
+		if !l.Live(byte(key)) {
+			continue
+		}
+		if err := l.loadKey(from, byte(key)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l Loader) setOwner(key, value []byte) error {
+	v, _, err := record.ParseOwner(record.DecodeUserID(key[1:]), value)
+	if err == nil {
+		l.Table.Owners.Set(v)
+	}
+	return err
+}
+
+// loadKey shares the ids out by their first random byte, which is also their shard:
+// the workers never meet.
+func (l Loader) loadKey(from Records, key byte) error {
+	var next atomic.Int32
+	return inParallel(func() error {
+		for shard := next.Add(1) - 1; shard < Shards; shard = next.Add(1) - 1 {
+			if err := l.Stop(); err != nil {
+				return err
+			}
+			if err := l.loadShard(from, key, byte(shard)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// loadShard reads the last uses first, so that no token is seen with an older one than it
+// has.
+func (l Loader) loadShard(from Records, key, shard byte) error {
+	uses := map[keys.ID]record.LastUse{}
+	err := from.Each([]byte{'l', key, shard}, func(k, v []byte) error {
+		uses[keys.ID(k[1:])] = record.ParseLastUse(v)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return from.Each([]byte{'t', key, shard}, func(k, v []byte) error {
+		t, err := record.ParseTokenHead(keys.ID(k[1:]), v)
+		if err == nil {
+			l.load(t, uses[t.ID])
+		}
+		return err
+	})
+}
+
+// load puts a token into the table unless it is dead, or its owner is.
+func (l Loader) load(t record.TokenHead, used record.LastUse) {
+	created := l.Believe(record.CreatedAt(t.Created))
+	used = max(created, l.Believe(used))
+	if used.IsUse() {
+		used = record.UsedAt(used.Shown(created.Ms())) // as raise leaves it
+	}
+	if v, n, ok := l.Table.Owners.Find(t.Owner); ok && v.State != record.UserRemoved && t.Revoked == 0 {
+		l.Table.Load(Entry{ID: t.ID, Generation: t.Generation, Flags: t.Flags, Owner: n, Used: used})
+	}
+}
+
+// inParallel runs a function by as many workers as there are processors.
+func inParallel(work func() error) error {
+	var wg sync.WaitGroup
+	errs := make([]error, runtime.GOMAXPROCS(0))
+	for w := range errs {
+		wg.Go(func() { errs[w] = work() })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
