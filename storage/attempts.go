@@ -108,16 +108,16 @@ func (a *attempts) take() (keys [][]byte, values []remembered) {
 }
 
 // writeAttempts writes them to the index, some hundreds at a time.
-func (s *Store) writeAttempts() error {
-	keys, values := s.attempts.take()
+func (u *upkeep) writeAttempts() error {
+	keys, values := u.s.attempts.take()
 	for len(keys) > 0 {
 		n, size := min(len(keys), 1000), 0
 		for i := range n {
 			size += 50 + len(keys[i]) + len(values[i].value)
 		}
-		err := s.index.Write(size, func(u *index.Update) error {
+		err := u.s.index.Write(size, func(out *index.Update) error {
 			for i := range n {
-				if err := u.Put(keys[i], values[i].value, values[i].keep); err != nil {
+				if err := out.Put(keys[i], values[i].value, values[i].keep); err != nil {
 					return err
 				}
 			}

@@ -194,7 +194,7 @@ func TestBehindMeanwhile(t *testing.T) {
 	}
 	for range 5 {
 		time.Sleep(20 * time.Millisecond) // or longer: more is changed
-		if err := s.leaveTable(table.Moment{Position: *s.table.Position()}); err != nil {
+		if err := s.checkpoints.writeTable(table.Moment{Position: *s.table.Position()}); err != nil {
 			t.Fatal(err)
 		}
 		wantTable(t, copyDir(t, dir), opts)
@@ -276,7 +276,7 @@ func TestBehindNot(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-s.opening.compared
-	if err := s.leaveTable(table.Moment{Position: *s.table.Position()}); err != nil {
+	if err := s.checkpoints.writeTable(table.Moment{Position: *s.table.Position()}); err != nil {
 		t.Fatal(err)
 	}
 	newer := copyDir(t, dir)

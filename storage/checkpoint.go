@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"gatehouse/storage/backup"
@@ -21,21 +22,36 @@ const (
 	checkpointGrown = 256 << 20 // bytes of journal since the last one
 )
 
-// checkpointMeanwhile has a checkpoint made, if one is due. The flusher does not wait
-// for it: a kill loses the uses that the flusher has not yet written.
-func (s *Store) checkpointMeanwhile(ctx context.Context) {
-	if s.checkpoint.busy.Swap(true) {
+// checkpoints makes the checkpoints, and leaves the table's file with each.
+type checkpoints struct {
+	s   *Store
+	key [32]byte // authenticates checkpoints and backups
+
+	busy atomic.Bool // one is being made; what follows is for the goroutine that has set it
+	at   time.Time   // when the last one was made
+	size int64       // of the log then
+
+	// Once the index is compared: no table has been left that the next start could go by.
+	tableDue bool
+}
+
+// start has a checkpoint made, if one is due. The upkeep does not wait for it: a kill
+// loses the uses that it has not yet written.
+func (c *checkpoints) start(ctx context.Context) {
+	s := c.s
+	if c.busy.Swap(true) {
 		return
 	}
 	s.closed.Go(func() {
-		defer s.checkpoint.busy.Store(false)
-		s.checkpointIfDue(ctx)
+		defer c.busy.Store(false)
+		c.makeIfDue(ctx)
 	})
 }
 
-// checkpointIfDue makes a checkpoint when the last is old or far behind, and drops
+// makeIfDue makes a checkpoint when the last is old or far behind, and drops
 // what the journal need not keep.
-func (s *Store) checkpointIfDue(ctx context.Context) {
+func (c *checkpoints) makeIfDue(ctx context.Context) {
+	s := c.s
 	select {
 	case <-s.opening.compared: // what is not yet compared is no ground to build on
 	default:
@@ -44,54 +60,57 @@ func (s *Store) checkpointIfDue(ctx context.Context) {
 	if !s.uses.Recovered() {
 		return // it would wait for that
 	}
-	if s.tableDue {
-		s.leaveTableMeanwhile()
+	if c.tableDue {
+		c.renewTable()
 	}
 	s.retention.Tell()
 	now, size := s.opts.Now(), s.journal.Size()
-	grown, most := size-s.checkpoint.size, s.opts.MostEvents
+	grown, most := size-c.size, s.opts.MostEvents
 	large := most > 0 && size > most && grown > most/16
-	age := now.Sub(s.checkpoint.at) // less than 0: it was made by a clock that was ahead
+	age := now.Sub(c.at) // less than 0: it was made by a clock that was ahead
 	if age >= 0 && age < s.opts.Checkpoints && grown < checkpointGrown && !large || s.Writable() != nil {
 		return
 	}
-	s.checkpoint.at, s.checkpoint.size = now, s.journal.Size() // also when it fails: not every second
-	m, err := s.writeCheckpoint(ctx)
+	c.at, c.size = now, s.journal.Size() // also when it fails: not every second
+	m, err := c.write(ctx)
 	if err != nil {
 		if ctx.Err() == nil && !errors.Is(err, ErrClosed) { // the next start makes one
 			s.opts.Log.Error("no checkpoint was made", "error", err)
 		}
 		return
 	}
-	s.leaveTableMeanwhile() // before what it needs of the journal goes
+	c.renewTable() // before what it needs of the journal goes
 	s.retention.Cover(m.Sequence)
 	s.retention.Prune()
-	s.checkpoint.size = s.journal.Size()
+	c.size = s.journal.Size()
 }
 
-// leaveTable writes the table's file. When there is no room, the one that was left
+// writeTable writes the table's file. When there is no room, the one that was left
 // before stays: the next start has more to catch up with.
-func (s *Store) leaveTable(m table.Moment) error {
+func (c *checkpoints) writeTable(m table.Moment) error {
+	s := c.s
 	if s.space.Lack(s.table.FileSize()+s.space.Watermark()) != nil {
 		return nil
 	}
 	return s.table.WriteFile(s.path("table"), s.seals, m)
 }
 
-// leaveTableMeanwhile leaves the table for a start after a kill.
-func (s *Store) leaveTableMeanwhile() {
+// renewTable leaves the table for a start after a kill.
+func (c *checkpoints) renewTable() {
+	s := c.s
 	at := s.table.Position()
 	if at == nil {
 		return // the writer is about to begin
 	}
-	s.tableDue = false // also when it fails: not every second
-	if err := s.leaveTable(table.Moment{Position: *at}); err != nil {
+	c.tableDue = false // also when it fails: not every second
+	if err := c.writeTable(table.Moment{Position: *at}); err != nil {
 		s.opts.Log.Warn("a start after a kill will take longer", "error", err)
 	}
 	debug.FreeOSMemory() // what writing it left behind
 }
 
-func (s *Store) writeCheckpoint(ctx context.Context) (m backup.Manifest, err error) {
+func (c *checkpoints) write(ctx context.Context) (m backup.Manifest, err error) {
+	s := c.s
 	f, err := os.CreateTemp(s.path(""), ".checkpoint-*")
 	if err != nil {
 		return m, err
@@ -99,8 +118,8 @@ func (s *Store) writeCheckpoint(ctx context.Context) (m backup.Manifest, err err
 	defer os.Remove(f.Name()) // does nothing after the rename
 	// The uses come first: what the checkpoint says of a token is what the log of uses
 	// goes on from.
-	if err = s.flush(ctx); err == nil {
-		m, err = s.snapshot(ctx, f, false)
+	if err = s.upkeep.flush(ctx); err == nil {
+		m, err = c.snapshot(ctx, f, false)
 	}
 	if err == nil {
 		err = f.Sync()
@@ -114,18 +133,18 @@ func (s *Store) writeCheckpoint(ctx context.Context) (m backup.Manifest, err err
 	return m, disk.SyncDir(s.path(""))
 }
 
-// lastCheckpoint is what the checkpoint says of itself; zero without a usable one.
-func (s *Store) lastCheckpoint() backup.Manifest {
-	m, err := s.readManifest()
+// last is what the checkpoint says of itself; zero without a usable one.
+func (c *checkpoints) last() backup.Manifest {
+	m, err := c.manifest()
 	if err != nil {
 		return backup.Manifest{}
 	}
 	return m
 }
 
-// readManifest reads the beginning of the checkpoint.
-func (s *Store) readManifest() (backup.Manifest, error) {
-	f, err := os.Open(s.path("checkpoint"))
+// manifest reads the beginning of the checkpoint.
+func (c *checkpoints) manifest() (backup.Manifest, error) {
+	f, err := os.Open(c.s.path("checkpoint"))
 	if err != nil {
 		return backup.Manifest{}, err
 	}
@@ -137,9 +156,10 @@ func (s *Store) readManifest() (backup.Manifest, error) {
 	return r.Manifest, nil
 }
 
-// readCheckpoint calls fn with each chunk of the checkpoint's operations. It returns
+// read calls fn with each chunk of the checkpoint's operations. It returns
 // nil only for one that is whole, and of this journal.
-func (s *Store) readCheckpoint(fn func(ops []byte) error) (backup.Manifest, error) {
+func (c *checkpoints) read(fn func(ops []byte) error) (backup.Manifest, error) {
+	s := c.s
 	f, err := os.Open(s.path("checkpoint"))
 	if err != nil {
 		return backup.Manifest{}, err
@@ -155,7 +175,7 @@ func (s *Store) readCheckpoint(fn func(ops []byte) error) (backup.Manifest, erro
 		})
 	}
 	if err == nil {
-		err = errors.Join(r.AtEnd(), r.Authentic(s.snapshotKey))
+		err = errors.Join(r.AtEnd(), r.Authentic(c.key))
 	}
 	if err == nil && !r.Former() {
 		err = s.journal.Has(context.Background(), r.Manifest.Position)
@@ -166,18 +186,18 @@ func (s *Store) readCheckpoint(fn func(ops []byte) error) (backup.Manifest, erro
 	return r.Manifest, nil
 }
 
-// checkCheckpoint reads all of the checkpoint.
-func (s *Store) checkCheckpoint() error {
-	_, err := s.readCheckpoint(func([]byte) error { return nil })
+// check reads all of the checkpoint.
+func (c *checkpoints) check() error {
+	_, err := c.read(func([]byte) error { return nil })
 	return err
 }
 
-// putCheckpoint puts the operations of the checkpoint, and returns its sequence.
-func (s *Store) putCheckpoint(put func(record.Op) error) (uint64, error) {
-	if err := s.checkCheckpoint(); err != nil { // all of it first: nothing of a damaged one is put
+// put puts the operations of the checkpoint, and returns its sequence.
+func (c *checkpoints) put(put func(record.Op) error) (uint64, error) {
+	if err := c.check(); err != nil { // all of it first: nothing of a damaged one is put
 		return 0, err
 	}
-	m, err := s.readCheckpoint(func(ops []byte) error {
+	m, err := c.read(func(ops []byte) error {
 		_, err := record.EachOp(ops, put)
 		return err
 	})

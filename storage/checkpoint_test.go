@@ -29,11 +29,11 @@ func TestUsesDuringCheckpoint(t *testing.T) {
 	for logged(t, s) != want {
 		time.Sleep(time.Millisecond)
 	}
-	if !s.checkpoint.busy.Load() {
+	if !s.checkpoints.busy.Load() {
 		t.Error("the checkpoint did not wait")
 	}
 	s.uses.RUnlock()
-	for s.lastCheckpoint().Sequence != s.Audit().Last() {
+	for s.checkpoints.last().Sequence != s.Audit().Last() {
 		time.Sleep(time.Millisecond)
 	}
 	wantUsed(t, s, id, clock.Milli())

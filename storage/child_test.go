@@ -126,7 +126,7 @@ func (c *Child) Behind(_ None, behind *bool) error {
 
 // Checkpoint makes one.
 func (c *Child) Checkpoint(_ None, _ *None) error {
-	_, err := c.s.writeCheckpoint(context.Background())
+	_, err := c.s.checkpoints.write(context.Background())
 	return err
 }
 

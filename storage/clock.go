@@ -189,7 +189,7 @@ func (c *clock) accepted() {
 	c.keep(c.Known())
 }
 
-// close is for a stop.
+// closeAll is for a stop.
 func (c *clock) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

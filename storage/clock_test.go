@@ -169,7 +169,7 @@ func TestUseByAWrongClock(t *testing.T) {
 						}
 						s = openWith(t, dir, booted(t, m))
 					case "killed":
-						if err := s.save(); err != nil {
+						if err := s.upkeep.save(); err != nil {
 							t.Fatal(err)
 						}
 						dir = copyDir(t, dir)

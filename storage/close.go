@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -12,7 +13,8 @@ import (
 )
 
 // release lets go of what Open got hold of.
-func (s *Store) release() error {
+func (c *stopping) release() error {
+	s := c.s
 	s.clock.doubtful.Stop()
 	if s.retention != nil {
 		s.retention.Stop()
@@ -20,7 +22,7 @@ func (s *Store) release() error {
 	s.states.stop()
 	var errs []error
 	if s.index != nil && s.index.IsOpen() {
-		errs = append(errs, s.closeIndex())
+		errs = append(errs, c.closeIndex())
 	}
 	if s.index != nil {
 		s.index.Stop()
@@ -45,11 +47,11 @@ func (s *Store) release() error {
 // not written. The caller should end the process, as a kill would: what was acknowledged
 // is in the journal, and the next start reads it there.
 func (s *Store) Close() (err error) {
-	s.once.Do(func() {
-		s.stop.start()
+	s.stop.once.Do(func() {
+		s.stop.end = time.Now().Add(closeIndexMost)
 		defer s.states.stop()
 		closed := make(chan error, 1)
-		go func() { closed <- s.close() }()
+		go func() { closed <- s.stop.closeAll() }()
 		select {
 		case err = <-closed:
 		case <-time.After(closeMost):
@@ -67,25 +69,27 @@ const (
 	closeIndexMost = 12 * time.Second
 )
 
-// stopping tells how far Close has come.
+// stopping closes the store, and tells how far it has come.
 type stopping struct {
-	end  time.Time // for Badger
-	step atomic.Pointer[string]
+	s      *Store
+	once   sync.Once
+	within time.Duration // how long it may take to bring uses into the index
+	end    time.Time     // for the index; zero: it is no stop
+	step   atomic.Pointer[string]
 }
 
-func (s *stopping) start() { s.end = time.Now().Add(closeIndexMost) }
+func (c *stopping) to(step string) { c.step.Store(&step) }
 
-func (s *stopping) to(step string) { s.step.Store(&step) }
-
-func (s *stopping) what() string {
-	if step := s.step.Load(); step != nil {
+func (c *stopping) what() string {
+	if step := c.step.Load(); step != nil {
 		return *step
 	}
 	return "begin"
 }
 
-func (s *Store) close() error {
-	s.stop.to("finish the changes under way")
+func (c *stopping) closeAll() error {
+	s := c.s
+	c.to("finish the changes under way")
 	s.quit()
 	early := s.uses.SaveAll() // the index may still be being opened, and a second signal come
 	s.closed.Wait()
@@ -93,7 +97,7 @@ func (s *Store) close() error {
 		if errors.Is(err, ErrClosed) {
 			err = nil // this is why
 		}
-		return errors.Join(err, early, s.release())
+		return errors.Join(err, early, c.release())
 	}
 	s.index.Shut()
 	if s.space.Lack(index.Floor) != nil {
@@ -101,44 +105,46 @@ func (s *Store) close() error {
 	}
 	if err := s.space.Lack(index.Floor); err != nil {
 		s.index.Stop() // it dies with the process, as by a kill
-		return errors.Join(early, fmt.Errorf("close the index: %w", err), s.release())
+		return errors.Join(early, fmt.Errorf("close the index: %w", err), c.release())
 	}
-	s.stop.to("write the last uses")
-	err := s.flushLast()
+	c.to("write the last uses")
+	err := c.flush()
 	whole := err == nil && s.index.Behind() == nil && s.writer.failed.Load() == nil && !s.index.Damaged()
-	err = errors.Join(err, s.closeIndex())
+	err = errors.Join(err, c.closeIndex())
 	if whole && err == nil {
-		s.stop.to("write the table of tokens")
-		err = s.leaveTableAtLast()
+		c.to("write the table of tokens")
+		err = c.leaveTable()
 	}
 	if err == nil {
-		s.stop.to("write what is known of the clock")
+		c.to("write what is known of the clock")
 		s.clock.close()
 	}
-	return errors.Join(err, s.release())
+	return errors.Join(err, c.release())
 }
 
-// leaveTableAtLast leaves the table as the next start would have to make it.
-func (s *Store) leaveTableAtLast() error {
+// leaveTable leaves the table as the next start would have to make it.
+func (c *stopping) leaveTable() error {
+	s := c.s
 	end, err := s.useLog.End()
 	if err != nil {
 		return err
 	}
-	return s.leaveTable(table.Moment{Position: s.journal.End(), Uses: end})
+	return s.checkpoints.writeTable(table.Moment{Position: s.journal.End(), Uses: end})
 }
 
 // closeWithin is how long a stop may take to bring uses into Badger. What is
 // left then stays in their log, and the next start recovers it as after a kill.
 const closeWithin = 2 * time.Second
 
-func (s *Store) flushLast() error {
-	if err := s.save(); err != nil {
+func (c *stopping) flush() error {
+	s := c.s
+	if err := s.upkeep.save(); err != nil {
 		return fmt.Errorf("the last uses are not all written: %w", err)
 	}
 	if !s.uses.Recovered() {
 		return nil
 	}
-	err := s.uses.Merge(time.Now().Add(s.stopWithin), func() error { return nil })
+	err := s.uses.Merge(time.Now().Add(c.within), func() error { return nil })
 	switch {
 	case errors.Is(err, uses.ErrBusy):
 		return nil
@@ -149,9 +155,10 @@ func (s *Store) flushLast() error {
 	return err
 }
 
-func (s *Store) closeIndex() error {
-	s.stop.to("close the index")
-	end := s.stop.end
+func (c *stopping) closeIndex() error {
+	s := c.s
+	c.to("close the index")
+	end := c.end
 	if end.IsZero() { // it is closed to be filled again
 		end = time.Now().Add(closeIndexMost)
 	}
@@ -159,8 +166,8 @@ func (s *Store) closeIndex() error {
 }
 
 // abandon lets go of a store that can't be opened.
-func (s *Store) abandon() error {
-	s.quit()
-	s.closed.Wait()
-	return s.release()
+func (c *stopping) abandon() error {
+	c.s.quit()
+	c.s.closed.Wait()
+	return c.release()
 }

@@ -45,7 +45,7 @@ func wantCleanStop(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer s.release()
+	defer s.stop.release()
 	if o := s.opening; !o.early || !o.exact {
 		t.Errorf("the table's file lacks something, or there is none: early %t, exact %t", o.early, o.exact)
 	}

@@ -72,7 +72,7 @@ func newRetention(s *Store) *audit.Retention {
 		Journal: s.journal, Keep: s.opts.KeepEvents, Most: s.opts.MostEvents, Now: s.Now,
 		Note: func(e Event) { s.Note(Actor{Name: "retention"}, e) }, Log: s.opts.Log,
 	})
-	r.Cover(s.lastCheckpoint().Sequence)
+	r.Cover(s.checkpoints.last().Sequence)
 	return r
 }
 
@@ -86,13 +86,13 @@ func (s *Store) DropHeldEvents(by Actor) error {
 	if why == nil {
 		return nil
 	}
-	for s.checkpoint.busy.Swap(true) { // a checkpoint is being made, which drops events too
+	for s.checkpoints.busy.Swap(true) { // a checkpoint is being made, which drops events too
 		if s.isClosing() {
 			return ErrClosed
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	defer s.checkpoint.busy.Store(false)
+	defer s.checkpoints.busy.Store(false)
 	s.Note(by, Event{Action: ActionAuditConfirm, Count: n})
 	s.retention.PruneHeld()
 	return nil

@@ -16,10 +16,14 @@ const (
 	mergeTick = flushTick / 200
 )
 
-// flushEverySecond writes what uses and failed logins left in memory. A slice that
+// upkeep brings what is in memory to where it lasts: each second uses to their log,
+// and failed logins to the index, and at leisure uses to the index.
+type upkeep struct{ s *Store }
+
+// run writes what uses and failed logins left in memory. A slice that
 // took long does not make the next ones late.
-func (s *Store) flushEverySecond() {
-	defer s.closed.Done()
+func (u *upkeep) run() {
+	defer u.s.closed.Done()
 	due := time.Now().Add(flushTick)
 	timer := time.NewTimer(flushTick)
 	defer timer.Stop()
@@ -28,8 +32,8 @@ func (s *Store) flushEverySecond() {
 	for slice := 0; ; slice = (slice + 1) % uses.Slices {
 		select {
 		case <-timer.C:
-			s.flushNow(ctx, slice)
-		case <-s.closing:
+			u.tick(ctx, slice)
+		case <-u.s.closing:
 			return
 		}
 		now := time.Now()
@@ -40,7 +44,8 @@ func (s *Store) flushEverySecond() {
 	}
 }
 
-func (s *Store) flushNow(ctx context.Context, slice int) {
+func (u *upkeep) tick(ctx context.Context, slice int) {
+	s := u.s
 	if slice == 0 {
 		s.Now() // a jump of the clock is seen within a second
 		if s.isLoaded() {
@@ -66,20 +71,21 @@ func (s *Store) flushNow(ctx context.Context, slice int) {
 		err = nil
 	}
 	if slice == 0 {
-		err = errors.Join(err, s.flushAttempts())
+		err = errors.Join(err, u.flushAttempts())
 	}
 	s.states.unsaved(slice, err)
 	if slice == 0 {
-		s.checkpointMeanwhile(ctx)
+		s.checkpoints.start(ctx)
 	}
 }
 
 // save writes to the log all that uses left in memory, and to Badger all that
 // failed logins did.
-func (s *Store) save() error { return errors.Join(s.uses.SaveAll(), s.flushAttempts()) }
+func (u *upkeep) save() error { return errors.Join(u.s.uses.SaveAll(), u.flushAttempts()) }
 
 // flush brings into Badger all that uses and failed logins left in memory.
-func (s *Store) flush(ctx context.Context) error {
+func (u *upkeep) flush(ctx context.Context) error {
+	s := u.s
 	if err := s.opening.await(); err != nil {
 		return err
 	}
@@ -93,7 +99,7 @@ func (s *Store) flush(ctx context.Context) error {
 	if err := s.uses.Err(); err != nil {
 		return err
 	}
-	if err := s.save(); err != nil {
+	if err := u.save(); err != nil {
 		return err
 	}
 	end, ok := ctx.Deadline()
@@ -103,10 +109,11 @@ func (s *Store) flush(ctx context.Context) error {
 	return s.uses.Merge(end, s.stillOpen)
 }
 
-func (s *Store) flushAttempts() error {
+func (u *upkeep) flushAttempts() error {
+	s := u.s
 	s.attempts.saving.Lock()
 	defer s.attempts.saving.Unlock()
-	err := s.writeAttempts()
+	err := u.writeAttempts()
 	s.attempts.settle(err == nil)
 	return err
 }

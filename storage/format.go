@@ -121,24 +121,24 @@ func (o *opening) leaveFormat() error {
 	return errors.Join(disk.RemoveIfThere(o.s.path("clean")), disk.RemoveIfThere(o.s.path("new")), disk.SyncDir(o.s.path("")))
 }
 
-// fresh reports whether there is no store in the directory. Any file that is left
+// isFresh reports whether there is no store in the directory. Any file that is left
 // of one makes it a store: that something is missing must never be taken for a
 // first start, which would make a new store in its place. While one is made for the
 // first time, the file new says so, so that a crash of then is no damage.
-func (s *Store) fresh() (bool, error) {
-	if disk.Exists(s.path("new")) && !disk.Exists(s.path("format")) {
+func (o *opening) isFresh() (bool, error) {
+	if disk.Exists(o.s.path("new")) && !disk.Exists(o.s.path("format")) {
 		return true, nil
 	}
-	fresh, err := disk.Empty(s.path(""))
+	fresh, err := disk.Empty(o.s.path(""))
 	if !fresh || err != nil {
 		return false, err
 	}
-	if err := os.MkdirAll(s.path(""), 0o700); err != nil {
+	if err := os.MkdirAll(o.s.path(""), 0o700); err != nil {
 		return false, err
 	}
-	f, err := os.OpenFile(s.path("new"), os.O_WRONLY|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(o.s.path("new"), os.O_WRONLY|os.O_CREATE, 0o600)
 	if err == nil {
-		err = errors.Join(f.Close(), disk.SyncDir(s.path("")))
+		err = errors.Join(f.Close(), disk.SyncDir(o.s.path("")))
 	}
 	return true, err
 }

@@ -287,7 +287,7 @@ func TestUnknownRecords(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer s.release()
+			defer s.stop.release()
 			x := index.New(index.Options{Dir: filepath.Join(dir, "store"), Seals: s.seals, Space: s.space, Log: slog.New(slog.DiscardHandler)})
 			if _, err := x.Open(); err != nil {
 				t.Fatal(err)

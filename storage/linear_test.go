@@ -309,7 +309,7 @@ func (r *recorder) list(c *child, client int, s *subject) error {
 	return nil
 }
 
-// close lists every user once more, after the last kill, and uses every token.
+// closeAll lists every user once more, after the last kill, and uses every token.
 func (r *recorder) close(t *testing.T, dir string) {
 	c := startChild(t, dir)
 	for _, s := range r.users {

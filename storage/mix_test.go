@@ -173,10 +173,10 @@ func twoGenerations(t *testing.T, opts Options, clock *storagetest.Clock, prune 
 	}
 	wantCheckpoint(t, s)
 	if prune {
-		if _, err := s.journal.Prune(time.UnixMilli(math.MaxInt64), 0, s.lastCheckpoint().Sequence); err != nil {
+		if _, err := s.journal.Prune(time.UnixMilli(math.MaxInt64), 0, s.checkpoints.last().Sequence); err != nil {
 			t.Fatal(err)
 		}
-		if s.journal.FirstSequence() < s.lastCheckpoint().Sequence/2 {
+		if s.journal.FirstSequence() < s.checkpoints.last().Sequence/2 {
 			t.Fatal("too little was pruned for this test")
 		}
 	}
@@ -200,11 +200,11 @@ func wantCheckpoint(t *testing.T, s *Store) {
 	t.Helper()
 	<-s.opening.compared
 	<-s.Counted()
-	if _, err := s.writeCheckpoint(t.Context()); err != nil {
+	if _, err := s.checkpoints.write(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if at := s.table.Position(); at != nil {
-		if err := s.leaveTable(table.Moment{Position: *at}); err != nil {
+		if err := s.checkpoints.writeTable(table.Moment{Position: *at}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -80,7 +80,7 @@ func openStore(ctx context.Context, dir string, opts Options, check func(end jou
 	defer context.AfterFunc(ctx, s.quit)()
 	if check != nil {
 		if err := check(s.journal.End()); err != nil {
-			return nil, errors.Join(err, s.release())
+			return nil, errors.Join(err, s.stop.release())
 		}
 	}
 	s.closed.Add(1)
@@ -95,7 +95,7 @@ func openStore(ctx context.Context, dir string, opts Options, check func(end jou
 		if errors.Is(err, ErrClosed) && ctx.Err() != nil {
 			err = ctx.Err()
 		}
-		return nil, errors.Join(err, s.abandon())
+		return nil, errors.Join(err, s.stop.abandon())
 	}
 	return s, nil
 }
@@ -111,14 +111,14 @@ func begin(ctx context.Context, dir string, opts Options) (*Store, error) {
 		if errors.Is(err, ErrClosed) && ctx.Err() != nil {
 			err = ctx.Err()
 		}
-		return nil, disk.Explain(errors.Join(err, s.release()))
+		return nil, disk.Explain(errors.Join(err, s.stop.release()))
 	}
 	return s, nil
 }
 
 func (o *opening) begin() (err error) {
 	s := o.s
-	if o.fresh, err = s.fresh(); err != nil {
+	if o.fresh, err = s.opening.isFresh(); err != nil {
 		return err
 	}
 	if err := o.checkFormat(); err != nil { // before anything is changed
@@ -133,7 +133,7 @@ func (o *opening) begin() (err error) {
 	s.clock.seals = s.seals
 	s.attempts.key = ring.Derive("attempts")
 	s.journalKey = ring.Derive("journal")
-	s.snapshotKey = ring.Derive("snapshots")
+	s.checkpoints.key = ring.Derive("snapshots")
 	s.space.KeepBallast()
 	if s.useLog, err = uses.Open(s.path("uses"), s.seals, s.opts.Log); err != nil {
 		return fmt.Errorf("open the log of uses: %w", err)
@@ -163,7 +163,7 @@ func (o *opening) openLog() error {
 		s.opts.Log.Debug("the table that was left is not taken", "because", err)
 	}
 	// The oldest records that a table or a checkpoint has must still be there.
-	opts := journal.Options{Known: s.lastCheckpoint().Sequence}
+	opts := journal.Options{Known: s.checkpoints.last().Sequence}
 	if left != nil {
 		opts.Known, opts.VerifyAfter = max(opts.Known, left.Position.Sequence), left.Position.Sequence
 	}
@@ -299,7 +299,7 @@ func (o *opening) run() {
 			s.start()
 		}
 	}
-	s.tableDue = !o.exact
+	s.checkpoints.tableDue = !o.exact
 	o.err = disk.Explain(err)
 	close(o.opened)
 	if err != nil {
@@ -312,7 +312,7 @@ func (o *opening) run() {
 		return
 	}
 	debug.FreeOSMemory() // what verifying the index left behind
-	s.closed.Go(s.recoverUses)
+	s.closed.Go(s.upkeep.recoverUses)
 	o.compare()
 }
 
@@ -323,9 +323,9 @@ func (o *opening) accept() error {
 	s.retention = newRetention(s)
 	// A process that never runs for a day makes checkpoints all the same. One that the
 	// log can't go on from is as good as none.
-	s.checkpoint.size = s.journal.Size()
-	if m := s.lastCheckpoint(); m.Sequence+1 >= s.journal.FirstSequence() {
-		s.checkpoint.at = time.UnixMilli(m.Created)
+	s.checkpoints.size = s.journal.Size()
+	if m := s.checkpoints.last(); m.Sequence+1 >= s.journal.FirstSequence() {
+		s.checkpoints.at = time.UnixMilli(m.Created)
 	}
 	return o.noteRestored()
 }
@@ -468,7 +468,7 @@ func (o *opening) fill() error {
 		return err
 	}
 	if s.index.IsOpen() {
-		err := s.closeIndex()
+		err := s.stop.closeIndex()
 		if errors.Is(err, ErrNoSpace) || errors.Is(err, ErrNoDirectory) || errors.Is(err, ErrUnavailable) || errors.Is(err, ErrFailed) {
 			return err // it is still at work
 		}
@@ -479,7 +479,7 @@ func (o *opening) fill() error {
 	if o.file == nil {
 		s.forgetTable() // the damaged index has put something there
 	}
-	err := s.index.Fill(opLog{s.journal}, s.putCheckpoint)
+	err := s.index.Fill(opLog{s.journal}, s.checkpoints.put)
 	o.matches = err == nil
 	if err == nil {
 		err = o.loadTable()
@@ -505,7 +505,7 @@ func (o *opening) checkSources() error {
 	if first == 1 && !o.restored {
 		return nil
 	}
-	err := s.checkCheckpoint()
+	err := s.checkpoints.check()
 	switch {
 	case err == nil, errors.Is(err, ErrClosed):
 		return err
@@ -555,7 +555,7 @@ func (o *opening) await() error {
 
 // Opened waits until a store that was opened early is open in full, or the context ends,
 // which is ErrOpening. Another error says that it can't be opened: the caller should then
-// close the store.
+// closeAll the store.
 func (s *Store) Opened(ctx context.Context) error {
 	select {
 	case <-s.opening.opened:

@@ -33,7 +33,7 @@ func (o *opening) loadRecords() error {
 	if err := o.loader().LoadRecords(v); err != nil {
 		return err
 	}
-	return s.raiseFromLog()
+	return s.opening.raiseFromLog()
 }
 
 // loader fills the table as it is now.

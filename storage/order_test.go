@@ -74,7 +74,7 @@ func (c *populace) step() {
 	case dice < 36:
 		_, _, err = c.RotateToken(admin, id, 0, ByUser)
 	case dice < 37:
-		err = c.flush(context.Background())
+		err = c.upkeep.flush(context.Background())
 	case dice < 38 && c.rand.IntN(8) == 0:
 		if err = c.RemoveUser(admin, c.users[n].UID); err == nil {
 			c.users[n] = addUser(c.TB, c.Store, fmt.Sprintf("%c%d@example.com", 'a'+n%3, c.rand.Int32()))

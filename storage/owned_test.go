@@ -166,7 +166,7 @@ func TestUsageOf(t *testing.T) {
 			wantLive(t, s, secret)
 		}
 		if n == 2 {
-			if err := s.flush(t.Context()); err != nil {
+			if err := s.upkeep.flush(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -433,7 +433,7 @@ func TestNothingSecretOnDisk(t *testing.T) {
 			keep("another hash")
 		}
 	}
-	if _, err := s.writeCheckpoint(t.Context()); err != nil {
+	if _, err := s.checkpoints.write(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	search(t, dir, secrets) // with Badger's log

@@ -61,7 +61,7 @@ func TestAuditLogHasABound(t *testing.T) {
 // event of that is durable.
 func settle(t testing.TB, s *Store) {
 	t.Helper()
-	m, err := s.writeCheckpoint(t.Context())
+	m, err := s.checkpoints.write(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -232,7 +232,7 @@ func readOlder(ctx context.Context, store string, ring keys.Ring, opts Options) 
 	return e, err
 }
 
-// readCheckpoint returns the record up to which the checkpoint has everything; 0 when
+// read returns the record up to which the checkpoint has everything; 0 when
 // not all of it can be read.
 func (e *older) readCheckpoint(ctx context.Context, f io.Reader) (covered uint64, err error) {
 	in, err := backup.Open(f)

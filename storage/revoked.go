@@ -17,6 +17,7 @@ const KeepRevoked = 100
 
 // surplus finds the users of whom too many revoked tokens are kept.
 type surplus struct {
+	s       *Store
 	mu      sync.Mutex
 	revoked map[UserID]int // revocations since this user's tokens were last looked at
 	due     []UserID       // those to look at
@@ -54,23 +55,23 @@ func (p *surplus) next() (owner UserID, ok bool) {
 	return owner, true
 }
 
-// dropSurplus drops the records of revoked tokens beyond those that are kept, until the
+// run drops the records of revoked tokens beyond those that are kept, until the
 // store closes.
-func (s *Store) dropSurplus() {
-	defer s.closed.Done()
+func (p *surplus) run() {
+	defer p.s.closed.Done()
 	for {
 		select {
-		case <-s.surplus.wake:
-		case <-s.closing:
+		case <-p.wake:
+		case <-p.s.closing:
 			return
 		}
-		for owner, ok := s.surplus.next(); ok; owner, ok = s.surplus.next() {
-			err := s.dropRevokedOf(owner)
+		for owner, ok := p.next(); ok; owner, ok = p.next() {
+			err := p.dropOf(owner)
 			if errors.Is(err, ErrClosed) {
 				return
 			}
 			if err != nil && !errors.Is(err, ErrNoSpace) { // there is time: a later look finds them again
-				s.opts.Log.Warn("records of revoked tokens are not yet dropped", "error", err)
+				p.s.opts.Log.Warn("records of revoked tokens are not yet dropped", "error", err)
 			}
 		}
 	}
@@ -82,19 +83,19 @@ type revokedToken struct {
 	id ID
 }
 
-// dropRevokedOf drops the records of a user's revoked tokens, except those revoked last.
-func (s *Store) dropRevokedOf(owner UserID) error {
+// dropOf drops the records of a user's revoked tokens, except those revoked last.
+func (p *surplus) dropOf(owner UserID) error {
 	var kept []revokedToken // sorted, the latest first
 	q := Owned{Owner: owner, Revoked: true, Limit: 10 * mostRevoked, After: Cursor{string(record.Key('o', owner.Bytes(), []byte{0, 0xff}))}}
 	for {
-		list, next, err := s.revokedOf(q)
+		list, next, err := p.revokedOf(q)
 		if err != nil {
 			return err
 		}
 		kept = append(kept, list...)
 		slices.SortFunc(kept, func(a, b revokedToken) int { return cmp.Compare(b.at, a.at) })
 		if len(kept) > KeepRevoked {
-			if err := s.dropRecords(kept[KeepRevoked:]); err != nil {
+			if err := p.drop(kept[KeepRevoked:]); err != nil {
 				return err
 			}
 			kept = kept[:KeepRevoked]
@@ -106,8 +107,8 @@ func (s *Store) dropRevokedOf(owner UserID) error {
 }
 
 // revokedOf is Page of what an order of the revocations needs.
-func (s *Store) revokedOf(q Owned) (list []revokedToken, next Cursor, err error) {
-	err = s.view(func(rd *reader) error {
+func (p *surplus) revokedOf(q Owned) (list []revokedToken, next Cursor, err error) {
+	err = p.s.view(func(rd *reader) error {
 		var last []byte
 		for k := range rd.ownedKeys(q) {
 			if len(list) == q.Limit {
@@ -135,9 +136,9 @@ func (s *Store) revokedOf(q Owned) (list []revokedToken, next Cursor, err error)
 	return list, next, err
 }
 
-// dropRecords drops the records of revoked tokens. It does not go on when the store is
+// drop drops the records of revoked tokens. It does not go on when the store is
 // closing, or the disk is full.
-func (s *Store) dropRecords(list []revokedToken) error {
+func (p *surplus) drop(list []revokedToken) error {
 	for part := range slices.Chunk(list, mostRevoked) {
 		c := &change{done: make(chan struct{}), fn: func(t *tx) error {
 			for _, r := range part {
@@ -148,13 +149,13 @@ func (s *Store) dropRecords(list []revokedToken) error {
 			return nil
 		}}
 		select {
-		case s.writer.changes <- c:
-		case <-s.closing:
+		case p.s.writer.changes <- c:
+		case <-p.s.closing:
 			return ErrClosed
 		}
 		select {
 		case <-c.done:
-		case <-s.closing:
+		case <-p.s.closing:
 			return ErrClosed
 		}
 		if c.err != nil {

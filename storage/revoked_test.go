@@ -83,7 +83,7 @@ func TestRevokedAreDropped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.dropRevokedOf(u.ID); err != nil {
+	if err := s.surplus.dropOf(u.ID); err != nil {
 		t.Fatal(err)
 	}
 	want := []ID{kept}
@@ -120,7 +120,7 @@ func TestRevokedAreDropped(t *testing.T) {
 		}
 	}
 	check("at once")
-	if err := s.flush(t.Context()); err != nil {
+	if err := s.upkeep.flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	check("when the uses are written")
@@ -158,11 +158,11 @@ func TestUsesOfDropped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.dropRecords([]revokedToken{{v.Revoked, v.ID}}); err != nil {
+	if err := s.surplus.drop([]revokedToken{{v.Revoked, v.ID}}); err != nil {
 		t.Fatal(err)
 	}
 	s.table.Touch(v.ID, 0, c.Milli(), home)
-	if err := s.flush(t.Context()); err != nil {
+	if err := s.upkeep.flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := keysOf(t, s, v); got != "e" {

@@ -26,15 +26,16 @@ func (s *Store) Snapshot(ctx context.Context, out io.Writer) (m backup.Manifest,
 	if err := s.opening.await(); err != nil {
 		return m, err
 	}
-	if err := s.awaitUses(ctx); err != nil {
+	if err := s.checkpoints.awaitUses(ctx); err != nil {
 		return m, err
 	}
-	return s.snapshot(ctx, out, true)
+	return s.checkpoints.snapshot(ctx, out, true)
 }
 
 // awaitUses waits until what a kill has left in the log of uses is counted, or there
 // is no room on the disk to count it.
-func (s *Store) awaitUses(ctx context.Context) error {
+func (c *checkpoints) awaitUses(ctx context.Context) error {
+	s := c.s
 	for {
 		select {
 		case <-s.uses.Counted():
@@ -52,12 +53,13 @@ func (s *Store) awaitUses(ctx context.Context) error {
 }
 
 // snapshot writes a backup with the journal or, without it, a checkpoint.
-func (s *Store) snapshot(ctx context.Context, out io.Writer, withLog bool) (m backup.Manifest, err error) {
+func (c *checkpoints) snapshot(ctx context.Context, out io.Writer, withLog bool) (m backup.Manifest, err error) {
+	s := c.s
 	keyring, err := os.ReadFile(s.path("keyring"))
 	if err != nil {
 		return m, err
 	}
-	ctx, cancel := s.untilClosing(ctx)
+	ctx, cancel := c.untilClosing(ctx)
 	defer cancel()
 	var w *backup.Writer
 	var log *journal.Copy
@@ -80,13 +82,13 @@ func (s *Store) snapshot(ctx context.Context, out io.Writer, withLog bool) (m ba
 		if w, err = backup.NewWriter(out, m, keyring); err != nil {
 			return err
 		}
-		return s.writeOps(ctx, rd, w, want, withLog)
+		return c.writeOps(ctx, rd, w, want, withLog)
 	})
 	if log != nil {
 		defer log.Close()
 	}
 	if err == nil {
-		err = w.End(s.snapshotKey)
+		err = w.End(c.key)
 	}
 	if err == nil && withLog {
 		err = w.Log(ctx, log, m.Sequence, func(damage error, first uint64) {
@@ -101,11 +103,11 @@ func (s *Store) snapshot(ctx context.Context, out io.Writer, withLog bool) (m ba
 
 // untilClosing is a context that also ends when the store closes, with ErrClosed as its
 // cause.
-func (s *Store) untilClosing(ctx context.Context) (context.Context, func()) {
+func (c *checkpoints) untilClosing(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	go func() {
 		select {
-		case <-s.closing:
+		case <-c.s.closing:
 			cancel(ErrClosed)
 		case <-ctx.Done():
 		}
@@ -117,11 +119,12 @@ func (s *Store) untilClosing(ctx context.Context) (context.Context, func()) {
 // snapshot must not make the loss of a record final. While the index is behind the
 // journal, perhaps with a part of what it lacks, that can't be told; a backup then
 // has the journal.
-func (s *Store) writeOps(ctx context.Context, rd *reader, w *backup.Writer, want index.Counts, withLog bool) error {
+func (c *checkpoints) writeOps(ctx context.Context, rd *reader, w *backup.Writer, want index.Counts, withLog bool) error {
+	s := c.s
 	var got index.Counts
 	for _, kind := range snapshotKinds {
 		if kind == 'l' && withLog {
-			if err := s.writeUsagesNow(ctx, rd, w); err != nil {
+			if err := c.writeUsages(ctx, rd, w); err != nil {
 				return err
 			}
 			continue
@@ -155,9 +158,10 @@ func (s *Store) writeOps(ctx context.Context, rd *reader, w *backup.Writer, want
 	return w.Op(s.index.CountsOp(want))
 }
 
-// writeUsagesNow writes the usage records with what is not yet in Badger, without
+// writeUsages writes the usage records with what is not yet in Badger, without
 // bringing it there: of all tokens, since one may have been used for the first time.
-func (s *Store) writeUsagesNow(ctx context.Context, rd *reader, w *backup.Writer) error {
+func (c *checkpoints) writeUsages(ctx context.Context, rd *reader, w *backup.Writer) error {
+	s := c.s
 	next, stop := iter.Pull(rd.Items([]byte{'l'}))
 	defer stop()
 	stored, more := next()

@@ -38,7 +38,7 @@ func stopped(t *testing.T, s *Store) {
 	t.Helper()
 	<-s.Counted()
 	<-s.Loaded() // else a stop leaves no table
-	s.stopWithin = 0
+	s.stop.within = 0
 	s.uses.RLock()
 	defer s.uses.RUnlock()
 	if err := s.Close(); err != nil {
@@ -109,7 +109,7 @@ func TestStopLeavesUses(t *testing.T) {
 	stopped(t, s)
 	s = openWith(t, dir, opts)
 	<-s.Counted()
-	if err := s.flush(t.Context()); err != nil {
+	if err := s.upkeep.flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	check("after a flush")
@@ -131,7 +131,7 @@ func TestUseBeforeRecovery(t *testing.T) {
 		t.Fatal(err)
 	}
 	for slice := range uses.Slices {
-		s.flushNow(t.Context(), slice)
+		s.upkeep.tick(t.Context(), slice)
 	}
 	let()
 	<-s.Counted()
@@ -227,7 +227,7 @@ func TestStopLeavesDamagedUses(t *testing.T) {
 		t.Errorf("got %d uses, the last at %d, %v, want 1, and the last at %d", tok.Usage.Uses, tok.LastUsed, err, s.clock.now())
 	}
 	wantLive(t, s, live)
-	if err := s.flush(t.Context()); err != nil {
+	if err := s.upkeep.flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if tok, err := s.Token(b.ID); err != nil || tok.Usage.Uses != 2 {
@@ -242,7 +242,7 @@ func TestStopLeavesUsesUnloadable(t *testing.T) {
 	s := openWith(t, dir, opts)
 	b, err := s.Authenticate(live, home)
 	if err == nil {
-		err = s.flush(t.Context())
+		err = s.upkeep.flush(t.Context())
 	}
 	if err == nil {
 		_, err = s.Authenticate(live, home)

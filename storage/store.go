@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"gatehouse/storage/audit"
@@ -56,8 +55,6 @@ type Store struct {
 	seals      *keys.Seals
 	passwords  keys.Passwords
 	journalKey [32]byte
-	// snapshotKey authenticates checkpoints and backups.
-	snapshotKey [32]byte
 
 	space   *disk.Space
 	journal *journal.Journal
@@ -79,25 +76,14 @@ type Store struct {
 	useLog *uses.Log
 	uses   *uses.Flusher
 
-	stopWithin time.Duration // how long a stop may take to bring uses into Badger
-	stop       stopping
-	states     states
-
-	// Once compared is closed: no table has been left that the next start could go by.
-	tableDue bool
-
-	// When the last checkpoint was made, and how large the journal was then. They are
-	// for the one that has set busy, and so is tableDue.
-	checkpoint struct {
-		busy atomic.Bool
-		at   time.Time
-		size int64
-	}
+	upkeep      upkeep
+	checkpoints checkpoints
+	stop        stopping
+	states      states
 
 	closing chan struct{}
 	quit    func()         // closes it
 	closed  sync.WaitGroup // the writer, the flusher and the opening
-	once    sync.Once
 }
 
 // Open opens the data directory and makes it when it is not there.
@@ -141,11 +127,12 @@ func newStore(dir string, opts Options) (*Store, error) {
 	}
 	s := &Store{
 		dir: dir, opts: opts, lock: lock,
-		closing:    make(chan struct{}),
-		surplus:    newSurplus(),
-		stopWithin: closeWithin,
+		closing: make(chan struct{}),
+		surplus: newSurplus(),
 	}
 	s.opening, s.writer = newOpening(s), newWriter(s)
+	s.upkeep.s, s.checkpoints.s, s.stop.s, s.surplus.s = s, s, s, s
+	s.stop.within = closeWithin
 	s.quit = sync.OnceFunc(func() { close(s.closing) })
 	s.space = disk.NewSpace(s.path(""), disk.Watermark)
 	s.states.init(opts.Log)
@@ -160,12 +147,12 @@ func newStore(dir string, opts Options) (*Store, error) {
 // start has the store do what it does by itself. The table is not replaced any more.
 func (s *Store) start() {
 	s.views = order.New(s.table, viewsIndex{s}, s.keys.Has)
-	s.uses = s.newUses()
+	s.uses = newUses(s)
 	s.closed.Add(3)
 	s.writer.log, s.writer.index = s.journal, s.index
-	go s.dropSurplus()
+	go s.surplus.run()
 	go s.writer.write()
-	go s.flushEverySecond()
+	go s.upkeep.run()
 }
 
 // forgetTable begins with an empty table.

@@ -144,7 +144,7 @@ func TestLifeOfAToken(t *testing.T) {
 				}
 			case "index and checkpoint":
 				again := open(t, at)
-				if _, err := again.writeCheckpoint(context.Background()); err != nil {
+				if _, err := again.checkpoints.write(context.Background()); err != nil {
 					t.Fatal(err)
 				}
 				again.Close()

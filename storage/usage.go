@@ -12,10 +12,10 @@ import (
 )
 
 // newUses makes the flusher. The table must be there.
-func (s *Store) newUses() *uses.Flusher {
+func newUses(s *Store) *uses.Flusher {
 	return uses.New(uses.Options{
 		Table: s.table, Log: s.useLog,
-		Update:    s.updateUsages,
+		Update:    s.upkeep.updateUsages,
 		Noted:     s.views.NoteUses,
 		Plausible: s.clock.plausible,
 		// Before the index is compared, a tick would come to wait for that: for
@@ -31,7 +31,8 @@ func (s *Store) newUses() *uses.Flusher {
 func (s *Store) Counted() <-chan struct{} { return s.uses.Counted() }
 
 // recoverUses brings what the log of uses had at the start into the index.
-func (s *Store) recoverUses() {
+func (u *upkeep) recoverUses() {
+	s := u.s
 	err := s.uses.Recover(nil)
 	if err != nil && !s.isClosing() {
 		s.opts.Log.Error("uses of before the start are not counted; the next start tries again", "error", err)
@@ -42,14 +43,14 @@ func (s *Store) recoverUses() {
 }
 
 // raiseFromLog brings the last uses up to the log's, so that none goes back.
-func (s *Store) raiseFromLog() error {
-	return s.useLog.LastUses(func(id keys.ID, used record.LastUse) { s.table.Raise(id, s.clock.believe(used)) })
+func (o *opening) raiseFromLog() error {
+	return o.s.useLog.LastUses(func(id keys.ID, used record.LastUse) { o.s.table.Raise(id, o.s.clock.believe(used)) })
 }
 
 // updateUsages changes the usages of a few tokens in the index, in one transaction.
-func (s *Store) updateUsages(ids []keys.ID, change func(keys.ID, *record.UsageRecord)) error {
-	return s.index.Write(200*len(ids), func(out *index.Update) error {
-		rd := &reader{&out.View, s}
+func (u *upkeep) updateUsages(ids []keys.ID, change func(keys.ID, *record.UsageRecord)) error {
+	return u.s.index.Write(200*len(ids), func(out *index.Update) error {
+		rd := &reader{&out.View, u.s}
 		for n, id := range ids {
 			if n%8 == 0 {
 				runtime.Gosched() // requests come first

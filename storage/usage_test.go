@@ -96,7 +96,7 @@ func usageStory(t *testing.T, r *rand.Rand) {
 			s = openWith(t, dir, opts)
 		case dice < 48:
 			<-s.Counted()
-			if err := s.flush(context.Background()); err != nil {
+			if err := s.upkeep.flush(context.Background()); err != nil {
 				t.Fatal(err)
 			}
 		case dice < 58:
@@ -164,7 +164,7 @@ func TestUseLogIsKeptShort(t *testing.T) {
 	for range 1000 {
 		use(kept, secret)
 		use(gone, other)
-		if err := s.save(); err != nil {
+		if err := s.upkeep.save(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -218,7 +218,7 @@ func TestSeen(t *testing.T) {
 	check("after a kill", want)
 	use(1, "c")
 	use(2, "c")
-	if err := s.flush(t.Context()); err != nil {
+	if err := s.upkeep.flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	want = "2 c,1 c,6 b6,5 a,4 a,"
@@ -254,7 +254,7 @@ func killed(t *testing.T, s *Store, dir string, opts Options, early bool) (*Stor
 	if !early {
 		<-s.Counted()
 	}
-	if err := s.save(); err != nil {
+	if err := s.upkeep.save(); err != nil {
 		t.Fatal(err)
 	}
 	at := func() string {
@@ -303,7 +303,7 @@ func TestUsesAtOnce(t *testing.T) {
 			busy = false
 		default:
 		}
-		if err := s.flush(t.Context()); err != nil {
+		if err := s.upkeep.flush(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		for tok, err := range s.Tokens(TokenFilter{}) {
@@ -362,7 +362,7 @@ func TestDamagedUseLog(t *testing.T) {
 	id, secret := create(t, s, u)
 	s.uses.RLock() // nothing is brought into Badger meanwhile
 	wantLive(t, s, secret)
-	if err := s.save(); err != nil {
+	if err := s.upkeep.save(); err != nil {
 		t.Fatal(err)
 	}
 	at := copyDir(t, dir)
@@ -398,7 +398,7 @@ func TestUsesOverADamagedUsage(t *testing.T) {
 	s.uses.RLock() // nothing is brought into Badger meanwhile
 	wantLive(t, s, secret)
 	err := s.index.Write(1, func(u *index.Update) error { return u.Hint(record.UsageKey(id), []byte("no usage"), 0) })
-	if err := errors.Join(err, s.save()); err != nil {
+	if err := errors.Join(err, s.upkeep.save()); err != nil {
 		t.Fatal(err)
 	}
 	at := copyDir(t, dir)

@@ -126,7 +126,7 @@ func TestLastUsedOverAKill(t *testing.T) {
 	c.Move(time.Second)
 	wantLive(t, s, secret)
 	flushed := c.Milli()
-	if err := s.flush(context.Background()); err != nil {
+	if err := s.upkeep.flush(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	c.Move(time.Second)
@@ -243,7 +243,7 @@ func TestAttempts(t *testing.T) {
 	want(s, "alice", Attempts{})
 	s.SetAttempts("alice", Attempts{3, 42})
 	want(s, "alice", Attempts{3, 42})
-	if err := s.flush(context.Background()); err != nil {
+	if err := s.upkeep.flush(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	want(s, "alice", Attempts{3, 42})
@@ -260,7 +260,7 @@ func TestAttempts(t *testing.T) {
 	for n := range 20_000 {
 		s.SetAttempts(string(rune('a'+n%26))+time.Duration(n).String(), Attempts{1, 1})
 	}
-	if err := s.flush(context.Background()); err != nil {
+	if err := s.upkeep.flush(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	s.attempts.mu.Lock()

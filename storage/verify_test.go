@@ -71,7 +71,7 @@ func TestReplayTurnsNoUseBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantLive(t, s, s.Reveal(list[0]).Reveal())
-	if err := s.flush(context.Background()); err != nil {
+	if err := s.upkeep.flush(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	lost, _ := create(t, s, u)
@@ -181,7 +181,7 @@ func TestCheckpointOfTheDayBefore(t *testing.T) {
 		}
 		made := false
 		for deadline := time.Now().Add(wait); !made && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-			made = s.lastCheckpoint() != before
+			made = s.checkpoints.last() != before
 		}
 		if made != (n != 1) {
 			t.Errorf("opening %d: a checkpoint was made: %t", n, made)
@@ -189,6 +189,6 @@ func TestCheckpointOfTheDayBefore(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
-		before = s.lastCheckpoint()
+		before = s.checkpoints.last()
 	}
 }
