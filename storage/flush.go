@@ -48,7 +48,7 @@ func (u *upkeep) tick(ctx context.Context, slice int) {
 	s := u.s
 	if slice == 0 {
 		s.Now() // a jump of the clock is seen within a second
-		if s.isLoaded() {
+		if isClosed(s.opening.loaded) {
 			s.clock.rectify(s.table)
 		}
 	}

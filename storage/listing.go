@@ -7,7 +7,6 @@ import (
 	"iter"
 	"runtime"
 	"strings"
-	"time"
 
 	"gatehouse/storage/index"
 	"gatehouse/storage/keys"
@@ -31,10 +30,6 @@ const (
 	ByName     = order.Name
 	ByTokens   = order.Tokens
 )
-
-// waitLoaded is how long a listing waits for the table after an opening, before
-// it goes the slow way.
-const waitLoaded = 5 * time.Second
 
 // Tokens lists tokens, the oldest last use first unless the filter says
 // otherwise.
@@ -103,8 +98,11 @@ func (s *Store) places(f TokenFilter) ([]Place, error) {
 		return nil, err
 	case f.Owner != 0 && !f.Revoked:
 		return s.placesOf(&v)
-	case f.Revoked || !s.WhenLoaded():
+	case f.Revoked:
 		return s.walk(&v)
+	}
+	if err := s.opening.awaitTable(); err != nil {
+		return nil, err
 	}
 	return s.views.Page(&v)
 }
@@ -113,36 +111,21 @@ func (s *Store) places(f TokenFilter) ([]Place, error) {
 // apart.
 func (s *Store) CountTokens(f TokenFilter) (int, error) {
 	f.After, f.Limit, f.Order = Place{}, 0, ByLastUsed
-	if f == (TokenFilter{}) && s.isLoaded() {
-		return s.table.Len(), nil
-	}
-	if f.Owner != 0 || f.Revoked || !s.WhenLoaded() {
+	if f.Owner != 0 || f.Revoked {
 		list, err := s.places(f)
 		return len(list), err
+	}
+	if err := s.opening.awaitTable(); err != nil {
+		return 0, err
+	}
+	if f == (TokenFilter{}) {
+		return s.table.Len(), nil
 	}
 	v, err := s.views.Sieve(f)
 	if err != nil {
 		return 0, err
 	}
 	return s.views.Count(&v)
-}
-
-// isLoaded reports whether the table has all tokens.
-func (s *Store) isLoaded() bool { return isClosed(s.opening.loaded) }
-
-// WhenLoaded waits a little for the table to have all tokens; false when it has
-// not.
-func (s *Store) WhenLoaded() bool {
-	if s.isLoaded() {
-		return true
-	}
-	select {
-	case <-s.opening.loaded:
-		return true
-	case <-s.closing:
-	case <-time.After(waitLoaded):
-	}
-	return false
 }
 
 // placesOf finds the tokens of one owner by the index, which has when they were

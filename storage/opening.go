@@ -553,6 +553,42 @@ func (o *opening) await() error {
 	}
 }
 
+// awaitTable waits until the table has all tokens. It returns why it never will.
+func (o *opening) awaitTable() error {
+	select {
+	case <-o.loaded:
+		return nil
+	default:
+	}
+	select {
+	case <-o.loaded:
+		return nil
+	case <-o.opened: // then it is loaded, or never will be
+		return o.err
+	case <-o.s.closing:
+		return ErrClosed
+	}
+}
+
+// waitLoaded is how long WhenLoaded waits.
+const waitLoaded = 5 * time.Second
+
+// WhenLoaded waits a little for the table to have all tokens; false when it has not.
+func (s *Store) WhenLoaded() bool {
+	select {
+	case <-s.opening.loaded:
+		return true
+	default:
+	}
+	select {
+	case <-s.opening.loaded:
+		return true
+	case <-s.closing:
+	case <-time.After(waitLoaded):
+	}
+	return false
+}
+
 // Opened waits until a store that was opened early is open in full, or the context ends,
 // which is ErrOpening. Another error says that it can't be opened: the caller should then
 // closeAll the store.

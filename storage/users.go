@@ -65,30 +65,10 @@ func (s *Store) showUsers(list []order.Standing, yield func(UserInfo, error) boo
 // standings finds the users that the filter takes, in their order, with what
 // they hold.
 func (s *Store) standings(f UserFilter) ([]order.Standing, error) {
-	if s.WhenLoaded() {
-		return s.views.Users(f)
-	}
-	held, err := s.holdings(f.StaleSince)
-	if err != nil {
+	if err := s.opening.awaitTable(); err != nil {
 		return nil, err
 	}
-	return s.views.UsersHolding(f, held)
-}
-
-// holdings counts the tokens of all users, by number, while the table is not
-// yet there.
-func (s *Store) holdings(staleSince int64) ([]order.Holding, error) {
-	owners := s.table.Owners.All()
-	list := make([]order.Holding, len(owners))
-	err := s.view(func(rd *reader) (err error) {
-		for n, o := range owners {
-			if list[n], err = rd.holding(o.ID, staleSince); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return list, err
+	return s.views.Users(f)
 }
 
 // holding counts a user's tokens that are not revoked.
