@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"time"
 
+	"gatehouse/server/access"
 	"gatehouse/server/api"
 	"gatehouse/server/login"
 	"gatehouse/server/oauth"
@@ -102,7 +103,7 @@ func (s *Server) person(r *http.Request) bool {
 func (s *Server) refusal(w http.ResponseWriter, r *http.Request, err error) (status int, message string) {
 	status, message = reply.Status(err)
 	if status >= http.StatusInternalServerError && !passing(err) && !reply.Gone(r, err) && !s.watch.covers(err) {
-		s.log.Error("request failed", "route", r.Pattern, "error", err) // a path may hold a token
+		s.log.Error("request failed", "route", r.Pattern, "error", err, "request_id", access.ID(w)) // a path may hold a token
 	}
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
@@ -151,6 +152,6 @@ func (s *Server) recovered(w http.ResponseWriter, r *http.Request) {
 		panic(p)
 	}
 	s.metrics.requests.WithLabelValues(cmp.Or(r.Pattern, noRoute), "5xx").Inc()
-	s.log.Error("panic", "route", r.Pattern, "panic", p, "stack", string(debug.Stack()))
+	s.log.Error("panic", "route", r.Pattern, "request_id", access.ID(w), "panic", p, "stack", string(debug.Stack()))
 	reply.JSON(w, http.StatusInternalServerError, api.Error{Message: "Internal error"})
 }

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"gatehouse/server/access"
 	"gatehouse/server/gate"
-	"gatehouse/server/ipaddr"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
 )
@@ -42,7 +42,7 @@ func (s *Server) Handler() http.Handler {
 	list := slices.Concat(s.routes(), s.site.Routes())
 	asked := list[slices.IndexFunc(list, func(rt route.Route) bool { return rt.Class == route.Gate })]
 	verify, others := s.handler(asked), s.onlyHTTPS(s.mux(list, s.handler, s.failOutside))
-	return reply.Unstored(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return s.access.Handler(reply.Unstored(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if len(r.TransferEncoding) > 0 {
 			// The request may have had a length as well, which net/http drops. A proxy
 			// may have read more than one request because of it (RFC 9112, section 6.1).
@@ -53,25 +53,25 @@ func (s *Server) Handler() http.Handler {
 			return
 		}
 		others.ServeHTTP(w, r)
-	}))
+	})))
 }
 
 // metricsHandler serves the metrics alone.
 func (s *Server) metricsHandler() http.Handler {
-	return reply.Unstored(s.mux([]route.Route{s.metricsRoute()}, s.handler, s.fail))
+	return s.access.Handler(reply.Unstored(s.mux([]route.Route{s.metricsRoute()}, s.handler, s.fail)))
 }
 
 // gateHandler serves the gate's own address: the gate and /healthz.
 func (s *Server) gateHandler() http.Handler {
 	list := slices.DeleteFunc(s.routes(), func(rt route.Route) bool { return rt.Class != route.Gate && rt.Pattern != "GET /healthz" })
 	verify, others := s.handler(list[0]), s.mux(list, s.handler, s.fail)
-	return reply.Unstored(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return s.access.Handler(reply.Unstored(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == gate.Path {
 			verify.ServeHTTP(w, r)
 			return
 		}
 		others.ServeHTTP(w, r)
-	}))
+	})))
 }
 
 // handler makes the handler of a route: it lets through who may call the route, and
@@ -100,11 +100,27 @@ func (s *Server) handler(rt route.Route) http.Handler {
 
 // answer calls the handler of a route, if the request may pass.
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, rt route.Route) error {
-	req := &route.Request{Request: r, From: ipaddr.Client(r, s.config().TrustedProxies)}
-	if err := s.admit(req, rt); err != nil {
+	req := &route.Request{Request: r, From: s.client(r)}
+	err := s.admit(req, rt)
+	if s.access.On() {
+		s.record(req, rt)
+	}
+	if err != nil {
 		return err
 	}
 	return rt.Serve(w, req)
+}
+
+// record notes the route and the caller for the access log.
+func (s *Server) record(r *route.Request, rt route.Route) {
+	record := access.Of(r.Request)
+	if record == nil { // the administration's
+		return
+	}
+	record.Route, record.UID = rt.Pattern, r.User.UID
+	if r.Token != nil {
+		record.Token = r.Token.Name
+	}
 }
 
 func (s *Server) admit(r *route.Request, rt route.Route) (err error) {

@@ -38,6 +38,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"gatehouse/server/access"
 	"gatehouse/server/admin"
 	"gatehouse/server/config"
 	"gatehouse/server/directory"
@@ -70,6 +71,7 @@ type Server struct {
 	site     *site.Site
 	pages    *web.Pages
 	activity *activity
+	access   *access.Log
 	pair     *listen.Certificate // nil: the port speaks plain HTTP
 	open     *listen.Connections
 	watch    *watch
@@ -111,6 +113,7 @@ func New(store *storage.Store, cfg config.Config, opts Options) (*Server, error)
 		activity: new(activity),
 	}
 	s.settings.Store(&cfg)
+	s.access = &access.Log{Log: opts.Log, On: func() bool { return s.config().Log.Access == "on" }, Client: s.client}
 	if cfg.PublicURL != "" {
 		if err := s.origins.AddTrustedOrigin(cfg.Origin()); err != nil {
 			return nil, err
@@ -179,6 +182,11 @@ func (s *Server) revoked(tokens int) { s.metrics.revocations.Add(float64(tokens)
 
 // config returns the settings in force.
 func (s *Server) config() *config.Config { return s.settings.Load() }
+
+// client returns the address that a request comes from.
+func (s *Server) client(r *http.Request) netip.Addr {
+	return ipaddr.Client(r, s.config().TrustedProxies)
+}
 
 // isProxy reports whether an address is that of a trusted proxy.
 func (s *Server) isProxy(a netip.Addr) bool { return ipaddr.In(s.config().TrustedProxies, a) }

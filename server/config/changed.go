@@ -14,7 +14,7 @@ func (c Config) Adopt(newer Config) Config {
 	if c.TLS.Cert != "" && newer.TLS.Cert != "" {
 		c.TLS = newer.TLS
 	}
-	c.Log.Level = newer.Log.Level
+	c.Log.Level, c.Log.Access = newer.Log.Level, newer.Log.Access
 	c.Limits = newer.Limits
 	c.Logins = newer.Logins
 	c.Tokens.KnownScopes = newer.Tokens.KnownScopes

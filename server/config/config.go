@@ -111,7 +111,7 @@ type Limits struct {
 func Default() Config {
 	return Config{
 		Listen: "127.0.0.1:8080",
-		Log:    Log{Level: "info", Format: "text"},
+		Log:    Log{Level: "info", Format: "text", Access: "off"},
 		Tokens: Tokens{Reveal: true},
 		Logins: Logins{Local: true, AccountFailures: 5, AddressFailures: 100},
 		Limits: Limits{ConnectionsPerAddress: 1000, ChangesPerUser: 10_000},

@@ -24,6 +24,7 @@ key = "key.pem"
 [log]
 level = "warn"
 format = "json"
+access = "on"
 
 [metrics]
 listen = "127.0.0.1:9091"
@@ -61,7 +62,7 @@ max_size = "64MiB"
 		Listen: "127.0.0.1:9090", PublicURL: "https://tokens.example.com", KeyFile: "/etc/gatehouse/key",
 		TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32"), netip.MustParsePrefix("2001:db8::/32")},
 		TLS:            config.TLS{Cert: "cert.pem", Key: "key.pem"},
-		Log:            config.Log{Level: "warn", Format: "json"},
+		Log:            config.Log{Level: "warn", Format: "json", Access: "on"},
 		Metrics:        config.Metrics{Listen: "127.0.0.1:9091"},
 		Gate:           config.Gate{Listen: "unix:/run/gatehouse/gate.sock", SocketGroup: "www-data"},
 		Tokens:         config.Tokens{KnownScopes: []string{"admin", "repo:read"}, MaxPerUser: 7, DefaultLifetime: config.Lifetime{Duration: 90 * day}, MaxLifetime: config.Lifetime{Duration: 365 * day}, RevokeIdleAfter: config.Lifetime{Duration: 365 * day}},
@@ -120,6 +121,8 @@ func TestConfigRefused(t *testing.T) {
 		{"[log]\nlevel = \"verbose\"", `line 2: log.level: write "debug", "info", "warn" or "error"`},
 		{"[log]\nlevel = 3", "line 2: log.level"},
 		{"[log]\n\nformat = \"xml\"", `line 3: log.format: write "text" or "json"`},
+		{"[log]\naccess = \"yes\"", `line 2: log.access: write "on" or "off"`},
+		{"[log]\naccess = true", "line 2: log.access"},
 		{"[metrics]\nlisten = \"9090\"", `line 2: metrics.listen: "9090" is not like 127.0.0.1:8080`},
 		{"[metrics]\nlisten = true", "line 2: metrics.listen"},
 		{"[gate]\nlisten = \"9090\"", `line 2: gate.listen: "9090" is not like 127.0.0.1:8080`},

@@ -9,6 +9,7 @@ import (
 type Log struct {
 	Level  string `toml:"level"`  // debug, info, warn or error
 	Format string `toml:"format"` // text or json
+	Access string `toml:"access"` // on: one record a request; or off
 }
 
 var logLevels = map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
@@ -19,6 +20,9 @@ func (c Log) check(f *faults) {
 	}
 	if c.Format != "text" && c.Format != "json" {
 		f.add("log.format", `write "text" or "json"`)
+	}
+	if c.Access != "on" && c.Access != "off" {
+		f.add("log.access", `write "on" or "off"`)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 
+	"gatehouse/server/access"
 	"gatehouse/server/api"
 	"gatehouse/server/body"
 	"gatehouse/server/config"
@@ -138,12 +139,20 @@ func (ls *Logins) exchange(w http.ResponseWriter, r *route.Request, method strin
 
 // handLogin replies with a new token for a user who has logged in.
 func (ls *Logins) handLogin(w http.ResponseWriter, r *route.Request, u storage.User) error {
+	noteLogin(r, u)
 	t, secret, err := ls.Tokens.Make(r, route.Principal{ID: u.ID, UID: u.UID}, tokens.DefaultSpec(ls.Config().Tokens))
 	if err != nil {
 		return reply.UnlessGone(err, reply.ErrInvalid)
 	}
 	reply.JSON(w, http.StatusOK, api.LoginToken{Secret: secret.Reveal(), ExpiresOn: view.ExpiresOn(t)})
 	return nil
+}
+
+// noteLogin has the access log name the user who logged in.
+func noteLogin(r *route.Request, u storage.User) {
+	if record := access.Of(r.Request); record != nil {
+		record.UID = u.UID
+	}
 }
 
 // login serves POST /api/login.
@@ -175,6 +184,7 @@ func (ls *Logins) ByCookie(w http.ResponseWriter, r *route.Request) (fields map[
 // beginSession gives the browser of a user who has logged in the cookie of a new
 // session. It ends the session of the cookie that the browser had before.
 func (ls *Logins) beginSession(w http.ResponseWriter, r *route.Request, u storage.User, method string) error {
+	noteLogin(r, u)
 	var cookie storage.Secret
 	err := ls.sessions.Spend(u.ID, func() (err error) {
 		cookie, err = ls.Store.CreateSession(r.ActorOf(u.UID), u.ID, method, route.AgentOf(r.Header))
