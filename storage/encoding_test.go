@@ -83,14 +83,12 @@ func encodings(t *testing.T) map[string][]byte {
 	identity := Identity{Source: "ldap", Subject: "subject"}
 	usage := record.UsageRecord{Used: record.UsedAt(1 << 40), Mark: 77, Usage: Usage{Uses: 9, PerDay: []record.DayCount{{Day: 20000, N: 4}, {Day: 20001, N: 5}}, Seen: []Seen{{Origin: home, Time: 1 << 40}}}}
 	payload := must[[]byte](t)(record.Entry{Event: event, Ops: []record.Op{{Key: []byte("k"), Value: []byte("v")}, {Key: []byte("gone")}}}.AppendPayload(nil))
-	bucket := (&attempts{key: key32}).bucket("name")
 	var purposes []byte
 	for _, purpose := range []string{"records", "passwords", "attempts", "journal", "snapshots"} {
 		k := ring.Derive(purpose)
 		purposes = append(purposes, k[:]...)
 	}
 	return map[string][]byte{
-		"attempts-key": bucket[:],
 		"end-token":    slices.Concat(record.TokenEndKey(id), record.TokenEnd{Revoked: 1 << 40, Generation: 4, Overlap: 1 << 41}.Value()),
 		"end-user":     slices.Concat(record.UserEndKey(user.ID), record.UserEnd{State: UserDisabled, At: 1 << 40}.Value()),
 		"event":        payload,

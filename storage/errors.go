@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"gatehouse/storage/disk"
+	"gatehouse/storage/unlogged"
 )
 
 // What can be wrong. Messages are sentences that a client may see where the
@@ -12,7 +13,7 @@ var (
 	ErrNoUser     = errors.New("no such user")
 	ErrNoToken    = errors.New("no such token")
 	ErrNoIdentity = errors.New("the user has no such identity")
-	ErrNoSession  = errors.New("no such session")
+	ErrNoSession  = unlogged.ErrNoSession
 	ErrAmbiguous  = errors.New("more than one token has an id that begins so")
 	ErrUserExists = errors.New("a user of that name exists already")
 	//lint:ignore ST1005 users are shown it as it is

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"gatehouse/storage/record"
+	"gatehouse/storage/unlogged"
 )
 
 func filePaths(t testing.TB, s *Store, u User) (paths []string) {
@@ -47,8 +48,8 @@ func TestFilesLeaveNoTrail(t *testing.T) {
 		}
 		return nil
 	})
-	if err != nil || keys != maxFiles {
-		t.Errorf("the index has %d recent files, %v; want %d", keys, err, maxFiles)
+	if err != nil || keys != unlogged.MaxFiles {
+		t.Errorf("the index has %d recent files, %v; want %d", keys, err, unlogged.MaxFiles)
 	}
 }
 
@@ -59,7 +60,7 @@ func TestFilesOfOlderVersions(t *testing.T) {
 	ada, bob := addUser(t, s, "ada@example.com"), addUser(t, s, "bob@example.com")
 	want := map[UserID][]string{}
 	for _, u := range []User{ada, bob} {
-		for n := range maxFiles {
+		for n := range unlogged.MaxFiles {
 			f := File{ID: json.RawMessage(fmt.Sprint(n)), Revision: json.RawMessage("1"), Name: u.UID, Path: fmt.Sprint("/", n), Time: s.clock.now(), Order: uint64(n + 1)}
 			b, _ := json.Marshal(f)
 			sum := sha256.Sum256(slices.Concat(f.ID, []byte{0}, []byte(f.Path)))

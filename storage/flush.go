@@ -71,7 +71,7 @@ func (u *upkeep) tick(ctx context.Context, slice int) {
 		err = nil
 	}
 	if slice == 0 {
-		err = errors.Join(err, u.flushAttempts())
+		err = errors.Join(err, s.memory.Save())
 	}
 	s.states.unsaved(slice, err)
 	if slice == 0 {
@@ -81,7 +81,7 @@ func (u *upkeep) tick(ctx context.Context, slice int) {
 
 // save writes to the log all that uses left in memory, and to Badger all that
 // failed logins did.
-func (u *upkeep) save() error { return errors.Join(u.s.uses.SaveAll(), u.flushAttempts()) }
+func (u *upkeep) save() error { return errors.Join(u.s.uses.SaveAll(), u.s.memory.Save()) }
 
 // flush brings into Badger all that uses and failed logins left in memory.
 func (u *upkeep) flush(ctx context.Context) error {
@@ -107,13 +107,4 @@ func (u *upkeep) flush(ctx context.Context) error {
 		end = time.Now().Add(time.Hour)
 	}
 	return s.uses.Merge(end, s.stillOpen)
-}
-
-func (u *upkeep) flushAttempts() error {
-	s := u.s
-	s.attempts.saving.Lock()
-	defer s.attempts.saving.Unlock()
-	err := u.writeAttempts()
-	s.attempts.settle(err == nil)
-	return err
 }

@@ -131,7 +131,7 @@ func (o *opening) begin() (err error) {
 	}
 	s.keys, s.seals, s.passwords = ring.TokenKeys(), ring.Seals(), ring.Passwords()
 	s.clock.seals = s.seals
-	s.attempts.key = ring.Derive("attempts")
+	s.memory.Key = ring.Derive("attempts")
 	s.journalKey = ring.Derive("journal")
 	s.checkpoints.key = ring.Derive("snapshots")
 	s.space.KeepBallast()

@@ -33,23 +33,6 @@ func (s *Store) view(fn func(rd *reader) error) error {
 	return err
 }
 
-// updater also writes what the log does not record.
-type updater struct {
-	reader
-	out *index.Update
-}
-
-// update changes what the log does not record. Its errors are those of [disk.NotWritten]
-// when the change can't be written.
-func (s *Store) update(fn func(u *updater) error) error {
-	if err := s.opening.await(); err != nil {
-		return err
-	}
-	return s.index.Update(1<<10, func(out *index.Update) error {
-		return fn(&updater{reader{&out.View, s}, out})
-	})
-}
-
 // Size is what the store takes on the disk, in bytes, without the ballast. What the
 // index takes of it is as of a minute ago at most.
 func (s *Store) Size() int64 {

@@ -2,71 +2,9 @@ package storage
 
 import (
 	"errors"
-	"slices"
-	"strings"
 	"testing"
 	"time"
-
-	"gatehouse/storage/record"
 )
-
-// TestListSessions: a user's own, the latest first, as long as each is good.
-func TestListSessions(t *testing.T) {
-	clock := newClock()
-	s := openWith(t, t.TempDir(), timed(t, clock))
-	alice, bob := addUser(t, s, "alice@example.com"), addUser(t, s, "bob@example.com")
-	begin := func(u User, address, agent string) string {
-		t.Helper()
-		cookie, err := s.CreateSession(Actor{Name: u.UID, Address: address}, u.ID, SourceLocal, agent)
-		if err != nil {
-			t.Fatal(err)
-		}
-		clock.Move(time.Minute)
-		return cookie.Reveal()
-	}
-	want := func(cookie string, addresses ...string) {
-		t.Helper()
-		list, own, err := s.Sessions(alice.ID, cookie)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var got []string
-		for i, v := range list {
-			got = append(got, v.Address)
-			if v.UID != alice.UID || v.Method != SourceLocal || v.Created == 0 || v.Seen < v.Created || (i == own) != (v.Address == "192.0.2.3") {
-				t.Errorf("got %+v at %d, own %d", v, i, own)
-			}
-		}
-		if !slices.Equal(got, addresses) {
-			t.Errorf("got %q, want %q", got, addresses)
-		}
-	}
-	want("", []string{}...)
-	first := begin(alice, "192.0.2.1", "curl/8")
-	begin(bob, "192.0.2.9", "")
-	second := begin(alice, "192.0.2.2", strings.Repeat("x", 500))
-	third := begin(alice, "192.0.2.3", "")
-	want(third, "192.0.2.3", "192.0.2.2", "192.0.2.1")
-	if list, _, _ := s.Sessions(alice.ID, third); len(list[1].Agent) != record.MaxAgent || list[2].Agent != "curl/8" {
-		t.Errorf("got agents %q and %q", list[1].Agent, list[2].Agent)
-	}
-	if err := s.EndSession(second); err != nil {
-		t.Fatal(err)
-	}
-	want(third, "192.0.2.3", "192.0.2.1")
-	clock.Move(SessionIdle - 2*time.Minute)
-	if _, err := s.Session(third); err != nil {
-		t.Fatal(err)
-	}
-	want(third, "192.0.2.3")
-	if _, err := s.Session(first); !errors.Is(err, ErrNoSession) {
-		t.Errorf("got %v for one that was idle for too long", err)
-	}
-	if err := s.DisableUser(admin, alice.UID); err != nil {
-		t.Fatal(err)
-	}
-	want(third)
-}
 
 // TestEndOtherSessions: the others end for good, and the one that asks goes on.
 func TestEndOtherSessions(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 	"gatehouse/storage/order"
 	"gatehouse/storage/record"
 	"gatehouse/storage/table"
+	"gatehouse/storage/unlogged"
 	"gatehouse/storage/uses"
 	"gatehouse/storage/wallclock"
 )
@@ -65,13 +66,13 @@ type Store struct {
 	table     *table.Table
 	limits    limits
 	views     *order.Views
-	attempts  attempts
-	sessions  sessions
+	sessions  unlogged.Sessions
+	files     unlogged.Files
+	memory    unlogged.Memory
 	surplus   surplus
 	stale     stale
 	clock     clock
 	retention *audit.Retention
-	files     sync.Mutex // held by OpenedFile, which reads before it writes
 
 	useLog *uses.Log
 	uses   *uses.Flusher
@@ -136,6 +137,7 @@ func newStore(dir string, opts Options) (*Store, error) {
 	s.quit = sync.OnceFunc(func() { close(s.closing) })
 	s.space = disk.NewSpace(s.path(""), disk.Watermark)
 	s.states.init(opts.Log)
+	s.initUnlogged()
 	s.clock.options, s.clock.read = clocks, opts.Now
 	s.clock.file, s.clock.space, s.clock.log = s.path("clock"), s.space, opts.Log
 	s.clock.note = func(e Event) { s.Note(Actor{Name: "clock"}, e) }

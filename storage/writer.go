@@ -145,7 +145,7 @@ func (w *writer) write() {
 		return
 	}
 	w.s.table.Reached(w.log.End())
-	w.s.bringUp()
+	w.moveFiles()
 	for {
 		select {
 		case c := <-w.changes:

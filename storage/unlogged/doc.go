@@ -1,0 +1,23 @@
+// Package unlogged owns what is in the index alone and not in the log: browser sessions,
+// the files that users opened last, and what is remembered of logins.
+//
+// These change all the time and prove nothing later, so they must not fill the audit log,
+// and nobody waits for the disk because of them. The price: a power failure takes what
+// the kernel had not yet written, and an index that is filled again has the files as of
+// the last checkpoint, and no sessions.
+//
+// The package decides nothing about users: callers say who is active.
+package unlogged
+
+import (
+	"gatehouse/storage/index"
+)
+
+// Index is the index, as far as it is open and can be written. Errors of Update are those
+// of disk.NotWritten.
+type Index interface {
+	// Writable says why no change can be made; nil: one can.
+	Writable() error
+	View(fn func(*index.View) error) error
+	Update(fn func(*index.Update) error) error
+}

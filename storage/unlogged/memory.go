@@ -1,0 +1,163 @@
+package unlogged
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"sync"
+	"time"
+
+	"gatehouse/storage/index"
+	"gatehouse/storage/record"
+)
+
+// Memory is what is remembered for a while under a name, such as the failed logins of an
+// account. All exported fields are needed.
+//
+// It is stored under an HMAC of the name: names that people typed in (passwords among
+// them) stay off the disk. A flood of names fills the disk for an hour, at the pace of
+// the logins, and evicts nothing.
+type Memory struct {
+	Index Index
+	Key   [32]byte
+	// Write is the Update of Index that goes on while the store is being closed. It is
+	// told about how many bytes are put.
+	Write func(bytes int, fn func(*index.Update) error) error
+
+	saving sync.Mutex // held while values are written
+	mu     sync.Mutex
+	dirty  map[[32]byte]remembered // not yet written
+	taken  map[[32]byte]remembered // being written
+}
+
+// remembered is a value that ends by itself.
+type remembered struct {
+	value []byte
+	keep  time.Duration
+}
+
+func (m *Memory) bucket(name string) (b [32]byte) {
+	h := hmac.New(sha256.New, m.Key[:])
+	h.Write([]byte(name))
+	h.Sum(b[:0])
+	return b
+}
+
+func (m *Memory) pending(b [32]byte) (v remembered, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if v, ok = m.dirty[b]; !ok {
+		v, ok = m.taken[b]
+	}
+	return v, ok
+}
+
+// Get returns what is remembered under a name; nil for nothing.
+func (m *Memory) Get(name string) (value []byte, err error) {
+	bucket := m.bucket(name)
+	if v, ok := m.pending(bucket); ok {
+		return v.value, nil
+	}
+	err = m.Index.View(func(view *index.View) error {
+		value, _, err = view.Get(record.Key('f', bucket[:]))
+		return err
+	})
+	return value, err
+}
+
+// Put remembers a value under a name for as long as keep. It reaches the disk with the
+// next [Memory.Save].
+func (m *Memory) Put(name string, value []byte, keep time.Duration) {
+	bucket := m.bucket(name)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.put(bucket, remembered{value, keep})
+}
+
+func (m *Memory) put(bucket [32]byte, v remembered) {
+	if m.dirty == nil {
+		m.dirty = make(map[[32]byte]remembered)
+	}
+	m.dirty[bucket] = v
+}
+
+// Save writes to the index what is not yet there. What can't be written goes with the
+// next call.
+func (m *Memory) Save() error {
+	m.saving.Lock()
+	defer m.saving.Unlock()
+	err := m.write()
+	m.settle(err == nil)
+	return err
+}
+
+// take returns the keys and values that are to be written.
+func (m *Memory) take() (keys [][]byte, values []remembered) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.taken, m.dirty = m.dirty, nil
+	for bucket, v := range m.taken {
+		keys, values = append(keys, record.Key('f', bucket[:])), append(values, v)
+	}
+	return keys, values
+}
+
+// write writes some hundreds at a time.
+func (m *Memory) write() error {
+	keys, values := m.take()
+	for len(keys) > 0 {
+		n, size := min(len(keys), 1000), 0
+		for i := range n {
+			size += 50 + len(keys[i]) + len(values[i].value)
+		}
+		err := m.Write(size, func(u *index.Update) (err error) {
+			for i := range n {
+				err = errors.Join(err, u.Put(keys[i], values[i].value, values[i].keep))
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		keys, values = keys[n:], values[n:]
+	}
+	return nil
+}
+
+// settle forgets what was written; what was not goes with the next call of Save.
+func (m *Memory) settle(written bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for b, v := range m.taken {
+		if _, newer := m.dirty[b]; !written && !newer {
+			m.put(b, v)
+		}
+	}
+	m.taken = nil
+}
+
+// Attempts is what is remembered of failed logins of one account, or from one
+// address. What it means is the server's to say.
+type Attempts struct {
+	Failures uint32
+	Until    int64 // ms
+}
+
+// attemptsKept is how long they are remembered after the last change.
+const attemptsKept = time.Hour
+
+// Attempts returns what is remembered under a name; the zero value for nothing.
+func (m *Memory) Attempts(name string) (v Attempts, err error) {
+	b, err := m.Get(name)
+	if len(b) == 12 {
+		v = Attempts{binary.BigEndian.Uint32(b), int64(binary.BigEndian.Uint64(b[4:]))}
+	}
+	return v, err
+}
+
+// SetAttempts remembers attempts under a name.
+func (m *Memory) SetAttempts(name string, v Attempts) {
+	b := binary.BigEndian.AppendUint32(nil, v.Failures)
+	m.Put(name, binary.BigEndian.AppendUint64(b, uint64(v.Until)), attemptsKept)
+}
