@@ -681,7 +681,7 @@ var arrows = map[string][]string{
 	"server":                      {"storage", "storage/lasting", "storage/record", "storage/record", "ldap", "server/access", "server/admin", "server/api", "server/body", "server/config", "server/directory", "server/gate", "server/guard", "server/ipaddr", "server/listen", "server/login", "server/oauth", "server/query", "server/reply", "server/route", "server/site", "server/textfile", "server/tokens", "server/view", "server/web"},
 	"server/view":                 {"server/api", "server/query", "storage"},
 	"server/query":                {"server/api", "storage", "storage/record", "storage/record"},
-	"server/route":                {"server/ipaddr", "server/reply", "storage"},
+	"server/route":                {"server/api", "server/ipaddr", "server/reply", "storage"},
 	"server/body":                 {"server/reply", "server/textfile"},
 	"server/reply":                {"server/api", "ldap", "server/oauth", "storage"},
 	"tui/text":                    {},

@@ -4,20 +4,25 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"gatehouse/server/api"
+	"gatehouse/server/config"
 	"gatehouse/server/listen"
+	"gatehouse/server/route"
 	"gatehouse/storage"
 )
 
@@ -394,16 +399,35 @@ func TestSocketPeer(t *testing.T) {
 	}
 	h := newHouse(t)
 	h.serve()
-	for _, name := range []string{h.dir, filepath.Join(h.dir, "run"), filepath.Dir(h.dir), filepath.Dir(filepath.Dir(h.dir))} {
-		if strings.HasPrefix(name, os.TempDir()) && name != os.TempDir() {
-			if err := os.Chmod(name, 0o755); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
+	passable(t, filepath.Join(h.dir, "run"))
 	if err := os.Chmod(listen.SocketPath(h.dir), 0o777); err != nil {
 		t.Fatal(err)
 	}
+	ask := func(uid uint32) string {
+		t.Helper()
+		return child(t, "TestSocketPeer", &syscall.Credential{Uid: uid, Gid: uid}, "GATEHOUSE_TEST_SOCKET="+listen.SocketPath(h.dir))
+	}
+	if out := ask(0); !strings.Contains(out, "answer: <nil>") {
+		t.Errorf("as root: got %s", out)
+	}
+	if out := ask(65534); !strings.Contains(out, "the owner of the data directory, may administer") {
+		t.Errorf("as another user: got %s, want a refusal", out)
+	}
+}
+
+// passable lets everybody through a directory, and those above it.
+func passable(t *testing.T, dir string) {
+	t.Helper()
+	for ; strings.HasPrefix(dir, os.TempDir()) && dir != os.TempDir(); dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// child runs a test in a process of another account, and returns what it prints.
+func child(t *testing.T, test string, as *syscall.Credential, env ...string) string {
+	t.Helper()
 	binary := filepath.Join(t.TempDir(), "server.test")
 	self, err := os.ReadFile("/proc/self/exe")
 	if err != nil {
@@ -412,26 +436,135 @@ func TestSocketPeer(t *testing.T) {
 	if err := os.WriteFile(binary, self, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for dir := filepath.Dir(binary); dir != os.TempDir() && len(dir) > 1; dir = filepath.Dir(dir) {
-		os.Chmod(dir, 0o755)
+	passable(t, filepath.Dir(binary))
+	cmd := exec.Command(binary, "-test.run=^"+test+"$", "-test.v")
+	cmd.Env, cmd.Dir = append(os.Environ(), env...), "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("run as %v: %v\n%s", as, err, out)
 	}
-	ask := func(uid uint32) string {
-		t.Helper()
-		cmd := exec.Command(binary, "-test.run=^TestSocketPeer$", "-test.v")
-		cmd.Env = append(os.Environ(), "GATEHOUSE_TEST_SOCKET="+listen.SocketPath(h.dir))
-		cmd.Dir = "/"
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Fatalf("run as %d: %v\n%s", uid, err, out)
+	return string(out)
+}
+
+// TestRoles connects as members of the groups in the configuration, whom nothing but
+// these let through: each may do what its role says, and is told what it may not.
+func TestRoles(t *testing.T) {
+	if socket := os.Getenv("GATEHOUSE_TEST_ROLES"); socket != "" {
+		rolesOfChild(socket)
+		return
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("only root can run a child as another user")
+	}
+	groups := map[string]string{"daemon": "admin", "mail": "operator", "games": "auditor"}
+	h := newHouse(t, func(cfg *config.Config) { cfg.Admin.Groups = groups })
+	made := h.create(`{"name":"t"}`)
+	h.serve()
+	passable(t, filepath.Dir(h.dir))
+	if err := os.Chmod(h.dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	h.Server.shareSocket() // the mode took it back
+	for _, c := range []struct {
+		groups []string
+		want   string
+	}{
+		{nil, "permission denied"}, // by the kernel
+		{[]string{"games"}, "status auditor; tokens ok; events ok; identify ok; rename 403 operator auditor; disable 403 operator auditor; backup 403 operator auditor; add 403 admin auditor; link 403 admin auditor; remove 403 admin auditor"},
+		{[]string{"mail"}, "status operator; tokens ok; events ok; identify ok; rename ok; disable ok; backup ok; add 403 admin operator; link 403 admin operator; remove 403 admin operator"},
+		{[]string{"games", "mail"}, "status operator;"},
+		{[]string{"mail", "daemon", "games"}, "status admin; tokens ok; events ok; identify ok; rename ok; disable ok; backup ok; add ok; link ok; remove ok"},
+	} {
+		var gids []uint32
+		for _, name := range c.groups {
+			g, err := user.LookupGroup(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			gid, _ := strconv.Atoi(g.Gid)
+			gids = append(gids, uint32(gid))
 		}
-		return string(out)
+		out := child(t, "TestRoles", &syscall.Credential{Uid: 65534, Gid: 65534, Groups: gids},
+			"GATEHOUSE_TEST_ROLES="+listen.SocketPath(h.dir), "GATEHOUSE_TEST_ID="+made.ID)
+		if !strings.Contains(out, c.want) {
+			t.Errorf("as a member of %q: got %s, want %s", c.groups, out, c.want)
+		}
 	}
-	if out := ask(0); !strings.Contains(out, "answer: <nil>") {
+	if got, err := h.admin.History(t.Context(), api.HistoryQuery{Token: made.ID, Last: 1}); err != nil || len(got.Events) != 1 || got.Events[0].Actor != "nobody" {
+		t.Errorf("got %+v, %v, want the person who renamed it", got.Events, err)
+	}
+	// Root by sudo is still the person who logged in.
+	out := child(t, "TestRoles", &syscall.Credential{Uid: 0, Gid: 0}, "GATEHOUSE_TEST_ROLES="+listen.SocketPath(h.dir), "GATEHOUSE_TEST_ID="+made.ID, "GATEHOUSE_TEST_LOGIN=2")
+	if !strings.Contains(out, "status admin; tokens ok;") {
 		t.Errorf("as root: got %s", out)
 	}
-	if out := ask(65534); !strings.Contains(out, "the owner of the data directory, may administer") {
-		t.Errorf("as another user: got %s, want a refusal", out)
+	if got, err := h.admin.History(t.Context(), api.HistoryQuery{Token: made.ID, Last: 1}); err != nil || len(got.Events) != 1 || got.Events[0].Actor != "bin" {
+		t.Errorf("got %+v, %v, want the account that was logged in to", got.Events, err)
+	}
+	cfg := h.cfg
+	cfg.Admin.Groups = nil
+	h.Reload(cfg)
+	g, _ := user.LookupGroup("daemon")
+	gid, _ := strconv.Atoi(g.Gid)
+	out = child(t, "TestRoles", &syscall.Credential{Uid: 65534, Gid: 65534, Groups: []uint32{uint32(gid)}}, "GATEHOUSE_TEST_ROLES="+listen.SocketPath(h.dir), "GATEHOUSE_TEST_ID="+made.ID)
+	if !strings.Contains(out, "Only root and root, the owner of the data directory, may administer") {
+		t.Errorf("after the groups are gone: got %s", out)
+	}
+}
+
+// rolesOfChild tries one call of each kind, and prints what came of them.
+func rolesOfChild(socket string) {
+	ctx, c, id := context.Background(), api.Dial(socket), os.Getenv("GATEHOUSE_TEST_ID")
+	if uid := os.Getenv("GATEHOUSE_TEST_LOGIN"); uid != "" {
+		if err := os.WriteFile("/proc/self/loginuid", []byte(uid), 0); err != nil {
+			fmt.Println(err)
+			return
+		}
+	}
+	st, err := c.Status(ctx)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	list := []string{"status " + string(st.Role)}
+	note := func(what string, err error) {
+		e := (*api.Error)(nil)
+		switch {
+		case err == nil:
+			list = append(list, what+" ok")
+		case errors.As(err, &e) && e.Status == http.StatusForbidden:
+			needs, has := "", ""
+			fmt.Sscanf(strings.ReplaceAll(e.Message, ":", " :"), "This takes the role %s : "+st.Actor+" has the role %s", &needs, &has)
+			list = append(list, what+" 403 "+needs+" "+has)
+		default:
+			list = append(list, what+" "+err.Error())
+		}
+	}
+	note("tokens", failure(c.Tokens(ctx, api.TokenQuery{})))
+	note("events", failure(c.Events(ctx, api.EventQuery{})))
+	_, err = c.Identify(ctx, api.Texts{Texts: []string{"x"}})
+	note("identify", err)
+	note("rename", c.RenameToken(ctx, id, "u"))
+	note("disable", errors.Join(c.DisableUser(ctx, alice), c.EnableUser(ctx, alice)))
+	note("backup", c.Backup(ctx, io.Discard))
+	_, err = c.AddUser(ctx, api.NewUser{UID: "new@example.com"})
+	note("add", err)
+	_, err = c.LinkUser(ctx, "new@example.com", api.Link{Identity: api.Identity{Source: "ldap", Subject: "x"}, Unchecked: true})
+	note("link", err)
+	note("remove", c.RemoveUser(ctx, "new@example.com"))
+	fmt.Println(strings.Join(list, "; "))
+}
+
+// TestRolesOfRoutes: every route of the administration says which role it takes, and what
+// only reads is for auditors.
+func TestRolesOfRoutes(t *testing.T) {
+	h := newHouse(t)
+	for _, rt := range h.Server.admin.Routes() {
+		reads := strings.HasPrefix(rt.Pattern, "GET ") && rt.Pattern != "GET /admin/backup" || rt.Pattern == "POST /admin/identify"
+		if rt.Role == "" || rt.Who != route.ByPeer || reads != (rt.Role == api.Auditor) {
+			t.Errorf("%s: got the role %q", rt.Pattern, rt.Role)
+		}
 	}
 }
 

@@ -112,6 +112,11 @@ func (h *house) addUser(uid, password string) {
 
 const day = 24 * time.Hour
 
+// hashWith has passwords hashed in another way from now on.
+func (h *house) hashWith(other *guard.Hasher) {
+	h.logins.Hasher, h.Server.admin.Hasher = other, other
+}
+
 // cookieName is that of the login cookie.
 func (h *house) cookieName() string { return login.CookieName(h.config()) }
 

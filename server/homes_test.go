@@ -106,7 +106,7 @@ func (h *house) exhaustedAgain() {
 func TestParallelGuessesAtHome(t *testing.T) {
 	const home = "198.51.100.7"
 	h := newHouse(t, roomy, func(c *config.Config) { c.Logins.AccountFailures = 20 })
-	h.logins.Hasher = guard.NewHasher(cheap, 64, 1024)
+	h.hashWith(guard.NewHasher(cheap, 64, 1024))
 	h.passwordFrom(home, userpassPath, alice, password).want(http.StatusOK)
 	for range 30 { // a delay of minutes
 		h.passwordFrom("203.0.113.66", userpassPath, alice, "wrong")

@@ -32,7 +32,7 @@ func TestLoginMemory(t *testing.T) {
 		c.Tokens.MaxPerUser = 2 * logins
 		c.Logins = config.Logins{Local: true, AccountFailures: 1000, AddressFailures: 60_000}
 	})
-	h.logins.Hasher = guard.NewHasher(guard.HashParams, 4, 1024) // as on a large machine
+	h.hashWith(guard.NewHasher(guard.HashParams, 4, 1024)) // as on a large machine
 	h.addUser("known@example.com", password)
 	url := h.serve() + userpassPath
 	for what, c := range map[string]struct {

@@ -212,7 +212,7 @@ func TestUnknownUserCostsTheSame(t *testing.T) {
 	h := newHouse(t, func(c *config.Config) {
 		c.Logins = config.Logins{Local: true, AccountFailures: 1000, AddressFailures: 60_000}
 	})
-	h.logins.Hasher = guard.NewHasher(guard.HashParams, 4, 1024)
+	h.hashWith(guard.NewHasher(guard.HashParams, 4, 1024))
 	h.addUser("real@example.com", password)
 	h.addUser("off@example.com", password)
 	if err := h.admin.DisableUser(t.Context(), "off@example.com"); err != nil {

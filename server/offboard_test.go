@@ -29,11 +29,15 @@ func (h *house) sweep(n int) {
 	}
 }
 
-// tokenStates counts the tokens of a user by state.
+// tokenStates counts the tokens of a user, or of all users, by state.
 func (h *house) tokenStates(uid string) map[string]int {
 	h.Helper()
 	states := map[string]int{}
-	for t, err := range h.admin.Tokens(h.Context(), api.TokenQuery{Filters: api.Where("user", uid), Revoked: true}) {
+	q := api.TokenQuery{Revoked: true}
+	if uid != "" {
+		q.Filters = api.Where("user", uid)
+	}
+	for t, err := range h.admin.Tokens(h.Context(), q) {
 		if err != nil {
 			h.Fatal(err)
 		}

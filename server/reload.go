@@ -8,7 +8,8 @@ import (
 
 // Reload takes over what a configuration that Check and CheckFiles have accepted says
 // differently, and reads the certificate again. It logs what has changed, and which
-// settings need a restart. It reports whether it took it over. It is called by one goroutine at a time, after Listen.
+// settings need a restart. It reports whether it took it over. Only one
+// goroutine at a time may call it, after Listen.
 func (s *Server) Reload(newer config.Config) (taken bool) {
 	before := *s.config()
 	now := before.Adopt(newer)
@@ -20,6 +21,7 @@ func (s *Server) Reload(newer config.Config) (taken bool) {
 	}
 	s.settings.Store(&now)
 	s.changes.SetLimit(now.Limits.ChangesPerUser)
+	s.shareSocket()
 	s.open.Warn()
 	if list := config.Changed(now, newer); len(list) > 0 {
 		s.log.Warn("settings have changed that need a restart", "settings", strings.Join(list, " "))

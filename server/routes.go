@@ -130,6 +130,9 @@ func (s *Server) admit(r *route.Request, rt route.Route) (err error) {
 	if r.Caller, err = s.authenticate(r, rt.Who); err != nil {
 		return err
 	}
+	if !r.Role.Covers(rt.Role) {
+		return reply.Refuse(http.StatusForbidden, "This takes the role %s: %s has the role %s", rt.Role, r.Peer, r.Role)
+	}
 	switch {
 	case len(r.Scopes()) == 0 || rt.Scope == route.AnyScope:
 		return nil

@@ -3,8 +3,10 @@ package server
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -56,10 +58,22 @@ func (s *Server) Listen() (*Listener, error) {
 	if l.admin, err = listen.Socket(s.store.Dir()); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
+	s.shareSocket()
 	s.open.Warn()
 	s.warnPlain()
 	s.logins.Warn()
 	return l, nil
+}
+
+// shareSocket lets the members of [admin] groups reach the socket.
+func (s *Server) shareSocket() {
+	gids := slices.Collect(maps.Keys(s.config().Admin.Roles()))
+	if len(gids) == 0 {
+		return
+	}
+	if err := listen.Share(s.store.Dir(), gids); err != nil {
+		s.log.Warn("the members of [admin] groups can't connect", "error", err)
+	}
 }
 
 // Close gives up the ports and the socket, for a Listener that never serves.
@@ -107,7 +121,7 @@ func (l *Listener) Serve(ctx context.Context) error {
 	s := l.s
 	background, stop := context.WithCancel(ctx)
 	defer stop()
-	admin := listen.SocketHTTP(admin.OnSocket(s.adminHandler()), s.log)
+	admin := listen.SocketHTTP(admin.OnSocket(s.adminHandler(), s.config), s.log)
 	// A follower of the log waits for things to happen: it ends with the server.
 	admin.BaseContext = func(net.Listener) context.Context { return background }
 	tcp := l.tcp

@@ -140,7 +140,7 @@ func TestClockSetBack(t *testing.T) {
 func TestParallelGuesses(t *testing.T) {
 	for _, uid := range []string{alice, "nobody@example.com"} {
 		h := newHouse(t, roomy)
-		h.logins.Hasher = guard.NewHasher(cheap, 64, 1024)
+		h.hashWith(guard.NewHasher(cheap, 64, 1024))
 		h.userpass(uid, "wrong").want(http.StatusUnauthorized)
 		codes := map[int]int{}
 		for code := range together(100, func(i int) int {
@@ -226,7 +226,7 @@ func TestAddressLimits(t *testing.T) {
 // TestBusy: a login that finds no place in the queue is refused, and takes none.
 func TestBusy(t *testing.T) {
 	h := newHouse(t)
-	h.logins.Hasher = guard.NewHasher(cheap, 1, 1)
+	h.hashWith(guard.NewHasher(cheap, 1, 1))
 	leave, err := h.logins.Hasher.Enter(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -243,7 +243,7 @@ func TestBusy(t *testing.T) {
 // TestClientLeaves: a login that is given up gives back its place in the queue.
 func TestClientLeaves(t *testing.T) {
 	h := newHouse(t)
-	h.logins.Hasher = guard.NewHasher(cheap, 1, 2)
+	h.hashWith(guard.NewHasher(cheap, 1, 2))
 	leave, err := h.logins.Hasher.Enter(t.Context())
 	if err != nil {
 		t.Fatal(err)

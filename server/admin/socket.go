@@ -3,52 +3,88 @@ package admin
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"os/user"
+	"slices"
 	"strconv"
+	"strings"
 
 	"gatehouse/server/api"
+	"gatehouse/server/config"
 	"gatehouse/server/listen"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
 )
 
-// peerKey is the context key of the name of who administers.
+// peer is who administers.
+type peer struct {
+	name string // in the audit log
+	role api.Role
+}
+
+// peerKey is the context key of the peer.
 type peerKey struct{}
 
-// OnSocket serves next to root and to the account that the server runs as, and to nobody
-// else, even if somebody has opened up the directory.
-func OnSocket(next http.Handler) http.Handler {
-	refusal := fmt.Sprintf("Only root and %s, the owner of the data directory, may administer Gatehouse", userName(uint32(os.Geteuid())))
+// OnSocket serves next to root, to the account that the server runs as, and to the
+// members of [admin] groups: to nobody else, even if somebody has opened up the
+// directory. What a role may not do, the routes say.
+func OnSocket(next http.Handler, settings func() *config.Config) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		uid, known := listen.Peer(r.Context())
-		if !known || uid != 0 && int(uid) != os.Geteuid() {
-			reply.JSON(w, http.StatusForbidden, api.Error{Message: refusal})
+		p, known := listen.PeerOf(r.Context())
+		groups := settings().Admin
+		role := roleOf(p, groups.Roles())
+		if !known || role == "" {
+			reply.JSON(w, http.StatusForbidden, api.Error{Message: refusal(groups)})
 			return
 		}
-		As(userName(uid), next).ServeHTTP(w, r)
+		serveAs(peer{UserName(p.Person), role}, next, w, r)
 	})
 }
 
-// As serves next to a person or program of that name in the audit log.
-func As(peer string, next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), peerKey{}, peer)))
-	})
+// roleOf returns the role of a process: of several, the one that may do most.
+func roleOf(p listen.Peer, groups map[uint32]string) (role api.Role) {
+	if p.UID == 0 || int(p.UID) == os.Geteuid() {
+		return api.Admin
+	}
+	for _, gid := range p.Groups {
+		if its := api.Role(groups[gid]); its.Covers(role) {
+			role = its
+		}
+	}
+	return role
+}
+
+func refusal(groups config.Admin) string {
+	who := fmt.Sprintf("root and %s, the owner of the data directory,", UserName(uint32(os.Geteuid())))
+	if names := slices.Sorted(maps.Keys(groups.Groups)); len(names) > 0 {
+		who = fmt.Sprintf("root, %s, the owner of the data directory, and members of %s", UserName(uint32(os.Geteuid())), strings.Join(names, ", "))
+	}
+	return "Only " + who + " may administer Gatehouse"
+}
+
+// As serves next to the owner of the store, who has that name in the audit log.
+func As(name string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { serveAs(peer{name, api.Admin}, next, w, r) })
+}
+
+func serveAs(p peer, next http.Handler, w http.ResponseWriter, r *http.Request) {
+	next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), peerKey{}, p)))
 }
 
 // Caller returns who sends a request on the socket. It is the authenticate of the
 // administration: without a peer, nobody may do anything.
 func Caller(r *http.Request) (route.Caller, error) {
-	peer, _ := r.Context().Value(peerKey{}).(string)
-	if peer == "" {
+	p, ok := r.Context().Value(peerKey{}).(peer)
+	if !ok || p.name == "" {
 		return route.Caller{}, reply.ErrCredentials
 	}
-	return route.Caller{Peer: peer}, nil
+	return route.Caller{Peer: p.name, Role: p.role}, nil
 }
 
-func userName(uid uint32) string {
+// UserName names an account of this host.
+func UserName(uid uint32) string {
 	id := strconv.FormatUint(uint64(uid), 10)
 	if u, err := user.LookupId(id); err == nil {
 		return u.Username

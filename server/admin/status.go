@@ -31,7 +31,7 @@ func (a *Admin) status(w http.ResponseWriter, r *route.Request) error {
 	}
 	st := a.Figures()
 	st.Users, st.Tokens, st.Stale = a.store.UserCount(), a.store.TokenCount(), stale
-	st.Actor, st.Store = r.Actor().Name, a.storeHealth()
+	st.Actor, st.Role, st.Store = r.Peer, r.Role, a.storeHealth()
 	st.Directory, st.Providers = []api.Health{}, []api.Health{}
 	st.HeldActs, st.Clock = a.heldActs(), a.clockDoubt()
 	if a.People != nil {

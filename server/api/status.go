@@ -9,6 +9,7 @@ type Status struct {
 	Stale   int    `json:"stale"`  // of these, the ones unused for StaleAfter
 	Offline bool   `json:"offline"`
 	Actor   string `json:"actor"` // as whom the caller acts, e.g. "root"
+	Role    Role   `json:"role"`  // what the caller may do
 
 	Activity    Activity    `json:"activity"`
 	Store       StoreHealth `json:"store"`

@@ -16,6 +16,7 @@ func (c Config) Adopt(newer Config) Config {
 	}
 	c.Log.Level, c.Log.Access = newer.Log.Level, newer.Log.Access
 	c.Limits = newer.Limits
+	c.Admin = newer.Admin
 	c.Logins = newer.Logins
 	c.Tokens.KnownScopes = newer.Tokens.KnownScopes
 	c.Tokens.Reveal = newer.Tokens.Reveal

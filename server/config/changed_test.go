@@ -28,6 +28,9 @@ func TestChangedSettings(t *testing.T) {
 			case f.Kind() == reflect.Map && isSection(f.Type().Elem()):
 				changed.OAuth["x"] = OAuth{Type: "y"}
 				full += ".x.type"
+			case f.Kind() == reflect.Map:
+				f.Set(reflect.ValueOf(map[string]string{"x": "y"}))
+				full += ".x"
 			case isSection(f.Type()):
 				change(full, f, changed)
 				continue
@@ -62,7 +65,5 @@ func other(v reflect.Value) {
 		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
 	case reflect.Struct:
 		other(v.Field(0))
-	case reflect.Map:
-		v.Set(reflect.MakeMap(v.Type()))
 	}
 }

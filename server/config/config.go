@@ -48,6 +48,7 @@ type Config struct {
 	Tokens         Tokens         `toml:"tokens"`
 	Logins         Logins         `toml:"logins"`
 	Limits         Limits         `toml:"limits"`
+	Admin          Admin          `toml:"admin"`
 	Audit          Audit          `toml:"audit"`
 	LDAP           *LDAP          `toml:"ldap"` // nil: not configured
 
@@ -155,6 +156,7 @@ func (c Config) Check() error {
 		}
 	}
 	c.Gate.check(&f)
+	c.Admin.check(&f)
 	f.within("tokens.max_per_user", c.Tokens.MaxPerUser, 0, 1_000_000)
 	f.within("limits.connections", c.Limits.Connections, 0, 1_000_000)
 	f.within("limits.connections_per_address", c.Limits.ConnectionsPerAddress, 1, 1_000_000)
@@ -227,6 +229,7 @@ func (c Config) CheckFiles() error {
 			f.add("gate.socket_group", "%w", err)
 		}
 	}
+	c.Admin.checkGroups(&f)
 	if c.LDAP != nil {
 		d, err := ldap.New(c.LDAP.Directory(), slog.New(slog.DiscardHandler))
 		if err == nil {

@@ -1,10 +1,7 @@
 package config
 
 import (
-	"fmt"
-	"os/user"
 	"path/filepath"
-	"strconv"
 	"strings"
 )
 
@@ -22,11 +19,11 @@ func (c Gate) Group() (gid int, err error) {
 	if c.SocketGroup == "" {
 		return -1, nil
 	}
-	g, err := user.LookupGroup(c.SocketGroup)
+	id, err := groupID(c.SocketGroup)
 	if err != nil {
-		return -1, fmt.Errorf("there is no group %q", c.SocketGroup)
+		return -1, err
 	}
-	return strconv.Atoi(g.Gid)
+	return int(id), nil
 }
 
 func (c Gate) check(f *faults) {

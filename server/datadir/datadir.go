@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"gatehouse/server"
+	"gatehouse/server/admin"
 	"gatehouse/server/api"
 	"gatehouse/server/config"
 	"gatehouse/server/listen"
@@ -176,10 +177,7 @@ func (d Dir) owners() string {
 	return name + ", " + whose + ","
 }
 
-// account names the host's account that this process runs as.
+// account names the person who runs this process: the account that was logged in to.
 func account() string {
-	if u, err := user.Current(); err == nil {
-		return u.Username
-	}
-	return fmt.Sprintf("uid %d", os.Getuid())
+	return admin.UserName(listen.LoggedIn(os.Getpid(), uint32(os.Getuid())))
 }

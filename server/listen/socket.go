@@ -1,7 +1,6 @@
 package listen
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -66,52 +65,14 @@ func makePrivate(dir string) error {
 	return f.Chmod(0o700)
 }
 
-// peerOf returns the account of the process at the other end of a unix socket, as it was
-// when that process connected.
-func peerOf(conn net.Conn) (uid uint32, err error) {
-	u, ok := conn.(*net.UnixConn)
-	if !ok {
-		return 0, errors.New("not a unix socket")
-	}
-	raw, err := u.SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	var inner error
-	err = raw.Control(func(fd uintptr) {
-		cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
-		if err != nil {
-			inner = err
-			return
-		}
-		uid = cred.Uid
-	})
-	return uid, errors.Join(err, inner)
-}
-
-// peerKey is the context key of the peer of a connection.
-type peerKey struct{}
-
-// Peer returns the account of the process at the other end of the unix socket that a
-// request came by.
-func Peer(ctx context.Context) (uid uint32, known bool) {
-	uid, known = ctx.Value(peerKey{}).(uint32)
-	return uid, known
-}
-
-// SocketHTTP returns what a unix socket is served with. Its requests have a [Peer].
+// SocketHTTP returns what a unix socket is served with. [PeerOf] finds who sent a
+// request.
 func SocketHTTP(handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: readHeaderTimeout,
 		IdleTimeout:       idleTimeout,
 		ErrorLog:          quiet(log),
-		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
-			uid, err := peerOf(conn)
-			if err != nil {
-				return ctx
-			}
-			return context.WithValue(ctx, peerKey{}, uid)
-		},
+		ConnContext:       withPeer,
 	}
 }

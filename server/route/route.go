@@ -19,6 +19,7 @@ import (
 	"path"
 	"strings"
 
+	"gatehouse/server/api"
 	"gatehouse/server/ipaddr"
 	"gatehouse/server/reply"
 	"gatehouse/storage"
@@ -29,6 +30,7 @@ type Route struct {
 	Pattern string     // the method and the path, as http.ServeMux reads them; without a method: any
 	Who     Credential // what a request must bring
 	Scope   string     // what a token with scopes must have: one of them, AnyScope or NoScope
+	Role    api.Role   // on the socket: the least role that may call it
 	GetOnly bool       // a GET that changes something: HEAD, which net/http would serve as well, gets 405
 	Fail    Failure    // how an error is shown
 	Class   Class      // in the metrics
@@ -92,7 +94,8 @@ type Caller struct {
 	Token         *storage.Bearer
 	Session       *storage.Session
 	SessionCookie string
-	Peer          string // who administers on the socket; such a caller is no user
+	Peer          string   // who administers on the socket; such a caller is no user
+	Role          api.Role // of the peer
 }
 
 // Principal is the user that a request speaks for.

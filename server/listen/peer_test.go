@@ -1,0 +1,58 @@
+package listen
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+// TestPeer: the process at the other end is told by the kernel, with all its groups.
+func TestPeer(t *testing.T) {
+	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	client, err := net.Dial("unix", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	p, err := peerOf(conn)
+	if err != nil || p.UID != uint32(os.Getuid()) {
+		t.Fatalf("got %+v, %v, want this process", p, err)
+	}
+	groups, err := os.Getgroups()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, gid := range append(groups, os.Getgid()) {
+		if !slices.Contains(p.Groups, uint32(gid)) {
+			t.Errorf("got the groups %v without %d", p.Groups, gid)
+		}
+	}
+	if want := LoggedIn(os.Getpid(), uint32(os.Getuid())); p.Person != want {
+		t.Errorf("got the person %d, want %d", p.Person, want)
+	}
+}
+
+// TestLoggedIn: a process that no longer exists, or that is another account's, tells
+// nothing of who logged in.
+func TestLoggedIn(t *testing.T) {
+	self, uid := os.Getpid(), uint32(os.Getuid())
+	for _, c := range []struct {
+		pid int
+		uid uint32
+	}{{1 << 30, 1234}, {self, uid + 1}} {
+		if got := LoggedIn(c.pid, c.uid); got != c.uid {
+			t.Errorf("%+v: got %d, want the account itself", c, got)
+		}
+	}
+}

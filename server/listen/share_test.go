@@ -1,0 +1,46 @@
+package listen
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestGrant: what one group gets takes nothing from another, and can be changed.
+func TestGrant(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(name, nil, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		gids []uint32
+		perm uint16
+		want []aclEntry
+		mode os.FileMode
+	}{
+		{[]uint32{7, 5}, aclExecute, []aclEntry{{aclGroup, 1, 5}, {aclGroup, 1, 7}, {aclMask, 5, aclNoID}}, 0o650},
+		{[]uint32{7}, aclRead | aclWrite, []aclEntry{{aclGroup, 1, 5}, {aclGroup, 6, 7}, {aclMask, 7, aclNoID}}, 0o670},
+		{nil, aclRead, []aclEntry{{aclGroup, 1, 5}, {aclGroup, 6, 7}, {aclMask, 7, aclNoID}}, 0o670},
+	} {
+		if err := grant(name, c.gids, c.perm); errors.Is(err, unix.ENOTSUP) {
+			t.Skip("this file system has no access control lists")
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		got, err := readACL(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := append([]aclEntry{{aclUserOwner, 6, aclNoID}, {aclGroupOwner, 4, aclNoID}}, c.want...)
+		if want = append(want, aclEntry{aclOther, 0, aclNoID}); !slices.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+		if info, err := os.Stat(name); err != nil || info.Mode().Perm() != c.mode {
+			t.Errorf("got the mode %v, %v, want %v", info.Mode(), err, c.mode)
+		}
+	}
+}
