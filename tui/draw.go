@@ -12,7 +12,7 @@ import (
 )
 
 // tabNames are the tabs in the order of their keys.
-var tabNames = [...]string{"Users", "Tokens", "Stale", "Events", "Status"}
+var tabNames = [...]string{"Users", "Tokens", "Review", "Events", "Status"}
 
 // View draws the frame: exactly height lines, none wider than width.
 func (m *model) View() string {

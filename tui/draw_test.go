@@ -53,7 +53,7 @@ var scenes = []struct {
 	{name: "a token", keys: "jjjjj<enter>j<enter>"},
 	{name: "tokens", keys: "2"},
 	{name: "tokens, filtered", keys: "2/alice"},
-	{name: "stale", keys: "3"},
+	{name: "review", keys: "3"},
 	{name: "never used", keys: "3<tab><tab><tab>"},
 	{name: "revoke one", keys: "2R"},
 	{name: "revoke, one in use", keys: "jR4"},
@@ -91,6 +91,10 @@ var scenes = []struct {
 		slices.Reverse(d.held) // the wish to stop comes before the second thousand
 		d.release()
 	}},
+	{name: "palette", keys: "<ctrl+p>"},
+	{name: "palette, typed", keys: "<ctrl+p>alice"},
+	{name: "palette, nothing", keys: "<ctrl+p>zzzz"},
+	{name: "all of a search", keys: "2/alice<enter>A"},
 	{name: "users, sorted", keys: "sssS"},
 	{name: "tokens, sorted", keys: "2s"},
 	{name: "events", keys: "4"},

@@ -84,7 +84,7 @@ func (f *fake) Users(_ context.Context, q api.UserQuery) iter.Seq2[api.User, err
 func (f *fake) usersOf(q api.UserQuery) []api.User {
 	var out []api.User
 	for _, u := range f.users {
-		if fits(q.Words, u.UID, u.Name) {
+		if fits(q.Words, u.UID, u.Name) && fits(strings.Join(q.Filters["search"], " "), u.UID, u.Name) {
 			out = append(out, u)
 		}
 	}
@@ -155,7 +155,7 @@ func (f *fake) tokensOf(q api.TokenQuery) []api.Token {
 		days, err := time.ParseDuration(strings.TrimSuffix(has("idle"), "d") + "h")
 		switch {
 		case has("user") != "" && has("user") != t.UID, has("never-used") != "" && t.Used(), !q.Revoked && t.State == api.StateRevoked,
-			!fits(q.Words, t.UID, t.ID, t.Name), err == nil && t.LastUsed > noon.Add(-days*24).UnixMilli():
+			!fits(q.Words, t.UID, t.ID, t.Name), !fits(has("search"), t.UID, t.ID, t.Name), err == nil && t.LastUsed > noon.Add(-days*24).UnixMilli():
 		default:
 			out = append(out, t)
 		}

@@ -19,6 +19,7 @@ type binding struct {
 	on      place
 	aims    bool   // is about the row under the cursor, which must be there
 	changes bool   // not with --read-only
+	moves   bool   // only moves the cursor, or back
 	twin    string // the command that does the same
 	do      func(*model) tea.Cmd
 }
@@ -39,11 +40,11 @@ func changeKeys() []binding {
 		{keys: []string{"enter"}, show: "enter", short: "open", help: "open what the cursor is on", on: onUsers, aims: true, twin: "gatehouse user show UID", do: openRow},
 		{keys: []string{"enter"}, show: "enter", short: "open", help: "open what the cursor is on", on: ofTokens, aims: true, twin: "gatehouse token list --json", do: openRow},
 		{keys: []string{"enter"}, show: "enter", short: "open", help: "all of the event, and then what it is about", on: onEvents, aims: true, twin: "gatehouse events --json", do: openRow},
-		{keys: []string{"tab"}, show: "tab", short: "preset", help: "the next preset: 30d 90d 180d 1y never; shift+tab the one before", on: onStale, twin: "gatehouse token list --idle 90d",
-			do: func(m *model) tea.Cmd { return m.screen().(*stale).another(1) }},
-		{keys: []string{"A"}, show: "A", short: "revoke all", help: "revoke all that match the preset and the filter", on: onStale, changes: true, twin: "gatehouse token revoke --idle 90d", do: revokeAllKey},
+		{keys: []string{"tab"}, show: "tab", short: "preset", help: "the next question; shift+tab the one before", on: onReview, twin: "gatehouse token list --idle 90d",
+			do: func(m *model) tea.Cmd { return m.screen().(*review).another(1) }},
+		{keys: []string{"A"}, show: "A", short: "revoke all", help: "revoke all that match the screen and the filter", on: ofTokens, changes: true, twin: "gatehouse token revoke --idle 90d", do: revokeAllKey},
 		{keys: []string{"/"}, show: "/", short: "filter", help: "find text anywhere in uid or name as you type, or filter: state:disabled", on: onUsers, twin: "gatehouse user list --search TEXT", do: filter},
-		{keys: []string{"/"}, show: "/", short: "filter", help: "find text anywhere in user, name or id, or filter: from:10.0.0.0/8", on: onTokens | onStale, twin: "gatehouse token list --search TEXT", do: filter},
+		{keys: []string{"/"}, show: "/", short: "filter", help: "find text anywhere in user, name or id, or filter: from:10.0.0.0/8", on: onTokens | onReview, twin: "gatehouse token list --search TEXT", do: filter},
 		{keys: []string{"/"}, show: "/", short: "filter", help: "find text anywhere in id or name, or filter: idle:90d", on: onUser, twin: "gatehouse token list --user UID --search TEXT", do: filter},
 		{keys: []string{"/"}, show: "/", short: "filter", help: "find text anywhere in actor, action, user, token or address", on: onEvents, do: filter},
 		{keys: []string{"p"}, show: "p", short: "pause", help: "pause, and go on", on: onEvents, do: pauseKey},
@@ -57,8 +58,8 @@ func changeKeys() []binding {
 			do: func(m *model) tea.Cmd { m.screen().(rows).markShown(); return nil }},
 		{keys: []string{"R"}, show: "R", short: "revoke", help: "revoke all tokens of the marked users, or of the one under the cursor", on: onUsers, aims: true, changes: true, twin: "gatehouse token revoke --user UID", do: revokeKey},
 		{keys: []string{"R"}, show: "R", short: "revoke", help: "revoke the marked tokens, or the one under the cursor", on: ofTokens | onToken, aims: true, changes: true, twin: "gatehouse token revoke ID", do: revokeKey},
-		{keys: []string{"shift+tab"}, show: "shift+tab", help: "the preset before", on: onStale, twin: "gatehouse token list --never-used",
-			do: func(m *model) tea.Cmd { return m.screen().(*stale).another(-1) }},
+		{keys: []string{"shift+tab"}, show: "shift+tab", help: "the question before", on: onReview, twin: "gatehouse token list --never-used",
+			do: func(m *model) tea.Cmd { return m.screen().(*review).another(-1) }},
 		{keys: []string{"l"}, show: "l", short: "lock", help: "lock the user: tokens and sessions stop; or unlock", on: onUsers | onUser, aims: true, changes: true, twin: "gatehouse user disable UID", do: lockKey},
 		{keys: []string{"U"}, show: "U", help: "lift the delay of the user's logins after bad passwords", on: onUsers | onUser, aims: true, changes: true, twin: "gatehouse user unlock UID", do: unlockKey},
 		{keys: []string{"n"}, show: "n", short: "new", help: "make a local user", on: onUsers, changes: true, twin: "gatehouse user add UID", do: newUserKey},
@@ -70,14 +71,14 @@ func moveKeys() []binding {
 	move := func(n int) func(*model) tea.Cmd { return func(m *model) tea.Cmd { return m.screen().move(n) } }
 	page := func(n int) func(*model) tea.Cmd { return func(m *model) tea.Cmd { return m.screen().page(n) } }
 	return []binding{
-		{keys: []string{"j", "down"}, show: "j ↓", help: "down", on: anywhere, do: move(1)},
-		{keys: []string{"k", "up"}, show: "k ↑", help: "up", on: anywhere, do: move(-1)},
-		{keys: []string{"pgdown", "ctrl+d", "ctrl+f"}, show: "pgdn", help: "a page down", on: anywhere, do: page(1)},
-		{keys: []string{"pgup", "ctrl+u", "ctrl+b"}, show: "pgup", help: "a page up", on: anywhere, do: page(-1)},
-		{keys: []string{"g", "home"}, show: "g", help: "to the first row", on: anywhere, do: func(m *model) tea.Cmd { return m.screen().home() }},
-		{keys: []string{"G", "end"}, show: "G", help: "to the last row", on: anywhere, do: func(m *model) tea.Cmd { return m.screen().bottom() }},
-		{keys: []string{"esc"}, show: "esc", help: "unmark; else clear the filter; else go back", on: onUsers | onTokens | onStale | onEvents, do: (*model).back},
-		{keys: []string{"esc"}, show: "esc", short: "back", help: "unmark; else clear the filter; else go back", on: onUser | onToken, do: (*model).back},
+		{keys: []string{"j", "down"}, show: "j ↓", help: "down", on: anywhere, moves: true, do: move(1)},
+		{keys: []string{"k", "up"}, show: "k ↑", help: "up", on: anywhere, moves: true, do: move(-1)},
+		{keys: []string{"pgdown", "ctrl+d", "ctrl+f"}, show: "pgdn", help: "a page down", on: anywhere, moves: true, do: page(1)},
+		{keys: []string{"pgup", "ctrl+u", "ctrl+b"}, show: "pgup", help: "a page up", on: anywhere, moves: true, do: page(-1)},
+		{keys: []string{"g", "home"}, show: "g", help: "to the first row", on: anywhere, moves: true, do: func(m *model) tea.Cmd { return m.screen().home() }},
+		{keys: []string{"G", "end"}, show: "G", help: "to the last row", on: anywhere, moves: true, do: func(m *model) tea.Cmd { return m.screen().bottom() }},
+		{keys: []string{"esc"}, show: "esc", help: "unmark; else clear the filter; else go back", on: onUsers | onTokens | onReview | onEvents, moves: true, do: (*model).back},
+		{keys: []string{"esc"}, show: "esc", short: "back", help: "unmark; else clear the filter; else go back", on: onUser | onToken, moves: true, do: (*model).back},
 	}
 }
 
@@ -87,7 +88,7 @@ func tabKeys() []binding {
 	return []binding{
 		{keys: []string{"1"}, show: "1", help: "all users", on: anywhere, twin: "gatehouse user list", do: tab(0)},
 		{keys: []string{"2"}, show: "2", help: "all tokens, the longest unused first", on: anywhere, twin: "gatehouse token list", do: tab(1)},
-		{keys: []string{"3"}, show: "3", help: "stale tokens", on: anywhere, twin: "gatehouse token list --idle 90d", do: tab(2)},
+		{keys: []string{"3"}, show: "3", help: "ready-made questions: unused, never used, ending soon", on: anywhere, twin: "gatehouse token list --idle 90d", do: tab(2)},
 		{keys: []string{"4"}, show: "4", help: "the audit log, as things happen", on: anywhere, twin: "gatehouse events --follow", do: tab(3)},
 		{keys: []string{"5"}, show: "5", help: "how the server does; a sweep that is held", on: anywhere, twin: "gatehouse user offboard", do: tab(4)},
 	}
@@ -99,6 +100,7 @@ func otherKeys() []binding {
 		{keys: []string{"Y"}, show: "Y", help: "show the id or uid in full, to select it", on: onRows | onToken, aims: true, do: showKey},
 		{keys: []string{"r"}, show: "r", short: "refresh", help: "refresh now", on: anywhere, do: func(m *model) tea.Cmd { return tea.Batch(m.askStatus(), m.screen().refresh()) }},
 		{keys: []string{"p"}, show: "p", help: "pause the refresh, and go on", on: anywhere &^ onEvents, do: pauseKey},
+		{keys: []string{"ctrl+p"}, show: "ctrl+p", help: "find anything that can be done here, a screen, a user or a token by name", on: anywhere, do: paletteKey},
 		{keys: []string{"?"}, show: "?", short: "help", help: "all keys of this screen", on: anywhere, do: helpKey},
 		{keys: []string{"q"}, show: "q", short: "quit", help: "quit; ctrl+c does so anywhere", on: anywhere, do: func(*model) tea.Cmd { return tea.Quit }},
 	}
@@ -131,7 +133,12 @@ func revokeKey(m *model) tea.Cmd {
 }
 
 func revokeAllKey(m *model) tea.Cmd {
-	b, cmd := newRevokeBox(m, m.screen().(*stale).matching())
+	r := m.screen().(interface{ matching() revocation }).matching()
+	if q := r.match.query; len(q.Filters) == 0 && q.Words == "" {
+		m.say("A revokes all that match: narrow them with / first.")
+		return nil
+	}
+	b, cmd := newRevokeBox(m, r)
 	m.box = b
 	return cmd
 }

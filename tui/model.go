@@ -72,7 +72,7 @@ func newModel(ctx context.Context, c client, o Options, st styles) *model {
 		return tea.Tick(d, func(time.Time) tea.Msg { return msg })
 	}
 	m.keys = bindings(o.ReadOnly)
-	m.tabs = [5]screen{newUsers(m), newTokens(m), newStale(m), newEvents(m), &status{m: m}}
+	m.tabs = [5]screen{newUsers(m), newTokens(m), newReview(m), newEvents(m), &status{m: m}}
 	m.stack = []screen{m.tabs[0]}
 	return m
 }
@@ -161,14 +161,19 @@ func (m *model) key(k key) tea.Cmd {
 	}
 	for _, b := range m.keys {
 		if b.on&m.screen().place() != 0 && b.has(k.name) {
-			if b.aims && !m.screen().settled() {
-				m.say("Still on the way: the rows are being loaded.")
-				return nil
-			}
-			return b.do(m)
+			return m.act(b)
 		}
 	}
 	return nil
+}
+
+// act does what a binding does.
+func (m *model) act(b binding) tea.Cmd {
+	if b.aims && !m.screen().settled() {
+		m.say("Still on the way: the rows are being loaded.")
+		return nil
+	}
+	return b.do(m)
 }
 
 // goTo shows the first screen of a tab, as it was left.

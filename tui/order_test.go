@@ -142,13 +142,13 @@ func TestCountOfAFilter(t *testing.T) {
 	d.wantNot("match")
 }
 
-func TestStalePresets(t *testing.T) {
+func TestReviewPresets(t *testing.T) {
 	d := drive(t, many(5000), Options{})
 	d.press("3")
-	for _, want := range []string{"[90d]", "[180d]", "[1y]", "[never]", "[30d]", "[90d]"} {
+	for _, want := range []string{"[90d]", "[180d]", "[1y]", "[never]"} {
 		d.want(want)
 		n := 0
-		s := d.screen().(*stale)
+		s := d.screen().(*review)
 		for range d.client.Tokens(t.Context(), s.selects()) {
 			n++
 		}
@@ -158,7 +158,10 @@ func TestStalePresets(t *testing.T) {
 		d.want(count(n, "token"))
 		d.press("<tab>")
 	}
-	d.press("<shift+tab>")
+	d.want("[ends 7d]")
+	d.press("<tab><tab>")
+	d.want("[unlimited]")
+	d.press("<tab><tab><tab><shift+tab>")
 	d.want("[90d]")
 }
 

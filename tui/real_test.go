@@ -96,7 +96,7 @@ func TestRandomKeysChangeNothing(t *testing.T) {
 	if m.withheld < keys/2000 {
 		t.Errorf("only %d confirmations were withheld: the test tests nothing", m.withheld)
 	}
-	for _, what := range []string{"users", "tokens", "stale", "events", "status", "userTokens", "token", "revokeBox", "revokeBox, all that match", "askBox", "formBox", "textBox"} {
+	for _, what := range []string{"users", "tokens", "review", "events", "status", "userTokens", "token", "revokeBox", "revokeBox, all that match", "askBox", "formBox", "textBox", "palette"} {
 		if m.seen[what] == 0 {
 			t.Errorf("the keys never led to %s", what)
 		}
@@ -131,7 +131,7 @@ type monkey struct {
 }
 
 var (
-	monkeyNames   = []tea.KeyType{tea.KeyEnter, tea.KeyEnter, tea.KeyEsc, tea.KeyEsc, tea.KeyEsc, tea.KeyEsc, tea.KeyTab, tea.KeyShiftTab, tea.KeyUp, tea.KeyDown, tea.KeyPgDown, tea.KeyPgUp, tea.KeyBackspace, tea.KeyHome, tea.KeyEnd, tea.KeyDelete, tea.KeyLeft, tea.KeyCtrlU}
+	monkeyNames   = []tea.KeyType{tea.KeyEnter, tea.KeyEnter, tea.KeyEsc, tea.KeyEsc, tea.KeyEsc, tea.KeyEsc, tea.KeyTab, tea.KeyShiftTab, tea.KeyUp, tea.KeyDown, tea.KeyPgDown, tea.KeyPgUp, tea.KeyBackspace, tea.KeyHome, tea.KeyEnd, tea.KeyDelete, tea.KeyCtrlP, tea.KeyLeft, tea.KeyCtrlU}
 	monkeyLetters = []rune("RRRRAAyyyyy11223344567890jkgGaslnPpro/?YxqsS名\u202e@.")
 )
 

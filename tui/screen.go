@@ -16,13 +16,13 @@ type place int
 const (
 	onUsers  place = 1 << iota
 	onTokens       // everybody's
-	onStale
+	onReview
 	onUser  // one user's tokens
 	onToken // one token
 	onEvents
 	onStatus
 
-	ofTokens = onTokens | onStale | onUser
+	ofTokens = onTokens | onReview | onUser
 	onLists  = onUsers | ofTokens // with marks
 	onRows   = onLists | onEvents
 	anywhere = onRows | onToken | onStatus

@@ -4,21 +4,24 @@ import (
 	"context"
 	"iter"
 	"slices"
-
-	tea "github.com/charmbracelet/bubbletea"
+	"strings"
 
 	"gatehouse/server/api"
 	"gatehouse/tui/text"
 )
 
 // tokens is the screen of everybody's tokens, the longest unused first.
-type tokens struct{ table[api.Token] }
+type tokens struct {
+	table[api.Token]
+	base func() api.TokenQuery // what is listed, the filter apart
+	of   func() string         // that in words, after "tokens"
+}
 
 var _ rows = (*tokens)(nil)
 
 func newTokens(m *model) *tokens {
 	s := &tokens{}
-	s.init(m, func() api.TokenQuery { return api.TokenQuery{} })
+	s.init(m, func() api.TokenQuery { return api.TokenQuery{} }, func() string { return "" })
 	s.empty = func(words string) string {
 		if words != "" {
 			return "No token matches " + words
@@ -29,7 +32,8 @@ func newTokens(m *model) *tokens {
 }
 
 // init makes the table of the tokens that query and the filter select.
-func (s *tokens) init(m *model, query func() api.TokenQuery) {
+func (s *tokens) init(m *model, query func() api.TokenQuery, words func() string) {
+	s.base, s.of = query, words
 	of := func(v view) api.TokenQuery {
 		q := query()
 		q.Words, q.Order, q.Reverse = v.words, v.order, v.reverse
@@ -115,6 +119,17 @@ func (s *tokens) user() (api.User, bool) { return api.User{}, false }
 
 func (s *tokens) doomed() (revocation, bool) { return named(s.selected()) }
 
+// matching is what A would revoke: all that the screen and the filter select.
+func (s *tokens) matching() revocation {
+	q := s.base()
+	q.Words, q.Revoked = s.filter.value, false
+	words := s.of()
+	if q.Words != "" {
+		words = strings.TrimSpace(words + " that match " + text.Escape(q.Words))
+	}
+	return revocation{match: &match{query: q, words: words}}
+}
+
 // named names tokens to revoke.
 func named(ts []api.Token) (revocation, bool) {
 	var r revocation
@@ -123,74 +138,4 @@ func named(ts []api.Token) (revocation, bool) {
 	}
 	slices.Sort(r.ids)
 	return r, len(ts) > 0
-}
-
-// stale is the screen of the tokens that nobody has used for a while.
-type stale struct {
-	tokens
-	preset int
-}
-
-// presets of the Stale screen: the flag of the command twin, and in words.
-var presets = [...]struct{ idle, tab, words string }{
-	{"30d", "30d", "unused for 30 days"},
-	{"90d", "90d", "unused for 90 days"},
-	{"180d", "180d", "unused for 180 days"},
-	{"365d", "1y", "unused for a year"},
-	{"", "never", "without any use"},
-}
-
-func newStale(m *model) *stale {
-	s := &stale{preset: 1}
-	s.init(m, s.selects)
-	s.empty = func(words string) string {
-		if words != "" {
-			words = " that matches " + words
-		}
-		return "No token " + presets[s.preset].words + words + "."
-	}
-	return s
-}
-
-// selects returns the preset as a question.
-func (s *stale) selects() api.TokenQuery {
-	if p := presets[s.preset]; p.idle != "" {
-		return api.TokenQuery{Filters: api.Where("idle", p.idle)}
-	}
-	return api.TokenQuery{Filters: api.Where("never-used", "true")}
-}
-
-func (s *stale) place() place { return onStale }
-
-func (s *stale) title(width int) string {
-	out := "Stale  "
-	for i, p := range presets {
-		if i == s.preset {
-			out += " [" + p.tab + "]"
-		} else {
-			out += "  " + p.tab + " "
-		}
-	}
-	if s.known && s.filter.value == "" {
-		return fitting(width, out, count(s.rows, "token"))
-	}
-	return out
-}
-
-// another goes on to another preset. Marks stay with the preset they were set
-// in.
-func (s *stale) another(by int) tea.Cmd {
-	s.preset = (s.preset + by + len(presets)) % len(presets)
-	s.unmark()
-	return s.ask()
-}
-
-// matching is what A would revoke: all that the preset and the filter leave.
-func (s *stale) matching() revocation {
-	q, p := s.selects(), presets[s.preset]
-	m := match{query: q, words: p.words}
-	if m.query.Words = s.filter.value; m.query.Words != "" {
-		m.words += " that match " + text.Escape(m.query.Words)
-	}
-	return revocation{match: &m}
 }

@@ -12,7 +12,7 @@
 //	                      open box, else to the query line, else to the table of keys
 //	  |     keys.go       bindings: what R does, where, and its command twin; revokeKey
 //	  v                   asks the screen for what is doomed
-//	screen  users.go, tokens.go, user.go, token.go, events.go, status.go
+//	screen  users.go, tokens.go, review.go, user.go, token.go, events.go, status.go
 //	  |                   doomed names the tokens: the marked ones, the row under the cursor,
 //	  v                   or all that match (a revocation)
 //	box     revoke_box.go asks the server what these tokens are now (lookUp), lists them

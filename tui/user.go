@@ -29,7 +29,7 @@ type userMsg struct {
 
 func newUserTokens(m *model, u api.User) *userTokens {
 	s := &userTokens{who: api.UserDetail{User: u}}
-	s.init(m, func() api.TokenQuery { return api.TokenQuery{Filters: api.Where("user", u.UID), Revoked: true} })
+	s.init(m, func() api.TokenQuery { return api.TokenQuery{Filters: api.Where("user", u.UID), Revoked: true} }, func() string { return "of " + text.Escape(u.UID) })
 	s.cols = slices.DeleteFunc(s.cols, func(c column[api.Token]) bool { return c.head == "USER" }) // the title has it
 	s.empty = func(words string) string {
 		if words != "" {

@@ -1,0 +1,232 @@
+package tui
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"unicode"
+
+	tea "github.com/charmbracelet/bubbletea"
+
+	"gatehouse/server/api"
+	"gatehouse/tui/text"
+)
+
+// choice is something that the palette offers.
+type choice struct {
+	name string // what the typed letters are compared with
+	hint string // its key, or its command twin
+	do   func(*model) tea.Cmd
+}
+
+const (
+	paletteNames = 5 // users, and tokens, that are offered by their name
+	nameLetters  = 2 // from which on they are looked for
+)
+
+// palette offers by name what can be done here, where one can go, and users and tokens.
+type palette struct {
+	m       *model
+	id, seq int
+	typed   field
+	fixed   []choice // actions, screens, presets
+	named   []choice // users and tokens
+	at      int
+	cancel  context.CancelFunc
+}
+
+// namedMsg brings users and tokens whose names have what was typed.
+type namedMsg struct {
+	box, seq int
+	choices  []choice
+	err      error
+}
+
+func paletteKey(m *model) tea.Cmd {
+	m.boxes++
+	m.box = &palette{m: m, id: m.boxes, fixed: m.choices()}
+	return nil
+}
+
+// choices returns what the palette offers without a look at the server: the actions of
+// the screen, the other screens, and the questions of Review.
+func (m *model) choices() (list []choice) {
+	for _, b := range m.keys {
+		if b.on&m.screen().place() == 0 || b.moves || b.has("ctrl+p") {
+			continue
+		}
+		hint := b.show
+		if b.twin != "" {
+			hint += "   " + b.twin
+		}
+		list = append(list, choice{b.help, hint, func(m *model) tea.Cmd { return m.act(b) }})
+	}
+	for n, p := range presets {
+		list = append(list, choice{"review: " + p.tab + ", tokens " + p.words, "3", func(m *model) tea.Cmd {
+			return tea.Batch(m.goTo(2), m.tabs[2].(*review).show(n))
+		}})
+	}
+	locked := choice{"users who are locked out of logging in", "1   gatehouse user list --locked", func(m *model) tea.Cmd {
+		s := m.tabs[0].(*users)
+		s.filter.value = "locked"
+		return tea.Batch(m.goTo(0), s.ask())
+	}}
+	return append(list, locked)
+}
+
+// found returns the choices that fit what is typed, the best first.
+func (b *palette) found() []choice {
+	type scored struct {
+		choice
+		score int
+	}
+	var list []scored
+	for _, c := range b.fixed {
+		if s, ok := fuzzy(b.typed.value, c.name+" "+c.hint); ok {
+			list = append(list, scored{c, s})
+		}
+	}
+	slices.SortStableFunc(list, func(x, y scored) int { return cmp.Compare(y.score, x.score) })
+	var out []choice
+	for _, s := range list {
+		out = append(out, s.choice)
+	}
+	return append(out, b.named...)
+}
+
+// fuzzy reports whether each word that is typed fits the text, and how well: by being in
+// it, or by its letters being there in their order.
+func fuzzy(typed, in string) (score int, ok bool) {
+	in = strings.ToLower(in)
+	for _, w := range strings.Fields(strings.ToLower(typed)) {
+		at := strings.Index(in, w)
+		switch n := len([]rune(w)); {
+		case at == 0 || at > 0 && in[at-1] == ' ':
+			score += 8 * n
+		case at > 0:
+			score += 6 * n
+		default:
+			s := letters(w, in)
+			if s < 4*n {
+				return 0, false // they are scattered
+			}
+			score += s
+		}
+	}
+	return score, true
+}
+
+// letters says how well the letters of a word are in a text: those side by side and at
+// the start of words count more. Less than 0: they are not all there.
+func letters(word, in string) (score int) {
+	rest, before, streak := []rune(in), ' ', 0
+	for _, r := range word {
+		at := slices.Index(rest, r)
+		if at < 0 {
+			return -1
+		}
+		if at > 0 {
+			before, streak = rest[at-1], 0
+		}
+		if streak++; !unicode.IsLetter(before) {
+			score += 3
+		}
+		score += 2*streak - min(at, 10)/5
+		rest, before = rest[at+1:], r
+	}
+	return score
+}
+
+func (b *palette) key(k key) tea.Cmd {
+	switch k.name {
+	case "esc":
+		b.leave()
+	case "up", "ctrl+p", "shift+tab":
+		b.at = max(b.at-1, 0)
+	case "down", "ctrl+n", "tab":
+		b.at = min(b.at+1, max(len(b.found())-1, 0))
+	case "enter":
+		if list := b.found(); b.at < len(list) {
+			b.leave()
+			return list[b.at].do(b.m)
+		}
+	default:
+		if b.typed.key(k) {
+			b.at, b.named = 0, nil
+			return b.look()
+		}
+	}
+	return nil
+}
+
+func (b *palette) leave() {
+	if b.cancel != nil {
+		b.cancel()
+	}
+	b.m.close()
+}
+
+// look asks the server for users and tokens by what is typed.
+func (b *palette) look() tea.Cmd {
+	b.seq++
+	if b.cancel != nil {
+		b.cancel()
+	}
+	typed := strings.TrimSpace(strings.ReplaceAll(b.typed.value, `"`, ""))
+	if len(typed) < nameLetters {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(b.m.ctx, patience)
+	b.cancel = cancel
+	c, msg := b.m.client, namedMsg{box: b.id, seq: b.seq}
+	return func() tea.Msg {
+		defer cancel()
+		for u, err := range c.Users(ctx, api.UserQuery{Filters: api.Where("search", typed), Limit: paletteNames}) {
+			if err != nil {
+				msg.err = err
+				return msg
+			}
+			msg.choices = append(msg.choices, choice{"user " + u.UID, u.Name, func(m *model) tea.Cmd { return m.push(newUserTokens(m, u)) }})
+		}
+		for t, err := range c.Tokens(ctx, api.TokenQuery{Filters: api.Where("search", typed), Limit: paletteNames}) {
+			if err != nil {
+				msg.err = err
+				return msg
+			}
+			msg.choices = append(msg.choices, choice{"token " + t.ID[:min(10, len(t.ID))] + " " + t.Name, t.UID, func(m *model) tea.Cmd { return m.push(newToken(m, t)) }})
+		}
+		return msg
+	}
+}
+
+func (b *palette) answer(msg tea.Msg) tea.Cmd {
+	if n, ok := msg.(namedMsg); ok && n.box == b.id && n.seq == b.seq {
+		b.m.heard(n.err)
+		b.named = n.choices
+	}
+	return nil
+}
+
+func (b *palette) body(width, height int) []string {
+	list := b.found()
+	b.at = min(b.at, max(len(list)-1, 0))
+	out := []string{" > " + b.typed.view(width-4, true)}
+	room := max(height-3, 1)
+	top := max(min(b.at-room/2, len(list)-room), 0)
+	for n, c := range list[top:min(top+room, len(list))] {
+		mark := "   "
+		if top+n == b.at {
+			mark = " > "
+		}
+		s := mark + text.Left(fitting(width-4, text.Escape(c.name), text.Escape(c.hint)), width-4)
+		if top+n == b.at {
+			s = b.m.st.cursor.Render(s)
+		}
+		out = append(out, s)
+	}
+	if len(list) == 0 {
+		out = append(out, "   Nothing is called so.")
+	}
+	return append(out, "", " enter does it   ↑ ↓ choose   esc close")
+}

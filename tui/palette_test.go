@@ -1,0 +1,101 @@
+package tui
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestFuzzy(t *testing.T) {
+	for _, c := range []struct {
+		typed, in string
+		ok        bool
+	}{
+		{"", "anything", true},
+		{"lock", "lock the user: tokens and sessions stop; or unlock", true},
+		{"LOCK user", "lock the user", true},
+		{"nlu", "new local user", true},
+		{"alice", "all keys of this screen", false},
+		{"xyz", "lock the user", false},
+		{"名", "user 名前@example.jp", true},
+	} {
+		if _, ok := fuzzy(c.typed, c.in); ok != c.ok {
+			t.Errorf("%q in %q: %v", c.typed, c.in, ok)
+		}
+	}
+	exact, _ := fuzzy("lock", "lock the user")
+	if loose, _ := fuzzy("lock", "unlock the user"); exact <= loose {
+		t.Errorf("%d, and %d in the middle of a word", exact, loose)
+	}
+}
+
+// TestPalette does by name what the keys do, and asks no less before a revocation.
+func TestPalette(t *testing.T) {
+	f := people()
+	d := drive(t, f, Options{})
+	d.press("<ctrl+p>")
+	d.want(" > _", "enter does it")
+	d.press("audit log<enter>")
+	d.want("[4 Events]")
+	d.press("<ctrl+p>review: never")
+	d.want("review: never, tokens without any use")
+	d.press("<enter>")
+	d.want("[3 Review]", "[never]")
+	d.press("<ctrl+p>without any limit<enter>")
+	d.want("[unlimited]")
+	d.press("<ctrl+p>locked out<enter>")
+	d.want("[1 Users]", "/ locked")
+	d.press("<esc><ctrl+p>zoe@<esc><ctrl+p>bali")
+	d.wantNot("user ali.baba")
+	d.press("<backspace><backspace><backspace><backspace>ali.baba<enter>")
+	d.want("Users > ali.baba@corp.example")
+	d.press("2<ctrl+p>revoke the marked<enter>")
+	d.want("Revoke 1 token for good?", "> [ Cancel ]")
+	d.press("<enter>")
+	d.want("Cancelled: nothing was revoked.")
+	d.press("<ctrl+p>revoke the marked<enter>")
+	d.merged("yy")
+	d.press("<ctrl+p>")
+	d.paste("revoke the marked\ny")
+	d.want("> revoke the markedy_")
+	d.press("<esc>")
+	if len(f.changes) != 0 {
+		t.Errorf("got %v, want no change", f.changes)
+	}
+	d = drive(t, people(), Options{ReadOnly: true})
+	d.press("<ctrl+p>")
+	if strings.Contains(d.View(), "revoke") || strings.Contains(d.View(), "lock the user") {
+		t.Errorf("it offers what changes something:\n%s", d.View())
+	}
+}
+
+// TestPaletteDropsLateNames: what is found for letters typed before is not shown.
+func TestPaletteDropsLateNames(t *testing.T) {
+	d := drive(t, people(), Options{})
+	d.press("<ctrl+p>")
+	d.hold = true
+	d.press("ali")
+	older := d.held
+	d.held = nil
+	d.press("n")
+	d.release()
+	d.want("user alina@example.com")
+	for _, c := range older {
+		d.deliver(c())
+	}
+	d.wantNot("user alice@example.com")
+}
+
+// TestRevokeAllNeedsAFilter: A on all tokens does nothing, and with a filter asks for the
+// number.
+func TestRevokeAllNeedsAFilter(t *testing.T) {
+	f := people()
+	d := drive(t, f, Options{})
+	d.press("2A")
+	d.want("narrow them with / first")
+	d.press("/alice<enter>A")
+	d.want("Revoke all 3 tokens that match alice for good?", "Type 3, then enter")
+	d.press("3<enter>")
+	d.want("Revoked 3 tokens.")
+	d.press("1j<enter>A")
+	d.want("Nothing to revoke")
+}
