@@ -18,11 +18,11 @@
 //
 // # Two places to read from
 //
-// Verification reads the resident table (table.go), which holds 32 bytes of
+// Verification reads the resident table (package table), which holds 32 bytes of
 // each token that is not revoked. What is rare (scopes, addresses, expiry) and
 // what is listed comes from Badger, the former from behind a bounded cache
 // (limits.go). A clean stop and each checkpoint leave the table in a file
-// (tablefile.go), from which the next start loads it, shard by shard and first the
+// from which the next start loads it, shard by shard and first the
 // one that is asked for; after a kill the journal since brings it up. A server
 // answers from that before it has verified and opened Badger (opening.go).
 //
@@ -34,7 +34,7 @@
 // once and once. What a stop had no time for, or a kill left in the log, is brought to
 // the index after the next start.
 //
-// While an administrator looks, all tokens are also sorted (order.go), in 34
+// While an administrator looks, all tokens are also sorted (package order), in 34
 // bytes each, and 12 more while they are shown by their creation; ten minutes
 // after the last look that is let go. It follows each use and each change, so a
 // page is found at once and is never out of date, and verification does nothing

@@ -23,7 +23,7 @@ func (v *Views) dropDates() {
 }
 
 // dateTokens finds out when the tokens were created, by a walk through the index
-// by owner. Who looks at other orders meanwhile need not wait.
+// by owner. Looks at the other order need not wait for it.
 func (v *Views) dateTokens() error {
 	o := &v.tokens
 	o.dating.Lock()

@@ -9,8 +9,8 @@ import (
 	"gatehouse/storage/record"
 )
 
-// people is the users in the order of their names, for who looks for them. It is
-// made when somebody first does, and follows what the writer does from then on.
+// people has the users in the order of their names. It is made at the first look, and
+// follows what the writer does from then on.
 type people struct {
 	making sync.Mutex
 
@@ -18,8 +18,8 @@ type people struct {
 	state   peopleState
 	missed  []missedPerson // while it is being made
 	who     []person       // by their number in owners
-	sorted  []uint32       // the numbers of who is not removed, by name
-	created bool           // whether who has it
+	sorted  []uint32       // the numbers of those who are not removed, by name
+	created bool           // it is known when each was created
 }
 
 type person struct {
@@ -152,8 +152,7 @@ func (p *people) page(f UserFilter, after string) []uint32 {
 	return list
 }
 
-// withPeople runs fn on the users in order. What it sees does not change
-// meanwhile.
+// withPeople runs fn on the users in order, which do not change until it returns.
 func (v *Views) withPeople(created bool, fn func(p *people)) error {
 	p := &v.people
 	for {
@@ -174,7 +173,7 @@ func (v *Views) withPeople(created bool, fn func(p *people)) error {
 }
 
 // makePeople sorts the users by name. The writer does not wait for it, but
-// leaves what it changes meanwhile.
+// notes what it changes.
 func (v *Views) makePeople() {
 	p := &v.people
 	p.making.Lock()

@@ -16,7 +16,7 @@ import (
 // rows are the tokens of the table as they were at a moment, by last use: in
 // columns, so that a search through one of them reads no other. They take 34
 // bytes a token, and 12 more once somebody has asked for the order of creation.
-// They never change, but for those that are marked as gone, because their tokens
+// They never change, except that some are marked as gone, because their tokens
 // were used since or are dead.
 type rows struct {
 	used  []record.LastUse

@@ -180,7 +180,7 @@ func (p *Selection) List() []Place {
 type hexPrefix struct {
 	none  bool // no id begins so
 	whole []byte
-	half  int // the upper half of the byte that follows; -1: whatever
+	half  int // the upper half of the byte that follows; -1: any
 }
 
 func parseHexPrefix(text string) hexPrefix {

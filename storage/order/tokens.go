@@ -15,11 +15,11 @@ import (
 // tokens has all tokens sorted by their last use, for callers that page through them. It
 // is made when one first does, and let go when none has for a while.
 //
-// It is exact. The rows are of a moment; whatever was used, made or revoked
-// since is noted by the flusher and the writer, and is, until the flusher has
-// seen it, among the table's unsaved. Each look first takes over what was
-// noted: it leaves the rows, and joins the recent, which are few, since from time
-// to time they are merged into new rows.
+// It is exact. The rows are of a moment. What was used, made or revoked after it
+// is noted by the flusher and the writer, and until the flusher has seen it, it is
+// among the table's unsaved. Each look first takes over what was noted: such a token
+// leaves the rows and joins the recent, which are few, since from time to time they are
+// merged into new rows.
 type tokens struct {
 	on    atomic.Bool
 	feed  feed
@@ -181,8 +181,8 @@ func (v *Views) dropTokens() {
 	o.take()
 }
 
-// follow takes over what was noted. First come the unsaved: what leaves them
-// meanwhile has been noted by then.
+// follow takes over what was noted. First come the unsaved: a token that leaves them
+// has been noted by then.
 func (v *Views) follow() {
 	o := &v.tokens
 	for _, id := range v.table.Unsaved(nil) {
@@ -239,7 +239,7 @@ func (v *Views) renew(n noted) {
 	o.recent[n.id] = r
 }
 
-// mergeRecent makes new rows behind the back of who looks.
+// mergeRecent makes new rows while looks go on.
 func (v *Views) mergeRecent() {
 	o := &v.tokens
 	old, gone, turn, since := o.rows, slices.Clone(o.rows.gone), o.turn, o.staleSince

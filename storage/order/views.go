@@ -80,7 +80,7 @@ func (v *Views) Page(f *Sieve) (list []Place, err error) {
 // Count counts what a filter takes, its After and Limit apart.
 func (v *Views) Count(f *Sieve) (n int, err error) {
 	s := *f
-	s.Order = LastUsed // whatever the order, there are as many
+	s.Order = LastUsed // there are as many in each order
 	err2 := v.withTokens(false, func(o *tokens) {
 		if err = v.narrow(&s, o); err == nil {
 			n = o.count(&s)

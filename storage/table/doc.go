@@ -5,7 +5,7 @@
 //
 //	Open    the file of the last stop or checkpoint; its head says of which position it is
 //	Users   the users, and with them the tokens that the changes after that position name
-//	Put     applies a change: the token is there at once, whatever its shard's state
+//	Put     applies a change: the token is there at once, also if its shard is not
 //	Load    a shard, in the background, or when a token in it is asked for; what Put and
 //	        Remove did before stays
 //	Whole   all of it is there: a token that is not in the table is dead

@@ -65,7 +65,7 @@ func (sh *shard) reserve(n int) {
 	}
 }
 
-// resize makes the index anew, of so many pages.
+// resize makes the index again, of so many pages.
 func (sh *shard) resize(pages int) {
 	sh.index = sh.index.renew(sh.memory, pages)
 	for n := range uint32(sh.n) {

@@ -10,15 +10,15 @@ import (
 
 // memory gives out pages that the garbage collector neither walks nor counts:
 // with ten million tokens on its heap it would let as much garbage gather again
-// before it sets to work. What lies in a page must hold no pointer.
+// before it starts. A page must contain no pointer.
 //
-// It takes from the kernel what makes a huge page, and asks for one (Linux,
-// admin-guide/mm/transhuge). Tokens are looked up at random, so with small ones
-// nearly each look would wait for the page tables first; in a virtual machine
-// twice over, for its host's, too.
+// It takes memory from the kernel by the huge page, and asks for one (Linux,
+// admin-guide/mm/transhuge). Tokens are looked up at random, so with small pages
+// nearly each look would wait for the page tables first, and in a virtual machine
+// for the host's too.
 //
-// All of it goes back when nobody holds the memory any more; so whoever keeps a
-// page keeps the memory, too.
+// All of it goes back to the kernel when nothing refers to the memory any more. So what
+// keeps a page must keep the memory, too.
 type memory struct {
 	mu    sync.Mutex
 	fresh []byte // zeroed, and never given out
@@ -57,8 +57,8 @@ func (m *memory) give(pages ...*page) {
 	m.spare = append(m.spare, pages...)
 }
 
-// hugePage maps twice as much as it needs, so that a whole huge page is in it.
-// What is around that is never touched, and takes no memory.
+// hugePage maps twice as much as it needs, so that it contains a whole huge page.
+// The rest is never touched, and takes no memory.
 func (m *memory) hugePage() []byte {
 	around, err := unix.Mmap(-1, 0, 2*hugePageSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
 	if err != nil {

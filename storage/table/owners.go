@@ -9,10 +9,10 @@ import (
 
 // Owners numbers the users for the table and keeps what each request must know
 // of them: whether their tokens and sessions count, and their names. Numbers
-// are given anew at each open.
+// are given again at each start.
 //
-// It lies where the table does, but for the names: they leave it as strings, so
-// the collector must know who still has one.
+// They are in the same memory as the table, except for the names: callers keep these as
+// strings, so the collector must know of them.
 type Owners struct {
 	mu     sync.RWMutex
 	memory *memory
@@ -59,8 +59,8 @@ func (o *Owners) Set(v record.Owner) uint32 {
 	return n
 }
 
-// rename gives a user another name. Now and then it takes all names into new
-// blocks: whom two sources know by two names is renamed at each login.
+// rename gives a user another name. Now and then it moves all names to new
+// blocks: a user whom two sources know by two names is renamed at each login.
 func (o *Owners) rename(r *ownerRecord, uid string) {
 	o.names.drop(r.name)
 	r.name = o.names.add(uid)
@@ -182,7 +182,7 @@ func (o *Owners) from(id record.UserID) func(yield func(int) bool) {
 	}
 }
 
-// grow makes the index anew, a quarter longer, with everybody in it.
+// grow makes the index a quarter longer.
 func (o *Owners) grow() {
 	o.index = o.index.renew(o.memory, len(o.index)+1+len(o.index)/4)
 	for n := range uint32(o.n) {

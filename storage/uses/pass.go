@@ -11,9 +11,9 @@ import (
 
 // The uses that gather in the table are brought into the index by passes through
 // it. To write one token's usage takes a read and a write there, as long as
-// a verification by HTTP; so a pass takes its time, and what it has not come to
-// is in the log, which is kept short in another way (see shortening). When a
-// pass has ended, what the log had before it began may go.
+// a verification by HTTP. So a pass takes its time. What it has not reached yet is in
+// the log, which is kept short in another way (see shortening). When a pass ends,
+// what the log had before the pass began may go.
 type pass struct {
 	shard  int    // to go on with; table.Shards: there is none under way
 	slot   uint32 // to go on with, downwards
