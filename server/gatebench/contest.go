@@ -54,7 +54,7 @@ func (b *bench) contest(ctx context.Context, g *gate, k kind, secrets []storage.
 	if err != nil {
 		return c, err
 	}
-	a, err := record(g.url, lines[:len(secrets[0])])
+	a, err := record(g.asks, lines[:len(secrets[0])])
 	if err != nil {
 		return c, err
 	}
@@ -126,7 +126,7 @@ func (b *bench) wrk(ctx context.Context, p *process, tokens string) (r result, e
 	}
 	out, err := b.pinned(ctx, b.client, "wrk", "-t1", "-c"+strconv.Itoa(b.connections), "-d"+strconv.Itoa(int(b.duration.Seconds()))+"s",
 		"--timeout", "1m", // a late answer is one: the p99 tells of it
-		"-s", lua, p.url+verifyPath, "--", tokens, strconv.Itoa(rand.IntN(1<<30))).CombinedOutput()
+		"-s", lua, p.asks+verifyPath, "--", tokens, strconv.Itoa(rand.IntN(1<<30))).CombinedOutput()
 	if err != nil {
 		return r, fmt.Errorf("wrk: %w\n%s", err, out)
 	}

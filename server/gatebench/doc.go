@@ -14,6 +14,9 @@
 // take the cores away during a round. Linux reports how much it took, and such a
 // round is run again.
 //
+// With -own, the gate is asked at an address of its own ([gate] listen), which has a
+// server of its own.
+//
 // Each run also prints how much processor time the server took for a request.
 // That figure leaves out the client and other programs, but includes what the
 // gate does later, when it writes last uses: so a pause follows each run.

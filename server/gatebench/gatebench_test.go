@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/hex"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,9 +29,16 @@ func TestGatebench(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}
+	for _, own := range []bool{false, true} {
+		t.Run(fmt.Sprintf("own %v", own), func(t *testing.T) { testGatebench(t, own) })
+	}
+}
+
+func testGatebench(t *testing.T, own bool) {
 	dir := t.TempDir()
 	var out bytes.Buffer
 	b := &bench{
+		own:       own,
 		gatehouse: filepath.Join(dir, "gatehouse"), data: filepath.Join(dir, "data"),
 		rounds: 1, duration: 2 * time.Second, tokens: 50, connections: 4, client: 1, steal: 1, out: &out,
 	}

@@ -27,8 +27,9 @@ type bench struct {
 	pause       time.Duration // after it
 	tokens      int
 	connections int
-	server      int // the core of the servers
-	client      int // the core of wrk
+	own         bool // ask at the gate's own address
+	server      int  // the core of the servers
+	client      int  // the core of wrk
 	nice        int
 	steal       float64 // the share of the cores that their host may take in a round
 	scratch     string
@@ -65,6 +66,7 @@ func parse(args []string) (*bench, error) {
 	flags.DurationVar(&b.pause, "pause", 2*time.Second, "after each run")
 	flags.IntVar(&b.tokens, "tokens", 200_000, "how many tokens to draw; all, if there are fewer")
 	flags.IntVar(&b.connections, "connections", 32, "of wrk")
+	flags.BoolVar(&b.own, "own", false, "ask at an address of the gate's own, not at the main port")
 	flags.IntVar(&b.server, "server-core", 0, "the core that the servers run on")
 	flags.IntVar(&b.client, "client-core", 1, "the core that wrk runs on")
 	flags.IntVar(&b.nice, "nice", 0, "of all three; below 0, on a machine that others use, root alone may")

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -26,12 +28,13 @@ const verifyPath = "/api/verify"
 type process struct {
 	cmd  *exec.Cmd
 	url  string
+	asks string        // where it is asked: the same URL, or that of the gate's own address
 	term func() error  // asks it to end, once: a second signal would be its death
 	said chan struct{} // closed at the end of its standard error
 	last string        // line of it
 }
 
-var listening = regexp.MustCompile(`msg=listening url=(http\S+)`)
+var listening = regexp.MustCompile(`msg=listening url=(http\S+)(?:.* gate=(http\S+))?`)
 
 // start runs a server and waits until it says where it listens.
 func start(cmd *exec.Cmd) (*process, error) {
@@ -51,18 +54,19 @@ func start(cmd *exec.Cmd) (*process, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	urls := make(chan string, 1)
+	urls := make(chan []string, 1)
 	go func() {
 		defer close(p.said)
 		for lines := bufio.NewScanner(pipe); lines.Scan(); {
 			p.last = lines.Text()
 			if m := listening.FindStringSubmatch(p.last); m != nil {
-				urls <- m[1]
+				urls <- m[1:]
 			}
 		}
 	}()
 	select {
-	case p.url = <-urls:
+	case u := <-urls:
+		p.url, p.asks = u[0], cmp.Or(u[1], u[0])
 		return p, nil
 	case <-p.said:
 		return nil, fmt.Errorf("%s: %w: %s", cmd.Args[len(cmd.Args)-1], cmd.Wait(), p.last)
@@ -122,13 +126,21 @@ type gate struct {
 
 func (b *bench) startGate(ctx context.Context, live storage.Secret) (*gate, error) {
 	began := time.Now()
-	p, err := start(b.pinned(ctx, b.server, b.gatehouse, "serve", "--listen", "127.0.0.1:0", "--data", b.data))
+	args := []string{"serve", "--listen", "127.0.0.1:0", "--data", b.data}
+	if b.own {
+		file := filepath.Join(b.scratch, "config.toml")
+		if err := os.WriteFile(file, []byte("[gate]\nlisten = \"127.0.0.1:0\"\n"), 0o600); err != nil {
+			return nil, err
+		}
+		args = append(args, "--config", file)
+	}
+	p, err := start(b.pinned(ctx, b.server, b.gatehouse, args...))
 	if err != nil {
 		return nil, err
 	}
 	g := &gate{process: p}
 	err = await(ctx, func() (bool, error) {
-		a, err := record(p.url, live.Reveal())
+		a, err := record(p.asks, live.Reveal())
 		return a.Status == http.StatusOK, err
 	})
 	g.answered = time.Since(began)
