@@ -105,7 +105,7 @@ func (a *app) root() *cobra.Command {
 	cli.Twins(root, "data", "config")
 	root.AddCommand(a.serveCommand(), a.adminCommand(), a.demoCommand(),
 		a.backupCommand(), a.restoreCommand(), a.configCommand(), a.versionCommand(),
-		cli.ManualCommand(a.out))
+		cli.HealthCommand(a.running, a.out), cli.ManualCommand(a.out))
 	root.AddCommand(cli.Commands(cli.Env{
 		Open: a.client, In: a.stdin, Out: a.out, Err: a.stderr,
 		Password: cli.Terminal(a.stdin, a.stderr), Now: time.Now,

@@ -16,9 +16,11 @@ import (
 // holds the store. The audit log names the actor.
 func (s *Server) AdminHandler(actor string) http.Handler { return admin.As(actor, s.adminHandler()) }
 
-// adminHandler serves the administration. It must never be reachable by TCP.
+// adminHandler serves the administration, and /readyz for `gatehouse health`. It must
+// never be reachable by TCP.
 func (s *Server) adminHandler() http.Handler {
-	return reply.Unstored(s.mux(s.admin.Routes(), func(rt route.Route) http.Handler {
+	list := append(s.admin.Routes(), route.Route{Pattern: "GET /readyz", Who: route.ByPeer, Role: api.Auditor, Serve: s.readyz})
+	return reply.Unstored(s.mux(list, func(rt route.Route) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if err := s.answer(w, r, rt); err != nil {
 				s.fail(w, r, err)

@@ -56,6 +56,11 @@ func (c *Client) Ping(ctx context.Context) error {
 	return c.call(ctx, http.MethodGet, "/admin/ping", nil, nil)
 }
 
+// Ready returns an error unless the server's store is open and takes changes.
+func (c *Client) Ready(ctx context.Context) error {
+	return c.call(ctx, http.MethodGet, "/readyz", nil, nil)
+}
+
 // Status asks the server about itself.
 func (c *Client) Status(ctx context.Context) (Status, error) {
 	var s Status
