@@ -24,8 +24,8 @@ import (
 	"gatehouse/server/config"
 	"gatehouse/server/datadir"
 	"gatehouse/server/directory"
-	"gatehouse/storage"
 	"gatehouse/storage/backup"
+	"gatehouse/storage/restore"
 	"gatehouse/tui"
 	"gatehouse/tui/cli"
 	"gatehouse/tui/text"
@@ -271,23 +271,23 @@ func (a *app) restoreCommand() *cobra.Command {
 }
 
 // restore reads a backup from a file or, for "-", from standard input.
-func (a *app) restore(ctx context.Context, d datadir.Dir, file string) (storage.Restored, error) {
+func (a *app) restore(ctx context.Context, d datadir.Dir, file string) (restore.Result, error) {
 	if file == "-" {
 		if term.IsTerminal(int(a.stdin.Fd())) {
-			return storage.Restored{}, errors.New("standard input is a terminal: redirect a file or a pipe to it")
+			return restore.Result{}, errors.New("standard input is a terminal: redirect a file or a pipe to it")
 		}
 		return d.Restore(ctx, a.stdin)
 	}
 	f, err := d.OpenBackup(ctx, file)
 	if err != nil {
-		return storage.Restored{}, err
+		return restore.Result{}, err
 	}
 	defer f.Close()
 	return d.Restore(ctx, f)
 }
 
 // explainRestore says what was restored, and what is left to do.
-func (a *app) explainRestore(r storage.Restored) {
+func (a *app) explainRestore(r restore.Result) {
 	fmt.Fprintf(a.stderr, "Restored %s and %s, as of %s.\n", cli.Count(int(r.Users), "user"), cli.Count(int(r.Tokens), "token"), time.UnixMilli(r.Created).Format(time.RFC3339))
 	if r.Former {
 		fmt.Fprintln(a.stderr, "An earlier version made this backup: nobody can tell whether its date is right, and it has no audit log.")

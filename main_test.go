@@ -654,7 +654,8 @@ var arrows = map[string][]string{
 	"storage/index":               {"storage/disk", "storage/journal", "storage/keys", "storage/lasting", "storage/record"},
 	"storage/order":               {"storage/keys", "storage/record", "storage/table"},
 	"storage/unlogged":            {"storage/disk", "storage/index", "storage/keys", "storage/record"},
-	"storage":                     {"storage/audit", "storage/backup", "storage/disk", "storage/index", "storage/journal", "storage/keys", "storage/lasting", "storage/record", "storage/table", "storage/uses", "storage/wallclock", "storage/order", "storage/unlogged"},
+	"storage/restore":             {"storage/backup", "storage/disk", "storage/index", "storage/journal", "storage/keys", "storage/record"},
+	"storage":                     {"storage/audit", "storage/backup", "storage/disk", "storage/index", "storage/journal", "storage/keys", "storage/lasting", "storage/record", "storage/table", "storage/uses", "storage/wallclock", "storage/order", "storage/unlogged", "storage/restore"},
 	"ldap":                        {},
 	"ldap/ldaptest":               {"storage/storagetest"},
 	"storage/torture":             {"storage", "storage/journal", "storage/wallclock"},
@@ -677,7 +678,7 @@ var arrows = map[string][]string{
 	"server/guard":                {"server/config", "server/ipaddr", "server/reply", "storage", "storage/record"},
 	"server/directory":            {"storage", "storage/record", "storage/record", "storage/lasting", "ldap", "server/api", "server/config", "server/guard", "server/reply"},
 	"server/access":               {"server/ipaddr"},
-	"server/datadir":              {"server", "storage", "storage/backup", "storage/backup", "storage/disk", "storage/keys", "server/admin", "server/api", "server/config", "server/demo", "server/listen", "server/textfile"},
+	"server/datadir":              {"server", "storage", "storage/backup", "storage/backup", "storage/disk", "storage/keys", "server/admin", "server/api", "server/config", "server/demo", "server/listen", "server/textfile", "storage/restore"},
 	"server":                      {"storage", "storage/lasting", "storage/record", "storage/record", "ldap", "server/access", "server/admin", "server/api", "server/body", "server/config", "server/directory", "server/gate", "server/guard", "server/ipaddr", "server/listen", "server/login", "server/oauth", "server/query", "server/reply", "server/route", "server/site", "server/textfile", "server/tokens", "server/view", "server/web"},
 	"server/view":                 {"server/api", "server/query", "storage"},
 	"server/query":                {"server/api", "storage", "storage/record", "storage/record"},
@@ -688,7 +689,7 @@ var arrows = map[string][]string{
 	"tui/darkbackground":          {},
 	"tui/cli":                     {"server/api", "server/manual", "server/textfile", "tui/text"},
 	"tui":                         {"server/api", "tui/text", "tui/darkbackground"},
-	"":                            {"server", "storage", "storage/backup", "storage/backup", "storage/backup", "storage/backup", "storage/backup", "storage/keys", "tui", "tui/cli", "tui/text", "server/api", "server/config", "server/datadir", "server/directory"},
+	"":                            {"server", "storage", "storage/backup", "storage/backup", "storage/backup", "storage/backup", "storage/backup", "storage/keys", "tui", "tui/cli", "tui/text", "server/api", "server/config", "server/datadir", "server/directory", "storage/restore"},
 }
 
 func TestArrows(t *testing.T) {

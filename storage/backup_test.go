@@ -18,6 +18,7 @@ import (
 	"gatehouse/storage/backup"
 	"gatehouse/storage/disk"
 	"gatehouse/storage/journal"
+	"gatehouse/storage/restore"
 )
 
 func eventsOf(t *testing.T, s *Store) (list []string) {
@@ -57,10 +58,10 @@ func TestBackupHasTheLog(t *testing.T) {
 	for name, to := range map[string]string{"over the store": dir, "elsewhere": t.TempDir()} {
 		t.Run(name, func(t *testing.T) {
 			if to != dir { // where the key comes later
-				restore(t, backup, to, opts)
+				restoreTo(t, backup, to, opts)
 				put(t, filepath.Join(to, "key"), must[[]byte](t)(os.ReadFile(filepath.Join(dir, "key"))), 0o600)
 			} else {
-				restore(t, backup, to, opts)
+				restoreTo(t, backup, to, opts)
 			}
 			for range 2 {
 				s := openWith(t, to, opts)
@@ -192,7 +193,7 @@ func TestBackupOfADamagedLog(t *testing.T) {
 	s.Close()
 	to := t.TempDir()
 	put(t, filepath.Join(to, "key"), must[[]byte](t)(os.ReadFile(filepath.Join(dir, "key"))), 0o600)
-	restore(t, backup, to, opts)
+	restoreTo(t, backup, to, opts)
 	s = openWith(t, to, opts)
 	v, err := s.Audit().Verify(t.Context(), "")
 	if err != nil || v.First != segments[2] {
@@ -216,7 +217,7 @@ func TestBackupHasUses(t *testing.T) {
 	want := must[Token](t)(s.Token(id))
 	backup := backupOf(t, s)
 	s.Close()
-	restore(t, backup, dir, opts)
+	restoreTo(t, backup, dir, opts)
 	s = openWith(t, dir, opts)
 	got, err := s.Token(id)
 	if err != nil || got.LastUsed != want.LastUsed || got.Usage.Uses != 3 || len(got.Usage.Seen) != 1 {
@@ -279,15 +280,15 @@ done:
 	if len(steps) < 3 {
 		t.Errorf("it was interrupted at %v", steps)
 	}
-	rest := filepath.Join(dir, stageName, "store", "index")
+	rest := filepath.Join(restore.Stage(dir), "store", "index")
 	for what, next := range map[string]func(){
 		"start":   func() { open(t, dir).Close() },
-		"restore": func() { restore(t, second, dir, Options{}) },
+		"restore": func() { restoreTo(t, second, dir, Options{}) },
 	} {
 		if err := os.MkdirAll(rest, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if next(); disk.Exists(filepath.Join(dir, stageName)) {
+		if next(); disk.Exists(restore.Stage(dir)) {
 			t.Errorf("the next %s has left it", what)
 		}
 	}
@@ -318,7 +319,7 @@ func TestBackupWhileBehind(t *testing.T) {
 	full.Store(false) // or it can't be closed
 	to := t.TempDir()
 	put(t, filepath.Join(to, "key"), must[[]byte](t)(os.ReadFile(filepath.Join(dir, "key"))), 0o600)
-	restore(t, made, to, Options{})
+	restoreTo(t, made, to, Options{})
 	s = open(t, to)
 	wantDead(t, s, secret)
 	wantLive(t, s, live)

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage/restore"
 	"gatehouse/storage/storagetest"
 )
 
@@ -23,7 +24,7 @@ func backupOf(t *testing.T, s *Store) []byte {
 	return b.Bytes()
 }
 
-func restore(t *testing.T, backup []byte, dir string, opts Options) Restored {
+func restoreTo(t *testing.T, backup []byte, dir string, opts Options) restore.Result {
 	t.Helper()
 	r, err := Restore(t.Context(), bytes.NewReader(backup), dir, opts)
 	if err != nil {
@@ -65,14 +66,14 @@ func TestRestoreOfTheWrongBackup(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Close()
-	restore(t, first, dir, opts)
+	restoreTo(t, first, dir, opts)
 	s = open(t, dir)
 	wantCheckpoint(t, s)
 	if _, err := s.journal.Prune(time.UnixMilli(math.MaxInt64), 0, math.MaxUint64); err != nil {
 		t.Fatal(err)
 	}
 	s.Close()
-	restore(t, second, dir, opts)
+	restoreTo(t, second, dir, opts)
 	s = open(t, dir)
 	for _, secret := range []string{revoked, old, gone, bobs, carols} {
 		wantDead(t, s, secret)
@@ -86,7 +87,7 @@ func TestRestoreOfTheWrongBackup(t *testing.T) {
 	}
 	wantLive(t, s, carols)
 	s.Close()
-	restore(t, second, dir, opts) // in which she was never disabled
+	restoreTo(t, second, dir, opts) // in which she was never disabled
 	s = open(t, dir)
 	wantLive(t, s, carols)
 	for _, secret := range []string{revoked, old, gone, bobs} {
@@ -238,7 +239,7 @@ func (t *endsTest) restore(which int) {
 	}
 	t.must(t.s.Close())
 	t.note("%s, restore %d", how, which)
-	restore(t.T, t.backups[which], t.dir, t.opts)
+	restoreTo(t.T, t.backups[which], t.dir, t.opts)
 	t.s = openWith(t, t.dir, t.opts)
 	t.model = t.model.restored(t.models[which])
 	t.compare()

@@ -14,6 +14,7 @@ import (
 	"gatehouse/storage/index"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
+	"gatehouse/storage/restore"
 )
 
 // format is the version of what lies in the directory store. It is raised when a
@@ -151,7 +152,7 @@ func HasData(dir string) (bool, error) {
 
 // removeRemains removes what a crash has left of files in the making.
 func (o *opening) removeRemains() {
-	os.RemoveAll(filepath.Join(o.s.dir, stageName))
+	os.RemoveAll(restore.Stage(o.s.dir))
 	entries, _ := os.ReadDir(o.s.path(""))
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), ".") && strings.Contains(e.Name(), "-") {

@@ -439,7 +439,7 @@ func TestBackupOfAFullDisk(t *testing.T) {
 	for what, backup := range map[string][]byte{"running": running, "offline": offline} {
 		to := t.TempDir()
 		put(t, filepath.Join(to, "key"), key, 0o600)
-		restore(t, backup, to, Options{})
+		restoreTo(t, backup, to, Options{})
 		s := open(t, to)
 		wantDead(t, s, secret)
 		if tok, err := s.Token(used); err != nil || tok.LastUsed <= tok.Created || what == "running" && tok.Usage.Uses != 1 {

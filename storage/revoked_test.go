@@ -140,7 +140,7 @@ func TestRevokedAreDropped(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	restore(t, backup, dir, Options{})
+	restoreTo(t, backup, dir, Options{})
 	s = openWith(t, dir, timed(t, c))
 	for _, secret := range []string{gone.secret, oldSecret, list[0].secret} {
 		wantDead(t, s, secret)

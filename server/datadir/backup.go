@@ -14,6 +14,7 @@ import (
 	"gatehouse/storage"
 	"gatehouse/storage/backup"
 	"gatehouse/storage/disk"
+	"gatehouse/storage/restore"
 )
 
 // errExists is why a backup is not written where a file is already.
@@ -130,7 +131,7 @@ func (d Dir) snapshot(ctx context.Context, w io.Writer) error {
 }
 
 // Restore puts a backup into the directory, as its owner. It says how it goes on.
-func (d Dir) Restore(ctx context.Context, backup io.Reader) (r storage.Restored, err error) {
+func (d Dir) Restore(ctx context.Context, backup io.Reader) (r restore.Result, err error) {
 	if err := disk.CheckPrivate(d.Path); err != nil {
 		return r, err
 	}

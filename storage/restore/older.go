@@ -1,0 +1,122 @@
+package restore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"gatehouse/storage/backup"
+	"gatehouse/storage/disk"
+	"gatehouse/storage/index"
+	"gatehouse/storage/journal"
+	"gatehouse/storage/keys"
+	"gatehouse/storage/record"
+)
+
+// older reads the ends in the store that is replaced: in the records of its checkpoint and
+// then of its log, and in those of its index. The log alone would not do: it loses its
+// oldest part, and may be what is damaged or gone. Of a damaged store it reads as much as
+// it can.
+type older struct {
+	record.Ends
+	last   uint64   // record of the log
+	unread []string // what could not be read
+	found  bool     // a record that verifies
+	seals  *keys.Seals
+}
+
+// takeOp notes what an operation ends.
+func (e *older) takeOp(o record.Op) error {
+	if len(o.Key) == 0 || o.Value == nil || bytes.IndexByte([]byte("tue"), o.Key[0]) < 0 {
+		return nil
+	}
+	b, err := e.seals.Open(o.Key, o.Value)
+	if err != nil {
+		return nil // of a damaged store, as much as can be read
+	}
+	e.found = true
+	e.Take(o.Key, b)
+	return nil
+}
+
+// readLog reads checkpoint and log.
+func (e *older) readLog(ctx context.Context, store string, key [32]byte, progress func(step string, done, of int)) error {
+	checkpoint, dir := filepath.Join(store, "checkpoint"), filepath.Join(store, "journal")
+	var covered uint64 // by the checkpoint
+	f, err := os.Open(checkpoint)
+	if err == nil {
+		covered, err = e.readCheckpoint(ctx, f)
+		f.Close()
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		e.unread = append(e.unread, checkpoint)
+	}
+	lost, err := journal.Salvage(dir, key, nil, func(jr journal.Record) error {
+		e.last, e.found = max(e.last, jr.Sequence), true
+		if jr.Sequence%4096 == 0 {
+			progress("Reading the records of the older store", int(jr.Sequence), 0)
+		}
+		if jr.Sequence > covered { // else what the checkpoint says of a user is later
+			if _, ops, err := record.CutEntry(jr); err == nil {
+				record.EachOp(ops, e.takeOp)
+			}
+		}
+		return ctx.Err()
+	})
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	for _, c := range lost {
+		e.unread = append(e.unread, fmt.Sprintf("%s at byte %d", c.File, c.Offset))
+	}
+	if errors.Is(err, journal.ErrEmpty) || err == nil && e.last == 0 {
+		err = nil
+		if !disk.Exists(filepath.Join(store, "restored")) { // else it was to begin with the first start
+			e.unread = append(e.unread, dir)
+		}
+	}
+	return err
+}
+
+// readCheckpoint returns the record up to which the checkpoint has everything; 0 when
+// not all of it can be read.
+func (e *older) readCheckpoint(ctx context.Context, f io.Reader) (covered uint64, err error) {
+	in, err := backup.Open(f)
+	if err != nil {
+		return 0, err
+	}
+	err = in.Records(func(ops []byte) error {
+		record.EachOp(ops, e.takeOp)
+		return ctx.Err()
+	})
+	if err != nil {
+		return 0, err
+	}
+	return in.Manifest.Sequence, nil
+}
+
+// readIndex adds the ends that are in the index. When checkpoint and log were read,
+// it knows of no more; but of a log that was taken away, or of its last segments, it
+// may be all that is left. An index that can't be read adds nothing. It is read by way of
+// another directory.
+func (e *older) readIndex(ctx context.Context, store, by string) error {
+	defer os.RemoveAll(by)
+	also := older{Ends: record.NewEnds(), seals: e.seals}
+	err := index.Salvage(filepath.Join(store, "index"), by, "ute", func(key, stored []byte) error {
+		also.takeOp(record.Op{Key: key, Value: stored})
+		return ctx.Err()
+	})
+	if err != nil {
+		return err
+	}
+	e.found = e.found || also.found
+	e.Join(also.Ends)
+	return nil
+}

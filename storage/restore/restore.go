@@ -1,0 +1,284 @@
+// Package restore puts a backup in the place of a store.
+//
+//	backup ──> restore.tmp/store       as a store that was never opened: checkpoint, journal,
+//	                                   keyring, and the file "restored", for the first start
+//	store ──> what has ended there     as much as can still be read of it
+//	Finish                             opens the staged store and ends that there, too
+//	store <──> restore.tmp/store       in one step; the older one is kept aside
+//
+// It owns the data directory while it works, and that layout. It never opens a store, for
+// that is the caller's, and until the last step it changes nothing of the one that is there:
+// a restore that is refused, killed or interrupted leaves the directory as it was.
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"gatehouse/storage/backup"
+	"gatehouse/storage/disk"
+	"gatehouse/storage/journal"
+	"gatehouse/storage/keys"
+	"gatehouse/storage/record"
+)
+
+// Result says what a restore did.
+type Result struct {
+	backup.Manifest
+	Revoked int      // tokens and users whose end came after the backup, and holds
+	Unread  []string // what could not be read of the older store: an end that only this had is lost
+	Kept    string   // where the older store is now; empty: there was none
+	NoKey   string   // where the key file must be put; empty: it is there
+	Former  bool     // the backup is of a version that does not authenticate its date, and has no audit log
+}
+
+// Options say how to restore. All are needed.
+type Options struct {
+	KeyFile  string
+	Holder   string                          // how a second process is told who holds the directory
+	Progress func(step string, done, of int) // of: how much; 0: not known
+
+	// Finish opens the staged directory, which makes the store's index, and ends there
+	// what has ended in the older store, of which last was the last record (0: there was
+	// none). It returns how many tokens and users that revoked.
+	Finish func(ctx context.Context, stage string, m backup.Manifest, ends record.Ends, last uint64) (revoked int, err error)
+}
+
+// run is one restore.
+type run struct {
+	Options
+	ctx        context.Context
+	in         *backup.Reader
+	dir, stage string
+	key        *[32]byte // authenticates backups; nil: the key file is not there
+	old        older
+}
+
+// Run puts a backup into a data directory that no process holds. Into an
+// empty one it goes as it is. Over an older store it goes with the ends that this
+// knows, which hold; the older store is moved aside.
+//
+// A backup that is damaged, cut off, put together from several or of another
+// installation is refused. So is all of it when ctx ends.
+func Run(ctx context.Context, from io.Reader, dir string, opts Options) (result Result, err error) {
+	r := &run{Options: opts, ctx: ctx, dir: dir, stage: Stage(dir)}
+	if r.in, err = backup.Open(from); err != nil { // before anything is made
+		return result, err
+	}
+	result.Manifest, result.Former = r.in.Manifest, r.in.Former()
+	made := !disk.Exists(dir)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return result, err
+	}
+	defer func() {
+		if err != nil && made {
+			os.Remove(filepath.Join(dir, "lock"))
+			os.Remove(dir)
+		}
+	}()
+	if err := disk.CheckPrivate(dir); err != nil {
+		return result, err
+	}
+	lock, err := disk.Lock(dir, opts.Holder)
+	if err != nil {
+		return result, err
+	}
+	defer lock.Close()
+	if err := os.RemoveAll(r.stage); err != nil {
+		return result, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(r.stage)) }()
+	err = r.run(&result)
+	return result, err
+}
+
+func (r *run) run(result *Result) (err error) {
+	if err := r.lookAtOlder(); err != nil {
+		return err
+	}
+	result.Unread = r.old.unread
+	if err := r.layOut(); err != nil {
+		return err
+	}
+	if err := r.keepClock(); err != nil {
+		return err
+	}
+	if disk.Exists(r.KeyFile) {
+		if result.Revoked, err = r.Finish(r.ctx, r.stage, r.in.Manifest, r.old.Ends, r.old.last); err != nil {
+			return err
+		}
+	} else {
+		result.NoKey = r.KeyFile
+	}
+	if err := r.ctx.Err(); err != nil {
+		return err
+	}
+	result.Kept, err = r.swap()
+	return err
+}
+
+// Stage is where a restore makes the new store in a data directory. What a killed one left
+// there, the next start or restore removes.
+func Stage(dir string) string { return filepath.Join(dir, "restore.tmp") }
+
+// lookAtOlder reads the store that is in the directory, if there is one, and
+// makes sure that the key fits the backup.
+func (r *run) lookAtOlder() error {
+	store := filepath.Join(r.dir, "store")
+	fresh, err := disk.Empty(store)
+	if err != nil {
+		return err
+	}
+	file, err := keys.ReadFile(r.KeyFile)
+	switch {
+	case errors.Is(err, os.ErrNotExist) && fresh:
+		return nil
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("%w: %s does not exist, and without it nobody can tell what was revoked in the store that is in %s: put it back, or move that store away",
+			keys.ErrMissing, r.KeyFile, store)
+	case err != nil:
+		return err
+	}
+	ring, err := file.Open("the backup's keyring", r.in.Keyring)
+	if err != nil {
+		return err
+	}
+	key := ring.Derive("snapshots")
+	if r.key = &key; fresh {
+		return nil
+	}
+	r.old = older{Ends: record.NewEnds(), seals: ring.Seals()}
+	if err := r.checkKeyring(file, ring); err != nil {
+		return err
+	}
+	noKeyring := len(r.old.unread) > 0
+	err = r.old.readLog(r.ctx, store, ring.Derive("journal"), r.Progress)
+	if err == nil {
+		err = r.old.readIndex(r.ctx, store, r.stage)
+	}
+	if err == nil && noKeyring && !r.old.found {
+		err = fmt.Errorf("%w: nothing in %s can be read with the backup's keys, so it may be of another installation: move it away, and restore again",
+			disk.ErrDamaged, store)
+	}
+	return err
+}
+
+// checkKeyring makes sure that the older store's keys are those of the backup. A keyring
+// that is damaged or gone is a reason to restore. The backup's has the same root, if the
+// store is of the same installation: what is read then verifies.
+func (r *run) checkKeyring(file keys.File, ring keys.Ring) error {
+	name := filepath.Join(r.dir, "store", "keyring")
+	b, err := os.ReadFile(name)
+	if err == nil {
+		var own keys.Ring
+		if own, err = file.Open(name, b); err == nil && own.Root != ring.Root {
+			return fmt.Errorf("%w: the backup is of another installation than the store in %s", keys.ErrWrong, r.dir)
+		}
+	}
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, disk.ErrDamaged) {
+		r.old.unread = append(r.old.unread, name)
+		return nil
+	}
+	return err
+}
+
+// layOut lays a store out that has the backup as its checkpoint, its log, and
+// no index yet.
+func (r *run) layOut() error {
+	store := filepath.Join(r.stage, "store")
+	if err := os.MkdirAll(store, 0o700); err != nil {
+		return err
+	}
+	in := r.in
+	step := func() error {
+		r.Progress("Reading the backup, MB", int(in.Offset()/1e6), 0)
+		return r.ctx.Err()
+	}
+	if err := stageCheckpoint(filepath.Join(store, "checkpoint"), in, step); err != nil {
+		return err
+	}
+	if r.key != nil { // else the first start looks
+		if err := in.Authentic(*r.key); err != nil {
+			return err
+		}
+	}
+	restored := in.Manifest.Log.String()
+	if !in.Manifest.HasLog() {
+		restored = strconv.FormatUint(max(in.Manifest.Sequence, r.old.last), 10)
+	} else if err := stageJournal(filepath.Join(store, "journal"), in, step); err != nil {
+		return err
+	}
+	if err := in.AtEnd(); err != nil {
+		return err
+	}
+	if err := disk.WriteFile(filepath.Join(store, "keyring"), in.Keyring); err != nil {
+		return err
+	}
+	return disk.WriteFile(filepath.Join(store, "restored"), []byte(restored))
+}
+
+func stageCheckpoint(file string, in *backup.Reader, step func() error) error {
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	if err = in.CopyTo(f); err == nil {
+		err = in.Records(func([]byte) error { return step() })
+	}
+	in.CopyTo(nil)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+func stageJournal(dir string, in *backup.Reader, step func() error) error {
+	l, err := journal.NewLayout(dir)
+	if err != nil {
+		return err
+	}
+	err = in.Log(func(p journal.Piece) error { return errors.Join(l.Put(p), step()) }, l.Reset)
+	return errors.Join(err, l.Close())
+}
+
+// keepClock brings over what the older store knows of the clock.
+func (r *run) keepClock() error {
+	b, err := os.ReadFile(filepath.Join(r.dir, "store", "clock"))
+	if err != nil {
+		return nil // it can't be read: then nothing is known
+	}
+	return disk.WriteFile(filepath.Join(r.stage, "store", "clock"), b)
+}
+
+// swap puts the staged store in its place in one step, and the older one aside.
+func (r *run) swap() (kept string, err error) {
+	staged, store, dir := filepath.Join(r.stage, "store"), filepath.Join(r.dir, "store"), r.dir
+	fresh, err := disk.Empty(store)
+	if err != nil {
+		return "", err
+	}
+	if fresh {
+		if err := disk.RemoveIfThere(store); err != nil {
+			return "", err
+		}
+		return "", errors.Join(os.Rename(staged, store), disk.SyncDir(dir))
+	}
+	// The staged store goes to where the older one will be, and then they change
+	// places: no step leaves the older one where the next restore clears up.
+	kept = filepath.Join(dir, "before-restore-"+time.Now().UTC().Format("20060102T150405.000000000Z"))
+	if err := os.Rename(staged, kept); err != nil {
+		return "", err
+	}
+	if err := unix.Renameat2(unix.AT_FDCWD, kept, unix.AT_FDCWD, store, unix.RENAME_EXCHANGE); err != nil {
+		return "", errors.Join(fmt.Errorf("put the restored store in place: %w", err), os.RemoveAll(kept))
+	}
+	return kept, disk.SyncDir(dir)
+}

@@ -1,0 +1,200 @@
+package restore_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"gatehouse/storage/backup"
+	"gatehouse/storage/disk"
+	"gatehouse/storage/journal"
+	"gatehouse/storage/keys"
+	"gatehouse/storage/record"
+	"gatehouse/storage/restore"
+)
+
+// installation is a data directory with keys and a log, as far as a restore looks at it.
+type installation struct {
+	dir  string
+	ring keys.Ring
+}
+
+func install(t *testing.T) installation {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "data")
+	store := filepath.Join(dir, "store")
+	if err := os.MkdirAll(store, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	ring, err := keys.Load(filepath.Join(store, "keyring"), filepath.Join(dir, "key"), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return installation{dir, ring}
+}
+
+// log opens the log for what fn does with it.
+func (i installation) log(t *testing.T, fn func(j *journal.Journal)) {
+	t.Helper()
+	j, err := journal.Open(filepath.Join(i.dir, "store", "journal"), i.ring.Derive("journal"), journal.Options{Create: true, SegmentSize: 8 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	fn(j)
+}
+
+// change writes an operation to the log.
+func (i installation) change(t *testing.T, key, value []byte) {
+	t.Helper()
+	i.log(t, func(j *journal.Journal) {
+		e := record.Entry{Ops: []record.Op{{Key: key, Value: i.ring.Seals().Seal(key, value)}}}
+		b, err := e.AppendPayload(nil)
+		if err == nil {
+			_, err = j.Append(true, []journal.Entry{{Payload: b}})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// backup is one of the log, without records.
+func (i installation) backup(t *testing.T) []byte {
+	t.Helper()
+	keyring, err := os.ReadFile(filepath.Join(i.dir, "store", "keyring"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := new(bytes.Buffer)
+	i.log(t, func(j *journal.Journal) {
+		log, err := j.Copy()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer log.Close()
+		w, err := backup.NewWriter(out, backup.Manifest{Log: log.End()}, keyring)
+		if err == nil {
+			err = errors.Join(w.End(i.ring.Derive("snapshots")), w.Log(t.Context(), log, 0, nil), w.Flush())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+	return out.Bytes()
+}
+
+// restored restores a backup, and returns what Finish was told.
+func restored(b []byte, dir string, refused error) (r restore.Result, ends record.Ends, last uint64, err error) {
+	r, err = restore.Run(context.Background(), bytes.NewReader(b), dir, restore.Options{
+		KeyFile: filepath.Join(dir, "key"), Holder: "a test", Progress: func(string, int, int) {},
+		Finish: func(_ context.Context, stage string, _ backup.Manifest, e record.Ends, n uint64) (int, error) {
+			ends, last = e, n
+			return len(e.Tokens) + len(e.Users), refused
+		},
+	})
+	return r, ends, last, err
+}
+
+func tree(t *testing.T, dir string) (files []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && filepath.Base(path) != "lock" {
+			b, _ := os.ReadFile(path)
+			files = append(files, path+" "+string(b))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+var user = record.User{ID: 7, State: record.UserDisabled, UID: "alice@example.com", Source: record.SourceLocal, StateAt: 5}
+
+// A restore finds what has ended in the older store, wherever that is still written, and
+// keeps the store aside.
+func TestRunOverAStore(t *testing.T) {
+	token := keys.NewID(1)
+	i := install(t)
+	i.change(t, []byte("first"), nil)
+	b := i.backup(t)
+	v, err := user.Value()
+	if err != nil {
+		t.Fatal(err)
+	}
+	i.change(t, record.UserKey(user.ID), v)
+	i.change(t, record.TokenEndKey(token), record.TokenEnd{Revoked: 9}.Value())
+	for name, harm := range map[string]func(dir string) error{
+		"whole":           func(string) error { return nil },
+		"without keyring": func(dir string) error { return os.Remove(filepath.Join(dir, "store", "keyring")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "data")
+			if err := os.CopyFS(dir, os.DirFS(i.dir)); err != nil {
+				t.Fatal(err)
+			}
+			for _, private := range []string{dir, filepath.Join(dir, "store")} {
+				if err := os.Chmod(private, 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := errors.Join(os.Chmod(filepath.Join(dir, "key"), 0o600), harm(dir)); err != nil {
+				t.Fatal(err)
+			}
+			before := tree(t, dir)
+			refused := errors.New("refused")
+			if _, _, _, err := restored(b, dir, refused); !errors.Is(err, refused) {
+				t.Fatalf("got %v, want %v", err, refused)
+			}
+			if after := tree(t, dir); !slices.Equal(before, after) {
+				t.Errorf("a refused restore has changed the directory from %q to %q", before, after)
+			}
+			r, ends, last, err := restored(b, dir, nil)
+			if err != nil || r.Revoked != 2 || last != 3 || ends.Users[user.ID].State != record.UserDisabled || ends.Tokens[token].Revoked != 9 {
+				t.Fatalf("got %+v, %v, ends %+v up to record %d", r, err, ends, last)
+			}
+			if said := len(r.Unread) > 0; said != (name != "whole") {
+				t.Errorf("unread: %q", r.Unread)
+			}
+			for _, file := range []string{"checkpoint", "keyring", "restored", "journal/0000000001.seg"} {
+				if !disk.Exists(filepath.Join(dir, "store", file)) {
+					t.Errorf("there is no %s", file)
+				}
+			}
+			if !disk.Exists(filepath.Join(r.Kept, "journal")) || disk.Exists(restore.Stage(dir)) {
+				t.Errorf("the older store is not in %q, or the stage is left", r.Kept)
+			}
+		})
+	}
+}
+
+// Into an empty directory a backup goes without its key, and the first start looks whether
+// it is right; with another key it is refused.
+func TestRunElsewhere(t *testing.T) {
+	i := install(t)
+	i.change(t, []byte("first"), nil)
+	b := i.backup(t)
+	dir := filepath.Join(t.TempDir(), "new", "data")
+	r, _, _, err := restored(b, dir, errors.New("nothing to finish without the key"))
+	if err != nil || r.NoKey != filepath.Join(dir, "key") || r.Kept != "" || !disk.Exists(filepath.Join(dir, "store", "restored")) {
+		t.Errorf("got %+v, %v", r, err)
+	}
+	other := install(t)
+	before := tree(t, other.dir)
+	if _, _, _, err := restored(b, other.dir, nil); !errors.Is(err, keys.ErrWrong) {
+		t.Errorf("over another installation: got %v, want %v", err, keys.ErrWrong)
+	}
+	if after := tree(t, other.dir); !slices.Equal(before, after) {
+		t.Errorf("the directory had %q and has %q", before, after)
+	}
+	none := filepath.Join(t.TempDir(), "data")
+	if _, _, _, err := restored(b[:len(b)-1], none, nil); !errors.As(err, new(*backup.Error)) || disk.Exists(none) {
+		t.Errorf("one that is cut off: got %v, and the directory is there: %t", err, disk.Exists(none))
+	}
+}
