@@ -32,12 +32,12 @@ import (
 )
 
 func main() {
-	unix.Umask(0o077) // whatever is made here is its owner's alone
+	unix.Umask(0o077) // only the owner may read what this process makes
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, out: cli.NewOutput(os.Stdout)}
 	err := stopping(ctx, stopWithin, func() error { return a.run(ctx, os.Args[1:]) })
-	last := datadir.NewLines(os.Stderr) // nor does a standard error that nobody reads keep this from ending
+	last := datadir.NewLines(os.Stderr) // a standard error that nobody reads must not keep the process from ending
 	status := cli.Report(last, err)
 	last.Close()
 	os.Exit(status)
@@ -47,8 +47,8 @@ func main() {
 // of the log, the process ends within 30 seconds.
 const stopWithin = 27 * time.Second
 
-// stopping runs a command, and no longer waits for it when it has not ended so long
-// after the context. A file system that is gone may hold a call forever.
+// stopping runs a command. It stops waiting for it this long after the context ends,
+// because a file system that is gone may block a call forever.
 func stopping(ctx context.Context, within time.Duration, run func() error) error {
 	ended := make(chan error, 1)
 	go func() { ended <- run() }()
@@ -61,7 +61,7 @@ func stopping(ctx context.Context, within time.Duration, run func() error) error
 	case err := <-ended:
 		return err
 	case <-time.After(within):
-		return fmt.Errorf("not stopped %v after the signal: this process ends with work undone, as if it had been killed", within)
+		return fmt.Errorf("not stopped %v after the signal: the process ends without finishing its work, as if it had been killed", within)
 	}
 }
 
@@ -134,7 +134,7 @@ func (a *app) serveCommand() *cobra.Command {
 	return c
 }
 
-// checkListen refuses an address that is none before there is a store.
+// checkListen rejects an invalid address before a store is made.
 func (a *app) checkListen() error {
 	if a.listen == "" {
 		return nil
@@ -161,7 +161,7 @@ func (a *app) adminCommand() *cobra.Command {
 			return errors.Join(err, client.Close())
 		},
 	}
-	c.Flags().BoolVar(&readOnly, "read-only", false, "look, and change nothing")
+	c.Flags().BoolVar(&readOnly, "read-only", false, "only look: no key changes anything")
 	cli.Twins(c, "read-only")
 	return c
 }
@@ -169,10 +169,10 @@ func (a *app) adminCommand() *cobra.Command {
 func (a *app) demoCommand() *cobra.Command {
 	o := datadir.Demo{Out: a.out}
 	c := &cobra.Command{
-		Use: "demo", Short: "Fill an empty store with made users and tokens, and serve it", Args: cli.None,
+		Use: "demo", Short: "Fill an empty store with made-up users and tokens, and serve it", Args: cli.None,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if o.Users < 1 || o.Tokens < 0 {
-				return cli.Usagef("--users is 1 or more, --tokens 0 or more")
+				return cli.Usagef("--users must be at least 1, and --tokens at least 0")
 			}
 			if err := a.checkListen(); err != nil {
 				return err
@@ -187,7 +187,7 @@ func (a *app) demoCommand() *cobra.Command {
 	c.Flags().IntVar(&o.Users, "users", 50, "how many users")
 	c.Flags().IntVar(&o.Tokens, "tokens", 400, "how many tokens")
 	c.Flags().StringVar(&o.Sample, "sample", "", "write up to 10,000 usable tokens to this file, one a line")
-	c.Flags().BoolVar(&o.NoServe, "no-serve", false, "end when the store is full")
+	c.Flags().BoolVar(&o.NoServe, "no-serve", false, "stop once the store is filled")
 	c.Flags().StringVar(&a.listen, "listen", "", "the address of the HTTP API (default 127.0.0.1:8080)")
 	cli.Twins(c, "users", "tokens", "sample", "no-serve", "listen")
 	return c
@@ -197,8 +197,8 @@ func (a *app) backupCommand() *cobra.Command {
 	var force bool
 	var keep int
 	c := &cobra.Command{
-		Use: "backup FILE|DIR/|-", Short: "Write a backup of the store, while the server runs", Args: cli.One("FILE"),
-		Long:    "Write a backup of the store, while the server runs: to FILE, to standard output, or\ninto a directory, as DIR/gatehouse-TIME.",
+		Use: "backup FILE|DIR/|-", Short: "Write a backup, also while the server runs", Args: cli.One("FILE"),
+		Long:    "Write a backup of the store, also while the server runs: to FILE, to standard output\n(-), or into a directory as DIR/gatehouse-TIME.",
 		Example: "  gatehouse backup /srv/backup/ --keep 14\n  gatehouse backup - | ssh backup 'cat >gatehouse'",
 		RunE: func(c *cobra.Command, args []string) error {
 			to, file := args[0], args[0]
@@ -207,14 +207,14 @@ func (a *app) backupCommand() *cobra.Command {
 			}
 			switch {
 			case c.Flags().Changed("keep") && keep < 1:
-				return cli.Usagef("--keep is 1 or more")
+				return cli.Usagef("--keep must be at least 1")
 			case keep > 0 && file == to:
-				return cli.Usagef("--keep is for backups in a directory, such as %s/", to)
+				return cli.Usagef("--keep only works with a directory, such as %s/", to)
 			}
 			m, err := a.backup(c.Context(), file, force)
 			if err != nil {
 				if c.Context().Err() != nil {
-					return fmt.Errorf("%s is not written: it was interrupted", file)
+					return fmt.Errorf("%s is not written: interrupted", file)
 				}
 				return fmt.Errorf("%s is not written: %w", file, err)
 			}
@@ -230,7 +230,7 @@ func (a *app) backupCommand() *cobra.Command {
 		},
 	}
 	c.Flags().BoolVar(&force, "force", false, "replace FILE if it exists")
-	c.Flags().IntVar(&keep, "keep", 0, "of the backups in DIR, delete all but the newest so many")
+	c.Flags().IntVar(&keep, "keep", 0, "then delete all but the newest N backups in DIR")
 	return c
 }
 
@@ -290,16 +290,16 @@ func (a *app) restore(ctx context.Context, d datadir.Dir, file string) (restore.
 func (a *app) explainRestore(r restore.Result) {
 	fmt.Fprintf(a.stderr, "Restored %s and %s, as of %s.\n", cli.Count(int(r.Users), "user"), cli.Count(int(r.Tokens), "token"), time.UnixMilli(r.Created).Format(time.RFC3339))
 	if r.Former {
-		fmt.Fprintln(a.stderr, "An earlier version made this backup: nobody can tell whether its date is right, and it has no audit log.")
+		fmt.Fprintln(a.stderr, "An earlier version made this backup: its date can't be checked, and it contains no audit log.")
 	}
 	if r.Revoked > 0 {
-		fmt.Fprintf(a.stderr, "Of them %d were revoked, disabled or removed after the backup, and stay so.\n", r.Revoked)
+		fmt.Fprintf(a.stderr, "%d of them were revoked, disabled or removed after the backup, and stay so.\n", r.Revoked)
 	}
 	for _, what := range r.Unread {
-		fmt.Fprintf(a.stderr, "Of the older store this could not be read, and what was revoked there may be back: %s\n", what)
+		fmt.Fprintf(a.stderr, "This part of the older store could not be read, so what was revoked there may work again: %s\n", what)
 	}
 	if r.Kept != "" {
-		fmt.Fprintf(a.stderr, "The store as it was is in %s: delete it when you don't need it any more.\n", r.Kept)
+		fmt.Fprintf(a.stderr, "The previous store is in %s: delete it when you no longer need it.\n", r.Kept)
 	}
 	if r.NoKey != "" {
 		fmt.Fprintf(a.stderr, "Put the key file of that installation at %s before you start the server.\n", r.NoKey)
@@ -320,8 +320,8 @@ func (a *app) dir() (datadir.Dir, error) {
 }
 
 // client returns the client that administers the data directory. Only `user add`
-// makes a store where there is none: with other commands, the directory's name is
-// more likely mistyped.
+// makes a store if there is none: with other commands, the directory's name is more
+// likely mistyped.
 func (a *app) client(ctx context.Context) (*api.Client, error) {
 	d, err := a.dir()
 	if err != nil {
@@ -342,7 +342,7 @@ func (a *app) running(ctx context.Context) (*api.Client, error) {
 func (a *app) configCommand() *cobra.Command {
 	var ldapUser string
 	check := &cobra.Command{
-		Use: "check", Short: "Read the configuration as the server would, and say what is wrong", Args: cli.None,
+		Use: "check", Short: "Read the configuration as the server does, and report every error", Args: cli.None,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := a.checkConfig(); err != nil || ldapUser == "" {
 				return err
@@ -350,14 +350,14 @@ func (a *app) configCommand() *cobra.Command {
 			return a.checkLDAP(c.Context(), ldapUser)
 		},
 	}
-	check.Flags().StringVar(&ldapUser, "ldap", "", "try all steps of a login of this user, short of the password, on each server")
+	check.Flags().StringVar(&ldapUser, "ldap", "", "also try what a login of this user needs on each directory server, except the password")
 	show := &cobra.Command{
 		Use: "show", Short: "Print every setting in force, and where it comes from", Args: cli.None,
 		RunE: func(*cobra.Command, []string) error { return a.showConfig() },
 	}
 	show.Flags().StringVar(&a.listen, "listen", "", "the address of the HTTP API, as for serve")
 	cli.Twins(show, "listen")
-	return cli.Group("config", "Look after the configuration", check, show)
+	return cli.Group("config", "Check and show the configuration", check, show)
 }
 
 // checkLDAP prints what each step of a login of the user found, on each server.
@@ -409,9 +409,9 @@ func (a *app) checkConfig() error {
 	case err != nil:
 		return err
 	case file == "":
-		fmt.Fprintln(a.stderr, "There is no configuration file: the defaults hold.")
+		fmt.Fprintln(a.stderr, "There is no configuration file: the defaults apply.")
 	default:
-		fmt.Fprintf(a.stderr, "%s is right.\n", file)
+		fmt.Fprintf(a.stderr, "%s is correct.\n", file)
 	}
 	return nil
 }

@@ -10,16 +10,16 @@ import (
 	goldap "github.com/go-ldap/ldap/v3"
 )
 
-// answer is what a search by subject has brought.
+// answer is the result of a search by subject.
 type answer struct {
 	entries   map[string]Entry
-	twice     map[string]bool // who has more than one entry, and so none that counts
-	referrals []string        // where else people may be
+	twice     map[string]bool // who has more than one entry; then none counts
+	referrals []string        // where other people may be
 }
 
-// bySubject finds the entries of batch, those that also match extra. With an
-// error, what it found is right and may not be all. A server that limits the size
-// of its answers below the batch is asked for halves.
+// bySubject finds the entries of batch that also match extra. With an error, the entries
+// found are correct but may be incomplete. If a server limits its answers to less than
+// the batch, it is asked for halves.
 func (d *Directory) bySubject(ctx context.Context, c *conn, batch []string, extra string, attributes []string) (answer, error) {
 	filter, err := d.batchFilter(batch, extra)
 	if err != nil {
@@ -46,8 +46,8 @@ func (d *Directory) bySubject(ctx context.Context, c *conn, batch []string, extr
 	return a, odd
 }
 
-// collect fills an answer with what the server sent. It returns a doubt when there
-// is an entry that nobody has asked for, or two of one person: neither counts.
+// collect fills an answer with what the server sent. It returns a doubt if there is an
+// entry that was not asked for, or two entries of one person: neither counts.
 func (d *Directory) collect(res *goldap.SearchResult, batch []string, a *answer) (odd error) {
 	if res == nil {
 		return nil
@@ -70,8 +70,8 @@ func (d *Directory) collect(res *goldap.SearchResult, batch []string, a *answer)
 	return odd
 }
 
-// halves asks for each half of batch, and adds to a, which is what the server let
-// through of the whole: that counts, even if it then refuses a half.
+// halves asks for each half of batch and adds to a. What the server sent before for the
+// whole batch is in a already, and counts even if the server then refuses a half.
 func (d *Directory) halves(ctx context.Context, c *conn, batch []string, extra string, attributes []string, a *answer) error {
 	half := len(batch) / 2
 	var faults []error
@@ -107,8 +107,8 @@ func (d *Directory) batchFilter(batch []string, extra string) (string, error) {
 	return "(&" + b.String() + extra + ")", nil
 }
 
-// asked finds the subject that an entry was asked for by. Where the directory
-// compares without regard to case, a value may come back in another spelling.
+// asked finds the subject by which an entry was requested. If the directory ignores case,
+// a value may come back in another spelling.
 func asked(batch []string, subject string) (string, bool) {
 	if slices.Contains(batch, subject) {
 		return subject, true

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Step is one thing that Check has tried.
+// Step is one thing that Check tried.
 type Step struct {
 	Server  string // its URL
 	Name    string // dial, tls, bind, search, match, attributes or group
@@ -18,9 +18,9 @@ type Step struct {
 	Entry   Entry // of the step attributes: whom the name means
 }
 
-// Check walks through everything that a login of user needs, short of the
-// password, on every server in turn; at a server's first failure it goes on to
-// the next. It uses neither the pool nor the penalties, and leaves both alone.
+// Check tries everything that a login of user needs, except the password, on every
+// server. At a server's first failure it continues with the next. It neither uses nor
+// changes the pool and the penalties.
 func (d *Directory) Check(ctx context.Context, user string) []Step {
 	var steps []Step
 	for _, s := range d.servers {
@@ -51,7 +51,7 @@ func (c *check) note(name string, err error, detail string) bool {
 	return err == nil
 }
 
-// warn makes a warning of the last step.
+// warn turns the last step into a warning.
 func (c *check) warn(detail string) {
 	last := &c.steps[len(c.steps)-1]
 	last.Warning, last.Detail = true, detail

@@ -84,8 +84,8 @@ func (f *Fault) Unwrap() error { return f.err }
 // Setting is the key of the setting in the configuration file.
 func (f *Fault) Setting() string { return "ldap." + f.setting }
 
-// Validate says in whole sentences what is wrong with c, all of it at once. It
-// opens no file and dials nobody. Empty settings that have a default are fine.
+// Validate returns every error in c, in whole sentences. It opens no file and no
+// connection. Empty settings that have a default are valid.
 func (c Config) Validate() error {
 	c = c.WithDefaults()
 	var errs []error
@@ -206,8 +206,8 @@ func (c *Config) readPassword() error {
 	return nil
 }
 
-// tls returns the TLS configuration of every server, but for the name to verify,
-// which differs from one to the next.
+// tls returns the TLS configuration of all servers, except for the name to verify, which
+// differs between them.
 func (c *Config) tls() (*tls.Config, error) {
 	t := &tls.Config{MinVersion: tls.VersionTLS12}
 	if c.CAFile == "" {

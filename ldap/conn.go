@@ -18,9 +18,8 @@ const maxAnswer = 4 << 20
 
 var errTooMuch = errors.New("the server sent more than 4 MiB for one operation")
 
-// wire is the raw connection. The deadlines of everything are set here, under
-// TLS and under the LDAP library: go-ldap's own time-outs end where StartTLS
-// begins its handshake, and do not bound a write.
+// wire is the raw connection. All deadlines are set here, below TLS and the LDAP library:
+// go-ldap's own time-outs do not apply to the handshake of StartTLS or to writes.
 type wire struct {
 	net.Conn
 	left atomic.Int64
@@ -63,8 +62,8 @@ func (c *conn) within(ctx context.Context, op func() error) error {
 	stop := context.AfterFunc(ctx, func() { c.wire.SetDeadline(time.Unix(1, 0)) })
 	err := op()
 	if !stop() {
-		// The function above has run or is running: it may cut off whatever
-		// comes next, so nothing may.
+		// The function above has run or is running. It may interrupt the next
+		// operation, so there must be none.
 		c.broken = true
 	}
 	if err != nil && !answered(err) {
@@ -98,7 +97,7 @@ func code(err error) uint16 {
 	return 0
 }
 
-// accountError is a service account that the server does not accept.
+// accountError means that the server does not accept the service account.
 type accountError struct {
 	dn  string
 	err error
@@ -125,9 +124,9 @@ func (d *Directory) connect(ctx context.Context, s *server) (*conn, error) {
 	return c, nil
 }
 
-// bindService binds as the service account. One that may do no more than change its
-// password is not accepted: every search would fail without a reason. A grace login
-// is, with a notice, for as long as the directory has any.
+// bindService binds as the service account. It rejects an account that may only change
+// its password, because every search would fail without a reason. It accepts a grace
+// login, with a notice, as long as the directory grants any.
 func (d *Directory) bindService(ctx context.Context, c *conn) (notice string, err error) {
 	if d.cfg.BindDN == "" {
 		return "", nil
@@ -150,7 +149,7 @@ func (d *Directory) bindService(ctx context.Context, c *conn) (notice string, er
 	return notice, nil
 }
 
-// noticed logs what a password policy says about the service account, not at every
+// noticed logs what a password policy says about the service account, but not for every
 // connection.
 func (d *Directory) noticed(s *server, notice string) {
 	if notice == "" {
@@ -210,7 +209,7 @@ func (d *Directory) secure(ctx context.Context, s *server, w *wire) (*conn, erro
 	c.ldap = goldap.NewConn(w, false)
 	c.ldap.Start()
 	if !d.cfg.StartTLS {
-		return c, nil // Validate has seen to it that insecure is set
+		return c, nil // Validate made sure that insecure is set
 	}
 	err := c.within(ctx, func() error { return c.ldap.StartTLS(config) })
 	if _, ok := c.ldap.TLSConnectionState(); err == nil && !ok {

@@ -18,7 +18,7 @@ type Entry struct {
 	UID     string // the first value of uid_attribute that can be read; empty when there is none
 	Name    string // for people to read: any text
 	DN      string
-	Stops   []Stop // why this person is not to be let in, the most lasting first
+	Stops   []Stop // why this person must not be let in, the most lasting first
 
 	// Addresses are all values of uid_attribute that can be read, UID among them.
 	// They have no order (RFC 4511, section 4.1.7).
@@ -51,8 +51,8 @@ func (e Entry) refused() *Refusal {
 	return e.Stops[i].refusal()
 }
 
-// explained gives a refusal by the server the reason that the entry has for it, so
-// that a login's log and a sweep name the same one. What the server said stays.
+// explained adds to the server's refusal the reason that the entry gives, so that the log
+// of a login and a sweep name the same one. What the server said is kept.
 func (e Entry) explained(by *Refusal) *Refusal {
 	i := slices.IndexFunc(e.Stops, func(s Stop) bool {
 		return s.Reason != ReasonNoID && (!s.open || s.Reason == by.Reason)
@@ -67,14 +67,14 @@ func (e Entry) explained(by *Refusal) *Refusal {
 	return r
 }
 
-// attributes are all that is ever asked for: a photo or a list of ten thousand
-// groups is never sent.
+// attributes are the only ones requested, so that no photo or list of ten thousand groups
+// is sent.
 func (c *Config) attributes() []string {
 	return slices.Concat([]string{c.UIDAttribute, c.IDAttribute, "displayName", "cn", "uid", "primaryGroupID", "objectSid"}, statusAttributes)
 }
 
-// entry reads what the server sent. An entry that lacks a mail is no fault here:
-// its person has not left, and only a login has to be named by one.
+// entry reads what the server sent. An entry without a mail is not an error: its person
+// has not left, and only a login needs the address.
 func (c *Config) entry(from *goldap.Entry, now time.Time) Entry {
 	e := Entry{
 		DN:      from.DN,
@@ -98,7 +98,7 @@ func (c *Config) entry(from *goldap.Entry, now time.Time) Entry {
 	return e
 }
 
-// name returns what an attribute calls the person, "" if that is no text at all.
+// name returns the person's name from an attribute, or "" if it is not text.
 func name(from *goldap.Entry, attribute string) string {
 	s := strings.TrimSpace(first(from, attribute))
 	if !utf8.ValidString(s) {
@@ -107,8 +107,8 @@ func name(from *goldap.Entry, attribute string) string {
 	return s
 }
 
-// printable reports whether s may be shown and compared: valid UTF-8 with
-// nothing in it that a reader cannot see (control and formatting characters).
+// printable reports whether s may be shown and compared: valid UTF-8 without control and
+// formatting characters, which a reader can't see.
 func printable(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
 		return unicode.Is(unicode.C, r) || r == '\u2028' || r == '\u2029' || r == utf8.RuneError

@@ -14,8 +14,8 @@ import (
 // inChain is Active Directory's matching rule for a group within a group.
 const inChain = "1.2.840.113556.1.4.1941"
 
-// checkGroup refuses somebody who is not in required_group. While that can't be
-// told, nobody is let in.
+// checkGroup rejects people who are not in required_group. While that is unknown, nobody
+// is let in.
 func (d *Directory) checkGroup(ctx context.Context, e Entry) error {
 	if d.cfg.RequiredGroup == "" {
 		return nil
@@ -48,11 +48,11 @@ func (d *Directory) inGroup(ctx context.Context, c *conn, e Entry) (bool, error)
 	return false, err
 }
 
-// membership tells who of people, by their subjects, is in required_group and who
-// is not. Those in neither list are unknown, and the error says why.
+// membership returns which of these people, by subject, are in required_group and which
+// are not. Those in neither list are unknown, and the error says why.
 //
-// It asks the people's own entries first and the group last, and lets the server
-// compare: a memberOf of thousands of values would come in pieces, or not at all.
+// It asks the people's own entries first and the group last, and lets the server compare:
+// a memberOf with thousands of values comes in pieces or not at all.
 func (d *Directory) membership(ctx context.Context, c *conn, people map[string]Entry) (members, outsiders []string, err error) {
 	rest := maps.Clone(people)
 	if len(rest) == 0 {
@@ -99,15 +99,15 @@ func (d *Directory) memberFilters() []string {
 	return []string{"(memberOf=" + group + ")", "(memberOf:" + inChain + ":=" + group + ")"}
 }
 
-// noSuchRule reports whether a server does not know a matching rule. Others then
-// match nothing instead.
+// noSuchRule reports whether a server says that it does not know a matching rule. Other
+// servers match nothing instead.
 func noSuchRule(err error) bool {
 	return goldap.IsErrorAnyOf(err, goldap.LDAPResultInappropriateMatching, goldap.LDAPResultUnavailableCriticalExtension)
 }
 
-// groupSID reads the group's own entry, and returns its SID, which only Active
-// Directory has. A group that can't be read is an error, not an empty group: an
-// empty one would put everybody out.
+// groupSID reads the group's own entry and returns its SID, which only Active Directory
+// has. A group that can't be read is an error, not an empty group: an empty one would
+// lock everybody out.
 func (d *Directory) groupSID(ctx context.Context, c *conn) (string, error) {
 	entry, err := d.read(ctx, c, d.cfg.RequiredGroup, "objectSid")
 	if err != nil {
@@ -116,9 +116,9 @@ func (d *Directory) groupSID(ctx context.Context, c *conn) (string, error) {
 	return first(entry, "objectSid"), nil
 }
 
-// namedByGroup tells whether one person, whose entry does not name the group, is
-// in it all the same: as the primary group, which no memberOf has, as a group
-// within that, or because the group lists its members itself.
+// namedByGroup reports whether a person whose entry does not name the group is still in
+// it: as the primary group, which no memberOf contains, through a group within that, or
+// because the group lists its members.
 func (d *Directory) namedByGroup(ctx context.Context, c *conn, e Entry, sid string) (bool, error) {
 	if sid != "" && e.primary != "" {
 		if e.primary == sid {
@@ -157,7 +157,7 @@ func primaryGroup(e *goldap.Entry) string {
 	return sid[:len(sid)-4] + string(binary.LittleEndian.AppendUint32(nil, uint32(id)))
 }
 
-// read returns one entry, and an error when the service account does not see it.
+// read returns one entry, or an error if the service account can't see it.
 func (d *Directory) read(ctx context.Context, c *conn, dn, attribute string) (*goldap.Entry, error) {
 	entries, err := d.base(ctx, c, dn, "(objectClass=*)", attribute)
 	if err == nil && len(entries) == 0 {
@@ -169,7 +169,7 @@ func (d *Directory) read(ctx context.Context, c *conn, dn, attribute string) (*g
 	return entries[0], nil
 }
 
-// base searches the one entry dn for filter. The attribute 1.1 is none (RFC 4511,
+// base searches only the entry dn for filter. The attribute 1.1 means none (RFC 4511,
 // 4.5.1.8).
 func (d *Directory) base(ctx context.Context, c *conn, dn, filter, attribute string) ([]*goldap.Entry, error) {
 	res, err := c.search(ctx, &goldap.SearchRequest{

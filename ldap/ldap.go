@@ -1,5 +1,5 @@
-// Package ldap asks an LDAP directory two questions: is this the name and
-// password of one of your people, and are these people still there.
+// Package ldap asks an LDAP directory two questions: is this the name and password of one
+// of your people, and are these people still there?
 //
 // It owns the connections to the directory servers: dialing and TLS (conn.go),
 // the pool (pool.go), and which server is tried next (server.go). It reads the
@@ -44,7 +44,7 @@ const (
 
 var (
 	// ErrInvalidCredentials is a wrong name or a wrong password: one error for
-	// both, because whoever asks must not learn which.
+	// both, because the client must not learn which.
 	ErrInvalidCredentials = errors.New("wrong name or password")
 	// ErrRefused is what every *Refusal wraps.
 	ErrRefused = errors.New("refused by the directory")
@@ -54,8 +54,8 @@ var (
 )
 
 // Refusal is the error for a person whom the directory knows but does not let
-// in. It is meant for the log: whoever tried to log in must be told the same as
-// for ErrInvalidCredentials. Some directories refuse before they look at the
+// in. It is meant for the log: the client must be told the same as for
+// ErrInvalidCredentials. Some directories refuse before they look at the
 // password, so a Refusal does not prove that it was right, and counts as a failed
 // login.
 type Refusal struct {
@@ -123,7 +123,7 @@ func New(cfg Config, log *slog.Logger) (*Directory, error) {
 // variable: once, since a second write would race with connections in use.
 var boundPackets = sync.OnceFunc(func() { ber.MaxPacketLengthBytes = maxPacket })
 
-// Close closes the idle connections; those in use are closed when they are done.
+// Close closes the idle connections. Those in use are closed when their use ends.
 func (d *Directory) Close() error {
 	d.mu.Lock()
 	d.closed = true
@@ -157,9 +157,9 @@ func anybody(filter string) string {
 }
 
 // try runs f on one server after the other until it succeeds on one. Each gets
-// an equal share of what is left of budget, so that the last one still has time
-// when the others hang. An error of f means that the server failed or, if it is a
-// doubt, that the next one may know more; a verdict on a person is no error here.
+// an equal share of the remaining budget, so that the last one still has time if the
+// others hang. An error of f means that the server failed or, if it is a
+// doubt, that the next one may know more; a verdict on a person is not an error here.
 func (d *Directory) try(ctx context.Context, budget time.Duration, f func(context.Context, *server) error) error {
 	ctx, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()
@@ -193,10 +193,10 @@ func (d *Directory) try(ctx context.Context, budget time.Duration, f func(contex
 	return fmt.Errorf("%w: %w", ErrUnavailable, errors.Join(faults...))
 }
 
-// attempt runs f on s within its share of the time, and records how that went. Of
-// the servers not yet tried, s included, there are left.
+// attempt runs f on s within its share of the time and records the outcome. left is the
+// number of servers not yet tried, including s.
 func (d *Directory) attempt(ctx context.Context, s *server, left int, f func(context.Context, *server) error) error {
-	end, _ := ctx.Deadline() // try has set one
+	end, _ := ctx.Deadline() // try set one
 	share, cancel := context.WithTimeout(ctx, time.Until(end)/time.Duration(left))
 	defer cancel()
 	start := time.Now()

@@ -30,10 +30,9 @@ func (d *Directory) Login(ctx context.Context, name, password string) (Entry, er
 	return d.Authenticate(ctx, e, password)
 }
 
-// Find returns the person whom name means, and the zero Entry, without an
-// error, when it means nobody or could mean two: pass that on to Authenticate
-// all the same, since an answer that comes sooner tells which names exist. The
-// only error is ErrUnavailable.
+// Find returns the person that name stands for. If it stands for nobody, or for two, Find
+// returns the zero Entry and no error. Pass that to Authenticate too: an answer that
+// comes sooner would reveal which names exist. The only error is ErrUnavailable.
 func (d *Directory) Find(ctx context.Context, name string) (Entry, error) {
 	if !validName(name) {
 		return Entry{}, nil
@@ -51,8 +50,8 @@ func (d *Directory) Find(ctx context.Context, name string) (Entry, error) {
 	return found, nil
 }
 
-// find asks for two entries in order to see that there is only one. It also returns
-// where the server refers to for a part of the tree.
+// find asks for two entries to make sure that there is only one. It also returns where
+// the server refers to for a part of the tree.
 func (d *Directory) find(ctx context.Context, c *conn, name string) (e Entry, referrals []string, err error) {
 	res, err := c.search(ctx, &goldap.SearchRequest{
 		BaseDN:           d.cfg.BaseDN,
@@ -81,9 +80,9 @@ func (d *Directory) find(ctx context.Context, c *conn, name string) (e Entry, re
 	return e, res.Referrals, nil
 }
 
-// controls keeps Active Directory from adding references to its other
-// partitions to every answer. Other servers would obey too, OpenLDAP among
-// them, and then Lookup could not see that a part of the tree is elsewhere.
+// controls keeps Active Directory from adding references to its other partitions to every
+// answer. It is not sent to other servers: OpenLDAP and others would obey too, and then
+// Lookup could not see that a part of the tree is elsewhere.
 func (c *Config) controls() []goldap.Control {
 	if !isGUID(c.IDAttribute) {
 		return nil
@@ -96,15 +95,15 @@ func nameFilter(filter, name string) string {
 	return strings.ReplaceAll(filter, usernameMark, goldap.EscapeFilter(name))
 }
 
-// validName reports whether an account could have this name. One with invisible
-// characters is refused: servers drop these before they compare names, and in
-// logs they do not show.
+// validName reports whether an account could have this name. A name with invisible
+// characters is rejected: servers drop them before they compare names, and logs do not
+// show them.
 func validName(name string) bool {
 	return strings.TrimSpace(name) != "" && len(name) <= maxName && printable(name)
 }
 
-// validPassword refuses passwords that must not be sent, above all the empty one:
-// a bind with that is anonymous, and succeeds (RFC 4513, section 5.1.2).
+// validPassword rejects passwords that must not be sent, above all the empty one: a bind
+// with it is anonymous and succeeds (RFC 4513, section 5.1.2).
 func validPassword(password string) error {
 	if password == "" || len(password) > maxPassword || strings.ContainsRune(password, 0) {
 		return ErrInvalidCredentials
@@ -112,8 +111,8 @@ func validPassword(password string) error {
 	return nil
 }
 
-// Authenticate tells whether password is e's and whether e is to be let in; e
-// comes from Find, moments ago. The error is ErrInvalidCredentials, a *Refusal
+// Authenticate checks whether password is e's and whether e may be let in. e comes from
+// Find, moments ago. The error is ErrInvalidCredentials, a *Refusal
 // or ErrUnavailable; the entry is always e's own.
 //
 // For an unknown name (the zero Entry) it binds a DN that does not exist, so that

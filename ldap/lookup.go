@@ -18,20 +18,19 @@ const (
 	batchPatience = 10
 )
 
-// Lookup asks what has become of people, by their subjects, in batches of 100. The
-// states hold with an error, too: it says why some people are Unknown.
+// Lookup asks for the state of people, by subject, in batches of 100. The states are valid
+// with an error too: it says why some people are Unknown.
 //
-// Doubt is about one person and one question. A person whose own entry gives a
-// reason is Stopped, whatever else can't be answered. Who is not in the group is
-// Unknown while the group can't be read, and who is not found is Unknown while a
-// part of the tree is elsewhere. What one server leaves open the next one is asked.
+// Doubt is about one person and one question. A person whose own entry gives a reason is
+// Stopped, even if other questions can't be answered. People who are not in the group are
+// Unknown while the group can't be read, and people who are not found are Unknown while a
+// part of the tree is elsewhere. The next server is asked what one leaves open.
 //
-// A person is Missing only by the word of a server that, on the same connection,
-// shows base_dn and at least one person beneath it who could log in, and that
-// answers in full. So the last person of a directory is never missing: an emptied
-// directory looks the same as one that is just being restored. And nobody is
-// missing while there is any doubt about anybody: a directory that is being
-// rebuilt should not cost people their tokens.
+// A person is Missing only if a server answers in full and, on the same connection, shows
+// base_dn and at least one person below it who could log in. So the last person of a
+// directory is never missing: an empty directory looks the same as one that is just
+// being restored. And nobody is missing while there is doubt about anybody: rebuilding a
+// directory must not cost people their tokens.
 //
 // A subject that cannot be a value of id_attribute (it was stored under another
 // setting) is logged, and has no state at all.
@@ -51,7 +50,7 @@ func (d *Directory) Lookup(ctx context.Context, subjects []string) (map[string]S
 			faults = append(faults, err)
 		}
 		if err != nil && !in.heard {
-			break // of a directory that does not answer, the next batch learns no more
+			break // if a directory does not answer, the next batch learns nothing either
 		}
 	}
 	if len(faults) == 0 {
@@ -78,15 +77,15 @@ func (d *Directory) askable(subjects []string) []string {
 }
 
 // inquiry collects the verdicts on one batch. Each is kept as soon as it is proven,
-// so that what fails later takes none of them back.
+// so that a later failure takes none of them back.
 type inquiry struct {
 	d      *Directory
 	states map[string]State
 	heard  bool // a server has answered a search
 }
 
-// ask asks on one connection about those of the batch who are Unknown. It returns
-// an error when some still are.
+// ask asks on one connection about the people of the batch who are Unknown. It returns an
+// error if some still are.
 func (in *inquiry) ask(ctx context.Context, c *conn, batch []string) error {
 	d := in.d
 	asked := slices.DeleteFunc(slices.Clone(batch), func(text string) bool { return in.states[text].Verdict != Unknown })
@@ -119,8 +118,8 @@ func (in *inquiry) ask(ctx context.Context, c *conn, batch []string) error {
 	return weightiest(err, open, absent)
 }
 
-// judge tells of people whose own entries are good whether filter and
-// required_group let them in.
+// judge decides, for people whose own entries are good, whether filter and required_group
+// let them in.
 func (in *inquiry) judge(ctx context.Context, c *conn, people map[string]Entry) error {
 	d := in.d
 	matched, unmatched, open := d.filtered(ctx, c, people)
@@ -144,9 +143,9 @@ func (in *inquiry) judge(ctx context.Context, c *conn, people map[string]Entry) 
 	return weightiest(open, unread)
 }
 
-// filtered tells which of people, whose entries were just found, the configured
-// filter still matches: many installations keep in it who may use the service. A
-// reference to another server is no doubt here, since the entries are on this one.
+// filtered returns which of these people, whose entries were just found, the configured
+// filter still matches: many installations use it to say who may use the service. A
+// reference to another server is not a doubt here, because the entries are on this one.
 func (d *Directory) filtered(ctx context.Context, c *conn, people map[string]Entry) (matched map[string]Entry, unmatched []string, err error) {
 	if d.people == "" || len(people) == 0 {
 		return people, nil, nil
@@ -188,15 +187,14 @@ func (in *inquiry) missing(ctx context.Context, c *conn, asked []string, found a
 	return nil
 }
 
-// referred is the doubt when part of the tree is on a server that was not asked:
-// who was not found may be there.
+// referred is the doubt while part of the tree is on a server that was not asked: people
+// who were not found may be there.
 func referred(urls []string) error {
 	return &doubt{fmt.Errorf("the server refers to %q for a part of the tree, which is not followed: who is not found may be there", urls[0])}
 }
 
-// populated makes sure that the directory is not a freshly initialised one, and
-// that the service account has not lost its right to read the attributes that a
-// login needs.
+// populated makes sure that the directory is not newly initialised, and that the service
+// account may still read the attributes that a login needs.
 func (d *Directory) populated(ctx context.Context, c *conn) error {
 	res, err := c.search(ctx, &goldap.SearchRequest{
 		BaseDN:           d.cfg.BaseDN,

@@ -11,8 +11,8 @@ import (
 	goldap "github.com/go-ldap/ldap/v3"
 )
 
-// bind binds with the password policy control, without which a policy's word would
-// not come with the answer.
+// bind binds with the password policy control. Without it, the answer says nothing about
+// the policy.
 func (c *conn) bind(ctx context.Context, dn, password string) (result *goldap.SimpleBindResult, err error) {
 	request := goldap.NewSimpleBindRequest(dn, password, []goldap.Control{goldap.NewControlBeheraPasswordPolicy()})
 	err = c.within(ctx, func() error {
@@ -23,7 +23,7 @@ func (c *conn) bind(ctx context.Context, dn, password string) (result *goldap.Si
 }
 
 // judge reads the answer to a bind. The result code alone is not the verdict: a
-// password policy reports a reset or expired password beside a success.
+// password policy reports a reset or expired password together with a success.
 func judge(result *goldap.SimpleBindResult, err error) (verdict, fault error) {
 	if err != nil && !answered(err) {
 		return nil, err
@@ -58,7 +58,7 @@ func judge(result *goldap.SimpleBindResult, err error) (verdict, fault error) {
 	return nil, sorted(err)
 }
 
-// message returns what the server said beside a result code.
+// message returns what the server said in addition to a result code.
 func message(err error) string {
 	if e := (*goldap.Error)(nil); errors.As(err, &e) && e.Err != nil {
 		return e.Err.Error()
@@ -96,7 +96,7 @@ func graceLeft(n int64) string {
 	return fmt.Sprintf("password policy: password expired, %d grace logins left", n)
 }
 
-// policyNotice returns what a password policy says beside a bind that it grants:
+// policyNotice returns what a password policy says about a bind that it grants:
 // that the password will expire, or has expired and a grace login was spent.
 func policyNotice(controls []goldap.Control) string {
 	left := int64(-1)

@@ -23,11 +23,11 @@ type server struct {
 	lastFailure time.Time
 	lastError   string
 	logged      time.Time
-	noticed     time.Time // when the log last told of the service account's password
+	noticed     time.Time // when the service account's password was last logged
 }
 
-// ServerStatus is the health of one server, as its last use has shown it:
-// nothing is sent to find out. Before the first use it is all zero but the URL.
+// ServerStatus is the health of one server as of its last use. Nothing is sent to find
+// out. Before the first use everything except the URL is zero.
 type ServerStatus struct {
 	URL         string
 	Reachable   bool          // the last use went well
@@ -55,10 +55,9 @@ func (d *Directory) Servers() []ServerStatus {
 	return status
 }
 
-// pick returns the server to try next and how many, with it, are left to try:
-// first those in good health, in order, then those in their penalty. When a
-// penalty has run out, one caller finds out for all whether the server is back;
-// the others go on avoiding it.
+// pick returns the server to try next, and how many are left including it: first healthy
+// ones, in order, then those in their penalty. When a penalty ends, one caller finds out
+// for all whether the server is back; the others still avoid it.
 func (d *Directory) pick(tried map[*server]bool) (next *server, left int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -66,8 +65,8 @@ func (d *Directory) pick(tried map[*server]bool) (next *server, left int) {
 	var penalised *server
 	for _, s := range d.servers {
 		serving := s.until.IsZero() || !now.Before(s.until)
-		// A refused service account is not offered again meanwhile: every try
-		// counts towards its lock-out.
+		// During the penalty a rejected service account is not tried again: every
+		// attempt counts towards its lock-out.
 		if tried[s] || (s.refused && !serving) {
 			continue
 		}
@@ -100,8 +99,8 @@ func (d *Directory) succeeded(s *server, latency time.Duration) {
 	}
 }
 
-// failed starts a server's penalty, and drops its idle connections: what broke
-// one of them has likely broken them all.
+// failed starts a server's penalty and drops its idle connections: what broke one of them
+// has probably broken them all.
 func (d *Directory) failed(s *server, err error) {
 	var account *accountError
 	d.mu.Lock()

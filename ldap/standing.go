@@ -11,8 +11,8 @@ import (
 	goldap "github.com/go-ldap/ldap/v3"
 )
 
-// statusAttributes are those by which some directory stops a person. A server
-// leaves out what it does not know.
+// statusAttributes are the attributes with which directories stop a person. A server
+// leaves out those it does not know.
 var statusAttributes = []string{
 	"userAccountControl", "msDS-User-Account-Control-Computed", "accountExpires", "lockoutTime", "pwdLastSet", // Active Directory, Samba
 	"pwdAccountLockedTime", "pwdAccountTmpLockoutEnd", "pwdStartTime", "pwdEndTime", "pwdReset", // OpenLDAP's password policy
@@ -20,9 +20,9 @@ var statusAttributes = []string{
 	"loginDisabled", "shadowExpire", // eDirectory, and the shadow map of RFC 2307
 }
 
-// stops returns what an entry says against its person, the most lasting first. It
-// is the one place that reads the status attributes: a login, a sweep and a check
-// each take from this list what concerns them.
+// stops returns the reasons in an entry to stop its person, the most lasting first. It is
+// the one place that reads the status attributes: a login, a sweep and a check each use
+// what concerns them.
 func stops(e *goldap.Entry, now time.Time) []Stop {
 	return slices.Concat(disabled(e), expired(e, now), locked(e, now), password(e, now))
 }

@@ -96,8 +96,8 @@ func (s *Slapd) Remove(dns ...string) {
 	})
 }
 
-// RemoveAtOnce removes entries while the server is stopped, so that whoever asks
-// meanwhile sees all of them, or none.
+// RemoveAtOnce removes entries while the server is stopped, so that a client
+// sees all of them or none.
 func (s *Slapd) RemoveAtOnce(dns ...string) {
 	s.t.Helper()
 	var changes strings.Builder

@@ -5,13 +5,13 @@ import "time"
 // Provider is another site that people can log in by.
 type Provider struct{ Name, Title string }
 
-// Login is the page for who is not logged in.
+// Login is the page for people who are not logged in.
 type Login struct {
 	Username, Method, Next string // as they were typed, or chosen
 	Local                  bool   // people log in with a password kept here
 	Directory              bool   // there is an LDAP directory to log in by
 	Providers              []Provider
-	Note                   string // what has happened
+	Note                   string // what happened
 	Error                  string // what went wrong
 }
 
@@ -64,7 +64,7 @@ type Rename struct {
 	Number               int // of the page to go back to
 }
 
-// Revoke asks whether a token shall be revoked.
+// Revoke asks whether to revoke a token.
 type Revoke struct {
 	UID    string
 	Now    time.Time
@@ -96,9 +96,8 @@ type Failure struct {
 	Error  string
 }
 
-// Onward takes a browser on to a page of ours. It then comes from this site, and
-// brings the cookie that it keeps to itself (SameSite=Strict) while another site
-// leads it here.
+// Onward sends a browser on to a page of ours. The browser then comes from this site and
+// sends the SameSite=Strict cookie, which it withholds when another site leads it here.
 type Onward struct{ To string }
 
 func (Login) file() string   { return "login.html" }

@@ -7,12 +7,12 @@ import (
 	"unicode/utf8"
 )
 
-// maxMarks is how many combining marks may follow one another. Living scripts
-// get along with it; a tower of fifty would cover the rows above.
+// maxMarks is how many combining marks may follow one another. It is enough for living
+// scripts. A tower of fifty would cover the rows above.
 const maxMarks = 4
 
-// show returns s with every character that is invisible, changes the direction of the
-// text or breaks the line written out, as \u202e: what is read is what is there.
+// show returns s with every character written out, as \u202e, that is invisible, changes
+// the direction of the text or breaks the line. Readers see what is there.
 // (html/template takes care of markup.) tui/text does the same for terminals, and a test
 // there compares the two.
 func show(s string) string {
@@ -49,8 +49,8 @@ func unseen(r rune) bool {
 		unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
 
-// joins reports whether r is one of the two joiners, beside a letter of a script that
-// is not written rightly without them. Between other letters they hide.
+// joins reports whether r is one of the two joiners, next to a letter of a script that
+// needs them. Between other letters they are invisible.
 func joins(before, r, after rune) bool {
 	return (r == '\u200c' || r == '\u200d') && before != '\u200c' && before != '\u200d' &&
 		(unicode.In(before, joined...) || before != 0 && unicode.In(after, joined...))
@@ -63,7 +63,7 @@ var joined = []*unicode.RangeTable{
 	unicode.Kannada, unicode.Malayalam, unicode.Sinhala, unicode.Khmer, unicode.Myanmar, unicode.Tibetan,
 }
 
-// inEmoji reports whether r makes one emoji of the two beside it, or asks for the
+// inEmoji reports whether r joins the two emoji around it into one, or asks for the
 // picture of the one before it.
 func inEmoji(before, r, after rune) bool {
 	switch r {

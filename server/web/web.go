@@ -4,9 +4,8 @@
 // Package server decides what a page shows and who may see it, and hands over the
 // data; this package never sees a request. Of ours it imports the manual alone.
 //
-// Everything works without JavaScript, but for the button that copies. Names
-// come from people and programs that may wish a reader ill: they pass show
-// (show.go), then html/template, and stand in a <bdi>.
+// Everything works without JavaScript, except for the button that copies. Names may come
+// from an attacker: they pass show (show.go), then html/template, and are in a <bdi>.
 package web
 
 import (
@@ -42,7 +41,7 @@ type asset struct {
 type Page interface {
 	file() string  // its template
 	Title() string // of the window
-	User() string  // the uid of who is logged in, or empty
+	User() string  // the uid of the user who is logged in, or empty
 }
 
 // New reads the templates. Secure pages are those that browsers reach by https.
@@ -68,8 +67,8 @@ func New(secure bool) (*Pages, error) {
 	return p, nil
 }
 
-// Each asset has its digest in its name, so that browsers may keep it for ever
-// and yet never show a new page with an old style.
+// Each asset has its digest in its name, so that browsers may keep it forever
+// and never show a new page with an old style.
 func (p *Pages) readAssets() error {
 	types := map[string]string{".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 	list, err := files.ReadDir("static")
@@ -101,8 +100,8 @@ func (p *Pages) url(name string) (string, error) {
 	return AssetPath + full, nil
 }
 
-// WriteAsset sends a file that pages load, or returns false when there is none
-// of the name.
+// WriteAsset sends a file that pages load, or returns false if there is none of this
+// name.
 func (p *Pages) WriteAsset(w http.ResponseWriter, name string) bool {
 	a, ok := p.assets[name]
 	if !ok {
@@ -123,9 +122,8 @@ func (p *Pages) write(w http.ResponseWriter, a asset) {
 	w.Write(a.body)
 }
 
-// policy lets a page load its own style, script and picture, and post its
-// forms here: not a line of script or style in the page itself runs, whatever
-// gets into it.
+// policy lets a page load its own style, script and pictures, and post its forms here.
+// No script or style inside the page runs, so injected markup can't.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; " +
 	"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 
@@ -151,8 +149,8 @@ func (p *Pages) Write(w http.ResponseWriter, status int, page Page) error {
 	return nil
 }
 
-// isolate adds a header that browsers accept over https alone, and complain about
-// elsewhere.
+// isolate adds a header that browsers accept only over https, and complain about
+// otherwise.
 func (p *Pages) isolate(h http.Header) {
 	if p.secure {
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")

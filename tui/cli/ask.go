@@ -51,7 +51,7 @@ func Terminal(in *os.File, prompts io.Writer) func(context.Context, string) (str
 var errInterrupted = errors.New("interrupted")
 
 // await calls read, but returns errInterrupted as soon as ctx ends: what is typed
-// after an interrupt is no answer.
+// after an interrupt is not an answer.
 func await(ctx context.Context, read func() (string, error)) (string, error) {
 	type line struct {
 		text string
@@ -83,8 +83,8 @@ func (env Env) line(ctx context.Context) (string, error) {
 	})
 }
 
-// password returns the password for a user: from standard input, or asked for
-// on the terminal. Empty means that the server is to make one.
+// password returns the password for a user. It reads standard input, or asks on the
+// terminal. Empty means that the server makes one.
 func (env Env) password(ctx context.Context, stdin bool) (string, error) {
 	switch {
 	case stdin:
@@ -99,7 +99,7 @@ func (env Env) password(ctx context.Context, stdin bool) (string, error) {
 	case env.Password == nil:
 		return "", nil
 	}
-	p, err := env.Password(ctx, "Password (empty: one is made): ")
+	p, err := env.Password(ctx, "Password (leave empty to make one): ")
 	if err != nil {
 		return "", fmt.Errorf("read the password: %w", err)
 	}
@@ -109,7 +109,7 @@ func (env Env) password(ctx context.Context, stdin bool) (string, error) {
 	if err := checkPassword(p); err != nil {
 		return "", err
 	}
-	again, err := env.Password(ctx, "Again: ")
+	again, err := env.Password(ctx, "Password again: ")
 	if err != nil {
 		return "", fmt.Errorf("read the password: %w", err)
 	}
@@ -131,8 +131,8 @@ func checkPassword(p string) error {
 
 var errTooLong = fmt.Errorf("longer than %d bytes", maxPassword)
 
-// consent is whether the user agrees to what a command can't undo: by --yes, or by the
-// answer to a question on a terminal. Every such command has one.
+// consent is the user's agreement to what a command can't undo: --yes, or the answer to a
+// question on a terminal. Every such command asks for it.
 type consent struct {
 	env Env
 	yes bool
@@ -145,8 +145,8 @@ func (env Env) consents(c *cobra.Command) *consent {
 	return a
 }
 
-// check returns a UsageError where there is neither --yes nor a terminal to ask on. It
-// is called before anything is done. What names the command.
+// check returns a UsageError if there is neither --yes nor a terminal to ask on. It is
+// called before anything is done. What names the command.
 func (a *consent) check(what string) error {
 	if a.yes || a.env.Password != nil {
 		return nil

@@ -30,7 +30,7 @@ type Env struct {
 	Out, Err io.Writer
 
 	// Password reads a line from the terminal without showing it. Nil means
-	// that In is no terminal: then nothing is asked.
+	// that In is not a terminal: then nothing is asked.
 	Password func(ctx context.Context, prompt string) (string, error)
 
 	Now func() time.Time
@@ -56,13 +56,13 @@ func Group(use, short string, children ...*cobra.Command) *cobra.Command {
 	return c
 }
 
-// noCommand refuses an argument of a group that is none of its commands, in one
-// line, where cobra's own refusal has several.
+// noCommand rejects an unknown command of a group in one line. Cobra's own message has
+// several.
 func noCommand(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	c.SuggestionsMinimumDistance = 2 // as cobra has it
+	c.SuggestionsMinimumDistance = 2 // the same as cobra's
 	meant := ""
 	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
 		meant = " (did you mean " + strings.Join(near, " or ") + "?)"

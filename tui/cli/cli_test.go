@@ -304,8 +304,8 @@ func TestRevokeByFilterTellsWhatItDid(t *testing.T) {
 		out    string
 	}{
 		{0, false, 0, "Revoked 2 tokens.", `{"revoked":2,"total":2}`},
-		{1, false, 0, "Revoked 1 token and left 1 alone: by then they no longer matched.", `{"revoked":1,"total":2}`},
-		{1, true, 1, "after at least 1 token of 2: the server broke off", `{"revoked":1,"total":2}`},
+		{1, false, 0, "Revoked 1 token. Left 1 alone, because they no longer matched.", `{"revoked":1,"total":2}`},
+		{1, true, 1, "after at least 1 token of 2: the server stopped", `{"revoked":1,"total":2}`},
 	} {
 		w := newWorld()
 		w.kept, w.breaks = c.kept, c.breaks

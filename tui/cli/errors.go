@@ -35,10 +35,10 @@ func (e UsageError) Unwrap() error { return e.Err }
 // Usagef returns a UsageError, formatted as fmt.Errorf does.
 func Usagef(format string, args ...any) error { return UsageError{fmt.Errorf(format, args...)} }
 
-// errWholeToken refuses a token where an ID is wanted. It does not repeat it.
-var errWholeToken = Usagef("this is a token, not an ID: its ID is its first 28 characters")
+// errWholeToken rejects a token in place of an ID. It does not repeat it.
+var errWholeToken = Usagef("this is a token, not an ID: the ID is its first 28 characters")
 
-// flagError makes a UsageError of cobra's complaint about a flag.
+// flagError turns cobra's error about a flag into a UsageError.
 func flagError(c *cobra.Command, err error) error {
 	return Usagef("%w; see %s --help", err, c.CommandPath())
 }
@@ -82,7 +82,7 @@ func exitStatus(err error) int {
 	case errors.As(err, &refusal) && refusal.Status == http.StatusNotFound:
 		return statusUnknown
 	case errors.As(err, &refusal) && refusal.Status == http.StatusForbidden,
-		errors.Is(err, fs.ErrPermission): // a socket or a store that is somebody else's
+		errors.Is(err, fs.ErrPermission): // somebody else's socket or store
 		return statusForbidden
 	case errors.As(err, &unreachable):
 		return statusUnreachable

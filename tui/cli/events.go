@@ -34,19 +34,19 @@ type look struct {
 func eventsCommand(env Env) *cobra.Command {
 	l := &look{env: env}
 	open := env.with(l.run)
-	c := command("events", "Show the audit log", None, func(cmd *cobra.Command, args []string) error {
+	c := command("events", "Print the audit log", None, func(cmd *cobra.Command, args []string) error {
 		if err := l.check(); err != nil {
 			return err
 		}
 		return open(cmd, args)
 	})
-	c.Flags().StringVar(&l.about, "about", "", "only what is about this user or token: a UID, or an ID")
-	c.Flags().IntVar(&l.last, "last", 0, "only the latest so many events, found by reading the log backwards")
-	c.Flags().Uint64Var(&l.before, "before", 0, "with --last: only what came before this record, as the previous look printed it")
-	c.Flags().BoolVar(&l.follow, "follow", false, "go on as things happen, from the last few events")
+	c.Flags().StringVar(&l.about, "about", "", "only events about this user (UID) or token (ID)")
+	c.Flags().IntVar(&l.last, "last", 0, "only the latest N events, found by reading the log backwards")
+	c.Flags().Uint64Var(&l.before, "before", 0, "with --last: only events before this record, which the previous run printed")
+	c.Flags().BoolVar(&l.follow, "follow", false, "print the last few events, then each new one as it happens")
 	jsonFlag(c, &l.asJSON, "print one object a line")
-	c.Flags().BoolVar(&l.verify, "verify", false, "read the whole log, and check that nothing in it was changed")
-	c.Flags().StringVar(&l.atLeast, "at-least", "", "with --verify: that the log has this record, as N:HASH, which an earlier --verify printed")
+	c.Flags().BoolVar(&l.verify, "verify", false, "read the whole log and check that nothing was changed or removed")
+	c.Flags().StringVar(&l.atLeast, "at-least", "", "with --verify: also check that the log contains the record N:HASH, which an earlier --verify printed")
 	return c
 }
 
@@ -54,17 +54,17 @@ func eventsCommand(env Env) *cobra.Command {
 func (l *look) check() error {
 	switch {
 	case l.verify && (l.follow || l.asJSON || l.about != "" || l.last != 0 || l.before != 0):
-		return Usagef("--verify goes with no other flag but --at-least")
+		return Usagef("--verify can only be combined with --at-least")
 	case l.atLeast != "" && !l.verify:
-		return Usagef("--at-least is for --verify")
+		return Usagef("--at-least needs --verify")
 	case l.atLeast != "" && !isPosition(l.atLeast):
 		return Usagef("--at-least takes a record's number, a colon and its hash, as --verify prints them")
 	case l.last < 0 || l.last > mostLast:
-		return Usagef("--last is from 1 to %d", mostLast)
+		return Usagef("--last must be from 1 to %d", mostLast)
 	case l.follow && l.last > 0:
-		return Usagef("--follow goes on from the last few events: it takes no --last")
+		return Usagef("--follow and --last can't be combined")
 	case l.before > 0 && l.last == 0:
-		return Usagef("--before is for --last")
+		return Usagef("--before needs --last")
 	case len(l.about) == tokenLen:
 		return errWholeToken
 	}
@@ -81,7 +81,7 @@ func (l *look) run(ctx context.Context, c *api.Client, _ []string) error {
 	switch {
 	case l.verify:
 		return l.env.verify(ctx, c, l.atLeast)
-	case l.follow: // of a removed user nothing will come
+	case l.follow: // nothing will come about a removed user
 		if err := known(ctx, c, q.UID); err != nil {
 			return err
 		}
@@ -105,9 +105,9 @@ func (l *look) run(ctx context.Context, c *api.Client, _ []string) error {
 	}
 	switch {
 	case q.Follow && ctx.Err() != nil:
-		return nil // it was stopped, as it must be
+		return nil // stopping it is the way to end it
 	case q.Follow && err == nil:
-		return errors.New("the server has stopped: nothing more will come")
+		return errors.New("the server has stopped, so no more events will come")
 	}
 	return err
 }
@@ -124,8 +124,8 @@ func noting[T any](some *bool, rows iter.Seq2[T, error]) iter.Seq2[T, error] {
 	}
 }
 
-// history prints the events that one look back through the log has found, and,
-// where the log goes back further, how to look on.
+// history prints the events that were found and, if the log goes back further, how to
+// continue.
 func (l *look) history(h api.History) error {
 	rows := func(yield func(api.Event, error) bool) {
 		for _, e := range h.Events {
@@ -137,7 +137,7 @@ func (l *look) history(h api.History) error {
 	if err := l.env.events(rows, l.asJSON, false); err != nil || h.Before == 0 {
 		return err
 	}
-	l.env.say("Looked back to %s: for what came earlier, add --before %d.", moment(h.Since), h.Before)
+	l.env.say("This goes back to %s. For earlier events add --before %d.", moment(h.Since), h.Before)
 	if !l.asJSON {
 		return nil
 	}
@@ -164,10 +164,10 @@ func (env Env) verify(ctx context.Context, c *api.Client, atLeast string) error 
 	if v.Problem != "" {
 		return errors.New(v.Problem)
 	}
-	env.say("The audit log is whole, from record %d to record %d.", v.First, v.Last)
+	env.say("The audit log is complete, from record %d to record %d.", v.First, v.Last)
 	if atLeast != "" {
 		number, _, _ := strings.Cut(atLeast, ":")
-		env.say("It has record %s as it was.", number)
+		env.say("It contains record %s unchanged.", number)
 	}
 	_, err = fmt.Fprintln(env.Out, v.End)
 	return err

@@ -45,7 +45,7 @@ func (f filterFlag) GetSlice() []string { return f.filters[f.form.Name] }
 func filterFlags(c *cobra.Command, forms []api.FilterForm) api.Filters {
 	filters := api.Filters{}
 	for _, form := range forms {
-		help := "only those: " + form.Help
+		help := "filter: " + form.Help
 		if form.Many {
 			help += "; may be repeated"
 		}

@@ -32,8 +32,8 @@ func looksRight(run []byte) bool {
 	return crc32.Checksum(body, castagnoli) == binary.BigEndian.Uint32(b[len(body):])
 }
 
-// isHex tells the hexadecimal digits, in either case: 256 lowercase digits that go
-// on in upper case are part of something longer, and no token.
+// isHex tells the hexadecimal digits, in either case: 256 lowercase digits that
+// continue in upper case are part of something longer, not a token.
 var isHex = func() (t [256]bool) {
 	for _, c := range []byte("0123456789abcdefABCDEF") {
 		t[c] = true
@@ -50,7 +50,7 @@ type finder struct {
 	long bool // buf begins within a run that is longer than a token
 }
 
-// newFinder returns one that can be used for one stream after the other.
+// newFinder returns a finder that can read one stream after another.
 func newFinder(found func(line int, token string) error) *finder {
 	return &finder{buf: make([]byte, 256<<10), found: found}
 }
@@ -79,7 +79,7 @@ func (f *finder) read(ctx context.Context, r io.Reader) error {
 	}
 }
 
-// look looks through b, and returns how many bytes of it are done with. The rest,
+// look searches b, and returns how many bytes of it are finished. The rest,
 // at most the length of a token, has to come again together with what follows.
 func (f *finder) look(b []byte, end bool) (done int, err error) {
 	if f.long {
@@ -89,7 +89,7 @@ func (f *finder) look(b []byte, end bool) (done int, err error) {
 		f.long = done == len(b)
 	}
 	for len(b)-done >= tokenLen {
-		// From behind: a byte that is no digit rules out all before it at once.
+		// From the end: a byte that is not a digit rules out everything before it at once.
 		last := done + tokenLen - 1
 		for last >= done && isHex[b[last]] {
 			last--

@@ -21,16 +21,16 @@ func userLink(env Env) *cobra.Command {
 			text.Escape(cmp.Or(made.Checked, "not checked")))
 		return nil
 	})
-	c.Long = `Tie another identity to a user. The source is ldap or a provider of the configuration. The
-directory must have the subject; of a provider that can't be asked, only the form is checked, and
-one of the type oidc needs --unchecked. A user linked to a subject that the directory does not have
-is suspended two sweeps later.`
-	c.Flags().BoolVar(&unchecked, "unchecked", false, "link it even if the source is not configured, or does not have the subject")
+	c.Long = `Tie another identity to a user. The source is ldap or a configured provider. The
+directory must have the subject. Providers can't be asked: only the form is checked,
+and a provider of the type oidc needs --unchecked. A user linked to a subject that the
+directory does not have is suspended two sweeps later.`
+	c.Flags().BoolVar(&unchecked, "unchecked", false, "link it even if the source is not configured or does not have the subject")
 	return c
 }
 
 func userUnlink(env Env) *cobra.Command {
-	return userIdentity(env, "unlink", "Take an identity from a user again, and end the user's sessions", func(ctx context.Context, c *api.Client, uid string, id api.Identity) error {
+	return userIdentity(env, "unlink", "Take an identity away from a user, and end the user's sessions", func(ctx context.Context, c *api.Client, uid string, id api.Identity) error {
 		if err := c.UnlinkUser(ctx, uid, id); err != nil {
 			return err
 		}

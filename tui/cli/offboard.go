@@ -14,8 +14,7 @@ import (
 	"gatehouse/tui/text"
 )
 
-// errNoServer is the error without a running server: only its memory has the sweep
-// that is held.
+// errNoServer is the error without a running server: what is held is only in its memory.
 var errNoServer = &api.UnreachableError{Socket: "its socket", Err: errors.New("only a running server can say what is held")}
 
 func userOffboard(env Env) *cobra.Command {
@@ -38,7 +37,7 @@ func userOffboard(env Env) *cobra.Command {
 		if err := env.heldSweep(env.Out, held); err != nil {
 			return err
 		}
-		env.say("`gatehouse user offboard --confirm` does it.")
+		env.say("If this is right, run `gatehouse user offboard --confirm`.")
 		return nil
 	})
 	c := command("offboard", "Show what is held for you to confirm, or confirm it", None, func(cmd *cobra.Command, args []string) error {
@@ -49,7 +48,7 @@ func userOffboard(env Env) *cobra.Command {
 		}
 		return open(cmd, args)
 	})
-	c.Flags().BoolVar(&confirm, "confirm", false, "it is right: do it")
+	c.Flags().BoolVar(&confirm, "confirm", false, "do what is held")
 	agreed = env.consents(c)
 	return c
 }
@@ -62,7 +61,7 @@ func (env Env) heldSweep(w io.Writer, held api.HeldSweep) error {
 	if err := heldActs(w, held.Acts); err != nil || len(held.Changes) == 0 {
 		return err
 	}
-	env.say("The directory says this of %d of the %d users asked about, which is too much to be believed unseen.", len(held.Changes), held.Asked)
+	env.say("The directory says this about %d of the %d users. That is too many to act on without your confirmation.", len(held.Changes), held.Asked)
 	t := text.NewTable(w, "USER", "WOULD", "WHY")
 	for _, h := range held.Changes {
 		if err := t.Row(h.UID, h.Action, dash(h.Why)); err != nil {
@@ -76,7 +75,7 @@ func heldActs(w io.Writer, acts []api.HeldAct) error {
 	if len(acts) == 0 {
 		return nil
 	}
-	t := text.NewTable(w, "WOULD", "HOW MANY", "OF", "WHY IT IS HELD", "THEY ARE SHOWN BY")
+	t := text.NewTable(w, "WOULD", "HOW MANY", "OF", "WHY IT IS HELD", "SHOWN BY")
 	for _, a := range acts {
 		if err := t.Row(a.Action, strconv.Itoa(a.Count), strconv.Itoa(a.Of), a.Why, dash(a.Shown)); err != nil {
 			return err
@@ -88,7 +87,7 @@ func heldActs(w io.Writer, acts []api.HeldAct) error {
 // confirmOffboard lets what is held go on, once the user has seen it and agrees.
 func (env Env) confirmOffboard(ctx context.Context, c *api.Client, held api.HeldSweep, agreed *consent) error {
 	if held.Nothing() {
-		return errors.New("nothing is held: there is nothing to confirm")
+		return errors.New("nothing is held, so there is nothing to confirm")
 	}
 	if !agreed.yes {
 		if err := env.heldSweep(env.Err, held); err != nil {
@@ -102,13 +101,13 @@ func (env Env) confirmOffboard(ctx context.Context, c *api.Client, held api.Held
 		return err
 	}
 	if held.Clock != "" {
-		env.say("The clock is taken for right.")
+		env.say("The clock is trusted again.")
 	}
 	for _, a := range held.Acts {
-		env.say("To %s: done, except for what is in use again; `gatehouse events` tells more.", a.Action)
+		env.say("Done: %s, except for what is in use again. `gatehouse events` shows the details.", a.Action)
 	}
 	if len(held.Changes) > 0 {
-		env.say("The directory was asked again, and what of the %d changes it still says was done; `gatehouse events` tells more.", len(held.Changes))
+		env.say("The directory was asked again, and those of the %d changes that it still asks for were made. `gatehouse events` shows them.", len(held.Changes))
 	}
 	return nil
 }
@@ -116,7 +115,7 @@ func (env Env) confirmOffboard(ctx context.Context, c *api.Client, held api.Held
 func confirmQuestion(held api.HeldSweep) string {
 	var parts []string
 	if held.Clock != "" {
-		parts = append(parts, "take the clock for right")
+		parts = append(parts, "trust the clock")
 	}
 	for _, a := range held.Acts {
 		parts = append(parts, fmt.Sprintf("%s (%d)", a.Action, a.Count))

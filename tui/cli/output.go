@@ -14,9 +14,9 @@ import (
 	"gatehouse/server/api"
 )
 
-// Output is a standard output that remembers that it could not be written. Many
-// commands write to it, and some of what they call (cobra's help, for one) returns no
-// error: a command that has lost its data must not end with status 0.
+// Output is a standard output that remembers a failed write. Some of what writes to it,
+// such as cobra's help, returns no error, and a command that lost its data must not exit
+// with status 0.
 type Output struct {
 	file *os.File
 
@@ -39,8 +39,8 @@ func (o *Output) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Close closes the file, which is when some file systems say that they are full. It
-// returns the first error that there was.
+// Close closes the file, which is when some file systems report that they are full. It
+// returns the first error of all writes.
 func (o *Output) Close() error {
 	err := o.file.Close()
 	o.mu.Lock()
@@ -54,8 +54,8 @@ func (o *Output) Close() error {
 // errNowhere is why a secret is not printed where it would be lost.
 var errNowhere = errors.New("standard output is closed")
 
-// deliver writes something, of which there is no other copy, and makes sure that it
-// arrived as far as that can be known: on the disk, if it goes to a file.
+// deliver writes the only copy of something, and checks as far as possible that it
+// arrived: if it goes to a file, on the disk.
 func (o *Output) deliver(secret []byte) error {
 	if closed(o.file) {
 		return errNowhere
@@ -105,8 +105,8 @@ func (env Env) deliver(ctx context.Context, secret string) error {
 }
 
 // handingOut is with, for a command that prints the only copy of what it makes. A
-// reader of its output or messages who has gone, and a terminal that was closed, don't
-// end the process between the two. The action is given a context for its calls, which
+// reader that has gone, or a terminal that was closed, does not end the process between
+// the two. The action is given a context for its calls, which
 // does not end: what the server does after a call was given up would be unknown.
 func (env Env) handingOut(do func(ctx, call context.Context, c *api.Client, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {

@@ -16,7 +16,7 @@ import (
 )
 
 // jsonUser and jsonToken are the lines of --json. They are types of their own
-// because scripts rely on exactly these keys, whatever the wire types grow.
+// because scripts rely on exactly these keys, also when the wire types get more.
 type jsonUser struct {
 	UID      string `json:"uid"`
 	Name     string `json:"name"`
@@ -102,14 +102,14 @@ func tokenCells(t api.Token) []string {
 	return []string{t.ID, t.UID, dash(t.Name), moment(t.Created), used, dash(t.LastAddress), expiry(t.ExpiresOn), t.State}
 }
 
-// table prints before, the heads and the rows. Where there are no rows, it says so
+// table prints before, the heads and the rows. If there are no rows, it says so
 // on standard error instead.
 func (env Env) table(rows iter.Seq2[[]string, error], before string, heads ...string) error {
 	var t *text.Table
 	for cells, err := range rows {
 		if err != nil {
 			if t != nil {
-				t.Flush() // what came is shown; the error says that it is not all
+				t.Flush() // show what came; the error says that it is incomplete
 			}
 			return err
 		}
@@ -122,7 +122,7 @@ func (env Env) table(rows iter.Seq2[[]string, error], before string, heads ...st
 		}
 	}
 	if t == nil {
-		env.say("There are none.")
+		env.say("Nothing found.")
 		return nil
 	}
 	return t.Flush()
@@ -141,7 +141,7 @@ func (env Env) facts(u api.UserDetail) error {
 	t.Row("tokens", strconv.Itoa(u.Tokens))
 	t.Row("last used", lastUse(u.User))
 	if d := u.LoginDelay; d != nil {
-		t.Row("logins", fmt.Sprintf("delayed until %s, after %s in a row: gatehouse user unlock %s lifts it",
+		t.Row("logins", fmt.Sprintf("delayed until %s, after %s in a row; gatehouse user unlock %s lifts it",
 			moment(d.Until), Count(d.Failures, "bad password"), u.UID))
 	}
 	return t.Flush()
@@ -266,7 +266,6 @@ func dash(s string) string {
 	return s
 }
 
-// Count returns a number with its noun: 1 token, 2 tokens.
 // Count returns a number with its noun: 1 token, 2 tokens.
 func Count(n int, noun string) string {
 	if n == 1 {

@@ -33,25 +33,25 @@ type revocation struct {
 func tokenRevoke(env Env) *cobra.Command {
 	r := &revocation{env: env}
 	open := env.with(r.run)
-	c := command("revoke [ID…]", "Revoke tokens by id, or all that match", cobra.ArbitraryArgs,
+	c := command("revoke [ID…]", "Revoke tokens by id, or all that match filters", cobra.ArbitraryArgs,
 		func(cmd *cobra.Command, ids []string) error {
 			if err := r.check(cmd, ids); err != nil {
 				return err
 			}
 			return open(cmd, ids)
 		})
-	c.Long = `Revoke tokens by id (an unambiguous prefix of 8 characters or more will do), or
-all that match the filters together. What matches is shown first; on a terminal a
-question follows, elsewhere --yes must be given. If other tokens match by the time of
-the answer, nothing is revoked.` + times
+	c.Long = `Revoke tokens by id (its first 8 characters are enough if no other id begins with
+them), or all that match every filter. The command shows what matches and asks. Without
+a terminal it needs --yes. If other tokens match by the time of your answer, nothing is
+revoked.` + times
 	r.q.Filters = filterFlags(c, api.TokenFilters)
 	r.agreed = env.consents(c)
-	c.Flags().BoolVar(&r.dryRun, "dry-run", false, "only list what matches, on standard output")
-	jsonFlag(c, &r.asJSON, "print one object: how many were revoked, of how many; with --dry-run, one for each token")
+	c.Flags().BoolVar(&r.dryRun, "dry-run", false, "only list what matches")
+	jsonFlag(c, &r.asJSON, "print one object with the numbers of tokens revoked and in all; with --dry-run, one for each token")
 	return c
 }
 
-// check refuses what cannot be meant, before a client is opened.
+// check rejects combinations that make no sense, before a client is opened.
 func (r *revocation) check(cmd *cobra.Command, ids []string) error {
 	filter := len(r.q.Filters) > 0
 	name := cmd.CommandPath()
@@ -61,7 +61,7 @@ func (r *revocation) check(cmd *cobra.Command, ids []string) error {
 	case len(ids) > 0 && filter:
 		return Usagef("%s takes either IDs or filters, not both", name)
 	case len(ids) > 0 && r.dryRun:
-		return Usagef("--dry-run is for filters: what an ID names is not listed")
+		return Usagef("--dry-run needs a filter")
 	case filter && !r.dryRun:
 		if err := r.agreed.check(name + " by filter"); err != nil {
 			return Usagef("%w (--dry-run shows what matches)", err)
@@ -101,7 +101,7 @@ func (r *revocation) run(ctx context.Context, c *api.Client, ids []string) error
 		return err
 	}
 	if r.agreed.yes {
-		r.match = api.Matching{} // all that match, whichever they are by then
+		r.match = api.Matching{} // all that match at that moment
 	}
 	return r.all(ctx, c)
 }
@@ -158,7 +158,7 @@ func (r *revocation) warn(ctx context.Context, c *api.Client) error {
 }
 
 // all has the server revoke what matches, if that is still what was agreed to, and shows
-// the progress on a terminal. When it breaks off, what was revoked by then stays revoked.
+// the progress on a terminal. If it is interrupted, the tokens already revoked stay revoked.
 func (r *revocation) all(ctx context.Context, c *api.Client) error {
 	p, err := r.follow(c.RevokeMatching(ctx, api.BulkRevocation{Filters: r.q.Filters, Set: r.match.Set, At: r.match.At}))
 	if p.Job == "" { // refused
@@ -188,11 +188,11 @@ func (r *revocation) follow(rows iter.Seq2[api.Progress, error]) (p api.Progress
 	case err != nil:
 		return p, fmt.Errorf("after at least %s of %d: %w", Count(p.Revoked, "token"), p.Total, err)
 	case !p.Done:
-		return p, fmt.Errorf("after at least %s of %d: the server broke off", Count(p.Revoked, "token"), p.Total)
+		return p, fmt.Errorf("after at least %s of %d: the server stopped", Count(p.Revoked, "token"), p.Total)
 	case p.Stopped:
 		return p, fmt.Errorf("stopped after %s of %d", Count(p.Revoked, "token"), p.Total)
 	case p.Revoked < p.Total:
-		r.env.say("Revoked %s and left %d alone: by then they no longer matched.", Count(p.Revoked, "token"), p.Total-p.Revoked)
+		r.env.say("Revoked %s. Left %d alone, because they no longer matched.", Count(p.Revoked, "token"), p.Total-p.Revoked)
 	default:
 		r.env.say("Revoked %s.", Count(p.Revoked, "token"))
 	}
@@ -202,7 +202,7 @@ func (r *revocation) follow(rows iter.Seq2[api.Progress, error]) (p api.Progress
 // report says how many of the ids that were named are revoked.
 func (r *revocation) report(done, asked int) error {
 	if done < asked {
-		r.env.say("Revoked %s; %d had been revoked before.", Count(done, "token"), asked-done)
+		r.env.say("Revoked %s; %d were revoked before.", Count(done, "token"), asked-done)
 	} else {
 		r.env.say("Revoked %s.", Count(done, "token"))
 	}

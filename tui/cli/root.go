@@ -61,9 +61,9 @@ func Execute(ctx context.Context, root *cobra.Command, args []string) error {
 const twin = "environment"
 
 // Twins lets the environment set these flags of the command: --read-only, for
-// example, by GATEHOUSE_READ_ONLY. It is for flags that say where and how. A flag that
-// says which rows a command acts on, or that the user agrees to it, is not among them:
-// a variable left over from another task would change what a command does unseen.
+// example, by GATEHOUSE_READ_ONLY. It is for flags that say where and how. Flags
+// that say which rows a command acts on, or that the user agrees, are not among them: a
+// variable left over from another task would change what a command does without notice.
 func Twins(c *cobra.Command, flags ...string) {
 	for _, name := range flags {
 		f := c.Flags().Lookup(name)
@@ -74,8 +74,8 @@ func Twins(c *cobra.Command, flags ...string) {
 	}
 }
 
-// environment sets each flag that has a twin and is not on the command line from
-// that. An empty variable is as one that is not set.
+// environment sets each flag that has a twin from the environment, unless it is on the
+// command line. An empty variable counts as not set.
 func environment(c *cobra.Command) (err error) {
 	c.Flags().VisitAll(func(f *pflag.Flag) {
 		name := "GATEHOUSE_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
@@ -105,8 +105,8 @@ func Origin(c *cobra.Command, flag string) string {
 	}
 }
 
-// noEmpty refuses a flag with an empty value. It comes from a shell variable that is
-// not set: taken for "no such flag", `token revoke --user "$USER_ID" --idle 90d` would
+// noEmpty rejects a flag with an empty value. It comes from a shell variable that is not
+// set. If it counted as "no such flag", `token revoke --user "$USER_ID" --idle 90d` would
 // revoke the tokens of everybody.
 func noEmpty(c *cobra.Command) (err error) {
 	c.Flags().Visit(func(f *pflag.Flag) {
@@ -129,7 +129,7 @@ func jsonFlag(c *cobra.Command, asJSON *bool, usage string) {
 
 func completionCommand(out io.Writer) *cobra.Command {
 	return &cobra.Command{
-		Use: "completion SHELL", Short: "Print what makes bash, fish, powershell or zsh complete the commands",
+		Use: "completion SHELL", Short: "Print a completion script for bash, fish, powershell or zsh",
 		Args: cobra.ArbitraryArgs, ValidArgs: []string{"bash", "fish", "powershell", "zsh"},
 		RunE: func(c *cobra.Command, args []string) error {
 			switch root := c.Root(); strings.Join(args, " ") {
@@ -147,10 +147,10 @@ func completionCommand(out io.Writer) *cobra.Command {
 	}
 }
 
-// helpCommand is cobra's, but that an unknown command is an error.
+// helpCommand is cobra's, except that an unknown command is an error.
 func helpCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "help [COMMAND]", Short: "Say what a command does",
+		Use: "help [COMMAND]", Short: "Explain a command",
 		RunE: func(c *cobra.Command, args []string) error {
 			about, rest, err := c.Root().Find(args)
 			if err != nil || len(rest) > 0 {

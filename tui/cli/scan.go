@@ -38,9 +38,9 @@ func scanCommand(env Env) *cobra.Command {
 			}
 			return s.result()
 		}))
-	c.Long = `Find this installation's tokens in files, in directories with all beneath them, or
-in standard input. Text in UTF-16 with a byte-order mark is read as well. The exit
-status is 6 if there is a token that works, and 0 if there is none.`
+	c.Long = `Find this installation's tokens in files, in directories and everything below them, or
+in standard input (-). UTF-16 with a byte-order mark is read too. The exit status is 6 if
+a token works, and 0 if none does.`
 	return c
 }
 
@@ -57,14 +57,14 @@ type scan struct {
 	unread   int // paths that could not be read
 }
 
-// result says how the scan ended. That a token lies about matters more than that
-// something could not be read, which has been said.
+// result says how the scan ended. A token that was found matters more than a file that
+// could not be read, which has been reported already.
 func (s *scan) result() error {
 	switch {
 	case s.works > 0:
 		return &foundError{s.works}
 	case s.unread > 0:
-		return fmt.Errorf("%s could not be looked through", Count(s.unread, "path"))
+		return fmt.Errorf("%s could not be read", Count(s.unread, "path"))
 	}
 	return nil
 }
@@ -73,7 +73,7 @@ func (s *scan) result() error {
 type foundError struct{ places int }
 
 func (e *foundError) Error() string {
-	return "tokens that work were found in " + Count(e.places, "place")
+	return "found tokens that work in " + Count(e.places, "place")
 }
 
 type suspect struct {
@@ -82,7 +82,7 @@ type suspect struct {
 	token string
 }
 
-// lookThrough looks through a path or, for "-", standard input.
+// lookThrough reads a path or, for "-", standard input.
 func (s *scan) lookThrough(ctx context.Context, path string) error {
 	if path != "-" {
 		return s.walk(ctx, path)
@@ -92,7 +92,7 @@ func (s *scan) lookThrough(ctx context.Context, path string) error {
 }
 
 // walk looks through a file, or all that is beneath a directory. Symbolic links
-// are not followed, and of devices, pipes and sockets nothing is read.
+// are not followed, and devices, pipes and sockets are not read.
 func (s *scan) walk(ctx context.Context, root string) error {
 	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		switch {
@@ -103,7 +103,7 @@ func (s *scan) walk(ctx context.Context, root string) error {
 		case d.Type().IsRegular():
 			return s.read(ctx, path)
 		case path == root && !d.IsDir():
-			s.env.say("%s is no file and no directory, and was passed over.", text.Escape(path))
+			s.env.say("%s is neither a file nor a directory: skipped.", text.Escape(path))
 		}
 		return nil
 	})
@@ -130,7 +130,7 @@ func (s *scan) read(ctx context.Context, path string) error {
 	return err
 }
 
-// cannot says that a file could not be read, and goes on with the others.
+// cannot reports that a file could not be read. The scan continues.
 func (s *scan) cannot(path string, err error) {
 	if bad := (*fs.PathError)(nil); errors.As(err, &bad) {
 		err = bad.Err
@@ -161,7 +161,7 @@ func (s *scan) ask(ctx context.Context) error {
 		return err
 	}
 	if len(found.Tokens) != len(s.suspects) {
-		return errors.New("the server's reply does not fit what was asked")
+		return errors.New("the server's reply does not match the question")
 	}
 	for i, t := range found.Tokens {
 		if t.ID == "" {

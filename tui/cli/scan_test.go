@@ -208,7 +208,7 @@ func TestScan(t *testing.T) {
 		cmd.SetArgs(append([]string{}, args...)) // for nil it would take the test's own
 		return cmd.ExecuteContext(t.Context())
 	}
-	if err := scan(dir); exitStatus(err) != statusFound || err.Error() != "tokens that work were found in 252 places" || messages.Len() != 0 {
+	if err := scan(dir); exitStatus(err) != statusFound || err.Error() != "found tokens that work in 252 places" || messages.Len() != 0 {
 		t.Fatalf("got %v, %s", err, messages.String())
 	}
 	got := out.String()
@@ -225,7 +225,7 @@ func TestScan(t *testing.T) {
 			t.Errorf("asked about %d at once", n)
 		}
 	}
-	if err := scan(filepath.Join(dir, "pipe"), filepath.Join(dir, "sub", "link"), filepath.Join(dir, "empty")); err != nil || strings.Count(messages.String(), "passed over") != 2 || out.Len() != 0 {
+	if err := scan(filepath.Join(dir, "pipe"), filepath.Join(dir, "sub", "link"), filepath.Join(dir, "empty")); err != nil || strings.Count(messages.String(), "skipped") != 2 || out.Len() != 0 {
 		t.Errorf("got %v, %q, %q", err, out.String(), messages.String())
 	}
 	err := scan(filepath.Join(dir, "no\x1bsuch"), filepath.Join(dir, "empty"))

@@ -14,7 +14,7 @@ import (
 
 func tokenShow(env Env) *cobra.Command {
 	var asJSON bool
-	c := command("show ID", "Show all that is known of a token: its limits, its uses, and from where", oneToken, env.with(
+	c := command("show ID", "Show a token: its limits, its uses and the addresses it came from", oneToken, env.with(
 		func(ctx context.Context, c *api.Client, args []string) error {
 			t, err := c.Token(ctx, args[0])
 			if err != nil {

@@ -11,7 +11,7 @@ import (
 )
 
 func tokenCommand(env Env) *cobra.Command {
-	return Group("token", "See, make and revoke API access tokens",
+	return Group("token", "List, make and revoke tokens",
 		tokenList(env), tokenShow(env), tokenCreate(env), tokenRotate(env), tokenRename(env), tokenRevoke(env))
 }
 
@@ -27,16 +27,16 @@ type listing struct {
 func (l *listing) flags(c *cobra.Command, forms []api.FilterForm, keys ...api.Order) {
 	l.filters = filterFlags(c, forms)
 	l.sort.flag(c, keys...)
-	c.Flags().IntVar(&l.limit, "limit", 0, "print at most so many")
+	c.Flags().IntVar(&l.limit, "limit", 0, "print at most N")
 	jsonFlag(c, &l.form.json, "print one object a line")
-	c.Flags().BoolVar(&l.form.csv, "csv", false, "print comma-separated values, with a line of names first")
+	c.Flags().BoolVar(&l.form.csv, "csv", false, "print comma-separated values, with a header")
 }
 
-// check refuses what the server would not get to see.
+// check rejects what the server does not get to see.
 func (l *listing) check(c *cobra.Command) error {
 	switch {
 	case l.form.json && l.form.csv:
-		return Usagef("--json and --csv exclude each other")
+		return Usagef("--json and --csv can't be combined")
 	case l.limit < 0, l.limit == 0 && c.Flags().Changed("limit"):
 		return Usagef("--limit: %d is not a number of rows", l.limit)
 	}
@@ -50,13 +50,13 @@ func tokenList(env Env) *cobra.Command {
 		order, reverse, _ := l.sort.order()
 		return env.tokens(c.Tokens(ctx, api.TokenQuery{Filters: l.filters, Revoked: true, Order: order, Reverse: reverse, Limit: l.limit}), l.form, "")
 	})
-	c := command("list", "List tokens, the revoked too, the longest unused first", None, func(cmd *cobra.Command, args []string) error {
+	c := command("list", "List tokens, also revoked ones, the longest unused first", None, func(cmd *cobra.Command, args []string) error {
 		if err := l.check(cmd); err != nil {
 			return err
 		}
 		return open(cmd, args)
 	})
-	c.Long = "List tokens, the revoked too, the longest unused first. Several filters mean and." + times
+	c.Long = "List tokens, also revoked ones, the longest unused first. Several filters mean and." + times
 	l.flags(c, api.TokenFilters, api.ByLastUsed, api.ByCreated)
 	return c
 }
@@ -64,8 +64,8 @@ func tokenList(env Env) *cobra.Command {
 // times explains the T of filters.
 const times = `
 
-T is a time as RFC 3339 has it (2026-11-29T15:04:05Z), a date (2026-11-29: its
-beginning, on the server's clock), or a span ago (36h, 90d). SPAN is a number with y,
+T is a time (2026-11-29T15:04:05Z, RFC 3339), a date (2026-11-29, its beginning on the
+server's clock), or a span ago (36h, 90d). SPAN is a number with y,
 w, d, h, m (minutes) or s.`
 
 func tokenCreate(env Env) *cobra.Command {
@@ -78,9 +78,9 @@ func tokenCreate(env Env) *cobra.Command {
 			}
 			if err := env.deliver(ctx, t.Secret); err != nil {
 				if _, bad := c.Revoke(call, api.Revocation{IDs: []string{t.ID}}); bad != nil {
-					return fmt.Errorf("token %s could not be printed (%w), nor revoked: %v", t.ID, err, bad)
+					return fmt.Errorf("token %s could not be printed (%w) and could not be revoked either: %v", t.ID, err, bad)
 				}
-				return fmt.Errorf("token %s could not be printed, and is revoked again: %w", t.ID, err)
+				return fmt.Errorf("token %s could not be printed, so it is revoked: %w", t.ID, err)
 			}
 			env.say("Token %s of %s expires: %s.", text.Escape(t.ID), text.Escape(t.UID), expiry(t.ExpiresOn))
 			if t.Warning != "" {
@@ -88,11 +88,11 @@ func tokenCreate(env Env) *cobra.Command {
 			}
 			return nil
 		}))
-	c.Flags().StringVar(&r.UID, "user", "", "whose token (required)")
-	c.Flags().StringVar(&r.Name, "name", "", "what it is for")
-	c.Flags().StringVar(&r.ExpiresIn, "expires", "", `how long it works, such as "90d" (the default is the server's)`)
-	c.Flags().StringArrayVar(&r.Scopes, "scope", nil, "limit it to this scope; may be repeated")
-	c.Flags().StringArrayVar(&r.Addresses, "address", nil, `limit it to these addresses, such as "10.0.0.0/8"; may be repeated`)
+	c.Flags().StringVar(&r.UID, "user", "", "the user (required)")
+	c.Flags().StringVar(&r.Name, "name", "", "what the token is for")
+	c.Flags().StringVar(&r.ExpiresIn, "expires", "", `how long it works, such as "90d" (default: the server's setting)`)
+	c.Flags().StringArrayVar(&r.Scopes, "scope", nil, "limit the token to this scope; may be repeated")
+	c.Flags().StringArrayVar(&r.Addresses, "address", nil, `limit the token to these addresses, such as "10.0.0.0/8"; may be repeated`)
 	run := c.RunE
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if r.UID == "" {
@@ -113,10 +113,10 @@ func tokenRotate(env Env) *cobra.Command {
 				return err
 			}
 			if err := env.deliver(ctx, t.Secret); err != nil {
-				return fmt.Errorf("the new secret of token %s could not be printed, and the old one works on for up to 30 days: run the command again: %w", t.ID, err)
+				return fmt.Errorf("the new secret of token %s could not be printed; the old one works for up to 30 days more: run the command again: %w", t.ID, err)
 			}
 			if _, err := c.RotateToken(call, t.ID, api.Rotation{Overlap: overlap}); err != nil {
-				return fmt.Errorf("the new secret of token %s is printed, but the end of the old one is not set: run the command again: %w", t.ID, err)
+				return fmt.Errorf("the new secret of token %s is printed, but the old one has no end yet: run the command again: %w", t.ID, err)
 			}
 			end := "no longer works"
 			if overlap != "0" && overlap != "0s" {
@@ -125,7 +125,7 @@ func tokenRotate(env Env) *cobra.Command {
 			env.say("The old secret of token %s of %s %s.", text.Escape(t.ID), text.Escape(t.UID), text.Escape(end))
 			return nil
 		}))
-	c.Flags().StringVar(&overlap, "overlap", "24h", `how long the old secret works beside the new one, unless that is used before; "0" ends it at once`)
+	c.Flags().StringVar(&overlap, "overlap", "24h", `how long the old secret keeps working, unless the new one is used first; "0" ends it at once`)
 	return c
 }
 
@@ -146,7 +146,7 @@ func tokenRename(env Env) *cobra.Command {
 		}))
 }
 
-// oneToken takes the ID of a token. A whole token is not to be repeated in messages or
+// oneToken takes the ID of a token. A whole token must not appear in messages or
 // logs.
 func oneToken(c *cobra.Command, args []string) error {
 	if err := One("ID")(c, args); err != nil {
@@ -158,8 +158,8 @@ func oneToken(c *cobra.Command, args []string) error {
 	return nil
 }
 
-// known fails with the server's 404 unless the user exists (or uid is empty). For a
-// mistyped name an empty listing would say that all is well.
+// known fails with the server's 404 unless the user exists (or uid is empty). An
+// empty listing for a mistyped name would look as if all were well.
 func known(ctx context.Context, c *api.Client, uid string) error {
 	if uid == "" {
 		return nil

@@ -12,10 +12,10 @@ import (
 )
 
 func userCommand(env Env) *cobra.Command {
-	return Group("user", "See and change users",
+	return Group("user", "List, add and change users",
 		userAdd(env), userList(env), userShow(env), userPasswd(env),
-		userSwitch(env, "disable", "Stop every token and session of a user, until enable", (*api.Client).DisableUser),
-		userSwitch(env, "enable", "Let a disabled user and the user's tokens in again", (*api.Client).EnableUser),
+		userSwitch(env, "disable", "Stop all tokens and sessions of a user", (*api.Client).DisableUser),
+		userSwitch(env, "enable", "Let a disabled user's tokens and logins work again", (*api.Client).EnableUser),
 		userUnlock(env), userRename(env), userRemove(env), userLink(env), userUnlink(env), userOffboard(env))
 }
 
@@ -35,16 +35,16 @@ func userAdd(env Env) *cobra.Command {
 			if given == "" {
 				if err := env.deliver(ctx, made); err != nil {
 					if bad := c.RemoveUser(call, args[0]); bad != nil {
-						return fmt.Errorf("the password of %s could not be printed (%w), nor the user removed: %v", args[0], err, bad)
+						return fmt.Errorf("the password of %s could not be printed (%w), and the user could not be removed either: %v", args[0], err, bad)
 					}
-					return fmt.Errorf("the password of %s could not be printed, and the user is removed again: %w", args[0], err)
+					return fmt.Errorf("the password of %s could not be printed, so the user is removed again: %w", args[0], err)
 				}
 			}
 			env.say("Added %s.%s", text.Escape(args[0]), shownOnce(given))
 			return nil
 		}))
-	c.Long = "Add a local user. The password is asked for on a terminal, or made and printed."
-	c.Flags().BoolVar(&stdin, "password-stdin", false, "read the password, one line, from standard input")
+	c.Long = "Add a user with a password kept here. On a terminal the command asks for the password;\notherwise, or if you leave it empty, it makes one and prints it."
+	c.Flags().BoolVar(&stdin, "password-stdin", false, "read the password from the first line of standard input")
 	Twins(c, "password-stdin")
 	c.Flags().StringVar(&name, "name", "", "the person's name")
 	return c
@@ -66,11 +66,11 @@ func userPasswd(env Env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			env.say("Changed the password of %s and ended the user's sessions; tokens go on working.%s", text.Escape(args[0]), shownOnce(given))
+			env.say("Changed the password of %s and ended the user's sessions. Tokens still work.%s", text.Escape(args[0]), shownOnce(given))
 			return nil
 		}))
-	c.Long = "Set a user's password. It is asked for on a terminal, or made and printed."
-	c.Flags().BoolVar(&stdin, "password-stdin", false, "read the password, one line, from standard input")
+	c.Long = "Set a user's password and end the user's sessions. On a terminal the command asks for\nthe password; otherwise, or if you leave it empty, it makes one and prints it."
+	c.Flags().BoolVar(&stdin, "password-stdin", false, "read the password from the first line of standard input")
 	Twins(c, "password-stdin")
 	return c
 }
@@ -86,7 +86,7 @@ func (env Env) makePassword(ctx, call context.Context, c *api.Client, uid string
 	printed := u.Source == "local" // others have no password here, and the server says so
 	if printed {
 		if err := env.deliver(ctx, made); err != nil {
-			return fmt.Errorf("the new password of %s could not be printed, and the one before stays: %w", uid, err)
+			return fmt.Errorf("the new password of %s could not be printed, so the old one stays: %w", uid, err)
 		}
 	}
 	_, err = c.SetPassword(call, uid, made)
@@ -169,18 +169,18 @@ func userUnlock(env Env) *cobra.Command {
 			env.say("%s may log in again.", text.Escape(args[0]))
 			return nil
 		}))
-	c.Long = "Lift the delay of a user's logins that too many bad passwords brought. A disabled user stays disabled: see enable."
+	c.Long = "Lift the delay of a user's logins after too many bad passwords. A disabled user stays\ndisabled: see enable."
 	return c
 }
 
 func userRename(env Env) *cobra.Command {
 	two := func(c *cobra.Command, args []string) error {
 		if len(args) != 2 {
-			return Usagef("%s takes a UID, and a NEW one", c.CommandPath())
+			return Usagef("%s takes a UID and a NEW uid", c.CommandPath())
 		}
 		return nil
 	}
-	return command("rename UID NEW", "Give a user another uid; identities, tokens and sessions stay", two, env.with(
+	return command("rename UID NEW", "Change a user's uid; identities, tokens and sessions stay", two, env.with(
 		func(ctx context.Context, c *api.Client, args []string) error {
 			if err := c.RenameUser(ctx, args[0], args[1]); err != nil {
 				return err
@@ -212,7 +212,7 @@ func userRemove(env Env) *cobra.Command {
 		}
 		return open(cmd, args)
 	})
-	c.Long = "Remove a user and revoke the user's tokens for good. On a terminal it asks first; elsewhere --yes must be given."
+	c.Long = "Remove a user and revoke the user's tokens for good. The command asks first. Without a\nterminal it needs --yes."
 	agreed = env.consents(c)
 	return c
 }
