@@ -65,7 +65,7 @@ func (c *checkpoints) makeIfDue(ctx context.Context) {
 	}
 	s.retention.Tell()
 	now, size := s.opts.Now(), s.journal.Size()
-	grown, most := size-c.size, s.opts.MostEvents
+	grown, most := size-c.size, s.bounds.Load().MostEvents
 	large := most > 0 && size > most && grown > most/16
 	age := now.Sub(c.at) // less than 0: it was made by a clock that was ahead
 	if age >= 0 && age < s.opts.Checkpoints && grown < checkpointGrown && !large || s.Writable() != nil {

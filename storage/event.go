@@ -69,7 +69,8 @@ func (s *Store) Audit() audit.Log { return audit.Of(s.journal) }
 
 func newRetention(s *Store) *audit.Retention {
 	r := audit.NewRetention(audit.Options{
-		Journal: s.journal, Keep: s.opts.KeepEvents, Most: s.opts.MostEvents, Now: s.Now,
+		Journal: s.journal, Now: s.Now,
+		Keep: func() time.Duration { return s.bounds.Load().KeepEvents }, Most: func() int64 { return s.bounds.Load().MostEvents },
 		Note: func(e Event) { s.Note(Actor{Name: "retention"}, e) }, Log: s.opts.Log,
 	})
 	r.Cover(s.checkpoints.last().Sequence)

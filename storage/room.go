@@ -17,18 +17,19 @@ type room struct {
 // checkRoom returns ErrTooMany when the user holds all the tokens it may.
 // Tokens that have expired do not count.
 func (t *tx) checkRoom(owner UserID) error {
-	if t.s.opts.MaxPerUser == 0 {
+	most := t.s.bounds.Load().MaxPerUser
+	if most == 0 {
 		return nil
 	}
 	r, known := t.writer.rooms[owner]
-	if !known || r.held >= t.s.opts.MaxPerUser && t.now >= r.until {
+	if !known || r.held >= most && t.now >= r.until {
 		var err error
 		if r, err = t.measure(owner); err != nil {
 			return err
 		}
 		t.writer.rooms[owner] = r
 	}
-	if r.held >= t.s.opts.MaxPerUser {
+	if r.held >= most {
 		return ErrTooMany
 	}
 	return nil
@@ -38,7 +39,7 @@ func (t *tx) checkRoom(owner UserID) error {
 // tokens, the oldest of these are revoked, more than have been made since the
 // last time: somebody may make tokens of a minute for years.
 func (t *tx) measure(owner UserID) (room, error) {
-	most := t.s.opts.MaxPerUser
+	most := t.s.bounds.Load().MaxPerUser
 	var held []ID
 	for k := range t.Scan(record.HeldBy(owner)) {
 		_, id := record.CutOwnedKey(k)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gatehouse/storage/audit"
@@ -45,6 +46,17 @@ type Options struct {
 	Log    *slog.Logger
 }
 
+// Bounds are those of the [Options] that may be changed while the store is open.
+type Bounds struct {
+	MaxPerUser int
+	KeepEvents time.Duration
+	MostEvents int64
+}
+
+// SetBounds changes the bounds: that on tokens at once, those on the audit log when it is
+// looked at next.
+func (s *Store) SetBounds(b Bounds) { s.bounds.Store(&b) }
+
 // Store is an open data directory. Its methods may be called from many
 // goroutines.
 type Store struct {
@@ -73,6 +85,7 @@ type Store struct {
 	stale     stale
 	clock     clock
 	retention *audit.Retention
+	bounds    atomic.Pointer[Bounds]
 
 	useLog *uses.Log
 	uses   *uses.Flusher
@@ -131,6 +144,7 @@ func newStore(dir string, opts Options) (*Store, error) {
 		closing: make(chan struct{}),
 		surplus: newSurplus(),
 	}
+	s.SetBounds(Bounds{opts.MaxPerUser, opts.KeepEvents, opts.MostEvents})
 	s.opening, s.writer = newOpening(s), newWriter(s)
 	s.upkeep.s, s.checkpoints.s, s.stop.s, s.surplus.s = s, s, s, s
 	s.stop.within = closeWithin

@@ -27,8 +27,8 @@ type Retention struct {
 // Options say how a Retention works. All are needed.
 type Options struct {
 	Journal *journal.Journal
-	Keep    time.Duration             // how long events are kept; 0: for as long as there is room
-	Most    int64                     // bytes that they may take, beside what a rebuild needs; 0: any number
+	Keep    func() time.Duration      // how long events are kept; 0: for as long as there is room
+	Most    func() int64              // bytes that they may take, beside what a rebuild needs; 0: any number
 	Now     func() (time.Time, error) // the error says why the clock is not to be believed
 	Note    func(record.Event)        // writes an event
 	Log     *slog.Logger
@@ -69,11 +69,12 @@ func (r *Retention) Held() (n, of int, why error) {
 
 // look returns also before which time events may go.
 func (r *Retention) look() (before time.Time, n, of int, why error) {
-	if r.Keep == 0 {
+	keep := r.Keep()
+	if keep == 0 {
 		return longAgo, 0, 0, nil
 	}
 	now, doubt := r.Now()
-	before = now.Add(-r.Keep)
+	before = now.Add(-keep)
 	segments, all, first := r.Journal.Older(before, r.covered.Load())
 	oldest, last := r.Journal.FirstSequence(), r.Journal.LastSequence()
 	switch {
@@ -115,7 +116,7 @@ func (r *Retention) Prune() {
 	if held != nil {
 		before = longAgo
 	}
-	most := r.Most
+	most := r.Most()
 	if r.Journal.Size() > most {
 		most -= most / 16
 	}

@@ -54,7 +54,7 @@ func TestRetention(t *testing.T) {
 			}
 			var noted []record.Event
 			r := audit.NewRetention(audit.Options{
-				Journal: j, Keep: c.keep, Most: c.most, Log: slog.New(slog.DiscardHandler),
+				Journal: j, Keep: func() time.Duration { return c.keep }, Most: func() int64 { return c.most }, Log: slog.New(slog.DiscardHandler),
 				Now:  func() (time.Time, error) { return clock.Now(), c.doubt },
 				Note: func(e record.Event) { noted = append(noted, e) },
 			})

@@ -1,0 +1,37 @@
+package storage
+
+import (
+	"errors"
+	"testing"
+)
+
+// TestSetBounds: the bound on a user's tokens can be changed while the store is open.
+func TestSetBounds(t *testing.T) {
+	s, err := Open(t.TempDir(), Options{MaxPerUser: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	u, err := s.AddUser(Actor{Name: "test"}, "ada@example.com", "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		most, made int
+	}{{1, 1}, {3, 2}, {2, 0}, {0, 5}, {9, 1}} {
+		s.SetBounds(Bounds{MaxPerUser: c.most})
+		for n := 0; ; n++ {
+			_, _, err := s.CreateToken(Actor{Name: "test"}, u.ID, TokenSpec{})
+			if err == nil && (c.most > 0 || n+1 < c.made) {
+				continue
+			}
+			if err != nil && !errors.Is(err, ErrTooMany) {
+				t.Fatal(err)
+			}
+			if made := n + map[bool]int{err == nil: 1}[true]; made != c.made {
+				t.Errorf("at most %d: %d more were made, want %d", c.most, made, c.made)
+			}
+			break
+		}
+	}
+}
