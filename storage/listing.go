@@ -3,6 +3,7 @@ package storage
 import (
 	"bytes"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"iter"
 	"runtime"
@@ -92,94 +93,19 @@ func (s *Store) show(f TokenFilter, places []Place, yield func(Token, error) boo
 
 // places finds the tokens that the filter takes, in their order.
 func (s *Store) places(f TokenFilter) ([]Place, error) {
-	v, err := s.views.Sieve(f)
-	switch {
-	case err != nil:
-		return nil, err
-	case f.Owner != 0 && !f.Revoked:
-		return s.placesOf(&v)
-	case f.Revoked:
-		return s.walk(&v)
-	}
 	if err := s.opening.awaitTable(); err != nil {
 		return nil, err
 	}
-	return s.views.Page(&v)
+	return s.views.Places(f)
 }
 
 // CountTokens counts the tokens that the filter takes, its After and Limit
 // apart.
 func (s *Store) CountTokens(f TokenFilter) (int, error) {
-	f.After, f.Limit, f.Order = Place{}, 0, ByLastUsed
-	if f.Owner != 0 || f.Revoked {
-		list, err := s.places(f)
-		return len(list), err
-	}
 	if err := s.opening.awaitTable(); err != nil {
 		return 0, err
 	}
-	if f == (TokenFilter{}) {
-		return s.table.Len(), nil
-	}
-	v, err := s.views.Sieve(f)
-	if err != nil {
-		return 0, err
-	}
-	return s.views.Count(&v)
-}
-
-// placesOf finds the tokens of one owner by the index, which has when they were
-// created, and the table, which has when they were used.
-func (s *Store) placesOf(v *order.Sieve) ([]Place, error) {
-	to := order.Select(v.TokenFilter)
-	_, number, _ := s.table.Owners.Find(v.Owner)
-	err := s.view(func(rd *reader) error {
-		for k := range rd.Scan(record.HeldBy(v.Owner)) {
-			created, id := record.CutOwnedKey(k)
-			e, ok, err := s.lookup(id)
-			if err != nil {
-				return err
-			}
-			if !ok || e.Owner != number || !v.Takes(id, number, e.Used) {
-				continue
-			}
-			at := Place{At: e.Used.Ms(), ID: id}
-			if v.Order == ByCreated {
-				at.At = created
-			}
-			to.Offer(at)
-		}
-		return nil
-	})
-	return to.List(), err
-}
-
-// walk finds the tokens by reading all of their records, also those that are
-// not in the table.
-func (s *Store) walk(v *order.Sieve) ([]Place, error) {
-	to := order.Select(v.TokenFilter)
-	take := func(t Token) {
-		_, number, _ := s.table.Owners.Find(t.Owner)
-		used := record.CreatedAt(t.LastUsed)
-		if t.LastUsed != t.Created {
-			used = record.UsedAt(t.LastUsed)
-		}
-		if !v.Revoked && t.Dead() || !v.Takes(t.ID, number, used) {
-			return
-		}
-		at := Place{At: t.LastUsed, ID: t.ID}
-		if v.Order == ByCreated {
-			at.At = t.Created
-		}
-		to.Offer(at)
-	}
-	err := s.view(func(rd *reader) error {
-		if v.Owner != 0 {
-			return rd.eachOwned(v.Owner, take)
-		}
-		return rd.eachToken(take)
-	})
-	return to.List(), err
+	return s.views.Count(f)
 }
 
 func (rd *reader) eachOwned(owner UserID, fn func(Token)) error {
@@ -289,4 +215,53 @@ func (s *Store) MatchTokens(f TokenFilter) ([]ID, error) {
 		ids[i] = at.ID
 	}
 	return ids, err
+}
+
+// viewsIndex is what the sorted views read of the index: see [order.Index].
+type viewsIndex struct{ s *Store }
+
+func (x viewsIndex) Held(user record.UserID, fn func(id keys.ID, created int64)) error {
+	return x.owned(record.HeldBy(user), fn)
+}
+
+func (x viewsIndex) Owned(first byte, fn func(id keys.ID, created int64)) error {
+	return x.owned(record.Key('o', []byte{first}), fn)
+}
+
+func (x viewsIndex) owned(prefix []byte, fn func(id keys.ID, created int64)) error {
+	return x.s.view(func(rd *reader) error {
+		for k := range rd.Scan(prefix) {
+			created, id := record.CutOwnedKey(k)
+			fn(id, created)
+		}
+		return nil
+	})
+}
+
+func (x viewsIndex) Tokens(owner record.UserID, fn func(Token)) error {
+	return x.s.view(func(rd *reader) error {
+		if owner != 0 {
+			return rd.eachOwned(owner, fn)
+		}
+		return rd.eachToken(fn)
+	})
+}
+
+func (x viewsIndex) Users(fn func(id record.UserID, created int64)) error {
+	return x.s.view(func(rd *reader) error {
+		return rd.Each([]byte{'u'}, func(k, v []byte) error {
+			o, rest, err := record.ParseOwner(record.DecodeUserID(k[1:]), v)
+			if err != nil {
+				return err
+			}
+			var in struct {
+				Created int64 `json:"created"`
+			}
+			if err := json.Unmarshal(rest, &in); err != nil {
+				return err
+			}
+			fn(o.ID, in.Created)
+			return nil
+		})
+	})
 }

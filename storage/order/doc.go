@@ -9,7 +9,7 @@
 //
 //	writer   NoteToken, NoteUser    what was made, changed or ended
 //	flusher  NoteUses               what was used
-//	look     Page, Count, Users     takes over what was noted, then reads
+//	look     Places, Count, Users   takes over what was noted, then reads
 //
 // The package reads the table, and the index through [Index]. It writes nothing, keeps
 // no record, and never decides who may see what.

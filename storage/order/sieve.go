@@ -147,15 +147,14 @@ func (t *top[T]) cut() {
 	}
 }
 
-// Selection keeps the first places of a listing.
-type Selection struct {
+// selection keeps the first places of a listing.
+type selection struct {
 	top[Place]
 	after Place // zero: from the beginning
 }
 
-// Select returns an empty selection of what a filter takes.
-func Select(f TokenFilter) *Selection {
-	p := &Selection{after: f.After}
+func newSelection(f TokenFilter) *selection {
+	p := &selection{after: f.After}
 	p.limit, p.compare = f.Limit, Place.Compare
 	if f.Reverse {
 		p.compare = func(a, b Place) int { return b.Compare(a) }
@@ -163,15 +162,15 @@ func Select(f TokenFilter) *Selection {
 	return p
 }
 
-// Offer adds a place, unless it comes before what the filter asks for.
-func (p *Selection) Offer(at Place) {
+// offer adds a place, unless it comes before what the filter asks for.
+func (p *selection) offer(at Place) {
 	if (p.after == Place{}) || p.compare(p.after, at) < 0 {
 		p.top.offer(at)
 	}
 }
 
-// List returns the first of the places, up to the filter's limit, in its order.
-func (p *Selection) List() []Place {
+// sorted returns the first of the places, up to the filter's limit, in its order.
+func (p *selection) sorted() []Place {
 	p.cut()
 	return p.list
 }

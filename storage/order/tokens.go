@@ -270,7 +270,7 @@ func (o *tokens) set(r *rows, held []Holding, staleSince int64) {
 
 // page finds the places that a filter takes.
 func (o *tokens) page(v *Sieve) []Place {
-	found := Select(v.TokenFilter)
+	found := newSelection(v.TokenFilter)
 	offer := func(r row) {
 		if !v.Takes(r.id, r.owner, r.used) {
 			return
@@ -279,11 +279,11 @@ func (o *tokens) page(v *Sieve) []Place {
 		if v.Order == Created {
 			at.At = r.created
 		}
-		found.Offer(at)
+		found.offer(at)
 	}
 	if v.few != nil {
 		o.each(v.few, offer)
-		return found.List()
+		return found.sorted()
 	}
 	for _, r := range o.recent {
 		offer(r)
@@ -314,7 +314,7 @@ func (o *tokens) page(v *Sieve) []Place {
 			break
 		}
 	}
-	return found.List()
+	return found.sorted()
 }
 
 // last is the end of the rows, in the order at hand, that may be idle for as

@@ -38,8 +38,8 @@ func (a Standing) compare(b Standing) int {
 	return strings.Compare(a.UID, b.UID)
 }
 
-// UsersHolding is Users for callers that know what the users hold, by number.
-func (v *Views) UsersHolding(f UserFilter, held []Holding) (list []Standing, err error) {
+// usersHolding finds the users of whom it is known what they hold, by number.
+func (v *Views) usersHolding(f UserFilter, held []Holding) (list []Standing, err error) {
 	after := Standing{UserPlace: UserPlace{f.After.At, record.Fold(f.After.UID)}}
 	best := top[Standing]{limit: f.Limit, compare: Standing.compare}
 	if f.Reverse {

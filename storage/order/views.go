@@ -15,6 +15,8 @@ type Index interface {
 	Held(user record.UserID, fn func(id keys.ID, created int64)) error
 	// Owned is told of all tokens of the users whose ids begin with a byte.
 	Owned(first byte, fn func(id keys.ID, created int64)) error
+	// Tokens is told of all tokens of a user, with their last uses; 0: of everybody's.
+	Tokens(owner record.UserID, fn func(record.Token)) error
 	// Users is told when each user was created, in ms.
 	Users(fn func(id record.UserID, created int64)) error
 }
@@ -63,12 +65,21 @@ func (v *Views) NoteUser(number uint32, u record.User) { v.people.note(number, u
 // Forget lets the view of tokens go.
 func (v *Views) Forget() { v.dropTokens() }
 
-// Page finds the places of the tokens that a filter takes, in its order and up to its
-// limit. All tokens must be in the table, and the filter must name no owner.
-func (v *Views) Page(f *Sieve) (list []Place, err error) {
+// Places finds the tokens that a filter takes, in its order and up to its limit. All
+// tokens must be in the table.
+func (v *Views) Places(f TokenFilter) (list []Place, err error) {
+	s, err := v.Sieve(f)
+	switch {
+	case err != nil:
+		return nil, err
+	case f.Revoked:
+		return v.walk(&s)
+	case f.Owner != 0:
+		return v.placesOf(&s)
+	}
 	err2 := v.withTokens(f.Order == Created, func(o *tokens) {
-		if err = v.narrow(f, o); err == nil {
-			list = o.page(f)
+		if err = v.narrow(&s, o); err == nil {
+			list = o.page(&s)
 		}
 	})
 	if err2 != nil {
@@ -77,10 +88,62 @@ func (v *Views) Page(f *Sieve) (list []Place, err error) {
 	return list, err
 }
 
-// Count counts what a filter takes, its After and Limit apart.
-func (v *Views) Count(f *Sieve) (n int, err error) {
-	s := *f
-	s.Order = LastUsed // there are as many in each order
+// placesOf finds the tokens of one owner by the index, which has when they were
+// created, and the table, which has when they were used.
+func (v *Views) placesOf(s *Sieve) ([]Place, error) {
+	to := newSelection(s.TokenFilter)
+	_, number, _ := v.table.Owners.Find(s.Owner)
+	err := v.index.Held(s.Owner, func(id keys.ID, created int64) {
+		e, ok, _ := v.table.Get(id)
+		if !ok || e.Owner != number || !s.Takes(id, number, e.Used) {
+			return
+		}
+		at := Place{At: e.Used.Ms(), ID: id}
+		if s.Order == Created {
+			at.At = created
+		}
+		to.offer(at)
+	})
+	return to.sorted(), err
+}
+
+// walk finds the tokens by reading all of their records, also those that are
+// not in the table.
+func (v *Views) walk(s *Sieve) ([]Place, error) {
+	to := newSelection(s.TokenFilter)
+	err := v.index.Tokens(s.Owner, func(t record.Token) {
+		_, number, _ := v.table.Owners.Find(t.Owner)
+		used := record.CreatedAt(t.LastUsed)
+		if t.LastUsed != t.Created {
+			used = record.UsedAt(t.LastUsed)
+		}
+		if !s.Takes(t.ID, number, used) {
+			return
+		}
+		at := Place{At: t.LastUsed, ID: t.ID}
+		if s.Order == Created {
+			at.At = t.Created
+		}
+		to.offer(at)
+	})
+	return to.sorted(), err
+}
+
+// Count counts the tokens that a filter takes, its After and Limit apart. All tokens
+// must be in the table.
+func (v *Views) Count(f TokenFilter) (n int, err error) {
+	f.After, f.Limit, f.Order = Place{}, 0, LastUsed // there are as many in each order
+	if f == (TokenFilter{}) {
+		return v.table.Len(), nil
+	}
+	if f.Owner != 0 || f.Revoked {
+		list, err := v.Places(f)
+		return len(list), err
+	}
+	s, err := v.Sieve(f)
+	if err != nil {
+		return 0, err
+	}
 	err2 := v.withTokens(false, func(o *tokens) {
 		if err = v.narrow(&s, o); err == nil {
 			n = o.count(&s)
@@ -98,7 +161,7 @@ func (v *Views) Users(f UserFilter) (list []Standing, err error) {
 	err2 := v.withTokens(false, func(o *tokens) {
 		o.stale(f.StaleSince)
 		if err = v.findLost(o); err == nil {
-			list, err = v.UsersHolding(f, o.held)
+			list, err = v.usersHolding(f, o.held)
 		}
 	})
 	if err2 != nil {
@@ -111,7 +174,7 @@ func (v *Views) Users(f UserFilter) (list []Standing, err error) {
 // dead.
 func (v *Views) findLost(o *tokens) error {
 	for number := range o.lost {
-		h, err := v.Holding(v.table.Owners.At(number).ID, 0)
+		h, err := v.holding(v.table.Owners.At(number).ID, 0)
 		if err != nil {
 			return err
 		}
@@ -121,8 +184,8 @@ func (v *Views) findLost(o *tokens) error {
 	return nil
 }
 
-// Holding counts a user's tokens that are not revoked. All tokens must be in the table.
-func (v *Views) Holding(id record.UserID, staleSince int64) (h Holding, err error) {
+// holding counts a user's tokens that are not revoked.
+func (v *Views) holding(id record.UserID, staleSince int64) (h Holding, err error) {
 	err = v.index.Held(id, func(id keys.ID, _ int64) {
 		if e, ok, _ := v.table.Get(id); ok {
 			h.Count(1, e.Used, staleSince)
