@@ -8,7 +8,10 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"testing"
 	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
 
 	"gatehouse/server/api"
 )
@@ -124,4 +127,22 @@ func many(n int) *fake {
 		f.tokens = append(f.tokens, api.Token{ID: id(i), UID: uid, Name: "t", Created: before(1000 * day), LastUsed: before(time.Duration(n-i) * 2 * time.Hour), ExpiresOn: api.Never, State: api.StateLive})
 	}
 	return f
+}
+
+// TestAllIsWell: the first line of Status says whether it is, and what to look at.
+func TestAllIsWell(t *testing.T) {
+	d := drive(t, people(), Options{})
+	d.press("5")
+	d.want("   ok  All is well.", "never used                      2")
+	f := people()
+	f.status = ailing()
+	d = drive(t, f, Options{})
+	d.send(tea.WindowSizeMsg{Width: 160, Height: 50})
+	d.press("5")
+	d.want("   !! Not all is well: look at store, off-boarding, ldap://ldap2.example.com, last backup and certificate.")
+	f = people()
+	f.status.Store.LastBackup = before(9 * 24 * time.Hour)
+	d = drive(t, f, Options{})
+	d.press("5")
+	d.want("   ! Not all is well: look at last backup.")
 }

@@ -3,6 +3,7 @@ package tui
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
@@ -21,19 +22,34 @@ const (
 // for anyway, every two seconds.
 type status struct {
 	sheet
-	m *model
+	m        *model
+	ages     ages
+	problems [2][]string // what to look at: in time, and now
 }
+
+// level is how urgent something is; its index in problems.
+type level int
+
+const (
+	minor level = iota // "!"
+	major              // "!!"
+)
+
+func (l level) String() string { return []string{"!", "!!"}[l] }
 
 var _ screen = (*status)(nil)
 
-func (s *status) place() place           { return onStatus }
-func (s *status) start() tea.Cmd         { return s.m.askStatus() }
-func (s *status) refresh() tea.Cmd       { return nil } // the model's question is all there is
-func (s *status) stop()                  {}
-func (s *status) answer(tea.Msg) tea.Cmd { return nil }
-func (s *status) rested() bool           { return true }
-func (s *status) answered() time.Time    { return s.m.heardAt }
-func (s *status) failure() error         { return s.m.statusErr }
+func (s *status) place() place     { return onStatus }
+func (s *status) start() tea.Cmd   { return tea.Batch(s.m.askStatus(), s.ages.ask(s.m)) }
+func (s *status) refresh() tea.Cmd { return s.ages.ask(s.m) } // the model asks for the rest
+func (s *status) stop()            { s.ages.stop() }
+func (s *status) answer(msg tea.Msg) tea.Cmd {
+	s.ages.take(msg)
+	return nil
+}
+func (s *status) rested() bool        { return true }
+func (s *status) answered() time.Time { return s.m.heardAt }
+func (s *status) failure() error      { return s.m.statusErr }
 
 func (s *status) title(width int) string {
 	if !s.m.known {
@@ -58,11 +74,41 @@ func (s *status) body(width, height int) []string {
 
 func (s *status) lines(width int) []string {
 	f := &facts{width: width}
-	s.activity(f)
-	f.gap()
+	s.problems = [2][]string{}
 	s.store(f)
 	s.people(f)
-	return f.lines
+	f.gap()
+	s.activity(f)
+	s.ages.draw(f, s.m)
+	return append(s.inWords(width), f.lines...)
+}
+
+// inWords answers "is all well?".
+func (s *status) inWords(width int) []string {
+	line := "   ok  All is well."
+	for l, names := range s.problems { // the most urgent last, and so it stays
+		if len(names) > 0 {
+			line = "   " + level(l).String() + " Not all is well: look at " + listed(append(names, s.problems[minor][:len(s.problems[minor])*l]...)) + "."
+		}
+	}
+	if len(s.problems[minor])+len(s.problems[major]) > 0 {
+		return []string{s.m.st.warn.Render(text.Cut(line, width)), ""}
+	}
+	return []string{s.m.st.tones[green].Render(text.Cut(line, width)), ""}
+}
+
+// listed writes names as a sentence has them, each once.
+func listed(names []string) string {
+	var once []string
+	for _, n := range names {
+		if !slices.Contains(once, n) {
+			once = append(once, n)
+		}
+	}
+	if last := len(once) - 1; last > 0 {
+		return strings.Join(once[:last], ", ") + " and " + once[last]
+	}
+	return once[0]
 }
 
 // activity draws what was done each second.
@@ -89,32 +135,35 @@ func (s *status) activity(f *facts) {
 
 // store says how the disk, the backup and the certificate are.
 func (s *status) store(f *facts) {
-	st, now := s.m.status, s.m.now()
-	f.add("store", size(st.Store.Bytes)+" on disk, "+size(st.Store.Free)+" free")
-	if st.Store.Problem != "" {
-		s.warn(f, "", st.Store.Problem)
+	st, at := s.m.status, s.m.now()
+	room := size(st.Store.Bytes) + " on disk, " + size(st.Store.Free) + " free"
+	if st.Store.Problem == "" {
+		f.add("store", "ok "+room)
+	} else {
+		s.warn(f, major, "store", room)
+		s.warn(f, major, "", st.Store.Problem)
 	}
 	switch last := st.Store.LastBackup; {
 	case last == 0:
-		s.warn(f, "last backup", "never: gatehouse backup FILE makes one")
-	case now.Sub(time.UnixMilli(last)) > backupOld:
-		s.warn(f, "last backup", when(now, last))
+		s.warn(f, minor, "last backup", "never: gatehouse backup FILE makes one")
+	case at.Sub(time.UnixMilli(last)) > backupOld:
+		s.warn(f, minor, "last backup", when(at, last)+": gatehouse backup FILE makes one")
 	default:
-		f.add("last backup", when(now, last))
+		f.add("last backup", "ok "+when(at, last))
 	}
 	switch end := time.UnixMilli(st.Certificate.NotAfter); {
 	case s.m.o.Offline: // it is the server that has one
 	case st.Certificate.NotAfter == 0 && st.Certificate.Problem == "":
 		f.add("certificate", "none: this server speaks http")
-	case st.Certificate.NotAfter != 0 && end.Before(now):
-		s.warn(f, "certificate", "ended "+when(now, st.Certificate.NotAfter))
-	case st.Certificate.NotAfter != 0 && end.Sub(now) < soon:
-		s.warn(f, "certificate", "ends "+moment(now, st.Certificate.NotAfter)+"   in "+span(end.Sub(now)))
+	case st.Certificate.NotAfter != 0 && end.Before(at):
+		s.warn(f, major, "certificate", "ended "+when(at, st.Certificate.NotAfter))
+	case st.Certificate.NotAfter != 0 && end.Sub(at) < soon:
+		s.warn(f, minor, "certificate", "ends "+moment(at, st.Certificate.NotAfter)+"   in "+span(end.Sub(at)))
 	case st.Certificate.NotAfter != 0:
-		f.add("certificate", "ends "+moment(now, st.Certificate.NotAfter)+"   in "+span(end.Sub(now)))
+		f.add("certificate", "ok ends "+moment(at, st.Certificate.NotAfter)+"   in "+span(end.Sub(at)))
 	}
 	if st.Certificate.Problem != "" {
-		s.warn(f, "certificate", st.Certificate.Problem)
+		s.warn(f, minor, "certificate", st.Certificate.Problem)
 	}
 }
 
@@ -126,10 +175,10 @@ func (s *status) held(f *facts) {
 	}
 	f.gap()
 	if st.Clock != "" {
-		s.warn(f, "clock", st.Clock)
+		s.warn(f, major, "clock", st.Clock)
 	}
 	for _, a := range st.HeldActs {
-		s.warn(f, "held", fmt.Sprintf("would %s: %d of %d", a.Action, a.Count, a.Of))
+		s.warn(f, minor, "held", fmt.Sprintf("would %s: %d of %d", a.Action, a.Count, a.Of))
 	}
 	f.add("", "gatehouse user offboard             tells why")
 	f.add("", "gatehouse user offboard --confirm   lets it go on")
@@ -141,7 +190,7 @@ func (s *status) people(f *facts) {
 	s.held(f)
 	if st.Held > 0 {
 		f.gap()
-		s.warn(f, "off-boarding", "a sweep is held: it would change "+count(st.Held, "user"))
+		s.warn(f, major, "off-boarding", "a sweep is held: it would change "+count(st.Held, "user"))
 		f.add("", "gatehouse user offboard             shows them")
 		f.add("", "gatehouse user offboard --confirm   lets it go on")
 	}
@@ -160,6 +209,7 @@ func (s *status) people(f *facts) {
 	for _, h := range all {
 		row := line(cols, w, h, false, false, "", nil)
 		if reach(h) == "FAILS" {
+			s.problems[major] = append(s.problems[major], h.Name)
 			row = s.m.st.warn.Render(row)
 		}
 		f.lines = append(f.lines, row)
@@ -192,8 +242,12 @@ func reach(h api.Health) string {
 	return "-" // not asked yet
 }
 
-func (s *status) warn(f *facts, name, value string) {
-	f.add(name, "! "+value)
+// warn adds what somebody has to look at. Without a name it goes on with what is above.
+func (s *status) warn(f *facts, l level, name, value string) {
+	if name != "" {
+		s.problems[l] = append(s.problems[l], name)
+	}
+	f.add(name, l.String()+" "+value)
 	last := len(f.lines) - 1
 	f.lines[last] = s.m.st.warn.Render(f.lines[last])
 }

@@ -23,7 +23,7 @@
 //
 // A screen is a table of rows from the server or a sheet of lines (screen.go). A table
 // (table.go) is drawn in columns and has a query: filter, order and count (query.go). Its
-// list has the cursor and a window of the rows (list.go), and asks for more (question.go).
+// list (list.go) has the cursor and a window of the rows, and asks for more.
 // Each question carries a number, and an answer to any but the latest is dropped.
 // connection.go knows whether a server answers; draw.go puts the frame together.
 package tui
