@@ -177,11 +177,15 @@ func (h *head) contentLength(value []byte) bool {
 	return err == nil
 }
 
+// connection looks for close. As net/http does, it takes a blank for a comma.
 func (h *head) connection(value []byte) {
 	for len(value) > 0 {
-		var option []byte
-		option, value, _ = bytes.Cut(value, []byte{','})
-		h.closing = h.closing || is(trim(option), "close")
+		n := bytes.IndexAny(value, ", \t")
+		if n < 0 {
+			n = len(value)
+		}
+		h.closing = h.closing || is(value[:n], "close")
+		value = value[min(n+1, len(value)):]
 	}
 }
 
