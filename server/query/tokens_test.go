@@ -210,6 +210,9 @@ func (c *town) Tokens(ctx context.Context, q query.Tokens, p query.Page) func(fu
 // TestFilters compares each filter alone, in pairs and in threes with a naive reading of
 // all tokens: listed whole and by pages, in each order, counted, and found to be revoked.
 func TestFilters(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	c := newTown(t, 7, 700)
 	c.clock.Set(noon)
 	var all []storage.Token
