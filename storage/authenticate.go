@@ -44,7 +44,7 @@ func (s *Store) Identify(text string) (id ID, generation byte, ok bool) {
 // is nobody's business. Another error says that the record could not be read,
 // or that the end of a rotated secret could not be written.
 func (s *Store) Authenticate(text string, from Origin) (Bearer, error) {
-	b, err := s.inspect(text, from.Address, true)
+	b, err := s.verifier.inspect(text, from.Address, true)
 	if err == nil {
 		now := s.clock.now()
 		if b.used.Ms() > now+wallclock.Tolerance.Milliseconds() {
@@ -60,47 +60,55 @@ func (s *Store) Authenticate(text string, from Origin) (Bearer, error) {
 // Inspect returns whose token a text is, as Authenticate does for a use from that
 // address, or ErrRefused. It counts no use.
 func (s *Store) Inspect(text string, from netip.Addr) (Bearer, error) {
-	b, err := s.inspect(text, netip.Addr{}, false)
+	b, err := s.verifier.inspect(text, netip.Addr{}, false)
 	if err == nil && b.Token != nil && !b.Token.AllowsAddress(from) {
 		return Bearer{}, ErrRefused
 	}
 	return b, err
 }
 
+// verifier decides whose token a text is. It reads the table and, only of what is rare,
+// the record.
+type verifier struct {
+	s      *Store
+	limits limits
+	stale  stale
+}
+
 // inspect checks form, CRC, keyed part, table and owner, in this order, and
 // only of what is rare the record.
-func (s *Store) inspect(text string, from netip.Addr, use bool) (Bearer, error) {
-	id, generation, ok := s.keys.Identify(text)
+func (v *verifier) inspect(text string, from netip.Addr, use bool) (Bearer, error) {
+	id, generation, ok := v.s.keys.Identify(text)
 	if !ok {
 		return Bearer{}, ErrRefused
 	}
-	e, ok, err := s.lookup(id)
+	e, ok, err := v.s.lookup(id)
 	if err != nil {
 		return Bearer{}, err
 	}
 	o := record.Owner{State: UserRemoved}
 	if ok {
-		o = s.table.Owners.At(e.Owner)
+		o = v.s.table.Owners.At(e.Owner)
 	}
 	if o.State != UserActive {
 		return Bearer{}, ErrRefused
 	}
 	if e.Generation != generation && e.Flags&record.FlagRotated == 0 {
-		s.noteStale(id, o.UID, from)
+		v.noteStale(id, o.UID, from)
 		return Bearer{}, ErrRefused
 	}
 	b := Bearer{ID: id, Name: text[:2*keys.IDSize], Owner: o.ID, UID: o.UID, Generation: generation, slot: e.Slot, used: e.Used}
 	if e.Flags == 0 {
 		return b, nil
 	}
-	if b.Token, err = s.limited(id); err != nil {
+	if b.Token, err = v.limited(id); err != nil {
 		return Bearer{}, err
 	}
-	if b.Token.Expired(s.clock.now()) || use && !b.Token.AllowsAddress(from) {
+	if b.Token.Expired(v.s.clock.now()) || use && !b.Token.AllowsAddress(from) {
 		return Bearer{}, ErrRefused
 	}
 	if e.Flags&record.FlagRotated != 0 {
-		err = s.inspectRotated(b, from, use)
+		err = v.inspectRotated(b, from, use)
 	}
 	return b, err
 }

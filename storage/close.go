@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,13 +31,13 @@ func (c *stopping) release() error {
 	if s.journal != nil {
 		errs = append(errs, s.journal.Close())
 	}
-	if s.useLog != nil {
-		errs = append(errs, s.useLog.Close())
+	if s.opening.useLog != nil {
+		errs = append(errs, s.opening.useLog.Close())
 	}
 	if s.opening.file != nil {
 		errs = append(errs, s.opening.file.Close())
 	}
-	return errors.Join(append(errs, s.space.Close(), s.lock.Close())...)
+	return errors.Join(append(errs, s.space.Close(), c.lock.Close())...)
 }
 
 // Close waits for the changes under way, flushes lastUsed and closes the
@@ -72,6 +73,8 @@ const (
 // stopping closes the store, and tells how far it has come.
 type stopping struct {
 	s      *Store
+	lock   *os.File // of the directory
+	quit   func()   // closes s.closing
 	once   sync.Once
 	within time.Duration // how long it may take to bring uses into the index
 	end    time.Time     // for the index; zero: it is no stop
@@ -90,7 +93,7 @@ func (c *stopping) what() string {
 func (c *stopping) closeAll() error {
 	s := c.s
 	c.to("finish the changes under way")
-	s.quit()
+	c.quit()
 	early := s.uses.SaveAll() // the index may still be being opened, and a second signal come
 	s.closed.Wait()
 	if err := s.opening.err; err != nil {
@@ -125,7 +128,7 @@ func (c *stopping) closeAll() error {
 // leaveTable leaves the table as the next start would have to make it.
 func (c *stopping) leaveTable() error {
 	s := c.s
-	end, err := s.useLog.End()
+	end, err := s.opening.useLog.End()
 	if err != nil {
 		return err
 	}
@@ -167,7 +170,7 @@ func (c *stopping) closeIndex() error {
 
 // abandon lets go of a store that can't be opened.
 func (c *stopping) abandon() error {
-	c.s.quit()
+	c.quit()
 	c.s.closed.Wait()
 	return c.release()
 }

@@ -62,7 +62,7 @@ func held(t *testing.T, dir string, opts Options) (s *Store, let func()) {
 		t.Fatal("it was not opened early")
 	}
 	t.Cleanup(func() { s.Close() })
-	s.start()
+	s.opening.start()
 	s.closed.Add(1) // for the rest of the opening
 	if err := s.opening.file.LoadAll(s.stillOpen); err != nil {
 		t.Fatal(err)

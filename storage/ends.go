@@ -62,10 +62,10 @@ func (t *tx) keepUserEnd(id UserID, end record.UserEnd) error {
 	return nil
 }
 
-// apply brings the ends of another store into this one, in batches. It calls
+// applyEnds brings the ends of another store into this one, in batches. It calls
 // progress after each, with how many are done, and returns how many tokens and users
 // have come to an end by it.
-func (s *Store) apply(by Actor, e record.Ends, progress func(done int) error) (n int, err error) {
+func applyEnds(s *Store, by Actor, e record.Ends, progress func(done int) error) (n int, err error) {
 	tokens := slices.SortedFunc(maps.Keys(e.Tokens), func(a, b ID) int { return bytes.Compare(a[:], b[:]) })
 	users := slices.SortedFunc(maps.Keys(e.Users), cmp.Compare[UserID])
 	total := 0

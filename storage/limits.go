@@ -60,15 +60,15 @@ func (l *limits) keep(t *Token, turn uint64) {
 
 // limited returns the record of a limited token, of which only what limits it
 // is up to date.
-func (s *Store) limited(id keys.ID) (*Token, error) {
-	t, turn := s.limits.get(id)
+func (v *verifier) limited(id keys.ID) (*Token, error) {
+	t, turn := v.limits.get(id)
 	if t != nil {
 		return t, nil
 	}
-	v, err := s.Token(id)
+	read, err := v.s.Token(id)
 	if err != nil {
 		return nil, err
 	}
-	s.limits.keep(&v, turn)
-	return &v, nil
+	v.limits.keep(&read, turn)
+	return &read, nil
 }

@@ -14,6 +14,7 @@ import (
 	"gatehouse/storage/index"
 	"gatehouse/storage/journal"
 	"gatehouse/storage/keys"
+	"gatehouse/storage/order"
 	"gatehouse/storage/record"
 	"gatehouse/storage/table"
 	"gatehouse/storage/uses"
@@ -57,7 +58,9 @@ type opening struct {
 	// The log is verified only from the table's position on.
 	partial bool
 
-	file *table.File // nil: none to go by
+	file   *table.File // nil: none to go by
+	logKey [32]byte
+	useLog *uses.Log
 
 	loaded   chan struct{} // closed when the table has all tokens and last uses
 	opened   chan struct{} // closed when everything is answered, or can't be
@@ -77,7 +80,7 @@ func openStore(ctx context.Context, dir string, opts Options, check func(end jou
 	if err != nil {
 		return nil, err
 	}
-	defer context.AfterFunc(ctx, s.quit)()
+	defer context.AfterFunc(ctx, s.stop.quit)()
 	if check != nil {
 		if err := check(s.journal.End()); err != nil {
 			return nil, errors.Join(err, s.stop.release())
@@ -85,7 +88,7 @@ func openStore(ctx context.Context, dir string, opts Options, check func(end jou
 	}
 	s.closed.Add(1)
 	if s.opening.early {
-		s.start()
+		s.opening.start()
 		go s.opening.run()
 		return s, nil
 	}
@@ -106,7 +109,7 @@ func begin(ctx context.Context, dir string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer context.AfterFunc(ctx, s.quit)()
+	defer context.AfterFunc(ctx, s.stop.quit)()
 	if err := s.opening.begin(); err != nil {
 		if errors.Is(err, ErrClosed) && ctx.Err() != nil {
 			err = ctx.Err()
@@ -132,10 +135,10 @@ func (o *opening) begin() (err error) {
 	s.keys, s.seals, s.passwords = ring.TokenKeys(), ring.Seals(), ring.Passwords()
 	s.clock.seals = s.seals
 	s.memory.Key = ring.Derive("attempts")
-	s.journalKey = ring.Derive("journal")
+	o.logKey = ring.Derive("journal")
 	s.checkpoints.key = ring.Derive("snapshots")
 	s.space.KeepBallast()
-	if s.useLog, err = uses.Open(s.path("uses"), s.seals, s.opts.Log); err != nil {
+	if o.useLog, err = uses.Open(s.path("uses"), s.seals, s.opts.Log); err != nil {
 		return fmt.Errorf("open the log of uses: %w", err)
 	}
 	s.index = newIndex(s)
@@ -173,7 +176,7 @@ func (o *opening) openLog() error {
 	}
 	if o.file == nil && left != nil {
 		err = errors.Join(err, left.Close())
-		s.forgetTable() // it may have some of the users
+		s.table = table.New() // it may have some of the users
 	}
 	return err
 }
@@ -181,7 +184,7 @@ func (o *opening) openLog() error {
 func (o *opening) openJournal(opts journal.Options) (err error) {
 	s := o.s
 	opts.Now, opts.SegmentSize = s.opts.Now, s.opts.Segment
-	s.journal, err = journal.Open(s.path("journal"), s.journalKey, opts)
+	s.journal, err = journal.Open(s.path("journal"), o.logKey, opts)
 	if errors.Is(err, journal.ErrEmpty) {
 		return o.journalGone()
 	}
@@ -226,7 +229,7 @@ func (o *opening) firstRecord() error {
 // that.
 func (o *opening) takeTable(left *table.File) {
 	s := o.s
-	exact := left.Uses != 0 && left.Uses == s.useLog.Found() && left.Position == s.journal.End()
+	exact := left.Uses != 0 && left.Uses == o.useLog.Found() && left.Position == s.journal.End()
 	o.partial = !exact
 	if !exact && !s.opts.Early {
 		return
@@ -296,7 +299,7 @@ func (o *opening) run() {
 	err := o.openIndex()
 	if err == nil && !o.early { // nobody else has the store yet
 		if err = o.accept(); err == nil {
-			s.start()
+			o.start()
 		}
 	}
 	s.checkpoints.tableDue = !o.exact
@@ -314,6 +317,18 @@ func (o *opening) run() {
 	debug.FreeOSMemory() // what verifying the index left behind
 	s.closed.Go(s.upkeep.recoverUses)
 	o.compare()
+}
+
+// start has the store do what it does by itself. The table is not replaced any more.
+func (o *opening) start() {
+	s := o.s
+	s.views = order.New(s.table, viewsIndex{s}, s.keys.Has)
+	s.uses = newUses(s)
+	s.closed.Add(3)
+	s.writer.log, s.writer.index = s.journal, s.index
+	go s.surplus.run()
+	go s.writer.write()
+	go s.upkeep.run()
 }
 
 // accept begins what is done only to a store that is not refused.
@@ -477,7 +492,7 @@ func (o *opening) fill() error {
 		return fmt.Errorf("make the index again: %w", err)
 	}
 	if o.file == nil {
-		s.forgetTable() // the damaged index has put something there
+		s.table = table.New() // the damaged index has put something there
 	}
 	err := s.index.Fill(opLog{s.journal}, s.checkpoints.put)
 	o.matches = err == nil
@@ -535,7 +550,10 @@ func (o *opening) compare() {
 func (o *opening) yield(start time.Time) time.Time {
 	runtime.Gosched()
 	if isClosed(o.opened) {
-		o.s.pause(24 * time.Since(start))
+		select {
+		case <-time.After(min(24*time.Since(start), 100*time.Millisecond)):
+		case <-o.s.closing:
+		}
 	}
 	return time.Now()
 }
@@ -615,12 +633,4 @@ func (o *opening) failed() error {
 		return o.err
 	}
 	return nil
-}
-
-// pause waits, but not long, and not when the store is closing.
-func (s *Store) pause(d time.Duration) {
-	select {
-	case <-time.After(min(d, 100*time.Millisecond)):
-	case <-s.closing:
-	}
 }

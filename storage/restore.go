@@ -48,7 +48,7 @@ func finishStage(ctx context.Context, stage string, opts Options, m backup.Manif
 		err = errors.Join(err, s.Close(), disk.WriteFile(s.path("restored-at"), nil))
 	}()
 	by, all := Actor{Name: "restore"}, len(ends.Tokens)+len(ends.Users)
-	n, err = s.apply(by, ends, func(done int) error {
+	n, err = applyEnds(s, by, ends, func(done int) error {
 		opts.Progress("Bringing over what has ended", done, all)
 		return ctx.Err()
 	})

@@ -70,20 +70,20 @@ func (t *tx) update(v Token, action string) error {
 	}
 	t.event(Event{Action: action, UID: u.UID, Token: v.ID.String()})
 	t.put(record.TokenKey(v.ID), b)
-	t.durable(func() { t.s.admit(v, record.CreatedAt(v.Created)) })
+	t.durable(func() { t.admit(v) })
 	return nil
 }
 
 // inspectRotated decides about the secrets of a token that was rotated. The
 // first use of the new one ends the old one, on the disk, before it is answered.
-func (s *Store) inspectRotated(b Bearer, from netip.Addr, use bool) error {
+func (v *verifier) inspectRotated(b Bearer, from netip.Addr, use bool) error {
 	t := *b.Token
 	switch {
 	case b.Generation == t.Generation:
 		if !use {
 			return nil
 		}
-		return s.takeAway(Actor{Name: "rotation"}, func(tx *tx) error {
+		return v.s.takeAway(Actor{Name: "rotation"}, func(tx *tx) error {
 			v, err := tx.token(t.ID)
 			if err != nil || v.Overlap == 0 || v.Generation != t.Generation || v.Revoked != 0 {
 				return err
@@ -91,10 +91,10 @@ func (s *Store) inspectRotated(b Bearer, from netip.Addr, use bool) error {
 			v.Overlap = 0
 			return tx.update(v, ActionTokenRetire)
 		})
-	case t.Accepts(b.Generation, s.clock.now()):
+	case t.Accepts(b.Generation, v.s.clock.now()):
 		return nil
 	}
-	s.noteStale(t.ID, b.UID, from)
+	v.noteStale(t.ID, b.UID, from)
 	return ErrRefused
 }
 
@@ -113,26 +113,26 @@ const (
 
 // noteStale brings into the audit log that somebody still has, or has stolen, a
 // secret that a rotation had ended.
-func (s *Store) noteStale(id ID, uid string, from netip.Addr) {
-	now := s.clock.now()
-	s.stale.mu.Lock()
-	defer s.stale.mu.Unlock()
-	if last, ok := s.stale.noted[id]; ok && now < last+staleEvery.Milliseconds() {
+func (v *verifier) noteStale(id ID, uid string, from netip.Addr) {
+	now := v.s.clock.now()
+	v.stale.mu.Lock()
+	defer v.stale.mu.Unlock()
+	if last, ok := v.stale.noted[id]; ok && now < last+staleEvery.Milliseconds() {
 		return
 	}
-	if s.stale.noted == nil {
-		s.stale.noted = make(map[ID]int64)
+	if v.stale.noted == nil {
+		v.stale.noted = make(map[ID]int64)
 	}
-	if len(s.stale.noted) >= maxStale {
-		maps.DeleteFunc(s.stale.noted, func(_ ID, last int64) bool { return now >= last+staleEvery.Milliseconds() })
-		if len(s.stale.noted) >= maxStale {
+	if len(v.stale.noted) >= maxStale {
+		maps.DeleteFunc(v.stale.noted, func(_ ID, last int64) bool { return now >= last+staleEvery.Milliseconds() })
+		if len(v.stale.noted) >= maxStale {
 			return
 		}
 	}
-	s.stale.noted[id] = now
+	v.stale.noted[id] = now
 	by := Actor{}
 	if from.IsValid() {
 		by.Address = from.String()
 	}
-	s.Note(by, Event{Action: ActionTokenStale, UID: uid, Token: id.String()})
+	v.s.Note(by, Event{Action: ActionTokenStale, UID: uid, Token: id.String()})
 }

@@ -62,12 +62,10 @@ func (s *Store) SetBounds(b Bounds) { s.bounds.Store(&b) }
 type Store struct {
 	dir  string
 	opts Options
-	lock *os.File
 
-	keys       *keys.Tokens
-	seals      *keys.Seals
-	passwords  keys.Passwords
-	journalKey [32]byte
+	keys      *keys.Tokens
+	seals     *keys.Seals
+	passwords keys.Passwords
 
 	space   *disk.Space
 	journal *journal.Journal
@@ -76,19 +74,17 @@ type Store struct {
 	writer  *writer
 
 	table     *table.Table
-	limits    limits
 	views     *order.Views
 	sessions  unlogged.Sessions
 	files     unlogged.Files
 	memory    unlogged.Memory
 	surplus   surplus
-	stale     stale
+	verifier  verifier
 	clock     clock
 	retention *audit.Retention
 	bounds    atomic.Pointer[Bounds]
 
-	useLog *uses.Log
-	uses   *uses.Flusher
+	uses *uses.Flusher
 
 	upkeep      upkeep
 	checkpoints checkpoints
@@ -96,7 +92,6 @@ type Store struct {
 	states      states
 
 	closing chan struct{}
-	quit    func()         // closes it
 	closed  sync.WaitGroup // the writer, the flusher and the opening
 }
 
@@ -140,15 +135,15 @@ func newStore(dir string, opts Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		dir: dir, opts: opts, lock: lock,
+		dir: dir, opts: opts, table: table.New(),
 		closing: make(chan struct{}),
 		surplus: newSurplus(),
 	}
 	s.SetBounds(Bounds{opts.MaxPerUser, opts.KeepEvents, opts.MostEvents})
 	s.opening, s.writer = newOpening(s), newWriter(s)
-	s.upkeep.s, s.checkpoints.s, s.stop.s, s.surplus.s = s, s, s, s
+	s.upkeep.s, s.checkpoints.s, s.stop.s, s.surplus.s, s.verifier.s = s, s, s, s, s
 	s.stop.within = closeWithin
-	s.quit = sync.OnceFunc(func() { close(s.closing) })
+	s.stop.lock, s.stop.quit = lock, sync.OnceFunc(func() { close(s.closing) })
 	s.space = disk.NewSpace(s.path(""), disk.Watermark)
 	s.states.init(opts.Log)
 	s.initUnlogged()
@@ -156,24 +151,7 @@ func newStore(dir string, opts Options) (*Store, error) {
 	s.clock.file, s.clock.space, s.clock.log = s.path("clock"), s.space, opts.Log
 	s.clock.note = func(e Event) { s.Note(Actor{Name: "clock"}, e) }
 	s.clock.wanted.Store(true)
-	s.forgetTable()
 	return s, nil
-}
-
-// start has the store do what it does by itself. The table is not replaced any more.
-func (s *Store) start() {
-	s.views = order.New(s.table, viewsIndex{s}, s.keys.Has)
-	s.uses = newUses(s)
-	s.closed.Add(3)
-	s.writer.log, s.writer.index = s.journal, s.index
-	go s.surplus.run()
-	go s.writer.write()
-	go s.upkeep.run()
-}
-
-// forgetTable begins with an empty table.
-func (s *Store) forgetTable() {
-	s.table = table.New()
 }
 
 // newIndex describes the index of a store: see the table in the package comment.

@@ -90,27 +90,28 @@ func (t *tx) addToken(v Token) error {
 	if r, ok := t.writer.rooms[v.Owner]; ok {
 		t.writer.rooms[v.Owner] = room{held: r.held + 1}
 	}
-	t.durable(func() { t.s.admit(v, record.CreatedAt(v.Created)) })
+	t.durable(func() { t.admit(v) })
 	return nil
 }
 
-// admit puts a token into the table.
-func (s *Store) admit(t Token, used record.LastUse) {
-	o, n, ok := s.table.Owners.Find(t.Owner)
+// admit puts a token into the table, once it is durable.
+func (t *tx) admit(v Token) {
+	s := t.s
+	o, n, ok := s.table.Owners.Find(v.Owner)
 	if !ok || o.State == UserRemoved {
 		return // a token of nobody authenticates nobody
 	}
-	s.limits.drop(t.ID)
-	s.table.Put(table.Entry{ID: t.ID, Generation: t.Generation, Flags: t.Flags(), Owner: n, Used: s.clock.believe(used)})
-	s.views.NoteToken(t.ID, t.Created)
+	s.verifier.limits.drop(v.ID)
+	s.table.Put(table.Entry{ID: v.ID, Generation: v.Generation, Flags: v.Flags(), Owner: n, Used: s.clock.believe(record.CreatedAt(v.Created))})
+	s.views.NoteToken(v.ID, v.Created)
 }
 
-// drop takes tokens out of the table: they are dead.
-func (s *Store) drop(ids ...ID) {
+// drop takes tokens out of the table, once it is durable that they are dead.
+func (t *tx) drop(ids ...ID) {
 	for _, id := range ids {
-		s.limits.drop(id)
-		s.table.Remove(id)
-		s.views.NoteToken(id, 0)
+		t.s.verifier.limits.drop(id)
+		t.s.table.Remove(id)
+		t.s.views.NoteToken(id, 0)
 	}
 }
 
@@ -235,7 +236,7 @@ func (t *tx) revoke(id ID) (bool, error) {
 	}
 	t.put(record.TokenKey(id), b)
 	t.hint(v.OwnedKey(), nil)
-	t.durable(func() { t.s.drop(id); t.s.surplus.note(v.Owner, 1) })
+	t.durable(func() { t.drop(id); t.s.surplus.note(v.Owner, 1) })
 	return true, nil
 }
 

@@ -14,7 +14,7 @@ import (
 // newUses makes the flusher. The table must be there.
 func newUses(s *Store) *uses.Flusher {
 	return uses.New(uses.Options{
-		Table: s.table, Log: s.useLog,
+		Table: s.table, Log: s.opening.useLog,
 		Update:    s.upkeep.updateUsages,
 		Noted:     s.views.NoteUses,
 		Plausible: s.clock.plausible,
@@ -44,7 +44,7 @@ func (u *upkeep) recoverUses() {
 
 // raiseFromLog brings the last uses up to the log's, so that none goes back.
 func (o *opening) raiseFromLog() error {
-	return o.s.useLog.LastUses(func(id keys.ID, used record.LastUse) { o.s.table.Raise(id, o.s.clock.believe(used)) })
+	return o.useLog.LastUses(func(id keys.ID, used record.LastUse) { o.s.table.Raise(id, o.s.clock.believe(used)) })
 }
 
 // updateUsages changes the usages of a few tokens in the index, in one transaction.

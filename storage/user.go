@@ -220,6 +220,6 @@ func (t *tx) remove(u User, why string) error {
 		_, id := record.CutOwnedKey(k)
 		held = append(held, id)
 	}
-	t.durable(func() { t.s.drop(held...) })
+	t.durable(func() { t.drop(held...) })
 	return t.save(u)
 }
