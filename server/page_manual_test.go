@@ -50,7 +50,7 @@ func TestManualPages(t *testing.T) {
 func TestManualSearch(t *testing.T) {
 	h := newHouse(t)
 	for query, want := range map[string]string{
-		"OpenLDAP pwdAccountLockedTime": `<a href="ldap#who-leaves-the-directory">`,
+		"OpenLDAP pwdAccountLockedTime": `<a href="ldap#what-is-read">`,
 		"AUTH_REQUEST":                  `<mark>auth_request</mark>`,
 		"zebra crossing":                "<h1>0 sections with",
 		"<script>alert(1)</script>":     "&lt;script&gt;alert(1)&lt;/script&gt;",
