@@ -288,10 +288,10 @@ func (c *conn) room() []byte {
 func (c *conn) answer() bool {
 	h := &c.head
 	long := h.length < 0 || h.length > longestSkip || h.expects
-	closes := h.closing || long || c.s.stopping.Load()
 	h.into(c.request)
 	c.response.reset()
 	c.s.Handler.ServeHTTP(&c.response, c.request)
+	closes := h.closing || long || c.s.stopping.Load()
 	c.out = c.response.appendTo(c.out, h.method == http.MethodHead, closes)
 	switch {
 	case closes && (long || h.length > 0 || len(c.in) > 0):

@@ -1,0 +1,165 @@
+package gate_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"gatehouse/server/gate"
+	"gatehouse/storage/storagetest"
+)
+
+// serve runs a gate on a real port until the test ends.
+func serve(t *testing.T, s *gate.Server) (addr string, ended chan error) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended = make(chan error, 1)
+	go func() { ended <- s.Serve(l) }()
+	t.Cleanup(func() { s.Close() })
+	return l.Addr().String(), ended
+}
+
+func call(t *testing.T, addr string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(patience))
+	return c
+}
+
+func long() gate.Limits { return gate.Limits{Header: patience, Idle: patience, Write: patience} }
+
+// read reads an answer, and what it says of the connection.
+func read(t *testing.T, c net.Conn) *http.Response {
+	t.Helper()
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		t.Fatal(err)
+	}
+	return resp
+}
+
+func wantEnd(t *testing.T, what string, c net.Conn) {
+	t.Helper()
+	if b, err := io.ReadAll(c); err != nil || len(b) > 0 {
+		t.Errorf("%s: got %.100q, %v, want the end of the connection", what, b, err)
+	}
+}
+
+// TestShutdown: connections that wait end at once, a request under way is answered first,
+// and one that does not end is broken off.
+func TestShutdown(t *testing.T) {
+	under, goOn := make(chan bool), make(chan bool)
+	s := &gate.Server{Limits: long(), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/slow" {
+			under <- true
+			<-goOn
+		}
+		w.WriteHeader(http.StatusOK)
+	})}
+	addr, ended := serve(t, s)
+	fresh, used, slow := call(t, addr), call(t, addr), call(t, addr)
+	io.WriteString(used, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	read(t, used)
+	io.WriteString(slow, "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+	<-under
+	short, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Shutdown(short); !errors.Is(err, context.Canceled) {
+		t.Errorf("with a request under way: got %v", err)
+	}
+	if err := <-ended; err != http.ErrServerClosed {
+		t.Errorf("Serve returned %v", err)
+	}
+	wantEnd(t, "a new connection", fresh)
+	wantEnd(t, "one that was used", used)
+	close(goOn)
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Errorf("after the request: got %v", err)
+	}
+	if resp := read(t, slow); resp.StatusCode != http.StatusOK || !resp.Close {
+		t.Errorf("the request under way: got %d, close %v", resp.StatusCode, resp.Close)
+	}
+	if c, err := net.Dial("tcp", addr); err == nil {
+		c.Close()
+		t.Error("a connection is accepted after the stop")
+	}
+}
+
+// TestLimits: who begins a request and does not end it, or sends none, does not stay.
+func TestLimits(t *testing.T) {
+	quick := 50 * time.Millisecond
+	s := func(l gate.Limits) string {
+		addr, _ := serve(t, &gate.Server{Limits: l, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })})
+		return addr
+	}
+	idle, header := s(gate.Limits{Header: patience, Idle: quick, Write: patience}), s(gate.Limits{Header: quick, Idle: patience, Write: patience})
+	wantEnd(t, "nothing sent", call(t, idle))
+	for what, part := range map[string]string{"half a line": "GET /", "half a header": "GET / HTTP/1.1\r\nHost: x\r\n", "after another": "GET / HTTP/1.1\r\nHost: x\r\n\r\nGET /"} {
+		c := call(t, header)
+		io.WriteString(c, part)
+		if b, err := io.ReadAll(c); err != nil || strings.Count(string(b), "HTTP/1.1 200") != strings.Count(part, "\r\n\r\n") {
+			t.Errorf("%s: got %q, %v", what, b, err)
+		}
+	}
+	c := call(t, header)
+	io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")
+	read(t, c)
+	wantEnd(t, "half a body", c)
+}
+
+// TestAnswerBeforeBody: a client that sends a long body gets the answer, and no error
+// of its connection in place of it.
+func TestAnswerBeforeBody(t *testing.T) {
+	addr, _ := serve(t, &gate.Server{Limits: long(), Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusUnauthorized)
+	})})
+	for what, length := range map[string]string{"a length": "Content-Length: 600000", "chunks": "Transfer-Encoding: chunked", "expects": "Expect: 100-continue\r\nContent-Length: 600000"} {
+		c := call(t, addr)
+		io.WriteString(c, "POST /api/verify HTTP/1.1\r\nHost: x\r\n"+length+"\r\n\r\n"+strings.Repeat("x", 600_000))
+		if resp := read(t, c); resp.StatusCode != http.StatusUnauthorized || !resp.Close {
+			t.Errorf("%s: got %d, close %v", what, resp.StatusCode, resp.Close)
+		}
+	}
+}
+
+// TestPanic: a handler that panics ends its connection, and nothing else.
+func TestPanic(t *testing.T) {
+	said := new(storagetest.Log)
+	addr, _ := serve(t, &gate.Server{Limits: long(), ErrorLog: log.New(said, "", 0), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/panic":
+			panic("as it may")
+		case "/abort":
+			panic(http.ErrAbortHandler)
+		}
+		w.WriteHeader(http.StatusOK)
+	})})
+	for _, path := range []string{"/abort", "/panic"} {
+		c := call(t, addr)
+		io.WriteString(c, "GET "+path+" HTTP/1.1\r\nHost: x\r\n\r\n")
+		wantEnd(t, path, c)
+	}
+	c := call(t, addr)
+	io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+	read(t, c)
+	if got := said.String(); strings.Count(got, "gate: panic: ") != 1 || !strings.Contains(got, "as it may") {
+		t.Errorf("the log says %q", got)
+	}
+}
