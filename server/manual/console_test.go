@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -101,7 +100,6 @@ func newSession(t *testing.T) *session {
 		"PATH=" + bin + ":/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "HOME=" + s.dir + "/home/me", "LANG=C.UTF-8",
 		"GATEHOUSE_LISTEN=127.0.0.1:0", // the manual shows the usual port, which may be taken
 	}
-	s.shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	var log bytes.Buffer
 	s.shell.Stdout, s.shell.Stderr = &log, &log
 	in, write, err := os.Pipe()
@@ -120,8 +118,8 @@ func newSession(t *testing.T) *session {
 	marks.Close()
 	s.in, s.marks = write, bufio.NewReader(read)
 	t.Cleanup(func() {
+		fmt.Fprintln(write, "kill $(jobs -p); wait; exit") // the server must have left the directory
 		write.Close()
-		syscall.Kill(-s.shell.Process.Pid, syscall.SIGTERM) // the server, too
 		s.shell.Wait()
 		read.Close()
 	})
