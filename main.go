@@ -293,7 +293,7 @@ func (a *app) explainRestore(r restore.Result) {
 		fmt.Fprintln(a.stderr, "An earlier version made this backup: its date can't be checked, and it contains no audit log.")
 	}
 	if r.Revoked > 0 {
-		fmt.Fprintf(a.stderr, "%d of them were revoked, disabled or removed after the backup, and stay so.\n", r.Revoked)
+		fmt.Fprintf(a.stderr, "Revoked, disabled or removed after the backup, and still so: %d.\n", r.Revoked)
 	}
 	for _, what := range r.Unread {
 		fmt.Fprintf(a.stderr, "This part of the older store could not be read, so what was revoked there may work again: %s\n", what)

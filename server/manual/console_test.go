@@ -117,8 +117,8 @@ func newSession(t *testing.T) *session {
 	in.Close()
 	marks.Close()
 	s.in, s.marks = write, bufio.NewReader(read)
+	s.tell("trap 'kill $(jobs -p); wait' EXIT") // the server must have left the directory before that is removed
 	t.Cleanup(func() {
-		fmt.Fprintln(write, "kill $(jobs -p); wait; exit") // the server must have left the directory
 		write.Close()
 		s.shell.Wait()
 		read.Close()
