@@ -48,6 +48,8 @@ type clock struct {
 	set     atomic.Int64
 	floor   atomic.Int64 // while the clock is in doubt, when it was right last
 	wanted  atomic.Bool  // rectify is to go through the table
+
+	rectifying sync.Mutex
 }
 
 // keepEvery is how often the file is written while the clock is right.
@@ -242,8 +244,11 @@ func (c *clock) believeUsage(r *record.UsageRecord) {
 
 // rectify goes through a table that is loaded, once, after a start and when the clock has
 // been set right, and replaces what its tokens have of times to come. What it has replaced
-// goes the way of a use, so that it is so for good.
+// goes the way of a use, so that it is so for good. When it returns, that is done, also
+// when another call had begun it.
 func (c *clock) rectify(t *table.Table) {
+	c.rectifying.Lock()
+	defer c.rectifying.Unlock()
 	if !c.trusted.Load() || !c.wanted.Swap(false) {
 		return
 	}

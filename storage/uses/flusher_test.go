@@ -183,32 +183,6 @@ func (h *house) compare(want map[keys.ID]*record.UsageRecord, now int64, when st
 	}
 }
 
-// However many addresses tokens are used from, the log says of each from which.
-func TestManyOrigins(t *testing.T) {
-	h := open(t, filepath.Join(t.TempDir(), "uses"), map[keys.ID][]byte{})
-	const each = 5000 // in each shard of a slice: together more than a block has numbers for
-	want := map[keys.ID]netip.Addr{}
-	for shard := range table.Shards / uses.Slices {
-		for n := range each {
-			id := keys.ID{0, byte(shard), 4: byte(n >> 8), 5: byte(n)}
-			want[id] = netip.AddrFrom4([4]byte{10, byte(shard), byte(n >> 8), byte(n)})
-			h.table.Put(table.Entry{ID: id})
-			h.table.Touch(id, 0, 1<<40, record.Origin{Address: want[id]})
-		}
-	}
-	h = h.killed()
-	h.do(h.Recover(nil))
-	wrong := 0
-	for id, from := range want {
-		if u := h.usage(id); len(u.Seen) != 1 || u.Seen[0].Address != from {
-			wrong++
-		}
-	}
-	if wrong > 0 || len(h.index) != len(want) {
-		t.Errorf("got %d tokens, %d of them without an origin or with another, want %d", len(h.index), wrong, len(want))
-	}
-}
-
 // Readers are not kept waiting, and uses do not move while they read.
 func TestReaders(t *testing.T) {
 	h := open(t, filepath.Join(t.TempDir(), "uses"), map[keys.ID][]byte{})

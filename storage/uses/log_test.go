@@ -2,6 +2,7 @@ package uses
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -16,6 +17,7 @@ import (
 
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
+	"gatehouse/storage/table"
 )
 
 var home = record.Origin{Address: netip.MustParseAddr("192.0.2.7"), Agent: "curl/8"}
@@ -82,6 +84,46 @@ func TestDamagedSegment(t *testing.T) {
 		if offset > 0 && offset != len(whole)/2 && read(whole[:offset]) { // between two blocks it is whole
 			t.Errorf("cut off after byte %d, the segment verifies", offset)
 		}
+	}
+}
+
+// However many addresses tokens are used from, the log says of each from which.
+func TestManyOrigins(t *testing.T) {
+	dir, seals, log := t.TempDir(), keys.Ring{}.Seals(), slog.New(slog.DiscardHandler)
+	l, err := Open(dir, seals, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tab := table.New()
+	f := New(Options{Table: tab, Log: l, Noted: func(func() []keys.ID) {}, Hurry: func() bool { return true }})
+	const each = 5000 // in each shard of a slice: together more than a block has numbers for
+	want, said := map[keys.ID]record.Origin{}, map[keys.ID]record.Origin{}
+	for shard := range table.Shards / Slices {
+		for n := range each {
+			id := keys.ID{0, byte(shard), 4: byte(n >> 8), 5: byte(n)}
+			want[id] = record.Origin{Address: netip.AddrFrom4([4]byte{10, byte(shard), byte(n >> 8), byte(n)})}
+			tab.Put(table.Entry{ID: id})
+			tab.Touch(id, 0, 1<<40, want[id])
+		}
+	}
+	if err := errors.Join(f.Save(0), l.Close()); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Open(dir, seals, log)
+	if err == nil {
+		err = again.readOld(0, func(_, _ uint64, u use, from record.Origin) { said[u.id] = from })
+	}
+	if err := errors.Join(err, again.Close()); err != nil {
+		t.Fatal(err)
+	}
+	wrong := 0
+	for id, from := range want {
+		if said[id] != from {
+			wrong++
+		}
+	}
+	if wrong > 0 || len(said) != len(want) {
+		t.Errorf("got %d tokens, %d of them without an origin or with another, want %d", len(said), wrong, len(want))
 	}
 }
 
