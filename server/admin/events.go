@@ -5,10 +5,12 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
 	"gatehouse/server/api"
+	"gatehouse/server/query"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
 	"gatehouse/storage"
@@ -35,6 +37,10 @@ func (a *Admin) events(w http.ResponseWriter, r *route.Request) error {
 	if err != nil {
 		return err
 	}
+	where, err := a.where(q)
+	if err != nil {
+		return err
+	}
 	follow := q.Get("follow") == "true"
 	if follow {
 		w = unbuffered{w}
@@ -48,7 +54,7 @@ func (a *Admin) events(w http.ResponseWriter, r *route.Request) error {
 			if follow && r.Context().Err() != nil {
 				return
 			}
-			if (err != nil || about.Is(e)) && !yield(eventView(e), err) {
+			if (err != nil || about.Is(e) && where.Is(e)) && !yield(eventView(e), err) {
 				return
 			}
 		}
@@ -70,6 +76,18 @@ func (a *Admin) about(q url.Values) (audit.About, error) {
 	return out, nil
 }
 
+// where reads the filters of the audit log. All parameters that are nothing else are
+// filters, so that a mistyped one is refused.
+func (a *Admin) where(q url.Values) (query.Events, error) {
+	f := api.Filters{}
+	for name, values := range q {
+		if !slices.Contains([]string{"uid", "token", "after", "before", "last", "limit", "follow"}, name) {
+			f[name] = values
+		}
+	}
+	return a.parser(0).Events(f)
+}
+
 // How many of the latest events history returns. They are all kept in memory.
 const (
 	someRecent = 100    // unless the query says
@@ -84,6 +102,10 @@ func (a *Admin) history(w http.ResponseWriter, r *route.Request) error {
 	if err != nil {
 		return err
 	}
+	where, err := a.where(q)
+	if err != nil {
+		return err
+	}
 	after, err1 := numberOf(q, "after")
 	before, err2 := numberOf(q, "before")
 	last, err3 := numberOf(q, "last")
@@ -91,7 +113,7 @@ func (a *Admin) history(w http.ResponseWriter, r *route.Request) error {
 		return err
 	}
 	f, err := a.store.Audit().Recent(r.Context(), audit.Search{
-		About: about, After: after, Before: before, Most: int(min(cmp.Or(last, someRecent), maxRecent)),
+		About: about, Where: where.Is, After: after, Before: before, Most: int(min(cmp.Or(last, someRecent), maxRecent)),
 	})
 	if err != nil {
 		return err

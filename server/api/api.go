@@ -348,6 +348,8 @@ type EventQuery struct {
 	After  uint64 // the Sequence of the last one already seen
 	Last   int    // only the last so many records; 0: all
 	Follow bool   // go on as things happen
+
+	Filters Filters // those of EventFilters
 }
 
 // HistoryQuery asks for the latest events about something.
@@ -357,6 +359,8 @@ type HistoryQuery struct {
 	After  uint64 // only later ones than this Sequence
 	Before uint64 // only earlier ones than this Sequence; 0: up to the latest
 	Last   int    // how many at most; 0: 100
+
+	Filters Filters // those of EventFilters
 }
 
 // History is the answer. The log is read backwards, and one look goes back only

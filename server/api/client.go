@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -258,7 +259,10 @@ func (c *Client) Identify(ctx context.Context, t Texts) (Identified, error) {
 
 // Events lists the audit log.
 func (c *Client) Events(ctx context.Context, q EventQuery) iter.Seq2[Event, error] {
-	v := url.Values{}
+	v := url.Values(maps.Clone(q.Filters))
+	if v == nil {
+		v = url.Values{}
+	}
 	setNumber(v, "after", q.After)
 	setNumber(v, "last", uint64(q.Last))
 	set(v, "uid", q.UID)
@@ -269,7 +273,10 @@ func (c *Client) Events(ctx context.Context, q EventQuery) iter.Seq2[Event, erro
 
 // History looks for the latest events about something.
 func (c *Client) History(ctx context.Context, q HistoryQuery) (History, error) {
-	v := url.Values{}
+	v := url.Values(maps.Clone(q.Filters))
+	if v == nil {
+		v = url.Values{}
+	}
 	set(v, "uid", q.UID)
 	set(v, "token", q.Token)
 	setNumber(v, "after", q.After)

@@ -55,3 +55,12 @@ var UserFilters = []FilterForm{
 	{"state", "active|disabled|suspended", false, "in this state"},
 	{"locked", "", false, "logins are delayed, after too many bad passwords"},
 }
+
+// EventFilters are those of the audit log.
+var EventFilters = []FilterForm{
+	{"by", "ACTOR", false, "done by this user, or account of the host"},
+	{"action", "A", false, "this action, such as token.revoke, or all of a kind, such as token"},
+	{"from", "ADDR|CIDR", false, "from an address there"},
+	{"since", "T", false, "at T or later"},
+	{"until", "T", false, "before T"},
+}

@@ -26,9 +26,10 @@ func (a About) Is(e record.Event) bool {
 // Search looks for the latest events about something.
 type Search struct {
 	About
-	After  uint64 // only what came after this record
-	Before uint64 // only what came before this one; 0: up to the latest
-	Most   int    // how many are wanted
+	Where  func(record.Event) bool // only those for which it is true; nil: all
+	After  uint64                  // only what came after this record
+	Before uint64                  // only what came before this one; 0: up to the latest
+	Most   int                     // how many are wanted
 }
 
 // Found is what a Search has found, and how far back it has looked.
@@ -62,7 +63,7 @@ func (l Log) Recent(ctx context.Context, q Search) (Found, error) {
 			f.Rest = end + 1
 			break
 		}
-		p, err := l.about(ctx, q.About, after, end)
+		p, err := l.about(ctx, q, after, end)
 		if errors.Is(err, journal.ErrPruned) {
 			break
 		}
@@ -93,7 +94,7 @@ type part struct {
 	made  bool  // the first of them is how it all began
 }
 
-func (l Log) about(ctx context.Context, a About, after, end uint64) (p part, err error) {
+func (l Log) about(ctx context.Context, q Search, after, end uint64) (p part, err error) {
 	stop := errors.New("stop")
 	p.since = math.MaxInt64
 	err = l.journal.Replay(ctx, after, func(jr journal.Record) error {
@@ -106,15 +107,17 @@ func (l Log) about(ctx context.Context, a About, after, end uint64) (p part, err
 			return err
 		}
 		// Most are about something else, and need no parsing.
-		if a.Token != "" && !bytes.Contains(event, []byte(a.Token)) {
+		if q.Token != "" && !bytes.Contains(event, []byte(q.Token)) {
 			return nil
 		}
 		r, err := record.ParseEntry(jr)
-		if err != nil || r.Event.Action == "" || !a.Is(r.Event) {
+		if err != nil || r.Event.Action == "" || !q.Is(r.Event) {
 			return err
 		}
-		p.found = append(p.found, r.Event)
-		p.made = p.made || a.Token != "" && r.Event.Action == record.ActionTokenCreate
+		if q.Where == nil || q.Where(r.Event) {
+			p.found = append(p.found, r.Event)
+		}
+		p.made = p.made || q.Token != "" && r.Event.Action == record.ActionTokenCreate
 		return nil
 	})
 	if err == stop {

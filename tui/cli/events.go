@@ -25,6 +25,7 @@ const mostLast = 10_000
 type look struct {
 	env                    Env
 	about                  string
+	filters                api.Filters
 	last                   int
 	before                 uint64
 	follow, asJSON, verify bool
@@ -41,6 +42,7 @@ func eventsCommand(env Env) *cobra.Command {
 		return open(cmd, args)
 	})
 	c.Flags().StringVar(&l.about, "about", "", "only events about this user (UID) or token (ID)")
+	l.filters = filterFlags(c, api.EventFilters)
 	c.Flags().IntVar(&l.last, "last", 0, "only the latest N events, found by reading the log backwards")
 	c.Flags().Uint64Var(&l.before, "before", 0, "with --last: only events before this record, which the previous run printed")
 	c.Flags().BoolVar(&l.follow, "follow", false, "print the last few events, then each new one as it happens")
@@ -53,7 +55,7 @@ func eventsCommand(env Env) *cobra.Command {
 // check refuses combinations of flags that make no sense.
 func (l *look) check() error {
 	switch {
-	case l.verify && (l.follow || l.asJSON || l.about != "" || l.last != 0 || l.before != 0):
+	case l.verify && (l.follow || l.asJSON || l.about != "" || len(l.filters) > 0 || l.last != 0 || l.before != 0):
 		return Usagef("--verify can only be combined with --at-least")
 	case l.atLeast != "" && !l.verify:
 		return Usagef("--at-least needs --verify")
@@ -72,7 +74,7 @@ func (l *look) check() error {
 }
 
 func (l *look) run(ctx context.Context, c *api.Client, _ []string) error {
-	q := api.EventQuery{Follow: l.follow}
+	q := api.EventQuery{Follow: l.follow, Filters: l.filters}
 	if strings.Contains(l.about, "@") {
 		q.UID = l.about
 	} else {
@@ -87,9 +89,9 @@ func (l *look) run(ctx context.Context, c *api.Client, _ []string) error {
 		}
 		q.Last = recent
 	case l.last > 0:
-		h, err := c.History(ctx, api.HistoryQuery{UID: q.UID, Token: q.Token, Before: l.before, Last: l.last})
+		h, err := c.History(ctx, api.HistoryQuery{UID: q.UID, Token: q.Token, Before: l.before, Last: l.last, Filters: l.filters})
 		if err != nil {
-			return err
+			return flagged(err)
 		}
 		if len(h.Events) == 0 && h.Before == 0 {
 			if err := known(ctx, c, q.UID); err != nil {
@@ -109,7 +111,7 @@ func (l *look) run(ctx context.Context, c *api.Client, _ []string) error {
 	case q.Follow && err == nil:
 		return errors.New("the server has stopped, so no more events will come")
 	}
-	return err
+	return flagged(err)
 }
 
 // noting sets some once there is a row.

@@ -60,7 +60,7 @@ func filterFlags(c *cobra.Command, forms []api.FilterForm) api.Filters {
 // isFilter reports whether a listing has a filter of that name.
 func isFilter(name string) bool {
 	is := func(f api.FilterForm) bool { return f.Name == name }
-	return slices.ContainsFunc(api.TokenFilters, is) || slices.ContainsFunc(api.UserFilters, is)
+	return slices.ContainsFunc(api.TokenFilters, is) || slices.ContainsFunc(api.UserFilters, is) || slices.ContainsFunc(api.EventFilters, is)
 }
 
 // sorting is what --sort takes: a key, and a minus sign before it to reverse the order.
