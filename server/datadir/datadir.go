@@ -120,7 +120,7 @@ func (d Dir) offline(ctx context.Context, become func(dir string) error) (*api.C
 	if err != nil {
 		return nil, err
 	}
-	cfg.TLS = config.TLS{} // no port is opened
+	cfg.TLS, cfg.Gate = config.TLS{}, config.Gate{} // no port is opened
 	// A missing file keeps the server from starting, but must not keep anybody from
 	// revoking a token meanwhile.
 	if err := cfg.CheckFiles(); err != nil {
