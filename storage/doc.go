@@ -8,49 +8,51 @@
 // whenever it is shown (package keys), a cookie is stored as its SHA-256, a
 // password as an argon2id hash sealed with a key of the keyring.
 //
+// [Store] is the domain: its exported methods are what can be done with users and
+// tokens. Below it are packages that know no Store, and the types that join them:
+//
+//	journal    the log: the truth, and the audit log
+//	table      projection 1: what verification reads, in memory
+//	index      projection 2: what listings and rare reads need, in Badger
+//	uses       how the last uses come from the table to the index
+//	writer     runs the changes, appends them to the log, and applies them to both projections
+//	opening    brings a store from its files to where it answers everything
+//	stopping   the way back
+//	upkeep     what is done each second
+//
+// # Where to look
+//
+//   - What happens between kill -9 and the next answer: [opening], in opening.go.
+//   - Where a revocation becomes durable: [Store.RevokeTokens] hands tx.revoke to the
+//     writer; writer.commitSome appends it to the log, which syncs, and only then takes
+//     the token out of the table and answers.
+//   - Where lastUsed is flushed: a verification leaves it in the table
+//     ([Store.Authenticate]); upkeep.tick has [uses.Flusher.Tick] write it to the log of
+//     uses within a second, and bring it to the index at leisure.
+//   - What verification checks, and in which order: verifier.inspect.
+//   - What lies where in the index: package record.
+//
 // # One writer
 //
-// Every change is a function that reads and puts within one transaction.
-// A single goroutine (writer.go) runs all the changes that wait, commits them
-// together, with one sync, and only then makes them visible to verification
-// and answers the callers. So changes are serial, without a lock, and the cost
-// of the disk's sync is shared by all who wait for it.
+// Every change is a function that reads and puts within one transaction. A single
+// goroutine runs all the changes that wait, commits them together, with one sync, and
+// only then makes them visible to verification and answers the callers. So changes are
+// serial, without a lock, and the cost of the disk's sync is shared by all who wait.
 //
-// # Two places to read from
+//	Store.change -> writer.gather -> commitSome: run each change on a batch of the index
+//	                                             append what they put to the log, sync
+//	                                             commit the batch; change the table
+//	             <- writer.answer
 //
-// Verification reads the resident table (package table), which holds 32 bytes of
-// each token that is not revoked. What is rare (scopes, addresses, expiry) and
-// what is listed comes from Badger, the former from behind a bounded cache
-// (limits.go). A clean stop and each checkpoint leave the table in a file
-// from which the next start loads it, shard by shard and first the
-// one that is asked for; after a kill the journal since brings it up. A server
-// answers from that before it has verified and opened Badger (opening.go).
+// # Two projections
 //
-// # Uses
+// Verification reads the table, which holds 32 bytes of each token that is not revoked.
+// What is rare (scopes, addresses, expiry) and what is listed comes from the index, the
+// former by way of a bounded cache (limits.go). Both are made from the log. Each knows its
+// position, the last record that it contains, can apply what comes after that, and can
+// load an older copy of itself from its files. Neither is ever believed against the log.
 //
-// A verification leaves in the table when the token was used last, how often that day,
-// and from where. Package uses brings it to a log within a second, and at leisure to the
-// usage records of the index. A listing adds up table and index, so it shows each use at
-// once and once. What a stop had no time for, or a kill left in the log, is brought to
-// the index after the next start.
-//
-// While an administrator looks, all tokens are also sorted (package order), in 34
-// bytes each, and 12 more while they are shown by their creation; ten minutes
-// after the last look that is let go. It follows each use and each change, so a
-// page is found at once and is never out of date, and verification does nothing
-// for it.
-//
-// # What is believed of Badger
-//
-// Nothing that can be looked at. Before it is opened its tables are verified
-// (verify.go), because it answers from an older version, or with nothing, where
-// a block is damaged. With each commit it is told how many records it should
-// hold and the sum of their fingerprints (counts.go), and the journal has the
-// same, so after a stop that was not clean one walk through it tells whether it
-// has forgotten anything; then the records that it may have lost are brought in
-// again (replay.go), and if that does not do, all of it is built anew. After a
-// clean stop the walk comes behind, while requests are answered already. The
-// uses, sessions, recent files and attempts are not in the journal: of these a kill
-// takes a second, a power failure what the kernel had not yet written, and a
-// rebuilding all that the checkpoint does not have.
+// Uses, sessions, recent files and failed logins are not in the log: of these a kill
+// takes a second, a power failure what the kernel had not yet written, and an index that
+// is filled again has them as of the last checkpoint.
 package storage

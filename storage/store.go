@@ -154,7 +154,7 @@ func newStore(dir string, opts Options) (*Store, error) {
 	return s, nil
 }
 
-// newIndex describes the index of a store: see the table in the package comment.
+// newIndex describes the index of a store: see the keys in package record.
 func newIndex(s *Store) *index.Index {
 	return index.New(index.Options{
 		Dir: s.path(""), Seals: s.seals, Space: s.space, Log: s.opts.Log,

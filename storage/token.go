@@ -60,7 +60,7 @@ func (s *Store) CreateToken(by Actor, owner UserID, spec TokenSpec) (Token, Secr
 		if err != nil {
 			return err
 		}
-		if err := tx.checkRoom(owner); err != nil {
+		if err := tx.checkAllowance(owner); err != nil {
 			return err
 		}
 		t.Created, t.LastUsed = tx.now, tx.now
@@ -87,8 +87,8 @@ func (t *tx) addToken(v Token) error {
 	t.first()
 	t.hint(v.OwnedKey(), nil)
 	t.first()
-	if r, ok := t.writer.rooms[v.Owner]; ok {
-		t.writer.rooms[v.Owner] = room{held: r.held + 1}
+	if r, ok := t.writer.allowances[v.Owner]; ok {
+		t.writer.allowances[v.Owner] = allowance{held: r.held + 1}
 	}
 	t.durable(func() { t.admit(v) })
 	return nil
@@ -226,8 +226,8 @@ func (t *tx) revoke(id ID) (bool, error) {
 	}
 	t.event(Event{Action: ActionTokenRevoke, UID: u.UID, Token: id.String()})
 	t.delete(v.OwnedKey())
-	if r, ok := t.writer.rooms[v.Owner]; ok {
-		t.writer.rooms[v.Owner] = room{held: r.held}
+	if r, ok := t.writer.allowances[v.Owner]; ok {
+		t.writer.allowances[v.Owner] = allowance{held: r.held}
 	}
 	v.Revoked = t.now
 	b, err := v.Value()

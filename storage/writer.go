@@ -24,10 +24,10 @@ type writer struct {
 	// failed is set when the log has lost a write: see ErrFailed.
 	failed atomic.Pointer[error]
 
-	rooms   map[UserID]room
-	saved   map[UserID]bool // users that this commit saves, of whom owners does not yet have the news
-	stamped stamp           // what was made last
-	encoded struct {        // kept, so that each commit need not allocate them
+	allowances map[UserID]allowance
+	saved      map[UserID]bool // users that this commit saves, of whom owners does not yet have the news
+	stamped    stamp           // what was made last
+	encoded    struct {        // kept, so that each commit need not allocate them
 		entries  []journal.Entry
 		payloads []byte
 	}
@@ -60,10 +60,10 @@ func (s *stamp) at(ms int64) uint16 {
 
 func newWriter(s *Store) *writer {
 	return &writer{
-		s:       s,
-		changes: make(chan *change, batchChanges),
-		rooms:   make(map[UserID]room),
-		saved:   make(map[UserID]bool),
+		s:          s,
+		changes:    make(chan *change, batchChanges),
+		allowances: make(map[UserID]allowance),
+		saved:      make(map[UserID]bool),
 	}
 }
 

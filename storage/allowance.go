@@ -6,28 +6,28 @@ import (
 	"gatehouse/storage/record"
 )
 
-// room is how many tokens of a user work, at most. It is the writer's: all
+// allowance is how many tokens of a user work, at most. It is the writer's: all
 // changes wait for it, so it must not look at a user's tokens one by one at
 // each that is made, or is refused.
-type room struct {
+type allowance struct {
 	held  int
 	until int64 // ms; before that, and before a revocation, it can be no fewer
 }
 
-// checkRoom returns ErrTooMany when the user holds all the tokens it may.
+// checkAllowance returns ErrTooMany when the user holds all the tokens it may.
 // Tokens that have expired do not count.
-func (t *tx) checkRoom(owner UserID) error {
+func (t *tx) checkAllowance(owner UserID) error {
 	most := t.s.bounds.Load().MaxPerUser
 	if most == 0 {
 		return nil
 	}
-	r, known := t.writer.rooms[owner]
+	r, known := t.writer.allowances[owner]
 	if !known || r.held >= most && t.now >= r.until {
 		var err error
 		if r, err = t.measure(owner); err != nil {
 			return err
 		}
-		t.writer.rooms[owner] = r
+		t.writer.allowances[owner] = r
 	}
 	if r.held >= most {
 		return ErrTooMany
@@ -38,7 +38,7 @@ func (t *tx) checkRoom(owner UserID) error {
 // measure counts a user's tokens. Beyond as many expired ones as there may be
 // tokens, the oldest of these are revoked, more than have been made since the
 // last time: somebody may make tokens of a minute for years.
-func (t *tx) measure(owner UserID) (room, error) {
+func (t *tx) measure(owner UserID) (allowance, error) {
 	most := t.s.bounds.Load().MaxPerUser
 	var held []ID
 	for k := range t.Scan(record.HeldBy(owner)) {
@@ -46,9 +46,9 @@ func (t *tx) measure(owner UserID) (room, error) {
 		held = append(held, id)
 	}
 	if len(held) < most {
-		return room{held: len(held)}, nil
+		return allowance{held: len(held)}, nil
 	}
-	r := room{until: math.MaxInt64}
+	r := allowance{until: math.MaxInt64}
 	var expired []ID
 	for _, id := range held {
 		switch v, err := t.token(id); {
@@ -72,5 +72,5 @@ func (t *tx) measure(owner UserID) (room, error) {
 			return r, err
 		}
 	}
-	return room{held: max(r.held, most-len(expired))}, nil
+	return allowance{held: max(r.held, most-len(expired))}, nil
 }
