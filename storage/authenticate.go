@@ -2,6 +2,7 @@ package storage
 
 import (
 	"net/netip"
+	"sync"
 
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
@@ -111,4 +112,71 @@ func (v *verifier) inspect(text string, from netip.Addr, use bool) (Bearer, erro
 		err = v.inspectRotated(b, from, use)
 	}
 	return b, err
+}
+
+// limits keeps the records of tokens that may not do all that their user may: of these
+// a verification must know more than the table has. It is cut into shards by the id's
+// first random byte.
+type limits [256]limitShard
+
+// A record that was read while the writer changed it is not kept: turn counts
+// the changes.
+type limitShard struct {
+	mu      sync.Mutex
+	turn    uint64
+	records map[keys.ID]*Token
+}
+
+// mostLimits is how many records a shard keeps.
+const mostLimits = 64
+
+func (l *limits) get(id keys.ID) (t *Token, turn uint64) {
+	sh := &l[id[1]]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.records[id], sh.turn
+}
+
+// drop is the writer's, once the change is on the disk: the record has changed.
+func (l *limits) drop(id keys.ID) {
+	sh := &l[id[1]]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.turn++
+	delete(sh.records, id)
+}
+
+// keep keeps a record that was read in a turn.
+func (l *limits) keep(t *Token, turn uint64) {
+	sh := &l[t.ID[1]]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if sh.turn != turn {
+		return
+	}
+	if sh.records == nil {
+		sh.records = make(map[keys.ID]*Token)
+	}
+	for id := range sh.records { // any will do: they come again when they are needed
+		if len(sh.records) < mostLimits {
+			break
+		}
+		delete(sh.records, id)
+	}
+	sh.records[t.ID] = t
+}
+
+// limited returns the record of a limited token, of which only what limits it
+// is up to date.
+func (v *verifier) limited(id keys.ID) (*Token, error) {
+	t, turn := v.limits.get(id)
+	if t != nil {
+		return t, nil
+	}
+	read, err := v.s.Token(id)
+	if err != nil {
+		return nil, err
+	}
+	v.limits.keep(&read, turn)
+	return &read, nil
 }

@@ -48,7 +48,7 @@
 //
 // Verification reads the table, which holds 32 bytes of each token that is not revoked.
 // What is rare (scopes, addresses, expiry) and what is listed comes from the index, the
-// former by way of a bounded cache (limits.go). Both are made from the log. Each knows its
+// former by way of a bounded cache (authenticate.go). Both are made from the log. Each knows its
 // position, the last record that it contains, can apply what comes after that, and can
 // load an older copy of itself from its files. Neither is ever believed against the log.
 //

@@ -1,11 +1,15 @@
 package storage
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path/filepath"
+	"slices"
 
 	"gatehouse/storage/backup"
 	"gatehouse/storage/disk"
@@ -63,4 +67,152 @@ func finishStage(ctx context.Context, stage string, opts Options, m backup.Manif
 		t.event(Event{Action: ActionRestore, Detail: detail})
 		return ctx.Err()
 	})
+}
+
+// dropRevoked puts the end of a revoked token in the place of its record. What else
+// is stored of the token is for the caller to delete.
+func (t *tx) dropRevoked(v Token) error {
+	t.delete(record.TokenKey(v.ID))
+	return t.keepTokenEnd(v.ID, v.End())
+}
+
+// tokenEnd reads the end of a token that has no record; the zero value if there is
+// none.
+func (rd *reader) tokenEnd(id ID) (record.TokenEnd, error) {
+	b, ok, err := rd.Get(record.TokenEndKey(id))
+	if err != nil || !ok {
+		return record.TokenEnd{}, err
+	}
+	return record.ParseTokenEnd(b)
+}
+
+// keepTokenEnd adds to what is known to have ended of a token that has no record.
+func (t *tx) keepTokenEnd(id ID, end record.TokenEnd) error {
+	old, err := t.tokenEnd(id)
+	if err != nil {
+		return err
+	}
+	if old != (record.TokenEnd{}) {
+		end = end.With(old)
+	}
+	if end != old {
+		t.put(record.TokenEndKey(id), end.Value())
+	}
+	return nil
+}
+
+func (t *tx) keepUserEnd(id UserID, end record.UserEnd) error {
+	b, ok, err := t.Get(record.UserEndKey(id))
+	if err != nil {
+		return err
+	}
+	if ok {
+		old, err := record.ParseUserEnd(b)
+		if err != nil {
+			return err
+		}
+		if end = end.With(old); end == old {
+			return nil
+		}
+	}
+	if end != (record.UserEnd{}) { // else that of a user who was never anything but active
+		t.put(record.UserEndKey(id), end.Value())
+	}
+	return nil
+}
+
+// applyEnds brings the ends of another store into this one, in batches. It calls
+// progress after each, with how many are done, and returns how many tokens and users
+// have come to an end by it.
+func applyEnds(s *Store, by Actor, e record.Ends, progress func(done int) error) (n int, err error) {
+	tokens := slices.SortedFunc(maps.Keys(e.Tokens), func(a, b ID) int { return bytes.Compare(a[:], b[:]) })
+	users := slices.SortedFunc(maps.Keys(e.Users), cmp.Compare[UserID])
+	total := 0
+	batch := func(size int, fn func(*tx) (ended int, err error)) error {
+		ended := 0
+		err := s.takeAway(by, func(t *tx) (err error) {
+			ended, err = fn(t)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		n += ended
+		total += size
+		return progress(total)
+	}
+	for part := range slices.Chunk(users, mostRevoked) {
+		err := batch(len(part), func(t *tx) (int, error) { return eachEnd(part, e.Users, t.endUser) })
+		if err != nil {
+			return n, err
+		}
+	}
+	for part := range slices.Chunk(tokens, mostRevoked) {
+		err := batch(len(part), func(t *tx) (int, error) { return eachEnd(part, e.Tokens, t.endToken) })
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+func eachEnd[K comparable, E any](part []K, all map[K]E, fn func(K, E) (bool, error)) (n int, err error) {
+	for _, id := range part {
+		ended, err := fn(id, all[id])
+		if err != nil {
+			return n, err
+		}
+		if ended {
+			n++
+		}
+	}
+	return n, nil
+}
+
+// endToken brings to a token what has ended of it, and reports whether it is revoked
+// by that. A secret that was rotated away, perhaps because it had leaked, must not be
+// good again.
+func (t *tx) endToken(id ID, end record.TokenEnd) (revoked bool, err error) {
+	v, err := t.token(id)
+	if errors.Is(err, ErrNoToken) {
+		return false, t.keepTokenEnd(id, end)
+	}
+	if err != nil || v.Revoked != 0 {
+		return false, err
+	}
+	if end.Revoked != 0 {
+		return t.revoke(id)
+	}
+	all := v.End().With(end)
+	if all == v.End() {
+		return false, nil
+	}
+	v.Generation, v.Overlap = all.Generation, all.Overlap
+	return false, t.update(v, ActionTokenRetire)
+}
+
+// endUser brings a user to the state that counts, and reports whether that is an end.
+func (t *tx) endUser(id UserID, end record.UserEnd) (ended bool, err error) {
+	u, err := t.userByID(id)
+	if errors.Is(err, ErrNoUser) {
+		return false, t.keepUserEnd(id, end)
+	}
+	if err != nil || u.State == UserRemoved {
+		return false, err
+	}
+	const why = "before the restore"
+	all := u.End().With(end)
+	if all == u.End() {
+		return false, nil
+	}
+	if all.State == UserRemoved {
+		return true, t.remove(u, why)
+	}
+	if all.State != u.State {
+		action := map[UserState]string{UserActive: ActionUserEnable, UserSuspended: ActionUserSuspend, UserDisabled: ActionUserDisable}[all.State]
+		t.event(Event{Action: action, UID: u.UID, Owner: u.ID, Detail: why})
+		u.Epoch++
+	}
+	u.State, u.StateAt = all.State, all.At
+	return all.State != UserActive, t.save(u)
 }

@@ -11,7 +11,7 @@ import (
 
 // KeepRevoked is how many revoked tokens of a user the store keeps the records of, for
 // listings: those revoked last, and at times up to twice as many. Of each other it keeps
-// the end alone (ends.go). Without that bound a script that makes a token for each of
+// the end alone (restore.go). Without that bound a script that makes a token for each of
 // its runs, and revokes it, would fill the disk.
 const KeepRevoked = 100
 
