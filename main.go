@@ -10,8 +10,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime"
-	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -94,7 +92,7 @@ func (a *app) root() *cobra.Command {
 		a.origin = func(flag string) string { return cli.Origin(c, flag) }
 		return nil
 	})
-	root.Version = versionLine()
+	root.Version = cli.VersionLine()
 	root.SetVersionTemplate("{{.Version}}\n")
 	usual, err := datadir.Locate("")
 	if err != nil {
@@ -104,7 +102,7 @@ func (a *app) root() *cobra.Command {
 	root.PersistentFlags().StringVar(&a.config, "config", "", "the configuration file (default config.toml in the data directory, if there is one)")
 	cli.Twins(root, "data", "config")
 	root.AddCommand(a.serveCommand(), a.adminCommand(), a.demoCommand(),
-		a.backupCommand(), a.restoreCommand(), a.configCommand(), a.versionCommand(),
+		a.backupCommand(), a.restoreCommand(), a.configCommand(), cli.VersionCommand(a.out),
 		cli.HealthCommand(a.running, a.out), cli.ManualCommand(a.out))
 	root.AddCommand(cli.Commands(cli.Env{
 		Open: a.client, In: a.stdin, Out: a.out, Err: a.stderr,
@@ -155,7 +153,7 @@ func (a *app) adminCommand() *cobra.Command {
 				return err
 			}
 			err = tui.Run(c.Context(), client, tui.Options{
-				ReadOnly: readOnly, Offline: client.Offline(), Version: version(), In: a.stdin, Out: a.stdout,
+				ReadOnly: readOnly, Offline: client.Offline(), Version: cli.Version(), In: a.stdin, Out: a.stdout,
 				ASCII: !text.UTF8(os.Getenv),
 			})
 			return errors.Join(err, client.Close())
@@ -312,7 +310,7 @@ func (a *app) dir() (datadir.Dir, error) {
 	if err != nil {
 		return datadir.Dir{}, cli.Usagef("%w", err)
 	}
-	d := datadir.Dir{Path: path, Command: a.command, Config: a.config, Listen: a.listen, Origin: a.origin, Version: version(), Messages: a.stderr}
+	d := datadir.Dir{Path: path, Command: a.command, Config: a.config, Listen: a.listen, Origin: a.origin, Version: cli.Version(), Messages: a.stderr}
 	if term.IsTerminal(int(a.stderr.Fd())) {
 		d.Terminal = a.stderr
 	}
@@ -339,134 +337,44 @@ func (a *app) running(ctx context.Context) (*api.Client, error) {
 	return d.Running(ctx)
 }
 
+// configCommand wires the commands about the configuration.
 func (a *app) configCommand() *cobra.Command {
-	var ldapUser string
-	check := &cobra.Command{
-		Use: "check", Short: "Read the configuration as the server does, and report every error", Args: cli.None,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if err := a.checkConfig(); err != nil || ldapUser == "" {
-				return err
+	return cli.ConfigCommand(a.out, a.stderr, cli.Configuration{
+		Check: func() (string, error) {
+			d, err := a.dir()
+			if err != nil {
+				return "", err
 			}
-			return a.checkLDAP(c.Context(), ldapUser)
+			return d.CheckSettings()
 		},
-	}
-	check.Flags().StringVar(&ldapUser, "ldap", "", "also try what a login of this user needs on each directory server, except the password")
-	show := &cobra.Command{
-		Use: "show", Short: "Print every setting in force, and where it comes from", Args: cli.None,
-		RunE: func(*cobra.Command, []string) error { return a.showConfig() },
-	}
-	show.Flags().StringVar(&a.listen, "listen", "", "the address of the HTTP API, as for serve")
-	cli.Twins(show, "listen")
-	return cli.Group("config", "Check and show the configuration", check, show)
-}
-
-// checkLDAP prints what each step of a login of the user found, on each server.
-func (a *app) checkLDAP(ctx context.Context, user string) error {
-	d, err := a.dir()
-	if err != nil {
-		return err
-	}
-	cfg, _, err := d.Settings()
-	if err != nil {
-		return err
-	}
-	steps, err := directory.Check(ctx, cfg, user)
-	if err != nil {
-		return err
-	}
-	t := text.NewTable(a.out, "SERVER", "STEP", "RESULT", "DETAIL")
-	failed := 0
-	for _, s := range steps {
-		result := "ok"
-		switch {
-		case !s.OK:
-			result = "failed"
-			failed++
-		case s.Warning:
-			result = "warning"
-		}
-		if err := t.Row(s.Server, s.Name, result, s.Detail); err != nil {
-			return err
-		}
-	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	if failed > 0 {
-		return fmt.Errorf("%d of %d steps failed", failed, len(steps))
-	}
-	return nil
-}
-
-// checkConfig reads the configuration and tries the files that it names.
-func (a *app) checkConfig() error {
-	d, err := a.dir()
-	if err != nil {
-		return err
-	}
-	file, err := d.CheckSettings()
-	switch {
-	case err != nil:
-		return err
-	case file == "":
-		fmt.Fprintln(a.stderr, "There is no configuration file: the defaults apply.")
-	default:
-		fmt.Fprintf(a.stderr, "%s is correct.\n", file)
-	}
-	return nil
-}
-
-// showConfig prints all settings in force, and where they come from.
-func (a *app) showConfig() error {
-	if err := a.checkListen(); err != nil {
-		return err
-	}
-	d, err := a.dir()
-	if err != nil {
-		return err
-	}
-	list, err := d.AllSettings()
-	if err != nil {
-		return err
-	}
-	t := text.NewTable(a.out, "SETTING", "VALUE", "FROM")
-	for _, s := range list {
-		if err := t.Row(s.Name, s.Value, s.From); err != nil {
-			return err
-		}
-	}
-	return t.Flush()
-}
-
-func (a *app) versionCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "version", Short: "Print the version", Args: cli.None,
-		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintln(a.out, versionLine())
-			return err
+		LDAP: func(ctx context.Context, user string) (steps []cli.Step, err error) {
+			d, err := a.dir()
+			if err != nil {
+				return nil, err
+			}
+			cfg, _, err := d.Settings()
+			if err != nil {
+				return nil, err
+			}
+			list, err := directory.Check(ctx, cfg, user)
+			for _, s := range list {
+				steps = append(steps, cli.Step{Server: s.Server, Name: s.Name, OK: s.OK, Warning: s.Warning, Detail: s.Detail})
+			}
+			return steps, err
 		},
-	}
-}
-
-// versionLine is what `version` and `--version` print.
-func versionLine() string {
-	return fmt.Sprintf("gatehouse %s %s %s/%s", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-}
-
-// version is the version of the module, or else the commit that the binary was built
-// from.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	if v := info.Main.Version; v != "" && v != "(devel)" {
-		return v
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			return s.Value[:min(12, len(s.Value))]
-		}
-	}
-	return "devel"
+		Settings: func() (all []cli.Setting, err error) {
+			if err := a.checkListen(); err != nil {
+				return nil, err
+			}
+			d, err := a.dir()
+			if err != nil {
+				return nil, err
+			}
+			list, err := d.AllSettings()
+			for _, s := range list {
+				all = append(all, cli.Setting(s))
+			}
+			return all, err
+		},
+	}, &a.listen)
 }

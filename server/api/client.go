@@ -1,18 +1,12 @@
 package api
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
 	"iter"
-	"maps"
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 )
 
 // Client speaks the administration API. It has no time-out of its own: the
@@ -257,48 +251,6 @@ func (c *Client) Identify(ctx context.Context, t Texts) (Identified, error) {
 	return found, err
 }
 
-// Events lists the audit log.
-func (c *Client) Events(ctx context.Context, q EventQuery) iter.Seq2[Event, error] {
-	v := url.Values(maps.Clone(q.Filters))
-	if v == nil {
-		v = url.Values{}
-	}
-	setNumber(v, "after", q.After)
-	setNumber(v, "last", uint64(q.Last))
-	set(v, "uid", q.UID)
-	set(v, "token", q.Token)
-	setFlag(v, "follow", q.Follow)
-	return stream[Event](ctx, c, http.MethodGet, "/admin/events?"+v.Encode(), nil)
-}
-
-// History looks for the latest events about something.
-func (c *Client) History(ctx context.Context, q HistoryQuery) (History, error) {
-	v := url.Values(maps.Clone(q.Filters))
-	if v == nil {
-		v = url.Values{}
-	}
-	set(v, "uid", q.UID)
-	set(v, "token", q.Token)
-	setNumber(v, "after", q.After)
-	setNumber(v, "before", q.Before)
-	setNumber(v, "last", uint64(q.Last))
-	var h History
-	err := c.call(ctx, http.MethodGet, "/admin/events/history?"+v.Encode(), nil, &h)
-	return h, err
-}
-
-// Verify has the server read the whole audit log and check its chain and, unless it is
-// empty, that the log has a record of which an earlier Verification was the End.
-func (c *Client) Verify(ctx context.Context, atLeast string) (Verification, error) {
-	var v Verification
-	path := "/admin/events/verify"
-	if atLeast != "" {
-		path += "?" + url.Values{"atLeast": {atLeast}}.Encode()
-	}
-	err := c.call(ctx, http.MethodGet, path, nil, &v)
-	return v, err
-}
-
 // Backup writes a snapshot of the store as it is now. It may break off without an
 // error, so that the caller must check that it is whole.
 func (c *Client) Backup(ctx context.Context, w io.Writer) error {
@@ -309,122 +261,4 @@ func (c *Client) Backup(ctx context.Context, w io.Writer) error {
 	defer resp.Body.Close()
 	_, err = io.Copy(w, resp.Body)
 	return err
-}
-
-func userPath(uid string) string { return "/admin/users/" + url.PathEscape(uid) }
-
-func set(v url.Values, name, value string) {
-	if value != "" {
-		v.Set(name, value)
-	}
-}
-
-func setNumber(v url.Values, name string, n uint64) {
-	if n > 0 {
-		v.Set(name, strconv.FormatUint(n, 10))
-	}
-}
-
-func setFlag(v url.Values, name string, on bool) {
-	if on {
-		v.Set(name, "true")
-	}
-}
-
-func setPage(v url.Values, o Order, reverse bool, after string, limit int) {
-	set(v, "order", string(o))
-	setFlag(v, "reverse", reverse)
-	set(v, "after", after)
-	if limit > 0 {
-		v.Set("limit", strconv.Itoa(limit))
-	}
-}
-
-// call sends in (unless nil) as JSON and reads the reply into out (unless nil).
-func (c *Client) call(ctx context.Context, method, path string, in, out any) error {
-	resp, err := c.send(ctx, method, path, in)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if out == nil {
-		return nil
-	}
-	if err := json.NewDecoder(resp.Body).Decode(out); err != nil {
-		return fmt.Errorf("read the server's reply: %w", err)
-	}
-	return nil
-}
-
-// stream reads a listing, one JSON object a line, as the caller asks for it.
-// A last line with the key "error" says that the server had to stop.
-func stream[T any](ctx context.Context, c *Client, method, path string, in any) iter.Seq2[T, error] {
-	return func(yield func(T, error) bool) {
-		var zero T
-		resp, err := c.send(ctx, method, path, in)
-		if err != nil {
-			yield(zero, err)
-			return
-		}
-		defer resp.Body.Close()
-		dec := json.NewDecoder(resp.Body)
-		for {
-			var line struct {
-				Row   T      `json:"row"`
-				Error string `json:"error"`
-			}
-			switch err := dec.Decode(&line); {
-			case errors.Is(err, io.EOF):
-				return
-			case err != nil:
-				yield(zero, fmt.Errorf("read the server's reply: %w", err))
-				return
-			case line.Error != "":
-				yield(zero, &Error{Status: http.StatusInternalServerError, Message: line.Error})
-				return
-			}
-			if !yield(line.Row, nil) {
-				return
-			}
-		}
-	}
-}
-
-// send makes the request, with in (unless nil) as JSON, and turns a refusal into
-// an *Error.
-func (c *Client) send(ctx context.Context, method, path string, in any) (*http.Response, error) {
-	var body io.Reader
-	if in != nil {
-		b, err := json.Marshal(in)
-		if err != nil {
-			return nil, err
-		}
-		body = bytes.NewReader(b)
-	}
-	r, err := http.NewRequestWithContext(ctx, method, "http://gatehouse"+path, body)
-	if err != nil {
-		return nil, err
-	}
-	if body != nil {
-		r.Header.Set("Content-Type", "application/json")
-	}
-	resp, err := c.http.Do(r)
-	if err != nil {
-		if ue := new(url.Error); errors.As(err, &ue) {
-			err = ue.Err // "Get http://gatehouse/admin/…" says nothing to a person
-		}
-		return nil, err
-	}
-	if resp.StatusCode < 300 {
-		return resp, nil
-	}
-	defer resp.Body.Close()
-	e := &Error{Status: resp.StatusCode}
-	if err := json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(e); err != nil || e.Message == "" {
-		e.Message = fmt.Sprintf("the server answered %s", resp.Status)
-	}
-	if e.Message == NoRoute {
-		e.Message = "The server that runs has nothing like it: it is likely of an older version, and must be restarted"
-	}
-	return nil, e
 }

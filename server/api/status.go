@@ -45,14 +45,6 @@ type Certificate struct {
 	Problem  string `json:"problem"`  // why the files that lie there are not taken
 }
 
-// Verification is what reading the whole audit log found.
-type Verification struct {
-	First   uint64 `json:"first"`   // the Sequence of the oldest record that is kept
-	Last    uint64 `json:"last"`    // and that of the last
-	End     string `json:"end"`     // the last record's number and hash, with a colon between them
-	Problem string `json:"problem"` // empty: the chain is whole, and has what was asked for
-}
-
 // Health is how a directory's server, or a provider, has answered of late.
 type Health struct {
 	Name        string  `json:"name"`     // its URL, or the provider's name
