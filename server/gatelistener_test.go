@@ -121,6 +121,7 @@ func TestGateListener(t *testing.T) {
 			if a := h.asked(client, "HEAD", verifyPath); a.code != http.StatusUnauthorized || a.text != "" {
 				t.Errorf("HEAD: got %d %q", a.code, a.text)
 			}
+			h.asked(client, "GET", verifyPath, "X-Request-Id", "of-the-proxy.1").wantGate().wantHeader("X-Request-Id", "of-the-proxy.1")
 			h.asked(client, "GET", "/healthz").want(http.StatusOK, `{"status":"alive"}`)
 			h.asked(client, "POST", "/healthz").want(http.StatusMethodNotAllowed).wantHeader("Allow", "GET, HEAD")
 			for _, path := range []string{"/", "/readyz", "/metrics", "/api/token", "/api/getApiTokens", "/login", "/api/verify/", "/API/VERIFY"} {

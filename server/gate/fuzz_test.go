@@ -81,7 +81,7 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	c := r.Context().Value(memoryKey{}).(*memory)
 	c.methods = append(c.methods, r.Method)
 	read := http.Header{}
-	for _, name := range []string{"X-Auth-Token", "Authorization", "User-Agent", "X-Forwarded-For"} {
+	for _, name := range []string{"X-Auth-Token", "Authorization", "User-Agent", "X-Forwarded-For", "X-Request-Id"} {
 		if v := r.Header[name]; v != nil {
 			read[name] = v
 		}

@@ -24,8 +24,8 @@
 // one is skipped, and with a long one, or one in chunks, the connection is closed
 // after the answer.
 //
-// A handler sees only what the gate decides by: the method, the path, the
-// query, X-Auth-Token, Authorization, User-Agent and X-Forwarded-For. It must
+// A handler sees only what the gate decides by and notes: the method, the path, the
+// query, X-Auth-Token, Authorization, User-Agent, X-Forwarded-For and X-Request-Id. It must
 // not keep the request or its header, which are used again.
 package gate
 

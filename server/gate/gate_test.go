@@ -51,7 +51,7 @@ var cases = []struct{ what, raw, want string }{
 	{"blanks and tabs around a value", ask0 + "X-Auth-Token: \t a b \t\n\n", "401"},
 	{"bytes beyond ASCII", ask0 + "X-Auth-Token: \xff\xfe\n\n", "401"},
 	{"two tokens", ask0 + "X-Auth-Token: a\nx-AUTH-token: b\n\n", "401"},
-	{"all that is read", ask0 + "X-Auth-Token: a\nAuthorization: Basic b\nUser-Agent: c\nX-Forwarded-For: d, e\nX-Forwarded-For: f\n\n", "200"},
+	{"all that is read", ask0 + "X-Auth-Token: a\nAuthorization: Basic b\nUser-Agent: c\nX-Forwarded-For: d, e\nX-Forwarded-For: f\nX-Request-Id: g\n\n", "200"},
 	{"no Host", "GET /api/verify HTTP/1.1\n\n", "400"},
 	{"no Host in HTTP/1.0", "GET /api/verify HTTP/1.0\n\n", "200"},
 	{"two Hosts", ask0 + "Host: x\n\n", "400"},

@@ -21,6 +21,7 @@ type head struct {
 	basic    []string
 	agents   []string
 	forwards []string
+	ids      []string
 }
 
 // most bounds a request without its body. Proxies pass on what they take: nginx
@@ -47,7 +48,7 @@ func ends(b []byte, from int) (end, next int) {
 // parse reads a head, and reports whether it is one that can be read in one way
 // only. Much of what HTTP allows to be accepted is refused: no proxy sends it.
 func (h *head) parse(b []byte) bool {
-	*h = head{tokens: h.tokens[:0], basic: h.basic[:0], agents: h.agents[:0], forwards: h.forwards[:0]}
+	*h = head{tokens: h.tokens[:0], basic: h.basic[:0], agents: h.agents[:0], forwards: h.forwards[:0], ids: h.ids[:0]}
 	line, b, ok := cutLine(b)
 	if !ok || !h.parseFirst(line) {
 		return false
@@ -142,9 +143,12 @@ func (h *head) field(name, value []byte) bool {
 		if is(name, "connection") {
 			h.connection(value)
 		}
-	case len("X-Auth-Token"):
+	case len("X-Auth-Token"): // and X-Request-Id
 		if is(name, "x-auth-token") {
 			h.tokens = append(h.tokens, string(value))
+		}
+		if is(name, "x-request-id") {
+			h.ids = append(h.ids, string(value))
 		}
 	case len("Authorization"):
 		if is(name, "authorization") {
@@ -217,7 +221,7 @@ func (h *head) into(r *http.Request) {
 	for _, f := range [...]struct {
 		name   string
 		values []string
-	}{{"X-Auth-Token", h.tokens}, {"Authorization", h.basic}, {"User-Agent", h.agents}, {"X-Forwarded-For", h.forwards}} {
+	}{{"X-Auth-Token", h.tokens}, {"Authorization", h.basic}, {"User-Agent", h.agents}, {"X-Forwarded-For", h.forwards}, {"X-Request-Id", h.ids}} {
 		if len(f.values) > 0 {
 			r.Header[f.name] = f.values
 		}
