@@ -36,6 +36,8 @@ const (
 type totals struct{ requests, refused, revoked int }
 
 func (m *metrics) totals() (t totals) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	for _, c := range m.counted {
 		t.requests += int(valueOf(c))
 	}

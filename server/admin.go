@@ -32,7 +32,7 @@ func (s *Server) adminHandler() http.Handler {
 // figures is what the status shows beside the store.
 func (s *Server) figures() api.Status {
 	st := api.Status{Version: s.version, Started: s.started.UnixMilli(), Activity: s.activity.view(time.Now())}
-	if s.pair == nil {
+	if s.pair == nil || !s.pair.On() {
 		return st
 	}
 	notAfter, err := s.pair.Health()

@@ -34,9 +34,7 @@ func (c *counting) Accept() (net.Conn, error) {
 // serveGate serves with an address of the gate's own, and returns that.
 func (h *house) serveGate(c config.Gate) (gate string, accepted *counting, stop func()) {
 	h.Helper()
-	cfg := *h.config()
-	cfg.Listen, cfg.Gate = "127.0.0.1:0", c
-	h.settings.Store(&cfg)
+	h.Server.cfg.Listen, h.Server.cfg.Gate = "127.0.0.1:0", c
 	l, err := h.Listen()
 	if err != nil {
 		h.Fatal(err)
@@ -164,9 +162,7 @@ func TestGateSocket(t *testing.T) {
 		return info.Mode()
 	}
 	listen := func(c config.Gate) (*Listener, error) {
-		cfg := *h.config()
-		cfg.Listen, cfg.Gate = "127.0.0.1:0", c
-		h.settings.Store(&cfg)
+		h.Server.cfg.Listen, h.Server.cfg.Gate = "127.0.0.1:0", c
 		return h.Listen()
 	}
 	left, err := net.Listen("unix", path) // as a kill leaves it

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,6 +33,7 @@ type metrics struct {
 	verify      stopwatch
 	revocations prometheus.Counter
 
+	mu      sync.Mutex
 	counted []prometheus.Counter // those in requests, for activity to sum up
 	turned  atomic.Int64         // requests turned away with 401, 403 or 429
 }
@@ -82,10 +84,10 @@ func newMetrics(store *storage.Store, a *activity, open *listen.Connections) *me
 func (m *metrics) held(s *Server) {
 	for act, count := range map[string]func() int{
 		"offboarding": func() int {
-			if s.directory == nil {
+			if s.latest.Load().directory == nil {
 				return 0
 			}
-			return s.directory.Holding()
+			return s.latest.Load().directory.Holding()
 		},
 		"revoke idle tokens": s.idle.Holding,
 		"drop old events":    func() int { n, _, _ := s.store.HeldEvents(); return n },
@@ -136,6 +138,8 @@ type routeCount struct {
 const noRoute = "none"
 
 func (m *metrics) route(rt route.Route) (c routeCount) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	for class := range c.classes {
 		c.classes[class] = m.requests.WithLabelValues(rt.Pattern, strconv.Itoa(class)+"xx")
 		if !slices.Contains(m.counted, c.classes[class]) { // the port and the socket share one

@@ -24,7 +24,7 @@ func (s *Server) routes() []route.Route {
 		{Pattern: "GET /api/openapi.json", Class: route.Health, Serve: s.openapi},
 	}
 	list = slices.Concat(list, s.logins.Routes(), s.tokens.Routes())
-	if s.config().Metrics.Listen == "" {
+	if s.cfg.Metrics.Listen == "" {
 		list = append(list, s.metricsRoute())
 	}
 	return list
@@ -35,10 +35,20 @@ func (s *Server) metricsRoute() route.Route {
 	return route.Route{Pattern: "GET /metrics", Class: route.Health, Serve: s.scrape}
 }
 
-// Handler serves the TCP port. The gate gets more requests than all other routes
+// Handler serves the TCP port, with the settings in force.
+func (s *Server) Handler() http.Handler {
+	return s.inForce(func(s *Server) http.Handler { return s.handlers.main })
+}
+
+// inForce passes each request to a handler of the server that is in force then.
+func (s *Server) inForce(of func(*Server) http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { of(s.latest.Load()).ServeHTTP(w, r) })
+}
+
+// mainHandler serves the TCP port. The gate gets more requests than all other routes
 // together, so its path is compared before the mux is asked. In another spelling of
 // the path the mux finds the gate too, or answers 404.
-func (s *Server) Handler() http.Handler {
+func (s *Server) mainHandler() http.Handler {
 	list := slices.Concat(s.routes(), s.site.Routes())
 	asked := list[slices.IndexFunc(list, func(rt route.Route) bool { return rt.Class == route.Gate })]
 	verify, others := s.handler(asked), s.onlyHTTPS(s.mux(list, s.handler, s.failOutside))
@@ -161,7 +171,7 @@ func (s *Server) mux(routes []route.Route, handler func(route.Route) http.Handle
 // onlyHTTPS tells browsers that came by https to use nothing else from then on,
 // whatever they asked for first (RFC 6797, section 7.1).
 func (s *Server) onlyHTTPS(next http.Handler) http.Handler {
-	if !s.config().Secure() {
+	if !s.cfg.Secure() {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -253,11 +253,7 @@ func (h *house) listen() (*Listener, error) {
 }
 
 // listenAt sets the address that the server takes.
-func (h *house) listenAt(addr string) {
-	cfg := *h.config()
-	cfg.Listen = addr
-	h.settings.Store(&cfg)
-}
+func (h *house) listenAt(addr string) { h.Server.cfg.Listen = addr }
 
 // serve runs the server as it is run in earnest and returns its URL.
 func (h *house) serve() string {

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"maps"
 	"net"
+	"net/http"
 	"net/netip"
 	"slices"
 	"sync"
 	"time"
 
 	"gatehouse/server/admin"
+	"gatehouse/server/config"
 	"gatehouse/server/listen"
 )
 
@@ -20,11 +22,21 @@ const stopTimeout = 10 * time.Second
 
 // Listener is a Server that has taken its ports and its socket, but does not serve yet.
 type Listener struct {
-	s       *Server
-	tcp     net.Listener
+	s          *Server
+	tcp, admin net.Listener
+
+	mu      sync.Mutex
 	metrics net.Listener // nil: they have no address of their own
 	gate    net.Listener // nil: likewise
-	admin   net.Listener
+	doors   []*door      // what is served; none before Serve
+	failed  chan error
+}
+
+// door is an address with what is served there.
+type door struct {
+	web      listen.Web
+	listener net.Listener
+	closed   bool // because the settings have changed
 }
 
 // Listen takes the TCP ports and the socket of the administration, and warns of
@@ -34,35 +46,128 @@ func (s *Server) Listen() (*Listener, error) {
 		return nil, err
 	}
 	cfg := s.config()
-	if cfg.TLS.Cert != "" {
-		var err error
-		if s.pair, err = listen.NewCertificate(cfg.TLS, s.now, s.log); err != nil {
-			return nil, err
-		}
-	}
-	l := &Listener{s: s}
 	var err error
+	if s.pair, err = listen.NewCertificate(cfg.TLS, s.now, s.log); err != nil {
+		return nil, err
+	}
+	l := &Listener{s: s, failed: make(chan error, 1)}
 	if l.tcp, err = s.open.TCP(cfg.Listen); err != nil {
 		return nil, err
 	}
-	if cfg.Metrics.Listen != "" {
-		if l.metrics, err = s.open.TCP(cfg.Metrics.Listen); err != nil {
-			return nil, errors.Join(err, l.Close())
-		}
+	if l.metrics, err = l.take(metricsDoor, cfg); err != nil {
+		return nil, errors.Join(err, l.Close())
 	}
-	if cfg.Gate.Listen != "" {
-		if l.gate, err = s.open.GateListener(cfg.Gate); err != nil {
-			return nil, errors.Join(err, l.Close())
-		}
+	if l.gate, err = l.take(gateDoor, cfg); err != nil {
+		return nil, errors.Join(err, l.Close())
 	}
 	if l.admin, err = listen.Socket(s.store.Dir()); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
+	s.ports = l
 	s.shareSocket()
 	s.open.Warn()
 	s.warnPlain()
 	s.logins.Warn()
 	return l, nil
+}
+
+// The doors that come and go with the settings.
+const (
+	metricsDoor = iota
+	gateDoor
+)
+
+// take takes the address of a door; nil: the settings name none.
+func (l *Listener) take(which int, cfg *config.Config) (net.Listener, error) {
+	switch {
+	case which == metricsDoor && cfg.Metrics.Listen != "":
+		return l.s.open.TCP(cfg.Metrics.Listen)
+	case which == gateDoor && cfg.Gate.Listen != "":
+		return l.s.open.GateListener(cfg.Gate)
+	}
+	return nil, nil
+}
+
+// move takes the addresses that other settings name differently. Then nothing has changed
+// yet: it has when settle was called, and has not if undo was.
+func (l *Listener) move(before, now *config.Config) (settle, undo func(), err error) {
+	taken := map[int]net.Listener{}
+	undo = func() {
+		for _, one := range taken {
+			if one != nil {
+				one.Close()
+			}
+		}
+	}
+	for which, same := range map[int]bool{metricsDoor: before.Metrics == now.Metrics, gateDoor: before.Gate == now.Gate} {
+		if same {
+			continue
+		}
+		if taken[which], err = l.take(which, now); err != nil {
+			undo()
+			return nil, nil, err
+		}
+	}
+	settle = func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		for which, one := range taken {
+			at := map[int]*net.Listener{metricsDoor: &l.metrics, gateDoor: &l.gate}[which]
+			l.shut(*at)
+			*at = one
+			if one != nil && len(l.doors) > 0 {
+				l.serve(l.door(which, one))
+			}
+		}
+	}
+	return settle, undo, nil
+}
+
+// door returns a door of the settings.
+func (l *Listener) door(which int, at net.Listener) *door {
+	if which == metricsDoor {
+		return &door{web: l.s.open.HTTP(l.s.inForce(func(s *Server) http.Handler { return s.handlers.metrics })), listener: at}
+	}
+	return &door{web: l.s.open.Gate(l.s.inForce(func(s *Server) http.Handler { return s.handlers.gate })), listener: at}
+}
+
+// serve begins to serve a door. The caller holds the lock.
+func (l *Listener) serve(d *door) {
+	l.doors = append(l.doors, d)
+	go func() {
+		err := d.web.Serve(d.listener)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if !d.closed {
+			select {
+			case l.failed <- err:
+			default:
+			}
+		}
+	}()
+}
+
+// shut lets the requests of a door under way finish. The caller holds the lock.
+func (l *Listener) shut(at net.Listener) {
+	if at == nil {
+		return
+	}
+	served := false
+	l.doors = slices.DeleteFunc(l.doors, func(d *door) bool {
+		if d.listener != at {
+			return false
+		}
+		served, d.closed = true, true
+		go func() {
+			end, cancel := context.WithTimeout(context.Background(), stopTimeout)
+			defer cancel()
+			listen.Shutdown(end, d.web, l.s.log)
+		}()
+		return true
+	})
+	if !served {
+		at.Close()
+	}
 }
 
 // shareSocket lets the members of [admin] groups reach the socket.
@@ -109,7 +214,7 @@ func (l *Listener) GateURL() string {
 // URL is where a client on this host reaches the server.
 func (l *Listener) URL() string {
 	scheme := "http"
-	if l.s.pair != nil {
+	if l.s.pair.On() {
 		scheme = "https"
 	}
 	return listen.URL(scheme, l.tcp.Addr())
@@ -121,66 +226,90 @@ func (l *Listener) Serve(ctx context.Context) error {
 	s := l.s
 	background, stop := context.WithCancel(ctx)
 	defer stop()
-	admin := listen.SocketHTTP(admin.OnSocket(s.adminHandler(), s.config), s.log)
+	administered := s.inForce(func(s *Server) http.Handler { return s.handlers.admin })
+	admin := listen.SocketHTTP(admin.OnSocket(administered, s.config), s.log)
 	// A follower of the log waits for things to happen: it ends with the server.
 	admin.BaseContext = func(net.Listener) context.Context { return background }
-	tcp := l.tcp
-	if s.pair != nil {
-		tcp = s.pair.TLS(tcp)
+	l.mu.Lock()
+	l.serve(&door{web: s.open.HTTP(s.Handler()), listener: s.pair.TLS(l.tcp)})
+	l.serve(&door{web: admin, listener: l.admin})
+	for which, at := range map[int]net.Listener{metricsDoor: l.metrics, gateDoor: l.gate} {
+		if at != nil {
+			l.serve(l.door(which, at))
+		}
 	}
-	doors := []door{{s.open.HTTP(s.Handler()), tcp}, {admin, l.admin}}
-	if l.metrics != nil {
-		doors = append(doors, door{s.open.HTTP(s.metricsHandler()), l.metrics})
-	}
-	if l.gate != nil {
-		doors = append(doors, door{s.open.Gate(s.gateHandler()), l.gate})
-	}
-	failed := make(chan error, len(doors))
-	for _, d := range doors {
-		go func() { failed <- d.web.Serve(d.listener) }()
-	}
+	l.mu.Unlock()
 	swept := s.sweep(background)
 	var err error
 	select {
 	case <-ctx.Done():
-	case err = <-failed:
+	case err = <-l.failed:
 	}
 	stop()
 	// The sweeps end while requests do, and have as long.
 	end, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
+	l.mu.Lock()
+	doors := slices.Clone(l.doors)
+	l.mu.Unlock()
 	for _, d := range doors {
 		err = errors.Join(err, listen.Shutdown(end, d.web, s.log))
 	}
 	if !ends(end, swept) {
 		s.log.Warn("a sweep that had not ended was broken off")
 	}
-	if s.directory != nil {
-		s.directory.Close()
+	s.idle.Stop()
+	if d := s.latest.Load().directory; d != nil {
+		d.Close()
 	}
 	return err
-}
-
-// door is an address with what is served there.
-type door struct {
-	web      listen.Web
-	listener net.Listener
 }
 
 // sweep starts what the server does without being asked. The channel is closed when all
 // of it has ended.
 func (s *Server) sweep(ctx context.Context) <-chan struct{} {
 	var sweeps sync.WaitGroup
-	sweeps.Go(func() { s.idle.Run(ctx) })
+	sweeps.Go(func() { s.whileInForce(ctx, func(ctx context.Context, _, now *Server) { now.idle.Run(ctx) }) })
 	sweeps.Go(func() { s.refusals.Run(ctx) })
 	sweeps.Go(func() { s.watchStates(ctx) })
 	sweeps.Go(func() { s.activity.run(ctx, s.metrics) })
-	if s.directory != nil {
-		sweeps.Go(func() { s.directory.Run(ctx) })
-	}
+	sweeps.Go(func() { s.whileInForce(ctx, sweepPeople) })
 	swept := make(chan struct{})
 	go func() { sweeps.Wait(); close(swept) }()
 	return swept
+}
+
+// whileInForce calls run with the server in force and the one before, and again after each
+// reload, until the context ends. The context of a run ends when another server is in
+// force.
+func (s *Server) whileInForce(ctx context.Context, run func(ctx context.Context, before, now *Server)) {
+	var before *Server
+	for ctx.Err() == nil {
+		now := s.latest.Load()
+		inForce, cancel := context.WithCancel(ctx)
+		go func() {
+			defer cancel()
+			select {
+			case <-now.replaced:
+			case <-inForce.Done():
+			}
+		}()
+		run(inForce, before, now)
+		<-inForce.Done()
+		before = now
+	}
+}
+
+// sweepPeople sweeps the users of the directory. Nobody sweeps for the server before any
+// more.
+func sweepPeople(ctx context.Context, before, now *Server) {
+	if now.directory == nil {
+		return
+	}
+	if before != nil {
+		now.directory.Inherit(before.directory)
+	}
+	now.directory.Run(ctx)
 }
 
 // ends waits for the sweeps until the context ends, which it may have done already: requests can

@@ -53,33 +53,45 @@ import (
 	"gatehouse/storage"
 )
 
-// Server answers requests on a store.
+// Server answers requests on a store, with the settings of one configuration. A reload
+// makes another Server, which shares all that is not made from the settings, and takes
+// the place of this one at once and in whole: see Reload.
 type Server struct {
+	latest   *atomic.Pointer[Server] // the one in force; shared by all
+	cfg      config.Config           // what this one was made from
+	replaced chan struct{}           // closed when it is no longer in force
+
+	// Shared with the servers before and after.
 	store    *storage.Store
-	settings atomic.Pointer[config.Config] // in force; see Reload
 	log      *slog.Logger
 	now      func() time.Time
 	started  time.Time
 	version  string
+	timeout  time.Duration // of a login at an OAuth provider
+	hasher   *guard.Hasher
+	throttle *guard.Throttle
 	changes  *guard.Budget // of users, on their tokens and files
 	refusals *guard.Refusals
-	tokens   *tokens.Tokens
-	origins  *http.CrossOriginProtection
+	turns    *guard.Turns // of users, for listings
 	metrics  *metrics
-	admin    *admin.Admin
-	logins   *login.Logins
-	site     *site.Site
-	pages    *web.Pages
 	activity *activity
 	access   *access.Log
-	pair     *listen.Certificate // nil: the port speaks plain HTTP
-	open     *listen.Connections
+	idle     *directory.Idle
 	watch    *watch
+	open     *listen.Connections
+	pair     *listen.Certificate // nil before Listen
+	ports    *Listener           // nil before Listen
 
-	directory *directory.People // nil: LDAP is not configured
-	idle      *directory.Idle
-
-	oauth map[string]*oauth.Provider // by name
+	// Made from the settings.
+	origins   *http.CrossOriginProtection
+	pages     *web.Pages
+	oauth     map[string]*oauth.Provider // by name
+	directory *directory.People          // nil: LDAP is not configured
+	tokens    *tokens.Tokens
+	logins    *login.Logins
+	site      *site.Site
+	admin     *admin.Admin
+	handlers  struct{ main, metrics, gate, admin http.Handler }
 }
 
 // Options say how a Server works. The zero value will do.
@@ -106,50 +118,81 @@ func New(store *storage.Store, cfg config.Config, opts Options) (*Server, error)
 		opts.Hasher = guard.NewHasher(guard.HashParams, min(4, runtime.GOMAXPROCS(0)), 1024)
 	}
 	s := &Server{
-		store: store, log: opts.Log, now: opts.Now, started: opts.Now(), version: opts.Version,
-		refusals: guard.NewRefusals(store, opts.Log),
+		latest: new(atomic.Pointer[Server]), cfg: cfg, replaced: make(chan struct{}),
+		store: store, log: opts.Log, now: opts.Now, started: opts.Now(), version: opts.Version, timeout: opts.ProviderTimeout,
+		hasher:   opts.Hasher,
 		changes:  guard.NewBudget(cfg.Limits.ChangesPerUser, "Too many changes within an hour: try again later", opts.Now),
-		origins:  http.NewCrossOriginProtection(),
+		refusals: guard.NewRefusals(store, opts.Log),
+		turns:    guard.NewTurns(max(1, runtime.GOMAXPROCS(0)/2)),
 		activity: new(activity),
+		watch:    newWatch(opts.Log),
 	}
-	s.settings.Store(&cfg)
+	s.latest.Store(s)
+	s.throttle = guard.NewThrottle(store, func() config.Logins { return s.config().Logins }, opts.Now)
 	s.access = &access.Log{Log: opts.Log, On: func() bool { return s.config().Log.Access == "on" }, Client: s.client}
-	if cfg.PublicURL != "" {
-		if err := s.origins.AddTrustedOrigin(cfg.Origin()); err != nil {
-			return nil, err
-		}
-	}
+	s.idle = directory.NewIdle(store, opts.Log, func() config.Lifetime { return s.config().Tokens.RevokeIdleAfter }, s.revoked)
 	var err error
 	if s.open, err = listen.NewConnections(opts.Log, func() config.Limits { return s.config().Limits }, s.isProxy); err != nil {
 		return nil, err
 	}
-	if s.pages, err = web.New(cfg.Secure()); err != nil {
-		return nil, err
-	}
-	if s.oauth, err = cfg.Providers(opts.ProviderTimeout, opts.Now); err != nil {
-		return nil, err
-	}
 	s.metrics = newMetrics(store, s.activity, s.open)
-	s.watch = newWatch(opts.Log, s.oauth)
-	s.idle = directory.NewIdle(store, opts.Log, func() config.Lifetime { return s.config().Tokens.RevokeIdleAfter }, s.revoked)
-	if err := s.addRooms(opts.Hasher); err != nil {
+	if err := s.build(nil); err != nil {
 		return nil, err
 	}
+	s.watch.follow(s.oauth)
 	s.metrics.held(s)
 	return s, nil
 }
 
+// build makes what is made from the settings. before is the server whose place this one
+// is to take; nil: there is none.
+func (s *Server) build(before *Server) (err error) {
+	s.origins = http.NewCrossOriginProtection()
+	if s.cfg.PublicURL != "" {
+		if err := s.origins.AddTrustedOrigin(s.cfg.Origin()); err != nil {
+			return err
+		}
+	}
+	if s.pages, err = web.New(s.cfg.Secure()); err != nil {
+		return err
+	}
+	if s.oauth, err = s.cfg.Providers(s.timeout, s.now); err != nil {
+		return err
+	}
+	if before != nil {
+		s.keepProviders(before)
+	}
+	if err := s.addRooms(); err != nil {
+		return err
+	}
+	if before != nil {
+		s.logins.Inherit(before.logins)
+		s.admin.Inherit(before.admin)
+	}
+	s.handlers.main, s.handlers.metrics = s.mainHandler(), s.metricsHandler()
+	s.handlers.gate, s.handlers.admin = s.gateHandler(), s.adminHandler()
+	return nil
+}
+
+// keepProviders keeps the providers whose settings are as before, with what is known of
+// them.
+func (s *Server) keepProviders(before *Server) {
+	for name, p := range s.oauth {
+		if old := before.oauth[name]; old != nil && s.cfg.OAuth[name] == before.cfg.OAuth[name] && old.SameSecret(p) {
+			s.oauth[name] = old
+		}
+	}
+}
+
 // addRooms makes the packages that have routes of their own, each with the parts of the
 // server that it works with.
-func (s *Server) addRooms(hasher *guard.Hasher) (err error) {
-	throttle := guard.NewThrottle(s.store, func() config.Logins { return s.config().Logins }, s.now)
-	turns := guard.NewTurns(max(1, runtime.GOMAXPROCS(0)/2))
+func (s *Server) addRooms() (err error) {
 	s.tokens = tokens.New(tokens.Needs{
-		Store: s.store, Config: s.config, Now: s.now, Changes: s.changes, Turns: turns, Origins: s.origins, Revoked: s.revoked,
+		Store: s.store, Config: s.config, Now: s.now, Changes: s.changes, Turns: s.turns, Origins: s.origins, Revoked: s.revoked,
 	})
 	s.logins, err = login.New(login.Needs{
 		Store: s.store, Config: s.config, Now: s.now, Log: s.log,
-		Hasher: hasher, Throttle: throttle, Refusals: s.refusals, Changes: s.changes,
+		Hasher: s.hasher, Throttle: s.throttle, Refusals: s.refusals, Changes: s.changes,
 		Providers: s.oauth, Tokens: s.tokens, Origins: s.origins, Pages: s.pages,
 		Counted: s.metrics.login, Asked: s.watch.provider, Refusal: s.refusal,
 		FirstLoginDone: func(uid string) { s.admin.FirstLoginDone(uid) },
@@ -157,9 +200,10 @@ func (s *Server) addRooms(hasher *guard.Hasher) (err error) {
 	if err != nil {
 		return err
 	}
-	if cfg := s.config(); cfg.LDAP != nil {
-		s.directory, err = directory.Open(*cfg.LDAP, directory.Needs{
-			Store: s.store, Throttle: throttle, Refusals: s.refusals, Log: s.log, Admit: s.logins.Admit, Decided: s.decided,
+	s.directory = nil
+	if s.cfg.LDAP != nil {
+		s.directory, err = directory.Open(*s.cfg.LDAP, directory.Needs{
+			Store: s.store, Throttle: s.throttle, Refusals: s.refusals, Log: s.log, Admit: s.logins.Admit, Decided: s.decided,
 		})
 		if err != nil {
 			return err
@@ -167,11 +211,11 @@ func (s *Server) addRooms(hasher *guard.Hasher) (err error) {
 		s.logins.People = s.directory
 	}
 	s.site = site.New(site.Needs{
-		Store: s.store, Config: s.config, Now: s.now, Pages: s.pages, Logins: s.logins, Tokens: s.tokens, Turns: turns,
+		Store: s.store, Config: s.config, Now: s.now, Pages: s.pages, Logins: s.logins, Tokens: s.tokens, Turns: s.turns,
 		Authenticate: s.authenticate, Refusal: s.refusal,
 	})
 	s.admin = admin.New(s.store, admin.Host{
-		Log: s.log, Now: s.now, Config: s.config, Hasher: hasher, Throttle: throttle,
+		Log: s.log, Now: s.now, Config: s.config, Hasher: s.hasher, Throttle: s.throttle,
 		People: s.directory, Idle: s.idle, Providers: s.oauth, Figures: s.figures, Revoked: s.revoked,
 	})
 	return nil
@@ -181,7 +225,7 @@ func (s *Server) addRooms(hasher *guard.Hasher) (err error) {
 func (s *Server) revoked(tokens int) { s.metrics.revocations.Add(float64(tokens)) }
 
 // config returns the settings in force.
-func (s *Server) config() *config.Config { return s.settings.Load() }
+func (s *Server) config() *config.Config { return &s.latest.Load().cfg }
 
 // client returns the address that a request comes from.
 func (s *Server) client(r *http.Request) netip.Addr {

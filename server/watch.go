@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,20 +19,24 @@ import (
 // watch logs troubles that last: when one begins, every minute, and when it ends. The
 // requests that fail meanwhile are not logged one by one.
 type watch struct {
-	running   atomic.Bool               // a server runs, which looks each second whether it is over
-	store     lasting.State             // takes no changes
-	requests  lasting.State             // fail of the store
-	gate      lasting.State             // the same, of verifications
-	directory lasting.State             // no server of it answers
-	logins    lasting.State             // can't be decided, though it answers
+	running   atomic.Bool   // a server runs, which looks each second whether it is over
+	store     lasting.State // takes no changes
+	requests  lasting.State // fail of the store
+	gate      lasting.State // the same, of verifications
+	directory lasting.State // no server of it answers
+	logins    lasting.State // can't be decided, though it answers
+
+	mu        sync.Mutex
+	log       *slog.Logger
 	providers map[string]*lasting.State // do not answer; by name
 }
 
 // quietFor is how long none must have failed until that is over.
 const quietFor = 10 * time.Second
 
-func newWatch(log *slog.Logger, providers map[string]*oauth.Provider) *watch {
-	w := &watch{
+func newWatch(log *slog.Logger) *watch {
+	return &watch{
+		log: log,
 		store: lasting.State{Log: log, Level: slog.LevelError,
 			Begins: "no change can be made to the store", Ends: "the store takes changes again"},
 		requests: lasting.State{Log: log, Level: slog.LevelError, Quiet: quietFor,
@@ -44,11 +49,24 @@ func newWatch(log *slog.Logger, providers map[string]*oauth.Provider) *watch {
 			Begins: "the directory answers, and can't tell who may log in", Ends: "the directory tells again who may log in"},
 		providers: map[string]*lasting.State{},
 	}
-	for name := range providers {
-		w.providers[name] = &lasting.State{Log: log.With("provider", name), Level: slog.LevelWarn,
-			Begins: "a provider is not available", Ends: "the provider is available again"}
+}
+
+// follow watches these providers and no others.
+func (w *watch) follow(providers map[string]*oauth.Provider) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for name, state := range w.providers {
+		if providers[name] == nil {
+			state.Stop()
+			delete(w.providers, name)
+		}
 	}
-	return w
+	for name := range providers {
+		if w.providers[name] == nil {
+			w.providers[name] = &lasting.State{Log: w.log.With("provider", name), Level: slog.LevelWarn,
+				Begins: "a provider is not available", Ends: "the provider is available again"}
+		}
+	}
 }
 
 // watchStates looks at the store and the directory each second, until the context ends.
@@ -71,8 +89,10 @@ func (s *Server) look() {
 	if err := s.store.Writable(); s.store.IsOpen() && !errors.Is(err, storage.ErrClosed) {
 		s.watch.store.Set(err)
 	}
-	if s.directory != nil {
-		s.watch.directory.Set(s.directory.Trouble())
+	if d := s.latest.Load().directory; d != nil {
+		s.watch.directory.Set(d.Trouble())
+	} else {
+		s.watch.directory.Set(nil)
 	}
 }
 
@@ -87,7 +107,9 @@ func (s *Server) decided(o guard.Outcome, err error) {
 
 // provider notes what came of asking a provider.
 func (w *watch) provider(name string, err error) {
+	w.mu.Lock()
 	state := w.providers[name]
+	w.mu.Unlock()
 	switch {
 	case state == nil:
 	case errors.Is(err, oauth.ErrUnavailable):
@@ -103,6 +125,8 @@ func (w *watch) stop() {
 	w.gate.Stop()
 	w.directory.Stop()
 	w.logins.Stop()
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	for _, state := range w.providers {
 		state.Stop()
 	}

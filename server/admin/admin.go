@@ -39,7 +39,7 @@ type Admin struct {
 	Host
 	store *storage.Store
 	view  view.View
-	jobs  jobs
+	jobs  *jobs
 }
 
 // Host is what the administration needs of the server around it.
@@ -58,8 +58,12 @@ type Host struct {
 
 // New returns the administration of a store.
 func New(store *storage.Store, host Host) *Admin {
-	return &Admin{Host: host, store: store, view: view.New(store, host.Now)}
+	return &Admin{Host: host, store: store, view: view.New(store, host.Now), jobs: new(jobs)}
 }
+
+// Inherit takes over the revocations that are under way, from the administration of a
+// server with other settings.
+func (a *Admin) Inherit(before *Admin) { a.jobs = before.jobs }
 
 // Routes lists every URL of the administration.
 func (a *Admin) Routes() []route.Route {

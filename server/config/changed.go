@@ -7,23 +7,11 @@ import (
 	"strings"
 )
 
-// Adopt returns the settings in c, with those that a running server can change
-// replaced by the ones of a newer configuration.
+// Adopt returns the settings of a newer configuration, except for those that a running
+// server can't change: listen and key_file stay as they are in c.
 func (c Config) Adopt(newer Config) Config {
-	c.TrustedProxies = newer.TrustedProxies
-	if c.TLS.Cert != "" && newer.TLS.Cert != "" {
-		c.TLS = newer.TLS
-	}
-	c.Log.Level, c.Log.Access = newer.Log.Level, newer.Log.Access
-	c.Limits = newer.Limits
-	c.Admin = newer.Admin
-	c.Logins = newer.Logins
-	c.Tokens.KnownScopes = newer.Tokens.KnownScopes
-	c.Tokens.Reveal = newer.Tokens.Reveal
-	c.Tokens.DefaultLifetime = newer.Tokens.DefaultLifetime
-	c.Tokens.MaxLifetime = newer.Tokens.MaxLifetime
-	c.doc = newer.doc
-	return c
+	newer.Listen, newer.KeyFile = c.Listen, c.KeyFile
+	return newer
 }
 
 // Changed returns the names of the settings in which two configurations

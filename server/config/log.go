@@ -1,8 +1,10 @@
 package config
 
 import (
+	"context"
 	"io"
 	"log/slog"
+	"sync/atomic"
 )
 
 // Log says what is logged, and how it is written.
@@ -26,16 +28,51 @@ func (c Log) check(f *faults) {
 	}
 }
 
-// Logger returns a logger that writes to w, and what its level is changed by.
-func (c Log) Logger(w io.Writer) (*slog.Logger, *slog.LevelVar) {
-	level := new(slog.LevelVar)
-	level.Set(c.SlogLevel())
-	o := &slog.HandlerOptions{Level: level}
-	if c.Format == "json" {
-		return slog.New(slog.NewJSONHandler(w, o)), level
-	}
-	return slog.New(slog.NewTextHandler(w, o)), level
+// Logger returns a logger that writes to w, and its handler, which can be changed.
+func (c Log) Logger(w io.Writer) (*slog.Logger, *LogHandler) {
+	h := &LogHandler{level: new(slog.LevelVar), json: new(atomic.Bool)}
+	o := &slog.HandlerOptions{Level: h.level}
+	h.asText, h.asJSON = slog.NewTextHandler(w, o), slog.NewJSONHandler(w, o)
+	h.Set(c)
+	return slog.New(h), h
 }
 
-// SlogLevel is the level from which on there are lines.
-func (c Log) SlogLevel() slog.Level { return logLevels[c.Level] }
+// LogHandler writes records in the format that is set, from the level that is set.
+type LogHandler struct {
+	level          *slog.LevelVar
+	json           *atomic.Bool
+	asText, asJSON slog.Handler
+}
+
+// Set changes the level and the format, also of the loggers that were made from this one.
+func (h *LogHandler) Set(c Log) {
+	h.level.Set(logLevels[c.Level])
+	h.json.Store(c.Format == "json")
+}
+
+func (h *LogHandler) handler() slog.Handler {
+	if h.json.Load() {
+		return h.asJSON
+	}
+	return h.asText
+}
+
+// Enabled implements [slog.Handler].
+func (h *LogHandler) Enabled(_ context.Context, level slog.Level) bool {
+	return level >= h.level.Level()
+}
+
+// Handle implements [slog.Handler].
+func (h *LogHandler) Handle(ctx context.Context, r slog.Record) error {
+	return h.handler().Handle(ctx, r)
+}
+
+// WithAttrs implements [slog.Handler].
+func (h *LogHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &LogHandler{h.level, h.json, h.asText.WithAttrs(attrs), h.asJSON.WithAttrs(attrs)}
+}
+
+// WithGroup implements [slog.Handler].
+func (h *LogHandler) WithGroup(name string) slog.Handler {
+	return &LogHandler{h.level, h.json, h.asText.WithGroup(name), h.asJSON.WithGroup(name)}
+}

@@ -3,6 +3,7 @@ package config_test
 import (
 	"bytes"
 	"encoding/json"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -34,6 +35,27 @@ func TestLogConfig(t *testing.T) {
 			if s := strings.Join(got, " "); s != want {
 				t.Errorf("%s as %s: got %q, want %q", level, format, s, want)
 			}
+		}
+	}
+}
+
+// TestLogSet: the level and the format can be changed, also of a logger that was made from
+// the first.
+func TestLogSet(t *testing.T) {
+	var b bytes.Buffer
+	first, handler := config.Log{Level: "info", Format: "text"}.Logger(&b)
+	for _, log := range []*slog.Logger{first, first.With("provider", "x"), first.WithGroup("g")} {
+		handler.Set(config.Log{Level: "info", Format: "text"})
+		log.Debug("unseen")
+		log.Info("one", "n", 1)
+		handler.Set(config.Log{Level: "debug", Format: "json"})
+		log.Debug("two", "n", 2)
+		handler.Set(config.Log{Level: "error", Format: "text"})
+		log.Warn("unseen")
+		got := b.String()
+		b.Reset()
+		if lines := strings.Split(got, "\n"); len(lines) != 3 || !strings.Contains(lines[0], "level=INFO msg=one") || !json.Valid([]byte(lines[1])) || !strings.Contains(lines[1], `"msg":"two"`) {
+			t.Errorf("got %s", got)
 		}
 	}
 }

@@ -40,7 +40,7 @@ type Dir struct {
 	Messages io.Writer
 	Terminal io.Writer // Messages, if that is a terminal; else nil
 
-	level *slog.LevelVar // of the server's log
+	logs *config.LogHandler // of the server
 }
 
 // Open opens the store, and a server on it. With early it returns as soon as tokens

@@ -32,7 +32,7 @@ func hangups() (<-chan os.Signal, func()) {
 func serveLog(d *Dir, cfg config.Log) (log *slog.Logger, end func() error) {
 	lines := NewLines(d.Messages)
 	d.Messages = lines
-	log, d.level = cfg.Logger(lines)
+	log, d.logs = cfg.Logger(lines)
 	lines.Lost = func(n int) { log.Warn("lines of the log were lost: its reader was too slow, or gone", "lines", n) }
 	return log, lines.Close
 }
@@ -51,7 +51,7 @@ func (d Dir) reload(ctx context.Context, hup <-chan os.Signal, s *server.Server,
 			continue
 		}
 		if s.Reload(cfg) {
-			d.level.Set(cfg.Log.SlogLevel())
+			d.logs.Set(cfg.Log)
 		}
 	}
 }

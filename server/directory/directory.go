@@ -96,6 +96,20 @@ func Open(cfg config.LDAP, needs Needs) (*People, error) {
 	}, nil
 }
 
+// Inherit takes over what another directory's sweeps have left, if it is the same directory
+// with other settings: who was missed, and what is held. Neither may sweep meanwhile.
+func (p *People) Inherit(before *People) {
+	if before == nil || !p.mark.now.same(before.mark.now) {
+		return
+	}
+	before.mu.Lock()
+	held, asked := before.held, before.asked
+	before.mu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.missed, p.held, p.asked = before.missed, held, asked
+}
+
 // Close ends the connections to the directory.
 func (p *People) Close() error {
 	p.doubt.Stop()

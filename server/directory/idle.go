@@ -51,10 +51,12 @@ func NewIdle(store *storage.Store, log *slog.Logger, after func() config.Lifetim
 
 // Run sweeps once an hour, or more often if revoke_idle_after is short, until the context
 // ends. The first sweep is within a minute: a server that is restarted every half hour
-// must sweep, too. It returns at once if tokens are never revoked for being idle.
+// must sweep, too. If tokens are never revoked for being idle, it returns at once, and
+// nothing is held any more.
 func (h *Idle) Run(ctx context.Context) {
 	after := h.after()
 	if !after.Ends() {
+		h.hold(nil, 0, nil)
 		return
 	}
 	every := min(max(after.Duration/10, time.Second), time.Hour)
@@ -64,11 +66,13 @@ func (h *Idle) Run(ctx context.Context) {
 			h.Sweep()
 		case <-ctx.Done():
 			next.Stop()
-			h.state.Stop()
 			return
 		}
 	}
 }
+
+// Stop ends the telling of what is held.
+func (h *Idle) Stop() { h.state.Stop() }
 
 // Sweep revokes what is idle now, or holds it.
 func (h *Idle) Sweep() {

@@ -21,12 +21,18 @@ type Certificate struct {
 	now func() time.Time
 	log *slog.Logger
 
-	mu      sync.Mutex
-	files   config.TLS
+	mu sync.Mutex
+	loaded
+}
+
+// loaded is what is known of the files.
+type loaded struct {
+	files   config.TLS // without any, connections are plain
 	pair    *tls.Certificate
 	problem error // why the files, which have changed, could not be loaded
 	looked  time.Time
 	changed [2]time.Time
+	again   bool // load them even if they have not changed
 }
 
 // NewCertificate loads a certificate from its files.
@@ -50,9 +56,24 @@ func (c *Certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 func (c *Certificate) Use(files config.TLS) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.files, c.changed = files, [2]time.Time{}
+	if files.Cert == "" {
+		c.files, c.pair, c.problem = files, nil, nil
+		return nil
+	}
+	before := c.loaded
+	c.files, c.again = files, true
 	_, err := c.look()
-	return cmp.Or(err, c.problem)
+	if err = cmp.Or(err, c.problem); err != nil && before.files != files {
+		c.loaded = before
+	}
+	return err
+}
+
+// On reports whether there is a certificate: connections then begin with TLS.
+func (c *Certificate) On() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.files.Cert != ""
 }
 
 // look loads the files if they have changed.
@@ -64,9 +85,10 @@ func (c *Certificate) look() (*tls.Certificate, error) {
 			changed[i] = info.ModTime()
 		}
 	}
-	if c.pair != nil && changed == c.changed {
+	if c.pair != nil && changed == c.changed && !c.again {
 		return c.pair, nil
 	}
+	c.again = false
 	pair, err := c.files.Load()
 	if err != nil {
 		if c.pair != nil {

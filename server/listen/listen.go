@@ -61,9 +61,24 @@ func (o *Connections) TCP(address string) (net.Listener, error) {
 	return &listener{tcp.(*net.TCPListener), o}, nil
 }
 
-// TLS returns a listener that speaks TLS on the connections of another.
+// TLS returns a listener that speaks TLS on the connections of another, as long as there
+// is a certificate, and passes them on as they are if there is none.
 func (c *Certificate) TLS(l net.Listener) net.Listener {
-	return tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get, NextProtos: onlyHTTP1})
+	return &tlsListener{l, c, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get, NextProtos: onlyHTTP1}}
+}
+
+type tlsListener struct {
+	net.Listener
+	pair *Certificate
+	cfg  *tls.Config
+}
+
+func (l *tlsListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil || !l.pair.On() {
+		return conn, err
+	}
+	return tls.Server(conn, l.cfg), nil
 }
 
 // URL returns the URL at which a client on this host reaches an address.

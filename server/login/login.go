@@ -70,6 +70,10 @@ func New(n Needs) (*Logins, error) {
 	return &Logins{Needs: n, pending: p, sessions: guard.NewBudget(PerHour, "Too many logins within an hour: try again later", n.Now)}, nil
 }
 
+// Inherit takes over the logins that are under way, and the count of sessions, from the
+// logins of a server with other settings.
+func (ls *Logins) Inherit(before *Logins) { ls.pending, ls.sessions = before.pending, before.sessions }
+
 // Routes lists the URLs of logins, sessions and the user's own password.
 func (ls *Logins) Routes() []route.Route {
 	return []route.Route{

@@ -122,6 +122,9 @@ func New(cfg Config) (*Provider, error) {
 // Name is what the provider is called in URLs.
 func (p *Provider) Name() string { return p.cfg.Name }
 
+// SameSecret reports whether both were given the same secret.
+func (p *Provider) SameSecret(other *Provider) bool { return p.secret == other.secret }
+
 // Title is what people call the provider.
 func (p *Provider) Title() string { return p.cfg.Title() }
 
