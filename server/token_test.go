@@ -109,7 +109,7 @@ func TestOneAnswer(t *testing.T) {
 	for what, c := range badCredentials(h) {
 		for _, route := range []string{"GET /api/getApiTokens", "GET /api/tokens", "GET /api/token", "GET /api/getUserRecentFiles", "POST /api/userRecentFiles", "DELETE /api/token/x"} {
 			method, path, _ := strings.Cut(route, " ")
-			got := c.on(h.ask(method, path)).send()
+			got := c.on(h.ask(method, path)).header("X-Request-Id", "one").send()
 			if got.code != http.StatusUnauthorized || got.text != credentialsRequired {
 				t.Errorf("%s with %s: got %d %.200s", route, what, got.code, got.text)
 				continue
