@@ -47,10 +47,10 @@ func (s *Store) Identify(text string) (id ID, generation byte, ok bool) {
 func (s *Store) Authenticate(text string, from Origin) (Bearer, error) {
 	b, err := s.verifier.inspect(text, from.Address, true)
 	if err == nil {
-		now := s.clock.now()
+		now := s.clock.Now()
 		if b.used.Ms() > now+wallclock.Tolerance.Milliseconds() {
 			s.Now() // the clock may have been set just now
-			limit, set := s.clock.plausible()
+			limit, set := s.clock.Plausible()
 			s.table.RectifyOne(b.ID, table.Times{Limit: limit, Set: set, Now: now})
 		}
 		s.table.Touch(b.ID, b.slot, now, from.Cut())
@@ -105,7 +105,7 @@ func (v *verifier) inspect(text string, from netip.Addr, use bool) (Bearer, erro
 	if b.Token, err = v.limited(id); err != nil {
 		return Bearer{}, err
 	}
-	if b.Token.Expired(v.s.clock.now()) || use && !b.Token.AllowsAddress(from) {
+	if b.Token.Expired(v.s.clock.Now()) || use && !b.Token.AllowsAddress(from) {
 		return Bearer{}, ErrRefused
 	}
 	if e.Flags&record.FlagRotated != 0 {

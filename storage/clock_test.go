@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -22,39 +20,6 @@ func booted(t testing.TB, c *storagetest.Clock) Options {
 }
 
 const year = 365 * 24 * time.Hour
-
-// TestClockFile: whatever has become of the file in which the store keeps what it knows
-// of the clock, a clock that is wrong by a year is not believed, and one that is right is.
-func TestClockFile(t *testing.T) {
-	for name, spoil := range map[string]func(file string) error{
-		"whole":  func(string) error { return nil },
-		"gone":   os.Remove,
-		"empty":  func(file string) error { return os.WriteFile(file, nil, 0o600) },
-		"forged": func(file string) error { return os.WriteFile(file, []byte(`{"right":1}`), 0o600) },
-	} {
-		for wrong, doubt := range map[time.Duration]bool{0: false, year: true, -year: true, -100 * year: true} {
-			dir, m := t.TempDir(), newClock()
-			s, err := Open(dir, booted(t, m))
-			if err != nil {
-				t.Fatal(err)
-			}
-			addUser(t, s, "alice@example.com")
-			s.ConfirmTime(admin) // a clock that was never proven right may go back
-			if err := s.Close(); err != nil {
-				t.Fatal(err)
-			}
-			if err := spoil(filepath.Join(dir, "store", "clock")); err != nil {
-				t.Fatal(err)
-			}
-			m.Pass(time.Hour)
-			m.Move(wrong)
-			s = openWith(t, dir, booted(t, m))
-			if _, err := s.Now(); (err != nil) != doubt {
-				t.Errorf("%s, the clock %v off: got doubt %v, want %t", name, wrong, err, doubt)
-			}
-		}
-	}
-}
 
 // write appends events until the journal has so many more segments.
 func write(t *testing.T, s *Store, segments int) {
@@ -212,7 +177,7 @@ func TestUseByAWrongClock(t *testing.T) {
 				m.Pass(10 * time.Minute)
 				last := int64(0)
 				for range 3 {
-					s.clock.rectify(s.table)
+					s.clock.Rectify(s.table)
 					wantPast(t, s, m, again, once, late, never)
 					wantUsed(t, s, again, used)
 					if v, err := s.Token(once); err != nil || v.LastUsed < set || last != 0 && v.LastUsed != last {

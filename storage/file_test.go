@@ -61,7 +61,7 @@ func TestFilesOfOlderVersions(t *testing.T) {
 	want := map[UserID][]string{}
 	for _, u := range []User{ada, bob} {
 		for n := range unlogged.MaxFiles {
-			f := File{ID: json.RawMessage(fmt.Sprint(n)), Revision: json.RawMessage("1"), Name: u.UID, Path: fmt.Sprint("/", n), Time: s.clock.now(), Order: uint64(n + 1)}
+			f := File{ID: json.RawMessage(fmt.Sprint(n)), Revision: json.RawMessage("1"), Name: u.UID, Path: fmt.Sprint("/", n), Time: s.clock.Now(), Order: uint64(n + 1)}
 			b, _ := json.Marshal(f)
 			sum := sha256.Sum256(slices.Concat(f.ID, []byte{0}, []byte(f.Path)))
 			err := s.change(admin, func(t *tx) error {
@@ -75,7 +75,7 @@ func TestFilesOfOlderVersions(t *testing.T) {
 		}
 	}
 	// What was opened after an interrupted move stays in front.
-	if err := s.OpenedFile(bob.ID, File{ID: json.RawMessage("7"), Revision: json.RawMessage("2"), Path: "/7", Time: s.clock.now() + 1000}); err != nil {
+	if err := s.OpenedFile(bob.ID, File{ID: json.RawMessage("7"), Revision: json.RawMessage("2"), Path: "/7", Time: s.clock.Now() + 1000}); err != nil {
 		t.Fatal(err)
 	}
 	want[bob.ID] = append([]string{"/7"}, slices.DeleteFunc(want[bob.ID], func(p string) bool { return p == "/7" })...)

@@ -171,7 +171,7 @@ func (s *Store) Holders(source string) iter.Seq2[Holder, error] {
 // holds reports whether a user has a token that is not revoked, or may have a
 // session: logins by password are not noted.
 func (rd *reader) holds(u User) bool {
-	if u.Local() || u.LastLogin+SessionLife.Milliseconds() >= rd.s.clock.now() {
+	if u.Local() || u.LastLogin+SessionLife.Milliseconds() >= rd.s.clock.Now() {
 		return true
 	}
 	for range rd.Scan(record.HeldBy(u.ID)) {

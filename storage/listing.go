@@ -166,7 +166,7 @@ func (rd *reader) openUsage(item index.Item) (r record.UsageRecord, err error) {
 		return r, err
 	}
 	r, err = record.ParseUsage(b)
-	rd.s.clock.believeUsage(&r)
+	rd.s.clock.BelieveUsage(&r)
 	return r, err
 }
 

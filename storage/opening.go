@@ -133,7 +133,6 @@ func (o *opening) begin() (err error) {
 		return err
 	}
 	s.keys, s.seals, s.passwords = ring.TokenKeys(), ring.Seals(), ring.Passwords()
-	s.clock.seals = s.seals
 	s.memory.Key = ring.Derive("attempts")
 	o.logKey = ring.Derive("journal")
 	s.checkpoints.key = ring.Derive("snapshots")
@@ -198,7 +197,7 @@ func (o *opening) openJournal(opts journal.Options) (err error) {
 		s.opts.Log.Info("an interrupted write, which nobody was told had succeeded, was cut off the journal",
 			"file", tear.File, "offset", tear.Offset)
 	}
-	if err := s.clock.open(s.journal); err != nil {
+	if err := s.clock.Open(s.journal, s.seals); err != nil {
 		return err
 	}
 	if opts.Create && s.journal.LastSequence() == opts.CreateAfter {
@@ -334,7 +333,7 @@ func (o *opening) start() {
 // accept begins what is done only to a store that is not refused.
 func (o *opening) accept() error {
 	s := o.s
-	s.clock.accepted()
+	s.clock.Accepted()
 	s.retention = newRetention(s)
 	// A process that never runs for a day makes checkpoints all the same. One that the
 	// log can't go on from is as good as none.

@@ -65,7 +65,7 @@ func (o *opening) noteRestored() error {
 	if !disk.Exists(s.path("restored")) && (err != nil || info.Size() > 0) {
 		return nil
 	}
-	return disk.WriteFile(s.path("restored-at"), s.seals.Seal(restoredKey, binary.BigEndian.AppendUint64(nil, uint64(s.clock.now()))))
+	return disk.WriteFile(s.path("restored-at"), s.seals.Seal(restoredKey, binary.BigEndian.AppendUint64(nil, uint64(s.clock.Now()))))
 }
 
 var restoredKey = []byte("m restored")
@@ -78,11 +78,11 @@ func (s *Store) RestoredAt() int64 {
 		return 0
 	}
 	if err != nil {
-		return s.clock.now()
+		return s.clock.Now()
 	}
 	b, err = s.seals.Open(restoredKey, b)
 	if err != nil || len(b) != 8 {
-		return s.clock.now() // it can't be told any more: late is safe
+		return s.clock.Now() // it can't be told any more: late is safe
 	}
 	return s.Past(int64(binary.BigEndian.Uint64(b)))
 }

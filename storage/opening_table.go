@@ -39,7 +39,7 @@ func (o *opening) loadRecords() error {
 // loader fills the table as it is now.
 func (o *opening) loader() table.Loader {
 	s := o.s
-	return table.Loader{Table: s.table, Seals: s.seals, Live: s.keys.Has, Believe: s.clock.believe, Stop: s.stillOpen}
+	return table.Loader{Table: s.table, Seals: s.seals, Live: s.keys.Has, Believe: s.clock.Believe, Stop: s.stillOpen}
 }
 
 // whole says that verification needs nothing but the table.

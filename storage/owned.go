@@ -124,7 +124,7 @@ func (s *Store) CountTokensOf(owner UserID) (n int, err error) {
 // UsageOf adds up the uses of a user's tokens, also of the revoked ones, in the last
 // 30 days.
 func (s *Store) UsageOf(owner UserID) (u Usage, err error) {
-	since := record.UsedAt((int64(record.DayOf(s.clock.now())) - record.KeepDays + 1) * record.MsOfDay)
+	since := record.UsedAt((int64(record.DayOf(s.clock.Now())) - record.KeepDays + 1) * record.MsOfDay)
 	err = s.view(func(rd *reader) error {
 		for k := range rd.ownedKeys(Owned{Owner: owner, Revoked: true}) {
 			_, id := record.CutOwnedKey(k)

@@ -91,7 +91,7 @@ func (v *verifier) inspectRotated(b Bearer, from netip.Addr, use bool) error {
 			v.Overlap = 0
 			return tx.update(v, ActionTokenRetire)
 		})
-	case t.Accepts(b.Generation, v.s.clock.now()):
+	case t.Accepts(b.Generation, v.s.clock.Now()):
 		return nil
 	}
 	v.noteStale(t.ID, b.UID, from)
@@ -114,7 +114,7 @@ const (
 // noteStale brings into the audit log that somebody still has, or has stolen, a
 // secret that a rotation had ended.
 func (v *verifier) noteStale(id ID, uid string, from netip.Addr) {
-	now := v.s.clock.now()
+	now := v.s.clock.Now()
 	v.stale.mu.Lock()
 	defer v.stale.mu.Unlock()
 	if last, ok := v.stale.noted[id]; ok && now < last+staleEvery.Milliseconds() {

@@ -123,13 +123,13 @@ func (x unloggedIndex) Update(fn func(*index.Update) error) error {
 // initUnlogged makes ready what is in the index alone.
 func (s *Store) initUnlogged() {
 	x := unloggedIndex{s}
-	s.sessions.Index, s.sessions.Now = x, s.clock.now
+	s.sessions.Index, s.sessions.Now = x, s.clock.Now
 	s.sessions.Owner = func(id UserID) (record.Owner, bool) {
 		o, _, ok := s.table.Owners.Find(id)
 		return o, ok
 	}
 	s.sessions.Unsaved = func(err error) { s.states.sessions.Set(err) }
-	s.files.Index, s.files.Now = x, s.clock.now
+	s.files.Index, s.files.Now = x, s.clock.Now
 	s.memory.Index = x
 	s.memory.Write = func(bytes int, fn func(*index.Update) error) error { return s.index.Write(bytes, fn) }
 }

@@ -74,7 +74,7 @@ func (c *checkpoints) snapshot(ctx context.Context, out io.Writer, withLog bool)
 		if err != nil {
 			return err
 		}
-		m = backup.Manifest{Sequence: at.Sequence, Position: at, Created: s.clock.now(), Users: want.First, Tokens: want.Second}
+		m = backup.Manifest{Sequence: at.Sequence, Position: at, Created: s.clock.Now(), Users: want.First, Tokens: want.Second}
 		if withLog {
 			// Whatever of a later record the index has already, the journal brings in again.
 			if log, err = s.journal.Copy(); err != nil {
@@ -205,7 +205,7 @@ func (c *checkpoints) writeUsages(ctx context.Context, rd *reader, w *backup.Wri
 // NoteBackup remembers that a backup was made, in the audit log and for
 // LastBackup.
 func (s *Store) NoteBackup(by Actor) error {
-	now := s.clock.now()
+	now := s.clock.Now()
 	if err := disk.WriteFile(s.path("backed-up"), strconv.AppendInt(nil, now, 10)); err != nil {
 		return err
 	}
@@ -220,7 +220,7 @@ func (s *Store) NoteBackup(by Actor) error {
 func (s *Store) LastBackup() int64 {
 	b, _ := os.ReadFile(s.path("backed-up"))
 	ms, _ := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
-	if ms > s.clock.now()+wallclock.Tolerance.Milliseconds() {
+	if ms > s.clock.Now()+wallclock.Tolerance.Milliseconds() {
 		return 0 // by a clock that was ahead: when it was, nobody knows
 	}
 	return ms

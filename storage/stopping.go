@@ -16,7 +16,7 @@ import (
 // release lets go of what Open got hold of.
 func (c *stopping) release() error {
 	s := c.s
-	s.clock.doubtful.Stop()
+	s.clock.Stop()
 	if s.retention != nil {
 		s.retention.Stop()
 	}
@@ -120,7 +120,7 @@ func (c *stopping) closeAll() error {
 	}
 	if err == nil {
 		c.to("write what is known of the clock")
-		s.clock.close()
+		s.clock.Close()
 	}
 	return errors.Join(err, c.release())
 }

@@ -223,8 +223,8 @@ func TestStopLeavesDamagedUses(t *testing.T) {
 	s = openWith(t, dir, opts)
 	<-s.Counted()
 	tok, err := s.Token(b.ID)
-	if err != nil || tok.Usage.Uses != 1 || tok.LastUsed != s.clock.now() {
-		t.Errorf("got %d uses, the last at %d, %v, want 1, and the last at %d", tok.Usage.Uses, tok.LastUsed, err, s.clock.now())
+	if err != nil || tok.Usage.Uses != 1 || tok.LastUsed != s.clock.Now() {
+		t.Errorf("got %d uses, the last at %d, %v, want 1, and the last at %d", tok.Usage.Uses, tok.LastUsed, err, s.clock.Now())
 	}
 	wantLive(t, s, live)
 	if err := s.upkeep.flush(t.Context()); err != nil {

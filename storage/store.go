@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gatehouse/storage/audit"
+	"gatehouse/storage/clock"
 	"gatehouse/storage/disk"
 	"gatehouse/storage/index"
 	"gatehouse/storage/journal"
@@ -81,7 +82,7 @@ type Store struct {
 	memory    unlogged.Memory
 	surplus   surplus
 	verifier  verifier
-	clock     clock
+	clock     *clock.Clock
 	retention *audit.Retention
 	bounds    atomic.Pointer[Bounds]
 
@@ -116,12 +117,6 @@ func newStore(dir string, opts Options) (*Store, error) {
 	if opts.Checkpoints == 0 {
 		opts.Checkpoints = checkpointEvery
 	}
-	clocks := wallclock.Options{Now: opts.Now, Boot: opts.Boot, BootID: opts.BootID}
-	if opts.Now == nil {
-		opts.Now = time.Now
-	}
-	now := opts.Now
-	opts.Now = func() time.Time { return within(now()) }
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
@@ -147,11 +142,15 @@ func newStore(dir string, opts Options) (*Store, error) {
 	s.stop.lock, s.stop.quit = lock, sync.OnceFunc(func() { close(s.closing) })
 	s.space = disk.NewSpace(s.path(""), disk.Watermark)
 	s.states.init(opts.Log)
+	s.clock = clock.New(clock.Options{
+		Options: wallclock.Options{Now: opts.Now, Boot: opts.Boot, BootID: opts.BootID},
+		File:    s.path("clock"), Space: s.space, Least: index.Floor, Log: opts.Log,
+		Note: func(doubt error) {
+			s.Note(Actor{Name: "clock"}, Event{Action: ActionClockDoubt, Detail: doubt.Error()})
+		},
+	})
+	s.opts.Now = s.clock.Time
 	s.initUnlogged()
-	s.clock.options, s.clock.read = clocks, opts.Now
-	s.clock.file, s.clock.space, s.clock.log = s.path("clock"), s.space, opts.Log
-	s.clock.note = func(e Event) { s.Note(Actor{Name: "clock"}, e) }
-	s.clock.wanted.Store(true)
 	return s, nil
 }
 
@@ -167,6 +166,19 @@ func newIndex(s *Store) *index.Index {
 		},
 	})
 }
+
+// Now returns the time by the store's clock, and a *wallclock.Doubt if nothing that
+// can't be undone must be done because of it.
+func (s *Store) Now() (time.Time, error) { return s.clock.Look() }
+
+// ConfirmTime takes the clock for right, as an administrator says.
+func (s *Store) ConfirmTime(by Actor) {
+	s.clock.Confirm()
+	s.Note(by, Event{Action: ActionClockConfirm})
+}
+
+// Past returns a time of the past as it is to be shown: never one still to come.
+func (s *Store) Past(ms int64) int64 { return s.clock.Past(ms) }
 
 // Dir returns the data directory.
 func (s *Store) Dir() string { return s.dir }

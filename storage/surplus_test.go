@@ -225,7 +225,7 @@ func BenchmarkCycles(b *testing.B) {
 		if n%100 == 0 {
 			var list []Imported
 			for range 100 {
-				list = append(list, Imported{Owner: owners[n/100%users], Name: "lives", Created: s.clock.now(), LastUsed: s.clock.now()})
+				list = append(list, Imported{Owner: owners[n/100%users], Name: "lives", Created: s.clock.Now(), LastUsed: s.clock.Now()})
 			}
 			if _, err := s.ImportTokens(admin, list); err != nil {
 				b.Fatal(err)

@@ -103,7 +103,7 @@ func (t *tx) admit(v Token) {
 		return // a token of nobody authenticates nobody
 	}
 	s.verifier.limits.drop(v.ID)
-	s.table.Put(table.Entry{ID: v.ID, Generation: v.Generation, Flags: v.Flags(), Owner: n, Used: s.clock.believe(record.CreatedAt(v.Created))})
+	s.table.Put(table.Entry{ID: v.ID, Generation: v.Generation, Flags: v.Flags(), Owner: n, Used: s.clock.Believe(record.CreatedAt(v.Created))})
 	s.views.NoteToken(v.ID, v.Created)
 }
 
@@ -167,7 +167,7 @@ func (rd *reader) fill(t *Token) error {
 // addUses takes over what is known of the token's uses. The last use moves on,
 // never back, as far as the times can be right.
 func (rd *reader) addUses(t *Token, r *record.UsageRecord) {
-	limit, instead := rd.s.clock.plausible()
+	limit, instead := rd.s.clock.Plausible()
 	r.Believed(limit, instead)
 	t.Usage = r.Usage
 	created := record.CreatedAt(t.Created).Believed(limit, instead).Ms()

@@ -54,7 +54,7 @@ func (u *upkeep) tick(ctx context.Context, slice int) {
 	if slice == 0 {
 		s.Now() // a jump of the clock is seen within a second
 		if isClosed(s.opening.loaded) {
-			s.clock.rectify(s.table)
+			s.clock.Rectify(s.table)
 		}
 	}
 	if s.space.Short() != nil {
@@ -120,7 +120,7 @@ func newUses(s *Store) *uses.Flusher {
 		Table: s.table, Log: s.opening.useLog,
 		Update:    s.upkeep.updateUsages,
 		Noted:     s.views.NoteUses,
-		Plausible: s.clock.plausible,
+		Plausible: s.clock.Plausible,
 		// Before the index is compared, a tick would come to wait for that: for
 		// seconds, which a kill takes.
 		Hurry:   func() bool { return !isClosed(s.opening.compared) },
@@ -147,7 +147,7 @@ func (u *upkeep) recoverUses() {
 
 // raiseFromLog brings the last uses up to the log's, so that none goes back.
 func (o *opening) raiseFromLog() error {
-	return o.useLog.LastUses(func(id keys.ID, used record.LastUse) { o.s.table.Raise(id, o.s.clock.believe(used)) })
+	return o.useLog.LastUses(func(id keys.ID, used record.LastUse) { o.s.table.Raise(id, o.s.clock.Believe(used)) })
 }
 
 // updateUsages changes the usages of a few tokens in the index, in one transaction.
@@ -196,6 +196,6 @@ func (rd *reader) usageOf(id keys.ID) (r record.UsageRecord, err error) {
 	if r, err = record.ParseUsage(b); err != nil {
 		return r, fmt.Errorf("token %s: %w", id, err)
 	}
-	rd.s.clock.believeUsage(&r)
+	rd.s.clock.BelieveUsage(&r)
 	return r, nil
 }

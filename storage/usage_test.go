@@ -335,7 +335,7 @@ func TestUsesOfTheDeparted(t *testing.T) {
 		t.Fatal(err)
 	}
 	clock.Move(time.Second)
-	s.table.Touch(id, 0, s.clock.now(), home) // let through just before
+	s.table.Touch(id, 0, s.clock.Now(), home) // let through just before
 	want := useModel{}
 	want.use(clock.Milli()-1000, home)
 	want.use(clock.Milli(), home)

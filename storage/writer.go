@@ -272,7 +272,7 @@ func (w *writer) commitSome(batch []*change, short error) (n int, err error) {
 		}
 		c := batch[n]
 		w.s.Now() // a clock that was set just now is seen before its time is written
-		t := &tx{reader: reader{&b.View, w.s}, writer: w, by: c.by, now: w.s.clock.now()}
+		t := &tx{reader: reader{&b.View, w.s}, writer: w, by: c.by, now: w.s.clock.Now()}
 		if c.err = c.fn(t); c.err != nil || len(t.records) == 0 {
 			continue
 		}

@@ -1,0 +1,156 @@
+package clock_test
+
+import (
+	"log/slog"
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"gatehouse/storage/clock"
+	"gatehouse/storage/disk"
+	"gatehouse/storage/journal"
+	"gatehouse/storage/keys"
+	"gatehouse/storage/record"
+	"gatehouse/storage/storagetest"
+	"gatehouse/storage/wallclock"
+)
+
+var seals = keys.Ring{}.Seals()
+
+// fixture is what a clock is made of.
+type fixture struct {
+	*storagetest.Clock
+	t      *testing.T
+	dir    string
+	log    *journal.Journal
+	doubts int // how many were noted
+}
+
+func newFixture(t *testing.T) *fixture {
+	t.Helper()
+	f := &fixture{Clock: storagetest.NewClock(time.UnixMilli(1_800_000_000_000)), t: t, dir: t.TempDir()}
+	var err error
+	if f.log, err = journal.Open(filepath.Join(f.dir, "journal"), [32]byte{1}, journal.Options{Create: true, Now: f.Now}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.log.Close() })
+	if _, err := f.log.Append(true, []journal.Entry{{Payload: []byte("x")}}); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func (f *fixture) file() string { return filepath.Join(f.dir, "clock") }
+
+// open is a start of the program: the clock of a store that was not refused.
+func (f *fixture) open() *clock.Clock {
+	f.t.Helper()
+	c := clock.New(clock.Options{
+		Options: wallclock.Options{Now: f.Now, Boot: f.Boot, BootID: "this one"},
+		File:    f.file(), Space: disk.NewSpace(f.dir, disk.Watermark), Log: slog.New(slog.DiscardHandler),
+		Note: func(error) { f.doubts++ },
+	})
+	if err := c.Open(f.log, seals); err != nil {
+		f.t.Fatal(err)
+	}
+	c.Accepted()
+	f.t.Cleanup(c.Stop)
+	return c
+}
+
+const year = 365 * 24 * time.Hour
+
+// TestFile: whatever has become of the file, a clock that is wrong by a year is not
+// believed, and one that is right is.
+func TestFile(t *testing.T) {
+	for name, spoil := range map[string]func(file string) error{
+		"whole":  func(string) error { return nil },
+		"gone":   os.Remove,
+		"empty":  func(file string) error { return os.WriteFile(file, nil, 0o600) },
+		"forged": func(file string) error { return os.WriteFile(file, []byte(`{"right":1}`), 0o600) },
+	} {
+		for wrong, doubt := range map[time.Duration]bool{0: false, year: true, -year: true, -100 * year: true} {
+			f := newFixture(t)
+			c := f.open()
+			c.Confirm() // a clock that was never proven right may go back
+			c.Close()
+			if err := spoil(f.file()); err != nil {
+				t.Fatal(err)
+			}
+			f.Pass(time.Hour)
+			f.Move(wrong)
+			if _, err := f.open().Look(); (err != nil) != doubt || (f.doubts > 0) != doubt {
+				t.Errorf("%s, the clock %v off: got doubt %v, noted %d times, want %t", name, wrong, err, f.doubts, doubt)
+			}
+		}
+	}
+}
+
+// TestRefused: a store that is refused stays as it was.
+func TestRefused(t *testing.T) {
+	f := newFixture(t)
+	c := clock.New(clock.Options{
+		Options: wallclock.Options{Now: f.Now, Boot: f.Boot}, File: f.file(), Space: disk.NewSpace(f.dir, disk.Watermark),
+		Log: slog.New(slog.DiscardHandler), Note: func(error) {},
+	})
+	if err := c.Open(f.log, seals); err != nil {
+		t.Fatal(err)
+	}
+	c.Look()
+	if disk.Exists(f.file()) {
+		t.Error("the file was written")
+	}
+	c.Accepted()
+	if !disk.Exists(f.file()) {
+		t.Error("the file was not written")
+	}
+}
+
+// TestBelieved: while the clock is right, nothing is shown that is still to come. While it
+// is in doubt every time may be right, and none is before the one that was right last.
+func TestBelieved(t *testing.T) {
+	f := newFixture(t)
+	c := f.open()
+	c.Confirm()
+	now := f.Milli()
+	wantPast := func(ms, want int64) {
+		t.Helper()
+		if got := c.Past(ms); got != want {
+			t.Errorf("past: got %d, want %d", got, want)
+		}
+	}
+	wantPast(now-5, now-5)
+	wantPast(now+5, now)
+	wantPast(now+year.Milliseconds(), now)
+	if got := c.Believe(record.UsedAt(now + year.Milliseconds())); got != record.UsedAt(now) {
+		t.Errorf("a use of next year: got %v, want one of now", got)
+	}
+	u := record.UsageRecord{Used: record.UsedAt(now + year.Milliseconds()), Usage: record.Usage{Seen: []record.Seen{{Time: now + year.Milliseconds()}}}}
+	if c.BelieveUsage(&u); u.Used != record.UsedAt(now) || u.Seen[0].Time != now {
+		t.Errorf("a usage of next year: got %+v", u)
+	}
+
+	f.Set(f.Now().Add(-year))
+	if _, doubt := c.Look(); doubt == nil || f.doubts != 1 {
+		t.Fatalf("a year back: got doubt %v, noted %d times", doubt, f.doubts)
+	}
+	if limit, _ := c.Plausible(); limit != math.MaxInt64 {
+		t.Errorf("in doubt: got limit %d", limit)
+	}
+	if got := c.Now(); got != now {
+		t.Errorf("in doubt: got %d, want %d, which was right last", got, now)
+	}
+	c.Confirm()
+	if _, doubt := c.Look(); doubt != nil || c.Now() != f.Milli() {
+		t.Errorf("confirmed: got %v, %d, want %d", doubt, c.Now(), f.Milli())
+	}
+	wantPast(now, f.Milli())
+	for _, at := range []time.Time{time.Unix(-1e9, 0), time.UnixMilli(1 << 60)} {
+		f.Set(at)
+		if ms := c.Time().UnixMilli(); ms < 1 || ms > 1<<47-2 {
+			t.Errorf("%v: got %d", at, ms)
+		}
+	}
+}
