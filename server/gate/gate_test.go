@@ -79,6 +79,7 @@ var cases = []struct{ what, raw, want string }{
 	{"keep-alive in HTTP/1.0", "GET /api/verify HTTP/1.0\nConnection: keep-alive\n\n" + ask0 + "\n", "200"},
 	{"an upgrade", ask0 + "Connection: Upgrade\nUpgrade: websocket\n\n" + ask0 + "\n", "200 200"},
 	{"the end within a header", ask0 + "X-Auth-Token: a", "400"},
+	{"a method of 3 KiB", strings.Repeat("A", 3<<10) + " /api/verify HTTP/1.1\nHost: x\n\n", "200"},
 	{"a header of 60 KiB", ask0 + "X: " + strings.Repeat("x", 60<<10) + "\n\n", "200"},
 	{"a header of 65 KiB", ask0 + "X: " + strings.Repeat("x", 65<<10) + "\n\n", "400"},
 	{"many fields", ask0 + strings.Repeat("X: y\n", 5000) + "\n", "200"},
