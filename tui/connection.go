@@ -39,6 +39,7 @@ func (m *model) tick() tea.Cmd {
 		if m.screen().rested() {
 			cmds = append(cmds, m.screen().refresh())
 		}
+		cmds = append(cmds, m.pane.refresh())
 	}
 	return tea.Batch(cmds...)
 }

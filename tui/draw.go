@@ -38,8 +38,15 @@ func (m *model) frame() string {
 	if m.box != nil {
 		body = m.framed(m.box, room)
 	} else {
-		title := text.Cut(" "+m.screen().title(m.width-1), m.width)
-		body = append([]string{m.st.title.Render(title)}, m.screen().body(m.width, room-1)...)
+		left := m.width
+		if m.pane.shows() {
+			left = 2 * m.width / 3
+		}
+		title := text.Cut(" "+m.screen().title(left-1), left)
+		body = append([]string{m.st.title.Render(title)}, m.screen().body(left, room-1)...)
+		if m.pane.shows() {
+			body = m.pane.beside(body, left, room)
+		}
 	}
 	for len(body) < room {
 		body = append(body, "")

@@ -91,6 +91,8 @@ var scenes = []struct {
 		slices.Reverse(d.held) // the wish to stop comes before the second thousand
 		d.release()
 	}},
+	{name: "a token under the cursor", keys: "2jjj", after: func(d *driver) { d.tick(paneAfter) }},
+	{name: "a user under the cursor", keys: "j", after: func(d *driver) { d.tick(paneAfter) }},
 	{name: "palette", keys: "<ctrl+p>"},
 	{name: "palette, typed", keys: "<ctrl+p>alice"},
 	{name: "palette, nothing", keys: "<ctrl+p>zzzz"},
@@ -260,7 +262,7 @@ func TestSixteenColours(t *testing.T) {
 func TestColumnsStayStraight(t *testing.T) {
 	d := drive(t, people(), Options{})
 	d.send(tea.WindowSizeMsg{Width: 200, Height: 60})
-	d.press("2")
+	d.press("2v")
 	var at []int
 	for l := range strings.Lines(d.View()) {
 		for _, state := range []string{"2023-09", "2024-", "2025-", "2026-"} { // the column CREATED

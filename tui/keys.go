@@ -98,6 +98,7 @@ func otherKeys() []binding {
 	return []binding{
 		{keys: []string{"y"}, show: "y", short: "copy", help: "copy the id or uid to the clipboard (OSC 52)", on: onRows | onToken, aims: true, do: copyKey},
 		{keys: []string{"Y"}, show: "Y", help: "show the id or uid in full, to select it", on: onRows | onToken, aims: true, do: showKey},
+		{keys: []string{"v"}, show: "v", help: "hide or show the pane beside the rows, from 120 columns on", on: onRows, do: paneKey},
 		{keys: []string{"r"}, show: "r", short: "refresh", help: "refresh now", on: anywhere, do: func(m *model) tea.Cmd { return tea.Batch(m.askStatus(), m.screen().refresh()) }},
 		{keys: []string{"p"}, show: "p", help: "pause the refresh, and go on", on: anywhere &^ onEvents, do: pauseKey},
 		{keys: []string{"ctrl+p"}, show: "ctrl+p", help: "find anything that can be done here, a screen, a user or a token by name", on: anywhere, do: paletteKey},

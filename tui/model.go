@@ -37,6 +37,7 @@ type model struct {
 	tab           int
 	stack         []screen // the tab's screen and what was opened from there
 	box           box
+	pane          pane
 	keys          []binding
 
 	status    api.Status
@@ -72,6 +73,7 @@ func newModel(ctx context.Context, c client, o Options, st styles) *model {
 		return tea.Tick(d, func(time.Time) tea.Msg { return msg })
 	}
 	m.keys = bindings(o.ReadOnly)
+	m.pane.m = m
 	m.tabs = [5]screen{newUsers(m), newTokens(m), newReview(m), newEvents(m), &status{m: m}}
 	m.stack = []screen{m.tabs[0]}
 	return m
@@ -86,35 +88,44 @@ func (m *model) Init() tea.Cmd {
 }
 
 func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
+	cmd := m.take(msg)
+	if next := m.pane.follow(); next != nil {
+		cmd = tea.Batch(cmd, next)
+	}
+	return m, cmd
+}
+
+// take does what a message is about.
+func (m *model) take(msg tea.Msg) tea.Cmd {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
 		// A terminal that does not know its size, as a serial line, says 0.
 		m.width, m.height = cmp.Or(msg.Width, 80), cmp.Or(msg.Height, 24)
-		return m, nil
+		return nil
 	case tea.KeyMsg:
 		var cmds []tea.Cmd
 		for _, k := range split(msg) {
 			cmds = append(cmds, m.key(k))
 		}
-		return m, tea.Batch(cmds...)
+		return tea.Batch(cmds...)
 	case tickMsg:
-		return m, m.tick()
+		return m.tick()
 	case statusMsg:
-		return m, m.tookStatus(msg)
+		return m.tookStatus(msg)
 	case copiedMsg:
 		if msg.err != nil {
 			m.complain(msg.err)
 		}
-		return m, nil
+		return nil
 	}
-	var cmds []tea.Cmd
+	cmds := []tea.Cmd{m.pane.answer(msg)}
 	if m.box != nil {
 		cmds = append(cmds, m.box.answer(msg))
 	}
 	for _, s := range m.stack {
 		cmds = append(cmds, s.answer(msg))
 	}
-	return m, tea.Batch(cmds...)
+	return tea.Batch(cmds...)
 }
 
 // split returns the keys of one message: terminals send fast and held keys together.

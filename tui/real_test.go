@@ -82,6 +82,9 @@ func TestRandomKeysChangeNothing(t *testing.T) {
 	m.driver = drive(t, unfollowed{c}, Options{})
 	m.send(tea.WindowSizeMsg{Width: 80, Height: 24})
 	for m.typed < keys {
+		if m.rand.IntN(500) == 0 { // with the pane, and without
+			m.send(tea.WindowSizeMsg{Width: 80 + 44*m.rand.IntN(2), Height: 24})
+		}
 		m.step()
 	}
 	m.release()

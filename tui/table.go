@@ -28,6 +28,7 @@ type table[T any] struct {
 	marks   map[string]T
 	filter  field
 	editing bool
+	still   bool   // nobody moves in it: no row is highlighted
 	hint    string // how the filter may go on
 	sorting
 	tally
@@ -152,14 +153,15 @@ func (t *table[T]) body(width, height int) []string {
 	top, bottom, scrolls := t.thumb(lines)
 	words := sought(t.filter.value)
 	for i, row := range rows {
-		s := t.row(w, row, i == current, words)
+		current := i == current && !t.still
+		s := t.row(w, row, current, words)
 		if bar := "│"; inner < width && scrolls {
 			if i >= top && i < bottom {
 				bar = "┃"
 			}
 			s = padded(s, inner) + bar
 		}
-		if i == current {
+		if current {
 			s = t.m.st.cursor.Render(padded(s, width))
 		}
 		out = append(out, s)
