@@ -62,7 +62,7 @@ func (f *fixture) open() *clock.Clock {
 
 const year = 365 * 24 * time.Hour
 
-// TestFile: whatever has become of the file, a clock that is wrong by a year is not
+// TestFile: with the file, without it, or with a wrong one, a clock that is wrong by a year is not
 // believed, and one that is right is.
 func TestFile(t *testing.T) {
 	for name, spoil := range map[string]func(file string) error{

@@ -14,7 +14,7 @@ import (
 // root, a rename would put the file in the place of /dev/stdout.
 func WriteFile(file string, b []byte) error {
 	if info, err := os.Lstat(file); err == nil && !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is there, and is no regular file", file)
+		return fmt.Errorf("%s exists and is not a regular file", file)
 	}
 	dir := filepath.Dir(file)
 	f, err := os.CreateTemp(dir, "."+filepath.Base(file)+"-*") // mode 0600

@@ -22,7 +22,7 @@ import (
 //
 //	random 13 | generation 1 | number 1 (0 to 6) | 0
 //
-// so that nobody without the key can foretell one byte of it. The CRC does not
+// so that nobody without the key can predict one byte of it. The CRC does not
 // protect anything; it tells a typing error, or text that merely looks like a token,
 // without any key.
 const (

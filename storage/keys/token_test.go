@@ -121,7 +121,7 @@ func TestParseID(t *testing.T) {
 	}
 }
 
-// Whatever the text: no panic, and what is authentic is what derives again.
+// No text makes it panic, and what it identifies derives to the same text.
 func FuzzIdentify(f *testing.F) {
 	s, list := vectors(f)
 	for _, v := range list {

@@ -134,7 +134,7 @@ func unfit(r rune) bool {
 
 func blank(r rune) bool { return unicode.Is(unicode.Zs, r) }
 
-// visible reports whether the character is drawn, whatever stands beside it.
+// visible reports whether the character is drawn, also on its own.
 func visible(r rune) bool {
 	return !blank(r) && r != '\u200c' && r != '\u200d' &&
 		!unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)

@@ -66,7 +66,7 @@ func (u User) NamedBy(id Identity) bool {
 }
 
 // Become brings a user into a state; now is in ms. The time of the state is later than
-// that of the one before, whatever the clock says: a restore goes by which came last.
+// that of the one before, even if the clock was set back: a restore goes by which came last.
 func (u *User) Become(state UserState, now int64) {
 	u.State, u.StateAt = state, max(now, u.StateAt+1)
 }

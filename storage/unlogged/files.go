@@ -100,7 +100,7 @@ func filesUnder(view *index.View, prefix []byte) ([]record.File, error) {
 // MoveOld brings the recent files of a store that older programs have written, which
 // kept them in the log, to where they are now, and has logged delete them from the old
 // place. A user's files are written in their new place before that, so if it is
-// interrupted the next start goes on with it. Nothing else may be written meanwhile.
+// interrupted the next start goes on with it. Nothing else may be written until it returns.
 func (f *Files) MoveOld(logged func(keys [][]byte) error) error {
 	for {
 		owner, keys, list, err := f.old()
