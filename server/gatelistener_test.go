@@ -203,6 +203,45 @@ func TestGateSocket(t *testing.T) {
 	}
 }
 
+// TestGateMoves: a reload lets another group connect, and moves the gate. What it can't
+// take changes nothing.
+func TestGateMoves(t *testing.T) {
+	h := newHouse(t)
+	dir := t.TempDir()
+	first, second := filepath.Join(dir, "first.sock"), filepath.Join(dir, "second.sock")
+	group, err := ownGroup()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.serveGate(config.Gate{Listen: "unix:" + first})
+	for _, c := range []struct {
+		gate  config.Gate
+		taken bool
+		mode  os.FileMode
+		at    string
+	}{
+		{config.Gate{Listen: "unix:" + first, SocketGroup: group}, true, 0o660, first},
+		{config.Gate{Listen: "unix:" + first}, true, 0o600, first},
+		{config.Gate{Listen: "unix:" + filepath.Join(dir, "none", "x")}, false, 0o600, first},
+		{config.Gate{Listen: "unix:" + first, SocketGroup: "nobody-knows"}, false, 0o600, first},
+		{config.Gate{Listen: "unix:" + second, SocketGroup: group}, true, 0o660, second},
+	} {
+		cfg := *h.config()
+		cfg.Gate = c.gate
+		if taken := h.Reload(cfg); taken != c.taken {
+			t.Errorf("%+v: taken %v, want %v", c.gate, taken, c.taken)
+		}
+		info, err := os.Lstat(c.at)
+		if err != nil || info.Mode() != os.ModeSocket|c.mode {
+			t.Fatalf("%+v: %v, %v, want a socket of mode %v", c.gate, info, err, c.mode)
+		}
+		h.asked(dial("unix:"+c.at), "GET", "/healthz").want(http.StatusOK)
+	}
+	if _, err := os.Lstat(first); err == nil {
+		t.Error("the first socket is still there")
+	}
+}
+
 // ownGroup is the name of a group that this process is in.
 func ownGroup() (string, error) {
 	g, err := user.LookupGroupId(strconv.Itoa(os.Getegid()))

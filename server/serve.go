@@ -92,18 +92,28 @@ func (l *Listener) take(which int, cfg *config.Config) (net.Listener, error) {
 // yet: it has when settle was called, and has not if undo was.
 func (l *Listener) move(before, now *config.Config) (settle, undo func(), err error) {
 	taken := map[int]net.Listener{}
+	regroup := before.Gate.Listen == now.Gate.Listen && before.Gate.SocketGroup != now.Gate.SocketGroup
 	undo = func() {
+		if regroup {
+			listen.Regroup(before.Gate)
+		}
 		for _, one := range taken {
 			if one != nil {
 				one.Close()
 			}
 		}
 	}
-	for which, same := range map[int]bool{metricsDoor: before.Metrics == now.Metrics, gateDoor: before.Gate == now.Gate} {
+	for which, same := range map[int]bool{metricsDoor: before.Metrics == now.Metrics, gateDoor: before.Gate.Listen == now.Gate.Listen} {
 		if same {
 			continue
 		}
 		if taken[which], err = l.take(which, now); err != nil {
+			undo()
+			return nil, nil, err
+		}
+	}
+	if regroup {
+		if err := listen.Regroup(now.Gate); err != nil {
 			undo()
 			return nil, nil, err
 		}

@@ -65,6 +65,16 @@ func listenSocket(path string, gid int) (l *net.UnixListener, err error) {
 	return l, nil
 }
 
+// Regroup lets another group connect to a socket that is there already.
+func Regroup(c config.Gate) error {
+	path, _ := c.Socket()
+	gid, err := c.Group()
+	if err != nil {
+		return err
+	}
+	return openTo(path, gid)
+}
+
 func openTo(path string, gid int) error {
 	if gid < 0 {
 		return os.Chmod(path, 0o600)
