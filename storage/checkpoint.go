@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"gatehouse/storage/audit"
 	"gatehouse/storage/backup"
 	"gatehouse/storage/disk"
 	"gatehouse/storage/record"
@@ -27,6 +28,9 @@ type checkpoints struct {
 	s   *Store
 	key [32]byte // authenticates checkpoints and backups
 
+	// What drops the events that a checkpoint covers, and that are old.
+	retention *audit.Retention
+
 	busy atomic.Bool // one is being made; what follows is for the goroutine that has set it
 	at   time.Time   // when the last one was made
 	size int64       // of the log then
@@ -42,7 +46,7 @@ func (c *checkpoints) start(ctx context.Context) {
 	if c.busy.Swap(true) {
 		return
 	}
-	s.closed.Go(func() {
+	s.stop.closed.Go(func() {
 		defer c.busy.Store(false)
 		c.makeIfDue(ctx)
 	})
@@ -63,7 +67,7 @@ func (c *checkpoints) makeIfDue(ctx context.Context) {
 	if c.tableDue {
 		c.renewTable()
 	}
-	s.retention.Tell()
+	c.retention.Tell()
 	now, size := s.opts.Now(), s.journal.Size()
 	grown, most := size-c.size, s.bounds.Load().MostEvents
 	large := most > 0 && size > most && grown > most/16
@@ -80,8 +84,8 @@ func (c *checkpoints) makeIfDue(ctx context.Context) {
 		return
 	}
 	c.renewTable() // before what it needs of the journal goes
-	s.retention.Cover(m.Sequence)
-	s.retention.Prune()
+	c.retention.Cover(m.Sequence)
+	c.retention.Prune()
 	c.size = s.journal.Size()
 }
 

@@ -79,7 +79,7 @@ func newRetention(s *Store) *audit.Retention {
 
 // HeldEvents returns how many events are older than they are kept and are not dropped,
 // of how many, and why; no error if none is held.
-func (s *Store) HeldEvents() (n, of int, why error) { return s.retention.Held() }
+func (s *Store) HeldEvents() (n, of int, why error) { return s.checkpoints.retention.Held() }
 
 // DropHeldEvents lets the events that are held go.
 func (s *Store) DropHeldEvents(by Actor) error {
@@ -95,6 +95,6 @@ func (s *Store) DropHeldEvents(by Actor) error {
 	}
 	defer s.checkpoints.busy.Store(false)
 	s.Note(by, Event{Action: ActionAuditConfirm, Count: n})
-	s.retention.PruneHeld()
+	s.checkpoints.retention.PruneHeld()
 	return nil
 }

@@ -86,7 +86,7 @@ func openStore(ctx context.Context, dir string, opts Options, check func(end jou
 			return nil, errors.Join(err, s.stop.release())
 		}
 	}
-	s.closed.Add(1)
+	s.stop.closed.Add(1)
 	if s.opening.early {
 		s.opening.start()
 		go s.opening.run()
@@ -293,7 +293,7 @@ func (l opLog) Ops(after uint64, fn func(sequence uint64, ops []record.Op) error
 // run is the rest of the sequence.
 func (o *opening) run() {
 	s := o.s
-	defer s.closed.Done()
+	defer s.stop.closed.Done()
 	o.loadFile()
 	err := o.openIndex()
 	if err == nil && !o.early { // nobody else has the store yet
@@ -314,7 +314,7 @@ func (o *opening) run() {
 		return
 	}
 	debug.FreeOSMemory() // what verifying the index left behind
-	s.closed.Go(s.upkeep.recoverUses)
+	s.stop.closed.Go(s.upkeep.recoverUses)
 	o.compare()
 }
 
@@ -323,7 +323,7 @@ func (o *opening) start() {
 	s := o.s
 	s.views = order.New(s.table, viewsIndex{s}, s.keys.Has)
 	s.uses = newUses(s)
-	s.closed.Add(3)
+	s.stop.closed.Add(3)
 	s.writer.log, s.writer.index = s.journal, s.index
 	go s.surplus.run()
 	go s.writer.write()
@@ -334,7 +334,7 @@ func (o *opening) start() {
 func (o *opening) accept() error {
 	s := o.s
 	s.clock.Accepted()
-	s.retention = newRetention(s)
+	s.checkpoints.retention = newRetention(s)
 	// A process that never runs for a day makes checkpoints all the same. One that the
 	// log can't go on from is as good as none.
 	s.checkpoints.size = s.journal.Size()

@@ -63,7 +63,7 @@ func held(t *testing.T, dir string, opts Options) (s *Store, let func()) {
 	}
 	t.Cleanup(func() { s.Close() })
 	s.opening.start()
-	s.closed.Add(1) // for the rest of the opening
+	s.stop.closed.Add(1) // for the rest of the opening
 	if err := s.opening.file.LoadAll(s.stillOpen); err != nil {
 		t.Fatal(err)
 	}

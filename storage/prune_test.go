@@ -65,8 +65,8 @@ func settle(t testing.TB, s *Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.retention.Cover(m.Sequence)
-	s.retention.Prune()
+	s.checkpoints.retention.Cover(m.Sequence)
+	s.checkpoints.retention.Prune()
 	if err := s.change(admin, func(t *tx) error { t.event(Event{Action: ActionImport}); return nil }); err != nil {
 		t.Fatal(err)
 	}

@@ -17,8 +17,8 @@ import (
 func (c *stopping) release() error {
 	s := c.s
 	s.clock.Stop()
-	if s.retention != nil {
-		s.retention.Stop()
+	if s.checkpoints.retention != nil {
+		s.checkpoints.retention.Stop()
 	}
 	s.states.stop()
 	var errs []error
@@ -73,8 +73,9 @@ const (
 // stopping closes the store, and tells how far it has come.
 type stopping struct {
 	s      *Store
-	lock   *os.File // of the directory
-	quit   func()   // closes s.closing
+	lock   *os.File       // of the directory
+	quit   func()         // closes s.closing
+	closed sync.WaitGroup // what ends when it is: the writer, the upkeep, the opening
 	once   sync.Once
 	within time.Duration // how long it may take to bring uses into the index
 	end    time.Time     // for the index; zero: it is no stop
@@ -95,7 +96,7 @@ func (c *stopping) closeAll() error {
 	c.to("finish the changes under way")
 	c.quit()
 	early := s.uses.SaveAll() // the index may still be being opened, and a second signal come
-	s.closed.Wait()
+	c.closed.Wait()
 	if err := s.opening.err; err != nil {
 		if errors.Is(err, ErrClosed) {
 			err = nil // this is why
@@ -171,6 +172,6 @@ func (c *stopping) closeIndex() error {
 // abandon lets go of a store that can't be opened.
 func (c *stopping) abandon() error {
 	c.quit()
-	c.s.closed.Wait()
+	c.closed.Wait()
 	return c.release()
 }

@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"gatehouse/storage/audit"
 	"gatehouse/storage/clock"
 	"gatehouse/storage/disk"
 	"gatehouse/storage/index"
@@ -75,16 +74,15 @@ type Store struct {
 	opening *opening
 	writer  *writer
 
-	table     *table.Table
-	views     *order.Views
-	sessions  unlogged.Sessions
-	files     unlogged.Files
-	memory    unlogged.Memory
-	surplus   surplus
-	verifier  verifier
-	clock     *clock.Clock
-	retention *audit.Retention
-	bounds    atomic.Pointer[Bounds]
+	table    *table.Table
+	views    *order.Views
+	sessions unlogged.Sessions
+	files    unlogged.Files
+	memory   unlogged.Memory
+	surplus  surplus
+	verifier verifier
+	clock    *clock.Clock
+	bounds   atomic.Pointer[Bounds]
 
 	uses *uses.Flusher
 
@@ -94,7 +92,6 @@ type Store struct {
 	states      states
 
 	closing chan struct{}
-	closed  sync.WaitGroup // the writer, the flusher and the opening
 }
 
 // Open opens the data directory and makes it when it is not there.

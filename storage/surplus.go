@@ -58,7 +58,7 @@ func (p *surplus) next() (owner UserID, ok bool) {
 // run drops the records of revoked tokens beyond those that are kept, until the
 // store closes.
 func (p *surplus) run() {
-	defer p.s.closed.Done()
+	defer p.s.stop.closed.Done()
 	for {
 		select {
 		case <-p.wake:

@@ -28,7 +28,7 @@ type upkeep struct{ s *Store }
 // run writes what uses and failed logins left in memory. A slice that
 // took long does not make the next ones late.
 func (u *upkeep) run() {
-	defer u.s.closed.Done()
+	defer u.s.stop.closed.Done()
 	due := time.Now().Add(flushTick)
 	timer := time.NewTimer(flushTick)
 	defer timer.Stop()

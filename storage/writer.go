@@ -128,7 +128,7 @@ func (s *Store) submit(c *change) error {
 		return c.err
 	case <-s.closing:
 	}
-	s.closed.Wait() // the writer takes what is queued before it ends
+	s.stop.closed.Wait() // the writer takes what is queued before it ends
 	select {
 	case <-c.done:
 		return c.err
@@ -139,7 +139,7 @@ func (s *Store) submit(c *change) error {
 
 // write is the writer: it runs until the store closes.
 func (w *writer) write() {
-	defer w.s.closed.Done()
+	defer w.s.stop.closed.Done()
 	if err := w.s.opening.await(); err != nil {
 		w.refuseAll(err)
 		return
