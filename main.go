@@ -2,6 +2,13 @@
 // tokens. This file is the command line: which commands there are, and what each
 // of them wires together. What they do with a data directory is in package
 // server/datadir; the commands for users, tokens and events are in tui/cli.
+//
+// Four package comments say where everything else is:
+//
+//	server    HTTP: where X-Auth-Token becomes a user, when a directory user is suspended
+//	storage   the truth: what a start does, where a revocation and a last use become durable
+//	tui       the terminal UI: from a key press to a revocation
+//	ldap      what is asked of an LDAP directory
 package main
 
 import (

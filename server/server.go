@@ -1,5 +1,7 @@
 // Package server is Gatehouse's HTTP. It puts together the packages that have routes of
-// their own, decides who a caller is, and says what a client is told of an error.
+// their own, decides who a caller is, and says what a client is told of an error. It never
+// decides what is true: package storage does. It holds no state of its own about users or
+// tokens.
 //
 // A request on the TCP port passes:
 //
@@ -18,16 +20,16 @@
 //
 // When a directory user is suspended:
 //
-//	directory          People.Run sweeps every [ldap] recheck, and once at the start
-//	                   compare (change.go) makes a change of a verdict, brake holds too many
-//	                   apply makes the changes
-//	storage            Store.Suspend: from then on the user's tokens do not verify
+//	directory          People.Run sweeps at the start and every [ldap] recheck, and asks
+//	                   about the users who hold live tokens
+//	                   compare (change.go) turns a verdict into a change; brake holds the
+//	                   changes if there are too many; apply makes them
+//	storage            Store.Suspend, for a user who is stopped there: the user's tokens no
+//	                   longer verify. Store.Leave, for one who is missing in two sweeps:
+//	                   removes a user whom only the directory knows, and suspends others
 //
 // Beside the routes, Serve runs what the server does without being asked: sweeps, the
 // refusals of a minute, the figures, the watch on troubles that last (serve.go).
-//
-// The package never decides what is true: package storage does. It holds no state of
-// its own about users or tokens.
 package server
 
 import (

@@ -6,8 +6,8 @@
 //	Of        the handlers that know the route and the caller fill them in
 //	Handler   the reply has ended: the record is written
 //
-// A record never contains a secret: it names the route and not the path, the id of a
-// token and not the token. The package decides nothing about a request.
+// A record never contains a secret: it has the route instead of the path, and a token's
+// id instead of the token. The package never decides anything about a request.
 package access
 
 import (

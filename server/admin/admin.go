@@ -11,13 +11,13 @@
 //
 // From a key in the terminal to a revocation that is on the disk:
 //
-//	tui: the key, the question, the answer yes
+//	tui: the key, the question, the answer yes (its package comment names the files)
 //	  server/api: Client.Revoke or Client.RevokeMatching   POST /admin/tokens/revoke, /admin/revocations
 //	    admin: revoke (tokens.go) or revokeMatching (bulk.go)
 //	      storage: RevokeTokens, which returns when the log is on the disk
 //
-// The package never serves a TCP port, and never sees a user's credential. What is true,
-// package storage decides; what a password costs a guesser, package guard.
+// The package never serves a TCP port, and never sees a user's credential. Package storage
+// decides what is true, and package guard what a guessed password costs.
 package admin
 
 import (

@@ -174,7 +174,7 @@ func (a *Admin) verify(w http.ResponseWriter, r *route.Request) error {
 
 // backup serves GET /admin/backup: a snapshot of the store as it is now. On an
 // error after the first byte it breaks the connection: the snapshot then lacks its
-// end, which whoever reads it checks.
+// end, and every reader checks that.
 func (a *Admin) backup(w http.ResponseWriter, r *route.Request) error {
 	w.Header().Set("Content-Type", "application/octet-stream")
 	begun := &noticing{ResponseWriter: w}

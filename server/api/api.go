@@ -2,7 +2,7 @@
 // documented API and of the administration over the unix socket, and the
 // Client that the terminal UI and the command line use for the latter.
 //
-// The package imports nothing of ours, so that whoever sees it sees no store.
+// The package never imports another package of ours, so its users see no store.
 // Token has no field for a secret: a secret leaves Gatehouse in the replies
 // LoginToken and DocumentedToken alone. All times are milliseconds since 1970
 // (UTC) unless a field's comment says otherwise.
@@ -86,9 +86,9 @@ const (
 	ByCreated  Order = "created"
 )
 
-// OwnToken is a token as GET /api/token and GET /api/tokens show it, to whoever
-// holds one: what it is and may do, and not where its user sits, which a thief
-// would like to know.
+// OwnToken is a token as GET /api/token and GET /api/tokens show it to the holder
+// of one: what it is and may do, and not where its user sits, because a thief
+// would like to know that.
 type OwnToken struct {
 	ID        string   `json:"id"`
 	UID       string   `json:"uid"`

@@ -1,9 +1,9 @@
 // Package body reads the bodies of requests: JSON objects and forms, at most 64 KiB.
 //
 // It refuses everything that another reader of the same bytes might understand
-// differently: a name that occurs twice, text that is not UTF-8, an encoding that it was
-// not told of. A proxy in front of the server may act on what it read. The package knows
-// nothing of the fields themselves, and never logs.
+// differently, because a proxy in front of the server may act on what it read: a name that
+// occurs twice, text that is not UTF-8, an encoding that it was not told of. The package
+// knows nothing about the fields themselves, and never logs.
 package body
 
 import (

@@ -1,10 +1,10 @@
 // Package datadir does what commands do with a data directory on this host: serve
 // it, fill it for a demonstration, back it up, restore it, administer it.
 //
-// Dir.Client returns a client for the last of these. When a server runs on the
-// directory, it talks to that through the unix socket; when none does, it opens the
-// store and calls the same handlers in this process. The package opens and closes;
-// what is done in between is package server's.
+// Dir.Client returns a client that administers. When a server runs on the directory,
+// the client talks to it through the unix socket. When none does, it opens the store
+// and calls the same handlers in this process. The package opens and closes stores and
+// servers; it never answers a request and never changes a user or a token itself.
 package datadir
 
 import (

@@ -1,6 +1,7 @@
 // Package demo fills an empty store with made-up users and tokens, so that Gatehouse
 // can be tried, and measured, with data in it. Each run makes the same users and the
-// same tokens, but for their secrets.
+// same tokens; only the secrets differ. It opens no store and never looks whether the
+// one that it fills is empty: its caller does.
 package demo
 
 import (

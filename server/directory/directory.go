@@ -1,6 +1,7 @@
 // Package directory is LDAP as the store sees it: who may log in, and which users are
 // suspended, come back or are removed because the directory says so. It also revokes
-// idle tokens, since what a sweep does there is held in the same way.
+// idle tokens, because too many of those at once are held in the same way. It never
+// writes to the directory, and never decides which user a person is: Admit does.
 //
 // A login asks the directory about one person:
 //
@@ -14,11 +15,10 @@
 //	compare    what would bring each user in step; unknown changes nothing
 //	brake      too many changes at once, or perhaps another directory (mark): held
 //	apply      suspend, resume, remove; a missing person only after two sweeps
-//	Confirm    an administrator lets go on what is held
+//	Confirm    an administrator agrees to the changes that are held
 //
-// The directory's word is never taken for more than it says: doubt about one person
-// changes nothing for that person, and no removal rests on a single sweep. The package
-// never writes to the directory, and never decides which user a person is: Admit does.
+// Doubt about one person changes nothing for that person, and no removal rests on a
+// single sweep.
 package directory
 
 import (

@@ -1,7 +1,7 @@
 // Package gate serves the question that a reverse proxy asks about every
 // request: who is this, and may they pass? It owns the bytes of that question and of its
-// answer, and the life of a connection. What the answer is, the handler says: the
-// same that the main port asks.
+// answer, and the life of a connection. It never decides the answer: the handler does,
+// which is the same as on the main port.
 //
 // A proxy asks over few connections, one question at a time, and each question
 // is a request line and a header. So a connection is one goroutine and this loop:

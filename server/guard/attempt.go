@@ -16,8 +16,8 @@
 // can't keep an account's owner out: logins from networks where the owner has logged in
 // before are counted apart (homes.go).
 //
-// Counts of failures are kept in the store. Budgets and turns are kept in memory: a
-// restart forgives. The package never decides who somebody is, and knows no session and
+// Counts of failures are kept in the store. Budgets and turns are kept in memory, and a
+// restart clears them. The package never decides who somebody is, and knows no session and
 // no token.
 package guard
 

@@ -111,7 +111,7 @@ func (t *Throttle) CheckAddress(from netip.Addr) error {
 	return t.checkNetworks(ipaddr.Networks(from), t.now())
 }
 
-// checkNetworks is checkAddress for the networks of an address. Failures are counted from
+// checkNetworks is CheckAddress for the networks of an address. Failures are counted from
 // the first one on for a minute, and then forgotten.
 func (t *Throttle) checkNetworks(networks []ipaddr.Network, now time.Time) error {
 	for _, n := range networks {

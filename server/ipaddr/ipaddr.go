@@ -1,13 +1,14 @@
 // Package ipaddr reads the IP addresses of clients: who is at the other end of a
-// connection, whom a reverse proxy speaks for, and which networks an address belongs to.
+// connection, which client a reverse proxy speaks for, and which networks an address
+// belongs to.
 //
 // A request's address is decided in one place, [Client]: the connection's own, or, behind
 // a trusted proxy, the last address in X-Forwarded-For that is not a proxy's. All
 // addresses that leave the package are in one form, without a zone and with IPv4 as IPv4,
 // so they can be compared.
 //
-// The package never resolves a name, opens no connection, and keeps no state. Which
-// proxies are trusted is the caller's to say.
+// The package never resolves a name, opens no connection, and keeps no state. The caller
+// says which proxies are trusted.
 package ipaddr
 
 import (

@@ -106,7 +106,7 @@ func HTTP(handler http.Handler, log *slog.Logger) *http.Server {
 	}
 }
 
-// HTTP returns an http.Server for the ports that listenTCP took: the connections know
+// HTTP returns an http.Server for the ports that TCP took: the connections know
 // which of them wait for a request.
 func (o *Connections) HTTP(handler http.Handler) *http.Server {
 	h := HTTP(handler, o.log)

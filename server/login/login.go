@@ -8,9 +8,9 @@
 //	a provider's token  checkPosted ├ a user, active ┤
 //	a provider's page   comeBack    ┘                └ beginSession   a cookie, for browsers
 //
-// [Logins.Admit] is where somebody whom the directory or a provider vouches for becomes
-// a user. What slows a guesser down is package guard's; what the directory says,
-// package directory's. The package never decides what a session or a token may do.
+// A person for whom the directory or a provider vouches becomes a user in [Logins.Admit].
+// Package guard slows guessers down, and package directory asks the directory. This
+// package never decides what a session or a token may do.
 package login
 
 import (

@@ -2,8 +2,8 @@
 // The repository shows the files as they are, `gatehouse manual` prints them, and the
 // server turns them into pages.
 //
-// It knows nothing of commands, requests or stores. That the manual tells the truth is
-// the business of the tests beside the code it describes.
+// It never sees a command, a request or a store. The tests beside the code that the
+// manual describes check that it tells the truth.
 package manual
 
 import (

@@ -3,22 +3,23 @@
 // judges an access token that was sent to us; Begin and Finish are the two ends
 // of a login by browser. Each type of provider has a file of its own.
 //
-// An access token says what its bearer may do, not who sent it. Whoever runs
-// another service that people log in to by the same provider has their tokens,
-// and could be them here: so a token counts only if the provider says that it
-// was issued to our client (RFC 9700, section 4.9). A person is the provider's
-// subject, which is never given to a second one. Mail addresses are those that
-// the provider has checked; what to make of them, the caller decides, who must
-// not merge accounts by them (CVE-2023-3128).
+// The package owns the connections to the providers. It never stores anything, and
+// its errors never contain a token, a code or a secret.
 //
-// The package owns the connections to the providers: a login has one deadline
-// for all of its requests, there are only so many at a time, so that a provider
-// that hangs holds up nobody but its own people, and answers are bounded. A
-// redirect is followed only within the same origin. The client's secret goes to
-// the configured URL alone and, for OpenID Connect, to the endpoints that the
-// issuer names: those may be on other hosts, as the large providers have it,
-// but not on plain http. The package stores nothing, and no error of it has a
-// token, a code or a secret in it.
+// An access token says what its bearer may do, not who sent it. Another service
+// that people log in to by the same provider has their tokens, and could use them
+// here. So a token counts only if the provider says that it was issued to our
+// client (RFC 9700, section 4.9). A person is the provider's subject, which is
+// never given to a second person. Mail addresses are those that the provider has
+// checked. The caller decides what to do with them, and must not merge accounts by
+// them (CVE-2023-3128).
+//
+// A login has one deadline for all of its requests, and answers are bounded. Each
+// provider has a limited number of requests at a time, so one that hangs holds up
+// only its own people. A redirect is followed only within the same origin. The
+// client's secret goes only to the configured URL and, for OpenID Connect, to the
+// endpoints that the issuer names. Those may be on other hosts, as with the large
+// providers, but not on plain http.
 package oauth
 
 import (

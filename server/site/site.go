@@ -1,12 +1,10 @@
-// Package site is the web page: which page a browser gets, and what its forms do. How a
-// page looks is package web's.
+// Package site is the web page: which page a browser gets, and what its forms do. Package
+// web says how a page looks. The package never decides who the caller is: package server
+// does, before it calls a handler, and for the home page by [Needs].Authenticate.
 //
-// The page does nothing that the API can't do, and by the same calls of packages login
+// The page does nothing that the API can't do, and uses the same calls of packages login
 // and tokens. A form is answered with a redirect, so that a reload does not send it again.
-// Only a new token is shown in the answer itself, because its secret must be in no URL.
-//
-// The package never decides who the caller is: package server does, before, and for the
-// home page by [Needs].Authenticate.
+// Only a new token is shown in the answer itself, because its secret must not be in a URL.
 package site
 
 import (

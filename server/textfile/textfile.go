@@ -3,7 +3,7 @@
 // these put a byte-order mark in front, end lines with CRLF, or write UTF-16. It is the
 // one reader of such text, so that a file that works in one place works in all.
 //
-// It decides nothing about what the text says.
+// It never decides anything about what the text says.
 package textfile
 
 import (

@@ -2,8 +2,8 @@
 // rotate, revoke and introspect them, and what [tokens] in the configuration allows of a
 // new one.
 //
-// Each change is one of the changes that a user may make in an hour, except what ends a
-// token: that is never refused. Lists may have any length, and hold up nobody else.
+// Each change counts towards the changes that a user may make in an hour. Ending a token
+// does not count, and is never refused. Lists may have any length, and hold up nobody else.
 //
 // The package never decides who the caller is (package server does, before), and never
 // touches another user's token, except to introspect it with the scope for that.

@@ -2,7 +2,7 @@
 // as package api has them. It is the only way from a stored token to one on the wire,
 // and what it returns has no secret, except the reply that hands one out ([NewToken]).
 //
-// It decides nothing: who may see a token is decided before it is asked for.
+// It never decides who may see a token: its callers have done so before.
 package view
 
 import (
