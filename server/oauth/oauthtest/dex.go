@@ -64,7 +64,7 @@ func buildDex(t testing.TB) string {
 		if os.Getenv("CI") == "true" {
 			t.Fatalf("build dex: %v\n%s", err, out)
 		}
-		t.Skip(fmt.Sprintf("Dex can't be built (%v): run `go build` in testdata/dex once, with a network\n%s", err, out))
+		t.Skipf("Dex can't be built (%v): run `go build` in testdata/dex once, with a network\n%s", err, out)
 	}
 	return program
 }
