@@ -40,9 +40,9 @@ func (s *Store) Identify(text string) (id ID, generation byte, ok bool) {
 }
 
 // Authenticate returns whose token a text is, and counts the use. It returns
-// ErrRefused for whatever is no live token of this installation, may not be
-// used from that address, or belongs to a user who is not active; the reason
-// is nobody's business. Another error says that the record could not be read,
+// ErrRefused for a text that is no live token of this installation, may not be
+// used from that address, or belongs to a user who is not active; it never says
+// which. Another error says that the record could not be read,
 // or that the end of a rotated secret could not be written.
 func (s *Store) Authenticate(text string, from Origin) (Bearer, error) {
 	b, err := s.verifier.inspect(text, from.Address, true)

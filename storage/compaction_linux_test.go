@@ -29,8 +29,8 @@ func (c *Child) Import(b Batch, _ *None) error {
 
 // flushed waits until Badger has made files of the memory tables that are full,
 // as it has begun to with room enough: a table whose log is gone is a file.
-// badgerSpace says what comes of it when all of the room is taken meanwhile, and on a
-// slow machine that would be a matter of luck.
+// If all of the room were taken before that, the result would be a matter of luck on a
+// slow machine.
 func flushed(t *testing.T, dir string) {
 	t.Helper()
 	eventually(t, "the end of the flushes", func() bool {

@@ -1,12 +1,12 @@
 // Package storage owns the truth of Gatehouse: users, their identities, API
 // access tokens, browser sessions, recent files, and when each token was last
-// used. Policy that must be atomic with a write (one account per address, the
-// number of tokens a user may hold) is decided here; who may ask for what is
-// not.
+// used. It decides the policy that must be atomic with a write: one account per
+// address, the number of tokens a user may hold. It never decides who may ask for
+// what, and never stores a usable credential.
 //
-// It never stores a usable credential. A token is derived from the keyring
-// whenever it is shown (package keys), a cookie is stored as its SHA-256, a
-// password as an argon2id hash sealed with a key of the keyring.
+// A token is derived from the keyring whenever it is shown (package keys). A cookie
+// is stored as its SHA-256, a password as an argon2id hash sealed with a key of the
+// keyring.
 //
 // [Store] is the domain: its exported methods are what can be done with users and
 // tokens. Below it are packages that know no Store, and the types that join them:
@@ -47,12 +47,14 @@
 // # Two projections
 //
 // Verification reads the table, which holds 32 bytes of each token that is not revoked.
-// What is rare (scopes, addresses, expiry) and what is listed comes from the index, the
-// former by way of a bounded cache (authenticate.go). Both are made from the log. Each knows its
-// position, the last record that it contains, can apply what comes after that, and can
-// load an older copy of itself from its files. Neither is ever believed against the log.
+// Listings read the index. So does verification, for what few tokens have (scopes,
+// addresses, expiry), through a bounded cache (authenticate.go). Both are made from the
+// log. Each knows its position, the last record that it contains, can apply what comes
+// after that, and can load an older copy of itself from its files. Where one of them and
+// the log disagree, the log is right.
 //
-// Uses, sessions, recent files and failed logins are not in the log: of these a kill
-// takes a second, a power failure what the kernel had not yet written, and an index that
-// is filled again has them as of the last checkpoint.
+// Uses, sessions, recent files and failed logins are not in the log. A kill loses at most
+// the last second of them. A power failure loses what the kernel had not yet written. An
+// index that is filled again has uses and recent files as of the last checkpoint, and no
+// sessions or failed logins.
 package storage

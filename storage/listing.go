@@ -61,8 +61,8 @@ func (s *Store) Tokens(f TokenFilter) iter.Seq2[Token, error] {
 	}
 }
 
-// show yields the tokens at the places, but for those that the filter would
-// not take any more. It returns how many it yielded, or -1 when the caller has
+// show yields the tokens at the places, except those that the filter would no
+// longer take. It returns how many it yielded, or -1 when the caller has
 // enough.
 func (s *Store) show(f TokenFilter, places []Place, yield func(Token, error) bool) (n int, err error) {
 	err = s.view(func(rd *reader) error {

@@ -18,8 +18,8 @@ const ByUser = -1
 // It is safe to retry: as long as the new secret has not been used and the
 // overlap has not ended, asking again gives the same one, and can only make the
 // overlap shorter. With is the generation of the secret that asks, or ByUser;
-// who has the new secret already rotates anew. It returns ErrNoToken,
-// ErrWornOut, ErrRefused when the secret that asks has ended meanwhile, or an
+// a caller that has the new secret already starts another rotation. It returns
+// ErrNoToken, ErrWornOut, ErrRefused when the secret that asks has ended, or an
 // *InvalidError.
 func (s *Store) RotateToken(by Actor, id ID, overlap time.Duration, with int) (Token, Secret, error) {
 	if overlap < 0 || overlap > MaxOverlap {

@@ -263,7 +263,7 @@ func (s *Store) Users(f UserFilter) iter.Seq2[UserInfo, error] {
 	}
 }
 
-// showUsers yields the users, but for those that are removed. It returns how
+// showUsers yields the users except those that are removed. It returns how
 // many it yielded, or -1 when the caller has enough.
 func (s *Store) showUsers(list []order.Standing, yield func(UserInfo, error) bool) (n int, err error) {
 	err = s.view(func(rd *reader) error {

@@ -2,8 +2,9 @@
 // its end, and to prove that nothing in it was changed. It also drops the events that
 // need not be kept any longer.
 //
-// It owns no file: the journal does. It writes no event itself, and never decides that
-// events may go when the clock is in doubt or when they are very many.
+// It owns no file: the journal does. It never writes an event. While the clock is in
+// doubt, or when very many events would go at once, it never drops events for their age
+// until an administrator confirms it.
 package audit
 
 import (

@@ -1,9 +1,9 @@
 // Package backup owns the format of backups and checkpoints. It writes them to a stream and
 // reads them from one, in one pass and in little memory.
 //
-// It decides nothing about what goes into a backup or what becomes of one that was read. It
-// opens no file and knows no store, and it never repairs: what does not verify is an
-// [Error] that says where.
+// It never decides what goes into a backup, or what happens to one that was read. It opens
+// no file and knows no store. It never repairs: what does not verify is an [Error] that
+// says where.
 //
 // # Format
 //

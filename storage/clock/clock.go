@@ -5,8 +5,8 @@
 // A time that is still to come was written by a clock that was ahead, and has been set
 // right since. What it says happened before that.
 //
-// The package judges times. What must not be done while the clock is in doubt is for
-// its callers to know, and a record with a wrong time is never rewritten by it.
+// The package judges times. Its callers know what must not be done while the clock is in
+// doubt. It never rewrites a record that has a wrong time.
 package clock
 
 import (

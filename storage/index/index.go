@@ -1,10 +1,9 @@
 // Package index is the projection of the log that listings and rare reads need: all
 // records by their keys, in Badger. Verification does not read it.
 //
-// The index owns the directory "index" of a store. It is told operations, as the log
-// has them, and knows nothing of what their keys and values mean, except for what
-// [Kinds] says. It never vouches for itself: the log is the truth, and an index that
-// does not agree with it catches up or is filled again.
+// The index owns the directory "index" of a store. It is told operations, as the log has
+// them, and knows about their keys and values only what [Kinds] says. It is never believed
+// against the log: an index that does not agree with it catches up or is filled again.
 //
 //	Open      verifies Badger's files, then opens them, and reads the position
 //	CatchUp   brings in what the log has beyond the position, and compares
@@ -15,19 +14,19 @@
 //
 // # What is believed of Badger
 //
-// Nothing that can be looked at. Before it is opened its files are verified
-// (files.go), because it answers from an older version, or with nothing, where a block
-// is damaged. With each batch it is told how many records it should hold and the sum of
-// their fingerprints (counts.go), and the log records the same. So after a stop that was
-// not clean one walk through the index tells whether it has forgotten anything. Then the
+// Nothing that can be checked. Where a block is damaged, Badger answers from an older
+// version, or with nothing. So its files are verified before it is opened (files.go). With
+// each batch it is told how many records it should hold and the sum of their fingerprints
+// (counts.go), and the log records the same. After a stop that was not clean, one walk
+// through the index therefore tells whether Badger has forgotten anything. If it has, the
 // records that it may have lost are brought in again (replay.go), from one of the marks
 // that say where it was (position.go). If that is not enough, the caller fills it again.
 //
 // # A full disk
 //
-// Badger writes through a memory map, where a full disk is the end of the process. So
-// while space is short it is given nothing, and what the log has and Badger does not waits
-// in memory (waiting.go). Views read there first.
+// Badger writes through a memory map, where a full disk ends the process. So it is given
+// nothing while space is short. What the log has and Badger lacks waits in memory
+// (waiting.go), and views read there first.
 package index
 
 import (

@@ -17,7 +17,8 @@ import (
 //
 // The marks can't be dropped in favor of filling the index again after a power failure.
 // The log does not record last uses, sessions and recent files. An index that is filled
-// again has them as of the last checkpoint, so lastUsed would go back by up to a day.
+// again has uses and files as of the last checkpoint, and no sessions, so lastUsed would
+// go back by up to a day.
 type place struct {
 	at    journal.Position // up to which Badger has all records; without a hash: as format 1 wrote it
 	size  uint64           // bytes of operations since the last mark

@@ -66,10 +66,10 @@
 // caller says in Options.Known which sequence its index has seen: a journal
 // that ends before it is refused, torn or not.
 //
-// So much for accidents. Whoever edits the files and computes the CRCs anew, but
-// lacks the key, can change no record and forge none; he can make the last batch
-// look torn, as he could put back an older copy of the directory. Only Known
-// stands against either.
+// All of this is about accidents. An attacker who edits the files and corrects the
+// CRCs, but lacks the key, can't change or forge a record. He can make the last
+// batch look torn, or put back an older copy of the directory. Only Known detects
+// either.
 //
 // The rule trusts that a disk writes 512 bytes as one. If it doesn't, a torn
 // batch looks like damage: refused when it might have been cut, never the other

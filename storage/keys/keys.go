@@ -5,9 +5,9 @@
 //	key file ──opens──> keyring ┬─ token keys, by number ──> tokens
 //	                            └─ root ──> a key for each purpose: records, passwords, ...
 //
-// It never stores a token, and it does not know which tokens exist: that a text is a
-// token that one of the keys made says nothing about whether it is still good. It knows
-// no user, no record and no store, and it writes no file except the two that contain keys.
+// It never stores a token, and does not know which tokens exist: it can tell that one of
+// the keys made a token, but not whether that token is still good. It knows no user, no
+// record and no store, and it writes only the two files that contain keys.
 package keys
 
 import (

@@ -1,7 +1,7 @@
 // Package lasting logs states that last, such as a full disk or a directory that
 // does not answer: when one begins, every minute while it lasts, and when it ends.
-// What happens in between, a failed request or a failed write, is not logged each
-// time: four clients on a bad disk once wrote 2,687 lines in a few seconds.
+// It never logs each failed request or write in between: four clients on a bad disk
+// once wrote 2,687 lines in a few seconds. It never decides what is a failure.
 package lasting
 
 import (

@@ -6,9 +6,9 @@
 //	Finish                             opens the staged store and ends that there, too
 //	store <──> restore.tmp/store       in one step; the older one is kept aside
 //
-// It owns the data directory while it works, and that layout. It never opens a store, for
-// that is the caller's, and until the last step it changes nothing of the one that is there:
-// a restore that is refused, killed or interrupted leaves the directory as it was.
+// It owns that layout, and the data directory while it works. It never opens a store:
+// the caller does. Until the last step it never changes the store that is there, so a
+// restore that is refused, killed or interrupted leaves the directory as it was.
 package restore
 
 import (

@@ -6,16 +6,15 @@
 //	Open    the file of the last stop or checkpoint; its head says of which position it is
 //	Users   the users, and with them the tokens that the changes after that position name
 //	Put     applies a change: the token is there at once, also if its shard is not
-//	Load    a shard, in the background, or when a token in it is asked for; what Put and
-//	        Remove did before stays
-//	Whole   all of it is there: a token that is not in the table is dead
+//	Load    loads a shard, in the background, or when a token in it is asked for; what
+//	        Put and Remove did before stays
+//	Whole   all shards are there: a token that is not in the table is dead
 //
-// The table also gathers what the uses of a token leave behind: when it was used last,
-// how often that day, and from where. Package uses takes it from here to its log and to
-// the index; what is neither here nor there does not exist.
+// The table also gathers the uses of each token: when it was used last, how often that
+// day, and from where. Package uses takes them from here to its log and to the index.
 //
-// It is cut into shards by the id's first random byte. A shard's lock is held for as
-// long as it takes to look at one token. The table never reads the log or the index,
-// never decides whether a token may be used, and, except in Lookup while it is loaded,
-// never waits for a disk.
+// It is cut into shards by the id's first random byte. A shard's lock is held only while
+// one token is looked at. The table never reads the log or the index, never decides
+// whether a token may be used, and never waits for a disk, except in Lookup while the
+// table is being loaded.
 package table

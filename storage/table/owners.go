@@ -140,7 +140,7 @@ func (o *Owners) All() []record.Owner {
 	return list
 }
 
-// The index is as the table's (tableindex.go), without marks: an id is at its
+// The index is like the table's (index.go), but without marks: an id is at its
 // home or at one of the places that follow. Users are loaded in the order of
 // their ids, so the homes must not be in that order: they would all be at one
 // end, until the last are there.

@@ -27,16 +27,16 @@
 // token's last use. The page cache survives a kill, so this shows nothing about
 // missing syncs.
 //
-// power does. The store lies in an ext4 file system in a file, mounted through
-// a loop device. The child is stopped in mid-flight, and the file system is
-// shut down without a last write of its log (EXT4_IOC_SHUTDOWN with
-// NOLOGFLUSH, which is how xfstests cuts the power): what was not synced is
-// gone, but for what the kernel had written back of its own accord, which a
-// third of the rounds provoke by a sync at a random moment. Then it is mounted
-// again, which replays the file system's log. It does not show a disk that
-// loses what it was told to flush, or that tears a sector; the journal's own
-// tests have a disk that does. That the instrument works is shown by a plain
-// Badger in it, with SyncWrites off and on. It needs root and a loop device.
+// power shows missing syncs. The store lies in an ext4 file system in a file,
+// mounted through a loop device. The child is stopped at a random moment, and the
+// file system is shut down without a last write of its log (EXT4_IOC_SHUTDOWN with
+// NOLOGFLUSH, which is how xfstests cuts the power). What was not synced is gone,
+// except what the kernel had already written back by itself. A third of the rounds
+// provoke that by a sync at a random moment. Then the file system is mounted
+// again, which replays its log. This does not show a disk that loses what it was
+// told to flush, or that tears a sector; the journal's own tests have such a disk.
+// A plain Badger in it, with SyncWrites off and on, shows that the instrument
+// works. It needs root and a loop device.
 //
 // abort takes the disk away: the same file system is remounted as the kernel does it
 // when a device is gone (remount,abort), after which writes fail, or is shut down, after
@@ -47,11 +47,11 @@
 //
 // rot flips one bit in one byte of a copy of a store that was killed, or closed,
 // and opens it in a child process. Half of the flips are uniform over all bytes
-// of all files, but for holes and the ballast; for the other half each kind of
+// of all files, except holes and the ballast; in the other half each kind of
 // file gets its share. The store must either give every right answer, or refuse
 // with an error that names the file, and the offset in the journal. Until it has
-// noticed damage, an error is a right answer too; then it must be healed by the
-// next opening.
+// noticed the damage, an error is a right answer too; the next opening must then
+// heal it.
 //
 // mix takes some of journal, index, table, checkpoint and log of uses from one moment
 // of a store and the rest from another, as when a part of a directory is put back

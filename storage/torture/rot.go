@@ -127,7 +127,7 @@ func (t *torture) rotBase(dir string, killed bool) (*ledger, error) {
 	return l, err
 }
 
-// copyStore copies a store, holes as holes, but for its ballast.
+// copyStore copies a store without its ballast. Holes stay holes.
 func copyStore(from, to string) error {
 	if err := exec.Command("cp", "-a", "--sparse=always", from, to).Run(); err != nil {
 		return err

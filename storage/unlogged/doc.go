@@ -1,12 +1,12 @@
 // Package unlogged owns what is in the index alone and not in the log: browser sessions,
 // the files that users opened last, and what is remembered of logins.
 //
-// These change all the time and prove nothing later, so they must not fill the audit log,
-// and nobody waits for the disk because of them. The price: a power failure takes what
-// the kernel had not yet written, and an index that is filled again has the files as of
-// the last checkpoint, and no sessions.
+// These change all the time and prove nothing later. So they must not fill the audit log,
+// and nobody waits for the disk because of them. The price is that a power failure loses
+// what the kernel had not yet written, and that an index that is filled again has the
+// files as of the last checkpoint, and no sessions.
 //
-// The package decides nothing about users: callers say who is active.
+// The package never decides anything about users: callers say who is active.
 package unlogged
 
 import (

@@ -1,13 +1,15 @@
-// Package wallclock judges the wall clock. What is done for good because of a time
-// that has passed (idle tokens are revoked, old events are dropped) must not rest on
-// one reading of a clock that an empty battery, a typing error or a broken time
-// server may have set a year ahead.
+// Package wallclock judges the wall clock. It never sets a clock, and never decides what
+// must wait while the clock is in doubt.
 //
-// There are two witnesses. The clock that counts since the system was started, sleep
-// included, can't be set: as long as the system runs, also while no program of ours
-// does, it tells how far the wall clock must have moved. Over a restart of the system
-// there is only the time that was right last: the wall clock must not be behind it,
-// and not more than [Absence] ahead of it.
+// Some changes can't be undone and are made because a time has passed: idle tokens are
+// revoked, old events are dropped. Such a change must not rest on one reading of a clock.
+// An empty battery, a typing error or a broken time server may have set it a year ahead.
+//
+// There are two witnesses. The first is the clock that counts since the system was
+// started, sleep included. It can't be set. As long as the system runs, even while no
+// program of ours does, it tells how far the wall clock must have moved. Over a restart
+// of the system there is only the second, the time that was right last: the wall clock
+// must not be behind it, and not more than [Absence] ahead of it.
 //
 // A clock that both agree with is trusted. Another is in doubt, because nobody can
 // tell a long absence from a wrong clock. The doubt ends when the clock is back where
