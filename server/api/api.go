@@ -330,11 +330,14 @@ func (e *Error) Error() string { return e.Message }
 
 // UnreachableError says that no server answered on the socket.
 type UnreachableError struct {
-	Socket string
+	Socket string // empty: none was tried
 	Err    error
 }
 
 func (e *UnreachableError) Error() string {
+	if e.Socket == "" {
+		return fmt.Sprintf("no server is running: %v", e.Err)
+	}
 	return fmt.Sprintf("no server answers on %s: %v", e.Socket, e.Err)
 }
 

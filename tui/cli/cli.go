@@ -101,6 +101,16 @@ func One(name string) cobra.PositionalArgs {
 	}
 }
 
+// AtMostOne takes one argument, which may be left out.
+func AtMostOne(name string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) > 1 {
+			return Usagef("%s takes one %s, but got %q, too", c.CommandPath(), name, args[1])
+		}
+		return nil
+	}
+}
+
 // None takes no argument.
 func None(c *cobra.Command, args []string) error {
 	if len(args) > 0 {

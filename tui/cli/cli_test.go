@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path"
 	"reflect"
 	"strings"
 	"testing"
@@ -30,6 +31,7 @@ type world struct {
 	got    []string // the changing requests, with their bodies
 	kept   int      // of what a bulk revocation matches, how many no longer match at their turn
 	breaks bool     // a bulk revocation ends without saying so
+	runs   bool     // as a server, not as the store alone
 }
 
 func newWorld() *world {
@@ -94,6 +96,15 @@ func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		var q api.Revocation
 		json.Unmarshal(body, &q)
 		enc.Encode(api.Revoked{Revoked: len(q.IDs)})
+	case strings.HasPrefix(r.URL.Path, "/admin/tokens/"):
+		for _, t := range w.tokens {
+			if strings.HasPrefix(t.ID, path.Base(r.URL.Path)) {
+				enc.Encode(api.TokenDetail{Token: t})
+				return
+			}
+		}
+		rw.WriteHeader(http.StatusNotFound)
+		enc.Encode(api.Error{Message: "No such token"})
 	}
 }
 
@@ -117,8 +128,13 @@ type result struct {
 func run(w *world, stdin string, typed []string, args ...string) result {
 	var out, errs bytes.Buffer
 	env := Env{
-		Open: func(context.Context) (*api.Client, error) { return api.InProcess(w, func() error { return nil }), nil },
-		In:   strings.NewReader(stdin), Out: &out, Err: &errs,
+		Open: func(context.Context) (*api.Client, error) {
+			if w.runs {
+				return api.InProcess(w, nil), nil
+			}
+			return api.InProcess(w, func() error { return nil }), nil
+		},
+		In: strings.NewReader(stdin), Out: &out, Err: &errs,
 		Now: func() time.Time { return time.UnixMilli(1700000600000) },
 	}
 	if typed != nil {
@@ -183,6 +199,10 @@ func TestStatuses(t *testing.T) {
 		{line: "token revoke --never-used", typed: terminal, stdin: "", want: 1},
 		{line: "token revoke " + strings.Repeat("ab", 128), want: 2},
 		{line: "token revoke 0100000000", want: 0},
+		{line: "token revoke 0100", want: 2},
+		{line: "token show 0100", want: 2},
+		{line: "token list --limit 0", want: 2},
+		{line: "events --last 0", want: 2},
 	} {
 		got := run(newWorld(), c.stdin, c.typed, strings.Fields(c.line)...)
 		if got.status != c.want {
@@ -320,7 +340,13 @@ func TestRevokeByFilterTellsWhatItDid(t *testing.T) {
 }
 
 func TestFollowingThatEndsIsAnError(t *testing.T) {
-	got := run(newWorld(), "", nil, "events", "--follow")
+	w := newWorld()
+	got := run(w, "", nil, "events", "--follow")
+	if got.status != statusUnreachable || got.out != "" {
+		t.Errorf("without a server: status %d, want %d\n%s", got.status, statusUnreachable, got.err)
+	}
+	w.runs = true
+	got = run(w, "", nil, "events", "--follow")
 	if got.status != statusFailed || !strings.Contains(got.err, "the server has stopped") {
 		t.Errorf("status %d, want %d\n%s", got.status, statusFailed, got.err)
 	}
@@ -388,5 +414,37 @@ func TestTerminalDoesNotEcho(t *testing.T) {
 	}
 	if f, _ := os.Open(os.DevNull); Terminal(f, in) != nil {
 		t.Error("/dev/null is taken for a terminal")
+	}
+}
+
+// TestDryRunOfIDs: --dry-run lists what the ids would revoke, and revokes nothing.
+func TestDryRunOfIDs(t *testing.T) {
+	w := newWorld()
+	all := []string{w.tokens[0].ID, w.tokens[1].ID, w.tokens[0].ID, w.tokens[2].ID} // one twice, one revoked
+	got := run(w, "", nil, append([]string{"token", "revoke", "--dry-run", "--json"}, all...)...)
+	if lines := strings.Split(got.out, "\n"); got.status != 0 || len(lines) != 3 || !strings.Contains(lines[0], all[0]) || !strings.Contains(lines[1], all[1]) {
+		t.Errorf("status %d\n%s%s", got.status, got.out, got.err)
+	}
+	got = run(w, "", nil, "token", "revoke", "--dry-run", all[0], "ffffffff")
+	if got.status != statusUnknown || got.out != "" {
+		t.Errorf("an unknown one: status %d, want %d\n%s%s", got.status, statusUnknown, got.out, got.err)
+	}
+	if len(w.got) > 0 {
+		t.Errorf("sent %q", w.got)
+	}
+}
+
+// TestRefusedListings: a list that the server refuses has no head, and a flag that takes
+// a number says so.
+func TestRefusedListings(t *testing.T) {
+	for line, want := range map[string]string{
+		"token list --csv --user nobody@example.com": "No such user",
+		"token list --limit x":                       `--limit: "x" is not a number; see gatehouse token list --help`,
+		"token list --limit 99999999999999999999":    "--limit: 99999999999999999999 is too large a number; see gatehouse token list --help",
+	} {
+		got := run(newWorld(), "", nil, strings.Fields(line)...)
+		if got.out != "" || got.err != "gatehouse: "+want+"\n" {
+			t.Errorf("%s: got %q and %q, want %q", line, got.out, got.err, want)
+		}
 	}
 }

@@ -6,9 +6,11 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"gatehouse/server/api"
 	"gatehouse/tui/text"
@@ -38,8 +40,33 @@ func Usagef(format string, args ...any) error { return UsageError{fmt.Errorf(for
 // errWholeToken rejects a token in place of an ID. It does not repeat it.
 var errWholeToken = Usagef("this is a token, not an ID: the ID is its first 28 characters")
 
+// leastID is how many characters of an ID name a token, if no other ID begins with them.
+const leastID = 8
+
+// checkID rejects what can be no ID. One that holds other characters than an ID does is
+// that of no token.
+func checkID(id string) error {
+	switch {
+	case len(id) == tokenLen:
+		return errWholeToken
+	case id != "" && len(id) < leastID && strings.Trim(strings.ToLower(id), "0123456789abcdef") == "":
+		return Usagef("%q is too short for an ID: give its first %d characters or more", id, leastID)
+	}
+	return nil
+}
+
 // flagError turns cobra's error about a flag into a UsageError.
 func flagError(c *cobra.Command, err error) error {
+	var (
+		value  *pflag.InvalidValueError
+		number *strconv.NumError
+	)
+	if errors.As(err, &value) && errors.As(err, &number) && number.Func != "ParseBool" {
+		err = fmt.Errorf("--%s: %q is not a number", value.GetFlag().Name, value.GetValue())
+		if number.Err == strconv.ErrRange {
+			err = fmt.Errorf("--%s: %s is too large a number", value.GetFlag().Name, value.GetValue())
+		}
+	}
 	return Usagef("%w; see %s --help", err, c.CommandPath())
 }
 

@@ -36,7 +36,7 @@ func eventsCommand(env Env) *cobra.Command {
 	l := &look{env: env}
 	open := env.with(l.run)
 	c := command("events", "Print the audit log", None, func(cmd *cobra.Command, args []string) error {
-		if err := l.check(); err != nil {
+		if err := l.check(cmd); err != nil {
 			return err
 		}
 		return open(cmd, args)
@@ -53,7 +53,7 @@ func eventsCommand(env Env) *cobra.Command {
 }
 
 // check refuses combinations of flags that make no sense.
-func (l *look) check() error {
+func (l *look) check(c *cobra.Command) error {
 	switch {
 	case l.verify && (l.follow || l.asJSON || l.about != "" || len(l.filters) > 0 || l.last != 0 || l.before != 0):
 		return Usagef("--verify can only be combined with --at-least")
@@ -61,7 +61,7 @@ func (l *look) check() error {
 		return Usagef("--at-least needs --verify")
 	case l.atLeast != "" && !isPosition(l.atLeast):
 		return Usagef("--at-least takes a record's number, a colon and its hash, as --verify prints them")
-	case l.last < 0 || l.last > mostLast:
+	case l.last < 0 || l.last > mostLast || l.last == 0 && c.Flags().Changed("last"):
 		return Usagef("--last must be from 1 to %d", mostLast)
 	case l.follow && l.last > 0:
 		return Usagef("--follow and --last can't be combined")
@@ -83,6 +83,8 @@ func (l *look) run(ctx context.Context, c *api.Client, _ []string) error {
 	switch {
 	case l.verify:
 		return l.env.verify(ctx, c, l.atLeast)
+	case l.follow && c.Offline(): // nothing would come, and no server could start meanwhile
+		return &api.UnreachableError{Err: errors.New("start it to follow the log, or leave out --follow")}
 	case l.follow: // nothing will come about a removed user
 		if err := known(ctx, c, q.UID); err != nil {
 			return err

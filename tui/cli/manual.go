@@ -20,7 +20,7 @@ func ManualCommand(out io.Writer) *cobra.Command {
 	c := &cobra.Command{
 		Use: "manual [TOPIC]", Short: "Print a chapter of the manual, or list the chapters",
 		Example: "  gatehouse manual ldap",
-		Args:    cobra.MaximumNArgs(1), ValidArgs: manual.Topics(),
+		Args:    AtMostOne("TOPIC"), ValidArgs: manual.Topics(),
 		RunE: func(c *cobra.Command, args []string) error {
 			switch {
 			case man != "" && len(args) > 0:

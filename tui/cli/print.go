@@ -209,11 +209,15 @@ func printCSV[T, L any](w io.Writer, rows iter.Seq2[T, error], line func(T) L) e
 		record[n] = kind.Field(n).Tag.Get("json")
 	}
 	out.Write(record) // it keeps the error for Flush
+	some := false
 	for row, err := range rows {
 		if err != nil {
-			out.Flush()
+			if some { // a list that is refused has no head
+				out.Flush()
+			}
 			return err
 		}
+		some = true
 		v := reflect.ValueOf(line(row))
 		for n := range record {
 			switch field := v.Field(n).Interface().(type) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 
@@ -60,8 +61,6 @@ func (r *revocation) check(cmd *cobra.Command, ids []string) error {
 		return Usagef("%s needs an ID, or one of the filters, such as --user or --idle", name)
 	case len(ids) > 0 && filter:
 		return Usagef("%s takes either IDs or filters, not both", name)
-	case len(ids) > 0 && r.dryRun:
-		return Usagef("--dry-run needs a filter")
 	case filter && !r.dryRun:
 		if err := r.agreed.check(name + " by filter"); err != nil {
 			return Usagef("%w (--dry-run shows what matches)", err)
@@ -71,14 +70,17 @@ func (r *revocation) check(cmd *cobra.Command, ids []string) error {
 		if ids[i] = strings.ToLower(strings.TrimSpace(id)); ids[i] == "" {
 			return Usagef("an ID is empty")
 		}
-		if len(ids[i]) == tokenLen {
-			return errWholeToken
+		if err := checkID(ids[i]); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
 func (r *revocation) run(ctx context.Context, c *api.Client, ids []string) error {
+	if len(ids) > 0 && r.dryRun {
+		return r.named(ctx, c, ids)
+	}
 	if len(ids) > 0 {
 		n, err := c.Revoke(ctx, api.Revocation{IDs: ids})
 		if err != nil {
@@ -104,6 +106,28 @@ func (r *revocation) run(ctx context.Context, c *api.Client, ids []string) error
 		r.match = api.Matching{} // all that match at that moment
 	}
 	return r.all(ctx, c)
+}
+
+// named lists the tokens of these ids that are not revoked yet, if all ids name one.
+func (r *revocation) named(ctx context.Context, c *api.Client, ids []string) error {
+	var all []api.Token
+	for _, id := range ids {
+		t, err := c.Token(ctx, id)
+		if err != nil {
+			return err
+		}
+		named := func(other api.Token) bool { return other.ID == t.ID }
+		if t.State != api.StateRevoked && !slices.ContainsFunc(all, named) {
+			all = append(all, t.Token)
+		}
+	}
+	return r.env.tokens(func(yield func(api.Token, error) bool) {
+		for _, t := range all {
+			if !yield(t, nil) {
+				return
+			}
+		}
+	}, form{json: r.asJSON}, "")
 }
 
 // matches counts what matches and shows the first of it.

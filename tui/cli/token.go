@@ -152,10 +152,7 @@ func oneToken(c *cobra.Command, args []string) error {
 	if err := One("ID")(c, args); err != nil {
 		return err
 	}
-	if len(args[0]) == tokenLen {
-		return errWholeToken
-	}
-	return nil
+	return checkID(args[0])
 }
 
 // known fails with the server's 404 unless the user exists (or uid is empty). An
