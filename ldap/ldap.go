@@ -8,15 +8,15 @@
 // writes to the directory, never stores anything, never follows a referral, and
 // never falls back from TLS to plain text.
 //
-// A login is two steps, Find and Authenticate, with Login doing both; between
-// them the caller can count failures by account instead of by the spelling
-// that was typed, since directories match "alice", "ALICE" and " alice " alike.
-// The password is tried on a connection of its own that is then thrown away,
-// so a bind never changes who a pooled connection is.
+// A login has two steps, Find and Authenticate; Login does both. Between them the
+// caller can count failures by account instead of by the spelling that was typed,
+// because directories match "alice", "ALICE" and " alice " alike. The password is
+// tried on a connection of its own, which is then closed, so a pooled connection
+// never becomes another person's.
 //
-// Lookup is for off-boarding. It returns a verdict for each person, and what is in
-// doubt about one of them is never a verdict on another (verdict.go). What an entry
-// says against its person is read in one place (standing.go), for logins too.
+// Lookup is for off-boarding. It returns a verdict for each person, and doubt about
+// one person never becomes a verdict on another (verdict.go). One place reads what an
+// entry says against its person, for logins too (standing.go).
 package ldap
 
 import (

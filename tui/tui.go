@@ -1,12 +1,12 @@
 // Package tui is the terminal UI for an administrator on the host: it shows who holds
 // tokens, which of them are stale and which was used last, and revokes them.
 //
-// It owns the screens and the rules that keep a slip of the finger from
-// revoking anything. It sees the product through the few calls of its client
-// alone: it never opens the store, never holds a token's secret, and keeps a
-// window of a listing in memory, however long the listing is.
+// It owns the screens, and the rules that keep a slip of the finger from revoking
+// anything. It sees the product only through the few calls of its client. It never
+// opens the store, never holds a token's secret, and never keeps more than a window
+// of a listing in memory, however long the listing is.
 //
-// Run is all that others call. From a key to a revocation, the path is:
+// Other packages call only Run. From a key to a revocation, the path is:
 //
 //	key     model.go      Update splits the message into keys; model.key gives each to the
 //	                      open box, else to the query line, else to the table of keys
@@ -19,7 +19,9 @@
 //	  |                   with Cancel chosen, and waits for y or for the typed number
 //	  v
 //	work    revoke_work.go sends it in batches, or as one job of the server, shows the
-//	                      progress, and stops at esc; the answer comes to workBox.heard
+//	  |                   progress, and stops at esc; the answer comes to workBox.heard
+//	  v
+//	server  package admin  its comment has the rest of the path
 //
 // A screen is a table of rows from the server or a sheet of lines (screen.go). A table
 // (table.go) is drawn in columns and has a query: filter, order and count (query.go). Its

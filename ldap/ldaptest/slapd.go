@@ -1,6 +1,6 @@
 // Package ldaptest runs OpenLDAP's slapd for tests, with TLS, a password policy,
 // the memberof overlay and the people of testdata/ldap/people.ldif. It is a real
-// server: what it accepts, folds, locks and forgets is what is met in the field.
+// server, so it accepts, folds, locks and forgets as servers in the field do.
 package ldaptest
 
 import (

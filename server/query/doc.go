@@ -12,10 +12,10 @@
 //	Tokens     what is meant, without a store
 //	           |
 //	           v
-//	Reader     the part that the store's order answers goes to the store as a
-//	           storage.TokenFilter; if more was asked, each token that comes back is
-//	           looked at (matcher), a stretch at a time
+//	Reader     asks the store for what its order can answer (storage.TokenFilter); if
+//	           more was asked, looks at each token that comes back (matcher), a stretch
+//	           at a time
 //
-// It owns the meaning of the filters. It changes nothing in the store, keeps nothing
-// between two questions, and never holds more of a listing in memory than a stretch.
+// It owns the meaning of the filters. It never changes the store, keeps nothing between
+// two questions, and never holds more of a listing in memory than a stretch.
 package query

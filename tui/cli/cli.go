@@ -2,8 +2,8 @@
 // what the terminal UI does: for scripts, pipes and screen readers.
 //
 // It turns arguments into calls of server/api's client and replies into lines:
-// data on standard output, everything else on standard error. It decides
-// nothing about users or tokens, never opens a store, and never ends the
+// data on standard output, everything else on standard error. It never decides
+// anything about users or tokens, never opens a store, and never ends the
 // process: main opens the client and exits with what Report returns.
 package cli
 

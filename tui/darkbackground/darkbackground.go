@@ -4,12 +4,13 @@
 // The init of Bubble Tea v1 asks for the background colour. On a terminal that
 // does not answer, that stalls every command of the binary for five seconds,
 // and even `serve` writes escape bytes. Go initialises the packages that are
-// ready in the order of their import paths, and "gatehouse/…" sorts before
-// "github.com/charmbracelet/bubbletea": both wait for Lip Gloss, then this
-// package comes first. Whoever imports Bubble Tea imports this package too.
+// ready in the order of their import paths. Both this package and Bubble Tea
+// wait for Lip Gloss, and "gatehouse/…" sorts before
+// "github.com/charmbracelet/bubbletea", so this package comes first. Every
+// package that imports Bubble Tea must import this one too.
 //
-// Nothing of ours draws by the background: the sixteen colours of the
-// terminal's own theme serve both.
+// Our screens never depend on the background: they use the sixteen colours of
+// the terminal's own theme, which suit both.
 package darkbackground
 
 import "github.com/charmbracelet/lipgloss"

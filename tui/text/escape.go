@@ -1,5 +1,5 @@
-// Package text prepares what strangers wrote (names, addresses, messages of
-// other servers) for a terminal: nothing in it can move the cursor, turn the
+// Package text makes what strangers wrote (names, addresses, messages of other
+// servers) safe for a terminal: afterwards it can't move the cursor, turn the
 // direction of the line, hide, or push the columns beside it out of place.
 //
 // It knows widths and characters only, never users, tokens or screens.
