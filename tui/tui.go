@@ -26,8 +26,9 @@
 // A screen is a table of rows from the server or a sheet of lines (screen.go). A table
 // (table.go) is drawn in columns and has a query: filter, order and count (query.go). Its
 // list (list.go) has the cursor and a window of the rows, and asks for more.
-// Each question carries a number, and an answer to any but the latest is dropped.
-// connection.go knows whether a server answers; draw.go puts the frame together.
+// Each question has a number, and an answer to an older question is dropped. On a wide
+// terminal a pane beside the rows shows what enter would open (pane.go). connection.go
+// knows whether a server answers; draw.go puts the frame together.
 package tui
 
 import (

@@ -14,8 +14,8 @@ import (
 )
 
 // document is a configuration file as it was written. It knows the line of each key,
-// so that whatever is wrong, found by the decoder or later, is reported with file,
-// line and key.
+// so that each error, found by the decoder or later, is reported with file, line and
+// key.
 type document struct {
 	file  string
 	lines map[string]int // of keys and sections, by their full names such as ldap.urls

@@ -41,7 +41,7 @@ func (ls *Logins) orLoginPage(w http.ResponseWriter, r *route.Request, err error
 }
 
 // toProvider sends the browser to the provider, with a cookie by which it is known
-// when it comes back. Without that, a link could log somebody in as whoever made
+// when it comes back. Without that, a link could log somebody in as the person who made
 // the link (login CSRF).
 func (ls *Logins) toProvider(w http.ResponseWriter, r *route.Request) error {
 	p, err := ls.provider(r)

@@ -49,7 +49,7 @@ var (
 )
 
 // Refusal is the error for a token or a code that proves nothing. The reason is for
-// the log: whoever tries to log in must be told the same for all of them.
+// the log: the person who tries to log in must be told the same for all of them.
 type Refusal struct {
 	Reason  string
 	Subject string // of the person, where the provider has told; else empty

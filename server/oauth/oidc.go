@@ -85,7 +85,7 @@ func (o *openID) keyClient() *http.Client {
 
 // check refuses the metadata of another issuer, whose people would be taken for this
 // one's, and endpoints to which secrets would go in the clear. Endpoints on other hosts
-// are allowed: the large providers have some, and whoever can change this document
+// are allowed: the large providers have some, and somebody who can change this document
 // can claim to be anybody there anyway.
 func (m *metadata) check(cfg Config) error {
 	if m.Issuer != cfg.URL {

@@ -75,7 +75,7 @@ func (ts *Tokens) thisToken(w http.ResponseWriter, r *route.Request) error {
 	return nil
 }
 
-// revokeSent serves GET /api/revokeApiToken. Whoever holds a token may revoke
+// revokeSent serves GET /api/revokeApiToken. The holder of a token may revoke
 // it, and learns nothing by it: the answer is the same for every text. Of
 // several, all are revoked.
 func (ts *Tokens) revokeSent(w http.ResponseWriter, r *route.Request) error {

@@ -2,7 +2,7 @@
 // (page.go) and templates, and the few files that they load.
 //
 // Package server decides what a page shows and who may see it, and hands over the
-// data; this package never sees a request. Of ours it imports the manual alone.
+// data; this package never sees a request. Of our packages it imports only the manual.
 //
 // Everything works without JavaScript, except for the button that copies. Names may come
 // from an attacker: they pass show (show.go), then html/template, and are in a <bdi>.

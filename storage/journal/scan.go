@@ -172,7 +172,7 @@ type debris struct {
 
 // torn examines everything from off on under the tear rule: it may be zeros, or
 // sectors of the one batch at off that begins with the record first (any, if
-// that is 0). Whatever else is there is damage.
+// that is 0). Anything else is damage.
 func (s *scanner) torn(off int64, first uint64) (debris, error) {
 	d := debris{first: first}
 	for at := off; at < s.limit; at += sector {

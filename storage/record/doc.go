@@ -1,7 +1,7 @@
-// Package record is how the store's data are written: what each kind of record contains,
-// its key, its bytes, and what may stand in it. A change of these is a change of the
-// store's format. The package reads and writes no file, seals nothing, and knows neither
-// what is stored nor who asks.
+// Package record owns how the store's data are written: what each kind of record contains,
+// its key, its bytes, and which values are allowed. A change of these is a change of the
+// store's format. The package never reads or writes a file, never seals anything, and
+// knows nothing about what is stored or who asks.
 //
 // # Keys
 //
