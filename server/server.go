@@ -16,7 +16,7 @@
 //	authenticate.go    authenticate, with route.TokenOf, which reads the header
 //	storage            Store.Authenticate: the token's keyed part, then the resident table
 //
-// /api/verify, the gate, takes the same way with less around it: verify.go.
+// /api/verify, the gate, also calls authenticate, with less around it: verify.go.
 //
 // When a directory user is suspended:
 //

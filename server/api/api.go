@@ -3,7 +3,7 @@
 // Client that the terminal UI and the command line use for the latter.
 //
 // The package never imports another package of ours, so its users see no store.
-// Token has no field for a secret. A token's secret leaves Gatehouse only in the
+// Token has no field for a secret. The API hands out a token's secret only in the
 // replies LoginToken, NewToken and DocumentedToken. All times are milliseconds since 1970
 // (UTC) unless a field's comment says otherwise.
 package api

@@ -1,5 +1,5 @@
-// Package uses makes the uses of tokens durable: it takes them from the table, each
-// second, to a log of its own, and later to the usage records of the index.
+// Package uses makes the uses of tokens durable: it takes them from the table to a log
+// of its own each second, and later to the usage records of the index.
 //
 //	a verification        table      when, how often that day, from where
 //	each second           log        what the table has and the index does not
