@@ -203,6 +203,8 @@ func TestStatuses(t *testing.T) {
 		{line: "token show 0100", want: 2},
 		{line: "token list --limit 0", want: 2},
 		{line: "events --last 0", want: 2},
+		{line: "events --about 0100", want: 2},
+		{line: "events --about " + strings.Repeat("ab", 128), want: 2},
 	} {
 		got := run(newWorld(), c.stdin, c.typed, strings.Fields(c.line)...)
 		if got.status != c.want {

@@ -67,8 +67,8 @@ func (l *look) check(c *cobra.Command) error {
 		return Usagef("--follow and --last can't be combined")
 	case l.before > 0 && l.last == 0:
 		return Usagef("--before needs --last")
-	case len(l.about) == tokenLen:
-		return errWholeToken
+	case !strings.Contains(l.about, "@"):
+		return checkID(l.about)
 	}
 	return nil
 }
