@@ -3,17 +3,21 @@ package storage
 import (
 	"context"
 	"errors"
-	"fmt"
+	"io"
 	"os"
 	"runtime/debug"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"gatehouse/storage/audit"
 	"gatehouse/storage/backup"
+	"gatehouse/storage/checkpoint"
 	"gatehouse/storage/disk"
-	"gatehouse/storage/record"
+	"gatehouse/storage/index"
 	"gatehouse/storage/table"
+	"gatehouse/storage/wallclock"
 )
 
 // A checkpoint is a snapshot in the store itself. From it and the journal after
@@ -25,8 +29,8 @@ const (
 
 // checkpoints makes the checkpoints, and leaves the table's file with each.
 type checkpoints struct {
-	s   *Store
-	key [32]byte // authenticates checkpoints and backups
+	s    *Store
+	file checkpoint.File
 
 	// What drops the events that a checkpoint covers, and that are old.
 	retention *audit.Retention
@@ -131,79 +135,99 @@ func (c *checkpoints) write(ctx context.Context) (m backup.Manifest, err error) 
 	if err := errors.Join(err, f.Close()); err != nil {
 		return m, err
 	}
-	if err := os.Rename(f.Name(), s.path("checkpoint")); err != nil {
+	if err := os.Rename(f.Name(), c.file.Path); err != nil {
 		return m, err
 	}
 	return m, disk.SyncDir(s.path(""))
 }
 
-// last is what the checkpoint says of itself; zero without a usable one.
-func (c *checkpoints) last() backup.Manifest {
-	m, err := c.manifest()
-	if err != nil {
-		return backup.Manifest{}
+// Snapshot writes a backup: a consistent copy of the store, as of one moment, while
+// changes go on. It writes nothing to the store's own disk, which may be full.
+func (s *Store) Snapshot(ctx context.Context, out io.Writer) (m backup.Manifest, err error) {
+	if err := s.opening.await(); err != nil {
+		return m, err
 	}
-	return m
+	if err := s.checkpoints.awaitUses(ctx); err != nil {
+		return m, err
+	}
+	return s.checkpoints.snapshot(ctx, out, true)
 }
 
-// manifest reads the beginning of the checkpoint.
-func (c *checkpoints) manifest() (backup.Manifest, error) {
-	f, err := os.Open(c.s.path("checkpoint"))
-	if err != nil {
-		return backup.Manifest{}, err
-	}
-	defer f.Close()
-	r, err := backup.Open(f)
-	if err != nil {
-		return backup.Manifest{}, err
-	}
-	return r.Manifest, nil
-}
-
-// read calls fn with each chunk of the checkpoint's operations. It returns
-// nil only for one that is whole, and of this journal.
-func (c *checkpoints) read(fn func(ops []byte) error) (backup.Manifest, error) {
+// awaitUses waits until what a kill has left in the log of uses is counted, or there
+// is no room on the disk to count it.
+func (c *checkpoints) awaitUses(ctx context.Context) error {
 	s := c.s
-	f, err := os.Open(s.path("checkpoint"))
-	if err != nil {
-		return backup.Manifest{}, err
-	}
-	defer f.Close()
-	r, err := backup.Open(f)
-	if err == nil {
-		err = r.Records(func(ops []byte) error {
-			if s.isClosing() {
-				return ErrClosed
+	for {
+		select {
+		case <-s.uses.Counted():
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.closing:
+			return ErrClosed
+		case <-time.After(20 * time.Millisecond):
+			if s.space.Short() != nil && isClosed(s.opening.loaded) {
+				return nil
 			}
-			return fn(ops)
-		})
+		}
 	}
-	if err == nil {
-		err = errors.Join(r.AtEnd(), r.Authentic(c.key))
-	}
-	if err == nil && !r.Former() {
-		err = s.journal.Has(context.Background(), r.Manifest.Position)
-	}
-	if err != nil {
-		return backup.Manifest{}, fmt.Errorf("%s: %w", f.Name(), err)
-	}
-	return r.Manifest, nil
 }
 
-// check reads all of the checkpoint.
-func (c *checkpoints) check() error {
-	_, err := c.read(func([]byte) error { return nil })
-	return err
+// snapshot writes a backup or, without the log, a checkpoint.
+func (c *checkpoints) snapshot(ctx context.Context, out io.Writer, withLog bool) (backup.Manifest, error) {
+	s := c.s
+	ctx, cancel := c.untilClosing(ctx)
+	defer cancel()
+	var revoked revokedRun
+	source := checkpoint.Source{
+		Keyring: s.path("keyring"), Key: c.file.Key, Seals: s.seals, Table: s.table, Journal: s.journal,
+		View:   func(fn func(*index.View) error) error { return s.view(func(rd *reader) error { return fn(rd.View) }) },
+		Counts: s.index.CountsOp, Now: s.clock.Now,
+		Owned: func(key []byte) { revoked.take(key, &s.surplus) },
+		Skipped: func(damage error, first uint64) {
+			s.opts.Log.Error("the audit log is damaged; a backup has only what comes after that", "error", damage, "first", first)
+		},
+	}
+	return source.Write(ctx, out, withLog)
 }
 
-// put puts the operations of the checkpoint, and returns its sequence.
-func (c *checkpoints) put(put func(record.Op) error) (uint64, error) {
-	if err := c.check(); err != nil { // all of it first: nothing of a damaged one is put
-		return 0, err
-	}
-	m, err := c.read(func(ops []byte) error {
-		_, err := record.EachOp(ops, put)
+// untilClosing is a context that also ends when the store closes, with ErrClosed as its
+// cause.
+func (c *checkpoints) untilClosing(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case <-c.s.closing:
+			cancel(ErrClosed)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil) }
+}
+
+// NoteBackup remembers that a backup was made, in the audit log and for
+// LastBackup.
+func (s *Store) NoteBackup(by Actor) error {
+	now := s.clock.Now()
+	if err := disk.WriteFile(s.path("backed-up"), strconv.AppendInt(nil, now, 10)); err != nil {
 		return err
+	}
+	return s.change(by, func(t *tx) error {
+		t.event(Event{Action: ActionBackup})
+		return nil
 	})
-	return m.Sequence, err
 }
+
+// LastBackup is when the last backup was made, in ms; 0: never, as far as is
+// known.
+func (s *Store) LastBackup() int64 {
+	b, _ := os.ReadFile(s.path("backed-up"))
+	ms, _ := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
+	if ms > s.clock.Now()+wallclock.Tolerance.Milliseconds() {
+		return 0 // by a clock that was ahead: when it was, nobody knows
+	}
+	return ms
+}
+
+// Free is what the file system has left for the store, in bytes.
+func (s *Store) Free() int64 { return int64(min(s.space.Left(), 1<<62)) }

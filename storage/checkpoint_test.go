@@ -33,7 +33,7 @@ func TestUsesDuringCheckpoint(t *testing.T) {
 		t.Error("the checkpoint did not wait")
 	}
 	s.uses.RUnlock()
-	for s.checkpoints.last().Sequence != s.Audit().Last() {
+	for s.checkpoints.file.Last().Sequence != s.Audit().Last() {
 		time.Sleep(time.Millisecond)
 	}
 	wantUsed(t, s, id, clock.Milli())

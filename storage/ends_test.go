@@ -220,7 +220,7 @@ func (t *endsTest) act() {
 		m.states[u] = lastTurn{state, t.step}
 	case n == 16:
 		wantCheckpoint(t.T, t.s)
-		_, err := t.s.journal.Prune(time.UnixMilli(math.MaxInt64), 0, t.s.checkpoints.last().Sequence)
+		_, err := t.s.journal.Prune(time.UnixMilli(math.MaxInt64), 0, t.s.checkpoints.file.Last().Sequence)
 		t.must(err)
 	default:
 		if len(t.backups) < 10 {

@@ -73,7 +73,7 @@ func newRetention(s *Store) *audit.Retention {
 		Keep: func() time.Duration { return s.bounds.Load().KeepEvents }, Most: func() int64 { return s.bounds.Load().MostEvents },
 		Note: func(e Event) { s.Note(Actor{Name: "retention"}, e) }, Log: s.opts.Log,
 	})
-	r.Cover(s.checkpoints.last().Sequence)
+	r.Cover(s.checkpoints.file.Last().Sequence)
 	return r
 }
 

@@ -181,7 +181,7 @@ func TestCheckpointOfTheDayBefore(t *testing.T) {
 		}
 		made := false
 		for deadline := time.Now().Add(wait); !made && time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-			made = s.checkpoints.last() != before
+			made = s.checkpoints.file.Last() != before
 		}
 		if made != (n != 1) {
 			t.Errorf("opening %d: a checkpoint was made: %t", n, made)
@@ -189,6 +189,6 @@ func TestCheckpointOfTheDayBefore(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
-		before = s.checkpoints.last()
+		before = s.checkpoints.file.Last()
 	}
 }

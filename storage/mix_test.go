@@ -173,10 +173,10 @@ func twoGenerations(t *testing.T, opts Options, clock *storagetest.Clock, prune 
 	}
 	wantCheckpoint(t, s)
 	if prune {
-		if _, err := s.journal.Prune(time.UnixMilli(math.MaxInt64), 0, s.checkpoints.last().Sequence); err != nil {
+		if _, err := s.journal.Prune(time.UnixMilli(math.MaxInt64), 0, s.checkpoints.file.Last().Sequence); err != nil {
 			t.Fatal(err)
 		}
-		if s.journal.FirstSequence() < s.checkpoints.last().Sequence/2 {
+		if s.journal.FirstSequence() < s.checkpoints.file.Last().Sequence/2 {
 			t.Fatal("too little was pruned for this test")
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"gatehouse/storage/checkpoint"
 	"gatehouse/storage/disk"
 	"gatehouse/storage/index"
 	"gatehouse/storage/journal"
@@ -135,7 +136,10 @@ func (o *opening) begin() (err error) {
 	s.keys, s.seals, s.passwords = ring.TokenKeys(), ring.Seals(), ring.Passwords()
 	s.memory.Key = ring.Derive("attempts")
 	o.logKey = ring.Derive("journal")
-	s.checkpoints.key = ring.Derive("snapshots")
+	s.checkpoints.file = checkpoint.File{
+		Path: s.path("checkpoint"), Key: ring.Derive("snapshots"), Stop: s.stillOpen,
+		Has: func(at journal.Position) error { return s.journal.Has(context.Background(), at) },
+	}
 	s.space.KeepBallast()
 	if o.useLog, err = uses.Open(s.path("uses"), s.seals, s.opts.Log); err != nil {
 		return fmt.Errorf("open the log of uses: %w", err)
@@ -165,7 +169,7 @@ func (o *opening) openLog() error {
 		s.opts.Log.Debug("the table that was left is not taken", "because", err)
 	}
 	// The oldest records that a table or a checkpoint has must still be there.
-	opts := journal.Options{Known: s.checkpoints.last().Sequence}
+	opts := journal.Options{Known: s.checkpoints.file.Last().Sequence}
 	if left != nil {
 		opts.Known, opts.VerifyAfter = max(opts.Known, left.Position.Sequence), left.Position.Sequence
 	}
@@ -338,7 +342,7 @@ func (o *opening) accept() error {
 	// A process that never runs for a day makes checkpoints all the same. One that the
 	// log can't go on from is as good as none.
 	s.checkpoints.size = s.journal.Size()
-	if m := s.checkpoints.last(); m.Sequence+1 >= s.journal.FirstSequence() {
+	if m := s.checkpoints.file.Last(); m.Sequence+1 >= s.journal.FirstSequence() {
 		s.checkpoints.at = time.UnixMilli(m.Created)
 	}
 	return o.noteRestored()
@@ -493,7 +497,7 @@ func (o *opening) fill() error {
 	if o.file == nil {
 		s.table = table.New() // the damaged index has put something there
 	}
-	err := s.index.Fill(opLog{s.journal}, s.checkpoints.put)
+	err := s.index.Fill(opLog{s.journal}, s.checkpoints.file.Put)
 	o.matches = err == nil
 	if err == nil {
 		err = o.loadTable()
@@ -519,7 +523,7 @@ func (o *opening) checkSources() error {
 	if first == 1 && !o.restored {
 		return nil
 	}
-	err := s.checkpoints.check()
+	err := s.checkpoints.file.Check()
 	switch {
 	case err == nil, errors.Is(err, ErrClosed):
 		return err

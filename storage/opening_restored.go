@@ -27,7 +27,7 @@ func (o *opening) openRestoredLog() error {
 			return o.journalGone()
 		}
 	}
-	m, err := s.checkpoints.manifest()
+	m, err := s.checkpoints.file.Manifest()
 	if disk.Refusal(err) != 0 {
 		return fmt.Errorf("%w: read the checkpoint: %w", ErrUnavailable, err)
 	}

@@ -43,7 +43,7 @@ func TestCheckpointOutOfOrder(t *testing.T) {
 			if err := os.RemoveAll(filepath.Join(at, "store", "index")); err != nil {
 				t.Fatal(err)
 			}
-			put(t, filepath.Join(at, "store", "checkpoint"), rewrite(t, good, s.checkpoints.key, spoil), 0o600)
+			put(t, filepath.Join(at, "store", "checkpoint"), rewrite(t, good, s.checkpoints.file.Key, spoil), 0o600)
 			s := open(t, at)
 			wantLive(t, s, live)
 			wantDead(t, s, secret)

@@ -1,0 +1,99 @@
+// Package checkpoint reads and writes the records of a store as one file: as a
+// checkpoint, which the store keeps beside its log, or as a backup, with the log behind
+// the records.
+//
+//	Source.Write   one moment of the index  ->  a checkpoint or a backup
+//	File.Put       the checkpoint           ->  an empty index, which then takes the log
+//
+// It never decides when a checkpoint is made or which part of the log may go, changes
+// nothing in the index, and never passes on what does not verify. How the bytes are laid
+// out is for package backup.
+package checkpoint
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"gatehouse/storage/backup"
+	"gatehouse/storage/journal"
+	"gatehouse/storage/record"
+)
+
+// File is the checkpoint that a store keeps.
+type File struct {
+	Path string
+	Key  [32]byte                     // authenticates it
+	Has  func(journal.Position) error // returns nil if the log has the position
+	Stop func() error                 // ends a walk by returning an error
+}
+
+// Last returns the manifest of the checkpoint; zero without a usable one.
+func (f *File) Last() backup.Manifest {
+	m, err := f.Manifest()
+	if err != nil {
+		return backup.Manifest{}
+	}
+	return m
+}
+
+// Manifest reads the beginning of the checkpoint.
+func (f *File) Manifest() (backup.Manifest, error) {
+	in, err := os.Open(f.Path)
+	if err != nil {
+		return backup.Manifest{}, err
+	}
+	defer in.Close()
+	r, err := backup.Open(in)
+	if err != nil {
+		return backup.Manifest{}, err
+	}
+	return r.Manifest, nil
+}
+
+// read calls fn with each chunk of the checkpoint's operations. It returns
+// nil only for a checkpoint that is whole, and of this log.
+func (f *File) read(fn func(ops []byte) error) (backup.Manifest, error) {
+	in, err := os.Open(f.Path)
+	if err != nil {
+		return backup.Manifest{}, err
+	}
+	defer in.Close()
+	r, err := backup.Open(in)
+	if err == nil {
+		err = r.Records(func(ops []byte) error {
+			if err := f.Stop(); err != nil {
+				return err
+			}
+			return fn(ops)
+		})
+	}
+	if err == nil {
+		err = errors.Join(r.AtEnd(), r.Authentic(f.Key))
+	}
+	if err == nil && !r.Former() {
+		err = f.Has(r.Manifest.Position)
+	}
+	if err != nil {
+		return backup.Manifest{}, fmt.Errorf("%s: %w", in.Name(), err)
+	}
+	return r.Manifest, nil
+}
+
+// Check reads all of the checkpoint.
+func (f *File) Check() error {
+	_, err := f.read(func([]byte) error { return nil })
+	return err
+}
+
+// Put calls put with each operation of the checkpoint, and returns its sequence.
+func (f *File) Put(put func(record.Op) error) (uint64, error) {
+	if err := f.Check(); err != nil { // all of it first: nothing of a damaged one is put
+		return 0, err
+	}
+	m, err := f.read(func(ops []byte) error {
+		_, err := record.EachOp(ops, put)
+		return err
+	})
+	return m.Sequence, err
+}
