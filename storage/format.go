@@ -1,8 +1,6 @@
 package storage
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,7 +10,6 @@ import (
 
 	"gatehouse/storage/disk"
 	"gatehouse/storage/index"
-	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
 	"gatehouse/storage/restore"
 )
@@ -58,12 +55,12 @@ func (o *opening) bringUpToDate() error {
 		return err
 	}
 	defer end()
-	for kind := range readers {
+	for _, kind := range []byte(record.Parsed) {
 		if err == nil {
-			err = v.Each([]byte{kind}, readRecord)
+			err = v.Each([]byte{kind}, record.Check)
 		}
 	}
-	if errors.As(err, new(*formError)) {
+	if errors.As(err, new(*record.FormError)) {
 		return fmt.Errorf("%w: the store in %s is of another version of gatehouse, and nothing in it was changed: use the program that made it", err, o.s.path(""))
 	}
 	if err != nil {
@@ -73,40 +70,6 @@ func (o *opening) bringUpToDate() error {
 		o.s.opts.Log.Info("the store is brought up to date; earlier versions of gatehouse refuse it from now on", "from", o.format, "to", format)
 	}
 	return o.leaveFormat()
-}
-
-// formError is a record that verifies, and that this program can't read.
-type formError struct {
-	key []byte
-	err error
-}
-
-func (e *formError) Error() string {
-	return fmt.Sprintf("the record %q has an unknown form (%v)", e.key, e.err)
-}
-
-// readers read the sealed records of each kind.
-var readers = map[byte]func(k, v []byte) error{
-	'u': func(k, v []byte) error { _, err := record.ParseUser(record.DecodeUserID(k[1:]), v); return err },
-	't': func(k, v []byte) error { _, err := record.ParseToken(ID(k[1:]), v); return err },
-	'l': func(_, v []byte) error { _, err := record.ParseUsage(v); return err },
-	's': func(_, v []byte) error { return json.Unmarshal(v, new(Session)) },
-	'v': func(_, v []byte) error { return json.Unmarshal(v, new(File)) },
-	'r': func(_, v []byte) error { return json.Unmarshal(v, new(File)) },
-	'e': record.CheckEnd,
-}
-
-// keyLengths are those of the kinds that have keys of one length.
-var keyLengths = map[byte]int{'u': 9, 't': 1 + keys.IDSize, 'l': 1 + keys.IDSize}
-
-func readRecord(k, v []byte) error {
-	if n := keyLengths[k[0]]; n != 0 && n != len(k) {
-		return &formError{bytes.Clone(k), errors.New("its key has another length")}
-	}
-	if err := readers[k[0]](k, v); err != nil {
-		return &formError{bytes.Clone(k), err}
-	}
-	return nil
 }
 
 // leaveFormat notes that the store has this program's format.

@@ -78,7 +78,7 @@ func TestReplayTurnsNoUseBack(t *testing.T) {
 	if err := s.index.Write(1, func(u *index.Update) error { return u.Delete(record.TokenKey(lost)) }); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.index.CatchUp(opLog{s.journal}); err != nil { // from where it was settled: the beginning
+	if err := s.index.CatchUp(record.Log{Journal: s.journal}); err != nil { // from where it was settled: the beginning
 		t.Fatal(err)
 	}
 	if _, err := s.Token(lost); err != nil {

@@ -260,7 +260,7 @@ func (o *opening) takeTable(left *table.File) {
 func (o *opening) catchUpTable(after uint64) error {
 	s := o.s
 	load := o.loader()
-	err := opLog{s.journal}.Ops(after, func(_ uint64, ops []record.Op) error {
+	err := record.Log{Journal: s.journal}.Ops(after, func(_ uint64, ops []record.Op) error {
 		for _, op := range ops {
 			if err := load.Apply(op); err != nil {
 				return err
@@ -273,25 +273,6 @@ func (o *opening) catchUpTable(after uint64) error {
 	}
 	load.DropRemoved()
 	return nil
-}
-
-// opLog is the log as the index and the table read it: the operations alone.
-type opLog struct{ *journal.Journal }
-
-// Ops is of [index.Log].
-func (l opLog) Ops(after uint64, fn func(sequence uint64, ops []record.Op) error) error {
-	after = max(after, l.FirstSequence()-1)
-	return l.Replay(context.Background(), after, func(jr journal.Record) error {
-		_, b, err := record.CutEntry(jr)
-		if err != nil {
-			return err
-		}
-		ops, err := record.AllOps(b)
-		if err != nil {
-			return err
-		}
-		return fn(jr.Sequence, ops)
-	})
 }
 
 // run is the rest of the sequence.
@@ -451,7 +432,7 @@ func (o *opening) catchUpIndex() error {
 	if closed && s.index.Position() == s.journal.End() {
 		return s.index.Settle()
 	}
-	err = s.index.CatchUp(opLog{s.journal})
+	err = s.index.CatchUp(record.Log{Journal: s.journal})
 	o.matches = err == nil
 	return err
 }
@@ -497,7 +478,7 @@ func (o *opening) fill() error {
 	if o.file == nil {
 		s.table = table.New() // the damaged index has put something there
 	}
-	err := s.index.Fill(opLog{s.journal}, s.checkpoints.file.Put)
+	err := s.index.Fill(record.Log{Journal: s.journal}, s.checkpoints.file.Put)
 	o.matches = err == nil
 	if err == nil {
 		err = o.loadTable()

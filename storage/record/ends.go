@@ -2,7 +2,6 @@ package record
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -132,19 +131,6 @@ func ParseUserEnd(b []byte) (e UserEnd, err error) {
 	state, err := cutEnd(b, &e.At)
 	e.State = UserState(state)
 	return e, err
-}
-
-// CheckEnd reads the record of an end of either kind.
-func CheckEnd(k, v []byte) (err error) {
-	switch len(k) {
-	case 1 + keys.IDSize:
-		_, err = ParseTokenEnd(v)
-	case 1 + 8:
-		_, err = ParseUserEnd(v)
-	default:
-		err = errors.New("its key has another length")
-	}
-	return err
 }
 
 // NewEnds returns those of a store in which nothing has ended.
