@@ -690,7 +690,8 @@ var arrows = map[string][]string{
 	"tui/text":                    {},
 	"tui/darkbackground":          {},
 	"tui/cli":                     {"server/api", "server/manual", "server/textfile", "tui/text"},
-	"tui":                         {"server/api", "tui/text", "tui/darkbackground"},
+	"tui/listing":                 {"server/api", "tui/text"},
+	"tui":                         {"server/api", "tui/listing", "tui/text", "tui/darkbackground"},
 	"":                            {"server", "storage", "storage/backup", "storage/backup", "storage/backup", "storage/backup", "storage/backup", "storage/keys", "tui", "tui/cli", "tui/text", "server/api", "server/config", "server/datadir", "server/directory", "storage/restore"},
 }
 

@@ -9,6 +9,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/listing"
 	"gatehouse/tui/text"
 )
 
@@ -47,7 +48,7 @@ func (a *ages) ask(m *model) tea.Cmd {
 	a.asked, a.at = true, m.now()
 	c, ctx, msg := m.client, m.ctx, agesMsg{seq: a.seq}
 	return func() tea.Msg {
-		ctx, cancel := context.WithTimeout(ctx, patience)
+		ctx, cancel := context.WithTimeout(ctx, listing.Patience)
 		defer cancel()
 		msg.counts, msg.err = countAges(ctx, c)
 		return msg

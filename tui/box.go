@@ -6,6 +6,7 @@ import (
 
 	tea "github.com/charmbracelet/bubbletea"
 
+	"gatehouse/tui/listing"
 	"gatehouse/tui/text"
 )
 
@@ -39,7 +40,7 @@ type call func(context.Context) (password string, err error)
 
 func (m *model) perform(id int, do call) tea.Cmd {
 	return func() tea.Msg {
-		ctx, cancel := context.WithTimeout(m.ctx, patience)
+		ctx, cancel := context.WithTimeout(m.ctx, listing.Patience)
 		defer cancel()
 		p, err := do(ctx)
 		return callMsg{id, p, err}

@@ -8,6 +8,7 @@ import (
 	"github.com/charmbracelet/lipgloss"
 	"github.com/charmbracelet/x/ansi"
 
+	"gatehouse/tui/listing"
 	"gatehouse/tui/text"
 )
 
@@ -202,17 +203,6 @@ type styles struct {
 	tones                                               [5]lipgloss.Style
 }
 
-// tone is what a cell's colour means.
-type tone int
-
-const (
-	plain tone = iota
-	dim
-	yellow
-	red
-	green
-)
-
 func newStyles(r *lipgloss.Renderer) styles {
 	s := r.NewStyle
 	colour := func(c string) lipgloss.Style { return s().Foreground(lipgloss.Color(c)) }
@@ -230,7 +220,7 @@ func newStyles(r *lipgloss.Renderer) styles {
 }
 
 // highlit colours a cell, and in it the words that were looked for.
-func (st *styles) highlit(cell string, words []string, t tone) string {
+func (st *styles) highlit(cell string, words []string, t listing.Tone) string {
 	from, to := -1, -1
 	if len(words) > 0 {
 		lower := strings.ToLower(cell)
@@ -242,7 +232,7 @@ func (st *styles) highlit(cell string, words []string, t tone) string {
 		}
 	}
 	paint := func(s string) string {
-		if t == plain || s == "" {
+		if t == listing.Plain || s == "" {
 			return s
 		}
 		return st.tones[t].Render(s)

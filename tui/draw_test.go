@@ -14,6 +14,7 @@ import (
 	"github.com/muesli/termenv"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/listing"
 	"gatehouse/tui/text"
 )
 
@@ -34,7 +35,7 @@ var scenes = []struct {
 	{name: "users, loading", after: func(d *driver) {
 		d.hold = true
 		d.press("/z")
-		d.tick(slowAfter)
+		d.tick(listing.SlowAfter)
 	}},
 	{name: "users, refused later", after: func(d *driver) {
 		d.client.(*fake).err = &api.Error{Status: 503, Message: "The disk is full"}

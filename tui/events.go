@@ -11,6 +11,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/listing"
 )
 
 // events is the screen of the audit log, the newest first. What happens while
@@ -26,13 +27,13 @@ var _ rows = (*events)(nil)
 func newEvents(m *model) *events {
 	s := &events{}
 	cursor := func(e api.Event) string { return strconv.FormatUint(e.Sequence, 10) }
-	query := func(v view) source[api.Event] {
-		return func(ctx context.Context, to spot) iter.Seq2[api.Event, error] {
+	query := func(v listing.View) listing.Source[api.Event] {
+		return func(ctx context.Context, to listing.Spot) iter.Seq2[api.Event, error] {
 			return trail(ctx, m.client, v, to)
 		}
 	}
-	s.table = newTable(m, order[api.Event]{cursor, cursor}, eventColumns(m), query,
-		sorted{"", "newest first", "oldest first"})
+	s.table = newTable(m, listing.Order[api.Event]{ID: cursor, Cursor: cursor}, eventColumns(m), query,
+		listing.Sorted{Up: "newest first", Down: "oldest first"})
 	s.feed, s.noun = feed{m: m}, "event"
 	s.empty = func(words string) string {
 		if words != "" {
@@ -43,14 +44,14 @@ func newEvents(m *model) *events {
 	return s
 }
 
-func eventColumns(m *model) []column[api.Event] {
-	return []column[api.Event]{
-		{head: "TIME", min: 11, max: 11, cell: func(e api.Event) string { return stamp(m.now(), e.Time) }},
-		{head: "ACTOR", min: 9, max: 40, cell: func(e api.Event) string { return dash(e.Actor) }},
-		{head: "ACTION", min: 13, max: 16, cell: func(e api.Event) string { return e.Action }},
-		{head: "OBJECT", min: 11, max: 60, cell: object},
-		{head: "ADDRESS", min: 14, max: 39, cell: func(e api.Event) string { return dash(e.Address) }},
-		{head: "RESULT", min: 7, max: 40, cell: result},
+func eventColumns(m *model) []listing.Column[api.Event] {
+	return []listing.Column[api.Event]{
+		{Head: "TIME", Min: 11, Max: 11, Cell: func(e api.Event) string { return stamp(m.now(), e.Time) }},
+		{Head: "ACTOR", Min: 9, Max: 40, Cell: func(e api.Event) string { return dash(e.Actor) }},
+		{Head: "ACTION", Min: 13, Max: 16, Cell: func(e api.Event) string { return e.Action }},
+		{Head: "OBJECT", Min: 11, Max: 60, Cell: object},
+		{Head: "ADDRESS", Min: 14, Max: 39, Cell: func(e api.Event) string { return dash(e.Address) }},
+		{Head: "RESULT", Min: 7, Max: 40, Cell: result},
 	}
 }
 
@@ -189,10 +190,10 @@ func (s *events) answer(msg tea.Msg) tea.Cmd {
 // the newest one after it too: the feed, which may be later, has nothing to add.
 func (s *events) listed(msg tea.Msg) tea.Cmd {
 	l := &s.list
-	stays := l.at == 0 && l.win.head == "" && !s.reverse && l.asked == again
+	stays := l.OnFirst() && !s.Reverse && l.Refreshing()
 	cmd := s.table.answer(msg)
-	if stays && l.asked == nothing {
-		l.at, l.top = 0, 0
+	if stays && !l.Asking() {
+		l.ToFirst()
 	}
 	return cmd
 }
@@ -202,7 +203,7 @@ func (s *events) listed(msg tea.Msg) tea.Cmd {
 func (s *events) came(news []api.Event) {
 	l := &s.list
 	newest := uint64(0)
-	for _, e := range l.win.rows {
+	for _, e := range l.Rows() {
 		newest = max(newest, e.Sequence)
 	}
 	var page []api.Event
@@ -212,16 +213,16 @@ func (s *events) came(news []api.Event) {
 		}
 	}
 	switch {
-	case len(page) == 0 || s.reverse || l.answered.IsZero() || l.asked == first:
+	case len(page) == 0 || s.Reverse || l.Answered().IsZero() || l.Starting():
 		return // the listing's own answer has them, or the next one
-	case s.m.paused || l.win.head != "":
+	case s.m.paused || !l.FromStart():
 		s.more += len(page)
 		return
 	}
-	stays := l.at == 0
-	l.shift(l.win.prepend(l.ord, page, "", l.at))
+	stays := l.OnFirst()
+	l.Prepend(page)
 	if stays {
-		l.at, l.top = 0, 0
+		l.ToFirst()
 	}
 }
 

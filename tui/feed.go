@@ -9,6 +9,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/listing"
 )
 
 const (
@@ -118,18 +119,18 @@ const trailMost = 20_000
 
 // trail pages through the audit log. The server returns events from the oldest on; to
 // go backwards, a stretch of them is read at a time, and reversed.
-func trail(ctx context.Context, c client, v view, to spot) iter.Seq2[api.Event, error] {
-	after, _ := strconv.ParseUint(to.after, 10, 64) // 0 without a cursor: the listing's own end
-	rows := older(ctx, c, after, to.limit)
-	if v.reverse != to.back {
+func trail(ctx context.Context, c client, v listing.View, to listing.Spot) iter.Seq2[api.Event, error] {
+	after, _ := strconv.ParseUint(to.After, 10, 64) // 0 without a cursor: the listing's own end
+	rows := older(ctx, c, after, to.Limit)
+	if v.Reverse != to.Back {
 		rows = c.Events(ctx, api.EventQuery{After: after})
 	}
-	if v.words == "" {
+	if v.Words == "" {
 		return rows
 	}
 	return func(yield func(api.Event, error) bool) {
 		for e, err := range rows {
-			if (err != nil || concerns(e, v.words)) && !yield(e, err) {
+			if (err != nil || concerns(e, v.Words)) && !yield(e, err) {
 				return
 			}
 		}

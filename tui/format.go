@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/listing"
 	"gatehouse/tui/text"
 )
 
@@ -178,32 +179,32 @@ func usesADay(days []int64) string {
 }
 
 // useTone, ageTone and stateTone colour what a cell says.
-func useTone(now time.Time, t api.Token) tone {
+func useTone(now time.Time, t api.Token) listing.Tone {
 	switch {
 	case inUse(now, t):
-		return green
+		return listing.Green
 	case !t.Used():
-		return dim
+		return listing.Dim
 	}
 	return ageTone(now, t.LastUsed)
 }
 
-func ageTone(now time.Time, ms int64) tone {
+func ageTone(now time.Time, ms int64) listing.Tone {
 	switch age := now.Sub(time.UnixMilli(ms)); {
 	case ms == 0, age > api.StaleAfter && age <= 365*day:
-		return dim
+		return listing.Dim
 	case age > 365*day:
-		return yellow
+		return listing.Yellow
 	}
-	return plain
+	return listing.Plain
 }
 
-func stateTone(state string) tone {
+func stateTone(state string) listing.Tone {
 	switch state {
 	case api.StateSuspended, api.StateDisabled:
-		return yellow
+		return listing.Yellow
 	case api.StateRevoked, api.StateExpired:
-		return red
+		return listing.Red
 	}
-	return plain
+	return listing.Plain
 }

@@ -79,6 +79,11 @@ func newModel(ctx context.Context, c client, o Options, st styles) *model {
 	return m
 }
 
+// Context, Now and Later are what a list needs of the program.
+func (m *model) Context() context.Context                   { return m.ctx }
+func (m *model) Now() time.Time                             { return m.now() }
+func (m *model) Later(d time.Duration, msg tea.Msg) tea.Cmd { return m.later(d, msg) }
+
 // screen returns the one that is shown.
 func (m *model) screen() screen { return m.stack[len(m.stack)-1] }
 

@@ -12,6 +12,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/listing"
 )
 
 // changes returns what was changed so far.
@@ -183,9 +184,9 @@ func TestWindowIsBoundedBothWays(t *testing.T) {
 	l := &d.screen().(*users).list
 	at := func(want int) {
 		t.Helper()
-		u, _ := l.current()
-		if u.UID != fmt.Sprintf("user%07d@example.com", want) || len(l.win.rows) > windowRows {
-			t.Errorf("at %s, with %d rows; want row %d", u.UID, len(l.win.rows), want)
+		u, _ := l.Current()
+		if u.UID != fmt.Sprintf("user%07d@example.com", want) || len(l.Rows()) > listing.WindowRows {
+			t.Errorf("at %s, with %d rows; want row %d", u.UID, len(l.Rows()), want)
 		}
 	}
 	for range 3000 {
@@ -205,7 +206,7 @@ func TestWindowIsBoundedBothWays(t *testing.T) {
 	}
 	at(2997)
 	d.press("<pgdown>")
-	at(2997 + l.height - 1)
+	at(2997 + l.Height() - 1)
 	d.press("g")
 	at(0)
 	d.press("kkk")
@@ -216,13 +217,14 @@ func TestRefreshKeepsTheRow(t *testing.T) {
 	f := many(500)
 	d := drive(t, f, Options{})
 	d.press(strings.Repeat("j", 40))
-	line := d.screen().(*users).list.at - d.screen().(*users).list.top
+	_, line := d.screen().(*users).list.Visible(d.screen().(*users).list.Height())
 	f.users = append([]api.User{{UID: "aaa@example.com"}, {UID: "bbb@example.com"}}, f.users...)
 	d.tick(time.Second)
 	d.tick(time.Second)
 	l := &d.screen().(*users).list
-	if u, _ := l.current(); u.UID != "user0000040@example.com" || l.at-l.top != line {
-		t.Errorf("the refresh moves the cursor to %s, line %d of %d", u.UID, l.at-l.top, line)
+	_, now := l.Visible(l.Height())
+	if u, _ := l.Current(); u.UID != "user0000040@example.com" || now != line {
+		t.Errorf("the refresh moves the cursor to %s, line %d of %d", u.UID, now, line)
 	}
 	asked := f.asked
 	d.press("p")
@@ -276,7 +278,7 @@ func TestSpinnerComesLateAndOldRowsStay(t *testing.T) {
 	d.press("r")
 	d.want("alice@example.com")
 	d.wantNot("loading")
-	d.tick(slowAfter)
+	d.tick(listing.SlowAfter)
 	d.want("alice@example.com", "loading")
 	d.release()
 	d.wantNot("loading")
@@ -426,7 +428,7 @@ func TestHugeListingIsNotLoaded(t *testing.T) {
 	d := drive(t, f, Options{})
 	d.press("2jjjj")
 	d.press("/none")
-	if f.rows > 5*pageRows {
+	if f.rows > 5*listing.PageRows {
 		t.Errorf("%d rows were read", f.rows)
 	}
 }

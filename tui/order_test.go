@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/listing"
 )
 
 func TestSort(t *testing.T) {
@@ -54,7 +55,7 @@ func TestPagesInEveryOrder(t *testing.T) {
 		var down, up []string
 		walk := func(key string, into *[]string) {
 			for range f.users {
-				u, _ := l.current()
+				u, _ := l.Current()
 				*into = append(*into, u.UID)
 				d.press(key)
 			}
@@ -64,7 +65,7 @@ func TestPagesInEveryOrder(t *testing.T) {
 		slices.Reverse(up)
 		var want []string
 		v := d.screen().(*users).view()
-		for u := range f.Users(t.Context(), api.UserQuery{Order: v.order, Reverse: v.reverse}) {
+		for u := range f.Users(t.Context(), api.UserQuery{Order: v.Order, Reverse: v.Reverse}) {
 			want = append(want, u.UID)
 		}
 		if !slices.Equal(down, want) {
@@ -73,7 +74,7 @@ func TestPagesInEveryOrder(t *testing.T) {
 		if !slices.Equal(up, want) {
 			t.Errorf("%+v: not all rows on the way up", v)
 		}
-		if v.reverse {
+		if v.Reverse {
 			d.press("s")
 		} else {
 			d.press("S")
@@ -94,7 +95,7 @@ func TestEndsAreAPageAway(t *testing.T) {
 			t.Errorf("%s leads to %s, want %s", c.keys, u.UID, c.want)
 		}
 	}
-	if f.read > 20*pageRows {
+	if f.read > 20*listing.PageRows {
 		t.Errorf("%d rows were read", f.read)
 	}
 }
@@ -111,7 +112,7 @@ func TestRowsThatMoveAreShownOnce(t *testing.T) {
 	l := &d.screen().(*tokens).list
 	seen := map[string]bool{}
 	for range 1499 {
-		row, _ := l.current()
+		row, _ := l.Current()
 		if seen[row.ID] {
 			t.Fatalf("%s is shown twice", row.ID)
 		}
@@ -289,7 +290,7 @@ func TestEventsStayInPlace(t *testing.T) {
 		t.Errorf("at the top, the cursor is on event %d", e.Sequence)
 	}
 	s.came(f.events)
-	if n := len(s.list.win.rows); n != 8 {
+	if n := len(s.list.Rows()); n != 8 {
 		t.Errorf("%d rows of 8 events", n)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/listing"
 	"gatehouse/tui/text"
 )
 
@@ -177,7 +178,7 @@ func (b *palette) look() tea.Cmd {
 	if len(typed) < nameLetters {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(b.m.ctx, patience)
+	ctx, cancel := context.WithTimeout(b.m.ctx, listing.Patience)
 	b.cancel = cancel
 	c, msg := b.m.client, namedMsg{box: b.id, seq: b.seq}
 	return func() tea.Msg {

@@ -10,29 +10,6 @@ import (
 	"gatehouse/server/api"
 )
 
-func TestComplete(t *testing.T) {
-	for _, c := range []struct{ line, want, hint string }{
-		{"us", "use", "user  used-after  used-before"},
-		{"use", "use", "user  used-after  used-before"},
-		{"used-a", "used-after:", ""},
-		{"nightly NEV", "nightly never-used ", ""},
-		{"never-used state:", "never-used state:", "live  expired  suspended  revoked"},
-		{"state:li", "state:live ", "state: in this state"},
-		{"idle:", "idle:", "idle: unused for at least so long"},
-		{"idle:9", "idle:9", "idle: unused"},
-		{"nightly", "nightly", ""},
-		{"colour:", "colour:", ""},
-	} {
-		got, hint := complete(c.line, api.TokenFilters)
-		if got != c.want || !strings.HasPrefix(hint, c.hint) || c.hint == "" && hint != "" {
-			t.Errorf("%q: got %q, %q, want %q, %q", c.line, got, hint, c.want, c.hint)
-		}
-	}
-	if _, hint := complete("", api.UserFilters); hint != "search  prefix  source  state  locked" {
-		t.Errorf("got %q: with nothing typed, it lists all", hint)
-	}
-}
-
 // refusing refuses a filter, as the server does.
 type refusing struct{ *fake }
 
@@ -82,10 +59,11 @@ func TestPosition(t *testing.T) {
 		d.press("<pgdown>")
 	}
 	l := &d.screen().(*tokens).list
-	id := l.win.rows[l.top].ID
+	rows, _ := l.Visible(l.Height())
+	id := rows[0].ID
 	from, _, ok := d.screen().(*tokens).shown()
 	all := d.client.(*fake).tokensOf(api.TokenQuery{})
-	if !ok || l.win.head == "" || all[from-1].ID != id {
+	if !ok || l.FromStart() || all[from-1].ID != id {
 		t.Errorf("row %d (%v) is %s, the screen begins with %s", from, ok, all[from-1].ID, id)
 	}
 }

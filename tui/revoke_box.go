@@ -12,6 +12,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/listing"
 	"gatehouse/tui/text"
 )
 
@@ -65,7 +66,7 @@ type doomedMsg struct {
 
 func newRevokeBox(m *model, r revocation) (*revokeBox, tea.Cmd) {
 	m.boxes++
-	ctx, cancel := context.WithTimeout(m.ctx, patience)
+	ctx, cancel := context.WithTimeout(m.ctx, listing.Patience)
 	b := &revokeBox{m: m, id: m.boxes, r: r, cancel: cancel, checking: true}
 	return b, func() tea.Msg {
 		defer cancel()
@@ -188,30 +189,30 @@ func (b *revokeBox) question() string {
 // list shows what will die in at most height lines.
 func (b *revokeBox) list(width, height int) []string {
 	now := b.m.now()
-	cols := []column[api.Token]{
-		{head: "LAST USED", min: 12, max: 12, cell: func(t api.Token) string { return used(now, t) }},
-		{head: "", min: 6, max: 6, cell: func(t api.Token) string {
+	cols := []listing.Column[api.Token]{
+		{Head: "LAST USED", Min: 12, Max: 12, Cell: func(t api.Token) string { return used(now, t) }},
+		{Head: "", Min: 6, Max: 6, Cell: func(t api.Token) string {
 			if inUse(now, t) {
 				return "IN USE"
 			}
 			return ""
 		}},
-		{head: "ID", min: 10, max: 28, late: true, whole: true, cell: func(t api.Token) string { return t.ID }},
-		{head: "NAME", min: 8, max: 32, cell: func(t api.Token) string { return dash(t.Name) }},
-		{head: "FROM", min: 10, max: 39, cell: func(t api.Token) string { return dash(t.LastAddress) }},
-		{head: "USER", min: 16, max: 48, cell: func(t api.Token) string { return t.UID }},
+		{Head: "ID", Min: 10, Max: 28, Late: true, Whole: true, Cell: func(t api.Token) string { return t.ID }},
+		{Head: "NAME", Min: 8, Max: 32, Cell: func(t api.Token) string { return dash(t.Name) }},
+		{Head: "FROM", Min: 10, Max: 39, Cell: func(t api.Token) string { return dash(t.LastAddress) }},
+		{Head: "USER", Min: 16, Max: 48, Cell: func(t api.Token) string { return t.UID }},
 	}
 	if b.used == 0 {
 		cols = slices.Delete(cols, 1, 2)
 	}
-	w := widths(cols, width)
+	w := listing.Widths(cols, width)
 	shown := b.tokens
 	if len(shown) > height-1 {
 		shown = shown[:max(height-2, 0)]
 	}
-	out := []string{b.m.st.heads.Render(heads(cols, w))}
+	out := []string{b.m.st.heads.Render(listing.Heads(cols, w))}
 	for _, t := range shown {
-		s := line(cols, w, t, false, false, "", nil)
+		s := listing.Line(cols, w, t, false, false, "", nil)
 		if inUse(now, t) {
 			s = b.m.st.warn.Render(s)
 		}

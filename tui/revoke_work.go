@@ -11,6 +11,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/listing"
 )
 
 const (
@@ -97,7 +98,7 @@ func inBatches(ctx context.Context, c client, d doomed) iter.Seq2[api.Progress, 
 }
 
 func revokeSome(ctx context.Context, c client, ids []string) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, listing.Patience)
 	defer cancel()
 	n, err := c.Revoke(ctx, api.Revocation{IDs: ids})
 	return n.Revoked, err
@@ -163,7 +164,7 @@ func (b *workBox) tell() tea.Cmd {
 	b.stopped = true
 	m, id, job := b.m, b.id, b.progress.Job
 	return func() tea.Msg {
-		ctx, cancel := context.WithTimeout(m.ctx, patience)
+		ctx, cancel := context.WithTimeout(m.ctx, listing.Patience)
 		defer cancel()
 		return stopMsg{id, m.client.StopRevocation(ctx, job)}
 	}

@@ -9,6 +9,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/listing"
 	"gatehouse/tui/text"
 )
 
@@ -94,7 +95,7 @@ func (s *status) inWords(width int) []string {
 	if len(s.problems[minor])+len(s.problems[major]) > 0 {
 		return []string{s.m.st.warn.Render(text.Cut(line, width)), ""}
 	}
-	return []string{s.m.st.tones[green].Render(text.Cut(line, width)), ""}
+	return []string{s.m.st.tones[listing.Green].Render(text.Cut(line, width)), ""}
 }
 
 // listed writes names as a sentence has them, each once.
@@ -204,10 +205,10 @@ func (s *status) people(f *facts) {
 		return
 	}
 	cols := healthColumns(s.m)
-	w := widths(cols, f.width)
-	f.lines = append(f.lines, s.m.st.heads.Render(heads(cols, w)))
+	w := listing.Widths(cols, f.width)
+	f.lines = append(f.lines, s.m.st.heads.Render(listing.Heads(cols, w)))
 	for _, h := range all {
-		row := line(cols, w, h, false, false, "", nil)
+		row := listing.Line(cols, w, h, false, false, "", nil)
 		if reach(h) == "FAILS" {
 			s.problems[major] = append(s.problems[major], h.Name)
 			row = s.m.st.warn.Render(row)
@@ -222,12 +223,12 @@ func (s *status) people(f *facts) {
 	}
 }
 
-func healthColumns(m *model) []column[api.Health] {
-	return []column[api.Health]{
-		{head: "DIRECTORY OR PROVIDER", min: 22, max: 44, cell: func(h api.Health) string { return h.Name }},
-		{head: "STATE", min: 5, max: 5, cell: reach},
-		{head: "LATENCY", min: 9, max: 9, right: true, cell: func(h api.Health) string { return millis(h.Latency) }},
-		{head: "LAST SUCCESS", min: 13, max: 13, cell: func(h api.Health) string { return ago(m.now(), h.LastSuccess) }},
+func healthColumns(m *model) []listing.Column[api.Health] {
+	return []listing.Column[api.Health]{
+		{Head: "DIRECTORY OR PROVIDER", Min: 22, Max: 44, Cell: func(h api.Health) string { return h.Name }},
+		{Head: "STATE", Min: 5, Max: 5, Cell: reach},
+		{Head: "LATENCY", Min: 9, Max: 9, Right: true, Cell: func(h api.Health) string { return millis(h.Latency) }},
+		{Head: "LAST SUCCESS", Min: 13, Max: 13, Cell: func(h api.Health) string { return ago(m.now(), h.LastSuccess) }},
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/listing"
 	"gatehouse/tui/text"
 )
 
@@ -17,10 +18,10 @@ const spinner = `|/-\`
 // what the screens with rows have in common.
 type table[T any] struct {
 	m     *model
-	list  list[T]
-	cols  []column[T]
+	list  listing.List[T]
+	cols  []listing.Column[T]
 	odd   func(T) string // a state that must be seen at any width, or ""
-	query func(view) source[T]
+	query func(listing.View) listing.Source[T]
 	empty func(words string) string // what to say when there are no rows
 	noun  string                    // a row
 	forms []api.FilterForm          // the filters that it takes
@@ -30,64 +31,64 @@ type table[T any] struct {
 	editing bool
 	still   bool   // nobody moves in it: no row is highlighted
 	hint    string // how the filter may go on
-	sorting
+	listing.Sorting
 	tally
 }
 
-func newTable[T any](m *model, o order[T], cols []column[T], query func(view) source[T], sorts ...sorted) table[T] {
-	t := table[T]{m: m, cols: cols, query: query, marks: map[string]T{}, sorting: sorting{sorts: sorts}}
-	t.list = newList(m, o, query(t.view()))
+func newTable[T any](m *model, o listing.Order[T], cols []listing.Column[T], query func(listing.View) listing.Source[T], sorts ...listing.Sorted) table[T] {
+	t := table[T]{m: m, cols: cols, query: query, marks: map[string]T{}, Sorting: listing.Sorting{Sorts: sorts}}
+	m.lists++
+	t.list = listing.New(m, m.lists, o, query(t.view()))
 	return t
 }
 
 func (t *table[T]) start() tea.Cmd      { return t.refresh() }
-func (t *table[T]) refresh() tea.Cmd    { return tea.Batch(t.list.refresh(), t.askCount()) }
-func (t *table[T]) stop()               { t.list.stop() }
-func (t *table[T]) rested() bool        { return t.list.rested() }
-func (t *table[T]) answered() time.Time { return t.list.answered }
-func (t *table[T]) move(n int) tea.Cmd  { return t.list.move(n) }
-func (t *table[T]) page(n int) tea.Cmd  { return t.list.page(n) }
-func (t *table[T]) home() tea.Cmd       { return t.list.home() }
-func (t *table[T]) bottom() tea.Cmd     { return t.list.bottom() }
-func (t *table[T]) settled() bool       { return t.list.pending == 0 }
+func (t *table[T]) refresh() tea.Cmd    { return tea.Batch(t.list.Refresh(), t.askCount()) }
+func (t *table[T]) stop()               { t.list.Stop() }
+func (t *table[T]) rested() bool        { return t.list.Rested() }
+func (t *table[T]) answered() time.Time { return t.list.Answered() }
+func (t *table[T]) move(n int) tea.Cmd  { return t.list.Move(n) }
+func (t *table[T]) page(n int) tea.Cmd  { return t.list.Page(n) }
+func (t *table[T]) home() tea.Cmd       { return t.list.Home() }
+func (t *table[T]) bottom() tea.Cmd     { return t.list.Bottom() }
+func (t *table[T]) settled() bool       { return t.list.Settled() }
 func (t *table[T]) spin() (string, bool) {
-	return string(spinner[t.list.spin%len(spinner)]), t.list.slow
+	n, slow := t.list.Spin()
+	return string(spinner[n%len(spinner)]), slow
 }
 func (t *table[T]) failure() error {
 	if t.misread() {
 		return nil // remark says it
 	}
-	return t.list.err
+	return t.list.Err()
 }
-func (t *table[T]) id(row T) string           { return t.list.ord.id(row) }
-func (t *table[T]) current() (row T, ok bool) { return t.list.current() }
+func (t *table[T]) id(row T) string           { return t.list.Identify(row) }
+func (t *table[T]) current() (row T, ok bool) { return t.list.Current() }
 
 func (t *table[T]) answer(msg tea.Msg) tea.Cmd {
 	switch msg := msg.(type) {
-	case answer[T]:
-		cmd, mine := t.list.take(msg)
+	case listing.Answer[T]:
+		cmd, mine := t.list.Take(msg)
 		if mine {
-			t.m.heard(msg.err)
+			t.m.heard(msg.Err)
 		}
 		return cmd
 	case countMsg:
-		t.tookCount(t.list.id, t.m.now(), msg)
+		t.tookCount(t.list.ID(), t.m.now(), msg)
 		return nil
 	}
-	return t.list.other(msg)
+	return t.list.Other(msg)
 }
 
 // ask asks for the listing again, from the start: the filter or the order has changed.
 func (t *table[T]) ask() tea.Cmd {
-	t.list.src = t.query(t.view())
-	t.list.pending = 0
 	t.forget()
-	return tea.Batch(t.list.ask(first), t.askCount())
+	return tea.Batch(t.list.Restart(t.query(t.view())), t.askCount())
 }
 
 // toggle marks the row under the cursor, or unmarks it, and moves on.
 func (t *table[T]) toggle() tea.Cmd {
-	row, ok := t.list.current()
+	row, ok := t.list.Current()
 	if !ok {
 		return nil
 	}
@@ -96,7 +97,7 @@ func (t *table[T]) toggle() tea.Cmd {
 	} else {
 		t.marks[id] = row
 	}
-	return t.list.move(1)
+	return t.list.Move(1)
 }
 
 func (t *table[T]) marked(row T) bool {
@@ -106,7 +107,7 @@ func (t *table[T]) marked(row T) bool {
 
 // markShown marks what is on the screen, and nothing that is not.
 func (t *table[T]) markShown() {
-	rows, _ := t.list.visible(t.list.height)
+	rows, _ := t.list.Visible(t.list.Height())
 	for _, row := range rows {
 		t.marks[t.id(row)] = row
 	}
@@ -127,7 +128,7 @@ func (t *table[T]) selected() []T {
 	if len(rows) > 0 {
 		return rows
 	}
-	if row, ok := t.list.current(); ok {
+	if row, ok := t.list.Current(); ok {
 		rows = append(rows, row)
 	}
 	return rows
@@ -137,9 +138,9 @@ func (t *table[T]) selected() []T {
 func (t *table[T]) body(width, height int) []string {
 	var out []string
 	remark := t.remark()
-	line := height >= roomy || t.editing || t.filter.value != "" || t.changed()
+	line := height >= roomy || t.editing || t.filter.value != "" || t.Changed()
 	lines := max(height-1-len(remark)-btoi(line), 1)
-	rows, current := t.list.visible(lines)
+	rows, current := t.list.Visible(lines)
 	if line {
 		out = append(out, t.filterLine(width))
 	}
@@ -148,10 +149,10 @@ func (t *table[T]) body(width, height int) []string {
 	if width >= 80 {
 		inner-- // for the scroll bar
 	}
-	w := widths(t.cols, inner)
-	out = append(out, t.m.st.heads.Render(heads(t.cols, w)))
+	w := listing.Widths(t.cols, inner)
+	out = append(out, t.m.st.heads.Render(listing.Heads(t.cols, w)))
 	top, bottom, scrolls := t.thumb(lines)
-	words := sought(t.filter.value)
+	words := listing.Sought(t.filter.value)
 	for i, row := range rows {
 		current := i == current && !t.still
 		s := t.row(w, row, current, words)
@@ -186,15 +187,15 @@ func (t *table[T]) row(w []int, row T, current bool, words []string) string {
 		odd = t.odd(row)
 	}
 	if current {
-		return line(t.cols, w, row, true, t.marked(row), odd, nil)
+		return listing.Line(t.cols, w, row, true, t.marked(row), odd, nil)
 	}
-	return line(t.cols, w, row, false, t.marked(row), odd, func(c *column[T], cell string) string {
-		tone := plain
+	return listing.Line(t.cols, w, row, false, t.marked(row), odd, func(c *listing.Column[T], cell string) string {
+		tone := listing.Plain
 		switch {
-		case c.tone != nil:
-			tone = c.tone(row)
+		case c.Tone != nil:
+			tone = c.Tone(row)
 		case odd != "":
-			tone = dim
+			tone = listing.Dim
 		}
 		return t.m.st.highlit(cell, words, tone)
 	})
@@ -208,117 +209,17 @@ func padded(s string, width int) string {
 // silence says why there are no rows to draw.
 func (t *table[T]) silence() string {
 	switch {
-	case t.list.err != nil && unreachable(t.list.err):
+	case t.list.Err() != nil && unreachable(t.list.Err()):
 		return "Nothing to show until a server answers."
-	case t.list.err != nil && len(t.remark()) > 0:
+	case t.list.Err() != nil && len(t.remark()) > 0:
 		return ""
-	case t.list.err != nil:
-		return "! " + explain(t.list.err) + "  (r asks again)"
-	case t.list.answered.IsZero() || t.list.asked == first:
+	case t.list.Err() != nil:
+		return "! " + explain(t.list.Err()) + "  (r asks again)"
+	case t.list.Answered().IsZero() || t.list.Starting():
 		if s, slow := t.spin(); slow {
 			return s + " loading"
 		}
 		return ""
 	}
 	return t.empty(text.Escape(t.filter.value))
-}
-
-const (
-	gutter = 5 // " > x "
-	gap    = 2
-)
-
-// column is a column of a table. It takes min columns of the terminal, and up
-// to max where there is room.
-type column[T any] struct {
-	head     string
-	min, max int
-	right    bool // against the right edge: numbers
-	late     bool // grows when the others have grown
-	whole    bool // cut without an ellipsis: the start of an id is a name for it
-	cell     func(T) string
-	tone     func(T) tone // nil: plain
-}
-
-func (c column[T]) fit(s string, width int) string {
-	switch {
-	case c.right:
-		return text.Right(s, width)
-	case c.whole:
-		return text.Left(s[:min(len(s), width)], width)
-	}
-	return text.Left(s, width)
-}
-
-// widths returns how wide the columns are that fit into width. The others
-// drop from the right. They depend on nothing but the width, so that nothing
-// jumps when the rows change.
-func widths[T any](cols []column[T], width int) []int {
-	rest := width - gutter
-	var w []int
-	for _, c := range cols {
-		need := c.min
-		if len(w) > 0 {
-			need += gap
-		}
-		if need > rest {
-			break
-		}
-		rest -= need
-		w = append(w, c.min)
-	}
-	for _, late := range []bool{false, true} {
-		rest = grow(cols, w, rest, late)
-	}
-	return w
-}
-
-// grow hands rest out to the columns that are late, or not, one by one, and
-// returns what is left.
-func grow[T any](cols []column[T], w []int, rest int, late bool) int {
-	for grown := true; grown; {
-		grown = false
-		for i := range w {
-			if cols[i].late == late && w[i] < cols[i].max && rest > 0 {
-				w[i]++
-				rest--
-				grown = true
-			}
-		}
-	}
-	return rest
-}
-
-// heads returns the line above the rows.
-func heads[T any](cols []column[T], w []int) string {
-	cells := make([]string, len(w))
-	for i := range w {
-		cells[i] = cols[i].fit(cols[i].head, w[i])
-	}
-	return strings.Repeat(" ", gutter) + strings.Join(cells, strings.Repeat(" ", gap))
-}
-
-// line returns a row. odd, if not empty, is a state that must not be missed: it takes
-// the place of the last column when its own does not fit. paint, unless it is nil,
-// colours the cells.
-func line[T any](cols []column[T], w []int, row T, current, marked bool, odd string, paint func(*column[T], string) string) string {
-	cells := make([]string, len(w))
-	for i := range w {
-		s := cols[i].cell(row)
-		if i == len(w)-1 && len(w) < len(cols) && odd != "" {
-			s = odd
-		}
-		cells[i] = cols[i].fit(s, w[i])
-		if paint != nil {
-			cells[i] = paint(&cols[i], cells[i])
-		}
-	}
-	cursor, mark := " ", " "
-	if current {
-		cursor = ">"
-	}
-	if marked {
-		mark = "x"
-	}
-	return " " + cursor + " " + mark + " " + strings.Join(cells, strings.Repeat(" ", gap))
 }

@@ -8,6 +8,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/listing"
 	"gatehouse/tui/text"
 )
 
@@ -55,7 +56,7 @@ func (s *token) place() place           { return onToken }
 func (s *token) title(width int) string { return "Token " + text.Cut(s.token.ID, width-8) }
 func (s *token) start() tea.Cmd         { return s.refresh() }
 func (s *token) stop()                  { s.seq++; s.asked = false }
-func (s *token) rested() bool           { return !s.asked && s.m.now().Sub(s.since) >= restFactor*s.took }
+func (s *token) rested() bool           { return !s.asked && s.m.now().Sub(s.since) >= listing.RestFactor*s.took }
 func (s *token) answered() time.Time    { return s.since }
 func (s *token) failure() error         { return s.err }
 
@@ -97,7 +98,7 @@ func (s *token) ask(question func(context.Context, *tokenMsg)) tea.Cmd {
 	s.asked = true
 	m, msg := s.m, tokenMsg{screen: s.id, seq: s.seq}
 	return func() tea.Msg {
-		ctx, cancel := context.WithTimeout(m.ctx, patience)
+		ctx, cancel := context.WithTimeout(m.ctx, listing.Patience)
 		defer cancel()
 		start := m.now()
 		question(ctx, &msg)

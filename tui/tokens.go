@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/listing"
 	"gatehouse/tui/text"
 )
 
@@ -34,47 +35,47 @@ func newTokens(m *model) *tokens {
 // init makes the table of the tokens that query and the filter select.
 func (s *tokens) init(m *model, query func() api.TokenQuery, words func() string) {
 	s.base, s.of = query, words
-	of := func(v view) api.TokenQuery {
+	of := func(v listing.View) api.TokenQuery {
 		q := query()
-		q.Words, q.Order, q.Reverse = v.words, v.order, v.reverse
+		q.Words, q.Order, q.Reverse = v.Words, v.Order, v.Reverse
 		return q
 	}
-	s.table = newTable(m, s.order(), tokenColumns(m), func(v view) source[api.Token] {
-		return func(ctx context.Context, to spot) iter.Seq2[api.Token, error] {
+	s.table = newTable(m, s.order(), tokenColumns(m), func(v listing.View) listing.Source[api.Token] {
+		return func(ctx context.Context, to listing.Spot) iter.Seq2[api.Token, error] {
 			q := of(v)
-			q.After, q.Limit, q.Reverse = to.after, to.limit, v.reverse != to.back
+			q.After, q.Limit, q.Reverse = to.After, to.Limit, v.Reverse != to.Back
 			return m.client.Tokens(ctx, q)
 		}
 	}, tokenSorts...)
-	s.count = func(v view) func(context.Context) (api.Count, error) {
+	s.count = func(v listing.View) func(context.Context) (api.Count, error) {
 		q := of(v)
 		return func(ctx context.Context) (api.Count, error) { return m.client.TokenCount(ctx, q) }
 	}
 	s.odd, s.noun, s.forms = oddToken, "token", api.TokenFilters
 }
 
-var tokenSorts = []sorted{
-	{api.ByLastUsed, "last used, oldest first", "last used, latest first"},
-	{api.ByCreated, "created, oldest first", "created, newest first"},
+var tokenSorts = []listing.Sorted{
+	{Order: api.ByLastUsed, Up: "last used, oldest first", Down: "last used, latest first"},
+	{Order: api.ByCreated, Up: "created, oldest first", Down: "created, newest first"},
 }
 
-func (s *tokens) order() order[api.Token] {
-	return order[api.Token]{
-		id:     func(t api.Token) string { return t.ID },
-		cursor: func(t api.Token) string { return t.Cursor(s.view().order) },
+func (s *tokens) order() listing.Order[api.Token] {
+	return listing.Order[api.Token]{
+		ID:     func(t api.Token) string { return t.ID },
+		Cursor: func(t api.Token) string { return t.Cursor(s.view().Order) },
 	}
 }
 
-func tokenColumns(m *model) []column[api.Token] {
-	return []column[api.Token]{
-		{head: "ID", min: 10, max: 28, late: true, whole: true, cell: func(t api.Token) string { return t.ID }},
-		{head: "USER", min: 19, max: 48, cell: func(t api.Token) string { return t.UID }},
-		{head: "NAME", min: 8, max: 32, cell: func(t api.Token) string { return dash(t.Name) }},
-		{head: "LAST USED", min: 12, max: 12, cell: func(t api.Token) string { return used(m.now(), t) }, tone: func(t api.Token) tone { return useTone(m.now(), t) }},
-		{head: "FROM", min: 15, max: 39, late: true, cell: func(t api.Token) string { return dash(t.LastAddress) }},
-		{head: "CREATED", min: 10, max: 10, cell: func(t api.Token) string { return date(m.now(), t.Created) }},
-		{head: "EXPIRES", min: 10, max: 10, cell: func(t api.Token) string { return expiry(m.now(), t.ExpiresOn, date) }},
-		{head: "STATE", min: 9, max: 9, cell: func(t api.Token) string { return t.State }, tone: func(t api.Token) tone { return stateTone(t.State) }},
+func tokenColumns(m *model) []listing.Column[api.Token] {
+	return []listing.Column[api.Token]{
+		{Head: "ID", Min: 10, Max: 28, Late: true, Whole: true, Cell: func(t api.Token) string { return t.ID }},
+		{Head: "USER", Min: 19, Max: 48, Cell: func(t api.Token) string { return t.UID }},
+		{Head: "NAME", Min: 8, Max: 32, Cell: func(t api.Token) string { return dash(t.Name) }},
+		{Head: "LAST USED", Min: 12, Max: 12, Cell: func(t api.Token) string { return used(m.now(), t) }, Tone: func(t api.Token) listing.Tone { return useTone(m.now(), t) }},
+		{Head: "FROM", Min: 15, Max: 39, Late: true, Cell: func(t api.Token) string { return dash(t.LastAddress) }},
+		{Head: "CREATED", Min: 10, Max: 10, Cell: func(t api.Token) string { return date(m.now(), t.Created) }},
+		{Head: "EXPIRES", Min: 10, Max: 10, Cell: func(t api.Token) string { return expiry(m.now(), t.ExpiresOn, date) }},
+		{Head: "STATE", Min: 9, Max: 9, Cell: func(t api.Token) string { return t.State }, Tone: func(t api.Token) listing.Tone { return stateTone(t.State) }},
 	}
 }
 

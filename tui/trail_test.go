@@ -15,6 +15,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/storage"
+	"gatehouse/tui/listing"
 )
 
 // TestTrail pages through a real audit log both ways, with a filter and
@@ -37,27 +38,27 @@ func TestTrail(t *testing.T) {
 					want = append(want, e.Sequence)
 				}
 			}
-			src := func(ctx context.Context, to spot) iter.Seq2[api.Event, error] {
-				return trail(ctx, c, view{words: prefix, reverse: reverse}, to)
+			src := func(ctx context.Context, to listing.Spot) iter.Seq2[api.Event, error] {
+				return trail(ctx, c, listing.View{Words: prefix, Reverse: reverse}, to)
 			}
 			for _, back := range []bool{false, true} {
 				if reverse == back {
 					slices.Reverse(want)
 				}
 				var got []uint64
-				to := spot{back: back, limit: 7}
+				to := listing.Spot{Back: back, Limit: 7}
 				for {
-					a := read(t.Context(), src, to)
-					if a.err != nil {
-						t.Fatal(a.err)
+					a := listing.Read(t.Context(), src, to)
+					if a.Err != nil {
+						t.Fatal(a.Err)
 					}
-					for _, e := range a.rows {
+					for _, e := range a.Rows {
 						got = append(got, e.Sequence)
 					}
-					if a.end {
+					if a.End {
 						break
 					}
-					to.after = strconv.FormatUint(got[len(got)-1], 10)
+					to.After = strconv.FormatUint(got[len(got)-1], 10)
 				}
 				if !slices.Equal(got, want) {
 					t.Errorf("%q, reverse %v, back %v: got %d events %v\nwant %d %v", prefix, reverse, back, len(got), got, len(want), want)

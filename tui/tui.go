@@ -24,9 +24,9 @@
 //	server  package admin  its comment has the rest of the path
 //
 // A screen is a table of rows from the server or a sheet of lines (screen.go). A table
-// (table.go) is drawn in columns and has a query: filter, order and count (query.go). Its
-// list (list.go) has the cursor and a window of the rows, and asks for more.
-// Each question has a number, and an answer to an older question is dropped. On a wide
+// (table.go) has marks and a query: filter, order and count (query.go). Package listing
+// has its columns and its list, which has the cursor and a window of the rows, and asks
+// for more; an answer to an older question is dropped. On a wide
 // terminal a pane beside the rows shows what enter would open (pane.go). connection.go
 // knows whether a server answers; draw.go puts the frame together.
 package tui

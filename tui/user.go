@@ -9,6 +9,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/listing"
 	"gatehouse/tui/text"
 )
 
@@ -30,7 +31,7 @@ type userMsg struct {
 func newUserTokens(m *model, u api.User) *userTokens {
 	s := &userTokens{who: api.UserDetail{User: u}}
 	s.init(m, func() api.TokenQuery { return api.TokenQuery{Filters: api.Where("user", u.UID), Revoked: true} }, func() string { return "of " + text.Escape(u.UID) })
-	s.cols = slices.DeleteFunc(s.cols, func(c column[api.Token]) bool { return c.head == "USER" }) // the title has it
+	s.cols = slices.DeleteFunc(s.cols, func(c listing.Column[api.Token]) bool { return c.Head == "USER" }) // the title has it
 	s.empty = func(words string) string {
 		if words != "" {
 			return "No token of this user matches " + words
@@ -77,9 +78,9 @@ func (s *userTokens) refresh() tea.Cmd { return tea.Batch(s.tokens.refresh(), s.
 
 func (s *userTokens) askUser() tea.Cmd {
 	s.asked++
-	m, uid, list, seq := s.m, s.who.UID, s.list.id, s.asked
+	m, uid, list, seq := s.m, s.who.UID, s.list.ID(), s.asked
 	return func() tea.Msg {
-		ctx, cancel := context.WithTimeout(m.ctx, patience)
+		ctx, cancel := context.WithTimeout(m.ctx, listing.Patience)
 		defer cancel()
 		u, err := m.client.User(ctx, uid)
 		return userMsg{list, seq, u, err}
@@ -88,7 +89,7 @@ func (s *userTokens) askUser() tea.Cmd {
 
 func (s *userTokens) answer(msg tea.Msg) tea.Cmd {
 	if u, ok := msg.(userMsg); ok {
-		if u.list == s.list.id && u.seq == s.asked && u.err == nil { // the listing reports what fails
+		if u.list == s.list.ID() && u.seq == s.asked && u.err == nil { // the listing reports what fails
 			s.who = u.user
 		}
 		return nil

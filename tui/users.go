@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/listing"
 )
 
 // users is the screen of all users, by uid.
@@ -15,25 +16,25 @@ type users struct{ table[api.User] }
 var _ rows = (*users)(nil)
 
 func newUsers(m *model) *users {
-	query := func(v view) source[api.User] {
-		return func(ctx context.Context, to spot) iter.Seq2[api.User, error] {
+	query := func(v listing.View) listing.Source[api.User] {
+		return func(ctx context.Context, to listing.Spot) iter.Seq2[api.User, error] {
 			q := userQuery(v)
-			q.After, q.Limit, q.Reverse = to.after, to.limit, v.reverse != to.back
+			q.After, q.Limit, q.Reverse = to.After, to.Limit, v.Reverse != to.Back
 			return m.client.Users(ctx, q)
 		}
 	}
 	s := &users{}
-	ord := order[api.User]{
-		id:     func(u api.User) string { return u.UID },
-		cursor: func(u api.User) string { return u.Cursor(s.view().order) },
+	ord := listing.Order[api.User]{
+		ID:     func(u api.User) string { return u.UID },
+		Cursor: func(u api.User) string { return u.Cursor(s.view().Order) },
 	}
 	s.table = newTable(m, ord, userColumns(m), query,
-		sorted{api.ByUID, "name", "name, from the end"},
-		sorted{api.ByLastUsed, "last used, oldest first", "last used, latest first"},
-		sorted{api.ByCreated, "created, oldest first", "created, newest first"},
-		sorted{api.ByTokens, "tokens, fewest first", "tokens, most first"})
+		listing.Sorted{Order: api.ByUID, Up: "name", Down: "name, from the end"},
+		listing.Sorted{Order: api.ByLastUsed, Up: "last used, oldest first", Down: "last used, latest first"},
+		listing.Sorted{Order: api.ByCreated, Up: "created, oldest first", Down: "created, newest first"},
+		listing.Sorted{Order: api.ByTokens, Up: "tokens, fewest first", Down: "tokens, most first"})
 	s.odd, s.noun, s.forms = oddUser, "user", api.UserFilters
-	s.count = func(v view) func(context.Context) (api.Count, error) {
+	s.count = func(v listing.View) func(context.Context) (api.Count, error) {
 		return func(ctx context.Context) (api.Count, error) { return m.client.UserCount(ctx, userQuery(v)) }
 	}
 	s.empty = func(words string) string {
@@ -45,19 +46,19 @@ func newUsers(m *model) *users {
 	return s
 }
 
-func userQuery(v view) api.UserQuery {
-	return api.UserQuery{Words: v.words, Order: v.order, Reverse: v.reverse}
+func userQuery(v listing.View) api.UserQuery {
+	return api.UserQuery{Words: v.Words, Order: v.Order, Reverse: v.Reverse}
 }
 
-func userColumns(m *model) []column[api.User] {
-	return []column[api.User]{
-		{head: "USER", min: 18, max: 60, cell: func(u api.User) string { return u.UID }},
-		{head: "SOURCE", min: 6, max: 16, late: true, cell: func(u api.User) string { return u.Source }},
-		{head: "TOKENS", min: 6, max: 6, right: true, cell: func(u api.User) string { return number(u.Tokens) }},
-		{head: "STALE", min: 5, max: 5, right: true, cell: func(u api.User) string { return number(u.Stale) }},
-		{head: "LAST USED", min: 12, max: 12, cell: func(u api.User) string { return lastUse(m.now(), u) }, tone: func(u api.User) tone { return ageTone(m.now(), u.LastUsed) }},
-		{head: "CREATED", min: 10, max: 10, cell: func(u api.User) string { return date(m.now(), u.Created) }},
-		{head: "STATE", min: 9, max: 9, cell: func(u api.User) string { return u.State }, tone: func(u api.User) tone { return stateTone(u.State) }},
+func userColumns(m *model) []listing.Column[api.User] {
+	return []listing.Column[api.User]{
+		{Head: "USER", Min: 18, Max: 60, Cell: func(u api.User) string { return u.UID }},
+		{Head: "SOURCE", Min: 6, Max: 16, Late: true, Cell: func(u api.User) string { return u.Source }},
+		{Head: "TOKENS", Min: 6, Max: 6, Right: true, Cell: func(u api.User) string { return number(u.Tokens) }},
+		{Head: "STALE", Min: 5, Max: 5, Right: true, Cell: func(u api.User) string { return number(u.Stale) }},
+		{Head: "LAST USED", Min: 12, Max: 12, Cell: func(u api.User) string { return lastUse(m.now(), u) }, Tone: func(u api.User) listing.Tone { return ageTone(m.now(), u.LastUsed) }},
+		{Head: "CREATED", Min: 10, Max: 10, Cell: func(u api.User) string { return date(m.now(), u.Created) }},
+		{Head: "STATE", Min: 9, Max: 9, Cell: func(u api.User) string { return u.State }, Tone: func(u api.User) listing.Tone { return stateTone(u.State) }},
 	}
 }
 

@@ -1,0 +1,118 @@
+package listing
+
+import (
+	"strings"
+
+	"gatehouse/tui/text"
+)
+
+// Tone is what the colour of a cell means.
+type Tone int
+
+const (
+	Plain Tone = iota
+	Dim
+	Yellow
+	Red
+	Green
+)
+
+const (
+	gutter = 5 // " > x "
+	gap    = 2
+)
+
+// Column is a column of a table. It takes Min columns of the terminal, and up
+// to Max where there is room.
+type Column[T any] struct {
+	Head     string
+	Min, Max int
+	Right    bool // against the right edge: numbers
+	Late     bool // grows when the others have grown
+	Whole    bool // cut without an ellipsis: the start of an id is a name for it
+	Cell     func(T) string
+	Tone     func(T) Tone // nil: Plain
+}
+
+func (c Column[T]) fit(s string, width int) string {
+	switch {
+	case c.Right:
+		return text.Right(s, width)
+	case c.Whole:
+		return text.Left(s[:min(len(s), width)], width)
+	}
+	return text.Left(s, width)
+}
+
+// Widths returns how wide the columns are that fit into width. The others
+// drop from the right. They depend on nothing but the width, so that nothing
+// jumps when the rows change.
+func Widths[T any](cols []Column[T], width int) []int {
+	rest := width - gutter
+	var w []int
+	for _, c := range cols {
+		need := c.Min
+		if len(w) > 0 {
+			need += gap
+		}
+		if need > rest {
+			break
+		}
+		rest -= need
+		w = append(w, c.Min)
+	}
+	for _, late := range []bool{false, true} {
+		rest = grow(cols, w, rest, late)
+	}
+	return w
+}
+
+// grow hands rest out to the columns that are late, or not, one by one, and
+// returns what is left.
+func grow[T any](cols []Column[T], w []int, rest int, late bool) int {
+	for grown := true; grown; {
+		grown = false
+		for i := range w {
+			if cols[i].Late == late && w[i] < cols[i].Max && rest > 0 {
+				w[i]++
+				rest--
+				grown = true
+			}
+		}
+	}
+	return rest
+}
+
+// Heads returns the line above the rows.
+func Heads[T any](cols []Column[T], w []int) string {
+	cells := make([]string, len(w))
+	for i := range w {
+		cells[i] = cols[i].fit(cols[i].Head, w[i])
+	}
+	return strings.Repeat(" ", gutter) + strings.Join(cells, strings.Repeat(" ", gap))
+}
+
+// Line returns a row. odd, if not empty, is a state that must not be missed: it takes
+// the place of the last column when its own does not fit. paint, unless it is nil,
+// colours the cells.
+func Line[T any](cols []Column[T], w []int, row T, current, marked bool, odd string, paint func(*Column[T], string) string) string {
+	cells := make([]string, len(w))
+	for i := range w {
+		s := cols[i].Cell(row)
+		if i == len(w)-1 && len(w) < len(cols) && odd != "" {
+			s = odd
+		}
+		cells[i] = cols[i].fit(s, w[i])
+		if paint != nil {
+			cells[i] = paint(&cols[i], cells[i])
+		}
+	}
+	cursor, mark := " ", " "
+	if current {
+		cursor = ">"
+	}
+	if marked {
+		mark = "x"
+	}
+	return " " + cursor + " " + mark + " " + strings.Join(cells, strings.Repeat(" ", gap))
+}
