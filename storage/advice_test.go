@@ -210,7 +210,7 @@ func restoredRight(t *testing.T, h harm, dir string, opts Options, want answers,
 		t.Fatal(err)
 	}
 	for _, secret := range secrets {
-		_, err := s.verifier.inspect(secret, home.Address, false)
+		_, _, err := s.verifier.Inspect(secret, home.Address, false)
 		if err != nil && !errors.Is(err, ErrRefused) {
 			t.Fatal(err)
 		}

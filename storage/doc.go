@@ -29,7 +29,7 @@
 //   - Where lastUsed is flushed: a verification leaves it in the table
 //     ([Store.Authenticate]); upkeep.tick has [uses.Flusher.Tick] write it to the log of
 //     uses within a second, and bring it to the index at leisure.
-//   - What verification checks, and in which order: verifier.inspect.
+//   - What verification checks, and in which order: [verify.Verifier.Inspect].
 //   - What lies where in the index: package record.
 //
 // # One writer

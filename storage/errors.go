@@ -5,6 +5,7 @@ import (
 
 	"gatehouse/storage/disk"
 	"gatehouse/storage/unlogged"
+	"gatehouse/storage/verify"
 )
 
 // What can be wrong. Messages are sentences that a client may see where the
@@ -24,7 +25,7 @@ var (
 	ErrNotLocal  = errors.New("the user has no password here: it logs in elsewhere")
 	ErrTooMany   = errors.New("the user holds as many tokens as are allowed: revoke one first")
 	ErrWornOut   = errors.New("the token was rotated 255 times: make a new one")
-	ErrRefused   = errors.New("the token does not authenticate")
+	ErrRefused   = verify.ErrRefused
 
 	// ErrOpening says that only verification is possible as yet.
 	ErrOpening = errors.New("the store is being opened")

@@ -46,7 +46,7 @@ func answersOf(t *testing.T, s *Store, secrets []string) (m answers) {
 	<-s.Counted()
 	<-s.Loaded()
 	for _, secret := range secrets {
-		_, err := s.verifier.inspect(secret, home.Address, false)
+		_, _, err := s.verifier.Inspect(secret, home.Address, false)
 		if err != nil && !errors.Is(err, ErrRefused) {
 			t.Fatal(err)
 		}

@@ -308,6 +308,7 @@ func (o *opening) start() {
 	s := o.s
 	s.views = order.New(s.table, viewsIndex{s}, s.keys.Has)
 	s.uses = newUses(s)
+	s.verifier = newVerifier(s)
 	s.stop.closed.Add(3)
 	s.writer.log, s.writer.index = s.journal, s.index
 	go s.surplus.run()

@@ -1,9 +1,6 @@
 package storage
 
 import (
-	"maps"
-	"net/netip"
-	"sync"
 	"time"
 
 	"gatehouse/storage/record"
@@ -74,65 +71,14 @@ func (t *tx) update(v Token, action string) error {
 	return nil
 }
 
-// inspectRotated decides about the secrets of a token that was rotated. The
-// first use of the new one ends the old one, on the disk, before it is answered.
-func (v *verifier) inspectRotated(b Bearer, from netip.Addr, use bool) error {
-	t := *b.Token
-	switch {
-	case b.Generation == t.Generation:
-		if !use {
-			return nil
+// retire ends the secret of before a rotation, when the new one is first used.
+func (s *Store) retire(id ID, generation byte) error {
+	return s.takeAway(Actor{Name: "rotation"}, func(t *tx) error {
+		v, err := t.token(id)
+		if err != nil || v.Overlap == 0 || v.Generation != generation || v.Revoked != 0 {
+			return err
 		}
-		return v.s.takeAway(Actor{Name: "rotation"}, func(tx *tx) error {
-			v, err := tx.token(t.ID)
-			if err != nil || v.Overlap == 0 || v.Generation != t.Generation || v.Revoked != 0 {
-				return err
-			}
-			v.Overlap = 0
-			return tx.update(v, ActionTokenRetire)
-		})
-	case t.Accepts(b.Generation, v.s.clock.Now()):
-		return nil
-	}
-	v.noteStale(t.ID, b.UID, from)
-	return ErrRefused
-}
-
-// stale remembers of which tokens a use of an ended secret was noted.
-type stale struct {
-	mu    sync.Mutex
-	noted map[ID]int64 // ms
-}
-
-// What a flood of ended secrets may leave in the audit log: one event a token
-// in a minute, of so many tokens.
-const (
-	staleEvery = time.Minute
-	maxStale   = 1000
-)
-
-// noteStale brings into the audit log that somebody still has, or has stolen, a
-// secret that a rotation had ended.
-func (v *verifier) noteStale(id ID, uid string, from netip.Addr) {
-	now := v.s.clock.Now()
-	v.stale.mu.Lock()
-	defer v.stale.mu.Unlock()
-	if last, ok := v.stale.noted[id]; ok && now < last+staleEvery.Milliseconds() {
-		return
-	}
-	if v.stale.noted == nil {
-		v.stale.noted = make(map[ID]int64)
-	}
-	if len(v.stale.noted) >= maxStale {
-		maps.DeleteFunc(v.stale.noted, func(_ ID, last int64) bool { return now >= last+staleEvery.Milliseconds() })
-		if len(v.stale.noted) >= maxStale {
-			return
-		}
-	}
-	v.stale.noted[id] = now
-	by := Actor{}
-	if from.IsValid() {
-		by.Address = from.String()
-	}
-	v.s.Note(by, Event{Action: ActionTokenStale, UID: uid, Token: id.String()})
+		v.Overlap = 0
+		return t.update(v, ActionTokenRetire)
+	})
 }

@@ -21,6 +21,7 @@ import (
 	"gatehouse/storage/table"
 	"gatehouse/storage/unlogged"
 	"gatehouse/storage/uses"
+	"gatehouse/storage/verify"
 	"gatehouse/storage/wallclock"
 )
 
@@ -80,7 +81,7 @@ type Store struct {
 	files    unlogged.Files
 	memory   unlogged.Memory
 	surplus  surplus
-	verifier verifier
+	verifier *verify.Verifier
 	clock    *clock.Clock
 	bounds   atomic.Pointer[Bounds]
 
@@ -134,7 +135,7 @@ func newStore(dir string, opts Options) (*Store, error) {
 	}
 	s.SetBounds(Bounds{opts.MaxPerUser, opts.KeepEvents, opts.MostEvents})
 	s.opening, s.writer = newOpening(s), newWriter(s)
-	s.upkeep.s, s.checkpoints.s, s.stop.s, s.surplus.s, s.verifier.s = s, s, s, s, s
+	s.upkeep.s, s.checkpoints.s, s.stop.s, s.surplus.s = s, s, s, s
 	s.stop.within = closeWithin
 	s.stop.lock, s.stop.quit = lock, sync.OnceFunc(func() { close(s.closing) })
 	s.space = disk.NewSpace(s.path(""), disk.Watermark)

@@ -102,7 +102,7 @@ func (t *tx) admit(v Token) {
 	if !ok || o.State == UserRemoved {
 		return // a token of nobody authenticates nobody
 	}
-	s.verifier.limits.drop(v.ID)
+	s.verifier.Forget(v.ID)
 	s.table.Put(table.Entry{ID: v.ID, Generation: v.Generation, Flags: v.Flags(), Owner: n, Used: s.clock.Believe(record.CreatedAt(v.Created))})
 	s.views.NoteToken(v.ID, v.Created)
 }
@@ -110,7 +110,7 @@ func (t *tx) admit(v Token) {
 // drop takes tokens out of the table, once it is durable that they are dead.
 func (t *tx) drop(ids ...ID) {
 	for _, id := range ids {
-		t.s.verifier.limits.drop(id)
+		t.s.verifier.Forget(id)
 		t.s.table.Remove(id)
 		t.s.views.NoteToken(id, 0)
 	}
