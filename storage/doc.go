@@ -15,6 +15,8 @@
 //	table      projection 1: what verification reads, in memory
 //	index      projection 2: what listings and rare reads need, in Badger
 //	uses       how the last uses come from the table to the index
+//	verify     whose token a text is
+//	checkpoint the store as one file, from which the index is filled again; backups
 //	writer     runs the changes, appends them to the log, and applies them to both projections
 //	opening    brings a store from its files to where it answers everything
 //	stopping   the way back
@@ -48,7 +50,7 @@
 //
 // Verification reads the table, which holds 32 bytes of each token that is not revoked.
 // Listings read the index. So does verification, for what few tokens have (scopes,
-// addresses, expiry), through a bounded cache (authenticate.go). Both are made from the
+// addresses, expiry), through a bounded cache (package verify). Both are made from the
 // log. Each knows its position, the last record that it contains, can apply what comes
 // after that, and can load an older copy of itself from its files. Where one of them and
 // the log disagree, the log is right.
