@@ -16,6 +16,7 @@ import (
 	"gatehouse/storage/checkpoint"
 	"gatehouse/storage/disk"
 	"gatehouse/storage/index"
+	"gatehouse/storage/surplus"
 	"gatehouse/storage/table"
 	"gatehouse/storage/wallclock"
 )
@@ -178,12 +179,12 @@ func (c *checkpoints) snapshot(ctx context.Context, out io.Writer, withLog bool)
 	s := c.s
 	ctx, cancel := c.untilClosing(ctx)
 	defer cancel()
-	var revoked revokedRun
+	var revoked surplus.Walk
 	source := checkpoint.Source{
 		Keyring: s.path("keyring"), Key: c.file.Key, Seals: s.seals, Table: s.table, Journal: s.journal,
 		View:   func(fn func(*index.View) error) error { return s.view(func(rd *reader) error { return fn(rd.View) }) },
 		Counts: s.index.CountsOp, Now: s.clock.Now,
-		Owned: func(key []byte) { revoked.take(key, &s.surplus) },
+		Owned: func(key []byte) { revoked.Take(key, s.surplus) },
 		Skipped: func(damage error, first uint64) {
 			s.opts.Log.Error("the audit log is damaged; a backup has only what comes after that", "error", damage, "first", first)
 		},

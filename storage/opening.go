@@ -309,9 +309,9 @@ func (o *opening) start() {
 	s.views = order.New(s.table, viewsIndex{s}, s.keys.Has)
 	s.uses = newUses(s)
 	s.verifier = newVerifier(s)
-	s.stop.closed.Add(3)
+	s.stop.closed.Add(2)
 	s.writer.log, s.writer.index = s.journal, s.index
-	go s.surplus.run()
+	s.stop.closed.Go(s.surplus.Run)
 	go s.writer.write()
 	go s.upkeep.run()
 }

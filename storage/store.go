@@ -18,6 +18,7 @@ import (
 	"gatehouse/storage/lasting"
 	"gatehouse/storage/order"
 	"gatehouse/storage/record"
+	"gatehouse/storage/surplus"
 	"gatehouse/storage/table"
 	"gatehouse/storage/unlogged"
 	"gatehouse/storage/uses"
@@ -80,7 +81,7 @@ type Store struct {
 	sessions unlogged.Sessions
 	files    unlogged.Files
 	memory   unlogged.Memory
-	surplus  surplus
+	surplus  *surplus.Finder
 	verifier *verify.Verifier
 	clock    *clock.Clock
 	bounds   atomic.Pointer[Bounds]
@@ -131,11 +132,11 @@ func newStore(dir string, opts Options) (*Store, error) {
 	s := &Store{
 		dir: dir, opts: opts, table: table.New(),
 		closing: make(chan struct{}),
-		surplus: newSurplus(),
 	}
 	s.SetBounds(Bounds{opts.MaxPerUser, opts.KeepEvents, opts.MostEvents})
 	s.opening, s.writer = newOpening(s), newWriter(s)
-	s.upkeep.s, s.checkpoints.s, s.stop.s, s.surplus.s = s, s, s, s
+	s.upkeep.s, s.checkpoints.s, s.stop.s = s, s, s
+	s.surplus = surplus.New(surplus.Options{Revoked: s.revokedOf, Drop: s.dropRecords, Closing: s.closing, Log: opts.Log})
 	s.stop.within = closeWithin
 	s.stop.lock, s.stop.quit = lock, sync.OnceFunc(func() { close(s.closing) })
 	s.space = disk.NewSpace(s.path(""), disk.Watermark)

@@ -1,118 +1,27 @@
 package storage
 
 import (
-	"cmp"
 	"errors"
 	"slices"
-	"sync"
 
 	"gatehouse/storage/record"
+	"gatehouse/storage/surplus"
 )
 
-// KeepRevoked is how many revoked tokens of a user the store keeps the records of, for
-// listings: those revoked last, and at times up to twice as many. Of each other it keeps
-// the end alone (restore.go). Without that bound a script that makes a token for each of
-// its runs, and revokes it, would fill the disk.
-const KeepRevoked = 100
+// KeepRevoked is how many revoked tokens of a user the store keeps the records of.
+const KeepRevoked = surplus.Keep
 
-// surplus finds the users of whom too many revoked tokens are kept.
-type surplus struct {
-	s       *Store
-	mu      sync.Mutex
-	revoked map[UserID]int // revocations since this user's tokens were last looked at
-	due     []UserID       // those to look at
-	wake    chan struct{}
-}
-
-func newSurplus() surplus {
-	return surplus{revoked: make(map[UserID]int), wake: make(chan struct{}, 1)}
-}
-
-// note counts revocations of one user's tokens.
-func (p *surplus) note(owner UserID, n int) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.revoked[owner] += n; p.revoked[owner] < KeepRevoked {
-		return
+// revokedOf is Page of what an order of the revocations needs: see [surplus.Options].
+func (s *Store) revokedOf(owner UserID, after string) (list []surplus.Token, next string, err error) {
+	if after == "" {
+		after = string(record.Key('o', owner.Bytes(), []byte{0, 0xff}))
 	}
-	delete(p.revoked, owner)
-	if !slices.Contains(p.due, owner) {
-		p.due = append(p.due, owner)
-	}
-	select {
-	case p.wake <- struct{}{}:
-	default:
-	}
-}
-
-func (p *surplus) next() (owner UserID, ok bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if len(p.due) == 0 {
-		return 0, false
-	}
-	owner, p.due = p.due[0], p.due[1:]
-	return owner, true
-}
-
-// run drops the records of revoked tokens beyond those that are kept, until the
-// store closes.
-func (p *surplus) run() {
-	defer p.s.stop.closed.Done()
-	for {
-		select {
-		case <-p.wake:
-		case <-p.s.closing:
-			return
-		}
-		for owner, ok := p.next(); ok; owner, ok = p.next() {
-			err := p.dropOf(owner)
-			if errors.Is(err, ErrClosed) {
-				return
-			}
-			if err != nil && !errors.Is(err, ErrNoSpace) { // there is time: a later look finds them again
-				p.s.opts.Log.Warn("records of revoked tokens are not yet dropped", "error", err)
-			}
-		}
-	}
-}
-
-// revokedToken is a revoked token in the order of the revocations.
-type revokedToken struct {
-	at int64 // ms
-	id ID
-}
-
-// dropOf drops the records of a user's revoked tokens, except those revoked last.
-func (p *surplus) dropOf(owner UserID) error {
-	var kept []revokedToken // sorted, the latest first
-	q := Owned{Owner: owner, Revoked: true, Limit: 10 * mostRevoked, After: Cursor{string(record.Key('o', owner.Bytes(), []byte{0, 0xff}))}}
-	for {
-		list, next, err := p.revokedOf(q)
-		if err != nil {
-			return err
-		}
-		kept = append(kept, list...)
-		slices.SortFunc(kept, func(a, b revokedToken) int { return cmp.Compare(b.at, a.at) })
-		if len(kept) > KeepRevoked {
-			if err := p.drop(kept[KeepRevoked:]); err != nil {
-				return err
-			}
-			kept = kept[:KeepRevoked]
-		}
-		if q.After = next; next == (Cursor{}) {
-			return nil
-		}
-	}
-}
-
-// revokedOf is Page of what an order of the revocations needs.
-func (p *surplus) revokedOf(q Owned) (list []revokedToken, next Cursor, err error) {
-	err = p.s.view(func(rd *reader) error {
+	q := Owned{Owner: owner, Revoked: true, Limit: 10 * mostRevoked, After: Cursor{after}}
+	err = s.view(func(rd *reader) error {
 		var last []byte
 		for k := range rd.ownedKeys(q) {
 			if len(list) == q.Limit {
-				next.key = string(last)
+				next = string(last)
 				return nil
 			}
 			_, id := record.CutOwnedKey(k)
@@ -128,7 +37,7 @@ func (p *surplus) revokedOf(q Owned) (list []revokedToken, next Cursor, err erro
 				return err
 			}
 			if t.Revoked != 0 && t.Owner == q.Owner {
-				list, last = append(list, revokedToken{t.Revoked, id}), append(last[:0], k...)
+				list, last = append(list, surplus.Token{At: t.Revoked, ID: id}), append(last[:0], k...)
 			}
 		}
 		return nil
@@ -136,26 +45,26 @@ func (p *surplus) revokedOf(q Owned) (list []revokedToken, next Cursor, err erro
 	return list, next, err
 }
 
-// drop drops the records of revoked tokens. It does not go on when the store is
+// dropRecords drops the records of revoked tokens. It does not go on when the store is
 // closing, or the disk is full.
-func (p *surplus) drop(list []revokedToken) error {
+func (s *Store) dropRecords(list []surplus.Token) error {
 	for part := range slices.Chunk(list, mostRevoked) {
 		c := &change{done: make(chan struct{}), fn: func(t *tx) error {
 			for _, r := range part {
-				if err := t.dropRecord(r.id); err != nil {
+				if err := t.dropRecord(r.ID); err != nil {
 					return err
 				}
 			}
 			return nil
 		}}
 		select {
-		case p.s.writer.changes <- c:
-		case <-p.s.closing:
+		case s.writer.changes <- c:
+		case <-s.closing:
 			return ErrClosed
 		}
 		select {
 		case <-c.done:
-		case <-p.s.closing:
+		case <-s.closing:
 			return ErrClosed
 		}
 		if c.err != nil {
@@ -187,23 +96,4 @@ func (s *Store) WasRevoked(id ID) (yes bool, err error) {
 		return err
 	})
 	return yes, err
-}
-
-// revokedRun counts the revoked tokens of one user after the other in a walk over all,
-// which a checkpoint makes: surplus does not know of those of before the start.
-type revokedRun struct {
-	owner UserID
-	n     int
-}
-
-func (r *revokedRun) take(ownedKey []byte, p *surplus) {
-	if ownedKey[9] == 0 {
-		return
-	}
-	if owner := record.DecodeUserID(ownedKey[1:]); owner != r.owner {
-		*r = revokedRun{owner: owner}
-	}
-	if r.n++; r.n == 2*KeepRevoked {
-		p.note(r.owner, r.n)
-	}
 }

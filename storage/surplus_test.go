@@ -16,6 +16,7 @@ import (
 
 	"gatehouse/storage/record"
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/surplus"
 )
 
 // spent is a token that was made, used and revoked.
@@ -73,7 +74,6 @@ func TestRevokedAreDropped(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantLive(t, s, oldSecret)
-	s.surplus.due = nil
 	list := spend(t, s, c, u, KeepRevoked-1)
 	if _, err := s.RevokeTokens(admin, old); err != nil { // made before all others, and revoked after them
 		t.Fatal(err)
@@ -83,7 +83,7 @@ func TestRevokedAreDropped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.surplus.dropOf(u.ID); err != nil {
+	if err := s.surplus.DropOf(u.ID); err != nil {
 		t.Fatal(err)
 	}
 	want := []ID{kept}
@@ -158,7 +158,7 @@ func TestUsesOfDropped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.surplus.drop([]revokedToken{{v.Revoked, v.ID}}); err != nil {
+	if err := s.dropRecords([]surplus.Token{{At: v.Revoked, ID: v.ID}}); err != nil {
 		t.Fatal(err)
 	}
 	s.table.Touch(v.ID, 0, c.Milli(), home)
@@ -174,7 +174,8 @@ func TestUsesOfDropped(t *testing.T) {
 // the start are found by the next checkpoint.
 func TestSurplusIsFound(t *testing.T) {
 	c := newClock()
-	s := openWith(t, t.TempDir(), timed(t, c))
+	dir := t.TempDir()
+	s := openWith(t, dir, timed(t, c))
 	alice, bob := addUser(t, s, "alice@example.com"), addUser(t, s, "bob@example.com")
 	few := func(u User) {
 		t.Helper()
@@ -191,9 +192,10 @@ func TestSurplusIsFound(t *testing.T) {
 	}
 	for range 2 {
 		spend(t, s, c, alice, KeepRevoked-1)
-		s.surplus.mu.Lock()
-		clear(s.surplus.revoked) // as a restart does
-		s.surplus.mu.Unlock()
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = openWith(t, dir, timed(t, c))
 	}
 	spend(t, s, c, alice, 5)
 	list, err := allTokensOf(s, alice.ID)

@@ -237,7 +237,7 @@ func (t *tx) revoke(id ID) (bool, error) {
 	}
 	t.put(record.TokenKey(id), b)
 	t.hint(v.OwnedKey(), nil)
-	t.durable(func() { t.drop(id); t.s.surplus.note(v.Owner, 1) })
+	t.durable(func() { t.drop(id); t.s.surplus.Note(v.Owner, 1) })
 	return true, nil
 }
 

@@ -1,0 +1,152 @@
+// Package surplus finds the users of whom too many revoked tokens are kept, and has the
+// records beyond [Keep] dropped.
+//
+//	Note      counts revocations; a user who had enough of them is looked at
+//	Walk      finds, in a walk over all tokens, the users of before the start
+//	Run       looks at one user after the other, until the store closes
+//
+// It keeps no record and reads none itself. That a token was revoked lasts: only the
+// record of it goes.
+package surplus
+
+import (
+	"cmp"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+
+	"gatehouse/storage/disk"
+	"gatehouse/storage/keys"
+	"gatehouse/storage/record"
+)
+
+// Keep is how many revoked tokens of a user the store keeps the records of, for
+// listings: those revoked last, and at times up to twice as many. Of each other it keeps
+// the end alone. Without that bound a script that makes a token for each of its runs, and
+// revokes it, would fill the disk.
+const Keep = 100
+
+// Token is a revoked token in the order of the revocations.
+type Token struct {
+	At int64 // ms
+	ID keys.ID
+}
+
+// Options are what the records are read and dropped by.
+type Options struct {
+	// Revoked returns some of a user's revoked tokens, those that follow a place, and the
+	// next place: empty when there are no more. The first place is empty.
+	Revoked func(owner record.UserID, after string) (list []Token, next string, err error)
+	// Drop drops the records of revoked tokens.
+	Drop func([]Token) error
+
+	Closing <-chan struct{}
+	Log     *slog.Logger
+}
+
+// Finder finds the users of whom too many revoked tokens are kept. Its methods may be
+// called from many goroutines.
+type Finder struct {
+	o       Options
+	mu      sync.Mutex
+	revoked map[record.UserID]int // revocations since this user's tokens were last looked at
+	due     []record.UserID       // those to look at
+	wake    chan struct{}
+}
+
+// New returns a finder.
+func New(o Options) *Finder {
+	return &Finder{o: o, revoked: make(map[record.UserID]int), wake: make(chan struct{}, 1)}
+}
+
+// Note counts revocations of one user's tokens.
+func (p *Finder) Note(owner record.UserID, n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.revoked[owner] += n; p.revoked[owner] < Keep {
+		return
+	}
+	delete(p.revoked, owner)
+	if !slices.Contains(p.due, owner) {
+		p.due = append(p.due, owner)
+	}
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (p *Finder) next() (owner record.UserID, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.due) == 0 {
+		return 0, false
+	}
+	owner, p.due = p.due[0], p.due[1:]
+	return owner, true
+}
+
+// Run drops the records of revoked tokens beyond those that are kept, until the
+// store closes.
+func (p *Finder) Run() {
+	for {
+		select {
+		case <-p.wake:
+		case <-p.o.Closing:
+			return
+		}
+		for owner, ok := p.next(); ok; owner, ok = p.next() {
+			err := p.DropOf(owner)
+			if errors.Is(err, disk.ErrClosed) {
+				return
+			}
+			if err != nil && !errors.Is(err, disk.ErrNoSpace) { // there is time: a later look finds them again
+				p.o.Log.Warn("records of revoked tokens are not yet dropped", "error", err)
+			}
+		}
+	}
+}
+
+// DropOf drops the records of a user's revoked tokens, except those revoked last.
+func (p *Finder) DropOf(owner record.UserID) error {
+	var kept []Token // sorted, the latest first
+	after := ""
+	for {
+		list, next, err := p.o.Revoked(owner, after)
+		if err != nil {
+			return err
+		}
+		kept = append(kept, list...)
+		slices.SortFunc(kept, func(a, b Token) int { return cmp.Compare(b.At, a.At) })
+		if len(kept) > Keep {
+			if err := p.o.Drop(kept[Keep:]); err != nil {
+				return err
+			}
+			kept = kept[:Keep]
+		}
+		if after = next; next == "" {
+			return nil
+		}
+	}
+}
+
+// Walk counts the revoked tokens of one user after the other in a walk over all, which a
+// checkpoint makes: Note was not told of those of before the start.
+type Walk struct {
+	owner record.UserID
+	n     int
+}
+
+// Take takes the next key of a user's token.
+func (r *Walk) Take(ownedKey []byte, p *Finder) {
+	if ownedKey[9] == 0 {
+		return
+	}
+	if owner := record.DecodeUserID(ownedKey[1:]); owner != r.owner {
+		*r = Walk{owner: owner}
+	}
+	if r.n++; r.n == 2*Keep {
+		p.Note(r.owner, r.n)
+	}
+}
