@@ -147,8 +147,8 @@ func (s *events) name() (string, bool) {
 	return "", false
 }
 
-func (s *events) user() (api.User, bool)     { return api.User{}, false }
-func (s *events) doomed() (revocation, bool) { return revocation{}, false }
+func (s *events) user() (api.User, bool)      { return api.User{}, false }
+func (s *events) revokes() (revocation, bool) { return revocation{}, false }
 
 func (s *events) start() tea.Cmd { return tea.Batch(s.table.start(), s.follow()) }
 

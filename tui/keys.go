@@ -124,7 +124,7 @@ func filter(m *model) tea.Cmd {
 }
 
 func revokeKey(m *model) tea.Cmd {
-	r, ok := m.screen().doomed()
+	r, ok := m.screen().revokes()
 	if !ok {
 		return nil
 	}

@@ -60,8 +60,8 @@ func (s *token) rested() bool           { return !s.asked && s.m.now().Sub(s.sin
 func (s *token) answered() time.Time    { return s.since }
 func (s *token) failure() error         { return s.err }
 
-func (s *token) name() (string, bool)       { return s.token.ID, true }
-func (s *token) doomed() (revocation, bool) { return named([]api.Token{s.token.Token}) }
+func (s *token) name() (string, bool)        { return s.token.ID, true }
+func (s *token) revokes() (revocation, bool) { return named([]api.Token{s.token.Token}) }
 
 // refresh asks for the token, and for the events that came since the last look.
 func (s *token) refresh() tea.Cmd {

@@ -118,7 +118,7 @@ func (s *tokens) name() (string, bool) {
 
 func (s *tokens) user() (api.User, bool) { return api.User{}, false }
 
-func (s *tokens) doomed() (revocation, bool) { return named(s.selected()) }
+func (s *tokens) revokes() (revocation, bool) { return named(s.selected()) }
 
 // matching is what A would revoke: all that the screen and the filter select.
 func (s *tokens) matching() revocation {

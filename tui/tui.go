@@ -11,24 +11,24 @@
 //	key     model.go      Update splits the message into keys; model.key gives each to the
 //	                      open box, else to the query line, else to the table of keys
 //	  |     keys.go       bindings: what R does, where, and its command twin; revokeKey
-//	  v                   asks the screen for what is doomed
+//	  v                   asks the screen what R revokes
 //	screen  users.go, tokens.go, review.go, user.go, token.go, events.go, status.go
-//	  |                   doomed names the tokens: the marked ones, the row under the cursor,
-//	  v                   or all that match (a revocation)
+//	  |                   revokes names the tokens: the marked ones, or the row under the
+//	  v                   cursor; for A, matching names all that match (a revocation)
 //	box     revoke_box.go asks the server what these tokens are now (lookUp), lists them
 //	  |                   with Cancel chosen, and waits for y or for the typed number
 //	  v
 //	work    revoke_work.go sends it in batches, or as one job of the server, shows the
 //	  |                   progress, and stops at esc; the answer comes to workBox.heard
 //	  v
-//	server  package admin  its comment has the rest of the path
+//	server  package server/admin: its comment has the rest of the path
 //
 // A screen is a table of rows from the server or a sheet of lines (screen.go). A table
 // (table.go) has marks and a query: filter, order and count (query.go). Package listing
 // has its columns and its list, which has the cursor and a window of the rows, and asks
-// for more; an answer to an older question is dropped. On a wide
-// terminal a pane beside the rows shows what enter would open (pane.go). connection.go
-// knows whether a server answers; draw.go puts the frame together.
+// for more; an answer to an older question is dropped. On a wide terminal a pane beside
+// the rows shows what enter would open (pane.go). connection.go knows whether a server
+// answers; draw.go puts the frame together.
 package tui
 
 import (

@@ -105,7 +105,7 @@ func (s *users) name() (string, bool) {
 
 func (s *users) user() (api.User, bool) { return s.current() }
 
-func (s *users) doomed() (revocation, bool) {
+func (s *users) revokes() (revocation, bool) {
 	var r revocation
 	for _, u := range s.selected() {
 		r.uids = append(r.uids, u.UID)
