@@ -65,9 +65,9 @@ func (t *table[T]) filterLine(width int) string {
 		left = " / "
 	}
 	right := t.position(width - text.Width(left) - min(text.Width(t.filter.value)+4, width/3))
-	room := width - text.Width(right) - 5
+	room := width - text.Width(right) - 6 // ends where the rows do
 	if left == "" {
-		return strings.Repeat(" ", max(room+3, 0)) + right
+		return strings.Repeat(" ", max(room+5, 0)) + right
 	}
 	return left + text.Left(t.filter.view(room, t.editing), room) + "  " + right
 }
