@@ -9,15 +9,15 @@ import (
 	"testing"
 )
 
-// harm is something that happens to a file of a store, or to its key.
+// harm is damage to a file of a store, or to its key.
 type harm struct {
 	name string
 	do   func(t *testing.T, dir string)
-	said bool // a restore says that it could not read something of the older store
-	lost bool // nothing is left that tells of the ends since the backup
+	said bool // a restore reports that it could not read a part of the older store
+	lost bool // nothing is left that records the ends since the backup
 }
 
-// altered is a harm that changes what a file contains.
+// altered returns a harm that changes the content of a file.
 func altered(name string, fn func(b []byte) []byte) func(*testing.T, string) {
 	return func(t *testing.T, dir string) {
 		t.Helper()
@@ -63,7 +63,7 @@ func halved(name string) func(*testing.T, string) {
 	return altered(name, func(b []byte) []byte { return b[:len(b)/2] })
 }
 
-// flippedAt flips a bit at a part of what is written in a file.
+// flippedAt flips a bit at a given fraction of a file's content.
 func flippedAt(name string, part float64) func(*testing.T, string) {
 	return altered(name, func(b []byte) []byte {
 		if used := len(bytes.TrimRight(b, "\x00")); used > 0 {
@@ -87,7 +87,7 @@ func harms() (list []harm) {
 		"uses":       {"store/uses/*"},
 		"format":     {"store/format"},
 	} {
-		said := what == "journal" // but the index has the ends too
+		said := what == "journal" // the index still has the ends
 		for _, name := range names {
 			list = append(list, harm{what + " empty", emptied(name), said, false}, harm{what + " missing", removed(name), said, false})
 			if what == "uses" {
@@ -110,7 +110,7 @@ func harms() (list []harm) {
 		harm{name: "journal and checkpoint missing", do: removed("store/journal", "store/checkpoint"), said: true},
 		harm{name: "last segment missing", do: func(t *testing.T, dir string) {
 			segments := matching(t, dir, "store/journal/*.seg")
-			for _, file := range segments[max(0, len(segments)-2):] { // it, and the reserve
+			for _, file := range segments[max(0, len(segments)-2):] { // the last segment, and the reserve
 				if err := os.Remove(file); err != nil {
 					t.Fatal(err)
 				}
@@ -125,8 +125,9 @@ func harms() (list []harm) {
 	)
 }
 
-// What a message says to do about a store that is refused helps: the store works
-// then, and nothing that had ended is back as far as it could still be read.
+// The advice in the error of a refused store helps: afterwards the store works,
+// and nothing that had ended is valid again, as far as the ends can still be
+// read.
 func TestAdvice(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
@@ -150,7 +151,7 @@ func TestAdvice(t *testing.T) {
 	}
 }
 
-// openedWell opens a store, which must be right unless it is refused.
+// openedWell opens a store, which must give right answers unless it is refused.
 func openedWell(t *testing.T, dir string, opts Options, want answers, secrets []string) error {
 	t.Helper()
 	s, err := Open(dir, opts)
@@ -167,7 +168,8 @@ func openedWell(t *testing.T, dir string, opts Options, want answers, secrets []
 	return nil
 }
 
-// followAdvice does each thing that a message says, in a store of its own.
+// followAdvice follows each piece of advice in a message, each in its own copy
+// of the store.
 func followAdvice(t *testing.T, said error, h harm, dir, base string, opts Options, want answers, secrets []string, backup []byte) {
 	t.Helper()
 	text := said.Error()

@@ -6,12 +6,12 @@ import (
 	"gatehouse/storage/record"
 )
 
-// allowance is how many tokens of a user work, at most. It is the writer's: all
-// changes wait for it, so it must not look at a user's tokens one by one at
-// each that is made, or is refused.
+// allowance says how many working tokens a user holds. Only the writer uses it.
+// All changes wait for the writer, so it must not read a user's tokens one by
+// one each time a token is created or refused.
 type allowance struct {
 	held  int
-	until int64 // ms; before that, and before a revocation, it can be no fewer
+	until int64 // ms; the count can't fall before then, except by a revocation
 }
 
 // checkAllowance returns ErrTooMany when the user holds all the tokens it may.
@@ -35,9 +35,9 @@ func (t *tx) checkAllowance(owner UserID) error {
 	return nil
 }
 
-// measure counts a user's tokens. Beyond as many expired ones as there may be
-// tokens, the oldest of these are revoked, more than have been made since the
-// last time: somebody may make tokens of a minute for years.
+// measure counts a user's tokens. When more expired tokens remain than the user
+// may hold, it revokes the oldest of them, more than were created since the
+// last time: a script may create one-minute tokens for years.
 func (t *tx) measure(owner UserID) (allowance, error) {
 	most := t.s.bounds.Load().MaxPerUser
 	var held []ID

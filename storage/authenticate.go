@@ -9,27 +9,27 @@ import (
 	"gatehouse/storage/wallclock"
 )
 
-// Bearer is who a token speaks for: see package verify.
+// Bearer is the user that a token speaks for: see package verify.
 type Bearer = verify.Bearer
 
-// What is known of a token's uses.
+// The types that describe a token's uses.
 type (
 	Usage  = record.Usage
 	Seen   = record.Seen
 	Origin = record.Origin
 )
 
-// Identify tells which token of this installation a text is, live or not, and
-// of which generation. It reads nothing.
+// Identify returns the id and the generation that a token's text names, if this
+// installation made it. The token may be dead. Identify reads nothing.
 func (s *Store) Identify(text string) (id ID, generation byte, ok bool) {
 	return s.keys.Identify(text)
 }
 
-// Authenticate returns whose token a text is, and counts the use. It returns
-// ErrRefused for a text that is no live token of this installation, may not be
-// used from that address, or belongs to a user who is not active; it never says
-// which. Another error says that the record could not be read,
-// or that the end of a rotated secret could not be written.
+// Authenticate returns the bearer of a token and counts the use. It returns
+// ErrRefused for a text that is not a live token of this installation, for a
+// token that may not be used from that address, and for a token of a user who
+// is not active; it never says which. Any other error means that the record
+// could not be read, or that the end of a rotated secret could not be written.
 func (s *Store) Authenticate(text string, from Origin) (Bearer, error) {
 	b, e, err := s.verifier.Inspect(text, from.Address, true)
 	if err == nil {
@@ -44,7 +44,7 @@ func (s *Store) Authenticate(text string, from Origin) (Bearer, error) {
 	return b, err
 }
 
-// Inspect returns whose token a text is, as Authenticate does for a use from that
+// Inspect returns the bearer of a token as Authenticate does for a use from that
 // address, or ErrRefused. It counts no use.
 func (s *Store) Inspect(text string, from netip.Addr) (Bearer, error) {
 	b, _, err := s.verifier.Inspect(text, netip.Addr{}, false)
@@ -54,7 +54,7 @@ func (s *Store) Inspect(text string, from netip.Addr) (Bearer, error) {
 	return b, err
 }
 
-// newVerifier makes the verifier. The table must be there.
+// newVerifier makes the verifier. The table must exist.
 func newVerifier(s *Store) *verify.Verifier {
 	return verify.New(verify.Options{
 		Keys: s.keys, Owners: s.table.Owners, Find: s.lookup, Read: s.Token, Now: s.clock.Now,

@@ -32,8 +32,8 @@ func eventsOf(t *testing.T, s *Store) (list []string) {
 	return list
 }
 
-// The audit log comes back as it was, of many segments, after a pruning and a restore,
-// and goes on.
+// An audit log of many segments comes back unchanged after pruning and a restore, and
+// goes on.
 func TestBackupHasTheLog(t *testing.T) {
 	dir, opts := t.TempDir(), Options{Segment: 8 << 10}
 	s := openWith(t, dir, opts)
@@ -57,7 +57,7 @@ func TestBackupHasTheLog(t *testing.T) {
 	s.Close()
 	for name, to := range map[string]string{"over the store": dir, "elsewhere": t.TempDir()} {
 		t.Run(name, func(t *testing.T) {
-			if to != dir { // where the key comes later
+			if to != dir { // the key comes later here
 				restoreTo(t, backup, to, opts)
 				put(t, filepath.Join(to, "key"), must[[]byte](t)(os.ReadFile(filepath.Join(dir, "key"))), 0o600)
 			} else {
@@ -118,8 +118,8 @@ func joined(list []chunkOf) []byte {
 	return out
 }
 
-// A backup that is put together from several is refused, and the directory is as it
-// was: with the key at once, without it by the first start.
+// A backup that is combined from several is refused, and the directory stays as it
+// was. With the key the restore refuses it; without the key the first start does.
 func TestBackupOfParts(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
@@ -147,7 +147,7 @@ func TestBackupOfParts(t *testing.T) {
 			"and repeated": append(append(append([]chunkOf{}, newer[:n+1]...), older[n]), newer[n+1:]...),
 		} {
 			if name == "and before" && slices.EqualFunc(older[n+1:], newer[n+1:], func(a, b chunkOf) bool { return bytes.Equal(a.data, b.data) }) {
-				continue // all of it is the older
+				continue // this is just the older backup
 			}
 			backup := joined(list)
 			t.Run(fmt.Sprintf("part %d, %c, %s", n, older[n].kind, name), func(t *testing.T) {
@@ -166,7 +166,7 @@ func TestBackupOfParts(t *testing.T) {
 				}
 				put(t, filepath.Join(to, "key"), key, 0o600)
 				if s, err := Open(to, Options{}); err == nil {
-					wantDead(t, s, secret) // it has all of the newer log, which is genuine
+					wantDead(t, s, secret) // it has all of the newer log, which is authentic
 					s.Close()
 				}
 			})
@@ -174,7 +174,8 @@ func TestBackupOfParts(t *testing.T) {
 	}
 }
 
-// A backup whose log was damaged in an old segment has what comes after that.
+// If the log is damaged in an old segment, a backup has the records after the
+// damage.
 func TestBackupOfADamagedLog(t *testing.T) {
 	dir, opts := t.TempDir(), Options{Segment: 8 << 10}
 	s := openWith(t, dir, opts)
@@ -201,8 +202,8 @@ func TestBackupOfADamagedLog(t *testing.T) {
 	}
 }
 
-// A backup has each use that was answered before it, though nothing was brought into
-// the index for it.
+// A backup has each use that was answered before the backup, although the backup
+// brings nothing into the index.
 func TestBackupHasUses(t *testing.T) {
 	dir, clock := t.TempDir(), newClock()
 	opts := timed(t, clock)
@@ -226,8 +227,8 @@ func TestBackupHasUses(t *testing.T) {
 	wantLive(t, s, never)
 }
 
-// A restore that is interrupted, at whatever moment, leaves the directory as it was;
-// what a killed one has left goes with the next start, and with the next restore.
+// A restore that is interrupted at any moment leaves the directory as it was. The
+// next start, or the next restore, removes what a killed restore has left.
 func TestRestoreInterrupted(t *testing.T) {
 	dir, opts := t.TempDir(), Options{}
 	s := open(t, dir)
@@ -244,7 +245,7 @@ func TestRestoreInterrupted(t *testing.T) {
 	}
 	s.Close()
 	steps := map[string]bool{}
-	for range 3 { // of the moments that there are, each once
+	for range 3 { // each possible moment once
 		for _, b := range [][]byte{backup, second} {
 			before := contents(t, dir)
 			ctx, cancel := context.WithCancel(t.Context())
@@ -294,8 +295,8 @@ done:
 	}
 }
 
-// The journal of a backup may end later than its records, as while the index is behind
-// on a full disk: a revocation of that time is in it.
+// The journal of a backup may end later than its records, for example while the index
+// is behind on a full disk. It then has the revocations of that time.
 func TestBackupWhileBehind(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
@@ -316,7 +317,7 @@ func TestBackupWhileBehind(t *testing.T) {
 	if err != nil || m.Log != s.journal.End() || m.Log == (journal.Position{}) || m.Sequence >= m.Last() {
 		t.Errorf("got %+v, %v, want a log to %v", m, err, s.journal.End())
 	}
-	full.Store(false) // or it can't be closed
+	full.Store(false) // otherwise the store can't be closed
 	to := t.TempDir()
 	put(t, filepath.Join(to, "key"), must[[]byte](t)(os.ReadFile(filepath.Join(dir, "key"))), 0o600)
 	restoreTo(t, made, to, Options{})

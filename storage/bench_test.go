@@ -23,9 +23,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// BenchmarkCreate compares durable creations a second: of this store, and of
-// plain Badger, synced, with a transaction for each creation of the same
-// records. Beside them stands what the disk itself does in the same minute.
+// BenchmarkCreate compares the durable creations a second of this store with
+// those of plain, synced Badger, which puts the same records in one transaction
+// for each creation. It also reports how fast the disk itself is in the same
+// minute.
 func BenchmarkCreate(b *testing.B) {
 	for _, clients := range []int{1, 32, 128} {
 		b.Run(fmt.Sprintf("clients=%d/gatehouse", clients), func(b *testing.B) {
@@ -61,7 +62,7 @@ func BenchmarkCreate(b *testing.B) {
 	}
 }
 
-// benchStore opens a store with users enough that none has many tokens.
+// benchStore opens a store with so many users that none has many tokens.
 func benchStore(b *testing.B, dir string) (s *Store, users []UserID) {
 	b.Helper()
 	s = openWith(b, dir, Options{})
@@ -81,7 +82,7 @@ func benchStore(b *testing.B, dir string) (s *Store, users []UserID) {
 	return s, users
 }
 
-// creations has clients call create b.N times in all.
+// creations makes clients call create b.N times in all.
 func creations(b *testing.B, clients int, create func(n int) error) {
 	b.Helper()
 	raw := diskSyncs(b)
@@ -104,8 +105,8 @@ func creations(b *testing.B, clients int, create func(n int) error) {
 	b.ReportMetric((raw+diskSyncs(b))/2, "disk-syncs/s")
 }
 
-// diskSyncs is how often a second the disk makes 512 bytes durable, in space
-// that has been written before.
+// diskSyncs returns how often a second the disk makes 512 bytes durable, in
+// space that was written before.
 func diskSyncs(b *testing.B) float64 {
 	b.Helper()
 	f, err := os.Create(filepath.Join(b.TempDir(), "raw"))
@@ -134,8 +135,8 @@ func diskSyncs(b *testing.B) float64 {
 	return times / time.Since(start).Seconds()
 }
 
-// BenchmarkRevoke is one durable revocation after the other, while 5,000
-// verifications a second go on, and their last uses are flushed or are not.
+// BenchmarkRevoke makes one durable revocation after the other during 5,000
+// verifications a second, with and without flushing their last uses.
 func BenchmarkRevoke(b *testing.B) {
 	for _, flushed := range []bool{true, false} {
 		b.Run(fmt.Sprintf("flushed=%v", flushed), func(b *testing.B) {
@@ -160,7 +161,7 @@ func BenchmarkRevoke(b *testing.B) {
 						var err error
 						if flushed {
 							_, err = s.Authenticate(text, home)
-						} else { // all of it but the use
+						} else { // everything except the use
 							id, _, _ := s.keys.Identify(text)
 							_, _, err = s.lookup(id)
 						}
@@ -196,8 +197,8 @@ func BenchmarkRevoke(b *testing.B) {
 	}
 }
 
-// importTokens makes tokens as the demonstration does, and reveals them when
-// they are wanted.
+// importTokens makes tokens as the demonstration does, and reveals them if
+// secrets is not nil.
 func importTokens(b *testing.B, s *Store, users []UserID, n int, secrets *[]string) (ids []ID) {
 	b.Helper()
 	for len(ids) < n {
@@ -269,15 +270,16 @@ func BenchmarkAuthenticate(b *testing.B) {
 	})
 }
 
-// otherInstallation is a token of right form and checksum from elsewhere.
+// otherInstallation returns a token of another installation, with a valid form
+// and checksum.
 func otherInstallation(b *testing.B) string {
 	b.Helper()
 	elsewhere := keys.Ring{Tokens: map[byte][32]byte{1: {1}}}.TokenKeys()
 	return elsewhere.Secret(keys.NewID(1), 0).Reveal()
 }
 
-// cpu reports the processor's time of each round, which a busy machine changes
-// less than the clock's.
+// cpu reports the processor time of each round, which depends less on the load
+// of the machine than the elapsed time.
 func cpu(b *testing.B) (end func()) {
 	spent := func() float64 {
 		var u unix.Rusage

@@ -21,31 +21,32 @@ import (
 	"gatehouse/storage/wallclock"
 )
 
-// A checkpoint is a snapshot in the store itself. From it and the journal after
-// it the index is built again; what the journal has before it may go.
+// A checkpoint is a snapshot in the store itself. The index can be rebuilt from
+// it and from the journal after it, so the journal before it may be dropped.
 const (
 	checkpointEvery = 24 * time.Hour
 	checkpointGrown = 256 << 20 // bytes of journal since the last one
 )
 
-// checkpoints makes the checkpoints, and leaves the table's file with each.
+// checkpoints makes the checkpoints, and writes the table's file with each.
 type checkpoints struct {
 	s    *Store
 	file checkpoint.File
 
-	// What drops the events that a checkpoint covers, and that are old.
+	// Drops old events that a checkpoint covers.
 	retention *audit.Retention
 
-	busy atomic.Bool // one is being made; what follows is for the goroutine that has set it
+	busy atomic.Bool // one is being made; the goroutine that set it owns the fields below
 	at   time.Time   // when the last one was made
 	size int64       // of the log then
 
-	// Once the index is compared: no table has been left that the next start could go by.
+	// Set once the index is compared, until a table is written that the next start can
+	// use.
 	tableDue bool
 }
 
-// start has a checkpoint made, if one is due. The upkeep does not wait for it: a kill
-// loses the uses that it has not yet written.
+// start makes a checkpoint in the background, if one is due. The upkeep does not wait
+// for it: a kill would lose the uses not yet written in that time.
 func (c *checkpoints) start(ctx context.Context) {
 	s := c.s
 	if c.busy.Swap(true) {
@@ -57,17 +58,17 @@ func (c *checkpoints) start(ctx context.Context) {
 	})
 }
 
-// makeIfDue makes a checkpoint when the last is old or far behind, and drops
-// what the journal need not keep.
+// makeIfDue makes a checkpoint when the last one is old or far behind, and
+// drops what the journal no longer needs.
 func (c *checkpoints) makeIfDue(ctx context.Context) {
 	s := c.s
 	select {
-	case <-s.opening.compared: // what is not yet compared is no ground to build on
+	case <-s.opening.compared: // never build on an index that is not compared yet
 	default:
 		return
 	}
 	if !s.uses.Recovered() {
-		return // it would wait for that
+		return // the checkpoint would wait for that
 	}
 	if c.tableDue {
 		c.renewTable()
@@ -76,7 +77,7 @@ func (c *checkpoints) makeIfDue(ctx context.Context) {
 	now, size := s.opts.Now(), s.journal.Size()
 	grown, most := size-c.size, s.bounds.Load().MostEvents
 	large := most > 0 && size > most && grown > most/16
-	age := now.Sub(c.at) // less than 0: it was made by a clock that was ahead
+	age := now.Sub(c.at) // negative if the clock was ahead when it was made
 	if age >= 0 && age < s.opts.Checkpoints && grown < checkpointGrown && !large || s.Writable() != nil {
 		return
 	}
@@ -94,8 +95,8 @@ func (c *checkpoints) makeIfDue(ctx context.Context) {
 	c.size = s.journal.Size()
 }
 
-// writeTable writes the table's file. When there is no room, the one that was left
-// before stays: the next start has more to catch up with.
+// writeTable writes the table's file. When there is no room the previous file
+// stays, and the next start has more to catch up with.
 func (c *checkpoints) writeTable(m table.Moment) error {
 	s := c.s
 	if s.space.Lack(s.table.FileSize()+s.space.Watermark()) != nil {
@@ -104,7 +105,7 @@ func (c *checkpoints) writeTable(m table.Moment) error {
 	return s.table.WriteFile(s.path("table"), s.seals, m)
 }
 
-// renewTable leaves the table for a start after a kill.
+// renewTable writes the table's file for a start after a kill.
 func (c *checkpoints) renewTable() {
 	s := c.s
 	at := s.table.Position()
@@ -115,7 +116,7 @@ func (c *checkpoints) renewTable() {
 	if err := c.writeTable(table.Moment{Position: *at}); err != nil {
 		s.opts.Log.Warn("a start after a kill will take longer", "error", err)
 	}
-	debug.FreeOSMemory() // what writing it left behind
+	debug.FreeOSMemory() // the garbage of writing it
 }
 
 func (c *checkpoints) write(ctx context.Context) (m backup.Manifest, err error) {
@@ -125,8 +126,8 @@ func (c *checkpoints) write(ctx context.Context) (m backup.Manifest, err error) 
 		return m, err
 	}
 	defer os.Remove(f.Name()) // does nothing after the rename
-	// The uses come first: what the checkpoint says of a token is what the log of uses
-	// goes on from.
+	// The uses come first: the log of uses continues from what the checkpoint says
+	// about a token.
 	if err = s.upkeep.flush(ctx); err == nil {
 		m, err = c.snapshot(ctx, f, false)
 	}
@@ -154,8 +155,8 @@ func (s *Store) Snapshot(ctx context.Context, out io.Writer) (m backup.Manifest,
 	return s.checkpoints.snapshot(ctx, out, true)
 }
 
-// awaitUses waits until what a kill has left in the log of uses is counted, or there
-// is no room on the disk to count it.
+// awaitUses waits until the uses that a kill left in the log of uses are counted. It
+// does not wait if the disk has no room to count them.
 func (c *checkpoints) awaitUses(ctx context.Context) error {
 	s := c.s
 	for {
@@ -174,7 +175,7 @@ func (c *checkpoints) awaitUses(ctx context.Context) error {
 	}
 }
 
-// snapshot writes a backup or, without the log, a checkpoint.
+// snapshot writes a backup if withLog is set, and otherwise a checkpoint.
 func (c *checkpoints) snapshot(ctx context.Context, out io.Writer, withLog bool) (backup.Manifest, error) {
 	s := c.s
 	ctx, cancel := c.untilClosing(ctx)
@@ -192,8 +193,8 @@ func (c *checkpoints) snapshot(ctx context.Context, out io.Writer, withLog bool)
 	return source.Write(ctx, out, withLog)
 }
 
-// untilClosing is a context that also ends when the store closes, with ErrClosed as its
-// cause.
+// untilClosing returns a context that also ends when the store closes. Its cause is
+// then ErrClosed.
 func (c *checkpoints) untilClosing(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	go func() {
@@ -219,16 +220,16 @@ func (s *Store) NoteBackup(by Actor) error {
 	})
 }
 
-// LastBackup is when the last backup was made, in ms; 0: never, as far as is
-// known.
+// LastBackup returns when the last backup was made, in ms; 0: never, or
+// unknown.
 func (s *Store) LastBackup() int64 {
 	b, _ := os.ReadFile(s.path("backed-up"))
 	ms, _ := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
 	if ms > s.clock.Now()+wallclock.Tolerance.Milliseconds() {
-		return 0 // by a clock that was ahead: when it was, nobody knows
+		return 0 // the clock was ahead: the real time is unknown
 	}
 	return ms
 }
 
-// Free is what the file system has left for the store, in bytes.
+// Free returns how many bytes the file system has left for the store.
 func (s *Store) Free() int64 { return int64(min(s.space.Left(), 1<<62)) }

@@ -12,17 +12,17 @@ import (
 	"gatehouse/storage/uses"
 )
 
-// While a checkpoint is being made, uses go to their log as ever: a kill takes
-// those of a second, not of the whole checkpoint.
+// While a checkpoint is being made, uses still go to their log: a kill loses
+// those of a second, not those of the whole checkpoint.
 func TestUsesDuringCheckpoint(t *testing.T) {
 	clock := newClock()
 	s := openWith(t, t.TempDir(), timed(t, clock))
 	id, secret := create(t, s, addUser(t, s, "alice@example.com"))
 	<-s.opening.compared
 	<-s.Counted()
-	s.uses.RLock() // a checkpoint waits for it
+	s.uses.RLock() // a checkpoint waits for this lock
 	clock.Move(2 * checkpointEvery)
-	time.Sleep(2 * time.Second) // or longer: it has begun
+	time.Sleep(2 * time.Second) // at least: the checkpoint has begun
 	clock.Move(time.Minute)
 	wantLive(t, s, secret)
 	want := record.UsedAt(clock.Milli())
@@ -39,12 +39,12 @@ func TestUsesDuringCheckpoint(t *testing.T) {
 	wantUsed(t, s, id, clock.Milli())
 }
 
-// logged is the latest use that the log of uses has.
+// logged returns the latest use in the log of uses.
 func logged(t *testing.T, s *Store) (last record.LastUse) {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.CopyFS(filepath.Join(dir, "uses"), os.DirFS(s.path("uses"))); err != nil {
-		return 0 // a segment was dropped just now
+		return 0 // a segment was just dropped
 	}
 	l, err := uses.Open(filepath.Join(dir, "uses"), s.seals, s.opts.Log)
 	if err == nil {

@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// childDir names the variable by which a test runs this binary again, as a
+// childDir is the variable with which a test runs this binary again, as a
 // process that holds a store and can be killed.
 const childDir = "GATEHOUSE_TEST_CHILD"
 
@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// childMain serves a store by standard input and output until they close.
+// childMain serves a store on standard input and output until they close.
 func childMain(dir string) int {
 	s, err := Open(dir, Options{MaxPerUser: 1 << 20, Early: true, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
 	if err != nil {
@@ -54,7 +54,7 @@ func childMain(dir string) int {
 	return 0
 }
 
-// Child is what the process offers. It is exported for net/rpc.
+// Child has the methods that the process offers. It is exported for net/rpc.
 type Child struct{ s *Store }
 
 // None is for calls that take or return nothing.
@@ -66,7 +66,7 @@ type Made struct {
 	Secret string
 }
 
-// Ask is for a token.
+// Ask asks for a token.
 type Ask struct {
 	Owner   UserID
 	Name    string
@@ -89,7 +89,7 @@ func (c *Child) Create(a Ask, m *Made) error {
 	return err
 }
 
-// Use tells whether the token lives.
+// Use reports whether the token is live.
 func (c *Child) Use(secret string, live *bool) error {
 	_, err := c.s.Authenticate(secret, home)
 	*live = err == nil
@@ -118,13 +118,13 @@ func (c *Child) List(owner UserID, listed *[]Listed) error {
 	return err
 }
 
-// Behind tells whether the index lacks what the journal has.
+// Behind reports whether the index lacks records of the journal.
 func (c *Child) Behind(_ None, behind *bool) error {
 	*behind = c.s.index.Behind() != nil
 	return nil
 }
 
-// Checkpoint makes one.
+// Checkpoint makes a checkpoint.
 func (c *Child) Checkpoint(_ None, _ *None) error {
 	_, err := c.s.checkpoints.write(context.Background())
 	return err
@@ -174,7 +174,7 @@ func (c *child) wait() error {
 	return c.ended
 }
 
-// dead ends the test, since the process did.
+// dead ends the test because the process has ended.
 func (c *child) dead(err error) {
 	c.t.Helper()
 	c.cmd.Process.Kill()
@@ -200,14 +200,14 @@ func (c *child) kill() {
 func (c *child) stop() {
 	c.t.Helper()
 	c.Close()
-	timer := time.AfterFunc(patience, func() { c.cmd.Process.Signal(syscall.SIGQUIT) }) // with all the stacks
+	timer := time.AfterFunc(patience, func() { c.cmd.Process.Signal(syscall.SIGQUIT) }) // dumps all stacks
 	defer timer.Stop()
 	if err := c.wait(); err != nil {
 		c.t.Fatalf("stopped: %v\n%s", err, tail(c.stderr.String()))
 	}
 }
 
-// call fails the test when the process is gone; the store's errors it returns.
+// call fails the test if the process is gone. It returns errors of the store.
 func (c *child) call(method string, args, reply any) error {
 	err := c.Call("Store."+method, args, reply)
 	var said rpc.ServerError

@@ -11,8 +11,8 @@ import (
 	"gatehouse/storage/storagetest"
 )
 
-// booted returns the options of a store that also knows for how long the system
-// has run, and so sees when its clock is set.
+// booted returns the options of a store that also knows how long the system has
+// run, and so notices when its clock is set.
 func booted(t testing.TB, c *storagetest.Clock) Options {
 	o := timed(t, c)
 	o.Boot = c.Boot
@@ -21,7 +21,7 @@ func booted(t testing.TB, c *storagetest.Clock) Options {
 
 const year = 365 * 24 * time.Hour
 
-// write appends events until the journal has so many more segments.
+// write appends events until the journal has that many more segments.
 func write(t *testing.T, s *Store, segments int) {
 	t.Helper()
 	for want := len(s.journal.Segments()) + segments; len(s.journal.Segments()) < want; {
@@ -45,7 +45,7 @@ func keeping(t *testing.T, segments int) (*Store, *storagetest.Clock) {
 	return s, m
 }
 
-// TestOldEventsAreHeld: what is dropped because of its age can't be undone.
+// TestOldEventsAreHeld: dropping events because of their age can't be undone.
 func TestOldEventsAreHeld(t *testing.T) {
 	for name, c := range map[string]struct {
 		segments int
@@ -62,9 +62,9 @@ func TestOldEventsAreHeld(t *testing.T) {
 		"many, by a clock that jumps": {20, func(m *storagetest.Clock) { m.Move(10 * keep) }, false, "the clock says"},
 	} {
 		s, m := keeping(t, c.segments)
-		first := s.journal.FirstSequence() // the flusher, too, drops what is old
+		first := s.journal.FirstSequence() // the upkeep drops old events too
 		c.then(m)
-		write(t, s, 1) // the clock of the newest is wrong, too
+		write(t, s, 1) // the newest segment begins with the wrong clock, too
 		settle(t, s)
 		if went := s.journal.FirstSequence() > first; went != c.goes {
 			t.Errorf("%s: events went: %t, want %t", name, went, c.goes)
@@ -89,8 +89,8 @@ func TestOldEventsAreHeld(t *testing.T) {
 	}
 }
 
-// TestWrongTimesInTheJournal: some segments were begun by a clock that was wrong. They
-// neither keep what is old forever, nor have what is young dropped.
+// TestWrongTimesInTheJournal: some segments were begun with a wrong clock. They
+// neither keep old events forever nor cause young events to be dropped.
 func TestWrongTimesInTheJournal(t *testing.T) {
 	s, m := keeping(t, 1)
 	for _, wrong := range []time.Duration{10 * year, -55 * year, 10 * year} {
@@ -162,7 +162,7 @@ func TestUseByAWrongClock(t *testing.T) {
 				m.Pass(time.Minute)
 				use(secret, elsewhere)
 				use(other, elsewhere)
-				late, lateSecret := create(t, s, u) // made by the wrong clock
+				late, lateSecret := create(t, s, u) // created with the wrong clock
 				use(lateSecret, elsewhere)
 				wantPast(t, s, m, again, once, late, never)
 				next()
@@ -194,7 +194,7 @@ func TestUseByAWrongClock(t *testing.T) {
 					next()
 				}
 
-				// What was not used since then is idle some day.
+				// Tokens that were not used since then become idle some day.
 				m.Pass(idle + time.Hour)
 				ids, err := s.MatchTokens(TokenFilter{IdleSince: m.Milli() - idle.Milliseconds()})
 				if err != nil || len(ids) != 4 {
@@ -223,7 +223,7 @@ func sum(list []int64) (n int64) {
 	return n
 }
 
-// wantPast looks for times to come in what is shown.
+// wantPast fails if the store shows a time in the future.
 func wantPast(t *testing.T, s *Store, m *storagetest.Clock, ids ...ID) {
 	t.Helper()
 	now := m.Milli()
@@ -240,7 +240,8 @@ func wantPast(t *testing.T, s *Store, m *storagetest.Clock, ids ...ID) {
 	}
 }
 
-// TestBefore1970: what happens then, happens at the beginning of 1970, and is no end.
+// TestBefore1970: what happens before 1970 counts as happening at its beginning, and
+// ends nothing.
 func TestBefore1970(t *testing.T) {
 	dir, m := t.TempDir(), newClock()
 	s := openWith(t, dir, booted(t, m))
@@ -281,8 +282,8 @@ func TestBefore1970(t *testing.T) {
 	wantUsed(t, s, id, m.Milli())
 }
 
-// TestEndsByAWrongClock: an end that a clock set ahead has put into the far future is
-// none to wait for, when it is right again.
+// TestEndsByAWrongClock: if a clock that was ahead has put an end into the far
+// future, nothing waits for that end once the clock is right again.
 func TestEndsByAWrongClock(t *testing.T) {
 	m := newClock()
 	s := openWith(t, t.TempDir(), booted(t, m))

@@ -27,9 +27,9 @@ func (c *Child) Import(b Batch, _ *None) error {
 	return err
 }
 
-// flushed waits until Badger has made files of the memory tables that are full,
-// as it has begun to with room enough: a table whose log is gone is a file.
-// If all of the room were taken before that, the result would be a matter of luck on a
+// flushed waits until Badger has made files from its full memory tables, which it
+// began while there was room: when the log of a table is gone, the table is a file. If
+// all of the room were taken before that, the result would be a matter of luck on a
 // slow machine.
 func flushed(t *testing.T, dir string) {
 	t.Helper()
@@ -42,9 +42,9 @@ func flushed(t *testing.T, dir string) {
 	})
 }
 
-// The disk fills to the last byte while Badger compacts what it has been given,
-// and stays so: the compactions wait. So do they after a kill, when the store is
-// opened on a disk as full. What can't wait is over by then: the flushes.
+// The disk fills to the last byte while Badger compacts, and stays full: the
+// compactions wait. They also wait after a kill, when the store is opened on the
+// same full disk. The flushes can't wait, but they are over by then.
 func TestDiskFillsDuringCompactions(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
@@ -76,7 +76,7 @@ func TestDiskFillsDuringCompactions(t *testing.T) {
 				}
 			})
 		}
-		time.Sleep(time.Duration(round) * 300 * time.Millisecond) // to meet it at different work
+		time.Sleep(time.Duration(round) * 300 * time.Millisecond) // to fill the disk during different work
 		f.leave(t, index.Floor, 1<<20, 8*time.Millisecond)
 		wg.Wait()
 		flushed(t, dir)
@@ -85,13 +85,13 @@ func TestDiskFillsDuringCompactions(t *testing.T) {
 		if round%2 == 1 {
 			c.kill()
 			c = startChild(t, dir)
-			// It answers before its index is open, and what the opening writes needs the
-			// room that it has made for it.
+			// The store answers before its index is open, and the opening needs the room
+			// that it has made for its writes.
 			if err := c.call("List", owner, new([]Listed)); err != nil {
 				c.dead(err)
 			}
 			flushed(t, dir)
-			f.fill(4096, 0) // what the opening has let go
+			f.fill(4096, 0) // the space that the opening has freed
 		}
 		time.Sleep(2 * time.Second) // compactions begin at random within a second
 		if err := create(); err == nil || !strings.Contains(err.Error(), ErrNoSpace.Error()) {
@@ -103,8 +103,8 @@ func TestDiskFillsDuringCompactions(t *testing.T) {
 	c.stop()
 }
 
-// A store whose compaction waits for the disk can be closed, and opened again
-// as after a kill.
+// While a compaction waits for the disk, the store can be closed, and opened
+// again as after a kill.
 func TestCloseWhileACompactionWaits(t *testing.T) {
 	dir := t.TempDir()
 	var secrets []string
@@ -125,7 +125,7 @@ func TestCloseWhileACompactionWaits(t *testing.T) {
 		full := shortOf(s)
 		full.Store(true)
 		if tables, _ := filepath.Glob(filepath.Join(dir, "store", "index", "*.sst")); len(tables) >= 5 {
-			for range 200 { // or it was quicker than the disk was full: again, then
+			for range 200 { // the compaction may finish before the disk is full: then try again
 				if waits = s.index.Held(); waits {
 					break
 				}
@@ -133,7 +133,7 @@ func TestCloseWhileACompactionWaits(t *testing.T) {
 			}
 		}
 		if waits {
-			s.space.MeasureBy(func(string) (uint64, error) { return index.Floor, nil }) // room for closing, except for this
+			s.space.MeasureBy(func(string) (uint64, error) { return index.Floor, nil }) // room for closing, but not for the compaction
 		} else {
 			full.Store(false)
 		}

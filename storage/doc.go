@@ -8,19 +8,20 @@
 // is stored as its SHA-256, a password as an argon2id hash sealed with a key of the
 // keyring.
 //
-// [Store] is the domain: its exported methods are what can be done with users and
-// tokens. Below it are packages that know no Store, and the types that join them:
+// [Store] is the domain: its exported methods are the operations on users and
+// tokens. Below it are packages that do not know Store, and the types that join
+// them:
 //
 //	journal    the log: the truth, and the audit log
 //	table      projection 1: what verification reads, in memory
 //	index      projection 2: what listings and rare reads need, in Badger
 //	uses       how the last uses come from the table to the index
-//	verify     whose token a text is
+//	verify     finds the user that a token speaks for
 //	checkpoint the store as one file, from which the index is filled again; backups
 //	writer     runs the changes, appends them to the log, and applies them to both projections
-//	opening    brings a store from its files to where it answers everything
-//	stopping   the way back
-//	upkeep     what is done each second
+//	opening    takes a store from its files to the point where it answers every request
+//	stopping   closes it again
+//	upkeep     the work of each second
 //
 // # Where to look
 //
@@ -28,11 +29,11 @@
 //   - Where a revocation becomes durable: [Store.RevokeTokens] hands tx.revoke to the
 //     writer; writer.commitSome appends it to the log, which syncs, and only then takes
 //     the token out of the table and answers.
-//   - Where lastUsed is flushed: a verification leaves it in the table
+//   - Where lastUsed is flushed: a verification records the use in the table
 //     ([Store.Authenticate]); upkeep.tick has [uses.Flusher.Tick] write it to the log of
-//     uses within a second, and bring it to the index at leisure.
+//     uses within a second, and move it to the index later.
 //   - What verification checks, and in which order: [verify.Verifier.Inspect].
-//   - What lies where in the index: package record.
+//   - What the keys of the index contain: package record.
 //
 // # One writer
 //
@@ -49,11 +50,11 @@
 // # Two projections
 //
 // Verification reads the table, which holds 32 bytes of each token that is not revoked.
-// Listings read the index. So does verification, for what few tokens have (scopes,
-// addresses, expiry), through a bounded cache (package verify). Both are made from the
-// log. Each knows its position, the last record that it contains, can apply what comes
-// after that, and can load an older copy of itself from its files. Where one of them and
-// the log disagree, the log is right.
+// Listings read the index. Verification reads it too, through a bounded cache (package
+// verify), for attributes that few tokens have (scopes, addresses, expiry). Both
+// projections are made from the log. Each knows its position, the last record that it
+// contains. Each can apply later records, and can load an older copy of itself from its
+// files. When a projection and the log disagree, the log is right.
 //
 // Uses, sessions, recent files and failed logins are not in the log. A kill loses at most
 // the last second of them. A power failure loses what the kernel had not yet written. An

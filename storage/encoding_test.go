@@ -20,11 +20,11 @@ import (
 
 var update = flag.Bool("update", false, "write the encodings of a format that is not released yet")
 
-// TestEncodings compares how everything is written that lies in the directory store,
-// or in a backup, with how the format of this number was written when it was last
-// looked at. Once a release has written a format, a change here asks for the next
-// number, for a program that reads both (see bringUpToDate), and for stores of the
-// former in testdata. Until then: go test ./storage -run TestEncodings -update.
+// TestEncodings compares the encodings of everything in the directory store, or in a
+// backup, with the recorded encodings of this format. Once a release has written a
+// format, a change here requires the next number, a program that reads both (see
+// bringUpToDate), and stores of the former format in testdata. Before such a
+// release, run: go test ./storage -run TestEncodings -update.
 func TestEncodings(t *testing.T) {
 	file := filepath.Join("testdata", "format"+format, "encodings")
 	var got []string
@@ -63,7 +63,7 @@ func TestEncodings(t *testing.T) {
 	}
 }
 
-// encodings encodes one value of each kind, in which no field is zero.
+// encodings encodes one value of each kind, with no field zero.
 func encodings(t *testing.T) map[string][]byte {
 	id, key32 := ID{1, 2, 13: 3}, [32]byte{4, 31: 5}
 	ring := keys.Ring{Current: 7, Tokens: map[byte][32]byte{7: key32}, Root: key32}
@@ -121,8 +121,8 @@ func must[T any](t *testing.T) func(T, error) T {
 	}
 }
 
-// fillIn sets every exported field, however deep, so that a field that is added
-// shows.
+// fillIn sets every exported field, however deep, so that the test notices a
+// new field.
 func fillIn(v reflect.Value, n int64) {
 	switch v.Interface().(type) {
 	case netip.Prefix:

@@ -33,8 +33,8 @@ func restoreTo(t *testing.T, backup []byte, dir string, opts Options) restore.Re
 	return r
 }
 
-// What has ended of tokens and users that a backup does not have stays so when the
-// next one that is restored has them.
+// Tokens and users that have ended stay ended even if the first restored backup
+// does not have them and the next one does.
 func TestRestoreOfTheWrongBackup(t *testing.T) {
 	dir, opts := t.TempDir(), Options{}
 	s := open(t, dir)
@@ -87,7 +87,7 @@ func TestRestoreOfTheWrongBackup(t *testing.T) {
 	}
 	wantLive(t, s, carols)
 	s.Close()
-	restoreTo(t, second, dir, opts) // in which she was never disabled
+	restoreTo(t, second, dir, opts) // in this backup she was never disabled
 	s = open(t, dir)
 	wantLive(t, s, carols)
 	for _, secret := range []string{revoked, old, gone, bobs} {
@@ -95,13 +95,13 @@ func TestRestoreOfTheWrongBackup(t *testing.T) {
 	}
 }
 
-// endsModel is what a store must say of all tokens and users that there ever were.
+// endsModel is what a store must say about all tokens and users that ever existed.
 type endsModel struct {
-	tokens map[ID]bool // those that it has
+	tokens map[ID]bool // the tokens that it has
 	users  map[UserID]bool
 	ended  map[ID]bool         // revoked, as far as it knows
 	turned map[ID]byte         // how often rotated, as far as it knows
-	states map[UserID]lastTurn // the latest that it knows
+	states map[UserID]lastTurn // the latest states that it knows
 }
 
 type lastTurn struct {
@@ -113,7 +113,7 @@ func (m endsModel) clone() endsModel {
 	return endsModel{maps.Clone(m.tokens), maps.Clone(m.users), maps.Clone(m.ended), maps.Clone(m.turned), maps.Clone(m.states)}
 }
 
-// restored is the store after a backup was put over it.
+// restored returns the store after a backup was restored over it.
 func (m endsModel) restored(b endsModel) endsModel {
 	b = b.clone()
 	maps.Copy(b.ended, m.ended)
@@ -133,7 +133,7 @@ type madeToken struct {
 	owner UserID
 }
 
-// endsTest does random things to a store and to the model of it.
+// endsTest does random things to a store and to its model.
 type endsTest struct {
 	*testing.T
 	rand    *rand.Rand
@@ -142,7 +142,7 @@ type endsTest struct {
 	dir     string
 	s       *Store
 	model   endsModel
-	tokens  []madeToken // that there ever were
+	tokens  []madeToken // all that ever existed
 	uids    map[UserID]string
 	backups [][]byte
 	models  []endsModel
@@ -168,12 +168,12 @@ func (t *endsTest) note(what string, args ...any) {
 	t.trace = append(t.trace, fmt.Sprintf(what, args...))
 }
 
-// act does one thing.
+// act does one random thing.
 func (t *endsTest) act() {
 	t.step++
 	t.clock.Move(time.Second)
 	m := &t.model
-	var here []madeToken // that are not dead
+	var here []madeToken // tokens that are not dead
 	for _, v := range t.tokens {
 		if m.tokens[v.id] && !m.ended[v.id] && m.states[v.owner].state == UserActive {
 			here = append(here, v)
@@ -229,7 +229,7 @@ func (t *endsTest) act() {
 	}
 }
 
-// restore puts one of the backups over the store, after a stop or a kill.
+// restore restores one of the backups over the store, after a stop or a kill.
 func (t *endsTest) restore(which int) {
 	t.clock.Move(time.Second)
 	how := "stopped"
@@ -272,8 +272,8 @@ func (t *endsTest) compare() {
 	}
 }
 
-// Whatever is restored over whatever, in any order, what one of the stores knew to
-// have ended stays so.
+// Backups are restored over each other's stores in any order. What one of the
+// stores knew to have ended stays ended.
 func TestEndsSurviveRestores(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")

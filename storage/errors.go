@@ -8,8 +8,9 @@ import (
 	"gatehouse/storage/verify"
 )
 
-// What can be wrong. Messages are sentences that a client may see where the
-// server says so; the wrapped error of a damaged or failing store is not.
+// The errors of the store. The server shows some of these messages to clients,
+// so they are sentences. It never shows the wrapped error of a damaged or
+// failing store.
 var (
 	ErrNoUser     = errors.New("no such user")
 	ErrNoToken    = errors.New("no such token")
@@ -27,11 +28,12 @@ var (
 	ErrWornOut   = errors.New("the token was rotated 255 times: make a new one")
 	ErrRefused   = verify.ErrRefused
 
-	// ErrOpening says that only verification is possible as yet.
+	// ErrOpening says that the store is still opening and can only verify
+	// tokens.
 	ErrOpening = errors.New("the store is being opened")
 )
 
-// The kinds of errors that a disk gives: see package disk.
+// The kinds of errors that a disk causes: see package disk.
 var (
 	ErrDamaged     = disk.ErrDamaged
 	ErrFailed      = disk.ErrFailed

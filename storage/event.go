@@ -8,13 +8,13 @@ import (
 	"gatehouse/storage/record"
 )
 
-// Actor is who asked for a change, and from where.
+// Actor says who asked for a change, and from where.
 type Actor struct {
-	Name    string // a uid, the name of an account of the host, or what in Gatehouse did it
-	Address string // empty for what came by the unix socket
+	Name    string // a uid, an account name of the host, or the part of Gatehouse that did it
+	Address string // empty for the unix socket
 }
 
-// The actions of events. Those that package audit needs are in package record.
+// The actions of events. Package record has those that package audit needs.
 const (
 	ActionUserAdd         = "user.add"
 	ActionUserPassword    = "user.password"
@@ -22,7 +22,7 @@ const (
 	ActionUserEnable      = "user.enable"
 	ActionUserRemove      = "user.remove"
 	ActionUserRename      = "user.rename"
-	ActionUserSessions    = "user.sessions" // all sessions but one were ended, by that one
+	ActionUserSessions    = "user.sessions" // one session ended all the others
 	ActionUserUnlock      = "user.unlock"   // a login delay was lifted
 	ActionUserLink        = "user.link"
 	ActionUserUnlink      = "user.unlink"
@@ -32,10 +32,10 @@ const (
 	ActionOffboardConfirm = "offboard.confirm"
 	ActionTokenCreate     = record.ActionTokenCreate
 	ActionTokenRevoke     = "token.revoke"
-	ActionTokensRevoke    = "tokens.revoke" // all that matched; each has an event of its own
+	ActionTokensRevoke    = "tokens.revoke" // all that matched; each also has its own event
 	ActionTokenRotate     = "token.rotate"
-	ActionTokenRetire     = "token.retire" // the secret before a rotation ended, for the new one was used
-	ActionTokenStale      = "token.stale"  // a secret was used that a rotation had ended
+	ActionTokenRetire     = "token.retire" // the old secret ended because the new one was used
+	ActionTokenStale      = "token.stale"  // a secret was used after a rotation had ended it
 	ActionTokenRename     = "token.rename"
 	ActionTokenIntrospect = "token.introspect" // another user asked what the token is
 	ActionLogin           = "login"
@@ -44,12 +44,12 @@ const (
 	ActionImport          = "import"
 	ActionRestore         = "restore"
 	ActionAuditPrune      = record.ActionAuditPrune
-	ActionAuditHeld       = record.ActionAuditHeld // events would have been dropped because of their age
-	ActionAuditConfirm    = "audit.confirm"        // they may be
+	ActionAuditHeld       = record.ActionAuditHeld // old events would have been dropped, and were kept
+	ActionAuditConfirm    = "audit.confirm"        // an administrator allowed it
 	ActionIdleHeld        = "idle.held"            // idle tokens would have been revoked
-	ActionIdleConfirm     = "idle.confirm"         // they may be
-	ActionClockDoubt      = "clock.doubt"          // what the clock says is not believed
-	ActionClockConfirm    = "clock.confirm"        // an administrator says that it is right
+	ActionIdleConfirm     = "idle.confirm"         // an administrator allowed it
+	ActionClockDoubt      = "clock.doubt"          // the clock is not trusted
+	ActionClockConfirm    = "clock.confirm"        // an administrator says that the clock is right
 )
 
 var errSlow = errors.New("the disk is too slow")
@@ -77,11 +77,11 @@ func newRetention(s *Store) *audit.Retention {
 	return r
 }
 
-// HeldEvents returns how many events are older than they are kept and are not dropped,
-// of how many, and why; no error if none is held.
+// HeldEvents returns how many events are old enough to be dropped but are held, out of
+// how many, and why. The error is nil if none is held.
 func (s *Store) HeldEvents() (n, of int, why error) { return s.checkpoints.retention.Held() }
 
-// DropHeldEvents lets the events that are held go.
+// DropHeldEvents drops the events that are held.
 func (s *Store) DropHeldEvents(by Actor) error {
 	n, _, why := s.HeldEvents()
 	if why == nil {

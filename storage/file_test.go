@@ -23,8 +23,9 @@ func filePaths(t testing.TB, s *Store, u User) (paths []string) {
 	return paths
 }
 
-// TestFilesLeaveNoTrail posts recent files without end: the journal must not grow
-// by a byte, and the index must not gather more records than are shown.
+// TestFilesLeaveNoTrail posts a very large number of recent files: the journal
+// must not grow by a byte, and the index must not keep more records than listings
+// show.
 func TestFilesLeaveNoTrail(t *testing.T) {
 	s := open(t, t.TempDir())
 	u := addUser(t, s, "ada@example.com")
@@ -53,7 +54,7 @@ func TestFilesLeaveNoTrail(t *testing.T) {
 	}
 }
 
-// TestFilesOfOlderVersions opens a store whose recent files are in the journal.
+// TestFilesOfOlderVersions opens a store with recent files in the journal.
 func TestFilesOfOlderVersions(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
@@ -85,7 +86,7 @@ func TestFilesOfOlderVersions(t *testing.T) {
 
 	for range 2 {
 		s = open(t, dir)
-		create(t, s, ada) // a change waits for the writer's first task
+		create(t, s, ada) // this change waits for the writer's first task
 		for _, u := range []User{ada, bob} {
 			if got := filePaths(t, s, u); !slices.Equal(got, want[u.ID]) {
 				t.Errorf("%s: got %q, want %q", u.UID, got, want[u.ID])

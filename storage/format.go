@@ -14,8 +14,9 @@ import (
 	"gatehouse/storage/restore"
 )
 
-// format is the version of what lies in the directory store. It is raised when a
-// release writes what the release before can't read: TestEncodings tells.
+// format is the version of the files in the directory store. It goes up when a
+// release writes something that the release before can't read: TestEncodings
+// fails then.
 //
 //	1  the first
 //	2  positions in index, table and checkpoint; no mark of a clean stop; recent
@@ -23,11 +24,11 @@ import (
 //	   state
 const (
 	format       = "2"
-	formatBefore = "1" // which this program brings up to date
+	formatBefore = "1" // this program converts it
 )
 
-// checkFormat refuses a store of a format that this program does not know. One that
-// has lost the file is looked at more closely: see bringUpToDate.
+// checkFormat refuses a store of a format that this program does not know. If the
+// file is missing, see bringUpToDate.
 func (o *opening) checkFormat() error {
 	b, err := os.ReadFile(o.s.path("format"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -46,9 +47,9 @@ func (o *opening) checkFormat() error {
 }
 
 // bringUpToDate makes sure that this program can read every record of a store of the
-// format before, and only then notes that it has this one: that is when it begins
-// to change. (Once records changed their form without a number; verification went
-// on, and logins failed at each start.)
+// previous format. Only then does it note the new format: from that moment the store
+// begins to change. (A release once changed the form of records without a new
+// number: verification went on, and logins failed after every start.)
 func (o *opening) bringUpToDate() error {
 	v, end, err := o.s.index.Begin()
 	if err != nil {
@@ -72,7 +73,7 @@ func (o *opening) bringUpToDate() error {
 	return o.leaveFormat()
 }
 
-// leaveFormat notes that the store has this program's format.
+// leaveFormat records that the store has this program's format.
 func (o *opening) leaveFormat() error {
 	if o.format == format {
 		return nil
@@ -81,14 +82,14 @@ func (o *opening) leaveFormat() error {
 		return err
 	}
 	o.format = format
-	// What told of a clean stop in format 1, and of a store in the making.
+	// The marks of a clean stop (format 1) and of a store being created.
 	return errors.Join(disk.RemoveIfThere(o.s.path("clean")), disk.RemoveIfThere(o.s.path("new")), disk.SyncDir(o.s.path("")))
 }
 
 // isFresh reports whether there is no store in the directory. Any file that is left
-// of one makes it a store: that something is missing must never be taken for a
-// first start, which would make a new store in its place. While one is made for the
-// first time, the file new says so, so that a crash of then is no damage.
+// of a store counts as one: a missing file must never be taken for a first start,
+// which would make a new store in its place. While a store is created for the first
+// time, the file new says so. A crash at that point is therefore not damage.
 func (o *opening) isFresh() (bool, error) {
 	if disk.Exists(o.s.path("new")) && !disk.Exists(o.s.path("format")) {
 		return true, nil
@@ -113,7 +114,7 @@ func HasData(dir string) (bool, error) {
 	return !fresh, err
 }
 
-// removeRemains removes what a crash has left of files in the making.
+// removeRemains removes the unfinished files that a crash has left.
 func (o *opening) removeRemains() {
 	os.RemoveAll(restore.Stage(o.s.dir))
 	entries, _ := os.ReadDir(o.s.path(""))

@@ -22,8 +22,9 @@ import (
 	"gatehouse/storage/record"
 )
 
-// A format's directory in testdata has stores that the released program of that
-// format made, and a backup: all of one installation, with times of 2026.
+// The directory of a format in testdata has stores that the released program of
+// that format made, and a backup. All are from one installation, with times in
+// 2026.
 //
 //	clean.tar.gz     after a stop
 //	killed.tar.gz    after a kill: the checkpoint and the table that it left are
@@ -32,12 +33,12 @@ import (
 //	backup           what Snapshot wrote before the last changes
 //	want.json        what was in the store when it was stopped, or killed
 //
-// They are never made again: they stand for the stores that people have.
+// They are never made again: they represent the stores that people have.
 
 // formerStore is what was in such a store.
 type formerStore struct {
 	Now      int64
-	Last     uint64 // record of the journal
+	Last     uint64 // the last record of the journal
 	Events   int
 	Tokens   []formerToken
 	Users    map[string]UserState
@@ -64,15 +65,16 @@ func formerOf(t *testing.T, format string) (v formerStore) {
 	return v
 }
 
-// options have the clock where it was, a second later.
+// options returns options with the clock one second after the store's last
+// moment.
 func (v formerStore) options(t *testing.T) Options {
 	opts := timed(t, newClock())
-	opts.Segment = 32 << 10 // as they have
+	opts.Segment = 32 << 10 // the size of the archived stores
 	opts.Now = func() time.Time { return time.UnixMilli(v.Now + 1000) }
 	return opts
 }
 
-// unpack makes a data directory of an archive in testdata.
+// unpack makes a data directory from an archive in testdata.
 func unpack(t *testing.T, format, name string) (dir string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "data")
@@ -107,12 +109,13 @@ func unpack(t *testing.T, format, name string) (dir string) {
 	return dir
 }
 
-// wantFormer compares a store with what was in it. Of a backup, which is of
-// before the last changes and has no sessions, only what lives is compared.
+// wantFormer compares a store with what was in it. If whole is not set, the
+// store comes from a backup, which lacks the last changes and has no sessions:
+// then it compares less.
 func wantFormer(t *testing.T, s *Store, v formerStore, whole bool) {
 	t.Helper()
 	<-s.Counted()
-	if err := s.change(admin, func(*tx) error { return nil }); err != nil { // after what the writer does first
+	if err := s.change(admin, func(*tx) error { return nil }); err != nil { // waits for the writer's first task
 		t.Fatal(err)
 	}
 	for _, tok := range v.Tokens {
@@ -202,7 +205,7 @@ func TestFormerFormats(t *testing.T) {
 	}
 }
 
-// So do their backups.
+// Backups of an earlier format can be restored with all that is in them.
 func TestFormerBackup(t *testing.T) {
 	v := formerOf(t, "1")
 	dir := t.TempDir()
@@ -227,7 +230,8 @@ func TestFormerBackup(t *testing.T) {
 	wantFormer(t, s, v, false)
 }
 
-// contents are the bytes of all files, the lock and what a start tidies up apart.
+// contents returns the bytes of all files, except the lock and the files that a
+// start removes.
 func contents(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -243,8 +247,8 @@ func contents(t *testing.T, dir string) map[string]string {
 	return all
 }
 
-// A store of a format that this program does not know is refused by name, and
-// nothing in it is changed.
+// A store of an unknown format is refused, the error names the format, and
+// nothing in the store changes.
 func TestUnknownFormat(t *testing.T) {
 	for _, number := range []string{"3", "17", "", "1 and a half"} {
 		dir := unpack(t, "1", "killed")
@@ -262,9 +266,10 @@ func TestUnknownFormat(t *testing.T) {
 	}
 }
 
-// So is a store whose records have a form that this program can't read, as when a
-// program in between changed that without a number. The journal is as it was, and
-// so is the format: the program that made it opens it again.
+// A store is also refused if its records have a form that this program can't
+// read, for example because a program in between has changed the form without a
+// new number. The journal and the format stay as they were: the program that made
+// the store can open it again.
 func TestUnknownRecords(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")

@@ -21,7 +21,7 @@ import (
 
 const fullDisk = 256 << 20
 
-// tmpfs mounts a small file system of its own.
+// tmpfs mounts a small file system for one test.
 func tmpfs(t *testing.T, size int) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -55,7 +55,7 @@ func newFiller(t *testing.T, dir string) *filler {
 	return &filler{file: f}
 }
 
-// fill takes at most so much at once, pauses, and ends when there is no byte left.
+// fill takes space in steps, with pauses, until no byte is left.
 func (f *filler) fill(step int, pause time.Duration) {
 	b := make([]byte, step)
 	for n := step; n > 0; {
@@ -70,7 +70,7 @@ func (f *filler) fill(step int, pause time.Duration) {
 	}
 }
 
-// leave takes a step at a time until no more than so many bytes are left.
+// leave takes space in steps until at most so many bytes are left.
 func (f *filler) leave(t *testing.T, left uint64, step int, pause time.Duration) {
 	t.Helper()
 	b := make([]byte, step)
@@ -103,7 +103,7 @@ func (f *filler) race() (end func()) {
 	return sync.OnceFunc(func() { close(stop); wg.Wait() })
 }
 
-// grab takes what there is with one call.
+// grab takes all free space with as few calls as possible.
 func (f *filler) grab(dir string) {
 	for free, _ := disk.Free(dir); free > 0; free /= 2 {
 		if unix.Fallocate(int(f.file.Fd()), 0, f.size, int64(free)) == nil {
@@ -121,7 +121,7 @@ func (f *filler) free(t *testing.T) {
 	}
 }
 
-// crowd uses a store in another process from many sides at once, and knows
+// crowd uses a store in another process from many goroutines at once, and knows
 // what was acknowledged.
 type crowd struct {
 	*child
@@ -129,7 +129,7 @@ type crowd struct {
 
 	mu      sync.Mutex
 	live    []Made
-	doubt   map[ID]Made // a revocation was asked for, and not answered
+	doubt   map[ID]Made // a revocation was requested and not answered
 	revoked []Made
 
 	used, denied, created, ended atomic.Int64
@@ -163,7 +163,7 @@ func (c *crowd) create(limited bool) error {
 	return err
 }
 
-// pick returns a live token; nobody else gets it when it is taken.
+// pick returns a live token. If take is set, nobody else gets that token.
 func (c *crowd) pick(n int, take bool) (m Made, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -250,7 +250,7 @@ func (c *crowd) run(wg *sync.WaitGroup, stop chan struct{}) {
 	each(5*time.Millisecond, func(int) { c.compare() })
 }
 
-// compare looks for revoked tokens in a listing.
+// compare checks that no revoked token is in a listing.
 func (c *crowd) compare() {
 	c.mu.Lock()
 	dead := map[ID]bool{}
@@ -269,7 +269,7 @@ func (c *crowd) compare() {
 	}
 }
 
-// audit holds a quiet store against what was acknowledged.
+// audit compares a store without load with what was acknowledged.
 func (c *crowd) audit(t *testing.T) {
 	t.Helper()
 	c.check(t)
@@ -301,9 +301,9 @@ func (c *crowd) more(t *testing.T, what string, counter *atomic.Int64, n int64) 
 	}
 }
 
-// A full disk stops what adds, and nothing else: not the process, not
-// verification, not revocation. What was revoked stays so over a kill, and
-// when there is space again all goes on.
+// A full disk stops changes that add something, and nothing else: not the
+// process, not verification, not revocation. Revoked tokens stay revoked after
+// a kill, and when there is space again everything works.
 func TestFullDisk(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
@@ -312,8 +312,8 @@ func TestFullDisk(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		fill func(f *filler, dir string)
-		stop bool // rather than kill
-		race bool // the filler goes on taking what comes free
+		stop bool // stop the process instead of killing it
+		race bool // the filler keeps taking space that becomes free
 	}{
 		{name: "at once", fill: func(f *filler, dir string) { f.grab(dir) }},
 		{name: "slowly", fill: func(f *filler, _ string) { f.fill(1<<20, 8*time.Millisecond) }},
@@ -352,7 +352,7 @@ func testFullDisk(t *testing.T, fill func(f *filler, dir string), stopped, race 
 		endRace = f.race()
 		defer endRace()
 	} else {
-		f.fill(4096, 0) // what the store may have given back
+		f.fill(4096, 0) // space that the store may have freed
 	}
 	c.more(t, "refused creations", &c.denied, 5)
 	c.more(t, "verifications", &c.used, 500)
@@ -369,7 +369,7 @@ func testFullDisk(t *testing.T, fill func(f *filler, dir string), stopped, race 
 		c.kill()
 	}
 
-	c.child = startChild(t, dir) // as full as before
+	c.child = startChild(t, dir) // the disk is as full as before
 	c.audit(t)
 	for n := range 20 {
 		c.revoke(n)
@@ -401,7 +401,8 @@ func eventually(t *testing.T, what string, fn func() bool) {
 	}
 }
 
-// A backup needs no room on the disk of the store: a full one is why somebody wants it.
+// A backup needs no room on the disk of the store: a full disk may be the reason for
+// the backup.
 func TestBackupOfAFullDisk(t *testing.T) {
 	disk := tmpfs(t, fullDisk)
 	dir := filepath.Join(disk, "data")
@@ -424,7 +425,8 @@ func TestBackupOfAFullDisk(t *testing.T) {
 	if err := s.Close(); err != nil && !errors.Is(err, ErrNoSpace) {
 		t.Fatal(err)
 	}
-	// The stop has thrown the ballast out, which is what an opening needs.
+	// The stop has dropped the ballast, so an opening has the room that it
+	// needs.
 	if s, err = Open(dir, Options{}); err != nil {
 		t.Fatal(err)
 	}
@@ -449,15 +451,15 @@ func TestBackupOfAFullDisk(t *testing.T) {
 	}
 }
 
-// A kill leaves in Badger's logs what it makes tables of as it opens the index. A disk
-// with no room for these is an error, and not the end of the process.
+// After a kill Badger makes tables from its logs as it opens the index. If the disk
+// has no room for them, the opening returns an error and the process does not die.
 func TestOpenOnAFullDisk(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}
 	for _, c := range []struct {
 		name  string
-		taken bool // also what the logs have no need of
+		taken bool // also fill the space that the logs reserve but do not use
 	}{{"room in the logs", false}, {"none", true}} {
 		t.Run(c.name, func(t *testing.T) {
 			disk := tmpfs(t, fullDisk)
@@ -469,7 +471,7 @@ func TestOpenOnAFullDisk(t *testing.T) {
 				secrets = append(secrets, secret)
 			}
 			dir := filepath.Join(disk, "data")
-			if err := os.CopyFS(dir, os.DirFS(copyDir(t, s.Dir()))); err != nil { // as a kill leaves it
+			if err := os.CopyFS(dir, os.DirFS(copyDir(t, s.Dir()))); err != nil { // as a kill would leave it
 				t.Fatal(err)
 			}
 			if err := os.Remove(filepath.Join(dir, "store", "ballast")); err != nil {
@@ -487,7 +489,7 @@ func TestOpenOnAFullDisk(t *testing.T) {
 			if err != nil || len(logs) == 0 {
 				t.Fatalf("logs of Badger: %v, %v, want one", logs, err)
 			}
-			if c.taken { // and the logs have no space of their own
+			if c.taken { // now the logs have no reserved space
 				if err := index.CheckFiles(filepath.Join(dir, "store", "index")); err != nil {
 					t.Fatal(err)
 				}

@@ -16,7 +16,7 @@ import (
 	"gatehouse/storage/storagetest"
 )
 
-// shortOf makes the disk of a store look as full as the test wants it.
+// shortOf makes the disk of a store look full while the returned flag is set.
 func shortOf(s *Store) *atomic.Bool {
 	full := new(atomic.Bool)
 	s.space.MeasureBy(func(dir string) (uint64, error) {
@@ -37,8 +37,8 @@ func await(t *testing.T, what string, fn func() bool) {
 	}
 }
 
-// The use of a secret that a rotation has ended is an event. When the disk has
-// no room for it, the log has it.
+// The use of a secret that a rotation has ended is an event. If the disk has no
+// room for the event, it is logged.
 func TestNoteOnFullDisk(t *testing.T) {
 	log := new(storagetest.Log)
 	s := openWith(t, t.TempDir(), Options{Log: slog.New(slog.NewTextHandler(log, nil))})
@@ -54,7 +54,7 @@ func TestNoteOnFullDisk(t *testing.T) {
 	if _, err := s.Authenticate(old, Origin{Address: netip.MustParseAddr("192.0.2.1")}); !errors.Is(err, ErrRefused) {
 		t.Fatalf("got %v, want ErrRefused", err)
 	}
-	if _, err := s.RevokeTokens(admin, other); err != nil { // comes after the note
+	if _, err := s.RevokeTokens(admin, other); err != nil { // this change comes after the note
 		t.Fatal(err)
 	}
 	full.Store(false) // or it can't be closed
@@ -65,8 +65,8 @@ func TestNoteOnFullDisk(t *testing.T) {
 	}
 }
 
-// behind is what the story of TestIndexBehind has brought about, of which the
-// index knows nothing at first.
+// behind is the result of the changes in TestIndexBehind. At first the index
+// has none of them.
 type behind struct {
 	alice                                User
 	dead, kept                           ID // alice's
@@ -138,7 +138,8 @@ func (b behind) checkUsers(t *testing.T, s *Store) {
 	}
 }
 
-// wantRefusals: what adds is refused meanwhile.
+// wantRefusals: changes that add something are refused while the index is
+// behind.
 func (b behind) wantRefusals(t *testing.T, s *Store) {
 	t.Helper()
 	if err := s.Writable(); !errors.Is(err, ErrNoSpace) {
@@ -157,8 +158,8 @@ func (b behind) wantRefusals(t *testing.T, s *Store) {
 	}
 }
 
-// While the index is behind the journal, all reads are right, and when it has
-// caught up they are the same.
+// While the index is behind the journal, all reads are right. They stay the
+// same when it has caught up.
 func TestIndexBehind(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
@@ -172,7 +173,7 @@ func TestIndexBehind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, endBefore, err := s.index.Begin() // a reader who began in good times
+	before, endBefore, err := s.index.Begin() // a view that began before the disk was full
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -185,7 +186,7 @@ func TestIndexBehind(t *testing.T) {
 	if err := errors.Join(s.DisableUser(admin, "bob@example.com"), s.RemoveUser(admin, "carol@example.com")); err != nil {
 		t.Fatal(err)
 	}
-	during, endDuring, err := s.index.Begin() // and one while the index is behind
+	during, endDuring, err := s.index.Begin() // a view that began while the index is behind
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,8 +218,8 @@ func TestIndexBehind(t *testing.T) {
 	wantLive(t, s, keptSecret)
 }
 
-// A removal and what else was asked for at once, while the index is behind:
-// each sees the one before.
+// A removal and other changes run in one batch while the index is behind: each
+// sees the previous one.
 func TestBatchWhileBehind(t *testing.T) {
 	s := open(t, t.TempDir())
 	full := shortOf(s)

@@ -33,8 +33,8 @@ func (s *Store) UserByIdentity(id Identity) (u User, err error) {
 	return u, err
 }
 
-// Link ties another identity to a user. It returns ErrLinked when the
-// identity is another user's.
+// Link adds another identity to a user. It returns ErrLinked when the identity
+// belongs to another user.
 func (s *Store) Link(by Actor, uid string, id Identity) error {
 	if err := id.Check(); err != nil {
 		return err
@@ -59,10 +59,11 @@ func (s *Store) Link(by Actor, uid string, id Identity) error {
 	})
 }
 
-// Unlink takes an identity from a user again and ends the user's sessions, some
-// of which it may have begun. It returns ErrNoIdentity when the user has no such
-// one, and an *InvalidError for the only one of a user without a password: no
-// login and no sweep of a directory would ever reach the tokens again.
+// Unlink removes an identity from a user and ends the user's sessions, because
+// the identity may have begun some of them. It returns ErrNoIdentity when the
+// user does not have this identity. It returns an *InvalidError for the last
+// identity of a user without a password: no login and no sweep of a directory
+// would ever reach the tokens again.
 func (s *Store) Unlink(by Actor, uid string, id Identity) error {
 	return s.takeAway(by, func(t *tx) error {
 		u, err := t.userByName(uid)
@@ -103,7 +104,8 @@ func (s *Store) Resume(by Actor, id UserID) error {
 	})
 }
 
-// turn moves a user from one state to another, and leaves it alone in any third.
+// turn moves a user from one state to another. A user in any other state stays
+// as it is.
 func (t *tx) turn(id UserID, from, to UserState, e Event) error {
 	u, err := t.userByID(id)
 	if err != nil || u.State != from {
@@ -116,9 +118,9 @@ func (t *tx) turn(id UserID, from, to UserState, e Event) error {
 	return t.save(u)
 }
 
-// Leave is for a user whom a source no longer has. One who is known by nothing else
-// is removed. One who is also known by a password or by another source is suspended:
-// the identity may have been linked by mistake, and a removal can't be undone.
+// Leave removes a user whom a source no longer has, if nothing else knows the user.
+// A user who also has a password or an identity of another source is suspended: the
+// identity may have been linked by mistake, and a removal can't be undone.
 func (s *Store) Leave(by Actor, id UserID, source, why string) error {
 	return s.takeAway(by, func(t *tx) error {
 		u, err := t.userByID(id)
@@ -135,7 +137,7 @@ func (s *Store) Leave(by Actor, id UserID, source, why string) error {
 // Holder is a user that a directory must be asked about.
 type Holder struct {
 	User
-	Subjects []string // by which the directory may know it; seldom more than one
+	Subjects []string // of the user in that directory; seldom more than one
 }
 
 // Holders yields the users of a source who hold tokens, or may have a session.
@@ -154,7 +156,7 @@ func (s *Store) Holders(source string) iter.Seq2[Holder, error] {
 				}
 				subjects := u.Subjects(source)
 				if subjects[0] != id.Subject || !rd.holds(u) {
-					continue // comes, or came, with its first
+					continue // yielded with its first
 				}
 				if !yield(Holder{u, subjects}, nil) {
 					return nil

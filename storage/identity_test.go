@@ -38,7 +38,7 @@ func TestUnlink(t *testing.T) {
 		t.Errorf("by the other identity: got %+v, %v", u, err)
 	}
 
-	// Who has it now is another user, named after it as long as it has another.
+	// The next login with the identity makes another user.
 	bob, err := s.LogIn(admin, Login{Identity: hub, Addresses: []string{"bob@example.com"}})
 	if err != nil || bob.ID == alice.ID {
 		t.Fatalf("got %+v, %v, want a new user", bob, err)

@@ -12,8 +12,8 @@ type Imported struct {
 	Days     []int64 // uses on the day of the last one and on the days before it, the latest first
 }
 
-// ImportUsers makes users without a password, such as a demonstration needs.
-// All are made or none.
+// ImportUsers makes users without a password, for example for a demonstration.
+// It makes all of them or none.
 func (s *Store) ImportUsers(by Actor, list []User) ([]User, error) {
 	err := s.change(by, func(t *tx) error {
 		t.event(Event{Action: ActionImport, Detail: "users", Count: len(list)})
@@ -32,7 +32,7 @@ func (s *Store) ImportUsers(by Actor, list []User) ([]User, error) {
 	return list, err
 }
 
-// ImportTokens makes tokens with a history. All are made or none.
+// ImportTokens makes tokens with a history. It makes all of them or none.
 func (s *Store) ImportTokens(by Actor, list []Imported) ([]Token, error) {
 	var tokens []Token
 	err := s.change(by, func(t *tx) error {

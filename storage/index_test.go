@@ -23,8 +23,8 @@ func openAgain(t *testing.T, dir string) *Store {
 	return open(t, at)
 }
 
-// TestIndexThatForgot is about a Badger that has lost what was put last, or dug
-// up what was there before, and says nothing of it.
+// TestIndexThatForgot: Badger has silently lost its last writes, or returned to
+// older values.
 func TestIndexThatForgot(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
@@ -61,8 +61,8 @@ func TestIndexThatForgot(t *testing.T) {
 	}
 }
 
-// TestReplayTurnsNoUseBack is about the last uses that an import brings: they
-// are in the journal, what came after them is not.
+// TestReplayTurnsNoUseBack: the last uses of an import are in the journal,
+// later uses are not. A replay must not overwrite those.
 func TestReplayTurnsNoUseBack(t *testing.T) {
 	s := open(t, t.TempDir())
 	u := addUser(t, s, "alice@example.com")
@@ -78,7 +78,7 @@ func TestReplayTurnsNoUseBack(t *testing.T) {
 	if err := s.index.Write(1, func(u *index.Update) error { return u.Delete(record.TokenKey(lost)) }); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.index.CatchUp(record.Log{Journal: s.journal}); err != nil { // from where it was settled: the beginning
+	if err := s.index.CatchUp(record.Log{Journal: s.journal}); err != nil { // from where Badger was settled: the beginning
 		t.Fatal(err)
 	}
 	if _, err := s.Token(lost); err != nil {
@@ -140,7 +140,7 @@ func TestFilesOfTheIndex(t *testing.T) {
 	}
 }
 
-// TestBirthAgain is about a crash while a store was being made.
+// TestBirthAgain: a crash happens while a store is being created.
 func TestBirthAgain(t *testing.T) {
 	dir := t.TempDir()
 	index := filepath.Join(dir, "store", "index")
@@ -160,11 +160,11 @@ func TestBirthAgain(t *testing.T) {
 	if err := os.Remove(filepath.Join(dir, "store", "format")); err != nil {
 		t.Fatal(err)
 	}
-	wantLive(t, open(t, dir), secret) // without that file it is no new store all the same
+	wantLive(t, open(t, dir), secret) // even without that file it does not count as a new store
 }
 
-// TestCheckpointOfTheDayBefore makes sure that a store which is restarted every
-// hour gets its checkpoint.
+// TestCheckpointOfTheDayBefore: a store that is restarted every hour gets its
+// checkpoint.
 func TestCheckpointOfTheDayBefore(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -20,11 +20,12 @@ type call struct {
 	what       byte // create, use, revoke or list, by its first letter
 }
 
-// answer is what a call returned; unknown when the process was killed before.
+// answer is what a call returned. It is unknown if the process was killed
+// first.
 type answer struct {
 	unknown bool
-	yes     bool   // of use: it lives; of revoke: it did until now
-	slots   uint64 // of list
+	yes     bool   // for use: the token is live; for revoke: it was live until now
+	slots   uint64 // for list
 }
 
 // tokensState has a bit for each of a user's tokens.
@@ -32,9 +33,10 @@ type tokensState struct{ created, revoked uint64 }
 
 func (s tokensState) live() uint64 { return s.created &^ s.revoked }
 
-// tokensModel is a user's tokens as the contract has them. Users do not meet,
-// so each is checked for itself. A call whose answer is unknown has its effect
-// at some time after it, or at the very end, which nobody sees.
+// tokensModel is the specified behavior of a user's tokens. Users do not affect
+// each other, so each is checked separately. A call with an unknown answer
+// takes effect at some later time, perhaps at the very end, where nobody
+// observes it.
 var tokensModel = porcupine.Model{
 	Partition: func(history []porcupine.Operation) [][]porcupine.Operation {
 		users := map[int][]porcupine.Operation{}
@@ -68,7 +70,7 @@ var tokensModel = porcupine.Model{
 	},
 }
 
-// operations is how many the test makes.
+// operations returns how many calls the test makes.
 func operations(t *testing.T) int {
 	text := os.Getenv("GATEHOUSE_TEST_OPERATIONS")
 	if text == "" {
@@ -81,11 +83,12 @@ func operations(t *testing.T) int {
 	return n
 }
 
-// What 16 clients see, over kills of the process, is what one would see who
-// made their calls one after the other, in an order that fits the times: so no
-// use succeeds that was begun after a revocation had returned.
+// 16 clients use a store, and its process is killed now and then. Their results
+// must be those of a single client that makes all calls one after the other, in
+// an order that is consistent with the times. So no use succeeds that began
+// after a revocation had returned.
 //
-// GATEHOUSE_TEST_OPERATIONS=1000000 is the long form.
+// GATEHOUSE_TEST_OPERATIONS=1000000 runs the long form.
 func TestLinearizable(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
@@ -115,7 +118,7 @@ func TestLinearizable(t *testing.T) {
 	}
 }
 
-// lie has the last use of a revoked token succeed.
+// lie makes the last use of a revoked token succeed.
 func lie(history []porcupine.Operation) {
 	for n := len(history) - 1; n >= 0; n-- {
 		o := &history[n]
@@ -128,11 +131,10 @@ func lie(history []porcupine.Operation) {
 
 const clients = 16
 
-// recorder makes calls and writes down what they were, from when to when, and
-// what came back.
+// recorder makes calls and records each with its begin, its end and its result.
 type recorder struct {
 	start      time.Time
-	made       atomic.Int64 // calls that are written down
+	made       atomic.Int64 // recorded calls
 	unanswered atomic.Int64
 
 	mu    sync.Mutex
@@ -166,8 +168,8 @@ func (r *recorder) log(client int, from int64, c call, a answer) {
 	r.logs[client] = append(r.logs[client], porcupine.Operation{ClientId: client, Input: c, Call: from, Output: a, Return: to})
 }
 
-// phase lets the clients loose until so many calls were made, and then kills
-// the process under them.
+// phase runs the clients until that many calls were made, and then kills the
+// process.
 func (r *recorder) phase(t *testing.T, c *child, until int) {
 	enough := make(chan struct{})
 	end := sync.OnceFunc(func() { close(enough) })
@@ -195,7 +197,8 @@ func (r *recorder) phase(t *testing.T, c *child, until int) {
 	}
 }
 
-// subject picks one of the current users, and makes one more when it is worn out.
+// subject picks one of the current users, and replaces it by a new one when its
+// slots are used up.
 func (r *recorder) subject(c *child, n int) (*subject, error) {
 	const current = 6
 	r.mu.Lock()
@@ -309,7 +312,7 @@ func (r *recorder) list(c *child, client int, s *subject) error {
 	return nil
 }
 
-// closeAll lists every user once more, after the last kill, and uses every token.
+// close lists every user once more, after the last kill, and uses every token.
 func (r *recorder) close(t *testing.T, dir string) {
 	c := startChild(t, dir)
 	for _, s := range r.users {

@@ -15,7 +15,7 @@ import (
 	"gatehouse/storage/record"
 )
 
-// What listings are asked for.
+// The types that select and sort listings.
 type (
 	TokenFilter = order.TokenFilter
 	UserFilter  = order.UserFilter
@@ -35,10 +35,10 @@ const (
 // Tokens lists tokens, the oldest last use first unless the filter says
 // otherwise.
 //
-// It first notes the order, in 24 bytes a token, and then reads as the caller
-// takes. A page shows the tokens as they were when their order was noted; in a
-// listing without a limit a token used meanwhile keeps its place and shows its
-// new last use.
+// It first notes the order, in 24 bytes a token, and then reads the tokens as
+// the caller consumes them. A page shows the tokens as they were when their
+// order was noted. In a listing without a limit, a token that is used during
+// the listing keeps its place and shows its new last use.
 func (s *Store) Tokens(f TokenFilter) iter.Seq2[Token, error] {
 	return func(yield func(Token, error) bool) {
 		for {
@@ -54,16 +54,16 @@ func (s *Store) Tokens(f TokenFilter) iter.Seq2[Token, error] {
 			if err != nil || n < 0 || n == len(places) || f.Limit == 0 || len(places) < f.Limit {
 				return
 			}
-			// Some were revoked since: the page is filled up with what follows.
+			// Some were revoked since: fill the page with the tokens that
+			// follow.
 			f.After = places[len(places)-1]
 			f.Limit -= n
 		}
 	}
 }
 
-// show yields the tokens at the places, except those that the filter would no
-// longer take. It returns how many it yielded, or -1 when the caller has
-// enough.
+// show yields the tokens at the places, except those that the filter no longer
+// takes. It returns how many it yielded, or -1 when the caller has stopped.
 func (s *Store) show(f TokenFilter, places []Place, yield func(Token, error) bool) (n int, err error) {
 	err = s.view(func(rd *reader) error {
 		for _, at := range places {
@@ -78,7 +78,7 @@ func (s *Store) show(f TokenFilter, places []Place, yield func(Token, error) boo
 				continue
 			}
 			if f.Limit > 0 && f.Order == ByLastUsed {
-				t.LastUsed = at.At // or the page would not go on where it ends
+				t.LastUsed = at.At // otherwise the next page would not begin where this one ends
 			}
 			if !yield(t, nil) {
 				n = -1
@@ -99,8 +99,8 @@ func (s *Store) places(f TokenFilter) ([]Place, error) {
 	return s.views.Places(f)
 }
 
-// CountTokens counts the tokens that the filter takes, its After and Limit
-// apart.
+// CountTokens counts the tokens that the filter takes. It ignores After and
+// Limit.
 func (s *Store) CountTokens(f TokenFilter) (int, error) {
 	if err := s.opening.awaitTable(); err != nil {
 		return 0, err
@@ -125,8 +125,8 @@ func (rd *reader) eachOwned(owner UserID, fn func(Token)) error {
 	return nil
 }
 
-// eachToken walks all tokens and what is known of their last uses: two walks
-// side by side over keys in the same order.
+// eachToken walks all tokens and their last uses: two walks side by side over
+// keys in the same order.
 func (rd *reader) eachToken(fn func(Token)) error {
 	uses, stop := iter.Pull(rd.Items([]byte{'l'}))
 	defer stop()
@@ -149,7 +149,7 @@ func (rd *reader) eachToken(fn func(Token)) error {
 		rd.s.table.Usage(t.ID, &r)
 		rd.addUses(&t, &r)
 		if n++; n%1000 == 0 {
-			runtime.Gosched() // a long walk is no reason for a request to wait
+			runtime.Gosched() // let requests run during a long walk
 		}
 		fn(t)
 		return nil
@@ -170,13 +170,13 @@ func (rd *reader) openUsage(item index.Item) (r record.UsageRecord, err error) {
 	return r, err
 }
 
-// FindToken returns the id of the one token whose id begins with the prefix,
-// of 8 characters or more. It returns ErrNoToken, ErrAmbiguous, or an
+// FindToken returns the id of the only token with an id that begins with the
+// prefix, of 8 characters or more. It returns ErrNoToken, ErrAmbiguous, or an
 // *InvalidError.
 func (s *Store) FindToken(prefix string) (found ID, err error) {
 	prefix = strings.ToLower(prefix)
 	if len(prefix) <= 2*keys.IDSize && strings.Trim(prefix, "0123456789abcdef") != "" {
-		return ID{}, ErrNoToken // whatever was meant, no id begins so
+		return ID{}, ErrNoToken // no id begins with this
 	}
 	if len(prefix) < 8 || len(prefix) > 2*keys.IDSize {
 		return ID{}, record.Invalidf("a token is named by its id, 28 hexadecimal characters, or by the first 8 or more of them")

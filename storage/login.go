@@ -10,23 +10,24 @@ import (
 // Login is what a directory or a provider has just proved about a person.
 type Login struct {
 	Identity
-	Addresses []string // all that are the person's, the preferred one first; those that can't be a uid are ignored
+	Addresses []string // all of the person's addresses, the preferred one first; those that can't be a uid are ignored
 	Name      string   // of the person: any text
 }
 
-// LogIn returns the user of a login's identity, and makes it when there is none.
+// LogIn returns the user of a login's identity, and creates the user if there is
+// none.
 //
-// A new user is named by the first address; it is ErrOtherAccount when that is
-// another user's, since merging accounts by mail is how they get taken over
-// (CVE-2023-3128). From then on the identity that made the user also renames it:
-// when the uid is no longer among the addresses, the user gets the first that is
-// free. Identities that were linked later never do, or the user would be renamed
-// back and forth, and with it the accounts of every application behind the gate.
-// A login that could name the user but has no address is ErrNoAddress.
+// The first address becomes the uid of a new user. If another user has that
+// address, LogIn returns ErrOtherAccount: merging accounts by mail is how they
+// get taken over (CVE-2023-3128). Later, the identity that made the user also
+// renames it: when the uid is no longer among the addresses, the user gets the
+// first address that is free. Identities that were linked later never rename the
+// user. Otherwise two identities could rename the user back and forth, and with
+// it the accounts of every application behind the gate. LogIn returns
+// ErrNoAddress for a login that could name the user but has no address.
 //
-// A user whom the directory has suspended and now lets in is suspended no longer;
-// a provider's word does not count for that. The user returned may be disabled or
-// suspended.
+// A login by the directory ends a suspension by the directory; a login by a
+// provider does not. The user returned may be disabled or suspended.
 func (s *Store) LogIn(by Actor, in Login) (User, error) {
 	if err := in.Check(); err != nil {
 		return User{}, err
@@ -61,20 +62,20 @@ func (s *Store) LogIn(by Actor, in Login) (User, error) {
 	return u, err
 }
 
-// usable returns the addresses that can be a uid.
+// usable returns the addresses that are valid uids.
 func usable(addresses []string) []string {
 	return slices.DeleteFunc(slices.Clone(addresses), func(a string) bool { return record.CheckUID(a) != nil })
 }
 
-// join makes a user of an identity that has none.
+// join makes a user for an identity that has none.
 func (t *tx) join(in Login) (User, error) {
 	if len(in.Addresses) == 0 {
 		return User{}, ErrNoAddress
 	}
 	u := User{UID: in.Addresses[0], Name: in.Name, Source: in.Source, Identities: []Identity{in.Identity}, LastLogin: t.now}
 	if in.Source == SourceLDAP {
-		// The values of an attribute have no order (RFC 4511, section 4.1.7): which
-		// is the first must not decide whether somebody gets a second account.
+		// The values of an attribute have no order (RFC 4511, section 4.1.7), so
+		// the order must not decide whether somebody gets a second account.
 		for _, a := range in.Addresses[1:] {
 			free, err := t.free(a)
 			if err != nil {
@@ -96,9 +97,9 @@ func (t *tx) join(in Login) (User, error) {
 	return u, t.save(u)
 }
 
-// follow brings a user's name and uid in step with the identity that made it. A
-// uid that is still one of the addresses stays, to the letter. When all of the
-// addresses are other users', it stays too.
+// follow updates a user's name and uid to match the identity that made the
+// user. A uid that is still one of the addresses stays exactly as it is. The
+// uid also stays when other users have all of the addresses.
 func (t *tx) follow(u *User, in Login) error {
 	if len(in.Addresses) == 0 {
 		return ErrNoAddress
@@ -123,7 +124,7 @@ func (t *tx) follow(u *User, in Login) error {
 }
 
 // RenameUser gives a user another uid, which from then on follows no identity. It
-// returns ErrUserExists when the uid is another user's. Identities, tokens and
+// returns ErrUserExists when another user has the uid. Identities, tokens and
 // sessions stay.
 func (s *Store) RenameUser(by Actor, uid, to string) error {
 	if err := record.CheckUID(to); err != nil {
@@ -158,7 +159,8 @@ func (t *tx) free(uid string) (bool, error) {
 	return false, err
 }
 
-// rename gives a user another uid, which is free, or is the same in another spelling.
+// rename gives a user another uid. The uid must be free, or differ from the old one
+// only in spelling.
 func (t *tx) rename(u *User, uid string) {
 	t.event(Event{Action: ActionUserRename, UID: uid, Owner: u.ID, Detail: "was " + u.UID})
 	t.delete(record.NameKey(record.Fold(u.UID)))

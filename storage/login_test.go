@@ -16,7 +16,7 @@ func logIn(t *testing.T, s *Store, id Identity, addresses ...string) User {
 	return u
 }
 
-// The identity that made a user names it, and no other does.
+// Only the identity that made a user renames it.
 func TestUIDFollows(t *testing.T) {
 	hub, lab, dir, dir2 := Identity{Source: "github", Subject: "7"}, Identity{Source: "gitlab", Subject: "7"}, Identity{Source: SourceLDAP, Subject: "6f1d"}, Identity{Source: SourceLDAP, Subject: "7a2e"}
 	type step struct {
@@ -55,7 +55,7 @@ func TestUIDFollows(t *testing.T) {
 		"addresses in any order": {first: dir, steps: []step{
 			{dir, []string{"other@example.com", "first@example.com"}, "first@example.com"},
 			{dir, []string{"first@example.com", "other@example.com"}, "first@example.com"},
-			{dir, []string{"other@example.com", "FIRST@Example.com"}, "first@example.com"}, // applications may compare with case
+			{dir, []string{"other@example.com", "FIRST@Example.com"}, "first@example.com"}, // applications may compare uids with case
 			{dir, []string{"other@example.com", "third@example.com"}, "other@example.com"},
 			{dir, []string{"third@example.com", "other@example.com"}, "other@example.com"},
 		}},
@@ -91,7 +91,7 @@ func TestUIDFollows(t *testing.T) {
 	}
 }
 
-// What an administrator calls a user, no identity changes.
+// No identity changes a uid that an administrator has set.
 func TestRenameUser(t *testing.T) {
 	s := open(t, t.TempDir())
 	hub := Identity{Source: "github", Subject: "7"}
@@ -131,8 +131,8 @@ func TestRenameUser(t *testing.T) {
 	}
 }
 
-// Over random logins by several identities, a uid changes only when the one that
-// made the user no longer has it among its addresses.
+// In random logins by several identities, a uid changes only when the identity
+// that made the user no longer has it among its addresses.
 func TestUIDFollowsAtRandom(t *testing.T) {
 	s := open(t, t.TempDir())
 	r := rand.New(rand.NewPCG(14, 4))
@@ -146,7 +146,7 @@ func TestUIDFollowsAtRandom(t *testing.T) {
 	}
 	renamed, maker := 0, true
 	for i := range 400 {
-		if i == 300 { // from then on nobody may
+		if i == 300 { // from then on no identity may rename
 			if err := s.Unlink(admin, u.UID, ids[0]); err != nil {
 				t.Fatal(err)
 			}
@@ -185,7 +185,7 @@ func TestFirstLogin(t *testing.T) {
 			t.Errorf("%q: got %+v, %v, want ErrNoAddress", addresses, u, err)
 		}
 	}
-	// A provider says which address is the preferred one, and that one decides.
+	// A provider names the preferred address, and that address decides.
 	if u := logIn(t, s, hub, "new@example.com", "taken@example.com"); u.UID != "new@example.com" {
 		t.Errorf("got %s", u.UID)
 	}

@@ -11,16 +11,16 @@ import (
 	"gatehouse/storage/storagetest"
 )
 
-// oneOfEach is a store with one end of each kind, and everything that a store has.
+// oneOfEach makes a store with one end of each kind, and with every kind of file.
 func oneOfEach(t *testing.T, opts Options, clock *storagetest.Clock) (dir string, want answers, secrets []string) {
 	t.Helper()
 	_, newer, secrets, _ := twoGenerations(t, opts, clock, false)
 	return newer.stopped, newer.answers, secrets
 }
 
-// Whatever of a store is left, it is never taken for a first start, which would put
-// an empty store in its place: it opens with everything, or is refused with what to
-// do, and what was there is there still.
+// However little is left of a store, it is never taken for a first start, which
+// would put an empty store in its place. It opens with everything, or is refused
+// with advice, and the remaining files stay.
 func TestRemainsOfAStore(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
@@ -68,7 +68,7 @@ func TestRemainsOfAStore(t *testing.T) {
 			}
 		})
 	}
-	// Keyring and journal are enough, and nothing is without them.
+	// Keyring and journal are enough, and both are necessary.
 	if want := 1 << (len(names) - 2); opened != want {
 		t.Errorf("%d of %d remains were opened, want %d", opened, 1<<len(names)-1, want)
 	}

@@ -18,12 +18,12 @@ import (
 	"gatehouse/storage/table"
 )
 
-// answers are what a store says at one moment: what may be compared with any other
-// that has the same journal.
+// answers are what a store says at one moment. Two stores with the same journal
+// must have equal answers.
 type answers struct {
 	live   map[string]bool      // by secret
-	tokens map[ID]known         // as verification has them
-	listed map[ID]tokenListed   // as listings have them
+	tokens map[ID]known         // as verification sees them
+	listed map[ID]tokenListed   // as listings show them
 	users  map[string]UserState // by uid
 	events []string
 	uses   map[ID]int64
@@ -36,7 +36,7 @@ type tokenListed struct {
 	owner      UserState
 }
 
-// answersOf asks a store all that there is to ask of these secrets and users.
+// answersOf asks a store everything about these secrets and all users.
 func answersOf(t *testing.T, s *Store, secrets []string) (m answers) {
 	t.Helper()
 	m = answers{live: map[string]bool{}, listed: map[ID]tokenListed{}, users: map[string]UserState{}, uses: map[ID]int64{}, used: map[ID]int64{}}
@@ -70,7 +70,7 @@ func answersOf(t *testing.T, s *Store, secrets []string) (m answers) {
 			t.Fatal(err)
 		}
 		if e.Action == ActionTokenStale {
-			continue // of asking
+			continue // caused by asking
 		}
 		m.events = append(m.events, fmt.Sprint(e.Sequence, " ", e.Action, " ", e.UID, e.Token))
 	}
@@ -80,7 +80,7 @@ func answersOf(t *testing.T, s *Store, secrets []string) (m answers) {
 	return m
 }
 
-// differs says in what the answers differ, apart from the uses.
+// differs describes the difference between two answers, apart from the uses.
 func (m answers) differs(want answers) string {
 	switch {
 	case !maps.Equal(m.live, want.live):
@@ -101,7 +101,8 @@ func (m answers) differs(want answers) string {
 	return ""
 }
 
-// generation is a store at a moment, after a kill and after a stop.
+// generation is a store at one moment, as a kill leaves it and as a stop leaves
+// it.
 type generation struct {
 	name            string
 	killed, stopped string
@@ -115,7 +116,8 @@ func (g *generation) dir(how string) string {
 	return g.stopped
 }
 
-// take copies the store as a kill would leave it, stops it, and takes the rest.
+// take copies the store as a kill would leave it, stops it, and records the
+// other fields.
 func (g *generation) take(t *testing.T, s *Store, secrets []string) {
 	t.Helper()
 	if err := s.uses.SaveAll(); err != nil {
@@ -127,8 +129,8 @@ func (g *generation) take(t *testing.T, s *Store, secrets []string) {
 	g.stopped = copyDir(t, s.dir)
 }
 
-// twoGenerations is a store at two moments, and the backup of the first. Between
-// them is one end of each kind, and one beginning.
+// twoGenerations returns a store at two moments, and a backup of the first.
+// Between them there is one end of each kind, and one new token.
 func twoGenerations(t *testing.T, opts Options, clock *storagetest.Clock, prune bool) (older, newer *generation, secrets []string, backup []byte) {
 	t.Helper()
 	older, newer = &generation{name: "older"}, &generation{name: "newer"}
@@ -148,8 +150,8 @@ func twoGenerations(t *testing.T, opts Options, clock *storagetest.Clock, prune 
 	if _, err := s.Snapshot(t.Context(), &b); err != nil {
 		t.Fatal(err)
 	}
-	// What comes later is refused by the older generation: of a secret it can't be
-	// known before it is made.
+	// The older generation refuses secrets that are created later: it can't know
+	// them.
 	turned := secrets[1]
 	older.take(t, s, secrets)
 
@@ -210,11 +212,12 @@ func wantCheckpoint(t *testing.T, s *Store) {
 	}
 }
 
-// storeParts are the files and directories of a store that a position is in, or a
-// mark. The others are the same in all generations.
+// storeParts are the files and directories of a store that contain a position or
+// a mark. The others are the same in all generations.
 var storeParts = []string{"journal", "index", "table", "checkpoint", "uses"}
 
-// mix makes a store of the parts of two; bit n of which takes part n of the second.
+// mix makes a store from the parts of two. Part n comes from the second if bit n
+// is set in which.
 func mix(t *testing.T, a, b string, which int) (dir, what string) {
 	t.Helper()
 	dir = copyDir(t, a)
@@ -252,8 +255,9 @@ func mix(t *testing.T, a, b string, which int) (dir, what string) {
 	return dir, what
 }
 
-// wantRight opens a mixed store, which must be refused with an error that says what
-// to do, or be what its journal says, again and again. It reports which.
+// wantRight opens a mixed store several times. It must be refused with an error
+// that says what to do, or match its journal each time. wantRight reports if it was
+// refused.
 func wantRight(t *testing.T, dir string, opts Options, want answers, secrets []string) (refused bool) {
 	t.Helper()
 	for n := range 2 {
@@ -292,8 +296,8 @@ func wantRight(t *testing.T, dir string, opts Options, want answers, secrets []s
 	return false
 }
 
-// A store that is put together from the files of two moments is what its journal
-// says, or is refused: no file outvotes the log, and no two do.
+// A store that is combined from the files of two moments matches its journal, or
+// is refused: neither one file nor two that agree override the log.
 func TestMixedGenerations(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
@@ -318,8 +322,8 @@ func TestMixedGenerations(t *testing.T) {
 	}
 }
 
-// The same holds for the two stores that there are after a restore, which have the
-// same history up to the backup, and then each its own.
+// The same holds for the two stores after a restore: they share their history up
+// to the backup, and then each has its own.
 func TestMixedLineages(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
@@ -356,7 +360,7 @@ func mixAll(t *testing.T, opts Options, one, other *generation, a, b string, sec
 		if which&1 != 0 {
 			want = other.answers
 		}
-		// Uses are not in the journal: those that the one has, or the other, are there, or not.
+		// Uses are not in the journal: those of either store may be there or not.
 		want.uses, want.used = most(one.uses, other.uses), most(one.used, other.used)
 		opts.Early = which%2 == 0 == (a == b)
 		t.Run(fmt.Sprintf("%s %s in %s %s, early %t: %s", b, other.name, a, one.name, opts.Early, what), func(t *testing.T) {
@@ -381,8 +385,9 @@ func most(a, b map[ID]int64) map[ID]int64 {
 	return all
 }
 
-// The mark of a restore that was not yet opened, put into a store that has gone on
-// since: it does not let a journal begin where one is missing, nor an index stay.
+// The mark of a restore that was not opened yet is put into a store that has gone
+// on since. It must not make a missing journal begin again, and must not keep an
+// old index.
 func TestRestoredMark(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestNamesAreCleanWhereTheyAreKept: all ways in lead through the rule.
+// TestNamesAreCleanWhereTheyAreKept: every way to store a name cleans it.
 func TestNamesAreCleanWhereTheyAreKept(t *testing.T) {
 	s := open(t, t.TempDir())
 	u, err := s.AddUser(admin, "alice@example.com", " می\u200cخواهم ", "hash")

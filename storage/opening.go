@@ -21,61 +21,63 @@ import (
 	"gatehouse/storage/uses"
 )
 
-// opening brings a store from its files to where it answers everything. A start is one
-// sequence, after a stop as after a kill: a stop only leaves less to catch up with.
+// opening takes a store from its files to the point where it answers every request. A
+// start is the same sequence after a stop and after a kill: a stop only leaves less to
+// catch up with.
 //
 //	begin        the key, the format
 //	    openLog      the log, verified from the table's position on
-//	    takeTable    the table's file, and what the log has since
-//	                     Open returns, if it is early: tokens are verified
+//	    takeTable    the table's file, and the later changes in the log
+//	                     Open returns, if the caller wants an early open: tokens are verified
 //	run
 //	    loadFile     the rest of the table's file
 //	    openIndex    the rest of the log is verified; the index is verified, opened, and
 //	                 catches up, or is filled again
-//	    loadTable    the tokens and their last uses by the index's records, if the file
+//	    loadTable    the tokens and their last uses from the index's records, if the file
 //	                 lacked any: loaded
-//	                     Open returns; Opened: everything is answered
+//	                     Open returns; Opened: every request is answered
 //	    recoverUses  the uses that are in their log and not in the index: Counted
-//	    compare      the index with what the log says it holds, after a stop: compared
+//	    compare      after a stop, the index with the contents that the log states: compared
 //
-// Table, index and checkpoint each name the position of the log up to which they have
-// all records, and are compared with the log, always. One that is older catches up. One of
-// a position that the log does not have is of another history: it is built again. One that
-// is newer proves that the log has lost records that were acknowledged, and the store is
-// refused. No file vouches for another: two that were put back from an older copy would
-// agree with each other.
+// Table, index and checkpoint each name the position of the log up to which they have all
+// records. Every start compares that position with the log. A file with an older position
+// catches up. A file with a position that the log does not have belongs to another
+// history, and is built again. A file with a newer position proves that the log has lost
+// records that were acknowledged, and the store is refused. No file vouches for another:
+// two files restored from an older copy would agree with each other.
 //
-// To verify the index takes a second for some millions of tokens, and after a kill some
-// ten. A server that opens the store early answers from the table during that; callers
-// that need the index wait.
+// Verifying the index takes about a second for some millions of tokens, and about ten
+// seconds after a kill. A server that opens the store early answers from the table
+// during that time; callers that need the index wait.
 type opening struct {
 	s        *Store
-	fresh    bool   // there was no store: one is made
-	restored bool   // a restore has left log and checkpoint alone
+	fresh    bool   // there was no store: a new one is created
+	restored bool   // a restore has left only log and checkpoint
 	early    bool   // Open returns when tokens can be verified
 	exact    bool   // the table's file has all changes and all last uses
-	format   string // of what is there; empty: not known
+	format   string // of the existing store; empty: unknown
 
-	// The log is verified only from the table's position on.
+	// So far the log is verified only from the table's position on.
 	partial bool
 
-	file   *table.File // nil: none to go by
+	file   *table.File // nil: no usable file
 	logKey [32]byte
 	useLog *uses.Log
 
 	loaded   chan struct{} // closed when the table has all tokens and last uses
-	opened   chan struct{} // closed when everything is answered, or can't be
-	err      error         // why it can't; to be read when opened is closed
-	matches  bool          // the index was compared with what it must hold
-	compared chan struct{} // closed when it was, and agreed
+	opened   chan struct{} // closed when every request is answered, or the opening has failed
+	err      error         // why it failed; read it only after opened is closed
+	matches  bool          // the index was compared with the contents that it must hold
+	compared chan struct{} // closed when the index was compared and matched
 }
 
 func newOpening(s *Store) *opening {
 	return &opening{s: s, loaded: make(chan struct{}), opened: make(chan struct{}), compared: make(chan struct{})}
 }
 
-// openStore opens a directory, and gives up when ctx ends, with its error. The store is
-// refused when check, which is told where the log ends, returns an error; nil: no check.
+// openStore opens a directory, and gives up with the error of ctx when ctx ends. It
+// calls check, unless that is nil, with the end of the log, and refuses the store if
+// check returns an error.
 func openStore(ctx context.Context, dir string, opts Options, check func(end journal.Position) error) (*Store, error) {
 	s, err := begin(ctx, dir, opts)
 	if err != nil {
@@ -155,7 +157,7 @@ func (o *opening) begin() (err error) {
 	return nil
 }
 
-// openLog opens the log, and takes the table that was left if it saves work.
+// openLog opens the log, and takes the existing table if that saves work.
 func (o *opening) openLog() error {
 	s := o.s
 	switch {
@@ -210,14 +212,15 @@ func (o *opening) openJournal(opts journal.Options) (err error) {
 	return nil
 }
 
-// journalGone refuses a store that has all but its truth.
+// journalGone refuses a store that has its other files but not the journal,
+// which is the truth.
 func (o *opening) journalGone() error {
 	return fmt.Errorf("%w: the journal in %s is missing: put it back, or %s",
 		ErrDamaged, o.s.path("journal"), disk.RestoreAdvice)
 }
 
-// firstRecord appends a record that says nothing: without any, the log would look as if
-// it had been taken away.
+// firstRecord appends an empty record: a log without any record would look as if
+// somebody had removed it.
 func (o *opening) firstRecord() error {
 	payload, err := record.Entry{}.AppendPayload(nil)
 	if err != nil {
@@ -227,9 +230,8 @@ func (o *opening) firstRecord() error {
 	return err
 }
 
-// takeTable takes the table's file, unless it is of no use. One that lacks changes or
-// uses serves only until the index is open, so it is of no use to a start that waits for
-// that.
+// takeTable takes the table's file if it is useful. A file that lacks changes or uses
+// serves only until the index is open, so a start that waits for the index can't use it.
 func (o *opening) takeTable(left *table.File) {
 	s := o.s
 	exact := left.Uses != 0 && left.Uses == o.useLog.Found() && left.Position == s.journal.End()
@@ -255,8 +257,8 @@ func (o *opening) takeTable(left *table.File) {
 	}
 }
 
-// catchUpTable applies every later change to the table. Its shards may be loaded
-// afterwards: what is newer than the file stays.
+// catchUpTable applies every later change to the table. Shards may be loaded
+// from the file afterwards: loading never overwrites a newer change.
 func (o *opening) catchUpTable(after uint64) error {
 	s := o.s
 	load := o.loader()
@@ -281,7 +283,7 @@ func (o *opening) run() {
 	defer s.stop.closed.Done()
 	o.loadFile()
 	err := o.openIndex()
-	if err == nil && !o.early { // nobody else has the store yet
+	if err == nil && !o.early { // no other goroutine uses the store yet
 		if err = o.accept(); err == nil {
 			o.start()
 		}
@@ -298,12 +300,13 @@ func (o *opening) run() {
 		}
 		return
 	}
-	debug.FreeOSMemory() // what verifying the index left behind
+	debug.FreeOSMemory() // the garbage of verifying the index
 	s.stop.closed.Go(s.upkeep.recoverUses)
 	o.compare()
 }
 
-// start has the store do what it does by itself. The table is not replaced any more.
+// start begins the store's own background work. From here on, the table is not
+// replaced any more.
 func (o *opening) start() {
 	s := o.s
 	s.views = order.New(s.table, viewsIndex{s}, s.keys.Has)
@@ -316,13 +319,13 @@ func (o *opening) start() {
 	go s.upkeep.run()
 }
 
-// accept begins what is done only to a store that is not refused.
+// accept begins the work that is done only for a store that is not refused.
 func (o *opening) accept() error {
 	s := o.s
 	s.clock.Accepted()
 	s.checkpoints.retention = newRetention(s)
-	// A process that never runs for a day makes checkpoints all the same. One that the
-	// log can't go on from is as good as none.
+	// A process that never runs for a whole day must still make checkpoints. A
+	// checkpoint that the log can't continue from counts as none.
 	s.checkpoints.size = s.journal.Size()
 	if m := s.checkpoints.file.Last(); m.Sequence+1 >= s.journal.FirstSequence() {
 		s.checkpoints.at = time.UnixMilli(m.Created)
@@ -330,8 +333,8 @@ func (o *opening) accept() error {
 	return o.noteRestored()
 }
 
-// loadFile loads the whole of the table's file. When a part of it is damaged, the records
-// have what it lacks.
+// loadFile loads the whole of the table's file. If a part of the file is damaged, the
+// records supply it.
 func (o *opening) loadFile() {
 	start := time.Now()
 	if o.file == nil {
@@ -347,8 +350,8 @@ func (o *opening) loadFile() {
 	}
 }
 
-// openIndex opens the index and brings it to where the log is, and the table with it. An
-// index that is damaged is filled again.
+// openIndex opens the index and brings it, and the table, up to the end of the log. It
+// fills a damaged index again.
 func (o *opening) openIndex() error {
 	s := o.s
 	switch {
@@ -376,8 +379,8 @@ func (o *opening) openIndex() error {
 	return err
 }
 
-// create makes the index of a new store. The file format comes last: what a crash leaves
-// before that holds nothing, and is made again.
+// create makes the index of a new store. The file format comes last: files that a
+// crash leaves before that are empty, and are created again.
 func (o *opening) create() error {
 	s := o.s
 	if err := s.index.OpenEmpty(); err != nil {
@@ -386,7 +389,8 @@ func (o *opening) create() error {
 	if err := s.index.Create(s.journal.End()); err != nil {
 		return err
 	}
-	// Or a power failure takes the directory, with all that was synced in it.
+	// Otherwise a power failure takes the directory, and everything that was
+	// synced in it.
 	if err := errors.Join(disk.SyncDir(s.dir), disk.SyncDir(filepath.Dir(s.dir))); err != nil {
 		return err
 	}
@@ -394,14 +398,15 @@ func (o *opening) create() error {
 	return o.leaveFormat()
 }
 
-// verifyLog verifies also what comes before the table.
+// verifyLog also verifies the part of the log that comes before the table's
+// position.
 func (o *opening) verifyLog() error {
 	s, n := o.s, 0
 	err := s.journal.Replay(context.Background(), s.journal.FirstSequence()-1, func(journal.Record) error {
 		if n++; n%64 != 0 {
 			return nil
 		}
-		runtime.Gosched() // to callers that have a token verified
+		runtime.Gosched() // let callers verify tokens
 		if s.isClosing() {
 			return ErrClosed
 		}
@@ -413,8 +418,8 @@ func (o *opening) verifyLog() error {
 	return err
 }
 
-// catchUpIndex opens the index that is there. After a clean stop it is not read, but
-// compared later.
+// catchUpIndex opens the existing index. After a clean stop it does not read the
+// index; compare does that later.
 func (o *opening) catchUpIndex() error {
 	s := o.s
 	closed, err := s.index.Open()
@@ -428,7 +433,7 @@ func (o *opening) catchUpIndex() error {
 		if err := o.bringUpToDate(); err != nil {
 			return err
 		}
-		closed = false // all of it is looked at
+		closed = false // read and compare all of it
 	}
 	if closed && s.index.Position() == s.journal.End() {
 		return s.index.Settle()
@@ -460,8 +465,8 @@ func (o *opening) placeIndex() (err error) {
 	return nil
 }
 
-// fill fills the index again, from the checkpoint and the log, and the table with it.
-// Nothing is removed before it is known that these will do.
+// fill fills the index and the table again, from the checkpoint and the log. It
+// removes nothing until it knows that these are sufficient.
 func (o *opening) fill() error {
 	s := o.s
 	if err := o.checkSources(); err != nil {
@@ -470,14 +475,14 @@ func (o *opening) fill() error {
 	if s.index.IsOpen() {
 		err := s.stop.closeIndex()
 		if errors.Is(err, ErrNoSpace) || errors.Is(err, ErrNoDirectory) || errors.Is(err, ErrUnavailable) || errors.Is(err, ErrFailed) {
-			return err // it is still at work
+			return err // Badger is still at work
 		}
 	}
 	if err := s.index.OpenEmpty(); err != nil {
 		return fmt.Errorf("make the index again: %w", err)
 	}
 	if o.file == nil {
-		s.table = table.New() // the damaged index has put something there
+		s.table = table.New() // it may contain entries from the damaged index
 	}
 	err := s.index.Fill(record.Log{Journal: s.journal}, s.checkpoints.file.Put)
 	o.matches = err == nil
@@ -485,7 +490,7 @@ func (o *opening) fill() error {
 		err = o.loadTable()
 	}
 	if errors.Is(err, ErrClosed) {
-		return err // and next time again
+		return err // the next start tries again
 	}
 	if err != nil {
 		err = disk.NotRead("build the index in "+s.path("index")+" again from the checkpoint and the journal", err)
@@ -516,7 +521,8 @@ func (o *opening) checkSources() error {
 		ErrDamaged, first, err, disk.RestoreAdvice)
 }
 
-// compare compares an index that is not yet compared, while requests are answered.
+// compare compares an index that is not yet compared. The store answers requests
+// at the same time.
 func (o *opening) compare() {
 	if !o.matches {
 		if err := o.s.index.Compare(); err != nil {
@@ -529,9 +535,9 @@ func (o *opening) compare() {
 	close(o.compared)
 }
 
-// yield lets requests be answered by the processor that has been busy since start. When
-// the store is open, nobody waits for the walk: it takes one part of the time in 25, and
-// less by what others keep it waiting.
+// yield lets requests use the processor that the walk has kept busy since start. When
+// the store is open, nobody waits for the walk: it uses at most 1/25 of the time, and
+// less when other work delays it.
 func (o *opening) yield(start time.Time) time.Time {
 	runtime.Gosched()
 	if isClosed(o.opened) {

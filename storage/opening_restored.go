@@ -14,15 +14,15 @@ import (
 	"gatehouse/storage/journal"
 )
 
-// A restore leaves log and checkpoint, and a file "restored". With a backup of version 1,
-// which has no log, it contains the record after which one may begin; else where the log
-// from the backup ends. The first start makes index, table and format, and then removes
-// the file.
+// A restore leaves log and checkpoint, and a file "restored". The file contains the end
+// of the log from the backup. For a backup of version 1, which has no log, it contains
+// the record after which a new log may begin. The first start makes index, table and
+// format, and then removes the file.
 
 // openRestoredLog opens the log of a store that was restored.
 func (o *opening) openRestoredLog() error {
 	s := o.s
-	for _, name := range []string{"index", "table", "format"} { // they are made later
+	for _, name := range []string{"index", "table", "format"} { // the first start makes them
 		if !disk.Exists(s.path("journal")) && disk.Exists(s.path(name)) {
 			return o.journalGone()
 		}
@@ -52,7 +52,8 @@ func (o *opening) openRestoredLog() error {
 	if err != nil {
 		return fmt.Errorf("%w: %s can't be read: restore again", ErrDamaged, s.path("restored"))
 	}
-	// Unless the checkpoint is not the one that was restored, but a later one.
+	// Create a log only if the checkpoint is the restored one, and not a later
+	// one.
 	opts.Create, opts.CreateAfter = after >= m.Sequence, after
 	return o.openJournal(opts)
 }
@@ -71,7 +72,7 @@ func (o *opening) noteRestored() error {
 var restoredKey = []byte("m restored")
 
 // RestoredAt is when the store was first opened after a restore, in ms; 0 if it
-// never was restored. What a backup says of last uses is older than that.
+// never was restored. The last uses in a backup are older than that.
 func (s *Store) RestoredAt() int64 {
 	b, err := os.ReadFile(s.path("restored-at"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -82,7 +83,7 @@ func (s *Store) RestoredAt() int64 {
 	}
 	b, err = s.seals.Open(restoredKey, b)
 	if err != nil || len(b) != 8 {
-		return s.clock.Now() // it can't be told any more: late is safe
+		return s.clock.Now() // unknown: a late time is safe
 	}
 	return s.Past(int64(binary.BigEndian.Uint64(b)))
 }

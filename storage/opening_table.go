@@ -8,8 +8,8 @@ import (
 	"gatehouse/storage/table"
 )
 
-// loadTable fills table and owners by the records of the index, unless the table's file
-// had everything. Nothing is changed yet.
+// loadTable fills table and owners from the records of the index, unless the table's
+// file had everything. The store accepts no changes yet.
 func (o *opening) loadTable() error {
 	if isClosed(o.loaded) {
 		return nil
@@ -36,17 +36,17 @@ func (o *opening) loadRecords() error {
 	return s.opening.raiseFromLog()
 }
 
-// loader fills the table as it is now.
+// loader returns a loader for the current table.
 func (o *opening) loader() table.Loader {
 	s := o.s
 	return table.Loader{Table: s.table, Seals: s.seals, Live: s.keys.Has, Believe: s.clock.Believe, Stop: s.stillOpen}
 }
 
-// whole says that verification needs nothing but the table.
+// whole notes that verification now needs nothing but the table.
 func (o *opening) whole() {
 	o.s.table.Whole()
 	close(o.loaded)
-	debug.FreeOSMemory() // what growing left behind is not needed again
+	debug.FreeOSMemory() // free the garbage of the growing table
 }
 
 // lookup finds a live token. Before all of the table's file is loaded, the token's shard

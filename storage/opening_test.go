@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// left is a directory after a clean stop, with a live token, one that was
-// revoked, and one whose last use is only in the log of uses.
+// left returns a directory after a clean stop, with a live token, a revoked
+// one, and one with its last use only in the log of uses.
 func left(t *testing.T) (dir string, opts Options, live, gone string) {
 	t.Helper()
 	clock := newClock()
@@ -25,7 +25,7 @@ func left(t *testing.T) (dir string, opts Options, live, gone string) {
 	if _, err := s.Authenticate(live, home); err != nil {
 		t.Fatal(err)
 	}
-	<-s.Loaded() // else a stop leaves no table
+	<-s.Loaded() // otherwise a stop writes no table
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +34,7 @@ func left(t *testing.T) (dir string, opts Options, live, gone string) {
 	return dir, opts, live, gone
 }
 
-// wantCleanStop wants a directory in which the next start finds nothing to catch up with.
+// wantCleanStop fails unless the next start has nothing to catch up with.
 func wantCleanStop(t *testing.T, dir string) {
 	t.Helper()
 	logs, err := filepath.Glob(filepath.Join(dir, "store", "index", "*.mem"))
@@ -51,7 +51,7 @@ func wantCleanStop(t *testing.T, dir string) {
 	}
 }
 
-// held opens a store early, and its index only when let is called.
+// held opens a store early. Its index opens only when let is called.
 func held(t *testing.T, dir string, opts Options) (s *Store, let func()) {
 	t.Helper()
 	s, err := begin(t.Context(), dir, opts)
@@ -75,7 +75,7 @@ func held(t *testing.T, dir string, opts Options) (s *Store, let func()) {
 func TestEarly(t *testing.T) {
 	for name, c := range map[string]struct {
 		harm func(t *testing.T, dir string)
-		uses int64 // those of before are in the index alone
+		uses int64 // earlier uses are only in the index
 	}{
 		"whole":   {func(*testing.T, string) {}, 2},
 		"damaged": {flipInTable, 1},
@@ -100,7 +100,7 @@ func TestEarly(t *testing.T) {
 			select {
 			case err := <-revoked:
 				t.Errorf("a change did not wait for the index: %v", err)
-			case <-time.After(50 * time.Millisecond): // or longer: it can't come
+			case <-time.After(50 * time.Millisecond): // any time is right: it can't come
 			}
 			go let()
 			if err := s.Opened(context.Background()); err != nil {
@@ -142,9 +142,10 @@ func flipInTable(t *testing.T, dir string) {
 	}
 }
 
-// An index that is ahead of the journal, as when somebody has put back an older
-// copy of some files, is no index to build anew: what the journal lacks was
-// acknowledged. Whoever waits is told, and nothing is touched.
+// An index that is ahead of the journal, for example because somebody has
+// restored an older copy of some files, must not be built again: the journal
+// lacks records that were acknowledged. All waiting callers get the error, and
+// no file changes.
 func TestEarlyButNotAtAll(t *testing.T) {
 	dir, opts, live, _ := left(t)
 	older := filepath.Join(t.TempDir(), "older")
@@ -197,23 +198,24 @@ func TestEarlyStop(t *testing.T) {
 	if _, err := s.Token(b.ID); !errors.Is(err, ErrClosed) {
 		t.Errorf("while it closes: got %v, want %v", err, ErrClosed)
 	}
-	let() // opens it, and sees that the store is closing
+	let() // opens the index, and notices that the store is closing
 	if err := <-closed; err != nil {
 		t.Fatal(err)
 	}
 	s = openWith(t, dir, opts)
-	<-s.Counted() // the log of uses is brought in
+	<-s.Counted() // the uses in the log are in the index
 	tok, err := s.Token(b.ID)
 	if err != nil || tok.Usage.Uses != 2 {
 		t.Errorf("got %d uses, %v, want 2", tok.Usage.Uses, err)
 	}
-	// The sweep of idle tokens goes by the table, which must not be an older one.
+	// The sweep of idle tokens relies on the table, which must not be an older
+	// one.
 	if e, ok, _ := s.table.Get(b.ID); !ok || e.Used.Ms() != tok.LastUsed {
 		t.Errorf("the table has %d, %v, want %d", e.Used.Ms(), ok, tok.LastUsed)
 	}
 }
 
-// What is used while the index is being opened is in the log of uses, as ever.
+// Uses while the index is being opened are in the log of uses, as always.
 func TestEarlyKill(t *testing.T) {
 	dir, opts, live, _ := left(t)
 	s, let := held(t, dir, opts)
@@ -267,7 +269,7 @@ func TestEarlyNote(t *testing.T) {
 	}
 }
 
-// A store without a user is one, too.
+// A store without users can be opened early, too.
 func TestEarlyWithoutUsers(t *testing.T) {
 	dir, opts := t.TempDir(), timed(t, newClock())
 	s := openWith(t, dir, opts)

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// await waits until everything is answered. It returns why it can't be, or ErrClosed.
+// await waits until the store answers every request. It returns the reason when the
+// opening fails, or ErrClosed.
 func (o *opening) await() error {
 	if isClosed(o.opened) {
 		return o.err // also when the store is closing
@@ -18,7 +19,8 @@ func (o *opening) await() error {
 	}
 }
 
-// awaitTable waits until the table has all tokens. It returns why it never will.
+// awaitTable waits until the table has all tokens. It returns the reason when
+// that never happens.
 func (o *opening) awaitTable() error {
 	select {
 	case <-o.loaded:
@@ -28,7 +30,7 @@ func (o *opening) awaitTable() error {
 	select {
 	case <-o.loaded:
 		return nil
-	case <-o.opened: // then it is loaded, or never will be
+	case <-o.opened: // the table is loaded, or never will be
 		return o.err
 	case <-o.s.closing:
 		return ErrClosed
@@ -38,7 +40,8 @@ func (o *opening) awaitTable() error {
 // waitLoaded is how long WhenLoaded waits.
 const waitLoaded = 5 * time.Second
 
-// WhenLoaded waits a little for the table to have all tokens; false when it has not.
+// WhenLoaded waits up to waitLoaded for the table to have all tokens, and reports
+// whether it has them.
 func (s *Store) WhenLoaded() bool {
 	select {
 	case <-s.opening.loaded:
@@ -54,9 +57,9 @@ func (s *Store) WhenLoaded() bool {
 	return false
 }
 
-// Opened waits until a store that was opened early is open in full, or the context ends,
-// which is ErrOpening. Another error says that it can't be opened: the caller should then
-// closeAll the store.
+// Opened waits until a store that was opened early is completely open. It returns
+// ErrOpening when the context ends first. Any other error says that the store can't be
+// opened: the caller should then close the store.
 func (s *Store) Opened(ctx context.Context) error {
 	select {
 	case <-s.opening.opened:
@@ -74,7 +77,7 @@ func (s *Store) Opened(ctx context.Context) error {
 // IsOpen reports whether all of the store is open.
 func (s *Store) IsOpen() bool { return isClosed(s.opening.opened) && s.opening.err == nil }
 
-// failed is why the store can't be opened, if that is known.
+// failed returns why the store can't be opened, if that is known.
 func (o *opening) failed() error {
 	if isClosed(o.opened) {
 		return o.err

@@ -13,10 +13,10 @@ import (
 // tokens, so nothing reads all of them at once.
 type Owned struct {
 	Owner   UserID
-	Revoked bool   // the revoked ones too: they follow the others
-	Newest  bool   // the newest first; else the oldest
-	After   Cursor // only what follows it
-	Skip    int    // leaves out so many of these
+	Revoked bool   // include the revoked ones, after the others
+	Newest  bool   // the newest first; otherwise the oldest first
+	After   Cursor // only tokens after it
+	Skip    int    // leave out this many
 	Limit   int    // of the page; at least 1
 }
 
@@ -24,11 +24,12 @@ type Owned struct {
 // is before the first.
 type Cursor struct{ key string }
 
-// Page reads a page of a user's tokens. It returns with it the cursor of the next
-// page, which is zero after the last.
+// Page reads a page of a user's tokens. It also returns the cursor of the next
+// page, which is zero after the last page.
 //
-// Each page shows the tokens as they are when it is read. What is made or revoked
-// between two pages moves none of the others: each is on one page, once.
+// Each page shows the tokens as they are when Page reads it. A token created or
+// revoked between two pages does not move the others: each of them is on exactly
+// one page.
 func (s *Store) Page(q Owned) (list []Token, next Cursor, err error) {
 	_, number, _ := s.table.Owners.Find(q.Owner)
 	err = s.view(func(rd *reader) error {
@@ -66,14 +67,14 @@ func (s *Store) Page(q Owned) (list []Token, next Cursor, err error) {
 	return list, next, err
 }
 
-// lives reports whether a token is one of the owner's and not revoked. It reads no
-// record.
+// lives reports whether a token belongs to the owner and is not revoked. It reads
+// no record.
 func (rd *reader) lives(owner uint32, id ID) (bool, error) {
 	e, ok, err := rd.s.lookup(id)
 	return ok && e.Owner == owner, err
 }
 
-// ownedKeys walks the keys of a user's tokens. What it yields is valid until the next.
+// ownedKeys walks the keys of a user's tokens. A key is valid until the next one.
 func (rd *reader) ownedKeys(q Owned) iter.Seq[[]byte] {
 	prefix := record.OwnedBy(q.Owner)
 	if !q.Revoked {
@@ -121,8 +122,8 @@ func (s *Store) CountTokensOf(owner UserID) (n int, err error) {
 	return n, err
 }
 
-// UsageOf adds up the uses of a user's tokens, also of the revoked ones, in the last
-// 30 days.
+// UsageOf adds up the uses of a user's tokens in the last 30 days, including revoked
+// tokens.
 func (s *Store) UsageOf(owner UserID) (u Usage, err error) {
 	since := record.UsedAt((int64(record.DayOf(s.clock.Now())) - record.KeepDays + 1) * record.MsOfDay)
 	err = s.view(func(rd *reader) error {
@@ -133,7 +134,7 @@ func (s *Store) UsageOf(owner UserID) (u Usage, err error) {
 				return err
 			}
 			if ok && e.Used < since {
-				continue // most of a great many tokens are hardly used: their usage need not be read
+				continue // most tokens were not used since: skip reading their usage
 			}
 			r, err := rd.usageOf(id)
 			if err != nil {

@@ -39,8 +39,9 @@ func idsOf(list []Token) (ids []ID) {
 	return ids
 }
 
-// TestOwnPages compares pages of every size with the tokens as they were made. Some are
-// of one millisecond, another user's lie around them, and some are revoked.
+// TestOwnPages compares pages of every size with the tokens as they were created. Some
+// were created in the same millisecond, some are revoked, and another user's tokens lie
+// around them.
 func TestOwnPages(t *testing.T) {
 	c := newClock()
 	s := openWith(t, t.TempDir(), timed(t, c))
@@ -90,7 +91,8 @@ func TestOwnPages(t *testing.T) {
 }
 
 // TestOwnPagesWhileTokensChange makes and revokes tokens between the pages. A token that
-// lives all the while is listed, and every one once and in the order of the making.
+// is live all the time is listed, and each token is listed at most once and in the order
+// of creation.
 func TestOwnPagesWhileTokensChange(t *testing.T) {
 	c := newClock()
 	s := openWith(t, t.TempDir(), timed(t, c))
@@ -131,7 +133,7 @@ func TestOwnPagesWhileTokensChange(t *testing.T) {
 			if next == (Cursor{}) {
 				break
 			}
-			if len(page) > 0 && r.IntN(3) == 0 { // the very token that the cursor is of
+			if len(page) > 0 && r.IntN(3) == 0 { // the very token to which the cursor points
 				revoke(page[len(page)-1].ID)
 			}
 			change()
@@ -162,7 +164,7 @@ func TestUsageOf(t *testing.T) {
 	for n := range 5 {
 		id, secret := create(t, s, u)
 		for range n {
-			c.Move(10 * 24 * time.Hour) // the first are past the 30 days at the end
+			c.Move(10 * 24 * time.Hour) // at the end the first uses are older than 30 days
 			wantLive(t, s, secret)
 		}
 		if n == 2 {

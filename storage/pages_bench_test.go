@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// BenchmarkPages measures pages of 100 rows, and counts, of a store with 100,000
-// users and a million tokens. Making it takes minutes.
+// BenchmarkPages measures pages of 100 rows, and counts, in a store with 100,000
+// users and a million tokens. Building the store takes minutes.
 func BenchmarkPages(b *testing.B) {
 	if testing.Short() {
 		b.Skip("it makes a million tokens")

@@ -95,7 +95,7 @@ func TestListUsers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got = append(got, info.UID); info.Tokens != 1 || info.LastUsed != 0 { // a creation is no use
+			if got = append(got, info.UID); info.Tokens != 1 || info.LastUsed != 0 { // a creation is not a use
 				t.Errorf("%s: got %d tokens, last used %d", info.UID, info.Tokens, info.LastUsed)
 			}
 		}
@@ -188,11 +188,11 @@ func TestRecentFiles(t *testing.T) {
 	opened(`"1"`, `1`, "/a", 0)
 	opened(`1`, `1`, "/c", 0)
 	want(s, `1 1 /c`, `"1" 1 /a`, `2 1 /b`, `1 1 /a`)
-	opened(`1`, `2`, "/a", 0) // to the front, with its new revision
+	opened(`1`, `2`, "/a", 0) // moves to the front, with its new revision
 	want(s, `1 2 /a`, `1 1 /c`, `"1" 1 /a`, `2 1 /b`)
 	c.Move(time.Second)
 	opened(`2`, `"x"`, "/b", 0)
-	opened(`3`, `null`, "/d", c.Milli()-500) // as the client says
+	opened(`3`, `null`, "/d", c.Milli()-500) // the time that the client sent
 	want(s, `2 "x" /b`, `3 null /d`, `1 2 /a`, `1 1 /c`, `"1" 1 /a`)
 	if list, err := s.Files(other.ID); len(list) != 0 || err != nil {
 		t.Errorf("another user's: got %v, %v", list, err)
@@ -223,7 +223,7 @@ func TestListTokens(t *testing.T) {
 		names[id] = n
 		secrets = append(secrets, secret)
 		if n != 4 {
-			c.Move(time.Second) // 4 and 5 are of one millisecond
+			c.Move(time.Second) // 4 and 5 are created in the same millisecond
 		}
 	}
 	wantLive(t, s, secrets[0])
@@ -242,7 +242,7 @@ func TestListTokens(t *testing.T) {
 	check := func(what string, got []int, want ...int) {
 		t.Helper()
 		if i := slices.Index(got, 5); i >= 0 && i+1 < len(got) && got[i+1] == 4 {
-			got[i], got[i+1] = 4, 5 // of one millisecond the ids decide, which are random
+			got[i], got[i+1] = 4, 5 // in one millisecond the ids decide the order, and they are random
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("%s: got %v, want %v", what, got, want)
@@ -339,8 +339,9 @@ func TestFindToken(t *testing.T) {
 	}
 }
 
-// Whoever gets hold of the directory, of a running server or of a stopped one,
-// finds no token, no password's hash, no cookie and no name typed in as one.
+// An attacker who gets the directory of a running or stopped server finds no
+// token, no password hash, no cookie, and no text that was typed in as a user
+// name.
 func TestNothingSecretOnDisk(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
@@ -382,7 +383,7 @@ func TestNothingSecretOnDisk(t *testing.T) {
 	if _, err := s.checkpoints.write(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	search(t, dir, secrets) // with Badger's log
+	search(t, dir, secrets) // including Badger's log
 	s.Close()
 	search(t, dir, secrets)
 }

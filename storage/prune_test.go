@@ -7,8 +7,9 @@ import (
 	"testing"
 )
 
-// TestAuditLogHasABound renames a token without end. The audit log keeps to its
-// size, says what went, and everything is still there after a rebuild.
+// TestAuditLogHasABound renames a token very often. The audit log keeps its
+// maximum size, records what was dropped, and a rebuild still restores
+// everything.
 func TestAuditLogHasABound(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
@@ -48,7 +49,7 @@ func TestAuditLogHasABound(t *testing.T) {
 	if err := s.Audit().VerifyChain(context.Background()); err != nil {
 		t.Error(err)
 	}
-	s.index.NoteDamage(ErrDamaged) // the next open builds the index again
+	s.index.NoteDamage(ErrDamaged) // the next start fills the index again
 	s.Close()
 	s = openWith(t, dir, o)
 	wantLive(t, s, secret)
@@ -57,8 +58,8 @@ func TestAuditLogHasABound(t *testing.T) {
 	}
 }
 
-// settle makes a checkpoint and prunes, as the flusher does, and waits until the
-// event of that is durable.
+// settle makes a checkpoint and prunes, as the upkeep does, and waits until the
+// event of the pruning is durable.
 func settle(t testing.TB, s *Store) {
 	t.Helper()
 	m, err := s.checkpoints.write(t.Context())

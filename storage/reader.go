@@ -6,19 +6,19 @@ import (
 	"gatehouse/storage/index"
 )
 
-// reader reads the records as of one moment.
+// reader reads the records as they were at one moment.
 type reader struct {
 	*index.View
 	s *Store
 }
 
-// view runs fn on the store as it is now.
+// view runs fn on the current state of the store.
 func (s *Store) view(fn func(rd *reader) error) error {
 	if err := s.opening.await(); err != nil {
 		return err
 	}
-	// Before it begins: what it finds in the index of a token's uses, and what it
-	// finds in the table, must fit together.
+	// Take the lock before the view begins: the uses in the index and the uses in
+	// the table must fit together.
 	s.uses.RLock()
 	defer s.uses.RUnlock()
 	v, end, err := s.index.Begin()
@@ -33,12 +33,12 @@ func (s *Store) view(fn func(rd *reader) error) error {
 	return err
 }
 
-// Size is what the store takes on the disk, in bytes, without the ballast. What the
-// index takes of it is as of a minute ago at most.
+// Size returns the disk space of the store in bytes, without the ballast. The
+// index's share is at most a minute old.
 func (s *Store) Size() int64 {
 	n := s.journal.Size()
 	if !s.IsOpen() {
-		return n // nobody who asks for a figure waits
+		return n // a caller that asks for a figure must not wait
 	}
 	s.view(func(*reader) error {
 		n += s.index.Size()

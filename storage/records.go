@@ -5,7 +5,7 @@ import (
 	"gatehouse/storage/record"
 )
 
-// What the store keeps, as packages keys and record say.
+// The types that the store keeps, from packages keys and record.
 type (
 	ID           = keys.ID
 	Secret       = keys.Secret
@@ -37,8 +37,9 @@ const (
 	SourceLDAP  = record.SourceLDAP
 )
 
-// MaxOverlap is the longest that two secrets of a token may both be good.
+// MaxOverlap is the longest time for which two secrets of a token may both be
+// valid.
 const MaxOverlap = record.MaxOverlap
 
-// ParseID reads what ID.String wrote.
+// ParseID parses the output of ID.String.
 func ParseID(s string) (ID, error) { return keys.ParseID(s) }

@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// openDir names the variable by which a test runs this binary again, to open a store,
-// wait until all of it is there, and close it.
+// openDir is the variable with which a test runs this binary again, to open a store,
+// wait until it is completely open, and close it.
 const openDir = "GATEHOUSE_TEST_OPEN"
 
 func openMain(dir string) int {
@@ -31,7 +31,7 @@ func openMain(dir string) int {
 	return 0
 }
 
-// refusing runs openMain by a command that has the system refuse something.
+// refusing runs openMain with a command that makes the system refuse something.
 func refusing(dir string, command ...string) (exit int, said string) {
 	cmd := exec.Command(command[0], append(command[1:], os.Args[0])...)
 	cmd.Env = append(os.Environ(), openDir+"="+dir)
@@ -39,7 +39,8 @@ func refusing(dir string, command ...string) (exit int, said string) {
 	return cmd.ProcessState.ExitCode(), string(out)
 }
 
-// systemStores makes stores after a stop and after a kill, with all kinds of files.
+// systemStores makes one store after a stop and one after a kill, with all kinds of
+// files.
 func systemStores(t *testing.T) (dirs map[string]string, tokens []Made) {
 	t.Helper()
 	made := t.TempDir()
@@ -74,10 +75,10 @@ func copyAll(t *testing.T, from, to string) {
 	}
 }
 
-// TestRefusedWhileOpening has the system refuse each call on each file of a store that
-// is being opened, for each reason. That is never taken for damage: the store opens all
-// the same, or the error is the system's and advises nobody to restore a backup. Nothing
-// is lost: the next start finds all, and need not build the index again.
+// TestRefusedWhileOpening makes the system refuse each call on each file of a store that
+// is being opened, for each reason. The store never takes that for damage: it opens
+// anyway, or returns the system's error without advice to restore a backup. Nothing is
+// lost: the next start finds everything, and need not build the index again.
 func TestRefusedWhileOpening(t *testing.T) {
 	if _, err := exec.LookPath("strace"); err != nil {
 		if os.Getenv("CI") == "true" {
@@ -140,7 +141,7 @@ func refusedWhileOpening(t *testing.T, from, file, inject string, tokens []Made)
 	case <-time.After(patience):
 		wrong("then it hangs")
 	}
-	// Of a sync that failed Badger's list of tables may lack the last ones.
+	// After a failed sync, Badger's list of tables may lack the last ones.
 	if strings.Contains(log.String(), "built again") && !strings.HasPrefix(inject, "fsync") {
 		wrong("then the index is built again: %s", &log)
 	}
@@ -153,7 +154,7 @@ func refusedWhileOpening(t *testing.T, from, file, inject string, tokens []Made)
 }
 
 // TestFewFilesWhileOpening opens a store with every limit of open files that is too low,
-// up to the one that will do.
+// up to the first one that suffices.
 func TestFewFilesWhileOpening(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")

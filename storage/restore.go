@@ -34,8 +34,9 @@ func Restore(ctx context.Context, from io.Reader, dir string, opts Options) (res
 	})
 }
 
-// finishStage opens the staged store, which builds its index, and ends there
-// what has ended since the backup: before the store is in its place.
+// finishStage opens the staged store, which builds its index. Then it ends the
+// tokens and users in it that have ended since the backup. All of this happens
+// before the store is moved into its place.
 func finishStage(ctx context.Context, stage string, opts Options, m backup.Manifest, ends record.Ends, last uint64) (n int, err error) {
 	opts.Progress("Building the index", 0, 0)
 	s, err := openStore(ctx, stage, opts, func(end journal.Position) error {
@@ -48,7 +49,7 @@ func finishStage(ctx context.Context, stage string, opts Options, m backup.Manif
 		return 0, err
 	}
 	defer func() {
-		// That it was opened here is no start.
+		// This opening does not count as the first start.
 		err = errors.Join(err, s.Close(), disk.WriteFile(s.path("restored-at"), nil))
 	}()
 	by, all := Actor{Name: "restore"}, len(ends.Tokens)+len(ends.Users)
@@ -69,15 +70,15 @@ func finishStage(ctx context.Context, stage string, opts Options, m backup.Manif
 	})
 }
 
-// dropRevoked puts the end of a revoked token in the place of its record. What else
-// is stored of the token is for the caller to delete.
+// dropRevoked replaces the record of a revoked token by its end. The caller deletes
+// everything else that is stored about the token.
 func (t *tx) dropRevoked(v Token) error {
 	t.delete(record.TokenKey(v.ID))
 	return t.keepTokenEnd(v.ID, v.End())
 }
 
-// tokenEnd reads the end of a token that has no record; the zero value if there is
-// none.
+// tokenEnd reads the end of a token that has no record. It returns the zero value
+// if no end is stored.
 func (rd *reader) tokenEnd(id ID) (record.TokenEnd, error) {
 	b, ok, err := rd.Get(record.TokenEndKey(id))
 	if err != nil || !ok {
@@ -86,7 +87,7 @@ func (rd *reader) tokenEnd(id ID) (record.TokenEnd, error) {
 	return record.ParseTokenEnd(b)
 }
 
-// keepTokenEnd adds to what is known to have ended of a token that has no record.
+// keepTokenEnd merges an end into the stored end of a token that has no record.
 func (t *tx) keepTokenEnd(id ID, end record.TokenEnd) error {
 	old, err := t.tokenEnd(id)
 	if err != nil {
@@ -115,15 +116,15 @@ func (t *tx) keepUserEnd(id UserID, end record.UserEnd) error {
 			return nil
 		}
 	}
-	if end != (record.UserEnd{}) { // else that of a user who was never anything but active
+	if end != (record.UserEnd{}) { // a zero end belongs to a user who was always active
 		t.put(record.UserEndKey(id), end.Value())
 	}
 	return nil
 }
 
-// applyEnds brings the ends of another store into this one, in batches. It calls
-// progress after each, with how many are done, and returns how many tokens and users
-// have come to an end by it.
+// applyEnds applies the ends of another store to this one, in batches. After each
+// batch it calls progress with the number done so far. It returns how many tokens
+// and users it has ended.
 func applyEnds(s *Store, by Actor, e record.Ends, progress func(done int) error) (n int, err error) {
 	tokens := slices.SortedFunc(maps.Keys(e.Tokens), func(a, b ID) int { return bytes.Compare(a[:], b[:]) })
 	users := slices.SortedFunc(maps.Keys(e.Users), cmp.Compare[UserID])
@@ -169,9 +170,9 @@ func eachEnd[K comparable, E any](part []K, all map[K]E, fn func(K, E) (bool, er
 	return n, nil
 }
 
-// endToken brings to a token what has ended of it, and reports whether it is revoked
-// by that. A secret that was rotated away, perhaps because it had leaked, must not be
-// good again.
+// endToken applies an end to a token, and reports whether that revokes the token. A
+// secret that a rotation has ended, perhaps because it had leaked, must not become
+// valid again.
 func (t *tx) endToken(id ID, end record.TokenEnd) (revoked bool, err error) {
 	v, err := t.token(id)
 	if errors.Is(err, ErrNoToken) {
@@ -191,7 +192,8 @@ func (t *tx) endToken(id ID, end record.TokenEnd) (revoked bool, err error) {
 	return false, t.update(v, ActionTokenRetire)
 }
 
-// endUser brings a user to the state that counts, and reports whether that is an end.
+// endUser sets a user to the later of two states, and reports whether that ends the
+// user.
 func (t *tx) endUser(id UserID, end record.UserEnd) (ended bool, err error) {
 	u, err := t.userByID(id)
 	if errors.Is(err, ErrNoUser) {

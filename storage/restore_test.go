@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// TestRestoreTwice puts back a backup over a store whose journal no longer says
-// what has ended since: it began anew with an earlier restore.
+// TestRestoreTwice restores a backup over a store with a journal that no longer
+// has the ends since the backup: it began again with an earlier restore.
 func TestRestoreTwice(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
@@ -49,8 +49,8 @@ func TestRestoreTwice(t *testing.T) {
 	wantLive(t, s, kept)
 }
 
-// TestRestoredAt is what keeps a restored store from revoking, as unused, what
-// was used all the time since the backup was made.
+// TestRestoredAt: a restored store does not revoke tokens as unused that were
+// used all the time since the backup was made.
 func TestRestoredAt(t *testing.T) {
 	dir, clock := t.TempDir(), newClock()
 	s := openWith(t, dir, timed(t, clock))

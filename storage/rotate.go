@@ -6,18 +6,19 @@ import (
 	"gatehouse/storage/record"
 )
 
-// ByUser stands for the generation of a secret where the user asks without one.
+// ByUser replaces the generation of a secret when the user asks without a
+// token.
 const ByUser = -1
 
-// RotateToken gives a token a new secret. The old one is good until the new one
-// is first used, or until the overlap ends.
+// RotateToken gives a token a new secret. The old secret is valid until the new
+// one is first used, or until the overlap ends.
 //
 // It is safe to retry: as long as the new secret has not been used and the
-// overlap has not ended, asking again gives the same one, and can only make the
-// overlap shorter. With is the generation of the secret that asks, or ByUser;
-// a caller that has the new secret already starts another rotation. It returns
-// ErrNoToken, ErrWornOut, ErrRefused when the secret that asks has ended, or an
-// *InvalidError.
+// overlap has not ended, another call returns the same secret, and can only
+// make the overlap shorter. The parameter with is the generation of the secret
+// that the caller used, or ByUser; a call with the new secret starts another
+// rotation. RotateToken returns ErrNoToken, ErrWornOut, ErrRefused when the
+// caller's secret has ended, or an *InvalidError.
 func (s *Store) RotateToken(by Actor, id ID, overlap time.Duration, with int) (Token, Secret, error) {
 	if overlap < 0 || overlap > MaxOverlap {
 		return Token{}, "", record.Invalidf("an overlap lasts at most %d days", MaxOverlap/(24*time.Hour))
@@ -35,12 +36,12 @@ func (s *Store) RotateToken(by Actor, id ID, overlap time.Duration, with int) (T
 			end = t.now + overlap.Milliseconds()
 		}
 		switch before := int(v.Generation) - 1; {
-		case v.Overlap > t.now && (with == ByUser || with == before): // asked again
+		case v.Overlap > t.now && (with == ByUser || with == before): // a retry
 			if end >= v.Overlap {
 				return nil
 			}
 		case with != ByUser && with != int(v.Generation):
-			return ErrRefused // it has ended since it was let through
+			return ErrRefused // the secret has ended since it was verified
 		case v.Generation == 255:
 			return ErrWornOut
 		default:
@@ -71,7 +72,7 @@ func (t *tx) update(v Token, action string) error {
 	return nil
 }
 
-// retire ends the secret of before a rotation, when the new one is first used.
+// retire ends the old secret of a rotated token when the new one is first used.
 func (s *Store) retire(id ID, generation byte) error {
 	return s.takeAway(Actor{Name: "rotation"}, func(t *tx) error {
 		v, err := t.token(id)

@@ -9,7 +9,7 @@ import (
 	"gatehouse/storage/unlogged"
 )
 
-// How long a browser session lasts: so long after its last use, and so long in all.
+// How long a browser session lasts after its last use, and in all.
 const (
 	SessionIdle = unlogged.SessionIdle
 	SessionLife = unlogged.SessionLife
@@ -34,19 +34,20 @@ func (s *Store) CreateSession(by Actor, owner UserID, method, agent string) (Sec
 	return cookie, nil
 }
 
-// Session returns the session of a cookie, or ErrNoSession when there is none
-// (any more), and counts the visit.
+// Session returns the session of a cookie and counts the visit. It returns
+// ErrNoSession when the cookie has no session, or no longer has one.
 func (s *Store) Session(cookie string) (Session, error) { return s.sessions.Visit(cookie) }
 
-// Sessions lists the sessions of a user that are good, the latest first, and which of
-// them is that of the cookie: its place in the list, or -1. Of very many it leaves out
-// the oldest.
+// Sessions lists a user's valid sessions, the latest first. Own is the place of the
+// cookie's session in the list, or -1. If there are very many, Sessions leaves out the
+// oldest.
 func (s *Store) Sessions(owner UserID, cookie string) (list []Session, own int, err error) {
 	return s.sessions.List(owner, cookie)
 }
 
 // EndSession ends the session of a cookie, if there is one. When the index can't be
-// written, such as on a full disk, the log takes the end, in its reserve.
+// written, for example because the disk is full, the end goes to the log, which has
+// a reserve.
 func (s *Store) EndSession(cookie string) error {
 	return s.sessions.End(cookie, func(keys [][]byte) error {
 		return s.takeAway(Actor{}, func(t *tx) error {
@@ -75,8 +76,9 @@ func (s *Store) ChangePassword(by Actor, cookie string, hash PasswordHash) error
 	})
 }
 
-// alone edits the user of a cookie in a way that ends all sessions, and lets the
-// cookie's begin again. A session that ended meanwhile ends no other and stays ended.
+// alone edits the user of a cookie, ends all of the user's sessions, and begins the
+// cookie's session again. If the cookie's session has ended in the meantime, it stays
+// ended and ends no other.
 func (s *Store) alone(cookie string, change func(Actor, func(*tx) error) error, by Actor, action string, fn func(*User) error) error {
 	v, err := s.sessions.Stored(cookie)
 	if err != nil {
@@ -101,7 +103,7 @@ func (s *Store) alone(cookie string, change func(Actor, func(*tx) error) error, 
 	return s.sessions.Edit(cookie, func(own *record.Session) { own.Epoch = v.Epoch + 1 })
 }
 
-// Attempts is what is remembered of failed logins.
+// Attempts describes failed logins.
 type Attempts = unlogged.Attempts
 
 // unloggedIndex is the index as package unlogged sees it.
@@ -120,7 +122,7 @@ func (x unloggedIndex) Update(fn func(*index.Update) error) error {
 	return x.s.index.Update(1<<10, fn)
 }
 
-// initUnlogged makes ready what is in the index alone.
+// initUnlogged sets up the data that only the index has.
 func (s *Store) initUnlogged() {
 	x := unloggedIndex{s}
 	s.sessions.Index, s.sessions.Now = x, s.clock.Now
@@ -141,8 +143,8 @@ func (s *Store) OpenedFile(owner UserID, f File) error { return s.files.Opened(o
 // Files lists a user's recent files, the newest first.
 func (s *Store) Files(owner UserID) ([]File, error) { return s.files.List(owner) }
 
-// moveFiles brings recent files of an older version to their place. It is the writer's
-// first task.
+// moveFiles moves recent files that an older version stored in the log. It is the
+// writer's first task.
 func (w *writer) moveFiles() {
 	err := w.s.files.MoveOld(func(keys [][]byte) error {
 		c := &change{done: make(chan struct{}), fn: func(t *tx) error {
@@ -159,7 +161,7 @@ func (w *writer) moveFiles() {
 	}
 }
 
-// Remembered returns what is remembered under a name; nil for nothing.
+// Remembered returns the value that is kept under a name, or nil.
 func (s *Store) Remembered(name string) (value []byte, err error) { return s.memory.Get(name) }
 
 // Remember keeps a value under a name for as long as keep. It reaches the disk
@@ -168,7 +170,7 @@ func (s *Store) Remember(name string, value []byte, keep time.Duration) {
 	s.memory.Put(name, value, keep)
 }
 
-// Attempts returns what is remembered under a name; the zero value for nothing.
+// Attempts returns the attempts that are kept under a name, or the zero value.
 func (s *Store) Attempts(name string) (Attempts, error) { return s.memory.Attempts(name) }
 
 // SetAttempts remembers attempts under a name.

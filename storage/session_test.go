@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// TestEndOtherSessions: the others end for good, and the one that asks goes on.
+// TestEndOtherSessions: the other sessions end for good, and the caller's goes
+// on.
 func TestEndOtherSessions(t *testing.T) {
 	for what, end := range map[string]func(*Store, string) error{
 		"sessions": func(s *Store, cookie string) error { return s.EndOtherSessions(admin, cookie) },
@@ -60,7 +61,7 @@ func TestEndOtherSessions(t *testing.T) {
 	}
 }
 
-// TestChangePassword: only somebody with a password has one to change.
+// TestChangePassword: only a user with a password can change it.
 func TestChangePassword(t *testing.T) {
 	s := open(t, t.TempDir())
 	alice := addUser(t, s, "alice@example.com")

@@ -13,7 +13,7 @@ import (
 	"gatehouse/storage/uses"
 )
 
-// release lets go of what Open got hold of.
+// release closes everything that Open has opened.
 func (c *stopping) release() error {
 	s := c.s
 	s.clock.Stop()
@@ -43,10 +43,10 @@ func (c *stopping) release() error {
 // Close waits for the changes under way, flushes lastUsed and closes the
 // store. Changes asked for later return ErrClosed.
 //
-// It returns within 15 seconds, whatever the disk does: Badger tries forever to write
+// It returns within 15 seconds even if the disk fails: Badger tries forever to write
 // what it has in memory, and a disk may not answer at all. The error then says what is
-// not written. The caller should end the process, as a kill would: what was acknowledged
-// is in the journal, and the next start reads it there.
+// not written. The caller should then end the process. Nothing is lost by that: every
+// acknowledged change is in the journal, and the next start reads it there.
 func (s *Store) Close() (err error) {
 	s.stop.once.Do(func() {
 		s.stop.end = time.Now().Add(closeIndexMost)
@@ -65,12 +65,12 @@ func (s *Store) Close() (err error) {
 const (
 	// closeMost is how long Close may take.
 	closeMost = 15 * time.Second
-	// closeIndexMost is how much of that Badger may take: the rest is to leave the other
-	// files in good order.
+	// closeIndexMost is how much of that time Badger may take. The rest is for closing
+	// the other files properly.
 	closeIndexMost = 12 * time.Second
 )
 
-// stopping closes the store, and tells how far it has come.
+// stopping closes the store, and keeps track of how far that has come.
 type stopping struct {
 	s      *Store
 	lock   *os.File       // of the directory
@@ -78,7 +78,7 @@ type stopping struct {
 	closed sync.WaitGroup // what ends when it is: the writer, the upkeep, the opening
 	once   sync.Once
 	within time.Duration // how long it may take to bring uses into the index
-	end    time.Time     // for the index; zero: it is no stop
+	end    time.Time     // the deadline for the index; zero: this is not a stop
 	step   atomic.Pointer[string]
 }
 
@@ -95,20 +95,20 @@ func (c *stopping) closeAll() error {
 	s := c.s
 	c.to("finish the changes under way")
 	c.quit()
-	early := s.uses.SaveAll() // the index may still be being opened, and a second signal come
+	early := s.uses.SaveAll() // the index may still be opening, and a second signal may come
 	c.closed.Wait()
 	if err := s.opening.err; err != nil {
 		if errors.Is(err, ErrClosed) {
-			err = nil // this is why
+			err = nil // the expected reason
 		}
 		return errors.Join(err, early, c.release())
 	}
 	s.index.Shut()
 	if s.space.Lack(index.Floor) != nil {
-		s.space.DropBallast() // the closing, too, writes a table
+		s.space.DropBallast() // closing writes a table too
 	}
 	if err := s.space.Lack(index.Floor); err != nil {
-		s.index.Stop() // it dies with the process, as by a kill
+		s.index.Stop() // it ends with the process, as in a kill
 		return errors.Join(early, fmt.Errorf("close the index: %w", err), c.release())
 	}
 	c.to("write the last uses")
@@ -126,7 +126,8 @@ func (c *stopping) closeAll() error {
 	return errors.Join(err, c.release())
 }
 
-// leaveTable leaves the table as the next start would have to make it.
+// leaveTable writes the table's file, so that the next start need not build the
+// table.
 func (c *stopping) leaveTable() error {
 	s := c.s
 	end, err := s.opening.useLog.End()
@@ -136,8 +137,9 @@ func (c *stopping) leaveTable() error {
 	return s.checkpoints.writeTable(table.Moment{Position: s.journal.End(), Uses: end})
 }
 
-// closeWithin is how long a stop may take to bring uses into Badger. What is
-// left then stays in their log, and the next start recovers it as after a kill.
+// closeWithin is how long a stop may take to bring uses into Badger. The
+// remaining uses stay in their log, and the next start recovers them as after a
+// kill.
 const closeWithin = 2 * time.Second
 
 func (c *stopping) flush() error {
@@ -163,13 +165,13 @@ func (c *stopping) closeIndex() error {
 	s := c.s
 	c.to("close the index")
 	end := c.end
-	if end.IsZero() { // it is closed to be filled again
+	if end.IsZero() { // it is closed only to be filled again
 		end = time.Now().Add(closeIndexMost)
 	}
 	return s.index.Close(end)
 }
 
-// abandon lets go of a store that can't be opened.
+// abandon closes a store that can't be opened.
 func (c *stopping) abandon() error {
 	c.quit()
 	c.closed.Wait()

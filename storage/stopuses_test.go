@@ -33,11 +33,11 @@ func flip(t *testing.T, file string) {
 	}
 }
 
-// stopped closes a store that has no time to bring its uses into Badger.
+// stopped closes a store without time to bring its uses into Badger.
 func stopped(t *testing.T, s *Store) {
 	t.Helper()
 	<-s.Counted()
-	<-s.Loaded() // else a stop leaves no table
+	<-s.Loaded() // otherwise a stop writes no table
 	s.stop.within = 0
 	s.uses.RLock()
 	defer s.uses.RUnlock()
@@ -46,8 +46,8 @@ func stopped(t *testing.T, s *Store) {
 	}
 }
 
-// The next start counts what a stop had no time to count, of every kind of use, and it
-// stays counted after stops and kills.
+// The next start counts the uses, of every kind, that a stop had no time to count.
+// They stay counted after stops and kills.
 func TestStopLeavesUses(t *testing.T) {
 	dir, clock := t.TempDir(), newClock()
 	opts := timed(t, clock)
@@ -117,7 +117,7 @@ func TestStopLeavesUses(t *testing.T) {
 	check("at the end")
 }
 
-// Uses that come before those of the stop are recovered are counted, too.
+// Uses that happen before the uses from the stop are recovered count, too.
 func TestUseBeforeRecovery(t *testing.T) {
 	dir, opts, live, _ := left(t)
 	s := openWith(t, dir, opts)
@@ -147,9 +147,9 @@ func TestUseBeforeRecovery(t *testing.T) {
 	}
 }
 
-// Uses that a stop left are counted once, also when the table can't be read, when the
-// log has another segment, and when an earlier version named in the table's file the
-// segment that it had not counted.
+// Uses that a stop left are counted exactly once, even when the table can't be read,
+// when the log has another segment, and when an earlier version named in the table's
+// file the segment that it had not counted.
 func TestStopLeavesUsesOnce(t *testing.T) {
 	for name, change := range map[string]func(t *testing.T, s *Store){
 		"a shard that does not verify": func(t *testing.T, s *Store) { flip(t, s.path("table")) },
@@ -206,7 +206,7 @@ func TestStopLeavesUsesOnce(t *testing.T) {
 	}
 }
 
-// A segment with a flipped bit takes uses with it, and nothing else.
+// A segment with a flipped bit loses uses, and nothing else.
 func TestStopLeavesDamagedUses(t *testing.T) {
 	dir, opts, live, _ := left(t)
 	s := openWith(t, dir, opts)
@@ -277,7 +277,7 @@ func TestStopDuringABackup(t *testing.T) {
 		t.Fatal(err)
 	}
 	spec := TokenSpec{}
-	for n := range 32 { // tokens of more than the buffer of a backup takes
+	for n := range 32 { // enough tokens to exceed the buffer of a backup
 		spec.Scopes = append(spec.Scopes, fmt.Sprintf("%064d", n))
 	}
 	for range 600 {
@@ -291,7 +291,7 @@ func TestStopDuringABackup(t *testing.T) {
 		_, err := s.Snapshot(t.Context(), write)
 		backup <- err
 	}()
-	if _, err := io.ReadFull(read, make([]byte, 1)); err != nil { // it is under way
+	if _, err := io.ReadFull(read, make([]byte, 1)); err != nil { // the backup is in progress
 		t.Fatal(err)
 	}
 	closed := make(chan error, 1)

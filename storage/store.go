@@ -30,34 +30,34 @@ import (
 type Options struct {
 	KeyFile    string // default DIR/key
 	MaxPerUser int    // tokens that a user may hold; 0: any number
-	Holder     string // how a second process is told who holds the store
+	Holder     string // names this process to a second one that finds the store locked
 	Segment    int64  // bytes of a new segment of the journal; 0: the journal's own default
 
 	KeepEvents time.Duration // how long the audit log is kept; 0: for as long as there is room
-	MostEvents int64         // bytes that it may take, beside what a rebuild needs; 0: any number
+	MostEvents int64         // bytes that it may take, in addition to the records that a rebuild needs; 0: no limit
 
 	Checkpoints time.Duration // how often one is made; 0: once a day
 
-	// Progress is told how a restore goes on: the step, how much of it is done, and of
-	// how much; 0: not known.
+	// Progress is called during a restore with the step, how much of it is done, and
+	// how much it is in all; 0: unknown.
 	Progress func(step string, done, of int)
 
 	Early  bool // Open returns when tokens can be verified; see Opened
 	Now    func() time.Time
-	Boot   func() time.Duration // since the system was started; nil: it agrees with Now
-	BootID string               // of that start
+	Boot   func() time.Duration // time since the system was started; nil: it always agrees with Now
+	BootID string               // identifies that start
 	Log    *slog.Logger
 }
 
-// Bounds are those of the [Options] that may be changed while the store is open.
+// Bounds are the [Options] that may be changed while the store is open.
 type Bounds struct {
 	MaxPerUser int
 	KeepEvents time.Duration
 	MostEvents int64
 }
 
-// SetBounds changes the bounds: that on tokens at once, those on the audit log when it is
-// looked at next.
+// SetBounds changes the bounds. The bound on tokens takes effect at once, those on the
+// audit log at its next check.
 func (s *Store) SetBounds(b Bounds) { s.bounds.Store(&b) }
 
 // Store is an open data directory. Its methods may be called from many
@@ -96,19 +96,19 @@ type Store struct {
 	closing chan struct{}
 }
 
-// Open opens the data directory and makes it when it is not there.
+// Open opens the data directory, and creates it if it does not exist.
 //
 // It returns a *disk.LockedError when another process holds the directory,
 // keys.ErrMissing, keys.ErrExposed or keys.ErrWrong when the key file is at fault (it
-// never makes a new key for a store that has data), and ErrDamaged, with file
-// and offset, for a journal that does not verify. When the system can't read or write
-// the files, such as when too many are open, the error is ErrUnavailable, and nothing
-// was changed.
+// never makes a new key for a store that has data), and ErrDamaged, with file and
+// offset, for a journal that does not verify. When the system can't read or write the
+// files, for example because too many are open, the error is ErrUnavailable, and Open
+// has changed nothing.
 func Open(dir string, opts Options) (*Store, error) {
 	return openStore(context.Background(), dir, opts, nil)
 }
 
-// newStore locks the directory. What is in it is for the opening.
+// newStore locks the directory. The opening reads its contents.
 func newStore(dir string, opts Options) (*Store, error) {
 	if opts.KeyFile == "" {
 		opts.KeyFile = filepath.Join(dir, "key")
@@ -160,30 +160,30 @@ func newIndex(s *Store) *index.Index {
 		Closing: s.closing, Yield: s.opening.yield,
 		Kinds: index.Kinds{
 			Counted: record.Counted, Reported: [2]byte{'n', 't'}, Dense: "te", Sealed: record.SealedKinds,
-			NewerKind: 'l', // an import brings last uses into the log, and what comes after them is not there
+			NewerKind: 'l', // an import writes last uses to the log, but later uses are not in the log
 			Newer:     func(has, brings []byte) bool { return record.ParseLastUse(has) >= record.ParseLastUse(brings) },
 		},
 	})
 }
 
-// Now returns the time by the store's clock, and a *wallclock.Doubt if nothing that
-// can't be undone must be done because of it.
+// Now returns the time by the store's clock. It also returns a *wallclock.Doubt if
+// the clock may be wrong: then nothing that can't be undone may rest on it.
 func (s *Store) Now() (time.Time, error) { return s.clock.Look() }
 
-// ConfirmTime takes the clock for right, as an administrator says.
+// ConfirmTime accepts the clock as right because an administrator says so.
 func (s *Store) ConfirmTime(by Actor) {
 	s.clock.Confirm()
 	s.Note(by, Event{Action: ActionClockConfirm})
 }
 
-// Past returns a time of the past as it is to be shown: never one still to come.
+// Past returns a time of the past for display: it is never in the future.
 func (s *Store) Past(ms int64) int64 { return s.clock.Past(ms) }
 
 // Dir returns the data directory.
 func (s *Store) Dir() string { return s.dir }
 
-// Writable returns nil while changes can be made, and else the error that one
-// would meet. Revocations may go on all the same.
+// Writable returns nil if changes are possible, and otherwise the error that a
+// change would return. Revocations may still be possible then.
 func (s *Store) Writable() error {
 	switch {
 	case s.isClosing():
@@ -231,16 +231,16 @@ func isClosed(c <-chan struct{}) bool {
 // Loaded is closed when verification needs nothing but memory: shortly after Open.
 func (s *Store) Loaded() <-chan struct{} { return s.opening.loaded }
 
-// path names a file of the store.
+// path returns the path of a file of the store.
 func (s *Store) path(name string) string { return filepath.Join(s.dir, "store", name) }
 
-// states are what may be wrong with the store for a while, beside what Writable says.
-// Each is logged when it begins, every minute, and when it ends: not each time that it
-// is met.
+// states are the lasting problems of the store, besides those that Writable reports.
+// Each is logged when it begins, every minute, and when it ends, but not each time it
+// occurs.
 type states struct {
 	refused  lasting.State // the system refuses appends to the journal
 	uses     lasting.State
-	slice    int // of the uses, that failed last
+	slice    int // the slice of the uses that failed last
 	sessions lasting.State
 	events   lasting.State
 }
@@ -258,8 +258,8 @@ func (s *states) stop() {
 	}
 }
 
-// unsaved takes what came of a slice of the uses. It is over when the slice that failed
-// last is saved: others may have nothing to save.
+// unsaved takes the outcome of saving a slice of the uses. The problem is over when the
+// slice that failed last is saved: other slices may have nothing to save.
 func (s *states) unsaved(slice int, err error) {
 	switch {
 	case err != nil:

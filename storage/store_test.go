@@ -23,8 +23,8 @@ var (
 	home  = Origin{Address: netip.MustParseAddr("192.0.2.7"), Agent: "curl/8"}
 )
 
-// patience is how long something is waited for that has to come: after it, it
-// does not, whatever else the machine has to do.
+// patience is how long a test waits for something that must happen. If it has
+// not happened by then it never will, even on a busy machine.
 const patience = 10 * time.Minute
 
 // open opens a store that is closed when the test ends.
@@ -65,8 +65,9 @@ func wantDead(t testing.TB, s *Store, secret string) {
 	}
 }
 
-// copyDir copies a store as a kill of its process would leave it: until no file
-// has come or gone meanwhile, for a kill comes at one moment.
+// copyDir copies a store as a kill of its process would leave it. It copies
+// again until no file has come or gone during the copy, because a kill happens
+// at one moment.
 func copyDir(t testing.TB, dir string) string {
 	t.Helper()
 	for {
@@ -92,7 +93,7 @@ func files(t testing.TB, dir string) (names []string) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil // gone since it was seen
+			return nil // removed since it was listed
 		}
 		if err == nil && d.Type().IsRegular() {
 			names = append(names, strings.TrimPrefix(path, dir))

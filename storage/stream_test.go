@@ -12,8 +12,9 @@ import (
 	"gatehouse/storage/record"
 )
 
-// A checkpoint that is whole by its checksums, and yet not as one is written,
-// is refused; while the journal has everything, the index is built without it.
+// A checkpoint with valid checksums but with operations in a wrong order is
+// refused. If the journal has everything, the index is built without the
+// checkpoint.
 func TestCheckpointOutOfOrder(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
@@ -52,7 +53,7 @@ func TestCheckpointOutOfOrder(t *testing.T) {
 	}
 }
 
-// rewrite gives a snapshot other operations, and an end that fits.
+// rewrite gives a snapshot other operations, and a matching end.
 func rewrite(t *testing.T, snapshot []byte, key [32]byte, spoil func([]record.Op) []record.Op) []byte {
 	t.Helper()
 	in, err := backup.Open(bytes.NewReader(snapshot))

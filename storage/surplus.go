@@ -8,10 +8,12 @@ import (
 	"gatehouse/storage/surplus"
 )
 
-// KeepRevoked is how many revoked tokens of a user the store keeps the records of.
+// KeepRevoked is the number of records of revoked tokens that the store keeps for
+// each user: see [surplus.Keep].
 const KeepRevoked = surplus.Keep
 
-// revokedOf is Page of what an order of the revocations needs: see [surplus.Options].
+// revokedOf is like Page, but returns only what sorting by revocation needs: see
+// [surplus.Options].
 func (s *Store) revokedOf(owner UserID, after string) (list []surplus.Token, next string, err error) {
 	if after == "" {
 		after = string(record.Key('o', owner.Bytes(), []byte{0, 0xff}))
@@ -45,8 +47,8 @@ func (s *Store) revokedOf(owner UserID, after string) (list []surplus.Token, nex
 	return list, next, err
 }
 
-// dropRecords drops the records of revoked tokens. It does not go on when the store is
-// closing, or the disk is full.
+// dropRecords drops the records of revoked tokens. It stops when the store is closing
+// or the disk is full.
 func (s *Store) dropRecords(list []surplus.Token) error {
 	for part := range slices.Chunk(list, mostRevoked) {
 		c := &change{done: make(chan struct{}), fn: func(t *tx) error {
@@ -74,7 +76,8 @@ func (s *Store) dropRecords(list []surplus.Token) error {
 	return nil
 }
 
-// dropRecord drops all that is stored of a revoked token but its end.
+// dropRecord drops everything that is stored about a revoked token, except its
+// end.
 func (t *tx) dropRecord(id ID) error {
 	v, err := t.token(id)
 	if errors.Is(err, ErrNoToken) || err == nil && v.Revoked == 0 {

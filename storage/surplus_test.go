@@ -19,7 +19,7 @@ import (
 	"gatehouse/storage/surplus"
 )
 
-// spent is a token that was made, used and revoked.
+// spent is a token that was created, used and revoked.
 type spent struct {
 	id     ID
 	secret string
@@ -40,7 +40,7 @@ func spend(t *testing.T, s *Store, c *storagetest.Clock, u User, n int) (list []
 	return list
 }
 
-// keysOf are the kinds of records that the index has of a token.
+// keysOf returns the kinds of records that the index has for a token.
 func keysOf(t *testing.T, s *Store, v Token) (kinds string) {
 	t.Helper()
 	err := s.view(func(rd *reader) error {
@@ -59,9 +59,9 @@ func keysOf(t *testing.T, s *Store, v Token) (kinds string) {
 	return kinds
 }
 
-// TestRevokedAreDropped: of a revoked token that no listing shows any more, the end
-// stays and nothing else, also when its uses were not yet written, and through restarts
-// and the restore of a backup in which it lives.
+// TestRevokedAreDropped: when no listing shows a revoked token any more, only its end
+// stays. This also holds when its uses were not yet written, and through restarts and
+// the restore of a backup in which the token is live.
 func TestRevokedAreDropped(t *testing.T) {
 	dir, c := t.TempDir(), newClock()
 	s := openWith(t, dir, timed(t, c))
@@ -75,7 +75,7 @@ func TestRevokedAreDropped(t *testing.T) {
 	}
 	wantLive(t, s, oldSecret)
 	list := spend(t, s, c, u, KeepRevoked-1)
-	if _, err := s.RevokeTokens(admin, old); err != nil { // made before all others, and revoked after them
+	if _, err := s.RevokeTokens(admin, old); err != nil { // created before all others, and revoked after them
 		t.Fatal(err)
 	}
 	gone := spent{early, earlySecret}
@@ -147,7 +147,7 @@ func TestRevokedAreDropped(t *testing.T) {
 	}
 }
 
-// TestUsesOfDropped: uses that were still to be written when the record was dropped
+// TestUsesOfDropped: uses that were not yet written when the record was dropped
 // bring nothing back.
 func TestUsesOfDropped(t *testing.T) {
 	c := newClock()
@@ -170,8 +170,8 @@ func TestUsesOfDropped(t *testing.T) {
 	}
 }
 
-// TestSurplusIsFound: nobody need ask for the records to be dropped. Those of before
-// the start are found by the next checkpoint.
+// TestSurplusIsFound: the store drops the records by itself. The next checkpoint
+// finds those from before the start.
 func TestSurplusIsFound(t *testing.T) {
 	c := newClock()
 	dir := t.TempDir()
@@ -211,8 +211,9 @@ func TestSurplusIsFound(t *testing.T) {
 }
 
 // BenchmarkCycles makes, uses and revokes b.N tokens, and then compares the data
-// directory with that of a store that was restored from a backup: it has the same
-// content, and nothing else. The journal is kept to a bound, as [audit] max_size does.
+// directory with that of a store that was restored from a backup: that store has the
+// same content, and nothing else. The journal is kept to a bound, as [audit] max_size
+// does.
 //
 //	go test ./storage -run '^$' -bench Cycles -benchtime 1000000x -timeout 2h
 func BenchmarkCycles(b *testing.B) {
@@ -223,7 +224,7 @@ func BenchmarkCycles(b *testing.B) {
 	for n := range users {
 		owners = append(owners, addUser(b, s, "user"+strconv.Itoa(n)+"@example.com").ID)
 	}
-	for n := range 10_000 { // what lives
+	for n := range 10_000 { // the live tokens
 		if n%100 == 0 {
 			var list []Imported
 			for range 100 {
@@ -298,13 +299,14 @@ func BenchmarkCycles(b *testing.B) {
 	for _, part := range []string{"index", "table", "uses", "journal", "checkpoint"} {
 		b.ReportMetric(float64(has[part])/1e6, part+"-MB")
 	}
-	// Beside what the audit log keeps, and the copy of all that a checkpoint is.
+	// Leave out the audit log, and the checkpoint, which is a copy of
+	// everything.
 	takes, lives := has["index"]+has["table"]+has["uses"], had["index"]+had["table"]+had["uses"]
 	b.ReportMetric(float64(lives)/1e6, "lives-MB")
 	b.ReportMetric(float64(takes)/float64(lives), "times-what-lives")
 }
 
-// diskUse is how many bytes each part of a store takes on the disk.
+// diskUse returns how many bytes each part of a store takes on the disk.
 func diskUse(b *testing.B, dir string) map[string]int64 {
 	use := map[string]int64{}
 	store := filepath.Join(dir, "store")

@@ -16,7 +16,7 @@ import (
 	"gatehouse/storage/table"
 )
 
-// known is what a table says of a token, but for its last use.
+// known is what a table says about a token, except its last use.
 type known struct {
 	generation, flags byte
 	owner             UserID
@@ -38,8 +38,8 @@ func usesOf(s *Store) map[ID]record.LastUse {
 	return all
 }
 
-// wantTable compares what a start after a kill has in its table, early and in
-// the end, with what the records say.
+// wantTable compares the table of a start after a kill, early and when it is
+// complete, with the records.
 func wantTable(t *testing.T, dir string, opts Options) {
 	t.Helper()
 	slow := openWith(t, copyDir(t, dir), opts)
@@ -59,7 +59,7 @@ func wantTable(t *testing.T, dir string, opts Options) {
 	sameTable(t, "in the end", tableOf(s), want)
 	got := usesOf(s)
 	for id, want := range usesOf(slow) {
-		if got[id] < want { // later it may be: the log of uses had not yet been told
+		if got[id] < want { // it may be later: the log of uses may lack the latest use
 			t.Errorf("token %s: got %d as its last use, want %d", id, got[id], want)
 		}
 	}
@@ -82,7 +82,7 @@ func sameTable(t *testing.T, when string, got, want map[ID]known) {
 	}
 }
 
-// After a kill, what was changed since the last stop counts from the first
+// After a kill, the changes since the last stop are in effect from the first
 // answer on.
 func TestBehind(t *testing.T) {
 	clock := newClock()
@@ -135,7 +135,7 @@ func TestBehind(t *testing.T) {
 		t.Errorf("a token with a scope: got %+v, %t", e, ok)
 	}
 	go let()
-	b, err := s.Authenticate(secret.Reveal(), home) // which needs its record, and waits
+	b, err := s.Authenticate(secret.Reveal(), home) // needs the token's record, and waits
 	if err != nil || b.Token.Allows("write") || !b.Token.Allows("read") {
 		t.Errorf("a token with a scope: got %+v, %v", b, err)
 	}
@@ -146,8 +146,8 @@ func TestBehind(t *testing.T) {
 	}
 }
 
-// Once the index is open, no last use is behind the one of before the kill: who
-// sweeps idle tokens, or lists them, does not wait for anything else.
+// Once the index is open, no last use is older than before the kill: a sweep of
+// idle tokens, or a listing, does not wait for anything else.
 func TestBehindUses(t *testing.T) {
 	clock := newClock()
 	dir, opts := t.TempDir(), timed(t, clock)
@@ -180,7 +180,7 @@ func TestBehindUses(t *testing.T) {
 	wantLive(t, s, live)
 }
 
-// Tables that checkpoints leave while many things change are as good as one of
+// Tables that checkpoints write during many changes are as good as the table of
 // a stop.
 func TestBehindMeanwhile(t *testing.T) {
 	dir := t.TempDir()
@@ -193,7 +193,7 @@ func TestBehindMeanwhile(t *testing.T) {
 		workers.Go(func() { changeAtRandom(t, s, w, stop) })
 	}
 	for range 5 {
-		time.Sleep(20 * time.Millisecond) // or longer: more is changed
+		time.Sleep(20 * time.Millisecond) // at least: more changes happen
 		if err := s.checkpoints.writeTable(table.Moment{Position: *s.table.Position()}); err != nil {
 			t.Fatal(err)
 		}
@@ -203,7 +203,8 @@ func TestBehindMeanwhile(t *testing.T) {
 	workers.Wait()
 }
 
-// changeAtRandom makes users and tokens, and does to them whatever can be done.
+// changeAtRandom creates users and tokens, and applies every kind of change to
+// them.
 func changeAtRandom(t *testing.T, s *Store, worker int, stop <-chan struct{}) {
 	r := rand.New(rand.NewPCG(uint64(worker), 7))
 	type held struct {
@@ -256,9 +257,9 @@ func changeAtRandom(t *testing.T, s *Store, worker int, stop <-chan struct{}) {
 	}
 }
 
-// A table that is no good to a start after a kill is left alone, and the start
-// takes longer; but one that has more than the journal tells that the journal
-// has lost something.
+// A start after a kill ignores a table that it can't use, and takes longer. But
+// a table that has more than the journal proves that the journal has lost
+// records.
 func TestBehindNot(t *testing.T) {
 	clock := newClock()
 	dir, opts := t.TempDir(), timed(t, clock)

@@ -11,8 +11,9 @@ import (
 	"gatehouse/storage/table"
 )
 
-// TestTableFile starts from the table that a clean stop left: whole, with a bit
-// flipped anywhere, cut off, of another moment, or gone, every answer is right.
+// TestTableFile starts from the table that a clean stop has written. The table
+// is whole, has a flipped bit anywhere, is cut short, comes from another
+// moment, or is missing: every answer is right.
 func TestTableFile(t *testing.T) {
 	dir := t.TempDir()
 	clock := newClock()
@@ -21,7 +22,7 @@ func TestTableFile(t *testing.T) {
 	id, live := create(t, s, u)
 	gone, dead := create(t, s, u)
 	_, sleeping := create(t, s, locked)
-	<-s.Loaded() // what is not whole is not left
+	<-s.Loaded() // a stop writes no incomplete table
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}

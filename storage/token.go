@@ -11,7 +11,7 @@ import (
 	"gatehouse/storage/table"
 )
 
-// TokenSpec is what may be asked of a new token.
+// TokenSpec describes a new token.
 type TokenSpec struct {
 	Name      string
 	Lifetime  int64 // ms; 0: never ends
@@ -19,7 +19,7 @@ type TokenSpec struct {
 	Addresses []netip.Prefix
 }
 
-// check returns an *InvalidError for what can't be had, and cleans the name.
+// check cleans the name, and returns an *InvalidError for an invalid spec.
 func (spec *TokenSpec) check() (err error) {
 	if spec.Name, err = record.CleanName(spec.Name); err != nil {
 		return err
@@ -38,7 +38,7 @@ func (spec *TokenSpec) check() (err error) {
 	return nil
 }
 
-// once leaves out of a short list what stands there again.
+// once removes duplicates from a short list.
 func once[T comparable](list []T) (out []T) {
 	for _, v := range list {
 		if !slices.Contains(out, v) {
@@ -78,13 +78,13 @@ func (s *Store) CreateToken(by Actor, owner UserID, spec TokenSpec) (Token, Secr
 	return t, s.Reveal(t), nil
 }
 
-// addToken puts a new token, which works from when it is durable.
+// addToken puts a new token. The token works as soon as it is durable.
 func (t *tx) addToken(v Token) error {
 	b, err := v.Value()
 	if err != nil {
 		return err
 	}
-	t.put(record.TokenKey(v.ID), b) // of 13 random bytes
+	t.put(record.TokenKey(v.ID), b) // the key has 13 random bytes
 	t.first()
 	t.hint(v.OwnedKey(), nil)
 	t.first()
@@ -100,14 +100,14 @@ func (t *tx) admit(v Token) {
 	s := t.s
 	o, n, ok := s.table.Owners.Find(v.Owner)
 	if !ok || o.State == UserRemoved {
-		return // a token of nobody authenticates nobody
+		return // a token without an owner authenticates nobody
 	}
 	s.verifier.Forget(v.ID)
 	s.table.Put(table.Entry{ID: v.ID, Generation: v.Generation, Flags: v.Flags(), Owner: n, Used: s.clock.Believe(record.CreatedAt(v.Created))})
 	s.views.NoteToken(v.ID, v.Created)
 }
 
-// drop takes tokens out of the table, once it is durable that they are dead.
+// drop takes dead tokens out of the table, once the change is durable.
 func (t *tx) drop(ids ...ID) {
 	for _, id := range ids {
 		t.s.verifier.Forget(id)
@@ -121,7 +121,7 @@ func (s *Store) Reveal(t Token) Secret {
 	return s.keys.Secret(t.ID, t.Generation)
 }
 
-// Token returns a token by id, also a revoked one, or ErrNoToken.
+// Token returns a token by id, even if it is revoked, or ErrNoToken.
 func (s *Store) Token(id ID) (t Token, err error) {
 	err = s.view(func(rd *reader) error {
 		t, err = rd.token(id)
@@ -164,8 +164,8 @@ func (rd *reader) fill(t *Token) error {
 	return nil
 }
 
-// addUses takes over what is known of the token's uses. The last use moves on,
-// never back, as far as the times can be right.
+// addUses adds a usage record to the token. The last use only moves forward,
+// and times that can't be right are replaced.
 func (rd *reader) addUses(t *Token, r *record.UsageRecord) {
 	limit, instead := rd.s.clock.Plausible()
 	r.Believed(limit, instead)
@@ -178,14 +178,14 @@ func (rd *reader) addUses(t *Token, r *record.UsageRecord) {
 	}
 }
 
-// mostRevoked is how many revocations are one change. So others get their turn,
-// and the largest records, of 7 KiB, fit with all else into a batch of the
-// journal, 1 MiB, and into a transaction of Badger: no user can make tokens
-// that are too large to be revoked together.
+// mostRevoked is how many revocations form one change. The limit lets other
+// changes get their turn. It also makes sure that the largest records, of 7
+// KiB, fit into a batch of the journal, 1 MiB, and into a transaction of
+// Badger: no user can create tokens that are too large to be revoked together.
 const mostRevoked = 64
 
 // RevokeTokens revokes tokens by id and returns how many were not revoked
-// before. It is on the disk when it returns.
+// before. The revocations are durable when it returns.
 func (s *Store) RevokeTokens(by Actor, ids ...ID) (n int, err error) {
 	slices.SortFunc(ids, func(a, b ID) int { return bytes.Compare(a[:], b[:]) })
 	ids = slices.Compact(ids)
@@ -212,7 +212,8 @@ func (s *Store) RevokeTokens(by Actor, ids ...ID) (n int, err error) {
 	return n, nil
 }
 
-// revoke makes a token dead for good; false when it was so already.
+// revoke revokes a token for good. It returns false if the token was already
+// revoked.
 func (t *tx) revoke(id ID) (bool, error) {
 	v, err := t.token(id)
 	if err != nil {
@@ -267,10 +268,10 @@ func (s *Store) RenameToken(by Actor, id ID, name string) error {
 	})
 }
 
-// RevokeMatching revokes, of the tokens with these ids, those that the filter and
-// match (unless it is nil) take when it is their turn, and returns how many. A token
-// that was used since the ids were found may be left alone: the writer asks both
-// again, just before it writes. So match must not wait for the store.
+// RevokeMatching revokes the tokens with these ids that the filter and match (unless
+// it is nil) still accept, and returns how many. The writer asks both again just
+// before it writes, so that a token used since the ids were found can be spared. So
+// match must not wait for the store.
 func (s *Store) RevokeMatching(by Actor, f TokenFilter, ids []ID, match func(Token) bool) (n int, err error) {
 	v, err := s.views.Sieve(f)
 	if err != nil {
@@ -318,8 +319,8 @@ func (t *tx) revokeMatching(v order.Sieve, ids []ID, match func(Token) bool) (n 
 	return n, nil
 }
 
-// Record brings into the audit log something that changes nothing itself. It is
-// on the disk when it returns.
+// Record writes to the audit log an event that changes nothing itself. The
+// event is durable when Record returns.
 func (s *Store) Record(by Actor, e Event) error {
 	return s.takeAway(by, func(t *tx) error {
 		t.event(e)

@@ -13,20 +13,20 @@ import (
 	"gatehouse/storage/uses"
 )
 
-// flushTick is how often a slice of the uses is written. All of them are written in
-// less than a second, so that a kill takes no more than those of a second even when a
-// slice is late. mergeTick is how much of that brings uses into the index.
+// flushTick is how often a slice of the uses is written. All slices are written in
+// less than a second, so that a kill loses at most one second of uses even when a
+// slice is late. mergeTick is the part of each tick that brings uses into the index.
 const (
 	flushTick = 800 * time.Millisecond / uses.Slices
 	mergeTick = flushTick / 200
 )
 
-// upkeep brings what is in memory to where it lasts: each second uses to their log,
-// and failed logins to the index, and at leisure uses to the index.
+// upkeep makes data in memory durable. Each second it writes uses to their log and
+// failed logins to the index. More slowly, it brings uses into the index.
 type upkeep struct{ s *Store }
 
-// run writes what uses and failed logins left in memory. A slice that
-// took long does not make the next ones late.
+// run writes the uses and failed logins in memory. A slow slice does not delay
+// the next ones.
 func (u *upkeep) run() {
 	defer u.s.stop.closed.Done()
 	due := time.Now().Add(flushTick)
@@ -43,7 +43,7 @@ func (u *upkeep) run() {
 		}
 		now := time.Now()
 		if due = due.Add(flushTick); now.Sub(due) > uses.Slices*flushTick {
-			due = now // the machine slept
+			due = now // the machine was asleep
 		}
 		timer.Reset(due.Sub(now))
 	}
@@ -52,24 +52,24 @@ func (u *upkeep) run() {
 func (u *upkeep) tick(ctx context.Context, slice int) {
 	s := u.s
 	if slice == 0 {
-		s.Now() // a jump of the clock is seen within a second
+		s.Now() // notice a jump of the clock within a second
 		if isClosed(s.opening.loaded) {
 			s.clock.Rectify(s.table)
 		}
 	}
 	if s.space.Short() != nil {
-		return // what was used stays in memory
+		return // the uses stay in memory
 	}
 	if !isClosed(s.opening.opened) || s.opening.err != nil {
 		s.states.unsaved(slice, s.uses.Save(slice))
 		return
 	}
-	s.space.KeepBallast() // it may have been thrown out
+	s.space.KeepBallast() // it may have been dropped
 	if s.index.Behind() != nil {
 		s.writer.wake()
 		return
 	}
-	// A broken index is built again: nothing is brought into it.
+	// A damaged index will be built again: bring nothing into it.
 	err := s.uses.Tick(slice, !s.index.Damaged(), mergeTick)
 	if errors.Is(err, ErrDamaged) {
 		s.index.NoteDamage(err)
@@ -84,11 +84,11 @@ func (u *upkeep) tick(ctx context.Context, slice int) {
 	}
 }
 
-// save writes to the log all that uses left in memory, and to the index all that
-// failed logins did.
+// save writes all uses in memory to their log, and all failed logins in memory
+// to the index.
 func (u *upkeep) save() error { return errors.Join(u.s.uses.SaveAll(), u.s.memory.Save()) }
 
-// flush brings into the index all that uses and failed logins left in memory.
+// flush brings all uses and failed logins in memory into the index.
 func (u *upkeep) flush(ctx context.Context) error {
 	s := u.s
 	if err := s.opening.await(); err != nil {
@@ -114,26 +114,26 @@ func (u *upkeep) flush(ctx context.Context) error {
 	return s.uses.Merge(end, s.stillOpen)
 }
 
-// newUses makes the flusher. The table must be there.
+// newUses makes the flusher. The table must exist.
 func newUses(s *Store) *uses.Flusher {
 	return uses.New(uses.Options{
 		Table: s.table, Log: s.opening.useLog,
 		Update:    s.upkeep.updateUsages,
 		Noted:     s.views.NoteUses,
 		Plausible: s.clock.Plausible,
-		// Before the index is compared, a tick would come to wait for that: for
-		// seconds, which a kill takes.
+		// Before the index is compared, a tick could wait for the comparison
+		// for seconds, and a kill would lose the uses of that time.
 		Hurry:   func() bool { return !isClosed(s.opening.compared) },
 		Full:    func(err error) bool { return errors.Is(err, ErrNoSpace) },
 		Closing: s.closing,
 	})
 }
 
-// Counted is closed when the uses are counted that a stop or a kill had left in their
-// log: some time after Open. Until then listings show fewer uses.
+// Counted is closed when the uses that a stop or a kill left in their log are
+// counted, some time after Open. Until then listings show fewer uses.
 func (s *Store) Counted() <-chan struct{} { return s.uses.Counted() }
 
-// recoverUses brings what the log of uses had at the start into the index.
+// recoverUses brings the uses that their log had at the start into the index.
 func (u *upkeep) recoverUses() {
 	s := u.s
 	err := s.uses.Recover(nil)
@@ -145,7 +145,8 @@ func (u *upkeep) recoverUses() {
 	}
 }
 
-// raiseFromLog brings the last uses up to the log's, so that none goes back.
+// raiseFromLog raises the last uses to those in the log of uses, so that none
+// goes back.
 func (o *opening) raiseFromLog() error {
 	return o.useLog.LastUses(func(id keys.ID, used record.LastUse) { o.s.table.Raise(id, o.s.clock.Believe(used)) })
 }
@@ -156,7 +157,7 @@ func (u *upkeep) updateUsages(ids []keys.ID, change func(keys.ID, *record.UsageR
 		rd := &reader{&out.View, u.s}
 		for n, id := range ids {
 			if n%8 == 0 {
-				runtime.Gosched() // requests come first
+				runtime.Gosched() // let requests run first
 			}
 			if there, err := rd.hasToken(id); err != nil || !there {
 				if err != nil {

@@ -55,7 +55,7 @@ func (m *useModel) compare(t *testing.T, when string, got Token, now int64) {
 	}
 }
 
-// TestUsage uses tokens from here and there, over days, merges, stops and
+// TestUsage uses tokens from several places, over days, merges, stops and
 // kills, and finds every use again.
 func TestUsage(t *testing.T) {
 	for seed := range uint64(2) {
@@ -117,7 +117,8 @@ func usageStory(t *testing.T, r *rand.Rand) {
 	compareUsage(t, s, models, clock.Milli())
 }
 
-// shorten begins to shorten the log of uses, and goes on for so many ticks.
+// shorten begins to shorten the log of uses, and continues for the given number
+// of ticks.
 func shorten(t *testing.T, s *Store, ticks int) {
 	t.Helper()
 	s.uses.Shorten()
@@ -128,7 +129,7 @@ func shorten(t *testing.T, s *Store, ticks int) {
 	}
 }
 
-// logSize is how many bytes the log of uses has.
+// logSize returns the size of the log of uses in bytes.
 func logSize(t *testing.T, s *Store) (bytes int64) {
 	t.Helper()
 	entries, err := os.ReadDir(s.path("uses"))
@@ -136,15 +137,15 @@ func logSize(t *testing.T, s *Store) (bytes int64) {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		if info, err := e.Info(); err == nil { // else it was dropped just now
+		if info, err := e.Info(); err == nil { // otherwise it was just dropped
 			bytes += info.Size()
 		}
 	}
 	return bytes
 }
 
-// However often tokens are used, the log of uses has each of them a few times
-// at most once it was told of everything again, and after a kill no use is lost.
+// However often tokens are used, after shortening the log of uses names each of
+// them a few times at most, and after a kill no use is lost.
 func TestUseLogIsKeptShort(t *testing.T) {
 	dir, clock := t.TempDir(), newClock()
 	opts := timed(t, clock)
@@ -160,7 +161,7 @@ func TestUseLogIsKeptShort(t *testing.T) {
 		}
 		models[id].use(clock.Milli(), home)
 	}
-	s.uses.RLock() // nothing comes to Badger
+	s.uses.RLock() // nothing is brought into Badger
 	for range 1000 {
 		use(kept, secret)
 		use(gone, other)
@@ -181,8 +182,9 @@ func TestUseLogIsKeptShort(t *testing.T) {
 	compareUsage(t, s, models, clock.Milli())
 }
 
-// The newest five addresses of a token are known, also when all was in one
-// millisecond; and who calls itself something else each time drives none out.
+// The newest five addresses of a token are kept, even when all uses happen in
+// one millisecond. A client that sends another agent each time does not
+// displace any address.
 func TestSeen(t *testing.T) {
 	dir, clock := t.TempDir(), newClock()
 	opts := timed(t, clock)
@@ -247,8 +249,8 @@ func compareUsage(t *testing.T, s *Store, models map[ID]*useModel, now int64) {
 	}
 }
 
-// killed goes on with a copy of the directory as it is after a tick; early, while
-// it has not yet brought into Badger what the kill before had left.
+// killed goes on with a copy of the directory as it is after a tick. If early is
+// set, it copies before the uses from the previous kill are in Badger.
 func killed(t *testing.T, s *Store, dir string, opts Options, early bool) (*Store, string) {
 	t.Helper()
 	if !early {
@@ -258,7 +260,7 @@ func killed(t *testing.T, s *Store, dir string, opts Options, early bool) (*Stor
 		t.Fatal(err)
 	}
 	at := func() string {
-		s.uses.RLock() // between two batches
+		s.uses.RLock() // stops between two batches
 		defer s.uses.RUnlock()
 		return copyDir(t, dir)
 	}()
@@ -319,8 +321,8 @@ func TestUsesAtOnce(t *testing.T) {
 	}
 }
 
-// A use that comes between a revocation and the token's leaving the table, or
-// that was not yet written then, is still shown.
+// A use is still shown if it happens after the revocation but before the token
+// leaves the table, or if it was not yet written then.
 func TestUsesOfTheDeparted(t *testing.T) {
 	dir := t.TempDir()
 	clock := newClock()
@@ -335,7 +337,7 @@ func TestUsesOfTheDeparted(t *testing.T) {
 		t.Fatal(err)
 	}
 	clock.Move(time.Second)
-	s.table.Touch(id, 0, s.clock.Now(), home) // let through just before
+	s.table.Touch(id, 0, s.clock.Now(), home) // verified just before
 	want := useModel{}
 	want.use(clock.Milli()-1000, home)
 	want.use(clock.Milli(), home)
@@ -354,13 +356,13 @@ func TestUsesOfTheDeparted(t *testing.T) {
 	}
 }
 
-// A log of uses with a flipped bit takes uses with it, and nothing else.
+// A log of uses with a flipped bit loses uses, and nothing else.
 func TestDamagedUseLog(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
 	u := addUser(t, s, "alice@example.com")
 	id, secret := create(t, s, u)
-	s.uses.RLock() // nothing is brought into Badger meanwhile
+	s.uses.RLock() // nothing is brought into Badger now
 	wantLive(t, s, secret)
 	if err := s.upkeep.save(); err != nil {
 		t.Fatal(err)
@@ -388,14 +390,14 @@ func TestDamagedUseLog(t *testing.T) {
 	wantLive(t, again, secret)
 }
 
-// A kill leaves uses in the log, and a usage in Badger that does not verify: the
-// index is built anew, and the uses of the log are counted all the same.
+// A kill leaves uses in the log, and a usage in Badger that does not verify. The
+// index is filled again, and the uses in the log still count.
 func TestUsesOverADamagedUsage(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir)
 	u := addUser(t, s, "alice@example.com")
 	id, secret := create(t, s, u)
-	s.uses.RLock() // nothing is brought into Badger meanwhile
+	s.uses.RLock() // nothing is brought into Badger now
 	wantLive(t, s, secret)
 	err := s.index.Write(1, func(u *index.Update) error { return u.Hint(record.UsageKey(id), []byte("no usage"), 0) })
 	if err := errors.Join(err, s.upkeep.save()); err != nil {

@@ -18,12 +18,12 @@ import (
 	"gatehouse/storage/storagetest"
 )
 
-// newClock returns a clock that stands at a moment in 2027.
+// newClock returns a clock that shows a time in 2027.
 func newClock() *storagetest.Clock {
 	return storagetest.NewClock(time.UnixMilli(1_800_000_000_000))
 }
 
-// timed returns the options of a store that goes by a clock.
+// timed returns the options of a store that uses a given clock.
 func timed(t testing.TB, c *storagetest.Clock) Options {
 	return Options{Now: c.Now, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 }
@@ -69,12 +69,12 @@ func TestLastUsed(t *testing.T) {
 	created := c.Milli()
 	wantUsed(t, s, id, created)
 
-	wantLive(t, s, secret) // in the same millisecond: still, it was used
+	wantLive(t, s, secret) // used in the millisecond of the creation: it still counts
 	wantUsed(t, s, id, created+1)
 	c.Move(5 * time.Millisecond)
 	wantLive(t, s, secret)
 	wantUsed(t, s, id, created+5)
-	c.Move(-time.Second) // as a time server does
+	c.Move(-time.Second) // as a time server may do
 	wantLive(t, s, secret)
 	wantUsed(t, s, id, created+5)
 	c.Move(2 * time.Hour)
@@ -100,7 +100,7 @@ func TestLastUsed(t *testing.T) {
 	}
 }
 
-// A use that no flush has seen is not lost with its token's place in the table.
+// A use that is not flushed yet is not lost when its token leaves the table.
 func TestRevokedTokenKeepsItsLastUse(t *testing.T) {
 	dir, c := t.TempDir(), newClock()
 	s := openWith(t, dir, timed(t, c))
@@ -118,7 +118,7 @@ func TestRevokedTokenKeepsItsLastUse(t *testing.T) {
 	wantUsed(t, openWith(t, dir, timed(t, c)), id, want)
 }
 
-// What was flushed survives a kill; what was not may be lost, and no more.
+// Flushed uses survive a kill. Only uses that were not flushed may be lost.
 func TestLastUsedOverAKill(t *testing.T) {
 	dir, c := t.TempDir(), newClock()
 	s := openWith(t, dir, timed(t, c))
@@ -191,8 +191,8 @@ func TestTokensPerUser(t *testing.T) {
 	want(ErrTooMany)
 }
 
-// Who makes tokens of a moment for years leaves no more of them behind than can
-// be looked at, and never holds more than is allowed.
+// A user who creates very short-lived tokens for years leaves only a limited
+// number of them behind, and never holds more than allowed.
 func TestShortLived(t *testing.T) {
 	c := newClock()
 	opts := timed(t, c)
@@ -249,7 +249,7 @@ func TestAttempts(t *testing.T) {
 	want(s, "alice", Attempts{Failures: 3, Until: 42})
 	s.SetAttempts("alice", Attempts{Failures: 4, Until: 43})
 	got, err := openWith(t, copyDir(t, dir), timed(t, c)).Attempts("alice")
-	if got != (Attempts{Failures: 3, Until: 42}) && got != (Attempts{Failures: 4, Until: 43}) || err != nil { // a flush may have come between
+	if got != (Attempts{Failures: 3, Until: 42}) && got != (Attempts{Failures: 4, Until: 43}) || err != nil { // a flush may have happened in between
 		t.Errorf("after a kill: got %+v, %v", got, err)
 	}
 	s.Close()

@@ -10,7 +10,7 @@ import (
 	"gatehouse/storage/record"
 )
 
-// User returns the user of that name, however its case, or ErrNoUser.
+// User returns the user with that name, in upper or lower case, or ErrNoUser.
 func (s *Store) User(uid string) (User, error) {
 	var u User
 	err := s.view(func(rd *reader) (err error) {
@@ -20,7 +20,7 @@ func (s *Store) User(uid string) (User, error) {
 	return u, err
 }
 
-// UserByID returns a user, also a removed one.
+// UserByID returns a user by id, even if the user is removed.
 func (s *Store) UserByID(id UserID) (User, error) {
 	var u User
 	err := s.view(func(rd *reader) (err error) {
@@ -60,7 +60,8 @@ func (rd *reader) userByName(uid string) (User, error) {
 	return u, err
 }
 
-// save puts a user's record, and makes its state count once it is durable.
+// save puts a user's record. The user's new state takes effect when the record
+// is durable.
 func (t *tx) save(u User) error {
 	b, err := u.Value()
 	if err != nil {
@@ -74,8 +75,8 @@ func (t *tx) save(u User) error {
 	return nil
 }
 
-// active returns the uid of a user whose tokens count, or ErrNoUser. It reads
-// the record only where what is resident may be behind.
+// active returns the uid of an active user, or ErrNoUser. It reads the record
+// only if the table may be behind.
 func (t *tx) active(id UserID) (uid string, err error) {
 	if o, _, ok := t.s.table.Owners.Find(id); ok && !t.writer.saved[id] {
 		if o.State != UserActive {
@@ -91,7 +92,7 @@ func (t *tx) active(id UserID) (uid string, err error) {
 }
 
 // AddUser makes a local user with a password. It returns ErrUserExists, or an
-// *InvalidError for a uid or name of bad form.
+// *InvalidError for an invalid uid or name.
 func (s *Store) AddUser(by Actor, uid, name string, hash PasswordHash) (User, error) {
 	name, err := record.CleanName(name)
 	if err != nil {
@@ -162,7 +163,7 @@ func (s *Store) SetPassword(by Actor, uid string, hash PasswordHash) error {
 	})
 }
 
-// DisableUser stops every token and ends every session of a user at once.
+// DisableUser stops all tokens and ends all sessions of a user at once.
 func (s *Store) DisableUser(by Actor, uid string) error {
 	return s.takeAway(by, func(t *tx) error {
 		return t.edit(uid, ActionUserDisable, func(u *User) error {
@@ -173,7 +174,7 @@ func (s *Store) DisableUser(by Actor, uid string) error {
 	})
 }
 
-// EnableUser lets a disabled user's tokens count again.
+// EnableUser makes a disabled user's tokens valid again.
 func (s *Store) EnableUser(by Actor, uid string) error {
 	return s.change(by, func(t *tx) error {
 		return t.edit(uid, ActionUserEnable, func(u *User) error {
@@ -184,7 +185,7 @@ func (s *Store) EnableUser(by Actor, uid string) error {
 }
 
 // UnlockUser notes that a user's login delay is lifted, and returns the user. The
-// delay is the server's.
+// server manages the delay itself.
 func (s *Store) UnlockUser(by Actor, uid string) (u User, err error) {
 	err = s.change(by, func(t *tx) error {
 		u, err = t.userByName(uid)
@@ -197,8 +198,8 @@ func (s *Store) UnlockUser(by Actor, uid string) (u User, err error) {
 	return u, err
 }
 
-// RemoveUser removes a user and revokes its tokens for good: they are those of
-// a removed user, which no one can become again.
+// RemoveUser removes a user and thereby revokes its tokens for good: they
+// belong to a removed user, and nobody can become that user again.
 func (s *Store) RemoveUser(by Actor, uid string) error {
 	return s.takeAway(by, func(t *tx) error {
 		u, err := t.userByName(uid)
@@ -232,16 +233,16 @@ func (s *Store) PasswordHash(u User) (PasswordHash, error) {
 	return s.passwords.Open(uint64(u.ID), u.Password)
 }
 
-// UserInfo is a user with what is known of its tokens.
+// UserInfo is a user with a summary of its tokens.
 type UserInfo struct {
 	User
 	Tokens   int   // that are not revoked
-	Stale    int   // of these, those that were not used for long
-	LastUsed int64 // ms, of these tokens the latest; 0: none was ever used
+	Stale    int   // of these, those not used for a long time
+	LastUsed int64 // ms, the latest of these tokens; 0: none was ever used
 }
 
-// Users lists users. It first notes the order, and then reads as the caller
-// takes; it stops at the first error.
+// Users lists users. It first notes the order, and then reads the users as the
+// caller consumes them. It stops at the first error.
 func (s *Store) Users(f UserFilter) iter.Seq2[UserInfo, error] {
 	return func(yield func(UserInfo, error) bool) {
 		for {
@@ -263,8 +264,8 @@ func (s *Store) Users(f UserFilter) iter.Seq2[UserInfo, error] {
 	}
 }
 
-// showUsers yields the users except those that are removed. It returns how
-// many it yielded, or -1 when the caller has enough.
+// showUsers yields the users except those that are removed. It returns how many
+// it yielded, or -1 when the caller has stopped.
 func (s *Store) showUsers(list []order.Standing, yield func(UserInfo, error) bool) (n int, err error) {
 	err = s.view(func(rd *reader) error {
 		for _, at := range list {
@@ -286,8 +287,8 @@ func (s *Store) showUsers(list []order.Standing, yield func(UserInfo, error) boo
 	return n, err
 }
 
-// standings finds the users that the filter takes, in their order, with what
-// they hold.
+// standings finds the users that the filter takes, in their order, with a
+// summary of their tokens.
 func (s *Store) standings(f UserFilter) ([]order.Standing, error) {
 	if err := s.opening.awaitTable(); err != nil {
 		return nil, err
@@ -310,7 +311,7 @@ func (rd *reader) holding(id UserID, staleSince int64) (h order.Holding, err err
 	return h, nil
 }
 
-// UserInfo returns one user with what is known of its tokens.
+// UserInfo returns one user with a summary of its tokens.
 func (s *Store) UserInfo(uid string, staleSince int64) (info UserInfo, err error) {
 	err = s.view(func(rd *reader) error {
 		u, err := rd.userByName(uid)
@@ -335,10 +336,11 @@ func (rd *reader) userInfo(id UserID, staleSince int64) (info UserInfo, err erro
 // UserCount counts the users that are not removed.
 func (s *Store) UserCount() int { return s.table.Owners.Count() }
 
-// CountUsers counts those whose uid has a prefix.
+// CountUsers counts the users with a uid that begins with the prefix.
 func (s *Store) CountUsers(prefix string) (int, error) { return s.views.CountUsers(prefix) }
 
-// UID is the name of a user, also of a removed one; empty for nobody's id.
+// UID returns the uid of a user, even of a removed one. It is empty for an
+// unknown id.
 func (s *Store) UID(id UserID) string {
 	o, _, _ := s.table.Owners.Find(id)
 	return o.UID

@@ -16,14 +16,14 @@ import (
 	"gatehouse/storage/storagetest"
 )
 
-// populace is a store with users and tokens, on which a test does things at random.
+// populace is a store with users and tokens that a test changes at random.
 type populace struct {
 	testing.TB
 	*Store
 	clock  *storagetest.Clock
 	rand   *rand.Rand
 	users  []User
-	tokens map[ID]string // of those that may be live, the secret
+	tokens map[ID]string // the secrets of tokens that may be live
 	ids    []ID
 }
 
@@ -52,7 +52,7 @@ func (c *populace) make() {
 	c.tokens[tok.ID], c.ids = secret.Reveal(), append(c.ids, tok.ID)
 }
 
-// step does one thing.
+// step makes one random change.
 func (c *populace) step() {
 	if c.rand.IntN(3) > 0 {
 		c.clock.Move(time.Duration(c.rand.IntN(1500)) * time.Millisecond)
@@ -107,7 +107,7 @@ func (c *populace) filter() (f TokenFilter) {
 	return f
 }
 
-// naive is what a listing must be, by the records alone.
+// naive computes a listing from the records alone.
 func (c *populace) naive(f TokenFilter) (want []ID) {
 	var list []Token
 	for t, err := range c.Tokens(TokenFilter{Revoked: true}) {
@@ -142,7 +142,7 @@ func (c *populace) naive(f TokenFilter) (want []ID) {
 	return want
 }
 
-// paged lists page by page.
+// paged computes a listing page by page.
 func (c *populace) paged(f TokenFilter) (got []ID) {
 	for {
 		page := 0
@@ -162,7 +162,8 @@ func (c *populace) paged(f TokenFilter) (got []ID) {
 	}
 }
 
-// rounds is fewer where the race detector makes each ten times slower.
+// rounds reduces n when the race detector is on, which makes each round ten
+// times slower.
 func rounds(n int) int {
 	if raceEnabled {
 		return n / 5
@@ -170,9 +171,9 @@ func rounds(n int) int {
 	return n
 }
 
-// TestPages compares pages and counts in every order and of every filter with
-// what the records say, while the store changes and the rows behind the pages
-// are merged again and again.
+// TestPages compares pages and counts, in every order and with every filter,
+// with the records. At the same time the store changes, and the rows behind the
+// pages are merged again and again.
 func TestPages(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
@@ -202,7 +203,7 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// checkUsers compares a listing of users with what their tokens say.
+// checkUsers compares a listing of users with their tokens.
 func (c *populace) checkUsers(n int) {
 	f := UserFilter{Order: Order(c.rand.IntN(4)), Reverse: c.rand.IntN(2) == 0, StaleSince: c.clock.Milli() - 60_000}
 	f.Prefix = []string{"", "", "A", "b1", "ca", "x"}[c.rand.IntN(6)]
@@ -259,9 +260,9 @@ func (c *populace) checkUsers(n int) {
 	}
 }
 
-// While many use, make and revoke, a token that nobody touches is on exactly one
-// page, no token is on a page twice in a row, and none that was dead before the
-// listing began is on any.
+// While many goroutines use, create and revoke tokens, a token that nobody
+// touches is on exactly one page, no token is listed twice in a row, and no
+// token that was dead before the listing began is on a page.
 func TestPagesMeanwhile(t *testing.T) {
 	c := newPopulace(t, 50)
 	still, moving := c.ids[:60], c.ids[60:]

@@ -12,9 +12,9 @@ import (
 	"gatehouse/storage/record"
 )
 
-// writer runs the changes. It is the only one that appends to the log: it takes
-// all the changes that wait, runs them in order, appends what they put, once,
-// syncs once, applies it to both projections, and answers.
+// writer runs the changes. Nothing else appends to the log. The writer takes
+// all waiting changes and runs them in order. It appends their operations with
+// one write and one sync, applies these to both projections, and answers.
 type writer struct {
 	s       *Store
 	log     appender
@@ -25,26 +25,26 @@ type writer struct {
 	failed atomic.Pointer[error]
 
 	allowances map[UserID]allowance
-	saved      map[UserID]bool // users that this commit saves, of whom owners does not yet have the news
-	stamped    stamp           // what was made last
-	encoded    struct {        // kept, so that each commit need not allocate them
+	saved      map[UserID]bool // users that this commit saves; owners does not have their new state yet
+	stamped    stamp           // of the latest token or user
+	encoded    struct {        // kept, so that a commit need not allocate them
 		entries  []journal.Entry
 		payloads []byte
 	}
 }
 
-// appender is what the writer needs of the log: to append a batch, and to be told
-// that it is durable.
+// appender is what the writer needs from the log: it appends a batch, and learns
+// when the batch is durable.
 type appender interface {
-	// Append returns when all of the batch is on the disk, or with an error when none
-	// of it is. An essential one may use the reserve.
+	// Append returns nil when all of the batch is on the disk, and an error when none
+	// of it is. An essential batch may use the reserve.
 	Append(essential bool, batch []journal.Entry) (last uint64, err error)
 	// End is the position of the last record that is durable.
 	End() journal.Position
 }
 
-// stamp tells apart what is made in one millisecond, so that a listing keeps the
-// order in which it was made.
+// stamp distinguishes things that are created in the same millisecond, so that a
+// listing keeps the order of creation.
 type stamp struct {
 	ms int64
 	n  uint16
@@ -70,8 +70,8 @@ func newWriter(s *Store) *writer {
 // change is a function that waits for the writer.
 type change struct {
 	by        Actor
-	essential bool   // takes something away, and goes on when the disk is full
-	note      *Event // set for what nobody waits for
+	essential bool   // takes something away; allowed when the disk is full
+	note      *Event // set if nobody waits for the change
 	fn        func(*tx) error
 	err       error
 	done      chan struct{}
@@ -79,10 +79,10 @@ type change struct {
 
 // tx is what a change sees: the store as the changes before it left it.
 //
-// What a change puts takes effect when it returns nil, and all of it or none.
-// It may be run a second time, when the first came to nothing; so it must not
-// count on what it did to variables outside. It must not touch the table: what
-// it wants done there it leaves with durable.
+// What a change puts takes effect completely if the change returns nil, and
+// otherwise not at all. A change may run a second time if the first run had no
+// effect, so it must not rely on variables outside. It must not touch the
+// table: it passes such work to durable.
 type tx struct {
 	reader
 	writer  *writer
@@ -92,21 +92,21 @@ type tx struct {
 	after   []func()
 }
 
-// What one commit may hold. Badger refuses a transaction of more than about
-// 15 % of its memory table; a change puts a few records of a few hundred bytes.
+// The limits of one commit. Badger refuses a transaction of more than about 15
+// % of its memory table. A change puts a few records of a few hundred bytes.
 const (
 	batchChanges = 1024
 	batchBytes   = 256 << 10
 )
 
-// change has the writer run fn, and returns when its effect is on the disk, or
-// with the error for which it has none.
+// change makes the writer run fn. It returns nil when the effect is on the
+// disk, and otherwise the error that prevented it.
 func (s *Store) change(by Actor, fn func(*tx) error) error {
 	return s.submit(&change{by: by, fn: fn, done: make(chan struct{})})
 }
 
-// takeAway is change for what must go on when the disk is full: it takes the
-// space that is kept for it.
+// takeAway is like change, for changes that must work even when the disk is
+// full. They use the space that is reserved for them.
 func (s *Store) takeAway(by Actor, fn func(*tx) error) error {
 	return s.submit(&change{by: by, essential: true, fn: fn, done: make(chan struct{})})
 }
@@ -137,7 +137,7 @@ func (s *Store) submit(c *change) error {
 	}
 }
 
-// write is the writer: it runs until the store closes.
+// write is the writer's loop. It runs until the store closes.
 func (w *writer) write() {
 	defer w.s.stop.closed.Done()
 	if err := w.s.opening.await(); err != nil {
@@ -163,8 +163,8 @@ func (w *writer) write() {
 	}
 }
 
-// refuseAll is the writer of a store that can't be opened. Nobody submits a
-// change to it, but there may be events to note.
+// refuseAll is the writer's loop for a store that can't be opened. Nobody
+// submits a change then, but there may be events to note.
 func (w *writer) refuseAll(err error) {
 	for closing := false; ; {
 		select {
@@ -182,9 +182,10 @@ func (w *writer) refuseAll(err error) {
 	}
 }
 
-// gather takes all that waits. It waits for no more, but lets those run who are
-// ready to ask, as long as some do: who has just been answered is likely to.
-// Without that the clients fall into two halves, and each sync serves one.
+// gather takes all waiting changes. It does not wait for more, but yields to
+// callers that are about to submit one, as long as more arrive: a caller that
+// was just answered often submits again. Without this the clients fall into two
+// halves, and each sync serves only one of them.
 func (w *writer) gather(first *change) []*change {
 	batch := []*change{first}
 	for yielded := 0; len(batch) < batchChanges; {
@@ -207,7 +208,7 @@ func (w *writer) commit(batch []*change) {
 	short := w.s.space.Short()
 	if short == nil {
 		w.index.Advance()
-		short = w.index.Behind() // what is behind must not be overtaken
+		short = w.index.Behind() // later changes must not overtake the waiting ones
 	}
 	for len(batch) > 0 {
 		if short != nil {
@@ -218,7 +219,7 @@ func (w *writer) commit(batch []*change) {
 		n, err := w.commitSome(batch, short)
 		if errors.Is(err, journal.ErrNoSpace) && short == nil {
 			short = err
-			continue // what was run has left no trace
+			continue // the run has left no trace
 		}
 		for _, c := range batch[:n] {
 			if err != nil {
@@ -231,7 +232,7 @@ func (w *writer) commit(batch []*change) {
 }
 
 // refuseOthers answers the changes that are not essential, and returns those
-// that are. In a directory that was removed nothing would last.
+// that are. Nothing would last in a directory that was removed.
 func (w *writer) refuseOthers(batch []*change, why error) (essential []*change) {
 	for _, c := range batch {
 		if c.essential && !errors.Is(why, disk.ErrRemoved) && !w.index.Stuck() {
@@ -244,8 +245,8 @@ func (w *writer) refuseOthers(batch []*change, why error) (essential []*change) 
 	return essential
 }
 
-// answer lets who waits for a change go on. Nobody waits for a note: that it is
-// lost stands in the log.
+// answer lets the caller that waits for a change continue. Nobody waits for a
+// note: a lost note is logged.
 func (w *writer) answer(c *change) {
 	switch e := c.note; {
 	case e == nil:
@@ -257,9 +258,9 @@ func (w *writer) answer(c *change) {
 	close(c.done)
 }
 
-// commitSome commits the first n changes of a batch. The changes' own errors
-// are in them; err is that of the commit. What is short, if anything, is why the index
-// gets none of it.
+// commitSome commits the first n changes of a batch. Each change holds its own error;
+// err is the error of the commit. If short is not nil, it says why the index gets none
+// of the changes.
 func (w *writer) commitSome(batch []*change, short error) (n int, err error) {
 	b := w.index.Batch()
 	defer b.Discard()
@@ -268,10 +269,10 @@ func (w *writer) commitSome(batch []*change, short error) (n int, err error) {
 	var after []func()
 	for size := 0; n < len(batch) && size < batchBytes; n++ {
 		if n > 0 && w.index.Behind() != nil {
-			break // one at a time: reads find there what the change before has replaced
+			break // one change at a time: scans of the index would still find what the previous change has replaced
 		}
 		c := batch[n]
-		w.s.Now() // a clock that was set just now is seen before its time is written
+		w.s.Now() // notice a clock that was just set before writing its time
 		t := &tx{reader: reader{&b.View, w.s}, writer: w, by: c.by, now: w.s.clock.Now()}
 		if c.err = c.fn(t); c.err != nil || len(t.records) == 0 {
 			continue
@@ -310,7 +311,8 @@ func (w *writer) commitSome(batch []*change, short error) (n int, err error) {
 	return n, nil
 }
 
-// entries is what the journal gets. It is good until the next call.
+// entries encodes the records for the journal. The result is valid until the
+// next call.
 func (w *writer) entries(records []record.Entry) ([]journal.Entry, error) {
 	list, b := w.encoded.entries[:0], w.encoded.payloads[:0]
 	for _, r := range records {
@@ -333,14 +335,14 @@ func (w *writer) appendFailed(err error) error {
 		return err // nothing was written
 	case !errors.Is(err, journal.ErrFailed) && !errors.Is(err, journal.ErrClosed):
 		w.s.states.refused.Set(err)
-		return fmt.Errorf("%w: %w", ErrUnavailable, err) // nothing was written, and the next change may be
+		return fmt.Errorf("%w: %w", ErrUnavailable, err) // nothing was written, and the next change may succeed
 	}
 	err = fmt.Errorf("%w: %w", ErrFailed, err)
 	w.failed.CompareAndSwap(nil, &err)
 	return err
 }
 
-// event begins a record: what is put next belongs to it.
+// event begins a record: the operations that follow belong to it.
 func (t *tx) event(e Event) {
 	if e.Address == "" {
 		e.Address = t.by.Address
@@ -351,7 +353,7 @@ func (t *tx) event(e Event) {
 
 func (t *tx) op(o record.Op) {
 	if len(t.records) == 0 {
-		// A change that the audit log does not tell of.
+		// A change that the audit log does not show.
 		t.records = append(t.records, record.Entry{Event: Event{Time: t.now, Actor: t.by.Name}})
 	}
 	r := &t.records[len(t.records)-1]
@@ -366,8 +368,8 @@ func (t *tx) hint(key, value []byte) {
 	t.op(record.Op{Key: key, Value: append([]byte{}, value...)})
 }
 
-// first marks what was put last as put under a new key, so that nobody looks
-// for what it replaces.
+// first marks the last operation as the first one under its key, so that nobody
+// looks for a value that it replaces.
 func (t *tx) first() {
 	ops := t.records[len(t.records)-1].Ops
 	ops[len(ops)-1].First = true
@@ -375,14 +377,14 @@ func (t *tx) first() {
 
 func (t *tx) delete(key []byte) { t.op(record.Op{Key: key}) }
 
-// durable leaves something to be done once the change is on the disk, before
-// its caller is answered.
+// durable registers a function that runs when the change is on the disk, before
+// the caller is answered.
 func (t *tx) durable(f func()) { t.after = append(t.after, f) }
 
-// wake has the writer bring the index up although nobody wants a change.
+// wake makes the writer update the index although no change waits.
 func (w *writer) wake() {
 	select {
 	case w.changes <- &change{fn: func(*tx) error { return nil }, done: make(chan struct{})}:
-	default: // it has work, and brings the index up before that
+	default: // the writer has work, and updates the index before it
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"gatehouse/storage/journal"
 )
 
-// oneBatch has the writer take the calls together, in this order.
+// oneBatch makes the writer take the calls together, in this order.
 func oneBatch(t *testing.T, s *Store, calls ...func()) {
 	t.Helper()
 	held, release := make(chan struct{}), make(chan struct{})
@@ -32,7 +32,7 @@ func oneBatch(t *testing.T, s *Store, calls ...func()) {
 	}
 }
 
-// A change sees what those before it in the same commit did to its user,
+// A change sees what earlier changes in the same commit did to its user,
 // although nobody outside sees that yet.
 func TestUserChangedInTheSameCommit(t *testing.T) {
 	s := open(t, t.TempDir())
@@ -65,8 +65,8 @@ func TestUserChangedInTheSameCommit(t *testing.T) {
 	}
 }
 
-// A change that fails after it has saved a user leaves no trace, in what is
-// resident neither.
+// A change that fails after it has saved a user leaves no trace, not even in
+// memory.
 func TestFailedChangeLeavesTheUser(t *testing.T) {
 	s := open(t, t.TempDir())
 	alice := addUser(t, s, "alice@example.com")
@@ -88,13 +88,14 @@ func TestFailedChangeLeavesTheUser(t *testing.T) {
 	})
 }
 
-// No user can make tokens that are too large to be revoked together, also while
-// the index is behind; and what is too large for the journal ends nothing else.
+// No user can create tokens that are too large to be revoked together, even
+// while the index is behind. A change that is too large for the journal does
+// not affect others.
 func TestRevokeTheLargestTokens(t *testing.T) {
 	s := open(t, t.TempDir())
 	full := shortOf(s)
 	alice := addUser(t, s, "alice@example.com")
-	spec := TokenSpec{Name: strings.Repeat("<", 200)} // of which JSON makes \u003c
+	spec := TokenSpec{Name: strings.Repeat("<", 200)} // JSON writes it as \u003c
 	for n := range 32 {
 		spec.Scopes = append(spec.Scopes, fmt.Sprintf("%064d", n))
 	}

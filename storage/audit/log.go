@@ -21,10 +21,10 @@ import (
 // Log is the audit log.
 type Log struct{ journal *journal.Journal }
 
-// Of returns the audit log that is in a journal.
+// Of returns the audit log of a journal.
 func Of(j *journal.Journal) Log { return Log{j} }
 
-// Last is the sequence of the latest durable record.
+// Last returns the sequence of the latest durable record.
 func (l Log) Last() uint64 { return l.journal.LastSequence() }
 
 // Events yields the audit log after the given sequence, the oldest first; with
@@ -62,22 +62,23 @@ func (l Log) Events(ctx context.Context, after uint64, follow bool) iter.Seq2[re
 	}
 }
 
-// Verified says what a verification of the audit log has read.
+// Verified describes what a verification of the audit log has read.
 type Verified struct {
 	First, Last uint64 // the oldest record that is kept, and the latest
 	End         string // the number and the hash of the latest, as atLeast takes them
 }
 
-// RolledBackError says that the audit log, which is whole, is not the one in which
-// somebody saw a record: it is of an older copy of the directory, or went on from one.
+// RolledBackError says that the audit log is intact but does not have a record that
+// somebody has seen in it: it is from an older copy of the directory, or has continued
+// from one.
 type RolledBackError struct{ Message string }
 
 func (e *RolledBackError) Error() string { return e.Message }
 
-// Verify reads the whole chain of the audit log and, unless it is empty, looks
-// for a record by the number and the hash that an earlier call gave. It returns
-// disk.ErrDamaged as VerifyChain does, a *RolledBackError when the log does not have that
-// record, and an *record.InvalidError for one of another form.
+// Verify reads the whole chain of the audit log and, unless it is empty, looks for a
+// record by the number and the hash that an earlier call gave. It returns disk.ErrDamaged
+// as VerifyChain does, a *RolledBackError when the log does not have that record, and a
+// *record.InvalidError for an atLeast of another form.
 func (l Log) Verify(ctx context.Context, atLeast string) (v Verified, err error) {
 	end := l.journal.End()
 	v = Verified{First: l.journal.FirstSequence(), Last: end.Sequence, End: end.String()}

@@ -18,7 +18,7 @@ type About struct {
 	Token string // id
 }
 
-// Is reports whether an event is selected.
+// Is reports whether a selects an event.
 func (a About) Is(e record.Event) bool {
 	return (a.UID == "" || record.Fold(a.UID) == record.Fold(e.UID)) && (a.Token == "" || a.Token == e.Token)
 }
@@ -26,16 +26,16 @@ func (a About) Is(e record.Event) bool {
 // Search looks for the latest events about something.
 type Search struct {
 	About
-	Where  func(record.Event) bool // only those for which it is true; nil: all
-	After  uint64                  // only what came after this record
-	Before uint64                  // only what came before this one; 0: up to the latest
+	Where  func(record.Event) bool // only events for which it returns true; nil: all
+	After  uint64                  // only events after this record
+	Before uint64                  // only events before this record; 0: up to the latest
 	Most   int                     // how many are wanted
 }
 
-// Found is what a Search has found, and how far back it has looked.
+// Found is the result of a Search, with how far back it has looked.
 type Found struct {
 	Events []record.Event // the oldest first
-	Rest   uint64         // what came before this record was not looked at, and is for another Search; 0: there is nothing
+	Rest   uint64         // records before this one are left for another Search; 0: none are left
 	Since  int64          // when that record was written, ms
 	Last   uint64         // the latest record that was looked at
 }
@@ -44,9 +44,9 @@ type Found struct {
 // some 300,000 events.
 const historySegments = 16
 
-// Recent reads the journal backwards, a segment after the other, until it
-// has what is wanted, or has come to the making of the token, before which there
-// is nothing about it, or has read historySegments.
+// Recent reads the journal backwards, segment by segment. It stops when it has
+// enough events, when it has reached the creation of the token (there is nothing
+// about the token before that), or when it has read historySegments.
 func (l Log) Recent(ctx context.Context, q Search) (Found, error) {
 	end := l.Last()
 	if q.Before > 0 {
@@ -87,11 +87,11 @@ func (l Log) Recent(ctx context.Context, q Search) (Found, error) {
 	return f, nil
 }
 
-// part is what a stretch of the journal has about something.
+// part holds the selected events of a part of the journal.
 type part struct {
 	found []record.Event
 	since int64 // when its first record was written
-	made  bool  // the first of them is how it all began
+	made  bool  // the first event is the creation
 }
 
 func (l Log) about(ctx context.Context, q Search, after, end uint64) (p part, err error) {
@@ -106,7 +106,7 @@ func (l Log) about(ctx context.Context, q Search, after, end uint64) (p part, er
 		if err != nil {
 			return err
 		}
-		// Most are about something else, and need no parsing.
+		// Most events are about something else, and need not be parsed.
 		if q.Token != "" && !bytes.Contains(event, []byte(q.Token)) {
 			return nil
 		}

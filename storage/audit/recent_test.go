@@ -33,8 +33,9 @@ func logOf(t *testing.T, events func(add func(record.Event), j *journal.Journal)
 	return audit.Of(j)
 }
 
-// TestRecentGoesOn: one look goes back so many segments, says so, and where
-// to go on; looks one after the other find what a reading of all finds.
+// TestRecentGoesOn: one search goes back a limited number of segments and says
+// where to go on. Several searches in a row find the same as one reading of
+// everything.
 func TestRecentGoesOn(t *testing.T) {
 	const oneLook = 16 // segments
 	l := logOf(t, func(add func(record.Event), j *journal.Journal) {
@@ -62,7 +63,7 @@ func TestRecentGoesOn(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		most  int
-		looks int // at least
+		looks int // at least this many
 	}{{"as far as one look goes", 1000, 3}, {"a page at a time", 2, len(want) / 2}, {"one at a time", 1, len(want)}} {
 		t.Run(c.name, func(t *testing.T) {
 			got, looks := walk(t, l, audit.Search{About: all, Most: c.most})
@@ -84,7 +85,7 @@ func TestRecentGoesOn(t *testing.T) {
 	})
 }
 
-// walk looks until nothing is left.
+// walk searches until nothing is left.
 func walk(t *testing.T, l audit.Log, q audit.Search) (found []uint64, looks int) {
 	t.Helper()
 	for {

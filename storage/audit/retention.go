@@ -12,24 +12,24 @@ import (
 	"gatehouse/storage/record"
 )
 
-// Retention drops the events that are older than they are kept, by segments of the
-// journal, and the oldest when they take too much room. That can't be undone. So when
-// the clock is in doubt, or many segments would go at once, nothing is dropped
-// because of its age until an administrator confirms it. The bound on the size holds
-// all the same.
+// Retention drops old events, in whole segments of the journal: those that are past
+// the time for which events are kept, and the oldest ones when all events take too
+// much room. That can't be undone. So when the clock is in doubt, or many segments
+// would go at once, it drops nothing because of age until an administrator confirms
+// it. The bound on the size still holds.
 type Retention struct {
 	Options
 	covered atomic.Uint64 // see Cover
-	agreed  atomic.Bool   // an administrator has said that they may go
+	agreed  atomic.Bool   // an administrator has agreed to dropping them
 	state   lasting.State
 }
 
-// Options say how a Retention works. All are needed.
+// Options say how a Retention works. All are required.
 type Options struct {
 	Journal *journal.Journal
 	Keep    func() time.Duration      // how long events are kept; 0: for as long as there is room
-	Most    func() int64              // bytes that they may take, beside what a rebuild needs; 0: any number
-	Now     func() (time.Time, error) // the error says why the clock is not to be believed
+	Most    func() int64              // bytes that they may take, in addition to the records that a rebuild needs; 0: no limit
+	Now     func() (time.Time, error) // the error says why the clock is not trusted
 	Note    func(record.Event)        // writes an event
 	Log     *slog.Logger
 }
@@ -42,7 +42,7 @@ const (
 
 var (
 	errTooMany = errors.New("they are more than a tenth of the audit log, which is too much to be believed unseen")
-	longAgo    = time.Time{} // before it nothing was written
+	longAgo    = time.Time{} // nothing was written before it
 )
 
 // NewRetention returns a Retention that drops nothing until [Retention.Cover] is called.
@@ -57,17 +57,17 @@ func NewRetention(o Options) *Retention {
 // this one.
 func (r *Retention) Cover(sequence uint64) { r.covered.Store(sequence) }
 
-// Stop ends the telling of what is held.
+// Stop ends the log messages about held events.
 func (r *Retention) Stop() { r.state.Stop() }
 
-// Held returns how many events are older than they are kept and are not dropped,
-// of how many, and why; no error if none is held.
+// Held returns how many events are old enough to be dropped but are held, out of
+// how many, and why. The error is nil if none is held.
 func (r *Retention) Held() (n, of int, why error) {
 	_, n, of, why = r.look()
 	return n, of, why
 }
 
-// look returns also before which time events may go.
+// look also returns the time before which events may go.
 func (r *Retention) look() (before time.Time, n, of int, why error) {
 	keep := r.Keep()
 	if keep == 0 {
@@ -99,7 +99,8 @@ func (r *Retention) Tell() {
 	r.state.Set(why, "events", n, "of", of)
 }
 
-// PruneHeld is Prune when an administrator has said that what is held may go.
+// PruneHeld is Prune after an administrator has agreed to dropping the held
+// events.
 func (r *Retention) PruneHeld() {
 	r.agreed.Store(true)
 	defer r.agreed.Store(false)
@@ -108,8 +109,8 @@ func (r *Retention) PruneHeld() {
 }
 
 // Prune drops the events that need not be kept, and notes that in the audit log.
-// Below its bound it goes by a sixteenth, so that not each change takes another
-// checkpoint. Calls must not overlap.
+// It shrinks the log to a sixteenth below its bound, so that not every change
+// needs another checkpoint. Calls must not overlap.
 func (r *Retention) Prune() {
 	first := r.Journal.FirstSequence()
 	before, _, _, held := r.look()

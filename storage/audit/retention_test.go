@@ -14,9 +14,9 @@ import (
 	"gatehouse/storage/storagetest"
 )
 
-// TestRetention: old events go when a checkpoint covers them, unless the clock is in
-// doubt or they are many. Those stay until somebody confirms it. A bound on the size
-// holds all the same.
+// TestRetention: old events are dropped when a checkpoint covers them, unless the
+// clock is in doubt or they are many. Then they stay until somebody confirms it. The
+// bound on the size holds in any case.
 func TestRetention(t *testing.T) {
 	doubt := errors.New("the clock is in doubt")
 	const day = 24 * time.Hour
@@ -26,8 +26,8 @@ func TestRetention(t *testing.T) {
 		covered bool
 		doubt   error
 		held    string // why; empty: nothing is
-		gone    bool   // some, by themselves
-		confirm bool   // the held ones go when that is confirmed
+		gone    bool   // some are dropped without confirmation
+		confirm bool   // the held events are dropped on confirmation
 	}{
 		"for as long as there is room": {covered: true},
 		"a few old ones":               {keep: 46 * day, covered: true, gone: true},
@@ -44,7 +44,7 @@ func TestRetention(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer j.Close()
-			for range 50 { // a segment a day, or so
+			for range 50 { // about a segment a day
 				clock.Move(day)
 				for range 6 {
 					if _, err := j.Append(true, []journal.Entry{{Payload: bytes.Repeat([]byte{1}, 1000)}}); err != nil {

@@ -33,7 +33,8 @@ func newJournal(t *testing.T, dir string) *journal.Journal {
 	return j
 }
 
-// sample writes a snapshot of some operations and, if it has a journal, that.
+// sample writes a snapshot of some operations and, if j is not nil, the
+// journal.
 func sample(t *testing.T, ops []record.Op, j *journal.Journal, skipped func(error, uint64)) []byte {
 	t.Helper()
 	m := backup.Manifest{Sequence: 10, Created: 5, Users: 6, Tokens: 7}
@@ -77,7 +78,7 @@ func manyOps() (ops []record.Op) {
 	return append(ops, record.Op{Key: []byte("gone")})
 }
 
-// What was written is read, as it was, and can be copied from the first byte on.
+// A reader returns what was written, and can copy it from the first byte on.
 func TestReader(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "journal")
 	j := newJournal(t, dir)
@@ -137,7 +138,7 @@ func TestReader(t *testing.T) {
 	}
 }
 
-// small is a backup of which a test can try many bytes.
+// small returns a backup so small that a test can change many of its bytes.
 func small(t *testing.T) []byte {
 	j, err := journal.Open(filepath.Join(t.TempDir(), "journal"), key, journal.Options{Create: true, SegmentSize: 4 << 10})
 	if err != nil {
@@ -150,7 +151,7 @@ func small(t *testing.T) []byte {
 	return sample(t, manyOps()[:2], j, nil)
 }
 
-// Nothing of a backup can be changed or left out, and nothing added.
+// No part of a backup can be changed or left out, and nothing can be added.
 func TestChanged(t *testing.T) {
 	good := small(t)
 	if m, err := backup.Check(bytes.NewReader(good)); err != nil || m.Tokens != 7 {
@@ -172,8 +173,8 @@ func TestChanged(t *testing.T) {
 	wrong("twice", append(bytes.Clone(good), good...))
 }
 
-// Where the journal is damaged in an old segment, the backup has what comes after it, if
-// that is all that its records need.
+// If the journal is damaged in an old segment, the backup has the records after the
+// damage, provided that its operations need no earlier ones.
 func TestDamagedLog(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "journal")
 	j := newJournal(t, dir)
@@ -213,7 +214,7 @@ func TestDamagedLog(t *testing.T) {
 	}
 }
 
-// full takes so many bytes, and then no more.
+// full is a writer that accepts so many bytes and then fails.
 type full struct{ left int }
 
 var errFull = errors.New("full")
@@ -225,8 +226,8 @@ func (f *full) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// An error of writing is what the writer gives, and no damage of the journal; and one who
-// waits no longer is told why.
+// A write error is returned as the writer's error and does not count as damage of the
+// journal. When the context ends, Log returns the cause.
 func TestLogEnds(t *testing.T) {
 	j := newJournal(t, filepath.Join(t.TempDir(), "journal"))
 	log, err := j.Copy()

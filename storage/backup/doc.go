@@ -1,9 +1,9 @@
 // Package backup owns the format of backups and checkpoints. It writes them to a stream and
 // reads them from one, in one pass and in little memory.
 //
-// It never decides what goes into a backup, or what happens to one that was read. It opens
-// no file and knows no store. It never repairs: what does not verify is an [Error] that
-// says where.
+// It never decides what goes into a backup, or what happens to one that was read. It
+// opens no file and knows no store. It never repairs: for data that does not verify it
+// returns an [Error] that says where.
 //
 // # Format
 //

@@ -14,15 +14,15 @@ import (
 	"gatehouse/storage/record"
 )
 
-// Reader reads a snapshot and checks it: the manifest and the keyring are there at once,
-// then come [Reader.Records], [Reader.Log] and [Reader.AtEnd], in this order.
+// Reader reads a snapshot and checks it. The manifest and the keyring are available at
+// once. Then call [Reader.Records], [Reader.Log] and [Reader.AtEnd], in this order.
 type Reader struct {
 	Manifest Manifest
 	Keyring  []byte // sealed
 
 	r       *bufio.Reader
 	begun   []byte    // the first line, the manifest and the keyring, as they were read
-	copy    io.Writer // gets what is read and checked; nil: nobody
+	copy    io.Writer // receives the bytes that were read and checked; nil: none
 	version int
 	offset  int64
 	sum     [sha256.Size]byte
@@ -36,11 +36,11 @@ type Reader struct {
 // journal.
 func (r *Reader) Former() bool { return r.version == 1 }
 
-// Offset is how many bytes were read and checked.
+// Offset returns how many bytes were read and checked.
 func (r *Reader) Offset() int64 { return r.offset }
 
-// Open reads the first line, the manifest and the keyring. What is not a snapshot is an
-// *[Error].
+// Open reads the first line, the manifest and the keyring. It returns an *[Error] if
+// the input is not a snapshot.
 func Open(in io.Reader) (*Reader, error) {
 	r := &Reader{r: bufio.NewReaderSize(in, 1<<20)}
 	first := make([]byte, len(magic))
@@ -79,8 +79,8 @@ func (r *Reader) expect(kind byte) ([]byte, error) {
 	return data, err
 }
 
-// CopyTo has all that is read copied to w, from the first line on, until it is called
-// with nil.
+// CopyTo copies everything that is read to w, from the first line on, until CopyTo is
+// called with nil.
 func (r *Reader) CopyTo(w io.Writer) error {
 	if r.copy = w; w == nil {
 		return nil
@@ -90,8 +90,8 @@ func (r *Reader) CopyTo(w io.Writer) error {
 	return err
 }
 
-// Records calls fn with each chunk of operations, which [record.EachOp] reads, and returns
-// nil only for a snapshot that is whole.
+// Records calls fn with each chunk of operations, which [record.EachOp] reads, and
+// returns nil only for a complete snapshot.
 func (r *Reader) Records(fn func(ops []byte) error) error {
 	for {
 		at := r.offset
@@ -126,8 +126,8 @@ func (r *Reader) Records(fn func(ops []byte) error) error {
 	}
 }
 
-// Authentic returns nil if a store that has the key wrote the snapshot as it is. Nobody
-// can tell that of version 1. It is for after [Reader.Records].
+// Authentic returns nil if a store that has the key wrote exactly this snapshot. It
+// can't tell for version 1. Call it after [Reader.Records].
 func (r *Reader) Authentic(key [32]byte) error {
 	if r.version == 1 {
 		return nil
@@ -138,8 +138,8 @@ func (r *Reader) Authentic(key [32]byte) error {
 	return nil
 }
 
-// Log calls put with each piece of the journal in a backup, and reset when what came
-// so far does not count. It is for after [Reader.Records].
+// Log calls put with each piece of the journal in a backup, and reset when the
+// pieces so far do not count. Call it after [Reader.Records].
 func (r *Reader) Log(put func(journal.Piece) error, reset func() error) error {
 	if !r.Manifest.HasLog() {
 		return nil
@@ -182,7 +182,7 @@ func (r *Reader) AtEnd() error {
 	return nil
 }
 
-// chunk returns the kind of the next chunk, and what is in it.
+// chunk returns the kind and the content of the next chunk.
 func (r *Reader) chunk() (kind byte, data []byte, err error) {
 	var head [4 + sha256.Size]byte
 	if err := r.read(head[:]); err != nil {

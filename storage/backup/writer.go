@@ -14,16 +14,16 @@ import (
 	"gatehouse/storage/record"
 )
 
-// Writer writes a snapshot: operations by [Writer.Op], then [Writer.End], then for a
-// backup [Writer.Log], and [Writer.Flush].
+// Writer writes a snapshot. Call [Writer.Op] for each operation, then [Writer.End],
+// then [Writer.Log] for a backup, and [Writer.Flush].
 type Writer struct {
 	w   *bufio.Writer
 	sum [sha256.Size]byte
-	buf []byte // the operations at hand
+	buf []byte // operations that are not written yet
 	n   int64  // operations
 }
 
-// NewWriter writes the first line, the manifest, and the keyring, which is sealed.
+// NewWriter writes the first line, the manifest, and the sealed keyring.
 func NewWriter(out io.Writer, m Manifest, keyring []byte) (*Writer, error) {
 	w := &Writer{w: bufio.NewWriterSize(out, 1<<20)}
 	text, err := json.Marshal(m)
@@ -64,10 +64,11 @@ func (w *Writer) End(key [32]byte) error {
 	return w.chunk(chunkEnd, append(n, endMAC(key, w.sum, append([]byte{chunkEnd}, n...))...))
 }
 
-// Log writes a journal. Where an old segment is damaged, which a start does not
-// see, the backup has what comes after it, for it must not be the store's last backup:
-// skipped is told of the damage, and of the first record that is in the backup then. All
-// records after needed must be there. It ends when ctx does, with its cause.
+// Log writes a journal. A start does not notice damage in an old segment, and the damage
+// must not make further backups impossible. So the backup then has only the records
+// after it, and Log calls skipped with the damage and with the first record in the
+// backup. All records after needed must be there. Log ends when ctx ends, with its
+// cause.
 func (w *Writer) Log(ctx context.Context, log *journal.Copy, needed uint64, skipped func(damage error, first uint64)) error {
 	var pieces uint64
 	var b []byte
@@ -98,7 +99,7 @@ func (w *Writer) Log(ctx context.Context, log *journal.Copy, needed uint64, skip
 	}
 }
 
-// Flush writes what is still in memory.
+// Flush writes everything that is still in memory.
 func (w *Writer) Flush() error { return w.w.Flush() }
 
 func (w *Writer) chunk(kind byte, data []byte) error {

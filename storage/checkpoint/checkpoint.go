@@ -5,9 +5,9 @@
 //	Source.Write   one moment of the index  ->  a checkpoint or a backup
 //	File.Put       the checkpoint           ->  an empty index, which then takes the log
 //
-// It never decides when a checkpoint is made or which part of the log may go, changes
-// nothing in the index, and never passes on what does not verify. How the bytes are laid
-// out is for package backup.
+// It never decides when to make a checkpoint or which part of the log may go, changes
+// nothing in the index, and never passes on data that does not verify. Package backup
+// defines the format.
 package checkpoint
 
 import (
@@ -25,10 +25,11 @@ type File struct {
 	Path string
 	Key  [32]byte                     // authenticates it
 	Has  func(journal.Position) error // returns nil if the log has the position
-	Stop func() error                 // ends a walk by returning an error
+	Stop func() error                 // returns an error to end a walk
 }
 
-// Last returns the manifest of the checkpoint; zero without a usable one.
+// Last returns the manifest of the checkpoint; zero if there is no usable
+// checkpoint.
 func (f *File) Last() backup.Manifest {
 	m, err := f.Manifest()
 	if err != nil {
@@ -51,8 +52,8 @@ func (f *File) Manifest() (backup.Manifest, error) {
 	return r.Manifest, nil
 }
 
-// read calls fn with each chunk of the checkpoint's operations. It returns
-// nil only for a checkpoint that is whole, and of this log.
+// read calls fn with each chunk of the checkpoint's operations. It returns nil
+// only if the checkpoint is complete and belongs to this log.
 func (f *File) read(fn func(ops []byte) error) (backup.Manifest, error) {
 	in, err := os.Open(f.Path)
 	if err != nil {
@@ -88,7 +89,7 @@ func (f *File) Check() error {
 
 // Put calls put with each operation of the checkpoint, and returns its sequence.
 func (f *File) Put(put func(record.Op) error) (uint64, error) {
-	if err := f.Check(); err != nil { // all of it first: nothing of a damaged one is put
+	if err := f.Check(); err != nil { // check all of it first: nothing from a damaged checkpoint is put
 		return 0, err
 	}
 	m, err := f.read(func(ops []byte) error {

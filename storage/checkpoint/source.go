@@ -17,11 +17,11 @@ import (
 	"gatehouse/storage/table"
 )
 
-// kinds are the keys that a snapshot contains: all except sessions and attempts, which
+// kinds are the kinds of keys in a snapshot: all except sessions and attempts, which
 // end by themselves.
 var kinds = []byte("uitlnovre")
 
-// Source is the store that a snapshot is taken of.
+// Source gives access to the store for a snapshot.
 type Source struct {
 	Keyring string   // its file, copied as it is
 	Key     [32]byte // authenticates the snapshot
@@ -32,12 +32,13 @@ type Source struct {
 	View   func(fn func(*index.View) error) error // the index as of one moment
 	Counts func(index.Counts) record.Op           // the record of the counts
 	Now    func() int64                           // ms
-	Owned  func(key []byte)                       // is told each key of a user's token, in their order
-	// Skipped is told of damage in the log, and with which record a backup goes on.
+	Owned  func(key []byte)                       // is called with the key of each user's token, in order
+	// Skipped is called with damage in the log, and with the record from which the
+	// backup goes on.
 	Skipped func(damage error, first uint64)
 }
 
-// Write writes a backup with the journal or, without it, a checkpoint. When ctx ends, it
+// Write writes a backup if withLog is set, and otherwise a checkpoint. When ctx ends, it
 // returns the cause.
 func (s *Source) Write(ctx context.Context, out io.Writer, withLog bool) (m backup.Manifest, err error) {
 	keyring, err := os.ReadFile(s.Keyring)
@@ -56,7 +57,8 @@ func (s *Source) Write(ctx context.Context, out io.Writer, withLog bool) (m back
 		}
 		m = backup.Manifest{Sequence: at.Sequence, Position: at, Created: s.Now(), Users: want.First, Tokens: want.Second}
 		if withLog {
-			// Whatever of a later record the index has already, the journal brings in again.
+			// The index may already have parts of later records. The journal brings them
+			// in again.
 			if log, err = s.Journal.Copy(); err != nil {
 				return err
 			}
@@ -82,10 +84,10 @@ func (s *Source) Write(ctx context.Context, out io.Writer, withLog bool) (m back
 	return m, w.Flush()
 }
 
-// writeOps writes what the index holds, if it is what it should hold: a
-// snapshot must not make the loss of a record final. While the index is behind the
-// journal, perhaps with a part of what it lacks, that can't be told; a backup then
-// has the journal.
+// writeOps writes the contents of the index, and fails if records are missing: a
+// snapshot must not make the loss of a record final. While the index is behind
+// the journal it may have some of the later records, so writeOps can't check
+// that; a backup then relies on its journal.
 func (s *Source) writeOps(ctx context.Context, rd *index.View, w *backup.Writer, want index.Counts, withLog bool) error {
 	var got index.Counts
 	for _, kind := range kinds {
@@ -108,7 +110,7 @@ func (s *Source) writeOps(ctx context.Context, rd *index.View, w *backup.Writer,
 			}
 			if record.Sealed(kind) {
 				if _, err := s.Seals.Open(item.Key(), v); err != nil {
-					return err // damage is not handed on
+					return err // do not pass on damage
 				}
 			}
 			rd.Count(&got, item.Key(), v)
@@ -123,8 +125,9 @@ func (s *Source) writeOps(ctx context.Context, rd *index.View, w *backup.Writer,
 	return w.Op(s.Counts(want))
 }
 
-// writeUsages writes the usage records with what is not yet in Badger, without
-// bringing it there: of all tokens, since one may have been used for the first time.
+// writeUsages writes the usage records, including the uses that Badger does not have
+// yet. It does not write those to Badger. It looks at all tokens, since a token may
+// have been used for the first time.
 func (s *Source) writeUsages(ctx context.Context, rd *index.View, w *backup.Writer) error {
 	next, stop := iter.Pull(rd.Items([]byte{'l'}))
 	defer stop()
@@ -136,7 +139,7 @@ func (s *Source) writeUsages(ctx context.Context, rd *index.View, w *backup.Writ
 		id := keys.ID(key[1:])
 		k := record.UsageKey(id)
 		for more && bytes.Compare(stored.Key(), k) < 0 {
-			stored, more = next() // of a token that is gone
+			stored, more = next() // its token is gone
 		}
 		var r record.UsageRecord
 		there := more && bytes.Equal(stored.Key(), k)

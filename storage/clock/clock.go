@@ -1,12 +1,13 @@
-// Package clock owns what a store knows of the time: whether the clock can be believed,
-// what to take instead of a time that can't be right, and the file in which that is kept.
-// The log's records bear the times of a wrong clock too, so the file is beside the log.
+// Package clock owns what a store knows about the time: whether the clock can be trusted,
+// what replaces a time that can't be right, and the file that keeps this knowledge. The
+// log's records have the times of a wrong clock too, so the file is separate from the
+// log.
 //
-// A time that is still to come was written by a clock that was ahead, and has been set
-// right since. What it says happened before that.
+// A time in the future was written by a clock that was ahead and has been set right
+// since. The event happened before the clock was set right.
 //
-// The package judges times. Its callers know what must not be done while the clock is in
-// doubt. It never rewrites a record that has a wrong time.
+// The package judges times. Its callers decide what must not be done while the clock is
+// in doubt. It never rewrites a record that has a wrong time.
 package clock
 
 import (
@@ -37,14 +38,14 @@ type Clock struct {
 
 	mu      sync.Mutex
 	doubt   bool
-	kept    wallclock.Known // as it is in the file
-	written bool            // the store is not refused: the file may be written
+	kept    wallclock.Known // the content of the file
+	written bool            // the store was accepted: the file may be written
 
 	// What Believe needs, for readers that hold no lock.
 	trusted atomic.Bool
 	set     atomic.Int64
-	floor   atomic.Int64 // while the clock is in doubt, when it was right last
-	wanted  atomic.Bool  // Rectify is to go through the table
+	floor   atomic.Int64 // when the clock was right last; set while it is in doubt
+	wanted  atomic.Bool  // Rectify must go through the table
 
 	rectifying sync.Mutex
 }
@@ -52,14 +53,15 @@ type Clock struct {
 // Options say what a clock is made of.
 type Options struct {
 	wallclock.Options
-	File  string      // where what is known is kept
-	Space *disk.Space // of the disk that the file is on
+	File  string      // the file that keeps the knowledge
+	Space *disk.Space // the disk of the file
 	Least uint64      // bytes that must be free there for the file to be written
 	Log   *slog.Logger
-	Note  func(doubt error) // brings a doubt that begins into the audit log
+	Note  func(doubt error) // writes the beginning of a doubt to the audit log
 }
 
-// New returns a clock that is not yet open: it tells the time, and believes every time.
+// New returns a clock that is not open yet: it tells the time, and accepts every time
+// as right.
 func New(o Options) *Clock {
 	c := &Clock{opts: o}
 	c.wanted.Store(true)
@@ -78,7 +80,7 @@ const (
 	lastTime  = 1<<47 - 2
 )
 
-// within returns the time that a store can hold which is next to t.
+// within returns the time nearest to t that a store can hold.
 func within(t time.Time) time.Time {
 	switch ms := t.UnixMilli(); {
 	case ms < firstTime:
@@ -89,15 +91,16 @@ func within(t time.Time) time.Time {
 	return t
 }
 
-// Now is the time, in ms, that is written and judged by. A clock in doubt that says a
-// time before the one that was right last is certainly wrong: what is made then would be
-// idle at once, and what has expired would work again.
+// Now returns the time in ms for new records and for judging expiry. If a clock in doubt
+// shows a time before the last right one, that is certainly wrong: new tokens would be
+// idle at once, and expired ones would work again. So Now never goes below the last
+// right time.
 func (c *Clock) Now() int64 { return max(c.ms(), c.floor.Load()) }
 
-// ms is what the clock says.
+// ms reads the clock in ms.
 func (c *Clock) ms() int64 { return c.Time().UnixMilli() }
 
-// Time is what the clock says.
+// Time reads the clock.
 func (c *Clock) Time() time.Time {
 	if c.opts.Now == nil {
 		return within(time.Now())
@@ -105,8 +108,8 @@ func (c *Clock) Time() time.Time {
 	return within(c.opts.Now())
 }
 
-// Look returns the time, and a *wallclock.Doubt if nothing that can't be undone must be
-// done because of it.
+// Look returns the time. It also returns a *wallclock.Doubt if the clock may be wrong:
+// then nothing that can't be undone may rest on it.
 func (c *Clock) Look() (time.Time, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -115,7 +118,7 @@ func (c *Clock) Look() (time.Time, error) {
 	return within(now), doubt
 }
 
-// Confirm takes the clock for right.
+// Confirm accepts the clock as right.
 func (c *Clock) Confirm() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -123,8 +126,8 @@ func (c *Clock) Confirm() {
 	c.tell(nil)
 }
 
-// Open begins with what the last program has kept. Of a store that has no such file, it
-// knows only when the last record of the log was written.
+// Open begins with the knowledge of the last program. Without the file it knows only
+// when the last record of the log was written.
 func (c *Clock) Open(log *journal.Journal, seals *keys.Seals) error {
 	c.seals = seals
 	var known wallclock.Known
@@ -164,8 +167,8 @@ func timeOfLastRecord(log *journal.Journal) (known wallclock.Known, err error) {
 	return known, err
 }
 
-// tell logs when a doubt begins, while it lasts and when it ends, and keeps what is
-// known. The caller holds mu.
+// tell logs a doubt when it begins, while it lasts and when it ends, and keeps the
+// knowledge. The caller holds mu.
 func (c *Clock) tell(doubt error) {
 	c.doubtful.Set(doubt)
 	if doubt != nil && !c.doubt {
@@ -183,7 +186,7 @@ func (c *Clock) tell(doubt error) {
 	if known.Set != was.Set {
 		c.wanted.Store(true)
 	}
-	c.kept.Right, c.kept.Since, c.kept.Offset = known.Right, known.Since, known.Offset // these move a little all the time
+	c.kept.Right, c.kept.Since, c.kept.Offset = known.Right, known.Since, known.Offset // these change slightly all the time
 	if known != c.kept || known.Right-was.Right >= keepEvery.Milliseconds() {
 		c.keep(known)
 		return
@@ -191,7 +194,7 @@ func (c *Clock) tell(doubt error) {
 	c.kept = was
 }
 
-// keep writes the file. When it can't, because the disk is full, a later start knows
+// keep writes the file. If it can't, because the disk is full, a later start knows
 // less, and holds more.
 func (c *Clock) keep(known wallclock.Known) {
 	c.kept = known
@@ -207,7 +210,7 @@ func (c *Clock) keep(known wallclock.Known) {
 	}
 }
 
-// Stop ends the telling of a doubt.
+// Stop ends the logging of a doubt.
 func (c *Clock) Stop() { c.doubtful.Stop() }
 
 // Accepted lets the file be written: a store that is refused stays as it was.
@@ -218,7 +221,7 @@ func (c *Clock) Accepted() {
 	c.keep(c.wall.Known())
 }
 
-// Close keeps what is known. It is for a stop.
+// Close writes the knowledge to the file, at a stop.
 func (c *Clock) Close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -226,21 +229,21 @@ func (c *Clock) Close() {
 	c.keep(c.wall.Known())
 }
 
-// Plausible returns the latest time that can be right, and what to take instead of a
-// later one. While the clock is in doubt, every time can be.
+// Plausible returns the latest time that can be right, and the replacement for later
+// ones. While the clock is in doubt, every time can be right.
 func (c *Clock) Plausible() (limit, instead int64) {
 	if !c.trusted.Load() {
 		if c.wall == nil {
 			return math.MaxInt64, 0
 		}
-		if _, doubt := c.Look(); doubt != nil { // it may have been set right just now
+		if _, doubt := c.Look(); doubt != nil { // the clock may just have been set right
 			return math.MaxInt64, 0
 		}
 	}
 	return c.latest()
 }
 
-// latest is plausible by a clock that is trusted.
+// latest is Plausible for a trusted clock.
 func (c *Clock) latest() (limit, instead int64) {
 	now := c.ms()
 	if instead = c.set.Load(); instead <= 0 || instead > now {
@@ -249,7 +252,7 @@ func (c *Clock) latest() (limit, instead int64) {
 	return now + wallclock.Tolerance.Milliseconds(), instead
 }
 
-// Past returns a time of the past as it is to be shown: never one still to come.
+// Past returns a time of the past for display: it is never in the future.
 func (c *Clock) Past(ms int64) int64 {
 	if limit, instead := c.Plausible(); ms > limit {
 		return instead
@@ -257,7 +260,7 @@ func (c *Clock) Past(ms int64) int64 {
 	return min(ms, c.ms())
 }
 
-// Believe returns a last use, or what to take instead.
+// Believe returns a last use, or its replacement if it can't be right.
 func (c *Clock) Believe(u record.LastUse) record.LastUse {
 	limit, instead := c.Plausible()
 	return u.Believed(limit, instead)
@@ -269,10 +272,10 @@ func (c *Clock) BelieveUsage(r *record.UsageRecord) {
 	r.Believed(limit, instead)
 }
 
-// Rectify goes through a table that is loaded, once, after a start and when the clock has
-// been set right, and replaces what its tokens have of times to come. What it has replaced
-// goes the way of a use, so that it is so for good. When it returns, that is done, also
-// when another call had begun it.
+// Rectify goes through a loaded table and replaces times in the future, once after a
+// start and once each time when the clock has been set right. A replacement is written
+// like a use, so that it is permanent. When Rectify returns the work is done, even if
+// another call had begun it.
 func (c *Clock) Rectify(t *table.Table) {
 	c.rectifying.Lock()
 	defer c.rectifying.Unlock()

@@ -19,7 +19,7 @@ import (
 
 var seals = keys.Ring{}.Seals()
 
-// fixture is what a clock is made of.
+// fixture holds the parts of a clock.
 type fixture struct {
 	*storagetest.Clock
 	t      *testing.T
@@ -62,8 +62,8 @@ func (f *fixture) open() *clock.Clock {
 
 const year = 365 * 24 * time.Hour
 
-// TestFile: with the file, without it, or with a wrong one, a clock that is wrong by a year is not
-// believed, and one that is right is.
+// TestFile: with the file, without it, or with a wrong one, a clock that is wrong by a
+// year is not trusted, and a right one is.
 func TestFile(t *testing.T) {
 	for name, spoil := range map[string]func(file string) error{
 		"whole":  func(string) error { return nil },
@@ -108,8 +108,8 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestBelieved: while the clock is right, nothing is shown that is still to come. While it
-// is in doubt every time may be right, and none is before the one that was right last.
+// TestBelieved: while the clock is right, no time in the future is shown. While it is in
+// doubt every time may be right, and Now never goes below the last right time.
 func TestBelieved(t *testing.T) {
 	f := newFixture(t)
 	c := f.open()

@@ -14,7 +14,8 @@ import (
 	"gatehouse/storage/disk"
 )
 
-// A file is replaced whole, by a private one, and nothing but a file is replaced.
+// WriteFile replaces a file as a whole, with a private one, and replaces only
+// files.
 func TestWriteFile(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
@@ -61,8 +62,8 @@ func TestWriteFile(t *testing.T) {
 	}
 }
 
-// What the system refuses is never taken for damage, nor damage for a refusal, whether
-// an error is wrapped or only its text is passed on.
+// A refusal of the system is never taken for damage, nor damage for a refusal, even
+// when only the text of an error is passed on.
 func TestKinds(t *testing.T) {
 	for _, c := range []struct {
 		err           error
@@ -96,7 +97,8 @@ func TestKinds(t *testing.T) {
 	}
 }
 
-// One process at a time, and the second is told who the first is.
+// One process holds the lock at a time, and the second one learns who the first
+// is.
 func TestLock(t *testing.T) {
 	dir := t.TempDir()
 	held, err := disk.Lock(dir, "a test")
@@ -114,7 +116,7 @@ func TestLock(t *testing.T) {
 		t.Fatal(err)
 	}
 	again.Close()
-	// Nothing is written over by way of a link.
+	// A link must not cause another file to be overwritten.
 	other := filepath.Join(t.TempDir(), "lock")
 	if err := errors.Join(os.WriteFile(other, []byte("kept"), 0o600), os.Remove(filepath.Join(dir, "lock")), os.Symlink(other, filepath.Join(dir, "lock"))); err != nil {
 		t.Fatal(err)
@@ -154,7 +156,8 @@ func TestCheckPrivate(t *testing.T) {
 	}
 }
 
-// soon waits until what a look that is a millisecond old at most says is right.
+// soon waits until Lack, which may be a millisecond old, returns the wanted
+// error.
 func soon(t *testing.T, s *disk.Space, want error) {
 	t.Helper()
 	var got error
@@ -167,8 +170,8 @@ func soon(t *testing.T, s *disk.Space, want error) {
 	t.Errorf("got %v, want %v", got, want)
 }
 
-// A disk is short by what is free, by a directory that is not where it was, and when
-// nobody can tell.
+// A disk counts as short if too little is free, if the directory was moved, or if
+// the free space is unknown.
 func TestSpace(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "data")
 	home := filepath.Join(dir, "journal")
@@ -205,7 +208,7 @@ func TestSpace(t *testing.T) {
 	if errors.Is(s.Short(), disk.ErrRemoved) {
 		t.Error("a directory that was moved is said to be removed")
 	}
-	if err := os.MkdirAll(home, 0o700); err != nil { // another of that name
+	if err := os.MkdirAll(home, 0o700); err != nil { // another directory of the same name
 		t.Fatal(err)
 	}
 	soon(t, s, disk.ErrNoDirectory)
@@ -223,7 +226,8 @@ func TestSpace(t *testing.T) {
 	soon(t, s, nil)
 }
 
-// The ballast is there while there is room for it, and gone when there is none.
+// The ballast exists while there is room for it, and is removed when there is
+// none.
 func TestBallast(t *testing.T) {
 	dir := t.TempDir()
 	s := disk.NewSpace(dir, 1<<20)
@@ -247,7 +251,8 @@ func TestBallast(t *testing.T) {
 	}
 }
 
-// What a file contains is the same after it got its place, and it has one.
+// Allocate does not change the content of a file, and reserves space for all of
+// it.
 func TestAllocate(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "log")
 	if err := errors.Join(os.WriteFile(file, []byte("begin"), 0o600), os.Truncate(file, 1<<20)); err != nil {

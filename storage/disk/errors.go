@@ -11,32 +11,32 @@ import (
 var (
 	// ErrDamaged says that a file, or a record in it, is not what was written.
 	ErrDamaged = errors.New("damaged store")
-	// ErrFailed says that a write could not be made durable. The store takes
-	// no further change until it is opened again: a sync that failed once may
-	// have lost what it was to save, and a second that succeeds says nothing of it.
+	// ErrFailed says that a write could not be made durable. The store takes no
+	// further change until it is opened again: a sync that failed once may have
+	// lost data, and a second sync that succeeds says nothing about that.
 	ErrFailed = errors.New("the store can't write to its disk")
-	// ErrUnavailable says that the system refused to read or write just now, such as
-	// when there are too many open files. Nothing was changed, nothing is damaged, and
-	// the next call may succeed.
+	// ErrUnavailable says that the system refused to read or write at the moment, for
+	// example because there are too many open files. Nothing was changed, nothing is
+	// damaged, and the next call may succeed.
 	ErrUnavailable = errors.New("the store can't be read or written at the moment")
-	// ErrNoSpace says that the disk is full, except for what is kept for revocations.
+	// ErrNoSpace says that the disk is full, except for the reserve for revocations.
 	ErrNoSpace = errors.New("the disk is full")
 	// ErrNoDirectory says that the data directory was moved or removed while the store
 	// is open. Revocations go on in a directory that was moved.
 	ErrNoDirectory = errors.New("the data directory was moved or removed: put it back, or stop this process and start it with the directory's new place")
-	// ErrRemoved is the ErrNoDirectory of a directory that was removed: nothing that is
-	// written to it outlives the process.
+	// ErrRemoved is the ErrNoDirectory for a directory that was removed: data written
+	// to it does not outlive the process.
 	ErrRemoved = fmt.Errorf("%w: it was removed", ErrNoDirectory)
 	// ErrClosed says that the store was closed.
 	ErrClosed = errors.New("the store is closed")
 )
 
-// RestoreAdvice is what to do about a store whose files can't be used as they are.
+// RestoreAdvice says what to do about a store with unusable files.
 const RestoreAdvice = `restore the newest backup over this directory with "gatehouse restore", which keeps the revocations that can still be read`
 
-// refusals are the errors by which the operating system says that it can't do now what it
-// might do later: there are too many open files, or no memory, or the disk is full or
-// does not answer. They say nothing about what the files contain.
+// refusals are the errors with which the operating system refuses a call that may succeed
+// later: too many open files, no memory, a full disk, or a disk that does not answer.
+// They say nothing about the content of the files.
 var refusals = []syscall.Errno{
 	syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EAGAIN,
 	syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG,
@@ -44,8 +44,8 @@ var refusals = []syscall.Errno{
 	syscall.EIO, syscall.ENXIO, syscall.ENODEV, syscall.ESTALE, syscall.ETIMEDOUT, syscall.EUCLEAN,
 }
 
-// Refusal returns why the system refused what gave this error, or 0 if it did not: then
-// what was read is wrong. Badger passes on only the text of such errors.
+// Refusal returns the refusal of the system in an error, or 0 if there is none: then
+// the data that was read is wrong. Badger passes on only the text of such errors.
 func Refusal(err error) syscall.Errno {
 	if err == nil {
 		return 0
@@ -59,10 +59,9 @@ func Refusal(err error) syscall.Errno {
 	return 0
 }
 
-// NotRead wraps an error of reading the store: as [ErrUnavailable] where the system
-// could not read, and as [ErrDamaged] where it did and what it read is wrong. To take
-// the one for the other sends an operator to a backup because of a limit of open
-// files.
+// NotRead wraps an error of reading the store: as [ErrUnavailable] if the system
+// could not read, and as [ErrDamaged] if it read wrong data. Confusing the two would
+// make an operator restore a backup because of a limit on open files.
 func NotRead(what string, err error) error {
 	kind := ErrDamaged
 	if Refusal(err) != 0 {
@@ -71,8 +70,8 @@ func NotRead(what string, err error) error {
 	return fmt.Errorf("%w: %s: %w", kind, what, err)
 }
 
-// NotWritten wraps an error of writing, by why it could not be done: [ErrNoSpace] or
-// [ErrUnavailable]. One that has a kind already keeps it.
+// NotWritten wraps an error of writing by its cause: as [ErrNoSpace] or
+// [ErrUnavailable]. An error that already has a kind keeps it.
 func NotWritten(what string, err error) error {
 	for _, kind := range []error{ErrNoSpace, ErrNoDirectory, ErrUnavailable, ErrFailed, ErrDamaged, ErrClosed} {
 		if errors.Is(err, kind) {
@@ -87,7 +86,7 @@ func NotWritten(what string, err error) error {
 	return fmt.Errorf("%w: %s: %w", kind, what, err)
 }
 
-// Explain adds to an error of opening a store what to do about it.
+// Explain adds to an error of opening a store advice on what to do.
 func Explain(err error) error {
 	switch Refusal(err) {
 	case syscall.EMFILE:

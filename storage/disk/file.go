@@ -9,9 +9,10 @@ import (
 	"path/filepath"
 )
 
-// WriteFile makes a file of mode 0600 that is whole or not there, and is on
-// the disk when it returns. It replaces an older one, but nothing else: for
-// root, a rename would put the file in the place of /dev/stdout.
+// WriteFile writes a file of mode 0600 completely or not at all. The file is
+// durable when WriteFile returns. It replaces an older regular file, but
+// nothing else: for root, a rename would put the file in the place of
+// /dev/stdout.
 func WriteFile(file string, b []byte) error {
 	if info, err := os.Lstat(file); err == nil && !info.Mode().IsRegular() {
 		return fmt.Errorf("%s exists and is not a regular file", file)
@@ -34,7 +35,7 @@ func WriteFile(file string, b []byte) error {
 	return SyncDir(dir)
 }
 
-// SyncDir makes what was created, renamed or removed in a directory durable.
+// SyncDir makes creations, renames and removals in a directory durable.
 func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -43,7 +44,7 @@ func SyncDir(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// Exists reports whether there is something of that name.
+// Exists reports whether a file or directory of that name exists.
 func Exists(file string) bool {
 	_, err := os.Stat(file)
 	return err == nil

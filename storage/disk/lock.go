@@ -14,7 +14,7 @@ import (
 // LockedError says that another process holds the data directory.
 type LockedError struct {
 	Dir    string
-	Holder string // who, as the holder wrote it
+	Holder string // who holds it, in the holder's words
 }
 
 func (e *LockedError) Error() string {
@@ -22,10 +22,10 @@ func (e *LockedError) Error() string {
 }
 
 // Lock takes the data directory for this process until the file is closed, or returns a
-// *[LockedError]. The kernel lets go of the lock when the process ends, however it ends.
-// Holder is how a second process is told who has it.
+// *[LockedError]. The kernel releases the lock when the process ends, even after a kill.
+// holder names this process to a second one.
 func Lock(dir, holder string) (*os.File, error) {
-	// No link is followed: the file that it names would be written over.
+	// Do not follow a link: that would overwrite its target.
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock the data directory: %w", err)

@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// ownerOf returns the user and group that a data directory belongs to; ok is
-// false when there is none.
+// ownerOf returns the user and the group of a data directory; ok is false if
+// there is no directory.
 func ownerOf(dir string) (uid, gid int, ok bool) {
 	info, err := os.Stat(dir)
 	if err != nil {
@@ -22,8 +22,8 @@ func ownerOf(dir string) (uid, gid int, ok bool) {
 	return int(st.Uid), int(st.Gid), true
 }
 
-// CheckOwner keeps root from leaving files in a store that its owner's server
-// could then not open.
+// CheckOwner keeps root from leaving files in a store that the owner's server
+// could not open.
 func CheckOwner(dir string) error {
 	if uid, _, ok := ownerOf(dir); ok && os.Geteuid() == 0 && uid != 0 {
 		return fmt.Errorf("%s belongs to user %d: run the server as that user", dir, uid)
@@ -38,7 +38,7 @@ func CheckPrivate(dir string) error {
 	for _, d := range []string{dir, filepath.Join(dir, "store")} {
 		info, err := os.Stat(d)
 		if err != nil {
-			continue // opening it says why
+			continue // opening it returns the reason
 		}
 		if mode := info.Mode().Perm(); mode&0o022 != 0 {
 			return fmt.Errorf("%s has mode %04o, so others can write to it: chmod 700 it if nobody else should have put files there, or name a new directory with --data", d, mode)
@@ -47,7 +47,7 @@ func CheckPrivate(dir string) error {
 	return nil
 }
 
-// BecomeOwner makes this process, when it is root's, one of the owner of a data
+// If the process runs as root, BecomeOwner makes it run as the owner of a data
 // directory, for good.
 func BecomeOwner(dir string) error {
 	uid, gid, ok := ownerOf(dir)
@@ -57,8 +57,8 @@ func BecomeOwner(dir string) error {
 	return become(dir, uid, gid, uid, gid)
 }
 
-// ActAsOwner is BecomeOwner until back is called, which it must be even after
-// an error.
+// ActAsOwner is BecomeOwner until back is called. Callers must call back even
+// after an error.
 func ActAsOwner(dir string) (back func() error, err error) {
 	back = func() error { return nil }
 	uid, gid, ok := ownerOf(dir)
@@ -76,8 +76,8 @@ func ActAsOwner(dir string) (back func() error, err error) {
 	return back, become(dir, uid, gid, 0, own)
 }
 
-// become takes on a user and a group. The saved ones are what the process may
-// go back to.
+// become changes the user and the group. The process may return to the saved
+// ones.
 func become(dir string, uid, gid, savedUID, savedGID int) error {
 	err := errors.Join(syscall.Setgroups([]int{gid}), syscall.Setresgid(gid, gid, savedGID), syscall.Setresuid(uid, uid, savedUID))
 	if err != nil {

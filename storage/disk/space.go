@@ -17,38 +17,39 @@ import (
 // revocations, in bytes.
 const Watermark = 64 << 20
 
-// ballastSize is how much is kept for opening a store on a full disk.
+// ballastSize is how many bytes are reserved for opening a store on a full
+// disk.
 const ballastSize = 32 << 20
 
-// Space watches how much of the disk is free, and whether the directory that is written
-// to is where it was. It may be used by many goroutines.
+// Space watches how much of the disk is free, and whether the data directory was moved.
+// It may be used by many goroutines.
 type Space struct {
 	dir       string
 	watermark uint64 // bytes
 
 	mu     sync.Mutex
 	free   func(dir string) (uint64, error)
-	home   *os.File // the directory that is watched, as it was opened; nil: none
+	home   *os.File // the watched directory, open; nil: none
 	looked time.Time
 	last   uint64
-	why    error // why last is not known
+	why    error // why last is unknown
 }
 
-// NewSpace watches the disk of a directory, which is short of space with less than so
-// many bytes free.
+// NewSpace watches the disk of a directory. The disk is short when fewer than
+// watermark bytes are free.
 func NewSpace(dir string, watermark uint64) *Space {
 	return &Space{dir: dir, watermark: watermark, free: Free}
 }
 
-// MeasureBy has what is free be measured by another function than [Free]: a test fills a
-// disk so.
+// MeasureBy replaces [Free] as the function that measures the free space. Tests use it
+// to simulate a full disk.
 func (s *Space) MeasureBy(free func(dir string) (uint64, error)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.free = free
 }
 
-// Free is what the file system leaves to this process, in bytes.
+// Free returns how many bytes the file system has free for this process.
 func Free(dir string) (uint64, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
@@ -57,9 +58,9 @@ func Free(dir string) (uint64, error) {
 	return st.Bavail * uint64(st.Bsize), nil
 }
 
-// Lack says why there are not so many bytes to be written: [ErrNoSpace], [ErrNoDirectory]
-// when the data directory is elsewhere, or [ErrUnavailable] when the disk does not tell.
-// Nil: there are.
+// Lack returns nil if so many bytes can be written. Otherwise it returns [ErrNoSpace],
+// [ErrNoDirectory] if the data directory was moved, or [ErrUnavailable] if the free space
+// is unknown.
 func (s *Space) Lack(bytes uint64) error {
 	free, err := s.look(time.Millisecond)
 	if err == nil && free < bytes {
@@ -68,20 +69,20 @@ func (s *Space) Lack(bytes uint64) error {
 	return err
 }
 
-// Short says, as Lack does, why the disk has less free than the watermark.
+// Short returns, as Lack does, why less than the watermark is free.
 func (s *Space) Short() error { return s.Lack(s.watermark) }
 
-// Watermark is how many bytes must be free, or the disk is short.
+// Watermark returns how many bytes must be free; with fewer the disk is short.
 func (s *Space) Watermark() uint64 { return s.watermark }
 
-// Left is how much of the disk is free, as of a millisecond ago at most; 0 if that is
-// not known.
+// Left returns how many bytes of the disk are free, at most a millisecond old, or 0
+// if that is unknown.
 func (s *Space) Left() uint64 {
 	free, _ := s.look(time.Millisecond)
 	return free
 }
 
-// Now is how much of the disk is free at this moment.
+// Now returns how many bytes of the disk are free at this moment.
 func (s *Space) Now() (uint64, error) { return s.look(0) }
 
 func (s *Space) look(old time.Duration) (free uint64, err error) {
@@ -98,9 +99,9 @@ func (s *Space) look(old time.Duration) (free uint64, err error) {
 	return s.last, s.why
 }
 
-// Watch has every look make sure that a directory is where it is now. What is
-// open goes on working when a directory is moved, but nothing new comes there; and what
-// is written to one that was removed is lost.
+// Watch makes every measurement check that a directory is still where it is now. When a
+// directory is moved, open files keep working but new files are not created in it; data
+// written to a removed directory is lost.
 func (s *Space) Watch(dir string) error {
 	home, err := os.Open(dir)
 	if err != nil {
@@ -124,7 +125,7 @@ func (s *Space) Close() error {
 	return home.Close()
 }
 
-// moved says why the directory is not where it was.
+// moved returns an error if the directory is not where it was.
 func (s *Space) moved() error {
 	if s.home == nil {
 		return nil
@@ -148,8 +149,8 @@ func (s *Space) moved() error {
 	return nil
 }
 
-// KeepBallast keeps a file of allocated space in the directory while there is
-// room. When there is none, it removes the file, so that what must be written can be.
+// KeepBallast keeps a file of allocated space in the directory while there is room.
+// When there is none, it removes the file, so that essential writes have room.
 func (s *Space) KeepBallast() {
 	file := filepath.Join(s.dir, "ballast")
 	free := s.Left()
@@ -177,8 +178,8 @@ func (s *Space) DropBallast() {
 	s.looked = time.Time{}
 }
 
-// Allocate gives every byte of a file its place on the disk. It changes neither what the
-// file contains nor its length.
+// Allocate reserves disk space for every byte of a file. It changes neither the content
+// nor the length of the file.
 func Allocate(name string) error {
 	f, err := os.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {
@@ -191,12 +192,12 @@ func Allocate(name string) error {
 	}
 	err = unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, st.Size)
 	if errors.Is(err, unix.EOPNOTSUPP) {
-		return nil // such a file system leaves nothing except the watermark
+		return nil // on such a file system only the watermark helps
 	}
 	return err
 }
 
-// SpareDescriptor returns nil when a file could be opened just now.
+// SpareDescriptor returns nil if a file could be opened now.
 func SpareDescriptor() error {
 	fd, err := unix.FcntlInt(uintptr(unix.Stdin), unix.F_DUPFD_CLOEXEC, 3)
 	if errors.Is(err, unix.EBADF) {

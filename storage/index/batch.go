@@ -8,11 +8,12 @@ import (
 	"gatehouse/storage/record"
 )
 
-// Batch is what one append to the log puts into the index. The view in it sees what was
-// entered before. Only the writer makes one, one after the other.
+// Batch holds the operations that one append to the log puts into the index. Its view
+// sees the operations entered before. Only the writer makes batches, one after the
+// other.
 type Batch struct {
 	View
-	holds Counts // what the index must hold with it
+	holds Counts // what the index must hold after the batch
 	ops   []record.Op
 	size  int
 }
@@ -22,11 +23,11 @@ func (x *Index) Batch() *Batch {
 	return &Batch{View: *x.begin(true), holds: x.holds, ops: x.batch[:0]}
 }
 
-// Discard ends the batch. What is not committed has no effect.
+// Discard ends the batch. Uncommitted operations have no effect.
 func (b *Batch) Discard() { b.txn.Discard() }
 
-// Enter puts operations, and counts them. It reads what an operation replaces, unless
-// that is the first under its key.
+// Enter puts operations, and counts them. It reads the value that an operation
+// replaces, unless the operation is the first under its key.
 func (b *Batch) Enter(ops []record.Op) error {
 	for _, o := range ops {
 		if err := b.count(o); err != nil {
@@ -60,8 +61,8 @@ func (b *Batch) count(o record.Op) error {
 	return nil
 }
 
-// Counts is the operation by which the log records what the index must hold with the
-// batch; changed is false when that is what it held before.
+// Counts returns the operation that records in the log what the index must hold
+// after the batch. changed is false if the batch does not change that.
 func (b *Batch) Counts() (o record.Op, changed bool) {
 	if b.holds == b.x.holds {
 		return o, false
@@ -71,10 +72,11 @@ func (b *Batch) Counts() (o record.Op, changed bool) {
 	return o, true
 }
 
-// Commit brings into Badger what the log now has, up to end. That it can't is no failure
-// of the change, which is durable: the operations wait in memory, and at the next start
-// they come from the log. Above nil, short says why Badger is given nothing. No view
-// begins before also has returned: what it changes, changes at the same time.
+// Commit brings into Badger the operations that the log now has, up to end. If it can't,
+// the change has not failed, since it is durable: the operations wait in memory, and the
+// next start reads them from the log. If short is not nil, it says why Badger gets
+// nothing. No view begins before also has returned, so everything that also changes
+// becomes visible at the same time as the batch.
 func (b *Batch) Commit(end journal.Position, short error, also func()) {
 	x := b.x
 	x.holds, x.batch = b.holds, b.ops

@@ -16,13 +16,14 @@ import (
 )
 
 // Counts say what the index must hold: how many records, and the sum of their
-// fingerprints. The writer moves them with each operation and writes them into the log
-// with each change, so whatever Badger has lost, has kept twice or has dug up in an older
-// version is found out by walking through the index, without asking the log again.
+// fingerprints. The writer updates them with each operation and writes them into the log
+// with each change. So one walk through the index finds out if Badger has lost a record,
+// kept one twice or returned to an older version, without reading the log again.
 //
-// What the log does not record does not count: last uses, sessions, recent files.
+// Records that are not in the log do not count: last uses, sessions, recent
+// files.
 type Counts struct {
-	First, Second int64 // of the kinds that are reported
+	First, Second int64 // of the reported kinds
 	Records       int64
 	sum           uint64
 }
@@ -34,7 +35,7 @@ var (
 
 func (x *Index) counted(kind byte) bool { return strings.IndexByte(x.opts.Kinds.Counted, kind) >= 0 }
 
-// enter takes a stored value in (by 1) or out (by -1).
+// enter adds a stored value (by 1) or removes it (by -1).
 func (x *Index) enter(c *Counts, key, stored []byte, by int64) {
 	switch key[0] {
 	case x.opts.Kinds.Reported[0]:
@@ -46,8 +47,8 @@ func (x *Index) enter(c *Counts, key, stored []byte, by int64) {
 	c.sum += uint64(by) * x.fingerprint(key, stored)
 }
 
-// fingerprint is of a key and what is stored under it. A sealed value begins with its
-// MAC, which is one.
+// fingerprint returns the fingerprint of a key and its stored value. A sealed value
+// begins with its MAC, which serves as the fingerprint.
 func (x *Index) fingerprint(key, stored []byte) uint64 {
 	if strings.IndexByte(x.opts.Kinds.Sealed, key[0]) >= 0 && len(stored) >= 8 {
 		return binary.BigEndian.Uint64(stored)
@@ -55,14 +56,15 @@ func (x *Index) fingerprint(key, stored []byte) uint64 {
 	return x.opts.Seals.Sum(key, stored)
 }
 
-// Count takes a stored value into the counts, if it is of a kind that counts.
+// Count adds a stored value to the counts, if its kind counts.
 func (v *View) Count(c *Counts, key, stored []byte) {
 	if v.x.counted(key[0]) {
 		v.x.enter(c, key, stored, 1)
 	}
 }
 
-// State is how far Badger was when the view began, and what it should hold there.
+// State returns how far Badger was when the view began, and what it should hold
+// there.
 func (v *View) State() (at journal.Position, holds Counts, err error) {
 	p, holds, err := v.applied()
 	return p.at, holds, err
@@ -88,7 +90,7 @@ func parseCounts(b []byte) (c Counts, ok bool) {
 	return c, len(b) == 0
 }
 
-// take takes over the counts that an operation of the log, or of a checkpoint, sets.
+// take adopts the counts that an operation of the log, or of a checkpoint, sets.
 func (x *Index) take(o record.Op) error {
 	if string(o.Key) != string(countsKey) {
 		return nil
@@ -105,13 +107,15 @@ func (x *Index) take(o record.Op) error {
 	return nil
 }
 
-// CountsOp is the operation by which the log, and a checkpoint, record the counts.
+// CountsOp returns the operation that records the counts in the log or in a
+// checkpoint.
 func (x *Index) CountsOp(c Counts) record.Op {
 	return record.Op{Key: countsKey, Value: x.opts.Seals.Seal(countsKey, c.value())}
 }
 
 // Compare returns a *Fault when the index does not hold what it should. It compares
-// within one view, since changes go on; while the index waits for the disk, it waits.
+// within one view, since changes go on. While the index waits for the disk, Compare
+// waits too.
 func (x *Index) Compare() error {
 	for {
 		ok, err := x.compareOnce()
@@ -126,7 +130,7 @@ func (x *Index) Compare() error {
 	}
 }
 
-// compareOnce is false while the index is behind the log.
+// compareOnce returns false while the index is behind the log.
 func (x *Index) compareOnce() (ok bool, err error) {
 	v := x.now(false)
 	defer v.txn.Discard()
@@ -147,7 +151,7 @@ func (x *Index) compareOnce() (ok bool, err error) {
 
 // applied reads how far Badger is, and what it should hold there.
 func (v *View) applied() (p place, c Counts, err error) {
-	item, err := v.txn.Get(appliedKey) // not by Get: this is what Badger has, not what waits
+	item, err := v.txn.Get(appliedKey) // not with Get: this is the state of Badger, without waiting operations
 	if err != nil {
 		return p, c, FaultOf("how far the index is", disk.NotRead("how far it is", err))
 	}
@@ -168,13 +172,14 @@ func (v *View) applied() (p place, c Counts, err error) {
 	return p, c, nil
 }
 
-// appliedValue is what Badger is told of how far it is.
+// appliedValue returns the record that tells Badger how far it is.
 func (x *Index) appliedValue() []byte {
 	return x.opts.Seals.Seal(appliedKey, append(x.place.value(), x.holds.value()...))
 }
 
-// tally counts what the index holds, by as many workers as there are processors: each
-// takes the keys that begin with one pair of bytes, or of a dense kind with one triple.
+// tally counts what the index holds, with as many workers as there are processors. Each
+// worker takes the keys that begin with one pair of bytes, or, for a dense kind, with
+// one triple.
 func (x *Index) tally(v *View) (Counts, error) {
 	var parts [][]byte
 	for _, kind := range []byte(x.opts.Kinds.Counted) {
@@ -241,7 +246,7 @@ func (x *Index) closing() bool {
 	}
 }
 
-// inParallel runs a function by as many workers as there are processors.
+// inParallel runs a function in as many workers as there are processors.
 func inParallel(work func(worker int) error) error {
 	var wg sync.WaitGroup
 	errs := make([]error, runtime.GOMAXPROCS(0))

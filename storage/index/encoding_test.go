@@ -13,8 +13,8 @@ import (
 	"gatehouse/storage/keys"
 )
 
-// What lies in the index is written as the format of the store says. What is compared
-// here is explained at TestEncodings of package storage.
+// The index is written as the store's format says. TestEncodings of package storage
+// explains what is compared here.
 func TestEncodings(t *testing.T) {
 	key := [32]byte{4, 31: 5}
 	x := New(Options{Seals: keys.Ring{Current: 7, Tokens: map[byte][32]byte{7: key}, Root: key}.Seals()})
@@ -35,7 +35,7 @@ func TestEncodings(t *testing.T) {
 	}
 }
 
-// What was written is read back as it was.
+// Decoding returns what was encoded.
 func TestEncodingsAgain(t *testing.T) {
 	p := place{at: journal.Position{Sequence: 5, Hash: [32]byte{1}}, size: 3, marks: [marks]uint64{1, 2, 7: 9}}
 	hashed := func(p place) bool { return (&Index{place: p}).Hashed() }

@@ -21,22 +21,22 @@ import (
 	"gatehouse/storage/disk"
 )
 
-// Badger is opened only on files that have been looked at here, because what
-// it does about damage is worse than an error. A Get that meets a block with a
-// wrong checksum goes on to the next level and returns the version before, or
-// nothing; an iterator skips the rest of the table; a compaction makes that
-// permanent; a wrong length in a table's foot ends the process (log.Fatal, in a
-// goroutine, where nothing can recover it). Reading the tables once, at each
+// Badger is opened only on files that were verified here, because its reaction
+// to damage is worse than an error. A Get that meets a block with a wrong
+// checksum goes on to the next level and returns the previous version, or
+// nothing. An iterator skips the rest of the table. A compaction makes that
+// permanent. A wrong length in a table's footer ends the process (log.Fatal, in
+// a goroutine, where nothing can recover it). Reading the tables once, at each
 // opening, costs about as much as copying them.
 
-// CheckFiles verifies the files of an index that is not open, as they lie on the disk.
-// It cuts off what Badger would drop of its logs.
+// CheckFiles verifies the files of an index that is not open. It cuts off the parts of
+// Badger's logs that Badger would drop.
 func CheckFiles(dir string) error {
 	f, err := os.Open(filepath.Join(dir, badger.ManifestFilename))
 	if err != nil {
 		return err
 	}
-	if _, err := io.Copy(io.Discard, f); err != nil { // of which Badger says that the file is wrong
+	if _, err := io.Copy(io.Discard, f); err != nil { // Badger would report an unreadable file as a bad one
 		f.Close()
 		return err
 	}
@@ -49,8 +49,8 @@ func CheckFiles(dir string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", f.Name(), err)
 	}
-	// Only what is in the manifest: of a table that was being made when the
-	// power went nothing is expected.
+	// Check only tables in the manifest: a table that was being made when the
+	// power failed may be incomplete.
 	var files []string
 	for id := range manifest.Tables {
 		files = append(files, badgertable.NewFilename(id, dir))
@@ -65,8 +65,8 @@ func CheckFiles(dir string) error {
 	return err
 }
 
-// MemoryLogs names the logs of Badger's memory tables. Unlike [filepath.Glob] it does
-// not take a directory that can't be read for an empty one.
+// MemoryLogs returns the names of the logs of Badger's memory tables. Unlike
+// [filepath.Glob] it does not mistake an unreadable directory for an empty one.
 func MemoryLogs(dir string) (files []string, err error) {
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {
@@ -128,7 +128,7 @@ func checkTable(file string, buf *bytes.Buffer) error {
 	var block fb.BlockOffset
 	for i := range t.OffsetsLength() {
 		if i%64 == 0 {
-			runtime.Gosched() // tokens may be verified already
+			runtime.Gosched() // let requests run: tokens may be verified already
 		}
 		t.Offsets(&block, i)
 		from, to := uint64(block.Offset()), uint64(block.Offset())+uint64(block.Len())
@@ -163,23 +163,23 @@ func cutChecksum(b []byte) (rest, sum []byte, ok bool) {
 // the CRC-32C as its second field.
 func rightChecksum(data, sum []byte) bool {
 	if len(sum) == 0 {
-		return crc32.Checksum(data, castagnoli) == 0 // the field has its default
+		return crc32.Checksum(data, castagnoli) == 0 // the field has its default value
 	}
 	want, n := binary.Uvarint(sum[1:])
 	return sum[0] == 2<<3 && n == len(sum)-1 && want == uint64(crc32.Checksum(data, castagnoli))
 }
 
-// trimLog cuts the log of a memory table off at its first entry that is not whole,
-// as Badger will. But Badger allocates first what the entry claims as its length, up
-// to 8 GiB. And where nothing was written yet, it reads a hole through a memory map:
-// on a tmpfs that is full, that is the end of the process (SIGBUS).
+// trimLog cuts the log of a memory table at its first incomplete entry, as Badger
+// would. But Badger first allocates the length that the entry claims, up to 8 GiB.
+// And where nothing was written yet, it reads a hole through a memory map: on a full
+// tmpfs that kills the process (SIGBUS).
 func trimLog(file string) error {
 	b, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
 	if len(b) < logHead {
-		return os.Remove(file) // made just before the power went
+		return os.Remove(file) // created just before the power failed
 	}
 	at := logHead
 	for n := entryLength(b[at:]); n > 0; n = entryLength(b[at:]) {
@@ -191,11 +191,11 @@ func trimLog(file string) error {
 	return os.Truncate(file, int64(at))
 }
 
-// logHead is how much of such a log comes before its first entry.
+// logHead is the number of bytes before the first entry of such a log.
 const logHead = 20
 
-// entryLength is the length of the entry at the start of b; 0 when there is no
-// whole one.
+// entryLength returns the length of the entry at the start of b, or 0 if there
+// is no complete one.
 //
 //	meta 2 | lengths of key and value, and end of life, as uvarints | key | value | CRC-32C 4
 func entryLength(b []byte) int {

@@ -56,16 +56,16 @@ type Options struct {
 	// Closing is closed when a long walk must end.
 	Closing <-chan struct{}
 	// Yield is called now and then by a walk that nobody waits for, with the time when
-	// it last was, and returns the time. Requests are answered meanwhile.
+	// it was last called, and returns the time now. It lets requests be answered.
 	Yield func(since time.Time) time.Time
 }
 
 // Kinds say what the index must know of the records. A kind is the first byte of a key.
 type Kinds struct {
-	Counted  string  // those that the counts have: the log records all of them
-	Reported [2]byte // of which the counts say how many there are
-	Dense    string  // counted ones of which most begin with the same two bytes; their keys have three or more
-	Sealed   string  // whose values begin with their seal
+	Counted  string  // the kinds in the counts: the log records all of them
+	Reported [2]byte // the counts say how many of these there are
+	Dense    string  // counted kinds with keys of at least three bytes; most keys share their first two
+	Sealed   string  // the kinds with values that begin with their seal
 	// Newer reports whether what the index has under a key is newer than what the log
 	// brings, both opened. The log does not record all changes of such a kind.
 	Newer     func(has, brings []byte) bool
@@ -78,14 +78,14 @@ type Index struct {
 	opts  Options
 	db    *badger.DB
 	space space
-	place place  // the writer's, and before it the opening's
-	holds Counts // what it must hold there; the same
+	place place  // owned by the opening, then by the writer
+	holds Counts // what the index must hold there; same owner
 
-	waits  atomic.Pointer[waiting] // what the log has and Badger does not; nil: nothing
+	waits  atomic.Pointer[waiting] // operations that the log has and Badger does not; nil: none
 	behind lasting.State
 
-	// What the index shows and what verification says change together: the writer
-	// holds visible while they do, and a view to begin.
+	// The contents of the index and the answers of verification change together:
+	// the writer holds visible while they change, and a view holds it to begin.
 	visible sync.RWMutex
 	shut    bool
 	using   sync.WaitGroup // views and updates
@@ -105,11 +105,11 @@ func New(o Options) *Index {
 		opts:   o,
 		space:  space{Space: o.Space, dir: filepath.Join(o.Dir, "index")},
 		behind: lasting.State{Log: o.Log, Level: slog.LevelWarn, Begins: "the index is behind the journal", Ends: "the index has caught up with the journal"},
-		ailing: lasting.State{Log: o.Log, Level: slog.LevelWarn, Begins: "the index meets errors", Ends: "the index meets no more errors", Quiet: 10 * time.Second}, // it tries again each second
+		ailing: lasting.State{Log: o.Log, Level: slog.LevelWarn, Begins: "the index meets errors", Ends: "the index meets no more errors", Quiet: 10 * time.Second}, // Badger tries again each second
 	}
 }
 
-// dir is where Badger is.
+// dir is the directory of Badger.
 func (x *Index) dir() string { return x.space.dir }
 
 // badgerOptions keep memory and disk small: one host, small values. Nothing is

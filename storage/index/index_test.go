@@ -27,7 +27,7 @@ var kinds = index.Kinds{
 	Newer: func(has, brings []byte) bool { return string(has) >= string(brings) },
 }
 
-// memoryLog is a log without a file.
+// memoryLog is a log in memory.
 type memoryLog struct{ records [][]record.Op }
 
 func (l *memoryLog) End() journal.Position { return l.at(len(l.records)) }
@@ -45,7 +45,7 @@ func (l *memoryLog) Ops(after uint64, fn func(uint64, []record.Op) error) error 
 	return nil
 }
 
-// fixture is an index, the log that it is made of, and a disk that can be full.
+// fixture is an index with its log and a disk that can be full.
 type fixture struct {
 	*index.Index
 	t    *testing.T
@@ -86,7 +86,7 @@ func (f *fixture) close() {
 	f.Stop()
 }
 
-// killed is the index as a kill leaves it, opened.
+// killed opens the index as a kill would leave it.
 func (f *fixture) killed() *fixture {
 	f.t.Helper()
 	again := &fixture{t: f.t, dir: f.t.TempDir(), log: f.log, full: new(atomic.Bool)}
@@ -138,7 +138,7 @@ func (f *fixture) write(ops ...record.Op) {
 // fill fills the disk, or makes room on it again.
 func (f *fixture) fill(full bool) {
 	f.full.Store(full)
-	time.Sleep(2 * time.Millisecond) // or longer: what is free is as of a millisecond ago
+	time.Sleep(2 * time.Millisecond) // at least: the free space is measured once a millisecond
 }
 
 // view begins a view that ends with the test.
@@ -152,7 +152,8 @@ func (f *fixture) view() *index.View {
 	return v
 }
 
-// want compares what a view shows of some keys; empty is for nothing.
+// want compares the values of some keys in a view; an empty value stands for no
+// value.
 func want(t *testing.T, v *index.View, values map[string]string) {
 	t.Helper()
 	for k, want := range values {
@@ -163,7 +164,7 @@ func want(t *testing.T, v *index.View, values map[string]string) {
 	}
 }
 
-// A view shows what there was when it began, and keeps the index open.
+// A view shows the state when it began, and keeps the index open.
 func TestView(t *testing.T) {
 	f := create(t)
 	f.write(put("1", "one"), put("2", "two"))
@@ -207,8 +208,8 @@ func TestView(t *testing.T) {
 	end()
 }
 
-// An index that is open at another place of the log than its end catches up, whatever
-// Badger has forgotten since its last tables, or dug up.
+// An index that is not at the end of the log catches up, even if Badger has lost
+// records since its last tables, or shows older ones again.
 func TestCatchUp(t *testing.T) {
 	for name, harm := range map[string]func(u *index.Update) error{
 		"whole":        func(*index.Update) error { return nil },
@@ -234,7 +235,8 @@ func TestCatchUp(t *testing.T) {
 			}
 			again.log = &memoryLog{append(slices.Clone(f.log.records), []record.Op{put("4", "four"), {Key: a("1")}})}
 			err = again.CatchUp(again.log)
-			// The last record was not counted: a fault that no record makes good.
+			// The last record was not counted: no record of the log can repair
+			// that.
 			if !errors.As(err, new(*index.Fault)) {
 				t.Errorf("a log that says something else: got %v", err)
 			}
@@ -250,7 +252,8 @@ func TestCatchUp(t *testing.T) {
 	}
 }
 
-// What the log does not record, and is newer than what the log brings, stays.
+// A value that the log does not record, and that is newer than the log's,
+// stays.
 func TestCatchUpKeepsWhatIsNewer(t *testing.T) {
 	f := create(t)
 	k := []byte("l")
@@ -270,8 +273,8 @@ func TestCatchUpKeepsWhatIsNewer(t *testing.T) {
 	}
 }
 
-// While the disk is full, views show what Badger does not have yet; each goes on to
-// show that when Badger has caught up.
+// While the disk is full, views show operations that Badger does not have yet. Each
+// view still shows the same after Badger has caught up.
 func TestFullDisk(t *testing.T) {
 	f := create(t)
 	f.write(put("1", "one"), put("2", "two"))
@@ -310,7 +313,7 @@ func TestFullDisk(t *testing.T) {
 	f.Advance()
 	check("caught up", true)
 	f.write(put("1", "ein"), put("2", "zwei"))
-	want(t, during, now) // not what came later
+	want(t, during, now) // not the later changes
 	want(t, f.view(), map[string]string{"1": "ein", "2": "zwei", "3": "three"})
 	if err := f.Compare(); err != nil || f.Behind() != nil {
 		t.Errorf("compared: %v; behind: %v", err, f.Behind())
@@ -318,7 +321,8 @@ func TestFullDisk(t *testing.T) {
 }
 
 // A table of Badger's that was changed is a fault, and the index is filled again: from a
-// checkpoint and the log after it, or from the log alone when the checkpoint is no good.
+// checkpoint and the log after it, or from the log alone when the checkpoint is
+// unusable.
 func TestFill(t *testing.T) {
 	f := create(t)
 	for n := range 100 {

@@ -8,7 +8,7 @@ import (
 )
 
 // logger passes on Badger's warnings and errors, and holds its compactions while the disk
-// is short.
+// is short of space.
 type logger struct{ x *Index }
 
 func (l logger) Errorf(f string, args ...any) {
@@ -24,23 +24,24 @@ func (l logger) Warningf(f string, args ...any) { l.Errorf(f, args...) }
 
 func (logger) Infof(string, ...any) {}
 
-// noMemoryTable is what Badger logs when it could not make a memory table and has none.
+// noMemoryTable is Badger's message when it could not make a memory table and has none.
 const noMemoryTable = "Got error: %v for id: %d\n"
 
-// beforeTable is what a compaction logs when it is about to write another table.
+// beforeTable is the message of a compaction that is about to write another
+// table.
 const beforeTable = "[%d] LOG Compact. Added "
 
-// Debugf is called by Badger's own goroutines, and a compaction goes no further until it
-// returns. Nothing else in Badger would hold it: it writes its tables through a memory
-// map, whatever the disk has left, long after the last change.
+// Badger's own goroutines call Debugf, and a compaction goes no further until it
+// returns. Nothing else in Badger can hold a compaction: it writes its tables through a
+// memory map, even on a full disk, and long after the last change.
 func (l logger) Debugf(f string, _ ...any) {
 	if strings.HasPrefix(f, beforeTable) {
 		l.x.space.hold()
 	}
 }
 
-// messages keeps the last message of Badger. Of what it tries again forever it returns no
-// error, and only logs it.
+// messages keeps Badger's last message. When Badger retries something forever it returns
+// no error, and only logs.
 type messages struct {
 	text   atomic.Pointer[string]
 	failed atomic.Int32 // how often a memory table did not become a file: Badger tries each second
@@ -62,5 +63,5 @@ func (m *messages) latest() string {
 	return "it does not say why"
 }
 
-// Said is the last message of Badger.
+// Said returns the last message of Badger.
 func (x *Index) Said() string { return x.said.latest() }

@@ -15,7 +15,7 @@ import (
 	"gatehouse/storage/disk"
 )
 
-// Fault is damage of the index, which the log makes good.
+// Fault is damage to the index. The log can repair it.
 type Fault struct{ Err error }
 
 func (e *Fault) Error() string { return "the index: " + e.Err.Error() }
@@ -23,8 +23,8 @@ func (e *Fault) Error() string { return "the index: " + e.Err.Error() }
 // Unwrap returns what is damaged.
 func (e *Fault) Unwrap() error { return e.Err }
 
-// FaultOf is a *Fault if the index is at fault, and not the system: an index that there
-// are too few descriptors to open must stay.
+// FaultOf returns a *Fault if the index is at fault, and not the system: an index must
+// not be replaced because there are too few descriptors to open it.
 func FaultOf(what string, err error) error {
 	if errors.Is(err, disk.ErrClosed) {
 		return err
@@ -38,12 +38,12 @@ func FaultOf(what string, err error) error {
 	return &Fault{err}
 }
 
-// Open verifies the files and opens them. It returns a *Fault when they are damaged, or
-// say not how far they are, and another error when the system could not read them, or
+// Open verifies the files and opens them. It returns a *Fault when they are damaged or
+// do not say how far they are, and another error when the system could not read them or
 // has no room.
 //
-// Then closed says whether the last program closed the index: all of it is in tables,
-// and no log of Badger's is left.
+// closed reports whether the last program closed the index: then all of it is in
+// tables, and no log of Badger's is left.
 func (x *Index) Open() (closed bool, err error) {
 	if closed, err = x.isClosed(); err == nil {
 		err = CheckFiles(x.dir())
@@ -66,7 +66,7 @@ func (x *Index) Open() (closed bool, err error) {
 	return closed, nil
 }
 
-// OpenEmpty removes what there is, and opens an index that has nothing.
+// OpenEmpty removes an existing index, and opens an empty one.
 func (x *Index) OpenEmpty() error {
 	if err := os.RemoveAll(x.dir()); err != nil {
 		return err
@@ -83,12 +83,13 @@ func (x *Index) isClosed() (bool, error) {
 	return !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return filepath.Ext(e.Name()) == ".mem" }), err
 }
 
-// badgerTries is how often Badger may try to write what it has in memory: once a second.
+// badgerTries is how often Badger may try to write what it has in memory. It tries once
+// a second.
 const badgerTries = 4
 
-// openBadger gives up when Badger does not: it tries forever to write what a kill has left
-// in its logs. Badger is then left as a kill would leave it, and the caller must not open
-// the store again in this process.
+// openBadger gives up where Badger would not: Badger tries forever to write what a kill
+// has left in its logs. Badger is then left as a kill would leave it, and the caller must
+// not open the store again in this process.
 func (x *Index) openBadger() error {
 	type result struct {
 		db  *badger.DB
@@ -112,13 +113,13 @@ func (x *Index) openBadger() error {
 		select {
 		case r := <-opened:
 			if r.err != nil {
-				return r.err // with it comes a database that is half open, and can't be closed
+				return r.err // the database is half open then, and can't be closed
 			}
 			x.db = r.db
 			// Badger may still be making tables of what a kill left in its logs. On a
-			// disk that is nearly full these must have what there is.
+			// nearly full disk the tables must get the space that is left.
 			if x.space.Lack(2*Floor) == nil {
-				x.space.allocate() // if not now, then before the first change
+				x.space.allocate() // if it fails now, it is repeated before the first change
 			}
 			return nil
 		case <-tick.C:
@@ -130,21 +131,21 @@ func (x *Index) openBadger() error {
 }
 
 // room returns nil when the disk has room for what Badger writes as it opens: its next
-// log, and tables of what a kill left in the others. It writes them through a memory map,
-// where a full disk is the end of the process.
+// log, and tables made from the logs that a kill has left. Badger writes them through a
+// memory map, so a full disk would kill the process.
 func (x *Index) room() error {
 	logs, err := MemoryLogs(x.dir())
 	if err != nil {
 		return FaultOf("open the index", err)
 	}
-	const least = 256 << 10 // for a table that is small, and for the files that Badger always makes
+	const least = 256 << 10 // for a small table, and for the files that Badger always makes
 	need := uint64(least)
 	for _, name := range logs {
 		info, err := os.Stat(name)
 		if err != nil {
 			return FaultOf("open the index", err)
 		}
-		if content := info.Size() - logHead; content > 0 { // all of it: it was cut off at its end
+		if content := info.Size() - logHead; content > 0 { // count all of it: trimLog has cut it at its end
 			need += uint64(content)*3/2 + least
 		}
 	}
@@ -162,17 +163,17 @@ func (x *Index) Shut() {
 	x.using.Wait()
 }
 
-// Stop ends the index after Close, or instead of it: then Badger is left as a kill would
-// leave it.
+// Stop ends the index after Close, or instead of Close: then Badger is left as a kill
+// would leave it.
 func (x *Index) Stop() {
 	x.behind.Stop()
 	x.ailing.Stop()
 	x.db = nil
 }
 
-// Close closes Badger. It gives up at end, or when Badger can't end, since a compaction
-// waits for room on the disk or its last writes go on failing: Badger is then left as a
-// kill would leave it.
+// Close closes Badger. It gives up at end. It also gives up when Badger can't close
+// because a compaction waits for room on the disk, or because its last writes keep
+// failing. Badger is then left as a kill would leave it.
 func (x *Index) Close(end time.Time) error {
 	db, before := x.db, x.said.failed.Load()
 	x.db = nil
@@ -195,12 +196,12 @@ func (x *Index) Close(end time.Time) error {
 	}
 }
 
-// NoteDamage notes that the index is not what it was, so that the next start fills it
-// again. Until then reads that meet the damage fail.
+// NoteDamage notes that the index is damaged, so that the next start fills it again.
+// Until then reads that meet the damage fail.
 func (x *Index) NoteDamage(err error) {
 	if errors.Is(err, disk.ErrUnavailable) {
 		x.opts.Log.Error("the index could not be read", "error", err)
-		return // that says nothing of what is in it
+		return // this error says nothing about the content
 	}
 	x.damaged.Store(true)
 	x.opts.Log.Error("the index is damaged: restart, and it is built again from the journal", "error", err)

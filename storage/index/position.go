@@ -9,20 +9,20 @@ import (
 // place says how far Badger is, and where in the log it was some while ago.
 //
 // Badger keeps its newest data, at most four memory tables of it, in a log that it does
-// not sync and of which it drops silently whatever follows a damaged byte, possibly from
-// the middle. A kill leaves that log whole; after a power failure nothing says how much of
-// it is left. Then the records that may have been only there are brought in again from
-// the journal; putting what is put already does no harm. That it was enough is not taken
-// for granted: the counts tell.
+// not sync and in which it silently drops everything after a damaged byte, possibly from
+// the middle on. A kill leaves that log whole; after a power failure nothing says how
+// much of it is left. Then the records that may have been only in that log are brought in
+// again from the journal. Putting a record twice does no harm. Afterwards the counts show
+// whether that was enough.
 //
 // The marks can't be dropped in favor of filling the index again after a power failure.
 // The log does not record last uses, sessions and recent files. An index that is filled
 // again has uses and files as of the last checkpoint, and no sessions, so lastUsed would
 // go back by up to a day.
 type place struct {
-	at    journal.Position // up to which Badger has all records; without a hash: as format 1 wrote it
+	at    journal.Position // Badger has all records up to here; without a hash if format 1 wrote it
 	size  uint64           // bytes of operations since the last mark
-	marks [marks]uint64    // the sequences where it was, the newest first
+	marks [marks]uint64    // earlier sequences, the newest first
 }
 
 const (
@@ -46,15 +46,15 @@ func (p *place) settle() {
 	p.size = 0
 }
 
-// settled is a sequence up to which Badger has put everything into tables, which it
-// syncs and whose checksums it keeps.
+// settled returns a sequence up to which Badger has put everything into tables.
+// Badger syncs tables and keeps their checksums.
 func (p *place) settled() uint64 { return p.marks[marks-1] }
 
 // placeForm begins the encoding. Format 1 began with the first byte of a sequence, which
 // is 0, and had no hash.
 const placeForm = 2
 
-const placeSize = 8 + 8*marks // what follows the position
+const placeSize = 8 + 8*marks // the bytes after the position
 
 func (p *place) value() []byte {
 	b := p.at.Append([]byte{placeForm})
@@ -65,7 +65,7 @@ func (p *place) value() []byte {
 	return b
 }
 
-// parsePlace reads what value wrote, and returns what follows.
+// parsePlace parses the output of value, and returns the rest.
 func parsePlace(b []byte) (p place, rest []byte, ok bool) {
 	switch {
 	case len(b) > 0 && b[0] == placeForm:
@@ -86,8 +86,8 @@ func parsePlace(b []byte) (p place, rest []byte, ok bool) {
 	return p, b, true
 }
 
-// Position is up to where the index has all records of the log. Without a hash, which
-// Hashed reports, format 1 wrote it.
+// Position returns the position up to which the index has all records of the log. If
+// format 1 wrote it, it has no hash: see [Index.Hashed].
 func (x *Index) Position() journal.Position { return x.place.at }
 
 // Hashed reports whether the position names its record by its hash.

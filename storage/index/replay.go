@@ -15,21 +15,22 @@ import (
 	"gatehouse/storage/record"
 )
 
-// Log is what the index needs of the log. Nobody appends to it meanwhile.
+// Log is what the index needs from the log. Nobody appends to the log during
+// these calls.
 type Log interface {
-	// Ops calls fn with the operations of each record after a sequence, or, when the log
-	// begins later, of all that it has.
+	// Ops calls fn with the operations of each record after a sequence, or of all
+	// records if the log begins later.
 	Ops(after uint64, fn func(sequence uint64, ops []record.Op) error) error
 	End() journal.Position
 }
 
-// Settle notes that all that Badger has is in its tables, as after a clean stop.
+// Settle notes that Badger has everything in its tables, as after a clean stop.
 func (x *Index) Settle() error {
 	x.place.settle()
 	return x.setApplied()
 }
 
-// Create begins an index that is empty at the end of a log.
+// Create begins an empty index at the end of a log.
 func (x *Index) Create(end journal.Position) error {
 	x.place.at = end
 	return x.Settle()
@@ -39,10 +40,10 @@ func (x *Index) setApplied() error {
 	return x.db.Update(func(txn *badger.Txn) error { return txn.Set(appliedKey, x.appliedValue()) })
 }
 
-// CatchUp brings in what the log has beyond the index, and compares what the index then
-// holds with what it should. After a kill nothing is missing but the last records; after
-// a power failure more may be, and then it goes back to where Badger was settled. It
-// returns a *Fault when even that does not do.
+// CatchUp brings in the records that the log has and the index lacks, and then compares
+// the index with the counts. After a kill only the last records are missing. After a
+// power failure more may be missing; CatchUp then starts again from where Badger was
+// settled. It returns a *Fault when even that is not enough.
 func (x *Index) CatchUp(log Log) error {
 	start := time.Now()
 	last, settled := x.place.at.Sequence, x.place.settled()
@@ -63,10 +64,10 @@ func (x *Index) CatchUp(log Log) error {
 	return err
 }
 
-// Fill fills an index that is empty: with a checkpoint, whose operations source puts in
-// the order of their keys and whose sequence it returns, and with the log after that.
-// When the checkpoint can't be used, it takes all from the log. It then compares, and
-// returns a *Fault when that was not enough.
+// Fill fills an empty index from a checkpoint and then from the log after it. source
+// puts the operations of the checkpoint in the order of their keys, and returns its
+// sequence. When the checkpoint can't be used, Fill takes everything from the log. It
+// then compares, and returns a *Fault when records are missing.
 func (x *Index) Fill(log Log, source func(put func(record.Op) error) (sequence uint64, err error)) error {
 	from, err := x.stream(source)
 	switch {
@@ -85,8 +86,8 @@ func (x *Index) Fill(log Log, source func(put func(record.Op) error) (sequence u
 	return x.Compare()
 }
 
-// replay puts into the index what the log has after a sequence. Into an empty index it
-// puts without looking.
+// replay puts the records of the log after a sequence into the index. If the index is
+// empty, it does not read before it writes.
 func (x *Index) replay(log Log, after uint64, empty bool) error {
 	r := &replayer{x: x, empty: empty, latest: map[string]record.Op{}}
 	err := log.Ops(after, r.add)
@@ -103,8 +104,8 @@ func (x *Index) replay(log Log, after uint64, empty bool) error {
 	return nil
 }
 
-// replayer puts operations into Badger, of each key only the latest of some thousands.
-// How far it is, it leaves to the end: interrupted, it begins again.
+// replayer puts operations into Badger: among some thousands, only the latest for each
+// key. It writes the position only at the end, so an interrupted replay begins again.
 type replayer struct {
 	x      *Index
 	empty  bool
@@ -160,7 +161,7 @@ func (r *replayer) flush() error {
 	return batch.Flush()
 }
 
-// has reports whether the index has the same, or what is newer.
+// has reports whether the index has the same value, or a newer one.
 func (r *replayer) has(v *View, o record.Op) (bool, error) {
 	if r.empty {
 		return false, nil
@@ -175,7 +176,7 @@ func (r *replayer) has(v *View, o record.Op) (bool, error) {
 	}
 	has, err := seals.Open(o.Key, stored)
 	if err != nil {
-		return false, nil // what is there does not verify
+		return false, nil // the existing values do not verify
 	}
 	brings, err := seals.Open(o.Key, o.Value)
 	if err != nil {

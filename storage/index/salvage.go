@@ -10,10 +10,10 @@ import (
 	"gatehouse/storage/disk"
 )
 
-// Salvage calls fn with all that an index in a directory has of some kinds, as it is
-// stored. It changes nothing there: it reads by way of another directory, which it makes
-// and which is for the caller to remove. Of an index that can't be read it reads as much
-// as it can. It returns only an error of fn.
+// Salvage calls fn with all stored records of some kinds in the index of a directory. It
+// changes nothing there: it reads through another directory, which it makes and the
+// caller removes. If the index is damaged, Salvage reads as much as it can. It returns
+// only an error of fn.
 func Salvage(dir, by, kinds string, fn func(key, stored []byte) error) error {
 	if err := link(dir, by); err != nil || CheckFiles(by) != nil {
 		return nil
@@ -39,8 +39,9 @@ func Salvage(dir, by, kinds string, fn func(key, stored []byte) error) error {
 	return nil
 }
 
-// link puts an index elsewhere, so that nothing is changed of it. What Badger writes
-// to, even when it only reads, is copied.
+// link makes a second directory with the files of an index, so that reading changes
+// nothing in the first. It copies the files that Badger writes to even when it only
+// reads.
 func link(from, to string) error {
 	entries, err := os.ReadDir(from)
 	if err == nil {
@@ -67,7 +68,8 @@ func link(from, to string) error {
 	return nil
 }
 
-// openReadOnly opens a Badger that makes nothing and runs nothing.
+// openReadOnly opens a Badger that creates no files and runs no background
+// work.
 func openReadOnly(dir string) (db *badger.DB, err error) {
 	defer func() {
 		if p := recover(); p != nil { // it panics at some damage

@@ -9,32 +9,32 @@ import (
 	"gatehouse/storage/disk"
 )
 
-// Floor is how much must be free for a write to Badger that was begun above the
-// watermark: enough for a memory table that becomes a file.
+// Floor is how many bytes must be free for a write to Badger that began above
+// the watermark: enough for a memory table that becomes a file.
 const Floor = 24 << 20
 
-// space keeps Badger from writing where the disk has no room. Badger writes through
-// a memory map, where a full disk is no error but the end of the process (SIGBUS). Its
-// logs are given their place before they are written to, and its compactions wait before
-// each table. What remains is a table that is being written when somebody takes the
-// whole watermark: for one of a compaction, in a millisecond or so; for a memory
-// table that became full, in the tenth of a second in which it becomes a file.
-// Nothing that was acknowledged is lost then, but the process ends.
+// space keeps Badger from writing where the disk has no room. Badger writes through a
+// memory map. There a full disk is not an error but kills the process (SIGBUS). So its
+// logs get their disk space before they are written to, and its compactions wait before
+// each table. One risk remains: another program takes the whole watermark while a table
+// is being written. That takes a millisecond or so for a table of a compaction, and a
+// tenth of a second for a memory table that became full. No acknowledged change is lost
+// then, but the process ends.
 type space struct {
 	*disk.Space
 	dir string // of the index
 
-	// stuck is set when Badger could not make its next memory table. It then has none,
-	// and would end the process at the next read or write.
+	// stuck is set when Badger could not make its next memory table. Badger then has
+	// none, and the next read or write would end the process.
 	stuck atomic.Bool
 
-	put  atomic.Int64 // bytes into Badger since its logs were last looked at; 0: never
+	put  atomic.Int64 // bytes put into Badger since its logs were last checked; 0: never
 	held atomic.Int64 // compactions that wait for room
 }
 
-// hold returns when the disk is not short. It looks as late as can be: then to
-// end the process takes a program that has all of the watermark in the
-// millisecond in which a table is copied.
+// hold returns when the disk is not short of space. It checks as late as
+// possible: then the process ends only if another program takes all of the
+// watermark in the millisecond in which a table is copied.
 func (s *space) hold() {
 	s.held.Add(1)
 	defer s.held.Add(-1)
@@ -46,7 +46,7 @@ func (s *space) hold() {
 	}
 }
 
-// ready returns nil when so many bytes more may be put into Badger.
+// ready returns nil when so many more bytes may be put into Badger.
 func (s *space) ready(bytes int) error {
 	const often = 256 << 10 // bytes: a log takes 32 times that
 	if s.stuck.Load() {
@@ -55,8 +55,7 @@ func (s *space) ready(bytes int) error {
 	if err := s.Lack(Floor); err != nil {
 		return err
 	}
-	// Badger opens the next of its logs in the midst of a write, and can't go on when that
-	// fails.
+	// Badger opens its next log in the middle of a write, and can't go on if that fails.
 	if err := disk.SpareDescriptor(); err != nil {
 		return disk.NotWritten("write to the index", err)
 	}
@@ -71,11 +70,11 @@ func (s *space) ready(bytes int) error {
 	return nil
 }
 
-// allocate gives every byte of Badger's logs its place on the disk. Badger makes
-// them as long as they may get and as empty as a file can be, and writes to them
-// through a memory map; a byte that the disk has no room for would end the
-// process, and between a look at the disk and a write another program may take
-// all of it. It returns nil when all have their place.
+// allocate reserves disk space for every byte of Badger's logs. Badger makes
+// them with their full length but as one hole, and writes to them through a
+// memory map. A byte without room on the disk would kill the process, and
+// another program may take all space between a check of the disk and a write.
+// allocate returns nil when all logs have their space.
 func (s *space) allocate() error {
 	logs, err := MemoryLogs(s.dir)
 	if err != nil {

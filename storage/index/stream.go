@@ -13,20 +13,20 @@ import (
 	"gatehouse/storage/record"
 )
 
-// stream puts a checkpoint, which is in the order of its keys, into an empty index:
-// straight into tables. By transactions the same records would go through Badger's log
-// and be sorted and merged several times.
+// stream puts a checkpoint, which is in the order of its keys, straight into the
+// tables of an empty index. With transactions the same records would go through
+// Badger's log and be sorted and merged several times.
 type stream struct {
 	out  *badger.StreamWriter
 	buf  *z.Buffer
-	last []byte // the key before
+	last []byte // the previous key
 	seen [256]bool
 }
 
 // streamBuffer is how many bytes are handed over at once.
 const streamBuffer = 4 << 20
 
-// stream puts what the source has, and takes the counts that are in it.
+// stream puts the operations of the source, and adopts the counts in it.
 func (x *Index) stream(source func(put func(record.Op) error) (uint64, error)) (sequence uint64, err error) {
 	out := x.db.NewStreamWriter()
 	if err := out.Prepare(); err != nil {
@@ -38,8 +38,8 @@ func (x *Index) stream(source func(put func(record.Op) error) (uint64, error)) (
 	return sequence, w.end(err)
 }
 
-// put takes the next operation. Badger panics at keys that are out of order, so they are
-// looked at here: each kind is a stream, and within it they ascend.
+// put takes the next operation. Badger panics at keys that are out of order, so put
+// checks them: each kind is a stream, and within it the keys ascend.
 func (w *stream) put(o record.Op) error {
 	if len(o.Key) == 0 || o.Value == nil {
 		return fmt.Errorf("%w: a checkpoint has no deletions", disk.ErrDamaged)
@@ -60,7 +60,8 @@ func (w *stream) put(o record.Op) error {
 	return w.hand()
 }
 
-// nextKind ends the stream of the kind before: none may come back to it.
+// nextKind ends the stream of the previous kind. No later key may have that
+// kind.
 func (w *stream) nextKind(kind byte) error {
 	if len(w.last) > 0 {
 		badger.KVToBuffer(&pb.KV{StreamId: uint32(w.last[0]), StreamDone: true}, w.buf)
@@ -81,7 +82,7 @@ func (w *stream) hand() error {
 	return err
 }
 
-// end puts the rest in, or, after an error, lets go of everything.
+// end puts in the rest, or cancels everything after an error.
 func (w *stream) end(err error) error {
 	if err == nil {
 		err = w.hand()

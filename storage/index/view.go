@@ -12,15 +12,15 @@ import (
 	"gatehouse/storage/disk"
 )
 
-// View reads the index as of one moment. While the index is behind the log, what waits is
-// read too.
+// View reads the index as of one moment. While the index is behind the log, a view also
+// reads the waiting operations.
 type View struct {
 	x     *Index
 	txn   *badger.Txn
-	waits *waiting // what Badger lacked then; nil: nothing
+	waits *waiting // the operations that Badger lacked then; nil: none
 }
 
-// now begins a view, whatever the state of the index. The caller discards it.
+// now begins a view in any state of the index. The caller discards it.
 func (x *Index) now(update bool) *View {
 	x.visible.RLock()
 	defer x.visible.RUnlock()
@@ -49,10 +49,11 @@ func (x *Index) enterUse(update bool) (v *View, end func(), err error) {
 	return v, func() { v.txn.Discard(); x.using.Done() }, nil
 }
 
-// Steady reports whether the index had all that the log has when the view began.
+// Steady reports whether the index had all records of the log when the view
+// began.
 func (v *View) Steady() bool { return v.waits == nil }
 
-// Get returns the value of a key whose values are sealed; ok is false when there is none.
+// Get opens and returns the sealed value of a key; ok is false if there is none.
 func (v *View) Get(key []byte) (value []byte, ok bool, err error) {
 	stored, ok, err := v.Stored(key)
 	if err != nil || !ok {
@@ -62,7 +63,7 @@ func (v *View) Get(key []byte) (value []byte, ok bool, err error) {
 	return value, err == nil, err
 }
 
-// Stored returns a copy of what is stored under a key.
+// Stored returns a copy of the stored bytes of a key.
 func (v *View) Stored(key []byte) (stored []byte, ok bool, err error) {
 	if o, ok := v.waits.get(key); ok {
 		return o.Value, o.Value != nil, nil
@@ -85,7 +86,7 @@ func (v *View) Each(prefix []byte, fn func(key, value []byte) error) error {
 	n := 0
 	for item := range v.scan(prefix, nil, false) {
 		if n++; n%64 == 0 {
-			runtime.Gosched() // a long walk is no reason for a request to wait
+			runtime.Gosched() // let requests run during a long walk
 		}
 		one := func(stored []byte) error {
 			value, err := v.x.opts.Seals.Open(item.Key(), stored)
@@ -110,10 +111,12 @@ func (v *View) Each(prefix []byte, fn func(key, value []byte) error) error {
 }
 
 // Scan yields the keys under a prefix that Badger has, in order. A key is valid until
-// the next. While the index is behind, some have ended already: keys are hints.
+// the next one. While the index is behind, some keys may be deleted already: they are
+// hints.
 func (v *View) Scan(prefix []byte) iter.Seq[[]byte] { return v.ScanFrom(prefix, prefix, false) }
 
-// ScanFrom begins at a key, or where it would be, and may go backwards.
+// ScanFrom is like Scan, but begins at a key, or where it would be, and may go
+// backwards.
 func (v *View) ScanFrom(prefix, from []byte, backwards bool) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		for item := range v.scan(prefix, from, backwards) {
@@ -124,7 +127,7 @@ func (v *View) ScanFrom(prefix, from []byte, backwards bool) iter.Seq[[]byte] {
 	}
 }
 
-// Items yields what is stored under a prefix as Badger has it: see [View.Steady].
+// Items yields the items under a prefix as Badger has them: see [View.Steady].
 func (v *View) Items(prefix []byte) iter.Seq[Item] {
 	return func(yield func(Item) bool) {
 		for item := range v.scan(prefix, nil, false) {
@@ -135,7 +138,7 @@ func (v *View) Items(prefix []byte) iter.Seq[Item] {
 	}
 }
 
-// Item is a key and what is stored under it. It is valid until the next.
+// Item is a key and its stored value. It is valid until the next one.
 type Item struct{ item *badger.Item }
 
 // Key is valid as long as the item.
@@ -169,10 +172,11 @@ func scan(txn *badger.Txn, prefix, from []byte, backwards bool) iter.Seq[*badger
 	}
 }
 
-// Update is a view that also writes what the log does not record.
+// Update is a view that also writes. It is for records that are not in the log.
 type Update struct{ View }
 
-// Put seals a value and stores it. With a keep above 0 it ends by itself after that.
+// Put seals a value and stores it. If keep is above 0, the value expires after that
+// time.
 func (u *Update) Put(key, value []byte, keep time.Duration) error {
 	return u.put(key, u.x.opts.Seals.Seal(key, value), keep)
 }
@@ -188,10 +192,10 @@ func (u *Update) put(key, stored []byte, keep time.Duration) error {
 	return u.txn.SetEntry(e)
 }
 
-// Delete removes what is stored under a key, if anything is.
+// Delete removes a key, if it exists.
 func (u *Update) Delete(key []byte) error { return u.txn.Delete(key) }
 
-// Update runs fn, which puts about so many bytes, and writes all of that or nothing. Its
+// Update runs fn, which puts about so many bytes, and writes all of it or nothing. Its
 // errors are those of [disk.NotWritten].
 func (x *Index) Update(bytes int, fn func(*Update) error) error {
 	v, end, err := x.enterUse(true)
@@ -202,8 +206,8 @@ func (x *Index) Update(bytes int, fn func(*Update) error) error {
 	return x.write(bytes, v, fn)
 }
 
-// Write is Update for the store's own upkeep, which goes on after [Index.Shut]. The
-// caller knows that the index is open.
+// Write is like Update, for the store's own upkeep, which goes on after
+// [Index.Shut]. The index must be open.
 func (x *Index) Write(bytes int, fn func(*Update) error) error {
 	v := x.now(true)
 	defer v.txn.Discard()
@@ -223,13 +227,13 @@ func (x *Index) write(bytes int, v *View, fn func(*Update) error) error {
 	return nil
 }
 
-// Size is what Badger takes on the disk, in bytes, as of a minute ago at most.
+// Size returns the disk space of Badger in bytes. It is at most a minute old.
 func (x *Index) Size() int64 {
 	tables, values := x.db.Size()
 	return tables + values
 }
 
-// Ready returns nil when so many bytes more may be put into the index.
+// Ready returns nil when so many more bytes may be put into the index.
 func (x *Index) Ready(bytes int) error { return x.space.ready(bytes) }
 
 // Stuck reports whether Badger can't go on until it is opened again.

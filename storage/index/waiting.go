@@ -8,10 +8,10 @@ import (
 	"gatehouse/storage/record"
 )
 
-// waiting holds what the log has and Badger does not, because its disk is full or
-// failing. Each view keeps the waiting of when it began, and reads a record there first:
-// also when Badger has caught up, since what the view sees of Badger is older. The next
-// time that the index is behind begins another.
+// waiting holds the operations that the log has and Badger does not, because the disk is
+// full or failing. A view keeps the waiting from its beginning, and reads there first.
+// It does so even after Badger has caught up, since the view sees an older state of
+// Badger. When the index falls behind again, a new waiting begins.
 type waiting struct {
 	mu     sync.RWMutex
 	ops    []record.Op          // in order
@@ -20,7 +20,7 @@ type waiting struct {
 	why    error                // Badger does not have them
 }
 
-// get is for a nil waiting too, which has nothing.
+// get also works for a nil waiting, which is empty.
 func (w *waiting) get(key []byte) (o record.Op, ok bool) {
 	if w == nil {
 		return o, false
@@ -46,7 +46,7 @@ func (w *waiting) blame(why error) {
 	w.why = why
 }
 
-// next is what goes into one transaction.
+// next returns the operations for one transaction.
 func (w *waiting) next() []record.Op {
 	const most = 256 << 10 // bytes: Badger refuses more than about 15 % of its memory table
 	size := 0
@@ -58,7 +58,8 @@ func (w *waiting) next() []record.Op {
 	return w.ops
 }
 
-// keep keeps what Badger does not take, and why. The caller holds visible.
+// keep keeps operations that Badger does not take, and the reason. The caller
+// holds visible.
 func (x *Index) keep(ops []record.Op, end journal.Position, why error) {
 	w := x.waits.Load()
 	if w == nil {
@@ -69,7 +70,7 @@ func (x *Index) keep(ops []record.Op, end journal.Position, why error) {
 	x.behind.Set(why)
 }
 
-// Behind is why the index is behind the log; nil: it is not.
+// Behind returns why the index is behind the log, or nil if it is not.
 func (x *Index) Behind() error {
 	w := x.waits.Load()
 	if w == nil {
@@ -80,8 +81,9 @@ func (x *Index) Behind() error {
 	return w.why
 }
 
-// Advance brings what waits into Badger, as far as the disk has room for it. Only the
-// writer calls it, before it begins a batch: what waits must not be overtaken.
+// Advance brings the waiting operations into Badger, as far as the disk has room.
+// Only the writer calls it, before it begins a batch: later operations must not
+// overtake the waiting ones.
 func (x *Index) Advance() {
 	w := x.waits.Load()
 	if w == nil {
@@ -115,7 +117,7 @@ func (x *Index) advance(w *waiting) error {
 	txn := x.db.NewTransaction(true)
 	defer txn.Discard()
 	err := setAll(txn, part)
-	if err == nil && len(part) == len(w.ops) { // how far Badger is stays behind until all is in
+	if err == nil && len(part) == len(w.ops) { // the position of Badger stays until everything is in
 		x.place.at = w.end
 		err = txn.Set(appliedKey, x.appliedValue())
 	}

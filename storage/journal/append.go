@@ -8,12 +8,11 @@ import (
 
 // Append writes the entries as one batch, with one write, and makes them
 // durable with one sync; then readers see them. It returns the sequence of the
-// last of them. Only an essential batch may use the reserve.
+// last entry. Only an essential batch may use the reserve.
 //
-// After an error that is ErrFailed the batch may be found by the next Open, or
-// not, and the journal takes no more. After any other, such as ErrNoSpace or that
-// of a system with too many open files, nothing has been written, and the next
-// Append may succeed.
+// After ErrFailed the next Open may or may not find the batch, and the journal
+// takes no more entries. After any other error, such as ErrNoSpace or too many
+// open files, nothing has been written, and the next Append may succeed.
 func (j *Journal) Append(essential bool, entries []Entry) (last uint64, err error) {
 	j.writing.Lock()
 	defer j.writing.Unlock()
@@ -47,7 +46,7 @@ func (j *Journal) Append(essential bool, entries []Entry) (last uint64, err erro
 	return last, nil
 }
 
-// write is the one write and the one sync of a batch.
+// write writes a batch with one write and one sync.
 func (j *Journal) write(p place, out []byte) error {
 	_, err := p.file.WriteAt(out, p.offset)
 	if err == nil {
@@ -66,8 +65,9 @@ func (j *Journal) write(p place, out []byte) error {
 	return err
 }
 
-// undo makes blank again what a failed write may have written in part: as long as
-// its sync has not failed, the disk is known to have what it is told.
+// undo overwrites with zeros what a failed write may have written in part. This
+// works as long as no sync has failed: until then the disk is known to store what
+// it is told.
 func (j *Journal) undo(p place, n int) error {
 	if _, err := p.file.WriteAt(make([]byte, n), p.offset); err != nil {
 		return fmt.Errorf("undo it: %w", err)
@@ -78,7 +78,7 @@ func (j *Journal) undo(p place, n int) error {
 	return nil
 }
 
-// admit checks what can be checked before the disk is asked, and returns the
+// admit checks everything that can be checked without the disk, and returns the
 // length of the entries as records.
 func (j *Journal) admit(entries []Entry) (int, error) {
 	j.mu.Lock()
@@ -107,9 +107,9 @@ type place struct {
 	ahead  File     // the reserve behind that segment, or nil
 }
 
-// place finds room for so many bytes after the end. What is not essential needs a blank
-// segment behind the one it is written to, so a new segment is begun only when
-// the one after it has been made.
+// place finds room for need bytes after the end. A batch that is not essential needs a
+// blank segment behind the one it is written to, so it begins a new segment only when
+// the one after that has been made.
 func (j *Journal) place(essential bool, end, need int64) (place, error) {
 	fits := j.out != nil && end+need <= j.room
 	if j.reserve == nil && (!essential || !fits) {
@@ -132,7 +132,7 @@ func (j *Journal) place(essential bool, end, need int64) (place, error) {
 	return p, nil
 }
 
-// hold takes f as the reserve.
+// hold makes f the reserve.
 func (j *Journal) hold(f File) {
 	j.reserve = f
 	j.mu.Lock()
@@ -140,10 +140,10 @@ func (j *Journal) hold(f File) {
 	j.mu.Unlock()
 }
 
-// publish lets readers see what has become durable.
+// publish lets readers see a batch that has become durable.
 func (j *Journal) publish(p place, end position) {
 	if p.opens != nil {
-		// A segment that is full has been synced; nothing can be lost in closing.
+		// A segment that is full has been synced; closing it loses nothing.
 		if j.out != nil {
 			j.out.Close()
 		}
@@ -171,8 +171,9 @@ func (j *Journal) fail(what string, err error) error {
 	return j.failed
 }
 
-// prepare makes a blank segment, durable in itself and in its name. That there
-// is no room for it harms nothing; but a failed sync does, even here.
+// prepare makes a blank segment, and makes both its contents and its name
+// durable. A lack of room for it is harmless, but a failed sync is fatal even
+// here.
 func (j *Journal) prepare(number uint64) (File, error) {
 	name := segmentName(number)
 	if err := j.disk.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {

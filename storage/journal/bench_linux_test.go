@@ -12,8 +12,9 @@ import (
 	"gatehouse/storage/journal"
 )
 
-// BenchmarkAppend reports records a second, and beside them what the disk itself
-// does: 512 bytes and one fdatasync, into allocated space, in the same run.
+// BenchmarkAppend reports records a second. For comparison it reports how often
+// a second the disk itself writes 512 bytes into allocated space with one
+// fdatasync, in the same run.
 func BenchmarkAppend(b *testing.B) {
 	for _, n := range []int{1, 32, 256} {
 		b.Run(fmt.Sprintf("batch=%d", n), func(b *testing.B) {

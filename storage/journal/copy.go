@@ -7,17 +7,17 @@ import (
 	"io"
 )
 
-// A Copy reads the journal as it was at one moment, byte for byte, so that the chain
-// of what is laid out from it (see Layout) verifies and can go on. While it is open,
-// nothing is pruned.
+// A Copy reads the journal as it was at one moment, byte for byte. So the chain of a
+// journal that is laid out from it (see Layout) verifies and can go on. While a Copy
+// is open, nothing is pruned.
 type Copy struct {
 	j        *Journal
 	segments []segment
 	end      position
 }
 
-// A Piece is a part of a segment's file, which has zeros wherever no piece says
-// otherwise.
+// A Piece is a part of a segment's file. The file has zeros wherever no piece
+// covers it.
 type Piece struct {
 	Segment uint64 // its number
 	Size    int64  // of the file
@@ -25,7 +25,8 @@ type Piece struct {
 	Bytes   []byte // valid until the next piece
 }
 
-// Copy begins a copy of what is durable now. It must be closed.
+// Copy begins a copy of everything that is durable now. The caller must close
+// it.
 func (j *Journal) Copy() (*Copy, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -43,10 +44,11 @@ func (c *Copy) Close() {
 	c.j.copies--
 }
 
-// End is the position after the last record in the copy.
+// End returns the position after the last record in the copy.
 func (c *Copy) End() Position { return Position{c.end.last, c.end.chain} }
 
-// Segments are the sequences with which the segments begin, the oldest first.
+// Segments returns the first sequence of each segment, the oldest segment
+// first.
 func (c *Copy) Segments() (first []uint64) {
 	for _, s := range c.segments {
 		first = append(first, s.first)
@@ -59,7 +61,7 @@ const pieceSize = 256 << 10
 
 // Read calls fn with the pieces of segment number from and of those after it, in
 // order, and verifies the chain on the way. It returns the number of the segment in
-// which it ended, and an error of ctx, of fn, or *CorruptError.
+// which it ended, and an error of ctx, an error of fn, or a *CorruptError.
 func (c *Copy) Read(ctx context.Context, from int, fn func(Piece) error) (ended int, err error) {
 	if from >= len(c.segments) {
 		return from, nil
@@ -113,7 +115,7 @@ func (c *Copy) Read(ctx context.Context, from int, fn func(Piece) error) (ended 
 	}
 }
 
-// A Layout writes the files of a copy into a directory, where Open then verifies them.
+// A Layout writes the files of a copy into a directory. Open then verifies them there.
 type Layout struct {
 	disk   Disk
 	file   File
@@ -122,7 +124,7 @@ type Layout struct {
 	end    int64  // of what was written to it
 }
 
-// mostSegment bounds what a copy may say of the size of a segment.
+// mostSegment is the largest segment size that a copy may claim.
 const mostSegment = 1 << 30
 
 // NewLayout makes the directory.
@@ -177,7 +179,8 @@ func (l *Layout) finish(last bool) (err error) {
 	return err
 }
 
-// Reset removes what was written: the copy begins with a later segment.
+// Reset removes everything that was written: the copy begins again with a later
+// segment.
 func (l *Layout) Reset() error {
 	if err := l.finish(false); err != nil {
 		return err
@@ -213,7 +216,7 @@ func DecodePiece(b []byte) (p Piece, ok bool) {
 	return p, p.Segment > 0 && p.Size > 0 && p.Offset >= 0
 }
 
-// MarshalText and UnmarshalText have a position stand in JSON as String writes it.
+// MarshalText and UnmarshalText write a position into JSON in the form of String.
 func (p Position) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
 
 func (p *Position) UnmarshalText(text []byte) (err error) {

@@ -9,7 +9,7 @@ import (
 )
 
 // A Disk is the directory as the journal sees it. It exists so that tests can
-// lose writes, fail syncs and fill up; journaltest has one that does.
+// lose writes, fail syncs and fill the disk: see package journaltest.
 type Disk interface {
 	// Names lists the files.
 	Names() ([]string, error)
@@ -39,8 +39,8 @@ type File interface {
 	Sync() error
 }
 
-// directory is the Disk that people have. It holds a lock on the directory, so
-// that two processes can't append to one journal.
+// directory is a Disk in the file system. It locks the directory, so that two
+// processes can't append to one journal.
 type directory struct {
 	path   string
 	handle *os.File
@@ -69,8 +69,8 @@ func openDirectory(path string, create bool) (*directory, error) {
 	return d, nil
 }
 
-// makeDirectory makes the directory's name durable as well: its parent would
-// otherwise forget it in a power failure, with all that is in it.
+// makeDirectory also makes the directory's name durable. Otherwise a power
+// failure could remove the directory from its parent, with everything in it.
 func makeDirectory(path string) error {
 	if _, err := os.Stat(path); err == nil {
 		return nil
@@ -141,7 +141,7 @@ type file struct {
 	dir *directory
 }
 
-// Close gives the descriptor back to the spare, if that was used.
+// Close refills the spare with the descriptor, if the spare was used.
 func (f file) Close() error {
 	err := f.File.Close()
 	f.dir.spare.fill()
@@ -159,7 +159,8 @@ func (f file) Size() (int64, error) {
 func (f file) Allocate(size int64) error { return allocate(f.File, size) }
 func (f file) Sync() error               { return datasync(f.File) }
 
-// writeZeros also allocates, where the file system has no call for that.
+// writeZeros also allocates the space, for file systems that have no call for
+// that.
 func writeZeros(f *os.File, size int64) error {
 	zeros := make([]byte, 256<<10)
 	for off := int64(0); off < size; off += int64(len(zeros)) {

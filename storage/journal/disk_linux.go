@@ -27,10 +27,10 @@ func allocate(f *os.File, size int64) error {
 	}
 }
 
-// datasync leaves out what a reader doesn't need, such as the modification
-// time: a segment's size never changes, so this is one flush of the data. An
-// interrupted call has not failed, it has not happened, and is made again, as
-// os.File.Sync does.
+// datasync does not write metadata that readers don't need, such as the
+// modification time. A segment's size never changes, so this is one flush of
+// the data. An interrupted call has not failed: it has not happened, and
+// datasync repeats it, as os.File.Sync does.
 func datasync(f *os.File) error {
 	for {
 		err := unix.Fdatasync(int(f.Fd()))

@@ -1,6 +1,6 @@
-// Package journal is an append-only log of what a store has promised: each
-// change is written here and made durable before anybody is told that it
-// happened. It is the store's truth and its audit log at the same time.
+// Package journal is an append-only log of the changes that a store has
+// promised: each change is written here and made durable before anybody learns
+// that it happened. It is the store's truth and its audit log at the same time.
 //
 // The package owns the files of one directory and nothing else. It never looks
 // into a payload, never groups callers (its one writer does), never retries a
@@ -47,7 +47,7 @@
 // segment, and then synced once. The next is not begun before that sync has
 // returned. So a power failure can harm only the last batch, and it harms it in
 // one way: of its sectors, any subset has reached the disk, and the others are
-// what they were, which is zeros, because space is never reused. Hence:
+// unchanged, which means zeros, because space is never reused. Hence:
 //
 //   - Nothing but zeros after the last good batch: a clean end.
 //   - After the last good batch only sectors of one further batch, each of them
@@ -56,27 +56,28 @@
 //     write never completed, so nobody was told that it had. It is a torn batch,
 //     and is cut off, that is, overwritten with zeros.
 //   - Anything else is damage: a sector that is neither zeros nor whole, a
-//     batch with all sectors in place whose MAC is wrong, something after the
+//     batch with all sectors in place and a wrong MAC, something after the
 //     end, a gap in the chain. It is refused with a CorruptError.
 //
 // A flipped bit can't turn a written sector into zeros (its stamp alone has
 // more than one byte that isn't zero), so rot never passes for a tear, and an
-// acknowledged batch is never cut for it. What remains is a disk that returns a
-// whole sector of the very last batch, synced, as zeros. Against that the
-// caller says in Options.Known which sequence its index has seen: a journal
-// that ends before it is refused, torn or not.
+// acknowledged batch is never cut for it. One case remains: a disk that returns
+// a whole, synced sector of the very last batch as zeros. For that case the
+// caller passes in Options.Known the highest sequence that its index has seen.
+// A journal that ends before it is refused, torn or not.
 //
 // All of this is about accidents. An attacker who edits the files and corrects the
 // CRCs, but lacks the key, can't change or forge a record. He can make the last
 // batch look torn, or put back an older copy of the directory. Only Known detects
 // either.
 //
-// The rule trusts that a disk writes 512 bytes as one. If it doesn't, a torn
-// batch looks like damage: refused when it might have been cut, never the other
-// way round.
+// The rule assumes that a disk writes 512 bytes atomically. On a disk that
+// doesn't, a torn batch may look like damage: the journal is then refused
+// although the batch could have been cut off, but never the other way round.
 //
 // A batch that is whole on disk although its Append failed stays: it may have
-// been made durable, and the writer was told only that nobody knows. Open
-// writes the last batch again, with the same bytes, and syncs it, because after
-// a failed sync the page cache may show what the disk does not have.
+// been made durable, and the error told the writer only that the outcome is
+// unknown. Open writes the last batch again, with the same bytes, and syncs it,
+// because after a failed sync the page cache may show what the disk does not
+// have.
 package journal

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// The bytes of a header and of a batch are those of this version: a change needs
-// the next one, and a program that reads both.
+// The bytes of a header and of a batch are those of this version. A change of
+// the bytes needs the next version, and a program that reads both.
 func TestEncoding(t *testing.T) {
 	key := [32]byte{1, 2, 31: 3}
 	e := encoder{keyed: newKeyed(key)}

@@ -7,17 +7,18 @@ import (
 )
 
 var (
-	// ErrNoSpace says that the disk is full: for a batch that is not essential,
-	// that only the reserve is left; for an essential one, that the reserve is
-	// used up too. Nothing was written, and a later Append may succeed.
+	// ErrNoSpace says that the disk is full. For a batch that is not essential,
+	// it means that only the reserve is left; for an essential one, that the
+	// reserve is used up too. Nothing was written, and a later Append may
+	// succeed.
 	ErrNoSpace = errors.New("no space left for the journal")
 
-	// ErrFailed says that a sync has failed, or a write that could not be undone, now
-	// or earlier. The batch at hand may or may not be on the disk. The journal takes no further
-	// appends until it is opened again; reading goes on.
+	// ErrFailed says that a sync has failed, now or earlier, or that a failed write could
+	// not be undone. The batch at hand may or may not be on the disk. The journal takes
+	// no further appends until it is opened again; reading goes on.
 	ErrFailed = errors.New("the journal has failed and takes no more changes until a restart")
 
-	// ErrClosed is the answer of everything after Close.
+	// Every call returns ErrClosed after Close.
 	ErrClosed = errors.New("the journal is closed")
 
 	// ErrTooLarge says that a batch exceeds MaxBatch, or an actor 65,535 bytes.
@@ -31,7 +32,7 @@ var (
 	ErrEmpty = errors.New("no journal here")
 
 	// ErrKey says that a segment is undamaged but was authenticated with another
-	// key, or was edited by somebody who lacks it.
+	// key, or was edited by somebody who lacks the key.
 	ErrKey = errors.New("the journal was not written with this key")
 
 	// ErrLocked says that another process has the journal open.
@@ -42,7 +43,7 @@ var (
 )
 
 // A CorruptError names the first bytes that can't be what was written. The
-// files are left as they were found.
+// files stay as they were.
 type CorruptError struct {
 	File   string // path of the segment
 	Offset int64  // of the first bad byte range in File
@@ -56,7 +57,8 @@ func (e *CorruptError) Error() string {
 		e.File, e.Offset, e.Reason)
 }
 
-// full tells a full disk, or a used-up quota, from a failing one.
+// full reports whether an error means a full disk or a used-up quota, and not a
+// failing disk.
 func full(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }

@@ -12,8 +12,8 @@ import (
 )
 
 // Followers and replays read while batches are appended over many segments, and
-// old segments are pruned: each sees every record once, in order, and none that
-// is not durable.
+// old segments are pruned: each sees every record once and in order, and sees
+// only durable records.
 func TestFollowWhileAppending(t *testing.T) {
 	j, err := journal.Open(t.TempDir(), testKey, journal.Options{Create: true, SegmentSize: 32 << 10})
 	if err != nil {
@@ -109,7 +109,7 @@ func TestFollowEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	last := appendBatch(t, j, 3, 100)
-	for r, err := range j.Follow(context.Background(), 0) { // left by its reader
+	for r, err := range j.Follow(context.Background(), 0) { // the reader stops early
 		if err != nil || r.Sequence != 1 {
 			t.Error(r, err)
 		}
@@ -137,8 +137,9 @@ func TestFollowEnds(t *testing.T) {
 	}
 }
 
-// TestReopenAfterReaders: a reader that ends while its journal is closed leaves no
-// descriptor behind, and so no lock. The race detector sees the rest.
+// TestReopenAfterReaders: a reader that ends while its journal is being closed
+// leaves no descriptor open, and therefore no lock. The race detector sees the
+// rest.
 func TestReopenAfterReaders(t *testing.T) {
 	dir := t.TempDir()
 	options := journal.Options{Create: true, SegmentSize: small}

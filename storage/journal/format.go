@@ -22,8 +22,8 @@ const (
 	magic   = "GATEJRNL"
 	version = 1
 
-	// mostBatch bounds what one write may leave unsynced, and what a reader
-	// allocates for a length that it finds on the disk.
+	// mostBatch bounds how much one write may leave unsynced, and how much a
+	// reader allocates for a length that it finds on the disk.
 	mostBatch   = 1 << 20
 	mostSectors = (preface + mostBatch + body - 1) / body
 	mostActor   = 1<<16 - 1
@@ -49,13 +49,14 @@ type Entry struct {
 // Size is what the entry counts towards MaxBatch, in bytes.
 func (e Entry) Size() int { return lead + len(e.Actor) + len(e.Payload) }
 
-// keyed computes the MACs of one user of the key: a hash is not for sharing.
+// keyed computes MACs with the key. Each goroutine needs its own: a hash can't
+// be shared.
 type keyed struct{ hash.Hash }
 
 func newKeyed(key [32]byte) keyed { return keyed{hmac.New(sha256.New, key[:])} }
 
-// sum tells its uses apart by a label of constant length, so that no header can
-// be passed off as a batch.
+// sum separates its uses by a label of constant length, so that nobody can pass
+// off a header as a batch.
 func (k keyed) sum(label string, parts ...[]byte) (mac link) {
 	k.Reset()
 	k.Write([]byte(label))
@@ -73,7 +74,7 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// seal stamps a sector whose body is in place.
+// seal stamps a sector after its body was written.
 func seal(b []byte, count, place int, first uint64) {
 	binary.LittleEndian.PutUint16(b[4:], uint16(count))
 	binary.LittleEndian.PutUint16(b[6:], uint16(place))
@@ -81,13 +82,14 @@ func seal(b []byte, count, place int, first uint64) {
 	binary.LittleEndian.PutUint32(b, crc32.Checksum(b[4:sector], castagnoli))
 }
 
-// mark is what a sector's stamp says of it.
+// mark is the content of a sector's stamp.
 type mark struct {
 	count, place int
 	first        uint64
 }
 
-// examine reads a stamp; whole is false if the sector is not as it was sealed.
+// examine reads a stamp; whole is false if the sector has changed since it was
+// sealed.
 func examine(b []byte) (m mark, whole bool) {
 	m.count = int(binary.LittleEndian.Uint16(b[4:]))
 	m.place = int(binary.LittleEndian.Uint16(b[6:]))
@@ -131,15 +133,16 @@ func (h header) encode(b []byte, k keyed) {
 	seal(b, 0, 0, h.first)
 }
 
-// mac covers the sequence too, which stands in the stamp.
+// mac also covers the sequence, which is in the stamp.
 func (h header) mac(plain []byte, k keyed) link {
 	var first [8]byte
 	binary.LittleEndian.PutUint64(first[:], h.first)
 	return k.sum(labelHeader, first[:], plain)
 }
 
-// decodeHeader returns the reason why the sector is no header that was ever
-// written, or an error if it is one but not for this program and key.
+// decodeHeader returns a reason if the sector is not a valid header. It returns
+// an error if the sector is a header that belongs to another key or another
+// version of the program.
 func decodeHeader(b []byte, k keyed) (h header, reason string, err error) {
 	m, whole := examine(b)
 	if !whole {
@@ -168,7 +171,8 @@ func decodeHeader(b []byte, k keyed) (h header, reason string, err error) {
 	return h, "", nil
 }
 
-// sectorsFor is the length of a batch whose records take so many bytes.
+// sectorsFor returns the length in sectors of a batch with so many bytes of
+// records.
 func sectorsFor(records int) int { return (preface + records + body - 1) / body }
 
 // An encoder keeps its buffers between appends.
@@ -226,7 +230,8 @@ func appendRecord(p []byte, now int64, e Entry) []byte {
 	return append(p, e.Payload...)
 }
 
-// records splits what a batch holds; false if it is not exactly count records.
+// records splits the content of a batch; it returns false if that is not
+// exactly count records.
 func records(p []byte, first uint64, count int) ([]Record, bool) {
 	if count < 1 || count > len(p)/lead {
 		return nil, false
@@ -257,7 +262,7 @@ const suffix = ".seg"
 
 func segmentName(number uint64) string { return fmt.Sprintf("%010d%s", number, suffix) }
 
-// segmentNumber is strict, so that no two names mean one segment.
+// segmentNumber is strict, so that no two names mean the same segment.
 func segmentNumber(name string) (uint64, bool) {
 	digits, ok := strings.CutSuffix(name, suffix)
 	if !ok {

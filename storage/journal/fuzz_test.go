@@ -23,8 +23,9 @@ func scan(b []byte) *scanner {
 	return &scanner{keyed: newKeyed([32]byte{1}), file: memory{bytes.NewReader(b)}, path: "fuzz", limit: int64(len(b))}
 }
 
-// FuzzSegment gives the scanner any bytes: it ends, allocates no more than a
-// batch can have, and takes nothing that it can't write again byte for byte.
+// FuzzSegment gives the scanner arbitrary bytes. The scanner must end, must
+// allocate no more than a batch can have, and must accept nothing that can't be
+// written again byte for byte.
 func FuzzSegment(f *testing.F) {
 	e := encoder{keyed: newKeyed([32]byte{1})}
 	out, chain := e.batch(1, link{}, 5, []Entry{{Actor: "a", Payload: make([]byte, 700)}, {Payload: []byte("b")}})
@@ -76,8 +77,8 @@ func again(t *testing.T, list []Record, got batch, b []byte) {
 	}
 }
 
-// FuzzBatch lets any bytes pass the checksums and the MAC, which the fuzzer can't
-// guess, so that what lies behind them is reached, too.
+// FuzzBatch gives arbitrary bytes valid checksums and a valid MAC, which the
+// fuzzer can't guess, so that it also reaches the code behind those checks.
 func FuzzBatch(f *testing.F) {
 	f.Add(uint32(20), uint32(1), uint64(7), appendRecord(nil, 9, Entry{Actor: "abc", Payload: []byte("xyz")}), true)
 	f.Add(uint32(1<<31), uint32(1<<31), uint64(1), []byte{1, 2, 3}, false)
@@ -116,7 +117,7 @@ func FuzzBatch(f *testing.F) {
 	})
 }
 
-// FuzzRecords splits anything: all of it or nothing.
+// FuzzRecords splits arbitrary bytes: records must take all of them or none.
 func FuzzRecords(f *testing.F) {
 	f.Add(appendRecord(appendRecord(nil, 1, Entry{Actor: "x"}), 1, Entry{Payload: []byte("y")}), 2)
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff}, 1<<40)

@@ -7,9 +7,9 @@ import (
 	"gatehouse/storage/journal"
 )
 
-// FuzzOpen changes any bytes of a journal of three segments and cuts files short:
-// it is refused with file and offset, or everything reads right, up to the last
-// batch, of which all sectors may have been cleared.
+// FuzzOpen changes arbitrary bytes of a journal of three segments and cuts files
+// short. The journal is refused with file and offset, or everything reads right,
+// except perhaps the last batch if all of its sectors were cleared.
 func FuzzOpen(f *testing.F) {
 	d, last := aged(f)
 	names, _ := d.Names()

@@ -19,8 +19,8 @@ func clock() func() time.Time {
 	return func() time.Time { at = at.Add(time.Second); return at }
 }
 
-// entry makes an entry whose contents follow from its sequence, so that a reader
-// can tell whether it reads what was written.
+// entry makes an entry with contents that follow from its sequence, so that a
+// reader can check what it reads.
 func entry(sequence uint64, size int) journal.Entry {
 	text := fmt.Sprintf("change %d %d ", sequence, size)
 	if n := size - len(text); n > 0 {
@@ -47,7 +47,7 @@ func appendBatch(t testing.TB, j *journal.Journal, n, size int) uint64 {
 	return last
 }
 
-// check reads everything and fails if one record is missing, doubled or wrong.
+// check reads everything and fails if a record is missing, doubled or wrong.
 func check(t testing.TB, j *journal.Journal, first, last uint64) {
 	t.Helper()
 	if err := readAll(j, first, last); err != nil {
@@ -76,7 +76,7 @@ func readAll(j *journal.Journal, first, last uint64) error {
 	return err
 }
 
-// right compares a record with the entry that was made for its sequence.
+// right compares a record with the entry for its sequence.
 func right(r journal.Record) error {
 	var sequence uint64
 	var size int

@@ -10,8 +10,8 @@ import (
 // Options says how a journal is opened. The zero value opens an existing one.
 type Options struct {
 	// Create allows a new journal where there is none. Its first record will be
-	// CreateAfter+1: 0 for a new store, and for a restored one the sequence that
-	// the backup has reached.
+	// CreateAfter+1. CreateAfter is 0 for a new store; for a restored one it is
+	// the last sequence of the backup.
 	Create      bool
 	CreateAfter uint64
 
@@ -19,14 +19,14 @@ type Options struct {
 	// that ends before it has lost records, and is refused.
 	Known uint64
 
-	// VerifyAfter lets Open check only the headers of segments that lie wholly at
-	// or before this sequence. With 0 it checks everything.
+	// VerifyAfter lets Open skip segments that end at or before this sequence,
+	// except for their headers. With 0 it checks everything.
 	VerifyAfter uint64
 
 	// SegmentSize is the size of new segments in bytes; 0 means 8 MiB. It is also
 	// the size of the reserve: 8 MiB hold at least 16,000 revocations. It is
 	// rounded up to whole sectors, at least 8. A new segment is filled with zeros
-	// once, when the one before it is begun, which delays one Append.
+	// once, when the previous one is begun. This delays one Append.
 	SegmentSize int64
 
 	// Disk is where the segments are; nil means the directory given to Open.
@@ -50,7 +50,7 @@ type Journal struct {
 	now  func() time.Time
 	cut  Tear
 
-	writing sync.Mutex // held by Append, and by Close to wait for it
+	writing sync.Mutex // held by Append; Close takes it to wait for Append
 	encoder encoder
 	out     File   // the last segment, or nil before the first batch
 	room    int64  // size of that segment
@@ -61,13 +61,13 @@ type Journal struct {
 	segments []segment // live, oldest first; never changed in place
 	end      position
 	reserved bool
-	copies   int // that are being read: see Copy
+	copies   int // copies that are being read: see Copy
 	failed   error
 	closed   bool
 	wake     chan struct{} // closed at the next append, and at Close
 }
 
-// A segment that has a header.
+// A segment is a segment file that has a header.
 type segment struct {
 	name string
 	header
@@ -81,19 +81,19 @@ type position struct {
 	chain  link
 }
 
-// A Tear is a batch that an interrupted write had left incomplete, and that
-// Open has cut off.
+// A Tear is a batch that an interrupted write left incomplete and that Open has
+// cut off.
 type Tear struct {
 	File     string
 	Offset   int64
 	Sequence uint64 // of its first record
-	Sectors  int    // that were to be written; 0 if none of them arrived
-	Present  int    // that had been written
+	Sectors  int    // that should have been written; 0 if none of them arrived
+	Present  int    // that were written
 }
 
-// Open verifies the journal in dir, cuts off a torn batch at its end, and makes
-// the reserve ready; that the reserve does not fit on the disk is no error here
-// (see Ready). The key must serve nothing else. Errors: *CorruptError, ErrEmpty,
+// Open verifies the journal in dir, cuts off a torn batch at its end, and
+// prepares the reserve. A lack of room for the reserve is not an error here (see
+// Ready). The key must have no other use. Errors: *CorruptError, ErrEmpty,
 // ErrKey, ErrVersion, ErrLocked, and those of the file system.
 func Open(dir string, key [32]byte, opts Options) (*Journal, error) {
 	j := &Journal{dir: dir, disk: opts.Disk, key: key, size: opts.SegmentSize, now: opts.Now}
@@ -122,7 +122,7 @@ func Open(dir string, key [32]byte, opts Options) (*Journal, error) {
 
 func (j *Journal) path(name string) string { return filepath.Join(j.dir, name) }
 
-// release closes what is open for writing.
+// release closes the files that are open for writing.
 func (j *Journal) release() error {
 	var first error
 	for _, f := range []File{j.out, j.reserve} {
@@ -141,7 +141,7 @@ func (j *Journal) release() error {
 }
 
 // Close waits for an Append under way and ends every Follow with ErrClosed.
-// There is nothing left to flush: each Append has done so.
+// There is nothing left to flush: each Append has synced its batch.
 func (j *Journal) Close() error {
 	j.writing.Lock()
 	defer j.writing.Unlock()
@@ -159,15 +159,15 @@ func (j *Journal) Close() error {
 	return nil
 }
 
-// LastSequence is the sequence of the last durable record; that before the
-// first, if there is none yet.
+// LastSequence returns the sequence of the last durable record. If there is
+// none yet, it returns the sequence before the first one.
 func (j *Journal) LastSequence() uint64 {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.end.last
 }
 
-// FirstSequence is the sequence of the oldest record that is kept. It is
+// FirstSequence returns the sequence of the oldest record that is kept, or
 // LastSequence+1 if there is none.
 func (j *Journal) FirstSequence() uint64 {
 	j.mu.Lock()
@@ -178,8 +178,8 @@ func (j *Journal) FirstSequence() uint64 {
 	return j.segments[0].first
 }
 
-// Segments are the sequences with which the segments begin, the oldest first:
-// where a Replay can begin without reading what it skips.
+// Segments returns the first sequence of each segment, the oldest first. A
+// Replay can begin there without reading records that it skips.
 func (j *Journal) Segments() []uint64 {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -190,7 +190,7 @@ func (j *Journal) Segments() []uint64 {
 	return first
 }
 
-// Size is what the journal takes on the disk, its reserve included, in bytes.
+// Size returns the disk space of the journal in bytes, including its reserve.
 func (j *Journal) Size() int64 {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -207,15 +207,14 @@ func (j *Journal) sizeLocked() (n int64) {
 	return n
 }
 
-// MaxBatch is the most that the entries of one Append may come to, as the sum
-// of their Size.
+// MaxBatch returns the largest sum of the Size of the entries of one Append.
 func (j *Journal) MaxBatch() int {
 	return min(mostBatch, int(min(j.size/sector-1, mostSectors))*body-preface)
 }
 
-// Ready says whether an Append can be expected to work: nil, ErrNoSpace when
-// there is no whole reserve (essential ones may still work), ErrFailed or
-// ErrClosed.
+// Ready says whether an Append can be expected to work. It returns nil,
+// ErrFailed, ErrClosed, or ErrNoSpace when there is no whole reserve; essential
+// batches may still work then.
 func (j *Journal) Ready() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -230,5 +229,5 @@ func (j *Journal) Ready() error {
 	return nil
 }
 
-// Torn returns the torn batch that Open cut off, if it did.
+// Torn returns the torn batch that Open cut off, if there was one.
 func (j *Journal) Torn() (Tear, bool) { return j.cut, j.cut.File != "" }

@@ -15,8 +15,8 @@ import (
 	"gatehouse/storage/journal/journaltest"
 )
 
-// The life of a journal on real files: made, filled over several segments,
-// reopened, read from anywhere, pruned, reopened.
+// The life of a journal on real files: it is created, filled over several
+// segments, reopened, read from anywhere, pruned and reopened.
 func TestLife(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "journal")
 	if _, err := journal.Open(dir, testKey, journal.Options{}); !errors.Is(err, journal.ErrEmpty) {

@@ -14,9 +14,9 @@ import (
 
 // A Position is a place between two batches, named by the record before it. The
 // hash is the chain's value there, which depends on every record up to it: two
-// journals that have the same position have the same history. So it tells what
-// a number can't, whether a journal is the one that somebody has seen before,
-// or an older copy that went another way.
+// journals that have the same position have the same history. So a position
+// tells what a number can't: whether a journal is the same one as before, or an
+// older copy that has gone another way since.
 type Position struct {
 	Sequence uint64
 	Hash     [sha256.Size]byte
@@ -25,14 +25,14 @@ type Position struct {
 // PositionSize is the length of an encoded position, in bytes.
 const PositionSize = 8 + sha256.Size
 
-// ErrElsewhere says that a position is not one of this journal's: the journal
-// ends before it, or has other records there.
+// ErrElsewhere says that this journal does not have a position: it ends before
+// the position, or has other records there.
 var ErrElsewhere = errors.New("the journal does not have this position")
 
-// String writes the sequence and the hash, in hexadecimal, with a colon between them.
+// String returns the sequence and the hash, in hexadecimal, separated by a colon.
 func (p Position) String() string { return fmt.Sprintf("%d:%x", p.Sequence, p.Hash) }
 
-// ParsePosition reads what String wrote.
+// ParsePosition parses the output of String.
 func ParsePosition(text string) (p Position, err error) {
 	number, hash, _ := strings.Cut(text, ":")
 	p.Sequence, err = strconv.ParseUint(number, 10, 64)
@@ -59,17 +59,17 @@ func DecodePosition(b []byte) (p Position, ok bool) {
 	return p, true
 }
 
-// End is the position after the last durable record.
+// End returns the position after the last durable record.
 func (j *Journal) End() Position {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return Position{j.end.last, j.end.chain}
 }
 
-// At returns the position after a record that ends a batch, as each does that
-// was the last when End was called. Errors: ErrElsewhere when no batch ends with it,
-// ErrPruned when it is older than what is kept, those of ctx, and *CorruptError.
-// It reads no more than one segment.
+// At returns the position after a record that ends a batch. Every record that End
+// has returned ends a batch. Errors: ErrElsewhere when no batch ends with the
+// record, ErrPruned when it is no longer kept, those of ctx, and *CorruptError. At
+// reads no more than one segment.
 func (j *Journal) At(ctx context.Context, sequence uint64) (Position, error) {
 	segments, end, _, err := j.durable()
 	switch {
@@ -105,8 +105,9 @@ func (j *Journal) At(ctx context.Context, sequence uint64) (Position, error) {
 	return Position{sequence, r.chain}, nil
 }
 
-// Has returns nil when the journal has a position, and else the errors of At;
-// ErrElsewhere also when it has other records up to there.
+// Has returns nil when the journal has a position, and otherwise the errors of
+// At. It returns ErrElsewhere also when the journal has other records up to
+// there.
 func (j *Journal) Has(ctx context.Context, p Position) error {
 	own, err := j.At(ctx, p.Sequence)
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"gatehouse/storage/journal"
 )
 
-// Each position that was ever the end is the journal's for good, and is no
-// other journal's, even one that had the same history up to the record before.
+// The journal keeps each position that was ever its end. No other journal has
+// that position, even if it has the same history up to the record before.
 func TestPositions(t *testing.T) {
 	dir := t.TempDir()
 	opts := journal.Options{Create: true, SegmentSize: 8 << 10, Now: clock()}
@@ -68,8 +68,8 @@ func TestPositions(t *testing.T) {
 	wantFork(t, dir, ends)
 }
 
-// wantFork lets a copy of the journal go another way from here, in which the
-// same records follow, and wants both to tell their ends apart.
+// wantFork lets a copy of the journal go its own way from here, with the same
+// records, and wants both journals to tell their ends apart.
 func wantFork(t *testing.T, dir string, ends []journal.Position) {
 	t.Helper()
 	copied := t.TempDir()

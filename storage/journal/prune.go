@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// Prune drops the oldest segments: those whose records were all written before
-// the given time, and more while the journal takes more than most bytes (0: no
-// bound). A segment stays while it is being copied or has a record of a sequence over coveredBy, that
-// of a checkpoint from which the store can be rebuilt without the records before
-// it, and the segment in use always stays. It returns how many segments are gone.
-// A reader that has begun in one of them reads it to its end; a later one gets
-// ErrPruned.
+// Prune drops the oldest segments: those in which all records were written before the
+// given time, and more while the journal takes more than most bytes (0: no bound). A
+// segment stays while it is being copied. It stays if it has a record with a sequence
+// over coveredBy, the sequence of a checkpoint from which the store can be rebuilt
+// without older records. The segment in use always stays. Prune returns how many segments
+// it dropped. A reader that has begun in one of them reads it to its end; a later reader
+// gets ErrPruned.
 func (j *Journal) Prune(before time.Time, most int64, coveredBy uint64) (int, error) {
 	now := j.now().UnixMilli()
 	for dropped := 0; ; dropped++ {
@@ -23,16 +23,16 @@ func (j *Journal) Prune(before time.Time, most int64, coveredBy uint64) (int, er
 		if err := j.disk.Remove(name); err != nil {
 			return dropped, fmt.Errorf("prune journal: %w", err)
 		}
-		// One at a time: were two removals to become durable in the other order,
-		// a gap would remain, and that is damage to Open.
+		// Sync after each removal: if two removals became durable in the other
+		// order, a gap would remain, and Open would take it for damage.
 		if err := j.disk.Sync(); err != nil {
 			return dropped, j.fail("sync the removal of "+name, err)
 		}
 	}
 }
 
-// Older returns how many segments Prune would drop because of their age, of how many,
-// and the sequence of the first record that would be left.
+// Older returns how many segments Prune would drop because of their age, out of how
+// many, and the sequence of the first record that would remain.
 func (j *Journal) Older(before time.Time, coveredBy uint64) (n, of int, first uint64) {
 	now := j.now().UnixMilli()
 	j.mu.Lock()
@@ -47,11 +47,11 @@ func (j *Journal) Older(before time.Time, coveredBy uint64) (n, of int, first ui
 	return n, of, j.segments[n].first
 }
 
-// older is how many of the oldest segments have only records that were written before
-// a time. The header of the next segment that tells proves it. One that says a time
-// still to come was begun by a clock that was wrong, and tells nothing. One that says a
-// time before that of an older one was begun by a clock that had been set back, and is
-// taken for as young as the other.
+// older returns how many of the oldest segments have only records that were written
+// before a time. The time in the header of a later segment proves it. A header with a
+// time in the future was written by a wrong clock and proves nothing. A header with an
+// earlier time than that of an older segment was written after the clock had been set
+// back; the segment counts as being as young as the older one.
 func (j *Journal) older(before, now int64) (n int) {
 	latest, now := int64(math.MinInt64), max(now, before)
 	for i, s := range j.segments {
@@ -66,7 +66,7 @@ func (j *Journal) older(before, now int64) (n int) {
 	return n
 }
 
-// dropOldest takes the oldest segment out of the list.
+// dropOldest removes the oldest segment from the list.
 func (j *Journal) dropOldest(before, now, most int64, coveredBy uint64) (string, bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

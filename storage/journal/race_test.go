@@ -2,6 +2,7 @@
 
 package journal_test
 
-// stride thins out what is exhaustive without the race detector, which slows it
-// tenfold and has no concurrency to find there.
+// stride thins out tests that are exhaustive without the race detector. The
+// race detector makes them ten times slower and has no concurrency to find
+// there.
 const stride = 13

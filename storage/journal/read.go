@@ -32,7 +32,7 @@ func (r *reader) close() {
 	}
 }
 
-// enter opens a segment and checks its header against what is known of it.
+// enter opens a segment and checks its header against the known one.
 func (r *reader) enter(s segment) error {
 	r.close()
 	f, err := r.j.disk.Open(s.name, false)
@@ -61,14 +61,15 @@ func (r *reader) enter(s segment) error {
 	return nil
 }
 
-// start enters the first segment to be read, whose header sets the chain.
+// start enters the first segment to be read. Its header sets the chain.
 func (r *reader) start(s segment) error {
 	r.next, r.chain = s.first, s.chain
 	return r.enter(s)
 }
 
-// read returns the next batch before end, which is in the last of segments; at
-// end it returns io.EOF, and where nothing is written before end, errBlank.
+// read returns the next batch before end, a position in the last of segments.
+// At end it returns io.EOF. If it finds blank space before end, it returns
+// errBlank.
 func (r *reader) read(segments []segment, end position) (batch, error) {
 	for {
 		limit, last := r.segment.size, r.segment.number == end.number
@@ -78,7 +79,7 @@ func (r *reader) read(segments []segment, end position) (batch, error) {
 		if last && r.offset >= limit {
 			return batch{}, io.EOF
 		}
-		// The window may have been filled when the end was nearer.
+		// The window may have been filled when the journal was shorter.
 		if r.scan.limit != limit {
 			r.scan.limit, r.scan.window = limit, r.scan.window[:0]
 		}
@@ -106,14 +107,14 @@ func (r *reader) read(segments []segment, end position) (batch, error) {
 	}
 }
 
-// follow goes on to the segment after one that has ended.
+// follow moves on to the next segment when one has ended.
 func (r *reader) follow(segments []segment) error {
 	if err := r.scan.zeros(r.offset); err != nil {
 		return err
 	}
 	i := slices.IndexFunc(segments, func(s segment) bool { return s.number == r.segment.number+1 })
 	if i < 0 {
-		return ErrPruned // a slow reader of the oldest segment
+		return ErrPruned // the reader was too slow, and the oldest segment is gone
 	}
 	if next := segments[i]; next.first != r.next || next.chain != r.chain {
 		return r.scan.corrupt(r.offset, fmt.Sprintf("records are missing here: the next segment begins with %d, expected is %d",
@@ -134,7 +135,7 @@ func (j *Journal) oldest() uint64 {
 }
 
 // durable returns what can be read now, and a channel that is closed when there
-// is more.
+// is more to read.
 func (j *Journal) durable() ([]segment, position, <-chan struct{}, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -156,10 +157,10 @@ func (r *reader) from(segments []segment, after uint64) error {
 }
 
 // Replay calls fn with each record after the given sequence that was durable
-// when it was called, oldest first. fn may keep the payload; its error ends the
-// replay and is returned as it is. Other errors: those of ctx, ErrPruned when
-// the record after+1 is no longer kept (FirstSequence-1 asks for all that is),
-// ErrClosed, *CorruptError.
+// when Replay was called, oldest first. fn may keep the payload. An error of fn
+// ends the replay, and Replay returns it unchanged. Other errors: those of ctx,
+// ErrPruned when the record after+1 is no longer kept (FirstSequence-1 asks for
+// all records), ErrClosed, *CorruptError.
 func (j *Journal) Replay(ctx context.Context, after uint64, fn func(Record) error) error {
 	segments, end, _, err := j.durable()
 	if err != nil {
@@ -218,8 +219,8 @@ func (r *reader) replay(ctx context.Context, segments []segment, end position, a
 	}
 }
 
-// Follow yields the records after the given sequence, and then each further one
-// as soon as it is durable. It ends with an error, yielded once: that of ctx,
+// Follow yields the records after the given sequence, and then each new one as
+// soon as it is durable. It ends with an error, yielded once: that of ctx,
 // ErrClosed, ErrPruned or *CorruptError.
 func (j *Journal) Follow(ctx context.Context, after uint64) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
@@ -255,15 +256,16 @@ func (j *Journal) Follow(ctx context.Context, after uint64) iter.Seq2[Record, er
 	}
 }
 
-// errStopped is how a loop over Follow that breaks off ends the replay.
+// errStopped ends the replay when a loop over Follow stops early.
 var errStopped = errors.New("stopped")
 
-// Verify reads the whole chain that is durable now, whatever Open has skipped.
-// It returns a *CorruptError for the first thing that was changed.
+// Verify reads the whole chain that is durable now, including the parts that
+// Open has skipped. It returns a *CorruptError for the first thing that was
+// changed.
 func (j *Journal) Verify(ctx context.Context) error {
 	for {
 		err := j.Replay(ctx, j.FirstSequence()-1, func(Record) error { return nil })
-		if !errors.Is(err, ErrPruned) { // what was pruned meanwhile needs no verifying
+		if !errors.Is(err, ErrPruned) { // pruned segments need no verification
 			return err
 		}
 	}

@@ -8,15 +8,16 @@ import (
 	"slices"
 )
 
-// A candidate is a segment file as Open finds it, before anything is believed.
+// A candidate is a segment file as Open finds it, before it is verified.
 type candidate struct {
 	name   string
 	number uint64
 	size   int64
 }
 
-// recover brings the journal from what is on the disk to where Append can go
-// on, or refuses. Nothing is written before all has been judged.
+// recover takes the journal from the files on the disk to the point where
+// Append can go on, or refuses it. It writes nothing before it has checked
+// everything.
 func (j *Journal) recover(opts Options) error {
 	files, err := j.list()
 	if err != nil {
@@ -50,8 +51,8 @@ func (j *Journal) recover(opts Options) error {
 	return j.tidy(rest)
 }
 
-// list returns the segment files in order. A gap means that one is missing; it
-// returns the files with that error too.
+// list returns the segment files in order. A gap means that a file is missing:
+// then it returns an error, and the files too.
 func (j *Journal) list() ([]candidate, error) {
 	names, err := j.disk.Names()
 	if err != nil {
@@ -97,8 +98,8 @@ func (j *Journal) scanFile(c candidate) (*scanner, error) {
 	return &scanner{keyed: newKeyed(j.key), file: f, path: j.path(c.name), limit: c.size}, nil
 }
 
-// headers takes the segments that have been begun, which come first, into the
-// journal, and returns the blank ones behind them.
+// headers adds the segments that have a header to the journal, and returns the
+// blank ones behind them.
 func (j *Journal) headers(files []candidate) ([]candidate, error) {
 	begun := 0
 	for i, c := range files {
@@ -124,7 +125,7 @@ func (j *Journal) headers(files []candidate) ([]candidate, error) {
 	}
 	rest := files[begun:]
 	for i, c := range rest {
-		// Only the making of the very last file can have been interrupted.
+		// Only the creation of the very last file can have been interrupted.
 		if i < len(rest)-1 && c.size < smallestSize {
 			return nil, &CorruptError{File: j.path(c.name), Offset: c.size, Reason: "the file was cut short"}
 		}
@@ -134,7 +135,7 @@ func (j *Journal) headers(files []candidate) ([]candidate, error) {
 
 func (j *Journal) headerOf(c candidate) (header, error) {
 	if c.size < sector {
-		return header{}, errBlank // tail looks at what there is
+		return header{}, errBlank // tail examines it
 	}
 	s, err := j.scanFile(c)
 	if err != nil {
@@ -144,8 +145,9 @@ func (j *Journal) headerOf(c candidate) (header, error) {
 	return s.header()
 }
 
-// walk reads the begun segments to the last good batch. Damage in the last of
-// them is returned apart, because it may be a tear: that is for tail to judge.
+// walk reads the segments that have a header, up to the last good batch. It
+// returns damage in the last of them separately, because it may be a tear: tail
+// decides that.
 func (j *Journal) walk(r *reader, verifyAfter uint64) (damage *CorruptError, err error) {
 	if len(j.segments) == 0 {
 		return nil, nil
@@ -186,11 +188,12 @@ type tear struct {
 	offset int64 // of the batch, not of the header before it
 }
 
-// opening says that the batch opens its segment, so that the header goes too.
+// opening reports whether the batch opens its segment, so that the header goes
+// too.
 func (t *tear) opening() bool { return t.offset == sector }
 
-// tail judges what follows the last good batch: nil for nothing, a tear, or an
-// error for damage.
+// tail examines what follows the last good batch. It returns nil if nothing
+// follows, a tear, or an error for damage.
 func (j *Journal) tail(r *reader, damage *CorruptError, rest []candidate) (*tear, error) {
 	var found *tear
 	if n := len(j.segments); n > 0 {
@@ -201,7 +204,8 @@ func (j *Journal) tail(r *reader, damage *CorruptError, rest []candidate) (*tear
 		if damage != nil && d.present == d.count {
 			return nil, damage // all of it was written, so it is no tear
 		}
-		// A header alone is what has arrived of one write of header and batch.
+		// A header alone means that only the header of a batch's write has
+		// arrived.
 		if d.count > 0 || r.offset == sector {
 			found = &tear{name: j.segments[n-1].name, debris: d, offset: r.offset}
 		}
@@ -220,8 +224,8 @@ func (j *Journal) tail(r *reader, damage *CorruptError, rest []candidate) (*tear
 	return found, nil
 }
 
-// blankTail checks that a segment without a header is blank. If it is the next
-// to be used it may hold a batch whose header did not arrive.
+// blankTail checks that a segment without a header is blank. The segment to be
+// used next may hold a batch without its header, which did not arrive.
 func (j *Journal) blankTail(c candidate, next uint64, usable bool) (*tear, error) {
 	s, err := j.scanFile(c)
 	if err != nil {
@@ -238,7 +242,8 @@ func (j *Journal) blankTail(c candidate, next uint64, usable bool) (*tear, error
 	return &tear{name: c.name, debris: d, offset: sector}, nil
 }
 
-// locate finds where the journal ends, and refuses one that ends too early.
+// locate finds the end of the journal, and refuses a journal that ends too
+// early.
 func (j *Journal) locate(r *reader, t *tear, opts Options) error {
 	live := len(j.segments)
 	dropped := live > 0 && t != nil && t.opening() && t.name == j.segments[live-1].name
@@ -255,7 +260,8 @@ func (j *Journal) locate(r *reader, t *tear, opts Options) error {
 		j.next = j.end.number + 1
 		lost.File, lost.Offset = j.path(j.segments[live-1].name), j.end.offset
 	case dropped && j.segments[0].number != 1:
-		// Pruning never leaves a segment alone before its first batch is durable.
+		// Pruning keeps the segment before until the first batch of the last
+		// segment is durable.
 		return &CorruptError{File: j.path(segmentName(j.segments[0].number - 1)), Reason: "the file is missing"}
 	case !opts.Create && opts.Known == 0:
 		return ErrEmpty
@@ -278,8 +284,8 @@ func (j *Journal) locate(r *reader, t *tear, opts Options) error {
 	return nil
 }
 
-// cutOff overwrites a torn batch with zeros. Interrupted, it leaves a torn batch.
-// It returns the blank segments that there are then.
+// cutOff overwrites a torn batch with zeros. If it is interrupted, it leaves a
+// torn batch again. It returns the blank segments that exist afterwards.
 func (j *Journal) cutOff(t *tear, rest []candidate) ([]candidate, error) {
 	from, size := t.offset, int64(t.count)*sector
 	if t.opening() {
@@ -307,7 +313,7 @@ func (j *Journal) cutOff(t *tear, rest []candidate) ([]candidate, error) {
 
 // settle opens the last segment for appending and writes its last batch once
 // more. If the sync of that batch had failed, its pages are marked clean although
-// the disk may not have them, and only a new write makes a new sync mean it.
+// the disk may not have them: a new sync writes them only after a new write.
 func (j *Journal) settle(r *reader) error {
 	n := len(j.segments)
 	if n == 0 {
@@ -320,7 +326,7 @@ func (j *Journal) settle(r *reader) error {
 	}
 	j.out, j.room = out, last.size
 	if last.number != r.segment.number {
-		return nil // a torn segment had been begun after it, so it was synced
+		return nil // a torn segment was begun after it, so it was synced
 	}
 	from := r.at
 	if from == sector {
@@ -339,8 +345,8 @@ func (j *Journal) settle(r *reader) error {
 	return nil
 }
 
-// tidy keeps one blank segment as the reserve, or makes one, and removes what
-// an interrupted making has left.
+// tidy keeps one blank segment as the reserve, or makes one, and removes files
+// that an interrupted creation has left.
 func (j *Journal) tidy(rest []candidate) error {
 	keep := 0
 	if len(rest) > 0 && rest[0].size == j.size {
@@ -354,7 +360,8 @@ func (j *Journal) tidy(rest []candidate) error {
 			return err
 		}
 	}
-	// Names that a killed process has made may not be durable yet.
+	// The names of files that a killed process has created may not be durable
+	// yet.
 	if err := j.disk.Sync(); err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ import (
 	"gatehouse/storage/journal/journaltest"
 )
 
-// unsteady is a disk that refuses one call.
+// unsteady is a disk that refuses the next call of one kind, once.
 type unsteady struct {
 	*journaltest.Disk
 	refuse string // the call: remove, create, allocate, write
@@ -71,8 +71,8 @@ func (f unsteadyFile) WriteAt(b []byte, off int64) (int, error) {
 }
 
 // TestRefused has the system refuse each call that an append makes before its sync,
-// once: that append fails, or, where it can do without, succeeds; the next one
-// succeeds, and a power failure after it leaves exactly what was acknowledged.
+// once. That append fails, or succeeds if it does not depend on the call. The next
+// one succeeds, and a power failure after it leaves exactly what was acknowledged.
 func TestRefused(t *testing.T) {
 	for _, call := range []string{"remove", "create", "allocate", "write"} {
 		for _, with := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EACCES, syscall.ENOSPC, syscall.EDQUOT, syscall.EIO, syscall.EROFS} {
@@ -146,7 +146,7 @@ func TestTooManyOpen(t *testing.T) {
 	}
 }
 
-// exhaust leaves the process without a descriptor until the test ends.
+// exhaust uses up all descriptors of the process until the test ends.
 func exhaust(t *testing.T) {
 	t.Helper()
 	var before unix.Rlimit

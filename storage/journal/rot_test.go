@@ -14,8 +14,8 @@ import (
 	"gatehouse/storage/journal/journaltest"
 )
 
-// aged is a journal of three segments and a blank one, with batches of one and
-// of many sectors, the last of them of three.
+// aged is a journal of three segments and a blank one. It has batches of one
+// and of many sectors; the last batch has three.
 func aged(t testing.TB) (d *journaltest.Disk, last uint64) {
 	t.Helper()
 	d = journaltest.New()
@@ -30,9 +30,9 @@ func aged(t testing.TB) (d *journaltest.Disk, last uint64) {
 	return d, last
 }
 
-// One flipped bit, or a byte of other values, anywhere: Open refuses and names
-// the file and the sector. Nothing is lost in silence, least of all the end,
-// although the index is not asked (Known is 0).
+// One flipped bit, or one changed byte, anywhere: Open refuses the journal and
+// names the file and the sector. Nothing is lost silently, not even the end,
+// although the index says nothing (Known is 0).
 func TestFlipEveryBit(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
@@ -70,8 +70,8 @@ func TestFlipEveryBit(t *testing.T) {
 	t.Logf("%d changed bytes, all refused", tried)
 }
 
-// The same on real files, one flip a byte, reading on where a journal is open:
-// Verify and Replay find the damage, too.
+// The same on real files, with one flip in each byte, and while a journal is
+// open: Verify and Replay find the damage, too.
 func TestFlipRealFiles(t *testing.T) {
 	dir := t.TempDir()
 	open := func() (*journal.Journal, error) {
@@ -138,8 +138,8 @@ func flip(t testing.TB, path string, at int) {
 	}
 }
 
-// Whole sectors and pages lost, and files cut short: refused, or the index knows
-// better, or what was lost was the end.
+// Whole sectors and pages are lost, and files are cut short. The journal is
+// refused, or Known shows the loss, or only the end was lost.
 func TestLostSectors(t *testing.T) {
 	d, last := aged(t)
 	names, _ := d.Names()
@@ -227,8 +227,9 @@ func TestMixedSegments(t *testing.T) {
 	}
 }
 
-// Edited by somebody who computes the checksums anew, but has no key: every
-// sector is in place, so the last batch must not pass for a torn one either.
+// The journal is edited by somebody who computes new checksums but lacks the
+// key. Every sector is in place, so the last batch must not pass for a torn one
+// either.
 func TestEdited(t *testing.T) {
 	d, _ := aged(t)
 	names, _ := d.Names()

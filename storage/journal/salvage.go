@@ -6,11 +6,11 @@ import (
 	"fmt"
 )
 
-// Salvage reads what can still be read of a journal that Open refuses, so that
-// a restore can keep the revocations in it. It calls fn with every record whose
-// batch bears a right MAC, in the order of the files, whether or not the chain
-// around it holds, and returns the places that it had to leave out. It changes
-// nothing. disk may be nil, as in Options.
+// Salvage reads as much as possible from a journal that Open refuses, so that a
+// restore can keep the revocations in it. It calls fn with every record of a
+// batch that has a valid MAC, in the order of the files, even if the chain
+// around the batch is broken. It returns the places that it had to skip. It
+// changes nothing. disk may be nil, as in Options.
 func Salvage(dir string, key [32]byte, disk Disk, fn func(Record) error) ([]CorruptError, error) {
 	j := &Journal{dir: dir, disk: disk, key: key}
 	if disk == nil {
@@ -39,8 +39,8 @@ func Salvage(dir string, key [32]byte, disk Disk, fn func(Record) error) ([]Corr
 	return lost, nil
 }
 
-// salvage tries each sector as the start of a batch. Neighbouring bad sectors
-// are one place.
+// salvage tries each sector as the start of a batch. Adjacent bad sectors form
+// one place.
 func (j *Journal) salvage(c candidate, fn func(Record) error) ([]CorruptError, error) {
 	s, err := j.scanFile(c)
 	if err != nil {

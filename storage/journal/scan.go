@@ -12,13 +12,13 @@ import (
 type batch struct {
 	first   uint64
 	count   int
-	before  link // the chain's value that it was written after
+	before  link // the chain's value before the batch
 	mac     link
 	plain   []byte // its records
 	sectors int
 }
 
-// errBlank is what a scanner says of a place where nothing was written.
+// A scanner returns errBlank for a place where nothing was written.
 var errBlank = errors.New("blank")
 
 // A scanner reads one segment through a window, so that a small batch costs no
@@ -27,7 +27,7 @@ type scanner struct {
 	keyed
 	file   File
 	path   string
-	limit  int64 // reads end here: beyond it a write may be under way
+	limit  int64 // reads stop here: beyond it a write may be in progress
 	window []byte
 	base   int64 // of the window in the file
 	plain  []byte
@@ -39,7 +39,7 @@ func (s *scanner) corrupt(off int64, reason string) error {
 	return &CorruptError{File: s.path, Offset: off, Reason: reason}
 }
 
-// view returns n bytes at off, which lie below the limit; it is valid until the
+// view returns n bytes at off, all below the limit. They are valid until the
 // next view.
 func (s *scanner) view(off int64, n int) ([]byte, error) {
 	if at := off - s.base; at >= 0 && at+int64(n) <= int64(len(s.window)) {
@@ -51,7 +51,7 @@ func (s *scanner) view(off int64, n int) ([]byte, error) {
 	}
 	s.window, s.base = s.window[:size], off
 	_, err := s.file.ReadAt(s.window, off)
-	if err != nil && size > n { // what is wrong may lie beyond what was asked for
+	if err != nil && size > n { // the error may concern bytes that were not asked for
 		s.window = s.window[:n]
 		_, err = s.file.ReadAt(s.window, off)
 	}
@@ -84,7 +84,8 @@ func (s *scanner) header() (header, error) {
 	return h, nil
 }
 
-// batch reads the batch at off and checks all but its place in the chain.
+// batch reads the batch at off and checks everything except its place in the
+// chain.
 func (s *scanner) batch(off int64) (batch, error) {
 	if off+sector > s.limit {
 		return batch{}, errBlank
@@ -164,7 +165,7 @@ func (s *scanner) zeros(off int64) error {
 	return nil
 }
 
-// debris is what an interrupted write has left of a batch.
+// debris describes what an interrupted write has left of a batch.
 type debris struct {
 	first          uint64
 	present, count int // sectors; count is 0 if none is there

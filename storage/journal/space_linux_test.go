@@ -9,7 +9,7 @@ import (
 	"gatehouse/storage/journal"
 )
 
-// What TestFullDisk shows, on a real file system without one byte left.
+// Like TestFullDisk, on a real file system without a free byte.
 func TestFullTmpfs(t *testing.T) {
 	dir := t.TempDir()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m,mode=700"); err != nil {

@@ -10,8 +10,8 @@ import (
 	"gatehouse/storage/journal/journaltest"
 )
 
-// On a full disk what is essential goes on in the reserve, the rest is refused
-// before it touches it, and all heals when space returns.
+// On a full disk essential batches still succeed in the reserve, others are
+// refused before they touch it, and everything works again when space returns.
 func TestFullDisk(t *testing.T) {
 	d := journaltest.New()
 	d.Capacity = 4*small + 100
@@ -86,8 +86,9 @@ func reopened(j *journal.Journal, open func() (*journal.Journal, error)) (*journ
 	return open()
 }
 
-// After a failed write or sync nothing is appended any more, whatever the disk
-// says then; reading goes on, and what was acknowledged is there after a restart.
+// After a failed write or sync the journal appends nothing more, even if the disk
+// works again. Reading goes on, and acknowledged records are there after a
+// restart.
 func TestFailure(t *testing.T) {
 	broken := errors.New("broken")
 	for name, set := range map[string]func(*journaltest.Disk, error){
@@ -131,7 +132,8 @@ func failure(t *testing.T, set func(*journaltest.Disk, error), broken error, n i
 	}
 	j.Close()
 
-	// Restarted on the same machine, the batch may be there. Then it must stay.
+	// After a restart on the same machine the batch may be there. Then it must
+	// stay.
 	j = mustOpen(t, d, last, small)
 	now := j.LastSequence()
 	if now != last && now != last+uint64(n) {
@@ -141,7 +143,7 @@ func failure(t *testing.T, set func(*journaltest.Disk, error), broken error, n i
 }
 
 // A reserve that can't be made is no reason to refuse a revocation that has room,
-// nor to refuse opening.
+// or to refuse to open.
 func TestUnmadeReserve(t *testing.T) {
 	d := journaltest.New()
 	d.Capacity = small + 100 // one segment

@@ -11,23 +11,25 @@ import (
 
 // spare keeps a second descriptor of the directory open, so that the next segment
 // can be made although the process has as many as it may, such as when idle
-// connections hold them all. The segment that becomes full gives its own descriptor
-// back. The spare closes the directory as well: a reader may end after the journal,
-// and a duplicate made then would keep the directory locked.
+// connections hold them all. The segment that becomes full returns its own
+// descriptor to the spare. The spare also closes the directory: a reader may end
+// after the journal, and a duplicate of the descriptor made then would keep the
+// directory locked.
 type spare struct {
 	mu  sync.Mutex
 	dir *os.File // nil once closed
 	fd  int      // 0: none; 0 itself is standard input
 }
 
-// fill opens the spare unless it is there. If it can't, a later call does.
+// fill opens the spare unless it is open. If that fails, a later call tries
+// again.
 func (s *spare) fill() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.fd != 0 || s.dir == nil {
 		return
 	}
-	// The lowest that is taken is 3: standard input may be closed.
+	// Take no descriptor below 3: standard input may be closed.
 	if fd, err := unix.FcntlInt(s.dir.Fd(), unix.F_DUPFD_CLOEXEC, 3); err == nil {
 		s.fd = fd
 	}

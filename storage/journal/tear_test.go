@@ -47,8 +47,8 @@ func interrupted(t *testing.T, segment int64, before []int, size int) (d *journa
 }
 
 // Every subset of the sectors of an interrupted write, in the middle of a
-// segment and with the header of a new one: what was acknowledged is there, what
-// was not is there in whole or cut off, and the journal goes on.
+// segment and with the header of a new one. Acknowledged records are there, the
+// interrupted batch is there completely or cut off, and the journal goes on.
 func TestTornSubsets(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -100,14 +100,14 @@ func tornOnce(t *testing.T, d *journaltest.Disk, acked uint64, mask int, whole b
 	if whole {
 		return
 	}
-	// Had the index seen the batch, its loss would be a loss.
+	// If the index has seen the batch, its absence is a loss of data.
 	if _, err := on(seen, acked+1, small); !errors.As(err, new(*journal.CorruptError)) {
 		t.Fatalf("mask %b: got %v, want a refusal", mask, err)
 	}
 }
 
-// Sectors of a torn batch that are neither zeros nor what was written were
-// damaged by something else.
+// If sectors of a torn batch are neither zeros nor what was written, something
+// else has damaged them.
 func TestTornAndDamaged(t *testing.T) {
 	d, acked, name, dirty := interrupted(t, small, []int{1, 2}, 2000)
 	d = d.Crash(func(file string, sector int64) bool { return file == name && sector != dirty[1] })
@@ -123,8 +123,8 @@ func TestTornAndDamaged(t *testing.T) {
 	}
 }
 
-// The power goes at every single operation of a long story with rotation,
-// pruning and reopening, and any part of what was not synced is lost.
+// The power fails at every single operation of a long story with rotation,
+// pruning and reopening, and an arbitrary part of the unsynced data is lost.
 func TestPowerLoss(t *testing.T) {
 	rounds := 6
 	if testing.Short() {
@@ -160,7 +160,7 @@ type told struct {
 	finished              bool
 }
 
-// story appends, prunes and reopens until the power goes.
+// story appends, prunes and reopens until the power fails.
 func story(t *testing.T, d *journaltest.Disk) (s told) {
 	for round := range 3 {
 		j, err := on(d, s.acked, small)

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// The file keyring is written as this version writes it: a change needs the next one,
-// and a program that reads both.
+// The file keyring has the form of this version. A change of the form needs the next
+// version, and a program that reads both.
 func TestEncoding(t *testing.T) {
 	b, err := json.Marshal(sealedRing{Version: 1, Nonce: []byte{2}, Sealed: []byte{3, 4}, CRC: 5})
 	if err != nil {

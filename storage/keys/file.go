@@ -24,7 +24,7 @@ type File struct {
 	key  [32]byte
 }
 
-// CheckFile returns an error unless a key can be read from the file. A file that does
+// CheckFile returns an error if no key can be read from the file. A file that does
 // not exist is not an error: the first start makes it.
 func CheckFile(name string) error {
 	_, err := ReadFile(name)
@@ -34,10 +34,10 @@ func CheckFile(name string) error {
 	return err
 }
 
-// ReadFile reads 64 hexadecimal characters from a file that nobody else can
-// read. It returns [ErrExposed], [ErrWrong], or [ErrMissing] for a symbolic link that
-// leads nowhere. A credential that systemd passes may show the bits of a group, which
-// are then the mask of an access list (systemd.exec(5)).
+// ReadFile reads 64 hexadecimal characters from a file that nobody else can read. It
+// returns [ErrExposed], [ErrWrong], or [ErrMissing] for a symbolic link that leads
+// nowhere. A credential that systemd passes may have permission bits for the group:
+// they are the mask of an access list (systemd.exec(5)).
 func ReadFile(name string) (File, error) {
 	f, err := openFile(name)
 	if err != nil {
@@ -60,7 +60,8 @@ func ReadFile(name string) (File, error) {
 	if err != nil {
 		return File{}, err
 	}
-	// An editor or a shell of Windows may have put a byte-order mark in front, or written UTF-16.
+	// An editor or a shell on Windows may have added a byte-order mark, or written
+	// UTF-16.
 	if b, _, err = transform.Bytes(unicode.BOMOverride(transform.Nop), b); err != nil {
 		return File{}, fmt.Errorf("read %s: %w", name, err)
 	}
@@ -77,14 +78,14 @@ func parseFile(name, text string) (File, error) {
 	return File{}, fmt.Errorf("%w: %s must contain 64 hexadecimal characters: put back the key that the store was made with", ErrWrong, name)
 }
 
-// openFile opens a regular file and refuses anything else without waiting for it: a
-// pipe that nobody writes to would hold up the start forever.
+// openFile opens a regular file. It refuses anything else without waiting: a pipe
+// without a writer would block the start forever.
 func openFile(name string) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if to, link := os.Readlink(name); link == nil && errors.Is(err, fs.ErrNotExist) { // no key is made in its place
+	if to, link := os.Readlink(name); link == nil && errors.Is(err, fs.ErrNotExist) { // do not make a key in its place
 		return nil, fmt.Errorf("%w: %s is a symbolic link to %s, which does not exist", ErrMissing, name, to)
 	}
-	if err != nil && !errors.Is(err, unix.ENXIO) { // that is a socket's, open(2)
+	if err != nil && !errors.Is(err, unix.ENXIO) { // ENXIO means a socket, see open(2)
 		return nil, err
 	}
 	info, err := os.Stat(name)

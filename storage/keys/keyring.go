@@ -29,7 +29,8 @@ type Ring struct {
 	Root    [32]byte          `json:"root"`
 }
 
-// sealedRing is the file. The checksum tells a damaged file from a wrong key.
+// sealedRing is the content of the file. The checksum distinguishes a damaged
+// file from a wrong key.
 type sealedRing struct {
 	Version int    `json:"version"`
 	Nonce   []byte `json:"nonce"`
@@ -53,7 +54,7 @@ func newRing() Ring {
 func (r Ring) Derive(purpose string) (key [32]byte) {
 	b, err := hkdf.Key(sha256.New, r.Root[:], nil, "gatehouse "+purpose, len(key))
 	if err != nil {
-		panic(err) // only for a length beyond 255 hashes
+		panic(err) // happens only for a length beyond 255 hashes
 	}
 	copy(key[:], b)
 	return key
@@ -62,7 +63,7 @@ func (r Ring) Derive(purpose string) (key [32]byte) {
 func newGCM(key [32]byte) cipher.AEAD {
 	block, err := aes.NewCipher(key[:])
 	if err != nil {
-		panic(err) // the length is right by type
+		panic(err) // the type guarantees the length
 	}
 	aead, err := cipher.NewGCM(block)
 	if err != nil {
@@ -87,10 +88,9 @@ func (s sealedRing) checksum() uint32 {
 	return crc32.Update(crc32.Checksum(s.Nonce, castagnoli), castagnoli, s.Sealed)
 }
 
-// Open opens a sealed keyring, which an error calls by its name. It returns [ErrWrong]
-// when the keyring was sealed with another key, and [disk.ErrDamaged]. A flipped bit in
-// the rest of the file is harmless as long as the sealed part opens, so that is tried
-// first.
+// Open opens a sealed keyring. Errors contain the name. It returns [ErrWrong] when the
+// keyring was sealed with another key, and [disk.ErrDamaged]. A flipped bit in the rest
+// of the file is harmless as long as the sealed part opens, so that is tried first.
 func (f File) Open(name string, sealed []byte) (r Ring, err error) {
 	var s sealedRing
 	parsed := json.Unmarshal(sealed, &s) == nil && len(s.Nonce) == 12
@@ -114,8 +114,8 @@ func (f File) Open(name string, sealed []byte) (r Ring, err error) {
 
 // Load reads the keyring from ring and the key that opens it from key. For a fresh
 // installation, where there is no keyring either, it makes each that does not exist.
-// Otherwise one that does not exist is [ErrMissing] or [disk.ErrDamaged]: a new key in its
-// place would make the store unreadable for good.
+// Otherwise it returns [ErrMissing] or [disk.ErrDamaged] for a missing one: a new key in
+// its place would make the store unreadable for good.
 func Load(ring, key string, fresh bool) (Ring, error) {
 	fresh = fresh && !disk.Exists(ring)
 	f, err := ReadFile(key)

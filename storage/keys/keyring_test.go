@@ -71,8 +71,8 @@ func TestKeyringFlipped(t *testing.T) {
 	}
 }
 
-// TestLoad: keys are made for a fresh installation only, and never in the place of some
-// that were there.
+// TestLoad: keys are made only for a fresh installation, and never replace existing
+// ones.
 func TestLoad(t *testing.T) {
 	for name, c := range map[string]struct {
 		remove []string
@@ -122,7 +122,7 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// A password hash opens for its user only, and only as it was sealed.
+// A password hash opens only for its user, and only unchanged.
 func TestPasswords(t *testing.T) {
 	_, _, ring := fresh(t)
 	p := ring.Passwords()
@@ -143,7 +143,7 @@ func TestPasswords(t *testing.T) {
 	}
 }
 
-// A record opens under its key only, and only as it was sealed.
+// A record opens only under its key, and only unchanged.
 func TestSeals(t *testing.T) {
 	_, _, ring := fresh(t)
 	s := ring.Seals()

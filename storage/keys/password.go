@@ -19,15 +19,16 @@ type Passwords struct{ aead cipher.AEAD }
 // Passwords returns the seals of password hashes.
 func (r Ring) Passwords() Passwords { return Passwords{newGCM(r.Derive("passwords"))} }
 
-// Seal binds the hash to its user: moved to another record it does not open.
+// Seal seals a hash and binds it to its user: it does not open in another
+// user's record.
 func (p Passwords) Seal(user uint64, h PasswordHash) []byte {
 	nonce := make([]byte, p.aead.NonceSize())
 	rand.Read(nonce)
 	return p.aead.Seal(nonce, nonce, []byte(h), binary.BigEndian.AppendUint64(nil, user))
 }
 
-// Open returns the hash of a user, or [disk.ErrDamaged]. Nothing is the empty hash, of a
-// user without a password.
+// Open returns the hash of a user, or [disk.ErrDamaged]. For an empty sealed value it
+// returns the empty hash of a user without a password.
 func (p Passwords) Open(user uint64, sealed []byte) (PasswordHash, error) {
 	if len(sealed) == 0 {
 		return "", nil

@@ -12,7 +12,7 @@ import (
 	"gatehouse/storage/disk"
 )
 
-// SealSize is how many bytes a seal adds to a value: the length to which the HMAC is cut
+// SealSize is how many bytes a seal adds to a value: the length of the truncated HMAC
 // (RFC 2104, section 5, asks for at least half).
 const SealSize = sha256.Size / 2
 
@@ -34,7 +34,7 @@ func (r Ring) Seals() *Seals {
 	return &Seals{sync.Pool{New: func() any { return &macer{hash: hmac.New(sha256.New, key[:])} }}}
 }
 
-// mac is valid until the next call.
+// mac returns the HMAC of key and value. It is valid until the next call.
 func (m *macer) mac(key, value []byte) []byte {
 	m.len[0] = byte(len(key)) // so that key and value can't trade bytes
 	m.hash.Reset()
@@ -44,15 +44,15 @@ func (m *macer) mac(key, value []byte) []byte {
 	return m.hash.Sum(m.sum[:0])[:SealSize]
 }
 
-// Seal returns what is stored under the key for the value.
+// Seal returns the sealed value to store under the key.
 func (s *Seals) Seal(key, value []byte) []byte {
 	m := s.macs.Get().(*macer)
 	defer s.macs.Put(m)
 	return slices.Concat(m.mac(key, value), value)
 }
 
-// Open returns the value of what was stored under the key, or [disk.ErrDamaged]. The
-// value shares its memory with stored.
+// Open returns the value from the bytes stored under the key, or [disk.ErrDamaged].
+// The value shares its memory with stored.
 func (s *Seals) Open(key, stored []byte) ([]byte, error) {
 	if len(stored) >= SealSize {
 		m := s.macs.Get().(*macer)
@@ -64,7 +64,7 @@ func (s *Seals) Open(key, stored []byte) ([]byte, error) {
 	return nil, fmt.Errorf("%w: the record %q does not verify", disk.ErrDamaged, key)
 }
 
-// Sum is the beginning of the HMAC over key and value.
+// Sum returns the first bytes of the HMAC over key and value.
 func (s *Seals) Sum(key, value []byte) uint64 {
 	m := s.macs.Get().(*macer)
 	defer s.macs.Put(m)

@@ -23,8 +23,8 @@ import (
 //	random 13 | generation 1 | number 1 (0 to 6) | 0
 //
 // so that nobody without the key can predict one byte of it. The CRC does not
-// protect anything; it tells a typing error, or text that merely looks like a token,
-// without any key.
+// protect anything. It detects typing errors, and text that merely looks like a
+// token, without any key.
 const (
 	IDSize    = 14 // bytes of an ID
 	keyedLen  = 109
@@ -41,7 +41,7 @@ type ID [IDSize]byte
 // String writes the ID as 28 hexadecimal characters.
 func (id ID) String() string { return hex.EncodeToString(id[:]) }
 
-// ParseID reads what String wrote.
+// ParseID parses the output of String.
 func ParseID(s string) (ID, error) {
 	var id ID
 	if len(s) == 2*IDSize {
@@ -53,7 +53,7 @@ func ParseID(s string) (ID, error) {
 	return id, nil
 }
 
-// NewID returns the id of a new token of the key of that number.
+// NewID returns a new random id for a token of the key with that number.
 func NewID(number byte) ID {
 	var id ID
 	rand.Read(id[1:])
@@ -81,8 +81,8 @@ func (Secret) LogValue() slog.Value { return slog.StringValue("[secret]") }
 func (Secret) MarshalText() ([]byte, error) { return []byte("[secret]"), nil }
 
 // scratch is the memory in which a token is taken apart or put together. It is
-// pooled: AES and the CRC are called by interface, so what they are given can't
-// stay on the stack.
+// pooled: AES and the CRC are called through interfaces, so their arguments
+// can't stay on the stack.
 type scratch struct {
 	token [tokenLen]byte
 	block [aes.BlockSize]byte
@@ -97,9 +97,9 @@ func (b *scratch) decode(s string) bool {
 }
 
 // decodeLowerHex is hex.Decode that refuses upper case: one token has one
-// spelling. It takes eight digits at a time, for it is what a verification does
-// most of, allocates nothing, and looks only at the end whether all were digits.
-// dst is a multiple of four bytes long.
+// spelling. It takes eight digits at a time, because a verification spends most
+// of its time here. It allocates nothing, and checks only at the end whether all
+// were digits. dst is a multiple of four bytes long.
 func decodeLowerHex(dst []byte, s string) bool {
 	wrong := uint64(0)
 	for ; len(dst) >= 4 && len(s) >= 8; dst, s = dst[4:], s[8:] {
@@ -120,8 +120,8 @@ func decodeLowerHex(dst []byte, s string) bool {
 // ones has 1 in each byte.
 const ones = 0x0101010101010101
 
-// same compares the keyed part with what it should be, in a time that does not
-// tell where they differ. It is subtle.ConstantTimeCompare, many bytes at a time.
+// same compares the keyed part with the right one, in a time that does not reveal
+// where they differ. It is subtle.ConstantTimeCompare, many bytes at a time.
 func (b *scratch) same(want []byte) bool {
 	var differences [(keyedLen + 7) / 8 * 8]byte
 	subtle.XORBytes(differences[:], want, b.token[IDSize+1:bodyLen])
@@ -174,7 +174,7 @@ func (r Ring) TokenKeys() *Tokens {
 // NewID returns the id of a new token, of the current key.
 func (t *Tokens) NewID() ID { return NewID(t.current) }
 
-// Has reports whether the key of that number, the first byte of an ID, is kept. Tokens of
+// Has reports whether there is a key with that number, the first byte of an ID. Tokens of
 // a retired key are dead.
 func (t *Tokens) Has(number byte) bool { return t.keys[number] != nil }
 

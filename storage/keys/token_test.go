@@ -121,7 +121,8 @@ func TestParseID(t *testing.T) {
 	}
 }
 
-// No text makes it panic, and what it identifies derives to the same text.
+// FuzzIdentify: no text causes a panic, and an identified token derives to the
+// same text.
 func FuzzIdentify(f *testing.F) {
 	s, list := vectors(f)
 	for _, v := range list {

@@ -12,31 +12,31 @@ import (
 )
 
 // A State is logged while it lasts. Set its exported fields before its first use.
-// Its methods may be called from many goroutines, and as often as there is news.
+// Its methods may be called from many goroutines, and any number of times.
 type State struct {
 	Log    *slog.Logger
 	Level  slog.Level // of the beginning and of the reminders; the end is logged at INFO
 	Begins string     // the message of the beginning and of the reminders
 	Ends   string     // the message of the end
 
-	// Quiet, unless it is 0, ends the state when no error was reported for so long: of
-	// some states only the errors are known.
+	// Quiet, unless it is 0, ends the state when no error was reported for that time:
+	// some states report only errors.
 	Quiet time.Duration
 
 	mu       sync.Mutex
 	lasts    bool
-	silent   bool // its beginning was one too many in its minute, and was not logged
+	silent   bool // its beginning was not logged, because there were too many in that minute
 	stopped  bool
 	since    time.Time
-	reports  int // since it began
+	reports  int // reports since it began
 	err      error
 	args     []any
 	reminder *time.Timer
-	latest   time.Time // report of an error, when Quiet is set
+	latest   time.Time // time of the latest error, if Quiet is set
 	quiet    *time.Timer
 
 	// A state that begins and ends over and over would fill the log as well.
-	minute time.Time // when the minute began in which beginnings are counted
+	minute time.Time // the start of the minute in which begun counts
 	begun  int
 }
 
@@ -48,9 +48,9 @@ const (
 	most = 5
 )
 
-// Set reports how it is: with an error the state lasts, with nil it does not. The
-// arguments are attributes for the log, as of [slog.Logger.Log]; those of the latest
-// report count.
+// Set reports the current condition: with an error the state lasts, with nil it does
+// not. The arguments are attributes for the log, as in [slog.Logger.Log]. Reminders
+// use those of the latest report.
 func (s *State) Set(err error, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -85,7 +85,7 @@ func (s *State) begin() {
 	}
 }
 
-// silence ends the state, or waits for the rest of a silence that began later.
+// silence ends the state, or waits longer if errors came later.
 func (s *State) silence() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -114,7 +114,7 @@ func (s *State) remind() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.lasts || s.stopped || time.Since(s.since) < Every {
-		return // it ended, and perhaps began again, while this call was on its way
+		return // it has ended, and perhaps begun again, since the timer fired
 	}
 	s.silent = false
 	s.log("for", time.Since(s.since).Round(time.Second), "reports", s.reports)

@@ -46,7 +46,7 @@ func TestState(t *testing.T) {
 		want(t, logged())
 
 		var reporting sync.WaitGroup
-		for range 4 { // as clients do on a bad disk
+		for range 4 { // like clients on a bad disk
 			reporting.Go(func() {
 				for range 1000 {
 					s.Set(errFull, "dir", "d")
@@ -87,7 +87,7 @@ func TestFlapping(t *testing.T) {
 		if got := logged(); len(got) != 10 {
 			t.Errorf("got %d lines, want 5 beginnings and 5 ends:\n%s", len(got), strings.Join(got, "\n"))
 		}
-		s.Set(errFull) // one that stays is told of within a minute
+		s.Set(errFull) // a state that lasts is logged within a minute
 		want(t, logged())
 		time.Sleep(61 * time.Second)
 		want(t, logged(), `level=WARN msg=down error=full for=1m0s reports=1`)
@@ -98,7 +98,7 @@ func TestFlapping(t *testing.T) {
 	})
 }
 
-// TestQuiet has a state of which only errors are known.
+// TestQuiet has a state that reports only errors.
 func TestQuiet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, logged := lines()

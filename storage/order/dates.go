@@ -22,14 +22,14 @@ func (v *Views) dropDates() {
 	}
 }
 
-// dateTokens finds out when the tokens were created, by a walk through the index
-// by owner. Looks at the other order need not wait for it.
+// dateTokens finds out when the tokens were created, by walking the index by
+// owner. Queries in the other order need not wait for it.
 func (v *Views) dateTokens() error {
 	o := &v.tokens
 	o.dating.Lock()
 	defer o.dating.Unlock()
 	o.mu.Lock()
-	for o.rows != nil && o.late != nil { // a merge will soon be over
+	for o.rows != nil && o.late != nil { // wait: a merge is soon over
 		o.mu.Unlock()
 		time.Sleep(5 * time.Millisecond)
 		o.mu.Lock()
@@ -39,7 +39,7 @@ func (v *Views) dateTokens() error {
 		return nil
 	}
 	turn, r := o.turn, *o.rows
-	o.late = map[keys.ID]struct{}{} // no merge, until the rows have their dates
+	o.late = map[keys.ID]struct{}{} // no merge until the rows have their dates
 	o.mu.Unlock()
 	created := make([]int64, r.len())
 	err := v.readCreated(&r, created)
@@ -48,7 +48,7 @@ func (v *Views) dateTokens() error {
 	}
 	o.mu.Lock()
 	if o.turn != turn {
-		return err // the rows were let go
+		return err // the rows were dropped
 	}
 	o.late = nil
 	if err != nil {
@@ -70,7 +70,7 @@ func (v *Views) readCreated(r *rows, created []int64) error {
 	errs := make([]error, min(4, runtime.GOMAXPROCS(0)))
 	for w := range errs {
 		wg.Go(func() {
-			for b := next.Add(1) - 1; b < 256 && errs[w] == nil; b = next.Add(1) - 1 { // by the first byte of the owner
+			for b := next.Add(1) - 1; b < 256 && errs[w] == nil; b = next.Add(1) - 1 { // by the owner's first byte
 				errs[w] = v.index.Owned(byte(b), func(id keys.ID, ms int64) {
 					if n, ok := r.find(id); ok {
 						created[n] = ms

@@ -9,17 +9,17 @@ import (
 	"gatehouse/storage/record"
 )
 
-// people has the users in the order of their names. It is made at the first look, and
-// follows what the writer does from then on.
+// people has the users in the order of their names. It is made at the first query,
+// and then follows the changes of the writer.
 type people struct {
 	making sync.Mutex
 
 	mu      sync.RWMutex
 	state   peopleState
 	missed  []missedPerson // while it is being made
-	who     []person       // by their number in owners
-	sorted  []uint32       // the numbers of those who are not removed, by name
-	created bool           // it is known when each was created
+	who     []person       // by number in the table's owners
+	sorted  []uint32       // the numbers of users who are not removed, by name
+	created bool           // the creation of each user is known
 }
 
 type person struct {
@@ -40,7 +40,7 @@ const (
 	peopleKnown
 )
 
-// note is the writer's: a user was changed.
+// note records that a user was changed. The writer calls it.
 func (p *people) note(number uint32, u record.User) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -81,7 +81,7 @@ func (p *people) find(folded string) (int, bool) {
 	})
 }
 
-// begin returns the places of the names that begin with a folded prefix.
+// begin returns the range of the names that begin with a folded prefix.
 func (p *people) begin(prefix string) (from, to int) {
 	from, _ = p.find(prefix)
 	n, _ := slices.BinarySearchFunc(p.sorted[from:], prefix, func(n uint32, prefix string) int {
@@ -93,10 +93,11 @@ func (p *people) begin(prefix string) (from, to int) {
 	return from, from + n
 }
 
-// begun yields the numbers of the users whose names begin with a folded prefix.
+// begun yields the numbers of the users with names that begin with a folded
+// prefix.
 func (p *people) begun(prefix string) iter.Seq[uint32] {
 	return func(yield func(uint32) bool) {
-		if prefix == "" { // by number: as they lie in memory
+		if prefix == "" { // by number, in the order of memory
 			for n := range p.who {
 				if p.who[n].folded != "" && !yield(uint32(n)) {
 					return
@@ -113,7 +114,7 @@ func (p *people) begun(prefix string) iter.Seq[uint32] {
 	}
 }
 
-// key is what an order sorts a user by, before the name.
+// key returns the value by which an order sorts a user, before the name.
 func (p *people) key(n uint32, o By, held []Holding) int64 {
 	switch {
 	case o == Created:
@@ -152,7 +153,7 @@ func (p *people) page(f UserFilter, after string) []uint32 {
 	return list
 }
 
-// withPeople runs fn on the users in order, which do not change until it returns.
+// withPeople runs fn on the sorted users. They do not change until fn returns.
 func (v *Views) withPeople(created bool, fn func(p *people)) error {
 	p := &v.people
 	for {
@@ -173,7 +174,7 @@ func (v *Views) withPeople(created bool, fn func(p *people)) error {
 }
 
 // makePeople sorts the users by name. The writer does not wait for it, but
-// notes what it changes.
+// notes its changes in the meantime.
 func (v *Views) makePeople() {
 	p := &v.people
 	p.making.Lock()
@@ -207,7 +208,7 @@ func (v *Views) makePeople() {
 	p.missed, p.state = nil, peopleKnown
 }
 
-// datePeople reads when the users were created, from their records.
+// datePeople reads from the records when the users were created.
 func (v *Views) datePeople() error {
 	p := &v.people
 	p.making.Lock()
@@ -232,7 +233,7 @@ func (v *Views) datePeople() error {
 	return nil
 }
 
-// withPrefix returns the numbers of the users whose uid has a prefix.
+// withPrefix returns the numbers of the users with a uid that has the prefix.
 func (v *Views) withPrefix(prefix string) (numbers []uint32, err error) {
 	err = v.withPeople(false, func(p *people) {
 		from, to := p.begin(record.Fold(prefix))
@@ -241,14 +242,14 @@ func (v *Views) withPrefix(prefix string) (numbers []uint32, err error) {
 	return numbers, err
 }
 
-// Holding is what a user has of tokens.
+// Holding summarizes the tokens of a user.
 type Holding struct {
 	Tokens int   // that are not revoked
-	Stale  int   // of these, those that were not used for long
+	Stale  int   // of these, those not used for a long time
 	Used   int64 // ms, of the latest use; 0: none was ever used
 }
 
-// Count counts a token in or out, by 1 or -1.
+// Count adds a token (by 1) or removes it (by -1).
 func (h *Holding) Count(by int, used record.LastUse, staleSince int64) {
 	h.Tokens += by
 	if used.Ms() <= staleSince {

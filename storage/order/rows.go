@@ -13,11 +13,11 @@ import (
 	"gatehouse/storage/table"
 )
 
-// rows are the tokens of the table as they were at a moment, by last use: in
-// columns, so that a search through one of them reads no other. They take 34
-// bytes a token, and 12 more once somebody has asked for the order of creation.
-// They never change, except that some are marked as gone, because their tokens
-// were used since or are dead.
+// rows are the tokens of the table at one moment, sorted by last use. They are
+// stored in columns, so that a search through one column reads no other. They
+// take 34 bytes a token, and 12 more once somebody has asked for the order of
+// creation. Rows never change, except that a row is marked as gone when its
+// token has been used since or is dead.
 type rows struct {
 	used  []record.LastUse
 	ids   []keys.ID
@@ -25,11 +25,11 @@ type rows struct {
 	index []uint32 // open addressing, as a shard's: a row's number + 1
 	gone  bitmap
 
-	created   []int64  // nil until it is asked for
+	created   []int64  // nil until somebody asks for it
 	byCreated []uint32 // the rows in that order
 }
 
-// row is a token as the order knows it.
+// row is a token in the sorted order.
 type row struct {
 	used    record.LastUse
 	id      keys.ID
@@ -78,7 +78,7 @@ func (r *rows) holdings(staleSince int64) (held []Holding) {
 	return held
 }
 
-// number makes the index by id, and the marks.
+// number builds the index by id, and the marks.
 func (r *rows) number() {
 	size := 64
 	for size < r.len()+r.len()/2 {
@@ -94,7 +94,7 @@ func (r *rows) number() {
 	}
 }
 
-// rowPlace takes random bytes of an id for its hash.
+// rowPlace uses random bytes of an id as its hash.
 func rowPlace(id keys.ID) uint32 { return binary.LittleEndian.Uint32(id[1:]) }
 
 func (r *rows) find(id keys.ID) (n int, ok bool) {
@@ -107,11 +107,11 @@ func (r *rows) find(id keys.ID) (n int, ok bool) {
 	return 0, false
 }
 
-// merge makes new rows of those that are not gone, and of others, which are
-// sorted.
+// merge makes new rows from the rows that are not gone and from others, which
+// must be sorted.
 func (r *rows) merge(gone bitmap, others []row) *rows {
 	to := newRows(r.len() + len(others))
-	moved := []uint32(nil) // where each row has gone to, + 1
+	moved := []uint32(nil) // the new place of each row, + 1
 	if r.created != nil {
 		moved = make([]uint32, r.len())
 		to.created = make([]int64, 0, r.len()+len(others))
@@ -144,7 +144,7 @@ func (r *rows) merge(gone bitmap, others []row) *rows {
 	return to
 }
 
-// mergeCreated keeps the order of creation of the rows that were there.
+// mergeCreated keeps the order of creation of the old rows.
 func (r *rows) mergeCreated(old *rows, moved []uint32) {
 	stayed := make(bitmap, r.len()/64+1)
 	for _, n := range moved {
@@ -188,7 +188,7 @@ func (r *rows) date(created []int64) {
 	slices.SortFunc(r.byCreated, r.compareCreated)
 }
 
-// sorted returns the number of the row that is nth in an order, and its place.
+// sorted returns the number of the nth row in an order, and its place.
 func (r *rows) sorted(o By, nth int) (n int, at Place) {
 	if o == Created {
 		n = int(r.byCreated[nth])
@@ -197,7 +197,7 @@ func (r *rows) sorted(o By, nth int) (n int, at Place) {
 	return nth, Place{r.used[nth].Ms(), r.ids[nth]}
 }
 
-// until is how many rows come before a place, in an order.
+// until returns how many rows come before a place, in an order.
 func (r *rows) until(o By, p Place) int {
 	return sort.Search(r.len(), func(nth int) bool {
 		_, at := r.sorted(o, nth)
@@ -219,7 +219,7 @@ func (b bitmap) has(n uint32) bool {
 	return int(n/64) < len(b) && b[n/64]&(1<<(n%64)) != 0
 }
 
-// below counts the numbers in it that are less than n.
+// below counts the numbers in the set that are less than n.
 func (b bitmap) below(n int) (count int) {
 	for _, word := range b[:n/64] {
 		count += bits.OnesCount64(word)

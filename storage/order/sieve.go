@@ -12,7 +12,7 @@ import (
 	"gatehouse/storage/table"
 )
 
-// By is what a listing is sorted by. Equals follow their id, or uid.
+// By is the order of a listing. Equal entries are sorted by id, or uid.
 type By byte
 
 // The orders. Users are also sorted by Name, which is their uid, and by Tokens.
@@ -27,16 +27,16 @@ const (
 type TokenFilter struct {
 	Owner     record.UserID // 0: everybody's
 	Prefix    string        // of the id, or of the owner's uid, compared without regard to case
-	IdleSince int64         // ms: not used after it; 0: no matter
+	IdleSince int64         // ms: not used after it; 0: any
 	NeverUsed bool
-	Revoked   bool // the revoked ones too, and those of removed users
+	Revoked   bool // include revoked tokens, and those of removed users
 	Order     By   // LastUsed or Created
 	Reverse   bool
-	After     Place // only what comes after it in the listing
+	After     Place // only tokens after it in the listing
 	Limit     int   // 0: all
 }
 
-// Place is where a token stands in a listing: its time in the order at hand,
+// Place is the place of a token in a listing: its time in the listing's order,
 // and its id.
 type Place struct {
 	At int64 // ms
@@ -51,16 +51,16 @@ func (a Place) Compare(b Place) int {
 	return bytes.Compare(a.ID[:], b.ID[:])
 }
 
-// Sieve is a TokenFilter made ready for the table.
+// Sieve is a TokenFilter prepared for the table.
 type Sieve struct {
 	TokenFilter
 	prefix  hexPrefix
-	numbers []uint32  // of the owners whose uid has the prefix
+	numbers []uint32  // of the owners with a uid that has the prefix
 	owners  bitmap    // the same
-	few     []keys.ID // all that can have the prefix, when they are few; else nil
+	few     []keys.ID // all tokens that can have the prefix, if they are few; otherwise nil
 }
 
-// Sieve makes a filter ready: it finds the users whose uids have its prefix.
+// Sieve prepares a filter: it finds the users with uids that have its prefix.
 func (v *Views) Sieve(f TokenFilter) (Sieve, error) {
 	s := Sieve{TokenFilter: f}
 	if f.Prefix == "" {
@@ -78,11 +78,11 @@ func (v *Views) Sieve(f TokenFilter) (Sieve, error) {
 	return s, err
 }
 
-// mostFew is how many tokens are few.
+// mostFew is the largest number of tokens that counts as few.
 const mostFew = 2000
 
-// narrow finds the tokens that can have the prefix, when it is a long one: by
-// the owners, and in the shard of the id.
+// narrow finds the tokens that can have a long prefix, among the tokens of the
+// owners and in the shard of the id.
 func (v *Views) narrow(s *Sieve, o *tokens) error {
 	all := 0
 	for _, n := range s.numbers {
@@ -110,7 +110,7 @@ func (v *Views) narrow(s *Sieve, o *tokens) error {
 	return nil
 }
 
-// Takes reports whether the filter takes a token, its place apart.
+// Takes reports whether the filter takes a token, regardless of its place.
 func (v *Sieve) Takes(id keys.ID, owner uint32, used record.LastUse) bool {
 	switch {
 	case v.NeverUsed && used&1 != 0:
@@ -122,11 +122,11 @@ func (v *Sieve) Takes(id keys.ID, owner uint32, used record.LastUse) bool {
 	return false
 }
 
-// top keeps the first of what it is offered, in an order.
+// top keeps the first of the offered elements, in an order.
 type top[T any] struct {
 	compare func(a, b T) int
-	limit   int // 0: all are kept
-	list    []T // sorted, and cut to the limit, by cut
+	limit   int // 0: keep all
+	list    []T // cut sorts it and shortens it to the limit
 	full    bool
 }
 
@@ -169,17 +169,17 @@ func (p *selection) offer(at Place) {
 	}
 }
 
-// sorted returns the first of the places, up to the filter's limit, in its order.
+// sorted returns the first places in the filter's order, up to its limit.
 func (p *selection) sorted() []Place {
 	p.cut()
 	return p.list
 }
 
-// hexPrefix is how an id begins, to half a byte.
+// hexPrefix is the beginning of an id, with a precision of half a byte.
 type hexPrefix struct {
-	none  bool // no id begins so
+	none  bool // no id begins like this
 	whole []byte
-	half  int // the upper half of the byte that follows; -1: any
+	half  int // the upper half of the next byte; -1: any
 }
 
 func parseHexPrefix(text string) hexPrefix {

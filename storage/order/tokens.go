@@ -13,17 +13,17 @@ import (
 )
 
 // tokens has all tokens sorted by their last use, for callers that page through them. It
-// is made when one first does, and let go when none has for a while.
+// is made at the first query, and dropped when nobody has queried it for a while.
 //
-// It is exact. The rows are of a moment. What was used, made or revoked after it
-// is noted by the flusher and the writer, and until the flusher has seen it, it is
-// among the table's unsaved. Each look first takes over what was noted: such a token
-// leaves the rows and joins the recent, which are few, since from time to time they are
-// merged into new rows.
+// It is exact, although the rows show one past moment. The flusher and the writer note
+// each token that was used, created or revoked later; until the flusher has noted a
+// use, the token is among the table's unsaved ones. Each query first processes the
+// notes: such a token leaves the rows and joins the recent tokens. These stay few,
+// since from time to time they are merged into new rows.
 type tokens struct {
 	on    atomic.Bool
 	feed  feed
-	mu    sync.Mutex // one look at a time
+	mu    sync.Mutex // one query at a time
 	turn  int        // counts the rows
 	rows  *rows      // nil: not made
 	drop  *time.Timer
@@ -31,18 +31,18 @@ type tokens struct {
 
 	dating sync.Mutex
 
-	recent     map[keys.ID]row      // in place of what is gone from the rows
+	recent     map[keys.ID]row      // replaces the rows that are gone
 	held       []Holding            // by owner
-	lost       map[uint32]bool      // owners of whom the token used last is dead
-	staleSince int64                // of what is held
-	late       map[keys.ID]struct{} // taken over during a merge; nil: there is none
+	lost       map[uint32]bool      // owners with a dead token as their latest used one
+	staleSince int64                // the staleSince of held
+	late       map[keys.ID]struct{} // renewed during a merge; nil: no merge is running
 }
 
-// feed is what was used or changed since somebody last looked.
+// feed lists the tokens that were used or changed since the last query.
 type feed struct {
 	mu     sync.Mutex
 	list   []noted
-	long   func() // takes it over
+	long   func() // processes the feed
 	called bool
 }
 
@@ -51,8 +51,8 @@ type noted struct {
 	created int64 // ms; 0: as before
 }
 
-// mostNoted is how long the feed may become before it is taken over although
-// nobody looks.
+// mostNoted is how long the feed may become before it is processed without a
+// query.
 const mostNoted = 64 << 10
 
 func (o *tokens) note(id keys.ID, created int64) {
@@ -76,7 +76,7 @@ func (o *tokens) noteUses(unsaved func() []keys.ID) {
 	}
 }
 
-// add has the feed taken over when it becomes long, although nobody looks.
+// add appends to the feed. It has a long feed processed even if nobody queries.
 func (f *feed) add(n noted) {
 	f.list = append(f.list, n)
 	if len(f.list) >= mostNoted && !f.called {
@@ -93,8 +93,8 @@ func (o *tokens) take() []noted {
 	return list
 }
 
-// withTokens runs fn on the tokens as they are now; with created also their order of
-// creation is there. The table is loaded.
+// withTokens runs fn on the current tokens. If created is set, they also have their
+// order of creation. The table must be loaded.
 func (v *Views) withTokens(created bool, fn func(o *tokens)) error {
 	o := &v.tokens
 	o.mu.Lock()
@@ -117,7 +117,7 @@ func (v *Views) withTokens(created bool, fn func(o *tokens)) error {
 	return nil
 }
 
-// makeTokens sorts the table, unless that is done already.
+// makeTokens sorts the table, unless it is sorted already.
 func (v *Views) makeTokens() {
 	o := &v.tokens
 	o.drop = postpone(o.drop, v.dropTokens)
@@ -127,12 +127,12 @@ func (v *Views) makeTokens() {
 	o.feed.mu.Lock()
 	o.feed.long = v.followAlone
 	o.feed.mu.Unlock()
-	o.on.Store(true) // what is changed from here on is noted
+	o.on.Store(true) // changes are noted from here on
 	r := rowsOf(v.table)
 	o.set(r, r.holdings(0), 0)
 }
 
-// hold counts a token of an owner in or out.
+// hold adds a token of an owner, or removes it.
 func (o *tokens) hold(owner uint32, by int, used record.LastUse) {
 	o.held = hold(o.held, owner, by, used, o.staleSince)
 }
@@ -145,8 +145,8 @@ func hold(held []Holding, owner uint32, by int, used record.LastUse, staleSince 
 	return held
 }
 
-// stale has what is held counted as stale since another time: as that moves on,
-// only what lies between is looked at.
+// stale updates the counts of stale tokens for another time. It looks only at
+// the tokens used between the two times.
 func (o *tokens) stale(since int64) {
 	before := o.staleSince
 	if since < before {
@@ -181,8 +181,8 @@ func (v *Views) dropTokens() {
 	o.take()
 }
 
-// follow takes over what was noted. First come the unsaved: a token that leaves them
-// has been noted by then.
+// follow processes the notes. It reads the unsaved tokens first: a token that leaves
+// them has been noted by then.
 func (v *Views) follow() {
 	o := &v.tokens
 	for _, id := range v.table.Unsaved(nil) {
@@ -196,7 +196,7 @@ func (v *Views) follow() {
 	}
 }
 
-// followAlone is follow when nobody looks.
+// followAlone is follow without a query.
 func (v *Views) followAlone() {
 	v.tokens.mu.Lock()
 	defer v.tokens.mu.Unlock()
@@ -205,7 +205,7 @@ func (v *Views) followAlone() {
 	}
 }
 
-// renew takes over one token as the table has it.
+// renew updates one token from the table.
 func (v *Views) renew(n noted) {
 	o := &v.tokens
 	old, known := o.recent[n.id]
@@ -233,13 +233,13 @@ func (v *Views) renew(n noted) {
 		r.created = old.created
 	}
 	if known && r.used < old.used && o.held[old.owner].Used == old.used.Ms() {
-		o.lost[old.owner] = true // it was a time to come
+		o.lost[old.owner] = true // its time was in the future
 	}
 	o.hold(r.owner, 1, r.used)
 	o.recent[n.id] = r
 }
 
-// mergeRecent makes new rows while looks go on.
+// mergeRecent makes new rows while queries go on.
 func (v *Views) mergeRecent() {
 	o := &v.tokens
 	old, gone, turn, since := o.rows, slices.Clone(o.rows.gone), o.turn, o.staleSince
@@ -251,7 +251,7 @@ func (v *Views) mergeRecent() {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		if o.turn != turn {
-			return // the rows are others by now
+			return // the rows have been replaced since
 		}
 		late, before := o.late, o.recent
 		o.set(r, held, since)
@@ -261,7 +261,7 @@ func (v *Views) mergeRecent() {
 	}()
 }
 
-// set begins with new rows.
+// set installs new rows.
 func (o *tokens) set(r *rows, held []Holding, staleSince int64) {
 	o.turn++
 	o.staleSince = staleSince
@@ -295,7 +295,7 @@ func (o *tokens) page(v *Sieve) []Place {
 		if v.Reverse {
 			to = min(to, at)
 		} else {
-			from = at // which may be the place itself, and is not taken
+			from = at // this may be the place itself, which offer skips
 		}
 	}
 	taken := 0
@@ -317,16 +317,16 @@ func (o *tokens) page(v *Sieve) []Place {
 	return found.sorted()
 }
 
-// last is the end of the rows, in the order at hand, that may be idle for as
-// long as the filter says.
+// last returns the end of the rows, in the filter's order, that may have been
+// idle for as long as the filter says.
 func (o *tokens) last(v *Sieve) int {
 	if v.IdleSince == 0 {
 		return o.rows.len()
 	}
-	return o.rows.until(v.Order, Place{At: v.IdleSince + 1}) // nothing is used before it is made
+	return o.rows.until(v.Order, Place{At: v.IdleSince + 1}) // a token is never used before it is created
 }
 
-// each calls fn with those of the tokens that are there.
+// each calls fn with those of the given tokens that exist.
 func (o *tokens) each(ids []keys.ID, fn func(row)) {
 	for _, id := range ids {
 		if r, ok := o.recent[id]; ok {
@@ -337,7 +337,7 @@ func (o *tokens) each(ids []keys.ID, fn func(row)) {
 	}
 }
 
-// count counts what a filter takes.
+// count counts the tokens that a filter takes.
 func (o *tokens) count(v *Sieve) (n int) {
 	if v.few != nil {
 		o.each(v.few, func(r row) {

@@ -12,33 +12,33 @@ type UserFilter struct {
 	Prefix     string // of the uid, compared without regard to case
 	Order      By     // the zero value is LastUsed
 	Reverse    bool
-	After      UserPlace // only what comes after it in the listing
+	After      UserPlace // only users after it in the listing
 	Limit      int       // 0: all
 	StaleSince int64     // ms; a token not used after it is stale
 }
 
-// UserPlace is where a user stands in a listing: what it is sorted by, except for Name,
-// and the uid.
+// UserPlace is the place of a user in a listing: the value by which the listing is
+// sorted (unless that is the name), and the uid.
 type UserPlace struct {
 	At  int64
 	UID string // empty: the beginning
 }
 
-// Standing is where a user stands in a listing, and what it holds.
+// Standing is the place of a user in a listing, with a summary of its tokens.
 type Standing struct {
 	UserPlace         // with the folded uid
 	Number    uint32  // in the table's owners
-	Held      Holding // of tokens
+	Held      Holding // the user's tokens
 }
 
 func (a Standing) compare(b Standing) int {
 	if a.At != b.At {
-		return cmp.Compare(a.At, b.At) // names are compared only when they must be
+		return cmp.Compare(a.At, b.At) // compare names only when necessary
 	}
 	return strings.Compare(a.UID, b.UID)
 }
 
-// usersHolding finds the users of whom it is known what they hold, by number.
+// usersHolding finds the users; held has the tokens of each user, by number.
 func (v *Views) usersHolding(f UserFilter, held []Holding) (list []Standing, err error) {
 	after := Standing{UserPlace: UserPlace{f.After.At, record.Fold(f.After.UID)}}
 	best := top[Standing]{limit: f.Limit, compare: Standing.compare}
@@ -48,7 +48,7 @@ func (v *Views) usersHolding(f UserFilter, held []Holding) (list []Standing, err
 	err = v.withPeople(f.Order == Created, func(p *people) {
 		stand := func(n uint32) Standing {
 			s := Standing{UserPlace: UserPlace{p.key(n, f.Order, held), p.who[n].folded}, Number: n}
-			if int(n) < len(held) { // else it holds nothing yet
+			if int(n) < len(held) { // otherwise it holds nothing yet
 				s.Held = held[n]
 			}
 			return s
@@ -63,7 +63,7 @@ func (v *Views) usersHolding(f UserFilter, held []Holding) (list []Standing, err
 			if best.full {
 				at, last := p.key(n, f.Order, held), best.list[f.Limit-1].At
 				if !f.Reverse && at > last || f.Reverse && at < last {
-					continue // as nearly all are
+					continue // nearly all are skipped here
 				}
 			}
 			if s := stand(n); f.After.UID == "" || best.compare(after, s) < 0 {
@@ -77,7 +77,7 @@ func (v *Views) usersHolding(f UserFilter, held []Holding) (list []Standing, err
 	return best.list, err
 }
 
-// CountUsers counts the users whose uid has a prefix.
+// CountUsers counts the users with a uid that has the prefix.
 func (v *Views) CountUsers(prefix string) (n int, err error) {
 	err = v.withPeople(false, func(p *people) {
 		from, to := p.begin(record.Fold(prefix))

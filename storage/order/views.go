@@ -8,23 +8,24 @@ import (
 	"gatehouse/storage/table"
 )
 
-// Index is what the views ask of the index. Its methods call fn until they are through.
+// Index is what the views need from the index. Its methods call fn once for each entry.
 type Index interface {
-	// Held is told of the tokens of a user that are not revoked: which there are,
-	// and when each was created, in ms.
+	// Held lists the tokens of a user that are not revoked, and when each was
+	// created, in ms.
 	Held(user record.UserID, fn func(id keys.ID, created int64)) error
-	// Owned is told of all tokens of the users whose ids begin with a byte.
+	// Owned lists all tokens of the users with ids that begin with a byte.
 	Owned(first byte, fn func(id keys.ID, created int64)) error
-	// Tokens is told of all tokens of a user, with their last uses; 0: of everybody's.
+	// Tokens lists all tokens of a user, or of all users if owner is 0, with their
+	// last uses.
 	Tokens(owner record.UserID, fn func(record.Token)) error
-	// Users is told when each user was created, in ms.
+	// Users lists all users, and when each was created, in ms.
 	Users(fn func(id record.UserID, created int64)) error
 }
 
 // Views are the sorted views of a table. Their methods may be called by many goroutines.
 type Views struct {
-	// MostRecent is how many tokens may have changed since the rows were made: each look
-	// reads all of them. When there are more, new rows are made.
+	// MostRecent is how many tokens may have changed since the rows were made: each
+	// query reads all of them. When there are more, new rows are made.
 	MostRecent int
 
 	table  *table.Table
@@ -34,13 +35,13 @@ type Views struct {
 	people people
 }
 
-// New returns the views of a table. Tokens of keys that are not live are not looked for.
+// New returns the views of a table. Tokens of keys that are not live are not found.
 func New(t *table.Table, index Index, live func(key byte) bool) *Views {
 	return &Views{table: t, index: index, live: live, MostRecent: 8 << 10}
 }
 
-// lookedAt is how long what only administrators ask for stays in memory after
-// they last did.
+// lookedAt is how long the views stay in memory after the last query. Only
+// administrators query them.
 const lookedAt = 10 * time.Minute
 
 func postpone(t *time.Timer, f func()) *time.Timer {
@@ -51,18 +52,19 @@ func postpone(t *time.Timer, f func()) *time.Timer {
 	return t
 }
 
-// NoteToken is the writer's: a token was made, changed or revoked, and the table has
-// it. Created is when it was made, in ms; 0: as before.
+// NoteToken records that a token was created, changed or revoked. The writer calls
+// it when the table has the change. created is in ms; 0: unchanged.
 func (v *Views) NoteToken(id keys.ID, created int64) { v.tokens.note(id, created) }
 
-// NoteUses is the flusher's: these tokens were used, and will soon not be among
-// the table's unsaved any more.
+// NoteUses records that these tokens were used. The flusher calls it before
+// they leave the table's unsaved tokens.
 func (v *Views) NoteUses(unsaved func() []keys.ID) { v.tokens.noteUses(unsaved) }
 
-// NoteUser is the writer's: the user of that number was changed.
+// NoteUser records that the user with that number was changed. The writer calls
+// it.
 func (v *Views) NoteUser(number uint32, u record.User) { v.people.note(number, u) }
 
-// Forget lets the view of tokens go.
+// Forget drops the view of tokens.
 func (v *Views) Forget() { v.dropTokens() }
 
 // Places finds the tokens that a filter takes, in its order and up to its limit. All
@@ -88,8 +90,8 @@ func (v *Views) Places(f TokenFilter) (list []Place, err error) {
 	return list, err
 }
 
-// placesOf finds the tokens of one owner by the index, which has when they were
-// created, and the table, which has when they were used.
+// placesOf finds the tokens of one owner. The index has the times of creation,
+// and the table has the times of use.
 func (v *Views) placesOf(s *Sieve) ([]Place, error) {
 	to := newSelection(s.TokenFilter)
 	_, number, _ := v.table.Owners.Find(s.Owner)
@@ -107,8 +109,8 @@ func (v *Views) placesOf(s *Sieve) ([]Place, error) {
 	return to.sorted(), err
 }
 
-// walk finds the tokens by reading all of their records, also those that are
-// not in the table.
+// walk finds the tokens by reading all records, including those of tokens that
+// are not in the table.
 func (v *Views) walk(s *Sieve) ([]Place, error) {
 	to := newSelection(s.TokenFilter)
 	err := v.index.Tokens(s.Owner, func(t record.Token) {
@@ -129,10 +131,10 @@ func (v *Views) walk(s *Sieve) ([]Place, error) {
 	return to.sorted(), err
 }
 
-// Count counts the tokens that a filter takes, its After and Limit apart. All tokens
-// must be in the table.
+// Count counts the tokens that a filter takes. It ignores After and Limit. All
+// tokens must be in the table.
 func (v *Views) Count(f TokenFilter) (n int, err error) {
-	f.After, f.Limit, f.Order = Place{}, 0, LastUsed // there are as many in each order
+	f.After, f.Limit, f.Order = Place{}, 0, LastUsed // the count is the same in each order
 	if f == (TokenFilter{}) {
 		return v.table.Len(), nil
 	}
@@ -155,8 +157,8 @@ func (v *Views) Count(f TokenFilter) (n int, err error) {
 	return n, err
 }
 
-// Users finds the users that a filter takes, in its order, with what they hold. All
-// tokens must be in the table.
+// Users finds the users that a filter takes, in its order, with a summary of their
+// tokens. All tokens must be in the table.
 func (v *Views) Users(f UserFilter) (list []Standing, err error) {
 	err2 := v.withTokens(false, func(o *tokens) {
 		o.stale(f.StaleSince)
@@ -170,8 +172,8 @@ func (v *Views) Users(f UserFilter) (list []Standing, err error) {
 	return list, err
 }
 
-// findLost looks at the tokens of those owners of whom the one used last is
-// dead.
+// findLost finds the latest use again for owners with a dead token as their
+// latest used one.
 func (v *Views) findLost(o *tokens) error {
 	for number := range o.lost {
 		h, err := v.holding(v.table.Owners.At(number).ID, 0)

@@ -17,8 +17,8 @@ import (
 	"gatehouse/storage/table"
 )
 
-// house is a table with its views, and a plain model of what is in it, which also is
-// the index.
+// house is a table with its views, and a plain model of its content. The model also
+// serves as the index.
 type house struct {
 	t      testing.TB
 	rand   *rand.Rand
@@ -60,7 +60,7 @@ func newHouse(t testing.TB, seed uint64) *house {
 	return h
 }
 
-// The index.
+// house implements the index.
 
 func (h *house) Held(id record.UserID, fn func(keys.ID, int64)) error {
 	for _, t := range h.tokens {
@@ -98,7 +98,7 @@ func (h *house) Users(fn func(record.UserID, int64)) error {
 	return nil
 }
 
-// What the writer and the flusher do.
+// What the writer and the flusher do:
 
 func (h *house) save(u *user) {
 	state := record.UserActive
@@ -195,7 +195,7 @@ func (h *house) step() {
 	}
 }
 
-// anyOf returns one of a map, the same in each run.
+// anyOf returns a random element of a map, the same one in each run.
 func anyOf[K cmp.Ordered, V any](r *rand.Rand, m map[K]*V) *V {
 	if len(m) == 0 {
 		return nil
@@ -203,9 +203,9 @@ func anyOf[K cmp.Ordered, V any](r *rand.Rand, m map[K]*V) *V {
 	return m[slices.Sorted(maps.Keys(m))[r.IntN(len(m))]]
 }
 
-// TestViews compares pages and counts in every order and of every filter with
-// a plain model, while what they are of changes, and the rows behind the pages
-// are merged again and again.
+// TestViews compares pages and counts, in every order and with every filter,
+// with a plain model. At the same time the tokens and users change, and the
+// rows behind the pages are merged again and again.
 func TestViews(t *testing.T) {
 	for seed := range uint64(2) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 	"gatehouse/storage/keys"
 )
 
-// FormError is a record that verifies, and that this program can't read.
+// FormError is a record that verifies but that this program can't read.
 type FormError struct {
 	Key []byte
 	Err error
@@ -22,7 +22,8 @@ func (e *FormError) Error() string {
 // Parsed are the kinds that [Check] reads.
 const Parsed = SealedKinds + "s"
 
-// keyLengths are those of the kinds that have keys of one length.
+// keyLengths are the key lengths of the kinds whose keys all have the same
+// length.
 var keyLengths = map[byte]int{'u': 9, 't': 1 + keys.IDSize, 'l': 1 + keys.IDSize}
 
 // Check returns a *FormError if this program can't read a record of one of the kinds in
@@ -53,7 +54,7 @@ func Check(k, v []byte) (err error) {
 
 var errKeyLength = errors.New("its key has another length")
 
-// checkEnd reads the record of an end of either kind.
+// checkEnd checks the record of an end, of a token or of a user.
 func checkEnd(k, v []byte) (err error) {
 	switch len(k) {
 	case 1 + keys.IDSize:

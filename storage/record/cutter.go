@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Cutter takes apart what was appended. After a failure it goes on with zeros, so
-// callers need to look at Failed only at the end.
+// Cutter decodes a sequence of values. After a failure it returns zeros, so
+// callers need to check Failed only at the end.
 type Cutter struct {
 	Rest   []byte
 	Failed bool

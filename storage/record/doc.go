@@ -12,14 +12,14 @@
 //	i <source> 0 <subject>                its user's id    hint
 //	t <token 14>                          Token            sealed
 //	l <token 14>                          UsageRecord      sealed
-//	e <token 14> or <user 8>              TokenEnd or UserEnd of one that is not here   sealed
+//	e <token 14> or <user 8>              TokenEnd or UserEnd of one without a record   sealed
 //	o <user 8> <revoked 1> <ms 8> <order 2> <token 14>     hint: tokens by owner
 //	s <SHA-256 of the cookie 32>          Session          sealed, ends by itself
 //	w <user 8> <-ms 8>   <SHA-256 32>     hint: sessions by owner, the latest first; ends by itself
 //	r <user 8> <slot 1>                   File             sealed
 //	v <user 8> <SHA-256 of id, path 16>   File             sealed: of older versions
-//	f <HMAC of the name 32>               what is remembered of an account or an address: sealed, ends by itself
-//	m <name>                              what the index and the log say of themselves
+//	f <HMAC of the name 32>               value kept under a name, such as failed logins: sealed, ends by itself
+//	m <name>                              what the index and the log say about themselves
 //
 // A sealed value carries an HMAC over its key and itself (keys.Seals): a flipped
 // bit or an edited record is an error, never a wrong answer. A hint is checked

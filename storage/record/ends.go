@@ -9,10 +9,10 @@ import (
 	"gatehouse/storage/keys"
 )
 
-// Ends is what has ended in a store. An end is what a restore must never undo: that a token is revoked, that its
-// secrets before a generation are dead, that a user is removed or disabled. It is a
-// fact of its own, which a store keeps also when it does not know the token or the
-// user: the next backup that is restored may have it.
+// Ends is what has ended in a store. An end is what a restore must never undo: that a
+// token is revoked, that its secrets before a generation are dead, that a user is removed
+// or disabled. A store keeps an end even if it does not know the token or the user: the
+// next backup that is restored may have it.
 //
 // The end of a token or a user that the store has is in its record (t, u). The end
 // of any other is in a record of its own (e), with nothing else: some 60 bytes in
@@ -21,30 +21,30 @@ import (
 // for its end.
 //
 // Verification reads no e records, and needs none: a token without a record does not
-// verify. Checkpoints and backups contain them. A restore reads the ends of the store
-// that it replaces, and applies them to the one that takes its place; those of the
-// backup are there already. So after any number of restores, in any order, a store
-// has the ends of all stores that were involved.
+// verify. Checkpoints and backups contain them. A restore reads the ends of the old
+// store and applies them to the new store, which has the ends of the backup already.
+// So after any number of restores, in any order, a store has the ends of all stores
+// that were involved.
 //
 // Ends of tokens only add up. A user who was disabled may have been enabled again, so
-// there the later state counts, by the time that is in the user's record. Where times
-// are equal, or one is not known, the stricter state counts. A removal is final.
+// there the later state counts, by the time that is in the user's record. If the
+// times are equal, or one is unknown, the stricter state counts. A removal is final.
 type Ends struct {
 	Tokens map[keys.ID]TokenEnd
 	Users  map[UserID]UserEnd
 }
 
-// TokenEnd is what has ended of a token.
+// TokenEnd says what has ended about a token.
 type TokenEnd struct {
 	Revoked    int64 // ms; 0: it is not revoked
-	Generation byte  // secrets of an earlier one are dead,
-	Overlap    int64 // except those of the one before, until then; ms
+	Generation byte  // secrets of earlier generations are dead,
+	Overlap    int64 // except those of the previous one, until this time; ms
 }
 
-// End is what has ended of the token.
+// End returns what has ended about the token.
 func (t Token) End() TokenEnd { return TokenEnd{t.Revoked, t.Generation, t.Overlap} }
 
-// With is what has ended when both have.
+// With combines two ends of one token.
 func (e TokenEnd) With(f TokenEnd) TokenEnd {
 	if e.Revoked == 0 || f.Revoked != 0 && f.Revoked < e.Revoked {
 		e.Revoked = f.Revoked
@@ -58,16 +58,16 @@ func (e TokenEnd) With(f TokenEnd) TokenEnd {
 	return e
 }
 
-// UserEnd is a state that a user came into.
+// UserEnd is a state of a user, with the time when it began.
 type UserEnd struct {
 	State UserState
 	At    int64 // ms; 0: not known
 }
 
-// End is the state that the user is in.
+// End returns the user's current state.
 func (u User) End() UserEnd { return UserEnd{u.State, u.StateAt} }
 
-// With is the state of a user of whom one store says this, and another that.
+// With returns the state that counts when two stores disagree about a user.
 func (e UserEnd) With(f UserEnd) UserEnd {
 	late, early := e, f
 	if early.At > late.At {
@@ -100,7 +100,7 @@ func (e UserEnd) Value() []byte {
 	return binary.AppendUvarint([]byte{1, byte(e.State)}, uint64(e.At))
 }
 
-// cutEnd returns what follows the version, and the numbers after that.
+// cutEnd returns the byte after the version, and decodes the numbers after it.
 func cutEnd(b []byte, numbers ...*int64) (first byte, err error) {
 	bad := fmt.Errorf("%w: an end has an unknown form", disk.ErrDamaged)
 	if len(b) < 2 || b[0] != 1 {
@@ -120,24 +120,24 @@ func cutEnd(b []byte, numbers ...*int64) (first byte, err error) {
 	return first, nil
 }
 
-// ParseTokenEnd reads what [TokenEnd.Value] returned.
+// ParseTokenEnd decodes the output of [TokenEnd.Value].
 func ParseTokenEnd(b []byte) (e TokenEnd, err error) {
 	e.Generation, err = cutEnd(b, &e.Overlap, &e.Revoked)
 	return e, err
 }
 
-// ParseUserEnd reads what [UserEnd.Value] returned.
+// ParseUserEnd decodes the output of [UserEnd.Value].
 func ParseUserEnd(b []byte) (e UserEnd, err error) {
 	state, err := cutEnd(b, &e.At)
 	e.State = UserState(state)
 	return e, err
 }
 
-// NewEnds returns those of a store in which nothing has ended.
+// NewEnds returns the ends of a store in which nothing has ended.
 func NewEnds() Ends { return Ends{map[keys.ID]TokenEnd{}, map[UserID]UserEnd{}} }
 
-// Take notes what an operation of a store's history ends. Its order is that of the
-// history: what is said later of a user holds.
+// Take notes what an operation of a store's history ends. Call it in the order of
+// the history: the last state of a user counts.
 func (e *Ends) Take(k, v []byte) error {
 	switch {
 	case k[0] == 't' && len(k) == 1+keys.IDSize:
@@ -189,7 +189,7 @@ func (e *Ends) setUser(id UserID, end UserEnd) {
 	}
 }
 
-// Join adds what another part of the same store says has ended.
+// Join adds the ends from another part of the same store.
 func (e *Ends) Join(also Ends) {
 	for id, end := range also.Tokens {
 		e.addToken(id, end)

@@ -19,15 +19,14 @@ type Event struct {
 	Token    string `json:"token,omitempty"` // the id of the token that it is about
 	Owner    UserID `json:"owner,omitempty"` // the user's internal id, where a restore must find it
 	Detail   string `json:"detail,omitempty"`
-	Count    int    `json:"count,omitempty"` // of how many like it this entry tells; 0: one
+	Count    int    `json:"count,omitempty"` // how many such events this entry stands for; 0: one
 }
 
-// The actions that say something of the log itself, or of where the events of a token
-// begin.
+// The actions about the log itself, and the action that begins the events of a token.
 const (
 	ActionTokenCreate = "token.create"
 	ActionAuditPrune  = "audit.prune"
-	ActionAuditHeld   = "audit.held" // events would have been dropped because of their age
+	ActionAuditHeld   = "audit.held" // old events would have been dropped, and were kept
 )
 
 // Entry is one record of the log: an event and what it puts into the index. Its payload
@@ -52,8 +51,8 @@ func (e Entry) AppendPayload(b []byte) ([]byte, error) {
 	return b, nil
 }
 
-// Size is about how many bytes the entry takes. In the event, JSON may make
-// six of one.
+// Size is about how many bytes the entry takes. In the event, JSON may turn one
+// byte into six.
 func (e Entry) Size() (n int) {
 	n = 256 + 6*(len(e.Event.UID)+len(e.Event.Detail))
 	for _, o := range e.Ops {
@@ -62,8 +61,8 @@ func (e Entry) Size() (n int) {
 	return n
 }
 
-// ParseEntry reads what [Entry.AppendPayload] wrote. The journal has verified it, so
-// [disk.ErrDamaged] means that another program wrote it.
+// ParseEntry decodes the output of [Entry.AppendPayload]. The journal has verified
+// it, so [disk.ErrDamaged] means that another program wrote it.
 func ParseEntry(jr journal.Record) (e Entry, err error) {
 	event, ops, err := CutEntry(jr)
 	if err != nil {
@@ -77,7 +76,8 @@ func ParseEntry(jr journal.Record) (e Entry, err error) {
 	return e, err
 }
 
-// CutEntry takes an entry apart: a replay needs no event, and a search few of them.
+// CutEntry splits an entry without decoding it: a replay needs no event, and a
+// search needs few of them.
 func CutEntry(jr journal.Record) (event, ops []byte, err error) {
 	b, ok := jr.Payload, false
 	if len(b) > 0 && b[0] == 1 {

@@ -9,22 +9,22 @@ import (
 )
 
 // File is a file that a user opened. ID and Revision are JSON scalars, kept as
-// they came.
+// the client sent them.
 type File struct {
 	ID       json.RawMessage `json:"id"`
 	Name     string          `json:"name"`
-	Time     int64           `json:"time"` // ms, as the client said or when it came
+	Time     int64           `json:"time"` // ms, from the client, or the time of arrival
 	Revision json.RawMessage `json:"revision"`
 	Path     string          `json:"path"`
-	Order    uint64          `json:"order"` // raised with each opening: tells files of one millisecond apart
+	Order    uint64          `json:"order"` // raised with each opening: orders files of the same millisecond
 
-	Slot byte `json:"-"` // where it is stored
+	Slot byte `json:"-"` // the slot where it is stored
 }
 
-// Same reports whether two records are of the same file.
+// Same reports whether two records describe the same file.
 func (f *File) Same(g *File) bool { return bytes.Equal(f.ID, g.ID) && f.Path == g.Path }
 
-// ParseFile reads the record, which is JSON, of a recent file that is under a key.
+// ParseFile decodes the record of a recent file, which is JSON; k is its key.
 func ParseFile(k, b []byte) (File, error) {
 	f := File{Slot: k[len(k)-1]}
 	if err := json.Unmarshal(b, &f); err != nil {

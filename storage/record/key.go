@@ -9,10 +9,11 @@ import (
 
 // The kinds of keys, each by its first byte: see the package comment.
 const (
-	// Counted are the kinds whose records the index counts, to tell whether it has
-	// forgotten any. The log has all of these.
+	// Counted are the kinds of records that the index counts, to find out if any
+	// are lost. The log has all of these.
 	Counted = "uitnove"
-	// SealedKinds are the kinds whose values are sealed in the log and in backups.
+	// SealedKinds are the kinds with values that are sealed in the log and in
+	// backups.
 	SealedKinds = "utlvre"
 )
 
@@ -32,32 +33,32 @@ func Key(kind byte, parts ...[]byte) []byte {
 	return k
 }
 
-// UserKey is where a user is.
+// UserKey returns the key of a user.
 func UserKey(id UserID) []byte { return Key('u', id.Bytes()) }
 
-// NameKey is where the id of the user with a uid is, which was folded by [Fold].
+// NameKey returns the key of the user id for a uid that was folded by [Fold].
 func NameKey(folded string) []byte { return Key('n', []byte(folded)) }
 
-// IdentitiesKey begins the keys of all identities of a source.
+// IdentitiesKey returns the prefix of the keys of all identities of a source.
 func IdentitiesKey(source string) []byte { return Key('i', []byte(source), []byte{0}) }
 
-// Key is where the id of the user with an identity is.
+// Key returns the key of the user id for an identity.
 func (id Identity) Key() []byte { return append(IdentitiesKey(id.Source), id.Subject...) }
 
-// TokenKey is where a token is.
+// TokenKey returns the key of a token.
 func TokenKey(id keys.ID) []byte { return Key('t', id[:]) }
 
-// UsageKey is where the usage of a token is.
+// UsageKey returns the key of a token's usage.
 func UsageKey(id keys.ID) []byte { return Key('l', id[:]) }
 
-// TokenEndKey is where the end of a token is that has no record.
+// TokenEndKey returns the key of the end of a token that has no record.
 func TokenEndKey(id keys.ID) []byte { return Key('e', id[:]) }
 
-// UserEndKey is where the end of a user is who has no record.
+// UserEndKey returns the key of the end of a user who has no record.
 func UserEndKey(id UserID) []byte { return Key('e', id.Bytes()) }
 
-// OwnedKey is the token's place among its owner's: the revoked ones last, the oldest
-// first.
+// OwnedKey returns the key of the hint from the owner to the token. It sorts revoked
+// tokens last, and the oldest first.
 func (t Token) OwnedKey() []byte {
 	var place [11]byte
 	if t.Revoked != 0 {
@@ -68,19 +69,20 @@ func (t Token) OwnedKey() []byte {
 	return Key('o', t.Owner.Bytes(), place[:], t.ID[:])
 }
 
-// OwnedBy begins the keys of all tokens of a user.
+// OwnedBy returns the prefix of the keys of all tokens of a user.
 func OwnedBy(owner UserID) []byte { return Key('o', owner.Bytes()) }
 
-// HeldBy begins the keys of the tokens of a user that are not revoked.
+// HeldBy returns the prefix of the keys of a user's tokens that are not
+// revoked.
 func HeldBy(owner UserID) []byte { return append(OwnedBy(owner), 0) }
 
-// CutOwnedKey reads what [Token.OwnedKey] wrote. Created is in ms.
+// CutOwnedKey decodes the output of [Token.OwnedKey]. Created is in ms.
 func CutOwnedKey(k []byte) (created int64, id keys.ID) {
 	return int64(binary.BigEndian.Uint64(k[10:])), keys.ID(k[20:])
 }
 
-// FilesOf begins the keys of all recent files of a user.
+// FilesOf returns the prefix of the keys of all recent files of a user.
 func FilesOf(owner UserID) []byte { return Key('r', owner.Bytes()) }
 
-// FileKey is where the recent file in a slot of a user is.
+// FileKey returns the key of the recent file in a user's slot.
 func FileKey(owner UserID, slot byte) []byte { return append(FilesOf(owner), slot) }

@@ -2,24 +2,26 @@ package record
 
 import "encoding/binary"
 
-// LastUse is a time of use that compares as a number: ms<<1, and the lowest
-// bit tells a use from the creation, which may fall into the same millisecond.
+// LastUse is a time of use that compares as a number: ms<<1, and the lowest bit
+// distinguishes a use from the creation, which may be in the same millisecond.
 type LastUse int64
 
-// UsedAt is the time of a use, in ms.
+// UsedAt returns the LastUse of a use at a time in ms.
 func UsedAt(ms int64) LastUse { return LastUse(ms<<1 | 1) }
 
-// CreatedAt is the last use of a token that was created then, in ms, and never used.
+// CreatedAt returns the LastUse of a token that was created at a time in ms and
+// never used.
 func CreatedAt(ms int64) LastUse { return LastUse(ms << 1) }
 
-// Ms is the time in ms.
+// Ms returns the time in ms.
 func (u LastUse) Ms() int64 { return int64(u) >> 1 }
 
-// IsUse reports whether it is the time of a use, and not of the creation.
+// IsUse reports whether u is the time of a use, and not of the creation.
 func (u LastUse) IsUse() bool { return u&1 != 0 }
 
-// Shown is what listings say: the time in ms. A use in the millisecond of the
-// creation counts as in the next, for lastUsed equal to created means never.
+// Shown returns the time in ms that listings show. A use in the millisecond of
+// the creation counts as one in the next millisecond, because lastUsed equal to
+// created means never.
 func (u LastUse) Shown(created int64) int64 {
 	if ms := u.Ms(); !u.IsUse() || ms > created {
 		return ms
@@ -27,7 +29,7 @@ func (u LastUse) Shown(created int64) int64 {
 	return created + 1
 }
 
-// Believed replaces a time after limit, both in ms.
+// Believed replaces a time after limit by instead; both are in ms.
 func (u LastUse) Believed(limit, instead int64) LastUse {
 	if u.Ms() <= limit {
 		return u

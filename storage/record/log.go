@@ -6,11 +6,11 @@ import (
 	"gatehouse/storage/journal"
 )
 
-// Log is the log as the index and the table read it: the operations alone.
+// Log is the log as the index and the table read it: only the operations.
 type Log struct{ *journal.Journal }
 
-// Ops calls fn with the operations of each record after a sequence or, when the log begins
-// later, of all that it has.
+// Ops calls fn with the operations of each record after a sequence or, if the log begins
+// later, of all records.
 func (l Log) Ops(after uint64, fn func(sequence uint64, ops []Op) error) error {
 	after = max(after, l.FirstSequence()-1)
 	return l.Replay(context.Background(), after, func(jr journal.Record) error {

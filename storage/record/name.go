@@ -10,7 +10,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// InvalidError is bad input; its message says what to do.
+// InvalidError reports invalid input. Its message says what to do.
 type InvalidError struct{ Message string }
 
 func (e *InvalidError) Error() string { return e.Message }
@@ -39,8 +39,8 @@ func CheckUID(s string) error {
 	return nil
 }
 
-// localPart reports whether the part before the last @ of an address may stand
-// there: an @ in it must be quoted (RFC 5321, section 4.1.2).
+// localPart reports whether s is valid before the last @ of an address: an @ in
+// it must be quoted (RFC 5321, section 4.1.2).
 func localPart(s string) bool {
 	quoted := len(s) > 2 && s[0] == '"' && s[len(s)-1] == '"'
 	return quoted || !strings.Contains(s, "@")
@@ -53,7 +53,7 @@ func plain(s string) bool {
 	})
 }
 
-// Check returns an *[InvalidError] unless id can be an identity.
+// Check returns an *[InvalidError] unless id is a valid identity.
 func (id Identity) Check() error {
 	if id.Source == "" || id.Subject == "" || len(id.Source) > 64 || len(id.Subject) > 512 || !plain(id.Source) || !plain(id.Subject) {
 		return Invalidf("an identity is a source, such as ldap, and a subject, such as an entryUUID")
@@ -64,8 +64,8 @@ func (id Identity) Check() error {
 	return nil
 }
 
-// CheckScope returns an *[InvalidError] for what can't be a scope: it is a narrower form
-// of RFC 6749's scope-token, safe in a header.
+// CheckScope returns an *[InvalidError] unless s is a valid scope: a narrower form of
+// RFC 6749's scope-token that is safe in a header.
 func CheckScope(s string) error {
 	other := func(r rune) bool {
 		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_-.:/", r))
@@ -79,9 +79,9 @@ func CheckScope(s string) error {
 // maxName is the length of the longest name of a person or a token, in characters.
 const maxName = 200
 
-// CleanName returns a name that a person gave to a token or to a person, without the
-// blanks around it. A name in which nothing can be seen is empty: "". It returns an
-// *[InvalidError] for a text that can't be a name: see unfit.
+// CleanName returns a name that somebody typed for a token or a person, without the
+// blanks around it. For a name without visible characters it returns "". It returns
+// an *[InvalidError] for a text that can't be a name: see unfit.
 func CleanName(s string) (string, error) {
 	s = strings.TrimFunc(s, blank)
 	if !utf8.ValidString(s) || utf8.RuneCountInString(s) > maxName || strings.ContainsFunc(s, unfit) {
@@ -93,9 +93,9 @@ func CleanName(s string) (string, error) {
 	return s, nil
 }
 
-// NameFrom makes a name of what a directory or a provider calls a person, who can't
-// be asked to correct it: white space becomes blanks, and a character that is unfit is written
-// out, as \u202e, so that the rest can still be read.
+// NameFrom makes a valid name from a person's name in a directory or at a provider, where
+// nobody can be asked to correct it. White space becomes blanks, and an unfit character
+// is written out, as \u202e, so that the rest stays readable.
 func NameFrom(s string) string {
 	var b strings.Builder
 	for _, r := range strings.ToValidUTF8(s, "\ufffd") {
@@ -117,10 +117,10 @@ func NameFrom(s string) string {
 	return clean
 }
 
-// unfit reports whether no name may have the character: controls, those that break
-// the line or change its direction, and those that nobody sees. U+200C and U+200D
-// are invisible too, but without them Persian, the languages of India, and families
-// of emoji can't be written.
+// unfit reports whether a character is forbidden in names: controls, characters
+// that break the line or change its direction, and invisible ones. U+200C and
+// U+200D are invisible too, but without them Persian, the languages of India, and
+// families of emoji can't be written.
 func unfit(r rune) bool {
 	switch r {
 	case '\u200c', '\u200d':
@@ -134,7 +134,7 @@ func unfit(r rune) bool {
 
 func blank(r rune) bool { return unicode.Is(unicode.Zs, r) }
 
-// visible reports whether the character is drawn, also on its own.
+// visible reports whether the character is drawn, even on its own.
 func visible(r rune) bool {
 	return !blank(r) && r != '\u200c' && r != '\u200d' &&
 		!unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)

@@ -9,8 +9,8 @@ import (
 	"gatehouse/storage/record"
 )
 
-// TestNamesOfPeopleAndTokens is the rule of names. What a person gives is taken or refused; of what a
-// directory or a provider has, something is kept that can be read.
+// TestNamesOfPeopleAndTokens tests the rule for names. A name that a person types is
+// accepted or refused. A name from a directory or a provider becomes something readable.
 func TestNamesOfPeopleAndTokens(t *testing.T) {
 	const refused = "\x00"
 	for _, c := range []struct{ in, want, from string }{
@@ -70,8 +70,8 @@ func TestNamesOfPeopleAndTokens(t *testing.T) {
 	}
 }
 
-// FuzzNameFrom: a name of a directory is one that a person could have given, and
-// stays the same at the next login.
+// FuzzNameFrom: a name made from a directory's name is one that a person could
+// have typed, and stays the same at the next login.
 func FuzzNameFrom(f *testing.F) {
 	f.Add("\u202ea\xff\t\u200d")
 	f.Add(strings.Repeat("\U000e0041", 30))

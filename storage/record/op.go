@@ -11,10 +11,10 @@ import (
 // is stored: sealed, or a hint.
 type Op struct {
 	Key, Value []byte
-	First      bool // nothing was ever stored under the key; it is not written
+	First      bool // nothing was ever stored under the key; this flag is not encoded
 }
 
-// An operation is written as a put or a delete, its key and its value, each after their
+// An operation is encoded as put or delete, then the key and the value, each after its
 // length.
 const (
 	opDelete = 0
@@ -29,8 +29,8 @@ func AppendOp(b []byte, o Op) []byte {
 	return AppendBytes(AppendBytes(append(b, opPut), o.Key), o.Value)
 }
 
-// EachOp reads what AppendOp wrote, and returns how many there were. It returns
-// [disk.ErrDamaged] for another form.
+// EachOp decodes operations that AppendOp encoded, calls fn with each, and
+// returns how many there were. It returns [disk.ErrDamaged] for any other form.
 func EachOp(b []byte, fn func(Op) error) (n int64, err error) {
 	bad := fmt.Errorf("%w: operations of an unknown form", disk.ErrDamaged)
 	for ; len(b) > 0; n++ {
@@ -52,7 +52,7 @@ func EachOp(b []byte, fn func(Op) error) (n int64, err error) {
 	return n, nil
 }
 
-// AllOps reads what AppendOp wrote.
+// AllOps decodes all operations that AppendOp encoded.
 func AllOps(b []byte) (ops []Op, err error) {
 	_, err = EachOp(b, func(o Op) error {
 		ops = append(ops, o)
@@ -66,8 +66,8 @@ func AppendBytes(b, v []byte) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(v))), v...)
 }
 
-// CutBytes returns a value that AppendBytes wrote, and what follows it. The value is
-// never nil.
+// CutBytes returns a value that AppendBytes wrote, and the rest. The value is never
+// nil.
 func CutBytes(b []byte) (v, rest []byte, ok bool) {
 	n, used := binary.Uvarint(b)
 	if used <= 0 || n > uint64(len(b)-used) {

@@ -8,25 +8,25 @@ import (
 	"gatehouse/storage/disk"
 )
 
-// UserID is the random internal name of a user. It is never given twice, so a
-// new person with an old address inherits nothing.
+// UserID is the random internal name of a user. No id is given twice, so a new
+// person with an old address inherits nothing.
 type UserID uint64
 
-// Opaque is the id as applications are told it: 16 hexadecimal characters that say
-// nothing of the user.
+// Opaque returns the id in the form for applications: 16 hexadecimal characters
+// that reveal nothing about the user.
 func (id UserID) Opaque() string { return hex.EncodeToString(id.Bytes()) }
 
-// Bytes is the id as it is in keys: 8 bytes.
+// Bytes returns the id in the form for keys: 8 bytes.
 func (id UserID) Bytes() []byte { return binary.BigEndian.AppendUint64(nil, uint64(id)) }
 
-// DecodeUserID reads what Bytes returned.
+// DecodeUserID decodes the output of Bytes.
 func DecodeUserID(b []byte) UserID { return UserID(binary.BigEndian.Uint64(b)) }
 
-// UserState says whether a user's tokens and sessions count.
+// UserState says whether a user's tokens and sessions are valid.
 type UserState byte
 
-// The states of a user. A removed user's record stays, and with it the state
-// of the tokens.
+// The states of a user. The record of a removed user stays, because it
+// determines the state of the tokens.
 const (
 	UserActive    UserState = iota
 	UserDisabled            // by an administrator
@@ -34,7 +34,8 @@ const (
 	UserRemoved
 )
 
-// Owner is the head of a user's record: what each request must know of the user.
+// Owner is the head of a user's record: what each request must know about the
+// user.
 type Owner struct {
 	ID    UserID
 	Epoch uint32 // sessions of another epoch are over
@@ -55,7 +56,7 @@ func (o Owner) AppendHead(b []byte) []byte {
 	return append(append(b, byte(len(o.UID))), o.UID...)
 }
 
-// ParseOwner reads the head of a user's record, and returns what follows it.
+// ParseOwner decodes the head of a user's record, and returns the rest.
 func ParseOwner(id UserID, b []byte) (o Owner, rest []byte, err error) {
 	if len(b) < ownerHead || b[0] != 1 || len(b) < ownerHead+int(b[6]) {
 		return Owner{}, nil, fmt.Errorf("%w: user %016x has an unknown form", disk.ErrDamaged, id)

@@ -7,8 +7,8 @@ import (
 	"fmt"
 )
 
-// Session is a browser's login. It is found by its cookie, of which the key has the
-// SHA-256: the cookie itself is nowhere on the disk.
+// Session is a browser's login. Its key has the SHA-256 of its cookie: the cookie
+// itself is nowhere on the disk.
 type Session struct {
 	Owner   UserID `json:"owner"`
 	UID     string `json:"-"` // the owner's
@@ -20,22 +20,22 @@ type Session struct {
 	Agent   string `json:"agent,omitempty"`   // what the browser called itself then
 }
 
-// SessionKey is where the session of a cookie is.
+// SessionKey returns the key of the session of a cookie.
 func SessionKey(cookie string) []byte {
 	sum := sha256.Sum256([]byte(cookie))
 	return Key('s', sum[:])
 }
 
-// SessionsOf begins the keys of the hints that lead from a user to sessions, the latest
-// first.
+// SessionsOf returns the prefix of the keys of the hints from a user to sessions, the
+// latest first.
 func SessionsOf(owner UserID) []byte { return Key('w', owner.Bytes()) }
 
-// HintKey is the hint that leads from the owner to the session under the key k.
+// HintKey returns the hint from the owner to the session with the key k.
 func (v Session) HintKey(k []byte) []byte {
 	return append(binary.BigEndian.AppendUint64(SessionsOf(v.Owner), ^uint64(v.Created)), k[1:]...)
 }
 
-// SessionAt is the key of the session that a hint leads to.
+// SessionAt returns the key of the session to which a hint points.
 func SessionAt(hint []byte) []byte { return Key('s', hint[1+8+8:]) }
 
 // ParseSession reads a session's record, which is JSON.

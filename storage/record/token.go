@@ -23,20 +23,21 @@ type Token struct {
 	OwnerState UserState `json:"-"` // when it was read
 	Usage      Usage     `json:"-"` // as of when it was read
 
-	// These two are in the record as they were when it was written. What is shown comes
-	// from the token's usage.
+	// The record has these two as they were when it was written. Listings show those of
+	// the token's usage.
 	LastUsed int64  `json:"lastUsed"`       // ms; Created until the first use
 	From     string `json:"from,omitempty"` // the address of the last use
 
-	Order     uint16         `json:"order,omitempty"`   // among those of one millisecond
-	Overlap   int64          `json:"overlap,omitempty"` // ms; until when the secret of the generation before is good; 0: no more
+	Order     uint16         `json:"order,omitempty"`   // among tokens created in the same millisecond
+	Overlap   int64          `json:"overlap,omitempty"` // ms; the secret of the previous generation is valid until then; 0: it is invalid
 	Name      string         `json:"name,omitempty"`
 	Scopes    []string       `json:"scopes,omitempty"`    // none: no limit
 	Addresses []netip.Prefix `json:"addresses,omitempty"` // none: from anywhere
 	By        string         `json:"by,omitempty"`        // who made it
 }
 
-// MaxOverlap is the longest that two secrets of a token may both be good.
+// MaxOverlap is the longest time for which two secrets of a token may both be
+// valid.
 const MaxOverlap = 30 * 24 * time.Hour
 
 // Limited reports whether the token may do less than its user.
@@ -50,7 +51,7 @@ func (t Token) Dead() bool { return t.Revoked != 0 || t.OwnerState == UserRemove
 // Expired reports whether the token is past its end; ms is now.
 func (t Token) Expired(ms int64) bool { return t.Expires != 0 && ms >= t.Expires }
 
-// Allows reports whether the token may be used for what the scope names.
+// Allows reports whether the token has the scope, or has no limit on scopes.
 func (t Token) Allows(scope string) bool {
 	return len(t.Scopes) == 0 || slices.Contains(t.Scopes, scope)
 }
@@ -60,23 +61,22 @@ func (t Token) AllowsAddress(from netip.Addr) bool {
 	return len(t.Addresses) == 0 || slices.ContainsFunc(t.Addresses, func(p netip.Prefix) bool { return p.Contains(from) })
 }
 
-// Accepts reports whether the secret of a generation is a good one of the token; ms is
-// now. An overlap that would last for longer than MaxOverlap was set by a clock that was
-// ahead.
+// Accepts reports whether the token's secret of a generation is valid; ms is now. An
+// overlap that would last longer than MaxOverlap was set by a clock that was ahead.
 func (t Token) Accepts(generation byte, ms int64) bool {
 	return generation == t.Generation ||
 		generation+1 == t.Generation && ms < t.Overlap && t.Overlap-ms <= MaxOverlap.Milliseconds()
 }
 
-// The flags of a token are what a verification must know of its record.
+// The flags of a token are what a verification must know about its record.
 const (
 	// FlagLimited: the token has an expiry, scopes or addresses.
 	FlagLimited = 1 << iota
-	// FlagRotated: the secret of the generation before may still be good.
+	// FlagRotated: the secret of the previous generation may still be valid.
 	FlagRotated
 )
 
-// Flags are what a verification must know of the token's record.
+// Flags returns what a verification must know about the token's record.
 func (t Token) Flags() (f byte) {
 	if t.Limited() {
 		f |= FlagLimited
@@ -111,7 +111,7 @@ type TokenHead struct {
 	Created, Expires, Revoked int64 // as in Token
 }
 
-// ParseTokenHead reads only the head.
+// ParseTokenHead decodes only the head of a token's record.
 func ParseTokenHead(id keys.ID, b []byte) (TokenHead, error) {
 	if len(b) < tokenHead || b[0] != 1 {
 		return TokenHead{}, fmt.Errorf("%w: token %s has an unknown form", disk.ErrDamaged, id)
@@ -123,7 +123,7 @@ func ParseTokenHead(id keys.ID, b []byte) (TokenHead, error) {
 	}, nil
 }
 
-// ParseToken reads what [Token.Value] returned.
+// ParseToken decodes the output of [Token.Value].
 func ParseToken(id keys.ID, b []byte) (Token, error) {
 	h, err := ParseTokenHead(id, b)
 	if err != nil {

@@ -10,14 +10,15 @@ import (
 	"gatehouse/storage/disk"
 )
 
-// Usage is what is known of a token's uses, beside when the last one was.
+// Usage describes a token's uses, apart from the time of the last one.
 type Usage struct {
 	Uses   int64
 	Seen   []Seen     // the newest first; each address once, with its latest agent
 	PerDay []DayCount // the uses of each day, the oldest first
 }
 
-// Seen is an address that a token was used from, and when last.
+// Seen is an address from which a token was used, and the time of its last use
+// there.
 type Seen struct {
 	Origin
 	Time int64 // ms
@@ -36,21 +37,21 @@ type DayCount struct {
 }
 
 const (
-	// KeepDays is of how many days a usage has the uses of each.
+	// KeepDays is for how many days a usage has a count.
 	KeepDays = 30
-	// MsOfDay is the length of a day.
+	// MsOfDay is the length of a day in ms.
 	MsOfDay = 24 * 60 * 60 * 1000
 
-	// MaxSeen is how many addresses a usage has.
+	// MaxSeen is how many addresses a usage keeps.
 	MaxSeen = 5
-	// MaxAgent is how many bytes are kept of what a client calls itself.
+	// MaxAgent is how many bytes of a client's agent are kept.
 	MaxAgent = 100
 )
 
 // DayOf numbers the days (UTC) from 1970; ms is a time in it.
 func DayOf(ms int64) int32 { return int32(ms / MsOfDay) }
 
-// Cut bounds what a client says of itself.
+// Cut shortens the client's agent to MaxAgent.
 func (o Origin) Cut() Origin {
 	if len(o.Agent) > MaxAgent {
 		o.Agent = o.Agent[:MaxAgent]
@@ -65,7 +66,8 @@ func (o Origin) AppendTo(b []byte) []byte {
 	return append(append(b, byte(len(o.Agent))), o.Agent...)
 }
 
-// Days returns the uses a day of the last 30 days, the oldest first; ms is now.
+// Days returns the uses on each of the last 30 days, the oldest first; ms is
+// now.
 func (u *Usage) Days(ms int64) []int64 {
 	list := make([]int64, KeepDays)
 	for _, d := range u.PerDay {
@@ -82,9 +84,9 @@ func (u *Usage) Count(day int32, n int64) {
 	*u.at(day) += n
 }
 
-// at is the count of a day, which is made if it is not there. The days too old
-// to be shown go. Their age is not counted from the last day, which a wrong clock may
-// have put ten years ahead.
+// at returns the count of a day, and adds it if it is missing. It drops days that are
+// too old to be shown. It does not measure their age from the last day, because a
+// wrong clock may have put that ten years ahead.
 func (u *Usage) at(day int32) *int64 {
 	at, ok := slices.BinarySearchFunc(u.PerDay, day, func(d DayCount, day int32) int { return int(d.Day) - int(day) })
 	if !ok {
@@ -98,8 +100,8 @@ func (u *Usage) at(day int32) *int64 {
 }
 
 // Saw notes an origin. An address counts once: a client that changes its agent with
-// each request must not drive out where others come from. Of what happened in
-// one millisecond, what is noted later is later.
+// each request must not displace the addresses of others. Within one millisecond,
+// the order of the calls decides.
 func (u *Usage) Saw(v Seen) {
 	if !v.Address.IsValid() {
 		return
@@ -119,7 +121,7 @@ func (u *Usage) Saw(v Seen) {
 	}
 }
 
-// Add takes in another usage.
+// Add adds another usage.
 func (u *Usage) Add(v *Usage) {
 	for _, d := range v.PerDay {
 		u.Count(d.Day, d.N)
@@ -129,8 +131,9 @@ func (u *Usage) Add(v *Usage) {
 	}
 }
 
-// Believed replaces the times after limit, in ms, and reports whether there were any.
-// What was counted on a day after it was on the day of instead.
+// Believed replaces times after limit by instead, both in ms, and reports whether
+// there were any. It moves uses that were counted on later days to the day of
+// instead.
 func (u *Usage) Believed(limit, instead int64) (changed bool) {
 	if limit == math.MaxInt64 {
 		return false
@@ -154,8 +157,9 @@ func (u *Usage) Believed(limit, instead int64) (changed bool) {
 	return changed || n > 0
 }
 
-// UsageRecord is what the index has of a token's uses. It is kept apart from the
-// token's record, so that using a token never touches what says whether it lives:
+// UsageRecord is what the index has about a token's uses. It is separate from the
+// token's record, so that using a token never touches the record that says
+// whether the token is live:
 //
 //	last use 8 | mark | uses | days: how many, then gap and uses of each |
 //	origins: how many, then time, address and agent of each
@@ -164,11 +168,11 @@ func (u *Usage) Believed(limit, instead int64) (changed bool) {
 // before them.
 type UsageRecord struct {
 	Used LastUse
-	Mark uint64 // the last block of the log of uses whose uses are counted in
+	Mark uint64 // the last block of the log of uses that is counted in this record
 	Usage
 }
 
-// Take takes in what another record has, its mark apart.
+// Take adds another record, except its mark.
 func (r *UsageRecord) Take(v *UsageRecord) {
 	r.Used = max(r.Used, v.Used)
 	r.Add(&v.Usage)
@@ -194,13 +198,13 @@ func (r *UsageRecord) Value() []byte {
 	return b
 }
 
-// Believed replaces the times after limit, in ms.
+// Believed replaces times after limit by instead; both are in ms.
 func (r *UsageRecord) Believed(limit, instead int64) {
 	r.Used = r.Used.Believed(limit, instead)
 	r.Usage.Believed(limit, instead)
 }
 
-// ParseUsage reads what Value returned.
+// ParseUsage decodes the output of Value.
 func ParseUsage(b []byte) (r UsageRecord, err error) {
 	c := Cutter{Rest: b}
 	r.Used = LastUse(binary.BigEndian.Uint64(c.Bytes(8)))

@@ -16,40 +16,41 @@ type User struct {
 	Name    string    `json:"name,omitempty"`
 	Source  string    `json:"source"`
 	Created int64     `json:"created"`           // ms
-	StateAt int64     `json:"stateAt,omitempty"` // ms; when it came into its state; 0: not known, or it was never in another
+	StateAt int64     `json:"stateAt,omitempty"` // ms; when the current state began; 0: unknown, or the state has never changed
 
-	Identities []Identity `json:"identities,omitempty"` // in the order in which they came
-	Fixed      bool       `json:"fixed,omitempty"`      // the uid follows no identity: an administrator chose it, or took away the one that made the user
-	LastLogin  int64      `json:"lastLogin,omitempty"`  // ms; of those by an identity
+	Identities []Identity `json:"identities,omitempty"` // in the order in which they were added
+	Fixed      bool       `json:"fixed,omitempty"`      // the uid follows no identity: an administrator chose it, or removed the identity that made the user
+	LastLogin  int64      `json:"lastLogin,omitempty"`  // ms; the last login by an identity
 
 	Password []byte `json:"password,omitempty"` // an argon2id hash, sealed
 }
 
 // Where users come from.
 const (
-	// SourceLocal is the source of users whose password Gatehouse keeps.
+	// SourceLocal is the source of users with a password in Gatehouse.
 	SourceLocal = "local"
-	// SourceLDAP is the source of users that the directory knows.
+	// SourceLDAP is the source of users in the directory.
 	SourceLDAP = "ldap"
 )
 
-// Identity is how a user is known elsewhere: by a directory or a provider, and
-// by what that never gives to a second person (entryUUID, objectGUID, an OAuth
+// Identity identifies a user in a directory or at a provider, by an identifier
+// that is never given to a second person (entryUUID, objectGUID, an OAuth
 // subject). The subject decides who somebody is, never a name, a DN or a mail.
 type Identity struct {
 	Source  string `json:"source"` // SourceLDAP, or a provider's name
 	Subject string `json:"subject"`
 }
 
-// Local reports whether Gatehouse keeps the user's password.
+// Local reports whether the user has a password in Gatehouse.
 func (u User) Local() bool { return u.Source == SourceLocal }
 
-// Only reports whether a source is all that a user is known by.
+// Only reports whether all of a user's identities are of one source and there
+// is no password.
 func (u User) Only(source string) bool {
 	return !u.Local() && len(u.Subjects(source)) == len(u.Identities)
 }
 
-// Subjects lists by what a source knows the user, the oldest first.
+// Subjects lists the user's subjects in a source, the oldest first.
 func (u User) Subjects(source string) (list []string) {
 	for _, id := range u.Identities {
 		if id.Source == source {
@@ -59,14 +60,15 @@ func (u User) Subjects(source string) (list []string) {
 	return list
 }
 
-// NamedBy reports whether the user's uid follows the addresses of an identity:
-// the one that made the user, as long as the user has it.
+// NamedBy reports whether the user's uid follows the addresses of an identity.
+// Only the identity that made the user can rename it, as long as the user has
+// that identity.
 func (u User) NamedBy(id Identity) bool {
 	return !u.Local() && !u.Fixed && len(u.Identities) > 0 && u.Identities[0] == id
 }
 
-// Become brings a user into a state; now is in ms. The time of the state is later than
-// that of the one before, even if the clock was set back: a restore goes by which came last.
+// Become sets the user's state; now is in ms. The time of the state is later than that of
+// the previous one, even if the clock was set back: a restore relies on the order.
 func (u *User) Become(state UserState, now int64) {
 	u.State, u.StateAt = state, max(now, u.StateAt+1)
 }
@@ -80,7 +82,7 @@ func (u User) Value() ([]byte, error) {
 	return append(u.Owner().AppendHead(nil), rest...), err
 }
 
-// ParseUser reads what [User.Value] returned.
+// ParseUser decodes the output of [User.Value].
 func ParseUser(id UserID, b []byte) (User, error) {
 	o, rest, err := ParseOwner(id, b)
 	if err != nil {

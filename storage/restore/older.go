@@ -17,15 +17,15 @@ import (
 	"gatehouse/storage/record"
 )
 
-// older reads the ends in the store that is replaced: in the records of its checkpoint and
-// then of its log, and in those of its index. The log alone would not do: it loses its
-// oldest part, and may be what is damaged or gone. Of a damaged store it reads as much as
-// it can.
+// older reads the ends in the store that is being replaced: from the records of its
+// checkpoint, then of its log, and from those of its index. The log alone is not enough:
+// its oldest part is dropped over time, and it may be damaged or missing. If the store is
+// damaged, older reads as much as it can.
 type older struct {
 	record.Ends
-	last   uint64   // record of the log
-	unread []string // what could not be read
-	found  bool     // a record that verifies
+	last   uint64   // the last record of the log
+	unread []string // the parts that could not be read
+	found  bool     // a record has verified
 	seals  *keys.Seals
 }
 
@@ -36,7 +36,7 @@ func (e *older) takeOp(o record.Op) error {
 	}
 	b, err := e.seals.Open(o.Key, o.Value)
 	if err != nil {
-		return nil // of a damaged store, as much as can be read
+		return nil // read as much as possible of a damaged store
 	}
 	e.found = true
 	e.Take(o.Key, b)
@@ -63,7 +63,7 @@ func (e *older) readLog(ctx context.Context, store string, key [32]byte, progres
 		if jr.Sequence%4096 == 0 {
 			progress("Reading the records of the older store", int(jr.Sequence), 0)
 		}
-		if jr.Sequence > covered { // else what the checkpoint says of a user is later
+		if jr.Sequence > covered { // otherwise the checkpoint has a later state of the user
 			if _, ops, err := record.CutEntry(jr); err == nil {
 				record.EachOp(ops, e.takeOp)
 			}
@@ -78,15 +78,15 @@ func (e *older) readLog(ctx context.Context, store string, key [32]byte, progres
 	}
 	if errors.Is(err, journal.ErrEmpty) || err == nil && e.last == 0 {
 		err = nil
-		if !disk.Exists(filepath.Join(store, "restored")) { // else it was to begin with the first start
+		if !disk.Exists(filepath.Join(store, "restored")) { // otherwise the log would have begun with the first start
 			e.unread = append(e.unread, dir)
 		}
 	}
 	return err
 }
 
-// readCheckpoint returns the record up to which the checkpoint has everything; 0 when
-// not all of it can be read.
+// readCheckpoint returns the record up to which the checkpoint has everything, or 0
+// if it can't be read completely.
 func (e *older) readCheckpoint(ctx context.Context, f io.Reader) (covered uint64, err error) {
 	in, err := backup.Open(f)
 	if err != nil {
@@ -102,9 +102,9 @@ func (e *older) readCheckpoint(ctx context.Context, f io.Reader) (covered uint64
 	return in.Manifest.Sequence, nil
 }
 
-// readIndex adds the ends that are in the index. When checkpoint and log were read,
-// it knows of no more; but of a log that was taken away, or of its last segments, it
-// may be all that is left. An index that can't be read adds nothing. It is read by way of
+// readIndex adds the ends in the index. If checkpoint and log were read, the index has no
+// others. But if the log or its last segments are gone, the index may be the only record
+// of those ends. An index that can't be read adds nothing. readIndex reads it through
 // another directory.
 func (e *older) readIndex(ctx context.Context, store, by string) error {
 	defer os.RemoveAll(by)

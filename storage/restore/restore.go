@@ -33,22 +33,23 @@ import (
 // Result says what a restore did.
 type Result struct {
 	backup.Manifest
-	Revoked int      // tokens and users whose end came after the backup, and holds
-	Unread  []string // what could not be read of the older store: an end that only this had is lost
+	Revoked int      // tokens and users that ended after the backup, and stay ended
+	Unread  []string // parts of the older store that could not be read: an end that only they had is lost
 	Kept    string   // where the older store is now; empty: there was none
 	NoKey   string   // where the key file must be put; empty: it is there
-	Former  bool     // the backup is of a version that does not authenticate its date, and has no audit log
+	Former  bool     // the backup has the version that does not authenticate its date and has no audit log
 }
 
-// Options say how to restore. All are needed.
+// Options say how to restore. All are required.
 type Options struct {
 	KeyFile  string
-	Holder   string                          // how a second process is told who holds the directory
+	Holder   string                          // names this process to a second one that finds the directory locked
 	Progress func(step string, done, of int) // of: how much; 0: not known
 
-	// Finish opens the staged directory, which makes the store's index, and ends there
-	// what has ended in the older store, of which last was the last record (0: there was
-	// none). It returns how many tokens and users that revoked.
+	// Finish opens the staged directory, which builds the store's index, and ends the
+	// tokens and users in it that have ended in the older store. last is the last record
+	// of the older store, or 0 if there was no older store. Finish returns how many
+	// tokens and users it has ended.
 	Finish func(ctx context.Context, stage string, m backup.Manifest, ends record.Ends, last uint64) (revoked int, err error)
 }
 
@@ -62,15 +63,16 @@ type run struct {
 	old        older
 }
 
-// Run puts a backup into a data directory that no process holds. Into an
-// empty one it goes as it is. Over an older store it goes with the ends that this
-// knows, which hold; the older store is moved aside.
+// Run puts a backup into a data directory that no process holds. In an empty
+// directory it restores the backup as it is. If there is an older store, Run adds
+// the ends that the older store knows, so that everything ended stays ended, and
+// moves the older store aside.
 //
-// A backup that is damaged, cut off, put together from several or of another
-// installation is refused. So is all of it when ctx ends.
+// Run refuses a backup that is damaged, cut short, combined from several, or
+// from another installation. It also gives up when ctx ends.
 func Run(ctx context.Context, from io.Reader, dir string, opts Options) (result Result, err error) {
 	r := &run{Options: opts, ctx: ctx, dir: dir, stage: Stage(dir)}
-	if r.in, err = backup.Open(from); err != nil { // before anything is made
+	if r.in, err = backup.Open(from); err != nil { // before creating anything
 		return result, err
 	}
 	result.Manifest, result.Former = r.in.Manifest, r.in.Former()
@@ -125,12 +127,12 @@ func (r *run) run(result *Result) (err error) {
 	return err
 }
 
-// Stage is where a restore makes the new store in a data directory. What a killed one left
-// there, the next start or restore removes.
+// Stage returns where a restore builds the new store in a data directory. The next start
+// or restore removes what a killed restore has left there.
 func Stage(dir string) string { return filepath.Join(dir, "restore.tmp") }
 
-// lookAtOlder reads the store that is in the directory, if there is one, and
-// makes sure that the key fits the backup.
+// lookAtOlder reads the store in the directory, if there is one, and checks
+// that the key fits the backup.
 func (r *run) lookAtOlder() error {
 	store := filepath.Join(r.dir, "store")
 	fresh, err := disk.Empty(store)
@@ -171,9 +173,10 @@ func (r *run) lookAtOlder() error {
 	return err
 }
 
-// checkKeyring makes sure that the older store's keys are those of the backup. A keyring
-// that is damaged or gone is a reason to restore. The backup's has the same root, if the
-// store is of the same installation: what is read then verifies.
+// checkKeyring checks that the older store has the keys of the backup. A damaged or
+// missing keyring is not an error: it may be the reason for the restore. The backup's
+// keyring has the same root if the store belongs to the same installation; then the
+// records of the older store verify with it.
 func (r *run) checkKeyring(file keys.File, ring keys.Ring) error {
 	name := filepath.Join(r.dir, "store", "keyring")
 	b, err := os.ReadFile(name)
@@ -190,8 +193,8 @@ func (r *run) checkKeyring(file keys.File, ring keys.Ring) error {
 	return err
 }
 
-// layOut lays a store out that has the backup as its checkpoint, its log, and
-// no index yet.
+// layOut lays out a store with the backup as its checkpoint and its log, and
+// without an index.
 func (r *run) layOut() error {
 	store := filepath.Join(r.stage, "store")
 	if err := os.MkdirAll(store, 0o700); err != nil {
@@ -205,7 +208,7 @@ func (r *run) layOut() error {
 	if err := stageCheckpoint(filepath.Join(store, "checkpoint"), in, step); err != nil {
 		return err
 	}
-	if r.key != nil { // else the first start looks
+	if r.key != nil { // otherwise the first start checks
 		if err := in.Authentic(*r.key); err != nil {
 			return err
 		}
@@ -249,16 +252,17 @@ func stageJournal(dir string, in *backup.Reader, step func() error) error {
 	return errors.Join(err, l.Close())
 }
 
-// keepClock brings over what the older store knows of the clock.
+// keepClock copies what the older store knows about the clock.
 func (r *run) keepClock() error {
 	b, err := os.ReadFile(filepath.Join(r.dir, "store", "clock"))
 	if err != nil {
-		return nil // it can't be read: then nothing is known
+		return nil // unreadable: then nothing is known
 	}
 	return disk.WriteFile(filepath.Join(r.stage, "store", "clock"), b)
 }
 
-// swap puts the staged store in its place in one step, and the older one aside.
+// swap moves the staged store to its place and the older one aside, in one
+// step.
 func (r *run) swap() (kept string, err error) {
 	staged, store, dir := filepath.Join(r.stage, "store"), filepath.Join(r.dir, "store"), r.dir
 	fresh, err := disk.Empty(store)
@@ -271,8 +275,9 @@ func (r *run) swap() (kept string, err error) {
 		}
 		return "", errors.Join(os.Rename(staged, store), disk.SyncDir(dir))
 	}
-	// The staged store goes to where the older one will be, and then they change
-	// places: no step leaves the older one where the next restore clears up.
+	// First the staged store moves to the place for the older one, and then the
+	// two change places. So the older store is never in a directory that the
+	// next restore removes.
 	kept = filepath.Join(dir, "before-restore-"+time.Now().UTC().Format("20060102T150405.000000000Z"))
 	if err := os.Rename(staged, kept); err != nil {
 		return "", err

@@ -17,7 +17,8 @@ import (
 	"gatehouse/storage/restore"
 )
 
-// installation is a data directory with keys and a log, as far as a restore looks at it.
+// installation is a data directory with keys and a log, with everything that a restore
+// reads.
 type installation struct {
 	dir  string
 	ring keys.Ring
@@ -37,7 +38,7 @@ func install(t *testing.T) installation {
 	return installation{dir, ring}
 }
 
-// log opens the log for what fn does with it.
+// log opens the log and passes it to fn.
 func (i installation) log(t *testing.T, fn func(j *journal.Journal)) {
 	t.Helper()
 	j, err := journal.Open(filepath.Join(i.dir, "store", "journal"), i.ring.Derive("journal"), journal.Options{Create: true, SegmentSize: 8 << 10})
@@ -63,7 +64,7 @@ func (i installation) change(t *testing.T, key, value []byte) {
 	})
 }
 
-// backup is one of the log, without records.
+// backup returns a backup of the log, without records.
 func (i installation) backup(t *testing.T) []byte {
 	t.Helper()
 	keyring, err := os.ReadFile(filepath.Join(i.dir, "store", "keyring"))
@@ -88,7 +89,7 @@ func (i installation) backup(t *testing.T) []byte {
 	return out.Bytes()
 }
 
-// restored restores a backup, and returns what Finish was told.
+// restored restores a backup, and returns the arguments of Finish.
 func restored(b []byte, dir string, refused error) (r restore.Result, ends record.Ends, last uint64, err error) {
 	r, err = restore.Run(context.Background(), bytes.NewReader(b), dir, restore.Options{
 		KeyFile: filepath.Join(dir, "key"), Holder: "a test", Progress: func(string, int, int) {},
@@ -117,8 +118,8 @@ func tree(t *testing.T, dir string) (files []string) {
 
 var user = record.User{ID: 7, State: record.UserDisabled, UID: "alice@example.com", Source: record.SourceLocal, StateAt: 5}
 
-// A restore finds what has ended in the older store, wherever that is still written, and
-// keeps the store aside.
+// A restore finds what has ended in the older store, in every place that still records
+// it, and keeps the store aside.
 func TestRunOverAStore(t *testing.T) {
 	token := keys.NewID(1)
 	i := install(t)
@@ -174,8 +175,8 @@ func TestRunOverAStore(t *testing.T) {
 	}
 }
 
-// Into an empty directory a backup goes without its key, and the first start looks whether
-// it is right; with another key it is refused.
+// A backup can be restored into an empty directory without its key. The first start
+// checks the key that is put there. A restore with a wrong key is refused.
 func TestRunElsewhere(t *testing.T) {
 	i := install(t)
 	i.change(t, []byte("first"), nil)

@@ -1,6 +1,7 @@
-// Package storagetest is what tests of a store, and of what stands on one, have
-// in common: a clock that they move, and a log that they read. It imports
-// nothing of ours, so that the tests within package storage can use it too.
+// Package storagetest has what tests of a store, and of packages that use one,
+// have in common: a clock that they move, and a log that they read. It imports
+// no other package of Gatehouse, so that the tests in package storage can use
+// it too.
 package storagetest
 
 import (
@@ -10,15 +11,15 @@ import (
 	"time"
 )
 
-// Clock is the time on a computer: what its clock says, and for how long it has
-// run. Both stand until they are moved.
+// Clock is the time on a computer: its wall clock, and the time since it was
+// started. Both stand still until a test moves them.
 type Clock struct {
 	mu   sync.Mutex
 	at   time.Time
 	boot time.Duration
 }
 
-// NewClock returns a clock that stands at a moment.
+// NewClock returns a clock that shows a given time.
 func NewClock(at time.Time) *Clock { return &Clock{at: at, boot: time.Hour} }
 
 // Now reads the clock.
@@ -28,17 +29,17 @@ func (c *Clock) Now() time.Time {
 	return c.at
 }
 
-// Milli reads the clock in milliseconds since 1970, as the store counts.
+// Milli reads the clock in milliseconds since 1970, the unit of the store.
 func (c *Clock) Milli() int64 { return c.Now().UnixMilli() }
 
-// Boot is for how long the computer has run.
+// Boot returns the time since the computer was started.
 func (c *Clock) Boot() time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.boot
 }
 
-// Pass lets time pass: the clock moves on, and the computer runs for longer.
+// Pass lets time pass: both the clock and the time since the start advance.
 func (c *Clock) Pass(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -46,15 +47,15 @@ func (c *Clock) Pass(d time.Duration) {
 	c.boot += d
 }
 
-// Move moves what the clock says by d, back when d is negative, as an
-// administrator or a time server does: no time passes.
+// Move sets the clock forward by d, or back if d is negative, as an
+// administrator or a time server does. No time passes.
 func (c *Clock) Move(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.at = c.at.Add(d)
 }
 
-// Set moves what the clock says to a moment. No time passes.
+// Set sets the clock. No time passes.
 func (c *Clock) Set(at time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -1,12 +1,12 @@
-// Package surplus finds the users of whom too many revoked tokens are kept, and has the
-// records beyond [Keep] dropped.
+// Package surplus finds the users who have too many records of revoked tokens, and has
+// the records beyond [Keep] dropped.
 //
-//	Note      counts revocations; a user who had enough of them is looked at
-//	Walk      finds, in a walk over all tokens, the users of before the start
-//	Run       looks at one user after the other, until the store closes
+//	Note      counts revocations; users with enough of them are checked
+//	Walk      finds, in a walk over all tokens, users with revocations from before the start
+//	Run       checks one user after the other, until the store closes
 //
-// It keeps no record and reads none itself. That a token was revoked lasts: only the
-// record of it goes.
+// It keeps no record and reads none itself. It never undoes a revocation: the
+// token's end stays, only its record goes.
 package surplus
 
 import (
@@ -21,10 +21,10 @@ import (
 	"gatehouse/storage/record"
 )
 
-// Keep is how many revoked tokens of a user the store keeps the records of, for
-// listings: those revoked last, and at times up to twice as many. Of each other it keeps
-// the end alone. Without that bound a script that makes a token for each of its runs, and
-// revokes it, would fill the disk.
+// Keep is the number of records of revoked tokens that the store keeps for each user, for
+// listings: those revoked last, and at times up to twice as many. For every other revoked
+// token it keeps only the end. Without that bound a script that makes a token for each of
+// its runs, and revokes it, would fill the disk.
 const Keep = 100
 
 // Token is a revoked token in the order of the revocations.
@@ -33,10 +33,10 @@ type Token struct {
 	ID keys.ID
 }
 
-// Options are what the records are read and dropped by.
+// Options are the functions that read and drop the records.
 type Options struct {
-	// Revoked returns some of a user's revoked tokens, those that follow a place, and the
-	// next place: empty when there are no more. The first place is empty.
+	// Revoked returns some of a user's revoked tokens after a place, and the next place,
+	// which is empty when there are no more tokens. The first place is empty, too.
 	Revoked func(owner record.UserID, after string) (list []Token, next string, err error)
 	// Drop drops the records of revoked tokens.
 	Drop func([]Token) error
@@ -45,8 +45,8 @@ type Options struct {
 	Log     *slog.Logger
 }
 
-// Finder finds the users of whom too many revoked tokens are kept. Its methods may be
-// called from many goroutines.
+// Finder finds the users who have too many records of revoked tokens. Its methods may
+// be called from many goroutines.
 type Finder struct {
 	o       Options
 	mu      sync.Mutex
@@ -101,7 +101,7 @@ func (p *Finder) Run() {
 			if errors.Is(err, disk.ErrClosed) {
 				return
 			}
-			if err != nil && !errors.Is(err, disk.ErrNoSpace) { // there is time: a later look finds them again
+			if err != nil && !errors.Is(err, disk.ErrNoSpace) { // no hurry: a later run finds them again
 				p.o.Log.Warn("records of revoked tokens are not yet dropped", "error", err)
 			}
 		}
@@ -131,8 +131,8 @@ func (p *Finder) DropOf(owner record.UserID) error {
 	}
 }
 
-// Walk counts the revoked tokens of one user after the other in a walk over all, which a
-// checkpoint makes: Note was not told of those of before the start.
+// Walk counts the revoked tokens of each user during the walk that a checkpoint makes
+// over all tokens: Note does not know the revocations from before the start.
 type Walk struct {
 	owner record.UserID
 	n     int

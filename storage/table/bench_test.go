@@ -17,9 +17,9 @@ import (
 	"gatehouse/storage/table"
 )
 
-// BenchmarkTable fills tables of a thousand, a million and ten million tokens,
-// and tells what one takes of memory, and how long it is written at a stop and
-// loaded at a start. With -short the largest is left out.
+// BenchmarkTable fills tables of a thousand, a million and ten million tokens.
+// It reports the memory for one token, and how long it takes to write the table
+// at a stop and to load it at a start. With -short it leaves out the largest.
 func BenchmarkTable(b *testing.B) {
 	for _, n := range []int{1e3, 1e6, 1e7} {
 		if n > 1e6 && testing.Short() {
@@ -32,7 +32,7 @@ func BenchmarkTable(b *testing.B) {
 func benchTable(b *testing.B, n int) {
 	tab, seals := table.New(), keys.Ring{}.Seals()
 	owner := tab.Owners.Set(record.Owner{ID: 7, UID: "alice@example.com"})
-	for range 2 { // what was freed just now goes back at the second time
+	for range 2 { // the second call returns what the first has freed
 		debug.FreeOSMemory()
 		time.Sleep(100 * time.Millisecond)
 	}
@@ -46,7 +46,7 @@ func benchTable(b *testing.B, n int) {
 		tab.Put(table.Entry{ID: id, Owner: owner, Used: record.CreatedAt(int64(i))})
 		if at := r.IntN(i + 1); i < len(ids) {
 			ids[i] = id
-		} else if at < len(ids) { // any token with the same chance, as whoever is looked up next
+		} else if at < len(ids) { // any token with the same chance, like the next one to be looked up
 			ids[at] = id
 		}
 	}
@@ -70,7 +70,7 @@ func benchTable(b *testing.B, n int) {
 	}
 	again := time.Since(start)
 	ids = ids[:min(n, len(ids))]
-	b.ResetTimer() // which forgets what was reported before
+	b.ResetTimer() // this forgets earlier reports
 	b.ReportMetric(each, "B/token")
 	b.ReportMetric(float64(stop.Milliseconds()), "ms/stop")
 	b.ReportMetric(float64(again.Milliseconds()), "ms/start")
@@ -88,7 +88,8 @@ func all(byte) bool { return true }
 
 func never() error { return nil }
 
-// anonymous is how much memory of this process is not that of files, in bytes.
+// anonymous returns how much memory of this process does not belong to files,
+// in bytes.
 func anonymous(b *testing.B) (bytes int64) {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {

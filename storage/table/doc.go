@@ -3,7 +3,7 @@
 // projection of the log. It knows its [Table.Position], the changes after that are
 // applied to it, and it is loaded from a [File] that may be older than the log.
 //
-//	Open    the file of the last stop or checkpoint; its head says of which position it is
+//	Open    the file of the last stop or checkpoint; its head has its position
 //	Users   the users, and with them the tokens that the changes after that position name
 //	Put     applies a change: the token is there at once, also if its shard is not
 //	Load    loads a shard, in the background, or when a token in it is asked for; what

@@ -14,8 +14,8 @@ import (
 	"gatehouse/storage/record"
 )
 
-// The file is written as the format of the store says. What is compared here is
-// explained at TestEncodings of package storage.
+// The file is written as the store's format says. TestEncodings of package
+// storage explains what is compared here.
 func TestEncodings(t *testing.T) {
 	used := record.UsedAt(1 << 40)
 	moment := Moment{Position: journal.Position{Sequence: 9, Hash: [32]byte{4, 31: 5}}, Uses: 5}
@@ -23,7 +23,7 @@ func TestEncodings(t *testing.T) {
 	if former := head[len(head)-16:]; string(former) != string(make([]byte, 16)) {
 		t.Errorf("got %x at the end, want zeros", former)
 	}
-	binary.BigEndian.PutUint64(head[len(head)-16:], 6) // as earlier versions did
+	binary.BigEndian.PutUint64(head[len(head)-16:], 6) // as earlier versions wrote it
 	binary.BigEndian.PutUint64(head[len(head)-8:], 7)
 	tab := New()
 	tab.Owners.Set(record.Owner{ID: 3, Epoch: 3, State: record.UserDisabled, UID: "alice@example.com"})

@@ -18,19 +18,21 @@ import (
 	"gatehouse/storage/record"
 )
 
-// File is the table as a stop or a checkpoint left it: to read it takes a twentieth of
-// the time that it takes to read the records. It has every change up to its position
-// in the log. A checkpoint writes it while changes go on, and what came after that
-// position may be in it or not.
+// File is the table as a stop or a checkpoint wrote it. Reading it takes a twentieth
+// of the time for reading the records. It has every change up to its position in the
+// log. A checkpoint writes it while changes go on, so it may or may not have later
+// changes.
 //
 //	head: magic | position 40 | end of the log of uses 8 | 16 zero bytes |
 //	      offset and length of each of the parts
 //	parts: the users, and of each shard the tokens
 //
-// Earlier versions named in the 16 bytes a segment of the log of uses that the index
-// lacked. It is recovered like the others now, so they are not read.
+// In the 16 bytes, earlier versions named a segment of the log of uses that the
+// index lacked. That segment is now recovered like the others, so the bytes are not
+// read.
 //
-// Head and parts are sealed. A part that does not verify is read from the index.
+// Head and parts are sealed. If a part does not verify, its tokens are read from
+// the index.
 type File struct {
 	Moment
 
@@ -39,15 +41,15 @@ type File struct {
 	parts   [1 + Shards]part
 	table   *Table // to load into
 	live    func(key byte) bool
-	stale   bool     // it is not of the end of the log
-	owners  []uint32 // by their numbers in the file, those that they have now
+	stale   bool     // the file is older than the end of the log
+	owners  []uint32 // the current number of each owner, by the number in the file
 	loading [Shards]sync.Mutex
 }
 
-// Moment says what a table has.
+// Moment says how far a table is complete.
 type Moment struct {
 	Position journal.Position
-	Uses     uint64 // the end of the log of uses, of which it has all; 0: it may lack the last uses
+	Uses     uint64 // it has all uses up to this end of their log; 0: it may lack the last uses
 }
 
 func (m Moment) append(b []byte) []byte {
@@ -83,12 +85,12 @@ func partKey(m Moment, part int) []byte {
 
 var headKey = []byte("T head")
 
-// FileSize is about how many bytes WriteFile takes.
+// FileSize returns about how many bytes WriteFile writes.
 func (t *Table) FileSize() uint64 { return uint64(t.Owners.Len()*64 + t.Len()*slotInFile) }
 
-// WriteFile writes the table, of that moment, while it changes. It replaces an older
-// file, which stays when there is an error. It does not sync: a file that is not whole
-// does not verify.
+// WriteFile writes the table as of that moment, while the table may change. It
+// replaces an older file, which stays if there is an error. It does not sync: an
+// incomplete file does not verify.
 func (t *Table) WriteFile(name string, seals *keys.Seals, m Moment) error {
 	f, err := os.CreateTemp(filepath.Dir(name), ".table-*")
 	if err != nil {
@@ -119,7 +121,7 @@ func (t *Table) write(f *os.File, seals *keys.Seals, m Moment) error {
 		head = binary.BigEndian.AppendUint64(head, uint64(offset))
 		head = binary.BigEndian.AppendUint32(head, uint32(len(sealed)))
 		offset += int64(len(sealed))
-		runtime.Gosched() // a checkpoint is no reason for a request to wait
+		runtime.Gosched() // let requests run during a checkpoint
 		if _, err := w.Write(sealed); err != nil {
 			return err
 		}
@@ -145,7 +147,7 @@ func (o *Owners) appendTo(b []byte) []byte {
 }
 
 // appendTo writes each slot: rest 12 | owner 4 | kid 1 | generation 1 | flags 1 |
-// last use 6. What the index does not have of its uses is in their log.
+// last use 6. Uses that the index does not have are in their log.
 func (sh *shard) appendTo(b []byte) []byte {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -204,9 +206,10 @@ func (f *File) part(n int) ([]byte, error) {
 	return f.seals.Open(partKey(f.Moment, n), b)
 }
 
-// Users loads the users into a table, which will load its tokens from the file, too. Of
-// those it leaves out whose key is not live any more. A stale file is not of the end
-// of the log: the caller applies what came after it, and users may be removed by then.
+// Users loads the users into a table, which will then also load its tokens from the
+// file. Tokens of keys that are no longer live are left out. A stale file is older than
+// the end of the log: the caller applies the later changes, and some of its users may
+// be removed by then.
 func (f *File) Users(t *Table, live func(key byte) bool, stale bool) error {
 	f.table, f.live, f.stale = t, live, stale
 	b, err := f.part(ownersPart)
@@ -225,8 +228,8 @@ func (f *File) Users(t *Table, live func(key byte) bool, stale bool) error {
 	return nil
 }
 
-// Load loads one shard of the table, unless it is there. Callers that ask for a token
-// before its shard is loaded do not wait for the others.
+// Load loads one shard of the table, unless it is loaded already. Callers that ask
+// for a token before its shard is loaded do not wait for the others.
 func (f *File) Load(n byte) error {
 	f.loading[n].Lock()
 	defer f.loading[n].Unlock()
@@ -245,11 +248,11 @@ func (f *File) Load(n byte) error {
 		s := slot{rest: [12]byte(b), kid: b[16], generation: b[17], flags: b[18], used: [6]byte(b[19:])}
 		number := binary.BigEndian.Uint32(b[12:])
 		if int(number) >= len(f.owners) || !f.live(s.kid) {
-			continue // a retired key: the token is dead; or the log has user and token
+			continue // the key is retired and the token dead; or the log has both user and token
 		}
 		s.owner = f.owners[number]
 		if f.stale && f.table.Owners.At(s.owner).State == record.UserRemoved {
-			continue // since then
+			continue // changed since then
 		}
 		sh.load(s.entry(s.id(n)))
 	}
@@ -257,14 +260,14 @@ func (f *File) Load(n byte) error {
 	return nil
 }
 
-// LoadAll loads all the shards, by as many workers as there are processors, until stop
+// LoadAll loads all shards, with as many workers as there are processors, until stop
 // returns an error.
 func (f *File) LoadAll(stop func() error) error {
 	var next atomic.Int32
 	if err := inParallel(func() error { return f.loadFrom(&next, stop) }); err != nil {
 		return err
 	}
-	f.owners = nil // that was 4 bytes a user
+	f.owners = nil // frees 4 bytes a user
 	return nil
 }
 
@@ -276,7 +279,7 @@ func (f *File) loadFrom(next *atomic.Int32, stop func() error) error {
 		if err := f.Load(byte(n)); err != nil {
 			return err
 		}
-		runtime.Gosched() // to requests that wait for the next
+		runtime.Gosched() // let requests run that wait for the next shard
 	}
 	return nil
 }

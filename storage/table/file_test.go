@@ -19,7 +19,7 @@ import (
 	"gatehouse/storage/table"
 )
 
-// retired is the number of a key whose tokens are dead.
+// retired is the number of a key with dead tokens.
 const retired = 9
 
 func live(key byte) bool { return key != retired }
@@ -59,8 +59,8 @@ func same(t *testing.T, got *table.Table, want map[keys.ID]table.Entry) {
 	}
 }
 
-// A table is loaded from its file, and what was applied after the file's position
-// stays, whether it came before a shard was loaded or after.
+// A table is loaded from its file. Changes after the file's position stay, no
+// matter if they came before or after a shard was loaded.
 func TestFile(t *testing.T) {
 	r, seals := rand.New(rand.NewPCG(5, 6)), keys.Ring{}.Seals()
 	old := table.New()
@@ -86,7 +86,7 @@ func TestFile(t *testing.T) {
 		t.Errorf("got the users %s, want %s", got, want)
 	}
 	apply(t, tab, want, r, 100)
-	for id, w := range want { // one whose shard is not loaded yet
+	for id, w := range want { // a token in a shard that is not loaded yet
 		if tab.Owners.At(w.Owner).State == record.UserRemoved {
 			continue
 		}
@@ -108,7 +108,7 @@ func TestFile(t *testing.T) {
 	same(t, tab, want)
 }
 
-// apply applies changes, as the log has them, to the table and to what it should have.
+// apply applies changes from the log to the table and to its model.
 func apply(t *testing.T, tab *table.Table, want map[keys.ID]table.Entry, r *rand.Rand, n int) {
 	t.Helper()
 	l := loader(tab)
@@ -132,7 +132,7 @@ func apply(t *testing.T, tab *table.Table, want map[keys.ID]table.Entry, r *rand
 			b, err := v.Value()
 			put(record.TokenKey(id), b, err)
 			delete(want, id)
-		case 1: // only its end is kept
+		case 1: // only its end remains
 			if err := l.Apply(record.Op{Key: record.TokenKey(id)}); err != nil {
 				t.Fatal(err)
 			}
@@ -166,8 +166,8 @@ func apply(t *testing.T, tab *table.Table, want map[keys.ID]table.Entry, r *rand
 	}
 }
 
-// A bit that was flipped anywhere is seen: in the head when the file is opened, in a
-// part when that is loaded.
+// A flipped bit is detected anywhere: in the head when the file is opened, in a part
+// when the part is loaded.
 func TestDamagedFile(t *testing.T) {
 	r, seals := rand.New(rand.NewPCG(5, 7)), keys.Ring{}.Seals()
 	old := table.New()
@@ -218,7 +218,8 @@ func (m records) Each(prefix []byte, fn func(key, value []byte) error) error {
 	return nil
 }
 
-// Of the records, the table takes the tokens that are not dead, with their last uses.
+// The table loads the tokens that are not dead from the records, with their last
+// uses.
 func TestLoadRecords(t *testing.T) {
 	m := records{}
 	put := func(key, value []byte, err error) {
@@ -251,10 +252,10 @@ func TestLoadRecords(t *testing.T) {
 		token(2, record.Token{Owner: 2}, 5000): record.UsedAt(5000),
 		token(3, record.Token{Owner: 1}, 1000): record.UsedAt(1001), // as listings show it
 	}
-	token(4, record.Token{Owner: 3}, 0)                          // of a removed user
+	token(4, record.Token{Owner: 3}, 0)                          // its user is removed
 	token(5, record.Token{Owner: 1, Revoked: 5}, 0)              // revoked
-	token(6, record.Token{Owner: 4}, 0)                          // of nobody
-	token(7, record.Token{ID: keys.ID{retired}, Owner: 1}, 5000) // of a retired key
+	token(6, record.Token{Owner: 4}, 0)                          // without a user
+	token(7, record.Token{ID: keys.ID{retired}, Owner: 1}, 5000) // its key is retired
 	tab := table.New()
 	if err := loader(tab).LoadRecords(m); err != nil {
 		t.Fatal(err)

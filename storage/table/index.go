@@ -6,20 +6,20 @@ import (
 	"gatehouse/storage/keys"
 )
 
-// index is the memory of a hash table by open addressing: of places that are 0
-// while they are free.
+// index is the memory of a hash table with open addressing. A place is 0 while
+// it is free.
 type index []*indexPage
 
 type indexPage [pageSize / 4]uint32
 
-// places is how many there are.
+// places returns the number of places.
 func (x index) places() int { return len(x) * len(indexPage{}) }
 
 func (x index) at(place int) *uint32 {
 	return &x[place/len(indexPage{})][place%len(indexPage{})]
 }
 
-// renew gives the pages back, and returns so many free ones.
+// renew gives the pages back, and returns an index of so many free pages.
 func (x index) renew(m *memory, pages int) index {
 	for _, p := range x {
 		m.give((*page)(unsafe.Pointer(p)))
@@ -31,14 +31,14 @@ func (x index) renew(m *memory, pages int) index {
 	return x
 }
 
-// home is where the index has an id, if nobody else is there: the hash scaled
-// to the length, which need be no power of two.
+// home returns the place of an id if no other id is there: the hash, scaled to
+// the length, which need not be a power of two.
 func (sh *shard) home(id keys.ID) int {
 	return int(uint64(place(id)) * uint64(sh.index.places()) >> 32)
 }
 
-// find returns the slot's number and its place in the index; or, when there is
-// none, the place where it would be.
+// find returns the slot's number and its place in the index. If there is no
+// slot, it returns the place where it would be.
 func (sh *shard) find(id keys.ID) (n uint32, at int, ok bool) {
 	places := sh.index.places()
 	if places == 0 {
@@ -65,7 +65,7 @@ func (sh *shard) reserve(n int) {
 	}
 }
 
-// resize makes the index again, of so many pages.
+// resize builds the index again, with so many pages.
 func (sh *shard) resize(pages int) {
 	sh.index = sh.index.renew(sh.memory, pages)
 	for n := range uint32(sh.n) {
@@ -95,7 +95,7 @@ func (sh *shard) unindex(hole int) {
 	*sh.index.at(hole) = 0
 }
 
-// distance is how far it is up from one place of a ring to another.
+// distance returns the number of steps up from one place of a ring to another.
 func distance(from, to, length int) int {
 	if to < from {
 		to += length

@@ -12,24 +12,24 @@ import (
 	"gatehouse/storage/record"
 )
 
-// Loader fills a table by records: by those of the index, all at once, and by the
+// Loader fills a table from the records of the index, all at once, or from the
 // operations of the log, one after the other.
 type Loader struct {
 	Table   *Table
 	Seals   *keys.Seals
-	Live    func(key byte) bool                 // tokens of other keys are dead, and left out
-	Believe func(record.LastUse) record.LastUse // replaces a time that is still to come
+	Live    func(key byte) bool                 // reports whether a key is live; tokens of other keys are dead and left out
+	Believe func(record.LastUse) record.LastUse // replaces a time in the future
 	Stop    func() error                        // ends LoadRecords with its error
 }
 
-// Apply brings into the table what an operation of the log says of a token or a user.
-// The shards may be loaded before or after: what was applied is newer than the file.
+// Apply applies an operation of the log on a token or a user to the table. The shards
+// may be loaded before or after: an applied change is newer than the file.
 func (l Loader) Apply(o record.Op) error {
 	if o.Key[0] != 't' && o.Key[0] != 'u' {
 		return nil
 	}
 	if o.Value == nil && o.Key[0] == 't' {
-		l.Table.Remove(keys.ID(o.Key[1:])) // it was revoked, and only its end is kept
+		l.Table.Remove(keys.ID(o.Key[1:])) // the token was revoked, and only its end is kept
 		return nil
 	}
 	if o.Value == nil {
@@ -56,7 +56,7 @@ func (l Loader) Apply(o record.Op) error {
 	return nil
 }
 
-// DropRemoved takes out the tokens of users who were removed by what was applied.
+// DropRemoved removes the tokens of users whom applied operations have removed.
 func (l Loader) DropRemoved() {
 	var dead []keys.ID
 	l.Table.Each(func(e Entry) {
@@ -69,15 +69,15 @@ func (l Loader) DropRemoved() {
 	}
 }
 
-// Records are those of the index.
+// Records are the records of the index.
 type Records interface {
-	// Each calls fn with the records whose keys have a prefix. It may be called by
-	// many goroutines.
+	// Each calls fn with the records under a prefix. It may be called by many
+	// goroutines.
 	Each(prefix []byte, fn func(key, value []byte) error) error
 }
 
-// LoadRecords loads all users, unless there are some, and all tokens with the last uses
-// that the index has.
+// LoadRecords loads all users, unless the table has users already, and all tokens with
+// the last uses that the index has.
 func (l Loader) LoadRecords(from Records) error {
 	if l.Table.Owners.Len() == 0 {
 		if err := from.Each([]byte{'u'}, l.setOwner); err != nil {
@@ -103,8 +103,8 @@ func (l Loader) setOwner(key, value []byte) error {
 	return err
 }
 
-// loadKey shares the ids out by their first random byte, which is also their shard:
-// the workers never meet.
+// loadKey distributes the ids to workers by their first random byte, which is also
+// their shard. So no two workers touch the same shard.
 func (l Loader) loadKey(from Records, key byte) error {
 	var next atomic.Int32
 	return inParallel(func() error {
@@ -120,8 +120,8 @@ func (l Loader) loadKey(from Records, key byte) error {
 	})
 }
 
-// loadShard reads the last uses first, so that no token is seen with an older one than it
-// has.
+// loadShard reads the last uses first, so that no token ever appears with a last use that
+// is too old.
 func (l Loader) loadShard(from Records, key, shard byte) error {
 	uses := map[keys.ID]record.LastUse{}
 	err := from.Each([]byte{'l', key, shard}, func(k, v []byte) error {
@@ -140,19 +140,20 @@ func (l Loader) loadShard(from Records, key, shard byte) error {
 	})
 }
 
-// load puts a token into the table unless it is dead, or its owner is.
+// load puts a token into the table, unless the token is dead or its owner is
+// removed.
 func (l Loader) load(t record.TokenHead, used record.LastUse) {
 	created := l.Believe(record.CreatedAt(t.Created))
 	used = max(created, l.Believe(used))
 	if used.IsUse() {
-		used = record.UsedAt(used.Shown(created.Ms())) // as raise leaves it
+		used = record.UsedAt(used.Shown(created.Ms())) // the value that raise stores
 	}
 	if v, n, ok := l.Table.Owners.Find(t.Owner); ok && v.State != record.UserRemoved && t.Revoked == 0 {
 		l.Table.Load(Entry{ID: t.ID, Generation: t.Generation, Flags: t.Flags, Owner: n, Used: used})
 	}
 }
 
-// inParallel runs a function by as many workers as there are processors.
+// inParallel runs a function in as many workers as there are processors.
 func inParallel(work func() error) error {
 	var wg sync.WaitGroup
 	errs := make([]error, runtime.GOMAXPROCS(0))

@@ -2,11 +2,11 @@ package table
 
 import "unsafe"
 
-// names keeps strings of up to 255 bytes in a few blocks, which the collector
-// looks at once each.
+// names keeps strings of up to 255 bytes in a few blocks. The collector visits
+// only the blocks.
 type names struct {
 	blocks [][]byte
-	live   int // bytes of the names that somebody has
+	live   int // bytes of the names in use
 }
 
 const nameBlock = 1 << 12
@@ -24,14 +24,15 @@ func (l *names) add(name string) uint32 {
 	return uint32(last*nameBlock + len(b))
 }
 
-// drop says that nobody has the name at a place any more. It stays there: it may
-// have been handed out.
+// drop notes that the name at a place is no longer in use. The name stays there,
+// because callers may still have it.
 func (l *names) drop(place uint32) { l.live -= 1 + len(l.at(place)) }
 
-// wasteful reports whether most of the memory is of names that were dropped.
+// wasteful reports whether dropped names take most of the memory.
 func (l *names) wasteful() bool { return len(l.blocks)*nameBlock > 4*(l.live+nameBlock) }
 
-// at returns the name at a place. It is no copy: what is in a block stays.
+// at returns the name at a place. It does not copy: the content of a block
+// never changes.
 func (l *names) at(place uint32) string {
 	b := l.blocks[place/nameBlock][place%nameBlock:]
 	return unsafe.String(unsafe.SliceData(b[1:]), b[0])

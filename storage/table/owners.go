@@ -8,16 +8,16 @@ import (
 )
 
 // Owners numbers the users for the table and keeps what each request must know
-// of them: whether their tokens and sessions count, and their names. Numbers
-// are given again at each start.
+// about them: whether their tokens and sessions are valid, and their names. The
+// numbers are assigned again at each start.
 //
-// They are in the same memory as the table, except for the names: callers keep these as
-// strings, so the collector must know of them.
+// Owners are in the same memory as the table, except for the names: callers keep those
+// as strings, so the collector must know them.
 type Owners struct {
 	mu     sync.RWMutex
 	memory *memory
 	pages  []*ownerPage
-	n      int   // how many there are: the first
+	n      int   // how many records are taken: the first ones
 	living int   // of these, not removed
 	index  index // numbers + 1
 	names  names
@@ -25,7 +25,7 @@ type Owners struct {
 
 func newOwners(m *memory) *Owners { return &Owners{memory: m} }
 
-// ownerRecord is an owner without a pointer.
+// ownerRecord is an owner without pointers.
 type ownerRecord struct {
 	id    record.UserID
 	name  uint32 // its place in names
@@ -35,7 +35,7 @@ type ownerRecord struct {
 
 type ownerPage [pageSize / int(unsafe.Sizeof(ownerRecord{}))]ownerRecord
 
-// Set adds a user or replaces what is known of it, and returns its number.
+// Set adds or replaces a user, and returns its number.
 func (o *Owners) Set(v record.Owner) uint32 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -60,7 +60,8 @@ func (o *Owners) Set(v record.Owner) uint32 {
 }
 
 // rename gives a user another name. Now and then it moves all names to new
-// blocks: a user whom two sources know by two names is renamed at each login.
+// blocks, because renaming may be frequent: a user with two names in two
+// sources is renamed at each login.
 func (o *Owners) rename(r *ownerRecord, uid string) {
 	o.names.drop(r.name)
 	r.name = o.names.add(uid)
@@ -75,7 +76,7 @@ func (o *Owners) rename(r *ownerRecord, uid string) {
 	}
 }
 
-// add makes a record, of nobody yet.
+// add makes an empty record.
 func (o *Owners) add(id record.UserID) uint32 {
 	if o.n == len(o.pages)*len(ownerPage{}) {
 		o.pages = append(o.pages, (*ownerPage)(unsafe.Pointer(o.memory.take())))
@@ -115,21 +116,21 @@ func (o *Owners) Find(id record.UserID) (v record.Owner, n uint32, ok bool) {
 	return v, n, ok
 }
 
-// Count is how many users are not removed.
+// Count returns how many users are not removed.
 func (o *Owners) Count() int {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	return o.living
 }
 
-// Len is how many have a number.
+// Len returns how many users have a number.
 func (o *Owners) Len() int {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
 	return o.n
 }
 
-// All copies what is known of the users, by number.
+// All returns a copy of all owners, by number.
 func (o *Owners) All() []record.Owner {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
@@ -141,9 +142,9 @@ func (o *Owners) All() []record.Owner {
 }
 
 // The index is like the table's (index.go), but without marks: an id is at its
-// home or at one of the places that follow. Users are loaded in the order of
-// their ids, so the homes must not be in that order: they would all be at one
-// end, until the last are there.
+// home or at one of the next places. Users are loaded in the order of their
+// ids, so the homes must not follow that order: otherwise all users would crowd
+// at one end until the last ones are loaded.
 
 // search returns a user's number.
 func (o *Owners) search(id record.UserID) (n uint32, ok bool) {
@@ -159,7 +160,7 @@ func (o *Owners) search(id record.UserID) (n uint32, ok bool) {
 	return 0, false
 }
 
-// enter adds a user to the index, which has room.
+// enter adds a user to the index, which must have room.
 func (o *Owners) enter(n uint32) {
 	for at := range o.from(o.record(n).id) {
 		if v := o.index.at(at); *v == 0 {

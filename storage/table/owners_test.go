@@ -20,7 +20,7 @@ func TestOwners(t *testing.T) {
 		case i%100 == 0:
 			v.UID = strings.Repeat("ü", r.IntN(127)) + "x"
 		case i%7 == 0:
-			v.ID = record.UserID(i) // alike, as random ones never are
+			v.ID = record.UserID(i) // similar ids, unlike random ones
 		case i%3 == 0:
 			v.ID = ids[r.IntN(len(ids))]
 		}
@@ -57,8 +57,8 @@ func TestOwners(t *testing.T) {
 	}
 }
 
-// TestOwnersInOrder: users who come in the order of their ids, as they do when
-// they are loaded, are found in a few steps all the same.
+// TestOwnersInOrder: users that are added in the order of their ids, as in
+// loading, are still found in a few steps.
 func TestOwnersInOrder(t *testing.T) {
 	o, r := newOwners(new(memory)), rand.New(rand.NewPCG(4, 4))
 	ids := make([]record.UserID, 50_000)
@@ -85,7 +85,7 @@ func TestOwnersInOrder(t *testing.T) {
 	}
 }
 
-// TestNames: a name stays what it was, however many come after it.
+// TestNames: a name does not change, however many names come after it.
 func TestNames(t *testing.T) {
 	var l names
 	var places []uint32
@@ -102,8 +102,8 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// TestOwnersRenamed: users who are renamed for ever take no more memory for it,
-// and a name that somebody was told stays what it was.
+// TestOwnersRenamed: users who are renamed forever do not take more and more
+// memory, and a name that a caller has does not change.
 func TestOwnersRenamed(t *testing.T) {
 	o := newOwners(new(memory))
 	name := func(user, turn int) string { return fmt.Sprintf("user-%d-%d@example.com", user, turn) }

@@ -11,7 +11,7 @@ import (
 	"gatehouse/storage/record"
 )
 
-// Shards is how many parts a table has.
+// Shards is the number of parts of a table.
 const Shards = 256
 
 // Table is what verification reads. Its methods may be called by many goroutines.
@@ -20,7 +20,7 @@ type Table struct {
 
 	shards   [Shards]shard
 	position atomic.Pointer[journal.Position]
-	file     *File // that its shards are loaded from; nil: none
+	file     *File // the file from which its shards are loaded; nil: none
 }
 
 // New returns an empty table.
@@ -33,18 +33,19 @@ func New() *Table {
 	return t
 }
 
-// Position is the place in the log up to which the table has every change; nil: it is
-// not known yet.
+// Position returns the position in the log up to which the table has every change, or
+// nil if it is not known yet.
 func (t *Table) Position() *journal.Position { return t.position.Load() }
 
-// Reached notes that the table has every change up to a place in the log.
+// Reached notes that the table has every change up to a position in the log.
 func (t *Table) Reached(at journal.Position) { t.position.Store(&at) }
 
-// slot is a token, without a pointer and off the heap, so that the collector never
-// walks it and ten million of them fit a small machine. Beside what a verification
-// asks, it has what the index does not yet have of the token's uses.
+// slot is a token without pointers and off the heap, so that the collector never
+// walks it and ten million of them fit into a small machine. It has what a
+// verification needs, and also the uses of the token that the index does not have
+// yet.
 type slot struct {
-	rest       [keys.IDSize - 2]byte // of the id, after the key's number and the shard's
+	rest       [keys.IDSize - 2]byte // the rest of the id, after the key's number and the shard's
 	owner      uint32                // the owner's number in owners
 	uses       uint32                // on the day of the last use
 	origin     uint16                // of the last use: a place in the shard's origins + 1; 0: as in the index
@@ -66,25 +67,26 @@ type shard struct {
 	memory *memory
 	index  index // 12 bits of the id, and the slot's number + 1
 	slots  []*slotPage
-	n      int // how many slots are taken: the first
+	n      int // how many slots are taken: the first ones
 
-	// Until the shard is loaded, a token that is not here may be in the file or in
-	// the index, and one that was taken out must not come back from there.
+	// Until the shard is loaded, a token that is missing here may be in the file
+	// or in the index. A token that was removed must not come back from there.
 	loaded bool
 	gone   map[keys.ID]struct{}
 
-	unsaved []uint32 // slots that may have uses that the log of uses does not have
+	unsaved []uint32 // slots with uses that may be missing in the log of uses
 	origins origins
-	more    map[keys.ID]*record.Usage       // what the uses of a slot came to, beyond what fits it
-	left    map[keys.ID]*record.UsageRecord // what is still to be written of those that were taken out
-	parting []keys.ID                       // those of left whose uses the log of uses does not have
+	more    map[keys.ID]*record.Usage       // the uses of a slot beyond what fits into it
+	left    map[keys.ID]*record.UsageRecord // the unwritten uses of removed tokens
+	parting []keys.ID                       // the tokens in left with uses that the log of uses does not have
 }
 
 type slotPage [pageSize / int(unsafe.Sizeof(slot{}))]slot
 
-// The random bytes are uniform, and only the keyring makes an id that gets
-// here: they are their own hash. The first picks the shard, the next the place,
-// and others mark it, so that hardly ever another token's slot is looked at.
+// The random bytes are uniform, and only the keyring makes the ids that get
+// here, so the bytes serve as the hash. The first byte picks the shard, the
+// next ones pick the place, and others mark it, so that a lookup hardly ever
+// reads another token's slot.
 func (t *Table) shard(id keys.ID) *shard { return &t.shards[id[1]] }
 
 func place(id keys.ID) uint32 { return binary.LittleEndian.Uint32(id[2:]) }
@@ -102,7 +104,7 @@ func (sh *shard) at(n uint32) *slot {
 
 func (s *slot) is(id keys.ID) bool { return s.kid == id[0] && s.rest == [keys.IDSize - 2]byte(id[2:]) }
 
-// id puts together again what the slot and its shard have of it.
+// id puts the id together from the slot and its shard.
 func (s *slot) id(shard byte) (id keys.ID) {
 	id[0], id[1] = s.kid, shard
 	copy(id[2:], s.rest[:])
@@ -113,9 +115,9 @@ func (s *slot) lastUse() record.LastUse {
 	return record.LastUse(uint64(binary.LittleEndian.Uint32(s.used[:])) | uint64(binary.LittleEndian.Uint16(s.used[4:]))<<32)
 }
 
-// raise moves the last use on, never back. A use in the millisecond of the
-// creation counts as in the next (see shown), so that a slot has the very time
-// that listings show.
+// raise moves the last use forward, never back. A use in the millisecond of the
+// creation counts as a use in the next one (see [record.LastUse.Shown]), so
+// that a slot has exactly the time that listings show.
 func (s *slot) raise(u record.LastUse) {
 	old := s.lastUse()
 	if old&1 == 0 && u == old|1 {
@@ -131,22 +133,22 @@ func (s *slot) set(u record.LastUse) {
 	binary.LittleEndian.PutUint16(s.used[4:], uint16(u>>32))
 }
 
-// Entry is a copy of what the table has of a token.
+// Entry is a copy of a token in the table.
 type Entry struct {
 	ID         keys.ID
 	Generation byte
 	Flags      byte   // of its record
 	Owner      uint32 // the owner's number
 	Used       record.LastUse
-	Slot       uint32 // where it was; it may have moved since
+	Slot       uint32 // where the token was; it may have moved since
 }
 
 func (s *slot) entry(id keys.ID) Entry {
 	return Entry{ID: id, Generation: s.generation, Flags: s.flags & recordFlags, Owner: s.owner, Used: s.lastUse()}
 }
 
-// Get returns a copy of the token's entry. When there is none, whole tells
-// whether that means that the token is not live.
+// Get returns a copy of the token's entry. If there is no entry, whole reports
+// whether that proves that the token is not live.
 func (t *Table) Get(id keys.ID) (e Entry, ok, whole bool) {
 	sh := t.shard(id)
 	sh.mu.Lock()
@@ -170,8 +172,7 @@ func (t *Table) Lookup(id keys.ID) (e Entry, ok, whole bool) {
 	return t.Get(id)
 }
 
-// Put applies a change: it adds a token, or replaces what is known of it, except for
-// a later use.
+// Put applies a change: it adds or replaces a token, but keeps a later last use.
 func (t *Table) Put(e Entry) {
 	sh := t.shard(e.ID)
 	sh.mu.Lock()
@@ -186,8 +187,8 @@ func (t *Table) Put(e Entry) {
 	sh.add(e)
 }
 
-// Load adds a token as the index has it, or as it was at an earlier position. What was
-// put or removed since is newer.
+// Load adds a token from the index, or from an earlier position. It never overrides a
+// later Put or Remove.
 func (t *Table) Load(e Entry) {
 	sh := t.shard(e.ID)
 	sh.mu.Lock()
@@ -201,7 +202,7 @@ func (sh *shard) load(e Entry) {
 		return
 	}
 	if sh.loaded {
-		return // what is not here was taken out since, and is remembered no more
+		return // a token that is not here was removed since, and that is no longer noted
 	}
 	if _, gone := sh.gone[e.ID]; !gone {
 		sh.add(e)
@@ -229,7 +230,7 @@ func (sh *shard) isWhole() bool {
 
 func (sh *shard) add(e Entry) {
 	if 8*(sh.n+1) > 7*sh.index.places() {
-		sh.resize(len(sh.index) + max(1, len(sh.index)/4)) // by doubling it, ten million tokens would take twice what they need
+		sh.resize(len(sh.index) + max(1, len(sh.index)/4)) // doubling would give ten million tokens twice the memory that they need
 	}
 	if sh.n == len(sh.slots)*len(slotPage{}) {
 		sh.slots = append(sh.slots, (*slotPage)(unsafe.Pointer(sh.memory.take())))
@@ -242,9 +243,9 @@ func (sh *shard) add(e Entry) {
 	*sh.index.at(at) = mark(e.ID) | uint32(sh.n)
 }
 
-// Remove takes a token out, and keeps what is still to be written of its uses. The
-// last slot moves into the hole, and the entries that follow in the index move
-// up, so that neither has gaps.
+// Remove removes a token, and keeps its unwritten uses. The last slot moves into
+// the hole, and the entries that follow in the index move up, so that neither has
+// gaps.
 func (t *Table) Remove(id keys.ID) {
 	sh := t.shard(id)
 	sh.mu.Lock()
@@ -268,12 +269,12 @@ func (t *Table) Remove(id keys.ID) {
 		*sh.at(n) = *from
 		*sh.index.at(at) = mark(from.id(sh.number)) | (n + 1)
 		if from.flags&flagUnsaved != 0 {
-			sh.unsaved = append(sh.unsaved, n) // beside the place where it was, where save won't find it
+			sh.unsaved = append(sh.unsaved, n) // also list the new place: Save won't find it at the old one
 		}
 	}
 	if spare := len(sh.slots) - 1; spare > 0 && sh.n <= (spare-1)*len(slotPage{}) {
 		sh.memory.give((*page)(unsafe.Pointer(sh.slots[spare])))
-		sh.slots = sh.slots[:spare] // keeps one page, against give and take at a border
+		sh.slots = sh.slots[:spare] // keep one spare page, to avoid giving and taking at a border
 	}
 }
 
@@ -284,7 +285,8 @@ func (t *Table) Each(fn func(Entry)) {
 	}
 }
 
-// EachIn is Each for one shard: the tokens whose ids have that first random byte.
+// EachIn is Each for one shard: the tokens with ids that have this first random
+// byte.
 func (t *Table) EachIn(shard byte, fn func(Entry)) {
 	sh := &t.shards[shard]
 	sh.mu.Lock()
@@ -295,7 +297,7 @@ func (t *Table) EachIn(shard byte, fn func(Entry)) {
 	}
 }
 
-// Raise moves a token's last use on, never back.
+// Raise moves a token's last use forward, never back.
 func (t *Table) Raise(id keys.ID, u record.LastUse) {
 	sh := t.shard(id)
 	sh.mu.Lock()

@@ -15,8 +15,8 @@ import (
 
 var home = record.Origin{Address: netip.MustParseAddr("192.0.2.7"), Agent: "curl/8.5"}
 
-// tightID makes ids that meet: few shards, and few places at the two ends of
-// the index, so that rows of them run over its border.
+// tightID makes ids that collide: they share few shards, and few places at the
+// two ends of the index, so that runs of them cross its border.
 func tightID(r *rand.Rand, n int) keys.ID {
 	id := keys.ID{1, byte(r.IntN(2))}
 	binary.LittleEndian.PutUint32(id[2:], uint32(r.IntN(12)-6))
@@ -24,7 +24,7 @@ func tightID(r *rand.Rand, n int) keys.ID {
 	return id
 }
 
-// tableModel is a table as a map would be one.
+// tableModel is a model of the table, made of maps.
 type tableModel struct {
 	live  map[keys.ID]table.Entry
 	gone  map[keys.ID]bool
@@ -38,8 +38,8 @@ func (m *tableModel) raise(id keys.ID, u record.LastUse) {
 	}
 }
 
-// later is the later of two last uses, where a use at the creation's time is
-// one of the millisecond after it.
+// later returns the later of two last uses. A use at the time of the creation
+// counts as one in the next millisecond.
 func later(old, u record.LastUse) record.LastUse {
 	if old&1 == 0 && u == old+1 {
 		return old + 3
@@ -67,7 +67,7 @@ func TestTableIsAMap(t *testing.T) {
 					tab.Whole()
 					model.whole = true
 				}
-				grow := step*5/c.steps%2 == 0 // by turns
+				grow := step*5/c.steps%2 == 0 // alternately
 				tableStep(r, tab, &model, ids[r.IntN(len(ids))], grow)
 				if step%997 == 0 {
 					compareTable(t, tab, &model, ids)
@@ -121,15 +121,15 @@ func compareTable(t *testing.T, tab *table.Table, m *tableModel, ids []keys.ID) 
 	for _, id := range ids {
 		got, ok, whole := tab.Get(id)
 		want, live := m.live[id]
-		got.Slot = 0 // which is nobody's business
+		got.Slot = 0 // callers can't rely on it
 		if ok != live || got != want || whole != m.whole {
 			t.Fatalf("%v: got %+v, %v, %v, want %+v, %v, %v", id, got, ok, whole, want, live, m.whole)
 		}
 	}
 }
 
-// While the table is being loaded, what the writer did counts more than what
-// Badger had before.
+// While the table is being loaded, the writer's changes override the older
+// state in Badger.
 func TestTableLoading(t *testing.T) {
 	tab := table.New()
 	id := keys.NewID(1)
@@ -153,14 +153,15 @@ func TestTableLoading(t *testing.T) {
 	}
 	tab.Put(old)
 	tab.Remove(id)
-	tab.Load(old) // by a walk through Badger that began before the removal
+	tab.Load(old) // from a walk through Badger that began before the removal
 	if _, ok, _ := tab.Get(id); ok {
 		t.Error("a token that was taken out of a whole shard came back from Badger")
 	}
 }
 
-// Many verify while one writes. A token that is always there is always found,
-// whatever moves around it, and its last use never goes back.
+// Many goroutines verify while one writes. A token that is always there is
+// always found, even if others move around it, and its last use never goes
+// back.
 func TestTableReaders(t *testing.T) {
 	tab := table.New()
 	r := rand.New(rand.NewPCG(3, 4))

@@ -6,17 +6,17 @@ import (
 	"gatehouse/storage/keys"
 )
 
-// Times say which times are still to come, and so were written by a clock that was
-// ahead, and what to take instead. All are in ms.
+// Times say which times are in the future, and so were written by a clock that was
+// ahead, and what replaces them. All are in ms.
 type Times struct {
-	Limit int64 // the latest that can be right
-	Set   int64 // instead of a creation: when the clock was set right, as listings show
-	Now   int64 // instead of a use, since what is idle is counted from it
+	Limit int64 // the latest plausible time
+	Set   int64 // replaces a creation: when the clock was set right, as listings show it
+	Now   int64 // replaces a use: idleness is counted from now on
 }
 
-// Rectify goes through the table and replaces the times to come. What it has replaced
-// goes the way of a use, so that it is so for good. It reads the clock while no use
-// is counted: one that came after the reading would seem to be of a time to come.
+// Rectify goes through the table and replaces times in the future. A replacement is
+// written like a use, so that it is permanent. Rectify reads the clock while no use
+// can be counted: a use after the reading would seem to be in the future.
 func (t *Table) Rectify(clock func() Times) {
 	for i := range t.shards {
 		t.shards[i].rectify(clock)
@@ -53,7 +53,7 @@ func (sh *shard) rectifySlot(n uint32, at Times) {
 	if v := u.Believed(at.Limit, instead); v != u {
 		s.set(v)
 		if changed = true; v.IsUse() {
-			sh.beyond(id) // or nobody would bring it into the index
+			sh.beyond(id) // otherwise nothing would bring it into the index
 		}
 	}
 	if changed {

@@ -16,7 +16,7 @@ type origins struct {
 	number map[record.Origin]uint16
 }
 
-// of returns the number of an origin; 0 when there are more than have one.
+// of returns the number of an origin, or 0 when there are no numbers left.
 func (o *origins) of(v record.Origin) uint16 {
 	n, ok := o.number[v]
 	if !ok && len(o.list) < math.MaxUint16 {
@@ -32,8 +32,8 @@ func (o *origins) of(v record.Origin) uint16 {
 
 func (o *origins) at(n uint16) record.Origin { return o.list[n-1] }
 
-// Touch counts a use, at a time in ms, of a token that was seen in a slot. If it was
-// taken out since, it is counted all the same.
+// Touch counts a use, at a time in ms, of a token that was seen in a slot. It counts
+// the use even if the token was removed since.
 func (t *Table) Touch(id keys.ID, seen uint32, ms int64, from record.Origin) {
 	sh := t.shard(id)
 	sh.mu.Lock()
@@ -56,7 +56,7 @@ func (t *Table) Touch(id keys.ID, seen uint32, ms int64, from record.Origin) {
 func (sh *shard) touch(id keys.ID, n uint32, ms int64, from record.Origin) {
 	s := sh.at(n)
 	last := s.lastUse().Ms()
-	ms = max(ms, last) // a clock that was set back counts for the day of the latest use
+	ms = max(ms, last) // if the clock was set back, count for the day of the latest use
 	if s.uses > 0 && record.DayOf(last) != record.DayOf(ms) || s.uses == math.MaxUint32 {
 		sh.beyond(id).Count(record.DayOf(last), int64(s.uses))
 		s.uses = 0
@@ -74,7 +74,7 @@ func (sh *shard) touch(id keys.ID, n uint32, ms int64, from record.Origin) {
 	sh.unsave(n)
 }
 
-// unsave has the log of uses told of a slot.
+// unsave marks a slot to be written to the log of uses.
 func (sh *shard) unsave(n uint32) {
 	if s := sh.at(n); s.flags&flagUnsaved == 0 {
 		s.flags |= flagUnsaved
@@ -82,7 +82,7 @@ func (sh *shard) unsave(n uint32) {
 	}
 }
 
-// beyond is where to count what a slot can't hold.
+// beyond returns where to count uses that a slot can't hold.
 func (sh *shard) beyond(id keys.ID) *record.Usage {
 	u := sh.more[id]
 	if u == nil {
@@ -95,7 +95,7 @@ func (sh *shard) beyond(id keys.ID) *record.Usage {
 	return u
 }
 
-// unwritten adds to u what came to the slot since its usage was last written.
+// unwritten adds to u the uses of a slot since its usage was last written.
 func (sh *shard) unwritten(id keys.ID, s *slot, u *record.Usage) {
 	if more := sh.more[id]; more != nil {
 		u.Add(more)
@@ -109,10 +109,10 @@ func (sh *shard) unwritten(id keys.ID, s *slot, u *record.Usage) {
 	}
 }
 
-// pending reports whether there is anything to write of a slot.
+// pending reports whether a slot has anything to write.
 func (s *slot) pending() bool { return s.uses > 0 || s.origin != 0 }
 
-// Usage adds to r what the index does not yet have of a token's uses.
+// Usage adds to r the uses of a token that the index does not have yet.
 func (t *Table) Usage(id keys.ID, r *record.UsageRecord) {
 	sh := t.shard(id)
 	sh.mu.Lock()
@@ -126,7 +126,7 @@ func (t *Table) Usage(id keys.ID, r *record.UsageRecord) {
 	}
 }
 
-// Unsaved appends the tokens of whose uses the log does not have all.
+// Unsaved appends the tokens with uses that are missing in the log.
 func (t *Table) Unsaved(ids []keys.ID) []keys.ID {
 	for i := range t.shards {
 		sh := &t.shards[i]
@@ -144,8 +144,8 @@ func (sh *shard) appendUnsaved(ids []keys.ID) []keys.ID {
 	return append(ids, sh.parting...)
 }
 
-// eachUnsaved shows the slots of which the log does not have all. The list may name
-// one that another token has moved away from, or into.
+// eachUnsaved calls show with the slots that have uses missing in the log. The list
+// may name a slot that another token has left or moved into.
 func (sh *shard) eachUnsaved(show func(*slot) bool) {
 	for _, n := range sh.unsaved {
 		if n < uint32(sh.n) && sh.at(n).flags&flagUnsaved != 0 && !show(sh.at(n)) {
@@ -154,26 +154,27 @@ func (sh *shard) eachUnsaved(show func(*slot) bool) {
 	}
 }
 
-// A UseWriter is told of uses, token by token.
+// A UseWriter receives uses, token by token.
 type UseWriter interface {
-	// Origin returns a number for an origin, to name it by in Use.
+	// Origin returns a number that stands for the origin in Use.
 	Origin(record.Origin) uint16
-	// Use says when a token was used last, how often that day in all that the index
-	// does not have, and from where; 0: the index has the origin.
+	// Use says when a token was used last, how often on that day (counting only
+	// uses that the index does not have), and from where; 0: the index has the
+	// origin.
 	Use(id keys.ID, used record.LastUse, uses int64, origin uint16)
-	// Usage says all that the index does not have of a token's uses.
+	// Usage gives all uses of a token that the index does not have.
 	Usage(id keys.ID, used record.LastUse, u *record.Usage)
 }
 
-// Save tells w what the log of uses does not have of one shard. First, and before
-// these tokens leave the [Table.Unsaved], it calls noted, which may ask for them. Both
-// are called with the shard locked, and must not call the table.
+// Save passes to w the uses of one shard that the log of uses does not have. Before
+// that, while these tokens are still among [Table.Unsaved], it calls noted, which may
+// ask for them. Save calls both with the shard locked; they must not call the table.
 func (t *Table) Save(shard int, w UseWriter, noted func(unsaved func() []keys.ID)) {
 	sh := &t.shards[shard]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	noted(func() []keys.ID { return sh.appendUnsaved(nil) })
-	numbers := make([]uint16, len(sh.origins.list)+1) // those that w gave
+	numbers := make([]uint16, len(sh.origins.list)+1) // the numbers that w returned
 	for s := range sh.eachUnsaved {
 		s.flags &^= flagUnsaved
 		id := s.id(sh.number)
@@ -196,7 +197,8 @@ func (t *Table) Save(shard int, w UseWriter, noted func(unsaved func() []keys.ID
 	sh.unsaved, sh.parting = sh.unsaved[:0], sh.parting[:0]
 }
 
-// Unsave has the next Save of a shard say all that the index does not have.
+// Unsave makes the next Save of a shard write all uses that the index does not
+// have.
 func (t *Table) Unsave(shard int) {
 	sh := &t.shards[shard]
 	sh.mu.Lock()
@@ -209,7 +211,7 @@ func (t *Table) Unsave(shard int) {
 	sh.parting = slices.AppendSeq(sh.parting[:0], maps.Keys(sh.left))
 }
 
-// Top is how many slots of a shard are taken: where to begin with Take.
+// Top returns how many slots of a shard are taken. Take begins there.
 func (t *Table) Top(shard int) uint32 {
 	sh := &t.shards[shard]
 	sh.mu.Lock()
@@ -217,9 +219,9 @@ func (t *Table) Top(shard int) uint32 {
 	return uint32(sh.n)
 }
 
-// Take takes out what the index does not have of the uses of a few tokens of a shard,
-// at most so many, from a slot on downwards, and returns how far it has come: at 0 it
-// is done, unless tokens have [Table.Departed]. Downwards, since a slot that
+// Take takes the uses that the index does not have from at most so many tokens of a
+// shard, going downwards from a slot. It returns how far it has come: at 0 the shard
+// is done, unless tokens have [Table.Departed]. It goes downwards because a slot that
 // moves into a hole then never moves past it.
 func (t *Table) Take(shard int, from uint32, most int) (batch map[keys.ID]*record.UsageRecord, slot uint32) {
 	const mostSlots = 1 << 12 // to look at under the lock
@@ -268,7 +270,7 @@ func (t *Table) GiveBack(shard int, batch map[keys.ID]*record.UsageRecord) {
 	}
 }
 
-// Departed reports whether a shard has uses of tokens that were taken out of it.
+// Departed reports whether a shard has uses of tokens that were removed from it.
 func (t *Table) Departed(shard int) bool {
 	sh := &t.shards[shard]
 	sh.mu.Lock()
@@ -276,7 +278,7 @@ func (t *Table) Departed(shard int) bool {
 	return len(sh.left) > 0
 }
 
-// Tidy forgets the origins that no slot of a shard names any more.
+// Tidy forgets the origins that no slot of a shard refers to any more.
 func (t *Table) Tidy(shard int) {
 	sh := &t.shards[shard]
 	sh.mu.Lock()
@@ -290,7 +292,7 @@ func (t *Table) Tidy(shard int) {
 	sh.origins = kept
 }
 
-// depart keeps what is still to be written of a token that is taken out.
+// depart keeps the unwritten uses of a token that is being removed.
 func (sh *shard) depart(id keys.ID, s *slot) {
 	if !s.pending() && sh.more[id] == nil {
 		return

@@ -17,12 +17,12 @@ import (
 	"gatehouse/storage"
 )
 
-// stopMost is how long a process may take to end whatever its disk does.
+// stopMost is how long a process may take to end, even if its disk fails.
 const stopMost = 30 * time.Second
 
-// abort takes the disk away from a child N times: by remounting the file system as the
-// kernel does when its device is gone, after which writes fail, or by shutting it down,
-// after which each call fails.
+// abort takes the disk away from a child N times. It either remounts the file system as
+// the kernel does when its device is gone, after which writes fail, or shuts it down,
+// after which every call fails.
 func (t *torture) abort() error {
 	if t.rounds == 0 {
 		t.rounds = 50
@@ -45,7 +45,7 @@ func (t *torture) abort() error {
 			return fmt.Errorf("round %d: %w", n, err)
 		}
 		slowest = max(slowest, took)
-		l.Uses = map[string][]use{} // they may have been lost: the child has said so
+		l.Uses = map[string][]use{} // they may have been lost: the child has reported that
 		_, more, err := inspect(l, m.path("store"), 0, t.whole(n))
 		if err != nil {
 			return fmt.Errorf("round %d: %w", n, err)
@@ -66,8 +66,7 @@ func (t *torture) abort() error {
 }
 
 // abort lets the child work, takes its disk away, stops the child after a while, and
-// gives the disk back. It returns how long the child took to stop, and what was wrong
-// with that.
+// returns the disk. It returns how long the child took to stop, and any violations.
 func (m *machine) abort(t *torture, v *victim, round int) (took time.Duration, wrong []string, err error) {
 	<-v.began
 	time.Sleep(t.within(50*time.Millisecond, 1500*time.Millisecond))
@@ -82,7 +81,7 @@ func (m *machine) abort(t *torture, v *victim, round int) (took time.Duration, w
 	time.Sleep(t.within(0, 3*time.Second))
 	early := v.cmd.Process.Signal(unix.SIGTERM)
 	began := time.Now()
-	late := time.AfterFunc(stopMost, func() { v.cmd.Process.Signal(unix.SIGQUIT) }) // with all the stacks
+	late := time.AfterFunc(stopMost, func() { v.cmd.Process.Signal(unix.SIGQUIT) }) // dumps all stacks
 	<-v.heard
 	v.cmd.Wait()
 	took = time.Since(began)
@@ -99,9 +98,10 @@ func (m *machine) abort(t *torture, v *victim, round int) (took time.Duration, w
 	return took, wrong, errors.Join(m.off(), m.on())
 }
 
-// endure is a child that goes on when its disk is gone, as a server does: its writers
-// end with their first error, or before, while others fail to log in and open files, which
-// the index alone has. At SIGTERM it closes the store. Its arguments are the directory and a seed.
+// endure is a child that goes on when its disk is gone, as a server does. Its writers end
+// with their first error, or before. Visitors go on with failed logins and recent files,
+// which only the index records. At SIGTERM it closes the store. Its arguments are the
+// directory and a seed.
 func endure(args []string) error {
 	seed, err := strconv.ParseUint(args[1], 10, 64)
 	if err != nil {
@@ -116,7 +116,7 @@ func endure(args []string) error {
 	for n := range writers {
 		w := &writer{n: n, store: s, rand: rand.New(rand.NewPCG(seed, uint64(n)))}
 		most := 1 << 30
-		if seed%3 == 0 { // soon nobody but the visitors notices that the disk is gone
+		if seed%3 == 0 { // soon only the visitors notice that the disk is gone
 			most = 20
 		}
 		go w.run(most)
@@ -126,7 +126,7 @@ func endure(args []string) error {
 	return s.Close()
 }
 
-// visit does what is not in the journal, for as long as the process lives.
+// visit does things that are not in the journal, as long as the process lives.
 func visit(s *storage.Store, n int) {
 	text := strings.Repeat("x", 4<<10)
 	for i := 0; ; i++ {

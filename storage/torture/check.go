@@ -16,9 +16,9 @@ var home = storage.Origin{Address: netip.MustParseAddr("192.0.2.7")}
 type checker struct {
 	*ledger
 	s        *storage.Store
-	whole    bool // list the revoked tokens too, of which there get to be many
-	tolerant bool // of errors that are no answers, until the store has noticed damage
-	errors   int  // that it was tolerant of
+	whole    bool // also list the revoked tokens; there may be many
+	tolerant bool // accept errors in place of answers, until the store has noticed damage
+	errors   int  // how many errors it accepted
 	wrong    []string
 }
 
@@ -26,7 +26,7 @@ func (c *checker) badf(format string, args ...any) {
 	c.wrong = append(c.wrong, fmt.Sprintf(format, args...))
 }
 
-// failed takes an error where an answer was wanted.
+// failed handles an error in place of an answer.
 func (c *checker) failed(what string, err error) {
 	c.errors++
 	if !c.tolerant {
@@ -34,7 +34,8 @@ func (c *checker) failed(what string, err error) {
 	}
 }
 
-// all compares everything: at once, and again when the table is loaded.
+// all compares everything, once at the start and again when the table is
+// loaded.
 func (c *checker) all() {
 	c.inFlight()
 	c.uses()
@@ -51,7 +52,8 @@ func (c *checker) all() {
 	c.events()
 }
 
-// loaded waits for the table; false when the store has found damage instead.
+// loaded waits for the table. It returns false if the store finds damage
+// instead.
 func (c *checker) loaded() bool {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -68,8 +70,8 @@ func (c *checker) loaded() bool {
 	}
 }
 
-// inFlight finds out what has become of the changes that were in flight, and
-// enters those that have happened.
+// inFlight finds out which of the changes in flight have happened, and enters
+// those into the ledger.
 func (c *checker) inFlight() {
 	for w, o := range c.Open {
 		delete(c.Open, w)
@@ -126,11 +128,11 @@ func tokensOf(s *storage.Store, owner storage.UserID, revoked bool) (list []stor
 	return list, err
 }
 
-// mostLost is how old a use may be that a kill takes, in ms.
+// mostLost is the age in ms up to which a kill may lose a use.
 const mostLost = 1000
 
-// uses looks for uses that are not in the last use of their token: those of the last
-// second before a kill, and no others.
+// uses compares each token's last use with the ledger: only uses in the last second
+// before a kill may be missing.
 func (c *checker) uses() {
 	for id, list := range c.Uses {
 		parsed, _ := storage.ParseID(id)
@@ -151,7 +153,7 @@ func (c *checker) uses() {
 				c.badf("token %s: a use of %d ms before the kill is lost", id, age)
 			}
 			c.Lost = max(c.Lost, age)
-			break // the later ones are younger
+			break // the following ones are younger
 		}
 	}
 	c.Uses, c.Killed = map[string][]use{}, 0
@@ -174,7 +176,7 @@ func (c *checker) authenticate(when string) {
 	}
 }
 
-// listings looks at each user, and at the tokens listed for it.
+// listings checks each user and the listing of its tokens.
 func (c *checker) listings() {
 	want := map[string]map[string]bool{} // uid, id: live
 	for name := range c.Users {
@@ -218,7 +220,8 @@ func (c *checker) compareListed(name string, want map[string]bool, all, live []s
 	if len(live) != lives {
 		c.badf("%s: %d live tokens are listed, want %d", name, len(live), lives)
 	}
-	// The records of the revoked ones may have been dropped, except the last.
+	// The records of revoked tokens may have been dropped, except the latest
+	// ones.
 	if most, least := len(want), lives+min(len(want)-lives, storage.KeepRevoked); c.whole && (len(all) > most || len(all) < least) {
 		c.badf("%s: %d tokens are listed, want %d to %d", name, len(all), least, most)
 	}
@@ -234,7 +237,7 @@ func (c *checker) compareListed(name string, want map[string]bool, all, live []s
 	}
 }
 
-// everything looks at the listings of all users and of all tokens.
+// everything checks the listings of all users and of all tokens.
 func (c *checker) everything() {
 	n := 0
 	for u, err := range c.s.Users(storage.UserFilter{Order: storage.ByName}) {
@@ -269,12 +272,12 @@ func (c *checker) everything() {
 			lives++
 		}
 	}
-	if n != lives { // of the revoked ones, listings counts those of each user
+	if n != lives { // listings counts the revoked ones of each user
 		c.badf("%d live tokens are listed in all, want %d", n, lives)
 	}
 }
 
-// limit tries to give a token to those who hold all that they may.
+// limit tries to create a token for each user who has the maximum.
 func (c *checker) limit() {
 	held := map[string]int{}
 	for _, h := range c.Tokens {
@@ -295,7 +298,7 @@ func (c *checker) limit() {
 	}
 }
 
-// events looks for the event of each acknowledged change since the last time.
+// events looks for the event of each change acknowledged since the last call.
 func (c *checker) events() {
 	err := c.s.Audit().VerifyChain(context.Background())
 	if err != nil {

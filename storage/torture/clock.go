@@ -14,13 +14,13 @@ import (
 )
 
 const (
-	idleAfter  = 90 * 24 * time.Hour // tokens unused for so long are revoked
+	idleAfter  = 90 * 24 * time.Hour // tokens unused for this long are revoked
 	clockSteps = 60
-	clockMost  = 12 // tokens at once
+	clockMost  = 12 // the largest number of tokens at one time
 )
 
-// clockwork is a store on a computer whose clock is set at random. It knows what time it
-// really is, and when each token was really used.
+// clockwork is a store on a computer with a clock that is set at random. It knows the
+// real time, and when each token was really used.
 type clockwork struct {
 	*torture
 	store *storage.Store
@@ -30,10 +30,10 @@ type clockwork struct {
 
 	boots int
 
-	mu    sync.Mutex // held to change these: the store looks at the clock by itself
+	mu    sync.Mutex // guards the fields below: the store also reads the clock
 	real  time.Time
-	since time.Duration // since the computer was started
-	wrong time.Duration // by how much the clock is ahead; negative: behind
+	since time.Duration // time since the computer was started
+	wrong time.Duration // how far the clock is ahead; negative: behind
 
 	wrongFor time.Duration // since when
 
@@ -44,13 +44,13 @@ type clockwork struct {
 
 type timed struct {
 	secret storage.Secret
-	used   time.Time // really; of a new one, when it was made
-	right  bool      // and by a clock that was right, and trusted
+	used   time.Time // the real time of the last use, or of the creation
+	right  bool      // the use happened while the clock was right and trusted
 }
 
-// clock sets the clock of a store at random, forward and back, while it runs, is stopped,
-// killed, or the computer is started again, and sweeps idle tokens as the server does.
-// The clock stays wrong for less than a day.
+// clock sets the clock of a store at random, forward and back, while the store runs, is
+// stopped or killed, or the computer is restarted. It sweeps idle tokens as the server
+// does. The clock stays wrong for less than a day.
 func (t *torture) clock() error {
 	if t.rounds == 0 {
 		t.rounds = 100
@@ -113,7 +113,7 @@ func (c *clockwork) round() (err error) {
 		}
 		c.look()
 	}
-	c.set(0) // and then all of them get old
+	c.set(0) // then let all of them get old
 	c.store.Now()
 	c.pass(wallclock.Settle + time.Hour)
 	c.store.Now()
@@ -131,7 +131,7 @@ func (c *clockwork) round() (err error) {
 
 func (c *clockwork) pass(d time.Duration) {
 	if c.wrong != 0 && c.wrongFor+d >= wallclock.Settle {
-		c.set(0) // nobody leaves a clock wrong for so long
+		c.set(0) // nobody leaves a clock wrong for that long
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -169,7 +169,8 @@ func (c *clockwork) step() error {
 	return nil
 }
 
-// again stops the store, or kills it, and perhaps the computer, and opens it again.
+// again stops or kills the store, perhaps restarts the computer, and opens the
+// store again.
 func (c *clockwork) again() error {
 	if c.rand.IntN(3) == 0 {
 		c.n++
@@ -241,7 +242,8 @@ func (c *clockwork) useOne(id storage.ID) error {
 	return nil
 }
 
-// sweep revokes idle tokens as the server does; confirmed, also many at once.
+// sweep revokes idle tokens as the server does. If confirmed is set, it may
+// revoke many at once.
 func (c *clockwork) sweep(confirmed bool) {
 	now, doubt := c.store.Now()
 	f := storage.TokenFilter{IdleSince: now.Add(-idleAfter).UnixMilli()}
@@ -261,8 +263,9 @@ func (c *clockwork) sweep(confirmed bool) {
 		c.badf("revoke idle tokens: %v", err)
 	}
 	for _, id := range ids {
-		// Over a start of the computer, a clock may be ahead by as much as an absence; and
-		// a use by a clock that is behind is not noted before it is right.
+		// Over a restart of the computer, a clock may be ahead by as much as an absence.
+		// And a use while the clock is behind is noted only when the clock is right
+		// again.
 		v := c.tokens[id]
 		if v == nil {
 			c.badf("token %s was revoked already", id)
@@ -276,7 +279,7 @@ func (c *clockwork) sweep(confirmed bool) {
 	}
 }
 
-// look compares what is shown with what is known.
+// look compares what the store shows with the real times.
 func (c *clockwork) look() {
 	now, doubt := c.store.Now()
 	if doubt != nil {

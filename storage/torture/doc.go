@@ -1,4 +1,4 @@
-// Command torture breaks stores and looks whether they have kept their word.
+// Command torture breaks stores and checks that they have kept their promises.
 //
 //	go run ./storage/torture kill  [--rounds N] [--dir D] [--seed S] [--checkpoints D]
 //	go run ./storage/torture power [--rounds N] [--dir D] [--seed S]
@@ -17,14 +17,14 @@
 // acknowledged authenticates for its owner and is listed, and counts among
 // those that its user may hold; each that was revoked is refused; users resolve
 // and have their state; the audit log verifies and has an event of each
-// acknowledged change. What was in flight may have happened or not, but not by
-// half.
+// acknowledged change. A change in flight may or may not have happened, but
+// never in part.
 //
-// kill sends SIGKILL at a random moment, also while the store is being opened,
-// made, checkpointed or pruned (the child's clock runs ahead by ten days a
-// round, so that all of it happens). With --checkpoints 1s, each child makes one every
-// second. A use that was answered more than a second before the kill must be in its
-// token's last use. The page cache survives a kill, so this shows nothing about
+// kill sends SIGKILL at a random moment, including moments when the store is being
+// opened, created, checkpointed or pruned (the child's clock runs ahead by ten days a
+// round, so that all of this happens). With --checkpoints 1s, each child makes one
+// every second. A use that was answered more than a second before the kill must be in
+// its token's last use. The page cache survives a kill, so this shows nothing about
 // missing syncs.
 //
 // power shows missing syncs. The store lies in an ext4 file system in a file,
@@ -38,12 +38,12 @@
 // A plain Badger in it, with SyncWrites off and on, shows that the instrument
 // works. It needs root and a loop device.
 //
-// abort takes the disk away: the same file system is remounted as the kernel does it
-// when a device is gone (remount,abort), after which writes fail, or is shut down, after
-// which each call fails. The child goes on, as a server does, with what
-// is not in the journal. Some time later it is told to stop. It must end within 30 seconds, with the exit status 1,
-// and say why. Then the disk is there again, and nothing that was acknowledged may be
-// missing, except for uses. It needs root and a loop device.
+// abort takes the disk away. The same file system is remounted as the kernel does when a
+// device is gone (remount,abort), after which writes fail, or it is shut down, after
+// which every call fails. The child goes on, as a server does, with work that is not in
+// the journal. Some time later it is told to stop. It must end within 30 seconds, with
+// the exit status 1, and say why. Then the disk returns, and nothing that was
+// acknowledged may be missing, except uses. abort needs root and a loop device.
 //
 // rot flips one bit in one byte of a copy of a store that was killed, or closed,
 // and opens it in a child process. Half of the flips are uniform over all bytes
@@ -54,24 +54,25 @@
 // heal it.
 //
 // mix takes some of journal, index, table, checkpoint and log of uses from one moment
-// of a store and the rest from another, as when a part of a directory is put back
-// from a copy. Some of the moments are after a kill, some after a stop. The result
-// must be what its journal says, at once and after another start, or be refused with
-// an error that says what to do: nothing that has ended may be back because two old
-// files agree with each other.
+// of a store and the rest from another, as when somebody restores a part of a
+// directory from a copy. Some of the moments are after a kill, some after a stop. The
+// result must match its journal, at once and after another start, or be refused with
+// an error that says what to do: nothing that has ended may be valid again because
+// two old files agree with each other.
 //
-// restores lets one store create, revoke and rotate tokens, and disable, enable and
-// remove users, makes backups of it, and restores random ones of the ten latest over it,
-// after a stop and over what a kill leaves. After each, every secret that there ever was
-// is asked for: what any of the stores involved knew to have ended is dead, and what
-// should live does.
+// restores creates, revokes and rotates tokens in one store, and disables, enables and
+// removes users. It makes backups of the store, and restores random ones of the ten
+// latest over it, after a stop and after a kill. After each restore it verifies every
+// secret that ever existed: a secret is dead if any of the stores involved knew that
+// it had ended, and is live otherwise.
 //
-// clock sets the clock of a store to something else, by hours or by years, forward, back
-// and before 1970, and right again within a day, while tokens are made and used, idle ones
-// are swept up as the server does, and the store is stopped, killed, or its computer
-// started again. No token may be revoked much before it is idle, or never, and none may
-// be shown with a time still to come, or, once the clock is right, with another last use
-// than it had.
+// clock sets the clock of a store wrong, by hours or by years, forward, back and before
+// 1970, and right again within a day. In the meantime tokens are created and used, idle
+// ones are swept as the server does, and the store is stopped or killed, or its computer
+// restarted. No token may be revoked much before it is idle, and every idle token must be
+// revoked in the end. No token may be shown with a time in the future or, once the clock
+// is right, with a wrong last use.
 //
-// The last line says whether all held; the exit status is 1 when not.
+// The last line says if the store kept all promises; if not, the exit status is
+// 1.
 package main

@@ -15,12 +15,12 @@ import (
 type victim struct {
 	cmd    *exec.Cmd
 	ledger *ledger
-	began  chan struct{} // closed when a change is acknowledged, or it has ended
-	heard  chan error    // what reading what it says came to
+	began  chan struct{} // closed when a change is acknowledged, or the child has ended
+	heard  chan error    // the result of reading the child's output
 	stderr *tail
 }
 
-// start runs this command as a child, whose lines go into the ledger.
+// start runs this command as a child, and enters its output into the ledger.
 func start(l *ledger, args ...string) (*victim, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -45,14 +45,14 @@ func start(l *ledger, args ...string) (*victim, error) {
 	return v, nil
 }
 
-// asChild tells the test binary, which is what a test runs itself as, that it
-// is to be a child.
+// asChild is the variable that tells the test binary to act as a child: a test
+// runs its own binary.
 const asChild = "GATEHOUSE_TORTURE_CHILD"
 
-// kill kills it, and returns an error if it had ended by itself: writers that
-// meet no accident never fail.
+// kill kills the child. It returns an error if the child had ended by itself:
+// writers never fail without an accident.
 func (v *victim) kill() error {
-	if v.ledger.Killed == 0 { // of several before the store is compared, the first lost the uses
+	if v.ledger.Killed == 0 { // of several kills before a comparison, the first one lost the uses
 		v.ledger.Killed = time.Now().UnixMilli()
 	}
 	early := v.cmd.Process.Kill()
@@ -66,7 +66,7 @@ func (v *victim) kill() error {
 
 var errEnded = errors.New("the child ended before it was killed")
 
-// wait lets it end.
+// wait waits for the child to end.
 func (v *victim) wait() error {
 	err := <-v.heard
 	if e := v.cmd.Wait(); e != nil {
@@ -96,10 +96,10 @@ func (t *tail) String() string {
 	return strings.TrimSpace(string(t.b))
 }
 
-const aheadEach = 10 * 24 * time.Hour // of the clock, a round
+const aheadEach = 10 * 24 * time.Hour // the clock advances by this much each round
 
-// kill kills a child N times over one store, and a quarter as often one that is
-// making a store.
+// kill kills a child N times on one store, and a quarter as often a child that
+// is creating a store.
 func (t *torture) kill() error {
 	if t.rounds == 0 {
 		t.rounds = 200
@@ -132,8 +132,8 @@ func (t *torture) kill() error {
 	return t.births((t.rounds + 3) / 4)
 }
 
-// killOnce lets a child work for a random time, and now and then kills another
-// one while it opens what the first has left.
+// killOnce lets a child work for a random time and kills it. Now and then it
+// kills another child while that opens the store.
 func (t *torture) killOnce(l *ledger, dir string, ahead time.Duration) error {
 	v, err := start(l, "work", dir, ahead.String(), strconv.FormatUint(t.rand.Uint64(), 10), t.checkpoints.String(), "1000000000")
 	if err != nil {
@@ -144,7 +144,7 @@ func (t *torture) killOnce(l *ledger, dir string, ahead time.Duration) error {
 		time.Sleep(t.within(0, 100*time.Millisecond))
 	case 1:
 		<-v.began
-		time.Sleep(t.within(time.Second, 2*time.Second)) // with a checkpoint
+		time.Sleep(t.within(time.Second, 2*time.Second)) // long enough for a checkpoint
 	default:
 		<-v.began
 		time.Sleep(t.within(0, time.Second))
@@ -165,7 +165,7 @@ func (t *torture) killOnce(l *ledger, dir string, ahead time.Duration) error {
 	return nil
 }
 
-// births kills children that make a store, at its very beginning.
+// births kills children that are creating a store, at the very beginning.
 func (t *torture) births(rounds int) error {
 	began := time.Now()
 	r := row{what: "kill -9", note: "of a store in the making"}
@@ -203,8 +203,9 @@ func (t *torture) births(rounds int) error {
 	return nil
 }
 
-// whole says after which rounds the listings of all there ever was are compared:
-// every fifth, or the time for it would grow with the square of the rounds.
+// whole reports whether to compare the listings of all tokens that ever existed
+// after this round. It does so every fifth round: otherwise the time would grow
+// with the square of the rounds.
 func (t *torture) whole(round int) bool { return round%5 == 4 || round == t.rounds-1 }
 
 // inspect opens the store, compares it with the ledger and closes it. It

@@ -9,19 +9,19 @@ import (
 	"strings"
 )
 
-// ledger is what the child has said.
+// ledger records what the child has said.
 type ledger struct {
 	Users    map[string]*account // by uid
 	Tokens   map[string]*holding // by id
-	Open     map[string]change   // by writer: said to begin, and not to be done
-	Sequence uint64              // of the audit log: up to here it has been compared
+	Open     map[string]change   // by writer: begun, and not reported as done
+	Sequence uint64              // the audit log has been compared up to here
 	Uses     map[string][]use    // by id, since the store was last compared
 	Killed   int64               // ms: when the child was killed; 0: it ended by itself
-	Lost     int64               // ms: how old the oldest use was that a kill has taken
+	Lost     int64               // ms: the age of the oldest use that a kill has lost
 
 	Acked int            // changes
 	Anew  int            // openings that built the index again
-	Fresh map[string]int // acknowledged changes since Sequence, by event and what it is of
+	Fresh map[string]int // acknowledged changes since Sequence, by event and its object
 }
 
 type account struct {
@@ -35,18 +35,19 @@ type holding struct {
 	Revoked bool
 }
 
-// use is when a token was used, in ms: by the clock, and by that of the store.
+// use is when a token was used, in ms: by the real clock, and by the store's.
 type use struct{ At, Stored int64 }
 
-// change is one that a writer has begun: what, and of whom or which.
+// change is a change that a writer has begun: the action, its user or token,
+// and the name of a new token.
 type change struct{ Verb, Of, Name string }
 
 func newLedger() *ledger {
 	return &ledger{Users: map[string]*account{}, Tokens: map[string]*holding{}, Open: map[string]change{}, Uses: map[string][]use{}, Fresh: map[string]int{}}
 }
 
-// read takes in what a child says until its end, and calls began at each change
-// that was acknowledged.
+// read reads a child's output to its end, and calls began at each acknowledged
+// change.
 func (l *ledger) read(r io.Reader, began func()) error {
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
@@ -71,7 +72,7 @@ func (l *ledger) read(r io.Reader, began func()) error {
 	return lines.Err()
 }
 
-// done enters a change that was acknowledged.
+// done enters an acknowledged change.
 func (l *ledger) done(c change, result []string) error {
 	l.Acked++
 	switch c.Verb {

@@ -15,9 +15,9 @@ import (
 // torture is one run of the command.
 type torture struct {
 	rounds int
-	dir    string // for what it makes; removed at the end
+	dir    string // for temporary files; removed at the end
 
-	checkpoints time.Duration // how often a child makes one; 0: once a day
+	checkpoints time.Duration // how often a child makes a checkpoint; 0: once a day
 
 	rand  *rand.Rand
 	log   func(format string, args ...any)
@@ -54,7 +54,7 @@ func main() {
 	}
 }
 
-// children are what the command runs itself as.
+// children are the functions that the command runs in child processes.
 var children = map[string]func(args []string) error{
 	"work": work, "check": checkChild, "plain": plain, "endure": endure,
 }
@@ -123,7 +123,7 @@ func (t *torture) print() error {
 	return nil
 }
 
-// within is a random duration between two.
+// within returns a random duration between two others.
 func (t *torture) within(from, to time.Duration) time.Duration {
 	return from + time.Duration(t.rand.Int64N(int64(to-from)))
 }

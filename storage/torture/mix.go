@@ -9,16 +9,17 @@ import (
 	"time"
 )
 
-// parts are the files and directories of a store that can be of another moment than
-// the rest.
+// parts are the files and directories of a store that can come from another moment
+// than the rest.
 var parts = []string{"journal", "index", "table", "checkpoint", "uses"}
 
 const generations = 6
 
-// generation is a copy of a store at one moment, with what it had acknowledged.
+// generation is a copy of a store at one moment, with a ledger of what was
+// acknowledged until then.
 type generation struct{ dir, ledger, how string }
 
-// mix puts stores together from the files of two moments.
+// mix combines stores from the files of two moments.
 func (t *torture) mix() error {
 	if t.rounds == 0 {
 		t.rounds = 500
@@ -49,7 +50,7 @@ func (t *torture) mix() error {
 	return nil
 }
 
-// generations lets a store work, and copies it now and then: after a kill, or a stop.
+// generations lets a store work, and copies it now and then after a kill or a stop.
 func (t *torture) generations(l *ledger) (list []generation, err error) {
 	dir := t.path("store")
 	for n := range generations {
@@ -74,8 +75,8 @@ func (t *torture) generations(l *ledger) (list []generation, err error) {
 		if err != nil {
 			return nil, err
 		}
-		// What was in flight is decided by what lies there. All events are compared
-		// each time, so the ledger goes on from the beginning.
+		// The files decide what happened to the changes in flight. All events are
+		// compared each time, so the ledger begins again with the first one.
 		before := l.Fresh
 		_, wrong, err := inspect(l, dir, 0, true)
 		if l.Sequence, l.Fresh = 0, before; err == nil && len(wrong) > 0 {
@@ -92,8 +93,8 @@ func (t *torture) generations(l *ledger) (list []generation, err error) {
 	return list, nil
 }
 
-// mixOnce takes some parts of a store from another, and has the result looked at. It
-// must be what its journal says, or be refused with what to do about it.
+// mixOnce takes some parts of a store from another one, and has the result checked.
+// It must match its journal, or be refused with an error that says what to do.
 func (t *torture) mixOnce(one, other generation, which int) (result, what string) {
 	dir, ledger := t.path("mixed"), one.ledger
 	defer os.RemoveAll(dir)

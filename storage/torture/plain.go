@@ -9,8 +9,8 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// plain is the child that writes into a Badger as it comes, as the writers of a
-// store do, one key a transaction.
+// plain is the child that writes into a Badger with default settings, like the
+// writers of a store, with one key in each transaction.
 func plain(args []string) error {
 	db, err := badger.Open(badger.DefaultOptions(args[0]).WithLogger(nil).WithSyncWrites(args[1] == "sync"))
 	if err != nil {

@@ -55,8 +55,8 @@ func (t *torture) power() error {
 	return errors.Join(t.control(m, "nosync"), t.control(m, "sync"))
 }
 
-// control has a plain Badger meet the same accident: what it loses is no
-// violation, but the proof that something can be lost here.
+// control puts a plain Badger through the same accident. Its losses are not
+// violations: they prove that data can be lost here.
 func (t *torture) control(m *machine, mode string) error {
 	began := time.Now()
 	l := newLedger()
@@ -76,7 +76,7 @@ func (t *torture) control(m *machine, mode string) error {
 	return nil
 }
 
-// machine is a file system whose power can fail.
+// machine is a file system that can lose its power.
 type machine struct{ image, mount string }
 
 func (t *torture) newMachine() (*machine, error) {
@@ -102,7 +102,8 @@ var errNoMachine = errors.New("no loop device can be mounted here: it takes root
 func (m *machine) path(name string) string { return filepath.Join(m.mount, name) }
 func (m *machine) on() error               { return command("mount", "-o", "loop", m.image, m.mount) }
 
-// off waits for the files of a process that was killed a moment ago.
+// off unmounts the file system. It waits until a process that was just killed
+// has released its files.
 func (m *machine) off() error {
 	for end := time.Now().Add(5 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		err := unix.Unmount(m.mount, 0)
@@ -117,11 +118,11 @@ func (m *machine) off() error {
 }
 
 // fail lets the child work for a random time, stops it, cuts the power, and
-// turns it on again.
+// restores it.
 func (m *machine) fail(t *torture, v *victim) error {
 	<-v.began
 	time.Sleep(t.within(50*time.Millisecond, 1500*time.Millisecond))
-	if t.rand.IntN(3) == 0 { // some of what is dirty gets to the disk, as it does after a while
+	if t.rand.IntN(3) == 0 { // write some dirty pages to the disk, as the kernel does after a while
 		if err := command("sync", "-f", m.mount); err != nil {
 			return err
 		}
@@ -130,8 +131,9 @@ func (m *machine) fail(t *torture, v *victim) error {
 	if err := v.cmd.Process.Signal(unix.SIGSTOP); err != nil {
 		return err
 	}
-	// The signal is on its way while syncs are: the power goes in the midst of
-	// them. A writer that it has not yet stopped meets an error, and ends the child.
+	// The signal arrives while syncs are in progress, so the power fails in the
+	// middle of them. A writer that is not stopped yet meets an error, and ends the
+	// child.
 	err := m.cut()
 	if e := v.kill(); err == nil && !errors.Is(e, errEnded) {
 		err = e

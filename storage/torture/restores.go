@@ -15,8 +15,8 @@ import (
 	"gatehouse/storage"
 )
 
-// known is what a store has, and what it knows to have ended: also of tokens and users
-// that it does not have.
+// known is what a store has, and what it knows to have ended, including tokens and
+// users that it does not have.
 type known struct {
 	tokens  map[storage.ID]bool
 	revoked map[storage.ID]bool
@@ -24,7 +24,7 @@ type known struct {
 	states  map[storage.UserID]turned
 }
 
-// turned is a state of a user, and the step of the run that brought it.
+// turned is a state of a user, and the step of the run that set it.
 type turned struct {
 	state storage.UserState
 	step  int
@@ -34,7 +34,7 @@ func (k known) clone() known {
 	return known{maps.Clone(k.tokens), maps.Clone(k.revoked), maps.Clone(k.rotated), maps.Clone(k.states)}
 }
 
-// restored is the store after a backup was restored over it.
+// restored returns the store after a backup was restored over it.
 func (k known) restored(backup known) known {
 	b := backup.clone()
 	maps.Copy(b.revoked, k.revoked)
@@ -53,7 +53,7 @@ func (k known) live(id storage.ID, owner storage.UserID) bool {
 	return k.tokens[id] && !k.revoked[id] && k.states[owner].state == storage.UserActive
 }
 
-// issued is a token that there ever was, with all its secrets.
+// issued is a token that was created at some time, with all its secrets.
 type issued struct {
 	id      storage.ID
 	owner   storage.UserID
@@ -74,17 +74,17 @@ type restoring struct {
 	users   map[storage.UserID]string
 	tokens  []*issued
 	backups []saved
-	made    int // backups, also those that are gone
+	made    int // backups made, including those that are gone
 	step    int
 	clock   atomic.Int64 // step, for the store
 	acked   int
 	trace   []string
 }
 
-// mostBackups are kept.
+// mostBackups is how many backups are kept.
 const mostBackups = 10
 
-// restores is one run; a round is a restore.
+// restores is one run of the command; each round is a restore.
 func (t *torture) restores() error {
 	if t.rounds == 0 {
 		t.rounds = 200
@@ -127,8 +127,8 @@ func (r *restoring) open() (err error) {
 	return err
 }
 
-// options have a clock that moves with the steps, so that the order of what happened
-// to a user can be told.
+// options returns options with a clock that moves with the steps, so that the order
+// of a user's changes is known.
 func (r *restoring) options() storage.Options {
 	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	return storage.Options{Segment: 64 << 10, Now: func() time.Time { return begin.Add(time.Duration(r.clock.Load()) * time.Second) }}
@@ -146,7 +146,7 @@ func (r *restoring) work(steps int) error {
 	return nil
 }
 
-// act does one thing.
+// act does one random thing.
 func (r *restoring) act() error {
 	var live []*issued
 	for _, t := range r.tokens {
@@ -198,7 +198,7 @@ func (r *restoring) create(owner storage.UserID) error {
 	return err
 }
 
-// turn removes a user, or disables or enables it.
+// turn removes, disables or enables a user.
 func (r *restoring) turn(id storage.UserID, remove bool) error {
 	uid, to, do := r.users[id], storage.UserDisabled, r.s.DisableUser
 	switch {
@@ -224,8 +224,8 @@ func (r *restoring) backup() error {
 	return err
 }
 
-// restore puts a backup over the store, after a stop or what a kill would leave, and
-// sometimes lets go of that backup, so that a later one is made.
+// restore restores a backup over the store, after a stop or a simulated kill.
+// Sometimes it then drops that backup, so that a new one is made later.
 func (r *restoring) restore() error {
 	n := r.rand.IntN(len(r.backups))
 	r.trace = append(r.trace, fmt.Sprint(n))
@@ -274,7 +274,7 @@ func (r *restoring) clean() error {
 	return err
 }
 
-// compare asks for every secret that there ever was. It returns how many were dead.
+// compare verifies every secret that ever existed. It returns how many were dead.
 func (r *restoring) compare() (wrong []string, dead int) {
 	for _, t := range r.tokens {
 		for n, secret := range t.secrets {

@@ -17,9 +17,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// checkChild opens a store that may be damaged, compares it with a ledger, and
-// prints "right", "refused: " and the error, "noticed: " and how many errors
-// there were in place of answers, or "wrong: " and what. It ends without closing the store.
+// checkChild opens a store that may be damaged, compares it with a ledger, and prints
+// "right", "refused: " and the error, "noticed: " and the number of errors in place of
+// answers, or "wrong: " and the violations. It ends without closing the store.
 func checkChild(args []string) error {
 	l, err := loadLedger(args[1])
 	if err != nil {
@@ -103,7 +103,7 @@ func (t *torture) rotBase(dir string, killed bool) (*ledger, error) {
 			return nil, err
 		}
 	}
-	v, err := start(l, "work", dir, "0s", "9", "0s", "1000000000") // a day is over: it makes a checkpoint
+	v, err := start(l, "work", dir, "0s", "9", "0s", "1000000000") // a day is over, so it makes a checkpoint
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +112,7 @@ func (t *torture) rotBase(dir string, killed bool) (*ledger, error) {
 		return nil, err
 	}
 	at := dir
-	if killed { // what was in flight is decided by what lies there, which is not to be touched
+	if killed { // the files, which must not change, decide what happened to the changes in flight
 		if at = t.path("copy"); copyStore(dir, at) != nil {
 			return nil, errors.New("the store can't be copied")
 		}
@@ -141,7 +141,7 @@ type place struct {
 	offset int64
 }
 
-// extent is a stretch of a file that is no hole.
+// extent is a part of a file that is not a hole.
 type extent struct {
 	file     string
 	from, to int64
@@ -181,7 +181,7 @@ func extents(dir string) (kinds, error) {
 	return all, err
 }
 
-// pick picks a byte: any, or one of a kind that was picked before.
+// pick picks a byte: any byte, or one of a random kind.
 func (k kinds) pick(t *torture, names []string, any bool) place {
 	var of []extent
 	if any {
@@ -205,8 +205,8 @@ func (k kinds) pick(t *torture, names []string, any bool) place {
 	panic("beyond the sum of the extents")
 }
 
-// flip flips a bit in a copy, and has the copy looked at, a second time when the
-// first has noticed damage.
+// flip flips a bit in a copy, and has the copy checked. If that notices damage,
+// it has the copy checked a second time.
 func (t *torture) flip(base string, p place) string {
 	dir := t.path("flipped")
 	defer os.RemoveAll(dir)
@@ -243,7 +243,7 @@ func flipBit(file string, offset int64, bit byte) error {
 
 var segmentAndOffset = regexp.MustCompile(`\d{10}\.seg.* (at byte \d+|is missing)`)
 
-// look has a child compare a store with a ledger.
+// look makes a child compare a store with a ledger.
 func (t *torture) look(dir, ledger string) string {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestMain lets the test binary be what a test runs itself as.
+// TestMain lets the test binary act as the child of a test.
 func TestMain(m *testing.M) {
 	if os.Getenv(asChild) != "" {
 		main()
@@ -21,7 +21,7 @@ func short(t *testing.T, rounds int) *torture {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}
-	t.Parallel() // they wait more than they compute
+	t.Parallel() // these tests wait more than they compute
 	return newTorture(rounds, t.TempDir(), 1, t.Logf)
 }
 
@@ -81,7 +81,8 @@ func TestClock(t *testing.T) {
 	held(t, to, to.clock())
 }
 
-// TestLedger makes sure that what the other tests rest on would see a loss.
+// TestLedger makes sure that the ledger, on which the other tests rely, detects
+// a loss.
 func TestLedger(t *testing.T) {
 	to := short(t, 1)
 	l, dir := newLedger(), to.path("store")

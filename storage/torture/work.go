@@ -16,7 +16,7 @@ import (
 const (
 	writers   = 8
 	usersEach = 4
-	holdMost  = 40 // tokens a user
+	holdMost  = 40 // the largest number of tokens of a user
 )
 
 var by = storage.Actor{Name: "torture", Address: "192.0.2.1"}
@@ -33,10 +33,11 @@ func open(dir string, ahead, checkpoints time.Duration, log io.Writer) (*storage
 	})
 }
 
-// work is the child: it changes the store until it is killed, or for so many
-// changes, and then closes it. Its arguments are the directory, how far its
-// clock runs ahead, a seed, how often it makes a checkpoint (0: once a day), and the
-// number of changes of each writer; with -1 it opens the store and changes nothing.
+// work is the child. It changes the store until it is killed, or makes the given
+// number of changes and closes the store. Its arguments are the directory, how far
+// its clock runs ahead, a seed, how often it makes a checkpoint (0: once a day), and
+// the number of changes of each writer. If that number is -1, it opens the store and
+// changes nothing.
 func work(args []string) error {
 	ahead, err := time.ParseDuration(args[1])
 	if err != nil {
@@ -72,8 +73,8 @@ func work(args []string) error {
 	return errors.Join(err, s.Close())
 }
 
-// writer changes users and tokens that are its own, so that it knows what each
-// change must come to.
+// writer changes only its own users and tokens, so that it knows what the
+// result of each change must be.
 type writer struct {
 	n     int
 	store *storage.Store
@@ -89,8 +90,8 @@ type token struct {
 	secret storage.Secret
 }
 
-// say writes one line by one write, which a kill does not cut. What is lost
-// with a line is only that it was acknowledged.
+// say writes one line with one write, which a kill can't split. If a line is
+// lost, only the acknowledgment is lost.
 func (w *writer) say(format string, args ...any) {
 	os.Stdout.WriteString(fmt.Sprintf(format, args...) + "\n")
 }
@@ -109,7 +110,7 @@ func (w *writer) run(most int) error {
 	return nil
 }
 
-// begin finds a user, or makes it, with the tokens that it holds.
+// begin finds or creates a user, and finds its tokens.
 func (w *writer) begin(n int) error {
 	name := uid(w.n, n)
 	u, err := w.store.User(name)
@@ -145,7 +146,7 @@ func (w *writer) step() error {
 	return nil
 }
 
-// turn disables a user, or enables it.
+// turn disables or enables a user.
 func (w *writer) turn(n int) error {
 	u := &w.users[n]
 	if u.State == storage.UserActive {
@@ -177,11 +178,11 @@ func (w *writer) revoke(n int) error {
 	return nil
 }
 
-// use says when it was, by the clock and by the store's.
+// use uses a token, and reports the time by the real clock and by the store's.
 func (w *writer) use(n int) error {
 	v := w.held[n][w.rand.IntN(len(w.held[n]))]
 	w.say("? %d use %s", w.n, v.id)
-	stored := time.Now().Add(w.ahead).UnixMilli() // or a little later
+	stored := time.Now().Add(w.ahead).UnixMilli() // or slightly later
 	if _, err := w.store.Authenticate(v.secret.Reveal(), home); err != nil {
 		return fmt.Errorf("use %s: %w", v.id, err)
 	}
@@ -189,8 +190,8 @@ func (w *writer) use(n int) error {
 	return nil
 }
 
-// create names the token after its writer and the time, so that one that was in
-// flight can be told from others.
+// create names the token after its writer and the time, so that a token in
+// flight can be distinguished from others.
 func (w *writer) create(n int) error {
 	w.op++
 	name := fmt.Sprintf("%d.%d.%d", w.n, w.op, time.Now().UnixNano())

@@ -1,5 +1,6 @@
-// Package unlogged owns what is in the index alone and not in the log: browser sessions,
-// the files that users opened last, and what is remembered of logins.
+// Package unlogged owns the data that is only in the index and not in the log: browser
+// sessions, recent files, and values that are kept under a name for a while, such as
+// failed logins.
 //
 // These change all the time and prove nothing later. So they must not fill the audit log,
 // and nobody waits for the disk because of them. The price is that a power failure loses
@@ -13,10 +14,9 @@ import (
 	"gatehouse/storage/index"
 )
 
-// Index is the index, as far as it is open and can be written. Errors of Update are those
-// of disk.NotWritten.
+// Index is access to the index. Errors of Update are those of disk.NotWritten.
 type Index interface {
-	// Writable says why no change can be made; nil: one can.
+	// Writable returns why changes are impossible; nil: they are possible.
 	Writable() error
 	View(fn func(*index.View) error) error
 	Update(fn func(*index.Update) error) error

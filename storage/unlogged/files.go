@@ -14,7 +14,7 @@ import (
 // MaxFiles is how many recent files are kept for a user.
 const MaxFiles = 100
 
-// Files are the files that users opened last. All fields are needed.
+// Files are the files that users opened last. All fields are required.
 //
 // Each user has MaxFiles slots, which are written again and again, so that no deleted
 // keys pile up.
@@ -22,7 +22,7 @@ type Files struct {
 	Index Index
 	Now   func() int64 // ms
 
-	mu sync.Mutex // held by Opened, which reads before it writes
+	mu sync.Mutex // guards Opened, which reads before it writes
 }
 
 // Opened records that a user opened a file: it moves to the front, and the
@@ -45,8 +45,8 @@ func (f *Files) Opened(owner record.UserID, v record.File) error {
 	})
 }
 
-// putFile writes a file beside those in the list, which is sorted, into the slot
-// of the same file, a free one, or that of the oldest.
+// putFile writes a file to the slot of the same file, to a free slot, or to the
+// slot of the oldest file. The list has the user's current files and is sorted.
 func putFile(u *index.Update, owner record.UserID, list []record.File, v record.File) error {
 	v.Order = 1
 	v.Slot = freeSlot(list)
@@ -97,10 +97,10 @@ func filesUnder(view *index.View, prefix []byte) ([]record.File, error) {
 	return list, err
 }
 
-// MoveOld brings the recent files of a store that older programs have written, which
-// kept them in the log, to where they are now, and has logged delete them from the old
-// place. A user's files are written in their new place before that, so if it is
-// interrupted the next start goes on with it. Nothing else may be written until it returns.
+// MoveOld moves recent files of older programs, which kept them in the log, to their
+// current place, and calls logged to delete them from the old one. It writes a user's
+// files to the new place first, so if it is interrupted the next start continues. Nothing
+// else may be written until it returns.
 func (f *Files) MoveOld(logged func(keys [][]byte) error) error {
 	for {
 		owner, keys, list, err := f.old()
@@ -116,7 +116,7 @@ func (f *Files) MoveOld(logged func(keys [][]byte) error) error {
 	}
 }
 
-// old returns the keys and the files of one user that are in the old place.
+// old returns the keys and the files of one user with files in the old place.
 func (f *Files) old() (owner record.UserID, keys [][]byte, list []record.File, err error) {
 	err = f.Index.View(func(view *index.View) error {
 		for k := range view.Scan([]byte{'v'}) {

@@ -12,8 +12,8 @@ import (
 	"gatehouse/storage/record"
 )
 
-// Memory is what is remembered for a while under a name, such as the failed logins of an
-// account. All exported fields are needed.
+// Memory keeps values for a while under a name, such as the failed logins of an account.
+// All exported fields are required.
 //
 // It is stored under an HMAC of the name: names that people typed in (passwords among
 // them) stay off the disk. A flood of names fills the disk for an hour, at the pace of
@@ -21,8 +21,8 @@ import (
 type Memory struct {
 	Index Index
 	Key   [32]byte
-	// Write is the Update of Index that goes on while the store is being closed. It is
-	// told about how many bytes are put.
+	// Write is like the Update of Index, but also works while the store is being
+	// closed. bytes is about how many bytes are put.
 	Write func(bytes int, fn func(*index.Update) error) error
 
 	saving sync.Mutex // held while values are written
@@ -53,7 +53,7 @@ func (m *Memory) pending(b [32]byte) (v remembered, ok bool) {
 	return v, ok
 }
 
-// Get returns what is remembered under a name; nil for nothing.
+// Get returns the value under a name, or nil.
 func (m *Memory) Get(name string) (value []byte, err error) {
 	bucket := m.bucket(name)
 	if v, ok := m.pending(bucket); ok {
@@ -66,8 +66,8 @@ func (m *Memory) Get(name string) (value []byte, err error) {
 	return value, err
 }
 
-// Put remembers a value under a name for as long as keep. It reaches the disk with the
-// next [Memory.Save].
+// Put keeps a value under a name for the time keep. It reaches the disk with the next
+// [Memory.Save].
 func (m *Memory) Put(name string, value []byte, keep time.Duration) {
 	bucket := m.bucket(name)
 	m.mu.Lock()
@@ -82,8 +82,8 @@ func (m *Memory) put(bucket [32]byte, v remembered) {
 	m.dirty[bucket] = v
 }
 
-// Save writes to the index what is not yet there. What can't be written goes with the
-// next call.
+// Save writes values to the index that are not there yet. If that fails, the next
+// call tries again.
 func (m *Memory) Save() error {
 	m.saving.Lock()
 	defer m.saving.Unlock()
@@ -125,7 +125,7 @@ func (m *Memory) write() error {
 	return nil
 }
 
-// settle forgets what was written; what was not goes with the next call of Save.
+// settle forgets written values; the next call of Save writes the others.
 func (m *Memory) settle(written bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -137,17 +137,17 @@ func (m *Memory) settle(written bool) {
 	m.taken = nil
 }
 
-// Attempts is what is remembered of failed logins of one account, or from one
-// address. What it means is the server's to say.
+// Attempts describes failed logins to one account, or from one address. The
+// server decides what follows from it.
 type Attempts struct {
 	Failures uint32
 	Until    int64 // ms
 }
 
-// attemptsKept is how long they are remembered after the last change.
+// attemptsKept is how long attempts are kept after the last change.
 const attemptsKept = time.Hour
 
-// Attempts returns what is remembered under a name; the zero value for nothing.
+// Attempts returns the attempts under a name, or the zero value.
 func (m *Memory) Attempts(name string) (v Attempts, err error) {
 	b, err := m.Get(name)
 	if len(b) == 12 {
@@ -156,7 +156,7 @@ func (m *Memory) Attempts(name string) (v Attempts, err error) {
 	return v, err
 }
 
-// SetAttempts remembers attempts under a name.
+// SetAttempts keeps attempts under a name.
 func (m *Memory) SetAttempts(name string, v Attempts) {
 	b := binary.BigEndian.AppendUint32(nil, v.Failures)
 	m.Put(name, binary.BigEndian.AppendUint64(b, uint64(v.Until)), attemptsKept)

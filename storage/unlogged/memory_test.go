@@ -18,8 +18,8 @@ func TestEncoding(t *testing.T) {
 	}
 }
 
-// A session that ended while somebody read it is not kept, and no more are kept than may
-// be.
+// A session that ended while somebody read it is not kept in memory, and at most
+// mostSeen are kept.
 func TestSeen(t *testing.T) {
 	var s Sessions
 	v := record.Session{Method: "local"}
@@ -32,7 +32,7 @@ func TestSeen(t *testing.T) {
 	s.mu.Lock()
 	s.drop([]byte("a"))
 	s.mu.Unlock()
-	s.keep([]byte("a"), v, turn) // what the slow reader does then
+	s.keep([]byte("a"), v, turn) // what a slow reader does then
 	if _, _, ok := s.find([]byte("a")); ok {
 		t.Error("what has ended is kept")
 	}

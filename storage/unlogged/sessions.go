@@ -16,25 +16,26 @@ import (
 	"gatehouse/storage/record"
 )
 
-// How long a browser session lasts: so long after its last use, and so long in
-// all. Its last use is written at most once a minute.
+// How long a browser session lasts after its last use, and in all. The last use
+// is written at most once a minute.
 const (
 	SessionIdle   = 12 * time.Hour
 	SessionLife   = 7 * 24 * time.Hour
 	sessionUpdate = time.Minute
 )
 
-// ErrNoSession says that there is no session of a cookie, or none any more.
+// ErrNoSession says that a cookie has no session, or no longer has one.
 var ErrNoSession = errors.New("no such session")
 
-// Sessions are the browser sessions. All fields are needed. A session that was looked up
-// of late need not be read from the index; whether it is still good is asked each time.
+// Sessions are the browser sessions. All fields are required. A session that was read
+// recently need not be read from the index, but its validity is checked each time.
 type Sessions struct {
 	Index Index
 	Now   func() int64 // ms
-	// Owner returns what a session's user is now; false: there is none.
+	// Owner returns the current state of a session's user, or false if there is
+	// no such user.
 	Owner func(record.UserID) (record.Owner, bool)
-	// Unsaved is told whether the time of a visit could be saved.
+	// Unsaved is called with the outcome of saving the time of a visit.
 	Unsaved func(error)
 
 	mu   sync.RWMutex // held while one is written
@@ -42,7 +43,8 @@ type Sessions struct {
 	seen map[string]record.Session
 }
 
-// mostSeen are kept in memory. Only a login makes a session, so nobody fills it from outside.
+// mostSeen is how many sessions are kept in memory. Only a login makes a session, so
+// nobody can fill the memory from outside.
 const mostSeen = 10_000
 
 func (s *Sessions) find(k []byte) (v record.Session, turn uint64, ok bool) {
@@ -52,8 +54,8 @@ func (s *Sessions) find(k []byte) (v record.Session, turn uint64, ok bool) {
 	return v, s.turn, ok
 }
 
-// keep takes what was read from the index, unless one was written since find: it
-// might be the one that was read, and has ended.
+// keep keeps a session that was read from the index, unless any session was
+// written since find: it might be the same session, and may have ended.
 func (s *Sessions) keep(k []byte, v record.Session, turn uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -72,7 +74,8 @@ func (s *Sessions) keep(k []byte, v record.Session, turn uint64) {
 	s.seen[string(k)] = v
 }
 
-// drop is called with the lock held, after one was written or could not be.
+// drop forgets a session after a write, even a failed one. The caller holds the
+// lock.
 func (s *Sessions) drop(k []byte) {
 	s.turn++
 	delete(s.seen, string(k))
@@ -139,8 +142,8 @@ func (s *Sessions) write(k []byte, value func(*index.View) (record.Session, erro
 	return err
 }
 
-// Stored returns the session of a cookie as it is stored, or [ErrNoSession]. It may no
-// longer be good.
+// Stored returns the stored session of a cookie, or [ErrNoSession]. The session may no
+// longer be valid.
 func (s *Sessions) Stored(cookie string) (record.Session, error) {
 	k := record.SessionKey(cookie)
 	v, turn, ok := s.find(k)
@@ -157,8 +160,8 @@ func (s *Sessions) Stored(cookie string) (record.Session, error) {
 	return v, err
 }
 
-// Visit returns the session of a cookie, or [ErrNoSession] when there is none
-// (any more), and counts the visit.
+// Visit returns the session of a cookie and counts the visit. It returns
+// [ErrNoSession] when the cookie has no session, or no longer has one.
 func (s *Sessions) Visit(cookie string) (record.Session, error) {
 	v, err := s.Stored(cookie)
 	if err != nil {
@@ -179,25 +182,25 @@ func (s *Sessions) Visit(cookie string) (record.Session, error) {
 	return v, nil
 }
 
-// lasts reports whether a session is still good, and sets its UID.
+// lasts reports whether a session is still valid, and sets its UID.
 func (s *Sessions) lasts(v *record.Session, now int64) bool {
 	o, ok := s.Owner(v.Owner)
 	v.UID = o.UID
 	return ok && o.State == record.UserActive && o.Epoch == v.Epoch &&
 		now < v.Seen+SessionIdle.Milliseconds() && now < v.Created+SessionLife.Milliseconds() &&
-		now >= v.Created-SessionIdle.Milliseconds() // else the clock was ahead, and it would last for years
+		now >= v.Created-SessionIdle.Milliseconds() // otherwise the clock was ahead, and the session would last for years
 }
 
-// The bounds of a list, and of how many sessions are looked at for it: a program that
-// logs in at each request leaves thousands.
+// The bounds of a list, and of how many sessions are read for it: a program that logs
+// in at each request leaves thousands.
 const (
 	mostListed  = 1000
 	mostScanned = 10 * mostListed
 )
 
-// List lists the sessions of a user that are good, the latest first, and which of
-// them is that of the cookie: its place in the list, or -1. Of very many it leaves out
-// the oldest.
+// List lists a user's valid sessions, the latest first. own is the place of the
+// cookie's session in the list, or -1. If there are very many, List leaves out the
+// oldest.
 func (s *Sessions) List(owner record.UserID, cookie string) (list []record.Session, own int, err error) {
 	mine, own := record.SessionKey(cookie), -1
 	now := s.Now()
@@ -229,8 +232,8 @@ func (s *Sessions) List(owner record.UserID, cookie string) (list []record.Sessi
 }
 
 // End ends the session of a cookie, if there is one. When the index can't be written,
-// such as on a full disk, it has logged delete the keys, which can use the reserve of
-// the log.
+// for example because the disk is full, End calls logged to delete the keys, which
+// can use the reserve of the log.
 func (s *Sessions) End(cookie string, logged func(keys [][]byte) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -257,7 +260,7 @@ func (s *Sessions) End(cookie string, logged func(keys [][]byte) error) error {
 	return logged(list)
 }
 
-// keysOf returns the keys of all that there is of a session.
+// keysOf returns all keys of a session.
 func keysOf(view *index.View, k []byte) ([][]byte, error) {
 	b, ok, err := view.Get(k)
 	if errors.Is(err, disk.ErrDamaged) {

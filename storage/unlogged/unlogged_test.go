@@ -19,7 +19,8 @@ import (
 	"gatehouse/storage/unlogged"
 )
 
-// fixture is an index on its own. When refused is set, nothing can be written to it.
+// fixture is an index without a store. While refused is set, nothing can be written
+// to it.
 type fixture struct {
 	*index.Index
 	clock   *storagetest.Clock
@@ -66,7 +67,7 @@ func create(t *testing.T) *fixture {
 
 const alice, bob = record.UserID(1), record.UserID(2)
 
-// sessions are those of two users, of whom owners says what they are now.
+// sessions returns the sessions of two users; owners has their current states.
 func (f *fixture) sessions(t *testing.T, owners map[record.UserID]record.Owner) *unlogged.Sessions {
 	owners[alice] = record.Owner{ID: alice, UID: "alice@example.com"}
 	owners[bob] = record.Owner{ID: bob, UID: "bob@example.com"}
@@ -98,8 +99,8 @@ func wantSession(t *testing.T, s *unlogged.Sessions, cookie string, good bool) {
 	}
 }
 
-// TestSessionLasts: so long after the last visit, so long in all, and no longer than its
-// user lets it.
+// TestSessionLasts: a session has a limit after the last visit and a limit in all, and
+// ends with its user.
 func TestSessionLasts(t *testing.T) {
 	const idle, life = unlogged.SessionIdle, unlogged.SessionLife
 	owners := map[record.UserID]record.Owner{}
@@ -155,7 +156,7 @@ func TestSessionLasts(t *testing.T) {
 	}
 }
 
-// TestListSessions: a user's own, the latest first, as long as each is good.
+// TestListSessions: a list has a user's own valid sessions, the latest first.
 func TestListSessions(t *testing.T) {
 	f, owners := create(t), map[record.UserID]record.Owner{}
 	s := f.sessions(t, owners)
@@ -200,8 +201,8 @@ func TestListSessions(t *testing.T) {
 	want(third, -1)
 }
 
-// An end is never lost: when the index can't be written, the log is asked to delete all
-// that there is of the session.
+// An end is never lost: when the index can't be written, the log deletes all keys of
+// the session.
 func TestEndOnAFullDisk(t *testing.T) {
 	f := create(t)
 	s := f.sessions(t, map[record.UserID]record.Owner{})
@@ -228,7 +229,8 @@ func TestEndOnAFullDisk(t *testing.T) {
 	f.refused = nil
 }
 
-// A file that is opened moves to the front; of the others so many are kept.
+// A file that is opened moves to the front; only a limited number of the others
+// is kept.
 func TestFiles(t *testing.T) {
 	f := create(t)
 	files := &unlogged.Files{Index: f, Now: f.clock.Milli}
@@ -254,10 +256,10 @@ func TestFiles(t *testing.T) {
 	opened(`1`, `1`, "/a", 0)
 	opened(`2`, `1`, "/b", 0) // in the same millisecond
 	opened(`"1"`, `1`, "/a", 0)
-	opened(`1`, `2`, "/a", 0) // to the front, with its new revision
+	opened(`1`, `2`, "/a", 0) // moves to the front, with its new revision
 	want(`1 2 /a`, `"1" 1 /a`, `2 1 /b`)
 	f.clock.Move(time.Second)
-	opened(`3`, `null`, "/d", f.clock.Milli()-500) // as the client says
+	opened(`3`, `null`, "/d", f.clock.Milli()-500) // the time that the client sent
 	opened(`2`, `"x"`, "/b", 0)
 	want(`2 "x" /b`, `3 null /d`, `1 2 /a`, `"1" 1 /a`)
 	if list, err := files.List(bob); len(list) != 0 || err != nil {
@@ -281,8 +283,8 @@ func TestFiles(t *testing.T) {
 	}
 }
 
-// What is remembered is there at once, and in the index when it was saved: without the
-// name, for as long as it was to be kept.
+// A value is available at once, and in the index after Save: without the name, and for
+// the time that it is kept.
 func TestMemory(t *testing.T) {
 	f := create(t)
 	recall := func() *unlogged.Memory {

@@ -10,14 +10,15 @@ import (
 	"gatehouse/storage/record"
 )
 
-// A block says of tokens when and from where they were used last, and how often
-// on that day since their usage was written to the index:
+// A block says when and from where tokens were used last, and how often on that
+// day since their usage was written to the index:
 //
 //	slice 1 | run 8 | origins: how many 2, then address and agent of each |
 //	of each token: id 14 | last use 8 | origin 2 (0: none) | uses, as uvarint
 //
-// The count is no difference: of two blocks of one run that tell of one token
-// and one day the larger counts. So it does no harm to read a block twice.
+// The count is a total, not a difference: if two blocks of one run name the
+// same token and day, the larger count is right. So it does no harm to read a
+// block twice.
 type block struct {
 	slice   byte
 	run     uint64
@@ -26,7 +27,7 @@ type block struct {
 	tokens  []byte
 }
 
-// use is what a block says of a token.
+// use is what a block says about a token.
 type use struct {
 	id     keys.ID
 	used   record.LastUse
@@ -34,7 +35,7 @@ type use struct {
 	origin uint16
 }
 
-// Origin, Use and Usage take what the table tells: see [table.UseWriter].
+// Origin, Use and Usage implement [table.UseWriter].
 func (b *block) Origin(o record.Origin) uint16 {
 	if !o.Address.IsValid() {
 		return 0
@@ -77,7 +78,8 @@ func (b *block) payload() []byte {
 	return append(head, b.tokens...)
 }
 
-// eachUse reads a block of a slice, or any for a negative one.
+// eachUse reads a block if it belongs to a slice, or any block if slice is
+// negative.
 func eachUse(payload []byte, slice int, fn func(run uint64, u use, from record.Origin)) error {
 	c := record.Cutter{Rest: payload}
 	if s := c.Bytes(1)[0]; slice >= 0 && int(s) != slice {

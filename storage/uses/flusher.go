@@ -11,17 +11,17 @@ import (
 	"gatehouse/storage/table"
 )
 
-// Slices is in how many parts uses are written to the log: in one burst they would
-// hold up callers that want a change just then.
+// Slices is the number of parts in which uses are written to the log: one burst
+// would delay callers that want a change at that moment.
 const Slices = 16
 
-// Options say between what a flusher stands.
+// Options connect a flusher to the table, the index and the store.
 type Options struct {
 	Table *table.Table
 	Log   *Log
 
 	// Update changes the usage records of tokens in one transaction of the index.
-	// Of a token that has no record there it changes none.
+	// It skips tokens that have no record there.
 	Update func(ids []keys.ID, change func(keys.ID, *record.UsageRecord)) error
 	// Noted is called before tokens leave the table's unsaved: see [table.Table.Save].
 	Noted func(unsaved func() []keys.ID)
@@ -40,33 +40,35 @@ type Options struct {
 type Flusher struct {
 	Options
 
-	mu        sync.Mutex // for the log and what follows
+	mu        sync.Mutex // guards the log and the fields below
 	pass      pass
-	shorter   *shortening // nil: none is under way
-	shortened int64       // how long the last one left the log, in bytes
+	shorter   *shortening // nil: none is in progress
+	shortened int64       // the length of the log after the last one, in bytes
 
-	// What a listing shows of a token's uses is in two places. What moves it
-	// from one to the other only ever tries the lock: readers never wait for
+	// The uses that a listing shows are in two places. Code that moves uses
+	// from one to the other only tries the lock, so that readers never wait for
 	// each other.
 	moving sync.RWMutex
 
 	counted chan struct{} // closed when the old segments are in the index, or can't be brought in
-	err     error         // why they can't; to be read when counted is closed
+	err     error         // why they can't; read it only after counted is closed
 }
 
-// New returns a flusher. What the log had when it was opened waits for Recover.
+// New returns a flusher. Uses that the log had when it was opened wait for
+// Recover.
 func New(o Options) *Flusher {
 	return &Flusher{Options: o, pass: pass{shard: table.Shards}, counted: make(chan struct{})}
 }
 
 // RLock keeps uses where they are until RUnlock: callers that read both the index and
-// the table find each use once.
+// the table find each use exactly once.
 func (f *Flusher) RLock() { f.moving.RLock() }
 
 // RUnlock undoes RLock.
 func (f *Flusher) RUnlock() { f.moving.RUnlock() }
 
-// Save writes to the log what one slice of the table has and the log does not.
+// Save writes to the log the uses that one slice of the table has and the log
+// does not.
 func (f *Flusher) Save(slice int) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -82,9 +84,9 @@ func (f *Flusher) SaveAll() error {
 	return errors.Join(errs...)
 }
 
-// Tick writes the uses of one slice to the log, and keeps the log short. With merge it
-// also goes on for a moment with bringing uses into the index. It returns the errors
-// of Update, too.
+// Tick writes the uses of one slice to the log, and keeps the log short. If merge is
+// set, it also spends a moment on bringing uses into the index. It returns errors of
+// Update, too.
 func (f *Flusher) Tick(slice int, merge bool, moment time.Duration) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -98,8 +100,8 @@ func (f *Flusher) Tick(slice int, merge bool, moment time.Duration) error {
 	return err
 }
 
-// manyOrigins is how many of them a block may have before the next shard's come
-// to it: of a slice they can be more than a block has numbers for.
+// manyOrigins is how many origins a block may have before the next shard goes
+// to a new block: a slice can have more origins than a block has numbers for.
 const manyOrigins = 1 << 12
 
 func (f *Flusher) save(slice int) (err error) {
@@ -108,7 +110,7 @@ func (f *Flusher) save(slice int) (err error) {
 	b := block{slice: byte(slice), run: f.Log.run}
 	for i := range each {
 		if !f.Hurry() {
-			runtime.Gosched() // requests come first; all of it takes a millisecond
+			runtime.Gosched() // let requests run first; all of this takes a millisecond
 		}
 		f.Table.Save(first+i, &b, f.Noted)
 		if len(b.tokens) == 0 || len(b.origins) < manyOrigins && i < each-1 {
@@ -120,7 +122,7 @@ func (f *Flusher) save(slice int) (err error) {
 		b = block{slice: byte(slice), run: f.Log.run}
 	}
 	if err != nil {
-		f.shorter = nil // the log lacks some of what it was to be told
+		f.shorter = nil // the log lacks some uses that it should have got
 		for i := range each {
 			f.Table.Unsave(first + i)
 		}
@@ -128,22 +130,23 @@ func (f *Flusher) save(slice int) (err error) {
 	return err
 }
 
-// shortening makes the log shorter. A block says how often a token was used in all,
-// since the index was told, and not by how much more. So when everything has been said
-// once more, what the log had before may go, and the log is never much longer than what
-// there is to say, however often tokens are used and however late a pass is.
+// shortening makes the log shorter. A block says how often a token was used in all
+// since the index was last updated, not how often since the previous block. So after
+// everything has been written once more, the older part of the log may go. The log is
+// therefore never much longer than its content requires, however often tokens are used
+// and however late a pass is.
 //
-// One shard is said again at each tick. In one burst it would hold up requests.
+// Each tick writes one shard again. One burst would delay requests.
 type shortening struct {
-	shard  int    // the next
+	shard  int    // the next shard
 	before uint64 // the segments that may go at the end
 }
 
-// enoughLog is how long the log may become beyond twice what was left of it by
-// the shortening before.
+// enoughLog is how many bytes the log may grow beyond twice its length after
+// the previous shortening.
 const enoughLog = 64 << 20
 
-// Shorten has the next ticks shorten the log, however long it is.
+// Shorten makes the next ticks shorten the log, even if it is short already.
 func (f *Flusher) Shorten() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -152,11 +155,11 @@ func (f *Flusher) Shorten() {
 	}
 }
 
-// shortenSome has the log told of one more shard, if there is a reason. The
-// next ticks write it.
+// shortenSome marks one more shard to be written again, if there is a reason.
+// The next ticks write it.
 func (f *Flusher) shortenSome() error {
 	if !f.Recovered() {
-		return nil // the segments of before the start are still to be read
+		return nil // the segments from before the start are not read yet
 	}
 	r := f.shorter
 	if r == nil && f.Log.bytes < 2*f.shortened+enoughLog {
@@ -167,11 +170,11 @@ func (f *Flusher) shortenSome() error {
 		f.shorter = r
 	}
 	const each = table.Shards / Slices
-	f.Table.Unsave(r.shard%Slices*each + r.shard/Slices) // of another slice each time
+	f.Table.Unsave(r.shard%Slices*each + r.shard/Slices) // each time in another slice
 	if r.shard++; r.shard < table.Shards {
 		return nil
 	}
-	for slice := range Slices { // a tick may have been left out
+	for slice := range Slices { // a tick may have been skipped
 		if err := f.save(slice); err != nil {
 			return err
 		}

@@ -19,8 +19,7 @@ import (
 	"gatehouse/storage/uses"
 )
 
-// house is a table, a log in a directory, and what the index has of usages, in their
-// bytes.
+// house is a table, a log in a directory, and the encoded usages of an index.
 type house struct {
 	t     *testing.T
 	dir   string
@@ -81,7 +80,7 @@ func (h *house) usage(id keys.ID) record.UsageRecord {
 	return r
 }
 
-// killed goes on as after a kill: with what the log and the index have.
+// killed goes on as after a kill, with only the log and the index.
 func (h *house) killed() *house {
 	h.t.Helper()
 	h.do(h.SaveAll())
@@ -98,8 +97,8 @@ func (h *house) do(err error) {
 	}
 }
 
-// Whatever happens to uses, each is shown once: while they are written, merged and
-// recovered, while the log is shortened, and after kills.
+// Each use is shown exactly once: while uses are written, merged and recovered,
+// while the log is shortened, and after kills.
 func TestFlusher(t *testing.T) {
 	for seed := range uint64(2) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { story(t, rand.New(rand.NewPCG(11, seed))) })
@@ -135,7 +134,7 @@ func story(t *testing.T, r *rand.Rand) {
 		case dice < 20:
 			h = h.killed()
 			load()
-			if r.IntN(2) == 0 { // else the next kill comes before
+			if r.IntN(2) == 0 { // otherwise the next kill comes first
 				h.do(h.Recover(nil))
 			}
 		case dice < 30:
@@ -144,7 +143,7 @@ func story(t *testing.T, r *rand.Rand) {
 			}
 		case dice < 35:
 			h.Shorten()
-		case dice < 37 && len(dead) < len(ids)/2: // its last uses are still to be written
+		case dice < 37 && len(dead) < len(ids)/2: // its last uses are not written yet
 			id := ids[r.IntN(len(ids))]
 			h.table.Remove(id)
 			dead[id] = true
@@ -183,7 +182,7 @@ func (h *house) compare(want map[keys.ID]*record.UsageRecord, now int64, when st
 	}
 }
 
-// Readers are not kept waiting, and uses do not move while they read.
+// Readers do not wait, and uses do not move while they read.
 func TestReaders(t *testing.T) {
 	h := open(t, filepath.Join(t.TempDir(), "uses"), map[keys.ID][]byte{})
 	h.do(h.Recover(nil))

@@ -17,37 +17,38 @@ import (
 	"gatehouse/storage/keys"
 )
 
-// Log keeps what uses left in memory until it is in the index. To bring the
-// uses of a second into the index costs more than to answer the requests; to
-// append them to a file costs next to nothing. It is not synced: a kill takes
-// what came since the last tick, a power failure what the kernel had not yet
+// Log keeps uses until they are in the index. Bringing the uses of a second
+// into the index costs more than answering the requests; appending them to a
+// file costs next to nothing. The log is not synced: a kill loses the uses
+// since the last tick, and a power failure loses what the kernel had not yet
 // written.
 //
-// It is cut into segments, which are named by their first block, and these into
-// blocks:
+// It is divided into segments, named by their first block. A segment is a
+// sequence of blocks:
 //
 //	length 4 | number 8 | sealed payload
 //
-// Blocks are numbered through all segments, and never by a number that was in
-// use before: a token's usage in the index has the number up to which it counts.
+// The numbers of blocks continue through all segments, and a number is never
+// used again: a token's usage in the index has the number of the last block that
+// it counts.
 type Log struct {
 	dir   string
 	seals *keys.Seals
 	warn  *slog.Logger
 	file  *os.File
-	run   uint64 // larger than that of any run of the program before
+	run   uint64 // larger than in any earlier run of the program
 	last  uint64 // the last block
 	bytes int64  // in all segments
 
-	// As it was opened.
-	old     []uint64 // its segments: what the program, the last time it ran, did not bring into the index
+	// The state of the log when it was opened.
+	old     []uint64 // its segments: uses that the last run of the program did not bring into the index
 	oldLast uint64   // the last block in them, once they have been read
 	found   uint64
 }
 
 const blockHead = 12
 
-// Open opens the log in a directory, which is made if it is not there.
+// Open opens the log in a directory, and creates the directory if necessary.
 func Open(dir string, seals *keys.Seals, log *slog.Logger) (*Log, error) {
 	l := &Log{dir: dir, seals: seals, warn: log}
 	err := os.MkdirAll(dir, 0o700)
@@ -60,7 +61,7 @@ func Open(dir string, seals *keys.Seals, log *slog.Logger) (*Log, error) {
 	if l.found, l.bytes, err = l.end(l.old); err != nil {
 		return nil, err
 	}
-	l.last = max(l.found, uint64(time.Now().UnixMicro())) // later than any before
+	l.last = max(l.found, uint64(time.Now().UnixMicro())) // later than any earlier number
 	l.run = l.last
 	if os.WriteFile(l.path(l.last+1), nil, 0o600) != nil || disk.SyncDir(dir) != nil {
 		l.found = 0
@@ -68,12 +69,12 @@ func Open(dir string, seals *keys.Seals, log *slog.Logger) (*Log, error) {
 	return l, nil
 }
 
-// Found is where the log ended when it was opened, or 0 when that end could not be
-// moved on: otherwise a table that had all of the log would be taken for one that does
-// after a kill, too.
+// Found returns where the log ended when it was opened, or 0 if the end could not be
+// moved on since. Otherwise, after a kill, a table that was complete up to that end
+// would still be taken for complete.
 func (l *Log) Found() uint64 { return l.found }
 
-// End is where the log ends.
+// End returns where the log ends.
 func (l *Log) End() (uint64, error) {
 	segments, err := l.segments()
 	if err != nil {
@@ -83,8 +84,9 @@ func (l *Log) End() (uint64, error) {
 	return end, err
 }
 
-// end is how far the numbers have come, in blocks and names: it moves on with each
-// block that is written, and with each start. It also returns the length of all.
+// end returns the highest number among blocks and segment names. It goes up with
+// each block that is written, and with each start. end also returns the total
+// length of the segments.
 func (l *Log) end(segments []uint64) (last uint64, bytes int64, err error) {
 	for _, first := range segments {
 		n, size, err := l.skip(first)
@@ -96,7 +98,7 @@ func (l *Log) end(segments []uint64) (last uint64, bytes int64, err error) {
 	return last, bytes, nil
 }
 
-// skip finds the end of a segment without reading what is in its blocks.
+// skip finds the end of a segment without reading the content of its blocks.
 func (l *Log) skip(first uint64) (last uint64, size int64, err error) {
 	f, err := os.Open(l.path(first))
 	if err != nil {
@@ -114,7 +116,7 @@ func (l *Log) skip(first uint64) (last uint64, size int64, err error) {
 			return last, info.Size(), nil
 		}
 		at += blockHead + int64(binary.BigEndian.Uint32(head[:]))
-		if n := binary.BigEndian.Uint64(head[4:]); n < first+1<<40 { // else it is damaged
+		if n := binary.BigEndian.Uint64(head[4:]); n < first+1<<40 { // otherwise it is damaged
 			last = max(last, n)
 		}
 	}
@@ -129,7 +131,7 @@ func (l *Log) segments() (list []uint64, err error) {
 			list = append(list, n)
 		}
 	}
-	return list, err // in order, as the names are
+	return list, err // in order, because the names are
 }
 
 // append writes a block.
@@ -145,18 +147,19 @@ func (l *Log) append(payload []byte) error {
 	sealed := l.seals.Seal(blockKey(number), payload)
 	b := binary.BigEndian.AppendUint32(make([]byte, 0, blockHead+len(sealed)), uint32(len(sealed)))
 	b = append(binary.BigEndian.AppendUint64(b, number), sealed...)
-	l.last = number // also when it fails: part of it may be there
+	l.last = number // also on failure: part of the block may be there
 	n, err := l.file.Write(b)
 	l.bytes += int64(n)
 	if err != nil {
-		l.rotate() // what follows half a block would not be read
+		l.rotate() // blocks after an incomplete one would not be read
 	}
 	return err
 }
 
 func blockKey(number uint64) []byte { return binary.BigEndian.AppendUint64([]byte{'U'}, number) }
 
-// rotate has the next block begin a segment, and returns how it is named at least.
+// rotate makes the next block begin a new segment, and returns the lowest number
+// that may name it.
 func (l *Log) rotate() uint64 {
 	if l.file != nil {
 		l.file.Close()
@@ -165,8 +168,8 @@ func (l *Log) rotate() uint64 {
 	return l.last + 1
 }
 
-// drop removes the segments before one. There is always a last one, if only for
-// its name, which tells how far the numbers have come.
+// drop removes the segments before one. The last segment always stays, because
+// its name records how far the numbers have come.
 func (l *Log) drop(before uint64) error {
 	list, err := l.segments()
 	if len(list) > 0 && list[len(list)-1] < before {
@@ -185,8 +188,8 @@ func (l *Log) drop(before uint64) error {
 	return err
 }
 
-// readSegment calls fn with each block of a segment, and returns where the
-// segment ends that verifies.
+// readSegment calls fn with each block of a segment that verifies. whole
+// reports whether that is all of the segment.
 func (l *Log) readSegment(first uint64, fn func(number uint64, payload []byte) error) (whole bool, err error) {
 	f, err := os.Open(l.path(first))
 	if errors.Is(err, fs.ErrNotExist) {

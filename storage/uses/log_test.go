@@ -22,8 +22,8 @@ import (
 
 var home = record.Origin{Address: netip.MustParseAddr("192.0.2.7"), Agent: "curl/8"}
 
-// A block is written as the format of the store says. What is compared here is
-// explained at TestEncodings of package storage.
+// A block is written as the store's format says. TestEncodings of package
+// storage explains what is compared here.
 func TestEncodings(t *testing.T) {
 	usage := record.Usage{Uses: 9, PerDay: []record.DayCount{{Day: 20000, N: 4}, {Day: 20001, N: 5}}, Seen: []record.Seen{{Origin: home, Time: 1 << 40}}}
 	b := block{slice: 3, run: 8}
@@ -38,7 +38,7 @@ func TestEncodings(t *testing.T) {
 	}
 }
 
-// A bit that was flipped anywhere in a segment is seen.
+// A flipped bit anywhere in a segment is detected.
 func TestDamagedSegment(t *testing.T) {
 	dir, seals := t.TempDir(), keys.Ring{}.Seals()
 	l, err := Open(dir, seals, slog.New(slog.DiscardHandler))
@@ -81,13 +81,14 @@ func TestDamagedSegment(t *testing.T) {
 		if read(b) {
 			t.Errorf("byte %d was changed, and the segment verifies", offset)
 		}
-		if offset > 0 && offset != len(whole)/2 && read(whole[:offset]) { // between two blocks it is whole
+		if offset > 0 && offset != len(whole)/2 && read(whole[:offset]) { // a cut between two blocks leaves a whole segment
 			t.Errorf("cut off after byte %d, the segment verifies", offset)
 		}
 	}
 }
 
-// However many addresses tokens are used from, the log says of each from which.
+// However many addresses tokens are used from, the log has the right one for
+// each token.
 func TestManyOrigins(t *testing.T) {
 	dir, seals, log := t.TempDir(), keys.Ring{}.Seals(), slog.New(slog.DiscardHandler)
 	l, err := Open(dir, seals, log)
@@ -96,7 +97,7 @@ func TestManyOrigins(t *testing.T) {
 	}
 	tab := table.New()
 	f := New(Options{Table: tab, Log: l, Noted: func(func() []keys.ID) {}, Hurry: func() bool { return true }})
-	const each = 5000 // in each shard of a slice: together more than a block has numbers for
+	const each = 5000 // in each shard of a slice; together more than a block has numbers for
 	want, said := map[keys.ID]record.Origin{}, map[keys.ID]record.Origin{}
 	for shard := range table.Shards / Slices {
 		for n := range each {
@@ -127,8 +128,9 @@ func TestManyOrigins(t *testing.T) {
 	}
 }
 
-// What is recovered of a token is the same whether all that the log says of it
-// is kept or only what is needed; and of a token in use all the time that is little.
+// Recovery gives the same result for a token if it keeps everything that the log
+// says or only what it needs, and it needs little for a token that is used all the
+// time.
 func TestRecovered(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 9))
 	for range 2000 {

@@ -9,15 +9,15 @@ import (
 	"gatehouse/storage/table"
 )
 
-// The uses that gather in the table are brought into the index by passes through
-// it. To write one token's usage takes a read and a write there, as long as
-// a verification by HTTP. So a pass takes its time. What it has not reached yet is in
-// the log, which is kept short in another way (see shortening). When a pass ends,
-// what the log had before the pass began may go.
+// A pass goes through the table and brings its uses into the index. Writing the usage
+// of one token takes a read and a write there, as long as a verification by HTTP. So
+// a pass is slow on purpose. Uses that it has not reached yet are in the log, which
+// is kept short in another way (see shortening). When a pass ends, the log from
+// before the pass may go.
 type pass struct {
-	shard  int    // to go on with; table.Shards: there is none under way
-	slot   uint32 // to go on with, downwards
-	before uint64 // the segments that may go when it ends
+	shard  int    // where to go on; table.Shards: no pass is in progress
+	slot   uint32 // where to go on, downwards
+	before uint64 // the segments before this one may go when the pass ends
 	next   time.Time
 }
 
@@ -26,13 +26,14 @@ const (
 	batch     = 32 // tokens of one transaction
 )
 
-// ErrBusy says that the usages are being read, or that there was no more time.
+// ErrBusy says that somebody is reading the usages, or that there was not
+// enough time.
 var ErrBusy = errors.New("the usages are being read")
 
-// mergeSome goes on with a pass for so long, or begins one when it is time.
+// mergeSome continues a pass for the given time, or begins one when one is due.
 func (f *Flusher) mergeSome(d time.Duration) error {
 	if !f.Recovered() {
-		return nil // a mark must not pass what is not counted
+		return nil // a mark must not go beyond uses that are not counted yet
 	}
 	if f.pass.shard == table.Shards {
 		if time.Now().Before(f.pass.next) || f.Log.bytes == 0 {
@@ -43,12 +44,12 @@ func (f *Flusher) mergeSome(d time.Duration) error {
 	if err := f.goOn(time.Now().Add(d)); !errors.Is(err, ErrBusy) {
 		return err
 	}
-	return nil // there is time
+	return nil // no hurry
 }
 
 func (f *Flusher) beginPass() { f.pass = pass{before: f.Log.rotate(), slot: f.Table.Top(0)} }
 
-// goOn merges until the pass or the time ends, or somebody reads.
+// goOn merges until the pass ends, the time is over, or somebody reads.
 func (f *Flusher) goOn(end time.Time) error {
 	for time.Now().Before(end) {
 		shard := f.pass.shard
@@ -68,10 +69,10 @@ func (f *Flusher) goOn(end time.Time) error {
 	return nil
 }
 
-// Merge brings into the index all that there is. It returns ErrBusy when that takes
-// longer than until end, and the error of stop, which it asks now and then.
+// Merge brings all uses into the index. It returns ErrBusy if it is not done by
+// end. Now and then it calls stop, and returns its error if there is one.
 func (f *Flusher) Merge(end time.Time, stop func() error) error {
-	for _, again := range []bool{false, true} { // the pass under way may have passed by what is new
+	for _, again := range []bool{false, true} { // the current pass may already have passed the newest uses
 		if again {
 			f.mu.Lock()
 			f.beginPass()
@@ -100,7 +101,8 @@ func (f *Flusher) Merge(end time.Time, stop func() error) error {
 	return nil
 }
 
-// mergeMore goes on with a pass for a few milliseconds; done says that there is none.
+// mergeMore continues a pass for a few milliseconds; done reports that no pass is
+// left.
 func (f *Flusher) mergeMore() (done bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -110,8 +112,8 @@ func (f *Flusher) mergeMore() (done bool, err error) {
 	return false, f.goOn(time.Now().Add(20 * time.Millisecond))
 }
 
-// mergeBatch merges a few tokens of a shard. Readers wait for it, so that
-// they find each use once.
+// mergeBatch merges a few tokens of a shard. Readers wait for it, so that they
+// find each use exactly once.
 func (f *Flusher) mergeBatch(shard int) error {
 	if !f.moving.TryLock() {
 		return ErrBusy

@@ -12,12 +12,12 @@ import (
 	"gatehouse/storage/record"
 )
 
-// Counted is closed when the index has what the log had when it was opened, or when
-// that can't be brought in: see [Flusher.Err].
+// Counted is closed when the index has the uses that the log had when it was
+// opened, or when they can't be brought in: see [Flusher.Err].
 func (f *Flusher) Counted() <-chan struct{} { return f.counted }
 
-// Err is why the index does not have, for good, what the log had when it was opened.
-// It is nil until Counted is closed.
+// Err returns why the uses that the log had when it was opened can't be brought into
+// the index. It is nil until Counted is closed.
 func (f *Flusher) Err() error {
 	select {
 	case <-f.counted:
@@ -27,7 +27,8 @@ func (f *Flusher) Err() error {
 	}
 }
 
-// Recovered reports whether the index has what the log had when it was opened.
+// Recovered reports whether the index has the uses that the log had when it was
+// opened.
 func (f *Flusher) Recovered() bool {
 	select {
 	case <-f.counted:
@@ -37,8 +38,8 @@ func (f *Flusher) Recovered() bool {
 	}
 }
 
-// LastUses calls fn with the last uses that the log had when it was opened. A token may
-// have many.
+// LastUses calls fn with the last uses that the log had when it was opened. fn may be
+// called many times for one token.
 func (l *Log) LastUses(fn func(keys.ID, record.LastUse)) error {
 	return l.readOld(-1, func(_, _ uint64, u use, _ record.Origin) { fn(u.id, u.used) })
 }
@@ -46,8 +47,8 @@ func (l *Log) LastUses(fn func(keys.ID, record.LastUse)) error {
 // HasOld reports whether the log had anything when it was opened.
 func (l *Log) HasOld() bool { return len(l.old) > 0 }
 
-// readOld reads the old segments. What does not verify at the end of one was
-// being written when the program was killed, or is lost.
+// readOld reads the old segments. If the end of a segment does not verify, it
+// was being written when the program was killed, or it is lost.
 func (l *Log) readOld(slice int, fn func(number, run uint64, u use, from record.Origin)) error {
 	for _, first := range l.old {
 		whole, err := l.readSegment(first, func(number uint64, payload []byte) error {
@@ -64,10 +65,10 @@ func (l *Log) readOld(slice int, fn func(number, run uint64, u use, from record.
 	return nil
 }
 
-// Recover brings into the index what the log had when it was opened, slice by slice,
-// and then removes that from the log. Until then nothing newer goes to the index: a
-// record's mark must not pass what it does not count. It is called once, when the table
-// is there, or with the error for which it will never be.
+// Recover brings the uses that the log had when it was opened into the index, slice by
+// slice, and then removes them from the log. Until then no newer uses go to the index:
+// a record's mark must not go beyond uses that it does not count. Call it once, when
+// the table is loaded, or with the error that prevents the loading.
 func (f *Flusher) Recover(failed error) error {
 	defer close(f.counted)
 	if f.err = failed; f.err == nil && f.Log.HasOld() {
@@ -82,7 +83,7 @@ func (f *Flusher) recoverAll() error {
 			return err
 		}
 	}
-	debug.FreeOSMemory() // of all that was found at once
+	debug.FreeOSMemory() // free what was found in one slice
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.Log.drop(f.Log.run)
@@ -110,7 +111,7 @@ func (f *Flusher) recoverSlice(slice int) error {
 			if err == nil {
 				worked := time.Since(start)
 				start = time.Now()
-				runtime.Gosched() // requests come first: the longer they take, the longer is the pause
+				runtime.Gosched() // let requests run first: the longer they take, the longer is the pause
 				if f.pause(min(worked+40*time.Since(start), 20*time.Millisecond)) {
 					return errClosing
 				}
@@ -127,7 +128,7 @@ func (f *Flusher) recoverSlice(slice int) error {
 	return nil
 }
 
-// pause waits, but not when the store is closing.
+// pause waits, and stops waiting when the store closes.
 func (f *Flusher) pause(d time.Duration) (closing bool) {
 	select {
 	case <-time.After(d):
@@ -149,7 +150,7 @@ func (f *Flusher) recoverSome(ids []keys.ID, found map[keys.ID]*recovered) error
 	})
 }
 
-// recovered is what the old segments have of one token.
+// recovered is what the old segments say about one token.
 type recovered []pastUse
 
 type pastUse struct {
@@ -158,8 +159,8 @@ type pastUse struct {
 	from record.Origin
 }
 
-// add notes what a block says, in the order of the blocks. What the one before
-// said goes if nothing of it is needed any more: a token that is used all the
+// add notes what a block says; calls come in the order of the blocks. It drops
+// the previous note if that is no longer needed: a token that is used all the
 // time is in a block of each second.
 func (p *recovered) add(u pastUse) {
 	if n := len(*p) - 1; n >= 0 && u.covers((*p)[n]) {
@@ -169,13 +170,13 @@ func (p *recovered) add(u pastUse) {
 	*p = append(*p, u)
 }
 
-// covers reports whether a use says all that an earlier one does.
+// covers reports whether a use says everything that an earlier one says.
 func (u pastUse) covers(v pastUse) bool {
 	return u.run == v.run && u.from == v.from && record.DayOf(u.used.Ms()) == record.DayOf(v.used.Ms()) && u.uses >= v.uses && u.used >= v.used
 }
 
-// bring adds to a token's usage what it does not count yet: of each run and day
-// the most that was said.
+// bring adds to a token's usage the uses that it does not count yet: for each
+// run and day the largest count.
 func (p recovered) bring(r *record.UsageRecord, limit, instead int64) {
 	type when struct {
 		run uint64
@@ -194,7 +195,7 @@ func (p recovered) bring(r *record.UsageRecord, limit, instead int64) {
 	}
 	for at, n := range most {
 		if n > 0 {
-			r.Count(at.day, n) // believed by what reads it
+			r.Count(at.day, n) // its readers check it for plausibility
 		}
 	}
 }

@@ -7,9 +7,8 @@ import (
 	"gatehouse/storage/record"
 )
 
-// limits keeps the records of tokens that may not do all that their user may: of these
-// a verification must know more than the table has. It is cut into shards by the id's
-// first random byte.
+// limits caches the records of limited tokens: to verify one of these takes more than
+// the table has. It is cut into shards by the id's first random byte.
 type limits [256]limitShard
 
 // A record that was read while the writer changed it is not kept: turn counts
@@ -30,7 +29,8 @@ func (l *limits) get(id keys.ID) (t *record.Token, turn uint64) {
 	return sh.records[id], sh.turn
 }
 
-// drop is the writer's, once the change is on the disk: the record has changed.
+// drop forgets a record that has changed. The writer calls it once the change
+// is on the disk.
 func (l *limits) drop(id keys.ID) {
 	sh := &l[id[1]]
 	sh.mu.Lock()
@@ -39,7 +39,7 @@ func (l *limits) drop(id keys.ID) {
 	delete(sh.records, id)
 }
 
-// keep keeps a record that was read in a turn.
+// keep keeps a record that was read during that turn.
 func (l *limits) keep(t *record.Token, turn uint64) {
 	sh := &l[t.ID[1]]
 	sh.mu.Lock()
@@ -50,7 +50,7 @@ func (l *limits) keep(t *record.Token, turn uint64) {
 	if sh.records == nil {
 		sh.records = make(map[keys.ID]*record.Token)
 	}
-	for id := range sh.records { // any will do: they come again when they are needed
+	for id := range sh.records { // any one: a record that is needed again is read again
 		if len(sh.records) < mostLimits {
 			break
 		}

@@ -9,8 +9,8 @@ import (
 	"gatehouse/storage/keys"
 )
 
-// rotated decides about the secrets of a token that was rotated. The
-// first use of the new one ends the old one, on the disk, before it is answered.
+// rotated verifies a secret of a token that was rotated. The first use of the
+// new secret ends the old one, durably, before the caller gets its answer.
 func (v *Verifier) rotated(b Bearer, from netip.Addr, use bool) error {
 	t := *b.Token
 	switch {
@@ -26,21 +26,21 @@ func (v *Verifier) rotated(b Bearer, from netip.Addr, use bool) error {
 	return ErrRefused
 }
 
-// stale remembers of which tokens a use of an ended secret was noted.
+// stale remembers the tokens for which the use of an ended secret was noted.
 type stale struct {
 	mu    sync.Mutex
 	noted map[keys.ID]int64 // ms
 }
 
-// What a flood of ended secrets may leave in the audit log: one event a token
-// in a minute, of so many tokens.
+// These bound what a flood of ended secrets may write to the audit log: one
+// event a minute for each token, for a limited number of tokens.
 const (
 	staleEvery = time.Minute
 	maxStale   = 1000
 )
 
-// noteStale brings into the audit log that somebody still has, or has stolen, a
-// secret that a rotation had ended.
+// noteStale reports that somebody still uses a secret that a rotation has
+// ended. The secret may be stolen.
 func (v *Verifier) noteStale(id keys.ID, uid string, from netip.Addr) {
 	now := v.o.Now()
 	v.stale.mu.Lock()

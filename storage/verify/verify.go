@@ -1,12 +1,13 @@
-// Package verify decides whose token a text is.
+// Package verify finds the user that a token speaks for, given the token's
+// text.
 //
 //	form, CRC, keyed part   a forged text costs no look-up
-//	table                   whether the token lives, its generation, its owner
-//	record                  only of a token that has scopes, addresses, an end or a rotation
+//	table                   the live token, its generation, its owner
+//	record                  read only if the token has scopes, addresses, an expiry or a rotation
 //
-// The records that it reads are kept in a bounded cache, until [Verifier.Forget] says that
-// one has changed. The package never counts a use, and writes nothing itself: that a
-// rotation ends, and that an ended secret was used, is told to functions it is given.
+// A bounded cache keeps the records that it reads, until [Verifier.Forget] says that one
+// has changed. The package never counts a use, and writes nothing itself: it calls
+// functions of its [Options] when a rotation ends, and when an ended secret is used.
 package verify
 
 import (
@@ -18,24 +19,24 @@ import (
 	"gatehouse/storage/table"
 )
 
-// ErrRefused never says why.
+// ErrRefused never gives a reason.
 var ErrRefused = errors.New("the token does not authenticate")
 
-// Bearer is who a token speaks for. Token is there only when the token is
-// limited: what an unlimited one may do needs no look at its record.
+// Bearer is the user that a token speaks for. Token is set only when the token
+// is limited: an unlimited one needs no look at its record.
 type Bearer struct {
 	ID         keys.ID
-	Name       string // the ID as String writes it; it is a part of the token's text
+	Name       string // the ID as String writes it: a substring of the token's text
 	Owner      record.UserID
 	UID        string // the owner's
 	Generation byte
-	Token      *record.Token // not to be changed: others have it, too
+	Token      *record.Token // read-only: other callers share it
 }
 
 // Limited reports whether the token may do less than its user.
 func (b *Bearer) Limited() bool { return b.Token != nil && b.Token.Limited() }
 
-// Options are what a verifier reads, and whom it tells.
+// Options say what a verifier reads, and which functions it calls.
 type Options struct {
 	Keys   *keys.Tokens
 	Owners *table.Owners
@@ -43,14 +44,13 @@ type Options struct {
 	Read   func(keys.ID) (record.Token, error)      // from the index
 	Now    func() int64                             // ms
 
-	// Retire ends, on the disk, the secret of before a rotation to a generation.
+	// Retire durably ends the old secret after a rotation to a generation.
 	Retire func(id keys.ID, generation byte) error
-	// Stale is told of the use of a secret that a rotation had ended.
+	// Stale is called when a secret is used that a rotation has ended.
 	Stale func(id keys.ID, uid string, from netip.Addr)
 }
 
-// Verifier decides whose token a text is. Its methods may be called from many
-// goroutines.
+// Verifier verifies tokens. Its methods may be called from many goroutines.
 type Verifier struct {
 	o      Options
 	limits limits
@@ -60,13 +60,14 @@ type Verifier struct {
 // New returns a verifier.
 func New(o Options) *Verifier { return &Verifier{o: o} }
 
-// Forget drops what is kept of a token, once it is on the disk that its record changed.
+// Forget drops the cached record of a token. Call it once a change of the record is on
+// the disk.
 func (v *Verifier) Forget(id keys.ID) { v.limits.drop(id) }
 
-// Inspect checks form, CRC, keyed part, table and owner, in this order, and the record
-// only of a token that is limited or rotated. It also returns the token's entry in the
-// table. For a use the address must be allowed too, and the first use of a new secret ends
-// the one before it.
+// Inspect checks the form, the CRC, the keyed part, the table and the owner, in this
+// order. It reads the record only if the token is limited or rotated. It also returns the
+// token's entry in the table. For a use the token must also allow the address, and the
+// first use of a new secret ends the old one.
 func (v *Verifier) Inspect(text string, from netip.Addr, use bool) (Bearer, table.Entry, error) {
 	id, generation, ok := v.o.Keys.Identify(text)
 	if !ok {
@@ -103,8 +104,8 @@ func (v *Verifier) Inspect(text string, from netip.Addr, use bool) (Bearer, tabl
 	return b, e, err
 }
 
-// limited returns the record of a limited token, of which only what limits it
-// is up to date.
+// limited returns the record of a limited token. Only the fields that limit the
+// token are up to date.
 func (v *Verifier) limited(id keys.ID) (*record.Token, error) {
 	t, turn := v.limits.get(id)
 	if t != nil {

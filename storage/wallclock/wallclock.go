@@ -11,10 +11,10 @@
 // of the system there is only the second, the time that was right last: the wall clock
 // must not be behind it, and not more than [Absence] ahead of it.
 //
-// A clock that both agree with is trusted. Another is in doubt, because nobody can
-// tell a long absence from a wrong clock. The doubt ends when the clock is back where
-// it should be, when it has run evenly for [Settle], or when an administrator says
-// that it is right.
+// A clock that both witnesses agree with is trusted. Any other clock is in doubt,
+// because nobody can tell a long absence from a wrong clock. The doubt ends when the
+// clock is back where it should be, when it has run evenly for [Settle], or when an
+// administrator says that it is right.
 package wallclock
 
 import (
@@ -29,27 +29,27 @@ import (
 
 const (
 	// Tolerance is how far the clocks may be apart. A time server may step a clock by
-	// less, and nobody cares.
+	// less, which is harmless.
 	Tolerance = time.Minute
 	// Absence is how long a system may have been off without any doubt: a weekend.
 	Absence = 3 * 24 * time.Hour
-	// Settle is how long a clock must run evenly to be trusted again. A wrong one is
-	// found and set right sooner.
+	// Settle is how long a clock must run evenly to be trusted again. A wrong clock
+	// is usually noticed and corrected sooner.
 	Settle = 24 * time.Hour
 
-	earliest = 1_767_225_600_000 // 2026, in ms: this program is no older
+	earliest = 1_767_225_600_000 // 2026, in ms: this program is not older
 )
 
-// Known is what is known of the clock, to be kept over a restart. The zero value is
-// nothing: then the first reading is trusted. Times are in ms, of the wall clock since
-// 1970, of the other since the system was started.
+// Known is the knowledge about the clock that must survive a restart. With the zero
+// value nothing is known: then the first reading is trusted. Times are in ms: those of
+// the wall clock since 1970, those of the other clock since the system was started.
 type Known struct {
 	Right  int64  `json:"right"`            // when the clock was trusted last
-	Boot   string `json:"boot,omitempty"`   // which start of the system that was in
-	Offset int64  `json:"offset,omitempty"` // by how much the wall clock was ahead of the other
-	Since  int64  `json:"since,omitempty"`  // since when it has been so, by the other clock
-	Proven bool   `json:"proven,omitempty"` // it was so for Settle, or somebody has said that it is right
-	Set    int64  `json:"set,omitempty"`    // when it was last seen to be set right: later times, of before, are wrong
+	Boot   string `json:"boot,omitempty"`   // identifies the start of the system at that time
+	Offset int64  `json:"offset,omitempty"` // how far the wall clock was ahead of the other
+	Since  int64  `json:"since,omitempty"`  // since when it has been that far ahead, by the other clock
+	Proven bool   `json:"proven,omitempty"` // it stayed so for Settle, or an administrator has confirmed it
+	Set    int64  `json:"set,omitempty"`    // when it was last set right; later times that were recorded before that are wrong
 	Doubt  *doubt `json:"doubt,omitempty"`
 }
 
@@ -60,14 +60,14 @@ type doubt struct {
 	Since  int64  `json:"since"`
 }
 
-// Options are the clocks. The zero value takes the system's.
+// Options are the clocks to read. The zero value uses the system's.
 type Options struct {
 	Now    func() time.Time
-	Boot   func() time.Duration // since the system was started; nil: it agrees with Now, if that is set
-	BootID string               // of that start
+	Boot   func() time.Duration // time since the system was started; nil: it always agrees with Now, if that is set
+	BootID string               // identifies that start
 }
 
-// Clock is a wall clock that is looked at now and then.
+// Clock judges a wall clock each time it is read.
 type Clock struct {
 	now  func() time.Time
 	boot func() time.Duration
@@ -77,7 +77,7 @@ type Clock struct {
 	known Known
 }
 
-// New returns a clock of which something may be known already.
+// New returns a clock, given what is already known about it.
 func New(o Options, known Known) *Clock {
 	c := &Clock{now: o.Now, boot: o.Boot, id: o.BootID, known: known}
 	switch {
@@ -97,7 +97,8 @@ func New(o Options, known Known) *Clock {
 	return c
 }
 
-// sinceBoot reads the clock that nobody can set. It goes on while the system sleeps.
+// sinceBoot reads the clock that nobody can set. It also runs while the system
+// sleeps.
 func sinceBoot() time.Duration {
 	var t unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &t) != nil {
@@ -106,7 +107,7 @@ func sinceBoot() time.Duration {
 	return time.Duration(t.Nano())
 }
 
-// Look reads the clock, and returns a *Doubt if what it says must not be believed.
+// Look reads the clock, and returns a *Doubt if the time must not be trusted.
 func (c *Clock) Look() (time.Time, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -118,8 +119,8 @@ func (c *Clock) Look() (time.Time, error) {
 	case c.follows(wall, offset):
 		c.trust(wall, boot)
 		return now, nil
-	// Since when the clock is wrong, nobody has found out: if it was never proven right,
-	// it is when it goes back, which makes nothing look old.
+	// If the clock was never proven right, nobody knows since when it is wrong. Trust it
+	// when it goes back: that makes nothing look old.
 	case !c.known.Proven && wall < c.expected(boot) && wall >= earliest:
 		c.trust(wall, boot)
 		return now, nil
@@ -132,8 +133,8 @@ func (c *Clock) Look() (time.Time, error) {
 	return now, &Doubt{Says: now, Expected: time.UnixMilli(c.expected(boot)), Booted: c.known.Boot != c.id}
 }
 
-// read reads both clocks at one moment. The program may be stopped between two readings,
-// for as long as the system sleeps.
+// read reads both clocks at the same moment. It reads again if the program was
+// stopped in between, for example because the system slept.
 func (c *Clock) read() (now time.Time, boot int64) {
 	for range 10 {
 		before := c.boot()
@@ -146,7 +147,7 @@ func (c *Clock) read() (now time.Time, boot int64) {
 	return now, boot
 }
 
-// Confirm takes the clock for right, as an administrator says.
+// Confirm accepts the clock as right because an administrator says so.
 func (c *Clock) Confirm() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -155,7 +156,7 @@ func (c *Clock) Confirm() {
 	c.known.Proven = true
 }
 
-// Known returns what is to be kept over a restart.
+// Known returns the knowledge that must survive a restart.
 func (c *Clock) Known() Known {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -174,7 +175,8 @@ func (c *Clock) follows(wall, offset int64) bool {
 	}
 }
 
-// expected is what the wall clock should say, or at least.
+// expected returns the time that the wall clock should show, or the earliest
+// such time.
 func (c *Clock) expected(boot int64) int64 {
 	if c.known.Boot == c.id {
 		return c.known.Offset + boot
@@ -206,7 +208,7 @@ func near(a, b int64) bool {
 	return d >= -Tolerance.Milliseconds() && d <= Tolerance.Milliseconds()
 }
 
-// Doubt is the error of a clock that must not be believed.
+// Doubt is the error for a clock that must not be trusted.
 type Doubt struct {
 	Says     time.Time
 	Expected time.Time // or later, if the system was started since

@@ -8,16 +8,16 @@ import (
 	"gatehouse/storage/wallclock"
 )
 
-// system is a computer whose wall clock can be set.
+// system is a computer with a wall clock that can be set.
 type system struct {
 	wall  time.Time
-	since time.Duration // since it was started
+	since time.Duration // time since it was started
 	id    string
 }
 
 func (s *system) clock(t *testing.T, known wallclock.Known) *wallclock.Clock {
 	t.Helper()
-	b, err := json.Marshal(known) // as it is kept
+	b, err := json.Marshal(known) // encoded as the store keeps it
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +36,7 @@ func (s *system) pass(d time.Duration) { s.wall, s.since = s.wall.Add(d), s.sinc
 
 func (s *system) set(d time.Duration) { s.wall = s.wall.Add(d) }
 
-// off turns it off, and on again after a while.
+// off turns the computer off, and on again after a while.
 func (s *system) off(d time.Duration) {
 	s.wall, s.since, s.id = s.wall.Add(d), 5*time.Second, s.id+"'"
 }
@@ -46,8 +46,9 @@ const (
 	year = 365 * day
 )
 
-// TestDoubt has the clock right for two days, and then what the case says. Each look
-// is made twice: by the same program, and by another that knows what the first kept.
+// TestDoubt runs with a right clock for two days, and then as the case says. Each
+// reading happens twice: by the same program, and by another one that knows only
+// what the first has kept.
 func TestDoubt(t *testing.T) {
 	past := time.Date(1960, 1, 1, 0, 0, 0, 0, time.UTC)
 	for name, c := range map[string]struct {
@@ -66,7 +67,7 @@ func TestDoubt(t *testing.T) {
 		"before 1970":                      {func(s *system) { s.wall = past }, true},
 		"started again":                    {func(s *system) { s.off(time.Minute) }, false},
 		"off for a weekend":                {func(s *system) { s.off(2 * day) }, false},
-		"off for a year":                   {func(s *system) { s.off(year) }, true}, // nobody can tell that from a wrong clock
+		"off for a year":                   {func(s *system) { s.off(year) }, true}, // this looks like a wrong clock
 		"started again, a year ahead":      {func(s *system) { s.off(time.Minute); s.set(year) }, true},
 		"started again, an hour back":      {func(s *system) { s.off(0); s.set(-time.Hour) }, true},
 		"started again, before 1970":       {func(s *system) { s.off(0); s.wall = past }, true},
@@ -97,7 +98,8 @@ func TestDoubt(t *testing.T) {
 	}
 }
 
-// TestDoubtEnds follows a doubt to its end, also through restarts of the program.
+// TestDoubtEnds follows a doubt to its end, with and without restarts of the
+// program.
 func TestDoubtEnds(t *testing.T) {
 	for name, c := range map[string]struct {
 		then func(*system, *wallclock.Clock)
@@ -138,8 +140,8 @@ func TestDoubtEnds(t *testing.T) {
 	}
 }
 
-// TestWrongFromTheBeginning: a clock that nothing has proven right is believed when it
-// goes back, which makes nothing look old.
+// TestWrongFromTheBeginning: a clock that was never proven right is trusted when it
+// goes back, because that makes nothing look old.
 func TestWrongFromTheBeginning(t *testing.T) {
 	s := &system{time.Date(2036, 11, 29, 12, 0, 0, 0, time.UTC), time.Hour, "boot"}
 	k := s.clock(t, wallclock.Known{})
@@ -156,7 +158,8 @@ func TestWrongFromTheBeginning(t *testing.T) {
 	}
 }
 
-// TestUpgraded: of a store that was never looked at, only the last record is known.
+// TestUpgraded: for a store without knowledge about the clock, only the time of the
+// last record is known.
 func TestUpgraded(t *testing.T) {
 	last := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
 	for d, doubt := range map[time.Duration]bool{0: false, 2 * day: false, year: true, -time.Hour: true, -60 * year: true} {
@@ -168,7 +171,7 @@ func TestUpgraded(t *testing.T) {
 	}
 }
 
-// TestSystem looks at the clocks of this system.
+// TestSystem reads the clocks of this system.
 func TestSystem(t *testing.T) {
 	k := wallclock.New(wallclock.Options{}, wallclock.Known{})
 	for range 3 {

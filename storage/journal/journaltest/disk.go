@@ -1,9 +1,9 @@
-// Package journaltest has a disk for tests that forgets what was not synced.
+// Package journaltest has a disk for tests that loses data that was not synced.
 //
-// It keeps, for each file and for the directory, what a power failure could not
-// take away and what it could, in sectors of 512 bytes, and makes from it the
-// disk that is found afterwards. It can also fail syncs and writes, fill up, and
-// stop working at any operation, as a machine does when its power goes.
+// For each file and for the directory, it records which sectors of 512 bytes a
+// power failure could take away and which it could not. From that it makes the
+// disk as it is after a power failure. It can also fail syncs and writes, fill
+// up, and stop working at any operation, like a machine that loses power.
 package journaltest
 
 import (
@@ -19,26 +19,26 @@ import (
 	"gatehouse/storage/journal"
 )
 
-// Sector is what the disk writes as one.
+// Sector is the number of bytes that the disk writes atomically.
 const Sector = 512
 
-// ErrStopped is the answer to everything after the power has gone.
+// Every call returns ErrStopped after the power has failed.
 var ErrStopped = errors.New("the power is off")
 
 // A Disk is a journal.Disk in memory. Its fields may be set while nobody uses
-// it; New makes one.
+// it. New makes one.
 type Disk struct {
-	FailWrite error // returned by each write, which arrives in part all the same
-	// FailSync is returned by each sync of a file. As on Linux, what it did not
-	// write is clean from then on: it can be read, a later sync passes over it,
-	// and a power failure takes it.
+	FailWrite error // returned by each write, although part of it arrives
+	// FailSync is returned by each sync of a file. As on Linux, the data that
+	// it did not write counts as clean from then on: it can be read, a later
+	// sync skips it, and a power failure loses it.
 	FailSync  error
 	FailNames error // returned by each sync of the directory
 	Capacity  int64 // bytes that all files may take; 0 means no end
 
 	mu     sync.Mutex
 	names  map[string]*content
-	stable map[string]*content // the names that a power failure leaves
+	stable map[string]*content // the names that survive a power failure
 	budget int                 // changing operations until the power goes; < 0 means never
 	used   int
 }
@@ -54,8 +54,8 @@ func New() *Disk {
 	return &Disk{names: map[string]*content{}, stable: map[string]*content{}, budget: -1}
 }
 
-// Stop lets the power go at the n-th changing operation from now: that one is
-// done in part, and not at all if it is a sync.
+// Stop makes the power fail at the n-th changing operation from now. That
+// operation happens in part, or not at all if it is a sync.
 func (d *Disk) Stop(n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -136,7 +136,7 @@ func (d *Disk) Read(name string) []byte {
 	return nil
 }
 
-// Write puts a file on the disk, durably, whatever was there.
+// Write puts a file on the disk, durably, and replaces an existing one.
 func (d *Disk) Write(name string, b []byte) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -147,7 +147,8 @@ func (d *Disk) Write(name string, b []byte) {
 // Clone returns an independent disk with the same files, all durable.
 func (d *Disk) Clone() *Disk { return d.Crash(func(string, int64) bool { return true }) }
 
-// spend counts one changing operation; false says that the power goes with it.
+// spend counts one changing operation. It returns false if the power fails with
+// it.
 func (d *Disk) spend() bool {
 	d.used++
 	if d.budget < 0 {
@@ -159,7 +160,7 @@ func (d *Disk) spend() bool {
 	return d.budget > 0
 }
 
-// off says that the power has gone before.
+// off reports whether the power has failed.
 func (d *Disk) off() bool { return d.budget == 0 }
 
 // Names implements journal.Disk.
