@@ -52,8 +52,8 @@ func main() {
 // of the log, the process ends within 30 seconds.
 const stopWithin = 27 * time.Second
 
-// stopping runs a command. It stops waiting for it this long after the context ends,
-// because a file system that is gone may block a call forever.
+// stopping runs a command. After the context ends it waits at most this long, because a
+// file system that is gone may block a call forever.
 func stopping(ctx context.Context, within time.Duration, run func() error) error {
 	ended := make(chan error, 1)
 	go func() { ended <- run() }()
@@ -85,7 +85,7 @@ type app struct {
 func (a *app) run(ctx context.Context, args []string) error {
 	err := cli.Execute(ctx, a.root(), args)
 	lost := a.out.Close()
-	usage := errors.As(err, new(cli.UsageError)) && errors.Is(err, lost) // the command line was right: it is cobra's help or version that is lost
+	usage := errors.As(err, new(cli.UsageError)) && errors.Is(err, lost) // the command line was right: the output of cobra's help or version was lost
 	if lost != nil && (err == nil || usage) {
 		return fmt.Errorf("not all could be printed: %w", lost)
 	}

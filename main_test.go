@@ -31,8 +31,8 @@ import (
 	"gatehouse/tui/text"
 )
 
-// TestMain lets the test binary stand for gatehouse in the scripts: under
-// -race, the races of the whole program are found too.
+// TestMain lets the test binary stand for gatehouse in the scripts. With -race, that also
+// finds the races of the whole program.
 func TestMain(m *testing.M) {
 	unix.Umask(0o022) // what a store is made with must not depend on it
 	testscript.Main(m, map[string]func(){"gatehouse": main})
@@ -102,7 +102,7 @@ func TestStories(t *testing.T) {
 	})
 }
 
-// TestStatusesOfAllCommands: what statuses.txtar tries are all commands that there are.
+// TestStatusesOfAllCommands: statuses.txtar tries all commands.
 func TestStatusesOfAllCommands(t *testing.T) {
 	b, err := os.ReadFile("testdata/script/statuses.txtar")
 	if err != nil {
@@ -221,8 +221,8 @@ func cmdStart(ts *testscript.TestScript, _ bool, args []string) {
 	})
 }
 
-// patience is how long something is waited for that has to come: after it, it
-// does not, whatever else the machine has to do.
+// patience is how long to wait for something that must come, even on a busy machine.
+// After that, it does not come.
 const patience = 5 * time.Minute
 
 func await(ts *testscript.TestScript, what string, ok func() bool) {
@@ -254,7 +254,7 @@ func cmdSignal(ts *testscript.TestScript, _ bool, args []string) {
 	st.server = nil
 }
 
-// cmdAwait asks until the status is so: await STATUS PATH.
+// cmdAwait asks until the answer has the status: await STATUS PATH.
 func cmdAwait(ts *testscript.TestScript, _ bool, args []string) {
 	var reply []byte
 	await(ts, strings.Join(args, " "), func() bool {
@@ -268,7 +268,7 @@ func cmdAwait(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Stdout().Write(reply)
 }
 
-// cmdLogged compares how many lines of the log match, once there are so many: logged
+// cmdLogged waits until so many lines of the log match, and compares the number: logged
 // TIMES REGEXP.
 func cmdLogged(ts *testscript.TestScript, _ bool, args []string) {
 	want, err := strconv.Atoi(args[0])
@@ -323,10 +323,10 @@ func cmdFlood(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// cmdDisk makes a file system of its own, or breaks it: disk ext4 DIR, disk abort DIR,
-// which is what the kernel does when the device is gone, disk shutdown DIR, after which
-// each call fails, disk tmpfs DIR SIZE, disk fill DIR LEFT, disk free DIR. It ends the
-// story where nothing can be mounted.
+// cmdDisk makes a separate file system, or breaks one: disk ext4 DIR; disk abort DIR,
+// which is what the kernel does when the device is gone; disk shutdown DIR, after which
+// each call fails; disk tmpfs DIR SIZE; disk fill DIR LEFT; disk free DIR. It ends the
+// story if nothing can be mounted.
 func cmdDisk(ts *testscript.TestScript, _ bool, args []string) {
 	dir := ts.MkAbs(args[1])
 	run := func(name string, args ...string) error {
@@ -434,7 +434,7 @@ func cmdHTTP(ts *testscript.TestScript, _ bool, args []string) {
 func cmdCapture(ts *testscript.TestScript, _ bool, args []string) {
 	re := regexp.MustCompile(args[2])
 	m := re.FindStringSubmatch(ts.ReadFile(args[1]))
-	if m == nil && args[1] == "log" { // a line may come after the reply of which it tells
+	if m == nil && args[1] == "log" { // a line may come after the reply that it is about
 		await(ts, args[2], func() bool { m = re.FindStringSubmatch(ts.ReadFile("log")); return m != nil })
 	}
 	if m == nil {
@@ -443,8 +443,8 @@ func cmdCapture(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], m[len(m)-1])
 }
 
-// cmdModes compares the modes, and the owner, of all there is in a directory:
-// modes DIR UID.
+// cmdModes compares the modes, and the owner, of everything in a directory: modes DIR
+// UID.
 func cmdModes(ts *testscript.TestScript, _ bool, args []string) {
 	owner, err := strconv.ParseUint(args[1], 10, 32)
 	ts.Check(err)
@@ -503,8 +503,8 @@ func cmdClean(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// forms are the ways in which a secret might have been written down. Of a token
-// it is enough to find a part behind its id, which is public.
+// forms are the ways in which a secret might have been written down. For a token, a part
+// of the text after its public id is enough.
 func forms(secret string) map[string][]byte {
 	all := map[string][]byte{"text": []byte(secret)}
 	if len(secret) == 256 {
@@ -585,8 +585,8 @@ func cmdDex(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// scriptT lets a story start what a test starts. It has only the methods below:
-// any other finds no test behind it, and panics.
+// scriptT lets a story start what a test starts. It has only the methods below. Any other
+// method has no test behind it, and panics.
 type scriptT struct {
 	testing.TB
 	ts *testscript.TestScript
@@ -605,8 +605,7 @@ func (t scriptT) TempDir() string {
 	return dir
 }
 
-// cmdScreen waits until the terminal of tmux shows what a regular expression
-// matches.
+// cmdScreen waits until the terminal of tmux shows a match of a regular expression.
 func cmdScreen(ts *testscript.TestScript, _ bool, args []string) {
 	want := regexp.MustCompile("(?m)" + args[0])
 	var got string
@@ -636,8 +635,8 @@ func cmdStraight(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-// arrows is the table of which package may import which of ours. The manual draws
-// it, in contributing.md.
+// arrows is the table of our packages that each package may import. The manual draws it,
+// in contributing.md.
 var arrows = map[string][]string{
 	"storage/journal":             {},
 	"storage/journal/journaltest": {"storage/journal"},
@@ -758,9 +757,9 @@ func TestBinary(t *testing.T) {
 	t.Run("mute terminal", func(t *testing.T) { testMute(t, file) })
 }
 
-// testMute runs commands on a terminal that never answers, and on a pipe. The
-// terminal must get the same text, without an escape sequence, and as soon:
-// who waits for a terminal's answer waits for five seconds.
+// testMute runs commands on a terminal that never answers, and on a pipe. The terminal
+// must get the same text, without an escape sequence, and just as soon: a program that
+// waits for a terminal's answer waits for five seconds.
 func testMute(t *testing.T, file string) {
 	const most = 2500 * time.Millisecond
 	data := filepath.Join(t.TempDir(), "data")
@@ -805,8 +804,8 @@ func command(file string, args []string) *exec.Cmd {
 	return cmd
 }
 
-// fastest runs three times, for other tests keep the machine busy, and more
-// often while that is not fast enough: who waits for an answer does so each time.
+// fastest runs three times, because other tests keep the machine busy, and more often
+// while that is not fast enough: a program that waits for an answer does so each time.
 func fastest(t *testing.T, enough time.Duration, run func() ([]byte, error)) (out []byte, took time.Duration) {
 	t.Helper()
 	for n := 0; n < 3 || n < 30 && took > enough; n++ {
@@ -823,8 +822,8 @@ func fastest(t *testing.T, enough time.Duration, run func() ([]byte, error)) (ou
 	return out, took
 }
 
-// onTerminal runs a command on a terminal until it ends or, when there is such
-// a text to wait for, until it has written that; then it is stopped.
+// onTerminal runs a command on a terminal until it ends or, if there is a text to wait
+// for, until it has written that. Then it stops the command.
 func onTerminal(cmd *exec.Cmd, until string) (out []byte, err error) {
 	terminal, err := pty.Start(cmd)
 	if err != nil {

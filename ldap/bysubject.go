@@ -13,13 +13,13 @@ import (
 // answer is the result of a search by subject.
 type answer struct {
 	entries   map[string]Entry
-	twice     map[string]bool // who has more than one entry; then none counts
+	twice     map[string]bool // people with more than one entry; none of them counts
 	referrals []string        // where other people may be
 }
 
 // bySubject finds the entries of batch that also match extra. With an error, the entries
 // found are correct but may be incomplete. If a server limits its answers to less than
-// the batch, it is asked for halves.
+// the batch, bySubject asks for halves.
 func (d *Directory) bySubject(ctx context.Context, c *conn, batch []string, extra string, attributes []string) (answer, error) {
 	filter, err := d.batchFilter(batch, extra)
 	if err != nil {
@@ -46,8 +46,9 @@ func (d *Directory) bySubject(ctx context.Context, c *conn, batch []string, extr
 	return a, odd
 }
 
-// collect fills an answer with what the server sent. It returns a doubt if there is an
-// entry that was not asked for, or two entries of one person: neither counts.
+// collect fills an answer with what the server sent. It returns a doubt if the server
+// sent an entry that was not requested, or two entries of one person. Such entries do not
+// count.
 func (d *Directory) collect(res *goldap.SearchResult, batch []string, a *answer) (odd error) {
 	if res == nil {
 		return nil
@@ -70,8 +71,9 @@ func (d *Directory) collect(res *goldap.SearchResult, batch []string, a *answer)
 	return odd
 }
 
-// halves asks for each half of batch and adds to a. What the server sent before for the
-// whole batch is in a already, and counts even if the server then refuses a half.
+// halves asks for each half of batch and adds the answers to a. What the server sent
+// before for the whole batch is already in a, and counts even if the server then refuses
+// a half.
 func (d *Directory) halves(ctx context.Context, c *conn, batch []string, extra string, attributes []string, a *answer) error {
 	half := len(batch) / 2
 	var faults []error

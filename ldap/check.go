@@ -15,7 +15,7 @@ type Step struct {
 	OK      bool
 	Warning bool // it is OK, and Detail says what an administrator should know
 	Detail  string
-	Entry   Entry // of the step attributes: whom the name means
+	Entry   Entry // set by the step attributes: the person whom the name means
 }
 
 // Check tries everything that a login of user needs, except the password, on every
@@ -77,7 +77,7 @@ func (c *check) run(ctx context.Context, user string) {
 	c.group(ctx, conn, e)
 }
 
-// find is the steps search and match.
+// find runs the steps search and match.
 func (c *check) find(ctx context.Context, conn *conn, user string) (Entry, bool) {
 	d := c.d
 	var e Entry
@@ -101,7 +101,7 @@ func (c *check) find(ctx context.Context, conn *conn, user string) (Entry, bool)
 	return e, c.note("match", err, e.DN)
 }
 
-// attributes reports what stops the person. What stops logins alone is a warning.
+// attributes reports what stops the person. A reason that stops only logins is a warning.
 func (c *check) attributes(e Entry) bool {
 	var err error
 	switch stop, stopped := e.suspended(); {

@@ -16,8 +16,7 @@ import (
 	goldap "github.com/go-ldap/ldap/v3"
 )
 
-// usernameMark is the placeholder in Config.Filter; the typed name, escaped,
-// takes its place.
+// usernameMark is the placeholder in Config.Filter. The typed name, escaped, replaces it.
 const usernameMark = "{username}"
 
 // Secret is a string that no log and no error shows.
@@ -30,8 +29,8 @@ func (Secret) GoString() string             { return redacted }
 func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 func (Secret) LogValue() slog.Value         { return slog.StringValue(redacted) }
 
-// Config is the [ldap] section of the configuration file, already parsed. Its files are
-// read by New, with the functions that the caller gives.
+// Config is the [ldap] section of the configuration file, already parsed. New reads its
+// files, with the functions that the caller gives.
 type Config struct {
 	URLs             []string // ldaps:// or ldap://, tried in order
 	StartTLS         bool     // on the ldap:// ones; never skipped when it fails
@@ -45,7 +44,7 @@ type Config struct {
 	UIDAttribute     string        // default mail
 	IDAttribute      string        // default entryUUID
 	RequiredGroup    string        // DN; empty: everybody under BaseDN
-	Timeout          time.Duration // of a login in all; default 5 s
+	Timeout          time.Duration // for a whole login; default 5 s
 
 	ReadFile   func(file string) ([]byte, error) // reads CAFile
 	ReadSecret func(file string) (string, error) // reads BindPasswordFile, a secret on a single line
@@ -72,7 +71,7 @@ func (c Config) WithDefaults() Config {
 	return c
 }
 
-// Fault is what is wrong with a setting, whose name is in the message.
+// Fault says what is wrong with a setting. The message names the setting.
 type Fault struct {
 	setting string
 	err     error

@@ -15,7 +15,7 @@ import (
 // for an unknown name, and Authenticate refuses it as slowly as anybody else.
 type Entry struct {
 	Subject string // the value of id_attribute, in canonical form (see Subject)
-	UID     string // the first value of uid_attribute that can be read; empty when there is none
+	UID     string // the first value of uid_attribute that can be read; empty: there is none
 	Name    string // for people to read: any text
 	DN      string
 	Stops   []Stop // why this person must not be let in, the most lasting first
@@ -25,7 +25,7 @@ type Entry struct {
 	Addresses []string
 
 	login     string // the uid, which posixGroup's memberUid names
-	primary   string // the SID of the primary group, of a person in Active Directory
+	primary   string // the SID of the primary group, in Active Directory
 	ambiguous bool   // the name means more than one entry
 }
 
@@ -51,8 +51,8 @@ func (e Entry) refused() *Refusal {
 	return e.Stops[i].refusal()
 }
 
-// explained adds to the server's refusal the reason that the entry gives, so that the log
-// of a login and a sweep name the same one. What the server said is kept.
+// explained adds the reason that the entry gives to the server's refusal, so that the log
+// of a login and a sweep name the same reason. It keeps what the server said.
 func (e Entry) explained(by *Refusal) *Refusal {
 	i := slices.IndexFunc(e.Stops, func(s Stop) bool {
 		return s.Reason != ReasonNoID && (!s.open || s.Reason == by.Reason)

@@ -83,8 +83,8 @@ func TestActiveDirectory(t *testing.T) {
 	}
 }
 
-// TestNamesOfPeople: a name that is text stays as it is; what it is shown as is not
-// decided here.
+// TestNamesOfPeople: a name that is text stays as it is. How it is shown is decided
+// elsewhere.
 func TestNamesOfPeople(t *testing.T) {
 	c := Config{UIDAttribute: "mail", IDAttribute: "entryUUID"}
 	for _, x := range []struct{ display, common, want string }{
@@ -157,7 +157,7 @@ func FuzzGUID(f *testing.F) {
 	})
 }
 
-// FuzzSubjectFilter: a stored subject, whatever is in it, is only ever a value.
+// FuzzSubjectFilter: a stored subject only ever becomes a value of the filter.
 func FuzzSubjectFilter(f *testing.F) {
 	f.Add("entryUUID", "eee1fa86-7a8d-1041-9af5-335988db20b8")
 	f.Add("objectGUID", "eee1fa86-7a8d-1041-9af5-335988db20b8")

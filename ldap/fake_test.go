@@ -73,7 +73,7 @@ func listen(t testing.TB, serve func(net.Conn)) string {
 	return l.Addr().String()
 }
 
-// fake is a directory server of which every answer is written in the test.
+// fake is a directory server. The test writes every answer of it.
 func fake(t testing.TB, answer func(request) []*ber.Packet) string {
 	t.Helper()
 	return listen(t, func(c net.Conn) {
@@ -99,7 +99,7 @@ func fake(t testing.TB, answer func(request) []*ber.Packet) string {
 	})
 }
 
-// envelope wraps an answer; the controls of withControl become its own.
+// envelope wraps an answer. The controls of withControl become controls of the message.
 func envelope(id int64, a *ber.Packet) *ber.Packet {
 	p := ber.NewSequence("message")
 	p.AppendChild(ber.NewInteger(ber.ClassUniversal, ber.TypePrimitive, ber.TagInteger, id, ""))
@@ -206,8 +206,8 @@ func record(t testing.TB, server string) *recorder {
 	return r
 }
 
-// take returns what was asked since the last time: searches, and binds other
-// than the service account's.
+// take returns what was asked since the last call: searches, and binds except those of
+// the service account.
 func (r *recorder) take() (searches, binds []request) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -15,9 +15,9 @@ import (
 	"gatehouse/ldap/ldaptest"
 )
 
-// standing is a row of the table of TestFamilies: a person of a server family in a
-// state, and what a login, a sweep and a check make of it. Where the three do not
-// agree the row says why.
+// standing is a row of the table of TestFamilies: a person of a server family in a state,
+// and what a login, a sweep and a check make of it. If the three do not agree, the row
+// says why.
 type standing struct {
 	family, state string
 	attributes    string // "name: value" for each line, beside what everybody has
@@ -108,9 +108,9 @@ func families(now time.Time) []standing {
 	}
 }
 
-// TestFamilies has a slapd hold somebody in each state of each server family. What
-// slapd itself enforces is OpenLDAP's; for the others it grants the bind, and the
-// entry alone says no, as it must in a sweep.
+// TestFamilies puts a person in each state of each server family into a slapd. slapd
+// itself enforces only OpenLDAP's states. For the others it grants the bind, and only the
+// entry says no, as it must in a sweep.
 func TestFamilies(t *testing.T) {
 	rows := families(time.Now())
 	s := startSlapd(t, withStandings(rows))
@@ -177,7 +177,7 @@ func TestFamilies(t *testing.T) {
 	}
 }
 
-// Where the columns agree there is nothing to explain, and else there is.
+// Rows with columns that disagree have an explanation, and others have none.
 func TestFamiliesAgree(t *testing.T) {
 	for _, row := range families(time.Now()) {
 		check := ""
@@ -224,8 +224,8 @@ func withStandings(rows []standing) ldaptest.Option {
 	return ldaptest.WithEntries(b.String())
 }
 
-// Active Directory's primary group is in no memberOf, and the group does not list who
-// has it: a login, a sweep and a check find it by the SID, and groups within groups by
+// Active Directory's primary group is in no memberOf, and the group does not list its
+// members. A login, a sweep and a check find it by the SID, and groups within groups by
 // tokenGroups.
 func TestPrimaryGroup(t *testing.T) {
 	sid := func(domain, id uint32) string {
@@ -288,8 +288,8 @@ func TestPrimaryGroup(t *testing.T) {
 	}
 }
 
-// Somebody whose entry could not be searched for its groups is not an outsider, even
-// if the group does not list them.
+// If a person's groups could not be read, the person is not an outsider, even if the
+// group does not list them.
 func TestGroupsUnread(t *testing.T) {
 	const id = "eee1fa86-7a8d-1041-9af5-335988db20b8"
 	for _, code := range []int{goldap.LDAPResultTimeLimitExceeded, goldap.LDAPResultAdminLimitExceeded, goldap.LDAPResultInsufficientAccessRights, goldap.LDAPResultBusy, goldap.LDAPResultOther} {

@@ -116,15 +116,16 @@ func (d *Directory) groupSID(ctx context.Context, c *conn) (string, error) {
 	return first(entry, "objectSid"), nil
 }
 
-// namedByGroup reports whether a person whose entry does not name the group is still in
-// it: as the primary group, which no memberOf contains, through a group within that, or
-// because the group lists its members.
+// namedByGroup reports whether a person is in the group although the person's entry does
+// not name it. It may be the primary group, which no memberOf contains; the person may be
+// in it through other groups; or the group may list the person as a member.
 func (d *Directory) namedByGroup(ctx context.Context, c *conn, e Entry, sid string) (bool, error) {
 	if sid != "" && e.primary != "" {
 		if e.primary == sid {
 			return true, nil
 		}
-		// All security groups, through others too. It is only ever sent for one entry.
+		// tokenGroups lists all security groups, also those reached through others. The
+		// server sends it only for a single entry.
 		entry, err := d.read(ctx, c, e.DN, "tokenGroups")
 		if err != nil {
 			return false, fmt.Errorf("read tokenGroups of %s: %w", e.DN, err)

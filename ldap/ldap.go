@@ -53,11 +53,10 @@ var (
 	ErrUnavailable = errors.New("directory not available")
 )
 
-// Refusal is the error for a person whom the directory knows but does not let
-// in. It is meant for the log: the client must be told the same as for
-// ErrInvalidCredentials. Some directories refuse before they look at the
-// password, so a Refusal does not prove that it was right, and counts as a failed
-// login.
+// Refusal is the error for a person whom the directory knows but does not let in. It is
+// meant for the log: the client must be told the same as for ErrInvalidCredentials. Some
+// directories refuse before they look at the password. So a Refusal does not prove that
+// the password was right, and it counts as a failed login.
 type Refusal struct {
 	Reason Reason
 	Detail string // what the directory said; never a password
@@ -119,8 +118,8 @@ func New(cfg Config, log *slog.Logger) (*Directory, error) {
 	return d, nil
 }
 
-// boundPackets sets the only limit that the BER library offers, a package
-// variable: once, since a second write would race with connections in use.
+// boundPackets sets the only limit that the BER library offers. It is a package variable,
+// so it is set once: a second write would race with connections in use.
 var boundPackets = sync.OnceFunc(func() { ber.MaxPacketLengthBytes = maxPacket })
 
 // Close closes the idle connections. Those in use are closed when their use ends.
@@ -156,10 +155,10 @@ func anybody(filter string) string {
 	return all
 }
 
-// try runs f on one server after the other until it succeeds on one. Each gets
-// an equal share of the remaining budget, so that the last one still has time if the
-// others hang. An error of f means that the server failed or, if it is a
-// doubt, that the next one may know more; a verdict on a person is not an error here.
+// try runs f on one server after another until one succeeds. Each server gets an equal
+// share of the remaining budget, so that the last one still has time if the others hang.
+// An error of f means that the server failed or, if the error is a doubt, that the next
+// server may know more. A verdict on a person is not an error here.
 func (d *Directory) try(ctx context.Context, budget time.Duration, f func(context.Context, *server) error) error {
 	ctx, cancel := context.WithTimeout(ctx, budget)
 	defer cancel()

@@ -15,8 +15,8 @@ const (
 	maxPassword = 256
 )
 
-// Login is Find and Authenticate, together within Config.Timeout. Its errors are
-// those of both; with an error of Authenticate it returns the entry, too.
+// Login is Find and Authenticate, together within Config.Timeout. It returns the errors
+// of both. If Authenticate fails, Login still returns the entry.
 func (d *Directory) Login(ctx context.Context, name, password string) (Entry, error) {
 	if err := validPassword(password); err != nil {
 		return Entry{}, err
@@ -30,9 +30,9 @@ func (d *Directory) Login(ctx context.Context, name, password string) (Entry, er
 	return d.Authenticate(ctx, e, password)
 }
 
-// Find returns the person that name stands for. If it stands for nobody, or for two, Find
-// returns the zero Entry and no error. Pass that to Authenticate too: an answer that
-// comes sooner would reveal which names exist. The only error is ErrUnavailable.
+// Find returns the person that name stands for. If it stands for nobody, or for two
+// people, Find returns the zero Entry and no error. Pass that to Authenticate too: a
+// faster answer would reveal which names exist. The only error is ErrUnavailable.
 func (d *Directory) Find(ctx context.Context, name string) (Entry, error) {
 	if !validName(name) {
 		return Entry{}, nil
@@ -50,8 +50,8 @@ func (d *Directory) Find(ctx context.Context, name string) (Entry, error) {
 	return found, nil
 }
 
-// find asks for two entries to make sure that there is only one. It also returns where
-// the server refers to for a part of the tree.
+// find asks for two entries to make sure that there is only one. It also returns the URLs
+// to which the server refers for parts of the tree.
 func (d *Directory) find(ctx context.Context, c *conn, name string) (e Entry, referrals []string, err error) {
 	res, err := c.search(ctx, &goldap.SearchRequest{
 		BaseDN:           d.cfg.BaseDN,
@@ -90,7 +90,7 @@ func (c *Config) controls() []goldap.Control {
 	return []goldap.Control{goldap.NewControlString(goldap.ControlTypeMicrosoftDomainScope, false, "")}
 }
 
-// nameFilter puts name, escaped, in its place.
+// nameFilter returns filter with name, escaped, in place of the placeholder.
 func nameFilter(filter, name string) string {
 	return strings.ReplaceAll(filter, usernameMark, goldap.EscapeFilter(name))
 }
@@ -111,13 +111,13 @@ func validPassword(password string) error {
 	return nil
 }
 
-// Authenticate checks whether password is e's and whether e may be let in. e comes from
-// Find, moments ago. The error is ErrInvalidCredentials, a *Refusal
-// or ErrUnavailable; the entry is always e's own.
+// Authenticate checks that password is e's and that e may log in. e is a recent result of
+// Find. The error is ErrInvalidCredentials, a *Refusal or ErrUnavailable; the entry is
+// always e's own.
 //
-// For an unknown name (the zero Entry) it binds a DN that does not exist, so that
-// this takes one search and one bind, too. The directory may still refuse that
-// bind sooner, by the time that it would have spent on hashing the password.
+// For an unknown name (the zero Entry) it binds a DN that does not exist, so that this
+// also takes one search and one bind. The directory may still refuse that bind sooner,
+// because it hashes no password.
 func (d *Directory) Authenticate(ctx context.Context, e Entry, password string) (Entry, error) {
 	if err := validPassword(password); err != nil {
 		return e, err

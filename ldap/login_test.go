@@ -41,7 +41,7 @@ func TestLogin(t *testing.T) {
 		{"alice", "wrong", ErrInvalidCredentials, ""},
 		{"nobody", "alice-secret", ErrInvalidCredentials, ""},
 		{"outsider", "outsider-secret", ErrInvalidCredentials, ""},
-		{"erin", "erin-secret", nil, ""}, // has no mail, which is for the caller to see
+		{"erin", "erin-secret", nil, ""}, // has no mail; the caller must check that
 		{"erin", "wrong", ErrInvalidCredentials, ""},
 		{"frank", "frank-secret", ErrRefused, ReasonAmbiguous},
 		{"carol", "carol-secret", ErrRefused, ReasonMustChange},
@@ -119,8 +119,8 @@ func hostileNames() []string {
 	}
 }
 
-// No name opens anything, reaches the directory as more than a value, or is
-// bound as itself.
+// No typed name opens anything, reaches the directory as more than a value, or is bound
+// as a DN.
 func TestHostileNames(t *testing.T) {
 	s := startSlapd(t)
 	proxy := record(t, s.Addr)
@@ -196,7 +196,7 @@ func TestHostilePasswords(t *testing.T) {
 		"{CLEARTEXT}alice-secret", "{SASL}alice", "{SSHA}", "{EXTERNAL}", "alice", alice, "(userPassword=*)", "*)(uid=*", `\2a`, "%00", "null", "\xff\xff", "\u200balice-secret",
 		"ａlice-secret", ldaptest.AdminPassword, "reader-secret", strings.Repeat("*", 256),
 	} {
-		// A policy locks alice on the way: that must not hide a success.
+		// A policy locks alice in between: that must not hide a success.
 		s.Modify(alice, "pwdAccountLockedTime")
 		if _, err := d.Login(t.Context(), "alice", password); !errors.Is(err, ErrInvalidCredentials) {
 			t.Errorf("%.30q: got %v", password, err)
@@ -249,7 +249,7 @@ func TestRequiredGroup(t *testing.T) {
 			t.Errorf("%s: %s: got %v", test.group, test.out, err)
 		}
 	}
-	// A group that is not there, or hidden, is a fault and not an empty group.
+	// A group that does not exist, or is hidden, is a fault and not an empty group.
 	c := s.config()
 	c.RequiredGroup = "cn=nothing,ou=groups," + base
 	if _, err := open(t, c).Login(t.Context(), "alice", "alice-secret"); !errors.Is(err, ErrUnavailable) {
@@ -257,9 +257,9 @@ func TestRequiredGroup(t *testing.T) {
 	}
 }
 
-// What only Active Directory has: a group within a group, which its own matching
-// rule sees; a primary group, which no memberOf names; a group within that, which
-// only tokenGroups tells; and two domains that number their groups alike.
+// Only Active Directory has these: a group within a group, which its own matching rule
+// sees; a primary group, which no memberOf names; a group within that, which only
+// tokenGroups tells; and two domains that number their groups alike.
 func TestActiveDirectoryGroups(t *testing.T) {
 	const group = "CN=Gatehouse,OU=Groups,DC=corp,DC=example"
 	sid := func(domain, id uint32) string {
@@ -337,7 +337,7 @@ func TestActiveDirectoryGroups(t *testing.T) {
 	}
 }
 
-// Every answer to a bind means one thing, whatever its result code.
+// Every answer to a bind means one thing, with any result code.
 func TestJudge(t *testing.T) {
 	const ad = "80090308: LdapErr: DSID-0C090447, comment: AcceptSecurityContext error, data %s, v4563"
 	policy := func(b ...byte) []byte { return append([]byte{0x30, byte(len(b))}, b...) }

@@ -12,19 +12,20 @@ import (
 
 const (
 	batchSize = 100
-	// batchPatience is how long a batch may take, in multiples of
-	// Config.Timeout: that bounds each of its searches, of which there may be
-	// one for each person.
+	// batchPatience is how long a batch may take, in multiples of Config.Timeout.
+	// Config.Timeout bounds each search of a batch, and a batch may need one search for
+	// each person.
 	batchPatience = 10
 )
 
-// Lookup asks for the state of people, by subject, in batches of 100. The states are valid
-// with an error too: it says why some people are Unknown.
+// Lookup asks for the state of people, by subject, in batches of 100. If it returns an
+// error, the states are still valid: the error says why some people are Unknown.
 //
 // Doubt is about one person and one question. A person whose own entry gives a reason is
 // Stopped, even if other questions can't be answered. People who are not in the group are
 // Unknown while the group can't be read, and people who are not found are Unknown while a
-// part of the tree is elsewhere. The next server is asked what one leaves open.
+// part of the tree is elsewhere. If a server leaves a question open, the next server is
+// asked.
 //
 // A person is Missing only if a server answers in full and, on the same connection, shows
 // base_dn and at least one person below it who could log in. So the last person of a
@@ -143,9 +144,10 @@ func (in *inquiry) judge(ctx context.Context, c *conn, people map[string]Entry) 
 	return weightiest(open, unread)
 }
 
-// filtered returns which of these people, whose entries were just found, the configured
-// filter still matches: many installations use it to say who may use the service. A
-// reference to another server is not a doubt here, because the entries are on this one.
+// filtered returns those of these people, found just before, whom the configured filter
+// still matches: many installations use the filter to say who may use the service. A
+// reference to another server is not a doubt here, because the entries are on this
+// server.
 func (d *Directory) filtered(ctx context.Context, c *conn, people map[string]Entry) (matched map[string]Entry, unmatched []string, err error) {
 	if d.people == "" || len(people) == 0 {
 		return people, nil, nil
@@ -162,8 +164,8 @@ func (d *Directory) filtered(ctx context.Context, c *conn, people map[string]Ent
 	return matched, unmatched, err
 }
 
-// missing makes sure that people can be seen at all before those who were not
-// found are Missing.
+// missing makes sure that people can be seen at all before it marks those who were not
+// found as Missing.
 func (in *inquiry) missing(ctx context.Context, c *conn, asked []string, found answer) error {
 	if len(found.referrals) > 0 {
 		return referred(found.referrals)
@@ -171,7 +173,7 @@ func (in *inquiry) missing(ctx context.Context, c *conn, asked []string, found a
 	if _, err := in.d.read(ctx, c, in.d.cfg.BaseDN, "1.1"); err != nil {
 		return err
 	}
-	if in.d.cfg.RequiredGroup != "" { // of those who are there, perhaps nobody had to be asked about
+	if in.d.cfg.RequiredGroup != "" { // perhaps nobody was checked against the group yet
 		if _, err := in.d.groupSID(ctx, c); err != nil {
 			return err
 		}
@@ -187,8 +189,8 @@ func (in *inquiry) missing(ctx context.Context, c *conn, asked []string, found a
 	return nil
 }
 
-// referred is the doubt while part of the tree is on a server that was not asked: people
-// who were not found may be there.
+// referred returns the doubt that remains if part of the tree is on a server that was not
+// asked: people who were not found may be there.
 func referred(urls []string) error {
 	return &doubt{fmt.Errorf("the server refers to %q for a part of the tree, which is not followed: who is not found may be there", urls[0])}
 }

@@ -21,7 +21,7 @@ const nobody = "00000000-0000-4000-8000-000000000000"
 
 func person(uid string) string { return "uid=" + uid + "," + peopleDN }
 
-// outcome says in a word what a state is: the reason for somebody who is stopped.
+// outcome returns a word for a state: the reason if the person is stopped.
 func outcome(s State) string {
 	switch s.Verdict {
 	case Active:
@@ -87,7 +87,7 @@ func TestLookup(t *testing.T) {
 	s.Modify(person("alice"), "pwdAccountLockedTime", "20250101000000Z")
 	check(map[string]Reason{"alice": ReasonLocked, "ivan": ReasonExpired}, "bob")
 
-	// The same name again is a new person, and the old one stays away.
+	// A new entry with the same name is a new person, and the old one stays away.
 	s.Add(person("bob"), map[string][]string{"objectClass": {"inetOrgPerson"}, "uid": {"bob"}, "cn": {"Bob"}, "sn": {"B"}, "mail": {"bob@example.org"}, "userPassword": {"bob-secret"}})
 	s.Modify(person("alice"), "pwdAccountLockedTime")
 	check(map[string]Reason{"ivan": ReasonExpired}, "bob")
@@ -95,7 +95,8 @@ func TestLookup(t *testing.T) {
 		t.Errorf("the new bob: %+v, %v", e, err)
 	}
 
-	// Who has moved is still there; who has moved out of base_dn is not.
+	// A person who has moved is still there. A person who has moved out of base_dn is
+	// not.
 	s.Do(func(c *goldap.Conn) error {
 		return c.ModifyDN(goldap.NewModifyDNRequest(person("erin"), "uid=erin2", true, "ou=elsewhere,"+base))
 	})
@@ -187,7 +188,7 @@ func TestLookupMany(t *testing.T) {
 	}
 }
 
-// A directory that is not what it was says nothing about who is not found.
+// A directory that is not what it was says nothing about people who are not found.
 func TestLookupDoubt(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(*slapd)
@@ -223,7 +224,7 @@ func TestLookupDoubt(t *testing.T) {
 	}
 }
 
-// What is on another server is named, wherever the referral is.
+// The parts of the tree on another server are named, wherever the referral is.
 func TestReferrals(t *testing.T) {
 	s := startSlapd(t)
 	far := func(dn string) {
@@ -285,7 +286,7 @@ func (s *slapd) empty(dn string) {
 	})
 }
 
-// The service account no longer sees what tells people apart: all of them
+// The service account no longer sees the attribute that identifies people: all of them
 // would be missing.
 func TestLookupHidden(t *testing.T) {
 	s := startSlapd(t)
@@ -298,8 +299,7 @@ func TestLookupHidden(t *testing.T) {
 	}
 }
 
-// Of an answer that is less than a whole one, what is there counts, and nothing is
-// missing.
+// If an answer is incomplete, the entries in it count, and nobody is missing.
 func TestLookupPartialAnswers(t *testing.T) {
 	const id = "eee1fa86-7a8d-1041-9af5-335988db20b8"
 	entry := func(dn, id string) *ber.Packet {

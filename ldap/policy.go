@@ -30,7 +30,7 @@ func judge(result *goldap.SimpleBindResult, err error) (verdict, fault error) {
 	}
 	said := message(err)
 	if code(err) == goldap.LDAPResultUnwillingToPerform && strings.Contains(said, "inactivated") {
-		// 389 Directory Server, whose policy control calls this a lock.
+		// 389 Directory Server calls this a lock in its policy control.
 		return &Refusal{ReasonDisabled, said}, nil
 	}
 	if result != nil {

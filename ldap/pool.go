@@ -5,12 +5,11 @@ import (
 	"time"
 )
 
-// The pool holds connections that are bound as the service account. Where
-// several searches follow one another, they save a dial, a TLS handshake and a
-// bind each.
+// The pool holds connections that are bound as the service account. When several searches
+// follow one another, each saves a dial, a TLS handshake and a bind.
 const (
 	maxIdle  = 4           // connections kept for each server
-	idleTime = time.Minute // for how long: less than firewalls take to forget one
+	idleTime = time.Minute // how long they are kept: less than firewalls take to forget one
 )
 
 // service runs f on a connection of s that is bound as the service account. A
@@ -59,7 +58,7 @@ func (d *Directory) take(s *server) *conn {
 	}
 }
 
-// keep puts a connection back into the pool, or closes it where there is no room.
+// keep puts a connection back into the pool, or closes it if there is no room.
 func (d *Directory) keep(s *server, c *conn) {
 	if c.broken || c.ldap.IsClosing() {
 		c.close()

@@ -26,8 +26,8 @@ type server struct {
 	noticed     time.Time // when the service account's password was last logged
 }
 
-// ServerStatus is the health of one server as of its last use. Nothing is sent to find
-// out. Before the first use everything except the URL is zero.
+// ServerStatus is the health of one server as of its last use. To read it sends nothing
+// to the server. Before the first use everything except the URL is zero.
 type ServerStatus struct {
 	URL         string
 	Reachable   bool          // the last use went well
@@ -55,9 +55,10 @@ func (d *Directory) Servers() []ServerStatus {
 	return status
 }
 
-// pick returns the server to try next, and how many are left including it: first healthy
-// ones, in order, then those in their penalty. When a penalty ends, one caller finds out
-// for all whether the server is back; the others still avoid it.
+// pick returns the server to try next, and how many servers are left, including that one.
+// It picks healthy servers first, in order, then those in their penalty. When a penalty
+// ends, one caller finds out for all whether the server is back; the others still avoid
+// it.
 func (d *Directory) pick(tried map[*server]bool) (next *server, left int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -113,7 +114,7 @@ func (d *Directory) failed(s *server, err error) {
 	s.refused = errors.As(err, &account)
 	d.mu.Unlock()
 	d.drain(s)
-	// Not once per login: a flood of them must not fill the log.
+	// Not logged at each login: a flood of logins must not fill the log.
 	if news {
 		d.log.Warn("directory server failed", "url", s.url, "error", err, "skipped", penalty)
 	}

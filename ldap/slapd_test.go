@@ -33,8 +33,8 @@ func startSlapd(t testing.TB, options ...ldaptest.Option) *slapd {
 	return &slapd{s, t, s.CA == ""}
 }
 
-// roomy is a time-out that a directory which answers does not meet, however
-// busy the machine is.
+// roomy is a time-out that a directory which answers never reaches, however busy the
+// machine is.
 const roomy = time.Minute
 
 // config is right for s, over ldaps.

@@ -77,7 +77,7 @@ func TestStops(t *testing.T) {
 	}
 }
 
-// Several attributes together: which one is named, and what they say of each other.
+// Several attributes together: which one is named, and how they affect each other.
 func TestStopsTogether(t *testing.T) {
 	now := time.Date(2025, 6, 1, 12, 0, 0, 0, time.UTC)
 	for _, test := range []struct {

@@ -12,8 +12,8 @@ import (
 
 var uuid = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
 
-// Subject brings what somebody typed into the canonical form of Entry.Subject: a
-// UUID is written in small letters, anything else stays as it is.
+// Subject returns typed text in the canonical form of Entry.Subject: a UUID in lower
+// case, anything else as it is.
 func Subject(text string) string {
 	text = strings.TrimSpace(text)
 	if uuid.MatchString(text) {
@@ -22,8 +22,8 @@ func Subject(text string) string {
 	return text
 }
 
-// subject brings the value of id_attribute into its one form. It has to be a
-// single value: which of two came first could change from day to day.
+// subject returns the value of id_attribute in its canonical form. It must be a single
+// value: which of two comes first could change from day to day.
 func subject(attribute string, values [][]byte) (string, error) {
 	switch {
 	case len(values) == 0:
@@ -43,7 +43,7 @@ func subject(attribute string, values [][]byte) (string, error) {
 	return text, nil
 }
 
-// subjectFilter matches the entry whose subject is text.
+// subjectFilter matches the entry with the subject text.
 func subjectFilter(attribute, text string) (string, error) {
 	switch {
 	case isGUID(attribute):
@@ -66,7 +66,7 @@ func subjectFilter(attribute, text string) (string, error) {
 
 func isGUID(attribute string) bool { return strings.EqualFold(attribute, "objectGUID") }
 
-// guidOrder is where each byte of the written form is in Active Directory's 16
+// guidOrder is the position of each byte of the written form in Active Directory's 16
 // bytes: the first three groups are little-endian numbers.
 var guidOrder = [16]int{3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15}
 

@@ -22,8 +22,8 @@ import (
 	"gatehouse/storage/storagetest"
 )
 
-// patience is how long something is waited for that has to come: after it, it
-// hangs, whatever else the machine has to do.
+// patience is how long to wait for something that must come, even on a busy machine.
+// After that, it hangs.
 const patience = 5 * time.Minute
 
 // resources counts what a connection would leak.
@@ -34,7 +34,7 @@ func resources() (goroutines, files int) {
 	return runtime.NumGoroutine(), files
 }
 
-// noLeak calls f and waits until nothing more is held than before it.
+// noLeak calls f and waits until no more is held than before.
 func noLeak(t *testing.T, f func()) {
 	t.Helper()
 	g0, f0 := resources()
@@ -101,8 +101,8 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// Behind a StartTLS that fails, or that a man in the middle refuses, no
-// password is ever sent.
+// No password is ever sent after a StartTLS that fails, or that a man in the middle
+// refuses.
 func TestNoDowngrade(t *testing.T) {
 	for name, answers := range map[string][]*ber.Packet{
 		"refused":         {result(goldap.ApplicationExtendedResponse, 52, "no TLS today")},
@@ -193,7 +193,7 @@ func tarpits(t *testing.T) map[string]string {
 	}
 }
 
-// Whatever a server does, a login ends in time and leaves nothing behind.
+// Whichever server it meets, a login ends in time and leaves nothing behind.
 func TestTarpit(t *testing.T) {
 	for name, addr := range tarpits(t) {
 		for _, form := range []string{"plain", "starttls", "ldaps"} {
@@ -284,14 +284,14 @@ func TestStoppedServer(t *testing.T) {
 		t.Errorf("after the fail-over: %+v", s)
 	}
 
-	// In the penalty the first server is not even tried: its failure is the old one.
+	// During the penalty the first server is not even tried: its failure is the old one.
 	failure := d.Servers()[0].LastFailure
 	clock.Move(penalty - time.Second)
 	login()
 	if s := d.Servers(); s[0].LastFailure != failure {
 		t.Errorf("tried in its penalty: %+v", s[0])
 	}
-	// After it, one login finds out that it still hangs.
+	// After the penalty, one login finds out that the server still hangs.
 	clock.Move(2 * time.Second)
 	login()
 	if s := d.Servers(); s[0].LastFailure == failure {
@@ -325,8 +325,8 @@ func read(t testing.TB, path string) string {
 	return string(b)
 }
 
-// With all of them down the answer is a fault, in time; when one comes back it
-// is used at once, penalty or not.
+// If all servers are down, the answer is a fault, in time. When one comes back, it is
+// used at once, even in its penalty.
 func TestAllServersDown(t *testing.T) {
 	s := startSlapd(t)
 	c := s.config()
@@ -347,7 +347,7 @@ func TestAllServersDown(t *testing.T) {
 	}
 }
 
-// A server that was restarted has dropped the pooled connections: nobody notices.
+// After a restart, the server has dropped the pooled connections: nobody notices.
 func TestRestart(t *testing.T) {
 	s := startSlapd(t)
 	d := open(t, s.config())
@@ -493,9 +493,9 @@ func TestManyLogins(t *testing.T) {
 	})
 }
 
-// A domain controller of Samba makes itself a certificate without a subject
-// alternative name. The manual gives the error that it ends in, and a command that
-// makes one that is accepted.
+// A domain controller of Samba makes itself a certificate without a subject alternative
+// name. The manual shows the resulting error, and a command that makes an accepted
+// certificate.
 func TestSubjectAlternativeName(t *testing.T) {
 	openssl, err := exec.LookPath("openssl")
 	if missing := "openssl is missing: install Debian's package openssl"; err != nil && os.Getenv("CI") == "true" {
@@ -534,9 +534,9 @@ func TestSubjectAlternativeName(t *testing.T) {
 	}
 }
 
-// What a password policy says of the service account itself: one that may do no more
-// than change its password, or that is locked, is not accepted, with the reason; a
-// grace login is spent with a warning.
+// What a password policy says about the service account itself. An account that may only
+// change its password, or that is locked, is not accepted, with the reason. A grace login
+// is spent with a warning.
 func TestServiceAccountPolicy(t *testing.T) {
 	account := func(name, more string) string {
 		return fmt.Sprintf("\ndn: cn=%s,%s\nobjectClass: organizationalRole\nobjectClass: simpleSecurityObject\ncn: %[1]s\nuserPassword: reader-secret\n%[3]s\n", name, base, more)

@@ -18,7 +18,7 @@ const (
 	Unknown Verdict = iota
 	// Active is a person who is there, matches filter and is in required_group.
 	Active
-	// Stopped is a person who is there and is not to be let in.
+	// Stopped is a person who is there but must not be let in.
 	Stopped
 	// Missing is a person whom the directory no longer has.
 	Missing
@@ -27,8 +27,8 @@ const (
 // State is what Lookup found out about a subject.
 type State struct {
 	Verdict Verdict
-	Stop    Stop  // why, of one who is Stopped
-	Entry   Entry // as far as it was seen; zero for one who is Missing
+	Stop    Stop  // why the person is Stopped
+	Entry   Entry // as far as it was seen; zero for a person who is Missing
 }
 
 // Reason is why a person whom the directory knows is not to be let in.
@@ -58,22 +58,21 @@ func (r Reason) Suspends() bool {
 type Stop struct {
 	Reason Reason
 	Detail string // the attribute that says so
-	// open is set where the entry does not tell whether this still holds. Then a
-	// login that the server grants proves that it does not.
+	// open is set if the entry does not tell whether the reason still holds. A login that
+	// the server grants then proves that it does not.
 	open bool
 }
 
 func (s Stop) refusal() *Refusal { return &Refusal{s.Reason, s.Detail} }
 
-// doubt is an answer about the directory's data that leaves a question open: a
-// missing group, a referral, an entry that the service account may not read. The
-// server did what it was asked, so it is not avoided for it; but another server
-// may know more, and is asked.
+// doubt is an answer about the directory's data that leaves a question open: a missing
+// group, a referral, an entry that the service account may not read. The server did what
+// it was asked, so it gets no penalty. Another server may know more, so it is asked too.
 type doubt struct{ error }
 
 func (d *doubt) Unwrap() error { return d.error }
 
-// sorted makes a doubt of an error whose result code speaks of data or rights.
+// sorted turns an error into a doubt if its result code is about data or rights.
 func sorted(err error) error {
 	switch code(err) {
 	case goldap.LDAPResultReferral:
@@ -86,7 +85,7 @@ func sorted(err error) error {
 	return err
 }
 
-// referral returns the first URL of an answer that is nothing but a referral (RFC
+// referral returns the first URL of an answer that is only a referral (RFC
 // 4511, section 4.1.10). The library keeps the packet and does not read it.
 func referral(err error) string {
 	var e *goldap.Error
@@ -104,10 +103,10 @@ func referral(err error) string {
 }
 
 // InDoubt reports whether an error is about the directory's data, such as a missing
-// required_group, although its servers answer. Their status shows nothing of it.
+// required_group. The servers answer in that case, so their status does not show it.
 func InDoubt(err error) bool { return inDoubt(err) }
 
-// inDoubt reports whether err is about the data alone, and no fault of a server.
+// inDoubt reports whether err is only about the data, and not a fault of a server.
 func inDoubt(err error) bool { return errors.As(err, new(*doubt)) }
 
 // broken reports whether the connection has failed, so that nothing else can be

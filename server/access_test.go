@@ -67,7 +67,7 @@ func TestAccessLog(t *testing.T) {
 	}
 }
 
-// TestRequestIDs: every reply has one, with the log off as well, and a failure that an
+// TestRequestIDs: every reply has an id, with the log off as well. A failure that an
 // operator must look at is logged with it.
 func TestRequestIDs(t *testing.T) {
 	h := newHouse(t)

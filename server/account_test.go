@@ -109,7 +109,7 @@ func TestNoOwnPassword(t *testing.T) {
 	h.ask("GET", "/account").cookie(local).send().page(http.StatusOK).lacks("password")
 }
 
-// TestOwnSessions: a user sees the own sessions and no others, and ends all but one.
+// TestOwnSessions: a user sees only the user's own sessions, and ends all but one.
 func TestOwnSessions(t *testing.T) {
 	h := newHouse(t)
 	h.addUser("bob@example.com", password)

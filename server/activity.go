@@ -95,8 +95,8 @@ func (a *activity) verification(now time.Time, took time.Duration) {
 	w.buckets[bucketOf(took)].Add(1)
 }
 
-// bucketOf returns the bucket for a time: the highest bit of its quarters of a µs and
-// the two bits after that say which.
+// bucketOf returns the bucket for a time. The highest bit of the time in quarters of a
+// µs, and the two bits after it, select the bucket.
 func bucketOf(took time.Duration) int {
 	quarters := uint64(max(took, time.Microsecond) / 250)
 	high := bits.Len64(quarters) - 1 // 2 or more

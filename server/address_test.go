@@ -9,8 +9,8 @@ import (
 	"gatehouse/storage"
 )
 
-// TestAddressEndToEnd: the address that counts is the one that is shown, that
-// lists are compared with, and that logins are counted by.
+// TestAddressEndToEnd: one address counts: it is shown, compared with lists, and used to
+// count logins.
 func TestAddressEndToEnd(t *testing.T) {
 	h := newHouse(t, func(c *config.Config) { c.TrustedProxies, c.Logins.AddressFailures = prefixes("10.0.0.0/8"), 1 })
 	made := h.create(`{"addresses":["203.0.113.0/24"]}`)
@@ -32,8 +32,8 @@ func TestAddressEndToEnd(t *testing.T) {
 	guess("c", "203.0.113.10").want(http.StatusUnauthorized)
 }
 
-// TestUnknownAddress: a client whose address a trusted proxy does not tell is nowhere: in
-// no list of addresses, and not where the proxy is.
+// TestUnknownAddress: if a trusted proxy does not tell a client's address, the client is
+// nowhere: in no list of addresses, and not where the proxy is.
 func TestUnknownAddress(t *testing.T) {
 	h := newHouse(t, func(c *config.Config) { c.TrustedProxies, c.Logins.AddressFailures = prefixes("127.0.0.1/32"), 2 })
 	for what, list := range map[string]string{
@@ -53,7 +53,7 @@ func TestUnknownAddress(t *testing.T) {
 		h.ask("GET", "/api/token").from("127.0.0.1:5").header("X-Forwarded-For", "127.0.0.1").token(made.Secret).send().want(http.StatusOK)
 	}
 
-	// A token without addresses works, and what is known of where from stays.
+	// A token without addresses works, and keeps the address of its last known use.
 	free := h.create(`{}`)
 	h.ask("GET", "/api/token").from("127.0.0.1:5").header("X-Forwarded-For", "203.0.113.9").token(free.Secret).send().want(http.StatusOK)
 	h.ask("GET", "/api/token").from("127.0.0.1:5").header("X-Forwarded-For", "unknown").token(free.Secret).send().want(http.StatusOK)

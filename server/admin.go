@@ -29,7 +29,7 @@ func (s *Server) adminHandler() http.Handler {
 	}, s.fail))
 }
 
-// figures is what the status shows beside the store.
+// figures returns what the status shows in addition to the store.
 func (s *Server) figures() api.Status {
 	st := api.Status{Version: s.version, Started: s.started.UnixMilli(), Activity: s.activity.view(time.Now())}
 	if s.pair == nil || !s.pair.On() {

@@ -32,7 +32,7 @@ func bulkStory(h *house) {
 	bulkRefused(h)
 	done := bulkStopped(h)
 
-	// Now all of them, but the one that is in use.
+	// Now all of them, except the one that is in use.
 	rows := collect(h.TB, c.RevokeMatching(ctx, api.BulkRevocation{Filters: api.Where("idle", "90d", "user", "ALICE@example.com")}))
 	p := rows[len(rows)-1]
 	if !p.Done || p.Stopped || p.Revoked != 449-done || p.Total != 449-done {
@@ -46,7 +46,7 @@ func bulkStory(h *house) {
 	bulkNoted(h, p, made[3].ID)
 }
 
-// bulkRefused asks for what revokes nothing of the 450 tokens, 449 of them stale.
+// bulkRefused sends requests that revoke none of the 450 tokens, 449 of them stale.
 func bulkRefused(h *house) {
 	h.Helper()
 	ctx, c := h.Context(), h.admin
@@ -77,8 +77,8 @@ func matching(h *house, q api.TokenQuery) api.Matching {
 	return m
 }
 
-// bulkStopped stops a revocation at once: what is done is counted and returned, and the
-// rest lives.
+// bulkStopped stops a revocation at once: the revoked tokens are counted and returned,
+// and the rest live.
 func bulkStopped(h *house) int {
 	h.Helper()
 	ctx, c := h.Context(), h.admin
@@ -99,8 +99,8 @@ func bulkStopped(h *house) int {
 	return p.Revoked
 }
 
-// bulkNoted wants in the audit log the revocation, as one event, and that of each
-// token, such as id.
+// bulkNoted checks that the audit log has the revocation as one event, and the revocation
+// of each token, such as id.
 func bulkNoted(h *house, p api.Progress, id string) {
 	h.Helper()
 	ctx, c := h.Context(), h.admin

@@ -29,7 +29,7 @@ func (h *house) link(uid, source, subject string, unchecked bool) (made api.Link
 	return made, 0
 }
 
-// What can't be a subject of its source is not linked, unless it is meant.
+// An identity that its source can't have is linked only if the administrator insists.
 func TestLinkChecks(t *testing.T) {
 	change := []func(*config.Config){withProvider(oauthtest.New(t, "github"), "github")}
 	for _, kind := range []string{"gitlab", "google", "gitea", "oidc"} {
@@ -70,7 +70,7 @@ func TestLinkChecks(t *testing.T) {
 	}
 }
 
-// The directory is asked for a subject, and says who it is.
+// The directory is asked for a subject, and says which person it is.
 func TestLinkLooksUp(t *testing.T) {
 	h, s := newDirectoryHouse(t)
 	h.addUser("victim@example.com", password)
@@ -90,8 +90,8 @@ func TestLinkLooksUp(t *testing.T) {
 	}
 	s.Modify(ldaptest.Person("bob"), "pwdAccountLockedTime")
 
-	// While a part of the directory is elsewhere, who is here can be linked, and of
-	// others it is said why they can't.
+	// While a part of the directory is elsewhere, people who are here can be linked. For
+	// the others, the error says why they can't.
 	s.Add("ou=branch,"+ldaptest.People, map[string][]string{"objectClass": {"referral", "extensibleObject"}, "ou": {"branch"}, "ref": {"ldap://branch.example.org/" + ldaptest.People}})
 	h.addUser("other@example.com", password)
 	if _, got := h.link("other@example.com", "ldap", s.Subject(ldaptest.Person("alice")), false); got != http.StatusOK {
@@ -109,8 +109,8 @@ func TestLinkLooksUp(t *testing.T) {
 	}
 }
 
-// Who is linked to a subject that the directory does not have is suspended at
-// worst, never removed, and comes back by an unlink.
+// A user who is linked to a subject that the directory does not have is at worst
+// suspended, never removed, and comes back by an unlink.
 func TestLinkedToNobody(t *testing.T) {
 	h, _ := newDirectoryHouse(t)
 	h.ldapToken("alice") // somebody has to be there

@@ -35,7 +35,7 @@ func wantStatus(t testing.TB, what string, err error, status int) {
 	}
 }
 
-// collect takes a listing whole.
+// collect reads a whole listing.
 func collect[T any](t testing.TB, rows func(func(T, error) bool)) (list []T) {
 	t.Helper()
 	for row, err := range rows {
@@ -47,7 +47,7 @@ func collect[T any](t testing.TB, rows func(func(T, error) bool)) (list []T) {
 	return list
 }
 
-// failure is the error that ends a listing.
+// failure returns the error that ends a listing.
 func failure[T any](rows func(func(T, error) bool)) (err error) {
 	for _, e := range rows {
 		err = e
@@ -62,7 +62,7 @@ func uids(list []api.User) (out []string) {
 	return out
 }
 
-// bothWays tells a story in the process, and again over the socket.
+// bothWays runs a story in the process, and again over the socket.
 func bothWays(t *testing.T, story func(*house)) {
 	t.Run("in process", func(t *testing.T) {
 		h := newHouse(t)
@@ -171,7 +171,7 @@ func unknownUsers(h *house) {
 	}
 }
 
-// changeUser leaves the user disabled.
+// changeUser changes a user, and leaves the user disabled.
 func changeUser(h *house, uid string) {
 	h.Helper()
 	ctx, c := h.Context(), h.admin
@@ -228,8 +228,8 @@ func createTokens(h *house) (made []api.NewToken) {
 	return made
 }
 
-// listTokens wants those of createTokens, of which t0 was used last, beside as many
-// as there were before.
+// listTokens expects the tokens of createTokens, with t0 used last, and as many more as
+// there were before.
 func listTokens(h *house, before int) {
 	h.Helper()
 	ctx, c := h.Context(), h.admin
@@ -449,8 +449,8 @@ func child(t *testing.T, test string, as *syscall.Credential, env ...string) str
 	return string(out)
 }
 
-// TestRoles connects as members of the groups in the configuration, whom nothing but
-// these let through: each may do what its role says, and is told what it may not.
+// TestRoles connects as members of the groups in the configuration. Only these groups let
+// the members in. Each may do what the role says, and is told what it may not do.
 func TestRoles(t *testing.T) {
 	if socket := os.Getenv("GATEHOUSE_TEST_ROLES"); socket != "" {
 		rolesOfChild(socket)
@@ -467,7 +467,7 @@ func TestRoles(t *testing.T) {
 	if err := os.Chmod(h.dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	h.Server.shareSocket() // the mode took it back
+	h.Server.shareSocket() // the change of the mode took the access back
 	for _, c := range []struct {
 		groups []string
 		want   string
@@ -496,7 +496,7 @@ func TestRoles(t *testing.T) {
 	if got, err := h.admin.History(t.Context(), api.HistoryQuery{Token: made.ID, Last: 1}); err != nil || len(got.Events) != 1 || got.Events[0].Actor != "nobody" {
 		t.Errorf("got %+v, %v, want the person who renamed it", got.Events, err)
 	}
-	// Root by sudo is still the person who logged in.
+	// With sudo, root is still the person who logged in.
 	out := child(t, "TestRoles", &syscall.Credential{Uid: 0, Gid: 0}, "GATEHOUSE_TEST_ROLES="+listen.SocketPath(h.dir), "GATEHOUSE_TEST_ID="+made.ID, "GATEHOUSE_TEST_LOGIN=2")
 	if !strings.Contains(out, "status admin; tokens ok;") {
 		t.Errorf("as root: got %s", out)
@@ -552,8 +552,8 @@ func rolesOfChild(socket string) {
 	fmt.Println(strings.Join(list, "; "))
 }
 
-// TestRolesOfRoutes: every route of the administration says which role it takes, and what
-// only reads is for auditors.
+// TestRolesOfRoutes: every route of the administration says which role it needs, and
+// auditors may call those that only read.
 func TestRolesOfRoutes(t *testing.T) {
 	h := newHouse(t)
 	for _, rt := range h.Server.admin.Routes() {
@@ -564,7 +564,8 @@ func TestRolesOfRoutes(t *testing.T) {
 	}
 }
 
-// TestStopEndsFollowers: who follows the log keeps nobody from stopping.
+// TestStopEndsFollowers: a client that follows the log does not keep the server from
+// stopping.
 func TestStopEndsFollowers(t *testing.T) {
 	h := newHouse(t)
 	l, err := h.listen()

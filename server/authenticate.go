@@ -10,11 +10,11 @@ import (
 	"gatehouse/storage"
 )
 
-// authenticate is the only way from a request to a user. Whatever is wrong
-// with the credential, the answer is reply.ErrCredentials.
+// authenticate is the only way from a request to a user. Any fault of the credential
+// gives reply.ErrCredentials.
 //
-// A request that brings a token is judged by the token alone, also when it
-// brings a cookie too.
+// If a request brings a token, only the token counts, even if the request also brings a
+// cookie.
 func (s *Server) authenticate(r *route.Request, who route.Credential) (route.Caller, error) {
 	if who == route.ByPeer {
 		return admin.Caller(r.Request)
@@ -37,8 +37,8 @@ func (s *Server) authenticateToken(text string, r *route.Request) (c route.Calle
 	return route.Caller{Token: &r.Bearer, User: route.Principal{ID: r.Bearer.Owner, UID: r.Bearer.UID}}, nil
 }
 
-// authenticateCookie also refuses what another site's page made the browser
-// send. Whether it could be sent at all, SameSite decides.
+// authenticateCookie also refuses what another site's page made the browser send.
+// SameSite decides whether the browser sends the cookie at all.
 func (s *Server) authenticateCookie(r *http.Request) (c route.Caller, err error) {
 	cookies := r.CookiesNamed(login.CookieName(s.config()))
 	if len(cookies) != 1 || len(cookies[0].Value) > 64 {

@@ -17,7 +17,7 @@ import (
 	"gatehouse/server/listen"
 )
 
-// deaf is a http.ResponseWriter that keeps nothing but the status, so that a
+// deaf is a http.ResponseWriter that keeps only the status, so that a
 // benchmark counts what the handler allocates and nothing else.
 type deaf struct {
 	header http.Header
@@ -50,8 +50,7 @@ type gateCase struct {
 	status                     int
 }
 
-// BenchmarkVerify asks the gate within the process: all of the server but
-// net/http.
+// BenchmarkVerify asks the gate within the process: all of the server except net/http.
 func BenchmarkVerify(b *testing.B) {
 	h := newHouse(b)
 	for _, c := range gateCases(h) {
@@ -71,9 +70,9 @@ func BenchmarkVerify(b *testing.B) {
 	}
 }
 
-// BenchmarkVerifyHTTP asks the gate over one connection, and beside it a
-// handler that does nothing but send the same headers. The figures are of
-// client and server together; server/gatebench tells them apart.
+// BenchmarkVerifyHTTP asks the gate over one connection, and for comparison a handler
+// that only sends the same headers. The figures are of client and server together;
+// server/gatebench tells them apart.
 func BenchmarkVerifyHTTP(b *testing.B) {
 	h := newHouse(b)
 	gate := strings.TrimPrefix(h.serve(), "http://")
@@ -104,8 +103,8 @@ func serveNothing(b *testing.B) (address string) {
 	return web.Listener.Addr().String()
 }
 
-// askAgain sends one request over and over, and takes no answer apart but the
-// first: a client that did would cost more than the server.
+// askAgain sends one request over and over, and parses only the first answer: a client
+// that parsed all of them would cost more than the server.
 func askAgain(b *testing.B, address string, c gateCase) {
 	conn, err := net.Dial("tcp", address)
 	if err != nil {

@@ -21,8 +21,8 @@ import (
 	"gatehouse/server/config"
 )
 
-// TestBrowser is a visit in a real browser: every page and state, all that can
-// be done, and what is said of it.
+// TestBrowser is a visit in a real browser: every page and state, everything that can be
+// done, and what the pages say about it.
 func TestBrowser(t *testing.T) {
 	h := newHouse(t)
 	url := h.serve()
@@ -91,9 +91,8 @@ func TestBrowser(t *testing.T) {
 	c.run(chromedp.NavigateBack(), chromedp.WaitVisible(`[name=password]`))
 }
 
-// TestBrowserOverHTTP is the same with and without JavaScript, over plain http
-// to a name: there browsers send no Sec-Fetch headers, and let no page write to
-// the clipboard.
+// TestBrowserOverHTTP is the same with and without JavaScript, over plain http to a name.
+// There browsers send no Sec-Fetch headers, and let no page write to the clipboard.
 func TestBrowserOverHTTP(t *testing.T) {
 	h := newHouse(t)
 	url := h.serve()
@@ -150,8 +149,8 @@ func TestBrowserOverHTTPS(t *testing.T) {
 	c.quiet("over https")
 }
 
-// copiesByKey copies the token where the clipboard is not a page's to write,
-// and pastes it into the field of a name, which takes the first 200 characters.
+// copiesByKey copies the token on a page that may not write to the clipboard, and pastes
+// it into the field of a name, which takes the first 200 characters.
 func (c *chromium) copiesByKey(secret string) {
 	c.Helper()
 	c.run(chromedp.Click(button("Copy"), chromedp.BySearch), chromedp.Poll(`document.getElementById("copied").textContent`, nil), chromedp.Focus("#name"),
@@ -207,8 +206,8 @@ func TestBrowserTypedIn(t *testing.T) {
 	}
 }
 
-// TestBrowserOtherSite: what another site can have a browser do that is logged
-// in here, and what a person can who follows its links.
+// TestBrowserOtherSite: what another site can make a logged-in browser do, and what a
+// person who follows its links can do.
 func TestBrowserOtherSite(t *testing.T) {
 	h := newHouse(t)
 	url := h.serve()
@@ -242,7 +241,7 @@ func TestBrowserOtherSite(t *testing.T) {
 	c.wantText("You have no tokens yet.")
 }
 
-// TestBrowserHostileNames: what is in a name stays in its place.
+// TestBrowserHostileNames: the content of a name stays in its place.
 func TestBrowserHostileNames(t *testing.T) {
 	h := newHouse(t)
 	uid := strings.Repeat("W", 60) + "@" + strings.Repeat("W", 60) + ".example.com"
@@ -259,7 +258,7 @@ func TestBrowserHostileNames(t *testing.T) {
 	c.login(uid, password)
 	c.wantText(`<script>alert(1)</script>`)
 	c.looksWell("hostile names")
-	// Each row is as high as what stands in it: nothing hangs out of it.
+	// Each row is as high as its content: nothing hangs out of it.
 	if got := c.eval(`[...document.querySelectorAll("tbody tr")].filter(r => r.scrollHeight > r.clientHeight + 1 || r.scrollWidth > r.clientWidth + 1).length`); got != "0" {
 		t.Errorf("%s rows are too small for what is in them", got)
 	}
@@ -294,7 +293,8 @@ func TestBrowserProvider(t *testing.T) {
 	c.looksWell("logged in by a provider")
 	c.press("Log out")
 
-	// Who went to createApiToken gets the token then, as after a login by password.
+	// A person who went to createApiToken gets the token then, as after a login by
+	// password.
 	c.awaitPage(chromedp.Navigate(url + "/api/createApiToken"))
 	c.wantText("Log in with GitHub")
 	c.run(chromedp.Click("ul.providers a"))

@@ -9,8 +9,9 @@ import (
 	"gatehouse/server/config"
 )
 
-// TestChangesPerUser makes every kind of change that leaves something behind, until
-// the user's hour is full. What ends something goes on, and so do other users.
+// TestChangesPerUser makes every kind of change that leaves something behind, until the
+// user's hour is full. Changes that end something still work, and so do those of other
+// users.
 func TestChangesPerUser(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -71,8 +72,8 @@ func TestChangesPerUser(t *testing.T) {
 	}
 }
 
-// TestPasswordBeyondTheLimit: somebody else who has a session can't keep its owner from
-// ending it. A new password that ends no session counts like any other change.
+// TestPasswordBeyondTheLimit: an intruder with a session can't keep the owner from ending
+// it. A new password that ends no session counts like any other change.
 func TestPasswordBeyondTheLimit(t *testing.T) {
 	h := newHouse(t, func(c *config.Config) { c.Limits.ChangesPerUser = 1 })
 	cookie, stolen := h.login(alice, password), h.login(alice, password)

@@ -11,8 +11,8 @@ import (
 	"gatehouse/server/route"
 )
 
-// TestNoStore: no cache may keep the reply to a request that carries a credential,
-// whatever that is worth and whatever the reply is.
+// TestNoStore: no cache may keep the reply to a request that carries a credential, valid
+// or not, for any reply.
 func TestNoStore(t *testing.T) {
 	h := newHouse(t)
 	var token, cookie string // of this path: some end them
@@ -66,7 +66,8 @@ func TestNoStore(t *testing.T) {
 		}
 	}
 
-	// Without one, too, nothing is kept that brings one or depends on who asks.
+	// Without a credential, replies that contain one or depend on the caller are not kept
+	// either.
 	h.userpass(alice, password).want(http.StatusOK).wantHeader("Cache-Control", "no-store")
 	h.ask("GET", "/api/token").send().want(http.StatusUnauthorized).wantHeader("Cache-Control", "no-store")
 	h.ask("GET", "/web/nothing").send().page(http.StatusNotFound) // which looks for no-store

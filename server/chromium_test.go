@@ -28,8 +28,7 @@ type chromium struct {
 	faults []string
 }
 
-// newChromium starts a browser. Rules say what it takes names for, as in
-// "MAP gate.example 127.0.0.1".
+// newChromium starts a browser. Rules map host names, as in "MAP gate.example 127.0.0.1".
 func newChromium(t testing.TB, rules ...string) *chromium {
 	t.Helper()
 	program, err := exec.LookPath("chromium")
@@ -49,8 +48,8 @@ func newChromium(t testing.TB, rules ...string) *chromium {
 	t.Cleanup(cancel)
 	ctx, cancel := chromedp.NewContext(allocated)
 	t.Cleanup(cancel)
-	// What never comes is given up at some time, long after a busy machine would
-	// have brought it.
+	// The test gives up on what never comes, long after a busy machine would have brought
+	// it.
 	c.ctx, cancel = context.WithTimeout(ctx, 10*time.Minute)
 	t.Cleanup(cancel)
 	chromedp.ListenTarget(ctx, c.heard)
@@ -60,7 +59,7 @@ func newChromium(t testing.TB, rules ...string) *chromium {
 	return c
 }
 
-// missing ends a test for which something is not installed: .ci/run installs it.
+// missing ends a test that lacks a program: .ci/run installs it.
 func missing(t testing.TB, what string) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {
@@ -69,7 +68,7 @@ func missing(t testing.TB, what string) {
 	t.Skip(what)
 }
 
-// readAxe reads axe-core, which looks for what keeps people out of a page.
+// readAxe reads axe-core, which finds barriers to people on a page.
 func readAxe(t testing.TB) string {
 	t.Helper()
 	b, err := os.ReadFile(os.Getenv("AXE_CORE"))
@@ -108,7 +107,7 @@ func (c *chromium) run(actions ...chromedp.Action) {
 	}
 }
 
-// eval returns what an expression of JavaScript gives, or what it promises.
+// eval returns the value of an expression of JavaScript, or of its promise.
 func (c *chromium) eval(expression string) (value string) {
 	c.Helper()
 	c.run(chromedp.Evaluate("Promise.resolve("+expression+").then(String)", &value, func(p *runtime.EvaluateParams) *runtime.EvaluateParams {
@@ -120,9 +119,9 @@ func (c *chromium) eval(expression string) (value string) {
 // button is the XPath of the buttons with exactly this text on them.
 func button(text string) string { return fmt.Sprintf(`//button[normalize-space()=%q]`, text) }
 
-// press clicks the first button with that text and waits for the next page. The
-// button is clicked, not the place where it was seen: that moves when the window
-// has just become another size. But the mouse must be able to reach it.
+// press clicks the first button with that text and waits for the next page. It clicks the
+// button, not the place where it was seen: that place moves when the window has just
+// changed its size. But the mouse must be able to reach the button.
 func (c *chromium) press(text string) {
 	c.Helper()
 	var hit bool
@@ -139,9 +138,9 @@ func (c *chromium) press(text string) {
 	}
 }
 
-// awaitPage does what leads to another page, and waits for that. It looks at
-// the page itself: the events of a navigation come in any order, and one that is
-// missed would be waited for in vain.
+// awaitPage takes actions that lead to another page, and waits for that page. It looks at
+// the page itself: the events of a navigation come in any order, and a missed event would
+// never come again.
 func (c *chromium) awaitPage(actions ...chromedp.Action) {
 	c.Helper()
 	c.run(chromedp.Evaluate(`window.before = true`, nil))
@@ -193,9 +192,9 @@ func (c *chromium) wantText(text string) {
 	}
 }
 
-// looksWell checks the page as it stands, in light and dark and wide and
-// narrow: nothing to complain of, nothing wider than the window, and no
-// barrier that axe-core knows of.
+// looksWell checks the page as it is, in light and dark and wide and narrow: no
+// complaints of the browser, nothing wider than the window, and no barrier that axe-core
+// knows.
 func (c *chromium) looksWell(state string) {
 	c.Helper()
 	c.quiet(state)
@@ -241,8 +240,8 @@ func (c *chromium) wantNoBarrier(state string) {
 	}
 }
 
-// quiet checks that the browser had nothing to complain of: no error of a
-// script, no breach of the page's policy, nothing that did not load.
+// quiet checks that the browser did not complain: no error of a script, no breach of the
+// page's policy, nothing that did not load.
 func (c *chromium) quiet(state string) {
 	c.Helper()
 	c.mu.Lock()

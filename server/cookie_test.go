@@ -223,7 +223,7 @@ func TestOrigins(t *testing.T) {
 	h.ask("DELETE", "/api/token/0").token(h.token()).header("Origin", "https://evil.example").send().want(http.StatusNotFound)
 }
 
-// TestCreateByGetRefuses what is not a person going there.
+// TestCreateByGetRefuses requests that do not come from a person who goes there.
 func TestCreateByGetRefuses(t *testing.T) {
 	h := newHouse(t)
 	cookie := h.login(alice, password)

@@ -8,8 +8,9 @@ import (
 	"gatehouse/server/route"
 )
 
-// TestOriginsOfEveryRoute: whatever changes something and takes the cookie refuses what
-// another site's page made the browser send, before it looks at anything else.
+// TestOriginsOfEveryRoute: every route that changes something and takes the cookie
+// refuses requests that another site's page made the browser send, before it looks at
+// anything else.
 func TestOriginsOfEveryRoute(t *testing.T) {
 	h := newHouse(t)
 	cookie := h.login(alice, password)
@@ -47,8 +48,8 @@ func TestOriginsOfEveryRoute(t *testing.T) {
 	}
 }
 
-// TestTwoCredentials: of two tokens none counts, even of two that are the same; with a
-// token the cookie does not count, whatever the token is worth.
+// TestTwoCredentials: if there are two tokens, neither counts, even if they are the same.
+// With a token the cookie does not count, whether the token is good or bad.
 func TestTwoCredentials(t *testing.T) {
 	h := newHouse(t)
 	h.addUser("bob@example.com", password)
@@ -74,7 +75,7 @@ func TestTwoCredentials(t *testing.T) {
 		what string
 		sent credentials
 		good []route.Credential // the routes that it opens
-		uid  string             // whose it is then
+		uid  string             // the owner then
 	}{
 		{"a token", credentials{"X-Auth-Token": {as}}, []route.Credential{route.ByToken, route.ByEither, route.ByGate}, alice},
 		{"a bearer", credentials{"Authorization": {bearer(bs)}}, []route.Credential{route.ByToken, route.ByEither, route.ByGate}, "bob@example.com"},

@@ -11,8 +11,9 @@ import (
 	"gatehouse/storage"
 )
 
-// With other settings of the directory nobody may be found although nobody has left:
-// few as they are, they are held. What a person's own entry proves goes on.
+// With other settings of the directory nobody may be found although nobody has left. Such
+// removals are held, even if they are few. What a person's own entry proves is still
+// done.
 func TestDirectoryChanged(t *testing.T) {
 	for what, change := range map[string]func(*config.LDAP){
 		"id_attribute": func(c *config.LDAP) { c.IDAttribute = "uid" },
@@ -37,7 +38,7 @@ func TestDirectoryChanged(t *testing.T) {
 			h.wantTold(storage.ActionOffboardHeld, "directory  of 2 asked about, with another base_dn, id_attribute or urls than before; `gatehouse user offboard` shows them")
 			h.wantTold(storage.ActionUserRemove)
 
-			h.close() // over a restart, too, and until the settings are right again
+			h.close() // also over a restart, and until the settings are right again
 			h.open()
 			h.sweep(3)
 			h.alive(tokens[0])
@@ -53,7 +54,7 @@ func TestDirectoryChanged(t *testing.T) {
 			h.dead(tokens[1])
 			h.alive(tokens[0])
 
-			// What was meant is confirmed, once.
+			// If the change was intended, one confirmation is enough.
 			h.close()
 			change(h.cfg.LDAP)
 			h.open()

@@ -32,11 +32,11 @@ func withDirectory(s *ldaptest.Slapd) func(*config.Config) {
 	}
 }
 
-// unhurried is the longest time-out there is: a directory that answers at all
-// does so within it.
+// unhurried is the longest time-out there is. A directory that answers at all does so
+// within it.
 const unhurried = time.Minute
 
-// hurry goes on with another time-out for the directory.
+// hurry changes the time-out for the directory.
 func (h *house) hurry(timeout time.Duration) {
 	h.Helper()
 	h.close()
@@ -66,14 +66,14 @@ func (h *house) ldapToken(uid string) string {
 	return h.ldap(uid, uid+"-secret").newToken().Secret
 }
 
-// ldapCookie does so for a cookie.
+// ldapCookie does the same for a cookie.
 func (h *house) ldapCookie(uid string) string {
 	h.Helper()
 	return h.ask("POST", "/api/login").form("method=ldap&username=" + uid + "&password=" + uid + "-secret").send().
 		want(http.StatusNoContent).session()
 }
 
-// owner is the uid that a token speaks for.
+// owner returns the uid of a token's owner.
 func (h *house) owner(token string) string {
 	h.Helper()
 	var t api.Token
@@ -81,7 +81,7 @@ func (h *house) owner(token string) string {
 	return t.UID
 }
 
-// users lists who there is, as "uid source state", without the house's own.
+// users lists the users, as "uid source state", except for the house's own.
 func (h *house) users() (list []string) {
 	h.Helper()
 	for u, err := range h.admin.Users(h.Context(), api.UserQuery{}) {
@@ -102,7 +102,7 @@ func (h *house) wantUsers(want ...string) {
 	}
 }
 
-// told lists the audit log of one action, as "actor uid detail".
+// told lists the events of one action, as "actor uid detail".
 func (h *house) told(action string) (list []string) {
 	h.Helper()
 	for e, err := range h.admin.Events(h.Context(), api.EventQuery{}) {
@@ -126,7 +126,7 @@ func (h *house) wantTold(action string, want ...string) {
 	h.Errorf("got events %s %q, want %q", action, h.told(action), want)
 }
 
-// The user appears at the first login, however it is made, and stays one.
+// The user appears at the first login, in every way to log in, and stays one.
 func TestDirectoryLogin(t *testing.T) {
 	h, _ := newDirectoryHouse(t)
 	for _, a := range []*ask{
@@ -164,7 +164,7 @@ func TestDirectoryLogin(t *testing.T) {
 	h.ldap(alice, password).want(http.StatusUnauthorized, invalidCredentials) // of the house, not of the directory
 }
 
-// Whoever is not let in learns no more than that, and leaves nobody behind.
+// A person who is not let in learns no more than that, and leaves no user behind.
 func TestDirectoryRefuses(t *testing.T) {
 	h, s := newDirectoryHouse(t, func(c *config.Config) { c.Logins.AccountFailures = 1000 })
 	staff := newHouse(t, withDirectory(s), func(c *config.Config) { c.LDAP.RequiredGroup = ldaptest.Staff })
@@ -222,8 +222,8 @@ func TestDirectoryRefuses(t *testing.T) {
 	h.ask("GET", ldapPath).send().want(http.StatusMethodNotAllowed)
 }
 
-// A directory that answers, but not who may log in, is in the log: once, and when it
-// tells again. Its servers' status shows nothing of it.
+// If a directory answers, but not who may log in, the log says so once, and once more
+// when that ends. The status of its servers does not show it.
 func TestDirectoryInDoubt(t *testing.T) {
 	h, s := newDirectoryHouse(t, func(c *config.Config) { c.LDAP.RequiredGroup = ldaptest.Staff })
 	h.ldapToken("alice")
@@ -244,7 +244,7 @@ func TestDirectoryInDoubt(t *testing.T) {
 	}
 }
 
-// Without a directory tokens go on, and a login is told so in time.
+// Without the directory tokens still work, and a login gets its answer in time.
 func TestDirectoryDown(t *testing.T) {
 	h, s := newDirectoryHouse(t)
 	token := h.ldapToken("alice")
@@ -369,7 +369,7 @@ func TestRenamedInDirectory(t *testing.T) {
 	h.wantUsers("liddell@example.org ldap active")
 	h.wantTold(storage.ActionUserRename, "liddell@example.org liddell@example.org was alice@example.org")
 
-	// The name that has become free is for whoever comes with it.
+	// The name that has become free belongs to the next person with it.
 	s.AddPerson("ally", "alice@example.org")
 	if got := h.owner(h.ldapToken("ally")); got != "alice@example.org" {
 		t.Errorf("ally: got %s", got)
@@ -381,7 +381,7 @@ func TestRenamedInDirectory(t *testing.T) {
 	}
 	h.wantUsers("alice@example.org ldap active", "liddell@example.org ldap active")
 
-	// Somebody who gets another login name is the same.
+	// A person with a new login name is the same person.
 	s.Move(ldaptest.Person("alice"), ldaptest.Person("alicia"))
 	if got := h.owner(h.ldap("alicia", "alice-secret").newToken().Secret); got != "liddell@example.org" {
 		t.Errorf("another login name: got %s", got)
@@ -391,8 +391,8 @@ func TestRenamedInDirectory(t *testing.T) {
 	}
 }
 
-// Of several addresses any will do, in any order: servers promise none (RFC 4511,
-// section 4.1.7).
+// If there are several addresses, any of them works, in any order: servers promise none
+// (RFC 4511, section 4.1.7).
 func TestAddressesInAnyOrder(t *testing.T) {
 	h, s := newDirectoryHouse(t)
 	alice := ldaptest.Person("alice")
@@ -414,7 +414,7 @@ func TestAddressesInAnyOrder(t *testing.T) {
 	}
 }
 
-// Whom two sources know is called the same whichever of them lets the person in.
+// A user known to two sources keeps one name, whichever of them lets the person in.
 func TestSecondIdentityNeverRenames(t *testing.T) {
 	hub := oauthtest.New(t, "github")
 	h, s := newDirectoryHouse(t, withProvider(hub, "github"))
@@ -464,7 +464,7 @@ func TestNewPersonWithOldName(t *testing.T) {
 	h.wantUsers("alice@example.org ldap active", "bob@example.org ldap active")
 }
 
-// What slapd takes for one name.
+// Spellings that slapd takes for one name.
 var ldapSpellings = []string{
 	"alice", "ALICE", "Alice", "aLiCe", " alice", "alice ", "  alice  ", "ａｌｉｃｅ", "ＡＬＩＣＥ", "ⓐlice", "alIce\u3000",
 }
@@ -492,8 +492,8 @@ func TestDirectorySpellings(t *testing.T) {
 	h.userpass(alice, password).want(http.StatusOK)
 }
 
-// Past account_failures a directory gets one password each 15 minutes, right or
-// wrong: it locks for good what is only delayed here.
+// After account_failures a directory gets one password each 15 minutes, right or wrong:
+// it locks for good what is only delayed here.
 func TestForwardedFailures(t *testing.T) {
 	h, s := newDirectoryHouse(t, func(c *config.Config) { c.Logins.AccountFailures = 3 })
 	bob := ldaptest.Person("bob")
@@ -568,8 +568,7 @@ func (l leaving) Authenticate(ctx context.Context, e ldap.Entry, password string
 	return l.LDAP.Authenticate(ctx, e, password)
 }
 
-// A failure counts also when nobody waits for the answer: the directory counts
-// it too.
+// A failure counts even if nobody waits for the answer: the directory counts it too.
 func TestClientLeavesDuringBind(t *testing.T) {
 	h, s := newDirectoryHouse(t, func(c *config.Config) { c.Logins.AccountFailures = 3 })
 	var cancel context.CancelFunc
@@ -588,7 +587,7 @@ func TestClientLeavesDuringBind(t *testing.T) {
 	h.ldap("bob", "bob-secret").want(http.StatusTooManyRequests)
 }
 
-// An administrator's word stands above the directory's.
+// What an administrator decides overrides the directory.
 func TestDisabledHere(t *testing.T) {
 	h, _ := newDirectoryHouse(t)
 	token, cookie := h.ldapToken("alice"), h.ldapCookie("alice")
@@ -612,7 +611,7 @@ func TestDisabledHere(t *testing.T) {
 	h.ldapToken("alice")
 }
 
-// uid_attribute has to give an address: users are named by it.
+// uid_attribute must contain an address, because users are named by it.
 func TestUIDWithoutAddress(t *testing.T) {
 	h, _ := newDirectoryHouse(t, func(c *config.Config) { c.LDAP.UIDAttribute = "uid" })
 	h.ldap("alice", "alice-secret").want(http.StatusForbidden)

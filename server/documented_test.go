@@ -13,7 +13,7 @@ import (
 
 var secretForm = regexp.MustCompile(`^[0-9a-f]{256}$`)
 
-// TestDocumentedLife is the life of a token as the documents tell it.
+// TestDocumentedLife is the life of a token as the documents describe it.
 func TestDocumentedLife(t *testing.T) {
 	h := newHouse(t)
 	var login map[string]string
@@ -231,7 +231,8 @@ func TestLastUsedExact(t *testing.T) {
 		case 2:
 			h.ask("DELETE", "/api/token/none").token(made.Secret).send().want(http.StatusNotFound)
 		}
-		// A clock that is set back a second takes no use back, but shows none that is to come.
+		// A clock that is set back a second takes no use back, but shows none in the
+		// future.
 		if got := lastUsed(); got != min(want, h.clock.Milli()) {
 			t.Errorf("step %d: got lastUsed %d, want %d", i, got, want)
 		}

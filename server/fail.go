@@ -69,8 +69,8 @@ func (s *Server) failByAccept(w http.ResponseWriter, r *http.Request, err error)
 	s.fail(w, r, err)
 }
 
-// failOutside answers where there is no route. Below /api errors are JSON for browsers
-// too, as documented.
+// failOutside answers a request that no route serves. Below /api errors are JSON for
+// browsers too, as documented.
 func (s *Server) failOutside(w http.ResponseWriter, r *http.Request, err error) {
 	if login.Beneath(r.URL.Path, "/api") {
 		s.fail(w, r, err)
@@ -98,8 +98,8 @@ func (s *Server) person(r *http.Request) bool {
 		len(route.TokensOf(r, false)) == 0 && !route.AheadOfNeed(r) && !route.FromElsewhere(r, s.origins)
 }
 
-// refusal returns what the client is told of an error. It sets the headers that
-// belong to it, and logs an error of ours, of which the client is told nothing.
+// refusal returns what the client is told about an error, and sets the headers that
+// belong to it. It logs an error of ours; the client learns nothing about that.
 func (s *Server) refusal(w http.ResponseWriter, r *http.Request, err error) (status int, message string) {
 	status, message = reply.Status(err)
 	if status >= http.StatusInternalServerError && !passing(err) && !reply.Gone(r, err) && !s.watch.covers(err) {
@@ -116,15 +116,15 @@ func (s *Server) refusal(w http.ResponseWriter, r *http.Request, err error) (sta
 	return status, reply.Sentence(message)
 }
 
-// passing reports whether an error of 500 or more is not for an operator to act on:
-// it passes by itself, is the client's word alone, or is told of already.
+// passing reports whether an operator need not act on an error of 500 or more: it passes
+// by itself, is only the client's word, or is already reported.
 func passing(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, storage.ErrOpening) || errors.Is(err, storage.ErrClosed) || errors.Is(err, oauth.ErrNotNow) || told(err)
 }
 
 // whose returns the uid for a page with an error that came before, or without,
-// authentication. It authenticates as all pages do, so that for another site's form
-// or a request with a token the page shows nobody.
+// authentication. It authenticates as all pages do: for another site's form, or a request
+// with a token, the page shows nobody.
 func (s *Server) whose(r *http.Request) string {
 	c, err := s.authenticate(&route.Request{Request: r}, route.ByCookie)
 	if err != nil {
@@ -133,8 +133,8 @@ func (s *Server) whose(r *http.Request) string {
 	return c.User.UID
 }
 
-// cutOff ends a reply that has begun with the connection. Nothing else can tell the
-// client that what it has is not the whole.
+// cutOff ends a reply that has begun by breaking the connection. Nothing else can tell
+// the client that the reply is incomplete.
 func (s *Server) cutOff(r *http.Request, err error) {
 	if !errors.Is(err, context.Canceled) { // the client went away
 		s.log.Error("a reply ended early", "route", r.Pattern, "error", err)
@@ -142,7 +142,7 @@ func (s *Server) cutOff(r *http.Request, err error) {
 	panic(http.ErrAbortHandler)
 }
 
-// recovered, deferred, answers for a handler that panicked.
+// recovered answers for a handler that panicked. The caller defers it.
 func (s *Server) recovered(w http.ResponseWriter, r *http.Request) {
 	p := recover()
 	if p == nil {

@@ -13,7 +13,7 @@ import (
 	"gatehouse/storage"
 )
 
-// TestFirstRunWhere: an account is made where nobody could log in otherwise, and only there.
+// TestFirstRunWhere: an account is made only if nobody could log in otherwise.
 func TestFirstRunWhere(t *testing.T) {
 	secret := t.TempDir() + "/secret"
 	if err := os.WriteFile(secret, []byte("secret"), 0o600); err != nil {
@@ -61,7 +61,7 @@ func TestFirstRunWhere(t *testing.T) {
 }
 
 // TestNoLocalLogins: with logins.local = false a password kept here lets nobody in, and
-// nothing tells whether it was right. Tokens and sessions go on.
+// nothing tells whether it was right. Tokens and sessions still work.
 func TestNoLocalLogins(t *testing.T) {
 	h := newHouse(t)
 	token, cookie := h.token(), h.login(alice, password)

@@ -11,18 +11,18 @@ import (
 	"testing"
 )
 
-// TestFraming sends requests whose length or form can be read in two ways. However that
-// may be, there is one answer to one request: what stands in a body is never taken for
-// the next request, and no credential from where none belongs counts.
+// TestFraming sends requests with a length or form that can be read in two ways. Each
+// request gets exactly one answer. The content of a body is never taken for the next
+// request, and no credential counts in a wrong place.
 func TestFraming(t *testing.T) {
 	h := newHouse(t)
 	token, victim := h.token(), h.token()
 	url := h.serve()
 	inner := "GET /api/revokeApiToken HTTP/1.1\r\nHost: x\r\nX-Auth-Token: " + victim + "\r\n\r\n"
 	chunk := func(s string) string { return strconv.FormatInt(int64(len(s)), 16) + "\r\n" + s + "\r\n" }
-	// In what is sent, a newline is CRLF, and after a backslash a byte stands alone. TOKEN
-	// is a good token; INNER a request that would revoke the victim, LEN its length, and
-	// PIECE the same as a chunk.
+	// In the text, a newline is CRLF, and the byte after a backslash stands alone. TOKEN
+	// is a good token; INNER is a request that would revoke the victim, LEN is its
+	// length, and PIECE is the same as a chunk.
 	fill := strings.NewReplacer("TOKEN", token, "INNER", inner, "LEN", strconv.Itoa(len(inner)), "PIECE", chunk(inner), "HALF1", token[:128], "HALF2", token[128:], "\n", "\r\n", "\\n", "\n", "\\r", "\r", "\\0", "\x00")
 	const verify = "GET /api/verify HTTP/1.1\nHost: x\n"
 	const revoke = "POST /api/revoke HTTP/1.1\nHost: x\nContent-Type: application/x-www-form-urlencoded\n"

@@ -31,7 +31,7 @@ func (c *counting) Accept() (net.Conn, error) {
 	return conn, err
 }
 
-// serveGate serves with an address of the gate's own, and returns that.
+// serveGate serves with a separate address for the gate, and returns that address.
 func (h *house) serveGate(c config.Gate) (gate string, accepted *counting, stop func()) {
 	h.Helper()
 	h.Server.cfg.Listen, h.Server.cfg.Gate = "127.0.0.1:0", c
@@ -84,8 +84,8 @@ func (h *house) asked(client *http.Client, method, path string, header ...string
 	return a
 }
 
-// TestGateListener: at an address of its own, over TCP or a unix socket, the gate
-// answers as on the main port, counts the same, and nothing else is there.
+// TestGateListener: at its own address, over TCP or a unix socket, the gate answers as on
+// the main port and counts the same. Nothing else is served there.
 func TestGateListener(t *testing.T) {
 	for what, listen := range map[string]string{"TCP": "127.0.0.1:0", "unix socket": "unix:" + filepath.Join(t.TempDir(), "gate.sock")} {
 		t.Run(what, func(t *testing.T) {
@@ -145,7 +145,7 @@ func TestGateListener(t *testing.T) {
 	}
 }
 
-// TestGateSocket: who may connect, and what is in the place of the socket.
+// TestGateSocket: who may connect, and what happens if the path of the socket is taken.
 func TestGateSocket(t *testing.T) {
 	h := newHouse(t)
 	dir := t.TempDir()
@@ -203,8 +203,8 @@ func TestGateSocket(t *testing.T) {
 	}
 }
 
-// TestGateMoves: a reload lets another group connect, and moves the gate. What it can't
-// take changes nothing.
+// TestGateMoves: a reload lets another group connect, and moves the gate. An address that
+// it can't take changes nothing.
 func TestGateMoves(t *testing.T) {
 	h := newHouse(t)
 	dir := t.TempDir()
@@ -251,8 +251,8 @@ func ownGroup() (string, error) {
 	return g.Name, nil
 }
 
-// TestGateProxies has each proxy ask at an address of the gate's own, with what the
-// manual shows for it. In a thousand questions, they open one connection at most.
+// TestGateProxies has each proxy ask at the gate's own address, with the configuration
+// that the manual shows. For a thousand questions, they open one connection at most.
 func TestGateProxies(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")

@@ -46,7 +46,7 @@ func TestHeaderUID(t *testing.T) {
 	}
 }
 
-// TestHeaderUIDIsUnambiguous: of any uid the header is plain, and decodes to it.
+// TestHeaderUIDIsUnambiguous: the header of any uid is plain, and decodes to the uid.
 func TestHeaderUIDIsUnambiguous(t *testing.T) {
 	plain := regexp.MustCompile(`^[A-Za-z0-9@.!#$&'*+/=?_~%-]+$`)
 	check := func(local, domain string) bool {

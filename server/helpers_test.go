@@ -28,8 +28,7 @@ import (
 // cheap are parameters under which a test of something else need not wait.
 var cheap = argon2id.Params{Memory: 64, Iterations: 1, Parallelism: 1, SaltLength: 16, KeyLength: 32}
 
-// What most tests know alice by, and what every reply without a usable
-// credential says.
+// How most tests know alice, and what every reply without a usable credential says.
 const (
 	alice    = "alice@example.com"
 	password = "correct horse battery staple"
@@ -38,8 +37,8 @@ const (
 	invalidCredentials  = `{"error":"Invalid credentials"}`
 )
 
-// patience is how long something is waited for that has to come: after it, it
-// does not, whatever else the machine has to do.
+// patience is how long to wait for something that must come, even on a busy machine.
+// After that, it does not come.
 const patience = 5 * time.Minute
 
 // house is a server on a real store, with alice in it.
@@ -55,7 +54,7 @@ type house struct {
 	admin *api.Client
 }
 
-// newHouse opens a house whose configuration the given functions have changed.
+// newHouse opens a house with a configuration that the given functions have changed.
 func newHouse(t testing.TB, change ...func(*config.Config)) *house {
 	t.Helper()
 	h := &house{
@@ -85,7 +84,7 @@ func (h *house) open() {
 func (h *house) start(store *storage.Store, o Options) {
 	h.Helper()
 	o.Version, o.Now, o.Log = "test", h.clock.Now, slog.New(slog.NewTextHandler(h.log, nil))
-	o.ProviderTimeout = cmp.Or(o.ProviderTimeout, time.Minute) // one that answers at all does so within it
+	o.ProviderTimeout = cmp.Or(o.ProviderTimeout, time.Minute) // a provider that answers at all does so within it
 	o.Hasher = guard.NewHasher(cheap, 4, 1024)
 	s, err := New(store, h.cfg, o)
 	if err != nil {
@@ -112,12 +111,12 @@ func (h *house) addUser(uid, password string) {
 
 const day = 24 * time.Hour
 
-// hashWith has passwords hashed in another way from now on.
+// hashWith changes how passwords are hashed from now on.
 func (h *house) hashWith(other *guard.Hasher) {
 	h.logins.Hasher, h.Server.admin.Hasher = other, other
 }
 
-// cookieName is that of the login cookie.
+// cookieName returns the name of the login cookie.
 func (h *house) cookieName() string { return login.CookieName(h.config()) }
 
 // ask is a request to be built up: method and path, then what it carries.
@@ -266,13 +265,13 @@ func (h *house) login(username, password string) string {
 		want(http.StatusNoContent).wantHeader("Cache-Control", "no-store").session()
 }
 
-// create makes a token of alice's as the options, JSON, say.
+// create makes a token of alice's. options is JSON.
 func (h *house) create(options string) api.NewToken {
 	h.Helper()
 	return h.ask("POST", "/api/token").cookie(h.login(alice, password)).json(options).send().newToken()
 }
 
-// listed is what getApiTokens shows to a token, by id.
+// listed returns what getApiTokens shows to a token, by id.
 func (h *house) listed(token string) map[string]api.DocumentedToken {
 	h.Helper()
 	var list []api.DocumentedToken
@@ -320,7 +319,7 @@ func exchange(t *testing.T, url, raw string) string {
 	defer conn.Close()
 	_, sent := io.WriteString(conn, raw)
 	b, err := io.ReadAll(conn)
-	if err = errors.Join(sent, err); err != nil && len(b) == 0 { // it may have answered before it has read all
+	if err = errors.Join(sent, err); err != nil && len(b) == 0 { // the server may have answered before it has read everything
 		t.Fatal(err)
 	}
 	return string(b)

@@ -22,7 +22,7 @@ func (h *house) passwordFrom(address, path, username, password string) answer {
 
 func threeFailures(c *config.Config) { c.Logins.AccountFailures = 3 }
 
-// exhaust makes a stranger's guesses until they are refused.
+// exhaust makes guesses as a stranger until they are refused.
 func (h *house) exhaust(path, username string) {
 	h.Helper()
 	const stranger = "203.0.113.66"
@@ -32,8 +32,8 @@ func (h *house) exhaust(path, username string) {
 	h.passwordFrom(stranger, path, username, "wrong").want(http.StatusTooManyRequests)
 }
 
-// TestStrangersAndTheOwner: a stranger's guesses keep the owner out of the account
-// only where it never logged in from.
+// TestStrangersAndTheOwner: a stranger's guesses keep the owner out of the account only
+// in networks where the owner never logged in.
 func TestStrangersAndTheOwner(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
@@ -101,8 +101,8 @@ func (h *house) exhaustedAgain() {
 	h.passwordFrom("203.0.113.66", userpassPath, alice, password).want(http.StatusTooManyRequests)
 }
 
-// TestParallelGuessesAtHome: side by side, no more passwords are looked at there than
-// one after another.
+// TestParallelGuessesAtHome: side by side, no more passwords are looked at there than one
+// after another.
 func TestParallelGuessesAtHome(t *testing.T) {
 	const home = "198.51.100.7"
 	h := newHouse(t, roomy, func(c *config.Config) { c.Logins.AccountFailures = 20 })
@@ -120,8 +120,8 @@ func TestParallelGuessesAtHome(t *testing.T) {
 	}
 }
 
-// TestHomesTellNothing: whatever is guessed from wherever, a name of a user who has
-// logged in from there is answered as a name that nobody has.
+// TestHomesTellNothing: for any guess from any network, a user who has logged in from
+// there gets the same answer as a name that nobody has.
 func TestHomesTellNothing(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
@@ -181,7 +181,7 @@ func TestHomesAreKept(t *testing.T) {
 	}
 }
 
-// TestUnlock: what an administrator does about a delay that has been brought about.
+// TestUnlock: what an administrator can do if somebody has caused a delay.
 func TestUnlock(t *testing.T) {
 	const home = "198.51.100.7"
 	h, slapd := newDirectoryHouse(t)

@@ -12,8 +12,8 @@ import (
 
 const idleAfter = 90 * day
 
-// aged is a house whose clock can be set while time passes by itself, with tokens
-// that nobody has used for some days.
+// aged is a house with tokens that nobody has used for some days. Its clock can be set
+// while time passes by itself.
 type aged struct {
 	*house
 	tokens []string
@@ -63,7 +63,7 @@ func (h *aged) sweep() {
 	h.idle.Sweep()
 }
 
-// await waits for an event, which is written behind what it tells of.
+// await waits for an event, which is written after the change that it reports.
 func (h *aged) await(action string) {
 	h.Helper()
 	for end := time.Now().Add(patience); len(h.told(action)) == 0; time.Sleep(5 * time.Millisecond) {
@@ -73,7 +73,7 @@ func (h *aged) await(action string) {
 	}
 }
 
-// wantRevoked asks the store: to use a token would change when it was used.
+// wantRevoked asks the store, because using a token would change its last use.
 func (h *aged) wantRevoked(n int) {
 	h.Helper()
 	got := 0
@@ -165,7 +165,8 @@ func TestWrongClockRevokesNothing(t *testing.T) {
 	}
 }
 
-// TestClockBehindRevokesNothing: an age before 1970 is none, and a filter of 0 means all.
+// TestClockBehindRevokesNothing: a time before 1970 counts as no age, and a filter of 0
+// means all.
 func TestClockBehindRevokesNothing(t *testing.T) {
 	for _, at := range []time.Time{time.UnixMilli(0), time.UnixMilli(-1), time.UnixMilli(idleAfter.Milliseconds()), time.Date(1901, 1, 1, 0, 0, 0, 0, time.UTC)} {
 		h := newAged(t, 4, 100*day)
@@ -177,8 +178,8 @@ func TestClockBehindRevokesNothing(t *testing.T) {
 	}
 }
 
-// TestLongAbsence: a server that was stopped for a year on a running system knows that a
-// year has passed. With so many tokens idle, the brake holds.
+// TestLongAbsence: a server that was stopped for a year, on a system that kept running,
+// knows that a year has passed. With so many tokens idle, the brake holds.
 func TestLongAbsence(t *testing.T) {
 	h := newAged(t, 8, day)
 	h.house.close()
@@ -189,7 +190,7 @@ func TestLongAbsence(t *testing.T) {
 	h.wantHeld(8, 8, "more than a tenth")
 }
 
-// TestIdleBrake: what a person confirms is done, and nothing else.
+// TestIdleBrake: only what a person confirms is done.
 func TestIdleBrake(t *testing.T) {
 	h := newAged(t, 20, idleAfter)
 	h.make(30) // of these, none is idle
@@ -238,7 +239,7 @@ func TestConfirmClock(t *testing.T) {
 	h.restart()
 	h.wantHeld(0, 0, "")
 
-	h.clock.Move(time.Hour) // nothing but the clock is in doubt
+	h.clock.Move(time.Hour) // only the clock is in doubt
 	held, err := h.admin.Offboard(t.Context())
 	if err != nil || held.Clock == "" || len(held.Acts) != 0 {
 		t.Errorf("got %+v, %v", held, err)
@@ -255,8 +256,8 @@ func TestConfirmClock(t *testing.T) {
 	}
 }
 
-// TestNoTimeToCome: whatever was done by a clock that was ahead, nobody is shown a time
-// that is still to come, and what is done when it is right again has its time.
+// TestNoTimeToCome: after a clock was ahead, nobody is shown a time in the future. What
+// is done when the clock is right again has its own time.
 func TestNoTimeToCome(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		h := newAged(t, 2, day)

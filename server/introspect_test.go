@@ -45,7 +45,7 @@ func TestIntrospect(t *testing.T) {
 	for what, c := range badCredentials(h) {
 		for _, text := range c["X-Auth-Token"] {
 			if strings.Contains(what, "two headers") || what == "both headers" {
-				continue // of two, one may be good
+				continue // one of the two may be good
 			}
 			h.ask("POST", "/api/introspect").token(asker).form("token="+url.QueryEscape(text)).send().want(http.StatusOK, `{"active":false}`)
 		}
@@ -70,8 +70,8 @@ func TestIntrospectRefuses(t *testing.T) {
 	h.ask("GET", "/api/introspect?"+form).token(free).send().want(http.StatusMethodNotAllowed)
 }
 
-// TestIntrospectForeign: about another user's token only a token is told that was given
-// the scope. The others can't tell it from text that is no token.
+// TestIntrospectForeign: only a token with the scope learns about another user's token.
+// The others can't tell it from text that is no token.
 func TestIntrospectForeign(t *testing.T) {
 	h := newHouse(t)
 	h.addUser("bob@example.com", password)

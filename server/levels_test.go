@@ -21,8 +21,8 @@ func (l leaver) Write(b []byte) (int, error) {
 	return l.ResponseRecorder.Write(b)
 }
 
-// TestClientsThatLeave: a client that goes away is nothing for an operator to act on,
-// whatever it asked for.
+// TestClientsThatLeave: an operator need not act on a client that goes away, for any
+// request.
 func TestClientsThatLeave(t *testing.T) {
 	h := newHouse(t)
 	for range 5 {
@@ -76,8 +76,8 @@ func (h *house) count(words ...string) (n int) {
 	return n
 }
 
-// TestDirectoryOutage is logged once when it begins and once when it ends, whatever the
-// number of logins that fail meanwhile.
+// TestDirectoryOutage: an outage is logged once when it begins and once when it ends,
+// however many logins fail.
 func TestDirectoryOutage(t *testing.T) {
 	h, s := newDirectoryHouse(t)
 	t.Cleanup(h.watch.stop)

@@ -18,7 +18,7 @@ import (
 	"gatehouse/storage"
 )
 
-// hold makes tokens of alice's, which were never used, until she holds n.
+// hold makes tokens of alice's that are never used, until she holds n.
 func (h *house) hold(n int) {
 	h.Helper()
 	u, err := h.store.User(alice)
@@ -95,8 +95,8 @@ func TestListingIsOneArray(t *testing.T) {
 	}
 }
 
-// TestListingIsCutOff: of a listing that can't be read to its end, no client takes the
-// beginning for the whole. One that can't be read at all has a status.
+// TestListingIsCutOff: if a listing can't be read to its end, no client takes the
+// beginning for the whole. If it can't be read at all, the reply has an error status.
 func TestListingIsCutOff(t *testing.T) {
 	h := newHouse(t)
 	token := h.token()
@@ -124,8 +124,8 @@ func TestListingIsCutOff(t *testing.T) {
 	}
 }
 
-// TestSlowReaderHoldsNoTurn: clients that read nothing keep nobody from a listing, not
-// even their own user.
+// TestSlowReaderHoldsNoTurn: clients that read nothing don't keep anybody from a listing,
+// not even their own user.
 func TestSlowReaderHoldsNoTurn(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")

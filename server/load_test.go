@@ -18,8 +18,8 @@ import (
 	"gatehouse/server/guard"
 )
 
-// TestLoginMemory sends 1,000 logins at once, each of which hashes in 19 MiB:
-// memory must not grow with their number.
+// TestLoginMemory sends 1,000 logins at once, and each hashes in 19 MiB: memory must not
+// grow with their number.
 func TestLoginMemory(t *testing.T) {
 	if testing.Short() || raceEnabled {
 		t.Skip("a thousand hashes take half a minute, and the race detector's memory is not ours")
@@ -53,8 +53,8 @@ func TestLoginMemory(t *testing.T) {
 	}
 }
 
-// TestListingMemory lists 100,000 tokens of one user, by all that lists them. What they
-// take of memory must not grow with their number.
+// TestListingMemory lists 100,000 tokens of one user in every way to list them. The
+// memory must not grow with the number of tokens.
 func TestListingMemory(t *testing.T) {
 	if testing.Short() || raceEnabled {
 		t.Skip("a hundred thousand tokens take some seconds, and the race detector's memory is not ours")
@@ -99,8 +99,8 @@ func TestListingMemory(t *testing.T) {
 	}
 }
 
-// flood logs in n times at once. The connections are there before it begins,
-// so that what is measured is the logins.
+// flood logs in n times at once. It opens the connections first, so that it measures only
+// the logins.
 func flood(t *testing.T, url string, n int, username func(i int) string) (codes map[int]int, grown int64, took time.Duration) {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: n}}
@@ -141,8 +141,8 @@ func flood(t *testing.T, url string, n int, username func(i int) string) (codes 
 	return codes, most - before, took
 }
 
-// anonymous is the memory of this process that no file backs, in bytes; 0 where
-// the system does not tell.
+// anonymous returns how many bytes of this process's memory no file backs; 0 if the
+// system does not tell.
 func anonymous(t *testing.T) int64 {
 	b, err := os.ReadFile("/proc/self/status")
 	if err != nil {

@@ -116,7 +116,7 @@ func TestLoginBodies(t *testing.T) {
 	h.ask("POST", userpassPath+"?"+good).form("").send().want(http.StatusBadRequest)
 }
 
-// pad lengthens a form by a field that nobody reads.
+// pad makes a form longer with a field that nobody reads.
 func pad(form string, n int) string { return form + "&x=" + strings.Repeat("x", n-len(form)-3) }
 
 // TestLoginRefusals: unknown, wrong, disabled, hostile: one answer.
@@ -204,11 +204,10 @@ func TestLoginMethods(t *testing.T) {
 	h.ask("POST", "/api/authenticate/").form(good).send().want(http.StatusNotFound)
 }
 
-// TestUnknownUserCostsTheSame compares, side by side, the times of refusals
-// with the parameters that are used in earnest. The limits are wide: it is to
-// catch a hash that is not computed, which is a factor of hundreds. Of each kind
-// the fastest counts, and on a busy machine there are more rounds: what computes
-// no hash is no slower for them.
+// TestUnknownUserCostsTheSame compares, side by side, the times of refusals with the
+// parameters of real use. The limits are wide: the test must catch a hash that is not
+// computed, which is a factor of hundreds. The fastest of each kind counts. A busy
+// machine gets more rounds, which do not make a reply without a hash slower.
 func TestUnknownUserCostsTheSame(t *testing.T) {
 	h := newHouse(t, func(c *config.Config) {
 		c.Logins = config.Logins{Local: true, AccountFailures: 1000, AddressFailures: 60_000}
@@ -281,8 +280,8 @@ func TestFirstRun(t *testing.T) {
 	}
 }
 
-// TestDisabledMeanwhile: a user who is stopped between the check of the
-// password and the making of the token is told what everybody else is.
+// TestDisabledMeanwhile: if a user is stopped between the check of the password and the
+// making of the token, the answer is the same as for everybody.
 func TestDisabledMeanwhile(t *testing.T) {
 	for err, want := range map[error]int{storage.ErrNoUser: http.StatusUnauthorized, storage.ErrTooMany: http.StatusForbidden} {
 		if got, _ := reply.Status(reply.UnlessGone(err, reply.ErrInvalid)); got != want {

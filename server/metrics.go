@@ -142,7 +142,7 @@ func (m *metrics) route(rt route.Route) (c routeCount) {
 	defer m.mu.Unlock()
 	for class := range c.classes {
 		c.classes[class] = m.requests.WithLabelValues(rt.Pattern, strconv.Itoa(class)+"xx")
-		if !slices.Contains(m.counted, c.classes[class]) { // the port and the socket share one
+		if !slices.Contains(m.counted, c.classes[class]) { // the port and the socket share a counter
 			m.counted = append(m.counted, c.classes[class])
 		}
 	}
@@ -184,7 +184,7 @@ type stopwatch struct {
 
 const sampled = 16
 
-// start returns the zero time for those that are not measured.
+// start returns the zero time for verifications that are not measured.
 func (s *stopwatch) start() (t time.Time) {
 	if s.n.Add(1)%sampled == 1 {
 		t = time.Now()
@@ -201,7 +201,7 @@ func (s *stopwatch) stop(start time.Time) {
 	s.activity.verification(start, took)
 }
 
-// login counts a login by its method and, told from its error, its outcome.
+// login counts a login by its method and outcome. The error tells the outcome.
 func (m *metrics) login(method string, err error) {
 	outcome := "failed"
 	switch status, _ := reply.Status(err); {

@@ -14,7 +14,7 @@ import (
 	"gatehouse/server/route"
 )
 
-// figures is one scrape: by name and labels, as `name{a="b"}`.
+// figures returns one scrape, by name and labels, such as `name{a="b"}`.
 func (h *house) figures() map[string]float64 {
 	h.Helper()
 	got := h.ask("GET", "/metrics").send().want(http.StatusOK)
@@ -43,7 +43,7 @@ func labels(m *dto.Metric) string {
 	return "{" + strings.Join(all, ",") + "}"
 }
 
-// TestMetrics: what happens moves the figure that says so.
+// TestMetrics: each thing that happens changes its figure.
 func TestMetrics(t *testing.T) {
 	h := newHouse(t)
 	scoped := h.create(`{"scopes":["files"]}`).Secret
@@ -111,7 +111,7 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// TestMetricsTellNothing: nothing that a client sent or a user has is in them.
+// TestMetricsTellNothing: they contain nothing that a client sent or a user has.
 func TestMetricsTellNothing(t *testing.T) {
 	h := newHouse(t)
 	made := h.create(`{"name":"secretly"}`)
@@ -165,7 +165,7 @@ func TestMetricsCheap(t *testing.T) {
 	h := newHouse(t)
 	count := h.metrics.route(route.Route{Pattern: verifyPath, Who: route.ByGate, Class: route.Gate})
 	least := math.Inf(1)
-	for n := 0; n < 100 && least > 0; n++ { // what the store does meanwhile is counted too
+	for n := 0; n < 100 && least > 0; n++ { // what the store does at the same time is counted too
 		least = min(least, testing.AllocsPerRun(100, func() {
 			start := h.metrics.verify.start()
 			count.add(http.StatusOK)

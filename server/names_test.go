@@ -16,8 +16,8 @@ import (
 // twoNames has people log in by their uid or their mail.
 func twoNames(c *config.Config) { c.LDAP.Filter = "(|(uid={username})(mail={username}))" }
 
-// TestNamesTellNothing: whatever is guessed by whichever name, one that means somebody
-// is answered as one that means nobody, and costs the directory as many searches.
+// TestNamesTellNothing: for any guess under any name, a name that means somebody gets the
+// same answer as one that means nobody, and costs the directory as many searches.
 func TestNamesTellNothing(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
@@ -58,7 +58,7 @@ func TestNamesOfOnePerson(t *testing.T) {
 		h.ldap("bob", "wrong").want(http.StatusUnauthorized, invalidCredentials)
 	}
 	h.ldap(mail, "wrong").want(http.StatusUnauthorized, invalidCredentials)
-	for range 2 { // looked at no more, and told like a wrong one
+	for range 2 { // no longer looked at, and answered like a wrong one
 		h.ldap(mail, "bob-secret").want(http.StatusUnauthorized, invalidCredentials)
 	}
 	h.ldap("BOB", "bob-secret").want(http.StatusUnauthorized, invalidCredentials)
@@ -82,8 +82,8 @@ func TestNamesOfOnePerson(t *testing.T) {
 	h.ldap(mail, "bob-secret").want(http.StatusOK)
 }
 
-// TestNamesInParallel: right passwords by several names at once are all let in, and
-// guesses get no further than in a row.
+// TestNamesInParallel: right passwords under several names at once are all let in, and
+// guesses get no further than one after another.
 func TestNamesInParallel(t *testing.T) {
 	h, slapd := newDirectoryHouse(t, twoNames, threeFailures)
 	names := []string{"bob", "bob@example.org", "BOB@example.org"}
@@ -104,7 +104,7 @@ func TestNamesInParallel(t *testing.T) {
 	}
 }
 
-// deliberate is a directory that takes its time over the password of somebody it knows.
+// deliberate is a directory that is slow with the password of somebody it knows.
 type deliberate struct{ directory.LDAP }
 
 const deliberation = 100 * time.Millisecond
@@ -116,8 +116,8 @@ func (d deliberate) Authenticate(ctx context.Context, e ldap.Entry, password str
 	return d.LDAP.Authenticate(ctx, e, password)
 }
 
-// TestUnknownNameTakesAsLong as a known one, also where the directory hashes only the
-// password of the latter; so does a refusal.
+// TestUnknownNameTakesAsLong as a known one, even if the directory hashes only the
+// password of a known name. A refusal takes as long, too.
 func TestUnknownNameTakesAsLong(t *testing.T) {
 	h, _ := newDirectoryHouse(t, twoNames, threeFailures)
 	h.directory.LDAP = deliberate{h.directory.LDAP}

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestTypedIn: who goes to createApiToken with a browser and is not logged in
+// TestTypedIn: a person who goes to createApiToken with a browser and is not logged in
 // gets the login, and then the token.
 func TestTypedIn(t *testing.T) {
 	h := newHouse(t)
@@ -43,7 +43,7 @@ func TestTypedIn(t *testing.T) {
 	browser.on(h.ask("GET", "/api/getApiTokens")).send().want(http.StatusUnauthorized, credentialsRequired)
 }
 
-// TestNoOpenRedirect: a login ends here, whatever the link to it said.
+// TestNoOpenRedirect: a login ends on this server, for any link to it.
 func TestNoOpenRedirect(t *testing.T) {
 	h := newHouse(t)
 	for _, next := range []string{"//evil.example", `/\evil.example`, "https://evil.example/", "/\t/evil.example", "javascript:alert(1)", "\r\nLocation: https://evil.example", "/\r\nX: y"} {
@@ -53,15 +53,15 @@ func TestNoOpenRedirect(t *testing.T) {
 	}
 }
 
-// TestNextWhenLoggedIn: a link to the login with a way on makes nobody who is
-// logged in go there, since it may be one that makes a token.
+// TestNextWhenLoggedIn: a link to the login with a path to go on to takes nobody who is
+// logged in there, since that path may make a token.
 func TestNextWhenLoggedIn(t *testing.T) {
 	h := newHouse(t)
 	h.ask("GET", "/?next=/api/createApiToken").cookie(h.login(alice, password)).send().page(http.StatusOK).shows("You have no tokens yet.")
 }
 
-// TestLedHere: a browser that another site leads here keeps a Strict cookie to
-// itself, and is taken on to where it brings it.
+// TestLedHere: if another site leads a browser here, the browser does not send a Strict
+// cookie. A page takes it on, so that it does.
 func TestLedHere(t *testing.T) {
 	h := newHouse(t)
 	cookie := h.login(alice, password)
@@ -79,8 +79,8 @@ func TestLedHere(t *testing.T) {
 	}
 }
 
-// TestProviderPages: the login leads to the providers, and what goes wrong with
-// one is a page to a browser, and an error as documented to all others.
+// TestProviderPages: the login leads to the providers. An error with a provider is a page
+// for a browser, and an error as documented for all others.
 func TestProviderPages(t *testing.T) {
 	h, _ := newGitHubHouse(t)
 	const browser = "text/html,application/xhtml+xml,*/*;q=0.8"

@@ -75,7 +75,7 @@ func (v *visitor) out() {
 	}
 }
 
-// TestBrowserLogin is the whole way, at each type of provider.
+// TestBrowserLogin is a whole login, at each type of provider.
 func TestBrowserLogin(t *testing.T) {
 	for kind, authorize := range map[string]string{
 		"github": "/login/oauth/authorize", "gitlab": "/oauth/authorize", "google": "/o/oauth2/v2/auth", "gitea": "/login/oauth/authorize", "oidc": "/authorize",
@@ -119,8 +119,8 @@ func TestBrowserLogin(t *testing.T) {
 	}
 }
 
-// TestBrowserState: a login comes back once, soon, to the browser and by the
-// provider that it began with.
+// TestBrowserState: a login comes back once, soon, in the browser and from the provider
+// that it began with.
 func TestBrowserState(t *testing.T) {
 	gitHub, gitLab := oauthtest.New(t, "github"), oauthtest.New(t, "gitlab")
 	h := newHouse(t, public, withProvider(gitHub, "github"), withProvider(gitLab, "gitlab"))
@@ -206,7 +206,7 @@ func TestBrowserRefused(t *testing.T) {
 		return got
 	}
 	refused("&error=access_denied&error_description=The+user+has+denied").want(http.StatusForbidden, `{"error":"The login was given up at the provider"}`)
-	// What a browser says of the provider is the browser's word alone.
+	// An error that a browser reports about the provider is only the browser's word.
 	for _, said := range []string{"temporarily_unavailable", "server_error"} {
 		refused("&error="+said).want(http.StatusServiceUnavailable, `{"error":"The provider is not available: try again later"}`)
 	}
@@ -237,7 +237,7 @@ func TestBrowserRefused(t *testing.T) {
 	h.wantNoSecrets("never-given-out", oauthtest.Secret, "\x1b")
 }
 
-// TestBrowserPage: a person sees what went wrong where one can try again.
+// TestBrowserPage: a person sees the error on the page where one can try again.
 func TestBrowserPage(t *testing.T) {
 	h, s := newGitHubHouse(t, public)
 	for path, want := range map[string]string{
@@ -273,8 +273,8 @@ func TestBrowserNext(t *testing.T) {
 		v := h.visitor()
 		v.visit(s.Agree(v.begin("/login/github?next="+url.QueryEscape(next)), ada())).want(http.StatusFound).wantHeader("Location", want)
 	}
-	// From our own login page, a person may go on to the API, by way of a page: what
-	// comes from the provider's site makes no token.
+	// From our own login page, a person may go on to the API, through a page: a request
+	// that comes from the provider's site makes no token.
 	for next, want := range map[string]string{"/api/createApiToken": "/api/createApiToken", "/api/getApiTokens": "/api/getApiTokens", "/login/github": "", "/?x=1": ""} {
 		v := h.visitor()
 		v.site = "same-origin"
@@ -307,8 +307,8 @@ func TestBrowserNext(t *testing.T) {
 	h.ask("GET", "/login/github?next=%zz").send().want(http.StatusBadRequest)
 }
 
-// TestBrowserHost: without public_url, the way back is to this machine by an
-// address of its own, and no name that a client may say.
+// TestBrowserHost: without public_url, the provider sends browsers back to an address of
+// this machine, never to a name that a client may claim.
 func TestBrowserHost(t *testing.T) {
 	h, _ := newGitHubHouse(t)
 	for host, want := range map[string]string{
@@ -346,9 +346,9 @@ func TestBrowserHost(t *testing.T) {
 	}
 }
 
-// TestPendingCrowd: logins that are begun by however many networks keep nobody out,
-// and there is no end to them. The networks are those of one /56 and many more, at ten
-// times the number that once stopped the logins of all.
+// TestPendingCrowd: logins begun from any number of networks keep nobody out, and may go
+// on forever. The networks are those of one /56 and many more, at ten times the number
+// that once stopped all logins.
 func TestPendingCrowd(t *testing.T) {
 	h, s := newGitHubHouse(t, public)
 	v := h.visitor()
@@ -366,8 +366,8 @@ func TestPendingCrowd(t *testing.T) {
 	v.visit(s.Agree(v.begin("/login/github"), ada())).want(http.StatusFound)
 }
 
-// TestBrowserSession: the cookie of such a login comes along when another site
-// leads here, so that a GET that changes something asks for more.
+// TestBrowserSession: browsers send the cookie of such a login even when another site
+// leads here, so a GET that changes something asks for more.
 func TestBrowserSession(t *testing.T) {
 	h, s := newGitHubHouse(t, public)
 	v := h.visitor()
@@ -393,8 +393,8 @@ func TestBrowserSession(t *testing.T) {
 	v.in("Ada@Example.com")
 }
 
-// TestBrowserByProvider is the whole way in a real browser, by a real provider
-// on another site: what cookies, redirects and the pages' own policy make of it.
+// TestBrowserByProvider is a whole login in a real browser, with a real provider on
+// another site: it tests cookies, redirects and the pages' own policy.
 func TestBrowserByProvider(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")

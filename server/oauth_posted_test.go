@@ -29,7 +29,7 @@ func withProvider(s *oauthtest.Server, name string, change ...func(*config.OAuth
 	}
 }
 
-// ada is a person at a provider, whose address is checked there.
+// ada is a person at a provider, with an address that is checked there.
 func ada() *oauthtest.Account {
 	return &oauthtest.Account{ID: 17, Login: "ada", Name: "Ada Backus", Emails: oauthtest.Verified("Ada@Example.com")}
 }
@@ -49,8 +49,8 @@ func (h *house) postToken(provider, mail, token string) answer {
 	return h.ask("POST", "/api/authenticate/"+provider).json(toJSON(body)).send()
 }
 
-// TestPosted: a user appears at the first login, named as the provider spells
-// it, and is the same one ever after, whatever the addresses.
+// TestPosted: a user appears at the first login, with the name as the provider spells it,
+// and stays the same user with any addresses.
 func TestPosted(t *testing.T) {
 	h, s := newGitHubHouse(t)
 	person := ada()
@@ -80,7 +80,7 @@ func TestPosted(t *testing.T) {
 	}
 }
 
-// TestPostedRefused: one answer for all that proves nothing.
+// TestPostedRefused: one answer for everything that proves nothing.
 func TestPostedRefused(t *testing.T) {
 	h, s := newGitHubHouse(t, func(c *config.Config) { c.Logins.AccountFailures = 1000 })
 	unverified, blocked, other := ada(), ada(), ada()
@@ -115,8 +115,8 @@ func TestPostedRefused(t *testing.T) {
 	}
 }
 
-// TestPostedMerge: an address opens no account that another subject, or another
-// source, has made (CVE-2023-3128).
+// TestPostedMerge: an address opens no account of another subject, or of another source
+// (CVE-2023-3128).
 func TestPostedMerge(t *testing.T) {
 	h, s := newGitHubHouse(t)
 	mallory := &oauthtest.Account{ID: 66, Login: "mallory", Emails: oauthtest.Verified(alice)}
@@ -128,7 +128,7 @@ func TestPostedMerge(t *testing.T) {
 	h.postToken("github", "ada@example.com", token).want(http.StatusConflict)
 	h.wantUsers("Ada@Example.com github active")
 
-	// An administrator ties them; the account keeps its name all the same.
+	// An administrator links them; the account still keeps its name.
 	mallory.Emails = oauthtest.Verified("alice@home.example")
 	if _, err := h.admin.LinkUser(t.Context(), alice, api.Link{Identity: api.Identity{Source: "github", Subject: "66"}}); err != nil {
 		t.Fatal(err)
@@ -204,8 +204,8 @@ func TestPostedBodies(t *testing.T) {
 	}
 }
 
-// TestPostedUnavailable: a provider that hangs or breaks is 503, for its own
-// people alone, and no failure of theirs.
+// TestPostedUnavailable: a provider that hangs or breaks gives 503, only to its own
+// people, and counts no failure.
 func TestPostedUnavailable(t *testing.T) {
 	gitHub, gitLab := oauthtest.New(t, "github"), oauthtest.New(t, "gitlab")
 	h := newHouse(t, withProvider(gitHub, "github"), withProvider(gitLab, "gitlab"), func(c *config.Config) { c.Logins.AccountFailures = 1 })
@@ -240,8 +240,8 @@ func TestPostedUnavailable(t *testing.T) {
 	}
 }
 
-// TestPostedQueue: who waits for other logins of the same account waits no
-// longer than for the provider, which these wait for.
+// TestPostedQueue: a login that waits for other logins of the same account waits no
+// longer than the time-out of the provider, for which the others wait.
 func TestPostedQueue(t *testing.T) {
 	h, s := newGitHubHouse(t, func(c *config.Config) { c.Logins.AccountFailures = 1 })
 	h.start(h.store, Options{ProviderTimeout: time.Millisecond})
@@ -257,8 +257,8 @@ func TestPostedQueue(t *testing.T) {
 	}
 }
 
-// TestPostedThrottle: failures are counted by address, and by the mail within
-// one; nobody is kept out by a stranger who knows the mail.
+// TestPostedThrottle: failures are counted by address, and by the mail within an address.
+// A stranger who knows the mail keeps nobody out.
 func TestPostedThrottle(t *testing.T) {
 	h, s := newGitHubHouse(t, func(c *config.Config) { c.Logins = config.Logins{Local: true, AccountFailures: 3, AddressFailures: 6} })
 	token := s.Issue(oauthtest.Client, ada(), gitHubScopes...)
@@ -284,8 +284,8 @@ func TestPostedThrottle(t *testing.T) {
 	h.wantTold(storage.ActionLoginRefused, "", alice+" "+alice)
 }
 
-// TestPostedSecrets: no token and no secret is in the log, the audit log or the
-// status, whatever happens.
+// TestPostedSecrets: the log, the audit log and the status never contain a token or a
+// secret.
 func TestPostedSecrets(t *testing.T) {
 	h, s := newGitHubHouse(t)
 	good, foreign := s.Issue(oauthtest.Client, ada(), gitHubScopes...), s.Issue(oauthtest.Foreign, ada(), gitHubScopes...)
@@ -304,7 +304,7 @@ func TestPostedSecrets(t *testing.T) {
 	h.wantNoSecrets(good, foreign, oauthtest.Secret)
 }
 
-// wantNoSecrets checks all that is written down.
+// wantNoSecrets checks everything that is written down.
 func (h *house) wantNoSecrets(secrets ...string) {
 	h.Helper()
 	written := h.log.String()
@@ -329,8 +329,8 @@ func (h *house) wantNoSecrets(secrets ...string) {
 	}
 }
 
-// TestPostedUnchecked: a provider that can't say whom a token was issued to is
-// no way in by token, and the person is told of the other one.
+// TestPostedUnchecked: if a provider can't say which client a token was issued to, nobody
+// can log in with a token of it. The person is told about the other way.
 func TestPostedUnchecked(t *testing.T) {
 	s := oauthtest.New(t, "oidc")
 	s.Metadata = func(m map[string]any) { delete(m, "introspection_endpoint") }

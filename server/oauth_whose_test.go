@@ -35,7 +35,7 @@ func TestPostedByMistake(t *testing.T) {
 	}
 }
 
-// What the log says of a refused login: why, who, and from where.
+// What the log says about a refused login: why, who, and from where.
 func TestRefusedLog(t *testing.T) {
 	s := oauthtest.New(t, "gitea")
 	h := newHouse(t, withProvider(s, "gitea"))
@@ -69,7 +69,7 @@ func TestRefusedLog(t *testing.T) {
 	}
 }
 
-// unsaid has an oidc stand-in say of an address whether it is verified, or nothing.
+// unsaid makes an oidc stand-in say whether an address is verified, or say nothing.
 func unsaid(s *oauthtest.Server, verified any) {
 	set := func(m map[string]any) {
 		if delete(m, "email_verified"); verified != nil {
@@ -88,7 +88,7 @@ func unsaid(s *oauthtest.Server, verified any) {
 	})
 }
 
-// A token that may not tell the address is not one of somebody else.
+// A token that may not tell the address does not belong to somebody else.
 func TestNoAddress(t *testing.T) {
 	s := oauthtest.New(t, "oidc")
 	h := newHouse(t, withProvider(s, "corp"))
@@ -135,7 +135,7 @@ func TestTrustEmail(t *testing.T) {
 	}
 }
 
-// trust_email holds for each type of provider, and is told of.
+// trust_email works for each type of provider, and is reported.
 func TestTrustEmailEverywhere(t *testing.T) {
 	for kind, scopes := range map[string][]string{"github": gitHubScopes, "gitlab": {"read_user"}, "google": {"openid", "email"}, "gitea": {"read:user"}} {
 		person := ada()

@@ -62,7 +62,7 @@ func (h *house) held() api.HeldSweep {
 	return held
 }
 
-// Whom the directory stops is stopped here, and comes back with the same tokens.
+// A person whom the directory stops is stopped here, and comes back with the same tokens.
 func TestSuspended(t *testing.T) {
 	h, s := newDirectoryHouse(t, func(c *config.Config) { c.LDAP.RequiredGroup = ldaptest.Staff })
 	alice := ldaptest.Person("alice")
@@ -136,7 +136,7 @@ func TestLoginEndsSuspension(t *testing.T) {
 	h.alive(token)
 }
 
-// Who is missing twice is gone for good; once is not enough.
+// A person who is missing twice is gone for good; once is not enough.
 func TestDeleted(t *testing.T) {
 	h, s := newDirectoryHouse(t)
 	token, cookie, other := h.ldapToken("bob"), h.ldapCookie("bob"), h.ldapToken("alice")
@@ -161,7 +161,7 @@ func TestDeleted(t *testing.T) {
 	h.dead(token)
 }
 
-// Who was found in between has to be missed twice again.
+// A person who was found in between has to be missed twice again.
 func TestFoundAgain(t *testing.T) {
 	h, s := newDirectoryHouse(t)
 	h.ldapToken("alice")
@@ -184,7 +184,7 @@ func TestFoundAgain(t *testing.T) {
 	h.dead(token)
 }
 
-// From a directory that does not answer, or not whole, nothing follows.
+// An outage, or an incomplete answer, of the directory changes nothing.
 func TestOutage(t *testing.T) {
 	h, s := newDirectoryHouse(t)
 	token, gone := h.ldapToken("alice"), h.ldapToken("bob")
@@ -220,7 +220,7 @@ func TestOutage(t *testing.T) {
 	h.alive(token)
 }
 
-// Local users are none of the directory's business, unless they are linked.
+// The directory does not affect local users, unless they are linked.
 func TestLocalUsers(t *testing.T) {
 	h, s := newDirectoryHouse(t)
 	h.addUser("carol@example.org", password) // carol is in the directory, and is stopped below
@@ -273,8 +273,8 @@ func TestLinkedSession(t *testing.T) {
 	h.ask("GET", "/api/tokens").cookie(cookie).send().want(http.StatusUnauthorized)
 }
 
-// A directory that was built anew knows people by other ids. Who is linked to
-// the new one does not leave with the old one.
+// A rebuilt directory knows people by other ids. A person who is linked to the new one
+// stays when the old id is gone.
 func TestTwoSubjects(t *testing.T) {
 	h, s := newDirectoryHouse(t)
 	h.ldapToken("alice")
@@ -334,7 +334,7 @@ func many(from, to int) (dns []string) {
 	return dns
 }
 
-// More than five changes among few people are not believed unseen.
+// More than five changes among few people need a confirmation.
 func TestBrake(t *testing.T) {
 	s := ldaptest.Start(t, ldaptest.WithPeople(20))
 	h := newHouse(t, withDirectory(s))
@@ -368,7 +368,7 @@ func TestBrake(t *testing.T) {
 		t.Errorf("got %+v", held)
 	}
 
-	h.close() // a restart loses sight of it, and does nothing
+	h.close() // a restart forgets it, and does nothing
 	h.open()
 	if held := h.held(); len(held.Changes) != 0 {
 		t.Errorf("after the restart: got %+v", held)
@@ -384,8 +384,8 @@ func TestBrake(t *testing.T) {
 		t.Errorf("held again: got %+v", got)
 	}
 
-	// What came up since it was shown is not confirmed with it; what is no
-	// longer so is not done.
+	// New changes since then are not confirmed with the others, and changes that no
+	// longer apply are not made.
 	s.Remove(many(11, 12)...)
 	s.Modify(many(10, 11)[0], "pwdAccountLockedTime")
 	if err := h.admin.ConfirmOffboard(t.Context()); err != nil {
@@ -411,7 +411,7 @@ func TestBrake(t *testing.T) {
 	}
 }
 
-// What is no longer so is no longer held.
+// A change that no longer applies is no longer held.
 func TestBrakeReleased(t *testing.T) {
 	s := ldaptest.Start(t, ldaptest.WithPeople(10))
 	h := newHouse(t, withDirectory(s))
@@ -502,7 +502,7 @@ func (d slow) Lookup(ctx context.Context, subjects []string) (map[string]ldap.St
 	return d.LDAP.Lookup(ctx, subjects)
 }
 
-// While a sweep waits for the directory, all else goes on.
+// While a sweep waits for the directory, everything else continues.
 func TestSlowSweep(t *testing.T) {
 	h, s := newDirectoryHouse(t)
 	token := h.ldapToken("alice")

@@ -13,8 +13,7 @@ import (
 //go:embed openapi.json
 var openAPI []byte
 
-// openapi serves GET /api/openapi.json. It is public, and changes with the
-// program alone.
+// openapi serves GET /api/openapi.json. It is public, and changes only with the program.
 func (s *Server) openapi(w http.ResponseWriter, r *route.Request) error {
 	if r.WithoutCredential(login.CookieName(s.config())) {
 		w.Header().Set("Cache-Control", "public, max-age=3600")

@@ -58,8 +58,8 @@ func TestOpenAPI(t *testing.T) {
 	}
 }
 
-// TestOpenAPISecurity: a route that asks for no credential says so, and the
-// others name those that they take.
+// TestOpenAPISecurity: a route without a credential says so, and the others name those
+// that they take.
 func TestOpenAPISecurity(t *testing.T) {
 	h := newHouse(t)
 	doc, err := openapi3.NewLoader().LoadFromData(openAPI)
@@ -83,7 +83,7 @@ func TestOpenAPISecurity(t *testing.T) {
 	}
 }
 
-// TestOpenAPIReplies: real replies are as the document says.
+// TestOpenAPIReplies: real replies match the document.
 func TestOpenAPIReplies(t *testing.T) {
 	h := newHouse(t)
 	doc, err := openapi3.NewLoader().LoadFromData(openAPI)

@@ -14,7 +14,7 @@ import (
 	"gatehouse/server/manual"
 )
 
-// TestManualPages: everybody can read each chapter, and what it links to and shows is there.
+// TestManualPages: everybody can read each chapter, and its links and pictures exist.
 func TestManualPages(t *testing.T) {
 	h := newHouse(t)
 	h.ask("GET", "/manual").send().want(http.StatusSeeOther).wantHeader("Location", "/manual/")
@@ -46,7 +46,7 @@ func TestManualPages(t *testing.T) {
 	}
 }
 
-// TestManualSearch: what is asked for is found, and shown as text whatever it is.
+// TestManualSearch: a search finds its words, and any query is shown as text.
 func TestManualSearch(t *testing.T) {
 	h := newHouse(t)
 	for query, want := range map[string]string{
@@ -64,8 +64,8 @@ func TestManualSearch(t *testing.T) {
 	}
 }
 
-// TestBrowserManual reads the manual in a real browser: by keyboard, in light and dark,
-// on a telephone and on paper.
+// TestBrowserManual reads the manual in a real browser: from the keyboard, in light and
+// dark, on a telephone and on paper.
 func TestBrowserManual(t *testing.T) {
 	h := newHouse(t)
 	site := h.serve()

@@ -15,8 +15,8 @@ import (
 	"gatehouse/server/web"
 )
 
-// page checks that the reply is a page with that status, and the headers that
-// keep a page safe.
+// page checks that the reply is a page with that status, and the headers that keep a page
+// safe.
 func (a answer) page(code int) answer {
 	a.Helper()
 	if a.code != code {
@@ -132,7 +132,7 @@ func TestPageStory(t *testing.T) {
 	h.post("/tokens", cookie, "name", "x").page(http.StatusUnauthorized).shows("<h1>Log in</h1>")
 }
 
-// TestLoginPageRefuses: a login by the page is a login, with all that bounds it.
+// TestLoginPageRefuses: a login on the page has the same limits as any login.
 func TestLoginPageRefuses(t *testing.T) {
 	h := newHouse(t)
 	wrong := []string{"username", alice, "password", "<i>wrong"}
@@ -157,7 +157,7 @@ func TestLoginPageRefuses(t *testing.T) {
 	}
 }
 
-// TestPageOrigins: another site can post none of the forms, the login included.
+// TestPageOrigins: another site can't post any of the forms, not even the login.
 func TestPageOrigins(t *testing.T) {
 	h := newHouse(t)
 	cookie := h.login(alice, password)
@@ -173,7 +173,7 @@ func TestPageOrigins(t *testing.T) {
 	h.home(cookie).page(http.StatusOK).shows(">a</bdi>", `<span class="count">1</span>`)
 }
 
-// TestOthersTokens: a page of a token is its owner's alone.
+// TestOthersTokens: only the owner can open the page of a token.
 func TestOthersTokens(t *testing.T) {
 	h := newHouse(t)
 	h.addUser("bob@example.com", password)
@@ -196,8 +196,8 @@ func TestOthersTokens(t *testing.T) {
 	h.ask("GET", "/").cookie(bob).token(mine.Secret).send().page(http.StatusOK).shows("<h1>Log in</h1>")
 }
 
-// TestHostileNames: what people write is text on every page, and what can't be
-// seen is written out.
+// TestHostileNames: what people write is shown as text on every page, and invisible
+// characters are written out.
 func TestHostileNames(t *testing.T) {
 	h := newHouse(t)
 	person := `"'<i>&{{.}}@example.com`
@@ -275,7 +275,7 @@ func TestManyTokens(t *testing.T) {
 	h.post("/tokens/"+list[0].ID+"/revoke", cookie, "page", "3").goesTo("/?page=3&revoked=" + list[0].ID)
 }
 
-// TestFullHouse: who holds all tokens that may be held is told so on the page.
+// TestFullHouse: a user who holds as many tokens as allowed is told so on the page.
 func TestFullHouse(t *testing.T) {
 	h := newHouse(t, func(c *config.Config) { c.Tokens.MaxPerUser = 1 })
 	cookie := h.login(alice, password)
@@ -320,7 +320,7 @@ func TestLifetimeChoices(t *testing.T) {
 	}
 }
 
-// TestPageAddress: the line to paste names the server as people reach it, and
+// TestPageAddress: the line to paste names the server as people reach it, and contains
 // nothing that a shell would run.
 func TestPageAddress(t *testing.T) {
 	for _, c := range []struct{ public, host, want string }{
@@ -337,8 +337,8 @@ func TestPageAddress(t *testing.T) {
 	}
 }
 
-// TestOnlyHTTPS: every answer over https says that there is nothing else, and
-// none over http, where it would be a lie.
+// TestOnlyHTTPS: every answer over https says that only https is served. Answers over
+// http do not, because it would be a lie.
 func TestOnlyHTTPS(t *testing.T) {
 	for public, want := range map[string]string{"": "", "http://localhost": "", "https://tokens.example.com": "max-age=31536000"} {
 		h := newHouse(t, func(cfg *config.Config) { cfg.PublicURL = public })
@@ -348,8 +348,7 @@ func TestOnlyHTTPS(t *testing.T) {
 	}
 }
 
-// TestAssets: what a page loads is there, may be kept for ever, and is what its
-// type says.
+// TestAssets: what a page loads exists, may be kept forever, and has the right type.
 func TestAssets(t *testing.T) {
 	h := newHouse(t)
 	page := h.ask("GET", "/").send().page(http.StatusOK)
@@ -382,8 +381,8 @@ func (u unread) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
-// TestPageBodies: a page reads no body that a GET brings, whatever it is said to
-// be: it might be of any size, and end up on the disk.
+// TestPageBodies: a page reads no body of a GET, of any type: it might be of any size,
+// and end up on the disk.
 func TestPageBodies(t *testing.T) {
 	h := newHouse(t)
 	cookie := h.login(alice, password)
@@ -398,7 +397,7 @@ func TestPageBodies(t *testing.T) {
 	}
 }
 
-// TestPageFails: what is wrong with the store is said on a page, and no more.
+// TestPageFails: a page says that something is wrong with the store, and no more.
 func TestPageFails(t *testing.T) {
 	h := newHouse(t)
 	cookie := h.login(alice, password)
@@ -431,7 +430,7 @@ func TestDirectoryOnPage(t *testing.T) {
 		shows(chosen, "The directory is not available: try again later.")
 }
 
-// TestFailuresSayWhoIsLoggedIn: as all pages do, and by no other way than they.
+// TestFailuresSayWhoIsLoggedIn: as all pages do, and in the same way.
 func TestFailuresSayWhoIsLoggedIn(t *testing.T) {
 	h := newHouse(t)
 	made := h.create(`{}`)

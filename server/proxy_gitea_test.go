@@ -30,9 +30,9 @@ func giteaSettings(t *testing.T) map[string]string {
 	return settings
 }
 
-// takesFor is whom Gitea takes a request for, with those settings: the user whom
-// one header names or, only if that is empty, the one with the address in another
-// (services/auth/reverseproxy.go of Gitea).
+// takesFor returns the user for whom Gitea takes a request, with those settings: the user
+// whom one header names or, only if that header is empty, the user with the address in
+// another one (services/auth/reverseproxy.go of Gitea).
 func takesFor(settings map[string]string, h http.Header) string {
 	if user := strings.TrimSpace(h.Get(settings["REVERSE_PROXY_AUTHENTICATION_USER"])); user != "" {
 		return user
@@ -43,10 +43,9 @@ func takesFor(settings map[string]string, h http.Header) string {
 	return strings.TrimSpace(h.Get(settings["REVERSE_PROXY_AUTHENTICATION_EMAIL"]))
 }
 
-// TestGitea puts the proxies with the recipe for Gitea in front of an application
-// that shows what it was sent. To Gitea, a user with a token is that user and
-// nobody else, with all headers that come along, with the recipe's settings and with
-// Gitea's own.
+// TestGitea puts the proxies with the recipe for Gitea in front of an application that
+// shows what it was sent. To Gitea, a user with a token is that user and nobody else,
+// with all headers that come along, with the recipe's settings and with Gitea's own.
 func TestGitea(t *testing.T) {
 	settings := giteaSettings(t)
 	defaults := map[string]string{

@@ -30,7 +30,7 @@ func (f *front) get(t *testing.T, path string, lines ...string) (status string, 
 	return status, s
 }
 
-// agents: a token was used by the client, not by the proxy.
+// agents: the client used a token, not the proxy.
 func (f *front) agents(t *testing.T) {
 	made := f.h.create(`{}`)
 	f.send(t, "127.0.0.2", "GET", "/", nil, credentials{"X-Auth-Token": {made.Secret}, "User-Agent": {"backup/1.0"}})
@@ -40,8 +40,8 @@ func (f *front) agents(t *testing.T) {
 	}
 }
 
-// spellings: CGI and its like read X_Auth_User as X-Auth-User, and a proxy takes
-// away what Connection names; neither makes somebody else of a client.
+// spellings: CGI and similar interfaces read X_Auth_User as X-Auth-User, and a proxy
+// removes the headers that Connection names. Neither turns a client into somebody else.
 func (f *front) spellings(t *testing.T) {
 	token := "X-Auth-Token: " + f.h.token()
 	for _, forged := range []string{
@@ -62,7 +62,7 @@ func (f *front) spellings(t *testing.T) {
 	}
 }
 
-// paths: what an application may take for /admin/ needs the scope.
+// paths: any path that an application may take for /admin/ needs the scope.
 func (f *front) paths(t *testing.T) {
 	token := "X-Auth-Token: " + f.h.create(`{"scopes":["other"]}`).Secret
 	for _, path := range []string{
@@ -123,8 +123,8 @@ func (f *front) one(client *http.Client, made api.NewToken) error {
 	return nil
 }
 
-// gone: nobody gets in without Gatehouse, on a connection that was let in
-// before neither; nor with another in its place; and all do when it is back.
+// gone: without Gatehouse, or with another server in its place, nobody gets in, not even
+// on a connection that was let in before. When Gatehouse is back, everybody does.
 func (f *front) gone(t *testing.T) {
 	made := f.h.create(`{}`)
 	c := credentials{"X-Auth-Token": {made.Secret}, "X-Auth-User": {alice}, "X-Auth-Token-Id": {made.ID}, "X-Auth-Scopes": {"*"}}
@@ -149,7 +149,7 @@ func (f *front) gone(t *testing.T) {
 	}
 }
 
-// impostors: what else may answer in Gatehouse's place lets nobody in.
+// impostors: another server that answers in Gatehouse's place lets nobody in.
 func (f *front) impostors(t *testing.T, secret string) {
 	for what, answer := range map[string]http.HandlerFunc{
 		"500":       func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
@@ -169,7 +169,7 @@ func (f *front) impostors(t *testing.T, secret string) {
 	}
 }
 
-// impostor is what else may be where Gatehouse should be.
+// impostor runs another server in Gatehouse's place.
 func impostor(t *testing.T, addr string, answer http.HandlerFunc) (stop func()) {
 	t.Helper()
 	l, err := net.Listen("tcp", addr)

@@ -49,8 +49,8 @@ func relay(t *testing.T, to string) (addr string, count *atomic.Int64) {
 }
 
 // TestKeptConnections: nginx, configured as the manual shows, asks the gate about many
-// requests in a few connections, whatever the answers are. Without each of the lines
-// that this rests on it opens one for every question, or for every refusal.
+// requests in a few connections, with any answers. If one of the lines for this is
+// missing, it opens a connection for every question, or for every refusal.
 func TestKeptConnections(t *testing.T) {
 	const questions = 60
 	program := needProxy(t, 0)
@@ -60,7 +60,7 @@ func TestKeptConnections(t *testing.T) {
 	token, other := h.token(), h.create(`{"scopes":["other"]}`).Secret
 	for _, c := range []struct {
 		what    string
-		without []string // and what is in its place
+		without []string // these lines, each followed by its replacement
 		few     bool
 	}{
 		{"the manual's", nil, true},
@@ -87,8 +87,8 @@ func TestKeptConnections(t *testing.T) {
 	}
 }
 
-// TestFront has nginx in front of Gatehouse itself, as the manual shows: people see all
-// but the metrics, however they spell that.
+// TestFront has nginx in front of Gatehouse itself, as the manual shows: people see
+// everything except the metrics, however they spell the path.
 func TestFront(t *testing.T) {
 	program := needProxy(t, 0)
 	conf := readFile(t, filepath.Join("..", "testdata", "proxy", "front.conf"))
@@ -120,8 +120,8 @@ func TestFront(t *testing.T) {
 	}
 }
 
-// TestMetricsListen: with an address of their own, the metrics are there and nowhere
-// else, and nothing else is there.
+// TestMetricsListen: with an address of their own, the metrics are served only there, and
+// nothing else is.
 func TestMetricsListen(t *testing.T) {
 	h := newHouse(t, func(c *config.Config) { c.Metrics.Listen = "127.0.0.1:0" })
 	h.listenAt("127.0.0.1:0")

@@ -25,8 +25,8 @@ import (
 	"gatehouse/storage/storagetest"
 )
 
-// proxies are the reverse proxies that are tried, with the very configurations
-// that the manual shows. Their addresses alone are the test's.
+// proxies are the reverse proxies that are tried, with exactly the configurations that
+// the manual shows. Only their addresses are the test's.
 var proxies = []struct {
 	name, debian, program, file string
 	beside                      string   // another file that it needs, in the same place
@@ -160,7 +160,7 @@ func application(t *testing.T) string {
 	return s.Listener.Addr().String()
 }
 
-// gitBackend lets whom the proxy names push.
+// gitBackend lets the users whom the proxy names push.
 func gitBackend(t *testing.T, program, root string) http.Handler {
 	t.Helper()
 	if _, err := os.Stat(program); err != nil {
@@ -185,8 +185,8 @@ func run(t *testing.T, dir, name string, args ...string) {
 	}
 }
 
-// startProxy runs a proxy until the test ends, and returns its URL and its log. In
-// its configuration it makes changes: what must be there, and what takes its place.
+// startProxy runs a proxy until the test ends, and returns its URL and its log. changes
+// are pairs: text that the configuration must contain, and its replacement.
 func startProxy(t *testing.T, i int, program, gate, app string, changes ...string) (url string, log *storagetest.Log) {
 	t.Helper()
 	p, dir, addr := proxies[i], t.TempDir(), ldaptest.FreePort(t)
@@ -210,7 +210,7 @@ func startProxy(t *testing.T, i int, program, gate, app string, changes ...strin
 	return runProxy(t, i, program, dir, conf, addr)
 }
 
-// runProxy runs a proxy that a file configures to listen on an address.
+// runProxy runs a proxy with a configuration file that makes it listen on an address.
 func runProxy(t *testing.T, i int, program, dir, conf, addr string) (url string, log *storagetest.Log) {
 	t.Helper()
 	p := proxies[i]
@@ -245,7 +245,7 @@ func runProxy(t *testing.T, i int, program, dir, conf, addr string) (url string,
 	}
 }
 
-// front is what clients see: a proxy, and behind it the house.
+// front is what clients see: a proxy, with the house behind it.
 type front struct {
 	h                *house
 	url              string
@@ -295,7 +295,7 @@ func (f *front) wantStatus(t *testing.T, want int, from, path string, c credenti
 	}
 }
 
-// names: of an odd address the application is told the whole, and nothing else.
+// names: the application is told the whole of an odd address, and nothing else.
 func (f *front) names(t *testing.T) {
 	for uid, want := range oddUIDs {
 		if want == "" || uid == "me@localhost" { // of the first run
@@ -309,7 +309,8 @@ func (f *front) names(t *testing.T) {
 	}
 }
 
-// identity: the application is told who asks by Gatehouse alone, and sees no token.
+// identity: only Gatehouse tells the application who asks, and the application sees no
+// token.
 func (f *front) identity(t *testing.T) {
 	free, scoped := f.h.create(`{}`), f.h.create(`{"scopes":["admin","x"]}`)
 	userID := f.h.userID(free.Secret)
@@ -345,7 +346,7 @@ func (f *front) identity(t *testing.T) {
 	}
 }
 
-// refusals come as Gatehouse says them, and the application hears of none.
+// refusals come as Gatehouse sends them, and the application hears of none.
 func (f *front) refusals(t *testing.T) {
 	token, other := f.h.token(), f.h.create(`{"scopes":["other"]}`).Secret
 	revoked := f.h.token()
@@ -386,7 +387,7 @@ func (f *front) bodies(t *testing.T) {
 	}
 }
 
-// addresses: what counts is the client's, whatever it says of itself.
+// addresses: the client's address counts, not what the client claims.
 func (f *front) addresses(t *testing.T) {
 	bound := f.h.create(`{"addresses":["127.0.0.2/32"]}`).Secret
 	for _, forged := range []string{"", "127.0.0.2", "127.0.0.2, 127.0.0.1"} {

@@ -10,9 +10,9 @@ import (
 	"gatehouse/server/api"
 )
 
-// TestRaces ends a credential while it is being used. What was asked before the end
-// began is answered with 200, and what is asked after the end was answered is refused;
-// in between either may be, and nothing else.
+// TestRaces ends a credential while it is being used. A request from before the end gets
+// 200, and a request after the end was answered is refused. In between either may happen,
+// and nothing else.
 func TestRaces(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
@@ -119,8 +119,8 @@ func TestRaces(t *testing.T) {
 	}
 }
 
-// TestRotationRace rotates a token over and over, with the newest secret, while it is
-// used: at every moment the secret that was last handed out works.
+// TestRotationRace rotates a token over and over, with the newest secret, while the token
+// is used: at every moment the latest secret works.
 func TestRotationRace(t *testing.T) {
 	h := newHouse(t)
 	made := h.create(`{}`)
@@ -132,7 +132,7 @@ func TestRotationRace(t *testing.T) {
 		uses.Go(func() {
 			for !done.Load() {
 				secret := newest.Load()
-				// A later one may have been used meanwhile, which ends this one.
+				// A later secret may have been used in between, which ends this one.
 				if a := h.ask("GET", verifyPath).token(*secret).send(); a.code != http.StatusOK && newest.Load() == secret {
 					t.Errorf("the newest secret: got %d (%.200s)", a.code, a.text)
 				}

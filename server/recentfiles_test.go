@@ -76,8 +76,8 @@ func TestRecentFilesLimit(t *testing.T) {
 	}
 }
 
-// TestFileAsItWasSent: id and revision come back as they went, and another
-// spelling of the same string names the same file.
+// TestFileAsItWasSent: id and revision come back as they were sent, and another spelling
+// of the same string names the same file.
 func TestFileAsItWasSent(t *testing.T) {
 	h := newHouse(t)
 	token := h.token()

@@ -26,8 +26,8 @@ func (h *house) refusedLines() (list []string) {
 	return list
 }
 
-// TestRefusedLines: each login that is refused is a line of its own, with where it came
-// from and what name was typed; one that goes well is none.
+// TestRefusedLines: each refused login has a line of its own, with its address and the
+// typed name. A login that succeeds has none.
 func TestRefusedLines(t *testing.T) {
 	h := newHouse(t, func(c *config.Config) { c.Logins.AccountFailures = 2 })
 	long := strings.Repeat("a", 90) + "@example.com"
@@ -65,8 +65,8 @@ func TestRefusedLines(t *testing.T) {
 	}
 }
 
-// TestRefusedFlood: a flood fills no log. What has no line is counted, and an address
-// that comes later has its lines.
+// TestRefusedFlood: a flood does not fill the log. Refusals without a line are counted,
+// and an address that comes later still gets its lines.
 func TestRefusedFlood(t *testing.T) {
 	const mostLines = 20 // of an address in a minute
 	h := newHouse(t, func(c *config.Config) { c.Logins.AddressFailures = 1000 })
@@ -111,7 +111,7 @@ func TestFail2ban(t *testing.T) {
 	h.ask("POST", userpassPath).from("[2001:db8::7]:1").json(`{"username":"nobody@example.com","password":"x"}`).send().want(http.StatusUnauthorized)
 	h.ask("POST", userpassPath).from("192.0.2.8:1").json(toJSON(map[string]string{"username": `"msg=\"login refused\" address=192.0.2.250 method=x"@example.com`, "password": "x"})).send().want(http.StatusUnauthorized)
 	log := filepath.Join(t.TempDir(), "log")
-	// The lines of the house's clock are long ago by now, and of no concern here.
+	// The house's clock is far in the past by now, which does not matter here.
 	text := regexp.MustCompile(`time=\S+`).ReplaceAllString(h.log.String(), "time="+time.Now().UTC().Format("2006-01-02T15:04:05.000Z"))
 	if err := os.WriteFile(log, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

@@ -37,7 +37,7 @@ func (s *Server) Reload(newer config.Config) (taken bool) {
 	return true
 }
 
-// replace puts s into the place of the server before.
+// replace puts s in the place of the server before.
 func (s *Server) replace(before *Server) error {
 	if err := s.build(before); err != nil {
 		return err

@@ -15,8 +15,8 @@ import (
 	"gatehouse/server/ipaddr"
 )
 
-// TestReload changes a setting at a time: it is in force at once. Of listen and key_file
-// the log says that they need a restart, and nothing has changed.
+// TestReload changes one setting at a time: it is in force at once. For listen and
+// key_file, the log says that they need a restart, and nothing has changed.
 func TestReload(t *testing.T) {
 	h := newHouse(t)
 	slapd := ldaptest.Start(t)
@@ -86,8 +86,8 @@ func TestReload(t *testing.T) {
 	}
 }
 
-// TestReloadWhileServing: a server that runs takes and gives up addresses, turns TLS on and
-// off, and sweeps another directory; and where anything fails, nothing has changed.
+// TestReloadWhileServing: a running server takes and gives up addresses, turns TLS on and
+// off, and sweeps another directory. If anything fails, nothing has changed.
 func TestReloadWhileServing(t *testing.T) {
 	slapd := ldaptest.Start(t)
 	h := newHouse(t, withDirectory(slapd))

@@ -12,8 +12,8 @@ import (
 	"gatehouse/storage"
 )
 
-// TestDroppedToken: a token that was revoked so long ago that the store keeps nothing
-// but that is answered for as any other that does not work.
+// TestDroppedToken: after the store has dropped a token that was revoked long ago, the
+// token gets the same answer as any other that does not work.
 func TestDroppedToken(t *testing.T) {
 	h := newHouse(t)
 	gone := h.create(`{"name":"gone"}`)

@@ -45,8 +45,8 @@ func (h *house) restart() {
 	h.open()
 }
 
-// TestRotation: both secrets are good until the new one is used, and never
-// again after, not even over a restart.
+// TestRotation: both secrets work until the new one is used. Then the old one never works
+// again, not even after a restart.
 func TestRotation(t *testing.T) {
 	h := newHouse(t)
 	made := h.create(`{"name":"ci"}`)
@@ -60,7 +60,7 @@ func TestRotation(t *testing.T) {
 		t.Errorf("the listing shows %.40s, want the new secret", got)
 	}
 	h.introspected(made.Secret, next)
-	h.alive(made.Secret) // to be asked about is no use
+	h.alive(made.Secret) // an introspection is not a use
 	h.alive(next)
 	h.dead(made.Secret)
 	h.alive(next)
@@ -75,8 +75,8 @@ func TestRotation(t *testing.T) {
 	}
 }
 
-// TestRotationRetried: the same request again, by the old secret or the
-// cookie, gives the same secret.
+// TestRotationRetried: the same request again, with the old secret or the cookie, returns
+// the same secret.
 func TestRotationRetried(t *testing.T) {
 	h := newHouse(t)
 	made := h.create(`{}`)
@@ -205,8 +205,8 @@ func TestRotationKeepsLimits(t *testing.T) {
 	h.dead(addressed.Secret)
 }
 
-// TestRevokeRotated: a revocation ends both secrets, whichever asks for it, and
-// a secret that has ended asks in vain.
+// TestRevokeRotated: a revocation ends both secrets, with either of them, and an ended
+// secret asks in vain.
 func TestRevokeRotated(t *testing.T) {
 	h := newHouse(t)
 	for i := range 4 {
@@ -345,8 +345,8 @@ func TestRotationsTogether(t *testing.T) {
 	}
 }
 
-// TestRotationTooLate: a request that was let in by the old secret, and kept
-// its body back until the new one was in use, gets nothing.
+// TestRotationTooLate: a request that was let in by the old secret, and sent its body
+// only after the new one was in use, gets nothing.
 func TestRotationTooLate(t *testing.T) {
 	h := newHouse(t)
 	made := h.create(`{}`)
@@ -357,7 +357,7 @@ func TestRotationTooLate(t *testing.T) {
 	h.alive(next)
 }
 
-// slowBody is an empty body, before whose end something happens.
+// slowBody is an empty body. It calls a function before its end.
 type slowBody struct{ meanwhile func() }
 
 func (b slowBody) Read([]byte) (int, error) {

@@ -84,8 +84,8 @@ func (s *Server) gateHandler() http.Handler {
 	})))
 }
 
-// handler makes the handler of a route: it lets through who may call the route, and
-// answers with the route's way to fail.
+// handler makes the handler of a route. It lets through callers who may call the route,
+// and answers errors in the route's way.
 func (s *Server) handler(rt route.Route) http.Handler {
 	if rt.Fail == route.AsGateAnswer {
 		return s.atGate(rt)
@@ -168,8 +168,8 @@ func (s *Server) mux(routes []route.Route, handler func(route.Route) http.Handle
 	})
 }
 
-// onlyHTTPS tells browsers that came by https to use nothing else from then on,
-// whatever they asked for first (RFC 6797, section 7.1).
+// onlyHTTPS tells browsers that came by https to use nothing else from then on, whichever
+// address they asked for first (RFC 6797, section 7.1).
 func (s *Server) onlyHTTPS(next http.Handler) http.Handler {
 	if !s.cfg.Secure() {
 		return next

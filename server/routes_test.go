@@ -109,8 +109,8 @@ func TestPanic(t *testing.T) {
 	h.ask("GET", "/abort").send()
 }
 
-// TestDamage flips a byte in one kind of record after the other, and asks for
-// all that reads it: 503, and not a word of what is wrong.
+// TestDamage flips a byte in one kind of record after another, and sends all requests
+// that read it: the answer is 503, without a word of the cause.
 func TestDamage(t *testing.T) {
 	for kind, asks := range map[byte]func(h *house, token, cookie string) []*ask{
 		't': func(h *house, token, cookie string) []*ask {
@@ -193,7 +193,7 @@ func damage(t *testing.T, dir string, kind byte, text string) {
 	}
 }
 
-// TestAfterClose: requests that come too late are told so.
+// TestAfterClose: requests that come too late get an answer that says so.
 func TestAfterClose(t *testing.T) {
 	h := newHouse(t)
 	token, cookie := h.token(), h.login(alice, password)
@@ -255,14 +255,14 @@ func (h *house) listen() (*Listener, error) {
 // listenAt sets the address that the server takes.
 func (h *house) listenAt(addr string) { h.Server.cfg.Listen = addr }
 
-// serve runs the server as it is run in earnest and returns its URL.
+// serve runs the server as it really runs, and returns its URL.
 func (h *house) serve() string {
 	h.Helper()
 	url, _ := h.serveAt("127.0.0.1:0")
 	return url
 }
 
-// serveAt does so on an address, until it is stopped or the test ends.
+// serveAt does the same at an address, until it is stopped or the test ends.
 func (h *house) serveAt(addr string) (url string, stop func()) {
 	h.Helper()
 	h.listenAt(addr)

@@ -8,8 +8,7 @@ import (
 	"gatehouse/server/api"
 )
 
-// TestScopeSlips: a scope that looks like a mistyped one is told of, where the token is
-// handed out.
+// TestScopeSlips: the reply with a new token warns of a scope that looks mistyped.
 func TestScopeSlips(t *testing.T) {
 	h := newHouse(t)
 	cookie := h.login(alice, password)
@@ -37,7 +36,7 @@ func TestScopeSlips(t *testing.T) {
 	}
 }
 
-// TestKnownScopes: where the configuration names the scopes, there are no others.
+// TestKnownScopes: if the configuration names the scopes, there are no others.
 func TestKnownScopes(t *testing.T) {
 	h := newHouse(t)
 	before := h.create(`{"scopes":["deploy"]}`)

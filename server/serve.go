@@ -27,7 +27,7 @@ type Listener struct {
 
 	mu      sync.Mutex
 	metrics net.Listener // nil: they have no address of their own
-	gate    net.Listener // nil: likewise
+	gate    net.Listener // nil: it has no address of its own
 	doors   []*door      // what is served; none before Serve
 	failed  chan error
 }
@@ -88,8 +88,8 @@ func (l *Listener) take(which int, cfg *config.Config) (net.Listener, error) {
 	return nil, nil
 }
 
-// move takes the addresses that other settings name differently. Then nothing has changed
-// yet: it has when settle was called, and has not if undo was.
+// move takes the addresses that are different in the new settings. They come into force
+// when the caller calls settle; undo gives them up again.
 func (l *Listener) move(before, now *config.Config) (settle, undo func(), err error) {
 	taken := map[int]net.Listener{}
 	regroup := before.Gate.Listen == now.Gate.Listen && before.Gate.SocketGroup != now.Gate.SocketGroup
@@ -310,8 +310,8 @@ func (s *Server) whileInForce(ctx context.Context, run func(ctx context.Context,
 	}
 }
 
-// sweepPeople sweeps the users of the directory. Nobody sweeps for the server before any
-// more.
+// sweepPeople sweeps the users of the directory. No sweep for the server before is
+// running any more.
 func sweepPeople(ctx context.Context, before, now *Server) {
 	if now.directory == nil {
 		return
@@ -322,8 +322,9 @@ func sweepPeople(ctx context.Context, before, now *Server) {
 	now.directory.Run(ctx)
 }
 
-// ends waits for the sweeps until the context ends, which it may have done already: requests can
-// take all of the time. A sweep may wait for a store or a directory that does not answer.
+// ends waits until the sweeps have ended, or the context ends. The context may have ended
+// already: requests can take all of the time. A sweep may wait for a store or a directory
+// that does not answer.
 func ends(ctx context.Context, swept <-chan struct{}) bool {
 	select {
 	case <-swept:

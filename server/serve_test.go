@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestEnds: sweeps that ended are not said to be broken off because requests took all
-// the time that there was.
+// TestEnds: sweeps that have ended are not reported as broken off because requests took
+// all the time.
 func TestEnds(t *testing.T) {
 	over, cancel := context.WithCancel(t.Context())
 	cancel()

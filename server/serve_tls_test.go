@@ -26,8 +26,8 @@ func withTLS(t *testing.T, host string) func(*config.Config) {
 	return func(c *config.Config) { c.TLS = files }
 }
 
-// A client that would rather speak HTTP/2 gets HTTP/1.1, and one that speaks nothing
-// else gets no connection.
+// A client that prefers HTTP/2 gets HTTP/1.1, and a client that speaks only HTTP/2 gets
+// no connection.
 func TestOnlyHTTP1(t *testing.T) {
 	h := newHouse(t, withTLS(t, "localhost"))
 	url := h.serve()

@@ -146,8 +146,8 @@ func New(store *storage.Store, cfg config.Config, opts Options) (*Server, error)
 	return s, nil
 }
 
-// build makes what is made from the settings. before is the server whose place this one
-// is to take; nil: there is none.
+// build makes what is made from the settings. The server takes the place of before; nil:
+// there is none.
 func (s *Server) build(before *Server) (err error) {
 	s.origins = http.NewCrossOriginProtection()
 	if s.cfg.PublicURL != "" {

@@ -14,7 +14,7 @@ import (
 	"gatehouse/server/guard"
 )
 
-// roomy lets the limit by address out of a test of the limit by account.
+// roomy keeps the limit by address out of a test of the limit by account.
 func roomy(c *config.Config) { c.Logins.AddressFailures = 60_000 }
 
 // retryAfter returns the seconds that a 429 asks for.
@@ -28,8 +28,8 @@ func (a answer) retryAfter() time.Duration {
 	return time.Duration(n) * time.Second
 }
 
-// TestDelayDoubles walks the whole staircase, for a user that there is and for
-// one that there is not: they look the same.
+// TestDelayDoubles walks the whole staircase, for a user that exists and for one that
+// does not: they look the same.
 func TestDelayDoubles(t *testing.T) {
 	for _, uid := range []string{alice, "nobody@example.com", "no address at all"} {
 		h := newHouse(t, roomy)
@@ -72,8 +72,7 @@ func TestSuccessForgets(t *testing.T) {
 	h.userpass(alice, "wrong").want(http.StatusTooManyRequests)
 }
 
-// TestSpellings: ten spellings of one name share a bucket, and with it the
-// right name.
+// TestSpellings: ten spellings of one name share a bucket, also with the right name.
 func TestSpellings(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
@@ -207,7 +206,8 @@ func TestAddressLimit(t *testing.T) {
 	fail(500, "[2001:db8:1:3::1]:1").want(http.StatusUnauthorized)
 }
 
-// TestAddressLimits: the first minute lets as many through as is configured.
+// TestAddressLimits: in the first minute, as many get through as the configuration
+// allows.
 func TestAddressLimits(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
@@ -240,7 +240,7 @@ func TestBusy(t *testing.T) {
 	}
 }
 
-// TestClientLeaves: a login that is given up gives back its place in the queue.
+// TestClientLeaves: a login gives back its place in the queue when its client leaves.
 func TestClientLeaves(t *testing.T) {
 	h := newHouse(t)
 	h.hashWith(guard.NewHasher(cheap, 1, 2))
@@ -258,8 +258,8 @@ func TestClientLeaves(t *testing.T) {
 	}
 }
 
-// TestNetworkLimits: who has many networks of IPv6 gets no more guesses for that than
-// the largest of them allows, and neighbours beyond it are left alone.
+// TestNetworkLimits: many networks of IPv6 give a client no more guesses than the largest
+// of them allows, and neighbours outside it are left alone.
 func TestNetworkLimits(t *testing.T) {
 	const limit = 3
 	for name, c := range map[string]struct {

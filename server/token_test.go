@@ -101,8 +101,8 @@ func upperDigit(s string) string {
 	return s[:i] + strings.ToUpper(s[i:i+1]) + s[i+1:]
 }
 
-// TestOneAnswer: whatever is wrong with the credential, the answer is the same
-// to the last byte, on every route that a token opens.
+// TestOneAnswer: for any fault of the credential, the answer is the same to the last
+// byte, on every route that a token opens.
 func TestOneAnswer(t *testing.T) {
 	h := newHouse(t)
 	var first answer
@@ -351,7 +351,7 @@ func TestScopes(t *testing.T) {
 	h.dead(made["introspect"].Secret)
 }
 
-// TestMasking: a token that may do less than its user shows no other.
+// TestMasking: a token that may do less than its user shows no other token.
 func TestMasking(t *testing.T) {
 	for name, options := range map[string]string{
 		"scopes": `{"scopes":["tokens:read"]}`, "addresses": `{"addresses":["192.0.2.0/24"]}`, "expiry": `{"expiresIn":"1h"}`,
@@ -383,8 +383,8 @@ func TestRevealOff(t *testing.T) {
 	}
 }
 
-// TestUserStops: what an administrator does to a user holds from the next
-// request on, for tokens and sessions.
+// TestUserStops: what an administrator does to a user takes effect at the next request,
+// for tokens and sessions.
 func TestUserStops(t *testing.T) {
 	h := newHouse(t)
 	ctx := context.Background()
@@ -435,8 +435,8 @@ func TestRevokeIdle(t *testing.T) {
 	h.alive(busy)
 }
 
-// TestSweepIdle: a policy of seconds is kept within seconds, not within the
-// hour in which one of months is.
+// TestSweepIdle: a policy of seconds takes effect within seconds, not within the hour
+// that is enough for one of months.
 func TestSweepIdle(t *testing.T) {
 	h := newHouse(t, func(c *config.Config) { c.Tokens.RevokeIdleAfter = config.Lifetime{Duration: 2 * time.Second} })
 	idle, _, _ := h.store.Identify(h.token())

@@ -60,13 +60,13 @@ type verdictWorld struct {
 	focus  question        // which searches are spoiled
 	clean  [2]bool         // it has spoiled none in this sweep
 	whole  bool            // a server has answered in full who is there
-	shown  map[string]bool // by subject: the entry with its state got through
+	shown  map[string]bool // by subject: the entry that shows the person's state got through
 	faults map[string]int  // how often each kind was met
 }
 
-// TestVerdicts: random directories, random partial failures. Nobody whose own entry is
-// good is suspended, nobody whose own entry proves a stop is passed, and nobody is
-// removed while anything is in doubt. When nothing is, everybody stands as the
+// TestVerdicts: random directories, random partial failures. Nobody is suspended if the
+// person's own entry is good, nobody gets by if that entry proves a stop, and nobody is
+// removed while anything is in doubt. If nothing is in doubt, everybody's state is as the
 // directory says.
 func TestVerdicts(t *testing.T) {
 	for name, group := range map[string]string{"the entry names its groups": ldaptest.Staff, "the group names its members": "cn=board,ou=groups," + ldaptest.Base} {
@@ -199,7 +199,8 @@ func (w *verdictWorld) spoil(server int, q ldaptest.Search) (f ldaptest.Fault) {
 	case "partial":
 		f.Code, f.Keep = codes[w.rng.IntN(len(codes))], func(n int) bool { return some>>n&1 == 1 }
 	case "reference":
-		// Whom the first search found are on this server, whatever it refers to.
+		// The people whom the first search found are on this server, even if it refers to
+		// another.
 		f.Refer, f.Keep = true, func(n int) bool { return !first || some>>n&1 == 1 }
 	}
 	w.trail = append(w.trail, fmt.Sprintf("  server %d spoils %s %.60s: %s %d %b", server, q.Base, q.Filter, kind, f.Code, some&31))
@@ -257,13 +258,13 @@ func (w *verdictWorld) sweep() {
 	}
 }
 
-// doubt reports whether something was left open: in the tree, by the servers, which
-// did not tell in full who is there, or because the sweep itself says so.
+// doubt reports whether something was left open: in the tree, by servers that did not
+// tell in full who is there, or because the sweep itself says so.
 func (w *verdictWorld) doubt() bool {
 	return w.referral || w.noGroup || w.noBase || !w.whole || w.h.directory.InDoubt()
 }
 
-// settle takes the doubt away: after two sweeps everybody stands as the directory says.
+// settle removes the doubt: after two sweeps everybody's state is as the directory says.
 func (w *verdictWorld) settle() {
 	w.h.Helper()
 	w.set(false, false, false)
@@ -287,7 +288,7 @@ func (w *verdictWorld) settle() {
 	}
 }
 
-// stateOf is what somebody's entries say together.
+// stateOf returns what all the entries of a person say together.
 func (w *verdictWorld) stateOf(uid string) int {
 	if other := w.state[second]; uid == "eva" && (other == isGood || other == mustChange) {
 		return other
@@ -295,7 +296,7 @@ func (w *verdictWorld) stateOf(uid string) int {
 	return w.state[uid]
 }
 
-// standing is the state of each user, empty for one who is removed.
+// standing returns the state of each user; empty for a removed one.
 func (w *verdictWorld) standing() map[string]string {
 	w.h.Helper()
 	list := map[string]string{}
@@ -310,8 +311,8 @@ func (w *verdictWorld) standing() map[string]string {
 	return list
 }
 
-// shuffle gives everybody another state, and the tree other faults. Who was removed is
-// a user again, with a token.
+// shuffle gives everybody another state, and the tree other faults. A person who was
+// removed becomes a user again, with a token.
 func (w *verdictWorld) shuffle() {
 	w.h.Helper()
 	w.set(false, false, false)
@@ -356,7 +357,7 @@ func (w *verdictWorld) shuffle() {
 	w.trail = []string{told}
 }
 
-// place makes somebody's entry what a state means, except for the group.
+// place changes the person's entry to what a state means, except for the group.
 func (w *verdictWorld) place(uid string, state int) {
 	w.h.Helper()
 	home, away := ldaptest.Person(uid), "uid="+uid+",ou=elsewhere,"+ldaptest.Base

@@ -58,7 +58,7 @@ func (s *Server) atGate(rt route.Route) http.Handler {
 	})
 }
 
-// decide answers for the gate, and returns with which status: 401 on a panic.
+// decide answers for the gate, and returns the status: 401 on a panic.
 func (s *Server) decide(w http.ResponseWriter, r *http.Request, rt route.Route) (status int) {
 	status = http.StatusUnauthorized
 	defer s.recoverGate(w)
@@ -68,8 +68,7 @@ func (s *Server) decide(w http.ResponseWriter, r *http.Request, rt route.Route) 
 	return http.StatusOK
 }
 
-// failVerify answers for verify: whatever is wrong, the request is not let
-// through, and the log has the reason.
+// failVerify answers an error of verify: it never lets the request through.
 func (s *Server) failVerify(w http.ResponseWriter, err error) int {
 	if errors.Is(err, storage.ErrRefused) { // as nearly always, and before any search for a status
 		return challenge(w)
@@ -85,8 +84,8 @@ func (s *Server) failVerify(w http.ResponseWriter, err error) int {
 	return status
 }
 
-// challenge asks for a token. Basic is first, for git and curl ask for it; no
-// browser is meant. What is sent is always the same, so nothing is encoded.
+// challenge asks for a token. Basic is first, because git and curl ask for it; browsers
+// are not meant. The reply is always the same, so nothing is encoded.
 func challenge(w http.ResponseWriter) (status int) {
 	const body = `{"error":"` + reply.NoCredentials + `"}` + "\n"
 	v := [...]string{`Basic realm="gatehouse"`, `Bearer realm="gatehouse"`, "application/json", "nosniff", strconv.Itoa(len(body))}

@@ -15,7 +15,7 @@ import (
 
 const verifyPath = "/api/verify"
 
-// everyMethod is what a proxy may pass on, and what nobody has heard of.
+// everyMethod lists what a proxy may pass on, and a method that nobody knows.
 var everyMethod = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "get", "X"}
 
 // untouched is a body that nobody may read.
@@ -64,7 +64,7 @@ func (h *house) userID(token string) string {
 	return h.ask("GET", verifyPath).token(token).send().want(http.StatusOK).header.Get("X-Auth-User-Id")
 }
 
-// TestUserID: the id stays a user's through everything, and is never another's.
+// TestUserID: a user's id stays the same through everything, and never becomes another's.
 func TestUserID(t *testing.T) {
 	h := newHouse(t)
 	aliceID := h.userID(h.token())
@@ -93,7 +93,8 @@ func TestUserID(t *testing.T) {
 	}
 	h.ask("GET", verifyPath).token(first).send().want(http.StatusOK).wantHeader("X-Auth-User", "lovelace@example.com")
 
-	// Who gets the address next is somebody else, and so is who gets all of it.
+	// The next person with the address is somebody else, even if that person takes over
+	// all of it.
 	_, next := logIn(storage.Identity{Source: "github", Subject: "18"}, "ada@example.com")
 	seen := map[string]bool{aliceID: true, id: true}
 	if got := h.userID(next); seen[got] {
@@ -136,7 +137,7 @@ func basic(user, password string) string {
 	return r.Header.Get("Authorization")
 }
 
-// TestVerifyRefuses: whatever is wrong with the credential, one answer.
+// TestVerifyRefuses: one answer for any fault of the credential.
 func TestVerifyRefuses(t *testing.T) {
 	h := newHouse(t)
 	bad := badCredentials(h)
@@ -204,12 +205,12 @@ func TestVerifyScopes(t *testing.T) {
 		}
 		got = h.ask("GET", "/").token(free.Secret)
 		got.r.URL.Path, got.r.URL.RawQuery = verifyPath, strings.TrimPrefix(query, "?")
-		got.send().wantIdentity(alice, free.ID, "*") // whatever is asked, it may
+		got.send().wantIdentity(alice, free.ID, "*") // it may ask for any scope
 	}
 	h.ask("GET", verifyPath+"?scope=admin").token(limited.Secret).send().want(403, `{"error":"The token lacks the scope \"admin\""}`)
 }
 
-// TestVerifyCounts: each 200 is a use, a 401 is none.
+// TestVerifyCounts: each 200 is a use, and a 401 is none.
 func TestVerifyCounts(t *testing.T) {
 	h := newHouse(t)
 	made := h.create(`{}`)
@@ -248,7 +249,7 @@ func TestVerifyInTrouble(t *testing.T) {
 	}
 }
 
-// TestVerifyVanishing: users and tokens that go while they are asked for.
+// TestVerifyVanishing: users and tokens that disappear during a request.
 func TestVerifyVanishing(t *testing.T) {
 	h := newHouse(t)
 	for i := range 5 {
@@ -279,7 +280,7 @@ func TestVerifyVanishing(t *testing.T) {
 	}
 }
 
-// TestVerifyOverHTTP: what only a connection carries.
+// TestVerifyOverHTTP: what only a real connection carries.
 func TestVerifyOverHTTP(t *testing.T) {
 	h := newHouse(t)
 	server := h.serve()

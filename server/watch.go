@@ -17,21 +17,21 @@ import (
 )
 
 // watch logs troubles that last: when one begins, every minute, and when it ends. The
-// requests that fail meanwhile are not logged one by one.
+// requests that fail during that time are not logged one by one.
 type watch struct {
-	running   atomic.Bool   // a server runs, which looks each second whether it is over
+	running   atomic.Bool   // a server runs, which looks each second whether the trouble is over
 	store     lasting.State // takes no changes
-	requests  lasting.State // fail of the store
+	requests  lasting.State // fail because of the store
 	gate      lasting.State // the same, of verifications
 	directory lasting.State // no server of it answers
-	logins    lasting.State // can't be decided, though it answers
+	logins    lasting.State // can't be decided, though a server of it answers
 
 	mu        sync.Mutex
 	log       *slog.Logger
 	providers map[string]*lasting.State // do not answer; by name
 }
 
-// quietFor is how long none must have failed until that is over.
+// quietFor is how long no request must have failed until the trouble is over.
 const quietFor = 10 * time.Second
 
 func newWatch(log *slog.Logger) *watch {
@@ -132,8 +132,8 @@ func (w *watch) stop() {
 	}
 }
 
-// covers notes an error of the store that a request failed of, and reports whether it
-// is one that lasts or comes again.
+// covers notes an error of the store that made a request fail, and reports whether the
+// error is one that lasts or comes again.
 func (w *watch) covers(err error) bool {
 	if ofStore(err) {
 		if w.running.Load() { // at once: between two looks it may come and go

@@ -16,8 +16,8 @@ import (
 // agesEvery is how often the tokens are counted by their last use.
 const agesEvery = time.Minute
 
-// ageBounds part the tokens by their last use: those unused for so long, and not for as
-// long as the next says.
+// ageBounds divide the tokens by their last use. A group has the tokens that were unused
+// for its own span, but not for that of the next group.
 var ageBounds = [...]struct{ idle, words string }{
 	{"", "within 30 days"},
 	{"30d", "30 to 90 days ago"},
@@ -55,8 +55,8 @@ func (a *ages) ask(m *model) tea.Cmd {
 	}
 }
 
-// countAges asks for those unused for at least so long, of which those never used are
-// another group.
+// countAges counts the tokens unused for at least each span, and those never used, which
+// are a group of their own.
 func countAges(ctx context.Context, c client) ([]int, error) {
 	older := make([]int, len(ageBounds)+1)
 	never := 0

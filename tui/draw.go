@@ -119,7 +119,7 @@ func (m *model) tabLine() string {
 	return m.ends(out, number(rate(a.Requests))+" req/s   "+number(rate(a.Refused))+" refused/s")
 }
 
-// banner says what colours everything else; the worst first.
+// banner returns the conditions that matter for everything else, the worst first.
 func (m *model) banner() string {
 	var out []string
 	if m.lost != nil {

@@ -168,8 +168,8 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// compact leaves out what stands for nothing: blanks at the ends of lines, and
-// empty lines but for their number.
+// compact leaves out what has no meaning: blanks at the ends of lines, and empty lines,
+// except for their number.
 func compact(frame string) string {
 	var out strings.Builder
 	empty := 0
@@ -187,7 +187,7 @@ func compact(frame string) string {
 	return out.String()
 }
 
-// TestASCII: a terminal of another encoding than UTF-8 gets the same frames, with
+// TestASCII: a terminal of another encoding than UTF-8 gets the same frames, in
 // characters that it has.
 func TestASCII(t *testing.T) {
 	var all strings.Builder

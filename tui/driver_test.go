@@ -10,7 +10,7 @@ import (
 	"github.com/muesli/termenv"
 )
 
-// driver feeds a model by hand, without a terminal or waiting.
+// driver feeds a model by hand, without a terminal and without waiting.
 type driver struct {
 	*model
 	t     testing.TB
@@ -81,7 +81,7 @@ func (d *driver) release() {
 	}
 }
 
-// next runs what was held so far, and holds what comes of it.
+// next runs what was held so far, and holds the commands that result.
 func (d *driver) next() {
 	held := d.held
 	d.held = nil
@@ -103,8 +103,8 @@ func (d *driver) tick(by time.Duration) {
 	}
 }
 
-// press sends keys, each in its own message: runes, or names in <…>. Whoever
-// types them reads a question before the answer.
+// press sends keys, each in its own message: runes, or names in <…>. It types slowly
+// enough to have read a question before the answer.
 func (d *driver) press(keys string) {
 	named := map[string]tea.KeyType{
 		"enter": tea.KeyEnter, "esc": tea.KeyEsc, "tab": tea.KeyTab, "up": tea.KeyUp, "down": tea.KeyDown,

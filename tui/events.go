@@ -14,8 +14,8 @@ import (
 	"gatehouse/tui/listing"
 )
 
-// events is the screen of the audit log, the newest first. What happens while
-// it is looked at comes by itself, unless it is paused.
+// events is the screen of the audit log, the newest first. New
+// events appear by themselves, unless the screen is paused.
 type events struct {
 	table[api.Event]
 	feed feed
@@ -186,8 +186,9 @@ func (s *events) answer(msg tea.Msg) tea.Cmd {
 	return s.feed.next(f)
 }
 
-// listed takes an answer of the listing. Who looks at the newest event looks at
-// the newest one after it too: the feed, which may be later, has nothing to add.
+// listed takes an answer of the listing. If the cursor was on the newest event, it moves
+// to the newest event of the answer: the feed, which may come later, has nothing to add
+// then.
 func (s *events) listed(msg tea.Msg) tea.Cmd {
 	l := &s.list
 	stays := l.OnFirst() && !s.Reverse && l.Refreshing()

@@ -15,11 +15,11 @@ import (
 	"gatehouse/server/api"
 )
 
-// noon is when all tests take place.
+// noon is the time of all tests.
 var noon = time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC)
 
-// fake answers like the server, from slices. Layout and keys are tried on it;
-// the real store is tried through the binary.
+// fake answers like the server, from slices. It is for tests of layout and keys; the
+// tests of the binary use the real store.
 type fake struct {
 	sync.Mutex
 	users   []api.User
@@ -44,7 +44,7 @@ func (f *fake) do(change string, args ...any) error {
 
 func (f *fake) Status(context.Context) (api.Status, error) { return f.status, f.do("") }
 
-// page yields what of rows comes after a cursor.
+// page yields the rows after a cursor.
 func page[T any](f *fake, rows []T, compare func(x, y T) int, cursor func(T) string, after string, reverse bool, limit int) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var zero T

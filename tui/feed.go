@@ -57,7 +57,7 @@ func (f *feed) start() tea.Cmd {
 	}
 }
 
-// stop ends that. A message that is still on its way will be dropped.
+// stop ends the feed. A message that is still on its way will be dropped.
 func (f *feed) stop() {
 	if f.cancel != nil {
 		f.cancel()
@@ -114,7 +114,7 @@ func (w wire) next(seq int) tea.Msg {
 	return msg
 }
 
-// trailMost is how many records are read at a time at most, when few of them match.
+// trailMost is the most records to read at a time, when few of them match.
 const trailMost = 20_000
 
 // trail pages through the audit log. The server returns events from the oldest on; to

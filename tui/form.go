@@ -93,8 +93,8 @@ const fieldMax = 320 // runes: no uid and no name is longer
 // field is a line of text being typed.
 type field struct{ value string }
 
-// key edits the line and reports whether it changed. A paste is text here,
-// without what no name has.
+// key edits the line and reports whether it changed. A paste counts as text. Control
+// characters, which no name has, are left out.
 func (f *field) key(k key) bool {
 	before := f.value
 	switch {

@@ -143,8 +143,7 @@ func when(now time.Time, ms int64) string {
 	return moment(now, ms) + "   " + ago(now, ms)
 }
 
-// bars are the heights of a sparkline. Nothing at all is a dot, so that one
-// can be told from nearly nothing.
+// bars are the heights of a sparkline. Zero is a dot, to tell it from nearly nothing.
 var bars = []rune("▁▂▃▄▅▆▇█")
 
 // spark draws the latest values as bars of one line, a column each.

@@ -8,9 +8,8 @@ import (
 	"gatehouse/storage"
 )
 
-// TestHistoryGoesOn: the events of a token that is old in a long journal come
-// with a word on how far back they go, and a key goes on from there, to the
-// making of the token.
+// TestHistoryGoesOn: for an old token in a long journal, the screen says how far back the
+// events go. A key looks further back, until the making of the token.
 func TestHistoryGoesOn(t *testing.T) {
 	store, c := realWith(t, storage.Options{Segment: 64 << 10}, 2, 2)
 	id := renamedThrice(t, store, c)
@@ -79,7 +78,7 @@ func renamedThrice(t *testing.T, store *storage.Store, c *api.Client) storage.ID
 		rename(t, store, ids[0], "seen")
 		for range 20 {
 			store.Note(storage.Actor{Name: "root"}, storage.Event{Action: storage.ActionLogin, UID: "bob@example.com", Detail: noise})
-			rename(t, store, ids[1], "other") // waits until that is written
+			rename(t, store, ids[1], "other") // waits until the event is written
 		}
 	}
 	return ids[0]

@@ -144,7 +144,7 @@ func revokeAllKey(m *model) tea.Cmd {
 	return cmd
 }
 
-// pauseKey stops the refresh. Going on, what was missed comes at once.
+// pauseKey stops the refresh, or starts it again. Then what was missed comes at once.
 func pauseKey(m *model) tea.Cmd {
 	m.paused = !m.paused
 	if m.paused {

@@ -84,7 +84,7 @@ func (m *model) Context() context.Context                   { return m.ctx }
 func (m *model) Now() time.Time                             { return m.now() }
 func (m *model) Later(d time.Duration, msg tea.Msg) tea.Cmd { return m.later(d, msg) }
 
-// screen returns the one that is shown.
+// screen returns the screen that is shown.
 func (m *model) screen() screen { return m.stack[len(m.stack)-1] }
 
 func (m *model) Init() tea.Cmd {
@@ -104,7 +104,7 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 func (m *model) take(msg tea.Msg) tea.Cmd {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
-		// A terminal that does not know its size, as a serial line, says 0.
+		// A terminal that does not know its size, such as a serial line, says 0.
 		m.width, m.height = cmp.Or(msg.Width, 80), cmp.Or(msg.Height, 24)
 		return nil
 	case tea.KeyMsg:
@@ -204,7 +204,7 @@ func (m *model) goTo(tab int) tea.Cmd {
 	return m.screen().start()
 }
 
-// push opens a screen from the one that is shown.
+// push opens a screen from the screen that is shown.
 func (m *model) push(s screen) tea.Cmd {
 	m.screen().stop()
 	m.stack = append(m.stack, s)

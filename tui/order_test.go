@@ -212,8 +212,8 @@ func TestRevokeAllThatMatch(t *testing.T) {
 	}
 }
 
-// TestAnotherNumberIsAskedForAgain has a token go stale while the number of
-// those that were is typed.
+// TestAnotherNumberIsAskedForAgain has a token go stale while the number of those that
+// were stale before is typed.
 func TestAnotherNumberIsAskedForAgain(t *testing.T) {
 	for filter, number := range map[string]int{"": 5, "/alice<enter>": 2} {
 		f := people()

@@ -37,7 +37,7 @@ type palette struct {
 	cancel  context.CancelFunc
 }
 
-// namedMsg brings users and tokens whose names have what was typed.
+// namedMsg brings users and tokens with names that contain what was typed.
 type namedMsg struct {
 	box, seq int
 	choices  []choice

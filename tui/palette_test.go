@@ -28,7 +28,8 @@ func TestFuzzy(t *testing.T) {
 	}
 }
 
-// TestPalette does by name what the keys do, and asks no less before a revocation.
+// TestPalette: the palette does by name what the keys do, and asks just as much before a
+// revocation.
 func TestPalette(t *testing.T) {
 	f := people()
 	d := drive(t, f, Options{})
@@ -68,7 +69,7 @@ func TestPalette(t *testing.T) {
 	}
 }
 
-// TestPaletteDropsLateNames: what is found for letters typed before is not shown.
+// TestPaletteDropsLateNames: names found for letters typed earlier are not shown.
 func TestPaletteDropsLateNames(t *testing.T) {
 	d := drive(t, people(), Options{})
 	d.press("<ctrl+p>")
@@ -85,8 +86,8 @@ func TestPaletteDropsLateNames(t *testing.T) {
 	d.wantNot("user alice@example.com")
 }
 
-// TestRevokeAllNeedsAFilter: A on all tokens does nothing, and with a filter asks for the
-// number.
+// TestRevokeAllNeedsAFilter: A on all tokens does nothing, and with a filter it asks for
+// the number.
 func TestRevokeAllNeedsAFilter(t *testing.T) {
 	f := people()
 	d := drive(t, f, Options{})

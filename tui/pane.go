@@ -10,12 +10,12 @@ import (
 )
 
 const (
-	paneWidth = 120                    // of the terminal, from which on there is a pane
-	paneAfter = 150 * time.Millisecond // that the cursor rests on a row, until the server is asked
+	paneWidth = 120                    // the width of the terminal from which there is a pane
+	paneAfter = 150 * time.Millisecond // how long the cursor rests on a row before the server is asked
 )
 
-// pane shows beside the rows what enter would open. It is drawn with what the row says,
-// and asks for the rest when the cursor rests: so it delays no move.
+// pane shows, beside the rows, what enter would open. It is first drawn with what the row
+// says, and asks for the rest when the cursor rests: so it delays no move.
 type pane struct {
 	m      *model
 	hidden bool   // by v
@@ -33,7 +33,7 @@ func (p *pane) shows() bool {
 	return p.screen != nil && !p.hidden && p.m.width >= paneWidth && p.m.height >= 16
 }
 
-// follow goes with the cursor. It is called after every message.
+// follow shows the row under the cursor. It is called after every message.
 func (p *pane) follow() tea.Cmd {
 	if p.hidden || p.m.width < paneWidth {
 		p.clear()

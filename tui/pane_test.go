@@ -21,8 +21,8 @@ func (c *counting) Token(ctx context.Context, id string) (api.TokenDetail, error
 	return c.fake.Token(ctx, id)
 }
 
-// TestPane: beside the rows is what enter would open. It follows the cursor at once, and
-// asks the server only about the row that the cursor rests on.
+// TestPane: beside the rows is what enter would open. The pane follows the cursor at
+// once, and asks the server only about the row that the cursor rests on.
 func TestPane(t *testing.T) {
 	c := &counting{fake: people()}
 	d := drive(t, c, Options{})
@@ -65,7 +65,7 @@ func TestPane(t *testing.T) {
 	d.wantNot("│ Users >")
 }
 
-// TestPaneIsNotAimedAt: keys act on the row under the cursor, beside which the pane is.
+// TestPaneIsNotAimedAt: keys act on the row under the cursor, not on the pane beside it.
 func TestPaneIsNotAimedAt(t *testing.T) {
 	f := people()
 	d := drive(t, f, Options{})

@@ -105,7 +105,7 @@ func healthy(users, tokens, stale int) api.Status {
 	return s
 }
 
-// ailing is the status of one that needs somebody.
+// ailing is the status of a server that needs attention.
 func ailing() api.Status {
 	s := healthy(8, 10, 5)
 	s.Store = api.StoreHealth{Bytes: 734_003_200, Free: 41_000_000, Problem: "less than 64 MiB are free: only revocations are taken", LastBackup: 0}
@@ -129,7 +129,7 @@ func many(n int) *fake {
 	return f
 }
 
-// TestAllIsWell: the first line of Status says whether it is, and what to look at.
+// TestAllIsWell: the first line of Status says whether all is well, and what to look at.
 func TestAllIsWell(t *testing.T) {
 	d := drive(t, people(), Options{})
 	d.press("5")

@@ -13,7 +13,7 @@ import (
 	"gatehouse/tui/text"
 )
 
-// roomy is the height from which on a body shows the line of the filter even when that
+// roomy is the height from which a body shows the line of the filter even if the filter
 // is empty.
 const roomy = 10
 
@@ -134,8 +134,8 @@ func (t *table[T]) misread() bool {
 	return t.filter.value != "" && refused(t.list.Err(), http.StatusBadRequest)
 }
 
-// remark is what is to be said of the filter, under it: what is wrong with it, or how its
-// last word may go on.
+// remark returns what to say about the filter, under it: what is wrong with it, or how
+// its last word may continue.
 func (t *table[T]) remark() []string {
 	if t.misread() {
 		return []string{t.m.st.warn.Render("   ! " + explain(t.list.Err()))}

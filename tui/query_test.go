@@ -22,8 +22,8 @@ func (r refusing) Tokens(ctx context.Context, q api.TokenQuery) iter.Seq2[api.To
 	return r.fake.Tokens(ctx, q)
 }
 
-// TestQueryLine: tab completes under the eyes, and what is wrong with a filter is said
-// under the line, until it is right.
+// TestQueryLine: tab shows how it completes, and an error in a filter is shown under the
+// line until the filter is right.
 func TestQueryLine(t *testing.T) {
 	d := drive(t, refusing{people()}, Options{})
 	d.press("2/us<tab>")

@@ -51,7 +51,7 @@ func realWith(t testing.TB, o storage.Options, users, tokens int) (*storage.Stor
 	return store, c
 }
 
-// unfollowed is a client whose audit log ends: the driver waits for each
+// unfollowed is a client with an audit log that ends, because the driver waits for each
 // answer.
 type unfollowed struct{ client }
 
@@ -107,7 +107,7 @@ func TestRandomKeysChangeNothing(t *testing.T) {
 	t.Logf("%d keys, %d confirmations withheld; seen: %v", m.typed, m.withheld, m.seen)
 }
 
-// everything is what a slip could change, as text.
+// everything returns as text what a slip could change.
 func everything(t *testing.T, c *api.Client) string {
 	var out strings.Builder
 	for u, err := range c.Users(t.Context(), api.UserQuery{}) {

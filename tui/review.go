@@ -14,8 +14,8 @@ type review struct {
 	preset int
 }
 
-// presets of the Review screen: the filters, the name of the tab, and in words. The
-// command twin has the filters as flags.
+// presets are the questions of the Review screen: the filters, the name of the tab, and
+// the question in words. The command twin has the filters as flags.
 var presets = [...]struct {
 	filters    []string
 	tab, words string
@@ -49,7 +49,7 @@ func (s *review) selects() api.TokenQuery {
 
 func (s *review) place() place { return onReview }
 
-// title lists the presets or, where there is no room, names the one that is shown.
+// title lists the presets or, if there is no room, names only the current one.
 func (s *review) title(width int) string {
 	out := "Review"
 	for i, p := range presets {

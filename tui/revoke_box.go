@@ -40,10 +40,10 @@ type doomed struct {
 	agreed api.Matching // of a match
 }
 
-// revokeBox lists what will die and asks. It first asks the server what the
-// tokens are now: a row on the screen may be as old as a pause, and what is in
-// use must be known. Until then, and for any key but the confirmation, it
-// cancels.
+// revokeBox lists what will die and asks. It first asks the server what the tokens are
+// now: a row on the screen may be as old as a pause, and what is in use must be known.
+// Until the answer comes, any key cancels. After that, any key that is not part of the
+// confirmation cancels.
 type revokeBox struct {
 	m        *model
 	id       int

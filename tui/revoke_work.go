@@ -215,7 +215,7 @@ func (b *workBox) end(w workMsg) tea.Cmd {
 	}
 	p := b.progress
 	switch left := b.total - p.Revoked; {
-	case unreachable(w.err): // what it did last, it could not tell
+	case unreachable(w.err): // it could not report what it did last
 		b.m.complain(fmt.Errorf("revoked %s or more; then: %s", count(p.Revoked, "token"), explain(w.err)))
 	case w.err != nil:
 		b.m.complain(fmt.Errorf("revoked %s; then: %s", count(p.Revoked, "token"), explain(w.err)))

@@ -105,7 +105,7 @@ func (s *sheet) name() (string, bool)        { return "", false }
 func (s *sheet) user() (api.User, bool)      { return api.User{}, false }
 func (s *sheet) revokes() (revocation, bool) { return revocation{}, false }
 
-// note says what does not show.
+// note says how many lines do not show.
 func (s *sheet) note() string {
 	if s.below == 0 {
 		return ""

@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	soon      = 14 * day // a certificate that ends within is a warning
-	backupOld = 7 * day  // a backup older than that is
+	soon      = 14 * day // a certificate that ends within this time is a warning
+	backupOld = 7 * day  // a backup older than this is one, too
 	sparkMax  = 120      // columns of a sparkline at most
 )
 
@@ -153,7 +153,7 @@ func (s *status) store(f *facts) {
 		f.add("last backup", "ok "+when(at, last))
 	}
 	switch end := time.UnixMilli(st.Certificate.NotAfter); {
-	case s.m.o.Offline: // it is the server that has one
+	case s.m.o.Offline: // only a server has one
 	case st.Certificate.NotAfter == 0 && st.Certificate.Problem == "":
 		f.add("certificate", "none: this server speaks http")
 	case st.Certificate.NotAfter != 0 && end.Before(at):
@@ -168,7 +168,7 @@ func (s *status) store(f *facts) {
 	}
 }
 
-// held says what is not done until somebody confirms it, off-boarding apart.
+// held says what waits until somebody confirms it, except for off-boarding.
 func (s *status) held(f *facts) {
 	st := s.m.status
 	if st.Clock == "" && len(st.HeldActs) == 0 {
@@ -199,7 +199,7 @@ func (s *status) people(f *facts) {
 	all := append(append([]api.Health{}, st.Directory...), st.Providers...)
 	switch {
 	case len(all) == 0 && s.m.o.Offline:
-		return // it is the server that asks them
+		return // only a server asks them
 	case len(all) == 0:
 		f.add("directory", "none: users are local")
 		return
@@ -243,7 +243,8 @@ func reach(h api.Health) string {
 	return "-" // not asked yet
 }
 
-// warn adds what somebody has to look at. Without a name it goes on with what is above.
+// warn adds something that somebody has to look at. Without a name it continues the line
+// above.
 func (s *status) warn(f *facts, l level, name, value string) {
 	if name != "" {
 		s.problems[l] = append(s.problems[l], name)

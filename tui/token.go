@@ -16,7 +16,7 @@ import (
 // it shows when it looks further back.
 const eventsKept = 100
 
-// token is the screen of everything known of one token.
+// token is the screen of everything known about one token.
 type token struct {
 	sheet
 	m       *model
@@ -186,7 +186,7 @@ func (s *token) lines(width int) []string {
 	return f.lines
 }
 
-// seen adds where the token was used from of late.
+// seen adds the addresses from which the token was used recently.
 func (s *token) seen(f *facts) {
 	if len(s.token.Seen) == 0 {
 		return

@@ -14,8 +14,8 @@ import (
 // tokens is the screen of everybody's tokens, the longest unused first.
 type tokens struct {
 	table[api.Token]
-	base func() api.TokenQuery // what is listed, the filter apart
-	of   func() string         // that in words, after "tokens"
+	base func() api.TokenQuery // what is listed, without the filter
+	of   func() string         // the same in words, after "tokens"
 }
 
 var _ rows = (*tokens)(nil)

@@ -62,8 +62,8 @@ type Options struct {
 	Now      func() time.Time // also decides in which zone times are shown
 }
 
-// Run shows the UI until the administrator quits or ctx ends, which is no
-// error. It returns ErrNoTerminal when In or Out is a file but no terminal.
+// Run shows the UI until the administrator quits or ctx ends, which is not an error. It
+// returns ErrNoTerminal if In or Out is a file but not a terminal.
 func Run(ctx context.Context, c *api.Client, o Options) error {
 	if o.In == nil {
 		o.In = os.Stdin

@@ -24,8 +24,8 @@ import (
 	"gatehouse/tui/cli"
 )
 
-// enough is how long something is waited for that has to come: after it, it
-// does not, whatever else the machine has to do.
+// enough is how long to wait for something that must come, even on a busy machine. After
+// that, it does not come.
 const enough = 5 * time.Minute
 
 // TestProgram runs the model in a real program.
@@ -55,7 +55,7 @@ func TestProgram(t *testing.T) {
 	}
 }
 
-// TestRun runs the whole on a terminal, and leaves it as it was.
+// TestRun runs everything on a terminal, and leaves the terminal as it was.
 func TestRun(t *testing.T) {
 	terminal, tty, err := pty.Open()
 	if err != nil {
@@ -118,9 +118,8 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// untilShown returns when the UI has drawn something; what it draws then goes
-// nowhere. Before that, Bubble Tea may ask for the size of a terminal also after
-// the end of Run.
+// untilShown returns when the UI has drawn something, and drops what the UI draws later.
+// Before that, Bubble Tea may ask for the size of a terminal even after the end of Run.
 func untilShown(t *testing.T, terminal io.Reader) {
 	t.Helper()
 	for shown, b := "", make([]byte, 4096); !strings.Contains(shown, "gatehouse admin"); {
@@ -133,8 +132,8 @@ func untilShown(t *testing.T, terminal io.Reader) {
 	go io.Copy(io.Discard, terminal)
 }
 
-// TestRunEndsWithASignal is about two who listen to one signal: which of them
-// is first is chance.
+// TestRunEndsWithASignal is about two listeners to one signal: which of them comes first
+// is chance.
 func TestRunEndsWithASignal(t *testing.T) {
 	for range 10 {
 		terminal, tty, err := pty.Open()

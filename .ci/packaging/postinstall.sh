@@ -11,10 +11,10 @@ fi
 chown root:gatehouse /etc/gatehouse
 chmod 0750 /etc/gatehouse
 
-# Nothing is started here: what it listens on is for the administrator to say.
+# Nothing is started here: the administrator decides where it listens.
 if [ -d /run/systemd/system ]; then
     systemctl daemon-reload
-    # After an upgrade a server that runs goes on as the new program.
+    # After an upgrade, a running server is restarted with the new program.
     if [ -n "$2" ] || [ "$1" = 2 ]; then
         systemctl try-restart gatehouse.service
     fi

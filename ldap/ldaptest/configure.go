@@ -70,7 +70,7 @@ func (s *Slapd) load() {
 	}
 }
 
-// testdata reads a file of testdata/ldap, wherever in the module the test is.
+// testdata reads a file of testdata/ldap, for a test in any package of the module.
 func (s *Slapd) testdata(name string) string {
 	s.t.Helper()
 	dir := "."

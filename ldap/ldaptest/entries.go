@@ -19,7 +19,7 @@ const (
 	Staff          = "cn=staff,ou=groups," + Base // alice and zoë
 )
 
-// Person is the DN of somebody who is named by uid.
+// Person returns the DN of the person with this uid.
 func Person(uid string) string { return "uid=" + uid + "," + People }
 
 // WithEntries adds entries, in LDIF that begins with an empty line.
@@ -53,7 +53,7 @@ func (s *Slapd) Do(change func(*goldap.Conn) error) {
 	}
 }
 
-// Modify replaces the values of an attribute; without values it goes.
+// Modify replaces the values of an attribute. Without values it removes the attribute.
 func (s *Slapd) Modify(dn, attribute string, values ...string) {
 	s.t.Helper()
 	s.Do(func(c *goldap.Conn) error {
@@ -112,7 +112,7 @@ func (s *Slapd) RemoveAtOnce(dns ...string) {
 	s.Start()
 }
 
-// Subject is somebody's entryUUID, read as root.
+// Subject returns the entryUUID of an entry, read as root.
 func (s *Slapd) Subject(dn string) string {
 	s.t.Helper()
 	var id string
@@ -126,7 +126,7 @@ func (s *Slapd) Subject(dn string) string {
 	return strings.ToLower(id)
 }
 
-// Subjects maps the uid of those whom filter finds to their entryUUID.
+// Subjects maps the uid of each person that filter finds to the person's entryUUID.
 func (s *Slapd) Subjects(filter string) map[string]string {
 	s.t.Helper()
 	subjects := map[string]string{}

@@ -9,9 +9,9 @@ import (
 	goldap "github.com/go-ldap/ldap/v3"
 )
 
-// settle waits until the log has what the server wrote before now: it comes
-// through a pipe, in order, but later than the answers. A server that is stopped
-// or halted writes no more.
+// settle waits until the log contains everything that the server has written so far. The
+// log comes through a pipe, in order, but later than the answers. A server that is
+// stopped or halted writes no more.
 func (s *Slapd) settle() {
 	s.t.Helper()
 	if s.cmd == nil || s.still {
@@ -29,7 +29,7 @@ func (s *Slapd) settle() {
 	}
 }
 
-// Log is what the server has written: a line for each operation.
+// Log returns what the server has written: one line for each operation.
 func (s *Slapd) Log() string { return s.log.String() }
 
 // Searches counts the searches of the whole tree beneath dn so far.

@@ -28,16 +28,16 @@ type Search struct {
 	Attributes []string
 }
 
-// Fault is what becomes of the answer to a search. The zero value leaves it alone.
+// Fault says how to spoil the answer to a search. The zero value passes it on unchanged.
 type Fault struct {
-	Code      uint16              // what the server is made to end with, instead of its own code
-	Cut       bool                // the connection is closed instead of an end
-	Refer     bool                // a reference to another server comes along
-	Keep      func(n int) bool    // whether the entry with this number gets through; nil: all do
-	Delivered func(*goldap.Entry) // is told of each entry that does
+	Code      uint16              // the result code to send instead of the server's own
+	Cut       bool                // close the connection instead of sending the end of the answer
+	Refer     bool                // add a reference to another server
+	Keep      func(n int) bool    // whether to pass on the entry with this number; nil: pass on all
+	Delivered func(*goldap.Entry) // called with each entry that is passed on
 }
 
-// NewProxy runs one until the test ends. Each search is shown to spoil.
+// NewProxy runs a Proxy until the test ends. It calls spoil for each search.
 func NewProxy(t testing.TB, server string, spoil func(Search) Fault) *Proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -75,7 +75,7 @@ func NewProxy(t testing.TB, server string, spoil func(Search) Fault) *Proxy {
 	return p
 }
 
-// serve passes on one request after the other, each with its whole answer.
+// serve passes on one request after another, each with its whole answer.
 func (p *Proxy) serve(client net.Conn) {
 	server, err := net.Dial("tcp", p.server)
 	if err != nil {
@@ -160,7 +160,7 @@ func (f Fault) answer(client io.Writer, server *bufio.Reader) error {
 	}
 }
 
-// message wraps an answer to the request that another is an answer to.
+// message wraps answer in a message with the ID of like.
 func message(like, answer *ber.Packet) *ber.Packet {
 	p := ber.NewSequence("")
 	id, _ := like.Children[0].Value.(int64)

@@ -37,14 +37,14 @@ type Slapd struct {
 	log      storagetest.Log
 }
 
-// patience is how long something is waited for that comes at once, were it not
-// for what else the machine has to do.
+// patience is how long to wait for something that normally comes at once: the machine may
+// be busy.
 const patience = 5 * time.Minute
 
 // Option changes a server before it starts.
 type Option func(*Slapd)
 
-// WithoutTLS leaves it with plain text alone.
+// WithoutTLS makes the server speak plain text only.
 func WithoutTLS(s *Slapd) { s.noTLS = true }
 
 // InDatabase adds lines to the section of the database.
@@ -52,8 +52,8 @@ func InDatabase(lines string) Option {
 	return func(s *Slapd) { s.database += lines + "\n" }
 }
 
-// Start runs a server until the test ends. Where slapd is missing the test is
-// skipped, and in CI it fails.
+// Start runs a server until the test ends. Without slapd the test is skipped or, in CI,
+// fails.
 func Start(t testing.TB, options ...Option) *Slapd {
 	t.Helper()
 	s := &Slapd{t: t, path: find(t), dir: t.TempDir()}
@@ -64,7 +64,7 @@ func Start(t testing.TB, options ...Option) *Slapd {
 	s.load()
 	s.Start()
 	t.Cleanup(s.Stop)
-	// Over LDAP, since only then does the memberof overlay see it.
+	// Added over LDAP, because the memberof overlay sees nothing else.
 	s.Add(Staff, map[string][]string{
 		"objectClass": {"groupOfNames"}, "cn": {"staff"}, "member": {Person("alice"), `cn=Zoë\, née Müller,` + People},
 	})
@@ -86,9 +86,9 @@ func find(t testing.TB) string {
 	return ""
 }
 
-// FreePort returns an address that nobody listens on. It is below the ports that
-// the kernel gives out by itself: one of those may be another test's connection
-// by the time that it is used.
+// FreePort returns an address that nobody listens on. Its port is below those that the
+// kernel assigns by itself: one of those may belong to another test's connection by the
+// time it is used.
 func FreePort(t testing.TB) string {
 	t.Helper()
 	for range 100 {
@@ -113,7 +113,7 @@ func (s *Slapd) Start() {
 		if s.run() {
 			return
 		}
-		// Between the finding of a port and its use, another test may take it.
+		// Another test may have taken a port since it was found free.
 		if !first || !strings.Contains(s.Log(), "Address already in use") {
 			s.t.Fatalf("slapd does not run:\n%s", s.Log())
 		}
@@ -121,7 +121,7 @@ func (s *Slapd) Start() {
 	}
 }
 
-// run is false when the server ends instead of answering.
+// run starts the server. It returns false if the server ends instead of answering.
 func (s *Slapd) run() bool {
 	s.t.Helper()
 	listen := "ldap://" + s.Addr
@@ -155,7 +155,7 @@ func (s *Slapd) run() bool {
 	return false
 }
 
-// Stop kills the server, also one that is halted.
+// Stop kills the server, even one that is halted.
 func (s *Slapd) Stop() {
 	if s.cmd == nil {
 		return
@@ -177,8 +177,8 @@ func (s *Slapd) Signal(sig syscall.Signal) {
 	}
 }
 
-// halted waits until every thread of the server has stopped: the signal is sent
-// before that, and one more answer could come (proc_pid_stat(5): state T).
+// halted waits until every thread of the server has stopped (proc_pid_stat(5): state T).
+// Until then, one more answer could come although the signal was sent.
 func (s *Slapd) halted() {
 	s.t.Helper()
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {

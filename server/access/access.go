@@ -112,7 +112,7 @@ func idOf(r *http.Request) []string {
 // longestID is the longest id that is kept.
 const longestID = 64
 
-// valid reports whether an id may be kept and returned. Anything else could be taken for
+// valid reports whether an id may be kept and returned. Other text could be mistaken for
 // something else in a log.
 func valid(id string) bool {
 	if id == "" || len(id) > longestID {

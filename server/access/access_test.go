@@ -36,8 +36,8 @@ func serve(t *testing.T, on func() bool, h http.HandlerFunc) (url string, log li
 
 func always() bool { return true }
 
-// TestIDs: a client's own id is kept if it can't be mistaken for anything else; else there
-// is a new one, a different one each time.
+// TestIDs: a client's own id is kept if it can't be mistaken for anything else. Otherwise
+// there is a new id, different each time.
 func TestIDs(t *testing.T) {
 	url, log := serve(t, always, func(http.ResponseWriter, *http.Request) {})
 	made := regexp.MustCompile(`^[0-9a-f]{16}$`)

@@ -48,7 +48,7 @@ type Host struct {
 	Now       func() time.Time
 	Config    func() *config.Config
 	Hasher    *guard.Hasher
-	Throttle  *guard.Throttle   // knows whose logins are delayed
+	Throttle  *guard.Throttle   // knows which users' logins are delayed
 	People    *directory.People // nil: LDAP is not configured
 	Idle      *directory.Idle
 	Providers map[string]*oauth.Provider // by name

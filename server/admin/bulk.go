@@ -62,7 +62,7 @@ func (a *Admin) stopRevocation(w http.ResponseWriter, r *route.Request) error {
 }
 
 const (
-	bulkBatch = 200                    // tokens revoked by one change, which other changes wait for
+	bulkBatch = 200                    // tokens revoked by one change; other changes wait for it
 	bulkTells = 250 * time.Millisecond // between two reports of progress
 )
 

@@ -76,8 +76,8 @@ func (a *Admin) about(q url.Values) (audit.About, error) {
 	return out, nil
 }
 
-// where reads the filters of the audit log. All parameters that are nothing else are
-// filters, so that a mistyped one is refused.
+// where reads the filters of the audit log. Every parameter that is not something else is
+// a filter, so a mistyped one is refused.
 func (a *Admin) where(q url.Values) (query.Events, error) {
 	f := api.Filters{}
 	for name, values := range q {
@@ -158,8 +158,8 @@ func eventView(e storage.Event) api.Event {
 	}
 }
 
-// verify serves GET /admin/events/verify: it reads the whole chain, and
-// looks for the record that atLeast names. What is wrong is an answer, not an error.
+// verify serves GET /admin/events/verify: it reads the whole chain, and looks for the
+// record that atLeast names. A broken chain is an answer, not an error.
 func (a *Admin) verify(w http.ResponseWriter, r *route.Request) error {
 	found, err := a.store.Audit().Verify(r.Context(), r.URL.Query().Get("atLeast"))
 	v := api.Verification{First: found.First, Last: found.Last, End: found.End}

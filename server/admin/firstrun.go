@@ -16,11 +16,11 @@ import (
 // FirstUser is the account that the first run makes.
 const FirstUser = "me@localhost"
 
-// FirstRun makes the account FirstUser in a store without users, with a random
-// password that it writes to the file first-login in the data directory. It
-// returns the file's path and the password. In a store with users, and where people
-// log in by a directory or a provider or not with a password at all, it does nothing,
-// and made is false: nobody has asked for that account.
+// FirstRun makes the account FirstUser in a store without users, with a random password
+// that it writes to the file first-login in the data directory. It returns the file's
+// path and the password. If the store has users, or people log in by a directory or a
+// provider or may not log in with a password kept here, it does nothing and made is
+// false: nobody has asked for that account.
 func (a *Admin) FirstRun(ctx context.Context) (file, password string, made bool, err error) {
 	cfg := a.Config()
 	if a.store.UserCount() > 0 || cfg.LDAP != nil || len(cfg.OAuth) > 0 || !cfg.Logins.Local {
@@ -31,7 +31,7 @@ func (a *Admin) FirstRun(ctx context.Context) (file, password string, made bool,
 	if err != nil {
 		return "", "", false, err
 	}
-	// The file first: an account whose password nobody knows is no use.
+	// Write the file first: nobody could use an account with an unknown password.
 	file = a.FirstLoginFile()
 	if err := disk.WriteFile(file, []byte(password)); err != nil {
 		return "", "", false, err
@@ -43,8 +43,8 @@ func (a *Admin) FirstRun(ctx context.Context) (file, password string, made bool,
 // FirstLoginFile is where the first account's password is until its first login.
 func (a *Admin) FirstLoginFile() string { return filepath.Join(a.store.Dir(), "first-login") }
 
-// FirstLoginDone removes the file with the first account's password, when uid is
-// that account.
+// FirstLoginDone removes the file with the first account's password, if uid is that
+// account.
 func (a *Admin) FirstLoginDone(uid string) {
 	if record.Fold(uid) != FirstUser {
 		return

@@ -27,8 +27,8 @@ func (a *Admin) confirm(w http.ResponseWriter, r *route.Request) error {
 	return reply.NoContent(w, a.confirmHeld(r.Context(), r.Actor()))
 }
 
-// confirmHeld does what is held. The clock comes first: what is held because of it can't
-// be done before.
+// confirmHeld does what is held. It confirms the clock first: what is held because of the
+// clock can't be done before that.
 func (a *Admin) confirmHeld(ctx context.Context, by storage.Actor) error {
 	people, doubt := a.People != nil && a.People.Holding() > 0, a.clockDoubt() != ""
 	if !people && !doubt && len(a.heldActs()) == 0 {
@@ -46,7 +46,7 @@ func (a *Admin) confirmHeld(ctx context.Context, by storage.Actor) error {
 	return a.People.Confirm(ctx, by)
 }
 
-// heldActs is what is held beside off-boarding.
+// heldActs returns what is held besides off-boarding.
 func (a *Admin) heldActs() []api.HeldAct {
 	acts := append([]api.HeldAct{}, a.Idle.Held()...)
 	if n, of, why := a.store.HeldEvents(); why != nil {
@@ -55,7 +55,7 @@ func (a *Admin) heldActs() []api.HeldAct {
 	return acts
 }
 
-// clockDoubt is why the clock is in doubt; empty if it is not.
+// clockDoubt returns why the clock is in doubt; empty if it is not.
 func (a *Admin) clockDoubt() string {
 	if _, err := a.store.Now(); err != nil {
 		return err.Error()

@@ -11,9 +11,9 @@ import (
 	"gatehouse/storage"
 )
 
-// identify serves POST /admin/identify, for the command scan: which texts are
-// tokens of this installation, and their state. That counts as no use of the tokens,
-// and no text is logged.
+// identify serves POST /admin/identify, for the command scan: which texts are tokens of
+// this installation, and their state. It does not count as a use of the tokens, and no
+// text is logged.
 func (a *Admin) identify(w http.ResponseWriter, r *route.Request) error {
 	var q api.Texts
 	if err := body.JSON(r.Request, &q, false); err != nil {

@@ -18,8 +18,8 @@ import (
 	"gatehouse/storage"
 )
 
-// link serves POST /admin/users/{uid}/link. A subject that nobody has would
-// stop the user two sweeps later, so it is looked up now, where that is possible.
+// link serves POST /admin/users/{uid}/link. A subject that nobody has would stop the user
+// two sweeps later, so link looks it up now, if it can.
 func (a *Admin) link(w http.ResponseWriter, r *route.Request) error {
 	var in api.Link
 	if err := body.JSON(r.Request, &in, false); err != nil {
@@ -89,13 +89,13 @@ func (a *Admin) checkSubject(ctx context.Context, id storage.Identity) (storage.
 	states, err := a.People.Lookup(ctx, []string{id.Subject})
 	st, possible := states[id.Subject]
 	switch {
-	case st.Entry.Known(): // who is there, even if the directory can't say whether they are let in
+	case st.Entry.Known(): // the person is there, even if the directory can't say whether they may log in
 	case err != nil:
 		return id, "", reply.Refuse(http.StatusServiceUnavailable, "The directory does not tell whether it has the subject %s (%v): correct that, or add --unchecked", id.Subject, err)
 	case !possible || st.Verdict == ldap.Missing:
 		return id, "", reply.Refuse(http.StatusNotFound, "The directory has nobody with the subject %s: correct it, or add --unchecked", id.Subject)
 	}
-	id.Subject = st.Entry.Subject // in the directory's spelling, which its logins will have
+	id.Subject = st.Entry.Subject // in the directory's spelling, as in its logins
 	checked := st.Entry.DN
 	if st.Entry.Name != "" {
 		checked += " (" + st.Entry.Name + ")"

@@ -72,7 +72,7 @@ func (a *Admin) tokens(w http.ResponseWriter, r *route.Request) error {
 	return a.stream(w, r, p.Limit, func(yield func(any, error) bool) {
 		for t, err := range a.reader().Tokens(r.Context(), q, p) {
 			v := a.view.WithMaker(t)
-			if p.Limit > 0 { // likewise
+			if p.Limit > 0 { // the next page begins where this one ends
 				v.Created, v.LastUsed = t.Created, t.LastUsed
 			}
 			if !yield(v, err) {
@@ -110,7 +110,7 @@ func (a *Admin) matching(w http.ResponseWriter, r *route.Request) error {
 	return err
 }
 
-// reader answers queries, and parser parses them as of a moment in ms, or of now for 0.
+// reader answers queries. parser parses them as of a moment in ms; 0 means now.
 func (a *Admin) reader() query.Reader {
 	return query.Reader{Store: a.store, Delayed: func(u storage.User) (bool, error) {
 		d, err := a.loginDelay(u)
@@ -126,11 +126,11 @@ func (a *Admin) parser(at int64) query.Parser {
 	return query.Parser{Now: now, Span: config.ParseSpan}
 }
 
-// listingParameters are what a URL says of a listing beside its filters.
+// listingParameters are the parameters of a listing besides its filters.
 var listingParameters = []string{"words", "at", "revoked", "order", "reverse", "after", "limit"}
 
-// filtersIn returns what a URL asks for: filters, and words. All parameters that are
-// nothing else are filters, so that a mistyped one is refused.
+// filtersIn returns what a URL asks for: filters, and words. Every parameter that is not
+// something else is a filter, so a mistyped one is refused.
 func filtersIn(v url.Values) (f api.Filters, words string) {
 	f = api.Filters{}
 	for name, values := range v {
@@ -167,8 +167,8 @@ func (a *Admin) token(w http.ResponseWriter, r *route.Request) error {
 	return nil
 }
 
-// staleSince is the time, in milliseconds, since when a token must have been used
-// not to be stale.
+// staleSince returns a time in milliseconds. A token that was not used since then is
+// stale.
 func (a *Admin) staleSince() int64 { return a.Now().Add(-api.StaleAfter).UnixMilli() }
 
 var userOrders = map[api.Order]storage.Order{

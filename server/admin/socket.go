@@ -28,8 +28,8 @@ type peer struct {
 type peerKey struct{}
 
 // OnSocket serves next to root, to the account that the server runs as, and to the
-// members of [admin] groups: to nobody else, even if somebody has opened up the
-// directory. What a role may not do, the routes say.
+// members of [admin] groups. It serves nobody else, even if somebody has opened up the
+// directory. The routes say what each role may do.
 func OnSocket(next http.Handler, settings func() *config.Config) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p, known := listen.PeerOf(r.Context())
@@ -43,7 +43,8 @@ func OnSocket(next http.Handler, settings func() *config.Config) http.Handler {
 	})
 }
 
-// roleOf returns the role of a process: of several, the one that may do most.
+// roleOf returns the role of a process. If it has several, that is the one that may do
+// most.
 func roleOf(p listen.Peer, groups map[uint32]string) (role api.Role) {
 	if p.UID == 0 || int(p.UID) == os.Geteuid() {
 		return api.Admin
@@ -64,7 +65,7 @@ func refusal(groups config.Admin) string {
 	return "Only " + who + " may administer Gatehouse"
 }
 
-// As serves next to the owner of the store, who has that name in the audit log.
+// As serves next to the owner of the store. The audit log calls the owner by that name.
 func As(name string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { serveAs(peer{name, api.Admin}, next, w, r) })
 }
@@ -73,8 +74,8 @@ func serveAs(p peer, next http.Handler, w http.ResponseWriter, r *http.Request) 
 	next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), peerKey{}, p)))
 }
 
-// Caller returns who sends a request on the socket. It is the authenticate of the
-// administration: without a peer, nobody may do anything.
+// Caller returns who sends a request on the socket. It authenticates the requests of the
+// administration: one without a peer may do nothing.
 func Caller(r *http.Request) (route.Caller, error) {
 	p, ok := r.Context().Value(peerKey{}).(peer)
 	if !ok || p.name == "" {

@@ -13,8 +13,7 @@ import (
 	"gatehouse/storage"
 )
 
-// ping serves GET /admin/ping, for commands that need to know no more than
-// that a server answers.
+// ping serves GET /admin/ping, for commands that only need to know that a server answers.
 func (a *Admin) ping(w http.ResponseWriter, _ *route.Request) error {
 	return reply.NoContent(w, nil)
 }

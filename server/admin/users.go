@@ -62,7 +62,7 @@ func (a *Admin) setPassword(w http.ResponseWriter, r *route.Request) error {
 	if err := a.store.SetPassword(r.Actor(), r.PathValue("uid"), hash); err != nil {
 		return err
 	}
-	a.FirstLoginDone(r.PathValue("uid")) // what is in that file is no password any more
+	a.FirstLoginDone(r.PathValue("uid")) // the password in that file no longer works
 	if err := a.lift(r.PathValue("uid")); err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func (a *Admin) rename(w http.ResponseWriter, r *route.Request) error {
 	}
 	uid := r.PathValue("uid")
 	if record.Fold(uid) == FirstUser {
-		// The file goes with the first login of that name.
+		// The first login of that name removes the file.
 		if _, err := os.Stat(a.FirstLoginFile()); err == nil {
 			return reply.Refuse(http.StatusConflict, "The first password of %s is still in %s: set another with `gatehouse user passwd %s` before you rename it",
 				FirstUser, a.FirstLoginFile(), FirstUser)

@@ -14,16 +14,15 @@ import (
 	"time"
 )
 
-// Never is what expiresOn says for a token that does not expire: the largest
-// timestamp of the platform on which the API was first served, and by now a
-// literal that clients compare with.
+// Never is the expiresOn of a token that does not expire. It is the largest timestamp of
+// the platform that first served the API; clients now compare with it literally.
 const Never = "292278994-08-17T07:12:55.807Z"
 
 // The states of a user and of a token.
 const (
 	StateActive    = "active"    // a user who may log in
 	StateDisabled  = "disabled"  // a user stopped by an administrator
-	StateSuspended = "suspended" // a user the directory has stopped; a token whose owner is disabled or suspended
+	StateSuspended = "suspended" // a user stopped by the directory; a token of a disabled or suspended user
 	StateLive      = "live"      // a token that works
 	StateExpired   = "expired"   // a token past its expiresOn
 	StateRotated   = "rotated"   // a secret that a rotation of its token has ended
@@ -43,11 +42,11 @@ type User struct {
 	LastUsed int64  `json:"lastUsed"` // of the user's tokens, the latest; 0: none was ever used
 }
 
-// UserDetail is everything known of one user, but the tokens.
+// UserDetail is everything known about one user, except the tokens.
 type UserDetail struct {
 	User
-	Identities []Identity `json:"identities"` // in the order in which they came; a local account has none
-	Days       []int64    `json:"days"`       // uses a day of all tokens, as TokenDetail.Days
+	Identities []Identity `json:"identities"` // in the order in which they were added; a local account has none
+	Days       []int64    `json:"days"`       // the uses of all tokens per day, as in TokenDetail.Days
 
 	LoginDelay *LoginDelay `json:"loginDelay,omitempty"` // nil: the user may log in
 }
@@ -78,7 +77,7 @@ func (u User) Cursor(o Order) string {
 // for users and ByLastUsed for tokens.
 type Order string
 
-// The orders. Equals follow their uid, or id.
+// The orders. Equal rows are in the order of their uid, or id.
 const (
 	ByUID      Order = "uid"    // of users
 	ByTokens   Order = "tokens" // of users: how many they hold
@@ -107,7 +106,7 @@ type Session struct {
 	Method   string `json:"method"`   // what checked the login: userpass, ldap or a provider
 	Address  string `json:"address"`  // where the login came from
 	Agent    string `json:"agent"`    // what the browser called itself then
-	Current  bool   `json:"current"`  // it is the one that asks
+	Current  bool   `json:"current"`  // this session sent the request
 }
 
 // Token is a token without its secret.
@@ -140,7 +139,7 @@ func (t Token) Cursor(o Order) string {
 	return strconv.FormatInt(at, 10) + "." + t.ID
 }
 
-// TokenDetail is everything known of one token, but its events.
+// TokenDetail is everything known about one token, except its events.
 type TokenDetail struct {
 	Token
 	Days []int64    `json:"days"` // uses a day (UTC), 30 of them, the oldest first, today the last
@@ -174,7 +173,7 @@ type NewToken struct {
 	UID       string `json:"uid"`
 	Name      string `json:"name"`
 	Created   int64  `json:"created"`
-	Warning   string `json:"warning,omitempty"` // of scopes that look mistyped
+	Warning   string `json:"warning,omitempty"` // about scopes that look mistyped
 }
 
 // Introspection is what RFC 7662 says of a token; the zero value of one that is
@@ -206,7 +205,7 @@ type NewUser struct {
 	Password string `json:"password,omitempty"` // empty: the server makes one and returns it
 }
 
-// Password sets a password, or returns the one that was made.
+// Password sets a password, or returns the new one.
 type Password struct {
 	Password string `json:"password,omitempty"`
 }
@@ -222,8 +221,8 @@ type TokenRequest struct {
 
 // Rotation asks for a new secret of a token.
 type Rotation struct {
-	Overlap string `json:"overlap,omitempty"` // how long the old secret works beside it, at most: "24h", the default, or "0"
-	Hold    bool   `json:"hold,omitempty"`    // longer: until the caller has the new one and asks again without Hold
+	Overlap string `json:"overlap,omitempty"` // how long the old secret also works, at most: "24h", the default, or "0"
+	Hold    bool   `json:"hold,omitempty"`    // longer: the old secret works until the caller asks again without Hold
 }
 
 // TokenName is the new name of a token.
@@ -266,32 +265,34 @@ type Matching struct {
 	At   int64  `json:"at"`  // ms
 }
 
-// Revocation names tokens to revoke: by ID (or an unambiguous prefix of one,
-// of 8 characters or more).
+// Revocation names tokens to revoke by ID, or by an unambiguous prefix of an ID of at
+// least 8 characters.
 type Revocation struct {
 	IDs []string `json:"ids"`
 }
 
-// Revoked is the answer to a Revocation. Tokens that were revoked before are
-// not counted, and are no error.
+// Revoked is the answer to a Revocation. Tokens that were already revoked are not
+// counted, and are not an error.
 type Revoked struct {
 	Revoked int `json:"revoked"`
 }
 
-// BulkRevocation asks to revoke all the live, expired and suspended tokens that match.
-// There is a filter at least.
+// BulkRevocation asks to revoke all the live, expired and suspended tokens that match. It
+// must have at least one filter.
 type BulkRevocation struct {
 	Filters Filters `json:"filters,omitempty"`
 	Words   string  `json:"words,omitempty"`
 
-	// What was agreed to: 409 when others match. Empty: whatever matches.
+	// The set that the user agreed to: if others match, the answer is 409. Empty: revoke
+	// all that match.
 	Set string `json:"set,omitempty"`
 	At  int64  `json:"at,omitempty"`
 }
 
-// Progress tells how far a bulk revocation is. What it counts is durable.
+// Progress tells how far a bulk revocation is. The tokens that it counts are durably
+// revoked.
 type Progress struct {
-	Job     string `json:"job"` // names it, to stop it
+	Job     string `json:"job"` // the name of the job, to stop it
 	Total   int    `json:"total"`
 	Revoked int    `json:"revoked"`
 	Done    bool   `json:"done"`    // nothing follows
@@ -311,7 +312,8 @@ type Identified struct {
 	Tokens []Sighting `json:"tokens"`
 }
 
-// Sighting is what one text is; the zero value is none of this installation's.
+// Sighting says what one text is. The zero value means that it is not a token of this
+// installation.
 type Sighting struct {
 	ID    string `json:"id"`
 	State string `json:"state"` // as of a Token, StateRotated or StateUnknown

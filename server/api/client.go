@@ -12,8 +12,8 @@ import (
 // Client speaks the administration API. It has no time-out of its own: the
 // context of each call decides.
 //
-// A call returns *Error for a refusal by the server and *UnreachableError
-// when there is none.
+// A call returns *Error for a refusal by the server, and *UnreachableError if no server
+// answers.
 type Client struct {
 	http *http.Client
 	done func() error // called by Close; nil: there is a server
@@ -68,7 +68,7 @@ func (c *Client) Users(ctx context.Context, q UserQuery) iter.Seq2[User, error] 
 	return stream[User](ctx, c, http.MethodGet, "/admin/users?"+q.values().Encode(), nil)
 }
 
-// UserCount counts the users that a query selects, its After and Limit apart.
+// UserCount counts the users that a query selects. It ignores After and Limit.
 func (c *Client) UserCount(ctx context.Context, q UserQuery) (Count, error) {
 	q.After, q.Limit = "", 0
 	var n Count
@@ -143,8 +143,8 @@ func (c *Client) UnlinkUser(ctx context.Context, uid string, id Identity) error 
 	return c.call(ctx, http.MethodPost, userPath(uid)+"/unlink", id, nil)
 }
 
-// Offboard returns the off-boarding sweep that is held, without changes when
-// there is none.
+// Offboard returns the off-boarding sweep that is held. It has no changes if none is
+// held.
 func (c *Client) Offboard(ctx context.Context) (HeldSweep, error) {
 	var h HeldSweep
 	err := c.call(ctx, http.MethodGet, "/admin/offboard", nil, &h)
@@ -161,7 +161,7 @@ func (c *Client) Tokens(ctx context.Context, q TokenQuery) iter.Seq2[Token, erro
 	return stream[Token](ctx, c, http.MethodGet, "/admin/tokens?"+q.values().Encode(), nil)
 }
 
-// TokenCount counts the tokens that a query selects, its After and Limit apart.
+// TokenCount counts the tokens that a query selects. It ignores After and Limit.
 func (c *Client) TokenCount(ctx context.Context, q TokenQuery) (Count, error) {
 	q.After, q.Limit = "", 0
 	var n Count
@@ -185,7 +185,7 @@ func (q TokenQuery) values() url.Values {
 	return v
 }
 
-// values has each filter under its name, and the words of a query line.
+// values returns each filter under its name, and the words of a query line.
 func (f Filters) values(words string) url.Values {
 	v := url.Values{}
 	for name, list := range f {
@@ -197,21 +197,22 @@ func (f Filters) values(words string) url.Values {
 	return v
 }
 
-// Token returns everything known of one token, but its events.
+// Token returns everything known about one token, except its events.
 func (c *Client) Token(ctx context.Context, id string) (TokenDetail, error) {
 	var t TokenDetail
 	err := c.call(ctx, http.MethodGet, "/admin/tokens/"+url.PathEscape(id), nil, &t)
 	return t, err
 }
 
-// RevokeMatching revokes all the tokens that match, in one job, and yields how
-// far it is: at least once a second, and last with Done. Breaking off the loop,
-// or ending ctx, stops the job; what is done stays done.
+// RevokeMatching revokes all the tokens that match, in one job. It yields the progress at
+// least once a second, and last with Done. Breaking off the loop, or ending ctx, stops
+// the job; the tokens already revoked stay revoked.
 func (c *Client) RevokeMatching(ctx context.Context, r BulkRevocation) iter.Seq2[Progress, error] {
 	return stream[Progress](ctx, c, http.MethodPost, "/admin/revocations", r)
 }
 
-// StopRevocation stops a job of RevokeMatching, whose last Progress then says so.
+// StopRevocation stops a job of RevokeMatching. The last Progress of the job then says
+// so.
 func (c *Client) StopRevocation(ctx context.Context, job string) error {
 	return c.call(ctx, http.MethodPost, "/admin/revocations/"+url.PathEscape(job)+"/stop", nil, nil)
 }
@@ -223,8 +224,8 @@ func (c *Client) CreateToken(ctx context.Context, r TokenRequest) (NewToken, err
 	return t, err
 }
 
-// RotateToken gives a token a new secret. As long as that was not used and the overlap
-// has not ended, asking again gives the same one, and can only make the overlap shorter.
+// RotateToken gives a token a new secret. Until the new secret is used or the overlap
+// ends, another call returns the same secret, and can only make the overlap shorter.
 func (c *Client) RotateToken(ctx context.Context, id string, r Rotation) (NewToken, error) {
 	var t NewToken
 	err := c.call(ctx, http.MethodPost, "/admin/tokens/"+url.PathEscape(id)+"/rotate", r, &t)
@@ -236,8 +237,8 @@ func (c *Client) RenameToken(ctx context.Context, id, name string) error {
 	return c.call(ctx, http.MethodPost, "/admin/tokens/"+url.PathEscape(id)+"/rename", TokenName{name}, nil)
 }
 
-// Revoke revokes the named tokens, all or (when one of the names fits no
-// token, or several) none.
+// Revoke revokes the named tokens. It revokes none of them if one of the names fits no
+// token, or several.
 func (c *Client) Revoke(ctx context.Context, r Revocation) (Revoked, error) {
 	var n Revoked
 	err := c.call(ctx, http.MethodPost, "/admin/tokens/revoke", r, &n)

@@ -35,7 +35,7 @@ func (e Event) Remark() string {
 // EventQuery selects events, the oldest first.
 type EventQuery struct {
 	UID    string // only what is about this user
-	Token  string // only what is about this token, by its id, or an unambiguous prefix of it
+	Token  string // only what is about this token, by its id or an unambiguous prefix of it
 	After  uint64 // the Sequence of the last one already seen
 	Last   int    // only the last so many records; 0: all
 	Follow bool   // go on as things happen
@@ -54,14 +54,14 @@ type HistoryQuery struct {
 	Filters Filters // those of EventFilters
 }
 
-// History is the answer. The log is read backwards, and one look goes back only
-// so far: where Before is set, what came earlier was not looked at, and the same
-// question with that Before goes on from there.
+// History is the answer. The server reads the log backwards, and each call goes back only
+// so far. If Before is set, the earlier records were not looked at: the same query with
+// that Before continues there.
 type History struct {
 	Events []Event `json:"events"` // the oldest first
 	Before uint64  `json:"before"` // 0: there is nothing earlier
 	Since  int64   `json:"since"`  // when the record Before was written; 0: there is nothing earlier
-	Last   uint64  `json:"last"`   // the latest record that was looked at: After, for what comes later
+	Last   uint64  `json:"last"`   // the latest record that was looked at; ask with it as After for later ones
 }
 
 // Verification is what reading the whole audit log found.
@@ -96,8 +96,8 @@ func (c *Client) History(ctx context.Context, q HistoryQuery) (History, error) {
 	return h, err
 }
 
-// Verify has the server read the whole audit log and check its chain and, unless it is
-// empty, that the log has a record of which an earlier Verification was the End.
+// Verify has the server read the whole audit log and check its chain. If atLeast is not
+// empty, the log must also have the record that was the End of an earlier Verification.
 func (c *Client) Verify(ctx context.Context, atLeast string) (Verification, error) {
 	var v Verification
 	path := "/admin/events/verify"

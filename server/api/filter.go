@@ -7,8 +7,8 @@ import "slices"
 // line of the terminal (idle:90d). Several filters mean and.
 type Filters map[string][]string
 
-// Where returns filters of names and values in turn: Where("user", uid, "idle", "90d").
-// A filter without a value is on with any.
+// Where returns filters from names and values in turn: Where("user", uid, "idle", "90d").
+// A filter that takes no value is on with any value.
 func Where(pairs ...string) Filters {
 	f := Filters{}
 	for pair := range slices.Chunk(pairs, 2) {
@@ -17,10 +17,10 @@ func Where(pairs ...string) Filters {
 	return f
 }
 
-// FilterForm is what a filter is called, what it takes and what it finds.
+// FilterForm says what a filter is called, what it takes and what it finds.
 type FilterForm struct {
 	Name  string
-	Value string // what its value is, as a help writes it: in small letters, one of those; empty: it takes none
+	Value string // the kind of its value, for the help; in lower case: one of these words; empty: it takes none
 	Many  bool   // may be given more than once; each time it must match
 	Help  string
 }

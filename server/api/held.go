@@ -7,8 +7,8 @@ const (
 	OffboardRemove  = "remove"  // the person is no longer in the directory
 )
 
-// HeldSweep is what is not done until an administrator confirms it: a sweep that would
-// change too many people to be believed, and what else can't be undone.
+// HeldSweep is what waits for an administrator to confirm it: a sweep that would change
+// too many people to be believed, and other acts that can't be undone.
 type HeldSweep struct {
 	Asked   int          `json:"asked"` // how many the directory was asked about
 	Changes []HeldChange `json:"changes"`
@@ -19,7 +19,7 @@ type HeldSweep struct {
 // Nothing reports whether nothing is held.
 func (h HeldSweep) Nothing() bool { return len(h.Changes) == 0 && len(h.Acts) == 0 && h.Clock == "" }
 
-// What is held beside off-boarding.
+// What is held besides off-boarding.
 const (
 	HeldRevokeIdle = "revoke idle tokens"
 	HeldDropEvents = "drop old events"

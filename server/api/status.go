@@ -21,8 +21,8 @@ type Status struct {
 	Clock       string      `json:"clock"`     // why the clock is in doubt; empty: it is not
 }
 
-// Activity is what the server did of late, by seconds, the oldest first; the
-// last is the one that ended last.
+// Activity is what the server did in each of the last seconds, the oldest first. The last
+// one is the second that ended last.
 type Activity struct {
 	Requests []int   `json:"requests"`
 	Refused  []int   `json:"refused"`
@@ -33,7 +33,7 @@ type Activity struct {
 
 // StoreHealth is how the store is.
 type StoreHealth struct {
-	Bytes      int64  `json:"bytes"`      // on the disk, the journal with it
+	Bytes      int64  `json:"bytes"`      // on the disk, including the journal
 	Free       int64  `json:"free"`       // bytes left on its file system
 	Problem    string `json:"problem"`    // why it takes no changes; empty: it does
 	LastBackup int64  `json:"lastBackup"` // ms; 0: never
@@ -42,13 +42,13 @@ type StoreHealth struct {
 // Certificate is the server's own, for https.
 type Certificate struct {
 	NotAfter int64  `json:"notAfter"` // ms; 0: the server has none
-	Problem  string `json:"problem"`  // why the files that lie there are not taken
+	Problem  string `json:"problem"`  // why newer files are not in use
 }
 
-// Health is how a directory's server, or a provider, has answered of late.
+// Health says how a directory's server, or a provider, has answered recently.
 type Health struct {
 	Name        string  `json:"name"`     // its URL, or the provider's name
-	Insecure    string  `json:"insecure"` // what of its settings is unsafe; empty: nothing
+	Insecure    string  `json:"insecure"` // which of its settings are unsafe; empty: none
 	Reachable   bool    `json:"reachable"`
 	Latency     float64 `json:"latency"`     // ms, of the last answer
 	LastSuccess int64   `json:"lastSuccess"` // ms; 0: never

@@ -56,8 +56,8 @@ func MediaType(r *http.Request) (string, map[string]string) {
 	return t, params
 }
 
-// checkCharset refuses text that is said to be in another encoding than UTF-8. Taken for
-// UTF-8, it would make a wrong password of a right one.
+// checkCharset refuses text that declares another encoding than UTF-8. Read as UTF-8, a
+// right password would become a wrong one.
 func checkCharset(params map[string]string) error {
 	switch strings.ToLower(params["charset"]) {
 	case "", "utf-8", "utf8", "us-ascii":
@@ -66,9 +66,9 @@ func checkCharset(params map[string]string) error {
 	return reply.Refuse(http.StatusUnsupportedMediaType, "Send the text in UTF-8 (charset=utf-8)")
 }
 
-// Fields reads a body of named strings: a form, URL-encoded or multipart, or a
-// JSON object, whose other values it leaves out. A name that occurs twice is
-// an error, since a proxy that reads the same body might take the other value.
+// Fields reads a body of named strings: a form, URL-encoded or multipart, or a JSON
+// object. It leaves out values of a JSON object that are not strings. A name that occurs
+// twice is an error, since a proxy that reads the same body might take the other value.
 func Fields(r *http.Request) (map[string]string, error) {
 	b, err := Read(r)
 	if err != nil {
@@ -95,8 +95,8 @@ func Fields(r *http.Request) (map[string]string, error) {
 	return nil, reply.Refuse(http.StatusUnsupportedMediaType, "Send a form (application/x-www-form-urlencoded) or JSON (application/json)")
 }
 
-// readParts reads the fields of a multipart form, each of which may name an encoding of
-// its own. It leaves out files.
+// readParts reads the fields of a multipart form and leaves out files. Each field may
+// name an encoding of its own.
 func readParts(form *multipart.Reader) (map[string]string, error) {
 	v := url.Values{}
 	for {
@@ -199,10 +199,10 @@ func jsonError(err error) error {
 	return reply.Refuse(http.StatusBadRequest, "The body is not the JSON object that is expected")
 }
 
-// CheckJSON refuses a body that is not a JSON object, and what encoding/json silently accepts: a
-// name that occurs twice (it takes the last one, others the first), also in another
-// case (it ignores case in names), and text that is not UTF-8 (it repairs some and
-// passes on some).
+// CheckJSON refuses a body that is not a JSON object. It also refuses what encoding/json
+// silently accepts: a name that occurs twice (it takes the last one, others take the
+// first), also in another case (it ignores case in names), and text that is not UTF-8 (it
+// repairs some and passes on some).
 func CheckJSON(b []byte) error {
 	if !json.Valid(b) || !utf8.Valid(b) {
 		return reply.Refuse(http.StatusBadRequest, "The body is not valid JSON")

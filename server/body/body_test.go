@@ -11,9 +11,8 @@ import (
 	"gatehouse/server/reply"
 )
 
-// FuzzCheckJSON: what passes is one object of valid JSON, in which no name
-// stands twice however encoding/json compares them, so that every reader of it
-// reads the same.
+// FuzzCheckJSON: what passes is one object of valid JSON in which no name occurs twice,
+// however encoding/json compares names. So all readers read the same.
 func FuzzCheckJSON(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, `null`, `[]`, `{"name":"a"}`, `{"name":"a","name":"b"}`, `{"name":"a","NAME":"b"}`, `{"\u006eame":"a","name":"b"}`, `{"scopes":[],"ſcopes":[]}`,
@@ -48,8 +47,8 @@ func FuzzCheckJSON(f *testing.F) {
 	})
 }
 
-// FuzzReadFields: a body is read or refused, and what is read from a form is
-// what is read from the same fields as JSON.
+// FuzzReadFields: a body is read or refused. A form gives the same fields as JSON with
+// the same content.
 func FuzzReadFields(f *testing.F) {
 	for _, mediaType := range []string{"application/x-www-form-urlencoded", "application/json", "multipart/form-data; boundary=x", "text/plain", ""} {
 		for _, body := range []string{

@@ -8,12 +8,12 @@ import (
 	"strconv"
 )
 
-// Admin says who may administer beside root and the owner of the data directory.
+// Admin says who may administer besides root and the owner of the data directory.
 type Admin struct {
 	Groups map[string]string `toml:"groups"` // a role (admin, operator, auditor) by the name of a unix group
 }
 
-// roles are the values of Groups. Package api has what they mean.
+// roles are the values of Groups. Package api says what they mean.
 var roles = []string{"admin", "operator", "auditor"}
 
 func (c Admin) check(f *faults) {
@@ -32,8 +32,8 @@ func (c Admin) checkGroups(f *faults) {
 	}
 }
 
-// Roles returns the role of the members of each group, by the group's number. A group
-// that this host no longer knows has none.
+// Roles returns the role of the members of each group, by the group's number. It leaves
+// out a group that this host no longer knows.
 func (c Admin) Roles() map[uint32]string {
 	byGID := make(map[uint32]string, len(c.Groups))
 	for name, role := range c.Groups {

@@ -7,8 +7,8 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// Audit says how much of the audit log is kept. What is beyond either bound
-// goes, the oldest first.
+// Audit says how much of the audit log is kept. What exceeds either bound is dropped, the
+// oldest first.
 type Audit struct {
 	Keep    Lifetime `toml:"keep"`
 	MaxSize Size     `toml:"max_size"`
@@ -25,7 +25,7 @@ const (
 	largestPart   = 8 << 20
 )
 
-// Segment is the size of the files that the audit log is made of, in bytes. It is
+// Segment returns the size in bytes of the files that make up the audit log. The log is
 // dropped file by file, so a small log needs small files.
 func (c Audit) Segment() int64 {
 	return min(max(c.MaxSize.Bytes/8, smallestAudit/8), largestPart)

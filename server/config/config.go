@@ -55,7 +55,7 @@ type Config struct {
 	OAuth map[string]OAuth `toml:"oauth"` // by the provider's name
 
 	doc  *document         // the file, to name a setting's line in errors; nil: without a file
-	from map[string]string // what decided a setting, where that is not the file
+	from map[string]string // what decided a setting, if not the file
 }
 
 // TLS names the certificate and its key, in PEM files.
@@ -141,8 +141,8 @@ func Parse(file string, text []byte) (cfg Config, err error) {
 	return cfg, cfg.Check()
 }
 
-// Check returns an error with all that is wrong with the settings, by file, line and
-// key. It opens no file and connects to nothing; see CheckFiles.
+// Check returns an error that lists all that is wrong with the settings, by file, line
+// and key. It opens no file and connects to nothing; see CheckFiles.
 func (c Config) Check() error {
 	var f faults
 	c.checkAddresses(&f)
@@ -190,7 +190,7 @@ func (c Config) checkAddresses(f *faults) {
 		}
 	}
 	for _, p := range c.TrustedProxies {
-		if !p.IsValid() || p.Addr().Is4In6() { // as which no client is ever seen
+		if !p.IsValid() || p.Addr().Is4In6() { // no client ever has such an address
 			f.add("trusted_proxies", "%q is not like 10.0.0.0/8", p)
 		}
 	}

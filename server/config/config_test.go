@@ -87,7 +87,7 @@ func TestConfigDefaults(t *testing.T) {
 	}
 }
 
-// TestConfigRefused: the message says where and what.
+// TestConfigRefused: the message says where and what the error is.
 func TestConfigRefused(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{"lisen = \":1\"", "line 1: unknown key lisen"},

@@ -21,8 +21,8 @@ type document struct {
 	lines map[string]int // of keys and sections, by their full names such as ldap.urls
 }
 
-// fault is what is wrong with a setting. The packages ldap and oauth have a Fault of
-// their own, whose method Setting names the key in the same way.
+// fault is what is wrong with a setting. Packages ldap and oauth have their own type
+// Fault; its method Setting names the key in the same way.
 type fault struct {
 	setting string
 	err     error
@@ -32,14 +32,14 @@ func (f *fault) Error() string   { return f.setting + ": " + f.err.Error() }
 func (f *fault) Unwrap() error   { return f.err }
 func (f *fault) Setting() string { return f.setting }
 
-// faults are all that are found, in order.
+// faults are all the errors found, in order.
 type faults []error
 
 func (f *faults) add(setting, format string, args ...any) {
 	*f = append(*f, &fault{setting, fmt.Errorf(format, args...)})
 }
 
-// join adds what another has found, one or several.
+// join adds the errors of another check, one or several.
 func (f *faults) join(err error) {
 	if all, ok := err.(interface{ Unwrap() []error }); ok {
 		*f = append(*f, all.Unwrap()...)
@@ -106,9 +106,9 @@ type placed struct {
 func (p *placed) Error() string { return p.text }
 func (p *placed) Unwrap() error { return p.err }
 
-// place adds the file and the line to an error, or to each of the errors joined in it;
-// for a key that is missing, that is the line of its section. Without a document, it
-// returns err as it is.
+// place adds the file and the line to an error, or to each of the errors joined in it.
+// For a missing key it adds the line of the section. Without a document, it returns err
+// as it is.
 func (d *document) place(err error) error {
 	if d == nil || err == nil {
 		return err
@@ -252,8 +252,8 @@ func isSection(t reflect.Type) bool {
 	return t.Kind() == reflect.Map || t.Kind() == reflect.Struct && !reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 }
 
-// child returns the type of what is called name in a section; or none, and the right
-// name if there is one that differs in case alone.
+// child returns the type of the key name in a section. If there is none, it returns the
+// right name of a key that differs only in case, if there is one.
 func child(section reflect.Type, name string) (t reflect.Type, right string) {
 	if section.Kind() == reflect.Pointer {
 		section = section.Elem()

@@ -9,8 +9,8 @@ import (
 	"gatehouse/server/config"
 )
 
-// TestFaultsHavePlaces: whatever is wrong in a configuration file is told with
-// the file, the line and the key, and mostly with what to write.
+// TestFaultsHavePlaces: every error in a configuration file is reported with the file,
+// the line and the key, and mostly with what to write.
 func TestFaultsHavePlaces(t *testing.T) {
 	const ldap = "[ldap]\nurls = [\"ldaps://ldap.example.com\"]\nbase_dn = \"dc=example,dc=org\"\n"
 	const git = "\n[oauth.git]\ntype = \"github\"\nclient_id = \"x\"\nclient_secret_file = \"no-such-file\"\n"
@@ -105,8 +105,7 @@ func TestFaultsAreWhatTheyWere(t *testing.T) {
 	}
 }
 
-// FuzzConfig: no file makes the reader panic, and what is refused is refused
-// with a line.
+// FuzzConfig: no file makes the reader panic, and a refusal names a line.
 func FuzzConfig(f *testing.F) {
 	for _, text := range []string{
 		"listen = \":1\"\n", "[tls]\ncert.x = \"b\"", "z=[1, {a=1}, [[]]]", "[oauth.\"a.b\"]\nq={a=1, b={c=\"\"}}", "[[oauth]]\ns=\"\"", "[ldap]\nurls=[\n'a',\n3]", "d=1979-05-27", "\"\" = 1", "[tokens]\nmax_lifetime=1",

@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// Gate says where reverse proxies ask about requests, beside the main port.
+// Gate says where reverse proxies ask about requests, in addition to the main port.
 type Gate struct {
 	Listen      string `toml:"listen"`       // host:port, or unix: and a path; empty: on the main port alone
-	SocketGroup string `toml:"socket_group"` // who may connect to the unix socket, beside the server's own account and root
+	SocketGroup string `toml:"socket_group"` // who may connect to the unix socket, besides the server's own account and root
 }
 
 // Socket returns the path of the unix socket that Listen names.

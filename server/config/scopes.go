@@ -8,8 +8,8 @@ import (
 	"gatehouse/storage/record"
 )
 
-// ownScopes are the scopes that Gatehouse itself asks for; they always exist. All
-// others are between the tokens and the services behind the gate.
+// ownScopes are the scopes that Gatehouse itself asks for; they always exist. All other
+// scopes matter only to the services behind the gate.
 var ownScopes = []string{"files", "introspect", "tokens:read"}
 
 // CheckScopes returns an error if known_scopes is not empty and one of these scopes is

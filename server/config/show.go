@@ -18,11 +18,11 @@ type Setting struct {
 	From  string // such as "config.toml, line 3"
 }
 
-// FromDefault is where a setting comes from that nobody has set.
+// FromDefault is the source of a setting that nobody has set.
 const FromDefault = "default"
 
-// Override notes that a setting, which the caller has changed, was not decided by the
-// file. from says what decided it, such as "flag --listen".
+// Override notes that the caller, not the file, decided a setting. from says what decided
+// it, such as "flag --listen".
 func (c *Config) Override(setting, from string) {
 	c.from = maps.Clone(c.from)
 	if c.from == nil {

@@ -9,8 +9,9 @@ import (
 	"gatehouse/server/config"
 )
 
-// TestSettings writes a file of all that is shown, and reads it: nothing has changed. The
-// settings that the first file names are said to be from there, and the others are not.
+// TestSettings writes a file of all settings that are shown, and reads it: nothing has
+// changed. The settings in the first file have that file as their source, and the others
+// do not.
 func TestSettings(t *testing.T) {
 	const text = `
 trusted_proxies = ["10.0.0.0/8", "2001:db8::/32"]
@@ -53,7 +54,7 @@ client_secret_file = "y"
 	if err != nil {
 		t.Fatalf("%v\n%s", err, &again)
 	}
-	// The defaults of these are filled in by the packages that have them.
+	// Other packages fill in the defaults of these.
 	filled := []string{"ldap.filter", "ldap.uid_attribute", "ldap.id_attribute", "ldap.timeout", "oauth.github.url"}
 	if changed := config.Changed(cfg, got); !slices.Equal(changed, filled) {
 		t.Errorf("%q have changed, want %q\n%s", changed, filled, &again)

@@ -12,9 +12,9 @@ import (
 	"gatehouse/server/config"
 )
 
-// TestCertificateText: a chain that an editor of Windows saved is read whole. With the
-// mark taken for a part of its first line, a PEM reader would pass over the first
-// certificate in silence.
+// TestCertificateText: a chain that an editor of Windows saved is read whole. A PEM
+// reader that takes the mark for a part of the first line silently skips the first
+// certificate.
 func TestCertificateText(t *testing.T) {
 	authority := ldaptest.NewAuthority(t)
 	cert, key := authority.Issue(t, "gate.example")

@@ -17,10 +17,10 @@ import (
 	"gatehouse/storage/restore"
 )
 
-// errExists is why a backup is not written where a file is already.
+// errExists refuses to write a backup over an existing file.
 var errExists = errors.New("a file of that name exists: name another, or add --force to replace it")
 
-// Backup writes a snapshot to a temporary file beside the one that is named, checks it
+// Backup writes a snapshot to a temporary file next to the named one, checks it
 // by reading it again, and gives it its name. It replaces a file that exists only if
 // force is set. A pipe or a device is written to directly, as BackupTo does. Progress
 // goes to the terminal, if there is one.
@@ -31,7 +31,7 @@ func (d Dir) Backup(ctx context.Context, file string, force bool) (m backup.Mani
 			return m, err
 		}
 		defer f.Close()
-		defer context.AfterFunc(ctx, func() { f.Close() })() // who reads a pipe may have stopped
+		defer context.AfterFunc(ctx, func() { f.Close() })() // the reader of a pipe may have stopped
 		return d.BackupTo(ctx, f)
 	}
 	if _, err := os.Lstat(file); err == nil {
@@ -67,8 +67,8 @@ func (d Dir) Backup(ctx context.Context, file string, force bool) (m backup.Mani
 	return m, giveName(f.Name(), file, force)
 }
 
-// giveName renames a file. Without force it replaces none, also none that appeared
-// while the backup was written: unlike a rename, a link fails when its name is taken.
+// giveName renames a file. Without force it replaces no file, not even one that appeared
+// while the backup was written: unlike a rename, a link fails if its name is taken.
 func giveName(from, to string, force bool) error {
 	if force {
 		return os.Rename(from, to)
@@ -87,8 +87,8 @@ func brokenOff(err error) error {
 	return fmt.Errorf("the server broke off (its log says why): %w", err)
 }
 
-// BackupTo writes a snapshot to what can't be read again, such as a pipe, and checks it
-// on the way: there, only the error says that the snapshot is not whole.
+// BackupTo writes a snapshot to something that can't be read again, such as a pipe, and
+// checks it on the way. Only the error tells that such a snapshot is incomplete.
 func (d Dir) BackupTo(ctx context.Context, w io.Writer) (m backup.Manifest, err error) {
 	read, written := io.Pipe()
 	whole := make(chan error)
@@ -106,9 +106,9 @@ func (d Dir) BackupTo(ctx context.Context, w io.Writer) (m backup.Manifest, err 
 	return m, err
 }
 
-// snapshot writes a snapshot that the server sends or, when none runs, that this
-// process takes. For the latter, root acts as the store's owner, but is root again when
-// it returns: the backup goes where root wants it.
+// snapshot writes a snapshot that the server sends or, if none runs, that this process
+// takes. To take it, root acts as the store's owner and then becomes root again: the
+// backup goes where root wants it.
 func (d Dir) snapshot(ctx context.Context, w io.Writer) error {
 	back := func() error { return nil }
 	client, err := d.client(ctx, false, func(dir string) (err error) {
@@ -130,7 +130,7 @@ func (d Dir) snapshot(ctx context.Context, w io.Writer) error {
 	return errors.Join(err, closed, back())
 }
 
-// Restore puts a backup into the directory, as its owner. It says how it goes on.
+// Restore puts a backup into the directory, as its owner. It reports its progress.
 func (d Dir) Restore(ctx context.Context, backup io.Reader) (r restore.Result, err error) {
 	if err := disk.CheckPrivate(d.Path); err != nil {
 		return r, err
@@ -147,8 +147,8 @@ func (d Dir) Restore(ctx context.Context, backup io.Reader) (r restore.Result, e
 	return storage.Restore(ctx, &patient{ctx, backup}, d.Path, storage.Options{KeyFile: cfg.KeyFile, Holder: d.Command, Progress: p.say})
 }
 
-// OpenBackup opens a backup. A pipe makes it wait for somebody who writes, which it
-// says, and which a signal ends.
+// OpenBackup opens a backup. For a pipe it says that it waits for a writer; a signal ends
+// the wait.
 func (d Dir) OpenBackup(ctx context.Context, file string) (io.ReadCloser, error) {
 	info, err := os.Stat(file)
 	if err != nil || info.Mode()&fs.ModeNamedPipe == 0 {
@@ -157,8 +157,8 @@ func (d Dir) OpenBackup(ctx context.Context, file string) (io.ReadCloser, error)
 	return d.open(ctx, file, info, os.O_RDONLY, "waiting for a backup to be written to it")
 }
 
-// open opens what is no regular file. A pipe waits for its other end, which is said, and
-// which a signal ends.
+// open opens something that is not a regular file. For a pipe it says that it waits for
+// the other end; a signal ends the wait.
 func (d Dir) open(ctx context.Context, file string, info fs.FileInfo, flag int, waiting string) (*os.File, error) {
 	if info.Mode()&fs.ModeNamedPipe == 0 {
 		return os.OpenFile(file, flag, 0)
@@ -181,8 +181,8 @@ func (d Dir) open(ctx context.Context, file string, info fs.FileInfo, flag int, 
 	}
 }
 
-// patient is a reader for which nobody waits longer than until ctx ends, such as one
-// of a pipe into which nobody writes.
+// patient is a reader that stops waiting when ctx ends, even if the read still blocks, as
+// for a pipe without a writer.
 type patient struct {
 	ctx context.Context
 	r   io.Reader
@@ -207,8 +207,8 @@ func (p *patient) Read(b []byte) (int, error) {
 	}
 }
 
-// steps says what a restore does: on a terminal in one line for each step, else now
-// and then.
+// steps reports what a restore does: on a terminal in one line for each step, elsewhere
+// from time to time.
 type steps struct {
 	out      io.Writer
 	terminal bool

@@ -22,8 +22,8 @@ import (
 )
 
 // TestCrowdedOut has a server with 256 open files, and one address that opens 400
-// connections and asks for nothing, or never ends asking. Others are served, and so is
-// the administration.
+// connections and sends no request, or never ends one. Others are served, and so is the
+// administration.
 func TestCrowdedOut(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")

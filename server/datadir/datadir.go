@@ -60,8 +60,8 @@ func (d Dir) Open(cfg config.Config, log *slog.Logger, early bool) (*storage.Sto
 	return store, s, nil
 }
 
-// Client returns a client that administers the directory; the caller closes it. Where
-// there is no store, it makes one if create is set, and else returns an error.
+// Client returns a client that administers the directory; the caller closes it. If there
+// is no store, Client makes one if create is set, and otherwise returns an error.
 func (d Dir) Client(ctx context.Context, create bool) (*api.Client, error) {
 	return d.client(ctx, create, disk.BecomeOwner)
 }
@@ -109,8 +109,8 @@ func (d Dir) client(ctx context.Context, create bool, become func(dir string) er
 }
 
 // offline opens the store in this process, as its owner. The audit log will name the
-// account that the process had before. It waits until the uses are counted that a
-// kill left in their log: a command reads a listing once, and nobody asks again.
+// account that the process had before. offline waits until the store has counted the uses
+// that a killed server left in their log: a command reads a listing only once.
 func (d Dir) offline(ctx context.Context, become func(dir string) error) (*api.Client, error) {
 	actor := account()
 	if err := become(d.Path); err != nil {
@@ -122,7 +122,7 @@ func (d Dir) offline(ctx context.Context, become func(dir string) error) (*api.C
 	}
 	cfg.TLS, cfg.Gate = config.TLS{}, config.Gate{} // no port is opened
 	// A missing file keeps the server from starting, but must not keep anybody from
-	// revoking a token meanwhile.
+	// revoking a token.
 	if err := cfg.CheckFiles(); err != nil {
 		fmt.Fprintf(d.Messages, "Going on without the directory and the providers: %v\n", err)
 		cfg.LDAP, cfg.OAuth = nil, nil

@@ -13,8 +13,8 @@ import (
 	"gatehouse/storage"
 )
 
-// TestCounted checks that a command that opens the store itself after a kill lists
-// every use: from where each token was used last, and how often.
+// TestCounted checks that a command that opens the store itself after a kill lists every
+// use: the address of each token's last use, and the number of uses.
 func TestCounted(t *testing.T) {
 	const tokens = 20000
 	dir := filepath.Join(t.TempDir(), "data")

@@ -82,8 +82,8 @@ func (d Dir) fill(ctx context.Context, store *storage.Store, o Demo) ([]storage.
 	return secrets, err
 }
 
-// show fills the store and serves it. It listens first: a port that is taken must not
-// leave a full store behind, of which nobody was shown a token.
+// show fills the store and serves it. It listens first: if the port is taken, it must not
+// leave a full store behind without having shown anybody a token.
 func (d Dir) show(ctx context.Context, s *server.Server, store *storage.Store, log *slog.Logger, o Demo) error {
 	hup, forget := hangups()
 	defer forget()

@@ -19,8 +19,9 @@ func Dated(dir string, now time.Time) string {
 	return filepath.Join(dir, now.UTC().Format(datedName))
 }
 
-// KeepNewest deletes all but the newest backups that have a name of Dated's: no other
-// file, and not the one that was just made, whatever the clock was when the others were.
+// KeepNewest deletes all but the newest of the backups with a name as Dated makes it. It
+// deletes no other file, and never the backup just made, even if the clock was wrong when
+// the others were made.
 func KeepNewest(dir string, keep int, made string) error {
 	entries, err := os.ReadDir(dir) // in the order of their names
 	if err != nil {

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// Lines is a writer for a log whose reader may be slow, stuck or gone. Write never
-// waits and never fails: lines wait in memory, and those that find no room there, or
-// that can't be written, are lost. A server whose log is a full pipe would otherwise
-// stand still, and with it every service that it is the gate of.
+// Lines is a writer for a log with a reader that may be slow, stuck or gone. Write never
+// waits and never fails: lines wait in memory, and those that find no room there, or that
+// can't be written, are lost. Otherwise a log pipe that is full would stop the server,
+// and with it every service behind the gate.
 type Lines struct {
 	// Lost, when set, is told how many lines were lost, as soon as lines can be
 	// written again.
@@ -19,7 +19,7 @@ type Lines struct {
 	to     io.Writer
 	wake   chan struct{} // of capacity 1
 	ended  chan struct{}
-	closed bool // of wake
+	closed bool // wake is closed
 
 	mu      sync.Mutex
 	waiting []byte
@@ -54,8 +54,8 @@ func (l *Lines) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// Close waits until all is written, but no longer than a reader may take who is
-// alive. What is written later is lost.
+// Close waits until everything is written, or at most lastChance. What is written to
+// Lines after that is lost.
 func (l *Lines) Close() error {
 	l.mu.Lock()
 	if !l.closed {

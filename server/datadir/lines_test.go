@@ -72,8 +72,8 @@ func TestLinesInOrder(t *testing.T) {
 	fmt.Fprintln(l, "too late") // no panic
 }
 
-// TestLinesStuck: a reader who is stuck holds nobody up, loses what there is no room
-// for, and is told how much that was.
+// TestLinesStuck: a stuck reader holds nobody up, loses the lines that find no room, and
+// is told how many.
 func TestLinesStuck(t *testing.T) {
 	r := &reader{stuck: make(chan struct{})}
 	l := NewLines(r)
@@ -81,7 +81,7 @@ func TestLinesStuck(t *testing.T) {
 	l.Lost = func(n int) { log.Warn("lost", "lines", n) }
 	line := strings.Repeat("x", 1023) + "\n"
 	fmt.Fprint(l, line)
-	l.idle(t) // it is in the reader's hands
+	l.idle(t) // the reader has it
 	for range mostWaiting/len(line) + 7 {
 		fmt.Fprint(l, line)
 	}
@@ -93,7 +93,7 @@ func TestLinesStuck(t *testing.T) {
 	}
 }
 
-// TestLinesGone: of a reader who goes away and comes back, only the lines are lost.
+// TestLinesGone: a reader who goes away and comes back loses only the lines in between.
 func TestLinesGone(t *testing.T) {
 	r := &reader{gone: true}
 	l := NewLines(r)
@@ -112,7 +112,7 @@ func TestLinesGone(t *testing.T) {
 	l.Lost = func(n int) { lost = append(lost, n) }
 	fmt.Fprint(l, "one\ntwo\n")
 	l.idle(t)
-	l.mu.Lock() // what is being written is, when this lock is free and nothing waits
+	l.mu.Lock() // when this lock is free and nothing waits, everything is written
 	for l.lost == 0 {
 		l.mu.Unlock()
 		time.Sleep(time.Millisecond)

@@ -15,8 +15,8 @@ import (
 	"gatehouse/ldap/ldaptest"
 )
 
-// TestOddFiles puts what is no readable, regular file in the place of each file that a
-// setting or an argument names: at once there is an error that names the file and says
+// TestOddFiles replaces each file that a setting or an argument names by something that
+// is not a readable, regular file. At once there is an error that names the file and says
 // what it is.
 func TestOddFiles(t *testing.T) {
 	if testing.Short() {
@@ -28,10 +28,10 @@ func TestOddFiles(t *testing.T) {
 	cert, key := ldaptest.NewAuthority(t).Issue(t, "localhost")
 	type place struct {
 		config   string   // where %s is the file; empty: the file is the configuration
-		env      string   // likewise
-		commands []string // likewise
-		new      bool     // a missing one is made, or done without
-		waits    bool     // a pipe is waited for, and said to be
+		env      string   // a variable that names the directory of the file; empty: none
+		commands []string // where %s is the file
+		new      bool     // a missing file is made, or not needed
+		waits    bool     // the command waits for a pipe, and says so
 	}
 	places := map[string]place{
 		"key_file":                        {config: "key_file=%q", commands: []string{"serve", "config check", "user add x@example.com"}, new: true},
@@ -116,7 +116,7 @@ func orDefault(list []string, usual ...string) []string {
 	return usual
 }
 
-// asNobody has a command run without root's rights, which keep no file closed.
+// asNobody runs a command without root's rights, which open every file.
 func asNobody(t *testing.T, cmd *exec.Cmd, file, dir string) {
 	t.Helper()
 	if os.Geteuid() != 0 {

@@ -77,8 +77,8 @@ func (d Dir) ready(log *slog.Logger, l *server.Listener) {
 	log.Info("listening", args...)
 }
 
-// welcome says how to get a first token. The password goes to a terminal
-// alone: standard error is often a log.
+// welcome says how to get a first token. The password goes only to a terminal: standard
+// error is often a log.
 func (d Dir) welcome(url, file, password string) {
 	fmt.Fprintf(d.Messages, "The account %s was made; its password is in %s until the first login.\n", admin.FirstUser, file)
 	if d.Terminal != nil {
@@ -88,7 +88,7 @@ func (d Dir) welcome(url, file, password string) {
 		admin.FirstUser, quote(file), url)
 }
 
-// quote makes one word of s for a shell.
+// quote returns s as one word for a shell.
 func quote(s string) string {
 	if strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-") == "" {
 		return s

@@ -13,11 +13,12 @@ import (
 	"gatehouse/storage/keys"
 )
 
-// errNowhere is why there is no data directory. The working directory is none: a store
-// would be where nobody looks for it, and every other start would make another.
+// errNowhere means that nothing names a data directory. The working directory does not
+// count: nobody would look for a store there, and every other start would make another
+// one.
 var errNowhere = errors.New("nothing says where the data is: give --data DIR, or set GATEHOUSE_DATA (STATE_DIRECTORY, XDG_STATE_HOME and HOME are not set)")
 
-// Locate finds the data directory: the one that was named or, without a name,
+// Locate finds the data directory: the named one or, without a name,
 // the state directory of the service or of the user.
 func Locate(name string) (string, error) {
 	if name == "" {
@@ -44,8 +45,9 @@ func usual() (dir, variable string) {
 	return "", ""
 }
 
-// Settings reads the configuration, from file unless that is empty: flag over
-// environment (which is in the flag by now) over file over default.
+// Settings reads the configuration, and returns the file that it read, if any. A flag
+// overrides the environment (which is already in the flag), the environment overrides the
+// file, and the file overrides the defaults.
 func (d Dir) Settings() (cfg config.Config, file string, err error) {
 	file = d.Config
 	if beside := filepath.Join(d.Path, "config.toml"); file == "" && exists(beside) {
@@ -120,9 +122,9 @@ func (d Dir) whole() (config.Config, error) {
 	return cfg, cfg.CheckFiles()
 }
 
-// exists reports whether there is such a file, or might be: when that can't be found
-// out, or it is a link to nothing, to go on as without it would be with another key or
-// no configuration.
+// exists reports whether the file exists or might exist. It might if the system can't
+// tell, or if it is a link to nothing: to continue without the file would mean another
+// key or no configuration.
 func exists(file string) bool {
 	_, err := os.Lstat(file)
 	return !errors.Is(err, fs.ErrNotExist)

@@ -13,10 +13,10 @@ import (
 	"gatehouse/server/config"
 )
 
-// hangups has this process outlive what ends others: SIGHUP, which it returns instead,
-// and SIGPIPE, after which a write to a standard output or error that nobody reads is
-// an error like any other. Both would count as a clean end, after which systemd's
-// Restart=on-failure starts nothing.
+// hangups keeps two signals from ending this process. It returns SIGHUP on a channel. It
+// catches SIGPIPE, so a write to a standard output or error that nobody reads gives an
+// ordinary error. An end by either signal would count as clean, and systemd's
+// Restart=on-failure would not start the server again.
 func hangups() (<-chan os.Signal, func()) {
 	pipe, hup := make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(pipe, syscall.SIGPIPE) // not Ignore, which programs started from here would inherit
@@ -27,8 +27,8 @@ func hangups() (<-chan os.Signal, func()) {
 	}
 }
 
-// serveLog returns the server's log, and what else it has to say: neither ever waits
-// for their reader.
+// serveLog returns the server's log. The log, and the other messages of d, never wait for
+// their reader.
 func serveLog(d *Dir, cfg config.Log) (log *slog.Logger, end func() error) {
 	lines := NewLines(d.Messages)
 	d.Messages = lines

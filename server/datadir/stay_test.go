@@ -23,7 +23,7 @@ import (
 	"gatehouse/ldap/ldaptest"
 )
 
-// patience is how long something is waited for that has to come.
+// patience is how long to wait for something that must come.
 const patience = 5 * time.Minute
 
 // program builds the program once for all tests that need it.
@@ -60,8 +60,7 @@ func startPiped(t *testing.T, file string, cmd *exec.Cmd) (*running, *os.File) {
 	return start(t, file, cmd, out), out
 }
 
-// start runs a server whose standard output and error are out, which also says how it
-// is read.
+// start runs a server. log reads its standard output and error.
 func start(t *testing.T, file string, cmd *exec.Cmd, log io.Reader) *running {
 	t.Helper()
 	r := &running{T: t, cmd: cmd, ended: make(chan error, 1)}
@@ -89,7 +88,7 @@ func serveOn(t *testing.T, file string) *exec.Cmd {
 	return cmd
 }
 
-// stands checks that requests are answered, also those that are logged.
+// stands checks that the server answers requests, including those that it logs.
 func (r *running) stands(what string) {
 	r.Helper()
 	client := http.Client{Timeout: patience}
@@ -121,8 +120,8 @@ func (r *running) stop() {
 	}
 }
 
-// TestLogReader: whatever becomes of what reads the log, the server serves, and it ends
-// cleanly when it is told to.
+// TestLogReader: the server serves, and ends cleanly when it is told to, even if the
+// reader of its log is stuck or gone.
 func TestLogReader(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
@@ -228,7 +227,7 @@ func freePort(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// TestSignals: only the signals that mean it end the server.
+// TestSignals: only the signals that ask the server to end do so.
 func TestSignals(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
@@ -246,15 +245,15 @@ func TestSignals(t *testing.T) {
 	r.stop()
 }
 
-// TestMemoryIsKept looks at the process from outside: there is no core file, no
-// debugger, and its own figures are still there.
+// TestMemoryIsKept looks at the process from outside. There is no core file and no
+// debugger, but its own figures are still there.
 func TestMemoryIsKept(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}
 	file := program(t)
 	cmd := serveOn(t, file)
-	if os.Geteuid() == 0 { // as it runs in earnest: without root's rights
+	if os.Geteuid() == 0 { // as it really runs: without root's rights
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 		giveAway(t, file, filepath.Dir(cmd.Args[len(cmd.Args)-1]))
 	}
@@ -271,7 +270,7 @@ func TestMemoryIsKept(t *testing.T) {
 	if st := info.Sys().(*syscall.Stat_t); st.Uid != 0 { // a process that can't be dumped is root's
 		t.Errorf("the memory is user %d's", st.Uid)
 	}
-	// The socket tells who connects, of a server that nobody may look into as of others.
+	// The socket tells who connects, also if nobody may look into the server.
 	list := exec.Command(file, "user", "list", "--data", cmd.Args[len(cmd.Args)-1])
 	list.Env, list.SysProcAttr = cmd.Env, cmd.SysProcAttr
 	if out, err := list.CombinedOutput(); err != nil || strings.Contains(string(out), "No server is running") {
@@ -308,8 +307,8 @@ func giveAway(t *testing.T, file, dir string) {
 	}
 }
 
-// TestHangup: at SIGHUP the configuration and the certificate are read again. What is
-// wrong changes nothing, and is logged with its line.
+// TestHangup: at SIGHUP the configuration and the certificate are read again. An error
+// changes nothing, and is logged with its line.
 func TestHangup(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")

@@ -102,7 +102,7 @@ func (g *generator) tokens(ctx context.Context) error {
 	return nil
 }
 
-// sample keeps the share of the tokens made so far that falls to them.
+// sample keeps as large a share of these tokens as the sample needs of all tokens so far.
 func (g *generator) sample(made []storage.Token, done int) {
 	want := min(g.Samples, g.Tokens)
 	for _, t := range made {

@@ -12,9 +12,9 @@ import (
 	"gatehouse/storage"
 )
 
-// Sample is a file that is to hold tokens, one a line. It takes its room before there
-// are any: a disk that is full must not be found out when the tokens, which nobody can
-// read elsewhere, are made. Until it is written, a file of that name stays as it is.
+// Sample is a file for tokens, one a line. It takes its room before there are any tokens:
+// nobody can read the tokens elsewhere, so a full disk must be found out before they are
+// made. Until Write, an existing file of that name stays as it is.
 type Sample struct {
 	name string
 	file *os.File // beside it, until it is written
@@ -87,8 +87,8 @@ func (s *Sample) Close() error {
 	return s.file.Close()
 }
 
-// Explain prints calls that a token works for, the last of which ends it. Each
-// line holds the token itself, so that it works in any shell, alone or not.
+// Explain prints calls that work with a token; the last of them revokes it. Each line
+// contains the token itself, so that it works in any shell, alone or not.
 func Explain(w io.Writer, url string, token storage.Secret) error {
 	for _, path := range []string{"getApiTokens", "token", "revokeApiToken"} {
 		if _, err := fmt.Fprintf(w, "curl -H 'X-Auth-Token: %s' %s/api/%s\n", token.Reveal(), url, path); err != nil {

@@ -20,8 +20,8 @@ const (
 // brake returns the changes that may go on, and keeps the others for an administrator
 // to confirm. It keeps all of them if they are too many to be believed. If the
 // configuration may name another directory than before, it keeps those of people who
-// are missing; what a person's own entry proves goes on. certain is true if the
-// directory has told of everybody.
+// are missing; what a person's own entry proves may go on. certain is true if the
+// directory has told about everybody.
 func (p *People) brake(changes []change, asked int, certain bool) (due []change, err error) {
 	moved, err := p.mark.moved()
 	if err != nil {

@@ -15,21 +15,22 @@ type change struct {
 	gone   bool // the directory has none of the user's subjects
 }
 
-// key is what has to be the same when a held change is confirmed: not the reason.
+// key returns what must be the same when a held change is confirmed. The reason may
+// differ.
 func (c change) key() change { return change{id: c.id, action: c.action} }
 
 // findings are what the directory says about the users it was asked about.
 type findings struct {
 	changes []change // that would bring the users in step with it
-	asked   int      // how many users that was
+	asked   int      // how many users were asked about
 	unknown map[storage.UserID]bool
 	doubt   error // why there are unknown ones
 }
 
-// compare returns the change for one user, whose action is empty if there is none,
-// and whether the directory tells enough to decide. All the subjects of a user are
-// one person: that one may log in if any of them may, and is missing only if all of
-// them are.
+// compare returns the change for one user, with an empty action if there is none, and
+// whether the directory tells enough to decide. All the subjects of a user are one
+// person. That person may log in if any of them may, and is missing only if all of them
+// are.
 func compare(h storage.Holder, states map[string]ldap.State) (c change, known bool) {
 	c = change{id: h.ID, uid: h.UID}
 	var stopped ldap.Reason
@@ -38,7 +39,8 @@ func compare(h storage.Holder, states map[string]ldap.State) (c change, known bo
 		st, asked := states[subject]
 		switch st.Verdict {
 		case ldap.Unknown:
-			// One that the directory can't be asked about lets nobody in, and proves nothing.
+			// A subject that the directory can't be asked about lets nobody in, and
+			// proves nothing.
 			open = open || asked
 		case ldap.Missing:
 			missing++

@@ -54,7 +54,7 @@ type Needs struct {
 
 	// Admit turns a person whom the directory vouches for into a user.
 	Admit func(guard.Attempt, storage.Login) (storage.User, error)
-	// Decided is told what came of a login.
+	// Decided is called with the outcome of a login.
 	Decided func(guard.Outcome, error)
 }
 
@@ -72,8 +72,8 @@ type People struct {
 	mark     *mark
 
 	sweeping sync.Mutex              // one sweep at a time
-	missed   map[storage.UserID]bool // whom the last sweep that could tell did not find
-	doubt    lasting.State           // the last sweep could not tell of everybody
+	missed   map[storage.UserID]bool // people not found by the last sweep that could tell
+	doubt    lasting.State           // the last sweep could not tell about everybody
 
 	mu    sync.Mutex
 	held  []change // none: nothing is held
@@ -96,8 +96,9 @@ func Open(cfg config.LDAP, needs Needs) (*People, error) {
 	}, nil
 }
 
-// Inherit takes over what another directory's sweeps have left, if it is the same directory
-// with other settings: who was missed, and what is held. Neither may sweep meanwhile.
+// Inherit takes over the state of the sweeps of before, if that is the same directory
+// with other settings: who was missed, and what is held. Neither may sweep during the
+// call.
 func (p *People) Inherit(before *People) {
 	if before == nil || !p.mark.now.same(before.mark.now) {
 		return

@@ -71,7 +71,7 @@ func (h *Idle) Run(ctx context.Context) {
 	}
 }
 
-// Stop ends the telling of what is held.
+// Stop ends the log lines about what is held.
 func (h *Idle) Stop() { h.state.Stop() }
 
 // Sweep revokes what is idle now, or holds it.
@@ -137,8 +137,8 @@ func (h *Idle) hold(ids []storage.ID, of int, why error) {
 	}
 }
 
-// Confirm revokes those of the held tokens that are still idle. The administrator
-// has not been told of any others: they are the next sweep's.
+// Confirm revokes those of the held tokens that are still idle. The administrator has not
+// seen the others: they are left to the next sweep.
 func (h *Idle) Confirm(by storage.Actor) error {
 	h.sweeping.Lock()
 	defer h.sweeping.Unlock()

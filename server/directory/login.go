@@ -77,10 +77,10 @@ func (p *People) try(ctx context.Context, a guard.Attempt, found ldap.Entry, pas
 	return u, o, err
 }
 
-// enter counts a login among those of the person whom the directory found, and
-// reports whether the directory may be asked. It waits for other logins of the person,
-// by whichever name: a right password is not refused because others are being tried.
-// An answer that looks at no password is drawn from those that waited as well (pace).
+// enter counts a login among those of the person whom the directory found, and reports
+// whether the directory may be asked. It waits for other logins of the person, under any
+// name: a right password is not refused because others are being tried. That wait counts
+// in the times from which an answer without a check draws its own (pace).
 func (p *People) enter(ctx context.Context, a guard.Attempt, found ldap.Entry) (leave func(guard.Outcome), asked bool, err error) {
 	if !found.Known() {
 		return func(guard.Outcome) {}, false, nil
@@ -105,9 +105,9 @@ func (p *People) enter(ctx context.Context, a guard.Attempt, found ldap.Entry) (
 	return leave, asked, nil
 }
 
-// askPassword has the directory judge a password, and admits the person. It goes
-// on when the client hangs up: the directory counts the failure in any case, and a client
-// that could keep it from being counted here could lock anybody out there.
+// askPassword has the directory judge a password, and admits the person. It continues
+// even if the client hangs up. The directory counts the failure in any case, and a client
+// that could avoid the count here could lock anybody out there.
 func (p *People) askPassword(ctx context.Context, a guard.Attempt, entry ldap.Entry, password string) (storage.User, error) {
 	end, _ := ctx.Deadline()
 	ctx, cancel := context.WithDeadline(context.WithoutCancel(ctx), end)

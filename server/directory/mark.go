@@ -19,7 +19,7 @@ type mark struct {
 	now   settings
 }
 
-// settings are those that the meaning of a subject depends on.
+// settings are the settings that decide what a subject means.
 type settings struct {
 	URLs        []string `json:"urls"`
 	BaseDN      string   `json:"base_dn"`
@@ -56,7 +56,7 @@ func (m *mark) moved() (bool, error) {
 	return false, nil
 }
 
-// settle records the settings as they are now as the right ones.
+// settle records the current settings as the right ones.
 func (m *mark) settle() {
 	if b, err := json.Marshal(m.now); err == nil {
 		m.store.Remember(markName, b, markKept)

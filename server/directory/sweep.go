@@ -90,8 +90,8 @@ func (p *People) tell(found findings) {
 	}
 }
 
-// Confirm asks the directory again, and makes those held changes that it still asks
-// for. The administrator has not seen any others: they are the next sweep's.
+// Confirm asks the directory again, and makes those held changes that it still asks for.
+// The administrator has not seen the others: they are left to the next sweep.
 func (p *People) Confirm(ctx context.Context, by storage.Actor) error {
 	p.mu.Lock()
 	agreed := map[change]bool{}
@@ -109,7 +109,7 @@ func (p *People) Confirm(ctx context.Context, by storage.Actor) error {
 		return err
 	}
 	var due, open []change
-	all := found.doubt == nil // that the directory no longer has were agreed to
+	all := found.doubt == nil // whether the removal of all missing people was agreed to
 	for _, c := range found.changes {
 		if agreed[c.key()] {
 			due = append(due, c)

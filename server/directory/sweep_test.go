@@ -72,7 +72,7 @@ func wantState(t *testing.T, p *People, uid string, want storage.UserState) {
 	}
 }
 
-// A user who was removed in the meantime does not stop the changes of others.
+// A user who was removed in between does not stop the changes of others.
 func TestApplyGoesOn(t *testing.T) {
 	p, s := open(t)
 	for _, uid := range []string{"alice", "bob"} {

@@ -20,11 +20,10 @@ import (
 	"gatehouse/server/gate"
 )
 
-// FuzzServer gives the same bytes to net/http and to the gate. Every request
-// that the gate takes, net/http takes too, at the same place in the bytes, with the same
-// meaning, and answers alike. The gate may take fewer: then its last answer is 400.
-// Between the two, nothing that comes after can be taken for a request by the
-// gate alone.
+// FuzzServer gives the same bytes to net/http and to the gate. net/http also takes every
+// request that the gate takes, at the same place in the bytes and with the same meaning,
+// and answers alike. The gate may take fewer: then its last answer is 400. So nothing
+// that follows can be taken for a request by the gate alone.
 func FuzzServer(f *testing.F) {
 	p := newPair(f)
 	for _, c := range cases {
@@ -48,7 +47,7 @@ func newPair(t testing.TB) pair {
 	return p
 }
 
-// compare checks that the gate reads the bytes as net/http does, and returns what it
+// compare checks that the gate reads the bytes as net/http does, and returns the gate's
 // answers.
 func (p pair) compare(t *testing.T, raw []byte) (got []answer) {
 	t.Helper()
@@ -77,7 +76,7 @@ func (p pair) compare(t *testing.T, raw []byte) (got []answer) {
 	return got
 }
 
-// echo answers with all that the gate shows of a request.
+// echo answers with everything that the gate shows of a request.
 func echo(w http.ResponseWriter, r *http.Request) {
 	c := r.Context().Value(memoryKey{}).(*memory)
 	c.methods = append(c.methods, r.Method)
@@ -103,7 +102,7 @@ func echo(w http.ResponseWriter, r *http.Request) {
 	w.Write(b)
 }
 
-// patience is for how long the end of a connection is waited for.
+// patience is how long to wait for the end of a connection.
 const patience = 5 * time.Minute
 
 // answer is one that a client reads.
@@ -118,7 +117,8 @@ func (a answer) same(b answer) bool {
 	return a.status == b.status && a.body == b.body && slices.EqualFunc(fields(a.header), fields(b.header), func(x, y string) bool { return x == y })
 }
 
-// fields are those of an answer, but when it was given and whether the connection goes on.
+// fields returns the fields of an answer, except for its time and whether the connection
+// goes on.
 func fields(h http.Header) (list []string) {
 	for name, values := range h {
 		if name != "Date" && name != "Connection" {
@@ -129,7 +129,8 @@ func fields(h http.Header) (list []string) {
 	return list
 }
 
-// answers reads what a server sent, which was asked with these methods. It stops at an error.
+// answers reads what a server sent in reply to requests with these methods. It stops at
+// an error.
 func answers(out []byte, methods []string) (list []answer, err error) {
 	r := bufio.NewReader(bytes.NewReader(out))
 	for {
@@ -167,7 +168,7 @@ func ask(to *queue, raw []byte) (out []byte, methods []string) {
 	return c.out, c.methods
 }
 
-// memory is a connection whose other end has sent all that it will.
+// memory is a connection. Its other end has sent all that it will send.
 type memory struct {
 	mu      sync.Mutex
 	in, out []byte

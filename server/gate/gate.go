@@ -8,10 +8,9 @@
 //
 //	read until the header ends -> parse -> handler -> write, if no question waits -> skip the body
 //
-// The package never guesses. What it accepts it reads as net/http does, and
-// FuzzServer compares the two. What it does not accept, because it is not
-// HTTP/1.1, can be read in two ways, or is sent by no proxy, gets 400, and the
-// connection is closed:
+// The package never guesses. It reads what it accepts as net/http does, and FuzzServer
+// compares the two. It answers 400, and closes the connection, for what is not HTTP/1.1,
+// can be read in two ways, or is sent by no proxy:
 //
 //   - lines that end with LF alone, folded lines, blanks before a colon;
 //   - a target that is not a plain path with a query: the absolute form, an
@@ -24,9 +23,9 @@
 // one is skipped, and with a long one, or one in chunks, the connection is closed
 // after the answer.
 //
-// A handler sees only what the gate decides by and notes: the method, the path, the
-// query, X-Auth-Token, Authorization, User-Agent, X-Forwarded-For and X-Request-Id. It must
-// not keep the request or its header, which are used again.
+// A handler sees only what it needs for its decision and its notes: the method, the path,
+// the query, X-Auth-Token, Authorization, User-Agent, X-Forwarded-For and X-Request-Id.
+// It must not keep the request or its header, because the gate uses them again.
 package gate
 
 import (
@@ -97,7 +96,7 @@ func (s *Server) Serve(l net.Listener) error {
 	}
 }
 
-// newConn returns nil where the server stops.
+// newConn returns nil if the server is stopping.
 func (s *Server) newConn(nc net.Conn) *conn {
 	ctx := context.Background()
 	if s.ConnContext != nil {
@@ -170,13 +169,13 @@ const (
 	closed               // by Shutdown
 )
 
-// conn is a connection, and what is used again for each of its requests.
+// conn is a connection, with the parts that its requests share.
 type conn struct {
 	net.Conn
 	s        *Server
 	state    atomic.Int32
 	in       []byte // read, and not parsed
-	buffer   []byte // whose beginning in is
+	buffer   []byte // in is the beginning of it
 	out      []byte // to be written
 	head     head
 	request  *http.Request
@@ -214,9 +213,9 @@ func (c *conn) serve() {
 	}
 }
 
-// next reads until the head of a request is there, and returns its end: 0 if
-// there will be none. It is not ok when the client has hung up between two
-// requests, or waits too long with one.
+// next reads until the head of a request is complete, and returns its end, or 0 if the
+// head is too long or breaks off. ok is false if the client hung up between two requests,
+// or did not send a request in time.
 func (c *conn) next() (end int, ok bool) {
 	from := 0
 	for began := false; ; {
@@ -273,7 +272,7 @@ func (c *conn) tell(state http.ConnState) {
 	}
 }
 
-// room returns where to read to, behind what is there.
+// room returns the part of the buffer to read into, after what is already there.
 func (c *conn) room() []byte {
 	n := copy(c.buffer, c.in)
 	c.in = c.buffer[:n]
@@ -336,7 +335,7 @@ func (c *conn) flush() bool {
 
 const refusal = `{"error":"Malformed request"}` + "\n"
 
-// refuse answers what was not understood.
+// refuse answers a request that was not understood.
 func (c *conn) refuse() {
 	c.response.reset()
 	c.response.header["Content-Type"] = []string{"application/json"}
@@ -346,9 +345,9 @@ func (c *conn) refuse() {
 	c.linger()
 }
 
-// linger writes what waits, and gives the client time to read it. When a
-// connection is closed while there is something to read, the client may be told
-// so before it has the answer.
+// linger writes what waits, and gives the client time to read it. If a connection is
+// closed while there is still something to read, the client may see an error before it
+// has read the answer.
 func (c *conn) linger() {
 	if !c.flush() {
 		return

@@ -8,8 +8,8 @@ import (
 
 const ask0 = "GET /api/verify HTTP/1.1\nHost: x\n"
 
-// cases are requests that can be read in more than one way, and some that can't. In
-// what is sent, a newline is CRLF, and after a backslash a byte stands alone.
+// cases are requests that can be read in more than one way, and some that can't. In the
+// text, a newline is CRLF, and the byte after a backslash stands alone.
 var cases = []struct{ what, raw, want string }{
 	{"nothing", "", ""},
 	{"nginx", "HEAD /api/verify HTTP/1.1\nX-Forwarded-For: 192.0.2.1\nHost: gatehouse\nuser-agent: curl/8\nX-Auth-Token: abc\naccept: */*\n\n", "200"},
@@ -86,7 +86,8 @@ var cases = []struct{ what, raw, want string }{
 	{"one after a refusal", ask0 + "X : y\n\n" + ask0 + "\n", "400"},
 }
 
-// TestRequests: what the gate answers, and that net/http answers the same, if it is no refusal.
+// TestRequests: what the gate answers, and that net/http answers the same, unless the
+// gate refuses.
 func TestRequests(t *testing.T) {
 	p := newPair(t)
 	for _, c := range cases {
@@ -100,7 +101,7 @@ func TestRequests(t *testing.T) {
 	}
 }
 
-// wire is what is sent for the text of a case.
+// wire returns the bytes to send for the text of a case.
 func wire(text string) []byte {
 	return []byte(strings.NewReplacer("\n", "\r\n", "\\n", "\n", "\\r", "\r").Replace(text))
 }

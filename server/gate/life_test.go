@@ -42,7 +42,7 @@ func call(t *testing.T, addr string) net.Conn {
 
 func long() gate.Limits { return gate.Limits{Header: patience, Idle: patience, Write: patience} }
 
-// read reads an answer, and what it says of the connection.
+// read reads an answer, with what it says about the connection.
 func read(t *testing.T, c net.Conn) *http.Response {
 	t.Helper()
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
@@ -102,7 +102,8 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
-// TestLimits: who begins a request and does not end it, or sends none, does not stay.
+// TestLimits: a client that begins a request and does not end it, or sends none, does not
+// stay.
 func TestLimits(t *testing.T) {
 	quick := 50 * time.Millisecond
 	s := func(l gate.Limits) string {
@@ -124,8 +125,8 @@ func TestLimits(t *testing.T) {
 	wantEnd(t, "half a body", c)
 }
 
-// TestAnswerBeforeBody: a client that sends a long body gets the answer, and no error
-// of its connection in place of it.
+// TestAnswerBeforeBody: a client that sends a long body gets the answer, and not an error
+// of its connection.
 func TestAnswerBeforeBody(t *testing.T) {
 	addr, _ := serve(t, &gate.Server{Limits: long(), Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)

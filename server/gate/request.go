@@ -28,10 +28,9 @@ type head struct {
 // 32 KiB.
 const most = 64 << 10
 
-// ends returns where the head of the request at the beginning of b ends, or 0 if
-// more of it is to come. from is where an earlier call has stopped to look. A line
-// that ends otherwise than it must may end the head, too: parse refuses it then,
-// at once.
+// ends returns where the head of the request at the beginning of b ends, or 0 if more of
+// it is to come. from is where an earlier call stopped looking. A line that ends in a
+// wrong way may also end the head: parse then refuses it at once.
 func ends(b []byte, from int) (end, next int) {
 	for {
 		n := bytes.IndexByte(b[from:], '\n')
@@ -45,8 +44,8 @@ func ends(b []byte, from int) (end, next int) {
 	}
 }
 
-// parse reads a head, and reports whether it is one that can be read in one way
-// only. Much of what HTTP allows to be accepted is refused: no proxy sends it.
+// parse reads a head, and reports whether it can be read in one way only. It refuses much
+// that HTTP allows a server to accept: no proxy sends that.
 func (h *head) parse(b []byte) bool {
 	*h = head{tokens: h.tokens[:0], basic: h.basic[:0], agents: h.agents[:0], forwards: h.forwards[:0], ids: h.ids[:0]}
 	line, b, ok := cutLine(b)
@@ -62,7 +61,7 @@ func (h *head) parse(b []byte) bool {
 		}
 		colon := bytes.IndexByte(line, ':')
 		if colon <= 0 || !all(line[:colon], &inToken) {
-			return false // also what begins with a blank, and went on a line before
+			return false // also a line that begins with a blank, and so continues the one before
 		}
 		value := trim(line[colon+1:])
 		if !all(value, &inValue) || !h.field(line[:colon], value) {
@@ -107,7 +106,7 @@ func (h *head) parseFirst(line []byte) bool {
 	return true
 }
 
-// known is a string of b, which is allocated only if it is none of those that
+// known returns b as a string. It allocates only if b is not one of the strings that
 // proxies send all the time.
 func known(b []byte) string {
 	switch string(b) {
@@ -207,8 +206,8 @@ func (h *head) sound() bool {
 	return true
 }
 
-// into tells a request what was read. The request and its header are used again
-// for the next one on the connection; the strings are not.
+// into copies what was read into a request. The next request on the connection uses r and
+// its header again, but not the strings.
 func (h *head) into(r *http.Request) {
 	r.Method, r.RequestURI, r.URL.Path, r.URL.RawQuery = h.method, h.target, h.path, h.query
 	r.ContentLength, r.Close = h.length, h.closing
@@ -228,7 +227,7 @@ func (h *head) into(r *http.Request) {
 	}
 }
 
-// is compares without regard to case of ASCII. want is in lower case.
+// is compares without regard to ASCII case. want is in lower case.
 func is(got []byte, want string) bool {
 	if len(got) != len(want) {
 		return false
@@ -255,7 +254,7 @@ func trim(b []byte) []byte {
 	return b
 }
 
-// set tells the bytes of a kind.
+// set is a set of bytes.
 type set [256]bool
 
 func all(b []byte, in *set) bool {

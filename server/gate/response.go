@@ -75,7 +75,7 @@ func oneLine(v string) string {
 	return strings.NewReplacer("\n", " ", "\r", " ").Replace(v)
 }
 
-// second is a second, and how the Date of an answer says it.
+// second is a second, and its text in the Date of an answer.
 type second struct {
 	unix int64
 	text string

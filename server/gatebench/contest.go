@@ -43,11 +43,10 @@ type pair struct {
 type contest struct {
 	kind
 	pairs     []pair
-	disturbed []pair // rounds of which the host took too much, and that were run again
+	disturbed []pair // rounds in which the host took too much, and that were run again
 }
 
-// contest runs the rounds, in which the gate and the empty handler take turns
-// at being first.
+// contest runs the rounds. The gate and the empty handler take turns at being first.
 func (b *bench) contest(ctx context.Context, g *gate, k kind, secrets []storage.Secret) (c contest, err error) {
 	c.kind = k
 	lines, err := k.lines(secrets)
@@ -89,7 +88,7 @@ func (b *bench) contest(ctx context.Context, g *gate, k kind, secrets []storage.
 	return c, c.check()
 }
 
-// round is a run of each.
+// round runs each of them once.
 func (b *bench) round(ctx context.Context, tokens string, gate, empty *process, emptyFirst bool) (p pair, err error) {
 	turns := []turn{{gate, &p.gate}, {empty, &p.empty}}
 	if emptyFirst {
@@ -125,7 +124,7 @@ func (b *bench) wrk(ctx context.Context, p *process, tokens string) (r result, e
 		return r, err
 	}
 	out, err := b.pinned(ctx, b.client, "wrk", "-t1", "-c"+strconv.Itoa(b.connections), "-d"+strconv.Itoa(int(b.duration.Seconds()))+"s",
-		"--timeout", "1m", // a late answer is one: the p99 tells of it
+		"--timeout", "1m", // a late answer still counts: the p99 shows it
 		"-s", lua, p.asks+verifyPath, "--", tokens, strconv.Itoa(rand.IntN(1<<30))).CombinedOutput()
 	if err != nil {
 		return r, fmt.Errorf("wrk: %w\n%s", err, out)
@@ -212,9 +211,9 @@ func (b *bench) summary(all []contest) {
 	w.Flush()
 }
 
-// compare looks for lost uses, by what the store says when the server is gone.
-// wrk hangs up at the end of a run: then each connection may have an answer
-// under way that it does not count.
+// compare looks for lost uses: it compares with the store's counts after the server has
+// ended. wrk hangs up at the end of a run, so each connection may have an answer under
+// way that wrk does not count.
 func (b *bench) compare(uses, answered int64, all []contest) error {
 	sent, hangups := int64(1), int64(0) // one: the first right answer
 	for _, c := range all {

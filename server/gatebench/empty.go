@@ -15,8 +15,8 @@ import (
 // handler.
 const emptyMode = "empty"
 
-// answer is what the gate was seen to send, and what the empty handler sends
-// whatever it is asked.
+// answer is what the gate was seen to send, and what the empty handler sends for every
+// request.
 type answer struct {
 	Status int
 	Header http.Header

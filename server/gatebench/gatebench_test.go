@@ -23,8 +23,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestGatebench is a short run on a small store. How fast the gate was is not
-// looked at: a test's machine is busy.
+// TestGatebench is a short run on a small store. It does not check how fast the gate was,
+// because a test's machine is busy.
 func TestGatebench(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
@@ -56,7 +56,7 @@ func testGatebench(t *testing.T, own bool) {
 			t.Fatalf("%v: %v\n%s", line, err, out)
 		}
 	}
-	// Where nothing got on, what a handler costs may round to nothing.
+	// If nothing was measured, a handler's cost may round to nothing.
 	const ratios = `( +(\d+\.\d+|\+Inf|NaN)){3}$`
 	err := b.run(t.Context())
 	t.Logf("%s", out.Bytes())
@@ -76,7 +76,7 @@ func testGatebench(t *testing.T, own bool) {
 	}
 }
 
-// TestKinds: each of the changes is one, and leaves the form as it is.
+// TestKinds: each kind changes a token, and keeps its form.
 func TestKinds(t *testing.T) {
 	token := storage.Secret(hex.EncodeToString(bytes.Repeat([]byte{0xa5}, 128)))
 	for _, k := range kinds {
@@ -129,7 +129,7 @@ func TestRatios(t *testing.T) {
 	}
 }
 
-// TestCompare: a lost use is an error, and so is one too many.
+// TestCompare: a lost use is an error, and so is an extra one.
 func TestCompare(t *testing.T) {
 	b := &bench{connections: 4, out: new(bytes.Buffer)}
 	all := []contest{

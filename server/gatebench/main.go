@@ -104,8 +104,8 @@ func (b *bench) run(ctx context.Context) (err error) {
 	return b.measure(ctx, drawn)
 }
 
-// measure starts the gate, lets it run against the empty handler for each kind
-// of token, stops it, and looks whether it counted right.
+// measure starts the gate, lets it run against the empty handler for each kind of token,
+// stops it, and checks that it counted right.
 func (b *bench) measure(ctx context.Context, drawn sample) error {
 	gate, err := b.startGate(ctx, drawn.secrets[0])
 	if err != nil {

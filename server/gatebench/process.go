@@ -29,7 +29,7 @@ type process struct {
 	cmd  *exec.Cmd
 	url  string
 	asks string        // where it is asked: the same URL, or that of the gate's own address
-	term func() error  // asks it to end, once: a second signal would be its death
+	term func() error  // asks it to end, once: a second signal would kill it
 	said chan struct{} // closed at the end of its standard error
 	last string        // line of it
 }
@@ -88,7 +88,7 @@ func (p *process) kill() {
 	p.cmd.Wait()
 }
 
-// processor is the time that the process has had of a processor.
+// processor returns the processor time that the process has used.
 func (p *process) processor() (time.Duration, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
 	if err != nil {
@@ -103,7 +103,7 @@ func (p *process) processor() (time.Duration, error) {
 	return time.Duration(user+system) * (time.Second / 100), errors.Join(err1, err2) // USER_HZ is 100
 }
 
-// memory is what no file backs of it, in bytes.
+// memory returns how many bytes of the process's memory no file backs.
 func (p *process) memory() (int64, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
@@ -157,7 +157,7 @@ func (b *bench) startGate(ctx context.Context, live storage.Secret) (*gate, erro
 	return g, nil
 }
 
-// startEmpty starts what sends that answer to everybody.
+// startEmpty starts the server that sends that answer to everybody.
 func (b *bench) startEmpty(ctx context.Context, a answer) (*process, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -172,7 +172,7 @@ func (b *bench) startEmpty(ctx context.Context, a answer) (*process, error) {
 	return start(cmd)
 }
 
-// await asks until it is so.
+// await asks until ok returns true.
 func await(ctx context.Context, ok func() (bool, error)) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

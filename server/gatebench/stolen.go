@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// stolen is for how long others had the two cores since the machine started,
-// while somebody here was ready to run: the steal time of a virtual machine
-// (Linux, proc_stat(5)), in hundredths of a second.
+// stolen returns how long others had the two cores since the machine started, while a
+// process here was ready to run: the steal time of a virtual machine (Linux,
+// proc_stat(5)), in hundredths of a second.
 func (b *bench) stolen() (time.Duration, error) {
 	stat, err := os.ReadFile("/proc/stat")
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"gatehouse/storage"
 )
 
-// sample are random live tokens, of how many they are, and how often they had
-// been used before.
+// sample contains random live tokens, the number of tokens that they come from, and how
+// often they had been used before.
 type sample struct {
 	ids     []storage.ID
 	secrets []storage.Secret
@@ -37,9 +37,8 @@ func (b *bench) open(do func(*storage.Store) error) error {
 // firstKey is the number that a new store's ids begin with.
 const firstKey = "01"
 
-// draw takes all tokens whose ids begin in one way, and then in another, until
-// there are enough: ids are random, and to read all of ten million takes many
-// minutes.
+// draw takes all tokens with ids that begin in one way, and then in another, until there
+// are enough: ids are random, and to read all of ten million takes many minutes.
 func (b *bench) draw(ctx context.Context) (s sample, err error) {
 	err = b.open(func(store *storage.Store) error {
 		s.of = store.TokenCount()
@@ -64,8 +63,8 @@ func (b *bench) draw(ctx context.Context) (s sample, err error) {
 	return s, err
 }
 
-// take draws the tokens with a prefix, but those with limits, for they must be
-// looked up.
+// take draws the tokens with a prefix, except those with limits, because the gate must
+// look those up.
 func (b *bench) take(ctx context.Context, store *storage.Store, s *sample, prefix string) error {
 	for t, err := range store.Tokens(storage.TokenFilter{Prefix: prefix}) {
 		if err := cmp.Or(err, ctx.Err()); err != nil {

@@ -60,8 +60,8 @@ func (a Attempt) ToDirectory(username string) Attempt {
 	return a
 }
 
-// OfPerson returns the attempt as one of a person whom the directory found, by whichever
-// name. Its address is not counted: the attempt that it is made from counts that.
+// OfPerson returns the attempt as one of a person whom the directory found, under any
+// name. It does not count the address: the original attempt counts that.
 func (a Attempt) OfPerson(subject string) Attempt {
 	a.account, a.networks = personBucket(subject), nil
 	return a
@@ -83,9 +83,9 @@ func accountBucket(username string) string {
 	return "account " + record.Fold(strings.TrimSpace(username))
 }
 
-// nameBucket is the name of the count of failures under a name that was typed for the
-// directory, in all spellings that directories take for one: they ignore case, width
-// and repeated blanks (RFC 4518).
+// nameBucket returns the name of the count of failures under a name that was typed for
+// the directory. It is the same for all spellings that directories treat as one name:
+// they ignore case, width and repeated blanks (RFC 4518).
 func nameBucket(username string) string {
 	return "ldap " + accountBucket(strings.Join(strings.Fields(username), " "))
 }
@@ -101,7 +101,7 @@ func homeBucket(account string, network netip.Prefix) string {
 // networkBucket is the name of the count of failures from a network.
 func networkBucket(n ipaddr.Network) string {
 	if n.Share == 1 {
-		return "address " + ipaddr.Text(n.Addr()) // unknown ones are counted together
+		return "address " + ipaddr.Text(n.Addr()) // unknown addresses are counted together
 	}
 	return "network " + n.String()
 }

@@ -25,8 +25,8 @@ func openThrottle(t *testing.T) *Throttle {
 	return NewThrottle(store, func() config.Logins { return config.Logins{AccountFailures: 5, AddressFailures: 60_000} }, time.Now)
 }
 
-// TestEnterAtOnce: side by side, no more attempts get in than one after another, and none
-// of them is still counted as under way when all are over.
+// TestEnterAtOnce: side by side, no more attempts get in than one after another. When all
+// are over, none of them still counts as under way.
 func TestEnterAtOnce(t *testing.T) {
 	throttle := openThrottle(t)
 	var all sync.WaitGroup
@@ -60,7 +60,7 @@ func TestEnterAtOnce(t *testing.T) {
 	}
 }
 
-// TestBuckets: a user's failures are found by every name that was tried for the same
+// TestBuckets: a user's failures are found under every name that was tried for the same
 // person of the directory.
 func TestBuckets(t *testing.T) {
 	throttle := openThrottle(t)

@@ -20,7 +20,7 @@ import (
 const (
 	homeKept   = 30 * 24 * time.Hour // after the last login from there
 	homeUpdate = 24 * time.Hour      // how old a login may be before a later one is written
-	mostHomes  = 32                  // of an account; beyond that the one unused for longest goes
+	mostHomes  = 32                  // of an account; beyond that, the one unused for longest is dropped
 )
 
 // homes are the networks that an account has logged in from, and when it last did, in
@@ -33,7 +33,7 @@ func networkOf(from netip.Addr) netip.Prefix {
 	if from.Is6() {
 		bits = 48
 	}
-	p, _ := from.Prefix(bits) // of an unknown address, no network
+	p, _ := from.Prefix(bits) // an unknown address has no network
 	return p
 }
 

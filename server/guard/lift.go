@@ -9,9 +9,9 @@ import (
 )
 
 // A person of the directory may have several names to log in with, and failures are
-// counted by name as well. Which names those are only the directory knows; the
-// throttle remembers those that were tried, so that an administrator who lifts a
-// person's delay lifts it for all of them.
+// counted by name as well. Only the directory knows all of a person's names. The throttle
+// remembers the names that were tried, so that an administrator who lifts a person's
+// delay lifts it for all of them.
 
 const (
 	mostNames = 16            // of a person

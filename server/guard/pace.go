@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// pace knows how long the latest checks of a password took. An answer that looks at no
-// password takes as long as one of them, so that nobody can tell which it was.
+// pace knows how long the latest checks of a password took. An answer without a check
+// takes as long as one of them, so that nobody can tell the two apart.
 type pace struct {
 	mu     sync.Mutex
 	latest [32]time.Duration
@@ -25,8 +25,8 @@ func (p *pace) note(took time.Duration) {
 	p.noted++
 }
 
-// any returns the time that one of the latest checks took. A mean would tell: nothing
-// else always takes the same time.
+// any returns the time that one of the latest checks took. A mean would give the answer
+// away: real checks do not always take the same time.
 func (p *pace) any() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -36,7 +36,7 @@ func (p *pace) any() time.Duration {
 	return min(p.latest[rand.IntN(min(p.noted, len(p.latest)))], longestPace)
 }
 
-// wait returns when a check that began then would be done.
+// wait returns when a check that began at begun would be done.
 func (p *pace) wait(ctx context.Context, begun time.Time) {
 	timer := time.NewTimer(p.any() - time.Since(begun))
 	defer timer.Stop()

@@ -15,5 +15,5 @@ func TestPace(t *testing.T) {
 		t.Errorf("it took %v, want 20ms", took)
 	}
 	p.note(time.Hour)
-	p.wait(t.Context(), begun.Add(-longestPace)) // else the test would end in a minute
+	p.wait(t.Context(), begun.Add(-longestPace)) // returns at once, because longestPace bounds the wait
 }

@@ -31,7 +31,7 @@ func TestPrepareIsOpaqueString(t *testing.T) {
 	}
 }
 
-// FuzzPrepare: preparing what is prepared changes nothing.
+// FuzzPrepare: to prepare a prepared password changes nothing.
 func FuzzPrepare(f *testing.F) {
 	for _, p := range []string{"", "A\u030a", "\ufeff", "\ufeff\ufeffx", "\xff", "\x00", "a\u3000\u0301", "👩\u200d👧", "\u00a0\u0338"} {
 		f.Add(p)
@@ -44,7 +44,7 @@ func FuzzPrepare(f *testing.F) {
 	})
 }
 
-// TestPasswordForms: however a password is typed, it is the one that was set.
+// TestPasswordForms: a password matches in every form in which it can be typed.
 func TestPasswordForms(t *testing.T) {
 	h := NewHasher(cheap, 4, 1024)
 	raw := func(p string) storage.PasswordHash { // as it was hashed before there were forms
@@ -94,8 +94,8 @@ func TestPasswordForms(t *testing.T) {
 	}
 }
 
-// TestPasswordWork: how much is hashed depends on what was typed, and not on whether
-// there is such a user or which form is right.
+// TestPasswordWork: how much is hashed depends on what was typed, and not on whether the
+// user exists or which form is right.
 func TestPasswordWork(t *testing.T) {
 	p := cheap
 	p.Memory = 4 << 10 // KiB
@@ -127,8 +127,7 @@ func TestPasswordWork(t *testing.T) {
 	}
 }
 
-// TestDummyHash: what unknown users' passwords are compared with has the form
-// and the cost of a real hash.
+// TestDummyHash: the hash for unknown users has the form and the cost of a real one.
 func TestDummyHash(t *testing.T) {
 	for _, p := range []argon2id.Params{HashParams, cheap} {
 		got, _, _, err := argon2id.DecodeHash(NewHasher(p, 4, 1024).dummy)

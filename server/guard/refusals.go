@@ -11,9 +11,9 @@ import (
 	"gatehouse/storage"
 )
 
-// Refusals writes refused logins to the audit log, and keeps a flood of them from
-// filling it: of an account and an address, the first one is written at once, and
-// the others within a minute as one event with their number.
+// Refusals writes refused logins to the audit log, and keeps a flood of them from filling
+// it. For each account and address it writes the first refusal at once, and the others
+// within a minute as one event with their number.
 //
 // The audit log names only users: a name that is no user's may be a password.
 //

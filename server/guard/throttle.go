@@ -150,8 +150,8 @@ func (t *Throttle) Enter(ctx context.Context, a Attempt) (leave func(Outcome, er
 	}
 }
 
-// tryEnter returns the bucket that it has entered, or what is closed when to try
-// again.
+// tryEnter returns the bucket that it has entered, or a channel that is closed when the
+// caller may try again.
 func (t *Throttle) tryEnter(a Attempt) (bucket string, wait chan struct{}, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -207,8 +207,8 @@ func (t *Throttle) succeeded(a Attempt) {
 	t.settle(a)
 }
 
-// failed counts a failure. One that only a home let in is counted only there, and
-// answered with the refusal that anybody else gets.
+// failed counts a failure. A failure of an attempt that only a home let in counts only
+// there, and is answered with the refusal that anybody else gets.
 func (t *Throttle) failed(a Attempt, bucket string, err error) error {
 	now := t.now()
 	home, _ := t.atHome(a)

@@ -51,7 +51,7 @@ func (t *Turns) Take(ctx context.Context, user storage.UserID) error {
 	case <-ctx.Done():
 	}
 	if !t.leave(user, ready) {
-		t.Give(0) // it came just now
+		t.Give(0) // the turn came just now
 	}
 	return ctx.Err()
 }

@@ -54,7 +54,7 @@ func TestTurnsAreFair(t *testing.T) {
 	}
 }
 
-// TestTurnsAreBounded has many users take turns, of whom some give up. No more turns
+// TestTurnsAreBounded has many users take turns, and some of them give up. No more turns
 // are taken at once than there are, and none is lost.
 func TestTurnsAreBounded(t *testing.T) {
 	const most = 3

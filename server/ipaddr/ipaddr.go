@@ -27,7 +27,7 @@ type socket struct{}
 
 // WithRemote reads the address of a connection's other end once, for all its requests. It
 // is an http.Server's ConnContext. The other end of a unix socket has no address: it is a
-// proxy, for the mode of the socket says who may connect.
+// proxy, because the mode of the socket says who may connect.
 func WithRemote(ctx context.Context, c net.Conn) context.Context {
 	if c.RemoteAddr().Network() == "unix" {
 		return context.WithValue(ctx, remoteKey{}, socket{})

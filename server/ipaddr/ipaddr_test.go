@@ -66,7 +66,7 @@ func TestClientAddress(t *testing.T) {
 	}
 }
 
-// TestParsePrefix: what is taken can match, and means what it says.
+// TestParsePrefix: an accepted prefix can match, and means what it says.
 func TestParsePrefix(t *testing.T) {
 	for text, want := range map[string]string{
 		"10.0.0.0/8":           "10.0.0.0/8",
@@ -111,8 +111,8 @@ func TestParsePrefix(t *testing.T) {
 	}
 }
 
-// FuzzClientAddress: whatever a client writes, it does not choose its address,
-// which a trusted proxy appended on the right.
+// FuzzClientAddress: a client can't choose its address by what it writes, because a
+// trusted proxy appends the address on the right.
 func FuzzClientAddress(f *testing.F) {
 	for _, seed := range []string{"", "6.6.6.6", "6.6.6.6,", ",,,", "[::1]:80, unknown", "10.0.0.1, 10.0.0.2", "\x00", "fe80::1%eth0", strings.Repeat("1,", 100)} {
 		f.Add(seed, true)

@@ -5,9 +5,9 @@ import (
 	"net/netip"
 )
 
-// ParsePrefix reads a CIDR prefix or a single address. IPv4 may be written as
-// IPv4-mapped IPv6 and is returned as IPv4, as which clients are seen: the length must
-// then be one of IPv6, too, and ::ffff:10.0.0.0/8 is an error.
+// ParsePrefix reads a CIDR prefix or a single address. IPv4 may be written as IPv4-mapped
+// IPv6 and is returned as IPv4, since clients are seen as IPv4. The length must then be
+// one of IPv6, too, and ::ffff:10.0.0.0/8 is an error.
 func ParsePrefix(text string) (netip.Prefix, error) {
 	if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
 		a = a.Unmap()
@@ -26,17 +26,17 @@ func ParsePrefix(text string) (netip.Prefix, error) {
 	return p.Masked(), nil
 }
 
-// Network is a network that the clients in it are counted in together.
+// Network is a network in which clients are counted together.
 type Network struct {
 	netip.Prefix
-	Share int // its allowance: so many times that of a single client
+	Share int // its allowance, as a multiple of that of a single client
 }
 
-// Networks returns the networks that an address is counted in, the smallest
-// first. An IPv4 address stands for one client. Of IPv6, one client has a /64 at
-// least, a household often a /56, and an organisation a /48 (RFC 6177), so that
-// counting any one of these alone lets the others through or punishes neighbours:
-// each larger network has four times the allowance of the one before.
+// Networks returns the networks that an address is counted in, the smallest first. An
+// IPv4 address stands for one client. With IPv6, one client has at least a /64, a
+// household often a /56, and an organisation a /48 (RFC 6177). To count only one of these
+// would let the others through or punish neighbours, so each larger network has four
+// times the allowance of the one before.
 func Networks(a netip.Addr) []Network {
 	a = a.Unmap().WithZone("")
 	if !a.Is6() {

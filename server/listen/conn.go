@@ -40,9 +40,9 @@ func (o *Connections) conn(c halfCloser) *conn {
 	}
 }
 
-// conn saves a connection work that net/http does for each request and that hardly ever
-// makes a difference: it moves deadlines, and looks for the next request before the
-// client can have sent it.
+// conn saves a connection two kinds of work that net/http does for each request and that
+// hardly ever make a difference: net/http moves deadlines, and looks for the next request
+// before the client can have sent it.
 type conn struct {
 	halfCloser
 	read, write deadline
@@ -104,13 +104,13 @@ func (c *conn) SetDeadline(t time.Time) error {
 	return c.write.set(t)
 }
 
-// deadline is moved only when that makes a difference. net/http moves those of
-// a connection nine times for each request, and each time a timer of the runtime is
-// moved: together that costs more than to verify a token.
+// deadline is moved only when that makes a difference. net/http moves the deadlines of a
+// connection nine times for each request, and each time it moves a timer of the runtime.
+// Together that costs more than to verify a token.
 //
 // A deadline comes into force when something is read or written, since most are moved
-// again before that. And one that is in force stays if it is less than a slack
-// earlier than the one that is wanted.
+// again before that. A deadline in force stays if it is less than slack earlier than the
+// one that is wanted.
 type deadline struct {
 	began time.Time // when the connection began
 	move  func(time.Time) error

@@ -55,8 +55,8 @@ func TestHolds(t *testing.T) {
 	}
 }
 
-// A deadline ends a Read, whether it was set before or meanwhile, and one that
-// is moved on in time does not.
+// A deadline ends a Read, whether it was set before or during the Read. A deadline that
+// is moved in time does not.
 func TestConnReadDeadline(t *testing.T) {
 	ours, client := connected(t)
 	b := make([]byte, 1)
@@ -106,8 +106,8 @@ func inUse(d *deadline) bool {
 	return d.users > 0
 }
 
-// A deadline ends a Write to somebody who does not read, whether it was set
-// before or meanwhile.
+// A deadline ends a Write to somebody who does not read, whether it was set before or
+// during the Write.
 func TestConnWriteDeadline(t *testing.T) {
 	ours, client := connected(t)
 	read := make(chan error, 1)
@@ -145,7 +145,7 @@ func TestConnWriteDeadline(t *testing.T) {
 	late("meanwhile")
 }
 
-// Others get their turn after every other answer, and without one nobody does.
+// Others get their turn after every second answer, and without an answer nobody does.
 func TestAnswers(t *testing.T) {
 	var a answers
 	var got []bool

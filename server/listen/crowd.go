@@ -46,7 +46,7 @@ type crowd struct {
 	network  netip.Prefix // invalid for all
 	n, most  int
 	line     place // heads the ring of those that wait for a request, in order
-	proxies  place // likewise; they are closed last
+	proxies  place // heads the ring of trusted proxies' connections that wait; they are closed last
 	fullness *fullness
 	full     bool
 }
@@ -72,9 +72,10 @@ const (
 
 var errTooMany = errors.New("limits reached")
 
-// NewConnections reads the limit of open files, which package os has raised as far as it
-// goes (programs that are started from here get the earlier one). The limits are asked
-// for with each connection, and so is whether an address is that of a trusted proxy.
+// NewConnections reads the limit of open files, which package os has raised as far as
+// possible (programs started from here get the earlier limit). For each new connection it
+// calls limits, and it calls proxy to learn whether the address is that of a trusted
+// proxy.
 func NewConnections(log *slog.Logger, limits func() config.Limits, proxy func(netip.Addr) bool) (*Connections, error) {
 	var files unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {

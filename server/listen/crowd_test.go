@@ -10,7 +10,7 @@ import (
 	"gatehouse/server/config"
 )
 
-// anyConnections takes in connections without a limit that a test could reach.
+// anyConnections accepts connections without a limit that a test could reach.
 func anyConnections(t *testing.T) *Connections {
 	t.Helper()
 	return connectionsOf(t, config.Limits{ConnectionsPerAddress: 1000})
@@ -41,9 +41,9 @@ type closer struct {
 
 func (c *closer) Close() error { c.closed = true; return nil }
 
-// TestCrowd has connections come, be answered and wait, and looks which are closed. Of
-// a step, the first letter is what happens: + comes, ! is being answered, . waits
-// again, - is closed by its client; then follow its name and, for +, its address.
+// TestCrowd has connections come, be answered and wait, and checks which are closed. The
+// first letter of a step is what happens: + comes, ! is being answered, . waits again, -
+// is closed by its client. Then follow its name and, for +, its address.
 func TestCrowd(t *testing.T) {
 	const proxy = "10.0.0.1"
 	for _, c := range []struct {

@@ -10,8 +10,8 @@ import (
 	"gatehouse/server/config"
 )
 
-// GateListener takes the address at which reverse proxies ask: a TCP port, or a unix
-// socket, whose connections all count as a trusted proxy's.
+// GateListener takes the address at which reverse proxies ask: a TCP port or a unix
+// socket. All connections of a unix socket count as a trusted proxy's.
 func (o *Connections) GateListener(c config.Gate) (net.Listener, error) {
 	path, unix := c.Socket()
 	if !unix {
@@ -28,9 +28,10 @@ func (o *Connections) GateListener(c config.Gate) (net.Listener, error) {
 	return &socketListener{UnixListener: l, open: o, path: path}, nil
 }
 
-// listenSocket makes a unix socket, which the group may connect to; -1: nobody but the
-// account and root. It is made in a directory of its own and then moved, so that at no
-// moment anybody else can connect. A socket on which nobody listens is replaced.
+// listenSocket makes a unix socket to which the group may connect; with gid -1, only the
+// account and root may. It makes the socket in a directory of its own and then moves it,
+// so that nobody else can connect at any moment. It replaces a socket on which nobody
+// listens.
 func listenSocket(path string, gid int) (l *net.UnixListener, err error) {
 	if info, err := os.Lstat(path); err == nil {
 		if info.Mode().Type() != os.ModeSocket {

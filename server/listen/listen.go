@@ -61,8 +61,8 @@ func (o *Connections) TCP(address string) (net.Listener, error) {
 	return &listener{tcp.(*net.TCPListener), o}, nil
 }
 
-// TLS returns a listener that speaks TLS on the connections of another, as long as there
-// is a certificate, and passes them on as they are if there is none.
+// TLS returns a listener that speaks TLS on the connections of another as long as there
+// is a certificate. Without a certificate it passes them on as they are.
 func (c *Certificate) TLS(l net.Listener) net.Listener {
 	return &tlsListener{l, c, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.get, NextProtos: onlyHTTP1}}
 }
@@ -106,8 +106,8 @@ func HTTP(handler http.Handler, log *slog.Logger) *http.Server {
 	}
 }
 
-// HTTP returns an http.Server for the ports that TCP took: the connections know
-// which of them wait for a request.
+// HTTP returns an http.Server for the ports that TCP took. It tells the connections when
+// they wait for a request.
 func (o *Connections) HTTP(handler http.Handler) *http.Server {
 	h := HTTP(handler, o.log)
 	h.ConnContext, h.ConnState = ipaddr.WithRemote, o.changed

@@ -13,8 +13,7 @@ import (
 	"gatehouse/server/listen"
 )
 
-// TestBrokenOff: a client that does not end its request keeps no stop from being a clean
-// one.
+// TestBrokenOff: if a client does not end its request, the stop is still clean.
 func TestBrokenOff(t *testing.T) {
 	var logged bytes.Buffer
 	log := slog.New(slog.NewTextHandler(&logged, nil))

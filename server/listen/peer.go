@@ -87,8 +87,8 @@ const unset = ^uint32(0)
 
 // LoggedIn returns the account that a person logged in as before a process of the account
 // uid was started: the login uid, which sudo and su leave as it is (pam_loginuid(8)). For
-// a process that no login began, such as a service, it returns uid. So it does if the
-// process has ended and its number belongs to another account's by now.
+// a process that no login began, such as a service, it returns uid. It also returns uid
+// if the process has ended and its number belongs to another account's process by now.
 func LoggedIn(pid int, uid uint32) uint32 {
 	dir := "/proc/" + strconv.Itoa(pid)
 	info, err := os.Stat(dir)

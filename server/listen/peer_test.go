@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestPeer: the process at the other end is told by the kernel, with all its groups.
+// TestPeer: the kernel names the process at the other end, with all its groups.
 func TestPeer(t *testing.T) {
 	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
 	if err != nil {
@@ -43,8 +43,8 @@ func TestPeer(t *testing.T) {
 	}
 }
 
-// TestLoggedIn: a process that no longer exists, or that is another account's, tells
-// nothing of who logged in.
+// TestLoggedIn: a process that no longer exists, or that belongs to another account, says
+// nothing about who logged in.
 func TestLoggedIn(t *testing.T) {
 	self, uid := os.Getpid(), uint32(os.Getuid())
 	for _, c := range []struct {

@@ -72,7 +72,8 @@ func grant(path string, gids []uint32, perm uint16) error {
 	return unix.Setxattr(path, aclName, b, 0)
 }
 
-// readACL returns the list of a file, or what the file's mode says if it has none.
+// readACL returns the list of a file, or what the file's mode says if the file has no
+// list.
 func readACL(path string) ([]aclEntry, error) {
 	b := make([]byte, 64<<10)
 	n, err := unix.Getxattr(path, aclName, b)

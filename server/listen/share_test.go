@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestGrant: what one group gets takes nothing from another, and can be changed.
+// TestGrant: access for one group takes nothing from another, and can be changed.
 func TestGrant(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "f")
 	if err := os.WriteFile(name, nil, 0o640); err != nil {

@@ -27,8 +27,8 @@ func (ls *Logins) changePassword(w http.ResponseWriter, r *route.Request) error 
 }
 
 // ChangePassword replaces the caller's password, and ends the caller's other sessions.
-// The current password is checked as at a login: somebody who has found a browser that is
-// logged in can't guess it faster here than there.
+// The current password is checked as at a login: somebody who finds a logged-in browser
+// can't guess it faster here than there.
 func (ls *Logins) ChangePassword(r *route.Request, current, password string) error {
 	if !ls.Config().Logins.Local {
 		return reply.Refuse(http.StatusForbidden, "Nobody logs in with a password that is kept here")
@@ -44,7 +44,7 @@ func (ls *Logins) ChangePassword(r *route.Request, current, password string) err
 	if err != nil {
 		return err
 	}
-	if checked.ID != u.ID { // it was renamed meanwhile, and somebody else has the name
+	if checked.ID != u.ID { // the user was renamed since, and somebody else has the name
 		return reply.ErrCredentials
 	}
 	hash, err := ls.Hasher.Hash(r.Context(), password)
@@ -84,10 +84,10 @@ func (ls *Logins) EndOthers(r *route.Request) error {
 	})
 }
 
-// endingOthers makes a change that also ends the caller's other sessions. It is never
-// refused for what was changed before: somebody else may have used up the hour with one
-// of those sessions. Where there is none, it counts as one of the changes that a user may
-// make in an hour: each time is an event in the audit log.
+// endingOthers makes a change that also ends the caller's other sessions. Earlier changes
+// never lead to a refusal: somebody else may have used up the hour with one of those
+// sessions. If there is no other session, the change counts as one of those that a user
+// may make in an hour, because each is an event in the audit log.
 func (ls *Logins) endingOthers(r *route.Request, change func() error) error {
 	list, own, err := ls.Store.Sessions(r.User.ID, r.SessionCookie)
 	if err != nil {

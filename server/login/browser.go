@@ -27,8 +27,8 @@ func (ls *Logins) finishProvider(w http.ResponseWriter, r *route.Request) error 
 	return ls.orLoginPage(w, r, ls.fromProvider(w, r))
 }
 
-// orLoginPage shows err on the login page to a person, to try again there. To a
-// program it is returned, and answered like any other.
+// orLoginPage shows err on the login page to a person, to try again there. To a program
+// it returns err, which is answered like any other error.
 func (ls *Logins) orLoginPage(w http.ResponseWriter, r *route.Request, err error) error {
 	if err == nil || !route.WantsPage(r.Request) {
 		return err
@@ -89,7 +89,7 @@ func (ls *Logins) fromProvider(w http.ResponseWriter, r *route.Request) error {
 	if err := ls.beginSession(w, r, u, p.Name()); err != nil {
 		return err
 	}
-	if inAPI(next) { // which refuses who comes from another site, as a redirect from there does
+	if inAPI(next) { // which refuses a request from another site, such as a redirect from there
 		return ls.Pages.Write(w, http.StatusOK, web.Onward{To: next})
 	}
 	redirect(w, next)
@@ -103,7 +103,7 @@ func (ls *Logins) comeBack(r *route.Request, p *oauth.Provider) (u storage.User,
 		return u, "", reply.Refuse(http.StatusBadRequest, "The provider's answer is malformed: begin the login again")
 	}
 	var cookie string
-	if cookies := r.CookiesNamed(ls.browserCookieName()); len(cookies) == 1 { // of two, one was planted
+	if cookies := r.CookiesNamed(ls.browserCookieName()); len(cookies) == 1 { // if there are two, one was planted
 		cookie = cookies[0].Value
 	}
 	l, err := ls.pending.finish(cookie, p.Name(), query.Get("state"))

@@ -32,10 +32,10 @@ func LocalPath(next string) string {
 
 var errNext = reply.Refuse(http.StatusBadRequest, "next is a path on this server, such as /?x=1")
 
-// nextPath reads from a query where to go after a login by a provider. It never leads
-// to the login itself. To the API, where a GET may change something, it leads only if
-// the person began at our login page: by a link on another site a login may take
-// nobody's click at all, and it then leads home.
+// nextPath reads from a query where to go after a login by a provider. It never leads to
+// the login itself. It leads to the API, where a GET may change something, only if the
+// person began at our login page. A link on another site can log somebody in without a
+// click; such a login leads home.
 func nextPath(r *http.Request) (string, error) {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil || len(query["next"]) > 1 {

@@ -88,12 +88,13 @@ func (ls *Logins) logIn(r *route.Request, fields map[string]string, method strin
 
 var errNoDirectory = reply.Refuse(http.StatusNotFound, "The login method %q is not configured", route.LDAP)
 
-// errNotLocal refuses passwords kept here where the configuration does.
+// errNotLocal refuses passwords kept here if the configuration does.
 var errNotLocal = reply.Refuse(http.StatusNotFound, "The login method %q is not configured", route.Userpass)
 
-// loginEnded counts a login by name and password, or by a provider, and logs it if it
-// was refused. The name is what was typed; empty: nothing was. What is no e-mail address
-// can be a name in a directory only: elsewhere it may well be a password, and is left out.
+// loginEnded counts a login by name and password, or by a provider, and logs it if it was
+// refused. The name is what was typed; it may be empty. Only a directory has names that
+// are not e-mail addresses. Elsewhere such a name may well be a password, and is left
+// out.
 func (ls *Logins) loginEnded(method, name string, from netip.Addr, err error) {
 	ls.Counted(method, err)
 	ls.Asked(method, err)
@@ -148,7 +149,7 @@ func (ls *Logins) handLogin(w http.ResponseWriter, r *route.Request, u storage.U
 	return nil
 }
 
-// noteLogin has the access log name the user who logged in.
+// noteLogin makes the access log name the user who logged in.
 func noteLogin(r *route.Request, u storage.User) {
 	if record := access.Of(r.Request); record != nil {
 		record.UID = u.UID
@@ -168,7 +169,7 @@ func (ls *Logins) login(w http.ResponseWriter, r *route.Request) error {
 // session. It returns the fields of the body, nil if that could not be read.
 func (ls *Logins) ByCookie(w http.ResponseWriter, r *route.Request) (fields map[string]string, err error) {
 	if ls.Origins.Check(r.Request) != nil {
-		return nil, reply.ErrOrigin // or another site logs its visitors in as somebody else
+		return nil, reply.ErrOrigin // otherwise another site could log its visitors in as somebody else
 	}
 	if fields, err = body.Fields(r.Request); err != nil {
 		return nil, err
@@ -200,7 +201,7 @@ func (ls *Logins) beginSession(w http.ResponseWriter, r *route.Request, u storag
 	}
 	c := ls.cookie(cookie.Reveal(), int(storage.SessionLife.Seconds()))
 	if route.ByProvider(method) {
-		c.SameSite = http.SameSiteLaxMode // or the page that the provider's redirect leads to would not get it
+		c.SameSite = http.SameSiteLaxMode // otherwise the page that the provider's redirect leads to would not get it
 	}
 	http.SetCookie(w, c)
 	return nil
@@ -215,8 +216,8 @@ func (ls *Logins) logout(w http.ResponseWriter, r *route.Request) error {
 	return nil
 }
 
-// EndSession ends the session of the request's cookie, and has the browser
-// forget it.
+// EndSession ends the session of the request's cookie, and makes the browser forget the
+// cookie.
 func (ls *Logins) EndSession(w http.ResponseWriter, r *route.Request) error {
 	if err := ls.Store.EndSession(r.SessionCookie); err != nil {
 		return err

@@ -15,13 +15,13 @@ import (
 	"gatehouse/server/reply"
 )
 
-// pending are the logins by browser that have begun and not yet come back. Each may
-// come back once, to the browser and by the provider that it began with.
+// pending are the logins by browser that have begun and not yet come back. Each may come
+// back once, in the browser and from the provider that it began with.
 //
-// All that is known of a login is sealed into a cookie of the browser that began it.
-// Here is only a bit for each: whether it has come back. So there is no table that
-// somebody could fill to keep others out, however many networks they have: a million
-// logins that begin and never come back take some kilobytes.
+// All that is known about a login is sealed into a cookie of the browser that began it.
+// The server keeps only one bit for each login: whether it has come back. So there is no
+// table that somebody could fill to keep others out, not even from many networks: a
+// million logins that begin and never come back take some kilobytes.
 //
 // The key is this process's own: a restart ends all logins that are under way.
 type pending struct {
@@ -95,8 +95,8 @@ var (
 	errOtherPending = reply.Refuse(http.StatusBadRequest, "This login was begun in another window, or for another provider: begin it again")
 )
 
-// finish returns the login of a browser's cookie, if that is the one that a provider
-// sends back with a state. It does so once.
+// finish returns the login in a browser's cookie, if a provider sends back the state of
+// that login. It does so only once.
 func (p *pending) finish(cookie, provider, state string) (l pendingLogin, err error) {
 	sealed, err := base64.RawURLEncoding.DecodeString(cookie)
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"gatehouse/storage/storagetest"
 )
 
-// TestPendingMemory: logins that do not come back take a place in a block and nothing
-// else, and blocks whose logins are over are forgotten.
+// TestPendingMemory: logins that do not come back take only a place in a block, and
+// blocks are forgotten when their logins are over.
 func TestPendingMemory(t *testing.T) {
 	clock := storagetest.NewClock(time.Unix(1_000_000, 0))
 	p, err := newPending(clock.Now)
@@ -48,8 +48,8 @@ func TestPendingMemory(t *testing.T) {
 	}
 }
 
-// TestPendingOnce has many logins come back several times, in blocks that are begun and
-// forgotten meanwhile: each counts once, and only in its time.
+// TestPendingOnce has many logins come back several times, while blocks are begun and
+// forgotten. Each counts once, and only in its time.
 func TestPendingOnce(t *testing.T) {
 	clock := storagetest.NewClock(time.Unix(1_000_000, 0))
 	p, err := newPending(clock.Now)

@@ -44,9 +44,9 @@ func (ls *Logins) provider(r *route.Request) (*oauth.Provider, error) {
 	return p, nil
 }
 
-// readPosted reads {"email":"…","info":{"accessToken":"…"}}. It takes the single
-// quotes of the documented example, too, and that pasted into curl: JSON sent as a
-// form, since curl was not told otherwise. Other fields are ignored.
+// readPosted reads {"email":"…","info":{"accessToken":"…"}}. It also takes the single
+// quotes of the documented example, and that example pasted into curl, which sends JSON
+// as a form unless it is told otherwise. Other fields are ignored.
 func readPosted(r *http.Request) (mail, token string, err error) {
 	b, err := body.Read(r)
 	if err != nil {
@@ -64,7 +64,7 @@ func readPosted(r *http.Request) (mail, token string, err error) {
 	if err := body.CheckJSON(b); err != nil {
 		return "", "", err
 	}
-	var body, info map[string]json.RawMessage // whose names are compared with case
+	var body, info map[string]json.RawMessage // maps, so that the case of names counts
 	if json.Unmarshal(b, &body) != nil || json.Unmarshal(body["info"], &info) != nil {
 		return "", "", reply.Refuse(http.StatusBadRequest, `The body is not like {"email":"…","info":{"accessToken":"…"}}`)
 	}
@@ -104,7 +104,7 @@ func (ls *Logins) checkPosted(r *route.Request, p *oauth.Provider, mail, token s
 		err = fmt.Errorf("%w: %s: other logins of the account wait for it", oauth.ErrUnavailable, p.Name())
 	}
 	if errors.Is(err, reply.ErrInvalid) {
-		named, _ := ls.Store.User(mail) // what names nobody is not written down
+		named, _ := ls.Store.User(mail) // if it names nobody, it is not written down
 		ls.Refusals.Note(named.UID, a.From)
 	}
 	return u, err
@@ -147,9 +147,9 @@ func unverified(c oauth.Claims) string {
 	return "the provider has not verified the address"
 }
 
-// refusedBy logs why a provider refuses a login, of whom, as far as that is known,
-// and from where. It returns what the client is told of it. The typed address is
-// empty for a login by browser.
+// refusedBy logs why a provider refuses a login, who tried to log in, as far as that is
+// known, and from where. It returns what the client is told. The typed address is empty
+// for a login by browser.
 func (ls *Logins) refusedBy(p *oauth.Provider, a guard.Attempt, typed string, err error) error {
 	refusal, ok := errors.AsType[*oauth.Refusal](err)
 	if !ok {

@@ -30,9 +30,8 @@ func TestDoubleQuotes(t *testing.T) {
 	}
 }
 
-// FuzzDoubleQuotes: JSON stays what it is, to the byte, whatever quotes its
-// strings have in them; and what a single-quoted text says does not change when
-// it is made JSON by way of its own strings.
+// FuzzDoubleQuotes: JSON stays the same, to the byte, with any quotes in its strings. The
+// meaning of a single-quoted text does not change when it becomes JSON.
 func FuzzDoubleQuotes(f *testing.F) {
 	for _, seed := range []string{`{'email':'a@b', 'info': { 'accessToken': 'x' }}`, `{"a":"it's"}`, `{'a':'it\'s "x"'}`, `\`, `'`, `"\"`} {
 		f.Add([]byte(seed), "it's \"x\" \\ \n")
@@ -45,7 +44,7 @@ func FuzzDoubleQuotes(f *testing.F) {
 		if again := doubleQuotes(got); json.Valid(got) && string(again) != string(got) {
 			t.Errorf("%q: got %q, and of that %q", b, got, again)
 		}
-		// The same text by single quotes as by double ones.
+		// The same text in single quotes and in double quotes.
 		quoted, err := json.Marshal(text)
 		if err != nil {
 			t.Fatal(err)

@@ -37,7 +37,7 @@ func build(m *testing.M) (status int, err error) {
 }
 
 // commands maps each command, such as "gatehouse token list", to the flags it takes. They
-// come from the pages for man, which the program makes of its commands.
+// come from the man pages, which the program makes from its commands.
 var commands = sync.OnceValues(func() (map[string][]string, error) {
 	dir, err := os.MkdirTemp("", "man")
 	if err != nil {

@@ -19,9 +19,9 @@ import (
 )
 
 // Blocks of these kinds are not run: they need a machine of their own (apt, systemctl,
-// another server's directory), or are settings of another program. Where the other
-// program can be had, a test beside the code runs it with the block as it is.
-// What they name of Gatehouse is checked by TestNames.
+// another server's directory), or are settings of another program. If the other program
+// can be installed, a test beside the code runs it with the block as it is. TestNames
+// checks the names of commands and flags in them.
 var notRun = []string{"sh", "ini", "nginx", "caddyfile", "haproxy", "lua", "yaml", "text", "json"}
 
 // TestConsole runs each console block, and compares what the commands print with what the
@@ -117,7 +117,7 @@ func newSession(t *testing.T) *session {
 	in.Close()
 	marks.Close()
 	s.in, s.marks = write, bufio.NewReader(read)
-	s.tell("trap 'kill $(jobs -p); wait' EXIT") // the server must have left the directory before that is removed
+	s.tell("trap 'kill $(jobs -p); wait' EXIT") // the server must have left the directory before the test removes it
 	t.Cleanup(func() {
 		write.Close()
 		s.shell.Wait()
@@ -212,7 +212,7 @@ func (s *session) do(b block, command string, shown []string) {
 	}
 }
 
-// tell has the shell run a line, and waits for its end.
+// tell makes the shell run a line, and waits for its end.
 func (s *session) tell(line string) {
 	s.Helper()
 	if _, err := fmt.Fprintf(s.in, "%s\necho >&3\n", line); err != nil {
@@ -223,7 +223,7 @@ func (s *session) tell(line string) {
 	}
 }
 
-// What differs from run to run. The manual shows it as it was once.
+// What differs from run to run. The manual shows it as it was in one run.
 var varies = []struct {
 	what *regexp.Regexp
 	as   string
@@ -245,7 +245,7 @@ func mask(s string) string {
 	return strings.TrimSpace(s)
 }
 
-// pattern returns what the printed text must match: … stands for any text in a line, and
+// pattern returns what the printed text must match. … stands for any text in a line, and
 // alone in a line for any lines.
 func pattern(shown []string) *regexp.Regexp {
 	var b strings.Builder

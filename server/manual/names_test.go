@@ -23,8 +23,8 @@ import (
 	"gatehouse/server/manual"
 )
 
-// code returns what a file shows as code: the lines of its blocks with commands, and what
-// stands between backquotes.
+// code returns what a file shows as code: the lines of its blocks with commands, and the
+// text between backquotes.
 func code(file, text string) (list []string) {
 	for _, b := range blocks(file, text) {
 		if b.info == "console" || b.info == "sh" {
@@ -131,8 +131,8 @@ func TestCommandsNamed(t *testing.T) {
 	}
 }
 
-// TestSettingsNamed: every setting stands in a block of settings. That those there exist
-// is TestConfiguration's.
+// TestSettingsNamed: every setting is in a block of settings. TestConfiguration checks
+// that the settings there exist.
 func TestSettingsNamed(t *testing.T) {
 	shown := map[string]bool{}
 	var note func(prefix string, table map[string]any)
@@ -247,7 +247,7 @@ func same(t *testing.T, what string, named, exist []string) {
 	}
 }
 
-// literals returns the strings of Go files whose text matches.
+// literals returns the strings of Go files that match the pattern.
 func literals(t *testing.T, root, pattern string) (list []string) {
 	t.Helper()
 	match := regexp.MustCompile(pattern)
@@ -275,7 +275,7 @@ func literals(t *testing.T, root, pattern string) (list []string) {
 	return list
 }
 
-// TestEventsNamed: the reference has each action of the audit log.
+// TestEventsNamed: the reference lists each action of the audit log.
 func TestEventsNamed(t *testing.T) {
 	var actions []string
 	err := filepath.WalkDir("../../storage", func(path string, d fs.DirEntry, err error) error {
@@ -306,8 +306,8 @@ func TestEventsNamed(t *testing.T) {
 	same(t, "action", first(t, "reference", "Events"), actions)
 }
 
-// TestScopesNamed: the reference has each scope that Gatehouse itself asks for. The error
-// about an unknown scope lists them.
+// TestScopesNamed: the reference lists each scope that Gatehouse itself asks for. The
+// error about an unknown scope lists them.
 func TestScopesNamed(t *testing.T) {
 	_, err := config.Tokens{KnownScopes: []string{"another"}}.CheckScopes([]string{"zzzzzz"})
 	if err == nil {
@@ -318,7 +318,7 @@ func TestScopesNamed(t *testing.T) {
 	same(t, "scope", first(t, "reference", "Scopes"), scopes)
 }
 
-// TestMetricsNamed: the reference has each metric of ours, and a server shows those.
+// TestMetricsNamed: the reference lists each metric of ours, and a server shows them.
 func TestMetricsNamed(t *testing.T) {
 	named := first(t, "reference", "Metrics")
 	same(t, "metric", named, literals(t, "..", `^gatehouse_[a-z_]+$`))
@@ -353,7 +353,7 @@ func TestMetricsNamed(t *testing.T) {
 	}
 }
 
-// TestRoutesNamed: the chapter about the API has each URL that programs call.
+// TestRoutesNamed: the chapter about the API lists each URL that programs call.
 func TestRoutesNamed(t *testing.T) {
 	b, err := os.ReadFile("../openapi.json")
 	if err != nil {
@@ -368,8 +368,8 @@ func TestRoutesNamed(t *testing.T) {
 	}
 }
 
-// TestErrorsNamed: the chapter about troubles has each message that the API answers with
-// and that has a row in its table of errors.
+// TestErrorsNamed: the chapter about troubles has each message of the API, with a row in
+// its table of errors.
 func TestErrorsNamed(t *testing.T) {
 	chapter, _ := manual.Chapter("troubleshooting")
 	own := map[string]string{} // the texts of errors, by name

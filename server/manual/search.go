@@ -25,7 +25,8 @@ type Part struct {
 const maxWords = 8
 
 // Search returns the sections in which words begin with each word of the query, in any
-// case and order. Sections with the words in their title, or in the chapter's, come first, then those that repeat them.
+// case and order. Sections with the words in their title, or in the chapter's, come
+// first, then those that contain the words more often.
 func Search(query string) (list []Result) {
 	words := strings.Fields(strings.ToLower(query))
 	words = words[:min(len(words), maxWords)]
@@ -94,7 +95,7 @@ func count(text, w string) (n int) {
 func excerpt(text string, words []string) (parts []Part) {
 	const before, length = 60, 240
 	lower := strings.ToLower(text)
-	if len(lower) != len(text) { // a letter whose small form has another length: offsets would be wrong
+	if len(lower) != len(text) { // a letter has a small form of another length: offsets would be wrong
 		lower = text
 	}
 	first := len(text)

@@ -7,9 +7,10 @@ import (
 	"strings"
 )
 
-// answer is what a provider has answered. Whose fault a status is decides what the
-// client is told: a token that is not taken is the client's (401, and counted as a
-// failure); all else is the provider's or ours (503), and for an operator to look at.
+// answer is what a provider has answered. Its status says who is at fault, and so what
+// the client is told. A token that the provider does not accept is the client's fault
+// (401, and counted as a failure). All else is the provider's fault or ours (503), and an
+// operator must look at it.
 type answer struct {
 	*http.Response
 	complaint complaint // of any status but 200
@@ -51,8 +52,8 @@ func (a *answer) limited() bool {
 	return false
 }
 
-// unreadable reports whether the provider can make nothing of the request. The token
-// is the one part of it that is not always the same, so that is the token's fault.
+// unreadable reports whether the provider can make nothing of the request. The token is
+// the only part of it that is not always the same, so the token is at fault.
 func (a *answer) unreadable() bool {
 	switch a.StatusCode {
 	case http.StatusBadRequest, http.StatusUnprocessableEntity,
@@ -70,7 +71,7 @@ func (a *answer) unexpected() error {
 	return fmt.Errorf("%s answers %s with status %d", a.Request.URL.Host, a.Request.URL.Path, a.StatusCode)
 }
 
-// ourFault is for when the client's own credentials are refused.
+// ourFault returns the error for a refusal of the client's own credentials.
 func (a *answer) ourFault() error {
 	return fmt.Errorf("%s does not take client_id and client_secret_file (status %d)", a.Request.URL.Host, a.StatusCode)
 }

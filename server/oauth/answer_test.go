@@ -11,9 +11,9 @@ import (
 	"gatehouse/server/oauth/oauthtest"
 )
 
-// answers are what a provider may say instead of what is documented, and whose fault
-// each is, unless faults says otherwise: the client's, which is a refusal, or the
-// provider's and ours, which is no verdict.
+// answers are what a provider may say instead of what is documented. Each says who is at
+// fault, unless faults says otherwise: the client, which is a refusal, or the provider
+// and ours, which is no verdict.
 var answers = []struct {
 	name   string
 	refuse bool
@@ -56,9 +56,8 @@ func says(status int, body string) http.HandlerFunc {
 	}
 }
 
-// faults are where an endpoint means something else by an answer. With the client's
-// own credentials, 401 and 403 are about these, unless the answer says that it is the
-// token.
+// faults lists the endpoints that mean something else by an answer. With the client's own
+// credentials, 401 and 403 are about these, unless the answer says that it is the token.
 var faults = map[string]map[string]bool{
 	"POST /api/v3/applications/" + oauthtest.Client + "/token": {"401": false, "401 invalid_token": false, "403": false, "404": true},
 	"GET /api/v3/user/emails":                                  {"404": true},
@@ -69,8 +68,8 @@ var faults = map[string]map[string]bool{
 	},
 }
 
-// TestWhoseFault: each answer of each endpoint of each type is the client's fault, or
-// it is not; and only what is not makes the provider look unwell.
+// TestWhoseFault: each answer of each endpoint of each type is the client's fault, or it
+// is not. Only an answer that is not makes the provider look unwell.
 func TestWhoseFault(t *testing.T) {
 	seen := map[string]bool{}
 	everyKind(t, func(t *testing.T, s *oauthtest.Server, scopes []string) {
@@ -121,7 +120,7 @@ func TestWhoseFault(t *testing.T) {
 	}
 }
 
-// TestIntrospectionErrors: an OAuth error says whose fault it is, for every status.
+// TestIntrospectionErrors: for every status, an OAuth error says who is at fault.
 func TestIntrospectionErrors(t *testing.T) {
 	for _, kind := range []string{OIDC, Gitea} {
 		t.Run(kind, func(t *testing.T) {
@@ -163,7 +162,7 @@ func TestIntrospectionErrors(t *testing.T) {
 	}
 }
 
-// TestForbidden: the cause of a 403 is told, in words of ours.
+// TestForbidden: the cause of a 403 is reported, in our own words.
 func TestForbidden(t *testing.T) {
 	for message, want := range map[string]string{
 		"This account is not activated.": "the account is not activated",

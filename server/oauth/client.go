@@ -38,8 +38,8 @@ type client struct {
 	status Status
 }
 
-// Status is how a provider has answered of late. It is what logins met:
-// nothing is sent to find out. Before the first login it is all zero.
+// Status says how a provider has answered recently. It comes from logins: to read it
+// sends nothing. Before the first login it is all zero.
 type Status struct {
 	Reachable   bool          // the last login was decided
 	Latency     time.Duration // of the last answer
@@ -48,7 +48,7 @@ type Status struct {
 	LastError   string // of the last failure, kept after a recovery
 }
 
-// Status reports how the provider has answered of late.
+// Status reports how the provider has answered recently.
 func (p *Provider) Status() Status {
 	p.client.mu.Lock()
 	defer p.client.mu.Unlock()
@@ -181,7 +181,7 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// scrub makes a safe line for the log of a text that may repeat what the provider was
+// scrub makes a safe line for the log from a text that may repeat what the provider was
 // sent.
 func scrub(text string, secrets []string) string {
 	for _, s := range secrets {
@@ -308,8 +308,8 @@ func (n *number) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// truth reads a boolean that some providers send as a string. What is neither
-// true nor "true" is false.
+// truth reads a boolean that some providers send as a string. Anything but true and
+// "true" is false.
 type truth bool
 
 func (t *truth) UnmarshalJSON(b []byte) error {

@@ -9,7 +9,7 @@ import (
 	"unicode/utf16"
 )
 
-// TestAnswerText: JSON with a byte-order mark is what it is without one.
+// TestAnswerText: JSON with a byte-order mark means the same as without.
 func TestAnswerText(t *testing.T) {
 	const text = `{"sub":"ädä"}`
 	wide := []byte{0xff, 0xfe}

@@ -57,7 +57,7 @@ type Config struct {
 	Now     func() time.Time // default time.Now; the clock that ID tokens are judged by
 }
 
-// reserved are names that a way in by password has, or a source of users.
+// reserved are the names of the logins by password and of the sources of users.
 var reserved = []string{"userpass", "ldap", "local"}
 
 var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,31}$`)
@@ -80,8 +80,7 @@ func (c Config) WithDefaults() Config {
 	return c
 }
 
-// Fault is what is wrong with a setting of a provider, whose name is in the
-// message.
+// Fault says what is wrong with a setting of a provider. The message names the setting.
 type Fault struct {
 	provider, setting string
 	err               error
@@ -93,8 +92,8 @@ func (f *Fault) Unwrap() error { return f.err }
 // Setting is the key of the setting in the configuration file.
 func (f *Fault) Setting() string { return strings.TrimSuffix("oauth."+f.provider+"."+f.setting, ".") }
 
-// Validate says in whole sentences what is wrong with c, all of it at once. It
-// opens no file and dials nobody.
+// Validate returns all that is wrong with c, in whole sentences. It opens no file and no
+// connection.
 func (c Config) Validate() error {
 	var errs []error
 	bad := func(setting, format string, args ...any) {

@@ -98,7 +98,7 @@ func TestSecretFile(t *testing.T) {
 	}
 }
 
-// TestUnsafe: each unsafe setting is told, and no safe one.
+// TestUnsafe: each unsafe setting is reported, and no safe one.
 func TestUnsafe(t *testing.T) {
 	for _, c := range []struct {
 		cfg  Config
@@ -116,7 +116,7 @@ func TestUnsafe(t *testing.T) {
 	}
 }
 
-// TestSecretHides: a secret shows in no way of printing.
+// TestSecretHides: no way of printing shows a secret.
 func TestSecretHides(t *testing.T) {
 	var b strings.Builder
 	s := Secret("hunter2")

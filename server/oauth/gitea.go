@@ -12,8 +12,8 @@ import (
 // gitea is a Gitea or a Forgejo.
 type gitea struct{ *client }
 
-// issued asks by introspection. Gitea before 1.27 tells every client of every
-// token, so that the audience has to be compared.
+// issued asks by introspection. Gitea before 1.27 tells every client about every token,
+// so the audience must be compared.
 //
 // Before it checks the client, Gitea logs in the owner of the token in the form. So it
 // answers a dead token with 401, as it does a wrong client secret, and the token of a
@@ -76,12 +76,13 @@ func (g gitea) endpoint(context.Context) (oauth2.Endpoint, error) {
 	}, nil
 }
 
-// scopes: without one that is not OpenID's, Gitea's tokens may do everything.
+// scopes asks for a scope that is not OpenID's: without one, Gitea's tokens may do
+// everything.
 func (g gitea) scopes() []string { return []string{"read:user"} }
 
-// giteaCode reports whether what the token endpoint says is about the code, or
-// the verifier that came with it. Gitea calls that unauthorized_client, which a
-// wrong secret is as well: the text alone tells.
+// giteaCode reports whether an error of the token endpoint is about the code, or the
+// verifier that came with it. Gitea says unauthorized_client then, as it does for a wrong
+// secret: only the text tells the two apart.
 func giteaCode(answer *oauth2.RetrieveError) bool {
 	switch answer.ErrorDescription {
 	case "client is not authorized", "failed PKCE code challenge":

@@ -7,9 +7,9 @@ import (
 	"gatehouse/server/oauth/oauthtest"
 )
 
-// TestGiteaVerdicts: Gitea's introspection signs in by the token that it is
-// asked about. What it answers then for a dead one, or for an owner who may not
-// in, must not be taken for trouble with the provider.
+// TestGiteaVerdicts: Gitea's introspection signs in with the token that it is asked
+// about. Its answers for a dead token, or for an owner who may not log in, must not be
+// taken for trouble with the provider.
 func TestGiteaVerdicts(t *testing.T) {
 	t.Run(Gitea, func(t *testing.T) {
 		s := oauthtest.New(t, Gitea)
@@ -34,8 +34,8 @@ func TestGiteaVerdicts(t *testing.T) {
 	})
 }
 
-// TestGiteaTrouble: that the API vouches for a token does not make up for an
-// introspection that fails, nor does an API that fails make it a verdict.
+// TestGiteaTrouble: if the introspection fails, there is no verdict, even if the API
+// vouches for the token or fails too.
 func TestGiteaTrouble(t *testing.T) {
 	t.Run(Gitea, func(t *testing.T) {
 		s := oauthtest.New(t, Gitea)
@@ -73,9 +73,9 @@ func TestGiteaTrouble(t *testing.T) {
 	})
 }
 
-// TestGiteaCode: a code that is not taken is the login's fault, and our own
-// where Gitea says the same of our secret. A wrong verifier leaves the code to
-// the login that it belongs to.
+// TestGiteaCode: a refused code is the login's fault. It is ours if Gitea says the same
+// about our secret. After a wrong verifier, the code still works for the login that it
+// belongs to.
 func TestGiteaCode(t *testing.T) {
 	t.Run(Gitea, func(t *testing.T) {
 		s := oauthtest.New(t, Gitea)

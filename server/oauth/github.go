@@ -30,8 +30,8 @@ func newGitHub(c *client) gitHub {
 
 const gitHubJSON = "application/vnd.github+json"
 
-// issued asks "check a token", which knows only tokens of the client that asks.
-// An answer for another's is 404.
+// issued asks "check a token", which knows only tokens of the client that asks. For
+// another client's token it answers 404.
 func (g gitHub) issued(ctx context.Context, token string) (string, error) {
 	var known struct {
 		App struct {

@@ -7,11 +7,11 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// gitLab is gitlab.com or a server of one's own.
+// gitLab is gitlab.com or a self-hosted server.
 type gitLab struct{ *client }
 
-// issued asks what the token itself is. GitLab tells anybody who has it, so
-// that the application's uid has to be compared.
+// issued asks what the token itself is. GitLab tells anybody who has the token, so the
+// application's uid must be compared.
 func (g gitLab) issued(ctx context.Context, token string) (string, error) {
 	var info struct {
 		Owner       number `json:"resource_owner_id"`

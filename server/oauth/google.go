@@ -9,8 +9,8 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// google is Google, whose API is on several hosts, or all of it on the one that
-// the configuration names.
+// google is Google. Its API is on several hosts, or all of it on the one that the
+// configuration names.
 type google struct {
 	*client
 	account, oauth, userinfo string

@@ -13,9 +13,9 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// Login is a login by browser that is under way. State goes to the provider by way of
-// the browser, and comes back; the other fields are for Finish, and nobody else may
-// read them.
+// Login is a login by browser that is under way. State goes to the provider through the
+// browser, and comes back. The other fields are for Finish, and nobody else may read
+// them.
 type Login struct {
 	State    string
 	Verifier string // of PKCE (RFC 7636)
@@ -54,8 +54,8 @@ func (p *Provider) oauth2(ctx context.Context, callback string) (*oauth2.Config,
 	}, nil
 }
 
-// What browsers bring back instead of a code. It is their word alone, so it says
-// nothing of how the provider is.
+// The errors that browsers bring back instead of a code. They are only the browser's
+// word, so they say nothing about the state of the provider.
 var (
 	// ErrDenied means that the person cancelled the login at the provider.
 	ErrDenied = errors.New("the login was given up at the provider")
@@ -168,7 +168,7 @@ func (p *Provider) owner(ctx context.Context, token *oauth2.Token, nonce string)
 }
 
 // badExchange turns an error of redeem into one of ours, without the answer's text. It
-// judges as answer does: what the browser brought is the code, and nothing else.
+// judges as answer does: the code is the only thing that the browser brought.
 func (p *Provider) badExchange(err error) error {
 	var bad *oauth2.RetrieveError
 	if !errors.As(err, &bad) || bad.Response == nil {

@@ -13,7 +13,7 @@ import (
 
 const callback = "https://tokens.example.com/login/corp/callback"
 
-// loginAt has a person log in by browser, and returns the two ends of it.
+// loginAt lets a person log in by browser, and returns the two ends of the login.
 func loginAt(t *testing.T, p *Provider, s *oauthtest.Server, person *oauthtest.Account) (Login, url.Values) {
 	t.Helper()
 	login, address, err := p.Begin(t.Context(), callback)
@@ -48,7 +48,7 @@ func TestLogin(t *testing.T) {
 	})
 }
 
-// TestLoginRefuses: what belongs to another login is worth nothing in this one.
+// TestLoginRefuses: parts of another login are worth nothing in this one.
 func TestLoginRefuses(t *testing.T) {
 	everyKind(t, func(t *testing.T, s *oauthtest.Server, scopes []string) {
 		p := open(t, s)
@@ -66,7 +66,7 @@ func TestLoginRefuses(t *testing.T) {
 	})
 }
 
-// TestLoginOurFault: wrong credentials, or a provider in trouble, is no verdict.
+// TestLoginOurFault: wrong credentials, or a provider in trouble, give no verdict.
 func TestLoginOurFault(t *testing.T) {
 	everyKind(t, func(t *testing.T, s *oauthtest.Server, scopes []string) {
 		p := open(t, s, func(c *Config) { c.ClientSecretFile = secretFile(t, "another-secret", 0o600) })
@@ -87,8 +87,8 @@ func TestLoginOurFault(t *testing.T) {
 	})
 }
 
-// TestIssuer: an answer that says that it is from another issuer is refused
-// before the code is spent (RFC 9207).
+// TestIssuer: an answer that names another issuer is refused before the code is spent
+// (RFC 9207).
 func TestIssuer(t *testing.T) {
 	for _, kind := range []string{OIDC, Google} {
 		t.Run(kind, func(t *testing.T) {
@@ -156,7 +156,7 @@ func TestIDToken(t *testing.T) {
 			wantRefused(t, err, c.want, query.Get("code"), login.Nonce)
 		}
 
-		// Where the ID token has no address, userinfo is asked, of the same person.
+		// If the ID token has no address, userinfo is asked, about the same person.
 		s.Claims = func(m map[string]any) { delete(m, "email"); delete(m, "email_verified") }
 		p := open(t, s)
 		login, query := loginAt(t, p, s, ada())
@@ -182,7 +182,7 @@ func TestIDToken(t *testing.T) {
 	})
 }
 
-// TestKeysGone: that an ID token can't be checked is no verdict.
+// TestKeysGone: an ID token that can't be checked gives no verdict.
 func TestKeysGone(t *testing.T) {
 	t.Run(OIDC, func(t *testing.T) {
 		s := oauthtest.New(t, OIDC)

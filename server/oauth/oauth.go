@@ -52,7 +52,7 @@ var (
 // the log: the person who tries to log in must be told the same for all of them.
 type Refusal struct {
 	Reason  string
-	Subject string // of the person, where the provider has told; else empty
+	Subject string // of the person, if the provider told; else empty
 }
 
 func (r *Refusal) Error() string { return "refused: " + r.Reason }
@@ -62,7 +62,7 @@ func refused(format string, args ...any) error { return &Refusal{Reason: fmt.Spr
 
 // Claims are what a provider says of a person.
 type Claims struct {
-	Subject string   // never another person's
+	Subject string   // never given to another person
 	Emails  []string // that the provider has checked; the preferred one first, may be none
 	Name    string   // as the person chose it: any text
 
@@ -129,8 +129,8 @@ func (p *Provider) SameSecret(other *Provider) bool { return p.secret == other.s
 // Title is what people call the provider.
 func (p *Provider) Title() string { return p.cfg.Title() }
 
-// Title is what people call the provider: GitHub, or the name that it has here,
-// where that is another.
+// Title is what people call the provider: GitHub, or its configured name if that is
+// another.
 func (c Config) Title() string {
 	if c.Name == c.Type && types[c.Type].title != "" {
 		return types[c.Type].title
@@ -180,7 +180,7 @@ func (p *Provider) verify(ctx context.Context, token string) (Claims, error) {
 	return claims, nil
 }
 
-// about adds to a refusal whom it is about.
+// about adds the subject to a refusal.
 func about(subject string, err error) error {
 	if r, ok := errors.AsType[*Refusal](err); ok {
 		r.Subject = subject

@@ -67,7 +67,7 @@ func (o *openID) metadata(ctx context.Context) (*metadata, error) {
 	if err := m.check(o.cfg); err != nil {
 		return nil, err
 	}
-	// The keys are fetched when they are needed, which is not within this request.
+	// The keys are fetched when they are needed, which is later than this request.
 	m.keys = oidc.NewRemoteKeySet(oidc.ClientContext(context.Background(), o.keyClient()), m.Keys)
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -183,10 +183,10 @@ func (a *audience) UnmarshalJSON(b []byte) error {
 	return json.Unmarshal(b, (*[]string)(a))
 }
 
-// subject refuses a token that is not live or was issued to another client.
-// The client says who asked for a token, the audience whom it is meant for: a
-// token that another client got may well be meant for us too, and still that
-// one has it. So the audience counts only where no client is named.
+// subject refuses a token that is not live or was issued to another client. The client
+// says who asked for a token, and the audience says for whom it is meant. A token that
+// another client got may well be meant for us too, but that client still has it. So the
+// audience counts only if no client is named.
 func (t introspection) subject(cfg Config) (string, error) {
 	if t.Active == nil || !*t.Active {
 		return "", refused("the provider does not know the token (any more), or tells us nothing of it")
@@ -269,7 +269,7 @@ func (o *openID) endpoint(ctx context.Context) (oauth2.Endpoint, error) {
 
 func (o *openID) scopes() []string { return strings.Fields(openIDScopes) }
 
-// asymmetric are the algorithms whose signatures we can check and not make.
+// asymmetric lists the algorithms of signatures that we can check but not make.
 var asymmetric = []string{
 	oidc.RS256, oidc.RS384, oidc.RS512, oidc.ES256, oidc.ES384, oidc.ES512, oidc.PS256, oidc.PS384, oidc.PS512, oidc.EdDSA,
 }

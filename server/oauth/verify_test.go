@@ -30,7 +30,7 @@ func everyKind(t *testing.T, test func(*testing.T, *oauthtest.Server, []string))
 	}
 }
 
-// open readies a provider whose server is the stand-in.
+// open opens a provider with the stand-in as its server.
 func open(t *testing.T, s *oauthtest.Server, change ...func(*Config)) *Provider {
 	t.Helper()
 	_, kind, _ := strings.Cut(t.Name(), "/")
@@ -49,8 +49,8 @@ func open(t *testing.T, s *oauthtest.Server, change ...func(*Config)) *Provider 
 	return p
 }
 
-// wantRefused checks that an error is a refusal, with that in its reason, and
-// that it has no secret in it.
+// wantRefused checks that an error is a refusal with this reason, and that it contains no
+// secret.
 func wantRefused(t *testing.T, err error, reason string, secrets ...string) {
 	t.Helper()
 	if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), reason) {
@@ -101,8 +101,8 @@ func TestVerify(t *testing.T) {
 	})
 }
 
-// TestVerifyForeign: a token that another service was given is worth nothing,
-// unless it is configured to be.
+// TestVerifyForeign: a token that was issued to another service is worth nothing, unless
+// the configuration accepts it.
 func TestVerifyForeign(t *testing.T) {
 	everyKind(t, func(t *testing.T, s *oauthtest.Server, scopes []string) {
 		token := s.Issue(oauthtest.Foreign, ada(), scopes...)
@@ -231,7 +231,8 @@ func TestGitHubAPI(t *testing.T) {
 	}
 }
 
-// TestVerifyTwoPeople: who a token was issued for, and who it speaks for, is one.
+// TestVerifyTwoPeople: the person a token was issued for, and the person it speaks for,
+// must be the same.
 func TestVerifyTwoPeople(t *testing.T) {
 	everyKind(t, func(t *testing.T, s *oauthtest.Server, scopes []string) {
 		p := open(t, s)
@@ -252,7 +253,7 @@ func TestVerifyTwoPeople(t *testing.T) {
 	})
 }
 
-// TestVerifyBlocked: who may not log in there, may not here.
+// TestVerifyBlocked: a person who may not log in there may not log in here.
 func TestVerifyBlocked(t *testing.T) {
 	for kind, reason := range map[string]string{GitHub: "the account is suspended", GitLab: "the account is blocked", Gitea: "the account may not log in"} {
 		t.Run(kind, func(t *testing.T) {
@@ -285,8 +286,8 @@ func TestVerifyHostile(t *testing.T) {
 	})
 }
 
-// TestUnavailable: a provider that is broken, or says nonsense, is no verdict,
-// and what it repeats of what it was sent goes nowhere.
+// TestUnavailable: a provider that is broken, or answers nonsense, gives no verdict, and
+// nothing passes on what it repeats.
 func TestUnavailable(t *testing.T) {
 	everyKind(t, func(t *testing.T, s *oauthtest.Server, scopes []string) {
 		elsewhere := oauthtest.New(t, s.Kind)
@@ -340,8 +341,8 @@ func TestUnavailable(t *testing.T) {
 	})
 }
 
-// TestOurFault: when the provider does not take our own credentials, nobody's
-// token is to blame.
+// TestOurFault: if the provider does not accept our own credentials, no token is to
+// blame.
 func TestOurFault(t *testing.T) {
 	for _, kind := range []string{GitHub, Gitea, OIDC} {
 		t.Run(kind, func(t *testing.T) {
@@ -376,8 +377,8 @@ func TestRateLimit(t *testing.T) {
 	}
 }
 
-// TestHang: a provider that hangs costs its own people their time, and no more
-// of them than there is room for; when it is back, so are they.
+// TestHang: a provider that hangs costs only its own people time, and only as many of
+// them as there is room for. When it is back, they can log in again.
 func TestHang(t *testing.T) {
 	t.Run(GitLab, func(t *testing.T) {
 		s := oauthtest.New(t, GitLab)
@@ -392,7 +393,7 @@ func TestHang(t *testing.T) {
 		})
 		p := open(t, s, func(c *Config) { c.Timeout = 2 * time.Second })
 		token := s.Issue(oauthtest.Client, ada(), kinds[GitLab]...)
-		together := make(chan struct{}) // who comes when others have given up finds room
+		together := make(chan struct{}) // a login that comes when others have given up finds room
 		var all sync.WaitGroup
 		for range 3 * maxAtOnce {
 			all.Go(func() {
@@ -414,7 +415,7 @@ func TestHang(t *testing.T) {
 	})
 }
 
-// TestClientLeaves: that says nothing of the provider.
+// TestClientLeaves: a client that leaves says nothing about the provider.
 func TestClientLeaves(t *testing.T) {
 	t.Run(GitHub, func(t *testing.T) {
 		s := oauthtest.New(t, GitHub)

@@ -35,7 +35,7 @@ func (p Parser) Events(f api.Filters) (q Events, err error) {
 	return q, err
 }
 
-// Is reports whether an event is selected. What has no address came from none.
+// Is reports whether an event is selected. An event without an address came from no network.
 func (q Events) Is(e record.Event) bool {
 	if q.by != "" && record.Fold(e.Actor) != q.by {
 		return false

@@ -11,8 +11,8 @@ import (
 	"gatehouse/storage/record"
 )
 
-// matcher looks at tokens one by one. It remembers the users that it meets, so one is
-// for one scan, and what a user is called and comes from is as of that.
+// matcher looks at tokens one by one. It remembers the users that it meets, so it is good
+// for one scan: the name and source of a user are as of that scan.
 type matcher struct {
 	q      Tokens
 	store  *storage.Store
@@ -50,7 +50,7 @@ func (m *matcher) takes(t storage.Token) (bool, error) {
 	return err == nil && m.owned(t, p), err
 }
 
-// still is takes for the writer, which must not wait for the store: the users are known
+// still is takes for the writer, which must not wait for the store: it knows the users
 // from the scan.
 func (m *matcher) still(t storage.Token) bool {
 	if !m.token(t) {
@@ -63,7 +63,7 @@ func (m *matcher) still(t storage.Token) bool {
 	return ok && m.owned(t, p)
 }
 
-// token looks at what is in the token itself.
+// token checks what the token itself contains.
 func (m *matcher) token(t storage.Token) bool {
 	q := &m.q
 	switch used := t.LastUsed > t.Created; {
@@ -93,7 +93,7 @@ func (m *matcher) token(t storage.Token) bool {
 	return len(q.name) == 0 || containsAll(q.name, record.Fold(t.Name))
 }
 
-// owned looks at what needs the token's owner.
+// owned checks what depends on the token's owner.
 func (m *matcher) owned(t storage.Token, p person) bool {
 	q := &m.q
 	return (q.user == "" || strings.HasPrefix(p.uid, record.Fold(q.user))) &&

@@ -21,7 +21,7 @@ type Tokens struct {
 	id             string
 	idle           int64 // ms: not used after it
 	neverUsed      bool
-	usedAfter      int64 // ms, as the next ones; 0: no matter
+	usedAfter      int64 // ms, as are the next ones; 0: any
 	usedBefore     int64
 	createdAfter   int64
 	createdBefore  int64
@@ -60,7 +60,7 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Filter + ": " + e.Why }
 
-// Unwrap makes it a *storage.InvalidError: what was asked for can't be had.
+// Unwrap makes it a *storage.InvalidError: the request asks for something invalid.
 func (e *Error) Unwrap() error { return &storage.InvalidError{Message: e.Error()} }
 
 // Parser parses filters.
@@ -90,7 +90,7 @@ func (p Parser) Tokens(f api.Filters, words string) (Tokens, error) {
 	return q, nil
 }
 
-// Users parses likewise.
+// Users parses filters and words into one query.
 func (p Parser) Users(f api.Filters, words string) (q Users, err error) {
 	all, err := with(f, words, api.UserFilters)
 	if err != nil {
@@ -100,7 +100,7 @@ func (p Parser) Users(f api.Filters, words string) (q Users, err error) {
 	return q, err
 }
 
-// token takes one filter. What it returns does not name the filter.
+// token adds one filter to a query. Its error does not name the filter.
 func (p Parser) token(q *Tokens, name, value string) (err error) {
 	switch name {
 	case "user":

@@ -45,7 +45,7 @@ func TestWords(t *testing.T) {
 	}
 }
 
-// TestWrong: what is wrong, and what is allowed, by both forms.
+// TestWrong: in both forms, the error says what is wrong and what is allowed.
 func TestWrong(t *testing.T) {
 	for filter, want := range map[string]string{
 		"colour:red":                       `colour: is not a filter here; filters are user, source, search,`,
@@ -86,8 +86,8 @@ func TestWrong(t *testing.T) {
 	}
 }
 
-// FuzzWords: no query line makes the parser fail in another way than by an *Error, and
-// one that it takes reads the same in the audit log each time.
+// FuzzWords: the parser fails on a query line only with an *Error, and a line that it
+// takes reads the same in the audit log each time.
 func FuzzWords(f *testing.F) {
 	for _, s := range []string{"", "user:ada idle:90d from:10.0.0.0/8 nightly", `name:"a b" "`, "::::", "\x00:\xff", `a"b:c"d`} {
 		f.Add(s)

@@ -26,7 +26,7 @@ type Page struct {
 	Reverse bool
 	After   storage.Place
 	Limit   int  // 0: all
-	Dead    bool // the revoked tokens too; a query for them has them anyway
+	Dead    bool // the revoked tokens too; a query for them returns them anyway
 }
 
 // dead reports whether the revoked tokens are to be looked at.
@@ -71,7 +71,7 @@ func (r Reader) plan(q Tokens, p Page) (plan, error) {
 	return plan{f, &matcher{q: rest, store: r.Store, people: map[storage.UserID]person{}}}, nil
 }
 
-// least is the smaller of two times, of which 0 is none.
+// least returns the smaller of two times; 0 stands for none.
 func least(a, b int64, known bool) int64 {
 	if !known || a != 0 && a < b {
 		return a
@@ -113,13 +113,13 @@ func (r Reader) Tokens(ctx context.Context, q Tokens, p Page) iter.Seq2[storage.
 
 const (
 	firstStretch = 256  // tokens that a scan reads first
-	mostStretch  = 8192 // and later: its transaction and its order are as long as it takes to read them
+	mostStretch  = 8192 // and the most it reads later: the transaction of a stretch lasts until it is read
 	scanPause    = 32   // tokens after which a scan lets others have the processor
 )
 
-// scan yields the tokens that the matcher takes, at most limit of them. It reads a
-// stretch after the other: so a scan of millions takes little memory, and its rows are
-// as fresh as the stretch.
+// scan yields the tokens that the matcher takes, at most limit of them. It reads one
+// stretch after another, so a scan of millions takes little memory, and a row is as fresh
+// as its stretch.
 func (how plan) scan(ctx context.Context, store *storage.Store, limit int) iter.Seq2[storage.Token, error] {
 	return func(yield func(storage.Token, error) bool) {
 		f, n := how.filter, 0
@@ -166,8 +166,8 @@ func place(t storage.Token, o storage.Order) storage.Place {
 	return storage.Place{At: t.LastUsed, ID: t.ID}
 }
 
-// bounds are the times in an order between which all that the query takes lie. What was
-// created at a time was not used before it.
+// bounds returns the times in an order between which all tokens of the query lie. A token
+// was not used before it was created.
 func (q *Tokens) bounds(o storage.Order) (from, to int64) {
 	from, to = math.MinInt64, math.MaxInt64
 	if q.createdAfter != 0 {
@@ -219,7 +219,7 @@ func (m *matcher) past(t storage.Token, f storage.TokenFilter) bool {
 	return at > to
 }
 
-// Set tells sets of tokens apart: it is how many, and a sum over their ids.
+// Set tells sets of tokens apart. It contains their number and a sum over their ids.
 type Set struct {
 	Rows int
 	sum  uint64
@@ -284,7 +284,8 @@ func (r Reader) Match(ctx context.Context, q Tokens) (Match, error) {
 	return m, nil
 }
 
-// Owner is the one user whose tokens the match is of; 0: it is not of one.
+// Owner returns the one user whom all tokens of the match belong to, or 0 if they may
+// belong to several.
 func (m Match) Owner() storage.UserID { return m.filter.Owner }
 
 // Revoke revokes those of the ids that the query still takes at their turn, and returns

@@ -90,7 +90,7 @@ func (c *town) token() {
 	}
 }
 
-// filter makes up a filter, and says in other words than the package what it takes.
+// filter makes up a filter, and says in other terms than the package what it takes.
 func (c *town) filter(all []storage.Token) (name, value string, takes func(storage.Token) bool) {
 	ms := func(t time.Time) int64 { return t.UnixMilli() }
 	t := pick(c, all...)
@@ -396,7 +396,7 @@ func TestGivenUp(t *testing.T) {
 	}
 }
 
-// TestRevokeAgain: what no longer matches when it is its turn is left alone.
+// TestRevokeAgain: a token that no longer matches at its turn is left alone.
 func TestRevokeAgain(t *testing.T) {
 	c := newTown(t, 9, 0)
 	var made []storage.Token

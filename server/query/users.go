@@ -11,8 +11,8 @@ import (
 	"gatehouse/storage/record"
 )
 
-// Users lists the users of a query. What the filter says of a prefix and a limit is
-// replaced: the query and limit say it. It stops at the first error, and when ctx ends.
+// Users lists the users of a query. The query and limit replace the prefix and the limit
+// of the filter. It stops at the first error, and when ctx ends.
 func (r Reader) Users(ctx context.Context, q Users, f storage.UserFilter, limit int) iter.Seq2[storage.UserInfo, error] {
 	f.Prefix, f.Limit = q.prefix, limit
 	if q.nothing() {

@@ -37,7 +37,8 @@ func noFilter(name string, forms []api.FilterForm) error {
 	return &Error{name, "is not a filter here; filters are " + strings.Join(names, ", ")}
 }
 
-// check looks at what any value must be: the nth of a filter, from 0.
+// check tests what applies to every value. n is the number of the value among those of
+// the filter, from 0.
 func check(form api.FilterForm, n int, value string) error {
 	switch {
 	case n >= maxValues:
@@ -62,7 +63,8 @@ func shown(form api.FilterForm, value string) string {
 	return value
 }
 
-// ago reads a span, and returns the moment so long ago; never 0, which is none.
+// ago reads a span, and returns the moment that long ago. It never returns 0, which means
+// none.
 func (p Parser) ago(value string) (int64, error) {
 	d, err := p.Span(value)
 	if err != nil {
@@ -131,7 +133,7 @@ func oneOf(value string, allowed ...string) (string, error) {
 
 // word is a part of the terminal's query line, between spaces.
 type word struct {
-	name  string // before the first colon that no quotes surround; empty: there is none
+	name  string // before the first colon outside quotes; empty: there is none
 	value string
 	plain bool // without a colon or quotes
 }

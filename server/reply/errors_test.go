@@ -16,8 +16,8 @@ import (
 	"gatehouse/storage"
 )
 
-// TestErrorTable: every error that storage tells its callers about has a
-// status here, except those of opening the store.
+// TestErrorTable: every error that storage returns to its callers has a status here,
+// except those of opening the store.
 func TestErrorTable(t *testing.T) {
 	atOpen := map[string]bool{"ErrKeyMissing": true, "ErrKeyExposed": true, "ErrWrongKey": true}
 	source, err := os.ReadFile("errors.go")

@@ -21,7 +21,7 @@ import (
 func Unstored(next http.Handler) http.Handler {
 	value := []string{"no-store"}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header()["Cache-Control"] = value[:1:1] // shared, for the gate allocates nothing here
+		w.Header()["Cache-Control"] = value[:1:1] // shared, because the gate allocates nothing here
 		next.ServeHTTP(w, r)
 	})
 }

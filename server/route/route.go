@@ -49,7 +49,7 @@ const (
 	ByPeer                     // nothing: on the socket, the process at the other end counts
 )
 
-// The scopes of routes, beside those that a token can name.
+// The scopes of routes, besides those that a token can name.
 const (
 	NoScope  = ""  // only a token without scopes
 	AnyScope = "*" // every token
@@ -63,7 +63,7 @@ const (
 	AsPage                      // a page; without credentials, the login
 	ByAccept                    // a page for browsers, JSON for programs
 	AsJSONOrIn                  // JSON; but a person who is not logged in is taken to the login and back
-	AsGateAnswer                // 401 or 403, whatever is wrong
+	AsGateAnswer                // 401 or 403, for any error
 )
 
 // Class is what a route is for. The metrics of how long requests take have one series

@@ -9,8 +9,8 @@ import (
 	"gatehouse/server/route"
 )
 
-// TestHandler: each request gets its route, or the status and the Allow that say why
-// there is none.
+// TestHandler: each request gets its route, or the status and the Allow header that say
+// why there is none.
 func TestHandler(t *testing.T) {
 	routes := []route.Route{
 		{Pattern: "GET /{$}"}, {Pattern: "GET /a/{id}"}, {Pattern: "POST /a/{id}"}, {Pattern: "GET /once/{id}/back", GetOnly: true}, {Pattern: "/any"},

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// TokenOf returns the token that a request brings. Of two it takes none: sent
-// is true and text is empty, which is no token.
+// TokenOf returns the token that a request brings. If there are two, it returns neither:
+// sent is true, and text is empty, which is not a token.
 func TokenOf(r *http.Request, basic bool) (text string, sent bool) {
 	switch all := TokensOf(r, basic); len(all) {
 	case 0:
@@ -36,8 +36,8 @@ func TokensOf(r *http.Request, basic bool) []string {
 	return all
 }
 
-// isScheme compares without regard to case, but of ASCII: EqualFold alone takes
-// the long s for an s.
+// isScheme compares without regard to ASCII case. EqualFold alone takes the long s for an
+// s.
 func isScheme(got, want string) bool {
 	return len(got) == len(want) && strings.EqualFold(got, want)
 }

@@ -102,8 +102,8 @@ func (st *Site) Lifetimes() (list []web.Lifetime) {
 	return list
 }
 
-// address is the URL of this server for lines to paste into a shell. It has the Host
-// that the browser named, unless a shell could make something of that.
+// address is the URL of this server for lines to paste into a shell. It contains the Host
+// that the browser named, unless that has characters with a meaning for a shell.
 func (st *Site) address(r *http.Request) string {
 	if st.Config().PublicURL != "" {
 		return strings.TrimSuffix(st.Config().PublicURL, "/")

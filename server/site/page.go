@@ -17,7 +17,7 @@ import (
 	"gatehouse/storage"
 )
 
-// home serves GET /: one's tokens, or the login.
+// home serves GET /: the user's tokens, or the login.
 func (st *Site) home(w http.ResponseWriter, r *route.Request) error {
 	var err error
 	if r.Caller, err = st.Authenticate(r, route.ByCookie); err == nil {
@@ -56,8 +56,8 @@ func (st *Site) toHome(w http.ResponseWriter, _ *route.Request) error {
 	return SeeOther(w, "/")
 }
 
-// Nobody shows the login to somebody who is not logged in: with the message,
-// if that says more than just this.
+// Nobody shows the login to somebody who is not logged in. It shows the message if that
+// says more than just this.
 func (st *Site) Nobody(w http.ResponseWriter, r *http.Request, message string) error {
 	if message != reply.ErrCredentials.Error() {
 		return st.Logins.ShowPage(w, http.StatusUnauthorized, web.Login{Error: message + "."})
@@ -207,7 +207,7 @@ func backTo(page, done string, id storage.ID) string {
 	return "/?" + q.Encode()
 }
 
-// number reads the number of a page of the list, 1 if text is none.
+// number reads the number of a page of the list. It is 1 if text is not a number.
 func number(text string) int {
 	n, _ := strconv.Atoi(text)
 	return max(1, n)
@@ -224,7 +224,7 @@ func (st *Site) asset(w http.ResponseWriter, r *route.Request) error {
 	return nil
 }
 
-// when is a time in milliseconds, of which the store has 0 for none.
+// when returns a time of the store, in milliseconds; 0 means none.
 func when(ms int64) time.Time {
 	if ms == 0 {
 		return time.Time{}

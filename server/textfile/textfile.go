@@ -49,8 +49,8 @@ func Decode(b []byte) ([]byte, error) {
 	return text, nil
 }
 
-// Reader returns a reader of what Decode returns, for text of any length. What is
-// broken in UTF-16 is read as U+FFFD.
+// Reader returns a reader of what Decode returns, for text of any length. Invalid UTF-16
+// is read as U+FFFD.
 func Reader(r io.Reader) io.Reader { return &reader{from: r} }
 
 type reader struct {
@@ -78,14 +78,14 @@ func (r *reader) Read(b []byte) (int, error) {
 	return r.text.Read(b)
 }
 
-// Read reads a file that Decode decodes. What is no regular file is refused: a pipe that
-// nobody writes to would hold up the start of the server forever.
+// Read reads a file that Decode decodes. It refuses anything but a regular file: a pipe
+// that nobody writes to would hold up the start of the server forever.
 func Read(file string) ([]byte, error) {
 	b, _, err := read(file, MaxFile)
 	return b, err
 }
 
-// Open opens a regular file, and refuses what is none without waiting for it.
+// Open opens a regular file. It refuses anything else at once.
 func Open(file string) (*os.File, error) {
 	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	switch {

@@ -21,7 +21,7 @@ func utf16Text(order binary.AppendByteOrder, text string) string {
 	return string(b)
 }
 
-// forms are the ways in which a text comes.
+// forms are the ways in which a text may be encoded.
 func forms(text string) map[string]string {
 	return map[string]string{
 		"as it is":     text,
@@ -86,7 +86,7 @@ type endless struct{}
 
 func (endless) Read(b []byte) (int, error) { b[0] = 'a'; return 1, nil }
 
-// TestBroken: what is no text is refused with a word of what to do, and never changed.
+// TestBroken: what is not text is refused with advice, and never changed.
 func TestBroken(t *testing.T) {
 	for _, c := range []struct{ what, text, want string }{
 		{"half a character", "\xff\xfea", "save it as UTF-8"},
@@ -137,7 +137,7 @@ func TestReadSecret(t *testing.T) {
 	}
 }
 
-// TestNoFile: nothing but a regular file is read, and nothing is waited for.
+// TestNoFile: only a regular file is read, and nothing waits.
 func TestNoFile(t *testing.T) {
 	dir := t.TempDir()
 	pipe := filepath.Join(dir, "pipe")

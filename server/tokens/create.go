@@ -110,8 +110,7 @@ func (ts *Tokens) revokeTexts(r *route.Request, texts ...string) error {
 	return err
 }
 
-// OwnIn returns the token whose id is in the path, if it is the caller's and is
-// not revoked.
+// OwnIn returns the token with the id in the path, if it is the caller's and not revoked.
 func (ts *Tokens) OwnIn(r *route.Request) (t storage.Token, err error) {
 	id, err := storage.ParseID(r.PathValue("id"))
 	if err != nil {

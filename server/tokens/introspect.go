@@ -46,8 +46,9 @@ func (ts *Tokens) introspect(w http.ResponseWriter, r *route.Request) error {
 	return nil
 }
 
-// presentedFrom is the address that the token came from: the field address, if the
-// caller passes on what its own client's is (RFC 7662, section 2.1), or the caller's.
+// presentedFrom returns the address that the token came from: the field address, if the
+// caller passes on the address of its own client (RFC 7662, section 2.1), or else the
+// caller's.
 func presentedFrom(r *route.Request, fields map[string]string) (netip.Addr, error) {
 	text, passed := fields["address"]
 	if !passed {
@@ -60,8 +61,8 @@ func presentedFrom(r *route.Request, fields map[string]string) (netip.Addr, erro
 	return from, nil
 }
 
-// introspection returns what the caller is told of a token. With an error that is not
-// the server's own, that is nothing.
+// introspection returns what the caller is told about a token. With an error that is not
+// the server's own, the caller is told nothing.
 func (ts *Tokens) introspection(r *route.Request, text string, from netip.Addr) (none api.Introspection, err error) {
 	b, err := ts.Store.Inspect(text, from)
 	if err != nil {
@@ -84,8 +85,7 @@ func (ts *Tokens) introspection(r *route.Request, text string, from netip.Addr) 
 	}, nil
 }
 
-// noteLookup brings into the audit log that somebody asked about a token of another
-// user.
+// noteLookup notes in the audit log that somebody asked about a token of another user.
 func (ts *Tokens) noteLookup(r *route.Request, b storage.Bearer, given bool) {
 	e := storage.Event{Action: storage.ActionTokenIntrospect, UID: b.UID, Token: b.ID.String()}
 	if !given {
@@ -101,10 +101,10 @@ func (ts *Tokens) noteLookup(r *route.Request, b storage.Bearer, given bool) {
 	}
 }
 
-// lookups keeps a service that asks about a token at each request from filling the
-// audit log: of a user and a token, one event is written in an hour (one that is refused
-// does not count for one that is not), and of one user's lookups mostLookups, and then
-// one more that says so.
+// lookups keeps a service that asks about a token at each request from filling the audit
+// log. In an hour, it lets each user write one event for each token (a refused lookup and
+// an answered one count separately), up to mostLookups, and then one more event that says
+// so.
 type lookups struct {
 	now   func() time.Time
 	began time.Time // hours are counted from here, by the monotonic clock
@@ -122,7 +122,7 @@ type looked struct {
 
 const mostLookups = 1000
 
-// lookup says what is written of one.
+// lookup says which event a lookup writes.
 type lookup int
 
 const (

@@ -9,8 +9,8 @@ import (
 	"gatehouse/storage/storagetest"
 )
 
-// TestMostLookups: of one user's lookups so many are written in an hour, and that there
-// were more.
+// TestMostLookups: an hour has only so many events about one user's lookups, and one that
+// says that there were more.
 func TestMostLookups(t *testing.T) {
 	c := storagetest.NewClock(time.Unix(1e9, 0))
 	l := &lookups{now: c.Now, began: c.Now()}

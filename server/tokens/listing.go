@@ -17,9 +17,9 @@ import (
 )
 
 // A user may hold any number of tokens. A list of them is read, encoded and sent in
-// parts, each in its turn (see turns): so it takes no more memory than a part does, and
-// no more of the processors than the turns do. A client that reads slowly holds a
-// buffer, but no turn.
+// parts, each in its turn (guard.Turns). So it takes no more memory than a part does, and
+// no more of the processors than the turns do. A client that reads slowly holds a buffer,
+// but no turn.
 
 // PartTokens is how many tokens a part has: it takes less than a millisecond.
 const PartTokens = 64
@@ -68,8 +68,8 @@ func (ts *Tokens) sendTokens(w http.ResponseWriter, r *route.Request, view func(
 				h.Set("Content-Length", strconv.Itoa(b.Len()))
 			}
 		} else {
-			// Each part has as long as a short reply has. What can't be set (in a
-			// test) does not end.
+			// Each part has as much time as a short reply. If no deadline can be set, as
+			// in a test, there is none.
 			_ = deadline.SetWriteDeadline(time.Now().Add(listen.WriteTimeout))
 		}
 		if _, err := w.Write(b.Bytes()); err != nil {

@@ -19,7 +19,7 @@ type View struct {
 	now   func() time.Time
 }
 
-// New returns the view of a store at the times that now tells.
+// New returns the view of a store. now is the clock.
 func New(store *storage.Store, now func() time.Time) View { return View{store, now} }
 
 // Token shows a token of the user uid.

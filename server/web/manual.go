@@ -20,7 +20,7 @@ type Contents struct {
 func (Chapter) file() string  { return "chapter.html" }
 func (Contents) file() string { return "contents.html" }
 
-// Title is that of the chapter and of the book, for a list of windows.
+// Title contains the titles of the chapter and of the book, for a list of windows.
 func (p Chapter) Title() string { return p.Page.Title + " · Manual" }
 
 // Title says what was searched for.

@@ -1,6 +1,6 @@
-// Dex is a real OpenID provider for the tests: Dex itself, with two clients and
-// a few people in memory. It is a module of its own, so that none of what Dex
-// needs is in Gatehouse's. `go build` in this directory makes it.
+// Dex is a real OpenID provider for the tests: Dex itself, with two clients and a few
+// people in memory. It is a module of its own, to keep Dex's dependencies out of
+// Gatehouse's module. `go build` in this directory makes it.
 package main
 
 import (

@@ -22,9 +22,9 @@ import (
 	"gatehouse/server/api"
 )
 
-// world is an administration handler of a few fixed users and tokens. The
-// commands are tried against the real store by the scripts of the whole binary;
-// here it is about arguments, output and statuses.
+// world is an administration handler with a few fixed users and tokens. The scripts of
+// the whole binary try the commands against the real store; here the tests are about
+// arguments, output and statuses.
 type world struct {
 	tokens []api.Token
 	users  map[string]*api.User

@@ -12,7 +12,7 @@ import (
 	"gatehouse/server/api"
 )
 
-// A shell asks for completions while somebody types: what the server does not answer at
+// A shell asks for completions while somebody types. What the server does not answer at
 // once is left out, and no store is opened for it.
 const (
 	completeWithin = time.Second
@@ -25,7 +25,7 @@ const (
 // runs.
 func Complete(root *cobra.Command, running func(context.Context) (*api.Client, error)) {
 	ask := func(c *cobra.Command, about func(context.Context, *api.Client, string) []string, typed string) ([]string, cobra.ShellCompDirective) {
-		if environment(c) != nil { // which names the directory, and is else read when the command runs
+		if environment(c) != nil { // the environment names the directory, and is not read yet
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		ctx, cancel := context.WithTimeout(c.Context(), completeWithin)
@@ -70,7 +70,7 @@ func Complete(root *cobra.Command, running func(context.Context) (*api.Client, e
 	})
 }
 
-// uids are those that begin with what was typed.
+// uids returns the uids that begin with what was typed.
 func uids(ctx context.Context, c *api.Client, typed string) (list []string) {
 	q := api.UserQuery{Limit: mostCompleted}
 	if typed != "" {
@@ -85,7 +85,7 @@ func uids(ctx context.Context, c *api.Client, typed string) (list []string) {
 	return list
 }
 
-// ids are those of tokens, with what tells them apart.
+// ids returns the ids of tokens, with what tells the tokens apart.
 func ids(ctx context.Context, c *api.Client, typed string) (list []string) {
 	q := api.TokenQuery{Limit: mostCompleted}
 	if typed != "" {
@@ -100,7 +100,7 @@ func ids(ctx context.Context, c *api.Client, typed string) (list []string) {
 	return list
 }
 
-// scopes are those that Gatehouse itself asks for, and those that tokens have.
+// scopes returns the scopes that Gatehouse itself asks for, and those of tokens.
 func scopes(ctx context.Context, c *api.Client, typed string) []string {
 	list := []string{"files", "introspect", "tokens:read"}
 	for t, err := range c.Tokens(ctx, api.TokenQuery{Limit: mostLookedAt}) {

@@ -70,8 +70,8 @@ func flagError(c *cobra.Command, err error) error {
 	return Usagef("%w; see %s --help", err, c.CommandPath())
 }
 
-// fieldFlags are the flags whose values only the server parses, by the name of
-// the field with which its refusal begins.
+// fieldFlags are the flags with values that only the server parses, by the name of the
+// field with which its refusal begins.
 var fieldFlags = map[string]string{
 	"ExpiresIn": "--expires", "Overlap": "--overlap", "Scopes": "--scope", "Addresses": "--address",
 }

@@ -83,7 +83,7 @@ func (l *look) run(ctx context.Context, c *api.Client, _ []string) error {
 	switch {
 	case l.verify:
 		return l.env.verify(ctx, c, l.atLeast)
-	case l.follow && c.Offline(): // nothing would come, and no server could start meanwhile
+	case l.follow && c.Offline(): // nothing would come, and no server could start
 		return &api.UnreachableError{Err: errors.New("start it to follow the log, or leave out --follow")}
 	case l.follow: // nothing will come about a removed user
 		if err := known(ctx, c, q.UID); err != nil {

@@ -26,7 +26,7 @@ func (f filterFlag) Type() string {
 
 func (f filterFlag) String() string { return strings.Join(f.GetSlice(), " ") }
 
-// As a pflag.SliceValue, an empty value among others is found.
+// The methods of pflag.SliceValue, by which an empty value among others is found.
 
 func (f filterFlag) Append(value string) error {
 	f.filters[f.form.Name] = append(f.filters[f.form.Name], value)

@@ -9,9 +9,9 @@ import (
 	"io"
 )
 
-// The form of a token, which can be checked without any key: 256 lowercase
-// hexadecimal digits that encode 128 bytes, the last 4 of which are the CRC-32C of
-// the others. Whether this installation made it, only the server knows.
+// The form of a token, which can be checked without any key: 256 lowercase hexadecimal
+// digits that encode 128 bytes, the last 4 of which are the CRC-32C of the others. Only
+// the server knows whether this installation made it.
 const (
 	tokenLen = 256
 	crcLen   = 4 // bytes

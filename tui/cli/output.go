@@ -51,7 +51,7 @@ func (o *Output) Close() error {
 	return err
 }
 
-// errNowhere is why a secret is not printed where it would be lost.
+// errNowhere refuses to print a secret where it would be lost.
 var errNowhere = errors.New("standard output is closed")
 
 // deliver writes the only copy of something, and checks as far as possible that it
@@ -104,10 +104,11 @@ func (env Env) deliver(ctx context.Context, secret string) error {
 	}
 }
 
-// handingOut is with, for a command that prints the only copy of what it makes. A
-// reader that has gone, or a terminal that was closed, does not end the process between
-// the two. The action is given a context for its calls, which
-// does not end: what the server does after a call was given up would be unknown.
+// handingOut is with, for a command that prints the only copy of what it makes. A reader
+// that has gone, or a terminal that was closed, does not end the process between the
+// making and the printing. The action uses the context call for its calls to the server.
+// That context does not end, because nobody would know what the server did after a call
+// was given up.
 func (env Env) handingOut(do func(ctx, call context.Context, c *api.Client, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		pipe := make(chan os.Signal, 1)

@@ -22,7 +22,7 @@ import (
 	"gatehouse/server/api"
 )
 
-// looksLike makes a text of a token's form.
+// looksLike makes a text with the form of a token.
 func looksLike(r *rand.Rand) string {
 	b := make([]byte, 124)
 	for i := range b {
@@ -31,7 +31,7 @@ func looksLike(r *rand.Rand) string {
 	return hex.EncodeToString(binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli)))
 }
 
-// hits is what a finder finds: "line:token".
+// hits returns what a finder finds: "line:token".
 func hits(t testing.TB, r io.Reader) (all []string) {
 	t.Helper()
 	f := newFinder(func(line int, token string) error {
@@ -107,7 +107,7 @@ func TestFinderBorders(t *testing.T) {
 	}
 }
 
-// FuzzFinder compares with the obvious way.
+// FuzzFinder compares the finder with the obvious way.
 func FuzzFinder(f *testing.F) {
 	a := looksLike(rand.New(rand.NewPCG(3, 3)))
 	f.Add([]byte(a), uint16(3))
@@ -162,7 +162,7 @@ func (k *knower) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	json.NewEncoder(w).Encode(out)
 }
 
-// lay writes files beneath dir, and beside them what is none.
+// lay writes files beneath dir, and things that are not files beside them.
 func lay(t *testing.T, dir string, files map[string]string) {
 	t.Helper()
 	for name, text := range files {

@@ -44,9 +44,8 @@ func (c Column[T]) fit(s string, width int) string {
 	return text.Left(s, width)
 }
 
-// Widths returns how wide the columns are that fit into width. The others
-// drop from the right. They depend on nothing but the width, so that nothing
-// jumps when the rows change.
+// Widths returns the widths of the columns that fit into width. The others drop from the
+// right. The widths depend only on width, so that nothing jumps when the rows change.
 func Widths[T any](cols []Column[T], width int) []int {
 	rest := width - gutter
 	var w []int

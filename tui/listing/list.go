@@ -20,8 +20,8 @@ type Host interface {
 	Later(time.Duration, tea.Msg) tea.Cmd // sends a message after a while
 }
 
-// List is a cursor in a long listing, of which a window is in memory. Moves beyond the
-// window are remembered until the rows have come, so that no key is lost.
+// List is a cursor in a long listing. A window of the listing is in memory. Moves beyond
+// the window are remembered until the rows have come, so that no key is lost.
 type List[T any] struct {
 	host Host
 	id   int
@@ -42,7 +42,7 @@ type List[T any] struct {
 	err      error         // of it
 }
 
-// New returns a list with that id, which no other list of the program has.
+// New returns a list with that id. No other list of the program has the same id.
 func New[T any](h Host, id int, o Order[T], s Source[T]) List[T] {
 	return List[T]{host: h, id: id, ord: o, src: s}
 }
@@ -92,7 +92,7 @@ func (l *List[T]) Shown(total int, known bool) (from, to int, ok bool) {
 	return before + l.top + 1, before + l.top + n, true
 }
 
-// Stop gives up the open question, and its answer will be dropped. If that was for the
+// Stop gives up the open question, and drops its answer. If the question was for the
 // start of another listing, the rows in memory are of no use: Refresh asks for it again.
 func (l *List[T]) Stop() {
 	if l.cancel != nil {
@@ -290,8 +290,8 @@ func Read[T any](ctx context.Context, src Source[T], to Spot) Answer[T] {
 	return a
 }
 
-// readBack reads towards the start, and reverses the rows. It asks for one row more
-// than the page has, whose cursor is where the page begins.
+// readBack reads towards the start, and reverses the rows. It asks for one row more than
+// the page has: the page begins after the cursor of that row.
 func readBack[T any](ctx context.Context, src Source[T], ord Order[T], to Spot) Answer[T] {
 	page := to.Limit
 	to.Limit++
@@ -305,7 +305,7 @@ func readBack[T any](ctx context.Context, src Source[T], ord Order[T], to Spot) 
 	return a
 }
 
-// Take takes an answer; ok is false when it is not the one waited for.
+// Take takes an answer; ok is false if it is not the answer to the latest question.
 func (l *List[T]) Take(a Answer[T]) (cmd tea.Cmd, ok bool) {
 	if a.list != l.id || a.seq != l.seq {
 		return nil, false
@@ -339,8 +339,8 @@ func (l *List[T]) Take(a Answer[T]) (cmd tea.Cmd, ok bool) {
 	return l.Move(p), true
 }
 
-// replace puts the rows that were asked for again in place of the old ones: the cursor
-// stays on its row, and that on its line of the screen.
+// replace puts the rows that were asked for again in place of the old ones. The cursor
+// stays on its row, and the row on its line of the screen.
 func (l *List[T]) replace(w window[T]) {
 	row, ok := l.Current()
 	l.win = w
@@ -352,7 +352,7 @@ func (l *List[T]) replace(w window[T]) {
 	}
 }
 
-// Other handles the messages that are no answers: it turns the spinner.
+// Other handles the messages that are not answers: it turns the spinner.
 func (l *List[T]) Other(msg tea.Msg) tea.Cmd {
 	if msg, ok := msg.(slowMsg); ok && msg.list == l.id && msg.seq == l.seq && l.asked != nothing {
 		l.slow = true

@@ -11,7 +11,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 )
 
-// still is a host whose time stands still.
+// still is a host with a clock that stands still.
 type still struct{ ctx context.Context }
 
 func (h still) Context() context.Context             { return h.ctx }
@@ -55,7 +55,7 @@ func answers(cmd tea.Cmd) (as []Answer[string]) {
 	return as
 }
 
-// settle gives the list the answers to all that it asks for.
+// settle gives the list the answers to all its questions.
 func settle(l *List[string], cmd tea.Cmd) {
 	for _, a := range answers(cmd) {
 		next, _ := l.Take(a)

@@ -51,8 +51,8 @@ func (s *Sorting) View(words string) View {
 	return v
 }
 
-// Complete completes the last word of a query line to a filter, or to a value of one.
-// Where several would do, it goes as far as they agree, and hint says which they are.
+// Complete completes the last word of a query line to a filter, or to a value of one. If
+// several would do, it goes as far as they agree, and hint lists them.
 func Complete(line string, forms []api.FilterForm) (completed, hint string) {
 	at := strings.LastIndexByte(line, ' ') + 1
 	last := line[at:]
@@ -108,7 +108,7 @@ func beginning(words []string, prefix string) (found []string) {
 	return found
 }
 
-// common is how all of the words begin.
+// common returns the beginning that all of the words share.
 func common(words []string) string {
 	all := words[0]
 	for _, w := range words {

@@ -12,9 +12,9 @@ import (
 	"gatehouse/tui/text"
 )
 
-// The web page and the terminal write out the same characters in the same way,
-// by code that stands twice, since neither may import the other: so they are
-// held to one table here.
+// The web page and the terminal write out the same characters in the same way. The code
+// exists twice, since neither may import the other, so these tests hold both to one
+// table.
 
 // TestEscapesAgree looks at every character there is, alone and between others,
 // and at what has no character.
@@ -79,7 +79,7 @@ func agree(t *testing.T, p *web.Pages, s string) {
 	}
 }
 
-// apart takes the emoji that the page shows as one apart, as a terminal shows them.
+// apart separates an emoji that the page shows as one, as a terminal shows it.
 func apart(s string) string {
 	emoji := func(r rune) bool { return unicode.Is(unicode.So, r) && r != '\ufffd' || r >= 0x1f3fb && r <= 0x1f3ff }
 	var out []rune

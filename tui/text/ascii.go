@@ -7,8 +7,8 @@ import (
 )
 
 // UTF8 reports whether the terminal of a process with this environment takes UTF-8, as
-// locale(7) says. Where no variable says anything, it does: so does nearly every terminal,
-// and in containers the variables are often missing.
+// locale(7) says. If no variable says anything, it is true: nearly every terminal takes
+// UTF-8, and in containers the variables are often missing.
 func UTF8(getenv func(string) string) bool {
 	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
 		if v := strings.ToLower(getenv(name)); v != "" {
@@ -25,8 +25,8 @@ var drawn = strings.NewReplacer(
 	"▁", "_", "▂", ".", "▃", ":", "▄", "-", "▅", "=", "▆", "+", "▇", "*", "█", "#",
 )
 
-// ASCII returns a frame for a terminal that takes no more than ASCII, with as many
-// columns: where it has a letter of another script, a question mark stands.
+// ASCII returns a frame for a terminal that takes only ASCII, with as many columns. A
+// letter of another script becomes a question mark.
 func ASCII(frame string) string {
 	frame = drawn.Replace(frame)
 	if !strings.ContainsFunc(frame, beyond) {

@@ -18,12 +18,11 @@ import (
 // get along with it; a tower of fifty would cover the rows above.
 const maxMarks = 4
 
-// Escape returns s with every character that a terminal would obey, hide or
-// measure at its own discretion written as \x1b, \u202e or \U000e0041. Bytes
-// that are not UTF-8 are written as \xff. An emoji that is made of several comes out as
-// those (UTS 51, section 2.2): terminals differ in how wide they draw the one. Apart
-// from that the web page does the same (server/web); TestEscapesAgree holds the two to each
-// other.
+// Escape returns s with every character that a terminal would obey, hide or measure at
+// its own discretion written as \x1b, \u202e or \U000e0041. Bytes that are not UTF-8 are
+// written as \xff. An emoji that is made of several comes out as those (UTS 51, section
+// 2.2), because terminals differ in how wide they draw the one. Except for that, the web
+// page (server/web) does the same; TestEscapesAgree compares the two.
 func Escape(s string) string {
 	if plain(s) {
 		return s
@@ -96,9 +95,9 @@ func plain(s string) bool {
 }
 
 // unsafe reports whether r is shown escaped: controls, the format characters
-// (bidirectional overrides, zero-width joiners, tags), separators of lines,
-// private and unassigned ones, and the letters and selectors that are drawn as
-// nothing. Escape excepts joiners in their place.
+// (bidirectional overrides, zero-width joiners, tags), separators of lines, private and
+// unassigned ones, and the letters and selectors that are drawn as nothing. Escape makes
+// an exception for joiners in their place.
 func unsafe(r rune) bool {
 	if r < utf8.RuneSelf {
 		return r < ' ' || r == 0x7f

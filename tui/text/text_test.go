@@ -34,7 +34,7 @@ func TestEscape(t *testing.T) {
 		{"\u200cمی", `\u200c` + "می"},
 		{"pay\u200dpal", `pay\u200dpal`},
 		{"pay\u200cpal", `pay\u200cpal`},
-		{"👩\u200d👩\u200d👧 family", "👩👩👧 family"}, // of which terminals don't agree how wide it is
+		{"👩\u200d👩\u200d👧 family", "👩👩👧 family"}, // terminals don't agree how wide it is
 		{"👩\u200d❤\ufe0f\u200d👨", "👩❤👨"},
 		{"👩\u200d", "👩" + `\u200d`},
 	} {

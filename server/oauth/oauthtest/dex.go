@@ -103,7 +103,7 @@ func startDex(t testing.TB, program, listen, callback string) *Dex {
 	}
 }
 
-// says is what Dex has to say of a failure.
+// says returns what Dex says about a failure.
 func (d *Dex) says() string {
 	b, err := os.ReadFile(d.log)
 	if err != nil {
@@ -141,8 +141,8 @@ func (d *Dex) Tokens(client, mail string) (access, refresh string) {
 
 var errCameBack = errors.New("came back")
 
-// LogIn is what a browser does that was sent to an address at Dex, in which a
-// person fills in the form there. It returns where it is sent back to.
+// LogIn acts as a browser that was sent to an address at Dex, where a person fills in the
+// form. It returns where Dex sends the browser back to.
 func (d *Dex) LogIn(address, mail string) string {
 	d.Helper()
 	jar, err := cookiejar.New(nil)

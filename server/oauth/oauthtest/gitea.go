@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// gitea is Gitea 1.26, as one was seen to answer. A token of no client is a
+// gitea answers as a Gitea 1.26 was seen to answer. A token without a client is a
 // personal access token.
 func (s *Server) gitea(mux *http.ServeMux) {
 	mux.HandleFunc("POST /login/oauth/introspect", s.giteaIntrospect)
@@ -35,8 +35,8 @@ func giteaPage(w http.ResponseWriter, title string) {
 	io.WriteString(w, "<!DOCTYPE html>\n<html><title>"+title+" - Gitea</title></html>\n")
 }
 
-// giteaIntrospect first signs in by the token, since any form's field of that
-// name is taken for somebody's credential. It tells any client of any token.
+// giteaIntrospect first signs in by the token, because Gitea takes any form field of that
+// name for somebody's credential. It tells any client about any token.
 func (s *Server) giteaIntrospect(w http.ResponseWriter, r *http.Request) {
 	g := s.grant(r.PostFormValue("token"))
 	switch {

@@ -17,12 +17,12 @@ func (s *Server) gitHub(mux *http.ServeMux) {
 		if g == nil {
 			return
 		}
-		// The public address is whatever the person shows, and checked by nobody here.
+		// The public address is what the person chose to show. Nobody checks it here.
 		reply(w, http.StatusOK, object{"id": g.account.ID, "login": g.account.Login, "name": nullable(g.account.Name), "email": "public@example.com", "type": "User"})
 	})
 	mux.HandleFunc("GET /api/v3/user/emails", s.gitHubEmails)
 	mux.HandleFunc("POST /login/oauth/access_token", func(w http.ResponseWriter, r *http.Request) {
-		// GitHub tells errors with 200.
+		// GitHub reports errors with status 200.
 		if s.client(r) == "" {
 			reply(w, http.StatusOK, object{"error": "incorrect_client_credentials", "error_description": "The client_id and/or client_secret passed are incorrect."})
 			return

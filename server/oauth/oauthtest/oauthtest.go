@@ -123,14 +123,14 @@ func New(t testing.TB, kind string) *Server {
 	return s
 }
 
-// Meanwhile has a function see each request first, from now on.
+// Meanwhile sets the function that sees each request first, from now on.
 func (s *Server) Meanwhile(before func(http.ResponseWriter, *http.Request) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.Before = before
 }
 
-// Asked lists what was asked, as "GET /path", and forgets it.
+// Asked returns the requests so far, as "GET /path", and forgets them.
 func (s *Server) Asked() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -182,9 +182,9 @@ func (s *Server) bearer(r *http.Request) *grant {
 	return s.grant(token)
 }
 
-// client is the client that a request proves to come from, or empty. Both ways
-// of RFC 6749, section 2.3.1, but not both at once; what is no endpoint of that
-// RFC takes HTTP Basic as it is.
+// client returns the client that a request proves to come from, or "". It accepts both
+// ways of RFC 6749, section 2.3.1, but not both at once. An endpoint outside that RFC
+// takes HTTP Basic as it is.
 func (s *Server) client(r *http.Request) string {
 	id, secret, ok := r.BasicAuth()
 	if ok {
@@ -204,9 +204,8 @@ func (s *Server) client(r *http.Request) string {
 	return id
 }
 
-// Agree is what a browser does in which a person is logged in at the provider
-// and agrees: it goes to the address that it was sent to, and returns where it
-// is sent back to.
+// Agree acts as a browser in which a person is logged in at the provider and agrees. It
+// goes to the address, and returns where the provider sends the browser back to.
 func (s *Server) Agree(address string, a *Account) string {
 	s.Helper()
 	u, err := url.Parse(address)
@@ -237,8 +236,8 @@ func (s *Server) Agree(address string, a *Account) string {
 	return back.String()
 }
 
-// redeem exchanges a code (RFC 6749, section 4.1.3, RFC 7636, section 4.6). The
-// error is the one that providers send.
+// redeem exchanges a code (RFC 6749, section 4.1.3, RFC 7636, section 4.6). It returns
+// the error that providers send.
 func (s *Server) redeem(r *http.Request) (*grant, string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

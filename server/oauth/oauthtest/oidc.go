@@ -17,11 +17,11 @@ import (
 // keys sign ID tokens.
 type keys struct {
 	private *rsa.PrivateKey
-	// Rogue has ID tokens signed by a key that is not published.
+	// rogue, unless it is nil, signs the ID tokens. It is not published.
 	rogue *rsa.PrivateKey
 }
 
-// Rogue has ID tokens signed by a key of somebody else's from now on.
+// Rogue makes the server sign ID tokens with somebody else's key from now on.
 func (s *Server) Rogue() {
 	s.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -67,7 +67,8 @@ func (s *Server) openID(mux *http.ServeMux) {
 			reply(w, http.StatusOK, object{"active": false})
 			return
 		}
-		// Meant for all services, as some providers have it: the client tells.
+		// The token is meant for all services, as with some providers: only the client
+		// tells.
 		reply(w, http.StatusOK, object{
 			"active": true, "client_id": g.client, "sub": strconv.FormatInt(g.account.ID, 10), "aud": []string{Client, "account"},
 			"exp": g.expires.Unix(), "scope": strings.Join(g.scopes, " "), "token_type": "Bearer",
@@ -75,7 +76,7 @@ func (s *Server) openID(mux *http.ServeMux) {
 	})
 }
 
-// idToken signs what is to be said of a person who has just come by.
+// idToken signs the claims about a person who has just logged in.
 func (s *Server) idToken(g *grant, access string) string {
 	sum := sha256.Sum256([]byte(access))
 	claims := object{

@@ -69,7 +69,7 @@ func (s *Server) google(mux *http.ServeMux) {
 	mux.HandleFunc("POST /token", s.token)
 }
 
-// userInfo is as OpenID Connect Core 1.0 has it, section 5.3.
+// userInfo answers as OpenID Connect Core 1.0, section 5.3, says.
 func (s *Server) userInfo(w http.ResponseWriter, r *http.Request) {
 	g := s.bearer(r)
 	switch {
