@@ -37,8 +37,8 @@ type checkpoints struct {
 	retention *audit.Retention
 
 	busy atomic.Bool // one is being made; the goroutine that set it owns the fields below
-	at   time.Time   // when the last one was made
-	size int64       // of the log then
+	at   time.Time   // when the last checkpoint was made
+	size int64       // size of the log then
 
 	// Set once the index is compared, until a table is written that the next start can
 	// use.
@@ -89,7 +89,7 @@ func (c *checkpoints) makeIfDue(ctx context.Context) {
 		}
 		return
 	}
-	c.renewTable() // before what it needs of the journal goes
+	c.renewTable() // before Prune drops records that the old table needs
 	c.retention.Cover(m.Sequence)
 	c.retention.Prune()
 	c.size = s.journal.Size()

@@ -40,7 +40,7 @@
 // Every change is a function that reads and puts within one transaction. A single
 // goroutine runs all the changes that wait, commits them together, with one sync, and
 // only then makes them visible to verification and answers the callers. So changes are
-// serial, without a lock, and the cost of the disk's sync is shared by all who wait.
+// serial, without a lock, and all waiting callers share the cost of the disk's sync.
 //
 //	Store.change -> writer.gather -> commitSome: run each change on a batch of the index
 //	                                             append what they put to the log, sync

@@ -20,8 +20,8 @@ import (
 //
 //	1  the first
 //	2  positions in index, table and checkpoint; no mark of a clean stop; recent
-//	   files in the index alone; ends of what is not there; when a user came into its
-//	   state
+//	   files only in the index; ends of tokens without a record; when a user's
+//	   state began
 const (
 	format       = "2"
 	formatBefore = "1" // this program converts it

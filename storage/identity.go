@@ -19,7 +19,7 @@ func (rd *reader) userByIdentity(id Identity) (User, error) {
 	}
 	u, err := rd.userByID(record.DecodeUserID(b))
 	if err == nil && (u.State == UserRemoved || !slices.Contains(u.Identities, id)) {
-		return User{}, ErrNoUser // a hint that leads astray
+		return User{}, ErrNoUser // the hint is wrong
 	}
 	return u, err
 }

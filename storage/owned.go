@@ -97,7 +97,7 @@ func (rd *reader) ownedKeys(q Owned) iter.Seq[[]byte] {
 				return
 			}
 			if n++; n%256 == 0 {
-				runtime.Gosched() // a long walk is no reason for a request to wait
+				runtime.Gosched() // let requests run during a long walk
 			}
 		}
 	}

@@ -134,7 +134,7 @@ func TestSessions(t *testing.T) {
 			}
 			want(t, s, cookie, false)
 			if s.EnableUser(admin, "alice@example.com") == nil {
-				want(t, s, cookie, false) // a session, unlike a token, is over for good
+				want(t, s, cookie, false) // a session, unlike a token, ends for good
 			}
 		}
 	}

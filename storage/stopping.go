@@ -45,8 +45,8 @@ func (c *stopping) release() error {
 //
 // It returns within 15 seconds even if the disk fails: Badger tries forever to write
 // what it has in memory, and a disk may not answer at all. The error then says what is
-// not written. The caller should then end the process. Nothing is lost by that: every
-// acknowledged change is in the journal, and the next start reads it there.
+// not written. The caller should then end the process. No acknowledged change is lost
+// by that: it is in the journal, and the next start reads it there.
 func (s *Store) Close() (err error) {
 	s.stop.once.Do(func() {
 		s.stop.end = time.Now().Add(closeIndexMost)
@@ -75,7 +75,7 @@ type stopping struct {
 	s      *Store
 	lock   *os.File       // of the directory
 	quit   func()         // closes s.closing
-	closed sync.WaitGroup // what ends when it is: the writer, the upkeep, the opening
+	closed sync.WaitGroup // waits for the writer, the upkeep and the opening to end
 	once   sync.Once
 	within time.Duration // how long it may take to bring uses into the index
 	end    time.Time     // the deadline for the index; zero: this is not a stop

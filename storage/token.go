@@ -149,7 +149,7 @@ func (rd *reader) token(id ID) (Token, error) {
 	return t, rd.fill(&t)
 }
 
-// fill adds what is not in the token's own record.
+// fill adds the fields that are not in the token's own record.
 func (rd *reader) fill(t *Token) error {
 	t.OwnerState = UserRemoved
 	if o, _, ok := rd.s.table.Owners.Find(t.Owner); ok {

@@ -10,7 +10,7 @@ import (
 	"gatehouse/storage/record"
 )
 
-// User returns the user with that name, in upper or lower case, or ErrNoUser.
+// User returns the user with a uid, or ErrNoUser. It ignores case.
 func (s *Store) User(uid string) (User, error) {
 	var u User
 	err := s.view(func(rd *reader) (err error) {
@@ -55,7 +55,7 @@ func (rd *reader) userByName(uid string) (User, error) {
 	}
 	u, err := rd.userByID(record.DecodeUserID(b))
 	if err == nil && (u.State == UserRemoved || record.Fold(u.UID) != folded) {
-		return User{}, ErrNoUser // a hint that leads astray
+		return User{}, ErrNoUser // the hint is wrong
 	}
 	return u, err
 }

@@ -92,8 +92,9 @@ type tx struct {
 	after   []func()
 }
 
-// The limits of one commit. Badger refuses a transaction of more than about 15
-// % of its memory table. A change puts a few records of a few hundred bytes.
+// The limits of one commit. A change puts a few records of a few hundred bytes.
+// Badger refuses a transaction of more than about 15 percent of its memory
+// table.
 const (
 	batchChanges = 1024
 	batchBytes   = 256 << 10
@@ -219,7 +220,7 @@ func (w *writer) commit(batch []*change) {
 		n, err := w.commitSome(batch, short)
 		if errors.Is(err, journal.ErrNoSpace) && short == nil {
 			short = err
-			continue // the run has left no trace
+			continue // this run has left no trace
 		}
 		for _, c := range batch[:n] {
 			if err != nil {

@@ -37,11 +37,11 @@ type Found struct {
 	Events []record.Event // the oldest first
 	Rest   uint64         // records before this one are left for another Search; 0: none are left
 	Since  int64          // when that record was written, ms
-	Last   uint64         // the latest record that was looked at
+	Last   uint64         // the latest record that was searched
 }
 
-// historySegments is how much of the journal one Search looks through: 128 MiB,
-// some 300,000 events.
+// historySegments is how many segments one Search reads: 128 MiB, some 300,000
+// events.
 const historySegments = 16
 
 // Recent reads the journal backwards, segment by segment. It stops when it has

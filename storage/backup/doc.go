@@ -10,11 +10,11 @@
 // A snapshot is the whole store as of one record of the journal, except for sessions
 // and the key file. It is a first line and chunks:
 //
-//	length of the payload 4 | SHA-256 of the chunk before's and the payload 32 | payload
+//	length of the payload 4 | SHA-256 of the previous chunk's SHA-256 and the payload 32 | payload
 //
-// so that a flipped bit, a missing end and a chunk in the wrong place all show.
-// The payload's first byte is its kind: the manifest (M), the keyring (K), sealed as
-// on the disk, operations as in the journal (O), and the end:
+// so that a flipped bit, a missing end and a chunk in the wrong place are all
+// detected. The payload's first byte is its kind: the manifest (M), the keyring (K),
+// sealed as on the disk, operations as in the journal (O), and the end:
 //
 //	E | number of operations 8 | HMAC of the last chunk's SHA-256 and the number 32
 //
@@ -22,9 +22,9 @@
 // can't be put under the manifest of a newer one.
 //
 // A checkpoint is a snapshot. In a backup the journal follows, as far as it is kept:
-// pieces of its files (J), perhaps a note that what came so far does not count (R),
+// pieces of its files (J), perhaps a mark that the pieces so far do not count (R),
 // and their number (Z). The journal authenticates itself, and the manifest says where
-// it ends. It may go beyond the record that the snapshot is of.
+// it ends. It may go beyond the record of the snapshot.
 //
 //	checkpoint   M K O O ... E
 //	backup       M K O O ... E J J R J ... Z
@@ -56,9 +56,9 @@ const (
 	maxChunkSize = 4 << 20
 )
 
-// Manifest says what a snapshot is of.
+// Manifest describes a snapshot.
 type Manifest struct {
-	Sequence uint64           `json:"sequence"`          // of the last journal record that is in it
+	Sequence uint64           `json:"sequence"`          // of the last journal record in the snapshot
 	Position journal.Position `json:"position,omitzero"` // the same; zero in version 1
 	Log      journal.Position `json:"log,omitzero"`      // where the journal in a backup ends; zero: it has none
 	Created  int64            `json:"created"`           // ms
@@ -66,10 +66,11 @@ type Manifest struct {
 	Tokens   int64            `json:"tokens"`
 }
 
-// Last is the last record that is in it, or in the journal with it.
+// Last returns the last record in the snapshot, or in the journal of the
+// backup.
 func (m Manifest) Last() uint64 { return max(m.Sequence, m.Log.Sequence) }
 
-// HasLog reports whether the journal is in it.
+// HasLog reports whether the backup has a journal.
 func (m Manifest) HasLog() bool { return m.Log != (journal.Position{}) }
 
 // Error says where a snapshot does not verify.
@@ -82,7 +83,7 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("the snapshot does not verify at byte %d: %s", e.Offset, e.Reason)
 }
 
-// chain is the checksum of a chunk that comes after the one with the checksum sum.
+// chain returns the checksum of a chunk, given the checksum of the previous one.
 func chain(sum [sha256.Size]byte, payload []byte) [sha256.Size]byte {
 	h := sha256.New()
 	h.Write(sum[:])
@@ -91,7 +92,8 @@ func chain(sum [sha256.Size]byte, payload []byte) [sha256.Size]byte {
 	return sum
 }
 
-// endMAC authenticates the end, and by the checksum before it all that came so far.
+// endMAC authenticates the end, and through the checksum before it everything
+// before the end.
 func endMAC(key, sum [32]byte, end []byte) []byte {
 	h := hmac.New(sha256.New, key[:])
 	h.Write(sum[:])

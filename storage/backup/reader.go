@@ -32,7 +32,7 @@ type Reader struct {
 	end  []byte            // the end
 }
 
-// Former reports whether the snapshot is of version 1: it is not authenticated, and has no
+// Former reports whether the snapshot has version 1, without authentication and without a
 // journal.
 func (r *Reader) Former() bool { return r.version == 1 }
 
@@ -217,8 +217,8 @@ func (r *Reader) read(b []byte) error {
 	return err
 }
 
-// Check reads a whole backup and returns its manifest, or a
-// *[Error]. Without the key it can't tell whether its parts belong together.
+// Check reads a whole backup and returns its manifest, or an *[Error]. Without
+// the key it can't tell whether its parts belong together.
 func Check(in io.Reader) (Manifest, error) {
 	r, err := Open(in)
 	if err != nil {

@@ -9,7 +9,8 @@ import (
 
 // The kinds of errors, by what can be done about them.
 var (
-	// ErrDamaged says that a file, or a record in it, is not what was written.
+	// ErrDamaged says that a file, or a record in it, has changed since it was
+	// written.
 	ErrDamaged = errors.New("damaged store")
 	// ErrFailed says that a write could not be made durable. The store takes no
 	// further change until it is opened again: a sync that failed once may have

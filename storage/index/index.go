@@ -1,9 +1,10 @@
 // Package index is the projection of the log that listings and rare reads need: all
 // records by their keys, in Badger. Verification does not read it.
 //
-// The index owns the directory "index" of a store. It is told operations, as the log has
-// them, and knows about their keys and values only what [Kinds] says. It is never believed
-// against the log: an index that does not agree with it catches up or is filled again.
+// The index owns the directory "index" of a store. It receives operations, as the log has
+// them, and knows about their keys and values only what [Kinds] says. It is never
+// believed against the log: an index that does not agree with it catches up or is filled
+// again.
 //
 //	Open      verifies Badger's files, then opens them, and reads the position
 //	CatchUp   brings in what the log has beyond the position, and compares
@@ -60,7 +61,8 @@ type Options struct {
 	Yield func(since time.Time) time.Time
 }
 
-// Kinds say what the index must know of the records. A kind is the first byte of a key.
+// Kinds say what the index must know about the records. A kind is the first byte of a
+// key.
 type Kinds struct {
 	Counted  string  // the kinds in the counts: the log records all of them
 	Reported [2]byte // the counts say how many of these there are
@@ -72,8 +74,8 @@ type Kinds struct {
 	NewerKind byte
 }
 
-// Index is an open index. View and Update may be called from many goroutines; Batch is
-// for one, the writer.
+// Index is an open index. View and Update may be called from many goroutines, but
+// Batch only from one, the writer.
 type Index struct {
 	opts  Options
 	db    *badger.DB
@@ -124,10 +126,10 @@ func badgerOptions(dir string) badger.Options {
 		WithValueThreshold(64 << 10).
 		WithValueLogFileSize(16 << 20).
 		WithCompression(options.None).
-		WithBlockCacheSize(0). // the kernel's page cache serves
+		WithBlockCacheSize(0). // the kernel's page cache is enough
 		WithIndexCacheSize(16 << 20).
 		WithNumCompactors(2).
-		WithNumLevelZeroTablesStall(32). // more than there is room for while compactions wait for the disk
+		WithNumLevelZeroTablesStall(32). // more tables than there is room for while compactions wait for the disk
 		WithChecksumVerificationMode(options.OnBlockRead).
 		WithMetricsEnabled(false)
 }

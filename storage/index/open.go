@@ -20,7 +20,7 @@ type Fault struct{ Err error }
 
 func (e *Fault) Error() string { return "the index: " + e.Err.Error() }
 
-// Unwrap returns what is damaged.
+// Unwrap returns the underlying error.
 func (e *Fault) Unwrap() error { return e.Err }
 
 // FaultOf returns a *Fault if the index is at fault, and not the system: an index must
@@ -116,8 +116,8 @@ func (x *Index) openBadger() error {
 				return r.err // the database is half open then, and can't be closed
 			}
 			x.db = r.db
-			// Badger may still be making tables of what a kill left in its logs. On a
-			// nearly full disk the tables must get the space that is left.
+			// Badger may still be making tables from the logs that a kill has left.
+			// On a nearly full disk the tables must get the space that is left.
 			if x.space.Lack(2*Floor) == nil {
 				x.space.allocate() // if it fails now, it is repeated before the first change
 			}

@@ -162,8 +162,8 @@ func (j *Journal) publish(p place, end position) {
 	j.wake = make(chan struct{})
 }
 
-// fail ends appending for good. A sync that failed once may report success the
-// next time without having written anything, so there is no next time.
+// fail stops all further appends. A sync that failed once may report success
+// the next time without having written anything, so there is no next time.
 func (j *Journal) fail(what string, err error) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()

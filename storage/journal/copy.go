@@ -121,7 +121,7 @@ type Layout struct {
 	file   File
 	number uint64 // of the segment
 	size   int64  // of its file
-	end    int64  // of what was written to it
+	end    int64  // offset after the last written byte
 }
 
 // mostSegment is the largest segment size that a copy may claim.

@@ -21,7 +21,7 @@ type Disk interface {
 	Remove(name string) error
 	// Sync makes creations and removals durable.
 	Sync() error
-	// Close lets go of the directory.
+	// Close closes the directory and releases its lock.
 	Close() error
 }
 

@@ -5,8 +5,8 @@
 // The package owns the files of one directory and nothing else. It never looks
 // into a payload, never groups callers (its one writer does), never retries a
 // failed write or sync, never reuses space that held something before, and
-// never drops a byte that may have been acknowledged: what it cannot read it
-// refuses, with the file and the offset.
+// never drops a byte that may have been acknowledged: it refuses data that it
+// cannot read, and names the file and the offset.
 //
 // # Files
 //
@@ -45,8 +45,8 @@
 //
 // A batch is written by one write, with the header before it if it opens a
 // segment, and then synced once. The next is not begun before that sync has
-// returned. So a power failure can harm only the last batch, and it harms it in
-// one way: of its sectors, any subset has reached the disk, and the others are
+// returned. So a power failure can harm only the last batch, and only in one
+// way: any subset of its sectors has reached the disk, and the others are
 // unchanged, which means zeros, because space is never reused. Hence:
 //
 //   - Nothing but zeros after the last good batch: a clean end.
@@ -61,10 +61,10 @@
 //
 // A flipped bit can't turn a written sector into zeros (its stamp alone has
 // more than one byte that isn't zero), so rot never passes for a tear, and an
-// acknowledged batch is never cut for it. One case remains: a disk that returns
-// a whole, synced sector of the very last batch as zeros. For that case the
-// caller passes in Options.Known the highest sequence that its index has seen.
-// A journal that ends before it is refused, torn or not.
+// acknowledged batch is never cut off because of it. One case remains: a disk
+// that returns a whole, synced sector of the very last batch as zeros. For that
+// case the caller passes in Options.Known the highest sequence that its index
+// has seen. A journal that ends before it is refused, torn or not.
 //
 // All of this is about accidents. An attacker who edits the files and corrects the
 // CRCs, but lacks the key, can't change or forge a record. He can make the last

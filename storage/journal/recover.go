@@ -202,7 +202,7 @@ func (j *Journal) tail(r *reader, damage *CorruptError, rest []candidate) (*tear
 			return nil, err
 		}
 		if damage != nil && d.present == d.count {
-			return nil, damage // all of it was written, so it is no tear
+			return nil, damage // all of it was written, so it is not a tear
 		}
 		// A header alone means that only the header of a batch's write has
 		// arrived.

@@ -10,11 +10,11 @@ import (
 )
 
 // spare keeps a second descriptor of the directory open, so that the next segment
-// can be made although the process has as many as it may, such as when idle
-// connections hold them all. The segment that becomes full returns its own
-// descriptor to the spare. The spare also closes the directory: a reader may end
-// after the journal, and a duplicate of the descriptor made then would keep the
-// directory locked.
+// can be made even when the process has used up all its descriptors, for example
+// for idle connections. The segment that becomes full returns its own descriptor
+// to the spare. The spare also closes the directory: a reader may end after the
+// journal, and a duplicate of the descriptor made then would keep the directory
+// locked.
 type spare struct {
 	mu  sync.Mutex
 	dir *os.File // nil once closed

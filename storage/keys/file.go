@@ -101,7 +101,7 @@ func openFile(name string) (*os.File, error) {
 	return f, err
 }
 
-// kindOf says what is in the place of a regular file.
+// kindOf names the kind of a file that is not a regular file.
 func kindOf(mode fs.FileMode) string {
 	switch mode.Type() {
 	case fs.ModeDir:

@@ -113,7 +113,7 @@ func (f File) Open(name string, sealed []byte) (r Ring, err error) {
 }
 
 // Load reads the keyring from ring and the key that opens it from key. For a fresh
-// installation, where there is no keyring either, it makes each that does not exist.
+// installation, without a keyring, it makes each of the two that does not exist.
 // Otherwise it returns [ErrMissing] or [disk.ErrDamaged] for a missing one: a new key in
 // its place would make the store unreadable for good.
 func Load(ring, key string, fresh bool) (Ring, error) {

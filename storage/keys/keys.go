@@ -6,7 +6,7 @@
 //	                            └─ root ──> a key for each purpose: records, passwords, ...
 //
 // It never stores a token, and does not know which tokens exist: it can tell that one of
-// the keys made a token, but not whether that token is still good. It knows no user, no
+// the keys made a token, but not whether that token is still valid. It knows no user, no
 // record and no store, and it writes only the two files that contain keys.
 package keys
 

@@ -194,7 +194,7 @@ func (t *Tokens) Secret(id ID, generation byte) Secret {
 
 // Identify tells which token a text is, if one of the keys made it. It checks
 // form, CRC and, in constant time, the keyed part, in this order. It does not know
-// whether the token is still good.
+// whether the token is still valid.
 func (t *Tokens) Identify(text string) (id ID, generation byte, ok bool) {
 	b := t.scratch.Get().(*scratch)
 	defer t.scratch.Put(b)

@@ -22,8 +22,7 @@ func (e *FormError) Error() string {
 // Parsed are the kinds that [Check] reads.
 const Parsed = SealedKinds + "s"
 
-// keyLengths are the key lengths of the kinds whose keys all have the same
-// length.
+// keyLengths has the key length of each kind that uses only one length.
 var keyLengths = map[byte]int{'u': 9, 't': 1 + keys.IDSize, 'l': 1 + keys.IDSize}
 
 // Check returns a *FormError if this program can't read a record of one of the kinds in

@@ -9,10 +9,10 @@ import (
 	"gatehouse/storage/keys"
 )
 
-// Ends is what has ended in a store. An end is what a restore must never undo: that a
-// token is revoked, that its secrets before a generation are dead, that a user is removed
-// or disabled. A store keeps an end even if it does not know the token or the user: the
-// next backup that is restored may have it.
+// Ends are the ends in a store. An end is a fact that a restore must never undo: a token
+// is revoked, its secrets before a generation are dead, a user is removed or disabled. A
+// store keeps an end even if it does not know the token or the user: the next backup that
+// is restored may have it.
 //
 // The end of a token or a user that the store has is in its record (t, u). The end
 // of any other is in a record of its own (e), with nothing else: some 60 bytes in

@@ -33,7 +33,7 @@ type Token struct {
 	Name      string         `json:"name,omitempty"`
 	Scopes    []string       `json:"scopes,omitempty"`    // none: no limit
 	Addresses []netip.Prefix `json:"addresses,omitempty"` // none: from anywhere
-	By        string         `json:"by,omitempty"`        // who made it
+	By        string         `json:"by,omitempty"`        // who created it
 }
 
 // MaxOverlap is the longest time for which two secrets of a token may both be

@@ -24,7 +24,8 @@ type Seen struct {
 	Time int64 // ms
 }
 
-// Origin is who uses a token, as far as the connection tells.
+// Origin describes the client that uses a token, as far as the connection shows
+// it.
 type Origin struct {
 	Address netip.Addr
 	Agent   string // what the client calls itself; 100 bytes of it are kept

@@ -2,7 +2,7 @@
 //
 //	backup ──> restore.tmp/store       as a store that was never opened: checkpoint, journal,
 //	                                   keyring, and the file "restored", for the first start
-//	store ──> what has ended there     as much as can still be read of it
+//	store ──> the ends in it           as many as can still be read
 //	Finish                             opens the staged store and ends that there, too
 //	store <──> restore.tmp/store       in one step; the older one is kept aside
 //

@@ -50,8 +50,8 @@ type Options struct {
 type Finder struct {
 	o       Options
 	mu      sync.Mutex
-	revoked map[record.UserID]int // revocations since this user's tokens were last looked at
-	due     []record.UserID       // those to look at
+	revoked map[record.UserID]int // revocations since this user's tokens were last checked
+	due     []record.UserID       // users to check
 	wake    chan struct{}
 }
 

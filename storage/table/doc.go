@@ -1,20 +1,20 @@
 // Package table is the resident table, which verification reads: every token that is
-// not revoked, in 32 bytes, and of every user what each request must know. It is a
+// not revoked, in 32 bytes, and for every user what each request must know. It is a
 // projection of the log. It knows its [Table.Position], the changes after that are
 // applied to it, and it is loaded from a [File] that may be older than the log.
 //
 //	Open    the file of the last stop or checkpoint; its head has its position
 //	Users   the users, and with them the tokens that the changes after that position name
-//	Put     applies a change: the token is there at once, also if its shard is not
-//	Load    loads a shard, in the background, or when a token in it is asked for; what
+//	Put     applies a change: the token is there at once, even if its shard is not loaded
+//	Load    loads a shard, in the background, or when a token in it is needed; what
 //	        Put and Remove did before stays
 //	Whole   all shards are there: a token that is not in the table is dead
 //
 // The table also gathers the uses of each token: when it was used last, how often that
 // day, and from where. Package uses takes them from here to its log and to the index.
 //
-// It is cut into shards by the id's first random byte. A shard's lock is held only while
-// one token is looked at. The table never reads the log or the index, never decides
+// It is cut into shards by the id's first random byte. A shard's lock is held only for
+// the work on one token. The table never reads the log or the index, never decides
 // whether a token may be used, and never waits for a disk, except in Lookup while the
 // table is being loaded.
 package table

@@ -9,16 +9,15 @@
 //	go run ./storage/torture clock [--rounds N] [--dir D] [--seed S]
 //
 // In each, a child process opens a store and lets eight writers create, use and
-// revoke tokens and disable and enable users. Each writer says through a pipe
-// what it is about to do and, once the store has answered, that it is done. So
-// this process, which outlives it, keeps a ledger of what was acknowledged and
-// of the at most eight changes that were in flight. After the accident it opens
-// the store and compares everything with the ledger: each token that was
-// acknowledged authenticates for its owner and is listed, and counts among
-// those that its user may hold; each that was revoked is refused; users resolve
-// and have their state; the audit log verifies and has an event of each
-// acknowledged change. A change in flight may or may not have happened, but
-// never in part.
+// revoke tokens and disable and enable users. Each writer reports through a
+// pipe what it is about to do and, once the store has answered, that it is
+// done. So this process, which outlives the child, keeps a ledger of the
+// acknowledged changes and of the at most eight changes in flight. After the
+// accident it opens the store and compares everything with the ledger. Each
+// acknowledged token authenticates for its owner, is listed, and counts towards
+// its user's limit. Each revoked token is refused. Users resolve and have their
+// state. The audit log verifies and has an event for each acknowledged change.
+// A change in flight may or may not have happened, but never in part.
 //
 // kill sends SIGKILL at a random moment, including moments when the store is being
 // opened, created, checkpointed or pruned (the child's clock runs ahead by ten days a
@@ -30,13 +29,13 @@
 // power shows missing syncs. The store lies in an ext4 file system in a file,
 // mounted through a loop device. The child is stopped at a random moment, and the
 // file system is shut down without a last write of its log (EXT4_IOC_SHUTDOWN with
-// NOLOGFLUSH, which is how xfstests cuts the power). What was not synced is gone,
-// except what the kernel had already written back by itself. A third of the rounds
-// provoke that by a sync at a random moment. Then the file system is mounted
-// again, which replays its log. This does not show a disk that loses what it was
-// told to flush, or that tears a sector; the journal's own tests have such a disk.
-// A plain Badger in it, with SyncWrites off and on, shows that the instrument
-// works. It needs root and a loop device.
+// NOLOGFLUSH, which is how xfstests cuts the power). Data that was not synced is
+// gone, except data that the kernel had already written back by itself. A third of
+// the rounds provoke that with a sync at a random moment. Then the file system is
+// mounted again, which replays its log. This does not cover a disk that loses data
+// that it was told to flush, or that tears a sector; the journal's own tests have
+// such a disk. A plain Badger in the same file system, with SyncWrites off and on,
+// shows that the instrument works. power needs root and a loop device.
 //
 // abort takes the disk away. The same file system is remounted as the kernel does when a
 // device is gone (remount,abort), after which writes fail, or it is shut down, after
@@ -49,9 +48,9 @@
 // and opens it in a child process. Half of the flips are uniform over all bytes
 // of all files, except holes and the ballast; in the other half each kind of
 // file gets its share. The store must either give every right answer, or refuse
-// with an error that names the file, and the offset in the journal. Until it has
-// noticed the damage, an error is a right answer too; the next opening must then
-// heal it.
+// with an error that names the file, and the offset in the journal. Until the
+// store has noticed the damage, an error is a right answer too; the next opening
+// must then heal it.
 //
 // mix takes some of journal, index, table, checkpoint and log of uses from one moment
 // of a store and the rest from another, as when somebody restores a part of a

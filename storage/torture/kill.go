@@ -209,7 +209,7 @@ func (t *torture) births(rounds int) error {
 func (t *torture) whole(round int) bool { return round%5 == 4 || round == t.rounds-1 }
 
 // inspect opens the store, compares it with the ledger and closes it. It
-// returns how long the opening took, and what is wrong.
+// returns how long the opening took, and the violations.
 func inspect(l *ledger, dir string, ahead time.Duration, whole bool) (opening time.Duration, wrong []string, err error) {
 	alarm := time.AfterFunc(5*time.Minute, func() { panic("the store hangs") }) // with all the stacks
 	defer alarm.Stop()

@@ -2,9 +2,9 @@
 // of its own each second, and later to the usage records of the index.
 //
 //	a verification        table      when, how often that day, from where
-//	each second           log        what the table has and the index does not
+//	each second           log        uses that the table has and the index does not
 //	passes                index      a token's usage record; the table then forgets it
-//	after a stop or kill  log        what it has and the index does not goes to the index
+//	after a stop or kill  log        uses that it has and the index does not go to the index
 //
 // A listing adds up the table and the index, so it shows each use at once, and only once.
 // It holds [Flusher.RLock] while it reads both.

@@ -23,7 +23,7 @@ import (
 var ErrRefused = errors.New("the token does not authenticate")
 
 // Bearer is the user that a token speaks for. Token is set only when the token
-// is limited: an unlimited one needs no look at its record.
+// is limited: an unlimited one can be verified without its record.
 type Bearer struct {
 	ID         keys.ID
 	Name       string // the ID as String writes it: a substring of the token's text

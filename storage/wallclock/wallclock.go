@@ -53,7 +53,7 @@ type Known struct {
 	Doubt  *doubt `json:"doubt,omitempty"`
 }
 
-// doubt is an offset that contradicts what is known.
+// doubt is an offset that contradicts the knowledge about the clock.
 type doubt struct {
 	Boot   string `json:"boot"`
 	Offset int64  `json:"offset"`
@@ -163,7 +163,7 @@ func (c *Clock) Known() Known {
 	return c.known
 }
 
-// follows reports whether a reading agrees with what is known.
+// follows reports whether a reading agrees with the knowledge about the clock.
 func (c *Clock) follows(wall, offset int64) bool {
 	switch k := &c.known; {
 	case k.Right == 0:
