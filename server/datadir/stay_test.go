@@ -158,14 +158,7 @@ func TestLogReader(t *testing.T) {
 		if _, err := unix.FcntlInt(log.Fd(), unix.F_SETPIPE_SZ, 4096); err != nil {
 			t.Fatal(err)
 		}
-		for full := false; !full; {
-			r.cmd.Process.Signal(syscall.SIGHUP)
-			n, err := unix.IoctlGetInt(int(log.Fd()), unix.TIOCINQ)
-			if err != nil {
-				t.Fatal(err)
-			}
-			full = n > 4096-200
-		}
+		fill(t, log)
 		for range 50 {
 			r.cmd.Process.Signal(syscall.SIGHUP)
 			r.stands("with a full pipe")
@@ -216,6 +209,25 @@ func TestLogReader(t *testing.T) {
 		r.stands("with a full log")
 		r.stop()
 	})
+}
+
+// fill writes to a pipe until it takes no byte more.
+func fill(t *testing.T, pipe *os.File) {
+	t.Helper()
+	fd, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", pipe.Fd()), unix.O_WRONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	for {
+		switch _, err := unix.Write(fd, []byte{'x'}); err {
+		case nil, unix.EINTR:
+		case unix.EAGAIN:
+			return
+		default:
+			t.Fatal(err)
+		}
+	}
 }
 
 func freePort(t *testing.T) string {
