@@ -18,7 +18,8 @@ import (
 
 var pictures = flag.Bool("pictures", false, "take the pictures of the web page and the terminal UI again")
 
-// TestPictures takes web.png and terminal.png again, with a store of made-up people:
+// TestPictures takes web.png, terminal.png, revoke.png and status.png again, with a store
+// of made-up people:
 //
 //	go test ./server/manual -run TestPictures -pictures
 func TestPictures(t *testing.T) {
@@ -26,16 +27,34 @@ func TestPictures(t *testing.T) {
 		t.Skip("the pictures stay as they are, without -pictures")
 	}
 	s := newSession(t)
-	s.do(block{}, "gatehouse demo --users 5000 --tokens 40000 --data demo", []string{"…"})
+	s.do(block{}, "gatehouse demo --users 5000 --tokens 40000 --sample sample --data demo", []string{"…"})
 	s.tell("export GATEHOUSE_DATA=demo")
 	s.tell("echo secret | gatehouse user passwd ada.allen@example.com --password-stdin")
-	s.tell("tmux -S tmux -f /dev/null new-session -d -x 98 -y 24 'TERM=xterm-256color gatehouse admin'")
-	s.tell("sleep 2; tmux -S tmux send-keys / 'ada' Enter; sleep 1; tmux -S tmux send-keys Down Down Space Down Space; sleep 2")
-	s.tell("tmux -S tmux capture-pane -e -p >screen; tmux -S tmux kill-server")
-	screen, err := os.ReadFile(s.shell.Dir + "/screen")
-	if err != nil {
-		t.Fatal(err)
+	s.tell("gatehouse backup copy")
+	s.tell("tmux -S tmux -f /dev/null new-session -d -x 98 -y 24 'TERM=xterm-256color gatehouse admin'; sleep 2")
+	press := func(keys ...string) {
+		s.tell("for key in " + strings.Join(keys, " ") + "; do tmux -S tmux send-keys $key; sleep 1; done")
 	}
+	screens := map[string]string{}
+	take := func(name string) {
+		s.tell("sleep 1; tmux -S tmux capture-pane -e -p >screen")
+		screen, err := os.ReadFile(s.shell.Dir + "/screen")
+		if err != nil {
+			t.Fatal(err)
+		}
+		screens[name] = string(screen)
+	}
+	press("/", "ada", "Enter", "Down", "Down", "Space", "Down", "Down", "Space", "Down")
+	take("terminal.png")
+	press("3", "Tab", "Tab", "Tab", "Space", "Down", "Space", "Down", "Space", "R")
+	take("revoke.png")
+	press("Escape", "5")
+	// Something to see in the status: uses that come and go, and some that are refused.
+	s.tell("for i in $(seq 160); do for j in $(seq $((i / 9 % 4))); do curl -o /dev/null -H \"X-Auth-Token: $(sed -n ${i}p sample)\" http://" +
+		s.real["127.0.0.1:8080"] + "/api/verify; done; [ $((i % 11)) != 0 ] || curl -o /dev/null http://" +
+		s.real["127.0.0.1:8080"] + "/api/verify; sleep .2; done")
+	take("status.png")
+	s.tell("tmux -S tmux kill-server")
 
 	program, err := exec.LookPath("chromium")
 	if err != nil {
@@ -48,11 +67,8 @@ func TestPictures(t *testing.T) {
 	defer cancel()
 	ctx, cancel = context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	var web, terminal []byte
-	page := s.dir + "/screen.html"
-	if err := os.WriteFile(page, []byte(asHTML(string(screen))), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	taken := map[string][]byte{}
+	var web []byte
 	if err := chromedp.Run(ctx,
 		emulation.SetDeviceMetricsOverride(1280, 800, 1, false),
 		chromedp.Navigate("http://"+s.real["127.0.0.1:8080"]),
@@ -60,12 +76,22 @@ func TestPictures(t *testing.T) {
 		chromedp.SendKeys("[name=password]", "secret\r", chromedp.ByQuery),
 		chromedp.WaitVisible("table", chromedp.ByQuery),
 		chromedp.CaptureScreenshot(&web),
-		chromedp.Navigate("file://"+page),
-		chromedp.Screenshot("pre", &terminal, chromedp.ByQuery),
 	); err != nil {
 		t.Fatal(err)
 	}
-	for name, png := range map[string][]byte{"web.png": web, "terminal.png": terminal} {
+	taken["web.png"] = web
+	page := s.dir + "/screen.html"
+	for name, screen := range screens {
+		if err := os.WriteFile(page, []byte(asHTML(screen)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var png []byte
+		if err := chromedp.Run(ctx, chromedp.Navigate("file://"+page), chromedp.Screenshot("pre", &png, chromedp.ByQuery)); err != nil {
+			t.Fatal(err)
+		}
+		taken[name] = png
+	}
+	for name, png := range taken {
 		if err := os.WriteFile(name, png, 0o644); err != nil {
 			t.Fatal(err)
 		}
