@@ -48,7 +48,7 @@ func TestBrowser(t *testing.T) {
 	secret := c.eval(`document.getElementById("new-token").innerText`)
 	h.alive(secret)
 	c.run(browser.SetPermission(&browser.PermissionDescriptor{Name: "clipboard-read"}, browser.PermissionSettingGranted))
-	c.run(chromedp.Click(button("Copy"), chromedp.BySearch), chromedp.Poll(`document.getElementById("copied").textContent`, nil))
+	c.run(c.click(button("Copy")), chromedp.Poll(`document.getElementById("copied").textContent`, nil))
 	if got := c.eval(`navigator.clipboard.readText()`); got != secret {
 		t.Errorf("got %q in the clipboard, want the token", got)
 	}
@@ -71,7 +71,7 @@ func TestBrowser(t *testing.T) {
 	c.wantText("The token old laptop is revoked")
 	c.looksWell("revoked")
 
-	c.awaitPage(chromedp.Click(".uid", chromedp.ByQuery))
+	c.awaitPage(c.click(".uid"))
 	c.wantText("Where you are logged in 2") // with the login that made a token
 	c.looksWell("account")
 	c.changePassword("wrong", "another")
@@ -120,7 +120,7 @@ func TestBrowserOverHTTP(t *testing.T) {
 		c.press("Revoke")
 		c.press("Revoke")
 		h.dead(secret)
-		c.awaitPage(chromedp.Click(".uid", chromedp.ByQuery))
+		c.awaitPage(c.click(".uid"))
 		h.login(alice, password)
 		c.changePassword(password, password)
 		c.wantText("Your password is changed.")
@@ -153,7 +153,7 @@ func TestBrowserOverHTTPS(t *testing.T) {
 // it into the field of a name, which takes the first 200 characters.
 func (c *chromium) copiesByKey(secret string) {
 	c.Helper()
-	c.run(chromedp.Click(button("Copy"), chromedp.BySearch), chromedp.Poll(`document.getElementById("copied").textContent`, nil), chromedp.Focus("#name"),
+	c.run(c.click(button("Copy")), chromedp.Poll(`document.getElementById("copied").textContent`, nil), chromedp.Focus("#name"),
 		input.DispatchKeyEvent(input.KeyDown).WithKey("v").WithModifiers(input.ModifierCtrl).WithCommands([]string{"paste"}))
 	if got := c.eval(`document.getElementById("name").value`); got != secret[:200] {
 		c.Errorf("got %q pasted, want the token", got)
@@ -234,9 +234,9 @@ func TestBrowserOtherSite(t *testing.T) {
 		c.wantText(answer)
 	}
 	c.run(chromedp.Navigate("http://evil.example/"))
-	c.awaitPage(chromedp.Click("#create"))
+	c.awaitPage(c.click("#create"))
 	c.wantText(`{"error":`)
-	c.run(chromedp.Navigate("http://evil.example/"), chromedp.Click("#home"), chromedp.WaitVisible("#list, #password"))
+	c.run(chromedp.Navigate("http://evil.example/"), c.click("#home"), chromedp.WaitVisible("#list, #password"))
 	c.wantText(alice)
 	c.wantText("You have no tokens yet.")
 }
@@ -288,7 +288,7 @@ func TestBrowserProvider(t *testing.T) {
 	c.run(chromedp.Navigate(url))
 	c.looksWell("log in, by a provider too")
 	c.wantText("Log in with GitHub")
-	c.run(chromedp.Click("ul.providers a"), chromedp.WaitVisible("#list, [role=alert]"))
+	c.run(c.click("ul.providers a"), chromedp.WaitVisible("#list, [role=alert]"))
 	c.wantText("Ada@Example.com")
 	c.looksWell("logged in by a provider")
 	c.press("Log out")
@@ -297,7 +297,7 @@ func TestBrowserProvider(t *testing.T) {
 	// password.
 	c.awaitPage(chromedp.Navigate(url + "/api/createApiToken"))
 	c.wantText("Log in with GitHub")
-	c.run(chromedp.Click("ul.providers a"))
+	c.run(c.click("ul.providers a"))
 	c.await(`document.body.innerText.startsWith('{"token":"')`)
 	var made struct{ Token string }
 	if err := json.Unmarshal([]byte(c.eval(`document.body.innerText`)), &made); err != nil {
@@ -314,10 +314,10 @@ func TestBrowserProvider(t *testing.T) {
 		http.Redirect(w, r, r.FormValue("redirect_uri")+"?error=access_denied&state="+r.FormValue("state"), http.StatusFound)
 		return true
 	})
-	c.run(chromedp.Click("ul.providers a"), chromedp.WaitVisible("[role=alert]"))
+	c.run(c.click("ul.providers a"), chromedp.WaitVisible("[role=alert]"))
 	c.looksWell("refused by a provider")
-	c.awaitPage(chromedp.Click("main a.button"))
-	c.run(chromedp.Click("[name=method][value=userpass]"))
+	c.awaitPage(c.click("main a.button"))
+	c.run(c.click("[name=method][value=userpass]"))
 	c.login(alice, password)
 	c.wantText(alice)
 	c.quiet("logged in after a refusal")

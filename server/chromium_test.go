@@ -110,32 +110,57 @@ func (c *chromium) run(actions ...chromedp.Action) {
 // eval returns the value of an expression of JavaScript, or of its promise.
 func (c *chromium) eval(expression string) (value string) {
 	c.Helper()
-	c.run(chromedp.Evaluate("Promise.resolve("+expression+").then(String)", &value, func(p *runtime.EvaluateParams) *runtime.EvaluateParams {
-		return p.WithAwaitPromise(true).WithUserGesture(true)
-	}))
+	c.run(chromedp.Evaluate("Promise.resolve("+expression+").then(String)", &value, withGesture))
 	return value
+}
+
+// withGesture makes a script count as what a person did, which is what a page needs for
+// the clipboard, and waits for its promise.
+func withGesture(p *runtime.EvaluateParams) *runtime.EvaluateParams {
+	return p.WithAwaitPromise(true).WithUserGesture(true)
 }
 
 // button is the XPath of the buttons with exactly this text on them.
 func button(text string) string { return fmt.Sprintf(`//button[normalize-space()=%q]`, text) }
 
-// press clicks the first button with that text and waits for the next page. It clicks the
-// button, not the place where it was seen: that place moves when the window has just
-// changed its size. But the mouse must be able to reach the button.
+// press clicks the first button with that text and waits for the next page.
 func (c *chromium) press(text string) {
 	c.Helper()
-	var hit bool
-	c.awaitPage(chromedp.Evaluate(fmt.Sprintf(`(() => {
-		const b = document.evaluate(%q, document, null, XPathResult.FIRST_ORDERED_NODE_TYPE).singleNodeValue
-		b.scrollIntoView({block: "center", behavior: "instant"})
-		const r = b.getBoundingClientRect()
-		const hit = b.contains(document.elementFromPoint(r.x + r.width/2, r.y + r.height/2))
-		b.click()
-		return hit
-	})()`, button(text)), &hit))
-	if !hit {
-		c.Errorf("something is in front of the button %q", text)
+	c.awaitPage(c.click(button(text)))
+}
+
+// click clicks an element, which a CSS selector or an XPath names. It waits until the
+// element is there and the mouse can reach it. It clicks the element, not the place where
+// it was seen: that place moves when the window has just changed its size.
+func (c *chromium) click(element string) chromedp.Action {
+	find := fmt.Sprintf("document.querySelector(%q)", element)
+	if strings.HasPrefix(element, "//") {
+		find = fmt.Sprintf("document.evaluate(%q, document, null, XPathResult.FIRST_ORDERED_NODE_TYPE).singleNodeValue", element)
 	}
+	script := fmt.Sprintf(`(() => {
+		const e = %s
+		if (!e) return "there is no " + %q
+		e.scrollIntoView({block: "center", behavior: "instant"})
+		const r = e.getBoundingClientRect()
+		const top = document.elementFromPoint(r.x + r.width/2, r.y + r.height/2)
+		if (!e.contains(top)) return "in front of " + %[2]q + " is " + (top ? top.outerHTML : "nothing")
+		e.click()
+		return ""
+	})()`, find, element)
+	return chromedp.ActionFunc(func(ctx context.Context) error {
+		for {
+			var wrong string
+			err := chromedp.Evaluate(script, &wrong, withGesture).Do(ctx)
+			if err != nil || wrong == "" {
+				return err
+			}
+			select {
+			case <-time.After(10 * time.Millisecond):
+			case <-ctx.Done():
+				return fmt.Errorf("%w: %s", ctx.Err(), wrong)
+			}
+		}
+	})
 }
 
 // awaitPage takes actions that lead to another page, and waits for that page. It looks at

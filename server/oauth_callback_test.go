@@ -411,10 +411,10 @@ func TestBrowserByProvider(t *testing.T) {
 	})
 	c := newChromium(t, "MAP gate.example "+strings.TrimPrefix(h.serve(), "http://"))
 	c.run(chromedp.Navigate(gate))
-	c.awaitPage(chromedp.Click(`//a[contains(., "dex")]`, chromedp.BySearch))
+	c.awaitPage(c.click(`//a[contains(., "dex")]`))
 	c.fill("login", "ada@example.com")
 	c.fill("password", "secret")
-	c.awaitPage(chromedp.Click(`//button[@type="submit"]`, chromedp.BySearch))
+	c.awaitPage(c.click(`//button[@type="submit"]`))
 	c.wantText("Manage API tokens")
 	c.wantText("ada@example.com")
 	if got := c.eval(`location.href`); got != gate+"/" {
