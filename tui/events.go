@@ -27,12 +27,13 @@ var _ rows = (*events)(nil)
 func newEvents(m *model) *events {
 	s := &events{}
 	cursor := func(e api.Event) string { return strconv.FormatUint(e.Sequence, 10) }
-	query := func(v listing.View) listing.Source[api.Event] {
-		return func(ctx context.Context, to listing.Spot) iter.Seq2[api.Event, error] {
+	ord := listing.Order[api.Event]{ID: cursor, Cursor: cursor}
+	query := func(v listing.View) (listing.Order[api.Event], listing.Source[api.Event]) {
+		return ord, func(ctx context.Context, to listing.Spot) iter.Seq2[api.Event, error] {
 			return trail(ctx, m.client, v, to)
 		}
 	}
-	s.table = newTable(m, listing.Order[api.Event]{ID: cursor, Cursor: cursor}, eventColumns(m), query,
+	s.table = newTable(m, eventColumns(m), query,
 		listing.Sorted{Up: "newest first", Down: "oldest first"})
 	s.feed, s.noun = feed{m: m}, "event"
 	s.empty = func(words string) string {

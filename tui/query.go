@@ -78,6 +78,10 @@ func (t *table[T]) position(width int) string {
 	var parts []string
 	total, known := t.total()
 	switch n := len(t.list.Rows()); {
+	case t.list.Another():
+		if sign, slow := t.spin(); slow {
+			return text.Cut(sign+" loading: the rows are those of the question before", max(width, 0))
+		}
 	case t.list.Starting():
 	case known && t.filter.value != "":
 		parts = append(parts, count(total, t.noun)+" "+matches(total))

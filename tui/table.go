@@ -5,6 +5,7 @@ import (
 	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
+	"github.com/charmbracelet/x/ansi"
 
 	"gatehouse/server/api"
 	"gatehouse/tui/listing"
@@ -20,11 +21,11 @@ type table[T any] struct {
 	m     *model
 	list  listing.List[T]
 	cols  []listing.Column[T]
-	odd   func(T) string // a state that must be seen at any width, or ""
-	query func(listing.View) listing.Source[T]
-	empty func(words string) string // what to say when there are no rows
-	noun  string                    // a row
-	forms []api.FilterForm          // the filters that it takes
+	odd   func(T) string                                           // a state that must be seen at any width, or ""
+	query func(listing.View) (listing.Order[T], listing.Source[T]) // takes all it needs of the screen when it is called
+	empty func(words string) string                                // what to say when there are no rows
+	noun  string                                                   // a row
+	forms []api.FilterForm                                         // the filters that it takes
 
 	marks   map[string]T
 	filter  field
@@ -35,10 +36,11 @@ type table[T any] struct {
 	tally
 }
 
-func newTable[T any](m *model, o listing.Order[T], cols []listing.Column[T], query func(listing.View) listing.Source[T], sorts ...listing.Sorted) table[T] {
+func newTable[T any](m *model, cols []listing.Column[T], query func(listing.View) (listing.Order[T], listing.Source[T]), sorts ...listing.Sorted) table[T] {
 	t := table[T]{m: m, cols: cols, query: query, marks: map[string]T{}, Sorting: listing.Sorting{Sorts: sorts}}
 	m.lists++
-	t.list = listing.New(m, m.lists, o, query(t.view()))
+	o, s := query(t.view())
+	t.list = listing.New(m, m.lists, o, s)
 	return t
 }
 
@@ -83,7 +85,8 @@ func (t *table[T]) answer(msg tea.Msg) tea.Cmd {
 // ask asks for the listing again, from the start: the filter or the order has changed.
 func (t *table[T]) ask() tea.Cmd {
 	t.forget()
-	return tea.Batch(t.list.Restart(t.query(t.view())), t.askCount())
+	o, s := t.query(t.view())
+	return tea.Batch(t.list.Restart(o, s), t.askCount())
 }
 
 // toggle marks the row under the cursor, or unmarks it, and moves on.
@@ -153,16 +156,21 @@ func (t *table[T]) body(width, height int) []string {
 	out = append(out, t.m.st.heads.Render(listing.Heads(t.cols, w)))
 	top, bottom, scrolls := t.thumb(lines)
 	words := listing.Sought(t.filter.value)
+	_, slow := t.list.Spin()
+	old := slow && t.list.Another()
 	for i, row := range rows {
 		current := i == current && !t.still
 		s := t.row(w, row, current, words)
+		if old {
+			s = t.m.st.tones[listing.Dim].Render(ansi.Strip(s))
+		}
 		if bar := "│"; inner < width && scrolls {
 			if i >= top && i < bottom {
 				bar = "┃"
 			}
 			s = padded(s, inner) + bar
 		}
-		if current {
+		if current && !old {
 			s = t.m.st.cursor.Render(padded(s, width))
 		}
 		out = append(out, s)

@@ -40,9 +40,14 @@ func (s *tokens) init(m *model, query func() api.TokenQuery, words func() string
 		q.Words, q.Order, q.Reverse = v.Words, v.Order, v.Reverse
 		return q
 	}
-	s.table = newTable(m, s.order(), tokenColumns(m), func(v listing.View) listing.Source[api.Token] {
-		return func(ctx context.Context, to listing.Spot) iter.Seq2[api.Token, error] {
-			q := of(v)
+	s.table = newTable(m, tokenColumns(m), func(v listing.View) (listing.Order[api.Token], listing.Source[api.Token]) {
+		ord := listing.Order[api.Token]{
+			ID:     func(t api.Token) string { return t.ID },
+			Cursor: func(t api.Token) string { return t.Cursor(v.Order) },
+		}
+		base := of(v)
+		return ord, func(ctx context.Context, to listing.Spot) iter.Seq2[api.Token, error] {
+			q := base
 			q.After, q.Limit, q.Reverse = to.After, to.Limit, v.Reverse != to.Back
 			return m.client.Tokens(ctx, q)
 		}
@@ -57,13 +62,6 @@ func (s *tokens) init(m *model, query func() api.TokenQuery, words func() string
 var tokenSorts = []listing.Sorted{
 	{Order: api.ByLastUsed, Up: "last used, oldest first", Down: "last used, latest first"},
 	{Order: api.ByCreated, Up: "created, oldest first", Down: "created, newest first"},
-}
-
-func (s *tokens) order() listing.Order[api.Token] {
-	return listing.Order[api.Token]{
-		ID:     func(t api.Token) string { return t.ID },
-		Cursor: func(t api.Token) string { return t.Cursor(s.view().Order) },
-	}
 }
 
 func tokenColumns(m *model) []listing.Column[api.Token] {

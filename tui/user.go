@@ -18,7 +18,8 @@ import (
 type userTokens struct {
 	tokens
 	who   api.UserDetail
-	asked int
+	asked int  // how often
+	waits bool // the latest question is
 }
 
 // userMsg is the user of a userTokens screen as it is now.
@@ -76,8 +77,20 @@ func (s *userTokens) start() tea.Cmd { return tea.Batch(s.tokens.start(), s.askU
 
 func (s *userTokens) refresh() tea.Cmd { return tea.Batch(s.tokens.refresh(), s.askUser()) }
 
-func (s *userTokens) askUser() tea.Cmd {
+func (s *userTokens) stop() {
+	s.tokens.stop()
 	s.asked++
+	s.waits = false
+}
+
+// askUser asks for the user, unless that question is open: a new one each time would
+// outdate every answer of a slow server.
+func (s *userTokens) askUser() tea.Cmd {
+	if s.waits {
+		return nil
+	}
+	s.asked++
+	s.waits = true
 	m, uid, list, seq := s.m, s.who.UID, s.list.ID(), s.asked
 	return func() tea.Msg {
 		ctx, cancel := context.WithTimeout(m.ctx, listing.Patience)
@@ -89,7 +102,11 @@ func (s *userTokens) askUser() tea.Cmd {
 
 func (s *userTokens) answer(msg tea.Msg) tea.Cmd {
 	if u, ok := msg.(userMsg); ok {
-		if u.list == s.list.ID() && u.seq == s.asked && u.err == nil { // the listing reports what fails
+		if u.list != s.list.ID() || u.seq != s.asked {
+			return nil
+		}
+		s.waits = false
+		if u.err == nil { // the listing reports what fails
 			s.who = u.user
 		}
 		return nil

@@ -16,19 +16,19 @@ type users struct{ table[api.User] }
 var _ rows = (*users)(nil)
 
 func newUsers(m *model) *users {
-	query := func(v listing.View) listing.Source[api.User] {
-		return func(ctx context.Context, to listing.Spot) iter.Seq2[api.User, error] {
+	query := func(v listing.View) (listing.Order[api.User], listing.Source[api.User]) {
+		ord := listing.Order[api.User]{
+			ID:     func(u api.User) string { return u.UID },
+			Cursor: func(u api.User) string { return u.Cursor(v.Order) },
+		}
+		return ord, func(ctx context.Context, to listing.Spot) iter.Seq2[api.User, error] {
 			q := userQuery(v)
 			q.After, q.Limit, q.Reverse = to.After, to.Limit, v.Reverse != to.Back
 			return m.client.Users(ctx, q)
 		}
 	}
 	s := &users{}
-	ord := listing.Order[api.User]{
-		ID:     func(u api.User) string { return u.UID },
-		Cursor: func(u api.User) string { return u.Cursor(s.view().Order) },
-	}
-	s.table = newTable(m, ord, userColumns(m), query,
+	s.table = newTable(m, userColumns(m), query,
 		listing.Sorted{Order: api.ByUID, Up: "name", Down: "name, from the end"},
 		listing.Sorted{Order: api.ByLastUsed, Up: "last used, oldest first", Down: "last used, latest first"},
 		listing.Sorted{Order: api.ByCreated, Up: "created, oldest first", Down: "created, newest first"},

@@ -29,8 +29,9 @@ type List[T any] struct {
 	src  Source[T]
 
 	win             window[T]
-	at, top, height int // the row of the cursor, the first one shown, how many are shown
-	pending         int // moves that wait for rows
+	at, top, height int  // the row of the cursor, the first one shown, how many are shown
+	pending         int  // moves that wait for rows
+	another         bool // the rows are of the listing before: those of this one have not come
 
 	asked    question // the open one
 	seq      int      // its number
@@ -47,9 +48,10 @@ func New[T any](h Host, id int, o Order[T], s Source[T]) List[T] {
 	return List[T]{host: h, id: id, ord: o, src: s}
 }
 
-// Restart asks for another listing, from its start.
-func (l *List[T]) Restart(s Source[T]) tea.Cmd {
-	l.src, l.pending = s, 0
+// Restart asks for another listing, from its start. Until it comes, the rows in memory are
+// Another's.
+func (l *List[T]) Restart(o Order[T], s Source[T]) tea.Cmd {
+	l.ord, l.src, l.pending, l.another = o, s, 0, len(l.win.rows) > 0
 	return l.ask(first)
 }
 
@@ -64,10 +66,18 @@ func (l *List[T]) Whole() bool              { return l.win.whole() }
 func (l *List[T]) Starting() bool           { return l.asked == first } // another listing is on its way
 func (l *List[T]) Refreshing() bool         { return l.asked == again }
 func (l *List[T]) Asking() bool             { return l.asked != nothing }
-func (l *List[T]) Settled() bool            { return l.pending == 0 } // no move waits for rows
 func (l *List[T]) Spin() (n int, slow bool) { return l.spin, l.slow } // slow: the answer is late
 func (l *List[T]) Answered() time.Time      { return l.answered }     // zero: never
 func (l *List[T]) Err() error               { return l.err }          // of the latest answer
+
+// Another reports whether the rows in memory are those of the listing before this one.
+func (l *List[T]) Another() bool { return l.another }
+
+// Settled reports whether the row under the cursor is the one that the keys so far have
+// led to: no move waits for rows, and no other listing is on its way.
+func (l *List[T]) Settled() bool {
+	return l.pending == 0 && !l.another && l.asked != first && l.asked != last
+}
 
 // OnFirst reports whether the cursor is on the first row of the listing.
 func (l *List[T]) OnFirst() bool { return l.at == 0 && l.FromStart() }
@@ -315,8 +325,12 @@ func (l *List[T]) Take(a Answer[T]) (cmd tea.Cmd, ok bool) {
 	l.took = a.took
 	if l.err = a.Err; a.Err != nil {
 		l.pending = 0
+		if l.another { // they are not what was asked for, and what was will not come
+			l.win, l.at, l.top, l.another = window[T]{}, 0, 0, false
+		}
 		return nil, true
 	}
+	l.another = false
 	l.answered = l.host.Now()
 	switch q {
 	case first:

@@ -100,7 +100,7 @@ func TestMovesThatWait(t *testing.T) {
 func TestLateAnswer(t *testing.T) {
 	l := newNumbers(t, 300)
 	older := answers(l.Refresh())
-	newer := answers(l.Restart(numbers(7)))
+	newer := answers(l.Restart(l.ord, numbers(7)))
 	if _, ok := l.Take(newer[0]); !ok {
 		t.Fatal("the answer to the latest question is dropped")
 	}
