@@ -6,8 +6,6 @@ import (
 	"io"
 	"os"
 	"runtime/debug"
-	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -210,8 +208,7 @@ func (c *checkpoints) untilClosing(ctx context.Context) (context.Context, func()
 // NoteBackup remembers that a backup was made, in the audit log and for
 // LastBackup.
 func (s *Store) NoteBackup(by Actor) error {
-	now := s.clock.Now()
-	if err := disk.WriteFile(s.path("backed-up"), strconv.AppendInt(nil, now, 10)); err != nil {
+	if err := s.marks.NoteBackup(s.clock.Now()); err != nil {
 		return err
 	}
 	return s.change(by, func(t *tx) error {
@@ -223,8 +220,7 @@ func (s *Store) NoteBackup(by Actor) error {
 // LastBackup returns when the last backup was made, in ms; 0: never, or
 // unknown.
 func (s *Store) LastBackup() int64 {
-	b, _ := os.ReadFile(s.path("backed-up"))
-	ms, _ := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
+	ms := s.marks.LastBackup()
 	if ms > s.clock.Now()+wallclock.Tolerance.Milliseconds() {
 		return 0 // the clock was ahead: the real time is unknown
 	}

@@ -15,6 +15,7 @@ import (
 
 	"gatehouse/storage/backup"
 	"gatehouse/storage/keys"
+	"gatehouse/storage/marks"
 	"gatehouse/storage/record"
 )
 
@@ -26,7 +27,7 @@ var update = flag.Bool("update", false, "write the encodings of a format that is
 // bringUpToDate), and stores of the former format in testdata. Before such a
 // release, run: go test ./storage -run TestEncodings -update.
 func TestEncodings(t *testing.T) {
-	file := filepath.Join("testdata", "format"+format, "encodings")
+	file := filepath.Join("testdata", "format"+marks.Format, "encodings")
 	var got []string
 	for name, b := range encodings(t) {
 		got = append(got, fmt.Sprintf("%s %x", name, sha256.Sum256(b)))
@@ -53,12 +54,12 @@ func TestEncodings(t *testing.T) {
 	want := strings.Split(strings.TrimSpace(string(b)), "\n")
 	for _, line := range got {
 		if !slices.Contains(want, line) {
-			t.Errorf("in format %s this was not written so: %s", format, strings.Fields(line)[0])
+			t.Errorf("in format %s this was not written so: %s", marks.Format, strings.Fields(line)[0])
 		}
 	}
 	for _, line := range want {
 		if name := strings.Fields(line)[0]; !slices.ContainsFunc(got, func(l string) bool { return strings.HasPrefix(l, name+" ") }) {
-			t.Errorf("in format %s this was written, and is no more: %s", format, name)
+			t.Errorf("in format %s this was written, and is no more: %s", marks.Format, name)
 		}
 	}
 }

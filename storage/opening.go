@@ -4,19 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"path/filepath"
-	"runtime"
+	"os"
 	"runtime/debug"
 	"time"
 
 	"gatehouse/storage/checkpoint"
 	"gatehouse/storage/disk"
-	"gatehouse/storage/index"
 	"gatehouse/storage/journal"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/order"
-	"gatehouse/storage/record"
+	"gatehouse/storage/restore"
 	"gatehouse/storage/table"
 	"gatehouse/storage/uses"
 )
@@ -25,7 +22,7 @@ import (
 // start is the same sequence after a stop and after a kill: a stop only leaves less to
 // catch up with.
 //
-//	begin        the key, the format
+//	begin        the marks of the directory, the key
 //	    openLog      the log, verified from the table's position on
 //	    takeTable    the table's file, and the later changes in the log
 //	                     Open returns, if the caller wants an early open: tokens are verified
@@ -49,13 +46,15 @@ import (
 // Verifying the index takes about a second for some millions of tokens, and about ten
 // seconds after a kill. A server that opens the store early answers from the table
 // during that time; callers that need the index wait.
+//
+// This file has the sequence. The steps are in opening_log.go, opening_table.go and
+// opening_index.go.
 type opening struct {
 	s        *Store
-	fresh    bool   // there was no store: a new one is created
-	restored bool   // a restore has left only log and checkpoint
-	early    bool   // Open returns when tokens can be verified
-	exact    bool   // the table's file has all changes and all last uses
-	format   string // of the existing store; empty: unknown
+	fresh    bool // there was no store: a new one is created
+	restored bool // a restore has left only log and checkpoint
+	early    bool // Open returns when tokens can be verified
+	exact    bool // the table's file has all changes and all last uses
 
 	// So far the log is verified only from the table's position on.
 	partial bool
@@ -124,13 +123,14 @@ func begin(ctx context.Context, dir string, opts Options) (*Store, error) {
 
 func (o *opening) begin() (err error) {
 	s := o.s
-	if o.fresh, err = s.opening.isFresh(); err != nil {
+	if o.fresh, err = s.marks.Create(); err != nil {
 		return err
 	}
-	if err := o.checkFormat(); err != nil { // before anything is changed
+	if err := s.marks.CheckFormat(); err != nil { // before anything is changed
 		return err
 	}
-	o.removeRemains()
+	s.marks.RemoveRemains()
+	os.RemoveAll(restore.Stage(s.dir)) // what a killed restore has left
 	ring, err := keys.Load(s.path("keyring"), s.opts.KeyFile, o.fresh)
 	if err != nil {
 		return err
@@ -147,133 +147,13 @@ func (o *opening) begin() (err error) {
 		return fmt.Errorf("open the log of uses: %w", err)
 	}
 	s.index = newIndex(s)
-	o.restored = !o.fresh && disk.Exists(s.path("restored"))
+	o.restored = !o.fresh && s.marks.IsRestored()
 	if err := o.openLog(); err != nil {
 		return err
 	}
 	if o.early = s.opts.Early && o.file != nil; o.early {
 		return o.accept()
 	}
-	return nil
-}
-
-// openLog opens the log, and takes the existing table if that saves work.
-func (o *opening) openLog() error {
-	s := o.s
-	switch {
-	case o.fresh:
-		return o.openJournal(journal.Options{Create: true})
-	case o.restored:
-		return o.openRestoredLog()
-	}
-	left, err := table.Open(s.path("table"), s.seals)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		s.opts.Log.Debug("the table that was left is not taken", "because", err)
-	}
-	// The oldest records that a table or a checkpoint has must still be there.
-	opts := journal.Options{Known: s.checkpoints.file.Last().Sequence}
-	if left != nil {
-		opts.Known, opts.VerifyAfter = max(opts.Known, left.Position.Sequence), left.Position.Sequence
-	}
-	err = o.openJournal(opts)
-	if err == nil && left != nil {
-		o.takeTable(left)
-	}
-	if o.file == nil && left != nil {
-		err = errors.Join(err, left.Close())
-		s.table = table.New() // it may have some of the users
-	}
-	return err
-}
-
-func (o *opening) openJournal(opts journal.Options) (err error) {
-	s := o.s
-	opts.Now, opts.SegmentSize = s.opts.Now, s.opts.Segment
-	s.journal, err = journal.Open(s.path("journal"), o.logKey, opts)
-	if errors.Is(err, journal.ErrEmpty) {
-		return o.journalGone()
-	}
-	if err != nil {
-		return disk.NotRead("open the journal", err)
-	}
-	if err := s.space.Watch(s.path("journal")); err != nil {
-		return disk.NotRead("open the journal", err)
-	}
-	if tear, ok := s.journal.Torn(); ok {
-		s.opts.Log.Info("an interrupted write, which nobody was told had succeeded, was cut off the journal",
-			"file", tear.File, "offset", tear.Offset)
-	}
-	if err := s.clock.Open(s.journal, s.seals); err != nil {
-		return err
-	}
-	if opts.Create && s.journal.LastSequence() == opts.CreateAfter {
-		return o.firstRecord()
-	}
-	return nil
-}
-
-// journalGone refuses a store that has its other files but not the journal,
-// which is the truth.
-func (o *opening) journalGone() error {
-	return fmt.Errorf("%w: the journal in %s is missing: put it back, or %s",
-		ErrDamaged, o.s.path("journal"), disk.RestoreAdvice)
-}
-
-// firstRecord appends an empty record: a log without any record would look as if
-// somebody had removed it.
-func (o *opening) firstRecord() error {
-	payload, err := record.Entry{}.AppendPayload(nil)
-	if err != nil {
-		return err
-	}
-	_, err = o.s.journal.Append(true, []journal.Entry{{Payload: payload}})
-	return err
-}
-
-// takeTable takes the table's file if it is useful. A file that lacks changes or uses
-// serves only until the index is open, so a start that waits for the index can't use it.
-func (o *opening) takeTable(left *table.File) {
-	s := o.s
-	exact := left.Uses != 0 && left.Uses == o.useLog.Found() && left.Position == s.journal.End()
-	o.partial = !exact
-	if !exact && !s.opts.Early {
-		return
-	}
-	err := s.journal.Has(context.Background(), left.Position)
-	if err == nil {
-		err = left.Users(s.table, s.keys.Has, !exact)
-	}
-	if err == nil && !exact {
-		err = o.catchUpTable(left.Position.Sequence)
-	}
-	if err != nil {
-		s.opts.Log.Warn("the table that was left is not taken, and the start takes longer", "because", err)
-		return
-	}
-	o.file, o.exact = left, exact
-	if !exact {
-		s.opts.Log.Info("the last stop was not clean; until the index is open, tokens are verified by the table that was left",
-			"records", s.journal.LastSequence()-left.Position.Sequence)
-	}
-}
-
-// catchUpTable applies every later change to the table. Shards may be loaded
-// from the file afterwards: loading never overwrites a newer change.
-func (o *opening) catchUpTable(after uint64) error {
-	s := o.s
-	load := o.loader()
-	err := record.Log{Journal: s.journal}.Ops(after, func(_ uint64, ops []record.Op) error {
-		for _, op := range ops {
-			if err := load.Apply(op); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("bring the table up to the journal: %w", err)
-	}
-	load.DropRemoved()
 	return nil
 }
 
@@ -330,221 +210,85 @@ func (o *opening) accept() error {
 	if m := s.checkpoints.file.Last(); m.Sequence+1 >= s.journal.FirstSequence() {
 		s.checkpoints.at = time.UnixMilli(m.Created)
 	}
-	return o.noteRestored()
+	return s.marks.NoteFirstStart(s.seals, s.clock.Now())
 }
 
-// loadFile loads the whole of the table's file. If a part of the file is damaged, the
-// records supply it.
-func (o *opening) loadFile() {
-	start := time.Now()
-	if o.file == nil {
-		return
+// await waits until the store answers every request. It returns the reason when the
+// opening fails, or ErrClosed.
+func (o *opening) await() error {
+	if isClosed(o.opened) {
+		return o.err // also when the store is closing
 	}
-	if o.file.LoadAll(o.s.stillOpen) != nil {
-		o.exact = false
-		return
-	}
-	if o.exact {
-		o.whole()
-		o.s.opts.Log.Info("the table of tokens is loaded", "tokens", o.s.table.Len(), "took", time.Since(start))
+	select {
+	case <-o.opened:
+		return o.err
+	case <-o.s.closing:
+		return ErrClosed
 	}
 }
 
-// openIndex opens the index and brings it, and the table, up to the end of the log. It
-// fills a damaged index again.
-func (o *opening) openIndex() error {
-	s := o.s
-	switch {
-	case o.fresh:
-		return o.create()
-	case o.restored:
-		return o.fill()
-	}
-	if o.partial {
-		if err := o.verifyLog(); err != nil {
-			return err
-		}
-	}
-	if s.index.HasNote() {
-		return o.fill()
-	}
-	err := o.catchUpIndex()
-	if err == nil {
-		err = o.loadTable()
-	}
-	if errors.As(err, new(*index.Fault)) {
-		s.opts.Log.Warn("the index is built again from the journal", "because", err)
-		return o.fill()
-	}
-	return err
-}
-
-// create makes the index of a new store. The file format comes last: files that a
-// crash leaves before that are empty, and are created again.
-func (o *opening) create() error {
-	s := o.s
-	if err := s.index.OpenEmpty(); err != nil {
-		return fmt.Errorf("make the index: %w", err)
-	}
-	if err := s.index.Create(s.journal.End()); err != nil {
-		return err
-	}
-	// Otherwise a power failure takes the directory, and everything that was
-	// synced in it.
-	if err := errors.Join(disk.SyncDir(s.dir), disk.SyncDir(filepath.Dir(s.dir))); err != nil {
-		return err
-	}
-	o.whole()
-	return o.leaveFormat()
-}
-
-// verifyLog also verifies the part of the log that comes before the table's
-// position.
-func (o *opening) verifyLog() error {
-	s, n := o.s, 0
-	err := s.journal.Replay(context.Background(), s.journal.FirstSequence()-1, func(journal.Record) error {
-		if n++; n%64 != 0 {
-			return nil
-		}
-		runtime.Gosched() // let callers verify tokens
-		if s.isClosing() {
-			return ErrClosed
-		}
+// awaitTable waits until the table has all tokens. It returns the reason when
+// that never happens.
+func (o *opening) awaitTable() error {
+	select {
+	case <-o.loaded:
 		return nil
-	})
-	if err != nil && !errors.Is(err, ErrClosed) {
-		return disk.NotRead("verify the journal", err)
+	default:
 	}
-	return err
+	select {
+	case <-o.loaded:
+		return nil
+	case <-o.opened: // the table is loaded, or never will be
+		return o.err
+	case <-o.s.closing:
+		return ErrClosed
+	}
 }
 
-// catchUpIndex opens the existing index. After a clean stop it does not read the
-// index; compare does that later.
-func (o *opening) catchUpIndex() error {
-	s := o.s
-	closed, err := s.index.Open()
-	if err != nil {
-		return err
+// waitLoaded is how long WhenLoaded waits.
+const waitLoaded = 5 * time.Second
+
+// WhenLoaded waits up to waitLoaded for the table to have all tokens, and reports
+// whether it has them.
+func (s *Store) WhenLoaded() bool {
+	select {
+	case <-s.opening.loaded:
+		return true
+	default:
 	}
-	if err := o.placeIndex(); err != nil {
-		return err
+	select {
+	case <-s.opening.loaded:
+		return true
+	case <-s.closing:
+	case <-time.After(waitLoaded):
 	}
-	if o.format != format {
-		if err := o.bringUpToDate(); err != nil {
-			return err
-		}
-		closed = false // read and compare all of it
-	}
-	if closed && s.index.Position() == s.journal.End() {
-		return s.index.Settle()
-	}
-	err = s.index.CatchUp(record.Log{Journal: s.journal})
-	o.matches = err == nil
-	return err
+	return false
 }
 
-// placeIndex compares the index's position with the log.
-func (o *opening) placeIndex() (err error) {
-	s := o.s
-	at, last := s.index.Position(), s.journal.LastSequence()
-	if at.Sequence > last {
-		return fmt.Errorf("%w: the index has record %d, and the journal in %s ends with record %d: put back the newer journal, or %s",
-			ErrDamaged, at.Sequence, s.path("journal"), last, disk.RestoreAdvice)
+// Opened waits until a store that was opened early is completely open. It returns
+// ErrOpening when the context ends first. Any other error says that the store can't be
+// opened: the caller should then close the store.
+func (s *Store) Opened(ctx context.Context) error {
+	select {
+	case <-s.opening.opened:
+		return s.opening.err
+	default:
 	}
-	if s.index.Hashed() {
-		err = s.journal.Has(context.Background(), at)
-	} else { // format 1
-		_, err = s.journal.At(context.Background(), at.Sequence)
+	select {
+	case <-s.opening.opened:
+		return s.opening.err
+	case <-ctx.Done():
+		return ErrOpening
 	}
-	switch {
-	case errors.Is(err, journal.ErrElsewhere), errors.Is(err, journal.ErrPruned):
-		return &index.Fault{Err: err}
-	case err != nil:
-		return disk.NotRead("compare the index with the journal", err)
+}
+
+// IsOpen reports whether all of the store is open.
+func (s *Store) IsOpen() bool { return isClosed(s.opening.opened) && s.opening.err == nil }
+
+// failed returns why the store can't be opened, if that is known.
+func (o *opening) failed() error {
+	if isClosed(o.opened) {
+		return o.err
 	}
 	return nil
-}
-
-// fill fills the index and the table again, from the checkpoint and the log. It
-// removes nothing until it knows that these are sufficient.
-func (o *opening) fill() error {
-	s := o.s
-	if err := o.checkSources(); err != nil {
-		return err
-	}
-	if s.index.IsOpen() {
-		err := s.stop.closeIndex()
-		if errors.Is(err, ErrNoSpace) || errors.Is(err, ErrNoDirectory) || errors.Is(err, ErrUnavailable) || errors.Is(err, ErrFailed) {
-			return err // Badger is still at work
-		}
-	}
-	if err := s.index.OpenEmpty(); err != nil {
-		return fmt.Errorf("make the index again: %w", err)
-	}
-	if o.file == nil {
-		s.table = table.New() // it may contain entries from the damaged index
-	}
-	err := s.index.Fill(record.Log{Journal: s.journal}, s.checkpoints.file.Put)
-	o.matches = err == nil
-	if err == nil {
-		err = o.loadTable()
-	}
-	if errors.Is(err, ErrClosed) {
-		return err // the next start tries again
-	}
-	if err != nil {
-		err = disk.NotRead("build the index in "+s.path("index")+" again from the checkpoint and the journal", err)
-		if errors.Is(err, ErrDamaged) {
-			err = fmt.Errorf("%w: %s", err, disk.RestoreAdvice)
-		}
-		return err
-	}
-	return errors.Join(o.noteRestored(), o.leaveFormat(),
-		s.index.RemoveNote(), disk.RemoveIfThere(s.path("restored")), disk.SyncDir(s.path("")))
-}
-
-// checkSources returns nil if checkpoint and log together have all records.
-func (o *opening) checkSources() error {
-	s := o.s
-	first := s.journal.FirstSequence()
-	if first == 1 && !o.restored {
-		return nil
-	}
-	err := s.checkpoints.file.Check()
-	switch {
-	case err == nil, errors.Is(err, ErrClosed):
-		return err
-	case disk.Refusal(err) != 0:
-		return fmt.Errorf("%w: read the checkpoint: %w", ErrUnavailable, err)
-	}
-	return fmt.Errorf("%w: the index must be built again, but the journal begins with record %d, and the checkpoint before it can't be used (%w): %s",
-		ErrDamaged, first, err, disk.RestoreAdvice)
-}
-
-// compare compares an index that is not yet compared. The store answers requests
-// at the same time.
-func (o *opening) compare() {
-	if !o.matches {
-		if err := o.s.index.Compare(); err != nil {
-			if !errors.Is(err, ErrClosed) {
-				o.s.index.NoteDamage(err)
-			}
-			return
-		}
-	}
-	close(o.compared)
-}
-
-// yield lets requests use the processor that the walk has kept busy since start. When
-// the store is open, nobody waits for the walk: it uses at most 1/25 of the time, and
-// less when other work delays it.
-func (o *opening) yield(start time.Time) time.Time {
-	runtime.Gosched()
-	if isClosed(o.opened) {
-		select {
-		case <-time.After(min(24*time.Since(start), 100*time.Millisecond)):
-		case <-o.s.closing:
-		}
-	}
-	return time.Now()
 }

@@ -1,12 +1,78 @@
 package storage
 
 import (
+	"context"
+	"fmt"
+	"gatehouse/storage/index"
+	"gatehouse/storage/record"
+	"gatehouse/storage/table"
 	"runtime/debug"
 	"time"
-
-	"gatehouse/storage/index"
-	"gatehouse/storage/table"
 )
+
+// takeTable takes the table's file if it is useful. A file that lacks changes or uses
+// serves only until the index is open, so a start that waits for the index can't use it.
+func (o *opening) takeTable(left *table.File) {
+	s := o.s
+	exact := left.Uses != 0 && left.Uses == o.useLog.Found() && left.Position == s.journal.End()
+	o.partial = !exact
+	if !exact && !s.opts.Early {
+		return
+	}
+	err := s.journal.Has(context.Background(), left.Position)
+	if err == nil {
+		err = left.Users(s.table, s.keys.Has, !exact)
+	}
+	if err == nil && !exact {
+		err = o.catchUpTable(left.Position.Sequence)
+	}
+	if err != nil {
+		s.opts.Log.Warn("the table that was left is not taken, and the start takes longer", "because", err)
+		return
+	}
+	o.file, o.exact = left, exact
+	if !exact {
+		s.opts.Log.Info("the last stop was not clean; until the index is open, tokens are verified by the table that was left",
+			"records", s.journal.LastSequence()-left.Position.Sequence)
+	}
+}
+
+// catchUpTable applies every later change to the table. Shards may be loaded
+// from the file afterwards: loading never overwrites a newer change.
+func (o *opening) catchUpTable(after uint64) error {
+	s := o.s
+	load := o.loader()
+	err := record.Log{Journal: s.journal}.Ops(after, func(_ uint64, ops []record.Op) error {
+		for _, op := range ops {
+			if err := load.Apply(op); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("bring the table up to the journal: %w", err)
+	}
+	load.DropRemoved()
+	return nil
+}
+
+// loadFile loads the whole of the table's file. If a part of the file is damaged, the
+// records supply it.
+func (o *opening) loadFile() {
+	start := time.Now()
+	if o.file == nil {
+		return
+	}
+	if o.file.LoadAll(o.s.stillOpen) != nil {
+		o.exact = false
+		return
+	}
+	if o.exact {
+		o.whole()
+		o.s.opts.Log.Info("the table of tokens is loaded", "tokens", o.s.table.Len(), "took", time.Since(start))
+	}
+}
 
 // loadTable fills table and owners from the records of the index, unless the table's
 // file had everything. The store accepts no changes yet.

@@ -12,7 +12,6 @@ import (
 	"slices"
 
 	"gatehouse/storage/backup"
-	"gatehouse/storage/disk"
 	"gatehouse/storage/journal"
 	"gatehouse/storage/record"
 	"gatehouse/storage/restore"
@@ -50,7 +49,7 @@ func finishStage(ctx context.Context, stage string, opts Options, m backup.Manif
 	}
 	defer func() {
 		// This opening does not count as the first start.
-		err = errors.Join(err, s.Close(), disk.WriteFile(s.path("restored-at"), nil))
+		err = errors.Join(err, s.Close(), s.marks.ExpectFirstStart())
 	}()
 	by, all := Actor{Name: "restore"}, len(ends.Tokens)+len(ends.Users)
 	n, err = applyEnds(s, by, ends, func(done int) error {
@@ -217,4 +216,14 @@ func (t *tx) endUser(id UserID, end record.UserEnd) (ended bool, err error) {
 	}
 	u.State, u.StateAt = all.State, all.At
 	return all.State != UserActive, t.save(u)
+}
+
+// RestoredAt is when the store was first opened after a restore, in ms; 0 if it
+// never was restored. The last uses in a backup are older than that.
+func (s *Store) RestoredAt() int64 {
+	ms, known := s.marks.FirstStart(s.seals)
+	if !known {
+		return s.clock.Now() // a late time is safe
+	}
+	return s.Past(ms)
 }

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"gatehouse/storage/journal"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/lasting"
+	"gatehouse/storage/marks"
 	"gatehouse/storage/order"
 	"gatehouse/storage/record"
 	"gatehouse/storage/surplus"
@@ -70,6 +72,7 @@ type Store struct {
 	seals     *keys.Seals
 	passwords keys.Passwords
 
+	marks   *marks.Dir
 	space   *disk.Space
 	journal *journal.Journal
 	index   *index.Index
@@ -108,6 +111,12 @@ func Open(dir string, opts Options) (*Store, error) {
 	return openStore(context.Background(), dir, opts, nil)
 }
 
+// HasData reports whether there is a store in the directory.
+func HasData(dir string) (bool, error) {
+	empty, err := disk.Empty(filepath.Join(dir, "store"))
+	return !empty, err
+}
+
 // newStore locks the directory. The opening reads its contents.
 func newStore(dir string, opts Options) (*Store, error) {
 	if opts.KeyFile == "" {
@@ -139,6 +148,7 @@ func newStore(dir string, opts Options) (*Store, error) {
 	s.surplus = surplus.New(surplus.Options{Revoked: s.revokedOf, Drop: s.dropRecords, Closing: s.closing, Log: opts.Log})
 	s.stop.within = closeWithin
 	s.stop.lock, s.stop.quit = lock, sync.OnceFunc(func() { close(s.closing) })
+	s.marks = marks.In(s.path(""))
 	s.space = disk.NewSpace(s.path(""), disk.Watermark)
 	s.states.init(opts.Log)
 	s.clock = clock.New(clock.Options{
@@ -268,4 +278,45 @@ func (s *states) unsaved(slice int, err error) {
 	case slice == s.slice:
 		s.uses.Set(nil)
 	}
+}
+
+// reader reads the records as they were at one moment.
+type reader struct {
+	*index.View
+	s *Store
+}
+
+// view runs fn on the current state of the store.
+func (s *Store) view(fn func(rd *reader) error) error {
+	if err := s.opening.await(); err != nil {
+		return err
+	}
+	// Take the lock before the view begins: the uses in the index and the uses in
+	// the table must fit together.
+	s.uses.RLock()
+	defer s.uses.RUnlock()
+	v, end, err := s.index.Begin()
+	if err != nil {
+		return err
+	}
+	defer end()
+	err = fn(&reader{v, s})
+	if errors.Is(err, ErrDamaged) && !s.index.Damaged() {
+		s.index.NoteDamage(err)
+	}
+	return err
+}
+
+// Size returns the disk space of the store in bytes, without the ballast. The
+// index's share is at most a minute old.
+func (s *Store) Size() int64 {
+	n := s.journal.Size()
+	if !s.IsOpen() {
+		return n // a caller that asks for a figure must not wait
+	}
+	s.view(func(*reader) error {
+		n += s.index.Size()
+		return nil
+	})
+	return n
 }

@@ -10,10 +10,10 @@ import (
 	"path/filepath"
 
 	"gatehouse/storage/backup"
-	"gatehouse/storage/disk"
 	"gatehouse/storage/index"
 	"gatehouse/storage/journal"
 	"gatehouse/storage/keys"
+	"gatehouse/storage/marks"
 	"gatehouse/storage/record"
 )
 
@@ -78,7 +78,7 @@ func (e *older) readLog(ctx context.Context, store string, key [32]byte, progres
 	}
 	if errors.Is(err, journal.ErrEmpty) || err == nil && e.last == 0 {
 		err = nil
-		if !disk.Exists(filepath.Join(store, "restored")) { // otherwise the log would have begun with the first start
+		if !marks.In(store).IsRestored() { // otherwise the log would have begun with the first start
 			e.unread = append(e.unread, dir)
 		}
 	}

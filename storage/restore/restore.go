@@ -1,7 +1,7 @@
 // Package restore puts a backup in the place of a store.
 //
 //	backup ──> restore.tmp/store       as a store that was never opened: checkpoint, journal,
-//	                                   keyring, and the file "restored", for the first start
+//	                                   keyring, and the mark "restored", for the first start
 //	store ──> the ends in it           as many as can still be read
 //	Finish                             opens the staged store and ends that there, too
 //	store <──> restore.tmp/store       in one step; the older one is kept aside
@@ -18,7 +18,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -27,6 +26,7 @@ import (
 	"gatehouse/storage/disk"
 	"gatehouse/storage/journal"
 	"gatehouse/storage/keys"
+	"gatehouse/storage/marks"
 	"gatehouse/storage/record"
 )
 
@@ -213,9 +213,9 @@ func (r *run) layOut() error {
 			return err
 		}
 	}
-	restored := in.Manifest.Log.String()
+	restored := marks.Restored{End: in.Manifest.Log}
 	if !in.Manifest.HasLog() {
-		restored = strconv.FormatUint(max(in.Manifest.Sequence, r.old.last), 10)
+		restored.After = max(in.Manifest.Sequence, r.old.last)
 	} else if err := stageJournal(filepath.Join(store, "journal"), in, step); err != nil {
 		return err
 	}
@@ -225,7 +225,7 @@ func (r *run) layOut() error {
 	if err := disk.WriteFile(filepath.Join(store, "keyring"), in.Keyring); err != nil {
 		return err
 	}
-	return disk.WriteFile(filepath.Join(store, "restored"), []byte(restored))
+	return marks.In(store).SetRestored(restored)
 }
 
 func stageCheckpoint(file string, in *backup.Reader, step func() error) error {

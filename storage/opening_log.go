@@ -1,0 +1,145 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"gatehouse/storage/disk"
+	"gatehouse/storage/journal"
+	"gatehouse/storage/record"
+	"gatehouse/storage/table"
+	"io/fs"
+	"runtime"
+)
+
+// openLog opens the log, and takes the existing table if that saves work.
+func (o *opening) openLog() error {
+	s := o.s
+	switch {
+	case o.fresh:
+		return o.openJournal(journal.Options{Create: true})
+	case o.restored:
+		return o.openRestoredLog()
+	}
+	left, err := table.Open(s.path("table"), s.seals)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.opts.Log.Debug("the table that was left is not taken", "because", err)
+	}
+	// The oldest records that a table or a checkpoint has must still be there.
+	opts := journal.Options{Known: s.checkpoints.file.Last().Sequence}
+	if left != nil {
+		opts.Known, opts.VerifyAfter = max(opts.Known, left.Position.Sequence), left.Position.Sequence
+	}
+	err = o.openJournal(opts)
+	if err == nil && left != nil {
+		o.takeTable(left)
+	}
+	if o.file == nil && left != nil {
+		err = errors.Join(err, left.Close())
+		s.table = table.New() // it may have some of the users
+	}
+	return err
+}
+
+// A restore leaves log and checkpoint, and a file "restored". The file contains the end
+// of the log from the backup. For a backup of version 1, which has no log, it contains
+// the record after which a new log may begin. The first start makes index, table and
+// format, and then removes the file.
+
+// openRestoredLog opens the log of a store that was restored: it has only log and
+// checkpoint, and the first start makes the rest.
+func (o *opening) openRestoredLog() error {
+	s := o.s
+	for _, name := range []string{"index", "table", "format"} {
+		if !disk.Exists(s.path("journal")) && disk.Exists(s.path(name)) {
+			return o.journalGone()
+		}
+	}
+	m, err := s.checkpoints.file.Manifest()
+	if disk.Refusal(err) != 0 {
+		return fmt.Errorf("%w: read the checkpoint: %w", ErrUnavailable, err)
+	}
+	opts := journal.Options{Known: m.Sequence}
+	from, err := s.marks.Restored()
+	if err != nil {
+		return err
+	}
+	if from.HasLog() {
+		opts.Known = max(m.Sequence, from.End.Sequence)
+		if err := o.openJournal(opts); err != nil {
+			return err
+		}
+		if err := s.journal.Has(context.Background(), from.End); err != nil {
+			return fmt.Errorf("%w: the journal in %s is not the one of the backup: restore again (%w)", ErrDamaged, s.path("journal"), err)
+		}
+		return nil
+	}
+	// Create a log only if the checkpoint is the restored one, and not a later
+	// one.
+	opts.Create, opts.CreateAfter = from.After >= m.Sequence, from.After
+	return o.openJournal(opts)
+}
+
+func (o *opening) openJournal(opts journal.Options) (err error) {
+	s := o.s
+	opts.Now, opts.SegmentSize = s.opts.Now, s.opts.Segment
+	s.journal, err = journal.Open(s.path("journal"), o.logKey, opts)
+	if errors.Is(err, journal.ErrEmpty) {
+		return o.journalGone()
+	}
+	if err != nil {
+		return disk.NotRead("open the journal", err)
+	}
+	if err := s.space.Watch(s.path("journal")); err != nil {
+		return disk.NotRead("open the journal", err)
+	}
+	if tear, ok := s.journal.Torn(); ok {
+		s.opts.Log.Info("an interrupted write, which nobody was told had succeeded, was cut off the journal",
+			"file", tear.File, "offset", tear.Offset)
+	}
+	if err := s.clock.Open(s.journal, s.seals); err != nil {
+		return err
+	}
+	if opts.Create && s.journal.LastSequence() == opts.CreateAfter {
+		return o.firstRecord()
+	}
+	return nil
+}
+
+// journalGone refuses a store that has its other files but not the journal,
+// which is the truth.
+func (o *opening) journalGone() error {
+	return fmt.Errorf("%w: the journal in %s is missing: put it back, or %s",
+		ErrDamaged, o.s.path("journal"), disk.RestoreAdvice)
+}
+
+// firstRecord appends an empty record: a log without any record would look as if
+// somebody had removed it.
+func (o *opening) firstRecord() error {
+	payload, err := record.Entry{}.AppendPayload(nil)
+	if err != nil {
+		return err
+	}
+	_, err = o.s.journal.Append(true, []journal.Entry{{Payload: payload}})
+	return err
+}
+
+// verifyLog also verifies the part of the log that comes before the table's
+// position.
+func (o *opening) verifyLog() error {
+	s, n := o.s, 0
+	err := s.journal.Replay(context.Background(), s.journal.FirstSequence()-1, func(journal.Record) error {
+		if n++; n%64 != 0 {
+			return nil
+		}
+		runtime.Gosched() // let callers verify tokens
+		if s.isClosing() {
+			return ErrClosed
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, ErrClosed) {
+		return disk.NotRead("verify the journal", err)
+	}
+	return err
+}
