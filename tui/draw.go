@@ -2,6 +2,7 @@ package tui
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,17 +86,26 @@ func (m *model) ends(left, right string) string {
 
 func (m *model) header() string {
 	now := m.now()
-	var right []string
-	if m.o.ReadOnly {
-		right = append(right, "READ ONLY")
-	}
-	if m.known && !m.o.Offline {
-		right = append(right, "up "+span(now.Sub(time.UnixMilli(m.status.Started))), "unix")
+	right := []string{now.Format("15:04:05 MST")}
+	add := func(s string) { // to the left of the others, if there is room
+		if text.Width(strings.Join(right, "   "))+text.Width(s)+len(" gatehouse admin")+4 <= m.width {
+			right = slices.Insert(right, 0, s)
+		}
 	}
 	if m.known && m.status.Actor != "" {
-		right = append(right, "as "+text.Cut(m.status.Actor, 16))
+		who := "as " + text.Cut(m.status.Actor, max(m.width/5, 12))
+		if m.status.Role != "" {
+			who += ", " + text.Cut(string(m.status.Role), 8)
+		}
+		add(who)
 	}
-	return m.ends(m.st.title.Render(" gatehouse admin"), strings.Join(append(right, now.Format("15:04:05")), "   "))
+	if m.o.ReadOnly {
+		add("READ ONLY")
+	}
+	if m.known && !m.o.Offline {
+		add("up " + span(now.Sub(time.UnixMilli(m.status.Started))))
+	}
+	return m.ends(m.st.title.Render(" gatehouse admin"), strings.Join(right, "   "))
 }
 
 // tabLine has the tabs and, where there is room, how busy the server is.
@@ -175,7 +185,12 @@ func (m *model) keyLine() string {
 	if r, ok := m.screen().(rows); ok && r.filtering() {
 		return " type what to find   tab complete   ↑ ↓ move   enter keep   esc clear"
 	}
-	item := func(b binding) string { return "   " + m.st.key.Render(b.show) + " " + b.short }
+	item := func(b binding) string {
+		if !m.may(b) {
+			return "   " + m.st.tones[listing.Dim].Render("("+b.show+" "+b.short+")")
+		}
+		return "   " + m.st.key.Render(b.show) + " " + b.short
+	}
 	var tail string
 	for _, b := range m.keys {
 		if b.short == "help" || b.short == "quit" {

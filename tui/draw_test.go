@@ -110,7 +110,9 @@ var scenes = []struct {
 	{name: "status, ailing", start: func(f *fake) { f.status = ailing() }, keys: "5"},
 	{name: "status, ailing, the end", start: func(f *fake) { f.status = ailing() }, keys: "5G"},
 	{name: "status, refused", start: func(f *fake) { f.err = &api.Error{Status: 403, Message: "Only root and gatehouse may do this"} }, keys: "5"},
-	{name: "status, idle", start: func(f *fake) { f.status = api.Status{Version: "v1", Started: before(time.Minute), Actor: "root"} }, keys: "5"},
+	{name: "status, idle", start: func(f *fake) {
+		f.status = api.Status{Version: "v1", Started: before(time.Minute), Actor: "root", Role: api.Admin}
+	}, keys: "5"},
 	{name: "lock", keys: "jl"},
 	{name: "unlock", keys: "jjjl"},
 	{name: "new password asked", keys: "jP"},

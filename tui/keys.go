@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -17,11 +18,31 @@ type binding struct {
 	short   string // for the bottom line; empty: only in the help
 	help    string
 	on      place
-	aims    bool   // is about the row under the cursor, which must be there
-	changes bool   // not with --read-only
-	moves   bool   // only moves the cursor, or back
-	twin    string // the command that does the same
+	aims    bool     // is about the row under the cursor, which must be there
+	changes bool     // not with --read-only
+	least   api.Role // what changes needs; empty: operator
+	moves   bool     // only moves the cursor, or back
+	twin    string   // the command that does the same
 	do      func(*model) tea.Cmd
+}
+
+// needs returns the role that may do it; empty: any.
+func (b binding) needs() api.Role {
+	if !b.changes {
+		return ""
+	}
+	return cmp.Or(b.least, api.Operator)
+}
+
+// may reports whether the administrator's role allows what the binding does. As long as
+// the role is not known, the server's answer will say.
+func (m *model) may(b binding) bool {
+	return m.status.Role == "" || m.status.Role.Covers(b.needs())
+}
+
+// forbidden says why the role does not allow what the binding does.
+func (m *model) forbidden(b binding) string {
+	return "not as " + string(m.status.Role) + ": it needs the role " + string(b.needs())
 }
 
 func (b binding) has(name string) bool { return slices.Contains(b.keys, name) }
@@ -62,7 +83,7 @@ func changeKeys() []binding {
 			do: func(m *model) tea.Cmd { return m.screen().(*review).another(-1) }},
 		{keys: []string{"l"}, show: "l", short: "lock", help: "lock the user: tokens and sessions stop; or unlock", on: onUsers | onUser, aims: true, changes: true, twin: "gatehouse user disable UID", do: lockKey},
 		{keys: []string{"U"}, show: "U", help: "lift the delay of the user's logins after bad passwords", on: onUsers | onUser, aims: true, changes: true, twin: "gatehouse user unlock UID", do: unlockKey},
-		{keys: []string{"n"}, show: "n", short: "new", help: "make a local user", on: onUsers, changes: true, twin: "gatehouse user add UID", do: newUserKey},
+		{keys: []string{"n"}, show: "n", short: "new", help: "make a local user", on: onUsers, changes: true, least: api.Admin, twin: "gatehouse user add UID", do: newUserKey},
 		{keys: []string{"P"}, show: "P", help: "make a new password for the user", on: onUsers | onUser, aims: true, changes: true, twin: "gatehouse user passwd UID", do: passwordKey},
 	}
 }
@@ -247,8 +268,11 @@ func helpKey(m *model) tea.Cmd {
 		if b.on&m.screen().place() == 0 {
 			continue
 		}
-		s := text.Left(b.show, 10) + b.help
-		lines = append(lines, s)
+		lines = append(lines, text.Left(b.show, 10)+b.help)
+		if !m.may(b) {
+			lines = append(lines, "          "+m.forbidden(b))
+			continue
+		}
 		if b.twin != "" {
 			lines = append(lines, "          = "+b.twin)
 		}

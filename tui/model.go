@@ -8,6 +8,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/text"
 )
 
 const (
@@ -185,6 +186,10 @@ func (m *model) key(k key) tea.Cmd {
 
 // act does what a binding does.
 func (m *model) act(b binding) tea.Cmd {
+	if !m.may(b) {
+		m.say(text.Cut(b.show+" does nothing, "+m.forbidden(b)+".", m.width))
+		return nil
+	}
 	if b.aims && !m.screen().settled() {
 		m.say("Still on the way: the rows are being loaded.")
 		return nil

@@ -18,6 +18,7 @@ import (
 type choice struct {
 	name string // what the typed letters are compared with
 	hint string // its key, or its command twin
+	dim  bool   // the role does not allow it
 	do   func(*model) tea.Cmd
 }
 
@@ -58,17 +59,20 @@ func (m *model) choices() (list []choice) {
 			continue
 		}
 		hint := b.show
-		if b.twin != "" {
+		switch {
+		case !m.may(b):
+			hint = m.forbidden(b)
+		case b.twin != "":
 			hint += "   " + b.twin
 		}
-		list = append(list, choice{b.help, hint, func(m *model) tea.Cmd { return m.act(b) }})
+		list = append(list, choice{b.help, hint, !m.may(b), func(m *model) tea.Cmd { return m.act(b) }})
 	}
 	for n, p := range presets {
-		list = append(list, choice{"review: " + p.tab + ", tokens " + p.words, "3", func(m *model) tea.Cmd {
+		list = append(list, choice{"review: " + p.tab + ", tokens " + p.words, "3", false, func(m *model) tea.Cmd {
 			return tea.Batch(m.goTo(2), m.tabs[2].(*review).show(n))
 		}})
 	}
-	locked := choice{"users who are locked out of logging in", "1   gatehouse user list --locked", func(m *model) tea.Cmd {
+	locked := choice{"users who are locked out of logging in", "1   gatehouse user list --locked", false, func(m *model) tea.Cmd {
 		s := m.tabs[0].(*users)
 		s.filter.value = "locked"
 		return tea.Batch(m.goTo(0), s.ask())
@@ -188,14 +192,14 @@ func (b *palette) look() tea.Cmd {
 				msg.err = err
 				return msg
 			}
-			msg.choices = append(msg.choices, choice{"user " + u.UID, u.Name, func(m *model) tea.Cmd { return m.push(newUserTokens(m, u)) }})
+			msg.choices = append(msg.choices, choice{"user " + u.UID, u.Name, false, func(m *model) tea.Cmd { return m.push(newUserTokens(m, u)) }})
 		}
 		for t, err := range c.Tokens(ctx, api.TokenQuery{Filters: api.Where("search", typed), Limit: paletteNames}) {
 			if err != nil {
 				msg.err = err
 				return msg
 			}
-			msg.choices = append(msg.choices, choice{"token " + t.ID[:min(10, len(t.ID))] + " " + t.Name, t.UID, func(m *model) tea.Cmd { return m.push(newToken(m, t)) }})
+			msg.choices = append(msg.choices, choice{"token " + t.ID[:min(10, len(t.ID))] + " " + t.Name, t.UID, false, func(m *model) tea.Cmd { return m.push(newToken(m, t)) }})
 		}
 		return msg
 	}
@@ -220,9 +224,16 @@ func (b *palette) body(width, height int) []string {
 		if top+n == b.at {
 			mark = " > "
 		}
-		s := mark + text.Left(fitting(width-4, text.Escape(c.name), text.Escape(c.hint)), width-4)
-		if top+n == b.at {
+		name := text.Escape(c.name)
+		if c.dim { // why must be seen
+			name = text.Cut(c.name, max(width-7-text.Width(c.hint), 10))
+		}
+		s := mark + text.Left(fitting(width-4, name, text.Escape(c.hint)), width-4)
+		switch {
+		case top+n == b.at:
 			s = b.m.st.cursor.Render(s)
+		case c.dim:
+			s = b.m.st.tones[listing.Dim].Render(s)
 		}
 		out = append(out, s)
 	}

@@ -91,7 +91,7 @@ func happened() []api.Event {
 
 // healthy is the status of a server that is busy.
 func healthy(users, tokens, stale int) api.Status {
-	s := api.Status{Version: "v1", Started: before(292 * time.Hour), Users: users, Tokens: tokens, Stale: stale, Actor: "root"}
+	s := api.Status{Version: "v1", Started: before(292 * time.Hour), Users: users, Tokens: tokens, Stale: stale, Actor: "root", Role: api.Admin}
 	for i := range 120 {
 		s.Activity.Requests = append(s.Activity.Requests, 12+(i*i)%31)
 		s.Activity.Refused = append(s.Activity.Refused, max(0, i%40-37))
