@@ -742,6 +742,9 @@ func ours(path string) string {
 
 // TestBinary looks at what `go build .` makes.
 func TestBinary(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	file := filepath.Join(t.TempDir(), "gatehouse")
 	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", file, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)

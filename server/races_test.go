@@ -122,6 +122,9 @@ func TestRaces(t *testing.T) {
 // TestRotationRace rotates a token over and over, with the newest secret, while the token
 // is used: at every moment the latest secret works.
 func TestRotationRace(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	h := newHouse(t)
 	made := h.create(`{}`)
 	var newest atomic.Pointer[string]

@@ -112,6 +112,9 @@ func TestPanic(t *testing.T) {
 // TestDamage flips a byte in one kind of record after another, and sends all requests
 // that read it: the answer is 503, without a word of the cause.
 func TestDamage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	for kind, asks := range map[byte]func(h *house, token, cookie string) []*ask{
 		't': func(h *house, token, cookie string) []*ask {
 			return []*ask{

@@ -261,6 +261,9 @@ func TestClientLeaves(t *testing.T) {
 // TestNetworkLimits: many networks of IPv6 give a client no more guesses than the largest
 // of them allows, and neighbours outside it are left alone.
 func TestNetworkLimits(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	const limit = 3
 	for name, c := range map[string]struct {
 		from func(i int) string // the address of attempt i

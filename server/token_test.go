@@ -204,6 +204,9 @@ func TestExpiryToTheMillisecond(t *testing.T) {
 }
 
 func TestAddresses(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	for _, c := range []struct {
 		list, from string
 		passes     bool

@@ -96,6 +96,9 @@ func TestReplayTurnsNoUseBack(t *testing.T) {
 // TestFilesOfTheIndex flips a bit in each of Badger's files: after a clean stop
 // and after a kill every answer is right, at once.
 func TestFilesOfTheIndex(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	dir := t.TempDir()
 	s := open(t, dir)
 	u := addUser(t, s, "alice@example.com")
@@ -166,6 +169,9 @@ func TestBirthAgain(t *testing.T) {
 // TestCheckpointOfTheDayBefore: a store that is restarted every hour gets its
 // checkpoint.
 func TestCheckpointOfTheDayBefore(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	t.Parallel()
 	dir := t.TempDir()
 	at := time.Now()

@@ -80,6 +80,9 @@ func copyAll(t *testing.T, from, to string) {
 // anyway, or returns the system's error without advice to restore a backup. Nothing is
 // lost: the next start finds everything, and need not build the index again.
 func TestRefusedWhileOpening(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	if _, err := exec.LookPath("strace"); err != nil {
 		if os.Getenv("CI") == "true" {
 			t.Fatal("strace is missing")

@@ -183,6 +183,9 @@ func TestBehindUses(t *testing.T) {
 // Tables that checkpoints write during many changes are as good as the table of
 // a stop.
 func TestBehindMeanwhile(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	dir := t.TempDir()
 	opts := timed(t, newClock())
 	s := openWith(t, dir, opts)

@@ -58,12 +58,16 @@ func (m *useModel) compare(t *testing.T, when string, got Token, now int64) {
 // TestUsage uses tokens from several places, over days, merges, stops and
 // kills, and finds every use again.
 func TestUsage(t *testing.T) {
-	for seed := range uint64(2) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { usageStory(t, rand.New(rand.NewPCG(7, seed))) })
+	seeds, steps := uint64(2), 1500
+	if testing.Short() {
+		seeds, steps = 1, 300
+	}
+	for seed := range seeds {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { usageStory(t, rand.New(rand.NewPCG(7, seed)), steps) })
 	}
 }
 
-func usageStory(t *testing.T, r *rand.Rand) {
+func usageStory(t *testing.T, r *rand.Rand, steps int) {
 	clock := newClock()
 	opts := timed(t, clock)
 	dir := t.TempDir()
@@ -79,7 +83,7 @@ func usageStory(t *testing.T, r *rand.Rand) {
 		models[id] = new(useModel)
 	}
 	clock.Move(time.Second) // a use in the millisecond of the creation is shown in the next
-	for step := range 1500 {
+	for step := range steps {
 		if r.IntN(3) > 0 { // or in the same millisecond
 			clock.Move(time.Duration(1+r.IntN(2000)) * time.Millisecond)
 		}

@@ -119,6 +119,9 @@ func TestCrowdedOut(t *testing.T) {
 // TestOpenFiles: the soft limit of open files, which is kept low for programs that use
 // select, is raised to the hard one (by Go, to one less).
 func TestOpenFiles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	file := program(t)
 	serve := serveOn(t, file)
 	cmd := exec.Command("sh", append([]string{"-c", `ulimit -S -n 100 && ulimit -H -n 300 && exec "$0" "$@"`}, serve.Args...)...)

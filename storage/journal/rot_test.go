@@ -141,6 +141,9 @@ func flip(t testing.TB, path string, at int) {
 // Whole sectors and pages are lost, and files are cut short. The journal is
 // refused, or Known shows the loss, or only the end was lost.
 func TestLostSectors(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	d, last := aged(t)
 	names, _ := d.Names()
 	for _, name := range names[:3] {
@@ -231,6 +234,9 @@ func TestMixedSegments(t *testing.T) {
 // key. Every sector is in place, so the last batch must not pass for a torn one
 // either.
 func TestEdited(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	d, _ := aged(t)
 	names, _ := d.Names()
 	for _, name := range names[:3] {

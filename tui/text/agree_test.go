@@ -19,6 +19,9 @@ import (
 // TestEscapesAgree looks at every character there is, alone and between others,
 // and at what has no character.
 func TestEscapesAgree(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	p := pages(t)
 	list := []string{
 		"alice@example.com", "Zoë 李 שלום 👩", "नमस्ते", "👩‍👩‍👧", "x\ufe0f", "a\x1b[31mb\x07", "a\u009b31m", "a\u202egnp.exe", "a\u2066b\u2069",
