@@ -31,7 +31,7 @@ func (s *Server) adminHandler() http.Handler {
 
 // figures returns what the status shows in addition to the store.
 func (s *Server) figures() api.Status {
-	st := api.Status{Version: s.version, Started: s.started.UnixMilli(), Activity: s.activity.view(time.Now())}
+	st := api.Status{Version: s.version, Started: s.started.UnixMilli(), Activity: s.metrics.Activity(time.Now())}
 	if s.pair == nil || !s.pair.On() {
 		return st
 	}

@@ -13,6 +13,7 @@ import (
 	"gatehouse/server/access"
 	"gatehouse/server/api"
 	"gatehouse/server/login"
+	"gatehouse/server/metrics"
 	"gatehouse/server/oauth"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
@@ -151,7 +152,7 @@ func (s *Server) recovered(w http.ResponseWriter, r *http.Request) {
 	if p == http.ErrAbortHandler {
 		panic(p)
 	}
-	s.metrics.requests.WithLabelValues(cmp.Or(r.Pattern, noRoute), "5xx").Inc()
+	s.metrics.Panicked(cmp.Or(r.Pattern, metrics.NoRoute))
 	s.log.Error("panic", "route", r.Pattern, "request_id", access.ID(w), "panic", p, "stack", string(debug.Stack()))
 	reply.JSON(w, http.StatusInternalServerError, api.Error{Message: "Internal error"})
 }

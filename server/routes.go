@@ -7,6 +7,7 @@ import (
 
 	"gatehouse/server/access"
 	"gatehouse/server/gate"
+	"gatehouse/server/metrics"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
 )
@@ -33,6 +34,12 @@ func (s *Server) routes() []route.Route {
 // metricsRoute is on the port, or at the metrics' own address.
 func (s *Server) metricsRoute() route.Route {
 	return route.Route{Pattern: "GET /metrics", Class: route.Health, Serve: s.scrape}
+}
+
+// scrape serves GET /metrics.
+func (s *Server) scrape(w http.ResponseWriter, r *route.Request) error {
+	s.metrics.ServeHTTP(w, r.Request)
+	return nil
 }
 
 // Handler serves the TCP port, with the settings in force.
@@ -90,7 +97,7 @@ func (s *Server) handler(rt route.Route) http.Handler {
 	if rt.Fail == route.AsGateAnswer {
 		return s.atGate(rt)
 	}
-	fail, count := s.failure(rt.Fail), s.metrics.route(rt)
+	fail, count := s.failure(rt.Fail), s.metrics.Route(rt)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		sw := &statusWriter{ResponseWriter: w}
@@ -103,8 +110,8 @@ func (s *Server) handler(rt route.Route) http.Handler {
 		if sw.status == 0 {
 			sw.status = http.StatusOK
 		}
-		count.add(sw.status)
-		count.took(time.Since(start))
+		count.Add(sw.status)
+		count.Took(time.Since(start))
 	})
 }
 
@@ -157,9 +164,9 @@ func (s *Server) admit(r *route.Request, rt route.Route) (err error) {
 // mux serves routes. It counts the requests that no route serves, answers them with
 // fail, and answers for a handler that panics.
 func (s *Server) mux(routes []route.Route, handler func(route.Route) http.Handler, fail func(http.ResponseWriter, *http.Request, error)) http.Handler {
-	none := s.metrics.route(route.Route{Pattern: noRoute})
+	none := s.metrics.Route(route.Route{Pattern: metrics.NoRoute})
 	inner := route.Handler(routes, handler, func(w http.ResponseWriter, r *http.Request, err error) {
-		none.add(http.StatusNotFound) // or 405, which is of the same class
+		none.Add(http.StatusNotFound) // or 405, which is of the same class
 		fail(w, r, err)
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -179,3 +186,26 @@ func (s *Server) onlyHTTPS(next http.Handler) http.Handler {
 		next.ServeHTTP(w, r)
 	})
 }
+
+// statusWriter keeps the status of a reply.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *statusWriter) Write(b []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// Unwrap is for http.ResponseController.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

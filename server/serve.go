@@ -282,7 +282,7 @@ func (s *Server) sweep(ctx context.Context) <-chan struct{} {
 	sweeps.Go(func() { s.whileInForce(ctx, func(ctx context.Context, _, now *Server) { now.idle.Run(ctx) }) })
 	sweeps.Go(func() { s.refusals.Run(ctx) })
 	sweeps.Go(func() { s.watchStates(ctx) })
-	sweeps.Go(func() { s.activity.run(ctx, s.metrics) })
+	sweeps.Go(func() { s.metrics.Run(ctx) })
 	sweeps.Go(func() { s.whileInForce(ctx, sweepPeople) })
 	swept := make(chan struct{})
 	go func() { sweeps.Wait(); close(swept) }()

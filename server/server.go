@@ -48,6 +48,7 @@ import (
 	"gatehouse/server/ipaddr"
 	"gatehouse/server/listen"
 	"gatehouse/server/login"
+	"gatehouse/server/metrics"
 	"gatehouse/server/oauth"
 	"gatehouse/server/site"
 	"gatehouse/server/tokens"
@@ -75,8 +76,7 @@ type Server struct {
 	changes  *guard.Budget // of users, on their tokens and files
 	refusals *guard.Refusals
 	turns    *guard.Turns // of users, for listings
-	metrics  *metrics
-	activity *activity
+	metrics  *metrics.Metrics
 	access   *access.Log
 	idle     *directory.Idle
 	watch    *watch
@@ -126,7 +126,6 @@ func New(store *storage.Store, cfg config.Config, opts Options) (*Server, error)
 		changes:  guard.NewBudget(cfg.Limits.ChangesPerUser, "Too many changes within an hour: try again later", opts.Now),
 		refusals: guard.NewRefusals(store, opts.Log),
 		turns:    guard.NewTurns(max(1, runtime.GOMAXPROCS(0)/2)),
-		activity: new(activity),
 		watch:    newWatch(opts.Log),
 	}
 	s.latest.Store(s)
@@ -137,12 +136,15 @@ func New(store *storage.Store, cfg config.Config, opts Options) (*Server, error)
 	if s.open, err = listen.NewConnections(opts.Log, func() config.Limits { return s.config().Limits }, s.isProxy); err != nil {
 		return nil, err
 	}
-	s.metrics = newMetrics(store, s.activity, s.open)
+	s.metrics = metrics.New(metrics.Sources{
+		Store: store, Version: opts.Version, Connections: s.open, Idle: s.idle, Certificate: s.certificate,
+		People:    func() *directory.People { return s.latest.Load().directory },
+		Providers: func() map[string]*oauth.Provider { return s.latest.Load().oauth },
+	})
 	if err := s.build(nil); err != nil {
 		return nil, err
 	}
 	s.watch.follow(s.oauth)
-	s.metrics.held(s)
 	return s, nil
 }
 
@@ -196,7 +198,7 @@ func (s *Server) addRooms() (err error) {
 		Store: s.store, Config: s.config, Now: s.now, Log: s.log,
 		Hasher: s.hasher, Throttle: s.throttle, Refusals: s.refusals, Changes: s.changes,
 		Providers: s.oauth, Tokens: s.tokens, Origins: s.origins, Pages: s.pages,
-		Counted: s.metrics.login, Asked: s.watch.provider, Refusal: s.refusal,
+		Counted: s.metrics.Login, Asked: s.watch.provider, Refusal: s.refusal,
 		FirstLoginDone: func(uid string) { s.admin.FirstLoginDone(uid) },
 	})
 	if err != nil {
@@ -224,7 +226,17 @@ func (s *Server) addRooms() (err error) {
 }
 
 // revoked counts tokens that were revoked.
-func (s *Server) revoked(tokens int) { s.metrics.revocations.Add(float64(tokens)) }
+func (s *Server) revoked(tokens int) { s.metrics.Revoked(tokens) }
+
+// certificate returns when the server's own certificate ends, and whether it has one.
+func (s *Server) certificate() (notAfter time.Time, on bool) {
+	pair := s.latest.Load().pair
+	if pair == nil || !pair.On() {
+		return notAfter, false
+	}
+	notAfter, _ = pair.Health()
+	return notAfter, !notAfter.IsZero()
+}
 
 // config returns the settings in force.
 func (s *Server) config() *config.Config { return &s.latest.Load().cfg }

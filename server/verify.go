@@ -50,11 +50,11 @@ func (s *Server) verify(w http.ResponseWriter, r *route.Request) error {
 
 // atGate serves the gate. Every verification is counted, and some are timed.
 func (s *Server) atGate(rt route.Route) http.Handler {
-	count := s.metrics.route(rt)
+	count := s.metrics.Route(rt)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		start := s.metrics.verify.start()
-		count.add(s.decide(w, r, rt))
-		s.metrics.verify.stop(start)
+		start := s.metrics.Start()
+		count.Add(s.decide(w, r, rt))
+		s.metrics.Stop(start)
 	})
 }
 

@@ -227,5 +227,23 @@ func (s *Store) LastBackup() int64 {
 	return ms
 }
 
+// SinceBackup returns how long ago the last backup was made. If none was, it returns the
+// age of the oldest event that is kept: a new store has nothing to lose yet.
+func (s *Store) SinceBackup() (age time.Duration) {
+	at := s.LastBackup()
+	if at == 0 {
+		for e, err := range s.Audit().Events(context.Background(), 0, false) {
+			if err == nil {
+				at = e.Time
+			}
+			break
+		}
+	}
+	if at == 0 {
+		return 0
+	}
+	return time.Duration(s.clock.Now()-at) * time.Millisecond
+}
+
 // Free returns how many bytes the file system has left for the store.
 func (s *Store) Free() int64 { return int64(min(s.space.Left(), 1<<62)) }

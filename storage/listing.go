@@ -8,7 +8,9 @@ import (
 	"iter"
 	"runtime"
 	"strings"
+	"time"
 
+	"gatehouse/storage/census"
 	"gatehouse/storage/index"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/order"
@@ -206,6 +208,34 @@ func (s *Store) FindToken(prefix string) (found ID, err error) {
 
 // TokenCount counts the tokens that are not revoked.
 func (s *Store) TokenCount() int { return s.table.Len() }
+
+// Census counts all tokens by their states, and those that end within each of the spans.
+// It reads all records of tokens, which takes seconds when there are millions.
+func (s *Store) Census(within ...time.Duration) (*census.Census, error) {
+	if err := s.opening.await(); err != nil {
+		return nil, err
+	}
+	v, end, err := s.index.Begin() // not s.view, which makes the flusher of uses wait
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	c := census.New(s.clock.Now(), within)
+	return c, v.Each([]byte{'t'}, func(k, v []byte) error {
+		t, err := record.ParseTokenHead(ID(k[1:]), v)
+		if err == nil {
+			err = s.stillOpen()
+		}
+		if err == nil {
+			owner, _, ok := s.table.Owners.Find(t.Owner)
+			if !ok {
+				owner.State = UserRemoved
+			}
+			c.Count(t, owner.State)
+		}
+		return err
+	})
+}
 
 // MatchTokens returns the ids of all the tokens that the filter takes.
 func (s *Store) MatchTokens(f TokenFilter) ([]ID, error) {

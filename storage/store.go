@@ -309,13 +309,19 @@ func (s *Store) view(fn func(rd *reader) error) error {
 
 // Size returns the disk space of the store in bytes, without the ballast. The
 // index's share is at most a minute old.
-func (s *Store) Size() int64 {
-	n := s.journal.Size()
+func (s *Store) Size() int64 { return s.JournalSize() + s.IndexSize() }
+
+// JournalSize returns the log's share of the disk space, in bytes.
+func (s *Store) JournalSize() int64 { return s.journal.Size() }
+
+// IndexSize returns the index's share, at most a minute old. It is 0 until the store is
+// open: a caller that asks for a figure must not wait.
+func (s *Store) IndexSize() (n int64) {
 	if !s.IsOpen() {
-		return n // a caller that asks for a figure must not wait
+		return 0
 	}
 	s.view(func(*reader) error {
-		n += s.index.Size()
+		n = s.index.Size()
 		return nil
 	})
 	return n

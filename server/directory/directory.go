@@ -27,6 +27,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"gatehouse/ldap"
 	"gatehouse/server/config"
@@ -76,8 +77,9 @@ type People struct {
 	doubt    lasting.State           // the last sweep could not tell about everybody
 
 	mu    sync.Mutex
-	held  []change // none: nothing is held
-	asked int      // how many users the held sweep was about
+	held  []change  // none: nothing is held
+	asked int       // how many users the held sweep was about
+	swept time.Time // when the last sweep ended that the store took
 }
 
 // Open returns the people of the directory that the configuration names. It reads files
@@ -104,11 +106,11 @@ func (p *People) Inherit(before *People) {
 		return
 	}
 	before.mu.Lock()
-	held, asked := before.held, before.asked
+	held, asked, swept := before.held, before.asked, before.swept
 	before.mu.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.missed, p.held, p.asked = before.missed, held, asked
+	p.missed, p.held, p.asked, p.swept = before.missed, held, asked, swept
 }
 
 // Close ends the connections to the directory.

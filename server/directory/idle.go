@@ -176,6 +176,9 @@ func (h *Idle) Held() (acts []api.HeldAct) {
 	}}
 }
 
+// On reports whether idle tokens are revoked at all.
+func (h *Idle) On() bool { return h.after().Ends() }
+
 // Holding returns how many tokens are held.
 func (h *Idle) Holding() int {
 	h.mu.Lock()

@@ -78,7 +78,25 @@ func (p *People) Sweep(ctx context.Context) error {
 		}
 		due = append(due, c)
 	}
-	return p.apply(due)
+	if err := p.apply(due); err != nil {
+		return err
+	}
+	now, _ := p.store.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.swept = now
+	return nil
+}
+
+// Sweeps reports whether there are any sweeps.
+func (p *People) Sweeps() bool { return p.cfg.RecheckEvery() != 0 }
+
+// LastSweep returns when the last sweep ended that made or held all of its changes. It
+// returns the zero time before the first.
+func (p *People) LastSweep() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.swept
 }
 
 // tell logs that a sweep could not find out everything, for as long as that lasts.

@@ -1,6 +1,6 @@
-// Package manual is the manual: its chapters, as Markdown, and the pictures they show.
-// The repository shows the files as they are, `gatehouse manual` prints them, and the
-// server turns them into pages.
+// Package manual is the manual: its chapters, as Markdown, the pictures they show, and
+// the files to copy that go with them. The repository shows the files as they are,
+// `gatehouse manual` prints them, and the server turns the chapters into pages.
 //
 // It never sees a command, a request or a store. The tests beside the code that the
 // manual describes check that it tells the truth.
@@ -8,10 +8,11 @@ package manual
 
 import (
 	"embed"
+	"slices"
 	"strings"
 )
 
-//go:embed *.md *.png
+//go:embed *.md *.png alerts.yml dashboard.json
 var files embed.FS
 
 // Topics names the chapters in the order in which they are listed.
@@ -27,6 +28,18 @@ func Topics() []string {
 func Chapter(topic string) (text string, ok bool) {
 	b, err := files.ReadFile(topic + ".md")
 	return string(b), err == nil
+}
+
+// Attachments names the files to copy: what Prometheus and Grafana need to watch a server.
+func Attachments() []string { return []string{"alerts.yml", "dashboard.json"} }
+
+// Attachment returns a file to copy, and false if there is none of this name.
+func Attachment(name string) (text []byte, ok bool) {
+	if !slices.Contains(Attachments(), name) {
+		return nil, false
+	}
+	text, err := files.ReadFile(name)
+	return text, err == nil
 }
 
 // Title returns the heading of the chapter.

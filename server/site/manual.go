@@ -16,7 +16,8 @@ func (st *Site) manualContents(w http.ResponseWriter, r *route.Request) error {
 	return st.Pages.Write(w, http.StatusOK, web.Contents{Query: query, Results: manual.Search(query)})
 }
 
-// manualChapter serves GET /manual/{topic}, and the pictures beside the chapters.
+// manualChapter serves GET /manual/{topic}, and the pictures and files
+// beside the chapters.
 func (st *Site) manualChapter(w http.ResponseWriter, r *route.Request) error {
 	name := r.PathValue("topic")
 	for _, page := range manual.Pages() {
@@ -24,12 +25,15 @@ func (st *Site) manualChapter(w http.ResponseWriter, r *route.Request) error {
 			return st.Pages.Write(w, http.StatusOK, web.Chapter{Page: page})
 		}
 	}
-	png, ok := manual.Picture(name)
-	if !ok {
-		return reply.ErrNoRoute
+	if png, ok := manual.Picture(name); ok {
+		st.Pages.WritePicture(w, png)
+		return nil
 	}
-	st.Pages.WritePicture(w, png)
-	return nil
+	if text, ok := manual.Attachment(name); ok {
+		st.Pages.WriteText(w, text)
+		return nil
+	}
+	return reply.ErrNoRoute
 }
 
 // toManual serves GET /manual, which lacks the slash that links in it count on.

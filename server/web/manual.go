@@ -60,3 +60,8 @@ func (p Chapter) Text() template.HTML { return p.Body }
 func (p *Pages) WritePicture(w http.ResponseWriter, png []byte) {
 	p.write(w, asset{"image/png", png})
 }
+
+// WriteText sends a file of the manual to copy.
+func (p *Pages) WriteText(w http.ResponseWriter, text []byte) {
+	p.write(w, asset{"text/plain; charset=utf-8", text})
+}

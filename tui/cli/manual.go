@@ -13,14 +13,15 @@ import (
 	"gatehouse/tui/text"
 )
 
-// ManualCommand prints a chapter of the manual, in Markdown, or lists the chapters.
+// ManualCommand prints a chapter of the manual, in Markdown, or a file that goes with it,
+// or lists the chapters.
 // With --man it writes the manual pages of all commands.
 func ManualCommand(out io.Writer) *cobra.Command {
 	var man string
 	c := &cobra.Command{
 		Use: "manual [TOPIC]", Short: "Print a chapter of the manual, or list the chapters",
 		Example: "  gatehouse manual ldap",
-		Args:    AtMostOne("TOPIC"), ValidArgs: manual.Topics(),
+		Args:    AtMostOne("TOPIC"), ValidArgs: append(manual.Topics(), manual.Attachments()...),
 		RunE: func(c *cobra.Command, args []string) error {
 			switch {
 			case man != "" && len(args) > 0:
@@ -29,6 +30,10 @@ func ManualCommand(out io.Writer) *cobra.Command {
 				return manPages(c.Root(), man)
 			case len(args) == 0:
 				return listTopics(out)
+			}
+			if file, ok := manual.Attachment(args[0]); ok {
+				_, err := out.Write(file)
+				return err
 			}
 			chapter, ok := manual.Chapter(strings.ToLower(args[0]))
 			if !ok {

@@ -1,4 +1,4 @@
-package server
+package metrics
 
 import (
 	"context"
@@ -35,7 +35,7 @@ const (
 // totals are counts since the start, or in a second.
 type totals struct{ requests, refused, revoked int }
 
-func (m *metrics) totals() (t totals) {
+func (m *Metrics) totals() (t totals) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, c := range m.counted {
@@ -52,19 +52,32 @@ func valueOf(c prometheus.Counter) float64 {
 	return v.GetCounter().GetValue()
 }
 
-// run looks at the counters once a second, until the context ends.
-func (a *activity) run(ctx context.Context, m *metrics) {
+// Run looks at the counters once a second, until the context ends.
+func (m *Metrics) Run(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	a.last = m.totals()
+	m.activity.begin(m.totals())
 	for {
 		select {
 		case <-tick.C:
-			a.second(m.totals())
+			m.Second()
 		case <-ctx.Done():
 			return
 		}
 	}
+}
+
+// Second ends a second of the activity. Run calls it.
+func (m *Metrics) Second() { m.activity.second(m.totals()) }
+
+// Activity returns what happened in the seconds that are over.
+func (m *Metrics) Activity(now time.Time) api.Activity { return m.activity.view(now) }
+
+// begin makes the first second count from now.
+func (a *activity) begin(now totals) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.last = now
 }
 
 // second adds what happened since it was last called, a second ago.
