@@ -102,6 +102,7 @@ var scenes = []struct {
 	{name: "tokens, sorted", keys: "2s"},
 	{name: "events", keys: "4"},
 	{name: "events, filtered", keys: "4/login"},
+	{name: "events, by filters", keys: "4/by:root action:token<enter>"},
 	{name: "an event", keys: "4jj<enter>"},
 	{name: "events, none", start: func(f *fake) { f.events = nil }, keys: "4"},
 	{name: "events, paused", keys: "4p"},

@@ -12,13 +12,14 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/tui/listing"
+	"gatehouse/tui/trail"
 )
 
 // events is the screen of the audit log, the newest first. New
 // events appear by themselves, unless the screen is paused.
 type events struct {
 	table[api.Event]
-	feed feed
+	feed trail.Feed
 	more int // events that came while the top of the listing was not shown
 }
 
@@ -29,16 +30,21 @@ func newEvents(m *model) *events {
 	cursor := func(e api.Event) string { return strconv.FormatUint(e.Sequence, 10) }
 	ord := listing.Order[api.Event]{ID: cursor, Cursor: cursor}
 	query := func(v listing.View) (listing.Order[api.Event], listing.Source[api.Event]) {
+		q := trail.Parse(v.Words)
 		return ord, func(ctx context.Context, to listing.Spot) iter.Seq2[api.Event, error] {
-			return trail(ctx, m.client, v, to)
+			return q.Page(ctx, m.client, v.Reverse, to)
 		}
 	}
 	s.table = newTable(m, eventColumns(m), query,
 		listing.Sorted{Up: "newest first", Down: "oldest first"})
-	s.feed, s.noun = feed{m: m}, "event"
+	s.noun, s.forms = "event", trail.Forms
+	s.changed = func() tea.Cmd { // what is followed, too
+		s.feed.Stop()
+		return s.follow()
+	}
 	s.empty = func(words string) string {
 		if words != "" {
-			return "No event has in its actor, action, user, token or address: " + words
+			return "No event matches " + words
 		}
 		return "Nothing has happened yet."
 	}
@@ -76,21 +82,11 @@ func result(e api.Event) string {
 	return out
 }
 
-// concerns reports whether each word is in a field of the event, without regard to case.
-func concerns(e api.Event, words string) bool {
-	for _, w := range strings.Fields(strings.ToLower(words)) {
-		if !slices.ContainsFunc([]string{e.Actor, e.Action, e.UID, e.Token, e.Address}, func(s string) bool { return strings.Contains(strings.ToLower(s), w) }) {
-			return false
-		}
-	}
-	return true
-}
-
 func (s *events) place() place { return onEvents }
 
 func (s *events) title(width int) string {
 	live := ""
-	if s.feed.running() {
+	if s.feed.Running() {
 		live = "live"
 	}
 	if s.more > 0 {
@@ -160,31 +156,32 @@ func (s *events) refresh() tea.Cmd {
 
 func (s *events) stop() {
 	s.table.stop()
-	s.feed.stop()
+	s.feed.Stop()
 }
 
 // follow follows the log, unless it is paused.
 func (s *events) follow() tea.Cmd {
 	if s.m.paused {
-		s.feed.stop()
+		s.feed.Stop()
 		return nil
 	}
-	return s.feed.start()
+	return s.feed.Start(s.m.ctx, s.m.client, trail.Parse(s.filter.value))
 }
 
 func (s *events) answer(msg tea.Msg) tea.Cmd {
-	f, ok := msg.(feedMsg)
+	news, ok := msg.(trail.News)
 	if !ok {
 		return s.listed(msg)
 	}
-	if !s.feed.mine(f) {
+	cmd, mine := s.feed.Take(news)
+	if !mine {
 		return nil
 	}
-	if f.err != nil {
-		s.m.heard(f.err)
+	if news.Err != nil {
+		s.m.heard(news.Err)
 	}
-	s.came(f.events)
-	return s.feed.next(f)
+	s.came(news.Events)
+	return cmd
 }
 
 // listed takes an answer of the listing. If the cursor was on the newest event, it moves
@@ -210,7 +207,7 @@ func (s *events) came(news []api.Event) {
 	}
 	var page []api.Event
 	for _, e := range slices.Backward(news) {
-		if e.Sequence > newest && concerns(e, s.filter.value) {
+		if e.Sequence > newest {
 			page = append(page, e)
 		}
 	}

@@ -249,11 +249,29 @@ func (f *fake) StopRevocation(_ context.Context, job string) error {
 
 func (f *fake) History(_ context.Context, q api.HistoryQuery) (h api.History, err error) {
 	for _, e := range f.events {
-		if h.Last = e.Sequence; e.Sequence > q.After && (q.Token == "" || q.Token == e.Token) && (q.UID == "" || q.UID == e.UID) {
+		if q.Before > 0 && e.Sequence >= q.Before {
+			break
+		}
+		if h.Last = e.Sequence; e.Sequence > q.After && isOf(e, q.UID, q.Token, q.Filters) {
 			h.Events = append(h.Events, e)
 		}
 	}
+	if n := len(h.Events) - q.Last; q.Last > 0 && n > 0 {
+		h.Events = h.Events[n:]
+		h.Before, h.Since = h.Events[0].Sequence, h.Events[0].Time
+	}
 	return h, f.do("")
+}
+
+// isOf reports whether an event is one of those asked for. The only filters are by and
+// action.
+func isOf(e api.Event, uid, token string, f api.Filters) bool {
+	for name, of := range map[string]string{"by": e.Actor, "action": e.Action} {
+		if v := strings.Join(f[name], " "); v != "" && v != of && !strings.HasPrefix(of, v+".") {
+			return false
+		}
+	}
+	return (token == "" || strings.HasPrefix(e.Token, token)) && (uid == "" || uid == e.UID)
 }
 
 func (f *fake) Events(_ context.Context, q api.EventQuery) iter.Seq2[api.Event, error] {
@@ -266,7 +284,7 @@ func (f *fake) Events(_ context.Context, q api.EventQuery) iter.Seq2[api.Event, 
 			q.After = max(q.After, f.events[n-1].Sequence-min(f.events[n-1].Sequence, uint64(q.Last)))
 		}
 		for _, e := range f.events {
-			if e.Sequence > q.After && (q.Token == "" || q.Token == e.Token) && (q.UID == "" || q.UID == e.UID) && !yield(e, nil) {
+			if e.Sequence > q.After && isOf(e, q.UID, q.Token, q.Filters) && !yield(e, nil) {
 				return
 			}
 		}

@@ -67,7 +67,7 @@ func changeKeys() []binding {
 		{keys: []string{"/"}, show: "/", short: "filter", help: "find text anywhere in uid or name as you type, or filter: state:disabled", on: onUsers, twin: "gatehouse user list --search TEXT", do: filter},
 		{keys: []string{"/"}, show: "/", short: "filter", help: "find text anywhere in user, name or id, or filter: from:10.0.0.0/8", on: onTokens | onReview, twin: "gatehouse token list --search TEXT", do: filter},
 		{keys: []string{"/"}, show: "/", short: "filter", help: "find text anywhere in id or name, or filter: idle:90d", on: onUser, twin: "gatehouse token list --user UID --search TEXT", do: filter},
-		{keys: []string{"/"}, show: "/", short: "filter", help: "find text anywhere in actor, action, user, token or address", on: onEvents, do: filter},
+		{keys: []string{"/"}, show: "/", short: "filter", help: "find text anywhere in actor, action, user, token or address, or filter: by:root since:24h", on: onEvents, twin: "gatehouse events --by ACTOR --since 24h", do: filter},
 		{keys: []string{"p"}, show: "p", short: "pause", help: "pause, and go on", on: onEvents, do: pauseKey},
 		{keys: []string{"o"}, show: "o", help: "look further back for older events", on: onToken, twin: "gatehouse events --about ID",
 			do: func(m *model) tea.Cmd { return m.screen().(*token).older() }},

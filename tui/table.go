@@ -27,6 +27,8 @@ type table[T any] struct {
 	noun  string                                                   // a row
 	forms []api.FilterForm                                         // the filters that it takes
 
+	changed func() tea.Cmd // besides, when the filter or the order has changed; nil: nothing
+
 	marks   map[string]T
 	filter  field
 	editing bool
@@ -86,7 +88,11 @@ func (t *table[T]) answer(msg tea.Msg) tea.Cmd {
 func (t *table[T]) ask() tea.Cmd {
 	t.forget()
 	o, s := t.query(t.view())
-	return tea.Batch(t.list.Restart(o, s), t.askCount())
+	cmds := []tea.Cmd{t.list.Restart(o, s), t.askCount()}
+	if t.changed != nil {
+		cmds = append(cmds, t.changed())
+	}
+	return tea.Batch(cmds...)
 }
 
 // toggle marks the row under the cursor, or unmarks it, and moves on.

@@ -16,6 +16,7 @@ import (
 	"gatehouse/server/api"
 	"gatehouse/storage"
 	"gatehouse/tui/listing"
+	"gatehouse/tui/trail"
 )
 
 // TestTrail pages through a real audit log both ways, with a filter and
@@ -27,19 +28,19 @@ func TestTrail(t *testing.T) {
 			t.Fatal(i, err)
 		}
 	}
-	for _, prefix := range []string{"", "z", "token.create", "nothing at all"} {
+	for _, prefix := range []string{"", "z", "token.create", "nothing at all", "by:root action:user", "about:zoe@example.com"} {
 		for _, reverse := range []bool{false, true} {
 			var want []uint64
 			for e, err := range c.Events(t.Context(), api.EventQuery{}) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if concerns(e, prefix) {
+				if trail.Parse(prefix).Has(e) && (prefix != "about:zoe@example.com" || e.UID == "zoe@example.com") && (prefix != "by:root action:user" || e.Actor == "root" && e.Action == "user.add") {
 					want = append(want, e.Sequence)
 				}
 			}
 			src := func(ctx context.Context, to listing.Spot) iter.Seq2[api.Event, error] {
-				return trail(ctx, c, listing.View{Words: prefix, Reverse: reverse}, to)
+				return trail.Parse(prefix).Page(ctx, c, reverse, to)
 			}
 			for _, back := range []bool{false, true} {
 				if reverse == back {
@@ -102,4 +103,34 @@ func TestEventsComeLive(t *testing.T) {
 	until("missed@x.org")
 	tm.Send(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune("q")})
 	tm.WaitFinished(t, teatest.WithFinalTimeout(enough))
+}
+
+// TestEventFilters types filters at a real audit log: what is wrong with one stands under
+// the line, and what comes later is filtered too.
+func TestEventFilters(t *testing.T) {
+	store, c := real(t, 3, 4)
+	add := func(actor, uid string) {
+		t.Helper()
+		if _, err := store.AddUser(storage.Actor{Name: actor}, uid, "", ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add("root", "one@x.org")
+	add("carol", "two@x.org")
+	d := drive(t, unfollowed{c}, Options{})
+	d.press("4/by:root action:user")
+	d.want("one@x.org", "user.add")
+	d.wantNot("two@x.org")
+	add("root", "three@x.org")
+	add("carol", "four@x.org")
+	d.press("<enter>r")
+	d.want("three@x.org")
+	d.wantNot("four@x.org")
+	d.press("<esc>/since:nonsense")
+	d.want("! since: ")
+	d.press("<esc>/sin<tab>")
+	d.want("/ since:_")
+	d.press("<esc>/about:two@x.org")
+	d.want("two@x.org")
+	d.wantNot("one@x.org")
 }

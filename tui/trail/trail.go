@@ -1,0 +1,126 @@
+// Package trail reads the audit log for a terminal: a page of it in either direction, what
+// happens as it happens, and what a query line means there.
+//
+// It owns the questions about the log. It never draws, and it never keeps more events than
+// one answer has. The server applies the filters; the words, which may be anywhere in an
+// event, are looked for here.
+package trail
+
+import (
+	"context"
+	"iter"
+	"slices"
+	"strconv"
+	"strings"
+
+	"gatehouse/server/api"
+	"gatehouse/tui/listing"
+)
+
+// Log is the server's audit log. *api.Client is one.
+type Log interface {
+	Events(context.Context, api.EventQuery) iter.Seq2[api.Event, error]
+	History(context.Context, api.HistoryQuery) (api.History, error)
+}
+
+// Forms are the filters of a query line: the server's, and what an event is about.
+var Forms = append(slices.Clone(api.EventFilters), api.FilterForm{Name: "about", Value: "UID|ID", Help: "about this user, or this token"})
+
+// Query says which events to read. The zero value is all.
+type Query struct {
+	filters    api.Filters
+	uid, token string
+	words      []string // in lower case
+}
+
+// Parse reads a query line, such as `by:root action:token since:24h 10.0.0.7`. A value
+// may be in quotation marks. The server says what is wrong with a filter.
+func Parse(line string) Query {
+	q := Query{filters: api.Filters{}}
+	for _, w := range split(line) {
+		name, value, _ := strings.Cut(w, ":")
+		switch name = strings.ToLower(name); {
+		case name == "about" && strings.Contains(value, "@"):
+			q.uid = value
+		case name == "about" && value != "":
+			q.token = value
+		case slices.ContainsFunc(api.EventFilters, func(f api.FilterForm) bool { return f.Name == name }) && len(name) < len(w):
+			q.filters[name] = append(q.filters[name], value)
+		default:
+			q.words = append(q.words, strings.ToLower(w))
+		}
+	}
+	return q
+}
+
+// split divides a line at the blanks that are not between quotation marks, and drops the
+// marks.
+func split(line string) (words []string) {
+	quoted, word := false, ""
+	for _, r := range line + " " {
+		switch {
+		case r == '"':
+			quoted = !quoted
+		case r != ' ' || quoted:
+			word += string(r)
+		case word != "":
+			words, word = append(words, word), ""
+		}
+	}
+	if word = strings.TrimSpace(word); word != "" { // a mark is not closed yet
+		words = append(words, word)
+	}
+	return words
+}
+
+// Has reports whether each word is in a field of the event, without regard to case.
+func (q Query) Has(e api.Event) bool {
+	for _, w := range q.words {
+		if !slices.ContainsFunc([]string{e.Actor, e.Action, e.UID, e.Token, e.Address}, func(s string) bool { return strings.Contains(strings.ToLower(s), w) }) {
+			return false
+		}
+	}
+	return true
+}
+
+// stretchMost is how many events are asked for at a time when few of them have the words.
+const stretchMost = 5000
+
+// Page reads the log from a place on: the newest first, or with up the oldest first.
+func (q Query) Page(ctx context.Context, log Log, up bool, to listing.Spot) iter.Seq2[api.Event, error] {
+	after, _ := strconv.ParseUint(to.After, 10, 64) // 0 without a cursor: the listing's own end
+	rows := q.older(ctx, log, after, to.Limit)
+	if up != to.Back {
+		rows = log.Events(ctx, api.EventQuery{UID: q.uid, Token: q.token, After: after, Filters: q.filters})
+	}
+	return func(yield func(api.Event, error) bool) {
+		for e, err := range rows {
+			if (err != nil || q.Has(e)) && !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
+// older yields the events before the one with that sequence, the newest first; all, if
+// before is 0. The server looks back only so far at a time.
+func (q Query) older(ctx context.Context, log Log, before uint64, stretch int) iter.Seq2[api.Event, error] {
+	return func(yield func(api.Event, error) bool) {
+		for before != 1 {
+			h, err := log.History(ctx, api.HistoryQuery{UID: q.uid, Token: q.token, Before: before, Last: stretch, Filters: q.filters})
+			if err != nil {
+				yield(api.Event{}, err)
+				return
+			}
+			for _, e := range slices.Backward(h.Events) {
+				if !yield(e, nil) {
+					return
+				}
+			}
+			if before = h.Before; before == 0 {
+				return
+			}
+			stretch = min(2*stretch, stretchMost)
+		}
+	}
+}
