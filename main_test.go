@@ -695,7 +695,8 @@ var arrows = map[string][]string{
 	"tui/darkbackground":          {},
 	"tui/cli":                     {"server/api", "server/manual", "server/textfile", "tui/text"},
 	"tui/listing":                 {"server/api", "tui/text"},
-	"tui":                         {"server/api", "tui/listing", "tui/text", "tui/darkbackground"},
+	"tui/trail":                   {"server/api", "tui/listing"},
+	"tui":                         {"server/api", "tui/listing", "tui/text", "tui/darkbackground", "tui/trail"},
 	"":                            {"server", "storage", "storage/backup", "storage/backup", "storage/backup", "storage/backup", "storage/backup", "storage/keys", "tui", "tui/cli", "tui/text", "server/api", "server/config", "server/datadir", "server/directory", "storage/restore"},
 }
 
