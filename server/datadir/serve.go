@@ -43,6 +43,9 @@ func (d Dir) Serve(ctx context.Context) error {
 			stop() // and Close returns why
 		}
 	}()
+	watched, unwatch := context.WithCancel(context.Background())
+	defer unwatch() // when the store is closed: a stop may take longer than the watchdog waits
+	go watchdog(watched, answersOf(store), log)
 	return errors.Join(d.listenAndServe(ctx, hup, s, log), store.Close())
 }
 
@@ -60,6 +63,7 @@ func (d Dir) listenAndServe(ctx context.Context, hup <-chan os.Signal, s *server
 	}
 	d.ready(log, l)
 	daemon.SdNotify(false, daemon.SdNotifyReady)
+	defer context.AfterFunc(ctx, func() { daemon.SdNotify(false, daemon.SdNotifyStopping) })()
 	go d.reload(ctx, hup, s, log)
 	err = l.Serve(ctx)
 	log.Info("stopped")

@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sys/unix"
 
 	"gatehouse/server"
@@ -45,14 +46,21 @@ func (d Dir) reload(ctx context.Context, hup <-chan os.Signal, s *server.Server,
 		case <-ctx.Done():
 			return
 		}
-		cfg, err := d.whole()
-		if err != nil {
-			log.Error("the configuration is not taken: what was in force stays", "error", err)
-			continue
-		}
-		if s.Reload(cfg) {
-			d.logs.Set(cfg.Log)
-		}
+		notifyReloading()
+		d.readAgain(s, log)
+		daemon.SdNotify(false, daemon.SdNotifyReady)
+	}
+}
+
+// readAgain reads the configuration again, and takes it if nothing in it is wrong.
+func (d Dir) readAgain(s *server.Server, log *slog.Logger) {
+	cfg, err := d.whole()
+	if err != nil {
+		log.Error("the configuration is not taken: what was in force stays", "error", err)
+		return
+	}
+	if s.Reload(cfg) {
+		d.logs.Set(cfg.Log)
 	}
 }
 
