@@ -51,7 +51,7 @@ func (t *tx) measure(owner UserID) (allowance, error) {
 	r := allowance{until: math.MaxInt64}
 	var expired []ID
 	for _, id := range held {
-		switch v, err := t.token(id); {
+		switch v, err := t.Token(id); {
 		case err != nil:
 			return r, err
 		case v.Expired(t.now):

@@ -14,6 +14,7 @@ import (
 	"gatehouse/storage/checkpoint"
 	"gatehouse/storage/disk"
 	"gatehouse/storage/index"
+	"gatehouse/storage/read"
 	"gatehouse/storage/surplus"
 	"gatehouse/storage/table"
 	"gatehouse/storage/wallclock"
@@ -181,7 +182,9 @@ func (c *checkpoints) snapshot(ctx context.Context, out io.Writer, withLog bool)
 	var revoked surplus.Walk
 	source := checkpoint.Source{
 		Keyring: s.path("keyring"), Key: c.file.Key, Seals: s.seals, Table: s.table, Journal: s.journal,
-		View:   func(fn func(*index.View) error) error { return s.view(func(rd *reader) error { return fn(rd.View) }) },
+		View: func(fn func(*index.View) error) error {
+			return s.view(func(rd *read.Reader) error { return fn(rd.View) })
+		},
 		Counts: s.index.CountsOp, Now: s.clock.Now,
 		Owned: func(key []byte) { revoked.Take(key, s.surplus) },
 		Skipped: func(damage error, first uint64) {

@@ -16,6 +16,7 @@
 //	table      projection 1: what verification reads, in memory
 //	index      projection 2: what listings and rare reads need, in Badger
 //	uses       how the last uses come from the table to the index
+//	read       users and tokens as of one moment, from both
 //	verify     finds the user that a token speaks for
 //	checkpoint the store as one file, from which the index is filled again; backups
 //	writer     runs the changes, appends them to the log, and applies them to both projections

@@ -51,7 +51,7 @@ func TestRestoreOfTheWrongBackup(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := s.change(admin, func(t *tx) error {
-		v, err := t.token(dropped)
+		v, err := t.Token(dropped)
 		if err != nil {
 			return err
 		}

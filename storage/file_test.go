@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"gatehouse/storage/read"
 	"gatehouse/storage/record"
 	"gatehouse/storage/unlogged"
 )
@@ -43,7 +44,7 @@ func TestFilesLeaveNoTrail(t *testing.T) {
 		t.Errorf("the journal has grown from %d to %d bytes", size, got)
 	}
 	keys := 0
-	err := s.view(func(rd *reader) error {
+	err := s.view(func(rd *read.Reader) error {
 		for range rd.Scan([]byte{'r'}) {
 			keys++
 		}
@@ -92,7 +93,7 @@ func TestFilesOfOlderVersions(t *testing.T) {
 				t.Errorf("%s: got %q, want %q", u.UID, got, want[u.ID])
 			}
 		}
-		err := s.view(func(rd *reader) error {
+		err := s.view(func(rd *read.Reader) error {
 			for k := range rd.Scan([]byte{'v'}) {
 				t.Errorf("%q is still in the old place", k)
 			}

@@ -201,11 +201,11 @@ func TestIndexBehind(t *testing.T) {
 	if err := s.RenameToken(admin, dead, "dead"); err != nil {
 		t.Fatal(err)
 	}
-	if tok, err := (&reader{during, s}).token(dead); tok.Revoked == 0 || err != nil {
+	if tok, err := s.reads.At(during).Token(dead); tok.Revoked == 0 || err != nil {
 		t.Errorf("a reader who had seen the revocation sees %+v, %v", tok, err)
 	}
 	endDuring()
-	if _, err := (&reader{before, s}).token(dead); err != nil {
+	if _, err := s.reads.At(before).Token(dead); err != nil {
 		t.Error(err)
 	}
 	endBefore()

@@ -6,28 +6,14 @@ import (
 	"iter"
 	"slices"
 
+	"gatehouse/storage/read"
 	"gatehouse/storage/record"
 )
 
-func (rd *reader) userByIdentity(id Identity) (User, error) {
-	b, ok, err := rd.Stored(id.Key())
-	if err != nil {
-		return User{}, err
-	}
-	if !ok || len(b) != 8 {
-		return User{}, ErrNoUser
-	}
-	u, err := rd.userByID(record.DecodeUserID(b))
-	if err == nil && (u.State == UserRemoved || !slices.Contains(u.Identities, id)) {
-		return User{}, ErrNoUser // the hint is wrong
-	}
-	return u, err
-}
-
 // UserByIdentity returns the user of an identity, or ErrNoUser.
 func (s *Store) UserByIdentity(id Identity) (u User, err error) {
-	err = s.view(func(rd *reader) error {
-		u, err = rd.userByIdentity(id)
+	err = s.view(func(rd *read.Reader) error {
+		u, err = rd.UserByIdentity(id)
 		return err
 	})
 	return u, err
@@ -40,11 +26,11 @@ func (s *Store) Link(by Actor, uid string, id Identity) error {
 		return err
 	}
 	return s.change(by, func(t *tx) error {
-		u, err := t.userByName(uid)
+		u, err := t.UserByName(uid)
 		if err != nil {
 			return err
 		}
-		switch other, err := t.userByIdentity(id); {
+		switch other, err := t.UserByIdentity(id); {
 		case err == nil && other.ID == u.ID:
 			return nil
 		case err == nil:
@@ -66,7 +52,7 @@ func (s *Store) Link(by Actor, uid string, id Identity) error {
 // would ever reach the tokens again.
 func (s *Store) Unlink(by Actor, uid string, id Identity) error {
 	return s.takeAway(by, func(t *tx) error {
-		u, err := t.userByName(uid)
+		u, err := t.UserByName(uid)
 		if err != nil {
 			return err
 		}
@@ -107,7 +93,7 @@ func (s *Store) Resume(by Actor, id UserID) error {
 // turn moves a user from one state to another. A user in any other state stays
 // as it is.
 func (t *tx) turn(id UserID, from, to UserState, e Event) error {
-	u, err := t.userByID(id)
+	u, err := t.User(id)
 	if err != nil || u.State != from {
 		return err
 	}
@@ -123,7 +109,7 @@ func (t *tx) turn(id UserID, from, to UserState, e Event) error {
 // identity may have been linked by mistake, and a removal can't be undone.
 func (s *Store) Leave(by Actor, id UserID, source, why string) error {
 	return s.takeAway(by, func(t *tx) error {
-		u, err := t.userByID(id)
+		u, err := t.User(id)
 		if err != nil || u.State == UserRemoved {
 			return err
 		}
@@ -144,10 +130,10 @@ type Holder struct {
 func (s *Store) Holders(source string) iter.Seq2[Holder, error] {
 	prefix := record.IdentitiesKey(source)
 	return func(yield func(Holder, error) bool) {
-		err := s.view(func(rd *reader) error {
+		err := s.view(func(rd *read.Reader) error {
 			for k := range rd.Scan(prefix) {
 				id := Identity{Source: source, Subject: string(bytes.TrimPrefix(k, prefix))}
-				u, err := rd.userByIdentity(id)
+				u, err := rd.UserByIdentity(id)
 				if errors.Is(err, ErrNoUser) {
 					continue
 				}
@@ -155,7 +141,7 @@ func (s *Store) Holders(source string) iter.Seq2[Holder, error] {
 					return err
 				}
 				subjects := u.Subjects(source)
-				if subjects[0] != id.Subject || !rd.holds(u) {
+				if subjects[0] != id.Subject || !s.holds(rd, u) {
 					continue // yielded with its first
 				}
 				if !yield(Holder{u, subjects}, nil) {
@@ -172,8 +158,8 @@ func (s *Store) Holders(source string) iter.Seq2[Holder, error] {
 
 // holds reports whether a user has a token that is not revoked, or may have a
 // session: logins by password are not noted.
-func (rd *reader) holds(u User) bool {
-	if u.Local() || u.LastLogin+SessionLife.Milliseconds() >= rd.s.clock.Now() {
+func (s *Store) holds(rd *read.Reader, u User) bool {
+	if u.Local() || u.LastLogin+SessionLife.Milliseconds() >= s.clock.Now() {
 		return true
 	}
 	for range rd.Scan(record.HeldBy(u.ID)) {

@@ -13,6 +13,7 @@ import (
 
 	"gatehouse/storage/backup"
 	"gatehouse/storage/index"
+	"gatehouse/storage/read"
 	"gatehouse/storage/record"
 )
 
@@ -33,7 +34,7 @@ func TestIndexThatForgot(t *testing.T) {
 	lost, live := create(t, s, u)
 	before := map[string][]byte{}
 	keep := func(k []byte) {
-		s.view(func(rd *reader) error {
+		s.view(func(rd *read.Reader) error {
 			before[string(k)], _, _ = rd.Stored(k)
 			return nil
 		})
@@ -84,7 +85,7 @@ func TestReplayTurnsNoUseBack(t *testing.T) {
 	if _, err := s.Token(lost); err != nil {
 		t.Error(err)
 	}
-	s.view(func(rd *reader) error {
+	s.view(func(rd *read.Reader) error {
 		b, _, err := rd.Get(record.UsageKey(list[0].ID))
 		if used := record.ParseLastUse(b); err != nil || used <= record.UsedAt(2000) {
 			t.Errorf("got %d, %v, want the use after the import", used, err)

@@ -1,19 +1,16 @@
 package storage
 
 import (
-	"bytes"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"iter"
-	"runtime"
 	"strings"
 	"time"
 
 	"gatehouse/storage/census"
-	"gatehouse/storage/index"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/order"
+	"gatehouse/storage/read"
 	"gatehouse/storage/record"
 )
 
@@ -67,9 +64,9 @@ func (s *Store) Tokens(f TokenFilter) iter.Seq2[Token, error] {
 // show yields the tokens at the places, except those that the filter no longer
 // takes. It returns how many it yielded, or -1 when the caller has stopped.
 func (s *Store) show(f TokenFilter, places []Place, yield func(Token, error) bool) (n int, err error) {
-	err = s.view(func(rd *reader) error {
+	err = s.view(func(rd *read.Reader) error {
 		for _, at := range places {
-			t, err := rd.token(at.ID)
+			t, err := rd.Token(at.ID)
 			if errors.Is(err, ErrNoToken) {
 				continue // its record was dropped since
 			}
@@ -110,68 +107,6 @@ func (s *Store) CountTokens(f TokenFilter) (int, error) {
 	return s.views.Count(f)
 }
 
-func (rd *reader) eachOwned(owner UserID, fn func(Token)) error {
-	for k := range rd.Scan(record.OwnedBy(owner)) {
-		_, id := record.CutOwnedKey(k)
-		t, err := rd.token(id)
-		if errors.Is(err, ErrNoToken) {
-			continue // a hint may be behind
-		}
-		if err != nil {
-			return err
-		}
-		if t.Owner == owner {
-			fn(t)
-		}
-	}
-	return nil
-}
-
-// eachToken walks all tokens and their last uses: two walks side by side over
-// keys in the same order.
-func (rd *reader) eachToken(fn func(Token)) error {
-	uses, stop := iter.Pull(rd.Items([]byte{'l'}))
-	defer stop()
-	use, more := uses()
-	n := 0
-	return rd.Each([]byte{'t'}, func(k, v []byte) error {
-		t, err := record.ParseToken(ID(k[1:]), v)
-		if err != nil {
-			return err
-		}
-		for more && bytes.Compare(use.Key()[1:], k[1:]) < 0 {
-			use, more = uses()
-		}
-		var r record.UsageRecord
-		if more && bytes.Equal(use.Key()[1:], k[1:]) {
-			if r, err = rd.openUsage(use); err != nil {
-				return err
-			}
-		}
-		rd.s.table.Usage(t.ID, &r)
-		rd.addUses(&t, &r)
-		if n++; n%1000 == 0 {
-			runtime.Gosched() // let requests run during a long walk
-		}
-		fn(t)
-		return nil
-	})
-}
-
-func (rd *reader) openUsage(item index.Item) (r record.UsageRecord, err error) {
-	stored, err := item.Stored()
-	if err != nil {
-		return r, err
-	}
-	b, err := rd.s.seals.Open(item.Key(), stored)
-	if err != nil {
-		return r, err
-	}
-	r, err = record.ParseUsage(b)
-	rd.s.clock.BelieveUsage(&r)
-	return r, err
-}
-
 // FindToken returns the id of the only token with an id that begins with the
 // prefix, of 8 characters or more. It returns ErrNoToken, ErrAmbiguous, or an
 // *InvalidError.
@@ -188,7 +123,7 @@ func (s *Store) FindToken(prefix string) (found ID, err error) {
 		return ID{}, err
 	}
 	n := 0
-	err = s.view(func(rd *reader) error {
+	err = s.view(func(rd *read.Reader) error {
 		for k := range rd.Scan(record.Key('t', whole)) {
 			if id := ID(k[1:]); strings.HasPrefix(id.String(), prefix) {
 				found = id
@@ -245,53 +180,4 @@ func (s *Store) MatchTokens(f TokenFilter) ([]ID, error) {
 		ids[i] = at.ID
 	}
 	return ids, err
-}
-
-// viewsIndex is what the sorted views read of the index: see [order.Index].
-type viewsIndex struct{ s *Store }
-
-func (x viewsIndex) Held(user record.UserID, fn func(id keys.ID, created int64)) error {
-	return x.owned(record.HeldBy(user), fn)
-}
-
-func (x viewsIndex) Owned(first byte, fn func(id keys.ID, created int64)) error {
-	return x.owned(record.Key('o', []byte{first}), fn)
-}
-
-func (x viewsIndex) owned(prefix []byte, fn func(id keys.ID, created int64)) error {
-	return x.s.view(func(rd *reader) error {
-		for k := range rd.Scan(prefix) {
-			created, id := record.CutOwnedKey(k)
-			fn(id, created)
-		}
-		return nil
-	})
-}
-
-func (x viewsIndex) Tokens(owner record.UserID, fn func(Token)) error {
-	return x.s.view(func(rd *reader) error {
-		if owner != 0 {
-			return rd.eachOwned(owner, fn)
-		}
-		return rd.eachToken(fn)
-	})
-}
-
-func (x viewsIndex) Users(fn func(id record.UserID, created int64)) error {
-	return x.s.view(func(rd *reader) error {
-		return rd.Each([]byte{'u'}, func(k, v []byte) error {
-			o, rest, err := record.ParseOwner(record.DecodeUserID(k[1:]), v)
-			if err != nil {
-				return err
-			}
-			var in struct {
-				Created int64 `json:"created"`
-			}
-			if err := json.Unmarshal(rest, &in); err != nil {
-				return err
-			}
-			fn(o.ID, in.Created)
-			return nil
-		})
-	})
 }

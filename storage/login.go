@@ -36,7 +36,7 @@ func (s *Store) LogIn(by Actor, in Login) (User, error) {
 	in.Name = record.NameFrom(in.Name)
 	var u User
 	err := s.change(by, func(t *tx) (err error) {
-		u, err = t.userByIdentity(in.Identity)
+		u, err = t.UserByIdentity(in.Identity)
 		if errors.Is(err, ErrNoUser) {
 			u, err = t.join(in)
 			return err
@@ -131,7 +131,7 @@ func (s *Store) RenameUser(by Actor, uid, to string) error {
 		return err
 	}
 	return s.change(by, func(t *tx) error {
-		u, err := t.userByName(uid)
+		u, err := t.UserByName(uid)
 		if err != nil {
 			return err
 		}
@@ -152,7 +152,7 @@ func (s *Store) RenameUser(by Actor, uid, to string) error {
 
 // free reports whether no user has the uid.
 func (t *tx) free(uid string) (bool, error) {
-	_, err := t.userByName(uid)
+	_, err := t.UserByName(uid)
 	if errors.Is(err, ErrNoUser) {
 		return true, nil
 	}

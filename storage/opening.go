@@ -13,6 +13,7 @@ import (
 	"gatehouse/storage/journal"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/order"
+	"gatehouse/storage/read"
 	"gatehouse/storage/restore"
 	"gatehouse/storage/table"
 	"gatehouse/storage/uses"
@@ -189,7 +190,8 @@ func (o *opening) run() {
 // replaced any more.
 func (o *opening) start() {
 	s := o.s
-	s.views = order.New(s.table, viewsIndex{s}, s.keys.Has)
+	s.reads = &read.Sources{Table: s.table, Seals: s.seals, Clock: s.clock, Find: s.lookup}
+	s.views = order.New(s.table, read.Lists{View: s.view}, s.keys.Has)
 	s.uses = newUses(s)
 	s.verifier = newVerifier(s)
 	s.stop.closed.Add(2)

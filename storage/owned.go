@@ -1,11 +1,9 @@
 package storage
 
 import (
-	"bytes"
 	"errors"
-	"iter"
-	"runtime"
 
+	"gatehouse/storage/read"
 	"gatehouse/storage/record"
 )
 
@@ -32,15 +30,15 @@ type Cursor struct{ key string }
 // one page.
 func (s *Store) Page(q Owned) (list []Token, next Cursor, err error) {
 	_, number, _ := s.table.Owners.Find(q.Owner)
-	err = s.view(func(rd *reader) error {
+	err = s.view(func(rd *read.Reader) error {
 		var last []byte
-		for k := range rd.ownedKeys(q) {
+		for k := range rd.OwnedKeys(read.Owned{Owner: q.Owner, Revoked: q.Revoked, Newest: q.Newest, After: q.After.key}) {
 			if len(list) == q.Limit {
 				next.key = string(last)
 				return nil
 			}
 			_, id := record.CutOwnedKey(k)
-			live, err := rd.lives(number, id)
+			live, err := rd.Lives(number, id)
 			if err != nil {
 				return err
 			}
@@ -51,7 +49,7 @@ func (s *Store) Page(q Owned) (list []Token, next Cursor, err error) {
 				q.Skip--
 				continue
 			}
-			t, err := rd.token(id)
+			t, err := rd.Token(id)
 			if errors.Is(err, ErrNoToken) {
 				continue
 			}
@@ -67,49 +65,13 @@ func (s *Store) Page(q Owned) (list []Token, next Cursor, err error) {
 	return list, next, err
 }
 
-// lives reports whether a token belongs to the owner and is not revoked. It reads
-// no record.
-func (rd *reader) lives(owner uint32, id ID) (bool, error) {
-	e, ok, err := rd.s.lookup(id)
-	return ok && e.Owner == owner, err
-}
-
-// ownedKeys walks the keys of a user's tokens. A key is valid until the next one.
-func (rd *reader) ownedKeys(q Owned) iter.Seq[[]byte] {
-	prefix := record.OwnedBy(q.Owner)
-	if !q.Revoked {
-		prefix = append(prefix, 0)
-	}
-	return func(yield func([]byte) bool) {
-		from := prefix
-		switch {
-		case q.After != (Cursor{}):
-			from = []byte(q.After.key)
-		case q.Newest:
-			from = append(bytes.Clone(prefix), 0xff) // no key is beyond it: the next byte is 0, 1, or the highest of a time
-		}
-		n := 1
-		for k := range rd.ScanFrom(prefix, from, q.Newest) {
-			if string(k) == q.After.key {
-				continue // after it
-			}
-			if !yield(k) {
-				return
-			}
-			if n++; n%256 == 0 {
-				runtime.Gosched() // let requests run during a long walk
-			}
-		}
-	}
-}
-
 // CountTokensOf counts a user's tokens that are not revoked.
 func (s *Store) CountTokensOf(owner UserID) (n int, err error) {
 	_, number, _ := s.table.Owners.Find(owner)
-	err = s.view(func(rd *reader) error {
-		for k := range rd.ownedKeys(Owned{Owner: owner}) {
+	err = s.view(func(rd *read.Reader) error {
+		for k := range rd.OwnedKeys(read.Owned{Owner: owner}) {
 			_, id := record.CutOwnedKey(k)
-			live, err := rd.lives(number, id)
+			live, err := rd.Lives(number, id)
 			if err != nil {
 				return err
 			}
@@ -126,8 +88,8 @@ func (s *Store) CountTokensOf(owner UserID) (n int, err error) {
 // tokens.
 func (s *Store) UsageOf(owner UserID) (u Usage, err error) {
 	since := record.UsedAt((int64(record.DayOf(s.clock.Now())) - record.KeepDays + 1) * record.MsOfDay)
-	err = s.view(func(rd *reader) error {
-		for k := range rd.ownedKeys(Owned{Owner: owner, Revoked: true}) {
+	err = s.view(func(rd *read.Reader) error {
+		for k := range rd.OwnedKeys(read.Owned{Owner: owner, Revoked: true}) {
 			_, id := record.CutOwnedKey(k)
 			e, ok, err := s.lookup(id)
 			if err != nil {
@@ -136,7 +98,7 @@ func (s *Store) UsageOf(owner UserID) (u Usage, err error) {
 			if ok && e.Used < since {
 				continue // most tokens were not used since: skip reading their usage
 			}
-			r, err := rd.usageOf(id)
+			r, err := rd.Usage(id)
 			if err != nil {
 				return err
 			}

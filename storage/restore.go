@@ -76,19 +76,9 @@ func (t *tx) dropRevoked(v Token) error {
 	return t.keepTokenEnd(v.ID, v.End())
 }
 
-// tokenEnd reads the end of a token that has no record. It returns the zero value
-// if no end is stored.
-func (rd *reader) tokenEnd(id ID) (record.TokenEnd, error) {
-	b, ok, err := rd.Get(record.TokenEndKey(id))
-	if err != nil || !ok {
-		return record.TokenEnd{}, err
-	}
-	return record.ParseTokenEnd(b)
-}
-
 // keepTokenEnd merges an end into the stored end of a token that has no record.
 func (t *tx) keepTokenEnd(id ID, end record.TokenEnd) error {
-	old, err := t.tokenEnd(id)
+	old, err := t.TokenEnd(id)
 	if err != nil {
 		return err
 	}
@@ -173,7 +163,7 @@ func eachEnd[K comparable, E any](part []K, all map[K]E, fn func(K, E) (bool, er
 // secret that a rotation has ended, perhaps because it had leaked, must not become
 // valid again.
 func (t *tx) endToken(id ID, end record.TokenEnd) (revoked bool, err error) {
-	v, err := t.token(id)
+	v, err := t.Token(id)
 	if errors.Is(err, ErrNoToken) {
 		return false, t.keepTokenEnd(id, end)
 	}
@@ -194,7 +184,7 @@ func (t *tx) endToken(id ID, end record.TokenEnd) (revoked bool, err error) {
 // endUser sets a user to the later of two states, and reports whether that ends the
 // user.
 func (t *tx) endUser(id UserID, end record.UserEnd) (ended bool, err error) {
-	u, err := t.userByID(id)
+	u, err := t.User(id)
 	if errors.Is(err, ErrNoUser) {
 		return false, t.keepUserEnd(id, end)
 	}

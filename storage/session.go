@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"gatehouse/storage/index"
+	"gatehouse/storage/read"
 	"gatehouse/storage/record"
 	"gatehouse/storage/unlogged"
 )
@@ -85,7 +86,7 @@ func (s *Store) alone(cookie string, change func(Actor, func(*tx) error) error, 
 		return err
 	}
 	err = change(by, func(t *tx) error {
-		u, err := t.userByID(v.Owner)
+		u, err := t.User(v.Owner)
 		if err != nil {
 			return err
 		}
@@ -112,7 +113,7 @@ type unloggedIndex struct{ s *Store }
 func (x unloggedIndex) Writable() error { return x.s.Writable() }
 
 func (x unloggedIndex) View(fn func(*index.View) error) error {
-	return x.s.view(func(rd *reader) error { return fn(rd.View) })
+	return x.s.view(func(rd *read.Reader) error { return fn(rd.View) })
 }
 
 func (x unloggedIndex) Update(fn func(*index.Update) error) error {

@@ -19,6 +19,7 @@ import (
 	"gatehouse/storage/lasting"
 	"gatehouse/storage/marks"
 	"gatehouse/storage/order"
+	"gatehouse/storage/read"
 	"gatehouse/storage/record"
 	"gatehouse/storage/surplus"
 	"gatehouse/storage/table"
@@ -81,6 +82,7 @@ type Store struct {
 
 	table    *table.Table
 	views    *order.Views
+	reads    *read.Sources
 	sessions unlogged.Sessions
 	files    unlogged.Files
 	memory   unlogged.Memory
@@ -280,14 +282,8 @@ func (s *states) unsaved(slice int, err error) {
 	}
 }
 
-// reader reads the records as they were at one moment.
-type reader struct {
-	*index.View
-	s *Store
-}
-
 // view runs fn on the current state of the store.
-func (s *Store) view(fn func(rd *reader) error) error {
+func (s *Store) view(fn func(rd *read.Reader) error) error {
 	if err := s.opening.await(); err != nil {
 		return err
 	}
@@ -300,7 +296,7 @@ func (s *Store) view(fn func(rd *reader) error) error {
 		return err
 	}
 	defer end()
-	err = fn(&reader{v, s})
+	err = fn(s.reads.At(v))
 	if errors.Is(err, ErrDamaged) && !s.index.Damaged() {
 		s.index.NoteDamage(err)
 	}
@@ -320,7 +316,7 @@ func (s *Store) IndexSize() (n int64) {
 	if !s.IsOpen() {
 		return 0
 	}
-	s.view(func(*reader) error {
+	s.view(func(*read.Reader) error {
 		n = s.index.Size()
 		return nil
 	})

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 
+	"gatehouse/storage/read"
 	"gatehouse/storage/record"
 	"gatehouse/storage/surplus"
 )
@@ -18,11 +19,11 @@ func (s *Store) revokedOf(owner UserID, after string) (list []surplus.Token, nex
 	if after == "" {
 		after = string(record.Key('o', owner.Bytes(), []byte{0, 0xff}))
 	}
-	q := Owned{Owner: owner, Revoked: true, Limit: 10 * mostRevoked, After: Cursor{after}}
-	err = s.view(func(rd *reader) error {
+	q := read.Owned{Owner: owner, Revoked: true, After: after}
+	err = s.view(func(rd *read.Reader) error {
 		var last []byte
-		for k := range rd.ownedKeys(q) {
-			if len(list) == q.Limit {
+		for k := range rd.OwnedKeys(q) {
+			if len(list) == 10*mostRevoked {
 				next = string(last)
 				return nil
 			}
@@ -79,7 +80,7 @@ func (s *Store) dropRecords(list []surplus.Token) error {
 // dropRecord drops everything that is stored about a revoked token, except its
 // end.
 func (t *tx) dropRecord(id ID) error {
-	v, err := t.token(id)
+	v, err := t.Token(id)
 	if errors.Is(err, ErrNoToken) || err == nil && v.Revoked == 0 {
 		return nil
 	}
@@ -93,8 +94,8 @@ func (t *tx) dropRecord(id ID) error {
 
 // WasRevoked reports whether a token that the store has no record of was revoked.
 func (s *Store) WasRevoked(id ID) (yes bool, err error) {
-	err = s.view(func(rd *reader) error {
-		end, err := rd.tokenEnd(id)
+	err = s.view(func(rd *read.Reader) error {
+		end, err := rd.TokenEnd(id)
 		yes = end.Revoked != 0
 		return err
 	})

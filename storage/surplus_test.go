@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage/read"
 	"gatehouse/storage/record"
 	"gatehouse/storage/storagetest"
 	"gatehouse/storage/surplus"
@@ -43,7 +44,7 @@ func spend(t *testing.T, s *Store, c *storagetest.Clock, u User, n int) (list []
 // keysOf returns the kinds of records that the index has for a token.
 func keysOf(t *testing.T, s *Store, v Token) (kinds string) {
 	t.Helper()
-	err := s.view(func(rd *reader) error {
+	err := s.view(func(rd *read.Reader) error {
 		for _, k := range [][]byte{record.TokenKey(v.ID), record.UsageKey(v.ID), v.OwnedKey(), record.TokenEndKey(v.ID)} {
 			if _, ok, err := rd.Stored(k); err != nil {
 				return err

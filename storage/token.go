@@ -2,11 +2,12 @@ package storage
 
 import (
 	"bytes"
-	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"gatehouse/storage/order"
+	"gatehouse/storage/read"
 	"gatehouse/storage/record"
 	"gatehouse/storage/table"
 )
@@ -123,59 +124,11 @@ func (s *Store) Reveal(t Token) Secret {
 
 // Token returns a token by id, even if it is revoked, or ErrNoToken.
 func (s *Store) Token(id ID) (t Token, err error) {
-	err = s.view(func(rd *reader) error {
-		t, err = rd.token(id)
+	err = s.view(func(rd *read.Reader) error {
+		t, err = rd.Token(id)
 		return err
 	})
 	return t, err
-}
-
-// token reads a token with its last use and its owner's state.
-func (rd *reader) token(id ID) (Token, error) {
-	b, ok, err := rd.Get(record.TokenKey(id))
-	if err != nil {
-		return Token{}, err
-	}
-	if !ok {
-		if _, held, _ := rd.s.table.Get(id); held {
-			return Token{}, fmt.Errorf("%w: token %s has no record", ErrDamaged, id)
-		}
-		return Token{}, ErrNoToken
-	}
-	t, err := record.ParseToken(id, b)
-	if err != nil {
-		return t, err
-	}
-	return t, rd.fill(&t)
-}
-
-// fill adds the fields that are not in the token's own record.
-func (rd *reader) fill(t *Token) error {
-	t.OwnerState = UserRemoved
-	if o, _, ok := rd.s.table.Owners.Find(t.Owner); ok {
-		t.OwnerState = o.State
-	}
-	r, err := rd.usageOf(t.ID)
-	if err != nil {
-		return err
-	}
-	rd.s.table.Usage(t.ID, &r)
-	rd.addUses(t, &r)
-	return nil
-}
-
-// addUses adds a usage record to the token. The last use only moves forward,
-// and times that can't be right are replaced.
-func (rd *reader) addUses(t *Token, r *record.UsageRecord) {
-	limit, instead := rd.s.clock.Plausible()
-	r.Believed(limit, instead)
-	t.Usage = r.Usage
-	created := record.CreatedAt(t.Created).Believed(limit, instead).Ms()
-	last := record.CreatedAt(t.LastUsed).Believed(limit, instead).Ms()
-	t.LastUsed = max(last, r.Used.Shown(created))
-	if len(r.Seen) > 0 {
-		t.From = r.Seen[0].Address.String()
-	}
 }
 
 // mostRevoked is how many revocations form one change. The limit lets other
@@ -215,14 +168,14 @@ func (s *Store) RevokeTokens(by Actor, ids ...ID) (n int, err error) {
 // revoke revokes a token for good. It returns false if the token was already
 // revoked.
 func (t *tx) revoke(id ID) (bool, error) {
-	v, err := t.token(id)
+	v, err := t.Token(id)
 	if err != nil {
 		return false, err
 	}
 	if v.Revoked != 0 {
 		return false, nil
 	}
-	u, err := t.userByID(v.Owner)
+	u, err := t.User(v.Owner)
 	if err != nil {
 		return false, err
 	}
@@ -249,11 +202,11 @@ func (s *Store) RenameToken(by Actor, id ID, name string) error {
 		return err
 	}
 	return s.change(by, func(t *tx) error {
-		v, err := t.token(id)
+		v, err := t.Token(id)
 		if err != nil {
 			return err
 		}
-		u, err := t.userByID(v.Owner)
+		u, err := t.User(v.Owner)
 		if err != nil {
 			return err
 		}
@@ -301,7 +254,7 @@ func (t *tx) revokeMatching(v order.Sieve, ids []ID, match func(Token) bool) (n 
 			continue
 		}
 		if match != nil {
-			if now, err := t.token(id); err != nil || !match(now) {
+			if now, err := t.Token(id); err != nil || !match(now) {
 				if err != nil {
 					return n, err
 				}
@@ -325,5 +278,83 @@ func (s *Store) Record(by Actor, e Event) error {
 	return s.takeAway(by, func(t *tx) error {
 		t.event(e)
 		return nil
+	})
+}
+
+// ByUser replaces the generation of a secret when the user asks without a
+// token.
+const ByUser = -1
+
+// RotateToken gives a token a new secret. The old secret is valid until the new
+// one is first used, or until the overlap ends.
+//
+// It is safe to retry: as long as the new secret has not been used and the
+// overlap has not ended, another call returns the same secret, and can only
+// make the overlap shorter. The parameter with is the generation of the secret
+// that the caller used, or ByUser; a call with the new secret starts another
+// rotation. RotateToken returns ErrNoToken, ErrWornOut, ErrRefused when the
+// caller's secret has ended, or an *InvalidError.
+func (s *Store) RotateToken(by Actor, id ID, overlap time.Duration, with int) (Token, Secret, error) {
+	if overlap < 0 || overlap > MaxOverlap {
+		return Token{}, "", record.Invalidf("an overlap lasts at most %d days", MaxOverlap/(24*time.Hour))
+	}
+	var v Token
+	err := s.change(by, func(t *tx) (err error) {
+		if v, err = t.Token(id); err != nil {
+			return err
+		}
+		if v.Revoked != 0 {
+			return ErrNoToken
+		}
+		end := int64(0)
+		if overlap > 0 {
+			end = t.now + overlap.Milliseconds()
+		}
+		switch before := int(v.Generation) - 1; {
+		case v.Overlap > t.now && (with == ByUser || with == before): // a retry
+			if end >= v.Overlap {
+				return nil
+			}
+		case with != ByUser && with != int(v.Generation):
+			return ErrRefused // the secret has ended since it was verified
+		case v.Generation == 255:
+			return ErrWornOut
+		default:
+			v.Generation++
+		}
+		v.Overlap = end
+		return t.update(v, ActionTokenRotate)
+	})
+	if err != nil {
+		return Token{}, "", err
+	}
+	return v, s.Reveal(v), nil
+}
+
+// update puts the changed record of a live token.
+func (t *tx) update(v Token, action string) error {
+	u, err := t.User(v.Owner)
+	if err != nil {
+		return err
+	}
+	b, err := v.Value()
+	if err != nil {
+		return err
+	}
+	t.event(Event{Action: action, UID: u.UID, Token: v.ID.String()})
+	t.put(record.TokenKey(v.ID), b)
+	t.durable(func() { t.admit(v) })
+	return nil
+}
+
+// retire ends the old secret of a rotated token when the new one is first used.
+func (s *Store) retire(id ID, generation byte) error {
+	return s.takeAway(Actor{Name: "rotation"}, func(t *tx) error {
+		v, err := t.Token(id)
+		if err != nil || v.Overlap == 0 || v.Generation != generation || v.Revoked != 0 {
+			return err
+		}
+		v.Overlap = 0
+		return t.update(v, ActionTokenRetire)
 	})
 }

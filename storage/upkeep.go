@@ -3,7 +3,6 @@ package storage
 import (
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
 	"time"
 
@@ -154,18 +153,18 @@ func (o *opening) raiseFromLog() error {
 // updateUsages changes the usages of a few tokens in the index, in one transaction.
 func (u *upkeep) updateUsages(ids []keys.ID, change func(keys.ID, *record.UsageRecord)) error {
 	return u.s.index.Write(200*len(ids), func(out *index.Update) error {
-		rd := &reader{&out.View, u.s}
+		rd := u.s.reads.At(&out.View)
 		for n, id := range ids {
 			if n%8 == 0 {
 				runtime.Gosched() // let requests run first
 			}
-			if there, err := rd.hasToken(id); err != nil || !there {
+			if there, err := rd.HasToken(id); err != nil || !there {
 				if err != nil {
 					return err
 				}
 				continue // its record was dropped, and its usage with it
 			}
-			r, err := rd.usageOf(id)
+			r, err := rd.Usage(id)
 			if err != nil {
 				return err
 			}
@@ -177,26 +176,4 @@ func (u *upkeep) updateUsages(ids []keys.ID, change func(keys.ID, *record.UsageR
 		}
 		return nil
 	})
-}
-
-// hasToken reports whether a token is live, or has a record.
-func (rd *reader) hasToken(id keys.ID) (ok bool, err error) {
-	if _, live, _ := rd.s.table.Get(id); live {
-		return true, nil
-	}
-	_, ok, err = rd.Stored(record.TokenKey(id))
-	return ok, err
-}
-
-// usageOf reads what the index has of a token's usage.
-func (rd *reader) usageOf(id keys.ID) (r record.UsageRecord, err error) {
-	b, ok, err := rd.Get(record.UsageKey(id))
-	if err != nil || !ok {
-		return r, err
-	}
-	if r, err = record.ParseUsage(b); err != nil {
-		return r, fmt.Errorf("token %s: %w", id, err)
-	}
-	rd.s.clock.BelieveUsage(&r)
-	return r, nil
 }

@@ -3,18 +3,18 @@ package storage
 import (
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"iter"
 
 	"gatehouse/storage/order"
+	"gatehouse/storage/read"
 	"gatehouse/storage/record"
 )
 
 // User returns the user with a uid, or ErrNoUser. It ignores case.
 func (s *Store) User(uid string) (User, error) {
 	var u User
-	err := s.view(func(rd *reader) (err error) {
-		u, err = rd.userByName(uid)
+	err := s.view(func(rd *read.Reader) (err error) {
+		u, err = rd.UserByName(uid)
 		return err
 	})
 	return u, err
@@ -23,40 +23,10 @@ func (s *Store) User(uid string) (User, error) {
 // UserByID returns a user by id, even if the user is removed.
 func (s *Store) UserByID(id UserID) (User, error) {
 	var u User
-	err := s.view(func(rd *reader) (err error) {
-		u, err = rd.userByID(id)
+	err := s.view(func(rd *read.Reader) (err error) {
+		u, err = rd.User(id)
 		return err
 	})
-	return u, err
-}
-
-func (rd *reader) userByID(id UserID) (User, error) {
-	b, ok, err := rd.Get(record.UserKey(id))
-	if err != nil {
-		return User{}, err
-	}
-	if !ok {
-		if _, _, held := rd.s.table.Owners.Find(id); held {
-			return User{}, fmt.Errorf("%w: user %016x has no record", ErrDamaged, id)
-		}
-		return User{}, ErrNoUser
-	}
-	return record.ParseUser(id, b)
-}
-
-func (rd *reader) userByName(uid string) (User, error) {
-	folded := record.Fold(uid)
-	b, ok, err := rd.Stored(record.NameKey(folded))
-	if err != nil {
-		return User{}, err
-	}
-	if !ok || len(b) != 8 {
-		return User{}, ErrNoUser
-	}
-	u, err := rd.userByID(record.DecodeUserID(b))
-	if err == nil && (u.State == UserRemoved || record.Fold(u.UID) != folded) {
-		return User{}, ErrNoUser // the hint is wrong
-	}
 	return u, err
 }
 
@@ -84,7 +54,7 @@ func (t *tx) active(id UserID) (uid string, err error) {
 		}
 		return o.UID, nil
 	}
-	u, err := t.userByID(id)
+	u, err := t.User(id)
 	if err == nil && u.State != UserActive {
 		err = ErrNoUser
 	}
@@ -115,7 +85,7 @@ func (s *Store) AddUser(by Actor, uid, name string, hash PasswordHash) (User, er
 
 // add gives a new user its id, and its name if that is free.
 func (t *tx) add(u *User) error {
-	switch _, err := t.userByName(u.UID); err {
+	switch _, err := t.UserByName(u.UID); err {
 	case nil:
 		return ErrUserExists
 	case ErrNoUser:
@@ -138,7 +108,7 @@ func (t *tx) add(u *User) error {
 
 // edit changes a user's record.
 func (t *tx) edit(uid, action string, fn func(u *User) error) error {
-	u, err := t.userByName(uid)
+	u, err := t.UserByName(uid)
 	if err != nil {
 		return err
 	}
@@ -188,7 +158,7 @@ func (s *Store) EnableUser(by Actor, uid string) error {
 // server manages the delay itself.
 func (s *Store) UnlockUser(by Actor, uid string) (u User, err error) {
 	err = s.change(by, func(t *tx) error {
-		u, err = t.userByName(uid)
+		u, err = t.UserByName(uid)
 		if err != nil {
 			return err
 		}
@@ -202,7 +172,7 @@ func (s *Store) UnlockUser(by Actor, uid string) (u User, err error) {
 // belong to a removed user, and nobody can become that user again.
 func (s *Store) RemoveUser(by Actor, uid string) error {
 	return s.takeAway(by, func(t *tx) error {
-		u, err := t.userByName(uid)
+		u, err := t.UserByName(uid)
 		if err != nil {
 			return err
 		}
@@ -267,9 +237,9 @@ func (s *Store) Users(f UserFilter) iter.Seq2[UserInfo, error] {
 // showUsers yields the users except those that are removed. It returns how many
 // it yielded, or -1 when the caller has stopped.
 func (s *Store) showUsers(list []order.Standing, yield func(UserInfo, error) bool) (n int, err error) {
-	err = s.view(func(rd *reader) error {
+	err = s.view(func(rd *read.Reader) error {
 		for _, at := range list {
-			u, err := rd.userByID(s.table.Owners.At(at.Number).ID)
+			u, err := rd.User(s.table.Owners.At(at.Number).ID)
 			if errors.Is(err, ErrNoUser) || u.State == UserRemoved {
 				continue
 			}
@@ -297,10 +267,10 @@ func (s *Store) standings(f UserFilter) ([]order.Standing, error) {
 }
 
 // holding counts a user's tokens that are not revoked.
-func (rd *reader) holding(id UserID, staleSince int64) (h order.Holding, err error) {
+func (s *Store) holding(rd *read.Reader, id UserID, staleSince int64) (h order.Holding, err error) {
 	for k := range rd.Scan(record.HeldBy(id)) {
 		_, tid := record.CutOwnedKey(k)
-		e, ok, err := rd.s.lookup(tid)
+		e, ok, err := s.lookup(tid)
 		if err != nil {
 			return h, err
 		}
@@ -313,22 +283,22 @@ func (rd *reader) holding(id UserID, staleSince int64) (h order.Holding, err err
 
 // UserInfo returns one user with a summary of its tokens.
 func (s *Store) UserInfo(uid string, staleSince int64) (info UserInfo, err error) {
-	err = s.view(func(rd *reader) error {
-		u, err := rd.userByName(uid)
+	err = s.view(func(rd *read.Reader) error {
+		u, err := rd.UserByName(uid)
 		if err != nil {
 			return err
 		}
-		info, err = rd.userInfo(u.ID, staleSince)
+		info, err = s.userInfo(rd, u.ID, staleSince)
 		return err
 	})
 	return info, err
 }
 
-func (rd *reader) userInfo(id UserID, staleSince int64) (info UserInfo, err error) {
-	if info.User, err = rd.userByID(id); err != nil {
+func (s *Store) userInfo(rd *read.Reader, id UserID, staleSince int64) (info UserInfo, err error) {
+	if info.User, err = rd.User(id); err != nil {
 		return info, err
 	}
-	h, err := rd.holding(id, staleSince)
+	h, err := s.holding(rd, id, staleSince)
 	info.Tokens, info.Stale, info.LastUsed = h.Tokens, h.Stale, h.Used
 	return info, err
 }

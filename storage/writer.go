@@ -9,6 +9,7 @@ import (
 	"gatehouse/storage/disk"
 	"gatehouse/storage/index"
 	"gatehouse/storage/journal"
+	"gatehouse/storage/read"
 	"gatehouse/storage/record"
 )
 
@@ -84,7 +85,8 @@ type change struct {
 // effect, so it must not rely on variables outside. It must not touch the
 // table: it passes such work to durable.
 type tx struct {
-	reader
+	*read.Reader
+	s       *Store
 	writer  *writer
 	by      Actor
 	now     int64 // ms
@@ -274,7 +276,7 @@ func (w *writer) commitSome(batch []*change, short error) (n int, err error) {
 		}
 		c := batch[n]
 		w.s.Now() // notice a clock that was just set before writing its time
-		t := &tx{reader: reader{&b.View, w.s}, writer: w, by: c.by, now: w.s.clock.Now()}
+		t := &tx{Reader: w.s.reads.At(&b.View), s: w.s, writer: w, by: c.by, now: w.s.clock.Now()}
 		if c.err = c.fn(t); c.err != nil || len(t.records) == 0 {
 			continue
 		}

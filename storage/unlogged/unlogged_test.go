@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -12,7 +11,7 @@ import (
 
 	"gatehouse/storage/disk"
 	"gatehouse/storage/index"
-	"gatehouse/storage/journal"
+	"gatehouse/storage/index/indextest"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
 	"gatehouse/storage/storagetest"
@@ -22,21 +21,12 @@ import (
 // fixture is an index without a store. While refused is set, nothing can be written
 // to it.
 type fixture struct {
-	*index.Index
+	*indextest.Index
 	clock   *storagetest.Clock
 	refused error
 }
 
 func (f *fixture) Writable() error { return f.refused }
-
-func (f *fixture) View(fn func(*index.View) error) error {
-	v, end, err := f.Begin()
-	if err != nil {
-		return err
-	}
-	defer end()
-	return fn(v)
-}
 
 func (f *fixture) Update(fn func(*index.Update) error) error {
 	if f.refused != nil {
@@ -47,22 +37,10 @@ func (f *fixture) Update(fn func(*index.Update) error) error {
 
 func create(t *testing.T) *fixture {
 	t.Helper()
-	dir := t.TempDir()
-	f := &fixture{clock: storagetest.NewClock(time.UnixMilli(1_800_000_000_000))}
-	f.Index = index.New(index.Options{
-		Dir: dir, Seals: keys.Ring{}.Seals(), Space: disk.NewSpace(dir, disk.Watermark), Log: slog.New(slog.DiscardHandler),
-		Kinds: index.Kinds{Counted: record.Counted, Sealed: record.SealedKinds}, Closing: t.Context().Done(),
-	})
-	if err := errors.Join(f.OpenEmpty(), f.Create(journal.Position{Sequence: 1})); err != nil {
-		t.Fatal(err)
+	return &fixture{
+		Index: indextest.New(t, keys.Ring{}.Seals()),
+		clock: storagetest.NewClock(time.UnixMilli(1_800_000_000_000)),
 	}
-	t.Cleanup(func() {
-		f.Shut()
-		if err := f.Close(time.Now().Add(time.Minute)); err != nil {
-			t.Error(err)
-		}
-	})
-	return f
 }
 
 const alice, bob = record.UserID(1), record.UserID(2)

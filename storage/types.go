@@ -4,16 +4,59 @@ import (
 	"errors"
 
 	"gatehouse/storage/disk"
+	"gatehouse/storage/read"
 	"gatehouse/storage/unlogged"
 	"gatehouse/storage/verify"
+
+	"gatehouse/storage/keys"
+	"gatehouse/storage/record"
 )
+
+// The types that the store keeps, from packages keys and record.
+type (
+	ID           = keys.ID
+	Secret       = keys.Secret
+	PasswordHash = keys.PasswordHash
+
+	User      = record.User
+	UserID    = record.UserID
+	UserState = record.UserState
+	Identity  = record.Identity
+	Token     = record.Token
+	Session   = record.Session
+	File      = record.File
+	Event     = record.Event
+
+	InvalidError = record.InvalidError
+)
+
+// The states of a user.
+const (
+	UserActive    = record.UserActive
+	UserDisabled  = record.UserDisabled  // by an administrator
+	UserSuspended = record.UserSuspended // by the directory
+	UserRemoved   = record.UserRemoved
+)
+
+// Where users come from: see package record.
+const (
+	SourceLocal = record.SourceLocal
+	SourceLDAP  = record.SourceLDAP
+)
+
+// MaxOverlap is the longest time for which two secrets of a token may both be
+// valid.
+const MaxOverlap = record.MaxOverlap
+
+// ParseID parses the output of ID.String.
+func ParseID(s string) (ID, error) { return keys.ParseID(s) }
 
 // The errors of the store. The server shows some of these messages to clients,
 // so they are sentences. It never shows the wrapped error of a damaged or
 // failing store.
 var (
-	ErrNoUser     = errors.New("no such user")
-	ErrNoToken    = errors.New("no such token")
+	ErrNoUser     = read.ErrNoUser
+	ErrNoToken    = read.ErrNoToken
 	ErrNoIdentity = errors.New("the user has no such identity")
 	ErrNoSession  = unlogged.ErrNoSession
 	ErrAmbiguous  = errors.New("more than one token has an id that begins so")

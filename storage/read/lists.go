@@ -1,0 +1,177 @@
+package read
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"gatehouse/storage/index"
+	"gatehouse/storage/keys"
+	"gatehouse/storage/record"
+	"iter"
+	"runtime"
+)
+
+// Owned selects tokens of one user.
+type Owned struct {
+	Owner   record.UserID
+	Revoked bool   // include the revoked ones, after the others
+	Newest  bool   // the newest first; otherwise the oldest first
+	After   string // only keys after this one; empty: from the first
+}
+
+// Lives reports whether a token belongs to the owner and is not revoked. It reads
+// no record.
+func (rd *Reader) Lives(owner uint32, id keys.ID) (bool, error) {
+	e, ok, err := rd.from.Find(id)
+	return ok && e.Owner == owner, err
+}
+
+// OwnedKeys walks the keys of a user's tokens. A key is valid until the next one.
+func (rd *Reader) OwnedKeys(q Owned) iter.Seq[[]byte] {
+	prefix := record.OwnedBy(q.Owner)
+	if !q.Revoked {
+		prefix = append(prefix, 0)
+	}
+	return func(yield func([]byte) bool) {
+		from := prefix
+		switch {
+		case q.After != "":
+			from = []byte(q.After)
+		case q.Newest:
+			from = append(bytes.Clone(prefix), 0xff) // no key is beyond it: the next byte is 0, 1, or the highest of a time
+		}
+		n := 1
+		for k := range rd.ScanFrom(prefix, from, q.Newest) {
+			if string(k) == q.After {
+				continue // after it
+			}
+			if !yield(k) {
+				return
+			}
+			if n++; n%256 == 0 {
+				runtime.Gosched() // let requests run during a long walk
+			}
+		}
+	}
+}
+
+// EachOwned calls fn with each token of a user, in the order of their keys.
+func (rd *Reader) EachOwned(owner record.UserID, fn func(record.Token)) error {
+	for k := range rd.Scan(record.OwnedBy(owner)) {
+		_, id := record.CutOwnedKey(k)
+		t, err := rd.Token(id)
+		if errors.Is(err, ErrNoToken) {
+			continue // a hint may be behind
+		}
+		if err != nil {
+			return err
+		}
+		if t.Owner == owner {
+			fn(t)
+		}
+	}
+	return nil
+}
+
+// EachToken walks all tokens and their last uses: two walks side by side over
+// keys in the same order.
+func (rd *Reader) EachToken(fn func(record.Token)) error {
+	uses, stop := iter.Pull(rd.Items([]byte{'l'}))
+	defer stop()
+	use, more := uses()
+	n := 0
+	return rd.Each([]byte{'t'}, func(k, v []byte) error {
+		t, err := record.ParseToken(keys.ID(k[1:]), v)
+		if err != nil {
+			return err
+		}
+		for more && bytes.Compare(use.Key()[1:], k[1:]) < 0 {
+			use, more = uses()
+		}
+		var r record.UsageRecord
+		if more && bytes.Equal(use.Key()[1:], k[1:]) {
+			if r, err = rd.openUsage(use); err != nil {
+				return err
+			}
+		}
+		rd.from.Table.Usage(t.ID, &r)
+		rd.addUses(&t, &r)
+		if n++; n%1000 == 0 {
+			runtime.Gosched() // let requests run during a long walk
+		}
+		fn(t)
+		return nil
+	})
+}
+
+func (rd *Reader) openUsage(item index.Item) (r record.UsageRecord, err error) {
+	stored, err := item.Stored()
+	if err != nil {
+		return r, err
+	}
+	b, err := rd.from.Seals.Open(item.Key(), stored)
+	if err != nil {
+		return r, err
+	}
+	r, err = record.ParseUsage(b)
+	rd.from.Clock.BelieveUsage(&r)
+	return r, err
+}
+
+// Lists reads all users and tokens. Each method reads them as of the moment at which it is
+// called.
+type Lists struct {
+	View func(fn func(*Reader) error) error
+}
+
+// Held calls fn with each token of a user that is not revoked, and the time when it was
+// created, in ms.
+func (x Lists) Held(user record.UserID, fn func(id keys.ID, created int64)) error {
+	return x.owned(record.HeldBy(user), fn)
+}
+
+// Owned calls fn with each token of the users with ids that begin with a byte, and the
+// time when it was created, in ms.
+func (x Lists) Owned(first byte, fn func(id keys.ID, created int64)) error {
+	return x.owned(record.Key('o', []byte{first}), fn)
+}
+
+func (x Lists) owned(prefix []byte, fn func(id keys.ID, created int64)) error {
+	return x.View(func(rd *Reader) error {
+		for k := range rd.Scan(prefix) {
+			created, id := record.CutOwnedKey(k)
+			fn(id, created)
+		}
+		return nil
+	})
+}
+
+// Tokens calls fn with each token of a user, or of all users if owner is 0.
+func (x Lists) Tokens(owner record.UserID, fn func(record.Token)) error {
+	return x.View(func(rd *Reader) error {
+		if owner != 0 {
+			return rd.EachOwned(owner, fn)
+		}
+		return rd.EachToken(fn)
+	})
+}
+
+// Users calls fn with each user, and the time when it was created, in ms.
+func (x Lists) Users(fn func(id record.UserID, created int64)) error {
+	return x.View(func(rd *Reader) error {
+		return rd.Each([]byte{'u'}, func(k, v []byte) error {
+			o, rest, err := record.ParseOwner(record.DecodeUserID(k[1:]), v)
+			if err != nil {
+				return err
+			}
+			var in struct {
+				Created int64 `json:"created"`
+			}
+			if err := json.Unmarshal(rest, &in); err != nil {
+				return err
+			}
+			fn(o.ID, in.Created)
+			return nil
+		})
+	})
+}
