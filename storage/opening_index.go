@@ -142,8 +142,10 @@ func (o *opening) bringUpToDate() error {
 // removes nothing until it knows that these are sufficient.
 func (o *opening) fill() error {
 	s := o.s
-	if err := o.checkSources(); err != nil {
-		return err
+	if first := s.journal.FirstSequence(); first != 1 || o.restored {
+		if err := s.checkpoints.file.Completes(first); err != nil {
+			return err
+		}
 	}
 	if s.index.IsOpen() {
 		err := s.stop.closeIndex()
@@ -174,24 +176,6 @@ func (o *opening) fill() error {
 	}
 	return errors.Join(s.marks.NoteFirstStart(s.seals, s.clock.Now()), s.marks.SetFormat(),
 		s.index.RemoveNote(), s.marks.ClearRestored(), disk.SyncDir(s.path("")))
-}
-
-// checkSources returns nil if checkpoint and log together have all records.
-func (o *opening) checkSources() error {
-	s := o.s
-	first := s.journal.FirstSequence()
-	if first == 1 && !o.restored {
-		return nil
-	}
-	err := s.checkpoints.file.Check()
-	switch {
-	case err == nil, errors.Is(err, ErrClosed):
-		return err
-	case disk.Refusal(err) != 0:
-		return fmt.Errorf("%w: read the checkpoint: %w", ErrUnavailable, err)
-	}
-	return fmt.Errorf("%w: the index must be built again, but the journal begins with record %d, and the checkpoint before it can't be used (%w): %s",
-		ErrDamaged, first, err, disk.RestoreAdvice)
 }
 
 // compare compares an index that is not yet compared. The store answers requests

@@ -2,7 +2,6 @@ package storage
 
 import (
 	"context"
-	"fmt"
 	"gatehouse/storage/index"
 	"gatehouse/storage/record"
 	"gatehouse/storage/table"
@@ -24,7 +23,7 @@ func (o *opening) takeTable(left *table.File) {
 		err = left.Users(s.table, s.keys.Has, !exact)
 	}
 	if err == nil && !exact {
-		err = o.catchUpTable(left.Position.Sequence)
+		err = o.loader().CatchUp(record.Log{Journal: s.journal}, left.Position.Sequence)
 	}
 	if err != nil {
 		s.opts.Log.Warn("the table that was left is not taken, and the start takes longer", "because", err)
@@ -35,26 +34,6 @@ func (o *opening) takeTable(left *table.File) {
 		s.opts.Log.Info("the last stop was not clean; until the index is open, tokens are verified by the table that was left",
 			"records", s.journal.LastSequence()-left.Position.Sequence)
 	}
-}
-
-// catchUpTable applies every later change to the table. Shards may be loaded
-// from the file afterwards: loading never overwrites a newer change.
-func (o *opening) catchUpTable(after uint64) error {
-	s := o.s
-	load := o.loader()
-	err := record.Log{Journal: s.journal}.Ops(after, func(_ uint64, ops []record.Op) error {
-		for _, op := range ops {
-			if err := load.Apply(op); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("bring the table up to the journal: %w", err)
-	}
-	load.DropRemoved()
-	return nil
 }
 
 // loadFile loads the whole of the table's file. If a part of the file is damaged, the

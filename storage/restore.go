@@ -1,15 +1,11 @@
 package storage
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"path/filepath"
-	"slices"
 
 	"gatehouse/storage/backup"
 	"gatehouse/storage/journal"
@@ -52,10 +48,12 @@ func finishStage(ctx context.Context, stage string, opts Options, m backup.Manif
 		err = errors.Join(err, s.Close(), s.marks.ExpectFirstStart())
 	}()
 	by, all := Actor{Name: "restore"}, len(ends.Tokens)+len(ends.Users)
-	n, err = applyEnds(s, by, ends, func(done int) error {
-		opts.Progress("Bringing over what has ended", done, all)
-		return ctx.Err()
-	})
+	n, err = restore.Apply(ends, mostRevoked,
+		func(fn func(restore.Ender) error) error { return s.takeAway(by, func(t *tx) error { return fn(t) }) },
+		func(done int) error {
+			opts.Progress("Bringing over what has ended", done, all)
+			return ctx.Err()
+		})
 	if err != nil {
 		return n, err
 	}
@@ -111,58 +109,10 @@ func (t *tx) keepUserEnd(id UserID, end record.UserEnd) error {
 	return nil
 }
 
-// applyEnds applies the ends of another store to this one, in batches. After each
-// batch it calls progress with the number done so far. It returns how many tokens
-// and users it has ended.
-func applyEnds(s *Store, by Actor, e record.Ends, progress func(done int) error) (n int, err error) {
-	tokens := slices.SortedFunc(maps.Keys(e.Tokens), func(a, b ID) int { return bytes.Compare(a[:], b[:]) })
-	users := slices.SortedFunc(maps.Keys(e.Users), cmp.Compare[UserID])
-	total := 0
-	batch := func(size int, fn func(*tx) (ended int, err error)) error {
-		ended := 0
-		err := s.takeAway(by, func(t *tx) (err error) {
-			ended, err = fn(t)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		n += ended
-		total += size
-		return progress(total)
-	}
-	for part := range slices.Chunk(users, mostRevoked) {
-		err := batch(len(part), func(t *tx) (int, error) { return eachEnd(part, e.Users, t.endUser) })
-		if err != nil {
-			return n, err
-		}
-	}
-	for part := range slices.Chunk(tokens, mostRevoked) {
-		err := batch(len(part), func(t *tx) (int, error) { return eachEnd(part, e.Tokens, t.endToken) })
-		if err != nil {
-			return n, err
-		}
-	}
-	return n, nil
-}
-
-func eachEnd[K comparable, E any](part []K, all map[K]E, fn func(K, E) (bool, error)) (n int, err error) {
-	for _, id := range part {
-		ended, err := fn(id, all[id])
-		if err != nil {
-			return n, err
-		}
-		if ended {
-			n++
-		}
-	}
-	return n, nil
-}
-
-// endToken applies an end to a token, and reports whether that revokes the token. A
+// EndToken applies an end to a token, and reports whether that revokes the token. A
 // secret that a rotation has ended, perhaps because it had leaked, must not become
 // valid again.
-func (t *tx) endToken(id ID, end record.TokenEnd) (revoked bool, err error) {
+func (t *tx) EndToken(id ID, end record.TokenEnd) (revoked bool, err error) {
 	v, err := t.Token(id)
 	if errors.Is(err, ErrNoToken) {
 		return false, t.keepTokenEnd(id, end)
@@ -181,9 +131,9 @@ func (t *tx) endToken(id ID, end record.TokenEnd) (revoked bool, err error) {
 	return false, t.update(v, ActionTokenRetire)
 }
 
-// endUser sets a user to the later of two states, and reports whether that ends the
+// EndUser sets a user to the later of two states, and reports whether that ends the
 // user.
-func (t *tx) endUser(id UserID, end record.UserEnd) (ended bool, err error) {
+func (t *tx) EndUser(id UserID, end record.UserEnd) (ended bool, err error) {
 	u, err := t.User(id)
 	if errors.Is(err, ErrNoUser) {
 		return false, t.keepUserEnd(id, end)

@@ -16,6 +16,7 @@ import (
 	"os"
 
 	"gatehouse/storage/backup"
+	"gatehouse/storage/disk"
 	"gatehouse/storage/journal"
 	"gatehouse/storage/record"
 )
@@ -85,6 +86,20 @@ func (f *File) read(fn func(ops []byte) error) (backup.Manifest, error) {
 func (f *File) Check() error {
 	_, err := f.read(func([]byte) error { return nil })
 	return err
+}
+
+// Completes returns nil if the checkpoint has the records that a log lacks which begins
+// with a record. It reads all of the checkpoint.
+func (f *File) Completes(first uint64) error {
+	err := f.Check()
+	switch {
+	case err == nil, errors.Is(err, disk.ErrClosed):
+		return err
+	case disk.Refusal(err) != 0:
+		return fmt.Errorf("%w: read the checkpoint: %w", disk.ErrUnavailable, err)
+	}
+	return fmt.Errorf("%w: the index must be built again, but the journal begins with record %d, and the checkpoint before it can't be used (%w): %s",
+		disk.ErrDamaged, first, err, disk.RestoreAdvice)
 }
 
 // Put calls put with each operation of the checkpoint, and returns its sequence.

@@ -5,16 +5,17 @@
 //
 //	Open    the file of the last stop or checkpoint; its head has its position
 //	Users   the users, and with them the tokens that the changes after that position name
-//	Put     applies a change: the token is there at once, even if its shard is not loaded
+//	CatchUp the changes after that position, from the log: a token is there at once, even if
+//	        its shard is not loaded
 //	Load    loads a shard, in the background, or when a token in it is needed; what
-//	        Put and Remove did before stays
+//	        CatchUp, Put and Remove did before stays
 //	Whole   all shards are there: a token that is not in the table is dead
 //
 // The table also gathers the uses of each token: when it was used last, how often that
 // day, and from where. Package uses takes them from here to its log and to the index.
 //
 // It is cut into shards by the id's first random byte. A shard's lock is held only for
-// the work on one token. The table never reads the log or the index, never decides
+// the work on one token. The table never opens the log or the index, never decides
 // whether a token may be used, and never waits for a disk, except in Lookup while the
 // table is being loaded.
 package table

@@ -22,9 +22,33 @@ type Loader struct {
 	Stop    func() error                        // ends LoadRecords with its error
 }
 
-// Apply applies an operation of the log on a token or a user to the table. The shards
+// Log is what CatchUp reads of the log.
+type Log interface {
+	// Ops calls fn with the operations of each record after a sequence.
+	Ops(after uint64, fn func(sequence uint64, ops []record.Op) error) error
+}
+
+// CatchUp applies every later change to the table. Shards may be loaded from the file
+// afterwards: loading never overwrites a newer change.
+func (l Loader) CatchUp(log Log, after uint64) error {
+	err := log.Ops(after, func(_ uint64, ops []record.Op) error {
+		for _, o := range ops {
+			if err := l.apply(o); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("bring the table up to the journal: %w", err)
+	}
+	l.dropRemoved()
+	return nil
+}
+
+// apply applies an operation of the log on a token or a user to the table. The shards
 // may be loaded before or after: an applied change is newer than the file.
-func (l Loader) Apply(o record.Op) error {
+func (l Loader) apply(o record.Op) error {
 	if o.Key[0] != 't' && o.Key[0] != 'u' {
 		return nil
 	}
@@ -56,8 +80,8 @@ func (l Loader) Apply(o record.Op) error {
 	return nil
 }
 
-// DropRemoved removes the tokens of users whom applied operations have removed.
-func (l Loader) DropRemoved() {
+// dropRemoved removes the tokens of users whom applied operations have removed.
+func (l Loader) dropRemoved() {
 	var dead []keys.ID
 	l.Table.Each(func(e Entry) {
 		if l.Table.Owners.At(e.Owner).State == record.UserRemoved {
