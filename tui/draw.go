@@ -36,19 +36,9 @@ func (m *model) frame() string {
 		top = append(top, m.st.banner.Render(text.Left(b, m.width)))
 	}
 	room := m.height - len(top) - 2
-	var body []string
+	body := m.body(room)
 	if m.box != nil {
-		body = m.framed(m.box, room)
-	} else {
-		left := m.width
-		if m.pane.shows() {
-			left = 2 * m.width / 3
-		}
-		title := text.Cut(" "+m.screen().title(left-1), left)
-		body = append([]string{m.st.title.Render(title)}, m.screen().body(left, room-1)...)
-		if m.pane.shows() {
-			body = m.pane.beside(body, left, room)
-		}
+		body = m.float(body, room)
 	}
 	for len(body) < room {
 		body = append(body, "")
@@ -60,19 +50,66 @@ func (m *model) frame() string {
 	return strings.Join(lines, "\n")
 }
 
-// framed draws a box: with a frame, where there is room for one.
-func (m *model) framed(b box, room int) []string {
-	if m.height < 16 {
-		return b.body(m.width, room)
+// body draws the screen and, where there is one, the pane beside it.
+func (m *model) body(room int) []string {
+	left := m.width
+	if m.pane.shows() {
+		left = 2 * m.width / 3
 	}
-	inner := m.width - 2
+	title := text.Cut(" "+m.screen().title(left-1), left)
+	body := append([]string{m.st.title.Render(title)}, m.screen().body(left, room-1)...)
+	if m.pane.shows() {
+		body = m.pane.beside(body, left, room)
+	}
+	return body
+}
+
+const (
+	boxLow   = 16  // the height of a terminal from which a box floats; below, it takes all
+	boxWide  = 110 // columns of a box at most
+	boxLeast = 40
+)
+
+// float lays the box over the body, which shows dimmed around it. A box is as wide as its
+// lines; the palette, whose lines change as one types, has its place.
+func (m *model) float(body []string, room int) []string {
+	if m.height < boxLow {
+		return m.box.body(m.width, room)
+	}
+	most := min(m.width-4, boxWide)
+	lines := m.box.body(most-1, room-2)
+	inner := min(boxLeast, most)
+	for _, l := range lines {
+		inner = max(inner, text.Width(strings.TrimRight(ansi.Strip(l), " "))+1)
+	}
+	inner = min(inner, most)
+	y := max((room-len(lines)-2)/2, 0)
+	if _, ok := m.box.(*palette); ok {
+		inner, y = most, 1
+	}
 	rule := strings.Repeat("─", inner)
-	out := []string{"┌" + rule + "┐"}
-	for _, l := range b.body(inner-1, room-2) {
-		l = ansi.Truncate(l, inner, "…")
-		out = append(out, "│"+l+strings.Repeat(" ", inner-text.Width(l))+"│")
+	framed := []string{"┌" + rule + "┐"}
+	for _, l := range lines {
+		framed = append(framed, "│"+padded(ansi.Truncate(l, inner, "…"), inner)+"│")
 	}
-	return append(out, "└"+rule+"┘")
+	framed = append(framed, "└"+rule+"┘")
+	x := (m.width - inner - 2) / 2
+	dim := m.st.tones[listing.Dim].Render
+	out := make([]string, room)
+	for n := range out {
+		behind := ""
+		if n < len(body) {
+			behind = ansi.Strip(body[n])
+		}
+		if n < y || n >= y+len(framed) {
+			out[n] = dim(ansi.Truncate(behind, m.width, ""))
+			continue
+		}
+		right := ansi.TruncateLeft(padded(behind, m.width), x+inner+2, "")
+		right = strings.Repeat(" ", max(m.width-x-inner-2-text.Width(right), 0)) + right // half a wide letter is left out
+		out[n] = dim(padded(ansi.Truncate(behind, x, ""), x)) + framed[n-y] + dim(right)
+	}
+	return out
 }
 
 // ends puts left and right at the two ends of a line; right gives way.
