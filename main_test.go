@@ -695,10 +695,11 @@ var arrows = map[string][]string{
 	"server/reply":                {"server/api", "ldap", "server/oauth", "storage"},
 	"tui/text":                    {},
 	"tui/darkbackground":          {},
-	"tui/cli":                     {"server/api", "server/manual", "server/textfile", "tui/text"},
+	"tui/cli":                     {"server/api", "server/manual", "server/textfile", "tui/export", "tui/text"},
+	"tui/export":                  {"server/api", "tui/text"},
 	"tui/listing":                 {"server/api", "tui/text"},
 	"tui/trail":                   {"server/api", "tui/listing"},
-	"tui":                         {"server/api", "tui/listing", "tui/text", "tui/darkbackground", "tui/trail"},
+	"tui":                         {"server/api", "tui/listing", "tui/text", "tui/darkbackground", "tui/export", "tui/trail"},
 	"":                            {"server", "storage", "storage/backup", "storage/backup", "storage/backup", "storage/backup", "storage/backup", "storage/keys", "tui", "tui/cli", "tui/text", "server/api", "server/config", "server/datadir", "server/directory", "storage/restore"},
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/export"
 	"gatehouse/tui/text"
 )
 
@@ -145,7 +146,7 @@ func (l *look) history(h api.History) error {
 	if !l.asJSON {
 		return nil
 	}
-	return printJSON(l.env.Out, struct {
+	return export.Line(l.env.Out, struct {
 		Before uint64 `json:"before"`
 		Since  int64  `json:"since"`
 	}{h.Before, h.Since})
@@ -182,7 +183,7 @@ func (env Env) events(rows iter.Seq2[api.Event, error], asJSON, follow bool) err
 		return env.follow(rows, asJSON)
 	}
 	if asJSON {
-		return printLines(env.Out, rows, func(e api.Event) api.Event { return e })
+		return export.JSON(env.Out, rows, func(e api.Event) api.Event { return e })
 	}
 	return env.table(rowsOf(rows, eventCells), "", "TIME", "ACTOR", "ACTION", "USER", "TOKEN", "ADDRESS", "DETAIL")
 }
@@ -192,7 +193,7 @@ func (env Env) events(rows iter.Seq2[api.Event, error], asJSON, follow bool) err
 func (env Env) follow(rows iter.Seq2[api.Event, error], asJSON bool) error {
 	for e, err := range rows {
 		if err == nil && asJSON {
-			err = printJSON(env.Out, e)
+			err = export.Line(env.Out, e)
 		} else if err == nil {
 			err = text.NewTable(env.Out, eventCells(e)...).Flush()
 		}

@@ -2,56 +2,16 @@ package cli
 
 import (
 	"bufio"
-	"encoding/csv"
 	"fmt"
 	"io"
 	"iter"
-	"reflect"
 	"strconv"
-	"strings"
 	"time"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/export"
 	"gatehouse/tui/text"
 )
-
-// jsonUser and jsonToken are the lines of --json. They are types of their own
-// because scripts rely on exactly these keys, also when the wire types get more.
-type jsonUser struct {
-	UID      string `json:"uid"`
-	Name     string `json:"name"`
-	Source   string `json:"source"`
-	State    string `json:"state"`
-	Created  int64  `json:"created"`
-	Tokens   int    `json:"tokens"`
-	LastUsed int64  `json:"lastUsed"`
-}
-
-type jsonToken struct {
-	ID          string   `json:"id"`
-	UID         string   `json:"uid"`
-	Name        string   `json:"name"`
-	Created     int64    `json:"created"`
-	CreatedBy   string   `json:"createdBy"`
-	LastUsed    int64    `json:"lastUsed"`
-	LastAddress string   `json:"lastAddress"`
-	Uses        int64    `json:"uses"`
-	ExpiresOn   string   `json:"expiresOn"`
-	Scopes      []string `json:"scopes"`
-	Addresses   []string `json:"addresses"`
-	State       string   `json:"state"`
-}
-
-func userLine(u api.User) jsonUser {
-	return jsonUser{u.UID, u.Name, u.Source, u.State, u.Created, u.Tokens, u.LastUsed}
-}
-
-func tokenLine(t api.Token) jsonToken {
-	return jsonToken{
-		t.ID, t.UID, t.Name, t.Created, t.CreatedBy, t.LastUsed, t.LastAddress, t.Uses, t.ExpiresOn,
-		append([]string{}, t.Scopes...), append([]string{}, t.Addresses...), t.State,
-	}
-}
 
 // form is how a listing is printed; the zero value as a table.
 type form struct{ json, csv bool }
@@ -59,9 +19,9 @@ type form struct{ json, csv bool }
 func (env Env) users(rows iter.Seq2[api.User, error], f form) error {
 	switch {
 	case f.json:
-		return printLines(env.Out, rows, userLine)
+		return export.JSON(env.Out, rows, export.UserLine)
 	case f.csv:
-		return printCSV(env.Out, rows, userLine)
+		return export.CSV(env.Out, rows, export.UserLine)
 	}
 	return env.table(rowsOf(rows, userCells), "", "UID", "NAME", "SOURCE", "STATE", "CREATED", "TOKENS", "LAST USED")
 }
@@ -71,9 +31,9 @@ func (env Env) users(rows iter.Seq2[api.User, error], f form) error {
 func (env Env) tokens(rows iter.Seq2[api.Token, error], f form, before string) error {
 	switch {
 	case f.json:
-		return printLines(env.Out, rows, tokenLine)
+		return export.JSON(env.Out, rows, export.TokenLine)
 	case f.csv:
-		return printCSV(env.Out, rows, tokenLine)
+		return export.CSV(env.Out, rows, export.TokenLine)
 	}
 	return env.table(rowsOf(rows, tokenCells), before, tokenHeads()...)
 }
@@ -161,20 +121,6 @@ func rowsOf[T any](rows iter.Seq2[T, error], cells func(T) []string) iter.Seq2[[
 	}
 }
 
-func printLines[T, L any](w io.Writer, rows iter.Seq2[T, error], line func(T) L) error {
-	out := bufio.NewWriter(w)
-	for row, err := range rows {
-		if err != nil {
-			out.Flush()
-			return err
-		}
-		if err := printJSON(out, line(row)); err != nil {
-			return err
-		}
-	}
-	return out.Flush()
-}
-
 // printNested writes an object with a list, which is written as it comes.
 func printNested[T, L any](w io.Writer, head any, name string, rows iter.Seq2[T, error], line func(T) L) error {
 	b, err := text.JSON(head)
@@ -197,51 +143,6 @@ func printNested[T, L any](w io.Writer, head any, name string, rows iter.Seq2[T,
 	}
 	fmt.Fprintln(out, "]}")
 	return out.Flush()
-}
-
-// printCSV writes the keys of the lines as a head, and then a record a line. A list is
-// one field, with spaces between its values.
-func printCSV[T, L any](w io.Writer, rows iter.Seq2[T, error], line func(T) L) error {
-	out := csv.NewWriter(w)
-	kind := reflect.TypeFor[L]()
-	record := make([]string, kind.NumField())
-	for n := range record {
-		record[n] = kind.Field(n).Tag.Get("json")
-	}
-	out.Write(record) // it keeps the error for Flush
-	some := false
-	for row, err := range rows {
-		if err != nil {
-			if some { // a list that is refused has no head
-				out.Flush()
-			}
-			return err
-		}
-		some = true
-		v := reflect.ValueOf(line(row))
-		for n := range record {
-			switch field := v.Field(n).Interface().(type) {
-			case []string:
-				record[n] = strings.Join(field, " ")
-			default:
-				record[n] = fmt.Sprint(field)
-			}
-		}
-		if err := out.Write(record); err != nil {
-			return err
-		}
-	}
-	out.Flush()
-	return out.Error()
-}
-
-func printJSON(w io.Writer, v any) error {
-	b, err := text.JSON(v)
-	if err != nil {
-		return err
-	}
-	_, err = w.Write(append(b, '\n'))
-	return err
 }
 
 // moment shows a time in milliseconds to the second, in the reader's time zone.

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/export"
 	"gatehouse/tui/text"
 )
 
@@ -238,7 +239,7 @@ func (r *revocation) print(done, of int) error {
 	if !r.asJSON {
 		return nil
 	}
-	return printJSON(r.env.Out, struct {
+	return export.Line(r.env.Out, struct {
 		Revoked int `json:"revoked"`
 		Total   int `json:"total"`
 	}{done, of})

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/export"
 	"gatehouse/tui/text"
 )
 
@@ -21,7 +22,7 @@ func tokenShow(env Env) *cobra.Command {
 				return err
 			}
 			if asJSON {
-				return printJSON(env.Out, t)
+				return export.Line(env.Out, t)
 			}
 			return env.token(t)
 		}))

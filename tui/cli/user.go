@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/export"
 	"gatehouse/tui/text"
 )
 
@@ -131,7 +132,7 @@ func userShow(env Env) *cobra.Command {
 			}
 			tokens := c.Tokens(ctx, api.TokenQuery{Filters: api.Where("user", args[0]), Revoked: true})
 			if asJSON {
-				return printNested(env.Out, userObject{userLine(u.User), u.Identities, u.LoginDelay}, "apiTokens", tokens, tokenLine) // tokens is how many work
+				return printNested(env.Out, userObject{export.UserLine(u.User), u.Identities, u.LoginDelay}, "apiTokens", tokens, export.TokenLine) // tokens is how many work
 			}
 			if err := env.facts(u); err != nil {
 				return err
@@ -144,7 +145,7 @@ func userShow(env Env) *cobra.Command {
 
 // userObject is what user show --json prints, with apiTokens as its last key.
 type userObject struct {
-	jsonUser
+	export.User
 	Identities []api.Identity  `json:"identities"`
 	LoginDelay *api.LoginDelay `json:"loginDelay,omitempty"`
 }

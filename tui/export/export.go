@@ -1,0 +1,122 @@
+// Package export writes a listing for other programs: an object a line, or comma-separated
+// values, as `token list --json` and `--csv` print them and the terminal UI writes them into
+// a file.
+//
+// It owns the names of the fields, which scripts rely on, and the file: only its owner may
+// read it, it is never written over another without a word, and what was broken off leaves
+// nothing behind. It never reads a listing itself, and holds one row at a time.
+package export
+
+import (
+	"bufio"
+	"encoding/csv"
+	"fmt"
+	"io"
+	"iter"
+	"reflect"
+	"strings"
+
+	"gatehouse/server/api"
+	"gatehouse/tui/text"
+)
+
+// User and Token are what is written of each. They are types of their own because scripts
+// rely on exactly these keys, also when the wire types get more.
+type User struct {
+	UID      string `json:"uid"`
+	Name     string `json:"name"`
+	Source   string `json:"source"`
+	State    string `json:"state"`
+	Created  int64  `json:"created"`
+	Tokens   int    `json:"tokens"`
+	LastUsed int64  `json:"lastUsed"`
+}
+
+type Token struct {
+	ID          string   `json:"id"`
+	UID         string   `json:"uid"`
+	Name        string   `json:"name"`
+	Created     int64    `json:"created"`
+	CreatedBy   string   `json:"createdBy"`
+	LastUsed    int64    `json:"lastUsed"`
+	LastAddress string   `json:"lastAddress"`
+	Uses        int64    `json:"uses"`
+	ExpiresOn   string   `json:"expiresOn"`
+	Scopes      []string `json:"scopes"`
+	Addresses   []string `json:"addresses"`
+	State       string   `json:"state"`
+}
+
+// UserLine returns what is written of a user.
+func UserLine(u api.User) User {
+	return User{u.UID, u.Name, u.Source, u.State, u.Created, u.Tokens, u.LastUsed}
+}
+
+// TokenLine returns what is written of a token.
+func TokenLine(t api.Token) Token {
+	return Token{
+		t.ID, t.UID, t.Name, t.Created, t.CreatedBy, t.LastUsed, t.LastAddress, t.Uses, t.ExpiresOn,
+		append([]string{}, t.Scopes...), append([]string{}, t.Addresses...), t.State,
+	}
+}
+
+// JSON writes an object a line.
+func JSON[T, L any](w io.Writer, rows iter.Seq2[T, error], line func(T) L) error {
+	out := bufio.NewWriter(w)
+	for row, err := range rows {
+		if err != nil {
+			out.Flush()
+			return err
+		}
+		if err := Line(out, line(row)); err != nil {
+			return err
+		}
+	}
+	return out.Flush()
+}
+
+// CSV writes the keys of the lines as a head, and then a record a line. A list is
+// one field, with spaces between its values.
+func CSV[T, L any](w io.Writer, rows iter.Seq2[T, error], line func(T) L) error {
+	out := csv.NewWriter(w)
+	kind := reflect.TypeFor[L]()
+	record := make([]string, kind.NumField())
+	for n := range record {
+		record[n] = kind.Field(n).Tag.Get("json")
+	}
+	out.Write(record) // it keeps the error for Flush
+	some := false
+	for row, err := range rows {
+		if err != nil {
+			if some { // a list that is refused has no head
+				out.Flush()
+			}
+			return err
+		}
+		some = true
+		v := reflect.ValueOf(line(row))
+		for n := range record {
+			switch field := v.Field(n).Interface().(type) {
+			case []string:
+				record[n] = strings.Join(field, " ")
+			default:
+				record[n] = fmt.Sprint(field)
+			}
+		}
+		if err := out.Write(record); err != nil {
+			return err
+		}
+	}
+	out.Flush()
+	return out.Error()
+}
+
+// Line writes a value as JSON, on one line that a terminal can show as it is.
+func Line(w io.Writer, v any) error {
+	b, err := text.JSON(v)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(b, '\n'))
+	return err
+}
