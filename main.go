@@ -113,7 +113,7 @@ func (a *app) root() *cobra.Command {
 		cli.HealthCommand(a.running, a.out), cli.ManualCommand(a.out))
 	root.AddCommand(cli.Commands(cli.Env{
 		Open: a.client, In: a.stdin, Out: a.out, Err: a.stderr,
-		Password: cli.Terminal(a.stdin, a.stderr), Now: time.Now,
+		Password: cli.Terminal(a.stdin, a.stderr), Now: time.Now, Person: term.IsTerminal(int(a.stderr.Fd())),
 	})...)
 	cli.Describe(root)
 	cli.Complete(root, a.running)

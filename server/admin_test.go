@@ -524,6 +524,9 @@ func rolesOfChild(socket string) {
 		return
 	}
 	list := []string{"status " + string(st.Role)}
+	if who, err := c.Who(ctx); err != nil || who != (api.Who{Actor: st.Actor, Role: st.Role}) {
+		list = append(list, fmt.Sprintf("who %v, %v", who, err))
+	}
 	note := func(what string, err error) {
 		e := (*api.Error)(nil)
 		switch {
@@ -531,7 +534,11 @@ func rolesOfChild(socket string) {
 			list = append(list, what+" ok")
 		case errors.As(err, &e) && e.Status == http.StatusForbidden:
 			needs, has := "", ""
-			fmt.Sscanf(strings.ReplaceAll(e.Message, ":", " :"), "This takes the role %s : "+st.Actor+" has the role %s", &needs, &has)
+			fmt.Sscanf(strings.ReplaceAll(e.Message, ":", " :"), "This takes the role %s : "+st.Actor+" has the role %s ", &needs, &has)
+			if role, ok := strings.CutSuffix(has, ","); !ok || !strings.HasSuffix(e.Message, "which "+api.Role(role).May()) {
+				list = append(list, "not told what "+has+" may: "+e.Message)
+			}
+			has = strings.TrimSuffix(has, ",")
 			list = append(list, what+" 403 "+needs+" "+has)
 		default:
 			list = append(list, what+" "+err.Error())

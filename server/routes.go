@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"gatehouse/server/access"
+	"gatehouse/server/api"
 	"gatehouse/server/gate"
 	"gatehouse/server/metrics"
 	"gatehouse/server/reply"
@@ -148,7 +149,7 @@ func (s *Server) admit(r *route.Request, rt route.Route) (err error) {
 		return err
 	}
 	if !r.Role.Covers(rt.Role) {
-		return reply.Refuse(http.StatusForbidden, "This takes the role %s: %s has the role %s", rt.Role, r.Peer, r.Role)
+		return reply.Refuse(http.StatusForbidden, "This takes the role %s: %s", rt.Role, api.Who{Actor: r.Peer, Role: r.Role})
 	}
 	switch {
 	case len(r.Scopes()) == 0 || rt.Scope == route.AnyScope:

@@ -69,6 +69,7 @@ func (a *Admin) Inherit(before *Admin) { a.jobs = before.jobs }
 func (a *Admin) Routes() []route.Route {
 	list := []route.Route{
 		{Pattern: "GET /admin/ping", Role: api.Auditor, Serve: a.ping},
+		{Pattern: "GET /admin/who", Role: api.Auditor, Serve: a.who},
 		{Pattern: "GET /admin/status", Role: api.Auditor, Serve: a.status},
 
 		{Pattern: "GET /admin/users", Role: api.Auditor, Serve: a.users},

@@ -18,6 +18,12 @@ func (a *Admin) ping(w http.ResponseWriter, _ *route.Request) error {
 	return reply.NoContent(w, nil)
 }
 
+// who serves GET /admin/who: how the server knows the caller.
+func (a *Admin) who(w http.ResponseWriter, r *route.Request) error {
+	reply.JSON(w, http.StatusOK, api.Who{Actor: r.Peer, Role: r.Role})
+	return nil
+}
+
 // status serves GET /admin/status: how the server is, for the terminal UI, which
 // asks every two seconds. It sends nothing to the directory or to providers.
 func (a *Admin) status(w http.ResponseWriter, r *route.Request) error {

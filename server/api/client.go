@@ -51,6 +51,11 @@ func (c *Client) Ping(ctx context.Context) error {
 	return c.call(ctx, http.MethodGet, "/admin/ping", nil, nil)
 }
 
+// Who asks how the server knows the caller.
+func (c *Client) Who(ctx context.Context) (w Who, err error) {
+	return w, c.call(ctx, http.MethodGet, "/admin/who", nil, &w)
+}
+
 // Ready returns an error unless the server's store is open and takes changes.
 func (c *Client) Ready(ctx context.Context) error {
 	return c.call(ctx, http.MethodGet, "/readyz", nil, nil)

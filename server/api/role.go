@@ -15,6 +15,30 @@ const (
 // Roles lists the roles, the least first.
 var Roles = []Role{Auditor, Operator, Admin}
 
+// May says what somebody with the role does, for messages.
+func (r Role) May() string {
+	switch r {
+	case Auditor:
+		return "reads everything and changes nothing"
+	case Operator:
+		return "does everything except key, restore, user add, user remove and user link"
+	case Admin:
+		return "does everything"
+	}
+	return "does nothing"
+}
+
+// Who is how the server knows whoever administers.
+type Who struct {
+	Actor string `json:"actor"` // in the audit log
+	Role  Role   `json:"role"`
+}
+
+// String is a sentence about the person.
+func (w Who) String() string {
+	return w.Actor + " has the role " + string(w.Role) + ", which " + w.Role.May()
+}
+
 // Covers reports whether the role may do what needs at least the role least. The zero
 // Role may do only what needs no role.
 func (r Role) Covers(least Role) bool { return r.rank() >= least.rank() }

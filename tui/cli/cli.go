@@ -34,12 +34,16 @@ type Env struct {
 	Password func(ctx context.Context, prompt string) (string, error)
 
 	Now func() time.Time
+
+	// Person means that Err is a terminal. A person whose role does not allow everything
+	// is told so before each command.
+	Person bool
 }
 
-// Commands returns `user`, `token`, `events` and `scan`, for main to add to its
+// Commands returns `user`, `token`, `events`, `scan` and `whoami`, for main to add to its
 // root.
 func Commands(env Env) []*cobra.Command {
-	return []*cobra.Command{userCommand(env), tokenCommand(env), eventsCommand(env), scanCommand(env)}
+	return []*cobra.Command{userCommand(env), tokenCommand(env), eventsCommand(env), scanCommand(env), whoCommand(env)}
 }
 
 // Group returns a command that only holds others.
@@ -80,6 +84,9 @@ func (env Env) with(do action) func(*cobra.Command, []string) error {
 		c, err := env.Open(ctx)
 		if err != nil {
 			return err
+		}
+		if env.Person {
+			env.sayRole(ctx, c)
 		}
 		err = flagged(do(ctx, c, args))
 		return errors.Join(err, c.Close()) // closing a store may be what fails

@@ -24,7 +24,7 @@ var groups = []struct {
 	title    string
 	commands []string
 }{
-	{"Server:", []string{"serve", "admin", "health", "config", "demo"}},
+	{"Server:", []string{"serve", "admin", "whoami", "health", "config", "demo"}},
 	{"Users and tokens:", []string{"user", "token"}},
 	{"Audit log, leaks, backup:", []string{"events", "scan", "backup", "restore"}},
 	{"Help:", []string{"manual", "help", "completion", "version"}},
@@ -34,6 +34,7 @@ var groups = []struct {
 var examples = map[string]string{
 	"serve":         "gatehouse serve --listen 127.0.0.1:8080",
 	"admin":         "gatehouse admin --read-only",
+	"whoami":        "gatehouse whoami",
 	"health":        "gatehouse health --data /var/lib/gatehouse",
 	"demo":          "gatehouse demo --users 50 --tokens 400 --data demo",
 	"config check":  "gatehouse config check --ldap ada",
