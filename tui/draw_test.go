@@ -98,6 +98,15 @@ var scenes = []struct {
 	{name: "palette, typed", keys: "<ctrl+p>alice"},
 	{name: "palette, nothing", keys: "<ctrl+p>zzzz"},
 	{name: "all of a search", keys: "2/alice<enter>A"},
+	{name: "export", keys: "2/alice<enter>e"},
+	{name: "export, of a hostile filter", keys: "1/\u202eevil\U0001f469名e<enter>e<tab>"},
+	{name: "exporting", start: func(f *fake) { *f = *many(5000) }, keys: "2e", after: func(d *driver) {
+		d.hold = true
+		d.press("<enter>")
+		d.box.(*exportBox).rows.Store(1200)
+		d.clock = d.clock.Add(2 * time.Second)
+	}},
+	{name: "export, refused", keys: "1e<backspace><enter>"},
 	{name: "users, sorted", keys: "sssS"},
 	{name: "tokens, sorted", keys: "2s"},
 	{name: "events", keys: "4"},

@@ -37,6 +37,13 @@ func newEvents(m *model) *events {
 	}
 	s.table = newTable(m, eventColumns(m), query,
 		listing.Sorted{Up: "newest first", Down: "oldest first"})
+	s.all = func(v listing.View) func(context.Context) iter.Seq2[api.Event, error] {
+		q := trail.Parse(v.Words)
+		return func(ctx context.Context) iter.Seq2[api.Event, error] {
+			return q.Page(ctx, m.client, v.Reverse, listing.Spot{Limit: listing.WindowRows})
+		}
+	}
+	s.as = writeAs(eventLine)
 	s.noun, s.forms = "event", trail.Forms
 	s.changed = func() tea.Cmd { // what is followed, too
 		s.feed.Stop()

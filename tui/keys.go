@@ -21,6 +21,7 @@ type binding struct {
 	aims    bool     // is about the row under the cursor, which must be there
 	changes bool     // not with --read-only
 	least   api.Role // what changes needs; empty: operator
+	writes  bool     // a file on this host: neither with --read-only
 	moves   bool     // only moves the cursor, or back
 	twin    string   // the command that does the same
 	do      func(*model) tea.Cmd
@@ -51,7 +52,7 @@ func (b binding) has(name string) bool { return slices.Contains(b.keys, name) }
 func bindings(readOnly bool) []binding {
 	all := slices.Concat(changeKeys(), moveKeys(), tabKeys(), otherKeys())
 	if readOnly {
-		all = slices.DeleteFunc(all, func(b binding) bool { return b.changes })
+		all = slices.DeleteFunc(all, func(b binding) bool { return b.changes || b.writes })
 	}
 	return all
 }
@@ -119,6 +120,9 @@ func otherKeys() []binding {
 	return []binding{
 		{keys: []string{"y"}, show: "y", short: "copy", help: "copy the id or uid to the clipboard (OSC 52)", on: onRows | onToken, aims: true, do: copyKey},
 		{keys: []string{"Y"}, show: "Y", help: "show the id or uid in full, to select it", on: onRows | onToken, aims: true, do: showKey},
+		{keys: []string{"e"}, show: "e", short: "export", help: "write all that match to a file, as CSV or JSON", on: onUsers, writes: true, twin: "gatehouse user list --csv", do: exportKey},
+		{keys: []string{"e"}, show: "e", short: "export", help: "write all that match to a file, as CSV or JSON", on: ofTokens, writes: true, twin: "gatehouse token list --csv", do: exportKey},
+		{keys: []string{"e"}, show: "e", short: "export", help: "write all that match to a file, as CSV or JSON", on: onEvents, writes: true, twin: "gatehouse events --json", do: exportKey},
 		{keys: []string{"v"}, show: "v", help: "hide or show the pane beside the rows, from 120 columns on", on: onRows, do: paneKey},
 		{keys: []string{"r"}, show: "r", short: "refresh", help: "refresh now", on: anywhere, do: func(m *model) tea.Cmd { return tea.Batch(m.askStatus(), m.screen().refresh()) }},
 		{keys: []string{"p"}, show: "p", help: "pause the refresh, and go on", on: anywhere &^ onEvents, do: pauseKey},

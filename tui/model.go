@@ -3,6 +3,7 @@ package tui
 import (
 	"cmp"
 	"context"
+	"sync"
 	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
@@ -55,7 +56,8 @@ type model struct {
 	bad       bool      // the notice is an error
 	noticeAt  time.Time
 
-	lists, boxes int // the last id given to a list, and to a box
+	files        sync.WaitGroup // being written
+	lists, boxes int            // the last id given to a list, and to a box
 
 	now       func() time.Time
 	later     func(time.Duration, tea.Msg) tea.Cmd

@@ -76,6 +76,8 @@ type rows interface {
 	filtered() bool        // it is not empty
 	clearFilter() tea.Cmd
 
+	exported() exported // all that it lists
+
 	sort() tea.Cmd // in the next order
 	turn() tea.Cmd // in the reverse order
 }

@@ -1,6 +1,9 @@
 package tui
 
 import (
+	"context"
+	"io"
+	"iter"
 	"strings"
 	"time"
 
@@ -8,6 +11,7 @@ import (
 	"github.com/charmbracelet/x/ansi"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/export"
 	"gatehouse/tui/listing"
 	"gatehouse/tui/text"
 )
@@ -26,6 +30,9 @@ type table[T any] struct {
 	empty func(words string) string                                // what to say when there are no rows
 	noun  string                                                   // a row
 	forms []api.FilterForm                                         // the filters that it takes
+
+	all func(listing.View) func(context.Context) iter.Seq2[T, error] // the whole listing
+	as  func(io.Writer, iter.Seq2[T, error], export.Format) error    // writes rows
 
 	changed func() tea.Cmd // besides, when the filter or the order has changed; nil: nothing
 

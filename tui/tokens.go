@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/export"
 	"gatehouse/tui/listing"
 	"gatehouse/tui/text"
 )
@@ -56,6 +57,11 @@ func (s *tokens) init(m *model, query func() api.TokenQuery, words func() string
 		q := of(v)
 		return func(ctx context.Context) (api.Count, error) { return m.client.TokenCount(ctx, q) }
 	}
+	s.all = func(v listing.View) func(context.Context) iter.Seq2[api.Token, error] {
+		q := of(v)
+		return func(ctx context.Context) iter.Seq2[api.Token, error] { return m.client.Tokens(ctx, q) }
+	}
+	s.as = writeAs(export.TokenLine)
 	s.odd, s.noun, s.forms = oddToken, "token", api.TokenFilters
 }
 

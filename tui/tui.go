@@ -92,6 +92,10 @@ func Run(ctx context.Context, c *api.Client, o Options) error {
 	// Quit, not tea.WithContext: a killed program closes its input while the
 	// reading goroutine is still in it, and leaves the last frame half drawn.
 	defer context.AfterFunc(ctx, p.Quit)()
+	defer func() { // a file that is half written is removed
+		cancel()
+		m.files.Wait()
+	}()
 	if _, err := p.Run(); err != nil && ctx.Err() == nil && !errors.Is(err, tea.ErrInterrupted) {
 		return fmt.Errorf("run the terminal UI: %w", err)
 	}

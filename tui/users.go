@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/export"
 	"gatehouse/tui/listing"
 )
 
@@ -33,6 +34,10 @@ func newUsers(m *model) *users {
 		listing.Sorted{Order: api.ByLastUsed, Up: "last used, oldest first", Down: "last used, latest first"},
 		listing.Sorted{Order: api.ByCreated, Up: "created, oldest first", Down: "created, newest first"},
 		listing.Sorted{Order: api.ByTokens, Up: "tokens, fewest first", Down: "tokens, most first"})
+	s.all = func(v listing.View) func(context.Context) iter.Seq2[api.User, error] {
+		return func(ctx context.Context) iter.Seq2[api.User, error] { return m.client.Users(ctx, userQuery(v)) }
+	}
+	s.as = writeAs(export.UserLine)
 	s.odd, s.noun, s.forms = oddUser, "user", api.UserFilters
 	s.count = func(v listing.View) func(context.Context) (api.Count, error) {
 		return func(ctx context.Context) (api.Count, error) { return m.client.UserCount(ctx, userQuery(v)) }
