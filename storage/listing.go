@@ -21,6 +21,11 @@ type (
 	Order       = order.By
 	Place       = order.Place
 	UserPlace   = order.UserPlace
+
+	// Match, Row and Person say what the records have to a filter.
+	Match  = order.Match
+	Row    = order.Row
+	Person = order.Person
 )
 
 // The orders. Users are also sorted ByUID, which is ByName, and ByTokens.
@@ -97,6 +102,12 @@ func (s *Store) places(f TokenFilter) ([]Place, error) {
 	}
 	return s.views.Places(f)
 }
+
+// Matching reports whether a filter with a Match is answered from memory: a page and a
+// count of a million tokens then take a fraction of a second. If it is not, Matching
+// begins to read all tokens in the background, which takes seconds. A filter with a Match
+// waits for that; one without does not.
+func (s *Store) Matching() bool { return s.opening.awaitTable() == nil && s.views.Matching() }
 
 // CountTokens counts the tokens that the filter takes. It ignores After and
 // Limit.

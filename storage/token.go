@@ -217,6 +217,7 @@ func (s *Store) RenameToken(by Actor, id ID, name string) error {
 			return err
 		}
 		t.put(record.TokenKey(id), b)
+		t.durable(func() { t.s.views.NoteToken(id, 0) })
 		return nil
 	})
 }

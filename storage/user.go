@@ -306,8 +306,11 @@ func (s *Store) userInfo(rd *read.Reader, id UserID, staleSince int64) (info Use
 // UserCount counts the users that are not removed.
 func (s *Store) UserCount() int { return s.table.Owners.Count() }
 
-// CountUsers counts the users with a uid that begins with the prefix.
-func (s *Store) CountUsers(prefix string) (int, error) { return s.views.CountUsers(prefix) }
+// CountUsers counts the users with a uid that begins with the prefix, and whom match takes;
+// nil: all of them. match must not call the store.
+func (s *Store) CountUsers(prefix string, match func(*Person) bool) (int, error) {
+	return s.views.CountUsers(prefix, match)
+}
 
 // UID returns the uid of a user, even of a removed one. It is empty for an
 // unknown id.

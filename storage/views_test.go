@@ -255,7 +255,7 @@ func (c *populace) checkUsers(n int) {
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		c.Fatalf("step %d, users %+v: got\n%+v\nwant\n%+v", n, f, got, want)
 	}
-	if count, err := c.CountUsers(f.Prefix); count != len(want) || err != nil {
+	if count, err := c.CountUsers(f.Prefix, nil); count != len(want) || err != nil {
 		c.Fatalf("step %d: counted %d users with %q, %v, want %d", n, count, f.Prefix, err, len(want))
 	}
 }

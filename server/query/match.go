@@ -1,6 +1,7 @@
 package query
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"slices"
@@ -12,17 +13,55 @@ import (
 )
 
 // matcher looks at tokens one by one. It remembers the users that it meets, so it is good
-// for one scan: the name and source of a user are as of that scan.
+// for one query: the name and source of a user are as of that query.
 type matcher struct {
 	q      Tokens
 	store  *storage.Store
-	people map[storage.UserID]person
+	people map[storage.UserID]*storage.Person
+
+	// What was found out about texts, and which of the words of the search, as bits,
+	// were found in users and names: a million tokens share most of them.
+	named  map[string]bool
+	inName map[string]uint32
+	inUser map[*storage.Person]uint32
 }
 
-// person is what is asked of a user, folded.
-type person struct{ uid, name, source string }
+// mostRemembered bounds each of the matcher's maps.
+const mostRemembered = 64 << 10
 
-func (m *matcher) person(id storage.UserID) (person, error) {
+func newMatcher(q Tokens, store *storage.Store) *matcher {
+	return &matcher{
+		q: q, store: store, people: map[storage.UserID]*storage.Person{},
+		named: map[string]bool{}, inName: map[string]uint32{}, inUser: map[*storage.Person]uint32{},
+	}
+}
+
+// rows asks the same of the store's rows. It takes none once ctx has ended.
+func (m *matcher) rows(ctx context.Context) *storage.Match {
+	n := 0
+	return &storage.Match{Seen: len(m.q.from) > 0, Takes: func(r *storage.Row) bool {
+		if n++; n%scanPause == 0 && ctx.Err() != nil {
+			n-- // ask again at the next one
+			return false
+		}
+		if !m.token(&r.Token) {
+			return false
+		}
+		if !m.q.asksOwner() {
+			return true
+		}
+		if !m.owned(&r.Token, r.Person) {
+			return false
+		}
+		m.people[r.Person.ID] = r.Person
+		return true
+	}}
+}
+
+// asksOwner reports whether the query depends on the token's owner.
+func (q *Tokens) asksOwner() bool { return q.user != "" || q.source != "" || len(q.search) > 0 }
+
+func (m *matcher) person(id storage.UserID) (*storage.Person, error) {
 	if p, ok := m.people[id]; ok {
 		return p, nil
 	}
@@ -31,40 +70,40 @@ func (m *matcher) person(id storage.UserID) (person, error) {
 		u, err = storage.User{UID: m.store.UID(id)}, nil // removed
 	}
 	if err != nil {
-		return person{}, err
+		return nil, err
 	}
-	p := person{record.Fold(u.UID), record.Fold(u.Name), u.Source}
+	p := &storage.Person{ID: id, UID: record.Fold(u.UID), Name: record.Fold(u.Name), Source: u.Source, State: u.State}
 	m.people[id] = p
 	return p, nil
 }
 
 // takes reports whether the query takes a token.
 func (m *matcher) takes(t storage.Token) (bool, error) {
-	if !m.token(t) {
+	if !m.token(&t) {
 		return false, nil
 	}
-	if q := &m.q; q.user == "" && q.source == "" && len(q.search) == 0 {
+	if !m.q.asksOwner() {
 		return true, nil
 	}
 	p, err := m.person(t.Owner)
-	return err == nil && m.owned(t, p), err
+	return err == nil && m.owned(&t, p), err
 }
 
 // still is takes for the writer, which must not wait for the store: it knows the users
-// from the scan.
+// from the query.
 func (m *matcher) still(t storage.Token) bool {
-	if !m.token(t) {
+	if !m.token(&t) {
 		return false
 	}
-	if q := &m.q; q.user == "" && q.source == "" && len(q.search) == 0 {
+	if !m.q.asksOwner() {
 		return true
 	}
 	p, ok := m.people[t.Owner]
-	return ok && m.owned(t, p)
+	return ok && m.owned(&t, p)
 }
 
 // token checks what the token itself contains.
-func (m *matcher) token(t storage.Token) bool {
+func (m *matcher) token(t *storage.Token) bool {
 	q := &m.q
 	switch used := t.LastUsed > t.Created; {
 	case q.usedAfter != 0 && (!used || t.LastUsed < q.usedAfter),
@@ -73,8 +112,8 @@ func (m *matcher) token(t storage.Token) bool {
 		q.createdBy != "" && !strings.EqualFold(t.By, q.createdBy),
 		q.unlimited && t.Limited(),
 		q.addressLimited && len(t.Addresses) == 0,
-		q.endsBy != 0 && (State(t, q.now) != api.StateLive || t.Expires == 0 || t.Expires > q.endsBy),
-		q.state != "" && State(t, q.now) != q.state:
+		q.endsBy != 0 && (t.Expires == 0 || t.Expires > q.endsBy || state(t, q.now) != api.StateLive),
+		q.state != "" && state(t, q.now) != q.state:
 		return false
 	}
 	for _, s := range q.scopes {
@@ -90,25 +129,66 @@ func (m *matcher) token(t storage.Token) bool {
 	if q.id != "" && !strings.HasPrefix(t.ID.String(), q.id) {
 		return false
 	}
-	return len(q.name) == 0 || containsAll(q.name, record.Fold(t.Name))
+	return len(q.name) == 0 || remember(m.named, t.Name, func() bool { return containsAll(q.name, record.Fold(t.Name)) })
 }
 
 // owned checks what depends on the token's owner.
-func (m *matcher) owned(t storage.Token, p person) bool {
+func (m *matcher) owned(t *storage.Token, p *storage.Person) bool {
 	q := &m.q
-	return (q.user == "" || strings.HasPrefix(p.uid, record.Fold(q.user))) &&
-		(q.source == "" || strings.EqualFold(p.source, q.source)) &&
-		(len(q.search) == 0 || containsAll(q.search, p.uid, p.name, record.Fold(t.Name), t.ID.String()))
+	return (q.user == "" || strings.HasPrefix(p.UID, record.Fold(q.user))) &&
+		(q.source == "" || strings.EqualFold(p.Source, q.source)) &&
+		(len(q.search) == 0 || m.found(t, p))
 }
+
+// found reports whether each word of the search is in the uid, the person's name, the
+// token's name or its id.
+func (m *matcher) found(t *storage.Token, p *storage.Person) bool {
+	words := m.q.search
+	has := remember(m.inUser, p, func() uint32 { return contained(words, p.UID) | contained(words, p.Name) })
+	has |= remember(m.inName, t.Name, func() uint32 { return contained(words, record.Fold(t.Name)) })
+	for n, w := range words {
+		if has&(1<<n) == 0 && (!hexadecimal(w) || !strings.Contains(t.ID.String(), w)) {
+			return false
+		}
+	}
+	return true
+}
+
+// contained returns which of the words are in a text, a bit for each.
+func contained(words []string, text string) (bits uint32) {
+	for n, w := range words {
+		if strings.Contains(text, w) {
+			bits |= 1 << n
+		}
+	}
+	return bits
+}
+
+// remember returns what a map has for a key, or finds it out.
+func remember[K comparable, V any](known map[K]V, key K, find func() V) V {
+	v, ok := known[key]
+	if !ok {
+		if len(known) >= mostRemembered {
+			clear(known)
+		}
+		v = find()
+		known[key] = v
+	}
+	return v
+}
+
+func hexadecimal(s string) bool { return strings.Trim(s, "0123456789abcdef") == "" }
 
 func within(p netip.Prefix, a netip.Addr) bool { return p.Contains(a.Unmap()) }
 
 // State is the state of a token at a moment, in ms, in the words of the API.
-func State(t storage.Token, ms int64) string {
+func State(t storage.Token, ms int64) string { return state(&t, ms) }
+
+func state(t *storage.Token, ms int64) string {
 	switch {
 	case t.Revoked != 0, t.OwnerState == storage.UserRemoved:
 		return api.StateRevoked
-	case t.Expired(ms):
+	case t.Expires != 0 && ms >= t.Expires:
 		return api.StateExpired
 	case t.OwnerState != storage.UserActive:
 		return api.StateSuspended

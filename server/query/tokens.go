@@ -68,7 +68,7 @@ func (r Reader) plan(q Tokens, p Page) (plan, error) {
 	if rest.nothing() {
 		return plan{filter: f}, nil
 	}
-	return plan{f, &matcher{q: rest, store: r.Store, people: map[storage.UserID]person{}}}, nil
+	return plan{f, newMatcher(rest, r.Store)}, nil
 }
 
 // least returns the smaller of two times; 0 stands for none.
@@ -117,17 +117,20 @@ const (
 	scanPause    = 32   // tokens after which a scan lets others have the processor
 )
 
-// scan yields the tokens that the matcher takes, at most limit of them. It reads one
-// stretch after another, so a scan of millions takes little memory, and a row is as fresh
-// as its stretch.
+// scan yields the tokens that the matcher takes, at most limit of them. Until the store
+// can match them in memory, it reads one stretch of tokens after another, so a scan of
+// millions takes little memory, and a row is as fresh as its stretch.
 func (how plan) scan(ctx context.Context, store *storage.Store, limit int) iter.Seq2[storage.Token, error] {
 	return func(yield func(storage.Token, error) bool) {
-		f, n := how.filter, 0
+		f, n, stretch := how.filter, 0, firstStretch
 		how.match.begin(&f)
-		if f.Limit = firstStretch; f.Revoked && f.Owner == 0 {
-			f.Limit = 0 // the store would look through all for each stretch
-		}
 		for {
+			if f.Revoked || store.Matching() { // the store looks through all revoked ones in any case
+				f.Match, f.Limit = how.match.rows(ctx), max(limit-n, 0)
+			} else {
+				f.Limit = stretch
+				stretch = min(2*stretch, mostStretch)
+			}
 			read := 0
 			for t, err := range store.Tokens(f) {
 				if read++; read%scanPause == 0 {
@@ -151,10 +154,13 @@ func (how plan) scan(ctx context.Context, store *storage.Store, limit int) iter.
 					}
 				}
 			}
+			if err := ctx.Err(); err != nil {
+				yield(storage.Token{}, err)
+				return
+			}
 			if f.Limit == 0 || read < f.Limit {
 				return
 			}
-			f.Limit = min(2*f.Limit, mostStretch)
 		}
 	}
 }
@@ -240,14 +246,30 @@ func SetOf(ids []storage.ID) (s Set) {
 	return s
 }
 
+// inMemory reports whether the store is to find all tokens of the plan at once, and lets
+// it ask the matcher. For all of the tokens that pays even if the store must read them
+// first.
+func (how *plan) inMemory(ctx context.Context, store *storage.Store) bool {
+	if how.match == nil {
+		return true
+	}
+	few := how.filter.Owner != 0 || how.filter.Prefix != ""
+	if few && !how.filter.Revoked && !store.Matching() {
+		return false
+	}
+	how.filter.Match = how.match.rows(ctx)
+	return true
+}
+
 // Count counts the tokens of a query.
 func (r Reader) Count(ctx context.Context, q Tokens, dead bool) (n int, err error) {
 	how, err := r.plan(q, Page{Dead: q.dead(dead)})
 	if err != nil {
 		return 0, err
 	}
-	if how.match == nil {
-		return r.Store.CountTokens(how.filter)
+	if how.inMemory(ctx, r.Store) {
+		n, err = r.Store.CountTokens(how.filter)
+		return n, errors.Join(err, ctx.Err())
 	}
 	for _, err := range how.scan(ctx, r.Store, 0) {
 		if err != nil {
@@ -271,9 +293,9 @@ func (r Reader) Match(ctx context.Context, q Tokens) (Match, error) {
 		return Match{}, err
 	}
 	m := Match{plan: how}
-	if how.match == nil {
+	if how.inMemory(ctx, r.Store) {
 		m.IDs, err = r.Store.MatchTokens(how.filter)
-		return m, err
+		return m, errors.Join(err, ctx.Err())
 	}
 	for t, err := range how.scan(ctx, r.Store, 0) {
 		if err != nil {

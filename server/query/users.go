@@ -8,7 +8,6 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/storage"
-	"gatehouse/storage/record"
 )
 
 // Users lists the users of a query. The query and limit replace the prefix and the limit
@@ -18,7 +17,10 @@ func (r Reader) Users(ctx context.Context, q Users, f storage.UserFilter, limit 
 	if q.nothing() {
 		return r.Store.Users(f)
 	}
-	f.Limit = 0
+	f.Match = q.match()
+	if q.locked {
+		f.Limit = 0 // the store does not know
+	}
 	return func(yield func(storage.UserInfo, error) bool) {
 		n, read := 0, 0
 		for u, err := range r.Store.Users(f) {
@@ -29,8 +31,8 @@ func (r Reader) Users(ctx context.Context, q Users, f storage.UserFilter, limit 
 				err = ctx.Err()
 			}
 			ok := err == nil
-			if ok {
-				ok, err = r.takes(q, u.User)
+			if ok && q.locked {
+				ok, err = r.Delayed(u.User)
 			}
 			if err != nil || ok {
 				if n++; !yield(u, err) || err != nil || n == limit {
@@ -43,8 +45,11 @@ func (r Reader) Users(ctx context.Context, q Users, f storage.UserFilter, limit 
 
 // CountUsers counts the users of a query.
 func (r Reader) CountUsers(ctx context.Context, q Users) (n int, err error) {
-	if q.nothing() {
-		return r.Store.CountUsers(q.prefix)
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	if !q.locked {
+		return r.Store.CountUsers(q.prefix, q.match())
 	}
 	for _, err := range r.Users(ctx, q, storage.UserFilter{Order: storage.ByName}, 0) {
 		if err != nil {
@@ -60,16 +65,16 @@ func (q Users) nothing() bool {
 	return len(q.search) == 0 && q.source == "" && q.state == "" && !q.locked
 }
 
-func (r Reader) takes(q Users, u storage.User) (bool, error) {
-	if q.source != "" && !strings.EqualFold(u.Source, q.source) ||
-		q.state != "" && UserState(u.State) != q.state ||
-		len(q.search) > 0 && !containsAll(q.search, record.Fold(u.UID), record.Fold(u.Name)) {
-		return false, nil
+// match returns what the store asks of a user, besides the prefix; nil: nothing.
+func (q Users) match() func(*storage.Person) bool {
+	if len(q.search) == 0 && q.source == "" && q.state == "" {
+		return nil
 	}
-	if !q.locked {
-		return true, nil
+	return func(p *storage.Person) bool {
+		return (q.source == "" || strings.EqualFold(p.Source, q.source)) &&
+			(q.state == "" || UserState(p.State) == q.state) &&
+			containsAll(q.search, p.UID, p.Name)
 	}
-	return r.Delayed(u)
 }
 
 // UserState is the state of a user in the words of the API; empty for a removed one.

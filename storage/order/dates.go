@@ -8,9 +8,11 @@ import (
 	"time"
 
 	"gatehouse/storage/keys"
+	"gatehouse/storage/record"
 )
 
-func (v *Views) dropDates() {
+// dropMore drops what the rows have beyond the table's columns.
+func (v *Views) dropMore() {
 	o := &v.tokens
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -19,15 +21,68 @@ func (v *Views) dropDates() {
 		r.created, r.byCreated = nil, nil
 		o.rows = &r
 		o.turn, o.late = o.turn+1, nil
+		o.dropFacts()
 	}
 }
 
-// dateTokens finds out when the tokens were created, by walking the index by
-// owner. Queries in the other order need not wait for it.
+// dropFacts drops the facts, and the numbers of them. The caller holds mu.
+func (o *tokens) dropFacts() {
+	r := *o.rows
+	r.fact = nil
+	o.rows, o.facts = &r, nil
+	for id, one := range o.recent {
+		one.fact = 0
+		o.recent[id] = one
+	}
+}
+
+// dateTokens finds out when the tokens were created, by walking the index by owner.
 func (v *Views) dateTokens() error {
+	dated := func(r *rows) bool { return r.created != nil }
+	return v.readMore(dated, v.readCreated, func(o *tokens, r *rows) {
+		for id, one := range o.recent {
+			if n, ok := r.find(id); ok && one.created == 0 {
+				one.created = r.created[n]
+				o.recent[id] = one
+			}
+		}
+	})
+}
+
+// describeTokens reads the facts of the tokens.
+func (v *Views) describeTokens() error {
+	var f *facts
+	described := func(r *rows) bool { return r.fact != nil }
+	read := func(r *rows) (err error) {
+		f, err = v.readFacts(r)
+		return err
+	}
+	return v.readMore(described, read, func(o *tokens, r *rows) {
+		for id, one := range o.recent {
+			if n, ok := r.find(id); ok {
+				one.fact = r.fact[n]
+			} else {
+				one.fact = f.new()
+			}
+			if changed, since := o.late[id]; changed {
+				f.forget(one.fact)
+			} else if since {
+				f.unsee(one.fact)
+			}
+			o.recent[id] = one
+		}
+		f.settle()
+		o.facts = f
+	})
+}
+
+// readMore adds to the rows what has reports to be missing: read reads it from the index
+// into a copy of the rows, and adopt makes it fit the recent tokens. Queries that need
+// nothing of it go on meanwhile.
+func (v *Views) readMore(has func(*rows) bool, read func(*rows) error, adopt func(*tokens, *rows)) error {
 	o := &v.tokens
-	o.dating.Lock()
-	defer o.dating.Unlock()
+	o.reading.Lock()
+	defer o.reading.Unlock()
 	o.mu.Lock()
 	for o.rows != nil && o.late != nil { // wait: a merge is soon over
 		o.mu.Unlock()
@@ -35,47 +90,68 @@ func (v *Views) dateTokens() error {
 		o.mu.Lock()
 	}
 	defer o.mu.Unlock()
-	if o.rows == nil || o.rows.created != nil {
+	if o.rows == nil || has(o.rows) {
 		return nil
 	}
 	turn, r := o.turn, *o.rows
-	o.late = map[keys.ID]struct{}{} // no merge until the rows have their dates
+	o.late = map[keys.ID]bool{} // no merge until this is done
 	o.mu.Unlock()
-	created := make([]int64, r.len())
-	err := v.readCreated(&r, created)
-	if err == nil {
-		r.date(created)
-	}
+	err := read(&r)
 	o.mu.Lock()
 	if o.turn != turn {
 		return err // the rows were dropped
 	}
+	if err == nil {
+		adopt(o, &r)
+		o.rows = &r
+	}
 	o.late = nil
-	if err != nil {
-		return err
-	}
-	for id, one := range o.recent {
-		if n, ok := r.find(id); ok && one.created == 0 {
-			one.created = created[n]
-			o.recent[id] = one
-		}
-	}
-	o.rows = &r
-	return nil
+	return err
 }
 
-func (v *Views) readCreated(r *rows, created []int64) error {
+func (v *Views) readCreated(r *rows) error {
+	created := make([]int64, r.len())
+	err := eachByte(func(b byte) error { // of the owner's id
+		return v.index.Owned(b, func(id keys.ID, ms int64) {
+			if n, ok := r.find(id); ok {
+				created[n] = ms
+			}
+		})
+	})
+	if err == nil {
+		r.date(created)
+	}
+	return err
+}
+
+func (v *Views) readFacts(r *rows) (*facts, error) {
+	f := newFacts(r.len()) // in the order of the rows, which searches follow
+	var mu sync.Mutex
+	err := eachByte(func(b byte) error {
+		return v.index.TokensIn(b, func(t record.Token) {
+			if n, ok := r.find(t.ID); ok {
+				mu.Lock()
+				defer mu.Unlock()
+				f.set(uint32(n+1), &t)
+			}
+		})
+	})
+	r.fact = make([]uint32, r.len())
+	for n := range r.fact {
+		r.fact[n] = uint32(n + 1)
+	}
+	return f, err
+}
+
+// eachByte calls read with all bytes, from a few goroutines. It stops at an error.
+func eachByte(read func(byte) error) error {
 	var next atomic.Int32
 	var wg sync.WaitGroup
 	errs := make([]error, min(4, runtime.GOMAXPROCS(0)))
 	for w := range errs {
 		wg.Go(func() {
-			for b := next.Add(1) - 1; b < 256 && errs[w] == nil; b = next.Add(1) - 1 { // by the owner's first byte
-				errs[w] = v.index.Owned(byte(b), func(id keys.ID, ms int64) {
-					if n, ok := r.find(id); ok {
-						created[n] = ms
-					}
-				})
+			for b := next.Add(1) - 1; b < 256 && errs[w] == nil; b = next.Add(1) - 1 {
+				errs[w] = read(byte(b))
 			}
 		})
 	}

@@ -2,10 +2,12 @@
 // their last use or their creation, and all users by name, creation, tokens or last use.
 //
 // A view is made at the first query, and dropped ten minutes after the last one. Tokens
-// take 34 bytes each, and 12 more while they are shown by their creation. A view is exact
-// at each query. The writer and the flusher note what changes, and a query first
-// processes the notes. A token that was used a moment ago is among the table's unsaved
-// ones. Verification does no work for views.
+// take 34 bytes each, and 12 more while they are shown by their creation. Filters that
+// ask for more than the table knows (see [Match]) need a fact of each token, which takes
+// some 45 bytes more: it is read from the index at the first such query, and then kept
+// as long. A view is exact at each query. The writer and the flusher note what changes,
+// and a query first processes the notes. A token that was used a moment ago is among the
+// table's unsaved ones. Verification does no work for views.
 //
 //	writer   NoteToken, NoteUser    tokens and users that were created or changed
 //	flusher  NoteUses               tokens that were used

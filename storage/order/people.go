@@ -14,17 +14,35 @@ import (
 type people struct {
 	making sync.Mutex
 
-	mu      sync.RWMutex
-	state   peopleState
-	missed  []missedPerson // while it is being made
-	who     []person       // by number in the table's owners
-	sorted  []uint32       // the numbers of users who are not removed, by name
-	created bool           // the creation of each user is known
+	mu     sync.RWMutex
+	state  peopleState
+	missed []missedPerson // while it is being made
+	who    []person       // by number in the table's owners
+	sorted []uint32       // the numbers of users who are not removed, by name
+	read   bool           // the record of each user was read
 }
 
 type person struct {
-	folded  string // empty: removed
-	created int64  // ms; 0: not known
+	folded  string           // empty: removed
+	created int64            // ms; 0: not known
+	about   *Person          // nil: not known. It never changes
+	state   record.UserState // as in about
+}
+
+// Person is a user as filters see it.
+type Person struct {
+	ID        record.UserID
+	UID, Name string // folded
+	Source    string
+	State     record.UserState
+}
+
+func personOf(u record.User) person {
+	v := person{created: u.Created, about: &Person{u.ID, record.Fold(u.UID), record.Fold(u.Name), u.Source, u.State}, state: u.State}
+	if u.State != record.UserRemoved {
+		v.folded = v.about.UID
+	}
+	return v
 }
 
 type missedPerson struct {
@@ -47,10 +65,7 @@ func (p *people) note(number uint32, u record.User) {
 	if p.state == peopleUnknown {
 		return
 	}
-	v := person{created: u.Created}
-	if u.State != record.UserRemoved {
-		v.folded = record.Fold(u.UID)
-	}
+	v := personOf(u)
 	if p.state == peopleMaking {
 		p.missed = append(p.missed, missedPerson{number, v})
 		return
@@ -141,6 +156,9 @@ func (p *people) page(f UserFilter, after string) []uint32 {
 		}
 	}
 	list := p.sorted[min(from, to):to]
+	if f.Match != nil {
+		return p.matching(f, list)
+	}
 	many := len(list)
 	if f.Limit > 0 {
 		many = min(many, f.Limit)
@@ -153,20 +171,37 @@ func (p *people) page(f UserFilter, after string) []uint32 {
 	return list
 }
 
-// withPeople runs fn on the sorted users. They do not change until fn returns.
-func (v *Views) withPeople(created bool, fn func(p *people)) error {
+// matching returns the first of the listed users that the filter takes, up to its limit.
+func (p *people) matching(f UserFilter, list []uint32) (found []uint32) {
+	for i := range list {
+		if f.Reverse {
+			i = len(list) - 1 - i
+		}
+		if !f.Match(p.who[list[i]].about) {
+			continue
+		}
+		if found = append(found, list[i]); len(found) == f.Limit {
+			break
+		}
+	}
+	return found
+}
+
+// withPeople runs fn on the sorted users. They do not change until fn returns. If read
+// is set, it is also known when they were created, and what there is about them.
+func (v *Views) withPeople(read bool, fn func(p *people)) error {
 	p := &v.people
 	for {
 		p.mu.RLock()
-		if p.state == peopleKnown && (p.created || !created) {
+		if p.state == peopleKnown && (p.read || !read) {
 			defer p.mu.RUnlock()
 			fn(p)
 			return nil
 		}
 		p.mu.RUnlock()
 		v.makePeople()
-		if created {
-			if err := v.datePeople(); err != nil {
+		if read {
+			if err := v.readPeople(); err != nil {
 				return err
 			}
 		}
@@ -208,15 +243,20 @@ func (v *Views) makePeople() {
 	p.missed, p.state = nil, peopleKnown
 }
 
-// datePeople reads from the records when the users were created.
-func (v *Views) datePeople() error {
+// readPeople reads the records of the users.
+func (v *Views) readPeople() error {
 	p := &v.people
 	p.making.Lock()
 	defer p.making.Unlock()
-	var dates []missedPerson
-	err := v.index.Users(func(id record.UserID, created int64) {
-		if _, number, ok := v.table.Owners.Find(id); ok {
-			dates = append(dates, missedPerson{number, person{created: created}})
+	var list []missedPerson
+	sources := map[string]string{} // so that each is in memory once
+	err := v.index.Users(func(u record.User) {
+		if _, number, ok := v.table.Owners.Find(u.ID); ok {
+			if _, ok := sources[u.Source]; !ok {
+				sources[u.Source] = u.Source
+			}
+			u.Source = sources[u.Source]
+			list = append(list, missedPerson{number, personOf(u)})
 		}
 	})
 	if err != nil {
@@ -224,12 +264,13 @@ func (v *Views) datePeople() error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, d := range dates {
-		if int(d.number) < len(p.who) {
-			p.who[d.number].created = d.created
+	for _, m := range list {
+		if int(m.number) < len(p.who) && p.who[m.number].about == nil { // otherwise a later note has it
+			one := &p.who[m.number]
+			one.created, one.about, one.state = m.created, m.about, m.state
 		}
 	}
-	p.created = true
+	p.read = true
 	return nil
 }
 

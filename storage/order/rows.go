@@ -15,8 +15,8 @@ import (
 
 // rows are the tokens of the table at one moment, sorted by last use. They are
 // stored in columns, so that a search through one column reads no other. They
-// take 34 bytes a token, and 12 more once somebody has asked for the order of
-// creation. Rows never change, except that a row is marked as gone when its
+// take 34 bytes a token, 12 more once somebody has asked for the order of
+// creation, and 4 more with facts. Rows never change, except that a row is marked as gone when its
 // token has been used since or is dead.
 type rows struct {
 	used  []record.LastUse
@@ -27,6 +27,7 @@ type rows struct {
 
 	created   []int64  // nil until somebody asks for it
 	byCreated []uint32 // the rows in that order
+	fact      []uint32 // numbers of facts; nil until somebody asks for them
 }
 
 // row is a token in the sorted order.
@@ -34,7 +35,8 @@ type row struct {
 	used    record.LastUse
 	id      keys.ID
 	owner   uint32
-	created int64 // ms; 0: not known
+	created int64  // ms; 0: not known
+	fact    uint32 // 0: none
 }
 
 func (r row) byUse() Place { return Place{r.used.Ms(), r.id} }
@@ -42,9 +44,12 @@ func (r row) byUse() Place { return Place{r.used.Ms(), r.id} }
 func (r *rows) len() int { return len(r.ids) }
 
 func (r *rows) at(n int) row {
-	v := row{r.used[n], r.ids[n], r.owner[n], 0}
+	v := row{used: r.used[n], id: r.ids[n], owner: r.owner[n]}
 	if r.created != nil {
 		v.created = r.created[n]
+	}
+	if r.fact != nil {
+		v.fact = r.fact[n]
 	}
 	return v
 }
@@ -116,9 +121,15 @@ func (r *rows) merge(gone bitmap, others []row) *rows {
 		moved = make([]uint32, r.len())
 		to.created = make([]int64, 0, r.len()+len(others))
 	}
+	if r.fact != nil {
+		to.fact = make([]uint32, 0, r.len()+len(others))
+	}
 	put := func(v row) {
 		if to.add(v); to.created != nil {
 			to.created = append(to.created, v.created)
+		}
+		if to.fact != nil {
+			to.fact = append(to.fact, v.fact)
 		}
 	}
 	for n := range r.ids {

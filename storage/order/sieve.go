@@ -32,8 +32,9 @@ type TokenFilter struct {
 	Revoked   bool // include revoked tokens, and those of removed users
 	Order     By   // LastUsed or Created
 	Reverse   bool
-	After     Place // only tokens after it in the listing
-	Limit     int   // 0: all
+	After     Place  // only tokens after it in the listing
+	Limit     int    // 0: all
+	Match     *Match // nil: any
 }
 
 // Place is the place of a token in a listing: its time in the listing's order,
@@ -57,12 +58,16 @@ type Sieve struct {
 	prefix  hexPrefix
 	numbers []uint32  // of the owners with a uid that has the prefix
 	owners  bitmap    // the same
-	few     []keys.ID // all tokens that can have the prefix, if they are few; otherwise nil
+	few     []keys.ID // all tokens that can have the prefix or the owner, if they are few; otherwise nil
+	number  uint32    // of the owner
 }
 
 // Sieve prepares a filter: it finds the users with uids that have its prefix.
 func (v *Views) Sieve(f TokenFilter) (Sieve, error) {
 	s := Sieve{TokenFilter: f}
+	if f.Owner != 0 {
+		_, s.number, _ = v.table.Owners.Find(f.Owner)
+	}
 	if f.Prefix == "" {
 		return s, nil
 	}
@@ -81,9 +86,16 @@ func (v *Views) Sieve(f TokenFilter) (Sieve, error) {
 // mostFew is the largest number of tokens that counts as few.
 const mostFew = 2000
 
-// narrow finds the tokens that can have a long prefix, among the tokens of the
-// owners and in the shard of the id.
+// narrow finds the tokens of the owner, or those that can have a long prefix, among the
+// tokens of the owners and in the shard of the id.
 func (v *Views) narrow(s *Sieve, o *tokens) error {
+	if s.Owner != 0 {
+		if int(s.number) < len(o.held) && o.held[s.number].Tokens > mostFew {
+			return nil
+		}
+		s.few = []keys.ID{}
+		return v.index.Held(s.Owner, func(id keys.ID, _ int64) { s.few = append(s.few, id) })
+	}
 	all := 0
 	for _, n := range s.numbers {
 		if int(n) < len(o.held) {

@@ -1,6 +1,7 @@
 package order
 
 import (
+	"cmp"
 	"maps"
 	"math"
 	"slices"
@@ -27,15 +28,17 @@ type tokens struct {
 	turn  int        // counts the rows
 	rows  *rows      // nil: not made
 	drop  *time.Timer
-	dates *time.Timer
+	more  *time.Timer // drops what the rows have beyond the table's columns
+	facts *facts      // nil: rows.fact is nil
 
-	dating sync.Mutex
+	reading sync.Mutex
+	warming atomic.Bool
 
-	recent     map[keys.ID]row      // replaces the rows that are gone
-	held       []Holding            // by owner
-	lost       map[uint32]bool      // owners with a dead token as their latest used one
-	staleSince int64                // the staleSince of held
-	late       map[keys.ID]struct{} // renewed during a merge; nil: no merge is running
+	recent     map[keys.ID]row  // replaces the rows that are gone
+	held       []Holding        // by owner
+	lost       map[uint32]bool  // owners with a dead token as their latest used one
+	staleSince int64            // the staleSince of held
+	late       map[keys.ID]bool // renewed while new rows are made, and if the record changed; nil: none are made
 }
 
 // feed lists the tokens that were used or changed since the last query.
@@ -49,6 +52,8 @@ type feed struct {
 type noted struct {
 	id      keys.ID
 	created int64 // ms; 0: as before
+	changed bool  // its record may have
+	fact    uint32
 }
 
 // mostNoted is how long the feed may become before it is processed without a
@@ -61,7 +66,7 @@ func (o *tokens) note(id keys.ID, created int64) {
 	}
 	o.feed.mu.Lock()
 	defer o.feed.mu.Unlock()
-	o.feed.add(noted{id, created})
+	o.feed.add(noted{id: id, created: created, changed: true})
 }
 
 func (o *tokens) noteUses(unsaved func() []keys.ID) {
@@ -94,15 +99,19 @@ func (o *tokens) take() []noted {
 }
 
 // withTokens runs fn on the current tokens. If created is set, they also have their
-// order of creation. The table must be loaded.
-func (v *Views) withTokens(created bool, fn func(o *tokens)) error {
+// order of creation, and if described is set, their facts. The table must be loaded.
+func (v *Views) withTokens(created, described bool, fn func(o *tokens)) error {
 	o := &v.tokens
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	v.makeTokens()
-	for created && o.rows.created == nil {
+	for created && o.rows.created == nil || described && o.rows.fact == nil {
+		read := v.dateTokens
+		if described && o.rows.fact == nil {
+			read = v.describeTokens
+		}
 		o.mu.Unlock()
-		err := v.dateTokens()
+		err := read()
 		o.mu.Lock()
 		if err != nil {
 			return err
@@ -110,11 +119,29 @@ func (v *Views) withTokens(created bool, fn func(o *tokens)) error {
 		v.makeTokens()
 	}
 	v.follow()
-	if created {
-		o.dates = postpone(o.dates, v.dropDates)
+	if created || described {
+		o.more = postpone(o.more, v.dropMore)
 	}
 	fn(o)
 	return nil
+}
+
+// Matching reports whether a filter with a Match is answered from memory. If it is not,
+// Matching begins to read what that needs, and does not wait for it.
+func (v *Views) Matching() bool {
+	o := &v.tokens
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.rows != nil && o.rows.fact != nil {
+		return true
+	}
+	if o.warming.CompareAndSwap(false, true) {
+		go func() {
+			defer o.warming.Store(false)
+			v.withTokens(false, true, func(*tokens) {}) // a query that waits for it gets the error
+		}()
+	}
+	return false
 }
 
 // makeTokens sorts the table, unless it is sorted already.
@@ -178,6 +205,7 @@ func (v *Views) dropTokens() {
 	defer o.mu.Unlock()
 	o.on.Store(false)
 	o.set(nil, nil, 0)
+	o.facts = nil
 	o.take()
 }
 
@@ -215,7 +243,7 @@ func (v *Views) renew(n noted) {
 		o.rows.gone.add(uint32(place))
 	}
 	if o.late != nil {
-		o.late[n.id] = struct{}{}
+		o.late[n.id] = o.late[n.id] || n.changed
 	}
 	if known {
 		o.hold(old.owner, -1, old.used)
@@ -232,6 +260,9 @@ func (v *Views) renew(n noted) {
 	if r.created == 0 {
 		r.created = old.created
 	}
+	if o.facts != nil {
+		r.fact = o.facts.follow(cmp.Or(old.fact, n.fact), n.changed)
+	}
 	if known && r.used < old.used && o.held[old.owner].Used == old.used.Ms() {
 		o.lost[old.owner] = true // its time was in the future
 	}
@@ -244,7 +275,7 @@ func (v *Views) mergeRecent() {
 	o := &v.tokens
 	old, gone, turn, since := o.rows, slices.Clone(o.rows.gone), o.turn, o.staleSince
 	others := slices.SortedFunc(maps.Values(o.recent), func(a, b row) int { return a.byUse().Compare(b.byUse()) })
-	o.late = make(map[keys.ID]struct{})
+	o.late = make(map[keys.ID]bool)
 	go func() {
 		r := old.merge(gone, others)
 		held := r.holdings(since)
@@ -255,8 +286,11 @@ func (v *Views) mergeRecent() {
 		}
 		late, before := o.late, o.recent
 		o.set(r, held, since)
+		if o.facts != nil && o.facts.wasteful() {
+			o.dropFacts()
+		}
 		for id := range late {
-			v.renew(noted{id, before[id].created})
+			v.renew(noted{id: id, created: before[id].created, fact: before[id].fact})
 		}
 	}()
 }
@@ -269,10 +303,10 @@ func (o *tokens) set(r *rows, held []Holding, staleSince int64) {
 }
 
 // page finds the places that a filter takes.
-func (o *tokens) page(v *Sieve) []Place {
+func (o *tokens) page(v *Sieve, takes func(row) bool) []Place {
 	found := newSelection(v.TokenFilter)
 	offer := func(r row) {
-		if !v.Takes(r.id, r.owner, r.used) {
+		if !takes(r) {
 			return
 		}
 		at := r.byUse()
@@ -306,7 +340,7 @@ func (o *tokens) page(v *Sieve) []Place {
 			nth += from
 		}
 		n, at := o.rows.sorted(v.Order, nth)
-		if o.rows.gone.has(uint32(n)) || at == v.After || !v.Takes(at.ID, o.rows.owner[n], o.rows.used[n]) {
+		if o.rows.gone.has(uint32(n)) || at == v.After || !takes(o.rows.at(n)) {
 			continue
 		}
 		found.list = append(found.list, at)
@@ -338,16 +372,16 @@ func (o *tokens) each(ids []keys.ID, fn func(row)) {
 }
 
 // count counts the tokens that a filter takes.
-func (o *tokens) count(v *Sieve) (n int) {
+func (o *tokens) count(v *Sieve, takes func(row) bool) (n int) {
 	if v.few != nil {
 		o.each(v.few, func(r row) {
-			if v.Takes(r.id, r.owner, r.used) {
+			if takes(r) {
 				n++
 			}
 		})
 		return n
 	}
-	if v.prefix.none && !v.NeverUsed && v.IdleSince == 0 && v.Prefix != "" {
+	if v.Match == nil && v.prefix.none && !v.NeverUsed && v.IdleSince == 0 && v.Prefix != "" {
 		for _, owner := range v.numbers {
 			if int(owner) < len(o.held) {
 				n += o.held[owner].Tokens
@@ -356,16 +390,16 @@ func (o *tokens) count(v *Sieve) (n int) {
 		return n
 	}
 	for _, r := range o.recent {
-		if v.Takes(r.id, r.owner, r.used) {
+		if takes(r) {
 			n++
 		}
 	}
 	to := o.last(v)
-	if v.Prefix == "" && !v.NeverUsed {
+	if v.Match == nil && v.Prefix == "" && !v.NeverUsed {
 		return n + to - o.rows.gone.below(to)
 	}
 	for i := range to {
-		if !o.rows.gone.has(uint32(i)) && v.Takes(o.rows.ids[i], o.rows.owner[i], o.rows.used[i]) {
+		if !o.rows.gone.has(uint32(i)) && takes(o.rows.at(i)) {
 			n++
 		}
 	}

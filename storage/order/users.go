@@ -15,6 +15,8 @@ type UserFilter struct {
 	After      UserPlace // only users after it in the listing
 	Limit      int       // 0: all
 	StaleSince int64     // ms; a token not used after it is stale
+
+	Match func(*Person) bool // nil: any. It must not call the store
 }
 
 // UserPlace is the place of a user in a listing: the value by which the listing is
@@ -45,7 +47,7 @@ func (v *Views) usersHolding(f UserFilter, held []Holding) (list []Standing, err
 	if f.Reverse {
 		best.compare = func(a, b Standing) int { return b.compare(a) }
 	}
-	err = v.withPeople(f.Order == Created, func(p *people) {
+	err = v.withPeople(f.Order == Created || f.Match != nil, func(p *people) {
 		stand := func(n uint32) Standing {
 			s := Standing{UserPlace: UserPlace{p.key(n, f.Order, held), p.who[n].folded}, Number: n}
 			if int(n) < len(held) { // otherwise it holds nothing yet
@@ -60,6 +62,9 @@ func (v *Views) usersHolding(f UserFilter, held []Holding) (list []Standing, err
 			return
 		}
 		for n := range p.begun(record.Fold(f.Prefix)) {
+			if f.Match != nil && !f.Match(p.who[n].about) {
+				continue
+			}
 			if best.full {
 				at, last := p.key(n, f.Order, held), best.list[f.Limit-1].At
 				if !f.Reverse && at > last || f.Reverse && at < last {
@@ -77,11 +82,20 @@ func (v *Views) usersHolding(f UserFilter, held []Holding) (list []Standing, err
 	return best.list, err
 }
 
-// CountUsers counts the users with a uid that has the prefix.
-func (v *Views) CountUsers(prefix string) (n int, err error) {
-	err = v.withPeople(false, func(p *people) {
+// CountUsers counts the users with a uid that has the prefix, and whom match takes; nil:
+// all of them.
+func (v *Views) CountUsers(prefix string, match func(*Person) bool) (n int, err error) {
+	err = v.withPeople(match != nil, func(p *people) {
 		from, to := p.begin(record.Fold(prefix))
-		n = to - from
+		if n = to - from; match == nil {
+			return
+		}
+		n = 0
+		for _, one := range p.sorted[from:to] {
+			if match(p.who[one].about) {
+				n++
+			}
+		}
 	})
 	return n, err
 }

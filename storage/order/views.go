@@ -13,13 +13,17 @@ type Index interface {
 	// Held lists the tokens of a user that are not revoked, and when each was
 	// created, in ms.
 	Held(user record.UserID, fn func(id keys.ID, created int64)) error
+	// Token returns a token with its last use; ok is false if it has no record.
+	Token(id keys.ID) (t record.Token, ok bool, err error)
 	// Owned lists all tokens of the users with ids that begin with a byte.
 	Owned(first byte, fn func(id keys.ID, created int64)) error
-	// Tokens lists all tokens of a user, or of all users if owner is 0, with their
-	// last uses.
+	// Tokens lists all tokens of a user with their last uses.
 	Tokens(owner record.UserID, fn func(record.Token)) error
-	// Users lists all users, and when each was created, in ms.
-	Users(fn func(id record.UserID, created int64)) error
+	// TokensIn lists all tokens with ids that have this first random byte, with their
+	// last uses.
+	TokensIn(first byte, fn func(record.Token)) error
+	// Users lists all users.
+	Users(fn func(record.User)) error
 }
 
 // Views are the sorted views of a table. Their methods may be called by many goroutines.
@@ -76,17 +80,10 @@ func (v *Views) Places(f TokenFilter) (list []Place, err error) {
 		return nil, err
 	case f.Revoked:
 		return v.walk(&s)
-	case f.Owner != 0:
+	case f.Owner != 0 && f.Match == nil:
 		return v.placesOf(&s)
 	}
-	err2 := v.withTokens(f.Order == Created, func(o *tokens) {
-		if err = v.narrow(&s, o); err == nil {
-			list = o.page(&s)
-		}
-	})
-	if err2 != nil {
-		return nil, err2
-	}
+	err = v.search(&s, func(o *tokens, takes func(row) bool) { list = o.page(&s, takes) })
 	return list, err
 }
 
@@ -94,10 +91,9 @@ func (v *Views) Places(f TokenFilter) (list []Place, err error) {
 // and the table has the times of use.
 func (v *Views) placesOf(s *Sieve) ([]Place, error) {
 	to := newSelection(s.TokenFilter)
-	_, number, _ := v.table.Owners.Find(s.Owner)
 	err := v.index.Held(s.Owner, func(id keys.ID, created int64) {
 		e, ok, _ := v.table.Get(id)
-		if !ok || e.Owner != number || !s.Takes(id, number, e.Used) {
+		if !ok || e.Owner != s.number || !s.Takes(id, e.Owner, e.Used) {
 			return
 		}
 		at := Place{At: e.Used.Ms(), ID: id}
@@ -113,13 +109,20 @@ func (v *Views) placesOf(s *Sieve) ([]Place, error) {
 // are not in the table.
 func (v *Views) walk(s *Sieve) ([]Place, error) {
 	to := newSelection(s.TokenFilter)
-	err := v.index.Tokens(s.Owner, func(t record.Token) {
+	var all *everybody
+	if s.Match != nil {
+		var err error
+		if all, err = v.everybody(); err != nil {
+			return nil, err
+		}
+	}
+	show := func(t record.Token) {
 		_, number, _ := v.table.Owners.Find(t.Owner)
 		used := record.CreatedAt(t.LastUsed)
 		if t.LastUsed != t.Created {
 			used = record.UsedAt(t.LastUsed)
 		}
-		if !s.Takes(t.ID, number, used) {
+		if !s.Takes(t.ID, number, used) || s.Match != nil && !v.matches(s.Match, t, all) {
 			return
 		}
 		at := Place{At: t.LastUsed, ID: t.ID}
@@ -127,8 +130,17 @@ func (v *Views) walk(s *Sieve) ([]Place, error) {
 			at.At = t.Created
 		}
 		to.offer(at)
-	})
-	return to.sorted(), err
+	}
+	if s.Owner != 0 {
+		err := v.index.Tokens(s.Owner, show)
+		return to.sorted(), err
+	}
+	for b := range 256 {
+		if err := v.index.TokensIn(byte(b), show); err != nil {
+			return nil, err
+		}
+	}
+	return to.sorted(), nil
 }
 
 // Count counts the tokens that a filter takes. It ignores After and Limit. All
@@ -138,7 +150,7 @@ func (v *Views) Count(f TokenFilter) (n int, err error) {
 	if f == (TokenFilter{}) {
 		return v.table.Len(), nil
 	}
-	if f.Owner != 0 || f.Revoked {
+	if f.Owner != 0 && f.Match == nil || f.Revoked {
 		list, err := v.Places(f)
 		return len(list), err
 	}
@@ -146,21 +158,14 @@ func (v *Views) Count(f TokenFilter) (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	err2 := v.withTokens(false, func(o *tokens) {
-		if err = v.narrow(&s, o); err == nil {
-			n = o.count(&s)
-		}
-	})
-	if err2 != nil {
-		return 0, err2
-	}
+	err = v.search(&s, func(o *tokens, takes func(row) bool) { n = o.count(&s, takes) })
 	return n, err
 }
 
 // Users finds the users that a filter takes, in its order, with a summary of their
 // tokens. All tokens must be in the table.
 func (v *Views) Users(f UserFilter) (list []Standing, err error) {
-	err2 := v.withTokens(false, func(o *tokens) {
+	err2 := v.withTokens(false, false, func(o *tokens) {
 		o.stale(f.StaleSince)
 		if err = v.findLost(o); err == nil {
 			list, err = v.usersHolding(f, o.held)

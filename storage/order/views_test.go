@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -28,6 +29,7 @@ type house struct {
 	users  map[record.UserID]*user
 	tokens map[string]*token // by id: those that are not revoked
 	dead   map[string]*token
+	in     [256][]*token // both, by the first random byte
 	serial uint32
 }
 
@@ -36,6 +38,7 @@ type user struct {
 	uid     string
 	created int64
 	removed bool
+	name    string
 }
 
 type token struct {
@@ -43,6 +46,19 @@ type token struct {
 	owner   *user
 	created int64
 	used    record.LastUse
+	name    string
+	expires int64
+	scopes  []string
+	seen    []record.Seen
+}
+
+// record is the token as the index has it.
+func (t *token) record() record.Token {
+	return record.Token{
+		ID: t.id, Owner: t.owner.id, Created: t.created, LastUsed: t.used.Shown(t.created),
+		Name: t.name, Expires: t.expires, Scopes: t.scopes, By: "maker",
+		Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Usage: record.Usage{Seen: slices.Clone(t.seen)},
+	}
 }
 
 func newHouse(t testing.TB, seed uint64) *house {
@@ -83,35 +99,55 @@ func (h *house) Owned(first byte, fn func(keys.ID, int64)) error {
 func (h *house) Tokens(owner record.UserID, fn func(record.Token)) error {
 	for _, list := range []map[string]*token{h.tokens, h.dead} {
 		for _, t := range list {
-			if owner == 0 || t.owner.id == owner {
-				fn(record.Token{ID: t.id, Owner: t.owner.id, Created: t.created, LastUsed: t.used.Shown(t.created)})
+			if t.owner.id == owner {
+				fn(t.record())
 			}
 		}
 	}
 	return nil
 }
 
-func (h *house) Users(fn func(record.UserID, int64)) error {
+func (h *house) TokensIn(first byte, fn func(record.Token)) error {
+	for _, t := range h.in[first] {
+		fn(t.record())
+	}
+	return nil
+}
+
+func (h *house) Token(id keys.ID) (record.Token, bool, error) {
+	for _, list := range []map[string]*token{h.tokens, h.dead} {
+		if t, ok := list[id.String()]; ok {
+			return t.record(), true, nil
+		}
+	}
+	return record.Token{}, false, nil
+}
+
+func (h *house) Users(fn func(record.User)) error {
 	for _, u := range h.users {
-		fn(u.id, u.created)
+		fn(u.record())
 	}
 	return nil
 }
 
 // What the writer and the flusher do:
 
-func (h *house) save(u *user) {
-	state := record.UserActive
+func (u *user) record() record.User {
+	r := record.User{ID: u.id, UID: u.uid, Name: u.name, Created: u.created}
 	if u.removed {
-		state = record.UserRemoved
+		r.State = record.UserRemoved
 	}
-	n := h.table.Owners.Set(record.Owner{ID: u.id, State: state, UID: u.uid})
-	h.views.NoteUser(n, record.User{ID: u.id, State: state, UID: u.uid, Created: u.created})
+	return r
+}
+
+func (h *house) save(u *user) {
+	r := u.record()
+	h.views.NoteUser(h.table.Owners.Set(r.Owner()), r)
 }
 
 func (h *house) addUser() {
 	h.serial++
-	u := &user{id: record.UserID(h.rand.Uint64()), uid: fmt.Sprintf("%c%c%d@Example.com", 'a'+h.serial%3, 'A'+h.serial%2, h.serial), created: h.now}
+	u := &user{id: record.UserID(h.rand.Uint64()), uid: fmt.Sprintf("%c%c%d@Example.com", 'a'+h.serial%3, 'A'+h.serial%2, h.serial), created: h.now, name: h.pick("Ada", "Bo", "Zoé")}
 	h.users[u.id] = u
 	h.save(u)
 }
@@ -122,10 +158,14 @@ func (h *house) addToken() {
 		return
 	}
 	h.serial++
-	t := &token{id: keys.ID{1}, owner: u, created: h.now, used: record.CreatedAt(h.now)}
+	t := &token{id: keys.ID{1}, owner: u, created: h.now, used: record.CreatedAt(h.now), name: h.pick("", "ci", "cron", "laptop", fmt.Sprint(h.serial))}
+	if h.rand.IntN(3) == 0 {
+		t.expires, t.scopes = h.now+h.rand.Int64N(100_000), []string{h.pick("files", "deploy"), "more"}
+	}
 	binary.BigEndian.PutUint64(t.id[1:], h.rand.Uint64())
 	binary.BigEndian.PutUint32(t.id[10:], h.serial)
 	h.tokens[t.id.String()] = t
+	h.in[t.id[1]] = append(h.in[t.id[1]], t)
 	_, n, _ := h.table.Owners.Find(u.id)
 	h.table.Put(table.Entry{ID: t.id, Owner: n, Used: t.used})
 	h.views.NoteToken(t.id, t.created)
@@ -163,15 +203,21 @@ func (h *house) step() {
 	case dice < 24:
 		if t := anyOf(h.rand, h.tokens); t != nil {
 			e, _, _ := h.table.Get(t.id)
-			h.table.Touch(t.id, e.Slot, h.now, record.Origin{})
+			from := record.Origin{Address: netip.MustParseAddr(h.pick("10.0.0.1", "192.0.2.7", "2001:db8::1"))}
+			h.table.Touch(t.id, e.Slot, h.now, from)
 			e, _, _ = h.table.Get(t.id)
-			t.used = e.Used
+			t.used, t.seen = e.Used, []record.Seen{{Origin: from, Time: h.now}}
 		}
 	case dice < 30:
 		h.addToken()
 	case dice < 33:
 		if t := anyOf(h.rand, h.tokens); t != nil {
 			h.revoke(t)
+		}
+	case dice < 34:
+		if t := anyOf(h.rand, h.tokens); t != nil {
+			t.name = h.pick("", "nightly", fmt.Sprint(h.serial))
+			h.views.NoteToken(t.id, 0)
 		}
 	case dice < 36:
 		h.table.Save(h.rand.IntN(table.Shards), ignore{}, h.views.NoteUses)
@@ -194,6 +240,8 @@ func (h *house) step() {
 		h.addUser()
 	}
 }
+
+func (h *house) pick(list ...string) string { return list[h.rand.IntN(len(list))] }
 
 // anyOf returns a random element of a map, the same one in each run.
 func anyOf[K cmp.Ordered, V any](r *rand.Rand, m map[K]*V) *V {
@@ -224,6 +272,39 @@ func TestViews(t *testing.T) {
 	}
 }
 
+// match makes up a match, and says in other terms what it takes.
+func (h *house) match() (m *order.Match, takes func(*token) bool) {
+	m = new(order.Match)
+	switch h.rand.IntN(6) {
+	case 0:
+		name := h.pick("ci", "c", "nightly", "1")
+		m.Takes = func(r *order.Row) bool { return strings.Contains(r.Name, name) }
+		return m, func(t *token) bool { return strings.Contains(t.name, name) }
+	case 1:
+		scope := h.pick("files", "deploy")
+		m.Takes = func(r *order.Row) bool { return slices.Contains(r.Scopes, scope) }
+		return m, func(t *token) bool { return slices.Contains(t.scopes, scope) }
+	case 2:
+		at := h.now + h.rand.Int64N(50_000)
+		m.Takes = func(r *order.Row) bool { return r.Expires != 0 && r.Expires < at }
+		return m, func(t *token) bool { return t.expires != 0 && t.expires < at }
+	case 3:
+		from := netip.MustParseAddr(h.pick("10.0.0.1", "192.0.2.7", "2001:db8::1"))
+		m.Seen = true
+		m.Takes = func(r *order.Row) bool {
+			return slices.ContainsFunc(r.Usage.Seen, func(s record.Seen) bool { return s.Address == from })
+		}
+		return m, func(t *token) bool { return len(t.seen) > 0 && t.seen[0].Address == from }
+	case 4:
+		at := h.now - h.rand.Int64N(100_000)
+		m.Takes = func(r *order.Row) bool { return r.Created < at && r.LastUsed >= at }
+		return m, func(t *token) bool { return t.created < at && t.used.Ms() >= at }
+	}
+	name := h.pick("ada", "zoé")
+	m.Takes = func(r *order.Row) bool { return r.Person.Name == name && r.By == "maker" && len(r.Addresses) == 1 }
+	return m, func(t *token) bool { return record.Fold(t.owner.name) == name }
+}
+
 func (h *house) filter() (f order.TokenFilter) {
 	f.Order = []order.By{order.LastUsed, order.Created}[h.rand.IntN(2)]
 	f.Reverse = h.rand.IntN(2) == 0
@@ -246,9 +327,10 @@ func (h *house) filter() (f order.TokenFilter) {
 	return f
 }
 
-func (h *house) places(f order.TokenFilter) (list []order.Place) {
+func (h *house) places(f order.TokenFilter, takes func(*token) bool) (list []order.Place) {
 	of := func(t *token) {
 		switch {
+		case takes != nil && !takes(t):
 		case f.Owner != 0 && t.owner.id != f.Owner:
 		case f.NeverUsed && t.used.IsUse():
 		case f.IdleSince != 0 && t.used.Ms() > f.IdleSince:
@@ -280,7 +362,11 @@ func (h *house) places(f order.TokenFilter) (list []order.Place) {
 func (h *house) checkTokens(n int) {
 	h.t.Helper()
 	f := h.filter()
-	want := h.places(f)
+	var takes func(*token) bool
+	if h.rand.IntN(2) == 0 {
+		f.Match, takes = h.match()
+	}
+	want := h.places(f, takes)
 	if got, err := h.views.Count(f); got != len(want) || err != nil {
 		h.t.Fatalf("step %d, %+v: counted %d, %v, want %d", n, f, got, err, len(want))
 	}
@@ -306,8 +392,15 @@ func (h *house) checkUsers(n int) {
 	h.t.Helper()
 	f := order.UserFilter{Order: order.By(h.rand.IntN(4)), Reverse: h.rand.IntN(2) == 0, StaleSince: h.now - 60_000}
 	f.Prefix = []string{"", "", "A", "b1", "ca", "x"}[h.rand.IntN(6)]
+	if h.rand.IntN(2) == 0 {
+		name := h.pick("ada", "bo", "nobody")
+		f.Match = func(p *order.Person) bool { return p.Name == name }
+	}
 	var want []order.Standing
 	for _, u := range h.users {
+		if f.Match != nil && !f.Match(&order.Person{Name: record.Fold(u.name)}) {
+			continue
+		}
 		if u.removed || !strings.HasPrefix(record.Fold(u.uid), record.Fold(f.Prefix)) {
 			continue
 		}
@@ -328,7 +421,7 @@ func (h *house) checkUsers(n int) {
 		}
 		return by
 	})
-	if got, err := h.views.CountUsers(f.Prefix); got != len(want) || err != nil {
+	if got, err := h.views.CountUsers(f.Prefix, f.Match); got != len(want) || err != nil {
 		h.t.Fatalf("step %d, %+v: counted %d users, %v, want %d", n, f, got, err, len(want))
 	}
 	f.Limit = 1 + h.rand.IntN(8)

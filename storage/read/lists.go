@@ -2,7 +2,6 @@ package read
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"gatehouse/storage/index"
 	"gatehouse/storage/keys"
@@ -73,14 +72,14 @@ func (rd *Reader) EachOwned(owner record.UserID, fn func(record.Token)) error {
 	return nil
 }
 
-// EachToken walks all tokens and their last uses: two walks side by side over
-// keys in the same order.
-func (rd *Reader) EachToken(fn func(record.Token)) error {
-	uses, stop := iter.Pull(rd.Items([]byte{'l'}))
+// EachToken walks the tokens with ids that begin with some bytes, and their last uses: two
+// walks side by side over keys in the same order.
+func (rd *Reader) EachToken(begin []byte, fn func(record.Token)) error {
+	uses, stop := iter.Pull(rd.Items(record.Key('l', begin)))
 	defer stop()
 	use, more := uses()
 	n := 0
-	return rd.Each([]byte{'t'}, func(k, v []byte) error {
+	return rd.Each(record.Key('t', begin), func(k, v []byte) error {
 		t, err := record.ParseToken(keys.ID(k[1:]), v)
 		if err != nil {
 			return err
@@ -146,31 +145,63 @@ func (x Lists) owned(prefix []byte, fn func(id keys.ID, created int64)) error {
 	})
 }
 
-// Tokens calls fn with each token of a user, or of all users if owner is 0.
+// Token reads a token; ok is false if it has no record.
+func (x Lists) Token(id keys.ID) (t record.Token, ok bool, err error) {
+	err = x.View(func(rd *Reader) (err error) {
+		t, err = rd.Token(id)
+		return err
+	})
+	if errors.Is(err, ErrNoToken) {
+		return t, false, nil
+	}
+	return t, err == nil, err
+}
+
+// Tokens calls fn with each token of a user.
 func (x Lists) Tokens(owner record.UserID, fn func(record.Token)) error {
+	return x.View(func(rd *Reader) error { return rd.EachOwned(owner, fn) })
+}
+
+// TokensIn calls fn with each token with an id that has this first random byte. It is not
+// one walk over all tokens because uses are not merged into the index while a view lasts.
+func (x Lists) TokensIn(first byte, fn func(record.Token)) error {
 	return x.View(func(rd *Reader) error {
-		if owner != 0 {
-			return rd.EachOwned(owner, fn)
+		for kid := range rd.tokenKeys() {
+			if err := rd.EachToken([]byte{kid, first}, fn); err != nil {
+				return err
+			}
 		}
-		return rd.EachToken(fn)
+		return nil
 	})
 }
 
-// Users calls fn with each user, and the time when it was created, in ms.
-func (x Lists) Users(fn func(id record.UserID, created int64)) error {
+// tokenKeys yields the numbers of the keys that tokens in the index have.
+func (rd *Reader) tokenKeys() iter.Seq[byte] {
+	next := func(from int) int {
+		for k := range rd.ScanFrom([]byte{'t'}, []byte{'t', byte(from)}, false) {
+			return int(k[1])
+		}
+		return 256
+	}
+	return func(yield func(byte) bool) {
+		for kid := next(0); kid < 256 && yield(byte(kid)); {
+			if kid++; kid < 256 {
+				kid = next(kid)
+			}
+		}
+	}
+}
+
+// Users calls fn with each user. It leaves out the password.
+func (x Lists) Users(fn func(record.User)) error {
 	return x.View(func(rd *Reader) error {
 		return rd.Each([]byte{'u'}, func(k, v []byte) error {
-			o, rest, err := record.ParseOwner(record.DecodeUserID(k[1:]), v)
+			u, err := record.ParseUser(record.DecodeUserID(k[1:]), v)
 			if err != nil {
 				return err
 			}
-			var in struct {
-				Created int64 `json:"created"`
-			}
-			if err := json.Unmarshal(rest, &in); err != nil {
-				return err
-			}
-			fn(o.ID, in.Created)
+			u.Password = nil
+			fn(u)
 			return nil
 		})
 	})

@@ -151,7 +151,7 @@ func TestToken(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", id, err, want)
 		}
 	}
-	err := f.read(func(rd *read.Reader) error { return rd.EachToken(func(record.Token) {}) })
+	err := f.read(func(rd *read.Reader) error { return rd.EachToken(nil, func(record.Token) {}) })
 	if !errors.Is(err, disk.ErrDamaged) {
 		t.Errorf("all tokens, one with a damaged usage: got %v", err)
 	}
@@ -219,19 +219,33 @@ func TestLists(t *testing.T) {
 	f.addToken(v)
 	f.addToken(other)
 	l := read.Lists{View: f.read}
-	for owner, want := range map[record.UserID][]string{0: {other.Name, v.Name}, alice.ID: {v.Name}, 10: nil} {
+	for owner, want := range map[record.UserID][]string{alice.ID: {v.Name}, 10: nil} {
 		var got []string
 		if err := l.Tokens(owner, func(v record.Token) { got = append(got, v.Name) }); err != nil || !slices.Equal(got, want) {
 			t.Errorf("tokens of %d: got %q, %v, want %q", owner, got, err, want)
 		}
 	}
+	// Two tokens of one first random byte, and one of another key.
+	third := record.Token{ID: keys.ID{3, 1}, Owner: alice.ID, Name: "third", Created: 1000, LastUsed: 1000}
+	f.addToken(third)
+	for first, want := range map[byte][]string{1: {other.Name, third.Name}, 2: {v.Name}, 3: nil} {
+		var got []string
+		if err := l.TokensIn(first, func(v record.Token) { got = append(got, v.Name) }); err != nil || !slices.Equal(got, want) {
+			t.Errorf("tokens in %d: got %q, %v, want %q", first, got, err, want)
+		}
+	}
+	for id, want := range map[keys.ID]bool{third.ID: true, {3, 2}: false} {
+		if got, ok, err := l.Token(id); ok != want || err != nil || ok && got.Name != third.Name {
+			t.Errorf("token %s: got %+v, %t, %v, want %t", id, got, ok, err, want)
+		}
+	}
 	users := 0
-	err := l.Users(func(id record.UserID, created int64) { users++ })
+	err := l.Users(func(record.User) { users++ })
 	if err != nil || users != 1 {
 		t.Errorf("got %d users, %v", users, err)
 	}
 	f.Spoil(record.UserKey(alice.ID), []byte("alice"))
-	if err := l.Users(func(record.UserID, int64) {}); !errors.Is(err, disk.ErrDamaged) {
+	if err := l.Users(func(record.User) {}); !errors.Is(err, disk.ErrDamaged) {
 		t.Errorf("a damaged user: got %v", err)
 	}
 }
