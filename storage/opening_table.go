@@ -84,7 +84,7 @@ func (o *opening) loadRecords() error {
 // loader returns a loader for the current table.
 func (o *opening) loader() table.Loader {
 	s := o.s
-	return table.Loader{Table: s.table, Seals: s.seals, Live: s.keys.Has, Believe: s.clock.Believe, Stop: s.stillOpen}
+	return table.Loader{Table: s.table, Seals: s.seals, Live: s.keys.Has, Stop: s.stillOpen}
 }
 
 // whole notes that verification now needs nothing but the table.

@@ -104,7 +104,7 @@ func (t *tx) admit(v Token) {
 		return // a token without an owner authenticates nobody
 	}
 	s.verifier.Forget(v.ID)
-	s.table.Put(table.Entry{ID: v.ID, Generation: v.Generation, Flags: v.Flags(), Owner: n, Used: s.clock.Believe(record.CreatedAt(v.Created))})
+	s.table.Put(table.Entry{ID: v.ID, Generation: v.Generation, Flags: v.Flags(), Owner: n, Used: record.CreatedAt(v.Created)})
 	s.views.NoteToken(v.ID, v.Created)
 }
 

@@ -144,10 +144,10 @@ func (u *upkeep) recoverUses() {
 	}
 }
 
-// raiseFromLog raises the last uses to those in the log of uses, so that none
+// raiseFromLog sets the last uses to those in the log of uses, so that none
 // goes back.
 func (o *opening) raiseFromLog() error {
-	return o.useLog.LastUses(func(id keys.ID, used record.LastUse) { o.s.table.Raise(id, o.s.clock.Believe(used)) })
+	return o.useLog.LastUses(o.s.table.Recall)
 }
 
 // updateUsages changes the usages of a few tokens in the index, in one transaction.

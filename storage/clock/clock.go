@@ -41,7 +41,7 @@ type Clock struct {
 	kept    wallclock.Known // the content of the file
 	written bool            // the store was accepted: the file may be written
 
-	// What Believe needs, for readers that hold no lock.
+	// What Plausible needs, for readers that hold no lock.
 	trusted atomic.Bool
 	set     atomic.Int64
 	floor   atomic.Int64 // when the clock was right last; set while it is in doubt
@@ -260,12 +260,7 @@ func (c *Clock) Past(ms int64) int64 {
 	return min(ms, c.ms())
 }
 
-// Believe returns a last use, or its replacement if it can't be right.
-func (c *Clock) Believe(u record.LastUse) record.LastUse {
-	limit, instead := c.Plausible()
-	return u.Believed(limit, instead)
-}
-
+// BelieveUsage replaces the times of a usage that can't be right.
 func (c *Clock) BelieveUsage(r *record.UsageRecord) {
 	limit, instead := c.Plausible()
 	r.Used = r.Used.Believed(limit, instead)

@@ -19,6 +19,18 @@ func (u LastUse) Ms() int64 { return int64(u) >> 1 }
 // IsUse reports whether u is the time of a use, and not of the creation.
 func (u LastUse) IsUse() bool { return u&1 != 0 }
 
+// Later returns the later of two last uses of one token. A use is later than the creation,
+// even if a wrong clock has given the creation a later time.
+func (u LastUse) Later(v LastUse) LastUse {
+	if u.IsUse() != v.IsUse() {
+		if u.IsUse() {
+			return u
+		}
+		return v
+	}
+	return max(u, v)
+}
+
 // Shown returns the time in ms that listings show. A use in the millisecond of
 // the creation counts as one in the next millisecond, because lastUsed equal to
 // created means never.

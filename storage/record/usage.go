@@ -173,9 +173,12 @@ type UsageRecord struct {
 	Usage
 }
 
-// Take adds another record, except its mark.
+// Take adds newer uses. Their last use is the latest: if r has a later time, that was
+// written by a clock that was ahead.
 func (r *UsageRecord) Take(v *UsageRecord) {
-	r.Used = max(r.Used, v.Used)
+	if v.Used.IsUse() {
+		r.Used = v.Used
+	}
 	r.Add(&v.Usage)
 }
 

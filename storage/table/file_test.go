@@ -25,8 +25,7 @@ const retired = 9
 func live(key byte) bool { return key != retired }
 
 func loader(t *table.Table) table.Loader {
-	return table.Loader{Table: t, Seals: keys.Ring{}.Seals(), Live: live, Stop: never,
-		Believe: func(u record.LastUse) record.LastUse { return u }}
+	return table.Loader{Table: t, Seals: keys.Ring{}.Seals(), Live: live, Stop: never}
 }
 
 // fill puts users and tokens into a table, and returns the tokens.

@@ -15,11 +15,10 @@ import (
 // Loader fills a table from the records of the index, all at once, or from the
 // operations of the log, one after the other.
 type Loader struct {
-	Table   *Table
-	Seals   *keys.Seals
-	Live    func(key byte) bool                 // reports whether a key is live; tokens of other keys are dead and left out
-	Believe func(record.LastUse) record.LastUse // replaces a time in the future
-	Stop    func() error                        // ends LoadRecords with its error
+	Table *Table
+	Seals *keys.Seals
+	Live  func(key byte) bool // reports whether a key is live; tokens of other keys are dead and left out
+	Stop  func() error        // ends LoadRecords with its error
 }
 
 // Log is what CatchUp reads of the log.
@@ -75,7 +74,7 @@ func (l Loader) apply(o record.Op) error {
 		return nil
 	}
 	if v, n, ok := l.Table.Owners.Find(t.Owner); ok && v.State != record.UserRemoved {
-		l.Table.Put(Entry{ID: t.ID, Generation: t.Generation, Flags: t.Flags, Owner: n, Used: l.Believe(record.CreatedAt(t.Created))})
+		l.Table.Put(Entry{ID: t.ID, Generation: t.Generation, Flags: t.Flags, Owner: n, Used: record.CreatedAt(t.Created)})
 	}
 	return nil
 }
@@ -167,10 +166,10 @@ func (l Loader) loadShard(from Records, key, shard byte) error {
 // load puts a token into the table, unless the token is dead or its owner is
 // removed.
 func (l Loader) load(t record.TokenHead, used record.LastUse) {
-	created := l.Believe(record.CreatedAt(t.Created))
-	used = max(created, l.Believe(used))
-	if used.IsUse() {
-		used = record.UsedAt(used.Shown(created.Ms())) // the value that raise stores
+	created := record.CreatedAt(t.Created)
+	used = created.Later(used)
+	if used == created|1 {
+		used = record.UsedAt(created.Ms() + 1) // the value that raise stores
 	}
 	if v, n, ok := l.Table.Owners.Find(t.Owner); ok && v.State != record.UserRemoved && t.Revoked == 0 {
 		l.Table.Load(Entry{ID: t.ID, Generation: t.Generation, Flags: t.Flags, Owner: n, Used: used})

@@ -123,8 +123,8 @@ func (s *slot) raise(u record.LastUse) {
 	if old&1 == 0 && u == old|1 {
 		u = record.UsedAt(old.Ms() + 1)
 	}
-	if u > old {
-		s.set(u)
+	if v := u.Later(old); v != old {
+		s.set(v)
 	}
 }
 
@@ -294,6 +294,24 @@ func (t *Table) EachIn(shard byte, fn func(Entry)) {
 	for n := range uint32(sh.n) {
 		s := sh.at(n)
 		fn(s.entry(s.id(shard)))
+	}
+}
+
+// Recall sets a token's last use to one that the log of uses has. Calls come in the order
+// of the log. A use is in the log before it is in the index. So if the table has a later
+// time that was not used since it was loaded, a clock that was ahead has written it.
+func (t *Table) Recall(id keys.ID, u record.LastUse) {
+	sh := t.shard(id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	n, _, ok := sh.find(id)
+	if !ok {
+		return
+	}
+	if s := sh.at(n); u.IsUse() && !sh.pending(id, s) {
+		s.set(u)
+	} else {
+		s.raise(u)
 	}
 }
 

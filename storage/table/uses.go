@@ -47,7 +47,7 @@ func (t *Table) Touch(id keys.ID, seen uint32, ms int64, from record.Origin) {
 		return
 	}
 	d := sh.departed(id)
-	d.Used = max(d.Used, record.UsedAt(ms))
+	d.Used = d.Used.Later(record.UsedAt(ms))
 	d.Count(record.DayOf(ms), 1)
 	d.Saw(record.Seen{Origin: from, Time: ms})
 	sh.parting = append(sh.parting, id)
@@ -112,6 +112,9 @@ func (sh *shard) unwritten(id keys.ID, s *slot, u *record.Usage) {
 // pending reports whether a slot has anything to write.
 func (s *slot) pending() bool { return s.uses > 0 || s.origin != 0 }
 
+// pending reports whether a token has uses that the index does not have.
+func (sh *shard) pending(id keys.ID, s *slot) bool { return s.pending() || sh.more[id] != nil }
+
 // Usage adds to r the uses of a token that the index does not have yet.
 func (t *Table) Usage(id keys.ID, r *record.UsageRecord) {
 	sh := t.shard(id)
@@ -119,7 +122,9 @@ func (t *Table) Usage(id keys.ID, r *record.UsageRecord) {
 	defer sh.mu.Unlock()
 	if n, _, ok := sh.find(id); ok {
 		s := sh.at(n)
-		r.Used = max(r.Used, s.lastUse())
+		if r.Used = r.Used.Later(s.lastUse()); sh.pending(id, s) && s.lastUse().IsUse() {
+			r.Used = s.lastUse() // newer than what the index has, as in UsageRecord.Take
+		}
 		sh.unwritten(id, s, &r.Usage)
 	} else if d := sh.left[id]; d != nil {
 		r.Take(d)
@@ -244,7 +249,7 @@ func (t *Table) Take(shard int, from uint32, most int) (batch map[keys.ID]*recor
 			continue
 		}
 		id := s.id(sh.number)
-		if !s.pending() && sh.more[id] == nil {
+		if !sh.pending(id, s) {
 			continue
 		}
 		d := &record.UsageRecord{Used: s.lastUse()}
@@ -266,7 +271,9 @@ func (t *Table) GiveBack(shard int, batch map[keys.ID]*record.UsageRecord) {
 			sh.beyond(id).Add(&d.Usage)
 			continue
 		}
-		sh.departed(id).Take(d)
+		left := sh.departed(id)
+		left.Used = left.Used.Later(d.Used)
+		left.Add(&d.Usage)
 	}
 }
 
@@ -294,11 +301,11 @@ func (t *Table) Tidy(shard int) {
 
 // depart keeps the unwritten uses of a token that is being removed.
 func (sh *shard) depart(id keys.ID, s *slot) {
-	if !s.pending() && sh.more[id] == nil {
+	if !sh.pending(id, s) {
 		return
 	}
 	d := sh.departed(id)
-	d.Used = max(d.Used, s.lastUse())
+	d.Used = d.Used.Later(s.lastUse())
 	sh.unwritten(id, s, &d.Usage)
 	delete(sh.more, id)
 	if s.flags&flagUnsaved != 0 {

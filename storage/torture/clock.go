@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -39,11 +40,18 @@ type clockwork struct {
 
 	tokens map[storage.ID]*timed
 	bad    []string
+	steps  []string
 	tally  map[string]int
+}
+
+// did notes a step, to be shown if anything goes wrong.
+func (c *clockwork) did(format string, args ...any) {
+	c.steps = append(c.steps, c.when()+fmt.Sprintf(format, args...))
 }
 
 type timed struct {
 	secret storage.Secret
+	uses   int64
 	used   time.Time // the real time of the last use, or of the creation
 	right  bool      // the use happened while the clock was right and trusted
 }
@@ -91,8 +99,16 @@ func (c *clockwork) options() storage.Options {
 	}
 }
 
+// badf notes something that is wrong. The first time it logs what led to it.
 func (c *clockwork) badf(format string, args ...any) {
-	c.bad = append(c.bad, fmt.Sprintf("%s, the clock %v ahead: ", c.real.Format(time.RFC3339), c.wrong)+fmt.Sprintf(format, args...))
+	if len(c.bad) == 0 {
+		c.log("%s", strings.Join(c.steps, "\n"))
+	}
+	c.bad = append(c.bad, c.when()+fmt.Sprintf(format, args...))
+}
+
+func (c *clockwork) when() string {
+	return fmt.Sprintf("%s, boot %d, the clock %v ahead: ", c.real.Format(time.RFC3339), c.boots, c.wrong)
 }
 
 func (c *clockwork) round() (err error) {
@@ -143,6 +159,7 @@ func (c *clockwork) set(wrong time.Duration) {
 	defer c.mu.Unlock()
 	if wrong != c.wrong {
 		c.wrong, c.wrongFor = wrong, 0
+		c.did("set")
 		c.tally["set"]++
 	}
 }
@@ -173,16 +190,15 @@ func (c *clockwork) step() error {
 // store again.
 func (c *clockwork) again() error {
 	if c.rand.IntN(3) == 0 {
-		c.n++
-		to := c.path(fmt.Sprintf("again%d", c.n))
-		time.Sleep(3 * time.Second) // the uses are in their log, also on a busy computer
-		if err := copyStore(c.dir, to); err != nil {
+		to, err := c.copy()
+		if err != nil {
 			return err
 		}
 		if err := errors.Join(c.store.Close(), os.RemoveAll(c.dir), os.Rename(to, c.dir)); err != nil {
 			return err
 		}
 		c.tally["kill"]++
+		c.did("killed")
 	} else if err := c.store.Close(); err != nil {
 		return err
 	}
@@ -190,6 +206,7 @@ func (c *clockwork) again() error {
 		c.boots++
 		c.since = 10 * time.Second
 		c.tally["boot"]++
+		c.did("started the computer again")
 	}
 	c.pass(c.within(time.Second, time.Hour))
 	s, err := storage.Open(c.dir, c.options())
@@ -200,7 +217,54 @@ func (c *clockwork) again() error {
 	<-s.Loaded()
 	<-s.Counted()
 	c.tally["start"]++
+	_, doubt := s.Now()
+	c.did("opened, doubt %v", doubt)
 	return nil
+}
+
+// copy copies the store while it is open, as a kill would leave it. A kill may lose the
+// uses of the last second, so copy waits until all are in the log of uses: until another
+// store that is opened on a copy has counted them.
+func (c *clockwork) copy() (to string, err error) {
+	for range 1000 {
+		c.n++
+		to = c.path(fmt.Sprintf("again%d", c.n))
+		if err := copyStore(c.dir, to); err != nil {
+			return "", err
+		}
+		missing, err := c.missing(to)
+		if missing == 0 || err != nil {
+			return to, err
+		}
+		if err := os.RemoveAll(to); err != nil {
+			return "", err
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return "", errors.New("uses are not in their log, however often it is read")
+}
+
+// missing opens a copy of a store and counts the uses that it lacks.
+func (c *clockwork) missing(dir string) (n int64, err error) {
+	again := dir + "-again"
+	if err := copyStore(dir, again); err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(again)) }()
+	s, err := storage.Open(again, c.options())
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	<-s.Loaded()
+	<-s.Counted()
+	list, err := tokensOf(s, c.owner, false)
+	for _, t := range list {
+		if v := c.tokens[t.ID]; v != nil {
+			n += v.uses - t.Usage.Uses
+		}
+	}
+	return n, err
 }
 
 func (c *clockwork) create() error {
@@ -211,6 +275,7 @@ func (c *clockwork) create() error {
 	if err == nil {
 		c.tokens[v.ID] = &timed{secret: secret, used: c.real}
 		c.tally["create"]++
+		c.did("created %s", v.ID)
 	}
 	return err
 }
@@ -237,8 +302,10 @@ func (c *clockwork) useOne(id storage.ID) error {
 		return fmt.Errorf("use %s: %w", id, err)
 	}
 	_, doubt := c.store.Now()
+	v.uses++
 	v.used, v.right = c.real, c.wrong == 0 && doubt == nil
 	c.tally["use"]++
+	c.did("used %s, doubt %v", id, doubt)
 	return nil
 }
 
@@ -281,6 +348,8 @@ func (c *clockwork) sweep(confirmed bool) {
 
 // look compares what the store shows with the real times.
 func (c *clockwork) look() {
+	c.store.Now()                // if the clock has been set right, this is the moment that replaces wrong times
+	c.pass(2 * time.Millisecond) // a use right after the creation is shown in the next millisecond
 	now, doubt := c.store.Now()
 	if doubt != nil {
 		c.tally["doubt"]++

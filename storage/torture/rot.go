@@ -129,20 +129,19 @@ func (t *torture) rotBase(dir string, killed bool) (*ledger, error) {
 
 // copyStore copies a store without its ballast. Holes stay holes. A store that is open
 // drops a segment of the log of uses once the index has its uses. A copy made during
-// that could lack them in both, as no kill leaves it, so it is made again.
+// that could lack them in both, as no kill leaves it, so it is made again. So is one for
+// which a file went before it was read.
 func copyStore(from, to string) error {
-	for {
-		before, err := filepath.Glob(filepath.Join(from, "store", "uses", "*"))
-		if err != nil {
-			return err
+	segments := filepath.Join(from, "store", "uses", "*")
+	for tries := 1; ; tries++ {
+		before, _ := filepath.Glob(segments)
+		out, err := exec.Command("cp", "-a", "--sparse=always", from, to).CombinedOutput()
+		after, _ := filepath.Glob(segments)
+		if err == nil && slices.Equal(before, after) {
+			return os.RemoveAll(filepath.Join(to, "store", "ballast"))
 		}
-		copied := exec.Command("cp", "-a", "--sparse=always", from, to).Run()
-		after, err := filepath.Glob(filepath.Join(from, "store", "uses", "*"))
-		if err != nil {
-			return err
-		}
-		if slices.Equal(before, after) {
-			return errors.Join(copied, os.RemoveAll(filepath.Join(to, "store", "ballast")))
+		if err != nil && tries == 100 {
+			return fmt.Errorf("copy the store: %w: %s", err, out)
 		}
 		if err := os.RemoveAll(to); err != nil {
 			return err

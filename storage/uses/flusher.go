@@ -122,12 +122,32 @@ func (f *Flusher) save(slice int) (err error) {
 		b = block{slice: byte(slice), run: f.Log.run}
 	}
 	if err != nil {
-		f.shorter = nil // the log lacks some uses that it should have got
 		for i := range each {
-			f.Table.Unsave(first + i)
+			f.unsave(first + i)
 		}
 	}
 	return err
+}
+
+// saveShard is Save for one shard.
+func (f *Flusher) saveShard(shard int) error {
+	b := block{slice: byte(shard * Slices / table.Shards), run: f.Log.run}
+	f.Table.Save(shard, &b, f.Noted)
+	if len(b.tokens) == 0 {
+		return nil
+	}
+	err := f.Log.append(b.payload())
+	if err != nil {
+		f.unsave(shard)
+	}
+	return err
+}
+
+// unsave makes the next ticks save a shard again: the log lacks some uses that it should
+// have got.
+func (f *Flusher) unsave(shard int) {
+	f.shorter = nil
+	f.Table.Unsave(shard)
 }
 
 // shortening makes the log shorter. A block says how often a token was used in all

@@ -113,8 +113,12 @@ func (f *Flusher) mergeMore() (done bool, err error) {
 }
 
 // mergeBatch merges a few tokens of a shard. Readers wait for it, so that they
-// find each use exactly once.
+// find each use exactly once. A use is in the log before it is in the index, so that
+// after a kill the log has the last one: see [table.Table.Recall].
 func (f *Flusher) mergeBatch(shard int) error {
+	if err := f.saveShard(shard); err != nil {
+		return err
+	}
 	if !f.moving.TryLock() {
 		return ErrBusy
 	}

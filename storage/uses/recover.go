@@ -38,10 +38,25 @@ func (f *Flusher) Recovered() bool {
 	}
 }
 
-// LastUses calls fn with the last uses that the log had when it was opened. fn may be
-// called many times for one token.
+// LastUses calls fn with the last uses that the log had when it was opened, in its order:
+// for each block once with each token in it.
 func (l *Log) LastUses(fn func(keys.ID, record.LastUse)) error {
-	return l.readOld(-1, func(_, _ uint64, u use, _ record.Origin) { fn(u.id, u.used) })
+	var block uint64
+	var last use
+	err := l.readOld(-1, func(number, _ uint64, u use, _ record.Origin) {
+		if number == block && u.id == last.id { // a token's entries are next to each other
+			last.used = last.used.Later(u.used)
+			return
+		}
+		if block > 0 {
+			fn(last.id, last.used)
+		}
+		block, last = number, u
+	})
+	if block > 0 {
+		fn(last.id, last.used)
+	}
+	return err
 }
 
 // HasOld reports whether the log had anything when it was opened.
@@ -176,19 +191,24 @@ func (u pastUse) covers(v pastUse) bool {
 }
 
 // bring adds to a token's usage the uses that it does not count yet: for each
-// run and day the largest count.
+// run and day the largest count. The last block says when the last use was. If an
+// earlier one has a later time, that was written by a clock that was ahead.
 func (p recovered) bring(r *record.UsageRecord, limit, instead int64) {
 	type when struct {
 		run uint64
 		day int32
 	}
 	most := map[when]int64{}
+	last := r.Mark
 	for _, u := range p {
 		if u.block <= r.Mark {
 			continue
 		}
 		used := u.used.Believed(limit, instead)
-		r.Used = max(r.Used, used)
+		if u.block > last && used.IsUse() {
+			r.Used = used
+		}
+		r.Used, last = r.Used.Later(used), u.block
 		r.Saw(record.Seen{Origin: u.from, Time: used.Ms()})
 		at := when{u.run, record.DayOf(u.used.Ms())}
 		most[at] = max(most[at], u.uses)
