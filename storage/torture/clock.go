@@ -51,7 +51,6 @@ func (c *clockwork) did(format string, args ...any) {
 
 type timed struct {
 	secret storage.Secret
-	uses   int64
 	used   time.Time // the real time of the last use, or of the creation
 	right  bool      // the use happened while the clock was right and trusted
 }
@@ -226,14 +225,17 @@ func (c *clockwork) again() error {
 // uses of the last second, so copy waits until all are in the log of uses: until another
 // store that is opened on a copy has counted them.
 func (c *clockwork) copy() (to string, err error) {
+	counted, err := c.uses(c.store)
+	if err != nil {
+		return "", err
+	}
 	for range 1000 {
 		c.n++
 		to = c.path(fmt.Sprintf("again%d", c.n))
 		if err := copyStore(c.dir, to); err != nil {
 			return "", err
 		}
-		missing, err := c.missing(to)
-		if missing == 0 || err != nil {
+		if there, err := c.usesOfCopy(to); there == counted || err != nil {
 			return to, err
 		}
 		if err := os.RemoveAll(to); err != nil {
@@ -244,8 +246,8 @@ func (c *clockwork) copy() (to string, err error) {
 	return "", errors.New("uses are not in their log, however often it is read")
 }
 
-// missing opens a copy of a store and counts the uses that it lacks.
-func (c *clockwork) missing(dir string) (n int64, err error) {
+// usesOfCopy opens a store on a copy of a copy, and returns how many uses it counts.
+func (c *clockwork) usesOfCopy(dir string) (n int64, err error) {
 	again := dir + "-again"
 	if err := copyStore(dir, again); err != nil {
 		return 0, err
@@ -258,11 +260,13 @@ func (c *clockwork) missing(dir string) (n int64, err error) {
 	defer func() { err = errors.Join(err, s.Close()) }()
 	<-s.Loaded()
 	<-s.Counted()
+	return c.uses(s)
+}
+
+func (c *clockwork) uses(s *storage.Store) (n int64, err error) {
 	list, err := tokensOf(s, c.owner, false)
 	for _, t := range list {
-		if v := c.tokens[t.ID]; v != nil {
-			n += v.uses - t.Usage.Uses
-		}
+		n += t.Usage.Uses
 	}
 	return n, err
 }
@@ -302,7 +306,6 @@ func (c *clockwork) useOne(id storage.ID) error {
 		return fmt.Errorf("use %s: %w", id, err)
 	}
 	_, doubt := c.store.Now()
-	v.uses++
 	v.used, v.right = c.real, c.wrong == 0 && doubt == nil
 	c.tally["use"]++
 	c.did("used %s, doubt %v", id, doubt)
