@@ -43,6 +43,7 @@ type Clock struct {
 
 	// What Plausible needs, for readers that hold no lock.
 	trusted atomic.Bool
+	right   atomic.Int64 // when it was trusted last
 	set     atomic.Int64
 	floor   atomic.Int64 // when the clock was right last; set while it is in doubt
 	wanted  atomic.Bool  // Rectify must go through the table
@@ -177,6 +178,7 @@ func (c *Clock) tell(doubt error) {
 	c.doubt = doubt != nil
 	was, known := c.kept, c.wall.Known()
 	c.trusted.Store(doubt == nil)
+	c.right.Store(known.Right)
 	c.set.Store(known.Set)
 	if doubt == nil {
 		c.floor.Store(0)
@@ -232,24 +234,36 @@ func (c *Clock) Close() {
 // Plausible returns the latest time that can be right, and the replacement for later
 // ones. While the clock is in doubt, every time can be right.
 func (c *Clock) Plausible() (limit, instead int64) {
-	if !c.trusted.Load() {
-		if c.wall == nil {
-			return math.MaxInt64, 0
-		}
-		if _, doubt := c.Look(); doubt != nil { // the clock may just have been set right
-			return math.MaxInt64, 0
+	if c.wall == nil {
+		return math.MaxInt64, 0
+	}
+	at, sure := c.times()
+	if !sure { // the clock may just have been set, right or wrong
+		if now, doubt := c.Look(); doubt == nil {
+			at = c.timesAt(now.UnixMilli())
 		}
 	}
-	return c.latest()
+	return at.Limit, at.Set
 }
 
-// latest is Plausible for a trusted clock.
-func (c *Clock) latest() (limit, instead int64) {
+// times says which times are in the future. It is not sure if the clock is in doubt, or has
+// moved more since it was last looked at than it may: then every time can be right.
+func (c *Clock) times() (at table.Times, sure bool) {
 	now := c.ms()
-	if instead = c.set.Load(); instead <= 0 || instead > now {
-		instead = now
+	ahead := now - c.right.Load()
+	if !c.trusted.Load() || ahead > wallclock.Tolerance.Milliseconds() || ahead < -wallclock.Tolerance.Milliseconds() {
+		return table.Times{Limit: math.MaxInt64}, false
 	}
-	return now + wallclock.Tolerance.Milliseconds(), instead
+	return c.timesAt(now), true
+}
+
+// timesAt is times for a clock that is right.
+func (c *Clock) timesAt(now int64) table.Times {
+	set := c.set.Load()
+	if set <= 0 || set > now {
+		set = now
+	}
+	return table.Times{Limit: now + wallclock.Tolerance.Milliseconds(), Set: set, Now: now}
 }
 
 // Past returns a time of the past for display: it is never in the future.
@@ -270,7 +284,7 @@ func (c *Clock) BelieveUsage(r *record.UsageRecord) {
 // Rectify goes through a loaded table and replaces times in the future, once after a
 // start and once each time when the clock has been set right. A replacement is written
 // like a use, so that it is permanent. When Rectify returns the work is done, even if
-// another call had begun it.
+// another call had begun it, or the clock has been set again and a later call does it.
 func (c *Clock) Rectify(t *table.Table) {
 	c.rectifying.Lock()
 	defer c.rectifying.Unlock()
@@ -278,7 +292,10 @@ func (c *Clock) Rectify(t *table.Table) {
 		return
 	}
 	t.Rectify(func() table.Times {
-		limit, set := c.latest()
-		return table.Times{Limit: limit, Set: set, Now: c.ms()}
+		at, sure := c.times() // without Look, which may wait for a change, and that for the table
+		if !sure {
+			c.wanted.Store(true)
+		}
+		return at
 	})
 }

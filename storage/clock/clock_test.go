@@ -14,6 +14,7 @@ import (
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
 	"gatehouse/storage/storagetest"
+	"gatehouse/storage/table"
 	"gatehouse/storage/wallclock"
 )
 
@@ -108,6 +109,33 @@ func TestRefused(t *testing.T) {
 	}
 }
 
+// TestRectify: times in the future are replaced once the clock is right. A clock that was
+// set back, which nobody has noticed yet, makes no time one of the future.
+func TestRectify(t *testing.T) {
+	f := newFixture(t)
+	c := f.open()
+	c.Confirm()
+	now := f.Milli()
+	tab := table.New()
+	right, wrong := keys.NewID(1), keys.NewID(1)
+	tab.Put(table.Entry{ID: right, Used: record.UsedAt(now - 5)})
+	tab.Put(table.Entry{ID: wrong, Used: record.UsedAt(now + year.Milliseconds())})
+	want := func(id keys.ID, ms int64) {
+		t.Helper()
+		if e, _, _ := tab.Get(id); e.Used != record.UsedAt(ms) {
+			t.Errorf("got %d, want %d", e.Used.Ms(), ms)
+		}
+	}
+	f.Set(f.Now().Add(-60 * year))
+	c.Rectify(tab)
+	want(right, now-5)
+	want(wrong, now+year.Milliseconds())
+	f.Set(f.Now().Add(60 * year))
+	c.Rectify(tab)
+	want(right, now-5)
+	want(wrong, now)
+}
+
 // TestBelieved: while the clock is right, no time in the future is shown. While it is in
 // doubt every time may be right, and Now never goes below the last right time.
 func TestBelieved(t *testing.T) {
@@ -128,6 +156,19 @@ func TestBelieved(t *testing.T) {
 	if c.BelieveUsage(&u); u.Used != record.UsedAt(now) || u.Seen[0].Time != now {
 		t.Errorf("a usage of next year: got %+v", u)
 	}
+
+	// Nobody has noticed yet that the clock was set: what it says replaces nothing.
+	for _, by := range []time.Duration{-year, year, -60 * year, -time.Hour} {
+		f.Set(f.Now().Add(by))
+		if limit, _ := c.Plausible(); limit != math.MaxInt64 {
+			t.Errorf("set by %v: got limit %d", by, limit)
+		}
+		f.Set(f.Now().Add(-by))
+		if limit, _ := c.Plausible(); limit != now+wallclock.Tolerance.Milliseconds() {
+			t.Errorf("set back by %v: got limit %d", by, limit)
+		}
+	}
+	f.doubts = 0
 
 	f.Set(f.Now().Add(-year))
 	if _, doubt := c.Look(); doubt == nil || f.doubts != 1 {

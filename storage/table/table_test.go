@@ -44,7 +44,7 @@ func later(old, u record.LastUse) record.LastUse {
 	if old&1 == 0 && u == old+1 {
 		return old + 3
 	}
-	return max(old, u)
+	return old.Later(u)
 }
 
 func TestTableIsAMap(t *testing.T) {
@@ -126,6 +126,36 @@ func compareTable(t *testing.T, tab *table.Table, m *tableModel, ids []keys.ID) 
 			t.Fatalf("%v: got %+v, %v, %v, want %+v, %v, %v", id, got, ok, whole, want, live, m.whole)
 		}
 	}
+}
+
+// TestRecall: what the log of uses says later is right, whichever time is later, until the
+// token is used.
+func TestRecall(t *testing.T) {
+	tab := table.New()
+	id := keys.NewID(1)
+	tab.Put(table.Entry{ID: id, Used: record.CreatedAt(5000)})
+	for _, c := range []struct{ recall, want record.LastUse }{
+		{record.UsedAt(3000), record.UsedAt(3000)}, // the clock was ahead at the creation
+		{record.UsedAt(9000), record.UsedAt(9000)},
+		{record.UsedAt(4000), record.UsedAt(4000)}, // it was ahead at the use before
+		{record.CreatedAt(8000), record.UsedAt(4000)},
+	} {
+		tab.Recall(id, c.recall)
+		if e, _, _ := tab.Get(id); e.Used != c.want {
+			t.Errorf("after %v: got %v, want %v", c.recall, e.Used, c.want)
+		}
+	}
+	e, _, _ := tab.Get(id)
+	tab.Touch(id, e.Slot, 6000, home)
+	tab.Recall(id, record.UsedAt(4500))
+	if e, _, _ = tab.Get(id); e.Used != record.UsedAt(6000) {
+		t.Errorf("after a use: got %v, want that use", e.Used)
+	}
+	r := record.UsageRecord{Used: record.UsedAt(7000)}
+	if tab.Usage(id, &r); r.Used != record.UsedAt(6000) {
+		t.Errorf("the index has a later time: got %v, want the use that it does not have", r.Used)
+	}
+	tab.Recall(keys.NewID(1), record.UsedAt(1)) // of a token that is not there
 }
 
 // While the table is being loaded, the writer's changes override the older
