@@ -288,7 +288,7 @@ func (c *Clock) BelieveUsage(r *record.UsageRecord) {
 func (c *Clock) Rectify(t *table.Table) {
 	c.rectifying.Lock()
 	defer c.rectifying.Unlock()
-	if !c.trusted.Load() || !c.wanted.Swap(false) {
+	if _, doubt := c.Look(); doubt != nil || !c.wanted.Swap(false) {
 		return
 	}
 	t.Rectify(func() table.Times {
