@@ -28,7 +28,7 @@ func New(t testing.TB, seals *keys.Seals) *Index {
 	dir, first := t.TempDir(), journal.Position{Sequence: 1}
 	x := index.New(index.Options{
 		Dir: dir, Seals: seals, Space: disk.NewSpace(dir, disk.Watermark), Log: slog.New(slog.DiscardHandler),
-		Kinds: index.Kinds{Counted: record.Counted, Sealed: record.SealedKinds}, Closing: t.Context().Done(),
+		Kinds: index.Kinds{Counted: record.Counted, Reported: [2]byte{'n', 't'}, Sealed: record.SealedKinds}, Closing: t.Context().Done(),
 	})
 	if err := errors.Join(x.OpenEmpty(), x.Create(first)); err != nil {
 		t.Fatal(err)
