@@ -98,6 +98,7 @@ func encodings(t *testing.T) map[string][]byte {
 		"key-identity": identity.Key(),
 		"key-name":     record.NameKey(record.Fold("Ä@Example.com")),
 		"key-owned":    token.OwnedKey(),
+		"key-service":  record.ServiceKey(user.ID, 9),
 		"key-session":  record.SessionKey("cookie"),
 		"key-token":    slices.Concat(record.TokenKey(id), record.UsageKey(id)),
 		"key-user":     record.UserKey(user.ID),

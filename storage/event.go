@@ -28,6 +28,10 @@ const (
 	ActionUserUnlink      = "user.unlink"
 	ActionUserSuspend     = "user.suspend"
 	ActionUserResume      = "user.resume"
+	ActionServiceAdd      = "service.add"
+	ActionServiceTransfer = "service.transfer" // it has another owner
+	ActionServiceOrphan   = "service.orphan"   // its owner was removed, and nobody follows
+	ActionServiceRemove   = "service.remove"
 	ActionOffboardHeld    = "offboard.held"
 	ActionOffboardConfirm = "offboard.confirm"
 	ActionTokenCreate     = record.ActionTokenCreate

@@ -38,6 +38,9 @@ func (s *Store) Link(by Actor, uid string, id Identity) error {
 		case !errors.Is(err, ErrNoUser):
 			return err
 		}
+		if u.IsService() {
+			return ErrService
+		}
 		t.event(Event{Action: ActionUserLink, UID: u.UID, Owner: u.ID, Detail: id.Source + " " + id.Subject})
 		t.hint(id.Key(), u.ID.Bytes())
 		u.Identities = append(u.Identities, id)

@@ -62,9 +62,9 @@ func (s *Store) LogIn(by Actor, in Login) (User, error) {
 	return u, err
 }
 
-// usable returns the addresses that are valid uids.
+// usable returns the addresses that are valid uids of people.
 func usable(addresses []string) []string {
-	return slices.DeleteFunc(slices.Clone(addresses), func(a string) bool { return record.CheckUID(a) != nil })
+	return slices.DeleteFunc(slices.Clone(addresses), func(a string) bool { return record.CheckUID(a) != nil || record.IsServiceUID(a) })
 }
 
 // join makes a user for an identity that has none.
@@ -116,8 +116,7 @@ func (t *tx) follow(u *User, in Login) error {
 			return err
 		}
 		if free {
-			t.rename(u, a)
-			return nil
+			return t.rename(u, a)
 		}
 	}
 	return nil
@@ -144,7 +143,12 @@ func (s *Store) RenameUser(by Actor, uid, to string) error {
 				return ErrUserExists
 			}
 		}
-		t.rename(&u, to)
+		if u.IsService() {
+			return ErrService
+		}
+		if err := t.rename(&u, to); err != nil {
+			return err
+		}
 		u.Fixed = true
 		return t.save(u)
 	})
@@ -161,9 +165,8 @@ func (t *tx) free(uid string) (bool, error) {
 
 // rename gives a user another uid. The uid must be free, or differ from the old one
 // only in spelling.
-func (t *tx) rename(u *User, uid string) {
+func (t *tx) rename(u *User, uid string) error {
 	t.event(Event{Action: ActionUserRename, UID: uid, Owner: u.ID, Detail: "was " + u.UID})
 	t.delete(record.NameKey(record.Fold(u.UID)))
-	t.hint(record.NameKey(record.Fold(uid)), u.ID.Bytes())
-	u.UID = uid
+	return t.name(u, uid)
 }

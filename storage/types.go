@@ -42,6 +42,8 @@ const (
 const (
 	SourceLocal = record.SourceLocal
 	SourceLDAP  = record.SourceLDAP
+
+	SourceService = record.SourceService
 )
 
 // MaxOverlap is the longest time for which two secrets of a token may both be
@@ -67,6 +69,8 @@ var (
 	ErrNoAddress = errors.New("There is no e-mail address for this account: ask an administrator")
 	ErrLinked    = errors.New("the identity is another user's, who must be unlinked from it first")
 	ErrNotLocal  = errors.New("the user has no password here: it logs in elsewhere")
+	ErrNoService = errors.New("no such service account")
+	ErrService   = errors.New("a service account has no password and no login, and keeps its name")
 	ErrTooMany   = errors.New("the user holds as many tokens as are allowed: revoke one first")
 	ErrWornOut   = errors.New("the token was rotated 255 times: make a new one")
 	ErrRefused   = verify.ErrRefused

@@ -102,7 +102,18 @@ func (t *tx) add(u *User) error {
 		}
 	}
 	u.Created = t.now
-	t.hint(record.NameKey(record.Fold(u.UID)), u.ID.Bytes())
+	return t.name(u, u.UID)
+}
+
+// name gives a user a uid that nobody else has. Every uid that anybody gets, by a command,
+// a login or a change of an address, passes here: so nobody but a service account gets
+// the name of one.
+func (t *tx) name(u *User, uid string) error {
+	if err := u.CheckUIDOf(uid); err != nil {
+		return err
+	}
+	t.hint(record.NameKey(record.Fold(uid)), u.ID.Bytes())
+	u.UID = uid
 	return nil
 }
 
@@ -123,6 +134,9 @@ func (t *tx) edit(uid, action string, fn func(u *User) error) error {
 func (s *Store) SetPassword(by Actor, uid string, hash PasswordHash) error {
 	return s.change(by, func(t *tx) error {
 		return t.edit(uid, ActionUserPassword, func(u *User) error {
+			if u.IsService() {
+				return ErrService
+			}
 			if !u.Local() {
 				return ErrNotLocal
 			}
@@ -181,10 +195,17 @@ func (s *Store) RemoveUser(by Actor, uid string) error {
 }
 
 func (t *tx) remove(u User, why string) error {
-	t.event(Event{Action: ActionUserRemove, UID: u.UID, Owner: u.ID, Detail: why})
+	action := ActionUserRemove
+	if u.IsService() {
+		action = ActionServiceRemove
+	}
+	t.event(Event{Action: action, UID: u.UID, Owner: u.ID, Detail: why})
 	t.delete(record.NameKey(record.Fold(u.UID)))
 	for _, id := range u.Identities {
 		t.delete(id.Key())
+	}
+	for _, id := range u.Service.People() {
+		t.delete(record.ServiceKey(id, u.ID))
 	}
 	u.Become(UserRemoved, t.now)
 	u.Epoch++
@@ -195,7 +216,10 @@ func (t *tx) remove(u User, why string) error {
 		held = append(held, id)
 	}
 	t.durable(func() { t.drop(held...) })
-	return t.save(u)
+	if err := t.save(u); err != nil {
+		return err
+	}
+	return t.tellServices(u)
 }
 
 // PasswordHash returns the user's password hash, empty for a user without one.

@@ -58,7 +58,7 @@ type Config struct {
 }
 
 // reserved are the names of the logins by password and of the sources of users.
-var reserved = []string{"userpass", "ldap", "local"}
+var reserved = []string{"userpass", "ldap", "local", "service"}
 
 var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,31}$`)
 

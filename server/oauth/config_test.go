@@ -54,6 +54,7 @@ func TestValidate(t *testing.T) {
 		{"userpass", func(c *Config) { c.Name = "userpass" }, "oauth.userpass: the name is another way in's"},
 		{"ldap", func(c *Config) { c.Name = "ldap" }, "oauth.ldap: the name is another way in's"},
 		{"local", func(c *Config) { c.Name = "local" }, "oauth.local: the name is another way in's"},
+		{"service", func(c *Config) { c.Name = "service" }, "oauth.service: the name is another way in's"},
 		{"upper case", func(c *Config) { c.Name = "LDAP" }, "a provider's name is"},
 		{"a path", func(c *Config) { c.Name = "../x" }, "a provider's name is"},
 		{"a format", func(c *Config) { c.Name = "%s" }, "a provider's name is"},

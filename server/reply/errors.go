@@ -64,6 +64,8 @@ var statuses = []struct {
 	{storage.ErrRefused, http.StatusUnauthorized, ErrCredentials.Error()},
 	{storage.ErrNoSession, http.StatusUnauthorized, ErrCredentials.Error()},
 	{storage.ErrNoUser, http.StatusNotFound, ""},
+	{storage.ErrNoService, http.StatusNotFound, ""},
+	{storage.ErrService, http.StatusConflict, ""},
 	{storage.ErrNoToken, http.StatusNotFound, ""},
 	{storage.ErrNoIdentity, http.StatusNotFound, ""},
 	{storage.ErrAmbiguous, http.StatusBadRequest, ""},

@@ -10,6 +10,7 @@
 //	u <user 8>                            User             sealed
 //	n <folded uid>                        its user's id    hint
 //	i <source> 0 <subject>                its user's id    hint
+//	i 0 <owner or successor 8> <user 8>                    hint: service accounts by person
 //	t <token 14>                          Token            sealed
 //	l <token 14>                          UsageRecord      sealed
 //	e <token 14> or <user 8>              TokenEnd or UserEnd of one without a record   sealed

@@ -21,6 +21,7 @@ type User struct {
 	Identities []Identity `json:"identities,omitempty"` // in the order in which they were added
 	Fixed      bool       `json:"fixed,omitempty"`      // the uid follows no identity: an administrator chose it, or removed the identity that made the user
 	LastLogin  int64      `json:"lastLogin,omitempty"`  // ms; the last login by an identity
+	Service    Service    `json:"service,omitzero"`     // zero: not a service account
 
 	Password []byte `json:"password,omitempty"` // an argon2id hash, sealed
 }
@@ -31,6 +32,8 @@ const (
 	SourceLocal = "local"
 	// SourceLDAP is the source of users in the directory.
 	SourceLDAP = "ldap"
+	// SourceService is the source of service accounts.
+	SourceService = "service"
 )
 
 // Identity identifies a user in a directory or at a provider, by an identifier
