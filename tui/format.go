@@ -200,7 +200,7 @@ func ageTone(now time.Time, ms int64) listing.Tone {
 
 func stateTone(state string) listing.Tone {
 	switch state {
-	case api.StateSuspended, api.StateDisabled:
+	case api.StateSuspended, api.StateDisabled, orphaned:
 		return listing.Yellow
 	case api.StateRevoked, api.StateExpired:
 		return listing.Red

@@ -195,6 +195,10 @@ func (s *status) people(f *facts) {
 		f.add("", "gatehouse user offboard             shows them")
 		f.add("", "gatehouse user offboard --confirm   lets it go on")
 	}
+	if st.Orphaned > 0 {
+		f.gap()
+		s.warn(f, minor, "orphaned", count(st.Orphaned, "service account")+" without an owner: gatehouse service list shows them")
+	}
 	f.gap()
 	all := append(append([]api.Health{}, st.Directory...), st.Providers...)
 	switch {

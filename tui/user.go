@@ -46,8 +46,8 @@ func (s *userTokens) place() place { return onUser }
 
 func (s *userTokens) title(width int) string {
 	u := s.who
-	uid := text.Cut(u.UID, max(width-12-len(u.State), 20))
-	return fitting(width, "Users > "+uid, u.State, count(u.Tokens, "token"), number(u.Stale)+" stale", text.Escape(u.Name))
+	uid := text.Cut(u.UID, max(width-12-len(userState(u.User)), 20))
+	return fitting(width, "Users > "+uid, userState(u.User), count(u.Tokens, "token"), number(u.Stale)+" stale", text.Escape(u.Name))
 }
 
 // body has two lines above the table: how the user is known, and the use.
@@ -60,6 +60,9 @@ func (s *userTokens) body(width, height int) []string {
 		known = append(known, text.Escape(s.who.Source))
 	}
 	out := []string{text.Cut(" known as  "+strings.Join(known, ", "), width)}
+	if a := s.who.Service; a != nil {
+		out = []string{text.Cut(" owned by  "+ownedBy(*a), width)}
+	}
 	if d := s.who.LoginDelay; d != nil {
 		if left := time.UnixMilli(d.Until).Sub(s.m.now()); left > 0 {
 			out = append(out, text.Cut(" logins    delayed for "+span(left)+", after "+count(d.Failures, "bad password")+" in a row", width))
@@ -69,6 +72,17 @@ func (s *userTokens) body(width, height int) []string {
 		out = append(out, " used      "+usesADay(days))
 	}
 	return append(out, s.tokens.body(width, height-len(out))...)
+}
+
+// ownedBy says who answers for a service account.
+func ownedBy(a api.Answering) string {
+	switch {
+	case a.Owner == "":
+		return "nobody: gatehouse service transfer gives it an owner"
+	case a.Successor == "":
+		return text.Escape(a.Owner)
+	}
+	return text.Escape(a.Owner) + ", then " + text.Escape(a.Successor)
 }
 
 func (s *userTokens) user() (api.User, bool) { return s.who.User, true }

@@ -63,15 +63,25 @@ func userColumns(m *model) []listing.Column[api.User] {
 		{Head: "STALE", Min: 5, Max: 5, Right: true, Cell: func(u api.User) string { return number(u.Stale) }},
 		{Head: "LAST USED", Min: 12, Max: 12, Cell: func(u api.User) string { return lastUse(m.now(), u) }, Tone: func(u api.User) listing.Tone { return ageTone(m.now(), u.LastUsed) }},
 		{Head: "CREATED", Min: 10, Max: 10, Cell: func(u api.User) string { return date(m.now(), u.Created) }},
-		{Head: "STATE", Min: 9, Max: 9, Cell: func(u api.User) string { return u.State }, Tone: func(u api.User) listing.Tone { return stateTone(u.State) }},
+		{Head: "STATE", Min: 9, Max: 9, Cell: userState, Tone: func(u api.User) listing.Tone { return stateTone(userState(u)) }},
 	}
 }
 
-func oddUser(u api.User) string {
-	if u.State == api.StateActive {
-		return ""
+// orphaned is the state of an active service account that nobody owns.
+const orphaned = "orphaned"
+
+func userState(u api.User) string {
+	if u.Orphaned && u.State == api.StateActive {
+		return orphaned
 	}
 	return u.State
+}
+
+func oddUser(u api.User) string {
+	if state := userState(u); state != api.StateActive {
+		return state
+	}
+	return ""
 }
 
 func (s *users) place() place { return onUsers }

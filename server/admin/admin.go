@@ -85,6 +85,12 @@ func (a *Admin) Routes() []route.Route {
 		{Pattern: "POST /admin/users/{uid}/link", Role: api.Admin, Serve: a.link},
 		{Pattern: "POST /admin/users/{uid}/unlink", Role: api.Admin, Serve: a.unlink},
 
+		{Pattern: "GET /admin/services", Role: api.Auditor, Serve: a.services},
+		{Pattern: "POST /admin/services", Role: api.Operator, Serve: a.addService},
+		{Pattern: "GET /admin/services/{name}", Role: api.Auditor, Serve: a.service},
+		{Pattern: "POST /admin/services/{name}/transfer", Role: api.Operator, Serve: a.transferService},
+		{Pattern: "DELETE /admin/services/{name}", Role: api.Admin, Serve: a.removeService},
+
 		{Pattern: "GET /admin/offboard", Role: api.Auditor, Serve: a.held},
 		{Pattern: "POST /admin/offboard/confirm", Role: api.Operator, Serve: a.confirm},
 

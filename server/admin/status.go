@@ -34,7 +34,12 @@ func (a *Admin) status(w http.ResponseWriter, r *route.Request) error {
 	if err != nil {
 		return err
 	}
+	_, orphaned, err := a.store.CountServices()
+	if err != nil {
+		return err
+	}
 	st := a.Figures()
+	st.Orphaned = orphaned
 	st.Users, st.Tokens, st.Stale = a.store.UserCount(), a.store.TokenCount(), stale
 	st.Actor, st.Role, st.Store = r.Peer, r.Role, a.storeHealth()
 	st.Directory, st.Providers = []api.Health{}, []api.Health{}

@@ -27,6 +27,9 @@ func (a *Admin) user(w http.ResponseWriter, r *route.Request) error {
 	if d.LoginDelay, err = a.loginDelay(u.User); err != nil {
 		return err
 	}
+	if d.Service, err = a.answering(u.User); err != nil {
+		return err
+	}
 	reply.JSON(w, http.StatusOK, d)
 	return nil
 }

@@ -37,9 +37,10 @@ type User struct {
 	Source   string `json:"source"` // local, ldap, or a provider's name
 	State    string `json:"state"`  // StateActive, StateDisabled or StateSuspended
 	Created  int64  `json:"created"`
-	Tokens   int    `json:"tokens"`   // live and expired ones, not the revoked
-	Stale    int    `json:"stale"`    // of these, the ones unused for StaleAfter
-	LastUsed int64  `json:"lastUsed"` // of the user's tokens, the latest; 0: none was ever used
+	Tokens   int    `json:"tokens"`             // live and expired ones, not the revoked
+	Stale    int    `json:"stale"`              // of these, the ones unused for StaleAfter
+	LastUsed int64  `json:"lastUsed"`           // of the user's tokens, the latest; 0: none was ever used
+	Orphaned bool   `json:"orphaned,omitempty"` // a service account that nobody owns
 }
 
 // UserDetail is everything known about one user, except the tokens.
@@ -49,6 +50,7 @@ type UserDetail struct {
 	Days       []int64    `json:"days"`       // the uses of all tokens per day, as in TokenDetail.Days
 
 	LoginDelay *LoginDelay `json:"loginDelay,omitempty"` // nil: the user may log in
+	Service    *Answering  `json:"service,omitempty"`    // nil: it is not a service account
 }
 
 // LoginDelay says that a user's logins are refused for now, because of bad passwords.

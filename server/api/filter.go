@@ -29,6 +29,7 @@ type FilterForm struct {
 var TokenFilters = []FilterForm{
 	{"user", "UID", false, "tokens of this user"},
 	{"source", "NAME", false, "tokens of users of this source: local, ldap or a provider"},
+	{"owner", "UID", false, "tokens of the service accounts that this user owns"},
 	{"search", "TEXT", true, "TEXT anywhere in the uid, the person's name, the token's name or its id"},
 	{"name", "TEXT", true, "the token's name contains TEXT"},
 	{"id", "PREFIX", false, "the token's id begins so"},

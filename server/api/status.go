@@ -19,6 +19,7 @@ type Status struct {
 	Held        int         `json:"held"`      // changes that an off-boarding sweep was held for
 	HeldActs    []HeldAct   `json:"heldActs"`  // what else is held
 	Clock       string      `json:"clock"`     // why the clock is in doubt; empty: it is not
+	Orphaned    int         `json:"orphaned"`  // service accounts that nobody owns
 }
 
 // Activity is what the server did in each of the last seconds, the oldest first. The last

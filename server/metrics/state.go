@@ -51,6 +51,8 @@ var (
 	clockDoubt  = desc("gatehouse_clock_in_doubt", "1 while the clock of the host is not believed, and nothing is done because of an age.")
 
 	users        = desc("gatehouse_users", "Users who are not removed.")
+	services     = desc("gatehouse_service_accounts", "Service accounts; they count as users too.")
+	orphaned     = desc("gatehouse_service_accounts_orphaned", "Service accounts that nobody owns.")
 	tokens       = desc("gatehouse_tokens", "Tokens by state; of the revoked ones, those that are still recorded.", "state")
 	tokensEnding = desc("gatehouse_tokens_ending", "Live tokens that end within this time from now.", "within")
 	held         = desc("gatehouse_held", "Users, tokens or events that wait for an administrator to confirm what would be done to them; see gatehouse user offboard.", "act")
@@ -78,7 +80,7 @@ var (
 // Describe implements [prometheus.Collector].
 func (s *state) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		buildInfo, ready, diskShort, tableLoaded, clockDoubt, users, tokens, tokensEnding, held,
+		buildInfo, ready, diskShort, tableLoaded, clockDoubt, users, services, orphaned, tokens, tokensEnding, held,
 		journalLast, journalBytes, indexBytes, storeBytes, diskFree, backupAt, backupDue,
 		connections, turnedAway, certificate, directoryUp, directorySuccess, providerUp, providerSuccess, sweepAt, sweepDoubt,
 	} {
@@ -138,6 +140,10 @@ func (s *state) collectStore(g gauges) {
 func (s *state) collectTokens(g gauges) {
 	if !s.from.Store.IsOpen() {
 		return // a scrape must not wait
+	}
+	if all, without, err := s.from.Store.CountServices(); err == nil {
+		g.set(services, float64(all))
+		g.set(orphaned, float64(without))
 	}
 	c := s.tokens.get()
 	if c == nil {

@@ -19,6 +19,8 @@ type matcher struct {
 	store  *storage.Store
 	people map[storage.UserID]*storage.Person
 
+	services map[storage.UserID]bool // those of the query's owner
+
 	// What was found out about texts, and which of the words of the search, as bits,
 	// were found in users and names: a million tokens share most of them.
 	named  map[string]bool
@@ -110,6 +112,7 @@ func (m *matcher) token(t *storage.Token) bool {
 		q.createdAfter != 0 && t.Created < q.createdAfter,
 		q.createdBefore != 0 && t.Created >= q.createdBefore,
 		q.createdBy != "" && !strings.EqualFold(t.By, q.createdBy),
+		q.owner != "" && !m.services[t.Owner],
 		q.unlimited && t.Limited(),
 		q.addressLimited && len(t.Addresses) == 0,
 		q.endsBy != 0 && (t.Expires == 0 || t.Expires > q.endsBy || state(t, q.now) != api.StateLive),

@@ -16,6 +16,8 @@ type Tokens struct {
 	user           string
 	nearUser       bool // user may be the beginning of a uid
 	source         string
+	owner          string   // of the token's service account
+	nearOwner      bool     // owner may be the beginning of a uid
 	search         []string // folded, as name
 	name           []string
 	id             string
@@ -78,7 +80,7 @@ const (
 
 // Tokens parses filters and words into one query.
 func (p Parser) Tokens(f api.Filters, words string) (Tokens, error) {
-	q := Tokens{now: p.Now.UnixMilli(), nearUser: len(f["user"]) == 0}
+	q := Tokens{now: p.Now.UnixMilli(), nearUser: len(f["user"]) == 0, nearOwner: len(f["owner"]) == 0}
 	all, err := with(f, words, api.TokenFilters)
 	if err != nil {
 		return Tokens{}, err
@@ -107,6 +109,8 @@ func (p Parser) token(q *Tokens, name, value string) (err error) {
 		q.user = value
 	case "source":
 		q.source = value
+	case "owner":
+		q.owner = value
 	case "search":
 		q.search = append(q.search, record.Fold(value))
 	case "name":

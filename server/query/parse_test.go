@@ -48,7 +48,7 @@ func TestWords(t *testing.T) {
 // TestWrong: in both forms, the error says what is wrong and what is allowed.
 func TestWrong(t *testing.T) {
 	for filter, want := range map[string]string{
-		"colour:red":                       `colour: is not a filter here; filters are user, source, search,`,
+		"colour:red":                       `colour: is not a filter here; filters are user, source, owner, search,`,
 		"idle:soon":                        `idle: "soon" is not a span of time: write numbers with y, w, d,`,
 		"idle:-3d":                         `idle: "-3d" is not a span`,
 		"idle:":                            `idle: needs a value: SPAN`,

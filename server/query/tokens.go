@@ -12,6 +12,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/storage"
+	"gatehouse/storage/record"
 )
 
 // Reader answers queries from a store.
@@ -65,10 +66,53 @@ func (r Reader) plan(q Tokens, p Page) (plan, error) {
 	if f.Prefix == "" {
 		f.Prefix = q.id
 	}
+	var services map[storage.UserID]bool
+	if q.owner != "" {
+		var err error
+		if services, err = r.servicesOf(q, &f); err != nil {
+			return plan{}, err
+		}
+	}
 	if rest.nothing() {
 		return plan{filter: f}, nil
 	}
-	return plan{f, newMatcher(rest, r.Store)}, nil
+	m := newMatcher(rest, r.Store)
+	m.services = services
+	return plan{f, m}, nil
+}
+
+// nobody is a user id for a filter that takes no token: ids are random.
+const nobody storage.UserID = math.MaxUint64
+
+// servicesOf returns the service accounts of the query's owner. If the filter may have
+// tokens of any user, it limits the filter to one where that is possible.
+func (r Reader) servicesOf(q Tokens, f *storage.TokenFilter) (map[storage.UserID]bool, error) {
+	near := q.nearOwner
+	u, err := r.Store.User(q.owner)
+	switch {
+	case err == nil:
+		near = false
+	case !errors.Is(err, storage.ErrNoUser) || !near:
+		return nil, err
+	}
+	list, err := r.Store.Services(u.ID, 0)
+	if err != nil {
+		return nil, err
+	}
+	found := map[storage.UserID]bool{}
+	only := u.ID // the owner's own tokens are not those of a service account
+	if near {
+		only = nobody
+	}
+	for _, s := range list {
+		if !near || strings.HasPrefix(record.Fold(s.Owner.UID), record.Fold(q.owner)) {
+			found[s.ID], only = true, s.ID
+		}
+	}
+	if f.Owner == 0 && f.Prefix == "" && len(found) < 2 {
+		f.Owner = only
+	}
+	return found, nil
 }
 
 // least returns the smaller of two times; 0 stands for none.
@@ -84,7 +128,7 @@ func least(a, b int64, known bool) int64 {
 
 // nothing reports whether a query selects all.
 func (q Tokens) nothing() bool {
-	return q.user == "" && q.source == "" && len(q.search) == 0 && len(q.name) == 0 && q.id == "" &&
+	return q.user == "" && q.source == "" && q.owner == "" && len(q.search) == 0 && len(q.name) == 0 && q.id == "" &&
 		q.idle == 0 && !q.neverUsed && q.usedAfter == 0 && q.usedBefore == 0 && q.createdAfter == 0 && q.createdBefore == 0 &&
 		q.createdBy == "" && len(q.from) == 0 && len(q.scopes) == 0 && !q.unlimited && !q.addressLimited && q.endsBy == 0 && q.state == ""
 }

@@ -30,6 +30,17 @@ type town struct {
 
 var root = storage.Actor{Name: "root"}
 
+// servants are the service accounts: who owns each, and who comes after.
+var servants = map[string][2]string{
+	"deploy": {"ada@example.com", "bob@example.com"}, "report": {"dead@example.com", "ada@example.com"},
+	"backup": {"zoé@example.com", ""}, "lost": {"dead@example.com", ""},
+}
+
+// owned are the service accounts of each user once the dead one is removed.
+var owned = map[string][]string{
+	"ada@example.com": {"deploy@service", "report@service"}, "zoé@example.com": {"backup@service"}, "bob@example.com": nil,
+}
+
 func newTown(t testing.TB, seed uint64, tokens int) *town {
 	c := &town{TB: t, clock: storagetest.NewClock(noon.Add(-400 * 24 * time.Hour)), rand: rand.New(rand.NewPCG(seed, 1))}
 	store, err := storage.Open(t.TempDir(), storage.Options{Now: c.clock.Now, Boot: c.clock.Boot})
@@ -48,6 +59,14 @@ func newTown(t testing.TB, seed uint64, tokens int) *town {
 		}
 		c.users = append(c.users, made...)
 	}
+	for name, people := range servants {
+		u, err := store.AddService(root, name, people[0], people[1], "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.users = append(c.users, u)
+	}
+	slices.SortFunc(c.users, func(a, b storage.User) int { return strings.Compare(a.UID, b.UID) })
 	for range tokens {
 		c.token()
 		c.clock.Pass(time.Duration(c.rand.Int64N(int64(400 * 24 * time.Hour / time.Duration(tokens)))))
@@ -104,7 +123,7 @@ func (c *town) filter(all []storage.Token) (name, value string, takes func(stora
 	used := func(t storage.Token) bool { return t.LastUsed != t.Created }
 	user := func(t storage.Token) storage.User { u, _ := c.UserByID(t.Owner); return u }
 	lower := strings.ToLower
-	switch c.rand.IntN(19) {
+	switch c.rand.IntN(20) {
 	case 0:
 		return "user", c.UID(t.Owner), func(o storage.Token) bool { return o.Owner == t.Owner }
 	case 1:
@@ -157,6 +176,10 @@ func (c *town) filter(all []storage.Token) (name, value string, takes func(stora
 		return "expires-within", span, func(o storage.Token) bool {
 			return c.state(o) == "live" && o.Expires != 0 && o.Expires <= ms(noon)+int64(days)*24*3600*1000
 		}
+	}
+	if c.rand.IntN(2) == 0 {
+		who := pick(c, "ada@example.com", "zoé@example.com", "bob@example.com")
+		return "owner", strings.ToUpper(who), func(o storage.Token) bool { return slices.Contains(owned[who], c.UID(o.Owner)) }
 	}
 	state := pick(c, "live", "expired", "suspended", "revoked")
 	return "state", state, func(o storage.Token) bool { return c.state(o) == state }
@@ -309,6 +332,15 @@ func TestNearUser(t *testing.T) {
 		"user:ADA@example.com":   {"ada@example.com"},
 		"user:ada.":              {"ada.b@example.com"},
 		"user:nobody":            nil,
+		"user:deploy":            {"deploy@service"},
+		"owner:ada":              {"deploy@service", "report@service"},
+		"owner:ada@EXAMPLE.com":  {"deploy@service", "report@service"},
+		"owner:nobody":           nil,
+		"owner:bob":              nil,
+		"owner:z":                {"backup@service"},
+		"owner:dead":             nil,
+		"owner:ada user:report":  {"report@service"},
+		"owner:zo user:report":   nil,
 		"user:ada source:ldap":   {"ada.b@example.com"},
 		"source:LOCAL unlimited": {"ada@example.com", "stopped@example.com"},
 	} {
@@ -324,16 +356,18 @@ func TestNearUser(t *testing.T) {
 			t.Errorf("%s: got tokens of %v, want %v", words, slices.Sorted(maps.Keys(got)), want)
 		}
 	}
-	q, _ := parser().Tokens(api.Where("user", "ada"), "")
-	if _, err := c.Count(t.Context(), q, false); !errors.Is(err, storage.ErrNoUser) {
-		t.Errorf("got %v: a flag names a user in full", err)
+	for _, flag := range []string{"user", "owner"} {
+		q, _ := parser().Tokens(api.Where(flag, "ada"), "")
+		if _, err := c.Count(t.Context(), q, false); !errors.Is(err, storage.ErrNoUser) {
+			t.Errorf("got %v: a flag names a user in full", err)
+		}
 	}
 }
 
 func TestUsers(t *testing.T) {
 	c := newTown(t, 3, 20)
 	for words, want := range map[string]string{
-		"":                     "ada.b ada bob stopped zoé",
+		"":                     "ada.b ada backup bob deploy lost report stopped zoé",
 		"allen":                "bob",
 		"LEN":                  "bob stopped",
 		"lovelace ada":         "ada",
@@ -342,6 +376,7 @@ func TestUsers(t *testing.T) {
 		"source:ldap prefix:b": "bob",
 		"state:disabled":       "stopped",
 		"state:suspended":      "",
+		"source:service":       "backup deploy lost report",
 		"locked":               "bob",
 		"locked state:active":  "bob",
 		"zoÉ":                  "zoé",

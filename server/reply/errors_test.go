@@ -24,7 +24,7 @@ func TestErrorTable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range exportedErrors(t, "../../storage/errors.go") {
+	for _, name := range exportedErrors(t, "../../storage/types.go") {
 		if !atOpen[name] && !strings.Contains(string(source), "storage."+name+",") {
 			t.Errorf("storage.%s has no row in the table", name)
 		}

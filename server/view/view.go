@@ -86,7 +86,28 @@ func (v View) User(u storage.UserInfo) api.User {
 	return api.User{
 		UID: u.UID, Name: u.Name, Source: u.Source, State: query.UserState(u.State),
 		Created: v.store.Past(u.Created), Tokens: u.Tokens, Stale: u.Stale, LastUsed: v.store.Past(u.LastUsed),
+		Orphaned: v.store.Orphan(u.User),
 	}
+}
+
+// Service shows a service account.
+func (v View) Service(s storage.ServiceInfo) api.Service {
+	u := v.User(s.UserInfo)
+	return api.Service{
+		UID: u.UID, Description: u.Name, Answering: api.Answering{Owner: s.Owner.UID, Successor: s.Successor.UID}, Orphaned: s.Orphaned(),
+		State: u.State, Created: u.Created, Tokens: u.Tokens, LastUsed: u.LastUsed,
+	}
+}
+
+// OwnService shows a service account to its owner.
+func (v View) OwnService(s storage.ServiceInfo) api.OwnService {
+	a := v.Service(s)
+	return api.OwnService{UID: a.UID, Description: a.Description, Successor: a.Successor, State: a.State, Tokens: a.Tokens, LastUsed: a.LastUsed}
+}
+
+// ServiceToken shows a token of a service account to the account's owner.
+func (v View) ServiceToken(t storage.Token, uid string) api.ServiceToken {
+	return api.ServiceToken{OwnToken: v.Own(t, uid), CreatedBy: t.By, State: v.State(t)}
 }
 
 // UserDetail also shows the uses of the user's tokens.

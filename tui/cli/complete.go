@@ -44,6 +44,8 @@ func Complete(root *cobra.Command, running func(context.Context) (*api.Client, e
 		case c.ValidArgsFunction != nil || len(c.ValidArgs) > 0:
 		case strings.HasPrefix(first, "UID"):
 			about = uids
+		case c.HasParent() && c.Parent().Name() == "service" && strings.HasPrefix(first, "NAME"):
+			about = services
 		case strings.HasPrefix(first, "ID"), strings.HasPrefix(first, "[ID"):
 			about = ids
 		}
@@ -58,7 +60,7 @@ func Complete(root *cobra.Command, running func(context.Context) (*api.Client, e
 		}
 		c.LocalNonPersistentFlags().VisitAll(func(f *pflag.Flag) {
 			about := map[string]func(context.Context, *api.Client, string) []string{
-				"user": uids, "about": uids, "owner": uids, "id": ids, "scope": scopes,
+				"user": uids, "about": uids, "owner": uids, "successor": uids, "id": ids, "scope": scopes,
 			}[f.Name]
 			if about == nil {
 				return
@@ -81,6 +83,19 @@ func uids(ctx context.Context, c *api.Client, typed string) (list []string) {
 			break
 		}
 		list = append(list, cobra.CompletionWithDesc(u.UID, u.Name))
+	}
+	return list
+}
+
+// services returns the uids of service accounts that begin with what was typed.
+func services(ctx context.Context, c *api.Client, typed string) (list []string) {
+	for s, err := range c.Services(ctx, "") {
+		if err != nil || len(list) == mostCompleted {
+			break
+		}
+		if strings.HasPrefix(s.UID, typed) {
+			list = append(list, cobra.CompletionWithDesc(s.UID, s.Description))
+		}
 	}
 	return list
 }

@@ -25,7 +25,7 @@ var groups = []struct {
 	commands []string
 }{
 	{"Server:", []string{"serve", "admin", "whoami", "health", "config", "demo"}},
-	{"Users and tokens:", []string{"user", "token"}},
+	{"Users and tokens:", []string{"user", "token", "service"}},
 	{"Audit log, leaks, backup:", []string{"events", "scan", "backup", "restore"}},
 	{"Help:", []string{"manual", "help", "completion", "version"}},
 }
@@ -65,6 +65,12 @@ var examples = map[string]string{
 	"help":          "gatehouse help token revoke",
 	"completion":    "gatehouse completion bash >/etc/bash_completion.d/gatehouse",
 	"version":       "gatehouse version",
+
+	"service add":      "gatehouse service add deploy --owner ada@example.com --successor bob@example.com --description \"deploys to production\"",
+	"service list":     "gatehouse service list",
+	"service show":     "gatehouse service show deploy",
+	"service transfer": "gatehouse service transfer deploy --owner bob@example.com",
+	"service remove":   "gatehouse service remove deploy",
 }
 
 // Describe puts the commands below root into groups, and gives each an example. It is

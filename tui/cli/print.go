@@ -96,6 +96,10 @@ func (env Env) facts(u api.UserDetail) error {
 	for _, id := range u.Identities {
 		t.Row("identity", id.Source+" "+id.Subject)
 	}
+	if s := u.Service; s != nil {
+		t.Row("owner", ownerOf(*s))
+		t.Row("successor", dash(s.Successor))
+	}
 	t.Row("state", u.State)
 	t.Row("created", moment(u.Created))
 	t.Row("tokens", strconv.Itoa(u.Tokens))

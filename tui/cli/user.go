@@ -132,7 +132,7 @@ func userShow(env Env) *cobra.Command {
 			}
 			tokens := c.Tokens(ctx, api.TokenQuery{Filters: api.Where("user", args[0]), Revoked: true})
 			if asJSON {
-				return printNested(env.Out, userObject{export.UserLine(u.User), u.Identities, u.LoginDelay}, "apiTokens", tokens, export.TokenLine) // tokens is how many work
+				return printNested(env.Out, userObject{export.UserLine(u.User), u.Identities, u.LoginDelay, u.Service}, "apiTokens", tokens, export.TokenLine) // tokens is how many work
 			}
 			if err := env.facts(u); err != nil {
 				return err
@@ -148,6 +148,7 @@ type userObject struct {
 	export.User
 	Identities []api.Identity  `json:"identities"`
 	LoginDelay *api.LoginDelay `json:"loginDelay,omitempty"`
+	Service    *api.Answering  `json:"service,omitempty"`
 }
 
 func userSwitch(env Env, verb, short string, call func(*api.Client, context.Context, string) error) *cobra.Command {
@@ -198,6 +199,9 @@ func userRemove(env Env) *cobra.Command {
 		if err != nil {
 			return err
 		}
+		if err := env.sayServices(c.Services(ctx, u.UID)); err != nil {
+			return err
+		}
 		if err := agreed.ask(ctx, fmt.Sprintf("Remove %s and revoke %s for good?", text.Escape(u.UID), Count(u.Tokens, "token"))); err != nil {
 			return err
 		}
@@ -213,7 +217,7 @@ func userRemove(env Env) *cobra.Command {
 		}
 		return open(cmd, args)
 	})
-	c.Long = "Remove a user and revoke the user's tokens for good. The command asks first. Without a\nterminal it needs --yes."
+	c.Long = "Remove a user and revoke the user's tokens for good. The command says what becomes of\nthe user's service accounts, and asks. Without a terminal it needs --yes."
 	agreed = env.consents(c)
 	return c
 }
