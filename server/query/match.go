@@ -61,7 +61,9 @@ func (m *matcher) rows(ctx context.Context) *storage.Match {
 }
 
 // asksOwner reports whether the query depends on the token's owner.
-func (q *Tokens) asksOwner() bool { return q.user != "" || q.source != "" || len(q.search) > 0 }
+func (q *Tokens) asksOwner() bool {
+	return q.user != "" || q.source != "" || q.owner != "" || len(q.search) > 0
+}
 
 func (m *matcher) person(id storage.UserID) (*storage.Person, error) {
 	if p, ok := m.people[id]; ok {
@@ -112,7 +114,6 @@ func (m *matcher) token(t *storage.Token) bool {
 		q.createdAfter != 0 && t.Created < q.createdAfter,
 		q.createdBefore != 0 && t.Created >= q.createdBefore,
 		q.createdBy != "" && !strings.EqualFold(t.By, q.createdBy),
-		q.owner != "" && !m.services[t.Owner],
 		q.unlimited && t.Limited(),
 		q.addressLimited && len(t.Addresses) == 0,
 		q.endsBy != 0 && (t.Expires == 0 || t.Expires > q.endsBy || state(t, q.now) != api.StateLive),
@@ -139,6 +140,7 @@ func (m *matcher) token(t *storage.Token) bool {
 func (m *matcher) owned(t *storage.Token, p *storage.Person) bool {
 	q := &m.q
 	return (q.user == "" || strings.HasPrefix(p.UID, record.Fold(q.user))) &&
+		(q.owner == "" || m.services[p.ID]) &&
 		(q.source == "" || strings.EqualFold(p.Source, q.source)) &&
 		(len(q.search) == 0 || m.found(t, p))
 }
