@@ -47,6 +47,14 @@ func TestBackupIsRemembered(t *testing.T) {
 		}
 		return st.Store
 	}
+	h.clock.Pass(api.BackupWithin - time.Hour)
+	if got := status(); got.BackupOverdue {
+		t.Errorf("a store of less than two days: got %+v", got)
+	}
+	h.clock.Pass(2 * time.Hour)
+	if got := status(); !got.BackupOverdue || h.figures()["gatehouse_backup_overdue"] != 1 {
+		t.Errorf("without a backup for two days: got %+v, %v in /metrics", got, h.figures()["gatehouse_backup_overdue"])
+	}
 	if got := status(); got.LastBackup != 0 || got.Free <= 0 || got.Bytes <= 0 || got.Problem != "" {
 		t.Errorf("before: got %+v", got)
 	}
@@ -59,7 +67,14 @@ func TestBackupIsRemembered(t *testing.T) {
 	}
 	h.close()
 	h.open()
-	if got := status(); got.LastBackup != h.clock.Milli() {
+	if got := status(); got.LastBackup != h.clock.Milli() || got.BackupOverdue {
 		t.Errorf("after a restart: got %+v, want a backup at %d", got, h.clock.Milli())
+	}
+	if got := h.figures(); got["gatehouse_backup_overdue"] != 0 || got["gatehouse_backup_timestamp_seconds"] != float64(h.clock.Milli())/1000 {
+		t.Errorf("after a restart: got %v and %v in /metrics", got["gatehouse_backup_overdue"], got["gatehouse_backup_timestamp_seconds"])
+	}
+	h.clock.Pass(api.BackupWithin + time.Hour)
+	if got := status(); !got.BackupOverdue {
+		t.Errorf("two days after it: got %+v", got)
 	}
 }

@@ -141,7 +141,7 @@ func TestAllIsWell(t *testing.T) {
 	d.press("5")
 	d.want("   !! Not all is well: look at store, off-boarding, ldap://ldap2.example.com, last backup and certificate.")
 	f = people()
-	f.status.Store.LastBackup = before(9 * 24 * time.Hour)
+	f.status.Store.LastBackup, f.status.Store.BackupOverdue = before(9*24*time.Hour), true
 	d = drive(t, f, Options{})
 	d.press("5")
 	d.want("   ! Not all is well: look at last backup.")

@@ -14,9 +14,8 @@ import (
 )
 
 const (
-	soon      = 14 * day // a certificate that ends within this time is a warning
-	backupOld = 7 * day  // a backup older than this is one, too
-	sparkMax  = 120      // columns of a sparkline at most
+	soon     = 14 * day // a certificate that ends within this time is a warning
+	sparkMax = 120      // columns of a sparkline at most
 )
 
 // status is the screen of how the server does. It shows what the model asks
@@ -147,7 +146,7 @@ func (s *status) store(f *facts) {
 	switch last := st.Store.LastBackup; {
 	case last == 0:
 		s.warn(f, minor, "last backup", "never: gatehouse backup FILE makes one")
-	case at.Sub(time.UnixMilli(last)) > backupOld:
+	case st.Store.BackupOverdue:
 		s.warn(f, minor, "last backup", when(at, last)+": gatehouse backup FILE makes one")
 	default:
 		f.add("last backup", "ok "+when(at, last))

@@ -1,5 +1,7 @@
 package api
 
+import "time"
+
 // Status is what the server says of itself.
 type Status struct {
 	Version string `json:"version"`
@@ -38,7 +40,14 @@ type StoreHealth struct {
 	Free       int64  `json:"free"`       // bytes left on its file system
 	Problem    string `json:"problem"`    // why it takes no changes; empty: it does
 	LastBackup int64  `json:"lastBackup"` // ms; 0: never
+
+	// BackupOverdue: no backup was made for BackupWithin, though there was something to
+	// back up.
+	BackupOverdue bool `json:"backupOverdue"`
 }
+
+// BackupWithin is how old the last backup may be.
+const BackupWithin = 48 * time.Hour
 
 // Certificate is the server's own, for https.
 type Certificate struct {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"gatehouse/server/api"
 	"gatehouse/server/directory"
 	"gatehouse/server/listen"
 	"gatehouse/server/oauth"
@@ -25,12 +26,6 @@ type Sources struct {
 	People      func() *directory.People // nil: LDAP is not configured
 	Providers   func() map[string]*oauth.Provider
 }
-
-// BackupWithin is how old the last backup may be.
-const BackupWithin = 48 * time.Hour
-
-// BackupOverdue reports whether a store should have been backed up by now.
-func BackupOverdue(s *storage.Store) bool { return s.SinceBackup() > BackupWithin }
 
 // state reads how things stand, at each scrape.
 type state struct {
@@ -129,7 +124,7 @@ func (s *state) collectStore(g gauges) {
 	if ms := store.LastBackup(); ms != 0 {
 		g.at(backupAt, time.UnixMilli(ms))
 	}
-	g.set(backupDue, truth(BackupOverdue(store)))
+	g.set(backupDue, truth(store.SinceBackup() > api.BackupWithin))
 	events, _, _ := store.HeldEvents()
 	g.set(held, float64(events), "drop old events")
 	if s.from.Idle.On() {
