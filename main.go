@@ -66,7 +66,7 @@ func stopping(ctx context.Context, within time.Duration, run func() error) error
 	case err := <-ended:
 		return err
 	case <-time.After(within):
-		return fmt.Errorf("not stopped %v after the signal: the process ends without finishing its work, as if it had been killed", within)
+		return fmt.Errorf("still not stopped %v after the signal: exiting without finishing, as if killed", within)
 	}
 }
 
@@ -87,7 +87,7 @@ func (a *app) run(ctx context.Context, args []string) error {
 	lost := a.out.Close()
 	usage := errors.As(err, new(cli.UsageError)) && errors.Is(err, lost) // the command line was right: the output of cobra's help or version was lost
 	if lost != nil && (err == nil || usage) {
-		return fmt.Errorf("not all could be printed: %w", lost)
+		return fmt.Errorf("not everything could be printed: %w", lost)
 	}
 	return err
 }
@@ -103,7 +103,7 @@ func (a *app) root() *cobra.Command {
 	root.SetVersionTemplate("{{.Version}}\n")
 	usual, err := datadir.Locate("")
 	if err != nil {
-		usual = "none: nothing in the environment names one"
+		usual = "none, because the environment names none"
 	}
 	root.PersistentFlags().StringVar(&a.data, "data", "", "the data directory (default "+usual+")")
 	root.PersistentFlags().StringVar(&a.config, "config", "", "the configuration file (default config.toml in the data directory, if there is one)")
@@ -166,7 +166,7 @@ func (a *app) adminCommand() *cobra.Command {
 			return errors.Join(err, client.Close())
 		},
 	}
-	c.Flags().BoolVar(&readOnly, "read-only", false, "only look: no key changes anything")
+	c.Flags().BoolVar(&readOnly, "read-only", false, "look only: no key changes anything")
 	cli.Twins(c, "read-only")
 	return c
 }
@@ -219,9 +219,9 @@ func (a *app) backupCommand() *cobra.Command {
 			m, err := a.backup(c.Context(), file, force)
 			if err != nil {
 				if c.Context().Err() != nil {
-					return fmt.Errorf("%s is not written: interrupted", file)
+					return fmt.Errorf("%s was not written: interrupted", file)
 				}
-				return fmt.Errorf("%s is not written: %w", file, err)
+				return fmt.Errorf("%s was not written: %w", file, err)
 			}
 			fmt.Fprintf(a.stderr, "Backed up %s and %s, up to event %d. The key file is not in it: keep a copy elsewhere.\n",
 				cli.Count(int(m.Users), "user"), cli.Count(int(m.Tokens), "token"), m.Last())
@@ -229,7 +229,7 @@ func (a *app) backupCommand() *cobra.Command {
 				return nil
 			}
 			if err := datadir.KeepNewest(to, keep, file); err != nil {
-				return fmt.Errorf("%s is written, but not all older backups are deleted: %w", file, err)
+				return fmt.Errorf("%s was written, but not all older backups were deleted: %w", file, err)
 			}
 			return nil
 		},
@@ -264,10 +264,10 @@ func (a *app) restoreCommand() *cobra.Command {
 			}
 			r, err := a.restore(c.Context(), d, args[0])
 			if errors.Is(err, context.Canceled) {
-				return fmt.Errorf("%s is not restored: it was interrupted, and the directory is as it was", args[0])
+				return fmt.Errorf("%s was not restored: interrupted; the directory is unchanged", args[0])
 			}
 			if err != nil {
-				return fmt.Errorf("%s is not restored: %w", args[0], err)
+				return fmt.Errorf("%s was not restored: %w", args[0], err)
 			}
 			a.explainRestore(r)
 			return nil

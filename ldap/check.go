@@ -64,7 +64,7 @@ func (c *check) run(ctx context.Context, user string) {
 	}
 	defer conn.close()
 	if !validName(user) {
-		c.note("search", fmt.Errorf("%q can be nobody's name", user), "")
+		c.note("search", fmt.Errorf("%q can't be a user name", user), "")
 		return
 	}
 	e, ok := c.find(ctx, conn, user)
@@ -90,13 +90,13 @@ func (c *check) find(ctx context.Context, conn *conn, user string) (Entry, bool)
 		return e, false
 	}
 	if len(referrals) > 0 {
-		c.warn(referred(referrals).Error() + ", and nobody is removed for being missing")
+		c.warn(referred(referrals).Error() + ", and people who are missing are not removed")
 	}
 	switch {
 	case e.ambiguous:
 		err = errors.New("more than one entry matches")
 	case !e.Known():
-		err = errors.New("no entry matches that the service account may see")
+		err = errors.New("no entry matches, or the service account can't see it")
 	}
 	return e, c.note("match", err, e.DN)
 }
@@ -118,9 +118,9 @@ func (c *check) attributes(e Entry) bool {
 	}
 	c.steps[len(c.steps)-1].Entry = e
 	if len(e.Stops) > 0 {
-		told := ": logins are refused, tokens go on; "
+		told := ": logins are refused, but tokens keep working; "
 		if e.refused() == nil {
-			told = ": logins may be refused, as the server's policy says; tokens go on; "
+			told = ": logins may be refused, as the server's policy says, but tokens keep working; "
 		}
 		c.warn(e.Stops[0].refusal().Error() + told + detail)
 	}

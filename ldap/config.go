@@ -105,7 +105,7 @@ func (c Config) Validate() error {
 		}
 	}
 	if c.BaseDN == "" {
-		bad("base_dn", "base_dn is empty: name the entry under which the people are, such as ou=people,dc=example,dc=org")
+		bad("base_dn", "base_dn is empty: name the entry that contains the people, such as ou=people,dc=example,dc=org")
 	} else if dn, err := goldap.ParseDN(c.BaseDN); err != nil || len(dn.RDNs) == 0 {
 		bad("base_dn", "base_dn %q is not a distinguished name", c.BaseDN)
 	}
@@ -141,7 +141,7 @@ func (c Config) Validate() error {
 // never of an attribute or an operator.
 func validFilter(filter string) error {
 	if !strings.Contains(filter, usernameMark) {
-		return fmt.Errorf("filter %q lacks %s, the place of the name", filter, usernameMark)
+		return fmt.Errorf("filter %q does not contain %s, which stands for the name", filter, usernameMark)
 	}
 	pieces := strings.Split(filter, usernameMark)
 	before := ""
@@ -163,7 +163,7 @@ func validFilter(filter string) error {
 func newServer(raw string) (*server, error) {
 	if strings.Contains(raw, "@") {
 		// Not echoed: it may hold a password.
-		return nil, errors.New("a url holds a user or a password: they belong in bind_dn and bind_password_file")
+		return nil, errors.New("a url contains a user or a password: put them in bind_dn and bind_password_file")
 	}
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -218,7 +218,7 @@ func (c *Config) tls() (*tls.Config, error) {
 	}
 	t.RootCAs = x509.NewCertPool()
 	if !t.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, &Fault{"ca_file", fmt.Errorf("ca_file %s holds no certificate in PEM form", c.CAFile)}
+		return nil, &Fault{"ca_file", fmt.Errorf("ca_file %s contains no PEM certificate", c.CAFile)}
 	}
 	return t, nil
 }

@@ -38,7 +38,7 @@ func TestValidate(t *testing.T) {
 		{"no base", func(c *Config) { c.BaseDN = "" }, []string{"base_dn is empty"}},
 		{"bad base", func(c *Config) { c.BaseDN = "example.org" }, []string{"base_dn", "distinguished name"}},
 		{"bad group", func(c *Config) { c.RequiredGroup = "staff" }, []string{"required_group"}},
-		{"filter without name", func(c *Config) { c.Filter = "(uid=alice)" }, []string{"lacks {username}"}},
+		{"filter without name", func(c *Config) { c.Filter = "(uid=alice)" }, []string{"does not contain {username}"}},
 		{"broken filter", func(c *Config) { c.Filter = "(uid={username}" }, []string{"not an LDAP filter"}},
 		{"bare filter", func(c *Config) { c.Filter = "uid={username}" }, []string{"not an LDAP filter"}},
 		{"name in the attribute", func(c *Config) { c.Filter = "({username}=x)" }, []string{"outside a value"}},
@@ -97,7 +97,7 @@ func TestFiles(t *testing.T) {
 		{"a password", func(c *Config) { c.BindDN, c.BindPasswordFile = readerDN, "good" }, nil},
 		{"no password", func(c *Config) { c.BindDN, c.BindPasswordFile = readerDN, "bad" }, []string{"bind_password_file: ", "no secret in it"}},
 		{"no authority", func(c *Config) { c.CAFile = "none" }, []string{"ca_file: ", "no file there"}},
-		{"not PEM", func(c *Config) { c.CAFile = "text" }, []string{"ca_file", "no certificate"}},
+		{"not PEM", func(c *Config) { c.CAFile = "text" }, []string{"ca_file", "no PEM certificate"}},
 	} {
 		c := base
 		test.change(&c)

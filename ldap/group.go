@@ -185,7 +185,7 @@ func (d *Directory) base(ctx context.Context, c *conn, dn, filter, attribute str
 	case err != nil:
 		return nil, sorted(err)
 	case len(res.Entries) == 0 && len(res.Referrals) > 0:
-		return nil, &doubt{fmt.Errorf("the server refers to %q for it, which is not followed", res.Referrals[0])}
+		return nil, &doubt{fmt.Errorf("the server refers to %q, and referrals are not followed", res.Referrals[0])}
 	}
 	return res.Entries, nil
 }

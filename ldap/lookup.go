@@ -71,7 +71,7 @@ func (d *Directory) askable(subjects []string) []string {
 	return slices.DeleteFunc(asked, func(text string) bool {
 		_, err := subjectFilter(d.cfg.IDAttribute, text)
 		if err != nil {
-			d.log.Warn("subject can not be looked up", "subject", text, "id_attribute", d.cfg.IDAttribute, "error", err)
+			d.log.Warn("this subject can't be looked up", "subject", text, "id_attribute", d.cfg.IDAttribute, "error", err)
 		}
 		return err != nil
 	})
@@ -192,7 +192,7 @@ func (in *inquiry) missing(ctx context.Context, c *conn, asked []string, found a
 // referred returns the doubt that remains if part of the tree is on a server that was not
 // asked: people who were not found may be there.
 func referred(urls []string) error {
-	return &doubt{fmt.Errorf("the server refers to %q for a part of the tree, which is not followed: who is not found may be there", urls[0])}
+	return &doubt{fmt.Errorf("the server refers to %q for part of the tree, and referrals are not followed: a person who is not found may be there", urls[0])}
 }
 
 // populated makes sure that the directory is not newly initialised, and that the service
@@ -208,7 +208,7 @@ func (d *Directory) populated(ctx context.Context, c *conn) error {
 		Controls:         d.cfg.controls(),
 	})
 	if err != nil && !sizeLimited(err) {
-		return fmt.Errorf("search anybody under %s: %w", d.cfg.BaseDN, sorted(err))
+		return fmt.Errorf("search for anybody under %s: %w", d.cfg.BaseDN, sorted(err))
 	}
 	if len(res.Entries) == 0 {
 		return &doubt{fmt.Errorf("nobody under %s has %s and %s: an empty directory proves nothing", d.cfg.BaseDN, d.cfg.IDAttribute, d.cfg.UIDAttribute)}

@@ -78,7 +78,7 @@ func TestLookup(t *testing.T) {
 		}
 	}
 	check(map[string]Reason{"dave": ReasonDisabled, "ivan": ReasonExpired})
-	if !strings.Contains(log.String(), "can not be looked up") {
+	if !strings.Contains(log.String(), "can't be looked up") {
 		t.Error("subjects that can not be asked about are not in the log")
 	}
 

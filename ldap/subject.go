@@ -36,7 +36,7 @@ func subject(attribute string, values [][]byte) (string, error) {
 	text := string(values[0])
 	switch {
 	case text == "" || len(text) > 256 || !printable(text):
-		return "", fmt.Errorf("%s does not hold a readable text", attribute)
+		return "", fmt.Errorf("%s is not readable text", attribute)
 	case uuid.MatchString(text):
 		return strings.ToLower(text), nil
 	}
@@ -57,7 +57,7 @@ func subjectFilter(attribute, text string) (string, error) {
 		}
 		return "(" + attribute + "=" + b.String() + ")", nil
 	case text == "" || len(text) > 256 || !printable(text):
-		return "", errors.New("not a readable text")
+		return "", errors.New("not readable text")
 	case strings.EqualFold(attribute, "entryUUID") && !uuid.MatchString(text):
 		return "", errors.New("not a UUID")
 	}

@@ -76,7 +76,7 @@ func (d *doubt) Unwrap() error { return d.error }
 func sorted(err error) error {
 	switch code(err) {
 	case goldap.LDAPResultReferral:
-		return &doubt{fmt.Errorf("the server refers to %q for it, which is not followed: %w", referral(err), err)}
+		return &doubt{fmt.Errorf("the server refers to %q, and referrals are not followed: %w", referral(err), err)}
 	case goldap.LDAPResultNoSuchObject, goldap.LDAPResultInvalidDNSyntax,
 		goldap.LDAPResultInsufficientAccessRights, goldap.LDAPResultNoSuchAttribute,
 		goldap.LDAPResultUndefinedAttributeType, goldap.LDAPResultInappropriateMatching, goldap.LDAPResultSizeLimitExceeded:

@@ -176,8 +176,8 @@ func TestAccountPage(t *testing.T) {
 		shows("Change your password", "this session", "192.0.2.1", `&lt;b&gt;Fire\u202efox`, "Log out everywhere else", `action="/account/sessions"`)
 
 	h.post(form, cookie, "current", "wrong", "new", "another", "again", "another").page(http.StatusUnauthorized).shows("The current password is wrong.").lacks("another")
-	h.post(form, cookie, "current", password, "new", "another", "again", "other").page(http.StatusBadRequest).shows("typed in two ways")
-	h.post(form, cookie, "current", password, "new", "", "again", "").page(http.StatusBadRequest).shows("A password has 1 to 256 bytes.")
+	h.post(form, cookie, "current", password, "new", "another", "again", "other").page(http.StatusBadRequest).shows("passwords differ")
+	h.post(form, cookie, "current", password, "new", "", "again", "").page(http.StatusBadRequest).shows("A password must have 1 to 256 bytes.")
 	h.post(form, cookie, "current", password, "new", "another").page(http.StatusBadRequest)
 	h.post(form, "", "current", password, "new", "another", "again", "another").page(http.StatusUnauthorized)
 	h.ask("POST", form).cookie(cookie).header("Origin", "https://evil.example").form("current=x&new=y&again=y").send().page(http.StatusForbidden)

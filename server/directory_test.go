@@ -209,7 +209,7 @@ func TestDirectoryRefuses(t *testing.T) {
 		t.Errorf("a password is in the log: %s", log)
 	}
 	for line := range strings.Lines(h.log.String()) {
-		if strings.Contains(line, "the directory refuses a login") && !strings.Contains(line, "address=192.0.2.1") {
+		if strings.Contains(line, "the directory refused a login") && !strings.Contains(line, "address=192.0.2.1") {
 			t.Errorf("the log does not say from where: %s", line)
 		}
 	}
@@ -233,13 +233,13 @@ func TestDirectoryInDoubt(t *testing.T) {
 		h.ldap("bob", "bob-secret").want(http.StatusServiceUnavailable)
 	}
 	said := func(what string) int { return strings.Count(h.log.String(), what) }
-	if said("can't tell who may log in") != 1 || said(ldaptest.Staff) == 0 || said("request failed") != 0 {
+	if said("can't say who may log in") != 1 || said(ldaptest.Staff) == 0 || said("request failed") != 0 {
 		t.Errorf("the log says %s", h.log)
 	}
 	h.ldap("bob", "wrong").want(http.StatusUnauthorized)
 	s.Move(moved, ldaptest.Staff)
 	h.ldap("bob", "bob-secret").want(http.StatusUnauthorized)
-	if said("tells again who may log in") == 0 {
+	if said("says again who may log in") == 0 {
 		t.Errorf("the log says %s", h.log)
 	}
 }
@@ -332,7 +332,7 @@ func TestAddressOfAnother(t *testing.T) {
 	if err := link("bob@example.org", "LDAP", " "+strings.ToUpper(subject)); err != nil {
 		t.Fatal(err)
 	}
-	if err := link(alice, "ldap", subject); err == nil || err.Error() != "The identity is another user's, who must be unlinked from it first" {
+	if err := link(alice, "ldap", subject); err == nil || err.Error() != "The identity belongs to another user: unlink it there first" {
 		t.Errorf("link it to somebody else too: got %v", err)
 	}
 	token := h.ldapToken("bob")

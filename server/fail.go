@@ -55,7 +55,7 @@ func (s *Server) failPage(w http.ResponseWriter, r *http.Request, err error) {
 		s.log.Error("request failed", "route", r.Pattern, "error", err)
 	}
 	if err != nil {
-		reply.JSON(w, http.StatusInternalServerError, api.Error{Message: "Internal error"})
+		reply.JSON(w, http.StatusInternalServerError, api.Error{Message: reply.Internal})
 	}
 }
 
@@ -154,5 +154,5 @@ func (s *Server) recovered(w http.ResponseWriter, r *http.Request) {
 	}
 	s.metrics.Panicked(cmp.Or(r.Pattern, metrics.NoRoute))
 	s.log.Error("panic", "route", r.Pattern, "request_id", access.ID(w), "panic", p, "stack", string(debug.Stack()))
-	reply.JSON(w, http.StatusInternalServerError, api.Error{Message: "Internal error"})
+	reply.JSON(w, http.StatusInternalServerError, api.Error{Message: reply.Internal})
 }

@@ -113,7 +113,7 @@ func TestBrowserLogin(t *testing.T) {
 				t.Errorf("got %v accepted logins in the metrics, want 1", got)
 			}
 			code, _ := url.Parse(back)
-			h.log.Write([]byte("refuses a login")) // none was
+			h.log.Write([]byte("refused a login")) // none was
 			h.wantNoSecrets(code.Query().Get("code"), code.Query().Get("state"), oauthtest.Secret, v.cookies[h.cookieName()])
 		})
 	}
@@ -205,7 +205,7 @@ func TestBrowserRefused(t *testing.T) {
 		v.out()
 		return got
 	}
-	refused("&error=access_denied&error_description=The+user+has+denied").want(http.StatusForbidden, `{"error":"The login was given up at the provider"}`)
+	refused("&error=access_denied&error_description=The+user+has+denied").want(http.StatusForbidden, `{"error":"The login was cancelled at the provider: log in again"}`)
 	// An error that a browser reports about the provider is only the browser's word.
 	for _, said := range []string{"temporarily_unavailable", "server_error"} {
 		refused("&error="+said).want(http.StatusServiceUnavailable, `{"error":"The provider is not available: try again later"}`)
@@ -242,7 +242,7 @@ func TestBrowserPage(t *testing.T) {
 	h, s := newGitHubHouse(t, public)
 	for path, want := range map[string]string{
 		"/login/github/callback?state=x&code=y": "begin it again",
-		"/login/github?next=//evil.example":     "is a path on this server",
+		"/login/github?next=//evil.example":     "must be a path on this server",
 		"/login/gitlab":                         "is not configured",
 	} {
 		got := h.ask("GET", path).header("Accept", "text/html,*/*;q=0.8").send()
@@ -254,7 +254,7 @@ func TestBrowserPage(t *testing.T) {
 	u, _ := url.Parse(v.begin("/login/github"))
 	got := h.ask("GET", "/login/github/callback?error=access_denied&state="+u.Query().Get("state")).header("Accept", "text/html").
 		header("Cookie", "__Host-gatehouse-login="+v.cookies["__Host-gatehouse-login"]).send()
-	if got.code != http.StatusForbidden || !strings.Contains(got.text, "given up") || got.header.Get("Referrer-Policy") != "same-origin" {
+	if got.code != http.StatusForbidden || !strings.Contains(got.text, "was cancelled") || got.header.Get("Referrer-Policy") != "same-origin" {
 		t.Errorf("got %d %v %.300s", got.code, got.header, got.text)
 	}
 	if asked := s.Asked(); len(asked) != 0 {

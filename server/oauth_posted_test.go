@@ -319,7 +319,7 @@ func (h *house) wantNoSecrets(secrets ...string) {
 		}
 		written += toJSON(e)
 	}
-	if !strings.Contains(written, "refuses a login") {
+	if !strings.Contains(written, "refused a login") {
 		h.Errorf("nothing is written down: %s", written)
 	}
 	for _, s := range secrets {

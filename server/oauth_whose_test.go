@@ -53,12 +53,12 @@ func TestRefusedLog(t *testing.T) {
 		{"ada@example.com", s.Issue(oauthtest.Client, ada(), "read:repository"), []string{`reason="the token lacks a scope that is needed"`, "subject=17"}},
 		{"bob@example.com", s.Issue(oauthtest.Client, ada(), "read:user"), []string{`reason="the token's owner does not have the address that was posted"`, "uid=bob@example.com", "subject=17"}},
 		{"not-an-address", s.Issue(oauthtest.Client, ada(), "read:user"), []string{"uid=Ada@Example.com", "subject=17"}},
-		{"ada@example.com", "never-issued", []string{`reason="the provider does not know the token (any more)"`, "uid=ada@example.com"}},
+		{"ada@example.com", "never-issued", []string{`reason="the provider does not know the token, or no longer"`, "uid=ada@example.com"}},
 	} {
 		before := len(h.log.String())
 		h.postToken("gitea", c.mail, c.token).want(http.StatusUnauthorized, invalidCredentials)
 		said := h.log.String()[before:]
-		for _, want := range append(c.want, `msg="a provider refuses a login"`, "provider=gitea", "address=192.0.2.1") {
+		for _, want := range append(c.want, `msg="a provider refused a login"`, "provider=gitea", "address=192.0.2.1") {
 			if !strings.Contains(said, want) {
 				t.Errorf("%s: the log does not say %s: %s", c.mail, want, said)
 			}
@@ -93,7 +93,7 @@ func TestNoAddress(t *testing.T) {
 	s := oauthtest.New(t, "oidc")
 	h := newHouse(t, withProvider(s, "corp"))
 	h.postToken("corp", "ada@example.com", s.Issue(oauthtest.Client, ada(), "openid", "profile")).want(http.StatusUnauthorized, invalidCredentials)
-	if !strings.Contains(h.log.String(), "the provider names no address") {
+	if !strings.Contains(h.log.String(), "the provider gave no address") {
 		t.Errorf("the log says %s", h.log)
 	}
 }

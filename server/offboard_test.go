@@ -398,7 +398,7 @@ func TestBrake(t *testing.T) {
 			h.alive(token)
 		}
 	}
-	h.wantTold(storage.ActionOffboardConfirm, "tester  held changes let go on")
+	h.wantTold(storage.ActionOffboardConfirm, "tester  held changes confirmed")
 	if held := h.held(); len(held.Changes) != 0 {
 		t.Errorf("after all: got %+v", held)
 	}

@@ -18,7 +18,7 @@ func (s *Server) recentFiles(w http.ResponseWriter, r *route.Request) error {
 	if text := r.URL.Query().Get("limit"); r.URL.Query().Has("limit") {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 0 {
-			return reply.Refuse(http.StatusBadRequest, "limit: %q is no number of files", text)
+			return reply.Refuse(http.StatusBadRequest, "limit: %q is not a number of files", text)
 		}
 		limit = n
 	}

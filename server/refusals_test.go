@@ -83,7 +83,7 @@ func TestRefusedFlood(t *testing.T) {
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
 	h.Server.refusals.Run(over) // writes what was counted, and ends
-	if !strings.Contains(h.log.String(), `msg="more logins were refused than there are lines for" logins=15`) {
+	if !strings.Contains(h.log.String(), `msg="more logins were refused than are logged" logins=15`) {
 		t.Error("the others are not counted")
 	}
 	try("192.0.2.1", 1)

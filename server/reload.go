@@ -22,18 +22,18 @@ func (s *Server) Reload(newer config.Config) (taken bool) {
 	next := *before
 	next.cfg, next.replaced = before.cfg.Adopt(newer), make(chan struct{})
 	if err := next.replace(before); err != nil {
-		s.log.Error("the configuration is not taken: what was in force stays", "error", err)
+		s.log.Error("the configuration was rejected; the previous one stays in force", "error", err)
 		return false
 	}
 	s.open.Warn()
 	if list := config.Changed(next.cfg, newer); len(list) > 0 {
-		s.log.Warn("settings have changed that need a restart", "settings", strings.Join(list, " "))
+		s.log.Warn("some changed settings need a restart", "settings", strings.Join(list, " "))
 	}
 	changed := config.Changed(before.cfg, next.cfg)
 	if len(changed) == 0 {
 		changed = []string{"nothing"}
 	}
-	s.log.Info("the configuration has been read again", "changed", strings.Join(changed, " "))
+	s.log.Info("the configuration was reloaded", "changed", strings.Join(changed, " "))
 	return true
 }
 

@@ -46,7 +46,7 @@ func TestWrongMethods(t *testing.T) {
 				}
 				continue
 			}
-			got.want(http.StatusMethodNotAllowed, `{"error":"Method not allowed: see Allow"}`).wantHeader("Allow", allowed)
+			got.want(http.StatusMethodNotAllowed, `{"error":"Method not allowed: see the header Allow"}`).wantHeader("Allow", allowed)
 		}
 	}
 }
@@ -97,7 +97,7 @@ func TestPanic(t *testing.T) {
 		{Pattern: "GET /boom/{x}", Serve: panics("at /var/lib/gatehouse: secret")},
 		{Pattern: "GET /abort", Serve: panics(http.ErrAbortHandler)},
 	}, h.handler, h.fail)
-	h.ask("GET", "/boom/token").send().want(http.StatusInternalServerError, `{"error":"Internal error"}`)
+	h.ask("GET", "/boom/token").send().want(http.StatusInternalServerError, `{"error":"Internal error: an administrator can find the reason in the log"}`)
 	if log := h.log.String(); !strings.Contains(log, "at /var/lib/gatehouse") || !strings.Contains(log, "GET /boom/{x}") {
 		t.Errorf("got the log %s, want the panic and its route", log)
 	}
@@ -150,7 +150,7 @@ func TestDamage(t *testing.T) {
 		h.open()
 		for _, a := range asks(h, token, cookie) {
 			got := a.send()
-			if got.code != http.StatusServiceUnavailable || got.text != `{"error":"The store is not available"}` {
+			if got.code != http.StatusServiceUnavailable || got.text != `{"error":"The store is not available: ask an administrator"}` {
 				t.Errorf("record %c, %s: got %d %s", kind, got.what, got.code, got.text)
 			}
 		}

@@ -266,7 +266,7 @@ func (l *Listener) Serve(ctx context.Context) error {
 		err = errors.Join(err, listen.Shutdown(end, d.web, s.log))
 	}
 	if !ends(end, swept) {
-		s.log.Warn("a sweep that had not ended was broken off")
+		s.log.Warn("a sweep that had not ended was stopped")
 	}
 	s.idle.Stop()
 	if d := s.latest.Load().directory; d != nil {

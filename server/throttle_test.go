@@ -254,7 +254,7 @@ func TestClientLeaves(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		a.r = a.r.WithContext(ctx)
 		cancel()
-		a.send().want(http.StatusServiceUnavailable, `{"error":"The request was given up"}`)
+		a.send().want(http.StatusServiceUnavailable, `{"error":"The request was cancelled"}`)
 	}
 }
 

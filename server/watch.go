@@ -38,15 +38,15 @@ func newWatch(log *slog.Logger) *watch {
 	return &watch{
 		log: log,
 		store: lasting.State{Log: log, Level: slog.LevelError,
-			Begins: "no change can be made to the store", Ends: "the store takes changes again"},
+			Begins: "the store accepts no changes", Ends: "the store accepts changes again"},
 		requests: lasting.State{Log: log, Level: slog.LevelError, Quiet: quietFor,
-			Begins: "requests fail, since the store can't be read or written", Ends: "no request has failed of the store for a while"},
+			Begins: "requests fail, because the store can't be read or written", Ends: "no request has failed because of the store for a while"},
 		gate: lasting.State{Log: log, Level: slog.LevelError, Quiet: quietFor,
 			Begins: "a token could not be verified", Ends: "no verification has failed for a while"},
 		directory: lasting.State{Log: log, Level: slog.LevelError,
-			Begins: "no server of the directory answers: nobody can log in by it", Ends: "the directory answers again"},
+			Begins: "no server of the directory answers: nobody can log in with it", Ends: "the directory answers again"},
 		logins: lasting.State{Log: log, Level: slog.LevelError,
-			Begins: "the directory answers, and can't tell who may log in", Ends: "the directory tells again who may log in"},
+			Begins: "the directory answers, but can't say who may log in", Ends: "the directory says again who may log in"},
 		providers: map[string]*lasting.State{},
 	}
 }

@@ -113,7 +113,7 @@ func (c *checkpoints) renewTable() {
 	}
 	c.tableDue = false // also when it fails: not every second
 	if err := c.writeTable(table.Moment{Position: *at}); err != nil {
-		s.opts.Log.Warn("a start after a kill will take longer", "error", err)
+		s.opts.Log.Warn("the table could not be saved, so a start after a kill will take longer", "error", err)
 	}
 	debug.FreeOSMemory() // the garbage of writing it
 }
@@ -188,7 +188,7 @@ func (c *checkpoints) snapshot(ctx context.Context, out io.Writer, withLog bool)
 		Counts: s.index.CountsOp, Now: s.clock.Now,
 		Owned: func(key []byte) { revoked.Take(key, s.surplus) },
 		Skipped: func(damage error, first uint64) {
-			s.opts.Log.Error("the audit log is damaged; a backup has only what comes after that", "error", damage, "first", first)
+			s.opts.Log.Error("the audit log is damaged; a backup contains only the records after the damage", "error", damage, "first", first)
 		},
 	}
 	return source.Write(ctx, out, withLog)

@@ -64,7 +64,7 @@ func (s *Store) Unlink(by Actor, uid string, id Identity) error {
 		case i < 0:
 			return ErrNoIdentity
 		case !u.Local() && len(u.Identities) == 1:
-			return record.Invalidf("the user is known by nothing else: remove or disable the user instead")
+			return record.Invalidf("this is the user's only identity: remove or disable the user instead")
 		}
 		t.event(Event{Action: ActionUserUnlink, UID: u.UID, Owner: u.ID, Detail: id.Source + " " + id.Subject})
 		t.delete(id.Key())

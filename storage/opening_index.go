@@ -38,7 +38,7 @@ func (o *opening) openIndex() error {
 		err = o.loadTable()
 	}
 	if errors.As(err, new(*index.Fault)) {
-		s.opts.Log.Warn("the index is built again from the journal", "because", err)
+		s.opts.Log.Warn("the index is rebuilt from the journal", "because", err)
 		return o.fill()
 	}
 	return err
@@ -133,7 +133,7 @@ func (o *opening) bringUpToDate() error {
 		return index.FaultOf("read the index", err)
 	}
 	if former := s.marks.Former(); former != "" {
-		s.opts.Log.Info("the store is brought up to date; earlier versions of gatehouse refuse it from now on", "from", former, "to", marks.Format)
+		s.opts.Log.Info("the store was upgraded; earlier versions of gatehouse refuse it from now on", "from", former, "to", marks.Format)
 	}
 	return s.marks.SetFormat()
 }
@@ -154,7 +154,7 @@ func (o *opening) fill() error {
 		}
 	}
 	if err := s.index.OpenEmpty(); err != nil {
-		return fmt.Errorf("make the index again: %w", err)
+		return fmt.Errorf("rebuild the index: %w", err)
 	}
 	if o.file == nil {
 		s.table = table.New() // it may contain entries from the damaged index

@@ -23,7 +23,7 @@ func (o *opening) openLog() error {
 	}
 	left, err := table.Open(s.path("table"), s.seals)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		s.opts.Log.Debug("the table that was left is not taken", "because", err)
+		s.opts.Log.Debug("the saved table can't be used", "because", err)
 	}
 	// The oldest records that a table or a checkpoint has must still be there.
 	opts := journal.Options{Known: s.checkpoints.file.Last().Sequence}
@@ -88,13 +88,13 @@ func (o *opening) openJournal(opts journal.Options) (err error) {
 		return o.journalGone()
 	}
 	if err != nil {
-		return disk.NotRead("open the journal", err)
+		return disk.NotRead("", err)
 	}
 	if err := s.space.Watch(s.path("journal")); err != nil {
 		return disk.NotRead("open the journal", err)
 	}
 	if tear, ok := s.journal.Torn(); ok {
-		s.opts.Log.Info("an interrupted write, which nobody was told had succeeded, was cut off the journal",
+		s.opts.Log.Info("an interrupted write, never acknowledged, was removed from the journal",
 			"file", tear.File, "offset", tear.Offset)
 	}
 	if err := s.clock.Open(s.journal, s.seals); err != nil {
@@ -139,7 +139,7 @@ func (o *opening) verifyLog() error {
 		return nil
 	})
 	if err != nil && !errors.Is(err, ErrClosed) {
-		return disk.NotRead("verify the journal", err)
+		return disk.NotRead("", err)
 	}
 	return err
 }

@@ -26,12 +26,12 @@ func (o *opening) takeTable(left *table.File) {
 		err = o.loader().CatchUp(record.Log{Journal: s.journal}, left.Position.Sequence)
 	}
 	if err != nil {
-		s.opts.Log.Warn("the table that was left is not taken, and the start takes longer", "because", err)
+		s.opts.Log.Warn("the saved table can't be used, so the start takes longer", "because", err)
 		return
 	}
 	o.file, o.exact = left, exact
 	if !exact {
-		s.opts.Log.Info("the last stop was not clean; until the index is open, tokens are verified by the table that was left",
+		s.opts.Log.Info("the last stop was not clean; until the index is open, tokens are verified with the saved table",
 			"records", s.journal.LastSequence()-left.Position.Sequence)
 	}
 }

@@ -36,7 +36,7 @@ func finishStage(ctx context.Context, stage string, opts Options, m backup.Manif
 	opts.Progress("Building the index", 0, 0)
 	s, err := openStore(ctx, stage, opts, func(end journal.Position) error {
 		if m.HasLog() && end != m.Log {
-			return &backup.Error{Reason: "its journal goes on where it should end"}
+			return &backup.Error{Reason: "its journal continues past its end"}
 		}
 		return nil
 	})
@@ -51,7 +51,7 @@ func finishStage(ctx context.Context, stage string, opts Options, m backup.Manif
 	n, err = restore.Apply(ends, mostRevoked,
 		func(fn func(restore.Ender) error) error { return s.takeAway(by, func(t *tx) error { return fn(t) }) },
 		func(done int) error {
-			opts.Progress("Bringing over what has ended", done, all)
+			opts.Progress("Applying revocations", done, all)
 			return ctx.Err()
 		})
 	if err != nil {

@@ -56,7 +56,7 @@ func (s *Store) Close() (err error) {
 		select {
 		case err = <-closed:
 		case <-time.After(closeMost):
-			err = fmt.Errorf("the store is not closed after %v, since its disk does not answer: it was to %s", closeMost, s.stop.what())
+			err = fmt.Errorf("the store is still not closed after %v, because its disk does not answer; it was about to %s", closeMost, s.stop.what())
 		}
 	})
 	return err
@@ -145,7 +145,7 @@ const closeWithin = 2 * time.Second
 func (c *stopping) flush() error {
 	s := c.s
 	if err := s.upkeep.save(); err != nil {
-		return fmt.Errorf("the last uses are not all written: %w", err)
+		return fmt.Errorf("not all last uses were written: %w", err)
 	}
 	if !s.uses.Recovered() {
 		return nil

@@ -259,9 +259,9 @@ type states struct {
 
 func (s *states) init(log *slog.Logger) {
 	s.refused = lasting.State{Log: log, Level: slog.LevelError, Begins: "the system refuses to write changes", Ends: "the system writes changes again"}
-	s.uses = lasting.State{Log: log, Level: slog.LevelWarn, Begins: "uses are not yet saved; they are tried again", Ends: "uses are saved again"}
+	s.uses = lasting.State{Log: log, Level: slog.LevelWarn, Begins: "uses could not be saved; the server tries again", Ends: "uses are saved again"}
 	s.sessions = lasting.State{Log: log, Level: slog.LevelWarn, Begins: "the last uses of sessions are not saved", Ends: "the last uses of sessions are saved again"}
-	s.events = lasting.State{Log: log, Level: slog.LevelWarn, Begins: "events are lost", Ends: "events are kept again"}
+	s.events = lasting.State{Log: log, Level: slog.LevelWarn, Begins: "events are lost", Ends: "events are recorded again"}
 }
 
 func (s *states) stop() {

@@ -26,7 +26,7 @@ func (spec *TokenSpec) check() (err error) {
 		return err
 	}
 	if len(spec.Scopes) > 32 || len(spec.Addresses) > 64 {
-		return record.Invalidf("a token takes at most 32 scopes and 64 addresses")
+		return record.Invalidf("a token may have at most 32 scopes and 64 addresses")
 	}
 	for _, s := range spec.Scopes {
 		if err := record.CheckScope(s); err != nil {
@@ -34,7 +34,7 @@ func (spec *TokenSpec) check() (err error) {
 		}
 	}
 	if spec.Lifetime < 0 {
-		return record.Invalidf("a lifetime is positive")
+		return record.Invalidf("a lifetime must be positive")
 	}
 	return nil
 }

@@ -61,17 +61,17 @@ var (
 	ErrNoToken    = read.ErrNoToken
 	ErrNoIdentity = errors.New("the user has no such identity")
 	ErrNoSession  = unlogged.ErrNoSession
-	ErrAmbiguous  = errors.New("more than one token has an id that begins so")
-	ErrUserExists = errors.New("a user of that name exists already")
+	ErrAmbiguous  = errors.New("more than one token has an id that begins like that: type more of it")
+	ErrUserExists = errors.New("a user with this name already exists")
 	//lint:ignore ST1005 users are shown it as it is
 	ErrOtherAccount = errors.New("This address belongs to another account")
 	//lint:ignore ST1005 users are shown it as it is
 	ErrNoAddress = errors.New("There is no e-mail address for this account: ask an administrator")
-	ErrLinked    = errors.New("the identity is another user's, who must be unlinked from it first")
-	ErrNotLocal  = errors.New("the user has no password here: it logs in elsewhere")
+	ErrLinked    = errors.New("the identity belongs to another user: unlink it there first")
+	ErrNotLocal  = errors.New("the user has no password here: change it in the directory or at the provider")
 	ErrNoService = errors.New("no such service account")
 	ErrService   = errors.New("a service account has no password and no login, and keeps its name")
-	ErrTooMany   = errors.New("the user holds as many tokens as are allowed: revoke one first")
+	ErrTooMany   = errors.New("the user has as many tokens as are allowed: revoke one first")
 	ErrWornOut   = errors.New("the token was rotated 255 times: make a new one")
 	ErrRefused   = verify.ErrRefused
 

@@ -137,7 +137,7 @@ func (u *upkeep) recoverUses() {
 	s := u.s
 	err := s.uses.Recover(nil)
 	if err != nil && !s.isClosing() {
-		s.opts.Log.Error("uses of before the start are not counted; the next start tries again", "error", err)
+		s.opts.Log.Error("uses before this start are not counted; the next start tries again", "error", err)
 	}
 	if errors.Is(err, ErrDamaged) && !s.index.Damaged() {
 		s.index.NoteDamage(err)

@@ -61,7 +61,7 @@ func changeKeys() []binding {
 	return []binding{
 		{keys: []string{"enter"}, show: "enter", short: "open", help: "open what the cursor is on", on: onUsers, aims: true, twin: "gatehouse user show UID", do: openRow},
 		{keys: []string{"enter"}, show: "enter", short: "open", help: "open what the cursor is on", on: ofTokens, aims: true, twin: "gatehouse token list --json", do: openRow},
-		{keys: []string{"enter"}, show: "enter", short: "open", help: "all of the event, and then what it is about", on: onEvents, aims: true, twin: "gatehouse events --json", do: openRow},
+		{keys: []string{"enter"}, show: "enter", short: "open", help: "the whole event, then what it is about", on: onEvents, aims: true, twin: "gatehouse events --json", do: openRow},
 		{keys: []string{"tab"}, show: "tab", short: "preset", help: "the next question; shift+tab the one before", on: onReview, twin: "gatehouse token list --idle 90d",
 			do: func(m *model) tea.Cmd { return m.screen().(*review).another(1) }},
 		{keys: []string{"A"}, show: "A", short: "revoke all", help: "revoke all that match the screen and the filter", on: ofTokens, changes: true, twin: "gatehouse token revoke --idle 90d", do: revokeAllKey},
@@ -69,11 +69,11 @@ func changeKeys() []binding {
 		{keys: []string{"/"}, show: "/", short: "filter", help: "find text anywhere in user, name or id, or filter: from:10.0.0.0/8", on: onTokens | onReview, twin: "gatehouse token list --search TEXT", do: filter},
 		{keys: []string{"/"}, show: "/", short: "filter", help: "find text anywhere in id or name, or filter: idle:90d", on: onUser, twin: "gatehouse token list --user UID --search TEXT", do: filter},
 		{keys: []string{"/"}, show: "/", short: "filter", help: "find text anywhere in actor, action, user, token or address, or filter: by:root since:24h", on: onEvents, twin: "gatehouse events --by ACTOR --since 24h", do: filter},
-		{keys: []string{"p"}, show: "p", short: "pause", help: "pause, and go on", on: onEvents, do: pauseKey},
+		{keys: []string{"p"}, show: "p", short: "pause", help: "pause or continue", on: onEvents, do: pauseKey},
 		{keys: []string{"o"}, show: "o", help: "look further back for older events", on: onToken, twin: "gatehouse events --about ID",
 			do: func(m *model) tea.Cmd { return m.screen().(*token).older() }},
-		{keys: []string{"s"}, show: "s", short: "sort", help: "the next order", on: onLists, do: func(m *model) tea.Cmd { return m.screen().(rows).sort() }},
-		{keys: []string{"S"}, show: "S", help: "the order reversed", on: onRows, do: func(m *model) tea.Cmd { return m.screen().(rows).turn() }},
+		{keys: []string{"s"}, show: "s", short: "sort", help: "the next sort order", on: onLists, do: func(m *model) tea.Cmd { return m.screen().(rows).sort() }},
+		{keys: []string{"S"}, show: "S", help: "reverse the order", on: onRows, do: func(m *model) tea.Cmd { return m.screen().(rows).turn() }},
 		{keys: []string{"space"}, show: "space", short: "mark", help: "mark or unmark the row under the cursor", on: onLists, aims: true,
 			do: func(m *model) tea.Cmd { return m.screen().(rows).toggle() }},
 		{keys: []string{"a"}, show: "a", help: "mark all rows on the screen; esc unmarks", on: onLists, aims: true,
@@ -112,7 +112,7 @@ func tabKeys() []binding {
 		{keys: []string{"2"}, show: "2", help: "all tokens, the longest unused first", on: anywhere, twin: "gatehouse token list", do: tab(1)},
 		{keys: []string{"3"}, show: "3", help: "ready-made questions: unused, never used, ending soon", on: anywhere, twin: "gatehouse token list --idle 90d", do: tab(2)},
 		{keys: []string{"4"}, show: "4", help: "the audit log, as things happen", on: anywhere, twin: "gatehouse events --follow", do: tab(3)},
-		{keys: []string{"5"}, show: "5", help: "how the server does; a sweep that is held", on: anywhere, twin: "gatehouse user offboard", do: tab(4)},
+		{keys: []string{"5"}, show: "5", help: "how the server is doing; sweeps that are held", on: anywhere, twin: "gatehouse user offboard", do: tab(4)},
 	}
 }
 
@@ -125,10 +125,10 @@ func otherKeys() []binding {
 		{keys: []string{"e"}, show: "e", short: "export", help: "write all that match to a file, as CSV or JSON", on: onEvents, writes: true, twin: "gatehouse events --json", do: exportKey},
 		{keys: []string{"v"}, show: "v", help: "hide or show the pane beside the rows, from 120 columns on", on: onRows, do: paneKey},
 		{keys: []string{"r"}, show: "r", short: "refresh", help: "refresh now", on: anywhere, do: func(m *model) tea.Cmd { return tea.Batch(m.askStatus(), m.screen().refresh()) }},
-		{keys: []string{"p"}, show: "p", help: "pause the refresh, and go on", on: anywhere &^ onEvents, do: pauseKey},
+		{keys: []string{"p"}, show: "p", help: "pause or continue the refresh", on: anywhere &^ onEvents, do: pauseKey},
 		{keys: []string{"ctrl+p"}, show: "ctrl+p", help: "find anything that can be done here, a screen, a user or a token by name", on: anywhere, do: paletteKey},
 		{keys: []string{"?"}, show: "?", short: "help", help: "all keys of this screen", on: anywhere, do: helpKey},
-		{keys: []string{"q"}, show: "q", short: "quit", help: "quit; ctrl+c does so anywhere", on: anywhere, do: func(*model) tea.Cmd { return tea.Quit }},
+		{keys: []string{"q"}, show: "q", short: "quit", help: "quit; ctrl+c quits anywhere", on: anywhere, do: func(*model) tea.Cmd { return tea.Quit }},
 	}
 }
 

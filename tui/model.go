@@ -193,7 +193,7 @@ func (m *model) act(b binding) tea.Cmd {
 		return nil
 	}
 	if b.aims && !m.screen().settled() {
-		m.say("Still on the way: the rows are being loaded.")
+		m.say("The rows are still being loaded.")
 		return nil
 	}
 	return b.do(m)

@@ -238,7 +238,7 @@ func (b *palette) body(width, height int) []string {
 		out = append(out, s)
 	}
 	if len(list) == 0 {
-		out = append(out, "   Nothing is called so.")
+		out = append(out, "   Nothing has this name.")
 	}
 	return append(out, "", " enter does it   ↑ ↓ choose   esc close")
 }

@@ -220,7 +220,7 @@ func (b *workBox) end(w workMsg) tea.Cmd {
 	case w.err != nil:
 		b.m.complain(fmt.Errorf("revoked %s; then: %s", count(p.Revoked, "token"), explain(w.err)))
 	case !w.more && !p.Done:
-		b.m.complain(fmt.Errorf("revoked %s or more; then the server broke off", count(p.Revoked, "token")))
+		b.m.complain(fmt.Errorf("revoked %s or more; then the connection was lost", count(p.Revoked, "token")))
 	case p.Stopped || !p.Done:
 		b.m.say(fmt.Sprintf("Stopped: revoked %s, left %s.", count(p.Revoked, "token"), number(left)))
 	default:

@@ -181,7 +181,7 @@ func (s *status) held(f *facts) {
 		s.warn(f, minor, "held", fmt.Sprintf("would %s: %d of %d", a.Action, a.Count, a.Of))
 	}
 	f.add("", "gatehouse user offboard             tells why")
-	f.add("", "gatehouse user offboard --confirm   lets it go on")
+	f.add("", "gatehouse user offboard --confirm   confirms it")
 }
 
 // people says how the directory and the providers answer.
@@ -192,7 +192,7 @@ func (s *status) people(f *facts) {
 		f.gap()
 		s.warn(f, major, "off-boarding", "a sweep is held: it would change "+count(st.Held, "user"))
 		f.add("", "gatehouse user offboard             shows them")
-		f.add("", "gatehouse user offboard --confirm   lets it go on")
+		f.add("", "gatehouse user offboard --confirm   confirms it")
 	}
 	if st.Orphaned > 0 {
 		f.gap()

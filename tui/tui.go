@@ -49,7 +49,7 @@ import (
 )
 
 // ErrNoTerminal says that there is nothing to draw on.
-var ErrNoTerminal = errors.New("the terminal UI needs a terminal; `gatehouse user list --json` and `gatehouse token list --json` say the same to a pipe")
+var ErrNoTerminal = errors.New("the terminal UI needs a terminal; `gatehouse user list --json` and `gatehouse token list --json` print the same to a pipe")
 
 // Options of Run. The zero value works on the process's own terminal.
 type Options struct {

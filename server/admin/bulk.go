@@ -56,7 +56,7 @@ func (j *jobs) cancel(name string) bool {
 // stopRevocation serves POST /admin/revocations/{job}/stop.
 func (a *Admin) stopRevocation(w http.ResponseWriter, r *route.Request) error {
 	if !a.jobs.cancel(r.PathValue("job")) {
-		return reply.Refuse(http.StatusNotFound, "There is no such job under way")
+		return reply.Refuse(http.StatusNotFound, "No such revocation is under way")
 	}
 	return reply.NoContent(w, nil)
 }
@@ -94,7 +94,7 @@ func (a *Admin) revokeMatching(w http.ResponseWriter, r *route.Request) error {
 		return err
 	}
 	if now := query.SetOf(b.match.IDs); req.Set != "" && req.Set != now.String() {
-		return reply.Refuse(http.StatusConflict, "Nothing was revoked: other tokens match by now, %d in all", now.Rows)
+		return reply.Refuse(http.StatusConflict, "Nothing was revoked: the tokens that match have changed and are now %d: look at them again", now.Rows)
 	}
 	ctx, name, end := a.jobs.begin(r.Context())
 	defer end()

@@ -133,7 +133,7 @@ func numberOf(q url.Values, name string) (uint64, error) {
 	}
 	n, err := strconv.ParseUint(q.Get(name), 10, 64)
 	if err != nil {
-		return 0, reply.Refuse(http.StatusBadRequest, "%s: %q is no number", name, q.Get(name))
+		return 0, reply.Refuse(http.StatusBadRequest, "%s: %q is not a number", name, q.Get(name))
 	}
 	return n, nil
 }
@@ -181,15 +181,15 @@ func (a *Admin) backup(w http.ResponseWriter, r *route.Request) error {
 	_, err := a.store.Snapshot(r.Context(), begun)
 	if err != nil && begun.begun {
 		if reply.Gone(r.Request, err) {
-			a.Log.Info("a backup was given up by who asked for it")
+			a.Log.Info("a backup was cancelled by the client")
 		} else {
-			a.Log.Error("a backup broke off", "error", err)
+			a.Log.Error("a backup failed", "error", err)
 		}
 		panic(http.ErrAbortHandler)
 	}
 	if err == nil {
 		if err := a.store.NoteBackup(r.Actor()); err != nil {
-			a.Log.Error("a backup was made, but that is not remembered", "error", err)
+			a.Log.Error("a backup was made, but its time could not be saved", "error", err)
 		}
 	}
 	return err

@@ -78,7 +78,7 @@ func (a *Admin) checkIdentity(ctx context.Context, id storage.Identity) (storage
 		known = append(known, storage.SourceLDAP)
 	}
 	known = append(known, slices.Sorted(maps.Keys(a.Providers))...)
-	return id, "", reply.Refuse(http.StatusNotFound, "There is no source %s in the configuration, which has %s: correct it, or add --unchecked",
+	return id, "", reply.Refuse(http.StatusNotFound, "The configuration has no source %s (it has %s): correct it, or add --unchecked",
 		id.Source, cmp.Or(strings.Join(known, ", "), "none"))
 }
 
@@ -91,9 +91,9 @@ func (a *Admin) checkSubject(ctx context.Context, id storage.Identity) (storage.
 	switch {
 	case st.Entry.Known(): // the person is there, even if the directory can't say whether they may log in
 	case err != nil:
-		return id, "", reply.Refuse(http.StatusServiceUnavailable, "The directory does not tell whether it has the subject %s (%v): correct that, or add --unchecked", id.Subject, err)
+		return id, "", reply.Refuse(http.StatusServiceUnavailable, "The directory could not say whether it has the subject %s (%v): correct that, or add --unchecked", id.Subject, err)
 	case !possible || st.Verdict == ldap.Missing:
-		return id, "", reply.Refuse(http.StatusNotFound, "The directory has nobody with the subject %s: correct it, or add --unchecked", id.Subject)
+		return id, "", reply.Refuse(http.StatusNotFound, "Nobody in the directory has the subject %s: correct it, or add --unchecked", id.Subject)
 	}
 	id.Subject = st.Entry.Subject // in the directory's spelling, as in its logins
 	checked := st.Entry.DN
@@ -101,7 +101,7 @@ func (a *Admin) checkSubject(ctx context.Context, id storage.Identity) (storage.
 		checked += " (" + st.Entry.Name + ")"
 	}
 	if st.Verdict == ldap.Stopped {
-		checked += fmt.Sprintf("; stopped there (%s), and so here with the next sweep", st.Stop.Reason)
+		checked += fmt.Sprintf("; stopped there (%s), so the next sweep suspends the user here", st.Stop.Reason)
 	}
 	return id, checked, nil
 }
@@ -111,10 +111,10 @@ func (a *Admin) checkSubject(ctx context.Context, id storage.Identity) (storage.
 func checkAccount(p *oauth.Provider, subject string) (checked string, err error) {
 	switch form, known := p.SubjectForm(subject); {
 	case form == "":
-		return "", reply.Refuse(http.StatusNotFound, "The provider %s can't be asked whether it has a subject: if you are sure of it, add --unchecked", p.Name())
+		return "", reply.Refuse(http.StatusNotFound, "The provider %s can't be asked whether it has a subject: if you are sure, add --unchecked", p.Name())
 	case !known:
-		return "", reply.Refuse(http.StatusNotFound, "A subject of %s is %s, and %s is not: correct it, or add --unchecked", p.Name(), form, subject)
+		return "", reply.Refuse(http.StatusNotFound, "A subject of %s is %s, which %s is not: correct it, or add --unchecked", p.Name(), form, subject)
 	default:
-		return fmt.Sprintf("only the form was checked: %s can't be asked who has it", p.Name()), nil
+		return fmt.Sprintf("only the form was checked, because %s can't be asked who has it", p.Name()), nil
 	}
 }

@@ -146,7 +146,7 @@ func (a *Admin) tokenQuery(v url.Values) (query.Tokens, error) {
 	if v.Has("at") {
 		var err error
 		if at, err = strconv.ParseInt(v.Get("at"), 10, 64); err != nil {
-			return query.Tokens{}, reply.Refuse(http.StatusBadRequest, "at: %q is no time in milliseconds", v.Get("at"))
+			return query.Tokens{}, reply.Refuse(http.StatusBadRequest, "at: %q is not a time in milliseconds", v.Get("at"))
 		}
 	}
 	f, words := filtersIn(v)
@@ -204,8 +204,8 @@ var tokenOrders = map[api.Order]storage.Order{
 }
 
 var (
-	errOrder = reply.Refuse(http.StatusBadRequest, "order: that is not what this listing can be sorted by")
-	errAfter = reply.Refuse(http.StatusBadRequest, "after: that is no place in this listing")
+	errOrder = reply.Refuse(http.StatusBadRequest, "order: this list can't be sorted by that")
+	errAfter = reply.Refuse(http.StatusBadRequest, "after: this is not a position in the list")
 )
 
 func tokenPage(v url.Values) (p query.Page, err error) {
@@ -236,7 +236,7 @@ func limitOf(q url.Values) (int, error) {
 	}
 	n, err := strconv.Atoi(q.Get("limit"))
 	if err != nil || n < 1 {
-		return 0, reply.Refuse(http.StatusBadRequest, "limit: %q is no number of rows", q.Get("limit"))
+		return 0, reply.Refuse(http.StatusBadRequest, "limit: %q is not a number of rows", q.Get("limit"))
 	}
 	return n, nil
 }

@@ -17,7 +17,7 @@ func TestListingBreaksOff(t *testing.T) {
 	err := a.stream(w, &route.Request{Request: httptest.NewRequest("GET", "/", nil)}, 0, func(yield func(any, error) bool) {
 		_ = yield(1, nil) && yield(nil, fmt.Errorf("%w: record /x", storage.ErrDamaged))
 	})
-	if want := "{\"row\":1}\n{\"error\":\"The store is not available\"}\n"; err != nil || w.Body.String() != want {
+	if want := "{\"row\":1}\n{\"error\":\"The store is not available: ask an administrator\"}\n"; err != nil || w.Body.String() != want {
 		t.Errorf("got %q, %v, want %q", w.Body.String(), err, want)
 	}
 }

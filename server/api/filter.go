@@ -32,7 +32,7 @@ var TokenFilters = []FilterForm{
 	{"owner", "UID", false, "tokens of the service accounts that this user owns"},
 	{"search", "TEXT", true, "TEXT anywhere in the uid, the person's name, the token's name or its id"},
 	{"name", "TEXT", true, "the token's name contains TEXT"},
-	{"id", "PREFIX", false, "the token's id begins so"},
+	{"id", "PREFIX", false, "the token's id begins with this"},
 	{"idle", "SPAN", false, `unused for at least so long, such as "90d" or "1y"`},
 	{"never-used", "", false, "never used"},
 	{"used-after", "T", false, "last used at T or later"},
@@ -51,7 +51,7 @@ var TokenFilters = []FilterForm{
 // UserFilters are those of a listing of users.
 var UserFilters = []FilterForm{
 	{"search", "TEXT", true, "TEXT anywhere in the uid or the person's name"},
-	{"prefix", "P", false, "the uid starts so"},
+	{"prefix", "P", false, "the uid begins with this"},
 	{"source", "NAME", false, "users of this source: local, ldap or a provider"},
 	{"state", "active|disabled|suspended", false, "in this state"},
 	{"locked", "", false, "logins are delayed, after too many bad passwords"},

@@ -127,7 +127,7 @@ func (c *Client) send(ctx context.Context, method, path string, in any) (*http.R
 		e.Message = fmt.Sprintf("the server answered %s", resp.Status)
 	}
 	if e.Message == NoRoute {
-		e.Message = "The server that runs has nothing like it: it is likely of an older version, and must be restarted"
+		e.Message = "The running server does not know this command: it is probably an older version, so restart it"
 	}
 	return nil, e
 }

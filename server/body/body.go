@@ -27,7 +27,7 @@ const maxBody = 64 << 10
 // Read returns the whole body, at most maxBody bytes, without a byte-order mark.
 func Read(r *http.Request) ([]byte, error) {
 	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
-		return nil, reply.Refuse(http.StatusUnsupportedMediaType, "A body with Content-Encoding is not taken")
+		return nil, reply.Refuse(http.StatusUnsupportedMediaType, "A body with Content-Encoding is not accepted: send it unencoded")
 	}
 	_, params := MediaType(r)
 	if err := checkCharset(params); err != nil {
@@ -38,7 +38,7 @@ func Read(r *http.Request) ([]byte, error) {
 		return nil, err
 	}
 	if err != nil {
-		return nil, reply.Refuse(http.StatusBadRequest, "The body did not arrive whole")
+		return nil, reply.Refuse(http.StatusBadRequest, "The body is incomplete: send it again")
 	}
 	if textfile.IsUTF16(b) {
 		return nil, reply.Refuse(http.StatusBadRequest, "The body is UTF-16: send UTF-8")
@@ -127,7 +127,7 @@ func single(v url.Values) (map[string]string, error) {
 	fields := make(map[string]string, len(v))
 	for name, values := range v {
 		if len(values) != 1 {
-			return nil, reply.Refuse(http.StatusBadRequest, "The field %q stands more than once", name)
+			return nil, reply.Refuse(http.StatusBadRequest, "The field %q appears more than once", name)
 		}
 		fields[name] = values[0]
 	}
@@ -194,9 +194,9 @@ func jsonError(err error) error {
 		return reply.Refuse(http.StatusBadRequest, "The field %q can't be a %s", wrong.Field, wrong.Value)
 	}
 	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		return reply.Refuse(http.StatusBadRequest, "The field %s is not known", name)
+		return reply.Refuse(http.StatusBadRequest, "Unknown field %s", name)
 	}
-	return reply.Refuse(http.StatusBadRequest, "The body is not the JSON object that is expected")
+	return reply.Refuse(http.StatusBadRequest, "The body is not a JSON object of the expected form")
 }
 
 // CheckJSON refuses a body that is not a JSON object. It also refuses what encoding/json
@@ -234,7 +234,7 @@ func uniqueNames(dec *json.Decoder, depth int) error {
 			name, _ := t.(string)
 			folded := strings.ToLower(strings.ToUpper(name)) // so that the long s is an s
 			if err != nil || names[folded] {
-				return reply.Refuse(http.StatusBadRequest, "The field %q stands more than once", name)
+				return reply.Refuse(http.StatusBadRequest, "The field %q appears more than once", name)
 			}
 			names[folded] = true
 		}

@@ -48,7 +48,7 @@ func (c Admin) Roles() map[uint32]string {
 func groupID(name string) (uint32, error) {
 	g, err := user.LookupGroup(name)
 	if err != nil {
-		return 0, fmt.Errorf("there is no group %q", name)
+		return 0, fmt.Errorf("group %q does not exist", name)
 	}
 	gid, err := strconv.ParseUint(g.Gid, 10, 32)
 	return uint32(gid), err

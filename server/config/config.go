@@ -147,7 +147,7 @@ func (c Config) Check() error {
 	var f faults
 	c.checkAddresses(&f)
 	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
-		f.add("tls", "cert and key go together")
+		f.add("tls", "set both cert and key, or neither")
 	}
 	c.Log.check(&f)
 	for _, scope := range c.Tokens.KnownScopes {
@@ -178,7 +178,7 @@ func (c Config) checkAddresses(f *faults) {
 	if c.PublicURL != "" {
 		u, err := url.Parse(c.PublicURL)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.TrimSuffix(c.PublicURL[len(u.Scheme):], "/") != "://"+u.Host {
-			f.add("public_url", "%q is not like https://tokens.example.com", c.PublicURL)
+			f.add("public_url", "%q is not a URL such as https://tokens.example.com", c.PublicURL)
 		}
 	}
 	if err := CheckListen(c.Listen); err != nil {
@@ -191,7 +191,7 @@ func (c Config) checkAddresses(f *faults) {
 	}
 	for _, p := range c.TrustedProxies {
 		if !p.IsValid() || p.Addr().Is4In6() { // no client ever has such an address
-			f.add("trusted_proxies", "%q is not like 10.0.0.0/8", p)
+			f.add("trusted_proxies", "%q is not a range of addresses such as 10.0.0.0/8", p)
 		}
 	}
 }
@@ -203,7 +203,7 @@ func CheckListen(address string) error {
 		_, err = net.LookupPort("tcp", port)
 	}
 	if err != nil || port == "" {
-		return fmt.Errorf("%q is not like 127.0.0.1:8080", address)
+		return fmt.Errorf("%q is not an address such as 127.0.0.1:8080", address)
 	}
 	return nil
 }

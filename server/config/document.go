@@ -65,13 +65,13 @@ func readDocument(file string, text []byte, c any) (*document, error) {
 		case unstable.ArrayTable:
 			section, path = r.descend(root, "", n.Key())
 			if section != nil {
-				r.wrong(path, "is no list of sections: write [%s]", path)
+				r.wrong(path, "is not a list of sections: write [%s]", path)
 			}
 			section = nil // its keys are not looked at
 		case unstable.Table:
 			section, path = r.descend(root, "", n.Key())
 			if section != nil && !isSection(section) {
-				r.wrong(path, "is no section: %s", wanted(section))
+				r.wrong(path, "is not a section: %s", wanted(section))
 				section = nil
 			}
 		case unstable.KeyValue:
@@ -152,7 +152,7 @@ func (r *reading) descend(in reflect.Type, path string, key unstable.Iterator) (
 			r.lines[path] = r.parser.Shape(n.Raw).Start.Line
 		}
 		if !isSection(in) {
-			r.wrong(path, "there is nothing beneath %s: %s", strings.TrimSuffix(path, "."+name), wanted(in))
+			r.wrong(path, "%s has no keys below it: %s", strings.TrimSuffix(path, "."+name), wanted(in))
 			return nil, path
 		}
 		next, right := child(in, name)
@@ -217,7 +217,7 @@ func (r *reading) value(t reflect.Type, path string, n *unstable.Node) {
 		err := text.UnmarshalText(n.Data)
 		switch {
 		case err != nil && prefix:
-			r.wrong(path, "%q is no range of addresses such as 10.0.0.0/8 or 127.0.0.1/32", n.Data)
+			r.wrong(path, "%q is not a range of addresses such as 10.0.0.0/8 or 127.0.0.1/32", n.Data)
 		case err != nil:
 			r.wrong(path, "%w", err)
 		case n.Kind != unstable.String:
@@ -239,9 +239,9 @@ func wanted(t reflect.Type) string {
 	case reflect.Int:
 		return "write a whole number"
 	case reflect.Slice:
-		return `write a list of texts, such as ["one", "two"]`
+		return `write a list of strings, such as ["one", "two"]`
 	}
-	return "write a text in quotes"
+	return "write a string in quotes"
 }
 
 // isSection reports whether a type has keys of its own.

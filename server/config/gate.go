@@ -31,13 +31,13 @@ func (c Gate) check(f *faults) {
 	switch {
 	case c.Listen == "":
 	case unix && (!filepath.IsAbs(path) || filepath.Clean(path) != path):
-		f.add("gate.listen", "%q is not like unix:/run/gatehouse/gate.sock", c.Listen)
+		f.add("gate.listen", "%q is not a socket such as unix:/run/gatehouse/gate.sock", c.Listen)
 	case !unix:
 		if err := CheckListen(c.Listen); err != nil {
 			f.add("gate.listen", "%w", err)
 		}
 	}
 	if c.SocketGroup != "" && !unix {
-		f.add("gate.socket_group", "is for a unix socket: write gate.listen = \"unix:/run/gatehouse/gate.sock\"")
+		f.add("gate.socket_group", "needs a unix socket: write gate.listen = \"unix:/run/gatehouse/gate.sock\"")
 	}
 }

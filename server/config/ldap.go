@@ -40,9 +40,9 @@ func (c LDAP) check(f *faults) {
 	f.join(c.Directory().Validate())
 	switch every := c.RecheckEvery(); {
 	case c.Timeout.Duration < 0:
-		f.add("ldap.timeout", "a login can't go without one")
+		f.add("ldap.timeout", "a login needs a time limit: write a span such as 5s")
 	case every > 0 && every < time.Second:
-		f.add("ldap.recheck", "from 1s, or off")
+		f.add("ldap.recheck", "write at least 1s, or off")
 	}
 }
 

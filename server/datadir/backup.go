@@ -18,7 +18,7 @@ import (
 )
 
 // errExists refuses to write a backup over an existing file.
-var errExists = errors.New("a file of that name exists: name another, or add --force to replace it")
+var errExists = errors.New("the file exists: name another, or add --force to replace it")
 
 // Backup writes a snapshot to a temporary file next to the named one, checks it
 // by reading it again, and gives it its name. It replaces a file that exists only if
@@ -84,7 +84,7 @@ func giveName(from, to string, force bool) error {
 }
 
 func brokenOff(err error) error {
-	return fmt.Errorf("the server broke off (its log says why): %w", err)
+	return fmt.Errorf("the server stopped sending (its log says why): %w", err)
 }
 
 // BackupTo writes a snapshot to something that can't be read again, such as a pipe, and
@@ -124,7 +124,7 @@ func (d Dir) snapshot(ctx context.Context, w io.Writer) error {
 	closed := client.Close()
 	if err == nil && errors.Is(closed, storage.ErrNoSpace) {
 		// The store is as a kill would leave it, and nothing in it is lost.
-		fmt.Fprintf(d.Messages, "The backup is whole. The disk of the store is full: make room there.\n")
+		fmt.Fprintf(d.Messages, "The backup is complete. The disk of the store is full: make room there.\n")
 		closed = nil
 	}
 	return errors.Join(err, closed, back())

@@ -124,7 +124,7 @@ func (d Dir) offline(ctx context.Context, become func(dir string) error) (*api.C
 	// A missing file keeps the server from starting, but must not keep anybody from
 	// revoking a token.
 	if err := cfg.CheckFiles(); err != nil {
-		fmt.Fprintf(d.Messages, "Going on without the directory and the providers: %v\n", err)
+		fmt.Fprintf(d.Messages, "Continuing without the directory and the providers: %v\n", err)
 		cfg.LDAP, cfg.OAuth = nil, nil
 	}
 	log := slog.New(slog.NewTextHandler(d.Messages, &slog.HandlerOptions{Level: slog.LevelWarn}))

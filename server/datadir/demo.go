@@ -55,7 +55,7 @@ const mostSamples = 10_000
 // fill makes the users and tokens, and writes the sample.
 func (d Dir) fill(ctx context.Context, store *storage.Store, o Demo) ([]storage.Secret, error) {
 	if n := store.UserCount(); n > 0 {
-		return nil, fmt.Errorf("%s holds %d users already: name an empty directory with --data, or look at this one with `gatehouse serve`", d.Path, n)
+		return nil, fmt.Errorf("%s already has %d users: name an empty directory with --data, or look at this one with `gatehouse serve`", d.Path, n)
 	}
 	f := demo.Options{Users: o.Users, Tokens: o.Tokens, Samples: mostSamples, Now: time.Now()}
 	var sample *demo.Sample

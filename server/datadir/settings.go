@@ -16,7 +16,7 @@ import (
 // errNowhere means that nothing names a data directory. The working directory does not
 // count: nobody would look for a store there, and every other start would make another
 // one.
-var errNowhere = errors.New("nothing says where the data is: give --data DIR, or set GATEHOUSE_DATA (STATE_DIRECTORY, XDG_STATE_HOME and HOME are not set)")
+var errNowhere = errors.New("the data directory is not known: give --data DIR, or set GATEHOUSE_DATA (STATE_DIRECTORY, XDG_STATE_HOME and HOME are not set)")
 
 // Locate finds the data directory: the named one or, without a name,
 // the state directory of the service or of the user.

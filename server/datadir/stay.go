@@ -34,7 +34,7 @@ func serveLog(d *Dir, cfg config.Log) (log *slog.Logger, end func() error) {
 	lines := NewLines(d.Messages)
 	d.Messages = lines
 	log, d.logs = cfg.Logger(lines)
-	lines.Lost = func(n int) { log.Warn("lines of the log were lost: its reader was too slow, or gone", "lines", n) }
+	lines.Lost = func(n int) { log.Warn("log lines were lost, because their reader was too slow or gone", "lines", n) }
 	return log, lines.Close
 }
 
@@ -56,7 +56,7 @@ func (d Dir) reload(ctx context.Context, hup <-chan os.Signal, s *server.Server,
 func (d Dir) readAgain(s *server.Server, log *slog.Logger) {
 	cfg, err := d.whole()
 	if err != nil {
-		log.Error("the configuration is not taken: what was in force stays", "error", err)
+		log.Error("the configuration was rejected; the previous one stays in force", "error", err)
 		return
 	}
 	if s.Reload(cfg) {

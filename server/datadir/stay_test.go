@@ -376,19 +376,19 @@ func TestHangup(t *testing.T) {
 	write("gate.toml", "listen = \"127.0.0.1:1\"\n"+tls+"[logins]\naccount_failures = 9\n")
 	hangup(`changed=logins.account_failures`)
 	write("gate.toml", tls+"[logins]\naccount_failures = 0\n")
-	hangup(`level=ERROR msg="the configuration is not taken: what was in force stays" error="gate.toml: line 5: logins.account_failures`)
+	hangup(`level=ERROR msg="the configuration was rejected; the previous one stays in force" error="gate.toml: line 5: logins.account_failures`)
 	write("gate.toml", tls)
 	write("key.pem", "no key")
-	hangup(`level=ERROR msg="the configuration is not taken`)
+	hangup(`level=ERROR msg="the configuration was rejected`)
 	if got := shown(); got != "second.example" {
 		t.Errorf("got the certificate of %s", got)
 	}
 	write("gate.toml", "listen = ")
-	hangup(`level=ERROR msg="the configuration is not taken`)
+	hangup(`level=ERROR msg="the configuration was rejected`)
 	if err := os.Remove(filepath.Join(dir, "gate.toml")); err != nil {
 		t.Fatal(err)
 	}
-	hangup(`level=ERROR msg="the configuration is not taken`)
+	hangup(`level=ERROR msg="the configuration was rejected`)
 	issue("third.example")
 	write("other.pem", readAll(t, filepath.Join(dir, "cert.pem")))
 	write("gate.toml", strings.Replace(tls, "cert.pem", "other.pem", 1))
@@ -397,7 +397,7 @@ func TestHangup(t *testing.T) {
 	hangup(`changed=log.level`)
 	r.cmd.Process.Signal(syscall.SIGHUP) // read, and not told of
 	write("gate.toml", "listen = ")
-	hangup(`level=ERROR msg="the configuration is not taken`)
+	hangup(`level=ERROR msg="the configuration was rejected`)
 	r.stop()
 }
 

@@ -33,7 +33,7 @@ func NewSample(name string, tokens int) (*Sample, error) {
 
 func (s *Sample) open(tokens int) (err error) {
 	if info, err := os.Lstat(s.name); err == nil && !info.Mode().IsRegular() {
-		return errors.New("it is there, and is no regular file")
+		return errors.New("it exists and is not a regular file")
 	}
 	if s.file, err = os.CreateTemp(filepath.Dir(s.name), "."+filepath.Base(s.name)+"-*"); err != nil {
 		return err
@@ -52,7 +52,7 @@ func (s *Sample) Write(secrets []storage.Secret) error {
 		b.WriteByte('\n')
 	}
 	if err := s.write(b.Bytes()); err != nil {
-		return fmt.Errorf("%s is not written: %w", s.name, bare(err))
+		return fmt.Errorf("%s was not written: %w", s.name, bare(err))
 	}
 	return nil
 }

@@ -93,8 +93,8 @@ func Open(cfg config.LDAP, needs Needs) (*People, error) {
 		LDAP: d, cfg: cfg, store: needs.Store, throttle: needs.Throttle, refusals: needs.Refusals, log: needs.Log,
 		admit: needs.Admit, decided: needs.Decided, mark: newMark(needs.Store, cfg), missed: map[storage.UserID]bool{},
 		doubt: lasting.State{Log: needs.Log, Level: slog.LevelWarn,
-			Begins: "the directory does not tell what has become of some users, who stay as they are",
-			Ends:   "the directory tells again what has become of all users"},
+			Begins: "the directory gives no answer about some users, who stay as they are",
+			Ends:   "the directory answers about all users again"},
 	}, nil
 }
 
@@ -146,7 +146,7 @@ func Check(ctx context.Context, cfg config.Config, user string) ([]ldap.Step, er
 	for i, step := range steps {
 		if step.OK && step.Entry.Known() && record.CheckUID(step.Entry.UID) != nil {
 			steps[i].OK, steps[i].Warning = false, false
-			steps[i].Detail = fmt.Sprintf("uid_attribute gives %q, which is no e-mail address", step.Entry.UID)
+			steps[i].Detail = fmt.Sprintf("uid_attribute gives %q, which is not an e-mail address", step.Entry.UID)
 		}
 	}
 	return steps, nil

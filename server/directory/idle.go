@@ -101,7 +101,7 @@ func (h *Idle) Sweep() {
 	}
 }
 
-var errTooMany = errors.New("they are more than a tenth of all, which is too much to be believed unseen")
+var errTooMany = errors.New("they are more than a tenth of all tokens, too many to revoke without confirmation")
 
 // find returns the tokens that are idle. It counts from the last use or, if that is later,
 // from the first start after a restore: a backup does not know of the uses since it was made.
@@ -153,7 +153,7 @@ func (h *Idle) Confirm(by storage.Actor) error {
 	case err != nil:
 		return err
 	case doubt != nil: // it was confirmed just now, and has jumped again
-		return reply.Refuse(http.StatusConflict, "The clock was set meanwhile: look again")
+		return reply.Refuse(http.StatusConflict, "The clock has jumped since you looked: run `gatehouse user offboard` again")
 	}
 	h.store.Note(by, storage.Event{Action: storage.ActionIdleConfirm, Count: len(agreed)})
 	_, err = h.revoke(f, agreed)

@@ -100,7 +100,7 @@ func (p *People) enter(ctx context.Context, a guard.Attempt, found ldap.Entry) (
 		}
 	}
 	if asked = refused == nil; !asked {
-		p.log.Info("a login is not passed on to the directory after too many bad passwords for this person", "dn", found.DN, "address", a.From)
+		p.log.Info("a login was not passed to the directory, after too many bad passwords for this person", "dn", found.DN, "address", a.From)
 	}
 	return leave, asked, nil
 }
@@ -115,10 +115,10 @@ func (p *People) askPassword(ctx context.Context, a guard.Attempt, entry ldap.En
 	entry, err := p.Authenticate(ctx, entry, password)
 	refusal, _ := errors.AsType[*ldap.Refusal](err)
 	if refusal != nil {
-		p.log.Info("the directory refuses a login", "dn", entry.DN, "reason", refusal.Reason, "detail", refusal.Detail, "address", a.From)
+		p.log.Info("the directory refused a login", "dn", entry.DN, "reason", refusal.Reason, "detail", refusal.Detail, "address", a.From)
 	}
 	if refusal != nil && refusal.Reason == ldap.ReasonNoID { // the password was right
-		return storage.User{}, reply.Refuse(http.StatusForbidden, "The directory has no lasting id for this account: ask an administrator")
+		return storage.User{}, reply.Refuse(http.StatusForbidden, "The directory gives no permanent id for this account: ask an administrator")
 	}
 	if errors.Is(err, ldap.ErrInvalidCredentials) || errors.Is(err, ldap.ErrRefused) {
 		return storage.User{}, reply.ErrInvalid

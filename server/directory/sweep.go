@@ -147,7 +147,7 @@ func (p *People) Confirm(ctx context.Context, by storage.Actor) error {
 	p.held = open
 	p.mu.Unlock()
 	if len(due) > 0 || len(open) == 0 {
-		p.store.Note(by, storage.Event{Action: storage.ActionOffboardConfirm, Detail: "held changes let go on", Count: len(due)})
+		p.store.Note(by, storage.Event{Action: storage.ActionOffboardConfirm, Detail: "held changes confirmed", Count: len(due)})
 	}
 	if err := p.apply(due); err != nil || len(open) == 0 {
 		return err

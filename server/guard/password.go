@@ -148,7 +148,7 @@ func (h *Hasher) Hash(ctx context.Context, password string) (storage.PasswordHas
 	}
 	prepared := prepare(password)
 	if prepared == "" || len(password) > maxPassword || len(prepared) > maxPassword {
-		return "", reply.Refuse(http.StatusBadRequest, "A password has 1 to %d bytes", maxPassword)
+		return "", reply.Refuse(http.StatusBadRequest, "A password must have 1 to %d bytes", maxPassword)
 	}
 	leave, err := h.Enter(ctx)
 	if err != nil {

@@ -118,7 +118,7 @@ func (f *Refusals) flush() {
 	clear(f.count)
 	clear(f.lines)
 	if f.more > 0 {
-		f.log.Info("more logins were refused than there are lines for", "logins", f.more)
+		f.log.Info("more logins were refused than are logged", "logins", f.more)
 		f.more = 0
 	}
 }

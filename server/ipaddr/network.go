@@ -19,7 +19,7 @@ func ParsePrefix(text string) (netip.Prefix, error) {
 	}
 	if a := p.Addr(); a.Is4In6() {
 		if p.Bits() < 96 {
-			return p, errors.New("it reaches beyond IPv4")
+			return p, errors.New("it contains more than IPv4 addresses")
 		}
 		p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
 	}

@@ -92,7 +92,7 @@ func (c *Certificate) look() (*tls.Certificate, error) {
 	pair, err := c.files.Load()
 	if err != nil {
 		if c.pair != nil {
-			c.log.Error("the certificate was changed and can't be loaded: the older one stays", "error", err)
+			c.log.Error("the changed certificate can't be loaded; the previous one stays in use", "error", err)
 			c.changed, c.problem = changed, err // said once, not at every connection
 			return c.pair, nil
 		}

@@ -83,10 +83,10 @@ func NewConnections(log *slog.Logger, limits func() config.Limits, proxy func(ne
 	}
 	o := &Connections{log: log, limits: limits, proxy: proxy, most: roomFor(files.Cur), networks: map[netip.Prefix]*crowd{}}
 	o.full.State = lasting.State{Log: log, Level: slog.LevelWarn,
-		Begins: "connections are closed or refused: there are too many in all", Ends: "there is room for connections again"}
+		Begins: "connections are closed or refused: there are too many", Ends: "there is room for connections again"}
 	o.overrun.State = lasting.State{Log: log, Level: slog.LevelWarn,
 		Begins: "connections are closed or refused: there are too many from one network; if that is a proxy, name it in trusted_proxies",
-		Ends:   "no network has too many connections any more"}
+		Ends:   "no network has too many connections now"}
 	o.all = newCrowd(&o.full)
 	return o, nil
 }

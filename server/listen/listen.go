@@ -135,7 +135,7 @@ func (o *Connections) Gate(handler http.Handler) *gate.Server {
 func Shutdown(ctx context.Context, web Web, log *slog.Logger) error {
 	err := web.Shutdown(ctx)
 	if err != nil && ctx.Err() != nil {
-		log.Warn("requests that had not ended were broken off")
+		log.Warn("requests that had not ended were cut off")
 		return web.Close()
 	}
 	return err

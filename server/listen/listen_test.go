@@ -48,7 +48,7 @@ func TestBrokenOff(t *testing.T) {
 	if err := <-served; err != http.ErrServerClosed {
 		t.Error(err)
 	}
-	if !strings.Contains(logged.String(), "broken off") {
+	if !strings.Contains(logged.String(), "cut off") {
 		t.Error("the log does not tell")
 	}
 }

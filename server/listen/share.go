@@ -90,7 +90,7 @@ func readACL(path string) ([]aclEntry, error) {
 		return nil, err
 	}
 	if n < 4 || (n-4)%8 != 0 || binary.LittleEndian.Uint32(b) != aclVersion {
-		return nil, errors.New("the access control list is of an unknown form")
+		return nil, errors.New("the access control list has an unknown form")
 	}
 	list := make([]aclEntry, (n-4)/8)
 	_, err = binary.Decode(b[4:n], binary.LittleEndian, list)

@@ -38,7 +38,7 @@ func Socket(dir string) (net.Listener, error) {
 	}
 	l, err := net.Listen("unix", path)
 	if err != nil {
-		return nil, fmt.Errorf("listen for the administration: %w", err)
+		return nil, fmt.Errorf("listen on the administration socket: %w", err)
 	}
 	// Until here the directory's mode keeps others out, even if the umask does not.
 	if err := os.Chmod(path, 0o600); err != nil {

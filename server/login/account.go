@@ -31,7 +31,7 @@ func (ls *Logins) changePassword(w http.ResponseWriter, r *route.Request) error 
 // can't guess it faster here than there.
 func (ls *Logins) ChangePassword(r *route.Request, current, password string) error {
 	if !ls.Config().Logins.Local {
-		return reply.Refuse(http.StatusForbidden, "Nobody logs in with a password that is kept here")
+		return reply.Refuse(http.StatusForbidden, "Local passwords are switched off: change yours in the directory or at the provider")
 	}
 	u, err := ls.Store.UserByID(r.User.ID)
 	if err != nil {

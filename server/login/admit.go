@@ -22,10 +22,10 @@ func (ls *Logins) Admit(a guard.Attempt, in storage.Login) (storage.User, error)
 	u, err := ls.Store.LogIn(actor, in)
 	switch {
 	case errors.Is(err, storage.ErrOtherAccount):
-		ls.Log.Warn("a login is refused, since its address is another account's; if both are one person, link them with `gatehouse user link UID SOURCE SUBJECT`",
+		ls.Log.Warn("a login was refused, because its address belongs to another account; if both are the same person, link them with `gatehouse user link UID SOURCE SUBJECT`",
 			"uid", strings.Join(in.Addresses, " "), "source", in.Source, "subject", in.Subject, "address", a.From)
 	case errors.Is(err, storage.ErrNoAddress):
-		ls.Log.Warn("a login has no e-mail address to be named by", "source", in.Source, "subject", in.Subject, "uid", strings.Join(in.Addresses, " "), "address", a.From)
+		ls.Log.Warn("a login was refused, because it has no e-mail address", "source", in.Source, "subject", in.Subject, "uid", strings.Join(in.Addresses, " "), "address", a.From)
 	}
 	if err != nil {
 		return u, err
@@ -39,7 +39,7 @@ func (ls *Logins) Admit(a guard.Attempt, in storage.Login) (storage.User, error)
 // admitClaims admits the person whom a provider vouches for.
 func (ls *Logins) admitClaims(a guard.Attempt, p *oauth.Provider, c oauth.Claims) (storage.User, error) {
 	if len(c.Emails) == 0 && len(c.Unverified) > 0 {
-		ls.Log.Info("an address of a provider is not used", "provider", p.Name(), "reason", unverified(c),
+		ls.Log.Info("an e-mail address from a provider was not used", "provider", p.Name(), "reason", unverified(c),
 			"uid", strings.Join(c.Unverified, " "), "subject", c.Subject, "address", a.From)
 	}
 	id := storage.Identity{Source: p.Name(), Subject: c.Subject}

@@ -158,7 +158,7 @@ func (ls *Logins) callback(r *route.Request, p *oauth.Provider) (string, error) 
 	base := strings.TrimSuffix(ls.Config().PublicURL, "/")
 	if base == "" {
 		if !ownAddress(r.Request) {
-			return "", reply.Refuse(http.StatusBadRequest, "To log in by a provider under this address, public_url must be set in the configuration")
+			return "", reply.Refuse(http.StatusBadRequest, "To log in with a provider at this address, set public_url in the configuration")
 		}
 		base = "http://" + r.Host
 		if ls.Config().Secure() {

@@ -75,7 +75,7 @@ func readPosted(r *http.Request) (mail, token string, err error) {
 	}{{body["email"], &mail, "email"}, {info["accessToken"], &token, "info.accessToken"}} {
 		var text *string
 		if json.Unmarshal(f.raw, &text) != nil || text == nil {
-			return "", "", reply.Refuse(http.StatusBadRequest, "The field %q is missing, or is no string", f.name)
+			return "", "", reply.Refuse(http.StatusBadRequest, "The field %q is missing or not a string", f.name)
 		}
 		*f.text = *text
 	}
@@ -101,7 +101,7 @@ func (ls *Logins) checkPosted(r *route.Request, p *oauth.Provider, mail, token s
 		return ls.admitClaims(a, p, claims)
 	})
 	if errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("%w: %s: other logins of the account wait for it", oauth.ErrUnavailable, p.Name())
+		err = fmt.Errorf("%w: %s: timed out behind other logins of the account", oauth.ErrUnavailable, p.Name())
 	}
 	if errors.Is(err, reply.ErrInvalid) {
 		named, _ := ls.Store.User(mail) // if it names nobody, it is not written down
@@ -134,7 +134,7 @@ func notClaimed(c oauth.Claims, mail string) string {
 		return unverified(c)
 	}
 	if len(c.Emails)+len(c.Unverified) == 0 {
-		return "the provider names no address: the token may lack a scope for it, such as email"
+		return "the provider gave no address: the token may lack a scope for it, such as email"
 	}
 	return "the token's owner does not have the address that was posted"
 }
@@ -161,7 +161,7 @@ func (ls *Logins) refusedBy(p *oauth.Provider, a guard.Attempt, typed string, er
 	if u, err := ls.Store.UserByIdentity(storage.Identity{Source: p.Name(), Subject: refusal.Subject}); typed == "" && err == nil {
 		typed = u.UID
 	}
-	ls.Log.Info("a provider refuses a login", "provider", p.Name(), "reason", refusal.Reason,
+	ls.Log.Info("a provider refused a login", "provider", p.Name(), "reason", refusal.Reason,
 		"uid", typed, "subject", refusal.Subject, "address", a.From)
 	return reply.ErrInvalid
 }

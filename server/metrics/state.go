@@ -42,8 +42,8 @@ var (
 
 	ready       = desc("gatehouse_ready", "1 while changes are taken.")
 	diskShort   = desc("gatehouse_disk_short", "1 while the disk is too full for changes.")
-	tableLoaded = desc("gatehouse_table_loaded", "1 when a verification needs no look at the disk: some time after the start.")
-	clockDoubt  = desc("gatehouse_clock_in_doubt", "1 while the clock of the host is not believed, and nothing is done because of an age.")
+	tableLoaded = desc("gatehouse_table_loaded", "1 when verifications no longer need the disk, some time after the start.")
+	clockDoubt  = desc("gatehouse_clock_in_doubt", "1 while the host's clock is in doubt, and nothing is revoked or dropped because of its age.")
 
 	users        = desc("gatehouse_users", "Users who are not removed.")
 	services     = desc("gatehouse_service_accounts", "Service accounts; they count as users too.")

@@ -29,9 +29,9 @@ func (a *answer) verdict() error {
 	case s == http.StatusOK:
 		return nil
 	case a.limited():
-		return fmt.Errorf("it takes no more requests for now (%s)", a.Status)
+		return fmt.Errorf("it accepts no more requests for now (%s)", a.Status)
 	case s == http.StatusUnauthorized:
-		return refused("the provider does not know the token (any more)")
+		return refused("the provider does not know the token, or no longer")
 	case s == http.StatusForbidden:
 		return refused("%s", a.complaint.forbidden())
 	case a.unreadable():
@@ -64,16 +64,16 @@ func (a *answer) unreadable() bool {
 }
 
 func (a *answer) notUnderstood() error {
-	return refused("the provider can make nothing of the token (status %d)", a.StatusCode)
+	return refused("the provider did not recognize the token (status %d)", a.StatusCode)
 }
 
 func (a *answer) unexpected() error {
-	return fmt.Errorf("%s answers %s with status %d", a.Request.URL.Host, a.Request.URL.Path, a.StatusCode)
+	return fmt.Errorf("%s answered %s with status %d", a.Request.URL.Host, a.Request.URL.Path, a.StatusCode)
 }
 
 // ourFault returns the error for a refusal of the client's own credentials.
 func (a *answer) ourFault() error {
-	return fmt.Errorf("%s does not take client_id and client_secret_file (status %d)", a.Request.URL.Host, a.StatusCode)
+	return fmt.Errorf("%s rejected client_id and client_secret_file (status %d)", a.Request.URL.Host, a.StatusCode)
 }
 
 // blamesClient reports whether an OAuth error is about the client's own credentials.

@@ -69,7 +69,7 @@ func newClient(cfg Config, secret Secret) *client {
 func sameOrigin(r *http.Request, via []*http.Request) error {
 	from := via[0].URL
 	if r.URL.Scheme != from.Scheme || !strings.EqualFold(r.URL.Host, from.Host) {
-		return fmt.Errorf("%s://%s redirects to %s://%s, where nothing is sent", from.Scheme, from.Host, r.URL.Scheme, r.URL.Host)
+		return fmt.Errorf("%s://%s redirects to %s://%s, which is not followed", from.Scheme, from.Host, r.URL.Scheme, r.URL.Host)
 	}
 	if len(via) > maxRedirects {
 		return errors.New("it redirects in circles")
@@ -136,7 +136,7 @@ func (c *client) exchange(ctx context.Context, secrets *[]string, do func(contex
 		if errors.Is(ctx.Err(), context.Canceled) {
 			return ctx.Err()
 		}
-		return fmt.Errorf("%w: %s: %d logins wait for it already", ErrUnavailable, c.cfg.Name, maxAtOnce)
+		return fmt.Errorf("%w: %s: %d logins are already waiting", ErrUnavailable, c.cfg.Name, maxAtOnce)
 	}
 	err := do(context.WithValue(limited, oauth2.HTTPClient, c.http))
 	if errors.Is(ctx.Err(), context.Canceled) && err != nil {
@@ -282,7 +282,7 @@ func (c *client) ask(ctx context.Context, q question, out any) (*answer, error) 
 		return nil, fmt.Errorf("%s: %w", r.URL.Host, err)
 	}
 	if err := json.Unmarshal(b, out); err != nil && resp.StatusCode == http.StatusOK {
-		return nil, fmt.Errorf("%s does not answer %s with the JSON that is documented", r.URL.Host, r.URL.Path)
+		return nil, fmt.Errorf("%s did not answer %s with the documented JSON", r.URL.Host, r.URL.Path)
 	}
 	a := &answer{Response: resp}
 	if resp.StatusCode != http.StatusOK {

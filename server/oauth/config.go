@@ -101,22 +101,22 @@ func (c Config) Validate() error {
 	}
 	switch {
 	case !nameForm.MatchString(c.Name):
-		return &Fault{c.Name, "", fmt.Errorf("a provider's name is up to 32 of a-z, 0-9, - and _, for it stands in URLs: %.40q is none", c.Name)}
+		return &Fault{c.Name, "", fmt.Errorf("%.40q is not a provider's name: use up to 32 of a-z, 0-9, - and _", c.Name)}
 	case slices.Contains(reserved, c.Name):
-		return &Fault{c.Name, "", errors.New("the name is another way in's: choose another")}
+		return &Fault{c.Name, "", errors.New("the name is reserved: choose another")}
 	}
 	if _, ok := types[c.Type]; !ok {
-		bad("type", "type %q is none of github, gitlab, google, gitea and oidc", c.Type)
+		bad("type", "type %q is not github, gitlab, google, gitea or oidc", c.Type)
 	} else if c = c.WithDefaults(); c.URL == "" {
 		bad("url", "url is empty: name the server, such as https://%s.example.com", c.Type)
 	} else if err := checkURL(c.URL, c.Insecure); err != nil {
 		bad("url", "url %w", err)
 	}
 	if c.ClientID == "" || strings.ContainsFunc(c.ClientID, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		bad("client_id", "client_id is empty or has characters that no client's has: it is what the provider gave at the registration")
+		bad("client_id", "client_id is empty or has invalid characters: copy it from the registration at the provider")
 	}
 	if c.ClientSecretFile == "" {
-		bad("client_secret_file", "client_secret_file is empty: it names the file with what the provider gave along with client_id")
+		bad("client_secret_file", "client_secret_file is empty: name the file with the secret that belongs to client_id")
 	}
 	return errors.Join(errs...)
 }
@@ -124,7 +124,7 @@ func (c Config) Validate() error {
 // checkURL says what is wrong with a URL that secrets are sent to.
 func checkURL(raw string, insecure bool) error {
 	if strings.Contains(raw, "@") {
-		return errors.New("holds a user or a password, which it may not") // and is not echoed
+		return errors.New("contains a user or a password, which is not allowed") // and is not echoed
 	}
 	u, err := url.Parse(raw)
 	switch {
@@ -133,9 +133,9 @@ func checkURL(raw string, insecure bool) error {
 	case u.Scheme == "http" && !insecure:
 		return fmt.Errorf("%s would send secrets in the clear: use https:// (or, for a test, set insecure = true)", raw)
 	case u.Scheme != "https" && u.Scheme != "http", u.Hostname() == "":
-		return fmt.Errorf("%q is not like https://example.com", raw)
+		return fmt.Errorf("%q is not a URL such as https://example.com", raw)
 	case u.RawQuery != "", u.ForceQuery, u.Fragment != "":
-		return fmt.Errorf("%q has a query or a fragment, which it may not", raw)
+		return fmt.Errorf("%q has a query or a fragment, which is not allowed", raw)
 	}
 	return nil
 }
@@ -153,10 +153,10 @@ func (c Config) readSecret() (Secret, error) {
 func (c Config) Unsafe() string {
 	var list []string
 	if c.AcceptAnyClient {
-		list = append(list, "accept_any_client: a token that any other service was given logs its owner in here")
+		list = append(list, "accept_any_client: a token that was issued to any other service logs its owner in here")
 	}
 	if c.TrustEmail {
-		list = append(list, "trust_email: an address that the provider has not verified is believed, so a person who can set it there is its owner here")
+		list = append(list, "trust_email: addresses that the provider has not verified are believed, so a person who can set one there can log in as its owner here")
 	}
 	if strings.HasPrefix(strings.ToLower(c.WithDefaults().URL), "http:") {
 		list = append(list, "its url is http: secrets cross the network in the clear")

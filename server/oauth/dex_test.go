@@ -59,13 +59,13 @@ func TestDex(t *testing.T) {
 			t.Errorf("got %+v, %v", c, err)
 		}
 		_, err = p.Finish(t.Context(), login, back.Query())
-		wantRefused(t, err, "does not take the code", back.Query().Get("code"))
+		wantRefused(t, err, "rejected the code", back.Query().Get("code"))
 
 		// A code that was given for another login's challenge, with our state.
 		login, address, _ = p.Begin(t.Context(), callback)
 		back, _ = url.Parse(d.LogIn(address, "ada@example.com"))
 		other.State = login.State
 		_, err = p.Finish(t.Context(), other, back.Query())
-		wantRefused(t, err, "does not take the code", back.Query().Get("code"))
+		wantRefused(t, err, "rejected the code", back.Query().Get("code"))
 	})
 }

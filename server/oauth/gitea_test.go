@@ -21,7 +21,7 @@ func TestGiteaVerdicts(t *testing.T) {
 			{"of an owner who is not activated", s.Issue(oauthtest.Client, inactive, "read:user"), "the account is not activated"},
 			{"of a blocked owner", s.Issue(oauthtest.Client, blocked, "read:user"), "the account may not log in"},
 			{"of an owner who has to choose a password", s.Issue(oauthtest.Client, newPassword, "read:user"), "the account must change its password first"},
-			{"personal", s.Issue("", ada(), "read:user"), "tells us nothing"},
+			{"personal", s.Issue("", ada(), "read:user"), "says nothing about it"},
 			{"without the scope", s.Issue(oauthtest.Client, ada(), "read:repository"), "the token lacks a scope"},
 		} {
 			t.Log(c.what)

@@ -58,7 +58,7 @@ func (p *Provider) oauth2(ctx context.Context, callback string) (*oauth2.Config,
 // word, so they say nothing about the state of the provider.
 var (
 	// ErrDenied means that the person cancelled the login at the provider.
-	ErrDenied = errors.New("the login was given up at the provider")
+	ErrDenied = errors.New("the login was cancelled at the provider")
 	// ErrNotNow means that the provider could not log the person in just now.
 	ErrNotNow = errors.New("the provider could not log the person in")
 )
@@ -68,7 +68,7 @@ var (
 // that began it. The errors are those of Verify, ErrDenied and ErrNotNow.
 func (p *Provider) Finish(ctx context.Context, l Login, query url.Values) (Claims, error) {
 	if subtle.ConstantTimeCompare([]byte(query.Get("state")), []byte(l.State)) != 1 || l.State == "" {
-		return Claims{}, refused("the state is another login's")
+		return Claims{}, refused("the state belongs to another login")
 	}
 	code := query.Get("code")
 	var claims Claims
@@ -81,9 +81,9 @@ func (p *Provider) Finish(ctx context.Context, l Login, query url.Values) (Claim
 		case ended(e) != nil:
 			return nil
 		case e != "":
-			return refused("the provider ends the login with %q", e)
+			return refused("the provider ended the login with %q", e)
 		case len(query["code"]) != 1 || !wellFormed(code):
-			return refused("the provider sends no code")
+			return refused("the provider sent no code")
 		}
 		token, err := p.redeem(ctx, l, code)
 		if err != nil {
@@ -123,7 +123,7 @@ func (p *Provider) checkIssuer(ctx context.Context, query url.Values) error {
 			return err
 		}
 		if !sent && m.NamesIssuer {
-			return refused("the answer names no issuer, and this one's do")
+			return refused("the answer names no issuer, but this provider's answers do")
 		}
 	case Google:
 	default:
@@ -146,7 +146,7 @@ func (p *Provider) redeem(ctx context.Context, l Login, code string) (*oauth2.To
 		return nil, p.badExchange(err)
 	}
 	if !wellFormed(token.AccessToken) {
-		return nil, errors.New("it sends no access token that can be used")
+		return nil, errors.New("it sent no usable access token")
 	}
 	return token, nil
 }
@@ -179,17 +179,17 @@ func (p *Provider) badExchange(err error) error {
 	switch {
 	case a.limited() || !rejects:
 	case p.cfg.Type == Gitea && giteaCode(bad):
-		return refused("the provider does not take the code (%s)", bad.ErrorDescription)
+		return refused("the provider rejected the code (%s)", bad.ErrorDescription)
 	case blamesClient(code):
-		return fmt.Errorf("it does not take client_id and client_secret_file (%s)", code)
+		return fmt.Errorf("it rejected client_id and client_secret_file (%s)", code)
 	case code == "redirect_uri_mismatch":
-		return fmt.Errorf("the callback URL is not the one that is registered there (%s)", code)
+		return fmt.Errorf("the callback URL is not registered there (%s)", code)
 	case code == "unsupported_grant_type", code == "invalid_scope":
 		return fmt.Errorf("it is not set up for this kind of login (%s)", code)
 	case code != "":
-		return refused("the provider does not take the code (%s)", code)
+		return refused("the provider rejected the code (%s)", code)
 	case a.unreadable():
-		return refused("the provider can make nothing of the code (status %d)", a.StatusCode)
+		return refused("the provider did not recognize the code (status %d)", a.StatusCode)
 	}
-	return fmt.Errorf("it answers the code with status %d", a.StatusCode)
+	return fmt.Errorf("it answered the code with status %d", a.StatusCode)
 }

@@ -44,7 +44,7 @@ func TestLogin(t *testing.T) {
 			t.Errorf("got %+v, %v", c, err)
 		}
 		_, err = p.Finish(t.Context(), login, query)
-		wantRefused(t, err, "does not take the code", query.Get("code"))
+		wantRefused(t, err, "rejected the code", query.Get("code"))
 	})
 }
 
@@ -62,7 +62,7 @@ func TestLoginRefuses(t *testing.T) {
 		// Another login's code with this one's state, as by a browser that was lied to.
 		otherQuery.Set("state", login.State)
 		_, err = p.Finish(t.Context(), login, otherQuery)
-		wantRefused(t, err, "does not take the code", otherQuery.Get("code"), login.Verifier)
+		wantRefused(t, err, "rejected the code", otherQuery.Get("code"), login.Verifier)
 	})
 }
 
@@ -142,8 +142,8 @@ func TestIDToken(t *testing.T) {
 			{"two audiences, no presenter", func(m map[string]any) { m["aud"] = []string{oauthtest.Client, oauthtest.Foreign} }, "azp"},
 			{"over", func(m map[string]any) { m["exp"] = time.Now().Add(-time.Second).Unix() }, "expired"},
 			{"another access token", func(m map[string]any) { m["at_hash"] = "AAAAAAAAAAAAAAAAAAAAAA" }, "at_hash"},
-			{"no subject", func(m map[string]any) { delete(m, "sub") }, "no subject"},
-			{"a subject on two lines", func(m map[string]any) { m["sub"] = "1\n2" }, "no subject"},
+			{"no usable subject", func(m map[string]any) { delete(m, "sub") }, "no usable subject"},
+			{"a subject on two lines", func(m map[string]any) { m["sub"] = "1\n2" }, "no usable subject"},
 		} {
 			s.Claims = c.change
 			p := open(t, s)
@@ -166,7 +166,7 @@ func TestIDToken(t *testing.T) {
 		s.Claims = func(m map[string]any) { delete(m, "email"); m["sub"] = "18" }
 		login, query = loginAt(t, p, s, ada())
 		_, err := p.Finish(t.Context(), login, query)
-		wantRefused(t, err, "two people")
+		wantRefused(t, err, "different people")
 
 		s.Claims = func(m map[string]any) { m["email_verified"] = "false" }
 		login, query = loginAt(t, p, s, ada())

@@ -45,7 +45,7 @@ var (
 	ErrUnavailable = errors.New("provider not available")
 	// ErrNoCheck means that the provider can't say which client a token was issued
 	// to.
-	ErrNoCheck = errors.New("the provider has no introspection (RFC 7662), so that a token can't be checked")
+	ErrNoCheck = errors.New("the provider has no introspection (RFC 7662), so a token can't be checked")
 )
 
 // Refusal is the error for a token or a code that proves nothing. The reason is for
@@ -172,7 +172,7 @@ func (p *Provider) verify(ctx context.Context, token string) (Claims, error) {
 		return Claims{}, about(subject, err)
 	}
 	if subject != "" && subject != claims.Subject {
-		return Claims{}, about(subject, refused("the token was issued for another person than it speaks for"))
+		return Claims{}, about(subject, refused("the token was issued for one person, but speaks for another"))
 	}
 	if err := p.accept(&claims); err != nil {
 		return Claims{}, err
@@ -201,7 +201,7 @@ func (p *Provider) accept(c *Claims) error {
 // others.
 func (c *Claims) check() error {
 	if c.Subject == "" || len(c.Subject) > 255 || !plain(c.Subject) {
-		return refused("the provider names no subject that can be used")
+		return refused("the provider gave no usable subject")
 	}
 	c.Emails, c.Unverified = readable(c.Emails), readable(c.Unverified)
 	return nil

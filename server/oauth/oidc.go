@@ -89,7 +89,7 @@ func (o *openID) keyClient() *http.Client {
 // can claim to be anybody there anyway.
 func (m *metadata) check(cfg Config) error {
 	if m.Issuer != cfg.URL {
-		return fmt.Errorf("it says that it is the issuer %q: the url must be the same, to the letter", m.Issuer)
+		return fmt.Errorf("it calls itself the issuer %q: write the url exactly like that", m.Issuer)
 	}
 	for _, e := range []struct {
 		name, url string
@@ -107,7 +107,7 @@ func (m *metadata) check(cfg Config) error {
 		plainToo := cfg.Insecure && strings.HasPrefix(cfg.URL, "http:")
 		u, err := url.Parse(e.url)
 		if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" || u.Scheme != "https" && !(u.Scheme == "http" && plainToo) {
-			return fmt.Errorf("its %s %q is not a URL of https", e.name, e.url)
+			return fmt.Errorf("its %s %q is not an https URL", e.name, e.url)
 		}
 	}
 	return nil
@@ -189,7 +189,7 @@ func (a *audience) UnmarshalJSON(b []byte) error {
 // audience counts only if no client is named.
 func (t introspection) subject(cfg Config) (string, error) {
 	if t.Active == nil || !*t.Active {
-		return "", refused("the provider does not know the token (any more), or tells us nothing of it")
+		return "", refused("the provider does not know the token, or says nothing about it")
 	}
 	ours := len(t.Audience) == 1 && t.Audience[0] == cfg.ClientID
 	for _, named := range []string{t.Presenter, t.Client} {
@@ -283,7 +283,7 @@ func (o *openID) identify(ctx context.Context, t *oauth2.Token, nonce string) (C
 	}
 	raw, ok := t.Extra("id_token").(string)
 	if !ok {
-		return Claims{}, errors.New("it sends no ID token with the access token")
+		return Claims{}, errors.New("it sent no ID token with the access token")
 	}
 	var algorithms []string
 	for _, a := range m.Algorithms {
@@ -324,7 +324,7 @@ func (o *openID) identify(ctx context.Context, t *oauth2.Token, nonce string) (C
 		return Claims{}, err
 	}
 	if asked.Subject != c.Subject { // OpenID Connect Core 1.0, section 5.3.2
-		return Claims{}, refused("the ID token and userinfo speak of two people")
+		return Claims{}, refused("the ID token and userinfo are about different people")
 	}
 	return asked, nil
 }

@@ -249,7 +249,7 @@ func TestVerifyTwoPeople(t *testing.T) {
 			return true
 		})
 		_, err := p.Verify(t.Context(), token)
-		wantRefused(t, err, "another person", token)
+		wantRefused(t, err, "speaks for another", token)
 	})
 }
 
@@ -281,7 +281,7 @@ func TestVerifyHostile(t *testing.T) {
 				return true
 			})
 			_, err := p.Verify(t.Context(), token)
-			wantRefused(t, err, "no subject")
+			wantRefused(t, err, "no usable subject")
 		}
 	})
 }

@@ -56,7 +56,7 @@ func TestWrong(t *testing.T) {
 		"created-before:2026-13":           `created-before: "2026-13" is not a time`,
 		"from:10.0.0":                      `from: "10.0.0" is not an address or a network: write 10.1.2.3,`,
 		"from:::ffff:10.0.0.0/8":           `from: "::ffff:10.0.0.0/8" is not an address`,
-		"state:alive":                      `state: "alive" is not one; it can be live, expired, suspended or revoked`,
+		"state:alive":                      `state: "alive" is not valid: write live, expired, suspended or revoked`,
 		"id:xyz":                           `id: "xyz" is not the beginning of an id`,
 		"scope:a,b":                        `scope: a scope is 1 to 64 letters`,
 		"expires-within:x":                 `expires-within: "x" is not a span`,
@@ -78,7 +78,7 @@ func TestWrong(t *testing.T) {
 			t.Errorf("%s %q: got %v", name, value, err)
 		}
 	}
-	if _, err := parser().Users(nil, "state:live"); err == nil || err.Error() != `state: "live" is not one; it can be active, disabled or suspended` {
+	if _, err := parser().Users(nil, "state:live"); err == nil || err.Error() != `state: "live" is not valid: write active, disabled or suspended` {
 		t.Errorf("got %v", err)
 	}
 	if _, err := parser().Users(api.Where("idle", "90d"), ""); err == nil || !strings.Contains(err.Error(), "filters are search, prefix, source, state, locked") {

@@ -44,7 +44,7 @@ func check(form api.FilterForm, n int, value string) error {
 	case n >= maxValues:
 		return wrong("is given more than %d times", maxValues)
 	case n > 0 && !form.Many:
-		return wrong("is given twice, and can have one value")
+		return wrong("is given twice, but takes one value")
 	case form.Value == "" && value != "true":
 		return wrong("takes no value")
 	case form.Value != "" && strings.TrimSpace(value) == "":
@@ -104,7 +104,7 @@ func network(value string) (netip.Prefix, error) {
 	if a := p.Addr(); err == nil && a.Is4In6() && p.Bits() >= 96 {
 		p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
 	} else if err == nil && a.Is4In6() {
-		err = errors.New("shorter than the mapped part")
+		err = errors.New("it contains more than IPv4 addresses")
 	}
 	if err != nil {
 		return p, wrong("%q is not an address or a network: write 10.1.2.3, 10.0.0.0/8 or 2001:db8::/32", value)
@@ -126,7 +126,7 @@ func idPrefix(value string) (string, error) {
 func oneOf(value string, allowed ...string) (string, error) {
 	if !slices.Contains(allowed, value) {
 		last := len(allowed) - 1
-		return "", wrong("%q is not one; it can be %s or %s", value, strings.Join(allowed[:last], ", "), allowed[last])
+		return "", wrong("%q is not valid: write %s or %s", value, strings.Join(allowed[:last], ", "), allowed[last])
 	}
 	return value, nil
 }

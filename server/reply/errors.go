@@ -35,6 +35,9 @@ func Refuse(status int, format string, args ...any) error {
 // NoCredentials is the message for every request without a usable credential.
 const NoCredentials = "Credentials required"
 
+// Internal is the message for a fault of the server, whose reason only the log has.
+const Internal = "Internal error: an administrator can find the reason in the log"
+
 // Clients see the text of these errors as it is.
 var (
 	//lint:ignore ST1005 the documented API has this text
@@ -47,7 +50,7 @@ var (
 
 // The errors of requests that no route serves.
 var (
-	ErrMethod  = Refuse(http.StatusMethodNotAllowed, "Method not allowed: see Allow")
+	ErrMethod  = Refuse(http.StatusMethodNotAllowed, "Method not allowed: see the header Allow")
 	ErrNoRoute = Refuse(http.StatusNotFound, api.NoRoute)
 )
 
@@ -82,14 +85,14 @@ var statuses = []struct {
 	{storage.ErrUnavailable, http.StatusServiceUnavailable, "The store can't do this at the moment: try again"},
 	{storage.ErrClosed, http.StatusServiceUnavailable, "The server is stopping"},
 	{storage.ErrOpening, http.StatusServiceUnavailable, "The server is starting"},
-	{storage.ErrDamaged, http.StatusServiceUnavailable, "The store is not available"},
+	{storage.ErrDamaged, http.StatusServiceUnavailable, "The store is not available: ask an administrator"},
 	{oauth.ErrUnavailable, http.StatusServiceUnavailable, "The provider is not available: try again later"},
 	{oauth.ErrNoCheck, http.StatusForbidden, "This provider can't say whom a token was issued to: log in with a browser instead"},
 	{oauth.ErrNotNow, http.StatusServiceUnavailable, "The provider is not available: try again later"},
-	{oauth.ErrDenied, http.StatusForbidden, "The login was given up at the provider"},
+	{oauth.ErrDenied, http.StatusForbidden, "The login was cancelled at the provider: log in again"},
 	{ldap.ErrUnavailable, http.StatusServiceUnavailable, "The directory is not available: try again later"},
-	{context.Canceled, http.StatusServiceUnavailable, "The request was given up"},
-	{context.DeadlineExceeded, http.StatusServiceUnavailable, "The request took too long"},
+	{context.Canceled, http.StatusServiceUnavailable, "The request was cancelled"},
+	{context.DeadlineExceeded, http.StatusServiceUnavailable, "The request took too long: try again"},
 }
 
 // Status returns the status and the message that a client gets for an error.
@@ -111,7 +114,7 @@ func Status(err error) (status int, message string) {
 			return row.status, row.message
 		}
 	}
-	return http.StatusInternalServerError, "Internal error"
+	return http.StatusInternalServerError, Internal
 }
 
 // UnlessGone returns refusal if err says that the user was disabled or removed during

@@ -34,7 +34,7 @@ func JSON(w http.ResponseWriter, status int, v any) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	b, err := Marshal(v)
 	if err != nil {
-		status, b = http.StatusInternalServerError, []byte(`{"error":"Internal error"}`)
+		status, b = http.StatusInternalServerError, []byte(`{"error":"`+Internal+`"}`)
 	}
 	b = append(b, '\n')
 	h.Set("Content-Length", strconv.Itoa(len(b)))

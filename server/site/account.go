@@ -47,7 +47,7 @@ func (st *Site) passwordForm(w http.ResponseWriter, r *route.Request) error {
 		return err
 	}
 	if fields["new"] != fields["again"] {
-		err = reply.Refuse(http.StatusBadRequest, "The new password was typed in two ways: type it again")
+		err = reply.Refuse(http.StatusBadRequest, "The two new passwords differ: type them again")
 	} else {
 		err = st.Logins.ChangePassword(r, fields["current"], fields["new"])
 	}

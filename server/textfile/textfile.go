@@ -23,7 +23,7 @@ import (
 const MaxFile = 4 << 20
 
 var (
-	errUTF16 = errors.New("the text is UTF-16 and broken: save it as UTF-8")
+	errUTF16 = errors.New("the text is invalid UTF-16: save it as UTF-8")
 	errUTF32 = errors.New("the text is UTF-32: save it as UTF-8")
 )
 
@@ -164,7 +164,7 @@ func ReadSecret(file string) (string, error) {
 	}
 	secret := strings.TrimRight(string(b), "\r\n")
 	if secret == "" || strings.ContainsAny(secret, "\r\n\x00") {
-		return "", fmt.Errorf("%s does not hold a secret on a single line", file)
+		return "", fmt.Errorf("%s does not contain a secret on a single line", file)
 	}
 	return secret, nil
 }

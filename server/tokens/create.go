@@ -30,7 +30,7 @@ func (ts *Tokens) createToken(w http.ResponseWriter, r *route.Request) error {
 // or another site.
 func (ts *Tokens) createTokenByGet(w http.ResponseWriter, r *route.Request) error {
 	if route.AheadOfNeed(r.Request) {
-		return reply.Refuse(http.StatusForbidden, "A token is not made ahead of need")
+		return reply.Refuse(http.StatusForbidden, "A prefetch can't make a token")
 	}
 	if route.FromElsewhere(r.Request, ts.Origins) {
 		return reply.ErrOrigin

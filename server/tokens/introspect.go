@@ -56,7 +56,7 @@ func presentedFrom(r *route.Request, fields map[string]string) (netip.Addr, erro
 	}
 	from, err := ipaddr.Parse(text)
 	if err != nil {
-		return from, reply.Refuse(http.StatusBadRequest, "address: %q is no IP address", text)
+		return from, reply.Refuse(http.StatusBadRequest, "address: %q is not an IP address", text)
 	}
 	return from, nil
 }
@@ -96,7 +96,7 @@ func (ts *Tokens) noteLookup(r *route.Request, b storage.Bearer, given bool) {
 		ts.Store.Note(r.Actor(), e)
 	case lookupTooMany:
 		ts.Store.Note(r.Actor(), storage.Event{
-			Action: storage.ActionTokenIntrospect, UID: r.User.UID, Detail: "more tokens than are noted in an hour",
+			Action: storage.ActionTokenIntrospect, UID: r.User.UID, Detail: "more tokens than are recorded in an hour",
 		})
 	}
 }

@@ -50,7 +50,7 @@ func Spec(policy config.Tokens, o Options) (spec storage.TokenSpec, warning stri
 	for _, text := range o.Addresses {
 		p, err := ipaddr.ParsePrefix(text)
 		if err != nil {
-			return spec, "", reply.Refuse(http.StatusBadRequest, "addresses: %q is no address or prefix such as 10.0.0.0/8", text)
+			return spec, "", reply.Refuse(http.StatusBadRequest, "addresses: %q is not an address or prefix such as 10.0.0.0/8", text)
 		}
 		spec.Addresses = append(spec.Addresses, p)
 	}

@@ -94,11 +94,11 @@ func (l Log) Verify(ctx context.Context, atLeast string) (v Verified, err error)
 	err = l.journal.Has(ctx, known)
 	switch {
 	case errors.Is(err, journal.ErrPruned):
-		err = &RolledBackError{fmt.Sprintf("the audit log begins with record %d, so nobody can tell whether it had this record %d: keep a later one", v.First, known.Sequence)}
+		err = &RolledBackError{fmt.Sprintf("the audit log begins with record %d, so it can't be checked for record %d: use a later one", v.First, known.Sequence)}
 	case errors.Is(err, journal.ErrElsewhere) && known.Sequence > v.Last:
-		err = &RolledBackError{fmt.Sprintf("the audit log ends with record %d, before record %d: it is an older copy, or a backup was restored, and what came later is gone", v.Last, known.Sequence)}
+		err = &RolledBackError{fmt.Sprintf("the audit log ends with record %d, before record %d: it is an older copy, or a backup was restored, and later records are gone", v.Last, known.Sequence)}
 	case errors.Is(err, journal.ErrElsewhere):
-		err = &RolledBackError{fmt.Sprintf("the audit log has another record %d: it is of an older copy, or of a restored backup, that went on without what came later", known.Sequence)}
+		err = &RolledBackError{fmt.Sprintf("the audit log has a different record %d: it continues an older copy or a restored backup, without the later records", known.Sequence)}
 	}
 	return v, err
 }

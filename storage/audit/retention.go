@@ -41,7 +41,7 @@ const (
 )
 
 var (
-	errTooMany = errors.New("they are more than a tenth of the audit log, which is too much to be believed unseen")
+	errTooMany = errors.New("they are more than a tenth of the audit log, too many to drop without confirmation")
 	longAgo    = time.Time{} // nothing was written before it
 )
 

@@ -80,7 +80,7 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	return fmt.Sprintf("the snapshot does not verify at byte %d: %s", e.Offset, e.Reason)
+	return fmt.Sprintf("verification fails at byte %d: %s", e.Offset, e.Reason)
 }
 
 // chain returns the checksum of a chunk, given the checksum of the previous one.

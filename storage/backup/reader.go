@@ -54,7 +54,7 @@ func Open(in io.Reader) (*Reader, error) {
 		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 			return nil, err
 		}
-		return nil, &Error{0, "it is no snapshot of a gatehouse that this one can read"}
+		return nil, &Error{0, "it is not a backup that this version of gatehouse can read"}
 	}
 	r.offset = int64(len(first))
 	begun := bytes.NewBuffer(first)
@@ -107,7 +107,7 @@ func (r *Reader) Records(fn func(ops []byte) error) error {
 				want += sha256.Size
 			}
 			if len(data) != want || int64(binary.BigEndian.Uint64(data)) != r.ops {
-				return &Error{at, "its end does not fit"}
+				return &Error{at, "its end does not match the rest"}
 			}
 			r.end = data
 			return nil
@@ -133,7 +133,7 @@ func (r *Reader) Authentic(key [32]byte) error {
 		return nil
 	}
 	if !hmac.Equal(endMAC(key, r.last, append([]byte{chunkEnd}, r.end[:8]...)), r.end[8:]) {
-		return &Error{0, "its parts do not belong together: it was put together from several, or changed"}
+		return &Error{0, "its parts do not belong together: it was changed, or assembled from several backups"}
 	}
 	return nil
 }
@@ -162,7 +162,7 @@ func (r *Reader) Log(put func(journal.Piece) error, reset func() error) error {
 			err = reset()
 		case chunkLast:
 			if len(data) != 8 || binary.BigEndian.Uint64(data) != pieces {
-				return &Error{at, "its end does not fit"}
+				return &Error{at, "its end does not match the rest"}
 			}
 			return nil
 		default:
@@ -177,7 +177,7 @@ func (r *Reader) Log(put func(journal.Piece) error, reset func() error) error {
 // AtEnd returns an error if something follows.
 func (r *Reader) AtEnd() error {
 	if _, err := r.r.ReadByte(); !errors.Is(err, io.EOF) {
-		return &Error{r.offset, "something follows its end"}
+		return &Error{r.offset, "there is data after its end"}
 	}
 	return nil
 }

@@ -98,7 +98,7 @@ func (f *File) Completes(first uint64) error {
 	case disk.Refusal(err) != 0:
 		return fmt.Errorf("%w: read the checkpoint: %w", disk.ErrUnavailable, err)
 	}
-	return fmt.Errorf("%w: the index must be built again, but the journal begins with record %d, and the checkpoint before it can't be used (%w): %s",
+	return fmt.Errorf("%w: the index must be rebuilt, but the journal begins with record %d, and the checkpoint before it can't be used (%w): %s",
 		disk.ErrDamaged, first, err, disk.RestoreAdvice)
 }
 

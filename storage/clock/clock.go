@@ -163,7 +163,7 @@ func timeOfLastRecord(log *journal.Journal) (known wallclock.Known, err error) {
 		return nil
 	})
 	if err != nil {
-		err = disk.NotRead("read the journal", err)
+		err = disk.NotRead("", err)
 	}
 	return known, err
 }
@@ -208,7 +208,7 @@ func (c *Clock) keep(known wallclock.Known) {
 		err = disk.WriteFile(c.opts.File, c.seals.Seal(clockKey, b))
 	}
 	if err != nil {
-		c.opts.Log.Debug("what is known of the clock is not kept", "error", err)
+		c.opts.Log.Debug("the state of the clock could not be saved", "error", err)
 	}
 }
 

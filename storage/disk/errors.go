@@ -62,11 +62,15 @@ func Refusal(err error) syscall.Errno {
 
 // NotRead wraps an error of reading the store: as [ErrUnavailable] if the system
 // could not read, and as [ErrDamaged] if it read wrong data. Confusing the two would
-// make an operator restore a backup because of a limit on open files.
+// make an operator restore a backup because of a limit on open files. An empty what is
+// for an error that says itself what was tried.
 func NotRead(what string, err error) error {
 	kind := ErrDamaged
 	if Refusal(err) != 0 {
 		kind = ErrUnavailable
+	}
+	if what == "" {
+		return fmt.Errorf("%w: %w", kind, err)
 	}
 	return fmt.Errorf("%w: %s: %w", kind, what, err)
 }
@@ -97,7 +101,7 @@ func Explain(err error) error {
 	case syscall.ENOSPC, syscall.EDQUOT:
 		return fmt.Errorf("%w: nothing is wrong with the store: make room on its disk, and start again", err)
 	case syscall.EIO:
-		return fmt.Errorf("%w: the disk does not read or write this: look at the kernel's log, and at the disk, before anything else", err)
+		return fmt.Errorf("%w: the disk can't read or write this: first look at the kernel's log and test the disk", err)
 	}
 	return err
 }

@@ -153,7 +153,7 @@ func (x *Index) compareOnce() (ok bool, err error) {
 func (v *View) applied() (p place, c Counts, err error) {
 	item, err := v.txn.Get(appliedKey) // not with Get: this is the state of Badger, without waiting operations
 	if err != nil {
-		return p, c, FaultOf("how far the index is", disk.NotRead("how far it is", err))
+		return p, c, FaultOf("the position of the index", disk.NotRead("how far it is", err))
 	}
 	stored, err := item.ValueCopy(nil)
 	if err == nil {
@@ -167,7 +167,7 @@ func (v *View) applied() (p place, c Counts, err error) {
 		c, ok = parseCounts(rest)
 	}
 	if !ok {
-		return p, c, &Fault{errors.New("how far it is has an unknown form")}
+		return p, c, &Fault{errors.New("its position has an unknown form")}
 	}
 	return p, c, nil
 }

@@ -113,12 +113,12 @@ func checkTable(file string, buf *bytes.Buffer) error {
 	b := buf.Bytes()
 	rest, sum, ok := cutChecksum(b)
 	if !ok || len(rest) < 4 {
-		return fmt.Errorf("%w: its foot", bad)
+		return fmt.Errorf("%w: its footer", bad)
 	}
 	n := binary.BigEndian.Uint32(rest[len(rest)-4:])
 	rest = rest[:len(rest)-4]
 	if n == 0 || uint64(n) > uint64(len(rest)) {
-		return fmt.Errorf("%w: its foot", bad)
+		return fmt.Errorf("%w: its footer", bad)
 	}
 	index := rest[len(rest)-int(n):]
 	if !rightChecksum(index, sum) {

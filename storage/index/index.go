@@ -107,7 +107,7 @@ func New(o Options) *Index {
 		opts:   o,
 		space:  space{Space: o.Space, dir: filepath.Join(o.Dir, "index")},
 		behind: lasting.State{Log: o.Log, Level: slog.LevelWarn, Begins: "the index is behind the journal", Ends: "the index has caught up with the journal"},
-		ailing: lasting.State{Log: o.Log, Level: slog.LevelWarn, Begins: "the index meets errors", Ends: "the index meets no more errors", Quiet: 10 * time.Second}, // Badger tries again each second
+		ailing: lasting.State{Log: o.Log, Level: slog.LevelWarn, Begins: "the index reports errors", Ends: "the index reports no more errors", Quiet: 10 * time.Second}, // Badger tries again each second
 	}
 }
 

@@ -204,9 +204,9 @@ func (x *Index) NoteDamage(err error) {
 		return // this error says nothing about the content
 	}
 	x.damaged.Store(true)
-	x.opts.Log.Error("the index is damaged: restart, and it is built again from the journal", "error", err)
+	x.opts.Log.Error("the index is damaged: restart the server, which rebuilds it from the journal", "error", err)
 	if err := disk.WriteFile(x.note(), nil); err != nil {
-		x.opts.Log.Error("note the damage", "error", err)
+		x.opts.Log.Error("could not record that the index is damaged", "error", err)
 	}
 }
 

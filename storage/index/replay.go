@@ -53,7 +53,7 @@ func (x *Index) CatchUp(log Log) error {
 			return err
 		}
 		if err = x.Compare(); err == nil {
-			x.opts.Log.Info("the last stop was not clean; the index has been verified and brought up to the journal",
+			x.opts.Log.Info("the last stop was not clean; the index was verified and brought up to date",
 				"records", x.place.at.Sequence-last, "took", time.Since(start).Round(time.Millisecond))
 			return nil
 		}
@@ -76,7 +76,7 @@ func (x *Index) Fill(log Log, source func(put func(record.Op) error) (sequence u
 	case disk.Refusal(err) != 0:
 		return fmt.Errorf("%w: read the checkpoint: %w", disk.ErrUnavailable, err)
 	case err != nil:
-		x.opts.Log.Debug("the index is built again from the journal alone", "because", err)
+		x.opts.Log.Debug("the index is rebuilt from the journal alone", "because", err)
 		from = 0
 	}
 	x.place.at.Sequence = from

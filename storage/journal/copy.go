@@ -149,7 +149,7 @@ func (l *Layout) Put(p Piece) error {
 		l.file, l.number, l.size, l.end = f, p.Segment, p.Size, 0
 	}
 	if p.Size != l.size || p.Size > mostSegment || p.Offset < l.end || p.Offset+int64(len(p.Bytes)) > p.Size {
-		return &CorruptError{File: segmentName(p.Segment), Offset: p.Offset, Reason: "this piece is out of its place"}
+		return &CorruptError{File: segmentName(p.Segment), Offset: p.Offset, Reason: "this piece is in the wrong place"}
 	}
 	l.end = p.Offset + int64(len(p.Bytes))
 	_, err := l.file.WriteAt(p.Bytes, p.Offset)

@@ -154,7 +154,7 @@ func decodeHeader(b []byte, k keyed) (h header, reason string, err error) {
 	}
 	p = p[len(magic):]
 	if v := binary.LittleEndian.Uint32(p); v != version {
-		return h, "", fmt.Errorf("format %d, known is %d: %w", v, version, ErrVersion)
+		return h, "", fmt.Errorf("format %d, not %d: %w", v, version, ErrVersion)
 	}
 	h.number = binary.LittleEndian.Uint64(p[4:])
 	h.size = int64(binary.LittleEndian.Uint64(p[12:]))

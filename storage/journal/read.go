@@ -117,7 +117,7 @@ func (r *reader) follow(segments []segment) error {
 		return ErrPruned // the reader was too slow, and the oldest segment is gone
 	}
 	if next := segments[i]; next.first != r.next || next.chain != r.chain {
-		return r.scan.corrupt(r.offset, fmt.Sprintf("records are missing here: the next segment begins with %d, expected is %d",
+		return r.scan.corrupt(r.offset, fmt.Sprintf("records are missing here: the next segment begins with record %d, not %d",
 			next.first, r.next))
 	}
 	r.left = r.offset

@@ -102,7 +102,7 @@ func (s *scanner) batch(off int64) (batch, error) {
 		return batch{}, s.corrupt(off, "this sector fails its checksum")
 	}
 	if m.place != 0 || m.count < 1 || m.count > mostSectors || int64(m.count) > (s.limit-off)/sector {
-		return batch{}, s.corrupt(off, "this sector is out of its place")
+		return batch{}, s.corrupt(off, "this sector is in the wrong place")
 	}
 	if b, err = s.view(off, m.count*sector); err != nil {
 		return batch{}, err
@@ -115,7 +115,7 @@ func (s *scanner) batch(off int64) (batch, error) {
 			return batch{}, s.corrupt(off+int64(i)*sector, "this sector fails its checksum")
 		}
 		if want := (mark{m.count, i, m.first}); is != want {
-			return batch{}, s.corrupt(off+int64(i)*sector, "this sector is out of its place")
+			return batch{}, s.corrupt(off+int64(i)*sector, "this sector is in the wrong place")
 		}
 		s.plain = append(s.plain, part[stamp:]...)
 	}
@@ -156,7 +156,7 @@ func (s *scanner) zeros(off int64) error {
 		if !blank(b) {
 			for i := 0; i < len(b); i += sector {
 				if !blank(b[i:min(i+sector, len(b))]) {
-					return s.corrupt(off+int64(i), "something follows the end of the journal")
+					return s.corrupt(off+int64(i), "there is data after the end of the journal")
 				}
 			}
 		}
@@ -185,7 +185,7 @@ func (s *scanner) torn(off int64, first uint64) (debris, error) {
 			continue
 		}
 		if len(b) < sector {
-			return d, s.corrupt(at, "something follows the end of the journal")
+			return d, s.corrupt(at, "there is data after the end of the journal")
 		}
 		m, whole := examine(b)
 		if !whole {
@@ -199,7 +199,7 @@ func (s *scanner) torn(off int64, first uint64) (debris, error) {
 		}
 		if (m != mark{d.count, int((at - off) / sector), d.first}) || m.place >= m.count ||
 			m.count > mostSectors || int64(m.count) > (s.limit-off)/sector {
-			return d, s.corrupt(at, "this sector is out of its place: what stood before it is missing")
+			return d, s.corrupt(at, "this sector is in the wrong place: what was before it is missing")
 		}
 		d.present++
 	}

@@ -100,11 +100,11 @@ func (f File) Open(name string, sealed []byte) (r Ring, err error) {
 	}
 	switch {
 	case !parsed, err != nil && s.CRC != s.checksum():
-		return r, fmt.Errorf("%w: %s is damaged: put back a copy of it that is not, or %s", disk.ErrDamaged, name, disk.RestoreAdvice)
+		return r, fmt.Errorf("%w: %s is damaged: put back an undamaged copy, or %s", disk.ErrDamaged, name, disk.RestoreAdvice)
 	case err != nil && s.Version > 1:
 		return r, fmt.Errorf("%s has version %d, and this gatehouse reads version 1: use the program that made it", name, s.Version)
 	case err != nil:
-		return r, fmt.Errorf("%w: %s is not the key that this store was made with: put back the one that is", ErrWrong, f.name)
+		return r, fmt.Errorf("%w: %s is not the key that this store was made with: put back the right one", ErrWrong, f.name)
 	}
 	if err := json.Unmarshal(plain, &r); err != nil {
 		return Ring{}, fmt.Errorf("read the keyring: %w", err)

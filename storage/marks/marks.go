@@ -86,7 +86,7 @@ func (d *Dir) CheckFormat() error {
 	case Format, FormerFormat:
 		return nil
 	}
-	return fmt.Errorf("%s says that the store has format %q, and this gatehouse reads format %s: "+
+	return fmt.Errorf("%s says that the store has format %q, but this gatehouse reads format %s: "+
 		"use the program that made it, or, if the file itself is damaged, %s",
 		d.file("format"), d.format, Format, disk.RestoreAdvice)
 }

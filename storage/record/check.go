@@ -51,7 +51,7 @@ func Check(k, v []byte) (err error) {
 	return nil
 }
 
-var errKeyLength = errors.New("its key has another length")
+var errKeyLength = errors.New("its key has the wrong length")
 
 // checkEnd checks the record of an end, of a token or of a user.
 func checkEnd(k, v []byte) (err error) {

@@ -39,7 +39,7 @@ func (l Loader) CatchUp(log Log, after uint64) error {
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("bring the table up to the journal: %w", err)
+		return fmt.Errorf("bring the table up to date: %w", err)
 	}
 	l.dropRemoved()
 	return nil
@@ -56,7 +56,7 @@ func (l Loader) apply(o record.Op) error {
 		return nil
 	}
 	if o.Value == nil {
-		return fmt.Errorf("%w: the journal takes the record %q away", disk.ErrDamaged, o.Key)
+		return fmt.Errorf("%w: the journal deletes the record %q", disk.ErrDamaged, o.Key)
 	}
 	b, err := l.Seals.Open(o.Key, o.Value)
 	if err != nil {

@@ -74,7 +74,7 @@ func (l *Log) readOld(slice int, fn func(number, run uint64, u use, from record.
 			return err
 		}
 		if !whole && slice <= 0 {
-			l.warn.Warn("the end of a log of uses does not verify; uses that it had are not counted", "file", l.path(first))
+			l.warn.Warn("the end of a log of uses is damaged; the uses in it are not counted", "file", l.path(first))
 		}
 	}
 	return nil

@@ -218,7 +218,7 @@ type Doubt struct {
 func (d *Doubt) Error() string {
 	says, expected := d.Says.UTC().Format(time.RFC3339), d.Expected.UTC().Format(time.RFC3339)
 	if d.Booted {
-		return fmt.Sprintf("the clock says %s, and was right last at %s, before the system was started again", says, expected)
+		return fmt.Sprintf("the clock says %s; it was last right at %s, before the system restarted", says, expected)
 	}
-	return fmt.Sprintf("the clock says %s, and by the time that has passed it should say %s", says, expected)
+	return fmt.Sprintf("the clock says %s, but by the time that has passed it should say %s", says, expected)
 }

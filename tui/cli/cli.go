@@ -112,7 +112,7 @@ func One(name string) cobra.PositionalArgs {
 func AtMostOne(name string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) > 1 {
-			return Usagef("%s takes one %s, but got %q, too", c.CommandPath(), name, args[1])
+			return Usagef("%s takes one %s, but also got %q", c.CommandPath(), name, args[1])
 		}
 		return nil
 	}

@@ -48,7 +48,7 @@ func userOffboard(env Env) *cobra.Command {
 		}
 		return open(cmd, args)
 	})
-	c.Flags().BoolVar(&confirm, "confirm", false, "do what is held")
+	c.Flags().BoolVar(&confirm, "confirm", false, "confirm what is held")
 	agreed = env.consents(c)
 	return c
 }
@@ -107,7 +107,7 @@ func (env Env) confirmOffboard(ctx context.Context, c *api.Client, held api.Held
 		env.say("Done: %s, except for what is in use again. `gatehouse events` shows the details.", a.Action)
 	}
 	if len(held.Changes) > 0 {
-		env.say("The directory was asked again, and those of the %d changes that it still asks for were made. `gatehouse events` shows them.", len(held.Changes))
+		env.say("The directory was asked again. Of the %d changes, those that still apply were made. `gatehouse events` shows them.", len(held.Changes))
 	}
 	return nil
 }

@@ -227,7 +227,7 @@ func (r *revocation) follow(rows iter.Seq2[api.Progress, error]) (p api.Progress
 // report says how many of the ids that were named are revoked.
 func (r *revocation) report(done, asked int) error {
 	if done < asked {
-		r.env.say("Revoked %s; %d were revoked before.", Count(done, "token"), asked-done)
+		r.env.say("Revoked %s. Already revoked: %d.", Count(done, "token"), asked-done)
 	} else {
 		r.env.say("Revoked %s.", Count(done, "token"))
 	}
