@@ -89,6 +89,7 @@ func (t *tx) dropRecord(id ID) error {
 	}
 	t.delete(v.OwnedKey())
 	t.delete(record.UsageKey(id))
+	t.durable(func() { t.s.views.NoteToken(id, 0) })
 	return t.dropRevoked(v)
 }
 

@@ -169,7 +169,7 @@ func (how plan) scan(ctx context.Context, store *storage.Store, limit int) iter.
 		f, n, stretch := how.filter, 0, firstStretch
 		how.match.begin(&f)
 		for {
-			if f.Revoked || store.Matching() { // the store looks through all revoked ones in any case
+			if f.Revoked || store.Matching() { // to find the revoked ones, the store reads all in any case
 				f.Match, f.Limit = how.match.rows(ctx), max(limit-n, 0)
 			} else {
 				f.Limit = stretch

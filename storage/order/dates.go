@@ -3,6 +3,7 @@ package order
 import (
 	"errors"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,7 +30,7 @@ func (v *Views) dropMore() {
 func (o *tokens) dropFacts() {
 	r := *o.rows
 	r.fact = nil
-	o.rows, o.facts = &r, nil
+	o.rows, o.facts, o.dead = &r, nil, nil
 	for id, one := range o.recent {
 		one.fact = 0
 		o.recent[id] = one
@@ -49,31 +50,54 @@ func (v *Views) dateTokens() error {
 	})
 }
 
-// describeTokens reads the facts of the tokens.
-func (v *Views) describeTokens() error {
+// describeTokens reads the facts of the tokens, and the dead tokens if they are asked for.
+func (v *Views) describeTokens(withDead bool) error {
+	o := &v.tokens
 	var f *facts
-	described := func(r *rows) bool { return r.fact != nil }
-	read := func(r *rows) (err error) {
-		f, err = v.readFacts(r)
-		return err
-	}
-	return v.readMore(described, read, func(o *tokens, r *rows) {
-		for id, one := range o.recent {
-			if n, ok := r.find(id); ok {
-				one.fact = r.fact[n]
-			} else {
-				one.fact = f.new()
-			}
-			if changed, since := o.late[id]; changed {
-				f.forget(one.fact)
-			} else if since {
-				f.unsee(one.fact)
-			}
-			o.recent[id] = one
+	var d *dead
+	described := func(r *rows) bool {
+		if r.fact == nil {
+			f = newFacts(r.len()) // in the order of the rows, which searches follow
 		}
-		f.settle()
-		o.facts = f
+		if withDead && o.dead == nil {
+			d = newDead()
+		}
+		return f == nil && d == nil
+	}
+	read := func(r *rows) error { return v.readFacts(r, f, d) }
+	return v.readMore(described, read, func(o *tokens, r *rows) {
+		if d != nil {
+			for id := range o.late {
+				if _, live := o.recent[id]; !live {
+					d.unread[id] = struct{}{}
+				}
+			}
+			d.facts.settle()
+			o.dead = d
+		}
+		if f != nil {
+			o.adoptFacts(f, r)
+		}
 	})
+}
+
+// adoptFacts makes new facts fit the recent tokens.
+func (o *tokens) adoptFacts(f *facts, r *rows) {
+	for id, one := range o.recent {
+		if n, ok := r.find(id); ok {
+			one.fact = r.fact[n]
+		} else {
+			one.fact = f.new()
+		}
+		if changed, since := o.late[id]; changed {
+			f.forget(one.fact)
+		} else if since {
+			f.unsee(one.fact)
+		}
+		o.recent[id] = one
+	}
+	f.settle()
+	o.facts = f
 }
 
 // readMore adds to the rows what has reports to be missing: read reads it from the index
@@ -124,23 +148,37 @@ func (v *Views) readCreated(r *rows) error {
 	return err
 }
 
-func (v *Views) readFacts(r *rows) (*facts, error) {
-	f := newFacts(r.len()) // in the order of the rows, which searches follow
+// readFacts reads the facts of the rows unless f is nil, and the dead tokens unless d is
+// nil.
+func (v *Views) readFacts(r *rows, f *facts, d *dead) error {
 	var mu sync.Mutex
 	err := eachByte(func(b byte) error {
 		return v.index.TokensIn(b, func(t record.Token) {
-			if n, ok := r.find(t.ID); ok {
+			if d != nil {
+				if _, live, _ := v.table.Get(t.ID); !live {
+					mu.Lock()
+					defer mu.Unlock()
+					d.add(v, &t)
+					return
+				}
+			}
+			if n, ok := r.find(t.ID); ok && f != nil {
 				mu.Lock()
 				defer mu.Unlock()
 				f.set(uint32(n+1), &t)
 			}
 		})
 	})
-	r.fact = make([]uint32, r.len())
-	for n := range r.fact {
-		r.fact[n] = uint32(n + 1)
+	if d != nil {
+		slices.SortFunc(d.list, compareIDs)
 	}
-	return f, err
+	if f != nil {
+		r.fact = make([]uint32, r.len())
+		for n := range r.fact {
+			r.fact[n] = uint32(n + 1)
+		}
+	}
+	return err
 }
 
 // eachByte calls read with all bytes, from a few goroutines. It stops at an error.

@@ -5,7 +5,7 @@
 // take 34 bytes each, and 12 more while they are shown by their creation. Filters that
 // ask for more than the table knows (see [Match]) need a fact of each token, which takes
 // some 45 bytes more: it is read from the index at the first such query, and then kept
-// as long. A view is exact at each query. The writer and the flusher note what changes,
+// as long. So are the revoked tokens, if a query asks for them. A view is exact at each query. The writer and the flusher note what changes,
 // and a query first processes the notes. A token that was used a moment ago is among the
 // table's unsaved ones. Verification does no work for views.
 //

@@ -37,6 +37,8 @@ type row struct {
 	owner   uint32
 	created int64  // ms; 0: not known
 	fact    uint32 // 0: none
+	dead    bool   // its fact is among those of the dead
+	revoked bool   // dead, and not only because of its owner
 }
 
 func (r row) byUse() Place { return Place{r.used.Ms(), r.id} }

@@ -19,7 +19,7 @@ func (v *Views) search(s *Sieve, fn func(o *tokens, takes func(row) bool)) (err 
 		}
 		q = &question{views: v, sieve: s, all: all}
 	}
-	err2 := v.withTokens(s.Order == Created, q != nil, func(o *tokens) {
+	err2 := v.withTokens(s.Order == Created, q != nil, s.Revoked, func(o *tokens) {
 		if err = v.narrow(s, o); err != nil {
 			return
 		}
@@ -27,7 +27,7 @@ func (v *Views) search(s *Sieve, fn func(o *tokens, takes func(row) bool)) (err 
 			fn(o, func(r row) bool { return s.Takes(r.id, r.owner, r.used) })
 			return
 		}
-		q.facts = o.facts
+		q.tokens = o
 		fn(o, q.takes)
 		err = q.err
 	})
@@ -39,13 +39,13 @@ func (v *Views) search(s *Sieve, fn func(o *tokens, takes func(row) bool)) (err 
 
 // question asks rows whether a filter with a Match takes them.
 type question struct {
-	views *Views
-	sieve *Sieve
-	facts *facts
-	all   *everybody
-	row   Row // the same memory for all
-	asked int
-	err   error // then nothing is taken
+	views  *Views
+	sieve  *Sieve
+	tokens *tokens
+	all    *everybody
+	row    Row // the same memory for all
+	asked  int
+	err    error // then nothing is taken
 }
 
 func (q *question) takes(r row) bool {
@@ -56,28 +56,31 @@ func (q *question) takes(r row) bool {
 	if q.err != nil || !s.Takes(r.id, r.owner, r.used) || s.Owner != 0 && r.owner != s.number {
 		return false
 	}
-	t := &q.row.Token
-	if !q.facts.fill(&q.row, r.fact, s.Match.Seen) {
+	t, facts := &q.row.Token, q.tokens.facts
+	if r.dead {
+		facts = q.tokens.dead.facts
+	}
+	if !facts.fill(&q.row, r.fact, s.Match.Seen) {
 		read, ok, err := q.views.index.Token(r.id)
 		if err != nil || !ok {
 			q.err = err
 			return false
 		}
-		q.facts.set(r.fact, &read)
-		q.facts.fill(&q.row, r.fact, s.Match.Seen)
+		facts.set(r.fact, &read)
+		facts.fill(&q.row, r.fact, s.Match.Seen)
 	}
 	q.row.Person, t.OwnerState = q.views.owner(q.all, r.owner)
-	t.ID, t.LastUsed = r.id, r.used.Ms()
+	t.ID, t.LastUsed, t.Revoked = r.id, r.used.Ms(), 0
+	if r.revoked {
+		t.Revoked = 1 // a match does not ask when
+	}
 	return s.Match.Takes(&q.row)
 }
 
 // matches reports whether a match takes a token as it was read.
-func (v *Views) matches(m *Match, t record.Token, all *everybody) bool {
-	p := &Person{ID: t.Owner, State: record.UserRemoved}
-	if _, number, ok := v.table.Owners.Find(t.Owner); ok {
-		p, _ = v.owner(all, number)
-	}
-	t.OwnerState = p.State
+func (v *Views) matches(m *Match, t record.Token, number uint32, all *everybody) bool {
+	var p *Person
+	p, t.OwnerState = v.owner(all, number)
 	return m.Takes(&Row{t, p})
 }
 
@@ -102,6 +105,9 @@ func (v *Views) everybody() (all *everybody, err error) {
 func (v *Views) owner(all *everybody, number uint32) (*Person, record.UserState) {
 	if int(number) < len(all.people) && all.people[number] != nil {
 		return all.people[number], all.states[number]
+	}
+	if int(number) >= v.table.Owners.Len() {
+		return &Person{State: record.UserRemoved}, record.UserRemoved
 	}
 	o := v.table.Owners.At(number) // it is new
 	return &Person{ID: o.ID, UID: record.Fold(o.UID), State: o.State}, o.State

@@ -89,6 +89,9 @@ const mostFew = 2000
 // narrow finds the tokens of the owner, or those that can have a long prefix, among the
 // tokens of the owners and in the shard of the id.
 func (v *Views) narrow(s *Sieve, o *tokens) error {
+	if s.Revoked {
+		return nil
+	}
 	if s.Owner != 0 {
 		if int(s.number) < len(o.held) && o.held[s.number].Tokens > mostFew {
 			return nil

@@ -30,6 +30,7 @@ type tokens struct {
 	drop  *time.Timer
 	more  *time.Timer // drops what the rows have beyond the table's columns
 	facts *facts      // nil: rows.fact is nil
+	dead  *dead       // nil: not read
 
 	reading sync.Mutex
 	warming atomic.Bool
@@ -99,16 +100,23 @@ func (o *tokens) take() []noted {
 }
 
 // withTokens runs fn on the current tokens. If created is set, they also have their
-// order of creation, and if described is set, their facts. The table must be loaded.
-func (v *Views) withTokens(created, described bool, fn func(o *tokens)) error {
+// order of creation, if described is set, their facts, and if dead is set, there are also
+// the dead tokens. The table must be loaded.
+func (v *Views) withTokens(created, described, dead bool, fn func(o *tokens)) error {
 	o := &v.tokens
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	v.makeTokens()
-	for created && o.rows.created == nil || described && o.rows.fact == nil {
-		read := v.dateTokens
-		if described && o.rows.fact == nil {
-			read = v.describeTokens
+	for {
+		var read func() error
+		switch {
+		case described && o.rows.fact == nil, dead && o.dead == nil:
+			read = func() error { return v.describeTokens(dead) }
+		case created && o.rows.created == nil:
+			read = v.dateTokens
+		}
+		if read == nil {
+			break
 		}
 		o.mu.Unlock()
 		err := read()
@@ -119,7 +127,12 @@ func (v *Views) withTokens(created, described bool, fn func(o *tokens)) error {
 		v.makeTokens()
 	}
 	v.follow()
-	if created || described {
+	if dead {
+		if err := o.dead.bury(v); err != nil {
+			return err
+		}
+	}
+	if created || described || dead {
 		o.more = postpone(o.more, v.dropMore)
 	}
 	fn(o)
@@ -138,7 +151,7 @@ func (v *Views) Matching() bool {
 	if o.warming.CompareAndSwap(false, true) {
 		go func() {
 			defer o.warming.Store(false)
-			v.withTokens(false, true, func(*tokens) {}) // a query that waits for it gets the error
+			v.withTokens(false, true, false, func(*tokens) {}) // a query that waits for it gets the error
 		}()
 	}
 	return false
@@ -205,7 +218,7 @@ func (v *Views) dropTokens() {
 	defer o.mu.Unlock()
 	o.on.Store(false)
 	o.set(nil, nil, 0)
-	o.facts = nil
+	o.facts, o.dead = nil, nil
 	o.take()
 }
 
@@ -254,6 +267,9 @@ func (v *Views) renew(n noted) {
 			o.lost[old.owner] = true
 		}
 		delete(o.recent, n.id)
+		if o.dead != nil {
+			o.dead.unread[n.id] = struct{}{}
+		}
 		return
 	}
 	r := row{used: e.Used, id: n.id, owner: e.Owner, created: n.created}
@@ -286,7 +302,7 @@ func (v *Views) mergeRecent() {
 		}
 		late, before := o.late, o.recent
 		o.set(r, held, since)
-		if o.facts != nil && o.facts.wasteful() {
+		if o.facts != nil && o.facts.wasteful() || o.dead != nil && o.dead.facts.wasteful() {
 			o.dropFacts()
 		}
 		for id := range late {
@@ -321,6 +337,9 @@ func (o *tokens) page(v *Sieve, takes func(row) bool) []Place {
 	}
 	for _, r := range o.recent {
 		offer(r)
+	}
+	if v.Revoked {
+		o.dead.each(offer)
 	}
 	found.cut()
 	from, to := 0, o.last(v)
@@ -380,6 +399,13 @@ func (o *tokens) count(v *Sieve, takes func(row) bool) (n int) {
 			}
 		})
 		return n
+	}
+	if v.Revoked {
+		o.dead.each(func(r row) {
+			if takes(r) {
+				n++
+			}
+		})
 	}
 	if v.Match == nil && v.prefix.none && !v.NeverUsed && v.IdleSince == 0 && v.Prefix != "" {
 		for _, owner := range v.numbers {

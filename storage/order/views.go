@@ -78,8 +78,8 @@ func (v *Views) Places(f TokenFilter) (list []Place, err error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case f.Revoked:
-		return v.walk(&s)
+	case f.Revoked && f.Owner != 0:
+		return v.recordsOf(&s)
 	case f.Owner != 0 && f.Match == nil:
 		return v.placesOf(&s)
 	}
@@ -105,9 +105,9 @@ func (v *Views) placesOf(s *Sieve) ([]Place, error) {
 	return to.sorted(), err
 }
 
-// walk finds the tokens by reading all records, including those of tokens that
-// are not in the table.
-func (v *Views) walk(s *Sieve) ([]Place, error) {
+// recordsOf finds the tokens of one owner by reading their records, including those of
+// tokens that are not in the table.
+func (v *Views) recordsOf(s *Sieve) ([]Place, error) {
 	to := newSelection(s.TokenFilter)
 	var all *everybody
 	if s.Match != nil {
@@ -116,13 +116,12 @@ func (v *Views) walk(s *Sieve) ([]Place, error) {
 			return nil, err
 		}
 	}
-	show := func(t record.Token) {
-		_, number, _ := v.table.Owners.Find(t.Owner)
+	err := v.index.Tokens(s.Owner, func(t record.Token) {
 		used := record.CreatedAt(t.LastUsed)
 		if t.LastUsed != t.Created {
 			used = record.UsedAt(t.LastUsed)
 		}
-		if !s.Takes(t.ID, number, used) || s.Match != nil && !v.matches(s.Match, t, all) {
+		if !s.Takes(t.ID, s.number, used) || s.Match != nil && !v.matches(s.Match, t, s.number, all) {
 			return
 		}
 		at := Place{At: t.LastUsed, ID: t.ID}
@@ -130,17 +129,8 @@ func (v *Views) walk(s *Sieve) ([]Place, error) {
 			at.At = t.Created
 		}
 		to.offer(at)
-	}
-	if s.Owner != 0 {
-		err := v.index.Tokens(s.Owner, show)
-		return to.sorted(), err
-	}
-	for b := range 256 {
-		if err := v.index.TokensIn(byte(b), show); err != nil {
-			return nil, err
-		}
-	}
-	return to.sorted(), nil
+	})
+	return to.sorted(), err
 }
 
 // Count counts the tokens that a filter takes. It ignores After and Limit. All
@@ -150,7 +140,7 @@ func (v *Views) Count(f TokenFilter) (n int, err error) {
 	if f == (TokenFilter{}) {
 		return v.table.Len(), nil
 	}
-	if f.Owner != 0 && f.Match == nil || f.Revoked {
+	if f.Owner != 0 && (f.Match == nil || f.Revoked) {
 		list, err := v.Places(f)
 		return len(list), err
 	}
@@ -165,7 +155,7 @@ func (v *Views) Count(f TokenFilter) (n int, err error) {
 // Users finds the users that a filter takes, in its order, with a summary of their
 // tokens. All tokens must be in the table.
 func (v *Views) Users(f UserFilter) (list []Standing, err error) {
-	err2 := v.withTokens(false, false, func(o *tokens) {
+	err2 := v.withTokens(false, false, false, func(o *tokens) {
 		o.stale(f.StaleSince)
 		if err = v.findLost(o); err == nil {
 			list, err = v.usersHolding(f, o.held)

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"gatehouse/storage/keys"
@@ -30,6 +31,8 @@ type house struct {
 	tokens map[string]*token // by id: those that are not revoked
 	dead   map[string]*token
 	in     [256][]*token // both, by the first random byte
+	midway func()        // runs once while all tokens are read
+	mu     sync.Mutex    // several goroutines read them
 	serial uint32
 }
 
@@ -50,12 +53,17 @@ type token struct {
 	expires int64
 	scopes  []string
 	seen    []record.Seen
+	revoked bool
 }
 
 // record is the token as the index has it.
 func (t *token) record() record.Token {
+	revoked := int64(0)
+	if t.revoked {
+		revoked = 99
+	}
 	return record.Token{
-		ID: t.id, Owner: t.owner.id, Created: t.created, LastUsed: t.used.Shown(t.created),
+		Revoked: revoked, ID: t.id, Owner: t.owner.id, Created: t.created, LastUsed: t.used.Shown(t.created),
 		Name: t.name, Expires: t.expires, Scopes: t.scopes, By: "maker",
 		Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Usage: record.Usage{Seen: slices.Clone(t.seen)},
 	}
@@ -108,6 +116,12 @@ func (h *house) Tokens(owner record.UserID, fn func(record.Token)) error {
 }
 
 func (h *house) TokensIn(first byte, fn func(record.Token)) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if first == 128 && h.midway != nil {
+		h.midway()
+		h.midway = nil
+	}
 	for _, t := range h.in[first] {
 		fn(t.record())
 	}
@@ -174,6 +188,7 @@ func (h *house) addToken() {
 func (h *house) revoke(t *token) {
 	delete(h.tokens, t.id.String())
 	h.dead[t.id.String()] = t
+	t.revoked = !t.owner.removed
 	h.table.Remove(t.id)
 	h.views.NoteToken(t.id, 0)
 }
@@ -219,6 +234,12 @@ func (h *house) step() {
 			t.name = h.pick("", "nightly", fmt.Sprint(h.serial))
 			h.views.NoteToken(t.id, 0)
 		}
+	case dice < 35:
+		if t := anyOf(h.rand, h.dead); t != nil && h.rand.IntN(4) == 0 { // its record is dropped
+			delete(h.dead, t.id.String())
+			h.in[t.id[1]] = slices.DeleteFunc(h.in[t.id[1]], func(o *token) bool { return o == t })
+			h.views.NoteToken(t.id, 0)
+		}
 	case dice < 36:
 		h.table.Save(h.rand.IntN(table.Shards), ignore{}, h.views.NoteUses)
 	case dice < 37:
@@ -260,8 +281,9 @@ func TestViews(t *testing.T) {
 			h := newHouse(t, seed)
 			for n := range 3000 {
 				h.step()
-				if n%700 == 699 {
+				if n%300 == 299 {
 					h.views.Forget()
+					h.readMidway()
 				}
 				if n%3 == 0 {
 					h.checkTokens(n)
@@ -272,10 +294,29 @@ func TestViews(t *testing.T) {
 	}
 }
 
+// readMidway has all tokens read while they change, and while somebody queries.
+func (h *house) readMidway() {
+	h.midway = func() {
+		for range 60 {
+			h.step()
+		}
+		if _, err := h.views.Count(order.TokenFilter{NeverUsed: true}); err != nil {
+			h.t.Error(err)
+		}
+	}
+	any := &order.Match{Takes: func(*order.Row) bool { return true }}
+	if _, err := h.views.Places(order.TokenFilter{Revoked: true, Match: any}); err != nil || h.midway != nil {
+		h.t.Fatalf("tokens were not all read: %v", err)
+	}
+}
+
 // match makes up a match, and says in other terms what it takes.
 func (h *house) match() (m *order.Match, takes func(*token) bool) {
 	m = new(order.Match)
-	switch h.rand.IntN(6) {
+	switch h.rand.IntN(7) {
+	case 6:
+		m.Takes = func(r *order.Row) bool { return r.Revoked != 0 }
+		return m, func(t *token) bool { return t.revoked }
 	case 0:
 		name := h.pick("ci", "c", "nightly", "1")
 		m.Takes = func(r *order.Row) bool { return strings.Contains(r.Name, name) }
