@@ -235,7 +235,7 @@ func (c *clockwork) copy() (to string, err error) {
 		if err := copyStore(c.dir, to); err != nil {
 			return "", err
 		}
-		if there, err := c.usesOfCopy(to); there == counted || err != nil {
+		if there, err := c.usesOfCopy(to); there >= counted || err != nil {
 			return to, err
 		}
 		if err := os.RemoveAll(to); err != nil {
