@@ -59,7 +59,7 @@ func newVerifier(s *Store) *verify.Verifier {
 	return verify.New(verify.Options{
 		Keys: s.keys, Owners: s.table.Owners, Find: s.lookup, Read: s.Token, Now: s.clock.Now,
 		Retire: s.retire,
-		Stale: func(id ID, uid string, from netip.Addr) {
+		EndedUse: func(id ID, uid string, from netip.Addr) {
 			by := Actor{}
 			if from.IsValid() {
 				by.Address = from.String()

@@ -82,20 +82,20 @@ func (s *Store) Unlink(by Actor, uid string, id Identity) error {
 // directory says so.
 func (s *Store) Suspend(by Actor, id UserID, why string) error {
 	return s.takeAway(by, func(t *tx) error {
-		return t.turn(id, UserActive, UserSuspended, Event{Action: ActionUserSuspend, Detail: why})
+		return t.changeState(id, UserActive, UserSuspended, Event{Action: ActionUserSuspend, Detail: why})
 	})
 }
 
 // Resume ends a suspension.
 func (s *Store) Resume(by Actor, id UserID) error {
 	return s.change(by, func(t *tx) error {
-		return t.turn(id, UserSuspended, UserActive, Event{Action: ActionUserResume})
+		return t.changeState(id, UserSuspended, UserActive, Event{Action: ActionUserResume})
 	})
 }
 
-// turn moves a user from one state to another. A user in any other state stays
+// changeState moves a user from one state to another. A user in any other state stays
 // as it is.
-func (t *tx) turn(id UserID, from, to UserState, e Event) error {
+func (t *tx) changeState(id UserID, from, to UserState, e Event) error {
 	u, err := t.User(id)
 	if err != nil || u.State != from {
 		return err
@@ -119,7 +119,7 @@ func (s *Store) Leave(by Actor, id UserID, source, why string) error {
 		if u.Only(source) {
 			return t.remove(u, why)
 		}
-		return t.turn(id, UserActive, UserSuspended, Event{Action: ActionUserSuspend, Detail: why})
+		return t.changeState(id, UserActive, UserSuspended, Event{Action: ActionUserSuspend, Detail: why})
 	})
 }
 

@@ -25,7 +25,7 @@ import (
 //
 //	begin        the marks of the directory, the key
 //	    openLog      the log, verified from the table's position on
-//	    takeTable    the table's file, and the later changes in the log
+//	    useTable     the table's file, and the later changes in the log
 //	                     Open returns, if the caller wants an early open: tokens are verified
 //	run
 //	    loadFile     the rest of the table's file

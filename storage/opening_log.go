@@ -21,33 +21,30 @@ func (o *opening) openLog() error {
 	case o.restored:
 		return o.openRestoredLog()
 	}
-	left, err := table.Open(s.path("table"), s.seals)
+	file, err := table.Open(s.path("table"), s.seals)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.opts.Log.Debug("the saved table can't be used", "because", err)
 	}
 	// The oldest records that a table or a checkpoint has must still be there.
 	opts := journal.Options{Known: s.checkpoints.file.Last().Sequence}
-	if left != nil {
-		opts.Known, opts.VerifyAfter = max(opts.Known, left.Position.Sequence), left.Position.Sequence
+	if file != nil {
+		opts.Known, opts.VerifyAfter = max(opts.Known, file.Position.Sequence), file.Position.Sequence
 	}
 	err = o.openJournal(opts)
-	if err == nil && left != nil {
-		o.takeTable(left)
+	if err == nil && file != nil {
+		o.useTable(file)
 	}
-	if o.file == nil && left != nil {
-		err = errors.Join(err, left.Close())
+	if o.file == nil && file != nil {
+		err = errors.Join(err, file.Close())
 		s.table = table.New() // it may have some of the users
 	}
 	return err
 }
 
-// A restore leaves log and checkpoint, and a file "restored". The file contains the end
-// of the log from the backup. For a backup of version 1, which has no log, it contains
-// the record after which a new log may begin. The first start makes index, table and
-// format, and then removes the file.
-
-// openRestoredLog opens the log of a store that was restored: it has only log and
-// checkpoint, and the first start makes the rest.
+// openRestoredLog opens the log of a store that was restored. A restore leaves log and
+// checkpoint, and the mark restored, which says where the log must end: see
+// [marks.Restored]. The first start makes index, table and format, and then removes that
+// mark.
 func (o *opening) openRestoredLog() error {
 	s := o.s
 	for _, name := range []string{"index", "table", "format"} {

@@ -9,30 +9,30 @@ import (
 	"time"
 )
 
-// takeTable takes the table's file if it is useful. A file that lacks changes or uses
+// useTable uses the table's file if it is useful. A file that lacks changes or uses
 // serves only until the index is open, so a start that waits for the index can't use it.
-func (o *opening) takeTable(left *table.File) {
+func (o *opening) useTable(file *table.File) {
 	s := o.s
-	exact := left.Uses != 0 && left.Uses == o.useLog.Found() && left.Position == s.journal.End()
+	exact := file.Uses != 0 && file.Uses == o.useLog.Found() && file.Position == s.journal.End()
 	o.partial = !exact
 	if !exact && !s.opts.Early {
 		return
 	}
-	err := s.journal.Has(context.Background(), left.Position)
+	err := s.journal.Has(context.Background(), file.Position)
 	if err == nil {
-		err = left.Users(s.table, s.keys.Has, !exact)
+		err = file.Users(s.table, s.keys.Has, !exact)
 	}
 	if err == nil && !exact {
-		err = o.loader().CatchUp(record.Log{Journal: s.journal}, left.Position.Sequence)
+		err = o.loader().CatchUp(record.Log{Journal: s.journal}, file.Position.Sequence)
 	}
 	if err != nil {
 		s.opts.Log.Warn("the saved table can't be used, so the start takes longer", "because", err)
 		return
 	}
-	o.file, o.exact = left, exact
+	o.file, o.exact = file, exact
 	if !exact {
 		s.opts.Log.Info("the last stop was not clean; until the index is open, tokens are verified with the saved table",
-			"records", s.journal.LastSequence()-left.Position.Sequence)
+			"records", s.journal.LastSequence()-file.Position.Sequence)
 	}
 }
 

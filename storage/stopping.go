@@ -95,13 +95,13 @@ func (c *stopping) closeAll() error {
 	s := c.s
 	c.to("finish the changes under way")
 	c.quit()
-	early := s.uses.SaveAll() // the index may still be opening, and a second signal may come
+	saveErr := s.uses.SaveAll() // the index may still be opening, and a second signal may come
 	c.closed.Wait()
 	if err := s.opening.err; err != nil {
 		if errors.Is(err, ErrClosed) {
 			err = nil // the expected reason
 		}
-		return errors.Join(err, early, c.release())
+		return errors.Join(err, saveErr, c.release())
 	}
 	s.index.Shut()
 	if s.space.Lack(index.Floor) != nil {
@@ -109,7 +109,7 @@ func (c *stopping) closeAll() error {
 	}
 	if err := s.space.Lack(index.Floor); err != nil {
 		s.index.Stop() // it ends with the process, as in a kill
-		return errors.Join(early, fmt.Errorf("close the index: %w", err), c.release())
+		return errors.Join(saveErr, fmt.Errorf("close the index: %w", err), c.release())
 	}
 	c.to("write the last uses")
 	err := c.flush()

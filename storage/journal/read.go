@@ -13,14 +13,14 @@ import (
 
 // A reader walks the chain from the start of a segment.
 type reader struct {
-	j       *Journal
-	scan    scanner
-	segment segment
-	offset  int64
-	next    uint64 // sequence expected
-	chain   link   // value expected
-	at      int64  // offset of the batch read last
-	left    int64  // where the segment before ended
+	j        *Journal
+	scan     scanner
+	segment  segment
+	offset   int64
+	next     uint64 // sequence expected
+	chain    link   // value expected
+	at       int64  // offset of the batch read last
+	previous int64  // where the segment before ended
 }
 
 func (j *Journal) reader() *reader { return &reader{j: j, scan: scanner{keyed: newKeyed(j.key)}} }
@@ -120,7 +120,7 @@ func (r *reader) follow(segments []segment) error {
 		return r.scan.corrupt(r.offset, fmt.Sprintf("records are missing here: the next segment begins with record %d, not %d",
 			next.first, r.next))
 	}
-	r.left = r.offset
+	r.previous = r.offset
 	return r.enter(segments[i])
 }
 

@@ -255,7 +255,7 @@ func (j *Journal) locate(r *reader, t *tear, opts Options) error {
 	case live > 0:
 		j.end = position{number: j.segments[live-1].number, offset: r.offset, last: r.next - 1, chain: r.chain}
 		if dropped {
-			j.end.offset = r.left
+			j.end.offset = r.previous
 		}
 		j.next = j.end.number + 1
 		lost.File, lost.Offset = j.path(j.segments[live-1].name), j.end.offset

@@ -69,15 +69,15 @@ func (u User) End() UserEnd { return UserEnd{u.State, u.StateAt} }
 
 // With returns the state that counts when two stores disagree about a user.
 func (e UserEnd) With(f UserEnd) UserEnd {
-	late, early := e, f
-	if early.At > late.At {
-		late, early = early, late
+	newer, older := e, f
+	if older.At > newer.At {
+		newer, older = older, newer
 	}
-	known := early.At > 0 && early.At < late.At
-	if early.State == UserRemoved || late.State != UserRemoved && !known && strictness(early.State) > strictness(late.State) {
-		late.State = early.State
+	known := older.At > 0 && older.At < newer.At
+	if older.State == UserRemoved || newer.State != UserRemoved && !known && strictness(older.State) > strictness(newer.State) {
+		newer.State = older.State
 	}
-	return late
+	return newer
 }
 
 func strictness(s UserState) int {

@@ -60,7 +60,7 @@ func (t *torture) abort() error {
 				slowest.Round(time.Millisecond), time.Since(began).Round(time.Second))
 		}
 	}
-	r.note += fmt.Sprintf("; slowest stop %s, %d times the index was built again", slowest.Round(time.Millisecond), l.Anew)
+	r.note += fmt.Sprintf("; slowest stop %s, %d times the index was built again", slowest.Round(time.Millisecond), l.Rebuilt)
 	t.table = append(t.table, r)
 	return nil
 }

@@ -127,7 +127,7 @@ func (t *torture) kill() error {
 		}
 	}
 	r.note += fmt.Sprintf("; slowest opening after it %s, the oldest use lost %d ms old, %d times the index was built again",
-		opening.Round(time.Millisecond), l.Lost, l.Anew)
+		opening.Round(time.Millisecond), l.Lost, l.Rebuilt)
 	t.table = append(t.table, r)
 	return t.births((t.rounds + 3) / 4)
 }
@@ -220,7 +220,7 @@ func inspect(l *ledger, dir string, ahead time.Duration, whole bool) (opening ti
 		return 0, nil, err
 	}
 	opening = time.Since(began)
-	l.Anew += strings.Count(log.String(), "is built again")
+	l.Rebuilt += strings.Count(log.String(), "is built again")
 	c := &checker{ledger: l, s: s, whole: whole}
 	c.all()
 	if err := s.Close(); err != nil {

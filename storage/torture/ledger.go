@@ -19,9 +19,9 @@ type ledger struct {
 	Killed   int64               // ms: when the child was killed; 0: it ended by itself
 	Lost     int64               // ms: the age of the oldest use that a kill has lost
 
-	Acked int            // changes
-	Anew  int            // openings that built the index again
-	Fresh map[string]int // acknowledged changes since Sequence, by event and its object
+	Acked   int            // changes
+	Rebuilt int            // openings that built the index again
+	Fresh   map[string]int // acknowledged changes since Sequence, by event and its object
 }
 
 type account struct {

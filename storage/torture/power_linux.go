@@ -50,7 +50,7 @@ func (t *torture) power() error {
 				opening.Round(time.Millisecond), time.Since(began).Round(time.Second))
 		}
 	}
-	r.note += fmt.Sprintf("; slowest opening after it %s, %d times the index was built again", opening.Round(time.Millisecond), l.Anew)
+	r.note += fmt.Sprintf("; slowest opening after it %s, %d times the index was built again", opening.Round(time.Millisecond), l.Rebuilt)
 	t.table = append(t.table, r)
 	return errors.Join(t.control(m, "nosync"), t.control(m, "sync"))
 }

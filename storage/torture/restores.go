@@ -21,11 +21,11 @@ type known struct {
 	tokens  map[storage.ID]bool
 	revoked map[storage.ID]bool
 	rotated map[storage.ID]int // how often
-	states  map[storage.UserID]turned
+	states  map[storage.UserID]stateAt
 }
 
-// turned is a state of a user, and the step of the run that set it.
-type turned struct {
+// stateAt is a state of a user, and the step of the run that set it.
+type stateAt struct {
 	state storage.UserState
 	step  int
 }
@@ -90,7 +90,7 @@ func (t *torture) restores() error {
 		t.rounds = 200
 	}
 	r := &restoring{torture: t, dir: t.path("store"), users: map[storage.UserID]string{}, known: known{
-		map[storage.ID]bool{}, map[storage.ID]bool{}, map[storage.ID]int{}, map[storage.UserID]turned{}}}
+		map[storage.ID]bool{}, map[storage.ID]bool{}, map[storage.ID]int{}, map[storage.UserID]stateAt{}}}
 	began, line := time.Now(), row{what: "restores", rounds: t.rounds}
 	if err := r.open(); err != nil {
 		return err
@@ -183,11 +183,11 @@ func (r *restoring) act() error {
 		}
 		return err
 	case k < 90 && len(all) > 0:
-		return r.turn(all[r.rand.IntN(len(all))], k < 80)
+		return r.changeState(all[r.rand.IntN(len(all))], k < 80)
 	}
 	name := fmt.Sprintf("u%d@example.com", r.step)
 	u, err := r.s.AddUser(by, name, "", "no hash")
-	r.users[u.ID], r.known.states[u.ID] = name, turned{storage.UserActive, r.step}
+	r.users[u.ID], r.known.states[u.ID] = name, stateAt{storage.UserActive, r.step}
 	return err
 }
 
@@ -198,8 +198,8 @@ func (r *restoring) create(owner storage.UserID) error {
 	return err
 }
 
-// turn removes, disables or enables a user.
-func (r *restoring) turn(id storage.UserID, remove bool) error {
+// changeState removes, disables or enables a user.
+func (r *restoring) changeState(id storage.UserID, remove bool) error {
 	uid, to, do := r.users[id], storage.UserDisabled, r.s.DisableUser
 	switch {
 	case remove:
@@ -207,7 +207,7 @@ func (r *restoring) turn(id storage.UserID, remove bool) error {
 	case r.known.states[id].state == storage.UserDisabled:
 		to, do = storage.UserActive, r.s.EnableUser
 	}
-	r.known.states[id] = turned{to, r.step}
+	r.known.states[id] = stateAt{to, r.step}
 	return do(by, uid)
 }
 

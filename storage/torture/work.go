@@ -135,7 +135,7 @@ func (w *writer) step() error {
 	n := w.rand.IntN(usersEach)
 	switch k := w.rand.IntN(100); {
 	case k < 5:
-		return w.turn(n)
+		return w.changeState(n)
 	case k < 35 && len(w.held[n]) > 0:
 		return w.revoke(n)
 	case k < 60 && len(w.held[n]) > 0 && w.users[n].State == storage.UserActive:
@@ -146,8 +146,8 @@ func (w *writer) step() error {
 	return nil
 }
 
-// turn disables or enables a user.
-func (w *writer) turn(n int) error {
+// changeState disables or enables a user.
+func (w *writer) changeState(n int) error {
 	u := &w.users[n]
 	if u.State == storage.UserActive {
 		w.say("? %d disable %s", w.n, u.UID)

@@ -38,28 +38,28 @@ type Sessions struct {
 	// Unsaved is called with the outcome of saving the time of a visit.
 	Unsaved func(error)
 
-	mu   sync.RWMutex // held while one is written
-	turn uint64       // how many have been written
-	seen map[string]record.Session
+	mu      sync.RWMutex // held while one is written
+	version uint64       // counts the writes
+	seen    map[string]record.Session
 }
 
 // mostSeen is how many sessions are kept in memory. Only a login makes a session, so
 // nobody can fill the memory from outside.
 const mostSeen = 10_000
 
-func (s *Sessions) find(k []byte) (v record.Session, turn uint64, ok bool) {
+func (s *Sessions) find(k []byte) (v record.Session, version uint64, ok bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	v, ok = s.seen[string(k)]
-	return v, s.turn, ok
+	return v, s.version, ok
 }
 
 // keep keeps a session that was read from the index, unless any session was
 // written since find: it might be the same session, and may have ended.
-func (s *Sessions) keep(k []byte, v record.Session, turn uint64) {
+func (s *Sessions) keep(k []byte, v record.Session, version uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if turn != s.turn {
+	if version != s.version {
 		return
 	}
 	if s.seen == nil {
@@ -77,7 +77,7 @@ func (s *Sessions) keep(k []byte, v record.Session, turn uint64) {
 // drop forgets a session after a write, even a failed one. The caller holds the
 // lock.
 func (s *Sessions) drop(k []byte) {
-	s.turn++
+	s.version++
 	delete(s.seen, string(k))
 }
 
@@ -131,10 +131,10 @@ func (s *Sessions) write(k []byte, value func(*index.View) (record.Session, erro
 		if err != nil {
 			return err
 		}
-		left := max(time.Second, time.Duration(v.Created+SessionLife.Milliseconds()-s.Now())*time.Millisecond)
+		ttl := max(time.Second, time.Duration(v.Created+SessionLife.Milliseconds()-s.Now())*time.Millisecond)
 		return errors.Join(
-			u.Put(k, b, left),
-			u.Hint(v.HintKey(k), nil, left))
+			u.Put(k, b, ttl),
+			u.Hint(v.HintKey(k), nil, ttl))
 	})
 	if err != nil && !errors.Is(err, ErrNoSession) {
 		err = disk.NotWritten("save the session", err)
@@ -146,7 +146,7 @@ func (s *Sessions) write(k []byte, value func(*index.View) (record.Session, erro
 // longer be valid.
 func (s *Sessions) Stored(cookie string) (record.Session, error) {
 	k := record.SessionKey(cookie)
-	v, turn, ok := s.find(k)
+	v, version, ok := s.find(k)
 	if ok {
 		return v, nil
 	}
@@ -155,7 +155,7 @@ func (s *Sessions) Stored(cookie string) (record.Session, error) {
 		return err
 	})
 	if err == nil {
-		s.keep(k, v, turn)
+		s.keep(k, v, version)
 	}
 	return v, err
 }

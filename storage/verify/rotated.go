@@ -22,41 +22,41 @@ func (v *Verifier) rotated(b Bearer, from netip.Addr, use bool) error {
 	case t.Accepts(b.Generation, v.o.Now()):
 		return nil
 	}
-	v.noteStale(t.ID, b.UID, from)
+	v.reportEnded(t.ID, b.UID, from)
 	return ErrRefused
 }
 
-// stale remembers the tokens for which the use of an ended secret was noted.
-type stale struct {
-	mu    sync.Mutex
-	noted map[keys.ID]int64 // ms
+// endedUses remembers the tokens for which the use of an ended secret was reported, and when.
+type endedUses struct {
+	mu   sync.Mutex
+	last map[keys.ID]int64 // ms
 }
 
 // These bound what a flood of ended secrets may write to the audit log: one
 // event a minute for each token, for a limited number of tokens.
 const (
-	staleEvery = time.Minute
-	maxStale   = 1000
+	reportEvery = time.Minute
+	maxReported = 1000
 )
 
-// noteStale reports that somebody still uses a secret that a rotation has
+// reportEnded reports that somebody still uses a secret that a rotation has
 // ended. The secret may be stolen.
-func (v *Verifier) noteStale(id keys.ID, uid string, from netip.Addr) {
+func (v *Verifier) reportEnded(id keys.ID, uid string, from netip.Addr) {
 	now := v.o.Now()
-	v.stale.mu.Lock()
-	defer v.stale.mu.Unlock()
-	if last, ok := v.stale.noted[id]; ok && now < last+staleEvery.Milliseconds() {
+	v.ended.mu.Lock()
+	defer v.ended.mu.Unlock()
+	if last, ok := v.ended.last[id]; ok && now < last+reportEvery.Milliseconds() {
 		return
 	}
-	if v.stale.noted == nil {
-		v.stale.noted = make(map[keys.ID]int64)
+	if v.ended.last == nil {
+		v.ended.last = make(map[keys.ID]int64)
 	}
-	if len(v.stale.noted) >= maxStale {
-		maps.DeleteFunc(v.stale.noted, func(_ keys.ID, last int64) bool { return now >= last+staleEvery.Milliseconds() })
-		if len(v.stale.noted) >= maxStale {
+	if len(v.ended.last) >= maxReported {
+		maps.DeleteFunc(v.ended.last, func(_ keys.ID, last int64) bool { return now >= last+reportEvery.Milliseconds() })
+		if len(v.ended.last) >= maxReported {
 			return
 		}
 	}
-	v.stale.noted[id] = now
-	v.o.Stale(id, uid, from)
+	v.ended.last[id] = now
+	v.o.EndedUse(id, uid, from)
 }

@@ -46,15 +46,15 @@ type Options struct {
 
 	// Retire durably ends the old secret after a rotation to a generation.
 	Retire func(id keys.ID, generation byte) error
-	// Stale is called when a secret is used that a rotation has ended.
-	Stale func(id keys.ID, uid string, from netip.Addr)
+	// EndedUse is called when a secret is used that a rotation has ended.
+	EndedUse func(id keys.ID, uid string, from netip.Addr)
 }
 
 // Verifier verifies tokens. Its methods may be called from many goroutines.
 type Verifier struct {
-	o      Options
-	limits limits
-	stale  stale
+	o     Options
+	cache cache
+	ended endedUses
 }
 
 // New returns a verifier.
@@ -62,7 +62,7 @@ func New(o Options) *Verifier { return &Verifier{o: o} }
 
 // Forget drops the cached record of a token. Call it once a change of the record is on
 // the disk.
-func (v *Verifier) Forget(id keys.ID) { v.limits.drop(id) }
+func (v *Verifier) Forget(id keys.ID) { v.cache.drop(id) }
 
 // Inspect checks the form, the CRC, the keyed part, the table and the owner, in this
 // order. It reads the record only if the token is limited or rotated. It also returns the
@@ -85,7 +85,7 @@ func (v *Verifier) Inspect(text string, from netip.Addr, use bool) (Bearer, tabl
 		return Bearer{}, table.Entry{}, ErrRefused
 	}
 	if e.Generation != generation && e.Flags&record.FlagRotated == 0 {
-		v.noteStale(id, o.UID, from)
+		v.reportEnded(id, o.UID, from)
 		return Bearer{}, table.Entry{}, ErrRefused
 	}
 	b := Bearer{ID: id, Name: text[:2*keys.IDSize], Owner: o.ID, UID: o.UID, Generation: generation}
@@ -107,7 +107,7 @@ func (v *Verifier) Inspect(text string, from netip.Addr, use bool) (Bearer, tabl
 // limited returns the record of a limited token. Only the fields that limit the
 // token are up to date.
 func (v *Verifier) limited(id keys.ID) (*record.Token, error) {
-	t, turn := v.limits.get(id)
+	t, version := v.cache.get(id)
 	if t != nil {
 		return t, nil
 	}
@@ -115,6 +115,6 @@ func (v *Verifier) limited(id keys.ID) (*record.Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	v.limits.keep(&read, turn)
+	v.cache.put(&read, version)
 	return &read, nil
 }

@@ -46,8 +46,8 @@ func start() *fixture {
 			f.read++
 			return f.records[id], f.broken
 		},
-		Retire: func(keys.ID, byte) error { f.retired++; return f.broken },
-		Stale:  func(keys.ID, string, netip.Addr) { f.stale++ },
+		Retire:   func(keys.ID, byte) error { f.retired++; return f.broken },
+		EndedUse: func(keys.ID, string, netip.Addr) { f.stale++ },
 	})
 	return f
 }
