@@ -14,14 +14,28 @@ import (
 // Share lets the members of groups reach the administration socket of a data directory:
 // they may pass through the directory, and connect. It does so by access control lists
 // (acl(5)), so that nobody else can even connect. The directory can't be listed, and its
-// files stay private.
+// files stay private. Groups that an earlier call let through, and this one does not, lose
+// that: they are those in the list of the socket's directory, which is ours alone.
 func Share(dir string, gids []uint32) error {
 	socket := SocketPath(dir)
+	var gone []uint32
+	list, err := readACL(filepath.Dir(socket))
+	for _, e := range list {
+		if e.Tag == aclGroup && !slices.Contains(gids, e.ID) {
+			gone = append(gone, e.ID)
+		}
+	}
+	if len(gids) == 0 && (len(gone) == 0 || errors.Is(err, unix.ENOTSUP)) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("let groups through to %s: %w", filepath.Dir(socket), err)
+	}
 	for _, one := range []struct {
 		path string
 		perm uint16
 	}{{dir, aclExecute}, {filepath.Dir(socket), aclExecute}, {socket, aclRead | aclWrite}} {
-		if err := grant(one.path, gids, one.perm); err != nil {
+		if err := grant(one.path, gids, gone, one.perm); err != nil {
 			return fmt.Errorf("let groups through to %s: %w", one.path, err)
 		}
 	}
@@ -45,25 +59,29 @@ type aclEntry struct {
 	ID        uint32
 }
 
-// grant adds permissions for groups to a file, and leaves the others as they are.
-func grant(path string, gids []uint32, perm uint16) error {
+// grant adds permissions for groups to a file, takes those of the groups that are gone,
+// and leaves the others as they are.
+func grant(path string, gids, gone []uint32, perm uint16) error {
 	list, err := readACL(path)
 	if err != nil {
 		return err
 	}
 	list = slices.DeleteFunc(list, func(e aclEntry) bool {
-		return e.Tag == aclMask || e.Tag == aclGroup && slices.Contains(gids, e.ID)
+		return e.Tag == aclMask || e.Tag == aclGroup && (slices.Contains(gids, e.ID) || slices.Contains(gone, e.ID))
 	})
 	for _, gid := range gids {
 		list = append(list, aclEntry{aclGroup, perm, gid})
 	}
-	mask := aclEntry{Tag: aclMask, ID: aclNoID}
+	mask, named := aclEntry{Tag: aclMask, ID: aclNoID}, false
 	for _, e := range list {
 		if e.Tag == aclUser || e.Tag == aclGroupOwner || e.Tag == aclGroup {
 			mask.Perm |= e.Perm
+			named = named || e.Tag != aclGroupOwner
 		}
 	}
-	list = append(list, mask)
+	if named { // without names, the kernel makes the list the file's mode
+		list = append(list, mask)
+	}
 	slices.SortFunc(list, func(a, b aclEntry) int { return cmp.Or(cmp.Compare(a.Tag, b.Tag), cmp.Compare(a.ID, b.ID)) })
 	b := binary.LittleEndian.AppendUint32(nil, aclVersion)
 	if b, err = binary.Append(b, binary.LittleEndian, list); err != nil {

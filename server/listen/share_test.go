@@ -26,7 +26,7 @@ func TestGrant(t *testing.T) {
 		{[]uint32{7}, aclRead | aclWrite, []aclEntry{{aclGroup, 1, 5}, {aclGroup, 6, 7}, {aclMask, 7, aclNoID}}, 0o670},
 		{nil, aclRead, []aclEntry{{aclGroup, 1, 5}, {aclGroup, 6, 7}, {aclMask, 7, aclNoID}}, 0o670},
 	} {
-		if err := grant(name, c.gids, c.perm); errors.Is(err, unix.ENOTSUP) {
+		if err := grant(name, c.gids, nil, c.perm); errors.Is(err, unix.ENOTSUP) {
 			t.Skip("this file system has no access control lists")
 		} else if err != nil {
 			t.Fatal(err)
@@ -41,6 +41,51 @@ func TestGrant(t *testing.T) {
 		}
 		if info, err := os.Stat(name); err != nil || info.Mode().Perm() != c.mode {
 			t.Errorf("got the mode %v, %v, want %v", info.Mode(), err, c.mode)
+		}
+	}
+}
+
+// TestShare: a group that lost its role can no longer pass, on any of the three files. An
+// entry that the owner made for another group stays.
+func TestShare(t *testing.T) {
+	dir := t.TempDir()
+	l, err := Socket(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	socket := SocketPath(dir)
+	if err := grant(dir, []uint32{9}, nil, aclRead|aclExecute); errors.Is(err, unix.ENOTSUP) {
+		t.Skip("this file system has no access control lists")
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	for _, gids := range [][]uint32{nil, {5, 7}, {7}, {5}, nil} {
+		if err := Share(dir, gids); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{dir, filepath.Dir(socket), socket} {
+			list, err := readACL(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, got := slices.Clone(gids), []uint32(nil)
+			if name == dir {
+				want = append(want, 9)
+			}
+			for _, e := range list {
+				if e.Tag == aclGroup {
+					got = append(got, e.ID)
+				}
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("for the groups %v, %s lets %v through", gids, name, got)
+			}
+		}
+	}
+	for _, name := range []string{filepath.Dir(socket), socket} {
+		if info, err := os.Stat(name); err != nil || info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("in the end %s has the mode %v, %v", name, info.Mode(), err)
 		}
 	}
 }
