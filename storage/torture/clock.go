@@ -225,11 +225,11 @@ func (c *clockwork) again() error {
 // uses of the last second, so copy waits until all are in the log of uses: until another
 // store that is opened on a copy has counted them.
 func (c *clockwork) copy() (to string, err error) {
-	counted, err := c.uses(c.store)
-	if err != nil {
-		return "", err
-	}
 	for range 1000 {
+		counted, err := c.uses(c.store)
+		if err != nil {
+			return "", err
+		}
 		c.n++
 		to = c.path(fmt.Sprintf("again%d", c.n))
 		if err := copyStore(c.dir, to); err != nil {
