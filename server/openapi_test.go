@@ -93,6 +93,8 @@ func TestOpenAPIReplies(t *testing.T) {
 	cookie := h.login(alice, password)
 	made := h.create(`{"name":"x","scopes":["files"],"addresses":["192.0.2.0/24"]}`)
 	token := h.token()
+	h.service("robot", alice, "")
+	h.serviceToken("robot@service", "ci")
 	h.opened(token, `{"id":1,"name":"a","path":"/a"}`).want(http.StatusNoContent)
 	for schema, a := range map[string]*ask{
 		"LoginToken":        h.ask("POST", userpassPath).form("username=" + alice + "&password=" + strings.ReplaceAll(password, " ", "+")),
@@ -103,6 +105,8 @@ func TestOpenAPIReplies(t *testing.T) {
 		"Error":             h.ask("GET", "/api/token"),
 		"[]DocumentedToken": h.ask("GET", "/api/getApiTokens").token(token),
 		"[]OwnToken":        h.ask("GET", "/api/tokens").token(token),
+		"[]OwnService":      h.ask("GET", "/api/services").cookie(cookie),
+		"[]ServiceToken":    h.ask("GET", "/api/services/robot/tokens").cookie(cookie),
 		"[]Session":         h.ask("GET", "/api/sessions").cookie(cookie),
 		"[]RecentFile":      h.ask("GET", "/api/getUserRecentFiles").token(token),
 	} {

@@ -18,33 +18,43 @@ const rowsPerPage = 50
 
 // showTokens writes the page of the caller's tokens, the newest first.
 func (st *Site) showTokens(w http.ResponseWriter, r *route.Request, status int, page web.Tokens) error {
-	page.UID, page.Address, page.Now = r.User.UID, st.address(r.Request), st.Now()
-	page.Lifetimes = st.Lifetimes()
-	page.Number = 1
+	page.Address, page.Lifetimes = st.address(r.Request), st.Lifetimes()
+	services, err := st.Tokens.ServicesOf(r)
+	if err != nil {
+		return err
+	}
+	page.Services = len(services)
+	return st.showList(w, r, status, r.User.ID, page)
+}
+
+// showList writes a page of the tokens of a user: the caller, or a service account of the
+// caller's.
+func (st *Site) showList(w http.ResponseWriter, r *route.Request, status int, owner storage.UserID, page web.Tokens) error {
+	page.UID, page.Now, page.Number = r.User.UID, st.Now(), 1
 	if r.Method == http.MethodGet {
 		page.Number = number(r.URL.Query().Get("page"))
-		page.Done = st.justDone(r)
+		page.Done = st.justDone(r, owner)
 	}
-	if err := st.fillPage(r, &page); err != nil {
+	if err := st.fillPage(r, owner, &page); err != nil {
 		return err
 	}
 	return st.Pages.Write(w, status, page)
 }
 
 // fillPage reads the tokens of the page, or of the last one if there are fewer pages.
-func (st *Site) fillPage(r *route.Request, page *web.Tokens) (err error) {
+func (st *Site) fillPage(r *route.Request, owner storage.UserID, page *web.Tokens) (err error) {
 	if err := st.Turns.Take(r.Context(), r.User.ID); err != nil {
 		return err
 	}
 	start := time.Now()
 	defer func() { st.Turns.Give(time.Since(start)) }()
-	if page.Total, err = st.Store.CountTokensOf(r.User.ID); err != nil {
+	if page.Total, err = st.Store.CountTokensOf(owner); err != nil {
 		return err
 	}
 	page.Last = max(1, (page.Total+rowsPerPage-1)/rowsPerPage)
 	page.Number = min(page.Number, page.Last)
 	list, _, err := st.Store.Page(storage.Owned{
-		Owner: r.User.ID, Newest: true, Skip: (page.Number - 1) * rowsPerPage, Limit: rowsPerPage,
+		Owner: owner, Newest: true, Skip: (page.Number - 1) * rowsPerPage, Limit: rowsPerPage,
 	})
 	for _, t := range list {
 		page.List = append(page.List, st.row(t))
@@ -58,7 +68,7 @@ func (st *Site) row(t storage.Token) web.Token {
 	v := st.view.Token(t, "")
 	row := web.Token{
 		ID: v.ID, Name: v.Name, Address: v.LastAddress, State: v.State,
-		Created: when(v.Created), Expires: when(t.Expires), Limits: slices.Concat(v.Scopes, v.Addresses),
+		By: t.By, Created: when(v.Created), Expires: when(t.Expires), Limits: slices.Concat(v.Scopes, v.Addresses),
 	}
 	if v.Used() {
 		row.LastUsed = when(v.LastUsed)
@@ -67,15 +77,15 @@ func (st *Site) row(t storage.Token) web.Token {
 }
 
 // justDone says what was done to a token according to the query, if the token is the
-// caller's and the store agrees.
-func (st *Site) justDone(r *route.Request) *web.Done {
+// owner's and the store agrees.
+func (st *Site) justDone(r *route.Request, owner storage.UserID) *web.Done {
 	for _, what := range []string{"revoked", "renamed"} {
 		id, err := storage.ParseID(r.URL.Query().Get(what))
 		if err != nil {
 			continue
 		}
 		t, err := st.Store.Token(id)
-		if err == nil && t.Owner == r.User.ID && (t.Revoked != 0) == (what == "revoked") {
+		if err == nil && t.Owner == owner && (t.Revoked != 0) == (what == "revoked") {
 			return &web.Done{What: what, ID: id.String(), Name: t.Name}
 		}
 	}

@@ -146,7 +146,9 @@ func (st *Site) renamePage(w http.ResponseWriter, r *route.Request) error {
 	if err != nil {
 		return err
 	}
-	return st.Pages.Write(w, http.StatusOK, web.Rename{UID: r.User.UID, ID: t.ID.String(), Name: t.Name, Number: number(r.URL.Query().Get("page"))})
+	return st.Pages.Write(w, http.StatusOK, web.Rename{
+		UID: r.User.UID, ID: t.ID.String(), Name: t.Name, List: st.listOf(r, t), Number: number(r.URL.Query().Get("page")),
+	})
 }
 
 // renameForm serves POST /tokens/{id}/rename.
@@ -165,13 +167,14 @@ func (st *Site) renameForm(w http.ResponseWriter, r *route.Request) error {
 	err = st.Tokens.Rename(r, t.ID, fields["name"])
 	if e := (*storage.InvalidError)(nil); errors.As(err, &e) {
 		return st.Pages.Write(w, http.StatusBadRequest, web.Rename{
-			UID: r.User.UID, ID: t.ID.String(), Name: fields["name"], Error: reply.Sentence(e.Message) + ".", Number: number(fields["page"]),
+			UID: r.User.UID, ID: t.ID.String(), Name: fields["name"], Error: reply.Sentence(e.Message) + ".",
+			List: st.listOf(r, t), Number: number(fields["page"]),
 		})
 	}
 	if err != nil {
 		return err
 	}
-	return SeeOther(w, backTo(fields["page"], "renamed", t.ID))
+	return SeeOther(w, backTo(st.listOf(r, t), fields["page"], "renamed", t.ID))
 }
 
 // revokePage serves GET /tokens/{id}/revoke: a revocation can't be undone, so
@@ -181,7 +184,9 @@ func (st *Site) revokePage(w http.ResponseWriter, r *route.Request) error {
 	if err != nil {
 		return err
 	}
-	return st.Pages.Write(w, http.StatusOK, web.Revoke{UID: r.User.UID, Now: st.Now(), Token: st.row(t), Number: number(r.URL.Query().Get("page"))})
+	return st.Pages.Write(w, http.StatusOK, web.Revoke{
+		UID: r.User.UID, Now: st.Now(), Token: st.row(t), List: st.listOf(r, t), Number: number(r.URL.Query().Get("page")),
+	})
 }
 
 // revokeForm serves POST /tokens/{id}/revoke.
@@ -194,17 +199,17 @@ func (st *Site) revokeForm(w http.ResponseWriter, r *route.Request) error {
 		return err
 	}
 	fields, _ := body.Fields(r.Request) // without the page's number, it goes on to the first
-	return SeeOther(w, backTo(fields["page"], "revoked", t.ID))
+	return SeeOther(w, backTo(st.listOf(r, t), fields["page"], "revoked", t.ID))
 }
 
 // backTo is the path to the page of the list that a token is on, and says what was
 // done to the token. That page checks it with the store: a made-up link has no effect.
-func backTo(page, done string, id storage.ID) string {
+func backTo(list, page, done string, id storage.ID) string {
 	q := url.Values{done: {id.String()}}
 	if n := number(page); n > 1 {
 		q.Set("page", strconv.Itoa(n))
 	}
-	return "/?" + q.Encode()
+	return list + "?" + q.Encode()
 }
 
 // number reads the number of a page of the list. It is 1 if text is not a number.

@@ -56,6 +56,12 @@ func (st *Site) Routes() []route.Route {
 		{Pattern: "GET /tokens/{id}/revoke", Who: route.ByCookie, Fail: route.AsPage, Class: route.Page, Serve: st.revokePage},
 		{Pattern: "POST /tokens/{id}/revoke", Who: route.ByCookie, Fail: route.AsPage, Class: route.Page, Serve: st.revokeForm},
 
+		{Pattern: "GET /tokens/{id}/rotate", Who: route.ByCookie, Fail: route.AsPage, Class: route.Page, Serve: st.rotatePage},
+		{Pattern: "POST /tokens/{id}/rotate", Who: route.ByCookie, Fail: route.AsPage, Class: route.Page, Serve: st.rotateForm},
+
+		{Pattern: "GET /services", Who: route.ByCookie, Fail: route.AsPage, Class: route.Page, Serve: st.servicesPage},
+		{Pattern: "GET /services/{name}", Who: route.ByCookie, Fail: route.AsPage, Class: route.Page, Serve: st.servicePage},
+
 		{Pattern: "GET /account", Who: route.ByCookie, Fail: route.AsPage, Class: route.Page, Serve: st.accountPage},
 		{Pattern: "POST /account/password", Who: route.ByCookie, Fail: route.AsPage, Class: route.Page, Serve: st.passwordForm},
 		{Pattern: "POST /account/sessions", Who: route.ByCookie, Fail: route.AsPage, Class: route.Page, Serve: st.sessionsForm},

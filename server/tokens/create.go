@@ -111,16 +111,31 @@ func (ts *Tokens) revokeTexts(r *route.Request, texts ...string) error {
 }
 
 // OwnIn returns the token with the id in the path, if it is the caller's and not revoked.
+// With a session, the tokens of service accounts that the caller owns now are the
+// caller's too.
 func (ts *Tokens) OwnIn(r *route.Request) (t storage.Token, err error) {
 	id, err := storage.ParseID(r.PathValue("id"))
 	if err != nil {
 		return t, storage.ErrNoToken
 	}
 	t, err = ts.Store.Token(id)
-	if err == nil && (t.Owner != r.User.ID || t.Revoked != 0) {
+	if err == nil && t.Revoked != 0 {
 		err = storage.ErrNoToken
 	}
-	return t, err
+	if err != nil || t.Owner == r.User.ID {
+		return t, err
+	}
+	if r.Session == nil {
+		return storage.Token{}, storage.ErrNoToken
+	}
+	owner, err := ts.Store.ServiceOwner(t.Owner)
+	if err == nil && owner != r.User.ID {
+		err = storage.ErrNoToken
+	}
+	if err != nil {
+		return storage.Token{}, err
+	}
+	return t, nil
 }
 
 // renameToken serves PATCH /api/token/{id}.

@@ -27,7 +27,7 @@ const PartTokens = 64
 // documented serves GET /api/getApiTokens. Each token is shown in full,
 // but not to a credential that may do less: a weak token can't fetch a strong one.
 func (ts *Tokens) documented(w http.ResponseWriter, r *route.Request) error {
-	return ts.sendTokens(w, r, ts.documentedView(r))
+	return ts.sendTokens(w, r, r.User.ID, ts.documentedView(r))
 }
 
 func (ts *Tokens) documentedView(r *route.Request) func(storage.Token) any {
@@ -44,16 +44,16 @@ func (ts *Tokens) documentedView(r *route.Request) func(storage.Token) any {
 
 // list serves GET /api/tokens.
 func (ts *Tokens) list(w http.ResponseWriter, r *route.Request) error {
-	return ts.sendTokens(w, r, func(t storage.Token) any { return ts.view.Own(t, r.User.UID) })
+	return ts.sendTokens(w, r, r.User.ID, func(t storage.Token) any { return ts.view.Own(t, r.User.UID) })
 }
 
-// sendTokens sends the caller's tokens as a JSON array, the oldest first. Once a part
+// sendTokens sends the tokens of a user, in the turn of the caller, as a JSON array, the oldest first. Once a part
 // is sent, an error can only cut the reply off.
-func (ts *Tokens) sendTokens(w http.ResponseWriter, r *route.Request, view func(storage.Token) any) error {
+func (ts *Tokens) sendTokens(w http.ResponseWriter, r *route.Request, owner storage.UserID, view func(storage.Token) any) error {
 	b := partBuffers.Get().(*bytes.Buffer)
 	defer partBuffers.Put(b)
 	deadline := http.NewResponseController(w)
-	q := storage.Owned{Owner: r.User.ID, Limit: PartTokens}
+	q := storage.Owned{Owner: owner, Limit: PartTokens}
 	for first := true; ; first = false {
 		next, err := ts.encodePart(r, b, q, view)
 		if err != nil {

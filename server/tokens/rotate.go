@@ -2,6 +2,7 @@ package tokens
 
 import (
 	"net/http"
+	"time"
 
 	"gatehouse/server/body"
 	"gatehouse/server/reply"
@@ -26,24 +27,31 @@ func (ts *Tokens) rotateToken(w http.ResponseWriter, r *route.Request) error {
 	if err != nil {
 		return err
 	}
+	t, secret, err := ts.Rotate(r, t, overlap)
+	if err != nil {
+		return err
+	}
+	reply.JSON(w, http.StatusOK, view.NewToken(t, ts.Store.UID(t.Owner), secret))
+	return nil
+}
+
+// Rotate gives a token of the caller's a new secret. The old one works until the new one is
+// first used, or until the overlap ends.
+func (ts *Tokens) Rotate(r *route.Request, t storage.Token, overlap time.Duration) (storage.Token, storage.Secret, error) {
 	if t.Expired(ts.Now().UnixMilli()) {
-		return ErrExpired
+		return t, "", ErrExpired
 	}
 	with := storage.ByUser
 	if r.Token != nil {
 		if r.Token.ID != t.ID {
-			return reply.Refuse(http.StatusForbidden, "A token may rotate only itself")
+			return t, "", reply.Refuse(http.StatusForbidden, "A token may rotate only itself")
 		}
 		with = int(r.Token.Generation)
 	}
 	var secret storage.Secret
-	err = ts.Changes.Spend(r.User.ID, func() (err error) {
+	err := ts.Changes.Spend(r.User.ID, func() (err error) {
 		t, secret, err = ts.Store.RotateToken(r.Actor(), t.ID, overlap, with)
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	reply.JSON(w, http.StatusOK, view.NewToken(t, r.User.UID, secret))
-	return nil
+	return t, secret, err
 }

@@ -6,7 +6,8 @@
 // does not count, and is never refused. Lists may have any length, and hold up nobody else.
 //
 // The package never decides who the caller is (package server does, before), and never
-// touches another user's token, except to introspect it with the scope for that.
+// touches another user's token, except those of service accounts that the caller owns, and
+// to introspect one with the scope for that.
 package tokens
 
 import (
@@ -56,6 +57,9 @@ func (ts *Tokens) Routes() []route.Route {
 		{Pattern: "PATCH /api/token/{id}", Who: route.ByCookie, Class: route.Tokens, Serve: ts.renameToken},
 		{Pattern: "DELETE /api/token/{id}", Who: route.ByEither, Scope: route.AnyScope, Class: route.Tokens, Serve: ts.revokeToken},
 		{Pattern: "POST /api/token/{id}/rotate", Who: route.ByEither, Class: route.Tokens, Serve: ts.rotateToken},
+
+		{Pattern: "GET /api/services", Who: route.ByCookie, Class: route.Tokens, Serve: ts.services},
+		{Pattern: "GET /api/services/{name}/tokens", Who: route.ByCookie, Class: route.Tokens, Serve: ts.serviceTokens},
 
 		{Pattern: "POST /api/introspect", Who: route.ByToken, Scope: route.AnyScope, Class: route.Tokens, Serve: ts.introspect},
 		{Pattern: "POST /api/revoke", Class: route.Tokens, Serve: ts.revokePosted},

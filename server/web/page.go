@@ -25,15 +25,54 @@ type Tokens struct {
 	Number    int     // of this page, from 1
 	Last      int     // the number of the last page
 	Lifetimes []Lifetime
-	Made      *Made  // the token just made
-	Done      *Done  // what was just done to a token
-	Name      string // that was typed for a token that could not be made
-	Error     string // why it could not
+	Made      *Made    // the token just made
+	Done      *Done    // what was just done to a token
+	Name      string   // that was typed for a token that could not be made
+	Error     string   // why it could not
+	Services  int      // service accounts that the user owns
+	Service   *Service // the tokens are those of this service account; nil: the user's own
+}
+
+// Path is the path of the page.
+func (p Tokens) Path() string {
+	if p.Service != nil {
+		return p.Service.Path
+	}
+	return "/"
+}
+
+// Services is the page of the service accounts that a user owns.
+type Services struct {
+	UID  string
+	Now  time.Time
+	List []Service
+}
+
+// Service is a service account.
+type Service struct {
+	UID, Path, Description, Successor, State string
+
+	Tokens   int
+	LastUsed time.Time // zero: never
+}
+
+// Rotate asks whether to give a token a new secret, or shows the new secret.
+type Rotate struct {
+	UID      string
+	Now      time.Time
+	List     string // the path of the page that lists the token
+	Number   int    // of the page to go back to
+	Overlaps []Lifetime
+	Secret   string    // empty: it asks
+	Until    time.Time // when the old secret ends; zero: it has ended
+	Error    string
+	Token
 }
 
 // Token is a row of the table.
 type Token struct {
 	ID, Name, Address, State string
+	By                       string // who made it
 	Created                  time.Time
 	LastUsed, Expires        time.Time // zero: never
 	Limits                   []string  // scopes and addresses
@@ -61,14 +100,16 @@ type Done struct {
 // Rename asks for another name of a token.
 type Rename struct {
 	UID, ID, Name, Error string
-	Number               int // of the page to go back to
+	List                 string // the path of the page that lists the token
+	Number               int    // of the page to go back to
 }
 
 // Revoke asks whether to revoke a token.
 type Revoke struct {
 	UID    string
 	Now    time.Time
-	Number int
+	List   string // the path of the page that lists the token
+	Number int    // of the page to go back to
 	Token
 }
 
@@ -100,29 +141,42 @@ type Failure struct {
 // sends the SameSite=Strict cookie, which it withholds when another site leads it here.
 type Onward struct{ To string }
 
-func (Login) file() string   { return "login.html" }
-func (Tokens) file() string  { return "tokens.html" }
-func (Rename) file() string  { return "rename.html" }
-func (Revoke) file() string  { return "revoke.html" }
-func (Account) file() string { return "account.html" }
-func (Failure) file() string { return "failure.html" }
-func (Onward) file() string  { return "onward.html" }
+func (Login) file() string    { return "login.html" }
+func (Tokens) file() string   { return "tokens.html" }
+func (Rename) file() string   { return "rename.html" }
+func (Revoke) file() string   { return "revoke.html" }
+func (Account) file() string  { return "account.html" }
+func (Services) file() string { return "services.html" }
+func (Rotate) file() string   { return "rotate.html" }
+func (Failure) file() string  { return "failure.html" }
+func (Onward) file() string   { return "onward.html" }
 
 func (Login) Title() string     { return "Log in" }
-func (Tokens) Title() string    { return "Manage API tokens" }
+func (Services) Title() string  { return "Service accounts" }
+func (Rotate) Title() string    { return "Rotate a token" }
 func (Rename) Title() string    { return "Rename a token" }
 func (Revoke) Title() string    { return "Revoke a token" }
 func (Account) Title() string   { return "Your account" }
 func (p Failure) Title() string { return p.Status }
 func (Onward) Title() string    { return "Gatehouse" }
 
-func (Login) User() string     { return "" }
-func (p Tokens) User() string  { return p.UID }
-func (p Rename) User() string  { return p.UID }
-func (p Revoke) User() string  { return p.UID }
-func (p Account) User() string { return p.UID }
-func (p Failure) User() string { return p.UID }
-func (Onward) User() string    { return "" }
+func (Login) User() string      { return "" }
+func (p Tokens) User() string   { return p.UID }
+func (p Services) User() string { return p.UID }
+func (p Rotate) User() string   { return p.UID }
+func (p Rename) User() string   { return p.UID }
+func (p Revoke) User() string   { return p.UID }
+func (p Account) User() string  { return p.UID }
+func (p Failure) User() string  { return p.UID }
+func (Onward) User() string     { return "" }
+
+// Title is the title of the window.
+func (p Tokens) Title() string {
+	if p.Service != nil {
+		return p.Service.UID
+	}
+	return "Manage API tokens"
+}
 
 // Ago and Until are for the templates.
 func (p Tokens) Ago(t time.Time) Moment   { return ago(p.Now, t) }
@@ -130,6 +184,9 @@ func (p Tokens) Until(t time.Time) Moment { return until(p.Now, t) }
 func (p Tokens) Day(t time.Time) Moment   { return day(t) }
 func (p Revoke) Ago(t time.Time) Moment   { return ago(p.Now, t) }
 func (p Revoke) Day(t time.Time) Moment   { return day(t) }
+func (p Services) Ago(t time.Time) Moment { return ago(p.Now, t) }
+func (p Rotate) Ago(t time.Time) Moment   { return ago(p.Now, t) }
+func (p Rotate) In(t time.Time) Moment    { return until(p.Now, t) }
 func (p Account) Ago(t time.Time) Moment  { return ago(p.Now, t) }
 
 // Others reports whether there is a session that the page can end.

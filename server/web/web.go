@@ -54,7 +54,7 @@ func New(secure bool) (*Pages, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, page := range []Page{Login{}, Tokens{}, Rename{}, Revoke{}, Account{}, Failure{}, Onward{}, Chapter{}, Contents{}} {
+	for _, page := range []Page{Login{}, Tokens{}, Rename{}, Revoke{}, Account{}, Services{}, Rotate{}, Failure{}, Onward{}, Chapter{}, Contents{}} {
 		t, err := base.Clone()
 		if err == nil {
 			t, err = t.ParseFS(files, "page/"+page.file())

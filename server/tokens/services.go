@@ -1,0 +1,66 @@
+package tokens
+
+import (
+	"net/http"
+	"time"
+
+	"gatehouse/server/api"
+	"gatehouse/server/reply"
+	"gatehouse/server/route"
+	"gatehouse/storage"
+	"gatehouse/storage/record"
+)
+
+// An owner sees the service accounts and their tokens, and renames, rotates and revokes
+// these by the same calls as the owner's own (OwnIn). The owner makes none: a token that
+// exists keeps its limits, and a new one would not have to have any.
+
+// services serves GET /api/services.
+func (ts *Tokens) services(w http.ResponseWriter, r *route.Request) error {
+	list, err := ts.ServicesOf(r)
+	if err != nil {
+		return err
+	}
+	out := make([]api.OwnService, 0, len(list))
+	for _, s := range list {
+		out = append(out, ts.view.OwnService(s))
+	}
+	reply.JSON(w, http.StatusOK, out)
+	return nil
+}
+
+// ServicesOf lists the service accounts that the caller owns now, in the caller's turn.
+func (ts *Tokens) ServicesOf(r *route.Request) ([]storage.ServiceInfo, error) {
+	if err := ts.Turns.Take(r.Context(), r.User.ID); err != nil {
+		return nil, err
+	}
+	start := time.Now()
+	defer func() { ts.Turns.Give(time.Since(start)) }()
+	return ts.Store.Services(r.User.ID, 0)
+}
+
+// ServiceIn returns the service account that the path names, if the caller owns it now. To
+// others it does not exist.
+func (ts *Tokens) ServiceIn(r *route.Request) (s storage.ServiceInfo, err error) {
+	uid, err := record.ServiceUID(r.PathValue("name"))
+	if err != nil {
+		return s, storage.ErrNoService
+	}
+	s, err = ts.Store.Service(uid, 0)
+	if err == nil && s.Owner.ID != r.User.ID {
+		err = storage.ErrNoService
+	}
+	if err != nil {
+		return storage.ServiceInfo{}, err
+	}
+	return s, nil
+}
+
+// serviceTokens serves GET /api/services/{name}/tokens.
+func (ts *Tokens) serviceTokens(w http.ResponseWriter, r *route.Request) error {
+	s, err := ts.ServiceIn(r)
+	if err != nil {
+		return err
+	}
+	return ts.sendTokens(w, r, s.ID, func(t storage.Token) any { return ts.view.ServiceToken(t, s.UID) })
+}
