@@ -151,7 +151,7 @@ func (a *app) checkListen() error {
 }
 
 func (a *app) adminCommand() *cobra.Command {
-	var readOnly bool
+	var readOnly, plain bool
 	c := &cobra.Command{
 		Use: "admin", Short: "Open the terminal UI", Args: cli.None,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -161,13 +161,14 @@ func (a *app) adminCommand() *cobra.Command {
 			}
 			err = tui.Run(c.Context(), client, tui.Options{
 				ReadOnly: readOnly, Offline: client.Offline(), Version: cli.Version(), In: a.stdin, Out: a.stdout,
-				ASCII: !text.UTF8(os.Getenv),
+				ASCII: !text.UTF8(os.Getenv), Plain: plain || os.Getenv("TERM") == "dumb",
 			})
 			return errors.Join(err, client.Close())
 		},
 	}
 	c.Flags().BoolVar(&readOnly, "read-only", false, "look only: no key changes anything")
-	cli.Twins(c, "read-only")
+	c.Flags().BoolVar(&plain, "plain", false, "lines instead of a screen, for screen readers; the default if TERM is dumb")
+	cli.Twins(c, "read-only", "plain")
 	return c
 }
 

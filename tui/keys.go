@@ -161,7 +161,7 @@ func revokeKey(m *model) tea.Cmd {
 func revokeAllKey(m *model) tea.Cmd {
 	r := m.screen().(interface{ matching() revocation }).matching()
 	if q := r.match.query; len(q.Filters) == 0 && q.Words == "" {
-		m.say("A revokes all that match: narrow them with / first.")
+		m.say("Filter first: this would revoke every token there is.")
 		return nil
 	}
 	b, cmd := newRevokeBox(m, r)

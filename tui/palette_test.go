@@ -92,7 +92,7 @@ func TestRevokeAllNeedsAFilter(t *testing.T) {
 	f := people()
 	d := drive(t, f, Options{})
 	d.press("2A")
-	d.want("narrow them with / first")
+	d.want("Filter first")
 	d.press("/alice<enter>A")
 	d.want("Revoke all 3 tokens that match alice for good?", "Type 3, then enter")
 	d.press("3<enter>")

@@ -76,6 +76,12 @@ type rows interface {
 	filtered() bool        // it is not empty
 	clearFilter() tea.Cmd
 
+	numbered(n int) (tea.Cmd, bool) // puts the cursor on a row that spoken has numbered, from 0
+	markedAt(n int) bool            // it is marked
+	marksSet() int                  // how many
+	setFilter(string) tea.Cmd       // instead of the one there is
+	spoken(height int) []string     // the rows in words
+
 	exported() exported // all that it lists
 
 	sort() tea.Cmd // in the next order

@@ -37,6 +37,7 @@ type table[T any] struct {
 	changed func() tea.Cmd // besides, when the filter or the order has changed; nil: nothing
 
 	marks   map[string]T
+	told    []string // the ids of the rows that spoken has numbered
 	filter  field
 	editing bool
 	still   bool   // nobody moves in it: no row is highlighted

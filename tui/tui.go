@@ -57,6 +57,7 @@ type Options struct {
 	Offline  bool   // the client works on the store, without a server
 	Version  string // of this binary, to compare with the server's
 	ASCII    bool   // draw with nothing else
+	Plain    bool   // lines instead of a screen
 	In       io.Reader
 	Out      io.Writer
 	Now      func() time.Time // also decides in which zone times are shown
@@ -73,6 +74,9 @@ func Run(ctx context.Context, c *api.Client, o Options) error {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Plain {
+		return runPlain(ctx, c, o)
 	}
 	for _, end := range []any{o.In, o.Out} {
 		if f, ok := end.(*os.File); ok && !term.IsTerminal(int(f.Fd())) {

@@ -153,6 +153,15 @@ func (l *List[T]) Move(n int) tea.Cmd {
 	return nil
 }
 
+// To moves to the row with that id; ok is false if it is not in memory.
+func (l *List[T]) To(id string) (cmd tea.Cmd, ok bool) {
+	i := l.win.index(l.ord, id)
+	if i < 0 || !l.Settled() {
+		return nil, false
+	}
+	return l.Move(i - l.at), true
+}
+
 // Page moves by n screens; the cursor stays on its line of the screen.
 func (l *List[T]) Page(n int) tea.Cmd {
 	n *= max(l.height-1, 1)

@@ -1,0 +1,326 @@
+package tui
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+	"golang.org/x/term"
+
+	"gatehouse/tui/plain"
+	"gatehouse/tui/text"
+)
+
+const (
+	plainRows  = 20 // listed at a time
+	plainWidth = 100
+)
+
+// machine is the model for package plain: it waits for every answer, and has no clock.
+type machine struct {
+	*model
+	told time.Time // when progress was last told
+}
+
+var _ plain.Machine = (*machine)(nil)
+
+// runPlain is Run without a screen. Nothing can be changed if the lines come from
+// something else than a terminal: nobody reads the questions then.
+func runPlain(ctx context.Context, c client, o Options) error {
+	if f, ok := o.In.(*os.File); ok && !term.IsTerminal(int(f.Fd())) && !o.ReadOnly {
+		o.ReadOnly = true
+		fmt.Fprintln(o.Out, "The input is not a terminal, so nothing can be changed.")
+	}
+	if o.ASCII {
+		o.Out = asciiWriter{o.Out}
+	}
+	return plain.Run(ctx, o.In, o.Out, newMachine(ctx, c, o))
+}
+
+// asciiWriter writes what a terminal has that takes only ASCII.
+type asciiWriter struct{ io.Writer }
+
+func (w asciiWriter) Write(b []byte) (int, error) {
+	_, err := io.WriteString(w.Writer, text.ASCII(string(b)))
+	return len(b), err
+}
+
+func newMachine(ctx context.Context, c client, o Options) *machine {
+	m := &machine{model: newModel(ctx, c, o, styles{})}
+	m.later = func(time.Duration, tea.Msg) tea.Cmd { return nil }
+	m.paused = true // nothing comes by itself
+	m.width, m.height = plainWidth, plainRows+6
+	m.run(m.Init())
+	return m
+}
+
+// run waits for the command, and for those that follow from it.
+func (m *machine) run(cmd tea.Cmd) {
+	if cmd == nil {
+		return
+	}
+	switch msg := cmd().(type) {
+	case nil:
+	case tea.BatchMsg:
+		for _, c := range msg {
+			m.run(c)
+		}
+	default:
+		_, next := m.Update(msg)
+		if b, ok := m.box.(*workBox); ok && m.now().Sub(m.told) >= time.Second {
+			m.told = m.now()
+			fmt.Fprintf(m.o.Out, "revoked %s of %s\n", number(b.progress.Revoked), number(b.total))
+		}
+		m.run(next)
+	}
+}
+
+func (m *machine) Name() string {
+	switch m.screen().place() {
+	case onUser:
+		return "user"
+	case onToken:
+		return "token"
+	}
+	return strings.ToLower(tabNames[m.tab])
+}
+
+func (m *machine) Lines() []string {
+	s := m.screen()
+	out := []string{plain.Spoken(s.title(1 << 10))}
+	if b := m.banner(); b != "" {
+		out = append([]string{plain.Spoken(b)}, out...)
+	}
+	if err := s.failure(); err != nil {
+		out = append(out, "! "+explain(err))
+	}
+	if r, ok := s.(rows); ok {
+		return append(out, r.spoken(plainRows)...)
+	}
+	for _, l := range s.body(plainWidth, 1<<20) {
+		out = append(out, plain.Spoken(l))
+	}
+	return out
+}
+
+func (m *machine) Tab(n int) { m.run(m.goTo(n)) }
+
+func (m *machine) Preset(name string) bool {
+	for n, p := range presets {
+		if p.tab == strings.ToLower(name) {
+			m.run(m.goTo(2))
+			m.run(m.tabs[2].(*review).show(n))
+			return true
+		}
+	}
+	return false
+}
+
+func (m *machine) Filter(words string) {
+	if r, ok := m.screen().(rows); ok {
+		m.run(r.setFilter(words))
+	}
+}
+
+func (m *machine) Row(n int) bool {
+	r, ok := m.screen().(rows)
+	if !ok || n < 1 {
+		return false
+	}
+	cmd, ok := r.numbered(n - 1)
+	m.run(cmd)
+	return ok
+}
+
+func (m *machine) Marks() int {
+	if r, ok := m.screen().(rows); ok {
+		return r.marksSet()
+	}
+	return 0
+}
+
+func (m *machine) Marked(n int) bool {
+	r, ok := m.screen().(rows)
+	return ok && r.markedAt(n-1)
+}
+
+// Does looks the key up. Of a user's screen, the user itself is locked, not a row.
+func (m *machine) Does(key string) (aims, ok bool) {
+	p := m.screen().place()
+	for _, b := range m.keys {
+		if b.on&p != 0 && b.has(key) {
+			return b.aims && p&onRows != 0 && !(p == onUser && slices.Contains([]string{"l", "U", "P"}, key)), true
+		}
+	}
+	return false, false
+}
+
+func (m *machine) Press(name string) {
+	k := key{name: name}
+	if len(name) == 1 {
+		k.text = name
+	}
+	m.run(m.key(k))
+}
+
+func (m *machine) State() (string, bool) {
+	u, ok := m.screen().user()
+	return u.State, ok
+}
+
+func (m *machine) Question() ([]string, plain.Kind) {
+	var kind plain.Kind
+	room := 40
+	switch b := m.box.(type) {
+	case nil:
+		return nil, plain.None
+	case *askBox:
+		kind = plain.YesOrNo
+	case *revokeBox:
+		kind = plain.YesOrNo
+		if b.err != nil || b.total == 0 {
+			kind = plain.Shown
+		} else if b.mustType() {
+			kind = plain.Text
+		}
+	case *exportBox:
+		kind = plain.YesOrNo
+		if b.replace.IsZero() {
+			return wrong(b.err), plain.Shown
+		}
+	case *formBox:
+		return wrong(b.err), plain.Shown
+	case *textBox:
+		kind, room = plain.Shown, 1<<10
+	default:
+		kind = plain.Shown
+	}
+	var lines []string
+	for _, l := range m.box.body(plainWidth, room) {
+		lines = append(lines, plain.Spoken(l))
+	}
+	if n := len(lines) - 1; kind == plain.Shown && n >= 0 { // its keys
+		lines = lines[:n]
+	}
+	return lines, kind
+}
+
+// wrong is all that there is to say of a form that was refused.
+func wrong(err error) []string {
+	if err == nil {
+		return nil
+	}
+	return []string{"! " + explain(err)}
+}
+
+// Answer types a line into the box, and enter. What is not a number takes nothing.
+func (m *machine) Answer(line string) {
+	if _, err := strconv.Atoi(line); err != nil {
+		m.Press("esc")
+		return
+	}
+	for _, r := range line {
+		if m.box == nil {
+			return // it has closed: the rest is no key of the screen
+		}
+		m.Press(string(r))
+	}
+	if m.box != nil {
+		m.Press("enter")
+	}
+}
+
+func (m *machine) Fill(values ...string) {
+	switch b := m.box.(type) {
+	case *formBox:
+		for n, v := range values {
+			b.fields[n].value = ""
+			b.fields[n].add(v)
+		}
+		b.at = len(b.fields) - 1
+	case *exportBox:
+		b.path.value = ""
+		b.path.add(values[0])
+	default:
+		return
+	}
+	m.Press("enter")
+}
+
+func (m *machine) Said() string {
+	s := m.notice
+	if m.bad && s != "" {
+		s = "! " + s
+	}
+	m.notice = ""
+	return s
+}
+
+// What a table is to package plain.
+
+func (t *table[T]) setFilter(words string) tea.Cmd {
+	t.filter.value, t.hint = "", ""
+	t.filter.add(words)
+	return t.ask()
+}
+
+func (t *table[T]) marksSet() int { return len(t.marks) }
+
+// numbered puts the cursor on the row that spoken has numbered, from 0: that one, although
+// others may have come and gone since.
+func (t *table[T]) numbered(n int) (tea.Cmd, bool) {
+	if n < 0 || n >= len(t.told) {
+		return nil, false
+	}
+	return t.list.To(t.told[n])
+}
+
+func (t *table[T]) markedAt(n int) bool {
+	if n < 0 || n >= len(t.told) {
+		return false
+	}
+	_, ok := t.marks[t.told[n]]
+	return ok
+}
+
+// evident are the columns whose cells say what they are.
+var evident = []string{"ID", "USER", "STATE", "TIME", "ACTOR", "ACTION", "OBJECT", "RESULT"}
+
+// spoken returns the rows in words, with their numbers.
+func (t *table[T]) spoken(height int) []string {
+	shown, _ := t.list.Visible(height)
+	out := []string{t.position(1 << 10)}
+	t.told = nil
+	for n, row := range shown {
+		t.told = append(t.told, t.id(row))
+		var words []string
+		for _, c := range t.cols {
+			cell := text.Escape(c.Cell(row))
+			switch {
+			case cell == "" || cell == "-":
+				continue
+			case strings.ContainsAny(cell, `,"`): // a name must not read like the next column
+				cell = strconv.QuoteToGraphic(cell)
+			}
+			if !slices.Contains(evident, c.Head) {
+				cell = strings.ToLower(c.Head) + " " + cell
+			}
+			words = append(words, cell)
+		}
+		mark := ""
+		if t.marked(row) {
+			mark = "marked, "
+		}
+		out = append(out, fmt.Sprintf("%d. %s%s", n+1, mark, strings.Join(words, ", ")))
+	}
+	if len(shown) == 0 {
+		out = append(out, plain.Spoken(t.silence()))
+	}
+	return out
+}

@@ -1,0 +1,214 @@
+package tui
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"github.com/charmbracelet/x/exp/golden"
+
+	"gatehouse/server/api"
+	"gatehouse/tui/plain"
+)
+
+// typist is an input from which a line comes at a time, and takes a while to come.
+type typist struct {
+	lines []string
+	wait  func()
+	out   io.Writer // what is typed is seen, as on a terminal
+	rest  []byte
+}
+
+func (r *typist) Read(b []byte) (int, error) {
+	if len(r.rest) == 0 {
+		if len(r.lines) == 0 {
+			return 0, io.EOF
+		}
+		r.wait()
+		r.rest = []byte(r.lines[0] + "\n")
+		r.lines = r.lines[1:]
+		r.out.Write(r.rest)
+	}
+	n := copy(b[:1], r.rest) // no further than this line
+	r.rest = r.rest[n:]
+	return n, nil
+}
+
+// converse types the lines, each so long after the one before.
+func converse(t *testing.T, c client, o Options, every time.Duration, lines ...string) string {
+	t.Helper()
+	var out bytes.Buffer
+	at := noon
+	o.Now, o.Out = func() time.Time { return at }, &out
+	m := newMachine(t.Context(), c, o)
+	in := &typist{lines: lines, wait: func() { at = at.Add(every) }, out: &out}
+	if err := plain.Run(t.Context(), in, &out, m); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+// TestPlain is a conversation that goes to every screen and asks every question.
+func TestPlain(t *testing.T) {
+	got := converse(t, people(), Options{Version: "v1"}, time.Second, strings.Split(`help
+list
+show 2
+back
+tokens alice
+show 1
+back
+filter
+mark 1-2,4
+revoke 3
+unmark
+revoke
+revoke 1
+n
+revoke 1
+y
+revoke all
+tokens alice
+revoke all
+4
+revoke all
+2
+review never
+review ends 7d
+review nonsense
+users
+sort
+reverse
+lock 2
+y
+lock 1
+
+unlock 4
+y
+password 2
+y
+lift 2
+n
+new carol@example.com Carol
+id 2
+events by:root
+show 1
+status
+more
+users
+export x.sh
+frob "\x1b[2J
+99
+quit
+users`, "\n")...)
+	golden.RequireEqual(t, []byte(got))
+}
+
+// TestPlainRevokes is the table of what revokes and what does not.
+func TestPlainRevokes(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		every time.Duration
+		lines string
+		want  int // tokens revoked
+	}{
+		{"y", glance, "tokens|revoke 1|y", 1},
+		{"too soon to be an answer, as from a pipe or a paste", 0, "tokens|revoke 1|y", 0},
+		{"yes", glance, "tokens|revoke 1|yes", 0},
+		{"nothing", glance, "tokens|revoke 1|", 0},
+		{"the end of the input", glance, "tokens|revoke 1", 0},
+		{"no number of a row", glance, "tokens|revoke|y", 0},
+		{"a row that is not there", glance, "tokens|revoke 99|y", 0},
+		{"marked", glance, "tokens|mark 1-3|revoke|y", 3},
+		{"marked, but named another", glance, "tokens|mark 1-3|revoke 5|y", 0},
+		{"in use: y", glance, "users|revoke 2|y", 0},
+		{"in use: the number", glance, "users|revoke 2|3", 3},
+		{"in use: another number", glance, "users|revoke 2|4", 0},
+		{"in use: a longer number", glance, "users|revoke 2|33", 0},
+		{"all, without a filter", glance, "tokens|revoke all|10|y", 0},
+		{"all of a filter", glance, "tokens alice|revoke all|3", 3},
+		{"all of a filter: y", glance, "tokens alice|revoke all|y", 0},
+		{"words after an answer are no keys", glance, "tokens|revoke 1|Ry|y", 0},
+	} {
+		f := people()
+		out := converse(t, f, Options{}, c.every, strings.Split(c.lines, "|")...)
+		got := 0
+		for _, ch := range f.changes {
+			got += len(strings.Fields(ch)) - 1
+		}
+		if got != c.want {
+			t.Errorf("%s: revoked %d, want %d: %q\n%s", c.name, got, c.want, f.changes, out)
+		}
+	}
+}
+
+// TestPlainNumbers: a number means the row that was listed with it, not what has come in
+// its place since.
+func TestPlainNumbers(t *testing.T) {
+	f := people()
+	out := converse(t, f, Options{}, glance, "tokens", "revoke 1", "y", "revoke 1", "y", "revoke 2", "y")
+	if len(f.changes) != 2 || !strings.Contains(f.changes[1], "01d4735e3a") || !strings.Contains(out, `There is no row "1", or no longer.`) {
+		t.Errorf("changed %q\n%s", f.changes, out)
+	}
+	f = people()
+	out = converse(t, f, Options{}, glance, "users", "unlock 2", "y", "lock 4", "y")
+	if len(f.changes) > 0 || !strings.Contains(out, "The user is active.") || !strings.Contains(out, "The user is disabled.") {
+		t.Errorf("changed %q\n%s", f.changes, out)
+	}
+}
+
+// TestPlainMayNot: with --read-only, or as a role that may not, nothing changes.
+func TestPlainMayNot(t *testing.T) {
+	for _, readOnly := range []bool{true, false} {
+		f := people()
+		f.status.Role = api.Auditor
+		out := converse(t, f, Options{ReadOnly: readOnly}, glance, "users", "lock 2", "y", "lift 2", "y", "password 2", "y", "new x@y.z", "tokens", "revoke 1", "y", "mark 1", "revoke", "y")
+		if len(f.changes) > 0 {
+			t.Errorf("changed %q\n%s", f.changes, out)
+		}
+		want := "not as auditor: it needs the role operator"
+		if readOnly {
+			want = "There is no revoke here."
+		}
+		if !strings.Contains(out, want) {
+			t.Errorf("it does not say %q:\n%s", want, out)
+		}
+	}
+}
+
+// TestPlainOnlySaysWhatCanBeRead: no control, no character that turns or hides text.
+func TestPlainOnlySaysWhatCanBeRead(t *testing.T) {
+	for _, ascii := range []bool{false, true} {
+		f := people()
+		f.status.Actor = "a\x1b]0;x\x07\u202e"
+		out := converse(t, f, Options{ASCII: ascii}, glance, "users", "show 5", "show 1", "back", "back", "revoke 5", "n", "tokens", "filter \u202eevil\x1b[31m", "events", "show 1", "id 1", "status", "frob\x1b[2J\u202e", "show \u009b1")
+		typed := false
+		for l := range strings.Lines(out) {
+			_, echo, ok := strings.Cut(l, "> ")
+			typed = ok && strings.TrimSpace(echo) != ""
+			for _, r := range l {
+				if !typed && r != '\n' && !unicode.IsGraphic(r) {
+					t.Errorf("%+q", l)
+				}
+			}
+		}
+	}
+}
+
+// TestPlainExport writes a file, and asks before it replaces one.
+func TestPlainExport(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "out.csv")
+	for answer, replaced := range map[string]bool{"n": false, "": false, "y": true} {
+		if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out := converse(t, people(), Options{}, glance, "tokens", "export "+path, answer)
+		if got, _ := os.ReadFile(path); (string(got) != "old") != replaced || !strings.Contains(out, "There is such a file already") {
+			t.Errorf("%q: %.40q\n%s", answer, got, out)
+		}
+	}
+}
