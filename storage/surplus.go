@@ -60,10 +60,8 @@ func (s *Store) dropRecords(list []surplus.Token) error {
 			}
 			return nil
 		}}
-		select {
-		case s.writer.changes <- c:
-		case <-s.closing:
-			return ErrClosed
+		if err := s.enqueue(c); err != nil {
+			return err
 		}
 		select {
 		case <-c.done:

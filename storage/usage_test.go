@@ -2,13 +2,11 @@ package storage
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"sync"
@@ -360,32 +358,28 @@ func TestUsesOfTheDeparted(t *testing.T) {
 	}
 }
 
-// A log of uses with a flipped bit loses uses, and nothing else.
-func TestDamagedUseLog(t *testing.T) {
-	dir := t.TempDir()
+// killedAfterUse returns the directory of a store that was killed when the use of a token
+// was in its log and not in the index. Before the kill it calls harm.
+func killedAfterUse(t *testing.T, harm func(s *Store, id ID)) (dir string, id ID, secret string) {
+	t.Helper()
+	dir = t.TempDir()
 	s := open(t, dir)
-	u := addUser(t, s, "alice@example.com")
-	id, secret := create(t, s, u)
+	id, secret = create(t, s, addUser(t, s, "alice@example.com"))
 	s.uses.RLock() // nothing is brought into Badger now
+	defer s.uses.RUnlock()
 	wantLive(t, s, secret)
+	harm(s, id)
 	if err := s.upkeep.save(); err != nil {
 		t.Fatal(err)
 	}
-	at := copyDir(t, dir)
-	s.uses.RUnlock()
-	logs, err := filepath.Glob(filepath.Join(at, "store", "uses", "*"))
-	if err != nil || len(logs) == 0 {
-		t.Fatalf("got %v, %v, want a file", logs, err)
-	}
-	logs[0] = logs[len(logs)-1]
-	b, err := os.ReadFile(logs[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	b[len(b)-1] ^= 1
-	if err := os.WriteFile(logs[0], b, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	return copyDir(t, dir), id, secret
+}
+
+// A log of uses with a flipped bit loses uses, and nothing else.
+func TestDamagedUseLog(t *testing.T) {
+	at, id, secret := killedAfterUse(t, func(*Store, ID) {})
+	logs := matching(t, at, "store/uses/*")
+	flip(t, logs[len(logs)-1])
 	again := open(t, at)
 	<-again.Counted()
 	if tok, err := again.Token(id); err != nil || tok.Usage.Uses != 0 || tok.LastUsed != tok.Created {
@@ -397,18 +391,12 @@ func TestDamagedUseLog(t *testing.T) {
 // A kill leaves uses in the log, and a usage in Badger that does not verify. The
 // index is filled again, and the uses in the log still count.
 func TestUsesOverADamagedUsage(t *testing.T) {
-	dir := t.TempDir()
-	s := open(t, dir)
-	u := addUser(t, s, "alice@example.com")
-	id, secret := create(t, s, u)
-	s.uses.RLock() // nothing is brought into Badger now
-	wantLive(t, s, secret)
-	err := s.index.Write(1, func(u *index.Update) error { return u.Hint(record.UsageKey(id), []byte("no usage"), 0) })
-	if err := errors.Join(err, s.upkeep.save()); err != nil {
-		t.Fatal(err)
-	}
-	at := copyDir(t, dir)
-	s.uses.RUnlock()
+	at, id, _ := killedAfterUse(t, func(s *Store, id ID) {
+		err := s.index.Write(1, func(u *index.Update) error { return u.Hint(record.UsageKey(id), []byte("no usage"), 0) })
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
 	again := open(t, at)
 	<-again.Counted()
 	if _, err := again.Snapshot(t.Context(), io.Discard); err != nil {

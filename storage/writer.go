@@ -121,10 +121,8 @@ func (s *Store) submit(c *change) error {
 	if err := s.opening.await(); err != nil {
 		return err
 	}
-	select {
-	case s.writer.changes <- c:
-	case <-s.closing:
-		return ErrClosed
+	if err := s.enqueue(c); err != nil {
+		return err
 	}
 	select {
 	case <-c.done:
@@ -136,6 +134,16 @@ func (s *Store) submit(c *change) error {
 	case <-c.done:
 		return c.err
 	default:
+		return ErrClosed
+	}
+}
+
+// enqueue gives a change to the writer, or returns ErrClosed once the store is closing.
+func (s *Store) enqueue(c *change) error {
+	select {
+	case s.writer.changes <- c:
+		return nil
+	case <-s.closing:
 		return ErrClosed
 	}
 }

@@ -51,10 +51,7 @@ func (t *torture) abort() error {
 			return fmt.Errorf("round %d: %w", n, err)
 		}
 		wrong = append(wrong, more...)
-		r.rounds, r.acked, r.wrong, r.took = n+1, l.Acked, r.wrong+len(wrong), time.Since(began)
-		if len(wrong) > 0 {
-			t.log("round %d: %s", n, some(wrong))
-		}
+		t.enter(&r, n, l.Acked, wrong, began)
 		if (n+1)%10 == 0 {
 			t.log("%d rounds, %d changes acknowledged, %d tokens, slowest stop %s, %s", n+1, l.Acked, len(l.Tokens),
 				slowest.Round(time.Millisecond), time.Since(began).Round(time.Second))

@@ -117,10 +117,7 @@ func (t *torture) kill() error {
 			return fmt.Errorf("round %d: %w", n, err)
 		}
 		opening = max(opening, took)
-		r.rounds, r.acked, r.wrong, r.took = n+1, l.Acked, r.wrong+len(wrong), time.Since(began)
-		if len(wrong) > 0 {
-			t.log("round %d: %s", n, some(wrong))
-		}
+		t.enter(&r, n, l.Acked, wrong, began)
 		if (n+1)%20 == 0 {
 			t.log("%d rounds, %d changes and uses acknowledged, %d tokens, slowest opening %s, oldest use lost %d ms, %s", n+1, l.Acked, len(l.Tokens),
 				opening.Round(time.Millisecond), l.Lost, time.Since(began).Round(time.Second))
@@ -130,6 +127,14 @@ func (t *torture) kill() error {
 		opening.Round(time.Millisecond), l.Lost, l.Rebuilt)
 	t.table = append(t.table, r)
 	return t.births((t.rounds + 3) / 4)
+}
+
+// enter enters into its row what was found wrong after a round.
+func (t *torture) enter(r *row, round, acked int, wrong []string, began time.Time) {
+	r.rounds, r.acked, r.wrong, r.took = round+1, acked, r.wrong+len(wrong), time.Since(began)
+	if len(wrong) > 0 {
+		t.log("round %d: %s", round, some(wrong))
+	}
 }
 
 // killOnce lets a child work for a random time and kills it. Now and then it

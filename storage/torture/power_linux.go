@@ -41,10 +41,7 @@ func (t *torture) power() error {
 			return fmt.Errorf("round %d: %w", n, err)
 		}
 		opening = max(opening, took)
-		r.rounds, r.acked, r.wrong, r.took = n+1, l.Acked, r.wrong+len(wrong), time.Since(began)
-		if len(wrong) > 0 {
-			t.log("round %d: %s", n, some(wrong))
-		}
+		t.enter(&r, n, l.Acked, wrong, began)
 		if (n+1)%10 == 0 {
 			t.log("%d rounds, %d changes acknowledged, %d tokens, slowest opening %s, %s", n+1, l.Acked, len(l.Tokens),
 				opening.Round(time.Millisecond), time.Since(began).Round(time.Second))
