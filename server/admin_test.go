@@ -509,9 +509,17 @@ func TestRoles(t *testing.T) {
 	h.Reload(cfg)
 	g, _ := user.LookupGroup("daemon")
 	gid, _ := strconv.Atoi(g.Gid)
-	out = child(t, "TestRoles", &syscall.Credential{Uid: 65534, Gid: 65534, Groups: []uint32{uint32(gid)}}, "GATEHOUSE_TEST_ROLES="+listen.SocketPath(h.dir), "GATEHOUSE_TEST_ID="+made.ID)
-	if !strings.Contains(out, "Only root and root, the owner of the data directory, may administer") {
+	ask := func() string {
+		return child(t, "TestRoles", &syscall.Credential{Uid: 65534, Gid: 65534, Groups: []uint32{uint32(gid)}}, "GATEHOUSE_TEST_ROLES="+listen.SocketPath(h.dir), "GATEHOUSE_TEST_ID="+made.ID)
+	}
+	if out := ask(); !strings.Contains(out, "permission denied") {
 		t.Errorf("after the groups are gone: got %s", out)
+	}
+	if err := listen.Share(h.dir, []uint32{uint32(gid)}); err != nil {
+		t.Fatal(err)
+	}
+	if out := ask(); !strings.Contains(out, "Only root and root, the owner of the data directory, may administer") {
+		t.Errorf("let through without a role: got %s", out)
 	}
 }
 
