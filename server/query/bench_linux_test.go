@@ -1,7 +1,10 @@
 package query_test
 
 import (
+	"cmp"
 	"context"
+	"net/netip"
+	"os"
 	"runtime"
 	"slices"
 	"testing"
@@ -17,20 +20,10 @@ import (
 // BenchmarkQuery measures the first page of each filter, and its count, with 100,000
 // users and a million tokens. Most of them match nothing: that is the most work. "plain"
 // is what such a page costs when each record is read, and "cold" the first such query.
-// Making the store takes a minute.
+// Run it with -benchtime 1x.
 func BenchmarkQuery(b *testing.B) {
-	if testing.Short() {
-		b.Skip("it makes a million tokens")
-	}
-	store, err := storage.Open(b.TempDir(), storage.Options{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer store.Close()
-	if _, err := demo.Fill(context.Background(), store, demo.Options{Users: 100_000, Tokens: 1_000_000, Now: time.Now()}); err != nil {
-		b.Fatal(err)
-	}
-	r := query.Reader{Store: store, Delayed: func(storage.User) (bool, error) { return false, nil }}
+	r := benchReader(b)
+	store := r.Store
 	b.Run("plain", func(b *testing.B) {
 		for b.Loop() {
 			for _, err := range store.Tokens(storage.TokenFilter{}) {
@@ -42,9 +35,10 @@ func BenchmarkQuery(b *testing.B) {
 	})
 	before := heap()
 	b.Run("cold", func(b *testing.B) {
-		for n := 0; b.Loop(); n++ {
-			if n == 0 {
-				benchPage(b, r, "scope:nothing") // later rounds would be warm
+		for b.Loop() {
+			benchPage(b, r, "scope:nothing")
+			if _, err := r.Count(b.Context(), query.Tokens{}, true); err != nil { // the revoked ones, too
+				b.Fatal(err)
 			}
 		}
 	})
@@ -67,6 +61,76 @@ func BenchmarkQuery(b *testing.B) {
 				}
 			})
 		})
+	}
+}
+
+// benchReader opens a store with 100,000 users and a million tokens. It takes a minute to
+// make, unless GATEHOUSE_BENCH_DATA names a data directory in which
+// gatehouse demo --users 100000 --tokens 1000000 --no-serve made one.
+func benchReader(b *testing.B) query.Reader {
+	dir := os.Getenv("GATEHOUSE_BENCH_DATA")
+	if testing.Short() && dir == "" {
+		b.Skip("it makes a million tokens")
+	}
+	store, err := storage.Open(cmp.Or(dir, b.TempDir()), storage.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { store.Close() })
+	if store.TokenCount() == 0 {
+		o := demo.Options{Users: 100_000, Tokens: 1_000_000, Now: time.Now()}
+		if _, err := demo.Fill(context.Background(), store, o); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return query.Reader{Store: store, Delayed: func(storage.User) (bool, error) { return false, nil }}
+}
+
+// BenchmarkBeside measures verifications while an administrator's query runs again and
+// again, in turns with as many while none runs. One in a hundred waits as long as p99.
+func BenchmarkBeside(b *testing.B) {
+	r := benchReader(b)
+	var secrets []string
+	for t, err := range r.Store.Tokens(storage.TokenFilter{Limit: 1000}) {
+		if err != nil {
+			b.Fatal(err)
+		}
+		secrets = append(secrets, r.Store.Reveal(t).Reveal())
+	}
+	home := storage.Origin{Address: netip.MustParseAddr("192.0.2.1")}
+	verify := func(times []time.Duration) []time.Duration {
+		for n := range 2000 {
+			time.Sleep(50 * time.Microsecond) // as requests come
+			start := time.Now()
+			if _, err := r.Store.Authenticate(secrets[n%len(secrets)], home); err != nil {
+				b.Fatal(err)
+			}
+			times = append(times, time.Since(start))
+		}
+		return times
+	}
+	benchPage(b, r, "scope:nothing") // from here on it is in memory
+	var alone, beside []time.Duration
+	for b.Loop() {
+		for range 10 {
+			alone = verify(alone)
+			ctx, stop := context.WithCancel(b.Context())
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				for ctx.Err() == nil {
+					benchPage(b, r, "no-such-text")
+				}
+			}()
+			beside = verify(beside)
+			stop()
+			<-done
+		}
+	}
+	for what, list := range map[string][]time.Duration{"alone": alone, "beside": beside} {
+		slices.Sort(list)
+		b.ReportMetric(float64(list[len(list)/2].Nanoseconds())/1000, "p50-us-"+what)
+		b.ReportMetric(float64(list[len(list)*99/100].Nanoseconds())/1000, "p99-us-"+what)
 	}
 }
 
@@ -96,9 +160,11 @@ func benchQuery(b *testing.B, ask func()) {
 	var times []time.Duration
 	spent := processor(b)
 	for b.Loop() {
-		start := time.Now()
-		ask()
-		times = append(times, time.Since(start))
+		for range 50 {
+			start := time.Now()
+			ask()
+			times = append(times, time.Since(start))
+		}
 	}
 	spent = processor(b) - spent
 	slices.Sort(times)

@@ -157,23 +157,23 @@ func (r Reader) Tokens(ctx context.Context, q Tokens, p Page) iter.Seq2[storage.
 
 const (
 	firstStretch = 256  // tokens that a scan reads first
-	mostStretch  = 8192 // and the most it reads later: the transaction of a stretch lasts until it is read
+	mostStretch  = 4096 // and the most it reads at once, before it waits until the store can match
 	scanPause    = 32   // tokens after which a scan lets others have the processor
 )
 
-// scan yields the tokens that the matcher takes, at most limit of them. Until the store
-// can match them in memory, it reads one stretch of tokens after another, so a scan of
-// millions takes little memory, and a row is as fresh as its stretch.
+// scan yields the tokens that the matcher takes, at most limit of them. While the store
+// prepares to match them in memory, it reads some stretches of tokens: what many tokens
+// satisfy is found there.
 func (how plan) scan(ctx context.Context, store *storage.Store, limit int) iter.Seq2[storage.Token, error] {
 	return func(yield func(storage.Token, error) bool) {
 		f, n, stretch := how.filter, 0, firstStretch
 		how.match.begin(&f)
 		for {
-			if f.Revoked || store.Matching() { // to find the revoked ones, the store reads all in any case
+			if f.Revoked || stretch > mostStretch || store.Matching() { // to find the revoked ones, the store reads all in any case
 				f.Match, f.Limit = how.match.rows(ctx), max(limit-n, 0)
 			} else {
 				f.Limit = stretch
-				stretch = min(2*stretch, mostStretch)
+				stretch *= 2
 			}
 			read := 0
 			for t, err := range store.Tokens(f) {
