@@ -1,7 +1,9 @@
 package keys
 
 import (
+	"crypto/hkdf"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -114,10 +116,37 @@ func kindOf(mode fs.FileMode) string {
 	return "a device"
 }
 
-func makeFile(name string) (File, error) {
+// NewFile returns a new key for the file with that name. [File.Write] writes it.
+func NewFile(name string) File {
 	f := File{name: name}
 	rand.Read(f.key[:])
-	if err := disk.WriteFile(name, []byte(hex.EncodeToString(f.key[:])+"\n")); err != nil {
+	return f
+}
+
+// Name returns the name of the file that the key was read from.
+func (f File) Name() string { return f.name }
+
+// Same reports whether two files hold the same key.
+func (f File) Same(g File) bool { return f.key == g.key }
+
+// ID returns a name for the key, by which people tell it from others. It says nothing
+// about the key.
+func (f File) ID() string {
+	b, err := hkdf.Key(sha256.New, f.key[:], nil, "gatehouse id of a key file", 4)
+	if err != nil {
+		panic(err) // happens only for a length beyond 255 hashes
+	}
+	return hex.EncodeToString(b)
+}
+
+// Write writes the key to a file, in the place of any other that is there.
+func (f File) Write(name string) error {
+	return disk.WriteFile(name, []byte(hex.EncodeToString(f.key[:])+"\n"))
+}
+
+func makeFile(name string) (File, error) {
+	f := NewFile(name)
+	if err := f.Write(name); err != nil {
 		return File{}, fmt.Errorf("make the key file: %w", err)
 	}
 	return f, nil

@@ -27,6 +27,11 @@ type Ring struct {
 	Current byte              `json:"current"` // the token key for new tokens
 	Tokens  map[byte][32]byte `json:"tokens"`
 	Root    [32]byte          `json:"root"`
+
+	// Of two keyrings of an installation, the one with more rotations is the newer.
+	Rotations uint64         `json:"rotations,omitempty"`
+	Made      map[byte]int64 `json:"made,omitempty"` // when a rotation added a token key, in ms; none for the first
+	Ends      map[byte]int64 `json:"ends,omitempty"` // when all tokens of a key end, in ms; none: they do not
 }
 
 // sealedRing is the content of the file. The checksum distinguishes a damaged
@@ -38,7 +43,9 @@ type sealedRing struct {
 	CRC     uint32 `json:"crc32c"` // of Nonce and Sealed
 }
 
-const ringContext = "gatehouse keyring 1"
+// ringContext binds the sealed bytes to their use. Version 2 is a keyring in which token
+// keys end: an earlier program, which would let their tokens work on, must not open it.
+func ringContext(version int) []byte { return fmt.Appendf(nil, "gatehouse keyring %d", version) }
 
 // newRing makes the keys of a new installation.
 func newRing() Ring {
@@ -72,14 +79,18 @@ func newGCM(key [32]byte) cipher.AEAD {
 	return aead
 }
 
-func (f File) seal(r Ring) ([]byte, error) {
+// Seal returns the content of a keyring's file that the key opens.
+func (f File) Seal(r Ring) ([]byte, error) {
 	plain, err := json.Marshal(r)
 	if err != nil {
 		return nil, err
 	}
 	s := sealedRing{Version: 1, Nonce: make([]byte, 12)}
+	if len(r.Ends) > 0 {
+		s.Version = 2
+	}
 	rand.Read(s.Nonce)
-	s.Sealed = newGCM(f.key).Seal(nil, s.Nonce, plain, []byte(ringContext))
+	s.Sealed = newGCM(f.key).Seal(nil, s.Nonce, plain, ringContext(s.Version))
 	s.CRC = s.checksum()
 	return json.Marshal(s)
 }
@@ -96,13 +107,17 @@ func (f File) Open(name string, sealed []byte) (r Ring, err error) {
 	parsed := json.Unmarshal(sealed, &s) == nil && len(s.Nonce) == 12
 	var plain []byte
 	if parsed {
-		plain, err = newGCM(f.key).Open(nil, s.Nonce, s.Sealed, []byte(ringContext))
+		for _, version := range []int{1, 2} {
+			if plain, err = newGCM(f.key).Open(nil, s.Nonce, s.Sealed, ringContext(version)); err == nil {
+				break
+			}
+		}
 	}
 	switch {
 	case !parsed, err != nil && s.CRC != s.checksum():
 		return r, fmt.Errorf("%w: %s is damaged: put back an undamaged copy, or %s", disk.ErrDamaged, name, disk.RestoreAdvice)
-	case err != nil && s.Version > 1:
-		return r, fmt.Errorf("%s has version %d, and this gatehouse reads version 1: use the program that made it", name, s.Version)
+	case err != nil && s.Version > 2:
+		return r, fmt.Errorf("%s has version %d, and this gatehouse reads versions 1 and 2: use the program that made it", name, s.Version)
 	case err != nil:
 		return r, fmt.Errorf("%w: %s is not the key that this store was made with: put back the right one", ErrWrong, f.name)
 	}
@@ -134,7 +149,7 @@ func Load(ring, key string, fresh bool) (Ring, error) {
 			return Ring{}, fmt.Errorf("%w: %s is missing, and the store can't be read without it: put it back, or %s", disk.ErrDamaged, ring, disk.RestoreAdvice)
 		}
 		r := newRing()
-		if b, err = f.seal(r); err != nil {
+		if b, err = f.Seal(r); err != nil {
 			return Ring{}, err
 		}
 		return r, disk.WriteFile(ring, b)

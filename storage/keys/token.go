@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"cmp"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
@@ -10,7 +11,9 @@ import (
 	"errors"
 	"hash/crc32"
 	"log/slog"
+	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // The parts of a token, in bytes:
@@ -157,30 +160,63 @@ func (k tokenKey) derive(b *scratch, id ID, generation byte) []byte {
 
 // Tokens derives tokens and recognizes them. It may be used by many goroutines.
 type Tokens struct {
-	keys    [256]*tokenKey // by number; nil: none, or a retired one
-	current byte
+	of      atomic.Pointer[tokenKeys]
 	scratch sync.Pool
+}
+
+// tokenKeys are the token keys of one keyring. They do not change.
+type tokenKeys struct {
+	keys    [256]*tokenKey // by number; nil: none, or a dropped one
+	ends    [256]int64     // ms; 0: never
+	current byte
+	list    []TokenKey
+}
+
+// TokenKey describes a token key, without the key.
+type TokenKey struct {
+	Number  byte
+	Current bool  // new tokens use it
+	Made    int64 // when a rotation added it, in ms; 0: it is the first
+	Ends    int64 // when all its tokens end, in ms; 0: they do not
 }
 
 // TokenKeys returns the token keys, ready for use.
 func (r Ring) TokenKeys() *Tokens {
-	t := &Tokens{current: r.Current, scratch: sync.Pool{New: func() any { return new(scratch) }}}
-	for number, k := range r.Tokens {
-		t.keys[number] = newTokenKey(k)
-	}
+	t := &Tokens{scratch: sync.Pool{New: func() any { return new(scratch) }}}
+	t.Use(r)
 	return t
 }
 
+// Use replaces the token keys by those of another keyring.
+func (t *Tokens) Use(r Ring) {
+	of := &tokenKeys{current: r.Current}
+	for number, k := range r.Tokens {
+		of.keys[number] = newTokenKey(k)
+		of.list = append(of.list, TokenKey{number, number == r.Current, r.Made[number], r.Ends[number]})
+	}
+	slices.SortFunc(of.list, func(a, b TokenKey) int { return cmp.Compare(b.Made, a.Made) })
+	for number, end := range r.Ends {
+		of.ends[number] = end
+	}
+	t.of.Store(of)
+}
+
+// List returns the token keys, the newest first. The caller must not change it.
+func (t *Tokens) List() []TokenKey { return t.of.Load().list }
+
 // NewID returns the id of a new token, of the current key.
-func (t *Tokens) NewID() ID { return NewID(t.current) }
+func (t *Tokens) NewID() ID { return NewID(t.of.Load().current) }
 
 // Has reports whether there is a key with that number, the first byte of an ID. Tokens of
-// a retired key are dead.
-func (t *Tokens) Has(number byte) bool { return t.keys[number] != nil }
+// a dropped key are dead.
+func (t *Tokens) Has(number byte) bool { return t.of.Load().keys[number] != nil }
 
-// Secret derives the token for an id and generation. It is empty for a retired key.
+// Ends returns when all tokens of a key end, in ms; 0: they do not.
+func (t *Tokens) Ends(number byte) int64 { return t.of.Load().ends[number] }
+
+// Secret derives the token for an id and generation. It is empty for a dropped key.
 func (t *Tokens) Secret(id ID, generation byte) Secret {
-	k := t.keys[id[0]]
+	k := t.of.Load().keys[id[0]]
 	if k == nil {
 		return ""
 	}
@@ -202,6 +238,6 @@ func (t *Tokens) Identify(text string) (id ID, generation byte, ok bool) {
 		return id, 0, false
 	}
 	id, generation = ID(b.token[:IDSize]), b.token[IDSize]
-	k := t.keys[id[0]]
+	k := t.of.Load().keys[id[0]]
 	return id, generation, k != nil && b.same(k.derive(b, id, generation))
 }
