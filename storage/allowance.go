@@ -58,8 +58,8 @@ func (t *tx) measure(owner UserID) (allowance, error) {
 			expired = append(expired, id)
 		case v.Revoked == 0:
 			r.held++
-			if v.Expires != 0 {
-				r.until = min(r.until, v.Expires)
+			if end := v.Ends(); end != 0 {
+				r.until = min(r.until, end)
 			}
 		}
 	}

@@ -39,6 +39,8 @@ type checkpoints struct {
 	at   time.Time   // when the last checkpoint was made
 	size int64       // size of the log then
 
+	due atomic.Bool // the next one must not wait until it is old
+
 	// Set once the index is compared, until a table is written that the next start can
 	// use.
 	tableDue bool
@@ -77,10 +79,11 @@ func (c *checkpoints) makeIfDue(ctx context.Context) {
 	grown, most := size-c.size, s.bounds.Load().MostEvents
 	large := most > 0 && size > most && grown > most/16
 	age := now.Sub(c.at) // negative if the clock was ahead when it was made
-	if age >= 0 && age < s.opts.Checkpoints && grown < checkpointGrown && !large || s.Writable() != nil {
+	if age >= 0 && age < s.opts.Checkpoints && grown < checkpointGrown && !large && !c.due.Load() || s.Writable() != nil {
 		return
 	}
 	c.at, c.size = now, s.journal.Size() // also when it fails: not every second
+	c.due.Store(false)
 	m, err := c.write(ctx)
 	if err != nil {
 		if ctx.Err() == nil && !errors.Is(err, ErrClosed) { // the next start makes one
@@ -92,6 +95,9 @@ func (c *checkpoints) makeIfDue(ctx context.Context) {
 	c.retention.Cover(m.Sequence)
 	c.retention.Prune()
 	c.size = s.journal.Size()
+	if err := s.dropKeys(); err != nil {
+		s.opts.Log.Warn("a token key that no token needs is not dropped", "error", err)
+	}
 }
 
 // writeTable writes the table's file. When there is no room the previous file
@@ -176,11 +182,17 @@ func (c *checkpoints) awaitUses(ctx context.Context) error {
 
 // snapshot writes a backup if withLog is set, and otherwise a checkpoint.
 func (c *checkpoints) snapshot(ctx context.Context, out io.Writer, withLog bool) (backup.Manifest, error) {
-	s := c.s
 	ctx, cancel := c.untilClosing(ctx)
 	defer cancel()
+	source := c.source()
+	return source.Write(ctx, out, withLog)
+}
+
+// source returns a source for one snapshot.
+func (c *checkpoints) source() checkpoint.Source {
+	s := c.s
 	var revoked surplus.Walk
-	source := checkpoint.Source{
+	return checkpoint.Source{
 		Keyring: s.path("keyring"), Key: c.file.Key, Seals: s.seals, Table: s.table, Journal: s.journal,
 		View: func(fn func(*index.View) error) error {
 			return s.view(func(rd *read.Reader) error { return fn(rd.View) })
@@ -191,7 +203,6 @@ func (c *checkpoints) snapshot(ctx context.Context, out io.Writer, withLog bool)
 			s.opts.Log.Error("the audit log is damaged; a backup contains only the records after the damage", "error", damage, "first", first)
 		},
 	}
-	return source.Write(ctx, out, withLog)
 }
 
 // untilClosing returns a context that also ends when the store closes. Its cause is

@@ -42,6 +42,9 @@ const (
 	ActionTokenStale      = "token.stale"  // a secret was used after a rotation had ended it
 	ActionTokenRename     = "token.rename"
 	ActionTokenIntrospect = "token.introspect" // another user asked what the token is
+	ActionKeyRotate       = "key.rotate"
+	ActionKeyKept         = "key.kept" // a rotation failed or was interrupted, and the token keys stayed
+	ActionKeyDrop         = "key.drop" // no token needed a token key any more
 	ActionLogin           = "login"
 	ActionLoginRefused    = "login.refused"
 	ActionBackup          = "backup"

@@ -173,6 +173,7 @@ func (s *Store) Census(within ...time.Duration) (*census.Census, error) {
 			err = s.stillOpen()
 		}
 		if err == nil {
+			t.Expires = record.Earlier(t.Expires, s.keys.Ends(t.ID[0]))
 			owner, _, ok := s.table.Owners.Find(t.Owner)
 			if !ok {
 				owner.State = UserRemoved

@@ -11,7 +11,6 @@ import (
 	"gatehouse/storage/checkpoint"
 	"gatehouse/storage/disk"
 	"gatehouse/storage/journal"
-	"gatehouse/storage/keys"
 	"gatehouse/storage/order"
 	"gatehouse/storage/read"
 	"gatehouse/storage/restore"
@@ -63,6 +62,9 @@ type opening struct {
 	file   *table.File // nil: no usable file
 	logKey [32]byte
 	useLog *uses.Log
+
+	keptOld string // the old key that opened the keyring; empty: the key file did
+	keyMade int64  // when the current token key was made, in ms; 0: with the store
 
 	loaded   chan struct{} // closed when the table has all tokens and last uses
 	opened   chan struct{} // closed when every request is answered, or the opening has failed
@@ -132,7 +134,7 @@ func (o *opening) begin() (err error) {
 	}
 	s.marks.RemoveRemains()
 	os.RemoveAll(restore.Stage(s.dir)) // what a killed restore has left
-	ring, err := keys.Load(s.path("keyring"), s.opts.KeyFile, o.fresh)
+	ring, err := o.loadKeys()
 	if err != nil {
 		return err
 	}
@@ -170,6 +172,9 @@ func (o *opening) run() {
 		}
 	}
 	s.checkpoints.tableDue = !o.exact
+	if err == nil && o.keptOld != "" {
+		s.Note(Actor{Name: "keys"}, Event{Action: ActionKeyKept, Detail: "the store was opened with the old key"})
+	}
 	o.err = disk.Explain(err)
 	close(o.opened)
 	if err != nil {
@@ -190,7 +195,7 @@ func (o *opening) run() {
 // replaced any more.
 func (o *opening) start() {
 	s := o.s
-	s.reads = &read.Sources{Table: s.table, Seals: s.seals, Clock: s.clock, Find: s.lookup}
+	s.reads = &read.Sources{Table: s.table, Seals: s.seals, Clock: s.clock, KeyEnds: s.keys.Ends, Find: s.lookup}
 	s.views = order.New(s.table, read.Lists{View: s.view}, s.keys.Has)
 	s.uses = newUses(s)
 	s.verifier = newVerifier(s)
@@ -211,6 +216,8 @@ func (o *opening) accept() error {
 	s.checkpoints.size = s.journal.Size()
 	if m := s.checkpoints.file.Last(); m.Sequence+1 >= s.journal.FirstSequence() {
 		s.checkpoints.at = time.UnixMilli(m.Created)
+		// The old key opens the keyring in a checkpoint from before a rotation.
+		s.checkpoints.due.Store(m.Created <= o.keyMade || o.keptOld != "")
 	}
 	return s.marks.NoteFirstStart(s.seals, s.clock.Now())
 }

@@ -91,6 +91,10 @@ type Store struct {
 	clock    *clock.Clock
 	bounds   atomic.Pointer[Bounds]
 
+	rotating     sync.Mutex   // held while the keys change
+	rotationStep func(string) // set by tests
+	making       sync.RWMutex // held for reading while a token is made
+
 	uses *uses.Flusher
 
 	upkeep      upkeep

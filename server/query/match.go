@@ -114,9 +114,9 @@ func (m *matcher) token(t *storage.Token) bool {
 		q.createdAfter != 0 && t.Created < q.createdAfter,
 		q.createdBefore != 0 && t.Created >= q.createdBefore,
 		q.createdBy != "" && !strings.EqualFold(t.By, q.createdBy),
-		q.unlimited && t.Limited(),
+		q.unlimited && (t.Limited() || t.KeyEnds != 0),
 		q.addressLimited && len(t.Addresses) == 0,
-		q.endsBy != 0 && (t.Expires == 0 || t.Expires > q.endsBy || state(t, q.now) != api.StateLive),
+		q.endsBy != 0 && (t.Ends() == 0 || t.Ends() > q.endsBy || state(t, q.now) != api.StateLive),
 		q.state != "" && state(t, q.now) != q.state:
 		return false
 	}

@@ -105,12 +105,12 @@ type Principal struct {
 }
 
 // Limited reports whether the credential may do less than its user.
-func (c Caller) Limited() bool { return c.Limits() != nil }
+func (c Caller) Limited() bool { return c.Token != nil && c.Token.Limited() }
 
-// Limits returns the token, if the request came with one that may do less than its
-// user, and else nil.
+// Limits returns the token, if the request came with one that is itself limited, and else
+// nil.
 func (c Caller) Limits() *storage.Token {
-	if c.Token == nil || !c.Token.Limited() {
+	if c.Token == nil || c.Token.Token == nil || !c.Token.Token.Limited() {
 		return nil
 	}
 	return c.Token.Token

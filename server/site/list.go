@@ -68,7 +68,7 @@ func (st *Site) row(t storage.Token) web.Token {
 	v := st.view.Token(t, "")
 	row := web.Token{
 		ID: v.ID, Name: v.Name, Address: v.LastAddress, State: v.State,
-		By: t.By, Created: when(v.Created), Expires: when(t.Expires), Limits: slices.Concat(v.Scopes, v.Addresses),
+		By: t.By, Created: when(v.Created), Expires: when(t.Ends()), Limits: slices.Concat(v.Scopes, v.Addresses),
 	}
 	if v.Used() {
 		row.LastUsed = when(v.LastUsed)

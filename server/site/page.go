@@ -137,7 +137,7 @@ func (st *Site) showOnce(r *route.Request, spec storage.TokenSpec) (*web.Made, e
 	if err != nil {
 		return nil, reply.UnlessGone(err, reply.ErrCredentials)
 	}
-	return &web.Made{Name: t.Name, Secret: secret.Reveal(), Expires: when(t.Expires)}, nil
+	return &web.Made{Name: t.Name, Secret: secret.Reveal(), Expires: when(t.Ends())}, nil
 }
 
 // renamePage serves GET /tokens/{id}/rename.

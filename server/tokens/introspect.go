@@ -81,7 +81,7 @@ func (ts *Tokens) introspection(r *route.Request, text string, from netip.Addr) 
 	}
 	return api.Introspection{
 		Active: true, Scope: strings.Join(t.Scopes, " "), Username: b.UID, Subject: b.UID, ID: t.ID.String(),
-		TokenType: "Bearer", IssuedAt: ts.Store.Past(t.Created) / 1000, Expires: t.Expires / 1000,
+		TokenType: "Bearer", IssuedAt: ts.Store.Past(t.Created) / 1000, Expires: t.Ends() / 1000,
 	}, nil
 }
 

@@ -75,10 +75,10 @@ func NewToken(t storage.Token, uid string, secret storage.Secret) api.NewToken {
 
 // ExpiresOn is when a token ends, as the documented API writes it.
 func ExpiresOn(t storage.Token) string {
-	if t.Expires == 0 {
+	if t.Ends() == 0 {
 		return api.Never
 	}
-	return time.UnixMilli(t.Expires).UTC().Format("2006-01-02T15:04:05.000Z")
+	return time.UnixMilli(t.Ends()).UTC().Format("2006-01-02T15:04:05.000Z")
 }
 
 // User shows a user.

@@ -41,10 +41,6 @@ type Source struct {
 // Write writes a backup if withLog is set, and otherwise a checkpoint. When ctx ends, it
 // returns the cause.
 func (s *Source) Write(ctx context.Context, out io.Writer, withLog bool) (m backup.Manifest, err error) {
-	keyring, err := os.ReadFile(s.Keyring)
-	if err != nil {
-		return m, err
-	}
 	var w *backup.Writer
 	var log *journal.Copy
 	err = s.View(func(rd *index.View) (err error) {
@@ -63,6 +59,12 @@ func (s *Source) Write(ctx context.Context, out io.Writer, withLog bool) (m back
 				return err
 			}
 			m.Log = log.End()
+		}
+		// Only now: it must have the keys of all tokens in the view and in the log, and a
+		// rotation may have added one a moment ago.
+		keyring, err := os.ReadFile(s.Keyring)
+		if err != nil {
+			return err
 		}
 		if w, err = backup.NewWriter(out, m, keyring); err != nil {
 			return err

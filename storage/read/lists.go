@@ -93,6 +93,7 @@ func (rd *Reader) EachToken(begin []byte, fn func(record.Token)) error {
 				return err
 			}
 		}
+		t.KeyEnds = rd.from.KeyEnds(t.ID[0])
 		rd.from.Table.Usage(t.ID, &r)
 		rd.addUses(&t, &r)
 		if n++; n%1000 == 0 {

@@ -31,10 +31,11 @@ var (
 
 // Sources are what a reader reads besides the index.
 type Sources struct {
-	Table *table.Table
-	Seals *keys.Seals
-	Clock *clock.Clock
-	Find  func(keys.ID) (table.Entry, bool, error) // finds a live token, also while the table is being loaded
+	Table   *table.Table
+	Seals   *keys.Seals
+	Clock   *clock.Clock
+	KeyEnds func(number byte) int64                  // when all tokens of a key end, in ms; 0: they do not
+	Find    func(keys.ID) (table.Entry, bool, error) // finds a live token, also while the table is being loaded
 }
 
 // At returns a reader of a view of the index.
@@ -116,6 +117,7 @@ func (rd *Reader) Token(id keys.ID) (record.Token, error) {
 
 // fill adds the fields that are not in the token's own record.
 func (rd *Reader) fill(t *record.Token) error {
+	t.KeyEnds = rd.from.KeyEnds(t.ID[0])
 	t.OwnerState = record.UserRemoved
 	if o, _, ok := rd.from.Table.Owners.Find(t.Owner); ok {
 		t.OwnerState = o.State

@@ -34,13 +34,15 @@ type Token struct {
 	Scopes    []string       `json:"scopes,omitempty"`    // none: no limit
 	Addresses []netip.Prefix `json:"addresses,omitempty"` // none: from anywhere
 	By        string         `json:"by,omitempty"`        // who created it
+
+	KeyEnds int64 `json:"-"` // ms, when it was read: all tokens of its key end then; 0: never
 }
 
 // MaxOverlap is the longest time for which two secrets of a token may both be
 // valid.
 const MaxOverlap = 30 * 24 * time.Hour
 
-// Limited reports whether the token may do less than its user.
+// Limited reports whether the token itself may do less than its user.
 func (t Token) Limited() bool {
 	return t.Expires != 0 || len(t.Scopes) > 0 || len(t.Addresses) > 0
 }
@@ -48,8 +50,19 @@ func (t Token) Limited() bool {
 // Dead reports whether a token will never work again.
 func (t Token) Dead() bool { return t.Revoked != 0 || t.OwnerState == UserRemoved }
 
+// Ends returns when the token ends, by itself or with its key, in ms; 0: never.
+func (t Token) Ends() int64 { return Earlier(t.Expires, t.KeyEnds) }
+
+// Earlier returns the earlier of two ends in ms, of which 0 is never.
+func Earlier(a, b int64) int64 {
+	if a == 0 || b == 0 {
+		return max(a, b)
+	}
+	return min(a, b)
+}
+
 // Expired reports whether the token is past its end; ms is now.
-func (t Token) Expired(ms int64) bool { return t.Expires != 0 && ms >= t.Expires }
+func (t Token) Expired(ms int64) bool { return t.Ends() != 0 && ms >= t.Ends() }
 
 // Allows reports whether the token has the scope, or has no limit on scopes.
 func (t Token) Allows(scope string) bool {

@@ -28,6 +28,7 @@ import (
 	"gatehouse/storage/keys"
 	"gatehouse/storage/marks"
 	"gatehouse/storage/record"
+	"gatehouse/storage/rekey"
 )
 
 // Result says what a restore did.
@@ -37,6 +38,7 @@ type Result struct {
 	Unread  []string // parts of the older store that could not be read: an end that only they had is lost
 	Kept    string   // where the older store is now; empty: there was none
 	NoKey   string   // where the key file must be put; empty: it is there
+	OldKey  string   // the old key file that opened the backup, made before a rotation; empty: the key file did
 	Former  bool     // the backup has the version that does not authenticate its date and has no audit log
 }
 
@@ -60,6 +62,8 @@ type run struct {
 	in         *backup.Reader
 	dir, stage string
 	key        *[32]byte // authenticates backups; nil: the key file is not there
+	keyring    []byte    // of the restored store, sealed
+	oldKey     string    // as in Result
 	old        older
 }
 
@@ -106,7 +110,7 @@ func (r *run) run(result *Result) (err error) {
 	if err := r.lookAtOlder(); err != nil {
 		return err
 	}
-	result.Unread = r.old.unread
+	result.Unread, result.OldKey = r.old.unread, r.oldKey
 	if err := r.layOut(); err != nil {
 		return err
 	}
@@ -134,6 +138,7 @@ func Stage(dir string) string { return filepath.Join(dir, "restore.tmp") }
 // lookAtOlder reads the store in the directory, if there is one, and checks
 // that the key fits the backup.
 func (r *run) lookAtOlder() error {
+	r.keyring = r.in.Keyring
 	store := filepath.Join(r.dir, "store")
 	fresh, err := disk.Empty(store)
 	if err != nil {
@@ -149,16 +154,22 @@ func (r *run) lookAtOlder() error {
 	case err != nil:
 		return err
 	}
-	ring, err := file.Open("the backup's keyring", r.in.Keyring)
+	ring, opened, err := rekey.Open(file, "the backup's keyring", r.in.Keyring)
 	if err != nil {
 		return err
 	}
-	key := ring.Derive("snapshots")
-	if r.key = &key; fresh {
-		return nil
+	if !opened.Same(file) {
+		r.oldKey = opened.Name()
 	}
+	key := ring.Derive("snapshots")
+	r.key = &key
 	r.old = older{Ends: record.NewEnds(), seals: ring.Seals()}
-	if err := r.checkKeyring(file, ring); err != nil {
+	if !fresh {
+		if ring, err = r.checkKeyring(file, ring); err != nil {
+			return err
+		}
+	}
+	if r.keyring, err = file.Seal(ring); err != nil || fresh {
 		return err
 	}
 	noKeyring := len(r.old.unread) > 0
@@ -176,21 +187,26 @@ func (r *run) lookAtOlder() error {
 // checkKeyring checks that the older store has the keys of the backup. A damaged or
 // missing keyring is not an error: it may be the reason for the restore. The backup's
 // keyring has the same root if the store belongs to the same installation; then the
-// records of the older store verify with it.
-func (r *run) checkKeyring(file keys.File, ring keys.Ring) error {
+// records of the older store verify with it. checkKeyring returns the keyring of the
+// restored store: what the older one knows of the ends of token keys is kept.
+func (r *run) checkKeyring(file keys.File, ring keys.Ring) (keys.Ring, error) {
 	name := filepath.Join(r.dir, "store", "keyring")
 	b, err := os.ReadFile(name)
 	if err == nil {
 		var own keys.Ring
-		if own, err = file.Open(name, b); err == nil && own.Root != ring.Root {
-			return fmt.Errorf("%w: the backup is of another installation than the store in %s", keys.ErrWrong, r.dir)
+		own, _, err = rekey.Open(file, name, b)
+		if err == nil && own.Root != ring.Root {
+			return ring, fmt.Errorf("%w: the backup is of another installation than the store in %s", keys.ErrWrong, r.dir)
+		}
+		if err == nil {
+			ring = ring.Restored(own)
 		}
 	}
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, disk.ErrDamaged) {
 		r.old.unread = append(r.old.unread, name)
-		return nil
+		return ring, nil
 	}
-	return err
+	return ring, err
 }
 
 // layOut lays out a store with the backup as its checkpoint and its log, and
@@ -222,7 +238,7 @@ func (r *run) layOut() error {
 	if err := in.AtEnd(); err != nil {
 		return err
 	}
-	if err := disk.WriteFile(filepath.Join(store, "keyring"), in.Keyring); err != nil {
+	if err := disk.WriteFile(filepath.Join(store, "keyring"), r.keyring); err != nil {
 		return err
 	}
 	return marks.In(store).SetRestored(restored)

@@ -3,6 +3,7 @@
 //
 //	form, CRC, keyed part   a forged text costs no look-up
 //	table                   the live token, its generation, its owner
+//	key                     the end of all its tokens
 //	record                  read only if the token has scopes, addresses, an expiry or a rotation
 //
 // A bounded cache keeps the records that it reads, until [Verifier.Forget] says that one
@@ -30,11 +31,13 @@ type Bearer struct {
 	Owner      record.UserID
 	UID        string // the owner's
 	Generation byte
+	Ends       bool          // all tokens of its key end at some time
 	Token      *record.Token // read-only: other callers share it
 }
 
-// Limited reports whether the token may do less than its user.
-func (b *Bearer) Limited() bool { return b.Token != nil && b.Token.Limited() }
+// Limited reports whether the token may do less than its user, or ends with its key: it
+// must not be able to fetch one that works longer.
+func (b *Bearer) Limited() bool { return b.Ends || b.Token != nil && b.Token.Limited() }
 
 // Options say what a verifier reads, and which functions it calls.
 type Options struct {
@@ -88,7 +91,11 @@ func (v *Verifier) Inspect(text string, from netip.Addr, use bool) (Bearer, tabl
 		v.reportEnded(id, o.UID, from)
 		return Bearer{}, table.Entry{}, ErrRefused
 	}
-	b := Bearer{ID: id, Name: text[:2*keys.IDSize], Owner: o.ID, UID: o.UID, Generation: generation}
+	end := v.o.Keys.Ends(id[0])
+	if end != 0 && v.o.Now() >= end {
+		return Bearer{}, table.Entry{}, ErrRefused
+	}
+	b := Bearer{ID: id, Ends: end != 0, Name: text[:2*keys.IDSize], Owner: o.ID, UID: o.UID, Generation: generation}
 	if e.Flags == 0 {
 		return b, e, nil
 	}

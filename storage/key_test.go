@@ -1,0 +1,461 @@
+package storage
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"gatehouse/storage/index"
+	"gatehouse/storage/keys"
+	"gatehouse/storage/rekey"
+)
+
+// RotateAsk asks for a rotation.
+type RotateAsk struct {
+	Retire time.Duration
+	Kill   int // the step after which the process kills itself
+}
+
+// Rotate rotates the key, and returns the number of steps.
+func (c *Child) Rotate(a RotateAsk, steps *int) error {
+	c.s.rotationStep = func(string) {
+		if *steps == a.Kill {
+			syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {} // until the signal arrives
+		}
+		*steps++
+	}
+	_, err := c.s.RotateKey(admin, a.Retire)
+	return err
+}
+
+// TestRotateKilled kills the process after each step of a rotation, while tokens are made.
+// No token that was made is lost, and the store has either the keys from before or the new
+// ones, with all that belongs to them.
+func TestRotateKilled(t *testing.T) {
+	for kill := 0; ; kill++ {
+		dir := t.TempDir()
+		c := startChild(t, dir)
+		var owner UserID
+		if err := c.call("AddUser", "alice@example.com", &owner); err != nil {
+			t.Fatal(err)
+		}
+		var mu sync.Mutex
+		var made []string
+		var making sync.WaitGroup
+		first := make(chan struct{})
+		for n := range 4 {
+			making.Go(func() {
+				for more := 0; more < 200; more++ {
+					var m Made
+					if err := c.call("Create", Ask{Owner: owner}, &m); err != nil {
+						return // killed
+					}
+					mu.Lock()
+					made = append(made, m.Secret)
+					mu.Unlock()
+					if n == 0 && more == 0 {
+						close(first)
+					}
+				}
+			})
+		}
+		<-first
+		steps := 0
+		err := c.call("Rotate", RotateAsk{Retire: time.Hour, Kill: kill}, &steps)
+		making.Wait()
+		if err != nil && !gone(err) {
+			t.Fatal(err)
+		}
+		c.kill()
+
+		s := open(t, dir)
+		for _, secret := range made {
+			wantLive(t, s, secret)
+		}
+		list, err2 := s.TokenKeys()
+		if err2 != nil {
+			t.Fatal(err2)
+		}
+		events := actions(t, s, "key")
+		switch len(list) {
+		case 1:
+			if err == nil || list[0].Ends != 0 || len(events) > 0 && events[len(events)-1] != ActionKeyKept {
+				t.Errorf("killed after step %d (%v): the keys are %v, the events %v", kill, err, list, events)
+			}
+		case 2:
+			if list[1].Ends == 0 || len(events) != 1 || events[0] != ActionKeyRotate {
+				t.Errorf("killed after step %d: the keys are %v, the events %v", kill, list, events)
+			}
+		default:
+			t.Errorf("killed after step %d: the keys are %v", kill, list)
+		}
+		t.Logf("killed after step %d (%v): %d token keys, %d tokens, events %v", kill, err, len(list), len(made), events)
+		if done, err := s.RotateKey(admin, 0); err != nil || int(done.TokenKey) != len(list)+1 {
+			t.Errorf("killed after step %d: the next rotation: %+v, %v", kill, done, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err == nil {
+			if kill < 5 || steps != kill {
+				t.Errorf("there were %d steps", steps)
+			}
+			return
+		}
+	}
+}
+
+// actions returns the actions of one kind in the audit log, once all are in it.
+func actions(t *testing.T, s *Store, kind string) (list []string) {
+	t.Helper()
+	if err := s.change(admin, func(*tx) error { return nil }); err != nil { // after what was noted before
+		t.Fatal(err)
+	}
+	for e, err := range s.Audit().Events(t.Context(), 0, false) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(e.Action, kind+".") {
+			list = append(list, e.Action)
+		}
+	}
+	return list
+}
+
+func rotate(t *testing.T, s *Store, retire time.Duration) KeyRotation {
+	t.Helper()
+	done, err := s.RotateKey(admin, retire)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return done
+}
+
+// TestRetire: the tokens of a retired key end at the given time, or earlier by themselves,
+// and say so. Newer ones work on. All of it survives a restart.
+func TestRetire(t *testing.T) {
+	clock, dir := newClock(), t.TempDir()
+	s := openWith(t, dir, timed(t, clock))
+	alice := addUser(t, s, "alice@example.com")
+	id, old := create(t, s, alice)
+	short, soon, err := s.CreateToken(admin, alice.ID, TokenSpec{Lifetime: time.Hour.Milliseconds()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	end := clock.Milli() + (24 * time.Hour).Milliseconds()
+	if done := rotate(t, s, 24*time.Hour); done.Ends != end || done.TokenKey != 2 {
+		t.Errorf("the rotation says %+v", done)
+	}
+	young, secret := create(t, s, alice)
+	check := func(s *Store) {
+		t.Helper()
+		for id, want := range map[ID]int64{id: end, short.ID: short.Expires, young: 0} {
+			if v, err := s.Token(id); err != nil || v.Ends() != want {
+				t.Errorf("token %s ends at %d, %v, want %d", id, v.Ends(), err, want)
+			}
+		}
+		if b, err := s.Inspect(old, home.Address); err != nil || !b.Limited() {
+			t.Errorf("a token of a retired key may fetch others: %+v, %v", b, err)
+		}
+		if b, err := s.Inspect(secret, home.Address); err != nil || b.Limited() {
+			t.Errorf("the new token is limited: %+v, %v", b, err)
+		}
+	}
+	check(s)
+	if err := s.RenameToken(admin, id, "nightly"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = openWith(t, dir, timed(t, clock))
+	check(s)
+	clock.Pass(2 * time.Hour)
+	wantDead(t, s, soon.Reveal())
+	wantLive(t, s, old)
+	clock.Pass(22*time.Hour - time.Millisecond)
+	wantLive(t, s, old)
+	clock.Pass(time.Millisecond)
+	wantDead(t, s, old)
+	wantLive(t, s, secret)
+	if v, err := s.Token(id); err != nil || !v.Expired(clock.Milli()) || v.Expires != 0 {
+		t.Errorf("the ended token: %+v, %v", v, err)
+	}
+}
+
+// A clock that can't be trusted must not set an end.
+func TestRetireInDoubt(t *testing.T) {
+	clock := newClock()
+	opts := timed(t, clock)
+	opts.Boot = clock.Boot
+	s := openWith(t, t.TempDir(), opts)
+	clock.Move(100 * 24 * time.Hour)
+	if _, err := s.RotateKey(admin, time.Hour); err == nil {
+		t.Error("a clock in doubt has set the end of all tokens")
+	}
+	rotate(t, s, 0)
+}
+
+// TestDropKeys: a token key is dropped with its last token, and not earlier.
+func TestDropKeys(t *testing.T) {
+	s := open(t, t.TempDir())
+	alice := addUser(t, s, "alice@example.com")
+	id, old := create(t, s, alice)
+	last, _ := create(t, s, alice)
+	rotate(t, s, 0)
+	_, secret := create(t, s, alice)
+	want := func(n int) {
+		t.Helper()
+		if err := s.dropKeys(); err != nil {
+			t.Fatal(err)
+		}
+		r, _, err := rekey.Load(s.path("keyring"), s.opts.KeyFile, false)
+		if list := s.keys.List(); err != nil || len(list) != n || len(r.Tokens) != n {
+			t.Errorf("there are %d token keys, and %d on the disk (%v), want %d", len(list), len(r.Tokens), err, n)
+		}
+	}
+	want(2)
+	if _, err := s.RevokeTokens(admin, last); err != nil {
+		t.Fatal(err)
+	}
+	want(2)
+	wantLive(t, s, old)
+	if _, err := s.RevokeTokens(admin, id); err != nil {
+		t.Fatal(err)
+	}
+	want(1)
+	want(1)
+	wantDead(t, s, old)
+	wantLive(t, s, secret)
+	if got := fmt.Sprint(actions(t, s, "key")); got != "[key.rotate key.drop]" {
+		t.Errorf("the events are %v", got)
+	}
+}
+
+// After a rotation a checkpoint is made, also by the next start: the old key opens the
+// keyring in the last one.
+func TestCheckpointAfterRotation(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	create(t, s, addUser(t, s, "alice@example.com")) // so that no token key is dropped
+	if _, err := s.checkpoints.write(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	rotate(t, s, 0)
+	keyring := readFile(t, s.path("keyring"))
+	renewed := func() bool { return bytes.Contains(readFile(t, s.path("checkpoint")), keyring) }
+	for range 2 {
+		for s.checkpoints.busy.Swap(true) { // the store may be making it
+			runtime.Gosched()
+		}
+		if !s.checkpoints.due.Load() && !renewed() {
+			t.Error("no checkpoint is due")
+		}
+		s.checkpoints.busy.Store(false)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = open(t, dir)
+	}
+	<-s.opening.compared
+	<-s.uses.Counted()
+	for s.checkpoints.busy.Swap(true) {
+		runtime.Gosched()
+	}
+	s.checkpoints.makeIfDue(t.Context())
+	if !renewed() {
+		t.Error("the checkpoint does not have the present keyring")
+	}
+	s.checkpoints.busy.Store(false)
+}
+
+// TestRestoreOverRotation restores backups from before and after a rotation.
+func TestRestoreOverRotation(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	alice := addUser(t, s, "alice@example.com")
+	_, old := create(t, s, alice)
+	backup := func() []byte {
+		t.Helper()
+		b := new(bytes.Buffer)
+		if _, err := s.Snapshot(context.Background(), b); err != nil {
+			t.Fatal(err)
+		}
+		return b.Bytes()
+	}
+	before := backup()
+	firstKey, err := os.ReadFile(filepath.Join(dir, "key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := rotate(t, s, 24*time.Hour)
+	_, young := create(t, s, alice)
+	after := backup()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	secondKey, err := os.ReadFile(filepath.Join(dir, "key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const oldName = "key.old-20261129T130000Z"
+
+	for name, c := range map[string]struct {
+		backup  []byte
+		over    bool              // the store that was rotated; else an empty directory
+		keys    map[string][]byte // the key files
+		wrong   bool              // refused
+		oldKey  bool              // an old key opened the backup
+		young   bool              // the token made after the rotation works
+		current byte              // the key of new tokens
+		ends    bool              // the old token ends
+	}{
+		"before, over the store":            {before, true, map[string][]byte{"key": secondKey, oldName: firstKey}, false, true, false, 2, true},
+		"before, over the store, old gone":  {before, true, map[string][]byte{"key": secondKey}, true, false, false, 0, false},
+		"before, over the store, first key": {before, true, map[string][]byte{"key": firstKey, oldName: secondKey}, false, false, false, 2, true},
+		"before, first key":                 {before, false, map[string][]byte{"key": firstKey}, false, false, false, 1, false},
+		"before, both keys":                 {before, false, map[string][]byte{"key": secondKey, oldName: firstKey}, false, true, false, 1, false},
+		"before, second key":                {before, false, map[string][]byte{"key": secondKey}, true, false, false, 0, false},
+		"after, over the store":             {after, true, map[string][]byte{"key": secondKey}, false, false, true, 2, true},
+		"after, second key":                 {after, false, map[string][]byte{"key": secondKey}, false, false, true, 2, true},
+		"after, first key":                  {after, false, map[string][]byte{"key": firstKey}, true, false, true, 0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			to := t.TempDir()
+			if c.over {
+				to = copyDir(t, dir)
+				for _, f := range []string{"key", filepath.Base(done.Old)} {
+					if err := os.Remove(filepath.Join(to, f)); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			for name, b := range c.keys {
+				put(t, filepath.Join(to, name), b, 0o600)
+			}
+			r, err := Restore(context.Background(), bytes.NewReader(c.backup), to, Options{})
+			if c.wrong {
+				if !errors.Is(err, keys.ErrWrong) {
+					t.Fatalf("got %v, want %v", err, keys.ErrWrong)
+				}
+				return
+			}
+			if err != nil || (r.OldKey != "") != c.oldKey {
+				t.Fatalf("got %+v, %v", r, err)
+			}
+			if err := os.RemoveAll(filepath.Join(to, oldName)); err != nil { // it is not needed any more
+				t.Fatal(err)
+			}
+			s := open(t, to)
+			wantLive(t, s, old)
+			if c.young {
+				wantLive(t, s, young)
+			} else {
+				wantDead(t, s, young)
+			}
+			id, _, _ := s.keys.Identify(old)
+			if v, err := s.Token(id); err != nil || (v.Ends() != 0) != c.ends {
+				t.Errorf("the old token ends at %d, %v", v.Ends(), err)
+			}
+			u, err := s.User("alice@example.com")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if id, secret := create(t, s, u); id[0] != c.current {
+				t.Errorf("a new token has the key %d, want %d", id[0], c.current)
+			} else {
+				wantLive(t, s, secret)
+			}
+		})
+	}
+	t.Run("the key put in place later", func(t *testing.T) {
+		to := t.TempDir()
+		if r, err := Restore(context.Background(), bytes.NewReader(before), to, Options{}); err != nil || r.NoKey == "" {
+			t.Fatalf("got %+v, %v", r, err)
+		}
+		put(t, filepath.Join(to, "key"), secondKey, 0o600)
+		if _, err := Open(to, Options{}); !errors.Is(err, keys.ErrWrong) {
+			t.Errorf("got %v, want %v", err, keys.ErrWrong)
+		}
+		put(t, filepath.Join(to, oldName), firstKey, 0o600)
+		wantLive(t, open(t, to), old)
+	})
+}
+
+// A backup has the keys of all its tokens, also of those that are made with another key
+// when it has just begun.
+func TestBackupWhileRotating(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	alice := addUser(t, s, "alice@example.com")
+	_, old := create(t, s, alice)
+	source, young, b := s.checkpoints.source(), "", new(bytes.Buffer)
+	view := source.View
+	source.View = func(fn func(*index.View) error) error {
+		rotate(t, s, 0)
+		_, young = create(t, s, alice)
+		return view(fn)
+	}
+	if _, err := source.Write(t.Context(), b, true); err != nil {
+		t.Fatal(err)
+	}
+	to := t.TempDir()
+	put(t, filepath.Join(to, "key"), readFile(t, s.opts.KeyFile), 0o600)
+	if _, err := Restore(t.Context(), b, to, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	restored := open(t, to)
+	wantLive(t, restored, old)
+	wantLive(t, restored, young)
+}
+
+func readFile(t *testing.T, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// Nothing that is printed or logged about a key contains it.
+func TestKeysAreNotShown(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	done := rotate(t, s, 0)
+	files, err := s.KeyFiles()
+	if err != nil || len(files) != 2 || !files[0].Opens || files[1].Opens || files[0].ID != done.ID {
+		t.Fatalf("got %+v, %v", files, err)
+	}
+	list, err := s.TokenKeys()
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := fmt.Sprintf("%+v %+v %+v", files, list, done)
+	for _, f := range files {
+		text := strings.TrimSpace(string(readFile(t, f.Name)))
+		b, err := hex.DecodeString(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n := 0; n+8 <= len(text); n += 2 {
+			if strings.Contains(shown, text[n:n+8]) {
+				t.Errorf("part of the key in %s is shown", f.Name)
+			}
+		}
+		if strings.Contains(shown, fmt.Sprint(b[:4])) {
+			t.Errorf("part of the key in %s is shown", f.Name)
+		}
+	}
+}
