@@ -298,6 +298,12 @@ func (a *app) explainRestore(r restore.Result) {
 	if r.Former {
 		fmt.Fprintln(a.stderr, "An earlier version made this backup: its date can't be checked, and it contains no audit log.")
 	}
+	if r.OldKey != "" {
+		fmt.Fprintf(a.stderr, "The backup is from before the key was rotated: %s opened it. The restored store needs only the present key.\n", r.OldKey)
+		if r.Kept == "" {
+			fmt.Fprintln(a.stderr, "New tokens use the token key of that time. If it may have leaked, run `gatehouse key rotate`.")
+		}
+	}
 	if r.Revoked > 0 {
 		fmt.Fprintf(a.stderr, "Revoked, disabled or removed after the backup, and still so: %d.\n", r.Revoked)
 	}

@@ -196,7 +196,7 @@ func (o *opening) run() {
 func (o *opening) start() {
 	s := o.s
 	s.reads = &read.Sources{Table: s.table, Seals: s.seals, Clock: s.clock, KeyEnds: s.keys.Ends, Find: s.lookup}
-	s.views = order.New(s.table, read.Lists{View: s.view}, s.keys.Has)
+	s.views = order.New(s.table, read.Lists{View: s.view}, s.keys.Has, s.keys.Ends)
 	s.uses = newUses(s)
 	s.verifier = newVerifier(s)
 	s.stop.closed.Add(2)

@@ -193,7 +193,7 @@ func state(t *storage.Token, ms int64) string {
 	switch {
 	case t.Revoked != 0, t.OwnerState == storage.UserRemoved:
 		return api.StateRevoked
-	case t.Expires != 0 && ms >= t.Expires:
+	case t.Expired(ms):
 		return api.StateExpired
 	case t.OwnerState != storage.UserActive:
 		return api.StateSuspended

@@ -70,7 +70,7 @@ func (q *question) takes(r row) bool {
 		facts.fill(&q.row, r.fact, s.Match.Seen)
 	}
 	q.row.Person, t.OwnerState = q.views.owner(q.all, r.owner)
-	t.ID, t.LastUsed, t.Revoked = r.id, r.used.Ms(), 0
+	t.ID, t.LastUsed, t.Revoked, t.KeyEnds = r.id, r.used.Ms(), 0, q.views.ends(r.id[0])
 	if r.revoked {
 		t.Revoked = 1 // a match does not ask when
 	}

@@ -35,13 +35,15 @@ type Views struct {
 	table  *table.Table
 	index  Index
 	live   func(key byte) bool
+	ends   func(key byte) int64
 	tokens tokens
 	people people
 }
 
 // New returns the views of a table. Tokens of keys that are not live are not found.
-func New(t *table.Table, index Index, live func(key byte) bool) *Views {
-	return &Views{table: t, index: index, live: live, MostRecent: 8 << 10}
+// ends returns when all tokens of a key end, in ms, or 0.
+func New(t *table.Table, index Index, live func(key byte) bool, ends func(key byte) int64) *Views {
+	return &Views{table: t, index: index, live: live, ends: ends, MostRecent: 8 << 10}
 }
 
 // lookedAt is how long the views stay in memory after the last query. Only

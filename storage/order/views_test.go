@@ -72,7 +72,7 @@ func (t *token) record() record.Token {
 func newHouse(t testing.TB, seed uint64) *house {
 	h := &house{t: t, rand: rand.New(rand.NewPCG(3, seed)), now: 1 << 40, table: table.New(),
 		users: map[record.UserID]*user{}, tokens: map[string]*token{}, dead: map[string]*token{}}
-	h.views = order.New(h.table, h, func(key byte) bool { return key == 1 })
+	h.views = order.New(h.table, h, func(key byte) bool { return key == 1 }, func(byte) int64 { return 0 })
 	h.views.MostRecent = 20
 	h.table.Whole()
 	for range 12 {

@@ -40,10 +40,10 @@ type Env struct {
 	Person bool
 }
 
-// Commands returns `user`, `token`, `service`, `events`, `scan` and `whoami`, for main to
-// add to its root.
+// Commands returns `user`, `token`, `service`, `events`, `scan`, `key` and
+// `whoami`, for main to add to its root.
 func Commands(env Env) []*cobra.Command {
-	return []*cobra.Command{userCommand(env), tokenCommand(env), serviceCommand(env), eventsCommand(env), scanCommand(env), whoCommand(env)}
+	return []*cobra.Command{userCommand(env), tokenCommand(env), serviceCommand(env), eventsCommand(env), scanCommand(env), keyCommand(env), whoCommand(env)}
 }
 
 // Group returns a command that only holds others.

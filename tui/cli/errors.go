@@ -74,6 +74,7 @@ func flagError(c *cobra.Command, err error) error {
 // field with which its refusal begins.
 var fieldFlags = map[string]string{
 	"ExpiresIn": "--expires", "Overlap": "--overlap", "Scopes": "--scope", "Addresses": "--address",
+	"RetireTokensAfter": "--retire-tokens-after",
 }
 
 // flagged turns the server's refusal of a flag's value into a UsageError that
