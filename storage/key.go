@@ -173,6 +173,5 @@ func (o *opening) loadKeys() (keys.Ring, error) {
 			"old", old, "key", s.opts.KeyFile, "advice", "run `gatehouse key rotate` again")
 		o.keptOld = old
 	}
-	o.keyMade = ring.Made[ring.Current]
 	return ring, nil
 }

@@ -173,6 +173,9 @@ func TestRetire(t *testing.T) {
 		}
 	}
 	check(s)
+	if c, err := s.Census(2*time.Hour, 48*time.Hour); err != nil || c.Live != 3 || c.Ending[0] != 1 || c.Ending[1] != 2 {
+		t.Errorf("the census is %+v, %v", c, err)
+	}
 	if err := s.RenameToken(admin, id, "nightly"); err != nil {
 		t.Fatal(err)
 	}

@@ -64,7 +64,6 @@ type opening struct {
 	useLog *uses.Log
 
 	keptOld string // the old key that opened the keyring; empty: the key file did
-	keyMade int64  // when the current token key was made, in ms; 0: with the store
 
 	loaded   chan struct{} // closed when the table has all tokens and last uses
 	opened   chan struct{} // closed when every request is answered, or the opening has failed
@@ -216,8 +215,9 @@ func (o *opening) accept() error {
 	s.checkpoints.size = s.journal.Size()
 	if m := s.checkpoints.file.Last(); m.Sequence+1 >= s.journal.FirstSequence() {
 		s.checkpoints.at = time.UnixMilli(m.Created)
-		// The old key opens the keyring in a checkpoint from before a rotation.
-		s.checkpoints.due.Store(m.Created <= o.keyMade || o.keptOld != "")
+		// An old key opens the keyring in a checkpoint from before a rotation.
+		keyring, err := os.ReadFile(s.path("keyring"))
+		s.checkpoints.due.Store(err == nil && !s.checkpoints.file.HasKeyring(keyring))
 	}
 	return s.marks.NoteFirstStart(s.seals, s.clock.Now())
 }

@@ -11,6 +11,7 @@
 package checkpoint
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -41,16 +42,27 @@ func (f *File) Last() backup.Manifest {
 
 // Manifest reads the beginning of the checkpoint.
 func (f *File) Manifest() (backup.Manifest, error) {
-	in, err := os.Open(f.Path)
-	if err != nil {
-		return backup.Manifest{}, err
-	}
-	defer in.Close()
-	r, err := backup.Open(in)
+	r, err := f.begin()
 	if err != nil {
 		return backup.Manifest{}, err
 	}
 	return r.Manifest, nil
+}
+
+// HasKeyring reports whether the checkpoint has exactly this sealed keyring.
+func (f *File) HasKeyring(sealed []byte) bool {
+	r, err := f.begin()
+	return err == nil && bytes.Equal(r.Keyring, sealed)
+}
+
+// begin reads the beginning. The reader that it returns has nothing more to read.
+func (f *File) begin() (*backup.Reader, error) {
+	in, err := os.Open(f.Path)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	return backup.Open(in)
 }
 
 // read calls fn with each chunk of the checkpoint's operations. It returns nil

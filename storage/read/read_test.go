@@ -29,7 +29,7 @@ func start(t *testing.T) *fixture {
 	seals := keys.Ring{Root: [32]byte{1}}.Seals()
 	f := &fixture{t: t, Index: indextest.New(t, seals), table: table.New()}
 	f.from = &read.Sources{
-		Table: f.table, Seals: seals, Clock: clock.New(clock.Options{}),
+		Table: f.table, Seals: seals, Clock: clock.New(clock.Options{}), KeyEnds: func(byte) int64 { return 0 },
 		Find: func(id keys.ID) (table.Entry, bool, error) {
 			e, ok, _ := f.table.Get(id)
 			return e, ok, nil
