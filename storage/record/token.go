@@ -51,7 +51,7 @@ func (t Token) Limited() bool {
 func (t Token) Dead() bool { return t.Revoked != 0 || t.OwnerState == UserRemoved }
 
 // Ends returns when the token ends, by itself or with its key, in ms; 0: never.
-func (t Token) Ends() int64 { return Earlier(t.Expires, t.KeyEnds) }
+func (t *Token) Ends() int64 { return Earlier(t.Expires, t.KeyEnds) }
 
 // Earlier returns the earlier of two ends in ms, of which 0 is never.
 func Earlier(a, b int64) int64 {
@@ -62,7 +62,7 @@ func Earlier(a, b int64) int64 {
 }
 
 // Expired reports whether the token is past its end; ms is now.
-func (t Token) Expired(ms int64) bool { return t.Ends() != 0 && ms >= t.Ends() }
+func (t *Token) Expired(ms int64) bool { return t.Ends() != 0 && ms >= t.Ends() }
 
 // Allows reports whether the token has the scope, or has no limit on scopes.
 func (t Token) Allows(scope string) bool {
