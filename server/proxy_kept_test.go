@@ -13,6 +13,7 @@ import (
 
 	"gatehouse/ldap/ldaptest"
 	"gatehouse/server/config"
+	"gatehouse/storage"
 )
 
 // relay passes connections on to an address, and counts them.
@@ -85,6 +86,62 @@ func TestKeptConnections(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestCachedAnswers: nginx keeps answers of 200 as the manual shows, for each token,
+// question and address. Here it keeps them for an hour, so that no clock decides.
+func TestCachedAnswers(t *testing.T) {
+	program := needProxy(t, 0)
+	_, chapter, _ := strings.Cut(readFile(t, filepath.Join("manual", "gateway.md")), "\n### Answers that nginx keeps")
+	parts := strings.Split(chapter, "```")
+	above, inside := strings.TrimPrefix(parts[1], "nginx\n"), strings.TrimPrefix(parts[3], "nginx\n")
+	inside = strings.Replace(inside, " 200 1s;", " 200 1h;", 1)
+	above = strings.Replace(above, "/run/nginx-gate", t.TempDir(), 1)
+
+	h := newHouse(t, func(c *config.Config) { c.TrustedProxies = prefixes("127.0.0.0/8") })
+	gate := strings.TrimPrefix(h.serve(), "http://")
+	url, _ := startProxy(t, 0, program, gate, application(t),
+		"upstream gatehouse {", above+"upstream gatehouse {", "        internal;\n", "        internal;\n"+inside)
+	f := &front{h: h, url: url}
+	made, other := h.create(`{"scopes":["x"]}`), h.create(`{}`)
+	uses := func() int64 {
+		id, err := storage.ParseID(made.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := h.store.Token(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v.Usage.Uses
+	}
+	want := func(status int, from, path string, c credentials, used int64) {
+		t.Helper()
+		for range 5 {
+			f.wantStatus(t, status, from, path, c)
+		}
+		if got := uses(); got != used {
+			t.Errorf("%s from %s: %d uses in all, want %d", path, from, got, used)
+		}
+	}
+	key := credentials{"X-Auth-Token": {made.Secret}}
+	want(200, "127.0.0.1", "/", key, 1)
+	want(200, "127.0.0.2", "/", key, 2)
+	want(200, "127.0.0.1", "/", credentials{"Authorization": {"Bearer " + made.Secret}}, 3)
+	want(200, "127.0.0.1", "/", credentials{"Authorization": {basic("x", made.Secret)}}, 4)
+	want(403, "127.0.0.1", "/admin/", key, 9) // a use each time
+	want(401, "127.0.0.1", "/", nil, 9)
+	want(401, "127.0.0.1", "/", credentials{"X-Auth-Token": {flip(made.Secret, 200)}}, 9)
+	_, seen := f.send(t, "127.0.0.1", "GET", "/a", nil, key)
+	if got := seen.Header["X-Auth-Token-Id"]; len(got) != 1 || got[0] != made.ID {
+		t.Errorf("the application was told %q, want the token %s", got, made.ID)
+	}
+	if _, seen = f.send(t, "127.0.0.1", "GET", "/a", nil, credentials{"X-Auth-Token": {other.Secret}}); seen.Header.Get("X-Auth-Token-Id") != other.ID {
+		t.Errorf("with another token it was told %q", seen.Header["X-Auth-Token-Id"])
+	}
+	h.ask("GET", "/api/revokeApiToken").token(made.Secret).send().want(http.StatusOK)
+	want(200, "127.0.0.1", "/", key, 9) // until the second ends
+	f.wantStatus(t, 401, "127.0.0.3", "/", key)
 }
 
 // TestFront has nginx in front of Gatehouse itself, as the manual shows: people see
