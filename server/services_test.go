@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -9,6 +10,8 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/server/config"
+	"gatehouse/server/route"
+	"gatehouse/storage"
 )
 
 const carol = "carol@example.com"
@@ -154,6 +157,30 @@ func TestNotTheOwner(t *testing.T) {
 	}
 	h.ask("GET", "/api/services/deploy/tokens").cookie(heir).send().want(http.StatusOK)
 	h.alive(made.Secret)
+}
+
+// TestTransferDuringRotation: somebody who no longer owns a service account when a new secret
+// is made does not get to see it.
+func TestTransferDuringRotation(t *testing.T) {
+	h := newHouse(t)
+	h.addUser(carol, password)
+	h.service("deploy", alice, "")
+	made := h.serviceToken("deploy@service", "ci")
+	a := h.ask("POST", "/api/token/"+made.ID+"/rotate").cookie(h.login(alice, password))
+	a.r.SetPathValue("id", made.ID)
+	r := &route.Request{Request: a.r}
+	var err error
+	if r.Caller, err = h.authenticate(r, route.ByCookie); err != nil {
+		t.Fatal(err)
+	}
+	own, err := h.tokens.OwnIn(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.transfer("deploy", carol)
+	if _, secret, err := h.tokens.Rotate(r, own, 0); !errors.Is(err, storage.ErrNoToken) || secret != "" {
+		t.Errorf("got %v and a secret of %d characters, want ErrNoToken", err, len(secret.Reveal()))
+	}
 }
 
 // TestServicePolicy: what limits the tokens of people limits those of service accounts, and

@@ -122,20 +122,28 @@ func (ts *Tokens) OwnIn(r *route.Request) (t storage.Token, err error) {
 	if err == nil && t.Revoked != 0 {
 		err = storage.ErrNoToken
 	}
-	if err != nil || t.Owner == r.User.ID {
-		return t, err
-	}
-	if r.Session == nil {
-		return storage.Token{}, storage.ErrNoToken
-	}
-	owner, err := ts.Store.ServiceOwner(t.Owner)
-	if err == nil && owner != r.User.ID {
-		err = storage.ErrNoToken
+	if err == nil {
+		err = ts.checkOwn(r, t)
 	}
 	if err != nil {
 		return storage.Token{}, err
 	}
 	return t, nil
+}
+
+// checkOwn returns storage.ErrNoToken unless a token is the caller's now: see OwnIn.
+func (ts *Tokens) checkOwn(r *route.Request, t storage.Token) error {
+	if t.Owner == r.User.ID {
+		return nil
+	}
+	if r.Session == nil {
+		return storage.ErrNoToken
+	}
+	owner, err := ts.Store.ServiceOwner(t.Owner)
+	if err == nil && owner != r.User.ID {
+		err = storage.ErrNoToken
+	}
+	return err
 }
 
 // renameToken serves PATCH /api/token/{id}.

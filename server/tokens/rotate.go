@@ -53,5 +53,13 @@ func (ts *Tokens) Rotate(r *route.Request, t storage.Token, overlap time.Duratio
 		t, secret, err = ts.Store.RotateToken(r.Actor(), t.ID, overlap, with)
 		return err
 	})
-	return t, secret, err
+	if err == nil {
+		// A service account may have got another owner since the caller was found to own
+		// it. The caller must not get a secret that still works then.
+		err = ts.checkOwn(r, t)
+	}
+	if err != nil {
+		return storage.Token{}, "", err
+	}
+	return t, secret, nil
 }
