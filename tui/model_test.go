@@ -103,7 +103,7 @@ func TestAboveTwentyTheNumberIsTyped(t *testing.T) {
 func TestWhatIsInUseIsKnownFresh(t *testing.T) {
 	f := people()
 	d := drive(t, f, Options{})
-	d.press("2p")
+	d.press("2jjp")
 	for i := range f.tokens {
 		if f.tokens[i].Name == "forty-thieves" {
 			f.tokens[i].LastUsed = before(time.Minute)
@@ -350,7 +350,7 @@ func TestStaleForgetsTheRevoked(t *testing.T) {
 	d := drive(t, people(), Options{})
 	d.press("3")
 	d.want("forty-thieves", "[90d]")
-	d.press("Ry")
+	d.press("jRy")
 	d.want("Revoked 1 token.")
 	d.wantNot("forty-thieves")
 	d.press("1<enter>")

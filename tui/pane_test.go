@@ -26,7 +26,7 @@ func (c *counting) Token(ctx context.Context, id string) (api.TokenDetail, error
 func TestPane(t *testing.T) {
 	c := &counting{fake: people()}
 	d := drive(t, c, Options{})
-	d.press("2")
+	d.press("2jj")
 	d.wantNot("│ Token 015feceb66ffc86f38d952786c6d")
 	d.send(tea.WindowSizeMsg{Width: 140, Height: 30})
 	d.want("│ Token 015feceb66ffc86f38d952786c6d", "│    name          forty-thieves")
@@ -76,7 +76,7 @@ func TestPaneIsNotAimedAt(t *testing.T) {
 	d.want("Revoke all 3 tokens of alice@example.com for good?")
 	d.press("<esc>2")
 	d.tick(paneAfter)
-	d.press("Ry")
+	d.press("jjRy")
 	if want := "revoke 015feceb66ffc86f38d952786c6d"; len(f.changes) != 1 || f.changes[0] != want {
 		t.Errorf("got %v, want %s", f.changes, want)
 	}

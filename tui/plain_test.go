@@ -151,7 +151,7 @@ func TestPlainRevokes(t *testing.T) {
 func TestPlainNumbers(t *testing.T) {
 	f := people()
 	out := converse(t, f, Options{}, glance, "tokens", "revoke 1", "y", "revoke 1", "y", "revoke 2", "y")
-	if len(f.changes) != 2 || !strings.Contains(f.changes[1], "01d4735e3a") || !strings.Contains(out, `There is no row "1", or no longer.`) {
+	if len(f.changes) != 2 || !strings.Contains(f.changes[1], "012c624232") || !strings.Contains(out, `There is no row "1", or no longer.`) {
 		t.Errorf("changed %q\n%s", f.changes, out)
 	}
 	f = people()

@@ -34,6 +34,7 @@ type table[T any] struct {
 	all func(listing.View) func(context.Context) iter.Seq2[T, error] // the whole listing
 	as  func(io.Writer, iter.Seq2[T, error], export.Format) error    // writes rows
 
+	part    func(T) string // which part of the listing a row is in; empty: it has none; nil: never
 	changed func() tea.Cmd // besides, when the filter or the order has changed; nil: nothing
 
 	marks   map[string]T
@@ -158,6 +159,10 @@ func (t *table[T]) body(width, height int) []string {
 	line := height >= roomy || t.editing || t.filter.value != "" || t.Changed()
 	lines := max(height-1-len(remark)-btoi(line), 1)
 	rows, current := t.list.Visible(lines)
+	if n := len(t.dividers(rows)); n > 0 {
+		rows, current = t.list.Visible(max(lines-n, 1))
+	}
+	parts := t.dividers(rows)
 	if line {
 		out = append(out, t.filterLine(width))
 	}
@@ -173,6 +178,9 @@ func (t *table[T]) body(width, height int) []string {
 	_, slow := t.list.Spin()
 	old := slow && t.list.Another()
 	for i, row := range rows {
+		if name, ok := parts[i]; ok && len(out) < height-1 {
+			out = append(out, t.divider(name, inner))
+		}
 		current := i == current && !t.still
 		s := t.row(w, row, current, words)
 		if old {

@@ -47,6 +47,12 @@ func (s *tokens) init(m *model, query func() api.TokenQuery, words func() string
 			Cursor: func(t api.Token) string { return t.Cursor(v.Order) },
 		}
 		base := of(v)
+		if parted(base) {
+			ord.Cursor = func(t api.Token) string { return partOf(t) + " " + t.Cursor(v.Order) }
+			return ord, func(ctx context.Context, to listing.Spot) iter.Seq2[api.Token, error] {
+				return inParts(ctx, m.client, base, to, v.Reverse != to.Back)
+			}
+		}
 		return ord, func(ctx context.Context, to listing.Spot) iter.Seq2[api.Token, error] {
 			q := base
 			q.After, q.Limit, q.Reverse = to.After, to.Limit, v.Reverse != to.Back
@@ -62,6 +68,12 @@ func (s *tokens) init(m *model, query func() api.TokenQuery, words func() string
 		return func(ctx context.Context) iter.Seq2[api.Token, error] { return m.client.Tokens(ctx, q) }
 	}
 	s.as = writeAs(export.TokenLine)
+	s.part = func(t api.Token) string {
+		if !parted(of(s.view())) {
+			return ""
+		}
+		return partOf(t)
+	}
 	s.odd, s.noun, s.forms = oddToken, "token", api.TokenFilters
 }
 

@@ -38,6 +38,15 @@ func newUsers(m *model) *users {
 		return func(ctx context.Context) iter.Seq2[api.User, error] { return m.client.Users(ctx, userQuery(v)) }
 	}
 	s.as = writeAs(export.UserLine)
+	s.part = func(u api.User) string {
+		switch {
+		case s.view().Order != api.ByLastUsed:
+			return ""
+		case u.LastUsed == 0:
+			return neverUsed
+		}
+		return wereUsed
+	}
 	s.odd, s.noun, s.forms = oddUser, "user", api.UserFilters
 	s.count = func(v listing.View) func(context.Context) (api.Count, error) {
 		return func(ctx context.Context) (api.Count, error) { return m.client.UserCount(ctx, userQuery(v)) }
