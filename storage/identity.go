@@ -78,33 +78,39 @@ func (s *Store) Unlink(by Actor, uid string, id Identity) error {
 	})
 }
 
-// Suspend stops a user's tokens and ends its sessions until Resume, because the
-// directory says so.
-func (s *Store) Suspend(by Actor, id UserID, why string) error {
-	return s.takeAway(by, func(t *tx) error {
-		return t.changeState(id, UserActive, UserSuspended, Event{Action: ActionUserSuspend, Detail: why})
-	})
+// Suspension says what suspended a user.
+type Suspension = record.Suspension
+
+// Suspend stops a user's tokens and ends its sessions until Resume, because a source (the
+// directory or a provider) says so. A user who is not active stays as it is.
+func (s *Store) Suspend(by Actor, id UserID, of Suspension, why string) error {
+	return s.takeAway(by, func(t *tx) error { return t.suspend(id, of, why) })
 }
 
-// Resume ends a suspension.
-func (s *Store) Resume(by Actor, id UserID) error {
-	return s.change(by, func(t *tx) error {
-		return t.changeState(id, UserSuspended, UserActive, Event{Action: ActionUserResume})
-	})
-}
-
-// changeState moves a user from one state to another. A user in any other state stays
-// as it is.
-func (t *tx) changeState(id UserID, from, to UserState, e Event) error {
+func (t *tx) suspend(id UserID, of Suspension, why string) error {
 	u, err := t.User(id)
-	if err != nil || u.State != from {
+	if err != nil || u.State != UserActive {
 		return err
 	}
-	e.UID, e.Owner = u.UID, u.ID
-	t.event(e)
-	u.Become(to, t.now)
+	t.event(Event{Action: ActionUserSuspend, UID: u.UID, Owner: u.ID, Detail: why})
+	u.Become(UserSuspended, t.now)
+	u.Suspension = of
 	u.Epoch++
 	return t.save(u)
+}
+
+// Resume ends a suspension by a source, unless it lasts until the next login.
+func (s *Store) Resume(by Actor, id UserID, source string) error {
+	return s.change(by, func(t *tx) error {
+		u, err := t.User(id)
+		if err != nil || !u.SuspendedBy(source) || u.Suspension.UntilLogin {
+			return err
+		}
+		t.event(Event{Action: ActionUserResume, UID: u.UID, Owner: u.ID})
+		u.Become(UserActive, t.now)
+		u.Epoch++
+		return t.save(u)
+	})
 }
 
 // Leave removes a user whom a source no longer has, if nothing else knows the user.
@@ -119,7 +125,7 @@ func (s *Store) Leave(by Actor, id UserID, source, why string) error {
 		if u.Only(source) {
 			return t.remove(u, why)
 		}
-		return t.changeState(id, UserActive, UserSuspended, Event{Action: ActionUserSuspend, Detail: why})
+		return t.suspend(id, Suspension{Source: source}, why)
 	})
 }
 

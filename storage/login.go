@@ -26,8 +26,7 @@ type Login struct {
 // it the accounts of every application behind the gate. LogIn returns
 // ErrNoAddress for a login that could name the user but has no address.
 //
-// A login by the directory ends a suspension by the directory; a login by a
-// provider does not. The user returned may be disabled or suspended.
+// A login ends a suspension by the same source, and by no other. The user returned may be disabled or suspended.
 func (s *Store) LogIn(by Actor, in Login) (User, error) {
 	if err := in.Check(); err != nil {
 		return User{}, err
@@ -44,7 +43,7 @@ func (s *Store) LogIn(by Actor, in Login) (User, error) {
 		if err != nil {
 			return err
 		}
-		if u.State == UserSuspended && in.Source == SourceLDAP {
+		if u.SuspendedBy(in.Source) {
 			t.event(Event{Action: ActionUserResume, UID: u.UID, Owner: u.ID})
 			u.Become(UserActive, t.now)
 		}

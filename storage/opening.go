@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"time"
 
 	"gatehouse/storage/checkpoint"
 	"gatehouse/storage/disk"
+	"gatehouse/storage/grants"
 	"gatehouse/storage/journal"
 	"gatehouse/storage/order"
 	"gatehouse/storage/read"
@@ -138,6 +140,9 @@ func (o *opening) begin() (err error) {
 		return err
 	}
 	s.keys, s.seals, s.passwords = ring.TokenKeys(), ring.Seals(), ring.Passwords()
+	if s.grants, err = grants.New(filepath.Join(s.dir, "grants"), ring); err != nil {
+		return err
+	}
 	s.memory.Key = ring.Derive("attempts")
 	o.logKey = ring.Derive("journal")
 	s.checkpoints.file = checkpoint.File{

@@ -152,6 +152,7 @@ func (t *tx) EndUser(id UserID, end record.UserEnd) (ended bool, err error) {
 	if all.State != u.State {
 		action := map[UserState]string{UserActive: ActionUserEnable, UserSuspended: ActionUserSuspend, UserDisabled: ActionUserDisable}[all.State]
 		t.event(Event{Action: action, UID: u.UID, Owner: u.ID, Detail: why})
+		u.Suspension = Suspension{}
 		u.Epoch++
 	}
 	u.State, u.StateAt = all.State, all.At

@@ -213,7 +213,7 @@ func TestOwnerLeaves(t *testing.T) {
 	early := backupOf(t, s)
 
 	// While the owner is stopped, nothing happens.
-	if err := errors.Join(s.DisableUser(admin, alice.UID), s.EnableUser(admin, alice.UID), s.Suspend(admin, alice.ID, "locked")); err != nil {
+	if err := errors.Join(s.DisableUser(admin, alice.UID), s.EnableUser(admin, alice.UID), s.Suspend(admin, alice.ID, Suspension{Source: SourceLDAP}, "locked")); err != nil {
 		t.Fatal(err)
 	}
 	want(s, "alice bob", "alice -", "carol alice", "one two", "", "three")

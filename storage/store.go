@@ -13,6 +13,7 @@ import (
 
 	"gatehouse/storage/clock"
 	"gatehouse/storage/disk"
+	"gatehouse/storage/grants"
 	"gatehouse/storage/index"
 	"gatehouse/storage/journal"
 	"gatehouse/storage/keys"
@@ -72,6 +73,7 @@ type Store struct {
 	keys      *keys.Tokens
 	seals     *keys.Seals
 	passwords keys.Passwords
+	grants    *grants.Grants
 
 	marks   *marks.Dir
 	space   *disk.Space
@@ -194,6 +196,9 @@ func (s *Store) ConfirmTime(by Actor) {
 
 // Past returns a time of the past for display: it is never in the future.
 func (s *Store) Past(ms int64) int64 { return s.clock.Past(ms) }
+
+// Grants are what is kept to ask OAuth providers about people again.
+func (s *Store) Grants() *grants.Grants { return s.grants }
 
 // Dir returns the data directory.
 func (s *Store) Dir() string { return s.dir }

@@ -22,16 +22,18 @@ const (
 // configuration may name another directory than before, it keeps those of people who
 // are missing; what a person's own entry proves may go on. certain is true if the
 // directory has told about everybody.
-func (p *People) brake(changes []change, asked int, certain bool) (due []change, err error) {
-	moved, err := p.mark.moved()
-	if err != nil {
-		return nil, err
+func (s *Sweeps) brake(changes []change, asked int, certain bool) (due []change, err error) {
+	moved := false
+	if s.mark != nil {
+		if moved, err = s.mark.moved(); err != nil {
+			return nil, err
+		}
 	}
 	gone := func(c change) bool { return c.gone }
 	var held []change
 	why := ""
 	switch {
-	case len(changes) > max(fewChanges, asked/changeShare):
+	case TooMany(len(changes), asked):
 		held = changes
 	case moved && slices.ContainsFunc(changes, gone):
 		why = ", with another base_dn, id_attribute or urls than before"
@@ -45,43 +47,47 @@ func (p *People) brake(changes []change, asked int, certain bool) (due []change,
 	default:
 		due = changes
 		if moved && certain && asked > 0 { // nobody is missing: it is the same directory
-			p.mark.settle()
+			s.mark.settle()
 		}
 	}
-	p.keep(held, asked, why)
+	s.keep(held, asked, why)
 	return due, nil
 }
 
+// TooMany reports whether n changes out of a number of people or tokens are more than can
+// be believed.
+func TooMany(n, of int) bool { return n > max(fewChanges, of/changeShare) }
+
 // keep keeps the changes that are held. The first time it logs them, and writes an event.
-func (p *People) keep(held []change, asked int, why string) {
-	p.mu.Lock()
-	news := len(held) > 0 && len(p.held) == 0
-	p.held, p.asked = held, asked
-	p.mu.Unlock()
+func (s *Sweeps) keep(held []change, asked int, why string) {
+	s.mu.Lock()
+	news := len(held) > 0 && len(s.held) == 0
+	s.held, s.asked = held, asked
+	s.mu.Unlock()
 	if !news {
 		return
 	}
-	p.log.Warn("an off-boarding sweep is held"+why+"; see `gatehouse user offboard`", "changes", len(held), "asked", asked)
-	p.store.Note(actor, storage.Event{
+	s.Log.Warn("an off-boarding sweep is held"+why+"; see `gatehouse user offboard`", "source", s.Source, "changes", len(held), "asked", asked)
+	s.Store.Note(s.Actor, storage.Event{
 		Action: storage.ActionOffboardHeld, Count: len(held),
 		Detail: fmt.Sprintf("of %d asked about%s; `gatehouse user offboard` shows them", asked, why),
 	})
 }
 
 // Holding returns how many changes are held.
-func (p *People) Holding() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.held)
+func (s *Sweeps) Holding() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.held)
 }
 
 // Held returns the changes that are held, as the administration shows them.
-func (p *People) Held() api.HeldSweep {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+func (s *Sweeps) Held() api.HeldSweep {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	v := api.HeldSweep{Changes: []api.HeldChange{}}
-	for _, c := range p.held {
-		v.Asked = p.asked
+	for _, c := range s.held {
+		v.Asked = s.asked
 		v.Changes = append(v.Changes, api.HeldChange{UID: c.uid, Action: c.action, Why: c.why})
 	}
 	return v
@@ -91,4 +97,4 @@ func (p *People) Held() api.HeldSweep {
 var ErrNothingHeld = reply.Refuse(http.StatusConflict, "Nothing is held: there is nothing to confirm")
 
 // InDoubt reports whether the last sweep could not tell what became of everybody.
-func (p *People) InDoubt() bool { return p.doubt.Lasts() }
+func (s *Sweeps) InDoubt() bool { return s.Doubt.Lasts() }

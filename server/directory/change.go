@@ -13,13 +13,15 @@ type change struct {
 	action string // api.OffboardSuspend, OffboardResume, OffboardRemove
 	why    string
 	gone   bool // the directory has none of the user's subjects
+
+	subjects *[]string // of the user in the source
 }
 
 // key returns what must be the same when a held change is confirmed. The reason may
 // differ.
 func (c change) key() change { return change{id: c.id, action: c.action} }
 
-// findings are what the directory says about the users it was asked about.
+// findings are what the source says about the users it was asked about.
 type findings struct {
 	changes []change // that would bring the users in step with it
 	asked   int      // how many users were asked about
@@ -31,8 +33,8 @@ type findings struct {
 // whether the directory tells enough to decide. All the subjects of a user are one
 // person. That person may log in if any of them may, and is missing only if all of them
 // are.
-func compare(h storage.Holder, states map[string]ldap.State) (c change, known bool) {
-	c = change{id: h.ID, uid: h.UID}
+func (s *Sweeps) compare(h storage.Holder, states map[string]ldap.State) (c change, known bool) {
+	c = change{id: h.ID, uid: h.UID, subjects: &h.Subjects}
 	var stopped ldap.Reason
 	open, missing := false, 0
 	for _, subject := range h.Subjects {
@@ -47,7 +49,7 @@ func compare(h storage.Holder, states map[string]ldap.State) (c change, known bo
 		case ldap.Stopped:
 			stopped = st.Stop.Reason
 		case ldap.Active:
-			if h.State == storage.UserSuspended {
+			if h.SuspendedBy(s.Source) && !h.Suspension.UntilLogin {
 				c.action = api.OffboardResume
 			}
 			return c, true
@@ -62,7 +64,7 @@ func compare(h storage.Holder, states map[string]ldap.State) (c change, known bo
 		}
 	case missing == 0 || missing < len(h.Subjects):
 		return c, false
-	case h.Only(storage.SourceLDAP):
+	case h.Only(s.Source):
 		c.action, c.why, c.gone = api.OffboardRemove, noLonger, true
 	case h.State == storage.UserActive:
 		c.action, c.why, c.gone = api.OffboardSuspend, noLonger, true

@@ -26,8 +26,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
-	"time"
 
 	"gatehouse/ldap"
 	"gatehouse/server/config"
@@ -63,6 +61,7 @@ type Needs struct {
 // kept in step with the directory.
 type People struct {
 	LDAP
+	*Sweeps
 	cfg      config.LDAP
 	store    *storage.Store
 	throttle *guard.Throttle
@@ -70,16 +69,6 @@ type People struct {
 	log      *slog.Logger
 	admit    func(guard.Attempt, storage.Login) (storage.User, error)
 	decided  func(guard.Outcome, error)
-	mark     *mark
-
-	sweeping sync.Mutex              // one sweep at a time
-	missed   map[storage.UserID]bool // people not found by the last sweep that could tell
-	doubt    lasting.State           // the last sweep could not tell about everybody
-
-	mu    sync.Mutex
-	held  []change  // none: nothing is held
-	asked int       // how many users the held sweep was about
-	swept time.Time // when the last sweep ended that the store took
 }
 
 // Open returns the people of the directory that the configuration names. It reads files
@@ -89,33 +78,46 @@ func Open(cfg config.LDAP, needs Needs) (*People, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &People{
+	p := &People{
 		LDAP: d, cfg: cfg, store: needs.Store, throttle: needs.Throttle, refusals: needs.Refusals, log: needs.Log,
-		admit: needs.Admit, decided: needs.Decided, mark: newMark(needs.Store, cfg), missed: map[storage.UserID]bool{},
-		doubt: lasting.State{Log: needs.Log, Level: slog.LevelWarn,
-			Begins: "the directory gives no answer about some users, who stay as they are",
-			Ends:   "the directory answers about all users again"},
-	}, nil
+		admit: needs.Admit, decided: needs.Decided,
+		Sweeps: &Sweeps{
+			Source: storage.SourceLDAP, Actor: actor, Every: cfg.RecheckEvery(), Store: needs.Store, Log: needs.Log,
+			mark: newMark(needs.Store, cfg),
+			Doubt: lasting.State{Log: needs.Log, Level: slog.LevelWarn,
+				Begins: "the directory gives no answer about some users, who stay as they are",
+				Ends:   "the directory answers about all users again"},
+		},
+	}
+	p.States = func(ctx context.Context, subjects []string) (map[string]ldap.State, error) {
+		return p.Lookup(ctx, subjects)
+	}
+	return p, nil
 }
 
 // Inherit takes over the state of the sweeps of before, if that is the same directory
 // with other settings: who was missed, and what is held. Neither may sweep during the
 // call.
 func (p *People) Inherit(before *People) {
-	if before == nil || !p.mark.now.same(before.mark.now) {
-		return
+	if before != nil && p.mark.now.same(before.mark.now) {
+		p.Sweeps.Inherit(before.Sweeps)
 	}
+}
+
+// Inherit takes over the state of the sweeps of before. Neither may sweep during the
+// call.
+func (s *Sweeps) Inherit(before *Sweeps) {
 	before.mu.Lock()
 	held, asked, swept := before.held, before.asked, before.swept
 	before.mu.Unlock()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.missed, p.held, p.asked, p.swept = before.missed, held, asked, swept
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.missed, s.held, s.asked, s.swept = before.missed, held, asked, swept
 }
 
 // Close ends the connections to the directory.
 func (p *People) Close() error {
-	p.doubt.Stop()
+	p.Doubt.Stop()
 	return p.LDAP.Close()
 }
 

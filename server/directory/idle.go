@@ -89,7 +89,7 @@ func (h *Idle) Sweep() {
 	case doubt != nil:
 		h.hold(ids, of, doubt)
 		return
-	case len(ids) > max(fewChanges, of/changeShare):
+	case TooMany(len(ids), of):
 		h.hold(ids, of, errTooMany)
 		return
 	}

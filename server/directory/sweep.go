@@ -4,37 +4,67 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"sync"
 	"time"
 
+	"gatehouse/ldap"
 	"gatehouse/server/api"
 	"gatehouse/storage"
+	"gatehouse/storage/lasting"
 )
 
-// A sweep keeps the users of the directory in step with it. Users who are stopped there are
+// Sweeps keep the users of a source in step with what it says of them. The source is the
+// directory or, with other States, an OAuth provider. Users who are stopped there are
 // suspended here and come back when that ends. Users who are missing in two sweeps are
-// removed, and their tokens revoked; a user who is also known by a password or a provider
-// is suspended instead, since the link may be a mistake.
+// removed, and their tokens revoked; a user who is also known by a password or another
+// source is suspended instead, since the link may be a mistake.
 //
-// A sweep acts on the directory's verdict on each person (ldap.State), and an unknown one
-// changes nothing: not even how often somebody was missed. A directory that would
+// A sweep acts on the source's verdict on each person (ldap.State), and an unknown one
+// changes nothing: not even how often somebody was missed. A source that would
 // change many people at once is more likely broken than right: such a sweep is held
 // until an administrator confirms it. All this is kept only in memory: after a
 // restart, a person has to be missed in two more sweeps, and the next sweep is held again.
+//
+// Set the exported fields before the first use; all but Each are required.
+type Sweeps struct {
+	Source string // storage.SourceLDAP, or a provider's name
+	Actor  storage.Actor
+	Every  time.Duration // 0: never
+	Store  *storage.Store
+	Log    *slog.Logger
+	Doubt  lasting.State // logged while sweeps can't tell about everybody
+
+	// States returns a verdict for each subject. The error is the reason for those that
+	// are left open.
+	States func(ctx context.Context, subjects []string) (map[string]ldap.State, error)
+	// Each, unless it is nil, makes one change by calling do. It may find that the
+	// verdict no longer stands, and not call it.
+	Each func(subjects []string, do func() error) error
+
+	mark     *mark                   // nil: the source has no settings that could mean another one
+	sweeping sync.Mutex              // one sweep at a time
+	missed   map[storage.UserID]bool // people not found by the last sweep that could tell
+
+	mu    sync.Mutex
+	held  []change  // none: nothing is held
+	asked int       // how many users the held sweep was about
+	swept time.Time // when the last sweep ended that the store took
+}
 
 var actor = storage.Actor{Name: "directory"}
 
-// Run sweeps at once, and then every [ldap] recheck, until the context ends. It returns at
-// once if recheck is off.
-func (p *People) Run(ctx context.Context) {
-	every := p.cfg.RecheckEvery()
-	if every == 0 {
+// Run sweeps at once, and then as often as Every says, until the context ends. It returns
+// at once if that is never.
+func (s *Sweeps) Run(ctx context.Context) {
+	if s.Every == 0 {
 		return
 	}
-	tick := time.NewTicker(every)
+	tick := time.NewTicker(s.Every)
 	defer tick.Stop()
 	for ctx.Err() == nil {
-		if err := p.Sweep(ctx); err != nil && ctx.Err() == nil {
-			p.log.Warn("an off-boarding sweep could not make all changes", "error", err)
+		if err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
+			s.Log.Warn("an off-boarding sweep could not make all changes", "error", err)
 		}
 		select {
 		case <-tick.C:
@@ -43,86 +73,86 @@ func (p *People) Run(ctx context.Context) {
 	}
 }
 
-// Sweep asks the directory once, and makes the changes or holds them. What the
+// Sweep asks the source once, and makes the changes or holds them. What the
 // directory leaves open is in the log; an error is one of the store.
-func (p *People) Sweep(ctx context.Context) error {
-	p.sweeping.Lock()
-	defer p.sweeping.Unlock()
-	found, err := p.ask(ctx)
+func (s *Sweeps) Sweep(ctx context.Context) error {
+	s.sweeping.Lock()
+	defer s.sweeping.Unlock()
+	found, err := s.ask(ctx)
 	if err != nil {
 		return err
 	}
 	if ctx.Err() == nil {
-		p.tell(found)
+		s.tell(found)
 	}
 	missing := map[storage.UserID]bool{}
 	for _, c := range found.changes {
 		missing[c.id] = c.gone
 	}
+	if s.missed == nil {
+		s.missed = map[storage.UserID]bool{}
+	}
 	// Somebody who is found has to be missed in two sweeps again, even when this one
 	// is held.
-	for id := range p.missed {
+	for id := range s.missed {
 		if !missing[id] && !found.unknown[id] {
-			delete(p.missed, id)
+			delete(s.missed, id)
 		}
 	}
-	changes, err := p.brake(found.changes, found.asked, found.doubt == nil)
+	changes, err := s.brake(found.changes, found.asked, found.doubt == nil)
 	if err != nil {
 		return err
 	}
 	var due []change
 	for _, c := range changes {
-		if missing[c.id] && !p.missed[c.id] {
-			p.missed[c.id] = true
+		if missing[c.id] && !s.missed[c.id] {
+			s.missed[c.id] = true
 			continue
 		}
 		due = append(due, c)
 	}
-	if err := p.apply(due); err != nil {
+	if err := s.apply(due); err != nil {
 		return err
 	}
-	now, _ := p.store.Now()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.swept = now
+	now, _ := s.Store.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.swept = now
 	return nil
 }
 
-// Sweeps reports whether there are any sweeps.
-func (p *People) Sweeps() bool { return p.cfg.RecheckEvery() != 0 }
-
 // LastSweep returns when the last sweep ended that made or held all of its changes. It
 // returns the zero time before the first.
-func (p *People) LastSweep() time.Time {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.swept
+func (s *Sweeps) LastSweep() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.swept
 }
 
 // tell logs that a sweep could not find out everything, for as long as that lasts.
-func (p *People) tell(found findings) {
+func (s *Sweeps) tell(found findings) {
 	if found.doubt != nil {
-		p.doubt.Set(found.doubt, "users", len(found.unknown), "asked", found.asked)
+		s.Doubt.Set(found.doubt, "users", len(found.unknown), "asked", found.asked)
 	} else {
-		p.doubt.Set(nil, "asked", found.asked)
+		s.Doubt.Set(nil, "asked", found.asked)
 	}
 }
 
 // Confirm asks the directory again, and makes those held changes that it still asks for.
 // The administrator has not seen the others: they are left to the next sweep.
-func (p *People) Confirm(ctx context.Context, by storage.Actor) error {
-	p.mu.Lock()
+func (s *Sweeps) Confirm(ctx context.Context, by storage.Actor) error {
+	s.mu.Lock()
 	agreed := map[change]bool{}
-	for _, c := range p.held {
+	for _, c := range s.held {
 		agreed[c.key()] = true
 	}
-	p.mu.Unlock()
+	s.mu.Unlock()
 	if len(agreed) == 0 {
 		return ErrNothingHeld
 	}
-	p.sweeping.Lock()
-	defer p.sweeping.Unlock()
-	found, err := p.ask(ctx)
+	s.sweeping.Lock()
+	defer s.sweeping.Unlock()
+	found, err := s.ask(ctx)
 	if err != nil {
 		return err
 	}
@@ -135,31 +165,31 @@ func (p *People) Confirm(ctx context.Context, by storage.Actor) error {
 			all = false
 		}
 	}
-	if all {
-		p.mark.settle()
+	if all && s.mark != nil {
+		s.mark.settle()
 	}
-	p.mu.Lock()
-	for _, c := range p.held {
+	s.mu.Lock()
+	for _, c := range s.held {
 		if found.unknown[c.id] {
 			open = append(open, c)
 		}
 	}
-	p.held = open
-	p.mu.Unlock()
+	s.held = open
+	s.mu.Unlock()
 	if len(due) > 0 || len(open) == 0 {
-		p.store.Note(by, storage.Event{Action: storage.ActionOffboardConfirm, Detail: "held changes confirmed", Count: len(due)})
+		s.Store.Note(by, storage.Event{Action: storage.ActionOffboardConfirm, Detail: "held changes confirmed", Count: len(due)})
 	}
-	if err := p.apply(due); err != nil || len(open) == 0 {
+	if err := s.apply(due); err != nil || len(open) == 0 {
 		return err
 	}
 	return found.doubt // what is held for those who are unknown now stays held
 }
 
-// ask asks the directory about all of its users who have live tokens.
-func (p *People) ask(ctx context.Context) (findings, error) {
+// ask asks the source about all of its users who have live tokens.
+func (s *Sweeps) ask(ctx context.Context) (findings, error) {
 	var holders []storage.Holder
 	var subjects []string
-	for h, err := range p.store.Holders(storage.SourceLDAP) {
+	for h, err := range s.Store.Holders(s.Source) {
 		if err != nil {
 			return findings{}, err
 		}
@@ -171,10 +201,10 @@ func (p *People) ask(ctx context.Context) (findings, error) {
 	if len(holders) == 0 {
 		return findings{}, nil
 	}
-	states, err := p.Lookup(ctx, subjects)
+	states, err := s.States(ctx, subjects)
 	found := findings{asked: len(holders), unknown: map[storage.UserID]bool{}, doubt: err}
 	for _, h := range holders {
-		switch c, known := compare(h, states); {
+		switch c, known := s.compare(h, states); {
 		case !known:
 			found.unknown[h.ID] = true
 		case c.action != "":
@@ -186,23 +216,16 @@ func (p *People) ask(ctx context.Context) (findings, error) {
 
 // apply makes the changes. When one fails, it goes on with the others; the next sweep
 // tries again.
-func (p *People) apply(changes []change) error {
+func (s *Sweeps) apply(changes []change) error {
 	var first error
 	failed := 0
 	for _, c := range changes {
+		do := func() error { return s.change(c) }
 		var err error
-		switch {
-		case c.gone:
-			if err = p.store.Leave(actor, c.id, storage.SourceLDAP, c.why); err == nil {
-				delete(p.missed, c.id)
-			}
-		case c.action == api.OffboardSuspend:
-			err = p.store.Suspend(actor, c.id, c.why)
-		case c.action == api.OffboardResume:
-			err = p.store.Resume(actor, c.id)
-		}
-		if err == nil {
-			p.log.Info("off-boarding", "uid", c.uid, "action", c.action, "reason", c.why)
+		if s.Each != nil && c.subjects != nil {
+			err = s.Each(*c.subjects, do)
+		} else {
+			err = do()
 		}
 		if err != nil && !errors.Is(err, storage.ErrNoUser) {
 			if failed++; first == nil {
@@ -214,4 +237,22 @@ func (p *People) apply(changes []change) error {
 		return fmt.Errorf("%d of %d changes were not made: %w", failed, len(changes), first)
 	}
 	return nil
+}
+
+// change makes one change.
+func (s *Sweeps) change(c change) (err error) {
+	switch {
+	case c.gone:
+		if err = s.Store.Leave(s.Actor, c.id, s.Source, c.why); err == nil {
+			delete(s.missed, c.id)
+		}
+	case c.action == api.OffboardSuspend:
+		err = s.Store.Suspend(s.Actor, c.id, storage.Suspension{Source: s.Source}, c.why)
+	case c.action == api.OffboardResume:
+		err = s.Store.Resume(s.Actor, c.id, s.Source)
+	}
+	if err == nil {
+		s.Log.Info("off-boarding", "uid", c.uid, "action", c.action, "reason", c.why)
+	}
+	return err
 }

@@ -161,10 +161,10 @@ func (s *state) collectDirectory(g gauges) {
 	for i, one := range people.Servers() {
 		g.health(directoryUp, directorySuccess, strconv.Itoa(i+1), one.Reachable, one.LastSuccess, one.LastFailure)
 	}
-	if n := people.Holding(); n > 0 || people.Sweeps() {
+	if n := people.Holding(); n > 0 || people.Every > 0 {
 		g.set(held, float64(n), "offboarding")
 	}
-	if at := people.LastSweep(); people.Sweeps() && !at.IsZero() {
+	if at := people.LastSweep(); people.Every > 0 && !at.IsZero() {
 		g.at(sweepAt, at)
 		g.set(sweepDoubt, truth(people.InDoubt()))
 	}

@@ -22,6 +22,7 @@ type User struct {
 	Fixed      bool       `json:"fixed,omitempty"`      // the uid follows no identity: an administrator chose it, or removed the identity that made the user
 	LastLogin  int64      `json:"lastLogin,omitempty"`  // ms; the last login by an identity
 	Service    Service    `json:"service,omitzero"`     // zero: not a service account
+	Suspension Suspension `json:"suspension,omitzero"`  // of a suspended user; zero: by the directory, or not known
 
 	Password []byte `json:"password,omitempty"` // an argon2id hash, sealed
 }
@@ -42,6 +43,25 @@ const (
 type Identity struct {
 	Source  string `json:"source"` // SourceLDAP, or a provider's name
 	Subject string `json:"subject"`
+}
+
+// Suspension says what suspended a user. Only the same source ends it.
+type Suspension struct {
+	Source     string `json:"source"`
+	UntilLogin bool   `json:"untilLogin,omitempty"` // only the next login ends it
+}
+
+// SuspendedBy reports whether a user was suspended by a source. A restore may bring over
+// a suspension without its source: that one counts as the directory's if the user is
+// known to the directory, and otherwise as any source's.
+func (u User) SuspendedBy(source string) bool {
+	switch {
+	case u.State != UserSuspended:
+		return false
+	case u.Suspension.Source != "":
+		return u.Suspension.Source == source
+	}
+	return source == SourceLDAP || len(u.Subjects(SourceLDAP)) == 0
 }
 
 // Local reports whether the user has a password in Gatehouse.
@@ -73,7 +93,7 @@ func (u User) NamedBy(id Identity) bool {
 // Become sets the user's state; now is in ms. The time of the state is later than that of
 // the previous one, even if the clock was set back: a restore relies on the order.
 func (u *User) Become(state UserState, now int64) {
-	u.State, u.StateAt = state, max(now, u.StateAt+1)
+	u.State, u.StateAt, u.Suspension = state, max(now, u.StateAt+1), Suspension{}
 }
 
 // Owner is the head of the user's record.
