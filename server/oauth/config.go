@@ -52,6 +52,7 @@ type Config struct {
 	Insecure         bool   // allows an http:// url, for a test
 	AcceptAnyClient  bool   // takes tokens that were issued to others than ClientID
 	TrustEmail       bool   // takes addresses that the provider has not verified
+	Recheck          bool   // logins by browser ask for a refresh token, for Again
 
 	Timeout time.Duration    // of a login in all; default 5 s
 	Now     func() time.Time // default time.Now; the clock that ID tokens are judged by

@@ -30,19 +30,27 @@ func newGitHub(c *client) gitHub {
 
 const gitHubJSON = "application/vnd.github+json"
 
-// issued asks "check a token", which knows only tokens of the client that asks. For
-// another client's token it answers 404.
-func (g gitHub) issued(ctx context.Context, token string) (string, error) {
-	var known struct {
-		App struct {
-			ClientID string `json:"client_id"`
-		}
-		User struct{ ID number }
+// knownToken is what GitHub says of a token.
+type knownToken struct {
+	App struct {
+		ClientID string `json:"client_id"`
 	}
-	resp, err := g.ask(ctx, question{
+	User struct{ ID number }
+}
+
+// check asks "check a token".
+func (g gitHub) check(ctx context.Context, token string) (known knownToken, resp *answer, err error) {
+	resp, err = g.ask(ctx, question{
 		method: http.MethodPost, url: g.api + "/applications/" + url.PathEscape(g.cfg.ClientID) + "/token",
 		ours: true, json: map[string]string{"access_token": token}, accept: gitHubJSON,
 	}, &known)
+	return known, resp, err
+}
+
+// issued asks "check a token", which knows only tokens of the client that asks. For
+// another client's token it answers 404.
+func (g gitHub) issued(ctx context.Context, token string) (string, error) {
+	known, resp, err := g.check(ctx, token)
 	if err != nil {
 		return "", err
 	}

@@ -33,7 +33,11 @@ func (p *Provider) Begin(ctx context.Context, callback string) (Login, string, e
 		if err != nil {
 			return err
 		}
-		options := []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(l.Verifier)}
+		options, err := p.consent(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		options = append(options, oauth2.S256ChallengeOption(l.Verifier))
 		if p.cfg.Type == OIDC {
 			options = append(options, oidc.Nonce(l.Nonce))
 		}
@@ -91,6 +95,7 @@ func (p *Provider) Finish(ctx context.Context, l Login, query url.Values) (Claim
 		}
 		secrets = append(secrets, token.AccessToken, token.RefreshToken)
 		claims, err = p.owner(ctx, token, l.Nonce)
+		claims.Grant = p.grant(token)
 		return err
 	})
 	if err == nil {

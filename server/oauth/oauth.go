@@ -71,6 +71,10 @@ type Claims struct {
 	// it, as Entra ID does not.
 	Unverified []string
 	Unsaid     bool
+
+	// Grant is what to ask again with, after a login by browser, if Config.Recheck is set.
+	Grant   Grant
+	Session string // the provider's name for its own session (sid), if it says one
 }
 
 // kind is what a type of providers does in its own way.

@@ -39,6 +39,7 @@ type metadata struct {
 	Algorithms    []string `json:"id_token_signing_alg_values_supported"`
 	TokenAuth     []string `json:"token_endpoint_auth_methods_supported"`
 	AskAuth       []string `json:"introspection_endpoint_auth_methods_supported"`
+	Scopes        []string `json:"scopes_supported"`
 	NamesIssuer   bool     `json:"authorization_response_iss_parameter_supported"` // RFC 9207
 
 	keys oidc.KeySet
@@ -300,6 +301,7 @@ func (o *openID) identify(ctx context.Context, t *oauth2.Token, nonce string) (C
 	var p person
 	var more struct {
 		Presenter string `json:"azp"`
+		Session   string `json:"sid"`
 	}
 	if err := id.Claims(&p); err != nil {
 		return Claims{}, errors.New("its ID token can't be read")
@@ -316,6 +318,7 @@ func (o *openID) identify(ctx context.Context, t *oauth2.Token, nonce string) (C
 		return Claims{}, refused("the ID token belongs to another access token (at_hash)")
 	}
 	c := p.claims()
+	c.Session = more.Session
 	if p.Email != "" || m.UserInfo == "" {
 		return c, nil
 	}
@@ -326,6 +329,7 @@ func (o *openID) identify(ctx context.Context, t *oauth2.Token, nonce string) (C
 	if asked.Subject != c.Subject { // OpenID Connect Core 1.0, section 5.3.2
 		return Claims{}, refused("the ID token and userinfo are about different people")
 	}
+	asked.Session = c.Session
 	return asked, nil
 }
 

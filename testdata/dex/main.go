@@ -76,7 +76,31 @@ func serve(listen, callback string, log *slog.Logger) error {
 		return err
 	}
 	log.Info("listening", "issuer", "http://"+listen)
-	return http.Serve(l, s)
+	mux := http.NewServeMux()
+	mux.Handle("/", s)
+	mux.HandleFunc("POST /test/leave", func(w http.ResponseWriter, r *http.Request) {
+		if err := leave(r.Context(), store, r.FormValue("mail")); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		}
+	})
+	return http.Serve(l, mux)
+}
+
+// leave deletes a person, and the person's refresh tokens, as an administrator does
+// through Dex's API.
+func leave(ctx context.Context, store storage.Storage, mail string) error {
+	list, err := store.ListRefreshTokens(ctx)
+	if err != nil {
+		return err
+	}
+	for _, t := range list {
+		if t.Claims.Email == mail {
+			if err := store.DeleteRefresh(ctx, t.ID); err != nil {
+				return err
+			}
+		}
+	}
+	return store.DeletePassword(ctx, mail)
 }
 
 func fill(ctx context.Context, store storage.Storage, callback string) error {

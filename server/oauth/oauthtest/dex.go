@@ -174,9 +174,35 @@ func (d *Dex) LogIn(address, mail string) string {
 	if err != nil {
 		d.Fatal(err)
 	}
-	_, err = browser.PostForm(action.String(), url.Values{"login": {mail}, "password": {"secret"}})
+	resp, err = browser.PostForm(action.String(), url.Values{"login": {mail}, "password": {"secret"}})
+	if err == nil { // a page that asks for consent
+		defer resp.Body.Close()
+		if page, err = io.ReadAll(resp.Body); err != nil {
+			d.Fatal(err)
+		}
+		form := url.Values{"approval": {"approve"}}
+		for _, m := range regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)"`).FindAllSubmatch(page, -1) {
+			if name := string(m[1]); name != "approval" {
+				form.Set(name, html.UnescapeString(string(m[2])))
+			}
+		}
+		_, err = browser.PostForm(resp.Request.URL.String(), form)
+	}
 	if !errors.Is(err, errCameBack) {
-		d.Fatalf("dex does not send the browser back: %v\n%s", err, d.says())
+		d.Fatalf("dex does not send the browser back: %v\n%s\n%.3000s", err, d.says(), page)
 	}
 	return back
+}
+
+// Leave deletes a person at Dex.
+func (d *Dex) Leave(mail string) {
+	d.Helper()
+	resp, err := http.PostForm(d.Issuer+"/test/leave", url.Values{"mail": {mail}})
+	if err != nil {
+		d.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		d.Fatalf("dex does not delete %s: %s", mail, resp.Status)
+	}
 }

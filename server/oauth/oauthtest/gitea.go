@@ -98,6 +98,10 @@ func (s *Server) giteaToken(w http.ResponseWriter, r *http.Request) {
 	refuse := func(why string) {
 		reply(w, http.StatusBadRequest, object{"error": "unauthorized_client", "error_description": why})
 	}
+	if IsRefresh(r) && s.client(r) != "" {
+		s.giteaAgain(w, r)
+		return
+	}
 	s.mu.Lock()
 	g := s.codes[r.PostFormValue("code")]
 	s.mu.Unlock()
@@ -118,6 +122,6 @@ func (s *Server) giteaToken(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		delete(s.codes, r.PostFormValue("code"))
 		s.mu.Unlock()
-		reply(w, http.StatusOK, object{"access_token": s.issue(g), "token_type": "bearer", "expires_in": 3600, "refresh_token": "never-used"})
+		reply(w, http.StatusOK, object{"access_token": s.issue(g), "token_type": "bearer", "expires_in": 3600, "refresh_token": s.last(r, g)})
 	}
 }

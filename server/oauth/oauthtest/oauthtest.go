@@ -70,6 +70,7 @@ type grant struct {
 	callback  string
 	challenge string
 	nonce     string
+	offline   bool // the browser was sent with what the type needs to give a refresh token
 	expires   time.Time
 }
 
@@ -96,15 +97,21 @@ type Server struct {
 	mu     sync.Mutex
 	tokens map[string]*grant
 	codes  map[string]*grant
+	lasts  map[string]*grant // refresh tokens
 	asked  []string
 	keys   keys
+	mux    *http.ServeMux
+
+	// Keeps makes refresh tokens good for many uses, as some providers do.
+	Keeps bool
 }
 
 // New starts a provider of a type: github, gitlab, google, gitea or oidc.
 func New(t testing.TB, kind string) *Server {
 	t.Helper()
-	s := &Server{TB: t, Kind: kind, PageSize: 30, tokens: map[string]*grant{}, codes: map[string]*grant{}}
+	s := &Server{TB: t, Kind: kind, PageSize: 30, tokens: map[string]*grant{}, codes: map[string]*grant{}, lasts: map[string]*grant{}}
 	mux := http.NewServeMux()
+	s.mux = mux
 	map[string]func(*http.ServeMux){
 		"github": s.gitHub, "gitlab": s.gitLab, "google": s.google, "gitea": s.gitea, "oidc": s.openID,
 	}[kind](mux)
@@ -226,6 +233,7 @@ func (s *Server) Agree(address string, a *Account) string {
 	s.codes[code] = &grant{
 		client: Client, account: a, scopes: strings.Fields(q.Get("scope")),
 		callback: q.Get("redirect_uri"), challenge: q.Get("code_challenge"), nonce: q.Get("nonce"),
+		offline: s.asksOffline(q),
 	}
 	s.mu.Unlock()
 	answer := url.Values{"code": {code}, "state": {q.Get("state")}}
@@ -264,13 +272,20 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 		reply(w, http.StatusUnauthorized, object{"error": "invalid_client", "error_description": "no " + r.PostFormValue("client_secret")})
 		return
 	}
-	g, failure := s.redeem(r)
+	redeem := s.redeem
+	if IsRefresh(r) {
+		redeem = s.again
+	}
+	g, failure := redeem(r)
 	if failure != "" {
-		reply(w, http.StatusBadRequest, object{"error": failure, "error_description": "not this code: " + r.PostFormValue("code")})
+		reply(w, http.StatusBadRequest, object{"error": failure, "error_description": "not this one: " + r.PostFormValue("code") + r.PostFormValue("refresh_token")})
 		return
 	}
 	access := s.issue(g)
 	answer := object{"access_token": access, "token_type": "Bearer", "expires_in": 3600, "scope": strings.Join(g.scopes, " ")}
+	if g.offline {
+		answer["refresh_token"] = s.last(r, g)
+	}
 	if s.keys.private != nil {
 		answer["id_token"] = s.idToken(g, access)
 	}

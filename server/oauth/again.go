@@ -1,0 +1,291 @@
+package oauth
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"golang.org/x/oauth2"
+)
+
+// Grant is what a login by browser leaves to ask about the person again: a refresh token
+// or, where there is none, the access token. Both are secrets.
+type Grant struct{ Refresh, Access Secret }
+
+// Outcome is what came of asking about a person again.
+type Outcome int
+
+const (
+	// Silent means that the provider says nothing of the person.
+	Silent Outcome = iota
+	// Lost means the same, and that the refresh token may be spent: the question was
+	// sent, and no answer came that could be read or stored.
+	Lost
+	// Active means that the person may still log in.
+	Active
+	// Stopped means that the account is there, and may not log in.
+	Stopped
+	// Ended means that the provider does not take the grant any more: the account is
+	// deleted or stopped, the person withdrew the grant, or somebody used it before us.
+	Ended
+	// Spent means that the refresh token was used already, which says nothing of the
+	// person: there is nothing left to ask with.
+	Spent
+)
+
+// Again asks whether a person who logged in before may still do so. It calls keep with a
+// refresh token that takes the place of the old one before it sends anything else, and
+// when the old one remains in use. The error says why, for the log, unless the outcome is
+// Active.
+//
+// A provider that renews refresh tokens spends the old one with its answer. So the caller
+// must have noted that the question is sent before it calls Again, and must let it end.
+func (p *Provider) Again(ctx context.Context, subject string, g Grant, keep func(Grant) error) (o Outcome, err error) {
+	secrets := []string{string(g.Refresh), string(g.Access)}
+	var why error
+	err = p.client.exchange(ctx, &secrets, func(ctx context.Context) error {
+		access := string(g.Access)
+		if g.Refresh != "" {
+			var next Grant
+			if next, o, why = p.refresh(ctx, subject, g, &secrets); o != Active {
+				return why
+			}
+			access = string(next.Access)
+			next.Access = ""
+			if p.cfg.Type == GitHub {
+				next.Access = Secret(access)
+			}
+			if err := keep(next); err != nil {
+				o, why = Lost, fmt.Errorf("the new refresh token was not stored: %w", err)
+				return why
+			}
+		}
+		o, why = p.standing(ctx, access, subject)
+		return why
+	})
+	switch {
+	case o == Active || err == nil:
+		return o, nil
+	case o == Stopped || o == Ended || o == Spent:
+		return o, errors.New(scrub(reason(why), secrets))
+	}
+	return o, err
+}
+
+// refresh gets a new access token, and often a new refresh token (RFC 6749, section 6).
+func (p *Provider) refresh(ctx context.Context, subject string, g Grant, secrets *[]string) (next Grant, o Outcome, err error) {
+	endpoint, err := p.kind.endpoint(ctx)
+	if err != nil {
+		return next, Silent, err
+	}
+	form := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {string(g.Refresh)}}
+	basic := endpoint.AuthStyle == oauth2.AuthStyleInHeader
+	if !basic {
+		form.Set("client_id", p.cfg.ClientID)
+		form.Set("client_secret", string(p.secret))
+	}
+	var out struct {
+		Access  string `json:"access_token"`
+		Refresh string `json:"refresh_token"`
+		ID      string `json:"id_token"`
+		Error   string `json:"error"`
+		Text    string `json:"error_description"`
+	}
+	// Before the first byte is on its way, nothing can be spent.
+	var sent atomic.Bool
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }})
+	resp, err := p.client.ask(traced, question{method: http.MethodPost, url: endpoint.TokenURL, ours: basic, form: form}, &out)
+	*secrets = append(*secrets, out.Access, out.Refresh, out.ID)
+	switch {
+	case err != nil && sent.Load():
+		return next, Lost, err
+	case err != nil:
+		return next, Silent, err
+	case resp.StatusCode >= http.StatusInternalServerError:
+		return next, Lost, resp.unexpected()
+	case grantEnded(out.Error, out.Text):
+		return next, Ended, refused("the provider does not take the refresh token any more")
+	case p.cfg.Type == Gitea && giteaSpent(out.Error, out.Text):
+		return next, Spent, refused("the refresh token was used already")
+	case out.Error != "" && blamesClient(out.Error):
+		return next, Silent, fmt.Errorf("it does not take client_id and client_secret_file (%s)", out.Error)
+	case out.Error != "" || resp.StatusCode != http.StatusOK:
+		return next, Silent, resp.unexpected()
+	case !wellFormed(out.Access) || out.Refresh != "" && !wellFormed(out.Refresh):
+		return next, Lost, errors.New("it answers a refresh token with nothing that can be used")
+	}
+	if other := subjectOf(out.ID); other != "" && other != subject {
+		return next, Lost, errors.New("it answers a refresh token with another person's")
+	}
+	return Grant{Refresh: cmp.Or(Secret(out.Refresh), g.Refresh), Access: Secret(out.Access)}, Active, nil
+}
+
+// grantEnded reports whether an error says that a refresh token is not (or no longer)
+// good for anything. Besides invalid_grant these are GitHub's word for it, and Dex's,
+// which has invalid_request for this and for much else: only the text tells.
+func grantEnded(code, text string) bool {
+	switch code {
+	case "invalid_grant", "bad_refresh_token":
+		return true
+	case "invalid_request":
+		return text == "Refresh token is invalid or has already been claimed by another client." || text == "Refresh token expired."
+	}
+	return false
+}
+
+// giteaSpent reports whether an error of Gitea is about a refresh token that was used
+// before, or that it can't read any more. With INVALIDATE_REFRESH_TOKENS, a login of the
+// same person elsewhere uses it up, too. Gitea has the same code for a wrong secret.
+func giteaSpent(code, text string) bool {
+	return code == "unauthorized_client" && (text == "token was already used" || text == "unable to parse refresh token")
+}
+
+// subjectOf reads whom an ID token is about. It came from the token endpoint, in answer to
+// our own question, so its signature adds nothing (OpenID Connect Core 1.0, 3.1.3.7).
+func subjectOf(token string) string {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return ""
+	}
+	var claims struct {
+		Subject string `json:"sub"`
+	}
+	if decodePart(parts[1], &claims) != nil {
+		return ""
+	}
+	return claims.Subject
+}
+
+// standing asks what has become of the account that an access token was just given for.
+// An OpenID provider has answered that with the token.
+func (p *Provider) standing(ctx context.Context, access, subject string) (Outcome, error) {
+	switch k := p.kind.(type) {
+	case gitHub:
+		return k.standing(ctx, access, subject)
+	case gitLab:
+		return k.account(ctx, k.cfg.URL+"/api/v4/user", access, subject)
+	case gitea:
+		return k.account(ctx, k.cfg.URL+"/api/v1/user", access, subject)
+	}
+	return Active, nil
+}
+
+// standing asks what GitHub knows of a token. A suspended account's tokens are gone.
+// GitHub answers 422 if it is asked too often, too.
+func (g gitHub) standing(ctx context.Context, token, subject string) (Outcome, error) {
+	known, resp, err := g.check(ctx, token)
+	switch {
+	case err != nil:
+		return Silent, err
+	case resp.StatusCode == http.StatusNotFound:
+		return Ended, refused("the provider does not know the token any more")
+	case resp.StatusCode == http.StatusUnauthorized:
+		return Silent, resp.ourFault()
+	case resp.StatusCode != http.StatusOK:
+		return Silent, resp.unexpected()
+	case known.App.ClientID != g.cfg.ClientID || string(known.User.ID) != subject:
+		return Silent, errors.New("it says that the token is another's")
+	}
+	return Active, nil
+}
+
+// stops are phrases of a 403 that mean a stopped account. Other causes, such as a lack of
+// a scope or a password to change, stop nobody.
+var stops = []string{"not activated", "prohibited", "blocked", "deactivated", "suspended", "banned"}
+
+// account asks Gitea or GitLab about the owner of a token. They give blocked people a new
+// access token, too, with which nothing works.
+func (c *client) account(ctx context.Context, endpoint, token, subject string) (Outcome, error) {
+	var user struct {
+		ID       number
+		State    string
+		Prohibit bool `json:"prohibit_login"`
+	}
+	resp, err := c.ask(ctx, question{method: http.MethodGet, url: endpoint, bearer: token}, &user)
+	if err != nil {
+		return Silent, err
+	}
+	text := strings.ToLower(resp.complaint.Error + " " + resp.complaint.Message)
+	phrase := slices.IndexFunc(stops, func(p string) bool { return strings.Contains(text, p) })
+	switch {
+	case resp.StatusCode == http.StatusForbidden && !resp.limited() && phrase >= 0:
+		return Stopped, refused("%s", resp.complaint.forbidden())
+	case resp.StatusCode != http.StatusOK:
+		return Silent, resp.unexpected()
+	case string(user.ID) != subject:
+		return Silent, errors.New("it says that the token is another person's")
+	case user.Prohibit:
+		return Stopped, refused("the account may not log in")
+	case user.State != "" && user.State != "active":
+		return Stopped, refused("the account is %s", user.State)
+	}
+	return Active, nil
+}
+
+// consent adds what a login must ask for so that the provider gives a refresh token.
+func (p *Provider) consent(ctx context.Context, cfg *oauth2.Config) ([]oauth2.AuthCodeOption, error) {
+	if !p.cfg.Recheck {
+		return nil, nil
+	}
+	prompt := oauth2.SetAuthURLParam("prompt", "consent")
+	switch p.cfg.Type {
+	case Google: // which gives one only at a consent
+		return []oauth2.AuthCodeOption{oauth2.AccessTypeOffline, prompt}, nil
+	case OIDC:
+	default:
+		return nil, nil // GitLab and Gitea give one with every code, and GitHub has none
+	}
+	m, err := p.kind.(*openID).metadata(ctx)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(m.Scopes) > 0 && !slices.Contains(m.Scopes, "offline_access"):
+		return []oauth2.AuthCodeOption{oauth2.AccessTypeOffline, prompt}, nil // Google, as an issuer
+	}
+	cfg.Scopes = append(cfg.Scopes, "offline_access")
+	// Without the prompt, a provider must ignore the scope (OpenID Connect Core 1.0,
+	// section 11). Entra ID does not, and with the prompt it asks for an
+	// administrator in tenants where people may not consent.
+	if u, err := url.Parse(p.cfg.URL); err == nil && slices.Contains(entra, strings.ToLower(u.Hostname())) {
+		return nil, nil
+	}
+	return []oauth2.AuthCodeOption{prompt}, nil
+}
+
+// entra are the hosts of Entra ID.
+var entra = []string{"login.microsoftonline.com", "login.microsoftonline.us", "login.partner.microsoftonline.cn", "sts.windows.net"}
+
+// grant is what a login's tokens leave to ask with.
+func (p *Provider) grant(t *oauth2.Token) (g Grant) {
+	if !p.cfg.Recheck {
+		return g
+	}
+	if wellFormed(t.RefreshToken) {
+		g.Refresh = Secret(t.RefreshToken)
+	}
+	if p.cfg.Type == GitHub {
+		g.Access = Secret(t.AccessToken)
+	}
+	return g
+}
+
+// Client names the client that grants belong to. To another one they mean nothing.
+func (p *Provider) Client() string { return p.cfg.Type + " " + p.cfg.URL + " " + p.cfg.ClientID }
+
+// decodePart decodes a part of a JWT.
+func decodePart(part string, v any) error {
+	b, err := base64.RawURLEncoding.DecodeString(part)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(b, v)
+}
