@@ -29,6 +29,7 @@ import (
 	"gatehouse/server/config"
 	"gatehouse/server/datadir"
 	"gatehouse/server/directory"
+	"gatehouse/server/recheck"
 	"gatehouse/storage/backup"
 	"gatehouse/storage/restore"
 	"gatehouse/tui"
@@ -373,6 +374,21 @@ func (a *app) configCommand() *cobra.Command {
 			list, err := directory.Check(ctx, cfg, user)
 			for _, s := range list {
 				steps = append(steps, cli.Step{Server: s.Server, Name: s.Name, OK: s.OK, Warning: s.Warning, Detail: s.Detail})
+			}
+			return steps, err
+		},
+		Provider: func(ctx context.Context, name string) (steps []cli.Step, err error) {
+			d, err := a.dir()
+			if err != nil {
+				return nil, err
+			}
+			cfg, _, err := d.Settings()
+			if err != nil {
+				return nil, err
+			}
+			list, err := recheck.Check(ctx, cfg, name)
+			for _, s := range list {
+				steps = append(steps, cli.Step{Server: name, Name: s.Name, OK: s.OK, Warning: s.Warning, Detail: s.Detail})
 			}
 			return steps, err
 		},

@@ -688,7 +688,7 @@ var arrows = map[string][]string{
 	"server/directory":            {"storage", "storage/record", "storage/record", "storage/lasting", "ldap", "server/api", "server/config", "server/guard", "server/reply"},
 	"server/recheck":              {"ldap", "server/config", "server/directory", "server/oauth", "storage", "storage/grants", "storage/lasting"},
 	"server/access":               {"server/ipaddr"},
-	"server/metrics":              {"storage", "storage/census", "server/api", "server/directory", "server/listen", "server/oauth", "server/reply", "server/route"},
+	"server/metrics":              {"server/recheck", "storage", "storage/census", "server/api", "server/directory", "server/listen", "server/oauth", "server/reply", "server/route"},
 	"server/datadir":              {"server", "storage", "storage/backup", "storage/backup", "storage/disk", "storage/keys", "server/admin", "server/api", "server/config", "server/demo", "server/listen", "server/textfile", "storage/restore"},
 	"server":                      {"server/recheck", "storage", "storage/lasting", "storage/record", "storage/record", "ldap", "server/access", "server/admin", "server/api", "server/body", "server/config", "server/directory", "server/gate", "server/guard", "server/ipaddr", "server/listen", "server/login", "server/metrics", "server/oauth", "server/query", "server/reply", "server/route", "server/site", "server/textfile", "server/tokens", "server/view", "server/web"},
 	"server/view":                 {"server/api", "server/query", "storage"},

@@ -14,6 +14,7 @@ import (
 	"gatehouse/server/admin"
 	"gatehouse/server/config"
 	"gatehouse/server/listen"
+	"gatehouse/server/recheck"
 )
 
 // stopTimeout is how long requests and sweeps have to end, of the 30 seconds of a stop:
@@ -281,6 +282,7 @@ func (s *Server) sweep(ctx context.Context) <-chan struct{} {
 	sweeps.Go(func() { s.watchStates(ctx) })
 	sweeps.Go(func() { s.metrics.Run(ctx) })
 	sweeps.Go(func() { s.whileInForce(ctx, sweepPeople) })
+	sweeps.Go(func() { s.whileInForce(ctx, recheckPeople) })
 	swept := make(chan struct{})
 	go func() { sweeps.Wait(); close(swept) }()
 	return swept
@@ -317,6 +319,16 @@ func sweepPeople(ctx context.Context, before, now *Server) {
 		now.directory.Inherit(before.directory)
 	}
 	now.directory.Run(ctx)
+}
+
+// recheckPeople sweeps the users of the providers.
+func recheckPeople(ctx context.Context, before, now *Server) {
+	var old *recheck.All
+	if before != nil {
+		old = before.recheck
+	}
+	now.recheck.Run(ctx, old)
+	now.recheck.Stop()
 }
 
 // ends waits until the sweeps have ended, or the context ends. The context may have ended

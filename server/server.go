@@ -28,6 +28,9 @@
 //	                   longer verify. Store.Leave, for one who is missing in two sweeps:
 //	                   removes a user whom only the directory knows, and suspends others
 //
+// The people of an OAuth provider with recheck on are swept in the same way (package
+// recheck).
+//
 // Beside the routes, Serve runs what the server does without being asked: sweeps, the
 // refusals of a minute, the figures, the watch on troubles that last (serve.go).
 package server
@@ -50,6 +53,7 @@ import (
 	"gatehouse/server/login"
 	"gatehouse/server/metrics"
 	"gatehouse/server/oauth"
+	"gatehouse/server/recheck"
 	"gatehouse/server/site"
 	"gatehouse/server/tokens"
 	"gatehouse/server/web"
@@ -88,7 +92,8 @@ type Server struct {
 	origins   *http.CrossOriginProtection
 	pages     *web.Pages
 	oauth     map[string]*oauth.Provider // by name
-	directory *directory.People          // nil: LDAP is not configured
+	recheck   *recheck.All
+	directory *directory.People // nil: LDAP is not configured
 	tokens    *tokens.Tokens
 	logins    *login.Logins
 	site      *site.Site
@@ -140,6 +145,7 @@ func New(store *storage.Store, cfg config.Config, opts Options) (*Server, error)
 		Store: store, Version: opts.Version, Connections: s.open, Idle: s.idle, Certificate: s.certificate,
 		People:    func() *directory.People { return s.latest.Load().directory },
 		Providers: func() map[string]*oauth.Provider { return s.latest.Load().oauth },
+		Recheck:   func() *recheck.All { return s.latest.Load().recheck },
 	})
 	if err := s.build(nil); err != nil {
 		return nil, err
@@ -194,10 +200,11 @@ func (s *Server) addRooms() (err error) {
 	s.tokens = tokens.New(tokens.Needs{
 		Store: s.store, Config: s.config, Now: s.now, Changes: s.changes, Turns: s.turns, Origins: s.origins, Revoked: s.revoked,
 	})
+	s.recheck = recheck.New(s.cfg.OAuth, s.oauth, s.store, s.log)
 	s.logins, err = login.New(login.Needs{
 		Store: s.store, Config: s.config, Now: s.now, Log: s.log,
 		Hasher: s.hasher, Throttle: s.throttle, Refusals: s.refusals, Changes: s.changes,
-		Providers: s.oauth, Tokens: s.tokens, Origins: s.origins, Pages: s.pages,
+		Providers: s.oauth, Recheck: s.recheck, Tokens: s.tokens, Origins: s.origins, Pages: s.pages,
 		Counted: s.metrics.Login, Asked: s.watch.provider, Refusal: s.refusal,
 		FirstLoginDone: func(uid string) { s.admin.FirstLoginDone(uid) },
 	})
@@ -220,9 +227,17 @@ func (s *Server) addRooms() (err error) {
 	})
 	s.admin = admin.New(s.store, admin.Host{
 		Log: s.log, Now: s.now, Config: s.config, Hasher: s.hasher, Throttle: s.throttle,
-		People: s.directory, Idle: s.idle, Providers: s.oauth, Figures: s.figures, Revoked: s.revoked,
+		People: s.directory, Idle: s.idle, Providers: s.oauth, Recheck: s.recheck, Sweeps: s.sweeps(), Figures: s.figures, Revoked: s.revoked,
 	})
 	return nil
+}
+
+// sweeps lists the sweeps of users, the directory's first.
+func (s *Server) sweeps() (list []*directory.Sweeps) {
+	if s.directory != nil {
+		list = append(list, s.directory.Sweeps)
+	}
+	return append(list, s.recheck.Sweeps()...)
 }
 
 // revoked counts tokens that were revoked.

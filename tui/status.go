@@ -217,6 +217,13 @@ func (s *status) people(f *facts) {
 			row = s.m.st.warn.Render(row)
 		}
 		f.lines = append(f.lines, row)
+		if c := h.Recheck; c != nil {
+			line := "       users were asked about " + ago(s.m.now(), c.Swept)
+			if c.Unverified > 0 {
+				line += "; " + count(c.Unverified, "user") + " unverified: gatehouse user show UID says why"
+			}
+			f.lines = append(f.lines, text.Cut(line, f.width))
+		}
 		if h.Insecure != "" {
 			f.lines = append(f.lines, s.m.st.warn.Render(text.Cut("       ! insecure: "+h.Insecure, f.width)))
 		}

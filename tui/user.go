@@ -68,6 +68,16 @@ func (s *userTokens) body(width, height int) []string {
 			out = append(out, text.Cut(" logins    delayed for "+span(left)+", after "+count(d.Failures, "bad password")+" in a row", width))
 		}
 	}
+	for _, a := range s.who.Rechecks {
+		line := " asked     " + text.Escape(a.Source) + " " + ago(s.m.now(), a.Asked)
+		switch {
+		case a.Left != "":
+			line += ": " + text.Escape(a.Left)
+		case a.Doubt != "":
+			line += "; unverified since " + ago(s.m.now(), a.Since)
+		}
+		out = append(out, text.Cut(line, width))
+	}
 	if days := s.who.Days; len(days) > 0 && height > roomy {
 		out = append(out, " used      "+usesADay(days))
 	}

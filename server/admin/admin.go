@@ -29,6 +29,7 @@ import (
 	"gatehouse/server/directory"
 	"gatehouse/server/guard"
 	"gatehouse/server/oauth"
+	"gatehouse/server/recheck"
 	"gatehouse/server/route"
 	"gatehouse/server/view"
 	"gatehouse/storage"
@@ -52,8 +53,10 @@ type Host struct {
 	People    *directory.People // nil: LDAP is not configured
 	Idle      *directory.Idle
 	Providers map[string]*oauth.Provider // by name
-	Figures   func() api.Status          // what only the server knows: version, start, activity, certificate
-	Revoked   func(tokens int)           // counts, for the metrics
+	Recheck   *recheck.All
+	Sweeps    []*directory.Sweeps // of the directory and the providers
+	Figures   func() api.Status   // what only the server knows: version, start, activity, certificate
+	Revoked   func(tokens int)    // counts, for the metrics
 }
 
 // New returns the administration of a store.

@@ -14,8 +14,10 @@ import (
 // held serves GET /admin/offboard: what waits for an administrator to confirm it.
 func (a *Admin) held(w http.ResponseWriter, _ *route.Request) error {
 	v := api.HeldSweep{Changes: []api.HeldChange{}}
-	if a.People != nil {
-		v = a.People.Held()
+	for _, sweeps := range a.Sweeps {
+		held := sweeps.Held()
+		v.Asked += held.Asked
+		v.Changes = append(v.Changes, held.Changes...)
 	}
 	v.Clock, v.Acts = a.clockDoubt(), a.heldActs()
 	reply.JSON(w, http.StatusOK, v)
@@ -30,8 +32,8 @@ func (a *Admin) confirm(w http.ResponseWriter, r *route.Request) error {
 // confirmHeld does what is held. It confirms the clock first: what is held because of the
 // clock can't be done before that.
 func (a *Admin) confirmHeld(ctx context.Context, by storage.Actor) error {
-	people, doubt := a.People != nil && a.People.Holding() > 0, a.clockDoubt() != ""
-	if !people && !doubt && len(a.heldActs()) == 0 {
+	people, doubt := a.holding(), a.clockDoubt() != ""
+	if people == 0 && !doubt && len(a.heldActs()) == 0 {
 		return directory.ErrNothingHeld
 	}
 	if doubt {
@@ -40,10 +42,26 @@ func (a *Admin) confirmHeld(ctx context.Context, by storage.Actor) error {
 	if err := a.store.DropHeldEvents(by); err != nil {
 		return err
 	}
-	if err := a.Idle.Confirm(by); err != nil || !people {
+	if err := a.Idle.Confirm(by); err != nil {
 		return err
 	}
-	return a.People.Confirm(ctx, by)
+	for _, sweeps := range a.Sweeps {
+		if sweeps.Holding() == 0 {
+			continue
+		}
+		if err := sweeps.Confirm(ctx, by); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// holding returns how many changes of people are held.
+func (a *Admin) holding() (n int) {
+	for _, sweeps := range a.Sweeps {
+		n += sweeps.Holding()
+	}
+	return n
 }
 
 // heldActs returns what is held besides off-boarding.

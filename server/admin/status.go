@@ -44,14 +44,18 @@ func (a *Admin) status(w http.ResponseWriter, r *route.Request) error {
 	st.Actor, st.Role, st.Store = r.Peer, r.Role, a.storeHealth()
 	st.Directory, st.Providers = []api.Health{}, []api.Health{}
 	st.HeldActs, st.Clock = a.heldActs(), a.clockDoubt()
+	st.Held = a.holding()
 	if a.People != nil {
-		st.Held = a.People.Holding()
 		for _, d := range a.People.Servers() {
 			st.Directory = append(st.Directory, directoryHealth(d))
 		}
 	}
 	for _, p := range oauth.Sorted(a.Providers) {
-		st.Providers = append(st.Providers, providerHealth(p))
+		h := providerHealth(p)
+		if f, ok := a.Recheck.Figures(p.Name()); ok {
+			h.Recheck = &api.Recheck{Swept: view.Millis(f.Swept), Unverified: f.Unverified}
+		}
+		st.Providers = append(st.Providers, h)
 	}
 	reply.JSON(w, http.StatusOK, st)
 	return nil

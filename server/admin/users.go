@@ -30,8 +30,28 @@ func (a *Admin) user(w http.ResponseWriter, r *route.Request) error {
 	if d.Service, err = a.answering(u.User); err != nil {
 		return err
 	}
+	if d.Rechecks, err = a.rechecks(u.User); err != nil {
+		return err
+	}
 	reply.JSON(w, http.StatusOK, d)
 	return nil
+}
+
+// rechecks returns what came of asking providers about a user again.
+func (a *Admin) rechecks(u storage.User) (list []api.Asked, err error) {
+	for _, id := range u.Identities {
+		g, ok, err := a.Recheck.Known(id)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			list = append(list, api.Asked{
+				Source: id.Source, Subject: id.Subject, Asked: a.store.Past(g.Asked), Answered: a.store.Past(g.Answered),
+				Left: g.Left, Since: a.store.Past(g.Since), Doubt: g.Doubt,
+			})
+		}
+	}
+	return list, nil
 }
 
 func (a *Admin) addUser(w http.ResponseWriter, r *route.Request) error {

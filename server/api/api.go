@@ -51,6 +51,18 @@ type UserDetail struct {
 
 	LoginDelay *LoginDelay `json:"loginDelay,omitempty"` // nil: the user may log in
 	Service    *Answering  `json:"service,omitempty"`    // nil: it is not a service account
+	Rechecks   []Asked     `json:"rechecks,omitempty"`   // what came of asking providers again
+}
+
+// Asked says what came of asking a provider about a user. Times are in ms; 0: never.
+type Asked struct {
+	Source   string `json:"source"`
+	Subject  string `json:"subject"`
+	Asked    int64  `json:"asked"`
+	Answered int64  `json:"answered"`        // the last time the provider said something, at a login too
+	Left     string `json:"left,omitempty"`  // why the provider no longer lets the person in
+	Since    int64  `json:"since,omitempty"` // since when the user is unverified
+	Doubt    string `json:"doubt,omitempty"` // why
 }
 
 // LoginDelay says that a user's logins are refused for now, because of bad passwords.

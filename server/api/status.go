@@ -64,4 +64,12 @@ type Health struct {
 	LastSuccess int64   `json:"lastSuccess"` // ms; 0: never
 	LastFailure int64   `json:"lastFailure"` // ms; 0: never
 	LastError   string  `json:"lastError"`
+
+	Recheck *Recheck `json:"recheck,omitempty"` // of a provider; nil: it is not asked about people again
+}
+
+// Recheck says how the last sweep of a provider's users went.
+type Recheck struct {
+	Swept      int64 `json:"swept"`      // when it ended, ms; 0: none has
+	Unverified int   `json:"unverified"` // users whom the provider could not be asked about
 }

@@ -17,20 +17,43 @@ type OAuth struct {
 	Insecure         bool   `toml:"insecure"`
 	AcceptAnyClient  bool   `toml:"accept_any_client"`
 	TrustEmail       bool   `toml:"trust_email"`
+
+	Recheck      Interval `toml:"recheck"`
+	RecheckGrace Interval `toml:"recheck_grace"`
+}
+
+const defaultGrace = 7 * day
+
+// RecheckEvery returns how often holders of live tokens are asked about again. 0 means
+// never.
+func (c OAuth) RecheckEvery() time.Duration { return c.Recheck.or(0) }
+
+// Grace returns how long a person whom the provider can't be asked about goes on.
+func (c OAuth) Grace() time.Duration { return c.RecheckGrace.or(defaultGrace) }
+
+func (c OAuth) check(name string, f *faults) {
+	f.join(c.provider(name).Validate())
+	setting := "oauth." + name + "."
+	if every := c.RecheckEvery(); every > 0 && every < time.Second {
+		f.add(setting+"recheck", "from 1s, or off")
+	}
+	if c.RecheckGrace.Duration < 0 {
+		f.add(setting+"recheck_grace", "doubt must end: write a span of time such as 7d")
+	}
 }
 
 // provider is the section as package oauth takes it.
 func (c OAuth) provider(name string) oauth.Config {
 	return oauth.Config{
 		Name: name, Type: c.Type, URL: c.URL, ClientID: c.ClientID, ClientSecretFile: c.ClientSecretFile,
-		Insecure: c.Insecure, AcceptAnyClient: c.AcceptAnyClient, TrustEmail: c.TrustEmail,
+		Insecure: c.Insecure, AcceptAnyClient: c.AcceptAnyClient, TrustEmail: c.TrustEmail, Recheck: c.RecheckEvery() > 0,
 	}
 }
 
 // checkOAuth adds what is wrong with the providers.
 func (c Config) checkOAuth(f *faults) {
 	for _, name := range slices.Sorted(maps.Keys(c.OAuth)) {
-		f.join(c.OAuth[name].provider(name).Validate())
+		c.OAuth[name].check(name, f)
 	}
 }
 

@@ -58,6 +58,10 @@ func (c Config) withDefaults() Config {
 	c.OAuth = maps.Clone(c.OAuth)
 	for name, p := range c.OAuth {
 		p.URL = p.provider(name).WithDefaults().URL
+		if p.Recheck.Duration = p.RecheckEvery(); p.Recheck.Duration == 0 {
+			p.Recheck.Duration = off
+		}
+		p.RecheckGrace.Duration = p.Grace()
 		c.OAuth[name] = p
 	}
 	return c

@@ -55,7 +55,10 @@ client_secret_file = "y"
 		t.Fatalf("%v\n%s", err, &again)
 	}
 	// Other packages fill in the defaults of these.
-	filled := []string{"ldap.filter", "ldap.uid_attribute", "ldap.id_attribute", "ldap.timeout", "oauth.github.url"}
+	filled := []string{
+		"ldap.filter", "ldap.uid_attribute", "ldap.id_attribute", "ldap.timeout", "oauth.corp.recheck", "oauth.corp.recheck_grace",
+		"oauth.github.url", "oauth.github.recheck", "oauth.github.recheck_grace",
+	}
 	if changed := config.Changed(cfg, got); !slices.Equal(changed, filled) {
 		t.Errorf("%q have changed, want %q\n%s", changed, filled, &again)
 	}

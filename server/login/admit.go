@@ -43,7 +43,9 @@ func (ls *Logins) admitClaims(a guard.Attempt, p *oauth.Provider, c oauth.Claims
 			"uid", strings.Join(c.Unverified, " "), "subject", c.Subject, "address", a.From)
 	}
 	id := storage.Identity{Source: p.Name(), Subject: c.Subject}
-	return ls.Admit(a, storage.Login{Identity: id, Addresses: c.Emails, Name: c.Name})
+	return ls.Recheck.Admit(p, c, func() (storage.User, error) {
+		return ls.Admit(a, storage.Login{Identity: id, Addresses: c.Emails, Name: c.Name})
+	})
 }
 
 // claimed looks for mail, in any case, among a provider's addresses, and returns it

@@ -22,6 +22,7 @@ import (
 	"gatehouse/server/directory"
 	"gatehouse/server/guard"
 	"gatehouse/server/oauth"
+	"gatehouse/server/recheck"
 	"gatehouse/server/route"
 	"gatehouse/server/tokens"
 	"gatehouse/server/web"
@@ -47,6 +48,7 @@ type Needs struct {
 	Refusals  *guard.Refusals
 	Changes   *guard.Budget              // of users
 	Providers map[string]*oauth.Provider // by name
+	Recheck   *recheck.All
 	Tokens    *tokens.Tokens
 	Origins   *http.CrossOriginProtection
 	Pages     *web.Pages

@@ -12,6 +12,7 @@ import (
 	"gatehouse/server/directory"
 	"gatehouse/server/listen"
 	"gatehouse/server/oauth"
+	"gatehouse/server/recheck"
 	"gatehouse/storage"
 )
 
@@ -25,6 +26,7 @@ type Sources struct {
 	Certificate func() (notAfter time.Time, on bool)
 	People      func() *directory.People // nil: LDAP is not configured
 	Providers   func() map[string]*oauth.Provider
+	Recheck     func() *recheck.All
 }
 
 // state reads how things stand, at each scrape.
@@ -68,6 +70,8 @@ var (
 	directorySuccess = desc("gatehouse_directory_success_timestamp_seconds", "When a server of the directory last did what it was asked.", "server")
 	providerUp       = desc("gatehouse_provider_up", "1 if the last login at a provider was decided.", "provider")
 	providerSuccess  = desc("gatehouse_provider_success_timestamp_seconds", "When a provider last decided a login.", "provider")
+	recheckAt        = desc("gatehouse_recheck_timestamp_seconds", "When the last sweep of a provider's users ended.", "provider")
+	unverified       = desc("gatehouse_recheck_unverified", "Users whom a provider could not be asked about at the last sweep, and who are suspended when recheck_grace ends.", "provider")
 	sweepAt          = desc("gatehouse_sweep_timestamp_seconds", "When the last off-boarding sweep of the directory ended.")
 	sweepDoubt       = desc("gatehouse_sweep_in_doubt", "1 if the last sweep could not tell what became of everybody.")
 )
@@ -77,7 +81,7 @@ func (s *state) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		buildInfo, ready, diskShort, tableLoaded, clockDoubt, users, services, orphaned, tokens, tokensEnding, held,
 		journalLast, journalBytes, indexBytes, storeBytes, diskFree, backupAt, backupDue,
-		connections, turnedAway, certificate, directoryUp, directorySuccess, providerUp, providerSuccess, sweepAt, sweepDoubt,
+		connections, turnedAway, certificate, directoryUp, directorySuccess, providerUp, providerSuccess, recheckAt, unverified, sweepAt, sweepDoubt,
 	} {
 		to <- d
 	}
@@ -154,15 +158,27 @@ func (s *state) collectTokens(g gauges) {
 }
 
 func (s *state) collectDirectory(g gauges) {
-	people := s.from.People()
+	people, providers := s.from.People(), s.from.Recheck()
+	holding, sweeps := providers.Holding(), len(providers.People) > 0
+	for name := range providers.People {
+		f, _ := providers.Figures(name)
+		g.set(unverified, float64(f.Unverified), name)
+		if !f.Swept.IsZero() {
+			g.at(recheckAt, f.Swept, name)
+		}
+	}
+	if people != nil {
+		holding += people.Holding()
+		sweeps = sweeps || people.Every > 0
+	}
+	if holding > 0 || sweeps {
+		g.set(held, float64(holding), "offboarding")
+	}
 	if people == nil {
 		return
 	}
 	for i, one := range people.Servers() {
 		g.health(directoryUp, directorySuccess, strconv.Itoa(i+1), one.Reachable, one.LastSuccess, one.LastFailure)
-	}
-	if n := people.Holding(); n > 0 || people.Every > 0 {
-		g.set(held, float64(n), "offboarding")
 	}
 	if at := people.LastSweep(); people.Every > 0 && !at.IsZero() {
 		g.at(sweepAt, at)

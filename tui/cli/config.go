@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -14,10 +15,11 @@ import (
 type Configuration struct {
 	Check    func() (file string, err error) // reads the file, and those that it names; no file: the defaults apply
 	LDAP     func(ctx context.Context, user string) ([]Step, error)
+	Provider func(ctx context.Context, name string) ([]Step, error)
 	Settings func() ([]Setting, error)
 }
 
-// Step is one of the steps of a login of a user by a directory.
+// Step is one of the steps of a login by a directory, or of what a provider is asked.
 type Step struct {
 	Server  string
 	Name    string
@@ -32,7 +34,7 @@ type Setting struct{ Name, Value, From string }
 // ConfigCommand checks and shows the configuration. The address that --listen names goes
 // to listen.
 func ConfigCommand(out *Output, messages io.Writer, of Configuration, listen *string) *cobra.Command {
-	var ldapUser string
+	var ldapUser, provider string
 	check := &cobra.Command{
 		Use: "check", Short: "Read the configuration as the server does, and report every error", Args: None,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -45,13 +47,17 @@ func ConfigCommand(out *Output, messages io.Writer, of Configuration, listen *st
 			default:
 				fmt.Fprintf(messages, "%s is correct.\n", file)
 			}
-			if ldapUser == "" {
-				return nil
+			if ldapUser != "" {
+				err = checkSteps(c.Context(), out, of.LDAP, ldapUser)
 			}
-			return checkLDAP(c.Context(), out, of, ldapUser)
+			if provider != "" {
+				err = errors.Join(err, checkSteps(c.Context(), out, of.Provider, provider))
+			}
+			return err
 		},
 	}
 	check.Flags().StringVar(&ldapUser, "ldap", "", "also try what a login of this user needs on each directory server, except the password")
+	check.Flags().StringVar(&provider, "provider", "", "also try what logins and rechecks need at this OAuth provider, except a person")
 	show := &cobra.Command{
 		Use: "show", Short: "Print every setting in force, and where it comes from", Args: None,
 		RunE: func(*cobra.Command, []string) error {
@@ -73,9 +79,9 @@ func ConfigCommand(out *Output, messages io.Writer, of Configuration, listen *st
 	return Group("config", "Check and show the configuration", check, show)
 }
 
-// checkLDAP prints what each step of a login of the user found, on each server.
-func checkLDAP(ctx context.Context, out *Output, of Configuration, user string) error {
-	steps, err := of.LDAP(ctx, user)
+// checkSteps prints what each step found, on each server.
+func checkSteps(ctx context.Context, out *Output, try func(context.Context, string) ([]Step, error), name string) error {
+	steps, err := try(ctx, name)
 	if err != nil {
 		return err
 	}

@@ -108,6 +108,15 @@ func (env Env) facts(u api.UserDetail) error {
 		t.Row("logins", fmt.Sprintf("delayed until %s, after %s in a row; gatehouse user unlock %s lifts it",
 			moment(d.Until), Count(d.Failures, "bad password"), u.UID))
 	}
+	for _, a := range u.Rechecks {
+		t.Row("asked", a.Source+" "+moment(a.Asked)+", last word "+moment(a.Answered))
+		switch {
+		case a.Left != "":
+			t.Row("stopped", a.Source+": "+a.Left)
+		case a.Doubt != "":
+			t.Row("unverified", a.Source+" since "+moment(a.Since)+": "+a.Doubt)
+		}
+	}
 	return t.Flush()
 }
 

@@ -132,7 +132,7 @@ func userShow(env Env) *cobra.Command {
 			}
 			tokens := c.Tokens(ctx, api.TokenQuery{Filters: api.Where("user", args[0]), Revoked: true})
 			if asJSON {
-				return printNested(env.Out, userObject{export.UserLine(u.User), u.Identities, u.LoginDelay, u.Service}, "apiTokens", tokens, export.TokenLine) // tokens is how many work
+				return printNested(env.Out, userObject{export.UserLine(u.User), u.Identities, u.LoginDelay, u.Service, u.Rechecks}, "apiTokens", tokens, export.TokenLine) // tokens is how many work
 			}
 			if err := env.facts(u); err != nil {
 				return err
@@ -149,6 +149,7 @@ type userObject struct {
 	Identities []api.Identity  `json:"identities"`
 	LoginDelay *api.LoginDelay `json:"loginDelay,omitempty"`
 	Service    *api.Answering  `json:"service,omitempty"`
+	Rechecks   []api.Asked     `json:"rechecks,omitempty"`
 }
 
 func userSwitch(env Env, verb, short string, call func(*api.Client, context.Context, string) error) *cobra.Command {

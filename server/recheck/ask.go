@@ -1,0 +1,214 @@
+package recheck
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"gatehouse/ldap"
+	"gatehouse/server/oauth"
+	"gatehouse/storage"
+	"gatehouse/storage/grants"
+)
+
+// atOnce is how many people a sweep asks about at the same time. Logins have the rest of
+// what package oauth allows a provider.
+const atOnce = 4
+
+// pruneEvery is how often what is not needed any more is deleted. justSeen is how long ago
+// a login must be, so that a sweep that has not seen the person does not count.
+const (
+	pruneEvery = 24 * time.Hour
+	justSeen   = time.Hour
+)
+
+// States asks the provider about people. The error is the last reason why it did not
+// answer about one of them.
+//
+// A question that has begun is never broken off: its answer may spend a refresh token.
+func (p *People) States(ctx context.Context, subjects []string) (map[string]ldap.State, error) {
+	var (
+		mu         sync.Mutex
+		states     = make(map[string]ldap.State, len(subjects))
+		why        error
+		unverified int
+	)
+	next := make(chan string)
+	var workers sync.WaitGroup
+	for range min(atOnce, len(subjects)) {
+		workers.Go(func() {
+			for subject := range next {
+				state, doubted, err := p.about(context.WithoutCancel(ctx), subject)
+				mu.Lock()
+				states[subject] = state
+				if err != nil {
+					why = err
+				}
+				if doubted {
+					unverified++
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	for _, subject := range subjects {
+		if ctx.Err() != nil {
+			break
+		}
+		next <- subject
+	}
+	close(next)
+	workers.Wait()
+	if ctx.Err() != nil {
+		return states, ctx.Err()
+	}
+	p.ended(states, unverified)
+	return states, why
+}
+
+// ended notes that a sweep has asked about everybody.
+func (p *People) ended(states map[string]ldap.State, unverified int) {
+	now, doubt := p.store.Now()
+	p.mu.Lock()
+	p.unverified = unverified
+	due := doubt == nil && now.Sub(p.pruned) >= pruneEvery
+	if due {
+		p.pruned = now
+	}
+	p.mu.Unlock()
+	if !due {
+		return
+	}
+	n, err := p.store.Grants().Prune(func(g grants.Grant) bool {
+		_, asked := states[g.Identity.Subject]
+		return g.Identity.Source != p.Source || asked || now.Sub(time.UnixMilli(g.Answered)) < justSeen
+	})
+	logPruned(p.log, n, err)
+}
+
+// about returns the verdict on a person, and whether the person is unverified.
+func (p *People) about(ctx context.Context, subject string) (s ldap.State, unverified bool, err error) {
+	g, err := p.begin(subject)
+	if err != nil {
+		return s, false, err
+	}
+	if g.Left == "" && g.Usable() {
+		g, s, err = p.ask(ctx, g)
+	}
+	p.taking.Lock()
+	p.rests[subject] = stampOf(g)
+	p.taking.Unlock()
+	switch {
+	case errors.Is(err, grants.ErrNewer): // the login has proved it
+		return ldap.State{Verdict: ldap.Active}, false, nil
+	case err != nil:
+		return ldap.State{}, false, err
+	case g.Left != "":
+		return stopped(g.Left), false, nil
+	case g.Usable():
+		return s, false, nil
+	}
+	return p.doubtful(g), true, nil
+}
+
+func stopped(why string) ldap.State {
+	return ldap.State{Verdict: ldap.Stopped, Stop: ldap.Stop{Reason: ldap.Reason(why)}}
+}
+
+// doubtful returns the verdict on a person about whom there is nothing to ask with: none,
+// until recheck_grace is over. A clock that is in doubt does not end it.
+func (p *People) doubtful(g grants.Grant) ldap.State {
+	now, doubt := p.store.Now()
+	if doubt == nil && g.Since > 0 && now.Sub(time.UnixMilli(g.Since)) >= p.grace {
+		return stopped("not verified within recheck_grace: " + g.Doubt)
+	}
+	return ldap.State{}
+}
+
+// begin returns the grant of a subject. Without one, the doubt begins now. It refuses
+// while the disk is too full to store what the provider would answer.
+func (p *People) begin(subject string) (g grants.Grant, err error) {
+	if err := p.store.Writable(); err != nil {
+		return g, fmt.Errorf("nobody is asked while the answer could not be stored: %w", err)
+	}
+	g, ok, err := p.get(subject)
+	if err != nil || ok {
+		return g, err
+	}
+	now, _ := p.store.Now()
+	return p.store.Grants().Renew(p.identity(subject), func(g *grants.Grant, version uint64) {
+		*g = grants.Grant{
+			Identity: g.Identity, Client: p.provider.Client(), Version: version, Since: now.UnixMilli(), Doubt: noGrant,
+		}
+	})
+}
+
+// ask asks the provider about a person, and returns the grant as it is then.
+func (p *People) ask(ctx context.Context, g grants.Grant) (grants.Grant, ldap.State, error) {
+	all, id, version := p.store.Grants(), g.Identity, g.Version
+	lost := g.Sent // already before
+	now, _ := p.store.Now()
+	g, err := all.Update(id, version, func(g *grants.Grant) {
+		g.Asked, g.Sent = now.UnixMilli(), g.Sent || g.Refresh != ""
+	})
+	if err != nil {
+		return g, ldap.State{}, err
+	}
+	o, why := p.provider.Again(ctx, id.Subject, oauth.Grant{Refresh: oauth.Secret(g.Refresh), Access: oauth.Secret(g.Access)},
+		func(next oauth.Grant) error {
+			_, err := all.Update(id, version, func(g *grants.Grant) {
+				g.Refresh, g.Access, g.Sent = string(next.Refresh), string(next.Access), false
+			})
+			return err
+		})
+	g, err = all.Update(id, version, func(g *grants.Grant) { p.note(g, o, lost, why) })
+	if err != nil {
+		return g, ldap.State{}, err
+	}
+	p.log.Debug("a provider was asked about a person", "subject", id.Subject, "outcome", int(o), "error", why)
+	switch o {
+	case oauth.Active:
+		return g, ldap.State{Verdict: ldap.Active}, nil
+	case oauth.Stopped:
+		return g, stopped(why.Error()), nil
+	case oauth.Ended, oauth.Spent:
+		p.tellEnd(g)
+		return g, ldap.State{}, nil
+	}
+	return g, ldap.State{}, why
+}
+
+// note changes a grant as the outcome of a question says. Before the question an answer
+// may have been lost already.
+func (p *People) note(g *grants.Grant, o oauth.Outcome, lost bool, why error) {
+	now, _ := p.store.Now()
+	switch o {
+	case oauth.Active, oauth.Stopped:
+		g.Answered, g.Sent, g.Since, g.Doubt = now.UnixMilli(), false, 0, ""
+	case oauth.Ended, oauth.Spent:
+		g.Refresh, g.Access, g.Sent = "", "", false
+		if lost || o == oauth.Spent {
+			g.Since, g.Doubt = now.UnixMilli(), lostAnswer
+		} else {
+			g.Answered, g.Left = now.UnixMilli(), why.Error()
+		}
+	case oauth.Silent: // the question of now has changed nothing
+		g.Sent = g.Sent && lost
+	}
+}
+
+// tellEnd logs that a person is unverified from now on.
+func (p *People) tellEnd(g grants.Grant) {
+	if g.Left != "" {
+		return
+	}
+	uid := ""
+	if u, err := p.store.UserByIdentity(g.Identity); err == nil {
+		uid = u.UID
+	}
+	until := time.UnixMilli(g.Since).Add(p.grace)
+	p.log.Warn("a user is unverified: unless the user logs in by the provider, the tokens stop", "uid", uid, "subject", g.Identity.Subject, "at", until, "reason", g.Doubt)
+	p.store.Note(p.Actor, storage.Event{Action: storage.ActionUserUnverified, UID: uid, Detail: g.Doubt})
+}
