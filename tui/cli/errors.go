@@ -57,17 +57,25 @@ func checkID(id string) error {
 
 // flagError turns cobra's error about a flag into a UsageError.
 func flagError(c *cobra.Command, err error) error {
-	var (
-		value  *pflag.InvalidValueError
-		number *strconv.NumError
-	)
-	if errors.As(err, &value) && errors.As(err, &number) && number.Func != "ParseBool" {
-		err = fmt.Errorf("--%s: %q is not a number", value.GetFlag().Name, value.GetValue())
-		if number.Err == strconv.ErrRange {
-			err = fmt.Errorf("--%s: %s is too large a number", value.GetFlag().Name, value.GetValue())
-		}
+	if value := (*pflag.InvalidValueError)(nil); errors.As(err, &value) {
+		err = badValue("--"+value.GetFlag().Name, value.GetValue(), err)
 	}
 	return Usagef("%w; see %s --help", err, c.CommandPath())
+}
+
+// badValue says what is wrong with the value of a flag or of its variable. The text of
+// package strconv is for programmers.
+func badValue(name, value string, err error) error {
+	number := (*strconv.NumError)(nil)
+	switch {
+	case !errors.As(err, &number):
+		return err
+	case number.Func == "ParseBool":
+		return fmt.Errorf("%s: %q is neither true nor false", name, value)
+	case number.Err == strconv.ErrRange:
+		return fmt.Errorf("%s: %s is too large a number", name, value)
+	}
+	return fmt.Errorf("%s: %q is not a number", name, value)
 }
 
 // fieldFlags are the flags with values that only the server parses, by the name of the
@@ -105,7 +113,8 @@ func exitStatus(err error) int {
 	switch {
 	case err == nil:
 		return statusDone
-	case errors.As(err, &usage):
+	case errors.As(err, &usage),
+		errors.As(err, &refusal) && refusal.Status == http.StatusBadRequest: // of a value on the command line
 		return statusUsage
 	case errors.As(err, &refusal) && refusal.Status == http.StatusNotFound:
 		return statusUnknown

@@ -64,6 +64,8 @@ func (l *look) check(c *cobra.Command) error {
 		return Usagef("--at-least takes a record's number, a colon and its hash, as --verify prints them")
 	case l.last < 0 || l.last > mostLast || l.last == 0 && c.Flags().Changed("last"):
 		return Usagef("--last must be from 1 to %d", mostLast)
+	case l.follow && len(l.filters["until"]) > 0:
+		return Usagef("--follow has no end, so it can't be combined with --until")
 	case l.follow && l.last > 0:
 		return Usagef("--follow and --last can't be combined")
 	case l.before > 0 && l.last == 0:

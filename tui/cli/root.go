@@ -49,12 +49,36 @@ func Execute(ctx context.Context, root *cobra.Command, args []string) error {
 		started = true
 		return prepare(c, args)
 	}
+	if err := helpForNone(root, args); err != nil {
+		return err
+	}
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err != nil && !started {
 		return Usagef("%w", err)
 	}
 	return err
+}
+
+// helpForNone rejects --help after a word that is no command. Cobra would show the help of
+// the group and succeed.
+func helpForNone(root *cobra.Command, args []string) error {
+	if len(args) > 0 && strings.HasPrefix(args[0], "__") { // completion asks about any line
+		return nil
+	}
+	root.InitDefaultHelpCmd()
+	c, rest, err := root.Find(args)
+	if err != nil || !c.HasSubCommands() {
+		return nil
+	}
+	c.InitDefaultHelpFlag()
+	if c.ParseFlags(rest) != nil {
+		return nil // as the command itself finds
+	}
+	if help, _ := c.Flags().GetBool("help"); !help {
+		return nil
+	}
+	return noCommand(c, c.Flags().Args())
 }
 
 // twin is the annotation of the flags that the environment can set.
@@ -84,7 +108,7 @@ func environment(c *cobra.Command) (err error) {
 			return
 		}
 		if bad := c.Flags().Set(f.Name, v); bad != nil {
-			err = Usagef("%s: %w", name, bad)
+			err = Usagef("%w", badValue(name, v, bad))
 		}
 		f.Annotations[twin] = []string{name}
 	})

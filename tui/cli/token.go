@@ -116,7 +116,7 @@ func tokenRotate(env Env) *cobra.Command {
 				return fmt.Errorf("the new secret of token %s could not be printed; the old one works for up to 30 days more: run the command again: %w", t.ID, err)
 			}
 			if _, err := c.RotateToken(call, t.ID, api.Rotation{Overlap: overlap}); err != nil {
-				return fmt.Errorf("the new secret of token %s is printed, but the old one has no end yet: run the command again: %w", t.ID, err)
+				return fmt.Errorf("the new secret of token %s is printed, but the old one has no end yet: run the command again: %v", t.ID, err)
 			}
 			end := "no longer works"
 			if overlap != "0" && overlap != "0s" {
