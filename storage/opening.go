@@ -92,13 +92,12 @@ func openStore(ctx context.Context, dir string, opts Options, check func(end jou
 			return nil, errors.Join(err, s.stop.release())
 		}
 	}
-	s.stop.closed.Add(1)
 	if s.opening.early {
 		s.opening.start()
-		go s.opening.run()
+		s.stop.closed.Go(s.opening.run)
 		return s, nil
 	}
-	go s.opening.run()
+	s.stop.closed.Go(s.opening.run)
 	<-s.opening.opened
 	if err := s.opening.err; err != nil {
 		if errors.Is(err, ErrClosed) && ctx.Err() != nil {
@@ -167,7 +166,6 @@ func (o *opening) begin() (err error) {
 // run is the rest of the sequence.
 func (o *opening) run() {
 	s := o.s
-	defer s.stop.closed.Done()
 	o.loadFile()
 	err := o.openIndex()
 	if err == nil && !o.early { // no other goroutine uses the store yet
@@ -203,11 +201,10 @@ func (o *opening) start() {
 	s.views = order.New(s.table, read.Lists{View: s.view}, s.keys.Has, s.keys.Ends)
 	s.uses = newUses(s)
 	s.verifier = newVerifier(s)
-	s.stop.closed.Add(2)
-	s.writer.log, s.writer.index = s.journal, s.index
+	s.openWriter()
 	s.stop.closed.Go(s.surplus.Run)
-	go s.writer.write()
-	go s.upkeep.run()
+	s.stop.closed.Go(s.write)
+	s.stop.closed.Go(s.upkeep.run)
 }
 
 // accept begins the work that is done only for a store that is not refused.

@@ -67,7 +67,10 @@ func held(t *testing.T, dir string, opts Options) (s *Store, let func()) {
 	if err := s.opening.file.LoadAll(s.stillOpen); err != nil {
 		t.Fatal(err)
 	}
-	return s, s.opening.run
+	return s, func() {
+		defer s.stop.closed.Done()
+		s.opening.run()
+	}
 }
 
 // Tokens are verified, and their uses counted, while the index is not open;

@@ -146,19 +146,19 @@ func (s *Store) Files(owner UserID) ([]File, error) { return s.files.List(owner)
 
 // moveFiles moves recent files that an older version stored in the log. It is the
 // writer's first task.
-func (w *writer) moveFiles() {
-	err := w.s.files.MoveOld(func(keys [][]byte) error {
+func (s *Store) moveFiles() {
+	err := s.files.MoveOld(func(keys [][]byte) error {
 		c := &change{done: make(chan struct{}), fn: func(t *tx) error {
 			for _, k := range keys {
 				t.delete(k)
 			}
 			return nil
 		}}
-		w.commit([]*change{c})
+		s.writer.commit([]*change{c})
 		return c.err
 	})
 	if err != nil && !errors.Is(err, ErrClosed) {
-		w.s.opts.Log.Warn("recent files of an older version are not yet shown; the next start tries again", "error", err)
+		s.opts.Log.Warn("recent files of an older version are not yet shown; the next start tries again", "error", err)
 	}
 }
 

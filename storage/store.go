@@ -151,7 +151,7 @@ func newStore(dir string, opts Options) (*Store, error) {
 		closing: make(chan struct{}),
 	}
 	s.SetBounds(Bounds{opts.MaxPerUser, opts.KeepEvents, opts.MostEvents})
-	s.opening, s.writer = newOpening(s), newWriter(s)
+	s.opening, s.writer = newOpening(s), newWriter(s.closing)
 	s.upkeep.s, s.checkpoints.s, s.stop.s = s, s, s
 	s.surplus = surplus.New(surplus.Options{Revoked: s.revokedOf, Drop: s.dropRecords, Closing: s.closing, Log: opts.Log})
 	s.stop.within = closeWithin

@@ -27,7 +27,6 @@ type upkeep struct{ s *Store }
 // run writes the uses and failed logins in memory. A slow slice does not delay
 // the next ones.
 func (u *upkeep) run() {
-	defer u.s.stop.closed.Done()
 	due := time.Now().Add(flushTick)
 	timer := time.NewTimer(flushTick)
 	defer timer.Stop()

@@ -9,18 +9,28 @@ import (
 	"gatehouse/storage/disk"
 	"gatehouse/storage/index"
 	"gatehouse/storage/journal"
+	"gatehouse/storage/lasting"
 	"gatehouse/storage/read"
 	"gatehouse/storage/record"
+	"gatehouse/storage/table"
 )
 
 // writer runs the changes. Nothing else appends to the log. The writer takes
 // all waiting changes and runs them in order. It appends their operations with
 // one write and one sync, applies these to both projections, and answers.
 type writer struct {
-	s       *Store
-	log     appender
-	index   *index.Index
 	changes chan *change // those that wait
+	closing <-chan struct{}
+
+	// open sets these, before the writer runs.
+	log   appender
+	index *index.Index
+	table *table.Table
+	space *disk.Space
+	begin func(*index.View, Actor) *tx // of a change
+
+	refused *lasting.State // the system refuses appends to the log
+	lost    *lasting.State // events that nobody waits for are lost
 
 	// failed is set when the log has lost a write: see ErrFailed.
 	failed atomic.Pointer[error]
@@ -59,12 +69,23 @@ func (s *stamp) at(ms int64) uint16 {
 	return s.n
 }
 
-func newWriter(s *Store) *writer {
+func newWriter(closing <-chan struct{}) *writer {
 	return &writer{
-		s:          s,
+		closing:    closing,
 		changes:    make(chan *change, batchChanges),
 		allowances: make(map[UserID]allowance),
 		saved:      make(map[UserID]bool),
+	}
+}
+
+// openWriter gives the writer what it changes.
+func (s *Store) openWriter() {
+	w := s.writer
+	w.log, w.index, w.table, w.space = s.journal, s.index, s.table, s.space
+	w.refused, w.lost = &s.states.refused, &s.states.events
+	w.begin = func(v *index.View, by Actor) *tx {
+		s.Now() // notice a clock that was just set before writing its time
+		return &tx{Reader: s.reads.At(v), s: s, writer: w, by: by, now: s.clock.Now()}
 	}
 }
 
@@ -148,20 +169,24 @@ func (s *Store) enqueue(c *change) error {
 	}
 }
 
-// write is the writer's loop. It runs until the store closes.
-func (w *writer) write() {
-	defer w.s.stop.closed.Done()
-	if err := w.s.opening.await(); err != nil {
-		w.refuseAll(err)
+// write runs the writer when the store is open.
+func (s *Store) write() {
+	if err := s.opening.await(); err != nil {
+		s.writer.refuseAll(err)
 		return
 	}
-	w.s.table.Reached(w.log.End())
-	w.moveFiles()
+	s.table.Reached(s.journal.End())
+	s.moveFiles()
+	s.writer.run()
+}
+
+// run is the writer's loop. It runs until the store closes.
+func (w *writer) run() {
 	for {
 		select {
 		case c := <-w.changes:
 			w.commit(w.gather(c))
-		case <-w.s.closing:
+		case <-w.closing:
 			for {
 				select {
 				case c := <-w.changes:
@@ -188,7 +213,7 @@ func (w *writer) refuseAll(err error) {
 		if closing {
 			return
 		}
-		<-w.s.closing
+		<-w.closing
 		closing = true
 	}
 }
@@ -216,7 +241,7 @@ func (w *writer) gather(first *change) []*change {
 // commit runs the changes in order and commits them, in one batch or, when
 // they are large, a few. When space is short only the essential ones are run.
 func (w *writer) commit(batch []*change) {
-	short := w.s.space.Short()
+	short := w.space.Short()
 	if short == nil {
 		w.index.Advance()
 		short = w.index.Behind() // later changes must not overtake the waiting ones
@@ -262,9 +287,9 @@ func (w *writer) answer(c *change) {
 	switch e := c.note; {
 	case e == nil:
 	case c.err == nil:
-		w.s.states.events.Set(nil)
+		w.lost.Set(nil)
 	default:
-		w.s.states.events.Set(c.err, "action", e.Action, "uid", e.UID, "token", e.Token, "address", c.by.Address)
+		w.lost.Set(c.err, "action", e.Action, "uid", e.UID, "token", e.Token, "address", c.by.Address)
 	}
 	close(c.done)
 }
@@ -283,8 +308,7 @@ func (w *writer) commitSome(batch []*change, short error) (n int, err error) {
 			break // one change at a time: scans of the index would still find what the previous change has replaced
 		}
 		c := batch[n]
-		w.s.Now() // notice a clock that was just set before writing its time
-		t := &tx{Reader: w.s.reads.At(&b.View), s: w.s, writer: w, by: c.by, now: w.s.clock.Now()}
+		t := w.begin(&b.View, c.by)
 		if c.err = c.fn(t); c.err != nil || len(t.records) == 0 {
 			continue
 		}
@@ -311,13 +335,13 @@ func (w *writer) commitSome(batch []*change, short error) (n int, err error) {
 	if _, err := w.log.Append(short != nil, entries); err != nil {
 		return n, w.appendFailed(err)
 	}
-	w.s.states.refused.Set(nil)
+	w.refused.Set(nil)
 	end := w.log.End() // the writer alone appends
 	b.Commit(end, short, func() {
 		for _, f := range after {
 			f()
 		}
-		w.s.table.Reached(end)
+		w.table.Reached(end)
 	})
 	return n, nil
 }
@@ -345,7 +369,7 @@ func (w *writer) appendFailed(err error) error {
 	case errors.Is(err, journal.ErrTooLarge):
 		return err // nothing was written
 	case !errors.Is(err, journal.ErrFailed) && !errors.Is(err, journal.ErrClosed):
-		w.s.states.refused.Set(err)
+		w.refused.Set(err)
 		return fmt.Errorf("%w: %w", ErrUnavailable, err) // nothing was written, and the next change may succeed
 	}
 	err = fmt.Errorf("%w: %w", ErrFailed, err)
