@@ -28,7 +28,8 @@ type result struct {
 	broken   int64 // connections that failed
 	took     time.Duration
 	p99      time.Duration
-	cost     time.Duration // of the processor, for a request
+	cost     time.Duration // of the server's processor, for a request
+	front    time.Duration // of the proxy's
 }
 
 func (r result) rate() float64 { return float64(r.requests) / r.took.Seconds() }
@@ -69,8 +70,18 @@ func (b *bench) contest(ctx context.Context, g *gate, k kind, secrets []storage.
 		return c, err
 	}
 	defer empty.kill()
+	gateFront, emptyFront, stop, err := b.fronts(ctx, g.process, empty)
+	if err != nil {
+		return c, err
+	}
+	defer stop()
 	for len(c.pairs) < b.rounds {
-		p, err := b.round(ctx, file, g.process, empty, len(c.pairs)%2 == 1)
+		var p pair
+		turns := []turn{{g.process, gateFront, &p.gate}, {empty, emptyFront, &p.empty}}
+		if len(c.pairs)%2 == 1 {
+			slices.Reverse(turns)
+		}
+		p.stolen, err = b.round(ctx, file, turns)
 		if err != nil {
 			return c, err
 		}
@@ -88,55 +99,60 @@ func (b *bench) contest(ctx context.Context, g *gate, k kind, secrets []storage.
 	return c, c.check()
 }
 
-// round runs each of them once.
-func (b *bench) round(ctx context.Context, tokens string, gate, empty *process, emptyFirst bool) (p pair, err error) {
-	turns := []turn{{gate, &p.gate}, {empty, &p.empty}}
-	if emptyFirst {
-		slices.Reverse(turns)
-	}
+// round runs each of them once, and returns how much the host took.
+func (b *bench) round(ctx context.Context, tokens string, turns []turn) (stolen time.Duration, err error) {
 	before, err := b.stolen()
 	if err != nil {
-		return p, err
+		return 0, err
 	}
 	for _, t := range turns {
-		if *t.result, err = b.wrk(ctx, t.server, tokens); err != nil {
-			return p, err
+		if *t.result, err = b.wrk(ctx, t, tokens); err != nil {
+			return 0, err
 		}
 	}
 	after, err := b.stolen()
-	p.stolen = after - before
-	return p, err
+	return after - before, err
 }
 
+// turn is a run of wrk against a server. The front is the proxy before it, or the server
+// itself.
 type turn struct {
-	server *process
-	result *result
+	server, front *process
+	result        *result
+}
+
+// processor returns the processor time of the server and of the proxy.
+func (t turn) processor() (server, front time.Duration, err error) {
+	if server, err = t.server.processor(); err == nil && t.front != t.server {
+		front, err = t.front.processor()
+	}
+	return server, front, err
 }
 
 // wrk lets wrk run once against a server.
-func (b *bench) wrk(ctx context.Context, p *process, tokens string) (r result, err error) {
+func (b *bench) wrk(ctx context.Context, t turn, tokens string) (r result, err error) {
 	lua := filepath.Join(b.scratch, "ask.lua")
 	if err := os.WriteFile(lua, script, 0o600); err != nil {
 		return r, err
 	}
-	before, err := p.processor()
+	server, front, err := t.processor()
 	if err != nil {
 		return r, err
 	}
 	out, err := b.pinned(ctx, b.client, "wrk", "-t1", "-c"+strconv.Itoa(b.connections), "-d"+strconv.Itoa(int(b.duration.Seconds()))+"s",
 		"--timeout", "1m", // a late answer still counts: the p99 shows it
-		"-s", lua, p.asks+verifyPath, "--", tokens, strconv.Itoa(rand.IntN(1<<30))).CombinedOutput()
+		"-s", lua, t.front.asks+verifyPath, "--", tokens, strconv.Itoa(rand.IntN(1<<30))).CombinedOutput()
 	if err != nil {
 		return r, fmt.Errorf("wrk: %w\n%s", err, out)
 	}
 	time.Sleep(b.pause)
-	after, err := p.processor()
+	serverAfter, frontAfter, err := t.processor()
 	if err != nil {
 		return r, err
 	}
 	r, err = parseRun(out)
-	if r.requests > 0 {
-		r.cost = (after - before) / time.Duration(r.requests)
+	if n := time.Duration(r.requests); n > 0 {
+		r.cost, r.front = (serverAfter-server)/n, (frontAfter-front)/n
 	}
 	return r, err
 }
@@ -197,8 +213,12 @@ func (c contest) median(of func(pair) float64) float64 {
 func (c contest) all() []pair { return slices.Concat(c.pairs, c.disturbed) }
 
 func (b *bench) show(k kind, round string, p pair) {
-	fmt.Fprintf(b.out, "%-8s  %s: %6.0f/s of %6.0f/s, %.3f; p99 %v and %v; processor %v and %v a request\n",
+	fmt.Fprintf(b.out, "%-8s  %s: %6.0f/s of %6.0f/s, %.3f; p99 %v and %v; processor %v and %v a request",
 		k.name, round, p.gate.rate(), p.empty.rate(), p.rate(), p.gate.p99, p.empty.p99, p.gate.cost, p.empty.cost)
+	if b.behind != "" {
+		fmt.Fprintf(b.out, ", and %v and %v of %s", p.gate.front, p.empty.front, b.behind)
+	}
+	fmt.Fprintln(b.out)
 }
 
 func (b *bench) summary(all []contest) {

@@ -17,6 +17,10 @@
 // With -own, the gate is asked at an address of its own ([gate] listen), which has a
 // server of its own.
 //
+// With -behind nginx (or haproxy, or caddy), wrk asks that proxy, which asks the gate or
+// the empty handler, as the manual shows. The proxy and the application behind it are on
+// the servers' core too, and what the proxy costs is printed beside.
+//
 // Each run also prints how much processor time the server took for a request.
 // That figure leaves out the client and other programs, but includes what the
 // gate does later, when it writes last uses: so a pause follows each run.

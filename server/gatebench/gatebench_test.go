@@ -29,18 +29,22 @@ func TestGatebench(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}
-	for _, own := range []bool{false, true} {
-		t.Run(fmt.Sprintf("own %v", own), func(t *testing.T) { testGatebench(t, own) })
+	t.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin") // where nginx and haproxy are
+	for _, c := range []struct {
+		own    bool
+		behind string
+	}{{}, {own: true}, {behind: "nginx", own: true}, {behind: "haproxy"}, {behind: "caddy"}} {
+		t.Run(fmt.Sprintf("own %v behind %s", c.own, c.behind), func(t *testing.T) { testGatebench(t, c.own, c.behind) })
 	}
 }
 
-func testGatebench(t *testing.T, own bool) {
+func testGatebench(t *testing.T, own bool, behind string) {
 	dir := t.TempDir()
 	var out bytes.Buffer
 	b := &bench{
-		own:       own,
+		own: own, behind: behind,
 		gatehouse: filepath.Join(dir, "gatehouse"), data: filepath.Join(dir, "data"),
-		rounds: 1, duration: 2 * time.Second, tokens: 50, connections: 4, client: 1, steal: 1, out: &out,
+		rounds: 1, duration: time.Second, tokens: 50, connections: 4, client: 1, steal: 1, out: &out,
 	}
 	if err := b.needs(); err != nil {
 		if os.Getenv("CI") == "true" {

@@ -27,9 +27,10 @@ type bench struct {
 	pause       time.Duration // after it
 	tokens      int
 	connections int
-	own         bool // ask at the gate's own address
-	server      int  // the core of the servers
-	client      int  // the core of wrk
+	own         bool   // ask at the gate's own address
+	behind      string // the proxy between wrk and the servers, or ""
+	server      int    // the core of the servers
+	client      int    // the core of wrk
 	nice        int
 	steal       float64 // the share of the cores that their host may take in a round
 	scratch     string
@@ -67,6 +68,7 @@ func parse(args []string) (*bench, error) {
 	flags.IntVar(&b.tokens, "tokens", 200_000, "how many tokens to draw; all, if there are fewer")
 	flags.IntVar(&b.connections, "connections", 32, "of wrk")
 	flags.BoolVar(&b.own, "own", false, "ask at an address of the gate's own, not at the main port")
+	flags.StringVar(&b.behind, "behind", "", "ask through nginx, haproxy or caddy, configured as the manual shows")
 	flags.IntVar(&b.server, "server-core", 0, "the core that the servers run on")
 	flags.IntVar(&b.client, "client-core", 1, "the core that wrk runs on")
 	flags.IntVar(&b.nice, "nice", 0, "of all three; below 0, on a machine that others use, root alone may")
@@ -143,6 +145,9 @@ func (b *bench) contests(ctx context.Context, g *gate, secrets []storage.Secret)
 
 // needs refuses a machine on which nothing can be measured.
 func (b *bench) needs() error {
+	if err := b.needsProxy(); err != nil {
+		return err
+	}
 	for _, p := range [...]struct{ program, debian string }{{"wrk", "wrk"}, {"taskset", "util-linux"}, {"nice", "coreutils"}} {
 		if _, err := exec.LookPath(p.program); err != nil {
 			return fmt.Errorf("%s is missing: install Debian's package %s", p.program, p.debian)

@@ -127,9 +127,16 @@ type gate struct {
 func (b *bench) startGate(ctx context.Context, live storage.Secret) (*gate, error) {
 	began := time.Now()
 	args := []string{"serve", "--listen", "127.0.0.1:0", "--data", b.data}
+	config := ""
+	if b.behind != "" {
+		config = "trusted_proxies = [\"127.0.0.1/32\"]\n"
+	}
 	if b.own {
+		config += "[gate]\nlisten = \"127.0.0.1:0\"\n"
+	}
+	if config != "" {
 		file := filepath.Join(b.scratch, "config.toml")
-		if err := os.WriteFile(file, []byte("[gate]\nlisten = \"127.0.0.1:0\"\n"), 0o600); err != nil {
+		if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 			return nil, err
 		}
 		args = append(args, "--config", file)

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"gatehouse/server/manual"
+)
+
+// proxy is a proxy that can stand between wrk and the servers, configured as the manual
+// shows.
+type proxy struct {
+	program string
+	debian  string // its package
+	blocks  []string
+	files   []string                            // the blocks go into these
+	site    func(text, addr, dir string) string // makes a block listen there, as a program without a configuration of the system
+	args    func(dir string) []string
+}
+
+var proxies = map[string]proxy{
+	"nginx": {
+		program: "nginx", debian: "nginx", blocks: []string{"nginx"}, files: []string{"nginx.conf"},
+		site: func(text, addr, dir string) string {
+			var temp strings.Builder
+			for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
+				fmt.Fprintf(&temp, "%s_temp_path %s/%[1]s;\n", kind, dir)
+			}
+			return "daemon off; master_process off; pid " + dir + "/pid; error_log stderr;\nevents {}\nhttp {\naccess_log off;\n" +
+				temp.String() + strings.Replace(text, "listen 80;", "listen "+addr+";", 1) + "}\n"
+		},
+		args: func(dir string) []string {
+			return []string{"-p", dir, "-e", "stderr", "-c", filepath.Join(dir, "nginx.conf")}
+		},
+	},
+	"haproxy": {
+		program: "haproxy", debian: "haproxy", blocks: []string{"haproxy", "lua"}, files: []string{"haproxy.cfg", "gate.lua"},
+		site: func(text, addr, dir string) string {
+			if !strings.Contains(text, "bind :80 ") {
+				return text
+			}
+			text = strings.Replace(text, "bind :80 ", "bind "+addr+" ", 1)
+			return "defaults\n    timeout connect 5s\n    timeout client 50s\n    timeout server 50s\n\n" + strings.ReplaceAll(text, "/etc/haproxy", dir)
+		},
+		args: func(dir string) []string { return []string{"-db", "-f", filepath.Join(dir, "haproxy.cfg")} },
+	},
+	"caddy": {
+		program: "caddy", debian: "caddy", blocks: []string{"caddyfile"}, files: []string{"Caddyfile"},
+		site: func(text, addr, _ string) string {
+			text = strings.Replace(text, "{\n", "{\n\tadmin off\n\tauto_https off\n\tdefault_bind 127.0.0.1\n", 1)
+			return strings.ReplaceAll(text, "app.example.com", strings.Replace(addr, "127.0.0.1", "http://localhost", 1)) // as wrk's Host has it
+		},
+		args: func(dir string) []string {
+			return []string{"run", "--adapter", "caddyfile", "--config", filepath.Join(dir, "Caddyfile")}
+		},
+	},
+}
+
+// block returns the first block of a language in the manual's chapter about proxies.
+func block(language string) (string, error) {
+	chapter, _ := manual.Chapter("gateway")
+	_, text, ok := strings.Cut(chapter, "\n```"+language+"\n")
+	text, _, end := strings.Cut(text, "\n```\n")
+	if !ok || !end {
+		return "", fmt.Errorf("the manual has no block of %s", language)
+	}
+	return text + "\n", nil
+}
+
+// startProxy starts the proxy that b.behind names, in front of the server at gate and the
+// application at app. Each is a URL.
+func (b *bench) startProxy(ctx context.Context, gate, app string) (*process, error) {
+	p := proxies[b.behind]
+	dir, err := os.MkdirTemp(b.scratch, b.behind)
+	if err != nil {
+		return nil, err
+	}
+	addr, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	places := strings.NewReplacer("127.0.0.1:8080", strings.TrimPrefix(gate, "http://"), "127.0.0.1:3000", strings.TrimPrefix(app, "http://"))
+	for n, language := range p.blocks {
+		text, err := block(language)
+		if err != nil {
+			return nil, err
+		}
+		if err := os.WriteFile(filepath.Join(dir, p.files[n]), []byte(p.site(places.Replace(text), addr, dir)), 0o600); err != nil {
+			return nil, err
+		}
+	}
+	cmd := b.pinned(ctx, b.server, p.program, p.args(dir)...)
+	cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
+	said, err := os.Create(filepath.Join(dir, "said"))
+	if err != nil {
+		return nil, err
+	}
+	defer said.Close()
+	cmd.Stdout, cmd.Stderr = said, said
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	started := &process{cmd: cmd, url: "http://" + addr, asks: "http://" + addr, said: make(chan struct{})}
+	go func() { cmd.Wait(); close(started.said) }()
+	for {
+		c, err := net.Dial("tcp", addr)
+		if err == nil {
+			return started, c.Close()
+		}
+		select {
+		case <-started.said:
+			text, _ := os.ReadFile(said.Name())
+			return nil, fmt.Errorf("%s ended: %s", p.program, text)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// freePort returns an address of this host that nobody listens at.
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// fronts starts the application and a proxy in front of each of the two servers. stop ends
+// all three.
+func (b *bench) fronts(ctx context.Context, gate, empty *process) (g, e *process, stop func(), err error) {
+	if b.behind == "" {
+		return gate, empty, func() {}, nil
+	}
+	var started []*process
+	stop = func() {
+		for _, p := range started {
+			p.kill()
+		}
+	}
+	add := func(p *process, err error) (*process, error) {
+		if err == nil {
+			started = append(started, p)
+		}
+		return p, err
+	}
+	app, err := add(b.startEmpty(ctx, answer{Status: http.StatusNoContent}))
+	if err == nil {
+		g, err = add(b.startProxy(ctx, gate.asks, app.url))
+	}
+	if err == nil {
+		e, err = add(b.startProxy(ctx, empty.asks, app.url))
+	}
+	if err != nil {
+		stop()
+	}
+	return g, e, stop, err
+}
+
+// needsProxy refuses a proxy that is not known or not there.
+func (b *bench) needsProxy() error {
+	if b.behind == "" {
+		return nil
+	}
+	p, ok := proxies[b.behind]
+	if !ok {
+		return errors.New("-behind takes nginx, haproxy or caddy")
+	}
+	if _, err := exec.LookPath(p.program); err != nil {
+		return fmt.Errorf("%s is missing: install Debian's package %s", p.program, p.debian)
+	}
+	return nil
+}
