@@ -473,10 +473,10 @@ func TestRoles(t *testing.T) {
 		want   string
 	}{
 		{nil, "permission denied"}, // by the kernel
-		{[]string{"games"}, "status auditor; tokens ok; events ok; identify ok; rename 403 operator auditor; disable 403 operator auditor; backup 403 operator auditor; add 403 admin auditor; link 403 admin auditor; remove 403 admin auditor"},
-		{[]string{"mail"}, "status operator; tokens ok; events ok; identify ok; rename ok; disable ok; backup ok; add 403 admin operator; link 403 admin operator; remove 403 admin operator"},
+		{[]string{"games"}, "status auditor; tokens ok; events ok; identify ok; rename 403 operator auditor; disable 403 operator auditor; backup 403 operator auditor; add 403 admin auditor; link 403 admin auditor; remove 403 admin auditor; keys ok; rotate key 403 admin auditor"},
+		{[]string{"mail"}, "status operator; tokens ok; events ok; identify ok; rename ok; disable ok; backup ok; add 403 admin operator; link 403 admin operator; remove 403 admin operator; keys ok; rotate key 403 admin operator"},
 		{[]string{"games", "mail"}, "status operator;"},
-		{[]string{"mail", "daemon", "games"}, "status admin; tokens ok; events ok; identify ok; rename ok; disable ok; backup ok; add ok; link ok; remove ok"},
+		{[]string{"mail", "daemon", "games"}, "status admin; tokens ok; events ok; identify ok; rename ok; disable ok; backup ok; add ok; link ok; remove ok; keys ok; rotate key ok"},
 	} {
 		var gids []uint32
 		for _, name := range c.groups {
@@ -564,6 +564,10 @@ func rolesOfChild(socket string) {
 	_, err = c.LinkUser(ctx, "new@example.com", api.Link{Identity: api.Identity{Source: "ldap", Subject: "x"}, Unchecked: true})
 	note("link", err)
 	note("remove", c.RemoveUser(ctx, "new@example.com"))
+	_, err = c.Keys(ctx)
+	note("keys", err)
+	_, err = c.RotateKey(ctx, api.KeyRotation{})
+	note("rotate key", err)
 	fmt.Println(strings.Join(list, "; "))
 }
 
