@@ -542,7 +542,7 @@ func rolesOfChild(socket string) {
 			list = append(list, what+" ok")
 		case errors.As(err, &e) && e.Status == http.StatusForbidden:
 			needs, has := "", ""
-			fmt.Sscanf(strings.ReplaceAll(e.Message, ":", " :"), "This takes the role %s : "+st.Actor+" has the role %s ", &needs, &has)
+			fmt.Sscanf(strings.ReplaceAll(e.Message, ":", " :"), "This needs the role %s : "+st.Actor+" has the role %s ", &needs, &has)
 			if role, ok := strings.CutSuffix(has, ","); !ok || !strings.HasSuffix(e.Message, "which "+api.Role(role).May()) {
 				list = append(list, "not told what "+has+" may: "+e.Message)
 			}

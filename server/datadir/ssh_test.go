@@ -75,7 +75,7 @@ func TestAuditorBySSH(t *testing.T) {
 	screen(t, dir, port)
 	// Even a shell of hers changes nothing: the server knows the role.
 	out, err := as("shell", "gatehouse user disable me@localhost --data "+data)
-	if want := "This takes the role operator: "; err == nil || !strings.Contains(out, want) || !strings.Contains(out, "has the role auditor, which reads everything and changes nothing") {
+	if want := "This needs the role operator: "; err == nil || !strings.Contains(out, want) || !strings.Contains(out, "has the role auditor, which reads everything and changes nothing") {
 		t.Errorf("got %v, %s, want %q", err, out, want)
 	}
 	if out, err := as("shell", "gatehouse whoami --data "+data); err != nil || !strings.Contains(out, "has the role auditor, which reads everything") {

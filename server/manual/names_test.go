@@ -422,6 +422,62 @@ func TestErrorsNamed(t *testing.T) {
 	}
 }
 
+// TestRefusalsNamed: the chapter about troubles has each message of reply.Refuse, with …
+// for what varies.
+func TestRefusalsNamed(t *testing.T) {
+	plain := strings.NewReplacer("`", "", `\|`, "|")
+	chapter, _ := manual.Chapter("troubleshooting")
+	chapter = strings.ToLower(plain.Replace(chapter))
+	found := 0
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+		if err != nil {
+			return err
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok || len(call.Args) < 2 {
+				return true
+			}
+			switch name := call.Fun.(type) {
+			case *ast.SelectorExpr:
+				ok = name.Sel.Name == "Refuse"
+			case *ast.Ident:
+				ok = name.Name == "Refuse"
+			default:
+				ok = false
+			}
+			l, literal := call.Args[1].(*ast.BasicLit)
+			if !ok || !literal {
+				return true
+			}
+			s, err := strconv.Unquote(l.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			said := regexp.MustCompile(`%[sdv]`).ReplaceAllString(strings.ReplaceAll(s, "%q", `"…"`), "…")
+			if !regexp.MustCompile(`[a-z]{2,}.* [a-z]{2,}`).MatchString(said) {
+				return true // the value of a field, and what another package says about it
+			}
+			found++
+			if !strings.Contains(chapter, strings.ToLower(plain.Replace(said))) {
+				t.Errorf("%s: %q is not named", path, said)
+			}
+			return true
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found < 40 {
+		t.Errorf("only %d messages are found", found)
+	}
+}
+
 // TestLinks: every link in the README and in the chapters leads to a file and a heading
 // that exist.
 func TestLinks(t *testing.T) {
