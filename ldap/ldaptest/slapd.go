@@ -124,9 +124,10 @@ func (s *Slapd) Start() {
 // run starts the server. It returns false if the server ends instead of answering.
 func (s *Slapd) run() bool {
 	s.t.Helper()
-	listen := "ldap://" + s.Addr
+	listen, addrs := "ldap://"+s.Addr, []string{s.Addr}
 	if !s.noTLS {
 		listen += " ldaps://" + s.TLSAddr
+		addrs = append(addrs, s.TLSAddr) // which slapd opens after the other
 	}
 	cmd, ended := exec.Command(s.path, "-f", s.Conf, "-h", listen, "-d", "stats"), make(chan struct{})
 	cmd.Stderr = &s.log
@@ -145,8 +146,12 @@ func (s *Slapd) run() bool {
 			return false
 		case <-time.After(10 * time.Millisecond):
 		}
-		if c, err := net.Dial("tcp", s.Addr); err == nil {
-			c.Close()
+		c, err := net.Dial("tcp", addrs[0])
+		if err != nil {
+			continue
+		}
+		c.Close()
+		if addrs = addrs[1:]; len(addrs) == 0 {
 			return true
 		}
 	}
