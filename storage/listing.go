@@ -28,6 +28,9 @@ type (
 	Person = order.Person
 )
 
+// NoNumber is the number of an owner who has no record.
+const NoNumber = order.NoNumber
+
 // The orders. Users are also sorted ByUID, which is ByName, and ByTokens.
 const (
 	ByLastUsed = order.LastUsed

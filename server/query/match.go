@@ -21,12 +21,20 @@ type matcher struct {
 
 	services map[storage.UserID]bool // those of the query's owner
 
-	// What was found out about texts, and which of the words of the search, as bits,
-	// were found in users and names: a million tokens share most of them.
+	// What was found out about texts, and about users by their number: a million tokens
+	// share most of them.
 	named  map[string]bool
-	inName map[string]uint32
-	inUser map[*storage.Person]uint32
+	inName map[string]verdict
+	users  []verdict
 }
+
+// verdict has a bit for each word of the search that was found.
+type verdict uint32
+
+const (
+	asked   verdict = 1 << 31 // it is known
+	refused verdict = 1 << 30 // the query does not take the user's tokens, whatever they are
+)
 
 // mostRemembered bounds each of the matcher's maps.
 const mostRemembered = 64 << 10
@@ -34,7 +42,7 @@ const mostRemembered = 64 << 10
 func newMatcher(q Tokens, store *storage.Store) *matcher {
 	return &matcher{
 		q: q, store: store, people: map[storage.UserID]*storage.Person{},
-		named: map[string]bool{}, inName: map[string]uint32{}, inUser: map[*storage.Person]uint32{},
+		named: map[string]bool{}, inName: map[string]verdict{},
 	}
 }
 
@@ -52,7 +60,7 @@ func (m *matcher) rows(ctx context.Context) *storage.Match {
 		if !m.q.asksOwner() {
 			return true
 		}
-		if !m.owned(&r.Token, r.Person) {
+		if !m.found(&r.Token, m.ofRow(r)) {
 			return false
 		}
 		m.people[r.Person.ID] = r.Person
@@ -137,20 +145,42 @@ func (m *matcher) token(t *storage.Token) bool {
 }
 
 // owned checks what depends on the token's owner.
-func (m *matcher) owned(t *storage.Token, p *storage.Person) bool {
+func (m *matcher) owned(t *storage.Token, p *storage.Person) bool { return m.found(t, m.ofUser(p)) }
+
+// ofUser returns the verdict on a user.
+func (m *matcher) ofUser(p *storage.Person) verdict {
 	q := &m.q
-	return (q.user == "" || strings.HasPrefix(p.UID, record.Fold(q.user))) &&
-		(q.owner == "" || m.services[p.ID]) &&
-		(q.source == "" || strings.EqualFold(p.Source, q.source)) &&
-		(len(q.search) == 0 || m.found(t, p))
+	if q.user != "" && !strings.HasPrefix(p.UID, record.Fold(q.user)) ||
+		q.owner != "" && !m.services[p.ID] ||
+		q.source != "" && !strings.EqualFold(p.Source, q.source) {
+		return asked | refused
+	}
+	return asked | contained(q.search, p.UID) | contained(q.search, p.Name)
 }
 
-// found reports whether each word of the search is in the uid, the person's name, the
-// token's name or its id.
-func (m *matcher) found(t *storage.Token, p *storage.Person) bool {
+// ofRow is ofUser for the owner of a row, who is asked only once.
+func (m *matcher) ofRow(r *storage.Row) verdict {
+	n := int(r.Number)
+	if r.Number == storage.NoNumber {
+		return m.ofUser(r.Person)
+	}
+	if more := n + 1 - len(m.users); more > 0 {
+		m.users = append(m.users, make([]verdict, more)...)
+	}
+	if m.users[n] == 0 {
+		m.users[n] = m.ofUser(r.Person)
+	}
+	return m.users[n]
+}
+
+// found reports whether a user's verdict takes a token: each word of the search is in the
+// uid, the person's name, the token's name or its id.
+func (m *matcher) found(t *storage.Token, has verdict) bool {
 	words := m.q.search
-	has := remember(m.inUser, p, func() uint32 { return contained(words, p.UID) | contained(words, p.Name) })
-	has |= remember(m.inName, t.Name, func() uint32 { return contained(words, record.Fold(t.Name)) })
+	if has&refused != 0 || len(words) == 0 {
+		return has&refused == 0
+	}
+	has |= remember(m.inName, t.Name, func() verdict { return contained(words, record.Fold(t.Name)) })
 	for n, w := range words {
 		if has&(1<<n) == 0 && (!hexadecimal(w) || !strings.Contains(t.ID.String(), w)) {
 			return false
@@ -160,7 +190,7 @@ func (m *matcher) found(t *storage.Token, p *storage.Person) bool {
 }
 
 // contained returns which of the words are in a text, a bit for each.
-func contained(words []string, text string) (bits uint32) {
+func contained(words []string, text string) (bits verdict) {
 	for n, w := range words {
 		if strings.Contains(text, w) {
 			bits |= 1 << n

@@ -2,7 +2,6 @@ package order
 
 import (
 	"bytes"
-	"math"
 	"slices"
 
 	"gatehouse/storage/keys"
@@ -68,7 +67,7 @@ func (d *dead) add(v *Views, t *record.Token) { d.list = append(d.list, d.row(v,
 
 // row is a dead token in the form of a row.
 func (d *dead) row(v *Views, t *record.Token) row {
-	r := row{id: t.ID, used: record.CreatedAt(t.LastUsed), owner: math.MaxUint32, created: t.Created, fact: d.facts.new(), dead: true, revoked: t.Revoked != 0}
+	r := row{id: t.ID, used: record.CreatedAt(t.LastUsed), owner: NoNumber, created: t.Created, fact: d.facts.new(), dead: true, revoked: t.Revoked != 0}
 	if t.LastUsed != t.Created {
 		r.used = record.UsedAt(t.LastUsed)
 	}

@@ -1,6 +1,7 @@
 package order
 
 import (
+	"math"
 	"net/netip"
 	"strings"
 	"unsafe"
@@ -20,7 +21,11 @@ type Match struct {
 type Row struct {
 	record.Token
 	Person *Person // its owner
+	Number uint32  // the owner's; NoNumber: the owner is unknown
 }
+
+// NoNumber is the number of an owner who has no record.
+const NoNumber = math.MaxUint32
 
 // facts has what a Match asks of the tokens in the rows, so that a query that few
 // tokens satisfy reads no other token's record. A fact takes 32 bytes; texts and limits

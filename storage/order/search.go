@@ -70,6 +70,7 @@ func (q *question) takes(r row) bool {
 		facts.fill(&q.row, r.fact, s.Match.Seen)
 	}
 	q.row.Person, t.OwnerState = q.views.owner(q.all, r.owner)
+	q.row.Number = r.owner
 	t.ID, t.LastUsed, t.Revoked, t.KeyEnds = r.id, r.used.Ms(), 0, q.views.ends(r.id[0])
 	if r.revoked {
 		t.Revoked = 1 // a match does not ask when
@@ -81,7 +82,7 @@ func (q *question) takes(r row) bool {
 func (v *Views) matches(m *Match, t record.Token, number uint32, all *everybody) bool {
 	var p *Person
 	p, t.OwnerState = v.owner(all, number)
-	return m.Takes(&Row{t, p})
+	return m.Takes(&Row{t, p, number})
 }
 
 // everybody has all users, by their number in the table's owners. The states are apart,
