@@ -177,6 +177,7 @@ func (v *Views) readFacts(r *rows, f *facts, d *dead) error {
 		for n := range r.fact {
 			r.fact[n] = uint32(n + 1)
 		}
+		f.compact()
 	}
 	return err
 }

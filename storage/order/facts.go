@@ -120,7 +120,8 @@ func (f *facts) set(n uint32, t *record.Token) {
 	}
 }
 
-// compact drops the bytes of seen that no fact refers to.
+// compact drops the bytes of seen that no fact refers to, and brings the others into the
+// order of the facts, so that a search reads them one after the other.
 func (f *facts) compact() {
 	old := f.seen
 	f.seen, f.spoilt = make([]byte, 0, len(old)-f.spoilt), 0
