@@ -36,6 +36,7 @@ func (m *model) frame() string {
 		top = append(top, m.st.banner.Render(text.Left(b, m.width)))
 	}
 	room := m.height - len(top) - 2
+	m.bodyAt = len(top)
 	body := m.body(room)
 	if m.box != nil {
 		body = m.float(body, room)

@@ -124,6 +124,7 @@ func otherKeys() []binding {
 		{keys: []string{"e"}, show: "e", short: "export", help: "write all that match to a file, as CSV or JSON", on: ofTokens, writes: true, twin: "gatehouse token list --csv", do: exportKey},
 		{keys: []string{"e"}, show: "e", short: "export", help: "write all that match to a file, as CSV or JSON", on: onEvents, writes: true, twin: "gatehouse events --json", do: exportKey},
 		{keys: []string{"v"}, show: "v", help: "hide or show the pane beside the rows, from 120 columns on", on: onRows, do: paneKey},
+		{keys: []string{"m"}, show: "m", help: "mouse on or off", on: onRows, do: mouseKey},
 		{keys: []string{"r"}, show: "r", short: "refresh", help: "refresh now", on: anywhere, do: func(m *model) tea.Cmd { return tea.Batch(m.askStatus(), m.screen().refresh()) }},
 		{keys: []string{"p"}, show: "p", help: "pause or continue the refresh", on: anywhere &^ onEvents, do: pauseKey},
 		{keys: []string{"ctrl+p"}, show: "ctrl+p", help: "find anything that can be done here, a screen, a user or a token by name", on: anywhere, do: paletteKey},

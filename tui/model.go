@@ -57,6 +57,9 @@ type model struct {
 	noticeAt  time.Time
 
 	files        sync.WaitGroup // being written
+	mouse        bool           // it is on
+	clicked      time.Time      // the latest click on a row
+	bodyAt       int            // the line in which the body begins
 	lists, boxes int            // the last id given to a list, and to a box
 
 	now       func() time.Time
@@ -116,6 +119,8 @@ func (m *model) take(msg tea.Msg) tea.Cmd {
 			cmds = append(cmds, m.key(k))
 		}
 		return tea.Batch(cmds...)
+	case tea.MouseMsg:
+		return m.pointed(msg)
 	case tickMsg:
 		return m.tick()
 	case statusMsg:

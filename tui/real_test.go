@@ -135,7 +135,7 @@ type monkey struct {
 
 var (
 	monkeyNames   = []tea.KeyType{tea.KeyEnter, tea.KeyEnter, tea.KeyEsc, tea.KeyEsc, tea.KeyEsc, tea.KeyEsc, tea.KeyTab, tea.KeyShiftTab, tea.KeyUp, tea.KeyDown, tea.KeyPgDown, tea.KeyPgUp, tea.KeyBackspace, tea.KeyHome, tea.KeyEnd, tea.KeyDelete, tea.KeyCtrlP, tea.KeyLeft, tea.KeyCtrlU}
-	monkeyLetters = []rune("RRRRAAeeyyyyy11223344567890jkgGaslnPpro/?YxqsS名\u202e@.")
+	monkeyLetters = []rune("RRRRAAeemyyyyy11223344567890jkgGaslnPpro/?YxqsS名\u202e@.")
 )
 
 // step types a message and, now and then, lets answers come, time pass, and

@@ -82,6 +82,8 @@ type rows interface {
 	setFilter(string) tea.Cmd       // instead of the one there is
 	spoken(height int) []string     // the rows in words
 
+	click(line int) (cmd tea.Cmd, was, ok bool) // on a line of the body
+
 	exported() exported // all that it lists
 
 	sort() tea.Cmd // in the next order

@@ -38,7 +38,8 @@ type table[T any] struct {
 	changed func() tea.Cmd // besides, when the filter or the order has changed; nil: nothing
 
 	marks   map[string]T
-	told    []string // the ids of the rows that spoken has numbered
+	told    []string       // the ids of the rows that spoken has numbered
+	lines   map[string]int // in which line of the body each row was drawn
 	filter  field
 	editing bool
 	still   bool   // nobody moves in it: no row is highlighted
@@ -177,10 +178,12 @@ func (t *table[T]) body(width, height int) []string {
 	words := listing.Sought(t.filter.value)
 	_, slow := t.list.Spin()
 	old := slow && t.list.Another()
+	t.lines = map[string]int{}
 	for i, row := range rows {
 		if name, ok := parts[i]; ok && len(out) < height-1 {
 			out = append(out, t.divider(name, inner))
 		}
+		t.lines[t.id(row)] = len(out)
 		current := i == current && !t.still
 		s := t.row(w, row, current, words)
 		if old {

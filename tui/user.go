@@ -19,7 +19,8 @@ type userTokens struct {
 	tokens
 	who   api.UserDetail
 	asked int  // how often
-	waits bool // the latest question is
+	waits bool // the latest question is open
+	above int  // lines above the table
 }
 
 // userMsg is the user of a userTokens screen as it is now.
@@ -81,8 +82,11 @@ func (s *userTokens) body(width, height int) []string {
 	if days := s.who.Days; len(days) > 0 && height > roomy {
 		out = append(out, " used      "+usesADay(days))
 	}
+	s.above = len(out)
 	return append(out, s.tokens.body(width, height-len(out))...)
 }
+
+func (s *userTokens) click(line int) (tea.Cmd, bool, bool) { return s.tokens.click(line - s.above) }
 
 // ownedBy says who answers for a service account.
 func ownedBy(a api.Answering) string {
