@@ -702,7 +702,8 @@ var arrows = map[string][]string{
 	"tui/export":                  {"server/api", "tui/text"},
 	"tui/listing":                 {"server/api", "tui/text"},
 	"tui/trail":                   {"server/api", "tui/listing"},
-	"tui":                         {"server/api", "tui/listing", "tui/text", "tui/darkbackground", "tui/export", "tui/plain", "tui/trail"},
+	"tui":                         {"server/api", "tui/listing", "tui/text", "tui/darkbackground", "tui/export", "tui/plain", "tui/say", "tui/trail"},
+	"tui/say":                     {"server/api", "tui/listing", "tui/text"},
 	"tui/plain":                   {},
 	"":                            {"server/recheck", "server", "storage", "storage/backup", "storage/backup", "storage/backup", "storage/backup", "storage/backup", "storage/keys", "tui", "tui/cli", "tui/text", "server/api", "server/config", "server/datadir", "server/directory", "storage/restore"},
 }

@@ -10,6 +10,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/tui/listing"
+	"gatehouse/tui/say"
 	"gatehouse/tui/text"
 )
 
@@ -118,6 +119,6 @@ func (a *ages) draw(f *facts, m *model) {
 		if c > 0 && room > 0 {
 			bar = max(bar, 1)
 		}
-		f.lines = append(f.lines, text.Cut(fmt.Sprintf("   %s%s  %s", text.Left(words, 24), text.Right(number(c), 9), strings.Repeat("█", bar)), f.width))
+		f.lines = append(f.lines, text.Cut(fmt.Sprintf("   %s%s  %s", text.Left(words, 24), text.Right(say.Number(c), 9), strings.Repeat("█", bar)), f.width))
 	}
 }

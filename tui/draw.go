@@ -10,6 +10,7 @@ import (
 	"github.com/charmbracelet/x/ansi"
 
 	"gatehouse/tui/listing"
+	"gatehouse/tui/say"
 	"gatehouse/tui/text"
 )
 
@@ -141,7 +142,7 @@ func (m *model) header() string {
 		add("READ ONLY")
 	}
 	if m.known && !m.o.Offline {
-		add("up " + span(now.Sub(time.UnixMilli(m.status.Started))))
+		add("up " + say.Span(now.Sub(time.UnixMilli(m.status.Started))))
 	}
 	return m.ends(m.st.title.Render(" gatehouse admin"), strings.Join(right, "   "))
 }
@@ -164,7 +165,7 @@ func (m *model) tabLine() string {
 		return out
 	}
 	a := m.status.Activity
-	return m.ends(out, number(rate(a.Requests))+" req/s   "+number(rate(a.Refused))+" refused/s")
+	return m.ends(out, say.Number(rate(a.Requests))+" req/s   "+say.Number(rate(a.Refused))+" refused/s")
 }
 
 // banner returns the conditions that matter for everything else, the worst first.
@@ -172,7 +173,7 @@ func (m *model) banner() string {
 	var out []string
 	if m.lost != nil {
 		wait := max(m.retryAt.Sub(m.now()).Round(time.Second), 0)
-		out = append(out, fmt.Sprintf("CONNECTION LOST, next try in %s: %s", span(wait), explain(m.lost)))
+		out = append(out, fmt.Sprintf("CONNECTION LOST, next try in %s: %s", say.Span(wait), explain(m.lost)))
 	}
 	if m.o.Offline {
 		out = append(out, "OFFLINE: no server runs; this works on the store itself")
@@ -203,7 +204,7 @@ func (m *model) noticeLine() string {
 	}
 	right := ""
 	if at := s.answered(); !at.IsZero() {
-		right = "refreshed " + ago(now, at.UnixMilli())
+		right = "refreshed " + say.Ago(now, at.UnixMilli())
 	}
 	if m.paused {
 		right = "PAUSED, p goes on   " + right

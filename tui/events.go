@@ -12,6 +12,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/tui/listing"
+	"gatehouse/tui/say"
 	"gatehouse/tui/trail"
 )
 
@@ -61,10 +62,10 @@ func newEvents(m *model) *events {
 func eventColumns(m *model) []listing.Column[api.Event] {
 	return []listing.Column[api.Event]{
 		{Head: "TIME", Min: 11, Max: 11, Cell: func(e api.Event) string { return stamp(m.now(), e.Time) }},
-		{Head: "ACTOR", Min: 9, Max: 40, Cell: func(e api.Event) string { return dash(e.Actor) }},
+		{Head: "ACTOR", Min: 9, Max: 40, Cell: func(e api.Event) string { return say.Dash(e.Actor) }},
 		{Head: "ACTION", Min: 13, Max: 16, Cell: func(e api.Event) string { return e.Action }},
 		{Head: "OBJECT", Min: 11, Max: 60, Cell: object},
-		{Head: "ADDRESS", Min: 14, Max: 39, Cell: func(e api.Event) string { return dash(e.Address) }},
+		{Head: "ADDRESS", Min: 14, Max: 39, Cell: func(e api.Event) string { return say.Dash(e.Address) }},
 		{Head: "RESULT", Min: 7, Max: 40, Cell: result},
 	}
 }
@@ -72,7 +73,7 @@ func eventColumns(m *model) []listing.Column[api.Event] {
 // object is what an event is about: the user and, if there is one, the token.
 func object(e api.Event) string {
 	if e.Token == "" {
-		return dash(e.UID)
+		return say.Dash(e.UID)
 	}
 	return strings.TrimSpace(e.UID + " " + e.Token[:min(len(e.Token), 10)])
 }
@@ -97,9 +98,9 @@ func (s *events) title(width int) string {
 		live = "live"
 	}
 	if s.more > 0 {
-		live = number(s.more) + " more above"
+		live = say.Number(s.more) + " more above"
 	}
-	return fitting(width, "Events", "the audit log", live)
+	return say.Fitting(width, "Events", "the audit log", live)
 }
 
 func (s *events) note() string { return "" }
@@ -124,11 +125,11 @@ func (s *events) show() {
 		return
 	}
 	f := &facts{width: 1 << 10}
-	f.add("time", when(s.m.now(), e.Time))
-	f.add("actor", dash(e.Actor))
-	f.add("address", dash(e.Address))
-	f.add("user", dash(e.UID))
-	f.add("token", dash(e.Token))
+	f.add("time", say.When(s.m.now(), e.Time))
+	f.add("actor", say.Dash(e.Actor))
+	f.add("address", say.Dash(e.Address))
+	f.add("user", say.Dash(e.UID))
+	f.add("token", say.Dash(e.Token))
 	f.add("result", result(e))
 	f.add("record", strconv.FormatUint(e.Sequence, 10))
 	b := &textBox{m: s.m, title: "Event: " + e.Action}

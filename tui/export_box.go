@@ -17,6 +17,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/tui/export"
+	"gatehouse/tui/say"
 	"gatehouse/tui/text"
 )
 
@@ -200,7 +201,7 @@ func (b *exportBox) answer(msg tea.Msg) tea.Cmd {
 		if err != nil {
 			path = b.file()
 		}
-		b.m.say("Wrote " + count(n, b.what.noun) + " to " + text.Escape(path))
+		b.m.say("Wrote " + say.Count(n, b.what.noun) + " to " + text.Escape(path))
 	}
 	return nil
 }
@@ -208,7 +209,7 @@ func (b *exportBox) answer(msg tea.Msg) tea.Cmd {
 func (b *exportBox) body(width, height int) []string {
 	what := "all " + b.what.noun + "s"
 	if b.what.known {
-		what = count(b.what.total, b.what.noun)
+		what = say.Count(b.what.total, b.what.noun)
 	}
 	if b.what.words != "" {
 		what += " that match " + b.what.words
@@ -235,13 +236,13 @@ func (b *exportBox) body(width, height int) []string {
 func (b *exportBox) progress(width int) string {
 	n := int(b.rows.Load())
 	if !b.what.known || b.what.total == 0 {
-		return number(n) + " so far"
+		return say.Number(n) + " so far"
 	}
 	room := max(min(width-40, 40), 10)
 	full := min(room*n/b.what.total, room)
 	left := ""
 	if n > 0 {
-		left = "   " + span(b.m.now().Sub(b.start)/time.Duration(n)*time.Duration(max(b.what.total-n, 0))) + " left"
+		left = "   " + say.Span(b.m.now().Sub(b.start)/time.Duration(n)*time.Duration(max(b.what.total-n, 0))) + " left"
 	}
-	return "[" + strings.Repeat("#", full) + strings.Repeat(".", room-full) + "] " + number(n) + " of " + number(b.what.total) + left
+	return "[" + strings.Repeat("#", full) + strings.Repeat(".", room-full) + "] " + say.Number(n) + " of " + say.Number(b.what.total) + left
 }

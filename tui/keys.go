@@ -8,6 +8,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/say"
 	"gatehouse/tui/text"
 )
 
@@ -204,7 +205,7 @@ func lockKey(m *model) tea.Cmd {
 	if u.State == api.StateDisabled {
 		m.ask(&askBox{
 			question: "Unlock " + name + "?", verb: "unlock", done: "Unlocked " + name + ".",
-			lines: []string{count(u.Tokens, "token") + " will work again."},
+			lines: []string{say.Count(u.Tokens, "token") + " will work again."},
 			do:    func(ctx context.Context) (string, error) { return "", m.client.EnableUser(ctx, u.UID) },
 		})
 		return nil
@@ -212,8 +213,8 @@ func lockKey(m *model) tea.Cmd {
 	m.ask(&askBox{
 		question: "Lock " + name + "?", verb: "lock", done: "Locked " + name + ".",
 		lines: []string{
-			count(u.Tokens, "token") + " and all sessions stop at once.",
-			"The latest use: " + lastUse(m.now(), u),
+			say.Count(u.Tokens, "token") + " and all sessions stop at once.",
+			"The latest use: " + say.LastUse(m.now(), u),
 			"Unlocking brings the tokens back.",
 		},
 		do: func(ctx context.Context) (string, error) { return "", m.client.DisableUser(ctx, u.UID) },

@@ -10,6 +10,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/tui/listing"
+	"gatehouse/tui/say"
 )
 
 func TestSort(t *testing.T) {
@@ -156,7 +157,7 @@ func TestReviewPresets(t *testing.T) {
 		if n == 1 || n > 0 && n == 5000 {
 			t.Errorf("%s: %d tokens: the test tests nothing", want, n)
 		}
-		d.want(count(n, "token"))
+		d.want(say.Count(n, "token"))
 		d.press("<tab>")
 	}
 	d.want("[ends 7d]")
@@ -228,7 +229,7 @@ func TestAnotherNumberIsAskedForAgain(t *testing.T) {
 			t.Errorf("%s: changed %q", filter, f.changes)
 		}
 		d.press(fmt.Sprintf("%d<enter>", number+1))
-		d.want("Revoked " + count(number+1, "token"))
+		d.want("Revoked " + say.Count(number+1, "token"))
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/tui/listing"
+	"gatehouse/tui/say"
 	"gatehouse/tui/text"
 )
 
@@ -228,7 +229,7 @@ func (b *palette) body(width, height int) []string {
 		if c.dim { // why must be seen
 			name = text.Cut(c.name, max(width-7-text.Width(c.hint), 10))
 		}
-		s := mark + text.Left(fitting(width-4, name, text.Escape(c.hint)), width-4)
+		s := mark + text.Left(say.Fitting(width-4, name, text.Escape(c.hint)), width-4)
 		switch {
 		case top+n == b.at:
 			s = b.m.st.cursor.Render(s)

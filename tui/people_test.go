@@ -14,6 +14,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/say"
 )
 
 // before returns a time in milliseconds, so long before noon.
@@ -51,23 +52,23 @@ func people() *fake {
 		return api.Token{Name: name, Created: before(created), LastUsed: before(used), LastAddress: from}
 	}
 	with := func(t api.Token, change func(*api.Token)) api.Token { change(&t); return t }
-	add("ali.baba@corp.example", "Ali Baba", "oidc", api.StateActive, 1160*day,
-		tok("forty-thieves", 900*day, 400*day, "10.1.2.3"), tok("cave", 300*day, 2*day, "10.1.2.3"))
-	add("alice@example.com", "Alice", "ldap", api.StateActive, 760*day,
-		tok("backup", 700*day, 214*day, "192.0.2.17"), tok("laptop", 120*day, 3*time.Minute, "2001:db8:85a3:8d3:1319:8a2e:370:7348"),
-		tok("ci", 90*day, 90*day, ""))
-	add("alina@example.com", "", "local", api.StateActive, 590*day, tok("", 590*day, 214*day, "198.51.100.4"))
-	add("alistair@example.com", "Alistair", "ldap", api.StateDisabled, 365*day,
-		with(tok("old", 365*day, 100*day, "10.0.0.9"), func(t *api.Token) { t.State = api.StateSuspended }))
-	add("evil@example.com", "\u202eevil\x1b[2J", "github", api.StateActive, 3*day,
-		tok("\x1b]0;pwned\x07", 3*day, 40*time.Minute, "203.0.113.5"))
-	add("名前@example.jp", "山田 太郎", "ldap", api.StateSuspended, 40*day,
-		with(tok("トークン", 40*day, 40*day, ""), func(t *api.Token) { t.State = api.StateSuspended }))
-	add("zoë@example.com", "Zoe\u0308", "local", api.StateActive, 10*day,
-		with(tok("reader", 10*day, 5*time.Hour, "10.0.0.7"), func(t *api.Token) {
+	add("ali.baba@corp.example", "Ali Baba", "oidc", api.StateActive, 1160*say.Day,
+		tok("forty-thieves", 900*say.Day, 400*say.Day, "10.1.2.3"), tok("cave", 300*say.Day, 2*say.Day, "10.1.2.3"))
+	add("alice@example.com", "Alice", "ldap", api.StateActive, 760*say.Day,
+		tok("backup", 700*say.Day, 214*say.Day, "192.0.2.17"), tok("laptop", 120*say.Day, 3*time.Minute, "2001:db8:85a3:8d3:1319:8a2e:370:7348"),
+		tok("ci", 90*say.Day, 90*say.Day, ""))
+	add("alina@example.com", "", "local", api.StateActive, 590*say.Day, tok("", 590*say.Day, 214*say.Day, "198.51.100.4"))
+	add("alistair@example.com", "Alistair", "ldap", api.StateDisabled, 365*say.Day,
+		with(tok("old", 365*say.Day, 100*say.Day, "10.0.0.9"), func(t *api.Token) { t.State = api.StateSuspended }))
+	add("evil@example.com", "\u202eevil\x1b[2J", "github", api.StateActive, 3*say.Day,
+		tok("\x1b]0;pwned\x07", 3*say.Day, 40*time.Minute, "203.0.113.5"))
+	add("名前@example.jp", "山田 太郎", "ldap", api.StateSuspended, 40*say.Day,
+		with(tok("トークン", 40*say.Day, 40*say.Day, ""), func(t *api.Token) { t.State = api.StateSuspended }))
+	add("zoë@example.com", "Zoe\u0308", "local", api.StateActive, 10*say.Day,
+		with(tok("reader", 10*say.Day, 5*time.Hour, "10.0.0.7"), func(t *api.Token) {
 			t.ExpiresOn, t.Scopes, t.Addresses = "2026-06-01T00:00:00.000Z", []string{"files", "tokens:read"}, []string{"10.0.0.0/8"}
 		}),
-		with(tok("gone", 9*day, 8*day, "10.0.0.7"), func(t *api.Token) { t.State = api.StateRevoked }))
+		with(tok("gone", 9*say.Day, 8*say.Day, "10.0.0.7"), func(t *api.Token) { t.State = api.StateRevoked }))
 	slices.SortFunc(f.users, func(x, y api.User) int { return strings.Compare(x.UID, y.UID) })
 	f.events = happened()
 	return f
@@ -80,9 +81,9 @@ func happened() []api.Event {
 		e.Sequence, e.Time, e.Count = uint64(len(out)+1), before(age), max(e.Count, 1)
 		out = append(out, e)
 	}
-	add(900*day, api.Event{Actor: "root", Action: "user.add", UID: "alice@example.com"})
-	add(700*day, api.Event{Actor: "alice@example.com", Address: "192.0.2.17", Action: "token.create", UID: "alice@example.com", Token: id(2)})
-	add(40*day, api.Event{Actor: "ldap", Action: "user.suspend", UID: "名前@example.jp", Detail: "disabled in the directory"})
+	add(900*say.Day, api.Event{Actor: "root", Action: "user.add", UID: "alice@example.com"})
+	add(700*say.Day, api.Event{Actor: "alice@example.com", Address: "192.0.2.17", Action: "token.create", UID: "alice@example.com", Token: id(2)})
+	add(40*say.Day, api.Event{Actor: "ldap", Action: "user.suspend", UID: "名前@example.jp", Detail: "disabled in the directory"})
 	add(3*time.Hour, api.Event{Address: "203.0.113.5", Action: "login.refused", UID: "evil\u202e@example.com", Count: 41})
 	add(time.Hour, api.Event{Actor: "gatehouse", Action: "offboard.held", Detail: "of 40 asked about; `gatehouse user offboard` shows them", Count: 12})
 	add(time.Minute, api.Event{Actor: "root", Action: "token.revoke", UID: "alice@example.com", Token: id(2)})
@@ -99,7 +100,7 @@ func healthy(users, tokens, stale int) api.Status {
 	}
 	s.Activity.P50, s.Activity.P99 = 0.041, 1.234
 	s.Store = api.StoreHealth{Bytes: 734_003_200, Free: 41_000_000_000, LastBackup: before(9 * time.Hour)}
-	s.Certificate.NotAfter = noon.Add(61 * day).UnixMilli()
+	s.Certificate.NotAfter = noon.Add(61 * say.Day).UnixMilli()
 	s.Directory = []api.Health{{Name: "ldaps://ldap1.example.com", Reachable: true, Latency: 3.25, LastSuccess: before(20 * time.Second)}}
 	s.Providers = []api.Health{{Name: "github"}}
 	return s
@@ -109,7 +110,7 @@ func healthy(users, tokens, stale int) api.Status {
 func ailing() api.Status {
 	s := healthy(8, 10, 5)
 	s.Store = api.StoreHealth{Bytes: 734_003_200, Free: 41_000_000, Problem: "less than 64 MiB are free: only revocations are taken", LastBackup: 0}
-	s.Certificate = api.Certificate{NotAfter: noon.Add(3 * day).UnixMilli(), Problem: "/etc/gatehouse/tls.crt: no such file or directory"}
+	s.Certificate = api.Certificate{NotAfter: noon.Add(3 * say.Day).UnixMilli(), Problem: "/etc/gatehouse/tls.crt: no such file or directory"}
 	s.Directory = append(s.Directory, api.Health{
 		Name: "ldap://ldap2.example.com", Insecure: "neither TLS nor StartTLS", LastSuccess: before(5 * time.Hour), LastFailure: before(5 * time.Second),
 		LastError: "dial tcp 192.0.2.9:389: connect: connection refused \x1b[31m",
@@ -123,8 +124,8 @@ func many(n int) *fake {
 	f := &fake{status: healthy(n, n, n/2)}
 	for i := range n {
 		uid := fmt.Sprintf("user%07d@example.com", i)
-		f.users = append(f.users, api.User{UID: uid, Source: "local", State: api.StateActive, Created: before(day), Tokens: 1, LastUsed: before(time.Duration(n-i) * time.Minute)})
-		f.tokens = append(f.tokens, api.Token{ID: id(i), UID: uid, Name: "t", Created: before(1000 * day), LastUsed: before(time.Duration(n-i) * 2 * time.Hour), ExpiresOn: api.Never, State: api.StateLive})
+		f.users = append(f.users, api.User{UID: uid, Source: "local", State: api.StateActive, Created: before(say.Day), Tokens: 1, LastUsed: before(time.Duration(n-i) * time.Minute)})
+		f.tokens = append(f.tokens, api.Token{ID: id(i), UID: uid, Name: "t", Created: before(1000 * say.Day), LastUsed: before(time.Duration(n-i) * 2 * time.Hour), ExpiresOn: api.Never, State: api.StateLive})
 	}
 	return f
 }

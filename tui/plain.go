@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"gatehouse/tui/plain"
+	"gatehouse/tui/say"
 	"gatehouse/tui/text"
 )
 
@@ -75,7 +76,7 @@ func (m *machine) run(cmd tea.Cmd) {
 		_, next := m.Update(msg)
 		if b, ok := m.box.(*workBox); ok && m.now().Sub(m.told) >= time.Second {
 			m.told = m.now()
-			fmt.Fprintf(m.o.Out, "revoked %s of %s\n", number(b.progress.Revoked), number(b.total))
+			fmt.Fprintf(m.o.Out, "revoked %s of %s\n", say.Number(b.progress.Revoked), say.Number(b.total))
 		}
 		m.run(next)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/tui/listing"
+	"gatehouse/tui/say"
 	"gatehouse/tui/text"
 )
 
@@ -84,14 +85,14 @@ func (t *table[T]) position(width int) string {
 		}
 	case t.list.Starting():
 	case known && t.filter.value != "":
-		parts = append(parts, count(total, t.noun)+" "+matches(total))
+		parts = append(parts, say.Count(total, t.noun)+" "+matches(total))
 	case known:
-		parts = append(parts, count(total, t.noun))
+		parts = append(parts, say.Count(total, t.noun))
 	case t.count == nil && n > 0:
-		parts = append(parts, "more than "+number(n))
+		parts = append(parts, "more than "+say.Number(n))
 	}
 	if from, to, ok := t.shown(); ok {
-		parts = append(parts, "rows "+number(from)+"-"+number(to))
+		parts = append(parts, "rows "+say.Number(from)+"-"+say.Number(to))
 	}
 	parts = append(parts, t.Sorting.String())
 	for len(parts) > 1 && text.Width(strings.Join(parts, " · ")) > width {

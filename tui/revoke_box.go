@@ -13,6 +13,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/tui/listing"
+	"gatehouse/tui/say"
 	"gatehouse/tui/text"
 )
 
@@ -84,7 +85,7 @@ func (b *revokeBox) answer(msg tea.Msg) tea.Cmd {
 	now := b.m.now()
 	b.checking, b.asked, b.err, b.doomed = false, now, d.err, d.doomed
 	for _, t := range b.tokens {
-		if inUse(now, t) {
+		if say.InUse(now, t) {
 			b.used++
 		}
 	}
@@ -153,19 +154,19 @@ func (b *revokeBox) body(width, height int) []string {
 	if b.mustType() {
 		why := ""
 		if b.used > 0 {
-			why = fmt.Sprintf("%s IN USE. ", number(b.used))
+			why = fmt.Sprintf("%s IN USE. ", say.Number(b.used))
 		}
 		return append(out, "",
 			b.m.st.warn.Render(text.Cut(fmt.Sprintf(" %sType %d, then enter, to revoke: %s_    esc cancels", why, b.total, b.typed), width)))
 	}
-	return append(out, "", " > [ Cancel ]    y revoke "+count(b.total, "token"))
+	return append(out, "", " > [ Cancel ]    y revoke "+say.Count(b.total, "token"))
 }
 
 // question asks. The number is ahead of the name, which may be too long and be cut.
 func (b *revokeBox) question() string {
 	n, all := "", ""
 	if !b.checking && b.err == nil {
-		n = count(b.total, "token")
+		n = say.Count(b.total, "token")
 	}
 	switch {
 	case b.r.match != nil:
@@ -173,9 +174,9 @@ func (b *revokeBox) question() string {
 	case len(b.r.uids) == 1:
 		all = " of " + text.Escape(b.r.uids[0])
 	case len(b.r.uids) > 1:
-		all = " of " + count(len(b.r.uids), "user")
+		all = " of " + say.Count(len(b.r.uids), "user")
 	case n == "":
-		n = count(len(b.r.ids), "token")
+		n = say.Count(len(b.r.ids), "token")
 	}
 	switch {
 	case all == "":
@@ -190,16 +191,16 @@ func (b *revokeBox) question() string {
 func (b *revokeBox) list(width, height int) []string {
 	now := b.m.now()
 	cols := []listing.Column[api.Token]{
-		{Head: "LAST USED", Min: 12, Max: 12, Cell: func(t api.Token) string { return used(now, t) }},
+		{Head: "LAST USED", Min: 12, Max: 12, Cell: func(t api.Token) string { return say.Used(now, t) }},
 		{Head: "", Min: 6, Max: 6, Cell: func(t api.Token) string {
-			if inUse(now, t) {
+			if say.InUse(now, t) {
 				return "IN USE"
 			}
 			return ""
 		}},
 		{Head: "ID", Min: 10, Max: 28, Late: true, Whole: true, Cell: func(t api.Token) string { return t.ID }},
-		{Head: "NAME", Min: 8, Max: 32, Cell: func(t api.Token) string { return dash(t.Name) }},
-		{Head: "FROM", Min: 10, Max: 39, Cell: func(t api.Token) string { return dash(t.LastAddress) }},
+		{Head: "NAME", Min: 8, Max: 32, Cell: func(t api.Token) string { return say.Dash(t.Name) }},
+		{Head: "FROM", Min: 10, Max: 39, Cell: func(t api.Token) string { return say.Dash(t.LastAddress) }},
 		{Head: "USER", Min: 16, Max: 48, Cell: func(t api.Token) string { return t.UID }},
 	}
 	if b.used == 0 {
@@ -213,13 +214,13 @@ func (b *revokeBox) list(width, height int) []string {
 	out := []string{b.m.st.heads.Render(listing.Heads(cols, w))}
 	for _, t := range shown {
 		s := listing.Line(cols, w, t, false, false, "", nil)
-		if inUse(now, t) {
+		if say.InUse(now, t) {
 			s = b.m.st.warn.Render(s)
 		}
 		out = append(out, s)
 	}
 	if more := b.total - len(shown); more > 0 {
-		out = append(out, fmt.Sprintf("     … and %s more", number(more)))
+		out = append(out, fmt.Sprintf("     … and %s more", say.Number(more)))
 	}
 	return out
 }

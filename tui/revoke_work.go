@@ -12,6 +12,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/tui/listing"
+	"gatehouse/tui/say"
 )
 
 const (
@@ -216,15 +217,15 @@ func (b *workBox) end(w workMsg) tea.Cmd {
 	p := b.progress
 	switch left := b.total - p.Revoked; {
 	case unreachable(w.err): // it could not report what it did last
-		b.m.complain(fmt.Errorf("revoked %s or more; then: %s", count(p.Revoked, "token"), explain(w.err)))
+		b.m.complain(fmt.Errorf("revoked %s or more; then: %s", say.Count(p.Revoked, "token"), explain(w.err)))
 	case w.err != nil:
-		b.m.complain(fmt.Errorf("revoked %s; then: %s", count(p.Revoked, "token"), explain(w.err)))
+		b.m.complain(fmt.Errorf("revoked %s; then: %s", say.Count(p.Revoked, "token"), explain(w.err)))
 	case !w.more && !p.Done:
-		b.m.complain(fmt.Errorf("revoked %s or more; then the connection was lost", count(p.Revoked, "token")))
+		b.m.complain(fmt.Errorf("revoked %s or more; then the connection was lost", say.Count(p.Revoked, "token")))
 	case p.Stopped || !p.Done:
-		b.m.say(fmt.Sprintf("Stopped: revoked %s, left %s.", count(p.Revoked, "token"), number(left)))
+		b.m.say(fmt.Sprintf("Stopped: revoked %s, left %s.", say.Count(p.Revoked, "token"), say.Number(left)))
 	default:
-		b.m.say("Revoked " + count(p.Revoked, "token") + ".")
+		b.m.say("Revoked " + say.Count(p.Revoked, "token") + ".")
 		if r, ok := b.m.screen().(rows); ok {
 			r.unmark()
 		}
@@ -239,7 +240,7 @@ func (b *workBox) body(width, height int) []string {
 	left := ""
 	if done > 0 {
 		each := b.m.now().Sub(b.start) / time.Duration(done)
-		left = "   " + span(each*time.Duration(b.total-done)) + " left"
+		left = "   " + say.Span(each*time.Duration(b.total-done)) + " left"
 	}
 	hint := "esc stops; what is revoked stays revoked"
 	if b.stopping {
@@ -249,7 +250,7 @@ func (b *workBox) body(width, height int) []string {
 		" " + b.m.st.title.Render("Revoking"),
 		"",
 		" [" + strings.Repeat("#", full) + strings.Repeat(".", bar-full) + "]",
-		fmt.Sprintf(" %s of %s%s", number(done), number(b.total), left),
+		fmt.Sprintf(" %s of %s%s", say.Number(done), say.Number(b.total), left),
 		"",
 		" " + hint,
 	}

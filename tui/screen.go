@@ -7,6 +7,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/say"
 	"gatehouse/tui/text"
 )
 
@@ -120,7 +121,7 @@ func (s *sheet) note() string {
 	if s.below == 0 {
 		return ""
 	}
-	return count(s.below, "more line") + " below: j"
+	return say.Count(s.below, "more line") + " below: j"
 }
 
 // window returns the lines to draw in height lines.

@@ -7,6 +7,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/say"
 )
 
 // robots knows who answers for the service accounts among its users.
@@ -26,9 +27,9 @@ func (r robots) User(ctx context.Context, uid string) (api.UserDetail, error) {
 func TestServiceAccounts(t *testing.T) {
 	r := robots{people(), map[string]*api.Answering{"a@service": {}, "b@service": {Owner: "\u202eowner@example.com", Successor: "heir@example.com"}}}
 	r.users = append(r.users,
-		api.User{UID: "a@service", Source: "service", State: api.StateActive, Created: before(day), Orphaned: true},
-		api.User{UID: "b@service", Source: "service", State: api.StateActive, Created: before(day)},
-		api.User{UID: "c@service", Source: "service", State: api.StateDisabled, Created: before(day), Orphaned: true})
+		api.User{UID: "a@service", Source: "service", State: api.StateActive, Created: before(say.Day), Orphaned: true},
+		api.User{UID: "b@service", Source: "service", State: api.StateActive, Created: before(say.Day)},
+		api.User{UID: "c@service", Source: "service", State: api.StateDisabled, Created: before(say.Day), Orphaned: true})
 	r.status.Orphaned = 2
 	d := drive(t, r, Options{})
 	d.send(tea.WindowSizeMsg{Width: 160, Height: 40})

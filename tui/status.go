@@ -10,12 +10,13 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/tui/listing"
+	"gatehouse/tui/say"
 	"gatehouse/tui/text"
 )
 
 const (
-	soon     = 14 * day // a certificate that ends within this time is a warning
-	sparkMax = 120      // columns of a sparkline at most
+	soon     = 14 * say.Day // a certificate that ends within this time is a warning
+	sparkMax = 120          // columns of a sparkline at most
 )
 
 // status is the screen of how the server does. It shows what the model asks
@@ -55,7 +56,7 @@ func (s *status) title(width int) string {
 	if !s.m.known {
 		return "Status"
 	}
-	return fitting(width, "Status", "gatehouse "+text.Escape(s.m.status.Version), "since "+moment(s.m.now(), s.m.status.Started))
+	return say.Fitting(width, "Status", "gatehouse "+text.Escape(s.m.status.Version), "since "+say.Moment(s.m.now(), s.m.status.Started))
 }
 
 func (s *status) body(width, height int) []string {
@@ -120,11 +121,11 @@ func (s *status) activity(f *facts) {
 	}{{"requests", a.Requests}, {"refused", a.Refused}, {"revoked", a.Revoked}} {
 		width := max(min(f.width-factName-24, sparkMax, len(row.values)), 0)
 		shown := row.values[len(row.values)-width:]
-		tail := number(rate(shown)) + "/s"
+		tail := say.Number(rate(shown)) + "/s"
 		if width > 0 {
-			tail = "  " + tail + ", peak " + number(slices.Max(shown))
+			tail = "  " + tail + ", peak " + say.Number(slices.Max(shown))
 		}
-		f.add(row.name, spark(shown, width)+tail)
+		f.add(row.name, say.Spark(shown, width)+tail)
 	}
 	verification := "p50 -   p99 -   none in the last minute"
 	if a.P50 > 0 || a.P99 > 0 {
@@ -147,20 +148,20 @@ func (s *status) store(f *facts) {
 	case last == 0:
 		s.warn(f, minor, "last backup", "never: gatehouse backup FILE makes one")
 	case st.Store.BackupOverdue:
-		s.warn(f, minor, "last backup", when(at, last)+": gatehouse backup FILE makes one")
+		s.warn(f, minor, "last backup", say.When(at, last)+": gatehouse backup FILE makes one")
 	default:
-		f.add("last backup", "ok "+when(at, last))
+		f.add("last backup", "ok "+say.When(at, last))
 	}
 	switch end := time.UnixMilli(st.Certificate.NotAfter); {
 	case s.m.o.Offline: // only a server has one
 	case st.Certificate.NotAfter == 0 && st.Certificate.Problem == "":
 		f.add("certificate", "none: this server speaks http")
 	case st.Certificate.NotAfter != 0 && end.Before(at):
-		s.warn(f, major, "certificate", "ended "+when(at, st.Certificate.NotAfter))
+		s.warn(f, major, "certificate", "ended "+say.When(at, st.Certificate.NotAfter))
 	case st.Certificate.NotAfter != 0 && end.Sub(at) < soon:
-		s.warn(f, minor, "certificate", "ends "+moment(at, st.Certificate.NotAfter)+"   in "+span(end.Sub(at)))
+		s.warn(f, minor, "certificate", "ends "+say.Moment(at, st.Certificate.NotAfter)+"   in "+say.Span(end.Sub(at)))
 	case st.Certificate.NotAfter != 0:
-		f.add("certificate", "ok ends "+moment(at, st.Certificate.NotAfter)+"   in "+span(end.Sub(at)))
+		f.add("certificate", "ok ends "+say.Moment(at, st.Certificate.NotAfter)+"   in "+say.Span(end.Sub(at)))
 	}
 	if st.Certificate.Problem != "" {
 		s.warn(f, minor, "certificate", st.Certificate.Problem)
@@ -190,13 +191,13 @@ func (s *status) people(f *facts) {
 	s.held(f)
 	if st.Held > 0 {
 		f.gap()
-		s.warn(f, major, "off-boarding", "a sweep is held: it would change "+count(st.Held, "user"))
+		s.warn(f, major, "off-boarding", "a sweep is held: it would change "+say.Count(st.Held, "user"))
 		f.add("", "gatehouse user offboard             shows them")
 		f.add("", "gatehouse user offboard --confirm   confirms it")
 	}
 	if st.Orphaned > 0 {
 		f.gap()
-		s.warn(f, minor, "orphaned", count(st.Orphaned, "service account")+" without an owner: gatehouse service list shows them")
+		s.warn(f, minor, "orphaned", say.Count(st.Orphaned, "service account")+" without an owner: gatehouse service list shows them")
 	}
 	f.gap()
 	all := append(append([]api.Health{}, st.Directory...), st.Providers...)
@@ -218,9 +219,9 @@ func (s *status) people(f *facts) {
 		}
 		f.lines = append(f.lines, row)
 		if c := h.Recheck; c != nil {
-			line := "       users were asked about " + ago(s.m.now(), c.Swept)
+			line := "       users were asked about " + say.Ago(s.m.now(), c.Swept)
 			if c.Unverified > 0 {
-				line += "; " + count(c.Unverified, "user") + " unverified: gatehouse user show UID says why"
+				line += "; " + say.Count(c.Unverified, "user") + " unverified: gatehouse user show UID says why"
 			}
 			f.lines = append(f.lines, text.Cut(line, f.width))
 		}
@@ -228,7 +229,7 @@ func (s *status) people(f *facts) {
 			f.lines = append(f.lines, s.m.st.warn.Render(text.Cut("       ! insecure: "+h.Insecure, f.width)))
 		}
 		if h.LastError != "" {
-			f.lines = append(f.lines, text.Cut("       last error "+ago(s.m.now(), h.LastFailure)+": "+h.LastError, f.width))
+			f.lines = append(f.lines, text.Cut("       last error "+say.Ago(s.m.now(), h.LastFailure)+": "+h.LastError, f.width))
 		}
 	}
 }
@@ -238,7 +239,7 @@ func healthColumns(m *model) []listing.Column[api.Health] {
 		{Head: "DIRECTORY OR PROVIDER", Min: 22, Max: 44, Cell: func(h api.Health) string { return h.Name }},
 		{Head: "STATE", Min: 5, Max: 5, Cell: reach},
 		{Head: "LATENCY", Min: 9, Max: 9, Right: true, Cell: func(h api.Health) string { return millis(h.Latency) }},
-		{Head: "LAST SUCCESS", Min: 13, Max: 13, Cell: func(h api.Health) string { return ago(m.now(), h.LastSuccess) }},
+		{Head: "LAST SUCCESS", Min: 13, Max: 13, Cell: func(h api.Health) string { return say.Ago(m.now(), h.LastSuccess) }},
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/tui/listing"
+	"gatehouse/tui/say"
 	"gatehouse/tui/text"
 )
 
@@ -157,28 +158,28 @@ func (s *token) lines(width int) []string {
 		f.add("", "! The server knows no such token.")
 	}
 	f.add("user", t.UID)
-	f.add("name", dash(t.Name))
+	f.add("name", say.Dash(t.Name))
 	f.add("state", t.State)
 	lastUsed := "never"
 	if t.Used() {
-		lastUsed = when(now, t.LastUsed)
+		lastUsed = say.When(now, t.LastUsed)
 	}
-	if inUse(now, t.Token) {
+	if say.InUse(now, t.Token) {
 		lastUsed += "   IN USE"
 	}
 	f.add("last used", lastUsed)
-	f.add("from", dash(t.LastAddress))
-	f.add("created", when(now, t.Created))
+	f.add("from", say.Dash(t.LastAddress))
+	f.add("created", say.When(now, t.Created))
 	if s.detail {
-		f.add("created by", dash(t.CreatedBy))
+		f.add("created by", say.Dash(t.CreatedBy))
 	}
-	f.add("expires", expiry(now, t.ExpiresOn, moment))
+	f.add("expires", say.Expiry(now, t.ExpiresOn, say.Moment))
 	f.several("scopes", "all that its user may do", t.Scopes)
 	f.several("addresses", "from anywhere", t.Addresses)
 	if s.detail {
-		f.add("uses", number(int(t.Uses))+" in all")
+		f.add("uses", say.Number(int(t.Uses))+" in all")
 		if len(t.Days) > 0 {
-			f.add("", usesADay(t.Days))
+			f.add("", say.UsesADay(t.Days))
 		}
 		s.seen(f)
 		s.events(f)
@@ -194,7 +195,7 @@ func (s *token) seen(f *facts) {
 	f.gap()
 	f.lines = append(f.lines, "   "+s.m.st.heads.Render("USED FROM"))
 	for _, from := range s.token.Seen {
-		f.lines = append(f.lines, text.Cut("   "+text.Left(ago(s.m.now(), from.Time), factName-3)+text.Left(from.Address, 17)+" "+dash(from.Agent), f.width))
+		f.lines = append(f.lines, text.Cut("   "+text.Left(say.Ago(s.m.now(), from.Time), factName-3)+text.Left(from.Address, 17)+" "+say.Dash(from.Agent), f.width))
 	}
 }
 
@@ -207,13 +208,13 @@ func (s *token) events(f *facts) {
 	f.gap()
 	f.lines = append(f.lines, "   "+s.m.st.heads.Render("EVENTS"))
 	for _, e := range slices.Backward(h.Events) {
-		by := text.Left(e.Action, 14) + " by " + dash(e.Actor)
+		by := text.Left(e.Action, 14) + " by " + say.Dash(e.Actor)
 		if e.Address != "" {
 			by += " from " + e.Address
 		}
-		f.lines = append(f.lines, text.Cut("   "+fitting(f.width, moment(s.m.now(), e.Time), text.Escape(by), text.Escape(e.Remark())), f.width))
+		f.lines = append(f.lines, text.Cut("   "+say.Fitting(f.width, say.Moment(s.m.now(), e.Time), text.Escape(by), text.Escape(e.Remark())), f.width))
 	}
 	if h.Before > 0 {
-		f.lines = append(f.lines, text.Cut("   ! Looked back to "+moment(s.m.now(), h.Since)+": o goes on", f.width))
+		f.lines = append(f.lines, text.Cut("   ! Looked back to "+say.Moment(s.m.now(), h.Since)+": o goes on", f.width))
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"gatehouse/server/api"
 	"gatehouse/tui/export"
 	"gatehouse/tui/listing"
+	"gatehouse/tui/say"
 	"gatehouse/tui/text"
 )
 
@@ -86,12 +87,12 @@ func tokenColumns(m *model) []listing.Column[api.Token] {
 	return []listing.Column[api.Token]{
 		{Head: "ID", Min: 10, Max: 28, Late: true, Whole: true, Cell: func(t api.Token) string { return t.ID }},
 		{Head: "USER", Min: 19, Max: 48, Cell: func(t api.Token) string { return t.UID }},
-		{Head: "NAME", Min: 8, Max: 32, Cell: func(t api.Token) string { return dash(t.Name) }},
-		{Head: "LAST USED", Min: 12, Max: 12, Cell: func(t api.Token) string { return used(m.now(), t) }, Tone: func(t api.Token) listing.Tone { return useTone(m.now(), t) }},
-		{Head: "FROM", Min: 15, Max: 39, Late: true, Cell: func(t api.Token) string { return dash(t.LastAddress) }},
-		{Head: "CREATED", Min: 10, Max: 10, Cell: func(t api.Token) string { return date(m.now(), t.Created) }},
-		{Head: "EXPIRES", Min: 10, Max: 10, Cell: func(t api.Token) string { return expiry(m.now(), t.ExpiresOn, date) }},
-		{Head: "STATE", Min: 9, Max: 9, Cell: func(t api.Token) string { return t.State }, Tone: func(t api.Token) listing.Tone { return stateTone(t.State) }},
+		{Head: "NAME", Min: 8, Max: 32, Cell: func(t api.Token) string { return say.Dash(t.Name) }},
+		{Head: "LAST USED", Min: 12, Max: 12, Cell: func(t api.Token) string { return say.Used(m.now(), t) }, Tone: func(t api.Token) listing.Tone { return say.UseTone(m.now(), t) }},
+		{Head: "FROM", Min: 15, Max: 39, Late: true, Cell: func(t api.Token) string { return say.Dash(t.LastAddress) }},
+		{Head: "CREATED", Min: 10, Max: 10, Cell: func(t api.Token) string { return say.Date(m.now(), t.Created) }},
+		{Head: "EXPIRES", Min: 10, Max: 10, Cell: func(t api.Token) string { return say.Expiry(m.now(), t.ExpiresOn, say.Date) }},
+		{Head: "STATE", Min: 9, Max: 9, Cell: func(t api.Token) string { return t.State }, Tone: func(t api.Token) listing.Tone { return say.StateTone(t.State) }},
 	}
 }
 
@@ -109,14 +110,14 @@ func (s *tokens) title(width int) string {
 		return "Tokens"
 	}
 	st := s.m.status
-	return fitting(width, "Tokens", count(st.Tokens, "live token"), number(st.Stale)+" unused for 90 days")
+	return say.Fitting(width, "Tokens", say.Count(st.Tokens, "live token"), say.Number(st.Stale)+" unused for 90 days")
 }
 
 func (s *tokens) note() string {
 	if len(s.marks) == 0 {
 		return ""
 	}
-	return number(len(s.marks)) + " marked"
+	return say.Number(len(s.marks)) + " marked"
 }
 
 func (s *tokens) open() (screen, bool) {

@@ -10,6 +10,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/tui/listing"
+	"gatehouse/tui/say"
 	"gatehouse/tui/text"
 )
 
@@ -48,7 +49,7 @@ func (s *userTokens) place() place { return onUser }
 func (s *userTokens) title(width int) string {
 	u := s.who
 	uid := text.Cut(u.UID, max(width-12-len(userState(u.User)), 20))
-	return fitting(width, "Users > "+uid, userState(u.User), count(u.Tokens, "token"), number(u.Stale)+" stale", text.Escape(u.Name))
+	return say.Fitting(width, "Users > "+uid, userState(u.User), say.Count(u.Tokens, "token"), say.Number(u.Stale)+" stale", text.Escape(u.Name))
 }
 
 // body has two lines above the table: how the user is known, and the use.
@@ -66,21 +67,21 @@ func (s *userTokens) body(width, height int) []string {
 	}
 	if d := s.who.LoginDelay; d != nil {
 		if left := time.UnixMilli(d.Until).Sub(s.m.now()); left > 0 {
-			out = append(out, text.Cut(" logins    delayed for "+span(left)+", after "+count(d.Failures, "bad password")+" in a row", width))
+			out = append(out, text.Cut(" logins    delayed for "+say.Span(left)+", after "+say.Count(d.Failures, "bad password")+" in a row", width))
 		}
 	}
 	for _, a := range s.who.Rechecks {
-		line := " asked     " + text.Escape(a.Source) + " " + ago(s.m.now(), a.Asked)
+		line := " asked     " + text.Escape(a.Source) + " " + say.Ago(s.m.now(), a.Asked)
 		switch {
 		case a.Left != "":
 			line += ": " + text.Escape(a.Left)
 		case a.Doubt != "":
-			line += "; unverified since " + ago(s.m.now(), a.Since)
+			line += "; unverified since " + say.Ago(s.m.now(), a.Since)
 		}
 		out = append(out, text.Cut(line, width))
 	}
 	if days := s.who.Days; len(days) > 0 && height > roomy {
-		out = append(out, " used      "+usesADay(days))
+		out = append(out, " used      "+say.UsesADay(days))
 	}
 	s.above = len(out)
 	return append(out, s.tokens.body(width, height-len(out))...)

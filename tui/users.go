@@ -9,6 +9,7 @@ import (
 	"gatehouse/server/api"
 	"gatehouse/tui/export"
 	"gatehouse/tui/listing"
+	"gatehouse/tui/say"
 )
 
 // users is the screen of all users, by uid.
@@ -68,20 +69,17 @@ func userColumns(m *model) []listing.Column[api.User] {
 	return []listing.Column[api.User]{
 		{Head: "USER", Min: 18, Max: 60, Cell: func(u api.User) string { return u.UID }},
 		{Head: "SOURCE", Min: 6, Max: 16, Late: true, Cell: func(u api.User) string { return u.Source }},
-		{Head: "TOKENS", Min: 6, Max: 6, Right: true, Cell: func(u api.User) string { return number(u.Tokens) }},
-		{Head: "STALE", Min: 5, Max: 5, Right: true, Cell: func(u api.User) string { return number(u.Stale) }},
-		{Head: "LAST USED", Min: 12, Max: 12, Cell: func(u api.User) string { return lastUse(m.now(), u) }, Tone: func(u api.User) listing.Tone { return ageTone(m.now(), u.LastUsed) }},
-		{Head: "CREATED", Min: 10, Max: 10, Cell: func(u api.User) string { return date(m.now(), u.Created) }},
-		{Head: "STATE", Min: 9, Max: 9, Cell: userState, Tone: func(u api.User) listing.Tone { return stateTone(userState(u)) }},
+		{Head: "TOKENS", Min: 6, Max: 6, Right: true, Cell: func(u api.User) string { return say.Number(u.Tokens) }},
+		{Head: "STALE", Min: 5, Max: 5, Right: true, Cell: func(u api.User) string { return say.Number(u.Stale) }},
+		{Head: "LAST USED", Min: 12, Max: 12, Cell: func(u api.User) string { return say.LastUse(m.now(), u) }, Tone: func(u api.User) listing.Tone { return say.AgeTone(m.now(), u.LastUsed) }},
+		{Head: "CREATED", Min: 10, Max: 10, Cell: func(u api.User) string { return say.Date(m.now(), u.Created) }},
+		{Head: "STATE", Min: 9, Max: 9, Cell: userState, Tone: func(u api.User) listing.Tone { return say.StateTone(userState(u)) }},
 	}
 }
 
-// orphaned is the state of an active service account that nobody owns.
-const orphaned = "orphaned"
-
 func userState(u api.User) string {
 	if u.Orphaned && u.State == api.StateActive {
-		return orphaned
+		return say.Orphaned
 	}
 	return u.State
 }
@@ -100,7 +98,7 @@ func (s *users) title(width int) string {
 		return "Users"
 	}
 	st := s.m.status
-	return fitting(width, "Users", count(st.Users, "user"), count(st.Tokens, "live token"), number(st.Stale)+" unused for 90 days")
+	return say.Fitting(width, "Users", say.Count(st.Users, "user"), say.Count(st.Tokens, "live token"), say.Number(st.Stale)+" unused for 90 days")
 }
 
 func (s *users) note() string {
@@ -111,7 +109,7 @@ func (s *users) note() string {
 	if len(s.marks) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("%s marked (%s)", number(len(s.marks)), count(tokens, "token"))
+	return fmt.Sprintf("%s marked (%s)", say.Number(len(s.marks)), say.Count(tokens, "token"))
 }
 
 func (s *users) open() (screen, bool) {

@@ -1,0 +1,215 @@
+// Package say puts numbers, times and states into few words, as the screens write them.
+//
+// It owns the words and their colours. It draws nothing, and knows no screen.
+package say
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"gatehouse/server/api"
+	"gatehouse/tui/listing"
+	"gatehouse/tui/text"
+)
+
+const Day = 24 * time.Hour
+
+// Orphaned is the state of an active service account that nobody owns.
+const Orphaned = "orphaned"
+
+// Ago says how long ago something was, in at most 12 columns.
+func Ago(now time.Time, ms int64) string {
+	if ms == 0 {
+		return "-"
+	}
+	switch d := now.Sub(time.UnixMilli(ms)); {
+	case d < 2*time.Second: // clocks may differ by a little
+		return "just now"
+	case d < time.Minute:
+		return fmt.Sprintf("%d s ago", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%d min ago", d/time.Minute)
+	case d < 2*Day:
+		return fmt.Sprintf("%d h ago", d/time.Hour)
+	case d < 1000*Day:
+		return fmt.Sprintf("%d days ago", d/Day)
+	default:
+		return fmt.Sprintf("%d years ago", d/(365*Day))
+	}
+}
+
+// Span says how long something lasts, with its two largest units.
+func Span(d time.Duration) string {
+	switch d = max(d, 0); {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%dm %ds", d/time.Minute, d%time.Minute/time.Second)
+	case d < Day:
+		return fmt.Sprintf("%dh %dm", d/time.Hour, d%time.Hour/time.Minute)
+	default:
+		return fmt.Sprintf("%dd %dh", d/Day, d%Day/time.Hour)
+	}
+}
+
+// Used says when a token was last used.
+func Used(now time.Time, t api.Token) string {
+	if !t.Used() {
+		return "never"
+	}
+	return Ago(now, t.LastUsed)
+}
+
+// LastUse says when the latest of a user's tokens was used.
+func LastUse(now time.Time, u api.User) string {
+	if u.LastUsed == 0 && u.Tokens > 0 {
+		return "never"
+	}
+	return Ago(now, u.LastUsed)
+}
+
+// InUse reports whether a token was used within the last hour: somebody would
+// notice at once.
+func InUse(now time.Time, t api.Token) bool {
+	return t.Used() && now.Sub(time.UnixMilli(t.LastUsed)) < time.Hour
+}
+
+// Date and Moment show a time in the zone of now.
+func Date(now time.Time, ms int64) string {
+	if ms == 0 {
+		return "-"
+	}
+	return time.UnixMilli(ms).In(now.Location()).Format(time.DateOnly)
+}
+
+func Moment(now time.Time, ms int64) string {
+	if ms == 0 {
+		return "-"
+	}
+	return time.UnixMilli(ms).In(now.Location()).Format("2006-01-02 15:04:05 MST")
+}
+
+// Expiry shows expiresOn by one of the two above.
+func Expiry(now time.Time, on string, show func(time.Time, int64) string) string {
+	if on == api.Never {
+		return "never"
+	}
+	t, err := time.Parse(time.RFC3339, on)
+	if err != nil {
+		return on
+	}
+	return show(now, t.UnixMilli())
+}
+
+// Number groups the digits of n by three.
+func Number(n int) string {
+	s := strconv.Itoa(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+func Count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return Number(n) + " " + noun + "s"
+}
+
+func Dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// Fitting puts as many of the parts into one line as fit into width.
+func Fitting(width int, parts ...string) string {
+	out := parts[0]
+	for _, p := range parts[1:] {
+		if p == "" {
+			continue
+		}
+		if text.Width(out)+3+text.Width(p) > width {
+			break
+		}
+		out += "   " + p
+	}
+	return out
+}
+
+// When says when something was, and how long ago.
+func When(now time.Time, ms int64) string {
+	if ms == 0 {
+		return "never"
+	}
+	return Moment(now, ms) + "   " + Ago(now, ms)
+}
+
+// Bars are the heights of a sparkline. Zero is a dot, to tell it from nearly nothing.
+var Bars = []rune("▁▂▃▄▅▆▇█")
+
+// Spark draws the latest values as bars of one line, a column each.
+func Spark[N int | int64](values []N, width int) string {
+	values = values[max(len(values)-max(width, 0), 0):]
+	most := N(1)
+	for _, v := range values {
+		most = max(most, v)
+	}
+	var b strings.Builder
+	for _, v := range values {
+		if v <= 0 {
+			b.WriteRune('.')
+			continue
+		}
+		b.WriteRune(Bars[(int64(v)*int64(len(Bars))-1)/int64(most)])
+	}
+	return b.String()
+}
+
+// UsesADay draws what TokenDetail.Days has, and says it in numbers.
+func UsesADay(days []int64) string {
+	sum := int64(0)
+	for _, d := range days {
+		sum += d
+	}
+	today := int64(0)
+	if n := len(days); n > 0 {
+		today = days[n-1]
+	}
+	return fmt.Sprintf("%s   %s in %d days, %s today", Spark(days, len(days)), Number(int(sum)), len(days), Number(int(today)))
+}
+
+// UseTone, AgeTone and StateTone colour what a cell says.
+func UseTone(now time.Time, t api.Token) listing.Tone {
+	switch {
+	case InUse(now, t):
+		return listing.Green
+	case !t.Used():
+		return listing.Dim
+	}
+	return AgeTone(now, t.LastUsed)
+}
+
+func AgeTone(now time.Time, ms int64) listing.Tone {
+	switch age := now.Sub(time.UnixMilli(ms)); {
+	case ms == 0, age > api.StaleAfter && age <= 365*Day:
+		return listing.Dim
+	case age > 365*Day:
+		return listing.Yellow
+	}
+	return listing.Plain
+}
+
+func StateTone(state string) listing.Tone {
+	switch state {
+	case api.StateSuspended, api.StateDisabled, Orphaned:
+		return listing.Yellow
+	case api.StateRevoked, api.StateExpired:
+		return listing.Red
+	}
+	return listing.Plain
+}
