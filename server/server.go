@@ -40,6 +40,7 @@ import (
 	"net/http"
 	"net/netip"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -51,6 +52,7 @@ import (
 	"gatehouse/server/ipaddr"
 	"gatehouse/server/listen"
 	"gatehouse/server/login"
+	"gatehouse/server/logout"
 	"gatehouse/server/metrics"
 	"gatehouse/server/oauth"
 	"gatehouse/server/recheck"
@@ -93,6 +95,7 @@ type Server struct {
 	pages     *web.Pages
 	oauth     map[string]*oauth.Provider // by name
 	recheck   *recheck.All
+	logouts   *logout.Logouts
 	directory *directory.People // nil: LDAP is not configured
 	tokens    *tokens.Tokens
 	logins    *login.Logins
@@ -146,6 +149,7 @@ func New(store *storage.Store, cfg config.Config, opts Options) (*Server, error)
 		People:    func() *directory.People { return s.latest.Load().directory },
 		Providers: func() map[string]*oauth.Provider { return s.latest.Load().oauth },
 		Recheck:   func() *recheck.All { return s.latest.Load().recheck },
+		Holding:   func() (int, bool) { return holding(s.latest.Load().sweeps()) },
 	})
 	if err := s.build(nil); err != nil {
 		return nil, err
@@ -177,6 +181,7 @@ func (s *Server) build(before *Server) (err error) {
 	}
 	if before != nil {
 		s.logins.Inherit(before.logins)
+		s.logouts.Inherit(before.logouts)
 		s.admin.Inherit(before.admin)
 	}
 	s.handlers.main, s.handlers.metrics = s.mainHandler(), s.metricsHandler()
@@ -199,6 +204,9 @@ func (s *Server) keepProviders(before *Server) {
 func (s *Server) addRooms() (err error) {
 	s.tokens = tokens.New(tokens.Needs{
 		Store: s.store, Config: s.config, Now: s.now, Changes: s.changes, Turns: s.turns, Origins: s.origins, Revoked: s.revoked,
+	})
+	s.logouts = logout.New(logout.Needs{
+		Providers: s.oauth, Settings: s.cfg.OAuth, Store: s.store, Throttle: s.throttle, Log: s.log,
 	})
 	s.recheck = recheck.New(s.cfg.OAuth, s.oauth, s.store, s.log)
 	s.logins, err = login.New(login.Needs{
@@ -237,7 +245,16 @@ func (s *Server) sweeps() (list []*directory.Sweeps) {
 	if s.directory != nil {
 		list = append(list, s.directory.Sweeps)
 	}
-	return append(list, s.recheck.Sweeps()...)
+	return slices.Concat(list, s.recheck.Sweeps(), s.logouts.Sweeps())
+}
+
+// holding returns how many changes sweeps hold, and whether they can hold any.
+func holding(sweeps []*directory.Sweeps) (n int, any bool) {
+	for _, one := range sweeps {
+		n += one.Holding()
+		any = any || one.Every > 0 || one.UntilLogin
+	}
+	return n, any || n > 0
 }
 
 // revoked counts tokens that were revoked.

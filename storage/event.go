@@ -32,6 +32,7 @@ const (
 	ActionServiceTransfer = "service.transfer" // it has another owner
 	ActionServiceOrphan   = "service.orphan"   // its owner was removed, and nobody follows
 	ActionServiceRemove   = "service.remove"
+	ActionUserLogout      = "user.logout"     // a provider ended the user's sessions
 	ActionUserUnverified  = "user.unverified" // a provider can no longer be asked about the user
 	ActionOffboardHeld    = "offboard.held"
 	ActionOffboardConfirm = "offboard.confirm"

@@ -65,6 +65,19 @@ func (s *Store) EndOtherSessions(by Actor, cookie string) error {
 	return s.alone(cookie, s.takeAway, by, ActionUserSessions, func(*User) error { return nil })
 }
 
+// EndSessions ends all sessions of a user, because a provider has ended the person's own.
+func (s *Store) EndSessions(by Actor, id UserID, why string) error {
+	return s.takeAway(by, func(t *tx) error {
+		u, err := t.User(id)
+		if err != nil || u.State == UserRemoved {
+			return err
+		}
+		t.event(Event{Action: ActionUserLogout, UID: u.UID, Owner: u.ID, Detail: why})
+		u.Epoch++
+		return t.save(u)
+	})
+}
+
 // ChangePassword replaces the password of the user of a cookie, and ends the user's
 // sessions except the cookie's own. It returns ErrNotLocal for a user without one.
 func (s *Store) ChangePassword(by Actor, cookie string, hash PasswordHash) error {

@@ -20,6 +20,8 @@ type OAuth struct {
 
 	Recheck      Interval `toml:"recheck"`
 	RecheckGrace Interval `toml:"recheck_grace"`
+
+	LogoutSuspends bool `toml:"logout_suspends"`
 }
 
 const defaultGrace = 7 * day

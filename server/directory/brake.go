@@ -32,8 +32,12 @@ func (s *Sweeps) brake(changes []change, asked int, certain bool) (due []change,
 	gone := func(c change) bool { return c.gone }
 	var held []change
 	why := ""
+	recent := 0
+	if s.Recent != nil {
+		recent = s.Recent()
+	}
 	switch {
-	case TooMany(len(changes), asked):
+	case len(changes) > 0 && TooMany(len(changes)+recent, asked):
 		held = changes
 	case moved && slices.ContainsFunc(changes, gone):
 		why = ", with another base_dn, id_attribute or urls than before"

@@ -42,6 +42,11 @@ type Sweeps struct {
 	// verdict no longer stands, and not call it.
 	Each func(subjects []string, do func() error) error
 
+	// UntilLogin makes suspensions last until the next login. Recent, unless it is nil,
+	// returns how many changes were made just before, which count for the brake, too.
+	UntilLogin bool
+	Recent     func() int
+
 	mark     *mark                   // nil: the source has no settings that could mean another one
 	sweeping sync.Mutex              // one sweep at a time
 	missed   map[storage.UserID]bool // people not found by the last sweep that could tell
@@ -247,7 +252,7 @@ func (s *Sweeps) change(c change) (err error) {
 			delete(s.missed, c.id)
 		}
 	case c.action == api.OffboardSuspend:
-		err = s.Store.Suspend(s.Actor, c.id, storage.Suspension{Source: s.Source}, c.why)
+		err = s.Store.Suspend(s.Actor, c.id, storage.Suspension{Source: s.Source, UntilLogin: s.UntilLogin}, c.why)
 	case c.action == api.OffboardResume:
 		err = s.Store.Resume(s.Actor, c.id, s.Source)
 	}

@@ -6,6 +6,7 @@ import (
 
 	"gatehouse/server/guard"
 	"gatehouse/server/ipaddr"
+	"gatehouse/server/logout"
 	"gatehouse/server/oauth"
 	"gatehouse/server/reply"
 	"gatehouse/storage"
@@ -43,9 +44,13 @@ func (ls *Logins) admitClaims(a guard.Attempt, p *oauth.Provider, c oauth.Claims
 			"uid", strings.Join(c.Unverified, " "), "subject", c.Subject, "address", a.From)
 	}
 	id := storage.Identity{Source: p.Name(), Subject: c.Subject}
-	return ls.Recheck.Admit(p, c, func() (storage.User, error) {
+	u, err := ls.Recheck.Admit(p, c, func() (storage.User, error) {
 		return ls.Admit(a, storage.Login{Identity: id, Addresses: c.Emails, Name: c.Name})
 	})
+	if err == nil {
+		logout.NoteSession(ls.Store, p.Name(), c.Session, u.ID)
+	}
+	return u, err
 }
 
 // claimed looks for mail, in any case, among a provider's addresses, and returns it

@@ -27,6 +27,7 @@ type Sources struct {
 	People      func() *directory.People // nil: LDAP is not configured
 	Providers   func() map[string]*oauth.Provider
 	Recheck     func() *recheck.All
+	Holding     func() (users int, any bool) // changes of users that are held, and whether anything can hold some
 }
 
 // state reads how things stand, at each scrape.
@@ -159,7 +160,6 @@ func (s *state) collectTokens(g gauges) {
 
 func (s *state) collectDirectory(g gauges) {
 	people, providers := s.from.People(), s.from.Recheck()
-	holding, sweeps := providers.Holding(), len(providers.People) > 0
 	for name := range providers.People {
 		f, _ := providers.Figures(name)
 		g.set(unverified, float64(f.Unverified), name)
@@ -167,12 +167,8 @@ func (s *state) collectDirectory(g gauges) {
 			g.at(recheckAt, f.Swept, name)
 		}
 	}
-	if people != nil {
-		holding += people.Holding()
-		sweeps = sweeps || people.Every > 0
-	}
-	if holding > 0 || sweeps {
-		g.set(held, float64(holding), "offboarding")
+	if n, any := s.from.Holding(); any {
+		g.set(held, float64(n), "offboarding")
 	}
 	if people == nil {
 		return

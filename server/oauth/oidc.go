@@ -81,6 +81,7 @@ func (o *openID) metadata(ctx context.Context) (*metadata, error) {
 func (o *openID) keyClient() *http.Client {
 	c := *o.http
 	c.Timeout = o.cfg.Timeout
+	c.Transport = &steady{next: c.Transport, now: time.Now}
 	return &c
 }
 

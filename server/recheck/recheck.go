@@ -155,14 +155,6 @@ func (all *All) Figures(name string) (f Figures, ok bool) {
 	return Figures{p.LastSweep(), p.unverified}, true
 }
 
-// Holding returns how many changes are held.
-func (all *All) Holding() (n int) {
-	for _, p := range all.People {
-		n += p.Holding()
-	}
-	return n
-}
-
 // Known returns what is known of an identity; ok is false if its provider is not asked
 // again, or the person was never seen since.
 func (all *All) Known(id storage.Identity) (g grants.Grant, ok bool, err error) {

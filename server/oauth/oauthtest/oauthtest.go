@@ -102,6 +102,8 @@ type Server struct {
 	keys   keys
 	mux    *http.ServeMux
 
+	// Now is the clock of logout tokens.
+	Now func() time.Time
 	// Keeps makes refresh tokens good for many uses, as some providers do.
 	Keeps bool
 }
@@ -109,7 +111,7 @@ type Server struct {
 // New starts a provider of a type: github, gitlab, google, gitea or oidc.
 func New(t testing.TB, kind string) *Server {
 	t.Helper()
-	s := &Server{TB: t, Kind: kind, PageSize: 30, tokens: map[string]*grant{}, codes: map[string]*grant{}, lasts: map[string]*grant{}}
+	s := &Server{TB: t, Kind: kind, PageSize: 30, tokens: map[string]*grant{}, codes: map[string]*grant{}, lasts: map[string]*grant{}, Now: time.Now}
 	mux := http.NewServeMux()
 	s.mux = mux
 	map[string]func(*http.ServeMux){

@@ -17,6 +17,7 @@ import (
 // keys sign ID tokens.
 type keys struct {
 	private *rsa.PrivateKey
+	id      string
 	// rogue, unless it is nil, signs the ID tokens. It is not published.
 	rogue *rsa.PrivateKey
 }
@@ -39,7 +40,7 @@ func (s *Server) openID(mux *http.ServeMux) {
 	if err != nil {
 		s.Fatal(err)
 	}
-	s.keys.private = key
+	s.keys.private, s.keys.id = key, "1"
 	mux.HandleFunc("GET /.well-known/openid-configuration", func(w http.ResponseWriter, r *http.Request) {
 		meta := object{
 			"issuer": s.URL, "authorization_endpoint": s.URL + "/authorize", "token_endpoint": s.URL + "/token", "jwks_uri": s.URL + "/keys",
@@ -53,7 +54,10 @@ func (s *Server) openID(mux *http.ServeMux) {
 		reply(w, http.StatusOK, meta)
 	})
 	mux.HandleFunc("GET /keys", func(w http.ResponseWriter, r *http.Request) {
-		reply(w, http.StatusOK, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "1", Algorithm: "RS256", Use: "sig"}}})
+		s.mu.Lock()
+		public := jose.JSONWebKey{Key: s.keys.private.Public(), KeyID: s.keys.id, Algorithm: "RS256", Use: "sig"}
+		s.mu.Unlock()
+		reply(w, http.StatusOK, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{public}})
 	})
 	mux.HandleFunc("GET /userinfo", s.userInfo)
 	mux.HandleFunc("POST /token", s.token)
@@ -96,7 +100,51 @@ func (s *Server) idToken(g *grant, access string) string {
 	if s.keys.rogue != nil {
 		key = s.keys.rogue
 	}
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: key, KeyID: "1"}}, nil)
+	return s.sign(key, s.keys.id, nil, claims)
+}
+
+// LogoutToken signs a logout token, whose claims and header change may change, with the
+// published key.
+func (s *Server) LogoutToken(change func(claims, header map[string]any)) string {
+	claims := object{
+		"iss": s.URL, "aud": Client, "iat": s.Now().Unix(), "jti": "jti_" + strconv.FormatInt(time.Now().UnixNano(), 36),
+		"events": object{"http://schemas.openid.net/event/backchannel-logout": object{}},
+	}
+	header := object{"typ": "logout+jwt"}
+	if change != nil {
+		change(claims, header)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	id := s.keys.id
+	if other, ok := header["kid"].(string); ok {
+		id = other
+	}
+	options := new(jose.SignerOptions)
+	if typ, ok := header["typ"].(string); ok {
+		options = options.WithType(jose.ContentType(typ))
+	}
+	key := s.keys.private
+	if s.keys.rogue != nil {
+		key = s.keys.rogue
+	}
+	return s.sign(key, id, options, claims)
+}
+
+// RotateKeys replaces the published key.
+func (s *Server) RotateKeys(id string) {
+	s.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.keys.private, s.keys.id = key, id
+}
+
+func (s *Server) sign(key *rsa.PrivateKey, id string, options *jose.SignerOptions, claims object) string {
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: key, KeyID: id}}, options)
 	if err != nil {
 		s.Error(err)
 		return ""
