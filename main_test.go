@@ -676,7 +676,7 @@ var arrows = map[string][]string{
 	"server/config":               {"storage/record", "ldap", "server/oauth", "server/textfile"},
 	"server/demo":                 {"storage"},
 	"server/manual":               {},
-	"server/gatebench":            {"server", "storage", "server/listen"},
+	"server/gatebench":            {"server", "storage", "server/listen", "server/manual"},
 	"server/gate":                 {},
 	"server/ipaddr":               {},
 	"server/admin":                {"server/recheck", "storage", "storage/audit", "storage/record", "storage/disk", "ldap", "server/api", "server/body", "server/config", "server/directory", "server/guard", "server/listen", "server/oauth", "server/query", "server/reply", "server/route", "server/tokens", "server/view"},
