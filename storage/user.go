@@ -182,7 +182,7 @@ func (s *Store) UnlockUser(by Actor, uid string) (u User, err error) {
 	return u, err
 }
 
-// RemoveUser removes a user and thereby revokes its tokens for good: they
+// RemoveUser removes a user and so revokes its tokens for good: they
 // belong to a removed user, and nobody can become that user again.
 func (s *Store) RemoveUser(by Actor, uid string) error {
 	return s.takeAway(by, func(t *tx) error {

@@ -15,7 +15,7 @@ import (
 // it. For each account and address it writes the first refusal at once, and the others
 // within a minute as one event with their number.
 //
-// The audit log names only users: a name that is no user's may be a password.
+// The audit log names only users: a name that no user has may be a password.
 //
 // The server's log has a line for each refused login, with the name as it was typed, also
 // for those that came too early (429): a program that watches it can bar the address.
@@ -66,7 +66,7 @@ func (f *Refusals) Tell(method, name string, from netip.Addr) {
 }
 
 // Note writes a refused login to the audit log, or counts it. The uid is empty for a name
-// that is no user's.
+// that no user has.
 func (f *Refusals) Note(uid string, from netip.Addr) {
 	address := ipaddr.Text(from)
 	f.mu.Lock()

@@ -94,7 +94,7 @@ type Caller struct {
 	Token         *storage.Bearer
 	Session       *storage.Session
 	SessionCookie string
-	Peer          string   // who administers on the socket; such a caller is no user
+	Peer          string   // who administers on the socket; such a caller is not a user
 	Role          api.Role // of the peer
 }
 

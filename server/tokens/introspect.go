@@ -23,7 +23,7 @@ const scopeIntrospect = "introspect"
 // hold it. It counts no use.
 //
 // A token of another user is shown only to a token that was given the scope. Others
-// get the answer for text that is no token (section 2.2), so that a thief can't try
+// get the answer for text that is not a token (section 2.2), so that a thief can't try
 // out what was stolen. Both leave an event that the owner and administrators can find.
 func (ts *Tokens) introspect(w http.ResponseWriter, r *route.Request) error {
 	fields, err := body.Fields(r.Request)
