@@ -3,11 +3,11 @@ package storage
 import (
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"gatehouse/storage/disk"
 	"gatehouse/storage/index"
 	"gatehouse/storage/table"
 	"gatehouse/storage/uses"
@@ -73,7 +73,7 @@ const (
 // stopping closes the store, and keeps track of how far that has come.
 type stopping struct {
 	s      *Store
-	lock   *os.File       // of the directory
+	lock   *disk.DirLock  // of the directory
 	quit   func()         // closes s.closing
 	closed sync.WaitGroup // waits for the writer, the upkeep and the opening to end
 	once   sync.Once

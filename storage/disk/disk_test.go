@@ -6,12 +6,15 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"gatehouse/storage/disk"
+
+	"golang.org/x/sys/unix"
 )
 
 // WriteFile replaces a file as a whole, with a private one, and replaces only
@@ -272,4 +275,48 @@ func TestAllocate(t *testing.T) {
 	if err := disk.SpareDescriptor(); err != nil {
 		t.Error(err)
 	}
+}
+
+// A lock that was given back is free at once, even if a child that is just being started
+// has a copy of the descriptor.
+func TestLockIsGivenBack(t *testing.T) {
+	dir := t.TempDir()
+	for range 2 {
+		l, err := disk.Lock(dir, "a test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if other, err := disk.Lock(dir, "another"); !errors.As(err, new(*disk.LockedError)) {
+			t.Errorf("a second time: got %v, %v", other, err)
+		}
+		copies := copiesOf(t, filepath.Join(dir, "lock"))
+		if err := l.Close(); err != nil || len(copies) == 0 {
+			t.Errorf("got %v, with %d copies", err, len(copies))
+		}
+	}
+}
+
+// copiesOf makes copies of all descriptors that this process has of a file.
+func copiesOf(t *testing.T, file string) (copies []int) {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if name, _ := os.Readlink(filepath.Join("/proc/self/fd", e.Name())); name != file {
+			continue
+		}
+		n, err := strconv.Atoi(e.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := unix.FcntlInt(uintptr(n), unix.F_DUPFD_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { unix.Close(c) })
+		copies = append(copies, c)
+	}
+	return copies
 }

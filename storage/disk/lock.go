@@ -21,10 +21,20 @@ func (e *LockedError) Error() string {
 	return fmt.Sprintf("%s is held by %s", e.Dir, e.Holder)
 }
 
-// Lock takes the data directory for this process until the file is closed, or returns a
+// DirLock is a data directory that this process holds.
+type DirLock struct{ file *os.File }
+
+// Close gives the directory back. It does so explicitly: a child that this process is just
+// starting has copies of all descriptors until it runs its program, so closing alone would
+// leave the directory locked for that time.
+func (l *DirLock) Close() error {
+	return errors.Join(unix.Flock(int(l.file.Fd()), unix.LOCK_UN), l.file.Close())
+}
+
+// Lock takes the data directory for this process until the lock is closed, or returns a
 // *[LockedError]. The kernel releases the lock when the process ends, even after a kill.
 // holder names this process to a second one.
-func Lock(dir, holder string) (*os.File, error) {
+func Lock(dir, holder string) (*DirLock, error) {
 	// Do not follow a link: that would overwrite its target.
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
@@ -49,5 +59,5 @@ func Lock(dir, holder string) (*os.File, error) {
 	}
 	f.Truncate(0)
 	fmt.Fprintf(f, "%s, process %d\n", holder, os.Getpid())
-	return f, nil
+	return &DirLock{f}, nil
 }

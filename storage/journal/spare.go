@@ -61,6 +61,9 @@ func (s *spare) close() error {
 	}
 	dir := s.dir
 	s.dir = nil
+	// A child that is just being started has a copy of the descriptor, which would keep the
+	// lock.
+	unix.Flock(int(dir.Fd()), unix.LOCK_UN)
 	return dir.Close()
 }
 
