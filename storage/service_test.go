@@ -56,7 +56,7 @@ func servicesOf(t testing.TB, s *Store, person UserID) string {
 // reserved are spellings of the uid of a service account.
 var reserved = []string{
 	"deploy@service", "new@service", "x@SERVICE", "X@Service", "x@ｓｅｒｖｉｃｅ", "x@ſervice", "a@b@service", "a@x＠service",
-	`"a b"@service`, `"a@b"@service`, "x@service.", "x@serv\ufe00ice", "x@\u115fservice", "x@servi\u034fce",
+	`"a b"@service`, `"a@b"@service`, "x@service.", "x@serv\ufe00ice", "x@\u115fservice", "x@servi\u034fce", "x@service。", "x@service｡", "x@service．",
 }
 
 // TestWaysToAServiceUID: nobody but a service account gets the uid of one, whichever way a

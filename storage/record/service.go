@@ -40,7 +40,8 @@ func ServiceName(uid string) string { return strings.TrimSuffix(uid, serviceDoma
 
 // IsServiceUID reports whether a uid is that of a service account, or looks like one:
 // folded, without characters that are not drawn, and without the dot that may end a
-// domain. Such a uid is never given to anybody else.
+// domain, also the ideographic one (RFC 3490, section 3.1). Such a uid is never given to
+// anybody else.
 func IsServiceUID(uid string) bool {
 	drawn := strings.Map(func(r rune) rune {
 		if !visible(r) && r != utf8.RuneError {
@@ -48,7 +49,7 @@ func IsServiceUID(uid string) bool {
 		}
 		return r
 	}, Fold(uid))
-	return strings.HasSuffix(strings.TrimRight(drawn, "."), serviceDomain)
+	return strings.HasSuffix(strings.TrimRight(drawn, ".。"), serviceDomain)
 }
 
 // CheckUIDOf returns an *[InvalidError] if the user may not have a uid: only service
