@@ -131,6 +131,7 @@ func TestServiceHasNoWayIn(t *testing.T) {
 	for what, err := range map[string]error{
 		"password": s.SetPassword(admin, u.UID, "hash"), "identity": s.Link(admin, u.UID, hub),
 		"name": s.RenameUser(admin, u.UID, "x@example.com"), "service name": s.RenameUser(admin, u.UID, "other@service"),
+		"login delay": second(s.UnlockUser(admin, u.UID)),
 	} {
 		if !errors.Is(err, ErrService) {
 			t.Errorf("%s: got %v, want ErrService", what, err)

@@ -169,10 +169,13 @@ func (s *Store) EnableUser(by Actor, uid string) error {
 }
 
 // UnlockUser notes that a user's login delay is lifted, and returns the user. The
-// server manages the delay itself.
+// server manages the delay itself. A service account has no login and gets ErrService.
 func (s *Store) UnlockUser(by Actor, uid string) (u User, err error) {
 	err = s.change(by, func(t *tx) error {
 		u, err = t.UserByName(uid)
+		if err == nil && u.IsService() {
+			err = ErrService
+		}
 		if err != nil {
 			return err
 		}
