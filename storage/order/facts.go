@@ -65,8 +65,8 @@ const mostSame = 64 << 10
 
 // newFacts returns facts with the numbers from 1 to n, which are unknown.
 func newFacts(n int) *facts {
-	f := &facts{list: make([]fact, 1, n+n/16+2), limits: make([]limit, 1), same: map[string]uint32{}}
-	for range n {
+	f := &facts{list: make([]fact, 0, n+n/16+2), limits: make([]limit, 1), same: map[string]uint32{}}
+	for range 1 + n { // the first one stands for none
 		f.new()
 	}
 	return f
