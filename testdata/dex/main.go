@@ -48,7 +48,7 @@ func main() {
 
 func serve(listen, callback string, log *slog.Logger) error {
 	ctx := context.Background()
-	store := memory.New(log)
+	store := storage.Storage(loose{memory.New(log)})
 	if err := fill(ctx, store, callback); err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func serve(listen, callback string, log *slog.Logger) error {
 		return err
 	}
 	sign.Start(ctx)
-	refresh, err := tokens.NewRefreshTokenPolicy(log, true, "", "", "")
+	refresh, err := tokens.NewRefreshTokenPolicy(log, false, "", "", "") // a new refresh token each time, as by default
 	if err != nil {
 		return err
 	}
@@ -84,6 +84,22 @@ func serve(listen, callback string, log *slog.Logger) error {
 		}
 	})
 	return http.Serve(l, mux)
+}
+
+// loose is Dex's store in memory, except that it holds no lock while it changes a refresh
+// token. Dex looks the person up meanwhile, in the same store, and would wait forever.
+type loose struct{ storage.Storage }
+
+func (s loose) UpdateRefreshToken(ctx context.Context, id string, change func(storage.RefreshToken) (storage.RefreshToken, error)) error {
+	old, err := s.GetRefresh(ctx, id)
+	if err != nil {
+		return err
+	}
+	changed, err := change(old)
+	if err != nil {
+		return err
+	}
+	return s.Storage.UpdateRefreshToken(ctx, id, func(storage.RefreshToken) (storage.RefreshToken, error) { return changed, nil })
 }
 
 // leave deletes a person, and the person's refresh tokens, as an administrator does
