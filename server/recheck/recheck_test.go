@@ -271,7 +271,9 @@ func TestSilent(t *testing.T) {
 		{"client", says(400, `{"error":"unauthorized_client"}`), false},
 		{"request", says(400, `{"error":"invalid_request"}`), false},
 		{"not found", says(403, `{}`), false},
-		{"elsewhere", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, elsewhere.URL+"/token", 307) }, true},
+		{"elsewhere", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, elsewhere.URL+"/token", http.StatusTemporaryRedirect)
+		}, true},
 		{"broken", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, true},
 	}
 	everyKind(t, func(w *town) {
