@@ -46,9 +46,17 @@ func (s *Store) tokensByKey() (n [256]int) {
 	return n
 }
 
+// keyFile returns the key.
+func (o *Options) keyFile() (keys.File, error) {
+	if o.Key != (keys.File{}) {
+		return o.Key, nil
+	}
+	return keys.ReadFile(o.KeyFile)
+}
+
 // KeyFiles lists the key file, and the old ones beside it, the newest first.
 func (s *Store) KeyFiles() (list []KeyFile, err error) {
-	f, err := keys.ReadFile(s.opts.KeyFile)
+	f, err := s.opts.keyFile()
 	if err != nil {
 		return nil, err
 	}
@@ -57,12 +65,8 @@ func (s *Store) KeyFiles() (list []KeyFile, err error) {
 		return nil, err
 	}
 	for _, f := range append([]keys.File{f}, rekey.Old(s.opts.KeyFile)...) {
-		info, err := os.Stat(f.Name())
-		if err != nil {
-			return nil, err
-		}
-		_, err = f.Open(s.path("keyring"), ring)
-		list = append(list, KeyFile{Name: f.Name(), ID: f.ID(), Written: info.ModTime(), Opens: err == nil})
+		_, err := f.Open(s.path("keyring"), ring)
+		list = append(list, KeyFile{Name: f.Name(), ID: f.ID(), Written: f.Written(), Opens: err == nil})
 	}
 	return list, nil
 }
@@ -149,7 +153,11 @@ func (s *Store) dropKeys() error {
 	if len(unused) == 0 {
 		return nil
 	}
-	r, err := rekey.Drop(s.path("keyring"), s.opts.KeyFile, unused...)
+	f, err := s.opts.keyFile()
+	if err != nil {
+		return err
+	}
+	r, err := rekey.Drop(s.path("keyring"), f, unused...)
 	if err != nil {
 		return err
 	}
@@ -161,11 +169,11 @@ func (s *Store) dropKeys() error {
 // loadKeys opens the keyring. It says which key did so.
 func (o *opening) loadKeys() (keys.Ring, error) {
 	s := o.s
-	ring, old, err := rekey.Load(s.path("keyring"), s.opts.KeyFile, o.fresh)
+	ring, old, err := rekey.Load(s.path("keyring"), s.opts.KeyFile, s.opts.Key, o.fresh)
 	if err != nil {
 		return ring, err
 	}
-	if f, err := keys.ReadFile(s.opts.KeyFile); err == nil {
+	if f, err := s.opts.keyFile(); err == nil {
 		s.opts.Log.Info("the key opens the store", "file", f.Name(), "id", f.ID(), "token_key", fmt.Sprintf("%02x", ring.Current))
 	}
 	if old != "" {

@@ -223,7 +223,7 @@ func TestDropKeys(t *testing.T) {
 		if err := s.dropKeys(); err != nil {
 			t.Fatal(err)
 		}
-		r, _, err := rekey.Load(s.path("keyring"), s.opts.KeyFile, false)
+		r, _, err := rekey.Load(s.path("keyring"), s.opts.KeyFile, s.opts.Key, false)
 		if list := s.keys.List(); err != nil || len(list) != n || len(r.Tokens) != n {
 			t.Errorf("there are %d token keys, and %d on the disk (%v), want %d", len(list), len(r.Tokens), err, n)
 		}

@@ -22,7 +22,7 @@ func Restore(ctx context.Context, from io.Reader, dir string, opts Options) (res
 		opts.Progress = func(string, int, int) {}
 	}
 	return restore.Run(ctx, from, dir, restore.Options{
-		KeyFile: opts.KeyFile, Holder: opts.Holder, Progress: opts.Progress,
+		KeyFile: opts.KeyFile, Key: opts.Key, Holder: opts.Holder, Progress: opts.Progress,
 		Finish: func(ctx context.Context, stage string, m backup.Manifest, ends record.Ends, last uint64) (int, error) {
 			return finishStage(ctx, stage, opts, m, ends, last)
 		},

@@ -32,10 +32,11 @@ import (
 
 // Options say how to open a store. The zero value will do.
 type Options struct {
-	KeyFile    string // default DIR/key
-	MaxPerUser int    // tokens that a user may hold; 0: any number
-	Holder     string // names this process to a second one that finds the store locked
-	Segment    int64  // bytes of a new segment of the journal; 0: the journal's own default
+	KeyFile    string    // default DIR/key
+	Key        keys.File // the key, for a process that can no longer read the file; the zero value: the file is read
+	MaxPerUser int       // tokens that a user may hold; 0: any number
+	Holder     string    // names this process to a second one that finds the store locked
+	Segment    int64     // bytes of a new segment of the journal; 0: the journal's own default
 
 	KeepEvents time.Duration // how long the audit log is kept; 0: for as long as there is room
 	MostEvents int64         // bytes that it may take, in addition to the records that a rebuild needs; 0: no limit

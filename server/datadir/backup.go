@@ -135,6 +135,7 @@ func (d Dir) Restore(ctx context.Context, backup io.Reader) (r restore.Result, e
 	if err := disk.CheckPrivate(d.Path); err != nil {
 		return r, err
 	}
+	key := d.readKey()
 	if err := disk.BecomeOwner(d.Path); err != nil {
 		return r, err
 	}
@@ -144,7 +145,7 @@ func (d Dir) Restore(ctx context.Context, backup io.Reader) (r restore.Result, e
 	}
 	p := &steps{out: d.Messages, terminal: d.Terminal != nil}
 	defer p.end()
-	return storage.Restore(ctx, &patient{ctx, backup}, d.Path, storage.Options{KeyFile: cfg.KeyFile, Holder: d.Command, Progress: p.say})
+	return storage.Restore(ctx, &patient{ctx, backup}, d.Path, storage.Options{KeyFile: cfg.KeyFile, Key: key, Holder: d.Command, Progress: p.say})
 }
 
 // OpenBackup opens a backup. For a pipe it says that it waits for a writer; a signal ends

@@ -27,6 +27,7 @@ import (
 	"gatehouse/server/listen"
 	"gatehouse/storage"
 	"gatehouse/storage/disk"
+	"gatehouse/storage/keys"
 )
 
 // Dir is a data directory.
@@ -41,13 +42,14 @@ type Dir struct {
 	Terminal io.Writer // Messages, if that is a terminal; else nil
 
 	logs *config.LogHandler // of the server
+	key  keys.File          // see readKey
 }
 
 // Open opens the store, and a server on it. With early it returns as soon as tokens
 // can be verified: see storage.Options.
 func (d Dir) Open(cfg config.Config, log *slog.Logger, early bool) (*storage.Store, *server.Server, error) {
 	store, err := storage.Open(d.Path, storage.Options{
-		KeyFile: cfg.KeyFile, MaxPerUser: cfg.Tokens.MaxPerUser, Holder: d.Command, Log: log, Early: early,
+		KeyFile: cfg.KeyFile, Key: d.key, MaxPerUser: cfg.Tokens.MaxPerUser, Holder: d.Command, Log: log, Early: early,
 		KeepEvents: cfg.Audit.Keep.Duration, MostEvents: cfg.Audit.MaxSize.Bytes, Segment: cfg.Audit.Segment(),
 	})
 	if err != nil {
@@ -113,6 +115,7 @@ func (d Dir) client(ctx context.Context, create bool, become func(dir string) er
 // that a killed server left in their log: a command reads a listing only once.
 func (d Dir) offline(ctx context.Context, become func(dir string) error) (*api.Client, error) {
 	actor := account()
+	d.key = d.readKey()
 	if err := become(d.Path); err != nil {
 		return nil, err
 	}
@@ -137,6 +140,21 @@ func (d Dir) offline(ctx context.Context, become func(dir string) error) (*api.C
 	}
 	fmt.Fprintf(d.Messages, "No server is running: working on the store in %s itself.\n", d.Path)
 	return api.InProcess(s.AdminHandler(actor), store.Close), nil
+}
+
+// readKey reads the key file before root becomes the owner of the directory. systemd
+// passes the server a key (LoadCredential) that only root can read. An error is left to
+// who opens the store.
+func (d Dir) readKey() keys.File {
+	cfg, _, err := d.Settings()
+	if err != nil || cfg.KeyFile == "" {
+		return keys.File{}
+	}
+	f, err := keys.ReadFile(cfg.KeyFile)
+	if err != nil {
+		return keys.File{}
+	}
+	return f
 }
 
 // counted waits until the uses are counted, or there is no room on the disk for that.

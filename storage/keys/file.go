@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/text/encoding/unicode"
@@ -22,8 +23,9 @@ import (
 
 // A File is a key file that has been read. Its key opens a keyring.
 type File struct {
-	name string
-	key  [32]byte
+	name    string
+	key     [32]byte
+	written time.Time
 }
 
 // CheckFile returns an error if no key can be read from the file. A file that does
@@ -67,7 +69,9 @@ func ReadFile(name string) (File, error) {
 	if b, _, err = transform.Bytes(unicode.BOMOverride(transform.Nop), b); err != nil {
 		return File{}, fmt.Errorf("read %s: %w", name, err)
 	}
-	return parseFile(name, strings.TrimSpace(string(b)))
+	parsed, err := parseFile(name, strings.TrimSpace(string(b)))
+	parsed.written = info.ModTime()
+	return parsed, err
 }
 
 func parseFile(name, text string) (File, error) {
@@ -125,6 +129,9 @@ func NewFile(name string) File {
 
 // Name returns the name of the file that the key was read from.
 func (f File) Name() string { return f.name }
+
+// Written returns when the file was last written.
+func (f File) Written() time.Time { return f.written }
 
 // Same reports whether two files hold the same key.
 func (f File) Same(g File) bool { return f.key == g.key }

@@ -143,6 +143,11 @@ func Load(ring, key string, fresh bool) (Ring, error) {
 	if err != nil {
 		return Ring{}, err
 	}
+	return f.Load(ring, fresh)
+}
+
+// Load is [Load] with a key that has been read.
+func (f File) Load(ring string, fresh bool) (Ring, error) {
 	b, err := os.ReadFile(ring)
 	if errors.Is(err, fs.ErrNotExist) {
 		if !fresh {

@@ -81,15 +81,22 @@ func Open(key keys.File, name string, sealed []byte) (keys.Ring, keys.File, erro
 
 // Load is [keys.Load], but it also takes an old key beside the key file. It then seals the
 // keyring with the key in the key file, and returns the name of the old one.
-func Load(ring, key string, fresh bool) (r keys.Ring, old string, err error) {
-	r, err = keys.Load(ring, key, fresh)
+// If the process can't read the key file, held is its key.
+func Load(ring, key string, held keys.File, fresh bool) (r keys.Ring, old string, err error) {
+	f := held
+	if f == (keys.File{}) {
+		r, err = keys.Load(ring, key, fresh)
+	} else {
+		r, err = f.Load(ring, fresh)
+	}
 	if !errors.Is(err, keys.ErrWrong) {
 		return r, "", err
 	}
 	wrong := err
-	f, err := keys.ReadFile(key)
-	if err != nil {
-		return r, "", err
+	if f == (keys.File{}) {
+		if f, err = keys.ReadFile(key); err != nil {
+			return r, "", err
+		}
 	}
 	b, err := os.ReadFile(ring)
 	if err != nil {
@@ -114,11 +121,7 @@ func real(name string) string {
 }
 
 // Drop writes the keyring without some of its token keys, and returns it.
-func Drop(ring, key string, numbers ...byte) (keys.Ring, error) {
-	f, err := keys.ReadFile(key)
-	if err != nil {
-		return keys.Ring{}, err
-	}
+func Drop(ring string, f keys.File, numbers ...byte) (keys.Ring, error) {
 	b, err := os.ReadFile(ring)
 	if err != nil {
 		return keys.Ring{}, err

@@ -25,7 +25,7 @@ func install(t *testing.T) (ring, key string, first keys.Ring) {
 	if err := os.Mkdir(filepath.Dir(ring), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	first, _, err := rekey.Load(ring, key, true)
+	first, _, err := rekey.Load(ring, key, keys.File{}, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func run(t *testing.T, r rekey.Rotation) rekey.Result {
 
 func load(t *testing.T, ring, key string) (keys.Ring, string) {
 	t.Helper()
-	r, old, err := rekey.Load(ring, key, false)
+	r, old, err := rekey.Load(ring, key, keys.File{}, false)
 	if err != nil {
 		t.Fatal(err)
 	}

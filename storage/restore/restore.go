@@ -42,9 +42,10 @@ type Result struct {
 	Former  bool     // the backup has the version that does not authenticate its date and has no audit log
 }
 
-// Options say how to restore. All are required.
+// Options say how to restore. All but Key are required.
 type Options struct {
 	KeyFile  string
+	Key      keys.File                       // its key, if the process can't read the file
 	Holder   string                          // names this process to a second one that finds the directory locked
 	Progress func(step string, done, of int) // of: how much; 0: not known
 
@@ -117,7 +118,7 @@ func (r *run) run(result *Result) (err error) {
 	if err := r.keepClock(); err != nil {
 		return err
 	}
-	if disk.Exists(r.KeyFile) {
+	if r.Key != (keys.File{}) || disk.Exists(r.KeyFile) {
 		if result.Revoked, err = r.Finish(r.ctx, r.stage, r.in.Manifest, r.old.Ends, r.old.last); err != nil {
 			return err
 		}
@@ -144,7 +145,10 @@ func (r *run) lookAtOlder() error {
 	if err != nil {
 		return err
 	}
-	file, err := keys.ReadFile(r.KeyFile)
+	file, err := r.Key, error(nil)
+	if file == (keys.File{}) {
+		file, err = keys.ReadFile(r.KeyFile)
+	}
 	switch {
 	case errors.Is(err, os.ErrNotExist) && fresh:
 		return nil
