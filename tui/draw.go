@@ -9,6 +9,7 @@ import (
 	"github.com/charmbracelet/lipgloss"
 	"github.com/charmbracelet/x/ansi"
 
+	"gatehouse/tui/health"
 	"gatehouse/tui/listing"
 	"gatehouse/tui/say"
 	"gatehouse/tui/text"
@@ -165,7 +166,7 @@ func (m *model) tabLine() string {
 		return out
 	}
 	a := m.status.Activity
-	return m.ends(out, say.Number(rate(a.Requests))+" req/s   "+say.Number(rate(a.Refused))+" refused/s")
+	return m.ends(out, say.Number(health.Rate(a.Requests))+" req/s   "+say.Number(health.Rate(a.Refused))+" refused/s")
 }
 
 // banner returns the conditions that matter for everything else, the worst first.

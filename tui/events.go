@@ -6,13 +6,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
 
 	"gatehouse/server/api"
 	"gatehouse/tui/listing"
 	"gatehouse/tui/say"
+	"gatehouse/tui/text"
 	"gatehouse/tui/trail"
 )
 
@@ -61,7 +61,7 @@ func newEvents(m *model) *events {
 
 func eventColumns(m *model) []listing.Column[api.Event] {
 	return []listing.Column[api.Event]{
-		{Head: "TIME", Min: 11, Max: 11, Cell: func(e api.Event) string { return stamp(m.now(), e.Time) }},
+		{Head: "TIME", Min: 11, Max: 11, Cell: func(e api.Event) string { return say.Stamp(m.now(), e.Time) }},
 		{Head: "ACTOR", Min: 9, Max: 40, Cell: func(e api.Event) string { return say.Dash(e.Actor) }},
 		{Head: "ACTION", Min: 13, Max: 16, Cell: func(e api.Event) string { return e.Action }},
 		{Head: "OBJECT", Min: 11, Max: 60, Cell: object},
@@ -124,16 +124,16 @@ func (s *events) show() {
 	if !ok {
 		return
 	}
-	f := &facts{width: 1 << 10}
-	f.add("time", say.When(s.m.now(), e.Time))
-	f.add("actor", say.Dash(e.Actor))
-	f.add("address", say.Dash(e.Address))
-	f.add("user", say.Dash(e.UID))
-	f.add("token", say.Dash(e.Token))
-	f.add("result", result(e))
-	f.add("record", strconv.FormatUint(e.Sequence, 10))
+	f := &text.Facts{Width: 1 << 10}
+	f.Add("time", say.When(s.m.now(), e.Time))
+	f.Add("actor", say.Dash(e.Actor))
+	f.Add("address", say.Dash(e.Address))
+	f.Add("user", say.Dash(e.UID))
+	f.Add("token", say.Dash(e.Token))
+	f.Add("result", result(e))
+	f.Add("record", strconv.FormatUint(e.Sequence, 10))
 	b := &textBox{m: s.m, title: "Event: " + e.Action}
-	for _, l := range f.lines {
+	for _, l := range f.Lines {
 		b.lines = append(b.lines, strings.TrimPrefix(l, "   "))
 	}
 	if to, ok := s.open(); ok {
@@ -231,16 +231,4 @@ func (s *events) came(news []api.Event) {
 	if stays {
 		l.ToFirst()
 	}
-}
-
-// stamp shows a time in 11 columns.
-func stamp(now time.Time, ms int64) string {
-	t := time.UnixMilli(ms).In(now.Location())
-	switch {
-	case t.Format(time.DateOnly) == now.Format(time.DateOnly):
-		return t.Format(time.TimeOnly)
-	case t.Year() == now.Year():
-		return t.Format("01-02 15:04")
-	}
-	return t.Format(time.DateOnly)
 }

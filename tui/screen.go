@@ -1,14 +1,12 @@
 package tui
 
 import (
-	"strings"
 	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
 
 	"gatehouse/server/api"
 	"gatehouse/tui/say"
-	"gatehouse/tui/text"
 )
 
 // place names a screen in the table of keys.
@@ -131,29 +129,3 @@ func (s *sheet) window(lines []string, height int) []string {
 	s.below = max(len(lines)-s.top-height, 0)
 	return lines[s.top:min(s.top+height, len(lines))]
 }
-
-// facts are lines of a name and a value each.
-type facts struct {
-	lines []string
-	width int
-}
-
-const factName = 17 // columns of the margin and the name
-
-func (f *facts) add(name, value string) {
-	f.lines = append(f.lines, "   "+text.Left(name, factName-3)+text.Cut(value, f.width-factName))
-}
-
-// several adds a line a value, the first with the name.
-func (f *facts) several(name, none string, values []string) {
-	if len(values) == 0 {
-		f.add(name, none)
-		return
-	}
-	for i, v := range values {
-		f.add(strings.Repeat(name, 1-min(i, 1)), v)
-	}
-}
-
-// gap adds an empty line.
-func (f *facts) gap() { f.lines = append(f.lines, "") }

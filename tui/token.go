@@ -153,13 +153,13 @@ func (s *token) body(width, height int) []string {
 
 func (s *token) lines(width int) []string {
 	t, now := s.token, s.m.now()
-	f := &facts{width: width}
+	f := &text.Facts{Width: width}
 	if s.gone {
-		f.add("", "! The server knows no such token.")
+		f.Add("", "! The server knows no such token.")
 	}
-	f.add("user", t.UID)
-	f.add("name", say.Dash(t.Name))
-	f.add("state", t.State)
+	f.Add("user", t.UID)
+	f.Add("name", say.Dash(t.Name))
+	f.Add("state", t.State)
 	lastUsed := "never"
 	if t.Used() {
 		lastUsed = say.When(now, t.LastUsed)
@@ -167,54 +167,54 @@ func (s *token) lines(width int) []string {
 	if say.InUse(now, t.Token) {
 		lastUsed += "   IN USE"
 	}
-	f.add("last used", lastUsed)
-	f.add("from", say.Dash(t.LastAddress))
-	f.add("created", say.When(now, t.Created))
+	f.Add("last used", lastUsed)
+	f.Add("from", say.Dash(t.LastAddress))
+	f.Add("created", say.When(now, t.Created))
 	if s.detail {
-		f.add("created by", say.Dash(t.CreatedBy))
+		f.Add("created by", say.Dash(t.CreatedBy))
 	}
-	f.add("expires", say.Expiry(now, t.ExpiresOn, say.Moment))
-	f.several("scopes", "all that its user may do", t.Scopes)
-	f.several("addresses", "from anywhere", t.Addresses)
+	f.Add("expires", say.Expiry(now, t.ExpiresOn, say.Moment))
+	f.Several("scopes", "all that its user may do", t.Scopes)
+	f.Several("addresses", "from anywhere", t.Addresses)
 	if s.detail {
-		f.add("uses", say.Number(int(t.Uses))+" in all")
+		f.Add("uses", say.Number(int(t.Uses))+" in all")
 		if len(t.Days) > 0 {
-			f.add("", say.UsesADay(t.Days))
+			f.Add("", say.UsesADay(t.Days))
 		}
 		s.seen(f)
 		s.events(f)
 	}
-	return f.lines
+	return f.Lines
 }
 
 // seen adds the addresses from which the token was used recently.
-func (s *token) seen(f *facts) {
+func (s *token) seen(f *text.Facts) {
 	if len(s.token.Seen) == 0 {
 		return
 	}
-	f.gap()
-	f.lines = append(f.lines, "   "+s.m.st.heads.Render("USED FROM"))
+	f.Gap()
+	f.Lines = append(f.Lines, "   "+s.m.st.heads.Render("USED FROM"))
 	for _, from := range s.token.Seen {
-		f.lines = append(f.lines, text.Cut("   "+text.Left(say.Ago(s.m.now(), from.Time), factName-3)+text.Left(from.Address, 17)+" "+say.Dash(from.Agent), f.width))
+		f.Lines = append(f.Lines, text.Cut("   "+text.Left(say.Ago(s.m.now(), from.Time), text.FactName-3)+text.Left(from.Address, 17)+" "+say.Dash(from.Agent), f.Width))
 	}
 }
 
 // events adds what was done with the token, the newest first.
-func (s *token) events(f *facts) {
+func (s *token) events(f *text.Facts) {
 	h := s.history
 	if len(h.Events) == 0 && h.Before == 0 {
 		return
 	}
-	f.gap()
-	f.lines = append(f.lines, "   "+s.m.st.heads.Render("EVENTS"))
+	f.Gap()
+	f.Lines = append(f.Lines, "   "+s.m.st.heads.Render("EVENTS"))
 	for _, e := range slices.Backward(h.Events) {
 		by := text.Left(e.Action, 14) + " by " + say.Dash(e.Actor)
 		if e.Address != "" {
 			by += " from " + e.Address
 		}
-		f.lines = append(f.lines, text.Cut("   "+say.Fitting(f.width, say.Moment(s.m.now(), e.Time), text.Escape(by), text.Escape(e.Remark())), f.width))
+		f.Lines = append(f.Lines, text.Cut("   "+say.Fitting(f.Width, say.Moment(s.m.now(), e.Time), text.Escape(by), text.Escape(e.Remark())), f.Width))
 	}
 	if h.Before > 0 {
-		f.lines = append(f.lines, text.Cut("   ! Looked back to "+say.Moment(s.m.now(), h.Since)+": o goes on", f.width))
+		f.Lines = append(f.Lines, text.Cut("   ! Looked back to "+say.Moment(s.m.now(), h.Since)+": o goes on", f.Width))
 	}
 }

@@ -28,7 +28,7 @@
 // has its columns and its list, which has the cursor and a window of the rows, and asks
 // for more; an answer to an older question is dropped. On a wide terminal a pane beside
 // the rows shows what enter would open (pane.go). connection.go knows whether a server
-// answers; draw.go puts the frame together.
+// answers; draw.go puts the frame together. Package health says what Status shows.
 package tui
 
 import (

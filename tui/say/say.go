@@ -213,3 +213,46 @@ func StateTone(state string) listing.Tone {
 	}
 	return listing.Plain
 }
+
+// Millis shows milliseconds with three digits that count.
+func Millis(ms float64) string {
+	switch {
+	case ms == 0:
+		return "-"
+	case ms < 1:
+		return fmt.Sprintf("%.0f µs", ms*1000)
+	case ms < 100:
+		return fmt.Sprintf("%.1f ms", ms)
+	case ms < 10_000:
+		return fmt.Sprintf("%.0f ms", ms)
+	}
+	return fmt.Sprintf("%.0f s", ms/1000)
+}
+
+// Size shows a number of bytes in the unit that fits.
+func Size(bytes int64) string {
+	const unit = 1024
+	f := float64(bytes)
+	for _, name := range []string{"B", "KiB", "MiB", "GiB"} {
+		switch {
+		case f < 10 && name != "B":
+			return fmt.Sprintf("%.1f %s", f, name)
+		case f < unit:
+			return fmt.Sprintf("%.0f %s", f, name)
+		}
+		f /= unit
+	}
+	return fmt.Sprintf("%.1f TiB", f)
+}
+
+// Stamp shows a time in 11 columns.
+func Stamp(now time.Time, ms int64) string {
+	t := time.UnixMilli(ms).In(now.Location())
+	switch {
+	case t.Format(time.DateOnly) == now.Format(time.DateOnly):
+		return t.Format(time.TimeOnly)
+	case t.Year() == now.Year():
+		return t.Format("01-02 15:04")
+	}
+	return t.Format(time.DateOnly)
+}

@@ -2,7 +2,8 @@
 // servers) safe for a terminal: afterwards it can't move the cursor, turn the
 // direction of the line, hide, or push the columns beside it out of place.
 //
-// It knows widths and characters only, never users, tokens or screens.
+// It also lays text out by its width: in columns, and as facts, a name and a value a
+// line. It never knows users, tokens or screens.
 package text
 
 import (
