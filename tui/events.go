@@ -11,6 +11,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/tui/listing"
+	"gatehouse/tui/revocation"
 	"gatehouse/tui/say"
 	"gatehouse/tui/text"
 	"gatehouse/tui/trail"
@@ -152,8 +153,8 @@ func (s *events) name() (string, bool) {
 	return "", false
 }
 
-func (s *events) user() (api.User, bool)      { return api.User{}, false }
-func (s *events) revokes() (revocation, bool) { return revocation{}, false }
+func (s *events) user() (api.User, bool)             { return api.User{}, false }
+func (s *events) revokes() (revocation.Target, bool) { return revocation.Target{}, false }
 
 func (s *events) start() tea.Cmd { return tea.Batch(s.table.start(), s.follow()) }
 

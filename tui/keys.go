@@ -8,6 +8,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/revocation"
 	"gatehouse/tui/say"
 	"gatehouse/tui/text"
 )
@@ -161,8 +162,8 @@ func revokeKey(m *model) tea.Cmd {
 }
 
 func revokeAllKey(m *model) tea.Cmd {
-	r := m.screen().(interface{ matching() revocation }).matching()
-	if q := r.match.query; len(q.Filters) == 0 && q.Words == "" {
+	r := m.screen().(interface{ matching() revocation.Target }).matching()
+	if q := r.Match.Query; len(q.Filters) == 0 && q.Words == "" {
 		m.say("Filter first: this would revoke every token there is.")
 		return nil
 	}

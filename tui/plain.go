@@ -185,9 +185,9 @@ func (m *machine) Question() ([]string, plain.Kind) {
 		kind = plain.YesOrNo
 	case *revokeBox:
 		kind = plain.YesOrNo
-		if b.err != nil || b.total == 0 {
+		if b.err != nil || b.Total == 0 {
 			kind = plain.Shown
-		} else if b.mustType() {
+		} else if b.MustType() {
 			kind = plain.Text
 		}
 	case *exportBox:

@@ -167,7 +167,7 @@ func (m *monkey) step() {
 }
 
 func (m *monkey) message() tea.KeyMsg {
-	if b, ok := m.box.(*revokeBox); ok && !b.checking && b.mustType() && m.rand.IntN(2) == 0 {
+	if b, ok := m.box.(*revokeBox); ok && !b.checking && b.MustType() && m.rand.IntN(2) == 0 {
 		return m.digit(b)
 	}
 	letter := func() rune { return monkeyLetters[m.rand.IntN(len(monkeyLetters))] }
@@ -191,7 +191,7 @@ func (m *monkey) message() tea.KeyMsg {
 
 // digit types the number that a box asks for, or the enter after it.
 func (m *monkey) digit(b *revokeBox) tea.KeyMsg {
-	number := strconv.Itoa(b.total)
+	number := strconv.Itoa(b.Total)
 	if n := len(b.typed); n < len(number) {
 		return tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune{rune(number[n])}}
 	}
@@ -205,7 +205,7 @@ func (m *monkey) note() {
 		return
 	}
 	name := strings.TrimPrefix(fmt.Sprintf("%T", m.box), "*tui.")
-	if r, ok := m.box.(*revokeBox); ok && r.r.match != nil {
+	if r, ok := m.box.(*revokeBox); ok && r.Match != nil {
 		name += ", all that match"
 	}
 	m.seen[name]++
@@ -217,7 +217,7 @@ func full(b box, msg tea.KeyMsg) bool {
 	enter := msg.Type == tea.KeyEnter
 	switch b := b.(type) {
 	case *revokeBox:
-		return y && !b.mustType() || enter && b.typed == fmt.Sprint(b.total)
+		return y && !b.MustType() || enter && b.typed == fmt.Sprint(b.Total)
 	case *askBox:
 		return y
 	case *formBox:

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"slices"
 	"strings"
 	"time"
 
@@ -12,104 +11,15 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/tui/listing"
+	"gatehouse/tui/revocation"
 	"gatehouse/tui/say"
 )
-
-const (
-	revokeBatch = 100 // tokens revoked by one call
-	matchShown  = 100 // tokens of a match that a box shows at most
-)
-
-// lookUp asks the server which tokens a revocation would revoke now.
-func lookUp(ctx context.Context, c client, r revocation) (doomed, error) {
-	var d doomed
-	if r.match != nil {
-		n, err := c.Matching(ctx, r.match.query)
-		if err != nil {
-			return d, err
-		}
-		q := r.match.query
-		q.At, q.Limit = n.At, matchShown
-		d.total, d.agreed = n.Rows, n
-		err = d.add(c.Tokens(ctx, q))
-		return d, err
-	}
-	for _, uid := range r.uids {
-		if err := d.add(c.Tokens(ctx, api.TokenQuery{Filters: api.Where("user", uid)})); err != nil {
-			return d, err
-		}
-	}
-	for _, id := range r.ids {
-		switch t, err := c.Token(ctx, id); {
-		case missing(err):
-		case err != nil:
-			return d, err
-		case t.State != api.StateRevoked:
-			d.tokens = append(d.tokens, t.Token)
-		}
-	}
-	d.total = len(d.tokens)
-	return d, nil
-}
-
-func (d *doomed) add(ts iter.Seq2[api.Token, error]) error {
-	for t, err := range ts {
-		if err != nil {
-			return err
-		}
-		if t.State != api.StateRevoked {
-			d.tokens = append(d.tokens, t)
-		}
-	}
-	return nil
-}
-
-// revoking revokes, and yields its progress. It stops when the reader breaks off,
-// except for a job of the server, which StopRevocation stops.
-func revoking(ctx context.Context, c client, r revocation, d doomed) iter.Seq2[api.Progress, error] {
-	if r.match == nil {
-		return inBatches(ctx, c, d)
-	}
-	q := r.match.query
-	return c.RevokeMatching(ctx, api.BulkRevocation{Filters: q.Filters, Words: q.Words, Set: d.agreed.Set, At: d.agreed.At})
-}
-
-// inBatches revokes the tokens, and yields its progress.
-func inBatches(ctx context.Context, c client, d doomed) iter.Seq2[api.Progress, error] {
-	return func(yield func(api.Progress, error) bool) {
-		p := api.Progress{Total: d.total}
-		done := 0
-		for part := range slices.Chunk(d.tokens, revokeBatch) {
-			var ids []string
-			for _, t := range part {
-				ids = append(ids, t.ID)
-			}
-			n, err := revokeSome(ctx, c, ids)
-			if err != nil {
-				yield(p, err)
-				return
-			}
-			done, p.Revoked = done+len(ids), p.Revoked+n
-			p.Done = done >= d.total
-			if !yield(p, nil) {
-				return
-			}
-		}
-	}
-}
-
-func revokeSome(ctx context.Context, c client, ids []string) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, listing.Patience)
-	defer cancel()
-	n, err := c.Revoke(ctx, api.Revocation{IDs: ids})
-	return n.Revoked, err
-}
 
 // workBox shows the progress of a revocation, and can stop it.
 type workBox struct {
 	m        *model
 	id       int
-	r        revocation
+	r        revocation.Target
 	total    int
 	progress api.Progress
 	start    time.Time
@@ -134,8 +44,8 @@ type stopMsg struct {
 	err error
 }
 
-func newWork(m *model, id int, r revocation, total int, cancel context.CancelFunc, rows iter.Seq2[api.Progress, error]) *workBox {
-	b := &workBox{m: m, id: id, r: r, total: total, start: m.now(), cancel: cancel}
+func newWork(m *model, id int, d revocation.Doomed, cancel context.CancelFunc, rows iter.Seq2[api.Progress, error]) *workBox {
+	b := &workBox{m: m, id: id, r: d.Target, total: d.Total, start: m.now(), cancel: cancel}
 	b.next, b.release = iter.Pull2(rows)
 	return b
 }
@@ -208,7 +118,7 @@ func (b *workBox) end(w workMsg) tea.Cmd {
 	b.release()
 	b.cancel()
 	b.m.close()
-	if conflicting(w.err) && b.r.match != nil && !b.stopping { // others match by now than were agreed to
+	if conflicting(w.err) && b.r.Match != nil && !b.stopping { // others match by now than were agreed to
 		again, cmd := newRevokeBox(b.m, b.r)
 		b.m.box = again
 		b.m.complain(w.err)

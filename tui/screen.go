@@ -6,6 +6,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/revocation"
 	"gatehouse/tui/say"
 )
 
@@ -56,10 +57,10 @@ type screen interface {
 	settled() bool // no move waits for rows
 
 	// What keys act on: mostly the row under the cursor.
-	open() (screen, bool)        // what enter shows
-	name() (id string, ok bool)  // what y copies
-	user() (api.User, bool)      // whom l and P are about
-	revokes() (revocation, bool) // what R would revoke
+	open() (screen, bool)               // what enter shows
+	name() (id string, ok bool)         // what y copies
+	user() (api.User, bool)             // whom l and P are about
+	revokes() (revocation.Target, bool) // what R would revoke
 }
 
 // rows is a screen with marks, a filter and an order.
@@ -107,12 +108,12 @@ func (s *sheet) home() tea.Cmd {
 
 func (s *sheet) bottom() tea.Cmd { return s.move(1 << 20) }
 
-func (s *sheet) settled() bool               { return true }
-func (s *sheet) spin() (string, bool)        { return "", false }
-func (s *sheet) open() (screen, bool)        { return nil, false }
-func (s *sheet) name() (string, bool)        { return "", false }
-func (s *sheet) user() (api.User, bool)      { return api.User{}, false }
-func (s *sheet) revokes() (revocation, bool) { return revocation{}, false }
+func (s *sheet) settled() bool                      { return true }
+func (s *sheet) spin() (string, bool)               { return "", false }
+func (s *sheet) open() (screen, bool)               { return nil, false }
+func (s *sheet) name() (string, bool)               { return "", false }
+func (s *sheet) user() (api.User, bool)             { return api.User{}, false }
+func (s *sheet) revokes() (revocation.Target, bool) { return revocation.Target{}, false }
 
 // note says how many lines do not show.
 func (s *sheet) note() string {

@@ -9,6 +9,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/tui/listing"
+	"gatehouse/tui/revocation"
 	"gatehouse/tui/say"
 	"gatehouse/tui/text"
 )
@@ -61,8 +62,10 @@ func (s *token) rested() bool           { return !s.asked && s.m.now().Sub(s.sin
 func (s *token) answered() time.Time    { return s.since }
 func (s *token) failure() error         { return s.err }
 
-func (s *token) name() (string, bool)        { return s.token.ID, true }
-func (s *token) revokes() (revocation, bool) { return named([]api.Token{s.token.Token}) }
+func (s *token) name() (string, bool) { return s.token.ID, true }
+func (s *token) revokes() (revocation.Target, bool) {
+	return revocation.Of([]api.Token{s.token.Token}), true
+}
 
 // refresh asks for the token, and for the events that came since the last look.
 func (s *token) refresh() tea.Cmd {

@@ -3,12 +3,12 @@ package tui
 import (
 	"context"
 	"iter"
-	"slices"
 	"strings"
 
 	"gatehouse/server/api"
 	"gatehouse/tui/export"
 	"gatehouse/tui/listing"
+	"gatehouse/tui/revocation"
 	"gatehouse/tui/say"
 	"gatehouse/tui/text"
 )
@@ -135,25 +135,18 @@ func (s *tokens) name() (string, bool) {
 
 func (s *tokens) user() (api.User, bool) { return api.User{}, false }
 
-func (s *tokens) revokes() (revocation, bool) { return named(s.selected()) }
+func (s *tokens) revokes() (revocation.Target, bool) {
+	ts := s.selected()
+	return revocation.Of(ts), len(ts) > 0
+}
 
 // matching is what A would revoke: all that the screen and the filter select.
-func (s *tokens) matching() revocation {
+func (s *tokens) matching() revocation.Target {
 	q := s.base()
 	q.Words, q.Revoked = s.filter.value, false
 	words := s.of()
 	if q.Words != "" {
 		words = strings.TrimSpace(words + " that match " + text.Escape(q.Words))
 	}
-	return revocation{match: &match{query: q, words: words}}
-}
-
-// named names tokens to revoke.
-func named(ts []api.Token) (revocation, bool) {
-	var r revocation
-	for _, t := range ts {
-		r.ids = append(r.ids, t.ID)
-	}
-	slices.Sort(r.ids)
-	return r, len(ts) > 0
+	return revocation.Target{Match: &revocation.Match{Query: q, Words: words}}
 }

@@ -14,13 +14,13 @@
 //	  v                   asks the screen what R revokes
 //	screen  users.go, tokens.go, review.go, user.go, token.go, events.go, status.go
 //	  |                   revokes names the tokens: the marked ones, or the row under the
-//	  v                   cursor; for A, matching names all that match (a revocation)
-//	box     revoke_box.go asks the server what these tokens are now (lookUp), lists them
-//	  |                   with Cancel chosen, and waits for y or for the typed number
-//	  v
-//	work    revoke_work.go sends it in batches, or as one job of the server, shows the
-//	  |                   progress, and stops at esc; the answer comes to workBox.heard
-//	  v
+//	  v                   cursor; for A, matching names all that match (a revocation.Target)
+//	box     revoke_box.go asks the server what these tokens are now (revocation.LookUp),
+//	  |                   lists them with Cancel chosen, and waits for y or for the typed
+//	  v                   number (revocation.Doomed says which)
+//	work    revoke_work.go has package revocation send it in batches, or as one job of the
+//	  |                   server, shows the progress, and stops at esc; the answer comes to
+//	  v                   workBox.heard
 //	server  package server/admin: its comment has the rest of the path
 //
 // A screen is a table of rows from the server or a sheet of lines (screen.go). A table

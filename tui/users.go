@@ -9,6 +9,7 @@ import (
 	"gatehouse/server/api"
 	"gatehouse/tui/export"
 	"gatehouse/tui/listing"
+	"gatehouse/tui/revocation"
 	"gatehouse/tui/say"
 )
 
@@ -127,11 +128,11 @@ func (s *users) name() (string, bool) {
 
 func (s *users) user() (api.User, bool) { return s.current() }
 
-func (s *users) revokes() (revocation, bool) {
-	var r revocation
+func (s *users) revokes() (revocation.Target, bool) {
+	var r revocation.Target
 	for _, u := range s.selected() {
-		r.uids = append(r.uids, u.UID)
+		r.UIDs = append(r.UIDs, u.UID)
 	}
-	slices.Sort(r.uids)
-	return r, len(r.uids) > 0
+	slices.Sort(r.UIDs)
+	return r, len(r.UIDs) > 0
 }
