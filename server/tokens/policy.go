@@ -68,6 +68,8 @@ func tooLong(most config.Lifetime) error {
 const DefaultOverlap = "24h"
 
 // ParseOverlap reads how long the old secret of a rotated token works; 0 ends it at once.
+// It refuses what the store would refuse, because `gatehouse token rotate` prints the new
+// secret before it sets the overlap.
 func ParseOverlap(text string) (time.Duration, error) {
 	if text == "0" || text == "0s" {
 		return 0, nil
@@ -75,6 +77,9 @@ func ParseOverlap(text string) (time.Duration, error) {
 	d, err := config.ParseSpan(text)
 	if err != nil {
 		return 0, reply.Refuse(http.StatusBadRequest, "overlap: %v", err)
+	}
+	if d > storage.MaxOverlap {
+		return 0, reply.Refuse(http.StatusBadRequest, "overlap: write at most %s", config.FormatSpan(storage.MaxOverlap))
 	}
 	return d, nil
 }
