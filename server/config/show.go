@@ -21,6 +21,9 @@ type Setting struct {
 // FromDefault is the source of a setting that nobody has set.
 const FromDefault = "default"
 
+// NotSet is the value of a section that is not configured.
+const NotSet = "not set"
+
 // Override notes that the caller, not the file, decided a setting. from says what decided
 // it, such as "flag --listen".
 func (c *Config) Override(setting, from string) {
@@ -32,13 +35,17 @@ func (c *Config) Override(setting, from string) {
 }
 
 // Settings returns all settings in force, in the order of the manual. A section that is
-// not configured has none. Secrets are in files, which are named and not read; the
-// password in a URL is replaced by xxxxx.
+// not configured is one row without a value. Secrets are in files, which are named and not
+// read; the password in a URL is replaced by xxxxx.
 func (c Config) Settings() []Setting {
 	c = c.withDefaults()
 	var list []Setting
 	walk("", reflect.ValueOf(c), func(name string, value reflect.Value) {
-		list = append(list, Setting{name, written(value), c.source(name)})
+		text := NotSet
+		if !isSection(value.Type()) {
+			text = written(value)
+		}
+		list = append(list, Setting{name, text, c.source(name)})
 	})
 	return list
 }
@@ -78,18 +85,17 @@ func (c Config) source(name string) string {
 	return FromDefault
 }
 
-// walk calls f for each setting in a section.
+// walk calls f for each setting in a section, and for a section that is not configured.
 func walk(path string, section reflect.Value, f func(name string, value reflect.Value)) {
-	if !isSection(section.Type()) {
+	empty := section.Kind() == reflect.Pointer && section.IsNil() || section.Kind() == reflect.Map && section.Len() == 0
+	if empty || !isSection(section.Type()) {
 		f(path, section)
 		return
 	}
 	within := func(name string) string { return strings.TrimPrefix(path+"."+name, ".") }
 	switch section.Kind() {
 	case reflect.Pointer:
-		if !section.IsNil() {
-			walk(path, section.Elem(), f)
-		}
+		walk(path, section.Elem(), f)
 	case reflect.Map:
 		for _, k := range slices.SortedFunc(slices.Values(section.MapKeys()), func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) }) {
 			walk(within(k.String()), section.MapIndex(k), f)

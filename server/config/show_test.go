@@ -46,6 +46,9 @@ client_secret_file = "y"
 	var again strings.Builder
 	from := map[string][]string{}
 	for _, s := range cfg.Settings() {
+		if s.Value == config.NotSet {
+			continue
+		}
 		fmt.Fprintf(&again, "%s = %s\n", s.Name, s.Value)
 		place, _, _ := strings.Cut(s.From, ",")
 		from[place] = append(from[place], s.Name)
@@ -75,6 +78,39 @@ client_secret_file = "y"
 	}
 	if len(from) != 3 || len(from[config.FromDefault]) == 0 {
 		t.Errorf("got the sources %v", from)
+	}
+}
+
+// TestSettingsNotSet: a section that is not configured is shown, too.
+func TestSettingsNotSet(t *testing.T) {
+	const some = `
+[admin]
+groups = { helpdesk = "operator" }
+[ldap]
+urls = ["ldaps://a.example"]
+base_dn = "dc=example"
+[oauth.github]
+type = "github"
+client_id = "x"
+client_secret_file = "y"
+`
+	for text, want := range map[string][]string{"": {"admin.groups", "ldap", "oauth"}, some: nil} {
+		cfg, err := config.Parse("config.toml", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, s := range cfg.Settings() {
+			if s.Value == config.NotSet {
+				got = append(got, s.Name)
+			}
+			if (s.Value == config.NotSet) && s.From != config.FromDefault {
+				t.Errorf("got %+v", s)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, want %q", text, got, want)
+		}
 	}
 }
 
