@@ -208,17 +208,16 @@ func (a *app) backupCommand() *cobra.Command {
 		Long:    "Write a backup of the store, also while the server runs: to FILE, to standard output\n(-), or into a directory as DIR/gatehouse-TIME.",
 		Example: "  gatehouse backup /srv/backup/ --keep 14\n  gatehouse backup - | ssh backup 'cat >gatehouse'",
 		RunE: func(c *cobra.Command, args []string) error {
-			to, file := args[0], args[0]
-			if info, err := os.Stat(to); strings.HasSuffix(to, "/") || err == nil && info.IsDir() {
-				file = datadir.Dated(to, time.Now())
-			}
+			to := args[0]
+			info, err := os.Stat(to)
+			into := strings.HasSuffix(to, "/") || err == nil && info.IsDir()
 			switch {
 			case c.Flags().Changed("keep") && keep < 1:
 				return cli.Usagef("--keep must be at least 1")
-			case keep > 0 && file == to:
+			case keep > 0 && !into:
 				return cli.Usagef("--keep only works with a directory, such as %s/", to)
 			}
-			m, err := a.backup(c.Context(), file, force)
+			file, m, err := a.backup(c.Context(), to, into, force)
 			if err != nil {
 				if c.Context().Err() != nil {
 					return fmt.Errorf("%s was not written: interrupted", file)
@@ -241,19 +240,23 @@ func (a *app) backupCommand() *cobra.Command {
 	return c
 }
 
-// backup writes a backup to a file or, for "-", to standard output.
-func (a *app) backup(ctx context.Context, file string, force bool) (backup.Manifest, error) {
+// backup writes a backup to a file, into a directory or, for "-", to standard output. It
+// returns the file's name.
+func (a *app) backup(ctx context.Context, to string, into, force bool) (file string, m backup.Manifest, err error) {
 	d, err := a.dir()
-	if err != nil {
-		return backup.Manifest{}, err
+	switch {
+	case err != nil:
+		return to, m, err
+	case into:
+		return d.BackupInto(ctx, to, time.Now())
+	case to != "-":
+		m, err = d.Backup(ctx, to, force)
+	case term.IsTerminal(int(a.stdout.Fd())):
+		err = errors.New("standard output is a terminal: redirect it to a file or a pipe")
+	default:
+		m, err = d.BackupTo(ctx, a.out)
 	}
-	if file != "-" {
-		return d.Backup(ctx, file, force)
-	}
-	if term.IsTerminal(int(a.stdout.Fd())) {
-		return backup.Manifest{}, errors.New("standard output is a terminal: redirect it to a file or a pipe")
-	}
-	return d.BackupTo(ctx, a.out)
+	return to, m, err
 }
 
 func (a *app) restoreCommand() *cobra.Command {

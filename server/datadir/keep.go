@@ -1,25 +1,39 @@
 package datadir
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"time"
+
+	"gatehouse/storage/backup"
 )
 
 // datedName is the form of the names of backups in a directory. They sort by time.
 const datedName = "gatehouse-20060102T150405Z"
 
-var isDated = regexp.MustCompile(`^gatehouse-\d{8}T\d{6}Z$`)
+// Several backups in one second end in .2 to .9, so that they, too, sort by time.
+var isDated = regexp.MustCompile(`^gatehouse-\d{8}T\d{6}Z(\.[2-9])?$`)
 
-// Dated is the name of a backup that is made now in a directory.
-func Dated(dir string, now time.Time) string {
-	return filepath.Join(dir, now.UTC().Format(datedName))
+// BackupInto makes a backup in a directory, and names it for the time. It replaces no
+// file. On an error the file is the one that was not written.
+func (d Dir) BackupInto(ctx context.Context, dir string, now time.Time) (file string, m backup.Manifest, err error) {
+	name := filepath.Join(dir, now.UTC().Format(datedName))
+	file = name
+	for n := 2; ; n++ {
+		m, err = d.Backup(ctx, file, false)
+		if n > 9 || !errors.Is(err, errExists) {
+			return file, m, err
+		}
+		file = fmt.Sprintf("%s.%d", name, n)
+	}
 }
 
-// KeepNewest deletes all but the newest of the backups with a name as Dated makes it. It
+// KeepNewest deletes all but the newest of the backups with a name as BackupInto gives them. It
 // deletes no other file, and never the backup just made, even if the clock was wrong when
 // the others were made.
 func KeepNewest(dir string, keep int, made string) error {

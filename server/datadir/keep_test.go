@@ -1,0 +1,51 @@
+package datadir
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"gatehouse/storage"
+)
+
+// TestBackupsInOneSecond: each backup has a name of its own, and the oldest go first.
+func TestBackupsInOneSecond(t *testing.T) {
+	store, err := storage.Open(filepath.Join(t.TempDir(), "data"), storage.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := Dir{Path: store.Dir(), Messages: io.Discard}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	into, now := t.TempDir(), time.Date(2026, 11, 29, 2, 30, 0, 0, time.UTC)
+	names := func() (list []string) {
+		entries, err := os.ReadDir(into)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			list = append(list, e.Name())
+		}
+		return list
+	}
+	var made string
+	for _, later := range []time.Duration{0, 0, 0, time.Second} {
+		if made, _, err = d.BackupInto(t.Context(), into, now.Add(later)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const first, next = "gatehouse-20261129T023000Z", "gatehouse-20261129T023001Z"
+	if got, want := names(), []string{first, first + ".2", first + ".3", next}; !slices.Equal(got, want) {
+		t.Fatalf("got %q, want %q", got, want)
+	}
+	if err := KeepNewest(into, 2, made); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := names(), []string{first + ".3", next}; !slices.Equal(got, want) {
+		t.Errorf("kept %q, want %q", got, want)
+	}
+}
