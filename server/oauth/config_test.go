@@ -36,8 +36,8 @@ func TestValidate(t *testing.T) {
 		{"an issuer", func(c *Config) { c.Type, c.URL = OIDC, "https://login.example.com/realms/x/" }, ""},
 		{"http for a test", func(c *Config) { c.URL, c.Insecure = "http://127.0.0.1:3000", true }, ""},
 
-		{"no type", func(c *Config) { c.Type = "" }, `oauth.corp: type "" is none of`},
-		{"another type", func(c *Config) { c.Type = "GitHub" }, `oauth.corp: type "GitHub" is none of`},
+		{"no type", func(c *Config) { c.Type = "" }, `oauth.corp: type "" is not github`},
+		{"another type", func(c *Config) { c.Type = "GitHub" }, `oauth.corp: type "GitHub" is not github`},
 		{"gitea without a url", func(c *Config) { c.Type = Gitea }, "oauth.corp: url is empty"},
 		{"oidc without a url", func(c *Config) { c.Type = OIDC }, "oauth.corp: url is empty"},
 		{"http", func(c *Config) { c.URL = "http://github.example.com" }, "oauth.corp: url http://github.example.com would send secrets in the clear"},
