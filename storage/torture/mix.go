@@ -66,6 +66,7 @@ func (t *torture) generations(l *ledger) (list []generation, err error) {
 		if n%2 == 1 {
 			time.Sleep(t.within(700*time.Millisecond, 1200*time.Millisecond))
 			err = v.kill()
+			l.Kills++
 		} else {
 			err = v.wait()
 		}
