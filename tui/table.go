@@ -159,11 +159,7 @@ func (t *table[T]) body(width, height int) []string {
 	remark := t.remark()
 	line := height >= roomy || t.editing || t.filter.value != "" || t.Changed()
 	lines := max(height-1-len(remark)-btoi(line), 1)
-	rows, current := t.list.Visible(lines)
-	if n := len(t.dividers(rows)); n > 0 {
-		rows, current = t.list.Visible(max(lines-n, 1))
-	}
-	parts := t.dividers(rows)
+	rows, current, parts := t.visible(lines)
 	if line {
 		out = append(out, t.filterLine(width))
 	}
@@ -204,6 +200,25 @@ func (t *table[T]) body(width, height int) []string {
 		out = append(out, "", "     "+t.silence())
 	}
 	return out
+}
+
+// visible returns the rows to draw in so many lines, which of them the cursor is on, and
+// what stands above which of them.
+func (t *table[T]) visible(lines int) (rows []T, current int, parts map[int]string) {
+	rows, current = t.list.Visible(lines)
+	if t.part == nil {
+		return rows, current, nil
+	}
+	if n := len(listing.Dividers(rows, t.part, wereUsed)); n > 0 {
+		rows, current = t.list.Visible(max(lines-n, 1))
+	}
+	return rows, current, listing.Dividers(rows, t.part, wereUsed)
+}
+
+// divider draws what stands above the rows of a part.
+func (t *table[T]) divider(name string, width int) string {
+	s := "   ── " + name + " "
+	return t.m.st.heads.Render(s + strings.Repeat("─", max(min(width, 60)-text.Width(s), 0)))
 }
 
 func btoi(b bool) int {

@@ -3,6 +3,7 @@ package tui
 import (
 	"context"
 	"iter"
+	"maps"
 	"strings"
 
 	"gatehouse/server/api"
@@ -48,17 +49,28 @@ func (s *tokens) init(m *model, query func() api.TokenQuery, words func() string
 			Cursor: func(t api.Token) string { return t.Cursor(v.Order) },
 		}
 		base := of(v)
-		if parted(base) {
-			ord.Cursor = func(t api.Token) string { return partOf(t) + " " + t.Cursor(v.Order) }
-			return ord, func(ctx context.Context, to listing.Spot) iter.Seq2[api.Token, error] {
-				return inParts(ctx, m.client, base, to, v.Reverse != to.Back)
+		read := func(base api.TokenQuery) listing.Source[api.Token] {
+			return func(ctx context.Context, to listing.Spot) iter.Seq2[api.Token, error] {
+				q := base
+				q.After, q.Limit, q.Reverse = to.After, to.Limit, v.Reverse != to.Back
+				return m.client.Tokens(ctx, q)
 			}
 		}
-		return ord, func(ctx context.Context, to listing.Spot) iter.Seq2[api.Token, error] {
-			q := base
-			q.After, q.Limit, q.Reverse = to.After, to.Limit, v.Reverse != to.Back
-			return m.client.Tokens(ctx, q)
+		if !parted(base) {
+			return ord, read(base)
 		}
+		never := listing.Part[api.Token]{Name: neverUsed, Source: read(part(base, neverUsed))}
+		used := listing.Part[api.Token]{Name: wereUsed, Source: read(part(base, wereUsed))}
+		ord.Cursor = func(t api.Token) string {
+			if t.Used() {
+				return used.Cursor(t.Cursor(v.Order))
+			}
+			return never.Cursor(t.Cursor(v.Order))
+		}
+		if v.Reverse {
+			return ord, listing.InParts(used, never)
+		}
+		return ord, listing.InParts(never, used)
 	}, tokenSorts...)
 	s.count = func(v listing.View) func(context.Context) (api.Count, error) {
 		q := of(v)
@@ -76,6 +88,44 @@ func (s *tokens) init(m *model, query func() api.TokenQuery, words func() string
 		return partOf(t)
 	}
 	s.odd, s.noun, s.forms = oddToken, "token", api.TokenFilters
+}
+
+// A token that was never used has no time of its last use: in that order it would stand
+// among the others by the time it was made. So the listing has two parts.
+const (
+	neverUsed = "never used"
+	wereUsed  = "used"
+)
+
+// parted reports whether the listing of a query has the two parts.
+func parted(q api.TokenQuery) bool {
+	if q.Order != "" && q.Order != api.ByLastUsed || len(q.Filters["never-used"])+len(q.Filters["used-after"]) > 0 {
+		return false
+	}
+	words := " " + strings.ToLower(q.Words)
+	return !strings.Contains(words, "never-used") && !strings.Contains(words, " used-after:")
+}
+
+// partOf names the part that a token is in.
+func partOf(t api.Token) string {
+	if t.Used() {
+		return wereUsed
+	}
+	return neverUsed
+}
+
+// part returns the query for one part.
+func part(q api.TokenQuery, name string) api.TokenQuery {
+	q.Filters = maps.Clone(q.Filters)
+	if q.Filters == nil {
+		q.Filters = api.Filters{}
+	}
+	if name == neverUsed {
+		q.Filters["never-used"] = []string{"true"}
+	} else {
+		q.Filters["used-after"] = []string{"1970-01-02"}
+	}
+	return q
 }
 
 var tokenSorts = []listing.Sorted{

@@ -16,7 +16,8 @@
 //	        moves that waited
 //
 // It owns the window, the cursor, the scroll position, the order and the widths of the
-// columns, and how a word of the query line is completed. It never asks a server itself,
-// never colours anything, and knows nothing of screens, keys and boxes: a screen gives it
-// the Source, draws what it returns, and passes the messages on.
+// columns, the parts of a listing that has some, and how a word of the query line is
+// completed. It never asks a server itself, never colours anything, and knows nothing of
+// screens, keys and boxes: a screen gives it the Source, draws what it returns, and passes
+// the messages on.
 package listing
