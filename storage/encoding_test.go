@@ -59,7 +59,7 @@ func TestEncodings(t *testing.T) {
 	}
 	for _, line := range want {
 		if name := strings.Fields(line)[0]; !slices.ContainsFunc(got, func(l string) bool { return strings.HasPrefix(l, name+" ") }) {
-			t.Errorf("in format %s this was written, and is no more: %s", marks.Format, name)
+			t.Errorf("in format %s this was written, and is now gone: %s", marks.Format, name)
 		}
 	}
 }

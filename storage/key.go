@@ -119,7 +119,7 @@ func (s *Store) RotateKey(by Actor, retire time.Duration) (done KeyRotation, err
 	}
 	s.useRing(r.Ring)
 	done.File, done.ID, done.Old, done.TokenKey = r.Key.Name(), r.Key.ID(), r.Old, r.Ring.Current
-	s.checkpoints.due.Store(true) // the one that is there has the keyring that the old key opens
+	s.checkpoints.due.Store(true) // the present checkpoint contains the keyring that the old key opens
 	return done, nil
 }
 

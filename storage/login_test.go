@@ -59,7 +59,7 @@ func TestUIDFollows(t *testing.T) {
 			{dir, []string{"other@example.com", "third@example.com"}, "other@example.com"},
 			{dir, []string{"third@example.com", "other@example.com"}, "other@example.com"},
 		}},
-		"what is no address, or taken": {first: dir, steps: []step{
+		"addresses that are invalid or taken": {first: dir, steps: []step{
 			{dir, []string{"no address", "new@example.com"}, "new@example.com"},
 			{dir, []string{"taken@example.com", "free@example.com"}, "free@example.com"},
 			{dir, []string{"taken@example.com"}, "free@example.com"},

@@ -121,7 +121,7 @@ func (s *Store) TransferService(by Actor, uid, owner string, successor *string) 
 	})
 }
 
-// RemoveService removes a service account and thereby revokes its tokens for good.
+// RemoveService removes a service account, which revokes its tokens for good.
 func (s *Store) RemoveService(by Actor, uid string) error {
 	return s.takeAway(by, func(t *tx) error {
 		u, err := readService(t.Reader, uid)
@@ -210,7 +210,7 @@ func (s *Store) serviceInfo(rd *read.Reader, u User, staleSince int64) (info Ser
 }
 
 // ServiceOwner returns the id of the person who owns a service account now. It is 0 for an
-// account that is orphaned, and for a user that is no service account.
+// orphaned account, and for a user that is not a service account.
 func (s *Store) ServiceOwner(service UserID) (owner UserID, err error) {
 	err = s.view(func(rd *read.Reader) error {
 		u, err := rd.User(service)

@@ -1,6 +1,6 @@
 // Package census counts tokens: how many there are in each state, and how many end soon.
-// It keeps nothing. Package storage shows it the records, one by one, and what it must
-// know of their owners.
+// It stores nothing. Package storage passes it the records, one by one, with the state of
+// their owners.
 package census
 
 import (
@@ -9,7 +9,7 @@ import (
 	"gatehouse/storage/record"
 )
 
-// Census counts the tokens of a moment.
+// Census holds the counts of the tokens at one moment.
 type Census struct {
 	// The states, as listings name them. Each token is in one of them.
 	Live, Expired, Suspended, Revoked int
@@ -26,7 +26,7 @@ func New(now int64, within []time.Duration) *Census {
 	return &Census{Ending: make([]int, len(within)), now: now, within: within}
 }
 
-// Count counts a token, whose owner has this state.
+// Count counts one token, whose owner has the state given.
 func (c *Census) Count(t record.TokenHead, owner record.UserState) {
 	switch {
 	case t.Revoked != 0 || owner == record.UserRemoved:

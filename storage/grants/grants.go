@@ -1,15 +1,15 @@
-// Package grants owns what is kept to ask OAuth providers about people again: a refresh
-// token or, at a provider without them, the access token of the last login by browser,
-// and what came of asking.
+// Package grants stores what is needed to ask OAuth providers about people again: a
+// refresh token or, if the provider has none, the access token of the last login by
+// browser. It also stores what the provider answered.
 //
-// Each identity has a file of its own. A refresh token is good for one use at most
-// providers, so an old copy is worse than none: to use it again looks like theft, and
-// ends the new one as well. So grants are neither in the log nor in backups. A new one
+// Each identity has a file of its own. Most providers accept a refresh token only once, so
+// an old copy is worse than no copy: using it again looks like theft, and the provider then
+// ends the new token as well. So grants are not in the log and not in backups. A new one
 // replaces the old one on the disk before [Grants.Update] returns, and nothing keeps the
 // old one.
 //
 // The files are sealed with a key of the keyring, and bound to their identity. Their
-// names tell nothing: they are an HMAC of the identity. The package never asks a
+// names reveal nothing: each is an HMAC of the identity. The package never asks a
 // provider, and decides nothing about users.
 package grants
 
@@ -44,10 +44,10 @@ type Grant struct {
 	Access  string `json:"access,omitempty"`
 
 	Asked    int64  `json:"asked,omitempty"`
-	Answered int64  `json:"answered,omitempty"` // when the provider last said something of the person, at a login too
+	Answered int64  `json:"answered,omitempty"` // when the provider last answered about the person, also at a login
 	Sent     bool   `json:"sent,omitempty"`     // the token may be spent: it was sent, and no answer has been stored
 	Left     string `json:"left,omitempty"`     // why the provider says that the person may not log in
-	Since    int64  `json:"since,omitempty"`    // when the doubt began: nothing is left to ask with
+	Since    int64  `json:"since,omitempty"`    // when the doubt began: since then there is nothing to ask with
 	Doubt    string `json:"doubt,omitempty"`    // why
 }
 
@@ -92,8 +92,8 @@ func (s *Grants) file(id record.Identity) string {
 	return filepath.Join(s.dir, hex.EncodeToString(h.Sum(nil)[:16]))
 }
 
-// Get returns the grant of an identity; ok is false if there is none. A file that does
-// not open counts as none: it is damaged, or of a keyring that is no longer there.
+// Get returns the grant of an identity; ok is false if there is none. A file that can't
+// be opened counts as missing: it is damaged, or was sealed with a keyring that is gone.
 func (s *Grants) Get(id record.Identity) (g Grant, ok bool, err error) {
 	g, err = s.read(s.file(id))
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, disk.ErrDamaged) {
@@ -118,10 +118,10 @@ func (s *Grants) read(file string) (g Grant, err error) {
 }
 
 // ErrNewer means that a login has replaced the grant.
-var ErrNewer = errors.New("the person has logged in meanwhile")
+var ErrNewer = errors.New("the person has logged in since")
 
-// Update changes the grant of a version, and returns it when it is durable. It returns
-// ErrNewer if the grant has another version by now, or none.
+// Update changes a grant that still has this version, and returns it once it is on the
+// disk. It returns ErrNewer if the grant now has another version or is gone.
 func (s *Grants) Update(id record.Identity, version uint64, fn func(*Grant)) (Grant, error) {
 	return s.change(id, func(g *Grant, there bool) error {
 		if !there || g.Version != version {
@@ -132,8 +132,8 @@ func (s *Grants) Update(id record.Identity, version uint64, fn func(*Grant)) (Gr
 	})
 }
 
-// Renew changes the grant of an identity because of a login; without a grant it makes
-// one. If fn replaces the tokens it must set the new version.
+// Renew changes the grant of an identity because of a login. If there is no grant, it
+// makes one. If fn replaces the tokens it must set the new version.
 func (s *Grants) Renew(id record.Identity, fn func(g *Grant, version uint64)) (Grant, error) {
 	return s.change(id, func(g *Grant, _ bool) error {
 		var b [8]byte
@@ -182,7 +182,7 @@ func (s *Grants) write(g Grant) error {
 	return nil
 }
 
-// Prune forgets the grants that need not be kept, and files that do not open.
+// Prune deletes the grants that are no longer needed, and the files that can't be opened.
 func (s *Grants) Prune(keep func(Grant) bool) (dropped int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

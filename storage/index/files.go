@@ -194,8 +194,8 @@ func trimLog(file string) error {
 // logHead is the number of bytes before the first entry of such a log.
 const logHead = 20
 
-// entryLength returns the length of the entry at the start of b, or 0 if there
-// is no complete one.
+// entryLength returns the length of the entry at the start of b, or 0 if the
+// entry is not complete.
 //
 //	meta 2 | lengths of key and value, and end of life, as uvarints | key | value | CRC-32C 4
 func entryLength(b []byte) int {

@@ -142,8 +142,8 @@ func failure(t *testing.T, set func(*journaltest.Disk, error), broken error, n i
 	check(t, mustOpen(t, d.Crash(func(string, int64) bool { return false }), now, small), 1, now)
 }
 
-// A reserve that can't be made is no reason to refuse a revocation that has room,
-// or to refuse to open.
+// If the reserve can't be made, the journal still opens, and accepts a revocation that has
+// room.
 func TestUnmadeReserve(t *testing.T) {
 	d := journaltest.New()
 	d.Capacity = small + 100 // one segment

@@ -202,7 +202,7 @@ func (d *Dir) NoteBackup(ms int64) error {
 	return disk.WriteFile(d.file("backed-up"), strconv.AppendInt(nil, ms, 10))
 }
 
-// LastBackup returns when the last backup was made, in ms, or 0 if there was none or the
+// LastBackup returns when the last backup was made, in ms, or 0 if none was made or the
 // time is not known.
 func (d *Dir) LastBackup() int64 {
 	b, _ := os.ReadFile(d.file("backed-up"))

@@ -12,7 +12,7 @@ import (
 	"gatehouse/storage/record"
 )
 
-// dropMore drops what the rows have beyond the table's columns.
+// dropMore drops the columns of the rows that the table does not have.
 func (v *Views) dropMore() {
 	o := &v.tokens
 	o.mu.Lock()
@@ -26,7 +26,7 @@ func (v *Views) dropMore() {
 	}
 }
 
-// dropFacts drops the facts, and the numbers of them. The caller holds mu.
+// dropFacts drops the facts and their numbers. The caller holds mu.
 func (o *tokens) dropFacts() {
 	r := *o.rows
 	r.fact = nil
@@ -50,7 +50,7 @@ func (v *Views) dateTokens() error {
 	})
 }
 
-// describeTokens reads the facts of the tokens, and the dead tokens if they are asked for.
+// describeTokens reads the facts of the tokens and, if withDead is set, the dead tokens.
 func (v *Views) describeTokens(withDead bool) error {
 	o := &v.tokens
 	var f *facts
@@ -100,9 +100,9 @@ func (o *tokens) adoptFacts(f *facts, r *rows) {
 	o.facts = f
 }
 
-// readMore adds to the rows what has reports to be missing: read reads it from the index
-// into a copy of the rows, and adopt makes it fit the recent tokens. Queries that need
-// nothing of it go on meanwhile.
+// readMore adds a column to the rows unless has reports that they have it. The function
+// read fills the column of a copy of the rows from the index, and adopt fits it to the
+// recent tokens. Queries that do not need the column go on at the same time.
 func (v *Views) readMore(has func(*rows) bool, read func(*rows) error, adopt func(*tokens, *rows)) error {
 	o := &v.tokens
 	o.reading.Lock()

@@ -12,7 +12,7 @@ import (
 // those of removed users. It is read at the first query that asks for them.
 type dead struct {
 	list    []row  // by id
-	dropped bitmap // of these, those that have no record any more
+	dropped bitmap // those in list that no longer have a record
 	more    map[keys.ID]row
 	facts   *facts
 	unread  map[keys.ID]struct{} // died or changed since; to be read by the next query
@@ -39,7 +39,7 @@ func (d *dead) each(fn func(row)) {
 	}
 }
 
-// set sets a token, or drops it if there is no record any more.
+// set sets a token, or drops it if its record is gone.
 func (d *dead) set(r row, ok bool) {
 	n, listed := slices.BinarySearchFunc(d.list, r, compareIDs)
 	switch {

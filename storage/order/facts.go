@@ -9,15 +9,15 @@ import (
 	"gatehouse/storage/record"
 )
 
-// Match asks more of a token than the table knows.
+// Match selects tokens by properties that the table does not hold.
 type Match struct {
 	Takes func(*Row) bool // the row is valid during the call
 	Seen  bool            // Takes reads where the token was seen
 }
 
-// Row is what a Match may ask: the token except its owner (who is the Person), generation,
-// counts and last address. It has the addresses where the token was seen only if the match
-// asks for them.
+// Row is what a Match can look at: a token and its owner. The token's own fields for the
+// owner, the generation, the counts and the last address are not set. The addresses where
+// it was seen are set only if the match asks for them.
 type Row struct {
 	record.Token
 	Person *Person // its owner
@@ -27,16 +27,16 @@ type Row struct {
 // NoNumber is the number of an owner who has no record.
 const NoNumber = math.MaxUint32
 
-// facts has what a Match asks of the tokens in the rows, so that a query that few
-// tokens satisfy reads no other token's record. A fact takes 32 bytes; texts and limits
-// that many tokens share are kept once.
+// facts holds in memory what a Match looks at, so that a query that few tokens satisfy
+// does not read the records of the others. A fact takes 32 bytes; texts and limits that
+// many tokens share are kept once.
 //
-// A fact is as of the time when it was read. When its token changes it becomes unknown,
-// and the next query that needs it reads the record again.
+// When a token changes, its fact becomes unknown. The next query that needs the fact reads
+// the record again.
 type facts struct {
 	list   []fact // the first one stands for none
 	texts  texts
-	limits []limit // the first one is no limit
+	limits []limit // the first one stands for no limit
 	same   map[string]uint32
 	seen   []byte
 	spoilt int // bytes of seen that no fact refers to
@@ -60,7 +60,8 @@ type limit struct {
 // must be read.
 const unknown = 1<<32 - 1
 
-// mostSame is how many different texts, and limits, are looked for among new ones.
+// mostSame is how many different texts, and how many different limits, are remembered in
+// order to share them.
 const mostSame = 64 << 10
 
 // newFacts returns facts with the numbers from 1 to n, which are unknown.
@@ -156,7 +157,7 @@ func (f *facts) limit(t *record.Token) uint32 {
 	return n
 }
 
-// fill sets the fields of a row that a fact has. It reports whether the fact was known.
+// fill copies a fact into the fields of a row. It reports whether the fact was known.
 func (f *facts) fill(row *Row, n uint32, seen bool) bool {
 	v := &f.list[n]
 	if v.name == unknown || seen && v.seen == unknown {
@@ -177,8 +178,8 @@ func (f *facts) settle() {
 	f.first.facts, f.first.blocks, f.first.limits = len(f.list), len(f.texts.blocks), len(f.limits)
 }
 
-// wasteful reports whether what is no longer in use may take most of the memory: nothing
-// is removed.
+// wasteful reports whether facts that are no longer used may take most of the memory.
+// Single facts are never removed.
 func (f *facts) wasteful() bool {
 	return len(f.list) > 2*f.first.facts+1<<16 || len(f.texts.blocks) > 2*f.first.blocks+16 || len(f.limits) > 2*f.first.limits+1<<10
 }

@@ -187,8 +187,8 @@ func (p *people) matching(f UserFilter, list []uint32) (found []uint32) {
 	return found
 }
 
-// withPeople runs fn on the sorted users. They do not change until fn returns. If read
-// is set, it is also known when they were created, and what there is about them.
+// withPeople runs fn on the sorted users. They do not change until fn returns. If read is
+// set, their records have been read: when they were created, and what filters ask about.
 func (v *Views) withPeople(read bool, fn func(p *people)) error {
 	p := &v.people
 	for {
@@ -286,7 +286,7 @@ func (v *Views) withPrefix(prefix string) (numbers []uint32, err error) {
 // Holding summarizes the tokens of a user.
 type Holding struct {
 	Tokens int   // that are not revoked
-	Stale  int   // of these, those not used for a long time
+	Stale  int   // of these, how many were not used for a long time
 	Used   int64 // ms, of the latest use; 0: none was ever used
 }
 

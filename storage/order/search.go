@@ -9,7 +9,7 @@ import (
 // pause is the number of rows after which a search lets others have the processor.
 const pause = 512
 
-// search runs fn on the tokens with what says whether the filter takes a row.
+// search runs fn on the tokens, with a function that reports whether the filter takes a row.
 func (v *Views) search(s *Sieve, fn func(o *tokens, takes func(row) bool)) (err error) {
 	var q *question
 	if s.Match != nil {

@@ -28,7 +28,7 @@ type tokens struct {
 	turn  int        // counts the rows
 	rows  *rows      // nil: not made
 	drop  *time.Timer
-	more  *time.Timer // drops what the rows have beyond the table's columns
+	more  *time.Timer // drops the columns of the rows that the table does not have
 	facts *facts      // nil: rows.fact is nil
 	dead  *dead       // nil: not read
 
@@ -39,7 +39,7 @@ type tokens struct {
 	held       []Holding        // by owner
 	lost       map[uint32]bool  // owners with a dead token as their latest used one
 	staleSince int64            // the staleSince of held
-	late       map[keys.ID]bool // renewed while new rows are made, and if the record changed; nil: none are made
+	late       map[keys.ID]bool // tokens renewed while new rows are made, and whether the record changed; nil: no rows are being made
 }
 
 // feed lists the tokens that were used or changed since the last query.
@@ -82,7 +82,8 @@ func (o *tokens) noteUses(unsaved func() []keys.ID) {
 	}
 }
 
-// add appends to the feed. It has a long feed processed even if nobody queries.
+// add appends to the feed. If the feed has become long, add has it processed without
+// waiting for a query.
 func (f *feed) add(n noted) {
 	f.list = append(f.list, n)
 	if len(f.list) >= mostNoted && !f.called {
@@ -99,9 +100,9 @@ func (o *tokens) take() []noted {
 	return list
 }
 
-// withTokens runs fn on the current tokens. If created is set, they also have their
-// order of creation, if described is set, their facts, and if dead is set, there are also
-// the dead tokens. The table must be loaded.
+// withTokens runs fn on the current tokens. If created is set, they also have their order
+// of creation. If described is set, they have their facts. If dead is set, the dead tokens
+// are included. The table must be loaded.
 func (v *Views) withTokens(created, described, dead bool, fn func(o *tokens)) error {
 	o := &v.tokens
 	o.mu.Lock()
@@ -139,8 +140,8 @@ func (v *Views) withTokens(created, described, dead bool, fn func(o *tokens)) er
 	return nil
 }
 
-// Matching reports whether a filter with a Match is answered from memory. If it is not,
-// Matching begins to read what that needs, and does not wait for it.
+// Matching reports whether a filter with a Match can be answered from memory. If not, it
+// starts to read the facts, and does not wait for them.
 func (v *Views) Matching() bool {
 	o := &v.tokens
 	o.mu.Lock()
@@ -185,8 +186,8 @@ func hold(held []Holding, owner uint32, by int, used record.LastUse, staleSince 
 	return held
 }
 
-// stale updates the counts of stale tokens for another time. It looks only at
-// the tokens used between the two times.
+// stale updates the counts of stale tokens when the time that decides has changed. It
+// looks only at the tokens used between the old time and the new one.
 func (o *tokens) stale(since int64) {
 	before := o.staleSince
 	if since < before {
@@ -370,8 +371,8 @@ func (o *tokens) page(v *Sieve, takes func(row) bool) []Place {
 	return found.sorted()
 }
 
-// last returns the end of the rows, in the filter's order, that may have been
-// idle for as long as the filter says.
+// last returns where, in the filter's order, the rows end that may have been idle for as
+// long as the filter asks.
 func (o *tokens) last(v *Sieve) int {
 	if v.IdleSince == 0 {
 		return o.rows.len()
@@ -379,7 +380,7 @@ func (o *tokens) last(v *Sieve) int {
 	return o.rows.until(v.Order, Place{At: v.IdleSince + 1}) // a token is never used before it is created
 }
 
-// each calls fn with those of the given tokens that exist.
+// each calls fn with each of the given tokens that exists.
 func (o *tokens) each(ids []keys.ID, fn func(row)) {
 	for _, id := range ids {
 		if r, ok := o.recent[id]; ok {

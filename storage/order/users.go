@@ -82,8 +82,8 @@ func (v *Views) usersHolding(f UserFilter, held []Holding) (list []Standing, err
 	return best.list, err
 }
 
-// CountUsers counts the users with a uid that has the prefix, and whom match takes; nil:
-// all of them.
+// CountUsers counts the users whose uid has the prefix and whom match takes. A nil match
+// takes all of them.
 func (v *Views) CountUsers(prefix string, match func(*Person) bool) (n int, err error) {
 	err = v.withPeople(match != nil, func(p *people) {
 		from, to := p.begin(record.Fold(prefix))

@@ -6,7 +6,7 @@ import (
 	"gatehouse/storage/record"
 )
 
-// TestLater: a use is later than the creation, whatever times a wrong clock gave them.
+// TestLater: a use is later than the creation, even if a wrong clock gave them other times.
 func TestLater(t *testing.T) {
 	for _, c := range []struct{ a, b, want record.LastUse }{
 		{record.UsedAt(5), record.UsedAt(7), record.UsedAt(7)},

@@ -67,8 +67,7 @@ func (u User) SuspendedBy(source string) bool {
 // Local reports whether the user has a password in Gatehouse.
 func (u User) Local() bool { return u.Source == SourceLocal }
 
-// Only reports whether all of a user's identities are of one source and there
-// is no password.
+// Only reports whether the user has no password and all identities are from this source.
 func (u User) Only(source string) bool {
 	return !u.Local() && len(u.Subjects(source)) == len(u.Identities)
 }

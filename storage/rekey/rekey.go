@@ -43,7 +43,7 @@ var ErrReadOnly = errors.New("key can't be replaced")
 func Old(key string) (list []keys.File) {
 	key = real(key)
 	names := beside(key, filepath.Base(key)+infix)
-	slices.Reverse(names) // the times in them have one form
+	slices.Reverse(names) // the names contain times of the same form, and so sort by time
 	for _, name := range names {
 		if f, err := keys.ReadFile(name); err == nil {
 			list = append(list, f)
@@ -52,7 +52,7 @@ func Old(key string) (list []keys.File) {
 	return list
 }
 
-// beside returns the files in the key file's directory with names that begin so, sorted.
+// beside returns the files in the key file's directory whose names begin with prefix, sorted.
 func beside(key, prefix string) (names []string) {
 	entries, _ := os.ReadDir(filepath.Dir(key)) // if it can't be read, there is nothing to find
 	for _, e := range entries {
@@ -112,7 +112,7 @@ func Load(ring, key string, held keys.File, fresh bool) (r keys.Ring, old string
 	return r, opened.Name(), disk.WriteFile(ring, b)
 }
 
-// real is the file that a name leads to: a rotation must replace the file and not the link.
+// real follows symbolic links: a rotation must replace the file and not the link.
 func real(name string) string {
 	if to, err := filepath.EvalSymlinks(name); err == nil {
 		return to
@@ -144,11 +144,11 @@ type Rotation struct {
 	Now  time.Time // names the old key
 	// Change returns the keyring that takes the place of the present one.
 	Change func(keys.Ring) (keys.Ring, error)
-	// Announce is called when only the keyring is left to write. If it returns an error,
+	// Announce is called when everything except the keyring has been written. If it returns an error,
 	// the rotation is undone.
 	Announce func(keys.Ring) error
 
-	Step func(done string) // is called after each step, so that tests can stop the process there; nil: not
+	Step func(done string) // called after each step, so that tests can stop the process there; may be nil
 }
 
 // Result is what a rotation has done.
@@ -160,7 +160,7 @@ type Result struct {
 
 // Run rotates. The caller holds the store's directory. After an error the present keyring
 // stays in use, even if the new one is already on the disk: it has all token keys of the
-// present one. It returns [ErrReadOnly] if the key file's directory takes no new file.
+// present one. It returns [ErrReadOnly] if no file can be made in the key file's directory.
 func (o Rotation) Run() (result Result, err error) {
 	if o.Step == nil {
 		o.Step = func(string) {}
@@ -231,8 +231,8 @@ func (o Rotation) keep(key keys.File) (name string, err error) {
 }
 
 // undo puts the old key back. It renames, because the disk may be full. It does nothing if
-// the new keyring is in its file: then a failure of the machine may leave either, and both
-// keys must stay.
+// the new keyring is already in its file: after a crash either keyring may be on the disk, so
+// both keys must stay.
 func (o Rotation) undo(before []byte, old string) error {
 	if now, err := os.ReadFile(o.Ring); err != nil || !bytes.Equal(now, before) {
 		return err

@@ -202,7 +202,7 @@ func (sh *shard) load(e Entry) {
 		return
 	}
 	if sh.loaded {
-		return // a token that is not here was removed since, and that is no longer noted
+		return // a missing token was removed, and removals are no longer noted
 	}
 	if _, gone := sh.gone[e.ID]; !gone {
 		sh.add(e)
