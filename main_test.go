@@ -228,7 +228,7 @@ const patience = 5 * time.Minute
 func await(ts *testscript.TestScript, what string, ok func() bool) {
 	for end := time.Now().Add(patience); !ok(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
-			ts.Fatalf("waited %v in vain: %s", patience, what)
+			ts.Fatalf("waited %v, but not seen: %s", patience, what)
 		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 // for an unknown name, and Authenticate refuses it as slowly as anybody else.
 type Entry struct {
 	Subject string // the value of id_attribute, in canonical form (see Subject)
-	UID     string // the first value of uid_attribute that can be read; empty: there is none
+	UID     string // the first readable value of uid_attribute; may be empty
 	Name    string // for people to read: any text
 	DN      string
 	Stops   []Stop // why this person must not be let in, the most lasting first

@@ -32,7 +32,7 @@ func bulkStory(h *house) {
 	bulkRefused(h)
 	done := bulkStopped(h)
 
-	// Now all of them, except the one that is in use.
+	// Now all of them, except the token in use.
 	rows := collect(h.TB, c.RevokeMatching(ctx, api.BulkRevocation{Filters: api.Where("idle", "90d", "user", "ALICE@example.com")}))
 	p := rows[len(rows)-1]
 	if !p.Done || p.Stopped || p.Revoked != 449-done || p.Total != 449-done {

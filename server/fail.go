@@ -117,7 +117,7 @@ func (s *Server) refusal(w http.ResponseWriter, r *http.Request, err error) (sta
 	return status, reply.Sentence(message)
 }
 
-// passing reports whether an operator need not act on an error of 500 or more: it passes
+// passing reports whether an error of 500 or more needs no action by an operator: it passes
 // by itself, is only the client's word, or is already reported.
 func passing(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, storage.ErrOpening) || errors.Is(err, storage.ErrClosed) || errors.Is(err, oauth.ErrNotNow) || told(err)

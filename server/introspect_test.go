@@ -71,7 +71,7 @@ func TestIntrospectRefuses(t *testing.T) {
 }
 
 // TestIntrospectForeign: only a token with the scope learns about another user's token.
-// The others can't tell it from text that is no token.
+// For the others it looks like text that is not a token.
 func TestIntrospectForeign(t *testing.T) {
 	h := newHouse(t)
 	h.addUser("bob@example.com", password)

@@ -37,7 +37,7 @@ func TestOpenAPI(t *testing.T) {
 			}
 			for status, r := range op.Responses.Map() {
 				if status >= "400" && r.Value.Content["application/json"].Schema.Ref != "#/components/schemas/Error" {
-					t.Errorf("%s %s, %s: is no error as all are", method, path, status)
+					t.Errorf("%s %s, %s: is not an error of the usual form", method, path, status)
 				}
 			}
 		}

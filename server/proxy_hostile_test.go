@@ -53,7 +53,7 @@ func (f *front) spellings(t *testing.T) {
 	} {
 		status, got := f.get(t, "/", token, forged, "Connection: close")
 		if status != "200" {
-			continue // a request that is no HTTP, or refused as a forgery
+			continue // a request that is not HTTP, or is refused as a forgery
 		}
 		h := got.Header
 		if h.Get("X-Auth-User") != alice || h.Get("X-Auth-Scopes") != "*" || h.Get("X-Auth-Token-Id") == "" || !opaque.MatchString(h.Get("X-Auth-User-Id")) || strings.Contains(toJSON(h), "root") || strings.Contains(strings.ToLower(h.Get("Connection")), "x-auth") {

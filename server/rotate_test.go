@@ -205,8 +205,8 @@ func TestRotationKeepsLimits(t *testing.T) {
 	h.dead(addressed.Secret)
 }
 
-// TestRevokeRotated: a revocation ends both secrets, with either of them, and an ended
-// secret asks in vain.
+// TestRevokeRotated: a revocation with either secret ends both, and an ended secret
+// can't revoke.
 func TestRevokeRotated(t *testing.T) {
 	h := newHouse(t)
 	for i := range 4 {
@@ -264,7 +264,7 @@ func TestStaleSecret(t *testing.T) {
 		}
 	}
 	if h.happened(storage.ActionTokenRetire) != 1 {
-		t.Error("that the new secret ended the old one is no event, or more than one")
+		t.Error("there is not exactly one event for the end of the old secret")
 	}
 }
 

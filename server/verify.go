@@ -21,9 +21,9 @@ import (
 const everyScope = "*"
 
 // verify serves /api/verify, for reverse proxies, on any method. It answers
-// 200, 401 or 403 and nothing else: nginx takes another status for an error of
-// its own. All identity headers are on every 200, so that none of a client's
-// own gets through to the application.
+// 200, 401 or 403 and nothing else: nginx treats every other status as an error. All
+// identity headers are on every 200, so that a header which the client sent never
+// reaches the application.
 func (s *Server) verify(w http.ResponseWriter, r *route.Request) error {
 	scopes := everyScope
 	if list := r.Scopes(); len(list) > 0 {

@@ -163,7 +163,7 @@ func (f *fake) tokensOf(q api.TokenQuery) []api.Token {
 	return out
 }
 
-// fits reports whether each word, which is no filter here, is in one of the texts.
+// fits reports whether each word is in one of the texts. It knows no filters.
 func fits(words string, texts ...string) bool {
 	for _, w := range strings.Fields(words) {
 		if !slices.ContainsFunc(texts, func(s string) bool { return strings.Contains(strings.ToLower(s), strings.ToLower(w)) }) {

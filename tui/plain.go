@@ -228,7 +228,7 @@ func (m *machine) Answer(line string) {
 	}
 	for _, r := range line {
 		if m.box == nil {
-			return // it has closed: the rest is no key of the screen
+			return // the box has closed: the rest must not press keys of the screen
 		}
 		m.Press(string(r))
 	}

@@ -222,7 +222,7 @@ func full(b box, msg tea.KeyMsg) bool {
 		return y
 	case *formBox:
 		return enter
-	case *exportBox: // it changes nothing of the store, but is no file of a test
+	case *exportBox: // it does not change the store, but must not write files here
 		return enter || y
 	}
 	return false

@@ -36,20 +36,20 @@ type screen interface {
 	note() string // at the left of the notice line: what is marked
 	body(width, height int) []string
 
-	// Its life: start when it is shown, for the first time or again, stop when it
-	// is no longer. answer gets all messages, also those that are not for it.
+	// Each time the screen is shown, start is called, and then stop when it is hidden.
+	// answer gets all messages, also those for other screens.
 	start() tea.Cmd
 	refresh() tea.Cmd
 	stop()
 	answer(tea.Msg) tea.Cmd
 
-	// What is known of the server's last answer.
+	// What is known about the server's last answer.
 	rested() bool                    // it is time for a refresh that nobody asked for
 	answered() time.Time             // zero: not yet
-	failure() error                  // nil: it was no error
+	failure() error                  // nil: it was not an error
 	spin() (frame string, slow bool) // the spinner, if the next answer is late
 
-	// The cursor. The moves are by n rows, n pages, to the first and the last row.
+	// The cursor moves by n rows, by n pages, to the first row, and to the last one.
 	move(n int) tea.Cmd
 	page(n int) tea.Cmd
 	home() tea.Cmd
@@ -59,7 +59,7 @@ type screen interface {
 	// What keys act on: mostly the row under the cursor.
 	open() (screen, bool)               // what enter shows
 	name() (id string, ok bool)         // what y copies
-	user() (api.User, bool)             // whom l and P are about
+	user() (api.User, bool)             // the user that l and P act on
 	revokes() (revocation.Target, bool) // what R would revoke
 }
 

@@ -106,7 +106,7 @@ func idOf(r *http.Request) []string {
 		return v[:1:1]
 	}
 	var b [8]byte
-	binary.BigEndian.PutUint64(b[:], rand.Uint64()) // an id is no secret; crypto/rand takes 0.2 µs more, and asks older kernels each time
+	binary.BigEndian.PutUint64(b[:], rand.Uint64()) // an id is not secret; crypto/rand takes 0.2 µs more, and asks older kernels each time
 	return []string{hex.EncodeToString(b[:])}
 }
 

@@ -28,7 +28,7 @@ func (r Role) May() string {
 	return "does nothing"
 }
 
-// Who is how the server knows whoever administers.
+// Who describes the person who calls the administrative API.
 type Who struct {
 	Actor string `json:"actor"` // in the audit log
 	Role  Role   `json:"role"`

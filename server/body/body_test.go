@@ -31,7 +31,7 @@ func FuzzCheckJSON(f *testing.F) {
 		}
 		var all map[string]json.RawMessage
 		if err := json.Unmarshal(b, &all); err != nil || all == nil {
-			t.Fatalf("%q passes, and is no object: %v", b, err)
+			t.Fatalf("%q passes, and is not an object: %v", b, err)
 		}
 		for one := range all {
 			for other := range all {

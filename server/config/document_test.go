@@ -101,7 +101,7 @@ func TestFaultsAreWhatTheyWere(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := cfg.CheckFiles(); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("got %v, which is no fs.ErrNotExist", err)
+		t.Errorf("got %v, which is not fs.ErrNotExist", err)
 	}
 }
 

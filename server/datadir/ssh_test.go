@@ -60,7 +60,7 @@ func TestAuditorBySSH(t *testing.T) {
 		out, err := ssh.CombinedOutput()
 		return string(out), err
 	}
-	// Whatever is asked for, the key's own command runs.
+	// The key's own command runs, no matter what is asked for.
 	for _, asked := range [][]string{nil, {"id"}, {"gatehouse", "user", "remove", "me@localhost", "--yes"}} {
 		if out, err := as("collector", asked...); err != nil || !strings.Contains(out, `"action":"user.add"`) || strings.Contains(out, "uid=") {
 			t.Errorf("ssh %q with the collector's key: got %v, %s", asked, err, out)

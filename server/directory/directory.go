@@ -51,7 +51,7 @@ type Needs struct {
 	Refusals *guard.Refusals
 	Log      *slog.Logger
 
-	// Admit turns a person whom the directory vouches for into a user.
+	// Admit turns a person for whom the directory vouches into a user.
 	Admit func(guard.Attempt, storage.Login) (storage.User, error)
 	// Decided is called with the outcome of a login.
 	Decided func(guard.Outcome, error)

@@ -108,7 +108,7 @@ var errTooMany = errors.New("they are more than a tenth of all tokens, too many 
 func (h *Idle) find() (f storage.TokenFilter, ids []storage.ID, doubt, err error) {
 	now, doubt := h.store.Now()
 	f.IdleSince = now.Add(-h.after().Duration).UnixMilli()
-	if f.IdleSince <= 0 || h.store.RestoredAt() > f.IdleSince { // 0 is no filter
+	if f.IdleSince <= 0 || h.store.RestoredAt() > f.IdleSince { // 0 would select all tokens
 		return f, nil, doubt, nil
 	}
 	ids, err = h.store.MatchTokens(f)

@@ -52,7 +52,7 @@ func TestClientAddress(t *testing.T) {
 		{"v6, mapped, in brackets with a port", v6, "[::1]:5", []string{"[::ffff:203.0.113.9]:80"}, "203.0.113.9"},
 		{"v6 with a zone, in brackets with a port", v6, "[::1]:5", []string{"[fe80::1%eth0]:80"}, "fe80::1"},
 		{"a proxy, mapped", v4, "127.0.0.1:5", []string{"203.0.113.9, ::ffff:10.0.0.1"}, "203.0.113.9"},
-		{"a peer that is no address", v4, "@", []string{"203.0.113.9"}, "invalid IP"},
+		{"a peer that is not an address", v4, "@", []string{"203.0.113.9"}, "invalid IP"},
 	} {
 		proxies := c.trusted
 		r := httptest.NewRequest("GET", "/", nil)

@@ -64,7 +64,7 @@ func TestNames(t *testing.T) {
 			}
 			for _, name := range regexp.MustCompile(`\bGATEHOUSE_[A-Z_]+`).FindAllString(line, -1) {
 				if flag := "--" + strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(name, "GATEHOUSE_"), "_", "-")); !every[flag] {
-					t.Errorf("%s: %s is no flag's", file, name)
+					t.Errorf("%s: %s belongs to no flag", file, name)
 				}
 			}
 		}

@@ -7,10 +7,10 @@
 //	tally.go     the tokens by state, counted less often when that takes long
 //	activity.go  the last seconds, from the same counters
 //
-// Anybody who reaches the port may read the metrics. So there is no user, token, address
-// or host name in them, and no label has text that a client can choose. There is also no
-// series that can never change: what a configuration does not have, and what no request
-// has met yet, is left out. The package never decides anything, and never asks a
+// Everybody who can reach the port may read the metrics. So they contain no user, token,
+// address or host name, and no label has text that a client can choose. Series that can
+// never change are left out: those for parts that are not configured, and those for
+// requests that have not come yet. The package never decides anything, and never asks a
 // directory or a provider.
 package metrics
 
@@ -49,7 +49,7 @@ type Metrics struct {
 	turned  atomic.Int64         // requests turned away with 401, 403 or 429
 }
 
-// New returns the figures of what there is.
+// New returns the figures that can be read from these sources.
 func New(from Sources) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
@@ -154,8 +154,8 @@ func (m *Metrics) Panicked(pattern string) {
 	(*m.class(pattern, http.StatusInternalServerError/100)).Inc()
 }
 
-// Sampled is how many verifications there are to one that is timed: reading the clock
-// twice takes a good part of the time that a verification does.
+// Sampled says that one in so many verifications is timed. Reading the clock twice takes a
+// considerable part of the time of a verification.
 const Sampled = 16
 
 // Start begins a verification. It returns the zero time if this one is not timed.

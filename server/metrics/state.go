@@ -193,7 +193,8 @@ func (g gauges) at(d *prometheus.Desc, when time.Time, labels ...string) {
 	g.set(d, float64(when.UnixMilli())/1000, labels...)
 }
 
-// health says how something outside has answered. Before it was asked, nobody knows.
+// health shows whether a directory or a provider has answered. Until it was asked, there is
+// nothing to show.
 func (g gauges) health(up, success *prometheus.Desc, name string, reachable bool, good, bad time.Time) {
 	if good.IsZero() && bad.IsZero() {
 		return

@@ -7,7 +7,7 @@ import (
 	"gatehouse/storage/census"
 )
 
-// ending are the spans within which tokens are counted that end.
+// ending are the spans for which the tokens that end within them are counted.
 var ending = []struct {
 	label string
 	span  time.Duration
@@ -15,7 +15,7 @@ var ending = []struct {
 
 const (
 	quick    = 10 * time.Millisecond // a count that takes no longer is made at each scrape
-	share    = 100                   // others at most once in this many times as long: one part in a hundred of a processor
+	share    = 100                   // a count that takes longer is made so rarely that it uses a hundredth of a processor
 	patience = time.Second           // how long a scrape waits for a count; it then shows the one before
 )
 

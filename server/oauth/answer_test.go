@@ -12,8 +12,8 @@ import (
 )
 
 // answers are what a provider may say instead of what is documented. Each says who is at
-// fault, unless faults says otherwise: the client, which is a refusal, or the provider
-// and ours, which is no verdict.
+// fault, unless faults says otherwise. If it is the client, that is a refusal. If it is the
+// provider or we, there is no verdict.
 var answers = []struct {
 	name   string
 	refuse bool

@@ -33,7 +33,7 @@ type verdict uint32
 
 const (
 	asked   verdict = 1 << 31 // it is known
-	refused verdict = 1 << 30 // the query does not take the user's tokens, whatever they are
+	refused verdict = 1 << 30 // the query takes none of the user's tokens
 )
 
 // mostRemembered bounds each of the matcher's maps.

@@ -17,8 +17,8 @@ import (
 // what package oauth allows a provider.
 const atOnce = 4
 
-// pruneEvery is how often what is not needed any more is deleted. justSeen is how long ago
-// a login must be, so that a sweep that has not seen the person does not count.
+// pruneEvery is how often grants that are no longer needed are deleted. A grant stays for
+// justSeen after a login: the sweep under way may not know the person yet.
 const (
 	pruneEvery = 24 * time.Hour
 	justSeen   = time.Hour
@@ -27,7 +27,7 @@ const (
 // States asks the provider about people. The error is the last reason why it did not
 // answer about one of them.
 //
-// A question that has begun is never broken off: its answer may spend a refresh token.
+// A question that has been sent is never cancelled: its answer may spend a refresh token.
 func (p *People) States(ctx context.Context, subjects []string) (map[string]ldap.State, error) {
 	var (
 		mu         sync.Mutex
@@ -101,7 +101,7 @@ func (p *People) about(ctx context.Context, subject string) (s ldap.State, unver
 	p.rests[subject] = stampOf(g)
 	p.taking.Unlock()
 	switch {
-	case errors.Is(err, grants.ErrNewer): // the login has proved it
+	case errors.Is(err, grants.ErrNewer): // the login proves that the person is active
 		return ldap.State{Verdict: ldap.Active}, false, nil
 	case err != nil:
 		return ldap.State{}, false, err
@@ -117,8 +117,8 @@ func stopped(why string) ldap.State {
 	return ldap.State{Verdict: ldap.Stopped, Stop: ldap.Stop{Reason: ldap.Reason(why)}}
 }
 
-// doubtful returns the verdict on a person about whom there is nothing to ask with: none,
-// until recheck_grace is over. A clock that is in doubt does not end it.
+// doubtful returns the verdict on a person for whom there is no token to ask with. There
+// is no verdict until recheck_grace is over. While the clock is in doubt, it does not end.
 func (p *People) doubtful(g grants.Grant) ldap.State {
 	now, doubt := p.store.Now()
 	if doubt == nil && g.Since > 0 && now.Sub(time.UnixMilli(g.Since)) >= p.grace {
@@ -145,10 +145,10 @@ func (p *People) begin(subject string) (g grants.Grant, err error) {
 	})
 }
 
-// ask asks the provider about a person, and returns the grant as it is then.
+// ask asks the provider about a person, and returns the grant as it is afterwards.
 func (p *People) ask(ctx context.Context, g grants.Grant) (grants.Grant, ldap.State, error) {
 	all, id, version := p.store.Grants(), g.Identity, g.Version
-	lost := g.Sent // already before
+	lost := g.Sent // an earlier answer
 	now, _ := p.store.Now()
 	g, err := all.Update(id, version, func(g *grants.Grant) {
 		g.Asked, g.Sent = now.UnixMilli(), g.Sent || g.Refresh != ""
@@ -180,8 +180,8 @@ func (p *People) ask(ctx context.Context, g grants.Grant) (grants.Grant, ldap.St
 	return g, ldap.State{}, why
 }
 
-// note changes a grant as the outcome of a question says. Before the question an answer
-// may have been lost already.
+// note records the outcome of a question in a grant. lost says that an earlier answer may
+// have been lost.
 func (p *People) note(g *grants.Grant, o oauth.Outcome, lost bool, why error) {
 	now, _ := p.store.Now()
 	switch o {
@@ -194,7 +194,7 @@ func (p *People) note(g *grants.Grant, o oauth.Outcome, lost bool, why error) {
 		} else {
 			g.Answered, g.Left = now.UnixMilli(), why.Error()
 		}
-	case oauth.Silent: // the question of now has changed nothing
+	case oauth.Silent: // this question has changed nothing
 		g.Sent = g.Sent && lost
 	}
 }

@@ -1,7 +1,7 @@
 // Package recheck asks OAuth providers again about the people who logged in by them, so
 // that no token outlives its owner's account there. It decides what an answer proves and
-// what it leaves in doubt. Sweeps, the brake and the suspensions are package directory's;
-// the requests are package oauth's; what is kept between them is package grants'.
+// what stays in doubt. Package directory has the sweeps, the brake and the suspensions,
+// package oauth makes the requests, and package grants stores what is kept between them.
 //
 //	a login       Admit      the person becomes a user, and the grant is kept
 //	a sweep       States     every recheck, for all holders of live tokens: ask each
@@ -10,10 +10,10 @@
 //	  verdict     active, stopped, or unknown
 //
 // A provider that renews refresh tokens spends the old one with its answer. If that answer
-// is lost (a time-out, a kill), it may refuse the next question because of that. So a
-// refusal after a lost answer proves nothing: the person is unverified, goes on, and is
-// suspended only if recheck_grace ends without a login. The same holds for people about
-// whom there is nothing to ask with.
+// is lost (a time-out, a kill), the provider may refuse the next question for that reason. So
+// a refusal after a lost answer proves nothing: the person is unverified, can go on, and is
+// suspended only if recheck_grace ends without a login. The same holds for people for whom
+// there is no token to ask with.
 package recheck
 
 import (
@@ -44,7 +44,7 @@ type People struct {
 	// taking is held while a login or a verdict takes effect, so that a verdict from
 	// before a login does not suspend the person after it.
 	taking sync.Mutex
-	rests  map[string]stamp // what the last verdict on a subject rests on
+	rests  map[string]stamp // the grant that the last verdict on a subject is based on
 
 	mu         sync.Mutex
 	unverified int
@@ -88,9 +88,9 @@ func New(cfg map[string]config.OAuth, providers map[string]*oauth.Provider, stor
 	return all
 }
 
-// Run sweeps until the context ends, and forgets what is kept of providers that are not
-// asked any more. The people before are those of other settings, who are no longer swept;
-// nil: there are none.
+// Run sweeps until the context ends. It first deletes the grants of providers that are no
+// longer asked. After a reload, before has the people of the earlier settings, whose sweeps
+// have ended; at the start it is nil.
 func (all *All) Run(ctx context.Context, before *All) {
 	n, err := all.store.Grants().Prune(func(g grants.Grant) bool { return all.People[g.Identity.Source] != nil })
 	logPruned(all.log, n, err)
@@ -156,7 +156,7 @@ func (all *All) Figures(name string) (f Figures, ok bool) {
 }
 
 // Known returns what is known of an identity; ok is false if its provider is not asked
-// again, or the person was never seen since.
+// again, or the person has not logged in since that was set.
 func (all *All) Known(id storage.Identity) (g grants.Grant, ok bool, err error) {
 	p := all.People[id.Source]
 	if p == nil {
@@ -167,14 +167,15 @@ func (all *All) Known(id storage.Identity) (g grants.Grant, ok bool, err error) 
 	return g, ok, err
 }
 
-// noGrant is the doubt about people who left nothing to ask with.
+// noGrant is the doubt about people whose logins brought nothing to ask with.
 const noGrant = "there is nothing to ask the provider with: no login by browser has left a refresh token"
 
 // lostAnswer is the doubt about people whose refresh token may have been spent.
 const lostAnswer = "the refresh token was used already: the provider's answer was lost, or another login used it"
 
-// Admit calls admit, which makes a person whom the provider vouches for a user, and keeps
-// what to ask again with. For a provider that is not asked again it only calls admit.
+// Admit calls admit, which turns a person whom the provider vouches for into a user. It
+// then stores what the provider can be asked with again. If the provider is not asked
+// again, Admit only calls admit.
 func (all *All) Admit(p *oauth.Provider, c oauth.Claims, admit func() (storage.User, error)) (storage.User, error) {
 	people := all.People[p.Name()]
 	if people == nil {
@@ -189,8 +190,8 @@ func (all *All) Admit(p *oauth.Provider, c oauth.Claims, admit func() (storage.U
 	return u, people.keep(c)
 }
 
-// keep keeps what a login tells. A login with a posted token leaves nothing to ask with,
-// and does not replace what a login by browser has left.
+// keep stores what a login has shown. A login with a posted token brings nothing to ask
+// with later, and does not replace what a login by browser brought.
 func (p *People) keep(c oauth.Claims) error {
 	now, _ := p.store.Now()
 	none := false
@@ -217,14 +218,14 @@ func (p *People) identity(subject string) storage.Identity {
 	return storage.Identity{Source: p.Source, Subject: subject}
 }
 
-// get returns the grant of a subject. One of another client is none.
+// get returns the grant of a subject. It ignores a grant that was issued to another client.
 func (p *People) get(subject string) (g grants.Grant, ok bool, err error) {
 	g, ok, err = p.store.Grants().Get(p.identity(subject))
 	return g, ok && g.Client == p.provider.Client(), err
 }
 
-// each makes a change that the verdicts on a user's subjects ask for, unless somebody has
-// logged in since.
+// each makes a change that the verdicts on a user's subjects require, unless one of the
+// subjects has logged in since.
 func (p *People) each(subjects []string, do func() error) error {
 	p.taking.Lock()
 	defer p.taking.Unlock()

@@ -112,7 +112,7 @@ func (w *town) claims(a *oauthtest.Account) oauth.Claims {
 	return c
 }
 
-// admit makes a user of whoever has logged in.
+// admit makes a user of the person who has logged in.
 func (w *town) admit(c oauth.Claims) {
 	w.Helper()
 	u, err := w.all.Admit(w.provider, c, func() (storage.User, error) {
@@ -226,8 +226,8 @@ func TestLeave(t *testing.T) {
 	})
 }
 
-// TestStopped: Gitea and GitLab give blocked people a new access token, too. What a person
-// can cure is no reason.
+// TestStopped: Gitea and GitLab give blocked people a new access token, too. Nobody is
+// stopped for a reason that the person can put right.
 func TestStopped(t *testing.T) {
 	for _, c := range []struct {
 		kind string

@@ -101,7 +101,7 @@ func (ts *Tokens) noteLookup(r *route.Request, b storage.Bearer, given bool) {
 	}
 }
 
-// lookups keeps a service that asks about a token at each request from filling the audit
+// lookups prevents a service that asks about a token at each request from filling the audit
 // log. In an hour, it lets each user write one event for each token (a refused lookup and
 // an answered one count separately), up to mostLookups, and then one more event that says
 // so.

@@ -47,8 +47,8 @@ func (ts *Tokens) list(w http.ResponseWriter, r *route.Request) error {
 	return ts.sendTokens(w, r, r.User.ID, func(t storage.Token) any { return ts.view.Own(t, r.User.UID) })
 }
 
-// sendTokens sends the tokens of a user, in the turn of the caller, as a JSON array, the oldest first. Once a part
-// is sent, an error can only cut the reply off.
+// sendTokens sends the tokens of a user as a JSON array, the oldest first, in the turns of
+// the caller. Once a part is sent, an error can only cut the reply off.
 func (ts *Tokens) sendTokens(w http.ResponseWriter, r *route.Request, owner storage.UserID, view func(storage.Token) any) error {
 	b := partBuffers.Get().(*bytes.Buffer)
 	defer partBuffers.Put(b)
@@ -68,8 +68,8 @@ func (ts *Tokens) sendTokens(w http.ResponseWriter, r *route.Request, owner stor
 				h.Set("Content-Length", strconv.Itoa(b.Len()))
 			}
 		} else {
-			// Each part has as much time as a short reply. If no deadline can be set, as
-			// in a test, there is none.
+			// Each part has as much time as a short reply. In a test it may be impossible
+			// to set a deadline.
 			_ = deadline.SetWriteDeadline(time.Now().Add(listen.WriteTimeout))
 		}
 		if _, err := w.Write(b.Bytes()); err != nil {

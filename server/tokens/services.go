@@ -11,9 +11,9 @@ import (
 	"gatehouse/storage/record"
 )
 
-// An owner sees the service accounts and their tokens, and renames, rotates and revokes
-// these by the same calls as the owner's own (OwnIn). The owner makes none: a token that
-// exists keeps its limits, and a new one would not have to have any.
+// An owner sees the service accounts and their tokens, and can rename, rotate and revoke
+// these tokens by the same calls as her own (OwnIn). She can't make new ones, because a new
+// token could have fewer limits than those that an administrator gave.
 
 // services serves GET /api/services.
 func (ts *Tokens) services(w http.ResponseWriter, r *route.Request) error {

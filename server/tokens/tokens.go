@@ -1,13 +1,13 @@
-// Package tokens is what users do with their own tokens by the API: make, list, rename,
-// rotate, revoke and introspect them, and what [tokens] in the configuration allows of a
-// new one.
+// Package tokens is the API with which users make, list, rename, rotate, revoke and
+// introspect their own tokens. It also applies the limits that [tokens] in the configuration
+// sets for new ones.
 //
 // Each change counts towards the changes that a user may make in an hour. Ending a token
-// does not count, and is never refused. Lists may have any length, and hold up nobody else.
+// does not count, and is never refused. Lists may have any length, and do not delay other users.
 //
-// The package never decides who the caller is (package server does, before), and never
-// touches another user's token, except those of service accounts that the caller owns, and
-// to introspect one with the scope for that.
+// The package never decides who the caller is: package server does that first. It never
+// touches another user's token, with two exceptions: the tokens of service accounts that the
+// caller owns, and introspection with the scope for that.
 package tokens
 
 import (

@@ -87,7 +87,7 @@ func serve(listen, callback string, log *slog.Logger) error {
 }
 
 // loose is Dex's store in memory, except that it holds no lock while it changes a refresh
-// token. Dex looks the person up meanwhile, in the same store, and would wait forever.
+// token. During the change, Dex looks the person up in the same store, and would wait forever.
 type loose struct{ storage.Storage }
 
 func (s loose) UpdateRefreshToken(ctx context.Context, id string, change func(storage.RefreshToken) (storage.RefreshToken, error)) error {

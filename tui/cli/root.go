@@ -60,7 +60,7 @@ func Execute(ctx context.Context, root *cobra.Command, args []string) error {
 	return err
 }
 
-// helpForNone rejects --help after a word that is no command. Cobra would show the help of
+// helpForNone rejects --help after a word that is not a command. Cobra would show the help of
 // the group and succeed.
 func helpForNone(root *cobra.Command, args []string) error {
 	if len(args) > 0 && strings.HasPrefix(args[0], "__") { // completion asks about any line

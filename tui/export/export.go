@@ -1,10 +1,10 @@
-// Package export writes a listing for other programs: an object a line, or comma-separated
-// values, as `token list --json` and `--csv` print them and the terminal UI writes them into
-// a file.
+// Package export writes a listing for other programs: one JSON object a line, or
+// comma-separated values. `token list --json` and `--csv` print these, and the terminal UI
+// writes them into a file.
 //
-// It owns the names of the fields, which scripts rely on, and the file: only its owner may
-// read it, it is never written over another without a word, and what was broken off leaves
-// nothing behind. It never reads a listing itself, and holds one row at a time.
+// It owns the names of the fields, which scripts rely on, and the rules for the file: only
+// its owner may read it, it replaces another only if the user says so, and an export that
+// fails leaves nothing behind. It never reads a listing itself, and holds one row at a time.
 package export
 
 import (
@@ -20,8 +20,8 @@ import (
 	"gatehouse/tui/text"
 )
 
-// User and Token are what is written of each. They are types of their own because scripts
-// rely on exactly these keys, also when the wire types get more.
+// User and Token are what is written for a user and a token. They are separate types
+// because scripts rely on exactly these keys, even when the API's types get more fields.
 type User struct {
 	UID      string `json:"uid"`
 	Name     string `json:"name"`

@@ -19,9 +19,9 @@ const (
 	AsJSON Format = ".json"
 )
 
-// FormatOf returns the format of a file. No other name will do: whoever may only look
-// around in the terminal UI must not be able to write a file that a program obeys, such as
-// authorized_keys.
+// FormatOf returns the format of a file, by its name. It refuses all other names: a person
+// who may only look around in the terminal UI must not be able to write a file that
+// programs obey, such as authorized_keys.
 func FormatOf(path string) (Format, error) {
 	switch f := Format(strings.ToLower(filepath.Ext(path))); f {
 	case AsCSV, AsJSON:
@@ -33,12 +33,12 @@ func FormatOf(path string) (Format, error) {
 	return "", errors.New("the name must end in .csv or .json")
 }
 
-// ErrExists says that there is a file of that name already.
+// ErrExists says that a file of that name already exists.
 var ErrExists = errors.New("there is such a file already")
 
-// File writes a file that only its owner may read. With replace it may take the place of
-// another regular file, once it is whole; without, it returns ErrExists if there is one. If
-// write fails, everything is as before.
+// File writes a file that only its owner may read. If replace is set,
+// the complete file replaces an existing regular file; otherwise File returns ErrExists if
+// there is one. If write fails, nothing has changed.
 func File(path string, replace bool, write func(io.Writer) error) (err error) {
 	switch old, err := os.Lstat(path); {
 	case errors.Is(err, fs.ErrNotExist):
@@ -49,7 +49,7 @@ func File(path string, replace bool, write func(io.Writer) error) (err error) {
 	case !replace:
 		return ErrExists
 	}
-	// Beside it, not in its place: what is half written must not look whole.
+	// Write to another name first: a half-written file must not look complete.
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // mode 0600
 	if err != nil {
 		return plain(err)

@@ -1,9 +1,9 @@
 // Package plain is the terminal UI without a screen, for screen readers, serial lines and
-// logs: a prompt, one line in, lines out, and nothing is ever drawn twice.
+// logs. It prompts, reads one line, prints lines, and never draws anything twice.
 //
-// It owns the words that may be typed and how the answers read. It never decides what an
-// action does, what it asks before it, or who may do it: a Machine is the screens and the
-// boxes of the UI, and every word here is a key there.
+// It owns the words that can be typed and the form of the answers. It never decides what an
+// action does, what must be confirmed, or who may do it: the screens and boxes of the UI do
+// that. A Machine stands for them, and every word here presses a key there.
 package plain
 
 import (
@@ -24,12 +24,12 @@ type Machine interface {
 	Name() string         // of the screen, for the prompt
 	Lines() []string      // the screen: what it is about, and its rows with their numbers
 	Tab(n int)            // goes to a screen, from 0
-	Preset(s string) bool // goes to a preset of Review; false: there is none of that name
+	Preset(s string) bool // goes to a preset of Review; false: no preset has that name
 	Filter(words string)
 	Row(n int) bool                  // puts the cursor on the row that Lines gave this number; false: it is gone, or there was none
 	Marks() int                      // how many rows are marked
-	Marked(n int) bool               // whether a numbered row is
-	Does(key string) (aims, ok bool) // whether the key does something here, and whether to the row under the cursor
+	Marked(n int) bool               // whether a numbered row is marked
+	Does(key string) (aims, ok bool) // whether the key does something here, and whether it acts on the row under the cursor
 	Press(key string)
 	State() (string, bool)                 // of the user under the cursor
 	Question() (lines []string, kind Kind) // what is asked now
@@ -44,7 +44,7 @@ type Kind int
 // The kinds of questions.
 const (
 	None    Kind = iota
-	YesOrNo      // y, and anything else is no
+	YesOrNo      // y; anything else means no
 	Text         // the line is typed, then enter
 	Shown        // it only tells something
 )
@@ -190,7 +190,7 @@ func (c *console) do(line string) {
 	}
 }
 
-// act does what a key does, to the row with a number, or to the marked ones.
+// act presses a key for the row with that number, or for the marked rows.
 func (c *console) act(word, rest string) {
 	n := slices.IndexFunc(actions, func(a action) bool { return a.word == word })
 	if n < 0 {
@@ -284,8 +284,8 @@ func (c *console) form(word, rest string) {
 	c.m.Fill(uid, strings.TrimSpace(name))
 }
 
-// question puts the question that is open, and passes the answer on. It reports whether
-// there was one.
+// question asks the open question, if there is one, and passes the answer on. It reports
+// whether there was one.
 func (c *console) question() bool {
 	lines, kind := c.m.Question()
 	if kind == None {

@@ -19,8 +19,8 @@ type Feed struct {
 	cancel context.CancelFunc // nil: it does not listen
 }
 
-// News is the message with the events that have come. After one that has ended, no other
-// follows.
+// News is the message with the events that have arrived. If it says that the feed has ended,
+// no other message follows.
 type News struct {
 	Events []api.Event
 	Err    error
@@ -62,8 +62,8 @@ func (f *Feed) Stop() {
 	f.cancel = nil
 }
 
-// Take takes a message of this feed; ok is false if it is not of this feed, or too late.
-// The command waits for the message after it.
+// Take accepts a message of this feed. ok is false if the message belongs to another feed or
+// comes too late. The command waits for the next message.
 func (f *Feed) Take(n News) (cmd tea.Cmd, ok bool) {
 	if n.seq != f.seq {
 		return nil, false
@@ -94,7 +94,7 @@ func (w wire) carry(ctx context.Context, log Log, q Query) {
 	}
 }
 
-// next waits for an event, and takes all that are there by then.
+// next waits for an event, and takes all events that are ready by then.
 func (w wire) next(seq int) News {
 	n := News{seq: seq, wire: w}
 	e, ok := <-w.events

@@ -1,9 +1,8 @@
-// Package trail reads the audit log for a terminal: a page of it in either direction, what
-// happens as it happens, and what a query line means there.
+// Package trail reads the audit log for the terminal UI. It reads pages in both directions,
+// follows new events as they happen, and parses the query line.
 //
-// It owns the questions about the log. It never draws, and it never keeps more events than
-// one answer has. The server applies the filters; the words, which may be anywhere in an
-// event, are looked for here.
+// It never draws, and never keeps more events than one answer contains. The server applies
+// the filters. The words of a query can be anywhere in an event, and are looked for here.
 package trail
 
 import (
@@ -83,7 +82,7 @@ func (q Query) Has(e api.Event) bool {
 	return true
 }
 
-// stretchMost is how many events are asked for at a time when few of them have the words.
+// stretchMost is how many events are requested at a time when few of them contain the words.
 const stretchMost = 5000
 
 // Page reads the log from a place on: the newest first, or with up the oldest first.
