@@ -174,7 +174,7 @@ func (s *events) follow() tea.Cmd {
 		s.feed.Stop()
 		return nil
 	}
-	return s.feed.Start(s.m.ctx, s.m.client, trail.Parse(s.filter.value))
+	return s.feed.Start(s.m.ctx, s.m.client, trail.Parse(s.filter.Value))
 }
 
 func (s *events) answer(msg tea.Msg) tea.Cmd {

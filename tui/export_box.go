@@ -35,7 +35,7 @@ type exported struct {
 // exported returns all that the filter matches, in the order of the screen.
 func (t *table[T]) exported() exported {
 	v := t.view()
-	e := exported{noun: t.noun, words: t.filter.value}
+	e := exported{noun: t.noun, words: t.filter.Value}
 	e.total, e.known = t.total()
 	all, as := t.all(v), t.as
 	e.write = func(ctx context.Context, w io.Writer, f export.Format, n *atomic.Int64) error {
@@ -72,7 +72,7 @@ type exportBox struct {
 	m       *model
 	id      int
 	what    exported
-	path    field
+	path    text.Field
 	replace time.Time // since when it is asked whether to replace the file; zero: it is not
 	err     error
 
@@ -95,7 +95,7 @@ func exportKey(m *model) tea.Cmd {
 	}
 	m.boxes++
 	b := &exportBox{m: m, id: m.boxes, what: r.exported()}
-	b.path.value = fmt.Sprintf("gatehouse-%ss-%s.csv", b.what.noun, m.now().Format("20060102-150405"))
+	b.path.Value = fmt.Sprintf("gatehouse-%ss-%s.csv", b.what.noun, m.now().Format("20060102-150405"))
 	m.box = b
 	return nil
 }
@@ -121,16 +121,16 @@ func (b *exportBox) key(k key) tea.Cmd {
 		b.m.say("Cancelled: nothing was written.")
 	case "tab":
 		b.err = nil
-		base, csv := strings.CutSuffix(b.path.value, string(export.AsCSV))
+		base, csv := strings.CutSuffix(b.path.Value, string(export.AsCSV))
 		if csv {
-			b.path.value = base + string(export.AsJSON)
+			b.path.Value = base + string(export.AsJSON)
 		} else {
-			b.path.value = strings.TrimSuffix(base, string(export.AsJSON)) + string(export.AsCSV)
+			b.path.Value = strings.TrimSuffix(base, string(export.AsJSON)) + string(export.AsCSV)
 		}
 	case "enter":
 		return b.write(false)
 	default:
-		b.path.key(k)
+		b.path.Key(k.name, k.text)
 		b.err = nil
 	}
 	return nil
@@ -138,12 +138,12 @@ func (b *exportBox) key(k key) tea.Cmd {
 
 // file returns where to write.
 func (b *exportBox) file() string {
-	if rest, ok := strings.CutPrefix(b.path.value, "~/"); ok {
+	if rest, ok := strings.CutPrefix(b.path.Value, "~/"); ok {
 		if home, err := os.UserHomeDir(); err == nil {
 			return filepath.Join(home, rest)
 		}
 	}
-	return b.path.value
+	return b.path.Value
 }
 
 func (b *exportBox) write(replace bool) tea.Cmd {
@@ -216,7 +216,7 @@ func (b *exportBox) body(width, height int) []string {
 	}
 	out := []string{
 		" " + b.m.st.title.Render(text.Cut("Export "+what, width-1)),
-		"   file  " + b.path.view(width-10, b.rows == nil && b.replace.IsZero()),
+		"   file  " + b.path.View(width-10, b.rows == nil && b.replace.IsZero()),
 		"   Only you may read it. It ends in .csv or .json.",
 	}
 	switch {

@@ -2,11 +2,8 @@ package tui
 
 import (
 	"context"
-	"strings"
-	"unicode"
 
 	tea "github.com/charmbracelet/bubbletea"
-	"github.com/charmbracelet/x/ansi"
 
 	"gatehouse/server/api"
 	"gatehouse/tui/text"
@@ -16,7 +13,7 @@ import (
 type formBox struct {
 	m       *model
 	id      int
-	fields  [2]field // uid, name
+	fields  [2]text.Field // uid, name
 	at      int
 	working bool
 	err     error
@@ -37,15 +34,15 @@ func (b *formBox) key(k key) tea.Cmd {
 			b.at = 1
 			return nil
 		}
-		if b.fields[0].value == "" {
+		if b.fields[0].Value == "" {
 			b.at = 0
 			return nil
 		}
 		b.working, b.err = true, nil
-		n := api.NewUser{UID: b.fields[0].value, Name: b.fields[1].value}
+		n := api.NewUser{UID: b.fields[0].Value, Name: b.fields[1].Value}
 		return b.m.perform(b.id, func(ctx context.Context) (string, error) { return b.m.client.AddUser(ctx, n) })
 	default:
-		b.fields[b.at].key(k)
+		b.fields[b.at].Key(k.name, k.text)
 	}
 	return nil
 }
@@ -60,7 +57,7 @@ func (b *formBox) answer(msg tea.Msg) tea.Cmd {
 		b.working, b.err, b.at = false, a.err, 0
 		return nil
 	}
-	uid := b.fields[0].value
+	uid := b.fields[0].Value
 	return b.m.performed(uid, "Added "+text.Escape(uid)+".", a)
 }
 
@@ -70,7 +67,7 @@ func (b *formBox) body(width, height int) []string {
 		if b.at == i {
 			cursor = ">"
 		}
-		return " " + cursor + " " + text.Left(name, 8) + b.fields[i].view(width-12, b.at == i && !b.working)
+		return " " + cursor + " " + text.Left(name, 8) + b.fields[i].View(width-12, b.at == i && !b.working)
 	}
 	out := []string{
 		" " + b.m.st.title.Render("New local user: a password is made and shown"),
@@ -86,53 +83,4 @@ func (b *formBox) body(width, height int) []string {
 		out = append(out, "")
 	}
 	return append(out, " enter next, then make the user   esc cancel")
-}
-
-const fieldMax = 320 // runes: no uid and no name is longer
-
-// field is a line of text being typed.
-type field struct{ value string }
-
-// key edits the line and reports whether it changed. A paste counts as text. Control
-// characters, which no name has, are left out.
-func (f *field) key(k key) bool {
-	before := f.value
-	switch {
-	case k.text != "":
-		f.add(k.text)
-	case k.name == "backspace", k.name == "ctrl+h":
-		r := []rune(f.value)
-		f.value = string(r[:max(len(r)-1, 0)])
-	case k.name == "ctrl+u":
-		f.value = ""
-	case k.name == "ctrl+w":
-		s := strings.TrimRight(f.value, " ")
-		f.value = s[:strings.LastIndexByte(s, ' ')+1]
-	}
-	return f.value != before
-}
-
-func (f *field) add(s string) {
-	s = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return -1
-		}
-		return r
-	}, strings.ToValidUTF8(s, ""))
-	if r := []rune(f.value + s); len(r) <= fieldMax {
-		f.value = string(r)
-	}
-}
-
-// view shows the end of the line, where typing happens, in at most width
-// columns.
-func (f *field) view(width int, editing bool) string {
-	s := text.Escape(f.value)
-	if editing {
-		s += "_"
-	}
-	if over := text.Width(s) - width; over > 0 {
-		s = ansi.TruncateLeft(s, over+1, "…")
-	}
-	return s
 }

@@ -32,7 +32,7 @@ const (
 type palette struct {
 	m       *model
 	id, seq int
-	typed   field
+	typed   text.Field
 	fixed   []choice // actions, screens, presets
 	named   []choice // users and tokens
 	at      int
@@ -75,7 +75,7 @@ func (m *model) choices() (list []choice) {
 	}
 	locked := choice{"users who are locked out of logging in", "1   gatehouse user list --locked", false, func(m *model) tea.Cmd {
 		s := m.tabs[0].(*users)
-		s.filter.value = "locked"
+		s.filter.Value = "locked"
 		return tea.Batch(m.goTo(0), s.ask())
 	}}
 	return append(list, locked)
@@ -89,7 +89,7 @@ func (b *palette) found() []choice {
 	}
 	var list []scored
 	for _, c := range b.fixed {
-		if s, ok := fuzzy(b.typed.value, c.name+" "+c.hint); ok {
+		if s, ok := fuzzy(b.typed.Value, c.name+" "+c.hint); ok {
 			list = append(list, scored{c, s})
 		}
 	}
@@ -158,7 +158,7 @@ func (b *palette) key(k key) tea.Cmd {
 			return list[b.at].do(b.m)
 		}
 	default:
-		if b.typed.key(k) {
+		if b.typed.Key(k.name, k.text) {
 			b.at, b.named = 0, nil
 			return b.look()
 		}
@@ -179,7 +179,7 @@ func (b *palette) look() tea.Cmd {
 	if b.cancel != nil {
 		b.cancel()
 	}
-	typed := strings.TrimSpace(strings.ReplaceAll(b.typed.value, `"`, ""))
+	typed := strings.TrimSpace(strings.ReplaceAll(b.typed.Value, `"`, ""))
 	if len(typed) < nameLetters {
 		return nil
 	}
@@ -217,7 +217,7 @@ func (b *palette) answer(msg tea.Msg) tea.Cmd {
 func (b *palette) body(width, height int) []string {
 	list := b.found()
 	b.at = min(b.at, max(len(list)-1, 0))
-	out := []string{" > " + b.typed.view(width-4, true)}
+	out := []string{" > " + b.typed.View(width-4, true)}
 	room := max(height-3, 1)
 	top := max(min(b.at-room/2, len(list)-room), 0)
 	for n, c := range list[top:min(top+room, len(list))] {

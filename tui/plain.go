@@ -241,13 +241,13 @@ func (m *machine) Fill(values ...string) {
 	switch b := m.box.(type) {
 	case *formBox:
 		for n, v := range values {
-			b.fields[n].value = ""
-			b.fields[n].add(v)
+			b.fields[n].Value = ""
+			b.fields[n].Add(v)
 		}
 		b.at = len(b.fields) - 1
 	case *exportBox:
-		b.path.value = ""
-		b.path.add(values[0])
+		b.path.Value = ""
+		b.path.Add(values[0])
 	default:
 		return
 	}
@@ -266,8 +266,8 @@ func (m *machine) Said() string {
 // What a table is to package plain.
 
 func (t *table[T]) setFilter(words string) tea.Cmd {
-	t.filter.value, t.hint = "", ""
-	t.filter.add(words)
+	t.filter.Value, t.hint = "", ""
+	t.filter.Add(words)
 	return t.ask()
 }
 

@@ -20,7 +20,7 @@ const roomy = 10
 
 func (t *table[T]) edit()           { t.editing = true }
 func (t *table[T]) filtering() bool { return t.editing }
-func (t *table[T]) filtered() bool  { return t.filter.value != "" }
+func (t *table[T]) filtered() bool  { return t.filter.Value != "" }
 
 // filterKey takes a key while the filter is edited.
 func (t *table[T]) filterKey(k key) tea.Cmd {
@@ -40,10 +40,10 @@ func (t *table[T]) filterKey(k key) tea.Cmd {
 	case "pgdown":
 		return t.page(1)
 	case "tab":
-		t.filter.value, t.hint = listing.Complete(t.filter.value, t.forms)
+		t.filter.Value, t.hint = listing.Complete(t.filter.Value, t.forms)
 		return t.ask()
 	}
-	if !t.filter.key(k) {
+	if !t.filter.Key(k.name, k.text) {
 		return nil
 	}
 	t.hint = ""
@@ -52,25 +52,25 @@ func (t *table[T]) filterKey(k key) tea.Cmd {
 
 func (t *table[T]) clearFilter() tea.Cmd {
 	t.hint = ""
-	if t.filter.value == "" {
+	if t.filter.Value == "" {
 		return nil
 	}
-	t.filter.value = ""
+	t.filter.Value = ""
 	return t.ask()
 }
 
 // filterLine shows the filter, and what of the listing is on the screen.
 func (t *table[T]) filterLine(width int) string {
 	left := ""
-	if t.editing || t.filter.value != "" {
+	if t.editing || t.filter.Value != "" {
 		left = " / "
 	}
-	right := t.position(width - text.Width(left) - min(text.Width(t.filter.value)+4, width/3))
+	right := t.position(width - text.Width(left) - min(text.Width(t.filter.Value)+4, width/3))
 	room := width - text.Width(right) - 6 // ends where the rows do
 	if left == "" {
 		return strings.Repeat(" ", max(room+5, 0)) + right
 	}
-	return left + text.Left(t.filter.view(room, t.editing), room) + "  " + right
+	return left + text.Left(t.filter.View(room, t.editing), room) + "  " + right
 }
 
 // position says in at most width columns how many rows there are, which of them show,
@@ -84,7 +84,7 @@ func (t *table[T]) position(width int) string {
 			return text.Cut(sign+" loading: the rows are those of the question before", max(width, 0))
 		}
 	case t.list.Starting():
-	case known && t.filter.value != "":
+	case known && t.filter.Value != "":
 		parts = append(parts, say.Count(total, t.noun)+" "+matches(total))
 	case known:
 		parts = append(parts, say.Count(total, t.noun))
@@ -136,7 +136,7 @@ func (t *table[T]) thumb(height int) (from, to int, ok bool) {
 
 // misread reports whether the server found something wrong with the filter.
 func (t *table[T]) misread() bool {
-	return t.filter.value != "" && refused(t.list.Err(), http.StatusBadRequest)
+	return t.filter.Value != "" && refused(t.list.Err(), http.StatusBadRequest)
 }
 
 // remark returns what to say about the filter, under it: what is wrong with it, or how
@@ -151,7 +151,7 @@ func (t *table[T]) remark() []string {
 	return nil
 }
 
-func (t *table[T]) view() listing.View { return t.View(t.filter.value) }
+func (t *table[T]) view() listing.View { return t.View(t.filter.Value) }
 
 // sort and turn ask for the listing in the next order, or in the reverse one. Marks
 // stay: they are of rows, not of places.

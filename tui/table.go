@@ -40,7 +40,7 @@ type table[T any] struct {
 	marks   map[string]T
 	told    []string       // the ids of the rows that spoken has numbered
 	lines   map[string]int // in which line of the body each row was drawn
-	filter  field
+	filter  text.Field
 	editing bool
 	still   bool   // nobody moves in it: no row is highlighted
 	hint    string // how the filter may go on
@@ -157,7 +157,7 @@ func (t *table[T]) selected() []T {
 func (t *table[T]) body(width, height int) []string {
 	var out []string
 	remark := t.remark()
-	line := height >= roomy || t.editing || t.filter.value != "" || t.Changed()
+	line := height >= roomy || t.editing || t.filter.Value != "" || t.Changed()
 	lines := max(height-1-len(remark)-btoi(line), 1)
 	rows, current, parts := t.visible(lines)
 	if line {
@@ -171,7 +171,7 @@ func (t *table[T]) body(width, height int) []string {
 	w := listing.Widths(t.cols, inner)
 	out = append(out, t.m.st.heads.Render(listing.Heads(t.cols, w)))
 	top, bottom, scrolls := t.thumb(lines)
-	words := listing.Sought(t.filter.value)
+	words := listing.Sought(t.filter.Value)
 	_, slow := t.list.Spin()
 	old := slow && t.list.Another()
 	t.lines = map[string]int{}
@@ -269,5 +269,5 @@ func (t *table[T]) silence() string {
 		}
 		return ""
 	}
-	return t.empty(text.Escape(t.filter.value))
+	return t.empty(text.Escape(t.filter.Value))
 }

@@ -193,7 +193,7 @@ func (s *tokens) revokes() (revocation.Target, bool) {
 // matching is what A would revoke: all that the screen and the filter select.
 func (s *tokens) matching() revocation.Target {
 	q := s.base()
-	q.Words, q.Revoked = s.filter.value, false
+	q.Words, q.Revoked = s.filter.Value, false
 	words := s.of()
 	if q.Words != "" {
 		words = strings.TrimSpace(words + " that match " + text.Escape(q.Words))
