@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -24,6 +25,9 @@ var isDated = regexp.MustCompile(`^gatehouse-\d{8}T\d{6}Z(\.[2-9])?$`)
 func (d Dir) BackupInto(ctx context.Context, dir string, now time.Time) (file string, m backup.Manifest, err error) {
 	name := filepath.Join(dir, now.UTC().Format(datedName))
 	file = name
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return file, m, errors.New("no such file or directory: make the directory first")
+	}
 	for n := 2; ; n++ {
 		m, err = d.Backup(ctx, file, false)
 		if n > 9 || !errors.Is(err, errExists) {
