@@ -8,7 +8,7 @@
 //	server    HTTP: where X-Auth-Token becomes a user, when a directory user is suspended
 //	storage   the truth: what a start does, where a revocation and a last use become durable
 //	tui       the terminal UI: from a key press to a revocation
-//	ldap      what is asked of an LDAP directory
+//	ldap      the questions to an LDAP directory
 package main
 
 import (

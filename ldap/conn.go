@@ -63,7 +63,7 @@ func (c *conn) within(ctx context.Context, op func() error) error {
 	err := op()
 	if !stop() {
 		// The function above has run or is running. It may interrupt the next
-		// operation, so there must be none.
+		// operation, so the connection must not be used again.
 		c.broken = true
 	}
 	if err != nil && !answered(err) {

@@ -30,8 +30,8 @@ func headerUID(uid string) string {
 	return b.String()
 }
 
-// inHeader tells the bytes that stay: letters, digits, and of the other characters of
-// an address those that mean nothing in a header's value or a proxy's configuration.
+// inHeader contains the bytes that stay: letters, digits, and the other characters of an
+// address that have no meaning in a header's value or in a proxy's configuration.
 var inHeader = func() (set [256]bool) {
 	for _, c := range []byte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789@.!#$&'*+-/=?_~") {
 		set[c] = true

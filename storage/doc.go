@@ -17,7 +17,7 @@
 //	index      projection 2: what listings and rare reads need, in Badger
 //	uses       how the last uses come from the table to the index
 //	read       users and tokens as of one moment, from both
-//	grants     what OAuth providers are asked about people with; neither in the log nor in backups
+//	grants     tokens to ask OAuth providers about people; not in the log and not in backups
 //	verify     finds the user that a token speaks for
 //	checkpoint the store as one file, from which the index is filled again; backups
 //	writer     runs the changes, appends them to the log, and applies them to both projections

@@ -198,7 +198,7 @@ func (s *Store) ConfirmTime(by Actor) {
 // Past returns a time of the past for display: it is never in the future.
 func (s *Store) Past(ms int64) int64 { return s.clock.Past(ms) }
 
-// Grants are what is kept to ask OAuth providers about people again.
+// Grants returns what is stored to ask OAuth providers about people again.
 func (s *Store) Grants() *grants.Grants { return s.grants }
 
 // Dir returns the data directory.

@@ -10,7 +10,7 @@ type Status struct {
 	Tokens  int    `json:"tokens"` // live and expired ones, not the revoked
 	Stale   int    `json:"stale"`  // of these, the ones unused for StaleAfter
 	Offline bool   `json:"offline"`
-	Actor   string `json:"actor"` // as whom the caller acts, e.g. "root"
+	Actor   string `json:"actor"` // the name under which the caller acts, such as "root"
 	Role    Role   `json:"role"`  // what the caller may do
 
 	Activity    Activity    `json:"activity"`
@@ -71,5 +71,5 @@ type Health struct {
 // Recheck says how the last sweep of a provider's users went.
 type Recheck struct {
 	Swept      int64 `json:"swept"`      // when it ended, ms; 0: none has
-	Unverified int   `json:"unverified"` // users whom the provider could not be asked about
+	Unverified int   `json:"unverified"` // users about whom the provider could not be asked
 }

@@ -20,7 +20,7 @@ const (
 // brake returns the changes that may go on, and keeps the others for an administrator
 // to confirm. It keeps all of them if they are too many to be believed. If the
 // configuration may name another directory than before, it keeps those of people who
-// are missing; what a person's own entry proves may go on. certain is true if the
+// are missing; changes that a person's own entry proves may go on. certain is true if the
 // directory has told about everybody.
 func (s *Sweeps) brake(changes []change, asked int, certain bool) (due []change, err error) {
 	moved := false

@@ -18,10 +18,10 @@ import (
 
 // Idle revokes the tokens that nobody has used for longer than tokens.revoke_idle_after.
 //
-// A sweep that would revoke more than fewChanges tokens and more than one in changeShare
-// is more likely due to a wrong setting, or to uses that were not counted; and while the
-// clock is in doubt nobody knows what is idle. Then nothing is revoked until an
-// administrator confirms it, or until the reason has gone.
+// If a sweep would revoke more than fewChanges tokens and more than one in changeShare, a
+// wrong setting or uncounted uses are the likely cause. While the clock is in doubt, nobody
+// knows which tokens are idle. In both cases nothing is revoked until an administrator
+// confirms it, or until the cause is gone.
 type Idle struct {
 	store   *storage.Store
 	log     *slog.Logger
@@ -121,8 +121,8 @@ func (h *Idle) revoke(f storage.TokenFilter, ids []storage.ID) (int, error) {
 	return n, err
 }
 
-// hold keeps the tokens that a sweep would revoke, or none, and logs when that begins,
-// while it lasts and when it ends.
+// hold keeps the tokens that a sweep would revoke; the list may be empty. It logs when
+// holding begins, while it lasts and when it ends.
 func (h *Idle) hold(ids []storage.ID, of int, why error) {
 	h.mu.Lock()
 	news := len(ids) > 0 && len(h.held) == 0

@@ -22,8 +22,8 @@ import (
 //
 // A sweep acts on the source's verdict on each person (ldap.State), and an unknown one
 // changes nothing: not even how often somebody was missed. A source that would
-// change many people at once is more likely broken than right: such a sweep is held
-// until an administrator confirms it. All this is kept only in memory: after a
+// change many people at once is more likely to be broken than right, so such a sweep is
+// held until an administrator confirms it. All this is kept only in memory: after a
 // restart, a person has to be missed in two more sweeps, and the next sweep is held again.
 //
 // Set the exported fields before the first use; all but Each are required.
@@ -78,8 +78,8 @@ func (s *Sweeps) Run(ctx context.Context) {
 	}
 }
 
-// Sweep asks the source once, and makes the changes or holds them. What the
-// directory leaves open is in the log; an error is one of the store.
+// Sweep asks the source once, and makes the changes or holds them. The log
+// says what the directory did not answer; an error comes from the store.
 func (s *Sweeps) Sweep(ctx context.Context) error {
 	s.sweeping.Lock()
 	defer s.sweeping.Unlock()
@@ -143,7 +143,7 @@ func (s *Sweeps) tell(found findings) {
 	}
 }
 
-// Confirm asks the directory again, and makes those held changes that it still asks for.
+// Confirm asks the directory again, and makes the held changes that are still right.
 // The administrator has not seen the others: they are left to the next sweep.
 func (s *Sweeps) Confirm(ctx context.Context, by storage.Actor) error {
 	s.mu.Lock()

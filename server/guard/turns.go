@@ -9,11 +9,11 @@ import (
 	"gatehouse/storage"
 )
 
-// Turns bounds how much of the processors goes to listings: at most half of them work on
-// listings, and for half of the time. So a verification always finds a free one,
-// however many listings are asked for.
+// Turns limits how much of the processors goes to listings: at most half of them work on
+// listings, and for half of the time. So a verification always finds a free processor, no
+// matter how many listings are requested.
 //
-// The users who wait take turns, however much each of them asks for at once.
+// Waiting users take turns, no matter how much each of them requests at once.
 type Turns struct {
 	mu    sync.Mutex
 	free  int
@@ -56,8 +56,8 @@ func (t *Turns) Take(ctx context.Context, user storage.UserID) error {
 	return ctx.Err()
 }
 
-// Give passes a turn on to the next user, after it has rested for as long as it took. The
-// caller need not wait for that.
+// Give passes a turn on to the next user, after a rest as long as the turn took. It does
+// not wait for that.
 func (t *Turns) Give(took time.Duration) {
 	if took > 0 {
 		time.AfterFunc(took, func() { t.Give(0) })

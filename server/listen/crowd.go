@@ -92,7 +92,7 @@ func NewConnections(log *slog.Logger, limits func() config.Limits, proxy func(ne
 }
 
 // roomFor returns how many connections a limit of open files leaves room for. A large
-// store has many files, so a quarter is left for all else.
+// store has many files, so a quarter is left for everything else.
 func roomFor(files uint64) int {
 	n := int(min(files, 4<<20))
 	return n - max(reservedFiles, n/4)

@@ -63,8 +63,8 @@ func peerOf(conn net.Conn) (p Peer, err error) {
 	return p, nil
 }
 
-// peerGroups returns the supplementary groups (SO_PEERGROUPS, Linux 4.13). What the
-// process says later does not count, nor what /etc/group says now.
+// peerGroups returns the supplementary groups (SO_PEERGROUPS, Linux 4.13). Later
+// changes by the process or in /etc/group do not count.
 func peerGroups(fd uintptr) ([]uint32, error) {
 	list := make([]uint32, 64)
 	for {

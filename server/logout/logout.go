@@ -1,7 +1,7 @@
 // Package logout is OpenID Connect Back-Channel Logout 1.0: a provider says that it has
 // ended a person's session, and the person's sessions here end, too. With logout_suspends,
-// the person's tokens stop until the next login; so many of these within an hour that they
-// can't be believed are held, as those of a sweep are (package directory).
+// the person's tokens stop until the next login. If there are too many of these suspensions
+// within an hour to be believed, they are held, like those of a sweep (package directory).
 //
 // Anybody can send requests here. Package oauth checks what they bring, and this package
 // that it comes once. It never looks at a cookie.
@@ -143,7 +143,7 @@ func (l *Logouts) serve(w http.ResponseWriter, r *route.Request) error {
 	return nil
 }
 
-// take does what a logout token asks for, unless it came before.
+// take does what a logout token asks for, unless the same token came before.
 func (l *Logouts) take(ctx context.Context, provider string, out oauth.Logout) error {
 	l.once.Lock()
 	defer l.once.Unlock()
@@ -187,8 +187,8 @@ func (l *Logouts) user(provider string, out oauth.Logout) (u storage.User, err e
 	return l.Store.UserByID(record.DecodeUserID(b))
 }
 
-// NoteSession remembers whose session a provider's sid is. Nothing is noted for an empty
-// one.
+// NoteSession remembers whose session a provider's sid is. It ignores an empty
+// sid.
 func NoteSession(store *storage.Store, provider, sid string, id storage.UserID) {
 	if sid != "" && len(sid) <= 1024 {
 		store.Remember(sessionName(provider, sid), id.Bytes(), storage.SessionLife)
@@ -220,7 +220,8 @@ func (p *pushes) push(subjects []string) {
 	}
 }
 
-// states says of whom a logout has asked for a suspension that is not made.
+// states returns the verdicts that logouts have asked for, as long as the suspensions are
+// not made.
 func (p *pushes) states(_ context.Context, subjects []string) (map[string]ldap.State, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -150,7 +150,7 @@ func (s *Space) moved() error {
 }
 
 // KeepBallast keeps a file of allocated space in the directory while there is room.
-// When there is none, it removes the file, so that essential writes have room.
+// If there is no room, it removes the file, so that essential writes succeed.
 func (s *Space) KeepBallast() {
 	file := filepath.Join(s.dir, "ballast")
 	free := s.Left()

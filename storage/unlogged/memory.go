@@ -31,7 +31,7 @@ type Memory struct {
 	taken  map[[32]byte]remembered // being written
 }
 
-// remembered is a value that ends by itself.
+// remembered is a value that is forgotten after a time.
 type remembered struct {
 	value []byte
 	keep  time.Duration
