@@ -1,6 +1,6 @@
 -- The gate: asks Gatehouse about a request, for
 --     http-request lua.gate URL
--- On 200 it puts the identity in place of whatever the client sent, takes the
+-- On 200 it puts the identity in place of what the client sent, takes the
 -- token away and sets txn.gate; 401 and 403 it passes on. In every other case
 -- it does nothing, and HAProxy goes on to its next rule, which must refuse.
 
