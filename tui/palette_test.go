@@ -5,29 +5,6 @@ import (
 	"testing"
 )
 
-func TestFuzzy(t *testing.T) {
-	for _, c := range []struct {
-		typed, in string
-		ok        bool
-	}{
-		{"", "anything", true},
-		{"lock", "lock the user: tokens and sessions stop; or unlock", true},
-		{"LOCK user", "lock the user", true},
-		{"nlu", "new local user", true},
-		{"alice", "all keys of this screen", false},
-		{"xyz", "lock the user", false},
-		{"名", "user 名前@example.jp", true},
-	} {
-		if _, ok := fuzzy(c.typed, c.in); ok != c.ok {
-			t.Errorf("%q in %q: %v", c.typed, c.in, ok)
-		}
-	}
-	exact, _ := fuzzy("lock", "lock the user")
-	if loose, _ := fuzzy("lock", "unlock the user"); exact <= loose {
-		t.Errorf("%d, and %d in the middle of a word", exact, loose)
-	}
-}
-
 // TestPalette: the palette does by name what the keys do, and asks just as much before a
 // revocation.
 func TestPalette(t *testing.T) {

@@ -3,7 +3,8 @@
 // direction of the line, hide, or push the columns beside it out of place.
 //
 // It also lays text out by its width: in columns, and as facts, a name and a value a
-// line; and edits a line that is typed. It never knows users, tokens or screens.
+// line; edits a line that is typed; and finds texts by what is typed. It never knows users,
+// tokens or screens.
 package text
 
 import (
