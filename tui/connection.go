@@ -96,6 +96,7 @@ type client interface {
 	UserCount(context.Context, api.UserQuery) (api.Count, error)
 	User(ctx context.Context, uid string) (api.UserDetail, error)
 	AddUser(context.Context, api.NewUser) (string, error)
+	AddService(context.Context, api.NewService) (api.Service, error)
 	SetPassword(ctx context.Context, uid, password string) (string, error)
 	DisableUser(ctx context.Context, uid string) error
 	EnableUser(ctx context.Context, uid string) error

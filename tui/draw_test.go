@@ -128,6 +128,7 @@ var scenes = []struct {
 	{name: "new password asked", keys: "jP"},
 	{name: "new password", keys: "jPy"},
 	{name: "new user", keys: "n"},
+	{name: "new service account", keys: "n<right>robot<enter>alice@example.com<enter>"},
 	{name: "new user, refused", keys: "nbob<enter>Bob<enter>"},
 	{name: "copied", keys: "2y"},
 	{name: "to select", keys: "2Y"},

@@ -127,6 +127,13 @@ func (f *fake) AddUser(_ context.Context, n api.NewUser) (string, error) {
 	return "made-password", f.do("add %s %s", n.UID, n.Name)
 }
 
+func (f *fake) AddService(_ context.Context, n api.NewService) (api.Service, error) {
+	if strings.Contains(n.Name, "@") {
+		return api.Service{}, &api.Error{Status: http.StatusBadRequest, Message: "A name has no @"}
+	}
+	return api.Service{}, f.do("service %s of %s, then %s: %s", n.Name, n.Owner, n.Successor, n.Description)
+}
+
 func (f *fake) SetPassword(_ context.Context, uid, _ string) (string, error) {
 	return "made-password", f.do("password %s", uid)
 }

@@ -86,7 +86,7 @@ func changeKeys() []binding {
 			do: func(m *model) tea.Cmd { return m.screen().(*review).another(-1) }},
 		{keys: []string{"l"}, show: "l", short: "lock", help: "lock the user: tokens and sessions stop; or unlock", on: onUsers | onUser, aims: true, changes: true, twin: "gatehouse user disable UID", do: lockKey},
 		{keys: []string{"U"}, show: "U", help: "lift the delay of the user's logins after bad passwords", on: onUsers | onUser, aims: true, changes: true, twin: "gatehouse user unlock UID", do: unlockKey},
-		{keys: []string{"n"}, show: "n", short: "new", help: "make a local user", on: onUsers, changes: true, least: api.Admin, twin: "gatehouse user add UID", do: newUserKey},
+		{keys: []string{"n"}, show: "n", short: "new", help: "make a local user, or a service account", on: onUsers, changes: true, twin: "gatehouse user add UID", do: newUserKey},
 		{keys: []string{"P"}, show: "P", help: "make a new password for the user", on: onUsers | onUser, aims: true, changes: true, twin: "gatehouse user passwd UID", do: passwordKey},
 	}
 }
@@ -185,8 +185,7 @@ func pauseKey(m *model) tea.Cmd {
 }
 
 func newUserKey(m *model) tea.Cmd {
-	m.boxes++
-	m.box = &formBox{m: m, id: m.boxes}
+	m.box = newForm(m)
 	return nil
 }
 

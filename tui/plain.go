@@ -244,7 +244,7 @@ func (m *machine) Fill(values ...string) {
 			b.fields[n].Value = ""
 			b.fields[n].Add(v)
 		}
-		b.at = len(b.fields) - 1
+		b.at = len(b.account.names) - 1
 	case *exportBox:
 		b.path.Value = ""
 		b.path.Add(values[0])

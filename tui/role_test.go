@@ -13,7 +13,7 @@ func TestRoles(t *testing.T) {
 		keys  string
 		least api.Role
 	}{
-		{"jR", api.Operator}, {"jl", api.Operator}, {"jU", api.Operator}, {"jP", api.Operator}, {"n", api.Admin},
+		{"jR", api.Operator}, {"jl", api.Operator}, {"jU", api.Operator}, {"jP", api.Operator}, {"n", api.Operator},
 		{"2R", api.Operator}, {"2/alice<enter>A", api.Operator}, {"3A", api.Operator}, {"3R", api.Operator},
 		{"j<enter>l", api.Operator}, {"j<enter>R", api.Operator}, {"2<enter>R", api.Operator},
 	} {

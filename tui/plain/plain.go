@@ -75,6 +75,7 @@ list                                    the rows again; more, less: the next one
 show N                                  all of row N
 mark N, mark 2-5, unmark                rows for revoke
 new UID NAME                            a local user
+new service NAME OWNER SUCCESSOR        a service account, with or without a successor
 export FILE                             all that match, to a file that ends in .csv or .json`
 
 // console is one run.
@@ -281,6 +282,12 @@ func (c *console) form(word, rest string) {
 		return
 	}
 	uid, name, _ := strings.Cut(rest, " ")
+	if words := strings.Fields(name); uid == "service" {
+		c.m.Press("right")
+		c.m.Fill(words[:min(len(words), 3)]...)
+		return
+	}
+	c.m.Press("left")
 	c.m.Fill(uid, strings.TrimSpace(name))
 }
 
