@@ -81,7 +81,8 @@ type exportBox struct {
 	cancel context.CancelFunc
 }
 
-// exportMsg says that the file is written, or why not; without done, that time has passed.
+// exportMsg says that the file is written, or why not. If done is not set, it only says that
+// it is time to draw the progress.
 type exportMsg struct {
 	box  int
 	done bool

@@ -31,8 +31,8 @@ type machine struct {
 
 var _ plain.Machine = (*machine)(nil)
 
-// runPlain is Run without a screen. Nothing can be changed if the lines come from
-// something else than a terminal: nobody reads the questions then.
+// runPlain is Run without a screen. If the lines do not come from a terminal, nothing can be
+// changed, because nobody reads the questions.
 func runPlain(ctx context.Context, c client, o Options) error {
 	if f, ok := o.In.(*os.File); ok && !term.IsTerminal(int(f.Fd())) && !o.ReadOnly {
 		o.ReadOnly = true
@@ -44,7 +44,7 @@ func runPlain(ctx context.Context, c client, o Options) error {
 	return plain.Run(ctx, o.In, o.Out, newMachine(ctx, c, o))
 }
 
-// asciiWriter writes what a terminal has that takes only ASCII.
+// asciiWriter replaces characters that are not ASCII, for terminals that show nothing else.
 type asciiWriter struct{ io.Writer }
 
 func (w asciiWriter) Write(b []byte) (int, error) {
@@ -151,7 +151,7 @@ func (m *machine) Marked(n int) bool {
 	return ok && r.markedAt(n-1)
 }
 
-// Does looks the key up. Of a user's screen, the user itself is locked, not a row.
+// Does looks the key up. On the screen of a user, lock acts on that user, not on a row.
 func (m *machine) Does(key string) (aims, ok bool) {
 	p := m.screen().place()
 	for _, b := range m.keys {
@@ -212,7 +212,7 @@ func (m *machine) Question() ([]string, plain.Kind) {
 	return lines, kind
 }
 
-// wrong is all that there is to say of a form that was refused.
+// wrong returns the lines that say why a form was refused.
 func wrong(err error) []string {
 	if err == nil {
 		return nil
@@ -263,7 +263,7 @@ func (m *machine) Said() string {
 	return s
 }
 
-// What a table is to package plain.
+// What package plain needs of a table.
 
 func (t *table[T]) setFilter(words string) tea.Cmd {
 	t.filter.Value, t.hint = "", ""
@@ -273,8 +273,8 @@ func (t *table[T]) setFilter(words string) tea.Cmd {
 
 func (t *table[T]) marksSet() int { return len(t.marks) }
 
-// numbered puts the cursor on the row that spoken has numbered, from 0: that one, although
-// others may have come and gone since.
+// numbered puts the cursor on the row to which spoken gave this number, from 0, even if
+// other rows have come or gone since.
 func (t *table[T]) numbered(n int) (tea.Cmd, bool) {
 	if n < 0 || n >= len(t.told) {
 		return nil, false

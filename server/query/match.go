@@ -12,8 +12,8 @@ import (
 	"gatehouse/storage/record"
 )
 
-// matcher looks at tokens one by one. It remembers the users that it meets, so it is good
-// for one query: the name and source of a user are as of that query.
+// matcher looks at tokens one by one. It remembers the name and source of each user that it
+// meets, so it must not be used for more than one query.
 type matcher struct {
 	q      Tokens
 	store  *storage.Store
@@ -21,8 +21,8 @@ type matcher struct {
 
 	services map[storage.UserID]bool // those of the query's owner
 
-	// What was found out about texts, and about users by their number: a million tokens
-	// share most of them.
+	// The verdicts so far: by text, and by the user's number. A million tokens share most
+	// of them.
 	named  map[string]bool
 	inName map[string]verdict
 	users  []verdict
@@ -46,7 +46,8 @@ func newMatcher(q Tokens, store *storage.Store) *matcher {
 	}
 }
 
-// rows asks the same of the store's rows. It takes none once ctx has ended.
+// rows returns a match for the store that takes the same tokens. Once ctx has ended, it
+// takes no token.
 func (m *matcher) rows(ctx context.Context) *storage.Match {
 	n := 0
 	return &storage.Match{Seen: len(m.q.from) > 0, Takes: func(r *storage.Row) bool {
@@ -101,8 +102,8 @@ func (m *matcher) takes(t storage.Token) (bool, error) {
 	return err == nil && m.owned(&t, p), err
 }
 
-// still is takes for the writer, which must not wait for the store: it knows the users
-// from the query.
+// still is like takes, for the writer, which must not wait for the store. It uses what the
+// query has found out about users.
 func (m *matcher) still(t storage.Token) bool {
 	if !m.token(&t) {
 		return false

@@ -84,8 +84,8 @@ func (r Reader) plan(q Tokens, p Page) (plan, error) {
 // nobody is a user id for a filter that takes no token: ids are random.
 const nobody storage.UserID = math.MaxUint64
 
-// servicesOf returns the service accounts of the query's owner. If the filter may have
-// tokens of any user, it limits the filter to one where that is possible.
+// servicesOf returns the service accounts of the query's owner. If the filter is not limited
+// to a user yet, it limits the filter to one user where that is possible.
 func (r Reader) servicesOf(q Tokens, f *storage.TokenFilter) (map[storage.UserID]bool, error) {
 	near := q.nearOwner
 	u, err := r.Store.User(q.owner)
@@ -162,8 +162,8 @@ const (
 )
 
 // scan yields the tokens that the matcher takes, at most limit of them. While the store
-// prepares to match them in memory, it reads some stretches of tokens: what many tokens
-// satisfy is found there.
+// prepares to match them in memory, it reads some stretches of tokens: a query that many
+// tokens satisfy is answered from these.
 func (how plan) scan(ctx context.Context, store *storage.Store, limit int) iter.Seq2[storage.Token, error] {
 	return func(yield func(storage.Token, error) bool) {
 		f, n, stretch := how.filter, 0, firstStretch
@@ -290,9 +290,8 @@ func SetOf(ids []storage.ID) (s Set) {
 	return s
 }
 
-// inMemory reports whether the store is to find all tokens of the plan at once, and lets
-// it ask the matcher. For all of the tokens that pays even if the store must read them
-// first.
+// inMemory reports whether the store should find all tokens of the plan at once, and gives
+// it the matcher. To find all of them, that is faster even if the store must read them first.
 func (how *plan) inMemory(ctx context.Context, store *storage.Store) bool {
 	if how.match == nil {
 		return true

@@ -28,7 +28,7 @@ func named(filter string, err error) error {
 	return &Error{filter, err.Error()}
 }
 
-// noFilter says which filters there are.
+// noFilter returns the error for an unknown filter. It lists the known ones.
 func noFilter(name string, forms []api.FilterForm) error {
 	var names []string
 	for _, f := range forms {

@@ -17,8 +17,8 @@ import (
 //	of each token: id 14 | last use 8 | origin 2 (0: none) | uses, as uvarint
 //
 // The count is a total, not a difference: if two blocks of one run name the
-// same token and day, the larger count is right. So it does no harm to read a
-// block twice.
+// same token and day, the larger count is right. So reading a block twice
+// does no harm.
 type block struct {
 	slice   byte
 	run     uint64

@@ -9,7 +9,6 @@
 // A listing adds up the table and the index, so it shows each use at once, and only once.
 // It holds [Flusher.RLock] while it reads both.
 //
-// The package owns the files of the log, and never reads or writes others. Of the index it
-// knows only the one function that changes usage records. It never decides which tokens
-// there are.
+// The package owns the files of the log, and never reads or writes others. It knows only one
+// function of the index, which changes usage records. It never decides which tokens exist.
 package uses

@@ -25,8 +25,8 @@ type Counter interface {
 	TokenCount(context.Context, api.TokenQuery) (api.Count, error)
 }
 
-// CountAges counts the tokens unused for at least each span, and those never used, which
-// are a group of their own: the last one.
+// CountAges counts the tokens in each group. The last group are the tokens that were never
+// used.
 func CountAges(ctx context.Context, c Counter) ([]int, error) {
 	older := make([]int, len(ageBounds)+1)
 	never := 0

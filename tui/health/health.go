@@ -1,10 +1,10 @@
-// Package health says how a server is doing, in lines for a terminal: first whether all is
-// well and what to look at, then the store, the directory and the providers, what was done
-// each second, and how many tokens were last used how long ago.
+// Package health describes the state of a server in lines for a terminal: first whether all
+// is well and what to look at, then the store, the directory and the providers, the activity
+// of the last seconds, and how long ago the tokens were last used.
 //
-// It owns what is worth a warning, and how urgent it is. It never asks for the status, which
-// the caller has anyway; the only question of its own is the count of the tokens. It knows
-// nothing of screens and keys.
+// It decides what is worth a warning, and how urgent that is. It does not ask the server for
+// its status, which the caller has anyway; it only asks for the counts of tokens. It knows
+// nothing about screens and keys.
 package health
 
 import (

@@ -48,14 +48,14 @@ func New[T any](h Host, id int, o Order[T], s Source[T]) List[T] {
 	return List[T]{host: h, id: id, ord: o, src: s}
 }
 
-// Restart asks for another listing, from its start. Until it comes, the rows in memory are
-// Another's.
+// Restart asks for another listing, from its start. Until it arrives, the rows of the
+// earlier listing stay, and Another reports true.
 func (l *List[T]) Restart(o Order[T], s Source[T]) tea.Cmd {
 	l.ord, l.src, l.pending, l.another = o, s, 0, len(l.win.rows) > 0
 	return l.ask(first)
 }
 
-// What a screen says of the list.
+// What a screen shows about the list.
 
 func (l *List[T]) ID() int                  { return l.id }
 func (l *List[T]) Identify(row T) string    { return l.ord.ID(row) }
@@ -70,11 +70,11 @@ func (l *List[T]) Spin() (n int, slow bool) { return l.spin, l.slow } // slow: t
 func (l *List[T]) Answered() time.Time      { return l.answered }     // zero: never
 func (l *List[T]) Err() error               { return l.err }          // of the latest answer
 
-// Another reports whether the rows in memory are those of the listing before this one.
+// Another reports whether the rows in memory still belong to the earlier listing.
 func (l *List[T]) Another() bool { return l.another }
 
-// Settled reports whether the row under the cursor is the one that the keys so far have
-// led to: no move waits for rows, and no other listing is on its way.
+// Settled reports whether the cursor has arrived where the keys have sent it: no move waits
+// for rows, and no other listing is on its way.
 func (l *List[T]) Settled() bool {
 	return l.pending == 0 && !l.another && l.asked != first && l.asked != last
 }

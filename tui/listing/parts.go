@@ -49,8 +49,8 @@ func InParts[T any](parts ...Part[T]) Source[T] {
 	}
 }
 
-// Dividers returns what stands above which of the rows: the name of their part, where one
-// begins. Nothing stands above the first row if it is in the part plain, or in none.
+// Dividers returns the names of the parts by the index of the row where each begins. The
+// first row has none if it is in the part plain, or in no part.
 func Dividers[T any](rows []T, part func(T) string, plain string) map[int]string {
 	out, before := map[int]string{}, plain
 	for n, row := range rows {

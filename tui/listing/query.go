@@ -6,7 +6,7 @@ import (
 	"gatehouse/server/api"
 )
 
-// View is what of a listing is shown, and in which order.
+// View says which rows of a listing are shown, and in which order.
 type View struct {
 	Words   string // the filters
 	Order   api.Order
