@@ -17,35 +17,35 @@ import (
 	"golang.org/x/oauth2"
 )
 
-// Grant is what a login by browser leaves to ask about the person again: a refresh token
-// or, where there is none, the access token. Both are secrets.
+// Grant is what a login by browser provides for asking about the person again: a refresh
+// token or, if the provider gives none, the access token. Both are secrets.
 type Grant struct{ Refresh, Access Secret }
 
-// Outcome is what came of asking about a person again.
+// Outcome is the result of asking about a person again.
 type Outcome int
 
 const (
-	// Silent means that the provider says nothing of the person.
+	// Silent means that the provider says nothing about the person.
 	Silent Outcome = iota
 	// Lost means the same, and that the refresh token may be spent: the question was
-	// sent, and no answer came that could be read or stored.
+	// sent, but the answer did not come, or could not be read or stored.
 	Lost
 	// Active means that the person may still log in.
 	Active
-	// Stopped means that the account is there, and may not log in.
+	// Stopped means that the account exists, but may not log in.
 	Stopped
-	// Ended means that the provider does not take the grant any more: the account is
+	// Ended means that the provider no longer accepts the grant: the account is
 	// deleted or stopped, the person withdrew the grant, or somebody used it before us.
 	Ended
-	// Spent means that the refresh token was used already, which says nothing of the
-	// person: there is nothing left to ask with.
+	// Spent means that the refresh token was used already, which says nothing about the
+	// person. There is nothing to ask with any more.
 	Spent
 )
 
-// Again asks whether a person who logged in before may still do so. It calls keep with a
-// refresh token that takes the place of the old one before it sends anything else, and
-// when the old one remains in use. The error says why, for the log, unless the outcome is
-// Active.
+// Again asks whether a person who logged in before may still do so. Before it sends
+// anything else, it calls keep with the refresh token that replaces the old one, or with the
+// old one if that remains in use. Unless the outcome is Active, the error says why, for the
+// log.
 //
 // A provider that renews refresh tokens spends the old one with its answer. So the caller
 // must have noted that the question is sent before it calls Again, and must let it end.
@@ -129,9 +129,9 @@ func (p *Provider) refresh(ctx context.Context, subject string, g Grant, secrets
 	return Grant{Refresh: cmp.Or(Secret(out.Refresh), g.Refresh), Access: Secret(out.Access)}, Active, nil
 }
 
-// grantEnded reports whether an error says that a refresh token is not (or no longer)
-// good for anything. Besides invalid_grant these are GitHub's word for it, and Dex's,
-// which has invalid_request for this and for much else: only the text tells.
+// grantEnded reports whether an error says that a refresh token is invalid, or no longer
+// valid. Besides invalid_grant, these are the errors of GitHub and of Dex. Dex uses
+// invalid_request for this and for much else, so the text decides.
 func grantEnded(code, text string) bool {
 	switch code {
 	case "invalid_grant", "bad_refresh_token":
@@ -165,8 +165,8 @@ func subjectOf(token string) string {
 	return claims.Subject
 }
 
-// standing asks what has become of the account that an access token was just given for.
-// An OpenID provider has answered that with the token.
+// standing asks about the account for which an access token was just issued. An OpenID
+// provider has answered that by issuing the token.
 func (p *Provider) standing(ctx context.Context, access, subject string) (Outcome, error) {
 	switch k := p.kind.(type) {
 	case gitHub:
@@ -179,8 +179,8 @@ func (p *Provider) standing(ctx context.Context, access, subject string) (Outcom
 	return Active, nil
 }
 
-// standing asks what GitHub knows of a token. A suspended account's tokens are gone.
-// GitHub answers 422 if it is asked too often, too.
+// standing asks GitHub about a token. The tokens of a suspended account are gone. GitHub also
+// answers 422 if it is asked too often.
 func (g gitHub) standing(ctx context.Context, token, subject string) (Outcome, error) {
 	known, resp, err := g.check(ctx, token)
 	switch {
@@ -202,8 +202,8 @@ func (g gitHub) standing(ctx context.Context, token, subject string) (Outcome, e
 // a scope or a password to change, stop nobody.
 var stops = []string{"not activated", "prohibited", "blocked", "deactivated", "suspended", "banned"}
 
-// account asks Gitea or GitLab about the owner of a token. They give blocked people a new
-// access token, too, with which nothing works.
+// account asks Gitea or GitLab about the owner of a token. They give blocked people new
+// access tokens, too, but these tokens can't be used for anything.
 func (c *client) account(ctx context.Context, endpoint, token, subject string) (Outcome, error) {
 	var user struct {
 		ID       number
@@ -264,7 +264,7 @@ func (p *Provider) consent(ctx context.Context, cfg *oauth2.Config) ([]oauth2.Au
 // entra are the hosts of Entra ID.
 var entra = []string{"login.microsoftonline.com", "login.microsoftonline.us", "login.partner.microsoftonline.cn", "sts.windows.net"}
 
-// grant is what a login's tokens leave to ask with.
+// grant returns what a login's tokens provide for asking again.
 func (p *Provider) grant(t *oauth2.Token) (g Grant) {
 	if !p.cfg.Recheck {
 		return g
@@ -278,7 +278,7 @@ func (p *Provider) grant(t *oauth2.Token) (g Grant) {
 	return g
 }
 
-// Client names the client that grants belong to. To another one they mean nothing.
+// Client names the client that grants belong to. Other clients can't use them.
 func (p *Provider) Client() string { return p.cfg.Type + " " + p.cfg.URL + " " + p.cfg.ClientID }
 
 // decodePart decodes a part of a JWT.

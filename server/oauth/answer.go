@@ -52,8 +52,8 @@ func (a *answer) limited() bool {
 	return false
 }
 
-// unreadable reports whether the provider can make nothing of the request. The token is
-// the only part of it that is not always the same, so the token is at fault.
+// unreadable reports whether the provider can't understand the request. Only the token
+// differs from one request to the next, so the token is at fault.
 func (a *answer) unreadable() bool {
 	switch a.StatusCode {
 	case http.StatusBadRequest, http.StatusUnprocessableEntity,

@@ -23,8 +23,8 @@ type Login struct {
 	Callback string
 }
 
-// Begin returns the address at the provider that a browser goes to next.
-// Callback is where it comes back to.
+// Begin returns the address at the provider to which a browser goes next. The provider
+// sends it back to callback.
 func (p *Provider) Begin(ctx context.Context, callback string) (Login, string, error) {
 	l := Login{State: rand.Text(), Verifier: oauth2.GenerateVerifier(), Nonce: rand.Text(), Callback: callback}
 	var address string

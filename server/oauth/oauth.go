@@ -15,7 +15,7 @@
 // them (CVE-2023-3128).
 //
 // A login has one deadline for all of its requests, and answers are bounded. Each
-// provider has a limited number of requests at a time, so one that hangs holds up
+// provider has a limited number of requests at a time, so one that hangs delays
 // only its own people. A redirect is followed only within the same origin. The
 // client's secret goes only to the configured URL and, for OpenID Connect, to the
 // endpoints that the issuer names. Those may be on other hosts, as with the large
