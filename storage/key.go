@@ -46,7 +46,7 @@ func (s *Store) tokensByKey() (n [256]int) {
 	return n
 }
 
-// keyFile returns the key.
+// keyFile returns the key. Once the store is open, the caller holds rotating.
 func (o *Options) keyFile() (keys.File, error) {
 	if o.Key != (keys.File{}) {
 		return o.Key, nil
@@ -56,6 +56,8 @@ func (o *Options) keyFile() (keys.File, error) {
 
 // KeyFiles lists the key file, and the old ones beside it, the newest first.
 func (s *Store) KeyFiles() (list []KeyFile, err error) {
+	s.rotating.Lock()
+	defer s.rotating.Unlock()
 	f, err := s.opts.keyFile()
 	if err != nil {
 		return nil, err
@@ -118,6 +120,7 @@ func (s *Store) RotateKey(by Actor, retire time.Duration) (done KeyRotation, err
 		return KeyRotation{}, err
 	}
 	s.useRing(r.Ring)
+	s.opts.Key = keys.File{} // the file has another one now, which this process wrote
 	done.File, done.ID, done.Old, done.TokenKey = r.Key.Name(), r.Key.ID(), r.Old, r.Ring.Current
 	s.checkpoints.due.Store(true) // the present checkpoint contains the keyring that the old key opens
 	return done, nil

@@ -210,6 +210,34 @@ func TestRetireInDoubt(t *testing.T) {
 	rotate(t, s, 0)
 }
 
+// TestRotateWithHeldKey: a store that was given its key, and not the right to read the
+// file, takes the new key after a rotation.
+func TestRotateWithHeldKey(t *testing.T) {
+	dir := t.TempDir()
+	s := openWith(t, dir, Options{})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	held, err := keys.ReadFile(filepath.Join(dir, "key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = openWith(t, dir, Options{Key: held})
+	for _, rotate := range []bool{false, true, true} {
+		if rotate {
+			if _, err := s.RotateKey(admin, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if list, err := s.KeyFiles(); err != nil || !list[0].Opens || list[0].Written.IsZero() {
+			t.Errorf("after a rotation %v: got %+v, %v, want a key file that opens the keyring", rotate, list, err)
+		}
+	}
+	if err := s.dropKeys(); err != nil {
+		t.Errorf("drop the keys without tokens: %v", err)
+	}
+}
+
 // TestDropKeys: a token key is dropped with its last token, and not earlier.
 func TestDropKeys(t *testing.T) {
 	s := open(t, t.TempDir())
