@@ -1,10 +1,10 @@
--- wrk's script: random ones of the tokens in a file, each in a request that is
--- there before the clock runs. Arguments: the file, and a seed.
+-- wrk's script: random ones of the header lines in a file, each in a request that is
+-- there before the clock runs. Arguments: the file, a seed, and the Host to send.
 local requests = {}
 
 function init(args)
-  for token in io.lines(args[1]) do
-    requests[#requests + 1] = "GET /api/verify HTTP/1.1\r\nHost: localhost\r\nX-Auth-Token: " .. token .. "\r\n\r\n"
+  for header in io.lines(args[1]) do
+    requests[#requests + 1] = "GET " .. wrk.path .. " HTTP/1.1\r\nHost: " .. args[3] .. "\r\n" .. header .. "\r\n\r\n"
   end
   math.randomseed(tonumber(args[2]))
 end

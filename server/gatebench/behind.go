@@ -133,35 +133,32 @@ func freePort() (string, error) {
 	return l.Addr().String(), l.Close()
 }
 
-// fronts starts the application and a proxy in front of each of the two servers. stop ends
-// all three.
-func (b *bench) fronts(ctx context.Context, gate, empty *process) (g, e *process, stop func(), err error) {
+// fronts starts the application, and a proxy in front of each of the contenders. stop ends
+// them.
+func (b *bench) fronts(ctx context.Context, all []contender) (stop func(), err error) {
 	if b.behind == "" {
-		return gate, empty, func() {}, nil
+		return func() {}, nil
 	}
-	var started []*process
+	app, err := b.startEmpty(ctx, answer{Status: http.StatusNoContent})
+	if err != nil {
+		return nil, err
+	}
+	started := []*process{app}
 	stop = func() {
 		for _, p := range started {
 			p.kill()
 		}
 	}
-	add := func(p *process, err error) (*process, error) {
-		if err == nil {
-			started = append(started, p)
+	for n := range all {
+		p, err := b.startProxy(ctx, strings.TrimSuffix(all[n].url, verifyPath), app.url)
+		if err != nil {
+			stop()
+			return nil, err
 		}
-		return p, err
+		all[n].url, all[n].front = p.url+verifyPath, []int{p.cmd.Process.Pid}
+		started = append(started, p)
 	}
-	app, err := add(b.startEmpty(ctx, answer{Status: http.StatusNoContent}))
-	if err == nil {
-		g, err = add(b.startProxy(ctx, gate.asks, app.url))
-	}
-	if err == nil {
-		e, err = add(b.startProxy(ctx, empty.asks, app.url))
-	}
-	if err != nil {
-		stop()
-	}
-	return g, e, stop, err
+	return stop, nil
 }
 
 // needsProxy refuses a proxy that is not known or not there.

@@ -34,9 +34,10 @@ type result struct {
 
 func (r result) rate() float64 { return float64(r.requests) / r.took.Seconds() }
 
-// pair is a round: both, one right after the other.
+// pair is a round: both, and the peers, one right after the other.
 type pair struct {
 	gate, empty result
+	peers       []result
 	stolen      time.Duration // from the two cores, by the host of a virtual machine
 }
 
@@ -54,7 +55,7 @@ func (b *bench) contest(ctx context.Context, g *gate, k kind, secrets []storage.
 	if err != nil {
 		return c, err
 	}
-	a, err := record(g.asks, lines[:len(secrets[0])])
+	a, err := record(g.asks+verifyPath, lines[:len(tokenHeader)+len(secrets[0])])
 	if err != nil {
 		return c, err
 	}
@@ -70,22 +71,29 @@ func (b *bench) contest(ctx context.Context, g *gate, k kind, secrets []storage.
 		return c, err
 	}
 	defer empty.kill()
-	gateFront, emptyFront, stop, err := b.fronts(ctx, g.process, empty)
+	contenders := []contender{g.contender(file), empty.contender(file)}
+	stop, err := b.fronts(ctx, contenders)
 	if err != nil {
 		return c, err
 	}
 	defer stop()
+	if k.status == http.StatusOK {
+		contenders = append(contenders, b.peers...)
+	}
 	for len(c.pairs) < b.rounds {
-		var p pair
-		turns := []turn{{g.process, gateFront, &p.gate}, {empty, emptyFront, &p.empty}}
+		p := pair{peers: make([]result, len(contenders)-2)}
+		turns := []turn{{&contenders[0], &p.gate}, {&contenders[1], &p.empty}}
+		for n := range p.peers {
+			turns = append(turns, turn{&contenders[2+n], &p.peers[n]})
+		}
 		if len(c.pairs)%2 == 1 {
 			slices.Reverse(turns)
 		}
-		p.stolen, err = b.round(ctx, file, turns)
+		p.stolen, err = b.round(ctx, turns)
 		if err != nil {
 			return c, err
 		}
-		if most := time.Duration(b.steal * float64(4*b.duration)); p.stolen <= most { // two runs on two cores
+		if most := time.Duration(b.steal * float64(len(turns)) * 2 * float64(b.duration)); p.stolen <= most { // on two cores
 			c.pairs = append(c.pairs, p)
 			b.show(c.kind, fmt.Sprintf("round %d", len(c.pairs)), p)
 			continue
@@ -100,13 +108,13 @@ func (b *bench) contest(ctx context.Context, g *gate, k kind, secrets []storage.
 }
 
 // round runs each of them once, and returns how much the host took.
-func (b *bench) round(ctx context.Context, tokens string, turns []turn) (stolen time.Duration, err error) {
+func (b *bench) round(ctx context.Context, turns []turn) (stolen time.Duration, err error) {
 	before, err := b.stolen()
 	if err != nil {
 		return 0, err
 	}
 	for _, t := range turns {
-		if *t.result, err = b.wrk(ctx, t, tokens); err != nil {
+		if *t.result, err = b.wrk(ctx, t.contender); err != nil {
 			return 0, err
 		}
 	}
@@ -114,39 +122,30 @@ func (b *bench) round(ctx context.Context, tokens string, turns []turn) (stolen 
 	return after - before, err
 }
 
-// turn is a run of wrk against a server. The front is the proxy before it, or the server
-// itself.
+// turn is a run of wrk against a contender.
 type turn struct {
-	server, front *process
-	result        *result
+	*contender
+	result *result
 }
 
-// processor returns the processor time of the server and of the proxy.
-func (t turn) processor() (server, front time.Duration, err error) {
-	if server, err = t.server.processor(); err == nil && t.front != t.server {
-		front, err = t.front.processor()
-	}
-	return server, front, err
-}
-
-// wrk lets wrk run once against a server.
-func (b *bench) wrk(ctx context.Context, t turn, tokens string) (r result, err error) {
+// wrk lets wrk run once against a contender.
+func (b *bench) wrk(ctx context.Context, c *contender) (r result, err error) {
 	lua := filepath.Join(b.scratch, "ask.lua")
 	if err := os.WriteFile(lua, script, 0o600); err != nil {
 		return r, err
 	}
-	server, front, err := t.processor()
+	server, front, err := c.processor()
 	if err != nil {
 		return r, err
 	}
 	out, err := b.pinned(ctx, b.client, "wrk", "-t1", "-c"+strconv.Itoa(b.connections), "-d"+strconv.Itoa(int(b.duration.Seconds()))+"s",
 		"--timeout", "1m", // a late answer still counts: the p99 shows it
-		"-s", lua, t.front.asks+verifyPath, "--", tokens, strconv.Itoa(rand.IntN(1<<30))).CombinedOutput()
+		"-s", lua, c.url, "--", c.headers, strconv.Itoa(rand.IntN(1<<30)), c.host).CombinedOutput()
 	if err != nil {
 		return r, fmt.Errorf("wrk: %w\n%s", err, out)
 	}
 	time.Sleep(b.pause)
-	serverAfter, frontAfter, err := t.processor()
+	serverAfter, frontAfter, err := c.processor()
 	if err != nil {
 		return r, err
 	}
@@ -180,7 +179,7 @@ func parseRun(out []byte) (r result, err error) {
 // check makes sure that what was measured is what was meant.
 func (c contest) check() error {
 	for n, p := range c.all() {
-		for _, r := range [...]result{p.gate, p.empty} {
+		for _, r := range append([]result{p.gate, p.empty}, p.peers...) {
 			want := int64(0)
 			if c.status >= 400 {
 				want = r.requests
@@ -209,6 +208,19 @@ func (c contest) median(of func(pair) float64) float64 {
 	return (all[(n-1)/2] + all[n/2]) / 2
 }
 
+// one returns the medians of what one contender did in each round, each by itself.
+func (c contest) one(of func(pair) result) result {
+	duration := func(figure func(result) time.Duration) time.Duration {
+		return time.Duration(c.median(func(p pair) float64 { return float64(figure(of(p))) }))
+	}
+	return result{
+		requests: int64(c.median(func(p pair) float64 { return of(p).rate() })), took: time.Second,
+		p99:   duration(func(r result) time.Duration { return r.p99 }),
+		cost:  duration(func(r result) time.Duration { return r.cost }),
+		front: duration(func(r result) time.Duration { return r.front }),
+	}
+}
+
 // all are the rounds, disturbed or not.
 func (c contest) all() []pair { return slices.Concat(c.pairs, c.disturbed) }
 
@@ -218,6 +230,9 @@ func (b *bench) show(k kind, round string, p pair) {
 	if b.behind != "" {
 		fmt.Fprintf(b.out, ", and %v and %v of %s", p.gate.front, p.empty.front, b.behind)
 	}
+	for n, r := range p.peers {
+		fmt.Fprintf(b.out, "; peer %d: %.0f/s, p99 %v, processor %v", n+1, r.rate(), r.p99, r.cost)
+	}
 	fmt.Fprintln(b.out)
 }
 
@@ -226,6 +241,36 @@ func (b *bench) summary(all []contest) {
 	fmt.Fprintln(w, "\nmedians of the pairs, gate : empty\trequests/s\tp99\tprocessor\t")
 	for _, c := range all {
 		fmt.Fprintf(w, "%s\t%.3f\t%.2f\t%.2f\t\n", c.name, c.median(pair.rate), c.median(pair.p99), c.median(pair.cost))
+	}
+	fmt.Fprintln(w)
+	w.Flush()
+	b.table(all[0])
+}
+
+// table prints what each contender did with live tokens.
+func (b *bench) table(c contest) {
+	w := tabwriter.NewWriter(b.out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	head := "\trequests/s\tp99\tprocessor a request\t"
+	if b.behind != "" {
+		head += "of " + b.behind + "\t"
+	}
+	fmt.Fprintln(w, head)
+	row := func(name string, of func(pair) result) {
+		r := c.one(of)
+		cost := fmt.Sprint(r.cost)
+		if r.cost == 0 {
+			cost = "not known" // of a program on another host
+		}
+		fmt.Fprintf(w, "%s\t%.0f\t%v\t%s\t", name, r.rate(), r.p99, cost)
+		if b.behind != "" {
+			fmt.Fprintf(w, "%v\t", r.front)
+		}
+		fmt.Fprintln(w)
+	}
+	row("an empty handler", func(p pair) result { return p.empty })
+	row("gatehouse", func(p pair) result { return p.gate })
+	for n, peer := range b.peers {
+		row(peer.url, func(p pair) result { return p.peers[n] })
 	}
 	fmt.Fprintln(w)
 	w.Flush()

@@ -21,10 +21,16 @@
 // the empty handler, as the manual shows. The proxy and the application behind it are on
 // the servers' core too, and what the proxy costs is printed beside.
 //
+// With -peer "URL NAME: VALUE", another program that decides about requests takes part in
+// the rounds with live tokens. wrk asks at that URL with that header. "@FILE" in place of
+// the value names a file that contains it. The peer must run already, on the servers' core:
+// taskset -c 0 PROGRAM. A proxy in front of it is the URL's, not that of -behind.
+//
 // Each run also prints how much processor time the server took for a request.
 // That figure leaves out the client and other programs, but includes what the
 // gate does later, when it writes last uses: so a pause follows each run.
 //
+// Then it prints two tables: the ratios of the pairs, and what each server did by itself.
 // At the end it stops the gate and compares three counts: what wrk saw, what the
 // gate says it answered, and the sum of the tokens' uses in the store. The gate
 // may be slow, but it may not lose a use. The exit status says whether the counts

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 
 	"gatehouse/server/listen"
 )
@@ -25,12 +26,13 @@ type answer struct {
 
 // record asks once. Date and Content-Length are left to net/http, unless the
 // gate has set the length itself, for a body.
-func record(url, token string) (a answer, err error) {
-	r, err := http.NewRequest(http.MethodGet, url+verifyPath, nil)
+func record(url, header string) (a answer, err error) {
+	r, err := http.NewRequest(http.MethodGet, url, nil)
 	if err != nil {
 		return a, err
 	}
-	r.Header.Set("X-Auth-Token", token)
+	name, value, _ := strings.Cut(header, ": ")
+	r.Header.Set(name, value)
 	resp, err := http.DefaultTransport.RoundTrip(r)
 	if err != nil {
 		return a, err

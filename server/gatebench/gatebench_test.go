@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"encoding/hex"
 	"fmt"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -60,9 +63,17 @@ func testGatebench(t *testing.T, own bool, behind string) {
 			t.Fatalf("%v: %v\n%s", line, err, out)
 		}
 	}
+	other, err := b.startEmpty(t.Context(), answer{Status: 204})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.kill()
+	if err := b.addPeer(other.url + "/auth X-Vault-Token: s.1"); err != nil {
+		t.Fatal(err)
+	}
 	// If nothing was measured, a handler's cost may round to nothing.
 	const ratios = `( +(\d+\.\d+|\+Inf|NaN)){3}$`
-	err := b.run(t.Context())
+	err = b.run(t.Context())
 	t.Logf("%s", out.Bytes())
 	if err != nil {
 		t.Fatal(err)
@@ -70,6 +81,7 @@ func testGatebench(t *testing.T, own bool, behind string) {
 	for _, want := range []string{
 		`(?m)^50 of 60 tokens`, `(?m)^first right answer after \d`, `(?m)^live +round 1: +\d+/s of +\d+/s, \d`,
 		`(?m)^ +forged` + ratios, `(?m)^ +mistyped` + ratios, `(?m)^RssAnon .* [1-9]\d* MiB$`, `(?m)^uses counted: `,
+		`(?m)^live .*; peer 1: \d+/s`, `(?m)^ +gatehouse +\d+ +\d`, `(?m)^ *` + other.url + `/auth +\d+ +\d`,
 	} {
 		if !regexp.MustCompile(want).Match(out.Bytes()) {
 			t.Errorf("nothing matches %s", want)
@@ -88,10 +100,10 @@ func TestKinds(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(got) != 2*(256+1) {
-			t.Errorf("%s: got %d characters, want 2 lines of 256", k.name, len(got))
+		if len(got) != 2*len("X-Auth-Token: \n")+2*256 {
+			t.Errorf("%s: got %d characters, want 2 headers with 256", k.name, len(got))
 		}
-		if same := got[:256] == token.Reveal(); same != (k.status == 200) {
+		if same := strings.HasPrefix(got, "X-Auth-Token: "+token.Reveal()+"\n"); same != (k.status == 200) {
 			t.Errorf("%s: got the token itself: %t", k.name, same)
 		}
 	}
@@ -156,5 +168,62 @@ func TestCompare(t *testing.T) {
 		if (err == nil) != c.ok {
 			t.Errorf("%s: got %v", c.what, err)
 		}
+	}
+}
+
+func TestAddPeer(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("s.2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b := new(bench)
+	for _, c := range []struct{ text, header string }{
+		{"http://127.0.0.1:8200/v1/auth/token/lookup-self X-Vault-Token: s.1", "X-Vault-Token: s.1"},
+		{"http://127.0.0.1:3000/api/v1/user Authorization: token a b", "Authorization: token a b"},
+		{"http://127.0.0.1/ X-Vault-Token: @" + file, "X-Vault-Token: s.2"},
+		{"http://127.0.0.1/ X-Vault-Token: @" + file + ".missing", ""},
+		{"http://127.0.0.1/", ""},
+		{"http://127.0.0.1/ X-Vault-Token", ""},
+		{"127.0.0.1:80 A: b", ""},
+		{"https://127.0.0.1/ A: b", ""},
+		{"", ""},
+	} {
+		b.asked = nil
+		err := b.addPeer(c.text)
+		if (err == nil) != (c.header != "") || err == nil && b.asked[0].header != c.header {
+			t.Errorf("%q: got %q, %v, want %q", c.text, b.asked, err, c.header)
+		}
+	}
+}
+
+// TestListeners: a peer's processes are found by its port, and must run on the right core.
+func TestListeners(t *testing.T) {
+	b := &bench{server: 0}
+	there, err := b.startEmpty(t.Context(), answer{Status: 204})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer there.kill()
+	at := func(text string) ([]int, error) {
+		t.Helper()
+		u, err := url.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b.listeners(u)
+	}
+	if got, err := at(there.url); err != nil || len(got) != 1 || got[0] != there.cmd.Process.Pid {
+		t.Errorf("got %v, %v, want %d", got, err, there.cmd.Process.Pid)
+	}
+	b.server = 1
+	if _, err := at(there.url); err == nil || !strings.Contains(err.Error(), "taskset -acp 1 "+strconv.Itoa(there.cmd.Process.Pid)) {
+		t.Errorf("on another core: got %v", err)
+	}
+	free, err := freePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := at("http://" + free); err == nil {
+		t.Error("nobody listens: got no error")
 	}
 }

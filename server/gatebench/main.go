@@ -29,8 +29,10 @@ type bench struct {
 	connections int
 	own         bool   // ask at the gate's own address
 	behind      string // the proxy between wrk and the servers, or ""
-	server      int    // the core of the servers
-	client      int    // the core of wrk
+	asked       []peer // on the command line
+	peers       []contender
+	server      int // the core of the servers
+	client      int // the core of wrk
 	nice        int
 	steal       float64 // the share of the cores that their host may take in a round
 	scratch     string
@@ -69,6 +71,7 @@ func parse(args []string) (*bench, error) {
 	flags.IntVar(&b.connections, "connections", 32, "of wrk")
 	flags.BoolVar(&b.own, "own", false, "ask at an address of the gate's own, not at the main port")
 	flags.StringVar(&b.behind, "behind", "", "ask through nginx, haproxy or caddy, configured as the manual shows")
+	flags.Func("peer", `"URL NAME: VALUE": ask there too, with this header; can be given again`, b.addPeer)
 	flags.IntVar(&b.server, "server-core", 0, "the core that the servers run on")
 	flags.IntVar(&b.client, "client-core", 1, "the core that wrk runs on")
 	flags.IntVar(&b.nice, "nice", 0, "of all three; below 0, on a machine that others use, root alone may")
@@ -97,6 +100,9 @@ func (b *bench) run(ctx context.Context) (err error) {
 		if out, err := exec.CommandContext(ctx, "go", "build", "-o", b.gatehouse, "gatehouse").CombinedOutput(); err != nil {
 			return fmt.Errorf("build gatehouse: %w\n%s", err, out)
 		}
+	}
+	if err := b.findPeers(ctx); err != nil {
+		return fmt.Errorf("peers: %w", err)
 	}
 	drawn, err := b.draw(ctx)
 	if err != nil {

@@ -34,7 +34,7 @@ type process struct {
 	last string        // line of it
 }
 
-var listening = regexp.MustCompile(`msg=listening url=(http\S+)(?:.* gate=(http\S+))?`)
+var address = regexp.MustCompile(`msg=listening url=(http\S+)(?:.* gate=(http\S+))?`)
 
 // start runs a server and waits until it says where it listens.
 func start(cmd *exec.Cmd) (*process, error) {
@@ -59,7 +59,7 @@ func start(cmd *exec.Cmd) (*process, error) {
 		defer close(p.said)
 		for lines := bufio.NewScanner(pipe); lines.Scan(); {
 			p.last = lines.Text()
-			if m := listening.FindStringSubmatch(p.last); m != nil {
+			if m := address.FindStringSubmatch(p.last); m != nil {
 				urls <- m[1:]
 			}
 		}
@@ -88,9 +88,9 @@ func (p *process) kill() {
 	p.cmd.Wait()
 }
 
-// processor returns the processor time that the process has used.
-func (p *process) processor() (time.Duration, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+// processor returns the processor time that a process has used.
+func processor(pid int) (time.Duration, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, err
 	}
@@ -105,16 +105,26 @@ func (p *process) processor() (time.Duration, error) {
 
 // memory returns how many bytes of the process's memory no file backs.
 func (p *process) memory() (int64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	text, err := status(p.cmd.Process.Pid, "RssAnon")
 	if err != nil {
 		return 0, err
 	}
-	_, rest, ok := strings.Cut(string(b), "RssAnon:")
-	if !ok {
-		return 0, errors.New("/proc/…/status has no RssAnon")
-	}
-	kib, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+	kib, err := strconv.ParseInt(strings.TrimSuffix(text, " kB"), 10, 64)
 	return kib << 10, err
+}
+
+// status returns a field of /proc/PID/status.
+func status(pid int, field string) (string, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return "", err
+	}
+	_, rest, ok := strings.Cut(string(b), field+":")
+	if !ok {
+		return "", fmt.Errorf("/proc/…/status has no %s", field)
+	}
+	line, _, _ := strings.Cut(rest, "\n")
+	return strings.TrimSpace(line), nil
 }
 
 // gate is the gatehouse that is measured, and how soon after its start it let
@@ -147,7 +157,7 @@ func (b *bench) startGate(ctx context.Context, live storage.Secret) (*gate, erro
 	}
 	g := &gate{process: p}
 	err = await(ctx, func() (bool, error) {
-		a, err := record(p.asks, live.Reveal())
+		a, err := record(p.asks+verifyPath, tokenHeader+live.Reveal())
 		return a.Status == http.StatusOK, err
 	})
 	g.answered = time.Since(began)

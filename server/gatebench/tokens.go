@@ -118,7 +118,10 @@ func forge(b []byte) {
 	binary.BigEndian.PutUint32(b[end:], crc32.Checksum(b[:end], crc32.MakeTable(crc32.Castagnoli)))
 }
 
-// lines are the tokens as that kind, one a line.
+// tokenHeader begins a header line with a token.
+const tokenHeader = "X-Auth-Token: "
+
+// lines are the tokens as that kind, each in a header line.
 func (k kind) lines(secrets []storage.Secret) (string, error) {
 	var out strings.Builder
 	for _, s := range secrets {
@@ -127,7 +130,7 @@ func (k kind) lines(secrets []storage.Secret) (string, error) {
 			return "", err
 		}
 		k.change(b)
-		out.WriteString(hex.EncodeToString(b))
+		out.WriteString(tokenHeader + hex.EncodeToString(b))
 		out.WriteByte('\n')
 	}
 	return out.String(), nil
