@@ -473,10 +473,10 @@ func TestRoles(t *testing.T) {
 		want   string
 	}{
 		{nil, "permission denied"}, // by the kernel
-		{[]string{"games"}, "status auditor; tokens ok; events ok; identify ok; rename 403 operator auditor; disable 403 operator auditor; backup 403 operator auditor; add 403 admin auditor; link 403 admin auditor; remove 403 admin auditor; keys ok; rotate key 403 admin auditor"},
-		{[]string{"mail"}, "status operator; tokens ok; events ok; identify ok; rename ok; disable ok; backup ok; add 403 admin operator; link 403 admin operator; remove 403 admin operator; keys ok; rotate key 403 admin operator"},
+		{[]string{"games"}, "status auditor; tokens ok; events ok; identify ok; found 403 operator auditor; rename 403 operator auditor; disable 403 operator auditor; backup 403 operator auditor; add 403 admin auditor; link 403 admin auditor; remove 403 admin auditor; keys ok; rotate key 403 admin auditor"},
+		{[]string{"mail"}, "status operator; tokens ok; events ok; identify ok; found ok; rename ok; disable ok; backup ok; add 403 admin operator; link 403 admin operator; remove 403 admin operator; keys ok; rotate key 403 admin operator"},
 		{[]string{"games", "mail"}, "status operator;"},
-		{[]string{"mail", "daemon", "games"}, "status admin; tokens ok; events ok; identify ok; rename ok; disable ok; backup ok; add ok; link ok; remove ok; keys ok; rotate key ok"},
+		{[]string{"mail", "daemon", "games"}, "status admin; tokens ok; events ok; identify ok; found ok; rename ok; disable ok; backup ok; add ok; link ok; remove ok; keys ok; rotate key ok"},
 	} {
 		var gids []uint32
 		for _, name := range c.groups {
@@ -556,6 +556,8 @@ func rolesOfChild(socket string) {
 	note("events", failure(c.Events(ctx, api.EventQuery{})))
 	_, err = c.Identify(ctx, api.Texts{Texts: []string{"x"}})
 	note("identify", err)
+	_, err = c.RevokeFound(ctx, api.Finds{})
+	note("found", err)
 	note("rename", c.RenameToken(ctx, id, "u"))
 	note("disable", errors.Join(c.DisableUser(ctx, alice), c.EnableUser(ctx, alice)))
 	note("backup", c.Backup(ctx, io.Discard))

@@ -39,6 +39,7 @@ const (
 	ActionTokenCreate     = record.ActionTokenCreate
 	ActionTokenRevoke     = "token.revoke"
 	ActionTokensRevoke    = "tokens.revoke" // all that matched; each also has its own event
+	ActionTokenFound      = "token.found"   // a scan found it at Detail, and so it is revoked
 	ActionTokenRotate     = "token.rotate"
 	ActionTokenRetire     = "token.retire" // the old secret ended because the new one was used
 	ActionTokenStale      = "token.stale"  // a secret was used after a rotation had ended it

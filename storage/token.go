@@ -2,6 +2,7 @@ package storage
 
 import (
 	"bytes"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -142,6 +143,17 @@ const mostRevoked = 64
 // RevokeTokens revokes tokens by id and returns how many were not revoked
 // before. The revocations are durable when it returns.
 func (s *Store) RevokeTokens(by Actor, ids ...ID) (n int, err error) {
+	return s.revokeTokens(by, ids, nil)
+}
+
+// RevokeFound revokes tokens that a scan found, as RevokeTokens does. The same change
+// writes an event ActionTokenFound for each token that it revokes, with the place where
+// the token was found.
+func (s *Store) RevokeFound(by Actor, places map[ID]string) (n int, err error) {
+	return s.revokeTokens(by, slices.Collect(maps.Keys(places)), places)
+}
+
+func (s *Store) revokeTokens(by Actor, ids []ID, places map[ID]string) (n int, err error) {
 	slices.SortFunc(ids, func(a, b ID) int { return bytes.Compare(a[:], b[:]) })
 	ids = slices.Compact(ids)
 	for part := range slices.Chunk(ids, mostRevoked) {
@@ -149,7 +161,7 @@ func (s *Store) RevokeTokens(by Actor, ids ...ID) (n int, err error) {
 		err := s.takeAway(by, func(t *tx) error {
 			revoked = 0
 			for _, id := range part {
-				ok, err := t.revoke(id)
+				ok, err := t.revokeAt(id, places[id])
 				if err != nil {
 					return err
 				}
@@ -169,7 +181,10 @@ func (s *Store) RevokeTokens(by Actor, ids ...ID) (n int, err error) {
 
 // revoke revokes a token for good. It returns false if the token was already
 // revoked.
-func (t *tx) revoke(id ID) (bool, error) {
+func (t *tx) revoke(id ID) (bool, error) { return t.revokeAt(id, "") }
+
+// revokeAt is revoke, for a token that was found at a place; empty: it was not.
+func (t *tx) revokeAt(id ID, place string) (bool, error) {
 	v, err := t.Token(id)
 	if err != nil {
 		return false, err
@@ -180,6 +195,9 @@ func (t *tx) revoke(id ID) (bool, error) {
 	u, err := t.User(v.Owner)
 	if err != nil {
 		return false, err
+	}
+	if place != "" {
+		t.event(Event{Action: ActionTokenFound, UID: u.UID, Token: id.String(), Detail: place})
 	}
 	t.event(Event{Action: ActionTokenRevoke, UID: u.UID, Token: id.String()})
 	t.delete(v.OwnedKey())

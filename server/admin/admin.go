@@ -106,6 +106,7 @@ func (a *Admin) Routes() []route.Route {
 		{Pattern: "POST /admin/tokens/{id}/rotate", Role: api.Operator, Serve: a.rotateToken},
 		{Pattern: "POST /admin/tokens/{id}/rename", Role: api.Operator, Serve: a.renameToken},
 		{Pattern: "POST /admin/identify", Role: api.Auditor, Serve: a.identify},
+		{Pattern: "POST /admin/found", Role: api.Operator, Serve: a.found},
 
 		{Pattern: "POST /admin/revocations", Role: api.Operator, Serve: a.revokeMatching},
 		{Pattern: "POST /admin/revocations/{job}/stop", Role: api.Operator, Serve: a.stopRevocation},

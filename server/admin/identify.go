@@ -38,6 +38,43 @@ func (a *Admin) identify(w http.ResponseWriter, r *route.Request) error {
 	return nil
 }
 
+// found serves POST /admin/found, for scan --revoke: it revokes the tokens whose secret
+// was found. The secret of a suspended token would work again later, so that counts too.
+// A secret that a rotation ended says nothing about the present one.
+func (a *Admin) found(w http.ResponseWriter, r *route.Request) error {
+	var in api.Finds
+	if err := body.JSON(r.Request, &in, false); err != nil {
+		return err
+	}
+	if len(in.Finds) > api.MaxFinds {
+		return reply.Refuse(http.StatusBadRequest, "finds: at most %d at a time", api.MaxFinds)
+	}
+	places := map[storage.ID]string{}
+	for _, f := range in.Finds {
+		if f.Place == "" || len(f.Place) > api.MaxPlace {
+			return reply.Refuse(http.StatusBadRequest, "place: say where the token was found, in at most %d bytes", api.MaxPlace)
+		}
+		id, generation, ok := a.store.Identify(f.Token)
+		if !ok {
+			continue
+		}
+		state, err := a.secretState(id, generation)
+		if err != nil {
+			return err
+		}
+		if _, twice := places[id]; !twice && (state == api.StateLive || state == api.StateSuspended) {
+			places[id] = f.Place
+		}
+	}
+	n, err := a.store.RevokeFound(r.Actor(), places)
+	a.Revoked(n)
+	if err != nil {
+		return err
+	}
+	reply.JSON(w, http.StatusOK, api.Revoked{Revoked: n})
+	return nil
+}
+
 // secretState is the state of a token, or StateRotated if this generation of its
 // secret no longer works.
 func (a *Admin) secretState(id storage.ID, generation byte) (string, error) {

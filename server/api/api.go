@@ -336,6 +336,24 @@ type Sighting struct {
 // NoRoute is the message of the error for a path that the server does not know.
 const NoRoute = "There is nothing at this address"
 
+// Finds are tokens that a scan found and that are to be revoked: at most MaxFinds of
+// them.
+type Finds struct {
+	Finds []Find `json:"finds"`
+}
+
+// MaxFinds is how many tokens are revoked at a time because they were found.
+const MaxFinds = 50
+
+// Find is a token that was found.
+type Find struct {
+	Token string `json:"token"`
+	Place string `json:"place"` // such as "config/.env:12", for the audit log; at most MaxPlace bytes
+}
+
+// MaxPlace is how long a place may be, in bytes.
+const MaxPlace = 300
+
 // Error is a refusal by the server. Message is one sentence for people.
 type Error struct {
 	Status  int    `json:"-"` // the HTTP status

@@ -257,6 +257,14 @@ func (c *Client) Identify(ctx context.Context, t Texts) (Identified, error) {
 	return found, err
 }
 
+// RevokeFound revokes tokens that were found, if the text that was found works or will work
+// again when its user is enabled. The others are not counted, and are not an error.
+func (c *Client) RevokeFound(ctx context.Context, f Finds) (Revoked, error) {
+	var n Revoked
+	err := c.call(ctx, http.MethodPost, "/admin/found", f, &n)
+	return n, err
+}
+
 // Backup writes a snapshot of the store as it is now. It may break off without an
 // error, so that the caller must check that it is whole.
 func (c *Client) Backup(ctx context.Context, w io.Writer) error {

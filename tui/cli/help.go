@@ -58,7 +58,7 @@ var examples = map[string]string{
 	"token rename":  "gatehouse token rename 01490e21 \"nightly backup\"",
 	"token revoke":  "gatehouse token revoke --idle 1y --dry-run",
 	"events":        "gatehouse events --about ada@example.com",
-	"scan":          "git log -p | gatehouse scan -",
+	"scan":          "git log -p | gatehouse scan -\n  gatehouse scan --revoke /srv/repositories",
 	"key rotate":    "gatehouse key rotate --retire-tokens-after 30d",
 	"key show":      "gatehouse key show",
 	"backup":        "gatehouse backup /srv/backup/ --keep 14",

@@ -8,12 +8,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"gatehouse/server/api"
 	"gatehouse/server/textfile"
+	"gatehouse/tui/export"
 	"gatehouse/tui/text"
 )
 
@@ -24,23 +26,26 @@ func scanCommand(env Env) *cobra.Command {
 		}
 		return nil
 	}
-	c := command("scan PATH…|-", "Find this installation's tokens in files or standard input", some, env.with(
-		func(ctx context.Context, c *api.Client, args []string) error {
-			s := &scan{env: env, client: c}
-			s.finder = newFinder(func(line int, token string) error { return s.suspect(ctx, line, token) })
-			for _, path := range args {
-				if err := s.lookThrough(ctx, path); err != nil {
-					return err
-				}
+	s := &scan{env: env}
+	open := env.with(s.run)
+	c := command("scan PATH…|-", "Find this installation's tokens in files or standard input, and revoke them", some,
+		func(cmd *cobra.Command, args []string) error {
+			if s.agreed.yes && !s.revoke {
+				return Usagef("--yes goes with --revoke: without it nothing is revoked")
 			}
-			if err := s.ask(ctx); err != nil {
-				return err
-			}
-			return s.result()
-		}))
+			return open(cmd, args)
+		})
 	c.Long = `Find this installation's tokens in files, in directories and everything below them, or
 in standard input (-). UTF-16 with a byte-order mark is read too. The exit status is 6 if
-a token works, and 0 if none does.`
+a token works, and 0 if none does.
+
+With --revoke, the tokens that work are revoked for good, and so are those of disabled
+and suspended users, which would work again. The states printed and the exit status are
+those from before. On a terminal the command asks first; elsewhere it does not, so that
+a hook can use it.`
+	c.Flags().BoolVar(&s.revoke, "revoke", false, "revoke the tokens that are found")
+	jsonFlag(c, &s.asJSON, "print one object a line, with path, line, id and state")
+	s.agreed = env.consents(c)
 	return c
 }
 
@@ -50,12 +55,63 @@ type scan struct {
 	env    Env
 	client *api.Client
 	finder *finder
+	revoke bool
+	asJSON bool
+	agreed *consent
 
 	path     string
 	suspects []suspect
-	works    int // tokens that work
+	works    int // places with a token that works
 	unread   int // paths that could not be read
+
+	finds   []api.Find        // to be revoked
+	taken   map[string]string // the tokens that are or were in finds, by ID, and their state before
+	revoked int
 }
+
+// run looks through all paths. What was found before an input can't be read any more
+// counts, too.
+func (s *scan) run(ctx context.Context, c *api.Client, args []string) (err error) {
+	s.client, s.taken = c, map[string]string{}
+	s.finder = newFinder(func(line int, token string) error { return s.suspect(ctx, line, token) })
+	for _, path := range args {
+		if err = s.lookThrough(ctx, path); err != nil {
+			break
+		}
+	}
+	if ctx.Err() == nil {
+		err = errors.Join(err, s.ask(ctx))
+	}
+	if err == nil && s.asks() {
+		err = s.confirm(ctx)
+	}
+	if s.revoked > 0 {
+		s.env.say("Revoked %s.", Count(s.revoked, "token"))
+	}
+	if err != nil {
+		return err
+	}
+	return s.result()
+}
+
+// confirm revokes what was found if somebody at the terminal agrees.
+func (s *scan) confirm(ctx context.Context) error {
+	if len(s.finds) == 0 {
+		return nil
+	}
+	err := s.agreed.ask(ctx, fmt.Sprintf("Revoke %s for good?", Count(len(s.finds), "token")))
+	if errors.Is(err, errKept) {
+		s.env.say("Nothing was revoked.")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return s.end(ctx)
+}
+
+// asks reports whether somebody is asked before anything is revoked.
+func (s *scan) asks() bool { return !s.agreed.yes && s.env.Password != nil }
 
 // result says how the scan ended. A token that was found matters more than a file that
 // could not be read, which has been reported already.
@@ -80,6 +136,15 @@ type suspect struct {
 	path  string
 	line  int
 	token string
+}
+
+// place is where a suspect lies, for the audit log. Of a long path it has the end.
+func (s suspect) place() string {
+	place := fmt.Sprintf("%s:%d", text.Escape(s.path), s.line)
+	if len(place) <= api.MaxPlace {
+		return place
+	}
+	return "…" + strings.ToValidUTF8(place[len(place)-api.MaxPlace+len("…"):], "")
 }
 
 // lookThrough reads a path or, for "-", standard input.
@@ -164,16 +229,66 @@ func (s *scan) ask(ctx context.Context) error {
 		return errors.New("the server's reply does not match the question")
 	}
 	for i, t := range found.Tokens {
+		s.find(s.suspects[i], t)
+	}
+	if s.revoke && !s.asks() {
+		err = s.end(ctx) // before the output, which may be a pipe that nobody reads any more
+	}
+	for i, t := range found.Tokens {
 		if t.ID == "" {
 			continue
 		}
-		if t.State == api.StateLive {
-			s.works++
-		}
-		if _, err := fmt.Fprintf(s.env.Out, "%s:%d %s %s\n", text.Escape(s.suspects[i].path), s.suspects[i].line, t.ID, t.State); err != nil {
-			return err
+		if bad := s.print(s.suspects[i], t); bad != nil {
+			return errors.Join(err, bad)
 		}
 	}
 	s.suspects = s.suspects[:0]
+	return err
+}
+
+// find notes a token that is to be revoked.
+func (s *scan) find(at suspect, t api.Sighting) {
+	_, again := s.taken[t.ID]
+	if !s.revoke || again || t.State != api.StateLive && t.State != api.StateSuspended {
+		return
+	}
+	s.taken[t.ID] = t.State
+	s.finds = append(s.finds, api.Find{Token: at.token, Place: at.place()})
+}
+
+// end revokes what was found.
+func (s *scan) end(ctx context.Context) error {
+	for part := range slices.Chunk(s.finds, api.MaxFinds) {
+		n, err := s.client.RevokeFound(ctx, api.Finds{Finds: part})
+		if err != nil {
+			return err
+		}
+		s.revoked += n.Revoked
+	}
+	s.finds = s.finds[:0]
 	return nil
+}
+
+// print prints a token that was found. One that this scan has revoked is printed as it was
+// before, however often it is found.
+func (s *scan) print(at suspect, t api.Sighting) error {
+	if before, ok := s.taken[t.ID]; ok && t.State == api.StateRevoked {
+		t.State = before
+	}
+	if t.State == api.StateLive {
+		s.works++
+	}
+	if s.asJSON {
+		return export.Line(s.env.Out, sighting{at.path, at.line, t.ID, t.State})
+	}
+	_, err := fmt.Fprintf(s.env.Out, "%s:%d %s %s\n", text.Escape(at.path), at.line, t.ID, t.State)
+	return err
+}
+
+// sighting is what scan --json prints.
+type sighting struct {
+	Path  string `json:"path"`
+	Line  int    `json:"line"`
+	ID    string `json:"id"`
+	State string `json:"state"`
 }

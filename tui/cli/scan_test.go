@@ -145,9 +145,19 @@ func BenchmarkFinder(b *testing.B) {
 }
 
 // knower answers that it made every text that begins with an even digit.
-type knower struct{ asked []int }
+type knower struct {
+	asked []int
+	finds []api.Find
+}
 
 func (k *knower) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/admin/found" {
+		var in api.Finds
+		json.NewDecoder(r.Body).Decode(&in)
+		k.finds = append(k.finds, in.Finds...)
+		json.NewEncoder(w).Encode(api.Revoked{Revoked: len(in.Finds)})
+		return
+	}
 	var q api.Texts
 	json.NewDecoder(r.Body).Decode(&q)
 	k.asked = append(k.asked, len(q.Texts))
@@ -238,5 +248,61 @@ func TestScan(t *testing.T) {
 	}
 	if err := scan(); exitStatus(err) != statusUsage {
 		t.Errorf("without a path: got %v", err)
+	}
+}
+
+// TestScanRevokes: at a terminal, nothing is revoked before the answer. Each token is
+// named once, with a place that is safe to show and not too long.
+func TestScanRevokes(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 5))
+	var tokens []string
+	for len(tokens) < 2*api.MaxFinds {
+		if a := looksLike(r); strings.ContainsAny(a[:1], "02468ace") {
+			tokens = append(tokens, a)
+		}
+	}
+	dir := t.TempDir()
+	long := strings.Repeat("deep \x1b/", 40) + "end"
+	lay(t, dir, map[string]string{long: strings.Join(tokens, "\n") + "\n" + strings.Join(tokens, "\n"), "sub/x": tokens[0], "a": ""})
+	scan := func(terminal bool, answer string, args ...string) (*knower, error, string) {
+		var out, messages bytes.Buffer
+		k := &knower{}
+		env := Env{Open: func(context.Context) (*api.Client, error) { return api.InProcess(k, func() error { return nil }), nil }, In: strings.NewReader(answer), Out: &out, Err: &messages}
+		if terminal {
+			env.Password = func(context.Context, string) (string, error) { panic("asked for a password") }
+		}
+		cmd := scanCommand(env)
+		cmd.SetArgs(append(args, dir))
+		err := cmd.ExecuteContext(t.Context())
+		if n := strings.Count(out.String(), " live\n"); exitStatus(err) != statusUsage && n != 4*api.MaxFinds+1 {
+			t.Errorf("%q: %d places are printed", args, n)
+		}
+		return k, err, messages.String()
+	}
+	for _, c := range []struct {
+		terminal bool
+		answer   string
+		args     []string
+		revoked  int
+		status   int
+		says     string
+	}{
+		{false, "", []string{"--revoke"}, len(tokens), statusFound, "Revoked 100 tokens."},
+		{true, "y\n", []string{"--revoke"}, len(tokens), statusFound, "Revoke 100 tokens for good? [y/N] Revoked 100 tokens."},
+		{true, "\n", []string{"--revoke"}, 0, statusFound, "Nothing was revoked."},
+		{true, "", []string{"--revoke"}, 0, statusFound, "Nothing was revoked."},
+		{true, "", []string{"--revoke", "--yes"}, len(tokens), statusFound, "Revoked 100 tokens."},
+		{true, "y\n", nil, 0, statusFound, ""},
+		{false, "", []string{"--yes"}, 0, statusUsage, ""},
+	} {
+		k, err, says := scan(c.terminal, c.answer, c.args...)
+		if exitStatus(err) != c.status || len(k.finds) != c.revoked || !strings.Contains(says, c.says) {
+			t.Errorf("%q, terminal %t, answer %q: got %v, %d revoked, %q", c.args, c.terminal, c.answer, err, len(k.finds), says)
+		}
+		for i, f := range k.finds {
+			if len(f.Place) > api.MaxPlace || !strings.HasSuffix(f.Place, fmt.Sprintf("end:%d", i+1)) || !strings.HasPrefix(f.Place, "…") || !strings.Contains(f.Place, `deep \x1b/deep`) || f.Token != tokens[i] {
+				t.Fatalf("got %q for token %d", f.Place, i)
+			}
+		}
 	}
 }
