@@ -2,15 +2,13 @@ package tui
 
 import (
 	"context"
-	"errors"
 	"iter"
-	"net/http"
 	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
 
 	"gatehouse/server/api"
-	"gatehouse/tui/text"
+	"gatehouse/tui/say"
 )
 
 const (
@@ -74,7 +72,7 @@ func (m *model) tookStatus(msg statusMsg) tea.Cmd {
 
 // heard records what the error of any answer, or nil, says about the connection.
 func (m *model) heard(err error) {
-	if !unreachable(err) {
+	if !say.Unreachable(err) {
 		if err == nil {
 			m.lost, m.tries = nil, 0
 		}
@@ -113,33 +111,3 @@ type client interface {
 }
 
 var _ client = (*api.Client)(nil)
-
-// unreachable reports whether err means that nobody answers, as opposed to a
-// refusal by a server that does.
-func unreachable(err error) bool {
-	refusal := new(api.Error)
-	return err != nil && !errors.As(err, &refusal) && !errors.Is(err, context.Canceled)
-}
-
-// missing reports whether err says that there is no such thing.
-func missing(err error) bool { return refused(err, http.StatusNotFound) }
-
-// conflicting reports whether err says that things have changed since.
-func conflicting(err error) bool { return refused(err, http.StatusConflict) }
-
-func refused(err error, status int) bool {
-	refusal := new(api.Error)
-	return errors.As(err, &refusal) && refusal.Status == status
-}
-
-// explain says what went wrong in as few words as do.
-func explain(err error) string {
-	nobody := new(api.UnreachableError)
-	switch {
-	case errors.As(err, &nobody):
-		return "no server answers on " + text.Escape(nobody.Socket)
-	case errors.Is(err, context.DeadlineExceeded):
-		return "the server does not answer in time"
-	}
-	return text.Escape(err.Error())
-}

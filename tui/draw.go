@@ -77,10 +77,10 @@ const (
 // lines; the palette, whose lines change as one types, has its place.
 func (m *model) float(body []string, room int) []string {
 	if m.height < boxLow {
-		return m.box.body(m.width, room)
+		return m.box.Body(m.width, room)
 	}
 	most := min(m.width-4, boxWide)
-	lines := m.box.body(most-1, room-2)
+	lines := m.box.Body(most-1, room-2)
 	inner := min(boxLeast, most)
 	for _, l := range lines {
 		inner = max(inner, text.Width(strings.TrimRight(ansi.Strip(l), " "))+1)
@@ -174,7 +174,7 @@ func (m *model) banner() string {
 	var out []string
 	if m.lost != nil {
 		wait := max(m.retryAt.Sub(m.now()).Round(time.Second), 0)
-		out = append(out, fmt.Sprintf("CONNECTION LOST, next try in %s: %s", say.Span(wait), explain(m.lost)))
+		out = append(out, fmt.Sprintf("CONNECTION LOST, next try in %s: %s", say.Span(wait), say.Error(m.lost)))
 	}
 	if m.o.Offline {
 		out = append(out, "OFFLINE: no server runs; this works on the store itself")
@@ -200,8 +200,8 @@ func (m *model) noticeLine() string {
 		if left = m.notice; m.bad {
 			left = m.st.warn.Render("! " + left)
 		}
-	case err != nil && !unreachable(err):
-		left = m.st.warn.Render("! " + explain(err))
+	case err != nil && !say.Unreachable(err):
+		left = m.st.warn.Render("! " + say.Error(err))
 	}
 	right := ""
 	if at := s.answered(); !at.IsZero() {

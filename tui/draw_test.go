@@ -14,6 +14,7 @@ import (
 	"github.com/muesli/termenv"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/box"
 	"gatehouse/tui/listing"
 	"gatehouse/tui/text"
 )
@@ -64,26 +65,26 @@ var scenes = []struct {
 		d.clock = d.clock.Add(time.Second)
 		d.hold = true
 		d.press("<enter>")
-		d.box.(*workBox).progress.Revoked = 100
+		d.next() // the first hundred
 		d.clock = d.clock.Add(2 * time.Second)
 	}},
 	{name: "revoked", keys: "2Ry"},
-	{name: "revoke all that match", start: func(f *fake) { *f = *many(2500) }, keys: "3<shift+tab>A250"},
-	{name: "revoke all of a filter", keys: "3/alice<enter>A"},
-	{name: "revoking all", start: func(f *fake) { *f = *many(2500) }, keys: "3<shift+tab>A2141", after: func(d *driver) {
+	{name: "revoke all that match", start: func(f *fake) { *f = *many(2500) }, keys: "3<shift+tab>AR250"},
+	{name: "revoke all of a filter", keys: "3/alice<enter>AR"},
+	{name: "revoking all", start: func(f *fake) { *f = *many(2500) }, keys: "3<shift+tab>AR2141", after: func(d *driver) {
 		d.hold = true
 		d.press("<enter>")
 		d.clock = d.clock.Add(4 * time.Second)
 		d.next() // its name
 		d.next() // the first thousand
 	}},
-	{name: "stopping", start: func(f *fake) { *f = *many(2500) }, keys: "3<shift+tab>A2141", after: func(d *driver) {
+	{name: "stopping", start: func(f *fake) { *f = *many(2500) }, keys: "3<shift+tab>AR2141", after: func(d *driver) {
 		d.hold = true
 		d.press("<enter>")
 		d.next()
 		d.press("<esc>")
 	}},
-	{name: "stopped", start: func(f *fake) { *f = *many(2500) }, keys: "3<shift+tab>A2141", after: func(d *driver) {
+	{name: "stopped", start: func(f *fake) { *f = *many(2500) }, keys: "3<shift+tab>AR2141", after: func(d *driver) {
 		d.hold = true
 		d.press("<enter>")
 		d.next()
@@ -92,18 +93,25 @@ var scenes = []struct {
 		slices.Reverse(d.held) // the wish to stop comes before the second thousand
 		d.release()
 	}},
+	{name: "all marked", keys: "2/alice<enter>A"},
+	{name: "users, all marked", keys: "/ali<enter>A"},
+	{name: "review, ending soon", keys: "3<tab><tab><tab><tab>"},
+	{name: "review, orphaned", start: func(f *fake) {
+		f.users = append(f.users, api.User{UID: "nightly@service", Name: "the nightly export", Source: "service", State: api.StateActive, Created: before(time.Hour), Orphaned: true})
+	}, keys: "3<shift+tab><shift+tab><shift+tab>"},
+	{name: "review, locked out", keys: "3<shift+tab><shift+tab>"},
 	{name: "a token under the cursor", keys: "2jjj", after: func(d *driver) { d.tick(paneAfter) }},
 	{name: "a user under the cursor", keys: "j", after: func(d *driver) { d.tick(paneAfter) }},
 	{name: "palette", keys: "<ctrl+p>"},
 	{name: "palette, typed", keys: "<ctrl+p>alice"},
 	{name: "palette, nothing", keys: "<ctrl+p>zzzz"},
-	{name: "all of a search", keys: "2/alice<enter>A"},
+	{name: "all of a search", keys: "2/alice<enter>AR"},
 	{name: "export", keys: "2/alice<enter>e"},
 	{name: "export, of a hostile filter", keys: "1/\u202eevil\U0001f469名e<enter>e<tab>"},
 	{name: "exporting", start: func(f *fake) { *f = *many(5000) }, keys: "2e", after: func(d *driver) {
 		d.hold = true
 		d.press("<enter>")
-		d.box.(*exportBox).rows.Store(1200)
+		d.box.(*box.Export).Rows.Store(1200)
 		d.clock = d.clock.Add(2 * time.Second)
 	}},
 	{name: "export, refused", keys: "1e<backspace><enter>"},
@@ -125,8 +133,8 @@ var scenes = []struct {
 	}, keys: "5"},
 	{name: "lock", keys: "jl"},
 	{name: "unlock", keys: "jjjl"},
-	{name: "new password asked", keys: "jP"},
-	{name: "new password", keys: "jPy"},
+	{name: "new password asked", keys: "jjP"},
+	{name: "new password", keys: "jjPy"},
 	{name: "new user", keys: "n"},
 	{name: "new service account", keys: "n<right>robot<enter>alice@example.com<enter>"},
 	{name: "new user, refused", keys: "nbob<enter>Bob<enter>"},

@@ -8,6 +8,8 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 	"github.com/charmbracelet/lipgloss"
 	"github.com/muesli/termenv"
+
+	"gatehouse/tui/box"
 )
 
 // driver feeds a model by hand, without a terminal and without waiting.
@@ -112,7 +114,7 @@ func (d *driver) press(keys string) {
 	}
 	for keys != "" {
 		if d.box != nil {
-			d.clock = d.clock.Add(glance)
+			d.clock = d.clock.Add(box.Glance)
 		}
 		if name, rest, ok := strings.Cut(strings.TrimPrefix(keys, "<"), ">"); ok && keys[0] == '<' {
 			d.send(tea.KeyMsg{Type: named[name]})

@@ -2,14 +2,18 @@ package tui
 
 import (
 	"context"
+	"io"
 	"iter"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	tea "github.com/charmbracelet/bubbletea"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/box"
+	"gatehouse/tui/export"
 	"gatehouse/tui/listing"
 	"gatehouse/tui/revocation"
 	"gatehouse/tui/say"
@@ -39,13 +43,12 @@ func newEvents(m *model) *events {
 	}
 	s.table = newTable(m, eventColumns(m), query,
 		listing.Sorted{Up: "newest first", Down: "oldest first"})
-	s.all = func(v listing.View) func(context.Context) iter.Seq2[api.Event, error] {
+	s.write = func(v listing.View) func(context.Context, io.Writer, export.Format, *atomic.Int64) error {
 		q := trail.Parse(v.Words)
-		return func(ctx context.Context) iter.Seq2[api.Event, error] {
+		return box.Writer(func(ctx context.Context) iter.Seq2[api.Event, error] {
 			return q.Page(ctx, m.client, v.Reverse, listing.Spot{Limit: listing.WindowRows})
-		}
+		}, func(e api.Event) api.Event { return e })
 	}
-	s.as = writeAs(eventLine)
 	s.noun, s.forms = "event", trail.Forms
 	s.changed = func() tea.Cmd { // what is followed, too
 		s.feed.Stop()
@@ -104,8 +107,6 @@ func (s *events) title(width int) string {
 	return say.Fitting(width, "Events", "the audit log", live)
 }
 
-func (s *events) note() string { return "" }
-
 func (s *events) open() (screen, bool) {
 	e, ok := s.current()
 	switch {
@@ -133,12 +134,12 @@ func (s *events) show() {
 	f.Add("token", say.Dash(e.Token))
 	f.Add("result", result(e))
 	f.Add("record", strconv.FormatUint(e.Sequence, 10))
-	b := &textBox{m: s.m, title: "Event: " + e.Action}
+	b := box.NewText(host{s.m}, "Event: "+e.Action)
 	for _, l := range f.Lines {
-		b.lines = append(b.lines, strings.TrimPrefix(l, "   "))
+		b.Lines = append(b.Lines, strings.TrimPrefix(l, "   "))
 	}
 	if to, ok := s.open(); ok {
-		b.open = func() tea.Cmd { return s.m.push(to) }
+		b.Enter = func() tea.Cmd { return s.m.push(to) }
 	}
 	s.m.box = b
 }
@@ -153,7 +154,12 @@ func (s *events) name() (string, bool) {
 	return "", false
 }
 
-func (s *events) user() (api.User, bool)             { return api.User{}, false }
+func (s *events) user() (api.User, bool) { return api.User{}, false }
+func (s *events) markAll() tea.Cmd       { return nil } // events have no marks
+func (s *events) holder() string {
+	e, _ := s.current()
+	return e.UID
+}
 func (s *events) revokes() (revocation.Target, bool) { return revocation.Target{}, false }
 
 func (s *events) start() tea.Cmd { return tea.Batch(s.table.start(), s.follow()) }

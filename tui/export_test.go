@@ -18,7 +18,7 @@ func TestExport(t *testing.T) {
 	_, c := real(t, 40, 300)
 	tokens := func(q api.TokenQuery, f export.Format) string {
 		var out bytes.Buffer
-		if err := writeAs(export.TokenLine)(&out, c.Tokens(t.Context(), q), f); err != nil {
+		if err := export.As(f, &out, c.Tokens(t.Context(), q), export.TokenLine); err != nil {
 			t.Fatal(err)
 		}
 		return out.String()
@@ -41,14 +41,14 @@ func TestExport(t *testing.T) {
 		}, 1},
 		{"users", "1S", func(f export.Format) string {
 			var out bytes.Buffer
-			if err := writeAs(export.UserLine)(&out, c.Users(t.Context(), api.UserQuery{Reverse: true}), f); err != nil {
+			if err := export.As(f, &out, c.Users(t.Context(), api.UserQuery{Reverse: true}), export.UserLine); err != nil {
 				t.Fatal(err)
 			}
 			return out.String()
 		}, 40},
 		{"events", "4S", func(f export.Format) string {
 			var out bytes.Buffer
-			if err := writeAs(eventLine)(&out, c.Events(t.Context(), api.EventQuery{}), f); err != nil {
+			if err := export.As(f, &out, c.Events(t.Context(), api.EventQuery{}), func(e api.Event) api.Event { return e }); err != nil {
 				t.Fatal(err)
 			}
 			return out.String()
@@ -76,34 +76,18 @@ func TestExport(t *testing.T) {
 	}
 }
 
-// TestExportAsks: a file that is there stays unless a y on its own says otherwise.
-func TestExportAsks(t *testing.T) {
-	for _, c := range []struct {
-		name  string
-		press func(*driver)
-		want  bool // it is replaced
-	}{
-		{"y", func(d *driver) { d.press("y") }, true},
-		{"enter", func(d *driver) { d.press("<enter>") }, false},
-		{"esc", func(d *driver) { d.press("<esc>") }, false},
-		{"y held", func(d *driver) { d.merged("yyy") }, false},
-		{"y pasted", func(d *driver) { d.paste("y") }, false},
-		{"y too soon", func(d *driver) { d.merged("y") }, false},
-		{"n, then y in the name", func(d *driver) { d.press("ny") }, false},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "out.csv")
-			if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			d := drive(t, people(), Options{})
-			d.press("2e" + strings.Repeat("<backspace>", 60) + path + "<enter>")
-			d.want("There is such a file already", "[ Keep it ]")
-			c.press(d)
-			if got, _ := os.ReadFile(path); (string(got) != "old") != c.want {
-				t.Errorf("the file has %.60q\n%s", got, d.View())
-			}
-		})
+// TestExportNeverOver: a file that exists stays, whatever is pressed.
+func TestExportNeverOver(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "out.csv")
+	if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := drive(t, people(), Options{})
+	d.press("2e" + strings.Repeat("<backspace>", 60) + path + "<enter>")
+	d.want("there is such a file already: give another name")
+	d.press("<enter>y<enter>")
+	if got, _ := os.ReadFile(path); string(got) != "old" {
+		t.Errorf("the file has %.60q\n%s", got, d.View())
 	}
 }
 

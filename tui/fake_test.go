@@ -84,6 +84,10 @@ func (f *fake) Users(_ context.Context, q api.UserQuery) iter.Seq2[api.User, err
 func (f *fake) usersOf(q api.UserQuery) []api.User {
 	var out []api.User
 	for _, u := range f.users {
+		source, locked := strings.Join(q.Filters["source"], ""), len(q.Filters["locked"]) > 0
+		if source != "" && source != u.Source || locked && u.State != api.StateDisabled {
+			continue
+		}
 		if fits(q.Words, u.UID, u.Name) && fits(strings.Join(q.Filters["search"], " "), u.UID, u.Name) {
 			out = append(out, u)
 		}

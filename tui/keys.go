@@ -8,7 +8,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"gatehouse/server/api"
-	"gatehouse/tui/revocation"
+	"gatehouse/tui/box"
 	"gatehouse/tui/say"
 	"gatehouse/tui/text"
 )
@@ -61,16 +61,15 @@ func bindings(readOnly bool) []binding {
 
 func changeKeys() []binding {
 	return []binding{
-		{keys: []string{"enter"}, show: "enter", short: "open", help: "open what the cursor is on", on: onUsers, aims: true, twin: "gatehouse user show UID", do: openRow},
+		{keys: []string{"enter"}, show: "enter", short: "open", help: "open what the cursor is on", on: ofUsers, aims: true, twin: "gatehouse user show UID", do: openRow},
 		{keys: []string{"enter"}, show: "enter", short: "open", help: "open what the cursor is on", on: ofTokens, aims: true, twin: "gatehouse token list --json", do: openRow},
 		{keys: []string{"enter"}, show: "enter", short: "open", help: "the whole event, then what it is about", on: onEvents, aims: true, twin: "gatehouse events --json", do: openRow},
-		{keys: []string{"tab"}, show: "tab", short: "preset", help: "the next question; shift+tab the one before", on: onReview, twin: "gatehouse token list --idle 90d",
+		{keys: []string{"tab"}, show: "tab", short: "preset", help: "the next question; shift+tab the one before", on: onReview | onAccounts, twin: "gatehouse token list --idle 90d",
 			do: func(m *model) tea.Cmd { return m.screen().(*review).another(1) }},
-		{keys: []string{"A"}, show: "A", short: "revoke all", help: "revoke all that match the screen and the filter", on: ofTokens, changes: true, twin: "gatehouse token revoke --idle 90d", do: revokeAllKey},
-		{keys: []string{"/"}, show: "/", short: "filter", help: "find text anywhere in uid or name as you type, or filter: state:disabled", on: onUsers, twin: "gatehouse user list --search TEXT", do: filter},
-		{keys: []string{"/"}, show: "/", short: "filter", help: "find text anywhere in user, name or id, or filter: from:10.0.0.0/8", on: onTokens | onReview, twin: "gatehouse token list --search TEXT", do: filter},
-		{keys: []string{"/"}, show: "/", short: "filter", help: "find text anywhere in id or name, or filter: idle:90d", on: onUser, twin: "gatehouse token list --user UID --search TEXT", do: filter},
-		{keys: []string{"/"}, show: "/", short: "filter", help: "find text anywhere in actor, action, user, token or address, or filter: by:root since:24h", on: onEvents, twin: "gatehouse events --by ACTOR --since 24h", do: filter},
+		{keys: []string{"/", ":"}, show: "/", short: "filter", help: "find text anywhere in uid or name as you type, or filter: state:disabled", on: ofUsers, twin: "gatehouse user list --search TEXT", do: filter},
+		{keys: []string{"/", ":"}, show: "/", short: "filter", help: "find text anywhere in user, name or id, or filter: from:10.0.0.0/8", on: onTokens | onReview, twin: "gatehouse token list --search TEXT", do: filter},
+		{keys: []string{"/", ":"}, show: "/", short: "filter", help: "find text anywhere in id or name, or filter: idle:90d", on: onUser, twin: "gatehouse token list --user UID --search TEXT", do: filter},
+		{keys: []string{"/", ":"}, show: "/", short: "filter", help: "find text anywhere in actor, action, user, token or address, or filter: by:root since:24h", on: onEvents, twin: "gatehouse events --by ACTOR --since 24h", do: filter},
 		{keys: []string{"p"}, show: "p", short: "pause", help: "pause or continue", on: onEvents, do: pauseKey},
 		{keys: []string{"o"}, show: "o", help: "look further back for older events", on: onToken, twin: "gatehouse events --about ID",
 			do: func(m *model) tea.Cmd { return m.screen().(*token).older() }},
@@ -80,14 +79,17 @@ func changeKeys() []binding {
 			do: func(m *model) tea.Cmd { return m.screen().(rows).toggle() }},
 		{keys: []string{"a"}, show: "a", help: "mark all rows on the screen; esc unmarks", on: onLists, aims: true,
 			do: func(m *model) tea.Cmd { m.screen().(rows).markShown(); return nil }},
-		{keys: []string{"R"}, show: "R", short: "revoke", help: "revoke all tokens of the marked users, or of the one under the cursor", on: onUsers, aims: true, changes: true, twin: "gatehouse token revoke --user UID", do: revokeKey},
-		{keys: []string{"R"}, show: "R", short: "revoke", help: "revoke the marked tokens, or the one under the cursor", on: ofTokens | onToken, aims: true, changes: true, twin: "gatehouse token revoke ID", do: revokeKey},
-		{keys: []string{"shift+tab"}, show: "shift+tab", help: "the question before", on: onReview, twin: "gatehouse token list --never-used",
+		{keys: []string{"R"}, show: "R", short: "revoke", help: "revoke all tokens of the marked users, or of the one under the cursor", on: ofUsers, aims: true, changes: true, twin: "gatehouse token revoke --user UID", do: revokeKey},
+		{keys: []string{"R"}, show: "R", short: "revoke", help: "revoke the marked tokens, or the one under the cursor; after A, all that match", on: ofTokens | onToken, aims: true, changes: true, twin: "gatehouse token revoke ID", do: revokeKey},
+		{keys: []string{"u"}, show: "u", short: "user", help: "open the user", on: onTokens | onReview | onToken | onEvents, aims: true, twin: "gatehouse user show UID", do: userKey},
+		{keys: []string{"shift+tab"}, show: "shift+tab", help: "the question before", on: onReview | onAccounts, twin: "gatehouse token list --never-used",
 			do: func(m *model) tea.Cmd { return m.screen().(*review).another(-1) }},
-		{keys: []string{"l"}, show: "l", short: "lock", help: "lock the user: tokens and sessions stop; or unlock", on: onUsers | onUser, aims: true, changes: true, twin: "gatehouse user disable UID", do: lockKey},
-		{keys: []string{"U"}, show: "U", help: "lift the delay of the user's logins after bad passwords", on: onUsers | onUser, aims: true, changes: true, twin: "gatehouse user unlock UID", do: unlockKey},
+		{keys: []string{"l"}, show: "l", short: "lock", help: "lock the user: tokens and sessions stop; or unlock", on: ofUsers | onUser, aims: true, changes: true, twin: "gatehouse user disable UID", do: lockKey},
+		{keys: []string{"U"}, show: "U", help: "lift the delay of the user's logins after bad passwords", on: ofUsers | onUser, aims: true, changes: true, twin: "gatehouse user unlock UID", do: unlockKey},
 		{keys: []string{"n"}, show: "n", short: "new", help: "make a local user, or a service account", on: onUsers, changes: true, twin: "gatehouse user add UID", do: newUserKey},
-		{keys: []string{"P"}, show: "P", help: "make a new password for the user", on: onUsers | onUser, aims: true, changes: true, twin: "gatehouse user passwd UID", do: passwordKey},
+		{keys: []string{"A"}, show: "A", short: "mark all", help: "mark all that match the screen and the filter", on: onLists, aims: true, twin: "gatehouse token list --idle 90d",
+			do: func(m *model) tea.Cmd { return m.screen().(rows).markAll() }},
+		{keys: []string{"P"}, show: "P", help: "make a new password for the user", on: ofUsers | onUser, aims: true, changes: true, twin: "gatehouse user passwd UID", do: passwordKey},
 	}
 }
 
@@ -101,7 +103,7 @@ func moveKeys() []binding {
 		{keys: []string{"pgup", "ctrl+u", "ctrl+b"}, show: "pgup", help: "a page up", on: anywhere, moves: true, do: page(-1)},
 		{keys: []string{"g", "home"}, show: "g", help: "to the first row", on: anywhere, moves: true, do: func(m *model) tea.Cmd { return m.screen().home() }},
 		{keys: []string{"G", "end"}, show: "G", help: "to the last row", on: anywhere, moves: true, do: func(m *model) tea.Cmd { return m.screen().bottom() }},
-		{keys: []string{"esc"}, show: "esc", help: "unmark; else clear the filter; else go back", on: onUsers | onTokens | onReview | onEvents, moves: true, do: (*model).back},
+		{keys: []string{"esc"}, show: "esc", help: "unmark; else clear the filter; else go back", on: ofUsers | onTokens | onReview | onEvents, moves: true, do: (*model).back},
 		{keys: []string{"esc"}, show: "esc", short: "back", help: "unmark; else clear the filter; else go back", on: onUser | onToken, moves: true, do: (*model).back},
 	}
 }
@@ -122,11 +124,11 @@ func otherKeys() []binding {
 	return []binding{
 		{keys: []string{"y"}, show: "y", short: "copy", help: "copy the id or uid to the clipboard (OSC 52)", on: onRows | onToken, aims: true, do: copyKey},
 		{keys: []string{"Y"}, show: "Y", help: "show the id or uid in full, to select it", on: onRows | onToken, aims: true, do: showKey},
-		{keys: []string{"e"}, show: "e", short: "export", help: "write all that match to a file, as CSV or JSON", on: onUsers, writes: true, twin: "gatehouse user list --csv", do: exportKey},
+		{keys: []string{"e"}, show: "e", short: "export", help: "write all that match to a file, as CSV or JSON", on: ofUsers, writes: true, twin: "gatehouse user list --csv", do: exportKey},
 		{keys: []string{"e"}, show: "e", short: "export", help: "write all that match to a file, as CSV or JSON", on: ofTokens, writes: true, twin: "gatehouse token list --csv", do: exportKey},
 		{keys: []string{"e"}, show: "e", short: "export", help: "write all that match to a file, as CSV or JSON", on: onEvents, writes: true, twin: "gatehouse events --json", do: exportKey},
 		{keys: []string{"v"}, show: "v", help: "hide or show the pane beside the rows, from 120 columns on", on: onRows, do: paneKey},
-		{keys: []string{"m"}, show: "m", help: "mouse on or off", on: onRows, do: mouseKey},
+		{keys: []string{"m"}, show: "m", help: "mouse on or off", on: anywhere, do: mouseKey},
 		{keys: []string{"r"}, show: "r", short: "refresh", help: "refresh now", on: anywhere, do: func(m *model) tea.Cmd { return tea.Batch(m.askStatus(), m.screen().refresh()) }},
 		{keys: []string{"p"}, show: "p", help: "pause or continue the refresh", on: anywhere &^ onEvents, do: pauseKey},
 		{keys: []string{"ctrl+p"}, show: "ctrl+p", help: "find anything that can be done here, a screen, a user or a token by name", on: anywhere, do: paletteKey},
@@ -156,20 +158,25 @@ func revokeKey(m *model) tea.Cmd {
 	if !ok {
 		return nil
 	}
-	b, cmd := newRevokeBox(m, r)
-	m.box = b
-	return cmd
+	return m.revoke(r)
 }
 
-func revokeAllKey(m *model) tea.Cmd {
-	r := m.screen().(interface{ matching() revocation.Target }).matching()
-	if q := r.Match.Query; len(q.Filters) == 0 && q.Words == "" {
-		m.say("Filter first: this would revoke every token there is.")
+// userKey opens the user that the row belongs to.
+func userKey(m *model) tea.Cmd {
+	uid := m.screen().holder()
+	if uid == "" {
+		m.say("No user belongs to this.")
 		return nil
 	}
-	b, cmd := newRevokeBox(m, r)
-	m.box = b
-	return cmd
+	return m.push(newUserTokens(m, api.User{UID: uid}))
+}
+
+func exportKey(m *model) tea.Cmd {
+	r, ok := m.screen().(rows)
+	if ok {
+		m.box = box.NewExport(host{m}, r.exported())
+	}
+	return nil
 }
 
 // pauseKey stops the refresh, or starts it again. Then what was missed comes at once.
@@ -185,16 +192,12 @@ func pauseKey(m *model) tea.Cmd {
 }
 
 func newUserKey(m *model) tea.Cmd {
-	m.box = newForm(m)
+	m.box = box.NewForm(host{m})
 	return nil
 }
 
 // ask opens a question about the user.
-func (m *model) ask(b *askBox) {
-	m.boxes++
-	b.m, b.id, b.asked = m, m.boxes, m.now()
-	m.box = b
-}
+func (m *model) ask(q box.Question) { m.box = box.NewAsk(host{m}, q) }
 
 func lockKey(m *model) tea.Cmd {
 	u, ok := m.screen().user()
@@ -203,21 +206,21 @@ func lockKey(m *model) tea.Cmd {
 	}
 	name := text.Escape(u.UID)
 	if u.State == api.StateDisabled {
-		m.ask(&askBox{
-			question: "Unlock " + name + "?", verb: "unlock", done: "Unlocked " + name + ".",
-			lines: []string{say.Count(u.Tokens, "token") + " will work again."},
-			do:    func(ctx context.Context) (string, error) { return "", m.client.EnableUser(ctx, u.UID) },
+		m.ask(box.Question{
+			Question: "Unlock " + name + "?", Verb: "unlock", Done: "Unlocked " + name + ".",
+			Lines: []string{say.Count(u.Tokens, "token") + " will work again."},
+			Do:    func(ctx context.Context) (string, error) { return "", m.client.EnableUser(ctx, u.UID) },
 		})
 		return nil
 	}
-	m.ask(&askBox{
-		question: "Lock " + name + "?", verb: "lock", done: "Locked " + name + ".",
-		lines: []string{
+	m.ask(box.Question{
+		Question: "Lock " + name + "?", Verb: "lock", Done: "Locked " + name + ".",
+		Lines: []string{
 			say.Count(u.Tokens, "token") + " and all sessions stop at once.",
 			"The latest use: " + say.LastUse(m.now(), u),
 			"Unlocking brings the tokens back.",
 		},
-		do: func(ctx context.Context) (string, error) { return "", m.client.DisableUser(ctx, u.UID) },
+		Do: func(ctx context.Context) (string, error) { return "", m.client.DisableUser(ctx, u.UID) },
 	})
 	return nil
 }
@@ -228,10 +231,10 @@ func unlockKey(m *model) tea.Cmd {
 		return nil
 	}
 	name := text.Escape(u.UID)
-	m.ask(&askBox{
-		question: "Let " + name + " log in again?", verb: "lift", done: name + " may log in again.",
-		lines: []string{"Lifts the delay after too many bad passwords."},
-		do:    func(ctx context.Context) (string, error) { return "", m.client.UnlockUser(ctx, u.UID) },
+	m.ask(box.Question{
+		Question: "Let " + name + " log in again?", Verb: "lift", Done: name + " may log in again.",
+		Lines: []string{"Lifts the delay after too many bad passwords."},
+		Do:    func(ctx context.Context) (string, error) { return "", m.client.UnlockUser(ctx, u.UID) },
 	})
 	return nil
 }
@@ -242,10 +245,14 @@ func passwordKey(m *model) tea.Cmd {
 		return nil
 	}
 	name := text.Escape(u.UID)
-	m.ask(&askBox{
-		uid: u.UID, question: "Make a new password for " + name + "?", verb: "make", done: "The password of " + name + " is changed.",
-		lines: []string{"The old password and all sessions end at once.", "Tokens go on working."},
-		do:    func(ctx context.Context) (string, error) { return m.client.SetPassword(ctx, u.UID, "") },
+	if u.Source != "" && u.Source != "local" { // not yet known: the server says so
+		m.say(name + " has no password here: the source is " + text.Escape(u.Source) + ".")
+		return nil
+	}
+	m.ask(box.Question{
+		UID: u.UID, Question: "Make a new password for " + name + "?", Verb: "make", Done: "The password of " + name + " is changed.",
+		Lines: []string{"The old password and all sessions end at once.", "Tokens go on working."},
+		Do:    func(ctx context.Context) (string, error) { return m.client.SetPassword(ctx, u.UID, "") },
 	})
 	return nil
 }
@@ -264,7 +271,7 @@ func showKey(m *model) tea.Cmd {
 	if !ok {
 		return nil
 	}
-	m.box = &textBox{m: m, title: "To select and copy:", lines: []string{"", s}}
+	m.box = box.NewText(host{m}, "To select and copy:", "", s)
 	return nil
 }
 
@@ -283,6 +290,6 @@ func helpKey(m *model) tea.Cmd {
 			lines = append(lines, "          = "+b.twin)
 		}
 	}
-	m.box = &textBox{m: m, title: "Keys of this screen, and the commands that do the same", lines: lines}
+	m.box = box.NewText(host{m}, "Keys of this screen, and the commands that do the same", lines...)
 	return nil
 }

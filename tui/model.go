@@ -9,6 +9,8 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/box"
+	"gatehouse/tui/say"
 	"gatehouse/tui/text"
 )
 
@@ -19,12 +21,7 @@ const (
 )
 
 // key is one key that was pressed, or a paste.
-type key struct {
-	name   string // "j", "enter", "ctrl+c"
-	text   string // what it types
-	merged bool   // came together with others: held, or pasted without saying so
-	paste  bool
-}
+type key = box.Key
 
 // model is the Bubble Tea model. It owns the tabs and the stack of screens opened from
 // one, the box in front of them, and what is known of the connection.
@@ -38,7 +35,7 @@ type model struct {
 	tabs          [5]screen
 	tab           int
 	stack         []screen // the tab's screen and what was opened from there
-	box           box
+	box           box.Box
 	pane          pane
 	keys          []binding
 
@@ -133,7 +130,7 @@ func (m *model) take(msg tea.Msg) tea.Cmd {
 	}
 	cmds := []tea.Cmd{m.pane.answer(msg)}
 	if m.box != nil {
-		cmds = append(cmds, m.box.answer(msg))
+		cmds = append(cmds, m.box.Answer(msg))
 	}
 	for _, s := range m.stack {
 		cmds = append(cmds, s.answer(msg))
@@ -145,19 +142,19 @@ func (m *model) take(msg tea.Msg) tea.Cmd {
 func split(msg tea.KeyMsg) []key {
 	switch {
 	case msg.Paste:
-		return []key{{name: "paste", text: string(msg.Runes), paste: true}}
+		return []key{{Name: "paste", Text: string(msg.Runes), Paste: true}}
 	case msg.Alt:
-		return []key{{name: msg.String()}}
+		return []key{{Name: msg.String()}}
 	case msg.Type == tea.KeySpace:
-		return []key{{name: "space", text: " "}}
+		return []key{{Name: "space", Text: " "}}
 	case msg.Type != tea.KeyRunes:
-		return []key{{name: msg.String()}}
+		return []key{{Name: msg.String()}}
 	}
 	keys := make([]key, 0, len(msg.Runes))
 	for _, r := range msg.Runes {
-		k := key{name: string(r), text: string(r), merged: len(msg.Runes) > 1}
+		k := key{Name: string(r), Text: string(r), Merged: len(msg.Runes) > 1}
 		if r == ' ' {
-			k.name = "space"
+			k.Name = "space"
 		}
 		keys = append(keys, k)
 	}
@@ -165,26 +162,26 @@ func split(msg tea.KeyMsg) []key {
 }
 
 func (m *model) key(k key) tea.Cmd {
-	switch k.name {
+	switch k.Name {
 	case "ctrl+c":
 		return tea.Quit
 	case "ctrl+z":
 		return tea.Suspend
 	}
 	if m.tooSmall() { // nothing is done that cannot be seen
-		if k.name == "q" {
+		if k.Name == "q" {
 			return tea.Quit
 		}
 		return nil
 	}
 	if m.box != nil {
-		return m.box.key(k)
+		return m.box.Key(k)
 	}
 	if r, ok := m.screen().(rows); ok && r.filtering() {
 		return r.filterKey(k)
 	}
 	for _, b := range m.keys {
-		if b.on&m.screen().place() != 0 && b.has(k.name) {
+		if b.on&m.screen().place() != 0 && b.has(k.Name) {
 			return m.act(b)
 		}
 	}
@@ -212,14 +209,14 @@ func (m *model) goTo(tab int) tea.Cmd {
 	for _, s := range m.stack {
 		s.stop()
 	}
-	m.tab, m.stack = tab, []screen{m.tabs[tab]}
+	m.tab, m.stack, m.notice = tab, []screen{m.tabs[tab]}, ""
 	return m.screen().start()
 }
 
 // push opens a screen from the screen that is shown.
 func (m *model) push(s screen) tea.Cmd {
 	m.screen().stop()
-	m.stack = append(m.stack, s)
+	m.stack, m.notice = append(m.stack, s), ""
 	return s.start()
 }
 
@@ -238,12 +235,9 @@ func (m *model) back() tea.Cmd {
 		return nil
 	}
 	m.screen().stop()
-	m.stack = m.stack[:len(m.stack)-1]
+	m.stack, m.notice = m.stack[:len(m.stack)-1], ""
 	return m.screen().start()
 }
-
-// close closes the box.
-func (m *model) close() { m.box = nil }
 
 // copy sends text to the clipboard of the terminal.
 func (m *model) copy(s string) tea.Cmd {
@@ -254,7 +248,7 @@ func (m *model) copy(s string) tea.Cmd {
 func (m *model) say(s string) { m.notice, m.bad, m.noticeAt = s, false, m.now() }
 
 func (m *model) complain(err error) {
-	m.notice, m.bad, m.noticeAt = explain(err), true, m.now()
+	m.notice, m.bad, m.noticeAt = say.Error(err), true, m.now()
 }
 
 func (m *model) tooSmall() bool { return m.width < minWidth || m.height < minHeight }

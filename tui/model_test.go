@@ -12,6 +12,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/box"
 	"gatehouse/tui/listing"
 )
 
@@ -31,34 +32,34 @@ func TestConfirmation(t *testing.T) {
 		msgs  []tea.KeyMsg
 		want  int // tokens revoked
 	}{
-		{"R then y", "2", glance, []tea.KeyMsg{runes("R"), runes("y")}, 1},
-		{"R then enter", "2", glance, []tea.KeyMsg{runes("R"), enter, runes("y")}, 0},
-		{"R then esc", "2", glance, []tea.KeyMsg{runes("R"), esc, runes("y")}, 0},
-		{"R then n", "2", glance, []tea.KeyMsg{runes("R"), runes("n"), runes("y")}, 0},
-		{"R twice", "2", glance, []tea.KeyMsg{runes("R"), runes("R"), runes("y")}, 0},
-		{"R held", "2", glance, []tea.KeyMsg{runes("RRRR"), runes("R"), runes("RRR"), runes("y")}, 0},
-		{"R held, box left open, then y", "2", glance, []tea.KeyMsg{runes("RRR"), runes("y")}, 1},
-		{"Y", "2", glance, []tea.KeyMsg{runes("R"), runes("Y")}, 0},
-		{"alt+y", "2", glance, []tea.KeyMsg{runes("R"), {Type: tea.KeyRunes, Runes: []rune("y"), Alt: true}}, 0},
-		{"merged Ry", "2", glance, []tea.KeyMsg{runes("Ry")}, 0},
-		{"y held", "2", glance, []tea.KeyMsg{runes("R"), runes("yyyy")}, 0},
-		{"y pasted", "2", glance, []tea.KeyMsg{runes("R"), paste("y")}, 0},
-		{"pasted, then y", "2", glance, []tea.KeyMsg{runes("R"), paste("x"), runes("y")}, 0},
-		{"Ry pasted", "2", glance, []tea.KeyMsg{paste("R"), paste("y"), paste("Ry\r")}, 0},
-		{"space", "2", glance, []tea.KeyMsg{runes("R"), {Type: tea.KeySpace, Runes: []rune(" ")}}, 0},
-		{"y too soon to be an answer", "2", glance - 1, []tea.KeyMsg{runes("R"), runes("y")}, 0},
+		{"R then y", "2", box.Glance, []tea.KeyMsg{runes("R"), runes("y")}, 1},
+		{"R then enter", "2", box.Glance, []tea.KeyMsg{runes("R"), enter, runes("y")}, 0},
+		{"R then esc", "2", box.Glance, []tea.KeyMsg{runes("R"), esc, runes("y")}, 0},
+		{"R then n", "2", box.Glance, []tea.KeyMsg{runes("R"), runes("n"), runes("y")}, 0},
+		{"R twice", "2", box.Glance, []tea.KeyMsg{runes("R"), runes("R"), runes("y")}, 0},
+		{"R held", "2", box.Glance, []tea.KeyMsg{runes("RRRR"), runes("R"), runes("RRR"), runes("y")}, 0},
+		{"R held, box left open, then y", "2", box.Glance, []tea.KeyMsg{runes("RRR"), runes("y")}, 1},
+		{"Y", "2", box.Glance, []tea.KeyMsg{runes("R"), runes("Y")}, 0},
+		{"alt+y", "2", box.Glance, []tea.KeyMsg{runes("R"), {Type: tea.KeyRunes, Runes: []rune("y"), Alt: true}}, 0},
+		{"merged Ry", "2", box.Glance, []tea.KeyMsg{runes("Ry")}, 0},
+		{"y held", "2", box.Glance, []tea.KeyMsg{runes("R"), runes("yyyy")}, 0},
+		{"y pasted", "2", box.Glance, []tea.KeyMsg{runes("R"), paste("y")}, 0},
+		{"pasted, then y", "2", box.Glance, []tea.KeyMsg{runes("R"), paste("x"), runes("y")}, 0},
+		{"Ry pasted", "2", box.Glance, []tea.KeyMsg{paste("R"), paste("y"), paste("Ry\r")}, 0},
+		{"space", "2", box.Glance, []tea.KeyMsg{runes("R"), {Type: tea.KeySpace, Runes: []rune(" ")}}, 0},
+		{"y too soon to be an answer", "2", box.Glance - 1, []tea.KeyMsg{runes("R"), runes("y")}, 0},
 		{"y held, key by key", "2", 33 * time.Millisecond, []tea.KeyMsg{runes("y"), runes("y"), runes("R"), runes("y"), runes("y"), runes("y"), runes("y"), runes("y"), runes("y"), runes("y")}, 0},
 		{"in use: the number, too soon", "j", time.Millisecond, []tea.KeyMsg{runes("R"), runes("3"), enter, runes("3"), enter}, 0},
-		{"in use: y", "j", glance, []tea.KeyMsg{runes("R"), runes("y"), enter}, 0},
-		{"in use: enter", "j", glance, []tea.KeyMsg{runes("R"), enter}, 0},
-		{"in use: the number", "j", glance, []tea.KeyMsg{runes("R"), runes("3"), enter}, 3},
-		{"in use: another number", "j", glance, []tea.KeyMsg{runes("R"), runes("2"), enter}, 0},
-		{"in use: number pasted", "j", glance, []tea.KeyMsg{runes("R"), paste("3"), enter}, 0},
-		{"in use: number in the message of R", "j", glance, []tea.KeyMsg{runes("R3"), enter}, 0},
-		{"in use: number and y", "j", glance, []tea.KeyMsg{runes("R"), runes("3"), runes("y")}, 0},
-		{"in use: corrected number", "j", glance, []tea.KeyMsg{runes("R"), runes("4"), {Type: tea.KeyBackspace}, runes("3"), enter}, 3},
-		{"in use: number held", "j", glance, []tea.KeyMsg{runes("R"), runes("33"), enter}, 0},
-		{"not yet looked up", "2", glance, []tea.KeyMsg{runes("R"), esc, runes("y")}, 0},
+		{"in use: y", "j", box.Glance, []tea.KeyMsg{runes("R"), runes("y"), enter}, 0},
+		{"in use: enter", "j", box.Glance, []tea.KeyMsg{runes("R"), enter}, 0},
+		{"in use: the number", "j", box.Glance, []tea.KeyMsg{runes("R"), runes("3"), enter}, 3},
+		{"in use: another number", "j", box.Glance, []tea.KeyMsg{runes("R"), runes("2"), enter}, 0},
+		{"in use: number pasted", "j", box.Glance, []tea.KeyMsg{runes("R"), paste("3"), enter}, 0},
+		{"in use: number in the message of R", "j", box.Glance, []tea.KeyMsg{runes("R3"), enter}, 0},
+		{"in use: number and y", "j", box.Glance, []tea.KeyMsg{runes("R"), runes("3"), runes("y")}, 0},
+		{"in use: corrected number", "j", box.Glance, []tea.KeyMsg{runes("R"), runes("4"), {Type: tea.KeyBackspace}, runes("3"), enter}, 3},
+		{"in use: number held", "j", box.Glance, []tea.KeyMsg{runes("R"), runes("33"), enter}, 0},
+		{"not yet looked up", "2", box.Glance, []tea.KeyMsg{runes("R"), esc, runes("y")}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := drive(t, people(), Options{})
@@ -389,8 +390,10 @@ func TestUsers(t *testing.T) {
 	d.want("Let alistair@example.com log in again?")
 	d.press("y")
 	d.want("alistair@example.com may log in again.")
-	d.press("P<enter>Py")
-	d.want("The new password of alistair@example.com:", "made-password")
+	d.press("P")
+	d.want("alistair@example.com has no password here: the source is ldap.")
+	d.press("kP<enter>Py")
+	d.want("The new password of alina@example.com:", "made-password")
 	d.press("q<enter> R")
 	d.want("made-password") // only esc closes it
 	d.press("y")
@@ -400,7 +403,7 @@ func TestUsers(t *testing.T) {
 	d.paste("bob@example.com\n")
 	d.press("<enter>Bob Builder<enter>")
 	d.want("The new password of bob@example.com:")
-	want := "disable alice@example.com, enable alistair@example.com, unlock alistair@example.com, password alistair@example.com, add bob@example.com Bob Builder"
+	want := "disable alice@example.com, enable alistair@example.com, unlock alistair@example.com, password alina@example.com, add bob@example.com Bob Builder"
 	if got := strings.Join(f.changes, ", "); got != want {
 		t.Errorf("changed %s\nwant %s", got, want)
 	}

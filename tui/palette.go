@@ -10,6 +10,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/tui/listing"
+	"gatehouse/tui/plain"
 	"gatehouse/tui/say"
 	"gatehouse/tui/text"
 )
@@ -68,16 +69,11 @@ func (m *model) choices() (list []choice) {
 		list = append(list, choice{b.help, hint, !m.may(b), func(m *model) tea.Cmd { return m.act(b) }})
 	}
 	for n, p := range presets {
-		list = append(list, choice{"review: " + p.tab + ", tokens " + p.words, "3", false, func(m *model) tea.Cmd {
+		list = append(list, choice{"review: " + p.tab + ", " + p.question(), "3   gatehouse " + p.twin, false, func(m *model) tea.Cmd {
 			return tea.Batch(m.goTo(2), m.tabs[2].(*review).show(n))
 		}})
 	}
-	locked := choice{"users who are locked out of logging in", "1   gatehouse user list --locked", false, func(m *model) tea.Cmd {
-		s := m.tabs[0].(*users)
-		s.filter.Value = "locked"
-		return tea.Batch(m.goTo(0), s.ask())
-	}}
-	return append(list, locked)
+	return list
 }
 
 // found returns the choices that fit what is typed, the best first.
@@ -100,8 +96,8 @@ func (b *palette) found() []choice {
 	return append(out, b.named...)
 }
 
-func (b *palette) key(k key) tea.Cmd {
-	switch k.name {
+func (b *palette) Key(k key) tea.Cmd {
+	switch k.Name {
 	case "esc":
 		b.leave()
 	case "up", "ctrl+p", "shift+tab":
@@ -114,7 +110,7 @@ func (b *palette) key(k key) tea.Cmd {
 			return list[b.at].do(b.m)
 		}
 	default:
-		if b.typed.Key(k.name, k.text) {
+		if b.typed.Key(k.Name, k.Text) {
 			b.at, b.named = 0, nil
 			return b.look()
 		}
@@ -122,11 +118,14 @@ func (b *palette) key(k key) tea.Cmd {
 	return nil
 }
 
+// Kind is never asked: without a screen its words are typed.
+func (b *palette) Kind() plain.Kind { return plain.Shown }
+
 func (b *palette) leave() {
 	if b.cancel != nil {
 		b.cancel()
 	}
-	b.m.close()
+	b.m.box = nil
 }
 
 // look asks the server for users and tokens by what is typed.
@@ -162,7 +161,7 @@ func (b *palette) look() tea.Cmd {
 	}
 }
 
-func (b *palette) answer(msg tea.Msg) tea.Cmd {
+func (b *palette) Answer(msg tea.Msg) tea.Cmd {
 	if n, ok := msg.(namedMsg); ok && n.box == b.id && n.seq == b.seq {
 		b.m.heard(n.err)
 		b.named = n.choices
@@ -170,7 +169,7 @@ func (b *palette) answer(msg tea.Msg) tea.Cmd {
 	return nil
 }
 
-func (b *palette) body(width, height int) []string {
+func (b *palette) Body(width, height int) []string {
 	list := b.found()
 	b.at = min(b.at, max(len(list)-1, 0))
 	out := []string{" > " + b.typed.View(width-4, true)}

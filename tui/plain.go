@@ -13,6 +13,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 	"golang.org/x/term"
 
+	"gatehouse/tui/box"
 	"gatehouse/tui/plain"
 	"gatehouse/tui/say"
 	"gatehouse/tui/text"
@@ -74,9 +75,10 @@ func (m *machine) run(cmd tea.Cmd) {
 		}
 	default:
 		_, next := m.Update(msg)
-		if b, ok := m.box.(*workBox); ok && m.now().Sub(m.told) >= time.Second {
+		if b, ok := m.box.(*box.Work); ok && m.now().Sub(m.told) >= time.Second {
 			m.told = m.now()
-			fmt.Fprintf(m.o.Out, "revoked %s of %s\n", say.Number(b.progress.Revoked), say.Number(b.total))
+			n, of := b.Progress()
+			fmt.Fprintf(m.o.Out, "revoked %s of %s\n", say.Number(n), say.Number(of))
 		}
 		m.run(next)
 	}
@@ -99,7 +101,7 @@ func (m *machine) Lines() []string {
 		out = append([]string{plain.Spoken(b)}, out...)
 	}
 	if err := s.failure(); err != nil {
-		out = append(out, "! "+explain(err))
+		out = append(out, "! "+say.Error(err))
 	}
 	if r, ok := s.(rows); ok {
 		return append(out, r.spoken(plainRows)...)
@@ -163,9 +165,9 @@ func (m *machine) Does(key string) (aims, ok bool) {
 }
 
 func (m *machine) Press(name string) {
-	k := key{name: name}
+	k := key{Name: name}
 	if len(name) == 1 {
-		k.text = name
+		k.Text = name
 	}
 	m.run(m.key(k))
 }
@@ -176,34 +178,18 @@ func (m *machine) State() (string, bool) {
 }
 
 func (m *machine) Question() ([]string, plain.Kind) {
-	var kind plain.Kind
-	room := 40
-	switch b := m.box.(type) {
-	case nil:
+	if m.box == nil {
 		return nil, plain.None
-	case *askBox:
-		kind = plain.YesOrNo
-	case *revokeBox:
-		kind = plain.YesOrNo
-		if b.err != nil || b.Total == 0 {
-			kind = plain.Shown
-		} else if b.MustType() {
-			kind = plain.Text
-		}
-	case *exportBox:
-		kind = plain.YesOrNo
-		if b.replace.IsZero() {
-			return wrong(b.err), plain.Shown
-		}
-	case *formBox:
-		return wrong(b.err), plain.Shown
-	case *textBox:
-		kind, room = plain.Shown, 1<<10
-	default:
-		kind = plain.Shown
+	}
+	kind, room := m.box.Kind(), 40
+	switch b := m.box.(type) {
+	case interface{ Err() error }: // a form: it is filled in with the line that opens it
+		return wrong(b.Err()), kind
+	case *box.Text:
+		room = 1 << 10
 	}
 	var lines []string
-	for _, l := range m.box.body(plainWidth, room) {
+	for _, l := range m.box.Body(plainWidth, room) {
 		lines = append(lines, plain.Spoken(l))
 	}
 	if n := len(lines) - 1; kind == plain.Shown && n >= 0 { // its keys
@@ -217,7 +203,7 @@ func wrong(err error) []string {
 	if err == nil {
 		return nil
 	}
-	return []string{"! " + explain(err)}
+	return []string{"! " + say.Error(err)}
 }
 
 // Answer types a line into the box, and enter. What is not a number takes nothing.
@@ -238,20 +224,9 @@ func (m *machine) Answer(line string) {
 }
 
 func (m *machine) Fill(values ...string) {
-	switch b := m.box.(type) {
-	case *formBox:
-		for n, v := range values {
-			b.fields[n].Value = ""
-			b.fields[n].Add(v)
-		}
-		b.at = len(b.account.names) - 1
-	case *exportBox:
-		b.path.Value = ""
-		b.path.Add(values[0])
-	default:
-		return
+	if f, ok := m.box.(interface{ Fill(...string) tea.Cmd }); ok {
+		m.run(f.Fill(values...))
 	}
-	m.Press("enter")
 }
 
 func (m *machine) Said() string {
@@ -271,7 +246,12 @@ func (t *table[T]) setFilter(words string) tea.Cmd {
 	return t.ask()
 }
 
-func (t *table[T]) marksSet() int { return len(t.marks) }
+func (t *table[T]) marksSet() int {
+	if n, _ := t.total(); t.whole {
+		return n
+	}
+	return len(t.marks)
+}
 
 // numbered puts the cursor on the row to which spoken gave this number, from 0, even if
 // other rows have come or gone since.
@@ -287,7 +267,7 @@ func (t *table[T]) markedAt(n int) bool {
 		return false
 	}
 	_, ok := t.marks[t.told[n]]
-	return ok
+	return ok || t.whole
 }
 
 // evident are the columns whose cells say what they are.

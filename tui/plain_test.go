@@ -13,6 +13,7 @@ import (
 	"github.com/charmbracelet/x/exp/golden"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/box"
 	"gatehouse/tui/plain"
 )
 
@@ -89,7 +90,7 @@ lock 1
 
 unlock 4
 y
-password 2
+password 3
 y
 lift 2
 n
@@ -116,23 +117,23 @@ func TestPlainRevokes(t *testing.T) {
 		lines string
 		want  int // tokens revoked
 	}{
-		{"y", glance, "tokens|revoke 1|y", 1},
+		{"y", box.Glance, "tokens|revoke 1|y", 1},
 		{"too soon to be an answer, as from a pipe or a paste", 0, "tokens|revoke 1|y", 0},
-		{"yes", glance, "tokens|revoke 1|yes", 0},
-		{"nothing", glance, "tokens|revoke 1|", 0},
-		{"the end of the input", glance, "tokens|revoke 1", 0},
-		{"no number of a row", glance, "tokens|revoke|y", 0},
-		{"a row that is not there", glance, "tokens|revoke 99|y", 0},
-		{"marked", glance, "tokens|mark 1-3|revoke|y", 3},
-		{"marked, but named another", glance, "tokens|mark 1-3|revoke 5|y", 0},
-		{"in use: y", glance, "users|revoke 2|y", 0},
-		{"in use: the number", glance, "users|revoke 2|3", 3},
-		{"in use: another number", glance, "users|revoke 2|4", 0},
-		{"in use: a longer number", glance, "users|revoke 2|33", 0},
-		{"all, without a filter", glance, "tokens|revoke all|10|y", 0},
-		{"all of a filter", glance, "tokens alice|revoke all|3", 3},
-		{"all of a filter: y", glance, "tokens alice|revoke all|y", 0},
-		{"words after an answer are no keys", glance, "tokens|revoke 1|Ry|y", 0},
+		{"yes", box.Glance, "tokens|revoke 1|yes", 0},
+		{"nothing", box.Glance, "tokens|revoke 1|", 0},
+		{"the end of the input", box.Glance, "tokens|revoke 1", 0},
+		{"no number of a row", box.Glance, "tokens|revoke|y", 0},
+		{"a row that is not there", box.Glance, "tokens|revoke 99|y", 0},
+		{"marked", box.Glance, "tokens|mark 1-3|revoke|y", 3},
+		{"marked, but named another", box.Glance, "tokens|mark 1-3|revoke 5|y", 0},
+		{"in use: y", box.Glance, "users|revoke 2|y", 0},
+		{"in use: the number", box.Glance, "users|revoke 2|3", 3},
+		{"in use: another number", box.Glance, "users|revoke 2|4", 0},
+		{"in use: a longer number", box.Glance, "users|revoke 2|33", 0},
+		{"all, without a filter", box.Glance, "tokens|revoke all|10|y", 0},
+		{"all of a filter", box.Glance, "tokens alice|revoke all|3", 3},
+		{"all of a filter: y", box.Glance, "tokens alice|revoke all|y", 0},
+		{"words after an answer are no keys", box.Glance, "tokens|revoke 1|Ry|y", 0},
 	} {
 		f := people()
 		out := converse(t, f, Options{}, c.every, strings.Split(c.lines, "|")...)
@@ -150,12 +151,12 @@ func TestPlainRevokes(t *testing.T) {
 // its place since.
 func TestPlainNumbers(t *testing.T) {
 	f := people()
-	out := converse(t, f, Options{}, glance, "tokens", "revoke 1", "y", "revoke 1", "y", "revoke 2", "y")
+	out := converse(t, f, Options{}, box.Glance, "tokens", "revoke 1", "y", "revoke 1", "y", "revoke 2", "y")
 	if len(f.changes) != 2 || !strings.Contains(f.changes[1], "012c624232") || !strings.Contains(out, `There is no row "1", or no longer.`) {
 		t.Errorf("changed %q\n%s", f.changes, out)
 	}
 	f = people()
-	out = converse(t, f, Options{}, glance, "users", "unlock 2", "y", "lock 4", "y")
+	out = converse(t, f, Options{}, box.Glance, "users", "unlock 2", "y", "lock 4", "y")
 	if len(f.changes) > 0 || !strings.Contains(out, "The user is active.") || !strings.Contains(out, "The user is disabled.") {
 		t.Errorf("changed %q\n%s", f.changes, out)
 	}
@@ -166,7 +167,7 @@ func TestPlainMayNot(t *testing.T) {
 	for _, readOnly := range []bool{true, false} {
 		f := people()
 		f.status.Role = api.Auditor
-		out := converse(t, f, Options{ReadOnly: readOnly}, glance, "users", "lock 2", "y", "lift 2", "y", "password 2", "y", "new x@y.z", "tokens", "revoke 1", "y", "mark 1", "revoke", "y")
+		out := converse(t, f, Options{ReadOnly: readOnly}, box.Glance, "users", "lock 2", "y", "lift 2", "y", "password 2", "y", "new x@y.z", "tokens", "revoke 1", "y", "mark 1", "revoke", "y")
 		if len(f.changes) > 0 {
 			t.Errorf("changed %q\n%s", f.changes, out)
 		}
@@ -185,7 +186,7 @@ func TestPlainOnlySaysWhatCanBeRead(t *testing.T) {
 	for _, ascii := range []bool{false, true} {
 		f := people()
 		f.status.Actor = "a\x1b]0;x\x07\u202e"
-		out := converse(t, f, Options{ASCII: ascii}, glance, "users", "show 5", "show 1", "back", "back", "revoke 5", "n", "tokens", "filter \u202eevil\x1b[31m", "events", "show 1", "id 1", "status", "frob\x1b[2J\u202e", "show \u009b1")
+		out := converse(t, f, Options{ASCII: ascii}, box.Glance, "users", "show 5", "show 1", "back", "back", "revoke 5", "n", "tokens", "filter \u202eevil\x1b[31m", "events", "show 1", "id 1", "status", "frob\x1b[2J\u202e", "show \u009b1")
 		typed := false
 		for l := range strings.Lines(out) {
 			_, echo, ok := strings.Cut(l, "> ")
@@ -199,16 +200,12 @@ func TestPlainOnlySaysWhatCanBeRead(t *testing.T) {
 	}
 }
 
-// TestPlainExport writes a file, and asks before it replaces one.
+// TestPlainExport writes a file, and never over another.
 func TestPlainExport(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "out.csv")
-	for answer, replaced := range map[string]bool{"n": false, "": false, "y": true} {
-		if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		out := converse(t, people(), Options{}, glance, "tokens", "export "+path, answer)
-		if got, _ := os.ReadFile(path); (string(got) != "old") != replaced || !strings.Contains(out, "There is such a file already") {
-			t.Errorf("%q: %.40q\n%s", answer, got, out)
-		}
+	out := converse(t, people(), Options{}, box.Glance, "tokens", "export "+path, "filter cave", "export "+path, "y")
+	got, _ := os.ReadFile(path)
+	if n := strings.Count(string(got), "\n"); n != 11 || !strings.Contains(out, "there is such a file already") {
+		t.Errorf("%d lines\n%s", n, out)
 	}
 }

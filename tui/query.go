@@ -24,7 +24,7 @@ func (t *table[T]) filtered() bool  { return t.filter.Value != "" }
 
 // filterKey takes a key while the filter is edited.
 func (t *table[T]) filterKey(k key) tea.Cmd {
-	switch k.name {
+	switch k.Name {
 	case "enter":
 		t.editing = false
 		return nil
@@ -43,7 +43,7 @@ func (t *table[T]) filterKey(k key) tea.Cmd {
 		t.filter.Value, t.hint = listing.Complete(t.filter.Value, t.forms)
 		return t.ask()
 	}
-	if !t.filter.Key(k.name, k.text) {
+	if !t.filter.Key(k.Name, k.Text) {
 		return nil
 	}
 	t.hint = ""
@@ -136,14 +136,14 @@ func (t *table[T]) thumb(height int) (from, to int, ok bool) {
 
 // misread reports whether the server found something wrong with the filter.
 func (t *table[T]) misread() bool {
-	return t.filter.Value != "" && refused(t.list.Err(), http.StatusBadRequest)
+	return t.filter.Value != "" && say.Refused(t.list.Err(), http.StatusBadRequest)
 }
 
 // remark returns what to say about the filter, under it: what is wrong with it, or how
 // its last word may continue.
 func (t *table[T]) remark() []string {
 	if t.misread() {
-		return []string{t.m.st.warn.Render("   ! " + explain(t.list.Err()))}
+		return []string{t.m.st.warn.Render("   ! " + say.Error(t.list.Err()))}
 	}
 	if t.editing && t.hint != "" {
 		return []string{t.m.st.heads.Render("   " + t.hint)}

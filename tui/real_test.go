@@ -19,6 +19,7 @@ import (
 	"gatehouse/server/config"
 	"gatehouse/server/demo"
 	"gatehouse/storage"
+	"gatehouse/tui/box"
 )
 
 // real returns the administration of a real store, with made users and tokens.
@@ -99,7 +100,7 @@ func TestRandomKeysChangeNothing(t *testing.T) {
 	if m.withheld < keys/2000 {
 		t.Errorf("only %d confirmations were withheld: the test tests nothing", m.withheld)
 	}
-	for _, what := range []string{"users", "tokens", "review", "events", "status", "userTokens", "token", "revokeBox", "revokeBox, all that match", "askBox", "formBox", "textBox", "palette", "exportBox"} {
+	for _, what := range []string{"users", "tokens", "review", "review of users", "review, all marked", "events", "status", "userTokens", "token", "box.Revoke", "box.Revoke, all that match", "box.Ask", "box.Form", "box.Text", "palette", "box.Export"} {
 		if m.seen[what] == 0 {
 			t.Errorf("the keys never led to %s", what)
 		}
@@ -135,7 +136,7 @@ type monkey struct {
 
 var (
 	monkeyNames   = []tea.KeyType{tea.KeyEnter, tea.KeyEnter, tea.KeyEsc, tea.KeyEsc, tea.KeyEsc, tea.KeyEsc, tea.KeyTab, tea.KeyShiftTab, tea.KeyUp, tea.KeyDown, tea.KeyPgDown, tea.KeyPgUp, tea.KeyBackspace, tea.KeyHome, tea.KeyEnd, tea.KeyDelete, tea.KeyCtrlP, tea.KeyLeft, tea.KeyCtrlU}
-	monkeyLetters = []rune("RRRRAAeemyyyyy11223344567890jkgGaslnPpro/?YxqsS名\u202e@.")
+	monkeyLetters = []rune("RRRRAAeemyyyyy11223344567890jkgGaslnPpruo/?YxqsS:vUm名\u202e@.")
 )
 
 // step types a message and, now and then, lets answers come, time pass, and
@@ -149,11 +150,11 @@ func (m *monkey) step() {
 	m.typed += max(len(msg.Runes), 1)
 	m.hold, m.blind = true, true
 	if m.box != nil && m.rand.IntN(3) > 0 { // else it comes too soon for an answer
-		m.clock = m.clock.Add(glance)
+		m.clock = m.clock.Add(box.Glance)
 	}
 	m.send(msg)
 	soon := 12
-	if b, ok := m.box.(*revokeBox); ok && b.checking {
+	if b, ok := m.box.(*box.Revoke); ok && b.Checking() {
 		soon = 2
 	}
 	if m.rand.IntN(soon) == 0 {
@@ -167,7 +168,7 @@ func (m *monkey) step() {
 }
 
 func (m *monkey) message() tea.KeyMsg {
-	if b, ok := m.box.(*revokeBox); ok && !b.checking && b.MustType() && m.rand.IntN(2) == 0 {
+	if b, ok := m.box.(*box.Revoke); ok && !b.Checking() && b.MustType() && m.rand.IntN(2) == 0 {
 		return m.digit(b)
 	}
 	letter := func() rune { return monkeyLetters[m.rand.IntN(len(monkeyLetters))] }
@@ -190,9 +191,9 @@ func (m *monkey) message() tea.KeyMsg {
 }
 
 // digit types the number that a box asks for, or the enter after it.
-func (m *monkey) digit(b *revokeBox) tea.KeyMsg {
+func (m *monkey) digit(b *box.Revoke) tea.KeyMsg {
 	number := strconv.Itoa(b.Total)
-	if n := len(b.typed); n < len(number) {
+	if n := len(b.Typed); n < len(number) {
 		return tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune{rune(number[n])}}
 	}
 	return tea.KeyMsg{Type: tea.KeyEnter}
@@ -200,29 +201,36 @@ func (m *monkey) digit(b *revokeBox) tea.KeyMsg {
 
 // note counts where the keys have led.
 func (m *monkey) note() {
-	m.seen[strings.TrimPrefix(fmt.Sprintf("%T", m.screen()), "*tui.")]++
+	name := strings.TrimPrefix(fmt.Sprintf("%T", m.screen()), "*tui.")
+	if r, ok := m.screen().(rows); ok && strings.HasPrefix(r.note(), "all ") {
+		name += ", all marked"
+	}
+	m.seen[name]++
+	if m.screen().place() == onAccounts {
+		m.seen["review of users"]++
+	}
 	if m.box == nil {
 		return
 	}
-	name := strings.TrimPrefix(fmt.Sprintf("%T", m.box), "*tui.")
-	if r, ok := m.box.(*revokeBox); ok && r.Match != nil {
+	name = strings.TrimPrefix(strings.TrimPrefix(fmt.Sprintf("%T", m.box), "*tui."), "*")
+	if r, ok := m.box.(*box.Revoke); ok && r.Match != nil {
 		name += ", all that match"
 	}
 	m.seen[name]++
 }
 
 // full reports whether msg would complete a confirmation.
-func full(b box, msg tea.KeyMsg) bool {
+func full(open box.Box, msg tea.KeyMsg) bool {
 	y := msg.Type == tea.KeyRunes && string(msg.Runes) == "y" && !msg.Paste && !msg.Alt
 	enter := msg.Type == tea.KeyEnter
-	switch b := b.(type) {
-	case *revokeBox:
-		return y && !b.MustType() || enter && b.typed == fmt.Sprint(b.Total)
-	case *askBox:
+	switch b := open.(type) {
+	case *box.Revoke:
+		return y && !b.MustType() || enter && b.Typed == fmt.Sprint(b.Total)
+	case *box.Ask:
 		return y
-	case *formBox:
+	case *box.Form:
 		return enter
-	case *exportBox: // it does not change the store, but must not write files here
+	case *box.Export: // it does not change the store, but must not write files here
 		return enter || y
 	}
 	return false

@@ -8,46 +8,72 @@ import (
 	"gatehouse/server/api"
 )
 
-// review is the screen of ready-made questions about tokens.
+// review is the screen of ready-made questions, about tokens or about users. It has a table
+// of each kind, and shows the one that the question is about.
 type review struct {
-	tokens
+	rows
 	preset int
+	tokens *tokens
+	users  *users
 }
 
-// presets are the questions of the Review screen: the filters, the name of the tab, and
-// the question in words. The command twin has the filters as flags.
-var presets = [...]struct {
+var _ rows = (*review)(nil)
+
+// preset is a question of the Review screen. The command twin has the filters as flags.
+type preset struct {
 	filters    []string
-	tab, words string
-}{
-	{[]string{"idle", "30d"}, "30d", "unused for 30 days"},
-	{[]string{"idle", "90d"}, "90d", "unused for 90 days"},
-	{[]string{"idle", "180d"}, "180d", "unused for 180 days"},
-	{[]string{"idle", "365d"}, "1y", "unused for a year"},
-	{[]string{"never-used", "true"}, "never", "without any use"},
-	{[]string{"expires-within", "7d"}, "ends 7d", "that end within 7 days"},
-	{[]string{"expires-within", "30d"}, "ends 30d", "that end within 30 days"},
-	{[]string{"unlimited", "true", "idle", "30d"}, "unlimited", "without any limit and unused for 30 days"},
+	tab, words string              // its name, and the question in words
+	users      bool                // it is about users
+	only       func(api.User) bool // of the users that the filters select; nil: all
+	twin       string
+}
+
+var presets = [...]preset{
+	{filters: []string{"idle", "30d"}, tab: "30d", words: "unused for 30 days", twin: "token list --idle 30d"},
+	{filters: []string{"idle", "90d"}, tab: "90d", words: "unused for 90 days", twin: "token list --idle 90d"},
+	{filters: []string{"idle", "180d"}, tab: "180d", words: "unused for 180 days", twin: "token list --idle 180d"},
+	{filters: []string{"idle", "365d"}, tab: "1y", words: "unused for a year", twin: "token list --idle 1y"},
+	{filters: []string{"never-used", "true"}, tab: "never", words: "without any use", twin: "token list --never-used"},
+	{filters: []string{"expires-within", "7d"}, tab: "ends 7d", words: "that end within 7 days", twin: "token list --expires-within 7d"},
+	{filters: []string{"expires-within", "30d"}, tab: "ends 30d", words: "that end within 30 days", twin: "token list --expires-within 30d"},
+	{filters: []string{"unlimited", "true", "idle", "30d"}, tab: "unlimited", words: "without any limit and unused for 30 days", twin: "token list --unlimited --idle 30d"},
+	{filters: []string{"source", "service"}, tab: "orphaned", words: "service accounts that nobody owns", users: true, only: func(u api.User) bool { return u.Orphaned }, twin: "service list"},
+	{filters: []string{"locked", "true"}, tab: "locked", words: "users who are locked out of logging in", users: true, twin: "user list --locked"},
+}
+
+// question names the preset in the palette.
+func (p preset) question() string {
+	if p.users {
+		return p.words
+	}
+	return "tokens " + p.words
 }
 
 func newReview(m *model) *review {
-	s := &review{preset: 1}
-	s.init(m, s.selects, func() string { return presets[s.preset].words })
-	s.empty = func(words string) string {
-		if words != "" {
-			words = " that matches " + words
-		}
-		return "No token " + presets[s.preset].words + words + "."
-	}
+	s := &review{preset: 1, tokens: &tokens{}, users: &users{}}
+	s.tokens.init(m, func() api.TokenQuery { return api.TokenQuery{Filters: s.filters()} }, func() string { return presets[s.preset].words })
+	s.users.init(m, func() api.UserQuery { return api.UserQuery{Filters: s.filters()} })
+	s.rows = s.tokens
+	s.tokens.empty = func(words string) string { return "No token " + presets[s.preset].words + matching(words) + "." }
+	s.users.empty = func(words string) string { return "No " + presets[s.preset].words + matching(words) + "." }
 	return s
 }
 
-// selects returns the preset as a question.
-func (s *review) selects() api.TokenQuery {
-	return api.TokenQuery{Filters: api.Where(presets[s.preset].filters...)}
+func matching(words string) string {
+	if words == "" {
+		return ""
+	}
+	return " that matches " + words
 }
 
-func (s *review) place() place { return onReview }
+func (s *review) filters() api.Filters { return api.Where(presets[s.preset].filters...) }
+
+func (s *review) place() place {
+	if presets[s.preset].users {
+		return onAccounts
+	}
+	return onReview
+}
 
 // title lists the presets or, if there is no room, names only the current one.
 func (s *review) title(width int) string {
@@ -65,11 +91,22 @@ func (s *review) title(width int) string {
 	return out
 }
 
+func (s *review) answer(msg tea.Msg) tea.Cmd {
+	return tea.Batch(s.tokens.answer(msg), s.users.answer(msg))
+}
+
 // show goes to a preset. Marks stay with the preset they were set in.
-func (s *review) show(preset int) tea.Cmd {
-	s.preset = preset
+func (s *review) show(n int) tea.Cmd {
 	s.unmark()
-	return s.ask()
+	s.stop()
+	s.preset = n
+	p := presets[n]
+	if s.users.only = p.only; p.users {
+		s.rows = s.users
+		return s.users.ask()
+	}
+	s.rows = s.tokens
+	return s.tokens.ask()
 }
 
 // another goes on to another preset.

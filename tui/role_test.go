@@ -13,8 +13,8 @@ func TestRoles(t *testing.T) {
 		keys  string
 		least api.Role
 	}{
-		{"jR", api.Operator}, {"jl", api.Operator}, {"jU", api.Operator}, {"jP", api.Operator}, {"n", api.Operator},
-		{"2R", api.Operator}, {"2/alice<enter>A", api.Operator}, {"3A", api.Operator}, {"3R", api.Operator},
+		{"jR", api.Operator}, {"jl", api.Operator}, {"jU", api.Operator}, {"jjP", api.Operator}, {"n", api.Operator},
+		{"2R", api.Operator}, {"2/alice<enter>AR", api.Operator}, {"3AR", api.Operator}, {"3R", api.Operator},
 		{"j<enter>l", api.Operator}, {"j<enter>R", api.Operator}, {"2<enter>R", api.Operator},
 	} {
 		for _, role := range append([]api.Role{""}, api.Roles...) {

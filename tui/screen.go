@@ -6,6 +6,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/box"
 	"gatehouse/tui/revocation"
 	"gatehouse/tui/say"
 )
@@ -14,16 +15,18 @@ import (
 type place int
 
 const (
-	onUsers  place = 1 << iota
-	onTokens       // everybody's
-	onReview
-	onUser  // one user's tokens
-	onToken // one token
+	onUsers    place = 1 << iota
+	onTokens         // everybody's
+	onReview         // tokens
+	onAccounts       // Review's users
+	onUser           // one user's tokens
+	onToken          // one token
 	onEvents
 	onStatus
 
 	ofTokens = onTokens | onReview | onUser
-	onLists  = onUsers | ofTokens // with marks
+	ofUsers  = onUsers | onAccounts
+	onLists  = ofUsers | ofTokens // with marks
 	onRows   = onLists | onEvents
 	anywhere = onRows | onToken | onStatus
 )
@@ -60,15 +63,17 @@ type screen interface {
 	open() (screen, bool)               // what enter shows
 	name() (id string, ok bool)         // what y copies
 	user() (api.User, bool)             // the user that l and P act on
+	holder() string                     // the uid of the user that u opens; empty: none
 	revokes() (revocation.Target, bool) // what R would revoke
 }
 
 // rows is a screen with marks, a filter and an order.
 type rows interface {
 	screen
-	toggle() tea.Cmd // the mark of the row under the cursor
-	markShown()      // the rows on the screen
-	unmark() bool    // all; false: there was no mark
+	toggle() tea.Cmd  // the mark of the row under the cursor
+	markShown()       // the rows on the screen
+	markAll() tea.Cmd // all that match
+	unmark() bool     // all; false: there was no mark
 
 	edit()                 // the filter: until enter or esc, filterKey takes the keys
 	filtering() bool       // it is being edited
@@ -84,7 +89,7 @@ type rows interface {
 
 	click(line int) (cmd tea.Cmd, was, ok bool) // on a line of the body
 
-	exported() exported // all that it lists
+	exported() box.Listing // all that it lists
 
 	sort() tea.Cmd // in the next order
 	turn() tea.Cmd // in the reverse order
@@ -113,6 +118,7 @@ func (s *sheet) spin() (string, bool)               { return "", false }
 func (s *sheet) open() (screen, bool)               { return nil, false }
 func (s *sheet) name() (string, bool)               { return "", false }
 func (s *sheet) user() (api.User, bool)             { return api.User{}, false }
+func (s *sheet) holder() string                     { return "" }
 func (s *sheet) revokes() (revocation.Target, bool) { return revocation.Target{}, false }
 
 // note says how many lines do not show.

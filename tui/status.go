@@ -46,10 +46,10 @@ func (s *status) body(width, height int) []string {
 		switch err := s.m.statusErr; {
 		case err == nil:
 			return nil
-		case unreachable(err):
+		case say.Unreachable(err):
 			return []string{"", "     Nothing to show until a server answers."}
 		default:
-			return []string{"", "     ! " + explain(err) + "  (r asks again)"}
+			return []string{"", "     ! " + say.Error(err) + "  (r asks again)"}
 		}
 	}
 	return s.window(s.report().Lines(width), height)

@@ -3,16 +3,18 @@ package tui
 import (
 	"context"
 	"io"
-	"iter"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
 	"github.com/charmbracelet/x/ansi"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/box"
 	"gatehouse/tui/export"
 	"gatehouse/tui/listing"
+	"gatehouse/tui/say"
 	"gatehouse/tui/text"
 )
 
@@ -31,13 +33,13 @@ type table[T any] struct {
 	noun  string                                                   // a row
 	forms []api.FilterForm                                         // the filters that it takes
 
-	all func(listing.View) func(context.Context) iter.Seq2[T, error] // the whole listing
-	as  func(io.Writer, iter.Seq2[T, error], export.Format) error    // writes rows
+	write func(listing.View) func(context.Context, io.Writer, export.Format, *atomic.Int64) error // the whole listing
 
 	part    func(T) string // which part of the listing a row is in; empty: it has none; nil: never
 	changed func() tea.Cmd // besides, when the filter or the order has changed; nil: nothing
 
 	marks   map[string]T
+	whole   bool           // all that match are marked
 	told    []string       // the ids of the rows that spoken has numbered
 	lines   map[string]int // in which line of the body each row was drawn
 	filter  text.Field
@@ -97,6 +99,7 @@ func (t *table[T]) answer(msg tea.Msg) tea.Cmd {
 // ask asks for the listing again, from the start: the filter or the order has changed.
 func (t *table[T]) ask() tea.Cmd {
 	t.forget()
+	t.whole = false // other rows match now
 	o, s := t.query(t.view())
 	cmds := []tea.Cmd{t.list.Restart(o, s), t.askCount()}
 	if t.changed != nil {
@@ -108,7 +111,11 @@ func (t *table[T]) ask() tea.Cmd {
 // toggle marks the row under the cursor, or unmarks it, and moves on.
 func (t *table[T]) toggle() tea.Cmd {
 	row, ok := t.list.Current()
-	if !ok {
+	switch {
+	case !ok:
+		return nil
+	case t.whole:
+		t.m.say("All that match are marked: esc unmarks them.")
 		return nil
 	}
 	if id := t.id(row); t.marked(row) {
@@ -121,7 +128,7 @@ func (t *table[T]) toggle() tea.Cmd {
 
 func (t *table[T]) marked(row T) bool {
 	_, ok := t.marks[t.id(row)]
-	return ok
+	return ok || t.whole
 }
 
 // markShown marks what is on the screen, and nothing that is not.
@@ -133,8 +140,9 @@ func (t *table[T]) markShown() {
 }
 
 func (t *table[T]) unmark() bool {
-	had := len(t.marks) > 0
+	had := len(t.marks) > 0 || t.whole
 	clear(t.marks)
+	t.whole = false
 	return had
 }
 
@@ -153,6 +161,27 @@ func (t *table[T]) selected() []T {
 	return rows
 }
 
+// note says what is marked.
+func (t *table[T]) note() string {
+	n, known := t.total()
+	switch {
+	case t.whole && known:
+		return "all " + say.Count(n, t.noun) + " marked"
+	case t.whole:
+		return "all that match are marked"
+	case len(t.marks) == 0:
+		return ""
+	}
+	return say.Number(len(t.marks)) + " marked"
+}
+
+// exported returns all that the filter matches, in the order of the screen.
+func (t *table[T]) exported() box.Listing {
+	l := box.Listing{Noun: t.noun, Words: t.filter.Value, Write: t.write(t.view())}
+	l.Total, l.Known = t.total()
+	return l
+}
+
 // body draws the line of the filter and the order, the heads and the rows.
 func (t *table[T]) body(width, height int) []string {
 	var out []string
@@ -168,8 +197,9 @@ func (t *table[T]) body(width, height int) []string {
 	if width >= 80 {
 		inner-- // for the scroll bar
 	}
-	w := listing.Widths(t.cols, inner)
-	out = append(out, t.m.st.heads.Render(listing.Heads(t.cols, w)))
+	cols := listing.Fit(t.cols, inner)
+	w := listing.Widths(cols, inner)
+	out = append(out, t.m.st.heads.Render(listing.Heads(cols, w)))
 	top, bottom, scrolls := t.thumb(lines)
 	words := listing.Sought(t.filter.Value)
 	_, slow := t.list.Spin()
@@ -181,7 +211,7 @@ func (t *table[T]) body(width, height int) []string {
 		}
 		t.lines[t.id(row)] = len(out)
 		current := i == current && !t.still
-		s := t.row(w, row, current, words)
+		s := t.row(cols, w, row, current, words)
 		if old {
 			s = t.m.st.tones[listing.Dim].Render(ansi.Strip(s))
 		}
@@ -229,15 +259,15 @@ func btoi(b bool) int {
 }
 
 // row draws a row. The one under the cursor is not coloured: it is highlighted whole.
-func (t *table[T]) row(w []int, row T, current bool, words []string) string {
+func (t *table[T]) row(cols []listing.Column[T], w []int, row T, current bool, words []string) string {
 	odd := ""
 	if t.odd != nil {
 		odd = t.odd(row)
 	}
 	if current {
-		return listing.Line(t.cols, w, row, true, t.marked(row), odd, nil)
+		return listing.Line(cols, w, row, true, t.marked(row), odd, nil)
 	}
-	return listing.Line(t.cols, w, row, false, t.marked(row), odd, func(c *listing.Column[T], cell string) string {
+	return listing.Line(cols, w, row, false, t.marked(row), odd, func(c *listing.Column[T], cell string) string {
 		tone := listing.Plain
 		switch {
 		case c.Tone != nil:
@@ -257,12 +287,12 @@ func padded(s string, width int) string {
 // silence says why there are no rows to draw.
 func (t *table[T]) silence() string {
 	switch {
-	case t.list.Err() != nil && unreachable(t.list.Err()):
+	case t.list.Err() != nil && say.Unreachable(t.list.Err()):
 		return "Nothing to show until a server answers."
 	case t.list.Err() != nil && len(t.remark()) > 0:
 		return ""
 	case t.list.Err() != nil:
-		return "! " + explain(t.list.Err()) + "  (r asks again)"
+		return "! " + say.Error(t.list.Err()) + "  (r asks again)"
 	case t.list.Answered().IsZero() || t.list.Starting():
 		if s, slow := t.spin(); slow {
 			return s + " loading"

@@ -2,6 +2,7 @@ package tui
 
 import (
 	"context"
+	"net/http"
 	"slices"
 	"time"
 
@@ -63,6 +64,7 @@ func (s *token) answered() time.Time    { return s.since }
 func (s *token) failure() error         { return s.err }
 
 func (s *token) name() (string, bool) { return s.token.ID, true }
+func (s *token) holder() string       { return s.token.UID }
 func (s *token) revokes() (revocation.Target, bool) {
 	return revocation.Of([]api.Token{s.token.Token}), true
 }
@@ -75,7 +77,7 @@ func (s *token) refresh() tea.Cmd {
 	c, q := s.m.client, api.HistoryQuery{Token: s.token.ID, After: s.history.Last, Last: s.kept}
 	return s.ask(func(ctx context.Context, msg *tokenMsg) {
 		msg.token, msg.err = c.Token(ctx, q.Token)
-		if missing(msg.err) {
+		if say.Refused(msg.err, http.StatusNotFound) {
 			msg.gone, msg.err = true, nil
 		}
 		if msg.err == nil {

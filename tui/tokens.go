@@ -2,11 +2,16 @@ package tui
 
 import (
 	"context"
+	"io"
 	"iter"
 	"maps"
 	"strings"
+	"sync/atomic"
+
+	tea "github.com/charmbracelet/bubbletea"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/box"
 	"gatehouse/tui/export"
 	"gatehouse/tui/listing"
 	"gatehouse/tui/revocation"
@@ -76,11 +81,10 @@ func (s *tokens) init(m *model, query func() api.TokenQuery, words func() string
 		q := of(v)
 		return func(ctx context.Context) (api.Count, error) { return m.client.TokenCount(ctx, q) }
 	}
-	s.all = func(v listing.View) func(context.Context) iter.Seq2[api.Token, error] {
+	s.write = func(v listing.View) func(context.Context, io.Writer, export.Format, *atomic.Int64) error {
 		q := of(v)
-		return func(ctx context.Context) iter.Seq2[api.Token, error] { return m.client.Tokens(ctx, q) }
+		return box.Writer(func(ctx context.Context) iter.Seq2[api.Token, error] { return m.client.Tokens(ctx, q) }, export.TokenLine)
 	}
-	s.as = writeAs(export.TokenLine)
 	s.part = func(t api.Token) string {
 		if !parted(of(s.view())) {
 			return ""
@@ -140,8 +144,10 @@ func tokenColumns(m *model) []listing.Column[api.Token] {
 		{Head: "NAME", Min: 8, Max: 32, Cell: func(t api.Token) string { return say.Dash(t.Name) }},
 		{Head: "LAST USED", Min: 12, Max: 12, Cell: func(t api.Token) string { return say.Used(m.now(), t) }, Tone: func(t api.Token) listing.Tone { return say.UseTone(m.now(), t) }},
 		{Head: "FROM", Min: 15, Max: 39, Late: true, Cell: func(t api.Token) string { return say.Dash(t.LastAddress) }},
+		{Head: "USES", Min: 7, Max: 11, Late: true, Right: true, Extra: 6, Cell: func(t api.Token) string { return say.Number(int(t.Uses)) }},
 		{Head: "CREATED", Min: 10, Max: 10, Cell: func(t api.Token) string { return say.Date(m.now(), t.Created) }},
 		{Head: "EXPIRES", Min: 10, Max: 10, Cell: func(t api.Token) string { return say.Expiry(m.now(), t.ExpiresOn, say.Date) }},
+		{Head: "LIMITS", Min: 9, Max: 36, Late: true, Extra: 6, Cell: say.Limits},
 		{Head: "STATE", Min: 9, Max: 9, Cell: func(t api.Token) string { return t.State }, Tone: func(t api.Token) listing.Tone { return say.StateTone(t.State) }},
 	}
 }
@@ -163,13 +169,6 @@ func (s *tokens) title(width int) string {
 	return say.Fitting(width, "Tokens", say.Count(st.Tokens, "live token"), say.Number(st.Stale)+" unused for 90 days")
 }
 
-func (s *tokens) note() string {
-	if len(s.marks) == 0 {
-		return ""
-	}
-	return say.Number(len(s.marks)) + " marked"
-}
-
 func (s *tokens) open() (screen, bool) {
 	t, ok := s.current()
 	if !ok {
@@ -185,12 +184,36 @@ func (s *tokens) name() (string, bool) {
 
 func (s *tokens) user() (api.User, bool) { return api.User{}, false }
 
+func (s *tokens) holder() string {
+	t, _ := s.current()
+	return t.UID
+}
+
 func (s *tokens) revokes() (revocation.Target, bool) {
+	if s.whole {
+		return s.matching(), true
+	}
 	ts := s.selected()
 	return revocation.Of(ts), len(ts) > 0
 }
 
-// matching is what A would revoke: all that the screen and the filter select.
+// markAll marks all that the screen and the filter select. The server revokes these as
+// one set, so no row is read for it.
+func (s *tokens) markAll() tea.Cmd {
+	if q := s.matching().Match.Query; len(q.Filters) == 0 && q.Words == "" {
+		s.m.say("Filter first: this would mark every token there is.")
+		return nil
+	}
+	if n, known := s.total(); known && n == 0 {
+		s.m.say("Nothing matches.")
+		return nil
+	}
+	clear(s.marks)
+	s.whole = true
+	return nil
+}
+
+// matching is what R revokes after A: all that the screen and the filter select.
 func (s *tokens) matching() revocation.Target {
 	q := s.base()
 	q.Words, q.Revoked = s.filter.Value, false

@@ -14,13 +14,13 @@
 //	  v                   asks the screen what R revokes
 //	screen  users.go, tokens.go, review.go, user.go, token.go, events.go, status.go
 //	  |                   revokes names the tokens: the marked ones, or the row under the
-//	  v                   cursor; for A, matching names all that match (a revocation.Target)
-//	box     revoke_box.go asks the server what these tokens are now (revocation.LookUp),
+//	  v                   cursor; after A, all that match (a revocation.Target)
+//	box     box/revoke.go asks the server what these tokens are now (revocation.LookUp),
 //	  |                   lists them with Cancel chosen, and waits for y or for the typed
 //	  v                   number (revocation.Doomed says which)
-//	work    revoke_work.go has package revocation send it in batches, or as one job of the
+//	work    box/work.go   has package revocation send it in batches, or as one job of the
 //	  |                   server, shows the progress, and stops at esc; the answer comes to
-//	  v                   workBox.heard
+//	  v                   Work.heard
 //	server  package server/admin: its comment has the rest of the path
 //
 // A screen is a table of rows from the server or a sheet of lines (screen.go). A table
@@ -28,7 +28,8 @@
 // has its columns and its list, which has the cursor and a window of the rows, and asks
 // for more; an answer to an older question is dropped. On a wide terminal a pane beside
 // the rows shows what enter would open (pane.go). connection.go knows whether a server
-// answers; draw.go puts the frame together. Package health says what Status shows.
+// answers; draw.go puts the frame together. Package box has the boxes, for which boxes.go
+// is the program; package health says what Status shows.
 package tui
 
 import (

@@ -21,6 +21,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/box"
 	"gatehouse/tui/cli"
 )
 
@@ -45,7 +46,7 @@ func TestProgram(t *testing.T) {
 	until("laptop")
 	tm.Type("R")
 	until("y revoke 1 token")
-	past.Add(int64(glance))
+	past.Add(int64(box.Glance))
 	tm.Type("y")
 	until("Revoked 1 token.")
 	tm.Type("q")

@@ -101,6 +101,7 @@ func ownedBy(a api.Answering) string {
 }
 
 func (s *userTokens) user() (api.User, bool) { return s.who.User, true }
+func (s *userTokens) holder() string         { return "" } // it is shown already
 
 func (s *userTokens) start() tea.Cmd { return tea.Batch(s.tokens.start(), s.askUser()) }
 

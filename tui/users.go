@@ -3,10 +3,15 @@ package tui
 import (
 	"context"
 	"fmt"
+	"io"
 	"iter"
 	"slices"
+	"sync/atomic"
+
+	tea "github.com/charmbracelet/bubbletea"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/box"
 	"gatehouse/tui/export"
 	"gatehouse/tui/listing"
 	"gatehouse/tui/revocation"
@@ -14,32 +19,54 @@ import (
 )
 
 // users is the screen of all users, by uid.
-type users struct{ table[api.User] }
+type users struct {
+	table[api.User]
+	base func() api.UserQuery // what is listed, without the filter
+	only func(api.User) bool  // and of that; nil: all
+}
 
 var _ rows = (*users)(nil)
 
 func newUsers(m *model) *users {
-	query := func(v listing.View) (listing.Order[api.User], listing.Source[api.User]) {
-		ord := listing.Order[api.User]{
-			ID:     func(u api.User) string { return u.UID },
-			Cursor: func(u api.User) string { return u.Cursor(v.Order) },
+	s := &users{}
+	s.init(m, func() api.UserQuery { return api.UserQuery{} })
+	s.empty = func(words string) string {
+		if words != "" {
+			return "No user matches " + words
 		}
-		return ord, func(ctx context.Context, to listing.Spot) iter.Seq2[api.User, error] {
-			q := userQuery(v)
+		return "No users yet: n makes one."
+	}
+	return s
+}
+
+// init makes the table of the users that query and the filter select.
+func (s *users) init(m *model, query func() api.UserQuery) {
+	s.base = query
+	read := func(v listing.View) listing.Source[api.User] {
+		base, only := s.query(v), s.only
+		return func(ctx context.Context, to listing.Spot) iter.Seq2[api.User, error] {
+			q := base
 			q.After, q.Limit, q.Reverse = to.After, to.Limit, v.Reverse != to.Back
-			return m.client.Users(ctx, q)
+			if only != nil {
+				q.Limit = 0 // the list stops when it has enough
+			}
+			return which(m.client.Users(ctx, q), only)
 		}
 	}
-	s := &users{}
-	s.table = newTable(m, userColumns(m), query,
+	s.table = newTable(m, userColumns(m), func(v listing.View) (listing.Order[api.User], listing.Source[api.User]) {
+		return listing.Order[api.User]{
+			ID:     func(u api.User) string { return u.UID },
+			Cursor: func(u api.User) string { return u.Cursor(v.Order) },
+		}, read(v)
+	},
 		listing.Sorted{Order: api.ByUID, Up: "name", Down: "name, from the end"},
 		listing.Sorted{Order: api.ByLastUsed, Up: "last used, oldest first", Down: "last used, latest first"},
 		listing.Sorted{Order: api.ByCreated, Up: "created, oldest first", Down: "created, newest first"},
 		listing.Sorted{Order: api.ByTokens, Up: "tokens, fewest first", Down: "tokens, most first"})
-	s.all = func(v listing.View) func(context.Context) iter.Seq2[api.User, error] {
-		return func(ctx context.Context) iter.Seq2[api.User, error] { return m.client.Users(ctx, userQuery(v)) }
+	s.write = func(v listing.View) func(context.Context, io.Writer, export.Format, *atomic.Int64) error {
+		src := read(v)
+		return box.Writer(func(ctx context.Context) iter.Seq2[api.User, error] { return src(ctx, listing.Spot{}) }, export.UserLine)
 	}
-	s.as = writeAs(export.UserLine)
 	s.part = func(u api.User) string {
 		switch {
 		case s.view().Order != api.ByLastUsed:
@@ -51,24 +78,46 @@ func newUsers(m *model) *users {
 	}
 	s.odd, s.noun, s.forms = oddUser, "user", api.UserFilters
 	s.count = func(v listing.View) func(context.Context) (api.Count, error) {
-		return func(ctx context.Context) (api.Count, error) { return m.client.UserCount(ctx, userQuery(v)) }
-	}
-	s.empty = func(words string) string {
-		if words != "" {
-			return "No user matches " + words
+		q, src := s.query(v), read(v)
+		if s.only == nil {
+			return func(ctx context.Context) (api.Count, error) { return m.client.UserCount(ctx, q) }
 		}
-		return "No users yet: n makes one."
+		return func(ctx context.Context) (n api.Count, err error) {
+			for _, err := range src(ctx, listing.Spot{}) {
+				if err != nil {
+					return n, err
+				}
+				n.Rows++
+			}
+			return n, nil
+		}
 	}
-	return s
 }
 
-func userQuery(v listing.View) api.UserQuery {
-	return api.UserQuery{Words: v.Words, Order: v.Order, Reverse: v.Reverse}
+func (s *users) query(v listing.View) api.UserQuery {
+	q := s.base()
+	q.Words, q.Order, q.Reverse = v.Words, v.Order, v.Reverse
+	return q
+}
+
+// which yields only the rows that are meant; all, if only is nil.
+func which(rows iter.Seq2[api.User, error], only func(api.User) bool) iter.Seq2[api.User, error] {
+	if only == nil {
+		return rows
+	}
+	return func(yield func(api.User, error) bool) {
+		for u, err := range rows {
+			if (err != nil || only(u)) && !yield(u, err) {
+				return
+			}
+		}
+	}
 }
 
 func userColumns(m *model) []listing.Column[api.User] {
 	return []listing.Column[api.User]{
 		{Head: "USER", Min: 18, Max: 60, Cell: func(u api.User) string { return u.UID }},
+		{Head: "PERSON", Min: 12, Max: 28, Late: true, Extra: 8, Cell: func(u api.User) string { return say.Dash(u.Name) }},
 		{Head: "SOURCE", Min: 6, Max: 16, Late: true, Cell: func(u api.User) string { return u.Source }},
 		{Head: "TOKENS", Min: 6, Max: 6, Right: true, Cell: func(u api.User) string { return say.Number(u.Tokens) }},
 		{Head: "STALE", Min: 5, Max: 5, Right: true, Cell: func(u api.User) string { return say.Number(u.Stale) }},
@@ -113,6 +162,55 @@ func (s *users) note() string {
 	return fmt.Sprintf("%s marked (%s)", say.Number(len(s.marks)), say.Count(tokens, "token"))
 }
 
+// markMost is how many users A marks. Each is a mark of its own, because the server
+// revokes by filters of tokens, not of users.
+const markMost = 1000
+
+// markedMsg brings the users that A marks.
+type markedMsg struct {
+	list   int
+	view   listing.View
+	answer listing.Answer[api.User]
+}
+
+// markAll marks all users that match.
+func (s *users) markAll() tea.Cmd {
+	v := s.view()
+	if v.Words == "" && len(s.base().Filters) == 0 {
+		s.m.say("Filter first: this would mark every user there is.")
+		return nil
+	}
+	m, id := s.m, s.list.ID()
+	_, src := s.table.query(v)
+	return func() tea.Msg {
+		ctx, cancel := context.WithTimeout(m.ctx, listing.Patience)
+		defer cancel()
+		return markedMsg{id, v, listing.Read(ctx, src, listing.Spot{Limit: markMost + 1})}
+	}
+}
+
+func (s *users) answer(msg tea.Msg) tea.Cmd {
+	a, ok := msg.(markedMsg)
+	switch {
+	case !ok:
+		return s.table.answer(msg)
+	case a.list != s.list.ID() || a.view != s.view():
+		return nil // another listing by now
+	}
+	s.m.heard(a.answer.Err)
+	switch {
+	case a.answer.Err != nil:
+		s.m.complain(a.answer.Err)
+	case len(a.answer.Rows) > markMost:
+		s.m.say("More than " + say.Number(markMost) + " users match: filter first.")
+	default:
+		for _, u := range a.answer.Rows {
+			s.marks[u.UID] = u
+		}
+	}
+	return nil
+}
+
 func (s *users) open() (screen, bool) {
 	u, ok := s.current()
 	if !ok {
@@ -127,6 +225,7 @@ func (s *users) name() (string, bool) {
 }
 
 func (s *users) user() (api.User, bool) { return s.current() }
+func (s *users) holder() string         { return "" } // enter opens it
 
 func (s *users) revokes() (revocation.Target, bool) {
 	var r revocation.Target

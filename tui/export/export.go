@@ -60,6 +60,14 @@ func TokenLine(t api.Token) Token {
 	}
 }
 
+// As writes rows in a format.
+func As[T, L any](f Format, w io.Writer, rows iter.Seq2[T, error], line func(T) L) error {
+	if f == AsJSON {
+		return JSON(w, rows, line)
+	}
+	return CSV(w, rows, line)
+}
+
 // JSON writes an object a line.
 func JSON[T, L any](w io.Writer, rows iter.Seq2[T, error], line func(T) L) error {
 	out := bufio.NewWriter(w)

@@ -34,20 +34,16 @@ func FormatOf(path string) (Format, error) {
 }
 
 // ErrExists says that a file of that name already exists.
-var ErrExists = errors.New("there is such a file already")
+var ErrExists = errors.New("there is such a file already: give another name")
 
-// File writes a file that only its owner may read. If replace is set,
-// the complete file replaces an existing regular file; otherwise File returns ErrExists if
-// there is one. If write fails, nothing has changed.
-func File(path string, replace bool, write func(io.Writer) error) (err error) {
-	switch old, err := os.Lstat(path); {
-	case errors.Is(err, fs.ErrNotExist):
-	case err != nil:
-		return plain(err)
-	case !old.Mode().IsRegular():
-		return errors.New("there is something of that name that is not a file")
-	case !replace:
+// File writes a file that only its owner may read. It returns ErrExists if there is a file
+// of that name. If write fails, nothing has changed.
+func File(path string, write func(io.Writer) error) (err error) {
+	switch _, err := os.Lstat(path); {
+	case err == nil:
 		return ErrExists
+	case !errors.Is(err, fs.ErrNotExist):
+		return plain(err)
 	}
 	// Write to another name first: a half-written file must not look complete.
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // mode 0600
@@ -65,9 +61,6 @@ func File(path string, replace bool, write func(io.Writer) error) (err error) {
 	}
 	if err := errors.Join(f.Sync(), f.Close()); err != nil {
 		return plain(err)
-	}
-	if replace {
-		return plain(os.Rename(f.Name(), path))
 	}
 	if err := os.Link(f.Name(), path); err != nil { // unlike a rename, never over a file that came in between
 		if errors.Is(err, fs.ErrExist) {

@@ -23,22 +23,18 @@ func TestFormatOf(t *testing.T) {
 func TestFile(t *testing.T) {
 	broken := errors.New("broken off")
 	for _, c := range []struct {
-		name    string
-		there   func(path string) error // makes what is there
-		replace bool
-		fails   error // of writing
-		want    string
-		ok      bool
+		name  string
+		there func(path string) error // makes what is there
+		fails error                   // of writing
+		want  string
+		ok    bool
 	}{
-		{"nothing", nil, false, nil, "new", true},
-		{"nothing, with leave", nil, true, nil, "new", true},
-		{"a file", file, false, nil, "old", false},
-		{"a file, with leave", file, true, nil, "new", true},
-		{"a file, with leave, broken off", file, true, broken, "old", false},
-		{"nothing, broken off", nil, false, broken, "", false},
-		{"a directory", func(p string) error { return os.Mkdir(p, 0o700) }, true, nil, "", false},
-		{"a link", func(p string) error { return os.Symlink(filepath.Dir(p)+"/elsewhere", p) }, true, nil, "", false},
-		{"no directory", func(p string) error { return os.Remove(filepath.Dir(p)) }, false, nil, "", false},
+		{"nothing", nil, nil, "new", true},
+		{"a file", file, nil, "old", false},
+		{"nothing, broken off", nil, broken, "", false},
+		{"a directory", func(p string) error { return os.Mkdir(p, 0o700) }, nil, "", false},
+		{"a link", func(p string) error { return os.Symlink(filepath.Dir(p)+"/elsewhere", p) }, nil, "", false},
+		{"no directory", func(p string) error { return os.Remove(filepath.Dir(p)) }, nil, "", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "d")
@@ -51,7 +47,7 @@ func TestFile(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			err := File(path, c.replace, func(w io.Writer) error {
+			err := File(path, func(w io.Writer) error {
 				io.WriteString(w, "new")
 				return c.fails
 			})
@@ -80,8 +76,8 @@ func file(path string) error { return os.WriteFile(path, []byte("old"), 0o644) }
 // TestTwoAtOnce: of two that write the same new file, one is refused.
 func TestTwoAtOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "out.csv")
-	err := File(path, false, func(io.Writer) error {
-		return File(path, false, func(w io.Writer) error {
+	err := File(path, func(io.Writer) error {
+		return File(path, func(w io.Writer) error {
 			_, err := io.WriteString(w, "first")
 			return err
 		})

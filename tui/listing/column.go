@@ -29,6 +29,7 @@ type Column[T any] struct {
 	Min, Max int
 	Right    bool // against the right edge: numbers
 	Late     bool // grows when the others have grown
+	Extra    int  // not 0: shows only if all others fit, with so much room to spare
 	Whole    bool // cut without an ellipsis: the start of an id is a name for it
 	Cell     func(T) string
 	Tone     func(T) Tone // nil: Plain
@@ -42,6 +43,27 @@ func (c Column[T]) fit(s string, width int) string {
 		return text.Left(s[:min(len(s), width)], width)
 	}
 	return text.Left(s, width)
+}
+
+// Fit leaves out the extra columns for which there is no room.
+func Fit[T any](cols []Column[T], width int) (fit []Column[T]) {
+	rest := width - gutter + gap
+	for _, c := range cols {
+		if c.Extra == 0 {
+			rest -= c.Min + gap
+		}
+	}
+	for _, c := range cols {
+		need := c.Min + gap
+		switch {
+		case c.Extra == 0:
+			fit = append(fit, c)
+		case need+c.Extra <= rest:
+			fit = append(fit, c)
+			rest -= need
+		}
+	}
+	return fit
 }
 
 // Widths returns the widths of the columns that fit into width. The others drop from the

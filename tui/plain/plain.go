@@ -56,6 +56,7 @@ var actions = []action{
 	{"revoke", "R", "revoke N, or the marked ones; revoke all: all that match the filter"},
 	{"lock", "l", "lock N: tokens and sessions of the user stop"},
 	{"unlock", "l", "unlock N: they work again"},
+	{"user", "u", "user N: the user that it belongs to"},
 	{"lift", "U", "lift N: lift the delay of a user's logins"},
 	{"password", "P", "password N: make a new password for a user"},
 	{"sort", "s", "the next order"},
@@ -69,11 +70,11 @@ var actions = []action{
 var tabs = []string{"users", "tokens", "review", "events", "status"}
 
 const help = `users, tokens, review, events, status   go there; a filter may follow: tokens idle:90d from:10.0.0.0/8
-review NAME                             a preset: 30d, 90d, 180d, 1y, never, "ends 7d", "ends 30d", unlimited
+review NAME                             a preset: 30d, 90d, 180d, 1y, never, ends 7d, ends 30d, unlimited, orphaned, locked
 filter WORDS                            narrow what is listed; without words: all again
 list                                    the rows again; more, less: the next ones, those before
 show N                                  all of row N
-mark N, mark 2-5, unmark                rows for revoke
+mark N, mark 2-5, mark all, unmark      rows for revoke; all: all that match the filter
 new UID NAME                            a local user
 new service NAME OWNER SUCCESSOR        a service account, with or without a successor
 export FILE                             all that match, to a file that ends in .csv or .json`
@@ -150,7 +151,7 @@ func (c *console) do(line string) {
 	case word == "":
 	case word == "review" && rest != "":
 		if !c.m.Preset(rest) {
-			c.say("There is no such preset. Presets are 30d, 90d, 180d, 1y, never, ends 7d, ends 30d and unlimited.")
+			c.say("There is no such preset. Presets are 30d, 90d, 180d, 1y, never, ends 7d, ends 30d, unlimited, orphaned and locked.")
 			return
 		}
 		c.list()
@@ -199,9 +200,10 @@ func (c *console) act(word, rest string) {
 		return
 	}
 	a := actions[n]
-	all := a.key == "R" && rest == "all"
-	if all {
-		a.key, rest = "A", ""
+	if a.key == "R" && rest == "all" {
+		if rest = ""; !c.markAll() {
+			return
+		}
 	}
 	aims, ok := c.m.Does(a.key)
 	switch {
@@ -222,7 +224,7 @@ func (c *console) act(word, rest string) {
 		return
 	}
 	c.m.Press(a.key)
-	if _, kind := c.m.Question(); kind == None && slices.Contains([]string{"s", "S", "r", "o", "esc"}, a.key) {
+	if _, kind := c.m.Question(); kind == None && slices.Contains([]string{"s", "S", "r", "o", "u", "esc"}, a.key) {
 		c.list()
 	}
 }
@@ -237,8 +239,24 @@ func (c *console) row(word, number string) bool {
 	return true
 }
 
-// mark marks rows: 3, 2-5, or several of these.
+// markAll marks all that match; false: it said why not.
+func (c *console) markAll() bool {
+	if _, ok := c.m.Does("A"); !ok {
+		c.say("There is nothing to mark here.")
+		return false
+	}
+	c.m.Press("A")
+	return c.m.Marks() > 0
+}
+
+// mark marks rows: 3, 2-5, or several of these, or all that match.
 func (c *console) mark(rest string) {
+	if rest == "all" {
+		if c.markAll() {
+			c.say(fmt.Sprintf("%d marked: all that match.", c.m.Marks()))
+		}
+		return
+	}
 	for _, part := range strings.FieldsFunc(rest, func(r rune) bool { return r == ',' || r == ' ' }) {
 		first, last, isRange := strings.Cut(part, "-")
 		from, err1 := strconv.Atoi(first)

@@ -9,13 +9,13 @@ package revocation
 
 import (
 	"context"
-	"errors"
 	"iter"
 	"net/http"
 	"slices"
 
 	"gatehouse/server/api"
 	"gatehouse/tui/listing"
+	"gatehouse/tui/say"
 )
 
 const (
@@ -89,7 +89,7 @@ func LookUp(ctx context.Context, c Server, r Target) (Doomed, error) {
 	}
 	for _, id := range r.IDs {
 		switch t, err := c.Token(ctx, id); {
-		case missing(err):
+		case say.Refused(err, http.StatusNotFound):
 		case err != nil:
 			return d, err
 		case t.State != api.StateRevoked:
@@ -151,10 +151,4 @@ func revokeSome(ctx context.Context, c Server, ids []string) (int, error) {
 	defer cancel()
 	n, err := c.Revoke(ctx, api.Revocation{IDs: ids})
 	return n.Revoked, err
-}
-
-// missing reports whether err says that there is no such token.
-func missing(err error) bool {
-	refusal := new(api.Error)
-	return errors.As(err, &refusal) && refusal.Status == http.StatusNotFound
 }

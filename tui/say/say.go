@@ -1,9 +1,11 @@
-// Package say puts numbers, times and states into few words, as the screens write them.
+// Package say puts numbers, times, states and errors into few words, as the screens write them.
 //
 // It owns the words and their colours. It draws nothing, and knows no screen.
 package say
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -183,6 +185,19 @@ func UsesADay(days []int64) string {
 	return fmt.Sprintf("%s   %s in %d days, %s today", Spark(days, len(days)), Number(int(sum)), len(days), Number(int(today)))
 }
 
+// Limits says what a token is limited to, except for its end.
+func Limits(t api.Token) string {
+	switch {
+	case len(t.Scopes)+len(t.Addresses) == 0:
+		return "-"
+	case len(t.Addresses) == 0:
+		return strings.Join(t.Scopes, " ")
+	case len(t.Scopes) == 0:
+		return strings.Join(t.Addresses, " ")
+	}
+	return strings.Join(t.Scopes, " ") + " from " + strings.Join(t.Addresses, " ")
+}
+
 // UseTone, AgeTone and StateTone colour what a cell says.
 func UseTone(now time.Time, t api.Token) listing.Tone {
 	switch {
@@ -255,4 +270,29 @@ func Stamp(now time.Time, ms int64) string {
 		return t.Format("01-02 15:04")
 	}
 	return t.Format(time.DateOnly)
+}
+
+// Error says what went wrong in as few words as do.
+func Error(err error) string {
+	nobody := new(api.UnreachableError)
+	switch {
+	case errors.As(err, &nobody):
+		return "no server answers on " + text.Escape(nobody.Socket)
+	case errors.Is(err, context.DeadlineExceeded):
+		return "the server does not answer in time"
+	}
+	return text.Escape(err.Error())
+}
+
+// Unreachable reports whether err means that nobody answers, as opposed to a
+// refusal by a server that does.
+func Unreachable(err error) bool {
+	refusal := new(api.Error)
+	return err != nil && !errors.As(err, &refusal) && !errors.Is(err, context.Canceled)
+}
+
+// Refused reports whether err is a refusal by the server with that HTTP status.
+func Refused(err error, status int) bool {
+	refusal := new(api.Error)
+	return errors.As(err, &refusal) && refusal.Status == status
 }

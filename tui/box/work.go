@@ -1,9 +1,10 @@
-package tui
+package box
 
 import (
 	"context"
 	"fmt"
 	"iter"
+	"net/http"
 	"strings"
 	"time"
 
@@ -11,13 +12,14 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/tui/listing"
+	"gatehouse/tui/plain"
 	"gatehouse/tui/revocation"
 	"gatehouse/tui/say"
 )
 
-// workBox shows the progress of a revocation, and can stop it.
-type workBox struct {
-	m        *model
+// Work shows the progress of a revocation, and can stop it.
+type Work struct {
+	host     Host
 	id       int
 	r        revocation.Target
 	total    int
@@ -44,14 +46,14 @@ type stopMsg struct {
 	err error
 }
 
-func newWork(m *model, id int, d revocation.Doomed, cancel context.CancelFunc, rows iter.Seq2[api.Progress, error]) *workBox {
-	b := &workBox{m: m, id: id, r: d.Target, total: d.Total, start: m.now(), cancel: cancel}
+func newWork(h Host, id int, d revocation.Doomed, cancel context.CancelFunc, rows iter.Seq2[api.Progress, error]) *Work {
+	b := &Work{host: h, id: id, r: d.Target, total: d.Total, start: h.Now(), cancel: cancel}
 	b.next, b.release = iter.Pull2(rows)
 	return b
 }
 
 // step waits for the next report. Only one command waits at a time.
-func (b *workBox) step() tea.Cmd {
+func (b *Work) step() tea.Cmd {
 	next, id := b.next, b.id
 	return func() tea.Msg {
 		p, err, more := next()
@@ -59,8 +61,8 @@ func (b *workBox) step() tea.Cmd {
 	}
 }
 
-func (b *workBox) key(k key) tea.Cmd {
-	if k.name != "esc" {
+func (b *Work) Key(k Key) tea.Cmd {
+	if k.Name != "esc" {
 		return nil
 	}
 	b.stopping = true
@@ -68,25 +70,25 @@ func (b *workBox) key(k key) tea.Cmd {
 }
 
 // tell tells the server to stop its job, once the job's name is known.
-func (b *workBox) tell() tea.Cmd {
+func (b *Work) tell() tea.Cmd {
 	if b.stopped || b.progress.Job == "" {
 		return nil
 	}
 	b.stopped = true
-	m, id, job := b.m, b.id, b.progress.Job
+	h, id, job := b.host, b.id, b.progress.Job
 	return func() tea.Msg {
-		ctx, cancel := context.WithTimeout(m.ctx, listing.Patience)
+		ctx, cancel := context.WithTimeout(h.Context(), listing.Patience)
 		defer cancel()
-		return stopMsg{id, m.client.StopRevocation(ctx, job)}
+		return stopMsg{id, h.Server().StopRevocation(ctx, job)}
 	}
 }
 
-func (b *workBox) answer(msg tea.Msg) tea.Cmd {
+func (b *Work) Answer(msg tea.Msg) tea.Cmd {
 	switch msg := msg.(type) {
 	case stopMsg:
 		if msg.box == b.id && msg.err != nil {
 			b.stopping, b.stopped = false, false // esc asks again
-			b.m.complain(msg.err)
+			b.host.Complain(msg.err)
 		}
 	case workMsg:
 		if msg.box == b.id {
@@ -97,8 +99,8 @@ func (b *workBox) answer(msg tea.Msg) tea.Cmd {
 }
 
 // heard takes a report, and goes on or ends.
-func (b *workBox) heard(w workMsg) tea.Cmd {
-	b.m.heard(w.err)
+func (b *Work) heard(w workMsg) tea.Cmd {
+	b.host.Heard(w.err)
 	if w.more && w.err == nil {
 		b.progress = w.progress
 		b.total = max(b.progress.Total, b.progress.Revoked)
@@ -114,42 +116,45 @@ func (b *workBox) heard(w workMsg) tea.Cmd {
 }
 
 // end closes the box and counts what was done.
-func (b *workBox) end(w workMsg) tea.Cmd {
+func (b *Work) end(w workMsg) tea.Cmd {
 	b.release()
 	b.cancel()
-	b.m.close()
-	if conflicting(w.err) && b.r.Match != nil && !b.stopping { // others match by now than were agreed to
-		again, cmd := newRevokeBox(b.m, b.r)
-		b.m.box = again
-		b.m.complain(w.err)
+	b.host.Close()
+	if say.Refused(w.err, http.StatusConflict) && b.r.Match != nil && !b.stopping { // others match by now than were agreed to
+		again, cmd := NewRevoke(b.host, b.r)
+		b.host.Open(again)
+		b.host.Complain(w.err)
 		return cmd
 	}
 	p := b.progress
 	switch left := b.total - p.Revoked; {
-	case unreachable(w.err): // it could not report what it did last
-		b.m.complain(fmt.Errorf("revoked %s or more; then: %s", say.Count(p.Revoked, "token"), explain(w.err)))
+	case say.Unreachable(w.err): // it could not report what it did last
+		b.host.Complain(fmt.Errorf("revoked %s or more; then: %s", say.Count(p.Revoked, "token"), say.Error(w.err)))
 	case w.err != nil:
-		b.m.complain(fmt.Errorf("revoked %s; then: %s", say.Count(p.Revoked, "token"), explain(w.err)))
+		b.host.Complain(fmt.Errorf("revoked %s; then: %s", say.Count(p.Revoked, "token"), say.Error(w.err)))
 	case !w.more && !p.Done:
-		b.m.complain(fmt.Errorf("revoked %s or more; then the connection was lost", say.Count(p.Revoked, "token")))
+		b.host.Complain(fmt.Errorf("revoked %s or more; then the connection was lost", say.Count(p.Revoked, "token")))
 	case p.Stopped || !p.Done:
-		b.m.say(fmt.Sprintf("Stopped: revoked %s, left %s.", say.Count(p.Revoked, "token"), say.Number(left)))
+		b.host.Say(fmt.Sprintf("Stopped: revoked %s, left %s.", say.Count(p.Revoked, "token"), say.Number(left)))
 	default:
-		b.m.say("Revoked " + say.Count(p.Revoked, "token") + ".")
-		if r, ok := b.m.screen().(rows); ok {
-			r.unmark()
-		}
+		b.host.Say("Revoked " + say.Count(p.Revoked, "token") + ".")
+		b.host.Unmark()
 	}
-	return tea.Batch(b.m.askStatus(), b.m.screen().refresh())
+	return b.host.Revoked()
 }
 
-func (b *workBox) body(width, height int) []string {
+func (b *Work) Kind() plain.Kind { return plain.Shown }
+
+// Progress returns how many tokens are revoked, of how many.
+func (b *Work) Progress() (revoked, of int) { return b.progress.Revoked, b.total }
+
+func (b *Work) Body(width, height int) []string {
 	done := b.progress.Revoked
 	bar := min(width-4, 60)
 	full := bar * done / max(b.total, 1)
 	left := ""
 	if done > 0 {
-		each := b.m.now().Sub(b.start) / time.Duration(done)
+		each := b.host.Now().Sub(b.start) / time.Duration(done)
 		left = "   " + say.Span(each*time.Duration(b.total-done)) + " left"
 	}
 	hint := "esc stops; what is revoked stays revoked"
@@ -157,7 +162,7 @@ func (b *workBox) body(width, height int) []string {
 		hint = "stopping …"
 	}
 	return []string{
-		" " + b.m.st.title.Render("Revoking"),
+		" " + b.host.Paint().Title("Revoking"),
 		"",
 		" [" + strings.Repeat("#", full) + strings.Repeat(".", bar-full) + "]",
 		fmt.Sprintf(" %s of %s%s", say.Number(done), say.Number(b.total), left),

@@ -1,47 +1,48 @@
-package tui
+package box
 
 import (
 	"context"
-	"errors"
 
 	tea "github.com/charmbracelet/bubbletea"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/plain"
+	"gatehouse/tui/say"
 	"gatehouse/tui/text"
 )
 
-// account is what a formBox makes.
+// account is what a Form makes.
 type account struct {
 	title  string
 	arrow  string // leads to the other kind, in words
 	names  []string
 	needed int // how many of the fields must not be empty
 	least  api.Role
-	make   func(context.Context, client, [4]text.Field) (password string, err error)
+	make   func(context.Context, Server, [4]text.Field) (password string, err error)
 }
 
 var (
 	localUser = &account{
 		title: "New local user: a password is made and shown", arrow: "→ service account",
 		names: []string{"uid", "name"}, needed: 1, least: api.Admin,
-		make: func(ctx context.Context, c client, v [4]text.Field) (string, error) {
+		make: func(ctx context.Context, c Server, v [4]text.Field) (string, error) {
 			return c.AddUser(ctx, api.NewUser{UID: v[0].Value, Name: v[1].Value})
 		},
 	}
 	service = &account{
 		title: "New service account, for a program", arrow: "← local user",
 		names: []string{"name", "owner", "successor", "about"}, needed: 2, least: api.Operator,
-		make: func(ctx context.Context, c client, v [4]text.Field) (string, error) {
+		make: func(ctx context.Context, c Server, v [4]text.Field) (string, error) {
 			_, err := c.AddService(ctx, api.NewService{Name: v[0].Value, Owner: v[1].Value, Successor: v[2].Value, Description: v[3].Value})
 			return "", err
 		},
 	}
 )
 
-// formBox asks for a new local user, whose password the server makes, or for a new service
+// Form asks for a new local user, whose password the server makes, or for a new service
 // account.
-type formBox struct {
-	m       *model
+type Form struct {
+	host    Host
 	id      int
 	account *account
 	fields  [4]text.Field // in the order of account.names
@@ -50,9 +51,9 @@ type formBox struct {
 	err     error
 }
 
-func newForm(m *model) *formBox {
-	m.boxes++
-	b := &formBox{m: m, id: m.boxes, account: localUser}
+// NewForm returns the form of the first kind that the role allows.
+func NewForm(h Host) *Form {
+	b := &Form{host: h, id: h.Next(), account: localUser}
 	if b.refused() != nil {
 		b.account = service
 	}
@@ -60,22 +61,17 @@ func newForm(m *model) *formBox {
 }
 
 // refused says why the role may not make such an account.
-func (b *formBox) refused() error {
-	if need := (binding{changes: true, least: b.account.least}); !b.m.may(need) {
-		return errors.New(b.m.forbidden(need))
-	}
-	return nil
-}
+func (b *Form) refused() error { return b.host.May(b.account.least) }
 
-func (b *formBox) key(k key) tea.Cmd {
+func (b *Form) Key(k Key) tea.Cmd {
 	if b.working {
 		return nil
 	}
 	fields := len(b.account.names)
-	switch k.name {
+	switch k.Name {
 	case "esc":
-		b.m.close()
-		b.m.say("Cancelled: no user was made.")
+		b.host.Close()
+		b.host.Say("Cancelled: no user was made.")
 	case "tab", "down":
 		b.at = (b.at + 1) % fields
 	case "shift+tab", "up":
@@ -91,13 +87,13 @@ func (b *formBox) key(k key) tea.Cmd {
 		}
 		return b.make()
 	default:
-		b.fields[b.at].Key(k.name, k.text)
+		b.fields[b.at].Key(k.Name, k.Text)
 	}
 	return nil
 }
 
 // to asks for another kind of account. Only what is in the first field stays.
-func (b *formBox) to(a *account) {
+func (b *Form) to(a *account) {
 	if a == b.account {
 		return
 	}
@@ -106,7 +102,7 @@ func (b *formBox) to(a *account) {
 }
 
 // make makes the account, unless a field is missing.
-func (b *formBox) make() tea.Cmd {
+func (b *Form) make() tea.Cmd {
 	for n := range b.account.needed {
 		if b.fields[n].Value == "" {
 			b.at = n
@@ -117,26 +113,41 @@ func (b *formBox) make() tea.Cmd {
 		return nil
 	}
 	b.working = true
-	c, v, do := b.m.client, b.fields, b.account.make
-	return b.m.perform(b.id, func(ctx context.Context) (string, error) { return do(ctx, c, v) })
+	c, v, do := b.host.Server(), b.fields, b.account.make
+	return perform(b.host, b.id, func(ctx context.Context) (string, error) { return do(ctx, c, v) })
 }
 
-func (b *formBox) answer(msg tea.Msg) tea.Cmd {
+func (b *Form) Answer(msg tea.Msg) tea.Cmd {
 	a, ok := msg.(callMsg)
 	if !ok || a.box != b.id {
 		return nil
 	}
 	if a.err != nil { // the form stays, to be corrected
-		b.m.heard(a.err)
+		b.host.Heard(a.err)
 		b.working, b.err, b.at = false, a.err, 0
 		return nil
 	}
 	uid := b.fields[0].Value
-	return b.m.performed(uid, "Added "+text.Escape(uid)+".", a)
+	return performed(b.host, uid, "Added "+text.Escape(uid)+".", a)
 }
 
-func (b *formBox) body(width, height int) []string {
-	out := []string{" " + b.m.st.title.Render(b.account.title)}
+func (b *Form) Kind() plain.Kind { return plain.Shown }
+
+// Fill types the values into the fields, and sends the form.
+func (b *Form) Fill(values ...string) tea.Cmd {
+	for n, v := range values {
+		b.fields[n].Value = ""
+		b.fields[n].Add(v)
+	}
+	b.at = len(b.account.names) - 1
+	return b.Key(Key{Name: "enter"})
+}
+
+// Err returns why the form was refused.
+func (b *Form) Err() error { return b.err }
+
+func (b *Form) Body(width, height int) []string {
+	out := []string{" " + b.host.Paint().Title(b.account.title)}
 	label := 8
 	for _, name := range b.account.names {
 		label = max(label, len(name)+2)
@@ -152,7 +163,7 @@ func (b *formBox) body(width, height int) []string {
 	case b.working:
 		return append(out, "", " working …")
 	case b.err != nil:
-		out = append(out, " "+b.m.st.warn.Render("! "+text.Cut(explain(b.err), width-4)))
+		out = append(out, " "+b.host.Paint().Warn("! "+text.Cut(say.Error(b.err), width-4)))
 	default:
 		out = append(out, "")
 	}
