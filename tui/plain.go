@@ -286,7 +286,7 @@ func (t *table[T]) spoken(height int) []string {
 			switch {
 			case cell == "" || cell == "-":
 				continue
-			case strings.ContainsAny(cell, `,"`): // a name must not read like the next column
+			case !c.Right && strings.ContainsAny(cell, `,"`): // a name must not read like the next column
 				cell = strconv.QuoteToGraphic(cell)
 			}
 			if !slices.Contains(evident, c.Head) {
