@@ -21,13 +21,13 @@ func (t *tx) checkAllowance(owner UserID) error {
 	if most == 0 {
 		return nil
 	}
-	r, known := t.writer.allowances[owner]
-	if !known || r.held >= most && t.now >= r.until {
+	r, known := t.s.noted.allowances[owner]
+	if !known || r.held >= most && t.Now >= r.until {
 		var err error
 		if r, err = t.measure(owner); err != nil {
 			return err
 		}
-		t.writer.allowances[owner] = r
+		t.s.noted.allowances[owner] = r
 	}
 	if r.held >= most {
 		return ErrTooMany
@@ -54,7 +54,7 @@ func (t *tx) measure(owner UserID) (allowance, error) {
 		switch v, err := t.Token(id); {
 		case err != nil:
 			return r, err
-		case v.Expired(t.now):
+		case v.Expired(t.Now):
 			expired = append(expired, id)
 		case v.Revoked == 0:
 			r.held++

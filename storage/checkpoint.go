@@ -226,7 +226,7 @@ func (s *Store) NoteBackup(by Actor) error {
 		return err
 	}
 	return s.change(by, func(t *tx) error {
-		t.event(Event{Action: ActionBackup})
+		t.Event(Event{Action: ActionBackup})
 		return nil
 	})
 }

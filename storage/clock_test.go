@@ -26,7 +26,7 @@ func write(t *testing.T, s *Store, segments int) {
 	t.Helper()
 	for want := len(s.journal.Segments()) + segments; len(s.journal.Segments()) < want; {
 		if err := s.change(admin, func(t *tx) error {
-			t.event(Event{Action: ActionImport, Detail: strings.Repeat("x", 2000)})
+			t.Event(Event{Action: ActionImport, Detail: strings.Repeat("x", 2000)})
 			return nil
 		}); err != nil {
 			t.Fatal(err)

@@ -21,6 +21,7 @@
 //	verify     finds the user that a token speaks for
 //	checkpoint the store as one file, from which the index is filled again; backups
 //	writer     runs the changes, appends them to the log, and applies them to both projections
+//	unlogged   sessions, recent files and failed logins, which are in the index alone
 //	opening    takes a store from its files to the point where it answers every request
 //	stopping   closes it again
 //	upkeep     the work of each second
@@ -29,25 +30,13 @@
 //
 //   - What happens between kill -9 and the next answer: [opening], in opening.go.
 //   - Where a revocation becomes durable: [Store.RevokeTokens] hands tx.revoke to the
-//     writer; writer.commitSome appends it to the log, which syncs, and only then takes
-//     the token out of the table and answers.
+//     writer; commitSome in storage/writer/commit.go appends it to the log, which syncs,
+//     and only then takes the token out of the table and answers.
 //   - Where lastUsed is flushed: a verification records the use in the table
 //     ([Store.Authenticate]); upkeep.tick has [uses.Flusher.Tick] write it to the log of
 //     uses within a second, and move it to the index later.
 //   - What verification checks, and in which order: [verify.Verifier.Inspect].
 //   - What the keys of the index contain: package record.
-//
-// # One writer
-//
-// Every change is a function that reads and puts within one transaction. A single
-// goroutine runs all the changes that wait, commits them together, with one sync, and
-// only then makes them visible to verification and answers the callers. So changes are
-// serial, without a lock, and all waiting callers share the cost of the disk's sync.
-//
-//	Store.change -> writer.gather -> commitSome: run each change on a batch of the index
-//	                                             append what they put to the log, sync
-//	                                             commit the batch; change the table
-//	             <- writer.answer
 //
 // # Two projections
 //

@@ -55,7 +55,7 @@ func TestRestoreOfTheWrongBackup(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		t.delete(v.OwnedKey())
+		t.Delete(v.OwnedKey())
 		return t.dropRevoked(v)
 	})
 	if err = errors.Join(err, s.RemoveUser(admin, bob.UID), s.DisableUser(admin, carol.UID)); err != nil {

@@ -1,18 +1,11 @@
 package storage
 
 import (
-	"errors"
 	"time"
 
 	"gatehouse/storage/audit"
 	"gatehouse/storage/record"
 )
-
-// Actor says who asked for a change, and from where.
-type Actor struct {
-	Name    string // a uid, an account name of the host, or the part of Gatehouse that did it
-	Address string // empty for the unix socket
-}
 
 // The actions of events. Package record has those that package audit needs.
 const (
@@ -62,17 +55,8 @@ const (
 	ActionClockConfirm    = "clock.confirm"        // an administrator says that the clock is right
 )
 
-var errSlow = errors.New("the disk is too slow")
-
-// Note writes events that change nothing. It does not wait for the disk.
-func (s *Store) Note(by Actor, e Event) {
-	c := &change{by: by, note: &e, fn: func(t *tx) error { t.event(e); return nil }, done: make(chan struct{})}
-	select {
-	case s.writer.changes <- c:
-	default:
-		s.states.events.Set(errSlow, "action", e.Action, "uid", e.UID, "token", e.Token, "address", by.Address)
-	}
-}
+// Note writes an event that changes nothing. It does not wait for the disk.
+func (s *Store) Note(by Actor, e Event) { s.writer.Note(by, e) }
 
 // Audit is the audit log.
 func (s *Store) Audit() audit.Log { return audit.Of(s.journal) }

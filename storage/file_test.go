@@ -67,7 +67,7 @@ func TestFilesOfOlderVersions(t *testing.T) {
 			b, _ := json.Marshal(f)
 			sum := sha256.Sum256(slices.Concat(f.ID, []byte{0}, []byte(f.Path)))
 			err := s.change(admin, func(t *tx) error {
-				t.put(record.Key('v', u.ID.Bytes(), sum[:16]), b)
+				t.Put(record.Key('v', u.ID.Bytes(), sum[:16]), b)
 				return nil
 			})
 			if err != nil {

@@ -230,9 +230,13 @@ func TestBatchWhileBehind(t *testing.T) {
 	if err := s.DisableUser(admin, u.UID); err != nil {
 		t.Fatal(err)
 	}
-	var batch []*change
+	var batch []func()
 	ask := func(fn func(t *tx) error) {
-		batch = append(batch, &change{by: admin, essential: true, fn: fn, done: make(chan struct{})})
+		batch = append(batch, func() {
+			if err := s.takeAway(admin, fn); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 	revoked := 0
 	for range 3 {
@@ -251,14 +255,7 @@ func TestBatchWhileBehind(t *testing.T) {
 	}
 	ask(end(UserDisabled))
 	ask(end(UserSuspended))
-	for _, c := range batch {
-		s.writer.changes <- c
-	}
-	for _, c := range batch {
-		if <-c.done; c.err != nil {
-			t.Error(c.err)
-		}
-	}
+	oneBatch(t, s, batch...)
 	if revoked != 1 {
 		t.Errorf("revoked %d times, want once", revoked)
 	}

@@ -41,8 +41,8 @@ func (s *Store) Link(by Actor, uid string, id Identity) error {
 		if u.IsService() {
 			return ErrService
 		}
-		t.event(Event{Action: ActionUserLink, UID: u.UID, Owner: u.ID, Detail: id.Source + " " + id.Subject})
-		t.hint(id.Key(), u.ID.Bytes())
+		t.Event(Event{Action: ActionUserLink, UID: u.UID, Owner: u.ID, Detail: id.Source + " " + id.Subject})
+		t.Hint(id.Key(), u.ID.Bytes())
 		u.Identities = append(u.Identities, id)
 		return t.save(u)
 	})
@@ -66,8 +66,8 @@ func (s *Store) Unlink(by Actor, uid string, id Identity) error {
 		case !u.Local() && len(u.Identities) == 1:
 			return record.Invalidf("this is the user's only identity: remove or disable the user instead")
 		}
-		t.event(Event{Action: ActionUserUnlink, UID: u.UID, Owner: u.ID, Detail: id.Source + " " + id.Subject})
-		t.delete(id.Key())
+		t.Event(Event{Action: ActionUserUnlink, UID: u.UID, Owner: u.ID, Detail: id.Source + " " + id.Subject})
+		t.Delete(id.Key())
 		u.Fixed = u.Fixed || u.NamedBy(id)
 		u.Identities = slices.Delete(u.Identities, i, i+1)
 		if !u.Local() {
@@ -92,8 +92,8 @@ func (t *tx) suspend(id UserID, of Suspension, why string) error {
 	if err != nil || u.State != UserActive {
 		return err
 	}
-	t.event(Event{Action: ActionUserSuspend, UID: u.UID, Owner: u.ID, Detail: why})
-	u.Become(UserSuspended, t.now)
+	t.Event(Event{Action: ActionUserSuspend, UID: u.UID, Owner: u.ID, Detail: why})
+	u.Become(UserSuspended, t.Now)
 	u.Suspension = of
 	u.Epoch++
 	return t.save(u)
@@ -106,8 +106,8 @@ func (s *Store) Resume(by Actor, id UserID, source string) error {
 		if err != nil || !u.SuspendedBy(source) || u.Suspension.UntilLogin {
 			return err
 		}
-		t.event(Event{Action: ActionUserResume, UID: u.UID, Owner: u.ID})
-		u.Become(UserActive, t.now)
+		t.Event(Event{Action: ActionUserResume, UID: u.UID, Owner: u.ID})
+		u.Become(UserActive, t.Now)
 		u.Epoch++
 		return t.save(u)
 	})

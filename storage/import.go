@@ -16,7 +16,7 @@ type Imported struct {
 // It makes all of them or none.
 func (s *Store) ImportUsers(by Actor, list []User) ([]User, error) {
 	err := s.change(by, func(t *tx) error {
-		t.event(Event{Action: ActionImport, Detail: "users", Count: len(list)})
+		t.Event(Event{Action: ActionImport, Detail: "users", Count: len(list)})
 		for i := range list {
 			created := list[i].Created
 			if err := t.add(&list[i]); err != nil {
@@ -37,7 +37,7 @@ func (s *Store) ImportTokens(by Actor, list []Imported) ([]Token, error) {
 	var tokens []Token
 	err := s.change(by, func(t *tx) error {
 		tokens = make([]Token, 0, len(list))
-		t.event(Event{Action: ActionImport, Detail: "tokens", Count: len(list)})
+		t.Event(Event{Action: ActionImport, Detail: "tokens", Count: len(list)})
 		for _, in := range list {
 			v := Token{
 				ID: s.keys.NewID(), Owner: in.Owner, Name: in.Name, By: by.Name,
@@ -54,8 +54,8 @@ func (s *Store) ImportTokens(by Actor, list []Imported) ([]Token, error) {
 					r.Count(record.DayOf(in.LastUsed)-int32(ago), n)
 				}
 				r.Saw(Seen{Origin: in.From.Cut(), Time: in.LastUsed})
-				t.put(k, r.Value())
-				t.durable(func() { t.s.table.Raise(v.ID, used); t.s.views.NoteToken(v.ID, v.Created) })
+				t.Put(k, r.Value())
+				t.Durable(func() { t.s.table.Raise(v.ID, used); t.s.views.NoteToken(v.ID, v.Created) })
 			}
 			tokens = append(tokens, v)
 		}

@@ -108,7 +108,7 @@ func (s *Store) RotateKey(by Actor, retire time.Duration) (done KeyRotation, err
 		Announce: func(r keys.Ring) error {
 			announced = true
 			return s.change(by, func(t *tx) error {
-				t.event(Event{Action: ActionKeyRotate, Detail: rotationDetail(r.Current, done.Ends)})
+				t.Event(Event{Action: ActionKeyRotate, Detail: rotationDetail(r.Current, done.Ends)})
 				return nil
 			})
 		},

@@ -44,13 +44,13 @@ func (s *Store) LogIn(by Actor, in Login) (User, error) {
 			return err
 		}
 		if u.SuspendedBy(in.Source) {
-			t.event(Event{Action: ActionUserResume, UID: u.UID, Owner: u.ID})
-			u.Become(UserActive, t.now)
+			t.Event(Event{Action: ActionUserResume, UID: u.UID, Owner: u.ID})
+			u.Become(UserActive, t.Now)
 		}
 		if u.State != UserActive {
 			return nil
 		}
-		u.LastLogin = t.now
+		u.LastLogin = t.Now
 		if u.NamedBy(in.Identity) {
 			if err := t.follow(&u, in); err != nil {
 				return err
@@ -71,7 +71,7 @@ func (t *tx) join(in Login) (User, error) {
 	if len(in.Addresses) == 0 {
 		return User{}, ErrNoAddress
 	}
-	u := User{UID: in.Addresses[0], Name: in.Name, Source: in.Source, Identities: []Identity{in.Identity}, LastLogin: t.now}
+	u := User{UID: in.Addresses[0], Name: in.Name, Source: in.Source, Identities: []Identity{in.Identity}, LastLogin: t.Now}
 	if in.Source == SourceLDAP {
 		// The values of an attribute have no order (RFC 4511, section 4.1.7), so
 		// the order must not decide whether somebody gets a second account.
@@ -85,14 +85,14 @@ func (t *tx) join(in Login) (User, error) {
 			}
 		}
 	}
-	t.event(Event{Action: ActionUserAdd, UID: u.UID, Detail: in.Source})
+	t.Event(Event{Action: ActionUserAdd, UID: u.UID, Detail: in.Source})
 	if err := t.add(&u); err != nil {
 		if errors.Is(err, ErrUserExists) {
 			err = ErrOtherAccount
 		}
 		return u, err
 	}
-	t.hint(in.Key(), u.ID.Bytes())
+	t.Hint(in.Key(), u.ID.Bytes())
 	return u, t.save(u)
 }
 
@@ -165,7 +165,7 @@ func (t *tx) free(uid string) (bool, error) {
 // rename gives a user another uid. The uid must be free, or differ from the old one
 // only in spelling.
 func (t *tx) rename(u *User, uid string) error {
-	t.event(Event{Action: ActionUserRename, UID: uid, Owner: u.ID, Detail: "was " + u.UID})
-	t.delete(record.NameKey(record.Fold(u.UID)))
+	t.Event(Event{Action: ActionUserRename, UID: uid, Owner: u.ID, Detail: "was " + u.UID})
+	t.Delete(record.NameKey(record.Fold(u.UID)))
 	return t.name(u, uid)
 }

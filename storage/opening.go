@@ -201,7 +201,6 @@ func (o *opening) start() {
 	s.views = order.New(s.table, read.Lists{View: s.view}, s.keys.Has, s.keys.Ends)
 	s.uses = newUses(s)
 	s.verifier = newVerifier(s)
-	s.openWriter()
 	s.stop.closed.Go(s.surplus.Run)
 	s.stop.closed.Go(s.write)
 	s.stop.closed.Go(s.upkeep.run)

@@ -298,9 +298,9 @@ func TestFindToken(t *testing.T) {
 	u := addUser(t, s, "alice@example.com")
 	ids := []ID{{1, 0xab, 0xcd, 0xef, 0x01, 0x10}, {1, 0xab, 0xcd, 0xef, 0x01, 0x1f}, {1, 0xab, 0xcd, 0xef, 0x02}}
 	err := s.change(admin, func(t *tx) error {
-		t.event(Event{Action: ActionImport})
+		t.Event(Event{Action: ActionImport})
 		for _, id := range ids {
-			if err := t.addToken(Token{ID: id, Owner: u.ID, Created: t.now, LastUsed: t.now}); err != nil {
+			if err := t.addToken(Token{ID: id, Owner: u.ID, Created: t.Now, LastUsed: t.Now}); err != nil {
 				return err
 			}
 		}

@@ -68,7 +68,7 @@ func settle(t testing.TB, s *Store) {
 	}
 	s.checkpoints.retention.Cover(m.Sequence)
 	s.checkpoints.retention.Prune()
-	if err := s.change(admin, func(t *tx) error { t.event(Event{Action: ActionImport}); return nil }); err != nil {
+	if err := s.change(admin, func(t *tx) error { t.Event(Event{Action: ActionImport}); return nil }); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -62,7 +62,7 @@ func finishStage(ctx context.Context, stage string, opts Options, m backup.Manif
 		detail += fmt.Sprintf(", over a store that ended with event %d", last)
 	}
 	return n, s.change(by, func(t *tx) error {
-		t.event(Event{Action: ActionRestore, Detail: detail})
+		t.Event(Event{Action: ActionRestore, Detail: detail})
 		return ctx.Err()
 	})
 }
@@ -70,7 +70,7 @@ func finishStage(ctx context.Context, stage string, opts Options, m backup.Manif
 // dropRevoked replaces the record of a revoked token by its end. The caller deletes
 // everything else that is stored about the token.
 func (t *tx) dropRevoked(v Token) error {
-	t.delete(record.TokenKey(v.ID))
+	t.Delete(record.TokenKey(v.ID))
 	return t.keepTokenEnd(v.ID, v.End())
 }
 
@@ -84,7 +84,7 @@ func (t *tx) keepTokenEnd(id ID, end record.TokenEnd) error {
 		end = end.With(old)
 	}
 	if end != old {
-		t.put(record.TokenEndKey(id), end.Value())
+		t.Put(record.TokenEndKey(id), end.Value())
 	}
 	return nil
 }
@@ -104,7 +104,7 @@ func (t *tx) keepUserEnd(id UserID, end record.UserEnd) error {
 		}
 	}
 	if end != (record.UserEnd{}) { // a zero end belongs to a user who was always active
-		t.put(record.UserEndKey(id), end.Value())
+		t.Put(record.UserEndKey(id), end.Value())
 	}
 	return nil
 }
@@ -151,7 +151,7 @@ func (t *tx) EndUser(id UserID, end record.UserEnd) (ended bool, err error) {
 	}
 	if all.State != u.State {
 		action := map[UserState]string{UserActive: ActionUserEnable, UserSuspended: ActionUserSuspend, UserDisabled: ActionUserDisable}[all.State]
-		t.event(Event{Action: action, UID: u.UID, Owner: u.ID, Detail: why})
+		t.Event(Event{Action: action, UID: u.UID, Owner: u.ID, Detail: why})
 		u.Suspension = Suspension{}
 		u.Epoch++
 	}

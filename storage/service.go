@@ -42,7 +42,7 @@ func (s *Store) AddService(by Actor, name, owner, successor, description string)
 				return err
 			}
 		}
-		t.event(Event{Action: ActionServiceAdd, UID: uid, Detail: "owner " + inWords(first, second)})
+		t.Event(Event{Action: ActionServiceAdd, UID: uid, Detail: "owner " + inWords(first, second)})
 		u.Service.Owner = first.ID // before the name: it makes the user a service account
 		if err := t.add(&u); err != nil {
 			return err
@@ -80,7 +80,7 @@ func (t *tx) give(u, owner, successor User) error {
 	}
 	u.Service = record.Service{Owner: owner.ID, Successor: successor.ID}
 	for _, id := range u.Service.People() {
-		t.hint(record.ServiceKey(id, u.ID), nil)
+		t.Hint(record.ServiceKey(id, u.ID), nil)
 	}
 	return t.save(u)
 }
@@ -110,12 +110,12 @@ func (s *Store) TransferService(by Actor, uid, owner string, successor *string) 
 				return err
 			}
 		}
-		t.event(Event{
+		t.Event(Event{
 			Action: ActionServiceTransfer, UID: u.UID, Owner: u.ID,
 			Detail: "from " + inWords(before[0], before[1]) + " to " + inWords(first, second),
 		})
 		for _, id := range u.Service.People() {
-			t.delete(record.ServiceKey(id, u.ID))
+			t.Delete(record.ServiceKey(id, u.ID))
 		}
 		return t.give(u, first, second)
 	})
@@ -159,14 +159,14 @@ func (t *tx) tellServices(gone User) error {
 			return nil
 		}
 		if heir := before[1]; heir.ID != 0 {
-			t.event(Event{Action: ActionServiceTransfer, UID: u.UID, Owner: u.ID, Detail: "from " + gone.UID + ", who is removed, to " + heir.UID})
+			t.Event(Event{Action: ActionServiceTransfer, UID: u.UID, Owner: u.ID, Detail: "from " + gone.UID + ", who is removed, to " + heir.UID})
 		} else {
-			t.event(Event{Action: ActionServiceOrphan, UID: u.UID, Owner: u.ID, Detail: "its owner " + gone.UID + " is removed"})
+			t.Event(Event{Action: ActionServiceOrphan, UID: u.UID, Owner: u.ID, Detail: "its owner " + gone.UID + " is removed"})
 		}
 		return nil
 	})
 	if rest -= mostTold; err == nil && rest > 0 {
-		t.event(Event{Action: ActionServiceOrphan, UID: gone.UID, Count: rest, Detail: "more service accounts of the user who is removed: see gatehouse service list"})
+		t.Event(Event{Action: ActionServiceOrphan, UID: gone.UID, Count: rest, Detail: "more service accounts of the user who is removed: see gatehouse service list"})
 	}
 	return err
 }

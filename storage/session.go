@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"errors"
 	"time"
 
 	"gatehouse/storage/index"
@@ -53,7 +52,7 @@ func (s *Store) EndSession(cookie string) error {
 	return s.sessions.End(cookie, func(keys [][]byte) error {
 		return s.takeAway(Actor{}, func(t *tx) error {
 			for _, k := range keys {
-				t.delete(k)
+				t.Delete(k)
 			}
 			return nil
 		})
@@ -72,7 +71,7 @@ func (s *Store) EndSessions(by Actor, id UserID, why string) error {
 		if err != nil || u.State == UserRemoved {
 			return err
 		}
-		t.event(Event{Action: ActionUserLogout, UID: u.UID, Owner: u.ID, Detail: why})
+		t.Event(Event{Action: ActionUserLogout, UID: u.UID, Owner: u.ID, Detail: why})
 		u.Epoch++
 		return t.save(u)
 	})
@@ -156,24 +155,6 @@ func (s *Store) OpenedFile(owner UserID, f File) error { return s.files.Opened(o
 
 // Files lists a user's recent files, the newest first.
 func (s *Store) Files(owner UserID) ([]File, error) { return s.files.List(owner) }
-
-// moveFiles moves recent files that an older version stored in the log. It is the
-// writer's first task.
-func (s *Store) moveFiles() {
-	err := s.files.MoveOld(func(keys [][]byte) error {
-		c := &change{done: make(chan struct{}), fn: func(t *tx) error {
-			for _, k := range keys {
-				t.delete(k)
-			}
-			return nil
-		}}
-		s.writer.commit([]*change{c})
-		return c.err
-	})
-	if err != nil && !errors.Is(err, ErrClosed) {
-		s.opts.Log.Warn("recent files of an older version are not yet shown; the next start tries again", "error", err)
-	}
-}
 
 // Remembered returns the value that is kept under a name, or nil.
 func (s *Store) Remembered(name string) (value []byte, err error) { return s.memory.Get(name) }

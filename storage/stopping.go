@@ -21,6 +21,7 @@ func (c *stopping) release() error {
 		s.checkpoints.retention.Stop()
 	}
 	s.states.stop()
+	s.writer.Stop()
 	var errs []error
 	if s.index != nil && s.index.IsOpen() {
 		errs = append(errs, c.closeIndex())
@@ -50,6 +51,7 @@ func (c *stopping) release() error {
 func (s *Store) Close() (err error) {
 	s.stop.once.Do(func() {
 		s.stop.end = time.Now().Add(closeIndexMost)
+		defer s.writer.Stop()
 		defer s.states.stop()
 		closed := make(chan error, 1)
 		go func() { closed <- s.stop.closeAll() }()
@@ -113,7 +115,7 @@ func (c *stopping) closeAll() error {
 	}
 	c.to("write the last uses")
 	err := c.flush()
-	whole := err == nil && s.index.Behind() == nil && s.writer.failed.Load() == nil && !s.index.Damaged()
+	whole := err == nil && s.index.Behind() == nil && s.writer.Failed() == nil && !s.index.Damaged()
 	err = errors.Join(err, c.closeIndex())
 	if whole && err == nil {
 		c.to("write the table of tokens")

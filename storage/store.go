@@ -28,6 +28,7 @@ import (
 	"gatehouse/storage/uses"
 	"gatehouse/storage/verify"
 	"gatehouse/storage/wallclock"
+	"gatehouse/storage/writer"
 )
 
 // Options say how to open a store. The zero value will do.
@@ -81,7 +82,8 @@ type Store struct {
 	journal *journal.Journal
 	index   *index.Index
 	opening *opening
-	writer  *writer
+	writer  *writer.Writer
+	noted   noted
 
 	table    *table.Table
 	views    *order.Views
@@ -152,7 +154,7 @@ func newStore(dir string, opts Options) (*Store, error) {
 		closing: make(chan struct{}),
 	}
 	s.SetBounds(Bounds{opts.MaxPerUser, opts.KeepEvents, opts.MostEvents})
-	s.opening, s.writer = newOpening(s), newWriter(s.closing)
+	s.opening, s.writer = newOpening(s), writer.New(s.closing, opts.Log)
 	s.upkeep.s, s.checkpoints.s, s.stop.s = s, s, s
 	s.surplus = surplus.New(surplus.Options{Revoked: s.revokedOf, Drop: s.dropRecords, Closing: s.closing, Log: opts.Log})
 	s.stop.within = closeWithin
@@ -212,8 +214,8 @@ func (s *Store) Writable() error {
 		return ErrClosed
 	case s.opening.failed() != nil:
 		return s.opening.failed()
-	case s.writer.failed.Load() != nil:
-		return *s.writer.failed.Load()
+	case s.writer.Failed() != nil:
+		return s.writer.Failed()
 	case s.index.Damaged():
 		return ErrDamaged
 	case s.index.Stuck():
@@ -260,22 +262,18 @@ func (s *Store) path(name string) string { return filepath.Join(s.dir, "store", 
 // Each is logged when it begins, every minute, and when it ends, but not each time it
 // occurs.
 type states struct {
-	refused  lasting.State // the system refuses appends to the journal
 	uses     lasting.State
 	slice    int // the slice of the uses that failed last
 	sessions lasting.State
-	events   lasting.State
 }
 
 func (s *states) init(log *slog.Logger) {
-	s.refused = lasting.State{Log: log, Level: slog.LevelError, Begins: "the system refuses to write changes", Ends: "the system writes changes again"}
 	s.uses = lasting.State{Log: log, Level: slog.LevelWarn, Begins: "uses could not be saved; the server tries again", Ends: "uses are saved again"}
 	s.sessions = lasting.State{Log: log, Level: slog.LevelWarn, Begins: "the last uses of sessions are not saved", Ends: "the last uses of sessions are saved again"}
-	s.events = lasting.State{Log: log, Level: slog.LevelWarn, Begins: "events are lost", Ends: "events are recorded again"}
 }
 
 func (s *states) stop() {
-	for _, one := range []*lasting.State{&s.refused, &s.uses, &s.sessions, &s.events} {
+	for _, one := range []*lasting.State{&s.uses, &s.sessions} {
 		one.Stop()
 	}
 }

@@ -248,7 +248,7 @@ func TestEvents(t *testing.T) {
 	if _, _, err := s.RotateToken(admin, id, 0, ByUser); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.RevokeTokens(Actor{"alice@example.com", "192.0.2.1"}, id); err != nil {
+	if _, err := s.RevokeTokens(Actor{Name: "alice@example.com", Address: "192.0.2.1"}, id); err != nil {
 		t.Fatal(err)
 	}
 	want := []Event{

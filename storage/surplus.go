@@ -52,24 +52,16 @@ func (s *Store) revokedOf(owner UserID, after string) (list []surplus.Token, nex
 // or the disk is full.
 func (s *Store) dropRecords(list []surplus.Token) error {
 	for part := range slices.Chunk(list, mostRevoked) {
-		c := &change{done: make(chan struct{}), fn: func(t *tx) error {
+		err := s.change(Actor{}, func(t *tx) error {
 			for _, r := range part {
 				if err := t.dropRecord(r.ID); err != nil {
 					return err
 				}
 			}
 			return nil
-		}}
-		if err := s.enqueue(c); err != nil {
+		})
+		if err != nil {
 			return err
-		}
-		select {
-		case <-c.done:
-		case <-s.closing:
-			return ErrClosed
-		}
-		if c.err != nil {
-			return c.err
 		}
 	}
 	return nil
@@ -85,9 +77,9 @@ func (t *tx) dropRecord(id ID) error {
 	if err != nil {
 		return err
 	}
-	t.delete(v.OwnedKey())
-	t.delete(record.UsageKey(id))
-	t.durable(func() { t.s.views.NoteToken(id, 0) })
+	t.Delete(v.OwnedKey())
+	t.Delete(record.UsageKey(id))
+	t.Durable(func() { t.s.views.NoteToken(id, 0) })
 	return t.dropRevoked(v)
 }
 

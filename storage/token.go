@@ -68,12 +68,12 @@ func (s *Store) CreateToken(by Actor, owner UserID, spec TokenSpec) (Token, Secr
 		if err := tx.checkAllowance(owner); err != nil {
 			return err
 		}
-		t.Created, t.LastUsed = tx.now, tx.now
-		t.Order = tx.writer.stamped.at(tx.now)
+		t.Created, t.LastUsed = tx.Now, tx.Now
+		t.Order = tx.s.noted.stamped.at(tx.Now)
 		if spec.Lifetime > 0 {
-			t.Expires = tx.now + spec.Lifetime
+			t.Expires = tx.Now + spec.Lifetime
 		}
-		tx.event(Event{Action: ActionTokenCreate, UID: uid, Token: t.ID.String()})
+		tx.Event(Event{Action: ActionTokenCreate, UID: uid, Token: t.ID.String()})
 		return tx.addToken(t)
 	})
 	if err != nil {
@@ -88,14 +88,14 @@ func (t *tx) addToken(v Token) error {
 	if err != nil {
 		return err
 	}
-	t.put(record.TokenKey(v.ID), b) // the key has 13 random bytes
-	t.first()
-	t.hint(v.OwnedKey(), nil)
-	t.first()
-	if r, ok := t.writer.allowances[v.Owner]; ok {
-		t.writer.allowances[v.Owner] = allowance{held: r.held + 1}
+	t.Put(record.TokenKey(v.ID), b) // the key has 13 random bytes
+	t.First()
+	t.Hint(v.OwnedKey(), nil)
+	t.First()
+	if r, ok := t.s.noted.allowances[v.Owner]; ok {
+		t.s.noted.allowances[v.Owner] = allowance{held: r.held + 1}
 	}
-	t.durable(func() { t.admit(v) })
+	t.Durable(func() { t.admit(v) })
 	return nil
 }
 
@@ -197,21 +197,21 @@ func (t *tx) revokeAt(id ID, place string) (bool, error) {
 		return false, err
 	}
 	if place != "" {
-		t.event(Event{Action: ActionTokenFound, UID: u.UID, Token: id.String(), Detail: place})
+		t.Event(Event{Action: ActionTokenFound, UID: u.UID, Token: id.String(), Detail: place})
 	}
-	t.event(Event{Action: ActionTokenRevoke, UID: u.UID, Token: id.String()})
-	t.delete(v.OwnedKey())
-	if r, ok := t.writer.allowances[v.Owner]; ok {
-		t.writer.allowances[v.Owner] = allowance{held: r.held}
+	t.Event(Event{Action: ActionTokenRevoke, UID: u.UID, Token: id.String()})
+	t.Delete(v.OwnedKey())
+	if r, ok := t.s.noted.allowances[v.Owner]; ok {
+		t.s.noted.allowances[v.Owner] = allowance{held: r.held}
 	}
-	v.Revoked = t.now
+	v.Revoked = t.Now
 	b, err := v.Value()
 	if err != nil {
 		return false, err
 	}
-	t.put(record.TokenKey(id), b)
-	t.hint(v.OwnedKey(), nil)
-	t.durable(func() { t.drop(id); t.s.surplus.Note(v.Owner, 1) })
+	t.Put(record.TokenKey(id), b)
+	t.Hint(v.OwnedKey(), nil)
+	t.Durable(func() { t.drop(id); t.s.surplus.Note(v.Owner, 1) })
 	return true, nil
 }
 
@@ -230,14 +230,14 @@ func (s *Store) RenameToken(by Actor, id ID, name string) error {
 		if err != nil {
 			return err
 		}
-		t.event(Event{Action: ActionTokenRename, UID: u.UID, Token: id.String(), Detail: name})
+		t.Event(Event{Action: ActionTokenRename, UID: u.UID, Token: id.String(), Detail: name})
 		v.Name = name
 		b, err := v.Value()
 		if err != nil {
 			return err
 		}
-		t.put(record.TokenKey(id), b)
-		t.durable(func() { t.s.views.NoteToken(id, 0) })
+		t.Put(record.TokenKey(id), b)
+		t.Durable(func() { t.s.views.NoteToken(id, 0) })
 		return nil
 	})
 }
@@ -297,7 +297,7 @@ func (t *tx) revokeMatching(v order.Sieve, ids []ID, match func(Token) bool) (n 
 // event is durable when Record returns.
 func (s *Store) Record(by Actor, e Event) error {
 	return s.takeAway(by, func(t *tx) error {
-		t.event(e)
+		t.Event(e)
 		return nil
 	})
 }
@@ -329,10 +329,10 @@ func (s *Store) RotateToken(by Actor, id ID, overlap time.Duration, with int) (T
 		}
 		end := int64(0)
 		if overlap > 0 {
-			end = t.now + overlap.Milliseconds()
+			end = t.Now + overlap.Milliseconds()
 		}
 		switch before := int(v.Generation) - 1; {
-		case v.Overlap > t.now && (with == ByUser || with == before): // a retry
+		case v.Overlap > t.Now && (with == ByUser || with == before): // a retry
 			if end >= v.Overlap {
 				return nil
 			}
@@ -362,9 +362,9 @@ func (t *tx) update(v Token, action string) error {
 	if err != nil {
 		return err
 	}
-	t.event(Event{Action: action, UID: u.UID, Token: v.ID.String()})
-	t.put(record.TokenKey(v.ID), b)
-	t.durable(func() { t.admit(v) })
+	t.Event(Event{Action: action, UID: u.UID, Token: v.ID.String()})
+	t.Put(record.TokenKey(v.ID), b)
+	t.Durable(func() { t.admit(v) })
 	return nil
 }
 

@@ -26,6 +26,7 @@ type (
 	Session   = record.Session
 	File      = record.File
 	Event     = record.Event
+	Actor     = record.Actor
 
 	InvalidError = record.InvalidError
 )

@@ -64,7 +64,7 @@ func (u *upkeep) tick(ctx context.Context, slice int) {
 	}
 	s.space.KeepBallast() // it may have been dropped
 	if s.index.Behind() != nil {
-		s.writer.wake()
+		s.writer.Wake()
 		return
 	}
 	// A damaged index will be built again: bring nothing into it.

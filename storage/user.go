@@ -37,9 +37,9 @@ func (t *tx) save(u User) error {
 	if err != nil {
 		return err
 	}
-	t.put(record.UserKey(u.ID), b)
-	t.writer.saved[u.ID] = true
-	t.durable(func() {
+	t.Put(record.UserKey(u.ID), b)
+	t.s.noted.saved[u.ID] = true
+	t.Durable(func() {
 		t.s.views.NoteUser(t.s.table.Owners.Set(record.Owner{ID: u.ID, Epoch: u.Epoch, State: u.State, UID: u.UID}), u)
 	})
 	return nil
@@ -48,7 +48,7 @@ func (t *tx) save(u User) error {
 // active returns the uid of an active user, or ErrNoUser. It reads the record
 // only if the table may be behind.
 func (t *tx) active(id UserID) (uid string, err error) {
-	if o, _, ok := t.s.table.Owners.Find(id); ok && !t.writer.saved[id] {
+	if o, _, ok := t.s.table.Owners.Find(id); ok && !t.s.noted.saved[id] {
 		if o.State != UserActive {
 			return "", ErrNoUser
 		}
@@ -73,7 +73,7 @@ func (s *Store) AddUser(by Actor, uid, name string, hash PasswordHash) (User, er
 	}
 	u := User{UID: uid, Name: name, Source: SourceLocal}
 	err = s.change(by, func(t *tx) error {
-		t.event(Event{Action: ActionUserAdd, UID: uid})
+		t.Event(Event{Action: ActionUserAdd, UID: uid})
 		if err := t.add(&u); err != nil {
 			return err
 		}
@@ -101,7 +101,7 @@ func (t *tx) add(u *User) error {
 			return err
 		}
 	}
-	u.Created = t.now
+	u.Created = t.Now
 	return t.name(u, u.UID)
 }
 
@@ -112,7 +112,7 @@ func (t *tx) name(u *User, uid string) error {
 	if err := u.CheckUIDOf(uid); err != nil {
 		return err
 	}
-	t.hint(record.NameKey(record.Fold(uid)), u.ID.Bytes())
+	t.Hint(record.NameKey(record.Fold(uid)), u.ID.Bytes())
 	u.UID = uid
 	return nil
 }
@@ -123,7 +123,7 @@ func (t *tx) edit(uid, action string, fn func(u *User) error) error {
 	if err != nil {
 		return err
 	}
-	t.event(Event{Action: action, UID: u.UID, Owner: u.ID})
+	t.Event(Event{Action: action, UID: u.UID, Owner: u.ID})
 	if err := fn(&u); err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func (s *Store) SetPassword(by Actor, uid string, hash PasswordHash) error {
 func (s *Store) DisableUser(by Actor, uid string) error {
 	return s.takeAway(by, func(t *tx) error {
 		return t.edit(uid, ActionUserDisable, func(u *User) error {
-			u.Become(UserDisabled, t.now)
+			u.Become(UserDisabled, t.Now)
 			u.Epoch++
 			return nil
 		})
@@ -162,7 +162,7 @@ func (s *Store) DisableUser(by Actor, uid string) error {
 func (s *Store) EnableUser(by Actor, uid string) error {
 	return s.change(by, func(t *tx) error {
 		return t.edit(uid, ActionUserEnable, func(u *User) error {
-			u.Become(UserActive, t.now)
+			u.Become(UserActive, t.Now)
 			return nil
 		})
 	})
@@ -179,7 +179,7 @@ func (s *Store) UnlockUser(by Actor, uid string) (u User, err error) {
 		if err != nil {
 			return err
 		}
-		t.event(Event{Action: ActionUserUnlock, UID: u.UID, Owner: u.ID})
+		t.Event(Event{Action: ActionUserUnlock, UID: u.UID, Owner: u.ID})
 		return nil
 	})
 	return u, err
@@ -202,15 +202,15 @@ func (t *tx) remove(u User, why string) error {
 	if u.IsService() {
 		action = ActionServiceRemove
 	}
-	t.event(Event{Action: action, UID: u.UID, Owner: u.ID, Detail: why})
-	t.delete(record.NameKey(record.Fold(u.UID)))
+	t.Event(Event{Action: action, UID: u.UID, Owner: u.ID, Detail: why})
+	t.Delete(record.NameKey(record.Fold(u.UID)))
 	for _, id := range u.Identities {
-		t.delete(id.Key())
+		t.Delete(id.Key())
 	}
 	for _, id := range u.Service.People() {
-		t.delete(record.ServiceKey(id, u.ID))
+		t.Delete(record.ServiceKey(id, u.ID))
 	}
-	u.Become(UserRemoved, t.now)
+	u.Become(UserRemoved, t.Now)
 	u.Epoch++
 	u.Password = nil
 	var held []ID
@@ -218,7 +218,7 @@ func (t *tx) remove(u User, why string) error {
 		_, id := record.CutOwnedKey(k)
 		held = append(held, id)
 	}
-	t.durable(func() { t.drop(held...) })
+	t.Durable(func() { t.drop(held...) })
 	if err := t.save(u); err != nil {
 		return err
 	}

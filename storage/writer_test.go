@@ -18,7 +18,7 @@ func oneBatch(t *testing.T, s *Store, calls ...func()) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() {
-		s.change(admin, func(*tx) error {
+		s.takeAway(admin, func(*tx) error {
 			close(held)
 			<-release
 			return nil
@@ -28,7 +28,7 @@ func oneBatch(t *testing.T, s *Store, calls ...func()) {
 	defer close(release)
 	for n, call := range calls {
 		wg.Go(call)
-		await(t, "a change that waits", func() bool { return len(s.writer.changes) == n+1 })
+		await(t, "a change that waits", func() bool { return s.writer.Waiting() == n+1 })
 	}
 }
 
@@ -120,12 +120,12 @@ func TestRevokeTheLargestTokens(t *testing.T) {
 		t.Errorf("revoke by id: got %d, %v, want %d", n, err, count/2)
 	}
 	full.Store(false)
-	await(t, "an index that has caught up", func() bool { s.writer.wake(); return s.index.Behind() == nil })
+	await(t, "an index that has caught up", func() bool { s.writer.Wake(); return s.index.Behind() == nil })
 	if err := s.index.Compare(); err != nil {
 		t.Error(err)
 	}
 	err := s.change(admin, func(t *tx) error {
-		t.event(Event{Action: ActionImport, Detail: strings.Repeat("x", 2<<20)})
+		t.Event(Event{Action: ActionImport, Detail: strings.Repeat("x", 2<<20)})
 		return nil
 	})
 	if !errors.Is(err, journal.ErrTooLarge) {

@@ -22,6 +22,12 @@ type Event struct {
 	Count    int    `json:"count,omitempty"` // how many such events this entry stands for; 0: one
 }
 
+// Actor says who asked for a change, and from where.
+type Actor struct {
+	Name    string // a uid, an account name of the host, or the part of Gatehouse that did it
+	Address string // empty for the unix socket
+}
+
 // The actions about the log itself, and the action that begins the events of a token.
 const (
 	ActionTokenCreate = "token.create"
