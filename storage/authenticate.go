@@ -68,3 +68,17 @@ func newVerifier(s *Store) *verify.Verifier {
 		},
 	})
 }
+
+// lookup finds a live token. Before all of the table's file is loaded, the token's shard
+// is loaded first. Where the file is damaged, the records have the token.
+func (s *Store) lookup(id ID) (table.Entry, bool, error) {
+	e, ok, whole := s.table.Lookup(id)
+	if ok || whole {
+		return e, ok, nil
+	}
+	if err := s.opening.Await(); err != nil {
+		return table.Entry{}, false, err
+	}
+	e, ok, _ = s.table.Get(id)
+	return e, ok, nil
+}

@@ -49,7 +49,7 @@ func (s *Store) do(by Actor, essential bool, fn func(*tx) error) error {
 	if s.isClosing() {
 		return ErrClosed
 	}
-	if err := s.opening.await(); err != nil {
+	if err := s.opening.Await(); err != nil {
 		return err
 	}
 	return s.writer.Do(by, essential, func(t *writer.Tx) error { return fn(&tx{t, s}) })
@@ -57,7 +57,7 @@ func (s *Store) do(by Actor, essential bool, fn func(*tx) error) error {
 
 // write runs the writer when the store is open.
 func (s *Store) write() {
-	if err := s.opening.await(); err != nil {
+	if err := s.opening.Await(); err != nil {
 		s.writer.Refuse(err)
 		return
 	}

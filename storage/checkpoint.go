@@ -46,6 +46,21 @@ type checkpoints struct {
 	tableDue bool
 }
 
+// accept takes the last checkpoint of a store that is not refused.
+func (c *checkpoints) accept(file checkpoint.File) {
+	s := c.s
+	c.file, c.retention = file, newRetention(s, file.Last().Sequence)
+	// A process that never runs for a whole day must still make checkpoints. A
+	// checkpoint that the log can't continue from counts as none.
+	c.size = s.journal.Size()
+	if m := file.Last(); m.Sequence+1 >= s.journal.FirstSequence() {
+		c.at = time.UnixMilli(m.Created)
+		// An old key opens the keyring in a checkpoint from before a rotation.
+		keyring, err := os.ReadFile(s.path("keyring"))
+		c.due.Store(err == nil && !file.HasKeyring(keyring))
+	}
+}
+
 // start makes a checkpoint in the background, if one is due. The upkeep does not wait
 // for it: a kill would lose the uses not yet written in that time.
 func (c *checkpoints) start(ctx context.Context) {
@@ -64,7 +79,7 @@ func (c *checkpoints) start(ctx context.Context) {
 func (c *checkpoints) makeIfDue(ctx context.Context) {
 	s := c.s
 	select {
-	case <-s.opening.compared: // never build on an index that is not compared yet
+	case <-s.opening.Compared(): // never build on an index that is not compared yet
 	default:
 		return
 	}
@@ -151,7 +166,7 @@ func (c *checkpoints) write(ctx context.Context) (m backup.Manifest, err error) 
 // Snapshot writes a backup: a consistent copy of the store, as of one moment, while
 // changes go on. It writes nothing to the store's own disk, which may be full.
 func (s *Store) Snapshot(ctx context.Context, out io.Writer) (m backup.Manifest, err error) {
-	if err := s.opening.await(); err != nil {
+	if err := s.opening.Await(); err != nil {
 		return m, err
 	}
 	if err := s.checkpoints.awaitUses(ctx); err != nil {
@@ -173,7 +188,7 @@ func (c *checkpoints) awaitUses(ctx context.Context) error {
 		case <-s.closing:
 			return ErrClosed
 		case <-time.After(20 * time.Millisecond):
-			if s.space.Short() != nil && isClosed(s.opening.loaded) {
+			if s.space.Short() != nil && isClosed(s.opening.Loaded()) {
 				return nil
 			}
 		}

@@ -18,7 +18,7 @@ func TestUsesDuringCheckpoint(t *testing.T) {
 	clock := newClock()
 	s := openWith(t, t.TempDir(), timed(t, clock))
 	id, secret := create(t, s, addUser(t, s, "alice@example.com"))
-	<-s.opening.compared
+	<-s.opening.Compared()
 	<-s.Counted()
 	s.uses.RLock() // a checkpoint waits for this lock
 	clock.Move(2 * checkpointEvery)

@@ -28,7 +28,7 @@
 //
 // # Where to look
 //
-//   - What happens between kill -9 and the next answer: [opening], in opening.go.
+//   - What happens between kill -9 and the next answer: storage/opening/opening.go.
 //   - Where a revocation becomes durable: [Store.RevokeTokens] hands tx.revoke to the
 //     writer; commitSome in storage/writer/commit.go appends it to the log, which syncs,
 //     and only then takes the token out of the table and answers.

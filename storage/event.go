@@ -61,13 +61,13 @@ func (s *Store) Note(by Actor, e Event) { s.writer.Note(by, e) }
 // Audit is the audit log.
 func (s *Store) Audit() audit.Log { return audit.Of(s.journal) }
 
-func newRetention(s *Store) *audit.Retention {
+func newRetention(s *Store, covered uint64) *audit.Retention {
 	r := audit.NewRetention(audit.Options{
 		Journal: s.journal, Now: s.Now,
 		Keep: func() time.Duration { return s.bounds.Load().KeepEvents }, Most: func() int64 { return s.bounds.Load().MostEvents },
 		Note: func(e Event) { s.Note(Actor{Name: "retention"}, e) }, Log: s.opts.Log,
 	})
-	r.Cover(s.checkpoints.file.Last().Sequence)
+	r.Cover(covered)
 	return r
 }
 

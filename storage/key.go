@@ -27,7 +27,7 @@ type KeyFile struct {
 
 // TokenKeys lists the token keys, the newest first.
 func (s *Store) TokenKeys() (list []TokenKey, err error) {
-	if err := s.opening.awaitTable(); err != nil {
+	if err := s.opening.AwaitTable(); err != nil {
 		return nil, err
 	}
 	n := s.tokensByKey()
@@ -46,19 +46,11 @@ func (s *Store) tokensByKey() (n [256]int) {
 	return n
 }
 
-// keyFile returns the key. Once the store is open, the caller holds rotating.
-func (o *Options) keyFile() (keys.File, error) {
-	if o.Key != (keys.File{}) {
-		return o.Key, nil
-	}
-	return keys.ReadFile(o.KeyFile)
-}
-
 // KeyFiles lists the key file, and the old ones beside it, the newest first.
 func (s *Store) KeyFiles() (list []KeyFile, err error) {
 	s.rotating.Lock()
 	defer s.rotating.Unlock()
-	f, err := s.opts.keyFile()
+	f, err := rekey.Key(s.opts.KeyFile, s.opts.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +78,7 @@ type KeyRotation struct {
 // RotateKey returns. After an error the keys from before are in use. It returns a
 // *wallclock.Doubt if the time of the end can't be trusted.
 func (s *Store) RotateKey(by Actor, retire time.Duration) (done KeyRotation, err error) {
-	if err := s.opening.await(); err != nil {
+	if err := s.opening.Await(); err != nil {
 		return done, err
 	}
 	s.rotating.Lock()
@@ -156,7 +148,7 @@ func (s *Store) dropKeys() error {
 	if len(unused) == 0 {
 		return nil
 	}
-	f, err := s.opts.keyFile()
+	f, err := rekey.Key(s.opts.KeyFile, s.opts.Key)
 	if err != nil {
 		return err
 	}
@@ -167,22 +159,4 @@ func (s *Store) dropKeys() error {
 	s.useRing(r)
 	s.Note(Actor{Name: "keys"}, Event{Action: ActionKeyDrop, Detail: fmt.Sprintf("all tokens that begin with %x are revoked", unused)})
 	return nil
-}
-
-// loadKeys opens the keyring. It says which key did so.
-func (o *opening) loadKeys() (keys.Ring, error) {
-	s := o.s
-	ring, old, err := rekey.Load(s.path("keyring"), s.opts.KeyFile, s.opts.Key, o.fresh)
-	if err != nil {
-		return ring, err
-	}
-	if f, err := s.opts.keyFile(); err == nil {
-		s.opts.Log.Info("the key opens the store", "file", f.Name(), "id", f.ID(), "token_key", fmt.Sprintf("%02x", ring.Current))
-	}
-	if old != "" {
-		s.opts.Log.Warn("the store was opened with an old key, and is now sealed with the present one; its token keys are as they were: a rotation was interrupted, or an older keyring was put back",
-			"old", old, "key", s.opts.KeyFile, "advice", "run `gatehouse key rotate` again")
-		o.keptOld = old
-	}
-	return ring, nil
 }

@@ -299,7 +299,7 @@ func TestCheckpointAfterRotation(t *testing.T) {
 		}
 		s = open(t, dir)
 	}
-	<-s.opening.compared
+	<-s.opening.Compared()
 	<-s.uses.Counted()
 	for s.checkpoints.busy.Swap(true) {
 		runtime.Gosched()

@@ -100,7 +100,7 @@ func (s *Store) show(f TokenFilter, places []Place, yield func(Token, error) boo
 
 // places finds the tokens that the filter takes, in their order.
 func (s *Store) places(f TokenFilter) ([]Place, error) {
-	if err := s.opening.awaitTable(); err != nil {
+	if err := s.opening.AwaitTable(); err != nil {
 		return nil, err
 	}
 	return s.views.Places(f)
@@ -110,12 +110,12 @@ func (s *Store) places(f TokenFilter) ([]Place, error) {
 // count of a million tokens then take a fraction of a second. If it is not, Matching
 // begins to read all tokens in the background, which takes seconds. A filter with a Match
 // waits for that; one without does not.
-func (s *Store) Matching() bool { return s.opening.awaitTable() == nil && s.views.Matching() }
+func (s *Store) Matching() bool { return s.opening.AwaitTable() == nil && s.views.Matching() }
 
 // CountTokens counts the tokens that the filter takes. It ignores After and
 // Limit.
 func (s *Store) CountTokens(f TokenFilter) (int, error) {
-	if err := s.opening.awaitTable(); err != nil {
+	if err := s.opening.AwaitTable(); err != nil {
 		return 0, err
 	}
 	return s.views.Count(f)
@@ -161,7 +161,7 @@ func (s *Store) TokenCount() int { return s.table.Len() }
 // Census counts all tokens by their states, and those that end within each of the spans.
 // It reads all records of tokens, which takes seconds when there are millions.
 func (s *Store) Census(within ...time.Duration) (*census.Census, error) {
-	if err := s.opening.await(); err != nil {
+	if err := s.opening.Await(); err != nil {
 		return nil, err
 	}
 	v, end, err := s.index.Begin() // not s.view, which makes the flusher of uses wait

@@ -200,7 +200,7 @@ func twoGenerations(t *testing.T, opts Options, clock *storagetest.Clock, prune 
 
 func wantCheckpoint(t *testing.T, s *Store) {
 	t.Helper()
-	<-s.opening.compared
+	<-s.opening.Compared()
 	<-s.Counted()
 	if _, err := s.checkpoints.write(t.Context()); err != nil {
 		t.Fatal(err)

@@ -46,8 +46,8 @@ func wantCleanStop(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	defer s.stop.release()
-	if o := s.opening; !o.early || !o.exact {
-		t.Errorf("the table's file lacks something, or there is none: early %t, exact %t", o.early, o.exact)
+	if o := s.opening; !o.Early || !o.Exact {
+		t.Errorf("the table's file lacks something, or there is none: early %t, exact %t", o.Early, o.Exact)
 	}
 }
 
@@ -58,18 +58,18 @@ func held(t *testing.T, dir string, opts Options) (s *Store, let func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !s.opening.early {
+	if !s.opening.Early {
 		t.Fatal("it was not opened early")
 	}
 	t.Cleanup(func() { s.Close() })
-	s.opening.start()
+	s.start()
 	s.stop.closed.Add(1) // for the rest of the opening
-	if err := s.opening.file.LoadAll(s.stillOpen); err != nil {
+	if err := s.opening.File.LoadAll(s.stillOpen); err != nil {
 		t.Fatal(err)
 	}
 	return s, func() {
 		defer s.stop.closed.Done()
-		s.opening.run()
+		s.opening.Run()
 	}
 }
 

@@ -23,7 +23,7 @@ func openMain(dir string) int {
 		fmt.Fprintln(os.Stderr, "open:", err)
 		return 1
 	}
-	<-s.opening.compared
+	<-s.opening.Compared()
 	if err := s.Close(); err != nil {
 		fmt.Fprintln(os.Stderr, "close:", err)
 		return 2
@@ -140,7 +140,7 @@ func refusedWhileOpening(t *testing.T, from, file, inject string, tokens []Made)
 	}
 	defer s.Close()
 	select {
-	case <-s.opening.compared:
+	case <-s.opening.Compared():
 	case <-time.After(patience):
 		wrong("then it hangs")
 	}

@@ -129,7 +129,7 @@ func (x unloggedIndex) View(fn func(*index.View) error) error {
 }
 
 func (x unloggedIndex) Update(fn func(*index.Update) error) error {
-	if err := x.s.opening.await(); err != nil {
+	if err := x.s.opening.Await(); err != nil {
 		return err
 	}
 	return x.s.index.Update(1<<10, fn)
@@ -145,7 +145,7 @@ func (s *Store) initUnlogged() {
 	}
 	s.sessions.Unsaved = func(err error) { s.states.sessions.Set(err) }
 	s.files.Index, s.files.Now = x, s.clock.Now
-	s.memory.Index = x
+	s.memory.Index, s.memory.Key = x, s.opening.Attempts
 	s.memory.Write = func(bytes int, fn func(*index.Update) error) error { return s.index.Write(bytes, fn) }
 }
 

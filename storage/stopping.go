@@ -22,23 +22,7 @@ func (c *stopping) release() error {
 	}
 	s.states.stop()
 	s.writer.Stop()
-	var errs []error
-	if s.index != nil && s.index.IsOpen() {
-		errs = append(errs, c.closeIndex())
-	}
-	if s.index != nil {
-		s.index.Stop()
-	}
-	if s.journal != nil {
-		errs = append(errs, s.journal.Close())
-	}
-	if s.opening.useLog != nil {
-		errs = append(errs, s.opening.useLog.Close())
-	}
-	if s.opening.file != nil {
-		errs = append(errs, s.opening.file.Close())
-	}
-	return errors.Join(append(errs, s.space.Close(), c.lock.Close())...)
+	return errors.Join(s.opening.Close(c.indexEnd()), s.space.Close(), c.lock.Close())
 }
 
 // Close waits for the changes under way, flushes lastUsed and closes the
@@ -99,7 +83,7 @@ func (c *stopping) closeAll() error {
 	c.quit()
 	saveErr := s.uses.SaveAll() // the index may still be opening, and a second signal may come
 	c.closed.Wait()
-	if err := s.opening.err; err != nil {
+	if err := s.opening.Err(); err != nil {
 		if errors.Is(err, ErrClosed) {
 			err = nil // the expected reason
 		}
@@ -132,7 +116,7 @@ func (c *stopping) closeAll() error {
 // table.
 func (c *stopping) leaveTable() error {
 	s := c.s
-	end, err := s.opening.useLog.End()
+	end, err := s.opening.UseLog.End()
 	if err != nil {
 		return err
 	}
@@ -164,13 +148,16 @@ func (c *stopping) flush() error {
 }
 
 func (c *stopping) closeIndex() error {
-	s := c.s
 	c.to("close the index")
-	end := c.end
-	if end.IsZero() { // it is closed only to be filled again
-		end = time.Now().Add(closeIndexMost)
+	return c.s.index.Close(c.indexEnd())
+}
+
+// indexEnd is when the index must be closed.
+func (c *stopping) indexEnd() time.Time {
+	if c.end.IsZero() { // the store could not be opened
+		return time.Now().Add(closeIndexMost)
 	}
-	return s.index.Close(end)
+	return c.end
 }
 
 // abandon closes a store that can't be opened.

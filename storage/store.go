@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -19,15 +18,14 @@ import (
 	"gatehouse/storage/keys"
 	"gatehouse/storage/lasting"
 	"gatehouse/storage/marks"
+	"gatehouse/storage/opening"
 	"gatehouse/storage/order"
 	"gatehouse/storage/read"
-	"gatehouse/storage/record"
 	"gatehouse/storage/surplus"
 	"gatehouse/storage/table"
 	"gatehouse/storage/unlogged"
 	"gatehouse/storage/uses"
 	"gatehouse/storage/verify"
-	"gatehouse/storage/wallclock"
 	"gatehouse/storage/writer"
 )
 
@@ -81,7 +79,7 @@ type Store struct {
 	space   *disk.Space
 	journal *journal.Journal
 	index   *index.Index
-	opening *opening
+	opening *opening.Opening
 	writer  *writer.Writer
 	noted   noted
 
@@ -128,65 +126,6 @@ func HasData(dir string) (bool, error) {
 	return !empty, err
 }
 
-// newStore locks the directory. The opening reads its contents.
-func newStore(dir string, opts Options) (*Store, error) {
-	if opts.KeyFile == "" {
-		opts.KeyFile = filepath.Join(dir, "key")
-	}
-	if opts.Checkpoints == 0 {
-		opts.Checkpoints = checkpointEvery
-	}
-	if opts.Log == nil {
-		opts.Log = slog.New(slog.DiscardHandler)
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the data directory: %w", err)
-	}
-	if err := disk.CheckPrivate(dir); err != nil {
-		return nil, err
-	}
-	lock, err := disk.Lock(dir, opts.Holder)
-	if err != nil {
-		return nil, err
-	}
-	s := &Store{
-		dir: dir, opts: opts, table: table.New(),
-		closing: make(chan struct{}),
-	}
-	s.SetBounds(Bounds{opts.MaxPerUser, opts.KeepEvents, opts.MostEvents})
-	s.opening, s.writer = newOpening(s), writer.New(s.closing, opts.Log)
-	s.upkeep.s, s.checkpoints.s, s.stop.s = s, s, s
-	s.surplus = surplus.New(surplus.Options{Revoked: s.revokedOf, Drop: s.dropRecords, Closing: s.closing, Log: opts.Log})
-	s.stop.within = closeWithin
-	s.stop.lock, s.stop.quit = lock, sync.OnceFunc(func() { close(s.closing) })
-	s.marks = marks.In(s.path(""))
-	s.space = disk.NewSpace(s.path(""), disk.Watermark)
-	s.states.init(opts.Log)
-	s.clock = clock.New(clock.Options{
-		Options: wallclock.Options{Now: opts.Now, Boot: opts.Boot, BootID: opts.BootID},
-		File:    s.path("clock"), Space: s.space, Least: index.Floor, Log: opts.Log,
-		Note: func(doubt error) {
-			s.Note(Actor{Name: "clock"}, Event{Action: ActionClockDoubt, Detail: doubt.Error()})
-		},
-	})
-	s.opts.Now = s.clock.Time
-	s.initUnlogged()
-	return s, nil
-}
-
-// newIndex describes the index of a store: see the keys in package record.
-func newIndex(s *Store) *index.Index {
-	return index.New(index.Options{
-		Dir: s.path(""), Seals: s.seals, Space: s.space, Log: s.opts.Log,
-		Closing: s.closing, Yield: s.opening.yield,
-		Kinds: index.Kinds{
-			Counted: record.Counted, Reported: [2]byte{'n', 't'}, Dense: "te", Sealed: record.SealedKinds,
-			NewerKind: 'l', // an import writes last uses to the log, but later uses are not in the log
-			Newer:     func(has, brings []byte) bool { return record.ParseLastUse(has) >= record.ParseLastUse(brings) },
-		},
-	})
-}
-
 // Now returns the time by the store's clock. It also returns a *wallclock.Doubt if
 // the clock may be wrong: then nothing that can't be undone may rest on it.
 func (s *Store) Now() (time.Time, error) { return s.clock.Look() }
@@ -212,8 +151,8 @@ func (s *Store) Writable() error {
 	switch {
 	case s.isClosing():
 		return ErrClosed
-	case s.opening.failed() != nil:
-		return s.opening.failed()
+	case s.opening.Err() != nil:
+		return s.opening.Err()
 	case s.writer.Failed() != nil:
 		return s.writer.Failed()
 	case s.index.Damaged():
@@ -252,9 +191,6 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-// Loaded is closed when verification needs nothing but memory: shortly after Open.
-func (s *Store) Loaded() <-chan struct{} { return s.opening.loaded }
-
 // path returns the path of a file of the store.
 func (s *Store) path(name string) string { return filepath.Join(s.dir, "store", name) }
 
@@ -292,7 +228,7 @@ func (s *states) unsaved(slice int, err error) {
 
 // view runs fn on the current state of the store.
 func (s *Store) view(fn func(rd *read.Reader) error) error {
-	if err := s.opening.await(); err != nil {
+	if err := s.opening.Await(); err != nil {
 		return err
 	}
 	// Take the lock before the view begins: the uses in the index and the uses in

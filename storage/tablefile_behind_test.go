@@ -46,7 +46,7 @@ func wantTable(t *testing.T, dir string, opts Options) {
 	<-slow.Counted()
 	opts.Early = true
 	s, let := held(t, dir, opts)
-	if s.opening.exact {
+	if s.opening.Exact {
 		t.Fatal("it did not start from a table that is behind")
 	}
 	want := tableOf(slow)
@@ -189,7 +189,7 @@ func TestBehindMeanwhile(t *testing.T) {
 	dir := t.TempDir()
 	opts := timed(t, newClock())
 	s := openWith(t, dir, opts)
-	<-s.opening.compared
+	<-s.opening.Compared()
 	stop := make(chan struct{})
 	var workers sync.WaitGroup
 	for w := range 4 {
@@ -279,7 +279,7 @@ func TestBehindNot(t *testing.T) {
 	if _, err := s.RevokeTokens(admin, gone); err != nil {
 		t.Fatal(err)
 	}
-	<-s.opening.compared
+	<-s.opening.Compared()
 	if err := s.checkpoints.writeTable(table.Moment{Position: *s.table.Position()}); err != nil {
 		t.Fatal(err)
 	}
@@ -296,7 +296,7 @@ func TestBehindNot(t *testing.T) {
 				t.Fatal(err)
 			}
 			s := openWith(t, at, opts)
-			if s.opening.early {
+			if s.opening.Early {
 				t.Error("it was opened early")
 			}
 			wantLive(t, s, live)

@@ -60,8 +60,8 @@ func TestTableFile(t *testing.T) {
 				os.Remove(file)
 			}
 			s := openWith(t, at, timed(t, clock))
-			if (s.opening.file != nil) != taken {
-				t.Errorf("taken: %v, want %v", s.opening.file != nil, taken)
+			if (s.opening.File != nil) != taken {
+				t.Errorf("taken: %v, want %v", s.opening.File != nil, taken)
 			}
 			wantDead(t, s, dead)
 			wantDead(t, s, sleeping)

@@ -51,14 +51,14 @@ func (u *upkeep) tick(ctx context.Context, slice int) {
 	s := u.s
 	if slice == 0 {
 		s.Now() // notice a jump of the clock within a second
-		if isClosed(s.opening.loaded) {
+		if isClosed(s.opening.Loaded()) {
 			s.clock.Rectify(s.table)
 		}
 	}
 	if s.space.Short() != nil {
 		return // the uses stay in memory
 	}
-	if !isClosed(s.opening.opened) || s.opening.err != nil {
+	if !s.IsOpen() {
 		s.states.unsaved(slice, s.uses.Save(slice))
 		return
 	}
@@ -89,7 +89,7 @@ func (u *upkeep) save() error { return errors.Join(u.s.uses.SaveAll(), u.s.memor
 // flush brings all uses and failed logins in memory into the index.
 func (u *upkeep) flush(ctx context.Context) error {
 	s := u.s
-	if err := s.opening.await(); err != nil {
+	if err := s.opening.Await(); err != nil {
 		return err
 	}
 	select {
@@ -115,13 +115,13 @@ func (u *upkeep) flush(ctx context.Context) error {
 // newUses makes the flusher. The table must exist.
 func newUses(s *Store) *uses.Flusher {
 	return uses.New(uses.Options{
-		Table: s.table, Log: s.opening.useLog,
+		Table: s.table, Log: s.opening.UseLog,
 		Update:    s.upkeep.updateUsages,
 		Noted:     s.views.NoteUses,
 		Plausible: s.clock.Plausible,
 		// Before the index is compared, a tick could wait for the comparison
 		// for seconds, and a kill would lose the uses of that time.
-		Hurry:   func() bool { return !isClosed(s.opening.compared) },
+		Hurry:   func() bool { return !isClosed(s.opening.Compared()) },
 		Full:    func(err error) bool { return errors.Is(err, ErrNoSpace) },
 		Closing: s.closing,
 	})
@@ -141,12 +141,6 @@ func (u *upkeep) recoverUses() {
 	if errors.Is(err, ErrDamaged) && !s.index.Damaged() {
 		s.index.NoteDamage(err)
 	}
-}
-
-// raiseFromLog sets the last uses to those in the log of uses, so that none
-// goes back.
-func (o *opening) raiseFromLog() error {
-	return o.useLog.LastUses(o.s.table.Recall)
 }
 
 // updateUsages changes the usages of a few tokens in the index, in one transaction.

@@ -287,7 +287,7 @@ func (s *Store) showUsers(list []order.Standing, yield func(UserInfo, error) boo
 // standings finds the users that the filter takes, in their order, with a
 // summary of their tokens.
 func (s *Store) standings(f UserFilter) ([]order.Standing, error) {
-	if err := s.opening.awaitTable(); err != nil {
+	if err := s.opening.AwaitTable(); err != nil {
 		return nil, err
 	}
 	return s.views.Users(f)

@@ -79,6 +79,14 @@ func Open(key keys.File, name string, sealed []byte) (keys.Ring, keys.File, erro
 	return keys.Ring{}, key, err
 }
 
+// Key returns the key of a key file. If the process can't read the file, held is its key.
+func Key(name string, held keys.File) (keys.File, error) {
+	if held != (keys.File{}) {
+		return held, nil
+	}
+	return keys.ReadFile(name)
+}
+
 // Load is [keys.Load], but it also takes an old key beside the key file. It then seals the
 // keyring with the key in the key file, and returns the name of the old one.
 // If the process can't read the key file, held is its key.
@@ -93,10 +101,8 @@ func Load(ring, key string, held keys.File, fresh bool) (r keys.Ring, old string
 		return r, "", err
 	}
 	wrong := err
-	if f == (keys.File{}) {
-		if f, err = keys.ReadFile(key); err != nil {
-			return r, "", err
-		}
+	if f, err = Key(key, held); err != nil {
+		return r, "", err
 	}
 	b, err := os.ReadFile(ring)
 	if err != nil {

@@ -1,4 +1,4 @@
-package storage
+package opening
 
 import (
 	"context"
@@ -13,20 +13,19 @@ import (
 )
 
 // openLog opens the log, and takes the existing table if that saves work.
-func (o *opening) openLog() error {
-	s := o.s
+func (o *Opening) openLog() error {
 	switch {
 	case o.fresh:
 		return o.openJournal(journal.Options{Create: true})
 	case o.restored:
 		return o.openRestoredLog()
 	}
-	file, err := table.Open(s.path("table"), s.seals)
+	file, err := table.Open(o.path("table"), o.Seals)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		s.opts.Log.Debug("the saved table can't be used", "because", err)
+		o.Log.Debug("the saved table can't be used", "because", err)
 	}
 	// The oldest records that a table or a checkpoint has must still be there.
-	opts := journal.Options{Known: s.checkpoints.file.Last().Sequence}
+	opts := journal.Options{Known: o.Checkpoint.Last().Sequence}
 	if file != nil {
 		opts.Known, opts.VerifyAfter = max(opts.Known, file.Position.Sequence), file.Position.Sequence
 	}
@@ -34,9 +33,9 @@ func (o *opening) openLog() error {
 	if err == nil && file != nil {
 		o.useTable(file)
 	}
-	if o.file == nil && file != nil {
+	if o.File == nil && file != nil {
 		err = errors.Join(err, file.Close())
-		s.table = table.New() // it may have some of the users
+		o.Table = table.New() // it may have some of the users
 	}
 	return err
 }
@@ -45,19 +44,18 @@ func (o *opening) openLog() error {
 // checkpoint, and the mark restored, which says where the log must end: see
 // [marks.Restored]. The first start makes index, table and format, and then removes that
 // mark.
-func (o *opening) openRestoredLog() error {
-	s := o.s
+func (o *Opening) openRestoredLog() error {
 	for _, name := range []string{"index", "table", "format"} {
-		if !disk.Exists(s.path("journal")) && disk.Exists(s.path(name)) {
+		if !disk.Exists(o.path("journal")) && disk.Exists(o.path(name)) {
 			return o.journalGone()
 		}
 	}
-	m, err := s.checkpoints.file.Manifest()
+	m, err := o.Checkpoint.Manifest()
 	if disk.Refusal(err) != 0 {
-		return fmt.Errorf("%w: read the checkpoint: %w", ErrUnavailable, err)
+		return fmt.Errorf("%w: read the checkpoint: %w", disk.ErrUnavailable, err)
 	}
 	opts := journal.Options{Known: m.Sequence}
-	from, err := s.marks.Restored()
+	from, err := o.Marks.Restored()
 	if err != nil {
 		return err
 	}
@@ -66,8 +64,8 @@ func (o *opening) openRestoredLog() error {
 		if err := o.openJournal(opts); err != nil {
 			return err
 		}
-		if err := s.journal.Has(context.Background(), from.End); err != nil {
-			return fmt.Errorf("%w: the journal in %s is not the one of the backup: restore again (%w)", ErrDamaged, s.path("journal"), err)
+		if err := o.Journal.Has(context.Background(), from.End); err != nil {
+			return fmt.Errorf("%w: the journal in %s is not the one of the backup: restore again (%w)", disk.ErrDamaged, o.path("journal"), err)
 		}
 		return nil
 	}
@@ -77,27 +75,26 @@ func (o *opening) openRestoredLog() error {
 	return o.openJournal(opts)
 }
 
-func (o *opening) openJournal(opts journal.Options) (err error) {
-	s := o.s
-	opts.Now, opts.SegmentSize = s.opts.Now, s.opts.Segment
-	s.journal, err = journal.Open(s.path("journal"), o.logKey, opts)
+func (o *Opening) openJournal(opts journal.Options) (err error) {
+	opts.Now, opts.SegmentSize = o.Clock.Time, o.Segment
+	o.Journal, err = journal.Open(o.path("journal"), o.logKey, opts)
 	if errors.Is(err, journal.ErrEmpty) {
 		return o.journalGone()
 	}
 	if err != nil {
 		return disk.NotRead("", err)
 	}
-	if err := s.space.Watch(s.path("journal")); err != nil {
+	if err := o.Space.Watch(o.path("journal")); err != nil {
 		return disk.NotRead("open the journal", err)
 	}
-	if tear, ok := s.journal.Torn(); ok {
-		s.opts.Log.Info("an interrupted write, never acknowledged, was removed from the journal",
+	if tear, ok := o.Journal.Torn(); ok {
+		o.Log.Info("an interrupted write, never acknowledged, was removed from the journal",
 			"file", tear.File, "offset", tear.Offset)
 	}
-	if err := s.clock.Open(s.journal, s.seals); err != nil {
+	if err := o.Clock.Open(o.Journal, o.Seals); err != nil {
 		return err
 	}
-	if opts.Create && s.journal.LastSequence() == opts.CreateAfter {
+	if opts.Create && o.Journal.LastSequence() == opts.CreateAfter {
 		return o.firstRecord()
 	}
 	return nil
@@ -105,37 +102,37 @@ func (o *opening) openJournal(opts journal.Options) (err error) {
 
 // journalGone refuses a store that has its other files but not the journal,
 // which is the truth.
-func (o *opening) journalGone() error {
+func (o *Opening) journalGone() error {
 	return fmt.Errorf("%w: the journal in %s is missing: put it back, or %s",
-		ErrDamaged, o.s.path("journal"), disk.RestoreAdvice)
+		disk.ErrDamaged, o.path("journal"), disk.RestoreAdvice)
 }
 
 // firstRecord appends an empty record: a log without any record would look as if
 // somebody had removed it.
-func (o *opening) firstRecord() error {
+func (o *Opening) firstRecord() error {
 	payload, err := record.Entry{}.AppendPayload(nil)
 	if err != nil {
 		return err
 	}
-	_, err = o.s.journal.Append(true, []journal.Entry{{Payload: payload}})
+	_, err = o.Journal.Append(true, []journal.Entry{{Payload: payload}})
 	return err
 }
 
 // verifyLog also verifies the part of the log that comes before the table's
 // position.
-func (o *opening) verifyLog() error {
-	s, n := o.s, 0
-	err := s.journal.Replay(context.Background(), s.journal.FirstSequence()-1, func(journal.Record) error {
+func (o *Opening) verifyLog() error {
+	n := 0
+	err := o.Journal.Replay(context.Background(), o.Journal.FirstSequence()-1, func(journal.Record) error {
 		if n++; n%64 != 0 {
 			return nil
 		}
 		runtime.Gosched() // let callers verify tokens
-		if s.isClosing() {
-			return ErrClosed
+		if isClosed(o.Closing) {
+			return disk.ErrClosed
 		}
 		return nil
 	})
-	if err != nil && !errors.Is(err, ErrClosed) {
+	if err != nil && !errors.Is(err, disk.ErrClosed) {
 		return disk.NotRead("", err)
 	}
 	return err

@@ -1,4 +1,4 @@
-package storage
+package opening
 
 import (
 	"context"
@@ -17,8 +17,7 @@ import (
 
 // openIndex opens the index and brings it, and the table, up to the end of the log. It
 // fills a damaged index again.
-func (o *opening) openIndex() error {
-	s := o.s
+func (o *Opening) openIndex() error {
 	switch {
 	case o.fresh:
 		return o.create()
@@ -30,7 +29,7 @@ func (o *opening) openIndex() error {
 			return err
 		}
 	}
-	if s.index.HasNote() {
+	if o.Index.HasNote() {
 		return o.fill()
 	}
 	err := o.catchUpIndex()
@@ -38,68 +37,78 @@ func (o *opening) openIndex() error {
 		err = o.loadTable()
 	}
 	if errors.As(err, new(*index.Fault)) {
-		s.opts.Log.Warn("the index is rebuilt from the journal", "because", err)
+		o.Log.Warn("the index is rebuilt from the journal", "because", err)
 		return o.fill()
 	}
 	return err
 }
 
+// newIndex describes the index of a store: see the keys in package record.
+func (o *Opening) newIndex() *index.Index {
+	return index.New(index.Options{
+		Dir: o.path(""), Seals: o.Seals, Space: o.Space, Log: o.Log,
+		Closing: o.Closing, Yield: o.yield,
+		Kinds: index.Kinds{
+			Counted: record.Counted, Reported: [2]byte{'n', 't'}, Dense: "te", Sealed: record.SealedKinds,
+			NewerKind: 'l', // an import writes last uses to the log, but later uses are not in the log
+			Newer:     func(has, brings []byte) bool { return record.ParseLastUse(has) >= record.ParseLastUse(brings) },
+		},
+	})
+}
+
 // create makes the index of a new store. The file format comes last: files that a
 // crash leaves before that are empty, and are created again.
-func (o *opening) create() error {
-	s := o.s
-	if err := s.index.OpenEmpty(); err != nil {
+func (o *Opening) create() error {
+	if err := o.Index.OpenEmpty(); err != nil {
 		return fmt.Errorf("make the index: %w", err)
 	}
-	if err := s.index.Create(s.journal.End()); err != nil {
+	if err := o.Index.Create(o.Journal.End()); err != nil {
 		return err
 	}
 	// Otherwise a power failure takes the directory, and everything that was
 	// synced in it.
-	if err := errors.Join(disk.SyncDir(s.dir), disk.SyncDir(filepath.Dir(s.dir))); err != nil {
+	if err := errors.Join(disk.SyncDir(o.Dir), disk.SyncDir(filepath.Dir(o.Dir))); err != nil {
 		return err
 	}
 	o.whole()
-	return s.marks.SetFormat()
+	return o.Marks.SetFormat()
 }
 
 // catchUpIndex opens the existing index. After a clean stop it does not read the
 // index; compare does that later.
-func (o *opening) catchUpIndex() error {
-	s := o.s
-	closed, err := s.index.Open()
+func (o *Opening) catchUpIndex() error {
+	closed, err := o.Index.Open()
 	if err != nil {
 		return err
 	}
 	if err := o.placeIndex(); err != nil {
 		return err
 	}
-	if !s.marks.Current() {
+	if !o.Marks.Current() {
 		if err := o.bringUpToDate(); err != nil {
 			return err
 		}
 		closed = false // read and compare all of it
 	}
-	if closed && s.index.Position() == s.journal.End() {
-		return s.index.Settle()
+	if closed && o.Index.Position() == o.Journal.End() {
+		return o.Index.Settle()
 	}
-	err = s.index.CatchUp(record.Log{Journal: s.journal})
+	err = o.Index.CatchUp(record.Log{Journal: o.Journal})
 	o.matches = err == nil
 	return err
 }
 
 // placeIndex compares the index's position with the log.
-func (o *opening) placeIndex() (err error) {
-	s := o.s
-	at, last := s.index.Position(), s.journal.LastSequence()
+func (o *Opening) placeIndex() (err error) {
+	at, last := o.Index.Position(), o.Journal.LastSequence()
 	if at.Sequence > last {
 		return fmt.Errorf("%w: the index has record %d, and the journal in %s ends with record %d: put back the newer journal, or %s",
-			ErrDamaged, at.Sequence, s.path("journal"), last, disk.RestoreAdvice)
+			disk.ErrDamaged, at.Sequence, o.path("journal"), last, disk.RestoreAdvice)
 	}
-	if s.index.Hashed() {
-		err = s.journal.Has(context.Background(), at)
+	if o.Index.Hashed() {
+		err = o.Journal.Has(context.Background(), at)
 	} else { // format 1
-		_, err = s.journal.At(context.Background(), at.Sequence)
+		_, err = o.Journal.At(context.Background(), at.Sequence)
 	}
 	switch {
 	case errors.Is(err, journal.ErrElsewhere), errors.Is(err, journal.ErrPruned):
@@ -114,9 +123,8 @@ func (o *opening) placeIndex() (err error) {
 // former format. Only then does it note the new format: from that moment the store
 // begins to change. (A release once changed the form of records without a new
 // number: verification went on, and logins failed after every start.)
-func (o *opening) bringUpToDate() error {
-	s := o.s
-	v, end, err := s.index.Begin()
+func (o *Opening) bringUpToDate() error {
+	v, end, err := o.Index.Begin()
 	if err != nil {
 		return err
 	}
@@ -127,64 +135,69 @@ func (o *opening) bringUpToDate() error {
 		}
 	}
 	if errors.As(err, new(*record.FormError)) {
-		return fmt.Errorf("%w: the store in %s is of another version of gatehouse, and nothing in it was changed: use the program that made it", err, s.path(""))
+		return fmt.Errorf("%w: the store in %s is of another version of gatehouse, and nothing in it was changed: use the program that made it", err, o.path(""))
 	}
 	if err != nil {
 		return index.FaultOf("read the index", err)
 	}
-	if former := s.marks.Former(); former != "" {
-		s.opts.Log.Info("the store was upgraded; earlier versions of gatehouse refuse it from now on", "from", former, "to", marks.Format)
+	if former := o.Marks.Former(); former != "" {
+		o.Log.Info("the store was upgraded; earlier versions of gatehouse refuse it from now on", "from", former, "to", marks.Format)
 	}
-	return s.marks.SetFormat()
+	return o.Marks.SetFormat()
 }
+
+// closeMost is how long a damaged index may take to close before it is filled again.
+const closeMost = 12 * time.Second
 
 // fill fills the index and the table again, from the checkpoint and the log. It
 // removes nothing until it knows that these are sufficient.
-func (o *opening) fill() error {
-	s := o.s
-	if first := s.journal.FirstSequence(); first != 1 || o.restored {
-		if err := s.checkpoints.file.Completes(first); err != nil {
+func (o *Opening) fill() error {
+	if first := o.Journal.FirstSequence(); first != 1 || o.restored {
+		if err := o.Checkpoint.Completes(first); err != nil {
 			return err
 		}
 	}
-	if s.index.IsOpen() {
-		err := s.stop.closeIndex()
-		if errors.Is(err, ErrNoSpace) || errors.Is(err, ErrNoDirectory) || errors.Is(err, ErrUnavailable) || errors.Is(err, ErrFailed) {
+	if err := o.stillOpen(); err != nil {
+		return err
+	}
+	if o.Index.IsOpen() {
+		err := o.Index.Close(time.Now().Add(closeMost))
+		if errors.Is(err, disk.ErrNoSpace) || errors.Is(err, disk.ErrNoDirectory) || errors.Is(err, disk.ErrUnavailable) || errors.Is(err, disk.ErrFailed) {
 			return err // Badger is still at work
 		}
 	}
-	if err := s.index.OpenEmpty(); err != nil {
+	if err := o.Index.OpenEmpty(); err != nil {
 		return fmt.Errorf("rebuild the index: %w", err)
 	}
-	if o.file == nil {
-		s.table = table.New() // it may contain entries from the damaged index
+	if o.File == nil {
+		o.Table = table.New() // it may contain entries from the damaged index
 	}
-	err := s.index.Fill(record.Log{Journal: s.journal}, s.checkpoints.file.Put)
+	err := o.Index.Fill(record.Log{Journal: o.Journal}, o.Checkpoint.Put)
 	o.matches = err == nil
 	if err == nil {
 		err = o.loadTable()
 	}
-	if errors.Is(err, ErrClosed) {
+	if errors.Is(err, disk.ErrClosed) {
 		return err // the next start tries again
 	}
 	if err != nil {
-		err = disk.NotRead("build the index in "+s.path("index")+" again from the checkpoint and the journal", err)
-		if errors.Is(err, ErrDamaged) {
+		err = disk.NotRead("build the index in "+o.path("index")+" again from the checkpoint and the journal", err)
+		if errors.Is(err, disk.ErrDamaged) {
 			err = fmt.Errorf("%w: %s", err, disk.RestoreAdvice)
 		}
 		return err
 	}
-	return errors.Join(s.marks.NoteFirstStart(s.seals, s.clock.Now()), s.marks.SetFormat(),
-		s.index.RemoveNote(), s.marks.ClearRestored(), disk.SyncDir(s.path("")))
+	return errors.Join(o.Marks.NoteFirstStart(o.Seals, o.Clock.Now()), o.Marks.SetFormat(),
+		o.Index.RemoveNote(), o.Marks.ClearRestored(), disk.SyncDir(o.path("")))
 }
 
 // compare compares an index that is not yet compared. The store answers requests
 // at the same time.
-func (o *opening) compare() {
+func (o *Opening) compare() {
 	if !o.matches {
-		if err := o.s.index.Compare(); err != nil {
-			if !errors.Is(err, ErrClosed) {
-				o.s.index.NoteDamage(err)
+		if err := o.Index.Compare(); err != nil {
+			if !errors.Is(err, disk.ErrClosed) {
+				o.Index.NoteDamage(err)
 			}
 			return
 		}
@@ -195,12 +208,12 @@ func (o *opening) compare() {
 // yield lets requests use the processor that the walk has kept busy since start. When
 // the store is open, nobody waits for the walk: it uses at most 1/25 of the time, and
 // less when other work delays it.
-func (o *opening) yield(start time.Time) time.Time {
+func (o *Opening) yield(start time.Time) time.Time {
 	runtime.Gosched()
 	if isClosed(o.opened) {
 		select {
 		case <-time.After(min(24*time.Since(start), 100*time.Millisecond)):
-		case <-o.s.closing:
+		case <-o.Closing:
 		}
 	}
 	return time.Now()
