@@ -77,7 +77,7 @@ func (s *Store) write() {
 // moveFiles moves recent files that an older version stored in the log. It is the
 // writer's first task.
 func (s *Store) moveFiles(do func(func(*writer.Tx) error) error) {
-	err := s.files.MoveOld(func(keys [][]byte) error {
+	err := s.unlogged.files.MoveOld(func(keys [][]byte) error {
 		return do(func(t *writer.Tx) error {
 			for _, k := range keys {
 				t.Delete(k)

@@ -237,7 +237,7 @@ func (c *checkpoints) untilClosing(ctx context.Context) (context.Context, func()
 // NoteBackup remembers that a backup was made, in the audit log and for
 // LastBackup.
 func (s *Store) NoteBackup(by Actor) error {
-	if err := s.marks.NoteBackup(s.clock.Now()); err != nil {
+	if err := s.opening.Marks.NoteBackup(s.clock.Now()); err != nil {
 		return err
 	}
 	return s.change(by, func(t *tx) error {
@@ -249,7 +249,7 @@ func (s *Store) NoteBackup(by Actor) error {
 // LastBackup returns when the last backup was made, in ms; 0: never, or
 // unknown.
 func (s *Store) LastBackup() int64 {
-	ms := s.marks.LastBackup()
+	ms := s.opening.Marks.LastBackup()
 	if ms > s.clock.Now()+wallclock.Tolerance.Milliseconds() {
 		return 0 // the clock was ahead: the real time is unknown
 	}

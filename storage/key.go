@@ -2,7 +2,6 @@ package storage
 
 import (
 	"fmt"
-	"os"
 	"time"
 
 	"gatehouse/storage/keys"
@@ -15,14 +14,6 @@ import (
 type TokenKey struct {
 	keys.TokenKey
 	Tokens int
-}
-
-// KeyFile is a key file, or an old one beside it.
-type KeyFile struct {
-	Name    string
-	ID      string    // tells it from others, and says nothing about the key
-	Written time.Time // the file
-	Opens   bool      // the keyring of this store
 }
 
 // TokenKeys lists the token keys, the newest first.
@@ -47,23 +38,7 @@ func (s *Store) tokensByKey() (n [256]int) {
 }
 
 // KeyFiles lists the key file, and the old ones beside it, the newest first.
-func (s *Store) KeyFiles() (list []KeyFile, err error) {
-	s.rotating.Lock()
-	defer s.rotating.Unlock()
-	f, err := rekey.Key(s.opts.KeyFile, s.opts.Key)
-	if err != nil {
-		return nil, err
-	}
-	ring, err := os.ReadFile(s.path("keyring"))
-	if err != nil {
-		return nil, err
-	}
-	for _, f := range append([]keys.File{f}, rekey.Old(s.opts.KeyFile)...) {
-		_, err := f.Open(s.path("keyring"), ring)
-		list = append(list, KeyFile{Name: f.Name(), ID: f.ID(), Written: f.Written(), Opens: err == nil})
-	}
-	return list, nil
-}
+func (s *Store) KeyFiles() ([]rekey.File, error) { return s.keyring.Files() }
 
 // KeyRotation says what a rotation of the key did.
 type KeyRotation struct {
@@ -81,8 +56,6 @@ func (s *Store) RotateKey(by Actor, retire time.Duration) (done KeyRotation, err
 	if err := s.opening.Await(); err != nil {
 		return done, err
 	}
-	s.rotating.Lock()
-	defer s.rotating.Unlock()
 	if err := s.Writable(); err != nil {
 		return done, err
 	}
@@ -94,25 +67,19 @@ func (s *Store) RotateKey(by Actor, retire time.Duration) (done KeyRotation, err
 		done.Ends = now.Add(retire).UnixMilli()
 	}
 	announced := false
-	r, err := rekey.Rotation{
-		Ring: s.path("keyring"), Key: s.opts.KeyFile, Now: now, Step: s.rotationStep,
-		Change: func(r keys.Ring) (keys.Ring, error) { return r.Rotated(now.UnixMilli(), done.Ends) },
-		Announce: func(r keys.Ring) error {
-			announced = true
-			return s.change(by, func(t *tx) error {
-				t.Event(Event{Action: ActionKeyRotate, Detail: rotationDetail(r.Current, done.Ends)})
-				return nil
-			})
-		},
-	}.Run()
+	r, err := s.keyring.Rotate(now, done.Ends, func(r keys.Ring) error {
+		announced = true
+		return s.change(by, func(t *tx) error {
+			t.Event(Event{Action: ActionKeyRotate, Detail: rotationDetail(r.Current, done.Ends)})
+			return nil
+		})
+	})
 	if err != nil {
 		if announced {
 			s.Note(by, Event{Action: ActionKeyKept, Detail: "the rotation failed"})
 		}
 		return KeyRotation{}, err
 	}
-	s.useRing(r.Ring)
-	s.opts.Key = keys.File{} // the file has another one now, which this process wrote
 	done.File, done.ID, done.Old, done.TokenKey = r.Key.Name(), r.Key.ID(), r.Old, r.Ring.Current
 	s.checkpoints.due.Store(true) // the present checkpoint contains the keyring that the old key opens
 	return done, nil
@@ -126,37 +93,11 @@ func rotationDetail(number byte, ends int64) string {
 	return d
 }
 
-// useRing takes other token keys into use. Afterwards no token of an earlier key is being
-// made.
-func (s *Store) useRing(r keys.Ring) {
-	s.making.Lock()
-	defer s.making.Unlock()
-	s.keys.Use(r)
-}
-
 // dropKeys drops the token keys that no token needs: all theirs are revoked, and stay so.
 func (s *Store) dropKeys() error {
-	s.rotating.Lock()
-	defer s.rotating.Unlock()
-	n := s.tokensByKey()
-	var unused []byte
-	for _, k := range s.keys.List() {
-		if !k.Current && n[k.Number] == 0 {
-			unused = append(unused, k.Number)
-		}
+	dropped, err := s.keyring.Drop(s.tokensByKey)
+	if err == nil && len(dropped) > 0 {
+		s.Note(Actor{Name: "keys"}, Event{Action: ActionKeyDrop, Detail: fmt.Sprintf("all tokens that begin with %x are revoked", dropped)})
 	}
-	if len(unused) == 0 {
-		return nil
-	}
-	f, err := rekey.Key(s.opts.KeyFile, s.opts.Key)
-	if err != nil {
-		return err
-	}
-	r, err := rekey.Drop(s.path("keyring"), f, unused...)
-	if err != nil {
-		return err
-	}
-	s.useRing(r)
-	s.Note(Actor{Name: "keys"}, Event{Action: ActionKeyDrop, Detail: fmt.Sprintf("all tokens that begin with %x are revoked", unused)})
-	return nil
+	return err
 }

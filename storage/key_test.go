@@ -28,7 +28,7 @@ type RotateAsk struct {
 
 // Rotate rotates the key, and returns the number of steps.
 func (c *Child) Rotate(a RotateAsk, steps *int) error {
-	c.s.rotationStep = func(string) {
+	c.s.keyring.Step = func(string) {
 		if *steps == a.Kill {
 			syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			select {} // until the signal arrives

@@ -14,7 +14,6 @@ import (
 	"gatehouse/storage/disk"
 	"gatehouse/storage/index"
 	"gatehouse/storage/journal"
-	"gatehouse/storage/marks"
 	"gatehouse/storage/opening"
 	"gatehouse/storage/order"
 	"gatehouse/storage/read"
@@ -93,13 +92,12 @@ func newStore(dir string, opts Options) (*Store, error) {
 	s := &Store{dir: dir, opts: opts, closing: make(chan struct{})}
 	s.SetBounds(Bounds{opts.MaxPerUser, opts.KeepEvents, opts.MostEvents})
 	s.writer = writer.New(s.closing, opts.Log)
-	s.upkeep.s, s.checkpoints.s, s.stop.s = s, s, s
+	s.checkpoints.s, s.stop.s = s, s
+	s.upkeep.init(s, opts.Log)
 	s.surplus = surplus.New(surplus.Options{Revoked: s.revokedOf, Drop: s.dropRecords, Closing: s.closing, Log: opts.Log})
 	s.stop.within = closeWithin
 	s.stop.lock, s.stop.quit = lock, sync.OnceFunc(func() { close(s.closing) })
-	s.marks = marks.In(s.path(""))
 	s.space = disk.NewSpace(s.path(""), disk.Watermark)
-	s.states.init(opts.Log)
 	s.clock = clock.New(clock.Options{
 		Options: wallclock.Options{Now: opts.Now, Boot: opts.Boot, BootID: opts.BootID},
 		File:    s.path("clock"), Space: s.space, Least: index.Floor, Log: opts.Log,
@@ -110,7 +108,7 @@ func newStore(dir string, opts Options) (*Store, error) {
 	s.opts.Now = s.clock.Time
 	s.opening = opening.New(opening.Options{
 		Dir: dir, KeyFile: opts.KeyFile, Key: opts.Key, Segment: opts.Segment, AllowEarly: opts.Early,
-		Log: opts.Log, Closing: s.closing, Marks: s.marks, Space: s.space, Clock: s.clock,
+		Log: opts.Log, Closing: s.closing, Space: s.space, Clock: s.clock,
 		Accept: s.accept, Start: s.start, Done: s.opened,
 	})
 	return s, nil
@@ -121,14 +119,15 @@ func (s *Store) accept() error {
 	s.clock.Accepted()
 	s.journal, s.seals = s.opening.Journal, s.opening.Seals
 	s.checkpoints.accept(s.opening.Checkpoint)
-	return s.marks.NoteFirstStart(s.seals, s.clock.Now())
+	return s.opening.Marks.NoteFirstStart(s.seals, s.clock.Now())
 }
 
 // start begins the store's own background work. From here on, the table is not
 // replaced any more.
 func (s *Store) start() {
 	o := s.opening
-	s.keys, s.passwords, s.grants = o.Tokens, o.Passwords, o.Grants
+	s.keys = o.Tokens
+	s.keyring.Ring, s.keyring.Key, s.keyring.Held, s.keyring.Tokens = s.path("keyring"), o.KeyFile, o.Key, o.Tokens
 	s.index, s.table = o.Index, o.Table
 	s.reads = &read.Sources{Table: s.table, Seals: s.seals, Clock: s.clock, KeyEnds: s.keys.Ends, Find: s.lookup}
 	s.views = order.New(s.table, read.Lists{View: s.view}, s.keys.Has, s.keys.Ends)

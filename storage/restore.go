@@ -45,7 +45,7 @@ func finishStage(ctx context.Context, stage string, opts Options, m backup.Manif
 	}
 	defer func() {
 		// This opening does not count as the first start.
-		err = errors.Join(err, s.Close(), s.marks.ExpectFirstStart())
+		err = errors.Join(err, s.Close(), s.opening.Marks.ExpectFirstStart())
 	}()
 	by, all := Actor{Name: "restore"}, len(ends.Tokens)+len(ends.Users)
 	n, err = restore.Apply(ends, mostRevoked,
@@ -162,7 +162,7 @@ func (t *tx) EndUser(id UserID, end record.UserEnd) (ended bool, err error) {
 // RestoredAt is when the store was first opened after a restore, in ms; 0 if it
 // never was restored. The last uses in a backup are older than that.
 func (s *Store) RestoredAt() int64 {
-	ms, known := s.marks.FirstStart(s.seals)
+	ms, known := s.opening.Marks.FirstStart(s.seals)
 	if !known {
 		return s.clock.Now() // a late time is safe
 	}

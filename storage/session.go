@@ -23,7 +23,7 @@ func (s *Store) CreateSession(by Actor, owner UserID, method, agent string) (Sec
 	if !ok || o.State != UserActive {
 		return "", ErrNoUser
 	}
-	cookie, err := s.sessions.Begin(Session{
+	cookie, err := s.unlogged.sessions.Begin(Session{
 		Owner: owner, Epoch: o.Epoch, Method: method,
 		Address: by.Address, Agent: Origin{Agent: agent}.Cut().Agent,
 	})
@@ -36,20 +36,20 @@ func (s *Store) CreateSession(by Actor, owner UserID, method, agent string) (Sec
 
 // Session returns the session of a cookie and counts the visit. It returns
 // ErrNoSession when the cookie has no session, or no longer has one.
-func (s *Store) Session(cookie string) (Session, error) { return s.sessions.Visit(cookie) }
+func (s *Store) Session(cookie string) (Session, error) { return s.unlogged.sessions.Visit(cookie) }
 
 // Sessions lists a user's valid sessions, the latest first. Own is the place of the
 // cookie's session in the list, or -1. If there are very many, Sessions leaves out the
 // oldest.
 func (s *Store) Sessions(owner UserID, cookie string) (list []Session, own int, err error) {
-	return s.sessions.List(owner, cookie)
+	return s.unlogged.sessions.List(owner, cookie)
 }
 
 // EndSession ends the session of a cookie, if there is one. When the index can't be
 // written, for example because the disk is full, the end goes to the log, which has
 // a reserve.
 func (s *Store) EndSession(cookie string) error {
-	return s.sessions.End(cookie, func(keys [][]byte) error {
+	return s.unlogged.sessions.End(cookie, func(keys [][]byte) error {
 		return s.takeAway(Actor{}, func(t *tx) error {
 			for _, k := range keys {
 				t.Delete(k)
@@ -84,7 +84,7 @@ func (s *Store) ChangePassword(by Actor, cookie string, hash PasswordHash) error
 		if !u.Local() {
 			return ErrNotLocal
 		}
-		u.Password = s.passwords.Seal(uint64(u.ID), hash)
+		u.Password = s.opening.Passwords.Seal(uint64(u.ID), hash)
 		return nil
 	})
 }
@@ -93,7 +93,7 @@ func (s *Store) ChangePassword(by Actor, cookie string, hash PasswordHash) error
 // cookie's session again. If the cookie's session has ended in the meantime, it stays
 // ended and ends no other.
 func (s *Store) alone(cookie string, change func(Actor, func(*tx) error) error, by Actor, action string, fn func(*User) error) error {
-	v, err := s.sessions.Stored(cookie)
+	v, err := s.unlogged.sessions.Stored(cookie)
 	if err != nil {
 		return err
 	}
@@ -113,7 +113,7 @@ func (s *Store) alone(cookie string, change func(Actor, func(*tx) error) error, 
 	if err != nil {
 		return err
 	}
-	return s.sessions.Edit(cookie, func(own *record.Session) { own.Epoch = v.Epoch + 1 })
+	return s.unlogged.sessions.Edit(cookie, func(own *record.Session) { own.Epoch = v.Epoch + 1 })
 }
 
 // Attempts describes failed logins.
@@ -135,38 +135,43 @@ func (x unloggedIndex) Update(fn func(*index.Update) error) error {
 	return x.s.index.Update(1<<10, fn)
 }
 
-// initUnlogged sets up the data that only the index has.
+// unloggedData is the data that only the index has.
+type unloggedData struct {
+	sessions unlogged.Sessions
+	files    unlogged.Files
+	memory   unlogged.Memory
+}
+
 func (s *Store) initUnlogged() {
-	x := unloggedIndex{s}
-	s.sessions.Index, s.sessions.Now = x, s.clock.Now
-	s.sessions.Owner = func(id UserID) (record.Owner, bool) {
+	x, d := unloggedIndex{s}, &s.unlogged
+	d.sessions.Index, d.sessions.Now = x, s.clock.Now
+	d.sessions.Owner = func(id UserID) (record.Owner, bool) {
 		o, _, ok := s.table.Owners.Find(id)
 		return o, ok
 	}
-	s.sessions.Unsaved = func(err error) { s.states.sessions.Set(err) }
-	s.files.Index, s.files.Now = x, s.clock.Now
-	s.memory.Index, s.memory.Key = x, s.opening.Attempts
-	s.memory.Write = func(bytes int, fn func(*index.Update) error) error { return s.index.Write(bytes, fn) }
+	d.sessions.Unsaved = func(err error) { s.upkeep.sessions.Set(err) }
+	d.files.Index, d.files.Now = x, s.clock.Now
+	d.memory.Index, d.memory.Key, d.memory.Write = x, s.opening.Attempts, s.index.Write
 }
 
 // OpenedFile records that a user opened a file: it moves to the front, and the
 // oldest beyond the limit is forgotten. A zero Time is taken as now.
-func (s *Store) OpenedFile(owner UserID, f File) error { return s.files.Opened(owner, f) }
+func (s *Store) OpenedFile(owner UserID, f File) error { return s.unlogged.files.Opened(owner, f) }
 
 // Files lists a user's recent files, the newest first.
-func (s *Store) Files(owner UserID) ([]File, error) { return s.files.List(owner) }
+func (s *Store) Files(owner UserID) ([]File, error) { return s.unlogged.files.List(owner) }
 
 // Remembered returns the value that is kept under a name, or nil.
-func (s *Store) Remembered(name string) (value []byte, err error) { return s.memory.Get(name) }
+func (s *Store) Remembered(name string) (value []byte, err error) { return s.unlogged.memory.Get(name) }
 
 // Remember keeps a value under a name for as long as keep. It reaches the disk
 // within a second.
 func (s *Store) Remember(name string, value []byte, keep time.Duration) {
-	s.memory.Put(name, value, keep)
+	s.unlogged.memory.Put(name, value, keep)
 }
 
 // Attempts returns the attempts that are kept under a name, or the zero value.
-func (s *Store) Attempts(name string) (Attempts, error) { return s.memory.Attempts(name) }
+func (s *Store) Attempts(name string) (Attempts, error) { return s.unlogged.memory.Attempts(name) }
 
 // SetAttempts remembers attempts under a name.
-func (s *Store) SetAttempts(name string, v Attempts) { s.memory.SetAttempts(name, v) }
+func (s *Store) SetAttempts(name string, v Attempts) { s.unlogged.memory.SetAttempts(name, v) }

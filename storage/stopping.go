@@ -20,7 +20,7 @@ func (c *stopping) release() error {
 	if s.checkpoints.retention != nil {
 		s.checkpoints.retention.Stop()
 	}
-	s.states.stop()
+	s.upkeep.stop()
 	s.writer.Stop()
 	return errors.Join(s.opening.Close(c.indexEnd()), s.space.Close(), c.lock.Close())
 }
@@ -36,7 +36,7 @@ func (s *Store) Close() (err error) {
 	s.stop.once.Do(func() {
 		s.stop.end = time.Now().Add(closeIndexMost)
 		defer s.writer.Stop()
-		defer s.states.stop()
+		defer s.upkeep.stop()
 		closed := make(chan error, 1)
 		go func() { closed <- s.stop.closeAll() }()
 		select {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,14 +15,12 @@ import (
 	"gatehouse/storage/index"
 	"gatehouse/storage/journal"
 	"gatehouse/storage/keys"
-	"gatehouse/storage/lasting"
-	"gatehouse/storage/marks"
 	"gatehouse/storage/opening"
 	"gatehouse/storage/order"
 	"gatehouse/storage/read"
+	"gatehouse/storage/rekey"
 	"gatehouse/storage/surplus"
 	"gatehouse/storage/table"
-	"gatehouse/storage/unlogged"
 	"gatehouse/storage/uses"
 	"gatehouse/storage/verify"
 	"gatehouse/storage/writer"
@@ -70,12 +67,10 @@ type Store struct {
 	dir  string
 	opts Options
 
-	keys      *keys.Tokens
-	seals     *keys.Seals
-	passwords keys.Passwords
-	grants    *grants.Grants
+	keys    *keys.Tokens
+	seals   *keys.Seals
+	keyring rekey.Keyring
 
-	marks   *marks.Dir
 	space   *disk.Space
 	journal *journal.Journal
 	index   *index.Index
@@ -86,24 +81,17 @@ type Store struct {
 	table    *table.Table
 	views    *order.Views
 	reads    *read.Sources
-	sessions unlogged.Sessions
-	files    unlogged.Files
-	memory   unlogged.Memory
+	unlogged unloggedData
 	surplus  *surplus.Finder
 	verifier *verify.Verifier
 	clock    *clock.Clock
 	bounds   atomic.Pointer[Bounds]
-
-	rotating     sync.Mutex   // held while the keys change
-	rotationStep func(string) // set by tests
-	making       sync.RWMutex // held for reading while a token is made
 
 	uses *uses.Flusher
 
 	upkeep      upkeep
 	checkpoints checkpoints
 	stop        stopping
-	states      states
 
 	closing chan struct{}
 }
@@ -140,7 +128,7 @@ func (s *Store) ConfirmTime(by Actor) {
 func (s *Store) Past(ms int64) int64 { return s.clock.Past(ms) }
 
 // Grants returns what is stored to ask OAuth providers about people again.
-func (s *Store) Grants() *grants.Grants { return s.grants }
+func (s *Store) Grants() *grants.Grants { return s.opening.Grants }
 
 // Dir returns the data directory.
 func (s *Store) Dir() string { return s.dir }
@@ -193,38 +181,6 @@ func isClosed(c <-chan struct{}) bool {
 
 // path returns the path of a file of the store.
 func (s *Store) path(name string) string { return filepath.Join(s.dir, "store", name) }
-
-// states are the lasting problems of the store, besides those that Writable reports.
-// Each is logged when it begins, every minute, and when it ends, but not each time it
-// occurs.
-type states struct {
-	uses     lasting.State
-	slice    int // the slice of the uses that failed last
-	sessions lasting.State
-}
-
-func (s *states) init(log *slog.Logger) {
-	s.uses = lasting.State{Log: log, Level: slog.LevelWarn, Begins: "uses could not be saved; the server tries again", Ends: "uses are saved again"}
-	s.sessions = lasting.State{Log: log, Level: slog.LevelWarn, Begins: "the last uses of sessions are not saved", Ends: "the last uses of sessions are saved again"}
-}
-
-func (s *states) stop() {
-	for _, one := range []*lasting.State{&s.uses, &s.sessions} {
-		one.Stop()
-	}
-}
-
-// unsaved takes the outcome of saving a slice of the uses. The problem is over when the
-// slice that failed last is saved: other slices may have nothing to save.
-func (s *states) unsaved(slice int, err error) {
-	switch {
-	case err != nil:
-		s.slice = slice
-		s.uses.Set(err)
-	case slice == s.slice:
-		s.uses.Set(nil)
-	}
-}
 
 // view runs fn on the current state of the store.
 func (s *Store) view(fn func(rd *read.Reader) error) error {

@@ -57,8 +57,7 @@ func (s *Store) CreateToken(by Actor, owner UserID, spec TokenSpec) (Token, Secr
 	if err := spec.check(); err != nil {
 		return Token{}, "", err
 	}
-	s.making.RLock()
-	defer s.making.RUnlock()
+	defer s.keyring.Making()()
 	t := Token{ID: s.keys.NewID(), Owner: owner, Name: spec.Name, Scopes: once(spec.Scopes), Addresses: once(spec.Addresses), By: by.Name}
 	err := s.change(by, func(tx *tx) error {
 		uid, err := tx.active(owner)

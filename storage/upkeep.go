@@ -3,11 +3,13 @@ package storage
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"runtime"
 	"time"
 
 	"gatehouse/storage/index"
 	"gatehouse/storage/keys"
+	"gatehouse/storage/lasting"
 	"gatehouse/storage/record"
 	"gatehouse/storage/uses"
 )
@@ -22,7 +24,35 @@ const (
 
 // upkeep makes data in memory durable. Each second it writes uses to their log and
 // failed logins to the index. More slowly, it brings uses into the index.
-type upkeep struct{ s *Store }
+type upkeep struct {
+	s        *Store
+	uses     lasting.State // uses can't be saved
+	slice    int           // of the uses that failed last
+	sessions lasting.State // the last uses of sessions can't be saved
+}
+
+func (u *upkeep) init(s *Store, log *slog.Logger) {
+	u.s = s
+	u.uses = lasting.State{Log: log, Level: slog.LevelWarn, Begins: "uses could not be saved; the server tries again", Ends: "uses are saved again"}
+	u.sessions = lasting.State{Log: log, Level: slog.LevelWarn, Begins: "the last uses of sessions are not saved", Ends: "the last uses of sessions are saved again"}
+}
+
+func (u *upkeep) stop() {
+	u.uses.Stop()
+	u.sessions.Stop()
+}
+
+// unsaved takes the outcome of saving a slice of the uses. The problem is over when the
+// slice that failed last is saved: other slices may have nothing to save.
+func (u *upkeep) unsaved(slice int, err error) {
+	switch {
+	case err != nil:
+		u.slice = slice
+		u.uses.Set(err)
+	case slice == u.slice:
+		u.uses.Set(nil)
+	}
+}
 
 // run writes the uses and failed logins in memory. A slow slice does not delay
 // the next ones.
@@ -59,7 +89,7 @@ func (u *upkeep) tick(ctx context.Context, slice int) {
 		return // the uses stay in memory
 	}
 	if !s.IsOpen() {
-		s.states.unsaved(slice, s.uses.Save(slice))
+		u.unsaved(slice, s.uses.Save(slice))
 		return
 	}
 	s.space.KeepBallast() // it may have been dropped
@@ -74,9 +104,9 @@ func (u *upkeep) tick(ctx context.Context, slice int) {
 		err = nil
 	}
 	if slice == 0 {
-		err = errors.Join(err, s.memory.Save())
+		err = errors.Join(err, s.unlogged.memory.Save())
 	}
-	s.states.unsaved(slice, err)
+	u.unsaved(slice, err)
 	if slice == 0 {
 		s.checkpoints.start(ctx)
 	}
@@ -84,7 +114,7 @@ func (u *upkeep) tick(ctx context.Context, slice int) {
 
 // save writes all uses in memory to their log, and all failed logins in memory
 // to the index.
-func (u *upkeep) save() error { return errors.Join(u.s.uses.SaveAll(), u.s.memory.Save()) }
+func (u *upkeep) save() error { return errors.Join(u.s.uses.SaveAll(), u.s.unlogged.memory.Save()) }
 
 // flush brings all uses and failed logins in memory into the index.
 func (u *upkeep) flush(ctx context.Context) error {

@@ -77,7 +77,7 @@ func (s *Store) AddUser(by Actor, uid, name string, hash PasswordHash) (User, er
 		if err := t.add(&u); err != nil {
 			return err
 		}
-		u.Password = s.passwords.Seal(uint64(u.ID), hash)
+		u.Password = s.opening.Passwords.Seal(uint64(u.ID), hash)
 		return t.save(u)
 	})
 	return u, err
@@ -140,7 +140,7 @@ func (s *Store) SetPassword(by Actor, uid string, hash PasswordHash) error {
 			if !u.Local() {
 				return ErrNotLocal
 			}
-			u.Password = s.passwords.Seal(uint64(u.ID), hash)
+			u.Password = s.opening.Passwords.Seal(uint64(u.ID), hash)
 			u.Epoch++
 			return nil
 		})
@@ -227,7 +227,7 @@ func (t *tx) remove(u User, why string) error {
 
 // PasswordHash returns the user's password hash, empty for a user without one.
 func (s *Store) PasswordHash(u User) (PasswordHash, error) {
-	return s.passwords.Open(uint64(u.ID), u.Password)
+	return s.opening.Passwords.Open(uint64(u.ID), u.Password)
 }
 
 // UserInfo is a user with a summary of its tokens.

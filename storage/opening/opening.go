@@ -68,7 +68,6 @@ type Options struct {
 	Log        *slog.Logger
 	Closing    <-chan struct{} // ends the opening with [disk.ErrClosed]
 
-	Marks *marks.Dir
 	Space *disk.Space
 	Clock *clock.Clock
 
@@ -86,6 +85,7 @@ type Opening struct {
 	Passwords  keys.Passwords
 	Grants     *grants.Grants
 	Attempts   [32]byte // the key for the names of failed logins
+	Marks      *marks.Dir
 	Journal    *journal.Journal
 	Index      *index.Index
 	Table      *table.Table
@@ -112,7 +112,7 @@ type Opening struct {
 // New returns an opening that has not begun.
 func New(o Options) *Opening {
 	return &Opening{
-		Options: o, Table: table.New(),
+		Options: o, Marks: marks.In(filepath.Join(o.Dir, "store")), Table: table.New(),
 		loaded: make(chan struct{}), opened: make(chan struct{}), compared: make(chan struct{}),
 	}
 }
