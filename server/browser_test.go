@@ -42,7 +42,28 @@ func TestBrowser(t *testing.T) {
 	c.wantText("Manage API tokens")
 	c.looksWell("tokens")
 
+	c.run(c.click("summary"))
+	c.fill("addresses", "nowhere")
+	c.fill("scopes", "read, write?")
+	c.run(c.choose("expiresIn", "date"))
 	c.fill("name", "laptop")
+	c.press("Create token")
+	c.wantText("No token was made. See the marked fields.")
+	c.looksWell("a form with errors")
+	if got := c.eval(`document.activeElement.name`); got != "date" {
+		t.Errorf("the focus is on %s, want it on the first field that is wrong", got)
+	}
+	for _, name := range []string{"date", "scopes", "addresses"} {
+		if got := c.eval(`(e => e.checkVisibility() && document.getElementById(e.getAttribute("aria-describedby")).checkVisibility())(document.querySelector("[name=` + name + `]"))`); got != "true" {
+			t.Errorf("the field %s and its error are to be seen: %s", name, got)
+		}
+	}
+	c.run(c.click(`[name="scope:tokens:read"]`), c.choose("expiresIn", "7d"))
+	if got := c.eval(`document.querySelector("[name=date]").checkVisibility()`); got != "false" {
+		t.Error("a date is asked for although a span is chosen")
+	}
+	c.fill("addresses", "127.0.0.0/8\n192.0.2.0/24")
+	c.fill("scopes", "read write")
 	c.press("Create token")
 	c.looksWell("a new token")
 	secret := c.eval(`document.getElementById("new-token").innerText`)
@@ -54,6 +75,11 @@ func TestBrowser(t *testing.T) {
 	}
 	c.looksWell("copied")
 
+	c.awaitPage(c.click(`a[href="/?sort=ends"]`))
+	if got := c.eval(`document.querySelector("tbody .name").innerText + document.querySelector("[aria-sort]").innerText`); got != "nightly backupExpires" {
+		t.Errorf("sorted by end, first is %s", got)
+	}
+	c.awaitPage(c.click(`a[href="/"]`), chromedp.WaitVisible("#list"))
 	c.press("Rename")
 	c.looksWell("rename")
 	c.fill("name", "old laptop")
@@ -63,6 +89,16 @@ func TestBrowser(t *testing.T) {
 	if got := c.eval(`document.activeElement.getAttribute("role")`); got != "status" {
 		t.Errorf("the focus is on the role %s, want it on the status, which is read out", got)
 	}
+	c.press("Rotate")
+	c.wantText("Rotate this token?")
+	c.looksWell("rotate")
+	c.run(c.choose("overlap", "0"))
+	c.press("Rotate")
+	c.looksWell("rotated")
+	h.dead(secret)
+	secret = c.eval(`document.getElementById("new-token").innerText`)
+	h.alive(secret)
+	c.press("Back to the tokens")
 	c.press("Revoke")
 	c.looksWell("revoke")
 	h.alive(secret)
@@ -150,12 +186,12 @@ func TestBrowserOverHTTPS(t *testing.T) {
 }
 
 // copiesByKey copies the token on a page that may not write to the clipboard, and pastes
-// it into the field of a name, which takes the first 200 characters.
+// it into the field of a name.
 func (c *chromium) copiesByKey(secret string) {
 	c.Helper()
 	c.run(c.click(button("Copy")), chromedp.Poll(`document.getElementById("copied").textContent`, nil), chromedp.Focus("#name"),
 		input.DispatchKeyEvent(input.KeyDown).WithKey("v").WithModifiers(input.ModifierCtrl).WithCommands([]string{"paste"}))
-	if got := c.eval(`document.getElementById("name").value`); got != secret[:200] {
+	if got := c.eval(`document.getElementById("name").value`); got != secret {
 		c.Errorf("got %q pasted, want the token", got)
 	}
 }
@@ -168,14 +204,14 @@ func TestBrowserKeyboard(t *testing.T) {
 	c.awaitPage(chromedp.KeyEvent(alice + kb.Tab + password + kb.Enter))
 	c.wantText("Manage API tokens")
 	var stops []string
-	for range 6 {
+	for range 7 {
 		c.run(chromedp.KeyEvent(kb.Tab))
 		stops = append(stops, c.eval(`(e => e.name || e.innerText || e.tagName)(document.activeElement)`))
 		if outline := c.eval(`getComputedStyle(document.activeElement).outlineStyle`); outline != "solid" {
 			t.Errorf("the focus can't be seen on %s", stops[len(stops)-1])
 		}
 	}
-	if got, want := strings.Join(stops, ", "), "Gatehouse, alice@example.com, Log out, name, expiresIn, Create token"; got != want {
+	if got, want := strings.Join(stops, ", "), "Gatehouse, alice@example.com, Log out, name, expiresIn, Limit what it may do, and from where, Create token"; got != want {
 		t.Errorf("got the order %s, want %s", got, want)
 	}
 	c.run(chromedp.Focus("#name"))

@@ -120,10 +120,12 @@ func withGesture(p *runtime.EvaluateParams) *runtime.EvaluateParams {
 	return p.WithAwaitPromise(true).WithUserGesture(true)
 }
 
-// button is the XPath of the buttons with exactly this text on them.
-func button(text string) string { return fmt.Sprintf(`//button[normalize-space()=%q]`, text) }
+// button is the XPath of the buttons and links with exactly this text on them.
+func button(text string) string {
+	return fmt.Sprintf(`//*[self::button or self::a][normalize-space()=%q]`, text)
+}
 
-// press clicks the first button with that text and waits for the next page.
+// press clicks the first button or link with that text and waits for the next page.
 func (c *chromium) press(text string) {
 	c.Helper()
 	c.awaitPage(c.click(button(text)))
@@ -192,6 +194,11 @@ func (c *chromium) fill(name, text string) {
 	field := "[name=" + name + "]"
 	c.eval(`document.querySelector("` + field + `").value = ""`)
 	c.run(chromedp.SendKeys(field, text, chromedp.ByQuery))
+}
+
+// choose chooses from a list, as a person does who opens it.
+func (c *chromium) choose(name, value string) chromedp.Action {
+	return chromedp.SetValue("[name="+name+"]", value, chromedp.ByQuery)
 }
 
 func (c *chromium) login(username, password string) {

@@ -25,7 +25,7 @@ func (h *house) hold(n int) {
 	if err != nil {
 		h.Fatal(err)
 	}
-	held, err := h.store.CountTokensOf(u.ID)
+	held, _, err := h.store.CountTokensOf(u.ID, 0)
 	if err != nil {
 		h.Fatal(err)
 	}

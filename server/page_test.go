@@ -113,7 +113,7 @@ func TestPageStory(t *testing.T) {
 	}
 	h.clock.Move(5 * time.Minute)
 	h.home(cookie).page(http.StatusOK).lacks(secret, "new-token").
-		shows(`<time datetime="2026-03-01T15:00:00Z" title="2026-03-01 15:00:00 UTC">5 minutes ago</time>`, "198.51.100.7", ">in 29 days</time>", `<span class="state live">live</span>`)
+		shows(`<time datetime="2026-03-01T15:00:00Z" title="2026-03-01 15:00:00 UTC">5 minutes ago</time>`, "198.51.100.7", "<span>in 29 days</span>", "2026-03-31 12:00 UTC</time>", `<span class="state live">live</span>`)
 
 	h.ask("GET", "/tokens/"+id+"/rename").cookie(cookie).send().page(http.StatusOK).shows(`value="nightly"`)
 	h.post("/tokens/"+id+"/rename", cookie, "nmae", "weekly").page(http.StatusBadRequest)
@@ -248,13 +248,13 @@ func TestManyTokens(t *testing.T) {
 		first, last int
 		links       []string
 	}{
-		{"", 119, 70, []string{"/?page=2"}},
-		{"?page=2", 69, 20, []string{"/?page=1", "/?page=3"}},
-		{"?page=3", 19, 0, []string{"/?page=2"}},
-		{"?page=99", 19, 0, []string{"/?page=2"}},
-		{"?page=-1", 119, 70, []string{"/?page=2"}},
-		{"?page=x", 119, 70, []string{"/?page=2"}},
-		{"?page=99999999999999999999", 19, 0, []string{"/?page=2"}},
+		{"", 119, 70, []string{"/?page=2", "/?page=3"}},
+		{"?page=2", 69, 20, []string{"/", "/", "/?page=3", "/?page=3"}},
+		{"?page=3", 19, 0, []string{"/", "/?page=2"}},
+		{"?page=99", 19, 0, []string{"/", "/?page=2"}},
+		{"?page=-1", 119, 70, []string{"/?page=2", "/?page=3"}},
+		{"?page=x", 119, 70, []string{"/?page=2", "/?page=3"}},
+		{"?page=99999999999999999999", 19, 0, []string{"/", "/?page=2"}},
 	} {
 		got := h.ask("GET", "/"+c.query).cookie(cookie).send().page(http.StatusOK).shows(`<span class="count">120</span>`)
 		rows := regexp.MustCompile(`number (\d+)\.`).FindAllStringSubmatch(got.text, -1)
@@ -262,7 +262,8 @@ func TestManyTokens(t *testing.T) {
 			t.Errorf("%q: got %d rows from %v to %v, want %d to %d", c.query, len(rows), rows[0], rows[len(rows)-1], c.first, c.last)
 		}
 		var links []string
-		for _, m := range regexp.MustCompile(`href="(/\?page=\d+)"`).FindAllStringSubmatch(got.text, -1) {
+		_, nav, _ := strings.Cut(got.text, `<nav class="pages"`)
+		for _, m := range regexp.MustCompile(`<a href="(/[^"]*)"[^>]*>(?:First|Previous|Next|Last)<`).FindAllStringSubmatch(nav, -1) {
 			links = append(links, m[1])
 		}
 		if fmt.Sprint(links) != fmt.Sprint(c.links) {
@@ -271,8 +272,24 @@ func TestManyTokens(t *testing.T) {
 	}
 	var list []struct{ ID string }
 	h.ask("GET", "/api/tokens").cookie(cookie).send().into(&list)
-	h.ask("GET", "/tokens/"+list[0].ID+"/revoke?page=3").cookie(cookie).send().page(http.StatusOK).shows(`name="page" value="3"`, `href="/?page=3"`)
-	h.post("/tokens/"+list[0].ID+"/revoke", cookie, "page", "3").goesTo("/?page=3&revoked=" + list[0].ID)
+	// The pages about a token lead back to the page and the order that they came from.
+	for _, at := range []string{"page=3", "page=2&sort=name", "sort=-used"} {
+		shown := strings.ReplaceAll(at, "&", "&amp;")
+		own := "/tokens/" + list[0].ID
+		h.ask("GET", "/?"+at).cookie(cookie).send().page(http.StatusOK).shows(`/rename?` + shown + `"`)
+		for _, verb := range []string{"rename", "rotate", "revoke"} {
+			path := own + "/" + verb + "?" + at
+			h.ask("GET", path).cookie(cookie).send().page(http.StatusOK).
+				shows(`action="`+own+"/"+verb+"?"+shown+`"`, `href="/?`+shown+`">Cancel`)
+		}
+		q := url.Values{"renamed": {list[0].ID}}
+		for _, pair := range strings.Split(at, "&") {
+			name, value, _ := strings.Cut(pair, "=")
+			q.Set(name, value)
+		}
+		h.post(own+"/rename?"+at, cookie, "name", "x").goesTo("/?" + q.Encode())
+	}
+	h.post("/tokens/"+list[0].ID+"/revoke?page=3&sort=//evil.example", cookie).goesTo("/?page=3&revoked=" + list[0].ID)
 }
 
 // TestFullHouse: a user who holds as many tokens as allowed is told so on the page.
@@ -289,33 +306,34 @@ func TestLifetimeChoices(t *testing.T) {
 		usual, most time.Duration
 		want        string
 	}{
-		{0, 0, "[never*] in 30 days, in 90 days, in 1 year"},
-		{90 * day, 0, "never, in 30 days, [in 90 days*] in 1 year"},
-		{0, 90 * day, "in 30 days, [in 90 days*]"},
-		{7 * day, 45 * day, "[in 7 days*] in 30 days, in 45 days"},
-		{0, 12 * time.Hour, "[in 12 hours*]"},
+		{0, 0, "in 7 days, in 30 days, [in 90 days*] in 1 year, on a date, never"},
+		{30 * day, 0, "in 7 days, [in 30 days*] in 90 days, in 1 year, on a date, never"},
+		{0, 90 * day, "in 7 days, in 30 days, [in 90 days*] on a date"},
+		{0, 30 * day, "in 7 days, [in 30 days*] on a date"},
+		{7 * day, 45 * day, "[in 7 days*] in 30 days, in 45 days, on a date"},
+		{0, 12 * time.Hour, "[in 12 hours*] on a date"}, // until 23:59 of the same day
 		{0, 90 * time.Minute, "[in 1h30m0s*]"},
-		{0, 5 * 365 * day, "in 30 days, in 90 days, in 1 year, [in 5 years*]"},
+		{0, 5 * 365 * day, "in 7 days, in 30 days, [in 90 days*] in 1 year, in 5 years, on a date"},
 	} {
 		h := newHouse(t, func(cfg *config.Config) {
 			cfg.Tokens.DefaultLifetime.Duration, cfg.Tokens.MaxLifetime.Duration = c.usual, c.most
 		})
 		var got []string
 		cookie := h.login(alice, password)
-		for _, l := range h.site.Lifetimes() {
+		for _, l := range h.site.Lifetimes("") {
 			words := l.Words + ","
 			if l.Chosen {
 				words = "[" + l.Words + "*]"
 			}
 			got = append(got, words)
-			h.post("/tokens", cookie, "expiresIn", l.Value).page(http.StatusOK).secret()
+			h.post("/tokens", cookie, "expiresIn", l.Value, "date", "2026-03-01").page(http.StatusOK).secret()
 		}
 		if got := strings.TrimSuffix(strings.Join(got, " "), ","); got != c.want {
 			t.Errorf("%v at most %v: got %s, want %s", c.usual, c.most, got, c.want)
 		}
-		h.post("/tokens", cookie, "expiresIn", "x").page(http.StatusBadRequest)
+		h.post("/tokens", cookie, "expiresIn", "x").page(http.StatusBadRequest).shows(`id="expiresIn-wrong"`, "is not a span of time")
 		if c.most > 0 {
-			h.post("/tokens", cookie, "expiresIn", "never").page(http.StatusBadRequest).shows("at most")
+			h.post("/tokens", cookie, "expiresIn", "never").page(http.StatusBadRequest).shows("At most")
 		}
 	}
 }

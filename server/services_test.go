@@ -224,13 +224,13 @@ func TestServicePage(t *testing.T) {
 		shows(`<a href="/services/deploy"><bdi>deploy@service</bdi></a>`, "&lt;i&gt;", carol, ">active<").lacks("<i>deploys")
 	const path = "/services/deploy"
 	h.ask("GET", path).cookie(cookie).send().page(http.StatusOK).
-		shows("<title>deploy@service", `&lt;b&gt;ci`, "<bdi>tester</bdi>", "Made by", "/tokens/"+made.ID+"/rotate", "Its tokens", "When you leave, <bdi>"+carol).
+		shows("<title>deploy@service", `&lt;b&gt;ci`, "by <bdi>tester</bdi>", "/tokens/"+made.ID+"/rotate", "Its tokens", "When you leave, <bdi>"+carol).
 		lacks("Create a token", "<b>ci")
 
 	page := "/tokens/" + made.ID + "/rotate"
 	h.ask("GET", page).cookie(cookie).send().page(http.StatusOK).shows("Rotate this token?", `<option value="24h" selected>`, `href="`+path+`"`)
 	h.post(page, cookie, "overlap", "soon").page(http.StatusBadRequest).shows("Overlap: ")
-	secret := h.post(page, cookie, "overlap", "24h").page(http.StatusOK).shows("in 24 hours", `href="`+path+`"`).secret()
+	secret := h.post(page, cookie, "overlap", "24h").page(http.StatusOK).shows("in 24 hours at the latest, on <time datetime=\"2026-03-02T12:00:00Z\">2026-03-02 12:00 UTC</time>", `href="`+path+`"`).secret()
 	h.alive(made.Secret)
 	h.alive(secret)
 	h.dead(made.Secret)

@@ -255,23 +255,16 @@ func (s *Store) Page(q Owned) (list []Token, next Cursor, err error) {
 	return list, next, err
 }
 
-// CountTokensOf counts a user's tokens that are not revoked.
-func (s *Store) CountTokensOf(owner UserID) (n int, err error) {
-	_, number, _ := s.table.Owners.Find(owner)
+// CountTokensOf counts a user's tokens that are not revoked and, of these, the ones last
+// used at staleSince, in ms, or before. A token that was never used counts as used when it
+// was created.
+func (s *Store) CountTokensOf(owner UserID, staleSince int64) (n, stale int, err error) {
 	err = s.view(func(rd *read.Reader) error {
-		for k := range rd.OwnedKeys(read.Owned{Owner: owner}) {
-			_, id := record.CutOwnedKey(k)
-			live, err := rd.Lives(number, id)
-			if err != nil {
-				return err
-			}
-			if live {
-				n++
-			}
-		}
-		return nil
+		h, err := s.holding(rd, owner, staleSince)
+		n, stale = h.Tokens, h.Stale
+		return err
 	})
-	return n, err
+	return n, stale, err
 }
 
 // UsageOf adds up the uses of a user's tokens in the last 30 days, including revoked

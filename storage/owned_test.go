@@ -82,7 +82,7 @@ func TestOwnPages(t *testing.T) {
 			}
 		}
 	}
-	if n, err := s.CountTokensOf(alice.ID); n != len(live) || err != nil {
+	if n, _, err := s.CountTokensOf(alice.ID, 0); n != len(live) || err != nil {
 		t.Errorf("got %d tokens, %v, want %d", n, err, len(live))
 	}
 	if list, next, err := s.Page(Owned{Owner: 1, Limit: 1}); len(list) != 0 || next != (Cursor{}) || err != nil {

@@ -295,13 +295,14 @@ func (s *Store) standings(f UserFilter) ([]order.Standing, error) {
 
 // holding counts a user's tokens that are not revoked.
 func (s *Store) holding(rd *read.Reader, id UserID, staleSince int64) (h order.Holding, err error) {
-	for k := range rd.Scan(record.HeldBy(id)) {
+	_, number, _ := s.table.Owners.Find(id)
+	for k := range rd.OwnedKeys(read.Owned{Owner: id}) {
 		_, tid := record.CutOwnedKey(k)
 		e, ok, err := s.lookup(tid)
 		if err != nil {
 			return h, err
 		}
-		if ok {
+		if ok && e.Owner == number {
 			h.Count(1, e.Used, staleSince)
 		}
 	}

@@ -12,11 +12,15 @@ import (
 // scopes matter only to the services behind the gate.
 var ownScopes = []string{"files", "introspect", "tokens:read"}
 
+// Scopes lists the scopes that exist: Gatehouse's own, and known_scopes. Others may be given
+// to a token only if known_scopes is empty.
+func (c Tokens) Scopes() []string { return slices.Concat(ownScopes, c.KnownScopes) }
+
 // CheckScopes returns an error if known_scopes is not empty and one of these scopes is
 // not in it. Otherwise every scope may be given, and the warning names those that look
 // mistyped: a token with such a scope works, but not where it is meant to.
 func (c Tokens) CheckScopes(scopes []string) (warning string, err error) {
-	known := slices.Concat(ownScopes, c.KnownScopes)
+	known := c.Scopes()
 	var slips []string
 	for _, scope := range scopes {
 		if err := record.CheckScope(scope); err != nil {

@@ -22,6 +22,7 @@ import (
 type Error struct {
 	Status  int
 	Message string
+	Field   string        // of the request, if one is wrong: the message begins with it and a colon
 	Retry   time.Duration // for Retry-After; 0: none
 }
 

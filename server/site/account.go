@@ -51,16 +51,17 @@ func (st *Site) passwordForm(w http.ResponseWriter, r *route.Request) error {
 	} else {
 		err = st.Logins.ChangePassword(r, fields["current"], fields["new"])
 	}
-	switch status, _ := reply.Status(err); {
-	case err == nil:
+	if err == nil {
 		return SeeOther(w, "/account?changed")
-	case errors.Is(err, reply.ErrInvalid):
-		return st.showAccount(w, r, status, web.Account{Error: "The current password is wrong."})
-	case status == http.StatusUnauthorized || status >= http.StatusInternalServerError:
+	}
+	if errors.Is(err, reply.ErrInvalid) {
+		return st.showAccount(w, r, http.StatusUnauthorized, web.Account{Error: "The current password is wrong."})
+	}
+	status, message, ok := st.explain(w, r, err)
+	if !ok {
 		return err
 	}
-	status, message := st.Refusal(w, r.Request, err)
-	return st.showAccount(w, r, status, web.Account{Error: message + "."})
+	return st.showAccount(w, r, status, web.Account{Error: message})
 }
 
 // sessionsForm serves POST /account/sessions.

@@ -1,14 +1,15 @@
 package site
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
-	"gatehouse/server/config"
+	"gatehouse/server/api"
 	"gatehouse/server/route"
-	"gatehouse/server/tokens"
 	"gatehouse/server/web"
 	"gatehouse/storage"
 )
@@ -16,9 +17,16 @@ import (
 // rowsPerPage is how many tokens a page shows: somebody may have a hundred thousand.
 const rowsPerPage = 50
 
-// showTokens writes the page of the caller's tokens, the newest first.
+// mostSorted is how many tokens are read to sort them by anything other than their creation.
+// It takes about 100 ms, in a turn. More tokens are shown by creation.
+const mostSorted = 10_000
+
+// showTokens writes the page of the caller's tokens.
 func (st *Site) showTokens(w http.ResponseWriter, r *route.Request, status int, page web.Tokens) error {
-	page.Address, page.Lifetimes = st.address(r.Request), st.Lifetimes()
+	page.Address = st.address(r.Request)
+	if page.Form == nil {
+		page.Form = st.emptyForm(r)
+	}
 	services, err := st.Tokens.ServicesOf(r)
 	if err != nil {
 		return err
@@ -30,15 +38,24 @@ func (st *Site) showTokens(w http.ResponseWriter, r *route.Request, status int, 
 // showList writes a page of the tokens of a user: the caller, or a service account of the
 // caller's.
 func (st *Site) showList(w http.ResponseWriter, r *route.Request, status int, owner storage.UserID, page web.Tokens) error {
-	page.UID, page.Now, page.Number = r.User.UID, st.Now(), 1
-	if r.Method == http.MethodGet {
-		page.Number = number(r.URL.Query().Get("page"))
-		page.Done = st.justDone(r, owner)
-	}
+	page.UID, page.Now, page.Done = r.User.UID, st.Now(), st.justDone(r, owner)
+	page.Place = place(r, page.Path())
 	if err := st.fillPage(r, owner, &page); err != nil {
 		return err
 	}
 	return st.Pages.Write(w, status, page)
+}
+
+// place reads from the query which page of a list is meant, and its order. Without a usable
+// number it is the first page, and without a known order the newest token is first.
+func place(r *route.Request, list string) web.Place {
+	q := r.URL.Query()
+	n, _ := strconv.Atoi(q.Get("page"))
+	at := web.Place{Listing: list, Number: max(1, n), Sort: web.Newest}
+	if sort := web.Sort(q.Get("sort")); sort.Known() {
+		at.Sort = sort
+	}
+	return at
 }
 
 // fillPage reads the tokens of the page, or of the last one if there are fewer pages.
@@ -48,27 +65,75 @@ func (st *Site) fillPage(r *route.Request, owner storage.UserID, page *web.Token
 	}
 	start := time.Now()
 	defer func() { st.Turns.Give(time.Since(start)) }()
-	if page.Total, err = st.Store.CountTokensOf(owner); err != nil {
+	if page.Total, page.Stale, err = st.Store.CountTokensOf(owner, st.staleSince()); err != nil {
 		return err
+	}
+	if page.Sortable = page.Total <= mostSorted; !page.Sortable && page.Sort.Key() != web.ByCreated {
+		page.Sort = web.Newest
 	}
 	page.Last = max(1, (page.Total+rowsPerPage-1)/rowsPerPage)
 	page.Number = min(page.Number, page.Last)
-	list, _, err := st.Store.Page(storage.Owned{
-		Owner: owner, Newest: true, Skip: (page.Number - 1) * rowsPerPage, Limit: rowsPerPage,
-	})
+	list, err := st.tokensAt(owner, page.Place)
 	for _, t := range list {
 		page.List = append(page.List, st.row(t))
 	}
 	return err
 }
 
+// tokensAt reads the tokens of one page.
+func (st *Site) tokensAt(owner storage.UserID, at web.Place) ([]storage.Token, error) {
+	skip := (at.Number - 1) * rowsPerPage
+	if at.Sort.Key() == web.ByCreated {
+		list, _, err := st.Store.Page(storage.Owned{Owner: owner, Newest: at.Sort.Descends(), Skip: skip, Limit: rowsPerPage})
+		return list, err
+	}
+	list, _, err := st.Store.Page(storage.Owned{Owner: owner, Newest: true, Limit: mostSorted})
+	sortTokens(list, at.Sort)
+	skip = min(skip, len(list))
+	return list[skip:min(skip+rowsPerPage, len(list))], err
+}
+
+// sortTokens sorts by name, last use or end. As everywhere, a token that was never used
+// counts as used when it was created. No name comes after all names, and no end after all
+// ends.
+func sortTokens(list []storage.Token, by web.Sort) {
+	compare := func(a, b storage.Token) int { return cmp.Compare(a.LastUsed, b.LastUsed) }
+	switch by.Key() {
+	case web.ByName:
+		lower := make(map[storage.ID]string, len(list))
+		for _, t := range list {
+			lower[t.ID] = strings.ToLower(t.Name)
+		}
+		compare = func(a, b storage.Token) int {
+			if a.Name == "" || b.Name == "" {
+				return cmp.Compare(len(b.Name), len(a.Name))
+			}
+			return cmp.Compare(lower[a.ID], lower[b.ID])
+		}
+	case web.ByEnd:
+		compare = func(a, b storage.Token) int {
+			return cmp.Compare(uint64(a.Ends()-1), uint64(b.Ends()-1)) // 0, no end, becomes the highest
+		}
+	}
+	slices.SortStableFunc(list, func(a, b storage.Token) int {
+		if by.Descends() {
+			return compare(b, a)
+		}
+		return compare(a, b)
+	})
+}
+
+// staleSince is when a token must have been used last to be called stale, in ms.
+func (st *Site) staleSince() int64 { return st.Now().Add(-api.StaleAfter).UnixMilli() }
+
 // row is the only way from a stored token to one on a page, as package view is to one on
 // the wire.
 func (st *Site) row(t storage.Token) web.Token {
 	v := st.view.Token(t, "")
 	row := web.Token{
-		ID: v.ID, Name: v.Name, Address: v.LastAddress, State: v.State,
-		By: t.By, Created: when(v.Created), Expires: when(t.Ends()), Limits: slices.Concat(v.Scopes, v.Addresses),
+		ID: v.ID, Name: v.Name, Address: v.LastAddress, State: v.State, By: t.By,
+		Created: when(v.Created), Expires: when(t.Ends()), Stale: v.LastUsed <= st.staleSince(),
+		Scopes: v.Scopes, Addresses: v.Addresses,
 	}
 	if v.Used() {
 		row.LastUsed = when(v.LastUsed)
@@ -90,26 +155,6 @@ func (st *Site) justDone(r *route.Request, owner storage.UserID) *web.Done {
 		}
 	}
 	return nil
-}
-
-const day = 24 * time.Hour
-
-// Lifetimes are the choices for a new token that the policy allows, with the default
-// chosen.
-func (st *Site) Lifetimes() (list []web.Lifetime) {
-	usual := time.Duration(tokens.DefaultSpec(st.Config().Tokens).Lifetime) * time.Millisecond
-	spans := []time.Duration{30 * day, 90 * day, 365 * day, usual, st.Config().Tokens.MaxLifetime.Duration}
-	slices.Sort(spans)
-	for _, d := range slices.Compact(spans) {
-		if most := st.Config().Tokens.MaxLifetime; d > 0 && (!most.Ends() || d <= most.Duration) {
-			list = append(list, web.Lifetime{Value: config.FormatSpan(d), Words: "in " + web.Span(d), Chosen: d == usual})
-		}
-	}
-	if !st.Config().Tokens.MaxLifetime.Ends() {
-		never := web.Lifetime{Value: "never", Words: "never", Chosen: usual == 0}
-		list = append([]web.Lifetime{never}, list...)
-	}
-	return list
 }
 
 // address is the URL of this server for lines to paste into a shell. It contains the Host

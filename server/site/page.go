@@ -4,15 +4,12 @@ import (
 	"cmp"
 	"errors"
 	"net/http"
-	"net/url"
-	"strconv"
 	"time"
 
 	"gatehouse/server/body"
 	"gatehouse/server/login"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
-	"gatehouse/server/tokens"
 	"gatehouse/server/web"
 	"gatehouse/storage"
 )
@@ -109,46 +106,13 @@ func (st *Site) logoutForm(w http.ResponseWriter, r *route.Request) error {
 	return SeeOther(w, "/?out")
 }
 
-// createForm serves POST /tokens.
-func (st *Site) createForm(w http.ResponseWriter, r *route.Request) error {
-	fields, err := body.Fields(r.Request)
-	if err != nil {
-		return err
-	}
-	page := web.Tokens{Name: fields["name"]}
-	spec, _, err := tokens.Spec(st.Config().Tokens, tokens.Options{Name: fields["name"], ExpiresIn: fields["expiresIn"]})
-	if err == nil {
-		page.Made, err = st.showOnce(r, spec)
-	}
-	switch status, message := reply.Status(err); {
-	case err == nil:
-		page.Name = ""
-		return st.showTokens(w, r, http.StatusOK, page)
-	case status == http.StatusBadRequest || status == http.StatusForbidden:
-		page.Error = reply.Sentence(message) + "."
-		return st.showTokens(w, r, status, page)
-	}
-	return err
-}
-
-// showOnce creates a token, to be shown on the page this once.
-func (st *Site) showOnce(r *route.Request, spec storage.TokenSpec) (*web.Made, error) {
-	t, secret, err := st.Tokens.Make(r, r.User, spec)
-	if err != nil {
-		return nil, reply.UnlessGone(err, reply.ErrCredentials)
-	}
-	return &web.Made{Name: t.Name, Secret: secret.Reveal(), Expires: when(t.Ends())}, nil
-}
-
 // renamePage serves GET /tokens/{id}/rename.
 func (st *Site) renamePage(w http.ResponseWriter, r *route.Request) error {
 	t, err := st.Tokens.OwnIn(r)
 	if err != nil {
 		return err
 	}
-	return st.Pages.Write(w, http.StatusOK, web.Rename{
-		UID: r.User.UID, ID: t.ID.String(), Name: t.Name, List: st.listOf(r, t), Number: number(r.URL.Query().Get("page")),
-	})
+	return st.Pages.Write(w, http.StatusOK, web.Rename{Token: st.row(t), Name: t.Name, Asked: st.asked(r, t)})
 }
 
 // renameForm serves POST /tokens/{id}/rename.
@@ -164,17 +128,14 @@ func (st *Site) renameForm(w http.ResponseWriter, r *route.Request) error {
 	if err != nil {
 		return err
 	}
-	err = st.Tokens.Rename(r, t.ID, fields["name"])
-	if e := (*storage.InvalidError)(nil); errors.As(err, &e) {
-		return st.Pages.Write(w, http.StatusBadRequest, web.Rename{
-			UID: r.User.UID, ID: t.ID.String(), Name: fields["name"], Error: reply.Sentence(e.Message) + ".",
-			List: st.listOf(r, t), Number: number(fields["page"]),
-		})
+	if err := st.Tokens.Rename(r, t.ID, fields["name"]); err != nil {
+		status, message, ok := st.explain(w, r, err)
+		if !ok {
+			return err
+		}
+		return st.Pages.Write(w, status, web.Rename{Token: st.row(t), Name: fields["name"], Error: message, Asked: st.asked(r, t)})
 	}
-	if err != nil {
-		return err
-	}
-	return SeeOther(w, backTo(st.listOf(r, t), fields["page"], "renamed", t.ID))
+	return SeeOther(w, st.asked(r, t).After("renamed", t.ID.String()))
 }
 
 // revokePage serves GET /tokens/{id}/revoke: a revocation can't be undone, so
@@ -184,9 +145,7 @@ func (st *Site) revokePage(w http.ResponseWriter, r *route.Request) error {
 	if err != nil {
 		return err
 	}
-	return st.Pages.Write(w, http.StatusOK, web.Revoke{
-		UID: r.User.UID, Now: st.Now(), Token: st.row(t), List: st.listOf(r, t), Number: number(r.URL.Query().Get("page")),
-	})
+	return st.Pages.Write(w, http.StatusOK, web.Revoke{Token: st.row(t), Asked: st.asked(r, t)})
 }
 
 // revokeForm serves POST /tokens/{id}/revoke.
@@ -196,26 +155,30 @@ func (st *Site) revokeForm(w http.ResponseWriter, r *route.Request) error {
 		return err
 	}
 	if _, err := st.Tokens.Revoke(r.Actor(), t.ID); err != nil {
-		return err
+		status, message, ok := st.explain(w, r, err)
+		if !ok {
+			return err
+		}
+		return st.Pages.Write(w, status, web.Revoke{Token: st.row(t), Error: message, Asked: st.asked(r, t)})
 	}
-	fields, _ := body.Fields(r.Request) // without the page's number, it goes on to the first
-	return SeeOther(w, backTo(st.listOf(r, t), fields["page"], "revoked", t.ID))
+	return SeeOther(w, st.asked(r, t).After("revoked", t.ID.String()))
 }
 
-// backTo is the path to the page of the list that a token is on, and says what was
-// done to the token. That page checks it with the store: a made-up link has no effect.
-func backTo(list, page, done string, id storage.ID) string {
-	q := url.Values{done: {id.String()}}
-	if n := number(page); n > 1 {
-		q.Set("page", strconv.Itoa(n))
-	}
-	return list + "?" + q.Encode()
+// asked is what each page about one token needs. The page of the list that the person came
+// from, and its order, are in the query.
+func (st *Site) asked(r *route.Request, t storage.Token) web.Asked {
+	return web.Asked{UID: r.User.UID, Now: st.Now(), Place: place(r, st.listOf(r, t))}
 }
 
-// number reads the number of a page of the list. It is 1 if text is not a number.
-func number(text string) int {
-	n, _ := strconv.Atoi(text)
-	return max(1, n)
+// explain returns what a form says about an error that the person can do something about,
+// perhaps later. The form then shows what was typed again. ok is false for other errors.
+func (st *Site) explain(w http.ResponseWriter, r *route.Request, err error) (status int, message string, ok bool) {
+	switch status, _ = reply.Status(err); status {
+	case http.StatusBadRequest, http.StatusForbidden, http.StatusConflict, http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		status, message = st.Refusal(w, r.Request, err)
+		return status, message + ".", true
+	}
+	return status, "", false
 }
 
 // asset serves GET /web/{file}.

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"gatehouse/server/body"
-	"gatehouse/server/reply"
 	"gatehouse/server/route"
 	"gatehouse/server/tokens"
 	"gatehouse/server/web"
@@ -62,7 +61,7 @@ func (st *Site) rotatePage(w http.ResponseWriter, r *route.Request) error {
 	if err != nil {
 		return err
 	}
-	return st.showRotation(w, r, http.StatusOK, t, web.Rotate{Number: number(r.URL.Query().Get("page"))})
+	return st.showRotation(w, r, http.StatusOK, t, web.Rotate{})
 }
 
 // rotateForm serves POST /tokens/{id}/rotate. Like a new token, the new secret is in the
@@ -76,25 +75,23 @@ func (st *Site) rotateForm(w http.ResponseWriter, r *route.Request) error {
 	if err != nil {
 		return err
 	}
-	page := web.Rotate{Number: number(fields["page"])}
 	overlap, err := tokens.ParseOverlap(cmp.Or(fields["overlap"], tokens.DefaultOverlap))
-	var secret storage.Secret
 	if err == nil {
-		t, secret, err = st.Tokens.Rotate(r, t, overlap)
+		var rotated storage.Token
+		var secret storage.Secret
+		if rotated, secret, err = st.Tokens.Rotate(r, t, overlap); err == nil {
+			return st.showRotation(w, r, http.StatusOK, rotated, web.Rotate{Secret: secret.Reveal(), Ended: when(rotated.Overlap)})
+		}
 	}
-	switch status, message := reply.Status(err); {
-	case err == nil:
-		page.Secret, page.Until = secret.Reveal(), when(t.Overlap)
-		return st.showRotation(w, r, http.StatusOK, t, page)
-	case status == http.StatusBadRequest || status == http.StatusConflict:
-		page.Error = reply.Sentence(message) + "."
-		return st.showRotation(w, r, status, t, page)
+	status, message, ok := st.explain(w, r, err)
+	if !ok {
+		return err
 	}
-	return err
+	return st.showRotation(w, r, status, t, web.Rotate{Error: message})
 }
 
 func (st *Site) showRotation(w http.ResponseWriter, r *route.Request, status int, t storage.Token, page web.Rotate) error {
-	page.UID, page.Now, page.Token, page.List = r.User.UID, st.Now(), st.row(t), st.listOf(r, t)
+	page.Token, page.Asked = st.row(t), st.asked(r, t)
 	for _, o := range []struct {
 		value string
 		long  time.Duration

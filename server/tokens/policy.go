@@ -1,13 +1,17 @@
 package tokens
 
 import (
+	"errors"
+	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"gatehouse/server/config"
 	"gatehouse/server/ipaddr"
 	"gatehouse/server/reply"
 	"gatehouse/storage"
+	"gatehouse/storage/record"
 )
 
 // Options are what a caller may ask of a new token.
@@ -40,7 +44,7 @@ func Spec(policy config.Tokens, o Options) (spec storage.TokenSpec, warning stri
 	case o.ExpiresIn != "":
 		d, err := config.ParseSpan(o.ExpiresIn)
 		if err != nil {
-			return spec, "", reply.Refuse(http.StatusBadRequest, "expiresIn: %v", err)
+			return spec, "", badField("expiresIn", "%v", err)
 		}
 		if most.Ends() && d > most.Duration {
 			return spec, "", tooLong(most)
@@ -50,18 +54,38 @@ func Spec(policy config.Tokens, o Options) (spec storage.TokenSpec, warning stri
 	for _, text := range o.Addresses {
 		p, err := ipaddr.ParsePrefix(text)
 		if err != nil {
-			return spec, "", reply.Refuse(http.StatusBadRequest, "addresses: %q is not an address or prefix such as 10.0.0.0/8", text)
+			return spec, "", badField("addresses", "%q is not an address or prefix such as 10.0.0.0/8", text)
 		}
 		spec.Addresses = append(spec.Addresses, p)
 	}
 	if warning, err = policy.CheckScopes(o.Scopes); err != nil {
-		return spec, "", reply.Refuse(http.StatusBadRequest, "scopes: %v", err)
+		return spec, "", badField("scopes", "%v", err)
 	}
 	return spec, warning, nil
 }
 
 func tooLong(most config.Lifetime) error {
-	return reply.Refuse(http.StatusBadRequest, "expiresIn: at most %s is allowed here", config.FormatSpan(most.Duration))
+	return badField("expiresIn", "at most %s is allowed here", config.FormatSpan(most.Duration))
+}
+
+func badField(field, format string, args ...any) error {
+	return &reply.Error{Status: http.StatusBadRequest, Field: field, Message: field + ": " + fmt.Sprintf(format, args...)}
+}
+
+// Wrong returns everything that is wrong with the options, by the field's name, for a form
+// to show at once. [Spec] and the store refuse the same options, with the first reason.
+func Wrong(policy config.Tokens, o Options) map[string]string {
+	wrong := map[string]string{}
+	if _, err := record.CleanName(o.Name); err != nil {
+		wrong["name"] = err.Error()
+	}
+	for _, one := range []Options{{ExpiresIn: o.ExpiresIn}, {Scopes: o.Scopes}, {Addresses: o.Addresses}} {
+		_, _, err := Spec(policy, one)
+		if e, ok := errors.AsType[*reply.Error](err); ok {
+			wrong[e.Field] = strings.TrimPrefix(e.Message, e.Field+": ")
+		}
+	}
+	return wrong
 }
 
 // DefaultOverlap is how long the old secret of a rotated token works if nobody says.

@@ -1,6 +1,9 @@
 package web
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Provider is another site that people can log in by.
 type Provider struct{ Name, Title string }
@@ -15,31 +18,160 @@ type Login struct {
 	Error                  string // what went wrong
 }
 
-// Tokens is the page of a user's own tokens.
+// Tokens is the page of a user's own tokens, or of those of a service account.
 type Tokens struct {
-	UID       string
-	Address   string // of this server, for the command line
-	Now       time.Time
-	List      []Token // those of this page
-	Total     int     // on all pages
-	Number    int     // of this page, from 1
-	Last      int     // the number of the last page
-	Lifetimes []Lifetime
-	Made      *Made    // the token just made
-	Done      *Done    // what was just done to a token
-	Name      string   // that was typed for a token that could not be made
-	Error     string   // why it could not
-	Services  int      // service accounts that the user owns
-	Service   *Service // the tokens are those of this service account; nil: the user's own
+	UID      string
+	Now      time.Time
+	Place             // this page
+	Last     int      // the number of the last page
+	List     []Token  // those of this page
+	Total    int      // on all pages
+	Stale    int      // of these, the ones that were not used for a long time
+	Sortable bool     // by everything; otherwise only by creation
+	Form     *Form    // nil: new tokens can't be made here
+	Made     *Made    // the token just made
+	Done     *Done    // what was just done to a token
+	Address  string   // of this server, for the command line
+	Services int      // service accounts that the user owns
+	Service  *Service // the tokens are those of this service account; nil: the user's own
 }
 
-// Path is the path of the page.
+// Path is the path of the list.
 func (p Tokens) Path() string {
 	if p.Service != nil {
 		return p.Service.Path
 	}
 	return "/"
 }
+
+// Form is the form for a new token, as it was filled in.
+type Form struct {
+	Name                      string
+	Lifetimes                 []Lifetime
+	Date, FirstDate, LastDate string // as 2026-12-31
+	Known                     []Box  // the scopes that exist
+	AnyScope                  bool   // others may be typed
+	Scopes, Addresses         string // typed
+	From                      string // where the person's request came from; empty: unknown
+
+	Error string            // what went wrong
+	Wrong map[string]string // what is wrong with each field
+}
+
+// Box is a scope to choose.
+type Box struct {
+	Field, Value, Words string
+	Chosen              bool
+}
+
+// Limited reports whether the form shows its limits: something was said there.
+func (f Form) Limited() bool {
+	return f.Scopes != "" || f.Addresses != "" || f.Wrong["scopes"] != "" || f.Wrong["addresses"] != "" ||
+		slices.ContainsFunc(f.Known, func(b Box) bool { return b.Chosen })
+}
+
+// First is the name of the first field that is wrong; "name" if the form says only that
+// something went wrong.
+func (f Form) First() string {
+	for _, field := range []string{"name", "expiresIn", "date", "scopes", "addresses"} {
+		if f.Wrong[field] != "" {
+			return field
+		}
+	}
+	if f.Error != "" {
+		return "name"
+	}
+	return ""
+}
+
+// Mark is what a field says about itself when it is wrong.
+type Mark struct {
+	Field string
+	Wrong string // empty: nothing
+	First bool   // the person goes on here
+}
+
+// Mark returns the mark of a field.
+func (f Form) Mark(field string) Mark {
+	return Mark{field, f.Wrong[field], f.First() == field}
+}
+
+// Lifetime is a choice of how long a new token lives.
+type Lifetime struct {
+	Value, Words string
+	Chosen       bool
+}
+
+// Made is a new token with its secret.
+type Made struct {
+	Token
+	Secret  string
+	Warning string // about its scopes
+}
+
+// Done says what was done to a token.
+type Done struct {
+	What string // "renamed", "revoked"
+	ID   string
+	Name string
+}
+
+// Asked is what the pages about one token have in common.
+type Asked struct {
+	UID   string
+	Now   time.Time
+	Place // that the person came from
+}
+
+// Rename asks for another name of a token.
+type Rename struct {
+	Asked
+	Token
+	Name, Error string
+}
+
+// Revoke asks whether to revoke a token.
+type Revoke struct {
+	Asked
+	Token
+	Error string
+}
+
+// Rotate asks whether to give a token a new secret, or shows the new secret.
+type Rotate struct {
+	Asked
+	Token
+	Overlaps []Lifetime
+	Secret   string    // empty: it asks
+	Ended    time.Time // when the old secret ends; zero: it has ended
+	Error    string
+}
+
+// Token is a row of the table.
+type Token struct {
+	ID, Name, Address, State string
+	By                       string // who made it
+	Created                  time.Time
+	LastUsed, Expires        time.Time // zero: never
+	Stale                    bool      // it was not used for a long time
+	Scopes, Addresses        Several   // empty: no limit
+}
+
+// Several is a list of which a row shows only the first ones at once.
+type Several []string
+
+const mostShown = 4
+
+// First are those that are shown.
+func (s Several) First() []string {
+	if len(s) <= mostShown {
+		return s
+	}
+	return s[:mostShown-1]
+}
+
+// More are the others.
+func (s Several) More() []string { return s[len(s.First()):] }
 
 // Services is the page of the service accounts that a user owns.
 type Services struct {
@@ -54,63 +186,6 @@ type Service struct {
 
 	Tokens   int
 	LastUsed time.Time // zero: never
-}
-
-// Rotate asks whether to give a token a new secret, or shows the new secret.
-type Rotate struct {
-	UID      string
-	Now      time.Time
-	List     string // the path of the page that lists the token
-	Number   int    // of the page to go back to
-	Overlaps []Lifetime
-	Secret   string    // empty: it asks
-	Until    time.Time // when the old secret ends; zero: it has ended
-	Error    string
-	Token
-}
-
-// Token is a row of the table.
-type Token struct {
-	ID, Name, Address, State string
-	By                       string // who made it
-	Created                  time.Time
-	LastUsed, Expires        time.Time // zero: never
-	Limits                   []string  // scopes and addresses
-}
-
-// Lifetime is a choice of how long a new token lives.
-type Lifetime struct {
-	Value, Words string
-	Chosen       bool
-}
-
-// Made is a new token with its secret.
-type Made struct {
-	Name, Secret string
-	Expires      time.Time // zero: never
-}
-
-// Done says what was done to a token.
-type Done struct {
-	What string // "renamed", "revoked"
-	ID   string
-	Name string
-}
-
-// Rename asks for another name of a token.
-type Rename struct {
-	UID, ID, Name, Error string
-	List                 string // the path of the page that lists the token
-	Number               int    // of the page to go back to
-}
-
-// Revoke asks whether to revoke a token.
-type Revoke struct {
-	UID    string
-	Now    time.Time
-	List   string // the path of the page that lists the token
-	Number int    // of the page to go back to
-	Token
 }
 
 // Account is the page of a user's own password and sessions.
@@ -163,9 +238,7 @@ func (Onward) Title() string    { return "Gatehouse" }
 func (Login) User() string      { return "" }
 func (p Tokens) User() string   { return p.UID }
 func (p Services) User() string { return p.UID }
-func (p Rotate) User() string   { return p.UID }
-func (p Rename) User() string   { return p.UID }
-func (p Revoke) User() string   { return p.UID }
+func (p Asked) User() string    { return p.UID }
 func (p Account) User() string  { return p.UID }
 func (p Failure) User() string  { return p.UID }
 func (Onward) User() string     { return "" }
@@ -178,15 +251,14 @@ func (p Tokens) Title() string {
 	return "Manage API tokens"
 }
 
-// Ago and Until are for the templates.
+// These are for the templates.
 func (p Tokens) Ago(t time.Time) Moment   { return ago(p.Now, t) }
 func (p Tokens) Until(t time.Time) Moment { return until(p.Now, t) }
-func (p Tokens) Day(t time.Time) Moment   { return day(t) }
-func (p Revoke) Ago(t time.Time) Moment   { return ago(p.Now, t) }
-func (p Revoke) Day(t time.Time) Moment   { return day(t) }
+func (Tokens) Day(t time.Time) Moment     { return day(t) }
+func (p Asked) Ago(t time.Time) Moment    { return ago(p.Now, t) }
+func (p Asked) Until(t time.Time) Moment  { return until(p.Now, t) }
+func (Asked) Day(t time.Time) Moment      { return day(t) }
 func (p Services) Ago(t time.Time) Moment { return ago(p.Now, t) }
-func (p Rotate) Ago(t time.Time) Moment   { return ago(p.Now, t) }
-func (p Rotate) In(t time.Time) Moment    { return until(p.Now, t) }
 func (p Account) Ago(t time.Time) Moment  { return ago(p.Now, t) }
 
 // Others reports whether there is a session that the page can end.
@@ -194,11 +266,11 @@ func (p Account) Others() bool {
 	return len(p.List) > 1 || len(p.List) == 1 && !p.List[0].Current
 }
 
-// Back and Ahead are the numbers of the pages beside this one, or 0.
-func (p Tokens) Back() int { return p.Number - 1 }
+// Previous and Next are the numbers of the pages beside this one, or 0.
+func (p Tokens) Previous() int { return p.Number - 1 }
 
-// Ahead is the number of the next page, or 0.
-func (p Tokens) Ahead() int {
+// Next is the number of the next page, or 0.
+func (p Tokens) Next() int {
 	if p.Number >= p.Last {
 		return 0
 	}

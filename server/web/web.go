@@ -50,7 +50,7 @@ func New(secure bool) (*Pages, error) {
 	if err := p.readAssets(); err != nil {
 		return nil, err
 	}
-	base, err := template.New("").Funcs(template.FuncMap{"show": show, "asset": p.url}).ParseFS(files, "page/layout.html")
+	base, err := template.New("").Funcs(template.FuncMap{"show": show, "asset": p.url}).ParseFS(files, "page/layout.html", "page/parts.html")
 	if err != nil {
 		return nil, err
 	}

@@ -24,8 +24,8 @@ func TestSpans(t *testing.T) {
 		{time.Hour, "1 hour ago", "in 1 hour"},
 		{47 * time.Hour, "47 hours ago", "in 47 hours"},
 		{2 * day, "2 days ago", "in 2 days"},
-		{59 * day, "59 days ago", "in 59 days"},
-		{61 * day, "2 months ago", "in 2 months"},
+		{99 * day, "99 days ago", "in 99 days"},
+		{100 * day, "3 months ago", "in 3 months"},
 		{364 * day, "11 months ago", "in 11 months"},
 		{729 * day, "23 months ago", "in 23 months"},
 		{730 * day, "2 years ago", "in 2 years"},
@@ -38,7 +38,7 @@ func TestSpans(t *testing.T) {
 			t.Errorf("in %v: got %q, want %q", c.d, got.Words, c.until)
 		}
 	}
-	if got, want := date(now), (Moment{"2026-03-01", "2026-03-01 11:00:00 UTC", "2026-03-01T11:00:00Z"}); got != want {
+	if got, want := date(now), (Moment{"2026-03-01", "2026-03-01 11:00 UTC", "2026-03-01 11:00:00 UTC", "2026-03-01T11:00:00Z"}); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
@@ -89,14 +89,25 @@ func TestPages(t *testing.T) {
 	}
 	now := time.Unix(1_800_000_000, 0)
 	token := Token{ID: "0123456789abcdef0123456789ab", Name: "<i>", Created: now}
+	many := Several{"<i>", "<i>", "<i>", "<i>", "<i>"}
+	at := Place{Listing: "/<i>", Number: 2, Sort: "<i>"}
+	asked := Asked{UID: "<i>", Now: now, Place: at}
 	for _, page := range []Page{
 		Login{}, Login{Providers: []Provider{{"github", "<i>Git"}}, Directory: true, Note: "n", Error: "<i>", Next: "/<i>"},
-		Tokens{}, Tokens{UID: "<i>", Now: now, List: []Token{token, {ID: token.ID, LastUsed: now, Expires: now, Limits: []string{"<i>"}}}, Number: 2, Last: 3, Total: 2, Made: &Made{"<i>", "s", now}, Done: &Done{"renamed", token.ID, "<i>"}, Error: "<i>"},
-		Rename{}, Rename{UID: "<i>", ID: "x/y", Name: "<i>", Error: "<i>"},
-		Tokens{Service: &Service{UID: "<i>", Path: "/services/x", Description: "<i>", Successor: "<i>", State: "disabled"}, Number: 2, Last: 3, List: []Token{{ID: token.ID, By: "<i>"}}},
+		Tokens{}, Tokens{
+			UID: "<i>", Now: now, Place: at, Last: 3, Total: 2, Stale: 1, Sortable: true, Form: &Form{}, Done: &Done{"renamed", token.ID, "<i>"},
+			List: []Token{token, {ID: token.ID, Name: "<i>", By: "<i>", Address: "<i>", State: "expired", LastUsed: now, Expires: now, Stale: true, Scopes: many, Addresses: many}},
+		},
+		Tokens{Made: &Made{Token{ID: token.ID, Name: "<i>", Expires: now}, "s", "<i>"}, Form: &Form{
+			Name: "<i>", Lifetimes: []Lifetime{{"<i>", "<i>", true}}, Date: "<i>", FirstDate: "<i>", LastDate: "<i>", Known: []Box{{"<i>", "<i>", "<i>", true}},
+			Scopes: "<i>", Addresses: "</textarea><i>", From: "<i>", Error: "<i>",
+			Wrong: map[string]string{"name": "<i>", "expiresIn": "<i>", "date": "<i>", "scopes": "<i>", "addresses": "<i>"},
+		}},
+		Rename{}, Rename{Asked: asked, Token: Token{ID: "x/y"}, Name: "<i>", Error: "<i>"},
+		Tokens{Service: &Service{UID: "<i>", Path: "/services/x", Description: "<i>", Successor: "<i>", State: "disabled"}, Place: at, Last: 3, List: []Token{{ID: token.ID, By: "<i>"}}},
 		Services{}, Services{UID: "<i>", Now: now, List: []Service{{UID: "<i>", Description: "<i>", Successor: "<i>", State: "active", LastUsed: now}}},
-		Rotate{Token: token}, Rotate{UID: "<i>", Now: now, Token: token, Error: "<i>", Number: 2}, Rotate{Now: now, Token: token, Secret: "<i>", Until: now},
-		Revoke{}, Revoke{UID: "<i>", Now: now, Token: token},
+		Rotate{Token: token}, Rotate{Asked: asked, Token: token, Error: "<i>"}, Rotate{Asked: asked, Token: token, Secret: "<i>", Ended: now},
+		Revoke{}, Revoke{Asked: asked, Token: token, Error: "<i>"},
 		Failure{}, Failure{Status: "<i>", Error: "<i>"},
 		Onward{},
 	} {

@@ -5,13 +5,13 @@ import (
 	"time"
 )
 
-// Moment is a time as a page shows it: in words, exactly in its title, and for
+// Moment is a time as a page shows it: in words, to the minute or exactly, and for
 // machines in its datetime attribute.
-type Moment struct{ Words, Exact, Machine string }
+type Moment struct{ Words, Minute, Exact, Machine string }
 
 func moment(words string, t time.Time) Moment {
 	t = t.UTC()
-	return Moment{words, t.Format("2006-01-02 15:04:05 UTC"), t.Format(time.RFC3339)}
+	return Moment{words, t.Format("2006-01-02 15:04 UTC"), t.Format("2006-01-02 15:04:05 UTC"), t.Format(time.RFC3339)}
 }
 
 func day(t time.Time) Moment { return moment(t.UTC().Format(time.DateOnly), t) }
@@ -32,7 +32,7 @@ func until(now, t time.Time) Moment {
 }
 
 // span is a duration in the largest unit that there are about two of: nobody thinks in
-// 675 days.
+// 675 days. But days count in the 90 that tokens often live.
 func span(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {
@@ -42,7 +42,7 @@ func span(d time.Duration) string {
 		return count(d, time.Minute, "minute")
 	case d < 2*day:
 		return count(d, time.Hour, "hour")
-	case d < 60*day:
+	case d < 100*day:
 		return count(d, day, "day")
 	case d < 730*day:
 		return count(d, 365*day/12, "month")
