@@ -31,7 +31,6 @@ import (
 	"gatehouse/server/directory"
 	"gatehouse/server/recheck"
 	"gatehouse/storage/backup"
-	"gatehouse/storage/restore"
 	"gatehouse/tui"
 	"gatehouse/tui/cli"
 	"gatehouse/tui/text"
@@ -267,59 +266,32 @@ func (a *app) restoreCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r, err := a.restore(c.Context(), d, args[0])
+			err = a.restore(c.Context(), d, args[0])
 			if errors.Is(err, context.Canceled) {
 				return fmt.Errorf("%s was not restored: interrupted; the directory is unchanged", args[0])
 			}
 			if err != nil {
 				return fmt.Errorf("%s was not restored: %w", args[0], err)
 			}
-			a.explainRestore(r)
 			return nil
 		},
 	}
 }
 
 // restore reads a backup from a file or, for "-", from standard input.
-func (a *app) restore(ctx context.Context, d datadir.Dir, file string) (restore.Result, error) {
+func (a *app) restore(ctx context.Context, d datadir.Dir, file string) error {
 	if file == "-" {
 		if term.IsTerminal(int(a.stdin.Fd())) {
-			return restore.Result{}, errors.New("standard input is a terminal: redirect a file or a pipe to it")
+			return errors.New("standard input is a terminal: redirect a file or a pipe to it")
 		}
 		return d.Restore(ctx, a.stdin)
 	}
 	f, err := d.OpenBackup(ctx, file)
 	if err != nil {
-		return restore.Result{}, err
+		return err
 	}
 	defer f.Close()
 	return d.Restore(ctx, f)
-}
-
-// explainRestore says what was restored, and what is left to do.
-func (a *app) explainRestore(r restore.Result) {
-	fmt.Fprintf(a.stderr, "Restored %s and %s, as of %s.\n", cli.Count(int(r.Users), "user"), cli.Count(int(r.Tokens), "token"), time.UnixMilli(r.Created).Format(time.RFC3339))
-	if r.Former {
-		fmt.Fprintln(a.stderr, "An earlier version made this backup: its date can't be checked, and it contains no audit log.")
-	}
-	if r.OldKey != "" {
-		fmt.Fprintf(a.stderr, "The backup is from before the key was rotated: %s opened it. The restored store needs only the present key.\n", r.OldKey)
-		if r.Kept == "" {
-			fmt.Fprintln(a.stderr, "New tokens use the token key of that time. If it may have leaked, run `gatehouse key rotate`.")
-		}
-	}
-	if r.Revoked > 0 {
-		fmt.Fprintf(a.stderr, "Revoked, disabled or removed after the backup, and still so: %d.\n", r.Revoked)
-	}
-	for _, what := range r.Unread {
-		fmt.Fprintf(a.stderr, "This part of the older store could not be read, so what was revoked there may work again: %s\n", what)
-	}
-	if r.Kept != "" {
-		fmt.Fprintf(a.stderr, "The previous store is in %s: delete it when you no longer need it.\n", r.Kept)
-	}
-	if r.NoKey != "" {
-		fmt.Fprintf(a.stderr, "Put the key file of that installation at %s before you start the server.\n", r.NoKey)
-	}
 }
 
 // dir is the data directory that the flags name.
@@ -365,36 +337,20 @@ func (a *app) configCommand() *cobra.Command {
 			}
 			return d.CheckSettings()
 		},
-		LDAP: func(ctx context.Context, user string) (steps []cli.Step, err error) {
-			d, err := a.dir()
-			if err != nil {
-				return nil, err
-			}
-			cfg, _, err := d.Settings()
-			if err != nil {
-				return nil, err
-			}
+		LDAP: a.try(func(ctx context.Context, cfg config.Config, user string) (steps []cli.Step, err error) {
 			list, err := directory.Check(ctx, cfg, user)
 			for _, s := range list {
 				steps = append(steps, cli.Step{Server: s.Server, Name: s.Name, OK: s.OK, Warning: s.Warning, Detail: s.Detail})
 			}
 			return steps, err
-		},
-		Provider: func(ctx context.Context, name string) (steps []cli.Step, err error) {
-			d, err := a.dir()
-			if err != nil {
-				return nil, err
-			}
-			cfg, _, err := d.Settings()
-			if err != nil {
-				return nil, err
-			}
+		}),
+		Provider: a.try(func(ctx context.Context, cfg config.Config, name string) (steps []cli.Step, err error) {
 			list, err := recheck.Check(ctx, cfg, name)
 			for _, s := range list {
 				steps = append(steps, cli.Step{Server: name, Name: s.Name, OK: s.OK, Warning: s.Warning, Detail: s.Detail})
 			}
 			return steps, err
-		},
+		}),
 		Settings: func() (all []cli.Setting, err error) {
 			if err := a.checkListen(); err != nil {
 				return nil, err
@@ -410,4 +366,19 @@ func (a *app) configCommand() *cobra.Command {
 			return all, err
 		},
 	}, &a.listen)
+}
+
+// try returns a function that reads the configuration and tries a part of it.
+func (a *app) try(check func(context.Context, config.Config, string) ([]cli.Step, error)) func(context.Context, string) ([]cli.Step, error) {
+	return func(ctx context.Context, name string) ([]cli.Step, error) {
+		d, err := a.dir()
+		if err != nil {
+			return nil, err
+		}
+		cfg, _, err := d.Settings()
+		if err != nil {
+			return nil, err
+		}
+		return check(ctx, cfg, name)
+	}
 }

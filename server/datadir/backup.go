@@ -14,7 +14,6 @@ import (
 	"gatehouse/storage"
 	"gatehouse/storage/backup"
 	"gatehouse/storage/disk"
-	"gatehouse/storage/restore"
 )
 
 // errExists refuses to write a backup over an existing file.
@@ -128,24 +127,6 @@ func (d Dir) snapshot(ctx context.Context, w io.Writer) error {
 		closed = nil
 	}
 	return errors.Join(err, closed, back())
-}
-
-// Restore puts a backup into the directory, as its owner. It reports its progress.
-func (d Dir) Restore(ctx context.Context, backup io.Reader) (r restore.Result, err error) {
-	if err := disk.CheckPrivate(d.Path); err != nil {
-		return r, err
-	}
-	key := d.readKey()
-	if err := disk.BecomeOwner(d.Path); err != nil {
-		return r, err
-	}
-	cfg, _, err := d.Settings()
-	if err != nil {
-		return r, err
-	}
-	p := &steps{out: d.Messages, terminal: d.Terminal != nil}
-	defer p.end()
-	return storage.Restore(ctx, &patient{ctx, backup}, d.Path, storage.Options{KeyFile: cfg.KeyFile, Key: key, Holder: d.Command, Progress: p.say})
 }
 
 // OpenBackup opens a backup. For a pipe it says that it waits for a writer; a signal ends
