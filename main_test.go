@@ -683,7 +683,7 @@ var arrows = map[string][]string{
 	"server/ipaddr":               {},
 	"server/admin":                {"server/recheck", "storage", "storage/audit", "storage/record", "storage/disk", "ldap", "server/api", "server/body", "server/config", "server/directory", "server/guard", "server/listen", "server/oauth", "server/query", "server/reply", "server/route", "server/tokens", "server/view"},
 	"server/login":                {"server/logout", "server/recheck", "storage", "storage/record", "server/access", "server/api", "server/body", "server/config", "server/directory", "server/guard", "server/ipaddr", "server/oauth", "server/reply", "server/route", "server/tokens", "server/view", "server/web"},
-	"server/site":                 {"server/body", "server/config", "server/guard", "server/login", "server/manual", "server/reply", "server/route", "server/tokens", "server/view", "server/web", "storage", "storage/record"},
+	"server/site":                 {"server/api", "server/body", "server/config", "server/guard", "server/login", "server/manual", "server/reply", "server/route", "server/tokens", "server/view", "server/web", "storage", "storage/record"},
 	"server/tokens":               {"server/api", "server/body", "server/config", "server/guard", "server/ipaddr", "server/listen", "server/reply", "server/route", "server/view", "storage", "storage/record"},
 	"server/listen":               {"server/config", "server/gate", "server/ipaddr", "storage/lasting"},
 	"server/guard":                {"server/config", "server/ipaddr", "server/reply", "storage", "storage/record"},

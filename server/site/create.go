@@ -10,7 +10,6 @@ import (
 
 	"gatehouse/server/body"
 	"gatehouse/server/config"
-	"gatehouse/server/ipaddr"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
 	"gatehouse/server/tokens"
@@ -110,7 +109,7 @@ func (st *Site) filledForm(r *route.Request, fields map[string]string) *web.Form
 		Scopes: fields["scopes"], AnyScope: len(policy.KnownScopes) == 0, Addresses: fields["addresses"],
 	}
 	if r.From.IsValid() {
-		form.From = ipaddr.Text(r.From)
+		form.From = r.From.String()
 	}
 	first, last := st.dates()
 	form.FirstDate, form.LastDate = first.Format(time.DateOnly), last.Format(time.DateOnly)
