@@ -140,10 +140,10 @@ func TestAllIsWell(t *testing.T) {
 	d = drive(t, f, Options{})
 	d.send(tea.WindowSizeMsg{Width: 160, Height: 50})
 	d.press("5")
-	d.want("   !! Not all is well: look at store, off-boarding, ldap://ldap2.example.com, last backup and certificate.")
+	d.want("   !!  Not all is well: look at store, off-boarding, ldap://ldap2.example.com, last backup and certificate.")
 	f = people()
 	f.status.Store.LastBackup, f.status.Store.BackupOverdue = before(9*24*time.Hour), true
 	d = drive(t, f, Options{})
 	d.press("5")
-	d.want("   ! Not all is well: look at last backup.")
+	d.want("   !   Not all is well: look at last backup.")
 }

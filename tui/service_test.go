@@ -42,7 +42,7 @@ func TestServiceAccounts(t *testing.T) {
 	d.tick(paneAfter)
 	d.want("│ Users > b@service   active", `│  owned by  \u202eowner@example.com, then heir@`)
 	d.press("5")
-	d.want("Not all is well: look at orphaned.", "2 service accounts without an owner: gatehouse service list shows them")
+	d.want("Not all is well: look at orphaned.", "2 service accounts without an owner", "gatehouse service list shows them")
 }
 
 // TestNewServiceAccount: the form makes service accounts too, for every role that may, and

@@ -16,18 +16,18 @@ import (
 // for anyway, every two seconds.
 type status struct {
 	sheet
-	m    *model
-	ages ages
+	m      *model
+	counts counts
 }
 
 var _ screen = (*status)(nil)
 
 func (s *status) place() place     { return onStatus }
-func (s *status) start() tea.Cmd   { return tea.Batch(s.m.askStatus(), s.ages.ask(s.m)) }
-func (s *status) refresh() tea.Cmd { return s.ages.ask(s.m) } // the model asks for the rest
-func (s *status) stop()            { s.ages.stop() }
+func (s *status) start() tea.Cmd   { return tea.Batch(s.m.askStatus(), s.counts.ask(s.m)) }
+func (s *status) refresh() tea.Cmd { return s.counts.ask(s.m) } // the model asks for the rest
+func (s *status) stop()            { s.counts.stop() }
 func (s *status) answer(msg tea.Msg) tea.Cmd {
-	s.ages.take(msg)
+	s.counts.take(msg)
 	return nil
 }
 func (s *status) rested() bool        { return true }
@@ -52,53 +52,60 @@ func (s *status) body(width, height int) []string {
 			return []string{"", "     ! " + say.Error(err) + "  (r asks again)"}
 		}
 	}
-	return s.window(s.report().Lines(width), height)
+	return s.window(s.report(height).Lines(width), height)
 }
 
-func (s *status) report() health.Report {
+// report draws the graphs higher where there is room for them.
+func (s *status) report(height int) health.Report {
+	rows := 1
+	if height >= 40 && !s.m.o.Plain {
+		rows = 4
+	} else if height >= 30 && !s.m.o.Plain {
+		rows = 2
+	}
 	st := s.m.st
 	return health.Report{
-		Status: s.m.status, Now: s.m.now(), Offline: s.m.o.Offline, Ages: s.ages.counts,
+		Status: s.m.status, Now: s.m.now(), Offline: s.m.o.Offline, Counts: s.counts.counts, Rows: rows,
 		Paint: health.Paint{Heads: st.heads.Render, Warn: st.warn.Render, Well: st.tones[listing.Green].Render},
 	}
 }
 
-// agesEvery is how often the tokens are counted by their last use.
-const agesEvery = time.Minute
+// countsEvery is how often the tokens are counted by their last use and their end.
+const countsEvery = time.Minute
 
-// ages is how many tokens were last used how long ago.
-type ages struct {
+// counts is how many tokens were last used, and end, when.
+type counts struct {
 	seq    int
 	asked  bool
 	at     time.Time
-	counts []int // nil: not known
+	counts *health.Counts // nil: not known
 }
 
-type agesMsg struct {
+type countsMsg struct {
 	seq    int
-	counts []int
+	counts *health.Counts
 	err    error
 }
 
-func (a *ages) ask(m *model) tea.Cmd {
-	if a.asked || m.now().Sub(a.at) < agesEvery {
+func (a *counts) ask(m *model) tea.Cmd {
+	if a.asked || m.now().Sub(a.at) < countsEvery {
 		return nil
 	}
 	a.seq++
 	a.asked, a.at = true, m.now()
-	c, ctx, msg := m.client, m.ctx, agesMsg{seq: a.seq}
+	c, ctx, msg := m.client, m.ctx, countsMsg{seq: a.seq}
 	return func() tea.Msg {
 		ctx, cancel := context.WithTimeout(ctx, listing.Patience)
 		defer cancel()
-		msg.counts, msg.err = health.CountAges(ctx, c)
+		msg.counts, msg.err = health.Count(ctx, c)
 		return msg
 	}
 }
 
-func (a *ages) stop() { a.seq++; a.asked = false }
+func (a *counts) stop() { a.seq++; a.asked = false }
 
-func (a *ages) take(msg tea.Msg) {
-	if m, ok := msg.(agesMsg); ok && m.seq == a.seq {
+func (a *counts) take(msg tea.Msg) {
+	if m, ok := msg.(countsMsg); ok && m.seq == a.seq {
 		a.asked = false
 		if m.err == nil { // the status reports what fails
 			a.counts = m.counts

@@ -62,7 +62,7 @@ func (a *Admin) status(w http.ResponseWriter, r *route.Request) error {
 }
 
 func (a *Admin) storeHealth() api.StoreHealth {
-	h := api.StoreHealth{Bytes: a.store.Size(), Free: a.store.Free(), LastBackup: a.store.LastBackup(), BackupOverdue: a.store.SinceBackup() > api.BackupWithin}
+	h := api.StoreHealth{Bytes: a.store.Size(), Journal: a.store.JournalSize(), Free: a.store.Free(), LastBackup: a.store.LastBackup(), BackupOverdue: a.store.SinceBackup() > api.BackupWithin}
 	if err := a.store.Writable(); err != nil {
 		_, h.Problem = reply.Status(err)
 	}

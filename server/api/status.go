@@ -37,6 +37,7 @@ type Activity struct {
 // StoreHealth is how the store is.
 type StoreHealth struct {
 	Bytes      int64  `json:"bytes"`      // on the disk, including the journal
+	Journal    int64  `json:"journal"`    // of these, the journal's
 	Free       int64  `json:"free"`       // bytes left on its file system
 	Problem    string `json:"problem"`    // why it takes no changes; empty: it does
 	LastBackup int64  `json:"lastBackup"` // ms; 0: never

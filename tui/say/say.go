@@ -151,25 +151,42 @@ func When(now time.Time, ms int64) string {
 	return Moment(now, ms) + "   " + Ago(now, ms)
 }
 
-// Bars are the heights of a sparkline. Zero is a dot, to tell it from nearly nothing.
-var Bars = []rune("▁▂▃▄▅▆▇█")
+// heights are those of a sparkline. Zero is a dot, to tell it from nearly nothing.
+var heights = []rune("▁▂▃▄▅▆▇█")
 
-// Spark draws the latest values as bars of one line, a column each.
-func Spark[N int | int64](values []N, width int) string {
-	values = values[max(len(values)-max(width, 0), 0):]
+// Bars draws the values as bars of so many lines, a column each, the highest line first.
+func Bars[N int | int64](values []N, lines int) []string {
 	most := N(1)
 	for _, v := range values {
 		most = max(most, v)
 	}
-	var b strings.Builder
-	for _, v := range values {
-		if v <= 0 {
-			b.WriteRune('.')
-			continue
+	out := make([]string, lines)
+	for n := range out {
+		var b strings.Builder
+		for _, v := range values {
+			full := int64(0) // in eighths of a line
+			if v > 0 {
+				full = (int64(v)*int64(lines*len(heights))-1)/int64(most) + 1
+			}
+			switch here := full - int64((lines-1-n)*len(heights)); {
+			case here >= int64(len(heights)):
+				b.WriteRune(heights[len(heights)-1])
+			case here > 0:
+				b.WriteRune(heights[here-1])
+			case n == lines-1:
+				b.WriteRune('.')
+			default:
+				b.WriteRune(' ')
+			}
 		}
-		b.WriteRune(Bars[(int64(v)*int64(len(Bars))-1)/int64(most)])
+		out[n] = b.String()
 	}
-	return b.String()
+	return out
+}
+
+// Spark draws the latest values as bars of one line, a column each.
+func Spark[N int | int64](values []N, width int) string {
+	return Bars(values[max(len(values)-max(width, 0), 0):], 1)[0]
 }
 
 // UsesADay draws what TokenDetail.Days has, and says it in numbers.

@@ -1,0 +1,176 @@
+package revocation_test
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"gatehouse/server/api"
+	"gatehouse/tui/revocation"
+)
+
+var noon = time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC)
+
+// store has tokens, and records what is asked of it.
+type store struct {
+	tokens  []api.Token
+	revoked [][]string
+	bulk    []api.BulkRevocation
+	queries []api.TokenQuery
+	err     error
+}
+
+func (s *store) Tokens(_ context.Context, q api.TokenQuery) iter.Seq2[api.Token, error] {
+	s.queries = append(s.queries, q)
+	return func(yield func(api.Token, error) bool) {
+		for _, t := range s.tokens {
+			if uid := q.Filters["user"]; (uid == nil || uid[0] == t.UID) && !yield(t, s.err) {
+				return
+			}
+		}
+	}
+}
+
+func (s *store) Token(_ context.Context, id string) (api.TokenDetail, error) {
+	for _, t := range s.tokens {
+		if t.ID == id {
+			return api.TokenDetail{Token: t}, s.err
+		}
+	}
+	return api.TokenDetail{}, &api.Error{Status: http.StatusNotFound, Message: "No such token"}
+}
+
+func (s *store) Matching(context.Context, api.TokenQuery) (api.Matching, error) {
+	return api.Matching{Rows: len(s.tokens), Set: "the-set", At: 42}, s.err
+}
+
+func (s *store) Revoke(_ context.Context, r api.Revocation) (api.Revoked, error) {
+	s.revoked = append(s.revoked, r.IDs)
+	return api.Revoked{Revoked: len(r.IDs)}, s.err
+}
+
+func (s *store) RevokeMatching(_ context.Context, r api.BulkRevocation) iter.Seq2[api.Progress, error] {
+	s.bulk = append(s.bulk, r)
+	return func(yield func(api.Progress, error) bool) {
+		yield(api.Progress{Total: len(s.tokens), Revoked: len(s.tokens), Done: true}, nil)
+	}
+}
+
+// holding returns a store with n tokens of two users, the last of which is revoked.
+func holding(n int) *store {
+	s := &store{}
+	for i := range n {
+		s.tokens = append(s.tokens, api.Token{
+			ID: fmt.Sprintf("%028d", i), UID: fmt.Sprintf("user%d@example.com", i%2), State: api.StateLive, Created: 1,
+			LastUsed: noon.Add(-time.Duration(i+2) * time.Hour).UnixMilli(),
+		})
+	}
+	s.tokens[n-1].State = api.StateRevoked
+	return s
+}
+
+func lookUp(t *testing.T, s *store, r revocation.Target) revocation.Doomed {
+	t.Helper()
+	d, err := revocation.LookUp(t.Context(), s, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Arrange(noon)
+	return d
+}
+
+// TestLookUp: what is revoked or gone already is not asked about.
+func TestLookUp(t *testing.T) {
+	s := holding(6)
+	for _, c := range []struct {
+		target   revocation.Target
+		want     int
+		question string
+	}{
+		{revocation.Of(s.tokens), 5, "Revoke 5 tokens for good?"},
+		{revocation.Target{IDs: []string{"gone", s.tokens[0].ID}}, 1, "Revoke 1 token for good?"},
+		{revocation.Target{IDs: []string{s.tokens[5].ID}}, 0, "Revoke 0 tokens for good?"},
+		{revocation.Target{UIDs: []string{"user1@example.com"}}, 2, "Revoke all 2 tokens of user1@example.com for good?"},
+		{revocation.Target{UIDs: []string{"user0@example.com", "user1@example.com"}}, 5, "Revoke all 5 tokens of 2 users for good?"},
+	} {
+		d := lookUp(t, s, c.target)
+		if d.Total != c.want || d.Question(true) != c.question {
+			t.Errorf("%+v: got %d, %q, want %d, %q", c.target, d.Total, d.Question(true), c.want, c.question)
+		}
+		if d.Total > 1 && d.Tokens[0].LastUsed < d.Tokens[1].LastUsed {
+			t.Errorf("%+v: the latest used is not the first", c.target)
+		}
+	}
+	s.err = &api.Error{Status: http.StatusServiceUnavailable, Message: "busy"}
+	for _, r := range []revocation.Target{revocation.Of(s.tokens), {UIDs: []string{"user0@example.com"}}, {Match: &revocation.Match{}}} {
+		if _, err := revocation.LookUp(t.Context(), s, r); err == nil {
+			t.Errorf("%+v: an error is hidden", r)
+		}
+	}
+}
+
+// TestMustType: a y is enough for up to 20 tokens of which none is in use, and never for a
+// match.
+func TestMustType(t *testing.T) {
+	for n, want := range map[int]bool{2: false, 21: false, 22: true} { // one is revoked
+		s := holding(n)
+		if d := lookUp(t, s, revocation.Of(s.tokens)); d.MustType() != want {
+			t.Errorf("%d tokens: got %v, want %v", d.Total, d.MustType(), want)
+		}
+	}
+	s := holding(3)
+	s.tokens[1].LastUsed = noon.Add(-time.Minute).UnixMilli()
+	d := lookUp(t, s, revocation.Of(s.tokens))
+	if !d.MustType() || d.Used != 1 {
+		t.Errorf("in use: got %v, %d", d.MustType(), d.Used)
+	}
+	plain := func(p ...string) string { return strings.Join(p, "") }
+	if lines := d.Lines(noon, 100, 10, plain, plain); len(lines) != 3 || !strings.Contains(lines[1], "IN USE") {
+		t.Errorf("got %q", lines)
+	}
+	if d := lookUp(t, holding(2), revocation.Target{Match: &revocation.Match{Words: "that match x"}}); !d.MustType() {
+		t.Error("a y revokes all that match")
+	}
+	d = lookUp(t, holding(30), revocation.Of(holding(30).tokens))
+	if lines := d.Lines(noon, 100, 8, plain, plain); len(lines) != 8 || !strings.Contains(lines[7], "… and 23 more") {
+		t.Errorf("got %q", lines)
+	}
+}
+
+// TestRevoke: marked tokens go in batches of 100, and a match as the one set that was
+// agreed to.
+func TestRevoke(t *testing.T) {
+	s := holding(251)
+	var last api.Progress
+	for p, err := range lookUp(t, s, revocation.Of(s.tokens)).Revoke(t.Context(), s) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = p
+	}
+	if len(s.revoked) != 3 || last.Revoked != 250 || !last.Done || slices.Contains(slices.Concat(s.revoked...), s.tokens[250].ID) {
+		t.Errorf("%d batches, %+v", len(s.revoked), last)
+	}
+	s = holding(251)
+	for range lookUp(t, s, revocation.Of(s.tokens)).Revoke(t.Context(), s) {
+		break // the reader stops
+	}
+	if len(s.revoked) != 1 {
+		t.Errorf("%d batches after a stop", len(s.revoked))
+	}
+	s = holding(5)
+	m := &revocation.Match{Query: api.TokenQuery{Words: "idle:90d"}}
+	for range lookUp(t, s, revocation.Target{Match: m}).Revoke(t.Context(), s) {
+	}
+	if len(s.bulk) != 1 || s.bulk[0].Set != "the-set" || s.bulk[0].At != 42 || s.bulk[0].Words != "idle:90d" || len(s.revoked) > 0 {
+		t.Errorf("got %+v", s.bulk)
+	}
+	if q := s.queries[0]; q.At != 42 {
+		t.Errorf("what is shown is of another moment: %+v", q)
+	}
+}
