@@ -3,6 +3,7 @@ package tui
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 
 	tea "github.com/charmbracelet/bubbletea"
 	"github.com/charmbracelet/lipgloss"
+	"github.com/charmbracelet/x/ansi"
 	"github.com/charmbracelet/x/exp/golden"
 	"github.com/muesli/termenv"
 
@@ -167,51 +169,100 @@ func play(t testing.TB, i, width, height int, profile termenv.Profile) *driver {
 	return d
 }
 
+// TestGolden draws every screen and every box at four sizes, for a dark and a light
+// background, with NO_COLOR and with LANG=C. A file has a screen:
+//
+//	go test ./tui -run TestGolden -update
+//
+// writes the files again. Each size has the frame as NO_COLOR shows it, then the colours on
+// a dark background, as the columns of each line and the codes of the terminal. What a
+// light background and LANG=C show is derived from that, and in full only where it differs.
 func TestGolden(t *testing.T) {
-	for _, size := range []struct {
-		name          string
-		width, height int
-		profile       termenv.Profile
-	}{
-		{"60x12", 60, 12, termenv.Ascii},
-		{"80x24", 80, 24, termenv.Ascii},
-		{"100x30", 100, 30, termenv.Ascii},
-		{"200x60", 200, 60, termenv.Ascii},
-		{"80x24-colour", 80, 24, termenv.ANSI},
-	} {
-		t.Run(size.name, func(t *testing.T) {
+	for i, s := range scenes {
+		t.Run(s.name, func(t *testing.T) {
 			var all strings.Builder
-			for i, s := range scenes {
-				fmt.Fprintf(&all, "=== %s\n%s", s.name, compact(play(t, i, size.width, size.height, size.profile).View()))
+			for _, size := range [][2]int{{60, 12}, {80, 24}, {120, 35}, {200, 50}} {
+				d := play(t, i, size[0], size[1], termenv.ANSI)
+				view := func(p termenv.Profile, dark, ascii bool) string {
+					r := lipgloss.NewRenderer(nil)
+					r.SetColorProfile(p)
+					r.SetHasDarkBackground(dark)
+					d.st, d.o.ASCII = newStyles(r), ascii
+					return d.View()
+				}
+				plain, dark := view(termenv.Ascii, true, false), view(termenv.ANSI, true, false)
+				if ansi.Strip(dark) != plain {
+					t.Errorf("at %v, the colours change the characters:\n%s", size, ansi.Strip(dark))
+				}
+				fmt.Fprintf(&all, "=== %dx%d, NO_COLOR\n%s--- dark\n%s", size[0], size[1], compact(plain), colours(dark))
+				if light := view(termenv.ANSI, false, false); light != dark {
+					fmt.Fprintf(&all, "--- light\n%s", colours(light))
+				}
+				switch c := view(termenv.Ascii, true, true); {
+				case size[0] == 80:
+					fmt.Fprintf(&all, "--- LANG=C\n%s", compact(c))
+				case c != text.ASCII(plain):
+					t.Errorf("at %v, LANG=C shows other than ASCII for the same characters", size)
+				}
 			}
 			golden.RequireEqual(t, []byte(all.String()))
 		})
 	}
 }
 
-// compact leaves out what has no meaning: blanks at the ends of lines, and empty lines,
-// except for their number.
-func compact(frame string) string {
-	var out strings.Builder
-	empty := 0
-	for _, l := range strings.Split(strings.ReplaceAll(frame, "\x1b", "␛"), "\n") {
-		if l = strings.TrimRight(l, " "); l == "" {
-			empty++
+// colours lists the coloured columns of each line, with their codes. Lines that follow one
+// another and have the same are listed once.
+func colours(frame string) string {
+	var out []string
+	sgr := regexp.MustCompile("\x1b\\[([0-9;]*)m")
+	from := 0
+	for n, l := range strings.Split(frame, "\n") {
+		var runs []string
+		column, code, last := 0, "", 0
+		for _, m := range append(sgr.FindAllStringSubmatchIndex(l, -1), []int{len(l), len(l), len(l), len(l)}) {
+			w := text.Width(l[last:m[0]])
+			if code != "" && code != "0" && w > 0 {
+				runs = append(runs, fmt.Sprintf("%d-%d:%s", column, column+w-1, code))
+			}
+			column, code, last = column+w, l[m[2]:m[3]], m[1]
+		}
+		if len(runs) == 0 {
 			continue
 		}
-		if empty > 0 {
-			fmt.Fprintf(&out, "(%d)\n", empty)
-			empty = 0
+		line := strings.Join(runs, " ")
+		if k := len(out) - 1; k >= 0 && strings.HasSuffix(out[k], "  "+line) && strings.HasPrefix(out[k], fmt.Sprintf("%d-%d  ", from, n-1)) {
+			out[k] = fmt.Sprintf("%d-%d  %s", from, n, line)
+			continue
 		}
-		out.WriteString(l + "\n")
+		from = n
+		out = append(out, fmt.Sprintf("%d-%d  %s", n, n, line))
+	}
+	return strings.Join(append(out, ""), "\n")
+}
+
+// compact leaves out blanks at the ends of lines, and lines that are the same as the one
+// before, except for their number.
+func compact(frame string) string {
+	var out strings.Builder
+	before, again := "", 0
+	for _, l := range append(strings.Split(frame, "\n"), "\x00") {
+		if l = strings.TrimRight(l, " "); l == before {
+			again++
+			continue
+		}
+		if again > 0 {
+			fmt.Fprintf(&out, "(%d)\n", again)
+		}
+		if before, again = l, 0; l != "\x00" {
+			out.WriteString(l + "\n")
+		}
 	}
 	return out.String()
 }
 
-// TestASCII: a terminal of another encoding than UTF-8 gets the same frames, in
+// TestASCII: a terminal of another encoding than UTF-8 gets frames of the same shape, in
 // characters that it has.
 func TestASCII(t *testing.T) {
-	var all strings.Builder
 	for i, s := range scenes {
 		for _, profile := range []termenv.Profile{termenv.Ascii, termenv.ANSI} {
 			d := play(t, i, 80, 24, profile)
@@ -226,29 +277,6 @@ func TestASCII(t *testing.T) {
 					t.Errorf("%s: line %d is %+q, of %d columns, want %d", s.name, n, line, got, want)
 				}
 			}
-			if profile == termenv.Ascii {
-				fmt.Fprintf(&all, "=== %s\n%s", s.name, compact(strings.Join(plain, "\n")))
-			}
-		}
-	}
-	golden.RequireEqual(t, []byte(all.String()))
-}
-
-// TestBackground draws the same on a light terminal as on a dark one: the
-// colours are the terminal's own.
-func TestBackground(t *testing.T) {
-	for i, s := range scenes {
-		d := play(t, i, 80, 24, termenv.ANSI)
-		var frames [2]string
-		for n, dark := range []bool{false, true} {
-			r := lipgloss.NewRenderer(nil)
-			r.SetColorProfile(termenv.ANSI)
-			r.SetHasDarkBackground(dark)
-			d.st = newStyles(r)
-			frames[n] = d.View()
-		}
-		if frames[0] != frames[1] {
-			t.Errorf("%s differs on a light background", s.name)
 		}
 	}
 }

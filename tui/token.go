@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
@@ -184,7 +185,8 @@ func (s *token) lines(width int) []string {
 	if s.detail {
 		f.Add("uses", say.Number(int(t.Uses))+" in all")
 		if len(t.Days) > 0 {
-			f.Add("", say.UsesADay(t.Days))
+			f.Add("", say.Spark(t.Days, len(t.Days)))
+			f.Add("", say.UsesIn(t.Days))
 		}
 		s.seen(f)
 		s.events(f)
@@ -217,7 +219,7 @@ func (s *token) events(f *text.Facts) {
 		if e.Address != "" {
 			by += " from " + e.Address
 		}
-		f.Lines = append(f.Lines, text.Cut("   "+say.Fitting(f.Width, say.Moment(s.m.now(), e.Time), text.Escape(by), text.Escape(e.Remark())), f.Width))
+		f.Lines = append(f.Lines, text.Cut("   "+strings.TrimRight(say.Moment(s.m.now(), e.Time)+"   "+text.Escape(by)+"   "+text.Escape(e.Remark()), " "), f.Width))
 	}
 	if h.Before > 0 {
 		f.Lines = append(f.Lines, text.Cut("   ! Looked back to "+say.Moment(s.m.now(), h.Since)+": o goes on", f.Width))

@@ -103,14 +103,9 @@ func countEnds(ctx context.Context, c Counter) ([]int, error) {
 	return append(counts, max(live-before, 0)), err
 }
 
-// lines draws both histograms, a bar a group.
-func (c *Counts) lines(width int, heads func(...string) string) []string {
-	out := append([]string{"   " + heads("TOKENS BY LAST USE")}, histogram(ageBounds, "never used", c.Ages, width)...)
-	out = append(out, "", "   "+heads("TOKENS BY THEIR END"))
-	return append(out, histogram(endBounds, "never", c.Ends, width)...)
-}
-
-func histogram(groups []bound, last string, counts []int, width int) (out []string) {
+// histogram draws a bar a group.
+func histogram(head string, groups []bound, last string, counts []int, width int) []string {
+	out := []string{"   " + head}
 	most := 1
 	for _, n := range counts {
 		most = max(most, n)
@@ -120,7 +115,7 @@ func histogram(groups []bound, last string, counts []int, width int) (out []stri
 		if n < len(groups) {
 			words = groups[n].words
 		}
-		room := max(min(width-40, 60), 0)
+		room := max(min(width-42, 60), 0)
 		bar := room * c / most
 		if c > 0 && room > 0 {
 			bar = max(bar, 1)

@@ -49,8 +49,14 @@ func (r Report) Lines(width int) []string {
 	checks := r.checks(left)
 	words := r.inWords(width)
 	figures := r.activity(right)
-	if r.Counts != nil {
-		figures = append(append(figures, ""), r.Counts.lines(right, r.Paint.Heads)...)
+	if c := r.Counts; c != nil {
+		ends := append([]string{""}, histogram(r.Paint.Heads("TOKENS BY THEIR END"), endBounds, "never", c.Ends, left)...)
+		figures = slices.Concat(figures, []string{""}, histogram(r.Paint.Heads("TOKENS BY LAST USE"), ageBounds, "never used", c.Ages, right))
+		if beside {
+			checks = append(checks, ends...)
+		} else {
+			figures = append(figures, ends...)
+		}
 	}
 	if !beside {
 		return slices.Concat(words, checks, []string{""}, figures)

@@ -191,6 +191,11 @@ func Spark[N int | int64](values []N, width int) string {
 
 // UsesADay draws what TokenDetail.Days has, and says it in numbers.
 func UsesADay(days []int64) string {
+	return Spark(days, len(days)) + "   " + UsesIn(days)
+}
+
+// UsesIn says what TokenDetail.Days has in numbers.
+func UsesIn(days []int64) string {
 	sum := int64(0)
 	for _, d := range days {
 		sum += d
@@ -199,7 +204,7 @@ func UsesADay(days []int64) string {
 	if n := len(days); n > 0 {
 		today = days[n-1]
 	}
-	return fmt.Sprintf("%s   %s in %d days, %s today", Spark(days, len(days)), Number(int(sum)), len(days), Number(int(today)))
+	return fmt.Sprintf("%s in %d days, %s today", Number(int(sum)), len(days), Number(int(today)))
 }
 
 // Limits says what a token is limited to, except for its end.
