@@ -2,6 +2,7 @@ package ldap
 
 import (
 	"bufio"
+	"gatehouse/ldap/ldaptest"
 	"net"
 	"strings"
 	"sync"
@@ -34,49 +35,10 @@ func parseRequest(p *ber.Packet) request {
 	return r
 }
 
-// listen serves connections until the test ends, and closes them then.
-func listen(t testing.TB, serve func(net.Conn)) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var (
-		wg    sync.WaitGroup
-		mu    sync.Mutex
-		conns []net.Conn
-	)
-	wg.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			mu.Lock()
-			conns = append(conns, c)
-			mu.Unlock()
-			wg.Go(func() {
-				defer c.Close()
-				serve(c)
-			})
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		mu.Lock()
-		for _, c := range conns {
-			c.Close()
-		}
-		mu.Unlock()
-		wg.Wait()
-	})
-	return l.Addr().String()
-}
-
 // fake is a directory server. The test writes every answer of it.
 func fake(t testing.TB, answer func(request) []*ber.Packet) string {
 	t.Helper()
-	return listen(t, func(c net.Conn) {
+	return ldaptest.Listen(t, func(c net.Conn) {
 		in := bufio.NewReader(c)
 		for {
 			p, err := ber.ReadPacket(in)
@@ -179,7 +141,7 @@ type recorder struct {
 func record(t testing.TB, server string) *recorder {
 	t.Helper()
 	r := new(recorder)
-	r.addr = listen(t, func(client net.Conn) {
+	r.addr = ldaptest.Listen(t, func(client net.Conn) {
 		upstream, err := net.Dial("tcp", server)
 		if err != nil {
 			return

@@ -15,6 +15,7 @@ import (
 	goldap "github.com/go-ldap/ldap/v3"
 
 	"gatehouse/ldap/ldaptest"
+	"gatehouse/storage/storagetest"
 )
 
 const nobody = "00000000-0000-4000-8000-000000000000"
@@ -424,7 +425,7 @@ func TestCheck(t *testing.T) {
 		{"good", "alice", func(c *Config) {}, "", 6},
 		{"in the group", "alice", func(c *Config) { c.RequiredGroup = staff }, "", 7},
 		{"not in the group", "bob", func(c *Config) { c.RequiredGroup = staff }, "group", 7},
-		{"nobody listens", "alice", func(c *Config) { c.URLs = []string{"ldaps://" + ldaptest.FreePort(t)} }, "dial", 1},
+		{"nobody listens", "alice", func(c *Config) { c.URLs = []string{"ldaps://" + storagetest.FreePort(t)} }, "dial", 1},
 		{"wrong authority", "alice", func(c *Config) { c.CAFile = "" }, "tls", 2},
 		{"wrong password", "alice", func(c *Config) { c.BindPassword = "hunter2" }, "bind", 3},
 		{"wrong base", "alice", func(c *Config) { c.BaseDN = "ou=nothing," + base }, "search", 4},
@@ -453,7 +454,7 @@ func TestCheck(t *testing.T) {
 		}
 	}
 	c := s.config()
-	c.URLs = append([]string{"ldaps://" + ldaptest.FreePort(t)}, c.URLs...)
+	c.URLs = append([]string{"ldaps://" + storagetest.FreePort(t)}, c.URLs...)
 	if steps := open(t, c).Check(t.Context(), "alice"); len(steps) != 7 || steps[0].OK || !steps[6].OK {
 		t.Errorf("two servers: %+v", steps)
 	}

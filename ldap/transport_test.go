@@ -173,13 +173,13 @@ func tarpits(t *testing.T) map[string]string {
 	}
 	silent := func(c net.Conn) { io.Copy(io.Discard, c) }
 	return map[string]string{
-		"silent":           listen(t, silent),
-		"closes":           listen(t, func(net.Conn) {}),
-		"drips":            listen(t, drip),
-		"garbage":          listen(t, func(c net.Conn) { c.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")); silent(c) }),
-		"claims 1 GB":      listen(t, func(c net.Conn) { c.Write([]byte{0x30, 0x84, 0x40, 0, 0, 0}); silent(c) }),
-		"nests":            listen(t, func(c net.Conn) { c.Write([]byte(strings.Repeat("\x30\x80", 1<<20))); silent(c) }),
-		"sends zeros":      listen(t, func(c net.Conn) { c.Write(make([]byte, 1<<20)); silent(c) }),
+		"silent":           ldaptest.Listen(t, silent),
+		"closes":           ldaptest.Listen(t, func(net.Conn) {}),
+		"drips":            ldaptest.Listen(t, drip),
+		"garbage":          ldaptest.Listen(t, func(c net.Conn) { c.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n")); silent(c) }),
+		"claims 1 GB":      ldaptest.Listen(t, func(c net.Conn) { c.Write([]byte{0x30, 0x84, 0x40, 0, 0, 0}); silent(c) }),
+		"nests":            ldaptest.Listen(t, func(c net.Conn) { c.Write([]byte(strings.Repeat("\x30\x80", 1<<20))); silent(c) }),
+		"sends zeros":      ldaptest.Listen(t, func(c net.Conn) { c.Write(make([]byte, 1<<20)); silent(c) }),
 		"silent search":    afterBind(func(request) []*ber.Packet { return []*ber.Packet{} }),
 		"closes in search": afterBind(func(request) []*ber.Packet { return nil }),
 		"endless entries":  afterBind(entries),
@@ -225,7 +225,7 @@ func TestTarpit(t *testing.T) {
 }
 
 func TestTarpitLeavesNothing(t *testing.T) {
-	addr := listen(t, func(c net.Conn) { io.Copy(io.Discard, c) })
+	addr := ldaptest.Listen(t, func(c net.Conn) { io.Copy(io.Discard, c) })
 	noLeak(t, func() {
 		for _, form := range []string{"ldap", "ldaps"} {
 			c := plain(addr)
@@ -330,7 +330,7 @@ func read(t testing.TB, path string) string {
 func TestAllServersDown(t *testing.T) {
 	s := startSlapd(t)
 	c := s.config()
-	c.URLs = append([]string{"ldaps://" + ldaptest.FreePort(t)}, c.URLs...)
+	c.URLs = append([]string{"ldaps://" + storagetest.FreePort(t)}, c.URLs...)
 	d := open(t, c)
 	s.Stop()
 	if _, err := d.Login(t.Context(), "alice", "alice-secret"); !errors.Is(err, ErrUnavailable) {
@@ -372,7 +372,7 @@ func TestDeadPooledConnection(t *testing.T) {
 	var mu sync.Mutex
 	searches := 0
 	backend := record(t, s.Addr)
-	addr := listen(t, func(client net.Conn) {
+	addr := ldaptest.Listen(t, func(client net.Conn) {
 		upstream, err := net.Dial("tcp", backend.addr)
 		if err != nil {
 			return
@@ -440,7 +440,7 @@ func TestServiceAccount(t *testing.T) {
 
 // A caller who gives up says nothing about the server.
 func TestCallerGoesAway(t *testing.T) {
-	addr := listen(t, func(c net.Conn) { io.Copy(io.Discard, c) })
+	addr := ldaptest.Listen(t, func(c net.Conn) { io.Copy(io.Discard, c) })
 	d := open(t, plain(addr))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

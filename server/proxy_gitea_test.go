@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"gatehouse/ldap/ldaptest"
 	"gatehouse/server/config"
+	"gatehouse/storage/storagetest"
 )
 
 // giteaRecipes are the lines that the manual adds to a proxy's configuration for
@@ -60,7 +60,7 @@ func TestGitea(t *testing.T) {
 		t.Run(p.name, func(t *testing.T) {
 			program := needProxy(t, i)
 			h := newHouse(t, func(c *config.Config) { c.TrustedProxies = prefixes("127.0.0.1/32") })
-			f := &front{h: h, gate: ldaptest.FreePort(t)}
+			f := &front{h: h, gate: storagetest.FreePort(t)}
 			h.serveAt(f.gate)
 			lines := readFile(t, filepath.Join("..", "testdata", "proxy", recipe.file))
 			f.url, f.log = startProxy(t, i, program, f.gate, application(t), recipe.after, recipe.after+lines)

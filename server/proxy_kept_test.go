@@ -14,6 +14,7 @@ import (
 	"gatehouse/ldap/ldaptest"
 	"gatehouse/server/config"
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest"
 )
 
 // relay passes connections on to an address, and counts them.
@@ -153,7 +154,7 @@ func TestFront(t *testing.T) {
 		t.Error("the manual does not show testdata/proxy/front.conf as it is")
 	}
 	h := newHouse(t, func(c *config.Config) { c.TrustedProxies = prefixes("127.0.0.1/32") })
-	gate, addr, dir := strings.TrimPrefix(h.serve(), "http://"), ldaptest.FreePort(t), t.TempDir()
+	gate, addr, dir := strings.TrimPrefix(h.serve(), "http://"), storagetest.FreePort(t), t.TempDir()
 	cert, key := ldaptest.NewAuthority(t).Issue(t, "tokens.example.com")
 	for name, text := range map[string]string{"tokens.example.com.pem": cert, "tokens.example.com.key": key} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {

@@ -20,7 +20,6 @@ import (
 	"testing"
 	"time"
 
-	"gatehouse/ldap/ldaptest"
 	"gatehouse/server/config"
 	"gatehouse/storage/storagetest"
 )
@@ -81,7 +80,7 @@ func TestProxies(t *testing.T) {
 			program := needProxy(t, i)
 			h := newHouse(t, func(c *config.Config) { c.TrustedProxies = prefixes("127.0.0.1/32") })
 			app := application(t)
-			f := &front{h: h, gate: ldaptest.FreePort(t), challenges: p.challenges, down: p.down, waits: p.waits}
+			f := &front{h: h, gate: storagetest.FreePort(t), challenges: p.challenges, down: p.down, waits: p.waits}
 			_, f.stop = h.serveAt(f.gate)
 			f.url, f.log = startProxy(t, i, program, f.gate, app)
 			t.Run("identity", f.identity)
@@ -189,7 +188,7 @@ func run(t *testing.T, dir, name string, args ...string) {
 // are pairs: text that the configuration must contain, and its replacement.
 func startProxy(t *testing.T, i int, program, gate, app string, changes ...string) (url string, log *storagetest.Log) {
 	t.Helper()
-	p, dir, addr := proxies[i], t.TempDir(), ldaptest.FreePort(t)
+	p, dir, addr := proxies[i], t.TempDir(), storagetest.FreePort(t)
 	site := p.site(addr).Replace(readFile(t, filepath.Join("..", "testdata", "proxy", p.file)))
 	for change := range slices.Chunk(append([]string{"127.0.0.1:8080", gate, "127.0.0.1:3000", app}, changes...), 2) {
 		if !strings.Contains(site, change[0]) {

@@ -37,17 +37,19 @@ type Fault struct {
 	Delivered func(*goldap.Entry) // called with each entry that is passed on
 }
 
-// NewProxy runs a Proxy until the test ends. It calls spoil for each search.
-func NewProxy(t testing.TB, server string, spoil func(Search) Fault) *Proxy {
+// Listen serves connections until the test ends, and closes them then. It returns the
+// address.
+func Listen(t testing.TB, serve func(net.Conn)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Proxy{Addr: l.Addr().String(), server: server, spoil: spoil}
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	var conns []net.Conn
+	var (
+		wg    sync.WaitGroup
+		mu    sync.Mutex
+		conns []net.Conn
+	)
 	wg.Go(func() {
 		for {
 			c, err := l.Accept()
@@ -59,7 +61,7 @@ func NewProxy(t testing.TB, server string, spoil func(Search) Fault) *Proxy {
 			mu.Unlock()
 			wg.Go(func() {
 				defer c.Close()
-				p.serve(c)
+				serve(c)
 			})
 		}
 	})
@@ -72,6 +74,14 @@ func NewProxy(t testing.TB, server string, spoil func(Search) Fault) *Proxy {
 		mu.Unlock()
 		wg.Wait()
 	})
+	return l.Addr().String()
+}
+
+// NewProxy runs a Proxy until the test ends. It calls spoil for each search.
+func NewProxy(t testing.TB, server string, spoil func(Search) Fault) *Proxy {
+	t.Helper()
+	p := &Proxy{server: server, spoil: spoil}
+	p.Addr = Listen(t, p.serve)
 	return p
 }
 

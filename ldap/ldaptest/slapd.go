@@ -5,7 +5,6 @@ package ldaptest
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -86,29 +85,13 @@ func find(t testing.TB) string {
 	return ""
 }
 
-// FreePort returns an address that nobody listens on. Its port is below those that the
-// kernel assigns by itself: one of those may belong to another test's connection by the
-// time it is used.
-func FreePort(t testing.TB) string {
-	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(22_000)))
-		if err == nil {
-			l.Close()
-			return l.Addr().String()
-		}
-	}
-	t.Fatal("there is no free port")
-	return ""
-}
-
 // Start runs a stopped server again, on the ports it had, and waits until it
 // answers.
 func (s *Slapd) Start() {
 	s.t.Helper()
 	for first := s.Addr == ""; ; {
 		if first {
-			s.Addr, s.TLSAddr = FreePort(s.t), FreePort(s.t)
+			s.Addr, s.TLSAddr = storagetest.FreePort(s.t), storagetest.FreePort(s.t)
 		}
 		if s.run() {
 			return

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gatehouse/ldap/ldaptest"
+	"gatehouse/storage/storagetest"
 )
 
 // patience is how long to wait for something that must come.
@@ -186,7 +187,7 @@ func TestLogReader(t *testing.T) {
 		}
 		defer full.Close()
 		cmd := serveOn(t, file)
-		addr := freePort(t)
+		addr := storagetest.FreePort(t)
 		cmd.Args = append(cmd.Args, "--listen", addr)
 		cmd.Stdout, cmd.Stderr = full, full
 		if err := cmd.Start(); err != nil {
@@ -228,15 +229,6 @@ func fill(t *testing.T, pipe *os.File) {
 			t.Fatal(err)
 		}
 	}
-}
-
-func freePort(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // TestSignals: only the signals that ask the server to end do so.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 
+	"gatehouse/server/legible"
 	"gatehouse/server/manual"
 )
 
@@ -28,7 +29,7 @@ func (p Contents) Title() string {
 	if p.Query == "" {
 		return "Manual"
 	}
-	return "Search: " + show(p.Query) + " · Manual"
+	return "Search: " + legible.Text(p.Query) + " · Manual"
 }
 
 func (Chapter) User() string  { return "" }

@@ -5,7 +5,7 @@
 // data; this package never sees a request. Of our packages it imports only the manual.
 //
 // Everything works without JavaScript, except for the button that copies. Names may come
-// from an attacker: they pass show (show.go), then html/template, and are in a <bdi>.
+// from an attacker: they pass legible.Text, then html/template, and are in a <bdi>.
 package web
 
 import (
@@ -14,6 +14,7 @@ import (
 	"embed"
 	"encoding/hex"
 	"fmt"
+	"gatehouse/server/legible"
 	"html/template"
 	"net/http"
 	"path"
@@ -50,7 +51,7 @@ func New(secure bool) (*Pages, error) {
 	if err := p.readAssets(); err != nil {
 		return nil, err
 	}
-	base, err := template.New("").Funcs(template.FuncMap{"show": show, "asset": p.url}).ParseFS(files, "page/layout.html", "page/parts.html")
+	base, err := template.New("").Funcs(template.FuncMap{"show": legible.Text, "asset": p.url}).ParseFS(files, "page/layout.html", "page/parts.html")
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package text
 import (
 	"bytes"
 	"encoding/json"
+	"gatehouse/server/legible"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -84,12 +85,12 @@ func FuzzCells(f *testing.F) {
 			if got := Width(cell); got != width {
 				t.Errorf("%+q in %d columns takes %d", s, width, got)
 			}
-			if !utf8.ValidString(cell) || strings.ContainsFunc(strings.NewReplacer("\u200c", "", "\u200d", "").Replace(cell), unsafe) {
+			if !utf8.ValidString(cell) || strings.ContainsFunc(strings.NewReplacer("\u200c", "", "\u200d", "").Replace(cell), legible.Hidden) {
 				t.Errorf("%+q comes out unsafe: %+q", s, cell)
 			}
 		}
 		b, err := JSON(s)
-		if err != nil || bytes.ContainsFunc(b, unsafe) {
+		if err != nil || bytes.ContainsFunc(b, legible.Hidden) {
 			t.Errorf("JSON(%+q) = %s, %v", s, b, err)
 		}
 		var back string

@@ -1,6 +1,7 @@
 package text
 
 import (
+	"gatehouse/server/legible"
 	"strings"
 
 	"github.com/charmbracelet/x/ansi"
@@ -16,7 +17,7 @@ func Cut(s string, width int) string {
 		return ""
 	}
 	s = Escape(s)
-	if plain(s) { // one column a byte: no need to look for graphemes
+	if legible.Plain(s) { // one column a byte: no need to look for graphemes
 		if len(s) <= width {
 			return s
 		}

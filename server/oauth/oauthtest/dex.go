@@ -2,11 +2,9 @@ package oauthtest
 
 import (
 	"errors"
-	"fmt"
+	"gatehouse/storage/storagetest"
 	"html"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -30,22 +28,7 @@ type Dex struct {
 // StartDex builds Dex and starts it. Its clients' browsers come back to callback.
 func StartDex(t testing.TB, callback string) *Dex {
 	t.Helper()
-	return startDex(t, buildDex(t), freePort(t), callback)
-}
-
-// freePort returns an address that nobody listens on, below the ports that the
-// kernel gives out by itself.
-func freePort(t testing.TB) string {
-	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(22_000)))
-		if err == nil {
-			l.Close()
-			return l.Addr().String()
-		}
-	}
-	t.Fatal("there is no free port")
-	return ""
+	return startDex(t, buildDex(t), storagetest.FreePort(t), callback)
 }
 
 // buildDex makes the program. That needs its modules, from the network when it

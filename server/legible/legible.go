@@ -1,4 +1,8 @@
-package web
+// Package legible writes out the characters that a reader of a text would not see, or that
+// change how the text around them is shown: names, addresses and messages come from
+// strangers. The web page and the terminal both show text in this way. It never decides
+// what may be stored, and does not quote for HTML.
+package legible
 
 import (
 	"fmt"
@@ -11,11 +15,19 @@ import (
 // scripts. A tower of fifty would cover the rows above.
 const maxMarks = 4
 
-// show returns s with every character written out, as \u202e, that is invisible, changes
-// the direction of the text or breaks the line. Readers see what is there.
-// (html/template takes care of markup.) tui/text does the same for terminals, and a test
-// there compares the two.
-func show(s string) string {
+// Text returns s with every character that is invisible, changes the direction of the text
+// or breaks the line written as \x1b, \u202e or \U000e0041. Bytes that are not UTF-8 are
+// written as \xff.
+func Text(s string) string { return write(s, true) }
+
+// Apart is Text for terminals: an emoji that is made of several comes out as those (UTS 51,
+// section 2.2), because terminals differ in how wide they draw the one.
+func Apart(s string) string { return write(s, false) }
+
+func write(s string, whole bool) string {
+	if Plain(s) {
+		return s
+	}
 	var b strings.Builder
 	marks, start, before := 0, true, rune(0)
 	for i := 0; i < len(s); {
@@ -26,9 +38,13 @@ func show(s string) string {
 		switch {
 		case r == utf8.RuneError && n == 1:
 			fmt.Fprintf(&b, `\x%02x`, s[i-1])
-		case joins(before, r, after), inEmoji(before, r, after):
+		case joins(before, r, after):
 			b.WriteRune(r)
-		case unseen(r), mark && (start || marks >= maxMarks):
+		case inEmoji(before, r, after):
+			if whole {
+				b.WriteRune(r)
+			}
+		case Hidden(r), mark && (start || marks >= maxMarks):
 			escape(&b, r)
 		default:
 			b.WriteRune(r)
@@ -44,7 +60,24 @@ func show(s string) string {
 	return b.String()
 }
 
-func unseen(r rune) bool {
+// Plain reports whether s is printable ASCII, as nearly everything is.
+func Plain(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// Hidden reports whether r is written out: controls, the format characters (bidirectional
+// overrides, zero-width joiners, tags), separators of lines, private and unassigned ones,
+// and the letters and selectors that are drawn as nothing. Text makes an exception for
+// joiners in their place.
+func Hidden(r rune) bool {
+	if r < utf8.RuneSelf {
+		return r < ' ' || r == 0x7f
+	}
 	return !unicode.IsGraphic(r) ||
 		unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
