@@ -14,8 +14,11 @@ chmod 0750 /etc/gatehouse
 # Nothing is started here: the administrator decides where it listens.
 if [ -d /run/systemd/system ]; then
     systemctl daemon-reload
-    # After an upgrade, a running server is restarted with the new program.
+    # After an upgrade, a running server is restarted with the new program. If that fails,
+    # the package is installed all the same: otherwise apt would do nothing else until the
+    # server runs.
     if [ -n "$2" ] || [ "$1" = 2 ]; then
-        systemctl try-restart gatehouse.service
+        systemctl try-restart gatehouse.service ||
+            echo "gatehouse does not start: journalctl -u gatehouse says why" >&2
     fi
 fi
