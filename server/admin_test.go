@@ -474,7 +474,7 @@ func TestRoles(t *testing.T) {
 	}{
 		{nil, "permission denied"}, // by the kernel
 		{[]string{"games"}, "status auditor; tokens ok; events ok; identify ok; found 403 operator auditor; rename 403 operator auditor; disable 403 operator auditor; backup 403 operator auditor; add 403 admin auditor; link 403 admin auditor; remove 403 admin auditor; keys ok; rotate key 403 admin auditor"},
-		{[]string{"mail"}, "status operator; tokens ok; events ok; identify ok; found ok; rename ok; disable ok; backup ok; add 403 admin operator; link 403 admin operator; remove 403 admin operator; keys ok; rotate key 403 admin operator"},
+		{[]string{"mail"}, "status operator; tokens ok; events ok; identify ok; found ok; rename ok; disable ok; backup ok; add 403 admin operator; link 403 admin operator; remove 403 admin operator; keys 403 admin operator; rotate key 403 admin operator"},
 		{[]string{"games", "mail"}, "status operator;"},
 		{[]string{"mail", "daemon", "games"}, "status admin; tokens ok; events ok; identify ok; found ok; rename ok; disable ok; backup ok; add ok; link ok; remove ok; keys ok; rotate key ok"},
 	} {

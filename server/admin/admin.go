@@ -114,7 +114,7 @@ func (a *Admin) Routes() []route.Route {
 		{Pattern: "GET /admin/events", Role: api.Auditor, Serve: a.events},
 		{Pattern: "GET /admin/events/history", Role: api.Auditor, Serve: a.history},
 		{Pattern: "GET /admin/events/verify", Role: api.Auditor, Serve: a.verify},
-		{Pattern: "GET /admin/key", Role: api.Auditor, Serve: a.keys},
+		{Pattern: "GET /admin/key", Role: api.Auditor, Not: api.Operator, Serve: a.keys},
 		{Pattern: "POST /admin/key/rotate", Role: api.Admin, Serve: a.rotateKey},
 		{Pattern: "GET /admin/backup", Role: api.Operator, Serve: a.backup},
 	}

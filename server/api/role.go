@@ -5,7 +5,8 @@ import "slices"
 // Role is what an administrator may do. The server enforces it.
 type Role string
 
-// The roles. Each may do everything that the one before it may do.
+// The roles. Each may do everything that the one before it may do, except that an
+// operator has nothing to do with keys, of which an auditor sees which there are.
 const (
 	Auditor  Role = "auditor"  // reads
 	Operator Role = "operator" // everything except keys, restores, and adding, removing and linking users
