@@ -55,7 +55,7 @@ func (s *Store) ImportTokens(by Actor, list []Imported) ([]Token, error) {
 				}
 				r.Saw(Seen{Origin: in.From.Cut(), Time: in.LastUsed})
 				t.Put(k, r.Value())
-				t.Durable(func() { t.s.table.Raise(v.ID, used); t.s.views.NoteToken(v.ID, v.Created) })
+				t.Durable(func() { t.s.table.Raise(v.ID, used); t.s.views.NoteToken(v.ID) })
 			}
 			tokens = append(tokens, v)
 		}

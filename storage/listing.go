@@ -106,11 +106,13 @@ func (s *Store) places(f TokenFilter) ([]Place, error) {
 	return s.views.Places(f)
 }
 
-// Matching reports whether a filter with a Match is answered from memory: a page and a
+// Matching reports whether a filter with this match is answered from memory: a page and a
 // count of a million tokens then take a fraction of a second. If it is not, Matching
-// begins to read all tokens in the background, which takes seconds. A filter with a Match
-// waits for that; one without does not.
-func (s *Store) Matching() bool { return s.opening.AwaitTable() == nil && s.views.Matching() }
+// begins to read what is missing in the background, which takes seconds. A filter with the
+// match waits for that; one without does not.
+func (s *Store) Matching(m *Match) bool {
+	return s.opening.AwaitTable() == nil && s.views.Matching(m)
+}
 
 // CountTokens counts the tokens that the filter takes. It ignores After and
 // Limit.

@@ -129,7 +129,7 @@ func (s *Store) start() {
 	s.keys = o.Tokens
 	s.keyring.Ring, s.keyring.Key, s.keyring.Held, s.keyring.Tokens = s.path("keyring"), o.KeyFile, o.Key, o.Tokens
 	s.index, s.table = o.Index, o.Table
-	s.reads = &read.Sources{Table: s.table, Seals: s.seals, Clock: s.clock, KeyEnds: s.keys.Ends, Find: s.lookup}
+	s.reads = &read.Sources{Table: s.table, Clock: s.clock, KeyEnds: s.keys.Ends, Find: s.lookup}
 	s.views = order.New(s.table, read.Lists{View: s.view}, s.keys.Has, s.keys.Ends)
 	s.uses = newUses(s)
 	s.verifier = newVerifier(s)

@@ -79,7 +79,7 @@ func (t *tx) dropRecord(id ID) error {
 	}
 	t.Delete(v.OwnedKey())
 	t.Delete(record.UsageKey(id))
-	t.Durable(func() { t.s.views.NoteToken(id, 0) })
+	t.Durable(func() { t.s.views.NoteToken(id) })
 	return t.dropRevoked(v)
 }
 

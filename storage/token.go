@@ -107,7 +107,7 @@ func (t *tx) admit(v Token) {
 	}
 	s.verifier.Forget(v.ID)
 	s.table.Put(table.Entry{ID: v.ID, Generation: v.Generation, Flags: v.Flags(), Owner: n, Used: record.CreatedAt(v.Created)})
-	s.views.NoteToken(v.ID, v.Created)
+	s.views.NoteToken(v.ID)
 }
 
 // drop takes dead tokens out of the table, once the change is durable.
@@ -115,7 +115,7 @@ func (t *tx) drop(ids ...ID) {
 	for _, id := range ids {
 		t.s.verifier.Forget(id)
 		t.s.table.Remove(id)
-		t.s.views.NoteToken(id, 0)
+		t.s.views.NoteToken(id)
 	}
 }
 
@@ -236,7 +236,7 @@ func (s *Store) RenameToken(by Actor, id ID, name string) error {
 			return err
 		}
 		t.Put(record.TokenKey(id), b)
-		t.Durable(func() { t.s.views.NoteToken(id, 0) })
+		t.Durable(func() { t.s.views.NoteToken(id) })
 		return nil
 	})
 }

@@ -27,11 +27,10 @@ type populace struct {
 	ids    []ID
 }
 
-func newPopulace(t testing.TB, most int) *populace {
+func newPopulace(t testing.TB) *populace {
 	c := &populace{TB: t, clock: newClock(), rand: rand.New(rand.NewPCG(7, 23)), tokens: map[ID]string{}}
 	c.Store = openWith(t, t.TempDir(), Options{Now: c.clock.Now})
 	<-c.Loaded()
-	c.views.MostRecent = most
 	for n := range 12 {
 		c.users = append(c.users, addUser(t, c.Store, fmt.Sprintf("%c%c%d@Example.com", 'a'+n%3, 'A'+n%2, n)))
 	}
@@ -178,7 +177,7 @@ func TestPages(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}
-	c := newPopulace(t, 20)
+	c := newPopulace(t)
 	for n := range rounds(1500) {
 		c.step()
 		if n%300 == 299 {
@@ -264,7 +263,7 @@ func (c *populace) checkUsers(n int) {
 // touches is on exactly one page, no token is listed twice in a row, and no
 // token that was dead before the listing began is on a page.
 func TestPagesMeanwhile(t *testing.T) {
-	c := newPopulace(t, 50)
+	c := newPopulace(t)
 	still, moving := c.ids[:60], c.ids[60:]
 	var stop atomic.Bool
 	var wg sync.WaitGroup

@@ -50,15 +50,21 @@ func newMatcher(q Tokens, store *storage.Store) *matcher {
 // takes no token.
 func (m *matcher) rows(ctx context.Context) *storage.Match {
 	n := 0
-	return &storage.Match{Seen: len(m.q.from) > 0, Takes: func(r *storage.Row) bool {
+	q := &m.q
+	match := &storage.Match{
+		Times: q.createdAfter != 0 || q.createdBefore != 0 || q.endsBy != 0 || q.unlimited || q.state != "",
+		Texts: q.createdBy != "" || q.unlimited || q.addressLimited || len(q.scopes)+len(q.name)+len(q.search) > 0,
+		Seen:  len(q.from) > 0, Person: q.asksOwner(),
+	}
+	match.Takes = func(r *storage.Row) bool {
 		if n++; n%scanPause == 0 && ctx.Err() != nil {
 			n-- // ask again at the next one
 			return false
 		}
-		if !m.token(&r.Token) {
+		if !m.token(&r.Token, r.SeenIn) {
 			return false
 		}
-		if !m.q.asksOwner() {
+		if !match.Person {
 			return true
 		}
 		if !m.found(&r.Token, m.ofRow(r)) {
@@ -66,7 +72,8 @@ func (m *matcher) rows(ctx context.Context) *storage.Match {
 		}
 		m.people[r.Person.ID] = r.Person
 		return true
-	}}
+	}
+	return match
 }
 
 // asksOwner reports whether the query depends on the token's owner.
@@ -92,7 +99,7 @@ func (m *matcher) person(id storage.UserID) (*storage.Person, error) {
 
 // takes reports whether the query takes a token.
 func (m *matcher) takes(t storage.Token) (bool, error) {
-	if !m.token(&t) {
+	if !m.token(&t, seenIn(&t)) {
 		return false, nil
 	}
 	if !m.q.asksOwner() {
@@ -105,7 +112,7 @@ func (m *matcher) takes(t storage.Token) (bool, error) {
 // still is like takes, for the writer, which must not wait for the store. It uses what the
 // query has found out about users.
 func (m *matcher) still(t storage.Token) bool {
-	if !m.token(&t) {
+	if !m.token(&t, seenIn(&t)) {
 		return false
 	}
 	if !m.q.asksOwner() {
@@ -115,12 +122,18 @@ func (m *matcher) still(t storage.Token) bool {
 	return ok && m.owned(&t, p)
 }
 
+// seenIn tells in which networks a token was seen.
+func seenIn(t *storage.Token) func(netip.Prefix) bool {
+	return func(p netip.Prefix) bool {
+		return slices.ContainsFunc(t.Usage.Seen, func(v storage.Seen) bool { return p.Contains(v.Address.Unmap()) })
+	}
+}
+
 // token checks what the token itself contains.
-func (m *matcher) token(t *storage.Token) bool {
+func (m *matcher) token(t *storage.Token, seenIn func(netip.Prefix) bool) bool {
 	q := &m.q
-	switch used := t.LastUsed > t.Created; {
-	case q.usedAfter != 0 && (!used || t.LastUsed < q.usedAfter),
-		q.createdAfter != 0 && t.Created < q.createdAfter,
+	switch {
+	case q.createdAfter != 0 && t.Created < q.createdAfter,
 		q.createdBefore != 0 && t.Created >= q.createdBefore,
 		q.createdBy != "" && !strings.EqualFold(t.By, q.createdBy),
 		q.unlimited && (t.Limited() || t.KeyEnds != 0),
@@ -135,7 +148,7 @@ func (m *matcher) token(t *storage.Token) bool {
 		}
 	}
 	for _, p := range q.from {
-		if !slices.ContainsFunc(t.Usage.Seen, func(v storage.Seen) bool { return within(p, v.Address) }) {
+		if !seenIn(p) {
 			return false
 		}
 	}
@@ -214,8 +227,6 @@ func remember[K comparable, V any](known map[K]V, key K, find func() V) V {
 }
 
 func hexadecimal(s string) bool { return strings.Trim(s, "0123456789abcdef") == "" }
-
-func within(p netip.Prefix, a netip.Addr) bool { return p.Contains(a.Unmap()) }
 
 // State is the state of a token at a moment, in ms, in the words of the API.
 func State(t storage.Token, ms int64) string { return state(&t, ms) }

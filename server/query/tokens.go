@@ -47,11 +47,11 @@ type plan struct {
 // plan returns storage.ErrNoUser if the query names a user that does not exist.
 func (r Reader) plan(q Tokens, p Page) (plan, error) {
 	f := storage.TokenFilter{
-		NeverUsed: q.neverUsed, IdleSince: least(q.idle, q.usedBefore-1, q.usedBefore != 0),
+		NeverUsed: q.neverUsed, UsedSince: q.usedAfter, IdleSince: least(q.idle, q.usedBefore-1, q.usedBefore != 0),
 		Revoked: p.Dead, Order: p.Order, Reverse: p.Reverse, After: p.After,
 	}
 	rest := q // what is left to match
-	rest.idle, rest.neverUsed, rest.usedBefore = 0, false, 0
+	rest.idle, rest.neverUsed, rest.usedBefore, rest.usedAfter = 0, false, 0, 0
 	if q.user != "" {
 		u, err := r.Store.User(q.user)
 		switch {
@@ -168,9 +168,10 @@ func (how plan) scan(ctx context.Context, store *storage.Store, limit int) iter.
 	return func(yield func(storage.Token, error) bool) {
 		f, n, stretch := how.filter, 0, firstStretch
 		how.match.begin(&f)
+		rows := how.match.rows(ctx)
 		for {
-			if f.Revoked || stretch > mostStretch || store.Matching() { // to find the revoked ones, the store reads all in any case
-				f.Match, f.Limit = how.match.rows(ctx), max(limit-n, 0)
+			if f.Revoked || stretch > mostStretch || store.Matching(rows) { // to find the revoked ones, the store reads all in any case
+				f.Match, f.Limit = rows, max(limit-n, 0)
 			} else {
 				f.Limit = stretch
 				stretch *= 2
@@ -228,9 +229,6 @@ func (q *Tokens) bounds(o storage.Order) (from, to int64) {
 			to = q.createdBefore - 1
 		}
 		return from, to
-	}
-	if q.usedAfter != 0 {
-		from = max(from, q.usedAfter)
 	}
 	return from, to
 }
@@ -290,37 +288,22 @@ func SetOf(ids []storage.ID) (s Set) {
 	return s
 }
 
-// inMemory reports whether the store should find all tokens of the plan at once, and gives
-// it the matcher. To find all of them, that is faster even if the store must read them first.
-func (how *plan) inMemory(ctx context.Context, store *storage.Store) bool {
-	if how.match == nil {
-		return true
-	}
-	few := how.filter.Owner != 0 || how.filter.Prefix != ""
-	if few && !how.filter.Revoked && !store.Matching() {
-		return false
-	}
-	how.filter.Match = how.match.rows(ctx)
-	return true
-}
-
 // Count counts the tokens of a query.
 func (r Reader) Count(ctx context.Context, q Tokens, dead bool) (n int, err error) {
 	how, err := r.plan(q, Page{Dead: q.dead(dead)})
 	if err != nil {
 		return 0, err
 	}
-	if how.inMemory(ctx, r.Store) {
-		n, err = r.Store.CountTokens(how.filter)
-		return n, errors.Join(err, ctx.Err())
+	how.whole(ctx)
+	n, err = r.Store.CountTokens(how.filter)
+	return n, errors.Join(err, ctx.Err())
+}
+
+// whole has the store find all tokens of the plan at once, even if it must read them first.
+func (how *plan) whole(ctx context.Context) {
+	if how.match != nil {
+		how.filter.Match = how.match.rows(ctx)
 	}
-	for _, err := range how.scan(ctx, r.Store, 0) {
-		if err != nil {
-			return 0, err
-		}
-		n++
-	}
-	return n, nil
 }
 
 // Match is the tokens that a query takes at one moment, to be revoked.
@@ -335,18 +318,10 @@ func (r Reader) Match(ctx context.Context, q Tokens) (Match, error) {
 	if err != nil {
 		return Match{}, err
 	}
+	how.whole(ctx)
 	m := Match{plan: how}
-	if how.inMemory(ctx, r.Store) {
-		m.IDs, err = r.Store.MatchTokens(how.filter)
-		return m, errors.Join(err, ctx.Err())
-	}
-	for t, err := range how.scan(ctx, r.Store, 0) {
-		if err != nil {
-			return Match{}, err
-		}
-		m.IDs = append(m.IDs, t.ID)
-	}
-	return m, nil
+	m.IDs, err = r.Store.MatchTokens(how.filter)
+	return m, errors.Join(err, ctx.Err())
 }
 
 // Owner returns the one user whom all tokens of the match belong to, or 0 if they may

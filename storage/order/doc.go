@@ -1,19 +1,19 @@
-// Package order has the sorted views for an administrator's listings: all tokens by
-// their last use or their creation, and all users by name, creation, tokens or last use.
+// Package order finds the tokens and users that an administrator's listings show, in
+// their order.
 //
-// A view is made at the first query, and dropped ten minutes after the last one. Tokens
-// take 34 bytes each, and 12 more while they are shown by their creation. Filters that
-// ask for more than the table knows (see [Match]) need a fact of each token, which takes
-// some 45 bytes more. Facts are read from the index at the first such query and then
-// kept as long as the view. The same holds for revoked tokens, if a query asks for them.
+// A query walks the table, shard by shard, and keeps the first places of a page. So it is
+// exact without any bookkeeping, and verification does no work for it. A walk over a
+// million tokens takes some 10 ms.
 //
-// A view is exact at each query. The writer and the flusher note what changes, and a
-// query first processes the notes. A token that was used a moment ago is among the
-// table's unsaved ones. Verification does no work for views.
+// Filters that ask for more than the table knows (see [Match]) need facts about each
+// token, in columns: when it was created and ends, its texts and limits, the addresses
+// where it was seen. A column is read from the index at the first query that needs it,
+// and dropped ten minutes after the last one. Together they take some 70 bytes a token.
+// The users by name, and the revoked tokens, are kept in the same way.
 //
-//	writer   NoteToken, NoteUser    tokens and users that were created or changed
-//	flusher  NoteUses               tokens that were used
-//	query    Places, Count, Users   processes the notes, then reads
+//	writer   NoteToken, NoteUser    what was read of a token or user is old
+//	flusher  NoteUses               the addresses of these tokens are old
+//	query    Places, Count, Users   walks the table; reads again what is old
 //
 // The package reads the table and, through [Index], the index. It writes nothing, stores
 // no records, and never decides who may see what.

@@ -1,251 +1,248 @@
 package order
 
 import (
-	"math"
-	"net/netip"
-	"strings"
-	"unsafe"
+	"encoding/binary"
 
+	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
+	"gatehouse/storage/table"
 )
 
-// Match selects tokens by properties that the table does not hold.
-type Match struct {
-	Takes func(*Row) bool // the row is valid during the call
-	Seen  bool            // Takes reads where the token was seen
-}
+// column is a set of the columns of facts.
+type column byte
 
-// Row is what a Match can look at: a token and its owner. The token's own fields for the
-// owner, the generation, the counts and the last address are not set. The addresses where
-// it was seen are set only if the match asks for them.
-type Row struct {
-	record.Token
-	Person *Person // its owner
-	Number uint32  // the owner's; NoNumber: the owner is unknown
-}
+const (
+	heads   column = 1 << iota // when a token was created, and ends
+	details                    // its texts and limits
+	seen                       // the addresses where it was seen
+)
 
-// NoNumber is the number of an owner who has no record.
-const NoNumber = math.MaxUint32
-
-// facts holds in memory what a Match looks at, so that a query that few tokens satisfy
-// does not read the records of the others. A fact takes 32 bytes; texts and limits that
-// many tokens share are kept once.
+// facts holds in memory what the table does not know about tokens, so that a query that
+// few tokens satisfy does not read the records of the others. Texts and limits that many
+// tokens share are kept once.
 //
-// When a token changes, its fact becomes unknown. The next query that needs the fact reads
-// the record again.
+// When a token changes, its facts become unknown. The next query that needs them reads the
+// record again.
 type facts struct {
-	list   []fact // the first one stands for none
+	parts  [table.Shards]part // as the table's
 	texts  texts
-	limits []limit // the first one stands for no limit
-	same   map[string]uint32
-	seen   []byte
-	spoilt int // bytes of seen that no fact refers to
-
-	first struct{ facts, blocks, limits int } // when all tokens had been read
+	limits limits
+	dead   *dead // nil: not read
+	first  int   // blocks of texts when a column was read
 }
 
-type fact struct {
-	created, expires int64 // ms
-	name, by         uint32
-	limit            uint32
-	seen             uint32 // a place in seen
+// part has the facts of some tokens. A token's number is that of its slot in the table,
+// unless it has moved since.
+type part struct {
+	ids    []keys.ID
+	places []uint32 // open addressing: a number + 1
+	has    column   // the columns that were read for all tokens
+
+	// The columns; nil: not read.
+	heads    []head
+	details  []detail
+	seen     []uint32 // places in addrs
+	addrs    []byte   // the first one says: no addresses
+	unlinked int      // bytes of addrs that no token refers to
 }
 
-type limit struct {
-	scopes    []string
-	addresses []netip.Prefix
-}
+type head struct{ created, expires int64 } // ms
 
-// unknown stands in name for a fact that must be read, and in seen for addresses that
-// must be read.
-const unknown = 1<<32 - 1
+type detail struct{ name, by, limit uint32 }
 
-// mostSame is how many different texts, and how many different limits, are remembered in
-// order to share them.
-const mostSame = 64 << 10
+// unknown stands in detail.name and in seen for what must be read. No token was created
+// at neverMade.
+const (
+	unknown   = 1<<32 - 1
+	neverMade = -1 << 63
+)
 
-// newFacts returns facts with the numbers from 1 to n, which are unknown.
-func newFacts(n int) *facts {
-	f := &facts{list: make([]fact, 0, n+n/16+2), limits: make([]limit, 1), same: map[string]uint32{}}
-	for range 1 + n { // the first one stands for none
-		f.new()
+func (p *part) find(slot uint32, id keys.ID) (n uint32, ok bool) {
+	if int(slot) < len(p.ids) && p.ids[slot] == id {
+		return slot, true
 	}
-	return f
-}
-
-// new returns the number of a new fact, which is unknown. The number belongs to a token
-// for good.
-func (f *facts) new() (n uint32) {
-	f.list = append(f.list, fact{name: unknown, seen: unknown})
-	return uint32(len(f.list) - 1)
-}
-
-// follow returns the number of the fact of a token that was used, or changed; n is 0 for
-// a new token.
-func (f *facts) follow(n uint32, changed bool) uint32 {
-	switch {
-	case n == 0:
-		return f.new()
-	case changed:
-		f.forget(n)
-	default:
-		f.unsee(n)
+	if len(p.places) == 0 {
+		return 0, false
 	}
+	mask := uint32(len(p.places) - 1)
+	for at := hash(id) & mask; p.places[at] != 0; at = (at + 1) & mask {
+		if n := p.places[at] - 1; p.ids[n] == id {
+			return n, true
+		}
+	}
+	return 0, false
+}
+
+// hash uses random bytes of an id.
+func hash(id keys.ID) uint32 { return binary.LittleEndian.Uint32(id[2:]) }
+
+// add adds a token that is not there, with unknown facts.
+func (p *part) add(id keys.ID) (n uint32) {
+	n = uint32(len(p.ids))
+	p.ids = append(p.ids, id)
+	if 4*len(p.ids) > 3*len(p.places) {
+		p.places = make([]uint32, max(64, 2*len(p.places)))
+		for n := range p.ids {
+			p.place(uint32(n))
+		}
+	} else {
+		p.place(n)
+	}
+	p.extend()
 	return n
 }
 
-// forget makes a fact unknown: its record has changed.
-func (f *facts) forget(n uint32) {
-	f.unsee(n)
-	f.list[n].name = unknown
+func (p *part) place(n uint32) {
+	mask := uint32(len(p.places) - 1)
+	at := hash(p.ids[n]) & mask
+	for p.places[at] != 0 {
+		at = (at + 1) & mask
+	}
+	p.places[at] = n + 1
 }
 
-// unsee makes the addresses of a fact unknown: its token was used.
-func (f *facts) unsee(n uint32) {
-	if at := f.list[n].seen; at != unknown {
-		f.spoilt += seenLen(f.seen[at:])
-		f.list[n].seen = unknown
+// extend makes the columns as long as the ids.
+func (p *part) extend() {
+	for p.heads != nil && len(p.heads) < len(p.ids) {
+		p.heads = append(p.heads, head{created: neverMade})
+	}
+	for p.details != nil && len(p.details) < len(p.ids) {
+		p.details = append(p.details, detail{name: unknown})
+	}
+	for p.seen != nil && len(p.seen) < len(p.ids) {
+		p.seen = append(p.seen, unknown)
 	}
 }
 
-// set sets a fact.
-func (f *facts) set(n uint32, t *record.Token) {
-	f.unsee(n)
-	f.list[n] = fact{
-		created: t.Created, expires: t.Expires, name: f.texts.add(t.Name), by: f.texts.add(t.By),
-		limit: f.limit(t), seen: uint32(len(f.seen)),
+// begin makes columns for the ids.
+func (p *part) begin(which column) {
+	room := len(p.ids) + len(p.ids)/16 + 1
+	if which&heads != 0 && p.heads == nil {
+		p.heads = make([]head, 0, room)
 	}
-	f.seen = appendSeen(f.seen, t.Usage.Seen)
-	if f.spoilt > len(f.seen)/2+1<<16 {
-		f.compact()
+	if which&details != 0 && p.details == nil {
+		p.details = make([]detail, 0, room)
+	}
+	if which&seen != 0 && p.seen == nil {
+		p.seen, p.addrs = make([]uint32, 0, room), []byte{0}
+	}
+	p.extend()
+}
+
+// knows reports whether the columns have a token's facts.
+func (p *part) knows(n uint32, which column) bool {
+	return (which&heads == 0 || p.heads[n].created != neverMade) &&
+		(which&details == 0 || p.details[n].name != unknown) &&
+		(which&seen == 0 || p.seen[n] != unknown)
+}
+
+// forget makes a token's addresses unknown, and its texts if its record has changed. Times
+// and limits never change.
+func (p *part) forget(n uint32, changed bool) {
+	if changed && p.details != nil {
+		p.details[n].name = unknown
+	}
+	if p.seen != nil {
+		p.unsee(n)
 	}
 }
 
-// compact drops the bytes of seen that no fact refers to, and brings the others into the
-// order of the facts, so that a search reads them one after the other.
-func (f *facts) compact() {
-	old := f.seen
-	f.seen, f.spoilt = make([]byte, 0, len(old)-f.spoilt), 0
-	for n := range f.list {
-		if at := f.list[n].seen; at != unknown {
-			f.list[n].seen = uint32(len(f.seen))
-			f.seen = append(f.seen, old[at:int(at)+seenLen(old[at:])]...)
+func (p *part) unsee(n uint32) {
+	if at := p.seen[n]; at != unknown && at != 0 {
+		p.unlinked += seenLen(p.addrs[at:])
+	}
+	p.seen[n] = unknown
+}
+
+// set sets what the columns have of a token.
+func (f *facts) set(p *part, n uint32, t *record.Token, which column) {
+	if which&heads != 0 && p.heads != nil {
+		p.heads[n] = head{t.Created, t.Expires}
+	}
+	if which&details != 0 && p.details != nil {
+		p.details[n] = detail{f.texts.add(t.Name), f.texts.add(t.By), f.limits.add(t)}
+	}
+	if which&seen != 0 && p.seen != nil {
+		p.see(n, t.Usage.Seen)
+	}
+}
+
+func (p *part) see(n uint32, list []record.Seen) {
+	p.unsee(n)
+	if len(list) == 0 {
+		p.seen[n] = 0
+		return
+	}
+	if p.unlinked > len(p.addrs)/2+1<<10 {
+		p.compact()
+	}
+	p.seen[n] = uint32(len(p.addrs))
+	p.addrs = appendSeen(p.addrs, list)
+}
+
+// store fills columns of a part with what was read.
+func (f *facts) store(p *part, h *harvest, which column) {
+	for slot, e := range h.entries {
+		if _, ok := p.find(uint32(slot), e.ID); !ok {
+			p.add(e.ID)
+		}
+	}
+	p.begin(which)
+	for i := range h.records {
+		if n, ok := p.find(unknown, h.records[i].ID); ok {
+			f.set(p, n, &h.records[i], which&(heads|details))
+		}
+	}
+	for i := range h.uses {
+		if n, ok := p.find(unknown, h.uses[i].ID); ok {
+			f.set(p, n, &h.uses[i], which&seen)
+		}
+	}
+	if which&seen == 0 {
+		return
+	}
+	for slot, e := range h.entries {
+		if n, _ := p.find(uint32(slot), e.ID); p.seen[n] == unknown && !e.Used.IsUse() {
+			p.seen[n] = 0 // it was never used
+		}
+	}
+	p.compact()
+}
+
+// compact drops the bytes of addrs that no token refers to, and brings the others into
+// the order of the tokens, so that a search reads them one after the other.
+func (p *part) compact() {
+	old := p.addrs
+	p.addrs, p.unlinked = append(make([]byte, 0, len(old)-p.unlinked), 0), 0
+	for n, at := range p.seen {
+		if at != unknown && at != 0 {
+			p.seen[n] = uint32(len(p.addrs))
+			p.addrs = append(p.addrs, old[at:int(at)+seenLen(old[at:])]...)
 		}
 	}
 }
 
-// limit returns the number of a token's limits.
-func (f *facts) limit(t *record.Token) uint32 {
-	if len(t.Scopes) == 0 && len(t.Addresses) == 0 {
-		return 0
+// fill copies facts into a row.
+func (f *facts) fill(row *Row, p *part, n uint32, which column) {
+	if which&heads != 0 {
+		row.Created, row.Expires = p.heads[n].created, p.heads[n].expires
 	}
-	var key strings.Builder
-	for _, s := range t.Scopes {
-		key.WriteString(s + "\n") // no scope has a newline
+	if which&details != 0 {
+		d := &p.details[n]
+		row.Name, row.By = f.texts.at(d.name), f.texts.at(d.by)
+		row.Scopes, row.Addresses = f.limits.list[d.limit].scopes, f.limits.list[d.limit].addresses
 	}
-	for _, p := range t.Addresses {
-		key.WriteString(" " + p.String())
+	if which&seen != 0 {
+		row.seen = p.addrs[p.seen[n]:]
 	}
-	n, ok := f.same[key.String()]
-	if !ok {
-		n = uint32(len(f.limits))
-		f.limits = append(f.limits, limit{t.Scopes, t.Addresses})
-		if len(f.same) < mostSame {
-			f.same[key.String()] = n
-		}
-	}
-	return n
 }
 
-// fill copies a fact into the fields of a row. It reports whether the fact was known.
-func (f *facts) fill(row *Row, n uint32, seen bool) bool {
-	v := &f.list[n]
-	if v.name == unknown || seen && v.seen == unknown {
-		return false
+// wasteful reports whether facts that are no longer used may take most of the memory, with
+// so many tokens in the table. Single facts are never removed.
+func (f *facts) wasteful(tokens int) bool {
+	n := 0
+	for b := range f.parts {
+		n += len(f.parts[b].ids)
 	}
-	t := &row.Token
-	t.Created, t.Expires = v.created, v.expires
-	t.Name, t.By = f.texts.at(v.name), f.texts.at(v.by)
-	t.Scopes, t.Addresses = f.limits[v.limit].scopes, f.limits[v.limit].addresses
-	if seen {
-		t.Usage.Seen = parseSeen(t.Usage.Seen[:0], f.seen[v.seen:])
-	}
-	return true
-}
-
-// settle notes that all tokens have been read.
-func (f *facts) settle() {
-	f.first.facts, f.first.blocks, f.first.limits = len(f.list), len(f.texts.blocks), len(f.limits)
-}
-
-// wasteful reports whether facts that are no longer used may take most of the memory.
-// Single facts are never removed.
-func (f *facts) wasteful() bool {
-	return len(f.list) > 2*f.first.facts+1<<16 || len(f.texts.blocks) > 2*f.first.blocks+16 || len(f.limits) > 2*f.first.limits+1<<10
-}
-
-// appendSeen writes addresses: how many, and each after its length.
-func appendSeen(b []byte, list []record.Seen) []byte {
-	b = append(b, byte(len(list)))
-	for _, v := range list {
-		a := v.Address.AsSlice()
-		b = append(append(b, byte(len(a))), a...)
-	}
-	return b
-}
-
-func seenLen(b []byte) int {
-	n := 1
-	for range b[0] {
-		n += 1 + int(b[n])
-	}
-	return n
-}
-
-func parseSeen(list []record.Seen, b []byte) []record.Seen {
-	many, b := b[0], b[1:]
-	for range many {
-		a, _ := netip.AddrFromSlice(b[1 : 1+b[0]])
-		list = append(list, record.Seen{Origin: record.Origin{Address: a}})
-		b = b[1+b[0]:]
-	}
-	return list
-}
-
-// texts keeps texts in blocks, which the collector does not walk.
-type texts struct {
-	blocks [][]byte
-	same   map[string]uint32 // some of them
-}
-
-const textBlock = 1 << 16
-
-// add returns the place of a text.
-func (l *texts) add(s string) uint32 {
-	if n, ok := l.same[s]; ok {
-		return n
-	}
-	s = s[:min(len(s), textBlock/2)]
-	last := len(l.blocks) - 1
-	if last < 0 || len(l.blocks[last])+2+len(s) > textBlock {
-		l.blocks = append(l.blocks, make([]byte, 0, textBlock))
-		last++
-	}
-	b := l.blocks[last]
-	n := uint32(last*textBlock + len(b))
-	l.blocks[last] = append(append(b, byte(len(s)>>8), byte(len(s))), s...)
-	if l.same == nil {
-		l.same = make(map[string]uint32)
-	}
-	if len(l.same) < mostSame {
-		l.same[l.at(n)] = n
-	}
-	return n
-}
-
-// at returns the text at a place. It does not copy: the content of a block never
-// changes.
-func (l *texts) at(place uint32) string {
-	b := l.blocks[place/textBlock][place%textBlock:]
-	return unsafe.String(unsafe.SliceData(b[2:]), int(b[0])<<8|int(b[1]))
+	return n > 2*tokens+1<<16 || len(f.texts.blocks) > 2*f.first+64 || len(f.limits.list) > tokens+1<<16
 }

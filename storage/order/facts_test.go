@@ -4,39 +4,38 @@ import (
 	"net/netip"
 	"testing"
 
+	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
 )
 
-// TestCompact: what is dropped is what no fact refers to, also if that is all there is,
+// TestCompact: what is dropped is what no token refers to, also if that is all there is,
 // or nothing.
 func TestCompact(t *testing.T) {
-	newFacts(0).compact()
-	newFacts(3).compact()
-
-	f := newFacts(3)
-	seen := func(addr string) []record.Seen {
-		return []record.Seen{{Origin: record.Origin{Address: netip.MustParseAddr(addr)}}}
+	var p part
+	p.begin(seen)
+	p.compact()
+	for n := range byte(4) {
+		p.add(keys.ID{1, n, n})
 	}
-	for n, addr := range map[uint32]string{1: "192.0.2.1", 2: "2001:db8::2", 3: "192.0.2.3"} {
-		f.set(n, &record.Token{Usage: record.Usage{Seen: seen(addr)}})
+	p.compact()
+	where := map[uint32]string{1: "192.0.2.1", 2: "2001:db8::2", 3: "192.0.2.3"}
+	for n, addr := range where {
+		p.see(n, []record.Seen{{Origin: record.Origin{Address: netip.MustParseAddr(addr)}}})
 	}
-	f.unsee(2)
+	p.unsee(2)
 	for range 2 {
-		f.compact()
-		for n, want := range map[uint32]string{1: "192.0.2.1", 3: "192.0.2.3"} {
-			var row Row
-			if !f.fill(&row, n, true) || len(row.Usage.Seen) != 1 || row.Usage.Seen[0].Address.String() != want {
-				t.Errorf("fact %d: got %v, want %s", n, row.Usage.Seen, want)
+		p.compact()
+		for n, addr := range where {
+			a := netip.MustParseAddr(addr)
+			if n == 2 && p.knows(n, seen) || n != 2 && !seenIn(p.addrs[p.seen[n]:], netip.PrefixFrom(a, a.BitLen())) {
+				t.Errorf("token %d is not as it was seen", n)
 			}
 		}
-		if f.fill(new(Row), 2, true) {
-			t.Error("fact 2 is known, and its addresses were forgotten")
-		}
 	}
-	f.unsee(1)
-	f.unsee(3)
-	f.compact()
-	if len(f.seen) > 0 || f.spoilt != 0 {
-		t.Errorf("%d bytes are left, %d of them spoilt", len(f.seen), f.spoilt)
+	p.unsee(1)
+	p.unsee(3)
+	p.compact()
+	if len(p.addrs) != 1 || p.unlinked != 0 {
+		t.Errorf("%d bytes are left, %d of them unlinked", len(p.addrs), p.unlinked)
 	}
 }

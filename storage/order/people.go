@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"gatehouse/storage/record"
 )
@@ -20,6 +21,7 @@ type people struct {
 	who    []person       // by number in the table's owners
 	sorted []uint32       // the numbers of users who are not removed, by name
 	read   bool           // the record of each user was read
+	drop   *time.Timer
 }
 
 type person struct {
@@ -208,6 +210,15 @@ func (v *Views) withPeople(read bool, fn func(p *people)) error {
 	}
 }
 
+func (v *Views) dropPeople() {
+	p := &v.people
+	p.making.Lock()
+	defer p.making.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.state, p.who, p.sorted, p.read = peopleUnknown, nil, nil, false
+}
+
 // makePeople sorts the users by name. The writer does not wait for it, but
 // notes its changes in the meantime.
 func (v *Views) makePeople() {
@@ -241,6 +252,7 @@ func (v *Views) makePeople() {
 		p.set(m.number, m.person)
 	}
 	p.missed, p.state = nil, peopleKnown
+	p.drop = postpone(p.drop, v.dropPeople)
 }
 
 // readPeople reads the records of the users.

@@ -3,113 +3,242 @@ package order
 import (
 	"runtime"
 
+	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
+	"gatehouse/storage/table"
 )
 
-// pause is the number of rows after which a search lets others have the processor.
+// pause is the number of tokens after which a walk lets others have the processor.
 const pause = 512
 
-// search runs fn on the tokens, with a function that reports whether the filter takes a row.
-func (v *Views) search(s *Sieve, fn func(o *tokens, takes func(row) bool)) (err error) {
-	var q *question
+// search offers the tokens that the filter takes to a selection.
+func (v *Views) search(s *Sieve, to *selection) error {
+	q := question{views: v, sieve: s, to: to}
 	if s.Match != nil {
-		all, err := v.everybody()
-		if err != nil {
+		q.which = s.Match.columns()
+		if err := q.meet(); err != nil {
 			return err
 		}
-		q = &question{views: v, sieve: s, all: all}
 	}
-	err2 := v.withTokens(s.Order == Created, q != nil, s.Revoked, func(o *tokens) {
-		if err = v.narrow(s, o); err != nil {
-			return
-		}
-		if q == nil {
-			fn(o, func(r row) bool { return s.Takes(r.id, r.owner, r.used) })
-			return
-		}
-		q.tokens = o
-		fn(o, q.takes)
-		err = q.err
-	})
-	if err2 != nil {
-		return err2
+	if s.Order == Created && !to.count {
+		q.which |= heads
 	}
-	return err
+	if s.Revoked && s.Owner != 0 {
+		return q.records()
+	}
+	list, ok, err := v.few(s)
+	switch {
+	case err != nil:
+		return err
+	case ok:
+		return q.few(list)
+	case q.which == 0 && !s.Revoked:
+		return q.walk(func(e *table.Entry) error {
+			q.ask(e.ID, e.Owner, e.Used, 0)
+			return nil
+		})
+	}
+	return v.withFacts(q.which, s.Revoked, q.inMemory)
 }
 
-// question asks rows whether a filter with a Match takes them.
+// question is a search. It asks for each token whether the filter takes it.
 type question struct {
-	views  *Views
-	sieve  *Sieve
-	tokens *tokens
-	all    *everybody
-	row    Row // the same memory for all
-	asked  int
-	err    error // then nothing is taken
+	views *Views
+	sieve *Sieve
+	to    *selection
+	which column
+	row   Row // the same memory for all
+	asked int
+
+	people []*Person // by number; nil: the match does not ask for them
+	states []record.UserState
+	ends   [256]int64 // of the tokens of each key; 0: not known, -1: never
 }
 
-func (q *question) takes(r row) bool {
+// meet notes the users and their states. They are apart, because a search that asks each
+// for its state would wait for the memory of each person.
+func (q *question) meet() error {
+	q.states = q.views.table.Owners.States()
+	if !q.sieve.Match.Person {
+		return nil
+	}
+	return q.views.withPeople(true, func(p *people) {
+		q.people = make([]*Person, len(p.who))
+		for n := range p.who {
+			q.people[n] = p.who[n].about
+		}
+	})
+}
+
+func (q *question) pause() {
 	if q.asked++; q.asked%pause == 0 {
 		runtime.Gosched()
 	}
+}
+
+// walk calls fn with each token of the table that the filter takes as far as the table
+// knows. It copies a shard at a time, so that verification does not wait for the filter.
+func (q *question) walk(fn func(*table.Entry) error) error {
 	s := q.sieve
-	if q.err != nil || !s.Takes(r.id, r.owner, r.used) || s.Owner != 0 && r.owner != s.number {
-		return false
-	}
-	t, facts := &q.row.Token, q.tokens.facts
-	if r.dead {
-		facts = q.tokens.dead.facts
-	}
-	if !facts.fill(&q.row, r.fact, s.Match.Seen) {
-		read, ok, err := q.views.index.Token(r.id)
-		if err != nil || !ok {
-			q.err = err
-			return false
+	var list []table.Entry
+	for shard := range table.Shards {
+		list = q.views.table.AppendIn(list[:0], byte(shard))
+		for i := range list {
+			q.pause()
+			e := &list[i]
+			if s.Order == LastUsed && !q.to.wants(e.Used.Ms()) || s.Owner != 0 && e.Owner != s.number || !s.Takes(e.ID, e.Owner, e.Used) {
+				continue
+			}
+			if err := fn(e); err != nil {
+				return err
+			}
 		}
-		facts.set(r.fact, &read)
-		facts.fill(&q.row, r.fact, s.Match.Seen)
 	}
-	q.row.Person, t.OwnerState = q.views.owner(q.all, r.owner)
-	q.row.Number = r.owner
-	t.ID, t.LastUsed, t.Revoked, t.KeyEnds = r.id, r.used.Ms(), 0, q.views.ends(r.id[0])
-	if r.revoked {
-		t.Revoked = 1 // a match does not ask when
+	return nil
+}
+
+// inMemory searches tokens by their facts. It reads the dead ones last, so that it misses
+// none that dies meanwhile.
+func (q *question) inMemory(f *facts) error {
+	err := q.walk(func(e *table.Entry) error {
+		p := &f.parts[e.ID[1]]
+		n, ok := p.find(e.Slot, e.ID)
+		if !ok || !p.knows(n, q.which) {
+			t, there, err := q.views.index.Token(e.ID)
+			if err != nil || !there {
+				return err
+			}
+			if !ok {
+				n = p.add(e.ID)
+			}
+			f.set(p, n, &t, heads|details|seen)
+		}
+		f.fill(&q.row, p, n, q.which)
+		q.ask(e.ID, e.Owner, e.Used, 0)
+		return nil
+	})
+	if err != nil || !q.sieve.Revoked {
+		return err
 	}
-	return s.Match.Takes(&q.row)
+	q.views.follow()
+	if err := q.views.bury(f); err != nil {
+		return err
+	}
+	for n := range f.dead.rows {
+		q.pause()
+		r, id := &f.dead.rows[n], f.dead.ids[n]
+		if r.gone || !q.sieve.Takes(id, r.owner, r.used) {
+			continue
+		}
+		f.fill(&q.row, &f.dead.part, uint32(n), q.which)
+		q.ask(id, r.owner, r.used, r.revoked)
+	}
+	return nil
 }
 
-// matches reports whether a match takes a token as it was read.
-func (v *Views) matches(m *Match, t record.Token, number uint32, all *everybody) bool {
-	var p *Person
-	p, t.OwnerState = v.owner(all, number)
-	return m.Takes(&Row{t, p, number})
+// ask offers a token if the match takes it. The row has its facts. A match does not ask
+// when a token was revoked.
+func (q *question) ask(id keys.ID, owner uint32, used record.LastUse, revoked int64) {
+	at := used.Ms()
+	if q.sieve.Order == Created && !q.to.count {
+		if at = q.row.Created; !q.to.wants(at) {
+			return
+		}
+	}
+	if q.sieve.Match != nil {
+		q.row.ID, q.row.LastUsed, q.row.Revoked = id, used.Ms(), revoked
+		if !q.taken(owner) {
+			return
+		}
+	}
+	q.to.offer(Place{at, id})
 }
 
-// everybody has all users, by their number in the table's owners. The states are apart,
-// because a search that asks for each would wait for the memory of each person.
-type everybody struct {
-	people []*Person
-	states []record.UserState
+// taken asks the match about the row, which still lacks the owner and the key's end.
+func (q *question) taken(owner uint32) bool {
+	end := &q.ends[q.row.ID[0]]
+	if *end == 0 {
+		if *end = q.views.ends(q.row.ID[0]); *end == 0 {
+			*end = -1
+		}
+	}
+	q.row.KeyEnds = max(*end, 0)
+	q.row.Number, q.row.OwnerState, q.row.Person = owner, record.UserRemoved, nil
+	if int(owner) < len(q.states) {
+		q.row.OwnerState = q.states[owner]
+	}
+	if int(owner) < len(q.people) {
+		q.row.Person = q.people[owner]
+	}
+	if int(owner) >= len(q.states) || q.sieve.Match.Person && q.row.Person == nil {
+		q.stranger(owner)
+	}
+	return q.sieve.Match.Takes(&q.row)
 }
 
-func (v *Views) everybody() (all *everybody, err error) {
-	err = v.withPeople(true, func(p *people) {
-		all = &everybody{make([]*Person, len(p.who)), make([]record.UserState, len(p.who))}
-		for n := range p.who {
-			all.people[n], all.states[n] = p.who[n].about, p.who[n].state
+// stranger describes an owner who has no record, or is newer than the search.
+func (q *question) stranger(owner uint32) {
+	if int64(owner) >= int64(q.views.table.Owners.Len()) {
+		q.row.Person = &Person{State: record.UserRemoved}
+		return
+	}
+	o := q.views.table.Owners.At(owner)
+	q.row.Person, q.row.OwnerState = &Person{ID: o.ID, UID: record.Fold(o.UID), State: o.State}, o.State
+}
+
+// few searches a few tokens. It reads their records if it must.
+func (q *question) few(list []candidate) error {
+	for _, c := range list {
+		q.pause()
+		e, ok, _ := q.views.table.Get(c.id)
+		if !ok || q.sieve.Owner != 0 && e.Owner != q.sieve.number || !q.sieve.Takes(c.id, e.Owner, e.Used) {
+			continue
+		}
+		if q.sieve.Match == nil && (q.which == 0 || c.created != 0) {
+			at := e.Used.Ms()
+			if q.which != 0 {
+				at = c.created
+			}
+			q.to.offer(Place{at, c.id})
+			continue
+		}
+		t, ok, err := q.views.index.Token(c.id)
+		if err != nil {
+			return err
+		}
+		if ok {
+			t.LastUsed = e.Used.Ms()
+			q.record(&t, e.Owner)
+		}
+	}
+	return nil
+}
+
+// records searches the tokens of one owner by reading their records, including those of
+// tokens that are not in the table.
+func (q *question) records() error {
+	return q.views.index.Tokens(q.sieve.Owner, func(t record.Token) {
+		used := record.CreatedAt(t.LastUsed)
+		if t.LastUsed != t.Created {
+			used = record.UsedAt(t.LastUsed)
+		}
+		if q.sieve.Takes(t.ID, q.sieve.number, used) {
+			q.record(&t, q.sieve.number)
 		}
 	})
-	return all, err
 }
 
-// owner returns the user with a number.
-func (v *Views) owner(all *everybody, number uint32) (*Person, record.UserState) {
-	if int(number) < len(all.people) && all.people[number] != nil {
-		return all.people[number], all.states[number]
+// record offers a token as it was read, if the match takes it.
+func (q *question) record(t *record.Token, owner uint32) {
+	at := t.LastUsed
+	if q.sieve.Order == Created {
+		at = t.Created
 	}
-	if int(number) >= v.table.Owners.Len() {
-		return &Person{State: record.UserRemoved}, record.UserRemoved
+	if q.sieve.Match != nil {
+		q.row.Token, q.row.seen = *t, appendSeen(q.row.seen[:0], t.Usage.Seen)
+		if !q.taken(owner) {
+			return
+		}
 	}
-	o := v.table.Owners.At(number) // it is new
-	return &Person{ID: o.ID, UID: record.Fold(o.UID), State: o.State}, o.State
+	q.to.offer(Place{at, t.ID})
 }

@@ -2,9 +2,7 @@ package order
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/hex"
-	"slices"
 	"strings"
 
 	"gatehouse/storage/keys"
@@ -12,54 +10,13 @@ import (
 	"gatehouse/storage/table"
 )
 
-// By is the order of a listing. Equal entries are sorted by id, or uid.
-type By byte
-
-// The orders. Users are also sorted by Name, which is their uid, and by Tokens.
-const (
-	LastUsed By = iota
-	Created
-	Name
-	Tokens
-)
-
-// TokenFilter selects tokens for a listing.
-type TokenFilter struct {
-	Owner     record.UserID // 0: everybody's
-	Prefix    string        // of the id, or of the owner's uid, compared without regard to case
-	IdleSince int64         // ms: not used after it; 0: any
-	NeverUsed bool
-	Revoked   bool // include revoked tokens, and those of removed users
-	Order     By   // LastUsed or Created
-	Reverse   bool
-	After     Place  // only tokens after it in the listing
-	Limit     int    // 0: all
-	Match     *Match // nil: any
-}
-
-// Place is the place of a token in a listing: its time in the listing's order,
-// and its id.
-type Place struct {
-	At int64 // ms
-	ID keys.ID
-}
-
-// Compare compares as cmp.Compare does.
-func (a Place) Compare(b Place) int {
-	if a.At != b.At {
-		return cmp.Compare(a.At, b.At)
-	}
-	return bytes.Compare(a.ID[:], b.ID[:])
-}
-
 // Sieve is a TokenFilter prepared for the table.
 type Sieve struct {
 	TokenFilter
 	prefix  hexPrefix
-	numbers []uint32  // of the owners with a uid that has the prefix
-	owners  bitmap    // the same
-	few     []keys.ID // all tokens that can have the prefix or the owner, if they are few; otherwise nil
-	number  uint32    // of the owner
+	numbers []uint32 // of the owners with a uid that has the prefix
+	owners  bitmap   // the same
+	number  uint32   // of the owner
 }
 
 // Sieve prepares a filter: it finds the users with uids that have its prefix.
@@ -83,52 +40,11 @@ func (v *Views) Sieve(f TokenFilter) (Sieve, error) {
 	return s, err
 }
 
-// mostFew is the largest number of tokens that counts as few.
-const mostFew = 2000
-
-// narrow finds the tokens of the owner, or those that can have a long prefix, among the
-// tokens of the owners and in the shard of the id.
-func (v *Views) narrow(s *Sieve, o *tokens) error {
-	if s.Revoked {
-		return nil
-	}
-	if s.Owner != 0 {
-		if int(s.number) < len(o.held) && o.held[s.number].Tokens > mostFew {
-			return nil
-		}
-		s.few = []keys.ID{}
-		return v.index.Held(s.Owner, func(id keys.ID, _ int64) { s.few = append(s.few, id) })
-	}
-	all := 0
-	for _, n := range s.numbers {
-		if int(n) < len(o.held) {
-			all += o.held[n].Tokens
-		}
-	}
-	if s.Prefix == "" || all > mostFew || len(s.numbers) > mostFew/10 || !s.prefix.none && len(s.prefix.whole) < 2 {
-		return nil
-	}
-	s.few = []keys.ID{}
-	if !s.prefix.none {
-		v.table.EachIn(s.prefix.whole[1], func(e table.Entry) {
-			if s.prefix.of(e.ID) && !s.owners.has(e.Owner) {
-				s.few = append(s.few, e.ID)
-			}
-		})
-	}
-	for _, n := range s.numbers {
-		err := v.index.Held(v.table.Owners.At(n).ID, func(id keys.ID, _ int64) { s.few = append(s.few, id) })
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // Takes reports whether the filter takes a token, regardless of its place.
 func (v *Sieve) Takes(id keys.ID, owner uint32, used record.LastUse) bool {
 	switch {
 	case v.NeverUsed && used&1 != 0:
+	case v.UsedSince != 0 && (used&1 == 0 || int64(used>>1) < v.UsedSince):
 	case v.IdleSince != 0 && int64(used>>1) > v.IdleSince:
 	case v.Prefix != "" && !v.owners.has(owner) && !v.prefix.of(id):
 	default:
@@ -137,57 +53,51 @@ func (v *Sieve) Takes(id keys.ID, owner uint32, used record.LastUse) bool {
 	return false
 }
 
-// top keeps the first of the offered elements, in an order.
-type top[T any] struct {
-	compare func(a, b T) int
-	limit   int // 0: keep all
-	list    []T // cut sorts it and shortens it to the limit
-	full    bool
+// mostFew is the largest number of tokens that counts as few, and mostHolders of users.
+const (
+	mostFew     = 2000
+	mostHolders = 200
+)
+
+// candidate is a token that the filter may take. created is in ms; 0: not known.
+type candidate struct {
+	id      keys.ID
+	created int64
 }
 
-func (t *top[T]) offer(v T) {
-	if t.full && t.compare(v, t.list[t.limit-1]) >= 0 {
-		return
+// few returns all tokens that the filter can take, if they are few, or if the index lists
+// them in any case. Otherwise ok is false.
+func (v *Views) few(s *Sieve) (list []candidate, ok bool, err error) {
+	most := mostFew
+	held := func(of record.UserID) error {
+		return v.index.Held(of, func(id keys.ID, created int64) bool {
+			list = append(list, candidate{id, created})
+			return len(list) <= most
+		})
 	}
-	t.list = append(t.list, v)
-	if t.limit > 0 && len(t.list) >= max(4*t.limit, 1000) {
-		t.cut()
+	switch {
+	case s.Owner != 0:
+		if s.Match == nil {
+			most = 1 << 62 // the index has the times of creation
+		}
+		err = held(s.Owner)
+	case s.Prefix == "" || s.Revoked || len(s.numbers) > mostHolders || !s.prefix.none && len(s.prefix.whole) < 2:
+		return nil, false, nil
+	default:
+		if !s.prefix.none { // in the shard of the id
+			v.table.EachIn(s.prefix.whole[1], func(e table.Entry) {
+				if s.prefix.of(e.ID) && !s.owners.has(e.Owner) {
+					list = append(list, candidate{id: e.ID})
+				}
+			})
+		}
+		for _, n := range s.numbers {
+			if err == nil && len(list) <= most {
+				err = held(v.table.Owners.At(n).ID)
+			}
+		}
 	}
-}
-
-func (t *top[T]) cut() {
-	slices.SortFunc(t.list, t.compare)
-	if t.limit > 0 && len(t.list) >= t.limit {
-		t.list, t.full = t.list[:t.limit], true
-	}
-}
-
-// selection keeps the first places of a listing.
-type selection struct {
-	top[Place]
-	after Place // zero: from the beginning
-}
-
-func newSelection(f TokenFilter) *selection {
-	p := &selection{after: f.After}
-	p.limit, p.compare = f.Limit, Place.Compare
-	if f.Reverse {
-		p.compare = func(a, b Place) int { return b.Compare(a) }
-	}
-	return p
-}
-
-// offer adds a place, unless it comes before what the filter asks for.
-func (p *selection) offer(at Place) {
-	if (p.after == Place{}) || p.compare(p.after, at) < 0 {
-		p.top.offer(at)
-	}
-}
-
-// sorted returns the first places in the filter's order, up to its limit.
-func (p *selection) sorted() []Place {
-	p.cut()
-	return p.list
+	return list, len(list) <= most, err
 }
 
 // hexPrefix is the beginning of an id, with a precision of half a byte.
@@ -217,4 +127,18 @@ func parseHexPrefix(text string) hexPrefix {
 
 func (p *hexPrefix) of(id keys.ID) bool {
 	return !p.none && bytes.HasPrefix(id[:], p.whole) && (p.half < 0 || int(id[len(p.whole)]>>4) == p.half)
+}
+
+// bitmap is a set of small numbers.
+type bitmap []uint64
+
+func (b *bitmap) add(n uint32) {
+	for int(n/64) >= len(*b) {
+		*b = append(*b, 0)
+	}
+	(*b)[n/64] |= 1 << (n % 64)
+}
+
+func (b bitmap) has(n uint32) bool {
+	return int(n/64) < len(b) && b[n/64]&(1<<(n%64)) != 0
 }

@@ -1,45 +1,30 @@
 package order
 
 import (
-	"cmp"
-	"maps"
-	"math"
-	"slices"
+	"errors"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
+	"gatehouse/storage/table"
 )
 
-// tokens has all tokens sorted by their last use, for callers that page through them. It
-// is made at the first query, and dropped when nobody has queried it for a while.
-//
-// It is exact, although the rows show one past moment. The flusher and the writer note
-// each token that was used, created or revoked later; until the flusher has noted a
-// use, the token is among the table's unsaved ones. Each query first processes the
-// notes: such a token leaves the rows and joins the recent tokens. These stay few,
-// since from time to time they are merged into new rows.
+// tokens has the facts that queries have asked for, and learns which of them are old.
 type tokens struct {
-	on    atomic.Bool
-	feed  feed
-	mu    sync.Mutex // one query at a time
-	turn  int        // counts the rows
-	rows  *rows      // nil: not made
-	drop  *time.Timer
-	more  *time.Timer // drops the columns of the rows that the table does not have
-	facts *facts      // nil: rows.fact is nil
-	dead  *dead       // nil: not read
-
-	reading sync.Mutex
+	on      atomic.Bool // notes are taken
+	feed    feed
+	mu      sync.Mutex // one query at a time
+	facts   *facts     // nil: nothing was read
+	drop    *time.Timer
+	reading sync.Mutex // held while a column is read
 	warming atomic.Bool
 
-	recent     map[keys.ID]row  // replaces the rows that are gone
-	held       []Holding        // by owner
-	lost       map[uint32]bool  // owners with a dead token as their latest used one
-	staleSince int64            // the staleSince of held
-	late       map[keys.ID]bool // tokens renewed while new rows are made, and whether the record changed; nil: no rows are being made
+	// The tokens noted while a column is read, and whether the record changed; nil: none is
+	// read.
+	late map[keys.ID]bool
 }
 
 // feed lists the tokens that were used or changed since the last query.
@@ -52,22 +37,19 @@ type feed struct {
 
 type noted struct {
 	id      keys.ID
-	created int64 // ms; 0: as before
-	changed bool  // its record may have
-	fact    uint32
+	changed bool // its record may have
 }
 
-// mostNoted is how long the feed may become before it is processed without a
-// query.
+// mostNoted is how long the feed may become before it is processed without a query.
 const mostNoted = 64 << 10
 
-func (o *tokens) note(id keys.ID, created int64) {
+func (o *tokens) note(id keys.ID) {
 	if !o.on.Load() {
 		return
 	}
 	o.feed.mu.Lock()
 	defer o.feed.mu.Unlock()
-	o.feed.add(noted{id: id, created: created, changed: true})
+	o.feed.add(noted{id, true})
 }
 
 func (o *tokens) noteUses(unsaved func() []keys.ID) {
@@ -78,7 +60,7 @@ func (o *tokens) noteUses(unsaved func() []keys.ID) {
 	o.feed.mu.Lock()
 	defer o.feed.mu.Unlock()
 	for _, id := range used {
-		o.feed.add(noted{id: id})
+		o.feed.add(noted{id, false})
 	}
 }
 
@@ -86,7 +68,7 @@ func (o *tokens) noteUses(unsaved func() []keys.ID) {
 // waiting for a query.
 func (f *feed) add(n noted) {
 	f.list = append(f.list, n)
-	if len(f.list) >= mostNoted && !f.called {
+	if len(f.list) >= mostNoted && !f.called && f.long != nil {
 		f.called = true
 		go f.long()
 	}
@@ -100,141 +82,18 @@ func (o *tokens) take() []noted {
 	return list
 }
 
-// withTokens runs fn on the current tokens. If created is set, they also have their order
-// of creation. If described is set, they have their facts. If dead is set, the dead tokens
-// are included. The table must be loaded.
-func (v *Views) withTokens(created, described, dead bool, fn func(o *tokens)) error {
-	o := &v.tokens
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	v.makeTokens()
-	for {
-		var read func() error
-		switch {
-		case described && o.rows.fact == nil, dead && o.dead == nil:
-			read = func() error { return v.describeTokens(dead) }
-		case created && o.rows.created == nil:
-			read = v.dateTokens
-		}
-		if read == nil {
-			break
-		}
-		o.mu.Unlock()
-		err := read()
-		o.mu.Lock()
-		if err != nil {
-			return err
-		}
-		v.makeTokens()
-	}
-	v.follow()
-	if dead {
-		if err := o.dead.bury(v); err != nil {
-			return err
-		}
-	}
-	if created || described || dead {
-		o.more = postpone(o.more, v.dropMore)
-	}
-	fn(o)
-	return nil
-}
-
-// Matching reports whether a filter with a Match can be answered from memory. If not, it
-// starts to read the facts, and does not wait for them.
-func (v *Views) Matching() bool {
-	o := &v.tokens
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.rows != nil && o.rows.fact != nil {
-		return true
-	}
-	if o.warming.CompareAndSwap(false, true) {
-		go func() {
-			defer o.warming.Store(false)
-			v.withTokens(false, true, false, func(*tokens) {}) // a query that waits for it gets the error
-		}()
-	}
-	return false
-}
-
-// makeTokens sorts the table, unless it is sorted already.
-func (v *Views) makeTokens() {
-	o := &v.tokens
-	o.drop = postpone(o.drop, v.dropTokens)
-	if o.rows != nil {
-		return
-	}
-	o.feed.mu.Lock()
-	o.feed.long = v.followAlone
-	o.feed.mu.Unlock()
-	o.on.Store(true) // changes are noted from here on
-	r := rowsOf(v.table)
-	o.set(r, r.holdings(0), 0)
-}
-
-// hold adds a token of an owner, or removes it.
-func (o *tokens) hold(owner uint32, by int, used record.LastUse) {
-	o.held = hold(o.held, owner, by, used, o.staleSince)
-}
-
-func hold(held []Holding, owner uint32, by int, used record.LastUse, staleSince int64) []Holding {
-	if more := int(owner) + 1 - len(held); more > 0 {
-		held = append(held, make([]Holding, more)...)
-	}
-	held[owner].Count(by, used, staleSince)
-	return held
-}
-
-// stale updates the counts of stale tokens when the time that decides has changed. It
-// looks only at the tokens used between the old time and the new one.
-func (o *tokens) stale(since int64) {
-	before := o.staleSince
-	if since < before {
-		before = math.MinInt64
-		for i := range o.held {
-			o.held[i].Stale = 0
-		}
-	}
-	from, to := o.rows.until(LastUsed, Place{At: before + 1}), o.rows.until(LastUsed, Place{At: since + 1})
-	if before == math.MinInt64 {
-		from = 0
-	}
-	for n := from; n < to; n++ {
-		if !o.rows.gone.has(uint32(n)) {
-			o.held[o.rows.owner[n]].Stale++
-		}
-	}
-	for _, r := range o.recent {
-		if ms := r.used.Ms(); ms > before && ms <= since {
-			o.held[r.owner].Stale++
-		}
-	}
-	o.staleSince = since
-}
-
-func (v *Views) dropTokens() {
-	o := &v.tokens
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.on.Store(false)
-	o.set(nil, nil, 0)
-	o.facts, o.dead = nil, nil
-	o.take()
-}
-
-// follow processes the notes. It reads the unsaved tokens first: a token that leaves
-// them has been noted by then.
+// follow processes the notes. It reads the unsaved tokens first: a token that leaves them
+// has been noted by then. The caller holds mu.
 func (v *Views) follow() {
 	o := &v.tokens
+	if o.facts == nil {
+		return
+	}
 	for _, id := range v.table.Unsaved(nil) {
-		v.renew(noted{id: id})
+		o.forget(v.table, noted{id, false})
 	}
 	for _, n := range o.take() {
-		v.renew(n)
-	}
-	if len(o.recent) > v.MostRecent && o.late == nil {
-		v.mergeRecent()
+		o.forget(v.table, n)
 	}
 }
 
@@ -242,193 +101,220 @@ func (v *Views) follow() {
 func (v *Views) followAlone() {
 	v.tokens.mu.Lock()
 	defer v.tokens.mu.Unlock()
-	if v.tokens.rows != nil {
-		v.follow()
-	}
+	v.follow()
 }
 
-// renew updates one token from the table.
-func (v *Views) renew(n noted) {
-	o := &v.tokens
-	old, known := o.recent[n.id]
-	place, inRows := o.rows.find(n.id)
-	if !known && inRows && !o.rows.gone.has(uint32(place)) {
-		old, known = o.rows.at(place), true
-		o.rows.gone.add(uint32(place))
-	}
+func (o *tokens) forget(t *table.Table, n noted) {
 	if o.late != nil {
 		o.late[n.id] = o.late[n.id] || n.changed
 	}
-	if known {
-		o.hold(old.owner, -1, old.used)
+	p := &o.facts.parts[n.id[1]]
+	if at, ok := p.find(unknown, n.id); ok {
+		p.forget(at, n.changed)
 	}
-	e, ok, _ := v.table.Get(n.id)
-	if !ok {
-		if known && o.held[old.owner].Used == old.used.Ms() {
-			o.lost[old.owner] = true
-		}
-		delete(o.recent, n.id)
-		if o.dead != nil {
-			o.dead.unread[n.id] = struct{}{}
-		}
+	if o.facts.dead == nil || !n.changed {
 		return
 	}
-	r := row{used: e.Used, id: n.id, owner: e.Owner, created: n.created}
-	if r.created == 0 {
-		r.created = old.created
+	if _, live, _ := t.Get(n.id); !live {
+		o.facts.dead.unread[n.id] = struct{}{}
 	}
-	if o.facts != nil {
-		r.fact = o.facts.follow(cmp.Or(old.fact, n.fact), n.changed)
-	}
-	if known && r.used < old.used && o.held[old.owner].Used == old.used.Ms() {
-		o.lost[old.owner] = true // its time was in the future
-	}
-	o.hold(r.owner, 1, r.used)
-	o.recent[n.id] = r
 }
 
-// mergeRecent makes new rows while queries go on.
-func (v *Views) mergeRecent() {
+// withFacts runs fn on facts that have the columns and, if withDead is set, the dead
+// tokens. They do not change until fn returns, except that fn may read what is unknown.
+func (v *Views) withFacts(which column, withDead bool, fn func(*facts) error) error {
 	o := &v.tokens
-	old, gone, turn, since := o.rows, slices.Clone(o.rows.gone), o.turn, o.staleSince
-	others := slices.SortedFunc(maps.Values(o.recent), func(a, b row) int { return a.byUse().Compare(b.byUse()) })
-	o.late = make(map[keys.ID]bool)
-	go func() {
-		r := old.merge(gone, others)
-		held := r.holdings(since)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.facts != nil && o.facts.wasteful(v.table.Len()) {
+		o.set(nil)
+	}
+	for !o.have(which, withDead) {
+		o.mu.Unlock()
+		err := v.read(which, withDead)
 		o.mu.Lock()
-		defer o.mu.Unlock()
-		if o.turn != turn {
-			return // the rows have been replaced since
+		if err != nil {
+			return err
 		}
-		late, before := o.late, o.recent
-		o.set(r, held, since)
-		if o.facts != nil && o.facts.wasteful() || o.dead != nil && o.dead.facts.wasteful() {
-			o.dropFacts()
-		}
-		for id := range late {
-			v.renew(noted{id: id, created: before[id].created, fact: before[id].fact})
-		}
-	}()
+	}
+	v.follow()
+	o.drop = postpone(o.drop, v.dropTokens)
+	return fn(o.facts)
 }
 
-// set installs new rows.
-func (o *tokens) set(r *rows, held []Holding, staleSince int64) {
-	o.turn++
-	o.staleSince = staleSince
-	o.rows, o.held, o.recent, o.lost, o.late = r, held, map[keys.ID]row{}, map[uint32]bool{}, nil
+// have reports whether the facts have the columns and the dead. The caller holds mu.
+func (o *tokens) have(which column, withDead bool) bool {
+	f := o.facts
+	if f == nil || withDead && f.dead == nil {
+		return false
+	}
+	for b := range f.parts {
+		if f.parts[b].has&which != which {
+			return false
+		}
+	}
+	return true
 }
 
-// page finds the places that a filter takes.
-func (o *tokens) page(v *Sieve, takes func(row) bool) []Place {
-	found := newSelection(v.TokenFilter)
-	offer := func(r row) {
-		if !takes(r) {
-			return
+func (o *tokens) set(f *facts) {
+	o.facts = f
+	o.on.Store(f != nil)
+	if f == nil {
+		o.take()
+	}
+}
+
+func (v *Views) dropTokens() {
+	v.tokens.mu.Lock()
+	defer v.tokens.mu.Unlock()
+	v.tokens.set(nil)
+}
+
+// Matching reports whether a filter with this match can be answered from memory. If not,
+// it starts to read the facts, and does not wait for them.
+func (v *Views) Matching(m *Match) bool {
+	o := &v.tokens
+	if m.columns() == 0 {
+		return true
+	}
+	if !o.mu.TryLock() {
+		return false // another query runs, or a column is added
+	}
+	defer o.mu.Unlock()
+	if o.have(m.columns(), false) {
+		return true
+	}
+	if o.warming.CompareAndSwap(false, true) {
+		go func() {
+			defer o.warming.Store(false)
+			v.withFacts(m.columns(), false, func(*facts) error { return nil }) // a query that waits for it gets the error
+		}()
+	}
+	return false
+}
+
+// columns returns the columns that a match reads.
+func (m *Match) columns() (which column) {
+	if m.Times {
+		which |= heads
+	}
+	if m.Texts {
+		which |= details
+	}
+	if m.Seen {
+		which |= seen
+	}
+	return which
+}
+
+// read reads columns, and the dead tokens. Queries that do not need them go on.
+func (v *Views) read(which column, withDead bool) error {
+	o := &v.tokens
+	o.reading.Lock()
+	defer o.reading.Unlock()
+	o.mu.Lock()
+	if o.facts == nil {
+		o.facts = new(facts)
+		o.feed.mu.Lock()
+		o.feed.long = v.followAlone
+		o.feed.mu.Unlock()
+		o.on.Store(true) // changes are noted from here on
+	}
+	f := o.facts
+	var d *dead
+	if withDead && f.dead == nil {
+		d = newDead()
+	}
+	v.follow()
+	o.late = map[keys.ID]bool{}
+	o.mu.Unlock()
+	err := eachByte(func(b byte) error { return v.readPart(f, b, which, d) })
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if err == nil && d != nil && o.facts == f {
+		v.follow()
+		for id := range o.late {
+			d.unread[id] = struct{}{}
 		}
-		at := r.byUse()
-		if v.Order == Created {
-			at.At = r.created
-		}
-		found.offer(at)
+		f.dead = d
 	}
-	if v.few != nil {
-		o.each(v.few, offer)
-		return found.sorted()
+	f.first, o.late = len(f.texts.blocks), nil
+	return err
+}
+
+// harvest is what the index has for one part.
+type harvest struct {
+	entries               []table.Entry // of the table, before the index was read
+	records, uses, buried []record.Token
+}
+
+// gather reads columns, and the dead tokens, of one part.
+func (v *Views) gather(b byte, which column, withDead bool) (h harvest, err error) {
+	h.entries = v.table.AppendIn(nil, b)
+	if which&(heads|details) != 0 || withDead {
+		err = v.index.TokensIn(b, which&details != 0, func(t record.Token) { h.records = append(h.records, t) })
 	}
-	for _, r := range o.recent {
-		offer(r)
+	if err == nil && which&seen != 0 {
+		err = v.index.SeenIn(b, func(t record.Token) { h.uses = append(h.uses, t) })
 	}
-	if v.Revoked {
-		o.dead.each(offer)
-	}
-	found.cut()
-	from, to := 0, o.last(v)
-	if (v.After != Place{}) {
-		at := o.rows.until(v.Order, v.After)
-		if v.Reverse {
-			to = min(to, at)
-		} else {
-			from = at // this may be the place itself, which offer skips
-		}
-	}
-	taken := 0
-	for nth := range max(0, to-from) {
-		if v.Reverse {
-			nth = to - 1 - nth
-		} else {
-			nth += from
-		}
-		n, at := o.rows.sorted(v.Order, nth)
-		if o.rows.gone.has(uint32(n)) || at == v.After || !takes(o.rows.at(n)) {
+	for i := range h.records {
+		if _, live, _ := v.table.Get(h.records[i].ID); live || !withDead || err != nil {
 			continue
 		}
-		found.list = append(found.list, at)
-		if taken++; taken == v.Limit {
-			break
+		var t record.Token
+		var ok bool
+		if t, ok, err = v.index.Token(h.records[i].ID); ok {
+			h.buried = append(h.buried, t)
 		}
 	}
-	return found.sorted()
+	return h, err
 }
 
-// last returns where, in the filter's order, the rows end that may have been idle for as
-// long as the filter asks.
-func (o *tokens) last(v *Sieve) int {
-	if v.IdleSince == 0 {
-		return o.rows.len()
+// readPart reads columns of one part, and its dead tokens unless d is nil.
+func (v *Views) readPart(f *facts, b byte, which column, d *dead) error {
+	o := &v.tokens
+	p := &f.parts[b]
+	o.mu.Lock()
+	which &^= p.has
+	o.mu.Unlock()
+	if which == 0 && d == nil {
+		return nil
 	}
-	return o.rows.until(v.Order, Place{At: v.IdleSince + 1}) // a token is never used before it is created
-}
-
-// each calls fn with each of the given tokens that exists.
-func (o *tokens) each(ids []keys.ID, fn func(row)) {
-	for _, id := range ids {
-		if r, ok := o.recent[id]; ok {
-			fn(r)
-		} else if n, ok := o.rows.find(id); ok && !o.rows.gone.has(uint32(n)) {
-			fn(o.rows.at(n))
+	h, err := v.gather(b, which, d != nil)
+	if err != nil {
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.facts != f {
+		return nil // nobody has asked for a while: they were dropped
+	}
+	f.store(p, &h, which)
+	for i := range h.buried {
+		d.add(v, f, &h.buried[i])
+	}
+	v.follow()
+	for id, changed := range o.late {
+		if n, ok := p.find(unknown, id); id[1] == b && ok {
+			p.forget(n, changed)
 		}
 	}
+	p.has |= which
+	return nil
 }
 
-// count counts the tokens that a filter takes.
-func (o *tokens) count(v *Sieve, takes func(row) bool) (n int) {
-	if v.few != nil {
-		o.each(v.few, func(r row) {
-			if takes(r) {
-				n++
+// eachByte calls read with all bytes, from a few goroutines. It stops at an error.
+func eachByte(read func(byte) error) error {
+	var next atomic.Int32
+	var wg sync.WaitGroup
+	errs := make([]error, min(4, runtime.GOMAXPROCS(0)))
+	for w := range errs {
+		wg.Go(func() {
+			for b := next.Add(1) - 1; b < 256 && errs[w] == nil; b = next.Add(1) - 1 {
+				errs[w] = read(byte(b))
 			}
 		})
-		return n
 	}
-	if v.Revoked {
-		o.dead.each(func(r row) {
-			if takes(r) {
-				n++
-			}
-		})
-	}
-	if v.Match == nil && v.prefix.none && !v.NeverUsed && v.IdleSince == 0 && v.Prefix != "" {
-		for _, owner := range v.numbers {
-			if int(owner) < len(o.held) {
-				n += o.held[owner].Tokens
-			}
-		}
-		return n
-	}
-	for _, r := range o.recent {
-		if takes(r) {
-			n++
-		}
-	}
-	to := o.last(v)
-	if v.Match == nil && v.Prefix == "" && !v.NeverUsed {
-		return n + to - o.rows.gone.below(to)
-	}
-	for i := range to {
-		if !o.rows.gone.has(uint32(i)) && takes(o.rows.at(i)) {
-			n++
-		}
-	}
-	return n
+	wg.Wait()
+	return errors.Join(errs...)
 }

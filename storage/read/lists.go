@@ -3,7 +3,7 @@ package read
 import (
 	"bytes"
 	"errors"
-	"gatehouse/storage/index"
+	"fmt"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
 	"iter"
@@ -72,52 +72,6 @@ func (rd *Reader) EachOwned(owner record.UserID, fn func(record.Token)) error {
 	return nil
 }
 
-// EachToken walks the tokens with ids that begin with some bytes, and their last uses: two
-// walks side by side over keys in the same order.
-func (rd *Reader) EachToken(begin []byte, fn func(record.Token)) error {
-	uses, stop := iter.Pull(rd.Items(record.Key('l', begin)))
-	defer stop()
-	use, more := uses()
-	n := 0
-	return rd.Each(record.Key('t', begin), func(k, v []byte) error {
-		t, err := record.ParseToken(keys.ID(k[1:]), v)
-		if err != nil {
-			return err
-		}
-		for more && bytes.Compare(use.Key()[1:], k[1:]) < 0 {
-			use, more = uses()
-		}
-		var r record.UsageRecord
-		if more && bytes.Equal(use.Key()[1:], k[1:]) {
-			if r, err = rd.openUsage(use); err != nil {
-				return err
-			}
-		}
-		t.KeyEnds = rd.from.KeyEnds(t.ID[0])
-		rd.from.Table.Usage(t.ID, &r)
-		rd.addUses(&t, &r)
-		if n++; n%1000 == 0 {
-			runtime.Gosched() // let requests run during a long walk
-		}
-		fn(t)
-		return nil
-	})
-}
-
-func (rd *Reader) openUsage(item index.Item) (r record.UsageRecord, err error) {
-	stored, err := item.Stored()
-	if err != nil {
-		return r, err
-	}
-	b, err := rd.from.Seals.Open(item.Key(), stored)
-	if err != nil {
-		return r, err
-	}
-	r, err = record.ParseUsage(b)
-	rd.from.Clock.BelieveUsage(&r)
-	return r, err
-}
-
 // Lists reads all users and tokens. Each method reads them as of the moment at which it is
 // called.
 type Lists struct {
@@ -125,22 +79,13 @@ type Lists struct {
 }
 
 // Held calls fn with each token of a user that is not revoked, and the time when it was
-// created, in ms.
-func (x Lists) Held(user record.UserID, fn func(id keys.ID, created int64)) error {
-	return x.owned(record.HeldBy(user), fn)
-}
-
-// Owned calls fn with each token of the users with ids that begin with a byte, and the
-// time when it was created, in ms.
-func (x Lists) Owned(first byte, fn func(id keys.ID, created int64)) error {
-	return x.owned(record.Key('o', []byte{first}), fn)
-}
-
-func (x Lists) owned(prefix []byte, fn func(id keys.ID, created int64)) error {
+// created, in ms, until fn returns false.
+func (x Lists) Held(user record.UserID, fn func(id keys.ID, created int64) bool) error {
 	return x.View(func(rd *Reader) error {
-		for k := range rd.Scan(prefix) {
-			created, id := record.CutOwnedKey(k)
-			fn(id, created)
+		for k := range rd.Scan(record.HeldBy(user)) {
+			if created, id := record.CutOwnedKey(k); !fn(id, created) {
+				break
+			}
 		}
 		return nil
 	})
@@ -163,12 +108,44 @@ func (x Lists) Tokens(owner record.UserID, fn func(record.Token)) error {
 	return x.View(func(rd *Reader) error { return rd.EachOwned(owner, fn) })
 }
 
-// TokensIn calls fn with each token with an id that has this first random byte. It is not
-// one walk over all tokens because uses are not merged into the index while a view lasts.
-func (x Lists) TokensIn(first byte, fn func(record.Token)) error {
+// TokensIn calls fn with each token with an id that has this first random byte, without
+// its uses, and without what its record has as JSON unless texts is set. It is not one walk
+// over all tokens because uses are not merged into the index while a view lasts.
+func (x Lists) TokensIn(first byte, texts bool, fn func(record.Token)) error {
+	return x.in('t', first, func(rd *Reader, id keys.ID, v []byte) error {
+		parse := record.ParseToken
+		if !texts {
+			parse = record.ParseTokenTimes
+		}
+		t, err := parse(id, v)
+		if err == nil {
+			fn(t)
+		}
+		return err
+	})
+}
+
+// SeenIn calls fn with the id of each token that TokensIn calls it with, and the addresses
+// where it was seen, if the index has any use of it.
+func (x Lists) SeenIn(first byte, fn func(record.Token)) error {
+	return x.in('l', first, func(rd *Reader, id keys.ID, v []byte) error {
+		r, err := record.ParseUsage(v)
+		if err != nil {
+			return fmt.Errorf("token %s: %w", id, err)
+		}
+		rd.from.Clock.BelieveUsage(&r)
+		rd.from.Table.Usage(id, &r)
+		fn(record.Token{ID: id, Usage: record.Usage{Seen: r.Seen}})
+		return nil
+	})
+}
+
+// in walks the records of a kind, of tokens with ids that have this first random byte.
+func (x Lists) in(kind, first byte, fn func(rd *Reader, id keys.ID, v []byte) error) error {
 	return x.View(func(rd *Reader) error {
 		for kid := range rd.tokenKeys() {
-			if err := rd.EachToken([]byte{kid, first}, fn); err != nil {
+			err := rd.Each(record.Key(kind, []byte{kid, first}), func(k, v []byte) error { return fn(rd, keys.ID(k[1:]), v) })
+			if err != nil {
 				return err
 			}
 		}

@@ -32,7 +32,6 @@ var (
 // Sources are what a reader reads besides the index.
 type Sources struct {
 	Table   *table.Table
-	Seals   *keys.Seals
 	Clock   *clock.Clock
 	KeyEnds func(number byte) int64                  // when all tokens of a key end, in ms; 0: they do not
 	Find    func(keys.ID) (table.Entry, bool, error) // finds a live token, also while the table is being loaded

@@ -29,7 +29,7 @@ func start(t *testing.T) *fixture {
 	seals := keys.Ring{Root: [32]byte{1}}.Seals()
 	f := &fixture{t: t, Index: indextest.New(t, seals), table: table.New()}
 	f.from = &read.Sources{
-		Table: f.table, Seals: seals, Clock: clock.New(clock.Options{}), KeyEnds: func(byte) int64 { return 0 },
+		Table: f.table, Clock: clock.New(clock.Options{}), KeyEnds: func(byte) int64 { return 0 },
 		Find: func(id keys.ID) (table.Entry, bool, error) {
 			e, ok, _ := f.table.Get(id)
 			return e, ok, nil
@@ -151,9 +151,9 @@ func TestToken(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", id, err, want)
 		}
 	}
-	err := f.read(func(rd *read.Reader) error { return rd.EachToken(nil, func(record.Token) {}) })
-	if !errors.Is(err, disk.ErrDamaged) {
-		t.Errorf("all tokens, one with a damaged usage: got %v", err)
+	l := read.Lists{View: f.read}
+	if err := l.SeenIn(v.ID[1], func(record.Token) {}); !errors.Is(err, disk.ErrDamaged) {
+		t.Errorf("where all tokens were seen, one with a damaged usage: got %v", err)
 	}
 }
 
@@ -230,9 +230,22 @@ func TestLists(t *testing.T) {
 	f.addToken(third)
 	for first, want := range map[byte][]string{1: {other.Name, third.Name}, 2: {v.Name}, 3: nil} {
 		var got []string
-		if err := l.TokensIn(first, func(v record.Token) { got = append(got, v.Name) }); err != nil || !slices.Equal(got, want) {
+		if err := l.TokensIn(first, true, func(v record.Token) { got = append(got, v.Name) }); err != nil || !slices.Equal(got, want) {
 			t.Errorf("tokens in %d: got %q, %v, want %q", first, got, err, want)
 		}
+		n := 0
+		if err := l.TokensIn(first, false, func(v record.Token) { n += int(v.Created) }); err != nil || n != 1000*len(want) {
+			t.Errorf("tokens in %d: their times are %d, %v", first, n, err)
+		}
+	}
+	use := record.UsageRecord{Used: record.UsedAt(5000)}
+	use.Saw(record.Seen{Origin: record.Origin{Address: netip.MustParseAddr("192.0.2.1")}, Time: 5000})
+	f.Put(record.Op{Key: record.UsageKey(third.ID), Value: use.Value()})
+	e, _, _ := f.table.Get(third.ID)
+	f.table.Touch(third.ID, e.Slot, 9000, record.Origin{Address: netip.MustParseAddr("192.0.2.2")})
+	seen := map[keys.ID]int{}
+	if err := l.SeenIn(1, func(v record.Token) { seen[v.ID] = len(v.Usage.Seen) }); err != nil || len(seen) != 1 || seen[third.ID] != 2 {
+		t.Errorf("seen: got %v, %v, want only the one that was used, at both addresses", seen, err)
 	}
 	for id, want := range map[keys.ID]bool{third.ID: true, {3, 2}: false} {
 		if got, ok, err := l.Token(id); ok != want || err != nil || ok && got.Name != third.Name {

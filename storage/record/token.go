@@ -136,13 +136,18 @@ func ParseTokenHead(id keys.ID, b []byte) (TokenHead, error) {
 	}, nil
 }
 
+// ParseTokenTimes decodes only what the head has, of which a Token has the most.
+func ParseTokenTimes(id keys.ID, b []byte) (Token, error) {
+	h, err := ParseTokenHead(id, b)
+	return Token{ID: id, Owner: h.Owner, Generation: h.Generation, Created: h.Created, Expires: h.Expires, Revoked: h.Revoked}, err
+}
+
 // ParseToken decodes the output of [Token.Value].
 func ParseToken(id keys.ID, b []byte) (Token, error) {
-	h, err := ParseTokenHead(id, b)
+	t, err := ParseTokenTimes(id, b)
 	if err != nil {
 		return Token{}, err
 	}
-	t := Token{ID: id, Owner: h.Owner, Generation: h.Generation, Created: h.Created, Expires: h.Expires, Revoked: h.Revoked}
 	if err := json.Unmarshal(b[tokenHead:], &t); err != nil {
 		return t, fmt.Errorf("%w: token %s: %w", disk.ErrDamaged, id, err)
 	}

@@ -141,6 +141,17 @@ func (o *Owners) All() []record.Owner {
 	return list
 }
 
+// States returns the states of all owners, by number.
+func (o *Owners) States() []record.UserState {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	list := make([]record.UserState, o.n)
+	for n := range list {
+		list[n] = o.record(uint32(n)).state
+	}
+	return list
+}
+
 // The index is like the table's (index.go), but without marks: an id is at its
 // home or at one of the next places. Users are loaded in the order of their
 // ids, so the homes must not follow that order: otherwise all users would crowd

@@ -297,6 +297,20 @@ func (t *Table) EachIn(shard byte, fn func(Entry)) {
 	}
 }
 
+// AppendIn appends the tokens of one shard, as EachIn shows them.
+func (t *Table) AppendIn(list []Entry, shard byte) []Entry {
+	sh := &t.shards[shard]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	for n := range uint32(sh.n) {
+		s := sh.at(n)
+		e := s.entry(s.id(shard))
+		e.Slot = n
+		list = append(list, e)
+	}
+	return list
+}
+
 // Recall sets a token's last use to one that the log of uses has. Calls come in the order
 // of the log. A use is in the log before it is in the index. So if the table has a later
 // time that was not used since it was loaded, a clock that was ahead has written it.

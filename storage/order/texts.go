@@ -1,0 +1,128 @@
+package order
+
+import (
+	"net/netip"
+	"strings"
+	"unsafe"
+
+	"gatehouse/storage/record"
+)
+
+// mostSame is how many different texts, and how many different limits, are remembered in
+// order to share them.
+const mostSame = 64 << 10
+
+// texts keeps texts in blocks, which the collector does not walk.
+type texts struct {
+	blocks [][]byte
+	same   map[string]uint32 // some of them
+}
+
+const textBlock = 1 << 16
+
+// add returns the place of a text.
+func (l *texts) add(s string) uint32 {
+	if n, ok := l.same[s]; ok {
+		return n
+	}
+	s = s[:min(len(s), textBlock/2)]
+	last := len(l.blocks) - 1
+	if last < 0 || len(l.blocks[last])+2+len(s) > textBlock {
+		l.blocks = append(l.blocks, make([]byte, 0, textBlock))
+		last++
+	}
+	b := l.blocks[last]
+	n := uint32(last*textBlock + len(b))
+	l.blocks[last] = append(append(b, byte(len(s)>>8), byte(len(s))), s...)
+	if l.same == nil {
+		l.same = make(map[string]uint32)
+	}
+	if len(l.same) < mostSame {
+		l.same[l.at(n)] = n
+	}
+	return n
+}
+
+// at returns the text at a place. It does not copy: the content of a block never
+// changes.
+func (l *texts) at(place uint32) string {
+	b := l.blocks[place/textBlock][place%textBlock:]
+	return unsafe.String(unsafe.SliceData(b[2:]), int(b[0])<<8|int(b[1]))
+}
+
+// limits keeps the scopes and address lists of tokens. Most tokens share them.
+type limits struct {
+	list []limit // the first one stands for no limit
+	same map[string]uint32
+}
+
+type limit struct {
+	scopes    []string
+	addresses []netip.Prefix
+}
+
+// add returns the number of a token's limits.
+func (l *limits) add(t *record.Token) uint32 {
+	if l.same == nil {
+		l.list, l.same = make([]limit, 1), map[string]uint32{}
+	}
+	if len(t.Scopes) == 0 && len(t.Addresses) == 0 {
+		return 0
+	}
+	var key strings.Builder
+	for _, s := range t.Scopes {
+		key.WriteString(s + "\n") // no scope has a newline
+	}
+	for _, p := range t.Addresses {
+		key.WriteString(" " + p.String())
+	}
+	n, ok := l.same[key.String()]
+	if !ok {
+		n = uint32(len(l.list))
+		l.list = append(l.list, limit{t.Scopes, t.Addresses})
+		if len(l.same) < mostSame {
+			l.same[key.String()] = n
+		}
+	}
+	return n
+}
+
+// appendSeen writes addresses: how many, and each after its length.
+func appendSeen(b []byte, list []record.Seen) []byte {
+	b = append(b, byte(len(list)))
+	for _, v := range list {
+		a := v.Address.Unmap().AsSlice()
+		b = append(append(b, byte(len(a))), a...)
+	}
+	return b
+}
+
+func seenLen(b []byte) int {
+	n := 1
+	for range b[0] {
+		n += 1 + int(b[n])
+	}
+	return n
+}
+
+// seenIn reports whether one of the addresses that appendSeen wrote is in a network.
+func seenIn(b []byte, p netip.Prefix) bool {
+	if len(b) == 0 {
+		return false
+	}
+	many, b := b[0], b[1:]
+	for range many {
+		var a netip.Addr
+		switch b[0] {
+		case 4:
+			a = netip.AddrFrom4([4]byte(b[1:5]))
+		case 16:
+			a = netip.AddrFrom16([16]byte(b[1:17]))
+		}
+		if p.Contains(a) {
+			return true
+		}
+		b = b[1+b[0]:]
+	}
+	return false
+}
