@@ -575,7 +575,7 @@ func cmdDex(ts *testscript.TestScript, _ bool, args []string) {
 	st := storyOf(ts)
 	switch args[0] {
 	case "start":
-		st.dex = oauthtest.StartDex(scriptT{ts: ts, st: st}, "http://127.0.0.1:1/login/dex/callback")
+		st.dex = oauthtest.StartDex(scriptT{ts: ts, st: st}, "http://127.0.0.1:1/login/dex/callback", "")
 		ts.Setenv("ISSUER", st.dex.Issuer)
 	case "token":
 		token, _ := st.dex.Tokens(args[2], args[3])

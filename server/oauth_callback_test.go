@@ -400,7 +400,7 @@ func TestBrowserByProvider(t *testing.T) {
 		t.Skip("takes long: not with -short")
 	}
 	const gate = "http://gate.example"
-	dex := oauthtest.StartDex(t, gate+"/login/dex/callback")
+	dex := oauthtest.StartDex(t, gate+"/login/dex/callback", "")
 	secret := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(secret, []byte("gatehouse-secret"), 0o600); err != nil {
 		t.Fatal(err)

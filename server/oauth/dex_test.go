@@ -14,7 +14,7 @@ func TestDex(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}
-	d := oauthtest.StartDex(t, callback)
+	d := oauthtest.StartDex(t, callback, "")
 	p, err := New(Config{
 		Name: "dex", Type: OIDC, URL: d.Issuer, Insecure: true,
 		ClientID: "gatehouse", ClientSecretFile: secretFile(t, "gatehouse-secret\n", 0o600), Timeout: time.Minute,

@@ -573,7 +573,7 @@ func TestDex(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}
-	d := oauthtest.StartDex(t, callback)
+	d := oauthtest.StartDex(t, callback, "")
 	w := newTown(t, "oidc")
 	secret := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(secret, []byte("gatehouse-secret\n"), 0o600); err != nil {

@@ -27,6 +27,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"gatehouse/storage/disk"
@@ -183,6 +184,7 @@ func (s *Grants) write(g Grant) error {
 }
 
 // Prune deletes the grants that are no longer needed, and the files that can't be opened.
+// Of these it does not count what a kill has left of a write.
 func (s *Grants) Prune(keep func(Grant) bool) (dropped int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -202,10 +204,9 @@ func (s *Grants) Prune(keep func(Grant) bool) (dropped int, err error) {
 		if err := disk.RemoveIfThere(file); err != nil {
 			return dropped, err
 		}
-		dropped++
-	}
-	if dropped == 0 {
-		return 0, nil
+		if !strings.HasPrefix(e.Name(), ".") {
+			dropped++
+		}
 	}
 	return dropped, disk.SyncDir(s.dir)
 }

@@ -1,11 +1,13 @@
-// Dex is a real OpenID provider for the tests: Dex itself, with two clients and a few
+// Dex is a real OpenID provider for the tests: Dex itself, with two clients and some
 // people in memory. It is a module of its own, to keep Dex's dependencies out of
 // Gatehouse's module. `go build` in this directory makes it.
 package main
 
 import (
 	"context"
+	"crypto/rand"
 	"flag"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/dexidp/dex/server"
 	"github.com/dexidp/dex/server/authflow"
+	"github.com/dexidp/dex/server/session"
 	"github.com/dexidp/dex/server/signer"
 	"github.com/dexidp/dex/server/tokens"
 	"github.com/dexidp/dex/storage"
@@ -38,18 +41,23 @@ var (
 func main() {
 	listen := flag.String("listen", "127.0.0.1:5556", "the address; the issuer is http:// and this")
 	callback := flag.String("callback", "http://127.0.0.1:8080/login/dex/callback", "where browsers are sent back to")
+	logout := flag.String("logout", "", "where logout tokens are sent to")
 	flag.Parse()
+	for n := range 9 {
+		name := fmt.Sprintf("p%d", n)
+		people = append(people, storage.Password{Email: name + "@example.com", UserID: name, Username: name})
+	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	if err := serve(*listen, *callback, log); err != nil {
+	if err := serve(*listen, *callback, *logout, log); err != nil {
 		log.Error("dex", "error", err)
 		os.Exit(1)
 	}
 }
 
-func serve(listen, callback string, log *slog.Logger) error {
+func serve(listen, callback, logout string, log *slog.Logger) error {
 	ctx := context.Background()
 	store := storage.Storage(loose{memory.New(log)})
-	if err := fill(ctx, store, callback); err != nil {
+	if err := fill(ctx, store, callback, logout); err != nil {
 		return err
 	}
 	sign, err := (&signer.LocalConfig{KeysRotationPeriod: "6h"}).Open(ctx, store, time.Hour, time.Now, log)
@@ -67,6 +75,10 @@ func serve(listen, callback string, log *slog.Logger) error {
 		IDTokensValidFor: time.Hour, PrometheusRegistry: prometheus.NewRegistry(),
 		PKCE: authflow.PKCEConfig{Enforce: true, CodeChallengeMethodsSupported: []string{"S256"}},
 		Web:  server.WebConfig{WebFS: web.FS()},
+		SessionConfig: &session.Config{
+			CookieName: "dex", CookieEncryptionKey: []byte(rand.Text()[:16]), AbsoluteLifetime: time.Hour, ValidIfNotUsedFor: time.Hour,
+			RememberMeCheckedByDefault: true,
+		},
 	})
 	if err != nil {
 		return err
@@ -119,9 +131,12 @@ func leave(ctx context.Context, store storage.Storage, mail string) error {
 	return store.DeletePassword(ctx, mail)
 }
 
-func fill(ctx context.Context, store storage.Storage, callback string) error {
+func fill(ctx context.Context, store storage.Storage, callback, logout string) error {
 	for _, c := range clients {
 		c.RedirectURIs = []string{callback}
+		if c.ID == "gatehouse" {
+			c.BackchannelLogoutURI = logout
+		}
 		if err := store.CreateClient(ctx, c); err != nil {
 			return err
 		}

@@ -21,14 +21,27 @@ import (
 // testdata/dex.
 type Dex struct {
 	testing.TB
-	Issuer string
-	log    string // the file with what it says
+	Issuer  string
+	program string
+	args    []string
+	process *os.Process
+	log     string                    // the file with what it says
+	jars    map[string]http.CookieJar // of people's browsers, by mail
 }
 
-// StartDex builds Dex and starts it. Its clients' browsers come back to callback.
-func StartDex(t testing.TB, callback string) *Dex {
+// StartDex builds Dex and starts it. Its clients' browsers come back to callback, and
+// logout tokens go to logout, unless it is empty.
+func StartDex(t testing.TB, callback, logout string) *Dex {
 	t.Helper()
-	return startDex(t, buildDex(t), storagetest.FreePort(t), callback)
+	listen := storagetest.FreePort(t)
+	d := &Dex{
+		TB: t, Issuer: "http://" + listen, program: buildDex(t), jars: map[string]http.CookieJar{},
+		args: []string{"-listen", listen, "-callback", callback, "-logout", logout},
+	}
+	d.log = d.program + ".log"
+	d.Start()
+	return d
+}
 }
 
 // buildDex makes the program. That needs its modules, from the network when it
@@ -52,37 +65,60 @@ func buildDex(t testing.TB) string {
 	return program
 }
 
-func startDex(t testing.TB, program, listen, callback string) *Dex {
-	t.Helper()
-	log, err := os.Create(program + ".log")
+// Start starts Dex again, which then has its people, but no tokens and other keys.
+func (d *Dex) Start() {
+	d.Helper()
+	log, err := os.OpenFile(d.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		t.Fatal(err)
+		d.Fatal(err)
 	}
-	cmd := exec.Command(program, "-listen", listen, "-callback", callback)
+	defer log.Close()
+	cmd := exec.Command(d.program, d.args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+		d.Fatal(err)
 	}
+	d.process = cmd.Process
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	t.Cleanup(func() {
+	d.Cleanup(func() {
 		cmd.Process.Kill()
 		<-ended
-		log.Close()
 	})
-	d := &Dex{t, "http://" + listen, log.Name()}
 	for {
 		resp, err := http.Get(d.Issuer + "/.well-known/openid-configuration")
 		if err == nil {
 			resp.Body.Close()
-			return d
+			return
 		}
 		select {
 		case err := <-ended:
 			ended <- err
-			t.Fatalf("dex ended: %v", err)
+			d.Fatalf("dex ended: %v\n%s", err, d.says())
 		case <-time.After(20 * time.Millisecond):
 		}
+	}
+}
+
+// Signal sends Dex a signal: SIGSTOP makes it hang, SIGCONT goes on, SIGKILL ends it.
+func (d *Dex) Signal(s os.Signal) {
+	d.Helper()
+	if err := d.process.Signal(s); err != nil {
+		d.Fatal(err)
+	}
+}
+
+// LogOut logs a person out at Dex, in the browser of the last LogIn.
+func (d *Dex) LogOut(mail string) {
+	d.Helper()
+	browser := &http.Client{Jar: d.jars[mail]}
+	resp, err := browser.PostForm(d.Issuer+"/logout", url.Values{})
+	if err != nil {
+		d.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if b, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK {
+		d.Fatalf("dex does not log out: %s %s, %v\n%s", resp.Status, b, err, d.says())
 	}
 }
 
@@ -132,6 +168,7 @@ func (d *Dex) LogIn(address, mail string) string {
 	if err != nil {
 		d.Fatal(err)
 	}
+	d.jars[mail] = jar
 	var back string
 	browser := &http.Client{Jar: jar, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
 		if strings.HasPrefix(r.URL.String(), d.Issuer+"/") {
