@@ -223,6 +223,7 @@ func killedWhileAsking(t *testing.T, file string) {
 		return lost
 	})
 	<-spent
+	g.await("bob is asked about, too", func() bool { a := g.show("bob@example.com"); return a.Rechecks[0].Answered >= a.Rechecks[0].Asked })
 	g.kill()
 	close(gone)
 	s.Meanwhile(nil)

@@ -247,7 +247,9 @@ func TestTogether(t *testing.T) {
 		all.Go(func() {
 			id := record.Identity{Source: "corp", Subject: fmt.Sprint(n % 4)}
 			for i := range 10 {
-				g, err := s.Renew(id, func(g *grants.Grant, version uint64) { g.Version, g.Asked, g.Refresh = version, g.Asked+1, fmt.Sprint(n, i) })
+				g, err := s.Renew(id, func(g *grants.Grant, version uint64) {
+					g.Version, g.Asked, g.Refresh = version, g.Asked+1, fmt.Sprint(n, i)
+				})
 				if err != nil {
 					t.Error(err)
 				}
