@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"gatehouse/server/oauth/oauthtest"
+	"gatehouse/storage/storagetest"
 )
 
 // gate is the program beside a provider called corp, which it asks every second.
@@ -31,7 +32,7 @@ type gate struct {
 
 func newGate(t *testing.T, file, issuer, client, secret string, more ...string) *gate {
 	t.Helper()
-	g := &gate{T: t, file: file, dir: t.TempDir(), listen: freePort(t)}
+	g := &gate{T: t, file: file, dir: t.TempDir(), listen: storagetest.FreePort(t)}
 	config := []string{
 		fmt.Sprintf("listen = %q\n[oauth.corp]\ntype = \"oidc\"\nurl = %q\nclient_id = %q\nclient_secret_file = %q\ninsecure = true\nrecheck = \"1s\"",
 			g.listen, issuer, client, filepath.Join(g.dir, "secret")),
@@ -315,7 +316,7 @@ func killedOften(t *testing.T, file string) {
 // and sends logout tokens: logged in, logged out, hung up on, removed, and the provider
 // installed again.
 func besideDex(t *testing.T, file string) {
-	listen := freePort(t)
+	listen := storagetest.FreePort(t)
 	d := oauthtest.StartDex(t, "http://"+listen+"/login/corp/callback", "http://"+listen+"/api/backchannel-logout/corp")
 	g := newGate(t, file, d.Issuer, "gatehouse", "gatehouse-secret\n")
 	settings := filepath.Join(g.dir, "config.toml")

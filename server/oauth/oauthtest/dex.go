@@ -2,7 +2,6 @@ package oauthtest
 
 import (
 	"errors"
-	"gatehouse/storage/storagetest"
 	"html"
 	"io"
 	"net/http"
@@ -15,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"gatehouse/storage/storagetest"
 )
 
 // Dex is a real provider of OpenID Connect: Dex, with the clients and people of
@@ -41,7 +42,6 @@ func StartDex(t testing.TB, callback, logout string) *Dex {
 	d.log = d.program + ".log"
 	d.Start()
 	return d
-}
 }
 
 // buildDex makes the program. That needs its modules, from the network when it
