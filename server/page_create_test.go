@@ -64,15 +64,15 @@ func TestCreateOnADate(t *testing.T) {
 		{0, "2026-03-01", "2026-03-01T23:59:00.000Z"},
 		{0, " 2026-12-31 ", "2026-12-31T23:59:00.000Z"},
 		{0, "2126-02-28", "2126-02-28T23:59:00.000Z"},
-		{0, "2026-02-28", "The first possible date is 2026-03-01."},
-		{0, "0001-01-01", "The first possible date is 2026-03-01."},
-		{0, "2126-03-01", "The last possible date is 2126-02-28."},
-		{0, "9999-12-31", "The last possible date is 2126-02-28."},
-		{0, "", "Choose the date too."},
-		{0, "2026-02-30", "Write the date as year, month and day, such as 2026-05-30."},
-		{0, "31.12.2026", "Write the date as year, month and day, such as 2026-05-30."},
+		{0, "2026-02-28", "The first possible date is 2026-03-01"},
+		{0, "0001-01-01", "The first possible date is 2026-03-01"},
+		{0, "2126-03-01", "The last possible date is 2126-02-28"},
+		{0, "9999-12-31", "The last possible date is 2126-02-28"},
+		{0, "", "Choose the date too"},
+		{0, "2026-02-30", "Write the date as year, month and day, such as 2026-05-30"},
+		{0, "31.12.2026", "Write the date as year, month and day, such as 2026-05-30"},
 		{10 * day, "2026-03-10", "2026-03-10T23:59:00.000Z"},
-		{10 * day, "2026-03-11", "The last possible date is 2026-03-10."},
+		{10 * day, "2026-03-11", "The last possible date is 2026-03-10"},
 	} {
 		h := newHouse(t, func(cfg *config.Config) { cfg.Tokens.MaxLifetime.Duration = c.most })
 		cookie := h.login(alice, password)

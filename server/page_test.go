@@ -165,7 +165,7 @@ func TestPageOrigins(t *testing.T) {
 	for _, sent := range []credentials{
 		{"Sec-Fetch-Site": {"cross-site"}}, {"Sec-Fetch-Site": {"same-site"}}, {"Origin": {"https://evil.example"}}, {"Origin": {"null"}},
 	} {
-		for _, path := range []string{"/login", "/logout", "/tokens", "/tokens/" + id + "/rename", "/tokens/" + id + "/revoke"} {
+		for _, path := range []string{"/login", "/logout", "/tokens", "/tokens/" + id + "/rename", "/tokens/" + id + "/rotate", "/tokens/" + id + "/revoke"} {
 			a := h.ask("POST", path).cookie(cookie).form("username=alice@example.com&password=correct+horse+battery+staple&name=b")
 			sent.on(a).send().page(http.StatusForbidden).wantHeader("Set-Cookie", "").lacks(alice)
 		}

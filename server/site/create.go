@@ -55,7 +55,7 @@ func (st *Site) createForm(w http.ResponseWriter, r *route.Request) error {
 		form.Wrong["date"] = badDate
 	}
 	for field, why := range form.Wrong {
-		form.Wrong[field] = strings.TrimRight(reply.Sentence(why), ".?") + "."
+		form.Wrong[field] = reply.Sentence(why)
 	}
 	if len(form.Wrong) > 0 {
 		form.Error = "No token was made. See the marked fields."
