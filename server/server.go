@@ -20,7 +20,7 @@
 //
 // When a directory user is suspended:
 //
-//	directory          People.Run sweeps at the start and every [ldap] recheck, and asks
+//	directory          Sweeps.Run sweeps at the start and every [ldap] recheck, and asks
 //	                   about the users who hold live tokens
 //	                   compare (change.go) turns a verdict into a change; brake holds the
 //	                   changes if there are too many; apply makes them

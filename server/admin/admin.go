@@ -5,8 +5,9 @@
 // A request passes:
 //
 //	package listen     takes the connection, and notes who is at the other end
-//	Handler            root, the directory's owner, and nobody else
-//	Routes             every URL, in this file
+//	OnSocket           root, the directory's owner, and the members of [admin] groups, each
+//	                   with a role (socket.go)
+//	Routes             every URL with the least role that it takes, in this file
 //	a handler          reads the request, asks the store, and shows what that returned
 //
 // From a key in the terminal to a revocation that is on the disk:
