@@ -106,6 +106,9 @@ func TestDiskFillsDuringCompactions(t *testing.T) {
 // While a compaction waits for the disk, the store can be closed, and opened
 // again as after a kill.
 func TestCloseWhileACompactionWaits(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	dir := t.TempDir()
 	var secrets []string
 	for waits := false; !waits; {

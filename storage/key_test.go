@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -288,7 +287,7 @@ func TestCheckpointAfterRotation(t *testing.T) {
 	renewed := func() bool { return bytes.Contains(readFile(t, s.path("checkpoint")), keyring) }
 	for range 2 {
 		for s.checkpoints.busy.Swap(true) { // the store may be making it
-			runtime.Gosched()
+			time.Sleep(time.Millisecond)
 		}
 		if !s.checkpoints.due.Load() && !renewed() {
 			t.Error("no checkpoint is due")
@@ -302,7 +301,7 @@ func TestCheckpointAfterRotation(t *testing.T) {
 	<-s.opening.Compared()
 	<-s.uses.Counted()
 	for s.checkpoints.busy.Swap(true) {
-		runtime.Gosched()
+		time.Sleep(time.Millisecond)
 	}
 	s.checkpoints.makeIfDue(t.Context())
 	if !renewed() {

@@ -151,6 +151,9 @@ func TestUseBeforeRecovery(t *testing.T) {
 // when the log has another segment, and when an earlier version named in the table's
 // file the segment that it had not counted.
 func TestStopLeavesUsesOnce(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	for name, change := range map[string]func(t *testing.T, s *Store){
 		"a shard that does not verify": func(t *testing.T, s *Store) { flip(t, s.path("table")) },
 		"another segment": func(t *testing.T, s *Store) {

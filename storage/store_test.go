@@ -220,8 +220,11 @@ func TestBackupAndRestore(t *testing.T) {
 		wantLive(t, s, bobs)
 	})
 	t.Run("damaged", func(t *testing.T) {
-		b := backup.Bytes()
-		for n := 0; n < len(b); n += 1 + len(b)/500 {
+		b, places := backup.Bytes(), 60 // package backup tries each of the first ones
+		if testing.Short() {
+			places = 8
+		}
+		for n := 0; n < len(b); n += 1 + len(b)/places {
 			bad := bytes.Clone(b)
 			bad[n] ^= 0x10
 			to := t.TempDir()

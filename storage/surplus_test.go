@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"sync"
@@ -64,6 +63,9 @@ func keysOf(t *testing.T, s *Store, v Token) (kinds string) {
 // stays. This also holds when its uses were not yet written, and through restarts and
 // the restore of a backup in which the token is live.
 func TestRevokedAreDropped(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	dir, c := t.TempDir(), newClock()
 	s := openWith(t, dir, timed(t, c))
 	u := addUser(t, s, "alice@example.com")
@@ -174,6 +176,9 @@ func TestUsesOfDropped(t *testing.T) {
 // TestSurplusIsFound: the store drops the records by itself. The next checkpoint
 // finds those from before the start.
 func TestSurplusIsFound(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	c := newClock()
 	dir := t.TempDir()
 	s := openWith(t, dir, timed(t, c))
@@ -188,7 +193,7 @@ func TestSurplusIsFound(t *testing.T) {
 			if len(list) < 2*KeepRevoked {
 				return
 			}
-			runtime.Gosched()
+			time.Sleep(time.Millisecond)
 		}
 	}
 	for range 2 {

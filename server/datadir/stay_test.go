@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -30,11 +31,31 @@ const patience = 5 * time.Minute
 // program builds the program once for all tests that need it.
 func program(t *testing.T) string {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "gatehouse")
-	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", file, "gatehouse").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	file, err := built()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return file
+}
+
+// programDir is where the program is built; TestMain removes it.
+var programDir string
+
+var built = sync.OnceValues(func() (file string, err error) {
+	if programDir, err = os.MkdirTemp("", "program"); err != nil {
+		return "", err
+	}
+	file = filepath.Join(programDir, "gatehouse")
+	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", file, "gatehouse").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return file, nil
+})
+
+func TestMain(m *testing.M) {
+	status := m.Run()
+	os.RemoveAll(programDir) // nothing, if no test needed the program
+	os.Exit(status)
 }
 
 // running is a server that runs as a process of its own.

@@ -62,7 +62,7 @@ func start(t *testing.T) *fixture {
 	f := &fixture{t: t, log: &log{Journal: j}, index: indextest.New(t, seals), close: sync.OnceFunc(func() { close(closing) })}
 	f.Writer = writer.New(closing, slog.New(slog.NewTextHandler(&f.said, nil)))
 	dir, tokens := t.TempDir(), table.New()
-	sources := read.Sources{Table: tokens, Seals: seals, Clock: clock.New(clock.Options{File: dir + "/clock", Log: slog.New(slog.DiscardHandler)})}
+	sources := read.Sources{Table: tokens, Clock: clock.New(clock.Options{File: dir + "/clock", Log: slog.New(slog.DiscardHandler)})}
 	var ended sync.WaitGroup
 	ended.Go(func() {
 		f.Run(writer.Target{
