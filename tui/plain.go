@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"gatehouse/tui/box"
+	"gatehouse/tui/listing"
 	"gatehouse/tui/plain"
 	"gatehouse/tui/say"
 	"gatehouse/tui/text"
@@ -187,6 +188,11 @@ func (m *machine) Question() ([]string, plain.Kind) {
 		return wrong(b.Err()), kind
 	case *box.Text:
 		room = 1 << 10
+	case *box.Revoke:
+		if kind != plain.Shown {
+			body := b.Body(plainWidth, room)
+			return slices.Concat([]string{plain.Spoken(body[0])}, b.Spoken(m.now(), plainRows), []string{plain.Spoken(body[len(body)-1])}), kind
+		}
 	}
 	var lines []string
 	for _, l := range m.box.Body(plainWidth, room) {
@@ -270,9 +276,6 @@ func (t *table[T]) markedAt(n int) bool {
 	return ok || t.whole
 }
 
-// evident are the columns whose cells say what they are.
-var evident = []string{"ID", "USER", "STATE", "TIME", "ACTOR", "ACTION", "OBJECT", "RESULT"}
-
 // spoken returns the rows in words, with their numbers.
 func (t *table[T]) spoken(height int) []string {
 	shown, _ := t.list.Visible(height)
@@ -280,25 +283,11 @@ func (t *table[T]) spoken(height int) []string {
 	t.told = nil
 	for n, row := range shown {
 		t.told = append(t.told, t.id(row))
-		var words []string
-		for _, c := range t.cols {
-			cell := text.Escape(c.Cell(row))
-			switch {
-			case cell == "" || cell == "-":
-				continue
-			case !c.Right && strings.ContainsAny(cell, `,"`): // a name must not read like the next column
-				cell = strconv.QuoteToGraphic(cell)
-			}
-			if !slices.Contains(evident, c.Head) {
-				cell = strings.ToLower(c.Head) + " " + cell
-			}
-			words = append(words, cell)
-		}
 		mark := ""
 		if t.marked(row) {
 			mark = "marked, "
 		}
-		out = append(out, fmt.Sprintf("%d. %s%s", n+1, mark, strings.Join(words, ", ")))
+		out = append(out, fmt.Sprintf("%d. %s%s", n+1, mark, listing.Spoken(t.cols, row)))
 	}
 	if len(shown) == 0 {
 		out = append(out, plain.Spoken(t.silence()))

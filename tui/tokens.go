@@ -141,7 +141,7 @@ func tokenColumns(m *model) []listing.Column[api.Token] {
 	return []listing.Column[api.Token]{
 		{Head: "ID", Min: 10, Max: 28, Late: true, Whole: true, Cell: func(t api.Token) string { return t.ID }},
 		{Head: "USER", Min: 19, Max: 48, Cell: func(t api.Token) string { return t.UID }},
-		{Head: "NAME", Min: 7, Max: 32, Cell: func(t api.Token) string { return say.Dash(t.Name) }},
+		{Head: "NAME", Min: 8, Max: 32, Cell: func(t api.Token) string { return say.Dash(t.Name) }},
 		{Head: "LAST USED", Min: 12, Max: 12, Cell: func(t api.Token) string { return say.Used(m.now(), t) }, Tone: func(t api.Token) listing.Tone { return say.UseTone(m.now(), t) }},
 		{Head: "FROM", Min: 15, Max: 39, Late: true, Cell: func(t api.Token) string { return say.Dash(t.LastAddress) }},
 		{Head: "USES", Min: 7, Max: 11, Late: true, Right: true, Extra: 6, Cell: func(t api.Token) string { return say.Number(int(t.Uses)) }},

@@ -35,6 +35,11 @@ func newUserTokens(m *model, u api.User) *userTokens {
 	s := &userTokens{who: api.UserDetail{User: u}}
 	s.init(m, func() api.TokenQuery { return api.TokenQuery{Filters: api.Where("user", u.UID), Revoked: true} }, func() string { return "of " + text.Escape(u.UID) })
 	s.cols = slices.DeleteFunc(s.cols, func(c listing.Column[api.Token]) bool { return c.Head == "USER" }) // the title has it
+	for n := range s.cols {
+		if s.cols[n].Head == "NAME" {
+			s.cols[n].Min = 7 // the last use then fits into the narrowest pane
+		}
+	}
 	s.empty = func(words string) string {
 		if words != "" {
 			return "No token of this user matches " + words

@@ -116,7 +116,7 @@ func which(rows iter.Seq2[api.User, error], only func(api.User) bool) iter.Seq2[
 
 func userColumns(m *model) []listing.Column[api.User] {
 	return []listing.Column[api.User]{
-		{Head: "USER", Min: 22, Max: 40, Cell: func(u api.User) string { return u.UID }},
+		{Head: "USER", Min: 18, Max: 40, Cell: func(u api.User) string { return u.UID }},
 		{Head: "PERSON", Min: 12, Max: 28, Extra: 8, Cell: func(u api.User) string { return say.Dash(u.Name) }},
 		{Head: "SOURCE", Min: 6, Max: 16, Late: true, Cell: func(u api.User) string { return u.Source }},
 		{Head: "TOKENS", Min: 6, Max: 6, Right: true, Cell: func(u api.User) string { return say.Number(u.Tokens) }},

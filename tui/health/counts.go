@@ -17,20 +17,20 @@ type bound struct{ span, words string }
 // for its own span, but not for that of the next group.
 var ageBounds = []bound{
 	{"", "within 30 days"},
-	{"30d", "30 to 90 days ago"},
-	{"90d", "90 to 180 days ago"},
-	{"180d", "180 days to a year ago"},
-	{"365d", "more than a year ago"},
+	{"30d", "30 to 90 days"},
+	{"90d", "90 to 180 days"},
+	{"180d", "180 days to a year"},
+	{"365d", "more than a year"},
 }
 
 // endBounds divide the tokens that work by their end. A group has the tokens that end
 // within its own span, but not within that of the group before.
 var endBounds = []bound{
 	{"1d", "within a day"},
-	{"7d", "in 1 to 7 days"},
-	{"30d", "in 7 to 30 days"},
-	{"90d", "in 30 to 90 days"},
-	{"365d", "in 90 days to a year"},
+	{"7d", "1 to 7 days"},
+	{"30d", "7 to 30 days"},
+	{"90d", "30 to 90 days"},
+	{"365d", "90 days to a year"},
 	{"36500d", "later"},
 }
 

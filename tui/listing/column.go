@@ -1,6 +1,8 @@
 package listing
 
 import (
+	"slices"
+	"strconv"
 	"strings"
 
 	"gatehouse/tui/text"
@@ -136,4 +138,27 @@ func Line[T any](cols []Column[T], w []int, row T, current, marked bool, odd str
 		mark = "x"
 	}
 	return " " + cursor + " " + mark + " " + strings.Join(cells, strings.Repeat(" ", gap))
+}
+
+// evident are the columns whose cells say what they are.
+var evident = []string{"", "ID", "USER", "STATE", "TIME", "ACTOR", "ACTION", "OBJECT", "RESULT"}
+
+// Spoken returns a row in words: each cell after the head of its column, unless the cell
+// says what it is.
+func Spoken[T any](cols []Column[T], row T) string {
+	var words []string
+	for _, c := range cols {
+		cell := text.Escape(c.Cell(row))
+		switch {
+		case cell == "" || cell == "-":
+			continue
+		case !c.Right && strings.ContainsAny(cell, `,"`): // a name must not read like the next column
+			cell = strconv.QuoteToGraphic(cell)
+		}
+		if !slices.Contains(evident, c.Head) {
+			cell = strings.ToLower(c.Head) + " " + cell
+		}
+		words = append(words, cell)
+	}
+	return strings.Join(words, ", ")
 }

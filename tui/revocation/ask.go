@@ -31,7 +31,7 @@ func (d *Doomed) Arrange(now time.Time) {
 		return t.LastUsed
 	}
 	slices.SortFunc(d.Tokens, func(x, y api.Token) int {
-		return cmp.Or(cmp.Compare(latest(y), latest(x)), strings.Compare(x.ID, y.ID))
+		return cmp.Or(cmp.Compare(latest(y), latest(x)), cmp.Compare(x.Created, y.Created), strings.Compare(x.ID, y.ID))
 	})
 }
 
@@ -66,8 +66,19 @@ func (d *Doomed) Question(known bool) string {
 	return "Revoke all " + n + all + " for good?"
 }
 
-// Lines shows what will die in at most height lines.
-func (d *Doomed) Lines(now time.Time, width, height int, heads, warn func(...string) string) []string {
+// Spoken says what will die, a token a line, and how many more there are.
+func (d *Doomed) Spoken(now time.Time, most int) (out []string) {
+	cols := d.columns(now)
+	for _, t := range d.Tokens[:min(most, len(d.Tokens))] {
+		out = append(out, listing.Spoken(cols, t))
+	}
+	if more := d.Total - len(out); more > 0 {
+		out = append(out, "and "+say.Number(more)+" more")
+	}
+	return out
+}
+
+func (d *Doomed) columns(now time.Time) []listing.Column[api.Token] {
 	cols := []listing.Column[api.Token]{
 		{Head: "LAST USED", Min: 12, Max: 12, Cell: func(t api.Token) string { return say.Used(now, t) }},
 		{Head: "", Min: 6, Max: 6, Cell: func(t api.Token) string {
@@ -84,6 +95,12 @@ func (d *Doomed) Lines(now time.Time, width, height int, heads, warn func(...str
 	if d.Used == 0 {
 		cols = slices.Delete(cols, 1, 2)
 	}
+	return cols
+}
+
+// Lines shows what will die in at most height lines.
+func (d *Doomed) Lines(now time.Time, width, height int, heads, warn func(...string) string) []string {
+	cols := d.columns(now)
 	w := listing.Widths(cols, width)
 	shown := d.Tokens
 	if len(shown) > height-1 {
