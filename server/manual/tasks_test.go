@@ -2,6 +2,7 @@ package manual_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -97,6 +98,29 @@ func house(t *testing.T) *session {
 	return s
 }
 
+// lockedOut waits until paul is locked out for some seconds more.
+func (s *session) lockedOut(t *testing.T) {
+	t.Helper()
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		cmd := exec.Command(filepath.Join(bin, "gatehouse"), "user", "show", "paul@corp.example", "--json")
+		cmd.Env = append(s.shell.Env, "GATEHOUSE_DATA="+s.shell.Dir+"/data")
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var u struct{ LoginDelay struct{ Until int64 } }
+		if err := json.Unmarshal(out, &u); err != nil {
+			t.Fatal(err)
+		}
+		if time.Until(time.UnixMilli(u.LoginDelay.Until)) > 3*time.Second {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("paul is not locked out:\n%s", out)
+		}
+	}
+}
+
 // until waits until there is a match.
 func until(t *testing.T, what string, look func() string) string {
 	t.Helper()
@@ -152,6 +176,9 @@ func TestTasks(t *testing.T) {
 			tmux(t, "new-session", "-d", "-x", "132", "-y", "36", "-c", s.shell.Dir, "env GATEHOUSE_DATA="+s.shell.Dir+"/data LANG=C.UTF-8 "+bin+"/gatehouse admin")
 			defer tmux(t, "kill-server")
 			look := func() string { return tmux(t, "capture-pane", "-p") }
+			if strings.Contains(task.name, "locked out") {
+				s.lockedOut(t)
+			}
 			until(t, `\d+ users · rows 1-`, look)
 			for n, st := range steps {
 				if st.what == "y" || st.what == "the number" {
@@ -232,6 +259,9 @@ func TestTasksPlain(t *testing.T) {
 	says, _ := listen()
 	for _, task := range tasks {
 		fmt.Fprintf(&all, "\n\n=== %s\n", task.name)
+		if strings.Contains(task.name, "locked out") {
+			s.lockedOut(t)
+		}
 		for _, line := range task.plain {
 			if line == "y" || line == "#" {
 				time.Sleep(read)
