@@ -17,6 +17,7 @@ import (
 	"gatehouse/server/oauth"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
+	"gatehouse/server/scim"
 	"gatehouse/server/site"
 	"gatehouse/server/web"
 	"gatehouse/storage"
@@ -30,6 +31,8 @@ func (s *Server) failure(how route.Failure) func(http.ResponseWriter, *http.Requ
 		return s.failPage
 	case route.ByAccept:
 		return s.failByAccept
+	case route.AsSCIM:
+		return s.failSCIM
 	case route.AsJSONOrIn:
 		return s.failUnlessToLogin
 	}
@@ -40,6 +43,12 @@ func (s *Server) failure(how route.Failure) func(http.ResponseWriter, *http.Requ
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	status, message := s.refusal(w, r, err)
 	reply.JSON(w, status, api.Error{Message: message})
+}
+
+// failSCIM answers with an error in the form of SCIM.
+func (s *Server) failSCIM(w http.ResponseWriter, r *http.Request, err error) {
+	status, message := s.refusal(w, r, err)
+	scim.Fail(w, status, message, err)
 }
 
 // failPage answers with an error as a page: for a lack of credentials, with the
@@ -75,6 +84,10 @@ func (s *Server) failByAccept(w http.ResponseWriter, r *http.Request, err error)
 func (s *Server) failOutside(w http.ResponseWriter, r *http.Request, err error) {
 	if login.Beneath(r.URL.Path, "/api") {
 		s.fail(w, r, err)
+		return
+	}
+	if login.Beneath(r.URL.Path, scim.Path) {
+		s.failSCIM(w, r, err)
 		return
 	}
 	s.failByAccept(w, r, err)

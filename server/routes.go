@@ -25,7 +25,7 @@ func (s *Server) routes() []route.Route {
 		{Pattern: "GET /readyz", Class: route.Health, Serve: s.readyz},
 		{Pattern: "GET /api/openapi.json", Class: route.Health, Serve: s.openapi},
 	}
-	list = slices.Concat(list, s.logins.Routes(), s.logouts.Routes(), s.tokens.Routes())
+	list = slices.Concat(list, s.logins.Routes(), s.logouts.Routes(), s.scim.Routes(), s.tokens.Routes())
 	if s.cfg.Metrics.Listen == "" {
 		list = append(list, s.metricsRoute())
 	}

@@ -56,6 +56,7 @@ import (
 	"gatehouse/server/metrics"
 	"gatehouse/server/oauth"
 	"gatehouse/server/recheck"
+	"gatehouse/server/scim"
 	"gatehouse/server/site"
 	"gatehouse/server/tokens"
 	"gatehouse/server/web"
@@ -96,6 +97,7 @@ type Server struct {
 	oauth     map[string]*oauth.Provider // by name
 	recheck   *recheck.All
 	logouts   *logout.Logouts
+	scim      *scim.SCIM
 	directory *directory.People // nil: LDAP is not configured
 	tokens    *tokens.Tokens
 	logins    *login.Logins
@@ -182,6 +184,7 @@ func (s *Server) build(before *Server) (err error) {
 	if before != nil {
 		s.logins.Inherit(before.logins)
 		s.logouts.Inherit(before.logouts)
+		s.scim.Inherit(before.scim)
 		s.admin.Inherit(before.admin)
 	}
 	s.handlers.main, s.handlers.metrics = s.mainHandler(), s.metricsHandler()
@@ -208,6 +211,7 @@ func (s *Server) addRooms() (err error) {
 	s.logouts = logout.New(logout.Needs{
 		Providers: s.oauth, Settings: s.cfg.OAuth, Store: s.store, Throttle: s.throttle, Log: s.log,
 	})
+	s.scim = scim.New(scim.Needs{Store: s.store, Config: s.config, Changes: s.changes, Turns: s.turns, Log: s.log}, s.cfg.OAuth)
 	s.recheck = recheck.New(s.cfg.OAuth, s.oauth, s.store, s.log)
 	s.logins, err = login.New(login.Needs{
 		Store: s.store, Config: s.config, Now: s.now, Log: s.log,
@@ -245,7 +249,7 @@ func (s *Server) sweeps() (list []*directory.Sweeps) {
 	if s.directory != nil {
 		list = append(list, s.directory.Sweeps)
 	}
-	return slices.Concat(list, s.recheck.Sweeps(), s.logouts.Sweeps())
+	return slices.Concat(list, s.recheck.Sweeps(), s.logouts.Sweeps(), s.scim.Sweeps())
 }
 
 // holding returns how many changes sweeps hold, and whether they can hold any.

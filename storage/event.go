@@ -26,6 +26,7 @@ const (
 	ActionServiceOrphan   = "service.orphan"   // its owner was removed, and nobody follows
 	ActionServiceRemove   = "service.remove"
 	ActionUserLogout      = "user.logout"     // a provider ended the user's sessions
+	ActionUserSCIM        = "user.scim"       // a provider said by SCIM what has become of the user
 	ActionUserUnverified  = "user.unverified" // a provider can no longer be asked about the user
 	ActionOffboardHeld    = "offboard.held"
 	ActionOffboardConfirm = "offboard.confirm"

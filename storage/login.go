@@ -15,7 +15,7 @@ type Login struct {
 }
 
 // LogIn returns the user of a login's identity, and creates the user if there is
-// none.
+// none and the provider has not announced one by SCIM (see meet).
 //
 // The first address becomes the uid of a new user. If another user has that
 // address, LogIn returns ErrOtherAccount: merging accounts by mail is how they
@@ -36,6 +36,11 @@ func (s *Store) LogIn(by Actor, in Login) (User, error) {
 	var u User
 	err := s.change(by, func(t *tx) (err error) {
 		u, err = t.UserByIdentity(in.Identity)
+		met := false
+		if errors.Is(err, ErrNoUser) {
+			u, err = t.meet(in)
+			met = err == nil
+		}
 		if errors.Is(err, ErrNoUser) {
 			u, err = t.join(in)
 			return err
@@ -48,6 +53,9 @@ func (s *Store) LogIn(by Actor, in Login) (User, error) {
 			u.Become(UserActive, t.Now)
 		}
 		if u.State != UserActive {
+			if met {
+				return t.save(u)
+			}
 			return nil
 		}
 		u.LastLogin = t.Now

@@ -158,11 +158,13 @@ func (s *Store) DisableUser(by Actor, uid string) error {
 	})
 }
 
-// EnableUser makes a disabled user's tokens valid again.
+// EnableUser makes a disabled user's tokens valid again. What a provider said by SCIM
+// before does not count any more: nothing would ask the provider again.
 func (s *Store) EnableUser(by Actor, uid string) error {
 	return s.change(by, func(t *tx) error {
 		return t.edit(uid, ActionUserEnable, func(u *User) error {
 			u.Become(UserActive, t.Now)
+			u.Told = nil
 			return nil
 		})
 	})

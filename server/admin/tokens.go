@@ -7,6 +7,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/server/body"
+	"gatehouse/server/config"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
 	"gatehouse/server/tokens"
@@ -32,6 +33,9 @@ func (a *Admin) createToken(w http.ResponseWriter, r *route.Request) error {
 	if u.State != storage.UserActive {
 		return reply.Refuse(http.StatusConflict, "The user is not active: enable it first")
 	}
+	if err := a.checkSCIM(r, u, spec.Scopes); err != nil {
+		return err
+	}
 	t, secret, err := a.store.CreateToken(r.Actor(), u.ID, spec)
 	if err != nil {
 		return err
@@ -39,6 +43,33 @@ func (a *Admin) createToken(w http.ResponseWriter, r *route.Request) error {
 	made := view.NewToken(t, u.UID, secret)
 	made.Warning = warning
 	reply.JSON(w, http.StatusOK, made)
+	return nil
+}
+
+// checkSCIM refuses a token that would speak for a provider by SCIM, unless it is a service
+// account's, for a provider of the configuration. Its holder can make and remove users, so
+// the caller must be one who may.
+func (a *Admin) checkSCIM(r *route.Request, u storage.User, scopes []string) error {
+	if !config.IsSCIM(scopes) {
+		return nil
+	}
+	provider, err := config.SCIMScope(scopes)
+	switch {
+	case err != nil:
+		return reply.Refuse(http.StatusBadRequest, "scopes: %v", err)
+	case !u.IsService():
+		return reply.Refuse(http.StatusBadRequest, "A token with the scope %s belongs to a service account: make one with `gatehouse service add`", config.SCIMScopeOf(provider))
+	case a.Providers[provider] == nil:
+		return reply.Refuse(http.StatusNotFound, "The configuration has no section [oauth.%s]", provider)
+	}
+	return mayProvision(r)
+}
+
+// mayProvision refuses callers who may not make and remove users.
+func mayProvision(r *route.Request) error {
+	if !r.Role.Covers(api.Admin) {
+		return reply.Refuse(http.StatusForbidden, "A token that speaks for a provider by SCIM needs the role %s: %s", api.Admin, api.Who{Actor: r.Peer, Role: r.Role})
+	}
 	return nil
 }
 
@@ -93,6 +124,11 @@ func (a *Admin) rotateToken(w http.ResponseWriter, r *route.Request) error {
 	}
 	if t.Expired(a.Now().UnixMilli()) {
 		return tokens.ErrExpired
+	}
+	if config.IsSCIM(t.Scopes) {
+		if err := mayProvision(r); err != nil {
+			return err
+		}
 	}
 	t, secret, err := a.store.RotateToken(r.Actor(), id, overlap, storage.ByUser)
 	if err != nil {

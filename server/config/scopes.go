@@ -26,7 +26,7 @@ func (c Tokens) CheckScopes(scopes []string) (warning string, err error) {
 		if err := record.CheckScope(scope); err != nil {
 			return "", err
 		}
-		if slices.Contains(known, scope) {
+		if slices.Contains(known, scope) || IsSCIM([]string{scope}) {
 			continue
 		}
 		near := slices.IndexFunc(known, func(k string) bool { return oneLetterOff(k, scope) })
@@ -62,4 +62,37 @@ func oneLetterOff(a, b string) bool {
 		return slices.Equal(x, y[1:])
 	}
 	return false
+}
+
+// scimScope begins the scope of a token that speaks for a provider by SCIM. Such a token
+// can suspend and remove users.
+const scimScope = "scim"
+
+// SCIMScopeOf returns the scope of tokens that speak for a provider by SCIM.
+func SCIMScopeOf(provider string) string { return scimScope + ":" + provider }
+
+// IsSCIM reports whether one of the scopes lets a token speak for a provider by SCIM.
+func IsSCIM(scopes []string) bool {
+	return slices.ContainsFunc(scopes, func(s string) bool { return strings.HasPrefix(s, SCIMScopeOf("")) })
+}
+
+// SCIMScope returns the provider that a token with these scopes speaks for. It returns an
+// error unless there is exactly one.
+func SCIMScope(scopes []string) (provider string, err error) {
+	for _, scope := range scopes {
+		name, ok := strings.CutPrefix(scope, SCIMScopeOf(""))
+		switch {
+		case !ok:
+		case name == "":
+			return "", fmt.Errorf("%q: write the name of a provider after it", scope)
+		case provider != "":
+			return "", fmt.Errorf("a token speaks for one provider: %s, or %s", provider, name)
+		default:
+			provider = name
+		}
+	}
+	if provider == "" {
+		return "", fmt.Errorf("there is no scope %s", SCIMScopeOf("PROVIDER"))
+	}
+	return provider, nil
 }

@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"slices"
@@ -36,8 +37,12 @@ func (s *Sweeps) brake(changes []change, asked int, certain bool) (due []change,
 	if s.Recent != nil {
 		recent = s.Recent()
 	}
+	kept, err := s.kept()
+	if err != nil {
+		return nil, err
+	}
 	switch {
-	case len(changes) > 0 && TooMany(len(changes)+recent, asked):
+	case len(changes) > 0 && (kept || TooMany(len(changes)+recent, asked)):
 		held = changes
 	case moved && slices.ContainsFunc(changes, gone):
 		why = ", with another base_dn, id_attribute or urls than before"
@@ -64,11 +69,7 @@ func TooMany(n, of int) bool { return n > max(fewChanges, of/changeShare) }
 
 // keep keeps the changes that are held. The first time it logs them, and writes an event.
 func (s *Sweeps) keep(held []change, asked int, why string) {
-	s.mu.Lock()
-	news := len(held) > 0 && len(s.held) == 0
-	s.held, s.asked = held, asked
-	s.mu.Unlock()
-	if !news {
+	if news := s.set(held, asked); !news {
 		return
 	}
 	s.Log.Warn("an off-boarding sweep is held"+why+"; see `gatehouse user offboard`", "source", s.Source, "changes", len(held), "asked", asked)
@@ -77,6 +78,29 @@ func (s *Sweeps) keep(held []change, asked int, why string) {
 		Detail: fmt.Sprintf("of %d asked about%s; `gatehouse user offboard` shows them", asked, why),
 	})
 }
+
+// set sets what is held, and reports whether nothing was held before.
+func (s *Sweeps) set(held []change, asked int) (news bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := len(s.held)
+	s.held, s.asked = held, asked
+	if kept, err := s.kept(); s.Keeps && (err != nil || kept != (len(held) > 0)) {
+		s.Store.Remember(s.keptName(), bytes.Repeat([]byte{1}, min(1, len(held))), markKept)
+	}
+	return len(held) > 0 && before == 0
+}
+
+// kept reports whether something is held that must stay so.
+func (s *Sweeps) kept() (bool, error) {
+	if !s.Keeps {
+		return false, nil
+	}
+	b, err := s.Store.Remembered(s.keptName())
+	return len(b) > 0, err
+}
+
+func (s *Sweeps) keptName() string { return "held " + s.Source }
 
 // Holding returns how many changes are held.
 func (s *Sweeps) Holding() int {

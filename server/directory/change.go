@@ -1,6 +1,8 @@
 package directory
 
 import (
+	"cmp"
+
 	"gatehouse/ldap"
 	"gatehouse/server/api"
 	"gatehouse/storage"
@@ -36,6 +38,7 @@ type findings struct {
 func (s *Sweeps) compare(h storage.Holder, states map[string]ldap.State) (c change, known bool) {
 	c = change{id: h.ID, uid: h.UID, subjects: &h.Subjects}
 	var stopped ldap.Reason
+	gone := ldap.Reason(noLonger)
 	open, missing := false, 0
 	for _, subject := range h.Subjects {
 		st, asked := states[subject]
@@ -46,6 +49,7 @@ func (s *Sweeps) compare(h storage.Holder, states map[string]ldap.State) (c chan
 			open = open || asked
 		case ldap.Missing:
 			missing++
+			gone = cmp.Or(st.Stop.Reason, gone)
 		case ldap.Stopped:
 			stopped = st.Stop.Reason
 		case ldap.Active:
@@ -65,9 +69,9 @@ func (s *Sweeps) compare(h storage.Holder, states map[string]ldap.State) (c chan
 	case missing == 0 || missing < len(h.Subjects):
 		return c, false
 	case h.Only(s.Source):
-		c.action, c.why, c.gone = api.OffboardRemove, noLonger, true
+		c.action, c.why, c.gone = api.OffboardRemove, string(gone), true
 	case h.State == storage.UserActive:
-		c.action, c.why, c.gone = api.OffboardSuspend, noLonger, true
+		c.action, c.why, c.gone = api.OffboardSuspend, string(gone), true
 	}
 	return c, true
 }

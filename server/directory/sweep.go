@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"sync"
 	"time"
@@ -46,6 +47,14 @@ type Sweeps struct {
 	// returns how many changes were made just before, which count for the brake, too.
 	UntilLogin bool
 	Recent     func() int
+
+	// For what a source says unasked, which it will not say again. Holders, unless it is
+	// nil, lists the people that a sweep looks at, in place of all holders of tokens, and
+	// Of returns of how many they are. With Keeps, what is held stays held until it is
+	// confirmed, or the source takes it back, also after a restart.
+	Holders func() iter.Seq2[storage.Holder, error]
+	Of      func() (int, error)
+	Keeps   bool
 
 	mark     *mark                   // nil: the source has no settings that could mean another one
 	sweeping sync.Mutex              // one sweep at a time
@@ -179,8 +188,9 @@ func (s *Sweeps) Confirm(ctx context.Context, by storage.Actor) error {
 			open = append(open, c)
 		}
 	}
-	s.held = open
+	asked := s.asked
 	s.mu.Unlock()
+	s.set(open, asked)
 	if len(due) > 0 || len(open) == 0 {
 		s.Store.Note(by, storage.Event{Action: storage.ActionOffboardConfirm, Detail: "held changes confirmed", Count: len(due)})
 	}
@@ -194,7 +204,11 @@ func (s *Sweeps) Confirm(ctx context.Context, by storage.Actor) error {
 func (s *Sweeps) ask(ctx context.Context) (findings, error) {
 	var holders []storage.Holder
 	var subjects []string
-	for h, err := range s.Store.Holders(s.Source) {
+	list := s.Store.Holders(s.Source)
+	if s.Holders != nil {
+		list = s.Holders()
+	}
+	for h, err := range list {
 		if err != nil {
 			return findings{}, err
 		}
@@ -208,6 +222,13 @@ func (s *Sweeps) ask(ctx context.Context) (findings, error) {
 	}
 	states, err := s.States(ctx, subjects)
 	found := findings{asked: len(holders), unknown: map[storage.UserID]bool{}, doubt: err}
+	if s.Of != nil {
+		all, err := s.Of()
+		if err != nil {
+			return findings{}, err
+		}
+		found.asked = max(found.asked, all)
+	}
 	for _, h := range holders {
 		switch c, known := s.compare(h, states); {
 		case !known:

@@ -64,6 +64,7 @@ const (
 	AsPage                      // a page; without credentials, the login
 	ByAccept                    // a page for browsers, JSON for programs
 	AsJSONOrIn                  // JSON; but a person who is not logged in is taken to the login and back
+	AsSCIM                      // as RFC 7644 has it
 	AsGateAnswer                // 401 or 403, for any error
 )
 
@@ -76,6 +77,7 @@ const (
 	Login  Class = "login"  // logins and sessions, which may wait for a password's hash
 	Tokens Class = "tokens" // the user's tokens
 	Files  Class = "files"  // recent files
+	SCIM   Class = "scim"   // what providers say of their people
 	Page   Class = "page"   // the web page
 	Health Class = "health" // for monitoring
 	Admin  Class = "admin"  // the administration on the socket

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"gatehouse/server/body"
+	"gatehouse/server/config"
 	"gatehouse/server/ipaddr"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
@@ -55,9 +56,15 @@ func (ts *Tokens) handOut(w http.ResponseWriter, r *route.Request, spec storage.
 	return nil
 }
 
+// errSCIM refuses what would give a user a token that can stop other users.
+var errSCIM = reply.Refuse(http.StatusForbidden, "Only an administrator makes and rotates a token with the scope %s", config.SCIMScopeOf("…"))
+
 // Make creates a token for a user, as one of the changes that the user may
 // make in an hour.
 func (ts *Tokens) Make(r *route.Request, user route.Principal, spec storage.TokenSpec) (t storage.Token, secret storage.Secret, err error) {
+	if config.IsSCIM(spec.Scopes) {
+		return t, "", errSCIM
+	}
 	err = ts.Changes.Spend(user.ID, func() error {
 		t, secret, err = ts.Store.CreateToken(r.ActorOf(user.UID), user.ID, spec)
 		return err

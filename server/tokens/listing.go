@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gatehouse/server/api"
+	"gatehouse/server/config"
 	"gatehouse/server/listen"
 	"gatehouse/server/route"
 	"gatehouse/storage"
@@ -25,7 +26,8 @@ import (
 const PartTokens = 64
 
 // documented serves GET /api/getApiTokens. Each token is shown in full,
-// but not to a credential that may do less: a weak token can't fetch a strong one.
+// but not to a credential that may do less: a weak token can't fetch a strong one. One that
+// speaks for a provider by SCIM can do what no other token can.
 func (ts *Tokens) documented(w http.ResponseWriter, r *route.Request) error {
 	return ts.sendTokens(w, r, r.User.ID, ts.documentedView(r))
 }
@@ -35,7 +37,7 @@ func (ts *Tokens) documentedView(r *route.Request) func(storage.Token) any {
 	return func(t storage.Token) any {
 		secret := ts.Store.Reveal(t).Reveal()
 		own := r.Token != nil && r.Token.ID == t.ID
-		if !reveal || r.Limited() && !own {
+		if !reveal || (r.Limited() || config.IsSCIM(t.Scopes)) && !own {
 			secret = secret[:min(8, len(secret))] + "…"
 		}
 		return api.DocumentedToken{Token: ts.view.Token(t, r.User.UID), APIToken: secret}

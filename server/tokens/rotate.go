@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"gatehouse/server/body"
+	"gatehouse/server/config"
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
 	"gatehouse/server/view"
@@ -40,6 +41,9 @@ func (ts *Tokens) rotateToken(w http.ResponseWriter, r *route.Request) error {
 func (ts *Tokens) Rotate(r *route.Request, t storage.Token, overlap time.Duration) (storage.Token, storage.Secret, error) {
 	if t.Expired(ts.Now().UnixMilli()) {
 		return t, "", ErrExpired
+	}
+	if config.IsSCIM(t.Scopes) {
+		return t, "", errSCIM // who owns the account, or knows its owner's password, need not be one
 	}
 	with := storage.ByUser
 	if r.Token != nil {

@@ -3,6 +3,7 @@ package record
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"gatehouse/storage/disk"
 )
@@ -23,6 +24,7 @@ type User struct {
 	LastLogin  int64      `json:"lastLogin,omitempty"`  // ms; the last login by an identity
 	Service    Service    `json:"service,omitzero"`     // zero: not a service account
 	Suspension Suspension `json:"suspension,omitzero"`  // of a suspended user; zero: by the directory, or not known
+	Told       []Told     `json:"told,omitempty"`       // by SCIM: at most one of each source
 
 	Password []byte `json:"password,omitempty"` // an argon2id hash, sealed
 }
@@ -44,6 +46,9 @@ type Identity struct {
 	Source  string `json:"source"` // SourceLDAP, or a provider's name
 	Subject string `json:"subject"`
 }
+
+// Provider returns the source without the mark that it speaks by SCIM.
+func (id Identity) Provider() string { return providerOf(id.Source) }
 
 // Suspension says what suspended a user. Only the same source ends it.
 type Suspension struct {
@@ -67,9 +72,11 @@ func (u User) SuspendedBy(source string) bool {
 // Local reports whether the user has a password in Gatehouse.
 func (u User) Local() bool { return u.Source == SourceLocal }
 
-// Only reports whether the user has no password and all identities are from this source.
+// Only reports whether the user has no password and all identities are from this source:
+// by logins, or by SCIM.
 func (u User) Only(source string) bool {
-	return !u.Local() && len(u.Subjects(source)) == len(u.Identities)
+	other := func(id Identity) bool { return providerOf(id.Source) != providerOf(source) }
+	return !u.Local() && !slices.ContainsFunc(u.Identities, other)
 }
 
 // Subjects lists the user's subjects in a source, the oldest first.
