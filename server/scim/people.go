@@ -93,14 +93,6 @@ func newPeople(provider string, n Needs) *people {
 	return p
 }
 
-// run first finds of whom the provider has said something before the start.
-func (p *people) run(ctx context.Context) {
-	if err := p.recall(ctx); err != nil && ctx.Err() == nil {
-		p.Log.Error("what was said by SCIM before the start can't be read", "error", err)
-	}
-	p.Run(ctx)
-}
-
 func (p *people) recall(ctx context.Context) error {
 	for h, err := range p.store.Known(p.source) {
 		if err != nil || ctx.Err() != nil {

@@ -74,11 +74,21 @@ func (s *SCIM) Sweeps() (list []*directory.Sweeps) {
 
 // Run sweeps until the context ends.
 func (s *SCIM) Run(ctx context.Context) {
+	s.Recall(ctx)
 	var sweeps sync.WaitGroup
 	for _, p := range s.people {
-		sweeps.Go(func() { p.run(ctx) })
+		sweeps.Go(func() { p.Run(ctx) })
 	}
 	sweeps.Wait()
+}
+
+// Recall finds of whom the providers have said something before the start.
+func (s *SCIM) Recall(ctx context.Context) {
+	for _, p := range s.people {
+		if err := p.recall(ctx); err != nil && ctx.Err() == nil {
+			p.Log.Error("what was said by SCIM before the start can't be read", "error", err)
+		}
+	}
 }
 
 // Path begins the path of each route.
