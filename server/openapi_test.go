@@ -10,6 +10,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 
 	"gatehouse/server/route"
+	"gatehouse/server/scim"
 )
 
 // TestOpenAPI: the document is valid, says what replies look like, and names
@@ -35,8 +36,12 @@ func TestOpenAPI(t *testing.T) {
 			if op.Security == nil || op.OperationID == "" || op.Responses.Len() == 0 {
 				t.Errorf("%s %s says too little", method, path)
 			}
+			mediaType, schema := "application/json", "Error"
+			if strings.HasPrefix(path, scim.Path) {
+				mediaType, schema = "application/scim+json", "SCIMError"
+			}
 			for status, r := range op.Responses.Map() {
-				if status >= "400" && r.Value.Content["application/json"].Schema.Ref != "#/components/schemas/Error" {
+				if status >= "400" && r.Value.Content[mediaType].Schema.Ref != "#/components/schemas/"+schema {
 					t.Errorf("%s %s, %s: is not an error of the usual form", method, path, status)
 				}
 			}

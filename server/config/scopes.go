@@ -35,6 +35,8 @@ func (c Tokens) CheckScopes(scopes []string) (warning string, err error) {
 			return "", fmt.Errorf("%q is not known: did you mean %q?", scope, known[near])
 		case len(c.KnownScopes) > 0:
 			return "", fmt.Errorf("%q is not known: there are %s", scope, strings.Join(known, ", "))
+		case scope == scimScope:
+			slips = append(slips, fmt.Sprintf("%q is not the scope for SCIM: that is %s", scope, SCIMScopeOf("PROVIDER")))
 		case near >= 0:
 			slips = append(slips, fmt.Sprintf("unknown scope %q (did you mean %q?)", scope, known[near]))
 		}

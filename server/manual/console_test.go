@@ -57,6 +57,9 @@ func TestConsole(t *testing.T) {
 			if file == "ldap.md" {
 				s.directory()
 			}
+			if file == "oauth.md" {
+				s.provider()
+			}
 			for _, b := range run {
 				s.run(b)
 			}
@@ -139,6 +142,28 @@ func (s *session) directory() {
 	}
 	s.real["ldap.example.com:636"] = d.TLSAddr
 	s.real["CN=ldap.example.com"] = "CN=127.0.0.1"
+}
+
+// provider configures a provider, which is never asked, and has the server read that.
+func (s *session) provider() {
+	s.Helper()
+	secret := s.dir + "/etc/gatehouse/okta-secret"
+	settings := fmt.Sprintf("public_url = \"https://tokens.example.com\"\n[oauth.okta]\ntype = \"oidc\"\nurl = \"https://example.okta.com\"\nclient_id = \"0oa1\"\nclient_secret_file = %q\n", secret)
+	for name, text := range map[string]string{secret: "secret", s.dir + "/home/me/.local/state/gatehouse/config.toml": settings} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			s.Fatal(err)
+		}
+	}
+	s.tell("kill -HUP $(jobs -p)")
+	for end := time.Now().Add(5 * time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		b, _ := os.ReadFile(s.dir + "/server")
+		if strings.Contains(string(b), "the configuration was reloaded") {
+			return
+		}
+		if time.Now().After(end) {
+			s.Fatalf("the configuration is not read:\n%s", b)
+		}
+	}
 }
 
 // run runs the commands of a block, which follow "$ ".

@@ -13,9 +13,10 @@ import (
 // caller is a token that speaks for a provider.
 type caller struct {
 	*people
-	id storage.UserID // the service account's
-	by storage.Actor
-	as string // who it is, in words
+	id    storage.UserID // the service account's
+	by    storage.Actor
+	as    string // who it is, in words
+	token string // the same without the uid
 }
 
 // as lets a request pass if its token speaks for a provider of the configuration. Before
@@ -32,6 +33,7 @@ func (s *SCIM) as(serve func(http.ResponseWriter, *route.Request, *caller) error
 		if p == nil {
 			return reply.Refuse(http.StatusForbidden, "The configuration has no provider %s any more", provider)
 		}
-		return serve(w, r, &caller{p, r.User.ID, r.Actor(), r.User.UID + ", token " + r.Token.Name})
+		token := "token " + r.Token.Name
+		return serve(w, r, &caller{p, r.User.ID, r.Actor(), r.User.UID + ", " + token, token})
 	}
 }

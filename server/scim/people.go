@@ -119,7 +119,7 @@ func (p *people) keep(c *caller, id storage.UserID, state record.ToldState, exte
 	p.said.changing.Lock()
 	defer p.said.changing.Unlock()
 	told := record.Told{Source: p.source, State: state, By: c.as}
-	u, err = p.store.Tell(c.by, id, told, externalID, string(state)+" at "+p.provider+", says "+c.as)
+	u, err = p.store.Tell(c.by, id, told, externalID, string(state)+" at "+p.provider+", "+c.token)
 	if err == nil {
 		p.said.note(u, p.source)
 	}

@@ -13,7 +13,6 @@ import (
 	"gatehouse/server/route"
 	"gatehouse/storage"
 	"gatehouse/storage/order"
-	"gatehouse/storage/record"
 )
 
 // mostListed is how many users a page of a list has at most.
@@ -212,7 +211,7 @@ func (s *SCIM) create(w http.ResponseWriter, r *route.Request, c *caller) error 
 		err = s.Changes.Spend(c.id, func() (err error) {
 			u, err = s.Store.Announce(c.by, storage.Announcement{
 				Provider: c.provider, ExternalID: in.externalID, UID: in.userName, Name: in.name,
-			}, record.SCIMSource(c.provider)+", says "+c.as)
+			}, c.source+", "+c.token)
 			return err
 		})
 		if err == nil && in.active != nil && !*in.active {
