@@ -22,6 +22,7 @@ import (
 	"gatehouse/server/api"
 	"gatehouse/server/config"
 	"gatehouse/server/listen"
+	"gatehouse/server/oauth/oauthtest"
 	"gatehouse/server/route"
 	"gatehouse/storage"
 )
@@ -460,8 +461,10 @@ func TestRoles(t *testing.T) {
 		t.Skip("only root can run a child as another user")
 	}
 	groups := map[string]string{"daemon": "admin", "mail": "operator", "games": "auditor"}
-	h := newHouse(t, func(cfg *config.Config) { cfg.Admin.Groups = groups })
+	h := newHouse(t, func(cfg *config.Config) { cfg.Admin.Groups = groups }, withProvider(oauthtest.New(t, "oidc"), "corp"))
 	made := h.create(`{"name":"t"}`)
+	h.service("robot", alice, "")
+	scim := "GATEHOUSE_TEST_SCIM=" + h.serviceToken("robot@service", "scim", "scim:corp").ID
 	h.serve()
 	passable(t, filepath.Dir(h.dir))
 	if err := os.Chmod(h.dir, 0o700); err != nil {
@@ -474,9 +477,9 @@ func TestRoles(t *testing.T) {
 	}{
 		{nil, "permission denied"}, // by the kernel
 		{[]string{"games"}, "status auditor; tokens ok; events ok; identify ok; found 403 operator auditor; rename 403 operator auditor; disable 403 operator auditor; backup 403 operator auditor; add 403 admin auditor; link 403 admin auditor; remove 403 admin auditor; keys ok; rotate key 403 admin auditor"},
-		{[]string{"mail"}, "status operator; tokens ok; events ok; identify ok; found ok; rename ok; disable ok; backup ok; add 403 admin operator; link 403 admin operator; remove 403 admin operator; keys 403 admin operator; rotate key 403 admin operator"},
+		{[]string{"mail"}, "status operator; tokens ok; events ok; identify ok; found ok; rename ok; disable ok; backup ok; add 403 admin operator; link 403 admin operator; remove 403 admin operator; keys 403 admin operator; rotate key 403 admin operator; make scim 403 admin operator; rotate scim 403 admin operator"},
 		{[]string{"games", "mail"}, "status operator;"},
-		{[]string{"mail", "daemon", "games"}, "status admin; tokens ok; events ok; identify ok; found ok; rename ok; disable ok; backup ok; add ok; link ok; remove ok; keys ok; rotate key ok"},
+		{[]string{"mail", "daemon", "games"}, "status admin; tokens ok; events ok; identify ok; found ok; rename ok; disable ok; backup ok; add ok; link ok; remove ok; keys ok; rotate key ok; make scim ok; rotate scim ok"},
 	} {
 		var gids []uint32
 		for _, name := range c.groups {
@@ -488,7 +491,7 @@ func TestRoles(t *testing.T) {
 			gids = append(gids, uint32(gid))
 		}
 		out := child(t, "TestRoles", &syscall.Credential{Uid: 65534, Gid: 65534, Groups: gids},
-			"GATEHOUSE_TEST_ROLES="+listen.SocketPath(h.dir), "GATEHOUSE_TEST_ID="+made.ID)
+			"GATEHOUSE_TEST_ROLES="+listen.SocketPath(h.dir), scim, "GATEHOUSE_TEST_ID="+made.ID)
 		if !strings.Contains(out, c.want) {
 			t.Errorf("as a member of %q: got %s, want %s", c.groups, out, c.want)
 		}
@@ -497,7 +500,7 @@ func TestRoles(t *testing.T) {
 		t.Errorf("got %+v, %v, want the person who renamed it", got.Events, err)
 	}
 	// With sudo, root is still the person who logged in.
-	out := child(t, "TestRoles", &syscall.Credential{Uid: 0, Gid: 0}, "GATEHOUSE_TEST_ROLES="+listen.SocketPath(h.dir), "GATEHOUSE_TEST_ID="+made.ID, "GATEHOUSE_TEST_LOGIN=2")
+	out := child(t, "TestRoles", &syscall.Credential{Uid: 0, Gid: 0}, "GATEHOUSE_TEST_ROLES="+listen.SocketPath(h.dir), scim, "GATEHOUSE_TEST_ID="+made.ID, "GATEHOUSE_TEST_LOGIN=2")
 	if !strings.Contains(out, "status admin; tokens ok;") {
 		t.Errorf("as root: got %s", out)
 	}
@@ -510,7 +513,7 @@ func TestRoles(t *testing.T) {
 	g, _ := user.LookupGroup("daemon")
 	gid, _ := strconv.Atoi(g.Gid)
 	ask := func() string {
-		return child(t, "TestRoles", &syscall.Credential{Uid: 65534, Gid: 65534, Groups: []uint32{uint32(gid)}}, "GATEHOUSE_TEST_ROLES="+listen.SocketPath(h.dir), "GATEHOUSE_TEST_ID="+made.ID)
+		return child(t, "TestRoles", &syscall.Credential{Uid: 65534, Gid: 65534, Groups: []uint32{uint32(gid)}}, "GATEHOUSE_TEST_ROLES="+listen.SocketPath(h.dir), scim, "GATEHOUSE_TEST_ID="+made.ID)
 	}
 	if out := ask(); !strings.Contains(out, "permission denied") {
 		t.Errorf("after the groups are gone: got %s", out)
@@ -570,6 +573,11 @@ func rolesOfChild(socket string) {
 	note("keys", err)
 	_, err = c.RotateKey(ctx, api.KeyRotation{})
 	note("rotate key", err)
+	// Who holds such a token can add and remove users.
+	_, err = c.CreateToken(ctx, api.TokenRequest{UID: "robot@service", Scopes: []string{"scim:corp"}})
+	note("make scim", err)
+	_, err = c.RotateToken(ctx, os.Getenv("GATEHOUSE_TEST_SCIM"), api.Rotation{})
+	note("rotate scim", err)
 	fmt.Println(strings.Join(list, "; "))
 }
 

@@ -68,7 +68,7 @@ func (a *Admin) checkSCIM(r *route.Request, u storage.User, scopes []string) err
 // mayProvision refuses callers who may not make and remove users.
 func mayProvision(r *route.Request) error {
 	if !r.Role.Covers(api.Admin) {
-		return reply.Refuse(http.StatusForbidden, "A token that speaks for a provider by SCIM needs the role %s: %s", api.Admin, api.Who{Actor: r.Peer, Role: r.Role})
+		return reply.Refuse(http.StatusForbidden, "This needs the role %s: %s", api.Admin, api.Who{Actor: r.Peer, Role: r.Role})
 	}
 	return nil
 }
