@@ -73,7 +73,7 @@ func newHouse(t testing.TB, change ...func(*config.Config)) *house {
 func (h *house) open() {
 	h.Helper()
 	log := slog.New(slog.NewTextHandler(h.log, nil))
-	store, err := storage.Open(h.dir, storage.Options{MaxPerUser: h.cfg.Tokens.MaxPerUser, Now: h.clock.Now, Boot: h.boot, Log: log})
+	store, err := storage.Open(h.dir, storage.Options{Segment: storagetest.Segment, MaxPerUser: h.cfg.Tokens.MaxPerUser, Now: h.clock.Now, Boot: h.boot, Log: log})
 	if err != nil {
 		h.Fatal(err)
 	}

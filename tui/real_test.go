@@ -19,6 +19,7 @@ import (
 	"gatehouse/server/config"
 	"gatehouse/server/demo"
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest"
 	"gatehouse/tui/box"
 )
 
@@ -31,7 +32,7 @@ func real(t testing.TB, users, tokens int) (*storage.Store, *api.Client) {
 func realWith(t testing.TB, o storage.Options, users, tokens int) (*storage.Store, *api.Client) {
 	t.Helper()
 	now := func() time.Time { return noon }
-	o.Now = now
+	o.Now, o.Segment = now, storagetest.Segment
 	store, err := storage.Open(t.TempDir(), o)
 	if err != nil {
 		t.Fatal(err)

@@ -43,7 +43,7 @@ var owned = map[string][]string{
 
 func newTown(t testing.TB, seed uint64, tokens int) *town {
 	c := &town{TB: t, clock: storagetest.NewClock(noon.Add(-400 * 24 * time.Hour)), rand: rand.New(rand.NewPCG(seed, 1))}
-	store, err := storage.Open(t.TempDir(), storage.Options{Now: c.clock.Now, Boot: c.clock.Boot})
+	store, err := storage.Open(t.TempDir(), storage.Options{Segment: storagetest.Segment, Now: c.clock.Now, Boot: c.clock.Boot})
 	if err != nil {
 		t.Fatal(err)
 	}

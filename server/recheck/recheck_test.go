@@ -21,6 +21,7 @@ import (
 	"gatehouse/server/recheck"
 	"gatehouse/storage"
 	"gatehouse/storage/grants"
+	"gatehouse/storage/storagetest"
 )
 
 const callback = "https://tokens.example.com/login/corp/callback"
@@ -44,7 +45,7 @@ func newTown(t *testing.T, kind string) *town {
 	t.Helper()
 	w := &town{T: t, s: oauthtest.New(t, kind), dir: t.TempDir(), now: time.UnixMilli(1_790_000_000_000)}
 	var err error
-	w.store, err = storage.Open(w.dir, storage.Options{Now: w.clock})
+	w.store, err = storage.Open(w.dir, storage.Options{Segment: storagetest.Segment, Now: w.clock})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,10 @@ import (
 	"time"
 )
 
+// Segment is the size of a new segment of the log in tests, in bytes: a store writes it out
+// before its first record, and a test seldom fills the default.
+const Segment = 1 << 20
+
 // Clock is the time on a computer: its wall clock, and the time since it was
 // started. Both stand still until a test moves them.
 type Clock struct {
