@@ -33,14 +33,7 @@ func (d *dead) add(v *Views, f *facts, t *record.Token) {
 		n = d.part.add(t.ID)
 		d.rows = append(d.rows, deadRow{})
 	}
-	r := deadRow{used: record.CreatedAt(t.LastUsed), owner: NoNumber, revoked: t.Revoked}
-	if t.LastUsed != t.Created {
-		r.used = record.UsedAt(t.LastUsed)
-	}
-	if _, number, ok := v.table.Owners.Find(t.Owner); ok {
-		r.owner = number
-	}
-	d.rows[n] = r
+	d.rows[n] = deadRow{used: usedAt(t), owner: v.number(t.Owner), revoked: t.Revoked}
 	f.set(&d.part, n, t, heads|details|seen)
 }
 

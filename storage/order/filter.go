@@ -39,7 +39,8 @@ type TokenFilter struct {
 
 // Match selects tokens by properties that the table does not hold.
 type Match struct {
-	Takes func(*Row) bool // the row is valid during the call
+	Takes   func(*Row) bool // the row is valid during the call
+	Limited bool            // it takes no token without an expiry, scopes and addresses
 
 	// What Takes reads besides the last use and the states of token and owner:
 	Times  bool // when it was created, and ends

@@ -80,13 +80,14 @@ func (q *question) pause() {
 // knows. It copies a shard at a time, so that verification does not wait for the filter.
 func (q *question) walk(fn func(*table.Entry) error) error {
 	s := q.sieve
+	limited := s.Match != nil && s.Match.Limited
 	var list []table.Entry
 	for shard := range table.Shards {
 		list = q.views.table.AppendIn(list[:0], byte(shard))
 		for i := range list {
 			q.pause()
 			e := &list[i]
-			if s.Order == LastUsed && !q.to.wants(e.Used.Ms()) || s.Owner != 0 && e.Owner != s.number || !s.Takes(e.ID, e.Owner, e.Used) {
+			if s.Order == LastUsed && !q.to.wants(e.Used.Ms()) || limited && e.Flags&record.FlagLimited == 0 || s.Owner != 0 && e.Owner != s.number || !s.Takes(e.ID, e.Owner, e.Used) {
 				continue
 			}
 			if err := fn(e); err != nil {
@@ -188,13 +189,14 @@ func (q *question) stranger(owner uint32) {
 
 // few searches a few tokens. It reads their records if it must.
 func (q *question) few(list []candidate) error {
+	s := q.sieve
 	for _, c := range list {
 		q.pause()
-		e, ok, _ := q.views.table.Get(c.id)
-		if !ok || q.sieve.Owner != 0 && e.Owner != q.sieve.number || !q.sieve.Takes(c.id, e.Owner, e.Used) {
+		e, live, _ := q.views.table.Get(c.id)
+		if live && (s.Owner != 0 && e.Owner != s.number || !s.Takes(c.id, e.Owner, e.Used)) || !live && !s.Revoked {
 			continue
 		}
-		if q.sieve.Match == nil && (q.which == 0 || c.created != 0) {
+		if live && s.Match == nil && (q.which == 0 || c.created != 0) {
 			at := e.Used.Ms()
 			if q.which != 0 {
 				at = c.created
@@ -206,23 +208,40 @@ func (q *question) few(list []candidate) error {
 		if err != nil {
 			return err
 		}
-		if ok {
+		if !ok {
+			continue
+		}
+		if live {
 			t.LastUsed = e.Used.Ms()
 			q.record(&t, e.Owner)
+		} else if number := q.views.number(t.Owner); s.Takes(t.ID, number, usedAt(&t)) {
+			q.record(&t, number)
 		}
 	}
 	return nil
+}
+
+// usedAt returns the last use of a token that is not in the table.
+func usedAt(t *record.Token) record.LastUse {
+	if t.LastUsed != t.Created {
+		return record.UsedAt(t.LastUsed)
+	}
+	return record.CreatedAt(t.LastUsed)
+}
+
+// number returns an owner's number.
+func (v *Views) number(owner record.UserID) uint32 {
+	if _, n, ok := v.table.Owners.Find(owner); ok {
+		return n
+	}
+	return NoNumber
 }
 
 // records searches the tokens of one owner by reading their records, including those of
 // tokens that are not in the table.
 func (q *question) records() error {
 	return q.views.index.Tokens(q.sieve.Owner, func(t record.Token) {
-		used := record.CreatedAt(t.LastUsed)
-		if t.LastUsed != t.Created {
-			used = record.UsedAt(t.LastUsed)
-		}
-		if q.sieve.Takes(t.ID, q.sieve.number, used) {
+		if q.sieve.Takes(t.ID, q.sieve.number, usedAt(&t)) {
 			q.record(&t, q.sieve.number)
 		}
 	})

@@ -81,10 +81,16 @@ func (v *Views) few(s *Sieve) (list []candidate, ok bool, err error) {
 			most = 1 << 62 // the index has the times of creation
 		}
 		err = held(s.Owner)
-	case s.Prefix == "" || s.Revoked || len(s.numbers) > mostHolders || !s.prefix.none && len(s.prefix.whole) < 2:
+	case s.Prefix == "" || s.Revoked && len(s.numbers) > 0 || len(s.numbers) > mostHolders || !s.prefix.none && len(s.prefix.whole) < 2:
 		return nil, false, nil
 	default:
-		if !s.prefix.none { // in the shard of the id
+		if s.Revoked && !s.prefix.none {
+			err = v.index.KeysIn(s.prefix.whole[1], func(id keys.ID) {
+				if s.prefix.of(id) {
+					list = append(list, candidate{id: id})
+				}
+			})
+		} else if !s.prefix.none { // in the shard of the id
 			v.table.EachIn(s.prefix.whole[1], func(e table.Entry) {
 				if s.prefix.of(e.ID) && !s.owners.has(e.Owner) {
 					list = append(list, candidate{id: e.ID})

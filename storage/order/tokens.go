@@ -251,23 +251,41 @@ type harvest struct {
 // gather reads columns, and the dead tokens, of one part.
 func (v *Views) gather(b byte, which column, withDead bool) (h harvest, err error) {
 	h.entries = v.table.AppendIn(nil, b)
-	if which&(heads|details) != 0 || withDead {
-		err = v.index.TokensIn(b, which&details != 0, func(t record.Token) { h.records = append(h.records, t) })
+	add := func(to *[]record.Token) func(record.Token) {
+		*to = make([]record.Token, 0, len(h.entries)+1)
+		return func(t record.Token) { *to = append(*to, t) }
+	}
+	if which&(heads|details) != 0 {
+		err = v.index.TokensIn(b, which&details != 0, add(&h.records))
 	}
 	if err == nil && which&seen != 0 {
-		err = v.index.SeenIn(b, func(t record.Token) { h.uses = append(h.uses, t) })
+		err = v.index.SeenIn(b, add(&h.uses))
 	}
-	for i := range h.records {
-		if _, live, _ := v.table.Get(h.records[i].ID); live || !withDead || err != nil {
-			continue
+	if err == nil && withDead {
+		h.buried, err = v.buriedIn(b)
+	}
+	return h, err
+}
+
+// buriedIn reads the dead tokens of one part.
+func (v *Views) buriedIn(b byte) (list []record.Token, err error) {
+	var ids []keys.ID
+	err = v.index.KeysIn(b, func(id keys.ID) {
+		if _, live, _ := v.table.Get(id); !live {
+			ids = append(ids, id)
+		}
+	})
+	for _, id := range ids {
+		if err != nil {
+			break
 		}
 		var t record.Token
 		var ok bool
-		if t, ok, err = v.index.Token(h.records[i].ID); ok {
-			h.buried = append(h.buried, t)
+		if t, ok, err = v.index.Token(id); ok {
+			list = append(list, t)
 		}
 	}
-	return h, err
+	return list, err
 }
 
 // readPart reads columns of one part, and its dead tokens unless d is nil.

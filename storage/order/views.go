@@ -24,6 +24,9 @@ type Index interface {
 	// SeenIn lists the addresses where these tokens were seen, and nothing else. It may
 	// leave out tokens that were not used, or whose uses are only in the table.
 	SeenIn(first byte, fn func(record.Token)) error
+	// KeysIn lists the tokens with these ids that have a record, and perhaps some that
+	// have none any more.
+	KeysIn(first byte, fn func(keys.ID)) error
 	// Users lists all users.
 	Users(fn func(record.User)) error
 }

@@ -45,15 +45,16 @@ type user struct {
 }
 
 type token struct {
-	id      keys.ID
-	owner   *user
-	created int64
-	used    record.LastUse
-	name    string
-	expires int64
-	scopes  []string
-	seen    []record.Seen
-	revoked bool
+	id        keys.ID
+	owner     *user
+	created   int64
+	used      record.LastUse
+	name      string
+	expires   int64
+	scopes    []string
+	addresses []netip.Prefix
+	seen      []record.Seen
+	revoked   bool
 }
 
 // record is the token as the index has it.
@@ -65,7 +66,7 @@ func (t *token) record() record.Token {
 	return record.Token{
 		Revoked: revoked, ID: t.id, Owner: t.owner.id, Created: t.created, LastUsed: t.used.Shown(t.created),
 		Name: t.name, Expires: t.expires, Scopes: t.scopes, By: "maker",
-		Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Usage: record.Usage{Seen: slices.Clone(t.seen)},
+		Addresses: t.addresses, Usage: record.Usage{Seen: slices.Clone(t.seen)},
 	}
 }
 
@@ -119,6 +120,15 @@ func (h *house) TokensIn(first byte, texts bool, fn func(record.Token)) error {
 			r = record.Token{ID: r.ID, Created: r.Created, Expires: r.Expires, Revoked: r.Revoked}
 		}
 		fn(r)
+	}
+	return nil
+}
+
+func (h *house) KeysIn(first byte, fn func(keys.ID)) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, t := range h.in[first] {
+		fn(t.id)
 	}
 	return nil
 }
@@ -183,13 +193,14 @@ func (h *house) addToken() {
 	t := &token{id: keys.ID{1}, owner: u, created: h.now, used: record.CreatedAt(h.now), name: h.pick("", "ci", "cron", "laptop", fmt.Sprint(h.serial))}
 	if h.rand.IntN(3) == 0 {
 		t.expires, t.scopes = h.now+h.rand.Int64N(100_000), []string{h.pick("files", "deploy"), "more"}
+		t.addresses = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
 	}
 	binary.BigEndian.PutUint64(t.id[1:], h.rand.Uint64())
 	binary.BigEndian.PutUint32(t.id[10:], h.serial)
 	h.tokens[t.id.String()] = t
 	h.in[t.id[1]] = append(h.in[t.id[1]], t)
 	_, n, _ := h.table.Owners.Find(u.id)
-	h.table.Put(table.Entry{ID: t.id, Owner: n, Used: t.used})
+	h.table.Put(table.Entry{ID: t.id, Owner: n, Used: t.used, Flags: t.record().Flags()})
 	h.views.NoteToken(t.id)
 }
 
@@ -331,7 +342,7 @@ func (h *house) match() (m *order.Match, takes func(*token) bool) {
 		return m, func(t *token) bool { return strings.Contains(t.name, name) }
 	case 1:
 		scope := h.pick("files", "deploy")
-		m.Texts = true
+		m.Texts, m.Limited = true, true
 		m.Takes = func(r *order.Row) bool { return slices.Contains(r.Scopes, scope) }
 		return m, func(t *token) bool { return slices.Contains(t.scopes, scope) }
 	case 2:
@@ -352,7 +363,9 @@ func (h *house) match() (m *order.Match, takes func(*token) bool) {
 	}
 	name := h.pick("ada", "zoé")
 	m.Texts, m.Person = true, true
-	m.Takes = func(r *order.Row) bool { return r.Person.Name == name && r.By == "maker" && len(r.Addresses) == 1 }
+	m.Takes = func(r *order.Row) bool {
+		return r.Person.Name == name && r.By == "maker" && len(r.Addresses) == min(1, len(r.Scopes))
+	}
 	return m, func(t *token) bool { return record.Fold(t.owner.name) == name }
 }
 

@@ -140,6 +140,19 @@ func (x Lists) SeenIn(first byte, fn func(record.Token)) error {
 	})
 }
 
+// KeysIn calls fn with the id of each token that has a record and an id with this first
+// random byte. It reads no record.
+func (x Lists) KeysIn(first byte, fn func(keys.ID)) error {
+	return x.View(func(rd *Reader) error {
+		for kid := range rd.tokenKeys() {
+			for k := range rd.Scan(record.Key('t', []byte{kid, first})) {
+				fn(keys.ID(k[1:]))
+			}
+		}
+		return nil
+	})
+}
+
 // in walks the records of a kind, of tokens with ids that have this first random byte.
 func (x Lists) in(kind, first byte, fn func(rd *Reader, id keys.ID, v []byte) error) error {
 	return x.View(func(rd *Reader) error {

@@ -234,6 +234,10 @@ func TestLists(t *testing.T) {
 			t.Errorf("tokens in %d: got %q, %v, want %q", first, got, err, want)
 		}
 		n := 0
+		if err := l.KeysIn(first, func(keys.ID) { n++ }); err != nil || n != len(want) {
+			t.Errorf("ids in %d: got %d, %v, want %d", first, n, err, len(want))
+		}
+		n = 0
 		if err := l.TokensIn(first, false, func(v record.Token) { n += int(v.Created) }); err != nil || n != 1000*len(want) {
 			t.Errorf("tokens in %d: their times are %d, %v", first, n, err)
 		}

@@ -2,6 +2,7 @@ package table
 
 import (
 	"encoding/binary"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -302,6 +303,7 @@ func (t *Table) AppendIn(list []Entry, shard byte) []Entry {
 	sh := &t.shards[shard]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	list = slices.Grow(list, sh.n)
 	for n := range uint32(sh.n) {
 		s := sh.at(n)
 		e := s.entry(s.id(shard))
