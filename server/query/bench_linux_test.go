@@ -66,7 +66,7 @@ func BenchmarkQuery(b *testing.B) {
 func BenchmarkCold(b *testing.B) {
 	dir := benchData(b)
 	for _, words := range []string{
-		"", "id:01abcd", "idle:90d", "used-before:1999-01-01", "created-before:1999-01-01", "state:suspended", "state:revoked",
+		"id:01abcd", "idle:90d", "used-before:1999-01-01", "created-before:1999-01-01", "state:suspended", "state:revoked",
 		"source:nowhere", "from:192.0.2.0/24", "scope:nothing", "nothing",
 	} {
 		b.Run(words, func(b *testing.B) {
@@ -195,7 +195,7 @@ func benchQuery(b *testing.B, ask func()) {
 	var times []time.Duration
 	spent := processor(b)
 	for b.Loop() {
-		for range 50 {
+		for range 30 {
 			start := time.Now()
 			ask()
 			times = append(times, time.Since(start))

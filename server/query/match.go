@@ -58,6 +58,12 @@ func (m *matcher) rows(ctx context.Context) *storage.Match {
 		Texts: q.createdBy != "" || q.unlimited || q.addressLimited || len(q.scopes)+len(q.name)+len(q.search) > 0,
 		Seen:  len(q.from) > 0, Person: q.asksOwner(),
 	}
+	if match.Times {
+		match.During = q.during
+	}
+	if match.Person || q.state != "" || q.endsBy != 0 {
+		match.Owner = m.owner
+	}
 	match.Takes = func(r *storage.Row) bool {
 		if n++; n%scanPause == 0 && ctx.Err() != nil {
 			n-- // ask again at the next one
@@ -76,6 +82,27 @@ func (m *matcher) rows(ctx context.Context) *storage.Match {
 		return true
 	}
 	return match
+}
+
+// during reports whether a token with these times may be taken; ends is 0: never.
+func (q *Tokens) during(created, ends int64) bool {
+	over := ends != 0 && q.now >= ends
+	return (q.createdAfter == 0 || created >= q.createdAfter) && (q.createdBefore == 0 || created < q.createdBefore) &&
+		(q.endsBy == 0 || ends != 0 && ends <= q.endsBy && !over) &&
+		(q.state != api.StateExpired || over) && (q.state != api.StateLive && q.state != api.StateSuspended || !over) &&
+		(!q.unlimited || ends == 0)
+}
+
+// owner reports whether a token of a user may be taken. The user is nil if only its state
+// is asked about.
+func (m *matcher) owner(state storage.UserState, p *storage.Person) bool {
+	q := &m.q
+	switch active := state == storage.UserActive; {
+	case !active && (q.state == api.StateLive || q.endsBy != 0), active && q.state == api.StateSuspended,
+		q.state == api.StateRevoked && state != storage.UserRemoved:
+		return false
+	}
+	return p == nil || m.ofUser(p)&refused == 0
 }
 
 // asksOwner reports whether the query depends on the token's owner.

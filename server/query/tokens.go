@@ -133,7 +133,9 @@ func (q Tokens) nothing() bool {
 		q.createdBy == "" && len(q.from) == 0 && len(q.scopes) == 0 && !q.unlimited && !q.addressLimited && q.endsBy == 0 && q.state == ""
 }
 
-// Tokens lists the tokens of a query. It stops at the first error, and when ctx ends.
+// Tokens lists the tokens of a query. It stops at the first error, and when ctx ends. To
+// somebody who pages through all tokens, the next question is likely to be a filter: what
+// filters ask for is read in the background meanwhile.
 func (r Reader) Tokens(ctx context.Context, q Tokens, p Page) iter.Seq2[storage.Token, error] {
 	return func(yield func(storage.Token, error) bool) {
 		p.Dead = q.dead(p.Dead)
@@ -141,6 +143,9 @@ func (r Reader) Tokens(ctx context.Context, q Tokens, p Page) iter.Seq2[storage.
 		if err != nil {
 			yield(storage.Token{}, err)
 			return
+		}
+		if p.Limit > 0 && q.All() {
+			r.Store.Matching(&storage.Match{Times: true, Texts: true, Seen: true, Person: true})
 		}
 		how.filter.Limit = p.Limit
 		rows := r.Store.Tokens(how.filter)

@@ -39,14 +39,18 @@ type TokenFilter struct {
 
 // Match selects tokens by properties that the table does not hold.
 type Match struct {
-	Takes   func(*Row) bool // the row is valid during the call
-	Limited bool            // it takes no token without an expiry, scopes and addresses
+	Takes func(*Row) bool // the row is valid during the call
 
 	// What Takes reads besides the last use and the states of token and owner:
 	Times  bool // when it was created, and ends
 	Texts  bool // the token's name, maker, scopes and addresses
 	Seen   bool // where the token was seen: only Row.SeenIn tells
 	Person bool // the owner
+
+	// What Takes never takes, so that it is not asked:
+	Limited bool                                 // tokens without an expiry, scopes and addresses
+	During  func(created, ends int64) bool       // nil, or false for tokens with other times, in ms; ends is 0: never
+	Owner   func(record.UserState, *Person) bool // nil, or false for other owners; the person is nil unless Person is set
 }
 
 // Row is what a Match can look at: a token and its owner. The token's own fields for the
@@ -124,20 +128,20 @@ func newSelection(f TokenFilter) *selection {
 	return p
 }
 
-// wants reports whether a place at a time may be on the page.
-func (p *selection) wants(at int64) bool {
-	if p.count {
-		return true
-	}
-	last := int64(0)
-	if p.full {
-		last = p.list[p.limit-1].At
-	}
-	begun := p.after != Place{}
+// span returns the times between which places may still be on the page.
+func (p *selection) span() (from, to int64) {
+	from, to = math.MinInt64, math.MaxInt64
+	first, last := &from, &to
 	if p.reverse {
-		return !(p.full && at < last || begun && at > p.after.At)
+		first, last = &to, &from
 	}
-	return !(p.full && at > last || begun && at < p.after.At)
+	if p.after != (Place{}) {
+		*first = p.after.At
+	}
+	if p.full {
+		*last = p.list[p.limit-1].At
+	}
+	return from, to
 }
 
 // offer adds a place, unless it comes before what the filter asks for.

@@ -1,6 +1,7 @@
 package order
 
 import (
+	"math"
 	"runtime"
 
 	"gatehouse/storage/keys"
@@ -32,11 +33,10 @@ func (v *Views) search(s *Sieve, to *selection) error {
 		return err
 	case ok:
 		return q.few(list)
-	case q.which == 0 && !s.Revoked:
-		return q.walk(func(e *table.Entry) error {
-			q.ask(e.ID, e.Owner, e.Used, 0)
-			return nil
-		})
+	}
+	q.prepare()
+	if q.which == 0 && !s.Revoked {
+		return q.inTable()
 	}
 	return v.withFacts(q.which, s.Revoked, q.inMemory)
 }
@@ -47,8 +47,15 @@ type question struct {
 	sieve *Sieve
 	to    *selection
 	which column
-	row   Row // the same memory for all
 	asked int
+
+	// The same memory for all:
+	row     Row
+	entries []table.Entry
+	numbers []uint32
+
+	pick             table.Pick // of a shard
+	usedFrom, usedTo int64      // ms: the filter takes no other last uses
 
 	people []*Person // by number; nil: the match does not ask for them
 	states []record.UserState
@@ -58,16 +65,52 @@ type question struct {
 // meet notes the users and their states. They are apart, because a search that asks each
 // for its state would wait for the memory of each person.
 func (q *question) meet() error {
+	m := q.sieve.Match
 	q.states = q.views.table.Owners.States()
-	if !q.sieve.Match.Person {
+	if m.Person {
+		err := q.views.withPeople(true, func(p *people) {
+			q.people = make([]*Person, len(p.who))
+			for n := range p.who {
+				q.people[n] = p.who[n].about
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if m.Owner == nil {
 		return nil
 	}
-	return q.views.withPeople(true, func(p *people) {
-		q.people = make([]*Person, len(p.who))
-		for n := range p.who {
-			q.people[n] = p.who[n].about
+	owners := make([]bool, len(q.states))
+	for n := range owners {
+		var p *Person
+		if n < len(q.people) {
+			p = q.people[n]
 		}
-	})
+		owners[n] = m.Person && p == nil || m.Owner(q.states[n], p)
+	}
+	q.pick.Owners = owners
+	return nil
+}
+
+// prepare says what the table can sort out by itself.
+func (q *question) prepare() {
+	s := q.sieve
+	q.pick.Limited = s.Match != nil && s.Match.Limited
+	q.pick.Unused, q.pick.Used = s.NeverUsed, s.UsedSince != 0
+	q.usedFrom, q.usedTo = math.MinInt64, math.MaxInt64
+	if s.UsedSince != 0 {
+		q.usedFrom = s.UsedSince
+	}
+	if s.IdleSince != 0 {
+		q.usedTo = s.IdleSince
+	}
+	if s.Owner != 0 {
+		q.pick.Owners = make([]bool, q.views.table.Owners.Len())
+		if int(s.number) < len(q.pick.Owners) {
+			q.pick.Owners[s.number] = true
+		}
+	}
 }
 
 func (q *question) pause() {
@@ -76,23 +119,45 @@ func (q *question) pause() {
 	}
 }
 
-// walk calls fn with each token of the table that the filter takes as far as the table
-// knows. It copies a shard at a time, so that verification does not wait for the filter.
-func (q *question) walk(fn func(*table.Entry) error) error {
+// walkShard calls fn with each token of a shard that the filter takes as far as the table
+// knows. It copies them, so that verification does not wait for the filter.
+func (q *question) walkShard(shard byte, fn func(*table.Entry) error) error {
 	s := q.sieve
-	limited := s.Match != nil && s.Match.Limited
-	var list []table.Entry
+	q.pick.From, q.pick.To = q.usedFrom, q.usedTo
+	if s.Order == LastUsed && !q.to.count {
+		from, to := q.to.span()
+		q.pick.From, q.pick.To = max(from, q.usedFrom), min(to, q.usedTo)
+	}
+	q.entries = q.views.table.AppendIn(q.entries[:0], shard, &q.pick)
+	for i := range q.entries {
+		q.pause()
+		e := &q.entries[i]
+		if s.Owner != 0 && e.Owner != s.number || !s.Takes(e.ID, e.Owner, e.Used) {
+			continue
+		}
+		if err := fn(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inTable searches tokens by what the table has.
+func (q *question) inTable() error {
+	s := q.sieve
 	for shard := range table.Shards {
-		list = q.views.table.AppendIn(list[:0], byte(shard))
-		for i := range list {
-			q.pause()
-			e := &list[i]
-			if s.Order == LastUsed && !q.to.wants(e.Used.Ms()) || limited && e.Flags&record.FlagLimited == 0 || s.Owner != 0 && e.Owner != s.number || !s.Takes(e.ID, e.Owner, e.Used) {
-				continue
-			}
-			if err := fn(e); err != nil {
-				return err
-			}
+		runtime.Gosched()
+		if q.to.count && s.Match == nil && s.Prefix == "" && s.Owner == 0 {
+			q.pick.From, q.pick.To = q.usedFrom, q.usedTo
+			q.to.n += q.views.table.CountIn(byte(shard), &q.pick)
+			continue
+		}
+		err := q.walkShard(byte(shard), func(e *table.Entry) error {
+			q.ask(e.ID, e.Owner, e.Used, 0)
+			return nil
+		})
+		if err != nil {
+			return err
 		}
 	}
 	return nil
@@ -101,25 +166,14 @@ func (q *question) walk(fn func(*table.Entry) error) error {
 // inMemory searches tokens by their facts. It reads the dead ones last, so that it misses
 // none that dies meanwhile.
 func (q *question) inMemory(f *facts) error {
-	err := q.walk(func(e *table.Entry) error {
-		p := &f.parts[e.ID[1]]
-		n, ok := p.find(e.Slot, e.ID)
-		if !ok || !p.knows(n, q.which) {
-			t, there, err := q.views.index.Token(e.ID)
-			if err != nil || !there {
-				return err
-			}
-			if !ok {
-				n = p.add(e.ID)
-			}
-			f.set(p, n, &t, heads|details|seen)
+	for b := range f.parts {
+		runtime.Gosched()
+		if err := q.inPart(f, &f.parts[b], byte(b)); err != nil {
+			return err
 		}
-		f.fill(&q.row, p, n, q.which)
-		q.ask(e.ID, e.Owner, e.Used, 0)
+	}
+	if !q.sieve.Revoked {
 		return nil
-	})
-	if err != nil || !q.sieve.Revoked {
-		return err
 	}
 	q.views.follow()
 	if err := q.views.bury(f); err != nil {
@@ -137,12 +191,81 @@ func (q *question) inMemory(f *facts) error {
 	return nil
 }
 
+// inPart searches the tokens of one part. If the times of few of them will do, it looks
+// at no other.
+func (q *question) inPart(f *facts, p *part, b byte) error {
+	known := func(e *table.Entry) error { return q.known(f, p, e) }
+	if q.which&heads == 0 || !q.inTime(p) {
+		return q.walkShard(b, known)
+	}
+	s := q.sieve
+	for _, n := range q.numbers {
+		q.pause()
+		e, ok, _ := q.views.table.Get(p.ids[n])
+		if ok && (s.Owner == 0 || e.Owner == s.number) && s.Takes(e.ID, e.Owner, e.Used) {
+			e.Slot = n
+			if err := known(&e); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// inTime finds the tokens of a part whose times may be those of a token that is looked
+// for. It returns false if they are not few.
+func (q *question) inTime(p *part) bool {
+	from, to := int64(math.MinInt64), int64(math.MaxInt64)
+	if q.sieve.Order == Created && !q.to.count {
+		from, to = q.to.span()
+	}
+	var during func(created, ends int64) bool
+	if q.sieve.Match != nil {
+		during = q.sieve.Match.During
+	}
+	q.numbers = q.numbers[:0]
+	most := len(p.heads) / 8
+	for n, h := range p.heads {
+		if h.created != neverMade {
+			if h.created < from || h.created > to {
+				continue
+			}
+			if during != nil && !during(h.created, record.Earlier(h.expires, q.endOf(p.ids[n][0]))) {
+				continue
+			}
+		}
+		if q.numbers = append(q.numbers, uint32(n)); len(q.numbers) > most {
+			return false
+		}
+	}
+	return true
+}
+
+// known asks about a token of a part. If its facts are not known, it reads them.
+func (q *question) known(f *facts, p *part, e *table.Entry) error {
+	n, ok := p.find(e.Slot, e.ID)
+	if !ok || !p.knows(n, q.which) {
+		t, there, err := q.views.index.Token(e.ID)
+		if err != nil || !there {
+			return err
+		}
+		if !ok {
+			n = p.add(e.ID)
+		}
+		f.set(p, n, &t, heads|details|seen)
+	}
+	f.fill(&q.row, p, n, q.which)
+	q.ask(e.ID, e.Owner, e.Used, 0)
+	return nil
+}
+
 // ask offers a token if the match takes it. The row has its facts. A match does not ask
 // when a token was revoked.
 func (q *question) ask(id keys.ID, owner uint32, used record.LastUse, revoked int64) {
 	at := used.Ms()
 	if q.sieve.Order == Created && !q.to.count {
-		if at = q.row.Created; !q.to.wants(at) {
+		at = q.row.Created
+		if from, to := q.to.span(); at < from || at > to {
 			return
 		}
 	}
@@ -157,13 +280,7 @@ func (q *question) ask(id keys.ID, owner uint32, used record.LastUse, revoked in
 
 // taken asks the match about the row, which still lacks the owner and the key's end.
 func (q *question) taken(owner uint32) bool {
-	end := &q.ends[q.row.ID[0]]
-	if *end == 0 {
-		if *end = q.views.ends(q.row.ID[0]); *end == 0 {
-			*end = -1
-		}
-	}
-	q.row.KeyEnds = max(*end, 0)
+	q.row.KeyEnds = q.endOf(q.row.ID[0])
 	q.row.Number, q.row.OwnerState, q.row.Person = owner, record.UserRemoved, nil
 	if int(owner) < len(q.states) {
 		q.row.OwnerState = q.states[owner]
@@ -175,6 +292,17 @@ func (q *question) taken(owner uint32) bool {
 		q.stranger(owner)
 	}
 	return q.sieve.Match.Takes(&q.row)
+}
+
+// endOf returns when all tokens of a key end, in ms, or 0.
+func (q *question) endOf(key byte) int64 {
+	end := &q.ends[key]
+	if *end == 0 {
+		if *end = q.views.ends(key); *end == 0 {
+			*end = -1
+		}
+	}
+	return max(*end, 0)
 }
 
 // stranger describes an owner who has no record, or is newer than the search.

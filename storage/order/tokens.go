@@ -109,13 +109,17 @@ func (o *tokens) forget(t *table.Table, n noted) {
 		o.late[n.id] = o.late[n.id] || n.changed
 	}
 	p := &o.facts.parts[n.id[1]]
-	if at, ok := p.find(unknown, n.id); ok {
+	at, ok := p.find(unknown, n.id)
+	if ok {
 		p.forget(at, n.changed)
 	}
-	if o.facts.dead == nil || !n.changed {
+	if !n.changed {
 		return
 	}
-	if _, live, _ := t.Get(n.id); !live {
+	switch _, live, _ := t.Get(n.id); {
+	case live && !ok && p.has != 0:
+		p.add(n.id) // a search by the columns must find it
+	case !live && o.facts.dead != nil:
 		o.facts.dead.unread[n.id] = struct{}{}
 	}
 }
@@ -187,7 +191,11 @@ func (v *Views) Matching(m *Match) bool {
 	if o.warming.CompareAndSwap(false, true) {
 		go func() {
 			defer o.warming.Store(false)
-			v.withFacts(m.columns(), false, func(*facts) error { return nil }) // a query that waits for it gets the error
+			// A query that waits for it gets the error.
+			v.withFacts(m.columns(), false, func(*facts) error { return nil })
+			if m.Person {
+				v.withPeople(true, func(*people) {})
+			}
 		}()
 	}
 	return false
@@ -250,7 +258,8 @@ type harvest struct {
 
 // gather reads columns, and the dead tokens, of one part.
 func (v *Views) gather(b byte, which column, withDead bool) (h harvest, err error) {
-	h.entries = v.table.AppendIn(nil, b)
+	any := table.Any()
+	h.entries = v.table.AppendIn(nil, b, &any)
 	add := func(to *[]record.Token) func(record.Token) {
 		*to = make([]record.Token, 0, len(h.entries)+1)
 		return func(t record.Token) { *to = append(*to, t) }
@@ -312,12 +321,12 @@ func (v *Views) readPart(f *facts, b byte, which column, d *dead) error {
 		d.add(v, f, &h.buried[i])
 	}
 	v.follow()
+	p.has |= which
 	for id, changed := range o.late {
-		if n, ok := p.find(unknown, id); id[1] == b && ok {
-			p.forget(n, changed)
+		if id[1] == b {
+			o.forget(v.table, noted{id, changed})
 		}
 	}
-	p.has |= which
 	return nil
 }
 

@@ -110,8 +110,9 @@ func (v *Views) Count(f TokenFilter) (n int, err error) {
 func (v *Views) Users(f UserFilter) ([]Standing, error) {
 	held := make([]Holding, v.table.Owners.Len())
 	var list []table.Entry
+	any := table.Any()
 	for shard := range table.Shards {
-		list = v.table.AppendIn(list[:0], byte(shard))
+		list = v.table.AppendIn(list[:0], byte(shard), &any)
 		for i := range list {
 			if e := &list[i]; int(e.Owner) < len(held) { // otherwise the owner is new
 				held[e.Owner].Count(1, e.Used, f.StaleSince)

@@ -348,6 +348,8 @@ func (h *house) match() (m *order.Match, takes func(*token) bool) {
 	case 2:
 		at := h.now + h.rand.Int64N(50_000)
 		m.Times = true
+		m.Limited = h.rand.IntN(2) == 0
+		m.During = func(created, ends int64) bool { return ends != 0 && ends < at }
 		m.Takes = func(r *order.Row) bool { return r.Expires != 0 && r.Expires < at }
 		return m, func(t *token) bool { return t.expires != 0 && t.expires < at }
 	case 3:
@@ -358,11 +360,17 @@ func (h *house) match() (m *order.Match, takes func(*token) bool) {
 	case 4:
 		at := h.now - h.rand.Int64N(100_000)
 		m.Times = true
+		if h.rand.IntN(2) == 0 {
+			m.During = func(created, ends int64) bool { return created < at }
+		}
 		m.Takes = func(r *order.Row) bool { return r.Created < at && r.LastUsed >= at }
 		return m, func(t *token) bool { return t.created < at && t.used.Ms() >= at }
 	}
 	name := h.pick("ada", "zoé")
 	m.Texts, m.Person = true, true
+	if h.rand.IntN(2) == 0 {
+		m.Owner = func(_ record.UserState, p *order.Person) bool { return p.Name == name }
+	}
 	m.Takes = func(r *order.Row) bool {
 		return r.Person.Name == name && r.By == "maker" && len(r.Addresses) == min(1, len(r.Scopes))
 	}

@@ -2,7 +2,6 @@ package table
 
 import (
 	"encoding/binary"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -296,21 +295,6 @@ func (t *Table) EachIn(shard byte, fn func(Entry)) {
 		s := sh.at(n)
 		fn(s.entry(s.id(shard)))
 	}
-}
-
-// AppendIn appends the tokens of one shard, as EachIn shows them.
-func (t *Table) AppendIn(list []Entry, shard byte) []Entry {
-	sh := &t.shards[shard]
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	list = slices.Grow(list, sh.n)
-	for n := range uint32(sh.n) {
-		s := sh.at(n)
-		e := s.entry(s.id(shard))
-		e.Slot = n
-		list = append(list, e)
-	}
-	return list
 }
 
 // Recall sets a token's last use to one that the log of uses has. Calls come in the order
