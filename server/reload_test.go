@@ -21,7 +21,7 @@ func TestReload(t *testing.T) {
 	h := newHouse(t)
 	slapd := ldaptest.Start(t)
 	reader, secret := slapd.File("reader", ldaptest.ReaderPassword+"\n"), slapd.File("secret", "hunter2\n")
-	token := h.token()
+	token, cookie := h.token(), h.login(alice, password)
 	for _, c := range []struct {
 		text, changed, restart string
 		inForce                func() bool
@@ -40,7 +40,17 @@ func TestReload(t *testing.T) {
 		{"[tokens]\nmax_lifetime = \"1d\"", "tokens.reveal tokens.max_lifetime", "", func() bool {
 			return !strings.HasPrefix(h.create(`{}`).ExpiresOn, "292278994")
 		}},
-		{"trusted_proxies = [\"192.0.2.1/32\"]", "tokens.max_lifetime trusted_proxies", "", func() bool {
+		{"[tokens]\ndefault_lifetime = \"1d\"", "tokens.max_lifetime tokens.default_lifetime", "", func() bool {
+			return !strings.HasPrefix(h.create(`{}`).ExpiresOn, "292278994")
+		}},
+		{"[limits]\nchanges_per_user = 1", "tokens.default_lifetime limits.changes_per_user", "", func() bool {
+			return h.ask("POST", "/api/token").cookie(cookie).send().code == http.StatusTooManyRequests
+		}},
+		{"[log]\naccess = \"on\"", "limits.changes_per_user log.access", "", func() bool {
+			h.ask("GET", "/healthz").send()
+			return strings.Contains(h.log.String(), "msg=request method=GET route=\"GET /healthz\"")
+		}},
+		{"trusted_proxies = [\"192.0.2.1/32\"]", "log.access trusted_proxies", "", func() bool {
 			r := h.ask("GET", "/").header("X-Forwarded-For", "198.51.100.9").r
 			return ipaddr.Client(r, h.config().TrustedProxies).String() == "198.51.100.9"
 		}},

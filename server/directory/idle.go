@@ -74,11 +74,16 @@ func (h *Idle) Run(ctx context.Context) {
 // Stop ends the log lines about what is held.
 func (h *Idle) Stop() { h.state.Stop() }
 
-// Sweep revokes what is idle now, or holds it.
+// Sweep revokes what is idle now, or holds it. It reads the setting once: a reload may turn
+// it off at the moment at which a sweep begins.
 func (h *Idle) Sweep() {
 	h.sweeping.Lock()
 	defer h.sweeping.Unlock()
-	f, ids, doubt, err := h.find()
+	after := h.after()
+	if !after.Ends() {
+		return
+	}
+	f, ids, doubt, err := h.find(after)
 	if err != nil {
 		h.log.Error("idle tokens are not revoked", "error", err)
 		return
@@ -103,11 +108,11 @@ func (h *Idle) Sweep() {
 
 var errTooMany = errors.New("they are more than a tenth of all tokens, too many to revoke without confirmation")
 
-// find returns the tokens that are idle. It counts from the last use or, if that is later,
+// find returns the tokens that are idle for so long. It counts from the last use or, if that is later,
 // from the first start after a restore: a backup does not know of the uses since it was made.
-func (h *Idle) find() (f storage.TokenFilter, ids []storage.ID, doubt, err error) {
+func (h *Idle) find(after config.Lifetime) (f storage.TokenFilter, ids []storage.ID, doubt, err error) {
 	now, doubt := h.store.Now()
-	f.IdleSince = now.Add(-h.after().Duration).UnixMilli()
+	f.IdleSince = now.Add(-after.Duration).UnixMilli()
 	if f.IdleSince <= 0 || h.store.RestoredAt() > f.IdleSince { // 0 would select all tokens
 		return f, nil, doubt, nil
 	}
@@ -145,10 +150,11 @@ func (h *Idle) Confirm(by storage.Actor) error {
 	h.mu.Lock()
 	agreed := h.held
 	h.mu.Unlock()
-	if len(agreed) == 0 || !h.after().Ends() {
+	after := h.after()
+	if len(agreed) == 0 || !after.Ends() {
 		return nil
 	}
-	f, _, doubt, err := h.find()
+	f, _, doubt, err := h.find(after)
 	switch {
 	case err != nil:
 		return err
