@@ -345,23 +345,3 @@ func TestTooSmall(t *testing.T) {
 		t.Error("q does not quit")
 	}
 }
-
-// BenchmarkFrame is a key and the frame after it, on each screen with rows.
-func BenchmarkFrame(b *testing.B) {
-	for _, screen := range []string{"1", "2", "3"} {
-		b.Run(tabNames[screen[0]-'1'], func(b *testing.B) {
-			d := drive(b, many(10_000), Options{})
-			d.send(tea.WindowSizeMsg{Width: 200, Height: 60})
-			d.press(screen)
-			var took []time.Duration
-			for i := 0; b.Loop(); i++ {
-				start := time.Now()
-				d.Update(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune{rune("jjk"[i%3])}})
-				d.View()
-				took = append(took, time.Since(start))
-			}
-			slices.Sort(took)
-			b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-us")
-		})
-	}
-}

@@ -29,7 +29,7 @@ func TestPane(t *testing.T) {
 	d.press("2jj")
 	d.wantNot("│ Token 015feceb66ffc86f38d952786c6d")
 	d.send(tea.WindowSizeMsg{Width: 140, Height: 30})
-	d.want("│ Token 015feceb66ffc86f38d952786c6d", "│    name          forty-thieves")
+	d.want("│ Token 015feceb66ffc86f38d952786c6d", "│  name        forty-thieves")
 	d.press("jjj")
 	d.want("│ Token 01e7f6c011776e8db7cd330b5417")
 	if len(c.tokens) != 0 {
@@ -39,7 +39,7 @@ func TestPane(t *testing.T) {
 	if len(c.tokens) != 1 || !strings.HasPrefix(c.tokens[0], "01e7f6c011") {
 		t.Errorf("asked about %v, want the row under the cursor", c.tokens)
 	}
-	d.want("│    created by    alistair@example.com", "│    USED FROM")
+	d.want("│  created by  alistair@example.com", "│  USED FROM")
 	d.hold = true
 	d.press("k")
 	d.tick(paneAfter)

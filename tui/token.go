@@ -199,10 +199,10 @@ func (s *token) seen(f *text.Facts) {
 	if len(s.token.Seen) == 0 {
 		return
 	}
-	f.Gap()
-	f.Lines = append(f.Lines, "   "+s.m.st.heads.Render("USED FROM"))
+	f.Head(s.m.st.heads.Render("USED FROM"))
+	_, columns := f.Names()
 	for _, from := range s.token.Seen {
-		f.Lines = append(f.Lines, text.Cut("   "+text.Left(say.Ago(s.m.now(), from.Time), text.FactName-3)+text.Left(from.Address, 17)+" "+say.Dash(from.Agent), f.Width))
+		f.Line(text.Left(say.Ago(s.m.now(), from.Time), columns) + text.Left(from.Address, 17) + " " + say.Dash(from.Agent))
 	}
 }
 
@@ -212,16 +212,15 @@ func (s *token) events(f *text.Facts) {
 	if len(h.Events) == 0 && h.Before == 0 {
 		return
 	}
-	f.Gap()
-	f.Lines = append(f.Lines, "   "+s.m.st.heads.Render("EVENTS"))
+	f.Head(s.m.st.heads.Render("EVENTS"))
 	for _, e := range slices.Backward(h.Events) {
 		by := text.Left(e.Action, 14) + " by " + say.Dash(e.Actor)
 		if e.Address != "" {
 			by += " from " + e.Address
 		}
-		f.Lines = append(f.Lines, text.Cut("   "+strings.TrimRight(say.Moment(s.m.now(), e.Time)+"   "+text.Escape(by)+"   "+text.Escape(e.Remark()), " "), f.Width))
+		f.Line(strings.TrimRight(say.Moment(s.m.now(), e.Time)+"   "+text.Escape(by)+"   "+text.Escape(e.Remark()), " "))
 	}
 	if h.Before > 0 {
-		f.Lines = append(f.Lines, text.Cut("   ! Looked back to "+say.Moment(s.m.now(), h.Since)+": o goes on", f.Width))
+		f.Line("! Looked back to " + say.Moment(s.m.now(), h.Since) + ": o goes on")
 	}
 }

@@ -86,7 +86,8 @@ func (s *userTokens) body(width, height int) []string {
 		out = append(out, text.Cut(line, width))
 	}
 	if days := s.who.Days; len(days) > 0 && height > roomy {
-		out = append(out, " used      "+say.UsesADay(days))
+		in, today, _ := strings.Cut(say.UsesIn(days), ", ")
+		out = append(out, say.Fitting(width, " used      "+say.Spark(days, len(days)), in, today))
 	}
 	s.above = len(out)
 	return append(out, s.tokens.body(width, height-len(out))...)

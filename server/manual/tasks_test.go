@@ -173,7 +173,7 @@ func TestTasks(t *testing.T) {
 			if len(steps) != len(task.see) {
 				t.Fatalf("the chapter has the steps %v, and the test looks at %d", steps, len(task.see))
 			}
-			tmux(t, "new-session", "-d", "-x", "132", "-y", "36", "-c", s.shell.Dir, "env GATEHOUSE_DATA="+s.shell.Dir+"/data LANG=C.UTF-8 "+bin+"/gatehouse admin")
+			tmux(t, "new-session", "-d", "-x", "132", "-y", "36", "-c", s.shell.Dir, "exec env GATEHOUSE_DATA="+s.shell.Dir+"/data LANG=C.UTF-8 "+bin+"/gatehouse admin")
 			defer tmux(t, "kill-server")
 			look := func() string { return tmux(t, "capture-pane", "-p") }
 			if strings.Contains(task.name, "locked out") {
@@ -202,11 +202,32 @@ func TestTasks(t *testing.T) {
 					until(t, task.see[n], look)
 				}
 			}
+			if mib := peak(t, strings.TrimSpace(tmux(t, "display", "-p", "#{pane_pid}"))) >> 20; mib >= 64 {
+				t.Errorf("it took %d MiB", mib)
+			}
 			if keys != counted[task.name] || keys > 6 {
 				t.Errorf("it takes %d keys, and the chapter says %d", keys, counted[task.name])
 			}
 		})
 	}
+}
+
+// peak returns the most memory that a process has had, in bytes.
+func peak(t *testing.T, pid string) int {
+	t.Helper()
+	b, err := os.ReadFile("/proc/" + pid + "/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`VmHWM:\s+(\d+) kB`).FindSubmatch(b)
+	if m == nil {
+		t.Fatalf("no VmHWM in\n%s", b)
+	}
+	kib, err := strconv.Atoi(string(m[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kib << 10
 }
 
 // TestTasksPlain does the same without a screen, in one conversation. Its transcript is

@@ -189,11 +189,6 @@ func Spark[N int | int64](values []N, width int) string {
 	return Bars(values[max(len(values)-max(width, 0), 0):], 1)[0]
 }
 
-// UsesADay draws what TokenDetail.Days has, and says it in numbers.
-func UsesADay(days []int64) string {
-	return Spark(days, len(days)) + "   " + UsesIn(days)
-}
-
 // UsesIn says what TokenDetail.Days has in numbers.
 func UsesIn(days []int64) string {
 	sum := int64(0)

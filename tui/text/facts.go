@@ -8,12 +8,33 @@ type Facts struct {
 	Width int
 }
 
-// FactName is how many columns the margin and the name take.
-const FactName = 17
+// narrow is the width below which margin and name take less room.
+const narrow = 60
+
+// Names returns the margin, and how many columns a name takes.
+func (f *Facts) Names() (margin string, columns int) {
+	if f.Width < narrow {
+		return " ", 12
+	}
+	return "   ", 14
+}
 
 // Add adds a line.
 func (f *Facts) Add(name, value string) {
-	f.Lines = append(f.Lines, "   "+Left(name, FactName-3)+Cut(value, f.Width-FactName))
+	margin, columns := f.Names()
+	f.Lines = append(f.Lines, margin+Left(name, columns)+Cut(value, f.Width-len(margin)-columns))
+}
+
+// Head adds a heading.
+func (f *Facts) Head(s string) {
+	margin, _ := f.Names()
+	f.Lines = append(f.Lines, "", margin+s)
+}
+
+// Line adds a line as it is, except for its end if it is too long.
+func (f *Facts) Line(s string) {
+	margin, _ := f.Names()
+	f.Lines = append(f.Lines, Cut(margin+s, f.Width))
 }
 
 // Several adds a line a value, the first with the name.
@@ -26,6 +47,3 @@ func (f *Facts) Several(name, none string, values []string) {
 		f.Add(strings.Repeat(name, 1-min(i, 1)), v)
 	}
 }
-
-// Gap adds an empty line.
-func (f *Facts) Gap() { f.Lines = append(f.Lines, "") }
