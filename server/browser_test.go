@@ -167,7 +167,8 @@ func TestBrowserOverHTTP(t *testing.T) {
 	}
 }
 
-// TestBrowserOverHTTPS: the cookie is bound to the host and to https there.
+// TestBrowserOverHTTPS: the cookie is bound to the host and to https there. After the logout,
+// the button that goes back shows nothing of what was there.
 func TestBrowserOverHTTPS(t *testing.T) {
 	h := newHouse(t, withTLS(t, "gate.example"))
 	url := h.serve()
@@ -182,7 +183,30 @@ func TestBrowserOverHTTPS(t *testing.T) {
 		}
 		return err
 	}))
+	home := "https://gate.example" + url[strings.LastIndex(url, ":"):]
+	c.awaitPage(chromedp.Navigate(home))
+	c.fill("name", "laptop")
+	c.press("Create token")
+	secret := c.eval(`document.getElementById("new-token").innerText`)
+	c.awaitPage(c.click(".mark"))
+	c.wantText("laptop")
+	c.press("Rotate")
+	c.press("Rotate")
+	c.wantText("The new secret of laptop")
+	other := c.eval(`document.getElementById("new-token").innerText`)
+	c.press("Back to the tokens")
 	c.quiet("over https")
+	c.press("Log out")
+	for n := range 6 {
+		c.run(chromedp.Evaluate(fmt.Sprintf(`window.step = %d; history.back()`, n), nil)) // a page that comes back whole has another step
+		c.await(fmt.Sprintf(`window.step !== %d && document.readyState === "complete"`, n))
+		seen := c.eval(`document.documentElement.outerHTML`)
+		for _, gone := range []string{secret[:40], other[:40], "laptop", alice} {
+			if strings.Contains(seen, gone) {
+				t.Errorf("%d pages back it still has %s: %s", n+1, gone, c.eval(`document.body.innerText`))
+			}
+		}
+	}
 }
 
 // copiesByKey copies the token on a page that may not write to the clipboard, and pastes

@@ -280,5 +280,15 @@ func TestServiceBrowser(t *testing.T) {
 	if got := c.eval(`document.activeElement.id`); got != "made" {
 		t.Errorf("the focus is on %s, want it on the heading, which is read out", got)
 	}
-	c.quiet("at the end")
+	for range 50 {
+		h.serviceToken("deploy@service", "", "one", "two", "three", "four", "five", "six")
+	}
+	c.run(chromedp.Navigate(url + "/services/deploy?sort=ends&page=2"))
+	c.run(c.click("td summary"))
+	c.wantText("Page 2 of 2")
+	c.wantText("six")
+	c.looksWell("many tokens, sorted, with all limits of one")
+	c.run(chromedp.Navigate(url + "/nothing"))
+	c.wantText("There is nothing at this address.")
+	c.looksWell("a failure")
 }
