@@ -283,7 +283,7 @@ func TestServiceBrowser(t *testing.T) {
 	for range 50 {
 		h.serviceToken("deploy@service", "", "one", "two", "three", "four", "five", "six")
 	}
-	c.run(chromedp.Navigate(url + "/services/deploy?sort=ends&page=2"))
+	c.run(chromedp.Navigate(url + "/services/deploy?sort=name&page=2"))
 	c.run(c.click("td summary"))
 	c.wantText("Page 2 of 2")
 	c.wantText("six")
