@@ -120,9 +120,14 @@ func TestCreateSaysWhatIsWrong(t *testing.T) {
 // TestCreateKnownScopes: if the configuration names the scopes, they are there to choose and
 // no other can be given.
 func TestCreateKnownScopes(t *testing.T) {
-	h := newHouse(t, func(c *config.Config) { c.Tokens.KnownScopes = []string{"deploy", "repo:read"} })
+	h := newHouse(t, func(c *config.Config) { c.Tokens.KnownScopes = []string{"deploy", "files", "repo:read", "deploy"} })
 	cookie := h.login(alice, password)
 	h.home(cookie).page(http.StatusOK).shows(`name="scope:files"`, `name="scope:deploy"`, `name="scope:repo:read"`).lacks(`name="scopes"`)
+	for _, scope := range []string{"files", "deploy"} { // a form with a name twice is refused
+		if n := strings.Count(h.home(cookie).text, `name="scope:`+scope+`"`); n != 1 {
+			t.Errorf("%s can be chosen %d times", scope, n)
+		}
+	}
 	got := h.made(h.post("/tokens", cookie, "scope:repo:read", "on", "scope:tokens:read", "on").page(http.StatusOK))
 	if !slices.Equal(got.Scopes, []string{"repo:read", "tokens:read"}) {
 		t.Errorf("got the scopes %q", got.Scopes)

@@ -12,9 +12,17 @@ import (
 // scopes matter only to the services behind the gate.
 var ownScopes = []string{"files", "introspect", "tokens:read"}
 
-// Scopes lists the scopes that exist: Gatehouse's own, and known_scopes. Others may be given
-// to a token only if known_scopes is empty.
-func (c Tokens) Scopes() []string { return slices.Concat(ownScopes, c.KnownScopes) }
+// Scopes lists the scopes that exist, each once: Gatehouse's own, and known_scopes. Others
+// may be given to a token only if known_scopes is empty.
+func (c Tokens) Scopes() []string {
+	list := slices.Clone(ownScopes)
+	for _, scope := range c.KnownScopes {
+		if !slices.Contains(list, scope) {
+			list = append(list, scope)
+		}
+	}
+	return list
+}
 
 // CheckScopes returns an error if known_scopes is not empty and one of these scopes is
 // not in it. Otherwise every scope may be given, and the warning names those that look
