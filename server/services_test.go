@@ -65,6 +65,7 @@ func TestOwnersAPI(t *testing.T) {
 	if strings.Contains(got.text, one.Secret) || strings.Contains(got.text, "apiToken") {
 		t.Error("a list of another's tokens has secrets")
 	}
+	h.ask("GET", "/api/services/Deploy/tokens").cookie(cookie).send().want(http.StatusOK)
 	h.ask("GET", "/api/services/deploy@service/tokens").cookie(cookie).send().want(http.StatusOK)
 
 	h.ask("PATCH", "/api/token/"+one.ID).cookie(cookie).json(`{"name":"nightly"}`).send().want(http.StatusNoContent)

@@ -86,7 +86,8 @@ func (t *tx) give(u, owner, successor User) error {
 }
 
 // TransferService gives a service account to another owner. The successor stays if it is
-// nil, unless that is the new owner; an empty one takes the successor away.
+// nil, unless that is the new owner; an empty one takes the successor away. If that changes
+// nothing, there is no event.
 func (s *Store) TransferService(by Actor, uid, owner string, successor *string) error {
 	return s.change(by, func(t *tx) error {
 		u, err := readService(t.Reader, uid)
@@ -109,6 +110,9 @@ func (s *Store) TransferService(by Actor, uid, owner string, successor *string) 
 			if second, err = t.person(*successor); err != nil {
 				return err
 			}
+		}
+		if first.ID == before[0].ID && second.ID == before[1].ID {
+			return nil
 		}
 		t.Event(Event{
 			Action: ActionServiceTransfer, UID: u.UID, Owner: u.ID,

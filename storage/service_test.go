@@ -307,6 +307,8 @@ func TestTransferService(t *testing.T) {
 		{"bob", nil, "bob -"},
 		{"alice", &carol, "alice carol"},
 		{"alice", &none, "alice -"},
+		{"ALICE", nil, "alice -"}, // nothing changes
+		{"alice", &none, "alice -"},
 	} {
 		if err := s.TransferService(admin, "x@service", c.owner+"@example.com", c.successor); err != nil {
 			t.Fatal(err)
@@ -317,6 +319,9 @@ func TestTransferService(t *testing.T) {
 	}
 	if n := told(t, s, "service.transfer x@service from carol@example.com, successor bob@example.com to bob@example.com"); n != 1 {
 		t.Errorf("got %d events", n)
+	}
+	if n := told(t, s, "service.transfer x@service from alice@example.com to alice@example.com"); n != 0 {
+		t.Errorf("got %d events of transfers that change nothing", n)
 	}
 }
 

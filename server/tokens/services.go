@@ -42,7 +42,7 @@ func (ts *Tokens) ServicesOf(r *route.Request) ([]storage.ServiceInfo, error) {
 // ServiceIn returns the service account that the path names, if the caller owns it now. To
 // others it does not exist.
 func (ts *Tokens) ServiceIn(r *route.Request) (s storage.ServiceInfo, err error) {
-	uid, err := record.ServiceUID(r.PathValue("name"))
+	uid, err := record.ServiceUID(record.Fold(r.PathValue("name")))
 	if err != nil {
 		return s, storage.ErrNoService
 	}

@@ -15,6 +15,7 @@ import (
 	"iter"
 	"reflect"
 	"strings"
+	"unicode/utf8"
 
 	"gatehouse/server/api"
 	"gatehouse/tui/text"
@@ -84,7 +85,9 @@ func JSON[T, L any](w io.Writer, rows iter.Seq2[T, error], line func(T) L) error
 }
 
 // CSV writes the keys of the lines as a head, and then a record a line. A list is
-// one field, with spaces between its values.
+// one field, with spaces between its values. A text that a spreadsheet would take for a
+// formula begins with an apostrophe, which shows it as it is: anybody may name a token, and
+// somebody else opens the file.
 func CSV[T, L any](w io.Writer, rows iter.Seq2[T, error], line func(T) L) error {
 	out := csv.NewWriter(w)
 	kind := reflect.TypeFor[L]()
@@ -106,7 +109,9 @@ func CSV[T, L any](w io.Writer, rows iter.Seq2[T, error], line func(T) L) error 
 		for n := range record {
 			switch field := v.Field(n).Interface().(type) {
 			case []string:
-				record[n] = strings.Join(field, " ")
+				record[n] = inert(strings.Join(field, " "))
+			case string:
+				record[n] = inert(field)
 			default:
 				record[n] = fmt.Sprint(field)
 			}
@@ -117,6 +122,15 @@ func CSV[T, L any](w io.Writer, rows iter.Seq2[T, error], line func(T) L) error 
 	}
 	out.Flush()
 	return out.Error()
+}
+
+// inert returns a text that no spreadsheet takes for a formula. Some also know the full-width
+// forms of the signs.
+func inert(s string) string {
+	if first, _ := utf8.DecodeRuneInString(s); strings.ContainsRune("=+-@\t\r\n＝＋－＠", first) {
+		return "'" + s
+	}
+	return s
 }
 
 // Line writes a value as JSON, on one line that a terminal can show as it is.
