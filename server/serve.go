@@ -284,6 +284,7 @@ func (s *Server) sweep(ctx context.Context) <-chan struct{} {
 	sweeps.Go(func() { s.whileInForce(ctx, sweepPeople) })
 	sweeps.Go(func() { s.whileInForce(ctx, recheckPeople) })
 	sweeps.Go(func() { s.whileInForce(ctx, func(ctx context.Context, _, now *Server) { now.scim.Run(ctx) }) })
+	sweeps.Go(func() { s.whileInForce(ctx, func(ctx context.Context, _, now *Server) { now.notices.Run(ctx) }) })
 	swept := make(chan struct{})
 	go func() { sweeps.Wait(); close(swept) }()
 	return swept

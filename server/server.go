@@ -54,6 +54,7 @@ import (
 	"gatehouse/server/login"
 	"gatehouse/server/logout"
 	"gatehouse/server/metrics"
+	"gatehouse/server/notify"
 	"gatehouse/server/oauth"
 	"gatehouse/server/recheck"
 	"gatehouse/server/scim"
@@ -86,6 +87,7 @@ type Server struct {
 	metrics  *metrics.Metrics
 	access   *access.Log
 	idle     *directory.Idle
+	told     *notify.Count
 	watch    *watch
 	open     *listen.Connections
 	pair     *listen.Certificate // nil before Listen
@@ -96,6 +98,7 @@ type Server struct {
 	pages     *web.Pages
 	oauth     map[string]*oauth.Provider // by name
 	recheck   *recheck.All
+	notices   *notify.Notifier
 	logouts   *logout.Logouts
 	scim      *scim.SCIM
 	directory *directory.People // nil: LDAP is not configured
@@ -137,6 +140,7 @@ func New(store *storage.Store, cfg config.Config, opts Options) (*Server, error)
 		refusals: guard.NewRefusals(store, opts.Log),
 		turns:    guard.NewTurns(max(1, runtime.GOMAXPROCS(0)/2)),
 		watch:    newWatch(opts.Log),
+		told:     notify.NewCount(),
 	}
 	s.latest.Store(s)
 	s.throttle = guard.NewThrottle(store, func() config.Logins { return s.config().Logins }, opts.Now)
@@ -151,6 +155,8 @@ func New(store *storage.Store, cfg config.Config, opts Options) (*Server, error)
 		People:    func() *directory.People { return s.latest.Load().directory },
 		Providers: func() map[string]*oauth.Provider { return s.latest.Load().oauth },
 		Recheck:   func() *recheck.All { return s.latest.Load().recheck },
+		Notices:   func() map[string]notify.Figures { return s.latest.Load().notices.Figures() },
+		Told:      s.told,
 		Holding:   func() (int, bool) { return holding(s.latest.Load().sweeps()) },
 	})
 	if err := s.build(nil); err != nil {
@@ -237,9 +243,13 @@ func (s *Server) addRooms() (err error) {
 		Store: s.store, Config: s.config, Now: s.now, Pages: s.pages, Logins: s.logins, Tokens: s.tokens, Turns: s.turns,
 		Authenticate: s.authenticate, Refusal: s.refusal,
 	})
+	s.notices, err = notify.New(s.cfg.Notify, s.cfg.PublicURL, notify.Needs{Store: s.store, Log: s.log, Held: s.holds, Count: s.told})
+	if err != nil {
+		return err
+	}
 	s.admin = admin.New(s.store, admin.Host{
 		Log: s.log, Now: s.now, Config: s.config, Hasher: s.hasher, Throttle: s.throttle,
-		People: s.directory, Idle: s.idle, Providers: s.oauth, Recheck: s.recheck, Sweeps: s.sweeps(), Figures: s.figures, Revoked: s.revoked,
+		People: s.directory, Idle: s.idle, Providers: s.oauth, Recheck: s.recheck, Sweeps: s.sweeps(), Notices: s.notices, Figures: s.figures, Revoked: s.revoked,
 	})
 	return nil
 }
@@ -250,6 +260,21 @@ func (s *Server) sweeps() (list []*directory.Sweeps) {
 		list = append(list, s.directory.Sweeps)
 	}
 	return slices.Concat(list, s.recheck.Sweeps(), s.logouts.Sweeps(), s.scim.Sweeps())
+}
+
+// holds lists what may be held, for the notices.
+func (s *Server) holds() []notify.Hold {
+	list := []notify.Hold{{
+		Sweep: "idle", Source: "revoke_idle_after", Known: s.idle.Swept(), Count: s.idle.Holding(), Why: "idle tokens would be revoked",
+	}}
+	for _, one := range s.sweeps() {
+		h := notify.Hold{Sweep: "users " + one.Source, Source: one.Source, Known: !one.LastSweep().IsZero(), Count: one.Holding(), Why: "users would be suspended or removed"}
+		if one.UntilLogin {
+			h.Sweep, h.Known = "logouts "+one.Source, true // a start forgets them
+		}
+		list = append(list, h)
+	}
+	return list
 }
 
 // holding returns how many changes sweeps hold, and whether they can hold any.

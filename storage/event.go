@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"gatehouse/storage/audit"
+	"gatehouse/storage/notices"
+	"gatehouse/storage/read"
 	"gatehouse/storage/record"
 )
 
@@ -54,6 +56,7 @@ const (
 	ActionIdleConfirm     = "idle.confirm"         // an administrator allowed it
 	ActionClockDoubt      = "clock.doubt"          // the clock is not trusted
 	ActionClockConfirm    = "clock.confirm"        // an administrator says that the clock is right
+	ActionTokenNetwork    = "token.network"        // a token was used in a network where it was never used before
 )
 
 // Note writes an event that changes nothing. It does not wait for the disk.
@@ -93,3 +96,53 @@ func (s *Store) DropHeldEvents(by Actor) error {
 	s.checkpoints.retention.PruneHeld()
 	return nil
 }
+
+// Notices returns what is stored about notices. Its Deadlines are those of the live tokens
+// of this store.
+func (s *Store) Notices() *notices.Notices { return &s.notices }
+
+// initNotices sets up the notices. The reads must exist.
+func (s *Store) initNotices() {
+	s.notices.Index, s.notices.Key = unloggedIndex{s}, s.opening.Notices
+	s.notices.Change = func(actor string, fn func(notices.Change) error) error {
+		return s.change(Actor{Name: actor}, func(t *tx) error { return fn(noticeChange{t}) })
+	}
+	s.notices.Deadlines = &notices.Deadlines{Walk: s.walkEnds, Known: func(id ID) (k record.Known, err error) {
+		err = s.view(func(rd *read.Reader) error {
+			k, err = rd.Known(id)
+			return err
+		})
+		return k, err
+	}}
+}
+
+// walkEnds calls fn with each token that ends and is not revoked. It reads all records of
+// tokens, which takes seconds when there are millions.
+func (s *Store) walkEnds(fn func(id ID, created, end int64) error) error {
+	if err := s.opening.Await(); err != nil {
+		return err
+	}
+	v, done, err := s.index.Begin() // not s.view, which makes the flusher of uses wait
+	if err != nil {
+		return err
+	}
+	defer done()
+	return v.Each([]byte{'t'}, func(k, b []byte) error {
+		t, err := record.ParseTokenHead(ID(k[1:]), b)
+		if err == nil {
+			err = s.stillOpen()
+		}
+		if err != nil || t.Revoked != 0 {
+			return err
+		}
+		if end := record.Earlier(t.Expires, s.keys.Ends(t.ID[0])); end != 0 {
+			return fn(t.ID, t.Created, end)
+		}
+		return nil
+	})
+}
+
+// noticeChange is a change as package notices sees it.
+type noticeChange struct{ *tx }
+
+func (c noticeChange) Now() int64 { return c.Tx.Now }

@@ -80,6 +80,7 @@ func (s *Store) RotateKey(by Actor, retire time.Duration) (done KeyRotation, err
 		}
 		return KeyRotation{}, err
 	}
+	s.notices.Reset() // tokens end earlier now
 	done.File, done.ID, done.Old, done.TokenKey = r.Key.Name(), r.Key.ID(), r.Old, r.Ring.Current
 	s.checkpoints.due.Store(true) // the present checkpoint contains the keyring that the old key opens
 	return done, nil

@@ -134,6 +134,7 @@ func (s *Store) start() {
 	s.uses = newUses(s)
 	s.verifier = newVerifier(s)
 	s.initUnlogged()
+	s.initNotices()
 	s.stop.closed.Go(s.surplus.Run)
 	s.stop.closed.Go(s.write)
 	s.stop.closed.Go(s.upkeep.run)

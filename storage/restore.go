@@ -9,6 +9,7 @@ import (
 
 	"gatehouse/storage/backup"
 	"gatehouse/storage/journal"
+	"gatehouse/storage/notices"
 	"gatehouse/storage/record"
 	"gatehouse/storage/restore"
 )
@@ -47,7 +48,7 @@ func finishStage(ctx context.Context, stage string, opts Options, m backup.Manif
 		// This opening does not count as the first start.
 		err = errors.Join(err, s.Close(), s.opening.Marks.ExpectFirstStart())
 	}()
-	by, all := Actor{Name: "restore"}, len(ends.Tokens)+len(ends.Users)
+	by, all := Actor{Name: "restore"}, len(ends.Tokens)+len(ends.Users)+len(ends.Notices)+len(ends.Known)
 	n, err = restore.Apply(ends, mostRevoked,
 		func(fn func(restore.Ender) error) error { return s.takeAway(by, func(t *tx) error { return fn(t) }) },
 		func(done int) error {
@@ -158,6 +159,12 @@ func (t *tx) EndUser(id UserID, end record.UserEnd) (ended bool, err error) {
 	u.State, u.StateAt = all.State, all.At
 	return all.State != UserActive, t.save(u)
 }
+
+// Notice adds what the replaced store knew of a notice.
+func (t *tx) Notice(n record.Notice) error { return notices.MergeNotice(noticeChange{t}, n) }
+
+// Know adds what the replaced store knew of a token.
+func (t *tx) Know(id ID, k record.Known) error { return notices.MergeKnown(noticeChange{t}, id, k) }
 
 // RestoredAt is when the store was first opened after a restore, in ms; 0 if it
 // never was restored. The last uses in a backup are older than that.

@@ -15,6 +15,7 @@ import (
 	"gatehouse/storage/index"
 	"gatehouse/storage/journal"
 	"gatehouse/storage/keys"
+	"gatehouse/storage/notices"
 	"gatehouse/storage/opening"
 	"gatehouse/storage/order"
 	"gatehouse/storage/read"
@@ -82,6 +83,7 @@ type Store struct {
 	views    *order.Views
 	reads    *read.Sources
 	unlogged unloggedData
+	notices  notices.Notices
 	surplus  *surplus.Finder
 	verifier *verify.Verifier
 	clock    *clock.Clock

@@ -79,6 +79,11 @@ func (t *tx) dropRecord(id ID) error {
 	}
 	t.Delete(v.OwnedKey())
 	t.Delete(record.UsageKey(id))
+	if _, ok, err := t.Get(record.KnownKey(id)); err != nil {
+		return err
+	} else if ok {
+		t.Delete(record.KnownKey(id))
+	}
 	t.Durable(func() { t.s.views.NoteToken(id) })
 	return t.dropRevoked(v)
 }

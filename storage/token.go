@@ -94,7 +94,7 @@ func (t *tx) addToken(v Token) error {
 	if r, ok := t.s.noted.allowances[v.Owner]; ok {
 		t.s.noted.allowances[v.Owner] = allowance{held: r.held + 1}
 	}
-	t.Durable(func() { t.admit(v) })
+	t.Durable(func() { t.admit(v); t.s.notices.Note(v.ID, v.Created, v.Expires, t.Now) })
 	return nil
 }
 
@@ -142,40 +142,57 @@ const mostRevoked = 64
 // RevokeTokens revokes tokens by id and returns how many were not revoked
 // before. The revocations are durable when it returns.
 func (s *Store) RevokeTokens(by Actor, ids ...ID) (n int, err error) {
-	return s.revokeTokens(by, ids, nil)
+	n, _, err = s.revokeTokens(by, ids, nil)
+	return n, err
 }
 
-// RevokeFound revokes tokens that a scan found, as RevokeTokens does. The same change
-// writes an event ActionTokenFound for each token that it revokes, with the place where
-// the token was found.
-func (s *Store) RevokeFound(by Actor, places map[ID]string) (n int, err error) {
-	return s.revokeTokens(by, slices.Collect(maps.Keys(places)), places)
+// Found says where a scan found a token.
+type Found struct {
+	Place  string
+	Notice record.Notice // for the owner; no targets: there is none
 }
 
-func (s *Store) revokeTokens(by Actor, ids []ID, places map[ID]string) (n int, err error) {
+// RevokeFound revokes tokens that a scan found, as RevokeTokens does. For each token that
+// it revokes, the same change writes an event ActionTokenFound with the place, and posts
+// the notice. RevokeFound returns these notices.
+func (s *Store) RevokeFound(by Actor, found map[ID]Found) (n int, posted []record.Notice, err error) {
+	return s.revokeTokens(by, slices.Collect(maps.Keys(found)), found)
+}
+
+func (s *Store) revokeTokens(by Actor, ids []ID, found map[ID]Found) (n int, posted []record.Notice, err error) {
 	slices.SortFunc(ids, func(a, b ID) int { return bytes.Compare(a[:], b[:]) })
 	ids = slices.Compact(ids)
 	for part := range slices.Chunk(ids, mostRevoked) {
 		revoked := 0
+		var told []record.Notice
 		err := s.takeAway(by, func(t *tx) error {
-			revoked = 0
+			revoked, told = 0, nil
 			for _, id := range part {
-				ok, err := t.revokeAt(id, places[id])
+				f := found[id]
+				ok, err := t.revokeAt(id, f.Place)
 				if err != nil {
 					return err
 				}
-				if ok {
-					revoked++
+				if !ok {
+					continue
+				}
+				revoked++
+				if f.Notice.Made = t.Now; f.Notice.Pending() {
+					told = append(told, f.Notice)
+					if err := t.Notice(f.Notice); err != nil {
+						return err
+					}
 				}
 			}
 			return nil
 		})
 		if err != nil {
-			return n, err
+			return n, posted, err
 		}
 		n += revoked
+		posted = append(posted, told...)
 	}
-	return n, nil
+	return n, posted, nil
 }
 
 // revoke revokes a token for good. It returns false if the token was already

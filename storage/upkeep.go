@@ -5,11 +5,13 @@ import (
 	"errors"
 	"log/slog"
 	"runtime"
+	"slices"
 	"time"
 
 	"gatehouse/storage/index"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/lasting"
+	"gatehouse/storage/read"
 	"gatehouse/storage/record"
 	"gatehouse/storage/uses"
 )
@@ -191,12 +193,39 @@ func (u *upkeep) updateUsages(ids []keys.ID, change func(keys.ID, *record.UsageR
 			if err != nil {
 				return err
 			}
+			before := slices.Clone(r.Seen)
 			change(id, &r)
 			k := record.UsageKey(id)
 			if err := out.Put(k, r.Value(), 0); err != nil {
 				return err
 			}
+			if err := putSightings(out, rd, id, before, r.Seen); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
+}
+
+// putSightings notes the networks in which a token was not used before. It does so together
+// with the usage, so that a kill loses both or none.
+func putSightings(out *index.Update, rd *read.Reader, id keys.ID, before, after []record.Seen) error {
+	list, err := record.Sightings(id, before, after, func() (k record.Known, waits bool, err error) {
+		for range rd.Scan(record.SightingsOf(id)) {
+			waits = true
+			break
+		}
+		k, err = rd.Known(id)
+		return k, waits, err
+	})
+	for _, one := range list {
+		b, err := one.Value()
+		if err == nil {
+			err = out.Put(one.Key(), b, 0)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return err
 }

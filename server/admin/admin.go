@@ -29,6 +29,7 @@ import (
 	"gatehouse/server/config"
 	"gatehouse/server/directory"
 	"gatehouse/server/guard"
+	"gatehouse/server/notify"
 	"gatehouse/server/oauth"
 	"gatehouse/server/recheck"
 	"gatehouse/server/route"
@@ -56,8 +57,9 @@ type Host struct {
 	Providers map[string]*oauth.Provider // by name
 	Recheck   *recheck.All
 	Sweeps    []*directory.Sweeps // of the directory and the providers
-	Figures   func() api.Status   // what only the server knows: version, start, activity, certificate
-	Revoked   func(tokens int)    // counts, for the metrics
+	Notices   *notify.Notifier
+	Figures   func() api.Status // what only the server knows: version, start, activity, certificate
+	Revoked   func(tokens int)  // counts, for the metrics
 }
 
 // New returns the administration of a store.
@@ -117,6 +119,7 @@ func (a *Admin) Routes() []route.Route {
 		{Pattern: "GET /admin/events/verify", Role: api.Auditor, Serve: a.verify},
 		{Pattern: "GET /admin/key", Role: api.Auditor, Not: api.Operator, Serve: a.keys},
 		{Pattern: "POST /admin/key/rotate", Role: api.Admin, Serve: a.rotateKey},
+		{Pattern: "POST /admin/notify/test", Role: api.Admin, Serve: a.testNotices},
 		{Pattern: "GET /admin/backup", Role: api.Operator, Serve: a.backup},
 	}
 	for i := range list {

@@ -49,7 +49,7 @@ func (a *Admin) found(w http.ResponseWriter, r *route.Request) error {
 	if len(in.Finds) > api.MaxFinds {
 		return reply.Refuse(http.StatusBadRequest, "finds: at most %d at a time", api.MaxFinds)
 	}
-	places := map[storage.ID]string{}
+	places := map[storage.ID]storage.Found{}
 	for _, f := range in.Finds {
 		if f.Place == "" || len(f.Place) > api.MaxPlace {
 			return reply.Refuse(http.StatusBadRequest, "place: say where the token was found, in at most %d bytes", api.MaxPlace)
@@ -63,11 +63,16 @@ func (a *Admin) found(w http.ResponseWriter, r *route.Request) error {
 			return err
 		}
 		if _, twice := places[id]; !twice && (state == api.StateLive || state == api.StateSuspended) {
-			places[id] = f.Place
+			n, err := a.Notices.Found(id, f.Place)
+			if err != nil {
+				return err
+			}
+			places[id] = storage.Found{Place: f.Place, Notice: n}
 		}
 	}
-	n, err := a.store.RevokeFound(r.Actor(), places)
+	n, posted, err := a.store.RevokeFound(r.Actor(), places)
 	a.Revoked(n)
+	a.Notices.Tell(posted)
 	if err != nil {
 		return err
 	}

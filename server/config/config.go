@@ -50,6 +50,7 @@ type Config struct {
 	Limits         Limits         `toml:"limits"`
 	Admin          Admin          `toml:"admin"`
 	Audit          Audit          `toml:"audit"`
+	Notify         Notify         `toml:"notify"`
 	LDAP           *LDAP          `toml:"ldap"` // nil: not configured
 
 	OAuth map[string]OAuth `toml:"oauth"` // by the provider's name
@@ -117,6 +118,7 @@ func Default() Config {
 		Logins: Logins{Local: true, AccountFailures: 5, AddressFailures: 100},
 		Limits: Limits{ConnectionsPerAddress: 1000, ChangesPerUser: 10_000},
 		Audit:  Audit{Keep: Lifetime{400 * day}, MaxSize: Size{4 << 30}},
+		Notify: Notify{BeforeExpiry: []Lifetime{{30 * day}, {7 * day}, {day}}},
 	}
 }
 
@@ -162,6 +164,7 @@ func (c Config) Check() error {
 	f.within("limits.connections_per_address", c.Limits.ConnectionsPerAddress, 1, 1_000_000)
 	f.within("limits.changes_per_user", c.Limits.ChangesPerUser, 0, 1_000_000_000)
 	c.Audit.check(&f)
+	c.Notify.check(&f)
 	if c.Tokens.MaxLifetime.Ends() && c.Tokens.DefaultLifetime.Duration > c.Tokens.MaxLifetime.Duration {
 		f.add("tokens.default_lifetime", "is longer than tokens.max_lifetime, %v", c.Tokens.MaxLifetime)
 	}
@@ -238,6 +241,10 @@ func (c Config) CheckFiles() error {
 		f.join(err)
 	}
 	_, err := c.Providers(0, nil)
+	f.join(err)
+	_, err = c.Notify.Targets()
+	f.join(err)
+	_, err = c.Notify.Words("")
 	f.join(err)
 	return c.doc.place(errors.Join(f...))
 }

@@ -54,6 +54,17 @@ changes_per_user = 40
 [audit]
 keep = "1y"
 max_size = "64MiB"
+[notify]
+command = "/bin/true"
+webhook = "https://hooks.example.com/x"
+webhook_secret_file = "/etc/gatehouse/secret"
+smtp = "smtp://mail.example.com:587"
+smtp_user = "gatehouse"
+smtp_password_file = "/etc/gatehouse/password"
+smtp_ca_file = "/etc/gatehouse/ca.pem"
+from = "Gatehouse <gatehouse@example.com>"
+templates = "/etc/gatehouse/notices"
+before_expiry = ["14d"]
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -69,6 +80,11 @@ max_size = "64MiB"
 		Logins:         config.Logins{AccountFailures: 3, AddressFailures: 30},
 		Limits:         config.Limits{Connections: 300, ConnectionsPerAddress: 30, ChangesPerUser: 40},
 		Audit:          config.Audit{Keep: config.Lifetime{Duration: 365 * day}, MaxSize: config.Size{Bytes: 64 << 20}},
+		Notify: config.Notify{
+			Command: "/bin/true", Webhook: "https://hooks.example.com/x", WebhookSecretFile: "/etc/gatehouse/secret",
+			SMTP: "smtp://mail.example.com:587", SMTPUser: "gatehouse", SMTPPasswordFile: "/etc/gatehouse/password", SMTPCAFile: "/etc/gatehouse/ca.pem",
+			From: "Gatehouse <gatehouse@example.com>", Templates: "/etc/gatehouse/notices", BeforeExpiry: []config.Lifetime{{Duration: 14 * day}},
+		},
 	}
 	if changed := config.Changed(got, want); len(changed) > 0 {
 		t.Errorf("got %+v, want %+v: %q differ", got, want, changed)

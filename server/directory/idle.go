@@ -31,6 +31,7 @@ type Idle struct {
 	sweeping sync.Mutex // one sweep at a time
 
 	mu    sync.Mutex
+	swept bool         // since the start
 	held  []storage.ID // none: nothing is held
 	of    int          // how many tokens there were
 	why   error
@@ -131,6 +132,7 @@ func (h *Idle) revoke(f storage.TokenFilter, ids []storage.ID) (int, error) {
 func (h *Idle) hold(ids []storage.ID, of int, why error) {
 	h.mu.Lock()
 	news := len(ids) > 0 && len(h.held) == 0
+	h.swept = true
 	h.held, h.of, h.why = ids, of, why
 	h.mu.Unlock()
 	h.state.Set(why, "idle", len(ids), "of", of)
@@ -184,6 +186,14 @@ func (h *Idle) Held() (acts []api.HeldAct) {
 
 // On reports whether idle tokens are revoked at all.
 func (h *Idle) On() bool { return h.after().Ends() }
+
+// Swept reports whether it is known if tokens are held: there was a sweep since the start,
+// or there is none.
+func (h *Idle) Swept() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.swept
+}
 
 // Holding returns how many tokens are held.
 func (h *Idle) Holding() int {

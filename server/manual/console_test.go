@@ -54,10 +54,12 @@ func TestConsole(t *testing.T) {
 					}
 				}
 			}
-			if file == "ldap.md" {
+			switch file {
+			case "ldap.md":
 				s.directory()
-			}
-			if file == "oauth.md" {
+			case "notices.md":
+				s.notices()
+			case "oauth.md":
 				s.provider()
 			}
 			for _, b := range run {
@@ -164,6 +166,20 @@ func (s *session) provider() {
 			s.Fatalf("the configuration is not read:\n%s", b)
 		}
 	}
+}
+
+// notices configures a command that is told, and has the server read that.
+func (s *session) notices() {
+	s.Helper()
+	told := s.dir + "/etc/gatehouse/told"
+	for name, text := range map[string]string{
+		told: "#!/bin/sh\ncat >/dev/null\necho taken\n", s.dir + "/home/me/.local/state/gatehouse/config.toml": fmt.Sprintf("[notify]\ncommand = %q\n", told),
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o700); err != nil {
+			s.Fatal(err)
+		}
+	}
+	s.tell("kill -HUP $(jobs -p); until gatehouse notify test >/dev/null 2>&1; do sleep .1; done")
 }
 
 // run runs the commands of a block, which follow "$ ".
@@ -307,6 +323,12 @@ func TestConfiguration(t *testing.T) {
 				settings := regexp.MustCompile(`"(/[^"]*)"`).ReplaceAllStringFunc(b.text, func(quoted string) string {
 					path := dir + strings.Trim(quoted, `"`)
 					what := "secret\n"
+					if strings.HasSuffix(path, "/notices") {
+						if err := os.MkdirAll(path, 0o700); err != nil {
+							t.Fatal(err)
+						}
+						return `"` + path + `"`
+					}
 					switch filepath.Ext(path) {
 					case ".pem", ".crt":
 						what = certificate
@@ -316,7 +338,7 @@ func TestConfiguration(t *testing.T) {
 					if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 						t.Fatal(err)
 					}
-					if err := os.WriteFile(path, []byte(what), 0o600); err != nil {
+					if err := os.WriteFile(path, []byte(what), 0o700); err != nil {
 						t.Fatal(err)
 					}
 					return `"` + path + `"`

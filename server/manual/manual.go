@@ -19,7 +19,7 @@ var files embed.FS
 func Topics() []string {
 	return []string{
 		"start", "api", "web", "terminal", "commands", "configuration", "operate", "backup",
-		"ldap", "oauth", "gateway", "security", "troubleshooting", "sizing", "reference", "changes", "contributing",
+		"ldap", "oauth", "gateway", "notices", "security", "troubleshooting", "sizing", "reference", "changes", "contributing",
 	}
 }
 

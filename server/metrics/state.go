@@ -11,6 +11,7 @@ import (
 	"gatehouse/server/api"
 	"gatehouse/server/directory"
 	"gatehouse/server/listen"
+	"gatehouse/server/notify"
 	"gatehouse/server/oauth"
 	"gatehouse/server/recheck"
 	"gatehouse/storage"
@@ -27,6 +28,8 @@ type Sources struct {
 	People      func() *directory.People // nil: LDAP is not configured
 	Providers   func() map[string]*oauth.Provider
 	Recheck     func() *recheck.All
+	Notices     func() map[string]notify.Figures // by target
+	Told        *notify.Count
 	Holding     func() (users int, any bool) // changes of users that are held, and whether anything can hold some
 }
 
@@ -63,6 +66,10 @@ var (
 	backupAt     = desc("gatehouse_backup_timestamp_seconds", "When the last backup was made; missing: never.")
 	backupDue    = desc("gatehouse_backup_overdue", "1 while no backup was made for two days.")
 
+	noticesLeft    = desc("gatehouse_notices_pending", "Notices that a target has not taken yet.", "target")
+	noticesFailing = desc("gatehouse_notices_failing", "1 while a target does not take notices.", "target")
+	noticesSent    = desc("gatehouse_notices_total", "Attempts to deliver notices, and how they ended.", "target", "outcome")
+
 	connections = desc("gatehouse_connections", "Open connections.")
 	turnedAway  = desc("gatehouse_connections_turned_away_total", "Connections closed or refused because there were too many; see [limits].")
 	certificate = desc("gatehouse_certificate_not_after_timestamp_seconds", "When the server's own certificate ends; missing: it has none.")
@@ -81,7 +88,7 @@ var (
 func (s *state) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		buildInfo, ready, diskShort, tableLoaded, clockDoubt, users, services, orphaned, tokens, tokensEnding, held,
-		journalLast, journalBytes, indexBytes, storeBytes, diskFree, backupAt, backupDue,
+		journalLast, journalBytes, indexBytes, storeBytes, diskFree, backupAt, backupDue, noticesLeft, noticesFailing, noticesSent,
 		connections, turnedAway, certificate, directoryUp, directorySuccess, providerUp, providerSuccess, recheckAt, unverified, sweepAt, sweepDoubt,
 	} {
 		to <- d
@@ -99,6 +106,7 @@ func (s *state) Collect(to chan<- prometheus.Metric) {
 		st := p.Status()
 		g.health(providerUp, providerSuccess, name, st.Reachable, st.LastSuccess, st.LastFailure)
 	}
+	s.collectNotices(to)
 	open, turned := s.from.Connections.Figures()
 	g.set(connections, float64(open))
 	to <- prometheus.MustNewConstMetric(turnedAway, prometheus.CounterValue, float64(turned))
@@ -134,6 +142,20 @@ func (s *state) collectStore(g gauges) {
 	g.set(held, float64(events), "drop old events")
 	if s.from.Idle.On() {
 		g.set(held, float64(s.from.Idle.Holding()), "revoke idle tokens")
+	}
+}
+
+func (s *state) collectNotices(to chan<- prometheus.Metric) {
+	told := s.from.Told.Outcomes()
+	for name, f := range s.from.Notices() {
+		gauges(to).set(noticesLeft, float64(f.Pending), name)
+		gauges(to).set(noticesFailing, truth(f.Failing), name)
+		for _, outcome := range notify.Outcomes { // also those that did not occur, so that the first one is seen
+			told[notify.Outcome{Target: name, Outcome: outcome}] += 0
+		}
+	}
+	for one, n := range told {
+		to <- prometheus.MustNewConstMetric(noticesSent, prometheus.CounterValue, float64(n), one.Target, one.Outcome)
 	}
 }
 

@@ -18,8 +18,8 @@ import (
 )
 
 // kinds are the kinds of keys in a snapshot: all except sessions and attempts, which
-// end by themselves.
-var kinds = []byte("uitlnovre")
+// end by themselves, and sightings, which last seconds.
+var kinds = []byte("uitlnovrexk")
 
 // Source gives access to the store for a snapshot.
 type Source struct {

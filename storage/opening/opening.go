@@ -85,6 +85,7 @@ type Opening struct {
 	Passwords  keys.Passwords
 	Grants     *grants.Grants
 	Attempts   [32]byte // the key for the names of failed logins
+	Notices    [32]byte // the key for the ids of notices
 	Marks      *marks.Dir
 	Journal    *journal.Journal
 	Index      *index.Index
@@ -135,7 +136,7 @@ func (o *Opening) Begin() (err error) {
 	if o.Grants, err = grants.New(filepath.Join(o.Dir, "grants"), ring); err != nil {
 		return err
 	}
-	o.Attempts, o.logKey = ring.Derive("attempts"), ring.Derive("journal")
+	o.Attempts, o.Notices, o.logKey = ring.Derive("attempts"), ring.Derive("notices"), ring.Derive("journal")
 	o.Checkpoint = checkpoint.File{
 		Path: o.path("checkpoint"), Key: ring.Derive("snapshots"), Stop: o.stillOpen,
 		Has: func(at journal.Position) error { return o.Journal.Has(context.Background(), at) },

@@ -157,6 +157,15 @@ func (rd *Reader) Usage(id keys.ID) (r record.UsageRecord, err error) {
 	return r, nil
 }
 
+// Known reads what was noticed about a token.
+func (rd *Reader) Known(id keys.ID) (record.Known, error) {
+	b, ok, err := rd.Get(record.KnownKey(id))
+	if err != nil || !ok {
+		return record.Known{}, err
+	}
+	return record.ParseKnown(b)
+}
+
 // HasToken reports whether a token is live, or has a record.
 func (rd *Reader) HasToken(id keys.ID) (ok bool, err error) {
 	if _, live, _ := rd.from.Table.Get(id); live {

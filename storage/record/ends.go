@@ -32,6 +32,10 @@ import (
 type Ends struct {
 	Tokens map[keys.ID]TokenEnd
 	Users  map[UserID]UserEnd
+
+	// What people were told is no end, but a restore must not undo it either.
+	Notices map[NoticeID]Notice
+	Known   map[keys.ID]Known
 }
 
 // TokenEnd says what has ended about a token.
@@ -134,7 +138,9 @@ func ParseUserEnd(b []byte) (e UserEnd, err error) {
 }
 
 // NewEnds returns the ends of a store in which nothing has ended.
-func NewEnds() Ends { return Ends{map[keys.ID]TokenEnd{}, map[UserID]UserEnd{}} }
+func NewEnds() Ends {
+	return Ends{map[keys.ID]TokenEnd{}, map[UserID]UserEnd{}, map[NoticeID]Notice{}, map[keys.ID]Known{}}
+}
 
 // Take notes what an operation of a store's history ends. Call it in the order of
 // the history: the last state of a user counts.
@@ -170,8 +176,30 @@ func (e *Ends) Take(k, v []byte) error {
 			return err
 		}
 		e.setUser(DecodeUserID(k[1:]), end)
+	case k[0] == 'x':
+		n, err := ParseNotice(k, v)
+		if err != nil {
+			return err
+		}
+		e.Notices[n.ID] = n
+	case k[0] == 'k' && len(k) == 1+keys.IDSize:
+		known, err := ParseKnown(v)
+		if err != nil {
+			return err
+		}
+		e.Known[keys.ID(k[1:])] = known
 	}
 	return nil
+}
+
+// Drop notes that an operation of a store's history deletes a key. Ends are never deleted.
+func (e *Ends) Drop(k []byte) {
+	switch {
+	case k[0] == 'x' && len(k) == 1+len(NoticeID{}):
+		delete(e.Notices, NoticeID(k[1:]))
+	case k[0] == 'k' && len(k) == 1+keys.IDSize:
+		delete(e.Known, keys.ID(k[1:]))
+	}
 }
 
 func (e *Ends) addToken(id keys.ID, end TokenEnd) {
@@ -199,5 +227,17 @@ func (e *Ends) Join(also Ends) {
 			end = old.With(end)
 		}
 		e.setUser(id, end)
+	}
+	for id, n := range also.Notices {
+		if old, ok := e.Notices[id]; ok {
+			n = old.With(n)
+		}
+		e.Notices[id] = n
+	}
+	for id, k := range also.Known {
+		if old, ok := e.Known[id]; ok {
+			k = old.With(k)
+		}
+		e.Known[id] = k
 	}
 }

@@ -16,6 +16,10 @@ type Ender interface {
 	EndUser(record.UserID, record.UserEnd) (ended bool, err error)
 	// EndToken applies an end to a token, and reports whether that revokes the token.
 	EndToken(keys.ID, record.TokenEnd) (revoked bool, err error)
+	// Notice adds what was told.
+	Notice(record.Notice) error
+	// Know adds what is known of a token.
+	Know(keys.ID, record.Known) error
 }
 
 // Apply applies the ends of an older store to a store. change runs a function as one
@@ -44,9 +48,28 @@ func Apply(e record.Ends, most int, change func(fn func(Ender) error) error, pro
 			return n, err
 		}
 	}
-	tokens := slices.SortedFunc(maps.Keys(e.Tokens), func(a, b keys.ID) int { return bytes.Compare(a[:], b[:]) })
+	byID := func(a, b keys.ID) int { return bytes.Compare(a[:], b[:]) }
+	tokens := slices.SortedFunc(maps.Keys(e.Tokens), byID)
 	for part := range slices.Chunk(tokens, most) {
 		err := run(len(part), func(to Ender) (int, error) { return each(part, e.Tokens, to.EndToken) })
+		if err != nil {
+			return n, err
+		}
+	}
+	notices := slices.SortedFunc(maps.Keys(e.Notices), func(a, b record.NoticeID) int { return bytes.Compare(a[:], b[:]) })
+	for part := range slices.Chunk(notices, most) {
+		err := run(len(part), func(to Ender) (int, error) {
+			return each(part, e.Notices, func(_ record.NoticeID, n record.Notice) (bool, error) { return false, to.Notice(n) })
+		})
+		if err != nil {
+			return n, err
+		}
+	}
+	known := slices.SortedFunc(maps.Keys(e.Known), byID)
+	for part := range slices.Chunk(known, most) {
+		err := run(len(part), func(to Ender) (int, error) {
+			return each(part, e.Known, func(id keys.ID, k record.Known) (bool, error) { return false, to.Know(id, k) })
+		})
 		if err != nil {
 			return n, err
 		}

@@ -35,6 +35,16 @@ func (to *target) EndToken(id keys.ID, end record.TokenEnd) (bool, error) {
 	return to.end(fmt.Sprint("token ", id[1]), end.Revoked != 0)
 }
 
+func (to *target) Notice(n record.Notice) error {
+	_, err := to.end("notice "+string(n.ID[0]), false)
+	return err
+}
+
+func (to *target) Know(id keys.ID, _ record.Known) error {
+	_, err := to.end(fmt.Sprint("known ", id[1]), false)
+	return err
+}
+
 // Apply applies users before tokens, each in order, and not more in one change than the
 // bound. When a change fails, Apply reports what the changes before it have ended.
 func TestApply(t *testing.T) {

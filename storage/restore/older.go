@@ -31,7 +31,11 @@ type older struct {
 
 // takeOp notes what an operation ends.
 func (e *older) takeOp(o record.Op) error {
-	if len(o.Key) == 0 || o.Value == nil || bytes.IndexByte([]byte("tue"), o.Key[0]) < 0 {
+	if len(o.Key) == 0 || bytes.IndexByte([]byte("tuexk"), o.Key[0]) < 0 {
+		return nil
+	}
+	if o.Value == nil {
+		e.Drop(o.Key)
 		return nil
 	}
 	b, err := e.seals.Open(o.Key, o.Value)
@@ -109,7 +113,7 @@ func (e *older) readCheckpoint(ctx context.Context, f io.Reader) (covered uint64
 func (e *older) readIndex(ctx context.Context, store, by string) error {
 	defer os.RemoveAll(by)
 	also := older{Ends: record.NewEnds(), seals: e.seals}
-	err := index.Salvage(filepath.Join(store, "index"), by, "ute", func(key, stored []byte) error {
+	err := index.Salvage(filepath.Join(store, "index"), by, "utexk", func(key, stored []byte) error {
 		also.takeOp(record.Op{Key: key, Value: stored})
 		return ctx.Err()
 	})

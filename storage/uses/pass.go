@@ -18,13 +18,21 @@ type pass struct {
 	shard  int    // where to go on; table.Shards: no pass is in progress
 	slot   uint32 // where to go on, downwards
 	before uint64 // the segments before this one may go when the pass ends
+	merged int    // tokens
 	next   time.Time
 }
 
 const (
-	passEvery = 10 * time.Second
-	batch     = 32 // tokens of one transaction
+	mostPause  = 10 * time.Second
+	leastPause = time.Second
+	batch      = 32 // tokens of one transaction
 )
+
+// pause returns how long to wait after a pass: the less there was to do, the sooner the
+// index has what is new.
+func (p *pass) pause() time.Duration {
+	return min(max(time.Duration(p.merged)*10*time.Millisecond, leastPause), mostPause)
+}
 
 // ErrBusy says that somebody is reading the usages, or that there was not
 // enough time.
@@ -61,7 +69,7 @@ func (f *Flusher) goOn(end time.Time) error {
 		}
 		f.Table.Tidy(shard)
 		if f.pass.shard++; f.pass.shard == table.Shards {
-			f.pass.next = time.Now().Add(passEvery)
+			f.pass.next = time.Now().Add(f.pass.pause())
 			return f.Log.drop(f.pass.before)
 		}
 		f.pass.slot = f.Table.Top(f.pass.shard)
@@ -137,6 +145,7 @@ func (f *Flusher) mergeBatch(shard int) error {
 		return err
 	}
 	f.pass.slot = slot
+	f.pass.merged += len(ids)
 	return nil
 }
 

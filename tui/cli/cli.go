@@ -43,7 +43,7 @@ type Env struct {
 // Commands returns `user`, `token`, `service`, `events`, `scan`, `key` and
 // `whoami`, for main to add to its root.
 func Commands(env Env) []*cobra.Command {
-	return []*cobra.Command{userCommand(env), tokenCommand(env), serviceCommand(env), eventsCommand(env), scanCommand(env), keyCommand(env), whoCommand(env)}
+	return []*cobra.Command{userCommand(env), tokenCommand(env), serviceCommand(env), eventsCommand(env), scanCommand(env), keyCommand(env), notifyCommand(env), whoCommand(env)}
 }
 
 // Group returns a command that only holds others.

@@ -26,7 +26,7 @@ var groups = []struct {
 }{
 	{"Server:", []string{"serve", "admin", "whoami", "health", "config", "demo"}},
 	{"Users and tokens:", []string{"user", "token", "service"}},
-	{"Audit log, leaks, backup:", []string{"events", "scan", "key", "backup", "restore"}},
+	{"Audit log, leaks, backup:", []string{"events", "notify", "scan", "key", "backup", "restore"}},
 	{"Help:", []string{"manual", "help", "completion", "version"}},
 }
 
@@ -59,6 +59,7 @@ var examples = map[string]string{
 	"token revoke":  "gatehouse token revoke --idle 1y --dry-run",
 	"events":        "gatehouse events --about ada@example.com",
 	"scan":          "git log -p | gatehouse scan -\n  gatehouse scan --revoke /srv/repositories",
+	"notify test":   "gatehouse notify test --to ada@example.com",
 	"key rotate":    "gatehouse key rotate --retire-tokens-after 30d",
 	"key show":      "gatehouse key show",
 	"backup":        "gatehouse backup /srv/backup/ --keep 14",

@@ -1,0 +1,210 @@
+package notify
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"gatehouse/server/notify/target"
+	"gatehouse/storage/lasting"
+	"gatehouse/storage/record"
+)
+
+// How long a notice waits after it was not delivered, doubling from the first to the
+// longest pause, and how long it is tried.
+const (
+	firstPause   = 5 * time.Second
+	longestPause = 15 * time.Minute
+	tryFor       = 24 * time.Hour
+)
+
+// graceful is how long deliveries under way may take when the server stops. A delivery
+// that is cut off may be repeated.
+const graceful = 8 * time.Second
+
+// queue holds the notices that one target has not got. They are in the store as well.
+type queue struct {
+	target  target.Target
+	log     *slog.Logger
+	failing lasting.State
+	wake    chan struct{}
+
+	mu       sync.Mutex
+	list     []*waiting
+	has      map[record.NoticeID]bool // what is in the list or being delivered
+	done     map[record.NoticeID]bool // what was done since the notices in the store were last read
+	until    time.Time                // when the target is tried again
+	failures int                      // of the target, in a row
+}
+
+// waiting is a notice in a queue.
+type waiting struct {
+	record.Notice
+	next     time.Time
+	failures int
+	taken    bool // the target has it, or never will; only the record is missing
+}
+
+// atOnce is how many deliveries to a target go on at the same time.
+func atOnce(name string) int {
+	if name == target.NameWebhook {
+		return 4
+	}
+	return 2
+}
+
+// add adds a notice, unless the queue has it.
+func (q *queue) add(n record.Notice) {
+	q.mu.Lock()
+	has := q.has[n.ID] || q.done[n.ID]
+	if !has {
+		q.has[n.ID] = true
+	}
+	q.mu.Unlock()
+	if !has {
+		q.put(&waiting{Notice: n})
+	}
+}
+
+// forget forgets what is done. The store is about to be read, and has all of it as done.
+func (q *queue) forget() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	clear(q.done)
+}
+
+func (q *queue) put(w *waiting) {
+	q.mu.Lock()
+	q.list = append(q.list, w)
+	q.mu.Unlock()
+	q.nudge()
+}
+
+func (q *queue) nudge() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// len returns how many notices the target has not got.
+func (q *queue) len() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.has)
+}
+
+// next returns the first notice that is due, or how long to wait.
+func (q *queue) next() (w *waiting, wait time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now, wait := time.Now(), time.Hour
+	for i, one := range q.list {
+		due := one.next
+		if !one.taken && q.until.After(due) {
+			due = q.until
+		}
+		if left := due.Sub(now); left > 0 {
+			wait = min(wait, left)
+			continue
+		}
+		q.list = append(q.list[:i], q.list[i+1:]...)
+		return one, 0
+	}
+	return nil, wait
+}
+
+// work delivers notices until the context ends.
+func (s *Notifier) work(ctx context.Context, q *queue) {
+	for ctx.Err() == nil {
+		w, wait := q.next()
+		if w == nil {
+			select {
+			case <-q.wake:
+			case <-time.After(wait):
+			case <-ctx.Done():
+			}
+			continue
+		}
+		q.nudge() // another worker may find another one
+		s.handle(ctx, q, w)
+	}
+}
+
+// handle tries to deliver a notice. If it is not done, it goes back to the queue.
+func (s *Notifier) handle(ctx context.Context, q *queue, w *waiting) {
+	if !w.taken {
+		late, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		stop := context.AfterFunc(ctx, func() { time.AfterFunc(graceful, cancel) })
+		err := s.deliver(late, q, w)
+		stop()
+		cancel()
+		w.taken = s.judge(q, w, err)
+	}
+	if w.taken {
+		err := s.Store.Notices().Settle(w.ID, q.target.Name())
+		if err == nil {
+			q.mu.Lock()
+			delete(q.has, w.ID)
+			q.done[w.ID] = true
+			q.mu.Unlock()
+			return
+		}
+		q.log.Warn("a notice was delivered, but that could not be recorded; the server tries again", "id", w.ID, "error", err)
+		w.next = time.Now().Add(firstPause)
+	}
+	q.put(w)
+}
+
+func (s *Notifier) deliver(ctx context.Context, q *queue, w *waiting) error {
+	m, err := s.message(w.Notice, q.target.Name() == target.NameMail)
+	if err != nil {
+		return err
+	}
+	answer, err := q.target.Deliver(ctx, m)
+	if err == nil {
+		q.log.Debug("a notice is delivered", "id", m.ID, "answer", answer)
+	}
+	return err
+}
+
+// judge decides what follows from a delivery, and reports whether the notice is done with.
+func (s *Notifier) judge(q *queue, w *waiting, err error) (done bool) {
+	refused := target.Refused(err)
+	q.mu.Lock()
+	w.failures++
+	w.next = time.Now().Add(pause(w.failures))
+	switch {
+	case err == nil || refused != nil:
+		q.failures, q.until = 0, time.Time{}
+	default:
+		q.failures++
+		q.until = time.Now().Add(pause(q.failures))
+	}
+	q.mu.Unlock()
+	if err == nil {
+		q.failing.Set(nil)
+		s.Count.add(q.target.Name(), Delivered)
+		return true
+	}
+	if refused == nil {
+		q.failing.Set(err)
+	}
+	now, _ := s.Store.Now()
+	age := now.Sub(time.UnixMilli(w.Made))
+	if refused != nil && refused.Final || age >= tryFor {
+		q.log.Warn("a notice is given up", "id", w.ID, "notice", string(w.Body), "age", age.Round(time.Second), "error", err)
+		s.Count.add(q.target.Name(), GivenUp)
+		return true
+	}
+	s.Count.add(q.target.Name(), Failed)
+	if refused != nil {
+		q.log.Info("a notice is refused for now", "id", w.ID, "error", err)
+	}
+	return false
+}
+
+func pause(failures int) time.Duration {
+	return min(firstPause<<min(failures-1, 20), longestPause)
+}
