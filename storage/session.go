@@ -1,8 +1,6 @@
 package storage
 
 import (
-	"time"
-
 	"gatehouse/storage/index"
 	"gatehouse/storage/read"
 	"gatehouse/storage/record"
@@ -161,17 +159,5 @@ func (s *Store) OpenedFile(owner UserID, f File) error { return s.unlogged.files
 // Files lists a user's recent files, the newest first.
 func (s *Store) Files(owner UserID) ([]File, error) { return s.unlogged.files.List(owner) }
 
-// Remembered returns the value that is kept under a name, or nil.
-func (s *Store) Remembered(name string) (value []byte, err error) { return s.unlogged.memory.Get(name) }
-
-// Remember keeps a value under a name for as long as keep. It reaches the disk
-// within a second.
-func (s *Store) Remember(name string, value []byte, keep time.Duration) {
-	s.unlogged.memory.Put(name, value, keep)
-}
-
-// Attempts returns the attempts that are kept under a name, or the zero value.
-func (s *Store) Attempts(name string) (Attempts, error) { return s.unlogged.memory.Attempts(name) }
-
-// SetAttempts remembers attempts under a name.
-func (s *Store) SetAttempts(name string, v Attempts) { s.unlogged.memory.SetAttempts(name, v) }
+// Memory returns what is remembered for a while: values and attempts under a name.
+func (s *Store) Memory() *unlogged.Memory { return &s.unlogged.memory }

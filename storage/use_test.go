@@ -239,19 +239,19 @@ func TestAttempts(t *testing.T) {
 	s := openWith(t, dir, timed(t, c))
 	want := func(s *Store, name string, v Attempts) {
 		t.Helper()
-		if got, err := s.Attempts(name); got != v || err != nil {
+		if got, err := s.Memory().Attempts(name); got != v || err != nil {
 			t.Errorf("%s: got %+v, %v, want %+v", name, got, err, v)
 		}
 	}
 	want(s, "alice", Attempts{})
-	s.SetAttempts("alice", Attempts{Failures: 3, Until: 42})
+	s.Memory().SetAttempts("alice", Attempts{Failures: 3, Until: 42})
 	want(s, "alice", Attempts{Failures: 3, Until: 42})
 	if err := s.upkeep.flush(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	want(s, "alice", Attempts{Failures: 3, Until: 42})
-	s.SetAttempts("alice", Attempts{Failures: 4, Until: 43})
-	got, err := openWith(t, copyDir(t, dir), timed(t, c)).Attempts("alice")
+	s.Memory().SetAttempts("alice", Attempts{Failures: 4, Until: 43})
+	got, err := openWith(t, copyDir(t, dir), timed(t, c)).Memory().Attempts("alice")
 	if got != (Attempts{Failures: 3, Until: 42}) && got != (Attempts{Failures: 4, Until: 43}) || err != nil { // a flush may have happened in between
 		t.Errorf("after a kill: got %+v, %v", got, err)
 	}

@@ -86,7 +86,7 @@ func (s *Sweeps) set(held []change, asked int) (news bool) {
 	before := len(s.held)
 	s.held, s.asked = held, asked
 	if kept, err := s.kept(); s.Keeps && (err != nil || kept != (len(held) > 0)) {
-		s.Store.Remember(s.keptName(), bytes.Repeat([]byte{1}, min(1, len(held))), markKept)
+		s.Store.Memory().Put(s.keptName(), bytes.Repeat([]byte{1}, min(1, len(held))), markKept)
 	}
 	return len(held) > 0 && before == 0
 }
@@ -96,7 +96,7 @@ func (s *Sweeps) kept() (bool, error) {
 	if !s.Keeps {
 		return false, nil
 	}
-	b, err := s.Store.Remembered(s.keptName())
+	b, err := s.Store.Memory().Get(s.keptName())
 	return len(b) > 0, err
 }
 

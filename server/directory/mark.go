@@ -38,7 +38,7 @@ func newMark(store *storage.Store, cfg config.LDAP) *mark {
 // moved reports whether the settings are those of another directory than at the last
 // sweep. Adding or dropping a replica does not make another directory.
 func (m *mark) moved() (bool, error) {
-	b, err := m.store.Remembered(markName)
+	b, err := m.store.Memory().Get(markName)
 	if err != nil {
 		return false, err
 	}
@@ -59,7 +59,7 @@ func (m *mark) moved() (bool, error) {
 // settle records the current settings as the right ones.
 func (m *mark) settle() {
 	if b, err := json.Marshal(m.now); err == nil {
-		m.store.Remember(markName, b, markKept)
+		m.store.Memory().Put(markName, b, markKept)
 	}
 }
 

@@ -39,7 +39,7 @@ func networkOf(from netip.Addr) netip.Prefix {
 
 // homesOf returns those of an account that still count.
 func (t *Throttle) homesOf(account string) (homes, error) {
-	b, err := t.store.Remembered("homes " + account)
+	b, err := t.store.Memory().Get("homes " + account)
 	if err != nil || len(b) == 0 {
 		return nil, err
 	}
@@ -75,6 +75,6 @@ func (t *Throttle) settle(a Attempt) {
 		delete(h, oldest)
 	}
 	if b, err := json.Marshal(h); err == nil {
-		t.store.Remember("homes "+a.account, b, homeKept)
+		t.store.Memory().Put("homes "+a.account, b, homeKept)
 	}
 }

@@ -20,7 +20,7 @@ const (
 
 // namesOf returns the counts of the names under which logins of a person failed.
 func (t *Throttle) namesOf(person string) ([]string, error) {
-	b, err := t.store.Remembered("names " + person)
+	b, err := t.store.Memory().Get("names " + person)
 	if err != nil || len(b) == 0 {
 		return nil, err
 	}
@@ -38,7 +38,7 @@ func (t *Throttle) NoteName(ofPerson, byName Attempt) {
 	names = append(names, name)
 	names = names[max(0, len(names)-mostNames):]
 	if b, err := json.Marshal(names); err == nil {
-		t.store.Remember("names "+person, b, nameKept)
+		t.store.Memory().Put("names "+person, b, nameKept)
 	}
 }
 
@@ -66,7 +66,7 @@ func (t *Throttle) Delay(u storage.User) (longest storage.Attempts, err error) {
 		return longest, err
 	}
 	for _, bucket := range list {
-		v, err := t.store.Attempts(bucket)
+		v, err := t.store.Memory().Attempts(bucket)
 		if err != nil {
 			return longest, err
 		}
@@ -100,7 +100,7 @@ func (t *Throttle) Lift(u storage.User) error {
 
 // forget clears a count, if there is one.
 func (t *Throttle) forget(bucket string) {
-	if v, err := t.store.Attempts(bucket); err != nil || v != (storage.Attempts{}) {
-		t.store.SetAttempts(bucket, storage.Attempts{})
+	if v, err := t.store.Memory().Attempts(bucket); err != nil || v != (storage.Attempts{}) {
+		t.store.Memory().SetAttempts(bucket, storage.Attempts{})
 	}
 }

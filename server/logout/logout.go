@@ -148,7 +148,7 @@ func (l *Logouts) take(ctx context.Context, provider string, out oauth.Logout) e
 	l.once.Lock()
 	defer l.once.Unlock()
 	seen := "logout " + provider + " " + out.ID
-	switch before, err := l.Store.Remembered(seen); {
+	switch before, err := l.Store.Memory().Get(seen); {
 	case err != nil:
 		return err
 	case before != nil:
@@ -163,7 +163,7 @@ func (l *Logouts) take(ctx context.Context, provider string, out oauth.Logout) e
 		err = l.end(ctx, provider, u)
 	}
 	if err == nil {
-		l.Store.Remember(seen, []byte{1}, oauth.LogoutKept)
+		l.Store.Memory().Put(seen, []byte{1}, oauth.LogoutKept)
 	}
 	return err
 }
@@ -177,7 +177,7 @@ func (l *Logouts) user(provider string, out oauth.Logout) (u storage.User, err e
 		}
 		return l.Store.UserByIdentity(id)
 	}
-	b, err := l.Store.Remembered(sessionName(provider, out.Session))
+	b, err := l.Store.Memory().Get(sessionName(provider, out.Session))
 	if err != nil {
 		return u, err
 	}
@@ -191,7 +191,7 @@ func (l *Logouts) user(provider string, out oauth.Logout) (u storage.User, err e
 // sid.
 func NoteSession(store *storage.Store, provider, sid string, id storage.UserID) {
 	if sid != "" && len(sid) <= 1024 {
-		store.Remember(sessionName(provider, sid), id.Bytes(), storage.SessionLife)
+		store.Memory().Put(sessionName(provider, sid), id.Bytes(), storage.SessionLife)
 	}
 }
 
