@@ -53,6 +53,7 @@ var scenes = []struct {
 	{name: "paused", keys: "p", after: func(d *driver) { d.tick(61 * time.Second) }},
 	{name: "a user's tokens", keys: "j<enter>"},
 	{name: "a user without tokens", start: func(f *fake) { f.tokens = nil }, keys: "j<enter>"},
+	{name: "a user with sessions", keys: "jjjjj<enter>"},
 	{name: "a disabled user", keys: "jjj<enter>"},
 	{name: "a token", keys: "jjjjj<enter>j<enter>"},
 	{name: "tokens", keys: "2"},

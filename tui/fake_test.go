@@ -106,6 +106,9 @@ func (f *fake) User(_ context.Context, uid string) (api.UserDetail, error) {
 			if u.Source != "local" {
 				d.Identities = []api.Identity{{Source: u.Source, Subject: "0f3a6c1e-" + strconv.FormatInt(u.Created, 16)}}
 			}
+			if u.UID == "zoë@example.com" {
+				d.Sessions = []api.Session{{LastUsed: before(3 * time.Minute), Address: "192.0.2.4\x1b[2J"}, {LastUsed: before(5 * time.Hour)}}
+			}
 			if u.State == api.StateDisabled {
 				d.LoginDelay = &api.LoginDelay{Failures: 7, Until: noon.Add(4*time.Minute + 10*time.Second).UnixMilli()}
 			}

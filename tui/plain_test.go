@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -207,5 +208,27 @@ func TestPlainExport(t *testing.T) {
 	got, _ := os.ReadFile(path)
 	if n := strings.Count(string(got), "\n"); n != 11 || !strings.Contains(out, "there is such a file already") {
 		t.Errorf("%d lines\n%s", n, out)
+	}
+}
+
+// TestPlainHasEveryAction: what a key does on the screen, a word does here, unless it is
+// about the screen itself.
+func TestPlainHasEveryAction(t *testing.T) {
+	words := map[string]string{
+		"enter": "show 1", "/": "filter a", "s": "sort", "S": "reverse", "space": "mark 1", "a": "mark 1-2", "A": "mark all", "R": "revoke 1", "u": "user 1",
+		"l": "lock 1", "U": "lift 1", "P": "password 1", "n": "new a@example.com", "Y": "id 1", "e": "export x.sh", "r": "refresh", "o": "older", "?": "help",
+		"pgdown": "more", "pgup": "less", "esc": "back", "1": "users", "2": "tokens", "3": "review", "4": "events", "5": "status", "tab": "review never", "shift+tab": "review 30d", "q": "quit",
+	}
+	screenOnly := []string{"j", "k", "g", "G", "v", "m", "y", "p", "ctrl+p"}
+	for _, b := range bindings(false) {
+		k := b.keys[0]
+		if words[k] == "" && !slices.Contains(screenOnly, k) {
+			t.Errorf("%s (%s) has no word", k, b.help)
+		}
+	}
+	for k, line := range words {
+		if out := converse(t, people(), Options{}, box.Glance, line, "n"); strings.Contains(strings.SplitN(out, "> ", 2)[1], `no word "`+strings.Fields(line)[0]) {
+			t.Errorf("%s: %s\n%s", k, line, out)
+		}
 	}
 }

@@ -99,7 +99,7 @@ func (s *review) answer(msg tea.Msg) tea.Cmd {
 func (s *review) show(n int) tea.Cmd {
 	s.unmark()
 	s.stop()
-	s.preset = n
+	s.preset, s.tokens.m.notice = n, ""
 	p := presets[n]
 	if s.users.only = p.only; p.users {
 		s.rows = s.users

@@ -75,6 +75,10 @@ func (s *userTokens) body(width, height int) []string {
 			out = append(out, text.Cut(" logins    delayed for "+say.Span(left)+", after "+say.Count(d.Failures, "bad password")+" in a row", width))
 		}
 	}
+	if n := len(s.who.Sessions); n > 0 {
+		last := s.who.Sessions[0]
+		out = append(out, text.Cut(" sessions  "+say.Number(n)+", the latest "+say.Ago(s.m.now(), last.LastUsed)+" from "+say.Dash(last.Address), width))
+	}
 	for _, a := range s.who.Rechecks {
 		line := " asked     " + text.Escape(a.Source) + " " + say.Ago(s.m.now(), a.Asked)
 		switch {

@@ -33,6 +33,13 @@ func (a *Admin) user(w http.ResponseWriter, r *route.Request) error {
 	if d.Rechecks, err = a.rechecks(u.User); err != nil {
 		return err
 	}
+	sessions, _, err := a.store.Sessions(u.ID, "")
+	if err != nil {
+		return err
+	}
+	for _, s := range sessions {
+		d.Sessions = append(d.Sessions, api.Session{Created: s.Created, LastUsed: s.Seen, Method: s.Method, Address: s.Address, Agent: s.Agent})
+	}
 	reply.JSON(w, http.StatusOK, d)
 	return nil
 }

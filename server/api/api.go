@@ -52,6 +52,7 @@ type UserDetail struct {
 	LoginDelay *LoginDelay `json:"loginDelay,omitempty"` // nil: the user may log in
 	Service    *Answering  `json:"service,omitempty"`    // nil: it is not a service account
 	Rechecks   []Asked     `json:"rechecks,omitempty"`   // what came of asking providers again
+	Sessions   []Session   `json:"sessions,omitempty"`   // browsers that are logged in, the latest first
 }
 
 // Asked says what came of asking a provider about a user. Times are in ms; 0: never.
