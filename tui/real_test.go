@@ -1,6 +1,7 @@
 package tui
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -32,7 +33,7 @@ func real(t testing.TB, users, tokens int) (*storage.Store, *api.Client) {
 func realWith(t testing.TB, o storage.Options, users, tokens int) (*storage.Store, *api.Client) {
 	t.Helper()
 	now := func() time.Time { return noon }
-	o.Now, o.Segment = now, storagetest.Segment
+	o.Now, o.Segment = now, cmp.Or(o.Segment, storagetest.Segment)
 	store, err := storage.Open(t.TempDir(), o)
 	if err != nil {
 		t.Fatal(err)
