@@ -569,6 +569,15 @@ func TestSCIMOthers(t *testing.T) {
 	h.dead(token)
 	say(true)
 	h.alive(token)
+	// A restore brings a suspension over without its source. What was said before it does
+	// not end it.
+	h.clock.Pass(time.Minute)
+	try(h.store.Suspend(by, u.ID, storage.Suspension{}, "before the restore"))
+	h.recallSCIM()
+	try(h.Server.scim.Sweeps()[0].Sweep(t.Context()))
+	h.dead(token)
+	say(true)
+	h.alive(token)
 }
 
 // TestSCIMBudget: what makes something has a budget, and what stops somebody has none.
