@@ -26,6 +26,8 @@ type matcher struct {
 	named  map[string]bool
 	inName map[string]verdict
 	users  []verdict
+
+	digits verdict // the words that can be in an id
 }
 
 // verdict has a bit for each word of the search that was found.
@@ -40,10 +42,16 @@ const (
 const mostRemembered = 64 << 10
 
 func newMatcher(q Tokens, store *storage.Store) *matcher {
-	return &matcher{
+	m := &matcher{
 		q: q, store: store, people: map[storage.UserID]*storage.Person{},
 		named: map[string]bool{}, inName: map[string]verdict{},
 	}
+	for n, w := range q.search {
+		if strings.Trim(w, "0123456789abcdef") == "" {
+			m.digits |= 1 << n
+		}
+	}
+	return m
 }
 
 // rows returns a match for the store that takes the same tokens. Once ctx has ended, it
@@ -61,7 +69,7 @@ func (m *matcher) rows(ctx context.Context) *storage.Match {
 	if match.Times {
 		match.During = q.during
 	}
-	if match.Person || q.state != "" || q.endsBy != 0 {
+	if q.user != "" || q.owner != "" || q.source != "" || q.state != "" || q.endsBy != 0 {
 		match.Owner = m.owner
 	}
 	match.Takes = func(r *storage.Row) bool {
@@ -102,7 +110,15 @@ func (m *matcher) owner(state storage.UserState, p *storage.Person) bool {
 		q.state == api.StateRevoked && state != storage.UserRemoved:
 		return false
 	}
-	return p == nil || m.ofUser(p)&refused == 0
+	return p == nil || !m.refuses(p)
+}
+
+// refuses reports whether the query takes none of a user's tokens.
+func (m *matcher) refuses(p *storage.Person) bool {
+	q := &m.q
+	return q.user != "" && !strings.HasPrefix(p.UID, record.Fold(q.user)) ||
+		q.owner != "" && !m.services[p.ID] ||
+		q.source != "" && !strings.EqualFold(p.Source, q.source)
 }
 
 // asksOwner reports whether the query depends on the token's owner.
@@ -192,13 +208,10 @@ func (m *matcher) owned(t *storage.Token, p *storage.Person) bool { return m.fou
 
 // ofUser returns the verdict on a user.
 func (m *matcher) ofUser(p *storage.Person) verdict {
-	q := &m.q
-	if q.user != "" && !strings.HasPrefix(p.UID, record.Fold(q.user)) ||
-		q.owner != "" && !m.services[p.ID] ||
-		q.source != "" && !strings.EqualFold(p.Source, q.source) {
+	if m.refuses(p) {
 		return asked | refused
 	}
-	return asked | contained(q.search, p.UID) | contained(q.search, p.Name)
+	return asked | contained(m.q.search, p.UID) | contained(m.q.search, p.Name)
 }
 
 // ofRow is ofUser for the owner of a row, who is asked only once.
@@ -225,7 +238,7 @@ func (m *matcher) found(t *storage.Token, has verdict) bool {
 	}
 	has |= remember(m.inName, t.Name, func() verdict { return contained(words, record.Fold(t.Name)) })
 	for n, w := range words {
-		if has&(1<<n) == 0 && (!hexadecimal(w) || !strings.Contains(t.ID.String(), w)) {
+		if has&(1<<n) == 0 && (m.digits&(1<<n) == 0 || !strings.Contains(t.ID.String(), w)) {
 			return false
 		}
 	}
@@ -254,8 +267,6 @@ func remember[K comparable, V any](known map[K]V, key K, find func() V) V {
 	}
 	return v
 }
-
-func hexadecimal(s string) bool { return strings.Trim(s, "0123456789abcdef") == "" }
 
 // State is the state of a token at a moment, in ms, in the words of the API.
 func State(t storage.Token, ms int64) string { return state(&t, ms) }
