@@ -62,7 +62,8 @@ func (m *matcher) rows(ctx context.Context) *storage.Match {
 	match := &storage.Match{
 		Limited: len(q.scopes) > 0 || q.addressLimited,
 
-		Times: q.createdAfter != 0 || q.createdBefore != 0 || q.endsBy != 0 || q.unlimited || q.state != "",
+		Times: q.createdAfter != 0 || q.createdBefore != 0 || q.endsBy != 0 || q.unlimited ||
+			q.state != "" && q.state != api.StateRevoked,
 		Texts: q.createdBy != "" || q.unlimited || q.addressLimited || len(q.scopes)+len(q.name)+len(q.search) > 0,
 		Seen:  len(q.from) > 0, Person: q.asksOwner(),
 	}
