@@ -197,6 +197,7 @@ func (v *Views) withPeople(read bool, fn func(p *people)) error {
 		p.mu.RLock()
 		if p.state == peopleKnown && (p.read || !read) {
 			defer p.mu.RUnlock()
+			p.drop.Reset(lookedAt)
 			fn(p)
 			return nil
 		}
