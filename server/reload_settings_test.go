@@ -13,7 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/server/api"
 	"gatehouse/server/config"
+	"gatehouse/server/listen"
 )
 
 // TestReloadOfAllSettings: each setting is in force after a reload, as the test named here
@@ -28,6 +30,7 @@ func TestReloadOfAllSettings(t *testing.T) {
 		"tls": "TestReloadWhileServing", "limits.connections": "TestReloadOfConnections", "limits.connections_per_address": "TestReloadOfConnections",
 		"tokens.revoke_idle_after": "TestReloadOfIdle", "tokens.known_scopes": "TestKnownScopes", "logins.local": "TestNoOwnPassword",
 		"gate": "TestGateMoves", "admin.groups": "TestRoles",
+		"notify":    "TestReloadOfNotices",
 		"log.level": "config.TestLogSet", "log.format": "config.TestLogSet",
 		"audit": "storage.TestSetBounds",
 	}
@@ -161,5 +164,26 @@ func TestReloadOfIdle(t *testing.T) {
 	h.sweep()
 	if n := live(); n != 0 {
 		t.Errorf("once it is on, %d tokens still work", n)
+	}
+}
+
+// TestReloadOfNotices: a notice goes to the targets that are in force.
+func TestReloadOfNotices(t *testing.T) {
+	h := newHouse(t)
+	h.serve()
+	socket, cfg := api.Dial(listen.SocketPath(h.dir)), h.cfg
+	for _, name := range []string{"first", "second"} {
+		file := filepath.Join(t.TempDir(), name)
+		cfg.Notify.Command = "tee " + file
+		if !h.Reload(cfg) {
+			t.Fatal(h.log)
+		}
+		done, err := socket.TestNotices(t.Context(), api.NoticeTest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := os.ReadFile(file); err != nil || !strings.Contains(string(b), `"type":"test"`) {
+			t.Errorf("%s: got %q, %v, and the answers %v", name, b, err, done.Answers)
+		}
 	}
 }
