@@ -22,15 +22,17 @@ var noon = time.Date(2026, 3, 14, 12, 0, 0, 0, time.UTC)
 // tests of the binary use the real store.
 type fake struct {
 	sync.Mutex
-	users   []api.User
-	tokens  []api.Token
-	events  []api.Event
-	status  api.Status
-	err     error // of every call
-	changes []string
-	asked   int  // listings
-	read    int  // rows of them
-	job     bool // a bulk revocation is under way, and may be stopped
+	users  []api.User
+	tokens []api.Token
+	events []api.Event
+	status api.Status
+	err    error // of every call
+
+	unverified []string // uids
+	changes    []string
+	asked      int  // listings
+	read       int  // rows of them
+	job        bool // a bulk revocation is under way, and may be stopped
 }
 
 func (f *fake) do(change string, args ...any) error {
@@ -84,6 +86,9 @@ func (f *fake) Users(_ context.Context, q api.UserQuery) iter.Seq2[api.User, err
 func (f *fake) usersOf(q api.UserQuery) []api.User {
 	var out []api.User
 	for _, u := range f.users {
+		if state := strings.Join(q.Filters["state"], ""); state == api.StateUnverified && !slices.Contains(f.unverified, u.UID) {
+			continue
+		}
 		source, locked := strings.Join(q.Filters["source"], ""), len(q.Filters["locked"]) > 0
 		if source != "" && source != u.Source || locked && u.State != api.StateDisabled {
 			continue

@@ -22,6 +22,10 @@ func TestPalette(t *testing.T) {
 	d.want("[unlimited]")
 	d.press("<ctrl+p>locked out<enter>")
 	d.want("[locked]", "alistair@example.com")
+	f.unverified = []string{"ali.baba@corp.example"}
+	d.press("<ctrl+p>can't be asked<enter>")
+	d.want("[unverified]", "ali.baba@corp.example")
+	d.wantNot("alistair@example.com")
 	d.press("<esc><ctrl+p>zoe@<esc><ctrl+p>bali")
 	d.wantNot("user ali.baba")
 	d.press("<backspace><backspace><backspace><backspace>ali.baba<enter>")

@@ -37,6 +37,7 @@ var presets = [...]preset{
 	{filters: []string{"expires-within", "7d"}, tab: "ends 7d", words: "that end within 7 days", twin: "token list --expires-within 7d"},
 	{filters: []string{"expires-within", "30d"}, tab: "ends 30d", words: "that end within 30 days", twin: "token list --expires-within 30d"},
 	{filters: []string{"unlimited", "true", "idle", "30d"}, tab: "unlimited", words: "without any limit and unused for 30 days", twin: "token list --unlimited --idle 30d"},
+	{filters: []string{"state", api.StateUnverified}, tab: "unverified", words: "users about whom a provider can't be asked", users: true, twin: "user list --state unverified"},
 	{filters: []string{"source", "service"}, tab: "orphaned", words: "service accounts that nobody owns", users: true, only: func(u api.User) bool { return u.Orphaned }, twin: "service list"},
 	{filters: []string{"locked", "true"}, tab: "locked", words: "users who are locked out of logging in", users: true, twin: "user list --locked"},
 }

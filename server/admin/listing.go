@@ -112,10 +112,17 @@ func (a *Admin) matching(w http.ResponseWriter, r *route.Request) error {
 
 // reader answers queries. parser parses them as of a moment in ms; 0 means now.
 func (a *Admin) reader() query.Reader {
-	return query.Reader{Store: a.store, Delayed: func(u storage.User) (bool, error) {
-		d, err := a.loginDelay(u)
-		return d != nil, err
-	}}
+	return query.Reader{
+		Store: a.store,
+		Delayed: func(u storage.User) (bool, error) {
+			d, err := a.loginDelay(u)
+			return d != nil, err
+		},
+		Unverified: func(u storage.User) (bool, error) {
+			list, err := a.rechecks(u)
+			return slices.ContainsFunc(list, func(asked api.Asked) bool { return asked.Doubt != "" }), err
+		},
+	}
 }
 
 func (a *Admin) parser(at int64) query.Parser {

@@ -30,6 +30,10 @@ const (
 	StateRevoked   = "revoked"   // a token that will never work again
 )
 
+// StateUnverified selects active users whose provider can't be asked about them any more.
+// They are suspended unless they log in.
+const StateUnverified = "unverified"
+
 // User is a user as administrators see it.
 type User struct {
 	UID      string `json:"uid"`

@@ -53,7 +53,7 @@ var UserFilters = []FilterForm{
 	{"search", "TEXT", true, "TEXT anywhere in the uid or the person's name"},
 	{"prefix", "P", false, "the uid begins with this"},
 	{"source", "NAME", false, "users of this source: local, ldap or a provider"},
-	{"state", "active|disabled|suspended", false, "in this state"},
+	{"state", "active|disabled|suspended|unverified", false, "in this state; unverified: active, but the provider can no longer be asked"},
 	{"locked", "", false, "logins are delayed, after too many bad passwords"},
 }
 

@@ -1,18 +1,18 @@
 package datadir
 
 import (
-	"bytes"
+	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -25,7 +25,6 @@ import (
 type gate struct {
 	*testing.T
 	file, dir, listen string
-	log               bytes.Buffer // of all runs, once they have ended
 	cmd               *exec.Cmd
 	agree             func(address, mail string) (back string) // a person at the provider
 }
@@ -197,117 +196,106 @@ func TestProviders(t *testing.T) {
 	file := program(t)
 	t.Run("killed while asking", func(t *testing.T) { killedWhileAsking(t, file) })
 	t.Run("killed often", func(t *testing.T) { killedOften(t, file) })
+	t.Run("config check", func(t *testing.T) { configCheck(t, file) })
+	t.Run("logout tokens", func(t *testing.T) { logoutTokens(t, file) })
 	t.Run("Dex", func(t *testing.T) { besideDex(t, file) })
 }
 
-// killedWhileAsking kills the server when the provider has spent a refresh token, and
-// before it answers. The refusals afterwards are no verdict, until recheck_grace is over.
-func killedWhileAsking(t *testing.T, file string) {
-	g, s, people := beside(t, file, `recheck_grace = "10s"`)
-	g.start()
-	ada, bob := g.logIn("ada@example.com"), g.logIn("bob@example.com")
-	g.answered("bob@example.com") // and so a renewed token is stored
-
-	var once sync.Once
-	spent, gone := make(chan bool), make(chan bool)
-	s.Meanwhile(func(_ http.ResponseWriter, r *http.Request) bool {
-		if !oauthtest.IsRefresh(r) || !slices.Contains(s.Refreshes(people["ada@example.com"]), r.PostFormValue("refresh_token")) {
-			return false
+// configCheck reads what `config check --provider` says of providers that are set up well, and
+// of each thing that can be wrong.
+func configCheck(t *testing.T, file string) {
+	page := func(w http.ResponseWriter, _ *http.Request) bool {
+		io.WriteString(w, "<html>Sign in</html>")
+		return true
+	}
+	with := func(name string, value any) func(*oauthtest.Server) {
+		return func(s *oauthtest.Server) { s.Metadata = func(m map[string]any) { m[name] = value } }
+	}
+	for _, c := range []struct {
+		kind, secret string
+		set          func(*oauthtest.Server)
+		config       string // replaces insecure
+		status       int
+		want         string
+	}{
+		{kind: "oidc", set: with("scopes_supported", []string{"openid", "offline_access"}), want: "the issuer gives refresh tokens"},
+		{kind: "google", want: "are accepted"},
+		{kind: "gitlab", want: "are accepted"},
+		{kind: "gitea", want: "are accepted"},
+		{kind: "github", want: "are accepted"},
+		{kind: "oidc", secret: "wrong", status: 1, want: "does not take client_id and client_secret_file"},
+		{kind: "google", secret: "wrong", status: 1, want: "does not take client_id and client_secret_file"},
+		{kind: "gitlab", secret: "wrong", status: 1, want: "does not take client_id and client_secret_file"},
+		{kind: "gitea", secret: "wrong", status: 1, want: "does not take client_id and client_secret_file"},
+		{kind: "github", secret: "wrong", status: 1, want: "rejected client_id and client_secret_file"},
+		{kind: "oidc", set: with("scopes_supported", []string{"openid"}), want: "does not say that it gives refresh tokens (offline_access): recheck needs them"},
+		{kind: "oidc", set: with("issuer", "https://other.example"), status: 1, want: `calls itself the issuer "https://other.example": write the url exactly like that`},
+		{kind: "oidc", set: with("token_endpoint", "ftp://x"), status: 1, want: `token_endpoint "ftp://x" is not an https URL`},
+		{kind: "oidc", set: func(s *oauthtest.Server) { s.Meanwhile(page) }, status: 1, want: "did not answer /.well-known/openid-configuration with the documented JSON"},
+		{kind: "gitea", set: func(s *oauthtest.Server) { s.Meanwhile(page) }, status: 1, want: "with the documented JSON"},
+		{kind: "oidc", set: func(s *oauthtest.Server) { s.Close() }, status: 1, want: "connection refused"},
+		{kind: "gitlab", config: "insecure = false", status: 1, want: "would send secrets in the clear: use https://"},
+	} {
+		s := oauthtest.New(t, c.kind)
+		if c.set != nil {
+			c.set(s)
 		}
-		lost := false
-		once.Do(func() { lost = true })
-		if lost {
-			defer s.Lose(r)
-			close(spent)
-			<-gone
+		g := newGate(t, file, s.URL, oauthtest.Client, cmp.Or(c.secret, oauthtest.Secret))
+		text, err := os.ReadFile(filepath.Join(g.dir, "config.toml"))
+		if err != nil {
+			t.Fatal(err)
 		}
-		return lost
-	})
-	<-spent
-	g.await("bob is asked about, too", func() bool { a := g.show("bob@example.com"); return a.Rechecks[0].Answered >= a.Rechecks[0].Asked })
-	g.kill()
-	close(gone)
-	s.Meanwhile(nil)
-	g.start()
-	g.await("ada is unverified", func() bool { return g.unverified("ada@example.com") })
-	g.answered("bob@example.com")
-	worked := g.works(ada)
-	a := g.show("ada@example.com")
-	if early := time.Now().Before(time.UnixMilli(a.Rechecks[0].Since).Add(10 * time.Second)); early && (a.State != "active" || !worked) || a.Rechecks[0].Left != "" {
-		t.Errorf("after the kill: got %+v, and the token works: %t", a, worked)
-	}
-	if out, err := g.command("events", "--action", "user.unverified").Output(); err != nil || !strings.Contains(string(out), "ada@example.com") || strings.Contains(string(out), "bob") {
-		t.Errorf("got the events %s, %v", out, err)
-	}
-	g.await("the grace is over", func() bool { return !g.works(ada) })
-	if a := g.show("ada@example.com"); a.State != "suspended" || !g.works(bob) || g.unverified("bob@example.com") {
-		t.Errorf("after the grace: got %+v", a)
-	}
-	g.logIn("ada@example.com")
-	g.answered("ada@example.com")
-	if !g.works(ada) || g.unverified("ada@example.com") {
-		t.Error("a login does not bring ada back")
+		changed := strings.Replace(string(text), `"oidc"`, `"`+c.kind+`"`, 1)
+		write(t, filepath.Join(g.dir, "config.toml"), strings.Replace(changed, "insecure = true", cmp.Or(c.config, "insecure = true"), 1), 0o600)
+		out, err := g.command("config", "check", "--provider", "corp").CombinedOutput()
+		if status := g.status(err); status != c.status || !strings.Contains(string(out), c.want) || strings.Contains(string(out), oauthtest.Secret) {
+			t.Errorf("%s %s: got status %d, want %d and %q:\n%s", c.kind, c.secret, status, c.status, c.want, out)
+		}
+		out, err = g.command("config", "check", "--provider", "crop").CombinedOutput()
+		if status := g.status(err); c.config == "" && (status != 1 || !strings.Contains(string(out), "there is no section [oauth.crop] in the configuration")) {
+			t.Errorf("another name: got status %d: %s", status, out)
+		}
 	}
 }
 
-// killedOften kills the server at any time during its questions. Nobody is suspended,
-// and only those can be unverified whose answers were on the way: at most four in each run.
-// Nobody else's new refresh token is lost.
-func killedOften(t *testing.T, file string) {
-	g, s, people := beside(t, file)
-	const crowd, kills = 30, 4
+// status is the exit status of a command.
+func (g *gate) status(err error) int {
+	g.Helper()
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		return exit.ExitCode()
+	}
+	if err != nil {
+		g.Fatal(err)
+	}
+	return 0
+}
+
+// logoutTokens kills the server as soon as it has answered a logout token. The same token
+// then ends no session, even of the person who has logged in since, and stops no token.
+func logoutTokens(t *testing.T, file string) {
+	g, s, people := beside(t, file, "logout_suspends = true")
 	g.start()
-	var tokens, mails []string
-	for n := range crowd {
-		mails = append(mails, fmt.Sprintf("p%d@example.com", n))
-		tokens = append(tokens, g.logIn(mails[n]))
+	send := func(token string) int {
+		t.Helper()
+		resp, err := http.PostForm("http://"+g.listen+"/api/backchannel-logout/corp", url.Values{"logout_token": {token}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.StatusCode
 	}
-	for n := range kills {
-		asked, reached := 0, make(chan bool)
-		var mu sync.Mutex
-		s.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
-			if oauthtest.IsRefresh(r) {
-				mu.Lock()
-				defer mu.Unlock()
-				if asked++; asked == 2+7*n {
-					close(reached)
-				}
-			}
-			return false
-		})
-		<-reached
+	token := g.logIn("ada@example.com")
+	for range 3 {
+		logout := s.LogoutToken(func(claims, _ map[string]any) { claims["sub"] = fmt.Sprint(people["ada@example.com"].ID) })
+		got := send(logout)
 		g.kill()
-		s.Meanwhile(nil)
 		g.start()
-	}
-	doubted := 0
-	for n, mail := range mails {
-		g.await("a word about "+mail, func() bool {
-			a := g.show(mail)
-			return a.Rechecks[0].Doubt != "" || len(s.Refreshes(people[mail])) == 1 && a.Rechecks[0].Answered >= a.Rechecks[0].Asked
-		})
-		if g.unverified(mail) {
-			doubted++
+		if got != http.StatusOK || g.works(token) {
+			t.Errorf("the first time: got %d, and the token works: %t", got, g.works(token))
 		}
-		if !g.works(tokens[n]) || g.show(mail).State != "active" {
-			t.Errorf("%s is suspended: %+v", mail, g.show(mail))
-		}
-	}
-	t.Logf("%d of %d are unverified after %d kills", doubted, crowd, kills)
-	if doubted > 4*kills {
-		t.Errorf("%d are unverified", doubted)
-	}
-	before := map[string][]string{}
-	for _, mail := range mails {
-		before[mail] = s.Refreshes(people[mail])
-	}
-	for _, mail := range mails { // those who are verified are asked again, and their tokens are renewed
-		if g.unverified(mail) {
-			continue
-		}
-		g.answered(mail)
-		if after := s.Refreshes(people[mail]); slices.Equal(after, before[mail]) || len(after) != 1 {
-			t.Errorf("%s: got the refresh tokens %q, then %q", mail, before[mail], after)
+		g.logIn("ada@example.com")
+		if got := send(logout); got != http.StatusBadRequest || !g.works(token) {
+			t.Errorf("after a kill: got %d, and the token works: %t", got, g.works(token))
 		}
 	}
 }

@@ -165,7 +165,7 @@ func (l *Logouts) take(ctx context.Context, provider string, out oauth.Logout) e
 	if err == nil {
 		l.Store.Memory().Put(seen, []byte{1}, oauth.LogoutKept)
 	}
-	return err
+	return l.Store.RememberNow(seen, []byte{1}, oauth.LogoutKept)
 }
 
 // user returns the user that a logout is about.

@@ -161,7 +161,7 @@ func (q *Users) set(name, value string) (err error) {
 	case "source":
 		q.source = value
 	case "state":
-		q.state, err = oneOf(value, api.StateActive, api.StateDisabled, api.StateSuspended)
+		q.state, err = oneOf(value, api.StateActive, api.StateDisabled, api.StateSuspended, api.StateUnverified)
 	case "locked":
 		q.locked = true
 	}

@@ -78,7 +78,7 @@ func TestWrong(t *testing.T) {
 			t.Errorf("%s %q: got %v", name, value, err)
 		}
 	}
-	if _, err := parser().Users(nil, "state:live"); err == nil || err.Error() != `state: "live" is not valid: write active, disabled or suspended` {
+	if _, err := parser().Users(nil, "state:live"); err == nil || err.Error() != `state: "live" is not valid: write active, disabled, suspended or unverified` {
 		t.Errorf("got %v", err)
 	}
 	if _, err := parser().Users(api.Where("idle", "90d"), ""); err == nil || !strings.Contains(err.Error(), "filters are search, prefix, source, state, locked") {

@@ -19,6 +19,9 @@ import (
 type Reader struct {
 	Store   *storage.Store
 	Delayed func(storage.User) (bool, error) // whether the user's logins are delayed
+
+	// Unverified reports whether the user's provider can't be asked about the user.
+	Unverified func(storage.User) (bool, error)
 }
 
 // Page is the part of a listing to read, and its order.

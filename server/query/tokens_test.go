@@ -48,7 +48,11 @@ func newTown(t testing.TB, seed uint64, tokens int) *town {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { store.Close() })
-	c.Store, c.Reader = store, query.Reader{Store: store, Delayed: func(u storage.User) (bool, error) { return strings.HasPrefix(u.UID, "bob"), nil }}
+	c.Store, c.Reader = store, query.Reader{
+		Store:      store,
+		Delayed:    func(u storage.User) (bool, error) { return strings.HasPrefix(u.UID, "bob"), nil },
+		Unverified: func(u storage.User) (bool, error) { return u.UID != "ada@example.com", nil },
+	}
 	for _, p := range []struct{ uid, name, source string }{
 		{"ada@example.com", "Ada Lovelace", "local"}, {"ada.b@example.com", "", "ldap"}, {"bob@example.com", "Robert Allen", "ldap"},
 		{"zoé@example.com", "ZOÉ ßmith", "github"}, {"dead@example.com", "Dee Add", "local"}, {"stopped@example.com", "Al Len", "local"},
@@ -380,7 +384,11 @@ func TestUsers(t *testing.T) {
 		"locked":               "bob",
 		"locked state:active":  "bob",
 		"zoÉ":                  "zoé",
-		"SSmith":               "zoé",
+
+		"state:unverified":             "ada.b backup bob deploy lost report zoé",
+		"state:unverified source:ldap": "ada.b bob",
+		"state:unverified locked":      "bob",
+		"SSmith":                       "zoé",
 	} {
 		q, err := parser().Users(nil, words)
 		if err != nil {

@@ -18,7 +18,7 @@ func (r Reader) Users(ctx context.Context, q Users, f storage.UserFilter, limit 
 		return r.Store.Users(f)
 	}
 	f.Match = q.match()
-	if q.locked {
+	if q.asks() {
 		f.Limit = 0 // the store does not know
 	}
 	return func(yield func(storage.UserInfo, error) bool) {
@@ -31,8 +31,8 @@ func (r Reader) Users(ctx context.Context, q Users, f storage.UserFilter, limit 
 				err = ctx.Err()
 			}
 			ok := err == nil
-			if ok && q.locked {
-				ok, err = r.Delayed(u.User)
+			if ok {
+				ok, err = r.takes(q, u.User)
 			}
 			if err != nil || ok {
 				if n++; !yield(u, err) || err != nil || n == limit {
@@ -43,12 +43,28 @@ func (r Reader) Users(ctx context.Context, q Users, f storage.UserFilter, limit 
 	}
 }
 
+// asks reports whether the store can't answer the query alone.
+func (q Users) asks() bool { return q.locked || q.state == api.StateUnverified }
+
+// takes reports what the store does not know: whether a user is selected by the rest of
+// the query.
+func (r Reader) takes(q Users, u storage.User) (ok bool, err error) {
+	ok = true
+	if q.locked {
+		ok, err = r.Delayed(u)
+	}
+	if ok && err == nil && q.state == api.StateUnverified {
+		ok, err = r.Unverified(u)
+	}
+	return ok, err
+}
+
 // CountUsers counts the users of a query.
 func (r Reader) CountUsers(ctx context.Context, q Users) (n int, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	if !q.locked {
+	if !q.asks() {
 		return r.Store.CountUsers(q.prefix, q.match())
 	}
 	for _, err := range r.Users(ctx, q, storage.UserFilter{Order: storage.ByName}, 0) {
@@ -70,9 +86,13 @@ func (q Users) match() func(*storage.Person) bool {
 	if len(q.search) == 0 && q.source == "" && q.state == "" {
 		return nil
 	}
+	state := q.state
+	if state == api.StateUnverified { // who go on
+		state = api.StateActive
+	}
 	return func(p *storage.Person) bool {
 		return (q.source == "" || strings.EqualFold(p.Source, q.source)) &&
-			(q.state == "" || UserState(p.State) == q.state) &&
+			(state == "" || UserState(p.State) == state) &&
 			containsAll(q.search, p.UID, p.Name)
 	}
 }
