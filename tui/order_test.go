@@ -163,6 +163,8 @@ func TestReviewPresets(t *testing.T) {
 	d.want("[ends 7d]")
 	d.press("<tab><tab>")
 	d.want("[unlimited]")
+	d.press("<tab>")
+	d.want("[unverified]")
 	d.press("<tab><tab><tab><tab><tab><shift+tab>")
 	d.want("[90d]")
 }
