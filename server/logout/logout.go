@@ -165,7 +165,9 @@ func (l *Logouts) take(ctx context.Context, provider string, out oauth.Logout) e
 	if err == nil {
 		l.Store.Memory().Put(seen, []byte{1}, oauth.LogoutKept)
 	}
-	return l.Store.RememberNow(seen, []byte{1}, oauth.LogoutKept)
+	// A kill must not forget it. A power failure may.
+	l.Store.Memory().Put(seen, []byte{1}, oauth.LogoutKept)
+	return l.Store.Memory().Save()
 }
 
 // user returns the user that a logout is about.
