@@ -162,8 +162,8 @@ func (l *Logouts) take(ctx context.Context, provider string, out oauth.Logout) e
 	} else if err == nil {
 		err = l.end(ctx, provider, u)
 	}
-	if err == nil {
-		l.Store.Memory().Put(seen, []byte{1}, oauth.LogoutKept)
+	if err != nil {
+		return err
 	}
 	// A kill must not forget it. A power failure may.
 	l.Store.Memory().Put(seen, []byte{1}, oauth.LogoutKept)
