@@ -10,7 +10,7 @@ const (
 // HeldSweep is what waits for an administrator to confirm it: a sweep that would change
 // too many people to be believed, and other acts that can't be undone.
 type HeldSweep struct {
-	Asked   int          `json:"asked"` // how many the directory was asked about
+	Asked   int          `json:"asked"` // how many users the directory or the providers spoke of
 	Changes []HeldChange `json:"changes"`
 	Clock   string       `json:"clock"` // why the clock is in doubt; empty: it is not
 	Acts    []HeldAct    `json:"acts"`

@@ -61,7 +61,7 @@ func (env Env) heldSweep(w io.Writer, held api.HeldSweep) error {
 	if err := heldActs(w, held.Acts); err != nil || len(held.Changes) == 0 {
 		return err
 	}
-	env.say("The directory says this about %d of the %d users. That is too many to act on without your confirmation.", len(held.Changes), held.Asked)
+	env.say("The directory or a provider says this about %d of the %d users. That is too many to act on without your confirmation.", len(held.Changes), held.Asked)
 	t := text.NewTable(w, "USER", "WOULD", "WHY")
 	for _, h := range held.Changes {
 		if err := t.Row(h.UID, h.Action, dash(h.Why)); err != nil {
@@ -107,7 +107,7 @@ func (env Env) confirmOffboard(ctx context.Context, c *api.Client, held api.Held
 		env.say("Done: %s, except for what is in use again. `gatehouse events` shows the details.", a.Action)
 	}
 	if len(held.Changes) > 0 {
-		env.say("The directory was asked again. Of the %d changes, those that still apply were made. `gatehouse events` shows them.", len(held.Changes))
+		env.say("Of the %d changes, those that still apply were made. `gatehouse events` shows them.", len(held.Changes))
 	}
 	return nil
 }
