@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"hash/crc32"
 	"io"
+	"slices"
 )
 
 // The form of a token, which can be checked without any key: 256 lowercase hexadecimal
@@ -19,46 +20,34 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// looksRight reports whether a run of hexadecimal digits has a token's form.
-func looksRight(run []byte) bool {
-	var b [tokenLen / 2]byte
-	if len(run) != tokenLen || bytes.ContainsAny(run, "ABCDEF") {
-		return false
-	}
-	if _, err := hex.Decode(b[:], run); err != nil {
-		return false
-	}
-	body := b[:len(b)-crcLen]
-	return crc32.Checksum(body, castagnoli) == binary.BigEndian.Uint32(b[len(body):])
-}
-
-// isHex tells the hexadecimal digits, in either case: 256 lowercase digits that
-// continue in upper case are part of something longer, not a token.
+// isHex tells the digits of a token.
 var isHex = func() (t [256]bool) {
-	for _, c := range []byte("0123456789abcdefABCDEF") {
+	for _, c := range []byte("0123456789abcdef") {
 		t[c] = true
 	}
 	return t
 }()
 
-// finder looks for tokens in a stream of any length, in constant memory.
+// finder looks for tokens in a stream of any length, in constant memory. It finds them
+// among other digits too: in a URL a token may follow %20 or %3D.
 type finder struct {
-	buf   []byte
-	found func(line int, token string) error
+	buf     []byte
+	decoded []byte // of a run of digits in buf
+	found   func(line int, token string) error
 
-	line int  // newlines before buf[0]
-	long bool // buf begins within a run that is longer than a token
+	line int // newlines before buf[0]
 }
 
 // newFinder returns a finder that can read one stream after another.
 func newFinder(found func(line int, token string) error) *finder {
-	return &finder{buf: make([]byte, 256<<10), found: found}
+	const size = 256 << 10
+	return &finder{buf: make([]byte, size), decoded: make([]byte, size/2), found: found}
 }
 
 // read looks through r, and calls found with each text that has the form of a
 // token and the number of its line, from 1.
 func (f *finder) read(ctx context.Context, r io.Reader) error {
-	f.line, f.long = 0, false
+	f.line = 0
 	kept := 0
 	for {
 		if err := ctx.Err(); err != nil {
@@ -70,7 +59,7 @@ func (f *finder) read(ctx context.Context, r io.Reader) error {
 		if err != nil && !end {
 			return err
 		}
-		done, err := f.look(b, end)
+		done, err := f.look(b)
 		if err != nil || end {
 			return err
 		}
@@ -79,15 +68,9 @@ func (f *finder) read(ctx context.Context, r io.Reader) error {
 	}
 }
 
-// look searches b, and returns how many bytes of it are finished. The rest,
-// at most the length of a token, has to come again together with what follows.
-func (f *finder) look(b []byte, end bool) (done int, err error) {
-	if f.long {
-		for done < len(b) && isHex[b[done]] {
-			done++
-		}
-		f.long = done == len(b)
-	}
+// look searches b, and returns how many bytes of it are finished. The rest, less than
+// the length of a token, has to come again together with what follows.
+func (f *finder) look(b []byte) (done int, err error) {
 	for len(b)-done >= tokenLen {
 		// From the end: a byte that is not a digit rules out everything before it at once.
 		last := done + tokenLen - 1
@@ -102,17 +85,29 @@ func (f *finder) look(b []byte, end bool) (done int, err error) {
 		for stop < len(b) && isHex[b[stop]] {
 			stop++
 		}
-		switch run := b[done:stop]; {
-		case stop == len(b) && !end && len(run) == tokenLen:
-			return done, nil // it may go on
-		case stop == len(b) && !end:
-			f.long = true
-		case looksRight(run):
-			if err := f.found(f.line+1+bytes.Count(b[:done], []byte{'\n'}), string(run)); err != nil {
+		for _, at := range f.within(b[done:stop]) {
+			at += done
+			if err := f.found(f.line+1+bytes.Count(b[:at], []byte{'\n'}), string(b[at:at+tokenLen])); err != nil {
 				return done, err
 			}
 		}
-		done = stop
+		done = stop - tokenLen + 1
 	}
 	return done, nil
+}
+
+// within returns where in a run of digits a token begins. A byte may begin at each digit,
+// so the run is decoded twice.
+func (f *finder) within(run []byte) (places []int) {
+	for shift := range 2 {
+		n, _ := hex.Decode(f.decoded, run[shift:shift+(len(run)-shift)&^1])
+		for at := 0; at+tokenLen/2 <= n; at++ {
+			sum := at + tokenLen/2 - crcLen
+			if crc32.Checksum(f.decoded[at:sum], castagnoli) == binary.BigEndian.Uint32(f.decoded[sum:]) {
+				places = append(places, shift+2*at)
+			}
+		}
+	}
+	slices.Sort(places)
+	return places
 }
