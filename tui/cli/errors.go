@@ -82,7 +82,7 @@ func badValue(name, value string, err error) error {
 // field with which its refusal begins.
 var fieldFlags = map[string]string{
 	"ExpiresIn": "--expires", "Overlap": "--overlap", "Scopes": "--scope", "Addresses": "--address",
-	"RetireTokensAfter": "--retire-tokens-after",
+	"RetireTokensAfter": "--retire-tokens-after", "To": "--to",
 }
 
 // flagged turns the server's refusal of a flag's value into a UsageError that
