@@ -25,18 +25,19 @@ import (
 // events appear by themselves, unless the screen is paused.
 type events struct {
 	table[api.Event]
+	only string // a filter that always applies, such as "action:token.network"
 	feed trail.Feed
 	more int // events that came while the top of the listing was not shown
 }
 
 var _ rows = (*events)(nil)
 
-func newEvents(m *model) *events {
-	s := &events{}
+func newEvents(m *model, only string) *events {
+	s := &events{only: only}
 	cursor := func(e api.Event) string { return strconv.FormatUint(e.Sequence, 10) }
 	ord := listing.Order[api.Event]{ID: cursor, Cursor: cursor}
 	query := func(v listing.View) (listing.Order[api.Event], listing.Source[api.Event]) {
-		q := trail.Parse(v.Words)
+		q := s.asked(v.Words)
 		return ord, func(ctx context.Context, to listing.Spot) iter.Seq2[api.Event, error] {
 			return q.Page(ctx, m.client, v.Reverse, to)
 		}
@@ -44,7 +45,7 @@ func newEvents(m *model) *events {
 	s.table = newTable(m, eventColumns(m), query,
 		listing.Sorted{Up: "newest first", Down: "oldest first"})
 	s.write = func(v listing.View) func(context.Context, io.Writer, export.Format, *atomic.Int64) error {
-		q := trail.Parse(v.Words)
+		q := s.asked(v.Words)
 		return box.Writer(func(ctx context.Context) iter.Seq2[api.Event, error] {
 			return q.Page(ctx, m.client, v.Reverse, listing.Spot{Limit: listing.WindowRows})
 		}, func(e api.Event) api.Event { return e })
@@ -62,6 +63,9 @@ func newEvents(m *model) *events {
 	}
 	return s
 }
+
+// asked is the query of what is typed on the query line.
+func (s *events) asked(words string) trail.Query { return trail.Parse(s.only + " " + words) }
 
 func eventColumns(m *model) []listing.Column[api.Event] {
 	return []listing.Column[api.Event]{
@@ -180,7 +184,7 @@ func (s *events) follow() tea.Cmd {
 		s.feed.Stop()
 		return nil
 	}
-	return s.feed.Start(s.m.ctx, s.m.client, trail.Parse(s.filter.Value))
+	return s.feed.Start(s.m.ctx, s.m.client, s.asked(s.filter.Value))
 }
 
 func (s *events) answer(msg tea.Msg) tea.Cmd {

@@ -63,14 +63,14 @@ func changeKeys() []binding {
 	return []binding{
 		{keys: []string{"enter"}, show: "enter", short: "open", help: "open what the cursor is on", on: ofUsers, aims: true, twin: "gatehouse user show UID", do: openRow},
 		{keys: []string{"enter"}, show: "enter", short: "open", help: "open what the cursor is on", on: ofTokens, aims: true, twin: "gatehouse token list --json", do: openRow},
-		{keys: []string{"enter"}, show: "enter", short: "open", help: "the whole event, then what it is about", on: onEvents, aims: true, twin: "gatehouse events --json", do: openRow},
-		{keys: []string{"tab"}, show: "tab", short: "preset", help: "the next question; shift+tab the one before", on: onReview | onAccounts, twin: "gatehouse token list --idle 90d",
+		{keys: []string{"enter"}, show: "enter", short: "open", help: "the whole event, then what it is about", on: ofEvents, aims: true, twin: "gatehouse events --json", do: openRow},
+		{keys: []string{"tab"}, show: "tab", short: "preset", help: "the next question; shift+tab the one before", on: onReview | onAccounts | onNetworks, twin: "gatehouse token list --idle 90d",
 			do: func(m *model) tea.Cmd { return m.screen().(*review).another(1) }},
 		{keys: []string{"/", ":"}, show: "/", short: "filter", help: "find text anywhere in uid or name as you type, or filter: state:disabled", on: ofUsers, twin: "gatehouse user list --search TEXT", do: filter},
 		{keys: []string{"/", ":"}, show: "/", short: "filter", help: "find text anywhere in user, name or id, or filter: from:10.0.0.0/8", on: onTokens | onReview, twin: "gatehouse token list --search TEXT", do: filter},
 		{keys: []string{"/", ":"}, show: "/", short: "filter", help: "find text anywhere in id or name, or filter: idle:90d", on: onUser, twin: "gatehouse token list --user UID --search TEXT", do: filter},
-		{keys: []string{"/", ":"}, show: "/", short: "filter", help: "find text anywhere in actor, action, user, token or address, or filter: by:root since:24h", on: onEvents, twin: "gatehouse events --by ACTOR --since 24h", do: filter},
-		{keys: []string{"p"}, show: "p", short: "pause", help: "pause or continue", on: onEvents, do: pauseKey},
+		{keys: []string{"/", ":"}, show: "/", short: "filter", help: "find text anywhere in actor, action, user, token or address, or filter: by:root since:24h", on: ofEvents, twin: "gatehouse events --by ACTOR --since 24h", do: filter},
+		{keys: []string{"p"}, show: "p", short: "pause", help: "pause or continue", on: ofEvents, do: pauseKey},
 		{keys: []string{"o"}, show: "o", help: "look further back for older events", on: onToken, twin: "gatehouse events --about ID",
 			do: func(m *model) tea.Cmd { return m.screen().(*token).older() }},
 		{keys: []string{"s"}, show: "s", short: "sort", help: "the next sort order", on: onLists, do: func(m *model) tea.Cmd { return m.screen().(rows).sort() }},
@@ -81,8 +81,8 @@ func changeKeys() []binding {
 			do: func(m *model) tea.Cmd { m.screen().(rows).markShown(); return nil }},
 		{keys: []string{"R"}, show: "R", short: "revoke", help: "revoke all tokens of the marked users, or of the one under the cursor", on: ofUsers, aims: true, changes: true, twin: "gatehouse token revoke --user UID", do: revokeKey},
 		{keys: []string{"R"}, show: "R", short: "revoke", help: "revoke the marked tokens, or the one under the cursor; after A, all that match", on: ofTokens | onToken, aims: true, changes: true, twin: "gatehouse token revoke ID", do: revokeKey},
-		{keys: []string{"u"}, show: "u", short: "user", help: "open the user", on: onTokens | onReview | onToken | onEvents, aims: true, twin: "gatehouse user show UID", do: userKey},
-		{keys: []string{"shift+tab"}, show: "shift+tab", help: "the question before", on: onReview | onAccounts, twin: "gatehouse token list --never-used",
+		{keys: []string{"u"}, show: "u", short: "user", help: "open the user", on: onTokens | onReview | onToken | ofEvents, aims: true, twin: "gatehouse user show UID", do: userKey},
+		{keys: []string{"shift+tab"}, show: "shift+tab", help: "the question before", on: onReview | onAccounts | onNetworks, twin: "gatehouse token list --never-used",
 			do: func(m *model) tea.Cmd { return m.screen().(*review).another(-1) }},
 		{keys: []string{"l"}, show: "l", short: "lock", help: "lock the user: tokens and sessions stop; or unlock", on: ofUsers | onUser, aims: true, changes: true, twin: "gatehouse user disable UID", do: lockKey},
 		{keys: []string{"U"}, show: "U", help: "lift the delay of the user's logins after bad passwords", on: ofUsers | onUser, aims: true, changes: true, twin: "gatehouse user unlock UID", do: unlockKey},
@@ -103,7 +103,7 @@ func moveKeys() []binding {
 		{keys: []string{"pgup", "ctrl+u", "ctrl+b"}, show: "pgup", help: "a page up", on: anywhere, moves: true, do: page(-1)},
 		{keys: []string{"g", "home"}, show: "g", help: "to the first row", on: anywhere, moves: true, do: func(m *model) tea.Cmd { return m.screen().home() }},
 		{keys: []string{"G", "end"}, show: "G", help: "to the last row", on: anywhere, moves: true, do: func(m *model) tea.Cmd { return m.screen().bottom() }},
-		{keys: []string{"esc"}, show: "esc", help: "unmark; else clear the filter; else go back", on: ofUsers | onTokens | onReview | onEvents, moves: true, do: (*model).back},
+		{keys: []string{"esc"}, show: "esc", help: "unmark; else clear the filter; else go back", on: ofUsers | onTokens | onReview | ofEvents, moves: true, do: (*model).back},
 		{keys: []string{"esc"}, show: "esc", short: "back", help: "unmark; else clear the filter; else go back", on: onUser | onToken, moves: true, do: (*model).back},
 	}
 }
@@ -126,11 +126,11 @@ func otherKeys() []binding {
 		{keys: []string{"Y"}, show: "Y", help: "show the id or uid in full, to select it", on: onRows | onToken, aims: true, do: showKey},
 		{keys: []string{"e"}, show: "e", short: "export", help: "write all that match to a file, as CSV or JSON", on: ofUsers, writes: true, twin: "gatehouse user list --csv", do: exportKey},
 		{keys: []string{"e"}, show: "e", short: "export", help: "write all that match to a file, as CSV or JSON", on: ofTokens, writes: true, twin: "gatehouse token list --csv", do: exportKey},
-		{keys: []string{"e"}, show: "e", short: "export", help: "write all that match to a file, as CSV or JSON", on: onEvents, writes: true, twin: "gatehouse events --json", do: exportKey},
+		{keys: []string{"e"}, show: "e", short: "export", help: "write all that match to a file, as CSV or JSON", on: ofEvents, writes: true, twin: "gatehouse events --json", do: exportKey},
 		{keys: []string{"v"}, show: "v", help: "hide or show the pane beside the rows, from 120 columns on", on: onRows, do: paneKey},
 		{keys: []string{"m"}, show: "m", help: "mouse on or off", on: anywhere, do: mouseKey},
 		{keys: []string{"r"}, show: "r", short: "refresh", help: "refresh now", on: anywhere, do: func(m *model) tea.Cmd { return tea.Batch(m.askStatus(), m.screen().refresh()) }},
-		{keys: []string{"p"}, show: "p", help: "pause or continue the refresh", on: anywhere &^ onEvents, do: pauseKey},
+		{keys: []string{"p"}, show: "p", help: "pause or continue the refresh", on: anywhere &^ ofEvents, do: pauseKey},
 		{keys: []string{"ctrl+p"}, show: "ctrl+p", help: "find anything that can be done here, a screen, a user or a token by name", on: anywhere, do: paletteKey},
 		{keys: []string{"?"}, show: "?", short: "help", help: "all keys of this screen", on: anywhere, do: helpKey},
 		{keys: []string{"q"}, show: "q", short: "quit", help: "quit; ctrl+c quits anywhere", on: anywhere, do: func(*model) tea.Cmd { return tea.Quit }},
@@ -138,12 +138,24 @@ func otherKeys() []binding {
 }
 
 func openRow(m *model) tea.Cmd {
-	if s, ok := m.screen().(*events); ok {
+	if s := m.events(); s != nil {
 		s.show()
 		return nil
 	}
 	if s, ok := m.screen().open(); ok {
 		return m.push(s)
+	}
+	return nil
+}
+
+// events returns the table of events on the screen, or nil.
+func (m *model) events() *events {
+	switch s := m.screen().(type) {
+	case *events:
+		return s
+	case *review:
+		shown, _ := s.rows.(*events)
+		return shown
 	}
 	return nil
 }
@@ -183,7 +195,7 @@ func exportKey(m *model) tea.Cmd {
 func pauseKey(m *model) tea.Cmd {
 	m.paused = !m.paused
 	if m.paused {
-		if s, ok := m.screen().(*events); ok {
+		if s := m.events(); s != nil {
 			return s.follow()
 		}
 		return nil

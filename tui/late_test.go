@@ -21,7 +21,7 @@ func TestAnotherListing(t *testing.T) {
 		want            string // in the frame, afterwards
 	}{
 		{"presets", "3", "<tab><tab><tab><tab>", "Ry yA<esc>", "[ends 7d]"},
-		{"presets, back", "3", "<shift+tab><shift+tab><shift+tab><shift+tab><shift+tab>", "R<enter>y", "[unlimited]"},
+		{"presets, back", "3", "<shift+tab><shift+tab><shift+tab><shift+tab><shift+tab><shift+tab>", "R<enter>y", "[unlimited]"},
 		{"a filter of tokens", "2", "/alice<enter>", "RyY<enter>", "alice"},
 		{"the order of tokens", "2", "sSsS", "R<enter>", "latest first"},
 		{"a filter of users", "1", "/alice<enter>", "RlUPY<enter>", "alice"},

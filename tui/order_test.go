@@ -165,8 +165,36 @@ func TestReviewPresets(t *testing.T) {
 	d.want("[unlimited]")
 	d.press("<tab>")
 	d.want("[unverified]")
-	d.press("<tab><tab><tab><tab><tab><shift+tab>")
+	d.press("<tab><tab><tab><tab><tab><tab><shift+tab>")
 	d.want("[90d]")
+}
+
+// TestReviewOfNetworks: the preset about new networks shows events of that kind alone, old
+// and new, and opens their tokens and users.
+func TestReviewOfNetworks(t *testing.T) {
+	f := people()
+	d := drive(t, f, Options{})
+	d.press("3<shift+tab><shift+tab>")
+	d.want("[networks]", "No token was used in a network that was new for it.")
+	f.events = append(f.events,
+		api.Event{Sequence: 7, Time: noon.UnixMilli(), Action: "token.network", UID: "alice@example.com", Token: id(2), Address: "198.51.100.7"},
+		api.Event{Sequence: 8, Time: noon.UnixMilli(), Actor: "root", Action: "user.add", UID: "new@example.com"})
+	d.press("r")
+	d.want("1 event", "198.51.100.7")
+	d.wantNot("new@example.com", "user.suspend")
+	d.press("/203.0<enter>")
+	d.want("No token was used in a network that was new for it that matches 203.0.")
+	d.press("<esc><enter>")
+	d.want("Event: token.network")
+	d.press("<enter>")
+	d.want("Token " + id(2))
+	d.press("<esc>u")
+	d.want("Users > alice@example.com")
+	d.press("<esc>RylaA<tab>")
+	d.want("[30d]")
+	if len(f.changes) > 0 {
+		t.Errorf("a key of another screen did something: %q", f.changes)
+	}
 }
 
 func TestRevokeAllThatMatch(t *testing.T) {

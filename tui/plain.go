@@ -115,6 +115,13 @@ func (m *machine) Lines() []string {
 
 func (m *machine) Tab(n int) { m.run(m.goTo(n)) }
 
+func (m *machine) Presets() (names []string) {
+	for _, p := range presets {
+		names = append(names, p.tab)
+	}
+	return names
+}
+
 func (m *machine) Preset(name string) bool {
 	for n, p := range presets {
 		if p.tab == strings.ToLower(name) {

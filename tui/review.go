@@ -8,13 +8,14 @@ import (
 	"gatehouse/server/api"
 )
 
-// review is the screen of ready-made questions, about tokens or about users. It has a table
-// of each kind, and shows the one that the question is about.
+// review is the screen of ready-made questions, about tokens, users, or tokens in new
+// networks. It has a table of each kind, and shows the one that the question is about.
 type review struct {
 	rows
-	preset int
-	tokens *tokens
-	users  *users
+	preset   int
+	tokens   *tokens
+	users    *users
+	networks *events
 }
 
 var _ rows = (*review)(nil)
@@ -25,6 +26,7 @@ type preset struct {
 	tab, words string              // its name, and the question in words
 	users      bool                // it is about users
 	only       func(api.User) bool // of the users that the filters select; nil: all
+	networks   bool                // it is about tokens in new networks
 	twin       string
 }
 
@@ -40,6 +42,7 @@ var presets = [...]preset{
 	{filters: []string{"state", api.StateUnverified}, tab: "unverified", words: "users about whom a provider can't be asked", users: true, twin: "user list --state unverified"},
 	{filters: []string{"source", "service"}, tab: "orphaned", words: "service accounts that nobody owns", users: true, only: func(u api.User) bool { return u.Orphaned }, twin: "service list"},
 	{filters: []string{"locked", "true"}, tab: "locked", words: "users who are locked out of logging in", users: true, twin: "user list --locked"},
+	{tab: "networks", words: "used in a network for the first time", networks: true, twin: "events --action token.network"},
 }
 
 // question names the preset in the palette.
@@ -51,12 +54,15 @@ func (p preset) question() string {
 }
 
 func newReview(m *model) *review {
-	s := &review{preset: 1, tokens: &tokens{}, users: &users{}}
+	s := &review{preset: 1, tokens: &tokens{}, users: &users{}, networks: newEvents(m, "action:token.network")}
 	s.tokens.init(m, func() api.TokenQuery { return api.TokenQuery{Filters: s.filters()} }, func() string { return presets[s.preset].words })
 	s.users.init(m, func() api.UserQuery { return api.UserQuery{Filters: s.filters()} })
 	s.rows = s.tokens
 	s.tokens.empty = func(words string) string { return "No token " + presets[s.preset].words + matching(words) + "." }
 	s.users.empty = func(words string) string { return "No " + presets[s.preset].words + matching(words) + "." }
+	s.networks.empty = func(words string) string {
+		return "No token was used in a network that was new for it" + matching(words) + "."
+	}
 	return s
 }
 
@@ -70,8 +76,11 @@ func matching(words string) string {
 func (s *review) filters() api.Filters { return api.Where(presets[s.preset].filters...) }
 
 func (s *review) place() place {
-	if presets[s.preset].users {
+	switch p := presets[s.preset]; {
+	case p.users:
 		return onAccounts
+	case p.networks:
+		return onNetworks
 	}
 	return onReview
 }
@@ -93,7 +102,7 @@ func (s *review) title(width int) string {
 }
 
 func (s *review) answer(msg tea.Msg) tea.Cmd {
-	return tea.Batch(s.tokens.answer(msg), s.users.answer(msg))
+	return tea.Batch(s.tokens.answer(msg), s.users.answer(msg), s.networks.answer(msg))
 }
 
 // show goes to a preset. Marks stay with the preset they were set in.
@@ -102,9 +111,14 @@ func (s *review) show(n int) tea.Cmd {
 	s.stop()
 	s.preset, s.tokens.m.notice = n, ""
 	p := presets[n]
-	if s.users.only = p.only; p.users {
+	s.users.only = p.only
+	switch {
+	case p.users:
 		s.rows = s.users
 		return s.users.ask()
+	case p.networks:
+		s.rows = s.networks
+		return s.networks.ask()
 	}
 	s.rows = s.tokens
 	return s.tokens.ask()

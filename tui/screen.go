@@ -19,6 +19,7 @@ const (
 	onTokens         // everybody's
 	onReview         // tokens
 	onAccounts       // Review's users
+	onNetworks       // Review's events
 	onUser           // one user's tokens
 	onToken          // one token
 	onEvents
@@ -27,7 +28,8 @@ const (
 	ofTokens = onTokens | onReview | onUser
 	ofUsers  = onUsers | onAccounts
 	onLists  = ofUsers | ofTokens // with marks
-	onRows   = onLists | onEvents
+	ofEvents = onEvents | onNetworks
+	onRows   = onLists | ofEvents
 	anywhere = onRows | onToken | onStatus
 )
 

@@ -192,7 +192,7 @@ func TestEveryActionHasACommand(t *testing.T) {
 }
 
 func TestNoKeyMeansTwoThings(t *testing.T) {
-	for _, p := range []place{onUsers, onTokens, onReview, onUser, onToken, onEvents, onStatus} {
+	for _, p := range []place{onUsers, onTokens, onReview, onAccounts, onNetworks, onUser, onToken, onEvents, onStatus} {
 		seen := map[string]string{}
 		for _, b := range bindings(false) {
 			for _, k := range b.keys {

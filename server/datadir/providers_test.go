@@ -41,9 +41,6 @@ func newGate(t *testing.T, file, issuer, client, secret string, more ...string) 
 	return g
 }
 
-// callback is where browsers come back to.
-func (g *gate) callback() string { return "http://" + g.listen + "/login/corp/callback" }
-
 func (g *gate) command(args ...string) *exec.Cmd {
 	cmd := exec.Command(g.file, append(args, "--data", filepath.Join(g.dir, "data"), "--config", filepath.Join(g.dir, "config.toml"))...)
 	cmd.Env = append(os.Environ(), "GATEHOUSE_CONFIG=", "GATEHOUSE_DATA=", "CREDENTIALS_DIRECTORY=")

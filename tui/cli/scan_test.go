@@ -270,7 +270,7 @@ func TestScanRevokes(t *testing.T) {
 	dir := t.TempDir()
 	long := strings.Repeat("deep \x1b/", 40) + "end"
 	lay(t, dir, map[string]string{long: strings.Join(tokens, "\n") + "\n" + strings.Join(tokens, "\n"), "sub/x": tokens[0], "a": ""})
-	scan := func(terminal bool, answer string, args ...string) (*knower, error, string) {
+	scan := func(terminal bool, answer string, args ...string) (*knower, string, error) {
 		var out, messages bytes.Buffer
 		k := &knower{}
 		env := Env{Open: func(context.Context) (*api.Client, error) { return api.InProcess(k, func() error { return nil }), nil }, In: strings.NewReader(answer), Out: &out, Err: &messages}
@@ -283,7 +283,7 @@ func TestScanRevokes(t *testing.T) {
 		if n := strings.Count(out.String(), " live\n"); exitStatus(err) != statusUsage && n != 4*api.MaxFinds+1 {
 			t.Errorf("%q: %d places are printed", args, n)
 		}
-		return k, err, messages.String()
+		return k, messages.String(), err
 	}
 	for _, c := range []struct {
 		terminal bool
@@ -301,7 +301,7 @@ func TestScanRevokes(t *testing.T) {
 		{true, "y\n", nil, 0, statusFound, ""},
 		{false, "", []string{"--yes"}, 0, statusUsage, ""},
 	} {
-		k, err, says := scan(c.terminal, c.answer, c.args...)
+		k, says, err := scan(c.terminal, c.answer, c.args...)
 		if exitStatus(err) != c.status || len(k.finds) != c.revoked || !strings.Contains(says, c.says) {
 			t.Errorf("%q, terminal %t, answer %q: got %v, %d revoked, %q", c.args, c.terminal, c.answer, err, len(k.finds), says)
 		}

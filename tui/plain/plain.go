@@ -24,7 +24,8 @@ type Machine interface {
 	Name() string         // of the screen, for the prompt
 	Lines() []string      // the screen: what it is about, and its rows with their numbers
 	Tab(n int)            // goes to a screen, from 0
-	Preset(s string) bool // goes to a preset of Review; false: no preset has that name
+	Presets() []string    // the names of Review's presets
+	Preset(s string) bool // goes to one; false: no preset has that name
 	Filter(words string)
 	Row(n int) bool                  // puts the cursor on the row that Lines gave this number; false: it is gone, or there was none
 	Marks() int                      // how many rows are marked
@@ -70,7 +71,7 @@ var actions = []action{
 var tabs = []string{"users", "tokens", "review", "events", "status"}
 
 const help = `users, tokens, review, events, status   go there; a filter may follow: tokens idle:90d from:10.0.0.0/8
-review NAME                             a preset: 30d, 90d, 180d, 1y, never, ends 7d, ends 30d, unlimited, orphaned, locked
+review NAME                             a preset: %s
 filter WORDS                            narrow what is listed; without words: all again
 list                                    the rows again; more, less: the next ones, those before
 show N                                  all of row N
@@ -151,7 +152,7 @@ func (c *console) do(line string) {
 	case word == "":
 	case word == "review" && rest != "":
 		if !c.m.Preset(rest) {
-			c.say("There is no such preset. Presets are 30d, 90d, 180d, 1y, never, ends 7d, ends 30d, unlimited, orphaned and locked.")
+			c.say("There is no such preset. Presets: " + strings.Join(c.m.Presets(), ", ") + ".")
 			return
 		}
 		c.list()
@@ -336,7 +337,7 @@ func (c *console) question() bool {
 }
 
 func (c *console) help() {
-	fmt.Fprintln(c.out, help)
+	fmt.Fprintf(c.out, help+"\n", strings.Join(c.m.Presets(), ", "))
 	for _, a := range actions {
 		if _, ok := c.m.Does(a.key); ok {
 			fmt.Fprintf(c.out, "%-40s%s\n", a.word, a.help)
