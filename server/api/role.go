@@ -9,7 +9,7 @@ type Role string
 // operator has nothing to do with keys, of which an auditor sees which there are.
 const (
 	Auditor  Role = "auditor"  // reads
-	Operator Role = "operator" // everything except keys, restores, and adding, removing and linking users
+	Operator Role = "operator" // see May
 	Admin    Role = "admin"    // everything
 )
 
@@ -22,7 +22,7 @@ func (r Role) May() string {
 	case Auditor:
 		return "reads everything and changes nothing"
 	case Operator:
-		return "does everything except key, restore, user add, user remove and user link"
+		return "does everything except key, restore, notify test, service remove, and user add, remove, link and unlink"
 	case Admin:
 		return "does everything"
 	}
