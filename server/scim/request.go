@@ -54,7 +54,11 @@ func attributesOf(b []byte) (attributes, error) {
 	}
 	all := attributes{}
 	for name, v := range raw {
-		all[plainName(name)] = v
+		short := plainName(name)
+		if _, twice := all[short]; twice {
+			return nil, refuse(http.StatusBadRequest, "invalidSyntax", "The attribute %q appears more than once", short)
+		}
+		all[short] = v
 	}
 	return all, nil
 }

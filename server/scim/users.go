@@ -76,14 +76,14 @@ func (s *SCIM) fill(r *route.Request, c *caller, page *listing, count int) (err 
 	return nil
 }
 
-// number reads a number of a query. Less than the least means the least (RFC 7644,
-// section 3.4.2.4).
+// number reads a number of a query. Less than the least means the least, and there is no
+// greatest one: "all of them" is often written 2147483647 (RFC 7644, section 3.4.2.4).
 func number(text string, least, missing int) (int, error) {
 	if text == "" {
 		return missing, nil
 	}
 	n, err := strconv.Atoi(text)
-	if err != nil || n > 1<<30 {
+	if err != nil && !errors.Is(err, strconv.ErrRange) { // beyond the range, n is at its end
 		return 0, refuse(http.StatusBadRequest, "invalidValue", "startIndex and count are numbers")
 	}
 	return max(n, least), nil
