@@ -24,7 +24,11 @@ type allowance struct {
 // networks records the uses of tokens in new networks, and tells of them. The store has
 // found them while it wrote down the uses, so verifications do nothing for this.
 func (s *Notifier) networks() error {
-	list, err := s.Store.Notices().Sightings(mostSightings)
+	room := mostPending - s.Pending()
+	if room <= 0 {
+		return nil
+	}
+	list, err := s.Store.Notices().Sightings(min(room, mostSightings))
 	if err != nil || len(list) == 0 {
 		return err
 	}

@@ -37,7 +37,8 @@ import (
 	"gatehouse/storage/record"
 )
 
-// mostPending is how many notices may wait. Tokens that end wait for room, and nothing else
+// mostPending is how many notices may wait. Tokens that end and new networks wait for room:
+// a site that gets another address is a new network for all its tokens at once. Nothing else
 // comes in such numbers.
 const mostPending = 10_000
 
@@ -250,15 +251,24 @@ func (s *Notifier) queue(name string) *queue {
 	return nil
 }
 
+// errRevoked means that the end of a token is no news any more: its owner has revoked it
+// while the notice waited.
+var errRevoked = errors.New("the token was revoked")
+
 // message writes a notice for a target.
 func (s *Notifier) message(n record.Notice, mail bool) (m target.Message, err error) {
 	m.ID, m.JSON = n.ID.String(), n.Body
-	if !mail {
-		return m, nil
-	}
 	var e wording.Event
 	if err := json.Unmarshal(n.Body, &e); err != nil {
 		return m, &target.RefusedError{Err: err, Final: true}
+	}
+	if id, err := storage.ParseID(e.Token); err == nil && e.Type == wording.TokenEnds {
+		if t, err := s.Store.Token(id); err == nil && t.Dead() {
+			return m, errRevoked
+		}
+	}
+	if !mail {
+		return m, nil
 	}
 	if m.To = s.recipient(n.User); m.To == "" {
 		return m, &target.RefusedError{Err: errors.New("the user was removed"), Final: true}

@@ -3,6 +3,7 @@ package notify
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -22,6 +23,7 @@ import (
 	"gatehouse/server/notify/smtptest"
 	"gatehouse/server/notify/wording"
 	"gatehouse/storage"
+	"gatehouse/storage/record"
 )
 
 // hook is the receiver of a webhook.
@@ -210,6 +212,79 @@ func TestNetworks(t *testing.T) {
 	}
 	if events != 3+mostADay {
 		t.Errorf("%d events, want 3 and those of one day, %d", events, mostADay)
+	}
+}
+
+// TestNetworksWait: new networks wait for room as ends do. A site that gets another address
+// is a new network for all its tokens at once.
+func TestNetworksWait(t *testing.T) {
+	h := newHook(t)
+	w := newWorld(t, config.Notify{Webhook: h.URL})
+	v := w.token(w.user("ada@example.com").ID, 0)
+	for _, a := range []string{"192.0.2.1", "203.0.113.7"} {
+		_, err := w.store.Authenticate(w.store.Reveal(v).Reveal(), storage.Origin{Address: netip.MustParseAddr(a)})
+		w.must(err)
+		w.clock.Pass(time.Second)
+	}
+	w.close()
+	w.open()
+	<-w.store.Counted()
+	q := w.n.queues[0]
+	full := func(n uint32) {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		clear(q.has)
+		for i := range n {
+			q.has[record.NoticeID{byte(i), byte(i >> 8)}] = true
+		}
+	}
+	full(mostPending)
+	w.must(w.n.look())
+	if n := q.len(); n != mostPending {
+		t.Errorf("%d notices wait, want at most %d", n, mostPending)
+	}
+	full(0)
+	w.settled()
+	w.wantTypes(h, wording.TokenNetwork)
+}
+
+// TestOvertaken: the end of a token that is revoked while its notice waits is no news.
+func TestOvertaken(t *testing.T) {
+	h := newHook(t)
+	w := newWorld(t, config.Notify{Webhook: h.URL, BeforeExpiry: steps(day)})
+	ada := w.user("ada@example.com")
+	revoked, kept := w.token(ada.ID, 2*day), w.token(ada.ID, 2*day)
+	h.answer(http.StatusServiceUnavailable)
+	w.pass(day)
+	w.must(w.n.look())
+	w.eventually("the webhook fails", func() bool { return w.n.Figures()["webhook"] == Figures{2, true} })
+	_, err := w.store.RevokeTokens(storage.Actor{Name: "test"}, revoked.ID)
+	w.must(err)
+	h.answer(http.StatusOK)
+	w.close()
+	w.open() // at once, not after the pause
+	w.settled()
+	if got := w.wantTypes(h, wording.TokenEnds); len(got) == 1 && got[0].Token != kept.ID.String() {
+		t.Errorf("got %+v", got[0])
+	}
+	if n := w.n.Count.Outcomes()[Outcome{"webhook", GivenUp}]; n != 0 {
+		t.Errorf("%d notices are given up", n)
+	}
+}
+
+// TestGiveUpInDoubt: a clock that is set forward makes no notice too old.
+func TestGiveUpInDoubt(t *testing.T) {
+	h := newHook(t)
+	w := newWorld(t, config.Notify{Webhook: h.URL})
+	one := &waiting{Notice: record.Notice{Made: w.clock.Milli()}}
+	down := errors.New("down")
+	w.clock.Move(2 * tryFor)
+	if w.n.judge(w.n.queues[0], one, down) {
+		t.Error("the notice is given up")
+	}
+	w.store.ConfirmTime(storage.Actor{Name: "test"})
+	if !w.n.judge(w.n.queues[0], one, down) {
+		t.Error("the notice is not given up")
 	}
 }
 

@@ -2,6 +2,7 @@ package notify
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -171,6 +172,10 @@ func (s *Notifier) deliver(ctx context.Context, q *queue, w *waiting) error {
 
 // judge decides what follows from a delivery, and reports whether the notice is done with.
 func (s *Notifier) judge(q *queue, w *waiting, err error) (done bool) {
+	if errors.Is(err, errRevoked) {
+		q.log.Debug("a notice is not sent: its token was revoked", "id", w.ID)
+		return true
+	}
 	refused := target.Refused(err)
 	q.mu.Lock()
 	w.failures++
@@ -191,9 +196,9 @@ func (s *Notifier) judge(q *queue, w *waiting, err error) (done bool) {
 	if refused == nil {
 		q.failing.Set(err)
 	}
-	now, _ := s.Store.Now()
+	now, doubt := s.Store.Now()
 	age := now.Sub(time.UnixMilli(w.Made))
-	if refused != nil && refused.Final || age >= tryFor {
+	if refused != nil && refused.Final || age >= tryFor && doubt == nil {
 		q.log.Warn("a notice is given up", "id", w.ID, "notice", string(w.Body), "age", age.Round(time.Second), "error", err)
 		s.Count.add(q.target.Name(), GivenUp)
 		return true
