@@ -534,6 +534,35 @@ func TestSCIMBrake(t *testing.T) {
 	}
 }
 
+// TestSCIMBack: many were stopped a moment ago, as an administrator confirmed. One of them
+// comes back at once.
+func TestSCIMBack(t *testing.T) {
+	h := newSCIMHouse(t)
+	var tokens []string
+	for n := range 8 {
+		tokens = append(tokens, h.join(n))
+	}
+	say := func(n int, active bool) bool {
+		t.Helper()
+		return h.is(h.scim("PATCH", "/Users/"+h.id(h.mail(n)), patchOf(fmt.Sprintf(`{"op":"replace","value":{"active":%v}}`, active))), http.StatusOK).Active
+	}
+	for n := range 7 {
+		say(n, false)
+	}
+	if err := h.admin.ConfirmOffboard(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.dead(tokens[6])
+	if !say(0, true) || len(h.held().Changes) > 0 {
+		t.Errorf("the person does not come back; held: %+v", h.held())
+	}
+	h.alive(tokens[0])
+	if !say(7, false) {
+		t.Error("one more stop within the hour is not held")
+	}
+	h.alive(tokens[7])
+}
+
 // TestSCIMOthers: a suspension by SCIM ends only by SCIM or an administrator, and SCIM ends
 // no other. What was said holds when another source lets the person in again.
 func TestSCIMOthers(t *testing.T) {

@@ -33,16 +33,21 @@ func (s *Sweeps) brake(changes []change, asked int, certain bool) (due []change,
 	gone := func(c change) bool { return c.gone }
 	var held []change
 	why := ""
-	recent := 0
+	recent, stops := 0, 0
 	if s.Recent != nil {
 		recent = s.Recent()
+	}
+	for _, c := range changes {
+		if c.action != api.OffboardResume {
+			stops++ // only these add to the recent ones: who comes back is none too many
+		}
 	}
 	kept, err := s.kept()
 	if err != nil {
 		return nil, err
 	}
 	switch {
-	case len(changes) > 0 && (kept || TooMany(len(changes)+recent, asked)):
+	case len(changes) > 0 && (kept || TooMany(len(changes), asked) || stops > 0 && TooMany(stops+recent, asked)):
 		held = changes
 	case moved && slices.ContainsFunc(changes, gone):
 		why = ", with another base_dn, id_attribute or urls than before"

@@ -44,7 +44,8 @@ type Sweeps struct {
 	Each func(subjects []string, do func() error) error
 
 	// UntilLogin makes suspensions last until the next login. Recent, unless it is nil,
-	// returns how many changes were made just before, which count for the brake, too.
+	// returns how many people were stopped just before. They count together with those whom
+	// a sweep would stop.
 	UntilLogin bool
 	Recent     func() int
 
