@@ -119,7 +119,7 @@ func (a *Admin) Routes() []route.Route {
 		{Pattern: "GET /admin/events/verify", Role: api.Auditor, Serve: a.verify},
 		{Pattern: "GET /admin/key", Role: api.Auditor, Not: api.Operator, Serve: a.keys},
 		{Pattern: "POST /admin/key/rotate", Role: api.Admin, Serve: a.rotateKey},
-		{Pattern: "POST /admin/notify/test", Role: api.Admin, Serve: a.testNotices},
+		{Pattern: "POST /admin/notify/test", Role: api.Operator, Serve: a.testNotices},
 		{Pattern: "GET /admin/backup", Role: api.Operator, Serve: a.backup},
 	}
 	for i := range list {

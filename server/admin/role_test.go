@@ -11,7 +11,7 @@ import (
 func TestOperator(t *testing.T) {
 	says := map[string]string{
 		"POST /admin/users": "user add", "DELETE /admin/users/{uid}": "remove", "POST /admin/users/{uid}/link": "link", "POST /admin/users/{uid}/unlink": "unlink",
-		"DELETE /admin/services/{name}": "service remove", "POST /admin/notify/test": "notify test", "GET /admin/key": "key", "POST /admin/key/rotate": "key",
+		"DELETE /admin/services/{name}": "service remove", "GET /admin/key": "key", "POST /admin/key/rotate": "key",
 	}
 	for _, r := range new(Admin).Routes() {
 		word := says[r.Pattern]

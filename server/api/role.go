@@ -22,7 +22,7 @@ func (r Role) May() string {
 	case Auditor:
 		return "reads everything and changes nothing"
 	case Operator:
-		return "does everything except key, restore, notify test, service remove, and user add, remove, link and unlink"
+		return "does everything except key, restore, service remove, and user add, remove, link and unlink"
 	case Admin:
 		return "does everything"
 	}
