@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	atATime = 500       // tokens of one look
-	later   = time.Hour // when a token of a suspended user is looked at again
+	atATime = 500              // tokens of one look
+	later   = time.Hour        // when a token of a suspended user is looked at again
+	soon    = 10 * time.Second // when the store is tried again
 )
 
 // endings tells of tokens that end soon, at each step of before_expiry once. After a
@@ -25,6 +26,11 @@ func (s *Notifier) endings(now time.Time) error {
 		if err != nil || len(due) == 0 {
 			return err
 		}
+		again := func() { // another walk through all tokens each second would hurt a store in trouble
+			for _, id := range due {
+				ends.Again(id, now.Add(soon).UnixMilli())
+			}
+		}
 		var drafts []notices.Draft
 		var tokens []storage.Token
 		for _, id := range due {
@@ -33,7 +39,7 @@ func (s *Notifier) endings(now time.Time) error {
 			case errors.Is(err, storage.ErrNoToken):
 				continue
 			case err != nil:
-				ends.Reset() // the next look finds them again
+				again()
 				return err
 			}
 			if d != nil {
@@ -42,7 +48,7 @@ func (s *Notifier) endings(now time.Time) error {
 			tokens = append(tokens, t)
 		}
 		if err := s.post("before_expiry", drafts...); err != nil {
-			ends.Reset()
+			again()
 			return err
 		}
 		for _, t := range tokens {

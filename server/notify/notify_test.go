@@ -23,6 +23,7 @@ import (
 	"gatehouse/server/notify/smtptest"
 	"gatehouse/server/notify/wording"
 	"gatehouse/storage"
+	"gatehouse/storage/notices"
 	"gatehouse/storage/record"
 )
 
@@ -270,6 +271,33 @@ func TestOvertaken(t *testing.T) {
 	if n := w.n.Count.Outcomes()[Outcome{"webhook", GivenUp}]; n != 0 {
 		t.Errorf("%d notices are given up", n)
 	}
+}
+
+// TestStoreInTrouble: while the store takes no changes, no look walks through all tokens.
+// Later all is told.
+func TestStoreInTrouble(t *testing.T) {
+	h := newHook(t)
+	w := newWorld(t, config.Notify{Webhook: h.URL, BeforeExpiry: steps(day)})
+	all := w.store.Notices()
+	walks, walk, change, full := 0, all.Walk, all.Change, errors.New("disk full")
+	all.Walk = func(fn func(id storage.ID, created, end int64) error) error { walks++; return walk(fn) }
+	ada := w.user("ada@example.com")
+	w.token(ada.ID, 2*day)
+	w.token(ada.ID, 2*day)
+	w.pass(day)
+	all.Change = func(string, func(notices.Change) error) error { return full }
+	for range 5 {
+		if err := w.n.look(); !errors.Is(err, full) {
+			t.Fatalf("got %v, want %v", err, full)
+		}
+		w.pass(soon)
+	}
+	if walks != 1 {
+		t.Errorf("%d walks, want 1", walks)
+	}
+	all.Change = change
+	w.settled()
+	w.wantTypes(h, wording.TokenEnds, wording.TokenEnds)
 }
 
 // TestGiveUpInDoubt: a clock that is set forward makes no notice too old.
