@@ -87,7 +87,7 @@ func New(cfg config.Notify, url string, n Needs) (*Notifier, error) {
 		log := n.Log.With("target", t.Name())
 		s.queues = append(s.queues, &queue{
 			target: t, log: log, wake: make(chan struct{}, 1), has: map[record.NoticeID]bool{}, done: map[record.NoticeID]bool{},
-			failing: lasting.State{Log: log, Level: slog.LevelWarn, Begins: "notices can't be delivered", Ends: "notices are delivered again"},
+			failing: lasting.State{Log: log, Level: slog.LevelWarn, Begins: "notices can't be delivered", Ends: "notices are delivered again, or none waits"},
 		})
 	}
 	if len(targets) > 0 {

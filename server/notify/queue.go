@@ -149,7 +149,11 @@ func (s *Notifier) handle(ctx context.Context, q *queue, w *waiting) {
 			q.mu.Lock()
 			delete(q.has, w.ID)
 			q.done[w.ID] = true
+			empty := len(q.has) == 0
 			q.mu.Unlock()
+			if empty { // what was given up or revoked last must not look like a failing target forever
+				q.failing.Set(nil)
+			}
 			return
 		}
 		q.log.Warn("a notice was delivered, but that could not be recorded; the server tries again", "id", w.ID, "error", err)
