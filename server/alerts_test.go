@@ -8,13 +8,14 @@ import (
 	"strings"
 	"testing"
 
+	"gatehouse/server/config"
 	"gatehouse/server/manual"
 )
 
 // TestExpressions: the alert rules and the dashboard ask only for metrics, labels and
 // values that a server with everything in its configuration shows.
 func TestExpressions(t *testing.T) {
-	h := newFigureHouse(t, withTLS(t, "localhost"))
+	h := newFigureHouse(t, withTLS(t, "localhost"), func(c *config.Config) { c.Notify.Command = "/bin/cat" })
 	h.serve()
 	h.login(alice, password)
 	h.ask("GET", verifyPath).token("x").send().want(http.StatusUnauthorized)

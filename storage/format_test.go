@@ -293,7 +293,7 @@ func TestUnknownRecords(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer s.stop.release()
-			x := index.New(index.Options{Dir: filepath.Join(dir, "store"), Seals: s.seals, Space: s.space, Log: slog.New(slog.DiscardHandler)})
+			x := index.New(index.Options{Dir: filepath.Join(dir, "store"), Seals: s.opening.Seals, Space: s.space, Log: slog.New(slog.DiscardHandler)})
 			if _, err := x.Open(); err != nil {
 				t.Fatal(err)
 			}

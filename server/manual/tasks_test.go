@@ -29,7 +29,7 @@ var tasks = []struct {
 }{
 	{"Which tokens has nobody used for 90 days?", []string{`\[90d\](.*\n)+.* \d+ tokens · rows 1-`}, []string{"review 90d"}},
 	{"Which end within 7 days?", []string{`\[90d\]`, `\[180d\]`, `\[1y\]`, `\[never\]`, `\[ends 7d\](.*\n)+.* nora@corp\.example +deploy `}, []string{"review ends 7d"}},
-	{"Which service accounts does nobody own?", []string{"", "", "", `\[orphaned\](.*\n)+.*> +lost@service `}, []string{"review orphaned"}},
+	{"Which service accounts does nobody own?", []string{"", "", "", "", `\[orphaned\](.*\n)+.*> +lost@service `}, []string{"review orphaned"}},
 	{"All tokens of a person", []string{"", `1 user matches`, "", `Users > nora@corp\.example(.*\n)+.* deploy `}, []string{"users nora", "show 1"}},
 	{"All about the token that was used last", []string{`\d+ tokens · rows`, `(?m)^ > .* nora@corp\.example`, `Token [0-9a-f]{28}(.*\n)+.*user +nora@corp\.example(.*\n)+.*USED FROM`}, []string{"tokens", "reverse", "show 1", "back", "reverse"}},
 	{"Whose token is it?", []string{"", "", "1 token matches", "", `Users > batch@service(.*\n)+.*owned by  nora@corp\.example`}, []string{"tokens name:eastern", "user 1"}},
@@ -43,7 +43,7 @@ var tasks = []struct {
 	{"A new local user", []string{`New local user`, "", "", `The new password of eve@corp\.example:`}, []string{"new eve@corp.example Eve"}},
 	{"A new service account", []string{"", `New service account`, "", "", "", "", "", `Added nightly\.`}, []string{"new service nightly nora@corp.example"}},
 	{"A new password for somebody", []string{"", "1 user matches", "", `Make a new password for nora@corp\.example\?`, `The new password of nora@corp\.example:`}, []string{"users nora", "password 1", "y"}},
-	{"Who is locked out of logging in?", []string{"", "", `\[locked\](.*\n)+.*> +paul@corp\.example `}, []string{"review locked"}},
+	{"Who is locked out of logging in?", []string{"", "", "", `\[locked\](.*\n)+.*> +paul@corp\.example `}, []string{"review locked"}},
 	{"Who revoked the tokens of a person?", []string{"", "", "", `2 events match`}, []string{"events action:token.revoke about:ada.allen@example.com"}},
 	{"The tokens of a filter as a spreadsheet", []string{"", "", `tokens match`, "", `Export \d+ tokens that match idle:90d`, `Wrote \d+ tokens to `}, []string{"tokens idle:90d", "export idle.csv"}},
 	{"Is all well?", []string{`Not all is well: look at last backup and orphaned\.`}, []string{"status"}},
