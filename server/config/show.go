@@ -36,7 +36,8 @@ func (c *Config) Override(setting, from string) {
 
 // Settings returns all settings in force, in the order of the manual. A section that is
 // not configured is one row without a value. Secrets are in files, which are named and not
-// read; the password in a URL is replaced by xxxxx.
+// read; the password in a URL is replaced by xxxxx, and so is all after the host of a webhook,
+// because many services accept notices from everybody who knows the whole URL.
 func (c Config) Settings() []Setting {
 	c = c.withDefaults()
 	var list []Setting
@@ -44,6 +45,9 @@ func (c Config) Settings() []Setting {
 		text := NotSet
 		if !isSection(value.Type()) {
 			text = written(value)
+		}
+		if name == "notify.webhook" {
+			text = strconv.Quote(hostOnly(value.String()))
 		}
 		list = append(list, Setting{name, text, c.source(name)})
 	})
@@ -107,6 +111,15 @@ func walk(path string, section reflect.Value, f func(name string, value reflect.
 			}
 		}
 	}
+}
+
+// hostOnly replaces all after the host of a URL.
+func hostOnly(text string) string {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" {
+		return text // it is empty: an invalid one is never in force
+	}
+	return u.Scheme + "://" + u.Host + "/xxxxx"
 }
 
 // written returns a value as the file would have it.

@@ -114,12 +114,15 @@ client_secret_file = "y"
 	}
 }
 
-// TestSettingsHidePasswords: the password in a URL is not shown.
+// TestSettingsHidePasswords: the password in a URL is not shown, nor the part of a webhook
+// that may be a secret.
 func TestSettingsHidePasswords(t *testing.T) {
 	cfg := config.Default()
 	cfg.PublicURL = "https://ada:hunter2@tokens.example.com"
+	cfg.Notify.Webhook = "https://ada:hunter2@hooks.example.com:8443/services/hunter2?key=hunter2#hunter2"
 	for _, s := range cfg.Settings() {
-		if strings.Contains(s.Value, "hunter2") || s.Name == "public_url" && !strings.Contains(s.Value, "ada:xxxxx@") {
+		if strings.Contains(s.Value, "hunter2") || s.Name == "public_url" && !strings.Contains(s.Value, "ada:xxxxx@") ||
+			s.Name == "notify.webhook" && s.Value != `"https://hooks.example.com:8443/xxxxx"` {
 			t.Errorf("got %+v", s)
 		}
 	}
