@@ -5,34 +5,36 @@
 //
 // A request on the TCP port passes:
 //
-//	Handler            routes.go: every URL, from packages login, tokens, site and this one
-//	authenticate       authenticate.go: the only way from a credential to a user
-//	admit              routes.go: whether that credential may call the route
+//	Handler            routes.go: every URL, from packages login, logout, tokens, scim, site
+//	                   and this one
+//	admit              routes.go: whether the credential may call the route
+//	  authenticate     authenticate.go: the only way from a credential to a user
 //	Route.Serve        a handler, which asks the store and returns its error
 //	refusal            fail.go: status, message and headers for an error; the table is in package reply
 //
 // Where X-Auth-Token becomes a user:
 //
 //	authenticate.go    authenticate, with route.TokenOf, which reads the header
-//	storage            Store.Authenticate: the token's keyed part, then the resident table
+//	storage            Store.Authenticate: the part of the token that only the key can make,
+//	                   then the table of live tokens in memory
 //
 // /api/verify, the gate, also calls authenticate, with less around it: verify.go.
 //
 // When a directory user is suspended:
 //
 //	directory          Sweeps.Run sweeps at the start and every [ldap] recheck, and asks
-//	                   about the users who hold live tokens
+//	                   about the users who hold live tokens or logged in lately
 //	                   compare (change.go) turns a verdict into a change; brake holds the
 //	                   changes if there are too many; apply makes them
 //	storage            Store.Suspend, for a user who is stopped there: the user's tokens no
 //	                   longer verify. Store.Leave, for one who is missing in two sweeps:
 //	                   removes a user whom only the directory knows, and suspends others
 //
-// The people of an OAuth provider with recheck on are swept in the same way (package
-// recheck).
+// The people of an OAuth provider are swept in the same way, with recheck on (package
+// recheck), after logout tokens (logout), and for what SCIM says (scim).
 //
-// Beside the routes, Serve runs what the server does without being asked: sweeps, the
-// refusals of a minute, the figures, the watch on troubles that last (serve.go).
+// Beside the routes, Serve runs what the server does without being asked: sweeps, notices,
+// the refusals of a minute, the figures, the watch on troubles that last (serve.go).
 package server
 
 import (

@@ -29,7 +29,7 @@
 // # Where to look
 //
 //   - What happens between kill -9 and the next answer: storage/opening/opening.go.
-//   - Where a revocation becomes durable: [Store.RevokeTokens] hands tx.revoke to the
+//   - Where a revocation becomes durable: [Store.RevokeTokens] hands a change to the
 //     writer; commitSome in storage/writer/commit.go appends it to the log, which syncs,
 //     and only then takes the token out of the table and answers.
 //   - Where lastUsed is flushed: a verification records the use in the table

@@ -35,7 +35,7 @@ type (
 const (
 	UserActive    = record.UserActive
 	UserDisabled  = record.UserDisabled  // by an administrator
-	UserSuspended = record.UserSuspended // by the directory
+	UserSuspended = record.UserSuspended // by a directory or a provider
 	UserRemoved   = record.UserRemoved
 )
 

@@ -11,8 +11,8 @@
 //	key     model.go      Update splits the message into keys; model.key gives each to the
 //	                      open box, else to the query line, else to the table of keys
 //	  |     keys.go       bindings: what R does, where, and its command twin; revokeKey
-//	  v                   asks the screen what R revokes
-//	screen  users.go, tokens.go, review.go, user.go, token.go, events.go, status.go
+//	  v                   asks the screen what R revokes, and model.revoke opens the box
+//	screen  users.go, tokens.go, token.go
 //	  |                   revokes names the tokens: the marked ones, or the row under the
 //	  v                   cursor; after A, all that match (a revocation.Target)
 //	box     box/revoke.go asks the server what these tokens are now (revocation.LookUp),

@@ -62,7 +62,7 @@ func (a *Admin) stopRevocation(w http.ResponseWriter, r *route.Request) error {
 }
 
 const (
-	bulkBatch = 200                    // tokens revoked by one change; other changes wait for it
+	bulkBatch = 200                    // tokens that the store is asked to revoke at a time
 	bulkTells = 250 * time.Millisecond // between two reports of progress
 )
 

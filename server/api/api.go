@@ -22,7 +22,7 @@ const Never = "292278994-08-17T07:12:55.807Z"
 const (
 	StateActive    = "active"    // a user who may log in
 	StateDisabled  = "disabled"  // a user stopped by an administrator
-	StateSuspended = "suspended" // a user stopped by the directory; a token of a disabled or suspended user
+	StateSuspended = "suspended" // a user stopped by a directory or a provider; a token of a disabled or suspended user
 	StateLive      = "live"      // a token that works
 	StateExpired   = "expired"   // a token past its expiresOn
 	StateRotated   = "rotated"   // a secret that a rotation of its token has ended

@@ -5,8 +5,8 @@ import "slices"
 // Role is what an administrator may do. The server enforces it.
 type Role string
 
-// The roles. Each may do everything that the one before it may do, except that an
-// operator has nothing to do with keys, of which an auditor sees which there are.
+// The roles. Each includes the one before it, with one exception: an auditor may list the
+// keys, and an operator may not.
 const (
 	Auditor  Role = "auditor"  // reads
 	Operator Role = "operator" // see May

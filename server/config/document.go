@@ -168,7 +168,7 @@ func (r *reading) descend(in reflect.Type, path string, key unstable.Iterator) (
 // unknownKey is the fault of a key that does not exist.
 type unknownKey struct {
 	key, right string
-	known      bool // there is a key that differs in case alone: right
+	known      bool // right is a key that exists, and differs from key only in case
 }
 
 func (u *unknownKey) Setting() string { return u.key }

@@ -39,7 +39,7 @@ func (s *Sweeps) brake(changes []change, asked int, certain bool) (due []change,
 	}
 	for _, c := range changes {
 		if c.action != api.OffboardResume {
-			stops++ // only these add to the recent ones: who comes back is none too many
+			stops++ // resumptions do not count towards the limit
 		}
 	}
 	kept, err := s.kept()

@@ -1,15 +1,16 @@
 // Package directory is LDAP as the store sees it: who may log in, and which users are
 // suspended, come back or are removed because the directory says so. It also revokes
 // idle tokens, because too many of those at once are held in the same way. It never
-// writes to the directory, and never decides which user a person is: Admit does.
+// writes to the directory, and never decides which user a person is: package login does.
 //
 // A login asks the directory about one person:
 //
-//	LogIn      the typed name's count of failures; Find; the person's count of failures
-//	  ask      the directory judges the password
-//	  Admit    the person becomes a user, or is found to be one
+//	LogIn          the typed name's count of failures; Find; the person's count of failures
+//	  askPassword  the directory judges the password
+//	  Admit        the person becomes a user, or is found to be one
 //
-// A sweep ([People.Run], every [ldap] recheck) asks about all holders of live tokens:
+// A sweep ([People.Run], every [ldap] recheck) asks about all holders of live tokens, and
+// those who logged in lately:
 //
 //	ask        a verdict for each subject: active, stopped, missing or unknown
 //	compare    what would bring each user in step; unknown changes nothing

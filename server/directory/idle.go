@@ -187,8 +187,8 @@ func (h *Idle) Held() (acts []api.HeldAct) {
 // On reports whether idle tokens are revoked at all.
 func (h *Idle) On() bool { return h.after().Ends() }
 
-// Swept reports whether it is known if tokens are held: there was a sweep since the start,
-// or there is none.
+// Swept reports whether it is known if tokens are held: a sweep has run since the start, or
+// idle tokens are never revoked.
 func (h *Idle) Swept() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()

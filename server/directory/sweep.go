@@ -16,7 +16,7 @@ import (
 )
 
 // Sweeps keep the users of a source in step with what it says of them. The source is the
-// directory or, with other States, an OAuth provider. Users who are stopped there are
+// directory or, with other States, an OAuth provider or its SCIM client. Users who are stopped there are
 // suspended here and come back when that ends. Users who are missing in two sweeps are
 // removed, and their tokens revoked; a user who is also known by a password or another
 // source is suspended instead, since the link may be a mistake.
@@ -24,10 +24,11 @@ import (
 // A sweep acts on the source's verdict on each person (ldap.State), and an unknown one
 // changes nothing: not even how often somebody was missed. A source that would
 // change many people at once is more likely to be broken than right, so such a sweep is
-// held until an administrator confirms it. All this is kept only in memory: after a
-// restart, a person has to be missed in two more sweeps, and the next sweep is held again.
+// held until an administrator confirms it. All this is kept only in memory, except with
+// Keeps: after a restart, a person has to be missed in two more sweeps, and the next sweep is
+// held again.
 //
-// Set the exported fields before the first use; all but Each are required.
+// Set the exported fields before the first use. Those up to States are required.
 type Sweeps struct {
 	Source string // storage.SourceLDAP, or a provider's name
 	Actor  storage.Actor
@@ -49,10 +50,10 @@ type Sweeps struct {
 	UntilLogin bool
 	Recent     func() int
 
-	// For what a source says unasked, which it will not say again. Holders, unless it is
-	// nil, lists the people that a sweep looks at, in place of all holders of tokens, and
-	// Of returns of how many they are. With Keeps, what is held stays held until it is
-	// confirmed, or the source takes it back, also after a restart.
+	// These are for a source that reports changes by itself, and only once. Holders, if it is
+	// not nil, lists the people to look at instead of all holders of tokens, and Of returns the
+	// total that they are measured against. With Keeps, held changes survive a restart: they
+	// stay held until they are confirmed, or the source takes them back.
 	Holders func() iter.Seq2[storage.Holder, error]
 	Of      func() (int, error)
 	Keeps   bool
@@ -64,7 +65,7 @@ type Sweeps struct {
 	mu    sync.Mutex
 	held  []change  // none: nothing is held
 	asked int       // how many users the held sweep was about
-	swept time.Time // when the last sweep ended that the store took
+	swept time.Time // the end of the last sweep whose changes the store accepted
 }
 
 var actor = storage.Actor{Name: "directory"}

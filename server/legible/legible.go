@@ -20,8 +20,8 @@ const maxMarks = 4
 // written as \xff.
 func Text(s string) string { return write(s, true) }
 
-// Apart is Text for terminals: an emoji that is made of several comes out as those (UTS 51,
-// section 2.2), because terminals differ in how wide they draw the one.
+// Apart is like Text, but splits a joined emoji into its parts (UTS 51, section 2.2), because
+// terminals disagree about its width.
 func Apart(s string) string { return write(s, false) }
 
 func write(s string, whole bool) string {

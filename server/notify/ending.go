@@ -63,7 +63,7 @@ func (s *Notifier) endings(now time.Time) error {
 }
 
 // ending returns a token that was due, and the notice of its end unless there is none to
-// send now. It returns ErrNoToken for a token that is not to be looked at again.
+// send now. It returns ErrNoToken if the token needs no further look.
 func (s *Notifier) ending(id storage.ID, at time.Time) (t storage.Token, d *notices.Draft, err error) {
 	now := at.UnixMilli()
 	if t, err = s.Store.Token(id); err != nil {

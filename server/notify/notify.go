@@ -2,16 +2,16 @@
 // token ends soon, or is used from a new network, or was found where it should not be; that
 // a sweep is held; that there is no recent backup.
 //
-//	what happened       ending.go, network.go, lasting.go    find it out, once a second, in the store
+//	what happened       ending.go, network.go, lasting.go    look for it in the store, each second or each ten
 //	  storage/notices   Post                                 a notice that the store keeps; twice the same is one
 //	  queue             a queue for each target, with its workers and its pauses
 //	    target          the command, the webhook, the mail server
 //	  storage/notices   Settle                               that target is not sent it again
 //
 // No request waits for any of this. A notice is sent once: a server that is killed or
-// restored goes on with what is left. There is one exception, which nothing can prevent: if
-// the server is killed after a target has taken a notice and before that is on the disk, the
-// target gets it again, with the same id.
+// restored goes on with what is left. A target gets a notice twice, with the same id, only if
+// its answer is lost: the connection breaks or times out after it has taken the notice, or the
+// server is killed before the answer is on the disk. Nothing can prevent that.
 //
 // A target that does not answer is tried again for a day. Each target waits for itself.
 //
@@ -176,7 +176,7 @@ func (s *Notifier) look() error {
 }
 
 // draft returns the notice of an event about a user's token, or about nobody's. The id is
-// that of what says tells.
+// derived from says.
 func (s *Notifier) draft(e wording.Event, user storage.UserID, says ...string) (n record.Notice, err error) {
 	if len(s.queues) == 0 {
 		return n, nil

@@ -68,7 +68,8 @@ func (q *queue) add(n record.Notice) {
 	}
 }
 
-// forget forgets what is done. The store is about to be read, and has all of it as done.
+// forget forgets what is done. The caller is about to read the store, which has recorded all
+// of it.
 func (q *queue) forget() {
 	q.mu.Lock()
 	defer q.mu.Unlock()

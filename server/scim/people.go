@@ -16,11 +16,11 @@ import (
 )
 
 const (
-	// sweepEvery is how often what was said is compared with what is: another source may
-	// have ended its own suspension of somebody, and who is deleted is removed in the end.
+	// sweepEvery is how often users are compared with what the provider said. Another source
+	// may have ended its own suspension of a user, and deleted users must be removed.
 	sweepEvery = 5 * time.Minute
-	// removeAfter is how long somebody stays suspended who is deleted at the provider.
-	// A removal can't be undone, and after the suspension it is not urgent.
+	// removeAfter is how long a user who was deleted at the provider stays suspended before
+	// the removal. A removal can't be undone, and after the suspension it is not urgent.
 	removeAfter = 24 * time.Hour
 	// brakeWindow is the time within which stops count together.
 	brakeWindow = time.Hour
@@ -45,8 +45,8 @@ type looked struct {
 	state ldap.State
 }
 
-// said are the users of whom a provider has said something by SCIM. What it said is in
-// their records. It is shared with the servers before and after a reload.
+// said records which users a provider has reported on by SCIM. The reports are in the
+// users' records. It is shared with the servers before and after a reload.
 type said struct {
 	changing sync.Mutex // held while something said is kept, or takes effect
 

@@ -5,7 +5,7 @@
 // A request brings a token of a service account that has the scope scim:PROVIDER (access.go).
 // Only an administrator can make such a token. It reaches the users of that one provider.
 //
-//	a request      users.go: reads it, and finds the user
+//	a request      request.go reads it; users.go finds the user
 //	Store.Tell     keeps what was said, in the user's record: nobody says it twice
 //	Sweep          package directory: suspends, resumes, removes, or holds (people.go)
 //

@@ -100,8 +100,8 @@ func (f *File) Check() error {
 	return err
 }
 
-// Completes returns nil if the checkpoint has the records that a log lacks which begins
-// with a record. It reads all of the checkpoint.
+// Completes returns nil if the checkpoint holds every record before first, which is the
+// first record of the log. It reads all of the checkpoint.
 func (f *File) Completes(first uint64) error {
 	err := f.Check()
 	switch {

@@ -16,9 +16,9 @@ const mostKept = 1 << 16
 
 // Deadlines finds the tokens whose ends are due to be told, without looking at the others.
 //
-// It keeps the tokens with the next deadlines, and up to which time these are all. Only
-// when that time comes it walks through all tokens again: if no more than mostKept have an
-// end, that is once after each start.
+// It keeps the next deadlines, complete up to a certain time. When that time comes, it walks
+// through all tokens again: if no more than mostKept of them have an end, that happens once
+// after each start.
 type Deadlines struct {
 	// Walk calls fn with each live token that ends, with the times in ms.
 	Walk func(fn func(id keys.ID, created, end int64) error) error
@@ -74,7 +74,7 @@ func (d *Deadlines) Reset() {
 	d.next, d.until = nil, 0
 }
 
-// Step returns the step at which a token is, the last that has begun, in ms; 0: none. A
+// Step returns the latest step that a token has reached, in ms; 0: none. A
 // step does not count if the token was made within it: whoever made it knows.
 func (d *Deadlines) Step(created, end, now int64) (step int64) {
 	d.mu.Lock()

@@ -5,24 +5,24 @@
 //	Begin        the marks of the directory, the key
 //	    openLog      the log, verified from the table's position on
 //	    useTable     the table's file, and the later changes in the log
-//	    Accept, Start    if the caller wants an early open: storage.Open returns, and tokens
-//	                     are verified
+//	    Accept       for an early open: storage.Open calls Start and returns, and tokens
+//	                 are verified
 //	Run
 //	    loadFile     the rest of the table's file
 //	    openIndex    the rest of the log is verified; the index is verified, opened, and
 //	                 catches up, or is filled again
 //	    loadTable    the tokens and their last uses from the index's records, if the file
-//	                 lacked any: loaded
-//	    Accept, Start    otherwise
-//	    Done             storage.Open returns; every request is answered. The store recovers
-//	                     the uses that are in their log and not in the index: Counted
-//	    compare      after a stop, the index with the contents that the log states: compared
+//	                 lacked any
+//	    Accept, Start    if the open was not early
+//	    Done         storage.Open returns; every request is answered. The store recovers
+//	                 the uses that are in their log and not in the index
+//	    compare      after a stop, the index with the contents that the log states
 //
 // Table, index and checkpoint each name the position of the log up to which they have all
 // records. Every start compares that position with the log. A file with an older position
-// catches up. A file with a position that the log does not have belongs to another
-// history, and is built again. A file with a newer position proves that the log has lost
-// records that were acknowledged, and the store is refused. No file vouches for another:
+// catches up. If the log has a different record at the file's position, the file belongs to
+// another history, and is built again. A position beyond the end of the log proves that the
+// log has lost acknowledged records, and the store is refused. No file vouches for another:
 // two files restored from an older copy would agree with each other.
 //
 // Verifying the index takes about a second for some millions of tokens, and about ten

@@ -191,8 +191,8 @@ func (q *question) inMemory(f *facts) error {
 	return nil
 }
 
-// inPart searches the tokens of one part. If the times of few of them will do, it looks
-// at no other.
+// inPart searches the tokens of one part. If only a few tokens have matching times, it
+// looks only at those.
 func (q *question) inPart(f *facts, p *part, b byte) error {
 	known := func(e *table.Entry) error { return q.known(f, p, e) }
 	if q.which&heads == 0 || !q.inTime(p) {
@@ -212,8 +212,8 @@ func (q *question) inPart(f *facts, p *part, b byte) error {
 	return nil
 }
 
-// inTime finds the tokens of a part whose times may be those of a token that is looked
-// for. It returns false if they are not few.
+// inTime collects the tokens of a part whose times match. It returns false if there are too
+// many of them.
 func (q *question) inTime(p *part) bool {
 	from, to := int64(math.MinInt64), int64(math.MaxInt64)
 	if q.sieve.Order == Created && !q.to.count {

@@ -30,7 +30,7 @@ type UserState byte
 const (
 	UserActive    UserState = iota
 	UserDisabled            // by an administrator
-	UserSuspended           // by the directory
+	UserSuspended           // by a directory or a provider
 	UserRemoved
 )
 

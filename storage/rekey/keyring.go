@@ -23,13 +23,13 @@ type Keyring struct {
 // File is a key file, or an old one beside it.
 type File struct {
 	Name    string
-	ID      string    // tells it from others, and says nothing about the key
+	ID      string    // identifies the key, without revealing it
 	Written time.Time // the file
-	Opens   bool      // the keyring
+	Opens   bool      // whether it opens the keyring
 }
 
-// Making keeps the keys as they are until the function that it returns is called: between
-// them the caller makes a token.
+// Making keeps the keys from changing until the returned function is called. The caller
+// makes a token in between.
 func (k *Keyring) Making() (made func()) {
 	k.making.RLock()
 	return k.making.RUnlock

@@ -76,7 +76,7 @@ func (w *Writer) commitSome(batch []*change, short error) (n int, err error) {
 	var after []func()
 	for size := 0; n < len(batch) && size < batchBytes; n++ {
 		if n > 0 && w.to.Index.Behind() != nil {
-			break // one change at a time: scans of the index would still find what the previous change has replaced
+			break // while the index is behind: a scan would still find records that the previous change replaced
 		}
 		c := batch[n]
 		t := &Tx{Reader: w.to.Read(&b.View), By: c.by, Now: w.to.Now(), seals: w.to.Seals}

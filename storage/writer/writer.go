@@ -6,10 +6,12 @@
 // and the table, and answers. So changes are serial without a lock, and all waiting callers
 // share the cost of the disk's sync.
 //
-//	Do -> gather -> commitSome: run each change on a batch of the index
-//	                            append what they put to the log, which syncs
-//	                            commit the batch; change the table (Tx.Durable)
-//	   <- answer
+//	Do -> Run -> gather      all the changes that wait
+//	             commit      on a short disk, without those that need much room
+//	             commitSome  run each change on a batch of the index
+//	                         append what they put to the log, which syncs
+//	                         commit the batch; change the table (Tx.Durable)
+//	   <-        answer
 //
 // Nothing else appends to the log of an open store. This package never decides what a
 // change may do, and does not know users or tokens.

@@ -18,7 +18,7 @@ func serviceCommand(env Env) *cobra.Command {
 		serviceAdd(env), serviceList(env), serviceShow(env), serviceTransfer(env), serviceRemove(env))
 }
 
-// jsonService is a line of --json, as jsonUser is.
+// jsonService is a line of --json, as export.User is.
 type jsonService struct {
 	UID         string `json:"uid"`
 	Description string `json:"description"`

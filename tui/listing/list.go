@@ -31,7 +31,7 @@ type List[T any] struct {
 	win             window[T]
 	at, top, height int  // the row of the cursor, the first one shown, how many are shown
 	pending         int  // moves that wait for rows
-	another         bool // the rows are of the listing before: those of this one have not come
+	another         bool // the rows still belong to the previous listing
 
 	asked    question // the open one
 	seq      int      // its number
@@ -334,7 +334,7 @@ func (l *List[T]) Take(a Answer[T]) (cmd tea.Cmd, ok bool) {
 	l.took = a.took
 	if l.err = a.Err; a.Err != nil {
 		l.pending = 0
-		if l.another { // they are not what was asked for, and what was will not come
+		if l.another { // the rows belong to the previous listing, and those of this one failed to load
 			l.win, l.at, l.top, l.another = window[T]{}, 0, 0, false
 		}
 		return nil, true
