@@ -31,9 +31,6 @@ func timed(t testing.TB, c *storagetest.Clock) Options {
 // openWith opens a store that is closed when the test ends.
 func openWith(t testing.TB, dir string, opts Options) *Store {
 	t.Helper()
-	if opts.Segment == 0 {
-		opts.Segment = storagetest.Segment
-	}
 	s, err := Open(dir, opts)
 	if err != nil {
 		t.Fatal(err)
