@@ -110,8 +110,12 @@ type Listed struct {
 	Name string
 }
 
+// List lists a user's tokens on one page: only a page shows them as of one moment.
 func (c *Child) List(owner UserID, listed *[]Listed) error {
-	list, err := tokensOf(c.s, owner)
+	list, next, err := c.s.Page(Owned{Owner: owner, Limit: 100})
+	if err == nil && next != (Cursor{}) {
+		err = errors.New("a page is too short for the user's tokens")
+	}
 	for _, t := range list {
 		*listed = append(*listed, Listed{t.ID, t.Name})
 	}
