@@ -301,7 +301,7 @@ func TestPagesMeanwhile(t *testing.T) {
 			}
 		}
 		id := moving[len(moving)-1-n%40]
-		if _, err := c.RevokeTokens(admin, id); err != nil {
+		if _, err := c.RevokeTokens(admin, id); err != nil && !(gone[id] && err == ErrNoToken) { // the record of a dead one may be dropped
 			t.Fatal(err)
 		}
 		gone[id] = true
