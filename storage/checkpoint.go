@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"os"
 	"runtime/debug"
 	"sync/atomic"
@@ -97,12 +98,12 @@ func (c *checkpoints) makeIfDue(ctx context.Context) {
 	if age >= 0 && age < s.opts.Checkpoints && grown < checkpointGrown && !large && !c.due.Load() || s.Writable() != nil {
 		return
 	}
-	c.at, c.size = now, s.journal.Size() // also when it fails: not every second
+	c.at, c.size = now, s.journal.Size() // also when it fails while changes are possible: not every second
 	c.due.Store(false)
 	m, err := c.write(ctx)
 	if err != nil {
 		if ctx.Err() == nil && !errors.Is(err, ErrClosed) { // the next start makes one
-			s.opts.Log.Error("no checkpoint was made", "error", err)
+			c.due.Store(s.failed(slog.LevelError, "no checkpoint was made", err))
 		}
 		return
 	}
@@ -111,7 +112,7 @@ func (c *checkpoints) makeIfDue(ctx context.Context) {
 	c.retention.Prune()
 	c.size = s.journal.Size()
 	if err := s.dropKeys(); err != nil {
-		s.opts.Log.Warn("a token key that no token needs is not dropped", "error", err)
+		s.failed(slog.LevelWarn, "a token key that no token needs is not dropped", err)
 	}
 }
 
@@ -134,7 +135,7 @@ func (c *checkpoints) renewTable() {
 	}
 	c.tableDue = false // also when it fails: not every second
 	if err := c.writeTable(table.Moment{Position: *at}); err != nil {
-		s.opts.Log.Warn("the table could not be saved, so a start after a kill will take longer", "error", err)
+		s.failed(slog.LevelWarn, "the table could not be saved, so a start after a kill will take longer", err)
 	}
 	debug.FreeOSMemory() // the garbage of writing it
 }

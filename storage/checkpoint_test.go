@@ -1,12 +1,16 @@
 package storage
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
+	"gatehouse/storage/disk"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
 	"gatehouse/storage/uses"
@@ -54,4 +58,45 @@ func logged(t *testing.T, s *Store) (last record.LastUse) {
 		t.Fatal(err)
 	}
 	return last
+}
+
+// A checkpoint that fails because the data directory is being moved is made when the
+// directory is back. It is not logged: the server logs the cause.
+func TestMovedDuringCheckpoint(t *testing.T) {
+	dir, log := filepath.Join(t.TempDir(), "store"), new(bytes.Buffer)
+	s := openWith(t, dir, Options{Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn}))})
+	create(t, s, addUser(t, s, "alice@example.com"))
+	<-s.opening.Compared()
+	<-s.Counted()
+	for s.checkpoints.busy.Swap(true) { // the store may be making one
+		time.Sleep(time.Millisecond)
+	}
+	s.checkpoints.due.Store(true)
+	before := s.checkpoints.file.Last()
+	var move sync.Once
+	s.space.MeasureBy(func(where string) (uint64, error) {
+		free, err := disk.Free(where)
+		move.Do(func() { err = errors.Join(err, os.Rename(dir, dir+"2")) })
+		return free, err
+	})
+	time.Sleep(2 * time.Millisecond) // so that the next look at the disk measures
+	s.checkpoints.makeIfDue(t.Context())
+	if err := s.Writable(); !errors.Is(err, ErrNoDirectory) {
+		t.Errorf("Writable: %v", err)
+	}
+	if s.checkpoints.file.Last() != before {
+		t.Error("a checkpoint was made in a directory that was moved")
+	}
+	if err := os.Rename(dir+"2", dir); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(2 * time.Millisecond)
+	s.checkpoints.makeIfDue(t.Context())
+	if s.checkpoints.file.Last() == before {
+		t.Error("no checkpoint was made after the directory was back")
+	}
+	s.checkpoints.busy.Store(false)
+	if log.Len() > 0 {
+		t.Errorf("logged: %s", log)
+	}
 }

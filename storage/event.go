@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"log/slog"
 	"time"
 
 	"gatehouse/storage/audit"
@@ -70,6 +71,7 @@ func newRetention(s *Store, covered uint64) *audit.Retention {
 		Journal: s.journal, Now: s.Now,
 		Keep: func() time.Duration { return s.bounds.Load().KeepEvents }, Most: func() int64 { return s.bounds.Load().MostEvents },
 		Note: func(e Event) { s.Note(Actor{Name: "retention"}, e) }, Log: s.opts.Log,
+		Failed: func(err error) { s.failed(slog.LevelError, "the journal keeps old segments", err) },
 	})
 	r.Cover(covered)
 	return r

@@ -94,7 +94,9 @@ func newStore(dir string, opts Options) (*Store, error) {
 	s.writer = writer.New(s.closing, opts.Log)
 	s.checkpoints.s, s.stop.s = s, s
 	s.upkeep.init(s, opts.Log)
-	s.surplus = surplus.New(surplus.Options{Revoked: s.revokedOf, Drop: s.dropRecords, Closing: s.closing, Log: opts.Log})
+	s.surplus = surplus.New(surplus.Options{Revoked: s.revokedOf, Drop: s.dropRecords, Closing: s.closing, Failed: func(err error) {
+		s.failed(slog.LevelWarn, "records of revoked tokens are not yet dropped", err)
+	}})
 	s.stop.within = closeWithin
 	s.stop.lock, s.stop.quit = lock, sync.OnceFunc(func() { close(s.closing) })
 	s.space = disk.NewSpace(s.path(""), disk.Watermark)

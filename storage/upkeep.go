@@ -168,7 +168,7 @@ func (u *upkeep) recoverUses() {
 	s := u.s
 	err := s.uses.Recover(nil)
 	if err != nil && !s.isClosing() {
-		s.opts.Log.Error("uses before this start are not counted; the next start tries again", "error", err)
+		s.failed(slog.LevelError, "uses before this start are not counted; the next start tries again", err)
 	}
 	if errors.Is(err, ErrDamaged) && !s.index.Damaged() {
 		s.index.NoteDamage(err)
@@ -228,4 +228,16 @@ func putSightings(out *index.Update, rd *read.Reader, id keys.ID, before, after 
 		}
 	}
 	return err
+}
+
+// failed logs that work in the background failed, unless the store now accepts no
+// changes: that is the cause, and the server logs it once. It reports
+// whether that is so; then the work is to be done when changes are possible again.
+func (s *Store) failed(level slog.Level, message string, err error) (refusing bool) {
+	s.space.Now() // the failure may be newer than the last measurement
+	if s.Writable() != nil {
+		return true
+	}
+	s.opts.Log.Log(context.Background(), level, message, "error", err)
+	return false
 }

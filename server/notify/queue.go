@@ -157,7 +157,9 @@ func (s *Notifier) handle(ctx context.Context, q *queue, w *waiting) {
 			}
 			return
 		}
-		q.log.Warn("a notice was delivered, but that could not be recorded; the server tries again", "id", w.ID, "error", err)
+		if s.Store.Writable() == nil { // otherwise the server logs the cause, once
+			q.log.Warn("a notice was delivered, but that could not be recorded; the server tries again", "id", w.ID, "error", err)
+		}
 		w.next = time.Now().Add(firstPause)
 	}
 	q.put(w)

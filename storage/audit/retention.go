@@ -31,6 +31,7 @@ type Options struct {
 	Most    func() int64              // bytes that they may take, in addition to the records that a rebuild needs; 0: no limit
 	Now     func() (time.Time, error) // the error says why the clock is not trusted
 	Note    func(record.Event)        // writes an event
+	Failed  func(error)               // is told why old segments could not be dropped
 	Log     *slog.Logger
 }
 
@@ -122,7 +123,7 @@ func (r *Retention) Prune() {
 		most -= most / 16
 	}
 	if _, err := r.Journal.Prune(before, most, r.covered.Load()); err != nil {
-		r.Log.Error("the journal keeps old segments", "error", err)
+		r.Failed(err)
 	}
 	if gone := r.Journal.FirstSequence() - first; gone > 0 {
 		r.Note(record.Event{

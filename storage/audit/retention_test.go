@@ -57,7 +57,7 @@ func TestRetention(t *testing.T) {
 			}
 			var noted []record.Event
 			r := audit.NewRetention(audit.Options{
-				Journal: j, Keep: func() time.Duration { return c.keep }, Most: func() int64 { return c.most }, Log: slog.New(slog.DiscardHandler),
+				Journal: j, Keep: func() time.Duration { return c.keep }, Most: func() int64 { return c.most }, Failed: func(err error) { t.Error(err) }, Log: slog.New(slog.DiscardHandler),
 				Now:  func() (time.Time, error) { return clock.Now(), c.doubt },
 				Note: func(e record.Event) { noted = append(noted, e) },
 			})

@@ -12,7 +12,6 @@ package surplus
 import (
 	"cmp"
 	"errors"
-	"log/slog"
 	"slices"
 	"sync"
 
@@ -42,7 +41,7 @@ type Options struct {
 	Drop func([]Token) error
 
 	Closing <-chan struct{}
-	Log     *slog.Logger
+	Failed  func(error) // is told of errors; a later run finds the records again
 }
 
 // Finder finds the users who have too many records of revoked tokens. Its methods may
@@ -101,8 +100,8 @@ func (p *Finder) Run() {
 			if errors.Is(err, disk.ErrClosed) {
 				return
 			}
-			if err != nil && !errors.Is(err, disk.ErrNoSpace) { // no hurry: a later run finds them again
-				p.o.Log.Warn("records of revoked tokens are not yet dropped", "error", err)
+			if err != nil {
+				p.o.Failed(err)
 			}
 		}
 	}

@@ -3,7 +3,6 @@ package surplus_test
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -90,7 +89,7 @@ func TestRun(t *testing.T) {
 	closing, dropped, ended, refused := make(chan struct{}), make(chan int), make(chan struct{}), make(chan struct{})
 	first := true
 	f := surplus.New(surplus.Options{
-		Closing: closing, Log: slog.New(slog.DiscardHandler),
+		Closing: closing, Failed: func(error) {},
 		Revoked: func(owner record.UserID, after string) ([]surplus.Token, string, error) {
 			if owner == bob && first {
 				first = false
