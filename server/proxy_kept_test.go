@@ -66,7 +66,7 @@ func TestKeptConnections(t *testing.T) {
 		few     bool
 	}{
 		{"the manual's", nil, true},
-		{"no keepalive", []string{"    keepalive 16; ", "    # "}, false},
+		{"no keepalive", []string{"    keepalive 64; ", "    # "}, false},
 		{"HTTP/1.0", []string{"        proxy_http_version 1.1;\n        proxy_set_header Connection \"\";\n", ""}, false},
 		{"GET", []string{"        proxy_method HEAD; ", "        # "}, false},
 	} {
