@@ -2,13 +2,10 @@ package server
 
 import (
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 
 	"gatehouse/ldap/ldaptest"
@@ -17,73 +14,30 @@ import (
 	"gatehouse/storage/storagetest"
 )
 
-// relay passes connections on to an address, and counts them.
-func relay(t *testing.T, to string) (addr string, count *atomic.Int64) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var open sync.WaitGroup
-	t.Cleanup(func() { l.Close(); open.Wait() })
-	count = new(atomic.Int64)
-	open.Go(func() {
-		for {
-			from, err := l.Accept()
-			if err != nil {
-				return
-			}
-			count.Add(1)
-			dst, err := net.Dial("tcp", to)
-			if err != nil {
-				from.Close()
-				continue
-			}
-			for _, pair := range [][2]net.Conn{{from, dst}, {dst, from}} {
-				open.Go(func() {
-					io.Copy(pair[0], pair[1])
-					pair[0].(*net.TCPConn).CloseWrite()
-				})
-			}
-		}
-	})
-	return l.Addr().String(), count
-}
-
-// TestKeptConnections: nginx, configured as the manual shows, asks the gate about many
-// requests in a few connections, with any answers. If one of the lines for this is
-// missing, it opens a connection for every question, or for every refusal.
+// TestKeptConnections: without one of the manual's lines that keep connections, or with
+// fewer connections than there are requests at once, proxies open many. TestGateProxies and
+// TestProxies have the manual's.
 func TestKeptConnections(t *testing.T) {
-	const questions = 60
-	program := needProxy(t, 0)
-	h := newHouse(t, func(c *config.Config) { c.TrustedProxies = prefixes("127.0.0.1/32") })
-	gate := strings.TrimPrefix(h.serve(), "http://")
-	app := application(t)
-	token, other := h.token(), h.create(`{"scopes":["other"]}`).Secret
+	nginx, caddy := 0, 1
 	for _, c := range []struct {
 		what    string
+		proxy   int
 		without []string // these lines, each followed by its replacement
-		few     bool
 	}{
-		{"the manual's", nil, true},
-		{"no keepalive", []string{"    keepalive 64; ", "    # "}, false},
-		{"HTTP/1.0", []string{"        proxy_http_version 1.1;\n        proxy_set_header Connection \"\";\n", ""}, false},
-		{"GET", []string{"        proxy_method HEAD; ", "        # "}, false},
+		{"no keepalive", nginx, []string{"    keepalive 64; ", "    # "}},
+		{"16 connections", nginx, []string{"    keepalive 64; ", "    keepalive 16; "}},
+		{"HTTP/1.0", nginx, []string{"    proxy_http_version 1.1;\n", "", "        proxy_set_header Connection \"\";\n", ""}},
+		{"GET", nginx, []string{"        proxy_method HEAD; ", "        # "}},
+		{"32 connections", caddy, []string{"keepalive_idle_conns_per_host 64", "keepalive_idle_conns_per_host 32"}},
 	} {
-		t.Run(c.what, func(t *testing.T) {
-			addr, opened := relay(t, gate)
-			url, _ := startProxy(t, 0, program, addr, app, c.without...)
-			f := &front{h: h, url: url}
-			for range questions {
-				f.wantStatus(t, http.StatusOK, "127.0.0.1", "/", credentials{"X-Auth-Token": {token}})
-				f.wantStatus(t, http.StatusOK, "127.0.0.1", "/admin/", credentials{"X-Auth-Token": {token}})
-				f.wantStatus(t, http.StatusUnauthorized, "127.0.0.1", "/", nil)
-				f.wantStatus(t, http.StatusUnauthorized, "127.0.0.1", "/", credentials{"X-Auth-Token": {flip(token, 200)}})
-				f.wantStatus(t, http.StatusForbidden, "127.0.0.1", "/admin/", credentials{"X-Auth-Token": {other}})
-			}
-			t.Logf("%d questions, %d connections", 5*questions, opened.Load())
-			if n := opened.Load(); c.few && n > 16 || !c.few && n < questions {
-				t.Errorf("%d questions came in %d connections", 5*questions, n)
+		t.Run(proxies[c.proxy].name+" "+c.what, func(t *testing.T) {
+			program := needProxy(t, c.proxy)
+			h := newHouse(t, func(c *config.Config) { c.TrustedProxies = prefixes("127.0.0.1/32") })
+			gate, accepted, _ := h.serveGate(config.Gate{Listen: "127.0.0.1:0"})
+			f := &front{h: h}
+			f.url, _ = startProxy(t, c.proxy, program, gate, application(t), c.without...)
+			if n, requests := f.many(t, accepted.n.Load); n <= atOnce+requests/1000 {
+				t.Errorf("%d requests came in %d connections, which is no more than with the manual's", requests, n)
 			}
 		})
 	}
@@ -143,6 +97,37 @@ func TestCachedAnswers(t *testing.T) {
 	h.ask("GET", "/api/revokeApiToken").token(made.Secret).send().want(http.StatusOK)
 	want(200, "127.0.0.1", "/", key, 9) // until the second ends
 	f.wantStatus(t, 401, "127.0.0.3", "/", key)
+}
+
+// TestPreflights: with what the manual adds for it, each proxy tells a browser that a page
+// of another site may ask, and still lets nobody in without a token.
+func TestPreflights(t *testing.T) {
+	_, chapter, _ := strings.Cut(readFile(t, filepath.Join("manual", "gateway.md")), "\n## WebSockets, and")
+	for i, before := range []string{"        auth_request /", "\t# A token with the scope admin,", "    http-request lua.gate http://127.0.0.1:8080/api/verify?scope=admin "} {
+		t.Run(proxies[i].name, func(t *testing.T) {
+			program := needProxy(t, i)
+			_, block, _ := strings.Cut(strings.Split(chapter, "```")[1+2*i], "\n")
+			h := newHouse(t, func(c *config.Config) { c.TrustedProxies = prefixes("127.0.0.1/32") })
+			gate := strings.TrimPrefix(h.serve(), "http://")
+			before := strings.Replace(before, "127.0.0.1:8080", gate, 1)
+			f := &front{h: h}
+			f.url, f.log = startProxy(t, i, program, gate, application(t), before, block+before)
+			token := h.token()
+			for _, path := range []string{"/", "/admin/"} {
+				asks := credentials{"Origin": {"https://page.example.com"}, "Access-Control-Request-Method": {"POST"}}
+				resp, _ := f.send(t, "127.0.0.1", "OPTIONS", path, nil, asks)
+				if got := resp.Header["Access-Control-Allow-Origin"]; resp.StatusCode != 204 || len(got) != 1 || got[0] != "https://page.example.com" ||
+					!strings.Contains(resp.Header.Get("Access-Control-Allow-Headers"), "X-Auth-Token") || !strings.Contains(resp.Header.Get("Access-Control-Allow-Methods"), "POST") {
+					t.Errorf("%s: got %d, %v", path, resp.StatusCode, resp.Header)
+				}
+				f.wantStatus(t, 401, "127.0.0.1", path, credentials{"Origin": {"https://page.example.com"}})
+				f.wantStatus(t, 200, "127.0.0.1", path, credentials{"Origin": {"https://page.example.com"}, "X-Auth-Token": {token}})
+				if resp, seen := f.send(t, "127.0.0.1", "OPTIONS", path, nil, credentials{"X-Auth-Token": {token}}); resp.StatusCode != 200 || seen.Method != "OPTIONS" {
+					t.Errorf("%s: OPTIONS with a token: got %d, and the application %s", path, resp.StatusCode, seen.Method)
+				}
+			}
+		})
+	}
 }
 
 // TestFront has nginx in front of Gatehouse itself, as the manual shows: people see

@@ -1,11 +1,13 @@
 package server
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -87,6 +89,7 @@ func TestProxies(t *testing.T) {
 			t.Run("names", f.names)
 			t.Run("refusals", f.refusals)
 			t.Run("bodies", f.bodies)
+			t.Run("upgrades", f.upgrades)
 			t.Run("addresses", f.addresses)
 			t.Run("git", f.git)
 			t.Run("agents", f.agents)
@@ -144,6 +147,10 @@ func application(t *testing.T) string {
 	root := t.TempDir()
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if protocol := r.Header.Get("Upgrade"); protocol != "" {
+			upgrade(t, w, protocol, r.Header.Get("X-Auth-User"))
+			return
+		}
 		b, err := io.ReadAll(r.Body)
 		if err != nil {
 			t.Errorf("the application: %v", err)
@@ -157,6 +164,18 @@ func application(t *testing.T) string {
 	s := httptest.NewServer(mux)
 	t.Cleanup(s.Close)
 	return s.Listener.Addr().String()
+}
+
+// upgrade says who is there, and then sends back what it reads.
+func upgrade(t *testing.T, w http.ResponseWriter, protocol, user string) {
+	conn, both, err := w.(http.Hijacker).Hijack()
+	if err != nil {
+		t.Errorf("the application: %v", err)
+		return
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\nthis is %s\n", protocol, user)
+	io.Copy(conn, both)
 }
 
 // gitBackend lets the users whom the proxy names push.
@@ -383,6 +402,45 @@ func (f *front) bodies(t *testing.T) {
 	raw := "PUT /up HTTP/1.1\r\nHost: " + strings.TrimPrefix(f.url, "http://") + "\r\nX-Auth-Token: " + token + "\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
 	if got := exchange(t, f.url, raw); !strings.Contains(got, `"Length":5`) {
 		t.Errorf("a body in chunks: got %.300q", got)
+	}
+}
+
+// upgrades: those to WebSockets pass, and then both sides can send. No other passes.
+func (f *front) upgrades(t *testing.T) {
+	token := f.h.token()
+	for _, c := range []struct{ protocol, token, want string }{
+		{"websocket", token, "HTTP/1.1 101 "}, {"WebSocket", token, "HTTP/1.1 101 "},
+		{"websocket", flip(token, 200), "HTTP/1.1 401 "}, {"h2c", token, "HTTP/1.1 200 "}, {"H2C", token, "HTTP/1.1 200 "}, {"websocket, h2c", token, "HTTP/1.1 200 "}, {"tls/1.0", token, "HTTP/1.1 200 "},
+		{"h2c\r\nUpgrade: websocket", token, ""}, {"websocket\r\nUpgrade: h2c", token, ""}, // either WebSocket or none
+	} {
+		addr := strings.TrimPrefix(f.url, "http://")
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.SetDeadline(time.Now().Add(time.Minute))
+		fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\nX-Auth-Token: %s\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: %s\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"+
+			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", addr, c.token, c.protocol)
+		in := bufio.NewReader(conn)
+		if c.want == "" {
+			if resp, err := http.ReadResponse(in, nil); err != nil || resp.StatusCode != http.StatusOK && resp.Header.Get("Upgrade") != "websocket" {
+				t.Errorf("%q: got %v, %v", c.protocol, resp, err)
+			}
+		} else if line, err := in.ReadString('\n'); err != nil || !strings.HasPrefix(line, c.want) {
+			t.Errorf("%s: got %q, %v, want %s", c.protocol, line, err, c.want)
+		} else if c.want == "HTTP/1.1 101 " {
+			io.WriteString(conn, "and this\n")
+			for line != "and this\n" && err == nil {
+				line, err = in.ReadString('\n')
+				if strings.HasPrefix(line, "this is ") && line != "this is "+alice+"\n" {
+					t.Errorf("the application was told %q", line)
+				}
+			}
+			if err != nil {
+				t.Errorf("%s: after the upgrade: %v", c.protocol, err)
+			}
+		}
+		conn.Close()
 	}
 }
 
