@@ -1,14 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -23,6 +24,8 @@ type proxy struct {
 	blocks  []string
 	files   []string                            // the blocks go into these
 	site    func(text, addr, dir string) string // makes a block listen there, as a program without a configuration of the system
+	asks    *regexp.Regexp                      // the lines that ask the gate
+	passes  []string                            // lines that pass a request on, each followed by one that answers it here
 	args    func(dir string) []string
 }
 
@@ -35,8 +38,10 @@ var proxies = map[string]proxy{
 				fmt.Fprintf(&temp, "%s_temp_path %s/%[1]s;\n", kind, dir)
 			}
 			return "daemon off; master_process off; pid " + dir + "/pid; error_log stderr;\nevents {}\nhttp {\naccess_log off;\n" +
-				temp.String() + strings.Replace(text, "listen 80;", "listen "+addr+";", 1) + "}\n"
+				temp.String() + strings.Replace(text, "listen 80;", "root "+dir+"; listen "+addr+";", 1) + "}\n"
 		},
+		asks:   regexp.MustCompile(`(?m)^ +auth_request /.*\n`),
+		passes: []string{"proxy_pass http://127.0.0.1:3000;", "try_files /nginx.conf =404;"}, // a file
 		args: func(dir string) []string {
 			return []string{"-p", dir, "-e", "stderr", "-c", filepath.Join(dir, "nginx.conf")}
 		},
@@ -50,7 +55,9 @@ var proxies = map[string]proxy{
 			text = strings.Replace(text, "bind :80 ", "bind "+addr+" ", 1)
 			return "defaults\n    timeout connect 5s\n    timeout client 50s\n    timeout server 50s\n\n" + strings.ReplaceAll(text, "/etc/haproxy", dir)
 		},
-		args: func(dir string) []string { return []string{"-db", "-f", filepath.Join(dir, "haproxy.cfg")} },
+		asks:   regexp.MustCompile(`(?m)^ +http-request (lua\.gate|deny deny_status 503) .*\n`),
+		passes: []string{"default_backend application", "http-request return status 200"},
+		args:   func(dir string) []string { return []string{"-db", "-f", filepath.Join(dir, "haproxy.cfg")} },
 	},
 	"caddy": {
 		program: "caddy", debian: "caddy", blocks: []string{"caddyfile"}, files: []string{"Caddyfile"},
@@ -58,6 +65,8 @@ var proxies = map[string]proxy{
 			text = strings.Replace(text, "{\n", "{\n\tadmin off\n\tauto_https off\n\tdefault_bind 127.0.0.1\n", 1)
 			return strings.ReplaceAll(text, "app.example.com", strings.Replace(addr, "127.0.0.1", "http://localhost", 1)) // as wrk's Host has it
 		},
+		asks:   regexp.MustCompile(`(?ms)^\t\tforward_auth .*?\n\t\t}\n`),
+		passes: []string{"import application", "respond 200"},
 		args: func(dir string) []string {
 			return []string{"run", "--adapter", "caddyfile", "--config", filepath.Join(dir, "Caddyfile")}
 		},
@@ -75,23 +84,29 @@ func block(language string) (string, error) {
 	return text + "\n", nil
 }
 
-// startProxy starts the proxy that b.behind names, in front of the server at gate and the
-// application at app. Each is a URL.
-func (b *bench) startProxy(ctx context.Context, gate, app string) (*process, error) {
+// startProxy starts the proxy that b.behind names, in front of the server at gate, which is
+// a URL, or of nothing if that is empty. What the gate lets through, the proxy answers.
+func (b *bench) startProxy(ctx context.Context, gate string) (*process, error) {
 	p := proxies[b.behind]
 	dir, err := os.MkdirTemp(b.scratch, b.behind)
 	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { // nginx's worker is another account's
 		return nil, err
 	}
 	addr, err := freePort()
 	if err != nil {
 		return nil, err
 	}
-	places := strings.NewReplacer("127.0.0.1:8080", strings.TrimPrefix(gate, "http://"), "127.0.0.1:3000", strings.TrimPrefix(app, "http://"))
+	places := strings.NewReplacer(append(p.passes, "127.0.0.1:8080", cmp.Or(strings.TrimPrefix(gate, "http://"), "127.0.0.1:1"))...)
 	for n, language := range p.blocks {
 		text, err := block(language)
 		if err != nil {
 			return nil, err
+		}
+		if gate == "" {
+			text = p.asks.ReplaceAllLiteralString(text, "")
 		}
 		if err := os.WriteFile(filepath.Join(dir, p.files[n]), []byte(p.site(places.Replace(text), addr, dir)), 0o600); err != nil {
 			return nil, err
@@ -133,24 +148,20 @@ func freePort() (string, error) {
 	return l.Addr().String(), l.Close()
 }
 
-// fronts starts the application, and a proxy in front of each of the contenders. stop ends
-// them.
+// fronts starts a proxy in front of each of the contenders, and one that asks nobody for
+// one without a URL. stop ends them.
 func (b *bench) fronts(ctx context.Context, all []contender) (stop func(), err error) {
 	if b.behind == "" {
 		return func() {}, nil
 	}
-	app, err := b.startEmpty(ctx, answer{Status: http.StatusNoContent})
-	if err != nil {
-		return nil, err
-	}
-	started := []*process{app}
+	var started []*process
 	stop = func() {
 		for _, p := range started {
 			p.kill()
 		}
 	}
 	for n := range all {
-		p, err := b.startProxy(ctx, strings.TrimSuffix(all[n].url, verifyPath), app.url)
+		p, err := b.startProxy(ctx, strings.TrimSuffix(all[n].url, verifyPath))
 		if err != nil {
 			stop()
 			return nil, err

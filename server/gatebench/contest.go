@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -34,16 +35,17 @@ type result struct {
 
 func (r result) rate() float64 { return float64(r.requests) / r.took.Seconds() }
 
-// pair is a round: both, and the peers, one right after the other.
+// pair is a round: both, and the others, one right after the other.
 type pair struct {
 	gate, empty result
-	peers       []result
+	others      []result
 	stolen      time.Duration // from the two cores, by the host of a virtual machine
 }
 
 // contest is all rounds with one kind of token.
 type contest struct {
 	kind
+	others    []contender // the proxy that asks nobody, and the peers
 	pairs     []pair
 	disturbed []pair // rounds in which the host took too much, and that were run again
 }
@@ -72,19 +74,24 @@ func (b *bench) contest(ctx context.Context, g *gate, k kind, secrets []storage.
 	}
 	defer empty.kill()
 	contenders := []contender{g.contender(file), empty.contender(file)}
+	live := k.status == http.StatusOK
+	if live && b.behind != "" {
+		contenders = append(contenders, contender{name: "nothing", host: "localhost", headers: file})
+	}
 	stop, err := b.fronts(ctx, contenders)
 	if err != nil {
 		return c, err
 	}
 	defer stop()
-	if k.status == http.StatusOK {
+	if live {
 		contenders = append(contenders, b.peers...)
 	}
+	c.others = contenders[2:]
 	for len(c.pairs) < b.rounds {
-		p := pair{peers: make([]result, len(contenders)-2)}
+		p := pair{others: make([]result, len(c.others))}
 		turns := []turn{{&contenders[0], &p.gate}, {&contenders[1], &p.empty}}
-		for n := range p.peers {
-			turns = append(turns, turn{&contenders[2+n], &p.peers[n]})
+		for n := range p.others {
+			turns = append(turns, turn{&contenders[2+n], &p.others[n]})
 		}
 		if len(c.pairs)%2 == 1 {
 			slices.Reverse(turns)
@@ -95,11 +102,11 @@ func (b *bench) contest(ctx context.Context, g *gate, k kind, secrets []storage.
 		}
 		if most := time.Duration(b.steal * float64(len(turns)) * 2 * float64(b.duration)); p.stolen <= most { // on two cores
 			c.pairs = append(c.pairs, p)
-			b.show(c.kind, fmt.Sprintf("round %d", len(c.pairs)), p)
+			b.show(&c, fmt.Sprintf("round %d", len(c.pairs)), p)
 			continue
 		}
 		c.disturbed = append(c.disturbed, p)
-		b.show(c.kind, fmt.Sprintf("again: %v were stolen", p.stolen), p)
+		b.show(&c, fmt.Sprintf("again: %v were stolen", p.stolen), p)
 		if len(c.disturbed) > 10*b.rounds {
 			return c, errors.New("the host of this machine takes too much of its cores: try later, or allow more with -steal")
 		}
@@ -179,7 +186,7 @@ func parseRun(out []byte) (r result, err error) {
 // check makes sure that what was measured is what was meant.
 func (c contest) check() error {
 	for n, p := range c.all() {
-		for _, r := range append([]result{p.gate, p.empty}, p.peers...) {
+		for _, r := range append([]result{p.gate, p.empty}, p.others...) {
 			want := int64(0)
 			if c.status >= 400 {
 				want = r.requests
@@ -224,14 +231,14 @@ func (c contest) one(of func(pair) result) result {
 // all are the rounds, disturbed or not.
 func (c contest) all() []pair { return slices.Concat(c.pairs, c.disturbed) }
 
-func (b *bench) show(k kind, round string, p pair) {
+func (b *bench) show(c *contest, round string, p pair) {
 	fmt.Fprintf(b.out, "%-8s  %s: %6.0f/s of %6.0f/s, %.3f; p99 %v and %v; processor %v and %v a request",
-		k.name, round, p.gate.rate(), p.empty.rate(), p.rate(), p.gate.p99, p.empty.p99, p.gate.cost, p.empty.cost)
+		c.name, round, p.gate.rate(), p.empty.rate(), p.rate(), p.gate.p99, p.empty.p99, p.gate.cost, p.empty.cost)
 	if b.behind != "" {
 		fmt.Fprintf(b.out, ", and %v and %v of %s", p.gate.front, p.empty.front, b.behind)
 	}
-	for n, r := range p.peers {
-		fmt.Fprintf(b.out, "; peer %d: %.0f/s, p99 %v, processor %v", n+1, r.rate(), r.p99, r.cost)
+	for n, r := range p.others {
+		fmt.Fprintf(b.out, "; %s: %.0f/s, p99 %v, processor %v", c.others[n].name, r.rate(), r.p99, r.cost+r.front)
 	}
 	fmt.Fprintln(b.out)
 }
@@ -250,27 +257,29 @@ func (b *bench) summary(all []contest) {
 // table prints what each contender did with live tokens.
 func (b *bench) table(c contest) {
 	w := tabwriter.NewWriter(b.out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	head := "\trequests/s\tp99\tprocessor a request\t"
-	if b.behind != "" {
-		head += "of " + b.behind + "\t"
+	head := "in front of what\trequests/s\tp99\tprocessor a request\t"
+	if b.behind == "" {
+		head = strings.TrimPrefix(head, "in front of what")
+	} else {
+		head += "of " + b.behind + "\tboth\t"
 	}
 	fmt.Fprintln(w, head)
 	row := func(name string, of func(pair) result) {
 		r := c.one(of)
 		cost := fmt.Sprint(r.cost)
-		if r.cost == 0 {
+		if r.cost == 0 && r.front == 0 {
 			cost = "not known" // of a program on another host
 		}
 		fmt.Fprintf(w, "%s\t%.0f\t%v\t%s\t", name, r.rate(), r.p99, cost)
 		if b.behind != "" {
-			fmt.Fprintf(w, "%v\t", r.front)
+			fmt.Fprintf(w, "%v\t%v\t", r.front, r.cost+r.front)
 		}
 		fmt.Fprintln(w)
 	}
 	row("an empty handler", func(p pair) result { return p.empty })
 	row("gatehouse", func(p pair) result { return p.gate })
-	for n, peer := range b.peers {
-		row(peer.url, func(p pair) result { return p.peers[n] })
+	for n, other := range c.others {
+		row(other.name, func(p pair) result { return p.others[n] })
 	}
 	fmt.Fprintln(w)
 	w.Flush()

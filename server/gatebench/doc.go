@@ -18,8 +18,9 @@
 // server of its own.
 //
 // With -behind nginx (or haproxy, or caddy), wrk asks that proxy, which asks the gate or
-// the empty handler, as the manual shows. The proxy and the application behind it are on
-// the servers' core too, and what the proxy costs is printed beside.
+// the empty handler, as the manual shows, and answers by itself what may pass. The proxy is
+// on the servers' core too, and what it costs is printed beside. The row "nothing" is the
+// same proxy when it asks nobody.
 //
 // With -peer "URL NAME: VALUE", another program that decides about requests takes part in
 // the rounds with live tokens. wrk asks at that URL with that header. "@FILE" in place of

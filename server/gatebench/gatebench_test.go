@@ -78,10 +78,13 @@ func testGatebench(t *testing.T, own bool, behind string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if nothing := regexp.MustCompile(`(?m)^ +nothing +\d+ .* 0s +\d`); nothing.Match(out.Bytes()) != (behind != "") {
+		t.Errorf("%s matches wrongly", nothing)
+	}
 	for _, want := range []string{
 		`(?m)^50 of 60 tokens`, `(?m)^first right answer after \d`, `(?m)^live +round 1: +\d+/s of +\d+/s, \d`,
 		`(?m)^ +forged` + ratios, `(?m)^ +mistyped` + ratios, `(?m)^RssAnon .* [1-9]\d* MiB$`, `(?m)^uses counted: `,
-		`(?m)^live .*; peer 1: \d+/s`, `(?m)^ +gatehouse +\d+ +\d`, `(?m)^ *` + other.url + `/auth +\d+ +\d`,
+		`(?m)^live .*; ` + other.url + `/auth: \d+/s`, `(?m)^ +gatehouse +\d+ +\d`, `(?m)^ *` + other.url + `/auth +\d+ +\d`,
 	} {
 		if !regexp.MustCompile(want).Match(out.Bytes()) {
 			t.Errorf("nothing matches %s", want)

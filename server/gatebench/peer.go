@@ -17,6 +17,7 @@ import (
 
 // contender is what wrk asks.
 type contender struct {
+	name      string
 	url, host string
 	headers   string // a file of header lines; each request has one of them
 	server    []int  // its processes; none, if it is not on this host
@@ -79,7 +80,7 @@ func (b *bench) findPeers(ctx context.Context) error {
 		if err := os.WriteFile(file, []byte(p.header+"\n"), 0o600); err != nil {
 			return err
 		}
-		c := contender{url: p.url, host: u.Host, headers: file}
+		c := contender{name: p.url, url: p.url, host: u.Host, headers: file}
 		if c.server, err = b.listeners(u); err != nil {
 			return err
 		}
