@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -220,24 +221,34 @@ func TestBackupAndRestore(t *testing.T) {
 		wantLive(t, s, bobs)
 	})
 	t.Run("damaged", func(t *testing.T) {
-		b, places := backup.Bytes(), 60 // package backup tries each of the first ones
+		b, places := backup.Bytes(), 500
 		if testing.Short() {
-			places = 8
+			places = 8 // package backup tries more
+		}
+		at := make(chan int)
+		var tries sync.WaitGroup
+		for range 16 { // a restore waits for the disk most of the time
+			to := t.TempDir()
+			tries.Go(func() {
+				for n := range at {
+					bad := bytes.Clone(b)
+					bad[n] ^= 0x10
+					for what, bad := range map[string][]byte{"flipped": bad, "and what follows cut off": b[:n]} {
+						if _, err := Restore(t.Context(), bytes.NewReader(bad), to, Options{}); err == nil {
+							t.Errorf("byte %d %s: restored", n, what)
+						}
+						if has, err := HasData(to); has || err != nil {
+							t.Errorf("byte %d %s: something was left behind, %v", n, what, err)
+						}
+					}
+				}
+			})
 		}
 		for n := 0; n < len(b); n += 1 + len(b)/places {
-			bad := bytes.Clone(b)
-			bad[n] ^= 0x10
-			to := t.TempDir()
-			if _, err := Restore(context.Background(), bytes.NewReader(bad), to, Options{}); err == nil {
-				t.Fatalf("byte %d flipped: restored", n)
-			}
-			if _, err := Restore(context.Background(), bytes.NewReader(b[:n]), to, Options{}); err == nil {
-				t.Fatalf("cut at byte %d: restored", n)
-			}
-			if has, err := HasData(to); has || err != nil {
-				t.Fatalf("byte %d: something was left behind, %v", n, err)
-			}
+			at <- n
 		}
+		close(at)
+		tries.Wait()
 	})
 }
 
