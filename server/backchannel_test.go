@@ -96,7 +96,7 @@ func TestLogoutChecks(t *testing.T) {
 			got.wantHeader("Cache-Control", "no-store")
 		}
 	}
-	if !strings.Contains(h.log.String(), "about nobody who is known here") {
+	if !strings.Contains(h.log.String(), "logged out a person who is not known here") {
 		t.Error("the log does not tell of an unknown person")
 	}
 	h.ask("POST", "/api/backchannel-logout/corp").json(`{"logout_token":"` + good + `"}`).send().want(http.StatusUnsupportedMediaType)

@@ -336,7 +336,7 @@ func TestBrowserProvider(t *testing.T) {
 	h, provider := newGitHubHouse(t, func(c *config.Config) {
 		c.LDAP = &config.LDAP{URLs: []string{"ldaps://ldap.example.com"}, BaseDN: "dc=example,dc=com"}
 	})
-	provider.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
+	provider.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path != "/login/oauth/authorize" {
 			return false
 		}
@@ -367,7 +367,7 @@ func TestBrowserProvider(t *testing.T) {
 	c.run(chromedp.Navigate(url), chromedp.WaitVisible("#list"))
 	c.press("Log out")
 
-	provider.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
+	provider.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path != "/login/oauth/authorize" {
 			return false
 		}

@@ -35,7 +35,7 @@ func TestDirectoryChanged(t *testing.T) {
 			if held := h.held(); len(held.Changes) != 2 || held.Asked != 2 {
 				t.Errorf("got %+v held, want both", held)
 			}
-			h.wantTold(storage.ActionOffboardHeld, "directory  of 2 asked about, with another base_dn, id_attribute or urls than before; `gatehouse user offboard` shows them")
+			h.wantTold(storage.ActionOffboardHeld, "directory  of 2 asked about, because base_dn, id_attribute or urls have changed; `gatehouse user offboard` shows them")
 			h.wantTold(storage.ActionUserRemove)
 
 			h.close() // also over a restart, and until the settings are right again

@@ -32,7 +32,7 @@ func TestClientsThatLeave(t *testing.T) {
 	for _, path := range []string{
 		"/admin/tokens?limit=1000", "/admin/users?limit=1000", "/admin/events", "/admin/events/history?limit=1000", "/admin/events/verify", "/admin/backup", "/admin/status",
 	} {
-		for what, before := range map[string]bool{"before": true, "meanwhile": false} {
+		for what, before := range map[string]bool{"before": true, "during": false} {
 			ctx, cancel := context.WithCancel(t.Context())
 			if before {
 				cancel()

@@ -228,7 +228,7 @@ func TestBrowserRefused(t *testing.T) {
 	login(unverified).want(http.StatusForbidden)
 	mallory.Emails = oauthtest.Verified(alice)
 	login(mallory).want(http.StatusConflict)
-	s.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
+	s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 		http.Error(w, r.PostFormValue("code")+r.PostFormValue("client_secret"), http.StatusBadGateway)
 		return true
 	})

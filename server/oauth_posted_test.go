@@ -211,7 +211,7 @@ func TestPostedUnavailable(t *testing.T) {
 	h := newHouse(t, withProvider(gitHub, "github"), withProvider(gitLab, "gitlab"), func(c *config.Config) { c.Logins.AccountFailures = 1 })
 	h.start(h.store, Options{ProviderTimeout: 50 * time.Millisecond})
 	token := gitHub.Issue(oauthtest.Client, ada(), gitHubScopes...)
-	gitHub.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
+	gitHub.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 		<-r.Context().Done()
 		return true
 	})
@@ -219,7 +219,7 @@ func TestPostedUnavailable(t *testing.T) {
 		h.postToken("github", "ada@example.com", token).want(http.StatusServiceUnavailable, `{"error":"The provider is not available: try again later"}`)
 	}
 	h.start(h.store, Options{}) // with time for an answer
-	gitHub.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
+	gitHub.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 		w.WriteHeader(http.StatusBadGateway)
 		return true
 	})
@@ -233,7 +233,7 @@ func TestPostedUnavailable(t *testing.T) {
 		!strings.Contains(st.Providers[0].LastError, "502") || !strings.Contains(st.Providers[0].Insecure, "http") {
 		t.Errorf("got %+v", st.Providers)
 	}
-	gitHub.Meanwhile(nil)
+	gitHub.Intercept(nil)
 	h.postToken("github", "ada@example.com", token).newToken()
 	if st, err = h.admin.Status(t.Context()); err != nil || !st.Providers[0].Reachable || st.Providers[0].LastSuccess != h.clock.Milli() || st.Providers[1].LastSuccess != 0 {
 		t.Errorf("got %+v, %v", st.Providers, err)
@@ -291,12 +291,12 @@ func TestPostedSecrets(t *testing.T) {
 	good, foreign := s.Issue(oauthtest.Client, ada(), gitHubScopes...), s.Issue(oauthtest.Foreign, ada(), gitHubScopes...)
 	h.postToken("github", "ada@example.com", good).newToken()
 	h.postToken("github", "ada@example.com", foreign).want(http.StatusUnauthorized)
-	s.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
+	s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 		http.Error(w, r.Header.Get("Authorization")+good, http.StatusInternalServerError)
 		return true
 	})
 	h.postToken("github", "ada@example.com", good).want(http.StatusServiceUnavailable)
-	s.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
+	s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 		http.Redirect(w, r, "http://"+good+".example/?"+good, http.StatusFound)
 		return true
 	})

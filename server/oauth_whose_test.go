@@ -15,7 +15,7 @@ import (
 func TestPostedByMistake(t *testing.T) {
 	s := oauthtest.New(t, "oidc")
 	h := newHouse(t, withProvider(s, "corp"), func(c *config.Config) { c.Logins.AccountFailures = 3 })
-	s.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
+	s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path != "/introspect" {
 			return false
 		}
@@ -77,7 +77,7 @@ func unsaid(s *oauthtest.Server, verified any) {
 		}
 	}
 	s.Claims = set
-	s.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
+	s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path != "/userinfo" {
 			return false
 		}

@@ -358,10 +358,10 @@ func TestRotationTooLate(t *testing.T) {
 }
 
 // slowBody is an empty body. It calls a function before its end.
-type slowBody struct{ meanwhile func() }
+type slowBody struct{ during func() }
 
 func (b slowBody) Read([]byte) (int, error) {
-	b.meanwhile()
+	b.during()
 	return 0, io.EOF
 }
 

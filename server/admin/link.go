@@ -113,7 +113,7 @@ func checkAccount(p *oauth.Provider, subject string) (checked string, err error)
 	case form == "":
 		return "", reply.Refuse(http.StatusNotFound, "The provider %s can't be asked whether it has a subject: if you are sure, add --unchecked", p.Name())
 	case !known:
-		return "", reply.Refuse(http.StatusNotFound, "A subject of %s is %s, which %s is not: correct it, or add --unchecked", p.Name(), form, subject)
+		return "", reply.Refuse(http.StatusNotFound, "%s can't be a subject of %s, which is %s: correct it, or add --unchecked", subject, p.Name(), form)
 	default:
 		return fmt.Sprintf("only the form was checked, because %s can't be asked who has it", p.Name()), nil
 	}

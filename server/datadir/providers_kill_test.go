@@ -22,7 +22,7 @@ func killedWhileAsking(t *testing.T, file string) {
 
 	var once sync.Once
 	spent, gone := make(chan bool), make(chan bool)
-	s.Meanwhile(func(_ http.ResponseWriter, r *http.Request) bool {
+	s.Intercept(func(_ http.ResponseWriter, r *http.Request) bool {
 		if !oauthtest.IsRefresh(r) || !slices.Contains(s.Refreshes(people["ada@example.com"]), r.PostFormValue("refresh_token")) {
 			return false
 		}
@@ -39,7 +39,7 @@ func killedWhileAsking(t *testing.T, file string) {
 	g.await("bob is asked about, too", func() bool { a := g.show("bob@example.com"); return a.Rechecks[0].Answered >= a.Rechecks[0].Asked })
 	g.kill()
 	close(gone)
-	s.Meanwhile(nil)
+	s.Intercept(nil)
 	g.start()
 	g.await("ada is unverified", func() bool { return g.unverified("ada@example.com") })
 	g.answered("bob@example.com")
@@ -91,7 +91,7 @@ func killedOften(t *testing.T, file string) {
 	for n := range kills {
 		asked, reached := 0, make(chan bool)
 		var mu sync.Mutex
-		s.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
+		s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 			if oauthtest.IsRefresh(r) {
 				mu.Lock()
 				defer mu.Unlock()
@@ -103,7 +103,7 @@ func killedOften(t *testing.T, file string) {
 		})
 		<-reached
 		g.kill()
-		s.Meanwhile(nil)
+		s.Intercept(nil)
 		g.start()
 	}
 	doubted := 0

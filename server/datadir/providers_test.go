@@ -228,8 +228,8 @@ func configCheck(t *testing.T, file string) {
 		{kind: "oidc", set: with("scopes_supported", []string{"openid"}), want: "does not say that it gives refresh tokens (offline_access): recheck needs them"},
 		{kind: "oidc", set: with("issuer", "https://other.example"), status: 1, want: `calls itself the issuer "https://other.example": write the url exactly like that`},
 		{kind: "oidc", set: with("token_endpoint", "ftp://x"), status: 1, want: `token_endpoint "ftp://x" is not an https URL`},
-		{kind: "oidc", set: func(s *oauthtest.Server) { s.Meanwhile(page) }, status: 1, want: "did not answer /.well-known/openid-configuration with the documented JSON"},
-		{kind: "gitea", set: func(s *oauthtest.Server) { s.Meanwhile(page) }, status: 1, want: "with the documented JSON"},
+		{kind: "oidc", set: func(s *oauthtest.Server) { s.Intercept(page) }, status: 1, want: "did not answer /.well-known/openid-configuration with the documented JSON"},
+		{kind: "gitea", set: func(s *oauthtest.Server) { s.Intercept(page) }, status: 1, want: "with the documented JSON"},
 		{kind: "oidc", set: func(s *oauthtest.Server) { s.Close() }, status: 1, want: "connection refused"},
 		{kind: "gitlab", config: "insecure = false", status: 1, want: "would send secrets in the clear: use https://"},
 	} {
@@ -349,12 +349,12 @@ func besideDex(t *testing.T, file string) {
 			return err == nil && strings.Count(string(log), what) >= n
 		})
 	}
-	const doubt = "does not tell what has become of some users"
+	const doubt = "gives no answer about some users"
 	d.Signal(syscall.SIGSTOP)
 	logged(1, doubt)
 	everybody("hung")
 	d.Signal(syscall.SIGCONT)
-	logged(1, "tells again what has become")
+	logged(1, "answers about all users again")
 	everybody("goes on")
 	for _, mail := range all { // those whose answer was lost are unverified
 		logIn(mail)

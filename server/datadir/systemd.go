@@ -31,7 +31,7 @@ func notifyReloading() {
 func watchdog(ctx context.Context, answers func(), log *slog.Logger) {
 	within, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
-		log.Warn("systemd's watchdog is not served", "error", err)
+		log.Warn("systemd's watchdog can't be answered, so systemd may restart the server", "error", err)
 	}
 	if within == 0 {
 		return

@@ -50,7 +50,7 @@ func (s *Sweeps) brake(changes []change, asked int, certain bool) (due []change,
 	case len(changes) > 0 && (kept || TooMany(len(changes), asked) || stops > 0 && TooMany(stops+recent, asked)):
 		held = changes
 	case moved && slices.ContainsFunc(changes, gone):
-		why = ", with another base_dn, id_attribute or urls than before"
+		why = ", because base_dn, id_attribute or urls have changed"
 		for _, c := range changes {
 			if c.gone {
 				held = append(held, c)
@@ -77,7 +77,7 @@ func (s *Sweeps) keep(held []change, asked int, why string) {
 	if news := s.set(held, asked); !news {
 		return
 	}
-	s.Log.Warn("an off-boarding sweep is held"+why+"; see `gatehouse user offboard`", "source", s.Source, "changes", len(held), "asked", asked)
+	s.Log.Warn("an off-boarding sweep is held until an administrator confirms it"+why+"; see `gatehouse user offboard`", "source", s.Source, "changes", len(held), "asked", asked)
 	s.Store.Note(s.Actor, storage.Event{
 		Action: storage.ActionOffboardHeld, Count: len(held),
 		Detail: fmt.Sprintf("of %d asked about%s; `gatehouse user offboard` shows them", asked, why),

@@ -93,7 +93,7 @@ func TestConnReadDeadline(t *testing.T) {
 		}
 		ours.SetReadDeadline(time.Unix(1, 0))
 	}()
-	late("meanwhile")
+	late("in between")
 	ours.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
 	ours.SetReadDeadline(time.Now().Add(time.Hour))
 	send("moved on before it came into force")
@@ -142,7 +142,7 @@ func TestConnWriteDeadline(t *testing.T) {
 		}
 		ours.SetWriteDeadline(time.Unix(1, 0))
 	}()
-	late("meanwhile")
+	late("in between")
 }
 
 // Others get their turn after every second answer, and without an answer nobody does.

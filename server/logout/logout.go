@@ -157,7 +157,7 @@ func (l *Logouts) take(ctx context.Context, provider string, out oauth.Logout) e
 	}
 	u, err := l.user(provider, out)
 	if errors.Is(err, storage.ErrNoUser) {
-		l.Log.Info("a logout is about nobody who is known here", "provider", provider, "subject", out.Subject)
+		l.Log.Info("a provider logged out a person who is not known here", "provider", provider, "subject", out.Subject)
 		err = nil
 	} else if err == nil {
 		err = l.end(ctx, provider, u)

@@ -82,12 +82,12 @@ func New(cfg config.Notify, url string, n Needs) (*Notifier, error) {
 		n.Count = NewCount()
 	}
 	s := &Notifier{Needs: n, words: words}
-	s.trouble = lasting.State{Log: n.Log, Level: slog.LevelWarn, Begins: "what should be told can't be found out or recorded", Ends: "what should be told is recorded again"}
+	s.trouble = lasting.State{Log: n.Log, Level: slog.LevelWarn, Begins: "no new notices are made, because the store can't be read or written; the server tries again", Ends: "new notices are made again"}
 	for _, t := range targets {
 		log := n.Log.With("target", t.Name())
 		s.queues = append(s.queues, &queue{
 			target: t, log: log, wake: make(chan struct{}, 1), has: map[record.NoticeID]bool{}, done: map[record.NoticeID]bool{},
-			failing: lasting.State{Log: log, Level: slog.LevelWarn, Begins: "notices can't be delivered", Ends: "notices are delivered again, or none waits"},
+			failing: lasting.State{Log: log, Level: slog.LevelWarn, Begins: "notices can't be delivered", Ends: "notices are delivered again, or none are waiting"},
 		})
 	}
 	if len(targets) > 0 {
@@ -236,7 +236,7 @@ func (s *Notifier) Tell(list []record.Notice) {
 			}
 			s.Log.Warn("a notice is not sent: its target is no longer configured", "target", name, "id", n.ID)
 			if err := s.Store.Notices().Settle(n.ID, name); err != nil {
-				s.Log.Warn("a notice is not settled; the next start tries again", "id", n.ID, "error", err)
+				s.Log.Warn("that a notice is not sent could not be recorded; the next start tries again", "id", n.ID, "error", err)
 			}
 		}
 	}

@@ -397,7 +397,7 @@ func TestQueues(t *testing.T) {
 	w.settled()
 	w.eventually("it is given up", func() bool { return count("webhook", GivenUp) == 1 })
 	w.eventually("a target that nothing waits for is not failing", func() bool { return w.n.Figures()["webhook"] == Figures{} })
-	if !strings.Contains(w.log.String(), "a notice is given up") {
+	if !strings.Contains(w.log.String(), "a notice was not delivered and is given up") {
 		t.Error("the log does not say so")
 	}
 }

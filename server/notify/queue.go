@@ -158,7 +158,7 @@ func (s *Notifier) handle(ctx context.Context, q *queue, w *waiting) {
 			return
 		}
 		if s.Store.Writable() == nil { // otherwise the server logs the cause, once
-			q.log.Warn("a notice was delivered, but that could not be recorded; the server tries again", "id", w.ID, "error", err)
+			q.log.Warn("a notice needs no further delivery, but that could not be recorded; the server tries again", "id", w.ID, "error", err)
 		}
 		w.next = time.Now().Add(firstPause)
 	}
@@ -206,13 +206,13 @@ func (s *Notifier) judge(q *queue, w *waiting, err error) (done bool) {
 	now, doubt := s.Store.Now()
 	age := now.Sub(time.UnixMilli(w.Made))
 	if refused != nil && refused.Final || age >= tryFor && doubt == nil {
-		q.log.Warn("a notice is given up", "id", w.ID, "notice", string(w.Body), "age", age.Round(time.Second), "error", err)
+		q.log.Warn("a notice was not delivered and is given up", "id", w.ID, "notice", string(w.Body), "age", age.Round(time.Second), "error", err)
 		s.Count.add(q.target.Name(), GivenUp)
 		return true
 	}
 	s.Count.add(q.target.Name(), Failed)
 	if refused != nil {
-		q.log.Info("a notice is refused for now", "id", w.ID, "error", err)
+		q.log.Info("the target refused a notice; the server tries again later", "id", w.ID, "error", err)
 	}
 	return false
 }

@@ -113,7 +113,7 @@ func (p *Provider) refresh(ctx context.Context, subject string, g Grant, secrets
 	case resp.StatusCode >= http.StatusInternalServerError:
 		return next, Lost, resp.unexpected()
 	case grantEnded(out.Error, out.Text):
-		return next, Ended, refused("the provider does not take the refresh token any more")
+		return next, Ended, refused("the provider no longer accepts the refresh token")
 	case p.cfg.Type == Gitea && giteaSpent(out.Error, out.Text):
 		return next, Spent, refused("the refresh token was used already")
 	case out.Error != "" && blamesClient(out.Error):
@@ -121,10 +121,10 @@ func (p *Provider) refresh(ctx context.Context, subject string, g Grant, secrets
 	case out.Error != "" || resp.StatusCode != http.StatusOK:
 		return next, Silent, resp.unexpected()
 	case !wellFormed(out.Access) || out.Refresh != "" && !wellFormed(out.Refresh):
-		return next, Lost, errors.New("it answers a refresh token with nothing that can be used")
+		return next, Lost, errors.New("it answered the refresh token without a usable access token")
 	}
 	if other := subjectOf(out.ID); other != "" && other != subject {
-		return next, Lost, errors.New("it answers a refresh token with another person's")
+		return next, Lost, errors.New("it answered the refresh token with the tokens of another person")
 	}
 	return Grant{Refresh: cmp.Or(Secret(out.Refresh), g.Refresh), Access: Secret(out.Access)}, Active, nil
 }
@@ -187,13 +187,13 @@ func (g gitHub) standing(ctx context.Context, token, subject string) (Outcome, e
 	case err != nil:
 		return Silent, err
 	case resp.StatusCode == http.StatusNotFound:
-		return Ended, refused("the provider does not know the token any more")
+		return Ended, refused("the provider no longer knows the token")
 	case resp.StatusCode == http.StatusUnauthorized:
 		return Silent, resp.ourFault()
 	case resp.StatusCode != http.StatusOK:
 		return Silent, resp.unexpected()
 	case known.App.ClientID != g.cfg.ClientID || string(known.User.ID) != subject:
-		return Silent, errors.New("it says that the token is another's")
+		return Silent, errors.New("it says that the token belongs to another application or person")
 	}
 	return Active, nil
 }
@@ -222,7 +222,7 @@ func (c *client) account(ctx context.Context, endpoint, token, subject string) (
 	case resp.StatusCode != http.StatusOK:
 		return Silent, resp.unexpected()
 	case string(user.ID) != subject:
-		return Silent, errors.New("it says that the token is another person's")
+		return Silent, errors.New("it says that the token belongs to another person")
 	case user.Prohibit:
 		return Stopped, refused("the account may not log in")
 	case user.State != "" && user.State != "active":

@@ -93,7 +93,7 @@ func TestWhoseFault(t *testing.T) {
 						c.Timeout = 50 * time.Millisecond
 					}
 				})
-				s.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
+				s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 					if r.Method+" "+r.URL.Path != endpoint {
 						return false
 					}
@@ -143,7 +143,7 @@ func TestIntrospectionErrors(t *testing.T) {
 				{200, `{}`, true},
 			} {
 				p := open(t, s)
-				s.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
+				s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 					if !strings.HasSuffix(r.URL.Path, "/introspect") {
 						return false
 					}

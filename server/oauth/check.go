@@ -93,7 +93,7 @@ func (p *Provider) tryClient(ctx context.Context) (string, error) {
 	case o == Ended || o == Spent:
 		return right, nil
 	case err == nil:
-		err = errors.New("it accepts a token that it never gave")
+		err = errors.New("it accepts a token that it never issued")
 	}
 	return "", err
 }

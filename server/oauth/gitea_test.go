@@ -63,7 +63,7 @@ func TestGiteaTrouble(t *testing.T) {
 		} {
 			t.Log(c.what)
 			p := open(t, s)
-			s.Meanwhile(c.answer)
+			s.Intercept(c.answer)
 			_, err := p.Verify(t.Context(), token)
 			wantUnavailable(t, err, c.want, token)
 			if st := p.Status(); st.Reachable {

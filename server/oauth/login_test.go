@@ -76,7 +76,7 @@ func TestLoginOurFault(t *testing.T) {
 
 		p = open(t, s)
 		login, query = loginAt(t, p, s, ada())
-		s.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
+		s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 			if r.Method == http.MethodPost {
 				http.Error(w, r.PostFormValue("code")+r.PostFormValue("code_verifier"), http.StatusInternalServerError)
 			}
@@ -188,7 +188,7 @@ func TestKeysGone(t *testing.T) {
 		s := oauthtest.New(t, OIDC)
 		p := open(t, s)
 		login, query := loginAt(t, p, s, ada())
-		s.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
+		s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 			if r.URL.Path == "/keys" {
 				http.Error(w, "x", http.StatusInternalServerError)
 			}
@@ -242,7 +242,7 @@ func TestCodeWhoseFault(t *testing.T) {
 				}
 			})
 			login, query := loginAt(t, p, s, ada())
-			s.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
+			s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 				if r.Method != http.MethodPost {
 					return false
 				}
@@ -257,7 +257,7 @@ func TestCodeWhoseFault(t *testing.T) {
 			} else {
 				wantUnavailable(t, err, "", query.Get("code"), login.Verifier)
 			}
-			s.Meanwhile(nil)
+			s.Intercept(nil)
 		}
 	})
 }

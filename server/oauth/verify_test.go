@@ -190,7 +190,7 @@ func TestGitHubPages(t *testing.T) {
 		}
 
 		elsewhere := oauthtest.New(t, GitHub)
-		s.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
+		s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 			w.Header().Set("Link", "<"+elsewhere.URL+`/api/v3/user/emails?page=2>; rel="next"`)
 			return false
 		})
@@ -201,7 +201,7 @@ func TestGitHubPages(t *testing.T) {
 		if asked := elsewhere.Asked(); len(asked) != 0 {
 			t.Errorf("a page on another host was asked for: %q", asked)
 		}
-		s.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool { // without end
+		s.Intercept(func(w http.ResponseWriter, r *http.Request) bool { // without end
 			w.Header().Set("Link", "<"+s.URL+`/api/v3/user/emails?page=1>; rel="next"`)
 			return false
 		})
@@ -237,7 +237,7 @@ func TestVerifyTwoPeople(t *testing.T) {
 	everyKind(t, func(t *testing.T, s *oauthtest.Server, scopes []string) {
 		p := open(t, s)
 		token := s.Issue(oauthtest.Client, ada(), scopes...)
-		s.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
+		s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 			switch r.URL.Path {
 			case "/api/v3/user", "/api/v4/user", "/api/v1/user":
 				w.Write([]byte(`{"id":1,"login":"root","state":"active"}`))
@@ -273,7 +273,7 @@ func TestVerifyHostile(t *testing.T) {
 		p := open(t, s, func(c *Config) { c.AcceptAnyClient = true })
 		token := s.Issue(oauthtest.Client, ada(), kinds[OIDC]...)
 		for _, subject := range []string{`""`, `null`, `"a\nb"`, `"\u0000"`, `"a\u202eb"`, `"` + strings.Repeat("a", 256) + `"`} {
-			s.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
+			s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 				if r.URL.Path != "/userinfo" {
 					return false
 				}
@@ -325,7 +325,7 @@ func TestUnavailable(t *testing.T) {
 			}},
 		} {
 			p := open(t, s)
-			s.Meanwhile(c.answer)
+			s.Intercept(c.answer)
 			_, err := p.Verify(t.Context(), token)
 			wantUnavailable(t, err, c.want, token)
 			if err != nil && len(err.Error()) > 500 {
@@ -362,7 +362,7 @@ func TestRateLimit(t *testing.T) {
 			token := s.Issue(oauthtest.Client, ada(), kinds[kind]...)
 			p := open(t, s)
 			for _, status := range []int{http.StatusTooManyRequests, http.StatusForbidden} {
-				s.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
+				s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 					if !strings.HasSuffix(r.URL.Path, "/user") {
 						return false
 					}
@@ -383,7 +383,7 @@ func TestHang(t *testing.T) {
 	t.Run(GitLab, func(t *testing.T) {
 		s := oauthtest.New(t, GitLab)
 		release := make(chan struct{})
-		s.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
+		s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 			select {
 			case <-release:
 				return false
@@ -422,7 +422,7 @@ func TestClientLeaves(t *testing.T) {
 	t.Run(GitHub, func(t *testing.T) {
 		s := oauthtest.New(t, GitHub)
 		ctx, leave := context.WithCancel(t.Context())
-		s.Meanwhile(func(w http.ResponseWriter, r *http.Request) bool {
+		s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 			leave()
 			<-r.Context().Done()
 			return true

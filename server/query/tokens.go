@@ -138,7 +138,7 @@ func (q Tokens) nothing() bool {
 
 // Tokens lists the tokens of a query. It stops at the first error, and when ctx ends. To
 // somebody who pages through all tokens, the next question is likely to be a filter: what
-// filters ask for is read in the background meanwhile.
+// filters ask for is read in the background.
 func (r Reader) Tokens(ctx context.Context, q Tokens, p Page) iter.Seq2[storage.Token, error] {
 	return func(yield func(storage.Token, error) bool) {
 		p.Dead = q.dead(p.Dead)

@@ -131,7 +131,7 @@ func (p *People) doubtful(g grants.Grant) ldap.State {
 // while the disk is too full to store what the provider would answer.
 func (p *People) begin(subject string) (g grants.Grant, err error) {
 	if err := p.store.Writable(); err != nil {
-		return g, fmt.Errorf("nobody is asked while the answer could not be stored: %w", err)
+		return g, fmt.Errorf("the provider is not asked, because its answer could not be stored: %w", err)
 	}
 	g, ok, err := p.get(subject)
 	if err != nil || ok {
@@ -209,6 +209,6 @@ func (p *People) tellEnd(g grants.Grant) {
 		uid = u.UID
 	}
 	until := time.UnixMilli(g.Since).Add(p.grace)
-	p.log.Warn("a user is unverified: unless the user logs in by the provider, the tokens stop", "uid", uid, "subject", g.Identity.Subject, "at", until, "reason", g.Doubt)
+	p.log.Warn("the provider can't be asked about a user any more: the user's tokens stop working then, unless the user logs in with the provider before", "uid", uid, "subject", g.Identity.Subject, "at", until, "reason", g.Doubt)
 	p.store.Note(p.Actor, storage.Event{Action: storage.ActionUserUnverified, UID: uid, Detail: g.Doubt})
 }

@@ -80,8 +80,8 @@ func New(cfg map[string]config.OAuth, providers map[string]*oauth.Provider, stor
 			Source: name, Actor: storage.Actor{Name: "provider " + name}, Every: c.RecheckEvery(), Store: store, Log: log,
 			States: one.States, Each: one.each,
 			Doubt: lasting.State{Log: log, Level: slog.LevelWarn,
-				Begins: "the provider does not tell what has become of some users, who stay as they are",
-				Ends:   "the provider tells again what has become of its users"},
+				Begins: "the provider gives no answer about some users, who stay as they are",
+				Ends:   "the provider answers about all users again"},
 		}
 		all.People[name] = one
 	}
@@ -107,9 +107,9 @@ func (all *All) Run(ctx context.Context, before *All) {
 func logPruned(log *slog.Logger, n int, err error) {
 	switch {
 	case err != nil:
-		log.Warn("what is kept to ask providers again could not be cleaned up", "error", err)
+		log.Warn("the stored tokens of providers that are no longer needed could not be deleted; the next start tries again", "error", err)
 	case n > 0:
-		log.Info("what was kept to ask providers about people again, and is not needed, is deleted", "people", n)
+		log.Info("the stored tokens of providers that are no longer needed were deleted", "people", n)
 	}
 }
 
@@ -209,7 +209,7 @@ func (p *People) keep(c oauth.Claims) error {
 		}
 	})
 	if none && err == nil {
-		p.log.Info("a login leaves nothing to ask the provider with later", "subject", c.Subject)
+		p.log.Info("the provider gave no token at a login with which it can be asked about the user later", "subject", c.Subject)
 	}
 	return err
 }

@@ -167,7 +167,7 @@ func (w *town) wantUnverified(a *oauthtest.Account, unverified bool) {
 // on does something at the next requests with a refresh token or, at GitHub, a token to
 // check. It is back to normal when do returns false.
 func (w *town) on(do func(http.ResponseWriter, *http.Request)) {
-	w.s.Meanwhile(func(rw http.ResponseWriter, r *http.Request) bool {
+	w.s.Intercept(func(rw http.ResponseWriter, r *http.Request) bool {
 		if !oauthtest.IsRefresh(r) && !strings.HasSuffix(r.URL.Path, "/token") || strings.Contains(r.PostFormValue("grant_type"), "code") {
 			return false
 		}
@@ -288,7 +288,7 @@ func TestSilent(t *testing.T) {
 				w.want(n, storage.UserActive)
 			}
 			w.restart()
-			w.s.Meanwhile(nil)
+			w.s.Intercept(nil)
 			w.s.Leave(a)
 			w.sweep()
 			want := storage.UserSuspended
@@ -317,7 +317,7 @@ func TestNobodyThere(t *testing.T) {
 	w.s.Close()
 	w.sweep()
 	w.want(0, storage.UserActive)
-	if !strings.Contains(w.log.String(), "does not tell what has become") {
+	if !strings.Contains(w.log.String(), "gives no answer about some users") {
 		t.Errorf("%s: the log does not say that nobody answers: %s", url, &w.log)
 	}
 	g, _, err := w.store.Grants().Get(storage.Identity{Source: "corp", Subject: "100"})
@@ -348,7 +348,7 @@ func TestLost(t *testing.T) {
 				w.pass(time.Hour)
 				lose(w)
 				w.all.People["corp"].Sweep(w.Context())
-				w.s.Meanwhile(nil)
+				w.s.Intercept(nil)
 				w.store.Grants().Fault = nil
 				w.restart()
 				w.sweep()
@@ -404,7 +404,7 @@ func TestLoginMeanwhile(t *testing.T) {
 			says(400, `{"error":"invalid_grant"}`)(rw, r)
 		})
 		w.sweep()
-		w.s.Meanwhile(nil)
+		w.s.Intercept(nil)
 		w.want(0, storage.UserActive)
 		w.sweep()
 		w.want(0, storage.UserActive)

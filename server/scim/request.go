@@ -195,7 +195,7 @@ func readNewUser(r *http.Request) (in newUser, err error) {
 		return record.Fold(e.Value) == record.Fold(in.userName)
 	}
 	if len(emails) > 0 && !slices.ContainsFunc(emails, same) {
-		return in, refuse(http.StatusBadRequest, "invalidValue", "userName is none of the person's emails, by which a login will know the person: map it to the address of the logins")
+		return in, refuse(http.StatusBadRequest, "invalidValue", "userName must be one of the person's emails, because a login knows the person by that address: map userName to it")
 	}
 	in.name = cmp.Or(all.text("displayname"), fullName(all["name"]))
 	return in, nil

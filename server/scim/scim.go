@@ -86,7 +86,7 @@ func (s *SCIM) Run(ctx context.Context) {
 func (s *SCIM) Recall(ctx context.Context) {
 	for _, p := range s.people {
 		if err := p.recall(ctx); err != nil && ctx.Err() == nil {
-			p.Log.Error("what was said by SCIM before the start can't be read", "error", err)
+			p.Log.Error("what the provider said by SCIM before the start can't be read", "error", err)
 		}
 	}
 }

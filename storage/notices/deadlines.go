@@ -14,10 +14,11 @@ import (
 // mostKept is how many tokens Deadlines keeps in memory, in 24 bytes each.
 const mostKept = 1 << 16
 
-// Deadlines finds the tokens whose ends are due to be told, without looking at the others.
+// Deadlines says when the next notice of the end of a token is due, and which token it is,
+// without looking at all tokens each time.
 //
-// It keeps the next deadlines, complete up to a certain time. When that time comes, it walks
-// through all tokens again: if no more than mostKept of them have an end, that happens once
+// It keeps all deadlines up to a certain time in memory. When that time comes, it walks
+// through all tokens again. If no more than mostKept tokens have an end, it walks only once
 // after each start.
 type Deadlines struct {
 	// Walk calls fn with each live token that ends, with the times in ms.
@@ -28,7 +29,7 @@ type Deadlines struct {
 	most int // 0: mostKept
 
 	mu    sync.Mutex
-	steps []int64 // ms, the longest first; none: nobody is told
+	steps []int64 // ms, the longest first; none: there are no notices of ends
 	next  deadlines
 	until int64 // before this time, in ms, next has all deadlines
 }
@@ -54,7 +55,7 @@ func (d *deadlines) Pop() any {
 
 const forever = 1<<63 - 1
 
-// Use sets the steps: how long before their ends tokens are told of.
+// Use sets the steps: how long before the end of a token there is a notice.
 func (d *Deadlines) Use(steps []time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -75,7 +76,7 @@ func (d *Deadlines) Reset() {
 }
 
 // Step returns the latest step that a token has reached, in ms; 0: none. A
-// step does not count if the token was made within it: whoever made it knows.
+// step does not count if the token was made within it: its maker knows the end.
 func (d *Deadlines) Step(created, end, now int64) (step int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -87,7 +88,7 @@ func (d *Deadlines) Step(created, end, now int64) (step int64) {
 	return step
 }
 
-// Note notes a token that ends, until its next step begins.
+// Note makes Due return a token when its next step begins.
 func (d *Deadlines) Note(id keys.ID, created, end, now int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -124,8 +125,8 @@ func (d *Deadlines) add(v deadline) {
 	d.next = slices.Clone(d.next[:most])
 }
 
-// Due returns up to most tokens that are due now, in ms. The caller tells of each, and then
-// calls Note or Again.
+// Due returns up to most tokens that are due now, in ms. The caller makes the notice
+// of each, and then calls Note or Again.
 func (d *Deadlines) Due(now int64, most int) (due []keys.ID, err error) {
 	d.mu.Lock()
 	walk := len(d.steps) > 0 && now >= d.until && (len(d.next) == 0 || d.next[0].at > now)
@@ -143,7 +144,7 @@ func (d *Deadlines) Due(now int64, most int) (due []keys.ID, err error) {
 	return due, nil
 }
 
-// walk finds the deadlines again. Tokens that are made meanwhile are noted as usual.
+// walk finds the deadlines again. Note may be called at the same time.
 func (d *Deadlines) walk(now int64) error {
 	d.mu.Lock()
 	d.next, d.until = nil, forever

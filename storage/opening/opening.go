@@ -210,7 +210,7 @@ func (o *Opening) loadKeys() (keys.Ring, error) {
 		o.Log.Info("the key opens the store", "file", f.Name(), "id", f.ID(), "token_key", fmt.Sprintf("%02x", ring.Current))
 	}
 	if old != "" {
-		o.Log.Warn("the store was opened with an old key, and is now sealed with the present one; its token keys are as they were: a rotation was interrupted, or an older keyring was put back",
+		o.Log.Warn("the store was opened with an old key, because a rotation was interrupted or an older keyring was put back; from now on only the present key opens it, and its token keys are unchanged",
 			"old", old, "key", o.KeyFile, "advice", "run `gatehouse key rotate` again")
 		o.KeptOld = old
 	}

@@ -163,8 +163,8 @@ func (q *question) inTable() error {
 	return nil
 }
 
-// inMemory searches tokens by their facts. It reads the dead ones last, so that it misses
-// none that dies meanwhile.
+// inMemory searches tokens by their facts. It reads the dead ones last, so that it does
+// not miss one that dies during the search.
 func (q *question) inMemory(f *facts) error {
 	for b := range f.parts {
 		runtime.Gosched()

@@ -36,7 +36,7 @@ import (
 const infix = ".old-"
 
 // ErrReadOnly means that no key can be written beside the key file.
-var ErrReadOnly = errors.New("key can't be replaced")
+var ErrReadOnly = errors.New("the key can't be replaced")
 
 // Old returns the old keys beside a key file, the newest first. A file that can't be read
 // as a key is left out.
@@ -231,7 +231,7 @@ func (o Rotation) keep(key keys.File) (name string, err error) {
 		if why := (*fs.PathError)(nil); errors.As(err, &why) {
 			err = why.Err // not with the name of an unfinished file
 		}
-		return "", fmt.Errorf("%w: nothing can be written beside %s (%w): see `gatehouse manual security`, \"A key that the server can't write\"", ErrReadOnly, o.Key, err)
+		return "", fmt.Errorf("%w: no file can be made beside %s (%w): see `gatehouse manual security`, \"A key that the server can't write\"", ErrReadOnly, o.Key, err)
 	}
 	return name, err
 }

@@ -100,7 +100,7 @@ func New(closing <-chan struct{}, log *slog.Logger) *Writer {
 	return &Writer{
 		changes: make(chan *change, batchChanges), closing: closing, ended: make(chan struct{}),
 		refused: lasting.State{Log: log, Level: slog.LevelError, Begins: "the system refuses to write changes", Ends: "the system writes changes again"},
-		lost:    lasting.State{Log: log, Level: slog.LevelWarn, Begins: "events are lost", Ends: "events are recorded again"},
+		lost:    lasting.State{Log: log, Level: slog.LevelWarn, Begins: "events are missing in the audit log", Ends: "events are recorded again"},
 	}
 }
 

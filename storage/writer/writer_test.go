@@ -174,7 +174,7 @@ func TestLogRefuses(t *testing.T) {
 	}
 	f.Note(root, record.Event{Action: "test.lost"})
 	f.Do(root, true, func(*writer.Tx) error { return nil }) // the note was before this
-	if got := f.said.String(); !strings.Contains(got, "events are lost") || !strings.Contains(got, "action=test.lost") {
+	if got := f.said.String(); !strings.Contains(got, "events are missing in the audit log") || !strings.Contains(got, "action=test.lost") {
 		t.Errorf("the lost event is not in the log: %s", got)
 	}
 }

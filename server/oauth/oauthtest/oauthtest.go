@@ -132,8 +132,8 @@ func New(t testing.TB, kind string) *Server {
 	return s
 }
 
-// Meanwhile sets the function that sees each request first, from now on.
-func (s *Server) Meanwhile(before func(http.ResponseWriter, *http.Request) bool) {
+// Intercept sets the function that sees each request first, from now on.
+func (s *Server) Intercept(before func(http.ResponseWriter, *http.Request) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.Before = before
