@@ -3,7 +3,6 @@ package record
 import (
 	"encoding/binary"
 	"net/netip"
-	"strings"
 )
 
 // Cutter decodes a sequence of values. After a failure it returns zeros, so
@@ -36,9 +35,13 @@ func (c *Cutter) Number() uint64 {
 }
 
 // Origin cuts off what [Origin.AppendTo] appended.
-func (c *Cutter) Origin() (o Origin) {
+func (c *Cutter) Origin() Origin { return c.origin(true) }
+
+func (c *Cutter) origin(agent bool) (o Origin) {
 	a := c.Bytes(int(c.Bytes(1)[0]))
 	o.Address, _ = netip.AddrFromSlice(a)
-	o.Agent = strings.Clone(string(c.Bytes(int(c.Bytes(1)[0]))))
+	if name := c.Bytes(int(c.Bytes(1)[0])); agent {
+		o.Agent = string(name)
+	}
 	return o
 }

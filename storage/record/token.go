@@ -145,6 +145,15 @@ func ParseTokenTimes(id keys.ID, b []byte) (Token, error) {
 // ParseToken decodes the output of [Token.Value].
 func ParseToken(id keys.ID, b []byte) (Token, error) {
 	t, err := ParseTokenTimes(id, b)
+	if err == nil && !t.parseRest(b[tokenHead:]) {
+		return parseAnyToken(id, b)
+	}
+	return t, err
+}
+
+// parseAnyToken is ParseToken for any JSON.
+func parseAnyToken(id keys.ID, b []byte) (Token, error) {
+	t, err := ParseTokenTimes(id, b)
 	if err != nil {
 		return Token{}, err
 	}

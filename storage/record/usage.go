@@ -210,19 +210,31 @@ func (r *UsageRecord) Believed(limit, instead int64) {
 
 // ParseUsage decodes the output of Value.
 func ParseUsage(b []byte) (r UsageRecord, err error) {
+	err = r.parse(b, true)
+	return r, err
+}
+
+// ParseSeen decodes only the addresses of the output of Value, without the agents. It
+// reuses the memory of r.
+func (r *UsageRecord) ParseSeen(b []byte) error { return r.parse(b, false) }
+
+func (r *UsageRecord) parse(b []byte, all bool) error {
 	c := Cutter{Rest: b}
 	r.Used = LastUse(binary.BigEndian.Uint64(c.Bytes(8)))
 	r.Mark, r.Uses = c.Number(), int64(c.Number())
+	r.PerDay, r.Seen = r.PerDay[:0], r.Seen[:0]
 	day := int32(0)
 	for n := c.Number(); n > 0 && !c.Failed; n-- {
 		day += int32(c.Number())
-		r.PerDay = append(r.PerDay, DayCount{day, int64(c.Number())})
+		if count := int64(c.Number()); all {
+			r.PerDay = append(r.PerDay, DayCount{day, count})
+		}
 	}
 	for n := c.Number(); n > 0 && !c.Failed; n-- {
-		r.Seen = append(r.Seen, Seen{Time: int64(c.Number()), Origin: c.Origin()})
+		r.Seen = append(r.Seen, Seen{Time: int64(c.Number()), Origin: c.origin(all)})
 	}
 	if c.Failed || len(c.Rest) > 0 {
-		return r, fmt.Errorf("%w: a token's usage has an unknown form", disk.ErrDamaged)
+		return fmt.Errorf("%w: a token's usage has an unknown form", disk.ErrDamaged)
 	}
-	return r, nil
+	return nil
 }
