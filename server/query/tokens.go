@@ -136,9 +136,7 @@ func (q Tokens) nothing() bool {
 		q.createdBy == "" && len(q.from) == 0 && len(q.scopes) == 0 && !q.unlimited && !q.addressLimited && q.endsBy == 0 && q.state == ""
 }
 
-// Tokens lists the tokens of a query. It stops at the first error, and when ctx ends. To
-// somebody who pages through all tokens, the next question is likely to be a filter: what
-// filters ask for is read in the background.
+// Tokens lists the tokens of a query. It stops at the first error, and when ctx ends.
 func (r Reader) Tokens(ctx context.Context, q Tokens, p Page) iter.Seq2[storage.Token, error] {
 	return func(yield func(storage.Token, error) bool) {
 		p.Dead = q.dead(p.Dead)
@@ -148,7 +146,7 @@ func (r Reader) Tokens(ctx context.Context, q Tokens, p Page) iter.Seq2[storage.
 			return
 		}
 		if p.Limit > 0 && q.All() {
-			r.Store.Matching(&storage.Match{Times: true, Texts: true, Seen: true, Person: true})
+			r.prepare()
 		}
 		how.filter.Limit = p.Limit
 		rows := r.Store.Tokens(how.filter)
@@ -163,9 +161,15 @@ func (r Reader) Tokens(ctx context.Context, q Tokens, p Page) iter.Seq2[storage.
 	}
 }
 
+// prepare has what filters ask for read in the background. To somebody who pages through
+// all tokens or users, the next question is likely to be a filter.
+func (r Reader) prepare() {
+	r.Store.Matching(&storage.Match{Times: true, Texts: true, Seen: true, Person: true})
+}
+
 const (
 	firstStretch = 256  // tokens that a scan reads first
-	mostStretch  = 4096 // and the most it reads at once, before it waits until the store can match
+	mostStretch  = 1024 // and the most it reads at once, before it waits until the store can match
 	scanPause    = 32   // tokens after which a scan lets others have the processor
 )
 

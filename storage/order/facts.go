@@ -160,16 +160,21 @@ func (f *facts) set(p *part, n uint32, t *record.Token, which column) {
 		p.heads[n] = head{t.Created, t.Expires}
 	}
 	if which&details != 0 && p.details != nil {
-		p.details[n] = detail{f.texts.add(t.Name), f.texts.add(t.By), f.limits.add(t)}
+		p.details[n] = f.detail(t.Name, t.By, limit{t.Scopes, t.Addresses})
 	}
 	if which&seen != 0 && p.seen != nil {
-		p.see(n, t.Usage.Seen)
+		p.see(n, appendSeen(nil, t.Usage.Seen))
 	}
 }
 
-func (p *part) see(n uint32, list []record.Seen) {
+func (f *facts) detail(name, by string, l limit) detail {
+	return detail{f.texts.add(name), f.texts.add(by), f.limits.add(l)}
+}
+
+// see sets what appendSeen wrote.
+func (p *part) see(n uint32, list []byte) {
 	p.unsee(n)
-	if len(list) == 0 {
+	if list[0] == 0 {
 		p.seen[n] = 0
 		return
 	}
@@ -177,36 +182,7 @@ func (p *part) see(n uint32, list []record.Seen) {
 		p.compact()
 	}
 	p.seen[n] = uint32(len(p.addrs))
-	p.addrs = appendSeen(p.addrs, list)
-}
-
-// store fills columns of a part with what was read.
-func (f *facts) store(p *part, h *harvest, which column) {
-	for slot, e := range h.entries {
-		if _, ok := p.find(uint32(slot), e.ID); !ok {
-			p.add(e.ID)
-		}
-	}
-	p.begin(which)
-	for i := range h.records {
-		if n, ok := p.find(unknown, h.records[i].ID); ok {
-			f.set(p, n, &h.records[i], which&(heads|details))
-		}
-	}
-	for i := range h.uses {
-		if n, ok := p.find(unknown, h.uses[i].ID); ok {
-			f.set(p, n, &h.uses[i], which&seen)
-		}
-	}
-	if which&seen == 0 {
-		return
-	}
-	for slot, e := range h.entries {
-		if n, _ := p.find(uint32(slot), e.ID); p.seen[n] == unknown && !e.Used.IsUse() {
-			p.seen[n] = 0 // it was never used
-		}
-	}
-	p.compact()
+	p.addrs = append(p.addrs, list...)
 }
 
 // compact drops the bytes of addrs that no token refers to, and brings the others into

@@ -20,7 +20,7 @@ func TestCompact(t *testing.T) {
 	p.compact()
 	where := map[uint32]string{1: "192.0.2.1", 2: "2001:db8::2", 3: "192.0.2.3"}
 	for n, addr := range where {
-		p.see(n, []record.Seen{{Origin: record.Origin{Address: netip.MustParseAddr(addr)}}})
+		p.see(n, appendSeen(nil, []record.Seen{{Origin: record.Origin{Address: netip.MustParseAddr(addr)}}}))
 	}
 	p.unsee(2)
 	for range 2 {

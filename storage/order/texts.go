@@ -62,24 +62,24 @@ type limit struct {
 }
 
 // add returns the number of a token's limits.
-func (l *limits) add(t *record.Token) uint32 {
+func (l *limits) add(t limit) uint32 {
 	if l.same == nil {
 		l.list, l.same = make([]limit, 1), map[string]uint32{}
 	}
-	if len(t.Scopes) == 0 && len(t.Addresses) == 0 {
+	if len(t.scopes) == 0 && len(t.addresses) == 0 {
 		return 0
 	}
 	var key strings.Builder
-	for _, s := range t.Scopes {
+	for _, s := range t.scopes {
 		key.WriteString(s + "\n") // no scope has a newline
 	}
-	for _, p := range t.Addresses {
+	for _, p := range t.addresses {
 		key.WriteString(" " + p.String())
 	}
 	n, ok := l.same[key.String()]
 	if !ok {
 		n = uint32(len(l.list))
-		l.list = append(l.list, limit{t.Scopes, t.Addresses})
+		l.list = append(l.list, t)
 		if len(l.same) < mostSame {
 			l.same[key.String()] = n
 		}

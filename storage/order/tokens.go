@@ -1,14 +1,11 @@
 package order
 
 import (
-	"errors"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"gatehouse/storage/keys"
-	"gatehouse/storage/record"
 	"gatehouse/storage/table"
 )
 
@@ -236,7 +233,7 @@ func (v *Views) read(which column, withDead bool) error {
 	v.follow()
 	o.late = map[keys.ID]bool{}
 	o.mu.Unlock()
-	err := eachByte(func(b byte) error { return v.readPart(f, b, which, d) })
+	err := eachByte(func(b byte, h *harvest) error { return v.readPart(f, b, which, d, h) })
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if err == nil && d != nil && o.facts == f {
@@ -250,55 +247,8 @@ func (v *Views) read(which column, withDead bool) error {
 	return err
 }
 
-// harvest is what the index has for one part.
-type harvest struct {
-	entries               []table.Entry // of the table, before the index was read
-	records, uses, buried []record.Token
-}
-
-// gather reads columns, and the dead tokens, of one part.
-func (v *Views) gather(b byte, which column, withDead bool) (h harvest, err error) {
-	any := table.Any()
-	h.entries = v.table.AppendIn(nil, b, &any)
-	add := func(to *[]record.Token) func(record.Token) {
-		*to = make([]record.Token, 0, len(h.entries)+1)
-		return func(t record.Token) { *to = append(*to, t) }
-	}
-	if which&(heads|details) != 0 {
-		err = v.index.TokensIn(b, which&details != 0, add(&h.records))
-	}
-	if err == nil && which&seen != 0 {
-		err = v.index.SeenIn(b, add(&h.uses))
-	}
-	if err == nil && withDead {
-		h.buried, err = v.buriedIn(b)
-	}
-	return h, err
-}
-
-// buriedIn reads the dead tokens of one part.
-func (v *Views) buriedIn(b byte) (list []record.Token, err error) {
-	var ids []keys.ID
-	err = v.index.KeysIn(b, func(id keys.ID) {
-		if _, live, _ := v.table.Get(id); !live {
-			ids = append(ids, id)
-		}
-	})
-	for _, id := range ids {
-		if err != nil {
-			break
-		}
-		var t record.Token
-		var ok bool
-		if t, ok, err = v.index.Token(id); ok {
-			list = append(list, t)
-		}
-	}
-	return list, err
-}
-
 // readPart reads columns of one part, and its dead tokens unless d is nil.
-func (v *Views) readPart(f *facts, b byte, which column, d *dead) error {
+func (v *Views) readPart(f *facts, b byte, which column, d *dead, h *harvest) error {
 	o := &v.tokens
 	p := &f.parts[b]
 	o.mu.Lock()
@@ -307,8 +257,7 @@ func (v *Views) readPart(f *facts, b byte, which column, d *dead) error {
 	if which == 0 && d == nil {
 		return nil
 	}
-	h, err := v.gather(b, which, d != nil)
-	if err != nil {
+	if err := v.gather(h, b, which, d != nil); err != nil {
 		return err
 	}
 	o.mu.Lock()
@@ -316,7 +265,9 @@ func (v *Views) readPart(f *facts, b byte, which column, d *dead) error {
 	if o.facts != f {
 		return nil // nobody has asked for a while: they were dropped
 	}
-	f.store(p, &h, which)
+	if which != 0 {
+		f.store(p, h, which)
+	}
 	for i := range h.buried {
 		d.add(v, f, &h.buried[i])
 	}
@@ -328,20 +279,4 @@ func (v *Views) readPart(f *facts, b byte, which column, d *dead) error {
 		}
 	}
 	return nil
-}
-
-// eachByte calls read with all bytes, from a few goroutines. It stops at an error.
-func eachByte(read func(byte) error) error {
-	var next atomic.Int32
-	var wg sync.WaitGroup
-	errs := make([]error, min(4, runtime.GOMAXPROCS(0)))
-	for w := range errs {
-		wg.Go(func() {
-			for b := next.Add(1) - 1; b < 256 && errs[w] == nil; b = next.Add(1) - 1 {
-				errs[w] = read(byte(b))
-			}
-		})
-	}
-	wg.Wait()
-	return errors.Join(errs...)
 }

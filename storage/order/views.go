@@ -19,11 +19,12 @@ type Index interface {
 	// Tokens lists all tokens of a user with their uses.
 	Tokens(owner record.UserID, fn func(record.Token)) error
 	// TokensIn lists all tokens with ids that have this first random byte, without their
-	// uses. Unless texts is set, they have only what is of fixed length.
-	TokensIn(first byte, texts bool, fn func(record.Token)) error
-	// SeenIn lists the addresses where these tokens were seen, and nothing else. It may
-	// leave out tokens that were not used, or whose uses are only in the table.
-	SeenIn(first byte, fn func(record.Token)) error
+	// uses. Unless texts is set, they have only what is of fixed length. They are valid
+	// during the call.
+	TokensIn(first byte, texts bool, fn func(*record.Token)) error
+	// SeenIn lists the addresses where these tokens were seen, valid during the call. It
+	// may leave out tokens that were not used, or whose uses are only in the table.
+	SeenIn(first byte, fn func(keys.ID, []record.Seen)) error
 	// KeysIn lists the tokens with these ids that have a record, and perhaps some that
 	// have none any more.
 	KeysIn(first byte, fn func(keys.ID)) error

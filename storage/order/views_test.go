@@ -106,7 +106,7 @@ func (h *house) Tokens(owner record.UserID, fn func(record.Token)) error {
 	return nil
 }
 
-func (h *house) TokensIn(first byte, texts bool, fn func(record.Token)) error {
+func (h *house) TokensIn(first byte, texts bool, fn func(*record.Token)) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if first == 128 && h.midway != nil {
@@ -119,7 +119,7 @@ func (h *house) TokensIn(first byte, texts bool, fn func(record.Token)) error {
 		if !texts {
 			r = record.Token{ID: r.ID, Created: r.Created, Expires: r.Expires, Revoked: r.Revoked}
 		}
-		fn(r)
+		fn(&r)
 	}
 	return nil
 }
@@ -133,12 +133,12 @@ func (h *house) KeysIn(first byte, fn func(keys.ID)) error {
 	return nil
 }
 
-func (h *house) SeenIn(first byte, fn func(record.Token)) error {
+func (h *house) SeenIn(first byte, fn func(keys.ID, []record.Seen)) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for n, t := range h.in[first] {
 		if r := t.record(); len(r.Usage.Seen) > 0 && n%4 > 0 { // as if the others' uses were only in the table
-			fn(record.Token{ID: r.ID, Usage: r.Usage})
+			fn(r.ID, r.Usage.Seen)
 		}
 	}
 	return nil

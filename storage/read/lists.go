@@ -109,33 +109,34 @@ func (x Lists) Tokens(owner record.UserID, fn func(record.Token)) error {
 }
 
 // TokensIn calls fn with each token with an id that has this first random byte, without
-// its uses, and without what its record has as JSON unless texts is set. It is not one walk
-// over all tokens because uses are not merged into the index while a view lasts.
-func (x Lists) TokensIn(first byte, texts bool, fn func(record.Token)) error {
-	return x.in('t', first, func(rd *Reader, id keys.ID, v []byte) error {
-		parse := record.ParseToken
-		if !texts {
-			parse = record.ParseTokenTimes
-		}
-		t, err := parse(id, v)
-		if err == nil {
-			fn(t)
+// its uses, and without what its record has as JSON unless texts is set. fn must not keep
+// the token. It is not one walk over all tokens because uses are not merged into the index
+// while a view lasts.
+func (x Lists) TokensIn(first byte, texts bool, fn func(*record.Token)) error {
+	parse := record.ParseToken
+	if !texts {
+		parse = record.ParseTokenTimes
+	}
+	var t record.Token // the same memory for all
+	return x.in('t', first, func(rd *Reader, id keys.ID, v []byte) (err error) {
+		if t, err = parse(id, v); err == nil {
+			fn(&t)
 		}
 		return err
 	})
 }
 
 // SeenIn calls fn with the id of each token that TokensIn calls it with, and the addresses
-// where it was seen, if the index has any use of it.
-func (x Lists) SeenIn(first byte, fn func(record.Token)) error {
+// where it was seen, if the index has any use of it. fn must not keep the list.
+func (x Lists) SeenIn(first byte, fn func(keys.ID, []record.Seen)) error {
+	var r record.UsageRecord
 	return x.in('l', first, func(rd *Reader, id keys.ID, v []byte) error {
-		r, err := record.ParseUsage(v)
-		if err != nil {
+		if err := r.ParseSeen(v); err != nil {
 			return fmt.Errorf("token %s: %w", id, err)
 		}
 		rd.from.Clock.BelieveUsage(&r)
 		rd.from.Table.Usage(id, &r)
-		fn(record.Token{ID: id, Usage: record.Usage{Seen: r.Seen}})
+		fn(id, r.Seen)
 		return nil
 	})
 }
@@ -144,9 +145,13 @@ func (x Lists) SeenIn(first byte, fn func(record.Token)) error {
 // random byte. It reads no record.
 func (x Lists) KeysIn(first byte, fn func(keys.ID)) error {
 	return x.View(func(rd *Reader) error {
+		n := 0
 		for kid := range rd.tokenKeys() {
 			for k := range rd.Scan(record.Key('t', []byte{kid, first})) {
 				fn(keys.ID(k[1:]))
+				if n++; n%256 == 0 {
+					runtime.Gosched() // let requests run during a long walk
+				}
 			}
 		}
 		return nil

@@ -152,7 +152,7 @@ func TestToken(t *testing.T) {
 		}
 	}
 	l := read.Lists{View: f.read}
-	if err := l.SeenIn(v.ID[1], func(record.Token) {}); !errors.Is(err, disk.ErrDamaged) {
+	if err := l.SeenIn(v.ID[1], func(keys.ID, []record.Seen) {}); !errors.Is(err, disk.ErrDamaged) {
 		t.Errorf("where all tokens were seen, one with a damaged usage: got %v", err)
 	}
 }
@@ -230,7 +230,7 @@ func TestLists(t *testing.T) {
 	f.addToken(third)
 	for first, want := range map[byte][]string{1: {other.Name, third.Name}, 2: {v.Name}, 3: nil} {
 		var got []string
-		if err := l.TokensIn(first, true, func(v record.Token) { got = append(got, v.Name) }); err != nil || !slices.Equal(got, want) {
+		if err := l.TokensIn(first, true, func(v *record.Token) { got = append(got, v.Name) }); err != nil || !slices.Equal(got, want) {
 			t.Errorf("tokens in %d: got %q, %v, want %q", first, got, err, want)
 		}
 		n := 0
@@ -238,7 +238,7 @@ func TestLists(t *testing.T) {
 			t.Errorf("ids in %d: got %d, %v, want %d", first, n, err, len(want))
 		}
 		n = 0
-		if err := l.TokensIn(first, false, func(v record.Token) { n += int(v.Created) }); err != nil || n != 1000*len(want) {
+		if err := l.TokensIn(first, false, func(v *record.Token) { n += int(v.Created) }); err != nil || n != 1000*len(want) {
 			t.Errorf("tokens in %d: their times are %d, %v", first, n, err)
 		}
 	}
@@ -248,7 +248,7 @@ func TestLists(t *testing.T) {
 	e, _, _ := f.table.Get(third.ID)
 	f.table.Touch(third.ID, e.Slot, 9000, record.Origin{Address: netip.MustParseAddr("192.0.2.2")})
 	seen := map[keys.ID]int{}
-	if err := l.SeenIn(1, func(v record.Token) { seen[v.ID] = len(v.Usage.Seen) }); err != nil || len(seen) != 1 || seen[third.ID] != 2 {
+	if err := l.SeenIn(1, func(id keys.ID, list []record.Seen) { seen[id] = len(list) }); err != nil || len(seen) != 1 || seen[third.ID] != 2 {
 		t.Errorf("seen: got %v, %v, want only the one that was used, at both addresses", seen, err)
 	}
 	for id, want := range map[keys.ID]bool{third.ID: true, {3, 2}: false} {
