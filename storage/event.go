@@ -106,6 +106,7 @@ func (s *Store) Notices() *notices.Notices { return &s.notices }
 // initNotices sets up the notices. The reads must exist.
 func (s *Store) initNotices() {
 	s.notices.Index, s.notices.Key = unloggedIndex{s}, s.opening.Notices
+	s.notices.Sightings = notices.NewSightings(unloggedIndex{s})
 	s.notices.Change = func(actor string, fn func(notices.Change) error) error {
 		return s.change(Actor{Name: actor}, func(t *tx) error { return fn(noticeChange{t}) })
 	}

@@ -177,7 +177,8 @@ func (u *upkeep) recoverUses() {
 
 // updateUsages changes the usages of a few tokens in the index, in one transaction.
 func (u *upkeep) updateUsages(ids []keys.ID, change func(keys.ID, *record.UsageRecord)) error {
-	return u.s.index.Write(200*len(ids), func(out *index.Update) error {
+	var sighted []record.Sighting
+	err := u.s.index.Write(200*len(ids), func(out *index.Update) error {
 		rd := u.s.reads.At(&out.View)
 		for n, id := range ids {
 			if n%8 == 0 {
@@ -199,18 +200,26 @@ func (u *upkeep) updateUsages(ids []keys.ID, change func(keys.ID, *record.UsageR
 			if err := out.Put(k, r.Value(), 0); err != nil {
 				return err
 			}
-			if err := putSightings(out, rd, id, before, r.Seen); err != nil {
+			list, err := putSightings(out, rd, id, before, r.Seen)
+			if err != nil {
 				return err
 			}
+			sighted = append(sighted, list...)
 		}
 		return nil
 	})
+	if err == nil {
+		for _, one := range sighted {
+			u.s.notices.Sightings.Sighted(one.Key())
+		}
+	}
+	return err
 }
 
 // putSightings notes the networks in which a token was not used before. It does so together
 // with the usage, so that a kill loses both or none.
-func putSightings(out *index.Update, rd *read.Reader, id keys.ID, before, after []record.Seen) error {
-	list, err := record.Sightings(id, before, after, func() (k record.Known, waits bool, err error) {
+func putSightings(out *index.Update, rd *read.Reader, id keys.ID, before, after []record.Seen) (list []record.Sighting, err error) {
+	list, err = record.Sightings(id, before, after, func() (k record.Known, waits bool, err error) {
 		for range rd.Scan(record.SightingsOf(id)) {
 			waits = true
 			break
@@ -224,10 +233,10 @@ func putSightings(out *index.Update, rd *read.Reader, id keys.ID, before, after 
 			err = out.Put(one.Key(), b, 0)
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return err
+	return list, err
 }
 
 // failed logs that work in the background failed, unless the store now accepts no

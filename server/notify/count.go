@@ -47,7 +47,7 @@ func (c *Count) Outcomes() map[Outcome]int {
 
 // Figures are what the metrics show of a target.
 type Figures struct {
-	Pending int
+	Pending int  // that it has not got; about as many, if they are more than are kept in memory
 	Failing bool // it did not take the last notice
 }
 
@@ -55,15 +55,20 @@ type Figures struct {
 func (s *Notifier) Figures() map[string]Figures {
 	all := map[string]Figures{}
 	for _, q := range s.queues {
-		all[q.target.Name()] = Figures{q.len(), q.failing.Lasts()}
+		all[q.target.Name()] = Figures{q.left(), q.failing.Lasts()}
 	}
 	return all
 }
 
-// Pending returns how many notices wait in the longest queue.
-func (s *Notifier) Pending() (n int) {
+// room returns how many more notices may be posted: as many as there is room for in the
+// shortest queue.
+func (s *Notifier) room() int {
+	if len(s.queues) == 0 {
+		return mostPending
+	}
+	n := 0
 	for _, q := range s.queues {
-		n = max(n, q.len())
+		n = max(n, q.most-q.len())
 	}
 	return n
 }

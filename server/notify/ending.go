@@ -21,7 +21,7 @@ const (
 // standstill it tells only of the latest step: nobody needs to hear the others.
 func (s *Notifier) endings(now time.Time) error {
 	ends := s.Store.Notices().Deadlines
-	for room := mostPending - s.Pending(); room > 0; room -= atATime {
+	for room := s.room(); room > 0; room -= atATime {
 		due, err := ends.Due(now.UnixMilli(), min(room, atATime))
 		if err != nil || len(due) == 0 {
 			return err

@@ -24,11 +24,11 @@ type allowance struct {
 // networks records the uses of tokens in new networks, and tells of them. The store has
 // found them while it wrote down the uses, so verifications do nothing for this.
 func (s *Notifier) networks() error {
-	room := mostPending - s.Pending()
-	if room <= 0 {
+	room := s.room()
+	if room == 0 {
 		return nil
 	}
-	list, err := s.Store.Notices().Sightings(min(room, mostSightings))
+	list, err := s.Store.Notices().Sightings.Waiting(min(room, mostSightings))
 	if err != nil || len(list) == 0 {
 		return err
 	}
@@ -55,7 +55,7 @@ func (s *Notifier) networks() error {
 	if err := s.post("networks", drafts...); err != nil {
 		return err
 	}
-	return s.Store.Notices().Seen(list)
+	return s.Store.Notices().Sightings.Seen(list)
 }
 
 // network returns the notice of a use in a new network, and its event.

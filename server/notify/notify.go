@@ -37,13 +37,14 @@ import (
 	"gatehouse/storage/record"
 )
 
-// mostPending is how many notices may wait. Tokens that end and new networks wait for room:
-// a site that gets another address is a new network for all its tokens at once. Nothing else
-// comes in such numbers.
+// mostPending is how many notices each target has in memory. What is beyond that waits in
+// the store: if one target is down, the others get what is new. If all of them have so many,
+// nothing more is posted, so that the log does not fill: tokens that end and new networks
+// wait. A site that gets another address is a new network for all its tokens at once.
 const mostPending = 10_000
 
 // rereadEvery is how often the notices that are left are read: at the start, and then in
-// case another process or the server of other settings has posted one.
+// case the server of other settings has posted one.
 const rereadEvery = 5 * time.Minute
 
 // Needs are what a Notifier works with. Count may be shared by several.
@@ -63,8 +64,9 @@ type Notifier struct {
 
 	trouble lasting.State // of the store
 
-	reread time.Time // when the notices in the store were last read
-	looked time.Time // when what changes slowly was last looked at
+	all    *notices.Walk // through all notices that are left
+	reread time.Time     // when that began last
+	looked time.Time     // when what changes slowly was last looked at
 	pruned time.Time
 }
 
@@ -81,12 +83,13 @@ func New(cfg config.Notify, url string, n Needs) (*Notifier, error) {
 	if n.Count == nil {
 		n.Count = NewCount()
 	}
-	s := &Notifier{Needs: n, words: words}
+	s := &Notifier{Needs: n, words: words, all: notices.NewWalk()}
 	s.trouble = lasting.State{Log: n.Log, Level: slog.LevelWarn, Begins: "no new notices are made, because the store can't be read or written; the server tries again", Ends: "new notices are made again"}
 	for _, t := range targets {
 		log := n.Log.With("target", t.Name())
 		s.queues = append(s.queues, &queue{
 			target: t, log: log, wake: make(chan struct{}, 1), has: map[record.NoticeID]bool{}, done: map[record.NoticeID]bool{},
+			most: mostPending, rest: new(notices.Walk),
 			failing: lasting.State{Log: log, Level: slog.LevelWarn, Begins: "notices can't be delivered", Ends: "notices are delivered again, or none are waiting"},
 		})
 	}
@@ -150,18 +153,8 @@ func (s *Notifier) close() {
 
 // look finds out what has happened since the last look, and posts it.
 func (s *Notifier) look() error {
-	err := s.networks()
+	err := errors.Join(s.networks(), s.read())
 	now, doubt := s.Store.Now()
-	if time.Since(s.reread) >= rereadEvery {
-		for _, q := range s.queues {
-			q.forget()
-		}
-		list, failed := s.Store.Notices().Pending()
-		s.Tell(list)
-		if err = errors.Join(err, failed); failed == nil {
-			s.reread = time.Now()
-		}
-	}
 	if doubt != nil {
 		return err // nobody knows what ends soon
 	}
@@ -172,6 +165,44 @@ func (s *Notifier) look() error {
 		s.pruned = now
 		err = errors.Join(err, s.Store.Notices().Prune(now.UnixMilli()))
 	}
+	return err
+}
+
+// read gives the queues what waits in the store and not in memory.
+func (s *Notifier) read() error {
+	if time.Since(s.reread) >= rereadEvery {
+		s.reread = time.Now()
+		s.all.News()
+		for _, q := range s.queues {
+			q.recount()
+		}
+	}
+	for s.all.Due() {
+		if err := s.pending(s.all, mostPending); err != nil {
+			return err
+		}
+	}
+	for _, q := range s.queues {
+		if q.len() > q.most/2 {
+			continue
+		}
+		for room := q.most - q.len(); room > 0 && q.rest.Due(); room = q.most - q.len() {
+			if err := s.pending(q.rest, room); err != nil {
+				return err
+			}
+		}
+		q.readAll()
+	}
+	return nil
+}
+
+// pending tells the targets of the next notices of a walk.
+func (s *Notifier) pending(w *notices.Walk, most int) error {
+	for _, q := range s.queues {
+		q.forget()
+	}
+	list, err := s.Store.Notices().Pending(w, most)
+	s.Tell(list)
 	return err
 }
 

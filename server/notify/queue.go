@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"sync"
 	"time"
 
 	"gatehouse/server/notify/target"
 	"gatehouse/storage/lasting"
+	"gatehouse/storage/notices"
 	"gatehouse/storage/record"
 )
 
@@ -31,12 +33,17 @@ type queue struct {
 	failing lasting.State
 	wake    chan struct{}
 
+	most int           // that are in memory; the others are only in the store
+	rest *notices.Walk // finds the others
+
 	mu       sync.Mutex
+	beyond   int // about how many others there are
 	list     []*waiting
 	has      map[record.NoticeID]bool // what is in the list or being delivered
 	done     map[record.NoticeID]bool // what was done since the notices in the store were last read
 	until    time.Time                // when the target is tried again
 	failures int                      // of the target, in a row
+	why      error                    // of the last failure
 }
 
 // waiting is a notice in a queue.
@@ -55,15 +62,22 @@ func atOnce(name string) int {
 	return 2
 }
 
-// add adds a notice, unless the queue has it.
+// add adds a notice, unless the queue has it. If the queue is full, the notice stays in the
+// store until there is room.
 func (q *queue) add(n record.Notice) {
 	q.mu.Lock()
 	has := q.has[n.ID] || q.done[n.ID]
-	if !has {
+	full := len(q.has) >= q.most
+	switch {
+	case has:
+	case full:
+		q.beyond++
+		q.rest.News()
+	default:
 		q.has[n.ID] = true
 	}
 	q.mu.Unlock()
-	if !has {
+	if !has && !full {
 		q.put(&waiting{Notice: n})
 	}
 }
@@ -74,6 +88,20 @@ func (q *queue) forget() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	clear(q.done)
+}
+
+// recount forgets how many notices are only in the store. All of them are about to be read.
+func (q *queue) recount() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.beyond = 0
+}
+
+// readAll notes that the queue has all notices, unless the walk to the rest is due.
+func (q *queue) readAll() {
+	if !q.rest.Due() {
+		q.recount()
+	}
 }
 
 func (q *queue) put(w *waiting) {
@@ -90,15 +118,23 @@ func (q *queue) nudge() {
 	}
 }
 
-// len returns how many notices the target has not got.
+// len returns how many notices the queue has.
 func (q *queue) len() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return len(q.has)
 }
 
-// next returns the first notice that is due, or how long to wait.
-func (q *queue) next() (w *waiting, wait time.Duration) {
+// left returns about how many notices the target has not got.
+func (q *queue) left() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.has) + q.beyond
+}
+
+// next returns the first notice that is due, or how long to wait. While the target is down,
+// notices that were made before a time, in ms, are due: they are given up.
+func (q *queue) next(old int64) (w *waiting, wait time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	now, wait := time.Now(), time.Hour
@@ -106,6 +142,9 @@ func (q *queue) next() (w *waiting, wait time.Duration) {
 		due := one.next
 		if !one.taken && q.until.After(due) {
 			due = q.until
+		}
+		if one.Made <= old && q.isDown(now) {
+			due = now
 		}
 		if left := due.Sub(now); left > 0 {
 			wait = min(wait, left)
@@ -120,7 +159,7 @@ func (q *queue) next() (w *waiting, wait time.Duration) {
 // work delivers notices until the context ends.
 func (s *Notifier) work(ctx context.Context, q *queue) {
 	for ctx.Err() == nil {
-		w, wait := q.next()
+		w, wait := q.next(s.tooOld())
 		if w == nil {
 			select {
 			case <-q.wake:
@@ -136,6 +175,10 @@ func (s *Notifier) work(ctx context.Context, q *queue) {
 
 // handle tries to deliver a notice. If it is not done, it goes back to the queue.
 func (s *Notifier) handle(ctx context.Context, q *queue, w *waiting) {
+	if err := q.down(); err != nil && w.Made <= s.tooOld() && !w.taken {
+		s.giveUp(q, w, err)
+		w.taken = true
+	}
 	if !w.taken {
 		late, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		stop := context.AfterFunc(ctx, func() { time.AfterFunc(graceful, cancel) })
@@ -189,9 +232,10 @@ func (s *Notifier) judge(q *queue, w *waiting, err error) (done bool) {
 	w.next = time.Now().Add(pause(w.failures))
 	switch {
 	case err == nil || refused != nil:
-		q.failures, q.until = 0, time.Time{}
+		q.failures, q.until, q.why = 0, time.Time{}, nil
 	default:
 		q.failures++
+		q.why = err
 		q.until = time.Now().Add(pause(q.failures))
 	}
 	q.mu.Unlock()
@@ -203,11 +247,8 @@ func (s *Notifier) judge(q *queue, w *waiting, err error) (done bool) {
 	if refused == nil {
 		q.failing.Set(err)
 	}
-	now, doubt := s.Store.Now()
-	age := now.Sub(time.UnixMilli(w.Made))
-	if refused != nil && refused.Final || age >= tryFor && doubt == nil {
-		q.log.Warn("a notice was not delivered and is given up", "id", w.ID, "notice", string(w.Body), "age", age.Round(time.Second), "error", err)
-		s.Count.add(q.target.Name(), GivenUp)
+	if refused != nil && refused.Final || w.Made <= s.tooOld() {
+		s.giveUp(q, w, err)
 		return true
 	}
 	s.Count.add(q.target.Name(), Failed)
@@ -216,6 +257,40 @@ func (s *Notifier) judge(q *queue, w *waiting, err error) (done bool) {
 	}
 	return false
 }
+
+// tooOld returns when notices were made that are not tried any more, in ms. While the clock
+// is in doubt, none are too old.
+func (s *Notifier) tooOld() int64 {
+	now, doubt := s.Store.Now()
+	if doubt != nil {
+		return math.MinInt64
+	}
+	return now.Add(-tryFor).UnixMilli()
+}
+
+func (s *Notifier) giveUp(q *queue, w *waiting, err error) {
+	now, _ := s.Store.Now()
+	age := now.Sub(time.UnixMilli(w.Made)).Round(time.Second)
+	q.log.Warn("a notice was not delivered and is given up", "id", w.ID, "notice", string(w.Body), "age", age, "error", err)
+	s.Count.add(q.target.Name(), GivenUp)
+}
+
+// surelyDown is after how many failures in a row a target is down: then notices that are too
+// old are given up together. One by one, with a pause after each, that would take weeks.
+const surelyDown = 5
+
+// down returns the last failure of a target that is down; nil: it is not.
+func (q *queue) down() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.isDown(time.Now()) {
+		return q.why
+	}
+	return nil
+}
+
+// isDown reports whether the target is down. The caller holds the lock.
+func (q *queue) isDown(now time.Time) bool { return q.failures >= surelyDown && q.until.After(now) }
 
 func pause(failures int) time.Duration {
 	return min(firstPause<<min(failures-1, 20), longestPause)

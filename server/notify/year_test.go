@@ -2,6 +2,7 @@ package notify
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -28,6 +29,7 @@ type world struct {
 	clock *storagetest.Clock
 	log   *storagetest.Log
 	held  []Hold
+	most  int // notices of each target in memory; 0: as many as always
 
 	store   *storage.Store
 	n       *Notifier
@@ -63,6 +65,9 @@ func (w *world) open() {
 		Store: w.store, Log: slog.New(slog.NewTextHandler(w.log, nil)), Held: func() []Hold { return w.held },
 	})
 	w.must(err)
+	for _, q := range w.n.queues {
+		q.most = cmp.Or(w.most, q.most)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	w.cancel = cancel
 	w.n.start(ctx, &w.workers)
@@ -81,7 +86,22 @@ func (w *world) close() {
 func (w *world) settled() {
 	w.Helper()
 	w.must(w.n.look())
-	w.eventually("all is told", func() bool { return w.n.Pending() == 0 })
+	w.eventually("all is told", func() bool { return w.left() == 0 })
+}
+
+// bound bounds the notices of each target in memory, from now on.
+func (w *world) bound(most int) {
+	w.most = most
+	w.close()
+	w.open()
+}
+
+// left returns how many notices the targets have not got.
+func (w *world) left() (n int) {
+	for _, f := range w.n.Figures() {
+		n += f.Pending
+	}
+	return n
 }
 
 func (w *world) eventually(what string, ok func() bool) {

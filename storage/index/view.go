@@ -83,8 +83,13 @@ func (v *View) Stored(key []byte) (stored []byte, ok bool, err error) {
 
 // Each walks the sealed records under a prefix. Key and value are valid during the call.
 func (v *View) Each(prefix []byte, fn func(key, value []byte) error) error {
+	return v.EachFrom(prefix, prefix, fn)
+}
+
+// EachFrom is like Each, but begins at a key, or where it would be.
+func (v *View) EachFrom(prefix, from []byte, fn func(key, value []byte) error) error {
 	n := 0
-	for item := range v.scan(prefix, nil, false) {
+	for item := range v.scan(prefix, from, false) {
 		if n++; n%64 == 0 {
 			runtime.Gosched() // let requests run during a long walk
 		}

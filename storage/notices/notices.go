@@ -10,17 +10,17 @@
 // are in the log and in backups. A restore adds what the replaced store knew
 // ([record.Notice.With], [record.Known.With]), so it neither repeats a notice nor loses one.
 //
-// [Deadlines] finds the tokens that end soon. The package never sends anything, and does
+// [Deadlines] finds the tokens that end soon, and [Sightings] the uses in new networks. The
+// looks for them come every second, and so they must cost nothing while nothing is new: Badger
+// keeps deleted records for a long time, and a walk passes by all of them. The package never sends anything, and does
 // not know what a notice says.
 package notices
 
 import (
-	"bytes"
 	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"slices"
 	"time"
 
@@ -54,6 +54,7 @@ type Notices struct {
 	Key    [32]byte                                        // of ids: two installations have different ones
 	Change func(actor string, fn func(Change) error) error // fn may run twice
 	*Deadlines
+	Sightings *Sightings
 }
 
 // ID returns the id of the notice that says this.
@@ -223,27 +224,18 @@ func (s *Notices) Lasts(id record.NoticeID) (ok bool, err error) {
 	return ok, err
 }
 
-// Pending lists the notices that a target has not got, the oldest first.
-func (s *Notices) Pending() (list []record.Notice, err error) {
-	err = s.each(func(n record.Notice) {
-		if n.Pending() {
+// Pending lists notices that a target has not got, up to most: those that the walk comes to
+// next. They are in no particular order, except that the list begins with the oldest.
+func (s *Notices) Pending(w *Walk, most int) (list []record.Notice, err error) {
+	err = w.on(s.Index, 'x', func(key, b []byte) (enough bool, err error) {
+		n, err := record.ParseNotice(key, b)
+		if err == nil && n.Pending() {
 			list = append(list, n)
 		}
+		return len(list) == most, err
 	})
 	slices.SortStableFunc(list, func(a, b record.Notice) int { return cmp.Compare(a.Made, b.Made) })
 	return list, err
-}
-
-func (s *Notices) each(fn func(record.Notice)) error {
-	return s.Index.View(func(v *index.View) error {
-		return v.Each([]byte{'x'}, func(key, b []byte) error {
-			n, err := record.ParseNotice(bytes.Clone(key), b)
-			if err == nil {
-				fn(n)
-			}
-			return err
-		})
-	})
 }
 
 // mostInChange is how many records one change deletes.
@@ -252,11 +244,16 @@ const mostInChange = 64
 // Prune forgets the notices that were done a week before now, in ms.
 func (s *Notices) Prune(now int64) error {
 	var old []record.NoticeID
-	err := s.each(func(n record.Notice) {
-		if !n.Pending() && !n.State && now-n.Done >= kept.Milliseconds() {
-			old = append(old, n.ID)
-		}
-	})
+	var err error
+	for w := NewWalk(); err == nil && w.Due(); {
+		err = w.on(s.Index, 'x', func(key, b []byte) (bool, error) {
+			n, err := record.ParseNotice(key, b)
+			if err == nil && !n.Pending() && !n.State && now-n.Done >= kept.Milliseconds() {
+				old = append(old, n.ID)
+			}
+			return false, err
+		})
+	}
 	for part := range slices.Chunk(old, mostInChange) {
 		if err != nil {
 			break
@@ -269,39 +266,6 @@ func (s *Notices) Prune(now int64) error {
 		})
 	}
 	return err
-}
-
-var errEnough = errors.New("enough")
-
-// Sightings lists up to most uses in new networks that are not told yet.
-func (s *Notices) Sightings(most int) (list []record.Sighting, err error) {
-	err = s.Index.View(func(v *index.View) error {
-		return v.Each([]byte{'c'}, func(key, b []byte) error {
-			if len(list) == most {
-				return errEnough
-			}
-			one, err := record.ParseSighting(bytes.Clone(key), b)
-			list = append(list, one)
-			return err
-		})
-	})
-	if errors.Is(err, errEnough) {
-		err = nil
-	}
-	return list, err
-}
-
-// Seen forgets sightings.
-func (s *Notices) Seen(list []record.Sighting) error {
-	if len(list) == 0 {
-		return nil
-	}
-	return s.Index.Update(func(u *index.Update) (err error) {
-		for _, one := range list {
-			err = errors.Join(err, u.Delete(one.Key()))
-		}
-		return err
-	})
 }
 
 // MergeNotice adds what a store that was replaced knew of a notice.
