@@ -135,7 +135,7 @@ func (s *Server) record(r *route.Request, rt route.Route) {
 	if record == nil { // the administration's
 		return
 	}
-	record.Route, record.UID = rt.Pattern, r.User.UID
+	record.Route, record.UID = rt.Name(), r.User.UID
 	if r.Token != nil {
 		record.Token = r.Token.Name
 	}

@@ -61,7 +61,8 @@ func identity(in api.Identity) storage.Identity {
 }
 
 // checkIdentity returns an identity in the form that its source uses, and what was
-// found out about it.
+// found out about it. It refuses what is known to be wrong. What nothing can be found out
+// about is linked, and the person who links it is told.
 func (a *Admin) checkIdentity(ctx context.Context, id storage.Identity) (storage.Identity, string, error) {
 	if err := id.Check(); err != nil {
 		return id, "", err
@@ -78,8 +79,8 @@ func (a *Admin) checkIdentity(ctx context.Context, id storage.Identity) (storage
 		known = append(known, storage.SourceLDAP)
 	}
 	known = append(known, slices.Sorted(maps.Keys(a.Providers))...)
-	return id, "", reply.Refuse(http.StatusNotFound, "The configuration has no source %s (it has %s): correct it, or add --unchecked",
-		id.Source, cmp.Or(strings.Join(known, ", "), "none"))
+	return id, fmt.Sprintf("not checked, because the configuration has no source %s; it has %s",
+		id.Source, cmp.Or(strings.Join(known, ", "), "none")), nil
 }
 
 // checkSubject looks a subject up in the directory.
@@ -111,7 +112,7 @@ func (a *Admin) checkSubject(ctx context.Context, id storage.Identity) (storage.
 func checkAccount(p *oauth.Provider, subject string) (checked string, err error) {
 	switch form, known := p.SubjectForm(subject); {
 	case form == "":
-		return "", reply.Refuse(http.StatusNotFound, "The provider %s can't be asked whether it has a subject: if you are sure, add --unchecked", p.Name())
+		return fmt.Sprintf("not checked, because %s can't be asked who has it", p.Name()), nil
 	case !known:
 		return "", reply.Refuse(http.StatusNotFound, "%s can't be a subject of %s, which is %s: correct it, or add --unchecked", subject, p.Name(), form)
 	default:

@@ -91,7 +91,7 @@ const NoRoute = "none"
 // look them up.
 type Route struct {
 	of      *Metrics
-	pattern string
+	name    string
 	classes [6]atomic.Pointer[prometheus.Counter] // by hundreds of the status; nil: there was none yet
 	refused prometheus.Counter                    // nil where no credential is asked for
 	seconds prometheus.Observer                   // nil for the gate, which has a histogram of its own, and where there is no route
@@ -99,9 +99,9 @@ type Route struct {
 
 // Route returns the counters of a route.
 func (m *Metrics) Route(rt route.Route) *Route {
-	c := &Route{of: m, pattern: rt.Pattern}
+	c := &Route{of: m, name: rt.Name()}
 	if rt.Who != route.Nobody {
-		c.refused = m.refused.WithLabelValues(rt.Pattern)
+		c.refused = m.refused.WithLabelValues(c.name)
 	}
 	if rt.Class != "" && rt.Class != route.Gate {
 		c.seconds = m.seconds.WithLabelValues(string(rt.Class))
@@ -114,7 +114,7 @@ func (c *Route) Add(status int) {
 	n := min(max(status/100, 0), len(c.classes)-1)
 	one := c.classes[n].Load()
 	if one == nil {
-		one = c.of.class(c.pattern, n)
+		one = c.of.class(c.name, n)
 		c.classes[n].Store(one)
 	}
 	(*one).Inc()

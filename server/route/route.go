@@ -38,6 +38,10 @@ type Route struct {
 	Serve   func(http.ResponseWriter, *Request) error
 }
 
+// Name is what logs and metrics call the route: the pattern without what only the mux
+// reads.
+func (rt Route) Name() string { return strings.TrimSuffix(rt.Pattern, "{$}") }
+
 // Credential is what a route asks of a request.
 type Credential int
 

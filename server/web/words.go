@@ -2,6 +2,7 @@ package web
 
 import (
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -26,28 +27,39 @@ func ago(now, t time.Time) Moment {
 
 func until(now, t time.Time) Moment {
 	if d := t.Sub(now); d > 0 {
-		return moment("in "+span(d), t)
+		one, _ := unit(d)
+		half := min(one/2, math.MaxInt64-d)  // to the nearest unit:
+		return moment("in "+span(d+half), t) // what was made a second ago for 90 days doesn't end in 89
 	}
 	return ago(now, t)
 }
 
-// span is a duration in the largest unit that there are about two of: nobody thinks in
-// 675 days. But days count in the 90 that tokens often live.
-func span(d time.Duration) string {
+// unit is the largest unit of which a duration has about two: nobody thinks in 675 days.
+// But days count in the 90 that tokens often live. It is 0 for less than a minute.
+func unit(d time.Duration) (one time.Duration, name string) {
 	const day = 24 * time.Hour
 	switch {
 	case d < time.Minute:
-		return "less than a minute"
+		return 0, ""
 	case d < time.Hour:
-		return count(d, time.Minute, "minute")
+		return time.Minute, "minute"
 	case d < 2*day:
-		return count(d, time.Hour, "hour")
+		return time.Hour, "hour"
 	case d < 100*day:
-		return count(d, day, "day")
+		return day, "day"
 	case d < 730*day:
-		return count(d, 365*day/12, "month")
+		return 365 * day / 12, "month"
 	}
-	return count(d, 365*day, "year")
+	return 365 * day, "year"
+}
+
+// span is a duration in whole units.
+func span(d time.Duration) string {
+	one, name := unit(d)
+	if one == 0 {
+		return "less than a minute"
+	}
+	return count(d, one, name)
 }
 
 func count(d, unit time.Duration, name string) string {

@@ -21,11 +21,11 @@ func userLink(env Env) *cobra.Command {
 			text.Escape(cmp.Or(made.Checked, "not checked")))
 		return nil
 	})
-	c.Long = `Tie another identity to a user. The source is ldap or a configured provider. The
-directory must have the subject. Providers can't be asked: only the form is checked,
-and a provider of the type oidc needs --unchecked. A user linked to a subject that the
-directory does not have is suspended two sweeps later.`
-	c.Flags().BoolVar(&unchecked, "unchecked", false, "link it even if the source is not configured or does not have the subject")
+	c.Long = `Tie another identity to a user. The source is ldap or a provider's name. The directory
+must have the subject. Providers can't be asked: only the form is checked, if the
+provider's subjects have one. The command says what was checked. A user linked to a
+subject that the directory does not have is suspended two sweeps later.`
+	c.Flags().BoolVar(&unchecked, "unchecked", false, "link it even if the source does not have the subject, or can't be asked now")
 	return c
 }
 
