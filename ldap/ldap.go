@@ -89,14 +89,8 @@ type Directory struct {
 // New checks cfg and reads the files it names. It does not dial.
 func New(cfg Config, log *slog.Logger) (*Directory, error) {
 	cfg = cfg.WithDefaults()
-	if err := cfg.Validate(); err != nil {
-		return nil, err
-	}
-	if err := cfg.readPassword(); err != nil {
-		return nil, err
-	}
 	tlsConfig, err := cfg.tls()
-	if err != nil {
+	if err := errors.Join(cfg.Validate(), cfg.readPassword(), err); err != nil {
 		return nil, err
 	}
 	boundPackets()

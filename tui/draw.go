@@ -9,6 +9,7 @@ import (
 	"github.com/charmbracelet/lipgloss"
 	"github.com/charmbracelet/x/ansi"
 
+	"gatehouse/server/api"
 	"gatehouse/tui/health"
 	"gatehouse/tui/listing"
 	"gatehouse/tui/say"
@@ -179,13 +180,20 @@ func (m *model) banner() string {
 	if m.o.Offline {
 		out = append(out, "OFFLINE: no server runs; this works on the store itself")
 	}
-	if m.known && m.o.Version != "" && m.status.Version != "" && m.status.Version != m.o.Version {
+	if m.known && differ(m.status.Version, m.o.Version) {
 		out = append(out, fmt.Sprintf("The server is %s, this is %s", text.Escape(m.status.Version), m.o.Version))
 	}
 	if len(out) == 0 {
 		return ""
 	}
 	return " " + strings.Join(out, "   ")
+}
+
+// differ reports whether two versions are known to differ. What go run built does not
+// know its own.
+func differ(one, other string) bool {
+	known := func(v string) bool { return v != "" && v != api.NoVersion }
+	return known(one) && known(other) && one != other
 }
 
 // noticeLine says what happened, or what is marked, and how fresh the rows are.

@@ -346,3 +346,15 @@ func TestTooSmall(t *testing.T) {
 		t.Error("q does not quit")
 	}
 }
+
+// TestVersionsDiffer: a version that is not known is not another one.
+func TestVersionsDiffer(t *testing.T) {
+	for _, c := range []struct {
+		one, other string
+		want       bool
+	}{{"v1", "v1", false}, {"v1", "v2", true}, {"v1", "", false}, {"", "v1", false}, {api.NoVersion, "v1", false}, {"v1", api.NoVersion, false}} {
+		if got := differ(c.one, c.other); got != c.want {
+			t.Errorf("%q and %q: got %v", c.one, c.other, got)
+		}
+	}
+}

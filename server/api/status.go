@@ -2,6 +2,9 @@ package api
 
 import "time"
 
+// NoVersion is the version of a program that does not know its own, as go run builds it.
+const NoVersion = "devel"
+
 // Status is what the server says of itself.
 type Status struct {
 	Version string `json:"version"`

@@ -137,16 +137,26 @@ func Parse(file string, text []byte) (cfg Config, err error) {
 	if cfg.doc, err = readDocument(file, text, &cfg); err != nil {
 		return cfg, err
 	}
-	if err := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(&cfg); err != nil {
+	err = toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(&cfg)
+	if strict := (*toml.StrictMissingError)(nil); err != nil && !(errors.As(err, &strict) && len(cfg.doc.unknown) > 0) {
 		return cfg, cfg.doc.decodeError(err)
 	}
+	cfg.doc.decoded = true
 	return cfg, cfg.Check()
 }
 
+// Decoded reports whether all settings could be read, right or wrong. Then CheckFiles can
+// say what else is wrong with them.
+func (c Config) Decoded() bool { return c.doc != nil && c.doc.decoded }
+
 // Check returns an error that lists all that is wrong with the settings, by file, line
 // and key. It opens no file and connects to nothing; see CheckFiles.
-func (c Config) Check() error {
-	var f faults
+func (c Config) Check() error { return c.doc.place(errors.Join(c.check()...)) }
+
+func (c Config) check() (f faults) {
+	if c.doc != nil {
+		f = append(f, c.doc.unknown...)
+	}
 	c.checkAddresses(&f)
 	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
 		f.add("tls", "set both cert and key, or neither")
@@ -174,7 +184,7 @@ func (c Config) Check() error {
 		c.LDAP.check(&f)
 	}
 	c.checkOAuth(&f)
-	return c.doc.place(errors.Join(f...))
+	return f
 }
 
 func (c Config) checkAddresses(f *faults) {
@@ -217,12 +227,12 @@ func (f *faults) within(setting string, n, least, most int) {
 	}
 }
 
-// CheckFiles returns an error that lists all that is wrong with the files that the
-// configuration names, except for the key file, which the store checks. It connects to
-// no directory and no provider.
+// CheckFiles returns an error that lists all that is wrong with the settings, as Check
+// does, and with the files that they name, except for the key file, which the store
+// checks. It connects to no directory and no provider.
 func (c Config) CheckFiles() error {
-	var f faults
-	if c.TLS.Cert != "" {
+	f := c.check()
+	if c.TLS.Cert != "" && c.TLS.Key != "" {
 		if _, err := c.TLS.Load(); err != nil {
 			f.add("tls", "load the certificate: %w", err)
 		}
@@ -246,7 +256,7 @@ func (c Config) CheckFiles() error {
 	f.join(err)
 	_, err = c.Notify.Words("")
 	f.join(err)
-	return c.doc.place(errors.Join(f...))
+	return c.doc.place(errors.Join(f.once()...))
 }
 
 // Secure reports whether browsers reach the server by https.

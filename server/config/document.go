@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -19,6 +20,9 @@ import (
 type document struct {
 	file  string
 	lines map[string]int // of keys and sections, by their full names such as ldap.urls
+
+	unknown faults // keys that do not exist
+	decoded bool   // all the others were read
 }
 
 // fault is what is wrong with a setting. Packages ldap and oauth have their own type
@@ -42,17 +46,30 @@ func (f *faults) add(setting, format string, args ...any) {
 // join adds the errors of another check, one or several.
 func (f *faults) join(err error) {
 	if all, ok := err.(interface{ Unwrap() []error }); ok {
-		*f = append(*f, all.Unwrap()...)
+		for _, one := range all.Unwrap() {
+			f.join(one)
+		}
 	} else if err != nil {
 		*f = append(*f, err)
 	}
 }
 
-// readDocument finds the lines of all keys, and refuses unknown keys, keys in another
-// case (which TOML tells apart, but the decoder does not), and values of another type
-// than the fields of c, a pointer to a struct.
+// once returns the faults without those that two checks found.
+func (f faults) once() faults {
+	told := map[string]bool{}
+	return slices.DeleteFunc(f, func(err error) bool {
+		text := err.Error()
+		defer func() { told[text] = true }()
+		return told[text]
+	})
+}
+
+// readDocument finds the lines of all keys, and the unknown keys, among them keys in
+// another case (which TOML tells apart, but the decoder does not). It refuses values of
+// another type than the fields of c, a pointer to a struct: the decoder stops at one, and
+// what comes after it would look as if it were not there.
 func readDocument(file string, text []byte, c any) (*document, error) {
-	d := &document{file, map[string]int{}}
+	d := &document{file: file, lines: map[string]int{}}
 	if err := toml.Unmarshal(text, new(map[string]any)); err != nil {
 		return d, d.decodeError(err)
 	}
@@ -80,6 +97,10 @@ func readDocument(file string, text []byte, c any) (*document, error) {
 			}
 		}
 	}
+	if !slices.ContainsFunc(r.found, func(err error) bool { return !errors.As(err, new(*unknownKey)) }) {
+		d.unknown = r.found
+		return d, nil
+	}
 	return d, d.place(errors.Join(r.found...))
 }
 
@@ -106,30 +127,38 @@ type placed struct {
 func (p *placed) Error() string { return p.text }
 func (p *placed) Unwrap() error { return p.err }
 
-// place adds the file and the line to an error, or to each of the errors joined in it.
-// For a missing key it adds the line of the section. Without a document, it returns err
-// as it is.
+// place adds the file and the line to an error, or to each of the errors joined in it, in
+// the order of the lines. Without a document, it returns err as it is.
 func (d *document) place(err error) error {
 	if d == nil || err == nil {
 		return err
 	}
 	var list faults
 	list.join(err)
+	slices.SortStableFunc(list, func(one, other error) int { return cmp.Compare(d.line(one), d.line(other)) })
 	texts := make([]string, len(list))
 	for i, e := range list {
 		texts[i] = e.Error()
-		of := (interface{ Setting() string })(nil)
-		if !errors.As(e, &of) {
-			continue
-		}
-		for key := of.Setting(); key != ""; key = key[:max(strings.LastIndexByte(key, '.'), 0)] {
-			if line := d.lines[key]; line > 0 {
-				texts[i] = fmt.Sprintf("line %d: %s", line, texts[i])
-				break
-			}
+		if line := d.line(e); line > 0 {
+			texts[i] = fmt.Sprintf("line %d: %s", line, texts[i])
 		}
 	}
 	return &placed{d.file + ": " + strings.Join(texts, "; "), err}
+}
+
+// line returns the line of the setting that an error is about, or else of its section. It
+// is 0 if the error names no setting, or one that the file does not have.
+func (d *document) line(err error) int {
+	of := (interface{ Setting() string })(nil)
+	if !errors.As(err, &of) {
+		return 0
+	}
+	for key := of.Setting(); key != ""; key = key[:max(strings.LastIndexByte(key, '.'), 0)] {
+		if line := d.lines[key]; line > 0 {
+			return line
+		}
+	}
+	return 0
 }
 
 // reading is one walk through a document.

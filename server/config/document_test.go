@@ -3,6 +3,7 @@ package config_test
 import (
 	"errors"
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 
@@ -91,6 +92,42 @@ func TestFaultsHavePlaces(t *testing.T) {
 		} else if strings.ContainsAny(err.Error(), "\n") {
 			t.Errorf("%s\ngot several lines: %v", c.text, err)
 		}
+	}
+}
+
+// TestAllAtOnce: a misspelt key, a wrong value and a missing file hide nothing of each
+// other, and each is reported once, in the order of the file.
+func TestAllAtOnce(t *testing.T) {
+	cfg, err := config.Parse("config.toml", []byte(`listne = ":1"
+[tokens]
+max_per_user = -1
+[ldap]
+urls = ["ldap://a"]
+base_dn = "dc=x"
+bind_dn = "cn=x"
+bind_password_file = "no-such-1"
+ca_file = "no-such-2"
+[oauth.a]
+type = "github"
+client_secret_file = "no-such-3"
+[oauth.b]
+type = "github"
+client_id = "b"
+client_secret_file = "no-such-4"
+[tls]
+cert = "no-such-5"
+`))
+	if err == nil || !cfg.Decoded() {
+		t.Fatalf("got %v, %v", cfg.Decoded(), err)
+	}
+	got := cfg.CheckFiles().Error()
+	var lines []string
+	for _, one := range strings.Split(strings.TrimPrefix(got, "config.toml: "), "; ") {
+		line, _, _ := strings.Cut(one, ":")
+		lines = append(lines, strings.TrimPrefix(line, "line "))
+	}
+	if want := []string{"1", "3", "5", "8", "9", "10", "12", "16", "17"}; !slices.Equal(lines, want) {
+		t.Errorf("got lines %q, want %q: %s", lines, want, got)
 	}
 }
 

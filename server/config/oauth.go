@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -63,14 +64,16 @@ func (c Config) checkOAuth(f *faults) {
 // nothing.
 func (c Config) Providers(timeout time.Duration, now func() time.Time) (map[string]*oauth.Provider, error) {
 	all := make(map[string]*oauth.Provider, len(c.OAuth))
+	var f faults
 	for _, name := range slices.Sorted(maps.Keys(c.OAuth)) {
 		one := c.OAuth[name].provider(name)
 		one.Timeout, one.Now = timeout, now
 		p, err := oauth.New(one)
-		if err != nil {
-			return nil, err
-		}
+		f.join(err)
 		all[name] = p
+	}
+	if len(f) > 0 {
+		return nil, errors.Join(f...)
 	}
 	return all, nil
 }

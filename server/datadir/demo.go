@@ -30,7 +30,7 @@ func (d Dir) Demo(ctx context.Context, o Demo) error {
 	if err := disk.BecomeOwner(d.Path); err != nil {
 		return err
 	}
-	cfg, err := d.whole()
+	cfg, _, err := d.whole()
 	if err != nil {
 		return err
 	}

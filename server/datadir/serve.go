@@ -25,7 +25,7 @@ func (d Dir) Serve(ctx context.Context) error {
 	if err := disk.CheckOwner(d.Path); err != nil {
 		return err
 	}
-	cfg, err := d.whole()
+	cfg, _, err := d.whole()
 	if err != nil {
 		return err
 	}

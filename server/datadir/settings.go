@@ -55,7 +55,7 @@ func (d Dir) Settings() (cfg config.Config, file string, err error) {
 	}
 	cfg = config.Default()
 	if file != "" {
-		if cfg, err = config.Load(file); err != nil {
+		if cfg, err = config.Load(file); err != nil && !cfg.Decoded() {
 			return cfg, file, err
 		}
 	}
@@ -69,7 +69,7 @@ func (d Dir) Settings() (cfg config.Config, file string, err error) {
 			cfg.Override("key_file", "environment CREDENTIALS_DIRECTORY")
 		}
 	}
-	return cfg, file, nil
+	return cfg, file, err
 }
 
 // origin says where the value of a flag comes from.
@@ -104,22 +104,22 @@ func (d Dir) AllSettings() ([]config.Setting, error) {
 // CheckSettings reads the configuration, and tries the files that it names and the key
 // file. It returns the configuration file; empty: there is none.
 func (d Dir) CheckSettings() (file string, err error) {
-	cfg, file, err := d.Settings()
-	if err != nil {
+	cfg, file, err := d.whole()
+	if err != nil && !cfg.Decoded() {
 		return file, err
 	}
 	key := cmp.Or(cfg.KeyFile, filepath.Join(d.Path, "key"))
-	return file, errors.Join(cfg.CheckFiles(), keys.CheckFile(key))
+	return file, errors.Join(err, keys.CheckFile(key))
 }
 
 // whole reads the configuration and tries the files that it names. It is called before
 // a store is made, so that a mistake does not leave one behind.
-func (d Dir) whole() (config.Config, error) {
-	cfg, _, err := d.Settings()
-	if err != nil {
-		return cfg, err
+func (d Dir) whole() (cfg config.Config, file string, err error) {
+	cfg, file, err = d.Settings()
+	if err != nil && !cfg.Decoded() {
+		return cfg, file, err
 	}
-	return cfg, cfg.CheckFiles()
+	return cfg, file, cmp.Or(cfg.CheckFiles(), err) // a flag may hide what is wrong in the file
 }
 
 // exists reports whether the file exists or might exist. It might if the system can't

@@ -54,7 +54,7 @@ func (d Dir) reload(ctx context.Context, hup <-chan os.Signal, s *server.Server,
 
 // readAgain reads the configuration again, and takes it if nothing in it is wrong.
 func (d Dir) readAgain(s *server.Server, log *slog.Logger) {
-	cfg, err := d.whole()
+	cfg, _, err := d.whole()
 	if err != nil {
 		log.Error("the configuration was rejected; the previous one stays in force", "error", err)
 		return

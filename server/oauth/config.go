@@ -143,6 +143,9 @@ func checkURL(raw string, insecure bool) error {
 
 // readSecret reads the file with the client's secret.
 func (c Config) readSecret() (Secret, error) {
+	if c.ClientSecretFile == "" { // Validate says so
+		return "", nil
+	}
 	secret, err := textfile.ReadSecret(c.ClientSecretFile)
 	if err != nil {
 		return "", &Fault{c.Name, "client_secret_file", fmt.Errorf("client_secret_file: %w", err)}

@@ -100,12 +100,9 @@ type Provider struct {
 
 // New checks cfg and reads the file it names. It does not dial.
 func New(cfg Config) (*Provider, error) {
-	if err := cfg.Validate(); err != nil {
-		return nil, err
-	}
 	cfg = cfg.WithDefaults()
 	secret, err := cfg.readSecret()
-	if err != nil {
+	if err := errors.Join(cfg.Validate(), err); err != nil {
 		return nil, err
 	}
 	p := &Provider{cfg: cfg, secret: secret, client: newClient(cfg, secret)}

@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"gatehouse/server/api"
 )
 
 // VersionCommand prints the version.
@@ -39,5 +41,5 @@ func Version() string {
 			return s.Value[:min(12, len(s.Value))]
 		}
 	}
-	return "devel"
+	return api.NoVersion
 }
