@@ -12,25 +12,39 @@ import (
 	"gatehouse/storage"
 )
 
+// assorted are tokens in every state.
+type assorted struct {
+	live, revoked, expired, rotated, both api.NewToken
+	next, after                           string // the new secrets of rotated, and of both, whose old one works too
+	suspended                             string // of off@example.com
+	foreign                               string // of another installation
+}
+
+// assorted makes tokens in every state, and moves the clock by an hour.
+func (h *house) assorted() (l assorted) {
+	l.live, l.revoked, l.expired = h.create(`{}`), h.create(`{}`), h.create(`{"expiresIn":"1h"}`)
+	h.ask("GET", "/api/revokeApiToken").token(l.revoked.Secret).send().want(http.StatusOK)
+	l.rotated = h.create(`{}`)
+	l.next = h.rotate(l.rotated.ID, l.rotated.Secret, `{"overlap":"0"}`)
+	l.both = h.create(`{}`)
+	l.after = h.rotate(l.both.ID, l.both.Secret, `{"overlap":"2h"}`)
+	h.addUser("off@example.com", password)
+	l.suspended = h.userpass("off@example.com", password).newToken().Secret
+	if err := h.admin.DisableUser(h.Context(), "off@example.com"); err != nil {
+		h.Fatal(err)
+	}
+	l.foreign = newHouse(h.TB).token()
+	h.clock.Move(time.Hour)
+	return l
+}
+
 func TestIdentify(t *testing.T) {
 	h := newHouse(t)
-	live, revoked, expired := h.create(`{}`), h.create(`{}`), h.create(`{"expiresIn":"1h"}`)
-	h.ask("GET", "/api/revokeApiToken").token(revoked.Secret).send().want(http.StatusOK)
-	rotated := h.create(`{}`)
-	next := h.rotate(rotated.ID, rotated.Secret, `{"overlap":"0"}`)
-	both := h.create(`{}`)
-	after := h.rotate(both.ID, both.Secret, `{"overlap":"2h"}`)
-	h.addUser("off@example.com", password)
-	suspended := h.userpass("off@example.com", password).newToken().Secret
-	if err := h.admin.DisableUser(t.Context(), "off@example.com"); err != nil {
-		t.Fatal(err)
-	}
-	foreign := newHouse(t).token()
-	h.clock.Move(time.Hour)
+	l := h.assorted()
 	asked := []struct{ text, id, state string }{
-		{live.Secret, live.ID, "live"}, {"", "", ""}, {revoked.Secret, revoked.ID, "revoked"}, {foreign, "", ""}, {expired.Secret, expired.ID, "expired"},
-		{rotated.Secret, rotated.ID, "rotated"}, {next, rotated.ID, "live"}, {both.Secret, both.ID, "live"}, {after, both.ID, "live"},
-		{suspended, suspended[:28], "suspended"}, {flip(live.Secret, 99), "", ""}, {live.Secret + "0", "", ""}, {live.ID, "", ""}, {live.Secret, live.ID, "live"},
+		{l.live.Secret, l.live.ID, "live"}, {"", "", ""}, {l.revoked.Secret, l.revoked.ID, "revoked"}, {l.foreign, "", ""}, {l.expired.Secret, l.expired.ID, "expired"},
+		{l.rotated.Secret, l.rotated.ID, "rotated"}, {l.next, l.rotated.ID, "live"}, {l.both.Secret, l.both.ID, "live"}, {l.after, l.both.ID, "live"},
+		{l.suspended, l.suspended[:28], "suspended"}, {flip(l.live.Secret, 99), "", ""}, {l.live.Secret + "0", "", ""}, {l.live.ID, "", ""}, {l.live.Secret, l.live.ID, "live"},
 	}
 	var q api.Texts
 	for _, a := range asked {
@@ -45,7 +59,7 @@ func TestIdentify(t *testing.T) {
 			t.Errorf("%d: got %+v, want %s %s", i, got, a.id, a.state)
 		}
 	}
-	if got := adminToken(h, live.ID); got.LastUsed != got.Created {
+	if got := adminToken(h, l.live.ID); got.LastUsed != got.Created {
 		t.Error("a scan counts as a use")
 	}
 	if n := h.happened(storage.ActionTokenStale); n != 0 {
@@ -63,21 +77,9 @@ func TestIdentify(t *testing.T) {
 // will work again. The audit log says once where. What proves nothing ends nothing.
 func TestRevokeFound(t *testing.T) {
 	h := newHouse(t)
-	live, revoked, expired := h.create(`{}`), h.create(`{}`), h.create(`{"expiresIn":"1h"}`)
-	h.ask("GET", "/api/revokeApiToken").token(revoked.Secret).send().want(http.StatusOK)
-	rotated := h.create(`{}`)
-	next := h.rotate(rotated.ID, rotated.Secret, `{"overlap":"0"}`)
-	both := h.create(`{}`)
-	after := h.rotate(both.ID, both.Secret, `{"overlap":"2h"}`)
-	h.addUser("off@example.com", password)
-	suspended := h.userpass("off@example.com", password).newToken().Secret
-	if err := h.admin.DisableUser(t.Context(), "off@example.com"); err != nil {
-		t.Fatal(err)
-	}
-	foreign := newHouse(t).token()
-	h.clock.Move(time.Hour)
+	l := h.assorted()
 	var finds api.Finds
-	for _, text := range []string{live.Secret, live.Secret, revoked.Secret, expired.Secret, rotated.Secret, both.Secret, after, suspended, foreign, flip(live.Secret, 99), live.ID, ""} {
+	for _, text := range []string{l.live.Secret, l.live.Secret, l.revoked.Secret, l.expired.Secret, l.rotated.Secret, l.both.Secret, l.after, l.suspended, l.foreign, flip(l.live.Secret, 99), l.live.ID, ""} {
 		finds.Finds = append(finds.Finds, api.Find{Token: text, Place: "leak:" + strconv.Itoa(len(finds.Finds))})
 	}
 	for times, want := range []int{3, 0} {
@@ -88,7 +90,7 @@ func TestRevokeFound(t *testing.T) {
 	if err := h.admin.EnableUser(t.Context(), "off@example.com"); err != nil {
 		t.Fatal(err)
 	}
-	for secret, want := range map[string]int{live.Secret: 401, both.Secret: 401, after: 401, suspended: 401, next: 200} {
+	for secret, want := range map[string]int{l.live.Secret: 401, l.both.Secret: 401, l.after: 401, l.suspended: 401, l.next: 200} {
 		h.ask("GET", "/api/verify").token(secret).send().want(want)
 	}
 	var places []string
@@ -99,7 +101,7 @@ func TestRevokeFound(t *testing.T) {
 		places = append(places, e.UID+" "+e.Token+" "+e.Detail)
 	}
 	slices.Sort(places)
-	want := []string{alice + " " + live.ID + " leak:0", alice + " " + both.ID + " leak:5", "off@example.com " + suspended[:28] + " leak:7"}
+	want := []string{alice + " " + l.live.ID + " leak:0", alice + " " + l.both.ID + " leak:5", "off@example.com " + l.suspended[:28] + " leak:7"}
 	slices.Sort(want)
 	if !slices.Equal(places, want) {
 		t.Errorf("got %q, want %q", places, want)
@@ -111,12 +113,12 @@ func TestRevokeFound(t *testing.T) {
 	_, err := h.admin.RevokeFound(t.Context(), api.Finds{Finds: make([]api.Find, api.MaxFinds+1)})
 	wantStatus(t, "too many", err, http.StatusBadRequest)
 	for _, place := range []string{"", strings.Repeat("x", api.MaxPlace+1)} {
-		_, err = h.admin.RevokeFound(t.Context(), api.Finds{Finds: []api.Find{{Token: next, Place: place}}})
+		_, err = h.admin.RevokeFound(t.Context(), api.Finds{Finds: []api.Find{{Token: l.next, Place: place}}})
 		wantStatus(t, "the place "+place, err, http.StatusBadRequest)
 	}
 	most := api.Finds{}
 	for range api.MaxFinds {
-		most.Finds = append(most.Finds, api.Find{Token: next, Place: strings.Repeat(`\`, api.MaxPlace)})
+		most.Finds = append(most.Finds, api.Find{Token: l.next, Place: strings.Repeat(`\`, api.MaxPlace)})
 	}
 	if n, err := h.admin.RevokeFound(t.Context(), most); err != nil || n.Revoked != 1 {
 		t.Errorf("as many as are allowed: got %d, %v", n.Revoked, err)

@@ -31,6 +31,9 @@ type chromium struct {
 // newChromium starts a browser. Rules map host names, as in "MAP gate.example 127.0.0.1".
 func newChromium(t testing.TB, rules ...string) *chromium {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("a browser takes long: not with -short")
+	}
 	program, err := exec.LookPath("chromium")
 	if err != nil {
 		missing(t, "install the Debian package chromium")

@@ -63,13 +63,21 @@ func BenchmarkCreate(b *testing.B) {
 }
 
 // benchStore opens a store with so many users that none has many tokens.
-func benchStore(b *testing.B, dir string) (s *Store, users []UserID) {
+func benchStore(b *testing.B, dir string) (*Store, []UserID) {
 	b.Helper()
-	s = openWith(b, dir, Options{})
-	for len(users) < 1000 {
+	s := openWith(b, dir, Options{})
+	return s, importUsers(b, s, 1000, func(n int) User {
+		return User{UID: fmt.Sprintf("user%d@example.com", n), Source: SourceLocal}
+	})
+}
+
+// importUsers makes users in changes of 500.
+func importUsers(b *testing.B, s *Store, most int, user func(n int) User) (users []UserID) {
+	b.Helper()
+	for len(users) < most {
 		var list []User
 		for n := range 500 {
-			list = append(list, User{UID: fmt.Sprintf("user%d@example.com", len(users)+n), Source: SourceLocal})
+			list = append(list, user(len(users)+n))
 		}
 		made, err := s.ImportUsers(admin, list)
 		if err != nil {
@@ -79,7 +87,7 @@ func benchStore(b *testing.B, dir string) (s *Store, users []UserID) {
 			users = append(users, u.ID)
 		}
 	}
-	return s, users
+	return users
 }
 
 // creations makes clients call create b.N times in all.

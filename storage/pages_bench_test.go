@@ -13,20 +13,9 @@ func BenchmarkPages(b *testing.B) {
 		b.Skip("it makes a million tokens")
 	}
 	s := openWith(b, b.TempDir(), Options{})
-	var users []UserID
-	for len(users) < 100_000 {
-		var list []User
-		for n := range 500 {
-			list = append(list, User{UID: benchName(len(users) + n), Source: SourceLocal, Created: int64(1 + n)})
-		}
-		made, err := s.ImportUsers(admin, list)
-		if err != nil {
-			b.Fatal(err)
-		}
-		for _, u := range made {
-			users = append(users, u.ID)
-		}
-	}
+	users := importUsers(b, s, 100_000, func(n int) User {
+		return User{UID: benchName(n), Source: SourceLocal, Created: int64(1 + n%500)}
+	})
 	importTokens(b, s, users, 1_000_000, nil)
 	ago := func(d time.Duration) int64 { return time.Now().Add(-d).UnixMilli() }
 	const day = 24 * time.Hour

@@ -63,9 +63,7 @@ func (c *Client) Ready(ctx context.Context) error {
 
 // Status asks the server about itself.
 func (c *Client) Status(ctx context.Context) (Status, error) {
-	var s Status
-	err := c.call(ctx, http.MethodGet, "/admin/status", nil, &s)
-	return s, err
+	return ask[Status](ctx, c, http.MethodGet, "/admin/status", nil)
 }
 
 // Users lists users.
@@ -76,9 +74,7 @@ func (c *Client) Users(ctx context.Context, q UserQuery) iter.Seq2[User, error] 
 // UserCount counts the users that a query selects. It ignores After and Limit.
 func (c *Client) UserCount(ctx context.Context, q UserQuery) (Count, error) {
 	q.After, q.Limit = "", 0
-	var n Count
-	err := c.call(ctx, http.MethodGet, "/admin/users/count?"+q.values().Encode(), nil, &n)
-	return n, err
+	return ask[Count](ctx, c, http.MethodGet, "/admin/users/count?"+q.values().Encode(), nil)
 }
 
 func (q UserQuery) values() url.Values {
@@ -89,9 +85,7 @@ func (q UserQuery) values() url.Values {
 
 // User returns one user.
 func (c *Client) User(ctx context.Context, uid string) (UserDetail, error) {
-	var u UserDetail
-	err := c.call(ctx, http.MethodGet, userPath(uid), nil, &u)
-	return u, err
+	return ask[UserDetail](ctx, c, http.MethodGet, userPath(uid), nil)
 }
 
 // AddUser makes a local user and returns the password: the given one, or the
@@ -138,9 +132,7 @@ func (c *Client) RemoveUser(ctx context.Context, uid string) error {
 // LinkUser ties another identity to a user. It is an *Error with the status 404 when
 // the identity's source is not configured or does not have the subject.
 func (c *Client) LinkUser(ctx context.Context, uid string, l Link) (Linked, error) {
-	var made Linked
-	err := c.call(ctx, http.MethodPost, userPath(uid)+"/link", l, &made)
-	return made, err
+	return ask[Linked](ctx, c, http.MethodPost, userPath(uid)+"/link", l)
 }
 
 // UnlinkUser takes an identity from a user again.
@@ -151,9 +143,7 @@ func (c *Client) UnlinkUser(ctx context.Context, uid string, id Identity) error 
 // Offboard returns the off-boarding sweep that is held. It has no changes if none is
 // held.
 func (c *Client) Offboard(ctx context.Context) (HeldSweep, error) {
-	var h HeldSweep
-	err := c.call(ctx, http.MethodGet, "/admin/offboard", nil, &h)
-	return h, err
+	return ask[HeldSweep](ctx, c, http.MethodGet, "/admin/offboard", nil)
 }
 
 // ConfirmOffboard lets a held sweep go on.
@@ -169,9 +159,7 @@ func (c *Client) Tokens(ctx context.Context, q TokenQuery) iter.Seq2[Token, erro
 // TokenCount counts the tokens that a query selects. It ignores After and Limit.
 func (c *Client) TokenCount(ctx context.Context, q TokenQuery) (Count, error) {
 	q.After, q.Limit = "", 0
-	var n Count
-	err := c.call(ctx, http.MethodGet, "/admin/tokens/count?"+q.values().Encode(), nil, &n)
-	return n, err
+	return ask[Count](ctx, c, http.MethodGet, "/admin/tokens/count?"+q.values().Encode(), nil)
 }
 
 // Matching asks what a bulk revocation of a query would revoke now.
@@ -204,9 +192,7 @@ func (f Filters) values(words string) url.Values {
 
 // Token returns everything known about one token, except its events.
 func (c *Client) Token(ctx context.Context, id string) (TokenDetail, error) {
-	var t TokenDetail
-	err := c.call(ctx, http.MethodGet, "/admin/tokens/"+url.PathEscape(id), nil, &t)
-	return t, err
+	return ask[TokenDetail](ctx, c, http.MethodGet, "/admin/tokens/"+url.PathEscape(id), nil)
 }
 
 // RevokeMatching revokes all the tokens that match, in one job. It yields the progress at
@@ -224,17 +210,13 @@ func (c *Client) StopRevocation(ctx context.Context, job string) error {
 
 // CreateToken makes a token for a user.
 func (c *Client) CreateToken(ctx context.Context, r TokenRequest) (NewToken, error) {
-	var t NewToken
-	err := c.call(ctx, http.MethodPost, "/admin/tokens", r, &t)
-	return t, err
+	return ask[NewToken](ctx, c, http.MethodPost, "/admin/tokens", r)
 }
 
 // RotateToken gives a token a new secret. Until the new secret is used or the overlap
 // ends, another call returns the same secret, and can only make the overlap shorter.
 func (c *Client) RotateToken(ctx context.Context, id string, r Rotation) (NewToken, error) {
-	var t NewToken
-	err := c.call(ctx, http.MethodPost, "/admin/tokens/"+url.PathEscape(id)+"/rotate", r, &t)
-	return t, err
+	return ask[NewToken](ctx, c, http.MethodPost, "/admin/tokens/"+url.PathEscape(id)+"/rotate", r)
 }
 
 // RenameToken gives a token another name.
@@ -245,24 +227,18 @@ func (c *Client) RenameToken(ctx context.Context, id, name string) error {
 // Revoke revokes the named tokens. It revokes none of them if one of the names fits no
 // token, or several.
 func (c *Client) Revoke(ctx context.Context, r Revocation) (Revoked, error) {
-	var n Revoked
-	err := c.call(ctx, http.MethodPost, "/admin/tokens/revoke", r, &n)
-	return n, err
+	return ask[Revoked](ctx, c, http.MethodPost, "/admin/tokens/revoke", r)
 }
 
 // Identify asks which texts are tokens of this installation.
 func (c *Client) Identify(ctx context.Context, t Texts) (Identified, error) {
-	var found Identified
-	err := c.call(ctx, http.MethodPost, "/admin/identify", t, &found)
-	return found, err
+	return ask[Identified](ctx, c, http.MethodPost, "/admin/identify", t)
 }
 
 // RevokeFound revokes tokens that were found, if the text that was found works or will work
 // again when its user is enabled. The others are not counted, and are not an error.
 func (c *Client) RevokeFound(ctx context.Context, f Finds) (Revoked, error) {
-	var n Revoked
-	err := c.call(ctx, http.MethodPost, "/admin/found", f, &n)
-	return n, err
+	return ask[Revoked](ctx, c, http.MethodPost, "/admin/found", f)
 }
 
 // Backup writes a snapshot of the store as it is now. It may break off without an

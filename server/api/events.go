@@ -91,9 +91,7 @@ func (c *Client) History(ctx context.Context, q HistoryQuery) (History, error) {
 	setNumber(v, "after", q.After)
 	setNumber(v, "before", q.Before)
 	setNumber(v, "last", uint64(q.Last))
-	var h History
-	err := c.call(ctx, http.MethodGet, "/admin/events/history?"+v.Encode(), nil, &h)
-	return h, err
+	return ask[History](ctx, c, http.MethodGet, "/admin/events/history?"+v.Encode(), nil)
 }
 
 // Verify has the server read the whole audit log and check its chain. If atLeast is not

@@ -67,23 +67,17 @@ func (c *Client) Services(ctx context.Context, owner string) iter.Seq2[Service, 
 
 // Service returns a service account by its name or uid.
 func (c *Client) Service(ctx context.Context, name string) (Service, error) {
-	var s Service
-	err := c.call(ctx, http.MethodGet, servicePath(name), nil, &s)
-	return s, err
+	return ask[Service](ctx, c, http.MethodGet, servicePath(name), nil)
 }
 
 // AddService makes a service account.
 func (c *Client) AddService(ctx context.Context, n NewService) (Service, error) {
-	var s Service
-	err := c.call(ctx, http.MethodPost, "/admin/services", n, &s)
-	return s, err
+	return ask[Service](ctx, c, http.MethodPost, "/admin/services", n)
 }
 
 // TransferService gives a service account to another owner.
 func (c *Client) TransferService(ctx context.Context, name string, t Transfer) (Service, error) {
-	var s Service
-	err := c.call(ctx, http.MethodPost, servicePath(name)+"/transfer", t, &s)
-	return s, err
+	return ask[Service](ctx, c, http.MethodPost, servicePath(name)+"/transfer", t)
 }
 
 // RemoveService removes a service account and revokes its tokens for good.

@@ -59,6 +59,12 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) err
 	return nil
 }
 
+// ask sends in (unless nil) as JSON and returns the reply.
+func ask[T any](ctx context.Context, c *Client, method, path string, in any) (out T, err error) {
+	err = c.call(ctx, method, path, in, &out)
+	return out, err
+}
+
 // stream reads a listing, one JSON object a line, as the caller asks for it.
 // A last line with the key "error" says that the server had to stop.
 func stream[T any](ctx context.Context, c *Client, method, path string, in any) iter.Seq2[T, error] {

@@ -251,6 +251,19 @@ func same(t *testing.T, what string, named, exist []string) {
 func literals(t *testing.T, root, pattern string) (list []string) {
 	t.Helper()
 	match := regexp.MustCompile(pattern)
+	inSource(t, root, func(_ string, n ast.Node) {
+		if l, ok := n.(*ast.BasicLit); ok && l.Kind == token.STRING {
+			if s, err := strconv.Unquote(l.Value); err == nil && match.MatchString(s) {
+				list = append(list, s)
+			}
+		}
+	})
+	return list
+}
+
+// inSource calls fn with each node of the Go files below root that are not tests.
+func inSource(t *testing.T, root string, fn func(path string, n ast.Node)) {
+	t.Helper()
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
 			return err
@@ -260,11 +273,7 @@ func literals(t *testing.T, root, pattern string) (list []string) {
 			return err
 		}
 		ast.Inspect(f, func(n ast.Node) bool {
-			if l, ok := n.(*ast.BasicLit); ok && l.Kind == token.STRING {
-				if s, err := strconv.Unquote(l.Value); err == nil && match.MatchString(s) {
-					list = append(list, s)
-				}
-			}
+			fn(path, n)
 			return true
 		})
 		return nil
@@ -272,37 +281,22 @@ func literals(t *testing.T, root, pattern string) (list []string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return list
 }
 
 // TestEventsNamed: the reference lists each action of the audit log.
 func TestEventsNamed(t *testing.T) {
 	var actions []string
-	err := filepath.WalkDir("../../storage", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
-			return err
+	inSource(t, "../../storage", func(_ string, n ast.Node) {
+		v, ok := n.(*ast.ValueSpec)
+		if !ok || len(v.Values) == 0 || !strings.HasPrefix(v.Names[0].Name, "Action") {
+			return
 		}
-		f, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
-		if err != nil {
-			return err
+		if l, ok := v.Values[0].(*ast.BasicLit); ok {
+			if s, err := strconv.Unquote(l.Value); err == nil {
+				actions = append(actions, s)
+			}
 		}
-		ast.Inspect(f, func(n ast.Node) bool {
-			v, ok := n.(*ast.ValueSpec)
-			if !ok || len(v.Values) == 0 || !strings.HasPrefix(v.Names[0].Name, "Action") {
-				return true
-			}
-			if l, ok := v.Values[0].(*ast.BasicLit); ok {
-				if s, err := strconv.Unquote(l.Value); err == nil {
-					actions = append(actions, s)
-				}
-			}
-			return true
-		})
-		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	same(t, "action", first(t, "reference", "Events"), actions)
 }
 
@@ -429,50 +423,36 @@ func TestRefusalsNamed(t *testing.T) {
 	chapter, _ := manual.Chapter("troubleshooting")
 	chapter = strings.ToLower(plain.Replace(chapter))
 	found := 0
-	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
-			return err
+	inSource(t, "..", func(path string, n ast.Node) {
+		call, ok := n.(*ast.CallExpr)
+		if !ok || len(call.Args) < 2 {
+			return
 		}
-		f, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+		switch name := call.Fun.(type) {
+		case *ast.SelectorExpr:
+			ok = name.Sel.Name == "Refuse"
+		case *ast.Ident:
+			ok = name.Name == "Refuse"
+		default:
+			ok = false
+		}
+		l, literal := call.Args[1].(*ast.BasicLit)
+		if !ok || !literal {
+			return
+		}
+		s, err := strconv.Unquote(l.Value)
 		if err != nil {
-			return err
+			t.Fatal(err)
 		}
-		ast.Inspect(f, func(n ast.Node) bool {
-			call, ok := n.(*ast.CallExpr)
-			if !ok || len(call.Args) < 2 {
-				return true
-			}
-			switch name := call.Fun.(type) {
-			case *ast.SelectorExpr:
-				ok = name.Sel.Name == "Refuse"
-			case *ast.Ident:
-				ok = name.Name == "Refuse"
-			default:
-				ok = false
-			}
-			l, literal := call.Args[1].(*ast.BasicLit)
-			if !ok || !literal {
-				return true
-			}
-			s, err := strconv.Unquote(l.Value)
-			if err != nil {
-				t.Fatal(err)
-			}
-			said := regexp.MustCompile(`%[sdv]`).ReplaceAllString(strings.ReplaceAll(s, "%q", `"…"`), "…")
-			if !regexp.MustCompile(`[a-z]{2,}.* [a-z]{2,}`).MatchString(said) {
-				return true // the value of a field, and what another package says about it
-			}
-			found++
-			if !strings.Contains(chapter, strings.ToLower(plain.Replace(said))) {
-				t.Errorf("%s: %q is not named", path, said)
-			}
-			return true
-		})
-		return nil
+		said := regexp.MustCompile(`%[sdv]`).ReplaceAllString(strings.ReplaceAll(s, "%q", `"…"`), "…")
+		if !regexp.MustCompile(`[a-z]{2,}.* [a-z]{2,}`).MatchString(said) {
+			return // the value of a field, and what another package says about it
+		}
+		found++
+		if !strings.Contains(chapter, strings.ToLower(plain.Replace(said))) {
+			t.Errorf("%s: %q is not named", path, said)
+		}
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	if found < 40 {
 		t.Errorf("only %d messages are found", found)
 	}
