@@ -6,10 +6,12 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
 	"gatehouse/ldap/ldaptest"
+	"gatehouse/server/api"
 	"gatehouse/server/config"
 	"gatehouse/server/guard"
 	"gatehouse/storage"
@@ -229,9 +231,14 @@ func TestUnlock(t *testing.T) {
 	}
 }
 
+// wantDelay expects a user to be delayed, and to be listed as locked, or neither.
 func (h *house) wantDelay(uid string, failures int, until int64) {
 	h.Helper()
 	u, err := h.admin.User(h.Context(), uid)
+	locked := uids(collect(h.TB, h.admin.Users(h.Context(), api.UserQuery{Filters: api.Where("locked", "true")})))
+	if slices.Contains(locked, uid) != (until != 0) {
+		h.Errorf("locked are %q; is %s until %d", locked, uid, until)
+	}
 	switch {
 	case err != nil:
 		h.Fatal(err)

@@ -114,6 +114,14 @@ func (s *Store) Matching(m *Match) bool {
 	return s.opening.AwaitTable() == nil && s.views.Matching(m)
 }
 
+// People returns the users who are not removed, as filters see them, in no order.
+func (s *Store) People() ([]*Person, error) {
+	if err := s.opening.AwaitTable(); err != nil {
+		return nil, err
+	}
+	return s.views.People()
+}
+
 // CountTokens counts the tokens that the filter takes. It ignores After and
 // Limit.
 func (s *Store) CountTokens(f TokenFilter) (int, error) {

@@ -236,9 +236,15 @@ func TestAttempts(t *testing.T) {
 	s := openWith(t, dir, timed(t, c))
 	want := func(s *Store, name string, v Attempts) {
 		t.Helper()
+		if known, err := s.Memory().Known(); err != nil || (v != Attempts{}) && (!known(name) || known(name+"x") || !known(name)) {
+			t.Errorf("%s is not known, or another name is; %v", name, err)
+		}
 		if got, err := s.Memory().Attempts(name); got != v || err != nil {
 			t.Errorf("%s: got %+v, %v, want %+v", name, got, err, v)
 		}
+	}
+	if known, err := s.Memory().Known(); known != nil || err != nil {
+		t.Errorf("something is known already; %v", err)
 	}
 	want(s, "alice", Attempts{})
 	s.Memory().SetAttempts("alice", Attempts{Failures: 3, Until: 42})

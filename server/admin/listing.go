@@ -118,6 +118,7 @@ func (a *Admin) reader() query.Reader {
 			d, err := a.loginDelay(u)
 			return d != nil, err
 		},
+		Suspects: a.Throttle.Suspects,
 		Unverified: func(u storage.User) (bool, error) {
 			list, err := a.rechecks(u)
 			return slices.ContainsFunc(list, func(asked api.Asked) bool { return asked.Doubt != "" }), err

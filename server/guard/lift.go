@@ -77,6 +77,22 @@ func (t *Throttle) Delay(u storage.User) (longest storage.Attempts, err error) {
 	return longest, nil
 }
 
+// Suspects returns a function that reports whether a user may be delayed: Delay then tells.
+// It is for asking about many users, by one goroutine. It is nil if nobody is delayed.
+func (t *Throttle) Suspects() (func(*storage.Person) bool, error) {
+	known, err := t.store.Memory().Known()
+	if known == nil || err != nil {
+		return nil, err
+	}
+	return func(p *storage.Person) bool {
+		return known(accountBucket(p.UID)) || known(nameBucket(p.UID)) ||
+			slices.ContainsFunc(p.Subjects, func(subject string) bool {
+				person := personBucket(subject)
+				return known(person) || known("names "+person)
+			})
+	}, nil
+}
+
 // Lift forgets the failed logins of a user, by every name and from every network.
 func (t *Throttle) Lift(u storage.User) error {
 	list, err := t.bucketsOf(u)

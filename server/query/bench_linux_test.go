@@ -117,7 +117,7 @@ func openBench(b *testing.B, dir string) query.Reader {
 	if _, err := store.CountTokens(storage.TokenFilter{}); err != nil {
 		b.Fatal(err)
 	}
-	return query.Reader{Store: store, Delayed: func(storage.User) (bool, error) { return false, nil }}
+	return query.Reader{Store: store}
 }
 
 // BenchmarkBeside measures verifications while an administrator's query runs again and

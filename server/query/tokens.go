@@ -20,6 +20,10 @@ type Reader struct {
 	Store   *storage.Store
 	Delayed func(storage.User) (bool, error) // whether the user's logins are delayed
 
+	// Suspects returns a function that reports whether a user may be delayed, or nil if
+	// nobody is.
+	Suspects func() (func(*storage.Person) bool, error)
+
 	// Unverified reports whether the user's provider can't be asked about the user.
 	Unverified func(storage.User) (bool, error)
 }

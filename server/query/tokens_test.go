@@ -41,6 +41,10 @@ var owned = map[string][]string{
 	"ada@example.com": {"deploy@service", "report@service"}, "zoé@example.com": {"backup@service"}, "bob@example.com": nil,
 }
 
+func suspected(uid string) bool {
+	return strings.HasPrefix(uid, "bob") || strings.HasPrefix(uid, "stopped")
+}
+
 func newTown(t testing.TB, seed uint64, tokens int) *town {
 	c := &town{TB: t, clock: storagetest.NewClock(noon.Add(-400 * 24 * time.Hour)), rand: rand.New(rand.NewPCG(seed, 1))}
 	store, err := storage.Open(t.TempDir(), storage.Options{Segment: storagetest.Segment, Now: c.clock.Now, Boot: c.clock.Boot})
@@ -49,8 +53,16 @@ func newTown(t testing.TB, seed uint64, tokens int) *town {
 	}
 	t.Cleanup(func() { store.Close() })
 	c.Store, c.Reader = store, query.Reader{
-		Store:      store,
-		Delayed:    func(u storage.User) (bool, error) { return strings.HasPrefix(u.UID, "bob"), nil },
+		Store: store,
+		Delayed: func(u storage.User) (bool, error) {
+			if !suspected(u.UID) {
+				t.Errorf("%s can't be delayed, but was asked about", u.UID)
+			}
+			return strings.HasPrefix(u.UID, "bob"), nil
+		},
+		Suspects: func() (func(*storage.Person) bool, error) {
+			return func(p *storage.Person) bool { return suspected(p.UID) }, nil
+		},
 		Unverified: func(u storage.User) (bool, error) { return u.UID != "ada@example.com", nil },
 	}
 	for _, p := range []struct{ uid, name, source string }{

@@ -25,6 +25,14 @@ func (r Reader) Users(ctx context.Context, q Users, f storage.UserFilter, limit 
 		f.Limit = 0 // the store does not know
 	}
 	return func(yield func(storage.UserInfo, error) bool) {
+		if q.locked {
+			if some, err := r.narrow(ctx, &f); err != nil || !some {
+				if err != nil {
+					yield(storage.UserInfo{}, err)
+				}
+				return
+			}
+		}
 		n, read := 0, 0
 		for u, err := range r.Store.Users(f) {
 			if read++; read%scanPause == 0 {
@@ -44,6 +52,34 @@ func (r Reader) Users(ctx context.Context, q Users, f storage.UserFilter, limit 
 			}
 		}
 	}
+}
+
+// narrow limits the filter to the users who may be delayed. It returns false if there are
+// none.
+func (r Reader) narrow(ctx context.Context, f *storage.UserFilter) (some bool, err error) {
+	suspect, err := r.Suspects()
+	if suspect == nil || err != nil {
+		return false, err
+	}
+	list, err := r.Store.People()
+	if err != nil {
+		return false, err
+	}
+	found := map[storage.UserID]bool{}
+	for n, p := range list {
+		if n%scanPause == 0 {
+			runtime.Gosched()
+		}
+		if err := ctx.Err(); err != nil {
+			return false, err
+		}
+		if suspect(p) {
+			found[p.ID] = true
+		}
+	}
+	rest := f.Match
+	f.Match = func(p *storage.Person) bool { return found[p.ID] && (rest == nil || rest(p)) }
+	return len(found) > 0, nil
 }
 
 // asks reports whether the store can't answer the query alone.

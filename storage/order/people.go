@@ -36,11 +36,14 @@ type Person struct {
 	ID        record.UserID
 	UID, Name string // folded
 	Source    string
+	Subjects  []string // of the identities of the directory
 	State     record.UserState
 }
 
 func personOf(u record.User) person {
-	v := person{created: u.Created, about: &Person{u.ID, record.Fold(u.UID), record.Fold(u.Name), u.Source, u.State}, state: u.State}
+	v := person{created: u.Created, about: &Person{
+		u.ID, record.Fold(u.UID), record.Fold(u.Name), u.Source, u.Subjects(record.SourceLDAP), u.State,
+	}, state: u.State}
 	if u.State != record.UserRemoved {
 		v.folded = v.about.UID
 	}
@@ -209,6 +212,19 @@ func (v *Views) withPeople(read bool, fn func(p *people)) error {
 			}
 		}
 	}
+}
+
+// People returns the users who are not removed, in no order.
+func (v *Views) People() (list []*Person, err error) {
+	err = v.withPeople(true, func(p *people) {
+		list = make([]*Person, 0, len(p.sorted))
+		for _, n := range p.sorted {
+			if about := p.who[n].about; about != nil {
+				list = append(list, about)
+			}
+		}
+	})
+	return list, err
 }
 
 func (v *Views) dropPeople() {

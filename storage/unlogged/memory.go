@@ -66,6 +66,37 @@ func (m *Memory) Get(name string) (value []byte, err error) {
 	return value, err
 }
 
+// Known returns a function that reports whether there is a value under a name, as of now.
+// It is for asking about many names, by one goroutine. It is nil if there is no value at
+// all.
+func (m *Memory) Known() (known func(name string) bool, err error) {
+	has := map[[32]byte]struct{}{}
+	m.mu.Lock()
+	for _, list := range []map[[32]byte]remembered{m.dirty, m.taken} {
+		for b := range list {
+			has[b] = struct{}{}
+		}
+	}
+	m.mu.Unlock()
+	err = m.Index.View(func(view *index.View) error {
+		for k := range view.Scan([]byte{'f'}) {
+			has[[32]byte(k[1:])] = struct{}{}
+		}
+		return nil
+	})
+	if len(has) == 0 || err != nil {
+		return nil, err
+	}
+	h, sum := hmac.New(sha256.New, m.Key[:]), [32]byte{}
+	return func(name string) bool {
+		h.Reset()
+		h.Write([]byte(name))
+		h.Sum(sum[:0])
+		_, ok := has[sum]
+		return ok
+	}, nil
+}
+
 // Put keeps a value under a name for the time keep. It reaches the disk with the next
 // [Memory.Save].
 func (m *Memory) Put(name string, value []byte, keep time.Duration) {
