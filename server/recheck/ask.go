@@ -35,15 +35,17 @@ func (p *People) States(ctx context.Context, subjects []string) (map[string]ldap
 		why        error
 		unverified int
 	)
+	ordered, turn := p.order(subjects)
 	next := make(chan string)
 	var workers sync.WaitGroup
 	for range min(atOnce, len(subjects)) {
 		workers.Go(func() {
 			for subject := range next {
-				state, doubted, err := p.about(context.WithoutCancel(ctx), subject)
+				state, doubted, err := p.about(context.WithoutCancel(ctx), turn, subject)
+				turn.end()
 				mu.Lock()
 				states[subject] = state
-				if err != nil {
+				if err != nil && (why == nil || !errors.Is(err, errMute)) {
 					why = err
 				}
 				if doubted {
@@ -53,14 +55,16 @@ func (p *People) States(ctx context.Context, subjects []string) (map[string]ldap
 			}
 		})
 	}
-	for _, subject := range subjects {
+	for _, subject := range ordered {
 		if ctx.Err() != nil {
 			break
 		}
+		turn.begin()
 		next <- subject
 	}
 	close(next)
 	workers.Wait()
+	p.judge(turn)
 	if ctx.Err() != nil {
 		return states, ctx.Err()
 	}
@@ -89,13 +93,13 @@ func (p *People) ended(states map[string]ldap.State, unverified int) {
 }
 
 // about returns the verdict on a person, and whether the person is unverified.
-func (p *People) about(ctx context.Context, subject string) (s ldap.State, unverified bool, err error) {
+func (p *People) about(ctx context.Context, turn *patience, subject string) (s ldap.State, unverified bool, err error) {
 	g, err := p.begin(subject)
 	if err != nil {
 		return s, false, err
 	}
 	if g.Left == "" && g.Usable() {
-		g, s, err = p.ask(ctx, g)
+		g, s, err = p.ask(ctx, turn, g)
 	}
 	p.taking.Lock()
 	p.rests[subject] = stampOf(g)
@@ -146,7 +150,10 @@ func (p *People) begin(subject string) (g grants.Grant, err error) {
 }
 
 // ask asks the provider about a person, and returns the grant as it is afterwards.
-func (p *People) ask(ctx context.Context, g grants.Grant) (grants.Grant, ldap.State, error) {
+func (p *People) ask(ctx context.Context, turn *patience, g grants.Grant) (grants.Grant, ldap.State, error) {
+	if err := turn.over(); err != nil {
+		return g, ldap.State{}, err
+	}
 	all, id, version := p.store.Grants(), g.Identity, g.Version
 	lost := g.Sent // an earlier answer
 	now, _ := p.store.Now()
@@ -163,6 +170,7 @@ func (p *People) ask(ctx context.Context, g grants.Grant) (grants.Grant, ldap.St
 			})
 			return err
 		})
+	turn.asked(o == oauth.Lost)
 	g, err = all.Update(id, version, func(g *grants.Grant) { p.note(g, o, lost, why) })
 	if err != nil {
 		return g, ldap.State{}, err

@@ -48,6 +48,7 @@ type People struct {
 
 	mu         sync.Mutex
 	unverified int
+	mute       int // sweeps in a row in which the provider has answered nothing
 	pruned     time.Time
 }
 
@@ -116,11 +117,11 @@ func logPruned(log *slog.Logger, n int, err error) {
 func (p *People) inherit(before *People) {
 	p.Sweeps.Inherit(before.Sweeps)
 	before.mu.Lock()
-	unverified := before.unverified
+	unverified, mute := before.unverified, before.mute
 	before.mu.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.unverified = unverified
+	p.unverified, p.mute = unverified, mute
 }
 
 // Stop ends the log lines about what lasts.
