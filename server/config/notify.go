@@ -13,7 +13,7 @@ import (
 	"gatehouse/server/textfile"
 )
 
-// Notify says who is told of what an administrator or a user should know.
+// Notify says where notices are sent, and when there is one before a token ends.
 type Notify struct {
 	Command           string     `toml:"command"` // the program and its arguments
 	Webhook           string     `toml:"webhook"`
@@ -27,13 +27,13 @@ type Notify struct {
 	BeforeExpiry      []Lifetime `toml:"before_expiry"`
 }
 
-// On reports whether anybody is told of anything.
+// On reports whether notices are sent anywhere.
 func (c Notify) On() bool { return c.Command != "" || c.Webhook != "" || c.SMTP != "" }
 
-// mostSteps is how often at most the end of a token is told.
+// mostSteps is the largest number of notices before one token ends.
 const mostSteps = 10
 
-// Steps returns how long before their ends tokens are told of, the longest first.
+// Steps returns how long before the end of a token there is a notice, the longest first.
 func (c Notify) Steps() (list []time.Duration) {
 	for _, one := range c.BeforeExpiry {
 		list = append(list, one.Duration)

@@ -17,8 +17,8 @@ const (
 	soon    = 10 * time.Second // when the store is tried again
 )
 
-// endings tells of tokens that end soon, at each step of before_expiry once. After a
-// standstill it tells only of the latest step: nobody needs to hear the others.
+// endings makes the notices of tokens that end soon, one at each step of before_expiry. If
+// the server was down, only the latest step gets one: nobody needs the others.
 func (s *Notifier) endings(now time.Time) error {
 	ends := s.Store.Notices().Deadlines
 	for room := s.room(); room > 0; room -= atATime {

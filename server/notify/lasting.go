@@ -23,7 +23,7 @@ type Hold struct {
 // lookEvery is how often what changes slowly is looked at.
 const lookEvery = 10 * time.Second
 
-// lasting tells of states that begin: a sweep is held, the last backup is too old.
+// lasting makes the notices of states that begin: a sweep is held, the last backup is too old.
 func (s *Notifier) lasting(now time.Time) error {
 	held := errors.Join(s.holds()...)
 	if now.Sub(s.looked).Abs() < lookEvery {

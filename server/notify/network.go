@@ -21,8 +21,8 @@ type allowance struct {
 	n   int
 }
 
-// networks records the uses of tokens in new networks, and tells of them. The store has
-// found them while it wrote down the uses, so verifications do nothing for this.
+// networks records the uses of tokens in new networks, and makes the notices. The store has
+// found them while it saved the uses, so verifications do nothing for this.
 func (s *Notifier) networks() error {
 	room := s.room()
 	if room == 0 {

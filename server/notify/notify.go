@@ -1,15 +1,15 @@
-// Package notify tells users and administrators what they should know in time: that a
-// token ends soon, or is used from a new network, or was found where it should not be; that
-// a sweep is held; that there is no recent backup.
+// Package notify sends notices to users and administrators: a token ends soon, is used from
+// a new network, or was found where it should not be; a sweep is held; there is no recent
+// backup.
 //
 //	what happened       ending.go, network.go, lasting.go    look for it in the store, each second or each ten
-//	  storage/notices   Post                                 a notice that the store keeps; twice the same is one
+//	  storage/notices   Post                                 the store keeps the notice; it drops one that it has already
 //	  queue             a queue for each target, with its workers and its pauses
 //	    target          the command, the webhook, the mail server
-//	  storage/notices   Settle                               that target is not sent it again
+//	  storage/notices   Settle                               the target has it, and does not get it again
 //
-// No request waits for any of this. A notice is sent once: a server that is killed or
-// restored goes on with what is left. A target gets a notice twice, with the same id, only if
+// No request waits for any of this. A notice is sent once: after a kill or a restore the
+// server sends only what is left. A target gets a notice twice, with the same id, only if
 // its answer is lost: the connection breaks or times out after it has taken the notice, or the
 // server is killed before the answer is on the disk. Nothing can prevent that.
 //
@@ -55,7 +55,7 @@ type Needs struct {
 	Count *Count
 }
 
-// Notifier notices things, and tells the targets of one configuration.
+// Notifier finds out what calls for a notice, and sends it to the targets of one configuration.
 type Notifier struct {
 	Needs
 	steps  []time.Duration

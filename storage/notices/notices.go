@@ -1,5 +1,5 @@
-// Package notices stores what people are told: which notices there are, who has not got
-// them yet, and what was noticed about tokens before.
+// Package notices stores the notices: which there are, which targets still lack them, and
+// what was noticed about tokens before.
 //
 //	something happens     Post     the notice, what is now known of the token, and the event in the
 //	                               audit log are one change: all of it is in the log, or none
@@ -11,9 +11,10 @@
 // ([record.Notice.With], [record.Known.With]), so it neither repeats a notice nor loses one.
 //
 // [Deadlines] finds the tokens that end soon, and [Sightings] the uses in new networks. The
-// looks for them come every second, and so they must cost nothing while nothing is new: Badger
-// keeps deleted records for a long time, and a walk passes by all of them. The package never sends anything, and does
-// not know what a notice says.
+// server looks for them every second. So a look must cost nothing while nothing is new: Badger
+// keeps deleted records for a long time, and a walk of the index passes all of them.
+//
+// The package never sends anything, and does not know what a notice says.
 package notices
 
 import (

@@ -11,14 +11,14 @@ import (
 	"gatehouse/storage/keys"
 )
 
-// NoticeID identifies a notice. It is derived from what the notice says, so that the same
-// thing is never told twice.
+// NoticeID identifies a notice. It is derived from what the notice says, so that none
+// is made twice.
 type NoticeID [16]byte
 
 func (id NoticeID) String() string { return hex.EncodeToString(id[:]) }
 
-// Notice is what somebody is told once. It stays for a while after everybody has got it:
-// a restore must not send it again.
+// Notice is a message that each target gets once. It stays for a while after that: a
+// restore must not send it again.
 type Notice struct {
 	ID    NoticeID        `json:"-"`
 	Made  int64           `json:"made"`            // ms
