@@ -195,6 +195,8 @@ func TestProviders(t *testing.T) {
 	t.Run("killed often", func(t *testing.T) { killedOften(t, file) })
 	t.Run("config check", func(t *testing.T) { configCheck(t, file) })
 	t.Run("logout tokens", func(t *testing.T) { logoutTokens(t, file) })
+	t.Run("hostile logouts", func(t *testing.T) { hostileLogouts(t, file) })
+	t.Run("hostile provider", func(t *testing.T) { hostileProvider(t, file) })
 	t.Run("Dex", func(t *testing.T) { besideDex(t, file) })
 }
 
