@@ -26,12 +26,13 @@ import (
 // the whole binary try the commands against the real store; here the tests are about
 // arguments, output and statuses.
 type world struct {
-	tokens []api.Token
-	users  map[string]*api.User
-	got    []string // the changing requests, with their bodies
-	kept   int      // of what a bulk revocation matches, how many no longer match at their turn
-	breaks bool     // a bulk revocation ends without saying so
-	runs   bool     // as a server, not as the store alone
+	tokens  []api.Token
+	users   map[string]*api.User
+	got     []string // the changing requests, with their bodies
+	kept    int      // of what a bulk revocation matches, how many no longer match at their turn
+	changes int      // revocations that are refused, because other tokens match by then
+	breaks  bool     // a bulk revocation ends without saying so
+	runs    bool     // as a server, not as the store alone
 }
 
 func newWorld() *world {
@@ -85,6 +86,10 @@ func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		}
 	case r.URL.Path == "/admin/tokens/matching":
 		enc.Encode(api.Matching{Rows: len(w.matching(r)), Set: "these", At: 1})
+	case r.URL.Path == "/admin/revocations" && w.changes > 0:
+		w.changes--
+		rw.WriteHeader(http.StatusConflict)
+		enc.Encode(api.Error{Message: "Nothing was revoked: the tokens that match have changed"})
 	case r.URL.Path == "/admin/revocations":
 		n := len(w.matching(r))
 		for _, p := range []api.Progress{{Job: "J", Total: n}, {Job: "J", Total: n, Revoked: n - w.kept, Done: !w.breaks}} {
@@ -314,6 +319,27 @@ func TestRevokeByFilterLeavesTheDeadAndShowsTheRest(t *testing.T) {
 		if got := run(w, "n\n", []string{}, strings.Fields(line)...); len(w.got) != 0 {
 			t.Errorf("%s: sent %q\n%s", line, w.got, got.err)
 		}
+	}
+}
+
+// TestRevokeAsksAgain: when other tokens match than were agreed to, the command shows those
+// and asks again, as often as that is so.
+func TestRevokeAsksAgain(t *testing.T) {
+	for answers, want := range map[string]struct{ asked, sent, status int }{
+		"y\ny\ny\n": {3, 3, 0}, "y\nn\n": {2, 1, 1}, "y\n": {2, 1, 1},
+	} {
+		w := newWorld()
+		w.changes = 2
+		got := run(w, answers, []string{}, "token", "revoke", "--idle", "1d")
+		asked := strings.Count(got.err, "Revoke 2 tokens for good?")
+		if asked != want.asked || len(w.got) != want.sent || got.status != want.status || strings.Contains(got.err, "Revoked") != (want.status == 0) {
+			t.Errorf("%q: asked %d times, sent %q, status %d, want %v\n%s", answers, asked, w.got, got.status, want, got.err)
+		}
+	}
+	w := newWorld()
+	w.changes = 1
+	if got := run(w, "", nil, "token", "revoke", "--idle", "1d", "--yes"); got.status != 1 || len(w.got) != 1 {
+		t.Errorf("with --yes: status %d, sent %q", got.status, w.got)
 	}
 }
 

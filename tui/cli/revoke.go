@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/tui/export"
+	"gatehouse/tui/say"
 	"gatehouse/tui/text"
 )
 
@@ -45,7 +47,7 @@ func tokenRevoke(env Env) *cobra.Command {
 	c.Long = `Revoke tokens by id (its first 8 characters are enough if no other id begins with
 them), or all that match every filter. The command shows what matches and asks. Without
 a terminal it needs --yes. If other tokens match by the time of your answer, nothing is
-revoked.` + times
+revoked, and it asks again.` + times
 	r.q.Filters = filterFlags(c, api.TokenFilters)
 	r.agreed = env.consents(c)
 	c.Flags().BoolVar(&r.dryRun, "dry-run", false, "only list what matches")
@@ -92,6 +94,18 @@ func (r *revocation) run(ctx context.Context, c *api.Client, ids []string) error
 	if r.dryRun {
 		return r.env.tokens(c.Tokens(ctx, r.q), form{json: r.asJSON}, "")
 	}
+	for {
+		err := r.attempt(ctx, c)
+		if r.agreed.yes || !say.Refused(err, http.StatusConflict) {
+			return err
+		}
+		r.env.say("%s.", err) // and asks again
+	}
+}
+
+// attempt shows what matches, asks, and revokes it. It is refused if other tokens match by
+// then.
+func (r *revocation) attempt(ctx context.Context, c *api.Client) error {
 	n, err := r.matches(ctx, c)
 	if err != nil {
 		return err
