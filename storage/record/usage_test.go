@@ -3,6 +3,7 @@ package record_test
 import (
 	"net/netip"
 	"reflect"
+	"slices"
 	"testing"
 
 	"gatehouse/storage/record"
@@ -24,4 +25,37 @@ func FuzzUsage(f *testing.F) {
 			t.Errorf("got %+v, %v, want %+v", again, err, r)
 		}
 	})
+}
+
+// TestParseSeen: it reads the addresses that ParseUsage reads, into the same memory each
+// time, and finds the same damage.
+func TestParseSeen(t *testing.T) {
+	var r record.UsageRecord
+	for n := range record.MaxSeen + 1 {
+		in := record.UsageRecord{Used: record.UsedAt(int64(n)), Mark: 7}
+		for day := range int32(n) {
+			in.Count(20000+day, 3)
+			in.Saw(record.Seen{record.Origin{netip.AddrFrom4([4]byte{10, 0, 0, byte(day)}), "curl"}, int64(day)})
+		}
+		b := in.Value()
+		want, err := record.ParseUsage(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range want.Seen {
+			want.Seen[i].Agent = ""
+		}
+		if err := r.ParseSeen(b); err != nil || r.Used != in.Used || !slices.Equal(r.Seen, want.Seen) || len(r.PerDay) > 0 {
+			t.Errorf("%d addresses: got %+v, %v", n, r, err)
+		}
+		for end := range b {
+			_, whole := record.ParseUsage(b[:end])
+			if err := r.ParseSeen(b[:end]); err == nil || whole == nil {
+				t.Errorf("%d of %d bytes are read", end, len(b))
+			}
+		}
+		if n := testing.AllocsPerRun(10, func() { r.ParseSeen(b) }); n > 0 {
+			t.Errorf("%v allocations", n)
+		}
+	}
 }
