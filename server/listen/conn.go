@@ -22,22 +22,26 @@ func (l listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c := l.open.conn(tcp)
-		if l.open.enter(c, ipaddr.Remote(tcp.RemoteAddr().String())) {
+		c, err := l.open.conn(tcp)
+		if err == nil && l.open.enter(c, ipaddr.Remote(tcp.RemoteAddr().String())) {
 			return c, nil
 		}
 		tcp.Close()
 	}
 }
 
-func (o *Connections) conn(c halfCloser) *conn {
+func (o *Connections) conn(c netConn) (*conn, error) {
+	s, err := newSocket(c)
+	if err != nil {
+		return nil, err
+	}
 	now := time.Now()
 	return &conn{
-		halfCloser: c,
+		halfCloser: s,
 		open:       o,
 		read:       deadline{began: now, move: c.SetReadDeadline},
 		write:      deadline{began: now, move: c.SetWriteDeadline},
-	}
+	}, nil
 }
 
 // conn saves a connection two kinds of work that net/http does for each request and that
@@ -57,13 +61,6 @@ func (c *conn) Close() error {
 	err := c.halfCloser.Close()
 	c.open.closed(c)
 	return err
-}
-
-// halfCloser is what net/http asks of a connection. More of a TCP connection's
-// methods would read and write past the deadlines.
-type halfCloser interface {
-	net.Conn
-	CloseWrite() error
 }
 
 // Read reads as the TCP connection does, until the deadline that is wanted now or

@@ -99,7 +99,7 @@ func (l *socketListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if c := l.open.conn(u); l.open.enterProxy(c) {
+		if c, err := l.open.conn(u); err == nil && l.open.enterProxy(c) {
 			return c, nil
 		}
 		u.Close()
