@@ -6,6 +6,7 @@
 //	TCP            accepts it
 //	Connections    counts it, in all and by network; closes one that waits if there is no room
 //	conn           moves its deadlines and looks for the next request with less work
+//	socket         reads and writes it without Go's scheduler
 //	Certificate    speaks TLS on it, with the files as they are now; HTTP/1.1 only
 //	HTTP           serves its requests, within the time-outs
 //	Shutdown       ends it

@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"cmp"
 	"io"
 	"net"
 	"os"
@@ -40,6 +41,7 @@ type socket struct {
 
 // half is one direction of a socket.
 type half struct {
+	op   string     // as in the errors of other connections: net/http looks at it
 	mu   sync.Mutex // held in Read, or Write
 	b    []byte     // what is left to read into, or to write
 	n    int        // bytes that were read or written
@@ -52,7 +54,7 @@ func newSocket(c netConn) (halfCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &socket{halfCloser: c, raw: raw}
+	s := &socket{halfCloser: c, raw: raw, in: half{op: "read"}, out: half{op: "write"}}
 	s.in.call, s.out.call = s.in.receive, s.out.send
 	return s, nil
 }
@@ -71,10 +73,10 @@ func (h *half) do(b []byte, ready func(func(uintptr) bool) error) (int, error) {
 	h.b, h.n, h.err = b, 0, nil
 	err := ready(h.call)
 	h.b = nil
-	if err == nil {
-		err = h.err
+	if bad, ok := err.(*net.OpError); ok {
+		bad.Op = h.op
 	}
-	return h.n, err
+	return h.n, cmp.Or(err, h.err)
 }
 
 func (h *half) receive(fd uintptr) bool {
@@ -83,7 +85,7 @@ func (h *half) receive(fd uintptr) bool {
 	case errno == unix.EAGAIN:
 		return false
 	case errno != 0:
-		h.err = os.NewSyscallError("recv", errno)
+		h.err = &net.OpError{Op: h.op, Net: "socket", Err: os.NewSyscallError("recv", errno)}
 	case n == 0:
 		h.err = io.EOF
 	}
@@ -99,7 +101,7 @@ func (h *half) send(fd uintptr) bool {
 			return false
 		}
 		if errno != 0 {
-			h.err = os.NewSyscallError("send", errno)
+			h.err = &net.OpError{Op: h.op, Net: "socket", Err: os.NewSyscallError("send", errno)}
 			return true
 		}
 		h.b, h.n = h.b[n:], h.n+n
