@@ -25,10 +25,10 @@ func TestKeptConnections(t *testing.T) {
 		without []string // these lines, each followed by its replacement
 	}{
 		{"no keepalive", nginx, []string{"    keepalive 64; ", "    # "}},
-		{"16 connections", nginx, []string{"    keepalive 64; ", "    keepalive 16; "}},
+		{"4 connections", nginx, []string{"    keepalive 64; ", "    keepalive 4; "}},
 		{"HTTP/1.0", nginx, []string{"    proxy_http_version 1.1;\n", "", "        proxy_set_header Connection \"\";\n", ""}},
 		{"GET", nginx, []string{"        proxy_method HEAD; ", "        # "}},
-		{"32 connections", caddy, []string{"keepalive_idle_conns_per_host 64", "keepalive_idle_conns_per_host 32"}},
+		{"4 connections", caddy, []string{"keepalive_idle_conns_per_host 64", "keepalive_idle_conns_per_host 4"}},
 	} {
 		t.Run(proxies[c.proxy].name+" "+c.what, func(t *testing.T) {
 			program := needProxy(t, c.proxy)
