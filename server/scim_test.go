@@ -452,6 +452,12 @@ func TestSCIMDelete(t *testing.T) {
 		t.Errorf("created again: got %+v", b)
 	}
 	h.alive(tokens[0])
+	// Somebody new has got the address: the old tokens are not theirs.
+	h.is(h.scim("DELETE", "/Users/"+ids[1], ""), http.StatusNoContent)
+	h.is(h.scim("POST", "/Users", `{"userName":"p1@example.com","externalId":"somebody else"}`), http.StatusConflict, "uniqueness")
+	h.dead(tokens[0])
+	h.is(h.scim("POST", "/Users", `{"userName":"p1@example.com","externalId":"again"}`), http.StatusCreated)
+	h.alive(tokens[0])
 	h.close()
 	h.clock.Pass(23 * time.Hour)
 	h.open()

@@ -244,7 +244,21 @@ func (p *people) deleted(in newUser) (u storage.User, err error) {
 			err = refuse(http.StatusConflict, "uniqueness", "There is a user with this userName or externalId")
 		}
 	}
+	if err == nil && p.another(u, in.externalID) {
+		err = refuse(http.StatusConflict, "uniqueness", "The userName is that of a deleted user with another externalId, who is removed a day after the deletion: try again then, or ask an administrator for `gatehouse user remove`")
+	}
 	return u, err
+}
+
+// another reports whether an externalId is that of another person than a deleted user: a mail
+// address was given to somebody new, for whom the old tokens must not work again.
+func (p *people) another(u storage.User, externalID string) bool {
+	for _, known := range u.Subjects(p.source) {
+		if externalID != "" && known != externalID && known != u.ID.Opaque() {
+			return true
+		}
+	}
+	return false
 }
 
 // conflict says what to do about what another user has.
