@@ -52,9 +52,9 @@ func TestKnownScopes(t *testing.T) {
 			t.Errorf("%s: got %q", scopes, made.Warning)
 		}
 	}
-	ask(`"admin","biuld"`).want(http.StatusBadRequest, `{"error":"Scopes: \"biuld\" is not known: did you mean \"build\"?"}`)
-	ask(`"Admin"`).want(http.StatusBadRequest, `{"error":"Scopes: \"Admin\" is not known: did you mean \"admin\"?"}`)
-	ask(`"deploy"`).want(http.StatusBadRequest, `{"error":"Scopes: \"deploy\" is not known: there are files, introspect, tokens:read, admin, build"}`)
+	ask(`"admin","biuld"`).want(http.StatusBadRequest, `{"error":"scopes: \"biuld\" is not known: did you mean \"build\"?"}`)
+	ask(`"Admin"`).want(http.StatusBadRequest, `{"error":"scopes: \"Admin\" is not known: did you mean \"admin\"?"}`)
+	ask(`"deploy"`).want(http.StatusBadRequest, `{"error":"scopes: \"deploy\" is not known: there are files, introspect, tokens:read, admin, build"}`)
 	if _, err := h.admin.CreateToken(t.Context(), api.TokenRequest{UID: alice, Scopes: []string{"deploy"}}); err == nil || !strings.Contains(err.Error(), "is not known") {
 		t.Errorf("got %v for an administrator", err)
 	}

@@ -230,7 +230,7 @@ func TestServicePage(t *testing.T) {
 
 	page := "/tokens/" + made.ID + "/rotate"
 	h.ask("GET", page).cookie(cookie).send().page(http.StatusOK).shows("Rotate this token?", `<option value="24h" selected>`, `href="`+path+`"`)
-	h.post(page, cookie, "overlap", "soon").page(http.StatusBadRequest).shows("Overlap: ")
+	h.post(page, cookie, "overlap", "soon").page(http.StatusBadRequest).shows("overlap: ")
 	secret := h.post(page, cookie, "overlap", "24h").page(http.StatusOK).shows("in 24 hours at the latest, on <time datetime=\"2026-03-02T12:00:00Z\">2026-03-02 12:00 UTC</time>", `href="`+path+`"`).secret()
 	h.alive(made.Secret)
 	h.alive(secret)

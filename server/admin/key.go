@@ -47,7 +47,7 @@ func (a *Admin) rotateKey(w http.ResponseWriter, r *route.Request) error {
 	if in.RetireTokensAfter != "" {
 		var err error
 		if retire, err = config.ParseSpan(in.RetireTokensAfter); err != nil {
-			return reply.Refuse(http.StatusBadRequest, "RetireTokensAfter: %v", err)
+			return reply.Refuse(http.StatusBadRequest, "retireTokensAfter: %v", err)
 		}
 	}
 	done, err := a.store.RotateKey(r.Actor(), retire)

@@ -114,7 +114,7 @@ func checkAccount(p *oauth.Provider, subject string) (checked string, err error)
 	case form == "":
 		return fmt.Sprintf("not checked, because %s can't be asked who has it", p.Name()), nil
 	case !known:
-		return "", reply.Refuse(http.StatusNotFound, "%s can't be a subject of %s, which is %s: correct it, or add --unchecked", subject, p.Name(), form)
+		return "", reply.Refuse(http.StatusNotFound, "The subject %s can't be one of %s, which is %s: correct it, or add --unchecked", subject, p.Name(), form)
 	default:
 		return fmt.Sprintf("only the form was checked, because %s can't be asked who has it", p.Name()), nil
 	}

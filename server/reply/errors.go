@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 	"unicode"
@@ -133,8 +134,12 @@ func Gone(r *http.Request, err error) bool {
 		errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded)
 }
 
-// Sentence returns s with a capital at the start.
+// Sentence returns s with a capital at the start, unless it begins with the name of a
+// field, which stays as clients write it.
 func Sentence(s string) string {
+	if word, _, _ := strings.Cut(s, " "); strings.HasSuffix(word, ":") {
+		return s
+	}
 	r, n := utf8.DecodeRuneInString(s)
 	return string(unicode.ToUpper(r)) + s[n:]
 }

@@ -81,8 +81,8 @@ func badValue(name, value string, err error) error {
 // fieldFlags are the flags with values that only the server parses, by the name of the
 // field with which its refusal begins.
 var fieldFlags = map[string]string{
-	"ExpiresIn": "--expires", "Overlap": "--overlap", "Scopes": "--scope", "Addresses": "--address",
-	"RetireTokensAfter": "--retire-tokens-after", "To": "--to",
+	"expiresIn": "--expires", "overlap": "--overlap", "scopes": "--scope", "addresses": "--address",
+	"retireTokensAfter": "--retire-tokens-after", "to": "--to",
 }
 
 // flagged turns the server's refusal of a flag's value into a UsageError that
