@@ -18,6 +18,9 @@ import (
 // fewer connections than there are requests at once, proxies open many. TestGateProxies and
 // TestProxies have the manual's.
 func TestKeptConnections(t *testing.T) {
+	if testing.Short() {
+		t.Skip("thousands of requests through five proxies take long: not with -short")
+	}
 	nginx, caddy := 0, 1
 	for _, c := range []struct {
 		what    string
