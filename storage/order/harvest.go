@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
@@ -21,6 +22,16 @@ type harvest struct {
 	addrs   []byte         // as in a part
 	buried  []record.Token // the dead tokens
 	ids     []keys.ID      // theirs
+	read    int            // so many records of the part
+}
+
+// rest leaves the processor idle for a moment, after some records. As long as every
+// processor has work, even work that yields, Go looks only every 10 ms for requests that
+// have come in: beside a cold search they took three times as long.
+func (h *harvest) rest() {
+	if h.read++; h.read%512 == 0 {
+		time.Sleep(20 * time.Microsecond)
+	}
 }
 
 type headOf struct {
@@ -43,13 +54,14 @@ type seenOf struct {
 func (v *Views) gather(h *harvest, b byte, which column, withDead bool) error {
 	clear(h.details) // let go of the texts
 	clear(h.buried)
-	*h = harvest{h.entries[:0], h.heads[:0], h.details[:0], h.seen[:0], h.addrs[:0], h.buried[:0], h.ids[:0]}
+	*h = harvest{h.entries[:0], h.heads[:0], h.details[:0], h.seen[:0], h.addrs[:0], h.buried[:0], h.ids[:0], 0}
 	if which != 0 {
 		any := table.Any()
 		h.entries = v.table.AppendIn(h.entries, b, &any)
 	}
 	if which&(heads|details) != 0 {
 		err := v.index.TokensIn(b, which&details != 0, func(t *record.Token) {
+			h.rest()
 			if which&heads != 0 {
 				h.heads = append(h.heads, headOf{t.ID, head{t.Created, t.Expires}})
 			}
@@ -66,6 +78,7 @@ func (v *Views) gather(h *harvest, b byte, which column, withDead bool) error {
 	}
 	if which&seen != 0 {
 		err := v.index.SeenIn(b, func(id keys.ID, list []record.Seen) {
+			h.rest()
 			from := len(h.addrs)
 			h.addrs = appendSeen(h.addrs, list)
 			h.seen = append(h.seen, seenOf{id, from, len(h.addrs)})
@@ -84,7 +97,11 @@ func (v *Views) gather(h *harvest, b byte, which column, withDead bool) error {
 // tokens were read.
 func (v *Views) gatherDead(h *harvest, b byte, known bool) error {
 	if !known {
-		if err := v.index.KeysIn(b, func(id keys.ID) { v.unlessLive(h, id) }); err != nil {
+		err := v.index.KeysIn(b, func(id keys.ID) {
+			h.rest()
+			v.unlessLive(h, id)
+		})
+		if err != nil {
 			return err
 		}
 	}
