@@ -127,7 +127,7 @@ func TestEventFilters(t *testing.T) {
 	d.want("three@x.org")
 	d.wantNot("four@x.org")
 	d.press("<esc>/since:nonsense")
-	d.want(`! Since: "nonsense" is not a time`)
+	d.want(`! since: "nonsense" is not a time`)
 	d.press("<esc>/sin<tab>")
 	d.want("/ since:_")
 	d.press("<esc>/about:two@x.org")
