@@ -150,7 +150,7 @@ func (r Reader) Tokens(ctx context.Context, q Tokens, p Page) iter.Seq2[storage.
 			return
 		}
 		if p.Limit > 0 && q.All() {
-			r.prepare()
+			defer r.prepare() // after this page, which must not wait for it
 		}
 		how.filter.Limit = p.Limit
 		rows := r.Store.Tokens(how.filter)
