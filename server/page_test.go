@@ -113,7 +113,7 @@ func TestPageStory(t *testing.T) {
 	}
 	h.clock.Move(5 * time.Minute)
 	h.home(cookie).page(http.StatusOK).lacks(secret, "new-token").
-		shows(`<time datetime="2026-03-01T15:00:00Z" title="2026-03-01 15:00:00 UTC">5 minutes ago</time>`, "198.51.100.7", "<span>in 29 days</span>", "2026-03-31 12:00 UTC</time>", `<span class="state live">live</span>`)
+		shows(`<time datetime="2026-03-01T15:00:00Z" title="2026-03-01 15:00:00 UTC">5 minutes ago</time>`, "198.51.100.7", "<span>in 30 days</span>", "2026-03-31 12:00 UTC</time>", `<span class="state live">live</span>`)
 
 	h.ask("GET", "/tokens/"+id+"/rename").cookie(cookie).send().page(http.StatusOK).shows(`value="nightly"`)
 	h.post("/tokens/"+id+"/rename", cookie, "nmae", "weekly").page(http.StatusBadRequest)
