@@ -144,7 +144,9 @@ func hostileProvider(t *testing.T, file string) {
 		"huge": func(w http.ResponseWriter, _ *http.Request) {
 			io.WriteString(w, `{"error":"`+strings.Repeat("x", 4<<20)+`"}`)
 		},
-		"error": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, `{"error":"invalid_grant"}`, 502) },
+		"error": func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, `{"error":"invalid_grant"}`, http.StatusBadGateway)
+		},
 		"limit": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Retry-After", "3600")
 			http.Error(w, `{}`, http.StatusTooManyRequests)

@@ -28,12 +28,18 @@ const (
 // answer about one of them.
 //
 // A question that has been sent is never cancelled: its answer may spend a refresh token.
+//
+// A provider that has lost its data says of everybody that the grant is gone. If it starts
+// during a sweep, the sweep hears that of only a few people, too few for the brake. So when
+// some people could not be asked, nobody stops because of an end that is new: the next sweep
+// finds it in the grant.
 func (p *People) States(ctx context.Context, subjects []string) (map[string]ldap.State, error) {
 	var (
 		mu         sync.Mutex
 		states     = make(map[string]ldap.State, len(subjects))
 		why        error
 		unverified int
+		ended      []string
 	)
 	ordered, turn := p.order(subjects)
 	next := make(chan string)
@@ -41,15 +47,18 @@ func (p *People) States(ctx context.Context, subjects []string) (map[string]ldap
 	for range min(atOnce, len(subjects)) {
 		workers.Go(func() {
 			for subject := range next {
-				state, doubted, err := p.about(context.WithoutCancel(ctx), turn, subject)
+				a, err := p.about(context.WithoutCancel(ctx), turn, subject)
 				turn.end()
 				mu.Lock()
-				states[subject] = state
+				states[subject] = a.state
 				if err != nil && (why == nil || !errors.Is(err, errMute)) {
 					why = err
 				}
-				if doubted {
+				if a.unverified {
 					unverified++
+				}
+				if a.ended {
+					ended = append(ended, subject)
 				}
 				mu.Unlock()
 			}
@@ -69,6 +78,11 @@ func (p *People) States(ctx context.Context, subjects []string) (map[string]ldap
 		return states, ctx.Err()
 	}
 	p.ended(states, unverified)
+	if why != nil {
+		for _, subject := range ended {
+			states[subject] = ldap.State{}
+		}
+	}
 	return states, why
 }
 
@@ -92,29 +106,37 @@ func (p *People) ended(states map[string]ldap.State, unverified int) {
 	logPruned(p.log, n, err)
 }
 
-// about returns the verdict on a person, and whether the person is unverified.
-func (p *People) about(ctx context.Context, turn *patience, subject string) (s ldap.State, unverified bool, err error) {
+// answer is what a sweep finds out about a person.
+type answer struct {
+	state      ldap.State
+	unverified bool
+	ended      bool // the provider has just said that the grant is gone
+}
+
+// about returns the answer about a person.
+func (p *People) about(ctx context.Context, turn *patience, subject string) (a answer, err error) {
 	g, err := p.begin(subject)
 	if err != nil {
-		return s, false, err
+		return a, err
 	}
 	if g.Left == "" && g.Usable() {
-		g, s, err = p.ask(ctx, turn, g)
+		g, a.state, err = p.ask(ctx, turn, g)
+		a.ended = g.Left != ""
 	}
 	p.taking.Lock()
 	p.rests[subject] = stampOf(g)
 	p.taking.Unlock()
 	switch {
 	case errors.Is(err, grants.ErrNewer): // the login proves that the person is active
-		return ldap.State{Verdict: ldap.Active}, false, nil
+		return answer{state: ldap.State{Verdict: ldap.Active}}, nil
 	case err != nil:
-		return ldap.State{}, false, err
+		return answer{}, err
 	case g.Left != "":
-		return stopped(g.Left), false, nil
-	case g.Usable():
-		return s, false, nil
+		a.state = stopped(g.Left)
+	case !g.Usable():
+		a.state, a.unverified = p.doubtful(g), true
 	}
-	return p.doubtful(g), true, nil
+	return a, nil
 }
 
 func stopped(why string) ldap.State {

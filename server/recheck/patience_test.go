@@ -3,6 +3,7 @@ package recheck_test
 import (
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -51,8 +52,14 @@ func TestMute(t *testing.T) {
 	if at > 10 {
 		t.Errorf("after a restart, %d refresh tokens may be spent", at)
 	}
+	leaver := -1 // somebody whose refresh token is certainly not spent
+	w.each(people, func(n int, g grants.Grant) {
+		if !g.Sent {
+			leaver = n
+		}
+	})
 	w.s.Intercept(nil)
-	w.s.Leave(people[29])
+	w.s.Leave(people[leaver])
 	w.pass(time.Hour)
 	w.sweep()
 	doubtful := 0
@@ -60,14 +67,14 @@ func TestMute(t *testing.T) {
 		switch {
 		case g.Doubt != "":
 			doubtful++
-		case n != 29 && g.Answered != w.clock().UnixMilli():
+		case n != leaver && g.Answered != w.clock().UnixMilli():
 			t.Errorf("%s was not asked", uid(n))
 		}
-		if n != 29 {
+		if n != leaver {
 			w.want(n, storage.UserActive)
 		}
 	})
-	w.want(29, storage.UserSuspended)
+	w.want(leaver, storage.UserSuspended)
 	if f, _ := w.all.Figures("corp"); doubtful != at || f.Unverified != doubtful {
 		t.Errorf("%d are in doubt, and %d unverified; want %d", doubtful, f.Unverified, at)
 	}
@@ -107,6 +114,44 @@ func TestMuteAboutSome(t *testing.T) {
 	})
 	w.s.Leave(people[19])
 	w.sweep()
+	w.want(19, storage.UserActive) // see TestDataLost
+	w.sweep()
 	w.want(19, storage.UserSuspended)
 	w.want(0, storage.UserActive)
+}
+
+// TestDataLost: a provider that has lost its data, and starts or stops during a sweep, stops
+// nobody: in that sweep it says of only a few people that their grants are gone.
+func TestDataLost(t *testing.T) {
+	w := newTown(t, "google")
+	const people = 8
+	for n := range people {
+		w.logIn(person(n))
+	}
+	var asked atomic.Int32
+	gone := says(400, `{"error":"invalid_grant"}`)
+	w.on(func(rw http.ResponseWriter, r *http.Request) {
+		if asked.Add(1) > 2 {
+			says(http.StatusTooManyRequests, "")(rw, r) // the refresh token is as good as before
+			return
+		}
+		gone(rw, r)
+	})
+	everybody := func() {
+		t.Helper()
+		for n := range people {
+			w.want(n, storage.UserActive)
+		}
+	}
+	w.sweep()
+	everybody()
+	if n := w.all.People["corp"].Holding(); n != 0 || asked.Load() <= 2 {
+		t.Errorf("%d are held after %d questions", n, asked.Load())
+	}
+	w.on(gone)
+	w.sweep()
+	everybody()
+	if n := w.all.People["corp"].Holding(); n != people {
+		t.Errorf("%d are held, want %d", n, people)
+	}
 }
