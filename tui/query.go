@@ -136,7 +136,7 @@ func (t *table[T]) thumb(height int) (from, to int, ok bool) {
 
 // misread reports whether the server found something wrong with the filter.
 func (t *table[T]) misread() bool {
-	return t.filter.Value != "" && say.Refused(t.list.Err(), http.StatusBadRequest)
+	return t.filter.Value != "" && api.Refused(t.list.Err(), http.StatusBadRequest)
 }
 
 // remark returns what to say about the filter, under it: what is wrong with it, or how

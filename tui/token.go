@@ -78,7 +78,7 @@ func (s *token) refresh() tea.Cmd {
 	c, q := s.m.client, api.HistoryQuery{Token: s.token.ID, After: s.history.Last, Last: s.kept}
 	return s.ask(func(ctx context.Context, msg *tokenMsg) {
 		msg.token, msg.err = c.Token(ctx, q.Token)
-		if say.Refused(msg.err, http.StatusNotFound) {
+		if api.Refused(msg.err, http.StatusNotFound) {
 			msg.gone, msg.err = true, nil
 		}
 		if msg.err == nil {

@@ -9,6 +9,7 @@
 package api
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -366,6 +367,12 @@ type Error struct {
 }
 
 func (e *Error) Error() string { return e.Message }
+
+// Refused reports whether err is a refusal by the server with that HTTP status.
+func Refused(err error, status int) bool {
+	refusal := new(Error)
+	return errors.As(err, &refusal) && refusal.Status == status
+}
 
 // UnreachableError says that no server answered on the socket.
 type UnreachableError struct {

@@ -120,7 +120,7 @@ func (b *Work) end(w workMsg) tea.Cmd {
 	b.release()
 	b.cancel()
 	b.host.Close()
-	if say.Refused(w.err, http.StatusConflict) && b.r.Match != nil && !b.stopping { // others match by now than were agreed to
+	if api.Refused(w.err, http.StatusConflict) && b.r.Match != nil && !b.stopping { // others match by now than were agreed to
 		again, cmd := NewRevoke(b.host, b.r)
 		b.host.Open(again)
 		b.host.Complain(w.err)

@@ -14,7 +14,6 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/tui/export"
-	"gatehouse/tui/say"
 	"gatehouse/tui/text"
 )
 
@@ -96,7 +95,7 @@ func (r *revocation) run(ctx context.Context, c *api.Client, ids []string) error
 	}
 	for {
 		err := r.attempt(ctx, c)
-		if r.agreed.yes || !say.Refused(err, http.StatusConflict) {
+		if r.agreed.yes || !api.Refused(err, http.StatusConflict) {
 			return err
 		}
 		r.env.say("%s.", err) // and asks again

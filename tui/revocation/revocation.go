@@ -15,7 +15,6 @@ import (
 
 	"gatehouse/server/api"
 	"gatehouse/tui/listing"
-	"gatehouse/tui/say"
 )
 
 const (
@@ -89,7 +88,7 @@ func LookUp(ctx context.Context, c Server, r Target) (Doomed, error) {
 	}
 	for _, id := range r.IDs {
 		switch t, err := c.Token(ctx, id); {
-		case say.Refused(err, http.StatusNotFound):
+		case api.Refused(err, http.StatusNotFound):
 		case err != nil:
 			return d, err
 		case t.State != api.StateRevoked:

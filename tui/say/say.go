@@ -307,9 +307,3 @@ func Unreachable(err error) bool {
 	refusal := new(api.Error)
 	return err != nil && !errors.As(err, &refusal) && !errors.Is(err, context.Canceled)
 }
-
-// Refused reports whether err is a refusal by the server with that HTTP status.
-func Refused(err error, status int) bool {
-	refusal := new(api.Error)
-	return errors.As(err, &refusal) && refusal.Status == status
-}
