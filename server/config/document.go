@@ -65,9 +65,10 @@ func (f faults) once() faults {
 }
 
 // readDocument finds the lines of all keys, and the unknown keys, among them keys in
-// another case (which TOML tells apart, but the decoder does not). It refuses values of
-// another type than the fields of c, a pointer to a struct: the decoder stops at one, and
-// what comes after it would look as if it were not there.
+// another case (which TOML tells apart, but the decoder does not). It refuses a file with
+// such a key, or with a value of another type than the field of c, a pointer to a struct:
+// the decoder would read the one, and stop at the other, and what comes after it would look
+// as if it were not there.
 func readDocument(file string, text []byte, c any) (*document, error) {
 	d := &document{file: file, lines: map[string]int{}}
 	if err := toml.Unmarshal(text, new(map[string]any)); err != nil {
@@ -97,11 +98,13 @@ func readDocument(file string, text []byte, c any) (*document, error) {
 			}
 		}
 	}
-	if !slices.ContainsFunc(r.found, func(err error) bool { return !errors.As(err, new(*unknownKey)) }) {
-		d.unknown = r.found
-		return d, nil
+	for _, err := range r.found {
+		if u := (*unknownKey)(nil); !errors.As(err, &u) || u.known { // the decoder would read a key in another case
+			return d, d.place(errors.Join(r.found...))
+		}
 	}
-	return d, d.place(errors.Join(r.found...))
+	d.unknown = r.found
+	return d, nil
 }
 
 // decodeError places an error of the decoder.

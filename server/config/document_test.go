@@ -146,6 +146,7 @@ func TestFaultsAreWhatTheyWere(t *testing.T) {
 func FuzzConfig(f *testing.F) {
 	for _, text := range []string{
 		"listen = \":1\"\n", "[tls]\ncert.x = \"b\"", "z=[1, {a=1}, [[]]]", "[oauth.\"a.b\"]\nq={a=1, b={c=\"\"}}", "[[oauth]]\ns=\"\"", "[ldap]\nurls=[\n'a',\n3]", "d=1979-05-27", "\"\" = 1", "[tokens]\nmax_lifetime=1",
+		"[oAuth]\n0={0={}}",
 	} {
 		f.Add([]byte(text))
 	}
