@@ -129,7 +129,7 @@ func TestGateListener(t *testing.T) {
 			h.asked(client, "POST", userpassPath).want(http.StatusNotFound)
 			// net/http's client gives a connection up if its own goroutine does not run for 50 ms.
 			if n := accepted.n.Load(); n > 3 {
-				t.Errorf("all this took %d connections, want 1", n)
+				t.Errorf("all this took %d connections, want one, or 3 at most", n)
 			}
 			if open, _ := h.Server.open.Figures(); open < 1 {
 				t.Error("the connection is not counted among the open ones")
@@ -308,7 +308,7 @@ func (f *front) kept(t *testing.T, accepted func() int64) {
 const atOnce = 48
 
 // many sends requests, all with a token that may pass, and then all with one that may not.
-// It returns how many connections were accepted meanwhile.
+// It returns how many connections were accepted for them.
 func (f *front) many(t *testing.T, accepted func() int64) (opened, requests int64) {
 	made := f.h.create(`{}`)
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: atOnce}}

@@ -130,7 +130,8 @@ func (c *Client) RemoveUser(ctx context.Context, uid string) error {
 }
 
 // LinkUser ties another identity to a user. It is an *Error with the status 404 when
-// the identity's source is not configured or does not have the subject.
+// the identity's source does not have the subject, or can't have it. An identity that can't be
+// checked is linked, and the reply says so.
 func (c *Client) LinkUser(ctx context.Context, uid string, l Link) (Linked, error) {
 	return ask[Linked](ctx, c, http.MethodPost, userPath(uid)+"/link", l)
 }

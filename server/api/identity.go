@@ -14,7 +14,7 @@ type Rename struct {
 // Link asks to tie an identity to a user.
 type Link struct {
 	Identity
-	Unchecked bool `json:"unchecked,omitempty"` // even if the source is unknown or does not have the subject
+	Unchecked bool `json:"unchecked,omitempty"` // even if the source does not have the subject
 }
 
 // Linked is the answer to a Link.

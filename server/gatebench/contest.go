@@ -96,22 +96,30 @@ func (b *bench) contest(ctx context.Context, g *gate, k kind, secrets []storage.
 		if len(c.pairs)%2 == 1 {
 			slices.Reverse(turns)
 		}
-		p.stolen, err = b.round(ctx, turns)
-		if err != nil {
+		if p.stolen, err = b.round(ctx, turns); err != nil {
 			return c, err
 		}
-		if most := time.Duration(b.steal * float64(len(turns)) * 2 * float64(b.duration)); p.stolen <= most { // on two cores
-			c.pairs = append(c.pairs, p)
-			b.show(&c, fmt.Sprintf("round %d", len(c.pairs)), p)
-			continue
-		}
-		c.disturbed = append(c.disturbed, p)
-		b.show(&c, fmt.Sprintf("again: %v were stolen", p.stolen), p)
-		if len(c.disturbed) > 10*b.rounds {
-			return c, errors.New("the host of this machine takes too much of its cores: try later, or allow more with -steal")
+		if err := b.add(&c, p); err != nil {
+			return c, err
 		}
 	}
 	return c, c.check()
+}
+
+// add adds a round. If the host took too much, the round does not count.
+func (b *bench) add(c *contest, p pair) error {
+	runs := 2 + len(p.others)
+	if most := time.Duration(b.steal * float64(runs) * 2 * float64(b.duration)); p.stolen <= most { // on two cores
+		c.pairs = append(c.pairs, p)
+		b.show(c, fmt.Sprintf("round %d", len(c.pairs)), p)
+		return nil
+	}
+	c.disturbed = append(c.disturbed, p)
+	b.show(c, fmt.Sprintf("again: %v were stolen", p.stolen), p)
+	if len(c.disturbed) > 10*b.rounds {
+		return errors.New("the host of this machine takes too much of its cores: try later, or allow more with -steal")
+	}
+	return nil
 }
 
 // round runs each of them once, and returns how much the host took.

@@ -30,9 +30,9 @@ const (
 // A question that has been sent is never cancelled: its answer may spend a refresh token.
 //
 // A provider that has lost its data says of everybody that the grant is gone. If it starts
-// during a sweep, the sweep hears that of only a few people, too few for the brake. So when
-// some people could not be asked, nobody stops because of an end that is new: the next sweep
-// finds it in the grant.
+// during a sweep, or the sweep is cut off, the sweep hears that of only a few people, too few
+// for the brake. So when some people were not asked, nobody stops because of an end that is
+// new: the next sweep finds it in the grant.
 func (p *People) States(ctx context.Context, subjects []string) (map[string]ldap.State, error) {
 	var (
 		mu         sync.Mutex
@@ -75,9 +75,10 @@ func (p *People) States(ctx context.Context, subjects []string) (map[string]ldap
 	workers.Wait()
 	p.judge(turn)
 	if ctx.Err() != nil {
-		return states, ctx.Err()
+		why = ctx.Err()
+	} else {
+		p.ended(states, unverified)
 	}
-	p.ended(states, unverified)
 	if why != nil {
 		for _, subject := range ended {
 			states[subject] = ldap.State{}

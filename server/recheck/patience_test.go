@@ -1,6 +1,7 @@
 package recheck_test
 
 import (
+	"context"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -151,6 +152,28 @@ func TestDataLost(t *testing.T) {
 	w.on(gone)
 	w.sweep()
 	everybody()
+	if n := w.all.People["corp"].Holding(); n != people {
+		t.Errorf("%d are held, want %d", n, people)
+	}
+}
+
+// TestCutOff: a sweep that is cut off stops nobody because of what only it has heard.
+func TestCutOff(t *testing.T) {
+	w := newTown(t, "google")
+	const people = 8
+	for n := range people {
+		w.logIn(person(n))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	w.on(func(rw http.ResponseWriter, r *http.Request) {
+		cancel()
+		says(400, `{"error":"invalid_grant"}`)(rw, r)
+	})
+	w.all.People["corp"].Sweep(ctx)
+	for n := range people {
+		w.want(n, storage.UserActive)
+	}
+	w.sweep()
 	if n := w.all.People["corp"].Holding(); n != people {
 		t.Errorf("%d are held, want %d", n, people)
 	}

@@ -20,7 +20,8 @@ type caller struct {
 }
 
 // as lets a request pass if its token speaks for a provider of the configuration. Older
-// versions let users give tokens of their own any scope. So the scope alone is not enough: the token must belong to a service account. Its tokens are made by
+// versions let users give tokens of their own any scope. So the scope alone is not
+// enough: the token must belong to a service account. Its tokens are made by
 // administrators, and one with this scope only by those who may remove users.
 func (s *SCIM) as(serve func(http.ResponseWriter, *route.Request, *caller) error) func(http.ResponseWriter, *route.Request) error {
 	return func(w http.ResponseWriter, r *route.Request) error {

@@ -89,7 +89,7 @@ func (s *Sightings) walkOn() error {
 	return s.walk.on(s.Index, 'c', func(key, _ []byte) (enough bool, err error) {
 		s.Sighted(key)
 		found++
-		return found == mostSighted/2, nil // the other half is for those that come meanwhile
+		return found == mostSighted/2, nil // the other half is for those that come during the walk
 	})
 }
 
@@ -121,7 +121,7 @@ func (s *Sightings) Seen(list []record.Sighting) error {
 	for i, one := range list {
 		keys[i] = string(one.Key())
 	}
-	s.drop(keys) // first: if one is sighted again meanwhile, it must be noted again
+	s.drop(keys) // first: one that is sighted again from now on must be noted again
 	err := s.Index.Update(func(u *index.Update) (err error) {
 		for _, k := range keys {
 			err = errors.Join(err, u.Delete([]byte(k)))
