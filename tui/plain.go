@@ -296,8 +296,11 @@ func (t *table[T]) spoken(height int) []string {
 		}
 		out = append(out, fmt.Sprintf("%d. %s%s", n+1, mark, listing.Spoken(t.cols, row)))
 	}
-	if len(shown) == 0 {
-		out = append(out, plain.Spoken(t.silence()))
+	for _, l := range t.remark() {
+		out = append(out, plain.Spoken(l))
+	}
+	if s := plain.Spoken(t.silence()); len(shown) == 0 && s != "" {
+		out = append(out, s)
 	}
 	return out
 }

@@ -201,6 +201,14 @@ func TestPlainOnlySaysWhatCanBeRead(t *testing.T) {
 	}
 }
 
+// TestPlainFilterRefused says what is wrong with a filter.
+func TestPlainFilterRefused(t *testing.T) {
+	out := converse(t, refusing{people()}, Options{}, time.Second, "tokens idle:x", "filter ci")
+	if n := strings.Count(out, `! Idle: "x" is not a span of time`); n != 1 {
+		t.Errorf("it says %d times what is wrong:\n%s", n, out)
+	}
+}
+
 // TestPlainExport writes a file, and never over another.
 func TestPlainExport(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "out.csv")
