@@ -50,12 +50,7 @@ func (c Notify) check(f *faults) {
 		}
 	}
 	if c.SMTP != "" {
-		if err := (target.MailConfig{URL: c.SMTP}).Validate(); err != nil {
-			f.add("notify.smtp", "%w", err)
-		}
-		if _, err := mail.ParseAddress(c.From); err != nil {
-			f.add("notify.from", "%q is not a mail address such as gatehouse@example.com: mail needs a sender", c.From)
-		}
+		c.checkMail(f)
 	}
 	needs := func(setting, value, other string, set bool) {
 		if value != "" && !set {
@@ -78,6 +73,20 @@ func (c Notify) check(f *faults) {
 	}
 }
 
+// checkMail reports whether mail can be sent from that address by that server.
+func (c Notify) checkMail(f *faults) bool {
+	ok := true
+	if err := (target.MailConfig{URL: c.SMTP}).Validate(); err != nil {
+		f.add("notify.smtp", "%w", err)
+		ok = false
+	}
+	if _, err := mail.ParseAddress(c.From); err != nil {
+		f.add("notify.from", "%q is not a mail address such as gatehouse@example.com: mail needs a sender", c.From)
+		ok = false
+	}
+	return ok
+}
+
 // Targets returns the targets that are configured. It reads the files, and connects to
 // nothing.
 func (c Notify) Targets() (list []target.Target, err error) {
@@ -94,7 +103,7 @@ func (c Notify) Targets() (list []target.Target, err error) {
 		secret := f.secret("notify.webhook_secret_file", c.WebhookSecretFile)
 		list = append(list, target.NewWebhook(c.Webhook, secret))
 	}
-	if c.SMTP != "" {
+	if c.SMTP != "" && c.checkMail(&f) {
 		t, err := target.NewMail(target.MailConfig{
 			URL: c.SMTP, From: c.From, User: c.SMTPUser,
 			Password: f.secret("notify.smtp_password_file", c.SMTPPasswordFile), TLS: f.authorities("notify.smtp_ca_file", c.SMTPCAFile),
