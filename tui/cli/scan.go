@@ -147,18 +147,28 @@ func (s suspect) place() string {
 	return "…" + strings.ToValidUTF8(place[len(place)-api.MaxPlace+len("…"):], "")
 }
 
-// lookThrough reads a path or, for "-", standard input.
+// lookThrough reads a path or, for "-", standard input. What somebody names is read even
+// if it is a symbolic link or a pipe, such as the shell's <(zcat log.gz).
 func (s *scan) lookThrough(ctx context.Context, path string) error {
-	if path != "-" {
+	if path == "-" {
+		s.path = "-"
+		return s.finder.read(ctx, textfile.Reader(s.env.In))
+	}
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		return s.walk(ctx, path)
 	}
-	s.path = "-"
-	return s.finder.read(ctx, textfile.Reader(s.env.In))
+	f, err := os.Open(path)
+	if err != nil {
+		s.cannot(path, err)
+		return nil
+	}
+	return s.read(ctx, path, f)
 }
 
-// walk looks through a file, or all that is beneath a directory. Symbolic links
-// are not followed, and devices, pipes and sockets are not read.
+// walk looks through all files beneath a directory. Symbolic links are not followed, and
+// devices, pipes and sockets are not read.
 func (s *scan) walk(ctx context.Context, root string) error {
+	root = strings.TrimSuffix(root, "/") + "/" // the directory, if it is a link to one
 	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case ctx.Err() != nil:
@@ -166,28 +176,32 @@ func (s *scan) walk(ctx context.Context, root string) error {
 		case err != nil:
 			s.cannot(path, err)
 		case d.Type().IsRegular():
-			return s.read(ctx, path)
-		case path == root && !d.IsDir():
-			s.env.say("%s is neither a file nor a directory: skipped.", text.Escape(path))
+			return s.file(ctx, path)
 		}
 		return nil
 	})
 }
 
-// read looks through a file. A pipe or a symbolic link that has taken the file's
-// place since the directory was read can neither block it nor lead it elsewhere.
-func (s *scan) read(ctx context.Context, path string) error {
+// file looks through a file of a directory. A pipe or a symbolic link that has taken the
+// file's place since the directory was read can neither block it nor lead it elsewhere.
+func (s *scan) file(ctx context.Context, path string) error {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		s.cannot(path, err)
 		return nil
 	}
-	defer f.Close()
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		f.Close()
 		return nil
 	}
+	return s.read(ctx, path, f)
+}
+
+// read looks through an open file and closes it.
+func (s *scan) read(ctx context.Context, path string, f *os.File) error {
+	defer f.Close()
 	s.path = path
-	err = s.finder.read(ctx, textfile.Reader(f))
+	err := s.finder.read(ctx, textfile.Reader(f))
 	if bad := (*fs.PathError)(nil); errors.As(err, &bad) && bad.Path == path {
 		s.cannot(path, err)
 		return nil

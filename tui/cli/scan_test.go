@@ -241,10 +241,19 @@ func TestScan(t *testing.T) {
 			t.Errorf("asked about %d at once", n)
 		}
 	}
-	if err := scan(filepath.Join(dir, "pipe"), filepath.Join(dir, "sub", "link"), filepath.Join(dir, "empty")); err != nil || strings.Count(messages.String(), "skipped") != 2 || out.Len() != 0 {
+	pipe, link, loop := filepath.Join(dir, "pipe"), filepath.Join(dir, "sub", "link"), filepath.Join(dir, "sub", "loop")
+	go os.WriteFile(pipe, []byte(b), 0)
+	err := scan(pipe, link, loop+"/sub", filepath.Join(dir, "empty")) // what is named is read, whatever it is
+	if want := fmt.Sprintf("%s:1 %s live\n%s:2 %s live\n%s/sub/b \\x1b[31m:2 %[2]s live\n", pipe, b[:28], link, a[:28], loop); exitStatus(err) != statusFound || out.String() != want {
+		t.Errorf("got %v, %q, %q, want %q", err, out.String(), messages.String(), want)
+	}
+	if err = scan(loop); exitStatus(err) != statusFound || strings.Count(out.String(), "\n") != 252 || !strings.HasPrefix(out.String(), loop+"/a:2 ") {
+		t.Errorf("a link to a directory: got %v, %.300q, %q", err, out.String(), messages.String())
+	}
+	if err = scan("/dev/null", filepath.Join(dir, "empty")); err != nil || out.Len() != 0 {
 		t.Errorf("got %v, %q, %q", err, out.String(), messages.String())
 	}
-	err := scan(filepath.Join(dir, "no\x1bsuch"), filepath.Join(dir, "empty"))
+	err = scan(filepath.Join(dir, "no\x1bsuch"), filepath.Join(dir, "empty"))
 	if exitStatus(err) != statusFailed || out.Len() != 0 {
 		t.Errorf("got %v, %q, %q", err, out.String(), messages.String())
 	}
