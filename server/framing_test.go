@@ -2,9 +2,7 @@ package server
 
 import (
 	"bufio"
-	"bytes"
 	"io"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -13,11 +11,11 @@ import (
 
 // TestFraming sends requests with a length or form that can be read in two ways. Each
 // request gets exactly one answer. The content of a body is never taken for the next
-// request, and no credential counts in a wrong place.
+// request, and no credential counts in a wrong place. The port answers as net/http alone.
 func TestFraming(t *testing.T) {
 	h := newHouse(t)
 	token, victim := h.token(), h.token()
-	url := h.serve()
+	url, plain := h.serve(), h.plain()
 	inner := "GET /api/revokeApiToken HTTP/1.1\r\nHost: x\r\nX-Auth-Token: " + victim + "\r\n\r\n"
 	chunk := func(s string) string { return strconv.FormatInt(int64(len(s)), 16) + "\r\n" + s + "\r\n" }
 	// In the text, a newline is CRLF, and the byte after a backslash stands alone. TOKEN
@@ -125,9 +123,13 @@ func TestFraming(t *testing.T) {
 		{"one after a body that is not read", verify + "X-Auth-Token: TOKEN\nContent-Length: 5\n\nabcde" + verify + "\n", "200 401"},
 		{"one after Connection: close", verify + "X-Auth-Token: TOKEN\nConnection: close\n\nINNER", "200"},
 	} {
-		got := answersTo(t, url, fill.Replace(c.raw))
-		if got != c.want {
-			t.Errorf("%s: got %s, want %s", c.what, got, c.want)
+		raw := []string{fill.Replace(c.raw)}
+		got := talk(t, url, raw, inOne)
+		if list := statuses(got); list != c.want {
+			t.Errorf("%s: got %s, want %s", c.what, list, c.want)
+		}
+		if got, want := timeless(got), timeless(talk(t, plain, raw, inOne)); got != want {
+			t.Errorf("%s: got\n%s\nand from net/http\n%s", c.what, got, want)
 		}
 		if h.ask("GET", "/api/token").token(victim).send().code != http.StatusOK {
 			t.Errorf("%s: what stands in the body was taken for a request", c.what)
@@ -136,19 +138,10 @@ func TestFraming(t *testing.T) {
 	}
 }
 
-// answersTo sends bytes and returns the statuses of the answers.
-func answersTo(t *testing.T, url, raw string) string {
-	t.Helper()
-	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	io.WriteString(conn, raw) // it may be answered before it is read
-	conn.(*net.TCPConn).CloseWrite()
-	b, _ := io.ReadAll(conn)
+// statuses returns those of the answers in a text.
+func statuses(text string) string {
 	var list []string
-	r := bufio.NewReader(bytes.NewReader(b))
+	r := bufio.NewReader(strings.NewReader(text))
 	for {
 		resp, err := http.ReadResponse(r, nil)
 		if err != nil {

@@ -239,7 +239,7 @@ func (l *Listener) Serve(ctx context.Context) error {
 	// A follower of the log waits for things to happen: it ends with the server.
 	admin.BaseContext = func(net.Listener) context.Context { return background }
 	l.mu.Lock()
-	l.serve(&door{web: s.open.HTTP(s.Handler()), listener: s.pair.TLS(l.tcp)})
+	l.serve(&door{web: s.open.Port(s.Handler()), listener: s.pair.TLS(l.tcp)})
 	l.serve(&door{web: admin, listener: l.admin})
 	for which, at := range map[int]net.Listener{metricsDoor: l.metrics, gateDoor: l.gate} {
 		if at != nil {

@@ -5,6 +5,8 @@
 //
 // A request on the TCP port passes:
 //
+//	listen.Port        package gate reads the questions of proxies, net/http all other
+//	                   requests, and all on TLS; both call Handler
 //	Handler            routes.go: every URL, from packages login, logout, tokens, scim, site
 //	                   and this one
 //	admit              routes.go: whether the credential may call the route

@@ -4,12 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,26 +24,41 @@ import (
 // request that the gate takes, at the same place in the bytes and with the same meaning,
 // and answers alike. The gate may take fewer: then its last answer is 400. So nothing
 // that follows can be taken for a request by the gate alone.
+//
+// A gate that passes connections, and net/http for what it passes, answer byte for byte
+// as net/http does.
 func FuzzServer(f *testing.F) {
+	// Most of the time would go into waking other threads.
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	p := newPair(f)
 	for _, c := range cases {
 		f.Add(wire(c.raw))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		p.compare(t, raw)
+		p.pass(t, raw)
 	})
 }
 
-// pair is both servers, which last for a whole run.
-type pair struct{ net, gate *queue }
+// pair is the servers, which last for a whole run.
+type pair struct {
+	net         *queue
+	gate, front *gate.Server
+}
 
 func newPair(t testing.TB) pair {
-	p := pair{newQueue(), newQueue()}
+	limits := gate.Limits{Header: time.Minute, Idle: time.Minute, Write: time.Minute}
+	p := pair{
+		net:  newQueue(),
+		gate: &gate.Server{Handler: http.HandlerFunc(echo), Limits: limits, ConnContext: recorded},
+		front: &gate.Server{Handler: http.HandlerFunc(echo), Limits: limits, ConnContext: recorded, Pass: func(c net.Conn, read []byte) {
+			m := c.(*memory)
+			m.passed, m.in = true, slices.Concat(read, m.in)
+		}},
+	}
 	n := &http.Server{Handler: http.HandlerFunc(echo), MaxHeaderBytes: 64 << 10, ErrorLog: log.New(io.Discard, "", 0), ConnContext: recorded}
-	g := &gate.Server{Handler: http.HandlerFunc(echo), Limits: gate.Limits{Header: time.Minute, Idle: time.Minute, Write: time.Minute}, ConnContext: recorded}
 	go n.Serve(p.net)
-	go g.Serve(p.gate)
-	t.Cleanup(func() { n.Close(); g.Close() })
+	t.Cleanup(func() { n.Close() })
 	return p
 }
 
@@ -51,17 +66,22 @@ func newPair(t testing.TB) pair {
 // answers.
 func (p pair) compare(t *testing.T, raw []byte) (got []answer) {
 	t.Helper()
-	net, _ := answers(ask(p.net, raw))
-	got, err := answers(ask(p.gate, raw))
+	c := newMemory(raw)
+	p.gate.ServeConn(c)
+	got, err := answers(c.out, c.methods)
 	if err != nil {
 		t.Fatalf("%q: %v", raw, err)
 	}
+	var net []answer
 	for n, a := range got {
 		if a.status == http.StatusBadRequest {
 			if n != len(got)-1 || !a.closes {
 				t.Errorf("%q: after 400 the connection goes on", raw)
 			}
 			return got
+		}
+		if n == 0 { // a refusal needs no comparison
+			net, _ = answers(ask(p.net, raw))
 		}
 		if n >= len(net) {
 			t.Fatalf("%q: the gate gives answer %d, net/http none: %+v", raw, n, a)
@@ -76,24 +96,71 @@ func (p pair) compare(t *testing.T, raw []byte) (got []answer) {
 	return got
 }
 
+// pass checks that nobody can tell from the answers that net/http took the connection
+// over, and when. It returns how many bytes net/http was given.
+func (p pair) pass(t *testing.T, raw []byte) (rest int) {
+	t.Helper()
+	c := newMemory(raw)
+	p.front.ServeConn(c)
+	if c.passed {
+		rest = len(c.in)
+	}
+	if len(c.out) == 0 {
+		if rest != len(raw) || !bytes.Equal(c.in, raw) && c.passed {
+			t.Fatalf("%q: net/http is given %q", raw, c.in)
+		}
+		return rest
+	}
+	got, _ := ask(p.net, raw)
+	want := c.out
+	if rest > 0 {
+		more, _ := ask(p.net, c.in)
+		want = slices.Concat(want, more)
+	}
+	if got, want = undated(got), undated(want); !bytes.Equal(got, want) {
+		t.Fatalf("%q: the gate, and net/http for the last %d bytes, answer\n%q, net/http\n%q", raw, rest, want, got)
+	}
+	return rest
+}
+
+// undated takes the time out of answers.
+func undated(b []byte) []byte {
+	const before = "\r\nDate: "
+	for from := 0; ; {
+		n := bytes.Index(b[from:], []byte(before))
+		if n < 0 {
+			return b
+		}
+		from += n + len(before)
+		copy(b[from:], strings.Repeat("x", len(http.TimeFormat)))
+	}
+}
+
 // echo answers with everything that the gate shows of a request.
 func echo(w http.ResponseWriter, r *http.Request) {
 	c := r.Context().Value(memoryKey{}).(*memory)
 	c.methods = append(c.methods, r.Method)
-	read := http.Header{}
+	var b []byte
+	for _, text := range []string{r.Method, r.URL.Path, r.URL.RawPath, r.URL.RawQuery, r.RequestURI} {
+		b = strconv.AppendQuote(b, text)
+	}
+	b = strconv.AppendInt(append(b, ' '), r.ContentLength, 10)
+	b = strconv.AppendInt(append(b, ' '), int64(r.ProtoMinor), 10)
+	read := 0
 	for _, name := range []string{"X-Auth-Token", "Authorization", "User-Agent", "X-Forwarded-For", "X-Request-Id"} {
-		if v := r.Header[name]; v != nil {
-			read[name] = v
+		values := r.Header[name]
+		if values != nil {
+			read++
+		}
+		b = append(b, ';')
+		for _, v := range values {
+			b = strconv.AppendQuote(b, v)
 		}
 	}
-	b, err := json.Marshal([]any{r.Method, r.URL.Path, r.URL.RawPath, r.URL.RawQuery, r.RequestURI, r.ContentLength, r.ProtoMinor, read})
-	if err != nil {
-		panic(err)
-	}
-	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Type", "text/plain")
 	w.Header().Set("Content-Length", strconv.Itoa(len(b))) // or net/http sends a long body in chunks
 	w.Header()["Www-Authenticate"] = []string{"Basic", "Bearer"}
-	switch len(read) {
+	switch read {
 	case 1:
 		w.WriteHeader(http.StatusUnauthorized)
 	case 2:
@@ -156,7 +223,7 @@ func answers(out []byte, methods []string) (list []answer, err error) {
 // ask sends bytes to a server, and nothing after them. It returns what comes back, and
 // the methods that the handler saw.
 func ask(to *queue, raw []byte) (out []byte, methods []string) {
-	c := &memory{in: raw, done: make(chan struct{})}
+	c := newMemory(raw)
 	to.conns <- c
 	select {
 	case <-c.done:
@@ -173,9 +240,12 @@ type memory struct {
 	mu      sync.Mutex
 	in, out []byte
 	methods []string
+	passed  bool
 	once    sync.Once
 	done    chan struct{}
 }
+
+func newMemory(raw []byte) *memory { return &memory{in: raw, done: make(chan struct{})} }
 
 type memoryKey struct{}
 

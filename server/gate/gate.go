@@ -19,6 +19,10 @@
 //     Transfer-Encoding other than chunked, or an Expect other than 100-continue;
 //   - more than 64 KiB of header.
 //
+// On the main port, where other requests come too, it refuses nothing: at the first request
+// that is not a question, or that it does not understand, it passes the connection on, with
+// the bytes that it has read, and is done with it.
+//
 // HTTP/1.0 is answered, and the connection closed. A body is never read: a short
 // one is skipped, and with a long one, or one in chunks, the connection is closed
 // after the answer.
@@ -60,6 +64,11 @@ type Server struct {
 	ConnState   func(net.Conn, http.ConnState)                  // as for a http.Server; may be nil
 	ErrorLog    *log.Logger                                     // for a handler that panics
 
+	// Pass takes a connection over, with the bytes that were read from it, when they are
+	// anything but a whole question without a body. If it is nil, the gate asks the
+	// handler about other paths too, and refuses what it does not understand.
+	Pass func(c net.Conn, read []byte)
+
 	stopping atomic.Bool
 	mu       sync.Mutex
 	listener net.Listener
@@ -72,6 +81,9 @@ type Server struct {
 func (s *Server) Serve(l net.Listener) error {
 	s.mu.Lock()
 	s.listener = l
+	if s.stopping.Load() {
+		l.Close()
+	}
 	s.mu.Unlock()
 	for delay := time.Duration(0); ; {
 		nc, err := l.Accept()
@@ -165,7 +177,7 @@ func (s *Server) stop(which func(*conn) bool) (err error) {
 // The states of a connection.
 const (
 	waiting int32 = iota // for a request
-	asked                // a request has begun
+	asked                // a request is there
 	closed               // by Shutdown
 )
 
@@ -189,8 +201,13 @@ const (
 )
 
 func (c *conn) serve() {
+	passed := false
 	defer c.s.forget(c)
-	defer c.Close()
+	defer func() {
+		if !passed {
+			c.Close()
+		}
+	}()
 	defer func() {
 		if p := recover(); p != nil && p != http.ErrAbortHandler {
 			c.s.ErrorLog.Printf("gate: panic: %v\n%s", p, debug.Stack())
@@ -202,7 +219,17 @@ func (c *conn) serve() {
 		if !ok {
 			return
 		}
-		if end == 0 || !c.head.parse(c.in[:end]) {
+		understood := end > 0 && c.head.parse(c.in[:end])
+		if c.s.Pass != nil && !(understood && c.head.plain()) {
+			if passed = c.flush(); passed {
+				c.s.Pass(c.Conn, c.in)
+			}
+			return
+		}
+		if !c.begin() {
+			return
+		}
+		if !understood {
 			c.refuse()
 			return
 		}
@@ -213,43 +240,52 @@ func (c *conn) serve() {
 	}
 }
 
-// next reads until the head of a request is complete, and returns its end, or 0 if the
-// head is too long or breaks off. ok is false if the client hung up between two requests,
-// or did not send a request in time.
+// next reads until the head of a request is complete, and returns its end. It returns 0
+// if the head is too long, breaks off, or begins as nothing does that this connection
+// answers. ok is false if the client hung up between two requests, or did not send a
+// request in time.
 func (c *conn) next() (end int, ok bool) {
-	from := 0
-	for began := false; ; {
-		end, from = ends(c.in, from)
+	const nothing, idle, header = 0, 1, 2
+	from, limit, fresh := 0, nothing, c.request.Method == ""
+	for {
+		// As with net/http, fewer than four bytes after a request are nothing yet.
+		began := len(c.in) >= 4 || fresh && len(c.in) > 0
+		if began {
+			end, from = ends(c.in, from)
+			switch {
+			case end > most || end == 0 && len(c.in) > most:
+				return 0, true
+			case end > 0:
+				return end, true
+			case c.s.Pass != nil && !begins(c.in):
+				return 0, true
+			}
+		}
+		if !c.flush() || limit == nothing && !c.wait() {
+			return 0, false
+		}
 		switch {
-		case end > most || end == 0 && len(c.in) > most:
-			return 0, true
-		case end > 0:
-			return end, true
-		case !c.flush():
-			return 0, false
-		case len(c.in) == 0 && !c.wait():
-			return 0, false
-		case len(c.in) > 0 && !began:
-			began = true
+		case limit < header && (began || fresh && c.s.Pass != nil): // a proxy may connect before it has a question, others may not
+			limit = header
 			c.SetReadDeadline(time.Now().Add(c.s.Limits.Header))
+		case limit < idle:
+			limit = idle
+			c.SetReadDeadline(time.Now().Add(c.s.Limits.Idle))
 		}
 		n, err := c.Read(c.room())
-		if n > 0 && len(c.in) == 0 && !c.begin() {
-			return 0, false
-		}
 		c.in = c.buffer[:len(c.in)+n]
 		if err != nil && n == 0 {
-			return 0, len(c.in) > 0 && errors.Is(err, io.EOF)
+			return 0, began && errors.Is(err, io.EOF)
 		}
 	}
 }
 
-// wait gets the connection ready to wait for a request.
+// wait notes that the connection waits for a request. It reports false if the server is
+// stopping.
 func (c *conn) wait() bool {
-	if len(c.buffer) > 4*firstBuffer {
+	if len(c.in) == 0 && len(c.buffer) > 4*firstBuffer {
 		c.buffer = make([]byte, firstBuffer)
 	}
-	c.SetReadDeadline(time.Now().Add(c.s.Limits.Idle))
 	if c.state.Load() == asked {
 		c.tell(http.StateIdle)
 	}
@@ -257,9 +293,12 @@ func (c *conn) wait() bool {
 	return !c.s.stopping.Load()
 }
 
-// begin notes that a request has begun, unless the connection was closed before.
+// begin notes that a request is there, unless the connection was closed before.
 func (c *conn) begin() bool {
-	if !c.state.CompareAndSwap(waiting, asked) {
+	switch {
+	case c.state.Load() == asked: // with the one before
+		return true
+	case !c.state.CompareAndSwap(waiting, asked):
 		return false
 	}
 	c.tell(http.StateActive)

@@ -87,7 +87,7 @@ var cases = []struct{ what, raw, want string }{
 }
 
 // TestRequests: what the gate answers, and that net/http answers the same, unless the
-// gate refuses.
+// gate refuses. A gate that passes connections passes what it would refuse, and others.
 func TestRequests(t *testing.T) {
 	p := newPair(t)
 	for _, c := range cases {
@@ -97,6 +97,9 @@ func TestRequests(t *testing.T) {
 		}
 		if s := strings.Join(got, " "); s != c.want {
 			t.Errorf("%s: got %q, want %q", c.what, s, c.want)
+		}
+		if rest := p.pass(t, wire(c.raw)); strings.Contains(c.want, "400") && rest == 0 {
+			t.Errorf("%s: net/http is given nothing", c.what)
 		}
 	}
 }

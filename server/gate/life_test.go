@@ -164,3 +164,44 @@ func TestPanic(t *testing.T) {
 		t.Errorf("the log says %q", got)
 	}
 }
+
+// TestStates: a connection waits until all of a header is there. A server with too many
+// connections closes those that wait.
+func TestStates(t *testing.T) {
+	states := make(chan http.ConnState, 10)
+	addr, _ := serve(t, &gate.Server{Limits: long(), ConnState: func(_ net.Conn, s http.ConnState) { states <- s },
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })})
+	const request = "GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+	c := call(t, addr)
+	for n, sent := range []string{request[:5], request[5:] + request[:20], request[20:]} {
+		io.WriteString(c, sent)
+		if n == 0 {
+			continue
+		}
+		read(t, c)
+		for _, want := range []http.ConnState{http.StateActive, http.StateIdle} {
+			if got := <-states; got != want {
+				t.Errorf("after %q: got %v, want %v", sent, got, want)
+			}
+		}
+	}
+	if len(states) > 0 {
+		t.Errorf("and %v", <-states)
+	}
+}
+
+// TestLateStart: Serve does not keep a listener if Shutdown came first.
+func TestLateStart(t *testing.T) {
+	s := new(gate.Server)
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	addr, ended := serve(t, s)
+	if err := <-ended; err != http.ErrServerClosed {
+		t.Errorf("got %v", err)
+	}
+	if c, err := net.Dial("tcp", addr); err == nil {
+		c.Close()
+		t.Error("it still listens")
+	}
+}

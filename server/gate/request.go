@@ -44,6 +44,17 @@ func ends(b []byte, from int) (end, next int) {
 	}
 }
 
+// begins reports whether b may be the beginning of a question.
+func begins(b []byte) bool {
+	method, target, ok := bytes.Cut(b, []byte{' '})
+	n := min(len(target), len(Path))
+	return all(method, &inToken) && (!ok || string(target[:n]) == Path[:n])
+}
+
+// plain reports whether a request is a question, and net/http would do nothing more for
+// it than the gate does.
+func (h *head) plain() bool { return h.path == Path && h.length == 0 && !h.expects && !h.old }
+
 // parse reads a head, and reports whether it can be read in one way only. It refuses much
 // that HTTP allows a server to accept: no proxy sends that.
 func (h *head) parse(b []byte) bool {

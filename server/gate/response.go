@@ -2,6 +2,7 @@ package gate
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -13,6 +14,7 @@ type response struct {
 	header http.Header
 	status int
 	body   []byte
+	names  []string // of the header, in the order of the alphabet
 }
 
 func (w *response) Header() http.Header { return w.header }
@@ -34,7 +36,7 @@ func (w *response) reset() {
 	w.status, w.body = 0, w.body[:0]
 }
 
-// appendTo writes the answer as net/http would.
+// appendTo writes the answer as net/http would, byte for byte.
 func (w *response) appendTo(b []byte, isHead, closes bool) []byte {
 	if w.status == 0 {
 		w.status = http.StatusOK
@@ -43,22 +45,27 @@ func (w *response) appendTo(b []byte, isHead, closes bool) []byte {
 	b = strconv.AppendInt(b, int64(w.status), 10)
 	b = append(b, ' ')
 	b = append(b, http.StatusText(w.status)...)
-	b = append(b, "\r\nDate: "...)
-	b = append(b, date()...)
-	for name, values := range w.header {
-		for _, v := range values {
+	w.names = w.names[:0]
+	for name := range w.header {
+		w.names = append(w.names, name)
+	}
+	slices.Sort(w.names)
+	for _, name := range w.names {
+		for _, v := range w.header[name] {
 			b = append(b, "\r\n"...)
 			b = append(b, name...)
 			b = append(b, ": "...)
 			b = append(b, oneLine(v)...)
 		}
 	}
-	if closes {
-		b = append(b, "\r\nConnection: close"...)
-	}
+	b = append(b, "\r\nDate: "...)
+	b = append(b, date()...)
 	if _, known := w.header["Content-Length"]; !known && (!isHead || len(w.body) > 0) {
 		b = append(b, "\r\nContent-Length: "...)
 		b = strconv.AppendInt(b, int64(len(w.body)), 10)
+	}
+	if closes {
+		b = append(b, "\r\nConnection: close"...)
 	}
 	b = append(b, "\r\n\r\n"...)
 	if !isHead {

@@ -51,6 +51,7 @@ type conn struct {
 	halfCloser
 	read, write deadline
 	answers     answers
+	unread      []byte // was read from it, and is given to the next reader
 
 	open   *Connections
 	places []*place // among them; its lock guards this
@@ -66,6 +67,13 @@ func (c *conn) Close() error {
 // Read reads as the TCP connection does, until the deadline that is wanted now or
 // while it waits.
 func (c *conn) Read(b []byte) (n int, err error) {
+	if len(c.unread) > 0 {
+		n = copy(b, c.unread)
+		if c.unread = c.unread[n:]; len(c.unread) == 0 {
+			c.unread = nil // and the buffer that it was in
+		}
+		return n, nil
+	}
 	if len(b) > 1 { // with less, net/http only watches for the client to hang up
 		c.answers.next()
 	}

@@ -161,22 +161,34 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// The limits of a connection hold on a real server: a client that sends half a header is
-// let go; one that waits between two requests, or sends two at once, is not.
+// The limits of a connection hold on a real server: a client that sends half a header, or
+// nothing, is let go; one that waits between two requests, or sends two at once, is not.
 func TestConnLimits(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}
 	open := anyConnections(t)
-	l, err := open.TCP("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	handler := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	for what, c := range map[string]struct {
+		web  Web
+		path string
+	}{"net/http": {open.HTTP(handler), "/healthz"}, "a question": {open.Port(handler), "/api/verify"}, "what is passed": {open.Port(handler), "/healthz"}} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			l, err := open.TCP("127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			go c.web.Serve(l)
+			t.Cleanup(func() { c.web.Close() })
+			connLimits(t, l.Addr().String(), "GET "+c.path+" HTTP/1.1\r\nHost: x\r\n\r\n")
+		})
 	}
-	web := open.HTTP(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	go web.Serve(l)
-	defer web.Close()
+}
+
+func connLimits(t *testing.T, addr, request string) {
 	dial := func() (net.Conn, *bufio.Reader) {
-		c, err := net.Dial("tcp", l.Addr().String())
+		c, err := net.Dial("tcp", addr)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -191,10 +203,11 @@ func TestConnLimits(t *testing.T) {
 		}
 		io.Copy(io.Discard, resp.Body)
 	}
-	const request = "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 	start := time.Now()
-	slow, ended := dial()
+	_, silent := dial()
+	slow, half := dial()
 	io.WriteString(slow, request[:len(request)-2]) // the empty line is missing
+	later, second := dial()
 	busy, answers := dial()
 	for range 3 {
 		io.WriteString(busy, request)
@@ -203,11 +216,15 @@ func TestConnLimits(t *testing.T) {
 	io.WriteString(busy, request+request)
 	answered("two at once", answers)
 	answered("two at once", answers)
-	if _, err := ended.ReadByte(); err != io.EOF {
-		t.Errorf("half a header: got %v, want the end", err)
+	io.WriteString(later, request+request[:len(request)-2])
+	answered("one and a half", second)
+	for what, r := range map[string]*bufio.Reader{"nothing": silent, "half a header": half, "one and a half": second} {
+		if _, err := r.ReadByte(); err != io.EOF {
+			t.Errorf("%s: got %v, want the end", what, err)
+		}
 	}
 	if waited := time.Since(start); waited < readHeaderTimeout-slack-time.Second {
-		t.Errorf("half a header: let go after %v, want about %v", waited, readHeaderTimeout)
+		t.Errorf("let go after %v, want about %v", waited, readHeaderTimeout)
 	}
 	io.WriteString(busy, request)
 	answered("after a pause longer than a header may take", answers)

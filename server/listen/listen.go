@@ -8,7 +8,8 @@
 //	conn           moves its deadlines and looks for the next request with less work
 //	socket         reads and writes it without Go's scheduler
 //	Certificate    speaks TLS on it, with the files as they are now; HTTP/1.1 only
-//	HTTP           serves its requests, within the time-outs
+//	Port           has the gate's loop answer what proxies ask, until something else comes
+//	HTTP           serves all other requests, within the time-outs
 //	Shutdown       ends it
 //
 // The unix socket for the administration ([Socket]) has no such bounds: only root and the

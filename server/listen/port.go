@@ -1,0 +1,96 @@
+package listen
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+
+	"gatehouse/server/gate"
+)
+
+// port serves a port that questions and all other requests come by. The gate's own server
+// answers the questions on a connection in the clear, at half the cost. At the first
+// request that is anything else, or that it does not understand, net/http takes the
+// connection over, and keeps it.
+type port struct {
+	gate   *gate.Server
+	rest   *http.Server
+	passed chan net.Conn
+	ended  chan struct{} // when nothing takes what is passed
+	end    func()
+	at     net.Listener
+}
+
+// Port returns a server for the ports that TCP took, whose handler also answers what the
+// gate is asked.
+func (o *Connections) Port(handler http.Handler) Web {
+	p := &port{gate: o.Gate(handler), rest: o.HTTP(handler), passed: make(chan net.Conn), ended: make(chan struct{})}
+	p.end = sync.OnceFunc(func() { close(p.ended) })
+	p.gate.Pass = func(nc net.Conn, read []byte) {
+		nc.(*conn).unread = read
+		p.pass(nc)
+	}
+	return p
+}
+
+func (p *port) pass(c net.Conn) {
+	select {
+	case p.passed <- c:
+	case <-p.ended:
+		c.Close()
+	}
+}
+
+// Serve accepts connections until Shutdown or Close.
+func (p *port) Serve(l net.Listener) error {
+	p.at = l
+	go p.rest.Serve(passed{p})
+	return p.gate.Serve(clear{l, p})
+}
+
+// Shutdown takes no more requests, and waits for those under way.
+func (p *port) Shutdown(ctx context.Context) error {
+	asked := make(chan error, 1)
+	go func() { asked <- p.gate.Shutdown(ctx) }()
+	return errors.Join(p.rest.Shutdown(ctx), <-asked)
+}
+
+// Close ends all connections.
+func (p *port) Close() error { return errors.Join(p.gate.Close(), p.rest.Close()) }
+
+// clear accepts the connections in the clear, and passes the others.
+type clear struct {
+	net.Listener
+	port *port
+}
+
+func (l clear) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if _, ok := c.(*conn); ok || err != nil {
+			return c, err
+		}
+		l.port.pass(c)
+	}
+}
+
+// passed is a listener for what is passed.
+type passed struct{ *port }
+
+func (l passed) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.passed:
+		return c, nil
+	case <-l.ended:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l passed) Close() error {
+	l.end()
+	return nil
+}
+
+func (l passed) Addr() net.Addr { return l.at.Addr() }
