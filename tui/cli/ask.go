@@ -138,11 +138,15 @@ type consent struct {
 	yes bool
 }
 
-// consents adds --yes to a command.
-func (env Env) consents(c *cobra.Command) *consent {
-	a := &consent{env: env}
+// flag adds --yes to a command.
+func (a *consent) flag(c *cobra.Command) {
 	c.Flags().BoolVar(&a.yes, "yes", false, "do not ask")
-	return a
+}
+
+// required adds --yes to a command that always asks.
+func (a *consent) required(c *cobra.Command) {
+	a.flag(c)
+	c.PreRunE = func(cmd *cobra.Command, _ []string) error { return a.check(cmd.CommandPath()) }
 }
 
 // check returns a UsageError if there is neither --yes nor a terminal to ask on. It is

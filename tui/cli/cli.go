@@ -126,5 +126,13 @@ func None(c *cobra.Command, args []string) error {
 	return nil
 }
 
+// needs rejects a command without the flag that names a user.
+func needs(c *cobra.Command, flag, uid string) error {
+	if uid == "" {
+		return Usagef("%s needs --%s UID", c.CommandPath(), flag)
+	}
+	return nil
+}
+
 // say writes a message for people, to standard error.
 func (env Env) say(format string, args ...any) { fmt.Fprintf(env.Err, format+"\n", args...) }

@@ -35,13 +35,8 @@ type look struct {
 
 func eventsCommand(env Env) *cobra.Command {
 	l := &look{env: env}
-	open := env.with(l.run)
-	c := command("events", "Print the audit log", None, func(cmd *cobra.Command, args []string) error {
-		if err := l.check(cmd); err != nil {
-			return err
-		}
-		return open(cmd, args)
-	})
+	c := command("events", "Print the audit log", None, env.with(l.run))
+	c.PreRunE = l.check
 	c.Flags().StringVar(&l.about, "about", "", "only events about this user (UID) or token (ID)")
 	l.filters = filterFlags(c, api.EventFilters)
 	c.Flags().IntVar(&l.last, "last", 0, "only the latest N events, found by reading the log backwards")
@@ -54,7 +49,7 @@ func eventsCommand(env Env) *cobra.Command {
 }
 
 // check refuses combinations of flags that make no sense.
-func (l *look) check(c *cobra.Command) error {
+func (l *look) check(c *cobra.Command, _ []string) error {
 	switch {
 	case l.verify && (l.follow || l.asJSON || l.about != "" || len(l.filters) > 0 || l.last != 0 || l.before != 0):
 		return Usagef("--verify can only be combined with --at-least")

@@ -18,8 +18,8 @@ func keyCommand(env Env) *cobra.Command {
 
 func keyRotate(env Env) *cobra.Command {
 	var in api.KeyRotation
-	var agreed *consent
-	open := env.with(func(ctx context.Context, c *api.Client, _ []string) error {
+	agreed := consent{env: env}
+	c := command("rotate", "Make a new key file, and a new key for new tokens", None, env.with(func(ctx context.Context, c *api.Client, _ []string) error {
 		if err := agreed.ask(ctx, rotationQuestion(in)); err != nil {
 			return err
 		}
@@ -34,15 +34,9 @@ func keyRotate(env Env) *cobra.Command {
 			env.say("New tokens begin with %s. All others end at %s.", done.TokenKey, moment(done.Ends))
 		}
 		return nil
-	})
-	c := command("rotate", "Make a new key file, and a new key for new tokens", None, func(cmd *cobra.Command, args []string) error {
-		if err := agreed.check(cmd.CommandPath()); err != nil {
-			return err
-		}
-		return open(cmd, args)
-	})
+	}))
 	c.Flags().StringVar(&in.RetireTokensAfter, "retire-tokens-after", "", `when the tokens made so far end, such as "30d" (default: they work on)`)
-	agreed = env.consents(c)
+	agreed.required(c)
 	return c
 }
 

@@ -19,8 +19,8 @@ var errNoServer = &api.UnreachableError{Socket: "its socket", Err: errors.New("o
 
 func userOffboard(env Env) *cobra.Command {
 	var confirm bool
-	var agreed *consent
-	open := env.with(func(ctx context.Context, c *api.Client, _ []string) error {
+	agreed := &consent{env: env}
+	c := command("offboard", "Show what is held for you to confirm, or confirm it", None, env.with(func(ctx context.Context, c *api.Client, _ []string) error {
 		if c.Offline() {
 			return errNoServer
 		}
@@ -39,17 +39,15 @@ func userOffboard(env Env) *cobra.Command {
 		}
 		env.say("If this is right, run `gatehouse user offboard --confirm`.")
 		return nil
-	})
-	c := command("offboard", "Show what is held for you to confirm, or confirm it", None, func(cmd *cobra.Command, args []string) error {
-		if confirm {
-			if err := agreed.check(cmd.CommandPath() + " --confirm"); err != nil {
-				return err
-			}
+	}))
+	c.PreRunE = func(cmd *cobra.Command, _ []string) error {
+		if !confirm {
+			return nil
 		}
-		return open(cmd, args)
-	})
+		return agreed.check(cmd.CommandPath() + " --confirm")
+	}
 	c.Flags().BoolVar(&confirm, "confirm", false, "confirm what is held")
-	agreed = env.consents(c)
+	agreed.flag(c)
 	return c
 }
 

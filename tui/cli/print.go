@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"gatehouse/server/api"
 	"gatehouse/tui/export"
 	"gatehouse/tui/text"
@@ -16,26 +18,32 @@ import (
 // form is how a listing is printed; the zero value as a table.
 type form struct{ json, csv bool }
 
-func (env Env) users(rows iter.Seq2[api.User, error], f form) error {
-	switch {
-	case f.json:
-		return export.JSON(env.Out, rows, export.UserLine)
-	case f.csv:
-		return export.CSV(env.Out, rows, export.UserLine)
-	}
-	return env.table(rowsOf(rows, userCells), "", "UID", "NAME", "SOURCE", "STATE", "CREATED", "TOKENS", "LAST USED")
+// flags adds --json and --csv to a command.
+func (f *form) flags(c *cobra.Command) {
+	jsonFlag(c, &f.json, "print one object a line")
+	c.Flags().BoolVar(&f.csv, "csv", false, "print comma-separated values, with a header")
 }
 
-// tokens prints a listing. If it is a table with any rows, before is printed ahead
-// of it.
-func (env Env) tokens(rows iter.Seq2[api.Token, error], f form, before string) error {
+func (f *form) check(*cobra.Command, []string) error {
+	if f.json && f.csv {
+		return Usagef("--json and --csv can't be combined")
+	}
+	return nil
+}
+
+// list prints a listing. If it is a table with any rows, before is printed ahead of it.
+func list[T, L any](env Env, rows iter.Seq2[T, error], f form, line func(T) L, cells func(T) []string, before string, heads ...string) error {
 	switch {
 	case f.json:
-		return export.JSON(env.Out, rows, export.TokenLine)
+		return export.JSON(env.Out, rows, line)
 	case f.csv:
-		return export.CSV(env.Out, rows, export.TokenLine)
+		return export.CSV(env.Out, rows, line)
 	}
-	return env.table(rowsOf(rows, tokenCells), before, tokenHeads()...)
+	return env.table(rowsOf(rows, cells), before, heads...)
+}
+
+func (env Env) tokens(rows iter.Seq2[api.Token, error], f form, before string) error {
+	return list(env, rows, f, export.TokenLine, tokenCells, before, tokenHeads()...)
 }
 
 func tokenHeads() []string {

@@ -28,27 +28,21 @@ type revocation struct {
 	env    Env
 	q      api.TokenQuery
 	match  api.Matching
-	agreed *consent
+	agreed consent
 	dryRun bool
 	asJSON bool
 }
 
 func tokenRevoke(env Env) *cobra.Command {
-	r := &revocation{env: env}
-	open := env.with(r.run)
-	c := command("revoke [ID…]", "Revoke tokens by id, or all that match filters", cobra.ArbitraryArgs,
-		func(cmd *cobra.Command, ids []string) error {
-			if err := r.check(cmd, ids); err != nil {
-				return err
-			}
-			return open(cmd, ids)
-		})
+	r := &revocation{env: env, agreed: consent{env: env}}
+	c := command("revoke [ID…]", "Revoke tokens by id, or all that match filters", cobra.ArbitraryArgs, env.with(r.run))
+	c.PreRunE = r.check
 	c.Long = `Revoke tokens by id (its first 8 characters are enough if no other id begins with
 them), or all that match every filter. The command shows what matches and asks. Without
 a terminal it needs --yes. If other tokens match by the time of your answer, nothing is
 revoked, and it asks again.` + times
 	r.q.Filters = filterFlags(c, api.TokenFilters)
-	r.agreed = env.consents(c)
+	r.agreed.flag(c)
 	c.Flags().BoolVar(&r.dryRun, "dry-run", false, "only list what matches")
 	jsonFlag(c, &r.asJSON, "print one object with the numbers of tokens revoked and in all; with --dry-run, one for each token")
 	return c

@@ -26,15 +26,14 @@ func scanCommand(env Env) *cobra.Command {
 		}
 		return nil
 	}
-	s := &scan{env: env}
-	open := env.with(s.run)
-	c := command("scan PATH…|-", "Find this installation's tokens in files or standard input, and revoke them", some,
-		func(cmd *cobra.Command, args []string) error {
-			if s.agreed.yes && !s.revoke {
-				return Usagef("--yes goes with --revoke: without it nothing is revoked")
-			}
-			return open(cmd, args)
-		})
+	s := &scan{env: env, agreed: consent{env: env}}
+	c := command("scan PATH…|-", "Find this installation's tokens in files or standard input, and revoke them", some, env.with(s.run))
+	c.PreRunE = func(*cobra.Command, []string) error {
+		if s.agreed.yes && !s.revoke {
+			return Usagef("--yes goes with --revoke: without it nothing is revoked")
+		}
+		return nil
+	}
 	c.Long = `Find this installation's tokens in files, in directories and everything below them, or
 in standard input (-). UTF-16 with a byte-order mark is read too. The exit status is 6 if
 a token works, and 0 if none does.
@@ -45,7 +44,7 @@ those from before. On a terminal the command asks first; elsewhere it does not, 
 a hook can use it.`
 	c.Flags().BoolVar(&s.revoke, "revoke", false, "revoke the tokens that are found")
 	jsonFlag(c, &s.asJSON, "print one object a line, with path, line, id and state")
-	s.agreed = env.consents(c)
+	s.agreed.flag(c)
 	return c
 }
 
@@ -57,7 +56,7 @@ type scan struct {
 	finder *finder
 	revoke bool
 	asJSON bool
-	agreed *consent
+	agreed consent
 
 	path     string
 	suspects []suspect

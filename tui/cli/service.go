@@ -52,20 +52,16 @@ func serviceCells(s api.Service) []string {
 
 func serviceAdd(env Env) *cobra.Command {
 	var n api.NewService
-	c := command("add NAME", "Add a service account, for a program that outlives its owner", One("NAME"), func(cmd *cobra.Command, args []string) error {
-		if n.Owner == "" {
-			return Usagef("%s needs --owner UID", cmd.CommandPath())
+	c := command("add NAME", "Add a service account, for a program that outlives its owner", One("NAME"), env.with(func(ctx context.Context, c *api.Client, args []string) error {
+		n.Name = args[0]
+		s, err := c.AddService(ctx, n)
+		if err != nil {
+			return err
 		}
-		return env.with(func(ctx context.Context, c *api.Client, args []string) error {
-			n.Name = args[0]
-			s, err := c.AddService(ctx, n)
-			if err != nil {
-				return err
-			}
-			env.say("Added %s. Its owner is %s. Make it a token: gatehouse token create --user %[1]s", text.Escape(s.UID), text.Escape(s.Owner))
-			return nil
-		})(cmd, args)
-	})
+		env.say("Added %s. Its owner is %s. Make it a token: gatehouse token create --user %[1]s", text.Escape(s.UID), text.Escape(s.Owner))
+		return nil
+	}))
+	c.PreRunE = func(cmd *cobra.Command, _ []string) error { return needs(cmd, "owner", n.Owner) }
 	c.Long = `Add a service account, whose uid is NAME@service. It has tokens, but no password and
 no login. While the owner is stopped, its tokens work. When the owner is removed, the
 successor owns it; without one it is orphaned, and its tokens still work.`
@@ -78,24 +74,12 @@ successor owns it; without one it is orphaned, and its tokens still work.`
 func serviceList(env Env) *cobra.Command {
 	var owner string
 	var f form
-	c := command("list", "List service accounts, and who owns them", None, func(cmd *cobra.Command, args []string) error {
-		if f.json && f.csv {
-			return Usagef("--json and --csv can't be combined")
-		}
-		return env.with(func(ctx context.Context, c *api.Client, _ []string) error {
-			rows := c.Services(ctx, owner)
-			switch {
-			case f.json:
-				return export.JSON(env.Out, rows, serviceLine)
-			case f.csv:
-				return export.CSV(env.Out, rows, serviceLine)
-			}
-			return env.table(rowsOf(rows, serviceCells), "", "UID", "OWNER", "SUCCESSOR", "DESCRIPTION", "STATE", "CREATED", "TOKENS", "LAST USED")
-		})(cmd, args)
-	})
+	c := command("list", "List service accounts, and who owns them", None, env.with(func(ctx context.Context, c *api.Client, _ []string) error {
+		return list(env, c.Services(ctx, owner), f, serviceLine, serviceCells, "", "UID", "OWNER", "SUCCESSOR", "DESCRIPTION", "STATE", "CREATED", "TOKENS", "LAST USED")
+	}))
 	c.Flags().StringVar(&owner, "owner", "", "only those that this user owns")
-	jsonFlag(c, &f.json, "print one object a line")
-	c.Flags().BoolVar(&f.csv, "csv", false, "print comma-separated values, with a header")
+	f.flags(c)
+	c.PreRunE = f.check
 	return c
 }
 
@@ -138,25 +122,23 @@ func serviceTransfer(env Env) *cobra.Command {
 	var in api.Transfer
 	var successor string
 	var none bool
-	c := command("transfer NAME", "Give a service account to another owner", One("NAME"), func(cmd *cobra.Command, args []string) error {
-		if in.Owner == "" {
-			return Usagef("%s needs --owner UID", cmd.CommandPath())
-		}
-		switch {
-		case none && successor != "":
-			return Usagef("--successor and --no-successor can't be combined")
-		case none || successor != "":
+	c := command("transfer NAME", "Give a service account to another owner", One("NAME"), env.with(func(ctx context.Context, c *api.Client, args []string) error {
+		if none || successor != "" {
 			in.Successor = &successor
 		}
-		return env.with(func(ctx context.Context, c *api.Client, args []string) error {
-			s, err := c.TransferService(ctx, args[0], in)
-			if err != nil {
-				return err
-			}
-			env.say("%s is now owned by %s.", text.Escape(s.UID), text.Escape(s.Owner))
-			return nil
-		})(cmd, args)
-	})
+		s, err := c.TransferService(ctx, args[0], in)
+		if err != nil {
+			return err
+		}
+		env.say("%s is now owned by %s.", text.Escape(s.UID), text.Escape(s.Owner))
+		return nil
+	}))
+	c.PreRunE = func(cmd *cobra.Command, _ []string) error {
+		if in.Owner != "" && none && successor != "" {
+			return Usagef("--successor and --no-successor can't be combined")
+		}
+		return needs(cmd, "owner", in.Owner)
+	}
 	c.Long = "Give a service account to another owner. The tokens stay. The successor stays too, unless\nthat is the new owner."
 	c.Flags().StringVar(&in.Owner, "owner", "", "the new owner (required)")
 	c.Flags().StringVar(&successor, "successor", "", "the user who owns it once the owner is removed")
@@ -165,8 +147,8 @@ func serviceTransfer(env Env) *cobra.Command {
 }
 
 func serviceRemove(env Env) *cobra.Command {
-	var agreed *consent
-	open := env.with(func(ctx context.Context, c *api.Client, args []string) error {
+	agreed := consent{env: env}
+	c := command("remove NAME", "Remove a service account and revoke its tokens for good", One("NAME"), env.with(func(ctx context.Context, c *api.Client, args []string) error {
 		s, err := c.Service(ctx, args[0])
 		if err != nil {
 			return err
@@ -179,15 +161,9 @@ func serviceRemove(env Env) *cobra.Command {
 		}
 		env.say("Removed %s; %s revoked.", text.Escape(s.UID), Count(s.Tokens, "token"))
 		return nil
-	})
-	c := command("remove NAME", "Remove a service account and revoke its tokens for good", One("NAME"), func(cmd *cobra.Command, args []string) error {
-		if err := agreed.check(cmd.CommandPath()); err != nil {
-			return err
-		}
-		return open(cmd, args)
-	})
+	}))
 	c.Long = "Remove a service account and revoke its tokens for good. The command asks first. Without\na terminal it needs --yes."
-	agreed = env.consents(c)
+	agreed.required(c)
 	return c
 }
 

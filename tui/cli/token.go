@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -25,37 +26,28 @@ type listing struct {
 
 // flags adds them to a command.
 func (l *listing) flags(c *cobra.Command, forms []api.FilterForm, keys ...api.Order) {
+	c.PreRunE = l.check
 	l.filters = filterFlags(c, forms)
 	l.sort.flag(c, keys...)
 	c.Flags().IntVar(&l.limit, "limit", 0, "print at most N")
-	jsonFlag(c, &l.form.json, "print one object a line")
-	c.Flags().BoolVar(&l.form.csv, "csv", false, "print comma-separated values, with a header")
+	l.form.flags(c)
 }
 
 // check rejects what the server does not get to see.
-func (l *listing) check(c *cobra.Command) error {
-	switch {
-	case l.form.json && l.form.csv:
-		return Usagef("--json and --csv can't be combined")
-	case l.limit < 0, l.limit == 0 && c.Flags().Changed("limit"):
+func (l *listing) check(c *cobra.Command, _ []string) error {
+	if l.limit < 0 || l.limit == 0 && c.Flags().Changed("limit") {
 		return Usagef("--limit: %d is not a number of rows", l.limit)
 	}
 	_, _, err := l.sort.order()
-	return err
+	return cmp.Or(l.form.check(c, nil), err)
 }
 
 func tokenList(env Env) *cobra.Command {
 	var l listing
-	open := env.with(func(ctx context.Context, c *api.Client, _ []string) error {
+	c := command("list", "List tokens, also revoked ones, the longest unused first", None, env.with(func(ctx context.Context, c *api.Client, _ []string) error {
 		order, reverse, _ := l.sort.order()
 		return env.tokens(c.Tokens(ctx, api.TokenQuery{Filters: l.filters, Revoked: true, Order: order, Reverse: reverse, Limit: l.limit}), l.form, "")
-	})
-	c := command("list", "List tokens, also revoked ones, the longest unused first", None, func(cmd *cobra.Command, args []string) error {
-		if err := l.check(cmd); err != nil {
-			return err
-		}
-		return open(cmd, args)
-	})
+	}))
 	c.Long = "List tokens, also revoked ones, the longest unused first. Several filters mean and." + times
 	l.flags(c, api.TokenFilters, api.ByLastUsed, api.ByCreated)
 	return c
@@ -93,13 +85,7 @@ func tokenCreate(env Env) *cobra.Command {
 	c.Flags().StringVar(&r.ExpiresIn, "expires", "", `how long it works, such as "90d" (default: the server's setting)`)
 	c.Flags().StringArrayVar(&r.Scopes, "scope", nil, "limit the token to this scope; may be repeated")
 	c.Flags().StringArrayVar(&r.Addresses, "address", nil, `limit the token to these addresses, such as "10.0.0.0/8"; may be repeated`)
-	run := c.RunE
-	c.RunE = func(cmd *cobra.Command, args []string) error {
-		if r.UID == "" {
-			return Usagef("%s needs --user UID", cmd.CommandPath())
-		}
-		return run(cmd, args)
-	}
+	c.PreRunE = func(cmd *cobra.Command, _ []string) error { return needs(cmd, "user", r.UID) }
 	return c
 }
 

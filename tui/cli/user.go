@@ -107,16 +107,11 @@ func shownOnce(given string) string {
 
 func userList(env Env) *cobra.Command {
 	var l listing
-	open := env.with(func(ctx context.Context, c *api.Client, _ []string) error {
+	c := command("list", "List users", None, env.with(func(ctx context.Context, c *api.Client, _ []string) error {
 		order, reverse, _ := l.sort.order()
-		return env.users(c.Users(ctx, api.UserQuery{Filters: l.filters, Order: order, Reverse: reverse, Limit: l.limit}), l.form)
-	})
-	c := command("list", "List users", None, func(cmd *cobra.Command, args []string) error {
-		if err := l.check(cmd); err != nil {
-			return err
-		}
-		return open(cmd, args)
-	})
+		return list(env, c.Users(ctx, api.UserQuery{Filters: l.filters, Order: order, Reverse: reverse, Limit: l.limit}), l.form,
+			export.UserLine, userCells, "", "UID", "NAME", "SOURCE", "STATE", "CREATED", "TOKENS", "LAST USED")
+	}))
 	c.Long = "List users. Several filters mean and."
 	l.flags(c, api.UserFilters, api.ByUID, api.ByLastUsed, api.ByCreated, api.ByTokens)
 	return c
@@ -194,8 +189,8 @@ func userRename(env Env) *cobra.Command {
 }
 
 func userRemove(env Env) *cobra.Command {
-	var agreed *consent
-	open := env.with(func(ctx context.Context, c *api.Client, args []string) error {
+	agreed := consent{env: env}
+	c := command("remove UID", "Remove a user and revoke the user's tokens for good", One("UID"), env.with(func(ctx context.Context, c *api.Client, args []string) error {
 		u, err := c.User(ctx, args[0])
 		if err != nil {
 			return err
@@ -211,14 +206,8 @@ func userRemove(env Env) *cobra.Command {
 		}
 		env.say("Removed %s; %s revoked.", text.Escape(u.UID), Count(u.Tokens, "token"))
 		return nil
-	})
-	c := command("remove UID", "Remove a user and revoke the user's tokens for good", One("UID"), func(cmd *cobra.Command, args []string) error {
-		if err := agreed.check(cmd.CommandPath()); err != nil {
-			return err
-		}
-		return open(cmd, args)
-	})
+	}))
 	c.Long = "Remove a user and revoke the user's tokens for good. The command says what becomes of\nthe user's service accounts, and asks. Without a terminal it needs --yes."
-	agreed = env.consents(c)
+	agreed.required(c)
 	return c
 }
