@@ -11,8 +11,7 @@ import (
 
 // healthz serves GET /healthz: the process answers.
 func (s *Server) healthz(w http.ResponseWriter, _ *route.Request) error {
-	reply.JSON(w, http.StatusOK, map[string]string{"status": "alive"})
-	return nil
+	return reply.OK(w, map[string]string{"status": "alive"}, nil)
 }
 
 // readyWithin is how long /readyz waits for a store that is being opened.
@@ -28,6 +27,5 @@ func (s *Server) readyz(w http.ResponseWriter, r *route.Request) error {
 	if err := s.store.Writable(); err != nil {
 		return err
 	}
-	reply.JSON(w, http.StatusOK, map[string]string{"status": "ready"})
-	return nil
+	return reply.OK(w, map[string]string{"status": "ready"}, nil)
 }

@@ -33,8 +33,7 @@ func (s *Server) recentFiles(w http.ResponseWriter, r *route.Request) error {
 	for _, f := range list {
 		out = append(out, api.RecentFile{ID: f.ID, Name: f.Name, TimeStamp: f.Time, Revision: f.Revision, Path: f.Path})
 	}
-	reply.JSON(w, http.StatusOK, out)
-	return nil
+	return reply.OK(w, out, nil)
 }
 
 // openedFile serves POST /api/userRecentFiles.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -76,16 +75,9 @@ func (a *Admin) about(q url.Values) (audit.About, error) {
 	return out, nil
 }
 
-// where reads the filters of the audit log. Every parameter that is not something else is
-// a filter, so a mistyped one is refused.
+// where reads the filters of the audit log.
 func (a *Admin) where(q url.Values) (query.Events, error) {
-	f := api.Filters{}
-	for name, values := range q {
-		if !slices.Contains([]string{"uid", "token", "after", "before", "last", "limit", "follow"}, name) {
-			f[name] = values
-		}
-	}
-	return a.parser(0).Events(f)
+	return a.parser(0).Events(filters(q, "uid", "token", "after", "before", "last", "limit", "follow"))
 }
 
 // How many of the latest events history returns. They are all kept in memory.
@@ -122,8 +114,7 @@ func (a *Admin) history(w http.ResponseWriter, r *route.Request) error {
 	for i, e := range f.Events {
 		h.Events[i] = eventView(e)
 	}
-	reply.JSON(w, http.StatusOK, h)
-	return nil
+	return reply.OK(w, h, nil)
 }
 
 // numberOf reads a number that may be left out.
@@ -168,8 +159,7 @@ func (a *Admin) verify(w http.ResponseWriter, r *route.Request) error {
 	} else if err != nil {
 		return err
 	}
-	reply.JSON(w, http.StatusOK, v)
-	return nil
+	return reply.OK(w, v, nil)
 }
 
 // backup serves GET /admin/backup: a snapshot of the store as it is now. On an

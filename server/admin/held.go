@@ -20,8 +20,7 @@ func (a *Admin) held(w http.ResponseWriter, _ *route.Request) error {
 		v.Changes = append(v.Changes, held.Changes...)
 	}
 	v.Clock, v.Acts = a.clockDoubt(), a.heldActs()
-	reply.JSON(w, http.StatusOK, v)
-	return nil
+	return reply.OK(w, v, nil)
 }
 
 // confirm serves POST /admin/offboard/confirm.

@@ -34,8 +34,7 @@ func (a *Admin) identify(w http.ResponseWriter, r *route.Request) error {
 		}
 		out.Tokens[i] = api.Sighting{ID: id.String(), State: state}
 	}
-	reply.JSON(w, http.StatusOK, out)
-	return nil
+	return reply.OK(w, out, nil)
 }
 
 // found serves POST /admin/found, for scan --revoke: it revokes the tokens whose secret
@@ -73,11 +72,7 @@ func (a *Admin) found(w http.ResponseWriter, r *route.Request) error {
 	n, posted, err := a.store.RevokeFound(r.Actor(), places)
 	a.Revoked(n)
 	a.Notices.Tell(posted)
-	if err != nil {
-		return err
-	}
-	reply.JSON(w, http.StatusOK, api.Revoked{Revoked: n})
-	return nil
+	return reply.OK(w, api.Revoked{Revoked: n}, err)
 }
 
 // secretState is the state of a token, or StateRotated if this generation of its

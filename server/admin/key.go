@@ -30,8 +30,7 @@ func (a *Admin) keys(w http.ResponseWriter, _ *route.Request) error {
 	for _, k := range tokenKeys {
 		out.Tokens = append(out.Tokens, api.TokenKey{Number: number(k.Number), Current: k.Current, Made: k.Made, Ends: k.Ends, Tokens: k.Tokens})
 	}
-	reply.JSON(w, http.StatusOK, out)
-	return nil
+	return reply.OK(w, out, nil)
 }
 
 // number writes the number of a token key as the ids of its tokens do.
@@ -55,8 +54,7 @@ func (a *Admin) rotateKey(w http.ResponseWriter, r *route.Request) error {
 		return explain("the key was not rotated", err)
 	}
 	a.Log.Info("the key was rotated", "key", done.File, "id", done.ID, "old", done.Old, "token_key", number(done.TokenKey), "by", r.Peer)
-	reply.JSON(w, http.StatusOK, api.RotatedKey{File: done.File, ID: done.ID, Old: done.Old, TokenKey: number(done.TokenKey), Ends: done.Ends})
-	return nil
+	return reply.OK(w, api.RotatedKey{File: done.File, ID: done.ID, Old: done.Old, TokenKey: number(done.TokenKey), Ends: done.Ends}, nil)
 }
 
 // explain tells an administrator what is wrong with the key: package reply would call it

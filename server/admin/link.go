@@ -36,11 +36,8 @@ func (a *Admin) link(w http.ResponseWriter, r *route.Request) error {
 			return err
 		}
 	}
-	if err := a.store.Link(r.Actor(), u.UID, id); err != nil {
-		return err
-	}
-	reply.JSON(w, http.StatusOK, api.Linked{Identity: api.Identity{Source: id.Source, Subject: id.Subject}, Checked: checked})
-	return nil
+	err = a.store.Link(r.Actor(), u.UID, id)
+	return reply.OK(w, api.Linked{Identity: api.Identity{Source: id.Source, Subject: id.Subject}, Checked: checked}, err)
 }
 
 // unlink serves POST /admin/users/{uid}/unlink.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -52,10 +53,7 @@ func (a *Admin) userCount(w http.ResponseWriter, r *route.Request) error {
 		return err
 	}
 	n, err := a.reader().CountUsers(r.Context(), q)
-	if err == nil {
-		reply.JSON(w, http.StatusOK, api.Count{Rows: n})
-	}
-	return err
+	return reply.OK(w, api.Count{Rows: n}, err)
 }
 
 // tokens serves GET /admin/tokens.
@@ -90,10 +88,7 @@ func (a *Admin) tokenCount(w http.ResponseWriter, r *route.Request) error {
 		return err
 	}
 	n, err := a.reader().Count(r.Context(), q, v.Get("revoked") == "true")
-	if err == nil {
-		reply.JSON(w, http.StatusOK, api.Count{Rows: n})
-	}
-	return err
+	return reply.OK(w, api.Count{Rows: n}, err)
 }
 
 // matching serves GET /admin/tokens/matching.
@@ -104,10 +99,7 @@ func (a *Admin) matching(w http.ResponseWriter, r *route.Request) error {
 		return err
 	}
 	m, err := a.reader().Match(r.Context(), q)
-	if err == nil {
-		reply.JSON(w, http.StatusOK, api.Matching{Rows: len(m.IDs), Set: query.SetOf(m.IDs).String(), At: at.UnixMilli()})
-	}
-	return err
+	return reply.OK(w, api.Matching{Rows: len(m.IDs), Set: query.SetOf(m.IDs).String(), At: at.UnixMilli()}, err)
 }
 
 // reader answers queries. parser parses them as of a moment in ms; 0 means now.
@@ -134,19 +126,17 @@ func (a *Admin) parser(at int64) query.Parser {
 	return query.Parser{Now: now, Span: config.ParseSpan}
 }
 
-// listingParameters are the parameters of a listing besides its filters.
-var listingParameters = []string{"words", "at", "revoked", "order", "reverse", "after", "limit"}
-
-// filtersIn returns what a URL asks for: filters, and words. Every parameter that is not
-// something else is a filter, so a mistyped one is refused.
+// filtersIn returns what the URL of a listing asks for: filters, and words.
 func filtersIn(v url.Values) (f api.Filters, words string) {
-	f = api.Filters{}
-	for name, values := range v {
-		if !slices.Contains(listingParameters, name) {
-			f[name] = values
-		}
-	}
-	return f, v.Get("words")
+	return filters(v, "words", "at", "revoked", "order", "reverse", "after", "limit"), v.Get("words")
+}
+
+// filters returns every parameter that is not one of the others, so a mistyped one is
+// refused.
+func filters(v url.Values, others ...string) api.Filters {
+	f := api.Filters(maps.Clone(v))
+	maps.DeleteFunc(f, func(name string, _ []string) bool { return slices.Contains(others, name) })
+	return f
 }
 
 func (a *Admin) tokenQuery(v url.Values) (query.Tokens, error) {
@@ -171,8 +161,7 @@ func (a *Admin) token(w http.ResponseWriter, r *route.Request) error {
 	if err != nil {
 		return err
 	}
-	reply.JSON(w, http.StatusOK, a.view.Detail(t))
-	return nil
+	return reply.OK(w, a.view.Detail(t), nil)
 }
 
 // staleSince returns a time in milliseconds. A token that was not used since then is

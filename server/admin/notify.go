@@ -30,6 +30,5 @@ func (a *Admin) testNotices(w http.ResponseWriter, r *route.Request) error {
 		}
 		out.Answers = append(out.Answers, v)
 	}
-	reply.JSON(w, http.StatusOK, out)
-	return nil
+	return reply.OK(w, out, nil)
 }

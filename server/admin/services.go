@@ -59,8 +59,7 @@ func (a *Admin) showService(w http.ResponseWriter, uid string) error {
 	if err != nil {
 		return err
 	}
-	reply.JSON(w, http.StatusOK, a.view.Service(s))
-	return nil
+	return reply.OK(w, a.view.Service(s), nil)
 }
 
 // addService serves POST /admin/services.

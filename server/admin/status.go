@@ -20,8 +20,7 @@ func (a *Admin) ping(w http.ResponseWriter, _ *route.Request) error {
 
 // who serves GET /admin/who: how the server knows the caller.
 func (a *Admin) who(w http.ResponseWriter, r *route.Request) error {
-	reply.JSON(w, http.StatusOK, api.Who{Actor: r.Peer, Role: r.Role})
-	return nil
+	return reply.OK(w, api.Who{Actor: r.Peer, Role: r.Role}, nil)
 }
 
 // status serves GET /admin/status: how the server is, for the terminal UI, which
@@ -57,8 +56,7 @@ func (a *Admin) status(w http.ResponseWriter, r *route.Request) error {
 		}
 		st.Providers = append(st.Providers, h)
 	}
-	reply.JSON(w, http.StatusOK, st)
-	return nil
+	return reply.OK(w, st, nil)
 }
 
 func (a *Admin) storeHealth() api.StoreHealth {

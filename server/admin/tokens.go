@@ -42,8 +42,7 @@ func (a *Admin) createToken(w http.ResponseWriter, r *route.Request) error {
 	}
 	made := view.NewToken(t, u.UID, secret)
 	made.Warning = warning
-	reply.JSON(w, http.StatusOK, made)
-	return nil
+	return reply.OK(w, made, nil)
 }
 
 // checkSCIM refuses a token that would speak for a provider by SCIM, unless it is a service
@@ -94,11 +93,7 @@ func (a *Admin) revoke(w http.ResponseWriter, r *route.Request) error {
 	}
 	n, err := a.store.RevokeTokens(r.Actor(), ids...)
 	a.Revoked(n)
-	if err != nil {
-		return err
-	}
-	reply.JSON(w, http.StatusOK, api.Revoked{Revoked: n})
-	return nil
+	return reply.OK(w, api.Revoked{Revoked: n}, err)
 }
 
 // rotateToken serves POST /admin/tokens/{id}/rotate.
@@ -134,8 +129,7 @@ func (a *Admin) rotateToken(w http.ResponseWriter, r *route.Request) error {
 	if err != nil {
 		return err
 	}
-	reply.JSON(w, http.StatusOK, view.NewToken(t, a.store.UID(t.Owner), secret))
-	return nil
+	return reply.OK(w, view.NewToken(t, a.store.UID(t.Owner), secret), nil)
 }
 
 // renameToken serves POST /admin/tokens/{id}/rename.

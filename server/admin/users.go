@@ -40,8 +40,7 @@ func (a *Admin) user(w http.ResponseWriter, r *route.Request) error {
 	for _, s := range sessions {
 		d.Sessions = append(d.Sessions, api.Session{Created: s.Created, LastUsed: s.Seen, Method: s.Method, Address: s.Address, Agent: s.Agent})
 	}
-	reply.JSON(w, http.StatusOK, d)
-	return nil
+	return reply.OK(w, d, nil)
 }
 
 // rechecks returns what came of asking providers about a user again.
@@ -73,11 +72,8 @@ func (a *Admin) addUser(w http.ResponseWriter, r *route.Request) error {
 	if err != nil {
 		return err
 	}
-	if _, err := a.store.AddUser(r.Actor(), n.UID, n.Name, hash); err != nil {
-		return err
-	}
-	reply.JSON(w, http.StatusOK, api.Password{Password: n.Password})
-	return nil
+	_, err = a.store.AddUser(r.Actor(), n.UID, n.Name, hash)
+	return reply.OK(w, api.Password{Password: n.Password}, err)
 }
 
 func (a *Admin) setPassword(w http.ResponseWriter, r *route.Request) error {
@@ -93,11 +89,7 @@ func (a *Admin) setPassword(w http.ResponseWriter, r *route.Request) error {
 		return err
 	}
 	a.FirstLoginDone(r.PathValue("uid")) // the password in that file no longer works
-	if err := a.lift(r.PathValue("uid")); err != nil {
-		return err
-	}
-	reply.JSON(w, http.StatusOK, p)
-	return nil
+	return reply.OK(w, p, a.lift(r.PathValue("uid")))
 }
 
 // newPassword hashes a password, and makes one where none is given.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"iter"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -52,8 +53,8 @@ func (c *Client) Ping(ctx context.Context) error {
 }
 
 // Who asks how the server knows the caller.
-func (c *Client) Who(ctx context.Context) (w Who, err error) {
-	return w, c.call(ctx, http.MethodGet, "/admin/who", nil, &w)
+func (c *Client) Who(ctx context.Context) (Who, error) {
+	return ask[Who](ctx, c, http.MethodGet, "/admin/who", nil)
 }
 
 // Ready returns an error unless the server's store is open and takes changes.
@@ -91,16 +92,14 @@ func (c *Client) User(ctx context.Context, uid string) (UserDetail, error) {
 // AddUser makes a local user and returns the password: the given one, or the
 // one that was made.
 func (c *Client) AddUser(ctx context.Context, n NewUser) (string, error) {
-	var p Password
-	err := c.call(ctx, http.MethodPost, "/admin/users", n, &p)
+	p, err := ask[Password](ctx, c, http.MethodPost, "/admin/users", n)
 	return p.Password, err
 }
 
 // SetPassword sets a user's password (an empty one asks the server to make
 // one), ends the user's sessions, and returns the password.
 func (c *Client) SetPassword(ctx context.Context, uid, password string) (string, error) {
-	var p Password
-	err := c.call(ctx, http.MethodPost, userPath(uid)+"/password", Password{password}, &p)
+	p, err := ask[Password](ctx, c, http.MethodPost, userPath(uid)+"/password", Password{password})
 	return p.Password, err
 }
 
@@ -165,10 +164,7 @@ func (c *Client) TokenCount(ctx context.Context, q TokenQuery) (Count, error) {
 
 // Matching asks what a bulk revocation of a query would revoke now.
 func (c *Client) Matching(ctx context.Context, q TokenQuery) (Matching, error) {
-	var m Matching
-	v := q.Filters.values(q.Words)
-	err := c.call(ctx, http.MethodGet, "/admin/tokens/matching?"+v.Encode(), nil, &m)
-	return m, err
+	return ask[Matching](ctx, c, http.MethodGet, "/admin/tokens/matching?"+q.Filters.values(q.Words).Encode(), nil)
 }
 
 func (q TokenQuery) values() url.Values {
@@ -182,11 +178,7 @@ func (q TokenQuery) values() url.Values {
 // values returns each filter under its name, and the words of a query line.
 func (f Filters) values(words string) url.Values {
 	v := url.Values{}
-	for name, list := range f {
-		for _, one := range list {
-			v.Add(name, one)
-		}
-	}
+	maps.Copy(v, f)
 	set(v, "words", words)
 	return v
 }

@@ -74,7 +74,7 @@ type Verification struct {
 
 // Events lists the audit log.
 func (c *Client) Events(ctx context.Context, q EventQuery) iter.Seq2[Event, error] {
-	v := values(q.Filters)
+	v := q.Filters.values("")
 	setNumber(v, "after", q.After)
 	setNumber(v, "last", uint64(q.Last))
 	set(v, "uid", q.UID)
@@ -85,7 +85,7 @@ func (c *Client) Events(ctx context.Context, q EventQuery) iter.Seq2[Event, erro
 
 // History looks for the latest events about something.
 func (c *Client) History(ctx context.Context, q HistoryQuery) (History, error) {
-	v := values(q.Filters)
+	v := q.Filters.values("")
 	set(v, "uid", q.UID)
 	set(v, "token", q.Token)
 	setNumber(v, "after", q.After)
@@ -97,11 +97,5 @@ func (c *Client) History(ctx context.Context, q HistoryQuery) (History, error) {
 // Verify has the server read the whole audit log and check its chain. If atLeast is not
 // empty, the log must also have the record that was the End of an earlier Verification.
 func (c *Client) Verify(ctx context.Context, atLeast string) (Verification, error) {
-	var v Verification
-	path := "/admin/events/verify"
-	if atLeast != "" {
-		path += "?" + url.Values{"atLeast": {atLeast}}.Encode()
-	}
-	err := c.call(ctx, http.MethodGet, path, nil, &v)
-	return v, err
+	return ask[Verification](ctx, c, http.MethodGet, "/admin/events/verify?"+url.Values{"atLeast": {atLeast}}.Encode(), nil)
 }

@@ -43,13 +43,11 @@ type RotatedKey struct {
 }
 
 // Keys lists the keys.
-func (c *Client) Keys(ctx context.Context) (k Keys, err error) {
-	err = c.call(ctx, http.MethodGet, "/admin/key", nil, &k)
-	return k, err
+func (c *Client) Keys(ctx context.Context) (Keys, error) {
+	return ask[Keys](ctx, c, http.MethodGet, "/admin/key", nil)
 }
 
 // RotateKey replaces the key file, and adds a token key.
-func (c *Client) RotateKey(ctx context.Context, r KeyRotation) (done RotatedKey, err error) {
-	err = c.call(ctx, http.MethodPost, "/admin/key/rotate", r, &done)
-	return done, err
+func (c *Client) RotateKey(ctx context.Context, r KeyRotation) (RotatedKey, error) {
+	return ask[RotatedKey](ctx, c, http.MethodPost, "/admin/key/rotate", r)
 }

@@ -23,7 +23,6 @@ type NoticeAnswer struct {
 }
 
 // TestNotices sends a notice to each target, and waits for the answers.
-func (c *Client) TestNotices(ctx context.Context, t NoticeTest) (done NoticeTested, err error) {
-	err = c.call(ctx, http.MethodPost, "/admin/notify/test", t, &done)
-	return done, err
+func (c *Client) TestNotices(ctx context.Context, t NoticeTest) (NoticeTested, error) {
+	return ask[NoticeTested](ctx, c, http.MethodPost, "/admin/notify/test", t)
 }

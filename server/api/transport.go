@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -136,11 +135,4 @@ func (c *Client) send(ctx context.Context, method, path string, in any) (*http.R
 		e.Message = "The running server does not know this command: it is probably an older version, so restart it"
 	}
 	return nil, e
-}
-
-// values are filters as parameters of a URL, to which others can be added.
-func values(f Filters) url.Values {
-	v := url.Values{}
-	maps.Copy(v, f)
-	return v
 }

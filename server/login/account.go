@@ -68,8 +68,7 @@ func (ls *Logins) listSessions(w http.ResponseWriter, r *route.Request) error {
 			Created: v.Created, LastUsed: v.Seen, Method: v.Method, Address: v.Address, Agent: v.Agent, Current: i == own,
 		})
 	}
-	reply.JSON(w, http.StatusOK, out)
-	return nil
+	return reply.OK(w, out, nil)
 }
 
 // endSessions serves DELETE /api/sessions.

@@ -145,8 +145,7 @@ func (ls *Logins) handLogin(w http.ResponseWriter, r *route.Request, u storage.U
 	if err != nil {
 		return reply.UnlessGone(err, reply.ErrInvalid)
 	}
-	reply.JSON(w, http.StatusOK, api.LoginToken{Secret: secret.Reveal(), ExpiresOn: view.ExpiresOn(t)})
-	return nil
+	return reply.OK(w, api.LoginToken{Secret: secret.Reveal(), ExpiresOn: view.ExpiresOn(t)}, nil)
 }
 
 // noteLogin makes the access log name the user who logged in.

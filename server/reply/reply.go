@@ -51,6 +51,14 @@ func Marshal(v any) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
+// OK answers with a value, as JSON, unless there is an error, which it returns.
+func OK(w http.ResponseWriter, v any, err error) error {
+	if err == nil {
+		JSON(w, http.StatusOK, v)
+	}
+	return err
+}
+
 // NoContent answers a change that succeeded with 204, and returns the error of one that
 // did not.
 func NoContent(w http.ResponseWriter, err error) error {

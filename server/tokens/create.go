@@ -52,8 +52,7 @@ func (ts *Tokens) handOut(w http.ResponseWriter, r *route.Request, spec storage.
 	}
 	made := view.NewToken(t, r.User.UID, secret)
 	made.Warning = warning
-	reply.JSON(w, http.StatusOK, made)
-	return nil
+	return reply.OK(w, made, nil)
 }
 
 // errSCIM refuses what would give a user a token that can stop other users.
@@ -78,8 +77,7 @@ func (ts *Tokens) thisToken(w http.ResponseWriter, r *route.Request) error {
 	if err != nil {
 		return err
 	}
-	reply.JSON(w, http.StatusOK, ts.view.Own(t, r.User.UID))
-	return nil
+	return reply.OK(w, ts.view.Own(t, r.User.UID), nil)
 }
 
 // revokeSent serves GET /api/revokeApiToken. The holder of a token may revoke
@@ -89,8 +87,7 @@ func (ts *Tokens) revokeSent(w http.ResponseWriter, r *route.Request) error {
 	if err := ts.revokeTexts(r, route.TokensOf(r.Request, false)...); err != nil {
 		return err
 	}
-	reply.JSON(w, http.StatusOK, struct{}{})
-	return nil
+	return reply.OK(w, struct{}{}, nil)
 }
 
 // revokeTexts revokes those of the texts that are tokens.

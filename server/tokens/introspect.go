@@ -42,8 +42,7 @@ func (ts *Tokens) introspect(w http.ResponseWriter, r *route.Request) error {
 	if status, _ := reply.Status(err); err != nil && status >= http.StatusInternalServerError {
 		return err
 	}
-	reply.JSON(w, http.StatusOK, answer)
-	return nil
+	return reply.OK(w, answer, nil)
 }
 
 // presentedFrom returns the address that the token came from: the field address, if the
@@ -166,6 +165,5 @@ func (ts *Tokens) revokePosted(w http.ResponseWriter, r *route.Request) error {
 	if err := ts.revokeTexts(r, v[0]); err != nil {
 		return err
 	}
-	reply.JSON(w, http.StatusOK, struct{}{})
-	return nil
+	return reply.OK(w, struct{}{}, nil)
 }

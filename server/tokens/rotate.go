@@ -32,8 +32,7 @@ func (ts *Tokens) rotateToken(w http.ResponseWriter, r *route.Request) error {
 	if err != nil {
 		return err
 	}
-	reply.JSON(w, http.StatusOK, view.NewToken(t, ts.Store.UID(t.Owner), secret))
-	return nil
+	return reply.OK(w, view.NewToken(t, ts.Store.UID(t.Owner), secret), nil)
 }
 
 // Rotate gives a token of the caller's a new secret. The old one works until the new one is

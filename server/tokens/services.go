@@ -25,8 +25,7 @@ func (ts *Tokens) services(w http.ResponseWriter, r *route.Request) error {
 	for _, s := range list {
 		out = append(out, ts.view.OwnService(s))
 	}
-	reply.JSON(w, http.StatusOK, out)
-	return nil
+	return reply.OK(w, out, nil)
 }
 
 // ServicesOf lists the service accounts that the caller owns now, in the caller's turn.
