@@ -25,6 +25,11 @@ import (
 	"gatehouse/storage/storagetest"
 )
 
+func TestMain(m *testing.M) {
+	storagetest.InMemory()
+	m.Run()
+}
+
 // cheap are parameters under which a test of something else need not wait.
 var cheap = argon2id.Params{Memory: 64, Iterations: 1, Parallelism: 1, SaltLength: 16, KeyLength: 32}
 

@@ -25,7 +25,13 @@ import (
 	"gatehouse/storage"
 	"gatehouse/storage/notices"
 	"gatehouse/storage/record"
+	"gatehouse/storage/storagetest"
 )
+
+func TestMain(m *testing.M) {
+	storagetest.InMemory()
+	m.Run()
+}
 
 // hook is the receiver of a webhook.
 type hook struct {

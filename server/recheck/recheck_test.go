@@ -24,6 +24,11 @@ import (
 	"gatehouse/storage/storagetest"
 )
 
+func TestMain(m *testing.M) {
+	storagetest.InMemory()
+	m.Run()
+}
+
 const callback = "https://tokens.example.com/login/corp/callback"
 
 // town is a store, a provider, and the people who log in by it.
