@@ -68,11 +68,7 @@ func (s *Server) openedFile(w http.ResponseWriter, r *route.Request) error {
 	if f.Revision == nil {
 		f.Revision = json.RawMessage("null")
 	}
-	if err := s.changes.Spend(r.User.ID, func() error { return s.store.OpenedFile(r.User.ID, f) }); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return reply.NoContent(w, s.changes.Spend(r.User.ID, func() error { return s.store.OpenedFile(r.User.ID, f) }))
 }
 
 // canonical rewrites a JSON string with as few escapes as possible: an id that is

@@ -68,8 +68,19 @@ func checkCharset(params map[string]string) error {
 
 // Fields reads a body of named strings: a form, URL-encoded or multipart, or a JSON
 // object. It leaves out values of a JSON object that are not strings. A name that occurs
-// twice is an error, since a proxy that reads the same body might take the other value.
-func Fields(r *http.Request) (map[string]string, error) {
+// twice is an error, since a proxy that reads the same body might take the other value. So is
+// a required field that is missing.
+func Fields(r *http.Request, required ...string) (fields map[string]string, err error) {
+	if fields, err = read(r); err == nil {
+		_, err = Require(fields, required...)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return fields, nil
+}
+
+func read(r *http.Request) (map[string]string, error) {
 	b, err := Read(r)
 	if err != nil {
 		return nil, err

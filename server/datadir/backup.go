@@ -146,20 +146,25 @@ func (d Dir) open(ctx context.Context, file string, info fs.FileInfo, flag int, 
 		return os.OpenFile(file, flag, 0)
 	}
 	fmt.Fprintf(d.Messages, "%s is a pipe: %s.\n", file, waiting)
-	type opened struct {
-		f   *os.File
+	return within(ctx, func() (*os.File, error) { return os.OpenFile(file, flag, 0) })
+}
+
+// within calls do, and stops waiting for it when ctx ends.
+func within[T any](ctx context.Context, do func() (T, error)) (out T, err error) {
+	type done struct {
+		out T
 		err error
 	}
-	c := make(chan opened, 1)
+	c := make(chan done, 1)
 	go func() {
-		f, err := os.OpenFile(file, flag, 0)
-		c <- opened{f, err}
+		out, err := do()
+		c <- done{out, err}
 	}()
 	select {
-	case o := <-c:
-		return o.f, o.err
+	case d := <-c:
+		return d.out, d.err
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return out, ctx.Err()
 	}
 }
 
@@ -171,22 +176,12 @@ type patient struct {
 }
 
 func (p *patient) Read(b []byte) (int, error) {
-	type read struct {
-		b   []byte
-		err error
-	}
-	c := make(chan read, 1)
-	go func() {
-		own := make([]byte, len(b))
+	own, err := within(p.ctx, func() ([]byte, error) {
+		own := make([]byte, len(b)) // a read that goes on must not write into b
 		n, err := p.r.Read(own)
-		c <- read{own[:n], err}
-	}()
-	select {
-	case got := <-c:
-		return copy(b, got.b), got.err
-	case <-p.ctx.Done():
-		return 0, p.ctx.Err()
-	}
+		return own[:n], err
+	})
+	return copy(b, own), err
 }
 
 // steps reports what a restore does: on a terminal in one line for each step, elsewhere

@@ -81,13 +81,9 @@ func (d Dir) Running(ctx context.Context) (*api.Client, error) {
 // client is Client. Before it opens the store itself, it calls become, which gives
 // the process the identity of the directory's owner.
 func (d Dir) client(ctx context.Context, create bool, become func(dir string) error) (*api.Client, error) {
-	if err := disk.CheckPrivate(d.Path); err != nil {
-		return nil, err
-	}
-	c := api.Dial(listen.SocketPath(d.Path))
-	err := c.Ping(ctx)
-	if err == nil {
-		return c, nil
+	c, err := d.Running(ctx)
+	if c == nil || err == nil {
+		return c, err
 	}
 	if errors.Is(err, fs.ErrPermission) {
 		return nil, fmt.Errorf("only %s may do this: %w", d.owners(), fs.ErrPermission)

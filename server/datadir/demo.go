@@ -24,19 +24,11 @@ type Demo struct {
 
 // Demo fills an empty store with made users and tokens, and serves it.
 func (d Dir) Demo(ctx context.Context, o Demo) error {
-	if err := disk.CheckPrivate(d.Path); err != nil { // before its config.toml is read
-		return err
-	}
-	if err := disk.BecomeOwner(d.Path); err != nil {
-		return err
-	}
-	cfg, _, err := d.whole()
+	cfg, log, end, err := d.prepare(disk.BecomeOwner)
 	if err != nil {
 		return err
 	}
-	log, end := serveLog(&d, cfg.Log)
 	defer end()
-	keepMemory(log)
 	store, s, err := d.Open(cfg, log, false)
 	if err != nil {
 		return err

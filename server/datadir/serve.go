@@ -19,19 +19,11 @@ import (
 func (d Dir) Serve(ctx context.Context) error {
 	hup, forget := hangups()
 	defer forget()
-	if err := disk.CheckPrivate(d.Path); err != nil { // before its config.toml is read
-		return err
-	}
-	if err := disk.CheckOwner(d.Path); err != nil {
-		return err
-	}
-	cfg, _, err := d.whole()
+	cfg, log, end, err := d.prepare(disk.CheckOwner)
 	if err != nil {
 		return err
 	}
-	log, end := serveLog(&d, cfg.Log)
 	defer end()
-	keepMemory(log)
 	store, s, err := d.Open(cfg, log, true)
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 
 	"gatehouse/server"
 	"gatehouse/server/config"
+	"gatehouse/storage/disk"
 )
 
 // hangups keeps two signals from ending this process. It returns SIGHUP on a channel. It
@@ -26,6 +27,24 @@ func hangups() (<-chan os.Signal, func()) {
 		signal.Stop(hup)
 		signal.Stop(pipe)
 	}
+}
+
+// prepare is what begins to serve or to demonstrate: it checks the directory, of which become
+// gives the process the owner's identity or demands it, reads the configuration, and makes the
+// log. The caller must call end.
+func (d *Dir) prepare(become func(dir string) error) (cfg config.Config, log *slog.Logger, end func() error, err error) {
+	if err := disk.CheckPrivate(d.Path); err != nil { // before its config.toml is read
+		return cfg, nil, nil, err
+	}
+	if err := become(d.Path); err != nil {
+		return cfg, nil, nil, err
+	}
+	if cfg, _, err = d.whole(); err != nil {
+		return cfg, nil, nil, err
+	}
+	log, end = serveLog(d, cfg.Log)
+	keepMemory(log)
+	return cfg, log, end, nil
 }
 
 // serveLog returns the server's log. The log, and the other messages of d, never wait for

@@ -63,13 +63,8 @@ type Needs struct {
 type People struct {
 	LDAP
 	*Sweeps
-	cfg      config.LDAP
-	store    *storage.Store
-	throttle *guard.Throttle
-	refusals *guard.Refusals
-	log      *slog.Logger
-	admit    func(guard.Attempt, storage.Login) (storage.User, error)
-	decided  func(guard.Outcome, error)
+	cfg   config.LDAP
+	needs Needs
 }
 
 // Open returns the people of the directory that the configuration names. It reads files
@@ -80,8 +75,7 @@ func Open(cfg config.LDAP, needs Needs) (*People, error) {
 		return nil, err
 	}
 	p := &People{
-		LDAP: d, cfg: cfg, store: needs.Store, throttle: needs.Throttle, refusals: needs.Refusals, log: needs.Log,
-		admit: needs.Admit, decided: needs.Decided,
+		LDAP: d, cfg: cfg, needs: needs,
 		Sweeps: &Sweeps{
 			Source: storage.SourceLDAP, Actor: actor, Every: cfg.RecheckEvery(), Store: needs.Store, Log: needs.Log,
 			mark: newMark(needs.Store, cfg),

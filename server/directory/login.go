@@ -24,18 +24,18 @@ import (
 // takes as long.
 func (p *People) LogIn(ctx context.Context, a guard.Attempt, username, password string) (u storage.User, err error) {
 	a = a.ToDirectory(username)
-	if err := p.throttle.Check(ctx, a); err != nil {
+	if err := p.needs.Throttle.Check(ctx, a); err != nil {
 		return u, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.LoginTimeout())
 	defer cancel()
-	leave, err := p.throttle.Enter(ctx, a)
+	leave, err := p.needs.Throttle.Enter(ctx, a)
 	if err != nil {
 		return u, err
 	}
 	o := guard.Undecided
 	defer func() {
-		p.decided(o, err)
+		p.needs.Decided(o, err)
 		err = leave(o, err)
 	}()
 	found, err := p.Find(ctx, username)
@@ -44,7 +44,7 @@ func (p *People) LogIn(ctx context.Context, a guard.Attempt, username, password 
 	}
 	u, o, err = p.try(ctx, a, found, password)
 	if o == guard.Rejected {
-		p.refusals.Note(found.UID, a.From)
+		p.needs.Refusals.Note(found.UID, a.From)
 	}
 	return u, err
 }
@@ -70,9 +70,9 @@ func (p *People) try(ctx context.Context, a guard.Attempt, found ldap.Entry, pas
 	}
 	leave(o)
 	if asked && o != guard.Undecided {
-		p.throttle.Took(a)
+		p.needs.Throttle.Took(a)
 	} else if o == guard.Rejected {
-		p.throttle.Wait(ctx, a)
+		p.needs.Throttle.Wait(ctx, a)
 	}
 	return u, o, err
 }
@@ -86,21 +86,21 @@ func (p *People) enter(ctx context.Context, a guard.Attempt, found ldap.Entry) (
 		return func(guard.Outcome) {}, false, nil
 	}
 	person := a.OfPerson(cmp.Or(found.Subject, found.DN))
-	done, err := p.throttle.Enter(ctx, person)
+	done, err := p.needs.Throttle.Enter(ctx, person)
 	refused, ok := errors.AsType[*reply.Error](err)
 	if err != nil && !ok {
 		return nil, false, err
 	}
 	leave = func(o guard.Outcome) {
 		if o == guard.Rejected {
-			p.throttle.NoteName(person, a)
+			p.needs.Throttle.NoteName(person, a)
 		}
 		if asked {
 			done(o, nil)
 		}
 	}
 	if asked = refused == nil; !asked {
-		p.log.Info("a login was not passed to the directory, after too many bad passwords for this person", "dn", found.DN, "address", a.From)
+		p.Log.Info("a login was not passed to the directory, after too many bad passwords for this person", "dn", found.DN, "address", a.From)
 	}
 	return leave, asked, nil
 }
@@ -115,7 +115,7 @@ func (p *People) askPassword(ctx context.Context, a guard.Attempt, entry ldap.En
 	entry, err := p.Authenticate(ctx, entry, password)
 	refusal, _ := errors.AsType[*ldap.Refusal](err)
 	if refusal != nil {
-		p.log.Info("the directory refused a login", "dn", entry.DN, "reason", refusal.Reason, "detail", refusal.Detail, "address", a.From)
+		p.Log.Info("the directory refused a login", "dn", entry.DN, "reason", refusal.Reason, "detail", refusal.Detail, "address", a.From)
 	}
 	if refusal != nil && refusal.Reason == ldap.ReasonNoID { // the password was right
 		return storage.User{}, reply.Refuse(http.StatusForbidden, "The directory gives no permanent id for this account: ask an administrator")
@@ -126,7 +126,7 @@ func (p *People) askPassword(ctx context.Context, a guard.Attempt, entry ldap.En
 	if err != nil {
 		return storage.User{}, err
 	}
-	return p.admit(a, storage.Login{
+	return p.needs.Admit(a, storage.Login{
 		Identity: storage.Identity{Source: storage.SourceLDAP, Subject: entry.Subject}, Addresses: entry.Addresses, Name: entry.Name,
 	})
 }

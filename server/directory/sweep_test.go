@@ -50,7 +50,7 @@ func token(t *testing.T, p *People, uid string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := p.store.CreateToken(storage.Actor{Name: u.UID}, u.ID, storage.TokenSpec{}); err != nil {
+	if _, _, err := p.Store.CreateToken(storage.Actor{Name: u.UID}, u.ID, storage.TokenSpec{}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -67,7 +67,7 @@ func sweep(t *testing.T, p *People, n int) {
 
 func wantState(t *testing.T, p *People, uid string, want storage.UserState) {
 	t.Helper()
-	if u, err := p.store.User(uid); err != nil || u.State != want {
+	if u, err := p.Store.User(uid); err != nil || u.State != want {
 		t.Errorf("%s: got the state %v, %v, want %v", uid, u.State, err, want)
 	}
 }
@@ -85,7 +85,7 @@ func TestApplyGoesOn(t *testing.T) {
 		t.Fatalf("got %+v, %v", found, err)
 	}
 	stranger := change{id: 17, uid: "x@example.org", action: api.OffboardRemove, gone: true}
-	bob, err := p.store.User("bob@example.org")
+	bob, err := p.Store.User("bob@example.org")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func TestServersChanged(t *testing.T) {
 	}
 	s.Remove(ldaptest.Person("bob"))
 	sweep(t, p, 2)
-	if _, err := p.store.User("bob@example.org"); !errors.Is(err, storage.ErrNoUser) {
+	if _, err := p.Store.User("bob@example.org"); !errors.Is(err, storage.ErrNoUser) {
 		t.Errorf("bob: got %v, want %v", err, storage.ErrNoUser)
 	}
 	wantState(t, p, "alice@example.org", storage.UserActive)

@@ -28,9 +28,18 @@ type waiting struct {
 
 func NewTurns(n int) *Turns { return &Turns{free: n} }
 
-// Take waits for a turn of the user's. Unless it returns an error, the caller must
-// give the turn back.
-func (t *Turns) Take(ctx context.Context, user storage.UserID) error {
+// Take waits for a turn of the user's. Unless it returns an error, the caller must call give
+// at the end of the turn. The next user gets it after a rest as long as the turn took; give
+// does not wait for that.
+func (t *Turns) Take(ctx context.Context, user storage.UserID) (give func(), err error) {
+	if err := t.take(ctx, user); err != nil {
+		return nil, err
+	}
+	begun := time.Now()
+	return func() { time.AfterFunc(time.Since(begun), t.pass) }, nil
+}
+
+func (t *Turns) take(ctx context.Context, user storage.UserID) error {
 	t.mu.Lock()
 	if t.free > 0 {
 		t.free--
@@ -51,18 +60,13 @@ func (t *Turns) Take(ctx context.Context, user storage.UserID) error {
 	case <-ctx.Done():
 	}
 	if !t.leave(user, ready) {
-		t.Give(0) // the turn came just now
+		t.pass() // the turn came just now
 	}
 	return ctx.Err()
 }
 
-// Give passes a turn on to the next user, after a rest as long as the turn took. It does
-// not wait for that.
-func (t *Turns) Give(took time.Duration) {
-	if took > 0 {
-		time.AfterFunc(took, func() { t.Give(0) })
-		return
-	}
+// pass passes a turn on to the next user.
+func (t *Turns) pass() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.queue) == 0 {

@@ -26,14 +26,14 @@ func (t *Turns) waits() (n int) {
 // little, not the other way round.
 func TestTurnsAreFair(t *testing.T) {
 	turns := NewTurns(1)
-	if err := turns.Take(t.Context(), 1); err != nil {
+	if err := turns.take(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
 	order := make(chan storage.UserID)
 	for _, user := range []storage.UserID{1, 1, 1, 1, 2, 3, 2} {
 		before := turns.waits()
 		go func() {
-			if err := turns.Take(t.Context(), user); err != nil {
+			if err := turns.take(t.Context(), user); err != nil {
 				t.Error(err)
 			}
 			order <- user
@@ -43,12 +43,12 @@ func TestTurnsAreFair(t *testing.T) {
 		}
 	}
 	for n, want := range []storage.UserID{1, 2, 3, 1, 2, 1, 1} {
-		turns.Give(0)
+		turns.pass()
 		if got := <-order; got != want {
 			t.Errorf("turn %d: got user %d, want %d", n, got, want)
 		}
 	}
-	turns.Give(0)
+	turns.pass()
 	if turns.free != 1 || len(turns.queue) != 0 {
 		t.Errorf("got %d free turns and %d who wait, want 1 and none", turns.free, len(turns.queue))
 	}
@@ -69,7 +69,7 @@ func TestTurnsAreBounded(t *testing.T) {
 				if r.IntN(2) == 0 {
 					go cancel()
 				}
-				switch err := turns.Take(ctx, storage.UserID(r.IntN(5))); {
+				switch err := turns.take(ctx, storage.UserID(r.IntN(5))); {
 				case errors.Is(err, context.Canceled):
 					gaveUp.Add(1)
 				case err != nil:
@@ -80,7 +80,7 @@ func TestTurnsAreBounded(t *testing.T) {
 					}
 					runtime.Gosched()
 					taken.Add(-1)
-					turns.Give(0)
+					turns.pass()
 				}
 				cancel()
 			}

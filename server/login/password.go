@@ -157,11 +157,8 @@ func noteLogin(r *route.Request, u storage.User) {
 
 // login serves POST /api/login.
 func (ls *Logins) login(w http.ResponseWriter, r *route.Request) error {
-	if _, err := ls.ByCookie(w, r); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	_, err := ls.ByCookie(w, r)
+	return reply.NoContent(w, err)
 }
 
 // ByCookie checks the name and the password that were posted, and begins a
@@ -208,11 +205,7 @@ func (ls *Logins) beginSession(w http.ResponseWriter, r *route.Request, u storag
 
 // logout serves POST /api/logout.
 func (ls *Logins) logout(w http.ResponseWriter, r *route.Request) error {
-	if err := ls.EndSession(w, r); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return reply.NoContent(w, ls.EndSession(w, r))
 }
 
 // EndSession ends the session of the request's cookie, and makes the browser forget the

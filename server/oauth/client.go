@@ -291,6 +291,15 @@ func (c *client) ask(ctx context.Context, q question, out any) (*answer, error) 
 	return a, nil
 }
 
+// get asks with a person's token. Only a 200 is not an error.
+func (c *client) get(ctx context.Context, url, token string, out any) error {
+	resp, err := c.ask(ctx, question{method: http.MethodGet, url: url, bearer: token}, out)
+	if err != nil {
+		return err
+	}
+	return resp.verdict()
+}
+
 // number reads an identifier that may come as a number or as a string.
 type number string
 

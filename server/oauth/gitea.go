@@ -3,7 +3,6 @@ package oauth
 import (
 	"context"
 	"errors"
-	"net/http"
 	"strings"
 
 	"golang.org/x/oauth2"
@@ -38,10 +37,7 @@ type giteaUser struct {
 }
 
 func (g gitea) user(ctx context.Context, token string) (u giteaUser, err error) {
-	resp, err := g.ask(ctx, question{method: http.MethodGet, url: g.cfg.URL + "/api/v1/user", bearer: token}, &u)
-	if err == nil {
-		err = resp.verdict()
-	}
+	err = g.get(ctx, g.cfg.URL+"/api/v1/user", token, &u)
 	return u, err
 }
 
@@ -54,11 +50,7 @@ func (g gitea) person(ctx context.Context, token string) (Claims, error) {
 		return Claims{}, about(string(user.ID), refused("the account may not log in"))
 	}
 	var list addresses
-	resp, err := g.ask(ctx, question{method: http.MethodGet, url: g.cfg.URL + "/api/v1/user/emails", bearer: token}, &list)
-	if err == nil {
-		err = resp.verdict()
-	}
-	if err != nil {
+	if err := g.get(ctx, g.cfg.URL+"/api/v1/user/emails", token, &list); err != nil {
 		return Claims{}, err
 	}
 	name := user.FullName

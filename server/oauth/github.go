@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/url"
@@ -89,11 +90,7 @@ func (g gitHub) person(ctx context.Context, token string) (Claims, error) {
 	if err != nil {
 		return Claims{}, err
 	}
-	name := user.Name
-	if name == "" {
-		name = user.Login
-	}
-	return Claims{Subject: string(user.ID), Emails: emails, Unverified: unverified, Name: name}, nil
+	return Claims{Subject: string(user.ID), Emails: emails, Unverified: unverified, Name: cmp.Or(user.Name, user.Login)}, nil
 }
 
 // emails lists the addresses. The field email of a user is what that

@@ -2,7 +2,6 @@ package oauth
 
 import (
 	"context"
-	"net/http"
 
 	"golang.org/x/oauth2"
 )
@@ -17,11 +16,7 @@ func (g gitLab) issued(ctx context.Context, token string) (string, error) {
 		Owner       number `json:"resource_owner_id"`
 		Application struct{ UID string }
 	}
-	resp, err := g.ask(ctx, question{method: http.MethodGet, url: g.cfg.URL + "/oauth/token/info", bearer: token}, &info)
-	if err == nil {
-		err = resp.verdict()
-	}
-	if err != nil {
+	if err := g.get(ctx, g.cfg.URL+"/oauth/token/info", token, &info); err != nil {
 		return "", err
 	}
 	if info.Application.UID != g.cfg.ClientID {
@@ -39,11 +34,7 @@ func (g gitLab) person(ctx context.Context, token string) (Claims, error) {
 		Email       string
 		ConfirmedAt *string `json:"confirmed_at"`
 	}
-	resp, err := g.ask(ctx, question{method: http.MethodGet, url: g.cfg.URL + "/api/v4/user", bearer: token}, &user)
-	if err == nil {
-		err = resp.verdict()
-	}
-	if err != nil {
+	if err := g.get(ctx, g.cfg.URL+"/api/v4/user", token, &user); err != nil {
 		return Claims{}, err
 	}
 	if user.State != "active" {

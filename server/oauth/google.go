@@ -2,7 +2,6 @@ package oauth
 
 import (
 	"context"
-	"net/http"
 	"net/url"
 	"strings"
 
@@ -34,13 +33,8 @@ type tokenInfo struct {
 }
 
 func (g google) info(ctx context.Context, token string) (t tokenInfo, err error) {
-	resp, err := g.ask(ctx, question{
-		method: http.MethodGet, url: g.oauth + "/tokeninfo?access_token=" + url.QueryEscape(token),
-	}, &t)
-	if err != nil {
-		return t, err
-	}
-	return t, resp.verdict()
+	err = g.get(ctx, g.oauth+"/tokeninfo?access_token="+url.QueryEscape(token), "", &t)
+	return t, err
 }
 
 // issued compares the audience: Google tells anybody who has the token.

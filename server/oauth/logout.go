@@ -11,8 +11,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/coreos/go-oidc/v3/oidc"
 )
 
 // Logout is a logout token that was checked: the provider has ended a session, or all of
@@ -64,27 +62,15 @@ func (o *openID) logout(ctx context.Context, token string) (l Logout, err error)
 	if t := strings.ToLower(strings.TrimPrefix(header.Type, "application/")); !slices.Contains([]string{"", "jwt", "logout+jwt"}, t) {
 		return l, refused("the token is of another type (typ)")
 	}
-	id, err := oidc.NewVerifier(o.cfg.URL, m.keys, &oidc.Config{
-		ClientID: o.cfg.ClientID, SupportedSigningAlgs: m.algorithms(), Now: o.cfg.Now, SkipExpiryCheck: true,
-	}).Verify(ctx, token)
+	id, err := o.verify(ctx, m, token, true)
 	if err != nil {
-		return l, badIDToken(err)
+		return l, err
 	}
 	var all map[string]json.RawMessage // so that the case of names counts
 	if err := id.Claims(&all); err != nil {
 		return l, refused("the logout token can't be read")
 	}
 	return checkLogout(all, o.cfg.Now())
-}
-
-// algorithms lists the signatures of the issuer that we can check but not make.
-func (m *metadata) algorithms() (list []string) {
-	for _, a := range m.Algorithms {
-		if slices.Contains(asymmetric, a) {
-			list = append(list, a)
-		}
-	}
-	return list
 }
 
 // checkLogout checks the claims that a logout token does not share with an ID token.

@@ -189,22 +189,16 @@ func about(subject string, err error) error {
 	return err
 }
 
-// accept checks what a provider says of a person.
+// accept refuses an unusable subject. Unusable addresses it drops: the person may have
+// others. It counts the unverified ones too, if the configuration says so.
 func (p *Provider) accept(c *Claims) error {
-	if err := c.check(); err != nil {
-		return err
-	}
-	c.trust(p.cfg)
-	return nil
-}
-
-// check refuses an unusable subject. Unusable addresses it drops: the person may have
-// others.
-func (c *Claims) check() error {
 	if c.Subject == "" || len(c.Subject) > 255 || !plain(c.Subject) {
 		return refused("the provider gave no usable subject")
 	}
 	c.Emails, c.Unverified = readable(c.Emails), readable(c.Unverified)
+	if p.cfg.TrustEmail {
+		c.Emails, c.Unverified = append(c.Emails, c.Unverified...), nil
+	}
 	return nil
 }
 
@@ -216,13 +210,6 @@ func readable(mails []string) (good []string) {
 		}
 	}
 	return good
-}
-
-// trust counts the unverified addresses too, where the configuration says so.
-func (c *Claims) trust(cfg Config) {
-	if cfg.TrustEmail {
-		c.Emails, c.Unverified = append(c.Emails, c.Unverified...), nil
-	}
 }
 
 // plain reports whether s is text that can be shown on one line as it is.

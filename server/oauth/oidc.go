@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -233,10 +234,7 @@ type person struct {
 }
 
 func (p person) claims() Claims {
-	c := Claims{Subject: p.Subject, Name: p.Name}
-	if c.Name == "" {
-		c.Name = p.Username
-	}
+	c := Claims{Subject: p.Subject, Name: cmp.Or(p.Name, p.Username)}
 	switch {
 	case p.Email == "":
 	case p.Verified != nil && bool(*p.Verified):
@@ -249,10 +247,7 @@ func (p person) claims() Claims {
 
 func (c *client) userInfo(ctx context.Context, endpoint, token string) (Claims, error) {
 	var p person
-	resp, err := c.ask(ctx, question{method: http.MethodGet, url: endpoint, bearer: token}, &p)
-	if err == nil {
-		err = resp.verdict()
-	}
+	err := c.get(ctx, endpoint, token, &p)
 	return p.claims(), err
 }
 
@@ -287,17 +282,9 @@ func (o *openID) identify(ctx context.Context, t *oauth2.Token, nonce string) (C
 	if !ok {
 		return Claims{}, errors.New("it sent no ID token with the access token")
 	}
-	var algorithms []string
-	for _, a := range m.Algorithms {
-		if slices.Contains(asymmetric, a) {
-			algorithms = append(algorithms, a)
-		}
-	}
-	id, err := oidc.NewVerifier(o.cfg.URL, m.keys, &oidc.Config{
-		ClientID: o.cfg.ClientID, SupportedSigningAlgs: algorithms, Now: o.cfg.Now,
-	}).Verify(ctx, raw)
+	id, err := o.verify(ctx, m, raw, false)
 	if err != nil {
-		return Claims{}, badIDToken(err)
+		return Claims{}, err
 	}
 	var p person
 	var more struct {
@@ -334,11 +321,19 @@ func (o *openID) identify(ctx context.Context, t *oauth2.Token, nonce string) (C
 	return asked, nil
 }
 
-// badIDToken tells an invalid token from keys that could not be fetched: the library's
-// errors differ in their text alone.
-func badIDToken(err error) error {
-	if strings.Contains(err.Error(), "fetching keys") {
-		return errors.New("its keys (jwks_uri) can't be fetched")
+// verify checks the signature, the issuer, the audience and, unless it is told not to, the
+// end of an ID token or a logout token. The library's errors for an invalid token and for
+// keys that could not be fetched differ in their text alone.
+func (o *openID) verify(ctx context.Context, m *metadata, token string, mayHaveEnded bool) (*oidc.IDToken, error) {
+	ours := slices.DeleteFunc(slices.Clone(m.Algorithms), func(a string) bool { return !slices.Contains(asymmetric, a) })
+	id, err := oidc.NewVerifier(o.cfg.URL, m.keys, &oidc.Config{
+		ClientID: o.cfg.ClientID, SupportedSigningAlgs: ours, Now: o.cfg.Now, SkipExpiryCheck: mayHaveEnded,
+	}).Verify(ctx, token)
+	switch {
+	case err == nil:
+		return id, nil
+	case strings.Contains(err.Error(), "fetching keys"):
+		return nil, errors.New("its keys (jwks_uri) can't be fetched")
 	}
-	return refused("the ID token does not verify: %v", err)
+	return nil, refused("the ID token does not verify: %v", err)
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
-	"time"
 
 	"gatehouse/server/reply"
 	"gatehouse/server/route"
@@ -55,12 +54,12 @@ func (s *SCIM) list(w http.ResponseWriter, r *route.Request, c *caller) error {
 }
 
 // fill fills a page of the list of all users, in the turn of the caller.
-func (s *SCIM) fill(r *route.Request, c *caller, page *listing, count int) (err error) {
-	if err := s.Turns.Take(r.Context(), c.id); err != nil {
+func (s *SCIM) fill(r *route.Request, c *caller, page *listing, count int) error {
+	give, err := s.Turns.Take(r.Context(), c.id)
+	if err != nil {
 		return err
 	}
-	begin := time.Now()
-	defer func() { s.Turns.Give(time.Since(begin)) }()
+	defer give()
 	if page.Total, err = c.count(); err != nil || count == 0 || page.Start > page.Total {
 		return err
 	}

@@ -39,11 +39,8 @@ func (st *Site) showAccount(w http.ResponseWriter, r *route.Request, status int,
 
 // passwordForm serves POST /account/password.
 func (st *Site) passwordForm(w http.ResponseWriter, r *route.Request) error {
-	fields, err := body.Fields(r.Request)
+	fields, err := body.Fields(r.Request, "current", "new", "again")
 	if err != nil {
-		return err
-	}
-	if _, err := body.Require(fields, "current", "new", "again"); err != nil {
 		return err
 	}
 	if fields["new"] != fields["again"] {

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"gatehouse/server/api"
 	"gatehouse/server/route"
@@ -59,12 +58,12 @@ func place(r *route.Request, list string) web.Place {
 }
 
 // fillPage reads the tokens of the page, or of the last one if there are fewer pages.
-func (st *Site) fillPage(r *route.Request, owner storage.UserID, page *web.Tokens) (err error) {
-	if err := st.Turns.Take(r.Context(), r.User.ID); err != nil {
+func (st *Site) fillPage(r *route.Request, owner storage.UserID, page *web.Tokens) error {
+	give, err := st.Turns.Take(r.Context(), r.User.ID)
+	if err != nil {
 		return err
 	}
-	start := time.Now()
-	defer func() { st.Turns.Give(time.Since(start)) }()
+	defer give()
 	if page.Total, page.Stale, err = st.Store.CountTokensOf(owner, st.staleSince()); err != nil {
 		return err
 	}

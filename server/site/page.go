@@ -92,10 +92,7 @@ func (st *Site) loginForm(w http.ResponseWriter, r *route.Request) error {
 			Username: fields["username"], Method: cmp.Or(fields["method"], route.Userpass), Next: next, Error: message + ".",
 		})
 	}
-	if next == "" {
-		next = "/"
-	}
-	return SeeOther(w, next)
+	return SeeOther(w, cmp.Or(next, "/"))
 }
 
 // logoutForm serves POST /logout.
@@ -117,11 +114,8 @@ func (st *Site) renamePage(w http.ResponseWriter, r *route.Request) error {
 
 // renameForm serves POST /tokens/{id}/rename.
 func (st *Site) renameForm(w http.ResponseWriter, r *route.Request) error {
-	fields, err := body.Fields(r.Request)
+	fields, err := body.Fields(r.Request, "name")
 	if err != nil {
-		return err
-	}
-	if _, err := body.Require(fields, "name"); err != nil {
 		return err
 	}
 	t, err := st.Tokens.OwnIn(r)

@@ -84,10 +84,7 @@ func (ts *Tokens) thisToken(w http.ResponseWriter, r *route.Request) error {
 // it, and learns nothing by it: the answer is the same for every text. Of
 // several, all are revoked.
 func (ts *Tokens) revokeSent(w http.ResponseWriter, r *route.Request) error {
-	if err := ts.revokeTexts(r, route.TokensOf(r.Request, false)...); err != nil {
-		return err
-	}
-	return reply.OK(w, struct{}{}, nil)
+	return reply.OK(w, struct{}{}, ts.revokeTexts(r, route.TokensOf(r.Request, false)...))
 }
 
 // revokeTexts revokes those of the texts that are tokens.
@@ -165,11 +162,7 @@ func (ts *Tokens) renameToken(w http.ResponseWriter, r *route.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := ts.Rename(r, t.ID, *in.Name); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return reply.NoContent(w, ts.Rename(r, t.ID, *in.Name))
 }
 
 // Rename gives a token of the caller's another name.
@@ -187,11 +180,8 @@ func (ts *Tokens) revokeToken(w http.ResponseWriter, r *route.Request) error {
 	if len(r.Scopes()) > 0 && r.Token.ID != t.ID {
 		return reply.Refuse(http.StatusForbidden, "A token with scopes may revoke only itself")
 	}
-	if _, err := ts.Revoke(r.Actor(), t.ID); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	_, err = ts.Revoke(r.Actor(), t.ID)
+	return reply.NoContent(w, err)
 }
 
 // Revoke revokes tokens, and counts them.

@@ -26,11 +26,7 @@ const scopeIntrospect = "introspect"
 // get the answer for text that is not a token (section 2.2), so that a thief can't try
 // out what was stolen. Both leave an event that the owner and administrators can find.
 func (ts *Tokens) introspect(w http.ResponseWriter, r *route.Request) error {
-	fields, err := body.Fields(r.Request)
-	if err != nil {
-		return err
-	}
-	text, err := body.Require(fields, "token")
+	fields, err := body.Fields(r.Request, "token")
 	if err != nil {
 		return err
 	}
@@ -38,7 +34,7 @@ func (ts *Tokens) introspect(w http.ResponseWriter, r *route.Request) error {
 	if err != nil {
 		return err
 	}
-	answer, err := ts.introspection(r, text[0], from)
+	answer, err := ts.introspection(r, fields["token"], from)
 	if status, _ := reply.Status(err); err != nil && status >= http.StatusInternalServerError {
 		return err
 	}
@@ -154,16 +150,9 @@ func (l *lookups) note(by storage.UserID, about looked) lookup {
 // revokePosted serves POST /api/revoke (RFC 7009). Any holder of a token may revoke
 // it, and revoking an unknown token is not an error (section 2.2).
 func (ts *Tokens) revokePosted(w http.ResponseWriter, r *route.Request) error {
-	fields, err := body.Fields(r.Request)
+	fields, err := body.Fields(r.Request, "token")
 	if err != nil {
 		return err
 	}
-	v, err := body.Require(fields, "token")
-	if err != nil {
-		return err
-	}
-	if err := ts.revokeTexts(r, v[0]); err != nil {
-		return err
-	}
-	return reply.OK(w, struct{}{}, nil)
+	return reply.OK(w, struct{}{}, ts.revokeTexts(r, fields["token"]))
 }

@@ -89,11 +89,11 @@ var partBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 // encodePart reads and encodes a part of a list in the caller's turn.
 func (ts *Tokens) encodePart(r *route.Request, b *bytes.Buffer, q storage.Owned, view func(storage.Token) any) (next storage.Cursor, err error) {
-	if err := ts.Turns.Take(r.Context(), r.User.ID); err != nil {
+	give, err := ts.Turns.Take(r.Context(), r.User.ID)
+	if err != nil {
 		return next, err
 	}
-	start := time.Now()
-	defer func() { ts.Turns.Give(time.Since(start)) }()
+	defer give()
 	return ts.encode(b, q, view)
 }
 

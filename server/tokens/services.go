@@ -2,7 +2,6 @@ package tokens
 
 import (
 	"net/http"
-	"time"
 
 	"gatehouse/server/api"
 	"gatehouse/server/reply"
@@ -30,11 +29,11 @@ func (ts *Tokens) services(w http.ResponseWriter, r *route.Request) error {
 
 // ServicesOf lists the service accounts that the caller owns now, in the caller's turn.
 func (ts *Tokens) ServicesOf(r *route.Request) ([]storage.ServiceInfo, error) {
-	if err := ts.Turns.Take(r.Context(), r.User.ID); err != nil {
+	give, err := ts.Turns.Take(r.Context(), r.User.ID)
+	if err != nil {
 		return nil, err
 	}
-	start := time.Now()
-	defer func() { ts.Turns.Give(time.Since(start)) }()
+	defer give()
 	return ts.Store.Services(r.User.ID, 0)
 }
 
