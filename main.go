@@ -28,8 +28,6 @@ import (
 	"gatehouse/server/api"
 	"gatehouse/server/config"
 	"gatehouse/server/datadir"
-	"gatehouse/server/directory"
-	"gatehouse/server/recheck"
 	"gatehouse/storage/backup"
 	"gatehouse/tui"
 	"gatehouse/tui/cli"
@@ -325,60 +323,4 @@ func (a *app) running(ctx context.Context) (*api.Client, error) {
 		return nil, err
 	}
 	return d.Running(ctx)
-}
-
-// configCommand wires the commands about the configuration.
-func (a *app) configCommand() *cobra.Command {
-	return cli.ConfigCommand(a.out, a.stderr, cli.Configuration{
-		Check: func() (string, error) {
-			d, err := a.dir()
-			if err != nil {
-				return "", err
-			}
-			return d.CheckSettings()
-		},
-		LDAP: a.try(func(ctx context.Context, cfg config.Config, user string) (steps []cli.Step, err error) {
-			list, err := directory.Check(ctx, cfg, user)
-			for _, s := range list {
-				steps = append(steps, cli.Step{Server: s.Server, Name: s.Name, OK: s.OK, Warning: s.Warning, Detail: s.Detail})
-			}
-			return steps, err
-		}),
-		Provider: a.try(func(ctx context.Context, cfg config.Config, name string) (steps []cli.Step, err error) {
-			list, err := recheck.Check(ctx, cfg, name)
-			for _, s := range list {
-				steps = append(steps, cli.Step{Server: name, Name: s.Name, OK: s.OK, Warning: s.Warning, Detail: s.Detail})
-			}
-			return steps, err
-		}),
-		Settings: func() (all []cli.Setting, err error) {
-			if err := a.checkListen(); err != nil {
-				return nil, err
-			}
-			d, err := a.dir()
-			if err != nil {
-				return nil, err
-			}
-			list, err := d.AllSettings()
-			for _, s := range list {
-				all = append(all, cli.Setting(s))
-			}
-			return all, err
-		},
-	}, &a.listen)
-}
-
-// try returns a function that reads the configuration and tries a part of it.
-func (a *app) try(check func(context.Context, config.Config, string) ([]cli.Step, error)) func(context.Context, string) ([]cli.Step, error) {
-	return func(ctx context.Context, name string) ([]cli.Step, error) {
-		d, err := a.dir()
-		if err != nil {
-			return nil, err
-		}
-		cfg, _, err := d.Settings()
-		if err != nil {
-			return nil, err
-		}
-		return check(ctx, cfg, name)
-	}
 }

@@ -79,7 +79,7 @@ func (d *Directory) membership(ctx context.Context, c *conn, people map[string]E
 	for _, subject := range slices.Sorted(maps.Keys(rest)) {
 		member, err := d.namedByGroup(ctx, c, rest[subject], sid)
 		switch {
-		case inDoubt(err):
+		case InDoubt(err):
 			open = err
 		case err != nil:
 			return members, outsiders, err

@@ -8,11 +8,10 @@
 // writes to the directory, never stores anything, never follows a referral, and
 // never falls back from TLS to plain text.
 //
-// A login has two steps, Find and Authenticate; Login does both. Between them the
-// caller can count failures by account instead of by the spelling that was typed,
-// because directories match "alice", "ALICE" and " alice " alike. The password is
-// tried on a connection of its own, which is then closed, so a pooled connection
-// never becomes another person's.
+// A login has two steps, Find and Authenticate. Between them the caller can count
+// failures by account instead of by the spelling that was typed, because directories
+// match "alice", "ALICE" and " alice " alike. The password is tried on a connection of
+// its own, which is then closed, so a pooled connection never becomes another person's.
 //
 // Lookup is for off-boarding. It returns a verdict for each person, and doubt about
 // one person never becomes a verdict on another (verdict.go). One place reads what an
@@ -195,7 +194,7 @@ func (d *Directory) attempt(ctx context.Context, s *server, left int, f func(con
 	start := time.Now()
 	err := f(share, s)
 	switch {
-	case err == nil, inDoubt(err):
+	case err == nil, InDoubt(err):
 		d.succeeded(s, time.Since(start))
 	case errors.Is(ctx.Err(), context.Canceled):
 		// The caller went away: that says nothing about the server.

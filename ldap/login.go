@@ -15,21 +15,6 @@ const (
 	maxPassword = 256
 )
 
-// Login is Find and Authenticate, together within Config.Timeout. It returns the errors
-// of both. If Authenticate fails, Login still returns the entry.
-func (d *Directory) Login(ctx context.Context, name, password string) (Entry, error) {
-	if err := validPassword(password); err != nil {
-		return Entry{}, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, d.cfg.Timeout)
-	defer cancel()
-	e, err := d.Find(ctx, name)
-	if err != nil {
-		return Entry{}, err
-	}
-	return d.Authenticate(ctx, e, password)
-}
-
 // Find returns the person that name stands for. If it stands for nobody, or for two
 // people, Find returns the zero Entry and no error. Pass that to Authenticate too: a
 // faster answer would reveal which names exist. The only error is ErrUnavailable.

@@ -1,6 +1,7 @@
 package ldap
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"os"
@@ -78,4 +79,15 @@ func openLogged(t testing.TB, c Config) (*Directory, *storagetest.Log) {
 func TestMain(m *testing.M) {
 	boundPackets() // before any helper reads a packet
 	os.Exit(m.Run())
+}
+
+// Login is Find and Authenticate, together within Config.Timeout, as a server calls them.
+func (d *Directory) Login(ctx context.Context, name, password string) (Entry, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.cfg.Timeout)
+	defer cancel()
+	e, err := d.Find(ctx, name)
+	if err != nil {
+		return Entry{}, err
+	}
+	return d.Authenticate(ctx, e, password)
 }

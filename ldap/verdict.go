@@ -104,21 +104,18 @@ func referral(err error) string {
 
 // InDoubt reports whether an error is about the directory's data, such as a missing
 // required_group. The servers answer in that case, so their status does not show it.
-func InDoubt(err error) bool { return inDoubt(err) }
-
-// inDoubt reports whether err is only about the data, and not a fault of a server.
-func inDoubt(err error) bool { return errors.As(err, new(*doubt)) }
+func InDoubt(err error) bool { return errors.As(err, new(*doubt)) }
 
 // broken reports whether the connection has failed, so that nothing else can be
 // asked on it.
-func broken(err error) bool { return err != nil && !inDoubt(err) && !answered(err) }
+func broken(err error) bool { return err != nil && !InDoubt(err) && !answered(err) }
 
 // weightiest returns the first fault of a server among errs, else all doubts, each
 // once.
 func weightiest(errs ...error) error {
 	var doubts []error
 	for _, err := range errs {
-		if err != nil && !inDoubt(err) {
+		if err != nil && !InDoubt(err) {
 			return err
 		}
 		if err != nil && !slices.ContainsFunc(doubts, func(d error) bool { return d.Error() == err.Error() }) {

@@ -128,9 +128,12 @@ func (p *People) Trouble() (why error) {
 	return why
 }
 
+// Step is one thing that a check has tried.
+type Step = ldap.Step
+
 // Check tries everything that a login of the user needs, except the password, on each
 // server of the directory in the configuration. A step that fails is not an error.
-func Check(ctx context.Context, cfg config.Config, user string) ([]ldap.Step, error) {
+func Check(ctx context.Context, cfg config.Config, user string) ([]Step, error) {
 	if cfg.LDAP == nil {
 		return nil, errors.New("there is no section [ldap] in the configuration")
 	}

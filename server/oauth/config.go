@@ -154,15 +154,15 @@ func (c Config) readSecret() (Secret, error) {
 }
 
 // Unsafe says which of the settings are not for production; empty: none.
-func (c Config) Unsafe() string {
+func (p *Provider) Unsafe() string {
 	var list []string
-	if c.AcceptAnyClient {
+	if p.cfg.AcceptAnyClient {
 		list = append(list, "accept_any_client: a token that was issued to any other service logs its owner in here")
 	}
-	if c.TrustEmail {
+	if p.cfg.TrustEmail {
 		list = append(list, "trust_email: addresses that the provider has not verified are believed, so a person who can set one there can log in as its owner here")
 	}
-	if strings.HasPrefix(strings.ToLower(c.WithDefaults().URL), "http:") {
+	if strings.HasPrefix(strings.ToLower(p.cfg.URL), "http:") {
 		list = append(list, "its url is http: secrets cross the network in the clear")
 	}
 	return strings.Join(list, "; ")

@@ -111,7 +111,7 @@ func TestUnsafe(t *testing.T) {
 		{Config{Type: OIDC, URL: "https://login.example.com", TrustEmail: true}, "trust_email"},
 		{Config{Type: Gitea, URL: "http://gitea.example", Insecure: true}, "http"},
 	} {
-		if got := c.cfg.Unsafe(); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+		if got := (&Provider{cfg: c.cfg.WithDefaults()}).Unsafe(); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
 			t.Errorf("%+v: got %q, want %q", c.cfg, got, c.want)
 		}
 	}
@@ -137,7 +137,7 @@ func TestTitle(t *testing.T) {
 		{"oidc", OIDC, "oidc"},
 		{"corp", GitHub, "corp"},
 	} {
-		if got := (Config{Name: c.name, Type: c.kind}).Title(); got != c.want {
+		if got := (&Provider{cfg: Config{Name: c.name, Type: c.kind}}).Title(); got != c.want {
 			t.Errorf("%s of type %s: got %q, want %q", c.name, c.kind, got, c.want)
 		}
 	}

@@ -127,23 +127,17 @@ func (p *Provider) Name() string { return p.cfg.Name }
 // SameSecret reports whether both were given the same secret.
 func (p *Provider) SameSecret(other *Provider) bool { return p.secret == other.secret }
 
-// Title is what people call the provider.
-func (p *Provider) Title() string { return p.cfg.Title() }
-
 // Title is what people call the provider: GitHub, or its configured name if that is
 // another.
-func (c Config) Title() string {
-	if c.Name == c.Type && types[c.Type].title != "" {
-		return types[c.Type].title
+func (p *Provider) Title() string {
+	if title := types[p.cfg.Type].title; p.cfg.Name == p.cfg.Type && title != "" {
+		return title
 	}
-	return c.Name
+	return p.cfg.Name
 }
 
 // Timeout is how long a login may take in all.
 func (p *Provider) Timeout() time.Duration { return p.cfg.Timeout }
-
-// Unsafe says which of the settings are not for production; empty: none.
-func (p *Provider) Unsafe() string { return p.cfg.Unsafe() }
 
 // Verify returns whom an access token speaks for. The error is a *Refusal when the
 // token proves nothing; else it wraps ErrNoCheck or ErrUnavailable, or is

@@ -244,7 +244,7 @@ func (p *People) each(subjects []string, do func() error) error {
 
 // Check tries what logins and sweeps need of a provider in the configuration, except a
 // person. A step that fails is not an error.
-func Check(ctx context.Context, cfg config.Config, name string) ([]oauth.Step, error) {
+func Check(ctx context.Context, cfg config.Config, name string) (steps []directory.Step, err error) {
 	if _, ok := cfg.OAuth[name]; !ok {
 		return nil, fmt.Errorf("there is no section [oauth.%s] in the configuration", name)
 	}
@@ -252,5 +252,8 @@ func Check(ctx context.Context, cfg config.Config, name string) ([]oauth.Step, e
 	if err != nil {
 		return nil, err
 	}
-	return all[name].Check(ctx), nil
+	for _, s := range all[name].Check(ctx) {
+		steps = append(steps, directory.Step{Server: name, Name: s.Name, OK: s.OK, Warning: s.Warning, Detail: s.Detail})
+	}
+	return steps, nil
 }

@@ -69,9 +69,7 @@ func keyFiles(w io.Writer, list []api.KeyFile) error {
 		case f.Opens:
 			use = "a copy: it also opens this store"
 		}
-		if err := t.Row(f.Name, f.ID, moment(f.Written), use); err != nil {
-			return err
-		}
+		t.Row(f.Name, f.ID, moment(f.Written), use)
 	}
 	return t.Flush()
 }
@@ -94,9 +92,7 @@ func (env Env) tokenKeys(list []api.TokenKey) error {
 		case k.Ends != 0:
 			use = "its tokens end at " + moment(k.Ends)
 		}
-		if err := t.Row(k.Number, made, fmt.Sprint(k.Tokens), use); err != nil {
-			return err
-		}
+		t.Row(k.Number, made, fmt.Sprint(k.Tokens), use)
 	}
 	return t.Flush()
 }

@@ -62,9 +62,7 @@ func (env Env) heldSweep(w io.Writer, held api.HeldSweep) error {
 	env.say("The directory or a provider says this about %d of the %d users. That is too many to act on without your confirmation.", len(held.Changes), held.Asked)
 	t := text.NewTable(w, "USER", "WOULD", "WHY")
 	for _, h := range held.Changes {
-		if err := t.Row(h.UID, h.Action, dash(h.Why)); err != nil {
-			return err
-		}
+		t.Row(h.UID, h.Action, dash(h.Why))
 	}
 	return t.Flush()
 }
@@ -75,9 +73,7 @@ func heldActs(w io.Writer, acts []api.HeldAct) error {
 	}
 	t := text.NewTable(w, "WOULD", "HOW MANY", "OF", "WHY IT IS HELD", "SHOWN BY")
 	for _, a := range acts {
-		if err := t.Row(a.Action, strconv.Itoa(a.Count), strconv.Itoa(a.Of), a.Why, dash(a.Shown)); err != nil {
-			return err
-		}
+		t.Row(a.Action, strconv.Itoa(a.Count), strconv.Itoa(a.Of), a.Why, dash(a.Shown))
 	}
 	return t.Flush()
 }

@@ -25,7 +25,7 @@ func NewTable(w io.Writer, heads ...string) *Table {
 	return t
 }
 
-// Row adds a row with as many cells as there are heads.
+// Row adds a row with as many cells as there are heads. Its error is also the next Flush's.
 func (t *Table) Row(cells ...string) error {
 	t.rows = append(t.rows, escaped(cells))
 	if len(t.rows) < tableBlock {
