@@ -670,7 +670,7 @@ var arrows = map[string][]string{
 	"storage":                     {"storage/notices", "storage/grants", "storage/rekey", "storage/marks", "storage/read", "storage/surplus", "storage/census", "storage/verify", "storage/audit", "storage/backup", "storage/checkpoint", "storage/disk", "storage/index", "storage/journal", "storage/keys", "storage/lasting", "storage/record", "storage/table", "storage/uses", "storage/wallclock", "storage/order", "storage/unlogged", "storage/restore", "storage/clock", "storage/writer", "storage/opening"},
 	"ldap":                        {},
 	"ldap/ldaptest":               {"storage/storagetest"},
-	"storage/torture":             {"storage", "storage/journal", "storage/wallclock"},
+	"storage/torture":             {"storage", "storage/journal", "storage/storagetest", "storage/wallclock"},
 	"server/api":                  {},
 	"server/textfile":             {},
 	"server/oauth":                {"server/textfile"},

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"gatehouse/storage/storagetest"
 )
 
 // childDir is the variable with which a test runs this binary again, as a
@@ -34,7 +36,7 @@ func TestMain(m *testing.M) {
 
 // childMain serves a store on standard input and output until they close.
 func childMain(dir string) int {
-	s, err := Open(dir, Options{MaxPerUser: 1 << 20, Early: true, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+	s, err := Open(dir, Options{MaxPerUser: 1 << 20, Segment: storagetest.Segment, Early: true, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "open:", err)
 		return 1

@@ -3,6 +3,7 @@ package storage
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"maps"
 	"math"
@@ -272,13 +273,15 @@ func (t *endsTest) compare() {
 	}
 }
 
+var restores = flag.Uint64("restores", 1, "how many series of restores TestEndsSurviveRestores tries")
+
 // Backups are restored over each other's stores in any order. What one of the
 // stores knew to have ended stays ended.
 func TestEndsSurviveRestores(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}
-	for seed := range uint64(1) {
+	for seed := range *restores {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			clock := newClock()
 			opts := timed(t, clock)

@@ -240,7 +240,7 @@ func contents(t *testing.T, dir string) map[string]string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if name != "/lock" {
+		if name != "lock" {
 			all[name] = string(b)
 		}
 	}
@@ -310,7 +310,7 @@ func TestUnknownRecords(t *testing.T) {
 			}
 			after := contents(t, dir)
 			for name, b := range before {
-				if after[name] != b && !strings.HasPrefix(name, "/store/index/") {
+				if after[name] != b && !strings.HasPrefix(name, "store/index/") {
 					t.Errorf("%s was changed", name)
 				}
 			}

@@ -17,6 +17,7 @@ import (
 
 	"gatehouse/storage/disk"
 	"gatehouse/storage/index"
+	"gatehouse/storage/storagetest"
 )
 
 const fullDisk = 256 << 20
@@ -471,18 +472,10 @@ func TestOpenOnAFullDisk(t *testing.T) {
 				secrets = append(secrets, secret)
 			}
 			dir := filepath.Join(disk, "data")
-			if err := os.CopyFS(dir, os.DirFS(copyDir(t, s.Dir()))); err != nil { // as a kill would leave it
+			if err := storagetest.CopyStore(s.Dir(), dir); err != nil {
 				t.Fatal(err)
 			}
 			if err := os.Remove(filepath.Join(dir, "store", "ballast")); err != nil {
-				t.Fatal(err)
-			}
-			for _, name := range files(t, dir) {
-				if err := os.Chmod(filepath.Join(dir, name), 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if err := os.Chmod(dir, 0o700); err != nil {
 				t.Fatal(err)
 			}
 			logs, err := index.MemoryLogs(filepath.Join(dir, "store", "index"))

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -228,24 +227,14 @@ func mix(t *testing.T, a, b string, which int) (dir, what string) {
 			continue
 		}
 		from = append(from, part)
-		to := filepath.Join(dir, "store", part)
+		to, source := filepath.Join(dir, "store", part), filepath.Join(b, "store", part)
 		if err := os.RemoveAll(to); err != nil {
 			t.Fatal(err)
 		}
-		source := filepath.Join(b, "store", part)
-		info, err := os.Stat(source)
-		switch {
-		case errors.Is(err, os.ErrNotExist):
+		if _, err := os.Stat(source); errors.Is(err, os.ErrNotExist) {
 			continue
-		case err == nil && info.IsDir():
-			err = os.CopyFS(to, os.DirFS(source))
-		case err == nil:
-			var text []byte
-			if text, err = os.ReadFile(source); err == nil {
-				err = os.WriteFile(to, text, 0o600)
-			}
 		}
-		if err != nil {
+		if err := storagetest.CopyStore(source, to); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -413,7 +402,7 @@ func TestRestoredMark(t *testing.T) {
 					to := filepath.Join(at, "store", gone)
 					err := os.RemoveAll(to)
 					if from := filepath.Join(older.stopped, "store", part); err == nil && !missing {
-						err = exec.Command("cp", "-a", from, to).Run()
+						err = storagetest.CopyStore(from, to)
 					}
 					if err != nil {
 						t.Fatal(err)

@@ -151,10 +151,7 @@ func flipInTable(t *testing.T, dir string) {
 // no file changes.
 func TestEarlyButNotAtAll(t *testing.T) {
 	dir, opts, live, _ := left(t)
-	older := filepath.Join(t.TempDir(), "older")
-	if err := os.CopyFS(older, os.DirFS(filepath.Join(dir, "store"))); err != nil {
-		t.Fatal(err)
-	}
+	older := copyDir(t, filepath.Join(dir, "store"))
 	s := openWith(t, dir, opts)
 	addUser(t, s, "bob@example.com")
 	if err := s.Close(); err != nil {

@@ -68,13 +68,6 @@ func systemStores(t *testing.T) (dirs map[string]string, tokens []Made) {
 	return map[string]string{"stop": made, "kill": killed}, tokens
 }
 
-func copyAll(t *testing.T, from, to string) {
-	t.Helper()
-	if out, err := exec.Command("cp", "-a", from, to).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-}
-
 // TestRefusedWhileOpening makes the system refuse each call on each file of a store that
 // is being opened, for each reason. The store never takes that for damage: it opens
 // anyway, or returns the system's error without advice to restore a backup. Nothing is
@@ -118,8 +111,7 @@ func TestRefusedWhileOpening(t *testing.T) {
 
 func refusedWhileOpening(t *testing.T, from, file, inject string, tokens []Made) {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "data")
-	copyAll(t, from, dir)
+	dir := copyDir(t, from)
 	exit, said := refusing(dir, "strace", "-f", "-qq", "-o", os.DevNull, "-P", filepath.Join(dir, file), "-e", "inject="+inject)
 	wrong := func(format string, args ...any) {
 		t.Errorf("%s: %s\nexit %d, it said:\n%s", inject, fmt.Sprintf(format, args...), exit, said)

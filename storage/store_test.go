@@ -4,19 +4,17 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io/fs"
 	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"gatehouse/storage/disk"
 	"gatehouse/storage/keys"
+	"gatehouse/storage/storagetest"
 )
 
 var (
@@ -66,41 +64,20 @@ func wantDead(t testing.TB, s *Store, secret string) {
 	}
 }
 
-// copyDir copies a store as a kill of its process would leave it. It copies
-// again until no file has come or gone during the copy, because a kill happens
-// at one moment.
+// copyDir copies a store as a kill of its process would leave it.
 func copyDir(t testing.TB, dir string) string {
 	t.Helper()
-	for {
-		before, to := files(t, dir), filepath.Join(t.TempDir(), "copy")
-		err := os.CopyFS(to, os.DirFS(dir))
-		if errors.Is(err, fs.ErrNotExist) || err == nil && !slices.Equal(before, files(t, dir)) {
-			continue
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, name := range before {
-			if err := os.Chmod(filepath.Join(to, name), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		return to
+	to := filepath.Join(t.TempDir(), "copy")
+	if err := storagetest.CopyStore(dir, to); err != nil {
+		t.Fatal(err)
 	}
+	return to
 }
 
 // files lists a directory, and all beneath it.
-func files(t testing.TB, dir string) (names []string) {
+func files(t testing.TB, dir string) []string {
 	t.Helper()
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil // removed since it was listed
-		}
-		if err == nil && d.Type().IsRegular() {
-			names = append(names, strings.TrimPrefix(path, dir))
-		}
-		return err
-	})
+	names, err := storagetest.Files(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

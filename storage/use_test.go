@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -28,9 +29,11 @@ func timed(t testing.TB, c *storagetest.Clock) Options {
 	return Options{Now: c.Now, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 }
 
-// openWith opens a store that is closed when the test ends.
+// openWith opens a store that is closed when the test ends. Unless the options say
+// otherwise, new segments of its journal are small.
 func openWith(t testing.TB, dir string, opts Options) *Store {
 	t.Helper()
+	opts.Segment = cmp.Or(opts.Segment, storagetest.Segment)
 	s, err := Open(dir, opts)
 	if err != nil {
 		t.Fatal(err)

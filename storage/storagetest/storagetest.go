@@ -6,6 +6,14 @@ package storagetest
 
 import (
 	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -14,6 +22,45 @@ import (
 // Segment is the size of a new segment of the log in tests, in bytes: a store writes it out
 // before its first record, and a test seldom fills the default.
 const Segment = 1 << 20
+
+// CopyStore copies a store's directory as a kill of its process would leave it. Holes stay
+// holes: most files of a store are much longer than what is written in them. A kill happens
+// at one moment, so a copy during which a file came or went is made again: an open store
+// drops a segment of the log of uses once the index has its uses, and such a copy could
+// lack them in both.
+func CopyStore(from, to string) error {
+	for tries := 1; ; tries++ {
+		before, err := Files(from)
+		if err != nil {
+			return err
+		}
+		out, err := exec.Command("cp", "-a", "--sparse=always", from, to).CombinedOutput()
+		if after, _ := Files(from); err == nil && slices.Equal(before, after) {
+			return nil
+		}
+		if tries == 1000 {
+			return fmt.Errorf("copy %s: %w: %s", from, cmp.Or(err, errors.New("its files come and go")), out)
+		}
+		if err := os.RemoveAll(to); err != nil {
+			return err
+		}
+	}
+}
+
+// Files lists the files of a directory and all beneath it, by their paths in it.
+func Files(dir string) (names []string, err error) {
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // removed since it was listed
+		}
+		if err == nil && d.Type().IsRegular() {
+			path, _ = filepath.Rel(dir, path)
+			names = append(names, path)
+		}
+		return err
+	})
+	return names, err
+}
 
 // Clock is the time on a computer: its wall clock, and the time since it was
 // started. Both stand still until a test moves them.

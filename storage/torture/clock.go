@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gatehouse/storage"
+	"gatehouse/storage/storagetest"
 	"gatehouse/storage/wallclock"
 )
 
@@ -232,7 +233,7 @@ func (c *clockwork) copy() (to string, err error) {
 		}
 		c.n++
 		to = c.path(fmt.Sprintf("again%d", c.n))
-		if err := copyStore(c.dir, to); err != nil {
+		if err := storagetest.CopyStore(c.dir, to); err != nil {
 			return "", err
 		}
 		if there, err := c.usesOfCopy(to); there >= counted || err != nil {
@@ -249,7 +250,7 @@ func (c *clockwork) copy() (to string, err error) {
 // usesOfCopy opens a store on a copy of a copy, and returns how many uses it counts.
 func (c *clockwork) usesOfCopy(dir string) (n int64, err error) {
 	again := dir + "-again"
-	if err := copyStore(dir, again); err != nil {
+	if err := storagetest.CopyStore(dir, again); err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(again)) }()

@@ -5,7 +5,6 @@
 //	go run ./storage/torture abort [--rounds N] [--dir D] [--seed S]
 //	go run ./storage/torture rot   [--rounds N] [--dir D] [--seed S]
 //	go run ./storage/torture mix   [--rounds N] [--dir D] [--seed S]
-//	go run ./storage/torture restores [--rounds N] [--dir D] [--seed S]
 //	go run ./storage/torture clock [--rounds N] [--dir D] [--seed S]
 //
 // In each, a child process opens a store and lets eight writers create, use and
@@ -58,12 +57,6 @@
 // result must match its journal, at once and after another start, or be refused with
 // an error that says what to do: nothing that has ended may be valid again because
 // two old files agree with each other.
-//
-// restores creates, revokes and rotates tokens in one store, and disables, enables and
-// removes users. It makes backups of the store, and restores random ones of the ten
-// latest over it, after a stop and after a kill. After each restore it verifies every
-// secret that ever existed: a secret is dead if any of the stores involved knew that
-// it had ended, and is live otherwise.
 //
 // clock sets the clock of a store wrong, by hours or by years, forward, back and before
 // 1970, and right again within a day. In the meantime tokens are created and used, idle

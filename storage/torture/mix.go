@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"gatehouse/storage/storagetest"
 )
 
 // parts are the files and directories of a store that can come from another moment
@@ -71,7 +73,7 @@ func (t *torture) generations(l *ledger) (list []generation, err error) {
 			err = v.wait()
 		}
 		if err == nil {
-			err = copyStore(dir, g.dir)
+			err = storagetest.CopyStore(dir, g.dir)
 		}
 		if err != nil {
 			return nil, err
@@ -99,7 +101,7 @@ func (t *torture) generations(l *ledger) (list []generation, err error) {
 func (t *torture) mixOnce(one, other generation, which int) (result, what string) {
 	dir, ledger := t.path("mixed"), one.ledger
 	defer os.RemoveAll(dir)
-	if err := copyStore(one.dir, dir); err != nil {
+	if err := storagetest.CopyStore(one.dir, dir); err != nil {
 		return "wrong: " + err.Error(), what
 	}
 	var from []string

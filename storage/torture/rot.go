@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"gatehouse/storage/storagetest"
 )
 
 // checkChild opens a store that may be damaged, compares it with a ledger, and prints
@@ -113,7 +115,7 @@ func (t *torture) rotBase(dir string, killed bool) (*ledger, error) {
 	}
 	at := dir
 	if killed { // the files, which must not change, decide what happened to the changes in flight
-		if at = t.path("copy"); copyStore(dir, at) != nil {
+		if at = t.path("copy"); storagetest.CopyStore(dir, at) != nil {
 			return nil, errors.New("the store can't be copied")
 		}
 		defer os.RemoveAll(at)
@@ -125,28 +127,6 @@ func (t *torture) rotBase(dir string, killed bool) (*ledger, error) {
 	}
 	l.Sequence, l.Fresh = before, fresh
 	return l, err
-}
-
-// copyStore copies a store without its ballast. Holes stay holes. A store that is open
-// drops a segment of the log of uses once the index has its uses. A copy made during
-// that could lack them in both, as no kill leaves it, so it is made again. So is one for
-// which a file went before it was read.
-func copyStore(from, to string) error {
-	segments := filepath.Join(from, "store", "uses", "*")
-	for tries := 1; ; tries++ {
-		before, _ := filepath.Glob(segments)
-		out, err := exec.Command("cp", "-a", "--sparse=always", from, to).CombinedOutput()
-		after, _ := filepath.Glob(segments)
-		if err == nil && slices.Equal(before, after) {
-			return os.RemoveAll(filepath.Join(to, "store", "ballast"))
-		}
-		if err != nil && tries == 100 {
-			return fmt.Errorf("copy the store: %w: %s", err, out)
-		}
-		if err := os.RemoveAll(to); err != nil {
-			return err
-		}
-	}
 }
 
 // place is a byte of a file.
@@ -224,7 +204,7 @@ func (k kinds) pick(t *torture, names []string, any bool) place {
 func (t *torture) flip(base string, p place) string {
 	dir := t.path("flipped")
 	defer os.RemoveAll(dir)
-	if err := copyStore(base, dir); err != nil {
+	if err := storagetest.CopyStore(base, dir); err != nil {
 		return "wrong: " + err.Error()
 	}
 	if err := flipBit(filepath.Join(dir, p.file), p.offset, 1<<t.rand.IntN(8)); err != nil {

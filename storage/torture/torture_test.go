@@ -71,11 +71,6 @@ func TestMix(t *testing.T) {
 	held(t, to, to.mix())
 }
 
-func TestRestores(t *testing.T) {
-	to := short(t, 6)
-	held(t, to, to.restores())
-}
-
 func TestClock(t *testing.T) {
 	to := short(t, 5)
 	held(t, to, to.clock())
