@@ -46,6 +46,7 @@ func flushed(t *testing.T, dir string) {
 // compactions wait. They also wait after a kill, when the store is opened on the
 // same full disk. The flushes can't wait, but they are over by then.
 func TestDiskFillsDuringCompactions(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}
@@ -106,6 +107,7 @@ func TestDiskFillsDuringCompactions(t *testing.T) {
 // While a compaction waits for the disk, the store can be closed, and opened
 // again as after a kill.
 func TestCloseWhileACompactionWaits(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}

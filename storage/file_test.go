@@ -28,6 +28,7 @@ func filePaths(t testing.TB, s *Store, u User) (paths []string) {
 // must not grow by a byte, and the index must not keep more records than listings
 // show.
 func TestFilesLeaveNoTrail(t *testing.T) {
+	t.Parallel()
 	s := open(t, t.TempDir())
 	u := addUser(t, s, "ada@example.com")
 	last, size := s.Audit().Last(), s.journal.Size()
@@ -57,6 +58,7 @@ func TestFilesLeaveNoTrail(t *testing.T) {
 
 // TestFilesOfOlderVersions opens a store with recent files in the journal.
 func TestFilesOfOlderVersions(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir)
 	ada, bob := addUser(t, s, "ada@example.com"), addUser(t, s, "bob@example.com")

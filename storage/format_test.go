@@ -181,6 +181,7 @@ func wantFormer(t *testing.T, s *Store, v formerStore, whole bool) {
 
 // Stores of an earlier format open with all that is in them, at each start.
 func TestFormerFormats(t *testing.T) {
+	t.Parallel()
 	v := formerOf(t, "1")
 	for _, name := range []string{"clean", "killed", "restored"} {
 		for how, early := range map[string]bool{"at once": false, "early": true} {
@@ -207,6 +208,7 @@ func TestFormerFormats(t *testing.T) {
 
 // Backups of an earlier format can be restored with all that is in them.
 func TestFormerBackup(t *testing.T) {
+	t.Parallel()
 	v := formerOf(t, "1")
 	dir := t.TempDir()
 	for _, name := range []string{"key", "backup"} {
@@ -250,6 +252,7 @@ func contents(t *testing.T, dir string) map[string]string {
 // A store of an unknown format is refused, the error names the format, and
 // nothing in the store changes.
 func TestUnknownFormat(t *testing.T) {
+	t.Parallel()
 	for _, number := range []string{"3", "17", "", "1 and a half"} {
 		dir := unpack(t, "1", "killed")
 		if err := os.WriteFile(filepath.Join(dir, "store", "format"), []byte(number+"\n"), 0o600); err != nil {
@@ -271,6 +274,7 @@ func TestUnknownFormat(t *testing.T) {
 // new number. The journal and the format stay as they were: the program that made
 // the store can open it again.
 func TestUnknownRecords(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}

@@ -306,6 +306,7 @@ func (c *crowd) more(t *testing.T, what string, counter *atomic.Int64, n int64) 
 // process, not verification, not revocation. Revoked tokens stay revoked after
 // a kill, and when there is space again everything works.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}
@@ -405,6 +406,7 @@ func eventually(t *testing.T, what string, fn func() bool) {
 // A backup needs no room on the disk of the store: a full disk may be the reason for
 // the backup.
 func TestBackupOfAFullDisk(t *testing.T) {
+	t.Parallel()
 	disk := tmpfs(t, fullDisk)
 	dir := filepath.Join(disk, "data")
 	s, err := Open(dir, Options{})
@@ -455,6 +457,7 @@ func TestBackupOfAFullDisk(t *testing.T) {
 // After a kill Badger makes tables from its logs as it opens the index. If the disk
 // has no room for them, the opening returns an error and the process does not die.
 func TestOpenOnAFullDisk(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}

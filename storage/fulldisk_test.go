@@ -40,6 +40,7 @@ func await(t *testing.T, what string, fn func() bool) {
 // The use of a secret that a rotation has ended is an event. If the disk has no
 // room for the event, it is logged.
 func TestNoteOnFullDisk(t *testing.T) {
+	t.Parallel()
 	log := new(storagetest.Log)
 	s := openWith(t, t.TempDir(), Options{Log: slog.New(slog.NewTextHandler(log, nil))})
 	full := shortOf(s)
@@ -161,6 +162,7 @@ func (b behind) wantRefusals(t *testing.T, s *Store) {
 // While the index is behind the journal, all reads are right. They stay the
 // same when it has caught up.
 func TestIndexBehind(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir)
 	full := shortOf(s)
@@ -221,6 +223,7 @@ func TestIndexBehind(t *testing.T) {
 // A removal and other changes run in one batch while the index is behind: each
 // sees the previous one.
 func TestBatchWhileBehind(t *testing.T) {
+	t.Parallel()
 	s := open(t, t.TempDir())
 	full := shortOf(s)
 	u := addUser(t, s, "alice@example.com")

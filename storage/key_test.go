@@ -42,6 +42,7 @@ func (c *Child) Rotate(a RotateAsk, steps *int) error {
 // No token that was made is lost, and the store has either the keys from before or the new
 // ones, with all that belongs to them.
 func TestRotateKilled(t *testing.T) {
+	t.Parallel()
 	for kill := 0; ; kill++ {
 		dir := t.TempDir()
 		c := startChild(t, dir)
@@ -144,6 +145,7 @@ func rotate(t *testing.T, s *Store, retire time.Duration) KeyRotation {
 // TestRetire: the tokens of a retired key end at the given time, or earlier by themselves,
 // and say so. Newer ones work on. All of it survives a restart.
 func TestRetire(t *testing.T) {
+	t.Parallel()
 	clock, dir := newClock(), t.TempDir()
 	s := openWith(t, dir, timed(t, clock))
 	alice := addUser(t, s, "alice@example.com")
@@ -198,6 +200,7 @@ func TestRetire(t *testing.T) {
 
 // A clock that can't be trusted must not set an end.
 func TestRetireInDoubt(t *testing.T) {
+	t.Parallel()
 	clock := newClock()
 	opts := timed(t, clock)
 	opts.Boot = clock.Boot
@@ -212,6 +215,7 @@ func TestRetireInDoubt(t *testing.T) {
 // TestRotateWithHeldKey: a store that was given its key, and not the right to read the
 // file, takes the new key after a rotation.
 func TestRotateWithHeldKey(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := openWith(t, dir, Options{})
 	if err := s.Close(); err != nil {
@@ -239,6 +243,7 @@ func TestRotateWithHeldKey(t *testing.T) {
 
 // TestDropKeys: a token key is dropped with its last token, and not earlier.
 func TestDropKeys(t *testing.T) {
+	t.Parallel()
 	s := open(t, t.TempDir())
 	alice := addUser(t, s, "alice@example.com")
 	id, old := create(t, s, alice)
@@ -276,6 +281,7 @@ func TestDropKeys(t *testing.T) {
 // After a rotation a checkpoint is made, also by the next start: the old key opens the
 // keyring in the last one.
 func TestCheckpointAfterRotation(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir)
 	create(t, s, addUser(t, s, "alice@example.com")) // so that no token key is dropped
@@ -312,6 +318,7 @@ func TestCheckpointAfterRotation(t *testing.T) {
 
 // TestRestoreOverRotation restores backups from before and after a rotation.
 func TestRestoreOverRotation(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir)
 	alice := addUser(t, s, "alice@example.com")
@@ -426,6 +433,7 @@ func TestRestoreOverRotation(t *testing.T) {
 // A backup has the keys of all its tokens, also of those that are made with another key
 // when it has just begun.
 func TestBackupWhileRotating(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir)
 	alice := addUser(t, s, "alice@example.com")
@@ -461,6 +469,7 @@ func readFile(t *testing.T, name string) []byte {
 
 // Nothing that is printed or logged about a key contains it.
 func TestKeysAreNotShown(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir)
 	done := rotate(t, s, 0)

@@ -85,6 +85,7 @@ func files(t testing.TB, dir string) []string {
 }
 
 func TestLifeOfAToken(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir)
 	alice := addUser(t, s, "Alice@Example.com")
@@ -144,6 +145,7 @@ func TestLifeOfAToken(t *testing.T) {
 }
 
 func TestBackupAndRestore(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir)
 	alice, bob := addUser(t, s, "alice@example.com"), addUser(t, s, "bob@example.com")
@@ -230,6 +232,7 @@ func TestBackupAndRestore(t *testing.T) {
 }
 
 func TestEvents(t *testing.T) {
+	t.Parallel()
 	s := open(t, t.TempDir())
 	u := addUser(t, s, "alice@example.com")
 	id, _ := create(t, s, u)

@@ -85,6 +85,7 @@ func sameTable(t *testing.T, when string, got, want map[ID]known) {
 // After a kill, the changes since the last stop are in effect from the first
 // answer on.
 func TestBehind(t *testing.T) {
+	t.Parallel()
 	clock := newClock()
 	dir, opts := t.TempDir(), timed(t, clock)
 	s := openWith(t, dir, opts)
@@ -149,6 +150,7 @@ func TestBehind(t *testing.T) {
 // Once the index is open, no last use is older than before the kill: a sweep of
 // idle tokens, or a listing, does not wait for anything else.
 func TestBehindUses(t *testing.T) {
+	t.Parallel()
 	clock := newClock()
 	dir, opts := t.TempDir(), timed(t, clock)
 	s := openWith(t, dir, opts)
@@ -183,6 +185,7 @@ func TestBehindUses(t *testing.T) {
 // Tables that checkpoints write during many changes are as good as the table of
 // a stop.
 func TestBehindMeanwhile(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}
@@ -264,6 +267,7 @@ func changeAtRandom(t *testing.T, s *Store, worker int, stop <-chan struct{}) {
 // a table that has more than the journal proves that the journal has lost
 // records.
 func TestBehindNot(t *testing.T) {
+	t.Parallel()
 	clock := newClock()
 	dir, opts := t.TempDir(), timed(t, clock)
 	s := openWith(t, dir, opts)

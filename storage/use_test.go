@@ -64,6 +64,7 @@ func wantUsed(t testing.TB, s *Store, id ID, want int64) {
 }
 
 func TestLastUsed(t *testing.T) {
+	t.Parallel()
 	dir, c := t.TempDir(), newClock()
 	s := openWith(t, dir, timed(t, c))
 	u := addUser(t, s, "alice@example.com")
@@ -105,6 +106,7 @@ func TestLastUsed(t *testing.T) {
 
 // A use that is not flushed yet is not lost when its token leaves the table.
 func TestRevokedTokenKeepsItsLastUse(t *testing.T) {
+	t.Parallel()
 	dir, c := t.TempDir(), newClock()
 	s := openWith(t, dir, timed(t, c))
 	id, secret := create(t, s, addUser(t, s, "alice@example.com"))
@@ -123,6 +125,7 @@ func TestRevokedTokenKeepsItsLastUse(t *testing.T) {
 
 // Flushed uses survive a kill. Only uses that were not flushed may be lost.
 func TestLastUsedOverAKill(t *testing.T) {
+	t.Parallel()
 	dir, c := t.TempDir(), newClock()
 	s := openWith(t, dir, timed(t, c))
 	id, secret := create(t, s, addUser(t, s, "alice@example.com"))
@@ -142,6 +145,7 @@ func TestLastUsedOverAKill(t *testing.T) {
 }
 
 func TestLimitedTokens(t *testing.T) {
+	t.Parallel()
 	c := newClock()
 	s := openWith(t, t.TempDir(), timed(t, c))
 	u := addUser(t, s, "alice@example.com")
@@ -166,6 +170,7 @@ func TestLimitedTokens(t *testing.T) {
 }
 
 func TestTokensPerUser(t *testing.T) {
+	t.Parallel()
 	c := newClock()
 	opts := timed(t, c)
 	opts.MaxPerUser = 3
@@ -197,6 +202,7 @@ func TestTokensPerUser(t *testing.T) {
 // A user who creates very short-lived tokens for years leaves only a limited
 // number of them behind, and never holds more than allowed.
 func TestShortLived(t *testing.T) {
+	t.Parallel()
 	c := newClock()
 	opts := timed(t, c)
 	opts.MaxPerUser = 10
@@ -235,6 +241,7 @@ func TestShortLived(t *testing.T) {
 }
 
 func TestAttempts(t *testing.T) {
+	t.Parallel()
 	dir, c := t.TempDir(), newClock()
 	s := openWith(t, dir, timed(t, c))
 	want := func(s *Store, name string, v Attempts) {
@@ -267,6 +274,7 @@ func TestAttempts(t *testing.T) {
 }
 
 func TestSecondOpenNamesTheHolder(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	opts := Options{Holder: "gatehouse serve on 127.0.0.1:8080"}
 	s, err := Open(dir, opts)

@@ -174,6 +174,7 @@ func rounds(n int) int {
 // with the records. At the same time the store changes, and the rows behind the
 // pages are merged again and again.
 func TestPages(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}
@@ -263,6 +264,7 @@ func (c *populace) checkUsers(n int) {
 // touches is on exactly one page, no token is listed twice in a row, and no
 // token that was dead before the listing began is on a page.
 func TestPagesMeanwhile(t *testing.T) {
+	t.Parallel()
 	c := newPopulace(t)
 	still, moving := c.ids[:60], c.ids[60:]
 	var stop atomic.Bool
