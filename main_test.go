@@ -653,7 +653,7 @@ var arrows = map[string][]string{
 	"storage/table":               {"storage/disk", "storage/journal", "storage/keys", "storage/record"},
 	"storage/uses":                {"storage/disk", "storage/keys", "storage/record", "storage/table"},
 	"storage/index":               {"storage/disk", "storage/journal", "storage/keys", "storage/lasting", "storage/record"},
-	"storage/order":               {"storage/keys", "storage/record", "storage/table"},
+	"storage/order":               {"storage/disk", "storage/keys", "storage/record", "storage/table"},
 	"storage/index/indextest":     {"storage/disk", "storage/index", "storage/journal", "storage/keys", "storage/record"},
 	"storage/read":                {"storage/clock", "storage/disk", "storage/index", "storage/keys", "storage/record", "storage/table"},
 	"storage/checkpoint":          {"storage/backup", "storage/disk", "storage/index", "storage/journal", "storage/keys", "storage/record", "storage/table"},

@@ -106,14 +106,6 @@ func (s *Store) places(f TokenFilter) ([]Place, error) {
 	return s.views.Places(f)
 }
 
-// Matching reports whether a filter with this match is answered from memory: a page and a
-// count of a million tokens then take a fraction of a second. If it is not, Matching
-// begins to read what is missing in the background, which takes seconds. A filter with the
-// match waits for that; one without does not.
-func (s *Store) Matching(m *Match) bool {
-	return s.opening.AwaitTable() == nil && s.views.Matching(m)
-}
-
 // People returns the users who are not removed, as filters see them, in no order.
 func (s *Store) People() ([]*Person, error) {
 	if err := s.opening.AwaitTable(); err != nil {

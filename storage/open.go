@@ -132,7 +132,7 @@ func (s *Store) start() {
 	s.keyring.Ring, s.keyring.Key, s.keyring.Held, s.keyring.Tokens = s.path("keyring"), o.KeyFile, o.Key, o.Tokens
 	s.index, s.table = o.Index, o.Table
 	s.reads = &read.Sources{Table: s.table, Clock: s.clock, KeyEnds: s.keys.Ends, Find: s.lookup}
-	s.views = order.New(s.table, read.Lists{View: s.view}, s.keys.Has, s.keys.Ends)
+	s.views = order.New(s.table, read.Lists{View: s.view}, s.keys.Has, s.keys.Ends, s.closing)
 	s.uses = newUses(s)
 	s.verifier = newVerifier(s)
 	s.initUnlogged()

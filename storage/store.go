@@ -44,7 +44,7 @@ type Options struct {
 	// how much it is in all; 0: unknown.
 	Progress func(step string, done, of int)
 
-	Early  bool // Open returns when tokens can be verified; see Opened
+	Early  bool // for a server: Open returns when tokens can be verified (see Opened), and what queries ask for is then read and kept
 	Now    func() time.Time
 	Boot   func() time.Duration // time since the system was started; nil: it always agrees with Now
 	BootID string               // identifies that start

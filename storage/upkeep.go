@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -163,7 +164,8 @@ func newUses(s *Store) *uses.Flusher {
 // counted, some time after Open. Until then listings show fewer uses.
 func (s *Store) Counted() <-chan struct{} { return s.uses.Counted() }
 
-// recoverUses brings the uses that their log had at the start into the index.
+// recoverUses brings the uses that their log had at the start into the index. Then nothing
+// else is left of the start, and the views keep what queries ask for.
 func (u *upkeep) recoverUses() {
 	s := u.s
 	err := s.uses.Recover(nil)
@@ -173,6 +175,11 @@ func (u *upkeep) recoverUses() {
 	if errors.Is(err, ErrDamaged) && !s.index.Damaged() {
 		s.index.NoteDamage(err)
 	}
+	start := time.Now()
+	s.views.Run(s.opts.Early, func() {
+		debug.FreeOSMemory() // the garbage of reading
+		s.opts.Log.Debug("what queries ask for is in memory", "tokens", s.table.Len(), "took", time.Since(start))
+	})
 }
 
 // updateUsages changes the usages of a few tokens in the index, in one transaction.
@@ -209,6 +216,11 @@ func (u *upkeep) updateUsages(ids []keys.ID, change func(keys.ID, *record.UsageR
 		return nil
 	})
 	if err == nil {
+		if !u.s.uses.Recovered() { // uses before this start: the table has never had them
+			for _, id := range ids {
+				u.s.views.NoteToken(id)
+			}
+		}
 		for _, one := range sighted {
 			u.s.notices.Sightings.Sighted(one.Key())
 		}

@@ -86,6 +86,15 @@ func (c *populace) step() {
 	}
 }
 
+// restart stops the store, and starts it as a server does.
+func (c *populace) restart() {
+	c.Helper()
+	if err := c.Close(); err != nil {
+		c.Fatal(err)
+	}
+	c.Store = openWith(c.TB, c.dir, Options{Now: c.clock.Now, Early: true})
+}
+
 func (c *populace) filter() (f TokenFilter) {
 	f.Order = []Order{ByLastUsed, ByCreated}[c.rand.IntN(2)]
 	f.Reverse = c.rand.IntN(2) == 0
@@ -182,7 +191,7 @@ func TestPages(t *testing.T) {
 	for n := range rounds(1500) {
 		c.step()
 		if n%300 == 299 {
-			c.views.Forget()
+			c.restart()
 		}
 		if n%3 != 0 {
 			continue

@@ -12,10 +12,9 @@
 //	Tokens     what is meant, without a store
 //	           |
 //	           v
-//	Reader     asks the store, which applies some of the filters (storage.TokenFilter);
-//	           for the others it looks at each token that comes back (matcher), a
-//	           stretch at a time
+//	Reader     asks the store, which applies some of the filters (storage.TokenFilter),
+//	           and for the others asks a matcher about each token
 //
-// It owns the meaning of the filters. It never changes the store, keeps nothing between two
-// queries, and never holds more of a listing in memory than one stretch.
+// It owns the meaning of the filters. It never changes the store, and keeps nothing between
+// two queries.
 package query

@@ -2,7 +2,6 @@ package query
 
 import (
 	"context"
-	"errors"
 	"net/netip"
 	"slices"
 	"strings"
@@ -127,36 +126,8 @@ func (q *Tokens) asksOwner() bool {
 	return q.user != "" || q.source != "" || q.owner != "" || len(q.search) > 0
 }
 
-func (m *matcher) person(id storage.UserID) (*storage.Person, error) {
-	if p, ok := m.people[id]; ok {
-		return p, nil
-	}
-	u, err := m.store.UserByID(id)
-	if errors.Is(err, storage.ErrNoUser) {
-		u, err = storage.User{UID: m.store.UID(id)}, nil // removed
-	}
-	if err != nil {
-		return nil, err
-	}
-	p := &storage.Person{ID: id, UID: record.Fold(u.UID), Name: record.Fold(u.Name), Source: u.Source, State: u.State}
-	m.people[id] = p
-	return p, nil
-}
-
-// takes reports whether the query takes a token.
-func (m *matcher) takes(t storage.Token) (bool, error) {
-	if !m.token(&t, seenIn(&t)) {
-		return false, nil
-	}
-	if !m.q.asksOwner() {
-		return true, nil
-	}
-	p, err := m.person(t.Owner)
-	return err == nil && m.owned(&t, p), err
-}
-
-// still is like takes, for the writer, which must not wait for the store. It uses what the
-// query has found out about users.
+// still reports whether the query still takes a token. It is for the writer, which must not
+// wait for the store: it uses what the query has found out about users.
 func (m *matcher) still(t storage.Token) bool {
 	if !m.token(&t, seenIn(&t)) {
 		return false

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"iter"
 	"math"
-	"runtime"
 	"strings"
 
 	"gatehouse/server/api"
@@ -140,6 +139,9 @@ func (q Tokens) nothing() bool {
 		q.createdBy == "" && len(q.from) == 0 && len(q.scopes) == 0 && !q.unlimited && !q.addressLimited && q.endsBy == 0 && q.state == ""
 }
 
+// scanPause is how often somebody who looks at many rows asks whether to go on.
+const scanPause = 32
+
 // Tokens lists the tokens of a query. It stops at the first error, and when ctx ends.
 func (r Reader) Tokens(ctx context.Context, q Tokens, p Page) iter.Seq2[storage.Token, error] {
 	return func(yield func(storage.Token, error) bool) {
@@ -149,138 +151,17 @@ func (r Reader) Tokens(ctx context.Context, q Tokens, p Page) iter.Seq2[storage.
 			yield(storage.Token{}, err)
 			return
 		}
-		if p.Limit > 0 && q.All() {
-			defer r.prepare() // after this page, which must not wait for it
-		}
+		how.matchRows(ctx)
 		how.filter.Limit = p.Limit
-		rows := r.Store.Tokens(how.filter)
-		if how.match != nil {
-			rows = how.scan(ctx, r.Store, p.Limit)
-		}
-		for t, err := range rows {
+		for t, err := range r.Store.Tokens(how.filter) {
 			if !yield(t, err) {
 				return
 			}
 		}
-	}
-}
-
-// prepare has what filters ask for read in the background. To somebody who pages through
-// all tokens or users, the next question is likely to be a filter.
-func (r Reader) prepare() {
-	r.Store.Matching(&storage.Match{Times: true, Texts: true, Seen: true, Person: true})
-}
-
-const (
-	firstStretch = 256  // tokens that a scan reads first
-	mostStretch  = 1024 // and the most it reads at once, before it waits until the store can match
-	scanPause    = 32   // tokens after which a scan lets others have the processor
-)
-
-// scan yields the tokens that the matcher takes, at most limit of them. While the store
-// prepares to match them in memory, it reads some stretches of tokens: a query that many
-// tokens satisfy is answered from these.
-func (how plan) scan(ctx context.Context, store *storage.Store, limit int) iter.Seq2[storage.Token, error] {
-	return func(yield func(storage.Token, error) bool) {
-		f, n, stretch := how.filter, 0, firstStretch
-		how.match.begin(&f)
-		rows := how.match.rows(ctx)
-		for {
-			if f.Revoked || stretch > mostStretch || store.Matching(rows) { // to find the revoked ones, the store reads all in any case
-				f.Match, f.Limit = rows, max(limit-n, 0)
-			} else {
-				f.Limit = stretch
-				stretch *= 2
-			}
-			read := 0
-			for t, err := range store.Tokens(f) {
-				if read++; read%scanPause == 0 {
-					runtime.Gosched()
-				}
-				if err == nil {
-					err = ctx.Err()
-				}
-				if err != nil {
-					yield(t, err)
-					return
-				}
-				f.After = place(t, f.Order)
-				if how.match.past(t, f) {
-					return
-				}
-				ok, err := how.match.takes(t)
-				if err != nil || ok {
-					if n++; !yield(t, err) || err != nil || n == limit {
-						return
-					}
-				}
-			}
-			if err := ctx.Err(); err != nil {
-				yield(storage.Token{}, err)
-				return
-			}
-			if f.Limit == 0 || read < f.Limit {
-				return
-			}
+		if err := ctx.Err(); err != nil { // the match takes nothing any more
+			yield(storage.Token{}, err)
 		}
 	}
-}
-
-func place(t storage.Token, o storage.Order) storage.Place {
-	if o == storage.ByCreated {
-		return storage.Place{At: t.Created, ID: t.ID}
-	}
-	return storage.Place{At: t.LastUsed, ID: t.ID}
-}
-
-// bounds returns the times in an order between which all tokens of the query lie. A token
-// was not used before it was created.
-func (q *Tokens) bounds(o storage.Order) (from, to int64) {
-	from, to = math.MinInt64, math.MaxInt64
-	if q.createdAfter != 0 {
-		from = q.createdAfter
-	}
-	if o == storage.ByCreated {
-		if q.createdBefore != 0 {
-			to = q.createdBefore - 1
-		}
-		return from, to
-	}
-	return from, to
-}
-
-// begin skips what comes before the bounds in the order of the listing.
-func (m *matcher) begin(f *storage.TokenFilter) {
-	from, to := m.q.bounds(f.Order)
-	var first storage.Place
-	switch {
-	case f.Reverse && to != math.MaxInt64:
-		first = storage.Place{At: to + 1} // no id is this small
-	case !f.Reverse && from != math.MinInt64:
-		first = storage.Place{At: from - 1, ID: largest}
-	default:
-		return
-	}
-	if later := f.After.At > first.At; f.After == (storage.Place{}) || later == f.Reverse {
-		f.After = first
-	}
-}
-
-var largest = func() (id storage.ID) {
-	for n := range id {
-		id[n] = 0xff
-	}
-	return id
-}()
-
-// past reports whether nothing that comes later in the listing is within the bounds.
-func (m *matcher) past(t storage.Token, f storage.TokenFilter) bool {
-	from, to := m.q.bounds(f.Order)
-	at := place(t, f.Order).At
-	if f.Reverse {
-		return at < from
-	}
-	return at > to
 }
 
 // Set tells sets of tokens apart. It contains their number and a sum over their ids.
@@ -310,13 +191,13 @@ func (r Reader) Count(ctx context.Context, q Tokens, dead bool) (n int, err erro
 	if err != nil {
 		return 0, err
 	}
-	how.whole(ctx)
+	how.matchRows(ctx)
 	n, err = r.Store.CountTokens(how.filter)
 	return n, errors.Join(err, ctx.Err())
 }
 
-// whole has the store find all tokens of the plan at once, even if it must read them first.
-func (how *plan) whole(ctx context.Context) {
+// matchRows has the store ask the matcher, until ctx ends.
+func (how *plan) matchRows(ctx context.Context) {
 	if how.match != nil {
 		how.filter.Match = how.match.rows(ctx)
 	}
@@ -334,7 +215,7 @@ func (r Reader) Match(ctx context.Context, q Tokens) (Match, error) {
 	if err != nil {
 		return Match{}, err
 	}
-	how.whole(ctx)
+	how.matchRows(ctx)
 	m := Match{plan: how}
 	m.IDs, err = r.Store.MatchTokens(how.filter)
 	return m, errors.Join(err, ctx.Err())

@@ -15,9 +15,6 @@ import (
 func (r Reader) Users(ctx context.Context, q Users, f storage.UserFilter, limit int) iter.Seq2[storage.UserInfo, error] {
 	f.Prefix, f.Limit = q.prefix, limit
 	if q.nothing() {
-		if limit > 0 && q.prefix == "" {
-			r.prepare()
-		}
 		return r.Store.Users(f)
 	}
 	f.Match = q.match()

@@ -20,15 +20,13 @@ const (
 // facts holds in memory what the table does not know about tokens, so that a query that
 // few tokens satisfy does not read the records of the others. Texts and limits that many
 // tokens share are kept once.
-//
-// When a token changes, its facts become unknown. The next query that needs them reads the
-// record again.
 type facts struct {
 	parts  [table.Shards]part // as the table's
 	texts  texts
 	limits limits
-	dead   *dead // nil: not read
-	first  int   // blocks of texts when a column was read
+	dead   dead
+	unread map[keys.ID]struct{} // tokens whose records must be read again
+	first  int                  // blocks of texts when all was read
 }
 
 // part has the facts of some tokens. A token's number is that of its slot in the table,
@@ -36,9 +34,7 @@ type facts struct {
 type part struct {
 	ids    []keys.ID
 	places []uint32 // open addressing: a number + 1
-	has    column   // the columns that were read for all tokens
 
-	// The columns; nil: not read.
 	heads    []head
 	details  []detail
 	seen     []uint32 // places in addrs
@@ -50,12 +46,19 @@ type head struct{ created, expires int64 } // ms
 
 type detail struct{ name, by, limit uint32 }
 
-// unknown stands in detail.name and in seen for what must be read. No token was created
-// at neverMade.
-const (
-	unknown   = 1<<32 - 1
-	neverMade = -1 << 63
-)
+// neverMade is when a token was created whose record is not read. No token was created
+// then.
+const neverMade = -1 << 63
+
+// beyond is a slot that no table has.
+const beyond = 1<<32 - 1
+
+// reserve makes room for so many tokens, and some more.
+func (p *part) reserve(n int) {
+	room := n + n/16 + 1
+	p.ids, p.heads = make([]keys.ID, 0, room), make([]head, 0, room)
+	p.details, p.seen, p.addrs = make([]detail, 0, room), make([]uint32, 0, room), []byte{0}
+}
 
 func (p *part) find(slot uint32, id keys.ID) (n uint32, ok bool) {
 	if int(slot) < len(p.ids) && p.ids[slot] == id {
@@ -76,10 +79,15 @@ func (p *part) find(slot uint32, id keys.ID) (n uint32, ok bool) {
 // hash uses random bytes of an id.
 func hash(id keys.ID) uint32 { return binary.LittleEndian.Uint32(id[2:]) }
 
-// add adds a token that is not there, with unknown facts.
+// add adds a token, with unknown facts, unless it is there.
 func (p *part) add(id keys.ID) (n uint32) {
+	n, ok := p.find(beyond, id)
+	if ok {
+		return n
+	}
 	n = uint32(len(p.ids))
-	p.ids = append(p.ids, id)
+	p.ids, p.heads = append(p.ids, id), append(p.heads, head{created: neverMade})
+	p.details, p.seen = append(p.details, detail{}), append(p.seen, 0)
 	if 4*len(p.ids) > 3*len(p.places) {
 		p.places = make([]uint32, max(64, 2*len(p.places)))
 		for n := range p.ids {
@@ -88,7 +96,6 @@ func (p *part) add(id keys.ID) (n uint32) {
 	} else {
 		p.place(n)
 	}
-	p.extend()
 	return n
 }
 
@@ -101,88 +108,51 @@ func (p *part) place(n uint32) {
 	p.places[at] = n + 1
 }
 
-// extend makes the columns as long as the ids.
-func (p *part) extend() {
-	for p.heads != nil && len(p.heads) < len(p.ids) {
-		p.heads = append(p.heads, head{created: neverMade})
+// knows reports whether a token's record was read.
+func (p *part) knows(n uint32) bool { return p.heads[n].created != neverMade }
+
+// has reports whether a token is known to have been seen at an address. Without an
+// address, its record has changed.
+func (f *facts) has(s table.Sight) bool {
+	if !s.From.IsValid() {
+		return false
 	}
-	for p.details != nil && len(p.details) < len(p.ids) {
-		p.details = append(p.details, detail{name: unknown})
+	p := &f.parts[s.ID[1]]
+	n, ok := p.find(beyond, s.ID)
+	if !ok || !p.knows(n) {
+		return false
 	}
-	for p.seen != nil && len(p.seen) < len(p.ids) {
-		p.seen = append(p.seen, unknown)
+	if _, ok := f.dead.find(beyond, s.ID); ok {
+		return false // its last use is not in the table
 	}
+	return seenAt(p.addrs[p.seen[n]:], s.From)
 }
 
-// begin makes columns for the ids.
-func (p *part) begin(which column) {
-	room := len(p.ids) + len(p.ids)/16 + 1
-	if which&heads != 0 && p.heads == nil {
-		p.heads = make([]head, 0, room)
-	}
-	if which&details != 0 && p.details == nil {
-		p.details = make([]detail, 0, room)
-	}
-	if which&seen != 0 && p.seen == nil {
-		p.seen, p.addrs = make([]uint32, 0, room), []byte{0}
-	}
-	p.extend()
+// set sets the facts about a token.
+func (f *facts) set(p *part, n uint32, t *record.Token) {
+	f.setRecord(p, n, t)
+	p.see(n, t.Usage.Seen)
 }
 
-// knows reports whether the columns have a token's facts.
-func (p *part) knows(n uint32, which column) bool {
-	return (which&heads == 0 || p.heads[n].created != neverMade) &&
-		(which&details == 0 || p.details[n].name != unknown) &&
-		(which&seen == 0 || p.seen[n] != unknown)
+// setRecord sets what the token's own record has.
+func (f *facts) setRecord(p *part, n uint32, t *record.Token) {
+	p.heads[n] = head{t.Created, t.Expires}
+	p.details[n] = detail{f.texts.add(t.Name), f.texts.add(t.By), f.limits.add(limit{t.Scopes, t.Addresses})}
 }
 
-// forget makes a token's addresses unknown, and its texts if its record has changed. Times
-// and limits never change.
-func (p *part) forget(n uint32, changed bool) {
-	if changed && p.details != nil {
-		p.details[n].name = unknown
-	}
-	if p.seen != nil {
-		p.unsee(n)
-	}
-}
-
-func (p *part) unsee(n uint32) {
-	if at := p.seen[n]; at != unknown && at != 0 {
+// see sets where a token was seen.
+func (p *part) see(n uint32, list []record.Seen) {
+	if at := p.seen[n]; at != 0 {
 		p.unlinked += seenLen(p.addrs[at:])
 	}
-	p.seen[n] = unknown
-}
-
-// set sets what the columns have of a token.
-func (f *facts) set(p *part, n uint32, t *record.Token, which column) {
-	if which&heads != 0 && p.heads != nil {
-		p.heads[n] = head{t.Created, t.Expires}
-	}
-	if which&details != 0 && p.details != nil {
-		p.details[n] = f.detail(t.Name, t.By, limit{t.Scopes, t.Addresses})
-	}
-	if which&seen != 0 && p.seen != nil {
-		p.see(n, appendSeen(nil, t.Usage.Seen))
-	}
-}
-
-func (f *facts) detail(name, by string, l limit) detail {
-	return detail{f.texts.add(name), f.texts.add(by), f.limits.add(l)}
-}
-
-// see sets what appendSeen wrote.
-func (p *part) see(n uint32, list []byte) {
-	p.unsee(n)
-	if list[0] == 0 {
-		p.seen[n] = 0
-		return
-	}
+	p.seen[n] = 0
 	if p.unlinked > len(p.addrs)/2+1<<10 {
 		p.compact()
 	}
-	p.seen[n] = uint32(len(p.addrs))
-	p.addrs = append(p.addrs, list...)
+	if len(list) > 0 {
+		p.seen[n] = uint32(len(p.addrs))
+		p.addrs = appendSeen(p.addrs, list)
+	}
 }
 
 // compact drops the bytes of addrs that no token refers to, and brings the others into
@@ -191,7 +161,7 @@ func (p *part) compact() {
 	old := p.addrs
 	p.addrs, p.unlinked = append(make([]byte, 0, len(old)-p.unlinked), 0), 0
 	for n, at := range p.seen {
-		if at != unknown && at != 0 {
+		if at != 0 {
 			p.seen[n] = uint32(len(p.addrs))
 			p.addrs = append(p.addrs, old[at:int(at)+seenLen(old[at:])]...)
 		}

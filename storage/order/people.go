@@ -5,23 +5,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"gatehouse/storage/record"
 )
 
-// people has the users in the order of their names. It is made at the first query,
-// and then follows the changes of the writer.
+// people has the users, and their order by name.
 type people struct {
-	making sync.Mutex
-
-	mu     sync.RWMutex
-	state  peopleState
-	missed []missedPerson // while it is being made
-	who    []person       // by number in the table's owners
-	sorted []uint32       // the numbers of users who are not removed, by name
-	read   bool           // the record of each user was read
-	drop   *time.Timer
+	who    []person // by number in the table's owners
+	sorted []uint32 // the numbers of users who are not removed, by name
 }
 
 type person struct {
@@ -50,32 +41,10 @@ func personOf(u record.User) person {
 	return v
 }
 
-type missedPerson struct {
+// changed is a user who was changed.
+type changed struct {
 	number uint32
 	person
-}
-
-type peopleState byte
-
-const (
-	peopleUnknown peopleState = iota
-	peopleMaking
-	peopleKnown
-)
-
-// note records that a user was changed. The writer calls it.
-func (p *people) note(number uint32, u record.User) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.state == peopleUnknown {
-		return
-	}
-	v := personOf(u)
-	if p.state == peopleMaking {
-		p.missed = append(p.missed, missedPerson{number, v})
-		return
-	}
-	p.set(number, v)
 }
 
 func (p *people) set(number uint32, v person) {
@@ -192,122 +161,84 @@ func (p *people) matching(f UserFilter, list []uint32) (found []uint32) {
 	return found
 }
 
-// withPeople runs fn on the sorted users. They do not change until fn returns. If read is
-// set, their records have been read: when they were created, and what filters ask about.
-func (v *Views) withPeople(read bool, fn func(p *people)) error {
-	p := &v.people
-	for {
-		p.mu.RLock()
-		if p.state == peopleKnown && (p.read || !read) {
-			defer p.mu.RUnlock()
-			p.drop.Reset(lookedAt)
-			fn(p)
-			return nil
-		}
-		p.mu.RUnlock()
-		v.makePeople()
-		if read {
-			if err := v.readPeople(); err != nil {
-				return err
-			}
-		}
+// withPeople runs fn on the people as of now or later. They do not change until fn returns.
+func (v *Views) withPeople(fn func(p *people) error) error {
+	k := &v.people
+	if err := k.get(v.closing, true, v.readPeople); err != nil {
+		return err
 	}
+	v.followPeople()
+	k.RLock()
+	defer k.RUnlock()
+	return fn(k.value)
 }
 
-// People returns the users who are not removed, in no order.
-func (v *Views) People() (list []*Person, err error) {
-	err = v.withPeople(true, func(p *people) {
-		list = make([]*Person, 0, len(p.sorted))
-		for _, n := range p.sorted {
-			if about := p.who[n].about; about != nil {
-				list = append(list, about)
-			}
-		}
-	})
-	return list, err
-}
-
-func (v *Views) dropPeople() {
-	p := &v.people
-	p.making.Lock()
-	defer p.making.Unlock()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.state, p.who, p.sorted, p.read = peopleUnknown, nil, nil, false
-}
-
-// makePeople sorts the users by name. The writer does not wait for it, but
-// notes its changes in the meantime.
-func (v *Views) makePeople() {
-	p := &v.people
-	p.making.Lock()
-	defer p.making.Unlock()
-	p.mu.Lock()
-	if p.state == peopleKnown {
-		p.mu.Unlock()
+func (v *Views) followPeople() {
+	k := &v.people
+	if k.notes.empty() {
+		return // do not wait for other queries
+	}
+	k.Lock()
+	defer k.Unlock()
+	if k.value == nil {
 		return
 	}
-	p.state = peopleMaking
-	p.mu.Unlock()
-
-	list := v.table.Owners.All()
-	made := people{who: make([]person, len(list))}
-	for n, o := range list {
-		if o.State != record.UserRemoved {
-			made.who[n].folded = record.Fold(o.UID)
-			made.sorted = append(made.sorted, uint32(n))
-		}
+	for _, c := range k.notes.take() {
+		k.value.set(c.number, c.person)
 	}
-	slices.SortFunc(made.sorted, func(a, b uint32) int {
-		return strings.Compare(made.who[a].folded, made.who[b].folded)
-	})
-
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.who, p.sorted = made.who, made.sorted
-	for _, m := range p.missed {
-		p.set(m.number, m.person)
-	}
-	p.missed, p.state = nil, peopleKnown
-	p.drop = postpone(p.drop, v.dropPeople)
 }
 
-// readPeople reads the records of the users.
-func (v *Views) readPeople() error {
-	p := &v.people
-	p.making.Lock()
-	defer p.making.Unlock()
-	var list []missedPerson
+// readPeople reads the users. Nobody else uses them yet.
+func (v *Views) readPeople(pass *pass) (*people, error) {
+	p := new(people)
+	var mu sync.Mutex
 	sources := map[string]string{} // so that each is in memory once
-	err := v.index.Users(func(u record.User) {
-		if _, number, ok := v.table.Owners.Find(u.ID); ok {
+	err := pass.parts(func(b byte, w *worker) error {
+		return v.index.UsersIn(b, func(u record.User) {
+			w.rest()
+			_, number, ok := v.table.Owners.Find(u.ID)
+			if !ok {
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
 			if _, ok := sources[u.Source]; !ok {
 				sources[u.Source] = u.Source
 			}
 			u.Source = sources[u.Source]
-			list = append(list, missedPerson{number, personOf(u)})
-		}
+			if more := int(number) + 1 - len(p.who); more > 0 {
+				p.who = append(p.who, make([]person, more)...)
+			}
+			p.who[number] = personOf(u)
+		})
 	})
-	if err != nil {
-		return err
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, m := range list {
-		if int(m.number) < len(p.who) && p.who[m.number].about == nil { // otherwise a later note has it
-			one := &p.who[m.number]
-			one.created, one.about, one.state = m.created, m.about, m.state
+	for n := range p.who {
+		if p.who[n].folded != "" {
+			p.sorted = append(p.sorted, uint32(n))
 		}
 	}
-	p.read = true
-	return nil
+	slices.SortFunc(p.sorted, func(a, b uint32) int { return strings.Compare(p.who[a].folded, p.who[b].folded) })
+	return p, err
+}
+
+// People returns the users who are not removed, in no order.
+func (v *Views) People() (list []*Person, err error) {
+	err = v.withPeople(func(p *people) error {
+		list = make([]*Person, len(p.sorted))
+		for i, n := range p.sorted {
+			list[i] = p.who[n].about
+		}
+		return nil
+	})
+	return list, err
 }
 
 // withPrefix returns the numbers of the users with a uid that has the prefix.
 func (v *Views) withPrefix(prefix string) (numbers []uint32, err error) {
-	err = v.withPeople(false, func(p *people) {
+	err = v.withPeople(func(p *people) error {
 		from, to := p.begin(record.Fold(prefix))
 		numbers = slices.Clone(p.sorted[from:to])
+		return nil
 	})
 	return numbers, err
 }

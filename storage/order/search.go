@@ -35,10 +35,15 @@ func (v *Views) search(s *Sieve, to *selection) error {
 		return q.few(list)
 	}
 	q.prepare()
-	if q.which == 0 && !s.Revoked {
-		return q.inTable()
+	if q.which == 0 {
+		err = q.inTable()
+	} else {
+		err = v.withFacts(q.inMemory)
 	}
-	return v.withFacts(q.which, s.Revoked, q.inMemory)
+	if err == nil && s.Revoked { // last, so that it does not miss one that dies during the search
+		err = v.withFacts(q.amongDead)
+	}
+	return err
 }
 
 // question is a search. It asks for each token whether the filter takes it.
@@ -62,17 +67,32 @@ type question struct {
 	ends   [256]int64 // of the tokens of each key; 0: not known, -1: never
 }
 
+// columns returns the columns that a match reads.
+func (m *Match) columns() (which column) {
+	if m.Times {
+		which |= heads
+	}
+	if m.Texts {
+		which |= details
+	}
+	if m.Seen {
+		which |= seen
+	}
+	return which
+}
+
 // meet notes the users and their states. They are apart, because a search that asks each
 // for its state would wait for the memory of each person.
 func (q *question) meet() error {
 	m := q.sieve.Match
 	q.states = q.views.table.Owners.States()
 	if m.Person {
-		err := q.views.withPeople(true, func(p *people) {
+		err := q.views.withPeople(func(p *people) error {
 			q.people = make([]*Person, len(p.who))
 			for n := range p.who {
 				q.people[n] = p.who[n].about
 			}
+			return nil
 		})
 		if err != nil {
 			return err
@@ -121,8 +141,11 @@ func (q *question) pause() {
 
 // walkShard calls fn with each token of a shard that the filter takes as far as the table
 // knows. It copies them, so that verification does not wait for the filter.
-func (q *question) walkShard(shard byte, fn func(*table.Entry) error) error {
+func (q *question) walkShard(shard byte, fn func(*table.Entry)) {
 	s := q.sieve
+	if !s.in(shard) {
+		return
+	}
 	q.pick.From, q.pick.To = q.usedFrom, q.usedTo
 	if s.Order == LastUsed && !q.to.count {
 		from, to := q.to.span()
@@ -135,11 +158,8 @@ func (q *question) walkShard(shard byte, fn func(*table.Entry) error) error {
 		if s.Owner != 0 && e.Owner != s.number || !s.Takes(e.ID, e.Owner, e.Used) {
 			continue
 		}
-		if err := fn(e); err != nil {
-			return err
-		}
+		fn(e)
 	}
-	return nil
 }
 
 // inTable searches tokens by what the table has.
@@ -152,33 +172,22 @@ func (q *question) inTable() error {
 			q.to.n += q.views.table.CountIn(byte(shard), &q.pick)
 			continue
 		}
-		err := q.walkShard(byte(shard), func(e *table.Entry) error {
-			q.ask(e.ID, e.Owner, e.Used, 0)
-			return nil
-		})
-		if err != nil {
-			return err
-		}
+		q.walkShard(byte(shard), func(e *table.Entry) { q.ask(e.ID, e.Owner, e.Used, 0) })
 	}
 	return nil
 }
 
-// inMemory searches tokens by their facts. It reads the dead ones last, so that it does
-// not miss one that dies during the search.
+// inMemory searches tokens by their facts.
 func (q *question) inMemory(f *facts) error {
 	for b := range f.parts {
 		runtime.Gosched()
-		if err := q.inPart(f, &f.parts[b], byte(b)); err != nil {
-			return err
-		}
+		q.inPart(f, &f.parts[b], byte(b))
 	}
-	if !q.sieve.Revoked {
-		return nil
-	}
-	q.views.follow()
-	if err := q.views.bury(f); err != nil {
-		return err
-	}
+	return nil
+}
+
+// amongDead searches the tokens that are not in the table.
+func (q *question) amongDead(f *facts) error {
 	for n := range f.dead.rows {
 		q.pause()
 		r, id := &f.dead.rows[n], f.dead.ids[n]
@@ -193,10 +202,17 @@ func (q *question) inMemory(f *facts) error {
 
 // inPart searches the tokens of one part. If only a few tokens have matching times, it
 // looks only at those.
-func (q *question) inPart(f *facts, p *part, b byte) error {
-	known := func(e *table.Entry) error { return q.known(f, p, e) }
+func (q *question) inPart(f *facts, p *part, b byte) {
+	known := func(e *table.Entry) {
+		// A token whose facts are not known is newer than the question.
+		if n, ok := p.find(e.Slot, e.ID); ok && p.knows(n) {
+			f.fill(&q.row, p, n, q.which)
+			q.ask(e.ID, e.Owner, e.Used, 0)
+		}
+	}
 	if q.which&heads == 0 || !q.inTime(p) {
-		return q.walkShard(b, known)
+		q.walkShard(b, known)
+		return
 	}
 	s := q.sieve
 	for _, n := range q.numbers {
@@ -204,12 +220,9 @@ func (q *question) inPart(f *facts, p *part, b byte) error {
 		e, ok, _ := q.views.table.Get(p.ids[n])
 		if ok && (s.Owner == 0 || e.Owner == s.number) && s.Takes(e.ID, e.Owner, e.Used) {
 			e.Slot = n
-			if err := known(&e); err != nil {
-				return err
-			}
+			known(&e)
 		}
 	}
-	return nil
 }
 
 // inTime collects the tokens of a part whose times match. It returns false if there are too
@@ -226,37 +239,15 @@ func (q *question) inTime(p *part) bool {
 	q.numbers = q.numbers[:0]
 	most := len(p.heads) / 8
 	for n, h := range p.heads {
-		if h.created != neverMade {
-			if h.created < from || h.created > to {
-				continue
-			}
-			if during != nil && !during(h.created, record.Earlier(h.expires, q.endOf(p.ids[n][0]))) {
-				continue
-			}
+		if h.created == neverMade || h.created < from || h.created > to ||
+			during != nil && !during(h.created, record.Earlier(h.expires, q.endOf(p.ids[n][0]))) {
+			continue
 		}
 		if q.numbers = append(q.numbers, uint32(n)); len(q.numbers) > most {
 			return false
 		}
 	}
 	return true
-}
-
-// known asks about a token of a part. If its facts are not known, it reads them.
-func (q *question) known(f *facts, p *part, e *table.Entry) error {
-	n, ok := p.find(e.Slot, e.ID)
-	if !ok || !p.knows(n, q.which) {
-		t, there, err := q.views.index.Token(e.ID)
-		if err != nil || !there {
-			return err
-		}
-		if !ok {
-			n = p.add(e.ID)
-		}
-		f.set(p, n, &t, heads|details|seen)
-	}
-	f.fill(&q.row, p, n, q.which)
-	q.ask(e.ID, e.Owner, e.Used, 0)
-	return nil
 }
 
 // ask offers a token if the match takes it. The row has its facts. A match does not ask

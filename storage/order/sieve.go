@@ -53,6 +53,11 @@ func (v *Sieve) Takes(id keys.ID, owner uint32, used record.LastUse) bool {
 	return false
 }
 
+// in reports whether the filter may take tokens with this first random byte.
+func (v *Sieve) in(first byte) bool {
+	return v.Prefix == "" || len(v.numbers) > 0 || len(v.prefix.whole) < 2 || v.prefix.whole[1] == first
+}
+
 // mostFew is the largest number of tokens that counts as few, and mostHolders of users.
 const (
 	mostFew     = 2000

@@ -1,6 +1,7 @@
 package order
 
 import (
+	"bytes"
 	"net/netip"
 	"strings"
 	"unsafe"
@@ -91,7 +92,7 @@ func (l *limits) add(t limit) uint32 {
 func appendSeen(b []byte, list []record.Seen) []byte {
 	b = append(b, byte(len(list)))
 	for _, v := range list {
-		a := v.Address.Unmap().AsSlice()
+		a := v.Address.AsSlice()
 		b = append(append(b, byte(len(a))), a...)
 	}
 	return b
@@ -117,12 +118,25 @@ func seenIn(b []byte, p netip.Prefix) bool {
 		case 4:
 			a = netip.AddrFrom4([4]byte(b[1:5]))
 		case 16:
-			a = netip.AddrFrom16([16]byte(b[1:17]))
+			a = netip.AddrFrom16([16]byte(b[1:17])).Unmap()
 		}
 		if p.Contains(a) {
 			return true
 		}
 		b = b[1+b[0]:]
+	}
+	return false
+}
+
+// seenAt reports whether appendSeen wrote an address.
+func seenAt(b []byte, a netip.Addr) bool {
+	many, b := b[0], b[1:]
+	for range many {
+		n := 1 + b[0]
+		if bytes.Equal(b[1:n], a.AsSlice()) {
+			return true
+		}
+		b = b[n:]
 	}
 	return false
 }

@@ -1,281 +1,155 @@
 package order
 
 import (
+	"maps"
+	"slices"
 	"sync"
-	"sync/atomic"
-	"time"
 
 	"gatehouse/storage/keys"
+	"gatehouse/storage/record"
 	"gatehouse/storage/table"
 )
 
-// tokens has the facts that queries have asked for, and learns which of them are old.
+// tokens has the facts about all tokens.
 type tokens struct {
-	on      atomic.Bool // notes are taken
-	feed    feed
-	mu      sync.Mutex // one query at a time
-	facts   *facts     // nil: nothing was read
-	drop    *time.Timer
-	reading sync.Mutex // held while a column is read
-	warming atomic.Bool
-
-	// The tokens noted while a column is read, and whether the record changed; nil: none is
-	// read.
-	late map[keys.ID]bool
+	known[facts, table.Sight] // a note without an address: the token's record may have changed
+	following                 sync.Mutex
 }
 
-// feed lists the tokens that were used or changed since the last query.
-type feed struct {
-	mu     sync.Mutex
-	list   []noted
-	long   func() // processes the feed
-	called bool
-}
-
-type noted struct {
-	id      keys.ID
-	changed bool // its record may have
-}
-
-// mostNoted is how long the feed may become before it is processed without a query.
-const mostNoted = 64 << 10
-
-func (o *tokens) note(id keys.ID) {
-	if !o.on.Load() {
-		return
-	}
-	o.feed.mu.Lock()
-	defer o.feed.mu.Unlock()
-	o.feed.add(noted{id, true})
-}
-
-func (o *tokens) noteUses(unsaved func() []keys.ID) {
-	if !o.on.Load() {
-		return
-	}
-	used := unsaved()
-	o.feed.mu.Lock()
-	defer o.feed.mu.Unlock()
-	for _, id := range used {
-		o.feed.add(noted{id, false})
-	}
-}
-
-// add appends to the feed. If the feed has become long, add has it processed without
-// waiting for a query.
-func (f *feed) add(n noted) {
-	f.list = append(f.list, n)
-	if len(f.list) >= mostNoted && !f.called && f.long != nil {
-		f.called = true
-		go f.long()
-	}
-}
-
-func (o *tokens) take() []noted {
-	o.feed.mu.Lock()
-	defer o.feed.mu.Unlock()
-	list := o.feed.list
-	o.feed.list, o.feed.called = nil, false
-	return list
-}
-
-// follow processes the notes. It reads the unsaved tokens first: a token that leaves them
-// has been noted by then. The caller holds mu.
-func (v *Views) follow() {
-	o := &v.tokens
-	if o.facts == nil {
-		return
-	}
-	for _, id := range v.table.Unsaved(nil) {
-		o.forget(v.table, noted{id, false})
-	}
-	for _, n := range o.take() {
-		o.forget(v.table, n)
-	}
-}
-
-// followAlone is follow without a query.
-func (v *Views) followAlone() {
-	v.tokens.mu.Lock()
-	defer v.tokens.mu.Unlock()
-	v.follow()
-}
-
-func (o *tokens) forget(t *table.Table, n noted) {
-	if o.late != nil {
-		o.late[n.id] = o.late[n.id] || n.changed
-	}
-	p := &o.facts.parts[n.id[1]]
-	at, ok := p.find(unknown, n.id)
-	if ok {
-		p.forget(at, n.changed)
-	}
-	if !n.changed {
-		return
-	}
-	switch _, live, _ := t.Get(n.id); {
-	case live && !ok && p.has != 0:
-		p.add(n.id) // a search by the columns must find it
-	case !live && o.facts.dead != nil:
-		o.facts.dead.unread[n.id] = struct{}{}
-	}
-}
-
-// withFacts runs fn on facts that have the columns and, if withDead is set, the dead
-// tokens. They do not change until fn returns, except that fn may read what is unknown.
-func (v *Views) withFacts(which column, withDead bool, fn func(*facts) error) error {
-	o := &v.tokens
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.facts != nil && o.facts.wasteful(v.table.Len()) {
-		o.set(nil)
-	}
-	for !o.have(which, withDead) {
-		o.mu.Unlock()
-		err := v.read(which, withDead)
-		o.mu.Lock()
+// withFacts runs fn on the facts as of now or later. They do not change until fn returns.
+func (v *Views) withFacts(fn func(*facts) error) error {
+	k := &v.tokens
+	for {
+		if err := k.get(v.closing, true, v.readTokens); err != nil {
+			return err
+		}
+		f, err := v.followTokens()
 		if err != nil {
 			return err
 		}
-	}
-	v.follow()
-	o.drop = postpone(o.drop, v.dropTokens)
-	return fn(o.facts)
-}
-
-// have reports whether the facts have the columns and the dead. The caller holds mu.
-func (o *tokens) have(which column, withDead bool) bool {
-	f := o.facts
-	if f == nil || withDead && f.dead == nil {
-		return false
-	}
-	for b := range f.parts {
-		if f.parts[b].has&which != which {
-			return false
+		k.RLock()
+		if k.value == f && f != nil {
+			defer k.RUnlock()
+			return fn(f)
 		}
-	}
-	return true
-}
-
-func (o *tokens) set(f *facts) {
-	o.facts = f
-	o.on.Store(f != nil)
-	if f == nil {
-		o.take()
+		k.RUnlock() // they were dropped
 	}
 }
 
-func (v *Views) dropTokens() {
-	v.tokens.mu.Lock()
-	defer v.tokens.mu.Unlock()
-	v.tokens.set(nil)
-}
-
-// Matching reports whether a filter with this match can be answered from memory. If not,
-// it starts to read the facts, and does not wait for them.
-func (v *Views) Matching(m *Match) bool {
-	o := &v.tokens
-	if m.columns() == 0 {
-		return true
-	}
-	if !o.mu.TryLock() {
-		return false // another query runs, or a column is added
-	}
-	defer o.mu.Unlock()
-	if o.have(m.columns(), false) {
-		return true
-	}
-	if o.warming.CompareAndSwap(false, true) {
-		go func() {
-			defer o.warming.Store(false)
-			// A query that waits for it gets the error.
-			v.withFacts(m.columns(), false, func(*facts) error { return nil })
-			if m.Person {
-				v.withPeople(true, func(*people) {})
+// followTokens reads the records again that have changed. It returns the facts, or nil if
+// they are not there.
+func (v *Views) followTokens() (*facts, error) {
+	k := &v.tokens
+	k.following.Lock() // a query must not go on before those that another one reads are there
+	defer k.following.Unlock()
+	k.RLock()
+	f := k.value
+	if f != nil {
+		// First those that are not noted yet: uses leave them only when they are noted.
+		for _, list := range [][]table.Sight{v.table.Unsaved(nil), k.notes.take()} {
+			for _, s := range list {
+				if !f.has(s) {
+					f.unread[s.ID] = struct{}{}
+				}
 			}
-		}()
-	}
-	return false
-}
-
-// columns returns the columns that a match reads.
-func (m *Match) columns() (which column) {
-	if m.Times {
-		which |= heads
-	}
-	if m.Texts {
-		which |= details
-	}
-	if m.Seen {
-		which |= seen
-	}
-	return which
-}
-
-// read reads columns, and the dead tokens. Queries that do not need them go on.
-func (v *Views) read(which column, withDead bool) error {
-	o := &v.tokens
-	o.reading.Lock()
-	defer o.reading.Unlock()
-	o.mu.Lock()
-	if o.facts == nil {
-		o.facts = new(facts)
-		o.feed.mu.Lock()
-		o.feed.long = v.followAlone
-		o.feed.mu.Unlock()
-		o.on.Store(true) // changes are noted from here on
-	}
-	f := o.facts
-	var d *dead
-	if withDead && f.dead == nil {
-		d = newDead()
-	}
-	v.follow()
-	o.late = map[keys.ID]bool{}
-	o.mu.Unlock()
-	err := eachByte(func(b byte, h *harvest) error { return v.readPart(f, b, which, d, h) })
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if err == nil && d != nil && o.facts == f {
-		v.follow()
-		for id := range o.late {
-			d.unread[id] = struct{}{}
 		}
-		f.dead = d
 	}
-	f.first, o.late = len(f.texts.blocks), nil
-	return err
+	k.RUnlock()
+	if f == nil {
+		return nil, nil
+	}
+	for ids := range slices.Chunk(slices.Collect(maps.Keys(f.unread)), 64) {
+		if err := v.readAgain(f, ids); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
 }
 
-// readPart reads columns of one part, and its dead tokens unless d is nil.
-func (v *Views) readPart(f *facts, b byte, which column, d *dead, h *harvest) error {
-	o := &v.tokens
-	p := &f.parts[b]
-	o.mu.Lock()
-	which &^= p.has
-	o.mu.Unlock()
-	if which == 0 && d == nil {
-		return nil
+// readAgain reads the records of tokens that have changed, without the lock.
+func (v *Views) readAgain(f *facts, ids []keys.ID) error {
+	list := make([]record.Token, len(ids))
+	there := make([]bool, len(ids))
+	for i, id := range ids {
+		var err error
+		if list[i], there[i], err = v.index.Token(id); err != nil {
+			return err
+		}
 	}
-	if err := v.gather(h, b, which, d != nil); err != nil {
+	v.tokens.Lock()
+	defer v.tokens.Unlock()
+	for i, id := range ids {
+		delete(f.unread, id)
+		if _, live, _ := v.table.Get(id); live && there[i] {
+			p := &f.parts[id[1]]
+			f.set(p, p.add(id), &list[i])
+		} else if !live {
+			f.dead.put(v, f, id, &list[i], there[i])
+		}
+	}
+	return nil
+}
+
+// readTokens reads the facts. Nobody else uses them yet.
+func (v *Views) readTokens(p *pass) (*facts, error) {
+	f := &facts{unread: map[keys.ID]struct{}{}}
+	f.dead.reserve(0)
+	var mu sync.Mutex // guards what the parts share
+	err := p.parts(func(b byte, w *worker) error { return v.readPart(f, &mu, b, w) })
+	f.first = len(f.texts.blocks)
+	return f, err
+}
+
+// readPart reads the facts about the tokens with this first random byte.
+func (v *Views) readPart(f *facts, mu *sync.Mutex, b byte, w *worker) error {
+	p := &f.parts[b]
+	any := table.Any()
+	entries := v.table.AppendIn(nil, b, &any)
+	p.reserve(len(entries))
+	for i := range entries {
+		p.add(entries[i].ID)
+	}
+	var dead []keys.ID
+	err := v.index.TokensIn(b, func(t *record.Token) {
+		w.rest()
+		if n, ok := p.find(beyond, t.ID); ok {
+			mu.Lock()
+			f.setRecord(p, n, t)
+			mu.Unlock()
+		} else if _, live, _ := v.table.Get(t.ID); !live {
+			dead = append(dead, t.ID)
+		}
+	})
+	if err != nil {
 		return err
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.facts != f {
-		return nil // nobody has asked for a while: they were dropped
+	asked := make([]bool, len(entries))
+	err = v.index.SeenIn(b, func(id keys.ID, list []record.Seen) {
+		w.rest()
+		if n, ok := p.find(beyond, id); ok {
+			p.see(n, list)
+			asked[n] = true
+		}
+	})
+	if err != nil {
+		return err
 	}
-	if which != 0 {
-		f.store(p, h, which)
+	p.compact()
+	for _, id := range dead {
+		w.rest()
+		t, ok, err := v.index.Token(id)
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		f.dead.put(v, f, id, &t, ok)
+		mu.Unlock()
 	}
-	for i := range h.buried {
-		d.add(v, f, &h.buried[i])
-	}
-	v.follow()
-	p.has |= which
-	for id, changed := range o.late {
-		if id[1] == b {
-			o.forget(v.table, noted{id, changed})
+	mu.Lock()
+	defer mu.Unlock()
+	for n := range entries {
+		if !p.knows(uint32(n)) || entries[n].Used.IsUse() && !asked[n] {
+			f.unread[entries[n].ID] = struct{}{}
 		}
 	}
 	return nil

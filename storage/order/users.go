@@ -2,9 +2,11 @@ package order
 
 import (
 	"cmp"
+	"runtime"
 	"strings"
 
 	"gatehouse/storage/record"
+	"gatehouse/storage/table"
 )
 
 // UserFilter selects users for a listing.
@@ -40,14 +42,53 @@ func (a Standing) compare(b Standing) int {
 	return strings.Compare(a.UID, b.UID)
 }
 
-// usersHolding finds the users; held has the tokens of each user, by number.
-func (v *Views) usersHolding(f UserFilter, held []Holding) (list []Standing, err error) {
+// Users finds the users that a filter takes, in its order, with a summary of their
+// tokens. All tokens must be in the table.
+func (v *Views) Users(f UserFilter) ([]Standing, error) {
+	var held []Holding // by number
+	any := table.Any()
+	if f.Order == LastUsed || f.Order == Tokens {
+		held = v.held(&any, f.StaleSince)
+	}
+	list, err := v.stand(f, held)
+	if held != nil || err != nil {
+		return list, err
+	}
+	any.Owners = make([]bool, v.table.Owners.Len()) // the tokens of the others need not be counted
+	for _, s := range list {
+		any.Owners[s.Number] = true
+	}
+	held = v.held(&any, f.StaleSince)
+	for i := range list {
+		list[i].Held = held[list[i].Number]
+	}
+	return list, nil
+}
+
+// held summarizes the tokens of each user.
+func (v *Views) held(which *table.Pick, staleSince int64) []Holding {
+	held := make([]Holding, v.table.Owners.Len())
+	var list []table.Entry
+	for shard := range table.Shards {
+		list = v.table.AppendIn(list[:0], byte(shard), which)
+		for i := range list {
+			if e := &list[i]; int(e.Owner) < len(held) { // otherwise the owner is new
+				held[e.Owner].Count(1, e.Used, staleSince)
+			}
+		}
+		runtime.Gosched()
+	}
+	return held
+}
+
+// stand finds the users; held has the tokens of each user, by number.
+func (v *Views) stand(f UserFilter, held []Holding) (list []Standing, err error) {
 	after := Standing{UserPlace: UserPlace{f.After.At, record.Fold(f.After.UID)}}
 	best := top[Standing]{limit: f.Limit, compare: Standing.compare}
 	if f.Reverse {
 		best.compare = func(a, b Standing) int { return b.compare(a) }
 	}
-	err = v.withPeople(f.Order == Created || f.Match != nil, func(p *people) {
+	err = v.withPeople(func(p *people) error {
 		stand := func(n uint32) Standing {
 			s := Standing{UserPlace: UserPlace{p.key(n, f.Order, held), p.who[n].folded}, Number: n}
 			if int(n) < len(held) { // otherwise it holds nothing yet
@@ -59,7 +100,7 @@ func (v *Views) usersHolding(f UserFilter, held []Holding) (list []Standing, err
 			for _, n := range p.page(f, after.UID) {
 				best.list = append(best.list, stand(n))
 			}
-			return
+			return nil
 		}
 		for n := range p.begun(record.Fold(f.Prefix)) {
 			if f.Match != nil && !f.Match(p.who[n].about) {
@@ -75,27 +116,27 @@ func (v *Views) usersHolding(f UserFilter, held []Holding) (list []Standing, err
 				best.offer(s)
 			}
 		}
-	})
-	if f.Order != Name {
 		best.cut()
-	}
+		return nil
+	})
 	return best.list, err
 }
 
 // CountUsers counts the users whose uid has the prefix and whom match takes. A nil match
 // takes all of them.
 func (v *Views) CountUsers(prefix string, match func(*Person) bool) (n int, err error) {
-	err = v.withPeople(match != nil, func(p *people) {
+	err = v.withPeople(func(p *people) error {
 		from, to := p.begin(record.Fold(prefix))
-		if n = to - from; match == nil {
-			return
+		if match == nil {
+			n = to - from
+			return nil
 		}
-		n = 0
 		for _, one := range p.sorted[from:to] {
 			if match(p.who[one].about) {
 				n++
 			}
 		}
+		return nil
 	})
 	return n, err
 }

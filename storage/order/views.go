@@ -1,9 +1,6 @@
 package order
 
 import (
-	"runtime"
-	"time"
-
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
 	"gatehouse/storage/table"
@@ -19,63 +16,77 @@ type Index interface {
 	// Tokens lists all tokens of a user with their uses.
 	Tokens(owner record.UserID, fn func(record.Token)) error
 	// TokensIn lists all tokens with ids that have this first random byte, without their
-	// uses. Unless texts is set, they have only what is of fixed length. They are valid
-	// during the call.
-	TokensIn(first byte, texts bool, fn func(*record.Token)) error
+	// uses. They are valid during the call.
+	TokensIn(first byte, fn func(*record.Token)) error
 	// SeenIn lists the addresses where these tokens were seen, valid during the call. It
 	// may leave out tokens that were not used, or whose uses are only in the table.
 	SeenIn(first byte, fn func(keys.ID, []record.Seen)) error
 	// KeysIn lists the tokens with these ids that have a record, and perhaps some that
 	// have none any more.
 	KeysIn(first byte, fn func(keys.ID)) error
-	// Users lists all users.
-	Users(fn func(record.User)) error
+	// UsersIn lists the users with ids that have this first byte.
+	UsersIn(first byte, fn func(record.User)) error
 }
 
 // Views are the listings of a table. Their methods may be called by many goroutines.
 type Views struct {
-	table  *table.Table
-	index  Index
-	live   func(key byte) bool
-	ends   func(key byte) int64
-	tokens tokens
-	people people
+	table   *table.Table
+	index   Index
+	live    func(key byte) bool
+	ends    func(key byte) int64
+	closing <-chan struct{}
+	wake    chan struct{} // there are many notes
+	tokens  tokens
+	people  known[people, changed]
 }
 
 // New returns the views of a table. Tokens of keys that are not live are not found.
-// ends returns when all tokens of a key end, in ms, or 0.
-func New(t *table.Table, index Index, live func(key byte) bool, ends func(key byte) int64) *Views {
-	return &Views{table: t, index: index, live: live, ends: ends}
+// ends returns when all tokens of a key end, in ms, or 0. Once closing is closed, queries
+// that read the index end with [disk.ErrClosed].
+func New(t *table.Table, index Index, live func(key byte) bool, ends func(key byte) int64, closing <-chan struct{}) *Views {
+	v := &Views{table: t, index: index, live: live, ends: ends, closing: closing, wake: make(chan struct{}, 1)}
+	v.tokens.notes.wake, v.people.notes.wake = v.wake, v.wake
+	return v
 }
 
-// lookedAt is how long the views stay in memory after the last query. Only
-// administrators query them.
-const lookedAt = 10 * time.Minute
-
-func postpone(t *time.Timer, f func()) *time.Timer {
-	if t == nil {
-		return time.AfterFunc(lookedAt, f)
+// Run keeps what was read up to date, so that a query has little to read, until the store
+// closes. If all is set, it reads all at once, slowly, and then calls ready. If that fails,
+// the next query tries again. All tokens must be in the table.
+func (v *Views) Run(all bool, ready func()) {
+	for {
+		if all && v.people.get(v.closing, false, v.readPeople) == nil && v.tokens.get(v.closing, false, v.readTokens) == nil && ready != nil {
+			ready()
+			ready = nil
+		}
+		select {
+		case <-v.wake:
+		case <-v.closing:
+			return
+		}
+		v.followPeople()
+		v.followTokens()
+		v.tokens.dropIf(func(f *facts) bool { return f.wasteful(v.table.Len()) })
 	}
-	t.Reset(lookedAt)
-	return t
 }
 
 // NoteToken records that a token was created, changed or revoked. The writer calls it when
 // the table has the change.
-func (v *Views) NoteToken(id keys.ID) { v.tokens.note(id) }
+func (v *Views) NoteToken(id keys.ID) { v.tokens.notes.add(table.Sight{ID: id}) }
 
-// NoteUses records that these tokens were used. The flusher calls it before
-// they leave the table's unsaved tokens.
-func (v *Views) NoteUses(unsaved func() []keys.ID) { v.tokens.noteUses(unsaved) }
+// NoteUses records where these tokens were used. The flusher calls it before they leave
+// the table's unsaved tokens.
+func (v *Views) NoteUses(unsaved func() []table.Sight) {
+	if v.tokens.notes.on.Load() {
+		v.tokens.notes.add(unsaved()...)
+	}
+}
 
 // NoteUser records that the user with that number was changed. The writer calls
 // it.
-func (v *Views) NoteUser(number uint32, u record.User) { v.people.note(number, u) }
-
-// Forget drops what was read.
-func (v *Views) Forget() {
-	v.dropTokens()
-	v.dropPeople()
+func (v *Views) NoteUser(number uint32, u record.User) {
+	if v.people.notes.on.Load() {
+		v.people.notes.add(changed{number, personOf(u)})
+	}
 }
 
 // Places finds the tokens that a filter takes, in its order and up to its limit. All
@@ -104,22 +115,4 @@ func (v *Views) Count(f TokenFilter) (n int, err error) {
 	to := &selection{count: true}
 	err = v.search(&s, to)
 	return to.n, err
-}
-
-// Users finds the users that a filter takes, in its order, with a summary of their
-// tokens. All tokens must be in the table.
-func (v *Views) Users(f UserFilter) ([]Standing, error) {
-	held := make([]Holding, v.table.Owners.Len())
-	var list []table.Entry
-	any := table.Any()
-	for shard := range table.Shards {
-		list = v.table.AppendIn(list[:0], byte(shard), &any)
-		for i := range list {
-			if e := &list[i]; int(e.Owner) < len(held) { // otherwise the owner is new
-				held[e.Owner].Count(1, e.Used, f.StaleSince)
-			}
-		}
-		runtime.Gosched()
-	}
-	return v.usersHolding(f, held)
 }

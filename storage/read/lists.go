@@ -109,17 +109,12 @@ func (x Lists) Tokens(owner record.UserID, fn func(record.Token)) error {
 }
 
 // TokensIn calls fn with each token with an id that has this first random byte, without
-// its uses, and without what its record has as JSON unless texts is set. fn must not keep
-// the token. It is not one walk over all tokens because uses are not merged into the index
-// while a view lasts.
-func (x Lists) TokensIn(first byte, texts bool, fn func(*record.Token)) error {
-	parse := record.ParseToken
-	if !texts {
-		parse = record.ParseTokenTimes
-	}
+// its uses. fn must not keep the token. It is not one walk over all tokens because uses
+// are not merged into the index while a view lasts.
+func (x Lists) TokensIn(first byte, fn func(*record.Token)) error {
 	var t record.Token // the same memory for all
 	return x.in('t', first, func(rd *Reader, id keys.ID, v []byte) (err error) {
-		if t, err = parse(id, v); err == nil {
+		if t, err = record.ParseToken(id, v); err == nil {
 			fn(&t)
 		}
 		return err
@@ -188,10 +183,11 @@ func (rd *Reader) tokenKeys() iter.Seq[byte] {
 	}
 }
 
-// Users calls fn with each user. It leaves out the password.
-func (x Lists) Users(fn func(record.User)) error {
+// UsersIn calls fn with each user with an id that has this first byte. It leaves out the
+// password.
+func (x Lists) UsersIn(first byte, fn func(record.User)) error {
 	return x.View(func(rd *Reader) error {
-		return rd.Each([]byte{'u'}, func(k, v []byte) error {
+		return rd.Each([]byte{'u', first}, func(k, v []byte) error {
 			u, err := record.ParseUser(record.DecodeUserID(k[1:]), v)
 			if err != nil {
 				return err

@@ -136,15 +136,15 @@ func ParseTokenHead(id keys.ID, b []byte) (TokenHead, error) {
 	}, nil
 }
 
-// ParseTokenTimes decodes only what the head has, of which a Token has the most.
-func ParseTokenTimes(id keys.ID, b []byte) (Token, error) {
+// parseTokenTimes decodes only what the head has, of which a Token has the most.
+func parseTokenTimes(id keys.ID, b []byte) (Token, error) {
 	h, err := ParseTokenHead(id, b)
 	return Token{ID: id, Owner: h.Owner, Generation: h.Generation, Created: h.Created, Expires: h.Expires, Revoked: h.Revoked}, err
 }
 
 // ParseToken decodes the output of [Token.Value].
 func ParseToken(id keys.ID, b []byte) (Token, error) {
-	t, err := ParseTokenTimes(id, b)
+	t, err := parseTokenTimes(id, b)
 	if err == nil && !t.parseRest(b[tokenHead:]) {
 		return parseAnyToken(id, b)
 	}
@@ -153,7 +153,7 @@ func ParseToken(id keys.ID, b []byte) (Token, error) {
 
 // parseAnyToken is ParseToken for any JSON.
 func parseAnyToken(id keys.ID, b []byte) (Token, error) {
-	t, err := ParseTokenTimes(id, b)
+	t, err := parseTokenTimes(id, b)
 	if err != nil {
 		return Token{}, err
 	}

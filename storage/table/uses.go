@@ -3,6 +3,7 @@ package table
 import (
 	"maps"
 	"math"
+	"net/netip"
 	"slices"
 
 	"gatehouse/storage/keys"
@@ -131,22 +132,47 @@ func (t *Table) Usage(id keys.ID, r *record.UsageRecord) {
 	}
 }
 
-// Unsaved appends the tokens with uses that are missing in the log.
-func (t *Table) Unsaved(ids []keys.ID) []keys.ID {
+// Sight is a token, and an address where it was used.
+type Sight struct {
+	ID   keys.ID
+	From netip.Addr
+}
+
+// Unsaved appends the tokens with uses that are missing in the log, and where they were
+// used: once for each address that the index may not have.
+func (t *Table) Unsaved(list []Sight) []Sight {
 	for i := range t.shards {
 		sh := &t.shards[i]
 		sh.mu.Lock()
-		ids = sh.appendUnsaved(ids)
+		list = sh.appendUnsaved(list)
 		sh.mu.Unlock()
 	}
-	return ids
+	return list
 }
 
-func (sh *shard) appendUnsaved(ids []keys.ID) []keys.ID {
-	for s := range sh.eachUnsaved {
-		ids = append(ids, s.id(sh.number))
+func (sh *shard) appendUnsaved(list []Sight) []Sight {
+	seen := func(id keys.ID, u *record.Usage) {
+		for _, v := range u.Seen {
+			list = append(list, Sight{id, v.Address})
+		}
 	}
-	return append(ids, sh.parting...)
+	for s := range sh.eachUnsaved {
+		id := s.id(sh.number)
+		if s.origin != 0 {
+			if from := sh.origins.at(s.origin).Address; from.IsValid() {
+				list = append(list, Sight{id, from})
+			}
+		}
+		if more := sh.more[id]; more != nil {
+			seen(id, more)
+		}
+	}
+	for _, id := range sh.parting {
+		if d := sh.left[id]; d != nil {
+			seen(id, &d.Usage)
+		}
+	}
+	return list
 }
 
 // eachUnsaved calls show with the slots that have uses missing in the log. The list
@@ -174,11 +200,11 @@ type UseWriter interface {
 // Save passes to w the uses of one shard that the log of uses does not have. Before
 // that, while these tokens are still among [Table.Unsaved], it calls noted, which may
 // ask for them. Save calls both with the shard locked; they must not call the table.
-func (t *Table) Save(shard int, w UseWriter, noted func(unsaved func() []keys.ID)) {
+func (t *Table) Save(shard int, w UseWriter, noted func(unsaved func() []Sight)) {
 	sh := &t.shards[shard]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	noted(func() []keys.ID { return sh.appendUnsaved(nil) })
+	noted(func() []Sight { return sh.appendUnsaved(nil) })
 	numbers := make([]uint16, len(sh.origins.list)+1) // the numbers that w returned
 	for s := range sh.eachUnsaved {
 		s.flags &^= flagUnsaved

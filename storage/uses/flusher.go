@@ -24,7 +24,7 @@ type Options struct {
 	// It skips tokens that have no record there.
 	Update func(ids []keys.ID, change func(keys.ID, *record.UsageRecord)) error
 	// Noted is called before tokens leave the table's unsaved: see [table.Table.Save].
-	Noted func(unsaved func() []keys.ID)
+	Noted func(unsaved func() []table.Sight)
 	// Plausible says which times can be right: see [record.LastUse.Believed].
 	Plausible func() (limit, instead int64)
 	// Hurry reports whether a tick must not wait for requests.

@@ -39,7 +39,7 @@ func open(t *testing.T, dir string, index map[keys.ID][]byte) *house {
 	h.table.Whole()
 	h.Flusher = uses.New(uses.Options{
 		Table: h.table, Log: log, Update: h.update,
-		Noted:     func(func() []keys.ID) {},
+		Noted:     func(func() []table.Sight) {},
 		Plausible: func() (limit, instead int64) { return math.MaxInt64, 0 },
 		Hurry:     func() bool { return true },
 		Full:      func(error) bool { return false },

@@ -96,7 +96,7 @@ func TestManyOrigins(t *testing.T) {
 		t.Fatal(err)
 	}
 	tab := table.New()
-	f := New(Options{Table: tab, Log: l, Noted: func(func() []keys.ID) {}, Hurry: func() bool { return true }})
+	f := New(Options{Table: tab, Log: l, Noted: func(func() []table.Sight) {}, Hurry: func() bool { return true }})
 	const each = 5000 // in each shard of a slice; together more than a block has numbers for
 	want, said := map[keys.ID]record.Origin{}, map[keys.ID]record.Origin{}
 	for shard := range table.Shards / Slices {

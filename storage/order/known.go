@@ -1,0 +1,210 @@
+package order
+
+import (
+	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"gatehouse/storage/disk"
+)
+
+// known is what is read of the index and then kept: the people, or the facts about tokens.
+// It is not read, being read, or there. From the moment when the reading begins, it has
+// notes of what changed.
+type known[T, Note any] struct {
+	sync.RWMutex
+	value   *T    // nil: not there
+	reading *pass // nil: nobody reads it
+	notes   notes[Note]
+}
+
+// get has it read, or waits for whoever reads it, unless it is there. If somebody waits for
+// it, all processors read.
+func (k *known[T, Note]) get(closing <-chan struct{}, waits bool, read func(*pass) (*T, error)) error {
+	if k.there() != nil {
+		return nil
+	}
+	k.Lock()
+	if k.value != nil {
+		k.Unlock()
+		return nil
+	}
+	p, mine := k.reading, k.reading == nil
+	if mine {
+		p = &pass{closing: closing, hurried: make(chan struct{}), done: make(chan struct{})}
+		k.reading = p
+		k.notes.on.Store(true)
+	}
+	k.Unlock()
+	if waits {
+		p.hurry()
+	}
+	if !mine {
+		<-p.done
+		return p.err
+	}
+	value, err := read(p)
+	k.Lock()
+	defer k.Unlock()
+	k.reading, p.err = nil, err
+	if err == nil {
+		k.value = value
+	} else {
+		k.notes.end()
+	}
+	close(p.done)
+	return err
+}
+
+// there returns what is there, or nil. It does not wait for queries that use it.
+func (k *known[T, Note]) there() *T {
+	k.RLock()
+	defer k.RUnlock()
+	return k.value
+}
+
+// dropIf forgets it if it is bad.
+func (k *known[T, Note]) dropIf(bad func(*T) bool) {
+	k.Lock()
+	defer k.Unlock()
+	if k.value != nil && bad(k.value) {
+		k.value = nil
+		k.notes.end()
+	}
+}
+
+// notes lists what changed and was not yet looked at.
+type notes[T any] struct {
+	on   atomic.Bool // they are taken
+	mu   sync.Mutex
+	list []T
+	all  int // so many there have been
+	wake chan<- struct{}
+}
+
+// manyNotes is after how many of them somebody looks who is no query.
+const manyNotes = 1024
+
+func (n *notes[T]) add(list ...T) {
+	if len(list) == 0 || !n.on.Load() {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.list = append(n.list, list...)
+	before := n.all
+	if n.all += len(list); before/manyNotes == n.all/manyNotes {
+		return
+	}
+	select {
+	case n.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (n *notes[T]) empty() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.list) == 0
+}
+
+func (n *notes[T]) take() []T {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	list := n.list
+	n.list = nil
+	return list
+}
+
+func (n *notes[T]) end() {
+	n.on.Store(false)
+	n.take()
+}
+
+// pass reads the index, part by part. As long as nobody waits, one goroutine does so, and
+// rests most of the time.
+type pass struct {
+	closing <-chan struct{}
+	once    sync.Once
+	hurried chan struct{} // closed when somebody waits
+	done    chan struct{}
+	err     error // once done is closed
+}
+
+func (p *pass) hurry() { p.once.Do(func() { close(p.hurried) }) }
+
+// parts calls read with all bytes, and stops at the first error.
+func (p *pass) parts(read func(byte, *worker) error) error {
+	var next atomic.Int32
+	var wg sync.WaitGroup
+	over := make(chan struct{})
+	errs := make([]error, min(4, runtime.GOMAXPROCS(0)))
+	work := func(n int) {
+		w := worker{pass: p, since: time.Now()}
+		for b := next.Add(1) - 1; b < 256; b = next.Add(1) - 1 {
+			if isClosed(p.closing) {
+				errs[n] = disk.ErrClosed
+			} else {
+				errs[n] = read(byte(b), &w)
+			}
+			if errs[n] != nil {
+				next.Store(256)
+			}
+		}
+	}
+	for n := range errs[1:] {
+		wg.Go(func() {
+			select {
+			case <-p.hurried:
+				work(n + 1)
+			case <-over:
+			}
+		})
+	}
+	work(0)
+	close(over)
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// worker is a goroutine of a pass.
+type worker struct {
+	*pass
+	records int
+	since   time.Time
+}
+
+const (
+	restEvery = 256 // records
+	restTimes = 3   // as long as the work before it
+)
+
+// rest leaves the processor to others, after some records. As long as every processor has
+// work, even work that yields, Go looks only every 10 ms for requests that have come in:
+// beside a search that never slept they took three times as long.
+func (w *worker) rest() {
+	if w.records++; w.records%restEvery != 0 {
+		return
+	}
+	if isClosed(w.hurried) {
+		time.Sleep(20 * time.Microsecond)
+	} else {
+		select {
+		case <-time.After(restTimes * time.Since(w.since)):
+		case <-w.hurried:
+		case <-w.closing:
+		}
+	}
+	w.since = time.Now()
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
