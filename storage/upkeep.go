@@ -207,7 +207,7 @@ func (u *upkeep) updateUsages(ids []keys.ID, change func(keys.ID, *record.UsageR
 			if err := out.Put(k, r.Value(), 0); err != nil {
 				return err
 			}
-			list, err := putSightings(out, rd, id, before, r.Seen)
+			list, err := putSightings(out, rd, id, before, &r.Usage)
 			if err != nil {
 				return err
 			}
@@ -230,7 +230,7 @@ func (u *upkeep) updateUsages(ids []keys.ID, change func(keys.ID, *record.UsageR
 
 // putSightings notes the networks in which a token was not used before. It does so together
 // with the usage, so that a kill loses both or none.
-func putSightings(out *index.Update, rd *read.Reader, id keys.ID, before, after []record.Seen) (list []record.Sighting, err error) {
+func putSightings(out *index.Update, rd *read.Reader, id keys.ID, before []record.Seen, after *record.Usage) (list []record.Sighting, err error) {
 	list, err = record.Sightings(id, before, after, func() (k record.Known, waits bool, err error) {
 		for range rd.Scan(record.SightingsOf(id)) {
 			waits = true

@@ -97,7 +97,7 @@ func (w *world) wantTypes(h *hook, want ...string) []wording.Event {
 func (w *world) pass(d time.Duration) {
 	w.Helper()
 	w.clock.Pass(d)
-	w.must(w.store.NoteBackup(storage.Actor{Name: "test"}))
+	w.must(w.store.NoteBackup())
 }
 
 func steps(list ...time.Duration) (all []config.Lifetime) {
@@ -194,10 +194,10 @@ func TestNetworks(t *testing.T) {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
-	use("192.0.2.1")
-	told()
+	use("192.0.2.1", "203.0.113.200", "192.0.2.1") // the first network was used last, too
+	told("203.0.113.0/24")
 	use("192.0.2.2", "203.0.113.7", "203.0.113.8", "2001:db8:1::1", "2001:db8:1:2::1")
-	told("2001:db8:1::/48", "203.0.113.0/24")
+	told("2001:db8:1::/48")
 	use("192.0.2.9", "203.0.113.9", "2001:db8:1:3::1")
 	told()
 	use("192.0.2.9", "203.0.113.9", "198.51.100.1", "198.51.100.2", "198.51.100.3", "198.51.100.4", "198.51.100.5")
@@ -350,7 +350,7 @@ func TestLasting(t *testing.T) {
 	w.open()
 	w.clock.Pass(10 * day)
 	look(hold)
-	w.must(w.store.NoteBackup(storage.Actor{Name: "test"}))
+	w.must(w.store.NoteBackup())
 	look(hold)
 	w.clock.Pass(3 * day)
 	look(hold, wording.BackupLate)

@@ -158,19 +158,20 @@ func ParseSighting(key, b []byte) (s Sighting, err error) {
 func SightingsOf(id keys.ID) []byte { return Key('c', id[:]) }
 
 // Sightings returns the uses of a token in networks where it was never used before,
-// judged by its usage before and after. The first network of a token is not among them.
-// known returns what is known of the token, and whether another sighting of it waits.
-func Sightings(id keys.ID, before, after []Seen, known func() (k Known, waits bool, err error)) (list []Sighting, err error) {
+// judged by the addresses before, and its usage after. The first network of a token is not
+// among them. known returns what is known of the token, and whether another sighting of it
+// waits.
+func Sightings(id keys.ID, before []Seen, after *Usage, known func() (k Known, waits bool, err error)) (list []Sighting, err error) {
 	var earlier []netip.Prefix
 	for _, v := range before {
 		earlier = append(earlier, NetworkOf(v.Address))
 	}
-	if len(earlier) == 0 && len(after) > 0 {
-		earlier = append(earlier, NetworkOf(after[len(after)-1].Address)) // the oldest
+	if len(earlier) == 0 && after.First.IsValid() {
+		earlier = append(earlier, NetworkOf(after.First))
 	}
 	var k *Known
 	var waits bool
-	for _, v := range slices.Backward(after) {
+	for _, v := range slices.Backward(after.Seen) {
 		n := NetworkOf(v.Address)
 		same := func(s Sighting) bool { return NetworkOf(s.Address) == n }
 		if slices.Contains(earlier, n) || slices.ContainsFunc(list, same) {

@@ -15,6 +15,10 @@ type Usage struct {
 	Uses   int64
 	Seen   []Seen     // the newest first; each address once, with its latest agent
 	PerDay []DayCount // the uses of each day, the oldest first
+
+	// First is the address that was noted first. In Seen it moves up if it was used again,
+	// and may have left the list. The index does not store it.
+	First netip.Addr
 }
 
 // Seen is an address from which a token was used, and the time of its last use
@@ -107,6 +111,9 @@ func (u *Usage) Saw(v Seen) {
 	if !v.Address.IsValid() {
 		return
 	}
+	if !u.First.IsValid() {
+		u.First = v.Address
+	}
 	if i := slices.IndexFunc(u.Seen, func(o Seen) bool { return o.Address == v.Address }); i >= 0 {
 		if u.Seen[i].Time > v.Time {
 			return
@@ -126,6 +133,9 @@ func (u *Usage) Saw(v Seen) {
 func (u *Usage) Add(v *Usage) {
 	for _, d := range v.PerDay {
 		u.Count(d.Day, d.N)
+	}
+	if !u.First.IsValid() {
+		u.First = v.First
 	}
 	for _, s := range slices.Backward(v.Seen) {
 		u.Saw(s)

@@ -59,3 +59,20 @@ func TestParseSeen(t *testing.T) {
 		}
 	}
 }
+
+// TestUsageFirst: the first use stays, whatever is seen later, and when usages are added.
+func TestUsageFirst(t *testing.T) {
+	seen := func(address string, ms int64) record.Seen {
+		return record.Seen{Origin: record.Origin{Address: netip.MustParseAddr(address)}, Time: ms}
+	}
+	var u, all record.Usage
+	u.Saw(record.Seen{Time: 1}) // from no address
+	for n, a := range []string{"192.0.2.1", "192.0.2.2", "192.0.2.1", "192.0.2.3", "192.0.2.4", "192.0.2.5", "192.0.2.6", "192.0.2.7"} {
+		u.Saw(seen(a, int64(n+2)))
+	}
+	all.Add(&u)
+	all.Add(&record.Usage{First: netip.MustParseAddr("192.0.2.9")})
+	if want := netip.MustParseAddr("192.0.2.1"); u.First != want || all.First != want {
+		t.Errorf("got %v and %v, want %v", u.First, all.First, want)
+	}
+}

@@ -64,6 +64,9 @@ func (b *block) Usage(id keys.ID, used record.LastUse, u *record.Usage) {
 	for _, d := range u.PerDay {
 		b.Use(id, min(used, record.UsedAt(int64(d.Day)*record.MsOfDay)), d.N, 0)
 	}
+	if n := len(u.Seen); n > 0 && u.First.IsValid() && u.First != u.Seen[n-1].Address {
+		b.Use(id, record.UsedAt(u.Seen[n-1].Time), 0, b.Origin(record.Origin{Address: u.First}))
+	}
 	for _, v := range slices.Backward(u.Seen) {
 		b.Use(id, record.UsedAt(v.Time), 0, b.Origin(v.Origin))
 	}
