@@ -65,6 +65,12 @@ func TestBackupIsRemembered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if got := status(); got.LastBackup != 0 {
+		t.Errorf("before the client says that it has the backup: got %+v", got)
+	}
+	if err := h.admin.NoteBackup(h.Context()); err != nil {
+		t.Fatal(err)
+	}
 	h.close()
 	h.open()
 	if got := status(); got.LastBackup != h.clock.Milli() || got.BackupOverdue {

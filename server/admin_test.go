@@ -563,7 +563,7 @@ func rolesOfChild(socket string) {
 	note("found", err)
 	note("rename", c.RenameToken(ctx, id, "u"))
 	note("disable", errors.Join(c.DisableUser(ctx, alice), c.EnableUser(ctx, alice)))
-	note("backup", c.Backup(ctx, io.Discard))
+	note("backup", errors.Join(c.Backup(ctx, io.Discard), c.NoteBackup(ctx)))
 	_, err = c.AddUser(ctx, api.NewUser{UID: "new@example.com"})
 	note("add", err)
 	_, err = c.LinkUser(ctx, "new@example.com", api.Link{Identity: api.Identity{Source: "ldap", Subject: "x"}, Unchecked: true})

@@ -17,7 +17,6 @@ import (
 	"gatehouse/server/metrics"
 	"gatehouse/server/oauth/oauthtest"
 	"gatehouse/server/route"
-	"gatehouse/storage"
 )
 
 // figures returns one scrape, by name and labels, such as `name{a="b"}`.
@@ -166,7 +165,7 @@ func newFigureHouse(t *testing.T, change ...func(*config.Config)) *house {
 	h.ldapToken("alice")
 	h.postToken("github", alice, "no-token").want(http.StatusUnauthorized)
 	h.sweep(1)
-	if err := h.store.NoteBackup(storage.Actor{Name: "tester"}); err != nil {
+	if err := h.store.NoteBackup(); err != nil {
 		t.Fatal(err)
 	}
 	return h

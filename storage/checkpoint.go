@@ -235,17 +235,17 @@ func (c *checkpoints) untilClosing(ctx context.Context) (context.Context, func()
 	return ctx, func() { cancel(nil) }
 }
 
-// NoteBackup remembers that a backup was made, in the audit log and for
-// LastBackup.
-func (s *Store) NoteBackup(by Actor) error {
-	if err := s.opening.Marks.NoteBackup(s.clock.Now()); err != nil {
-		return err
-	}
+// SentBackup notes in the audit log that somebody got a backup. Whether it was kept is not
+// known yet: see NoteBackup.
+func (s *Store) SentBackup(by Actor) error {
 	return s.change(by, func(t *tx) error {
 		t.Event(Event{Action: ActionBackup})
 		return nil
 	})
 }
+
+// NoteBackup remembers for LastBackup that a backup was made and is whole.
+func (s *Store) NoteBackup() error { return s.opening.Marks.NoteBackup(s.clock.Now()) }
 
 // LastBackup returns when the last backup was made, in ms; 0: never, or
 // unknown.

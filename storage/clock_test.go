@@ -302,7 +302,7 @@ func TestEndsByAWrongClock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.NoteBackup(admin); err != nil {
+	if err := s.NoteBackup(); err != nil {
 		t.Fatal(err)
 	}
 	wantLive(t, s, old)

@@ -122,6 +122,7 @@ func (a *Admin) Routes() []route.Route {
 		{Pattern: "POST /admin/key/rotate", Role: api.Admin, Serve: a.rotateKey},
 		{Pattern: "POST /admin/notify/test", Role: api.Operator, Serve: a.testNotices},
 		{Pattern: "GET /admin/backup", Role: api.Operator, Serve: a.backup},
+		{Pattern: "POST /admin/backup", Role: api.Operator, Serve: a.noteBackup},
 	}
 	for i := range list {
 		list[i].Who, list[i].Class = route.ByPeer, route.Admin

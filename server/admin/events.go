@@ -178,11 +178,21 @@ func (a *Admin) backup(w http.ResponseWriter, r *route.Request) error {
 		panic(http.ErrAbortHandler)
 	}
 	if err == nil {
-		if err := a.store.NoteBackup(r.Actor()); err != nil {
-			a.Log.Error("a backup was made, but its time could not be saved", "error", err)
+		if err := a.store.SentBackup(r.Actor()); err != nil {
+			a.Log.Error("a backup was sent, but no event of it could be saved", "error", err)
 		}
 	}
 	return err
+}
+
+// noteBackup serves POST /admin/backup. The client has the whole backup: a reply that was
+// sent may still have met a full disk.
+func (a *Admin) noteBackup(w http.ResponseWriter, r *route.Request) error {
+	if err := a.store.NoteBackup(); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
 }
 
 // noticing remembers whether anything was written.

@@ -51,16 +51,16 @@ func (d Dir) Backup(ctx context.Context, file string, force bool) (m backup.Mani
 	}
 	defer os.Remove(f.Name()) // does nothing after a rename
 	defer f.Close()
-	if err := d.snapshot(ctx, f); err != nil {
-		return m, err
-	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return m, err
-	}
-	if m, err = backup.Check(f); err != nil {
-		return m, brokenOff(err)
-	}
-	if err := f.Sync(); err != nil {
+	err = d.snapshot(ctx, f, func() error {
+		if _, err := f.Seek(0, io.SeekStart); err != nil {
+			return err
+		}
+		if m, err = backup.Check(f); err != nil {
+			return brokenOff(err)
+		}
+		return f.Sync()
+	})
+	if err != nil {
 		return m, err
 	}
 	return m, giveName(f.Name(), file, force)
@@ -90,25 +90,29 @@ func brokenOff(err error) error {
 // checks it on the way. Only the error tells that such a snapshot is incomplete.
 func (d Dir) BackupTo(ctx context.Context, w io.Writer) (m backup.Manifest, err error) {
 	read, written := io.Pipe()
-	whole := make(chan error)
+	checked := make(chan struct{})
+	var bad error
 	go func() {
-		var err error
-		m, err = backup.Check(read)
+		defer close(checked)
+		m, bad = backup.Check(read)
 		io.Copy(io.Discard, read) // or the writer would wait for a reader
-		whole <- err
 	}()
-	err = d.snapshot(ctx, io.MultiWriter(w, written))
-	written.Close()
-	if bad := <-whole; err == nil && bad != nil {
-		err = brokenOff(bad)
+	whole := func() error {
+		written.Close()
+		if <-checked; bad != nil {
+			return brokenOff(bad)
+		}
+		return nil
 	}
+	err = d.snapshot(ctx, io.MultiWriter(w, written), whole)
+	whole() // no more is written to m
 	return m, err
 }
 
 // snapshot writes a snapshot that the server sends or, if none runs, that this process
-// takes. To take it, root acts as the store's owner and then becomes root again: the
-// backup goes where root wants it.
-func (d Dir) snapshot(ctx context.Context, w io.Writer) error {
+// takes. If check then finds it whole, it counts as the last backup. To take it, root acts
+// as the store's owner and then becomes root again: the backup goes where root wants it.
+func (d Dir) snapshot(ctx context.Context, w io.Writer, check func() error) error {
 	back := func() error { return nil }
 	client, err := d.client(ctx, false, func(dir string) (err error) {
 		back, err = disk.ActAsOwner(dir)
@@ -120,6 +124,14 @@ func (d Dir) snapshot(ctx context.Context, w io.Writer) error {
 	p := &progress{out: d.Terminal, verb: "written"}
 	err = client.Backup(ctx, io.MultiWriter(w, p))
 	p.end()
+	if err == nil {
+		err = check()
+	}
+	if err == nil {
+		if bad := client.NoteBackup(ctx); bad != nil {
+			fmt.Fprintf(d.Messages, "The backup is complete, but the server could not note its time: %v\n", bad)
+		}
+	}
 	closed := client.Close()
 	if err == nil && errors.Is(closed, storage.ErrNoSpace) {
 		// The store is as a kill would leave it, and nothing in it is lost.
