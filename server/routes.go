@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
 	"time"
@@ -101,17 +102,14 @@ func (s *Server) handler(rt route.Route) http.Handler {
 	fail, count := s.failure(rt.Fail), s.metrics.Route(rt)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		sw := &statusWriter{ResponseWriter: w}
-		if err := s.answer(sw, r, rt); err != nil {
-			if sw.status != 0 {
+		counted := &access.Counter{ResponseWriter: w}
+		if err := s.answer(counted, r, rt); err != nil {
+			if counted.Status != 0 {
 				s.cutOff(r, err)
 			}
-			fail(sw, r, err)
+			fail(counted, r, err)
 		}
-		if sw.status == 0 {
-			sw.status = http.StatusOK
-		}
-		count.Add(sw.status)
+		count.Add(cmp.Or(counted.Status, http.StatusOK))
 		count.Took(time.Since(start))
 	})
 }
@@ -190,26 +188,3 @@ func (s *Server) onlyHTTPS(next http.Handler) http.Handler {
 		next.ServeHTTP(w, r)
 	})
 }
-
-// statusWriter keeps the status of a reply.
-type statusWriter struct {
-	http.ResponseWriter
-	status int
-}
-
-func (w *statusWriter) WriteHeader(status int) {
-	if w.status == 0 {
-		w.status = status
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-func (w *statusWriter) Write(b []byte) (int, error) {
-	if w.status == 0 {
-		w.status = http.StatusOK
-	}
-	return w.ResponseWriter.Write(b)
-}
-
-// Unwrap is for http.ResponseController.
-func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -8,7 +8,10 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/box"
+	"gatehouse/tui/health"
 	"gatehouse/tui/say"
+	"gatehouse/tui/trail"
 )
 
 const (
@@ -89,25 +92,17 @@ func (m *model) heard(err error) {
 
 // client is what the screens ask of the server. *api.Client is one.
 type client interface {
+	box.Server
+	trail.Log
+	health.Counter
 	Status(context.Context) (api.Status, error)
 	Users(context.Context, api.UserQuery) iter.Seq2[api.User, error]
 	UserCount(context.Context, api.UserQuery) (api.Count, error)
 	User(ctx context.Context, uid string) (api.UserDetail, error)
-	AddUser(context.Context, api.NewUser) (string, error)
-	AddService(context.Context, api.NewService) (api.Service, error)
 	SetPassword(ctx context.Context, uid, password string) (string, error)
 	DisableUser(ctx context.Context, uid string) error
 	EnableUser(ctx context.Context, uid string) error
 	UnlockUser(ctx context.Context, uid string) error
-	Tokens(context.Context, api.TokenQuery) iter.Seq2[api.Token, error]
-	TokenCount(context.Context, api.TokenQuery) (api.Count, error)
-	Matching(context.Context, api.TokenQuery) (api.Matching, error)
-	Token(ctx context.Context, id string) (api.TokenDetail, error)
-	Revoke(context.Context, api.Revocation) (api.Revoked, error)
-	RevokeMatching(context.Context, api.BulkRevocation) iter.Seq2[api.Progress, error]
-	StopRevocation(ctx context.Context, job string) error
-	Events(context.Context, api.EventQuery) iter.Seq2[api.Event, error]
-	History(context.Context, api.HistoryQuery) (api.History, error)
 }
 
 var _ client = (*api.Client)(nil)

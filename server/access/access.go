@@ -11,6 +11,7 @@
 package access
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/hex"
@@ -67,7 +68,7 @@ func (l *Log) Handler(next http.Handler) http.Handler {
 		}
 		start := time.Now()
 		record := new(Record)
-		counted := &counter{ResponseWriter: w}
+		counted := &Counter{ResponseWriter: w}
 		defer func() { l.write(r, record, counted, time.Since(start)) }() // also when the reply is cut off
 		next.ServeHTTP(counted, r.WithContext(context.WithValue(r.Context(), key{}, record)))
 	})
@@ -75,20 +76,14 @@ func (l *Log) Handler(next http.Handler) http.Handler {
 
 // write writes a record. The level of the log does not matter: a setting of its own
 // turns records on.
-func (l *Log) write(r *http.Request, record *Record, reply *counter, took time.Duration) {
-	if record.Route == "" {
-		record.Route = "none"
-	}
-	if reply.status == 0 {
-		reply.status = http.StatusOK
-	}
+func (l *Log) write(r *http.Request, record *Record, reply *Counter, took time.Duration) {
 	line := slog.NewRecord(time.Now(), slog.LevelInfo, "request", 0)
 	line.AddAttrs(
 		slog.String("method", r.Method[:min(len(r.Method), longestMethod)]),
-		slog.String("route", record.Route),
-		slog.Int("status", reply.status),
+		slog.String("route", cmp.Or(record.Route, "none")),
+		slog.Int("status", cmp.Or(reply.Status, http.StatusOK)),
 		slog.Int64("duration_us", took.Microseconds()),
-		slog.Int64("bytes", reply.bytes),
+		slog.Int64("bytes", reply.Bytes),
 		slog.String("address", ipaddr.Text(l.Client(r))),
 		slog.String("uid", record.UID),
 		slog.String("token_id", record.Token),
@@ -129,29 +124,29 @@ func valid(id string) bool {
 	return true
 }
 
-// counter counts what is written of a reply.
-type counter struct {
+// Counter counts what is written of a reply.
+type Counter struct {
 	http.ResponseWriter
-	status int
-	bytes  int64
+	Status int // 0: nothing was written
+	Bytes  int64
 }
 
 // WriteHeader keeps the first status that is not an interim one.
-func (c *counter) WriteHeader(status int) {
-	if c.status == 0 && status >= 200 {
-		c.status = status
+func (c *Counter) WriteHeader(status int) {
+	if c.Status == 0 && status >= 200 {
+		c.Status = status
 	}
 	c.ResponseWriter.WriteHeader(status)
 }
 
-func (c *counter) Write(b []byte) (int, error) {
-	if c.status == 0 {
-		c.status = http.StatusOK
+func (c *Counter) Write(b []byte) (int, error) {
+	if c.Status == 0 {
+		c.Status = http.StatusOK
 	}
 	n, err := c.ResponseWriter.Write(b)
-	c.bytes += int64(n)
+	c.Bytes += int64(n)
 	return n, err
 }
 
 // Unwrap is for http.ResponseController.
-func (c *counter) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+func (c *Counter) Unwrap() http.ResponseWriter { return c.ResponseWriter }

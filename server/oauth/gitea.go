@@ -9,7 +9,16 @@ import (
 )
 
 // gitea is a Gitea or a Forgejo.
-type gitea struct{ *client }
+type gitea struct {
+	*client
+	fixed
+}
+
+// newGitea asks for a scope that is not OpenID's: without one, Gitea's tokens may do
+// everything.
+func newGitea(c *client) gitea {
+	return gitea{c, fixed{c.cfg.URL + "/login/oauth/authorize", c.cfg.URL + "/login/oauth/access_token", []string{"read:user"}}}
+}
 
 // issued asks by introspection. Gitea before 1.27 tells every client about every token,
 // so the audience must be compared.
@@ -60,17 +69,6 @@ func (g gitea) person(ctx context.Context, token string) (Claims, error) {
 	verified, unverified := list.sorted()
 	return Claims{Subject: string(user.ID), Emails: verified, Unverified: unverified, Name: name}, nil
 }
-
-func (g gitea) endpoint(context.Context) (oauth2.Endpoint, error) {
-	return oauth2.Endpoint{
-		AuthURL: g.cfg.URL + "/login/oauth/authorize", TokenURL: g.cfg.URL + "/login/oauth/access_token",
-		AuthStyle: oauth2.AuthStyleInParams,
-	}, nil
-}
-
-// scopes asks for a scope that is not OpenID's: without one, Gitea's tokens may do
-// everything.
-func (g gitea) scopes() []string { return []string{"read:user"} }
 
 // giteaCode reports whether an error of the token endpoint is about the code, or the
 // verifier that came with it. Gitea says unauthorized_client then, as it does for a wrong

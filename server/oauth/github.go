@@ -6,18 +6,18 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-
-	"golang.org/x/oauth2"
 )
 
 // gitHub is github.com or a GitHub Enterprise server.
 type gitHub struct {
 	*client
+	fixed
 	api string
 }
 
 func newGitHub(c *client) gitHub {
-	g := gitHub{c, c.cfg.URL + "/api/v3"} // GitHub Enterprise Server
+	login := fixed{c.cfg.URL + "/login/oauth/authorize", c.cfg.URL + "/login/oauth/access_token", []string{"read:user", "user:email"}}
+	g := gitHub{c, login, c.cfg.URL + "/api/v3"} // GitHub Enterprise Server
 	u, err := url.Parse(c.cfg.URL)
 	if err != nil {
 		return g
@@ -159,12 +159,3 @@ func nextPage(resp *http.Response) string {
 	}
 	return ""
 }
-
-func (g gitHub) endpoint(context.Context) (oauth2.Endpoint, error) {
-	return oauth2.Endpoint{
-		AuthURL: g.cfg.URL + "/login/oauth/authorize", TokenURL: g.cfg.URL + "/login/oauth/access_token",
-		AuthStyle: oauth2.AuthStyleInParams,
-	}, nil
-}
-
-func (g gitHub) scopes() []string { return []string{"read:user", "user:email"} }

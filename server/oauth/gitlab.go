@@ -2,12 +2,17 @@ package oauth
 
 import (
 	"context"
-
-	"golang.org/x/oauth2"
 )
 
 // gitLab is gitlab.com or a self-hosted server.
-type gitLab struct{ *client }
+type gitLab struct {
+	*client
+	fixed
+}
+
+func newGitLab(c *client) gitLab {
+	return gitLab{c, fixed{c.cfg.URL + "/oauth/authorize", c.cfg.URL + "/oauth/token", []string{"read_user"}}}
+}
 
 // issued asks what the token itself is. GitLab tells anybody who has the token, so the
 // application's uid must be compared.
@@ -48,12 +53,3 @@ func (g gitLab) person(ctx context.Context, token string) (Claims, error) {
 	}
 	return c, nil
 }
-
-func (g gitLab) endpoint(context.Context) (oauth2.Endpoint, error) {
-	return oauth2.Endpoint{
-		AuthURL: g.cfg.URL + "/oauth/authorize", TokenURL: g.cfg.URL + "/oauth/token",
-		AuthStyle: oauth2.AuthStyleInParams,
-	}, nil
-}
-
-func (g gitLab) scopes() []string { return []string{"read_user"} }

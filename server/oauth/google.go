@@ -4,22 +4,22 @@ import (
 	"context"
 	"net/url"
 	"strings"
-
-	"golang.org/x/oauth2"
 )
 
 // google is Google. Its API is on several hosts, or all of it on the one that the
 // configuration names.
 type google struct {
 	*client
-	account, oauth, userinfo string
+	fixed
+	oauth, userinfo string
 }
 
 func newGoogle(c *client) google {
-	g := google{c, c.cfg.URL, c.cfg.URL, c.cfg.URL}
+	g := google{client: c, oauth: c.cfg.URL, userinfo: c.cfg.URL}
 	if c.cfg.URL == types[Google].url {
 		g.oauth, g.userinfo = "https://oauth2.googleapis.com", "https://openidconnect.googleapis.com"
 	}
+	g.fixed = fixed{c.cfg.URL + "/o/oauth2/v2/auth", g.oauth + "/token", strings.Fields(openIDScopes)}
 	return g
 }
 
@@ -52,12 +52,3 @@ func (g google) issued(ctx context.Context, token string) (string, error) {
 func (g google) person(ctx context.Context, token string) (Claims, error) {
 	return g.userInfo(ctx, g.userinfo+"/v1/userinfo", token)
 }
-
-func (g google) endpoint(context.Context) (oauth2.Endpoint, error) {
-	return oauth2.Endpoint{
-		AuthURL: g.account + "/o/oauth2/v2/auth", TokenURL: g.oauth + "/token",
-		AuthStyle: oauth2.AuthStyleInParams,
-	}, nil
-}
-
-func (g google) scopes() []string { return strings.Fields(openIDScopes) }

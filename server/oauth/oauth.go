@@ -90,6 +90,18 @@ type kind interface {
 	scopes() []string
 }
 
+// fixed is the part of a kind that does not depend on what the provider says of itself.
+type fixed struct {
+	authorize, token string // URLs
+	wanted           []string
+}
+
+func (f fixed) endpoint(context.Context) (oauth2.Endpoint, error) {
+	return oauth2.Endpoint{AuthURL: f.authorize, TokenURL: f.token, AuthStyle: oauth2.AuthStyleInParams}, nil
+}
+
+func (f fixed) scopes() []string { return f.wanted }
+
 // Provider is one provider. It is safe for concurrent use.
 type Provider struct {
 	cfg    Config
@@ -110,11 +122,11 @@ func New(cfg Config) (*Provider, error) {
 	case GitHub:
 		p.kind = newGitHub(p.client)
 	case GitLab:
-		p.kind = gitLab{p.client}
+		p.kind = newGitLab(p.client)
 	case Google:
 		p.kind = newGoogle(p.client)
 	case Gitea:
-		p.kind = gitea{p.client}
+		p.kind = newGitea(p.client)
 	case OIDC:
 		p.kind = &openID{client: p.client}
 	}
