@@ -55,12 +55,7 @@ func newEvents(m *model, only string) *events {
 		s.feed.Stop()
 		return s.follow()
 	}
-	s.empty = func(words string) string {
-		if words != "" {
-			return "No event matches " + words
-		}
-		return "Nothing has happened yet."
-	}
+	s.empty = absence("Nothing has happened yet.", "No event matches")
 	return s
 }
 

@@ -284,6 +284,16 @@ func padded(s string, width int) string {
 	return s + strings.Repeat(" ", max(width-text.Width(s), 0))
 }
 
+// absence says that there are no rows or, with a filter, that none matches.
+func absence(none, matching string) func(words string) string {
+	return func(words string) string {
+		if words == "" {
+			return none
+		}
+		return matching + " " + words
+	}
+}
+
 // silence says why there are no rows to draw.
 func (t *table[T]) silence() string {
 	switch {

@@ -31,12 +31,7 @@ var _ rows = (*tokens)(nil)
 func newTokens(m *model) *tokens {
 	s := &tokens{}
 	s.init(m, func() api.TokenQuery { return api.TokenQuery{} }, func() string { return "" })
-	s.empty = func(words string) string {
-		if words != "" {
-			return "No token matches " + words
-		}
-		return "No tokens."
-	}
+	s.empty = absence("No tokens.", "No token matches")
 	return s
 }
 

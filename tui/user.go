@@ -40,12 +40,7 @@ func newUserTokens(m *model, u api.User) *userTokens {
 			s.cols[n].Min = 7 // the last use then fits into the narrowest pane
 		}
 	}
-	s.empty = func(words string) string {
-		if words != "" {
-			return "No token of this user matches " + words
-		}
-		return "This user has no tokens."
-	}
+	s.empty = absence("This user has no tokens.", "No token of this user matches")
 	return s
 }
 

@@ -30,12 +30,7 @@ var _ rows = (*users)(nil)
 func newUsers(m *model) *users {
 	s := &users{}
 	s.init(m, func() api.UserQuery { return api.UserQuery{} })
-	s.empty = func(words string) string {
-		if words != "" {
-			return "No user matches " + words
-		}
-		return "No users yet: n makes one."
-	}
+	s.empty = absence("No users yet: n makes one.", "No user matches")
 	return s
 }
 

@@ -20,23 +20,13 @@ import (
 // follow it goes on as things happen.
 func (a *Admin) events(w http.ResponseWriter, r *route.Request) error {
 	q := r.URL.Query()
-	limit, err := limitOf(q)
-	if err != nil {
+	limit, err1 := limitOf(q)
+	after, err2 := numberOf(q, "after")
+	last, err3 := numberOf(q, "last")
+	if err := cmp.Or(err1, err2, err3); err != nil {
 		return err
 	}
-	after, err := numberOf(q, "after")
-	if err != nil {
-		return err
-	}
-	last, err := numberOf(q, "last")
-	if err != nil {
-		return err
-	}
-	about, err := a.about(q)
-	if err != nil {
-		return err
-	}
-	where, err := a.where(q)
+	about, where, err := a.search(q)
 	if err != nil {
 		return err
 	}
@@ -60,24 +50,19 @@ func (a *Admin) events(w http.ResponseWriter, r *route.Request) error {
 	})
 }
 
-// about reads which user or token events are to be about. For a token, an unambiguous
-// prefix of its id will do.
-func (a *Admin) about(q url.Values) (audit.About, error) {
-	out := audit.About{UID: q.Get("uid"), Token: strings.ToLower(q.Get("token"))}
-	if out.Token == "" || len(out.Token) == 2*len(storage.ID{}) {
-		return out, nil
+// search reads which user or token events are to be about, and the filters of the audit log.
+// For a token, an unambiguous prefix of its id will do.
+func (a *Admin) search(q url.Values) (about audit.About, where query.Events, err error) {
+	about = audit.About{UID: q.Get("uid"), Token: strings.ToLower(q.Get("token"))}
+	if about.Token != "" && len(about.Token) != 2*len(storage.ID{}) {
+		id, err := a.store.FindToken(about.Token)
+		if err != nil {
+			return about, where, err
+		}
+		about.Token = id.String()
 	}
-	id, err := a.store.FindToken(out.Token)
-	if err != nil {
-		return audit.About{}, err
-	}
-	out.Token = id.String()
-	return out, nil
-}
-
-// where reads the filters of the audit log.
-func (a *Admin) where(q url.Values) (query.Events, error) {
-	return a.parser(0).Events(filters(q, "uid", "token", "after", "before", "last", "limit", "follow"))
+	where, err = a.parser(0).Events(filters(q, "uid", "token", "after", "before", "last", "limit", "follow"))
+	return about, where, err
 }
 
 // How many of the latest events history returns. They are all kept in memory.
@@ -90,11 +75,7 @@ const (
 // token, as far back as the store looks at a time.
 func (a *Admin) history(w http.ResponseWriter, r *route.Request) error {
 	q := r.URL.Query()
-	about, err := a.about(q)
-	if err != nil {
-		return err
-	}
-	where, err := a.where(q)
+	about, where, err := a.search(q)
 	if err != nil {
 		return err
 	}

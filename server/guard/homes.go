@@ -39,12 +39,8 @@ func networkOf(from netip.Addr) netip.Prefix {
 
 // homesOf returns those of an account that still count.
 func (t *Throttle) homesOf(account string) (homes, error) {
-	b, err := t.store.Memory().Get("homes " + account)
-	if err != nil || len(b) == 0 {
-		return nil, err
-	}
-	var h homes
-	if err := json.Unmarshal(b, &h); err != nil {
+	h, err := recalled[homes](t, "homes "+account)
+	if err != nil {
 		return nil, err
 	}
 	ended := t.now().Add(-homeKept).UnixMilli()

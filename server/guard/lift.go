@@ -20,12 +20,16 @@ const (
 
 // namesOf returns the counts of the names under which logins of a person failed.
 func (t *Throttle) namesOf(person string) ([]string, error) {
-	b, err := t.store.Memory().Get("names " + person)
-	if err != nil || len(b) == 0 {
-		return nil, err
+	return recalled[[]string](t, "names "+person)
+}
+
+// recalled returns what was remembered under a name, as JSON. It is zero if nothing was.
+func recalled[T any](t *Throttle, name string) (v T, err error) {
+	b, err := t.store.Memory().Get(name)
+	if err == nil && len(b) > 0 {
+		err = json.Unmarshal(b, &v)
 	}
-	var names []string
-	return names, json.Unmarshal(b, &names)
+	return v, err
 }
 
 // NoteName remembers the name under which a login of a person failed.

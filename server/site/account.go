@@ -54,11 +54,9 @@ func (st *Site) passwordForm(w http.ResponseWriter, r *route.Request) error {
 	if errors.Is(err, reply.ErrInvalid) {
 		return st.showAccount(w, r, http.StatusUnauthorized, web.Account{Error: "The current password is wrong."})
 	}
-	status, message, ok := st.explain(w, r, err)
-	if !ok {
-		return err
-	}
-	return st.showAccount(w, r, status, web.Account{Error: message})
+	return st.explain(w, r, err, func(status int, message string) error {
+		return st.showAccount(w, r, status, web.Account{Error: message})
+	})
 }
 
 // sessionsForm serves POST /account/sessions.

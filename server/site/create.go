@@ -67,12 +67,10 @@ func (st *Site) createForm(w http.ResponseWriter, r *route.Request) error {
 		made, err = st.showOnce(r, spec)
 	}
 	if err != nil {
-		status, message, ok := st.explain(w, r, err)
-		if !ok {
-			return err
-		}
-		form.Error = message
-		return st.showTokens(w, r, status, web.Tokens{Form: form})
+		return st.explain(w, r, err, func(status int, message string) error {
+			form.Error = message
+			return st.showTokens(w, r, status, web.Tokens{Form: form})
+		})
 	}
 	if warning != "" {
 		made.Warning = reply.Sentence(warning)

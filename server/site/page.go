@@ -123,11 +123,9 @@ func (st *Site) renameForm(w http.ResponseWriter, r *route.Request) error {
 		return err
 	}
 	if err := st.Tokens.Rename(r, t.ID, fields["name"]); err != nil {
-		status, message, ok := st.explain(w, r, err)
-		if !ok {
-			return err
-		}
-		return st.Pages.Write(w, status, web.Rename{Token: st.row(t), Name: fields["name"], Error: message, Asked: st.asked(r, t)})
+		return st.explain(w, r, err, func(status int, message string) error {
+			return st.Pages.Write(w, status, web.Rename{Token: st.row(t), Name: fields["name"], Error: message, Asked: st.asked(r, t)})
+		})
 	}
 	return SeeOther(w, st.asked(r, t).After("renamed", t.ID.String()))
 }
@@ -149,11 +147,9 @@ func (st *Site) revokeForm(w http.ResponseWriter, r *route.Request) error {
 		return err
 	}
 	if _, err := st.Tokens.Revoke(r.Actor(), t.ID); err != nil {
-		status, message, ok := st.explain(w, r, err)
-		if !ok {
-			return err
-		}
-		return st.Pages.Write(w, status, web.Revoke{Token: st.row(t), Error: message, Asked: st.asked(r, t)})
+		return st.explain(w, r, err, func(status int, message string) error {
+			return st.Pages.Write(w, status, web.Revoke{Token: st.row(t), Error: message, Asked: st.asked(r, t)})
+		})
 	}
 	return SeeOther(w, st.asked(r, t).After("revoked", t.ID.String()))
 }
@@ -164,15 +160,15 @@ func (st *Site) asked(r *route.Request, t storage.Token) web.Asked {
 	return web.Asked{UID: r.User.UID, Now: st.Now(), Place: place(r, st.listOf(r, t))}
 }
 
-// explain returns what a form says about an error that the person can do something about,
-// perhaps later. The form then shows what was typed again. ok is false for other errors.
-func (st *Site) explain(w http.ResponseWriter, r *route.Request, err error) (status int, message string, ok bool) {
-	switch status, _ = reply.Status(err); status {
+// explain has a form show an error that the person can do something about, perhaps later,
+// and what was typed. It returns other errors.
+func (st *Site) explain(w http.ResponseWriter, r *route.Request, err error, show func(status int, message string) error) error {
+	switch status, _ := reply.Status(err); status {
 	case http.StatusBadRequest, http.StatusForbidden, http.StatusConflict, http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		status, message = st.Refusal(w, r.Request, err)
-		return status, message + ".", true
+		status, message := st.Refusal(w, r.Request, err)
+		return show(status, message+".")
 	}
-	return status, "", false
+	return err
 }
 
 // asset serves GET /web/{file}.

@@ -83,11 +83,9 @@ func (st *Site) rotateForm(w http.ResponseWriter, r *route.Request) error {
 			return st.showRotation(w, r, http.StatusOK, rotated, web.Rotate{Secret: secret.Reveal(), Ended: when(rotated.Overlap)})
 		}
 	}
-	status, message, ok := st.explain(w, r, err)
-	if !ok {
-		return err
-	}
-	return st.showRotation(w, r, status, t, web.Rotate{Error: message})
+	return st.explain(w, r, err, func(status int, message string) error {
+		return st.showRotation(w, r, status, t, web.Rotate{Error: message})
+	})
 }
 
 func (st *Site) showRotation(w http.ResponseWriter, r *route.Request, status int, t storage.Token, page web.Rotate) error {

@@ -42,9 +42,7 @@ type Key struct {
 
 // Host is the program that a box is part of.
 type Host interface {
-	Context() context.Context // of all questions
-	Now() time.Time
-	Later(time.Duration, tea.Msg) tea.Cmd // sends a message after a while
+	listing.Host
 	Server() Server
 	May(least api.Role) error // why the role is not enough; nil: it is
 	Paint() Paint
