@@ -122,6 +122,9 @@ func TestPostedMerge(t *testing.T) {
 	mallory := &oauthtest.Account{ID: 66, Login: "mallory", Emails: oauthtest.Verified(alice)}
 	token := s.Issue(oauthtest.Client, mallory, gitHubScopes...)
 	h.postToken("github", alice, token).want(http.StatusConflict, `{"error":"This address belongs to another account"}`)
+	if log := h.log.String(); !strings.Contains(log, "uid="+alice+" source=github subject=66") {
+		t.Errorf("the log does not name the address once:\n%s", log)
+	}
 
 	h.postToken("github", "ada@example.com", s.Issue(oauthtest.Client, ada(), gitHubScopes...)).newToken()
 	mallory.Emails = oauthtest.Verified("ADA@example.com")

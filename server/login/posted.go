@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"gatehouse/server/body"
 	"gatehouse/server/guard"
@@ -97,7 +98,8 @@ func (ls *Logins) checkPosted(r *route.Request, p *oauth.Provider, mail, token s
 		if !ok {
 			return storage.User{}, ls.refusedBy(p, a, mail, &oauth.Refusal{Reason: notClaimed(claims, mail), Subject: claims.Subject})
 		}
-		claims.Emails = append([]string{uid}, claims.Emails...) // names a new user
+		others := slices.DeleteFunc(claims.Emails, func(mail string) bool { return mail == uid })
+		claims.Emails = append([]string{uid}, others...) // the first one names a new user
 		return ls.admitClaims(a, p, claims)
 	})
 	if errors.Is(err, context.DeadlineExceeded) {
