@@ -27,7 +27,6 @@ type table[T any] struct {
 	m     *model
 	list  listing.List[T]
 	cols  []listing.Column[T]
-	odd   func(T) string                                           // a state that must be seen at any width, or ""
 	query func(listing.View) (listing.Order[T], listing.Source[T]) // takes all it needs of the screen when it is called
 	empty func(words string) string                                // what to say when there are no rows
 	noun  string                                                   // a row
@@ -260,19 +259,16 @@ func btoi(b bool) int {
 
 // row draws a row. The one under the cursor is not coloured: it is highlighted whole.
 func (t *table[T]) row(cols []listing.Column[T], w []int, row T, current bool, words []string) string {
-	odd := ""
-	if t.odd != nil {
-		odd = t.odd(row)
-	}
 	if current {
-		return listing.Line(cols, w, row, true, t.marked(row), odd, nil)
+		return listing.Line(cols, w, row, true, t.marked(row), nil)
 	}
-	return listing.Line(cols, w, row, false, t.marked(row), odd, func(c *listing.Column[T], cell string) string {
+	odd := cols[len(cols)-1].Odd
+	return listing.Line(cols, w, row, false, t.marked(row), func(c *listing.Column[T], cell string) string {
 		tone := listing.Plain
 		switch {
 		case c.Tone != nil:
 			tone = c.Tone(row)
-		case odd != "":
+		case odd != nil && odd(row) != "":
 			tone = listing.Dim
 		}
 		return t.m.st.highlit(cell, words, tone)

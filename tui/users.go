@@ -71,7 +71,7 @@ func (s *users) init(m *model, query func() api.UserQuery) {
 		}
 		return wereUsed
 	}
-	s.odd, s.noun, s.forms = oddUser, "user", api.UserFilters
+	s.noun, s.forms = "user", api.UserFilters
 	s.count = func(v listing.View) func(context.Context) (api.Count, error) {
 		q, src := s.query(v), read(v)
 		if s.only == nil {
@@ -116,9 +116,9 @@ func userColumns(m *model) []listing.Column[api.User] {
 		{Head: "SOURCE", Min: 6, Max: 16, Late: true, Cell: func(u api.User) string { return u.Source }},
 		{Head: "TOKENS", Min: 6, Max: 6, Right: true, Cell: func(u api.User) string { return say.Number(u.Tokens) }},
 		{Head: "STALE", Min: 5, Max: 5, Right: true, Cell: func(u api.User) string { return say.Number(u.Stale) }},
-		{Head: "LAST USED", Min: 12, Max: 12, Cell: func(u api.User) string { return say.LastUse(m.now(), u) }, Tone: func(u api.User) listing.Tone { return say.AgeTone(m.now(), u.LastUsed) }},
-		{Head: "CREATED", Min: 10, Max: 10, Cell: func(u api.User) string { return say.Date(m.now(), u.Created) }},
-		{Head: "STATE", Min: 9, Max: 9, Cell: userState, Tone: func(u api.User) listing.Tone { return say.StateTone(userState(u)) }},
+		{Head: "LAST USED", Brief: "USED", Min: 12, Max: 12, Cell: func(u api.User) string { return say.LastUse(m.now(), u) }, Tone: func(u api.User) listing.Tone { return say.AgeTone(m.now(), u.LastUsed) }},
+		{Head: "CREATED", Brief: "MADE", Min: 10, Max: 10, Cell: func(u api.User) string { return say.Date(m.now(), u.Created) }},
+		{Head: "STATE", Min: 9, Max: 9, Cell: userState, Tone: func(u api.User) listing.Tone { return say.StateTone(userState(u)) }, Odd: oddUser},
 	}
 }
 

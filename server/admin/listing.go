@@ -110,12 +110,24 @@ func (a *Admin) reader() query.Reader {
 			d, err := a.loginDelay(u)
 			return d != nil, err
 		},
-		Suspects: a.Throttle.Suspects,
-		Unverified: func(u storage.User) (bool, error) {
-			list, err := a.rechecks(u)
-			return slices.ContainsFunc(list, func(asked api.Asked) bool { return asked.Doubt != "" }), err
-		},
+		Suspects:   a.Throttle.Suspects,
+		Unverified: a.unverified,
 	}
+}
+
+// unverified returns the users whose provider can't be asked about them.
+func (a *Admin) unverified() (map[storage.UserID]bool, error) {
+	list, err := a.Recheck.Doubted()
+	found := map[storage.UserID]bool{}
+	for _, id := range list {
+		u, err := a.store.UserByIdentity(id)
+		if err == nil {
+			found[u.ID] = true
+		} else if !errors.Is(err, storage.ErrNoUser) {
+			return nil, err
+		}
+	}
+	return found, err
 }
 
 func (a *Admin) parser(at int64) query.Parser {

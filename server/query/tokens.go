@@ -23,8 +23,8 @@ type Reader struct {
 	// nobody is.
 	Suspects func() (func(*storage.Person) bool, error)
 
-	// Unverified reports whether the user's provider can't be asked about the user.
-	Unverified func(storage.User) (bool, error)
+	// Unverified returns the users whose provider can't be asked about them.
+	Unverified func() (map[storage.UserID]bool, error)
 }
 
 // Page is the part of a listing to read, and its order.

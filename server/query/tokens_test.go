@@ -63,7 +63,13 @@ func newTown(t testing.TB, seed uint64, tokens int) *town {
 		Suspects: func() (func(*storage.Person) bool, error) {
 			return func(p *storage.Person) bool { return suspected(p.UID) }, nil
 		},
-		Unverified: func(u storage.User) (bool, error) { return u.UID != "ada@example.com", nil },
+		Unverified: func() (map[storage.UserID]bool, error) {
+			found := map[storage.UserID]bool{}
+			for _, u := range c.users {
+				found[u.ID] = u.UID != "ada@example.com"
+			}
+			return found, nil
+		},
 	}
 	for _, p := range []struct{ uid, name, source string }{
 		{"ada@example.com", "Ada Lovelace", "local"}, {"ada.b@example.com", "", "ldap"}, {"bob@example.com", "Robert Allen", "ldap"},

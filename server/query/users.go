@@ -18,17 +18,15 @@ func (r Reader) Users(ctx context.Context, q Users, f storage.UserFilter, limit 
 		return r.Store.Users(f)
 	}
 	f.Match = q.match()
-	if q.asks() {
+	if q.locked {
 		f.Limit = 0 // the store does not know
 	}
 	return func(yield func(storage.UserInfo, error) bool) {
-		if q.locked {
-			if some, err := r.narrow(ctx, &f); err != nil || !some {
-				if err != nil {
-					yield(storage.UserInfo{}, err)
-				}
-				return
+		if some, err := r.narrow(ctx, q, &f); err != nil || !some {
+			if err != nil {
+				yield(storage.UserInfo{}, err)
 			}
+			return
 		}
 		n, read := 0, 0
 		for u, err := range r.Store.Users(f) {
@@ -39,8 +37,8 @@ func (r Reader) Users(ctx context.Context, q Users, f storage.UserFilter, limit 
 				err = ctx.Err()
 			}
 			ok := err == nil
-			if ok {
-				ok, err = r.takes(q, u.User)
+			if ok && q.locked {
+				ok, err = r.Delayed(u.User)
 			}
 			if err != nil || ok {
 				if n++; !yield(u, err) || err != nil || n == limit {
@@ -51,9 +49,29 @@ func (r Reader) Users(ctx context.Context, q Users, f storage.UserFilter, limit 
 	}
 }
 
-// narrow limits the filter to the users who may be delayed. It returns false if there are
-// none.
-func (r Reader) narrow(ctx context.Context, f *storage.UserFilter) (some bool, err error) {
+// narrow limits the filter to the users who may be delayed, and to those who are
+// unverified, if the query asks for them. It returns false if there are none.
+func (r Reader) narrow(ctx context.Context, q Users, f *storage.UserFilter) (some bool, err error) {
+	some = true
+	if q.state == api.StateUnverified {
+		found, err := r.Unverified()
+		if err != nil || len(found) == 0 {
+			return false, err
+		}
+		f.Match = among(found, f.Match)
+	}
+	if q.locked {
+		some, err = r.narrowLocked(ctx, f)
+	}
+	return some, err
+}
+
+// among adds to a match that the user is one of those.
+func among(found map[storage.UserID]bool, match func(*storage.Person) bool) func(*storage.Person) bool {
+	return func(p *storage.Person) bool { return found[p.ID] && (match == nil || match(p)) }
+}
+
+func (r Reader) narrowLocked(ctx context.Context, f *storage.UserFilter) (some bool, err error) {
 	suspect, err := r.Suspects()
 	if suspect == nil || err != nil {
 		return false, err
@@ -74,26 +92,12 @@ func (r Reader) narrow(ctx context.Context, f *storage.UserFilter) (some bool, e
 			found[p.ID] = true
 		}
 	}
-	rest := f.Match
-	f.Match = func(p *storage.Person) bool { return found[p.ID] && (rest == nil || rest(p)) }
+	f.Match = among(found, f.Match)
 	return len(found) > 0, nil
 }
 
 // asks reports whether the store can't answer the query alone.
 func (q Users) asks() bool { return q.locked || q.state == api.StateUnverified }
-
-// takes reports what the store does not know: whether a user is selected by the rest of
-// the query.
-func (r Reader) takes(q Users, u storage.User) (ok bool, err error) {
-	ok = true
-	if q.locked {
-		ok, err = r.Delayed(u)
-	}
-	if ok && err == nil && q.state == api.StateUnverified {
-		ok, err = r.Unverified(u)
-	}
-	return ok, err
-}
 
 // CountUsers counts the users of a query.
 func (r Reader) CountUsers(ctx context.Context, q Users) (n int, err error) {

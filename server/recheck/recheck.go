@@ -156,6 +156,20 @@ func (all *All) Figures(name string) (f Figures, ok bool) {
 	return Figures{p.LastSweep(), p.unverified}, true
 }
 
+// Doubted returns the identities that their providers can't be asked about. It reads each
+// grant.
+func (all *All) Doubted() (list []storage.Identity, err error) {
+	if len(all.People) == 0 {
+		return nil, nil
+	}
+	err = all.store.Grants().All(func(g grants.Grant) {
+		if p := all.People[g.Identity.Source]; g.Doubt != "" && p != nil && g.Client == p.provider.Client() {
+			list = append(list, g.Identity)
+		}
+	})
+	return list, err
+}
+
 // Known returns what is known of an identity; ok is false if its provider is not asked
 // again, or the person has not logged in since that was set.
 func (all *All) Known(id storage.Identity) (g grants.Grant, ok bool, err error) {

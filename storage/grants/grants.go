@@ -183,6 +183,23 @@ func (s *Grants) write(g Grant) error {
 	return nil
 }
 
+// All calls fn with each grant.
+func (s *Grants) All(fn func(Grant)) error {
+	list, err := os.ReadDir(s.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	for _, e := range list {
+		switch g, err := s.read(filepath.Join(s.dir, e.Name())); {
+		case err == nil:
+			fn(g)
+		case !errors.Is(err, disk.ErrDamaged) && !errors.Is(err, fs.ErrNotExist): // dropped since
+			return err
+		}
+	}
+	return err
+}
+
 // Prune deletes the grants that are no longer needed, and the files that can't be opened.
 // Of these it does not count what a kill has left of a write.
 func (s *Grants) Prune(keep func(Grant) bool) (dropped int, err error) {

@@ -1,6 +1,7 @@
 package listing
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,12 +30,18 @@ const (
 type Column[T any] struct {
 	Head     string
 	Min, Max int
-	Right    bool // against the right edge: numbers
-	Late     bool // grows when the others have grown
-	Extra    int  // not 0: shows only if all others fit, with so much room to spare
-	Whole    bool // cut without an ellipsis: the start of an id is a name for it
+	Right    bool   // against the right edge: numbers
+	Late     bool   // grows when the others have grown
+	Extra    int    // not 0: shows only if all others fit, with so much room to spare
+	Whole    bool   // cut without an ellipsis: the start of an id is a name for it
+	Brief    string // the head when a state may take the place of the cell: see Odd; empty: Head
 	Cell     func(T) string
 	Tone     func(T) Tone // nil: Plain
+
+	// Odd returns the cell if it is a state that must not be missed, or "". If the last
+	// column does not fit, such a state takes the place of the last one that does. Nil: all
+	// may be missed.
+	Odd func(T) string
 }
 
 func (c Column[T]) fit(s string, width int) string {
@@ -106,28 +113,38 @@ func grow[T any](cols []Column[T], w []int, rest int, late bool) int {
 	return rest
 }
 
+// hidden returns the last column if it does not fit though its odd states must be seen.
+func hidden[T any](cols []Column[T], w []int) *Column[T] {
+	if c := &cols[len(cols)-1]; len(w) < len(cols) && c.Odd != nil {
+		return c
+	}
+	return nil
+}
+
 // Heads returns the line above the rows.
 func Heads[T any](cols []Column[T], w []int) string {
 	cells := make([]string, len(w))
 	for i := range w {
-		cells[i] = cols[i].fit(cols[i].Head, w[i])
+		head := cols[i].Head
+		if c := hidden(cols, w); c != nil && i == len(w)-1 {
+			head = cmp.Or(cols[i].Brief, head) + "/" + c.Head
+		}
+		cells[i] = cols[i].fit(head, w[i])
 	}
 	return strings.Repeat(" ", gutter) + strings.Join(cells, strings.Repeat(" ", gap))
 }
 
-// Line returns a row. odd, if not empty, is a state that must not be missed: it takes
-// the place of the last column when its own does not fit. paint, unless it is nil,
-// colours the cells.
-func Line[T any](cols []Column[T], w []int, row T, current, marked bool, odd string, paint func(*Column[T], string) string) string {
+// Line returns a row. paint, unless it is nil, colours the cells.
+func Line[T any](cols []Column[T], w []int, row T, current, marked bool, paint func(*Column[T], string) string) string {
 	cells := make([]string, len(w))
 	for i := range w {
-		s := cols[i].Cell(row)
-		if i == len(w)-1 && len(w) < len(cols) && odd != "" {
-			s = odd
+		c, s := &cols[i], cols[i].Cell(row)
+		if state := hidden(cols, w); state != nil && i == len(w)-1 && state.Odd(row) != "" {
+			c, s = state, state.Odd(row)
 		}
 		cells[i] = cols[i].fit(s, w[i])
 		if paint != nil {
-			cells[i] = paint(&cols[i], cells[i])
+			cells[i] = paint(c, cells[i])
 		}
 	}
 	cursor, mark := " ", " "
