@@ -57,7 +57,7 @@ func TestCrowdedOut(t *testing.T) {
 			}
 			cmd := exec.Command("sh", args...)
 			cmd.Env, cmd.Dir = serve.Env, dir
-			r, out := startPiped(t, file, cmd)
+			r, out := startPiped(t, cmd)
 			log := make(chan string, 1)
 			go func() { b, _ := io.ReadAll(out); log <- string(b) }()
 			u, err := url.Parse(r.url)
@@ -126,7 +126,7 @@ func TestOpenFiles(t *testing.T) {
 	serve := serveOn(t, file)
 	cmd := exec.Command("sh", append([]string{"-c", `ulimit -S -n 100 && ulimit -H -n 300 && exec "$0" "$@"`}, serve.Args...)...)
 	cmd.Env = serve.Env
-	r, _ := startPiped(t, file, cmd)
+	r, _ := startPiped(t, cmd)
 	if limits := readAll(t, fmt.Sprintf("/proc/%d/limits", cmd.Process.Pid)); !regexp.MustCompile(`Max open files +(299|300) +300 `).MatchString(limits) {
 		t.Errorf("got\n%s", limits)
 	}

@@ -47,7 +47,7 @@ func TestAuditorBySSH(t *testing.T) {
 	must(t, exec.Command("install", "-m", "755", file, filepath.Join(dir, "gatehouse")))
 	write(t, filepath.Join(dir, "config.toml"), "[admin]\ngroups = { games = \"auditor\" }\n", 0o600)
 	cmd := exec.Command(file, "serve", "--listen", "127.0.0.1:0", "--data", data, "--config", filepath.Join(dir, "config.toml"))
-	r, log := startPiped(t, file, cmd)
+	r, log := startPiped(t, cmd)
 	go drain(log)
 	defer r.stop()
 	port := sshd(t, dir, data)

@@ -67,7 +67,7 @@ type running struct {
 }
 
 // startPiped runs a server whose log is read from a pipe.
-func startPiped(t *testing.T, file string, cmd *exec.Cmd) (*running, *os.File) {
+func startPiped(t *testing.T, cmd *exec.Cmd) (*running, *os.File) {
 	t.Helper()
 	out, in, err := os.Pipe()
 	if err != nil {
@@ -79,11 +79,11 @@ func startPiped(t *testing.T, file string, cmd *exec.Cmd) (*running, *os.File) {
 		t.Fatal(err)
 	}
 	in.Close()
-	return start(t, file, cmd, out), out
+	return start(t, cmd, out), out
 }
 
 // start runs a server. log reads its standard output and error.
-func start(t *testing.T, file string, cmd *exec.Cmd, log io.Reader) *running {
+func start(t *testing.T, cmd *exec.Cmd, log io.Reader) *running {
 	t.Helper()
 	r := &running{T: t, cmd: cmd, ended: make(chan error, 1)}
 	go func() { r.ended <- cmd.Wait() }()
@@ -164,7 +164,7 @@ func TestLogReader(t *testing.T) {
 			t.Fatal(err)
 		}
 		in.Close()
-		return start(t, file, cmd, out), out
+		return start(t, cmd, out), out
 	}
 	t.Run("gone", func(t *testing.T) {
 		r, log := piped(t, true)
@@ -193,7 +193,7 @@ func TestLogReader(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := start(t, file, cmd, terminal)
+		r := start(t, cmd, terminal)
 		terminal.Close() // as when an ssh session ends: SIGHUP, and EIO for what is written
 		for range 3 {
 			r.cmd.Process.Signal(syscall.SIGHUP)
@@ -259,7 +259,7 @@ func TestSignals(t *testing.T) {
 	}
 	file := program(t)
 	cmd := serveOn(t, file)
-	r, _ := startPiped(t, file, cmd)
+	r, _ := startPiped(t, cmd)
 	for _, s := range []syscall.Signal{
 		syscall.SIGHUP, syscall.SIGPIPE, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGVTALRM, syscall.SIGWINCH,
 		syscall.SIGURG, syscall.SIGCHLD, syscall.SIGIO, syscall.SIGPWR, syscall.SIGXFSZ, syscall.SIGXCPU, syscall.SIGCONT,
@@ -282,7 +282,7 @@ func TestMemoryIsKept(t *testing.T) {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 		giveAway(t, file, filepath.Dir(cmd.Args[len(cmd.Args)-1]))
 	}
-	r, _ := startPiped(t, file, cmd)
+	r, _ := startPiped(t, cmd)
 	proc := fmt.Sprintf("/proc/%d/", cmd.Process.Pid)
 	limits, err := os.ReadFile(proc + "limits")
 	if err != nil || !regexp.MustCompile(`Max core file size +0 +0 `).Match(limits) {
@@ -356,7 +356,7 @@ func TestHangup(t *testing.T) {
 	write("gate.toml", tls)
 	cmd := serveOn(t, file)
 	cmd.Args, cmd.Dir = append(cmd.Args, "--config", "gate.toml"), dir
-	r, out := startPiped(t, file, cmd)
+	r, out := startPiped(t, cmd)
 	lines := bufio.NewReader(out)
 	hangup := func(want ...string) {
 		t.Helper()

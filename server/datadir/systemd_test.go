@@ -70,7 +70,7 @@ func TestSystemd(t *testing.T) {
 	file := program(t)
 	cmd := serveOn(t, file)
 	cmd.Env = append(cmd.Env, "NOTIFY_SOCKET="+m.name, "WATCHDOG_USEC=200000", "WATCHDOG_PID=")
-	r, log := startPiped(t, file, cmd)
+	r, log := startPiped(t, cmd)
 	go drain(log)
 	m.next("READY=1")
 	for range 3 {

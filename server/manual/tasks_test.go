@@ -122,13 +122,13 @@ func (s *session) lockedOut(t *testing.T) {
 }
 
 // until waits until there is a match.
-func until(t *testing.T, what string, look func() string) string {
+func until(t *testing.T, what string, look func() string) {
 	t.Helper()
 	re := regexp.MustCompile(what)
 	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		shown := look()
 		if re.MatchString(shown) {
-			return shown
+			return
 		}
 		if time.Now().After(end) {
 			t.Fatalf("%s is not in\n%s", what, shown)

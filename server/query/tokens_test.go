@@ -219,7 +219,7 @@ func (c *town) state(t storage.Token) string {
 	return "live"
 }
 
-func ids(c *town, list []storage.Token) []string {
+func ids(list []storage.Token) []string {
 	out := make([]string, len(list))
 	for i, t := range list {
 		out[i] = t.ID.String()
@@ -325,7 +325,7 @@ func (c *town) compare(f api.Filters, takes []func(storage.Token) bool, all []st
 		}
 		return strings.Compare(at(a), at(b))
 	})
-	if got := c.paged(q, p); !slices.Equal(ids(c, got), ids(c, want)) {
+	if got := c.paged(q, p); !slices.Equal(ids(got), ids(want)) {
 		c.Errorf("%v, %+v: got %d tokens, want %d", f, p, len(got), len(want))
 	}
 	if n, err := c.Count(c.Context(), q, p.Dead); n != len(want) || err != nil {
@@ -336,7 +336,7 @@ func (c *town) compare(f api.Filters, takes []func(storage.Token) bool, all []st
 	for _, id := range m.IDs {
 		doomed = append(doomed, id.String())
 	}
-	if slices.Sort(doomed); err != nil || !slices.Equal(doomed, slices.Sorted(slices.Values(ids(c, alive)))) {
+	if slices.Sort(doomed); err != nil || !slices.Equal(doomed, slices.Sorted(slices.Values(ids(alive)))) {
 		c.Errorf("%v: would revoke %d, %v, want %d", f, len(doomed), err, len(alive))
 	}
 	if len(want) > 0 {
