@@ -1,8 +1,6 @@
 package storage
 
 import (
-	"errors"
-
 	"gatehouse/storage/index"
 	"gatehouse/storage/read"
 	"gatehouse/storage/writer"
@@ -71,21 +69,5 @@ func (s *Store) write() {
 			return s.clock.Now()
 		},
 		Begin: func() { clear(s.noted.saved) },
-	}, s.moveFiles)
-}
-
-// moveFiles moves recent files that an older version stored in the log. It is the
-// writer's first task.
-func (s *Store) moveFiles(do func(func(*writer.Tx) error) error) {
-	err := s.unlogged.files.MoveOld(func(keys [][]byte) error {
-		return do(func(t *writer.Tx) error {
-			for _, k := range keys {
-				t.Delete(k)
-			}
-			return nil
-		})
 	})
-	if err != nil && !errors.Is(err, ErrClosed) {
-		s.opts.Log.Warn("recent files of an older version are not yet shown; the next start tries again", "error", err)
-	}
 }

@@ -77,11 +77,15 @@ func encodings(t *testing.T) map[string][]byte {
 		session Session
 		file    File
 		m       backup.Manifest
+		notice  record.Notice
+		known   record.Known
 	)
-	for n, v := range []any{&user, &token, &event, &session, &file, &m} {
+	for n, v := range []any{&user, &token, &event, &session, &file, &m, &notice, &known} {
 		fillIn(reflect.ValueOf(v).Elem(), int64(n+3))
 	}
 	file.ID, file.Revision = json.RawMessage(`"4"`), json.RawMessage("5")
+	notice.Body = json.RawMessage("6")
+	sighting := record.Sighting{Token: id, Time: 1 << 40, Address: home.Address, Agent: home.Agent, Before: known.Networks}
 	identity := Identity{Source: "ldap", Subject: "subject"}
 	usage := record.UsageRecord{Used: record.UsedAt(1 << 40), Mark: 77, Usage: Usage{Uses: 9, PerDay: []record.DayCount{{Day: 20000, N: 4}, {Day: 20001, N: 5}}, Seen: []Seen{{Origin: home, Time: 1 << 40}}}}
 	payload := must[[]byte](t)(record.Entry{Event: event, Ops: []record.Op{{Key: []byte("k"), Value: []byte("v")}, {Key: []byte("gone")}}}.AppendPayload(nil))
@@ -101,6 +105,9 @@ func encodings(t *testing.T) map[string][]byte {
 		"key-owned":    token.OwnedKey(),
 		"key-service":  record.ServiceKey(user.ID, 9),
 		"key-session":  record.SessionKey("cookie"),
+		"known":        slices.Concat(record.KnownKey(id), must[[]byte](t)(known.Value())),
+		"notice":       slices.Concat(record.NoticeKey(notice.ID), must[[]byte](t)(notice.Value())),
+		"sighting":     slices.Concat(sighting.Key(), must[[]byte](t)(sighting.Value())),
 		"key-token":    slices.Concat(record.TokenKey(id), record.UsageKey(id)),
 		"key-user":     record.UserKey(user.ID),
 		"keyring":      must[[]byte](t)(json.Marshal(ring)),

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"gatehouse/storage/index"
+	"gatehouse/storage/marks"
 	"gatehouse/storage/record"
 )
 
@@ -37,25 +38,25 @@ import (
 
 // formerStore is what was in such a store.
 type formerStore struct {
-	Now      int64
-	Last     uint64 // the last record of the journal
-	Events   int
-	Tokens   []formerToken
-	Users    map[string]UserState
-	Files    map[string][]File // by uid
-	Cookies  map[string]string // by uid
-	Attempts map[string]Attempts
+	Now     int64
+	Last    uint64 // the last record of the journal
+	Events  int
+	Tokens  []formerToken
+	Users   map[string]UserState
+	Files   map[string][]File // by uid
+	Cookies map[string]string // by uid
 }
 
 type formerToken struct {
 	UID, ID, Secret string
+	Late            bool // made after the backup
 	Live            bool
 	LastUsed, Uses  int64
 }
 
-func formerOf(t *testing.T, format string) (v formerStore) {
+func formerOf(t *testing.T) (v formerStore) {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join("testdata", "format"+format, "want.json"))
+	b, err := os.ReadFile(filepath.Join("testdata", "format"+marks.FormerFormat, "want.json"))
 	if err == nil {
 		err = json.Unmarshal(b, &v)
 	}
@@ -75,10 +76,10 @@ func (v formerStore) options(t *testing.T) Options {
 }
 
 // unpack makes a data directory from an archive in testdata.
-func unpack(t *testing.T, format, name string) (dir string) {
+func unpack(t *testing.T, name string) (dir string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "data")
-	f, err := os.Open(filepath.Join("testdata", "format"+format, name+".tar.gz"))
+	f, err := os.Open(filepath.Join("testdata", "format"+marks.FormerFormat, name+".tar.gz"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,10 +116,10 @@ func unpack(t *testing.T, format, name string) (dir string) {
 func wantFormer(t *testing.T, s *Store, v formerStore, whole bool) {
 	t.Helper()
 	<-s.Counted()
-	if err := s.change(admin, func(*tx) error { return nil }); err != nil { // waits for the writer's first task
-		t.Fatal(err)
-	}
 	for _, tok := range v.Tokens {
+		if tok.Late && !whole {
+			continue
+		}
 		if b, _, err := s.verifier.Inspect(tok.Secret, home.Address, false); tok.Live && whole && (err != nil || b.UID != tok.UID) {
 			t.Errorf("token %s of %s: got %+v, %v, want it live", tok.ID, tok.UID, b, err)
 		} else if !tok.Live && whole && !errors.Is(err, ErrRefused) {
@@ -182,11 +183,11 @@ func wantFormer(t *testing.T, s *Store, v formerStore, whole bool) {
 // Stores of an earlier format open with all that is in them, at each start.
 func TestFormerFormats(t *testing.T) {
 	t.Parallel()
-	v := formerOf(t, "1")
+	v := formerOf(t)
 	for _, name := range []string{"clean", "killed", "restored"} {
 		for how, early := range map[string]bool{"at once": false, "early": true} {
 			t.Run(name+"/"+how, func(t *testing.T) {
-				dir, opts := unpack(t, "1", name), v.options(t)
+				dir, opts := unpack(t, name), v.options(t)
 				opts.Early = early
 				for range 2 {
 					s := openWith(t, dir, opts)
@@ -209,10 +210,10 @@ func TestFormerFormats(t *testing.T) {
 // Backups of an earlier format can be restored with all that is in them.
 func TestFormerBackup(t *testing.T) {
 	t.Parallel()
-	v := formerOf(t, "1")
+	v := formerOf(t)
 	dir := t.TempDir()
 	for _, name := range []string{"key", "backup"} {
-		b, err := os.ReadFile(filepath.Join("testdata", "format1", name))
+		b, err := os.ReadFile(filepath.Join("testdata", "format"+marks.FormerFormat, name))
 		if err == nil {
 			err = os.WriteFile(filepath.Join(dir, name), b, 0o600)
 		}
@@ -253,13 +254,13 @@ func contents(t *testing.T, dir string) map[string]string {
 // nothing in the store changes.
 func TestUnknownFormat(t *testing.T) {
 	t.Parallel()
-	for _, number := range []string{"3", "17", "", "1 and a half"} {
-		dir := unpack(t, "1", "killed")
+	for _, number := range []string{"1", "4", "17", "", "1 and a half"} {
+		dir := unpack(t, "killed")
 		if err := os.WriteFile(filepath.Join(dir, "store", "format"), []byte(number+"\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		before := contents(t, dir)
-		_, err := Open(dir, formerOf(t, "1").options(t))
+		_, err := Open(dir, formerOf(t).options(t))
 		if err == nil || !strings.Contains(err.Error(), strconv.Quote(number)) || !strings.Contains(err.Error(), "use the program that made it") {
 			t.Errorf("format %q: got %v", number, err)
 		}
@@ -278,7 +279,7 @@ func TestUnknownRecords(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}
-	v := formerOf(t, "1")
+	v := formerOf(t)
 	id, err := ParseID(v.Tokens[0].ID)
 	if err != nil {
 		t.Fatal(err)
@@ -291,7 +292,7 @@ func TestUnknownRecords(t *testing.T) {
 		"user":        record.UserKey(7),
 	} {
 		t.Run(name, func(t *testing.T) {
-			dir := unpack(t, "1", "clean")
+			dir := unpack(t, "clean")
 			s, err := begin(t.Context(), copyDir(t, dir), v.options(t)) // for the keys
 			if err != nil {
 				t.Fatal(err)

@@ -37,9 +37,6 @@ func (d Dir) Restore(ctx context.Context, backup io.Reader) error {
 // explain says what was restored, and what is left to do.
 func explain(out io.Writer, r restore.Result) {
 	fmt.Fprintf(out, "Restored %s and %s, as of %s.\n", plural(r.Users, "user"), plural(r.Tokens, "token"), time.UnixMilli(r.Created).Format(time.RFC3339))
-	if r.Former {
-		fmt.Fprintln(out, "An earlier version made this backup: its date can't be checked, and it contains no audit log.")
-	}
 	if r.OldKey != "" {
 		fmt.Fprintf(out, "The backup is from before the key was rotated: %s opened it. The restored store needs only the present key.\n", r.OldKey)
 		if r.Kept == "" {

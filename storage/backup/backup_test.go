@@ -88,7 +88,7 @@ func TestReader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if string(r.Keyring) != "keyring" || r.Manifest.Users != 6 || !r.Manifest.HasLog() || r.Manifest.Last() != 20 || r.Former() {
+	if string(r.Keyring) != "keyring" || r.Manifest.Users != 6 || !r.Manifest.HasLog() || r.Manifest.Last() != 20 {
 		t.Errorf("got %q, %+v", r.Keyring, r.Manifest)
 	}
 	copied := new(bytes.Buffer)

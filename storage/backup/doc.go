@@ -28,8 +28,6 @@
 //
 //	checkpoint   M K O O ... E
 //	backup       M K O O ... E J J R J ... Z
-//
-// Version 1 had no HMAC and no journal.
 package backup
 
 import (
@@ -41,8 +39,7 @@ import (
 )
 
 const (
-	magic  = "GATEHOUSE SNAPSHOT 2\n"
-	magic1 = "GATEHOUSE SNAPSHOT 1\n"
+	magic = "GATEHOUSE SNAPSHOT 2\n"
 
 	chunkManifest = 'M'
 	chunkKeyring  = 'K'
@@ -59,7 +56,7 @@ const (
 // Manifest describes a snapshot.
 type Manifest struct {
 	Sequence uint64           `json:"sequence"`          // of the last journal record in the snapshot
-	Position journal.Position `json:"position,omitzero"` // the same; zero in version 1
+	Position journal.Position `json:"position,omitzero"` // the same
 	Log      journal.Position `json:"log,omitzero"`      // where the journal in a backup ends; zero: it has none
 	Created  int64            `json:"created"`           // ms
 	Users    int64            `json:"users"`

@@ -20,21 +20,16 @@ type Reader struct {
 	Manifest Manifest
 	Keyring  []byte // sealed
 
-	r       *bufio.Reader
-	begun   []byte    // the first line, the manifest and the keyring, as they were read
-	copy    io.Writer // receives the bytes that were read and checked; nil: none
-	version int
-	offset  int64
-	sum     [sha256.Size]byte
-	ops     int64
+	r      *bufio.Reader
+	begun  []byte    // the first line, the manifest and the keyring, as they were read
+	copy   io.Writer // receives the bytes that were read and checked; nil: none
+	offset int64
+	sum    [sha256.Size]byte
+	ops    int64
 
 	last [sha256.Size]byte // of the chunk before the end
 	end  []byte            // the end
 }
-
-// Former reports whether the snapshot has version 1, without authentication and without a
-// journal.
-func (r *Reader) Former() bool { return r.version == 1 }
 
 // Offset returns how many bytes were read and checked.
 func (r *Reader) Offset() int64 { return r.offset }
@@ -45,12 +40,7 @@ func Open(in io.Reader) (*Reader, error) {
 	r := &Reader{r: bufio.NewReaderSize(in, 1<<20)}
 	first := make([]byte, len(magic))
 	_, err := io.ReadFull(r.r, first)
-	switch string(first) {
-	case magic:
-		r.version = 2
-	case magic1:
-		r.version = 1
-	default:
+	if string(first) != magic {
 		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 			return nil, err
 		}
@@ -102,11 +92,7 @@ func (r *Reader) Records(fn func(ops []byte) error) error {
 		}
 		switch kind {
 		case chunkEnd:
-			want := 8
-			if r.version > 1 {
-				want += sha256.Size
-			}
-			if len(data) != want || int64(binary.BigEndian.Uint64(data)) != r.ops {
+			if len(data) != 8+sha256.Size || int64(binary.BigEndian.Uint64(data)) != r.ops {
 				return &Error{at, "its end does not match the rest"}
 			}
 			r.end = data
@@ -126,12 +112,9 @@ func (r *Reader) Records(fn func(ops []byte) error) error {
 	}
 }
 
-// Authentic returns nil if a store that has the key wrote exactly this snapshot. It
-// can't tell for version 1. Call it after [Reader.Records].
+// Authentic returns nil if a store that has the key wrote exactly this snapshot.
+// Call it after [Reader.Records].
 func (r *Reader) Authentic(key [32]byte) error {
-	if r.version == 1 {
-		return nil
-	}
 	if !hmac.Equal(endMAC(key, r.last, append([]byte{chunkEnd}, r.end[:8]...)), r.end[8:]) {
 		return &Error{0, "its parts do not belong together: it was changed, or assembled from several backups"}
 	}

@@ -85,7 +85,7 @@ func (f *File) read(fn func(ops []byte) error) (backup.Manifest, error) {
 	if err == nil {
 		err = errors.Join(r.AtEnd(), r.Authentic(f.Key))
 	}
-	if err == nil && !r.Former() {
+	if err == nil {
 		err = f.Has(r.Manifest.Position)
 	}
 	if err != nil {

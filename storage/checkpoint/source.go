@@ -19,7 +19,7 @@ import (
 
 // kinds are the kinds of keys in a snapshot: all except sessions and attempts, which
 // end by themselves, and sightings, which last seconds.
-var kinds = []byte("uitlnovrexk")
+var kinds = []byte("uitlnorexk")
 
 // Source gives access to the store for a snapshot.
 type Source struct {

@@ -20,7 +20,7 @@ import (
 // again has uses and files as of the last checkpoint, and no sessions, so lastUsed would
 // go back by up to a day.
 type place struct {
-	at    journal.Position // Badger has all records up to here; without a hash if format 1 wrote it
+	at    journal.Position // Badger has all records up to here
 	size  uint64           // bytes of operations since the last mark
 	marks [marks]uint64    // earlier sequences, the newest first
 }
@@ -50,8 +50,7 @@ func (p *place) settle() {
 // Badger syncs tables and keeps their checksums.
 func (p *place) settled() uint64 { return p.marks[marks-1] }
 
-// placeForm begins the encoding. Format 1 began with the first byte of a sequence, which
-// is 0, and had no hash.
+// placeForm begins the encoding.
 const placeForm = 2
 
 const placeSize = 8 + 8*marks // the bytes after the position
@@ -67,18 +66,11 @@ func (p *place) value() []byte {
 
 // parsePlace parses the output of value, and returns the rest.
 func parsePlace(b []byte) (p place, rest []byte, ok bool) {
-	switch {
-	case len(b) > 0 && b[0] == placeForm:
-		if len(b) < 1+journal.PositionSize+placeSize {
-			return p, nil, false
-		}
-		p.at, _ = journal.DecodePosition(b[1:][:journal.PositionSize])
-		b = b[1+journal.PositionSize:]
-	case len(b) < 8+placeSize:
+	if len(b) < 1+journal.PositionSize+placeSize || b[0] != placeForm {
 		return p, nil, false
-	default:
-		p.at.Sequence, b = binary.BigEndian.Uint64(b), b[8:]
 	}
+	p.at, _ = journal.DecodePosition(b[1:][:journal.PositionSize])
+	b = b[1+journal.PositionSize:]
 	p.size, b = binary.BigEndian.Uint64(b), b[8:]
 	for i := range p.marks {
 		p.marks[i], b = binary.BigEndian.Uint64(b), b[8:]
@@ -86,9 +78,5 @@ func parsePlace(b []byte) (p place, rest []byte, ok bool) {
 	return p, b, true
 }
 
-// Position returns the position up to which the index has all records of the log. If
-// format 1 wrote it, it has no hash: see [Index.Hashed].
+// Position returns the position up to which the index has all records of the log.
 func (x *Index) Position() journal.Position { return x.place.at }
-
-// Hashed reports whether the position names its record by its hash.
-func (x *Index) Hashed() bool { return x.place.at.Hash != journal.Position{}.Hash }

@@ -30,13 +30,11 @@ import (
 // writes something that the release before can't read: TestEncodings of package storage
 // fails then.
 //
-//	1  the first
-//	2  positions in index, table and checkpoint; no mark of a clean stop; recent
-//	   files only in the index; ends of tokens without a record; when a user's
-//	   state began
+//	2  the first that this program reads
+//	3  notices, what is known of a token, and sightings
 const (
-	Format       = "2"
-	FormerFormat = "1" // this program converts it
+	Format       = "3"
+	FormerFormat = "2" // this program converts it
 )
 
 // Dir is the directory of a store.
@@ -108,8 +106,7 @@ func (d *Dir) SetFormat() error {
 		return err
 	}
 	d.format = Format
-	// Format 1 marked a clean stop.
-	return errors.Join(disk.RemoveIfThere(d.file("clean")), disk.RemoveIfThere(d.file("new")), disk.SyncDir(d.path))
+	return errors.Join(disk.RemoveIfThere(d.file("new")), disk.SyncDir(d.path))
 }
 
 // RemoveRemains removes the unfinished files that a crash has left in the directory.
@@ -126,8 +123,8 @@ func (d *Dir) RemoveRemains() {
 type Restored struct {
 	// End is the end of the log from the backup.
 	End journal.Position
-	// After is set instead if the backup has no log, as in version 1. A new log may then
-	// begin after this record.
+	// After is set instead if a checkpoint was restored, which has no log. A new log may
+	// then begin after this record.
 	After uint64
 }
 

@@ -51,8 +51,9 @@ func TestCheckFormat(t *testing.T) {
 		{marks.Format + "\n", true, false},
 		{marks.FormerFormat + "\n", false, false},
 		{"", false, true},
-		{"3", false, true},
-		{"2\x00", false, true},
+		{"1", false, true},
+		{"4", false, true},
+		{"3\x00", false, true},
 	} {
 		dir := t.TempDir()
 		write(t, dir, "format", test.content)

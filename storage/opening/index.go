@@ -99,18 +99,13 @@ func (o *Opening) catchUpIndex() error {
 }
 
 // placeIndex compares the index's position with the log.
-func (o *Opening) placeIndex() (err error) {
+func (o *Opening) placeIndex() error {
 	at, last := o.Index.Position(), o.Journal.LastSequence()
 	if at.Sequence > last {
 		return fmt.Errorf("%w: the index has record %d, and the journal in %s ends with record %d: put back the newer journal, or %s",
 			disk.ErrDamaged, at.Sequence, o.path("journal"), last, disk.RestoreAdvice)
 	}
-	if o.Index.Hashed() {
-		err = o.Journal.Has(context.Background(), at)
-	} else { // format 1
-		_, err = o.Journal.At(context.Background(), at.Sequence)
-	}
-	switch {
+	switch err := o.Journal.Has(context.Background(), at); {
 	case errors.Is(err, journal.ErrElsewhere), errors.Is(err, journal.ErrPruned):
 		return &index.Fault{Err: err}
 	case err != nil:

@@ -40,10 +40,14 @@ func Check(k, v []byte) (err error) {
 		_, err = ParseUsage(v)
 	case 's':
 		err = json.Unmarshal(v, new(Session))
-	case 'v', 'r':
+	case 'r':
 		err = json.Unmarshal(v, new(File))
 	case 'e':
 		err = checkEnd(k, v)
+	case 'x':
+		_, err = ParseNotice(k, v)
+	case 'k':
+		_, err = ParseKnown(v)
 	}
 	if err != nil {
 		return &FormError{bytes.Clone(k), err}

@@ -18,7 +18,6 @@
 //	s <SHA-256 of the cookie 32>          Session          sealed, ends by itself
 //	w <user 8> <-ms 8>   <SHA-256 32>     hint: sessions by owner, the latest first; ends by itself
 //	r <user 8> <slot 1>                   File             sealed
-//	v <user 8> <SHA-256 of id, path 16>   File             sealed: of older versions
 //	x <notice 16>                         Notice           sealed
 //	k <token 14>                          Known            sealed
 //	c <token 14> <network>                Sighting         sealed, until it is told

@@ -11,10 +11,10 @@ import (
 const (
 	// Counted are the kinds of records that the index counts, to find out if any
 	// are lost. The log has all of these.
-	Counted = "uitnovexk"
+	Counted = "uitnoexk"
 	// SealedKinds are the kinds with values that are sealed in the log and in
 	// backups.
-	SealedKinds = "utlvrexk"
+	SealedKinds = "utlrexk"
 )
 
 // Sealed reports whether the values of a kind are sealed in the log and in backups.

@@ -39,7 +39,6 @@ type Result struct {
 	Kept    string   // where the older store is now; empty: there was none
 	NoKey   string   // where the key file must be put; empty: it is there
 	OldKey  string   // the old key file that opened the backup, made before a rotation; empty: the key file did
-	Former  bool     // the backup has the version that does not authenticate its date and has no audit log
 }
 
 // Options say how to restore. All but Key are required.
@@ -80,7 +79,7 @@ func Run(ctx context.Context, from io.Reader, dir string, opts Options) (result 
 	if r.in, err = backup.Open(from); err != nil { // before creating anything
 		return result, err
 	}
-	result.Manifest, result.Former = r.in.Manifest, r.in.Former()
+	result.Manifest = r.in.Manifest
 	made := !disk.Exists(dir)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return result, err

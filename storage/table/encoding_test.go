@@ -28,7 +28,7 @@ func TestEncodings(t *testing.T) {
 	tab := New()
 	tab.Owners.Set(record.Owner{ID: 3, Epoch: 3, State: record.UserDisabled, UID: "alice@example.com"})
 	tab.Load(Entry{ID: keys.ID{1, 2, 13: 3}, Generation: 4, Flags: 1, Owner: 6, Used: used})
-	b, err := os.ReadFile("../testdata/format2/encodings")
+	b, err := os.ReadFile("../testdata/format3/encodings")
 	if err != nil {
 		t.Fatal(err)
 	}

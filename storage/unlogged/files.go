@@ -1,7 +1,6 @@
 package unlogged
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"slices"
@@ -95,64 +94,4 @@ func filesUnder(view *index.View, prefix []byte) ([]record.File, error) {
 		return cmp.Or(cmp.Compare(b.Time, a.Time), cmp.Compare(b.Order, a.Order))
 	})
 	return list, err
-}
-
-// MoveOld moves recent files of older programs, which kept them in the log, to their
-// current place, and calls logged to delete them from the old one. It writes a user's
-// files to the new place first, so if it is interrupted the next start continues. Nothing
-// else may be written until it returns.
-func (f *Files) MoveOld(logged func(keys [][]byte) error) error {
-	for {
-		owner, keys, list, err := f.old()
-		if err != nil || len(keys) == 0 {
-			return err
-		}
-		if err := f.Index.Update(func(u *index.Update) error { return moveInto(u, owner, list) }); err != nil {
-			return err
-		}
-		if err := logged(keys); err != nil {
-			return err
-		}
-	}
-}
-
-// old returns the keys and the files of one user with files in the old place.
-func (f *Files) old() (owner record.UserID, keys [][]byte, list []record.File, err error) {
-	err = f.Index.View(func(view *index.View) error {
-		for k := range view.Scan([]byte{'v'}) {
-			if len(k) < 9 {
-				keys = append(keys, bytes.Clone(k))
-				return nil
-			}
-			owner = record.DecodeUserID(k[1:9])
-			break
-		}
-		if owner == 0 {
-			return nil
-		}
-		prefix := record.Key('v', owner.Bytes())
-		for k := range view.Scan(prefix) {
-			keys = append(keys, bytes.Clone(k))
-		}
-		list, err = filesUnder(view, prefix)
-		return err
-	})
-	return owner, keys, list, err
-}
-
-// moveInto writes files that the new place does not have, the oldest first.
-func moveInto(u *index.Update, owner record.UserID, old []record.File) error {
-	for _, v := range slices.Backward(old) {
-		list, err := filesUnder(&u.View, record.FilesOf(owner))
-		if err != nil {
-			return err
-		}
-		if slices.ContainsFunc(list, func(g record.File) bool { return g.Same(&v) }) {
-			continue
-		}
-		if err := putFile(u, owner, list, v); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -28,7 +28,7 @@ func TestEncodings(t *testing.T) {
 	usage := record.Usage{Uses: 9, PerDay: []record.DayCount{{Day: 20000, N: 4}, {Day: 20001, N: 5}}, Seen: []record.Seen{{Origin: home, Time: 1 << 40}}}
 	b := block{slice: 3, run: 8}
 	b.Usage(keys.ID{1, 2, 13: 3}, record.UsedAt(1<<40), &usage)
-	want, err := os.ReadFile("../testdata/format2/encodings")
+	want, err := os.ReadFile("../testdata/format3/encodings")
 	if err != nil {
 		t.Fatal(err)
 	}

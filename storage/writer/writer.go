@@ -171,16 +171,10 @@ func (w *Writer) Stop() {
 	w.lost.Stop()
 }
 
-// Run runs the changes until the store closes. It calls first before all others, with a
-// function that runs a change at once.
-func (w *Writer) Run(to Target, first func(do func(func(*Tx) error) error)) {
+// Run runs the changes until the store closes.
+func (w *Writer) Run(to Target) {
 	defer close(w.ended)
 	w.to = to
-	first(func(fn func(*Tx) error) error {
-		c := &change{fn: fn, done: make(chan struct{})}
-		w.commit([]*change{c})
-		return c.err
-	})
 	for {
 		select {
 		case c := <-w.changes:

@@ -68,7 +68,7 @@ func start(t *testing.T) *fixture {
 		f.Run(writer.Target{
 			Log: f.log, Index: f.index.Index, Table: tokens, Space: disk.NewSpace(dir, disk.Watermark), Seals: seals,
 			Read: func(v *index.View) *read.Reader { return sources.At(v) }, Now: func() int64 { return 1000 }, Begin: func() {},
-		}, func(func(func(*writer.Tx) error) error) {})
+		})
 	})
 	t.Cleanup(func() { f.close(); ended.Wait(); f.Stop() })
 	return f
