@@ -46,7 +46,6 @@ func flushed(t *testing.T, dir string) {
 // compactions wait. They also wait after a kill, when the store is opened on the
 // same full disk. The flushes can't wait, but they are over by then.
 func TestDiskFillsDuringCompactions(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}

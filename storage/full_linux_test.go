@@ -306,7 +306,6 @@ func (c *crowd) more(t *testing.T, what string, counter *atomic.Int64, n int64) 
 // process, not verification, not revocation. Revoked tokens stay revoked after
 // a kill, and when there is space again everything works.
 func TestFullDisk(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}

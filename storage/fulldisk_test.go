@@ -223,7 +223,6 @@ func TestIndexBehind(t *testing.T) {
 // A removal and other changes run in one batch while the index is behind: each
 // sees the previous one.
 func TestBatchWhileBehind(t *testing.T) {
-	t.Parallel()
 	s := open(t, t.TempDir())
 	full := shortOf(s)
 	u := addUser(t, s, "alice@example.com")

@@ -42,7 +42,6 @@ func (c *Child) Rotate(a RotateAsk, steps *int) error {
 // No token that was made is lost, and the store has either the keys from before or the new
 // ones, with all that belongs to them.
 func TestRotateKilled(t *testing.T) {
-	t.Parallel()
 	for kill := 0; ; kill++ {
 		dir := t.TempDir()
 		c := startChild(t, dir)

@@ -90,7 +90,6 @@ func operations(t *testing.T) int {
 //
 // GATEHOUSE_TEST_OPERATIONS=1000000 runs the long form.
 func TestLinearizable(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}

@@ -73,7 +73,6 @@ func systemStores(t *testing.T) (dirs map[string]string, tokens []Made) {
 // anyway, or returns the system's error without advice to restore a backup. Nothing is
 // lost: the next start finds everything, and need not build the index again.
 func TestRefusedWhileOpening(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}
@@ -152,7 +151,6 @@ func refusedWhileOpening(t *testing.T, from, file, inject string, tokens []Made)
 // TestFewFilesWhileOpening opens a store with every limit of open files that is too low,
 // up to the first one that suffices.
 func TestFewFilesWhileOpening(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}

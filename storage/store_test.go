@@ -145,7 +145,6 @@ func TestLifeOfAToken(t *testing.T) {
 }
 
 func TestBackupAndRestore(t *testing.T) {
-	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir)
 	alice, bob := addUser(t, s, "alice@example.com"), addUser(t, s, "bob@example.com")

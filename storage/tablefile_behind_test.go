@@ -185,7 +185,6 @@ func TestBehindUses(t *testing.T) {
 // Tables that checkpoints write during many changes are as good as the table of
 // a stop.
 func TestBehindMeanwhile(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}

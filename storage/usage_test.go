@@ -286,7 +286,6 @@ func reopened(t *testing.T, s *Store, dir string, opts Options) *Store {
 // TestUsesAtOnce counts uses from many sides while they are merged and listed:
 // none is missing, none is counted twice, and no reader sees the count go back.
 func TestUsesAtOnce(t *testing.T) {
-	t.Parallel()
 	s := open(t, t.TempDir())
 	u := addUser(t, s, "alice@example.com")
 	id, secret := create(t, s, u)

@@ -35,7 +35,6 @@ func oneBatch(t *testing.T, s *Store, calls ...func()) {
 // A change sees what earlier changes in the same commit did to its user,
 // although nobody outside sees that yet.
 func TestUserChangedInTheSameCommit(t *testing.T) {
-	t.Parallel()
 	s := open(t, t.TempDir())
 	alice := addUser(t, s, "alice@example.com")
 	_, before := create(t, s, alice)
@@ -69,7 +68,6 @@ func TestUserChangedInTheSameCommit(t *testing.T) {
 // A change that fails after it has saved a user leaves no trace, not even in
 // memory.
 func TestFailedChangeLeavesTheUser(t *testing.T) {
-	t.Parallel()
 	s := open(t, t.TempDir())
 	alice := addUser(t, s, "alice@example.com")
 	failed := errors.New("failed")
