@@ -83,6 +83,8 @@ var cases = []struct{ what, raw, want string }{
 	{"a header of 60 KiB", ask0 + "X: " + strings.Repeat("x", 60<<10) + "\n\n", "200"},
 	{"a header of 65 KiB", ask0 + "X: " + strings.Repeat("x", 65<<10) + "\n\n", "400"},
 	{"many fields", ask0 + strings.Repeat("X: y\n", 5000) + "\n", "200"},
+	{"a stray line", ask0 + "\n\n", "200"},
+	{"a stray word", ask0 + "\nstray", "200 400"},
 	{"one after a refusal", ask0 + "X : y\n\n" + ask0 + "\n", "400"},
 }
 
