@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -72,7 +73,8 @@ var proxies = []struct {
 	},
 }
 
-// TestProxies puts each proxy in front of an application, and Gatehouse beside.
+// TestProxies puts each proxy in front of an application, and Gatehouse beside. The gate's
+// own loop answers all that they ask.
 func TestProxies(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
@@ -83,6 +85,14 @@ func TestProxies(t *testing.T) {
 			h := newHouse(t, func(c *config.Config) { c.TrustedProxies = prefixes("127.0.0.1/32") })
 			app := application(t)
 			f := &front{h: h, gate: storagetest.FreePort(t), challenges: p.challenges, down: p.down, waits: p.waits}
+			var others atomic.Int64
+			main := h.Server.handlers.main
+			h.Server.handlers.main = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Context().Value(http.ServerContextKey) != nil {
+					others.Add(1)
+				}
+				main.ServeHTTP(w, r)
+			})
 			_, f.stop = h.serveAt(f.gate)
 			f.url, f.log = startProxy(t, i, program, f.gate, app)
 			t.Run("identity", f.identity)
@@ -97,6 +107,9 @@ func TestProxies(t *testing.T) {
 			t.Run("paths", f.paths)
 			t.Run("crowd", f.crowd)
 			t.Run("gone", f.gone)
+			if n := others.Load(); n > 0 {
+				t.Errorf("net/http answered %d requests, want none", n)
+			}
 		})
 	}
 }
