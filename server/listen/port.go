@@ -11,7 +11,7 @@ import (
 )
 
 // port serves a port that questions and all other requests come by. The gate's own server
-// answers the questions on a connection in the clear, at half the cost. At the first
+// answers the questions on a connection in the clear, for two thirds of the cost. At the first
 // request that is anything else, or that it does not understand, net/http takes the
 // connection over, and keeps it.
 type port struct {
