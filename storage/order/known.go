@@ -177,8 +177,8 @@ type worker struct {
 }
 
 const (
-	restEvery = 256 // records
-	restTimes = 3   // as long as the work before it
+	restEvery = 64 // records; eight times as many when somebody waits
+	restTimes = 5  // as long as the work before it, if nobody waits
 )
 
 // rest leaves the processor to others, after some records. As long as every processor has
@@ -189,13 +189,15 @@ func (w *worker) rest() {
 		return
 	}
 	if isClosed(w.hurried) {
-		time.Sleep(20 * time.Microsecond)
-	} else {
-		select {
-		case <-time.After(restTimes * time.Since(w.since)):
-		case <-w.hurried:
-		case <-w.closing:
+		if w.records%(8*restEvery) == 0 {
+			time.Sleep(20 * time.Microsecond)
 		}
+		return
+	}
+	select {
+	case <-time.After(restTimes * time.Since(w.since)):
+	case <-w.hurried:
+	case <-w.closing:
 	}
 	w.since = time.Now()
 }
