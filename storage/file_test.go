@@ -9,18 +9,6 @@ import (
 	"gatehouse/storage/unlogged"
 )
 
-func filePaths(t testing.TB, s *Store, u User) (paths []string) {
-	t.Helper()
-	list, err := s.Files(u.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range list {
-		paths = append(paths, f.Path)
-	}
-	return paths
-}
-
 // TestFilesLeaveNoTrail posts a very large number of recent files: the journal
 // must not grow by a byte, and the index must not keep more records than listings
 // show.
