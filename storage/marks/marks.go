@@ -48,11 +48,11 @@ func In(store string) *Dir { return &Dir{path: store} }
 
 func (d *Dir) file(name string) string { return filepath.Join(d.path, name) }
 
-// Create reports whether there is no store in the directory, and then marks the directory
+// MarkIfNew reports whether there is no store in the directory, and then marks the directory
 // as that of a store being created. Any file of a store counts as a store: a missing
 // file must never be taken for a first start, which would make a new store in its place.
-// A crash while the store is being created is not damage: Create reports true again.
-func (d *Dir) Create() (bool, error) {
+// A crash while the store is being created is not damage: MarkIfNew reports true again.
+func (d *Dir) MarkIfNew() (bool, error) {
 	if disk.Exists(d.file("new")) && !disk.Exists(d.file("format")) {
 		return true, nil
 	}
@@ -89,8 +89,8 @@ func (d *Dir) CheckFormat() error {
 		d.file("format"), d.format, Format, disk.RestoreAdvice)
 }
 
-// Former returns the format that CheckFormat has read, or "" if it is not known.
-func (d *Dir) Former() string { return d.format }
+// Format returns the format that CheckFormat has read, or "" if it is not known.
+func (d *Dir) Format() string { return d.format }
 
 // Current reports whether the store is known to have this program's format. If not, the
 // caller must check every record before it calls SetFormat.

@@ -25,7 +25,7 @@ func write(t *testing.T, dir, name, text string) {
 func TestCreate(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
 	for _, step := range []string{"no directory", "a crash while it was created"} {
-		if fresh, err := marks.In(dir).Create(); !fresh || err != nil {
+		if fresh, err := marks.In(dir).MarkIfNew(); !fresh || err != nil {
 			t.Fatalf("%s: got %t, %v", step, fresh, err)
 		}
 	}
@@ -36,7 +36,7 @@ func TestCreate(t *testing.T) {
 	for _, file := range []string{"format", "key", "new"} {
 		other := t.TempDir()
 		write(t, other, file, marks.Format)
-		if fresh, err := marks.In(other).Create(); fresh != (file == "new") || err != nil {
+		if fresh, err := marks.In(other).MarkIfNew(); fresh != (file == "new") || err != nil {
 			t.Errorf("a directory with the file %s alone: got %t, %v", file, fresh, err)
 		}
 	}

@@ -135,7 +135,7 @@ func (o *Opening) bringUpToDate() error {
 	if err != nil {
 		return index.FaultOf("read the index", err)
 	}
-	if former := o.Marks.Former(); former != "" {
+	if former := o.Marks.Format(); former != "" {
 		o.Log.Info("the store was upgraded; earlier versions of gatehouse refuse it from now on", "from", former, "to", marks.Format)
 	}
 	return o.Marks.SetFormat()

@@ -120,7 +120,7 @@ func New(o Options) *Opening {
 
 // Begin opens the log and takes the table. The caller must call Close, also after an error.
 func (o *Opening) Begin() (err error) {
-	if o.fresh, err = o.Marks.Create(); err != nil {
+	if o.fresh, err = o.Marks.MarkIfNew(); err != nil {
 		return err
 	}
 	if err := o.Marks.CheckFormat(); err != nil { // before anything is changed

@@ -70,8 +70,8 @@ func (p *people) find(folded string) (int, bool) {
 	})
 }
 
-// begin returns the range of the names that begin with a folded prefix.
-func (p *people) begin(prefix string) (from, to int) {
+// prefixRange returns the range of the names that begin with a folded prefix.
+func (p *people) prefixRange(prefix string) (from, to int) {
 	from, _ = p.find(prefix)
 	n, _ := slices.BinarySearchFunc(p.sorted[from:], prefix, func(n uint32, prefix string) int {
 		if strings.HasPrefix(p.who[n].folded, prefix) {
@@ -82,9 +82,9 @@ func (p *people) begin(prefix string) (from, to int) {
 	return from, from + n
 }
 
-// begun yields the numbers of the users with names that begin with a folded
+// withPrefix yields the numbers of the users with names that begin with a folded
 // prefix.
-func (p *people) begun(prefix string) iter.Seq[uint32] {
+func (p *people) withPrefix(prefix string) iter.Seq[uint32] {
 	return func(yield func(uint32) bool) {
 		if prefix == "" { // by number, in the order of memory
 			for n := range p.who {
@@ -94,7 +94,7 @@ func (p *people) begun(prefix string) iter.Seq[uint32] {
 			}
 			return
 		}
-		from, to := p.begin(prefix)
+		from, to := p.prefixRange(prefix)
 		for _, n := range p.sorted[from:to] {
 			if !yield(n) {
 				return
@@ -120,7 +120,7 @@ func (p *people) key(n uint32, o By, held []Holding) int64 {
 
 // page returns the numbers of a page by name.
 func (p *people) page(f UserFilter, after string) []uint32 {
-	from, to := p.begin(record.Fold(f.Prefix))
+	from, to := p.prefixRange(record.Fold(f.Prefix))
 	if after != "" {
 		at, there := p.find(after)
 		if f.Reverse {
@@ -236,7 +236,7 @@ func (v *Views) People() (list []*Person, err error) {
 // withPrefix returns the numbers of the users with a uid that has the prefix.
 func (v *Views) withPrefix(prefix string) (numbers []uint32, err error) {
 	err = v.withPeople(func(p *people) error {
-		from, to := p.begin(record.Fold(prefix))
+		from, to := p.prefixRange(record.Fold(prefix))
 		numbers = slices.Clone(p.sorted[from:to])
 		return nil
 	})

@@ -103,8 +103,8 @@ func (v *Views) readTokens(p *pass) (*facts, error) {
 // readPart reads the facts about the tokens with this first random byte.
 func (v *Views) readPart(f *facts, mu *sync.Mutex, b byte, w *worker) error {
 	p := &f.parts[b]
-	any := table.Any()
-	entries := v.table.AppendIn(nil, b, &any)
+	all := table.Any()
+	entries := v.table.AppendIn(nil, b, &all)
 	p.reserve(len(entries))
 	for i := range entries {
 		p.add(entries[i].ID)

@@ -46,19 +46,19 @@ func (a Standing) compare(b Standing) int {
 // tokens. All tokens must be in the table.
 func (v *Views) Users(f UserFilter) ([]Standing, error) {
 	var held []Holding // by number
-	any := table.Any()
+	all := table.Any()
 	if f.Order == LastUsed || f.Order == Tokens {
-		held = v.held(&any, f.StaleSince)
+		held = v.held(&all, f.StaleSince)
 	}
 	list, err := v.stand(f, held)
 	if held != nil || err != nil {
 		return list, err
 	}
-	any.Owners = make([]bool, v.table.Owners.Len()) // the tokens of the others need not be counted
+	all.Owners = make([]bool, v.table.Owners.Len()) // the tokens of the others need not be counted
 	for _, s := range list {
-		any.Owners[s.Number] = true
+		all.Owners[s.Number] = true
 	}
-	held = v.held(&any, f.StaleSince)
+	held = v.held(&all, f.StaleSince)
 	for i := range list {
 		list[i].Held = held[list[i].Number]
 	}
@@ -102,7 +102,7 @@ func (v *Views) stand(f UserFilter, held []Holding) (list []Standing, err error)
 			}
 			return nil
 		}
-		for n := range p.begun(record.Fold(f.Prefix)) {
+		for n := range p.withPrefix(record.Fold(f.Prefix)) {
 			if f.Match != nil && !f.Match(p.who[n].about) {
 				continue
 			}
@@ -126,7 +126,7 @@ func (v *Views) stand(f UserFilter, held []Holding) (list []Standing, err error)
 // takes all of them.
 func (v *Views) CountUsers(prefix string, match func(*Person) bool) (n int, err error) {
 	err = v.withPeople(func(p *people) error {
-		from, to := p.begin(record.Fold(prefix))
+		from, to := p.prefixRange(record.Fold(prefix))
 		if match == nil {
 			n = to - from
 			return nil

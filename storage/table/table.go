@@ -308,7 +308,7 @@ func (t *Table) Recall(id keys.ID, u record.LastUse) {
 	if !ok {
 		return
 	}
-	if s := sh.at(n); u.IsUse() && !sh.pending(id, s) {
+	if s := sh.at(n); u.IsUse() && !sh.hasUses(id, s) {
 		s.set(u)
 	} else {
 		s.raise(u)

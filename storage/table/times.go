@@ -57,7 +57,7 @@ func (sh *shard) rectifySlot(n uint32, at Times) {
 		}
 	}
 	if changed {
-		sh.unsave(n)
+		sh.markUnsaved(n)
 	}
 }
 

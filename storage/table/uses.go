@@ -72,11 +72,11 @@ func (sh *shard) touch(id keys.ID, n uint32, ms int64, from record.Origin) {
 	}
 	s.raise(record.UsedAt(ms))
 	s.uses++
-	sh.unsave(n)
+	sh.markUnsaved(n)
 }
 
-// unsave marks a slot to be written to the log of uses.
-func (sh *shard) unsave(n uint32) {
+// markUnsaved marks a slot to be written to the log of uses.
+func (sh *shard) markUnsaved(n uint32) {
 	if s := sh.at(n); s.flags&flagUnsaved == 0 {
 		s.flags |= flagUnsaved
 		sh.unsaved = append(sh.unsaved, n)
@@ -110,11 +110,11 @@ func (sh *shard) unwritten(id keys.ID, s *slot, u *record.Usage) {
 	}
 }
 
-// pending reports whether a slot has anything to write.
-func (s *slot) pending() bool { return s.uses > 0 || s.origin != 0 }
+// hasUses reports whether a slot has anything to write.
+func (s *slot) hasUses() bool { return s.uses > 0 || s.origin != 0 }
 
-// pending reports whether a token has uses that the index does not have.
-func (sh *shard) pending(id keys.ID, s *slot) bool { return s.pending() || sh.more[id] != nil }
+// hasUses reports whether a token has uses that the index does not have.
+func (sh *shard) hasUses(id keys.ID, s *slot) bool { return s.hasUses() || sh.more[id] != nil }
 
 // Usage adds to r the uses of a token that the index does not have yet.
 func (t *Table) Usage(id keys.ID, r *record.UsageRecord) {
@@ -123,7 +123,7 @@ func (t *Table) Usage(id keys.ID, r *record.UsageRecord) {
 	defer sh.mu.Unlock()
 	if n, _, ok := sh.find(id); ok {
 		s := sh.at(n)
-		if r.Used = r.Used.Later(s.lastUse()); sh.pending(id, s) && s.lastUse().IsUse() {
+		if r.Used = r.Used.Later(s.lastUse()); sh.hasUses(id, s) && s.lastUse().IsUse() {
 			r.Used = s.lastUse() // newer than what the index has, as in UsageRecord.Take
 		}
 		sh.unwritten(id, s, &r.Usage)
@@ -235,8 +235,8 @@ func (t *Table) Unsave(shard int) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	for n := range uint32(sh.n) {
-		if s := sh.at(n); s.pending() || len(sh.more) > 0 && sh.more[s.id(sh.number)] != nil {
-			sh.unsave(n)
+		if s := sh.at(n); s.hasUses() || len(sh.more) > 0 && sh.more[s.id(sh.number)] != nil {
+			sh.markUnsaved(n)
 		}
 	}
 	sh.parting = slices.AppendSeq(sh.parting[:0], maps.Keys(sh.left))
@@ -271,11 +271,11 @@ func (t *Table) Take(shard int, from uint32, most int) (batch map[keys.ID]*recor
 	for end := n - min(n, mostSlots); n > end && len(batch) < most; {
 		n--
 		s := sh.at(n)
-		if !s.pending() && len(sh.more) == 0 {
+		if !s.hasUses() && len(sh.more) == 0 {
 			continue
 		}
 		id := s.id(sh.number)
-		if !sh.pending(id, s) {
+		if !sh.hasUses(id, s) {
 			continue
 		}
 		d := &record.UsageRecord{Used: s.lastUse()}
@@ -327,7 +327,7 @@ func (t *Table) Tidy(shard int) {
 
 // depart keeps the unwritten uses of a token that is being removed.
 func (sh *shard) depart(id keys.ID, s *slot) {
-	if !sh.pending(id, s) {
+	if !sh.hasUses(id, s) {
 		return
 	}
 	d := sh.departed(id)
