@@ -160,6 +160,7 @@ func (s *Store) RevokeFound(by Actor, found map[ID]Found) (n int, posted []recor
 }
 
 func (s *Store) revokeTokens(by Actor, ids []ID, found map[ID]Found) (n int, posted []record.Notice, err error) {
+	ids = slices.Clone(ids) // the caller's stay in their order
 	slices.SortFunc(ids, func(a, b ID) int { return bytes.Compare(a[:], b[:]) })
 	ids = slices.Compact(ids)
 	for part := range slices.Chunk(ids, mostRevoked) {

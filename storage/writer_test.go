@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -117,8 +118,9 @@ func TestRevokeTheLargestTokens(t *testing.T) {
 	}
 	full.Store(true)
 	await(t, "a short disk", func() bool { return s.space.Short() != nil })
-	if n, err := s.RevokeTokens(admin, ids...); n != count/2 || err != nil {
-		t.Errorf("revoke by id: got %d, %v, want %d", n, err, count/2)
+	before := slices.Clone(ids)
+	if n, err := s.RevokeTokens(admin, ids...); n != count/2 || err != nil || !slices.Equal(ids, before) {
+		t.Errorf("revoke by id: got %d, %v, want %d; the ids are as before: %v", n, err, count/2, slices.Equal(ids, before))
 	}
 	full.Store(false)
 	await(t, "an index that has caught up", func() bool { s.writer.Wake(); return s.index.Behind() == nil })
