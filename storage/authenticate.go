@@ -28,8 +28,9 @@ func (s *Store) Identify(text string) (id ID, generation byte, ok bool) {
 // Authenticate returns the bearer of a token and counts the use. It returns
 // ErrRefused for a text that is not a live token of this installation, for a
 // token that may not be used from that address, and for a token of a user who
-// is not active; it never says which. Any other error means that the record
-// could not be read, or that the end of a rotated secret could not be written.
+// is not active; it never says which. Any other error means that the record could not be
+// read, that the end of a rotated secret could not be written, or that the store could not
+// be opened.
 func (s *Store) Authenticate(text string, from Origin) (Bearer, error) {
 	b, e, err := s.verifier.Inspect(text, from.Address, true)
 	if err == nil {

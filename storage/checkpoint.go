@@ -52,7 +52,7 @@ func (c *checkpoints) accept(file checkpoint.File) {
 	s := c.s
 	c.file, c.retention = file, newRetention(s, file.Last().Sequence)
 	// A process that never runs for a whole day must still make checkpoints. A
-	// checkpoint that the log can't continue from counts as none.
+	// checkpoint that the log can't continue from does not count.
 	c.size = s.journal.Size()
 	if m := file.Last(); m.Sequence+1 >= s.journal.FirstSequence() {
 		c.at = time.UnixMilli(m.Created)
@@ -257,7 +257,7 @@ func (s *Store) LastBackup() int64 {
 	return ms
 }
 
-// SinceBackup returns how long ago the last backup was made. If none was, it returns the
+// SinceBackup returns how long ago the last backup was made. Without a backup, it returns the
 // age of the oldest event that is kept: a new store has nothing to lose yet.
 func (s *Store) SinceBackup() (age time.Duration) {
 	at := s.LastBackup()

@@ -23,18 +23,21 @@
 //	writer     runs the changes, appends them to the log, and applies them to both projections
 //	unlogged   sessions, recent files and failed logins, which are in the index alone
 //	opening    takes a store from its files to the point where it answers every request
-//	stopping   closes it again
-//	upkeep     the work of each second
+//	stopping   closes it again (stopping.go)
+//	upkeep     the work of each second (upkeep.go)
 //
 // # Where to look
 //
 //   - What happens between kill -9 and the next answer: storage/opening/opening.go.
-//   - Where a revocation becomes durable: [Store.RevokeTokens] hands a change to the
-//     writer; commitSome in storage/writer/commit.go appends it to the log, which syncs,
-//     and only then takes the token out of the table and answers.
-//   - Where lastUsed is flushed: a verification records the use in the table
-//     ([Store.Authenticate]); upkeep.tick has [uses.Flusher.Tick] write it to the log of
-//     uses within a second, and move it to the index later.
+//   - Where a revocation becomes durable: [Store.RevokeTokens], or [Store.RevokeMatching]
+//     for a filter, calls takeAway, which hands a change to [writer.Writer.Do] (change.go);
+//     commitSome in storage/writer/commit.go appends it to the log, which syncs, and only
+//     then takes the token out of the table and answers.
+//   - Where lastUsed is kept: in the table (slot.used). [Store.Authenticate] sets it
+//     ([table.Table.Touch]).
+//   - Where lastUsed is flushed: upkeep.tick has [uses.Flusher.Tick] write it to the log of
+//     uses within a second, and move it to the index later. Before the store is open, tick
+//     calls [uses.Flusher.Save] instead, which only writes to the log.
 //   - What verification checks, and in which order: [verify.Verifier.Inspect].
 //   - What the keys of the index contain: package record.
 //
@@ -42,13 +45,18 @@
 //
 // Verification reads the table, which holds 32 bytes of each token that is not revoked.
 // Listings read the index. Verification reads it too, through a bounded cache (package
-// verify), for attributes that few tokens have (scopes, addresses, expiry). Both
+// verify), for attributes that few tokens have (scopes, addresses, expiry, rotation). Both
 // projections are made from the log. Each knows its position, the last record that it
 // contains. Each can apply later records, and can load an older copy of itself from its
 // files. When a projection and the log disagree, the log is right.
 //
-// Uses, sessions, recent files and failed logins are not in the log. A kill loses at most
-// the last second of them. A power failure loses what the kernel had not yet written. An
-// index that is filled again has uses and recent files as of the last checkpoint, and no
-// sessions or failed logins.
+// Uses, sessions, recent files and the values of [Store.Memory] are not in the log. A kill
+// loses about the last second of the uses and the values; while the disk is short or the
+// index is behind, it loses all of them since that began. A session's last visit is written
+// at most once a minute. A power failure loses what the kernel had not yet written.
+//
+// An index that is filled again has uses and recent files as of the last checkpoint, and
+// the uses that are still in their log. It has no sessions and no values of Memory, such as
+// failed logins, the directory's settings at the last sweep, and the note that changes by
+// SCIM are held.
 package storage

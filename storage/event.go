@@ -26,7 +26,7 @@ const (
 	ActionUserResume      = "user.resume"
 	ActionServiceAdd      = "service.add"
 	ActionServiceTransfer = "service.transfer" // it has another owner
-	ActionServiceOrphan   = "service.orphan"   // its owner was removed, and nobody follows
+	ActionServiceOrphan   = "service.orphan"   // its owner was removed, and there is no successor
 	ActionServiceRemove   = "service.remove"
 	ActionUserLogout      = "user.logout"     // a provider ended the user's sessions
 	ActionUserSCIM        = "user.scim"       // a provider said by SCIM what has become of the user
@@ -60,7 +60,9 @@ const (
 	ActionTokenNetwork    = "token.network"        // a token was used in a network where it was never used before
 )
 
-// Note writes an event that changes nothing. It does not wait for the disk.
+// Note writes an event that changes nothing. It does not wait for the disk. The event is lost
+// when too many changes wait or it can't be written, which is only logged, and when the
+// process is killed. Use [Store.Record] for an event that must not be lost.
 func (s *Store) Note(by Actor, e Event) { s.writer.Note(by, e) }
 
 // Audit is the audit log.
@@ -78,7 +80,7 @@ func newRetention(s *Store, covered uint64) *audit.Retention {
 }
 
 // HeldEvents returns how many events are old enough to be dropped but are held, out of
-// how many, and why. The error is nil if none is held.
+// how many, and why. The error is nil if no events are held.
 func (s *Store) HeldEvents() (n, of int, why error) { return s.checkpoints.retention.Held() }
 
 // DropHeldEvents drops the events that are held.

@@ -19,8 +19,9 @@ func (s *Store) UserByIdentity(id Identity) (u User, err error) {
 	return u, err
 }
 
-// Link adds another identity to a user. It returns ErrLinked when the identity
-// belongs to another user.
+// Link adds another identity to a user. It returns ErrNoUser, ErrLinked when the identity
+// belongs to another user, ErrService for a service account, or an *InvalidError for an
+// invalid identity.
 func (s *Store) Link(by Actor, uid string, id Identity) error {
 	if err := id.Check(); err != nil {
 		return err
@@ -49,7 +50,7 @@ func (s *Store) Link(by Actor, uid string, id Identity) error {
 }
 
 // Unlink removes an identity from a user and ends the user's sessions, because
-// the identity may have begun some of them. It returns ErrNoIdentity when the
+// the identity may have begun some of them. It returns ErrNoUser, or ErrNoIdentity when the
 // user does not have this identity. It returns an *InvalidError for the last
 // identity of a user without a password: no login and no sweep of a directory
 // would ever reach the tokens again.
@@ -82,7 +83,8 @@ func (s *Store) Unlink(by Actor, uid string, id Identity) error {
 type Suspension = record.Suspension
 
 // Suspend stops a user's tokens and ends its sessions until Resume, because a source (the
-// directory or a provider) says so. A user who is not active stays as it is.
+// directory or a provider) says so. A user who is not active stays as it is. Suspend returns
+// ErrNoUser for an unknown id.
 func (s *Store) Suspend(by Actor, id UserID, of Suspension, why string) error {
 	return s.takeAway(by, func(t *tx) error { return t.suspend(id, of, why) })
 }
@@ -99,7 +101,8 @@ func (t *tx) suspend(id UserID, of Suspension, why string) error {
 	return t.save(u)
 }
 
-// Resume ends a suspension by a source, unless it lasts until the next login.
+// Resume ends a suspension by a source, unless it lasts until the next login. It returns
+// ErrNoUser for an unknown id.
 func (s *Store) Resume(by Actor, id UserID, source string) error {
 	return s.change(by, func(t *tx) error {
 		u, err := t.User(id)
@@ -113,9 +116,10 @@ func (s *Store) Resume(by Actor, id UserID, source string) error {
 	})
 }
 
-// Leave removes a user whom a source no longer has, if nothing else knows the user.
+// Leave removes a user that a source no longer has, if no other source knows the user.
 // A user who also has a password or an identity of another source is suspended: the
-// identity may have been linked by mistake, and a removal can't be undone.
+// identity may have been linked by mistake, and a removal can't be undone. Leave returns
+// ErrNoUser for an unknown id.
 func (s *Store) Leave(by Actor, id UserID, source, why string) error {
 	return s.takeAway(by, func(t *tx) error {
 		u, err := t.User(id)
@@ -158,7 +162,7 @@ func (s *Store) known(source string, match func(*read.Reader, User) bool) iter.S
 				}
 				subjects := u.Subjects(source)
 				if subjects[0] != id.Subject || !match(rd, u) {
-					continue // yielded with its first
+					continue // the user is yielded with the first of its subjects
 				}
 				if !yield(Holder{u, subjects}, nil) {
 					return nil
@@ -172,8 +176,8 @@ func (s *Store) known(source string, match func(*read.Reader, User) bool) iter.S
 	}
 }
 
-// holds reports whether a user has a token that is not revoked, or may have a
-// session: logins by password are not noted.
+// holds reports whether a user has a token that is not revoked, or may have a session. A
+// local user always counts: LastLogin is not recorded for password logins.
 func (s *Store) holds(rd *read.Reader, u User) bool {
 	if u.Local() || u.LastLogin+SessionLife.Milliseconds() >= s.clock.Now() {
 		return true

@@ -94,7 +94,8 @@ func rotationDetail(number byte, ends int64) string {
 	return d
 }
 
-// dropKeys drops the token keys that no token needs: all theirs are revoked, and stay so.
+// dropKeys drops the token keys that no token needs: all tokens of such a key are revoked,
+// and stay revoked.
 func (s *Store) dropKeys() error {
 	dropped, err := s.keyring.Drop(s.tokensByKey)
 	if err == nil && len(dropped) > 0 {

@@ -31,7 +31,7 @@ type (
 // NoNumber is the number of an owner who has no record.
 const NoNumber = order.NoNumber
 
-// The orders. Users are also sorted ByUID, which is ByName, and ByTokens.
+// The orders. Users are also sorted by ByName, which is their uid, and by ByTokens.
 const (
 	ByLastUsed = order.LastUsed
 	ByCreated  = order.Created

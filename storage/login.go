@@ -26,7 +26,8 @@ type Login struct {
 // it the accounts of every application behind the gate. LogIn returns
 // ErrNoAddress for a login that could name the user but has no address.
 //
-// A login ends a suspension by the same source, and by no other. The user returned may be disabled or suspended.
+// A login ends a suspension by the same source, and by no other. The user returned may be
+// disabled or suspended.
 func (s *Store) LogIn(by Actor, in Login) (User, error) {
 	if err := in.Check(); err != nil {
 		return User{}, err
@@ -130,8 +131,8 @@ func (t *tx) follow(u *User, in Login) error {
 }
 
 // RenameUser gives a user another uid, which from then on follows no identity. It
-// returns ErrUserExists when another user has the uid. Identities, tokens and
-// sessions stay.
+// returns ErrNoUser, ErrUserExists when another user has the uid, ErrService for a service
+// account, or an *InvalidError for an invalid uid. Identities, tokens and sessions stay.
 func (s *Store) RenameUser(by Actor, uid, to string) error {
 	if err := record.CheckUID(to); err != nil {
 		return err

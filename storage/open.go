@@ -116,7 +116,7 @@ func newStore(dir string, opts Options) (*Store, error) {
 	return s, nil
 }
 
-// accept begins the work that is done only for a store that is not refused.
+// accept starts what needs an accepted store.
 func (s *Store) accept() error {
 	s.clock.Accepted()
 	s.journal, s.seals = s.opening.Journal, s.opening.Seals
@@ -125,7 +125,7 @@ func (s *Store) accept() error {
 }
 
 // start begins the store's own background work. From here on, the table is not
-// replaced any more.
+// replaced.
 func (s *Store) start() {
 	o := s.opening
 	s.keys = o.Tokens

@@ -7,7 +7,8 @@ import (
 	"gatehouse/storage/record"
 )
 
-// Announcement is a person of whom a provider says by SCIM that they will come.
+// Announcement is a person whom a provider has provisioned by SCIM but who has not logged
+// in.
 type Announcement struct {
 	Provider   string
 	ExternalID string // may be empty
@@ -47,8 +48,9 @@ func (s *Store) Announce(by Actor, a Announcement, detail string) (User, error) 
 }
 
 // nameAbroad gives a user the externalId by which a provider knows the user. Without one
-// the user gets its own id, so that all users whom the provider has spoken of can be found.
-// It does not save the user. It returns ErrLinked if another user has the externalId.
+// the identity's subject is the user's own id, so that all users that the provider has named
+// can be found. It does not save the user. It returns ErrLinked if another user has the
+// externalId.
 func (t *tx) nameAbroad(u *User, provider, externalID string) error {
 	id := Identity{Source: record.SCIMSource(provider), Subject: externalID}
 	i := slices.IndexFunc(u.Identities, func(one Identity) bool { return one.Source == id.Source })
@@ -79,10 +81,10 @@ func (t *tx) nameAbroad(u *User, provider, externalID string) error {
 	return nil
 }
 
-// Tell keeps what a provider says of one of its users by SCIM, and the externalId unless
-// that is empty. It suspends nobody: that is for a sweep. It returns the user as it is then,
-// ErrNoUser for a user of others, and ErrLinked if another user has the externalId. If the
-// person is to be stopped, a wrong externalId changes nothing and is no error.
+// Tell stores what a provider says by SCIM about one of its users, and the externalId unless
+// that is empty. It suspends nobody: a sweep does. It returns the user after the change,
+// ErrNoUser for a user of another provider, and ErrLinked if another user has the
+// externalId. If the person is to be stopped, a wrong externalId is ignored.
 func (s *Store) Tell(by Actor, id UserID, told record.Told, externalID, detail string) (u User, err error) {
 	provider := Identity{Source: told.Source}.Provider()
 	write := s.takeAway
@@ -131,7 +133,8 @@ func (s *Store) Tell(by Actor, id UserID, told record.Told, externalID, detail s
 // there for the first time: with the announced externalId as the subject, or with the uid as
 // the address. It links the identity, but does not save the user. It returns ErrNoUser if
 // nobody is announced. Nothing can be taken over: nobody has ever logged in as the user, and
-// it holds no token. If an administrator has made it one, meet returns ErrOtherAccount.
+// it holds no token. If an administrator has made a token for it, meet returns
+// ErrOtherAccount.
 func (t *tx) meet(in Login) (User, error) {
 	u, err := t.UserByIdentity(Identity{Source: record.SCIMSource(in.Source), Subject: in.Subject})
 	if errors.Is(err, ErrNoUser) && len(in.Addresses) > 0 {

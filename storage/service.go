@@ -9,7 +9,7 @@ import (
 	"gatehouse/storage/record"
 )
 
-// ServiceInfo is a service account with those who answer for it.
+// ServiceInfo is a service account with its owner and successor.
 type ServiceInfo struct {
 	UserInfo
 	Owner     User // zero: the account is orphaned
@@ -61,7 +61,7 @@ func (t *tx) person(uid string) (User, error) {
 	return u, err
 }
 
-// inWords names those who answer for a service account.
+// inWords names the owner and the successor of a service account.
 func inWords(owner, successor User) string {
 	switch {
 	case owner.ID == 0:
@@ -72,8 +72,8 @@ func inWords(owner, successor User) string {
 	return owner.UID + ", successor " + successor.UID
 }
 
-// give makes people answer for a service account, and saves it. It does not touch the
-// hints of those who did so before.
+// give sets the owner and the successor of a service account, and saves it. It does not
+// delete the hints of the previous ones.
 func (t *tx) give(u, owner, successor User) error {
 	if owner.ID == successor.ID {
 		return record.Invalidf("the successor is somebody else than the owner")
@@ -85,9 +85,10 @@ func (t *tx) give(u, owner, successor User) error {
 	return t.save(u)
 }
 
-// TransferService gives a service account to another owner. The successor stays if it is
-// nil, unless that is the new owner; an empty one takes the successor away. If that changes
-// nothing, there is no event.
+// TransferService gives a service account to another owner. If successor is nil, the account
+// keeps its successor, unless that is the new owner; an empty successor removes it. A call
+// that changes nothing writes no event. TransferService returns ErrNoService, ErrNoUser for
+// an owner or a successor who does not exist, or an *InvalidError.
 func (s *Store) TransferService(by Actor, uid, owner string, successor *string) error {
 	return s.change(by, func(t *tx) error {
 		u, err := readService(t.Reader, uid)
@@ -125,7 +126,8 @@ func (s *Store) TransferService(by Actor, uid, owner string, successor *string) 
 	})
 }
 
-// RemoveService removes a service account, which revokes its tokens for good.
+// RemoveService removes a service account, which revokes its tokens for good. It returns
+// ErrNoService for any other uid.
 func (s *Store) RemoveService(by Actor, uid string) error {
 	return s.takeAway(by, func(t *tx) error {
 		u, err := readService(t.Reader, uid)
@@ -145,8 +147,8 @@ func readService(rd *read.Reader, uid string) (User, error) {
 	return u, err
 }
 
-// mostTold is how many service accounts of a user who is removed get an event each. All of
-// these events are in one change, which may not grow without limit.
+// mostTold is how many service accounts of a removed user get an event each. All of these
+// events are in one change, which must not grow without limit.
 const mostTold = 100
 
 // tellServices writes the events of what happens to the service accounts of a person who
@@ -175,7 +177,8 @@ func (t *tx) tellServices(gone User) error {
 	return err
 }
 
-// Service returns a service account by uid, or ErrNoService.
+// Service returns a service account by uid, or ErrNoService. A token not used after
+// staleSince, in ms, is stale.
 func (s *Store) Service(uid string, staleSince int64) (info ServiceInfo, err error) {
 	err = s.view(func(rd *read.Reader) error {
 		u, err := readService(rd, uid)

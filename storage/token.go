@@ -139,8 +139,10 @@ func (s *Store) Token(id ID) (t Token, err error) {
 // Badger: no user can create tokens that are too large to be revoked together.
 const mostRevoked = 64
 
-// RevokeTokens revokes tokens by id and returns how many were not revoked
-// before. The revocations are durable when it returns.
+// RevokeTokens revokes tokens by id and returns how many were not revoked before. The
+// revocations are durable when it returns. It makes one change for every 64 ids, in the order
+// of the ids. It returns ErrNoToken for an id without a record. The change with that id and
+// the later ones are then not made; the earlier ones stay.
 func (s *Store) RevokeTokens(by Actor, ids ...ID) (n int, err error) {
 	n, _, err = s.revokeTokens(by, ids, nil)
 	return n, err
@@ -232,7 +234,8 @@ func (t *tx) revokeAt(id ID, place string) (bool, error) {
 	return true, nil
 }
 
-// RenameToken gives a token another name.
+// RenameToken gives a token another name, even a revoked one. It returns ErrNoToken, or an
+// *InvalidError for an invalid name.
 func (s *Store) RenameToken(by Actor, id ID, name string) error {
 	name, err := record.CleanName(name)
 	if err != nil {
@@ -262,7 +265,8 @@ func (s *Store) RenameToken(by Actor, id ID, name string) error {
 // RevokeMatching revokes the tokens with these ids that the filter and match (unless
 // it is nil) still accept, and returns how many. The writer asks both again just
 // before it writes, so that a token used since the ids were found can be spared. So
-// match must not wait for the store.
+// match must not wait for the store. RevokeMatching skips ids of tokens that are not live.
+// After an error, the tokens that it has counted stay revoked.
 func (s *Store) RevokeMatching(by Actor, f TokenFilter, ids []ID, match func(Token) bool) (n int, err error) {
 	v, err := s.views.Sieve(f)
 	if err != nil {

@@ -18,15 +18,18 @@ import (
 )
 
 // flushTick is how often a slice of the uses is written. All slices are written in
-// less than a second, so that a kill loses at most one second of uses even when a
-// slice is late. mergeTick is the part of each tick that brings uses into the index.
+// less than a second, so that a kill loses about one second of uses even when a slice is
+// late (see upkeep for when it loses more). mergeTick is the part of each tick that brings
+// uses into the index.
 const (
 	flushTick = 800 * time.Millisecond / uses.Slices
 	mergeTick = flushTick / 200
 )
 
-// upkeep makes data in memory durable. Each second it writes uses to their log and
-// failed logins to the index. More slowly, it brings uses into the index.
+// upkeep makes data in memory durable. Each second it writes uses to their log and the
+// values of Memory, such as failed logins, to the index. More slowly, it brings uses into
+// the index. While the disk is short or the index is behind, it writes nothing, and a kill
+// loses everything since that began.
 type upkeep struct {
 	s        *Store
 	uses     lasting.State // uses can't be saved
@@ -57,7 +60,7 @@ func (u *upkeep) unsaved(slice int, err error) {
 	}
 }
 
-// run writes the uses and failed logins in memory. A slow slice does not delay
+// run writes the uses and the values of Memory. A slow slice does not delay
 // the next ones.
 func (u *upkeep) run() {
 	due := time.Now().Add(flushTick)
@@ -115,11 +118,10 @@ func (u *upkeep) tick(ctx context.Context, slice int) {
 	}
 }
 
-// save writes all uses in memory to their log, and all failed logins in memory
-// to the index.
+// save writes all uses in memory to their log, and all values of Memory to the index.
 func (u *upkeep) save() error { return errors.Join(u.s.uses.SaveAll(), u.s.unlogged.memory.Save()) }
 
-// flush brings all uses and failed logins in memory into the index.
+// flush brings all uses and values of Memory into the index.
 func (u *upkeep) flush(ctx context.Context) error {
 	s := u.s
 	if err := s.opening.Await(); err != nil {
@@ -164,8 +166,8 @@ func newUses(s *Store) *uses.Flusher {
 // counted, some time after Open. Until then listings show fewer uses.
 func (s *Store) Counted() <-chan struct{} { return s.uses.Counted() }
 
-// recoverUses brings the uses that their log had at the start into the index. Then nothing
-// else is left of the start, and the views keep what queries ask for.
+// recoverUses brings the uses that their log had at the start into the index. That is the
+// last step of the start. Then the views read and keep what queries ask for.
 func (u *upkeep) recoverUses() {
 	s := u.s
 	err := s.uses.Recover(nil)
@@ -229,7 +231,7 @@ func (u *upkeep) updateUsages(ids []keys.ID, change func(keys.ID, *record.UsageR
 }
 
 // putSightings notes the networks in which a token was not used before. It does so together
-// with the usage, so that a kill loses both or none.
+// with the usage, so that a kill loses both or neither.
 func putSightings(out *index.Update, rd *read.Reader, id keys.ID, before []record.Seen, after *record.Usage) (list []record.Sighting, err error) {
 	list, err = record.Sightings(id, before, after, func() (k record.Known, waits bool, err error) {
 		for range rd.Scan(record.SightingsOf(id)) {

@@ -20,7 +20,7 @@ func (s *Store) User(uid string) (User, error) {
 	return u, err
 }
 
-// UserByID returns a user by id, even if the user is removed.
+// UserByID returns a user by id, even if the user is removed, or ErrNoUser.
 func (s *Store) UserByID(id UserID) (User, error) {
 	var u User
 	err := s.view(func(rd *read.Reader) (err error) {
@@ -105,9 +105,9 @@ func (t *tx) add(u *User) error {
 	return t.name(u, u.UID)
 }
 
-// name gives a user a uid that nobody else has. Every uid that anybody gets, by a command,
-// a login or a change of an address, passes here: so nobody but a service account gets
-// the name of one.
+// name gives a user a uid that no other user has. Every new uid, from a command, a login or
+// a change of an address, is checked here, so that only a service account gets the name of
+// a service account.
 func (t *tx) name(u *User, uid string) error {
 	if err := u.CheckUIDOf(uid); err != nil {
 		return err
@@ -130,7 +130,8 @@ func (t *tx) edit(uid, action string, fn func(u *User) error) error {
 	return t.save(u)
 }
 
-// SetPassword replaces the password of a local user and ends its sessions.
+// SetPassword replaces the password of a local user and ends its sessions. It returns
+// ErrNoUser, ErrService for a service account, or ErrNotLocal for a user without a password.
 func (s *Store) SetPassword(by Actor, uid string, hash PasswordHash) error {
 	return s.change(by, func(t *tx) error {
 		return t.edit(uid, ActionUserPassword, func(u *User) error {
@@ -147,7 +148,8 @@ func (s *Store) SetPassword(by Actor, uid string, hash PasswordHash) error {
 	})
 }
 
-// DisableUser stops all tokens and ends all sessions of a user at once.
+// DisableUser stops all tokens and ends all sessions of a user at once. It returns ErrNoUser
+// for an unknown uid.
 func (s *Store) DisableUser(by Actor, uid string) error {
 	return s.takeAway(by, func(t *tx) error {
 		return t.edit(uid, ActionUserDisable, func(u *User) error {
@@ -159,7 +161,8 @@ func (s *Store) DisableUser(by Actor, uid string) error {
 }
 
 // EnableUser makes a disabled user's tokens valid again. What a provider said by SCIM
-// before does not count any more: nothing would ask the provider again.
+// before does not count any more: nothing would ask the provider again. EnableUser returns
+// ErrNoUser for an unknown uid.
 func (s *Store) EnableUser(by Actor, uid string) error {
 	return s.change(by, func(t *tx) error {
 		return t.edit(uid, ActionUserEnable, func(u *User) error {
@@ -171,7 +174,8 @@ func (s *Store) EnableUser(by Actor, uid string) error {
 }
 
 // UnlockUser notes that a user's login delay is lifted, and returns the user. The
-// server manages the delay itself. A service account has no login and gets ErrService.
+// server manages the delay itself. It returns ErrNoUser, or ErrService for a service account,
+// which has no login.
 func (s *Store) UnlockUser(by Actor, uid string) (u User, err error) {
 	err = s.change(by, func(t *tx) error {
 		u, err = t.UserByName(uid)
@@ -187,8 +191,8 @@ func (s *Store) UnlockUser(by Actor, uid string) (u User, err error) {
 	return u, err
 }
 
-// RemoveUser removes a user and so revokes its tokens for good: they
-// belong to a removed user, and nobody can become that user again.
+// RemoveUser removes a user and so revokes its tokens for good: they belong to a removed
+// user, and nobody can become that user again. It returns ErrNoUser for an unknown uid.
 func (s *Store) RemoveUser(by Actor, uid string) error {
 	return s.takeAway(by, func(t *tx) error {
 		u, err := t.UserByName(uid)
@@ -311,7 +315,8 @@ func (s *Store) holding(rd *read.Reader, id UserID, staleSince int64) (h order.H
 	return h, nil
 }
 
-// UserInfo returns one user with a summary of its tokens.
+// UserInfo returns one user with a summary of its tokens, or ErrNoUser. A token not used
+// after staleSince, in ms, is stale.
 func (s *Store) UserInfo(uid string, staleSince int64) (info UserInfo, err error) {
 	err = s.view(func(rd *read.Reader) error {
 		u, err := rd.UserByName(uid)
@@ -336,8 +341,8 @@ func (s *Store) userInfo(rd *read.Reader, id UserID, staleSince int64) (info Use
 // UserCount counts the users that are not removed.
 func (s *Store) UserCount() int { return s.table.Owners.Count() }
 
-// CountUsers counts the users with a uid that begins with the prefix, and whom match takes;
-// nil: all of them. match must not call the store.
+// CountUsers counts the users with a uid that begins with the prefix and that match accepts;
+// a nil match accepts all. match must not call the store.
 func (s *Store) CountUsers(prefix string, match func(*Person) bool) (int, error) {
 	return s.views.CountUsers(prefix, match)
 }

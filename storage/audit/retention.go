@@ -62,7 +62,7 @@ func (r *Retention) Cover(sequence uint64) { r.covered.Store(sequence) }
 func (r *Retention) Stop() { r.state.Stop() }
 
 // Held returns how many events are old enough to be dropped but are held, out of
-// how many, and why. The error is nil if none is held.
+// how many, and why. The error is nil if no events are held.
 func (r *Retention) Held() (n, of int, why error) {
 	_, n, of, why = r.look()
 	return n, of, why

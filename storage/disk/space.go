@@ -58,7 +58,7 @@ func Free(dir string) (uint64, error) {
 	return st.Bavail * uint64(st.Bsize), nil
 }
 
-// Lack returns nil if so many bytes can be written. Otherwise it returns [ErrNoSpace],
+// Lack returns nil if that number of bytes can be written. Otherwise it returns [ErrNoSpace],
 // [ErrNoDirectory] if the data directory was moved, or [ErrUnavailable] if the free space
 // is unknown.
 func (s *Space) Lack(bytes uint64) error {

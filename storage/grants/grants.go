@@ -39,7 +39,7 @@ import (
 type Grant struct {
 	Identity record.Identity `json:"identity"`
 	Client   string          `json:"client"`  // whom the tokens were issued to
-	Version  uint64          `json:"version"` // another one after each login
+	Version  uint64          `json:"version"` // changes at each login that brings tokens
 
 	Refresh string `json:"refresh,omitempty"`
 	Access  string `json:"access,omitempty"`
@@ -200,8 +200,8 @@ func (s *Grants) All(fn func(Grant)) error {
 	return err
 }
 
-// Prune deletes the grants that are no longer needed, and the files that can't be opened.
-// Of these it does not count what a kill has left of a write.
+// Prune deletes the grants for which keep is false, and the files that can't be opened. It
+// does not count the files that a kill has left of a write.
 func (s *Grants) Prune(keep func(Grant) bool) (dropped int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -1,5 +1,6 @@
 // Package index is the projection of the log that listings and rare reads need: all
-// records by their keys, in Badger. Verification does not read it.
+// records by their keys, in Badger. Verification reads it only for tokens with scopes,
+// addresses, an end or a rotation, and caches what it read (package verify).
 //
 // The index owns the directory "index" of a store. It receives operations, as the log has
 // them, and knows about their keys and values only what [Kinds] says. It is never
@@ -46,7 +47,7 @@ import (
 	"gatehouse/storage/record"
 )
 
-// Options describe an index. All but Older are required.
+// Options describe an index. All except Yield are required.
 type Options struct {
 	Dir   string // of the store: the index is in a directory of it
 	Seals *keys.Seals

@@ -46,7 +46,7 @@ func (s *space) hold() {
 	}
 }
 
-// ready returns nil when so many more bytes may be put into Badger.
+// ready returns nil when that number of bytes may be put into Badger.
 func (s *space) ready(bytes int) error {
 	const often = 256 << 10 // bytes: a log takes 32 times that
 	if s.stuck.Load() {

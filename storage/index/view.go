@@ -200,8 +200,8 @@ func (u *Update) put(key, stored []byte, keep time.Duration) error {
 // Delete removes a key, if it exists.
 func (u *Update) Delete(key []byte) error { return u.txn.Delete(key) }
 
-// Update runs fn, which puts about so many bytes, and writes all of it or nothing. Its
-// errors are those of [disk.NotWritten].
+// Update runs fn and writes everything that it puts, or nothing; bytes is about how much
+// that is. Its errors are those of [disk.NotWritten].
 func (x *Index) Update(bytes int, fn func(*Update) error) error {
 	v, end, err := x.enterUse(true)
 	if err != nil {
@@ -238,7 +238,7 @@ func (x *Index) Size() int64 {
 	return tables + values
 }
 
-// Ready returns nil when so many more bytes may be put into the index.
+// Ready returns nil when that number of bytes may be put into the index.
 func (x *Index) Ready(bytes int) error { return x.space.ready(bytes) }
 
 // Stuck reports whether Badger can't go on until it is opened again.

@@ -171,8 +171,8 @@ func decodeHeader(b []byte, k keyed) (h header, reason string, err error) {
 	return h, "", nil
 }
 
-// sectorsFor returns the length in sectors of a batch with so many bytes of
-// records.
+// sectorsFor returns the length in sectors of a batch; records is the length of its
+// records in bytes.
 func sectorsFor(records int) int { return (preface + records + body - 1) / body }
 
 // An encoder keeps its buffers between appends.

@@ -168,7 +168,7 @@ func (s *scanner) zeros(off int64) error {
 // debris describes what an interrupted write has left of a batch.
 type debris struct {
 	first          uint64
-	present, count int // sectors; count is 0 if none is there
+	present, count int // sectors; count is 0 if there are none
 }
 
 // torn examines everything from off on under the tear rule: it may be zeros, or

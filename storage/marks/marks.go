@@ -48,10 +48,10 @@ func In(store string) *Dir { return &Dir{path: store} }
 
 func (d *Dir) file(name string) string { return filepath.Join(d.path, name) }
 
-// MarkIfNew reports whether there is no store in the directory, and then marks the directory
-// as that of a store being created. Any file of a store counts as a store: a missing
-// file must never be taken for a first start, which would make a new store in its place.
-// A crash while the store is being created is not damage: MarkIfNew reports true again.
+// MarkIfNew marks the directory as that of a store being created if there is no store in it,
+// and reports whether that is so. Any file of a store counts as a store: a missing file must
+// never be taken for a first start, which would make a new store in its place. A crash while
+// the store is being created is not damage: MarkIfNew reports true again.
 func (d *Dir) MarkIfNew() (bool, error) {
 	if disk.Exists(d.file("new")) && !disk.Exists(d.file("format")) {
 		return true, nil
@@ -89,7 +89,8 @@ func (d *Dir) CheckFormat() error {
 		d.file("format"), d.format, Format, disk.RestoreAdvice)
 }
 
-// Format returns the format that CheckFormat has read, or "" if it is not known.
+// Format returns the format of the store, or "" if it is not known: as CheckFormat has read
+// it, or this program's after SetFormat.
 func (d *Dir) Format() string { return d.format }
 
 // Current reports whether the store is known to have this program's format. If not, the

@@ -225,8 +225,8 @@ func (s *Notices) Lasts(id record.NoticeID) (ok bool, err error) {
 	return ok, err
 }
 
-// Pending lists notices that a target has not got, up to most: those that the walk comes to
-// next. They are in no particular order, except that the list begins with the oldest.
+// Pending returns up to most undelivered notices that the walk comes to next, the oldest
+// first.
 func (s *Notices) Pending(w *Walk, most int) (list []record.Notice, err error) {
 	err = w.on(s.Index, 'x', func(key, b []byte) (enough bool, err error) {
 		n, err := record.ParseNotice(key, b)

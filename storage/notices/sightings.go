@@ -13,8 +13,8 @@ import (
 const mostSighted = 4096
 
 // Sightings are the uses of tokens in new networks that are not told yet. They wait in the
-// index, and their keys in memory: of the sightings of the program before, and of very
-// many, a walk finds the keys.
+// index, and their keys in memory. A walk finds the keys that are not in memory: those from
+// before the start, and those beyond mostSighted.
 type Sightings struct {
 	Index Index
 

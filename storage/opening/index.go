@@ -4,15 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"runtime"
+	"time"
+
 	"gatehouse/storage/disk"
 	"gatehouse/storage/index"
 	"gatehouse/storage/journal"
 	"gatehouse/storage/marks"
 	"gatehouse/storage/record"
 	"gatehouse/storage/table"
-	"path/filepath"
-	"runtime"
-	"time"
 )
 
 // openIndex opens the index and brings it, and the table, up to the end of the log. It

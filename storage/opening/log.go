@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"runtime"
+
 	"gatehouse/storage/disk"
 	"gatehouse/storage/journal"
 	"gatehouse/storage/record"
 	"gatehouse/storage/table"
-	"io/fs"
-	"runtime"
 )
 
 // openLog opens the log, and takes the existing table if that saves work.

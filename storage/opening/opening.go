@@ -2,28 +2,33 @@
 // request. A start is the same sequence after a stop and after a kill: a stop only leaves
 // less to catch up with.
 //
-//	Begin        the marks of the directory, the key
-//	    openLog      the log, verified from the table's position on
-//	    useTable     the table's file, and the later changes in the log
-//	    Accept       for an early open: storage.Open calls Start and returns, and tokens
-//	                 are verified
+//	Begin        the marks of the directory, the key; the log of uses is opened
+//	    openLog      journal.Open verifies the log from the table's position on, and
+//	                 cuts off a torn last batch
+//	        useTable     the table's file, and the later changes in the log
+//	    Accept       for an early open: storage.Open calls Start and returns, the server
+//	                 takes its port, and tokens are verified
 //	Run
 //	    loadFile     the rest of the table's file
-//	    openIndex    the rest of the log is verified; the index is verified, opened, and
-//	                 catches up, or is filled again
-//	    loadTable    the tokens and their last uses from the index's records, if the file
-//	                 lacked any
+//	    openIndex    verifyLog, if only a part was verified; the index is verified, opened,
+//	                 and catches up, or is filled again
+//	        loadTable    the tokens and their last uses from the index's records, if the
+//	                     file lacked any
 //	    Accept, Start    if the open was not early
-//	    Done         storage.Open returns; every request is answered. The store recovers
-//	                 the uses that are in their log and not in the index
-//	    compare      after a stop, the index with the contents that the log states
+//	    Done         every request is answered; storage.Open returns now, unless it was
+//	                 early. The store recovers the uses that are in their log and not in
+//	                 the index
+//	    compare      after a stop: checks the index against the counts in the log
+//
+// Before Begin, the store takes the lock of its directory (storage/open.go).
 //
 // Table, index and checkpoint each name the position of the log up to which they have all
 // records. Every start compares that position with the log. A file with an older position
 // catches up. If the log has a different record at the file's position, the file belongs to
 // another history, and is built again. A position beyond the end of the log proves that the
-// log has lost acknowledged records, and the store is refused. No file vouches for another:
-// two files restored from an older copy would agree with each other.
+// log has lost acknowledged records, and the store is refused. Each file is compared with
+// the log, never with another file: two files restored from an older copy would agree with
+// each other.
 //
 // Verifying the index takes about a second for some millions of tokens, and about ten
 // seconds after a kill. A server that opens the store early answers from the table

@@ -2,11 +2,12 @@ package opening
 
 import (
 	"context"
+	"runtime/debug"
+	"time"
+
 	"gatehouse/storage/index"
 	"gatehouse/storage/record"
 	"gatehouse/storage/table"
-	"runtime/debug"
-	"time"
 )
 
 // useTable uses the table's file if it is useful. A file that lacks changes or uses

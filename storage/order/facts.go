@@ -46,14 +46,13 @@ type head struct{ created, expires int64 } // ms
 
 type detail struct{ name, by, limit uint32 }
 
-// neverMade is when a token was created whose record is not read. No token was created
-// then.
+// neverMade, as the time of creation, marks a token whose record has not been read.
 const neverMade = -1 << 63
 
 // beyond is a slot that no table has.
 const beyond = 1<<32 - 1
 
-// reserve makes room for so many tokens, and some more.
+// reserve makes room for n tokens, and some more.
 func (p *part) reserve(n int) {
 	room := n + n/16 + 1
 	p.ids, p.heads = make([]keys.ID, 0, room), make([]head, 0, room)
@@ -79,7 +78,7 @@ func (p *part) find(slot uint32, id keys.ID) (n uint32, ok bool) {
 // hash uses random bytes of an id.
 func hash(id keys.ID) uint32 { return binary.LittleEndian.Uint32(id[2:]) }
 
-// add adds a token, with unknown facts, unless it is there.
+// add returns a token's number. It adds an unknown token, whose facts are then not read.
 func (p *part) add(id keys.ID) (n uint32) {
 	n, ok := p.find(beyond, id)
 	if ok {
@@ -128,13 +127,12 @@ func (f *facts) has(s table.Sight) bool {
 	return seenAt(p.addrs[p.seen[n]:], s.From)
 }
 
-// set sets the facts about a token.
 func (f *facts) set(p *part, n uint32, t *record.Token) {
 	f.setRecord(p, n, t)
 	p.see(n, t.Usage.Seen)
 }
 
-// setRecord sets what the token's own record has.
+// setRecord sets what the token's own record has. The addresses are in another record.
 func (f *facts) setRecord(p *part, n uint32, t *record.Token) {
 	p.heads[n] = head{t.Created, t.Expires}
 	p.details[n] = detail{f.texts.add(t.Name), f.texts.add(t.By), f.limits.add(limit{t.Scopes, t.Addresses})}
@@ -183,8 +181,8 @@ func (f *facts) fill(row *Row, p *part, n uint32, which column) {
 	}
 }
 
-// wasteful reports whether facts that are no longer used may take most of the memory, with
-// so many tokens in the table. Single facts are never removed.
+// wasteful reports whether facts that are no longer used may take most of the memory, given
+// the number of tokens in the table. Single facts are never removed.
 func (f *facts) wasteful(tokens int) bool {
 	n := 0
 	for b := range f.parts {

@@ -47,7 +47,7 @@ type Match struct {
 	Seen   bool // where the token was seen: only Row.SeenIn tells
 	Person bool // the owner
 
-	// What Takes never takes, so that it is not asked:
+	// Tokens that Takes would refuse; they are skipped without calling it:
 	Limited bool                                 // tokens without an expiry, scopes and addresses
 	During  func(created, ends int64) bool       // nil, or false for tokens with other times, in ms; ends is 0: never
 	Owner   func(record.UserState, *Person) bool // nil, or false for other owners; the person is nil unless Person is set

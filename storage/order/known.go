@@ -10,8 +10,8 @@ import (
 	"gatehouse/storage/disk"
 )
 
-// known is what is read of the index and then kept: the people, or the facts about tokens.
-// It is not read, being read, or there. From the moment when the reading begins, it has
+// known is what is read from the index and then kept: the people, or the facts about tokens.
+// It is not read, being read, or there. From the moment when the reading begins, it collects
 // notes of what changed.
 type known[T, Note any] struct {
 	sync.RWMutex
@@ -20,8 +20,8 @@ type known[T, Note any] struct {
 	notes   notes[Note]
 }
 
-// get has it read, or waits for whoever reads it, unless it is there. If somebody waits for
-// it, all processors read.
+// get returns once the value is there, or can't be read. It reads the value, or waits for the
+// goroutine that does. While a query waits, up to four goroutines read.
 func (k *known[T, Note]) get(closing <-chan struct{}, waits bool, read func(*pass) (*T, error)) error {
 	if k.there() != nil {
 		return nil
@@ -65,7 +65,7 @@ func (k *known[T, Note]) there() *T {
 	return k.value
 }
 
-// dropIf forgets it if it is bad.
+// dropIf forgets the value if it is bad.
 func (k *known[T, Note]) dropIf(bad func(*T) bool) {
 	k.Lock()
 	defer k.Unlock()
@@ -75,16 +75,16 @@ func (k *known[T, Note]) dropIf(bad func(*T) bool) {
 	}
 }
 
-// notes lists what changed and was not yet looked at.
+// notes lists the changes that are not yet applied to the value.
 type notes[T any] struct {
-	on   atomic.Bool // they are taken
+	on   atomic.Bool // notes are collected
 	mu   sync.Mutex
 	list []T
-	all  int // so many there have been
+	all  int // notes so far
 	wake chan<- struct{}
 }
 
-// manyNotes is after how many of them somebody looks who is no query.
+// After manyNotes notes, Run applies them even if no query comes.
 const manyNotes = 1024
 
 func (n *notes[T]) add(list ...T) {
@@ -123,8 +123,8 @@ func (n *notes[T]) end() {
 	n.take()
 }
 
-// pass reads the index, part by part. As long as nobody waits, one goroutine does so, and
-// rests most of the time.
+// pass reads the index, part by part. While no query waits, one goroutine reads, and rests
+// most of the time.
 type pass struct {
 	closing <-chan struct{}
 	once    sync.Once

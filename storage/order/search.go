@@ -81,8 +81,8 @@ func (m *Match) columns() (which column) {
 	return which
 }
 
-// meet notes the users and their states. They are apart, because a search that asks each
-// for its state would wait for the memory of each person.
+// meet notes the users and, in a list of their own, their states: reading it from each Person
+// would miss the processor's cache.
 func (q *question) meet() error {
 	m := q.sieve.Match
 	q.states = q.views.table.Owners.States()

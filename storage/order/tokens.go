@@ -40,12 +40,12 @@ func (v *Views) withFacts(fn func(*facts) error) error {
 // they are not there.
 func (v *Views) followTokens() (*facts, error) {
 	k := &v.tokens
-	k.following.Lock() // a query must not go on before those that another one reads are there
+	k.following.Lock() // a query must wait for the records that another one is reading
 	defer k.following.Unlock()
 	k.RLock()
 	f := k.value
 	if f != nil {
-		// First those that are not noted yet: uses leave them only when they are noted.
+		// The unsaved uses come first: they leave the table's list only once they are noted.
 		for _, list := range [][]table.Sight{v.table.Unsaved(nil), k.notes.take()} {
 			for _, s := range list {
 				if !f.has(s) {

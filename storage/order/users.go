@@ -22,9 +22,9 @@ type UserFilter struct {
 }
 
 // UserPlace is the place of a user in a listing: the value by which the listing is
-// sorted (unless that is the name), and the uid.
+// sorted, and the uid.
 type UserPlace struct {
-	At  int64
+	At  int64  // ms, or a number of tokens; 0 in a listing by name
 	UID string // empty: the beginning
 }
 
@@ -122,8 +122,8 @@ func (v *Views) stand(f UserFilter, held []Holding) (list []Standing, err error)
 	return best.list, err
 }
 
-// CountUsers counts the users whose uid has the prefix and whom match takes. A nil match
-// takes all of them.
+// CountUsers counts the users with a uid that has the prefix and that match accepts. A nil
+// match accepts all.
 func (v *Views) CountUsers(prefix string, match func(*Person) bool) (n int, err error) {
 	err = v.withPeople(func(p *people) error {
 		from, to := p.prefixRange(record.Fold(prefix))

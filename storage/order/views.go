@@ -69,8 +69,8 @@ func (v *Views) Run(all bool, ready func()) {
 	}
 }
 
-// NoteToken records that a token was created, changed or revoked. The writer calls it when
-// the table has the change.
+// NoteToken records that a token was created, changed or revoked. It is called when the table
+// has the change, and for uses recovered at a start.
 func (v *Views) NoteToken(id keys.ID) { v.tokens.notes.add(table.Sight{ID: id}) }
 
 // NoteUses records where these tokens were used. The flusher calls it before they leave
@@ -81,8 +81,7 @@ func (v *Views) NoteUses(unsaved func() []table.Sight) {
 	}
 }
 
-// NoteUser records that the user with that number was changed. The writer calls
-// it.
+// NoteUser records a user, by number, as a change has left it. The writer calls it.
 func (v *Views) NoteUser(number uint32, u record.User) {
 	if v.people.notes.on.Load() {
 		v.people.notes.add(changed{number, personOf(u)})

@@ -5,7 +5,7 @@
 //
 //	Sources.At   a view of the index  ->  a Reader of that moment
 //	Reader       one user or token, by id, name or identity; a user's tokens in their order
-//	Lists        all users and tokens, for the sorted views of package order
+//	Lists        all users and tokens, for the searches of package order
 //
 // It changes nothing, keeps nothing, and never decides who may see what it returns. It
 // replaces times that can't be right, as package clock says.
@@ -14,13 +14,14 @@ package read
 import (
 	"errors"
 	"fmt"
+	"slices"
+
 	"gatehouse/storage/clock"
 	"gatehouse/storage/disk"
 	"gatehouse/storage/index"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
 	"gatehouse/storage/table"
-	"slices"
 )
 
 // The errors for what does not exist.

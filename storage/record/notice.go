@@ -64,7 +64,7 @@ func ParseNotice(key, b []byte) (n Notice, err error) {
 // Known is what was noticed about a token.
 type Known struct {
 	End    int64 `json:"end,omitempty"`    // the end that was told, in ms
-	Before int64 `json:"before,omitempty"` // the last step at which it was told: so many ms before the end
+	Before int64 `json:"before,omitempty"` // the last step at which it was told, in ms before the end
 
 	Networks []netip.Prefix `json:"networks,omitempty"` // where the token was used, the oldest first; none: its first network is in its usage
 }

@@ -17,9 +17,9 @@ func SCIMSource(provider string) string { return scimPrefix + provider }
 // providerOf returns the provider that a source belongs to.
 func providerOf(source string) string { return strings.TrimPrefix(source, scimPrefix) }
 
-// Told is the last that a provider said of a user by SCIM. It is said once and not asked
-// for again, so it is kept until it has taken effect, and after that: another source may
-// end its own suspension of the user.
+// Told is what a provider last said about a user by SCIM. The provider says it once and is
+// not asked again, so it is kept, even after it has taken effect: another source may end its
+// own suspension of the user.
 type Told struct {
 	Source string    `json:"source"` // a SCIMSource
 	State  ToldState `json:"state"`

@@ -150,8 +150,8 @@ type Rotation struct {
 	Now  time.Time // names the old key
 	// Change returns the keyring that takes the place of the present one.
 	Change func(keys.Ring) (keys.Ring, error)
-	// Announce is called when everything except the keyring has been written. If it returns an error,
-	// the rotation is undone.
+	// Announce is called when everything except the keyring has been written. If it
+	// returns an error, the rotation is undone.
 	Announce func(keys.Ring) error
 
 	Step func(done string) // called after each step, so that tests can stop the process there; may be nil

@@ -191,7 +191,7 @@ func (r *run) lookAtOlder() error {
 // missing keyring is not an error: it may be the reason for the restore. The backup's
 // keyring has the same root if the store belongs to the same installation; then the
 // records of the older store verify with it. checkKeyring returns the keyring of the
-// restored store: what the older one knows of the ends of token keys is kept.
+// restored store, which keeps the ends of token keys that the older keyring knows.
 func (r *run) checkKeyring(file keys.File, ring keys.Ring) (keys.Ring, error) {
 	name := filepath.Join(r.dir, "store", "keyring")
 	b, err := os.ReadFile(name)

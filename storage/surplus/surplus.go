@@ -21,9 +21,9 @@ import (
 )
 
 // Keep is the number of records of revoked tokens that the store keeps for each user, for
-// listings: those revoked last, and at times up to twice as many. For every other revoked
-// token it keeps only the end. Without that bound a script that makes a token for each of
-// its runs, and revokes it, would fill the disk.
+// listings: the latest 100, for a while up to 200. For every other revoked token it keeps
+// only the end. Without that bound a script that makes a token for each of its runs, and
+// revokes it, would fill the disk.
 const Keep = 100
 
 // Token is a revoked token in the order of the revocations.

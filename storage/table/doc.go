@@ -3,13 +3,14 @@
 // projection of the log. It knows its [Table.Position], the changes after that are
 // applied to it, and it is loaded from a [File] that may be older than the log.
 //
-//	Open    the file of the last stop or checkpoint; its head has its position
-//	Users   the users, and with them the tokens that the changes after that position name
-//	CatchUp the changes after that position, from the log: a token is there at once, even if
-//	        its shard is not loaded
-//	Load    loads a shard, in the background, or when a token in it is needed; what
-//	        CatchUp, Put and Remove did before stays
-//	Whole   all shards are there: a token that is not in the table is dead
+//	Open            the file of the last stop or checkpoint; its head has its position
+//	File.Users      the users
+//	Loader.CatchUp  the changes after that position, from the log: a token is there at once,
+//	                even if its shard is not loaded
+//	File.Load       loads a shard, in the background, or when a token in it is needed; what
+//	                CatchUp, Put and Remove did before stays (Table.Load adds a single
+//	                token in the same way)
+//	Table.Whole     all shards are there: a token that is not in the table is dead
 //
 // The table also gathers the uses of each token: when it was used last, how often that
 // day, and from where. Package uses takes them from here to its log and to the index.

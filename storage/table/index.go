@@ -19,7 +19,7 @@ func (x index) at(place int) *uint32 {
 	return &x[place/len(indexPage{})][place%len(indexPage{})]
 }
 
-// renew gives the pages back, and returns an index of so many free pages.
+// renew gives the pages back, and returns an index of that number of free pages.
 func (x index) renew(m *memory, pages int) index {
 	for _, p := range x {
 		m.give((*page)(unsafe.Pointer(p)))
@@ -58,14 +58,14 @@ func (sh *shard) find(id keys.ID) (n uint32, at int, ok bool) {
 	}
 }
 
-// reserve makes room in the index for so many tokens.
+// reserve makes room in the index for n tokens.
 func (sh *shard) reserve(n int) {
 	if pages := (n*8/7)/len(indexPage{}) + 1; pages > len(sh.index) {
 		sh.resize(pages)
 	}
 }
 
-// resize builds the index again, with so many pages.
+// resize builds the index again, with the given number of pages.
 func (sh *shard) resize(pages int) {
 	sh.index = sh.index.renew(sh.memory, pages)
 	for n := range uint32(sh.n) {

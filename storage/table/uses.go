@@ -110,10 +110,11 @@ func (sh *shard) unwritten(id keys.ID, s *slot, u *record.Usage) {
 	}
 }
 
-// hasUses reports whether a slot has anything to write.
+// hasUses reports whether the slot itself has uses that the index does not have.
 func (s *slot) hasUses() bool { return s.uses > 0 || s.origin != 0 }
 
-// hasUses reports whether a token has uses that the index does not have.
+// hasUses reports whether a token has uses that the index does not have, in its slot or
+// beyond it.
 func (sh *shard) hasUses(id keys.ID, s *slot) bool { return s.hasUses() || sh.more[id] != nil }
 
 // Usage adds to r the uses of a token that the index does not have yet.
@@ -250,7 +251,7 @@ func (t *Table) Top(shard int) uint32 {
 	return uint32(sh.n)
 }
 
-// Take takes the uses that the index does not have from at most so many tokens of a
+// Take takes the uses that the index does not have from up to most tokens of a
 // shard, going downwards from a slot. It returns how far it has come: at 0 the shard
 // is done, unless tokens have [Table.Departed]. It goes downwards because a slot that
 // moves into a hole then never moves past it.

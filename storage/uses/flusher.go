@@ -45,9 +45,8 @@ type Flusher struct {
 	shorter   *shortening // nil: none is in progress
 	shortened int64       // the length of the log after the last one, in bytes
 
-	// The uses that a listing shows are in two places. Code that moves uses
-	// from one to the other only tries the lock, so that readers never wait for
-	// each other.
+	// The uses that a listing shows are in two places. Code that moves uses from one
+	// to the other uses TryLock: a waiting writer would make new readers wait.
 	moving sync.RWMutex
 
 	counted chan struct{} // closed when the old segments are in the index, or can't be brought in

@@ -69,9 +69,9 @@ func Open(dir string, seals *keys.Seals, log *slog.Logger) (*Log, error) {
 	return l, nil
 }
 
-// Found returns where the log ended when it was opened, or 0 if the end could not be
-// moved on since. Otherwise, after a kill, a table that was complete up to that end
-// would still be taken for complete.
+// Found returns where the log ended when it was opened, or 0 if Open could not give it a new
+// end. If 0 were not returned, the table of the last stop would look complete again at the
+// start after a kill.
 func (l *Log) Found() uint64 { return l.found }
 
 // End returns where the log ends.

@@ -67,10 +67,10 @@ func New(o Options) *Verifier { return &Verifier{o: o} }
 // the disk.
 func (v *Verifier) Forget(id keys.ID) { v.cache.drop(id) }
 
-// Inspect checks the form, the CRC, the keyed part, the table and the owner, in this
-// order. It reads the record only if the token is limited or rotated. It also returns the
-// token's entry in the table. For a use the token must also allow the address, and the
-// first use of a new secret ends the old one.
+// Inspect checks the form, the CRC, the keyed part, the table, the owner, the generation and
+// the key's end, in this order. It reads the record only if the token is limited or rotated.
+// It also returns the token's entry in the table. For a use the token must also allow the
+// address, and the first use of a new secret ends the old one.
 func (v *Verifier) Inspect(text string, from netip.Addr, use bool) (Bearer, table.Entry, error) {
 	id, generation, ok := v.o.Keys.Identify(text)
 	if !ok {
