@@ -235,19 +235,19 @@ func (l *Listener) Serve(ctx context.Context) error {
 	background, stop := context.WithCancel(ctx)
 	defer stop()
 	administered := s.inForce(func(s *Server) http.Handler { return s.handlers.admin })
-	admin := listen.SocketHTTP(admin.OnSocket(administered, s.config), s.log)
+	socket := listen.SocketHTTP(admin.OnSocket(administered, s.config), s.log)
 	// A follower of the log waits for things to happen: it ends with the server.
-	admin.BaseContext = func(net.Listener) context.Context { return background }
+	socket.BaseContext = func(net.Listener) context.Context { return background }
 	l.mu.Lock()
 	l.serve(&door{web: s.open.Port(s.Handler()), listener: s.pair.TLS(l.tcp)})
-	l.serve(&door{web: admin, listener: l.admin})
+	l.serve(&door{web: socket, listener: l.admin})
 	for which, at := range map[int]net.Listener{metricsDoor: l.metrics, gateDoor: l.gate} {
 		if at != nil {
 			l.serve(l.door(which, at))
 		}
 	}
 	l.mu.Unlock()
-	swept := s.sweep(background)
+	backgroundDone := s.startBackground(background)
 	var err error
 	select {
 	case <-ctx.Done():
@@ -263,7 +263,7 @@ func (l *Listener) Serve(ctx context.Context) error {
 	for _, d := range doors {
 		err = errors.Join(err, listen.Shutdown(end, d.web, s.log))
 	}
-	if !ends(end, swept) {
+	if !ends(end, backgroundDone) {
 		s.log.Warn("a sweep that had not ended was stopped")
 	}
 	s.idle.Stop()
@@ -273,21 +273,21 @@ func (l *Listener) Serve(ctx context.Context) error {
 	return err
 }
 
-// sweep starts what the server does without being asked. The channel is closed when all
+// startBackground starts the work that no request asks for. The channel is closed when all
 // of it has ended.
-func (s *Server) sweep(ctx context.Context) <-chan struct{} {
-	var sweeps sync.WaitGroup
-	sweeps.Go(func() { s.whileInForce(ctx, func(ctx context.Context, _, now *Server) { now.idle.Run(ctx) }) })
-	sweeps.Go(func() { s.refusals.Run(ctx) })
-	sweeps.Go(func() { s.watchStates(ctx) })
-	sweeps.Go(func() { s.metrics.Run(ctx) })
-	sweeps.Go(func() { s.whileInForce(ctx, sweepPeople) })
-	sweeps.Go(func() { s.whileInForce(ctx, recheckPeople) })
-	sweeps.Go(func() { s.whileInForce(ctx, func(ctx context.Context, _, now *Server) { now.scim.Run(ctx) }) })
-	sweeps.Go(func() { s.whileInForce(ctx, func(ctx context.Context, _, now *Server) { now.notices.Run(ctx) }) })
-	swept := make(chan struct{})
-	go func() { sweeps.Wait(); close(swept) }()
-	return swept
+func (s *Server) startBackground(ctx context.Context) <-chan struct{} {
+	var work sync.WaitGroup
+	work.Go(func() { s.whileInForce(ctx, func(ctx context.Context, _, now *Server) { now.idle.Run(ctx) }) })
+	work.Go(func() { s.refusals.Run(ctx) })
+	work.Go(func() { s.watchStates(ctx) })
+	work.Go(func() { s.metrics.Run(ctx) })
+	work.Go(func() { s.whileInForce(ctx, sweepPeople) })
+	work.Go(func() { s.whileInForce(ctx, recheckPeople) })
+	work.Go(func() { s.whileInForce(ctx, func(ctx context.Context, _, now *Server) { now.scim.Run(ctx) }) })
+	work.Go(func() { s.whileInForce(ctx, func(ctx context.Context, _, now *Server) { now.notices.Run(ctx) }) })
+	done := make(chan struct{})
+	go func() { work.Wait(); close(done) }()
+	return done
 }
 
 // whileInForce calls run with the server in force and the one before, and again after each
@@ -333,17 +333,17 @@ func recheckPeople(ctx context.Context, before, now *Server) {
 	now.recheck.Stop()
 }
 
-// ends waits until the sweeps have ended, or the context ends. The context may have ended
-// already: requests can take all of the time. A sweep may wait for a store or a directory
-// that does not answer.
-func ends(ctx context.Context, swept <-chan struct{}) bool {
+// ends waits until the work in the background has ended, or the context ends. The context
+// may have ended already: requests can take all of the time. A sweep may wait for a store or
+// a directory that does not answer.
+func ends(ctx context.Context, backgroundDone <-chan struct{}) bool {
 	select {
-	case <-swept:
+	case <-backgroundDone:
 		return true
 	case <-ctx.Done():
 	}
 	select {
-	case <-swept:
+	case <-backgroundDone:
 		return true
 	default:
 		return false

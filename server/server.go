@@ -188,7 +188,7 @@ func (s *Server) build(before *Server) (err error) {
 	if before != nil {
 		s.keepProviders(before)
 	}
-	if err := s.addRooms(); err != nil {
+	if err := s.buildParts(); err != nil {
 		return err
 	}
 	if before != nil {
@@ -212,9 +212,9 @@ func (s *Server) keepProviders(before *Server) {
 	}
 }
 
-// addRooms makes the packages that have routes of their own, each with the parts of the
-// server that it works with.
-func (s *Server) addRooms() (err error) {
+// buildParts makes the parts that depend on the settings, each with the other parts that it
+// works with.
+func (s *Server) buildParts() (err error) {
 	s.tokens = tokens.New(tokens.Needs{
 		Store: s.store, Config: s.config, Now: s.now, Changes: s.changes, Turns: s.turns, Origins: s.origins, Revoked: s.revoked,
 	})
@@ -282,12 +282,12 @@ func (s *Server) holds() []notify.Hold {
 }
 
 // holding returns how many changes sweeps hold, and whether they can hold any.
-func holding(sweeps []*directory.Sweeps) (n int, any bool) {
+func holding(sweeps []*directory.Sweeps) (n int, can bool) {
 	for _, one := range sweeps {
 		n += one.Holding()
-		any = any || one.Every > 0 || one.UntilLogin
+		can = can || one.Every > 0 || one.UntilLogin
 	}
-	return n, any || n > 0
+	return n, can || n > 0
 }
 
 // revoked counts tokens that were revoked.

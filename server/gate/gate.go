@@ -220,7 +220,7 @@ func (c *conn) serve() {
 			return
 		}
 		understood := end > 0 && c.head.parse(c.in[:end])
-		if c.s.Pass != nil && !(understood && c.head.plain()) {
+		if c.s.Pass != nil && !(understood && c.head.isQuestion()) {
 			if passed = c.flush(); passed {
 				c.s.Pass(c.Conn, c.in)
 			}
@@ -251,13 +251,13 @@ func (c *conn) next() (end int, ok bool) {
 		// As with net/http, fewer than four bytes after a request are nothing yet.
 		began := len(c.in) >= 4 || fresh && len(c.in) > 0
 		if began {
-			end, from = ends(c.in, from)
+			end, from = headEnd(c.in, from)
 			switch {
-			case end > most || end == 0 && len(c.in) > most:
+			case end > maxHead || end == 0 && len(c.in) > maxHead:
 				return 0, true
 			case end > 0:
 				return end, true
-			case c.s.Pass != nil && !begins(c.in):
+			case c.s.Pass != nil && !mayBeQuestion(c.in):
 				return 0, true
 			}
 		}

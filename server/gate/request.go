@@ -10,28 +10,25 @@ import (
 type head struct {
 	method, target, path, query string
 
-	old      bool  // HTTP/1.0
-	length   int64 // of the body; -1: it comes in chunks
-	hosts    int
-	lengths  int
-	chunked  int
-	expects  bool // to be told to send the body
-	closing  bool // the client wants no answer after this one
-	tokens   []string
-	basic    []string
-	agents   []string
-	forwards []string
-	ids      []string
+	old     bool  // HTTP/1.0
+	length  int64 // of the body; -1: it comes in chunks
+	hosts   int
+	lengths int
+	chunked int
+	expects bool // to be told to send the body
+	closing bool // the client wants no answer after this one
+
+	tokens, authorization, agents, forwards, ids []string // the values of the fields that the handler sees
 }
 
-// most bounds a request without its body. Proxies pass on what they take: nginx
+// maxHead bounds a request without its body. Proxies pass on what they take: nginx
 // 32 KiB.
-const most = 64 << 10
+const maxHead = 64 << 10
 
-// ends returns where the head of the request at the beginning of b ends, or 0 if more of
+// headEnd returns where the head of the request at the beginning of b ends, or 0 if more of
 // it is to come. from is where an earlier call stopped looking. A line that ends in a
 // wrong way may also end the head: parse then refuses it at once.
-func ends(b []byte, from int) (end, next int) {
+func headEnd(b []byte, from int) (end, next int) {
 	for {
 		n := bytes.IndexByte(b[from:], '\n')
 		if n < 0 {
@@ -44,21 +41,21 @@ func ends(b []byte, from int) (end, next int) {
 	}
 }
 
-// begins reports whether b may be the beginning of a question.
-func begins(b []byte) bool {
+// mayBeQuestion reports whether b may be the beginning of a question.
+func mayBeQuestion(b []byte) bool {
 	method, target, ok := bytes.Cut(b, []byte{' '})
 	n := min(len(target), len(Path))
 	return all(method, &inToken) && (!ok || string(target[:n]) == Path[:n])
 }
 
-// plain reports whether a request is a question, and net/http would do nothing more for
-// it than the gate does.
-func (h *head) plain() bool { return h.path == Path && h.length == 0 && !h.expects && !h.old }
+// isQuestion reports whether a request is a question, and net/http would do nothing more
+// for it than the gate does.
+func (h *head) isQuestion() bool { return h.path == Path && h.length == 0 && !h.expects && !h.old }
 
 // parse reads a head, and reports whether it can be read in one way only. It refuses much
 // that HTTP allows a server to accept: no proxy sends that.
 func (h *head) parse(b []byte) bool {
-	*h = head{tokens: h.tokens[:0], basic: h.basic[:0], agents: h.agents[:0], forwards: h.forwards[:0], ids: h.ids[:0]}
+	*h = head{tokens: h.tokens[:0], authorization: h.authorization[:0], agents: h.agents[:0], forwards: h.forwards[:0], ids: h.ids[:0]}
 	line, b, ok := cutLine(b)
 	if !ok || !h.parseFirst(line) {
 		return false
@@ -162,7 +159,7 @@ func (h *head) field(name, value []byte) bool {
 		}
 	case len("Authorization"):
 		if is(name, "authorization") {
-			h.basic = append(h.basic, string(value))
+			h.authorization = append(h.authorization, string(value))
 		}
 	case len("Content-Length"):
 		if is(name, "content-length") {
@@ -231,7 +228,7 @@ func (h *head) into(r *http.Request) {
 	for _, f := range [...]struct {
 		name   string
 		values []string
-	}{{"X-Auth-Token", h.tokens}, {"Authorization", h.basic}, {"User-Agent", h.agents}, {"X-Forwarded-For", h.forwards}, {"X-Request-Id", h.ids}} {
+	}{{"X-Auth-Token", h.tokens}, {"Authorization", h.authorization}, {"User-Agent", h.agents}, {"X-Forwarded-For", h.forwards}, {"X-Request-Id", h.ids}} {
 		if len(f.values) > 0 {
 			r.Header[f.name] = f.values
 		}

@@ -47,7 +47,7 @@ func (p *port) pass(c net.Conn) {
 func (p *port) Serve(l net.Listener) error {
 	p.at = l
 	go p.rest.Serve(passed{p})
-	return p.gate.Serve(clear{l, p})
+	return p.gate.Serve(plainListener{l, p})
 }
 
 // Shutdown takes no more requests, and waits for those under way.
@@ -60,13 +60,13 @@ func (p *port) Shutdown(ctx context.Context) error {
 // Close ends all connections.
 func (p *port) Close() error { return errors.Join(p.gate.Close(), p.rest.Close()) }
 
-// clear accepts the connections in the clear, and passes the others.
-type clear struct {
+// plainListener accepts the connections in the clear, and passes the others.
+type plainListener struct {
 	net.Listener
 	port *port
 }
 
-func (l clear) Accept() (net.Conn, error) {
+func (l plainListener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
 		if _, ok := c.(*conn); ok || err != nil {

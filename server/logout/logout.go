@@ -245,12 +245,12 @@ func (p *pushes) each(subjects []string, do func() error) error {
 	if err != nil {
 		return err
 	}
-	since := false
+	stillDue := false
 	for _, s := range subjects {
 		at, open := p.open[s]
-		since = since || open && u.LastLogin <= at.UnixMilli()
+		stillDue = stillDue || open && u.LastLogin <= at.UnixMilli()
 	}
-	if since {
+	if stillDue {
 		if err := do(); err != nil {
 			return err
 		}

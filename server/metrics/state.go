@@ -30,7 +30,7 @@ type Sources struct {
 	Recheck     func() *recheck.All
 	Notices     func() map[string]notify.Figures // by target
 	Told        *notify.Count
-	Holding     func() (users int, any bool) // changes of users that are held, and whether anything can hold some
+	Holding     func() (users int, can bool) // changes of users that are held, and whether anything can hold some
 }
 
 // state reads how things stand, at each scrape.
@@ -189,7 +189,7 @@ func (s *state) collectDirectory(g gauges) {
 			g.at(recheckAt, f.Swept, name)
 		}
 	}
-	if n, any := s.from.Holding(); any {
+	if n, can := s.from.Holding(); can {
 		g.set(held, float64(n), "offboarding")
 	}
 	if people == nil {

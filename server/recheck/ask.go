@@ -35,11 +35,11 @@ const (
 // new: the next sweep finds it in the grant.
 func (p *People) States(ctx context.Context, subjects []string) (map[string]ldap.State, error) {
 	var (
-		mu         sync.Mutex
-		states     = make(map[string]ldap.State, len(subjects))
-		why        error
-		unverified int
-		ended      []string
+		mu           sync.Mutex
+		states       = make(map[string]ldap.State, len(subjects))
+		why          error
+		unverified   int
+		goneSubjects []string
 	)
 	ordered, turn := p.order(subjects)
 	next := make(chan string)
@@ -58,7 +58,7 @@ func (p *People) States(ctx context.Context, subjects []string) (map[string]ldap
 					unverified++
 				}
 				if a.ended {
-					ended = append(ended, subject)
+					goneSubjects = append(goneSubjects, subject)
 				}
 				mu.Unlock()
 			}
@@ -80,7 +80,7 @@ func (p *People) States(ctx context.Context, subjects []string) (map[string]ldap
 		p.ended(states, unverified)
 	}
 	if why != nil {
-		for _, subject := range ended {
+		for _, subject := range goneSubjects {
 			states[subject] = ldap.State{}
 		}
 	}

@@ -202,12 +202,12 @@ func (all *All) Admit(p *oauth.Provider, c oauth.Claims, admit func() (storage.U
 	if err != nil {
 		return u, err
 	}
-	return u, people.keep(c)
+	return u, people.keepLogin(c)
 }
 
-// keep stores what a login has shown. A login with a posted token brings nothing to ask
+// keepLogin stores what a login has shown. A login with a posted token brings nothing to ask
 // with later, and does not replace what a login by browser brought.
-func (p *People) keep(c oauth.Claims) error {
+func (p *People) keepLogin(c oauth.Claims) error {
 	now, _ := p.store.Now()
 	none := false
 	_, err := p.store.Grants().Renew(p.identity(c.Subject), func(g *grants.Grant, version uint64) {
