@@ -21,7 +21,7 @@ import (
 // the store takes its time, too.
 const stopTimeout = 10 * time.Second
 
-// Listener is a Server that has taken its ports and its socket, but does not serve yet.
+// Listener has the ports and the socket of a Server. Serve serves them.
 type Listener struct {
 	s          *Server
 	tcp, admin net.Listener
@@ -78,7 +78,7 @@ const (
 	gateDoor
 )
 
-// take takes the address of a door; nil: the settings name none.
+// take returns a listener at the address of a door; nil: the settings name none.
 func (l *Listener) take(which int, cfg *config.Config) (net.Listener, error) {
 	switch {
 	case which == metricsDoor && cfg.Metrics.Listen != "":
@@ -134,7 +134,7 @@ func (l *Listener) move(before, now *config.Config) (settle, undo func(), err er
 	return settle, undo, nil
 }
 
-// door returns a door of the settings.
+// door returns the metrics' door or the gate's, with its listener.
 func (l *Listener) door(which int, at net.Listener) *door {
 	if which == metricsDoor {
 		return &door{web: l.s.open.HTTP(l.s.inForce(func(s *Server) http.Handler { return s.handlers.metrics })), listener: at}
@@ -228,8 +228,8 @@ func (l *Listener) URL() string {
 	return listen.URL(scheme, l.tcp.Addr())
 }
 
-// Serve answers requests until the context ends, then lets those under way
-// finish, and returns. The store is the caller's to close.
+// Serve answers requests until the context ends or a port fails. Then it lets the requests
+// under way finish, and returns. The caller closes the store.
 func (l *Listener) Serve(ctx context.Context) error {
 	s := l.s
 	background, stop := context.WithCancel(ctx)

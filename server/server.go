@@ -16,27 +16,38 @@
 //
 // Where X-Auth-Token becomes a user:
 //
-//	authenticate.go    authenticate, with route.TokenOf, which reads the header
-//	storage            Store.Authenticate: the part of the token that only the key can make,
-//	                   then the table of live tokens in memory
+//	authenticate.go    authenticate, with route.TokenOf, which takes X-Auth-Token, Bearer and,
+//	                   at the gate, the password of Basic
+//	storage            Store.Authenticate, by package verify: the part of the token that only
+//	                   the key can make, then the table of live tokens in memory, then the
+//	                   record of a token that is limited or rotated
 //
-// /api/verify, the gate, also calls authenticate, with less around it: verify.go.
+// A question to the gate, /api/verify, passes atGate and decide (verify.go), and then answer
+// and admit (routes.go) like any other request; errors go to failVerify. If the gate has an
+// address of its own, door (serve.go) serves it by listen's Connections.Gate, and calls
+// gateHandler (routes.go).
 //
 // When a directory user is suspended:
 //
-//	directory          Sweeps.Run sweeps at the start and every [ldap] recheck, and asks
-//	                   about the users who hold live tokens or logged in lately
-//	                   compare (change.go) turns a verdict into a change; brake holds the
-//	                   changes if there are too many; apply makes them
+//	directory          Sweeps.Run sweeps at the start and every [ldap] recheck (5 minutes by
+//	                   default; off: never). It asks about the users who hold live tokens or
+//	                   logged in within the last 7 days (storage.SessionLife)
+//	ldap               Directory.Lookup returns the verdicts; standing.go reads what the entry
+//	                   says, and Reason.Suspends tells which reasons stop tokens
+//	directory          compare (change.go) turns a verdict into a change; brake holds the
+//	                   changes if there are too many; apply makes them. What is due for a
+//	                   missing person waits for the second sweep
 //	storage            Store.Suspend, for a user who is stopped there: the user's tokens no
-//	                   longer verify. Store.Leave, for one who is missing in two sweeps:
-//	                   removes a user whom only the directory knows, and suspends others
+//	                   longer verify. Store.Leave, for one who is missing: removes a user
+//	                   whom only the directory knows, and suspends others
 //
 // The people of an OAuth provider are swept in the same way, with recheck on (package
 // recheck), after logout tokens (logout), and for what SCIM says (scim).
 //
-// Beside the routes, Serve runs what the server does without being asked: sweeps, notices,
-// the refusals of a minute, the figures, the watch on troubles that last (serve.go).
+// Besides the routes, Serve runs the work in the background (startBackground in serve.go):
+// the sweeps of users and of idle tokens, the notices, the refused logins that are counted
+// for a minute, the activity that the metrics count, and the log of problems that last
+// (watch.go).
 package server
 
 import (

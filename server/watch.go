@@ -31,7 +31,7 @@ type watch struct {
 	providers map[string]*lasting.State // do not answer; by name
 }
 
-// quietFor is how long no request must have failed until the trouble is over.
+// quietFor is how long no request may fail before the trouble counts as over.
 const quietFor = 10 * time.Second
 
 func newWatch(log *slog.Logger) *watch {

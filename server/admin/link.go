@@ -58,8 +58,8 @@ func identity(in api.Identity) storage.Identity {
 }
 
 // checkIdentity returns an identity in the form that its source uses, and what was
-// found out about it. It refuses what is known to be wrong. What nothing can be found out
-// about is linked, and the person who links it is told.
+// found out about it. It refuses what is known to be wrong. An identity that can't be checked
+// is linked, and the reply says so.
 func (a *Admin) checkIdentity(ctx context.Context, id storage.Identity) (storage.Identity, string, error) {
 	if err := id.Check(); err != nil {
 		return id, "", err

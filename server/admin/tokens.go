@@ -15,6 +15,7 @@ import (
 	"gatehouse/storage"
 )
 
+// createToken serves POST /admin/tokens.
 func (a *Admin) createToken(w http.ResponseWriter, r *route.Request) error {
 	var req api.TokenRequest
 	if err := body.JSON(r.Request, &req, false); err != nil {
@@ -72,7 +73,7 @@ func mayProvision(r *route.Request) error {
 	return nil
 }
 
-// revoke finds all the tokens before it revokes any.
+// revoke serves POST /admin/tokens/revoke. It finds all the tokens before it revokes any.
 func (a *Admin) revoke(w http.ResponseWriter, r *route.Request) error {
 	var req api.Revocation
 	if err := body.JSON(r.Request, &req, false); err != nil {

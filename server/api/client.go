@@ -128,7 +128,7 @@ func (c *Client) RemoveUser(ctx context.Context, uid string) error {
 	return c.call(ctx, http.MethodDelete, userPath(uid), nil, nil)
 }
 
-// LinkUser ties another identity to a user. It is an *Error with the status 404 when
+// LinkUser ties another identity to a user. It returns an *Error with the status 404 if
 // the identity's source does not have the subject, or can't have it. An identity that can't be
 // checked is linked, and the reply says so.
 func (c *Client) LinkUser(ctx context.Context, uid string, l Link) (Linked, error) {

@@ -37,7 +37,7 @@ type EventQuery struct {
 	UID    string // only what is about this user
 	Token  string // only what is about this token, by its id or an unambiguous prefix of it
 	After  uint64 // the Sequence of the last one already seen
-	Last   int    // only the last so many records; 0: all
+	Last   int    // only this many of the latest records; 0: all
 	Follow bool   // go on as things happen
 
 	Filters Filters // those of EventFilters
@@ -54,8 +54,8 @@ type HistoryQuery struct {
 	Filters Filters // those of EventFilters
 }
 
-// History is the answer. The server reads the log backwards, and each call goes back only
-// so far. If Before is set, the earlier records were not looked at: the same query with
+// History is the answer. The server reads the log backwards, and each call reads only a
+// part. If Before is set, the earlier records were not looked at: the same query with
 // that Before continues there.
 type History struct {
 	Events []Event `json:"events"` // the oldest first

@@ -2,15 +2,15 @@ package api
 
 // What an off-boarding sweep does to a user.
 const (
-	OffboardSuspend = "suspend" // the directory has stopped the person
-	OffboardResume  = "resume"  // the directory lets the person in again
-	OffboardRemove  = "remove"  // the person is no longer in the directory
+	OffboardSuspend = "suspend" // the source, a directory or a provider, has stopped the person
+	OffboardResume  = "resume"  // the source lets the person in again
+	OffboardRemove  = "remove"  // the source no longer has the person
 )
 
 // HeldSweep is what waits for an administrator to confirm it: a sweep that would change
 // too many people to be believed, and other acts that can't be undone.
 type HeldSweep struct {
-	Asked   int          `json:"asked"` // how many users the directory or the providers spoke of
+	Asked   int          `json:"asked"` // how many users the held sweeps were about
 	Changes []HeldChange `json:"changes"`
 	Clock   string       `json:"clock"` // why the clock is in doubt; empty: it is not
 	Acts    []HeldAct    `json:"acts"`

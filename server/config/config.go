@@ -132,6 +132,8 @@ func Load(file string) (Config, error) {
 	return Parse(file, b)
 }
 
+// Parse reads the text of a configuration file over the defaults, and checks the settings
+// (Check). Errors name the file.
 func Parse(file string, text []byte) (cfg Config, err error) {
 	cfg = Default()
 	if cfg.doc, err = readDocument(file, text, &cfg); err != nil {

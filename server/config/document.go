@@ -67,8 +67,8 @@ func (f faults) once() faults {
 // readDocument finds the lines of all keys, and the unknown keys, among them keys in
 // another case (which TOML tells apart, but the decoder does not). It refuses a file with
 // such a key, or with a value of another type than the field of c, a pointer to a struct:
-// the decoder would read the one, and stop at the other, and what comes after it would look
-// as if it were not there.
+// the decoder would accept the key, and would stop at the value, so that everything after it
+// would seem to be missing.
 func readDocument(file string, text []byte, c any) (*document, error) {
 	d := &document{file: file, lines: map[string]int{}}
 	if err := toml.Unmarshal(text, new(map[string]any)); err != nil {

@@ -31,7 +31,7 @@ const defaultGrace = 7 * day
 // never.
 func (c OAuth) RecheckEvery() time.Duration { return c.Recheck.or(0) }
 
-// Grace returns how long a person whom the provider can't be asked about goes on.
+// Grace returns how long a person whom the provider can't be asked about keeps access.
 func (c OAuth) Grace() time.Duration { return c.RecheckGrace.or(defaultGrace) }
 
 func (c OAuth) check(name string, f *faults) {

@@ -139,8 +139,8 @@ func (d Dir) offline(ctx context.Context, become func(dir string) error) (*api.C
 }
 
 // readKey reads the key file before root becomes the owner of the directory. systemd
-// passes the server a key (LoadCredential) that only root can read. An error is left to
-// who opens the store.
+// passes the server a key (LoadCredential) that only root can read. On an
+// error it returns no key: opening the store then reads the file, and reports the error.
 func (d Dir) readKey() keys.File {
 	cfg, _, err := d.Settings()
 	if err != nil || cfg.KeyFile == "" {

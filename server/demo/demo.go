@@ -135,7 +135,7 @@ func (g *generator) token(n int) storage.Imported {
 	return t
 }
 
-// ago is a time between so many days before now.
+// ago returns a random time, from least to most days before now.
 func (g *generator) ago(least, most int) int64 {
 	const day = 24 * int64(time.Hour/time.Millisecond)
 	return g.Now.UnixMilli() - int64(least)*day - 1 - g.rand.Int64N(int64(most-least)*day)

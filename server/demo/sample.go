@@ -22,7 +22,7 @@ type Sample struct {
 
 const lineLen = 256 + 1 // a token and its end of line
 
-// NewSample makes a sample of mode 0600 with room for so many tokens. The caller closes it.
+// NewSample makes a sample of mode 0600 with room for a number of tokens. The caller closes it.
 func NewSample(name string, tokens int) (*Sample, error) {
 	s := &Sample{name: name}
 	if err := s.open(tokens); err != nil {

@@ -19,10 +19,10 @@ const (
 )
 
 // brake returns the changes that may go on, and keeps the others for an administrator
-// to confirm. It keeps all of them if they are too many to be believed. If the
-// configuration may name another directory than before, it keeps those of people who
-// are missing; changes that a person's own entry proves may go on. certain is true if the
-// directory has told about everybody.
+// to confirm. It keeps all of them if they are too many to be believed, or if changes that
+// outlast a restart (Keeps) are held already. If the configuration may name another
+// directory than before, it keeps those of people who are missing; changes that a person's
+// own entry proves may go on. certain is true if the source has told about everybody.
 func (s *Sweeps) brake(changes []change, asked int, certain bool) (due []change, err error) {
 	moved := false
 	if s.mark != nil {
@@ -72,7 +72,8 @@ func (s *Sweeps) brake(changes []change, asked int, certain bool) (due []change,
 // be believed.
 func TooMany(n, of int) bool { return n > max(fewChanges, of/changeShare) }
 
-// keep keeps the changes that are held. The first time it logs them, and writes an event.
+// keep replaces the changes that are held. If nothing was held before, it logs that a sweep
+// is held, and writes an event.
 func (s *Sweeps) keep(held []change, asked int, why string) {
 	if news := s.set(held, asked); !news {
 		return
@@ -84,7 +85,8 @@ func (s *Sweeps) keep(held []change, asked int, why string) {
 	})
 }
 
-// set sets what is held, and reports whether nothing was held before.
+// set replaces what is held, and reports whether holding begins. With Keeps, it stores
+// whether anything is held.
 func (s *Sweeps) set(held []change, asked int) (news bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -14,7 +14,7 @@ type change struct {
 	uid    string
 	action string // api.OffboardSuspend, OffboardResume, OffboardRemove
 	why    string
-	gone   bool // the directory has none of the user's subjects
+	gone   bool // the source has none of the user's subjects
 
 	subjects *[]string // of the user in the source
 }
@@ -32,7 +32,7 @@ type findings struct {
 }
 
 // compare returns the change for one user, with an empty action if there is none, and
-// whether the directory tells enough to decide. All the subjects of a user are one
+// whether the source tells enough to decide. All the subjects of a user are one
 // person. That person may log in if any of them may, and is missing only if all of them
 // are.
 func (s *Sweeps) compare(h storage.Holder, states map[string]ldap.State) (c change, known bool) {
@@ -44,7 +44,7 @@ func (s *Sweeps) compare(h storage.Holder, states map[string]ldap.State) (c chan
 		st, asked := states[subject]
 		switch st.Verdict {
 		case ldap.Unknown:
-			// A subject that the directory can't be asked about lets nobody in, and
+			// A subject that the source can't be asked about lets nobody in, and
 			// proves nothing.
 			open = open || asked
 		case ldap.Missing:

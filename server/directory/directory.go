@@ -1,21 +1,23 @@
-// Package directory is LDAP as the store sees it: who may log in, and which users are
-// suspended, come back or are removed because the directory says so. It also revokes
-// idle tokens, because too many of those at once are held in the same way. It never
-// writes to the directory, and never decides which user a person is: package login does.
+// Package directory has the sweeps that keep users in step with a source, their brake,
+// and logins by LDAP. Packages recheck, logout and scim use the sweeps too. It also
+// revokes idle tokens, because too many of those at once are held in the same way. It
+// never writes to the LDAP directory, and never decides which user a person is: package
+// login does.
 //
-// A login asks the directory about one person:
+// A login asks the LDAP directory about one person:
 //
 //	LogIn          the typed name's count of failures; Find; the person's count of failures
 //	  askPassword  the directory judges the password
 //	  Admit        the person becomes a user, or is found to be one
 //
-// A sweep ([People.Run], every [ldap] recheck) asks about all holders of live tokens, and
-// those who logged in lately:
+// A sweep ([Sweeps.Run], for LDAP as often as ldap.recheck says) asks about all holders of
+// live tokens, and those who logged in lately:
 //
 //	ask        a verdict for each subject: active, stopped, missing or unknown
-//	compare    what would bring each user in step; unknown changes nothing
+//	  compare  what would bring each user in step; unknown changes nothing
 //	brake      too many changes at once, or perhaps another directory (mark): held
-//	apply      suspend, resume, remove; a missing person only after two sweeps
+//	Sweep      leaves out who is missing for the first time
+//	apply      suspends, resumes, removes
 //	Confirm    an administrator agrees to the changes that are held
 //
 // Doubt about one person changes nothing for that person, and no removal rests on a

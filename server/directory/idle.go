@@ -109,8 +109,9 @@ func (h *Idle) Sweep() {
 
 var errTooMany = errors.New("they are more than a tenth of all tokens, too many to revoke without confirmation")
 
-// find returns the tokens that are idle for so long. It counts from the last use or, if that is later,
-// from the first start after a restore: a backup does not know of the uses since it was made.
+// find returns the tokens that have been idle for the lifetime after. It counts from the
+// last use or, if that is later, from the first start after a restore: a backup does not
+// know of the uses since it was made.
 func (h *Idle) find(after config.Lifetime) (f storage.TokenFilter, ids []storage.ID, doubt, err error) {
 	now, doubt := h.store.Now()
 	f.IdleSince = now.Add(-after.Duration).UnixMilli()

@@ -79,8 +79,8 @@ func (p *People) try(ctx context.Context, a guard.Attempt, found ldap.Entry, pas
 
 // enter counts a login among those of the person whom the directory found, and reports
 // whether the directory may be asked. It waits for other logins of the person, under any
-// name: a right password is not refused because others are being tried. That wait counts
-// in the times from which an answer without a check draws its own (pace).
+// name: a right password is not refused because others are being tried. That wait is part
+// of the time that Throttle.Took notes, so it also lengthens the answers without a check.
 func (p *People) enter(ctx context.Context, a guard.Attempt, found ldap.Entry) (leave func(guard.Outcome), asked bool, err error) {
 	if !found.Known() {
 		return func(guard.Outcome) {}, false, nil

@@ -11,9 +11,9 @@ import (
 	"gatehouse/storage"
 )
 
-// mark notes which directory the subjects of users are from. With another
-// base_dn or id_attribute in the configuration, or other servers, nobody may be found
-// although nobody has left, and a removal can't be undone.
+// mark remembers the settings of the directory that the users' subjects are from. With
+// another base_dn or id_attribute in the configuration, or other servers, nobody may be
+// found although nobody has left, and a removal can't be undone.
 type mark struct {
 	store *storage.Store
 	now   settings
@@ -35,8 +35,8 @@ func newMark(store *storage.Store, cfg config.LDAP) *mark {
 	return &mark{store, settings{cfg.URLs, cfg.BaseDN, cmp.Or(cfg.IDAttribute, "entryUUID")}}
 }
 
-// moved reports whether the settings are those of another directory than at the last
-// sweep. Adding or dropping a replica does not make another directory.
+// moved reports whether the settings may be those of another directory than the recorded
+// ones. Adding or dropping a replica does not make another directory.
 func (m *mark) moved() (bool, error) {
 	b, err := m.store.Memory().Get(markName)
 	if err != nil {
@@ -56,7 +56,7 @@ func (m *mark) moved() (bool, error) {
 	return false, nil
 }
 
-// settle records the current settings as the right ones.
+// settle records the settings in force as those of the users' directory.
 func (m *mark) settle() {
 	if b, err := json.Marshal(m.now); err == nil {
 		m.store.Memory().Put(markName, b, markKept)

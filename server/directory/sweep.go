@@ -16,21 +16,21 @@ import (
 )
 
 // Sweeps keep the users of a source in step with what it says of them. The source is the
-// directory or, with other States, an OAuth provider or its SCIM client. Users who are stopped there are
-// suspended here and come back when that ends. Users who are missing in two sweeps are
-// removed, and their tokens revoked; a user who is also known by a password or another
-// source is suspended instead, since the link may be a mistake.
+// directory or, with other States, an OAuth provider or its SCIM client. Users who are
+// stopped there are suspended here and come back when that ends. Users who are missing in
+// two sweeps are removed, and their tokens revoked; a user who is also known by a password
+// or another source is suspended instead, since the link may be a mistake.
 //
 // A sweep acts on the source's verdict on each person (ldap.State), and an unknown one
 // changes nothing: not even how often somebody was missed. A source that would
 // change many people at once is more likely to be broken than right, so such a sweep is
-// held until an administrator confirms it. All this is kept only in memory, except with
-// Keeps: after a restart, a person has to be missed in two more sweeps, and the next sweep is
-// held again.
+// held until an administrator confirms it. What is held is lost at a restart, except with
+// Keeps: the next sweep is then held again. Who was missed is always lost: after a restart, a
+// person has to be missed in two more sweeps.
 //
 // Set the exported fields before the first use. Those up to States are required.
 type Sweeps struct {
-	Source string // storage.SourceLDAP, or a provider's name
+	Source string // storage.SourceLDAP, a provider's name, or record.SCIMSource of it
 	Actor  storage.Actor
 	Every  time.Duration // 0: never
 	Store  *storage.Store
@@ -90,7 +90,7 @@ func (s *Sweeps) Run(ctx context.Context) {
 }
 
 // Sweep asks the source once, and makes the changes or holds them. The log
-// says what the directory did not answer; an error comes from the store.
+// says what the source did not answer; an error comes from the store.
 func (s *Sweeps) Sweep(ctx context.Context) error {
 	s.sweeping.Lock()
 	defer s.sweeping.Unlock()
@@ -154,7 +154,7 @@ func (s *Sweeps) tell(found findings) {
 	}
 }
 
-// Confirm asks the directory again, and makes the held changes that are still right.
+// Confirm asks the source again, and makes the held changes that are still right.
 // The administrator has not seen the others: they are left to the next sweep.
 func (s *Sweeps) Confirm(ctx context.Context, by storage.Actor) error {
 	s.mu.Lock()
@@ -202,7 +202,9 @@ func (s *Sweeps) Confirm(ctx context.Context, by storage.Actor) error {
 	return found.doubt // what is held for those who are unknown now stays held
 }
 
-// ask asks the source about all of its users who have live tokens.
+// ask asks the source about the active and suspended users whom Holders lists. By default
+// these are its users who have a token or may have a session: they logged in within
+// storage.SessionLife, or have a password here.
 func (s *Sweeps) ask(ctx context.Context) (findings, error) {
 	var holders []storage.Holder
 	var subjects []string

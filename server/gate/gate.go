@@ -1,7 +1,7 @@
 // Package gate serves the question that a reverse proxy asks about every
 // request: who is this, and may they pass? It owns the bytes of that question and of its
-// answer, and the life of a connection. It never decides the answer: the handler does,
-// which is the same as on the main port.
+// answer, and the life of a connection. It never decides the answer: the handler of the
+// question does, the same one as on the main port.
 //
 // A proxy asks over few connections, one question at a time, and each question
 // is a request line and a header. So a connection is one goroutine and this loop:
@@ -9,15 +9,22 @@
 //	read until the header ends -> parse -> handler -> write, if no question waits -> skip the body
 //
 // The package never guesses. It reads what it accepts as net/http does, and FuzzServer
-// compares the two. It answers 400, and closes the connection, for what is not HTTP/1.1,
-// can be read in two ways, or is sent by no proxy:
+// compares the two. It answers 400, and closes the connection, for what is neither HTTP/1.1
+// nor HTTP/1.0, can be read in two ways, or is sent by no proxy:
 //
 //   - lines that end with LF alone, folded lines, blanks before a colon;
-//   - a target that is not a plain path with a query: the absolute form, an
-//     asterisk, percent signs in the path;
-//   - more than one Content-Length, or one with Transfer-Encoding, or a
-//     Transfer-Encoding other than chunked, or an Expect other than 100-continue;
-//   - more than 64 KiB of header.
+//   - a target that is not a path with a query, such as the absolute form or an
+//     asterisk; a path with any character other than letters, digits and /-._~; a
+//     query with a blank, a control character or a byte above ASCII;
+//   - a method or a header name that is not a token, or a control character other than
+//     a tab in a header value;
+//   - no Host with HTTP/1.1, more than one Host, or one with any character other than
+//     letters, digits and -._~:[];
+//   - more than one Content-Length, or one that is not a number of at most 18 digits;
+//   - Transfer-Encoding with a Content-Length or with HTTP/1.0, more than one
+//     Transfer-Encoding, or one other than chunked;
+//   - an Expect other than 100-continue;
+//   - more than 64 KiB of header, or a header that breaks off.
 //
 // On the main port, where other requests come too, it refuses nothing: at the first request
 // that is not a question, or that it does not understand, it passes the connection on, with
@@ -61,7 +68,7 @@ type Server struct {
 	Handler     http.Handler
 	Limits      Limits
 	ConnContext func(context.Context, net.Conn) context.Context // of a connection's requests; may be nil
-	ConnState   func(net.Conn, http.ConnState)                  // as for a http.Server; may be nil
+	ConnState   func(net.Conn, http.ConnState)                  // as for an http.Server; may be nil
 	ErrorLog    *log.Logger                                     // for a handler that panics
 
 	// Pass takes a connection over, with the bytes that were read from it, when they are
@@ -241,8 +248,8 @@ func (c *conn) serve() {
 }
 
 // next reads until the head of a request is complete, and returns its end. It returns 0
-// if the head is too long, breaks off, or begins as nothing does that this connection
-// answers. ok is false if the client hung up between two requests, or did not send a
+// if the head is too long, breaks off, or can't be a question where only questions are
+// answered. ok is false if the client hung up between two requests, or did not send a
 // request in time.
 func (c *conn) next() (end int, ok bool) {
 	const nothing, idle, header = 0, 1, 2

@@ -35,6 +35,8 @@ type minute struct {
 // budgetMinutes is how far the budget looks back.
 const budgetMinutes = 60
 
+// NewBudget returns a budget of limit changes an hour; 0: no limit. The message is that of
+// a refusal.
 func NewBudget(limit int, message string, now func() time.Time) *Budget {
 	return &Budget{limit: limit, message: message, now: now, began: now(), users: make(map[storage.UserID][]minute)}
 }

@@ -36,7 +36,7 @@ func (p *pace) any() time.Duration {
 	return min(p.latest[rand.IntN(min(p.noted, len(p.latest)))], longestPace)
 }
 
-// wait returns when a check that began at begun would be done.
+// wait blocks until a check that began at begun would have been done, or ctx ends.
 func (p *pace) wait(ctx context.Context, begun time.Time) {
 	timer := time.NewTimer(p.any() - time.Since(begun))
 	defer timer.Stop()

@@ -41,6 +41,7 @@ const (
 	shownName     = 64 // characters
 )
 
+// NewRefusals returns refusals that write to the audit log of the store, and to log.
 func NewRefusals(store *storage.Store, log *slog.Logger) *Refusals {
 	return &Refusals{store: store, log: log}
 }

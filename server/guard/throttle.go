@@ -58,7 +58,8 @@ func (t *Throttle) Check(ctx context.Context, a Attempt) error {
 // Took notes that the password of an attempt has been checked just now.
 func (t *Throttle) Took(a Attempt) { t.pace(a).note(time.Since(a.begun)) }
 
-// Wait returns when a check of the password of an attempt would have been done.
+// Wait blocks until a check of the password of an attempt would have been done, or ctx
+// ends.
 func (t *Throttle) Wait(ctx context.Context, a Attempt) { t.pace(a).wait(ctx, a.begun) }
 
 // bucket returns the name of the count that lets an attempt in: the account's or,

@@ -26,6 +26,7 @@ type waiting struct {
 	ready []chan struct{} // each is closed when its turn has come
 }
 
+// NewTurns returns the turns of n listings at a time.
 func NewTurns(n int) *Turns { return &Turns{free: n} }
 
 // Take waits for a turn of the user's. Unless it returns an error, the caller must call give
@@ -65,7 +66,7 @@ func (t *Turns) take(ctx context.Context, user storage.UserID) error {
 	return ctx.Err()
 }
 
-// pass passes a turn on to the next user.
+// pass gives the turn to the next user who waits. If nobody waits, the turn is free.
 func (t *Turns) pass() {
 	t.mu.Lock()
 	defer t.mu.Unlock()

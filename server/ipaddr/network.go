@@ -6,8 +6,8 @@ import (
 )
 
 // ParsePrefix reads a CIDR prefix or a single address. IPv4 may be written as IPv4-mapped
-// IPv6 and is returned as IPv4, since clients are seen as IPv4. The length must then be
-// one of IPv6, too, and ::ffff:10.0.0.0/8 is an error.
+// IPv6 and is returned as IPv4, since clients are seen as IPv4. The length then counts
+// the bits of IPv6, and ::ffff:10.0.0.0/8 is an error.
 func ParsePrefix(text string) (netip.Prefix, error) {
 	if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
 		a = a.Unmap()

@@ -64,8 +64,8 @@ func (c *conn) Close() error {
 	return err
 }
 
-// Read reads as the TCP connection does, until the deadline that is wanted now or
-// while it waits.
+// Read reads as the TCP connection does, until the read deadline, even if it is moved
+// while Read waits.
 func (c *conn) Read(b []byte) (n int, err error) {
 	if len(c.unread) > 0 {
 		n = copy(b, c.unread)
@@ -84,8 +84,8 @@ func (c *conn) Read(b []byte) (n int, err error) {
 	return c.halfCloser.Read(b)
 }
 
-// Write writes as the TCP connection does, until the deadline that is wanted now
-// or while it waits.
+// Write writes as the TCP connection does, until the write deadline, even if it is moved
+// while Write waits.
 func (c *conn) Write(b []byte) (n int, err error) {
 	c.answers.given()
 	if err := c.write.begin(); err != nil {
@@ -126,8 +126,7 @@ type deadline struct {
 	force  time.Time // what is in force
 }
 
-// slack is by how much a limit may be shorter than it is set. All limits are much
-// longer.
+// slack is how much earlier than asked a deadline may fire. All limits are much longer.
 const slack = time.Second
 
 // begin brings what is wanted into force for one more user. net/http sets a deadline
@@ -183,8 +182,8 @@ func (d *deadline) holds() bool {
 // other is ready to run, and that must not take long.
 type answers struct {
 	mu      sync.Mutex
-	fresh   bool // one was given, and nothing read since
-	yielded bool // after the one before
+	fresh   bool // an answer was given, and nothing was read since
+	yielded bool // after the answer before
 }
 
 func (a *answers) given() {

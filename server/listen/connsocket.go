@@ -25,11 +25,11 @@ type netConn interface {
 	syscall.Conn
 }
 
-// socket reads and writes with system calls that Go's scheduler does not hear of. They
+// socket reads and writes with system calls that Go's scheduler does not track. They
 // never wait (MSG_DONTWAIT): if there is nothing to do, the poller waits as for any
 // connection.
 //
-// When the scheduler hears of a call that takes longer than some 20 µs, it starts or wakes
+// When the scheduler tracks a call that takes longer than some 20 µs, it starts or wakes
 // another thread for the other goroutines. On a core that is shared with the proxy, an
 // answer takes that long nearly always: the kernel lets the proxy run as soon as it has
 // something to read.

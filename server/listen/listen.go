@@ -1,21 +1,27 @@
 // Package listen takes the ports and the unix socket, and decides how long and how many
 // connections may be open.
 //
-// A TCP connection takes one way:
+// A connection of the main port takes this way:
 //
 //	TCP            accepts it
 //	Connections    counts it, in all and by network; closes one that waits if there is no room
 //	conn           moves its deadlines and looks for the next request with less work
-//	socket         reads and writes it without Go's scheduler
+//	socket         reads and writes it by system calls that the scheduler does not track
 //	Certificate    speaks TLS on it, with the files as they are now; HTTP/1.1 only
 //	Port           has the gate's loop answer what proxies ask, until something else comes
 //	HTTP           serves all other requests, within the time-outs
 //	Shutdown       ends it
 //
-// The unix socket for the administration ([Socket]) has no such bounds: only root and the
-// owner of the data directory can reach it. [Peer] tells who is at the other end.
+// A connection of the metrics' own address goes from socket straight to HTTP. One of the
+// gate's own address, a TCP port or a unix socket, goes from socket straight to a
+// gate.Server. Both are in the clear.
 //
-// The package never looks at what a request asks for, and never decides who may ask.
+// The unix socket for the administration ([Socket]) has no such bounds: only root, the
+// owner of the data directory and the members of [admin] groups ([Share]) can reach it.
+// [Peer] tells who is at the other end.
+//
+// Port has package gate tell questions from other requests. Apart from that, the package
+// never looks at what a request asks for, and it never decides who may ask.
 package listen
 
 import (
@@ -123,7 +129,7 @@ type Web interface {
 	Close() error
 }
 
-// Gate returns the gate's own server for the listeners that GateListener made.
+// Gate returns a gate server: for GateListener's listeners, and inside Port.
 func (o *Connections) Gate(handler http.Handler) *gate.Server {
 	return &gate.Server{
 		Handler: handler, Limits: gate.Limits{Header: readHeaderTimeout, Idle: idleTimeout, Write: WriteTimeout},

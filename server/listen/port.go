@@ -10,7 +10,7 @@ import (
 	"gatehouse/server/gate"
 )
 
-// port serves a port that questions and all other requests come by. The gate's own server
+// port serves one address for the gate's questions and for everything else. Package gate
 // answers the questions on a connection in the clear, for two thirds of the cost. At the first
 // request that is anything else, or that it does not understand, net/http takes the
 // connection over, and keeps it.

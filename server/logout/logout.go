@@ -52,7 +52,7 @@ type pushes struct {
 	store *storage.Store
 
 	mu   sync.Mutex
-	open map[string]time.Time // subjects whose suspension is not made, and since when
+	open map[string]time.Time // subjects whose suspension is not made yet, and when it was asked for
 	made []time.Time          // those that were made within brakeWindow
 }
 

@@ -154,8 +154,8 @@ func (m *Metrics) Panicked(pattern string) {
 	(*m.class(pattern, http.StatusInternalServerError/100)).Inc()
 }
 
-// Sampled says that one in so many verifications is timed. Reading the clock twice takes a
-// considerable part of the time of a verification.
+// Sampled is how many verifications there are for each one that is timed. Reading the clock
+// twice takes a considerable part of the time of a verification.
 const Sampled = 16
 
 // Start begins a verification. It returns the zero time if this one is not timed.

@@ -38,7 +38,7 @@ import (
 )
 
 // mostPending is how many notices each target has in memory. What is beyond that waits in
-// the store: if one target is down, the others get what is new. If all of them have so many,
+// the store: if one target is down, the others get what is new. If all of them have that many,
 // nothing more is posted, so that the log does not fill: tokens that end and new networks
 // wait. A site that gets another address is a new network for all its tokens at once.
 const mostPending = 10_000
@@ -102,8 +102,8 @@ func New(cfg config.Notify, url string, n Needs) (*Notifier, error) {
 	return s, nil
 }
 
-// Run notices and tells until the context ends, and then waits a moment for the deliveries
-// under way.
+// Run looks for events and sends notices until the context ends, and then waits up to
+// graceful for the deliveries under way.
 func (s *Notifier) Run(ctx context.Context) {
 	for s.Store.Opened(ctx) != nil {
 		if ctx.Err() != nil {

@@ -82,15 +82,15 @@ func (q *queue) add(n record.Notice) {
 	}
 }
 
-// forget forgets what is done. The caller is about to read the store, which has recorded all
-// of it.
+// forget clears done before the caller reads the store, which has recorded all of it.
 func (q *queue) forget() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	clear(q.done)
 }
 
-// recount forgets how many notices are only in the store. All of them are about to be read.
+// recount sets the number of notices that are only in the store to 0. All of them are about
+// to be read.
 func (q *queue) recount() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -133,7 +133,7 @@ func (q *queue) left() int {
 }
 
 // next returns the first notice that is due, or how long to wait. While the target is down,
-// notices that were made before a time, in ms, are due: they are given up.
+// notices that were made at or before old, a time in ms, are due: they are given up.
 func (q *queue) next(old int64) (w *waiting, wait time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -258,8 +258,8 @@ func (s *Notifier) judge(q *queue, w *waiting, err error) (done bool) {
 	return false
 }
 
-// tooOld returns when notices were made that are not tried any more, in ms. While the clock
-// is in doubt, none are too old.
+// tooOld returns a time, in ms: notices made at or before it are given up if they can't be
+// delivered now. While the clock is in doubt, none are too old.
 func (s *Notifier) tooOld() int64 {
 	now, doubt := s.Store.Now()
 	if doubt != nil {

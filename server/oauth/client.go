@@ -123,9 +123,9 @@ func (l *limitedBody) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// exchange runs do, which makes the requests of one login, within the time-out, and
-// when fewer than maxAtOnce others run. It removes the secrets, to which do may add, and
-// the client's own from the error.
+// exchange runs do, which makes the requests of one login, within the time-out. It first
+// waits until fewer than maxAtOnce others run. From the error it removes the secrets, to
+// which do may add, and the client's own secret.
 func (c *client) exchange(ctx context.Context, secrets *[]string, do func(context.Context) error) error {
 	limited, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()

@@ -121,7 +121,9 @@ func (r Reader) servicesOf(q Tokens, f *storage.TokenFilter) (map[storage.UserID
 	return found, nil
 }
 
-// least returns the smaller of two times; 0 stands for none.
+// least returns the smaller of two times, in ms. a is no time if it is 0, and b is no time
+// unless it is known. Without any time, least returns 0. For a time of 0 it returns -1,
+// which selects no token either: the store takes 0 for no limit.
 func least(a, b int64, known bool) int64 {
 	if !known || a != 0 && a < b {
 		return a
@@ -139,7 +141,7 @@ func (q Tokens) nothing() bool {
 		q.createdBy == "" && len(q.from) == 0 && len(q.scopes) == 0 && !q.unlimited && !q.addressLimited && q.endsBy == 0 && q.state == ""
 }
 
-// scanPause is how often somebody who looks at many rows asks whether to go on.
+// scanPause is how many rows are looked at between two checks of whether to go on.
 const scanPause = 32
 
 // Tokens lists the tokens of a query. It stops at the first error, and when ctx ends.

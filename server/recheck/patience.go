@@ -46,7 +46,7 @@ func (p *patience) begin() {
 	p.busy++
 }
 
-// end ends what begin has begun.
+// end notes that the person whom begin let through has been looked at.
 func (p *patience) end() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -3,15 +3,16 @@
 // what stays in doubt. Package directory has the sweeps, the brake and the suspensions,
 // package oauth makes the requests, and package grants stores what is kept between them.
 //
-//	a login       Admit      the person becomes a user, and the grant is kept
-//	a sweep       States     every recheck, for all holders of live tokens: ask each
-//	  before      Sent       noted on the disk: from now on the refresh token may be spent
-//	  after       keep       the new refresh token is on the disk before it is used
+//	a login       Admit      the person becomes a user, and the grant is kept (keepLogin)
+//	a sweep       States     every recheck, for all who hold live tokens or logged in lately
+//	  ask         Sent       noted on the disk: from now on the refresh token may be spent
+//	              Again      package oauth asks; its callback has the new refresh token on the
+//	                         disk before anything else is sent
 //	  verdict     active, stopped, or unknown
 //
 // A provider that renews refresh tokens spends the old one with its answer. If that answer
 // is lost (a time-out, a kill), the provider may refuse the next question for that reason. So
-// a refusal after a lost answer proves nothing: the person is unverified, can go on, and is
+// a refusal after a lost answer proves nothing: the person is unverified, keeps access, and is
 // suspended only if recheck_grace ends without a login. The same holds for people for whom
 // there is no token to ask with.
 package recheck
@@ -170,8 +171,8 @@ func (all *All) Doubted() (list []storage.Identity, err error) {
 	return list, err
 }
 
-// Known returns what is known of an identity; ok is false if its provider is not asked
-// again, or the person has not logged in since that was set.
+// Known returns what is known of an identity. ok is false if its provider does not have
+// recheck on, or if neither a login nor a sweep has stored a grant since.
 func (all *All) Known(id storage.Identity) (g grants.Grant, ok bool, err error) {
 	p := all.People[id.Source]
 	if p == nil {

@@ -126,7 +126,7 @@ func (p *people) keep(c *caller, id storage.UserID, state record.ToldState, exte
 	return u, err
 }
 
-// behind reports whether a user is not as the provider said last.
+// behind reports whether the last report on a user has not taken effect.
 func (p *people) behind(u storage.User) bool {
 	switch u.ToldBy(p.source).State {
 	case storage.ToldActive:
@@ -137,7 +137,7 @@ func (p *people) behind(u storage.User) bool {
 	return false
 }
 
-// holders lists the users of whom something was said, and notes what it means.
+// holders lists the users on whom the provider has reported, and notes the verdict on each.
 func (p *people) holders() iter.Seq2[storage.Holder, error] {
 	return func(yield func(storage.Holder, error) bool) {
 		now, doubt := p.store.Now()

@@ -116,8 +116,8 @@ func readUser(r *http.Request) (wish, error) {
 	return all.wish()
 }
 
-// readPatch reads the operations of a PATCH (RFC 7644, section 3.5.2), the last of which
-// counts. Entra ID writes their names with a capital.
+// readPatch reads the operations of a PATCH (RFC 7644, section 3.5.2). If several set one
+// attribute, the last one counts. Entra ID writes their names with a capital.
 func readPatch(r *http.Request) (in wish, err error) {
 	all, err := readObject(r)
 	if err != nil {

@@ -82,7 +82,7 @@ func (s *SCIM) Run(ctx context.Context) {
 	sweeps.Wait()
 }
 
-// Recall finds of whom the providers have said something before the start.
+// Recall finds the users on whom the providers reported before the start.
 func (s *SCIM) Recall(ctx context.Context) {
 	for _, p := range s.people {
 		if err := p.recall(ctx); err != nil && ctx.Err() == nil {

@@ -75,8 +75,8 @@ func (s *SCIM) fill(r *route.Request, c *caller, page *listing, count int) error
 	return nil
 }
 
-// number reads a number of a query. Less than the least means the least, and there is no
-// greatest one: "all of them" is often written 2147483647 (RFC 7644, section 3.4.2.4).
+// number reads a number of a query. A number below least counts as least, and no number is
+// too large: "all of them" is often written 2147483647 (RFC 7644, section 3.4.2.4).
 func number(text string, least, missing int) (int, error) {
 	if text == "" {
 		return missing, nil

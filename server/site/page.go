@@ -53,8 +53,8 @@ func (st *Site) toHome(w http.ResponseWriter, _ *route.Request) error {
 	return SeeOther(w, "/")
 }
 
-// Nobody shows the login to somebody who is not logged in. It shows the message if that
-// says more than just this.
+// Nobody shows the login to somebody who is not logged in. It shows the message, unless
+// that says only that a credential is missing.
 func (st *Site) Nobody(w http.ResponseWriter, r *http.Request, message string) error {
 	if message != reply.ErrCredentials.Error() {
 		return st.Logins.ShowPage(w, http.StatusUnauthorized, web.Login{Error: message + "."})
@@ -160,8 +160,8 @@ func (st *Site) asked(r *route.Request, t storage.Token) web.Asked {
 	return web.Asked{UID: r.User.UID, Now: st.Now(), Place: place(r, st.listOf(r, t))}
 }
 
-// explain has a form show an error that the person can do something about, perhaps later,
-// and what was typed. It returns other errors.
+// explain shows, in the form, an error that the person can do something about, perhaps
+// later. The form keeps what was typed. It returns other errors.
 func (st *Site) explain(w http.ResponseWriter, r *route.Request, err error, show func(status int, message string) error) error {
 	switch status, _ := reply.Status(err); status {
 	case http.StatusBadRequest, http.StatusForbidden, http.StatusConflict, http.StatusTooManyRequests, http.StatusServiceUnavailable:

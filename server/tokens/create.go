@@ -81,8 +81,8 @@ func (ts *Tokens) thisToken(w http.ResponseWriter, r *route.Request) error {
 }
 
 // revokeSent serves GET /api/revokeApiToken. The holder of a token may revoke
-// it, and learns nothing by it: the answer is the same for every text. Of
-// several, all are revoked.
+// it, and learns nothing by it: the answer is the same for every text. If
+// the request brings several, all are revoked.
 func (ts *Tokens) revokeSent(w http.ResponseWriter, r *route.Request) error {
 	return reply.OK(w, struct{}{}, ts.revokeTexts(r, route.TokensOf(r.Request, false)...))
 }

@@ -1,8 +1,9 @@
 // Package web is what Gatehouse looks like in a browser: the pages, as data
 // (page.go) and templates, and the few files that they load.
 //
-// Package server decides what a page shows and who may see it, and hands over the
-// data; this package never sees a request. Of our packages it imports only the manual.
+// Package site decides what a page shows and hands over the data, and package server
+// decides who may see it; this package never sees a request. Of our packages it imports
+// only the manual.
 //
 // Everything works without JavaScript, except for the button that copies. Names may come
 // from an attacker: they pass legible.Text, then html/template, and are in a <bdi>.

@@ -56,7 +56,7 @@ type Event struct {
 	Where   string `json:"where,omitempty"` // the place where a token was found
 
 	Source string `json:"source,omitempty"` // whose sweep is held
-	Count  int    `json:"count,omitempty"`  // of so many changes
+	Count  int    `json:"count,omitempty"`  // how many changes the sweep holds
 	Why    string `json:"why,omitempty"`
 
 	LastBackup int64 `json:"lastBackup,omitempty"`
