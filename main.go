@@ -1,12 +1,13 @@
-// Gatehouse gives every user of an organisation's own servers API access
-// tokens. This file is the command line: which commands there are, and what each
+// Gatehouse issues API access tokens to the users of an organisation's servers, and
+// verifies them. This file is the command line: which commands there are, and what each
 // of them wires together. What they do with a data directory is in package
-// server/datadir; the commands for users, tokens and events are in tui/cli.
+// server/datadir; the commands that ask a server or a store, such as user and token, are
+// in tui/cli.
 //
 // Four package comments say where everything else is:
 //
 //	server    HTTP: where X-Auth-Token becomes a user, when a directory user is suspended
-//	storage   the truth: what a start does, where a revocation and a last use become durable
+//	storage   the truth: what happens after kill -9, where a revocation and a last use become durable
 //	tui       the terminal UI: from a key press to a revocation
 //	ldap      the questions to an LDAP directory
 package main
@@ -53,7 +54,7 @@ func main() {
 // of the log, the process ends within 30 seconds.
 const stopWithin = 27 * time.Second
 
-// stopping runs a command. After the context ends it waits at most this long, because a
+// stopping runs a command. After the context ends it waits at most within, because a
 // file system that is gone may block a call forever.
 func stopping(ctx context.Context, within time.Duration, run func() error) error {
 	ended := make(chan error, 1)

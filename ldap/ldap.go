@@ -2,20 +2,20 @@
 // of your people, and are these people still there?
 //
 // It owns the connections to the directory servers: dialing and TLS (conn.go),
-// the pool (pool.go), and which server is tried next (server.go). It reads the
-// entries, since every directory spells "disabled" its own way (standing.go), and
-// brings the ids that people are known by into one form (subject.go). It never
-// writes to the directory, never stores anything, never follows a referral, and
-// never falls back from TLS to plain text.
+// the pool (pool.go), and which server is tried next (server.go). It reads what entries
+// and answers to a bind say against a person, since every directory spells "disabled" its
+// own way (standing.go, policy.go), and brings the ids that people are known by into one
+// form (subject.go). It never writes to the directory, never stores anything, never
+// follows a referral, and never falls back from TLS to plain text.
 //
 // A login has two steps, Find and Authenticate. Between them the caller can count
 // failures by account instead of by the spelling that was typed, because directories
 // match "alice", "ALICE" and " alice " alike. The password is tried on a connection of
 // its own, which is then closed, so a pooled connection never becomes another person's.
 //
-// Lookup is for off-boarding. It returns a verdict for each person, and doubt about
-// one person never becomes a verdict on another (verdict.go). One place reads what an
-// entry says against its person, for logins too (standing.go).
+// Lookup is for off-boarding (lookup.go). It returns a verdict on each person, and doubt
+// about one person never becomes a verdict on another (verdict.go). Logins and Lookup read
+// an entry in the same way, so that they give the same reason.
 package ldap
 
 import (

@@ -16,8 +16,8 @@ const (
 )
 
 // Find returns the person that name stands for. If it stands for nobody, or for two
-// people, Find returns the zero Entry and no error. Pass that to Authenticate too: a
-// faster answer would reveal which names exist. The only error is ErrUnavailable.
+// people, Find returns an Entry that is not Known, and no error. Pass that to Authenticate
+// too: a faster answer would reveal which names exist. The only error is ErrUnavailable.
 func (d *Directory) Find(ctx context.Context, name string) (Entry, error) {
 	if !validName(name) {
 		return Entry{}, nil
@@ -100,7 +100,7 @@ func validPassword(password string) error {
 // Find. The error is ErrInvalidCredentials, a *Refusal or ErrUnavailable; the entry is
 // always e's own.
 //
-// For an unknown name (the zero Entry) it binds a DN that does not exist, so that this
+// For an Entry that is not Known it binds a DN that does not exist, so that this
 // also takes one search and one bind. The directory may still refuse that bind sooner,
 // because it hashes no password.
 func (d *Directory) Authenticate(ctx context.Context, e Entry, password string) (Entry, error) {

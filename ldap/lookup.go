@@ -21,17 +21,18 @@ const (
 // Lookup asks for the state of people, by subject, in batches of 100. If it returns an
 // error, the states are still valid: the error says why some people are Unknown.
 //
-// Doubt is about one person and one question. A person whose own entry gives a reason is
-// Stopped, even if other questions can't be answered. People who are not in the group are
-// Unknown while the group can't be read, and people who are not found are Unknown while a
-// part of the tree is elsewhere. If a server leaves a question open, the next server is
-// asked.
+// Doubt is about one person and one question. A person whose own entry gives a reason to
+// stop tokens is Stopped, even if other questions can't be answered. People who are not in
+// the group are Unknown while the group can't be read, and people who are not found are
+// Unknown while a part of the tree is elsewhere. If a server leaves a question open, the
+// next server is asked.
 //
 // A person is Missing only if a server answers in full and, on the same connection, shows
-// base_dn and at least one person below it who could log in. So the last person of a
-// directory is never missing: an empty directory looks the same as one that is just
-// being restored. And nobody is missing while there is doubt about anybody: rebuilding a
-// directory must not cost people their tokens.
+// base_dn, required_group if it is set, and below base_dn at least one person with the
+// attributes that a login needs. So the last person of a directory is never missing: an
+// empty directory looks the same as one that is just being restored. And nobody is missing
+// while there is doubt about anybody: rebuilding a directory must not cost people their
+// tokens.
 //
 // A subject that cannot be a value of id_attribute (it was stored under another
 // setting) is logged, and has no state at all.
@@ -77,8 +78,8 @@ func (d *Directory) askable(subjects []string) []string {
 	})
 }
 
-// inquiry collects the verdicts on one batch. Each is kept as soon as it is proven,
-// so that a later failure takes none of them back.
+// inquiry collects the verdicts on one batch. Each is kept as soon as it is proven, so that
+// a later failure takes none of them back; only Lookup does that, with Missing.
 type inquiry struct {
 	d      *Directory
 	states map[string]State
@@ -144,10 +145,10 @@ func (in *inquiry) judge(ctx context.Context, c *conn, people map[string]Entry) 
 	return weightiest(open, unread)
 }
 
-// filtered returns those of these people, found just before, whom the configured filter
-// still matches: many installations use the filter to say who may use the service. A
-// reference to another server is not a doubt here, because the entries are on this
-// server.
+// filtered divides people who were just found by whether the configured filter still
+// matches them: many installations use the filter to say who may use the service. If the
+// filter can't be asked for any name (see anybody), it returns all as matched. A reference
+// to another server is not a doubt here, because the entries are on this server.
 func (d *Directory) filtered(ctx context.Context, c *conn, people map[string]Entry) (matched map[string]Entry, unmatched []string, err error) {
 	if d.people == "" || len(people) == 0 {
 		return people, nil, nil

@@ -16,9 +16,10 @@ const (
 	// Unknown means that the answer leaves the question open. It is the zero
 	// value, so that forgetting to look costs nobody their access.
 	Unknown Verdict = iota
-	// Active is a person who is there, matches filter and is in required_group.
+	// Active is a person who is there, matches filter, is in required_group, and whose entry
+	// gives no reason to stop tokens. A login may still be refused: see Reason.Suspends.
 	Active
-	// Stopped is a person who is there but must not be let in.
+	// Stopped is a person who is there, but whose tokens must not work.
 	Stopped
 	// Missing is a person whom the directory no longer has.
 	Missing
@@ -49,7 +50,7 @@ const (
 
 // Suspends reports whether the reason stops tokens, too. A password that has
 // expired or has to be changed stops logins alone: a script that runs at night
-// should not die of it.
+// should not die of it. An entry without a usable id also stops logins alone.
 func (r Reason) Suspends() bool {
 	return r != ReasonMustChange && r != ReasonPasswordExpired && r != ReasonNoID
 }
@@ -72,7 +73,8 @@ type doubt struct{ error }
 
 func (d *doubt) Unwrap() error { return d.error }
 
-// sorted turns an error into a doubt if its result code is about data or rights.
+// sorted turns an error into a doubt if its result code is about data, rights or the number
+// of entries.
 func sorted(err error) error {
 	switch code(err) {
 	case goldap.LDAPResultReferral:

@@ -75,7 +75,8 @@ const (
 )
 
 // float lays the box over the body, which shows dimmed around it. A box is as wide as its
-// lines; the palette, whose lines change as one types, has its place.
+// lines. The lines of the palette change with each key, but the palette keeps its place and
+// width.
 func (m *model) float(body []string, room int) []string {
 	if m.height < boxLow {
 		return m.box.Body(m.width, room)
@@ -189,8 +190,8 @@ func (m *model) banner() string {
 	return " " + strings.Join(out, "   ")
 }
 
-// differ reports whether two versions are known to differ. What go run built does not
-// know its own.
+// differ reports whether two versions are known to differ. A binary that go run built does
+// not know its version.
 func differ(one, other string) bool {
 	known := func(v string) bool { return v != "" && v != api.NoVersion }
 	return known(one) && known(other) && one != other

@@ -59,7 +59,7 @@ func newEvents(m *model, only string) *events {
 	return s
 }
 
-// asked is the query of what is typed on the query line.
+// asked returns the query that the words on the query line make.
 func (s *events) asked(words string) trail.Query { return trail.Parse(s.only + " " + words) }
 
 func eventColumns(m *model) []listing.Column[api.Event] {
@@ -81,7 +81,8 @@ func object(e api.Event) string {
 	return strings.TrimSpace(e.UID + " " + e.Token[:min(len(e.Token), 10)])
 }
 
-// result says how it went, from the second word of the action, and what else is known.
+// result says how it went, which the second word of the action tells, and what else is
+// known.
 func result(e api.Event) string {
 	out := "ok"
 	if _, word, ok := strings.Cut(e.Action, "."); ok && slices.Contains([]string{"refused", "held", "stale"}, word) {

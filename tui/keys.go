@@ -50,7 +50,8 @@ func (m *model) forbidden(b binding) string {
 
 func (b binding) has(name string) bool { return slices.Contains(b.keys, name) }
 
-// bindings returns the keys of all screens, the most wanted first.
+// bindings returns the keys of all screens, the most wanted first; with readOnly, without
+// those that change anything or write a file.
 func bindings(readOnly bool) []binding {
 	all := slices.Concat(changeKeys(), moveKeys(), tabKeys(), otherKeys())
 	if readOnly {
@@ -211,6 +212,7 @@ func newUserKey(m *model) tea.Cmd {
 // ask opens a question about the user.
 func (m *model) ask(q box.Question) { m.box = box.NewAsk(host{m}, q) }
 
+// lockKey disables the user, or enables a user who is disabled.
 func lockKey(m *model) tea.Cmd {
 	u, ok := m.screen().user()
 	if !ok {
@@ -237,6 +239,7 @@ func lockKey(m *model) tea.Cmd {
 	return nil
 }
 
+// unlockKey lets the user log in again after too many bad passwords.
 func unlockKey(m *model) tea.Cmd {
 	u, ok := m.screen().user()
 	if !ok {

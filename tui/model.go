@@ -82,7 +82,7 @@ func newModel(ctx context.Context, c client, o Options, st styles) *model {
 	return m
 }
 
-// Context, Now and Later are what a list needs of the program.
+// Context, Now and Later make the model a listing.Host.
 func (m *model) Context() context.Context                   { return m.ctx }
 func (m *model) Now() time.Time                             { return m.now() }
 func (m *model) Later(d time.Duration, msg tea.Msg) tea.Cmd { return m.later(d, msg) }
@@ -103,7 +103,7 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	return m, cmd
 }
 
-// take does what a message is about.
+// take handles a message.
 func (m *model) take(msg tea.Msg) tea.Cmd {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
@@ -188,7 +188,8 @@ func (m *model) key(k key) tea.Cmd {
 	return nil
 }
 
-// act does what a binding does.
+// act does what a binding does, if the role allows it. What is about the row under the
+// cursor has to wait until the rows are loaded.
 func (m *model) act(b binding) tea.Cmd {
 	if !m.may(b) {
 		m.say(text.Cut(b.show+" does nothing, "+m.forbidden(b)+".", m.width))

@@ -161,7 +161,8 @@ func (m *machine) Marked(n int) bool {
 	return ok && r.markedAt(n-1)
 }
 
-// Does looks the key up. On the screen of a user, lock acts on that user, not on a row.
+// Does looks the key up. On the screen of a user, l, U and P act on that user, not on a
+// row.
 func (m *machine) Does(key string) (aims, ok bool) {
 	p := m.screen().place()
 	for _, b := range m.keys {
@@ -219,7 +220,7 @@ func wrong(err error) []string {
 	return []string{"! " + say.Error(err)}
 }
 
-// Answer types a line into the box, and enter. What is not a number takes nothing.
+// Answer types a line into the box, and enter. Any line that is not a number cancels.
 func (m *machine) Answer(line string) {
 	if _, err := strconv.Atoi(line); err != nil {
 		m.Press("esc")

@@ -105,7 +105,7 @@ func (s *review) answer(msg tea.Msg) tea.Cmd {
 	return tea.Batch(s.tokens.answer(msg), s.users.answer(msg), s.networks.answer(msg))
 }
 
-// show goes to a preset. Marks stay with the preset they were set in.
+// show goes to a preset, and removes the marks.
 func (s *review) show(n int) tea.Cmd {
 	s.unmark()
 	s.stop()

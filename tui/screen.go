@@ -35,7 +35,7 @@ const (
 
 // screen is what fills the frame between the tabs and the bottom lines.
 type screen interface {
-	// What it looks like, in so many columns and lines.
+	// How it looks, in that many columns and lines.
 	place() place
 	title(width int) string
 	note() string // at the left of the notice line: what is marked
@@ -59,12 +59,12 @@ type screen interface {
 	page(n int) tea.Cmd
 	home() tea.Cmd
 	bottom() tea.Cmd
-	settled() bool // no move waits for rows
+	settled() bool // no move waits for rows, and no other listing is on its way
 
 	// What keys act on: mostly the row under the cursor.
 	open() (screen, bool)               // what enter shows
 	name() (id string, ok bool)         // what y copies
-	user() (api.User, bool)             // the user that l and P act on
+	user() (api.User, bool)             // the user that l, U and P act on
 	holder() string                     // the uid of the user that u opens; empty: none
 	revokes() (revocation.Target, bool) // what R would revoke
 }

@@ -231,8 +231,8 @@ func (t *table[T]) body(width, height int) []string {
 	return out
 }
 
-// visible returns the rows to draw in so many lines, which of them the cursor is on, and
-// what stands above which of them.
+// visible returns the rows to draw in that many lines, which of them the cursor is on, and
+// the dividers by the index of the row below.
 func (t *table[T]) visible(lines int) (rows []T, current int, parts map[int]string) {
 	rows, current = t.list.Visible(lines)
 	if t.part == nil {

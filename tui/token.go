@@ -138,7 +138,7 @@ func (s *token) answer(msg tea.Msg) tea.Cmd {
 	return nil
 }
 
-// came adds what a look has found since the one before.
+// came adds the events since the look before.
 func (s *token) came(news api.History) {
 	h := &s.history
 	if news.Before > 0 || h.Last == 0 { // the first look, or there is a gap between the two

@@ -3,21 +3,25 @@
 //
 // It owns the screens, and the rules that keep a slip of the finger from revoking
 // anything. It sees the product only through the few calls of its client. It never
-// opens the store, never holds a token's secret, and never keeps more than a window
-// of a listing in memory, however long the listing is.
+// opens the store, never holds a token's secret, and never keeps a whole listing in
+// memory: only a window of it, the marked rows (A marks at most 1,000 users; for tokens it
+// keeps the filter instead), and the tokens in a revocation (of a filter's, the first 100).
 //
 // Other packages call only Run. From a key to a revocation, the path is:
 //
-//	key     model.go      Update splits the message into keys; model.key gives each to the
-//	                      open box, else to the query line, else to the table of keys
-//	  |     keys.go       bindings: what R does, where, and its command twin; revokeKey
-//	  v                   asks the screen what R revokes, and model.revoke opens the box
+//	key     model.go      take splits the message into keys (split); model.key gives each
+//	                      to the open box, else to the query line, else to the table of
+//	                      keys; model.act refuses what the role may not do, and what acts
+//	                      on a row while rows are being loaded
+//	  |     keys.go       bindings: what R does, where, and its command twin; without R if
+//	  |                   --read-only; revokeKey asks the screen what R revokes
+//	  v     boxes.go      model.revoke opens the box
 //	screen  users.go, tokens.go, token.go
 //	  |                   revokes names the tokens: the marked ones, or the row under the
 //	  v                   cursor; after A, all that match (a revocation.Target)
 //	box     box/revoke.go asks the server what these tokens are now (revocation.LookUp),
 //	  |                   lists them with Cancel chosen, and waits for y or for the typed
-//	  v                   number (revocation.Doomed says which)
+//	  v                   number (MustType in revocation/ask.go says which)
 //	work    box/work.go   has package revocation send it in batches, or as one job of the
 //	  |                   server, shows the progress, and stops at esc; the answer comes to
 //	  v                   Work.heard
@@ -28,8 +32,8 @@
 // has its columns and its list, which has the cursor and a window of the rows, and asks
 // for more; an answer to an older question is dropped. On a wide terminal a pane beside
 // the rows shows what enter would open (pane.go). connection.go knows whether a server
-// answers; draw.go puts the frame together. Package box has the boxes, for which boxes.go
-// is the program; package health says what Status shows.
+// answers; draw.go puts the frame together. Package box has the boxes; boxes.go implements
+// box.Host, the program as boxes see it. Package health says what Status shows.
 package tui
 
 import (

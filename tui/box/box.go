@@ -46,7 +46,7 @@ type Host interface {
 	Server() Server
 	May(least api.Role) error // why the role is not enough; nil: it is
 	Paint() Paint
-	Files() *sync.WaitGroup // of those that are being written
+	Files() *sync.WaitGroup // the files that are being written
 
 	Next() int // an id for a box
 	Open(Box)  // in place of the one that is open

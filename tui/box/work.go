@@ -69,7 +69,8 @@ func (b *Work) Key(k Key) tea.Cmd {
 	return b.tell()
 }
 
-// tell tells the server to stop its job, once the job's name is known.
+// tell asks the server to stop its job, once the job's name is known. A revocation in
+// batches has no job: heard ends it after the batch.
 func (b *Work) tell() tea.Cmd {
 	if b.stopped || b.progress.Job == "" {
 		return nil

@@ -40,7 +40,7 @@ type Env struct {
 	Person bool
 }
 
-// Commands returns `user`, `token`, `service`, `events`, `scan`, `key` and
+// Commands returns `user`, `token`, `service`, `events`, `scan`, `key`, `notify` and
 // `whoami`, for main to add to its root.
 func Commands(env Env) []*cobra.Command {
 	return []*cobra.Command{userCommand(env), tokenCommand(env), serviceCommand(env), eventsCommand(env), scanCommand(env), keyCommand(env), notifyCommand(env), whoCommand(env)}

@@ -43,8 +43,8 @@ var errWholeToken = Usagef("this is a token, not an ID: the ID is its first 28 c
 // leastID is how many characters of an ID name a token, if no other ID begins with them.
 const leastID = 8
 
-// checkID rejects what can be no ID. One that holds other characters than an ID does is
-// that of no token.
+// checkID rejects what can't be an ID: a whole token, or too few of an ID's characters.
+// Text with other characters is passed on; no token has it.
 func checkID(id string) error {
 	switch {
 	case len(id) == tokenLen:

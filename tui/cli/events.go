@@ -114,7 +114,7 @@ func (l *look) run(ctx context.Context, c *api.Client, _ []string) error {
 	return flagged(err)
 }
 
-// noting sets some once there is a row.
+// noting yields the rows, and sets some to true at the first one.
 func noting[T any](some *bool, rows iter.Seq2[T, error]) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for row, err := range rows {

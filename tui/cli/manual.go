@@ -14,8 +14,7 @@ import (
 )
 
 // ManualCommand prints a chapter of the manual, in Markdown, or a file that goes with it,
-// or lists the chapters.
-// With --man it writes the manual pages of all commands.
+// or lists the chapters. With --man it writes the manual pages of all commands.
 func ManualCommand(out io.Writer) *cobra.Command {
 	var man string
 	c := &cobra.Command{

@@ -14,7 +14,7 @@ import (
 	"gatehouse/tui/text"
 )
 
-// errNoServer is the error if no server runs: only its memory has what is held.
+// errNoServer is the error if no server runs: what is held is only in a server's memory.
 var errNoServer = &api.UnreachableError{Socket: "its socket", Err: errors.New("only a running server can say what is held")}
 
 func userOffboard(env Env) *cobra.Command {

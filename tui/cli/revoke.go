@@ -19,7 +19,7 @@ import (
 
 const (
 	preview   = 20        // rows shown before the question
-	inUse     = time.Hour // a token used within it counts as in use
+	inUse     = time.Hour // a token used within it counts as in use, as in tui/say
 	mostInUse = 1000      // tokens in use are counted up to here
 )
 

@@ -68,8 +68,8 @@ type scan struct {
 	revoked int
 }
 
-// run looks through all paths. What was found before an input can't be read any more
-// counts, too.
+// run looks through all paths. If an input can no longer be read, what was found before
+// still counts.
 func (s *scan) run(ctx context.Context, c *api.Client, args []string) (err error) {
 	s.client, s.taken = c, map[string]string{}
 	s.finder = newFinder(func(line int, token string) error { return s.suspect(ctx, line, token) })
@@ -137,7 +137,7 @@ type suspect struct {
 	token string
 }
 
-// place is where a suspect lies, for the audit log. Of a long path it has the end.
+// place says where a suspect is, for the audit log: of a long path, only the end.
 func (s suspect) place() string {
 	place := fmt.Sprintf("%s:%d", text.Escape(s.path), s.line)
 	if len(place) <= api.MaxPlace {
@@ -146,8 +146,8 @@ func (s suspect) place() string {
 	return "…" + strings.ToValidUTF8(place[len(place)-api.MaxPlace+len("…"):], "")
 }
 
-// lookThrough reads a path or, for "-", standard input. What somebody names is read even
-// if it is a symbolic link or a pipe, such as the shell's <(zcat log.gz).
+// lookThrough reads a path or, for "-", standard input. A path that somebody names is read
+// even if it is a symbolic link or a pipe, such as the shell's <(zcat log.gz).
 func (s *scan) lookThrough(ctx context.Context, path string) error {
 	if path == "-" {
 		s.path = "-"

@@ -33,7 +33,7 @@ func (l *listing) flags(c *cobra.Command, forms []api.FilterForm, keys ...api.Or
 	l.form.flags(c)
 }
 
-// check rejects what the server does not get to see.
+// check rejects bad values, except of filters, which the server checks.
 func (l *listing) check(c *cobra.Command, _ []string) error {
 	if l.limit < 0 || l.limit == 0 && c.Flags().Changed("limit") {
 		return Usagef("--limit: %d is not a number of rows", l.limit)

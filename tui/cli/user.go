@@ -76,8 +76,8 @@ func userPasswd(env Env) *cobra.Command {
 	return c
 }
 
-// makePassword gives a user a password that is made here. It prints it first: once the
-// password is set, the one before is gone.
+// makePassword makes a password, prints it, and then sets it. It prints first, because the
+// old password is gone once the new one is set.
 func (env Env) makePassword(ctx, call context.Context, c *api.Client, uid string) error {
 	made := rand.Text()
 	u, err := c.User(ctx, uid)
@@ -97,7 +97,7 @@ func (env Env) makePassword(ctx, call context.Context, c *api.Client, uid string
 	return err
 }
 
-// shownOnce says what became of a password that was not given but made.
+// shownOnce says that the password is shown only once, unless it was given.
 func shownOnce(given string) string {
 	if given != "" {
 		return ""

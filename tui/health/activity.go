@@ -27,7 +27,7 @@ const (
 	graphNow   = 11 // of the rate at its right
 )
 
-// graph draws the values in so many rows, with the scale at the left and the latest value
+// graph draws the values in that many rows, with the scale at the left and the latest value
 // at the right.
 func graph(name string, values []int, width, rows int) (out []string) {
 	room := max(min(width-3-graphName-graphScale-2-graphNow, len(values)), 0)
@@ -57,7 +57,7 @@ func graph(name string, values []int, width, rows int) (out []string) {
 	return out
 }
 
-// Rate is what was done in the second that ended last.
+// Rate returns the value of the latest second that has ended.
 func Rate(values []int) int {
 	if len(values) == 0 {
 		return 0

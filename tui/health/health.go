@@ -20,7 +20,7 @@ import (
 
 const (
 	twoColumns = 120 // the width from which the checks and the activity stand side by side
-	columnMost = 110 // of which one is at most so wide
+	columnMost = 110 // the width of one of them at most
 )
 
 // Report is what Lines draws.
@@ -91,7 +91,7 @@ func (r *Report) inWords(width int) []string {
 	return []string{r.Paint.Warn(text.Cut(line, width)), ""}
 }
 
-// listed writes names as a sentence has them, each once.
+// listed joins names as in a sentence, each once.
 func listed(names []string) string {
 	var once []string
 	for _, n := range names {

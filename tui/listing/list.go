@@ -217,8 +217,11 @@ func (l *List[T]) Visible(height int) (rows []T, current int) {
 }
 
 const (
-	Patience  = time.Minute            // until a question counts as unanswered
-	SlowAfter = 150 * time.Millisecond // until a spinner shows
+	// Patience is how long the program waits for an answer of the server.
+	Patience = time.Minute
+	// SlowAfter is how long a question is open before a spinner shows.
+	SlowAfter = 150 * time.Millisecond
+
 	spinEvery = 100 * time.Millisecond
 )
 
@@ -258,7 +261,8 @@ type Answer[T any] struct {
 // slowMsg turns the spinner of a question that is still open.
 type slowMsg struct{ list, seq int }
 
-// ask asks a question in place of the open one.
+// ask gives up the open question, and puts q in its place. If the answer takes longer than
+// SlowAfter, the spinner shows.
 func (l *List[T]) ask(q question) tea.Cmd {
 	l.Stop()
 	ctx, cancel := context.WithTimeout(l.host.Context(), Patience)
@@ -294,7 +298,7 @@ func (l *List[T]) work(q question) func(context.Context) Answer[T] {
 	return func(ctx context.Context) Answer[T] { return Read(ctx, src, to) }
 }
 
-// Read reads up to limit rows.
+// Read reads up to to.Limit rows; all, if that is 0.
 func Read[T any](ctx context.Context, src Source[T], to Spot) Answer[T] {
 	a := Answer[T]{End: true}
 	for row, err := range src(ctx, to) {

@@ -16,6 +16,7 @@ import (
 	"gatehouse/tui/text"
 )
 
+// Day is 24 hours.
 const Day = 24 * time.Hour
 
 // Orphaned is the state of an active service account that nobody owns.
@@ -73,12 +74,12 @@ func LastUse(now time.Time, u api.User) string {
 }
 
 // InUse reports whether a token was used within the last hour: somebody would
-// notice at once.
+// notice at once. `gatehouse token revoke` has the same hour (inUse in package cli).
 func InUse(now time.Time, t api.Token) bool {
 	return t.Used() && now.Sub(time.UnixMilli(t.LastUsed)) < time.Hour
 }
 
-// Date and Moment show a time in the zone of now.
+// Date shows the date of a time, in the zone of now; a dash if ms is 0.
 func Date(now time.Time, ms int64) string {
 	if ms == 0 {
 		return "-"
@@ -86,6 +87,7 @@ func Date(now time.Time, ms int64) string {
 	return time.UnixMilli(ms).In(now.Location()).Format(time.DateOnly)
 }
 
+// Moment shows a time to the second, in the zone of now; a dash if ms is 0.
 func Moment(now time.Time, ms int64) string {
 	if ms == 0 {
 		return "-"
@@ -93,7 +95,7 @@ func Moment(now time.Time, ms int64) string {
 	return time.UnixMilli(ms).In(now.Location()).Format("2006-01-02 15:04:05 MST")
 }
 
-// Expiry shows expiresOn by one of the two above.
+// Expiry shows expiresOn, by Date or Moment.
 func Expiry(now time.Time, on string, show func(time.Time, int64) string) string {
 	if on == api.Never {
 		return "never"
@@ -114,6 +116,7 @@ func Number(n int) string {
 	return s
 }
 
+// Count returns a number with its noun: 1 token, 2,000 tokens.
 func Count(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
@@ -121,6 +124,7 @@ func Count(n int, noun string) string {
 	return Number(n) + " " + noun + "s"
 }
 
+// Dash returns s, or a dash if s is empty.
 func Dash(s string) string {
 	if s == "" {
 		return "-"
@@ -128,7 +132,7 @@ func Dash(s string) string {
 	return s
 }
 
-// Fitting puts as many of the parts into one line as fit into width.
+// Fitting joins the first part and as many of the next ones as fit into width.
 func Fitting(width int, parts ...string) string {
 	out := parts[0]
 	for _, p := range parts[1:] {
@@ -151,10 +155,11 @@ func When(now time.Time, ms int64) string {
 	return Moment(now, ms) + "   " + Ago(now, ms)
 }
 
-// heights are those of a sparkline. Zero is a dot, to tell it from nearly nothing.
+// heights are the bars of a sparkline, the lowest first. Zero is a dot, to tell it from
+// nearly nothing.
 var heights = []rune("▁▂▃▄▅▆▇█")
 
-// Bars draws the values as bars of so many lines, a column each, the highest line first.
+// Bars draws the values as bars, a column each, in that many lines, the top line first.
 func Bars[N int | int64](values []N, lines int) []string {
 	most := N(1)
 	for _, v := range values {
@@ -189,7 +194,7 @@ func Spark[N int | int64](values []N, width int) string {
 	return Bars(values[max(len(values)-max(width, 0), 0):], 1)[0]
 }
 
-// UsesIn says what TokenDetail.Days has in numbers.
+// UsesIn sums up TokenDetail.Days in words.
 func UsesIn(days []int64) string {
 	sum := int64(0)
 	for _, d := range days {
@@ -215,7 +220,7 @@ func Limits(t api.Token) string {
 	return strings.Join(t.Scopes, " ") + " from " + strings.Join(t.Addresses, " ")
 }
 
-// UseTone, AgeTone and StateTone colour what a cell says.
+// UseTone colours the last use of a token.
 func UseTone(now time.Time, t api.Token) listing.Tone {
 	switch {
 	case InUse(now, t):
@@ -226,6 +231,8 @@ func UseTone(now time.Time, t api.Token) listing.Tone {
 	return AgeTone(now, t.LastUsed)
 }
 
+// AgeTone colours a last use by its age: dim if it is stale, or if there is none, and
+// yellow after a year.
 func AgeTone(now time.Time, ms int64) listing.Tone {
 	switch age := now.Sub(time.UnixMilli(ms)); {
 	case ms == 0, age > api.StaleAfter && age <= 365*Day:
@@ -236,6 +243,7 @@ func AgeTone(now time.Time, ms int64) listing.Tone {
 	return listing.Plain
 }
 
+// StateTone colours the state of a user or a token: yellow if it can end, red if not.
 func StateTone(state string) listing.Tone {
 	switch state {
 	case api.StateSuspended, api.StateDisabled, Orphaned:
@@ -246,7 +254,7 @@ func StateTone(state string) listing.Tone {
 	return listing.Plain
 }
 
-// Millis shows milliseconds with three digits that count.
+// Millis shows milliseconds in the unit that fits; a dash if they are 0.
 func Millis(ms float64) string {
 	switch {
 	case ms == 0:
@@ -289,7 +297,7 @@ func Stamp(now time.Time, ms int64) string {
 	return t.Format(time.DateOnly)
 }
 
-// Error says what went wrong in as few words as do.
+// Error says what went wrong, in few words.
 func Error(err error) string {
 	nobody := new(api.UnreachableError)
 	switch {

@@ -102,7 +102,7 @@ func (q Query) Page(ctx context.Context, log Log, up bool, to listing.Spot) iter
 }
 
 // older yields the events before the one with that sequence, the newest first; all, if
-// before is 0. The server looks back only so far at a time.
+// before is 0. One call to the server looks back over a limited part of the log.
 func (q Query) older(ctx context.Context, log Log, before uint64, stretch int) iter.Seq2[api.Event, error] {
 	return func(yield func(api.Event, error) bool) {
 		for before != 1 {
