@@ -85,8 +85,8 @@ func changeKeys() []binding {
 		{keys: []string{"u"}, show: "u", short: "user", help: "open the user", on: onTokens | onReview | onToken | ofEvents, aims: true, twin: "gatehouse user show UID", do: userKey},
 		{keys: []string{"shift+tab"}, show: "shift+tab", help: "the question before", on: onReview | onAccounts | onNetworks, twin: "gatehouse token list --never-used",
 			do: func(m *model) tea.Cmd { return m.screen().(*review).another(-1) }},
-		{keys: []string{"l"}, show: "l", short: "lock", help: "lock the user: tokens and sessions stop; or unlock", on: ofUsers | onUser, aims: true, changes: true, twin: "gatehouse user disable UID", do: lockKey},
-		{keys: []string{"U"}, show: "U", help: "lift the delay of the user's logins after bad passwords", on: ofUsers | onUser, aims: true, changes: true, twin: "gatehouse user unlock UID", do: unlockKey},
+		{keys: []string{"l"}, show: "l", short: "lock", help: "lock the user: tokens and sessions stop; or unlock", on: ofUsers | onUser, aims: true, changes: true, twin: "gatehouse user disable UID", do: disableKey},
+		{keys: []string{"U"}, show: "U", help: "lift the delay of the user's logins after bad passwords", on: ofUsers | onUser, aims: true, changes: true, twin: "gatehouse user unlock UID", do: liftDelayKey},
 		{keys: []string{"n"}, show: "n", short: "new", help: "make a local user, or a service account", on: onUsers, changes: true, twin: "gatehouse user add UID", do: newUserKey},
 		{keys: []string{"A"}, show: "A", short: "mark all", help: "mark all that match the screen and the filter", on: onLists, aims: true, twin: "gatehouse token list --idle 90d",
 			do: func(m *model) tea.Cmd { return m.screen().(rows).markAll() }},
@@ -212,8 +212,8 @@ func newUserKey(m *model) tea.Cmd {
 // ask opens a question about the user.
 func (m *model) ask(q box.Question) { m.box = box.NewAsk(host{m}, q) }
 
-// lockKey disables the user, or enables a user who is disabled.
-func lockKey(m *model) tea.Cmd {
+// disableKey disables the user, or enables a user who is disabled.
+func disableKey(m *model) tea.Cmd {
 	u, ok := m.screen().user()
 	if !ok {
 		return nil
@@ -239,8 +239,8 @@ func lockKey(m *model) tea.Cmd {
 	return nil
 }
 
-// unlockKey lets the user log in again after too many bad passwords.
-func unlockKey(m *model) tea.Cmd {
+// liftDelayKey lets the user log in again after too many bad passwords.
+func liftDelayKey(m *model) tea.Cmd {
 	u, ok := m.screen().user()
 	if !ok {
 		return nil

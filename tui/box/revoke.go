@@ -117,8 +117,8 @@ func (b *Revoke) Body(width, height int) []string {
 	out = append(out, b.Lines(b.host.Now(), width, max(height-len(out)-2, 1), b.host.Paint().Heads, b.host.Paint().Warn)...)
 	if b.MustType() {
 		why := ""
-		if b.Used > 0 {
-			why = fmt.Sprintf("%s IN USE. ", say.Number(b.Used))
+		if b.InUse > 0 {
+			why = fmt.Sprintf("%s IN USE. ", say.Number(b.InUse))
 		}
 		return append(out, "",
 			b.host.Paint().Warn(text.Cut(fmt.Sprintf(" %sType %d, then enter, to revoke: %s_    esc cancels", why, b.Total, b.Typed), width)))

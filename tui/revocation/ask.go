@@ -15,10 +15,10 @@ import (
 
 // Arrange counts those in use, and puts the latest used first, except in a match.
 func (d *Doomed) Arrange(now time.Time) {
-	d.Used = 0
+	d.InUse = 0
 	for _, t := range d.Tokens {
 		if say.InUse(now, t) {
-			d.Used++
+			d.InUse++
 		}
 	}
 	if d.Match != nil {
@@ -37,7 +37,7 @@ func (d *Doomed) Arrange(now time.Time) {
 
 // MustType reports whether the number is typed instead of y.
 func (d *Doomed) MustType() bool {
-	return d.Total > typedAbove || d.Used > 0 || d.Match != nil
+	return d.Total > typedAbove || d.InUse > 0 || d.Match != nil
 }
 
 // Question asks, with their number if it is known. The number is ahead of the name, which
@@ -92,7 +92,7 @@ func (d *Doomed) columns(now time.Time) []listing.Column[api.Token] {
 		{Head: "FROM", Min: 10, Max: 39, Cell: func(t api.Token) string { return say.Dash(t.LastAddress) }},
 		{Head: "USER", Min: 16, Max: 48, Cell: func(t api.Token) string { return t.UID }},
 	}
-	if d.Used == 0 {
+	if d.InUse == 0 {
 		cols = slices.Delete(cols, 1, 2)
 	}
 	return cols

@@ -63,7 +63,7 @@ type Doomed struct {
 	Target
 	Tokens []api.Token // of a match, the first few
 	Total  int
-	Used   int          // how many of Tokens are in use; set by Arrange
+	InUse  int          // how many of Tokens are in use; set by Arrange
 	agreed api.Matching // of a match
 }
 

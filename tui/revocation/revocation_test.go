@@ -126,8 +126,8 @@ func TestMustType(t *testing.T) {
 	s := holding(3)
 	s.tokens[1].LastUsed = noon.Add(-time.Minute).UnixMilli()
 	d := lookUp(t, s, revocation.Of(s.tokens))
-	if !d.MustType() || d.Used != 1 {
-		t.Errorf("in use: got %v, %d", d.MustType(), d.Used)
+	if !d.MustType() || d.InUse != 1 {
+		t.Errorf("in use: got %v, %d", d.MustType(), d.InUse)
 	}
 	plain := func(p ...string) string { return strings.Join(p, "") }
 	if lines := d.Lines(noon, 100, 10, plain, plain); len(lines) != 3 || !strings.Contains(lines[1], "IN USE") {
