@@ -174,7 +174,6 @@ func TestBirthAgain(t *testing.T) {
 // TestCheckpointOfTheDayBefore: a store that is restarted every hour gets its
 // checkpoint.
 func TestCheckpointOfTheDayBefore(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}

@@ -203,6 +203,7 @@ type conn struct {
 
 const (
 	firstBuffer = 4 << 10
+	longBuffer  = 16 << 10  // a connection that waits keeps no more, and no more answers wait for it
 	longestSkip = 256 << 10 // of a body, as net/http does
 	lingers     = 500 * time.Millisecond
 )
@@ -228,7 +229,7 @@ func (c *conn) serve() {
 		}
 		understood := end > 0 && c.head.parse(c.in[:end])
 		if c.s.Pass != nil && !(understood && c.head.isQuestion()) {
-			if passed = c.flush(); passed {
+			if passed = c.flush() && c.leave(); passed {
 				c.s.Pass(c.Conn, c.in)
 			}
 			return
@@ -290,14 +291,26 @@ func (c *conn) next() (end int, ok bool) {
 // wait notes that the connection waits for a request. It reports false if the server is
 // stopping.
 func (c *conn) wait() bool {
-	if len(c.in) == 0 && len(c.buffer) > 4*firstBuffer {
-		c.buffer = make([]byte, firstBuffer)
+	if len(c.in) < firstBuffer && (len(c.buffer) > longBuffer || cap(c.out) > 2*longBuffer) {
+		c.buffer = append(make([]byte, 0, firstBuffer), c.in...)[:firstBuffer]
+		c.in, c.out, c.head = c.buffer[:len(c.in)], nil, head{}
+		clear(c.request.Header)
+		c.request.RequestURI, c.request.URL.Path, c.request.URL.RawQuery = "", "", ""
 	}
 	if c.state.Load() == asked {
 		c.tell(http.StateIdle)
 	}
 	c.state.Store(waiting)
 	return !c.s.stopping.Load()
+}
+
+// leave notes that the connection waits, and then that Shutdown may no longer close it:
+// another server answers what comes next. It reports false if Shutdown has closed it.
+func (c *conn) leave() bool {
+	if c.state.CompareAndSwap(asked, waiting) {
+		c.tell(http.StateIdle)
+	}
+	return c.state.CompareAndSwap(waiting, asked)
 }
 
 // begin notes that a request is there, unless the connection was closed before.
@@ -344,6 +357,9 @@ func (c *conn) answer() bool {
 		return false
 	case closes:
 		c.flush()
+		return false
+	}
+	if len(c.out) > longBuffer && !c.flush() {
 		return false
 	}
 	return h.length == 0 || c.skip(h.length)

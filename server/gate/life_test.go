@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -203,5 +205,87 @@ func TestLateStart(t *testing.T) {
 	if c, err := net.Dial("tcp", addr); err == nil {
 		c.Close()
 		t.Error("it still listens")
+	}
+}
+
+// TestKeepsLittle: what a client has sent, or does not read, takes little memory. Whoever
+// reaches the port may keep a thousand connections open.
+func TestKeepsLittle(t *testing.T) {
+	const answer, most = 400, 64 << 10
+	for what, sent := range map[string][]string{
+		"long headers": {"X-Auth-Token: " + strings.Repeat("a", 60_000), "Authorization: " + strings.Repeat("b", 60_000), "User-Agent: " + strings.Repeat("c", 60_000)},
+		"long query":   {"?" + strings.Repeat("q", 60_000)},
+		"many at once": slices.Repeat([]string{"A: b"}, 3000),
+	} {
+		t.Run(what, func(t *testing.T) {
+			s := &gate.Server{Limits: long(), Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Write(make([]byte, answer))
+			})}
+			addr, _ := serve(t, s)
+			c := call(t, addr)
+			var all strings.Builder
+			for _, line := range sent {
+				if line[0] == '?' {
+					fmt.Fprintf(&all, "GET /%s HTTP/1.1\r\nHost: x\r\n\r\n", line)
+				} else {
+					fmt.Fprintf(&all, "GET / HTTP/1.1\r\nHost: x\r\n%s\r\n\r\n", line)
+				}
+			}
+			all.WriteString("GE") // of the next one
+			go io.WriteString(c, all.String())
+			from := bufio.NewReader(c)
+			for range sent {
+				resp, err := http.ReadResponse(from, nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				io.Copy(io.Discard, resp.Body)
+			}
+			var kept int
+			for begun := time.Now(); kept == 0 && time.Since(begun) < patience; time.Sleep(time.Millisecond) {
+				kept = s.Kept()
+			}
+			if kept == 0 || kept > most {
+				t.Errorf("the connection keeps %d bytes", kept)
+			}
+		})
+	}
+}
+
+// TestPassedIdle: a connection that is passed on waits for a request, as a new one does, and
+// is no longer the gate's to close.
+func TestPassedIdle(t *testing.T) {
+	states, passed := make(chan http.ConnState, 10), make(chan string, 1)
+	s := &gate.Server{Limits: long(), ConnState: func(_ net.Conn, s http.ConnState) { states <- s },
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })}
+	s.Pass = func(c net.Conn, read []byte) {
+		ended, end := context.WithCancel(t.Context())
+		end()
+		s.Shutdown(ended)
+		passed <- string(read)
+		io.WriteString(c, "still open")
+		c.Close()
+	}
+	addr, _ := serve(t, s)
+	c := call(t, addr)
+	const half = "POST /x HTTP/1.1\r\nHost: x\r\n"
+	io.WriteString(c, "GET /api/verify HTTP/1.1\r\nHost: x\r\n\r\n"+half)
+	from := bufio.NewReader(c)
+	if _, err := http.ReadResponse(from, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-passed; got != half {
+		t.Errorf("passed %q", got)
+	}
+	close(states) // the gate is done with the connection
+	var said []http.ConnState
+	for state := range states {
+		said = append(said, state)
+	}
+	if want := []http.ConnState{http.StateActive, http.StateIdle}; !slices.Equal(said, want) {
+		t.Errorf("got %v, want %v", said, want)
+	}
+	if b, err := io.ReadAll(from); string(b) != "still open" {
+		t.Errorf("got %q, %v", b, err)
 	}
 }

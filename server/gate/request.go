@@ -41,16 +41,20 @@ func headEnd(b []byte, from int) (end, next int) {
 	}
 }
 
+const longestMethod = 32 // of a question
+
 // mayBeQuestion reports whether b may be the beginning of a question.
 func mayBeQuestion(b []byte) bool {
 	method, target, ok := bytes.Cut(b, []byte{' '})
 	n := min(len(target), len(Path))
-	return all(method, &inToken) && (!ok || string(target[:n]) == Path[:n])
+	return len(method) <= longestMethod && all(method, &inToken) && (!ok || string(target[:n]) == Path[:n])
 }
 
 // isQuestion reports whether a request is a question, and net/http would do nothing more
-// for it than the gate does.
-func (h *head) isQuestion() bool { return h.path == Path && h.length == 0 && !h.expects && !h.old }
+// for it than the gate does. After a POST, net/http accepts an empty line.
+func (h *head) isQuestion() bool {
+	return h.path == Path && h.length == 0 && !h.expects && !h.old && h.method != http.MethodPost
+}
 
 // parse reads a head, and reports whether it can be read in one way only. It refuses much
 // that HTTP allows a server to accept: no proxy sends that.

@@ -10,6 +10,7 @@ import (
 type dead struct {
 	part
 	rows []deadRow // by number
+	gone int       // so many of them are gone
 }
 
 type deadRow struct {
@@ -23,14 +24,19 @@ type deadRow struct {
 func (d *dead) put(v *Views, f *facts, id keys.ID, t *record.Token, there bool) {
 	n, known := d.find(beyond, id)
 	switch {
-	case !there && known:
-		d.rows[n].gone = true
+	case !there && !known:
 		return
 	case !there:
+		if !d.rows[n].gone {
+			d.rows[n].gone = true
+			d.gone++
+		}
 		return
 	case !known:
 		n = d.add(id)
 		d.rows = append(d.rows, deadRow{})
+	case d.rows[n].gone:
+		d.gone--
 	}
 	d.rows[n] = deadRow{used: usedAt(t), owner: v.number(t.Owner), revoked: t.Revoked}
 	f.set(&d.part, n, t)

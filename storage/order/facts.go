@@ -188,5 +188,6 @@ func (f *facts) wasteful(tokens int) bool {
 	for b := range f.parts {
 		n += len(f.parts[b].ids)
 	}
+	n += f.dead.gone
 	return n > 2*tokens+1<<16 || len(f.texts.blocks) > 2*f.first+64 || len(f.limits.list) > tokens+1<<16
 }

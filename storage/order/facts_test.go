@@ -2,10 +2,12 @@ package order
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
+	"gatehouse/storage/table"
 )
 
 // TestCompact: what is dropped is what no token refers to, also if that is all there is,
@@ -37,5 +39,37 @@ func TestCompact(t *testing.T) {
 	p.compact()
 	if len(p.addrs) != 1 || p.unlinked != 0 {
 		t.Errorf("%d bytes are left, %d of them unlinked", len(p.addrs), p.unlinked)
+	}
+}
+
+// TestNameMoves: while the users are read, one may take over the name of another, and be
+// read after it while the other was read before.
+func TestNameMoves(t *testing.T) {
+	named := func(name string) person { return person{folded: name} }
+	for first := range uint32(2) {
+		var p people
+		p.set(0, named("x"))
+		p.set(1, named("x"))
+		p.set(first, named("y"))
+		p.set(1-first, named(""))
+		if !slices.Equal(p.sorted, []uint32{first}) {
+			t.Errorf("got %v, want only %d", p.sorted, first)
+		}
+	}
+}
+
+// TestGone: tokens without a record count as waste.
+func TestGone(t *testing.T) {
+	f := &facts{}
+	f.dead.reserve(0)
+	v := New(table.New(), nil, nil, nil, nil)
+	for n := range 70_000 {
+		id := keys.ID{1, 1, byte(n), byte(n >> 8), byte(n >> 16)}
+		for _, there := range []bool{true, false, true, false, false} {
+			f.dead.put(v, f, id, &record.Token{ID: id}, there)
+		}
+		if got := f.wasteful(0); got != (n >= 1<<16) {
+			t.Fatalf("after %d: %v", n+1, got)
+		}
 	}
 }

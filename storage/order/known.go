@@ -177,8 +177,9 @@ type worker struct {
 }
 
 const (
-	restEvery = 64 // records; eight times as many when somebody waits
-	restTimes = 5  // as long as the work before it, if nobody waits
+	restEvery = 64                     // records; eight times as many when somebody waits
+	restTimes = 5                      // as long as the work before it, if nobody waits
+	restMost  = 100 * time.Millisecond // the work may have been interrupted, and the index is held for so long
 )
 
 // rest leaves the processor to others, after some records. As long as every processor has
@@ -195,7 +196,7 @@ func (w *worker) rest() {
 		return
 	}
 	select {
-	case <-time.After(restTimes * time.Since(w.since)):
+	case <-time.After(min(restTimes*time.Since(w.since), restMost)):
 	case <-w.hurried:
 	case <-w.closing:
 	}

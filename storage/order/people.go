@@ -52,8 +52,12 @@ func (p *people) set(number uint32, v person) {
 		p.who = append(p.who, person{})
 	}
 	if old := p.who[number]; old.folded != v.folded {
-		if i, ok := p.find(old.folded); ok && p.sorted[i] == number {
-			p.sorted = slices.Delete(p.sorted, i, i+1)
+		// Two users have the same name while one takes it over from the other.
+		for i, _ := p.find(old.folded); i < len(p.sorted) && p.who[p.sorted[i]].folded == old.folded; i++ {
+			if p.sorted[i] == number {
+				p.sorted = slices.Delete(p.sorted, i, i+1)
+				break
+			}
 		}
 		if v.folded != "" {
 			i, _ := p.find(v.folded)

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 
+	"gatehouse/storage/disk"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
 	"gatehouse/storage/table"
@@ -23,7 +24,7 @@ func (v *Views) withFacts(fn func(*facts) error) error {
 		if err := k.get(v.closing, true, v.readTokens); err != nil {
 			return err
 		}
-		f, err := v.followTokens()
+		f, err := v.followTokens(v.table.Unsaved(nil))
 		if err != nil {
 			return err
 		}
@@ -36,17 +37,17 @@ func (v *Views) withFacts(fn func(*facts) error) error {
 	}
 }
 
-// followTokens reads the records again that have changed. It returns the facts, or nil if
-// they are not there.
-func (v *Views) followTokens() (*facts, error) {
+// followTokens reads the records again that have changed, by the notes and by the uses that
+// are not noted yet. Those leave [table.Table.Unsaved] only when they are noted, so the
+// caller gets them first. It returns the facts, or nil if they are not there.
+func (v *Views) followTokens(unsaved []table.Sight) (*facts, error) {
 	k := &v.tokens
 	k.following.Lock() // a query must wait for the records that another one is reading
 	defer k.following.Unlock()
 	k.RLock()
 	f := k.value
 	if f != nil {
-		// The unsaved uses come first: they leave the table's list only once they are noted.
-		for _, list := range [][]table.Sight{v.table.Unsaved(nil), k.notes.take()} {
+		for _, list := range [][]table.Sight{unsaved, k.notes.take()} {
 			for _, s := range list {
 				if !f.has(s) {
 					f.unread[s.ID] = struct{}{}
@@ -59,6 +60,9 @@ func (v *Views) followTokens() (*facts, error) {
 		return nil, nil
 	}
 	for ids := range slices.Chunk(slices.Collect(maps.Keys(f.unread)), 64) {
+		if isClosed(v.closing) {
+			return nil, disk.ErrClosed
+		}
 		if err := v.readAgain(f, ids); err != nil {
 			return nil, err
 		}

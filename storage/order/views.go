@@ -64,7 +64,7 @@ func (v *Views) Run(all bool, ready func()) {
 			return
 		}
 		v.followPeople()
-		v.followTokens()
+		v.followTokens(nil)
 		v.tokens.dropIf(func(f *facts) bool { return f.wasteful(v.table.Len()) })
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -291,7 +292,14 @@ func (h *house) step() {
 			h.views.NoteToken(t.id)
 		}
 	case dice < 36:
-		h.table.Save(h.rand.IntN(table.Shards), ignore{}, h.views.NoteUses)
+		shard := h.rand.IntN(table.Shards)
+		h.table.Save(shard, ignore{}, h.views.NoteUses)
+		if h.rand.IntN(2) == 0 {
+			return
+		}
+		for shard := range table.Shards { // the flusher takes uses that it has not saved
+			h.table.Take(shard, h.table.Top(shard), math.MaxInt, h.views.NoteUses)
+		}
 	case dice < 37:
 		for shard := range table.Shards {
 			h.table.Save(shard, ignore{}, h.views.NoteUses)

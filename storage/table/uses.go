@@ -255,11 +255,15 @@ func (t *Table) Top(shard int) uint32 {
 // shard, going downwards from a slot. It returns how far it has come: at 0 the shard
 // is done, unless tokens have [Table.Departed]. It goes downwards because a slot that
 // moves into a hole then never moves past it.
-func (t *Table) Take(shard int, from uint32, most int) (batch map[keys.ID]*record.UsageRecord, slot uint32) {
+//
+// Uses since the last Save are still among [Table.Unsaved]. Their addresses no longer are
+// after Take, so it calls noted before, as Save does.
+func (t *Table) Take(shard int, from uint32, most int, noted func(unsaved func() []Sight)) (batch map[keys.ID]*record.UsageRecord, slot uint32) {
 	const mostSlots = 1 << 12 // to look at under the lock
 	sh := &t.shards[shard]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
+	noted(func() []Sight { return sh.appendUnsaved(nil) })
 	batch = make(map[keys.ID]*record.UsageRecord)
 	for id, d := range sh.left {
 		if len(batch) == most {
@@ -294,13 +298,18 @@ func (t *Table) GiveBack(shard int, batch map[keys.ID]*record.UsageRecord) {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	for id, d := range batch {
+		to := &record.Usage{}
 		if _, _, ok := sh.find(id); ok {
-			sh.beyond(id).Add(&d.Usage)
-			continue
+			to = sh.beyond(id)
+		} else {
+			left := sh.departed(id)
+			left.Used = left.Used.Later(d.Used)
+			to = &left.Usage
 		}
-		left := sh.departed(id)
-		left.Used = left.Used.Later(d.Used)
-		left.Add(&d.Usage)
+		if d.First.IsValid() {
+			to.First = d.First // it was used since
+		}
+		to.Add(&d.Usage)
 	}
 }
 

@@ -131,7 +131,7 @@ func (f *Flusher) mergeBatch(shard int) error {
 		return ErrBusy
 	}
 	defer f.moving.Unlock()
-	taken, slot := f.Table.Take(shard, f.pass.slot, batch)
+	taken, slot := f.Table.Take(shard, f.pass.slot, batch, f.Noted)
 	ids := make([]keys.ID, 0, len(taken))
 	for id := range taken {
 		ids = append(ids, id)
