@@ -267,8 +267,8 @@ func TestOvertaken(t *testing.T) {
 	w.eventually("the webhook fails", func() bool { return w.n.Figures()["webhook"] == Figures{2, true} })
 	_, err := w.store.RevokeTokens(storage.Actor{Name: "test"}, revoked.ID)
 	w.must(err)
-	h.answer(http.StatusOK)
 	w.close()
+	h.answer(http.StatusOK)
 	w.open() // at once, not after the pause
 	w.settled()
 	if got := w.wantTypes(h, wording.TokenEnds); len(got) == 1 && got[0].Token != kept.ID.String() {
