@@ -129,7 +129,6 @@ func harms() (list []harm) {
 // and nothing that had ended is valid again, as far as the ends can still be
 // read.
 func TestAdvice(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}

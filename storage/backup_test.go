@@ -35,7 +35,6 @@ func eventsOf(t *testing.T, s *Store) (list []string) {
 // An audit log of many segments comes back unchanged after pruning and a restore, and
 // goes on.
 func TestBackupHasTheLog(t *testing.T) {
-	t.Parallel()
 	dir, opts := t.TempDir(), Options{Segment: 8 << 10}
 	s := openWith(t, dir, opts)
 	alice := addUser(t, s, "alice@example.com")
@@ -122,7 +121,6 @@ func joined(list []chunkOf) []byte {
 // A backup that is combined from several is refused, and the directory stays as it
 // was. With the key the restore refuses it; without the key the first start does.
 func TestBackupOfParts(t *testing.T) {
-	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir)
 	alice := addUser(t, s, "alice@example.com")
@@ -179,7 +177,6 @@ func TestBackupOfParts(t *testing.T) {
 // If the log is damaged in an old segment, a backup has the records after the
 // damage.
 func TestBackupOfADamagedLog(t *testing.T) {
-	t.Parallel()
 	dir, opts := t.TempDir(), Options{Segment: 8 << 10}
 	s := openWith(t, dir, opts)
 	alice := addUser(t, s, "alice@example.com")
@@ -208,7 +205,6 @@ func TestBackupOfADamagedLog(t *testing.T) {
 // A backup has each use that was answered before the backup, although the backup
 // brings nothing into the index.
 func TestBackupHasUses(t *testing.T) {
-	t.Parallel()
 	dir, clock := t.TempDir(), newClock()
 	opts := timed(t, clock)
 	s := openWith(t, dir, opts)
@@ -234,7 +230,6 @@ func TestBackupHasUses(t *testing.T) {
 // A restore that is interrupted at any moment leaves the directory as it was. The
 // next start, or the next restore, removes what a killed restore has left.
 func TestRestoreInterrupted(t *testing.T) {
-	t.Parallel()
 	dir, opts := t.TempDir(), Options{}
 	s := open(t, dir)
 	alice := addUser(t, s, "alice@example.com")
@@ -303,7 +298,6 @@ done:
 // The journal of a backup may end later than its records, for example while the index
 // is behind on a full disk. It then has the revocations of that time.
 func TestBackupWhileBehind(t *testing.T) {
-	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir)
 	alice := addUser(t, s, "alice@example.com")

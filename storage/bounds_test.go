@@ -7,7 +7,6 @@ import (
 
 // TestSetBounds: the bound on a user's tokens can be changed while the store is open.
 func TestSetBounds(t *testing.T) {
-	t.Parallel()
 	s, err := Open(t.TempDir(), Options{MaxPerUser: 1})
 	if err != nil {
 		t.Fatal(err)

@@ -19,7 +19,6 @@ import (
 // While a checkpoint is being made, uses still go to their log: a kill loses
 // those of a second, not those of the whole checkpoint.
 func TestUsesDuringCheckpoint(t *testing.T) {
-	t.Parallel()
 	clock := newClock()
 	s := openWith(t, t.TempDir(), timed(t, clock))
 	id, secret := create(t, s, addUser(t, s, "alice@example.com"))
@@ -64,7 +63,6 @@ func logged(t *testing.T, s *Store) (last record.LastUse) {
 // A checkpoint that fails because the data directory is being moved is made when the
 // directory is back. It is not logged: the server logs the cause.
 func TestMovedDuringCheckpoint(t *testing.T) {
-	t.Parallel()
 	dir, log := filepath.Join(t.TempDir(), "store"), new(bytes.Buffer)
 	s := openWith(t, dir, Options{Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn}))})
 	create(t, s, addUser(t, s, "alice@example.com"))

@@ -47,7 +47,6 @@ func keeping(t *testing.T, segments int) (*Store, *storagetest.Clock) {
 
 // TestOldEventsAreHeld: dropping events because of their age can't be undone.
 func TestOldEventsAreHeld(t *testing.T) {
-	t.Parallel()
 	for name, c := range map[string]struct {
 		segments int
 		then     func(*storagetest.Clock)
@@ -93,7 +92,6 @@ func TestOldEventsAreHeld(t *testing.T) {
 // TestWrongTimesInTheJournal: some segments were begun with a wrong clock. They
 // neither keep old events forever nor cause young events to be dropped.
 func TestWrongTimesInTheJournal(t *testing.T) {
-	t.Parallel()
 	s, m := keeping(t, 1)
 	for _, wrong := range []time.Duration{10 * year, -55 * year, 10 * year} {
 		m.Move(wrong)
@@ -121,7 +119,6 @@ func TestWrongTimesInTheJournal(t *testing.T) {
 // TestUseByAWrongClock uses tokens while the clock is wrong, sets it right, and uses some
 // again. It follows one store, one that is stopped at each step, and one that is killed.
 func TestUseByAWrongClock(t *testing.T) {
-	t.Parallel()
 	elsewhere := Origin{Address: netip.MustParseAddr("198.51.100.9")}
 	for _, wrong := range []time.Duration{time.Hour, year, 10 * year} {
 		for _, how := range []string{"running", "stopped", "killed"} {
@@ -246,7 +243,6 @@ func wantPast(t *testing.T, s *Store, m *storagetest.Clock, ids ...ID) {
 // TestBefore1970: what happens before 1970 counts as happening at its beginning, and
 // ends nothing.
 func TestBefore1970(t *testing.T) {
-	t.Parallel()
 	dir, m := t.TempDir(), newClock()
 	s := openWith(t, dir, booted(t, m))
 	u := addUser(t, s, "alice@example.com")
@@ -289,7 +285,6 @@ func TestBefore1970(t *testing.T) {
 // TestEndsByAWrongClock: if a clock that was ahead has put an end into the far
 // future, nothing waits for that end once the clock is right again.
 func TestEndsByAWrongClock(t *testing.T) {
-	t.Parallel()
 	m := newClock()
 	s := openWith(t, t.TempDir(), booted(t, m))
 	u := addUser(t, s, "alice@example.com")
@@ -321,7 +316,6 @@ func TestEndsByAWrongClock(t *testing.T) {
 
 // TestClockThroughRestore: a restore does not make a wrong clock right.
 func TestClockThroughRestore(t *testing.T) {
-	t.Parallel()
 	dir, m := t.TempDir(), newClock()
 	s := openWith(t, dir, booted(t, m))
 	addUser(t, s, "alice@example.com")

@@ -106,7 +106,6 @@ func TestDiskFillsDuringCompactions(t *testing.T) {
 // While a compaction waits for the disk, the store can be closed, and opened
 // again as after a kill.
 func TestCloseWhileACompactionWaits(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}

@@ -27,7 +27,6 @@ var update = flag.Bool("update", false, "write the encodings of a format that is
 // bringUpToDate), and stores of the former format in testdata. Before such a
 // release, run: go test ./storage -run TestEncodings -update.
 func TestEncodings(t *testing.T) {
-	t.Parallel()
 	file := filepath.Join("testdata", "format"+marks.Format, "encodings")
 	var got []string
 	for name, b := range encodings(t) {

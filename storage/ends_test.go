@@ -37,7 +37,6 @@ func restoreTo(t *testing.T, backup []byte, dir string, opts Options) restore.Re
 // Tokens and users that have ended stay ended even if the first restored backup
 // does not have them and the next one does.
 func TestRestoreOfTheWrongBackup(t *testing.T) {
-	t.Parallel()
 	dir, opts := t.TempDir(), Options{}
 	s := open(t, dir)
 	alice := addUser(t, s, "alice@example.com")
@@ -279,7 +278,6 @@ var restores = flag.Uint64("restores", 1, "how many series of restores TestEndsS
 // Backups are restored over each other's stores in any order. What one of the
 // stores knew to have ended stays ended.
 func TestEndsSurviveRestores(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}

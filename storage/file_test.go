@@ -13,7 +13,6 @@ import (
 // must not grow by a byte, and the index must not keep more records than listings
 // show.
 func TestFilesLeaveNoTrail(t *testing.T) {
-	t.Parallel()
 	s := open(t, t.TempDir())
 	u := addUser(t, s, "ada@example.com")
 	last, size := s.Audit().Last(), s.journal.Size()

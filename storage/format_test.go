@@ -182,7 +182,6 @@ func wantFormer(t *testing.T, s *Store, v formerStore, whole bool) {
 
 // Stores of an earlier format open with all that is in them, at each start.
 func TestFormerFormats(t *testing.T) {
-	t.Parallel()
 	v := formerOf(t)
 	for _, name := range []string{"clean", "killed", "restored"} {
 		for how, early := range map[string]bool{"at once": false, "early": true} {
@@ -209,7 +208,6 @@ func TestFormerFormats(t *testing.T) {
 
 // Backups of an earlier format can be restored with all that is in them.
 func TestFormerBackup(t *testing.T) {
-	t.Parallel()
 	v := formerOf(t)
 	dir := t.TempDir()
 	for _, name := range []string{"key", "backup"} {
@@ -253,7 +251,6 @@ func contents(t *testing.T, dir string) map[string]string {
 // A store of an unknown format is refused, the error names the format, and
 // nothing in the store changes.
 func TestUnknownFormat(t *testing.T) {
-	t.Parallel()
 	for _, number := range []string{"1", "4", "17", "", "1 and a half"} {
 		dir := unpack(t, "killed")
 		if err := os.WriteFile(filepath.Join(dir, "store", "format"), []byte(number+"\n"), 0o600); err != nil {
@@ -275,7 +272,6 @@ func TestUnknownFormat(t *testing.T) {
 // new number. The journal and the format stay as they were: the program that made
 // the store can open it again.
 func TestUnknownRecords(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}

@@ -17,7 +17,6 @@ import (
 
 	"gatehouse/storage/disk"
 	"gatehouse/storage/index"
-	"gatehouse/storage/storagetest"
 )
 
 const fullDisk = 256 << 20
@@ -405,7 +404,6 @@ func eventually(t *testing.T, what string, fn func() bool) {
 // A backup needs no room on the disk of the store: a full disk may be the reason for
 // the backup.
 func TestBackupOfAFullDisk(t *testing.T) {
-	t.Parallel()
 	disk := tmpfs(t, fullDisk)
 	dir := filepath.Join(disk, "data")
 	s, err := Open(dir, Options{})
@@ -456,7 +454,6 @@ func TestBackupOfAFullDisk(t *testing.T) {
 // After a kill Badger makes tables from its logs as it opens the index. If the disk
 // has no room for them, the opening returns an error and the process does not die.
 func TestOpenOnAFullDisk(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}
@@ -466,7 +463,7 @@ func TestOpenOnAFullDisk(t *testing.T) {
 	}{{"room in the logs", false}, {"none", true}} {
 		t.Run(c.name, func(t *testing.T) {
 			disk := tmpfs(t, fullDisk)
-			s := open(t, t.TempDir())
+			s := openWith(t, t.TempDir(), Options{Segment: 8 << 20}) // as a server's
 			alice := addUser(t, s, "alice@example.com")
 			var secrets []string
 			for range 300 {
@@ -474,10 +471,18 @@ func TestOpenOnAFullDisk(t *testing.T) {
 				secrets = append(secrets, secret)
 			}
 			dir := filepath.Join(disk, "data")
-			if err := storagetest.CopyStore(s.Dir(), dir); err != nil {
+			if err := os.CopyFS(dir, os.DirFS(copyDir(t, s.Dir()))); err != nil { // as a kill would leave it
 				t.Fatal(err)
 			}
 			if err := os.Remove(filepath.Join(dir, "store", "ballast")); err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range files(t, dir) {
+				if err := os.Chmod(filepath.Join(dir, name), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.Chmod(dir, 0o700); err != nil {
 				t.Fatal(err)
 			}
 			logs, err := index.MemoryLogs(filepath.Join(dir, "store", "index"))
@@ -502,7 +507,7 @@ func TestOpenOnAFullDisk(t *testing.T) {
 				}
 			}
 			full.free(t)
-			opened = open(t, dir)
+			opened = openWith(t, dir, Options{Segment: 8 << 20})
 			for _, secret := range secrets {
 				wantLive(t, opened, secret)
 			}

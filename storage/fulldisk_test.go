@@ -40,7 +40,6 @@ func await(t *testing.T, what string, fn func() bool) {
 // The use of a secret that a rotation has ended is an event. If the disk has no
 // room for the event, it is logged.
 func TestNoteOnFullDisk(t *testing.T) {
-	t.Parallel()
 	log := new(storagetest.Log)
 	s := openWith(t, t.TempDir(), Options{Log: slog.New(slog.NewTextHandler(log, nil))})
 	full := shortOf(s)
@@ -162,7 +161,6 @@ func (b behind) wantRefusals(t *testing.T, s *Store) {
 // While the index is behind the journal, all reads are right. They stay the
 // same when it has caught up.
 func TestIndexBehind(t *testing.T) {
-	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir)
 	full := shortOf(s)

@@ -6,7 +6,6 @@ import (
 )
 
 func TestUnlink(t *testing.T) {
-	t.Parallel()
 	s := open(t, t.TempDir())
 	alice := addUser(t, s, "alice@example.com")
 	hub, dir := Identity{Source: "github", Subject: "7"}, Identity{Source: SourceLDAP, Subject: "6f1d"}

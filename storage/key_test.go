@@ -144,7 +144,6 @@ func rotate(t *testing.T, s *Store, retire time.Duration) KeyRotation {
 // TestRetire: the tokens of a retired key end at the given time, or earlier by themselves,
 // and say so. Newer ones work on. All of it survives a restart.
 func TestRetire(t *testing.T) {
-	t.Parallel()
 	clock, dir := newClock(), t.TempDir()
 	s := openWith(t, dir, timed(t, clock))
 	alice := addUser(t, s, "alice@example.com")
@@ -199,7 +198,6 @@ func TestRetire(t *testing.T) {
 
 // A clock that can't be trusted must not set an end.
 func TestRetireInDoubt(t *testing.T) {
-	t.Parallel()
 	clock := newClock()
 	opts := timed(t, clock)
 	opts.Boot = clock.Boot
@@ -214,7 +212,6 @@ func TestRetireInDoubt(t *testing.T) {
 // TestRotateWithHeldKey: a store that was given its key, and not the right to read the
 // file, takes the new key after a rotation.
 func TestRotateWithHeldKey(t *testing.T) {
-	t.Parallel()
 	dir := t.TempDir()
 	s := openWith(t, dir, Options{})
 	if err := s.Close(); err != nil {
@@ -242,7 +239,6 @@ func TestRotateWithHeldKey(t *testing.T) {
 
 // TestDropKeys: a token key is dropped with its last token, and not earlier.
 func TestDropKeys(t *testing.T) {
-	t.Parallel()
 	s := open(t, t.TempDir())
 	alice := addUser(t, s, "alice@example.com")
 	id, old := create(t, s, alice)
@@ -280,7 +276,6 @@ func TestDropKeys(t *testing.T) {
 // After a rotation a checkpoint is made, also by the next start: the old key opens the
 // keyring in the last one.
 func TestCheckpointAfterRotation(t *testing.T) {
-	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir)
 	create(t, s, addUser(t, s, "alice@example.com")) // so that no token key is dropped
@@ -317,7 +312,6 @@ func TestCheckpointAfterRotation(t *testing.T) {
 
 // TestRestoreOverRotation restores backups from before and after a rotation.
 func TestRestoreOverRotation(t *testing.T) {
-	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir)
 	alice := addUser(t, s, "alice@example.com")
@@ -432,7 +426,6 @@ func TestRestoreOverRotation(t *testing.T) {
 // A backup has the keys of all its tokens, also of those that are made with another key
 // when it has just begun.
 func TestBackupWhileRotating(t *testing.T) {
-	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir)
 	alice := addUser(t, s, "alice@example.com")
@@ -468,7 +461,6 @@ func readFile(t *testing.T, name string) []byte {
 
 // Nothing that is printed or logged about a key contains it.
 func TestKeysAreNotShown(t *testing.T) {
-	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir)
 	done := rotate(t, s, 0)

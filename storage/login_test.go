@@ -18,7 +18,6 @@ func logIn(t *testing.T, s *Store, id Identity, addresses ...string) User {
 
 // Only the identity that made a user renames it.
 func TestUIDFollows(t *testing.T) {
-	t.Parallel()
 	hub, lab, dir, dir2 := Identity{Source: "github", Subject: "7"}, Identity{Source: "gitlab", Subject: "7"}, Identity{Source: SourceLDAP, Subject: "6f1d"}, Identity{Source: SourceLDAP, Subject: "7a2e"}
 	type step struct {
 		by        Identity
@@ -94,7 +93,6 @@ func TestUIDFollows(t *testing.T) {
 
 // No identity changes a uid that an administrator has set.
 func TestRenameUser(t *testing.T) {
-	t.Parallel()
 	s := open(t, t.TempDir())
 	hub := Identity{Source: "github", Subject: "7"}
 	u := logIn(t, s, hub, "first@example.com")
@@ -136,7 +134,6 @@ func TestRenameUser(t *testing.T) {
 // In random logins by several identities, a uid changes only when the identity
 // that made the user no longer has it among its addresses.
 func TestUIDFollowsAtRandom(t *testing.T) {
-	t.Parallel()
 	s := open(t, t.TempDir())
 	r := rand.New(rand.NewPCG(14, 4))
 	ids := []Identity{{Source: "github", Subject: "7"}, {Source: SourceLDAP, Subject: "6f1d"}, {Source: "gitlab", Subject: "9"}, {Source: SourceLDAP, Subject: "7a2e"}}
@@ -175,7 +172,6 @@ func TestUIDFollowsAtRandom(t *testing.T) {
 // The first login has the same outcome for every order of the addresses, and needs
 // at least one.
 func TestFirstLogin(t *testing.T) {
-	t.Parallel()
 	s := open(t, t.TempDir())
 	addUser(t, s, "taken@example.com")
 	dir, hub := Identity{Source: SourceLDAP, Subject: "6f1d"}, Identity{Source: "github", Subject: "7"}

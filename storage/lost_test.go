@@ -22,7 +22,6 @@ func oneOfEach(t *testing.T, opts Options, clock *storagetest.Clock) (dir string
 // would put an empty store in its place. It opens with everything, or is refused
 // with advice, and the remaining files stay.
 func TestRemainsOfAStore(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}

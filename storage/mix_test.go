@@ -288,7 +288,6 @@ func wantRight(t *testing.T, dir string, opts Options, want answers, secrets []s
 // A store that is combined from the files of two moments matches its journal, or
 // is refused: neither one file nor two that agree override the log.
 func TestMixedGenerations(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}
@@ -315,7 +314,6 @@ func TestMixedGenerations(t *testing.T) {
 // The same holds for the two stores after a restore: they share their history up
 // to the backup, and then each has its own.
 func TestMixedLineages(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}
@@ -380,7 +378,6 @@ func most(a, b map[ID]int64) map[ID]int64 {
 // on since. It must not make a missing journal begin again, and must not keep an
 // old index.
 func TestRestoredMark(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}

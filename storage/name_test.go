@@ -7,7 +7,6 @@ import (
 
 // TestNamesAreCleanWhereTheyAreKept: every way to store a name cleans it.
 func TestNamesAreCleanWhereTheyAreKept(t *testing.T) {
-	t.Parallel()
 	s := open(t, t.TempDir())
 	u, err := s.AddUser(admin, "alice@example.com", " می\u200cخواهم ", "hash")
 	if err != nil || u.Name != "می\u200cخواهم" {

@@ -76,7 +76,6 @@ func held(t *testing.T, dir string, opts Options) (s *Store, let func()) {
 // Tokens are verified, and their uses counted, while the index is not open;
 // changes and listings wait for it.
 func TestEarly(t *testing.T) {
-	t.Parallel()
 	for name, c := range map[string]struct {
 		harm func(t *testing.T, dir string)
 		uses int64 // earlier uses are only in the index
@@ -151,7 +150,6 @@ func flipInTable(t *testing.T, dir string) {
 // lacks records that were acknowledged. All waiting callers get the error, and
 // no file changes.
 func TestEarlyButNotAtAll(t *testing.T) {
-	t.Parallel()
 	dir, opts, live, _ := left(t)
 	older := copyDir(t, filepath.Join(dir, "store"))
 	s := openWith(t, dir, opts)
@@ -188,7 +186,6 @@ func TestEarlyButNotAtAll(t *testing.T) {
 
 // A stop that comes while the index is being opened loses nothing.
 func TestEarlyStop(t *testing.T) {
-	t.Parallel()
 	dir, opts, live, _ := left(t)
 	s, let := held(t, dir, opts)
 	b, err := s.Authenticate(live, home)
@@ -220,7 +217,6 @@ func TestEarlyStop(t *testing.T) {
 
 // Uses while the index is being opened are in the log of uses, as always.
 func TestEarlyKill(t *testing.T) {
-	t.Parallel()
 	dir, opts, live, _ := left(t)
 	s, let := held(t, dir, opts)
 	b, err := s.Authenticate(live, home)
@@ -242,7 +238,6 @@ func TestEarlyKill(t *testing.T) {
 
 // An event that is noted while the index is being opened waits for it.
 func TestEarlyNote(t *testing.T) {
-	t.Parallel()
 	dir, opts, live, _ := left(t)
 	s := openWith(t, dir, opts)
 	b, err := s.Authenticate(live, home)
@@ -276,7 +271,6 @@ func TestEarlyNote(t *testing.T) {
 
 // A store without users can be opened early, too.
 func TestEarlyWithoutUsers(t *testing.T) {
-	t.Parallel()
 	dir, opts := t.TempDir(), timed(t, newClock())
 	s := openWith(t, dir, opts)
 	<-s.Loaded()

@@ -43,7 +43,6 @@ func idsOf(list []Token) (ids []ID) {
 // were created in the same millisecond, some are revoked, and another user's tokens lie
 // around them.
 func TestOwnPages(t *testing.T) {
-	t.Parallel()
 	c := newClock()
 	s := openWith(t, t.TempDir(), timed(t, c))
 	alice, bob := addUser(t, s, "alice@example.com"), addUser(t, s, "bob@example.com")
@@ -95,7 +94,6 @@ func TestOwnPages(t *testing.T) {
 // is live all the time is listed, and each token is listed at most once and in the order
 // of creation.
 func TestOwnPagesWhileTokensChange(t *testing.T) {
-	t.Parallel()
 	c := newClock()
 	s := openWith(t, t.TempDir(), timed(t, c))
 	u := addUser(t, s, "alice@example.com")
@@ -159,7 +157,6 @@ func TestOwnPagesWhileTokensChange(t *testing.T) {
 
 // TestUsageOf adds up what each token's record says.
 func TestUsageOf(t *testing.T) {
-	t.Parallel()
 	c := newClock()
 	s := openWith(t, t.TempDir(), timed(t, c))
 	u := addUser(t, s, "alice@example.com")

@@ -18,7 +18,6 @@ import (
 )
 
 func TestUsers(t *testing.T) {
-	t.Parallel()
 	s := open(t, t.TempDir())
 	alice := addUser(t, s, "Alice@example.com")
 	if _, err := s.AddUser(admin, "ＡＬＩＣＥ@example.com", "", "x"); !errors.Is(err, ErrUserExists) {
@@ -73,7 +72,6 @@ func TestUsers(t *testing.T) {
 }
 
 func TestListUsers(t *testing.T) {
-	t.Parallel()
 	s := open(t, t.TempDir())
 	for _, uid := range []string{"carol@example.com", "Bob@example.com", "alice@example.com", "ALBERT@example.com", "dave@example.com"} {
 		create(t, s, addUser(t, s, uid))
@@ -108,7 +106,6 @@ func TestListUsers(t *testing.T) {
 }
 
 func TestSessions(t *testing.T) {
-	t.Parallel()
 	begin := func(t *testing.T) (*Store, *storagetest.Clock, Secret) {
 		c := newClock()
 		s := openWith(t, t.TempDir(), timed(t, c))
@@ -163,7 +160,6 @@ func TestSessions(t *testing.T) {
 }
 
 func TestRecentFiles(t *testing.T) {
-	t.Parallel()
 	c := newClock()
 	dir := t.TempDir()
 	s := openWith(t, dir, timed(t, c))
@@ -213,7 +209,6 @@ func TestRecentFiles(t *testing.T) {
 }
 
 func TestListTokens(t *testing.T) {
-	t.Parallel()
 	c := newClock()
 	s := openWith(t, t.TempDir(), timed(t, c))
 	alice, bob := addUser(t, s, "alice@example.com"), addUser(t, s, "bob@example.com")
@@ -299,7 +294,6 @@ func TestListTokens(t *testing.T) {
 }
 
 func TestFindToken(t *testing.T) {
-	t.Parallel()
 	s := open(t, t.TempDir())
 	u := addUser(t, s, "alice@example.com")
 	ids := []ID{{1, 0xab, 0xcd, 0xef, 0x01, 0x10}, {1, 0xab, 0xcd, 0xef, 0x01, 0x1f}, {1, 0xab, 0xcd, 0xef, 0x02}}
@@ -349,7 +343,6 @@ func TestFindToken(t *testing.T) {
 // token, no password hash, no cookie, and no text that was typed in as a user
 // name.
 func TestNothingSecretOnDisk(t *testing.T) {
-	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir)
 	var secrets []string

@@ -11,7 +11,6 @@ import (
 // maximum size, records what was dropped, and a rebuild still restores
 // everything.
 func TestAuditLogHasABound(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}

@@ -10,7 +10,6 @@ import (
 // TestRestoreTwice restores a backup over a store with a journal that no longer
 // has the ends since the backup: it began again with an earlier restore.
 func TestRestoreTwice(t *testing.T) {
-	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir)
 	alice, bob := addUser(t, s, "alice@example.com"), addUser(t, s, "bob@example.com")
@@ -53,7 +52,6 @@ func TestRestoreTwice(t *testing.T) {
 // TestRestoredAt: a restored store does not revoke tokens as unused that were
 // used all the time since the backup was made.
 func TestRestoredAt(t *testing.T) {
-	t.Parallel()
 	dir, clock := t.TempDir(), newClock()
 	s := openWith(t, dir, timed(t, clock))
 	backup := new(bytes.Buffer)

@@ -63,7 +63,6 @@ var reserved = []string{
 // uid comes in. Each way is tried with a free uid, with one that is taken, and in other
 // spellings.
 func TestWaysToAServiceUID(t *testing.T) {
-	t.Parallel()
 	s := open(t, t.TempDir())
 	alice := addUser(t, s, "alice@example.com")
 	addService(t, s, "deploy", alice.UID, "")
@@ -125,7 +124,6 @@ func TestWaysToAServiceUID(t *testing.T) {
 
 // TestServiceHasNoWayIn: a service account gets no password, no identity and no other name.
 func TestServiceHasNoWayIn(t *testing.T) {
-	t.Parallel()
 	s := open(t, t.TempDir())
 	alice := addUser(t, s, "alice@example.com")
 	u := addService(t, s, "deploy", alice.UID, "")
@@ -180,7 +178,6 @@ func second[T any](_ T, err error) error { return err }
 // TestOwnerLeaves: what happens to service accounts when their owner does, also in a store
 // that was killed, that lost its index, and that was restored.
 func TestOwnerLeaves(t *testing.T) {
-	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir)
 	alice, bob, carol := addUser(t, s, "alice@example.com"), addUser(t, s, "bob@example.com"), addUser(t, s, "carol@example.com")
@@ -294,7 +291,6 @@ func told(t testing.TB, s *Store, want string) (n int) {
 
 // TestTransferService is the table of what a transfer does with the successor.
 func TestTransferService(t *testing.T) {
-	t.Parallel()
 	s := open(t, t.TempDir())
 	for _, name := range []string{"alice", "bob", "carol"} {
 		addUser(t, s, name+"@example.com")
@@ -332,7 +328,6 @@ func TestTransferService(t *testing.T) {
 // TestManyServicesOfOne: the removal of a user who owns very many service accounts is one
 // change that fits into the log, and tells of all of them.
 func TestManyServicesOfOne(t *testing.T) {
-	t.Parallel()
 	s := open(t, t.TempDir())
 	alice := addUser(t, s, "alice@example.com")
 	const many = 3 * mostTold

@@ -9,7 +9,6 @@ import (
 // TestEndOtherSessions: the other sessions end for good, and the caller's goes
 // on.
 func TestEndOtherSessions(t *testing.T) {
-	t.Parallel()
 	for what, end := range map[string]func(*Store, string) error{
 		"sessions": func(s *Store, cookie string) error { return s.EndOtherSessions(admin, cookie) },
 		"password": func(s *Store, cookie string) error { return s.ChangePassword(admin, cookie, "hash") },
@@ -64,7 +63,6 @@ func TestEndOtherSessions(t *testing.T) {
 
 // TestChangePassword: only a user with a password can change it.
 func TestChangePassword(t *testing.T) {
-	t.Parallel()
 	s := open(t, t.TempDir())
 	alice := addUser(t, s, "alice@example.com")
 	cookie, err := s.CreateSession(admin, alice.ID, SourceLocal, "")

@@ -49,7 +49,6 @@ func stopped(t *testing.T, s *Store) {
 // The next start counts the uses, of every kind, that a stop had no time to count.
 // They stay counted after stops and kills.
 func TestStopLeavesUses(t *testing.T) {
-	t.Parallel()
 	dir, clock := t.TempDir(), newClock()
 	opts := timed(t, clock)
 	s := openWith(t, dir, opts)
@@ -120,7 +119,6 @@ func TestStopLeavesUses(t *testing.T) {
 
 // Uses that happen before the uses from the stop are recovered count, too.
 func TestUseBeforeRecovery(t *testing.T) {
-	t.Parallel()
 	dir, opts, live, _ := left(t)
 	s := openWith(t, dir, opts)
 	if _, err := s.Authenticate(live, home); err != nil {
@@ -153,7 +151,6 @@ func TestUseBeforeRecovery(t *testing.T) {
 // when the log has another segment, and when an earlier version named in the table's
 // file the segment that it had not counted.
 func TestStopLeavesUsesOnce(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}
@@ -214,7 +211,6 @@ func TestStopLeavesUsesOnce(t *testing.T) {
 
 // A segment with a flipped bit loses uses, and nothing else.
 func TestStopLeavesDamagedUses(t *testing.T) {
-	t.Parallel()
 	dir, opts, live, _ := left(t)
 	s := openWith(t, dir, opts)
 	b, err := s.Authenticate(live, home)
@@ -245,7 +241,6 @@ func TestStopLeavesDamagedUses(t *testing.T) {
 // When neither the table's file nor the records can be read, both are made again from the
 // log.
 func TestStopLeavesUsesUnloadable(t *testing.T) {
-	t.Parallel()
 	dir, opts, live, _ := left(t)
 	s := openWith(t, dir, opts)
 	b, err := s.Authenticate(live, home)
@@ -276,7 +271,6 @@ func TestStopLeavesUsesUnloadable(t *testing.T) {
 
 // A stop does not wait for a backup.
 func TestStopDuringABackup(t *testing.T) {
-	t.Parallel()
 	dir, opts, live, _ := left(t)
 	s := openWith(t, dir, opts)
 	wantLive(t, s, live)

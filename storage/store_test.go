@@ -85,7 +85,6 @@ func files(t testing.TB, dir string) []string {
 }
 
 func TestLifeOfAToken(t *testing.T) {
-	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir)
 	alice := addUser(t, s, "Alice@Example.com")
@@ -231,7 +230,6 @@ func TestBackupAndRestore(t *testing.T) {
 }
 
 func TestEvents(t *testing.T) {
-	t.Parallel()
 	s := open(t, t.TempDir())
 	u := addUser(t, s, "alice@example.com")
 	id, _ := create(t, s, u)

@@ -16,7 +16,6 @@ import (
 // refused. If the journal has everything, the index is built without the
 // checkpoint.
 func TestCheckpointOutOfOrder(t *testing.T) {
-	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir)
 	u := addUser(t, s, "alice@example.com")

@@ -63,7 +63,6 @@ func keysOf(t *testing.T, s *Store, v Token) (kinds string) {
 // stays. This also holds when its uses were not yet written, and through restarts and
 // the restore of a backup in which the token is live.
 func TestRevokedAreDropped(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}
@@ -154,7 +153,6 @@ func TestRevokedAreDropped(t *testing.T) {
 // TestUsesOfDropped: uses that were not yet written when the record was dropped
 // bring nothing back.
 func TestUsesOfDropped(t *testing.T) {
-	t.Parallel()
 	c := newClock()
 	s := openWith(t, t.TempDir(), timed(t, c))
 	u := addUser(t, s, "alice@example.com")
@@ -178,7 +176,6 @@ func TestUsesOfDropped(t *testing.T) {
 // TestSurplusIsFound: the store drops the records by itself. The next checkpoint
 // finds those from before the start.
 func TestSurplusIsFound(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}

@@ -85,7 +85,6 @@ func sameTable(t *testing.T, when string, got, want map[ID]known) {
 // After a kill, the changes since the last stop are in effect from the first
 // answer on.
 func TestBehind(t *testing.T) {
-	t.Parallel()
 	clock := newClock()
 	dir, opts := t.TempDir(), timed(t, clock)
 	s := openWith(t, dir, opts)
@@ -150,7 +149,6 @@ func TestBehind(t *testing.T) {
 // Once the index is open, no last use is older than before the kill: a sweep of
 // idle tokens, or a listing, does not wait for anything else.
 func TestBehindUses(t *testing.T) {
-	t.Parallel()
 	clock := newClock()
 	dir, opts := t.TempDir(), timed(t, clock)
 	s := openWith(t, dir, opts)
@@ -266,7 +264,6 @@ func changeAtRandom(t *testing.T, s *Store, worker int, stop <-chan struct{}) {
 // a table that has more than the journal proves that the journal has lost
 // records.
 func TestBehindNot(t *testing.T) {
-	t.Parallel()
 	clock := newClock()
 	dir, opts := t.TempDir(), timed(t, clock)
 	s := openWith(t, dir, opts)

@@ -15,7 +15,6 @@ import (
 // is whole, has a flipped bit anywhere, is cut short, comes from another
 // moment, or is missing: every answer is right.
 func TestTableFile(t *testing.T) {
-	t.Parallel()
 	dir := t.TempDir()
 	clock := newClock()
 	s := openWith(t, dir, timed(t, clock))

@@ -56,7 +56,6 @@ func (m *useModel) compare(t *testing.T, when string, got Token, now int64) {
 // TestUsage uses tokens from several places, over days, merges, stops and
 // kills, and finds every use again.
 func TestUsage(t *testing.T) {
-	t.Parallel()
 	seeds, steps := uint64(2), 1500
 	if testing.Short() {
 		seeds, steps = 1, 300
@@ -150,7 +149,6 @@ func logSize(t *testing.T, s *Store) (bytes int64) {
 // However often tokens are used, after shortening the log of uses names each of
 // them a few times at most, and after a kill no use is lost.
 func TestUseLogIsKeptShort(t *testing.T) {
-	t.Parallel()
 	dir, clock := t.TempDir(), newClock()
 	opts := timed(t, clock)
 	s := openWith(t, dir, opts)
@@ -190,7 +188,6 @@ func TestUseLogIsKeptShort(t *testing.T) {
 // one millisecond. A client that sends another agent each time does not
 // displace any address.
 func TestSeen(t *testing.T) {
-	t.Parallel()
 	dir, clock := t.TempDir(), newClock()
 	opts := timed(t, clock)
 	s := openWith(t, dir, opts)
@@ -329,7 +326,6 @@ func TestUsesAtOnce(t *testing.T) {
 // A use is still shown if it happens after the revocation but before the token
 // leaves the table, or if it was not yet written then.
 func TestUsesOfTheDeparted(t *testing.T) {
-	t.Parallel()
 	dir := t.TempDir()
 	clock := newClock()
 	s := openWith(t, dir, timed(t, clock))
@@ -381,7 +377,6 @@ func killedAfterUse(t *testing.T, harm func(s *Store, id ID)) (dir string, id ID
 
 // A log of uses with a flipped bit loses uses, and nothing else.
 func TestDamagedUseLog(t *testing.T) {
-	t.Parallel()
 	at, id, secret := killedAfterUse(t, func(*Store, ID) {})
 	logs := matching(t, at, "store/uses/*")
 	flip(t, logs[len(logs)-1])
@@ -396,7 +391,6 @@ func TestDamagedUseLog(t *testing.T) {
 // A kill leaves uses in the log, and a usage in Badger that does not verify. The
 // index is filled again, and the uses in the log still count.
 func TestUsesOverADamagedUsage(t *testing.T) {
-	t.Parallel()
 	at, id, _ := killedAfterUse(t, func(s *Store, id ID) {
 		err := s.index.Write(1, func(u *index.Update) error { return u.Hint(record.UsageKey(id), []byte("no usage"), 0) })
 		if err != nil {

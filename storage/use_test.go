@@ -64,7 +64,6 @@ func wantUsed(t testing.TB, s *Store, id ID, want int64) {
 }
 
 func TestLastUsed(t *testing.T) {
-	t.Parallel()
 	dir, c := t.TempDir(), newClock()
 	s := openWith(t, dir, timed(t, c))
 	u := addUser(t, s, "alice@example.com")
@@ -106,7 +105,6 @@ func TestLastUsed(t *testing.T) {
 
 // A use that is not flushed yet is not lost when its token leaves the table.
 func TestRevokedTokenKeepsItsLastUse(t *testing.T) {
-	t.Parallel()
 	dir, c := t.TempDir(), newClock()
 	s := openWith(t, dir, timed(t, c))
 	id, secret := create(t, s, addUser(t, s, "alice@example.com"))
@@ -125,7 +123,6 @@ func TestRevokedTokenKeepsItsLastUse(t *testing.T) {
 
 // Flushed uses survive a kill. Only uses that were not flushed may be lost.
 func TestLastUsedOverAKill(t *testing.T) {
-	t.Parallel()
 	dir, c := t.TempDir(), newClock()
 	s := openWith(t, dir, timed(t, c))
 	id, secret := create(t, s, addUser(t, s, "alice@example.com"))
@@ -145,7 +142,6 @@ func TestLastUsedOverAKill(t *testing.T) {
 }
 
 func TestLimitedTokens(t *testing.T) {
-	t.Parallel()
 	c := newClock()
 	s := openWith(t, t.TempDir(), timed(t, c))
 	u := addUser(t, s, "alice@example.com")
@@ -170,7 +166,6 @@ func TestLimitedTokens(t *testing.T) {
 }
 
 func TestTokensPerUser(t *testing.T) {
-	t.Parallel()
 	c := newClock()
 	opts := timed(t, c)
 	opts.MaxPerUser = 3
@@ -202,7 +197,6 @@ func TestTokensPerUser(t *testing.T) {
 // A user who creates very short-lived tokens for years leaves only a limited
 // number of them behind, and never holds more than allowed.
 func TestShortLived(t *testing.T) {
-	t.Parallel()
 	c := newClock()
 	opts := timed(t, c)
 	opts.MaxPerUser = 10
@@ -241,7 +235,6 @@ func TestShortLived(t *testing.T) {
 }
 
 func TestAttempts(t *testing.T) {
-	t.Parallel()
 	dir, c := t.TempDir(), newClock()
 	s := openWith(t, dir, timed(t, c))
 	want := func(s *Store, name string, v Attempts) {
@@ -274,7 +267,6 @@ func TestAttempts(t *testing.T) {
 }
 
 func TestSecondOpenNamesTheHolder(t *testing.T) {
-	t.Parallel()
 	dir := t.TempDir()
 	opts := Options{Holder: "gatehouse serve on 127.0.0.1:8080"}
 	s, err := Open(dir, opts)

@@ -183,7 +183,6 @@ func rounds(n int) int {
 // with the records. At the same time the store changes, and the rows behind the
 // pages are merged again and again.
 func TestPages(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}

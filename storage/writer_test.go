@@ -93,7 +93,6 @@ func TestFailedChangeLeavesTheUser(t *testing.T) {
 // while the index is behind. A change that is too large for the journal does
 // not affect others.
 func TestRevokeTheLargestTokens(t *testing.T) {
-	t.Parallel()
 	s := open(t, t.TempDir())
 	full := shortOf(s)
 	alice := addUser(t, s, "alice@example.com")
