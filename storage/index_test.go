@@ -27,7 +27,6 @@ func openAgain(t *testing.T, dir string) *Store {
 // TestIndexThatForgot: Badger has silently lost its last writes, or returned to
 // older values.
 func TestIndexThatForgot(t *testing.T) {
-	t.Parallel()
 	dir := t.TempDir()
 	s := open(t, dir)
 	u := addUser(t, s, "alice@example.com")
@@ -66,7 +65,6 @@ func TestIndexThatForgot(t *testing.T) {
 // TestReplayTurnsNoUseBack: the last uses of an import are in the journal,
 // later uses are not. A replay must not overwrite those.
 func TestReplayTurnsNoUseBack(t *testing.T) {
-	t.Parallel()
 	s := open(t, t.TempDir())
 	u := addUser(t, s, "alice@example.com")
 	list, err := s.ImportTokens(admin, []Imported{{Owner: u.ID, Created: 1000, LastUsed: 2000}})
@@ -99,7 +97,6 @@ func TestReplayTurnsNoUseBack(t *testing.T) {
 // TestFilesOfTheIndex flips a bit in each of Badger's files: after a clean stop
 // and after a kill every answer is right, at once.
 func TestFilesOfTheIndex(t *testing.T) {
-	t.Parallel()
 	if testing.Short() {
 		t.Skip("takes long: not with -short")
 	}
@@ -149,7 +146,6 @@ func TestFilesOfTheIndex(t *testing.T) {
 
 // TestBirthAgain: a crash happens while a store is being created.
 func TestBirthAgain(t *testing.T) {
-	t.Parallel()
 	dir := t.TempDir()
 	index := filepath.Join(dir, "store", "index")
 	if err := os.MkdirAll(index, 0o700); err != nil {
