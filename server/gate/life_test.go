@@ -208,7 +208,7 @@ func TestLateStart(t *testing.T) {
 	}
 }
 
-// TestKeepsLittle: what a client has sent, or does not read, takes little memory. Whoever
+// TestKeepsLittle: what a client has sent, or does not read, takes little memory. A client that
 // reaches the port may keep a thousand connections open.
 func TestKeepsLittle(t *testing.T) {
 	const answer, most = 400, 64 << 10

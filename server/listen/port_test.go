@@ -76,7 +76,7 @@ func TestPassed(t *testing.T) {
 	}
 }
 
-// TestPortStops: connections that wait end at once, whoever serves them, and requests
+// TestPortStops: connections that wait end at once, in the loop and in net/http, and requests
 // under way are answered first.
 func TestPortStops(t *testing.T) {
 	under, goOn := make(chan bool), make(chan bool)

@@ -60,7 +60,7 @@ func TestParseSeen(t *testing.T) {
 	}
 }
 
-// TestUsageFirst: the first use stays, whatever is seen later, and when usages are added.
+// TestUsageFirst: the first use stays when others are seen later, and when usages are added.
 func TestUsageFirst(t *testing.T) {
 	seen := func(address string, ms int64) record.Seen {
 		return record.Seen{Origin: record.Origin{Address: netip.MustParseAddr(address)}, Time: ms}

@@ -243,7 +243,7 @@ func TestScan(t *testing.T) {
 	}
 	pipe, link, loop := filepath.Join(dir, "pipe"), filepath.Join(dir, "sub", "link"), filepath.Join(dir, "sub", "loop")
 	go os.WriteFile(pipe, []byte(b), 0)
-	err := scan(pipe, link, loop+"/sub", filepath.Join(dir, "empty")) // what is named is read, whatever it is
+	err := scan(pipe, link, loop+"/sub", filepath.Join(dir, "empty")) // what is named is read, of every kind
 	if want := fmt.Sprintf("%s:1 %s live\n%s:2 %s live\n%s/sub/b \\x1b[31m:2 %[2]s live\n", pipe, b[:28], link, a[:28], loop); exitStatus(err) != statusFound || out.String() != want {
 		t.Errorf("got %v, %q, %q, want %q", err, out.String(), messages.String(), want)
 	}
