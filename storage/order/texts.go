@@ -13,15 +13,17 @@ import (
 // order to share them.
 const mostSame = 64 << 10
 
-// texts keeps texts in blocks, which the collector does not walk.
+// texts keeps texts in blocks, which the collector does not walk. A text has a number, so
+// that a search asks about each text once.
 type texts struct {
 	blocks [][]byte
-	same   map[string]uint32 // some of them
+	starts []uint32          // by number: the place in the blocks
+	same   map[string]uint32 // the numbers of some of them
 }
 
 const textBlock = 1 << 16
 
-// add returns the place of a text.
+// add returns the number of a text.
 func (l *texts) add(s string) uint32 {
 	if n, ok := l.same[s]; ok {
 		return n
@@ -33,7 +35,8 @@ func (l *texts) add(s string) uint32 {
 		last++
 	}
 	b := l.blocks[last]
-	n := uint32(last*textBlock + len(b))
+	n := uint32(len(l.starts))
+	l.starts = append(l.starts, uint32(last*textBlock+len(b)))
 	l.blocks[last] = append(append(b, byte(len(s)>>8), byte(len(s))), s...)
 	if l.same == nil {
 		l.same = make(map[string]uint32)
@@ -44,9 +47,10 @@ func (l *texts) add(s string) uint32 {
 	return n
 }
 
-// at returns the text at a place. It does not copy: the content of a block never
+// at returns the text with a number. It does not copy: the content of a block never
 // changes.
-func (l *texts) at(place uint32) string {
+func (l *texts) at(number uint32) string {
+	place := l.starts[number]
 	b := l.blocks[place/textBlock][place%textBlock:]
 	return unsafe.String(unsafe.SliceData(b[2:]), int(b[0])<<8|int(b[1]))
 }
