@@ -110,10 +110,10 @@ func addUsers(h *house) []string {
 	ctx, c := h.Context(), h.admin
 	for _, uid := range []string{"carol@example.com", "Bob@example.com", "odd//../name+%2f?#@example.com"} {
 		made, err := c.AddUser(ctx, api.NewUser{UID: uid, Name: "N of " + uid})
-		if err != nil || len(made) < 20 {
-			h.Fatalf("got the password %q, %v", made, err)
+		if err != nil || len(made.Password) < 20 || made.Unusable {
+			h.Fatalf("got the password %+v, %v", made, err)
 		}
-		h.userpass(uid, made).want(http.StatusOK)
+		h.userpass(uid, made.Password).want(http.StatusOK)
 	}
 	_, err := c.AddUser(ctx, api.NewUser{UID: "BOB@EXAMPLE.COM"})
 	wantStatus(h.TB, "the same user", err, http.StatusConflict)
@@ -180,7 +180,7 @@ func changeUser(h *house, uid string) {
 	if err != nil {
 		h.Fatal(err)
 	}
-	h.userpass(uid, made).want(http.StatusOK)
+	h.userpass(uid, made.Password).want(http.StatusOK)
 	_, err = c.SetPassword(ctx, uid, strings.Repeat("p", 257))
 	wantStatus(h.TB, "a password too long", err, http.StatusBadRequest)
 	if err := c.DisableUser(ctx, uid); err != nil {

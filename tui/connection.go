@@ -99,7 +99,7 @@ type client interface {
 	Users(context.Context, api.UserQuery) iter.Seq2[api.User, error]
 	UserCount(context.Context, api.UserQuery) (api.Count, error)
 	User(ctx context.Context, uid string) (api.UserDetail, error)
-	SetPassword(ctx context.Context, uid, password string) (string, error)
+	SetPassword(ctx context.Context, uid, password string) (api.Password, error)
 	DisableUser(ctx context.Context, uid string) error
 	EnableUser(ctx context.Context, uid string) error
 	UnlockUser(ctx context.Context, uid string) error

@@ -132,11 +132,11 @@ func days(seed int) []int64 {
 	return out
 }
 
-func (f *fake) AddUser(_ context.Context, n api.NewUser) (string, error) {
+func (f *fake) AddUser(_ context.Context, n api.NewUser) (api.Password, error) {
 	if !strings.Contains(n.UID, "@") {
-		return "", &api.Error{Status: http.StatusBadRequest, Message: "A uid is an e-mail address"}
+		return api.Password{}, &api.Error{Status: http.StatusBadRequest, Message: "A uid is an e-mail address"}
 	}
-	return "made-password", f.do("add %s %s", n.UID, n.Name)
+	return api.Password{Password: "made-password"}, f.do("add %s %s", n.UID, n.Name)
 }
 
 func (f *fake) AddService(_ context.Context, n api.NewService) (api.Service, error) {
@@ -146,8 +146,8 @@ func (f *fake) AddService(_ context.Context, n api.NewService) (api.Service, err
 	return api.Service{}, f.do("service %s of %s, then %s: %s", n.Name, n.Owner, n.Successor, n.Description)
 }
 
-func (f *fake) SetPassword(_ context.Context, uid, _ string) (string, error) {
-	return "made-password", f.do("password %s", uid)
+func (f *fake) SetPassword(_ context.Context, uid, _ string) (api.Password, error) {
+	return api.Password{Password: "made-password"}, f.do("password %s", uid)
 }
 
 func (f *fake) UnlockUser(_ context.Context, uid string) error  { return f.do("unlock %s", uid) }

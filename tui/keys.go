@@ -267,7 +267,10 @@ func passwordKey(m *model) tea.Cmd {
 	m.ask(box.Question{
 		UID: u.UID, Question: "Make a new password for " + name + "?", Verb: "make", Done: "The password of " + name + " is changed.",
 		Lines: []string{"The old password and all sessions end at once.", "Tokens go on working."},
-		Do:    func(ctx context.Context) (string, error) { return m.client.SetPassword(ctx, u.UID, "") },
+		Do: func(ctx context.Context) (string, error) {
+			p, err := m.client.SetPassword(ctx, u.UID, "")
+			return p.Password, err
+		},
 	})
 	return nil
 }

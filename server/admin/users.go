@@ -73,7 +73,7 @@ func (a *Admin) addUser(w http.ResponseWriter, r *route.Request) error {
 		return err
 	}
 	_, err = a.store.AddUser(r.Actor(), n.UID, n.Name, hash)
-	return reply.OK(w, api.Password{Password: n.Password}, err)
+	return reply.OK(w, api.Password{Password: n.Password, Unusable: !a.Config().Logins.Local}, err)
 }
 
 func (a *Admin) setPassword(w http.ResponseWriter, r *route.Request) error {
@@ -89,6 +89,7 @@ func (a *Admin) setPassword(w http.ResponseWriter, r *route.Request) error {
 		return err
 	}
 	a.FirstLoginDone(r.PathValue("uid")) // the password in that file no longer works
+	p.Unusable = !a.Config().Logins.Local
 	return reply.OK(w, p, a.lift(r.PathValue("uid")))
 }
 

@@ -228,6 +228,7 @@ type NewUser struct {
 // Password sets a password, or returns the new one.
 type Password struct {
 	Password string `json:"password,omitempty"`
+	Unusable bool   `json:"unusable,omitempty"` // in a reply: nobody can log in with a password kept here
 }
 
 // TokenRequest asks for a token on behalf of a user.

@@ -91,16 +91,14 @@ func (c *Client) User(ctx context.Context, uid string) (UserDetail, error) {
 
 // AddUser makes a local user and returns the password: the given one, or the
 // one that was made.
-func (c *Client) AddUser(ctx context.Context, n NewUser) (string, error) {
-	p, err := ask[Password](ctx, c, http.MethodPost, "/admin/users", n)
-	return p.Password, err
+func (c *Client) AddUser(ctx context.Context, n NewUser) (Password, error) {
+	return ask[Password](ctx, c, http.MethodPost, "/admin/users", n)
 }
 
 // SetPassword sets a user's password (an empty one asks the server to make
 // one), ends the user's sessions, and returns the password.
-func (c *Client) SetPassword(ctx context.Context, uid, password string) (string, error) {
-	p, err := ask[Password](ctx, c, http.MethodPost, userPath(uid)+"/password", Password{password})
-	return p.Password, err
+func (c *Client) SetPassword(ctx context.Context, uid, password string) (Password, error) {
+	return ask[Password](ctx, c, http.MethodPost, userPath(uid)+"/password", Password{Password: password})
 }
 
 // DisableUser stops every token and session of the user.

@@ -25,6 +25,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -211,6 +212,30 @@ func (c Config) checkAddresses(f *faults) {
 	}
 }
 
+// checkApart finds two settings with one address: only one of them could listen there. An
+// empty host, 0.0.0.0 and :: mean every address of the machine.
+func (c Config) checkApart(f *faults) {
+	type address struct{ setting, text, host, port string }
+	list := []address{{setting: "listen", text: c.Listen}, {setting: "metrics.listen", text: c.Metrics.Listen}, {setting: "gate.listen", text: c.Gate.Listen}}
+	for i := range list {
+		a := &list[i]
+		host, port, err := net.SplitHostPort(a.text)
+		number, unknown := net.LookupPort("tcp", port)
+		if err != nil || unknown != nil || number == 0 {
+			continue // not an address, a unix socket, or any free port
+		}
+		if ip, err := netip.ParseAddr(host); err == nil && ip.IsUnspecified() {
+			host = ""
+		}
+		a.host, a.port = strings.ToLower(host), strconv.Itoa(number)
+		for _, b := range list[:i] {
+			if a.port == b.port && (a.host == b.host || a.host == "" || b.host == "") {
+				f.add(a.setting, "%q and %q can't both be in use: the other is %s (%s)", a.text, b.text, b.setting, c.source(b.setting))
+			}
+		}
+	}
+}
+
 // CheckListen returns an error unless the text names where to listen.
 func CheckListen(address string) error {
 	_, port, err := net.SplitHostPort(address)
@@ -234,6 +259,7 @@ func (f *faults) within(setting string, n, least, most int) {
 // checks. It connects to no directory and no provider.
 func (c Config) CheckFiles() error {
 	f := c.check()
+	c.checkApart(&f) // not earlier: a flag may replace listen
 	if c.TLS.Cert != "" && c.TLS.Key != "" {
 		if _, err := c.TLS.Load(); err != nil {
 			f.add("tls", "load the certificate: %w", err)

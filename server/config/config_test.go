@@ -1,6 +1,8 @@
 package config_test
 
 import (
+	"cmp"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -179,6 +181,25 @@ func TestConfigRefused(t *testing.T) {
 		_, err := config.Parse("config.toml", []byte(c.text))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%q: got %v, want an error that says %q", c.text, err, c.want)
+		}
+	}
+}
+
+// TestOneAddressTwice: a flag may still replace listen after Parse, and so CheckFiles looks.
+func TestOneAddressTwice(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{"listen = \":80\"\n[metrics]\nlisten = \"127.0.0.1:http\"", `config.toml: line 3: metrics.listen: "127.0.0.1:http" and ":80" can't both be in use: the other is listen (config.toml, line 1)`},
+		{"[gate]\nlisten = \"LOCALHOST:81\"\n[metrics]\nlisten = \"localhost:81\"", `config.toml: line 2: gate.listen: "LOCALHOST:81" and "localhost:81" can't both be in use: the other is metrics.listen (config.toml, line 4)`},
+		{"[gate]\nlisten = \"[::]:8080\"", "config.toml: line 2: gate.listen: \"[::]:8080\" and \"127.0.0.1:8080\" can't both be in use: the other is listen (default)"},
+		{"listen = \":0\"\n[metrics]\nlisten = \"127.0.0.1:0\"\n[gate]\nlisten = \"127.0.0.2:0\"", ""},
+		{"listen = \"127.0.0.1:80\"\n[metrics]\nlisten = \"127.0.0.2:80\"\n[gate]\nlisten = \"unix:/run/gate.sock\"", ""},
+	} {
+		cfg, err := config.Parse("config.toml", []byte(c.text))
+		if err != nil {
+			t.Errorf("%q: got %v", c.text, err)
+		}
+		if err := cfg.CheckFiles(); fmt.Sprint(err) != cmp.Or(c.want, "<nil>") {
+			t.Errorf("%q: got %v, want %q", c.text, err, c.want)
 		}
 	}
 }

@@ -51,7 +51,7 @@ func (d Dir) Backup(ctx context.Context, file string, force bool) (m backup.Mani
 	}
 	defer os.Remove(f.Name()) // does nothing after a rename
 	defer f.Close()
-	err = d.snapshot(ctx, f, func() error {
+	check := func() error {
 		if _, err := f.Seek(0, io.SeekStart); err != nil {
 			return err
 		}
@@ -59,11 +59,9 @@ func (d Dir) Backup(ctx context.Context, file string, force bool) (m backup.Mani
 			return brokenOff(err)
 		}
 		return f.Sync()
-	})
-	if err != nil {
-		return m, err
 	}
-	return m, giveName(f.Name(), file, force)
+	err = d.snapshot(ctx, f, check, func() error { return giveName(f.Name(), file, force) })
+	return m, err
 }
 
 // giveName renames a file. Without force it replaces no file, not even one that appeared
@@ -97,22 +95,23 @@ func (d Dir) BackupTo(ctx context.Context, w io.Writer) (m backup.Manifest, err 
 		m, bad = backup.Check(read)
 		io.Copy(io.Discard, read) // or the writer would wait for a reader
 	}()
-	whole := func() error {
+	check := func() error {
 		written.Close()
 		if <-checked; bad != nil {
 			return brokenOff(bad)
 		}
 		return nil
 	}
-	err = d.snapshot(ctx, io.MultiWriter(w, written), whole)
-	whole() // no more is written to m
+	err = d.snapshot(ctx, io.MultiWriter(w, written), check, func() error { return nil })
+	check() // no more is written to m
 	return m, err
 }
 
 // snapshot writes a snapshot that the server sends or, if none runs, that this process
-// takes. If check then finds it whole, it counts as the last backup. To take it, root acts
-// as the store's owner and then becomes root again: the backup goes where root wants it.
-func (d Dir) snapshot(ctx context.Context, w io.Writer, check func() error) error {
+// takes. If check then finds it whole, place gives it its name, and it counts as the last
+// backup. To take it, root acts as the store's owner, and becomes root again before place:
+// the backup goes where root wants it.
+func (d Dir) snapshot(ctx context.Context, w io.Writer, check, place func() error) error {
 	back := func() error { return nil }
 	client, err := d.client(ctx, false, func(dir string) (err error) {
 		back, err = disk.ActAsOwner(dir)
@@ -127,6 +126,10 @@ func (d Dir) snapshot(ctx context.Context, w io.Writer, check func() error) erro
 	if err == nil {
 		err = check()
 	}
+	running := !client.Offline()
+	if err == nil && running {
+		err = place()
+	}
 	if err == nil {
 		if bad := client.NoteBackup(ctx); bad != nil {
 			fmt.Fprintf(d.Messages, "The backup is complete, but the server could not note its time: %v\n", bad)
@@ -138,7 +141,10 @@ func (d Dir) snapshot(ctx context.Context, w io.Writer, check func() error) erro
 		fmt.Fprintf(d.Messages, "The backup is complete. The disk of the store is full: make room there.\n")
 		closed = nil
 	}
-	return errors.Join(err, closed, back())
+	if err = errors.Join(err, closed, back()); err == nil && !running {
+		err = place() // after it was noted, for which the store had to be open
+	}
+	return err
 }
 
 // OpenBackup opens a backup. For a pipe it says that it waits for a writer; a signal ends

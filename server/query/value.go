@@ -139,32 +139,31 @@ type word struct {
 }
 
 // split cuts a query line at its spaces. Quotes keep a text with spaces together, and
-// may begin anywhere: name:"my laptop".
+// may begin anywhere: name:"my laptop". A quotation mark in the text is written \".
 func split(line string) (list []word, err error) {
 	var w word
-	var text strings.Builder
+	text := ""
 	quoted, begun := false, false
 	w.plain = true
 	end := func() {
 		if begun {
-			w.value = text.String()
+			w.value = text
 			list = append(list, w)
 		}
-		text.Reset()
-		w, begun = word{plain: true}, false
+		w, text, begun = word{plain: true}, "", false
 	}
 	for _, r := range line {
 		switch {
+		case r == '"' && strings.HasSuffix(text, `\`):
+			text = strings.TrimSuffix(text, `\`) + `"`
 		case r == '"':
 			quoted, begun, w.plain = !quoted, true, false
 		case !quoted && unicode.IsSpace(r):
 			end()
 		case r == ':' && !quoted && w.plain && w.name == "":
-			w.name, w.plain, begun = text.String(), false, true
-			text.Reset()
+			w.name, w.plain, begun, text = text, false, true, ""
 		default:
-			text.WriteRune(r)
-			begun = true
+			text, begun = text+string(r), true
 		}
 	}
 	end()

@@ -30,8 +30,8 @@ import (
 	"gatehouse/storage/record"
 )
 
-// kept is how long a notice is kept once it is done. A backup that is older brings back no
-// notice that anybody would still be sent.
+// kept is how long a notice is kept once it is done. After that, a restore of an older backup
+// may bring it back as one that waits, but then it is too old to be sent.
 const kept = 7 * 24 * time.Hour
 
 // Change is a change of the store.

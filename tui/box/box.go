@@ -64,7 +64,7 @@ type Host interface {
 type Server interface {
 	revocation.Server
 	StopRevocation(ctx context.Context, job string) error
-	AddUser(context.Context, api.NewUser) (string, error)
+	AddUser(context.Context, api.NewUser) (api.Password, error)
 	AddService(context.Context, api.NewService) (api.Service, error)
 }
 

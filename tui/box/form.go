@@ -26,7 +26,8 @@ var (
 		title: "New local user: a password is made and shown", arrow: "→ service account",
 		names: []string{"uid", "name"}, needed: 1, least: api.Admin,
 		make: func(ctx context.Context, c Server, v [4]text.Field) (string, error) {
-			return c.AddUser(ctx, api.NewUser{UID: v[0].Value, Name: v[1].Value})
+			p, err := c.AddUser(ctx, api.NewUser{UID: v[0].Value, Name: v[1].Value})
+			return p.Password, err
 		},
 	}
 	service = &account{

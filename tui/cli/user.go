@@ -34,7 +34,7 @@ func userAdd(env Env) *cobra.Command {
 				return err
 			}
 			if given == "" {
-				if err := env.deliver(ctx, made); err != nil {
+				if err := env.deliver(ctx, made.Password); err != nil {
 					if bad := c.RemoveUser(call, args[0]); bad != nil {
 						return fmt.Errorf("the password of %s could not be printed (%w), and the user could not be removed either: %v", args[0], err, bad)
 					}
@@ -42,6 +42,7 @@ func userAdd(env Env) *cobra.Command {
 				}
 			}
 			env.say("Added %s.%s", text.Escape(args[0]), shownOnce(given))
+			env.sayUnusable(made)
 			return nil
 		}))
 	c.Long = "Add a user with a password kept here. On a terminal the command asks for the password;\notherwise, or if you leave it empty, it makes one and prints it."
@@ -59,15 +60,17 @@ func userPasswd(env Env) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			var set api.Password
 			if given == "" {
-				err = env.makePassword(ctx, call, c, args[0])
+				set, err = env.makePassword(ctx, call, c, args[0])
 			} else {
-				_, err = c.SetPassword(call, args[0], given)
+				set, err = c.SetPassword(call, args[0], given)
 			}
 			if err != nil {
 				return err
 			}
 			env.say("Changed the password of %s and ended the user's sessions. Tokens still work.%s", text.Escape(args[0]), shownOnce(given))
+			env.sayUnusable(set)
 			return nil
 		}))
 	c.Long = "Set a user's password and end the user's sessions. On a terminal the command asks for\nthe password; otherwise, or if you leave it empty, it makes one and prints it."
@@ -78,23 +81,30 @@ func userPasswd(env Env) *cobra.Command {
 
 // makePassword makes a password, prints it, and then sets it. It prints first, because the
 // old password is gone once the new one is set.
-func (env Env) makePassword(ctx, call context.Context, c *api.Client, uid string) error {
+func (env Env) makePassword(ctx, call context.Context, c *api.Client, uid string) (set api.Password, err error) {
 	made := rand.Text()
 	u, err := c.User(ctx, uid)
 	if err != nil {
-		return err
+		return set, err
 	}
 	printed := u.Source == "local" // others have no password here, and the server says so
 	if printed {
 		if err := env.deliver(ctx, made); err != nil {
-			return fmt.Errorf("the new password of %s could not be printed, so the old one stays: %w", uid, err)
+			return set, fmt.Errorf("the new password of %s could not be printed, so the old one stays: %w", uid, err)
 		}
 	}
-	_, err = c.SetPassword(call, uid, made)
+	set, err = c.SetPassword(call, uid, made)
 	if err != nil && printed {
-		return fmt.Errorf("the password that was printed is not set: %w", err)
+		return set, fmt.Errorf("the password that was printed is not set: %w", err)
 	}
-	return err
+	return set, err
+}
+
+// sayUnusable warns of a password with which nobody can log in.
+func (env Env) sayUnusable(p api.Password) {
+	if p.Unusable {
+		env.say("Nobody can log in with this password: logins.local is false in the configuration.")
+	}
 }
 
 // shownOnce says that the password is shown only once, unless it was given.
