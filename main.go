@@ -13,7 +13,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,8 +29,6 @@ import (
 	"gatehouse/server/api"
 	"gatehouse/server/config"
 	"gatehouse/server/datadir"
-	"gatehouse/server/directory"
-	"gatehouse/server/recheck"
 	"gatehouse/storage/backup"
 	"gatehouse/tui"
 	"gatehouse/tui/cli"
@@ -43,7 +40,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, out: cli.NewOutput(os.Stdout)}
-	err := stopping(ctx, stopWithin, func() error { return a.run(ctx, os.Args[1:]) })
+	err := cli.StopWithin(ctx, stopWithin, func() error { return a.run(ctx, os.Args[1:]) })
 	last := datadir.NewLines(os.Stderr) // a standard error that nobody reads must not keep the process from ending
 	status := cli.Report(last, err)
 	last.Close()
@@ -53,24 +50,6 @@ func main() {
 // stopWithin is how long a command may take to end after a signal: with the last lines
 // of the log, the process ends within 30 seconds.
 const stopWithin = 27 * time.Second
-
-// stopping runs a command. After the context ends it waits at most within, because a
-// file system that is gone may block a call forever.
-func stopping(ctx context.Context, within time.Duration, run func() error) error {
-	ended := make(chan error, 1)
-	go func() { ended <- run() }()
-	select {
-	case err := <-ended:
-		return err
-	case <-ctx.Done():
-	}
-	select {
-	case err := <-ended:
-		return err
-	case <-time.After(within):
-		return fmt.Errorf("still not stopped %v after the signal: exiting without finishing, as if killed", within)
-	}
-}
 
 // app is one run of the binary.
 type app struct {
@@ -347,7 +326,8 @@ func (a *app) configCommand() *cobra.Command {
 			default:
 				fmt.Fprintf(a.stderr, "%s is correct.\n", file)
 			}
-			return a.tryLogins(c.Context(), d, ldapUser, provider)
+			steps, err := d.TryLogins(c.Context(), ldapUser, provider)
+			return errors.Join(err, a.printSteps(steps))
 		},
 	}
 	check.Flags().StringVar(&ldapUser, "ldap", "", "also try what a login of this user needs on each directory server, except the password")
@@ -378,25 +358,8 @@ func (a *app) configCommand() *cobra.Command {
 	return cli.Group("config", "Check and show the configuration", check, show)
 }
 
-// tryLogins tries what logins by the directory and by a provider need, if they are named.
-func (a *app) tryLogins(ctx context.Context, d datadir.Dir, ldapUser, provider string) (err error) {
-	cfg, _, err := d.Settings()
-	if err != nil {
-		return err
-	}
-	if ldapUser != "" {
-		steps, failed := directory.Check(ctx, cfg, ldapUser)
-		err = cmp.Or(failed, a.printSteps(steps))
-	}
-	if provider != "" {
-		steps, failed := recheck.Check(ctx, cfg, provider)
-		err = errors.Join(err, cmp.Or(failed, a.printSteps(steps)))
-	}
-	return err
-}
-
 // printSteps prints what each step found, on each server.
-func (a *app) printSteps(steps []directory.Step) error {
+func (a *app) printSteps(steps []datadir.Step) error {
 	if len(steps) == 0 {
 		return nil
 	}

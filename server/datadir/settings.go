@@ -2,6 +2,7 @@ package datadir
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -10,6 +11,8 @@ import (
 	"strings"
 
 	"gatehouse/server/config"
+	"gatehouse/server/directory"
+	"gatehouse/server/recheck"
 	"gatehouse/storage/keys"
 )
 
@@ -110,6 +113,26 @@ func (d Dir) CheckSettings() (file string, err error) {
 	}
 	key := cmp.Or(cfg.KeyFile, filepath.Join(d.Path, "key"))
 	return file, errors.Join(err, keys.CheckFile(key))
+}
+
+// Step is a step of TryLogins, on one server.
+type Step = directory.Step
+
+// TryLogins tries what logins by the directory and by a provider need, if they are named,
+// and returns what each step found. A step that fails is not an error.
+func (d Dir) TryLogins(ctx context.Context, ldapUser, provider string) (steps []Step, err error) {
+	cfg, _, err := d.Settings()
+	if err != nil {
+		return nil, err
+	}
+	if ldapUser != "" {
+		steps, err = directory.Check(ctx, cfg, ldapUser)
+	}
+	if provider != "" {
+		more, failed := recheck.Check(ctx, cfg, provider)
+		steps, err = append(steps, more...), errors.Join(err, failed)
+	}
+	return steps, err
 }
 
 // whole reads the configuration and tries the files that it names. It is called before

@@ -3,10 +3,12 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -38,6 +40,24 @@ func Root(out, messages io.Writer, before func(*cobra.Command) error) *cobra.Com
 	root.SetHelpCommand(helpCommand())
 	root.AddCommand(completionCommand(out))
 	return root
+}
+
+// StopWithin runs a command. After the context ends it waits at most within, because a
+// file system that is gone may block a call forever.
+func StopWithin(ctx context.Context, within time.Duration, run func() error) error {
+	ended := make(chan error, 1)
+	go func() { ended <- run() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(within):
+		return fmt.Errorf("still not stopped %v after the signal: exiting without finishing, as if killed", within)
+	}
 }
 
 // Execute runs the command that the arguments name. An error of cobra's before
