@@ -52,11 +52,11 @@ func TestKeptFromTheStart(t *testing.T) {
 	near := netip.PrefixFrom(home.Address, home.Address.BitLen())
 	maker := all[0].By
 	for name, f := range map[string]TokenFilter{
-		"times":  {Match: &Match{Times: true, Takes: func(r *Row) bool { return r.Created > 0 }}},
-		"texts":  {Match: &Match{Texts: true, Takes: func(r *Row) bool { return r.By == maker }}},
-		"seen":   {Match: &Match{Seen: true, Takes: func(r *Row) bool { return r.SeenIn(near) }}},
-		"state":  {Revoked: true, Match: &Match{Takes: func(r *Row) bool { return r.Revoked != 0 }}},
-		"person": {Match: &Match{Person: true, Takes: func(r *Row) bool { return r.Person.Source == SourceLocal }}},
+		"times":  {Match: &Match{Created: Span{From: 1}}},
+		"texts":  {Match: &Match{By: func(by string) bool { return by == maker }}},
+		"seen":   {Match: &Match{Seen: []netip.Prefix{near}}},
+		"state":  {Revoked: true, Match: &Match{State: func(UserState) bool { return false }}},
+		"person": {Match: &Match{Owner: func(p *Person) bool { return p.Source == SourceLocal }}},
 		"unused": {NeverUsed: true},
 		"idle":   {IdleSince: c.clock.Milli() - 1000},
 		"order":  {Order: ByCreated, Limit: 1},
@@ -64,11 +64,10 @@ func TestKeptFromTheStart(t *testing.T) {
 	} {
 		want := 0
 		for _, tk := range all {
-			row := Row{Token: tk, Person: &Person{Source: SourceLocal}}
 			switch {
 			case !f.Revoked && tk.Dead(), f.NeverUsed && tk.LastUsed != tk.Created, f.IdleSince != 0 && tk.LastUsed > f.IdleSince:
 			case name == "seen" && (len(tk.Usage.Seen) == 0 || tk.Usage.Seen[0].Address != home.Address):
-			case name != "seen" && f.Match != nil && !f.Match.Takes(&row):
+			case name == "texts" && tk.By != maker, name == "state" && !tk.Dead():
 			default:
 				want++
 			}

@@ -22,14 +22,13 @@ type (
 	Place       = order.Place
 	UserPlace   = order.UserPlace
 
-	// Match, Row and Person say what the records have to a filter.
 	Match  = order.Match
-	Row    = order.Row
+	Span   = order.Span
 	Person = order.Person
 )
 
-// NoNumber is the number of an owner who has no record.
-const NoNumber = order.NoNumber
+// Never is the end of a token that has none.
+const Never = order.Never
 
 // The orders. Users are also sorted by ByName, which is their uid, and by ByTokens.
 const (

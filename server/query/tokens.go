@@ -54,10 +54,10 @@ type plan struct {
 func (r Reader) plan(q Tokens, p Page) (plan, error) {
 	f := storage.TokenFilter{
 		NeverUsed: q.neverUsed, UsedSince: q.usedAfter, IdleSince: least(q.idle, q.usedBefore-1, q.usedBefore != 0),
-		Revoked: p.Dead, Order: p.Order, Reverse: p.Reverse, After: p.After,
+		Revoked: p.Dead && q.endsBy == 0, Order: p.Order, Reverse: p.Reverse, After: p.After, ID: q.id,
 	}
 	rest := q // what is left to match
-	rest.idle, rest.neverUsed, rest.usedBefore, rest.usedAfter = 0, false, 0, 0
+	rest.idle, rest.neverUsed, rest.usedBefore, rest.usedAfter, rest.id = 0, false, 0, 0, ""
 	if q.user != "" {
 		u, err := r.Store.User(q.user)
 		switch {
@@ -82,9 +82,7 @@ func (r Reader) plan(q Tokens, p Page) (plan, error) {
 	if rest.nothing() {
 		return plan{filter: f}, nil
 	}
-	m := newMatcher(rest, r.Store)
-	m.services = services
-	return plan{f, m}, nil
+	return plan{f, &matcher{q: rest, services: services}}, nil
 }
 
 // nobody is a user id for a filter that takes no token: ids are random.
@@ -141,9 +139,6 @@ func (q Tokens) nothing() bool {
 		q.createdBy == "" && len(q.from) == 0 && len(q.scopes) == 0 && !q.unlimited && !q.addressLimited && q.endsBy == 0 && q.state == ""
 }
 
-// scanPause is how many rows are looked at between two checks of whether to go on.
-const scanPause = 32
-
 // Tokens lists the tokens of a query. It stops at the first error, and when ctx ends.
 func (r Reader) Tokens(ctx context.Context, q Tokens, p Page) iter.Seq2[storage.Token, error] {
 	return func(yield func(storage.Token, error) bool) {
@@ -153,14 +148,14 @@ func (r Reader) Tokens(ctx context.Context, q Tokens, p Page) iter.Seq2[storage.
 			yield(storage.Token{}, err)
 			return
 		}
-		how.matchRows(ctx)
+		how.ask(ctx)
 		how.filter.Limit = p.Limit
 		for t, err := range r.Store.Tokens(how.filter) {
 			if !yield(t, err) {
 				return
 			}
 		}
-		if err := ctx.Err(); err != nil { // the match takes nothing any more
+		if err := ctx.Err(); err != nil { // the store has not found all
 			yield(storage.Token{}, err)
 		}
 	}
@@ -193,15 +188,15 @@ func (r Reader) Count(ctx context.Context, q Tokens, dead bool) (n int, err erro
 	if err != nil {
 		return 0, err
 	}
-	how.matchRows(ctx)
+	how.ask(ctx)
 	n, err = r.Store.CountTokens(how.filter)
 	return n, errors.Join(err, ctx.Err())
 }
 
-// matchRows has the store ask the matcher, until ctx ends.
-func (how *plan) matchRows(ctx context.Context) {
+// ask has the store ask the matcher, until ctx ends.
+func (how *plan) ask(ctx context.Context) {
 	if how.match != nil {
-		how.filter.Match = how.match.rows(ctx)
+		how.filter.Match = how.match.match(ctx.Done())
 	}
 }
 
@@ -217,9 +212,11 @@ func (r Reader) Match(ctx context.Context, q Tokens) (Match, error) {
 	if err != nil {
 		return Match{}, err
 	}
-	how.matchRows(ctx)
+	how.ask(ctx)
 	m := Match{plan: how}
-	m.IDs, err = r.Store.MatchTokens(how.filter)
+	if m.IDs, err = r.Store.MatchTokens(how.filter); err == nil && how.match != nil {
+		err = how.match.meet(r.Store)
+	}
 	return m, errors.Join(err, ctx.Err())
 }
 

@@ -49,6 +49,9 @@ func (r Reader) Users(ctx context.Context, q Users, f storage.UserFilter, limit 
 	}
 }
 
+// scanPause is how many users are looked at between two checks of whether to go on.
+const scanPause = 32
+
 // narrow limits the filter to the users who may be delayed, and to those who are
 // unverified, if the query asks for them. It returns false if there are none.
 func (r Reader) narrow(ctx context.Context, q Users, f *storage.UserFilter) (some bool, err error) {

@@ -8,15 +8,6 @@ import (
 	"gatehouse/storage/table"
 )
 
-// column is a set of the columns of facts.
-type column byte
-
-const (
-	heads   column = 1 << iota // when a token was created, and ends
-	details                    // its texts and limits
-	seen                       // the addresses where it was seen
-)
-
 // facts holds in memory what the table does not know about tokens, so that a query that
 // few tokens satisfy does not read the records of the others. Texts and limits that many
 // tokens share are kept once.
@@ -163,21 +154,6 @@ func (p *part) compact() {
 			p.seen[n] = uint32(len(p.addrs))
 			p.addrs = append(p.addrs, old[at:int(at)+seenLen(old[at:])]...)
 		}
-	}
-}
-
-// fill copies facts into a row.
-func (f *facts) fill(row *Row, p *part, n uint32, which column) {
-	if which&heads != 0 {
-		row.Created, row.Expires = p.heads[n].created, p.heads[n].expires
-	}
-	if which&details != 0 {
-		d := &p.details[n]
-		row.Name, row.By = f.texts.at(d.name), f.texts.at(d.by)
-		row.Scopes, row.Addresses = f.limits.list[d.limit].scopes, f.limits.list[d.limit].addresses
-	}
-	if which&seen != 0 {
-		row.seen = p.addrs[p.seen[n]:]
 	}
 }
 

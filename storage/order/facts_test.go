@@ -29,7 +29,8 @@ func TestCompact(t *testing.T) {
 		p.compact()
 		for n, addr := range where {
 			a := netip.MustParseAddr(addr)
-			if seenIn(p.addrs[p.seen[n]:], netip.PrefixFrom(a, a.BitLen())) == (n == 2) || seenAt(p.addrs[p.seen[n]:], a) == (n == 2) {
+			in := networkOf(netip.PrefixFrom(a, a.BitLen()))
+			if in.seenIn(p.addrs[p.seen[n]:]) == (n == 2) || seenAt(p.addrs[p.seen[n]:], a) == (n == 2) {
 				t.Errorf("token %d is not as it was seen", n)
 			}
 		}

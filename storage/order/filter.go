@@ -26,6 +26,7 @@ const (
 type TokenFilter struct {
 	Owner     record.UserID // 0: everybody's
 	Prefix    string        // of the id, or of the owner's uid, compared without regard to case
+	ID        string        // the beginning of its id, in lower case
 	IdleSince int64         // ms: not used after it; 0: any
 	UsedSince int64         // ms: used then or later; 0: any
 	NeverUsed bool
@@ -37,33 +38,49 @@ type TokenFilter struct {
 	Match     *Match // nil: any
 }
 
-// Match selects tokens by properties that the table does not hold.
+// Match selects tokens by properties that the table does not hold. A token must satisfy all
+// that is set. The functions must not call the store; a search calls each once for every
+// different value, and again for tokens whose records it reads.
 type Match struct {
-	Takes func(*Row) bool // the row is valid during the call
-
-	// What Takes reads besides the last use and the states of token and owner:
-	Times  bool // when it was created, and ends
-	Texts  bool // the token's name, maker, scopes and addresses
-	Seen   bool // where the token was seen: only Row.SeenIn tells
-	Person bool // the owner
-
-	// Tokens that Takes would refuse; they are skipped without calling it:
-	Limited bool                                 // tokens without an expiry, scopes and addresses
-	During  func(created, ends int64) bool       // nil, or false for tokens with other times, in ms; ends is 0: never
-	Owner   func(record.UserState, *Person) bool // nil, or false for other owners; the person is nil unless Person is set
+	Created, Ends Span // when the token was created, and when it ends, by itself or with its key
+	Name, By      func(string) bool
+	Limits        func(scopes []string, addresses []netip.Prefix) bool
+	Seen          []netip.Prefix // it was seen in each of them
+	Owner         func(*Person) bool
+	State         func(record.UserState) bool // of the owner. It is not asked about revoked tokens
+	Search        []string                    // folded, at most MostWords: each is in the owner's uid or name, or in the token's name or id
+	Done          <-chan struct{}             // once it is closed, the search ends, and what it has found is not all
 }
 
-// Row is what a Match can look at: a token and its owner. The token's own fields for the
-// owner, the generation, the counts and the uses are not set.
-type Row struct {
-	record.Token
-	Person *Person // its owner
-	Number uint32  // the owner's; NoNumber: the owner is unknown
-	seen   []byte
+// MostWords is how many words a search may have.
+const MostWords = 16
+
+// Span is a span of time in ms.
+type Span struct {
+	From int64 // then or later; 0: any time
+	To   int64 // before it; 0: any time
 }
 
-// SeenIn reports whether the token was seen in a network.
-func (r *Row) SeenIn(p netip.Prefix) bool { return seenIn(r.seen, p) }
+// Never is the end of a token that has none.
+const Never = math.MaxInt64
+
+// bounds returns the first and the last time of the span.
+func (s Span) bounds() (first, last int64) {
+	first, last = s.From, s.To-1
+	if s.From == 0 {
+		first = math.MinInt64
+	}
+	if s.To == 0 {
+		last = math.MaxInt64
+	}
+	return first, last
+}
+
+// has reports whether a time is in the span.
+func (s Span) has(ms int64) bool {
+	first, last := s.bounds()
+	return first <= ms && ms <= last
+}
 
 // NoNumber is the number of an owner who has no record.
 const NoNumber = math.MaxUint32

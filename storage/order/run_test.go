@@ -18,17 +18,16 @@ import (
 
 // matches has a match for each thing that filters can ask about.
 var matches = map[string]*order.Match{
-	"times": {Times: true, Takes: func(r *order.Row) bool { return r.Created > 0 }},
-	"during": {Times: true, Takes: func(r *order.Row) bool { return r.Expires == 0 },
-		During: func(_, ends int64) bool { return ends == 0 }},
-	"texts":   {Texts: true, Takes: func(r *order.Row) bool { return r.Name == "ci" }},
-	"limited": {Texts: true, Limited: true, Takes: func(r *order.Row) bool { return len(r.Scopes) > 0 }},
-	"seen":    {Seen: true, Takes: func(r *order.Row) bool { return r.SeenIn(netip.MustParsePrefix("10.0.0.0/8")) }},
-	"person":  {Texts: true, Person: true, Takes: func(r *order.Row) bool { return r.Person.Name == "ada" }},
-	"owner": {Person: true, Takes: func(*order.Row) bool { return true },
-		Owner: func(_ record.UserState, p *order.Person) bool { return p.Source == "" }},
-	"state": {Takes: func(r *order.Row) bool { return r.Revoked != 0 }},
-	"none":  nil,
+	"created": {Created: order.Span{From: 1}},
+	"ends":    {Ends: order.Span{From: order.Never}},
+	"name":    {Name: func(name string) bool { return name == "ci" }},
+	"by":      {By: func(by string) bool { return by == "maker" }},
+	"limits":  {Limits: func(scopes []string, _ []netip.Prefix) bool { return len(scopes) > 0 }},
+	"seen":    {Seen: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}},
+	"search":  {Search: []string{"ada", "1"}},
+	"owner":   {Owner: func(p *order.Person) bool { return p.Source == "" }},
+	"state":   {State: func(s record.UserState) bool { return s == record.UserRemoved }},
+	"none":    nil,
 }
 
 // run has the views read everything, and stops them at the end of the test.
@@ -133,8 +132,7 @@ func TestSeenBefore(t *testing.T) {
 	}
 	seen := func(addr string, want int) {
 		t.Helper()
-		p := netip.MustParsePrefix(addr)
-		m := &order.Match{Seen: true, Takes: func(r *order.Row) bool { return r.SeenIn(p) }}
+		m := &order.Match{Seen: []netip.Prefix{netip.MustParsePrefix(addr)}}
 		if n, err := h.views.Count(order.TokenFilter{Match: m}); n != want || err != nil {
 			t.Errorf("%d tokens were seen in %s (%v), want %d", n, addr, err, want)
 		}
@@ -198,7 +196,7 @@ func TestCloseMidway(t *testing.T) {
 	await(t, began, "the reading to begin")
 	failed := make(chan error, 1)
 	go func() {
-		_, err := h.views.Count(order.TokenFilter{Match: matches["texts"]})
+		_, err := h.views.Count(order.TokenFilter{Match: matches["name"]})
 		failed <- err
 	}()
 	close(h.closing)
@@ -225,7 +223,7 @@ func TestReadAgain(t *testing.T) {
 	h.fault = errors.New("the disk is broken")
 	h.run()
 	for range 3 {
-		if _, err := h.views.Count(order.TokenFilter{Match: matches["texts"]}); !errors.Is(err, h.fault) {
+		if _, err := h.views.Count(order.TokenFilter{Match: matches["name"]}); !errors.Is(err, h.fault) {
 			t.Fatalf("got %v, want the fault", err)
 		}
 	}
@@ -260,10 +258,11 @@ func TestWaste(t *testing.T) {
 			t.Fatal("a hundred thousand names, and the facts were never read again")
 		}
 		h.views.NoteToken(tk.id)
-		if _, err := h.views.Count(order.TokenFilter{Match: matches["texts"]}); err != nil {
+		if _, err := h.views.Count(order.TokenFilter{Match: matches["name"]}); err != nil {
 			t.Fatal(err)
 		}
 	}
+	h.views.NoteToken(tk.id)
 	for n := range 50 {
 		h.checkTokens(n)
 	}

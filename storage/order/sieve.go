@@ -14,14 +14,15 @@ import (
 type Sieve struct {
 	TokenFilter
 	prefix  hexPrefix
-	numbers []uint32 // of the owners with a uid that has the prefix
-	owners  bitmap   // the same
-	number  uint32   // of the owner
+	id      hexPrefix // of TokenFilter.ID
+	numbers []uint32  // of the owners with a uid that has the prefix
+	owners  bitmap    // the same
+	number  uint32    // of the owner
 }
 
 // Sieve prepares a filter: it finds the users with uids that have its prefix.
 func (v *Views) Sieve(f TokenFilter) (Sieve, error) {
-	s := Sieve{TokenFilter: f}
+	s := Sieve{TokenFilter: f, id: parseHexPrefix(f.ID)}
 	if f.Owner != 0 {
 		_, s.number, _ = v.table.Owners.Find(f.Owner)
 	}
@@ -46,6 +47,7 @@ func (v *Sieve) Takes(id keys.ID, owner uint32, used record.LastUse) bool {
 	case v.NeverUsed && used&1 != 0:
 	case v.UsedSince != 0 && (used&1 == 0 || int64(used>>1) < v.UsedSince):
 	case v.IdleSince != 0 && int64(used>>1) > v.IdleSince:
+	case v.ID != "" && !v.id.of(id):
 	case v.Prefix != "" && !v.owners.has(owner) && !v.prefix.of(id):
 	default:
 		return true

@@ -2,6 +2,8 @@ package order
 
 import (
 	"bytes"
+	"encoding/binary"
+	"math"
 	"net/netip"
 	"strings"
 	"unsafe"
@@ -110,21 +112,38 @@ func seenLen(b []byte) int {
 	return n
 }
 
-// seenIn reports whether one of the addresses that appendSeen wrote is in a network.
-func seenIn(b []byte, p netip.Prefix) bool {
-	if len(b) == 0 {
-		return false
+// network is a netip.Prefix in a form that is quick to compare. IPv4 addresses are in it as
+// IPv6 shows them: ::ffff:192.0.2.1.
+type network struct {
+	v4         bool
+	mask, want [2]uint64
+}
+
+func networkOf(p netip.Prefix) network {
+	bits, a := p.Bits(), p.Addr()
+	if a.Is4() {
+		bits += 96
 	}
+	b := a.As16()
+	v := network{v4: a.Is4(), mask: [2]uint64{^(math.MaxUint64 >> min(bits, 64)), ^(math.MaxUint64 >> max(bits-64, 0))}}
+	v.want = [2]uint64{binary.BigEndian.Uint64(b[:8]) & v.mask[0], binary.BigEndian.Uint64(b[8:]) & v.mask[1]}
+	return v
+}
+
+const mapped = 0xffff << 32 // how an IPv4 address begins as an IPv6 one, with the first half 0
+
+// seenIn reports whether one of the addresses that appendSeen wrote is in the network.
+func (v *network) seenIn(b []byte) bool {
 	many, b := b[0], b[1:]
 	for range many {
-		var a netip.Addr
+		var hi, lo uint64
 		switch b[0] {
 		case 4:
-			a = netip.AddrFrom4([4]byte(b[1:5]))
+			lo = mapped | uint64(binary.BigEndian.Uint32(b[1:5]))
 		case 16:
-			a = netip.AddrFrom16([16]byte(b[1:17])).Unmap()
+			hi, lo = binary.BigEndian.Uint64(b[1:9]), binary.BigEndian.Uint64(b[9:17])
 		}
-		if p.Contains(a) {
+		if hi&v.mask[0] == v.want[0] && lo&v.mask[1] == v.want[1] && v.v4 == (hi == 0 && lo&^math.MaxUint32 == mapped) && b[0] != 0 {
 			return true
 		}
 		b = b[1+b[0]:]

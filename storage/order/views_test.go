@@ -9,6 +9,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -361,61 +362,77 @@ func (h *house) readMidway() {
 			h.t.Error(err)
 		}
 	}
-	any := &order.Match{Times: true, Texts: true, Seen: true, Takes: func(*order.Row) bool { return true }}
+	any := &order.Match{Name: func(string) bool { return true }}
 	if _, err := h.views.Places(order.TokenFilter{Revoked: true, Match: any}); err != nil || h.midway != nil {
 		h.t.Fatalf("tokens were not all read: %v", err)
 	}
 }
 
-// match makes up a match, and says in other terms what it takes.
-func (h *house) match() (m *order.Match, takes func(*token) bool) {
-	m = new(order.Match)
-	switch h.rand.IntN(7) {
-	case 6:
-		m.Takes = func(r *order.Row) bool { return r.Revoked != 0 }
-		return m, func(t *token) bool { return t.revoked }
+// match makes up a match of one to three things, and says in other terms what it takes.
+func (h *house) match() (*order.Match, func(*token) bool) {
+	m := new(order.Match)
+	takes := h.matchOne(m)
+	for range h.rand.IntN(3) {
+		more := new(order.Match)
+		also := h.matchOne(more)
+		one, two := reflect.ValueOf(m).Elem(), reflect.ValueOf(more).Elem()
+		for n := range one.NumField() {
+			if f := one.Field(n); f.IsZero() && !two.Field(n).IsZero() {
+				f.Set(two.Field(n))
+				before := takes
+				takes = func(t *token) bool { return before(t) && also(t) }
+			}
+		}
+	}
+	return m, takes
+}
+
+func (h *house) matchOne(m *order.Match) func(*token) bool {
+	switch at := h.now - 50_000 + h.rand.Int64N(100_000); h.rand.IntN(10) {
 	case 0:
 		name := h.pick("ci", "c", "nightly", "1")
-		m.Texts = true
-		m.Takes = func(r *order.Row) bool { return strings.Contains(r.Name, name) }
-		return m, func(t *token) bool { return strings.Contains(t.name, name) }
+		m.Name = func(s string) bool { return strings.Contains(s, name) }
+		return func(t *token) bool { return strings.Contains(t.name, name) }
 	case 1:
 		scope := h.pick("files", "deploy")
-		m.Texts, m.Limited = true, true
-		m.Takes = func(r *order.Row) bool { return slices.Contains(r.Scopes, scope) }
-		return m, func(t *token) bool { return slices.Contains(t.scopes, scope) }
+		m.Limits = func(scopes []string, _ []netip.Prefix) bool { return slices.Contains(scopes, scope) }
+		return func(t *token) bool { return slices.Contains(t.scopes, scope) }
 	case 2:
-		at := h.now + h.rand.Int64N(50_000)
-		m.Times = true
-		m.Limited = h.rand.IntN(2) == 0
-		m.During = func(created, ends int64) bool { return ends != 0 && ends < at }
-		m.Takes = func(r *order.Row) bool { return r.Expires != 0 && r.Expires < at }
-		return m, func(t *token) bool { return t.expires != 0 && t.expires < at }
+		m.Limits = func(_ []string, addresses []netip.Prefix) bool { return len(addresses) == 0 }
+		return func(t *token) bool { return len(t.addresses) == 0 }
 	case 3:
-		from := netip.MustParseAddr(h.pick("10.0.0.1", "192.0.2.7", "2001:db8::1"))
-		m.Seen = true
-		m.Takes = func(r *order.Row) bool { return r.SeenIn(netip.PrefixFrom(from, from.BitLen())) }
-		return m, func(t *token) bool {
-			return slices.ContainsFunc(t.seen, func(s record.Seen) bool { return s.Address == from })
-		}
+		m.Ends.To = at
+		return func(t *token) bool { return t.expires != 0 && t.expires < at }
 	case 4:
-		at := h.now - h.rand.Int64N(100_000)
-		m.Times = true
-		if h.rand.IntN(2) == 0 {
-			m.During = func(created, ends int64) bool { return created < at }
+		m.Ends.From = [2]int64{at, order.Never}[h.rand.IntN(2)]
+		return func(t *token) bool { return t.expires == 0 || t.expires >= m.Ends.From }
+	case 5:
+		in := netip.MustParsePrefix(h.pick("10.0.0.1/32", "10.0.0.0/29", "192.0.0.0/8", "2001:db8::/32", "::/0", "0.0.0.0/0"))
+		m.Seen = []netip.Prefix{in}
+		return func(t *token) bool {
+			return slices.ContainsFunc(t.seen, func(s record.Seen) bool { return in.Contains(s.Address) })
 		}
-		m.Takes = func(r *order.Row) bool { return r.Created < at && r.LastUsed >= at }
-		return m, func(t *token) bool { return t.created < at && t.used.Ms() >= at }
+	case 6:
+		m.Created = order.Span{From: at - 60_000, To: at}
+		return func(t *token) bool { return t.created >= at-60_000 && t.created < at }
+	case 7:
+		name := h.pick("ada", "zoé")
+		m.Owner = func(p *order.Person) bool { return p.Name == name }
+		return func(t *token) bool { return record.Fold(t.owner.name) == name }
+	case 8:
+		removed := h.rand.IntN(2) == 0
+		m.State = func(s record.UserState) bool { return s == record.UserRemoved == removed }
+		m.By = func(by string) bool { return by == "maker" }
+		return func(t *token) bool { return t.revoked || t.owner.removed || !removed }
 	}
-	name := h.pick("ada", "zoé")
-	m.Texts, m.Person = true, true
-	if h.rand.IntN(2) == 0 {
-		m.Owner = func(_ record.UserState, p *order.Person) bool { return p.Name == name }
+	m.Search = []string{h.pick("ada", "zoé", "ci", "nightly", "a1", "12"), h.pick("o", "1", "@example", "0")}
+	return func(t *token) bool {
+		return !slices.ContainsFunc(m.Search, func(w string) bool {
+			return !slices.ContainsFunc([]string{t.owner.uid, t.owner.name, t.name, t.id.String()}, func(s string) bool {
+				return strings.Contains(record.Fold(s), w)
+			})
+		})
 	}
-	m.Takes = func(r *order.Row) bool {
-		return r.Person.Name == name && r.By == "maker" && len(r.Addresses) == min(1, len(r.Scopes))
-	}
-	return m, func(t *token) bool { return record.Fold(t.owner.name) == name }
 }
 
 func (h *house) filter() (f order.TokenFilter) {
@@ -431,6 +448,9 @@ func (h *house) filter() (f order.TokenFilter) {
 	}
 	if h.rand.IntN(4) == 0 {
 		f.UsedSince = h.now - h.rand.Int64N(200_000)
+	}
+	if t := anyOf(h.rand, h.tokens); t != nil && h.rand.IntN(6) == 0 {
+		f.ID = t.id.String()[:1+h.rand.IntN(6)]
 	}
 	switch h.rand.IntN(5) {
 	case 0:
@@ -452,6 +472,7 @@ func (h *house) places(f order.TokenFilter, takes func(*token) bool) (list []ord
 		case f.UsedSince != 0 && (!t.used.IsUse() || t.used.Ms() < f.UsedSince):
 		case f.IdleSince != 0 && t.used.Ms() > f.IdleSince:
 		case !strings.HasPrefix(t.id.String(), strings.ToLower(f.Prefix)) && (t.owner.removed || !strings.HasPrefix(record.Fold(t.owner.uid), record.Fold(f.Prefix))):
+		case !strings.HasPrefix(t.id.String(), f.ID):
 		case f.Order == order.Created:
 			list = append(list, order.Place{At: t.created, ID: t.id})
 		default:
