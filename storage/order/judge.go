@@ -3,6 +3,7 @@ package order
 import (
 	"bytes"
 	"encoding/hex"
+	"math"
 	"strings"
 
 	"gatehouse/storage/keys"
@@ -67,13 +68,12 @@ func (j *judge) meet() error {
 		j.ends[key] = j.views.ends(byte(key))
 		j.ending = j.ending || j.ends[key] != 0
 	}
-	person := m.Owner != nil || len(m.Search) > 0
-	if !person && m.State == nil {
+	if !m.asksOwner() && m.State == nil {
 		return nil
 	}
 	j.states = j.views.table.Owners.States()
 	j.owners = make([]verdict, len(j.states))
-	if !person {
+	if !m.asksOwner() {
 		return nil
 	}
 	return j.views.withPeople(func(p *people) error {
@@ -101,7 +101,18 @@ func (j *judge) owner(number uint32) verdict {
 }
 
 func (j *judge) newOwner(number uint32) verdict {
-	m, v := j.match, judged
+	m, v, state := j.match, judged, record.UserRemoved
+	if int64(number) < int64(len(j.states)) {
+		state = j.states[number]
+	} else if int64(number) < int64(j.views.table.Owners.Len()) { // newer than the search
+		state = j.views.table.Owners.At(number).State
+	}
+	if m.State != nil && !m.State(state) {
+		v |= notLive
+	}
+	if !m.asksOwner() {
+		return v
+	}
 	var p *Person
 	if int64(number) < int64(len(j.people)) {
 		p = j.people[number]
@@ -109,21 +120,15 @@ func (j *judge) newOwner(number uint32) verdict {
 	if p == nil {
 		p = j.stranger(number)
 	}
-	state := p.State
-	if int64(number) < int64(len(j.states)) {
-		state = j.states[number]
-	}
-	if m.State != nil && !m.State(state) {
-		v |= notLive
-	}
 	if m.Owner != nil && !m.Owner(p) {
 		v |= refused
 	}
 	return v | j.contained(p.UID) | j.contained(p.Name)
 }
 
-// stranger describes an owner who has no record, is newer than the search, or is asked only
-// for the state.
+func (m *Match) asksOwner() bool { return m.Owner != nil || len(m.Search) > 0 }
+
+// stranger describes an owner who has no record, or is newer than the search.
 func (j *judge) stranger(number uint32) *Person {
 	if int64(number) >= int64(j.views.table.Owners.Len()) {
 		return &Person{State: record.UserRemoved}
@@ -193,27 +198,32 @@ func verdictOf(taken bool) verdict {
 	return judged | refused
 }
 
-// inTime appends the tokens of a stretch that were created from first to last, in ms, and
-// that end when the match says.
-func (j *judge) inTime(list []uint32, p *part, from int, first, last int64) []uint32 {
-	ends0, ends1 := j.match.Ends.bounds()
-	for n := from; n < min(from+stretch, len(p.heads)); n++ {
+// inTime keeps those of the tokens that were created from first to last, in ms, and that end
+// when the match says.
+func (j *judge) inTime(list []uint32, p *part, first, last int64) []uint32 {
+	ends := j.match.Ends
+	from, to := ends.bounds()
+	if first == math.MinInt64 && last == math.MaxInt64 && ends == (Span{}) {
+		return list
+	}
+	kept := list[:0]
+	for _, n := range list {
 		h := &p.heads[n]
 		if h.created < first || h.created > last {
 			continue
 		}
-		ends := h.expires
+		end := h.expires
 		if j.ending {
-			ends = record.Earlier(ends, j.ends[p.ids[n][0]])
+			end = record.Earlier(end, j.ends[p.ids[n][0]])
 		}
-		if ends == 0 {
-			ends = Never
+		if end == 0 {
+			end = Never
 		}
-		if ends >= ends0 && ends <= ends1 {
-			list = append(list, uint32(n))
+		if end >= from && end <= to {
+			kept = append(kept, n)
 		}
 	}
-	return list
+	return kept
 }
 
 // withDetails keeps those of the tokens whose name, maker and limits the match takes.

@@ -3,6 +3,7 @@ package order
 import (
 	"math"
 	"runtime"
+	"slices"
 
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
@@ -49,6 +50,8 @@ type question struct {
 	sieve *Sieve
 	to    *selection
 	asked int // since the last rest
+
+	narrow bool // the table sorts out most tokens
 
 	// The same memory for all:
 	entries []table.Entry
@@ -144,10 +147,13 @@ func (q *question) inTable() error {
 func (q *question) inMemory(f *facts) error {
 	q.use(f)
 	for b := range f.parts {
+		if !q.sieve.in(byte(b)) {
+			continue
+		}
 		p := &f.parts[b]
-		for from := 0; from < len(p.ids) && q.sieve.in(byte(b)); from += stretch {
-			numbers := q.matching(p, from)
-			q.entries = q.views.table.AppendOf(q.entries[:0], byte(b), p.ids, numbers, q.picked())
+		for list := range slices.Chunk(q.candidates(p, byte(b)), stretch) {
+			many := len(list)
+			q.entries = q.views.table.AppendOf(q.entries[:0], byte(b), p.ids, q.matching(p, list), q.picked())
 			for i := range q.entries {
 				e := &q.entries[i]
 				// A token whose facts are not known is newer than the question.
@@ -155,7 +161,7 @@ func (q *question) inMemory(f *facts) error {
 					q.offer(e.ID, e.Used, p.heads[e.Slot].created)
 				}
 			}
-			if !q.rest(min(stretch, len(p.ids)-from)) {
+			if !q.rest(many) {
 				return nil
 			}
 		}
@@ -163,12 +169,41 @@ func (q *question) inMemory(f *facts) error {
 	return nil
 }
 
+// candidates returns the numbers of all tokens of a part. But perhaps the table sorts out most
+// of them, for example because a page is full and few can still be on it: then it returns the
+// others. That costs something too, so if it was in vain, most of the next parts go without.
+func (q *question) candidates(p *part, b byte) []uint32 {
+	if q.narrow || b%16 == 0 {
+		q.entries = q.views.table.AppendIn(q.entries[:0], b, q.picked())
+		q.narrow = len(q.entries) < len(p.ids)/4
+	}
+	if !q.narrow {
+		return q.all(p)
+	}
+	q.numbers = q.numbers[:0]
+	for i := range q.entries {
+		if n, ok := p.find(q.entries[i].Slot, q.entries[i].ID); ok {
+			q.numbers = append(q.numbers, n)
+		}
+	}
+	return q.numbers
+}
+
+// all returns the numbers of all tokens of a part.
+func (q *question) all(p *part) []uint32 {
+	q.numbers = q.numbers[:0]
+	for n := range p.ids {
+		q.numbers = append(q.numbers, uint32(n))
+	}
+	return q.numbers
+}
+
 // amongDead searches the tokens that are not in the table.
 func (q *question) amongDead(f *facts) error {
 	q.use(f)
 	p := &f.dead.part
-	for from := 0; from < len(p.ids); from += stretch {
-		for _, n := range q.matching(p, from) {
+	for list := range slices.Chunk(q.all(p), stretch) {
+		for _, n := range q.matching(p, list) {
 			r := &f.dead.rows[n]
 			if !r.gone && q.sieve.Takes(p.ids[n], r.owner, r.used) && q.owner(r.owner)&refused == 0 && q.found(p, n, r.owner) {
 				q.offer(p.ids[n], r.used, p.heads[n].created)
@@ -181,17 +216,16 @@ func (q *question) amongDead(f *facts) error {
 	return nil
 }
 
-// matching returns the tokens of a stretch of a part whose facts match: their numbers.
-func (q *question) matching(p *part, from int) []uint32 {
-	created := q.match.Created
-	first, last := created.bounds()
+// matching keeps those of the tokens of a part whose facts match.
+func (q *question) matching(p *part, list []uint32) []uint32 {
+	first, last := q.match.Created.bounds()
 	if q.byCreation() {
 		from, to := q.to.span()
 		first, last = max(first, from), min(last, to)
 	}
-	q.numbers = q.inTime(q.numbers[:0], p, from, first, last)
-	q.numbers = q.withDetails(q.numbers, p)
-	return q.seen(q.numbers, p)
+	list = q.inTime(list, p, first, last)
+	list = q.withDetails(list, p)
+	return q.seen(list, p)
 }
 
 func (q *question) offer(id keys.ID, used record.LastUse, created int64) {
