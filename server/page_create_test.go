@@ -113,6 +113,7 @@ func TestCreateSaysWhatIsWrong(t *testing.T) {
 		fmt.Fprintf(&addresses, "10.0.0.%d ", i)
 	}
 	h.post("/tokens", cookie, "name", "kept", "addresses", addresses.String()).page(http.StatusBadRequest).shows("at most 32 scopes and 64 addresses", `value="kept"`, "10.0.0.64 </textarea>")
+	h.post("/tokens", cookie, "name", "kept", "expiresIn", "soon").page(http.StatusBadRequest).shows(`id="expiresIn-wrong"`, `<option value="90d" selected>`)
 	h.ask("POST", "/tokens").cookie(cookie).form("name=" + strings.Repeat("a", 70_000)).send().page(http.StatusRequestEntityTooLarge)
 	h.ask("POST", "/tokens").cookie(cookie).form("name=a&name=b").send().page(http.StatusBadRequest)
 }

@@ -71,7 +71,7 @@ func TestRecentFilesLimit(t *testing.T) {
 			t.Errorf("%q: got %s first", query, got[0])
 		}
 	}
-	for _, query := range []string{"?limit=", "?limit=-1", "?limit=x", "?limit=1.5", "?limit=99999999999999999999", "?limit=%00", "?limit=1%20"} {
+	for _, query := range []string{"?limit=", "?limit=-1", "?limit=x", "?limit=1.5", "?limit=99999999999999999999", "?limit=%00", "?limit=1;", "?limit=%1", "?limit=1%20"} {
 		h.ask("GET", "/api/getUserRecentFiles"+query).token(token).send().want(http.StatusBadRequest)
 	}
 }

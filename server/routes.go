@@ -3,6 +3,7 @@ package server
 import (
 	"cmp"
 	"net/http"
+	"net/url"
 	"slices"
 	"time"
 
@@ -123,6 +124,13 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, rt route.Route) 
 	}
 	if err != nil {
 		return err
+	}
+	switch rt.Class {
+	case route.Admin, route.SCIM, route.Files:
+		// URL.Query would leave out what is malformed, and a filter with it.
+		if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
+			return reply.Refuse(http.StatusBadRequest, "The query is malformed: write ; as %%3B and %% as %%25")
+		}
 	}
 	return rt.Serve(w, req)
 }

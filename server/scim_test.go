@@ -267,6 +267,7 @@ func TestSCIMBad(t *testing.T) {
 		scimType           string
 	}{
 		{"GET", "/Users?filter=userName", "", 400, "invalidFilter"},
+		{"GET", "/Users?filter=userName+eq+%22a;b%22", "", 400, "invalidSyntax"}, // all users would be found
 		{"GET", "/Users?filter=" + url.QueryEscape(`userName sw "a"`), "", 400, "invalidFilter"},
 		{"GET", "/Users?filter=" + url.QueryEscape(`userName eq "a" or userName eq "b"`), "", 400, "invalidFilter"},
 		{"GET", "/Users?filter=" + url.QueryEscape(`password eq "a"`), "", 400, "invalidFilter"},

@@ -23,14 +23,14 @@ func (a *Admin) events(w http.ResponseWriter, r *route.Request) error {
 	limit, err1 := limitOf(q)
 	after, err2 := numberOf(q, "after")
 	last, err3 := numberOf(q, "last")
-	if err := cmp.Or(err1, err2, err3); err != nil {
+	follow, err4 := flagOf(q, "follow")
+	if err := cmp.Or(err1, err2, err3, err4); err != nil {
 		return err
 	}
 	about, where, err := a.search(q)
 	if err != nil {
 		return err
 	}
-	follow := q.Get("follow") == "true"
 	if follow {
 		w = unbuffered{w}
 	}

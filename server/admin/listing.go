@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -87,7 +88,11 @@ func (a *Admin) tokenCount(w http.ResponseWriter, r *route.Request) error {
 	if err != nil {
 		return err
 	}
-	n, err := a.reader().Count(r.Context(), q, v.Get("revoked") == "true")
+	revoked, err := flagOf(v, "revoked")
+	if err != nil {
+		return err
+	}
+	n, err := a.reader().Count(r.Context(), q, revoked)
 	return reply.OK(w, api.Count{Rows: n}, err)
 }
 
@@ -186,8 +191,11 @@ var userOrders = map[api.Order]storage.Order{
 }
 
 func (a *Admin) userPage(q url.Values) (f storage.UserFilter, err error) {
-	f = storage.UserFilter{Reverse: q.Get("reverse") == "true", StaleSince: a.staleSince()}
-	if f.Limit, err = limitOf(q); err != nil {
+	f.StaleSince = a.staleSince()
+	var err1, err2 error
+	f.Reverse, err1 = flagOf(q, "reverse")
+	f.Limit, err2 = limitOf(q)
+	if err := cmp.Or(err1, err2); err != nil {
 		return f, err
 	}
 	order, ok := userOrders[api.Order(q.Get("order"))]
@@ -218,8 +226,11 @@ var (
 )
 
 func tokenPage(v url.Values) (p query.Page, err error) {
-	p = query.Page{Dead: v.Get("revoked") == "true", Reverse: v.Get("reverse") == "true"}
-	if p.Limit, err = limitOf(v); err != nil {
+	var err1, err2, err3 error
+	p.Dead, err1 = flagOf(v, "revoked")
+	p.Reverse, err2 = flagOf(v, "reverse")
+	p.Limit, err3 = limitOf(v)
+	if err := cmp.Or(err1, err2, err3); err != nil {
 		return p, err
 	}
 	order, ok := tokenOrders[api.Order(v.Get("order"))]
@@ -237,6 +248,18 @@ func tokenPage(v url.Values) (p query.Page, err error) {
 		}
 	}
 	return p, nil
+}
+
+// flagOf returns whether a parameter is true; without it, it is false.
+func flagOf(q url.Values, name string) (bool, error) {
+	switch text := q.Get(name); {
+	case !q.Has(name), text == "false":
+		return false, nil
+	case text == "true":
+		return true, nil
+	default:
+		return false, reply.Refuse(http.StatusBadRequest, "%s: %q is not true or false", name, text)
+	}
 }
 
 func limitOf(q url.Values) (int, error) {

@@ -21,7 +21,7 @@ var longUnits = [...]struct {
 // days, and then what time.ParseDuration reads. There is no other grammar for
 // spans: the configuration, requests and command lines all come here.
 func ParseSpan(s string) (time.Duration, error) {
-	bad := fmt.Errorf("%q is not a span of time: write numbers with y, w, d, h, m (minutes) or s, such as 90d, 1y or 12h", s)
+	bad := fmt.Errorf("%q is not a span of time: write numbers with y, w, d, h, m (minutes) or s, such as 90d, 1y or 12h, between 1ms and 292y", s)
 	if strings.ContainsAny(s, "+-") {
 		return 0, bad
 	}

@@ -47,6 +47,9 @@ func TestWords(t *testing.T) {
 	}
 }
 
+// secret has the form of a token.
+var secret = strings.Repeat("0123456789abcdef", 16)
+
 // TestWrong: in both forms, the error says what is wrong and what is allowed.
 func TestWrong(t *testing.T) {
 	for filter, want := range map[string]string{
@@ -64,15 +67,25 @@ func TestWrong(t *testing.T) {
 		"expires-within:x":                 `expires-within: "x" is not a span`,
 		"never-used:no":                    `never-used: takes no value`,
 		"user:a user:b":                    `user: is given twice`,
-		`name:"x`:                          `search: a quotation mark is not closed`,
+		`name:"x`:                          `name: a quotation mark is not closed`,
+		`a "b`:                             `search: a quotation mark is not closed`,
 		"name:" + strings.Repeat("n", 257): `name: is longer than 256 bytes`,
 		strings.Repeat("x ", 17):           `search: is given more than 16 times`,
 		`"" user:a`:                        `search: needs a value`,
+		secret:                             `search: this is a token: look for its id, which is its first 28 characters`,
+		"id:" + secret:                     `id: this is a token`,
+		"name:" + strings.ToUpper(secret):  `name: this is a token`,
+		"from:" + secret[1:]:               `from: this is a token`,
+		"X-Auth-Token:" + secret:           `search: this is a token`,
+		secret + ":":                       `search: this is a token`,
 	} {
 		_, err := parser().Tokens(nil, filter)
 		e, invalid := new(query.Error), new(storage.InvalidError)
 		if !errors.As(err, &e) || !errors.As(err, &invalid) || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%.40q: got %v, want %s", filter, err, want)
+		}
+		if strings.Contains(strings.ToLower(err.Error()), secret[30:90]) {
+			t.Errorf("%.40q: the error repeats a token: %v", filter, err)
 		}
 	}
 	for name, value := range map[string]string{"colour": "red", "idle": "soon", "user": "", "never-used": "false", "": "x"} {

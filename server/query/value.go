@@ -1,6 +1,7 @@
 package query
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -49,6 +50,8 @@ func check(form api.FilterForm, n int, value string) error {
 		return wrong("takes no value")
 	case form.Value != "" && strings.TrimSpace(value) == "":
 		return wrong("needs a value: %s", form.Value)
+	case holdsToken(value):
+		return errToken
 	case len(value) > maxValue:
 		return wrong("is longer than %d bytes", maxValue)
 	}
@@ -115,6 +118,24 @@ func network(value string) (netip.Prefix, error) {
 // maxID is how many characters the id of a token has.
 const maxID = 28
 
+// errToken rejects a whole token, which somebody may paste who has found it. It does not
+// repeat it: the token may still work.
+var errToken = wrong("this is a token: look for its id, which is its first %d characters", maxID)
+
+// holdsToken reports whether a text contains a token, or most of one.
+func holdsToken(text string) bool {
+	run := 0
+	for _, c := range []byte(text) {
+		if run++; !strings.ContainsRune("0123456789abcdefABCDEF", rune(c)) {
+			run = 0
+		}
+		if run > 128 {
+			return true
+		}
+	}
+	return false
+}
+
 func idPrefix(value string) (string, error) {
 	value = strings.ToLower(value)
 	if len(value) > maxID || strings.Trim(value, "0123456789abcdef") != "" {
@@ -124,7 +145,7 @@ func idPrefix(value string) (string, error) {
 }
 
 func oneOf(value string, allowed ...string) (string, error) {
-	if !slices.Contains(allowed, value) {
+	if value = strings.ToLower(value); !slices.Contains(allowed, value) {
 		last := len(allowed) - 1
 		return "", wrong("%q is not valid: write %s or %s", value, strings.Join(allowed[:last], ", "), allowed[last])
 	}
@@ -166,10 +187,10 @@ func split(line string) (list []word, err error) {
 			text, begun = text+string(r), true
 		}
 	}
-	end()
 	if quoted {
-		return nil, &Error{"search", `a quotation mark is not closed`}
+		return nil, &Error{cmp.Or(w.name, "search"), "a quotation mark is not closed"}
 	}
+	end()
 	return list, nil
 }
 
@@ -186,7 +207,10 @@ func (w word) filter(forms []api.FilterForm) (name, value string, err error) {
 		return "search", w.value, nil
 	}
 	n := is(strings.ToLower(w.name))
-	if n < 0 {
+	switch {
+	case n < 0 && holdsToken(w.name+w.value):
+		return "", "", named("search", errToken)
+	case n < 0:
 		e := noFilter(w.name, forms).(*Error)
 		e.Why += fmt.Sprintf(`; search:"%s:%s" looks for the text`, w.name, w.value)
 		return "", "", e

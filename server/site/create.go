@@ -148,6 +148,9 @@ func (st *Site) Lifetimes(chosen string) (list []web.Lifetime) {
 	if !most.Ends() {
 		add("never", "never")
 	}
+	if !slices.ContainsFunc(list, func(l web.Lifetime) bool { return l.Chosen }) {
+		return st.Lifetimes("") // a browser would choose the shortest
+	}
 	return list
 }
 
