@@ -116,7 +116,7 @@ func TestParallelGuessesAtHome(t *testing.T) {
 	}
 	for range together(100, func(i int) int { return h.passwordFrom(home, userpassPath, alice, fmt.Sprint("guess ", i)).code }) {
 	}
-	v, err := h.store.Memory().Attempts("account " + alice + " from 198.51.100.0/24")
+	v, err := h.store.Expiring().Attempts("account " + alice + " from 198.51.100.0/24")
 	if err != nil || v.Failures != 20 {
 		t.Errorf("got %d failures counted there, %v, want 20", v.Failures, err)
 	}
@@ -173,7 +173,7 @@ func TestHomesAreKept(t *testing.T) {
 		h.passwordFrom(fmt.Sprintf("10.1.%d.1", n), userpassPath, alice, password).want(http.StatusOK)
 		h.clock.Move(time.Minute)
 	}
-	kept, err := h.store.Memory().Get("homes account " + alice)
+	kept, err := h.store.Expiring().Get("homes account " + alice)
 	if err != nil {
 		t.Fatal(err)
 	}

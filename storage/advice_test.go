@@ -212,7 +212,7 @@ func restoredRight(t *testing.T, h harm, dir string, opts Options, want answers,
 		t.Fatal(err)
 	}
 	for _, secret := range secrets {
-		_, _, err := s.verifier.Inspect(secret, home.Address, false)
+		_, err := s.verifier.Inspect(secret)
 		if err != nil && !errors.Is(err, ErrRefused) {
 			t.Fatal(err)
 		}

@@ -32,7 +32,7 @@ func (s *Store) Identify(text string) (id ID, generation byte, ok bool) {
 // read, that the end of a rotated secret could not be written, or that the store could not
 // be opened.
 func (s *Store) Authenticate(text string, from Origin) (Bearer, error) {
-	b, e, err := s.verifier.Inspect(text, from.Address, true)
+	b, e, err := s.verifier.Verify(text, from.Address)
 	if err == nil {
 		now := s.clock.Now()
 		if e.Used.Ms() > now+wallclock.Tolerance.Milliseconds() {
@@ -48,7 +48,7 @@ func (s *Store) Authenticate(text string, from Origin) (Bearer, error) {
 // Inspect returns the bearer of a token as Authenticate does for a use from that
 // address, or ErrRefused. It counts no use.
 func (s *Store) Inspect(text string, from netip.Addr) (Bearer, error) {
-	b, _, err := s.verifier.Inspect(text, netip.Addr{}, false)
+	b, err := s.verifier.Inspect(text)
 	if err == nil && b.Token != nil && !b.Token.AllowsAddress(from) {
 		return Bearer{}, ErrRefused
 	}

@@ -38,7 +38,7 @@
 //   - Where lastUsed is flushed: upkeep.tick has [uses.Flusher.Tick] write it to the log of
 //     uses within a second, and move it to the index later. Before the store is open, tick
 //     calls [uses.Flusher.Save] instead, which only writes to the log.
-//   - What verification checks, and in which order: [verify.Verifier.Inspect].
+//   - What verification checks, and in which order: [verify.Verifier.Verify].
 //   - What the keys of the index contain: package record.
 //
 // # Two projections
@@ -50,13 +50,13 @@
 // contains. Each can apply later records, and can load an older copy of itself from its
 // files. When a projection and the log disagree, the log is right.
 //
-// Uses, sessions, recent files and the values of [Store.Memory] are not in the log. A kill
+// Uses, sessions, recent files and expiring values ([Store.Expiring]) are not in the log. A kill
 // loses about the last second of the uses and the values; while the disk is short or the
 // index is behind, it loses all of them since that began. A session's last visit is written
 // at most once a minute. A power failure loses what the kernel had not yet written.
 //
 // An index that is filled again has uses and recent files as of the last checkpoint, and
-// the uses that are still in their log. It has no sessions and no values of Memory, such as
+// the uses that are still in their log. It has no sessions and no expiring values, such as
 // failed logins, the directory's settings at the last sweep, and the note that changes by
 // SCIM are held.
 package storage

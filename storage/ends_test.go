@@ -254,7 +254,7 @@ func (t *endsTest) compare() {
 		for generation := range m.turned[v.id] + 2 {
 			secret := t.s.keys.Secret(v.id, generation)
 			want := live && generation == m.turned[v.id]
-			_, _, err := t.s.verifier.Inspect(secret.Reveal(), home.Address, false)
+			_, err := t.s.verifier.Inspect(secret.Reveal())
 			if err != nil && !errors.Is(err, ErrRefused) {
 				t.Fatal(err)
 			}

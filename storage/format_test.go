@@ -120,7 +120,7 @@ func wantFormer(t *testing.T, s *Store, v formerStore, whole bool) {
 		if tok.Late && !whole {
 			continue
 		}
-		if b, _, err := s.verifier.Inspect(tok.Secret, home.Address, false); tok.Live && whole && (err != nil || b.UID != tok.UID) {
+		if b, err := s.verifier.Inspect(tok.Secret); tok.Live && whole && (err != nil || b.UID != tok.UID) {
 			t.Errorf("token %s of %s: got %+v, %v, want it live", tok.ID, tok.UID, b, err)
 		} else if !tok.Live && whole && !errors.Is(err, ErrRefused) {
 			t.Errorf("token %s of %s: got %v, want it refused", tok.ID, tok.UID, err)

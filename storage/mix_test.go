@@ -45,7 +45,7 @@ func answersOf(t *testing.T, s *Store, secrets []string) (m answers) {
 	<-s.Counted()
 	<-s.Loaded()
 	for _, secret := range secrets {
-		_, _, err := s.verifier.Inspect(secret, home.Address, false)
+		_, err := s.verifier.Inspect(secret)
 		if err != nil && !errors.Is(err, ErrRefused) {
 			t.Fatal(err)
 		}

@@ -371,7 +371,7 @@ func TestNothingSecretOnDisk(t *testing.T) {
 			}
 		}
 		typed := fmt.Sprintf("my pa55word %02d", n)
-		s.Memory().SetAttempts(typed, Attempts{Failures: 1, Until: 1})
+		s.Expiring().SetAttempts(typed, Attempts{Failures: 1, Until: 1})
 		keep(typed)
 		if n%3 == 0 {
 			if err := errors.Join(s.SetPassword(admin, u.UID, "$argon2id$another hash"), s.DisableUser(admin, u.UID)); err != nil {

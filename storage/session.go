@@ -137,7 +137,7 @@ func (x unloggedIndex) Update(fn func(*index.Update) error) error {
 type unloggedData struct {
 	sessions unlogged.Sessions
 	files    unlogged.Files
-	memory   unlogged.Memory
+	expiring unlogged.Expiring
 }
 
 func (s *Store) initUnlogged() {
@@ -149,7 +149,7 @@ func (s *Store) initUnlogged() {
 	}
 	d.sessions.Unsaved = func(err error) { s.upkeep.sessions.Set(err) }
 	d.files.Index, d.files.Now = x, s.clock.Now
-	d.memory.Index, d.memory.Key, d.memory.Write = x, s.opening.Attempts, s.index.Write
+	d.expiring.Index, d.expiring.Key, d.expiring.Write = x, s.opening.Attempts, s.index.Write
 }
 
 // OpenedFile records that a user opened a file: it moves to the front, and the
@@ -160,4 +160,4 @@ func (s *Store) OpenedFile(owner UserID, f File) error { return s.unlogged.files
 func (s *Store) Files(owner UserID) ([]File, error) { return s.unlogged.files.List(owner) }
 
 // Memory returns what is remembered for a while: values and attempts under a name.
-func (s *Store) Memory() *unlogged.Memory { return &s.unlogged.memory }
+func (s *Store) Expiring() *unlogged.Expiring { return &s.unlogged.expiring }

@@ -124,7 +124,7 @@ func TestBehind(t *testing.T) {
 	opts.Early = true
 	s, let := held(t, at, opts)
 	for _, text := range []string{live, young, after.Reveal()} {
-		if _, _, err := s.verifier.Inspect(text, home.Address, true); err != nil {
+		if _, _, err := s.verifier.Verify(text, home.Address); err != nil {
 			t.Errorf("token %s: got %v before the index is open", text[:28], err)
 		}
 	}

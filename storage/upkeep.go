@@ -27,7 +27,7 @@ const (
 )
 
 // upkeep makes data in memory durable. Each second it writes uses to their log and the
-// values of Memory, such as failed logins, to the index. More slowly, it brings uses into
+// expiring values, such as failed logins, to the index. More slowly, it brings uses into
 // the index. While the disk is short or the index is behind, it writes nothing, and a kill
 // loses everything since that began.
 type upkeep struct {
@@ -60,7 +60,7 @@ func (u *upkeep) unsaved(slice int, err error) {
 	}
 }
 
-// run writes the uses and the values of Memory. A slow slice does not delay
+// run writes the uses and the expiring values. A slow slice does not delay
 // the next ones.
 func (u *upkeep) run() {
 	due := time.Now().Add(flushTick)
@@ -110,7 +110,7 @@ func (u *upkeep) tick(ctx context.Context, slice int) {
 		err = nil
 	}
 	if slice == 0 {
-		err = errors.Join(err, s.unlogged.memory.Save())
+		err = errors.Join(err, s.unlogged.expiring.Save())
 	}
 	u.unsaved(slice, err)
 	if slice == 0 {
@@ -118,10 +118,10 @@ func (u *upkeep) tick(ctx context.Context, slice int) {
 	}
 }
 
-// save writes all uses in memory to their log, and all values of Memory to the index.
-func (u *upkeep) save() error { return errors.Join(u.s.uses.SaveAll(), u.s.unlogged.memory.Save()) }
+// save writes all uses in memory to their log, and all expiring values to the index.
+func (u *upkeep) save() error { return errors.Join(u.s.uses.SaveAll(), u.s.unlogged.expiring.Save()) }
 
-// flush brings all uses and values of Memory into the index.
+// flush brings all uses and expiring values into the index.
 func (u *upkeep) flush(ctx context.Context) error {
 	s := u.s
 	if err := s.opening.Await(); err != nil {

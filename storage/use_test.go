@@ -239,25 +239,25 @@ func TestAttempts(t *testing.T) {
 	s := openWith(t, dir, timed(t, c))
 	want := func(s *Store, name string, v Attempts) {
 		t.Helper()
-		if known, err := s.Memory().Known(); err != nil || (v != Attempts{}) && (!known(name) || known(name+"x") || !known(name)) {
+		if known, err := s.Expiring().Known(); err != nil || (v != Attempts{}) && (!known(name) || known(name+"x") || !known(name)) {
 			t.Errorf("%s is not known, or another name is; %v", name, err)
 		}
-		if got, err := s.Memory().Attempts(name); got != v || err != nil {
+		if got, err := s.Expiring().Attempts(name); got != v || err != nil {
 			t.Errorf("%s: got %+v, %v, want %+v", name, got, err, v)
 		}
 	}
-	if known, err := s.Memory().Known(); known != nil || err != nil {
+	if known, err := s.Expiring().Known(); known != nil || err != nil {
 		t.Errorf("something is known already; %v", err)
 	}
 	want(s, "alice", Attempts{})
-	s.Memory().SetAttempts("alice", Attempts{Failures: 3, Until: 42})
+	s.Expiring().SetAttempts("alice", Attempts{Failures: 3, Until: 42})
 	want(s, "alice", Attempts{Failures: 3, Until: 42})
 	if err := s.upkeep.flush(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	want(s, "alice", Attempts{Failures: 3, Until: 42})
-	s.Memory().SetAttempts("alice", Attempts{Failures: 4, Until: 43})
-	got, err := openWith(t, copyDir(t, dir), timed(t, c)).Memory().Attempts("alice")
+	s.Expiring().SetAttempts("alice", Attempts{Failures: 4, Until: 43})
+	got, err := openWith(t, copyDir(t, dir), timed(t, c)).Expiring().Attempts("alice")
 	if got != (Attempts{Failures: 3, Until: 42}) && got != (Attempts{Failures: 4, Until: 43}) || err != nil { // a flush may have happened in between
 		t.Errorf("after a kill: got %+v, %v", got, err)
 	}

@@ -25,8 +25,8 @@ const (
 // own entry proves may go on. certain is true if the source has told about everybody.
 func (s *Sweeps) brake(changes []change, asked int, certain bool) (due []change, err error) {
 	moved := false
-	if s.mark != nil {
-		if moved, err = s.mark.moved(); err != nil {
+	if s.recorded != nil {
+		if moved, err = s.recorded.moved(); err != nil {
 			return nil, err
 		}
 	}
@@ -61,7 +61,7 @@ func (s *Sweeps) brake(changes []change, asked int, certain bool) (due []change,
 	default:
 		due = changes
 		if moved && certain && asked > 0 { // nobody is missing: it is the same directory
-			s.mark.settle()
+			s.recorded.settle()
 		}
 	}
 	s.keep(held, asked, why)
@@ -93,7 +93,7 @@ func (s *Sweeps) set(held []change, asked int) (news bool) {
 	before := len(s.held)
 	s.held, s.asked = held, asked
 	if kept, err := s.kept(); s.Keeps && (err != nil || kept != (len(held) > 0)) {
-		s.Store.Memory().Put(s.keptName(), bytes.Repeat([]byte{1}, min(1, len(held))), markKept)
+		s.Store.Expiring().Put(s.keptName(), bytes.Repeat([]byte{1}, min(1, len(held))), recordedKept)
 	}
 	return len(held) > 0 && before == 0
 }
@@ -103,7 +103,7 @@ func (s *Sweeps) kept() (bool, error) {
 	if !s.Keeps {
 		return false, nil
 	}
-	b, err := s.Store.Memory().Get(s.keptName())
+	b, err := s.Store.Expiring().Get(s.keptName())
 	return len(b) > 0, err
 }
 

@@ -80,7 +80,7 @@ func Open(cfg config.LDAP, needs Needs) (*People, error) {
 		LDAP: d, cfg: cfg, needs: needs,
 		Sweeps: &Sweeps{
 			Source: storage.SourceLDAP, Actor: actor, Every: cfg.RecheckEvery(), Store: needs.Store, Log: needs.Log,
-			mark: newMark(needs.Store, cfg),
+			recorded: newRecorded(needs.Store, cfg),
 			Doubt: lasting.State{Log: needs.Log, Level: slog.LevelWarn,
 				Begins: "the directory gives no answer about some users, who stay as they are",
 				Ends:   "the directory answers about all users again"},
@@ -96,7 +96,7 @@ func Open(cfg config.LDAP, needs Needs) (*People, error) {
 // with other settings: who was missed, and what is held. Neither may sweep during the
 // call.
 func (p *People) Inherit(before *People) {
-	if before != nil && p.mark.now.same(before.mark.now) {
+	if before != nil && p.recorded.now.same(before.recorded.now) {
 		p.Sweeps.Inherit(before.Sweeps)
 	}
 }

@@ -58,7 +58,7 @@ type Sweeps struct {
 	Of      func() (int, error)
 	Keeps   bool
 
-	mark     *mark                   // nil: the source has no settings that could mean another one
+	recorded *recorded               // nil: the source has no settings that could mean another one
 	sweeping sync.Mutex              // one sweep at a time
 	missed   map[storage.UserID]bool // people not found by the last sweep that could tell
 
@@ -181,8 +181,8 @@ func (s *Sweeps) Confirm(ctx context.Context, by storage.Actor) error {
 			all = false
 		}
 	}
-	if all && s.mark != nil {
-		s.mark.settle()
+	if all && s.recorded != nil {
+		s.recorded.settle()
 	}
 	s.mu.Lock()
 	for _, c := range s.held {

@@ -111,13 +111,13 @@ func TestServersChanged(t *testing.T) {
 		{[]string{"ldaps://replica.example"}, false},
 		{[]string{"ldaps://" + s.TLSAddr}, true},
 	} {
-		p.mark.now.URLs = c.urls
-		if moved, err := p.mark.moved(); moved != c.moved || err != nil {
+		p.recorded.now.URLs = c.urls
+		if moved, err := p.recorded.moved(); moved != c.moved || err != nil {
 			t.Errorf("%q: got %t, %v, want %t", c.urls, moved, err, c.moved)
 		}
 	}
 	sweep(t, p, 1) // finds both
-	if moved, err := p.mark.moved(); moved || err != nil {
+	if moved, err := p.recorded.moved(); moved || err != nil {
 		t.Errorf("after all were found: got %t, %v", moved, err)
 	}
 	s.Remove(ldaptest.Person("bob"))

@@ -71,6 +71,6 @@ func (t *Throttle) settle(a Attempt) {
 		delete(h, oldest)
 	}
 	if b, err := json.Marshal(h); err == nil {
-		t.store.Memory().Put("homes "+a.account, b, homeKept)
+		t.store.Expiring().Put("homes "+a.account, b, homeKept)
 	}
 }

@@ -67,7 +67,7 @@ func (t *Throttle) Wait(ctx context.Context, a Attempt) { t.pace(a).wait(ctx, a.
 // returns a refusal (429).
 func (t *Throttle) bucket(a Attempt) (name string, err error) {
 	now := t.now()
-	v, err := t.store.Memory().Attempts(a.account)
+	v, err := t.store.Expiring().Attempts(a.account)
 	if err != nil {
 		return "", err
 	}
@@ -78,7 +78,7 @@ func (t *Throttle) bucket(a Attempt) (name string, err error) {
 			return "", err
 		}
 		name = homeBucket(a.account, a.network)
-		own, err := t.store.Memory().Attempts(name)
+		own, err := t.store.Expiring().Attempts(name)
 		if err != nil {
 			return "", err
 		}
@@ -116,7 +116,7 @@ func (t *Throttle) CheckAddress(from netip.Addr) error {
 // the first one on for a minute, and then forgotten.
 func (t *Throttle) checkNetworks(networks []ipaddr.Network, now time.Time) error {
 	for _, n := range networks {
-		v, err := t.store.Memory().Attempts(networkBucket(n))
+		v, err := t.store.Expiring().Attempts(networkBucket(n))
 		if err != nil {
 			return err
 		}
@@ -159,7 +159,7 @@ func (t *Throttle) tryEnter(a Attempt) (bucket string, wait chan struct{}, err e
 	if bucket, err = t.bucket(a); err != nil {
 		return "", nil, err
 	}
-	v, err := t.store.Memory().Attempts(bucket)
+	v, err := t.store.Expiring().Attempts(bucket)
 	if err != nil {
 		return "", nil, err
 	}
@@ -201,7 +201,7 @@ func (t *Throttle) leave(a Attempt, bucket string, o Outcome, err error) error {
 // succeeded forgets the failures before a login. Those of strangers that delay the
 // account at the moment stay.
 func (t *Throttle) succeeded(a Attempt) {
-	if v, err := t.store.Memory().Attempts(a.account); err != nil || ahead(v.Until, t.now()) == 0 {
+	if v, err := t.store.Expiring().Attempts(a.account); err != nil || ahead(v.Until, t.now()) == 0 {
 		t.forget(a.account)
 	}
 	t.forget(homeBucket(a.account, a.network))
@@ -217,7 +217,7 @@ func (t *Throttle) failed(a Attempt, bucket string, err error) error {
 		t.count(a, homeBucket(a.account, a.network), now)
 	}
 	if bucket != a.account {
-		v, _ := t.store.Memory().Attempts(a.account)
+		v, _ := t.store.Expiring().Attempts(a.account)
 		if wait := ahead(v.Until, now); wait > 0 {
 			return tooMany(wait)
 		}
@@ -231,7 +231,7 @@ func (t *Throttle) failed(a Attempt, bucket string, err error) error {
 // count adds a failure to a bucket. A count that can't be read starts at zero again:
 // bucket has refused the login before because of it.
 func (t *Throttle) count(a Attempt, bucket string, now time.Time) {
-	v, _ := t.store.Memory().Attempts(bucket)
+	v, _ := t.store.Expiring().Attempts(bucket)
 	v.Failures++
 	if over := int(v.Failures) - t.cfg().AccountFailures; over >= 0 {
 		// A directory may lock an account for good that is only delayed here: it sees no
@@ -242,7 +242,7 @@ func (t *Throttle) count(a Attempt, bucket string, now time.Time) {
 		}
 		v.Until = now.Add(delay).UnixMilli()
 	}
-	t.store.Memory().SetAttempts(bucket, v)
+	t.store.Expiring().SetAttempts(bucket, v)
 }
 
 // RejectFrom counts a failure by address alone, for a login that names no account.
@@ -254,11 +254,11 @@ func (t *Throttle) RejectFrom(from netip.Addr) {
 
 func (t *Throttle) failedFrom(networks []ipaddr.Network, now time.Time) {
 	for _, n := range networks {
-		v, _ := t.store.Memory().Attempts(networkBucket(n))
+		v, _ := t.store.Expiring().Attempts(networkBucket(n))
 		if ahead(v.Until, now) == 0 {
 			v = storage.Attempts{Until: now.Add(time.Minute).UnixMilli()}
 		}
 		v.Failures++
-		t.store.Memory().SetAttempts(networkBucket(n), v)
+		t.store.Expiring().SetAttempts(networkBucket(n), v)
 	}
 }

@@ -148,7 +148,7 @@ func (l *Logouts) take(ctx context.Context, provider string, out oauth.Logout) e
 	l.once.Lock()
 	defer l.once.Unlock()
 	seen := "logout " + provider + " " + out.ID
-	switch before, err := l.Store.Memory().Get(seen); {
+	switch before, err := l.Store.Expiring().Get(seen); {
 	case err != nil:
 		return err
 	case before != nil:
@@ -166,8 +166,8 @@ func (l *Logouts) take(ctx context.Context, provider string, out oauth.Logout) e
 		return err
 	}
 	// A kill must not forget it. A power failure may.
-	l.Store.Memory().Put(seen, []byte{1}, oauth.LogoutKept)
-	return l.Store.Memory().Save()
+	l.Store.Expiring().Put(seen, []byte{1}, oauth.LogoutKept)
+	return l.Store.Expiring().Save()
 }
 
 // user returns the user that a logout is about.
@@ -179,7 +179,7 @@ func (l *Logouts) user(provider string, out oauth.Logout) (u storage.User, err e
 		}
 		return l.Store.UserByIdentity(id)
 	}
-	b, err := l.Store.Memory().Get(sessionName(provider, out.Session))
+	b, err := l.Store.Expiring().Get(sessionName(provider, out.Session))
 	if err != nil {
 		return u, err
 	}
@@ -193,7 +193,7 @@ func (l *Logouts) user(provider string, out oauth.Logout) (u storage.User, err e
 // sid.
 func NoteSession(store *storage.Store, provider, sid string, id storage.UserID) {
 	if sid != "" && len(sid) <= 1024 {
-		store.Memory().Put(sessionName(provider, sid), id.Bytes(), storage.SessionLife)
+		store.Expiring().Put(sessionName(provider, sid), id.Bytes(), storage.SessionLife)
 	}
 }
 

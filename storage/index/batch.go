@@ -88,8 +88,8 @@ func (b *Batch) Commit(end journal.Position, short error, also func()) {
 		why = x.space.ready(b.size)
 	}
 	if why == nil {
-		x.place.pass(uint64(b.size))
-		x.place.at = end
+		x.progress.advance(uint64(b.size))
+		x.progress.at = end
 		err := b.txn.Set(appliedKey, x.appliedValue())
 		if err == nil {
 			err = b.txn.Commit()

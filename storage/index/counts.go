@@ -150,7 +150,7 @@ func (x *Index) compareOnce() (ok bool, err error) {
 }
 
 // applied reads how far Badger is, and what it should hold there.
-func (v *View) applied() (p place, c Counts, err error) {
+func (v *View) applied() (p progress, c Counts, err error) {
 	item, err := v.txn.Get(appliedKey) // not with Get: this is the state of Badger, without waiting operations
 	if err != nil {
 		return p, c, FaultOf("the position of the index", disk.NotRead("how far it is", err))
@@ -162,7 +162,7 @@ func (v *View) applied() (p place, c Counts, err error) {
 	if err != nil {
 		return p, c, &Fault{err}
 	}
-	p, rest, ok := parsePlace(stored)
+	p, rest, ok := parseProgress(stored)
 	if ok {
 		c, ok = parseCounts(rest)
 	}
@@ -174,7 +174,7 @@ func (v *View) applied() (p place, c Counts, err error) {
 
 // appliedValue returns the record that tells Badger how far it is.
 func (x *Index) appliedValue() []byte {
-	return x.opts.Seals.Seal(appliedKey, append(x.place.value(), x.holds.value()...))
+	return x.opts.Seals.Seal(appliedKey, append(x.progress.value(), x.holds.value()...))
 }
 
 // tally counts what the index holds, with as many workers as there are processors. Each

@@ -23,7 +23,7 @@ func TestEncodings(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := strings.Split(string(b), "\n")
-	p := place{at: journal.Position{Sequence: 9, Hash: key}, size: 3, marks: [marks]uint64{1, 2, 7: 9}}
+	p := progress{at: journal.Position{Sequence: 9, Hash: key}, size: 3, earlier: [earlierKept]uint64{1, 2, 7: 9}}
 	for name, b := range map[string][]byte{
 		"index-counts":      Counts{1, 2, 3, 4}.value(),
 		"index-fingerprint": binary.BigEndian.AppendUint64(nil, x.fingerprint([]byte("n name"), []byte("value"))),
@@ -37,13 +37,13 @@ func TestEncodings(t *testing.T) {
 
 // Decoding returns what was encoded.
 func TestEncodingsAgain(t *testing.T) {
-	p := place{at: journal.Position{Sequence: 5, Hash: [32]byte{1}}, size: 3, marks: [marks]uint64{1, 2, 7: 9}}
-	got, rest, ok := parsePlace(append(p.value(), "rest"...))
+	p := progress{at: journal.Position{Sequence: 5, Hash: [32]byte{1}}, size: 3, earlier: [earlierKept]uint64{1, 2, 7: 9}}
+	got, rest, ok := parseProgress(append(p.value(), "rest"...))
 	if !ok || got != p || string(rest) != "rest" {
 		t.Errorf("got %+v, %q, %t, want %+v", got, rest, ok, p)
 	}
 	for n := range len(p.value()) {
-		if _, _, ok := parsePlace(p.value()[:n]); ok {
+		if _, _, ok := parseProgress(p.value()[:n]); ok {
 			t.Errorf("%d bytes of it were read", n)
 		}
 	}

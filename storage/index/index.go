@@ -21,7 +21,7 @@
 // each batch it is told how many records it should hold and the sum of their fingerprints
 // (counts.go), and the log records the same. After a stop that was not clean, one walk
 // through the index therefore tells whether Badger has forgotten anything. If it has, the
-// records that it may have lost are brought in again (replay.go), from one of the marks
+// records that it may have lost are brought in again (replay.go), from an earlier sequence
 // that say where it was (position.go). If that is not enough, the caller fills it again.
 //
 // # A full disk
@@ -78,11 +78,11 @@ type Kinds struct {
 // Index is an open index. View and Update may be called from many goroutines, but
 // Batch only from one, the writer.
 type Index struct {
-	opts  Options
-	db    *badger.DB
-	space space
-	place place  // owned by the opening, then by the writer
-	holds Counts // what the index must hold there; same owner
+	opts     Options
+	db       *badger.DB
+	space    space
+	progress progress // owned by the opening, then by the writer
+	holds    Counts   // what the index must hold there; same owner
 
 	waits  atomic.Pointer[waiting] // operations that the log has and Badger does not; nil: none
 	behind lasting.State

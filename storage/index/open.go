@@ -59,7 +59,7 @@ func (x *Index) Open() (closed bool, err error) {
 	}
 	v := x.now(false)
 	defer v.txn.Discard()
-	x.place, x.holds, err = v.applied()
+	x.progress, x.holds, err = v.applied()
 	if err != nil {
 		return false, FaultOf("read the index", err)
 	}
@@ -71,7 +71,7 @@ func (x *Index) OpenEmpty() error {
 	if err := os.RemoveAll(x.dir()); err != nil {
 		return err
 	}
-	x.place, x.holds = place{}, Counts{}
+	x.progress, x.holds = progress{}, Counts{}
 	return x.openBadger()
 }
 

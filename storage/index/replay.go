@@ -26,13 +26,13 @@ type Log interface {
 
 // Settle notes that Badger has everything in its tables, as after a clean stop.
 func (x *Index) Settle() error {
-	x.place.settle()
+	x.progress.settle()
 	return x.setApplied()
 }
 
 // Create begins an empty index at the end of a log.
 func (x *Index) Create(end journal.Position) error {
-	x.place.at = end
+	x.progress.at = end
 	return x.Settle()
 }
 
@@ -46,7 +46,7 @@ func (x *Index) setApplied() error {
 // settled. It returns a *Fault when even that is not enough.
 func (x *Index) CatchUp(log Log) error {
 	start := time.Now()
-	last, settled := x.place.at.Sequence, x.place.settled()
+	last, settled := x.progress.at.Sequence, x.progress.settled()
 	var err error
 	for _, from := range []uint64{last, settled} {
 		if err = x.replay(log, from, false); err != nil {
@@ -54,7 +54,7 @@ func (x *Index) CatchUp(log Log) error {
 		}
 		if err = x.Compare(); err == nil {
 			x.opts.Log.Info("the last stop was not clean; the index was verified and brought up to date",
-				"records", x.place.at.Sequence-last, "took", time.Since(start).Round(time.Millisecond))
+				"records", x.progress.at.Sequence-last, "took", time.Since(start).Round(time.Millisecond))
 			return nil
 		}
 		if !errors.As(err, new(*Fault)) {
@@ -79,7 +79,7 @@ func (x *Index) Fill(log Log, source func(put func(record.Op) error) (sequence u
 		x.opts.Log.Debug("the index is rebuilt from the journal alone", "because", err)
 		from = 0
 	}
-	x.place.at.Sequence = from
+	x.progress.at.Sequence = from
 	if err := x.replay(log, from, true); err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func (x *Index) replay(log Log, after uint64, empty bool) error {
 		err = r.flush()
 	}
 	if err == nil {
-		x.place.at = log.End()
+		x.progress.at = log.End()
 		err = x.setApplied()
 	}
 	if err != nil {
@@ -129,8 +129,8 @@ func (r *replayer) add(sequence uint64, ops []record.Op) error {
 		}
 	}
 	r.size += size
-	r.x.place.pass(uint64(size))
-	r.x.place.at.Sequence = sequence // for the marks
+	r.x.progress.advance(uint64(size))
+	r.x.progress.at.Sequence = sequence // for the earlier ones
 	if r.size < replayWindow {
 		return nil
 	}

@@ -118,7 +118,7 @@ func (x *Index) advance(w *waiting) error {
 	defer txn.Discard()
 	err := setAll(txn, part)
 	if err == nil && len(part) == len(w.ops) { // the position of Badger stays until everything is in
-		x.place.at = w.end
+		x.progress.at = w.end
 		err = txn.Set(appliedKey, x.appliedValue())
 	}
 	if err == nil {
@@ -127,7 +127,7 @@ func (x *Index) advance(w *waiting) error {
 	if err != nil {
 		return disk.NotWritten("write to the index", err)
 	}
-	x.place.pass(uint64(size))
+	x.progress.advance(uint64(size))
 	w.mu.Lock()
 	w.ops = w.ops[len(part):]
 	w.mu.Unlock()

@@ -132,7 +132,7 @@ func visit(s *storage.Store, n int) {
 			time.Sleep(10 * time.Millisecond)
 			continue
 		}
-		s.Memory().SetAttempts(strconv.Itoa(i), storage.Attempts{Failures: 1})
+		s.Expiring().SetAttempts(strconv.Itoa(i), storage.Attempts{Failures: 1})
 		s.OpenedFile(u.ID, storage.File{ID: []byte(strconv.Itoa(i)), Revision: []byte("1"), Name: text, Path: "/" + strconv.Itoa(i)})
 		time.Sleep(time.Millisecond)
 	}

@@ -265,8 +265,8 @@ func TestFiles(t *testing.T) {
 // the time that it is kept.
 func TestMemory(t *testing.T) {
 	f := create(t)
-	recall := func() *unlogged.Memory {
-		return &unlogged.Memory{Index: f, Key: [32]byte{1}, Write: func(bytes int, fn func(*index.Update) error) error {
+	recall := func() *unlogged.Expiring {
+		return &unlogged.Expiring{Index: f, Key: [32]byte{1}, Write: func(bytes int, fn func(*index.Update) error) error {
 			if f.refused != nil {
 				return f.refused
 			}
@@ -274,7 +274,7 @@ func TestMemory(t *testing.T) {
 		}}
 	}
 	m := recall()
-	want := func(m *unlogged.Memory, name string, want unlogged.Attempts) {
+	want := func(m *unlogged.Expiring, name string, want unlogged.Attempts) {
 		t.Helper()
 		if got, err := m.Attempts(name); got != want || err != nil {
 			t.Errorf("%s: got %+v, %v, want %+v", name, got, err, want)

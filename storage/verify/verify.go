@@ -67,11 +67,22 @@ func New(o Options) *Verifier { return &Verifier{o: o} }
 // the disk.
 func (v *Verifier) Forget(id keys.ID) { v.cache.drop(id) }
 
-// Inspect checks the form, the CRC, the keyed part, the table, the owner, the generation and
-// the key's end, in this order. It reads the record only if the token is limited or rotated.
-// It also returns the token's entry in the table. For a use the token must also allow the
-// address, and the first use of a new secret ends the old one.
-func (v *Verifier) Inspect(text string, from netip.Addr, use bool) (Bearer, table.Entry, error) {
+// Verify checks the form, the CRC, the keyed part, the table, the owner, the generation and
+// the key's end, in this order. It reads the record only if the token is limited or rotated:
+// a limited one must allow the address, and the first use of a new secret ends the old one.
+// Verify also returns the token's entry in the table.
+func (v *Verifier) Verify(text string, from netip.Addr) (Bearer, table.Entry, error) {
+	return v.check(text, from, true)
+}
+
+// Inspect is like Verify, but is no use of the token: it takes any address, and ends no
+// secret.
+func (v *Verifier) Inspect(text string) (Bearer, error) {
+	b, _, err := v.check(text, netip.Addr{}, false)
+	return b, err
+}
+
+func (v *Verifier) check(text string, from netip.Addr, use bool) (Bearer, table.Entry, error) {
 	id, generation, ok := v.o.Keys.Identify(text)
 	if !ok {
 		return Bearer{}, table.Entry{}, ErrRefused

@@ -101,7 +101,7 @@ func TestInspect(t *testing.T) {
 			if c.text != nil {
 				text = c.text(text)
 			}
-			b, _, err := f.Inspect(text, home, true)
+			b, _, err := f.Verify(text, home)
 			if c.refuse && (!errors.Is(err, verify.ErrRefused) || b != verify.Bearer{}) || !c.refuse && (err != nil || b.UID != alice.UID || b.Owner != alice.ID || b.Limited() != (c.read > 0)) {
 				t.Errorf("got %+v, %v, want it refused: %t", b, err, c.refuse)
 			}
@@ -119,7 +119,7 @@ func TestForget(t *testing.T) {
 	text := f.add(alice, record.Token{Scopes: []string{"x"}})
 	want := func(step string, reads int, scope string) {
 		t.Helper()
-		b, _, err := f.Inspect(text, home, true)
+		b, _, err := f.Verify(text, home)
 		if err != nil || f.read != reads || b.Token.Scopes[0] != scope {
 			t.Errorf("%s: got %+v, %v after %d reads, want %d", step, b, err, f.read, reads)
 		}
@@ -134,7 +134,7 @@ func TestForget(t *testing.T) {
 	want("changed", 2, "y")
 	f.Forget(id)
 	f.broken = errBroke
-	if b, _, err := f.Inspect(text, home, true); !errors.Is(err, errBroke) || errors.Is(err, verify.ErrRefused) {
+	if b, _, err := f.Verify(text, home); !errors.Is(err, errBroke) || errors.Is(err, verify.ErrRefused) {
 		t.Errorf("a record that can't be read: got %+v, %v", b, err)
 	}
 	f.broken = nil
@@ -154,7 +154,11 @@ func TestRotated(t *testing.T) {
 	young := f.tokens.Secret(id, 1).Reveal()
 	want := func(step, text string, use bool, err error, retired, stale int) {
 		t.Helper()
-		if _, _, got := f.Inspect(text, home, use); !errors.Is(got, err) || f.retired != retired || f.stale != stale {
+		_, got := f.Inspect(text)
+		if use {
+			_, _, got = f.Verify(text, home)
+		}
+		if !errors.Is(got, err) || f.retired != retired || f.stale != stale {
 			t.Errorf("%s: got %v, %d retired, %d stale, want %v, %d, %d", step, got, f.retired, f.stale, err, retired, stale)
 		}
 	}

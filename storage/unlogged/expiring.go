@@ -12,13 +12,13 @@ import (
 	"gatehouse/storage/record"
 )
 
-// Memory keeps values for a while under a name, such as the failed logins of an account.
+// Expiring keeps values for a while under a name, such as the failed logins of an account.
 // All exported fields are required.
 //
 // It is stored under an HMAC of the name: names that people typed in (passwords among
 // them) stay off the disk. A flood of names fills the disk for an hour, at the pace of
 // the logins, and evicts nothing.
-type Memory struct {
+type Expiring struct {
 	Index Index
 	Key   [32]byte
 	// Write is like the Update of Index, but also works while the store is being
@@ -37,14 +37,14 @@ type remembered struct {
 	keep  time.Duration
 }
 
-func (m *Memory) bucket(name string) (b [32]byte) {
+func (m *Expiring) bucket(name string) (b [32]byte) {
 	h := hmac.New(sha256.New, m.Key[:])
 	h.Write([]byte(name))
 	h.Sum(b[:0])
 	return b
 }
 
-func (m *Memory) pending(b [32]byte) (v remembered, ok bool) {
+func (m *Expiring) pending(b [32]byte) (v remembered, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if v, ok = m.dirty[b]; !ok {
@@ -54,7 +54,7 @@ func (m *Memory) pending(b [32]byte) (v remembered, ok bool) {
 }
 
 // Get returns the value under a name, or nil.
-func (m *Memory) Get(name string) (value []byte, err error) {
+func (m *Expiring) Get(name string) (value []byte, err error) {
 	bucket := m.bucket(name)
 	if v, ok := m.pending(bucket); ok {
 		return v.value, nil
@@ -69,7 +69,7 @@ func (m *Memory) Get(name string) (value []byte, err error) {
 // Known returns a function that reports whether there is a value under a name, as of now.
 // It is for asking about many names, by one goroutine. It is nil if there is no value at
 // all.
-func (m *Memory) Known() (known func(name string) bool, err error) {
+func (m *Expiring) Known() (known func(name string) bool, err error) {
 	has := map[[32]byte]struct{}{}
 	m.mu.Lock()
 	for _, list := range []map[[32]byte]remembered{m.dirty, m.taken} {
@@ -98,15 +98,15 @@ func (m *Memory) Known() (known func(name string) bool, err error) {
 }
 
 // Put keeps a value under a name for the time keep. It reaches the disk with the next
-// [Memory.Save].
-func (m *Memory) Put(name string, value []byte, keep time.Duration) {
+// [Expiring.Save].
+func (m *Expiring) Put(name string, value []byte, keep time.Duration) {
 	bucket := m.bucket(name)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.put(bucket, remembered{value, keep})
 }
 
-func (m *Memory) put(bucket [32]byte, v remembered) {
+func (m *Expiring) put(bucket [32]byte, v remembered) {
 	if m.dirty == nil {
 		m.dirty = make(map[[32]byte]remembered)
 	}
@@ -115,7 +115,7 @@ func (m *Memory) put(bucket [32]byte, v remembered) {
 
 // Save writes values to the index that are not there yet. If that fails, the next
 // call tries again.
-func (m *Memory) Save() error {
+func (m *Expiring) Save() error {
 	m.saving.Lock()
 	defer m.saving.Unlock()
 	err := m.write()
@@ -124,7 +124,7 @@ func (m *Memory) Save() error {
 }
 
 // take returns the keys and values that are to be written.
-func (m *Memory) take() (keys [][]byte, values []remembered) {
+func (m *Expiring) take() (keys [][]byte, values []remembered) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.taken, m.dirty = m.dirty, nil
@@ -135,7 +135,7 @@ func (m *Memory) take() (keys [][]byte, values []remembered) {
 }
 
 // write writes some hundreds at a time.
-func (m *Memory) write() error {
+func (m *Expiring) write() error {
 	keys, values := m.take()
 	for len(keys) > 0 {
 		n, size := min(len(keys), 1000), 0
@@ -157,7 +157,7 @@ func (m *Memory) write() error {
 }
 
 // settle forgets written values; the next call of Save writes the others.
-func (m *Memory) settle(written bool) {
+func (m *Expiring) settle(written bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for b, v := range m.taken {
@@ -179,7 +179,7 @@ type Attempts struct {
 const attemptsKept = time.Hour
 
 // Attempts returns the attempts under a name, or the zero value.
-func (m *Memory) Attempts(name string) (v Attempts, err error) {
+func (m *Expiring) Attempts(name string) (v Attempts, err error) {
 	b, err := m.Get(name)
 	if len(b) == 12 {
 		v = Attempts{binary.BigEndian.Uint32(b), int64(binary.BigEndian.Uint64(b[4:]))}
@@ -188,7 +188,7 @@ func (m *Memory) Attempts(name string) (v Attempts, err error) {
 }
 
 // SetAttempts keeps attempts under a name.
-func (m *Memory) SetAttempts(name string, v Attempts) {
+func (m *Expiring) SetAttempts(name string, v Attempts) {
 	b := binary.BigEndian.AppendUint32(nil, v.Failures)
 	m.Put(name, binary.BigEndian.AppendUint64(b, uint64(v.Until)), attemptsKept)
 }

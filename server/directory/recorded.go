@@ -11,10 +11,10 @@ import (
 	"gatehouse/storage"
 )
 
-// mark remembers the settings of the directory that the users' subjects are from. With
+// recorded are the settings of the directory that the users' subjects are from. With
 // another base_dn or id_attribute in the configuration, or other servers, nobody may be
 // found although nobody has left, and a removal can't be undone.
-type mark struct {
+type recorded struct {
 	store *storage.Store
 	now   settings
 }
@@ -27,39 +27,39 @@ type settings struct {
 }
 
 const (
-	markName = "directory settings"
-	markKept = 20 * 365 * 24 * time.Hour
+	recordedName = "directory settings"
+	recordedKept = 20 * 365 * 24 * time.Hour
 )
 
-func newMark(store *storage.Store, cfg config.LDAP) *mark {
-	return &mark{store, settings{cfg.URLs, cfg.BaseDN, cmp.Or(cfg.IDAttribute, "entryUUID")}}
+func newRecorded(store *storage.Store, cfg config.LDAP) *recorded {
+	return &recorded{store, settings{cfg.URLs, cfg.BaseDN, cmp.Or(cfg.IDAttribute, "entryUUID")}}
 }
 
 // moved reports whether the settings may be those of another directory than the recorded
 // ones. Adding or dropping a replica does not make another directory.
-func (m *mark) moved() (bool, error) {
-	b, err := m.store.Memory().Get(markName)
+func (r *recorded) moved() (bool, error) {
+	b, err := r.store.Expiring().Get(recordedName)
 	if err != nil {
 		return false, err
 	}
 	var before settings
 	if len(b) == 0 || json.Unmarshal(b, &before) != nil {
-		m.settle()
+		r.settle()
 		return false, nil
 	}
-	if !m.now.same(before) {
+	if !r.now.same(before) {
 		return true, nil
 	}
-	if !slices.Equal(m.now.URLs, before.URLs) {
-		m.settle()
+	if !slices.Equal(r.now.URLs, before.URLs) {
+		r.settle()
 	}
 	return false, nil
 }
 
 // settle records the settings in force as those of the users' directory.
-func (m *mark) settle() {
-	if b, err := json.Marshal(m.now); err == nil {
-		m.store.Memory().Put(markName, b, markKept)
+func (r *recorded) settle() {
+	if b, err := json.Marshal(r.now); err == nil {
+		r.store.Expiring().Put(recordedName, b, recordedKept)
 	}
 }
 

@@ -63,7 +63,7 @@ func TestDirectoryChanged(t *testing.T) {
 				t.Fatal(err)
 			}
 			h.dead(tokens[0])
-			kept, err := h.store.Memory().Get("directory settings")
+			kept, err := h.store.Expiring().Get("directory settings")
 			if err != nil || !strings.Contains(string(kept), fmt.Sprintf(`"base_dn":%q`, h.cfg.LDAP.BaseDN)) ||
 				!strings.Contains(string(kept), fmt.Sprintf(`"id_attribute":%q`, cmp.Or(h.cfg.LDAP.IDAttribute, "entryUUID"))) {
 				t.Errorf("after the confirmation: got %s, %v, want the settings as they are", kept, err)

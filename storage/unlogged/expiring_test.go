@@ -11,7 +11,7 @@ import (
 
 // The key under which something is remembered is part of the store's format.
 func TestEncoding(t *testing.T) {
-	bucket := (&Memory{Key: [32]byte{4, 31: 5}}).bucket("name")
+	bucket := (&Expiring{Key: [32]byte{4, 31: 5}}).bucket("name")
 	const want = "b059d385bf1d3507cc11f62162aec140b5e5ededb1a8cab8df2858b280244e49" // of format 2
 	if got := fmt.Sprintf("%x", sha256.Sum256(bucket[:])); got != want {
 		t.Errorf("got %s, want %s", got, want)
