@@ -79,10 +79,8 @@ func (c *checkpoints) start(ctx context.Context) {
 // drops what the journal no longer needs.
 func (c *checkpoints) makeIfDue(ctx context.Context) {
 	s := c.s
-	select {
-	case <-s.opening.Compared(): // never build on an index that is not compared yet
-	default:
-		return
+	if !disk.IsClosed(s.opening.Compared()) {
+		return // never build on an index that is not compared yet
 	}
 	if !s.uses.Recovered() {
 		return // the checkpoint would wait for that
@@ -189,7 +187,7 @@ func (c *checkpoints) awaitUses(ctx context.Context) error {
 		case <-s.closing:
 			return ErrClosed
 		case <-time.After(20 * time.Millisecond):
-			if s.space.Short() != nil && isClosed(s.opening.Loaded()) {
+			if s.space.Short() != nil && disk.IsClosed(s.opening.Loaded()) {
 				return nil
 			}
 		}

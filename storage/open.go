@@ -165,7 +165,7 @@ const waitLoaded = 5 * time.Second
 // WhenLoaded waits up to waitLoaded for the table to have all tokens, and reports
 // whether it has them.
 func (s *Store) WhenLoaded() bool {
-	if isClosed(s.Loaded()) {
+	if disk.IsClosed(s.Loaded()) {
 		return true
 	}
 	select {
@@ -181,7 +181,7 @@ func (s *Store) WhenLoaded() bool {
 // ErrOpening when the context ends first. Any other error says that the store can't be
 // opened: the caller should then close the store.
 func (s *Store) Opened(ctx context.Context) error {
-	if isClosed(s.opening.Opened()) {
+	if disk.IsClosed(s.opening.Opened()) {
 		return s.opening.Err()
 	}
 	select {

@@ -3,15 +3,12 @@ package storage
 import (
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"gatehouse/storage/keys"
 	"gatehouse/storage/storagetest"
@@ -71,40 +68,6 @@ func TestUsers(t *testing.T) {
 	}
 }
 
-func TestListUsers(t *testing.T) {
-	s := open(t, t.TempDir())
-	for _, uid := range []string{"carol@example.com", "Bob@example.com", "alice@example.com", "ALBERT@example.com", "dave@example.com"} {
-		create(t, s, addUser(t, s, uid))
-	}
-	if err := s.RemoveUser(admin, "dave@example.com"); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []struct {
-		prefix, after string
-		want          []string
-	}{
-		{"", "", []string{"ALBERT@example.com", "alice@example.com", "Bob@example.com", "carol@example.com"}},
-		{"AL", "", []string{"ALBERT@example.com", "alice@example.com"}},
-		{"", "ALICE@example.com", []string{"Bob@example.com", "carol@example.com"}},
-		{"al", "albert@example.com", []string{"alice@example.com"}},
-		{"b", "carol@example.com", nil},
-		{"x", "", nil},
-	} {
-		var got []string
-		for info, err := range s.Users(UserFilter{Order: ByName, Prefix: c.prefix, After: UserPlace{UID: c.after}}) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got = append(got, info.UID); info.Tokens != 1 || info.LastUsed != 0 { // a creation is not a use
-				t.Errorf("%s: got %d tokens, last used %d", info.UID, info.Tokens, info.LastUsed)
-			}
-		}
-		if !slices.Equal(got, c.want) {
-			t.Errorf("%q after %q: got %v, want %v", c.prefix, c.after, got, c.want)
-		}
-	}
-}
-
 func TestSessions(t *testing.T) {
 	begin := func(t *testing.T) (*Store, *storagetest.Clock, Secret) {
 		c := newClock()
@@ -152,145 +115,19 @@ func TestSessions(t *testing.T) {
 			t.Errorf("got %v, want ErrNoUser", err)
 		}
 	})
-	t.Run("over a restart", func(t *testing.T) {
+	t.Run("over a restart, with the recent files", func(t *testing.T) {
 		s, c, cookie := begin(t)
-		s.Close()
-		want(t, openWith(t, s.Dir(), timed(t, c)), cookie, true)
-	})
-}
-
-func TestRecentFiles(t *testing.T) {
-	c := newClock()
-	dir := t.TempDir()
-	s := openWith(t, dir, timed(t, c))
-	u, other := addUser(t, s, "alice@example.com"), addUser(t, s, "bob@example.com")
-	opened := func(id, revision, path string, at int64) {
-		t.Helper()
-		err := s.OpenedFile(u.ID, File{ID: json.RawMessage(id), Revision: json.RawMessage(revision), Path: path, Name: "n", Time: at})
-		if err != nil {
+		u, err := s.User("alice@example.com")
+		if err = errors.Join(err, s.OpenedFile(u.ID, File{ID: []byte(`1`), Revision: []byte(`2`), Path: "/a"})); err != nil {
 			t.Fatal(err)
 		}
-	}
-	want := func(s *Store, want ...string) {
-		t.Helper()
-		list, err := s.Files(u.ID)
-		var got []string
-		for _, f := range list {
-			got = append(got, fmt.Sprintf("%s %s %s", f.ID, f.Revision, f.Path))
+		s.Close()
+		s = openWith(t, s.Dir(), timed(t, c))
+		want(t, s, cookie, true)
+		if list, err := s.Files(u.ID); len(list) != 1 || list[0].Path != "/a" || err != nil {
+			t.Errorf("got the files %+v, %v", list, err)
 		}
-		if err != nil || !slices.Equal(got, want) {
-			t.Errorf("got %q, %v, want %q", got, err, want)
-		}
-	}
-	want(s)
-	opened(`1`, `1`, "/a", 0)
-	opened(`2`, `1`, "/b", 0) // in the same millisecond
-	opened(`"1"`, `1`, "/a", 0)
-	opened(`1`, `1`, "/c", 0)
-	want(s, `1 1 /c`, `"1" 1 /a`, `2 1 /b`, `1 1 /a`)
-	opened(`1`, `2`, "/a", 0) // moves to the front, with its new revision
-	want(s, `1 2 /a`, `1 1 /c`, `"1" 1 /a`, `2 1 /b`)
-	c.Move(time.Second)
-	opened(`2`, `"x"`, "/b", 0)
-	opened(`3`, `null`, "/d", c.Milli()-500) // the time that the client sent
-	want(s, `2 "x" /b`, `3 null /d`, `1 2 /a`, `1 1 /c`, `"1" 1 /a`)
-	if list, err := s.Files(other.ID); len(list) != 0 || err != nil {
-		t.Errorf("another user's: got %v, %v", list, err)
-	}
-
-	var all []string
-	for n := range 150 {
-		opened(fmt.Sprint(n), `7`, "/many", 0)
-		all = append([]string{fmt.Sprintf("%d 7 /many", n)}, all...)
-	}
-	want(s, all[:100]...)
-	s.Close()
-	want(openWith(t, dir, timed(t, c)), all[:100]...)
-}
-
-func TestListTokens(t *testing.T) {
-	c := newClock()
-	s := openWith(t, t.TempDir(), timed(t, c))
-	alice, bob := addUser(t, s, "alice@example.com"), addUser(t, s, "bob@example.com")
-	names := map[ID]int{}
-	var secrets []string
-	for n := range 10 {
-		u := alice
-		if n%3 == 2 {
-			u = bob
-		}
-		id, secret := create(t, s, u)
-		names[id] = n
-		secrets = append(secrets, secret)
-		if n != 4 {
-			c.Move(time.Second) // 4 and 5 are created in the same millisecond
-		}
-	}
-	wantLive(t, s, secrets[0])
-	c.Move(time.Second)
-	wantLive(t, s, secrets[3])
-	list := func(f TokenFilter) (got []int) {
-		t.Helper()
-		for tok, err := range s.Tokens(f) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			got = append(got, names[tok.ID])
-		}
-		return got
-	}
-	check := func(what string, got []int, want ...int) {
-		t.Helper()
-		if i := slices.Index(got, 5); i >= 0 && i+1 < len(got) && got[i+1] == 4 {
-			got[i], got[i+1] = 4, 5 // in one millisecond the ids decide the order, and they are random
-		}
-		if !slices.Equal(got, want) {
-			t.Errorf("%s: got %v, want %v", what, got, want)
-		}
-	}
-	all := []int{1, 2, 4, 5, 6, 7, 8, 9, 0, 3}
-	check("all", list(TokenFilter{}), all...)
-	check("of bob", list(TokenFilter{Owner: bob.ID}), 2, 5, 8)
-	check("never used", list(TokenFilter{NeverUsed: true}), 1, 2, 4, 5, 6, 7, 8, 9)
-	check("idle", list(TokenFilter{IdleSince: newClock().Milli() + 2000}), 1, 2)
-	check("bob's idle", list(TokenFilter{Owner: bob.ID, IdleSince: newClock().Milli() + 2000}), 2)
-
-	var paged []int
-	for f := (TokenFilter{}); ; {
-		n := 0
-		for tok, err := range s.Tokens(f) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			paged = append(paged, names[tok.ID])
-			f.After = Place{At: tok.LastUsed, ID: tok.ID}
-			if n++; n == 3 {
-				break
-			}
-		}
-		if n < 3 {
-			break
-		}
-	}
-	check("in pages of 3", paged, all...)
-
-	for id, n := range names {
-		if n == 1 {
-			if _, err := s.RevokeTokens(admin, id); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	check("with a revoked one", list(TokenFilter{Revoked: true}), all...)
-	check("without it", list(TokenFilter{}), all[1:]...)
-	own, err := tokensOf(s, alice.ID)
-	if err != nil || len(own) != 6 || names[own[0].ID] != 0 {
-		t.Errorf("got %d tokens, %v, want 6, the oldest first", len(own), err)
-	}
-	own, err = allTokensOf(s, alice.ID)
-	if err != nil || len(own) != 7 || names[own[6].ID] != 1 {
-		t.Errorf("got %d tokens, %v, want 7, the revoked one last", len(own), err)
-	}
+	})
 }
 
 func TestFindToken(t *testing.T) {

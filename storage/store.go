@@ -170,16 +170,7 @@ func (s *Store) stillOpen() error {
 	return nil
 }
 
-func (s *Store) isClosing() bool { return isClosed(s.closing) }
-
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
-}
+func (s *Store) isClosing() bool { return disk.IsClosed(s.closing) }
 
 // path returns the path of a file of the store.
 func (s *Store) path(name string) string { return filepath.Join(s.dir, "store", name) }

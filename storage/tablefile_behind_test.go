@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage/disk"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
 	"gatehouse/storage/table"
@@ -216,7 +217,7 @@ func changeAtRandom(t *testing.T, s *Store, worker int, stop <-chan struct{}) {
 	}
 	var user User
 	var tokens []held
-	for n := 0; !isClosed(stop); n++ {
+	for n := 0; !disk.IsClosed(stop); n++ {
 		var err error
 		what := r.IntN(12)
 		switch {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"gatehouse/storage/disk"
 	"gatehouse/storage/index"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/lasting"
@@ -87,7 +88,7 @@ func (u *upkeep) tick(ctx context.Context, slice int) {
 	s := u.s
 	if slice == 0 {
 		s.Now() // notice a jump of the clock within a second
-		if isClosed(s.opening.Loaded()) {
+		if disk.IsClosed(s.opening.Loaded()) {
 			s.clock.Rectify(s.table)
 		}
 	}
@@ -156,7 +157,7 @@ func newUses(s *Store) *uses.Flusher {
 		Plausible: s.clock.Plausible,
 		// Before the index is compared, a tick could wait for the comparison
 		// for seconds, and a kill would lose the uses of that time.
-		Hurry:   func() bool { return !isClosed(s.opening.Compared()) },
+		Hurry:   func() bool { return !disk.IsClosed(s.opening.Compared()) },
 		Full:    func(err error) bool { return errors.Is(err, ErrNoSpace) },
 		Closing: s.closing,
 	})

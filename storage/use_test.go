@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"gatehouse/storage/disk"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/storagetest"
 )
@@ -141,30 +139,6 @@ func TestLastUsedOverAKill(t *testing.T) {
 	}
 }
 
-func TestLimitedTokens(t *testing.T) {
-	c := newClock()
-	s := openWith(t, t.TempDir(), timed(t, c))
-	u := addUser(t, s, "alice@example.com")
-	tok, secret, err := s.CreateToken(admin, u.ID, TokenSpec{
-		Lifetime: 1000, Scopes: []string{"files"}, Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := s.Authenticate(secret.Reveal(), home)
-	if err != nil || !b.Token.Allows("files") || b.Token.Allows("introspect") {
-		t.Errorf("got %+v, %v", b, err)
-	}
-	if _, err := s.Authenticate(secret.Reveal(), Origin{Address: netip.MustParseAddr("198.51.100.1")}); !errors.Is(err, ErrRefused) {
-		t.Errorf("from elsewhere: got %v, want it refused", err)
-	}
-	c.Move(999 * time.Millisecond)
-	wantLive(t, s, secret.Reveal())
-	c.Move(time.Millisecond)
-	wantDead(t, s, secret.Reveal())
-	wantUsed(t, s, tok.ID, tok.Created+999)
-}
-
 func TestTokensPerUser(t *testing.T) {
 	c := newClock()
 	opts := timed(t, c)
@@ -264,21 +238,6 @@ func TestAttempts(t *testing.T) {
 	s.Close()
 	s = openWith(t, dir, timed(t, c))
 	want(s, "alice", Attempts{Failures: 4, Until: 43})
-}
-
-func TestSecondOpenNamesTheHolder(t *testing.T) {
-	dir := t.TempDir()
-	opts := Options{Holder: "gatehouse serve on 127.0.0.1:8080"}
-	s, err := Open(dir, opts)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var locked *disk.LockedError
-	if _, err := Open(dir, opts); !errors.As(err, &locked) || locked.Dir != dir || !strings.HasPrefix(locked.Holder, opts.Holder) {
-		t.Errorf("got %v, want a LockedError that names the holder", err)
-	}
-	s.Close()
-	openWith(t, dir, opts)
 }
 
 func TestKeys(t *testing.T) {

@@ -272,6 +272,9 @@ func (c *populace) checkUsers(n int) {
 // touches is on exactly one page, no token is listed twice in a row, and no
 // token that was dead before the listing began is on a page.
 func TestPagesMeanwhile(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long: not with -short")
+	}
 	c := newPopulace(t)
 	still, moving := c.ids[:60], c.ids[60:]
 	var stop atomic.Bool

@@ -16,6 +16,9 @@ import (
 // TestCounted checks that a command that opens the store itself after a kill lists every
 // use: the address of each token's last use, and the number of uses.
 func TestCounted(t *testing.T) {
+	if testing.Short() {
+		t.Skip("20,000 tokens take long: not with -short")
+	}
 	const tokens = 20000
 	dir := filepath.Join(t.TempDir(), "data")
 	store, err := storage.Open(dir, storage.Options{})

@@ -23,6 +23,9 @@ import (
 // in the auditors' group, and keys that run one command each. The real sshd runs as that
 // account. The account exists in a mount namespace alone.
 func TestAuditorBySSH(t *testing.T) {
+	if testing.Short() {
+		t.Skip("many logins by ssh take long: not with -short")
+	}
 	for _, program := range []string{"/usr/sbin/sshd", "/usr/bin/ssh", "/usr/bin/ssh-keygen", "/usr/bin/setpriv"} {
 		if _, err := os.Stat(program); err != nil {
 			if os.Getenv("CI") != "" {

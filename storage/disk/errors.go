@@ -32,6 +32,17 @@ var (
 	ErrClosed = errors.New("the store is closed")
 )
 
+// IsClosed reports whether a channel is closed, such as the one that tells the parts of a
+// store to end with [ErrClosed].
+func IsClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
 // RestoreAdvice says what to do about a store with unusable files.
 const RestoreAdvice = `restore the newest backup over this directory with "gatehouse restore", which keeps the revocations that can still be read`
 

@@ -237,14 +237,7 @@ func (x *Index) tallyPart(v *View, prefix []byte, c *Counts) error {
 	return nil
 }
 
-func (x *Index) closing() bool {
-	select {
-	case <-x.opts.Closing:
-		return true
-	default:
-		return false
-	}
-}
+func (x *Index) closing() bool { return disk.IsClosed(x.opts.Closing) }
 
 // inParallel runs a function in as many workers as there are processors.
 func inParallel(work func(worker int) error) error {

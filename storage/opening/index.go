@@ -206,7 +206,7 @@ func (o *Opening) compare() {
 // less when other work delays it.
 func (o *Opening) yield(start time.Time) time.Time {
 	runtime.Gosched()
-	if isClosed(o.opened) {
+	if disk.IsClosed(o.opened) {
 		select {
 		case <-time.After(min(24*time.Since(start), 100*time.Millisecond)):
 		case <-o.Closing:

@@ -128,7 +128,7 @@ func (o *Opening) verifyLog() error {
 			return nil
 		}
 		runtime.Gosched() // let callers verify tokens
-		if isClosed(o.Closing) {
+		if disk.IsClosed(o.Closing) {
 			return disk.ErrClosed
 		}
 		return nil

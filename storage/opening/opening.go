@@ -227,17 +227,8 @@ func (o *Opening) path(name string) string { return filepath.Join(o.Dir, "store"
 
 // stillOpen returns [disk.ErrClosed] once the store is closing.
 func (o *Opening) stillOpen() error {
-	if isClosed(o.Closing) {
+	if disk.IsClosed(o.Closing) {
 		return disk.ErrClosed
 	}
 	return nil
-}
-
-func isClosed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
 }

@@ -5,6 +5,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"gatehouse/storage/disk"
 	"gatehouse/storage/index"
 	"gatehouse/storage/record"
 	"gatehouse/storage/table"
@@ -56,7 +57,7 @@ func (o *Opening) loadFile() {
 // loadTable fills table and owners from the records of the index, unless the table's
 // file had everything. The store accepts no changes yet.
 func (o *Opening) loadTable() error {
-	if isClosed(o.loaded) {
+	if disk.IsClosed(o.loaded) {
 		return nil
 	}
 	start := time.Now()

@@ -12,11 +12,11 @@ func (o *Opening) Opened() <-chan struct{} { return o.opened }
 func (o *Opening) Compared() <-chan struct{} { return o.compared }
 
 // IsOpen reports whether every request is answered.
-func (o *Opening) IsOpen() bool { return isClosed(o.opened) && o.err == nil }
+func (o *Opening) IsOpen() bool { return disk.IsClosed(o.opened) && o.err == nil }
 
 // Err returns why the opening has failed, or nil if that is not known yet.
 func (o *Opening) Err() error {
-	if isClosed(o.opened) {
+	if disk.IsClosed(o.opened) {
 		return o.err
 	}
 	return nil
@@ -25,7 +25,7 @@ func (o *Opening) Err() error {
 // Await waits until the store answers every request. It returns the reason when the
 // opening fails, or [disk.ErrClosed].
 func (o *Opening) Await() error {
-	if isClosed(o.opened) {
+	if disk.IsClosed(o.opened) {
 		return o.err // also when the store is closing
 	}
 	select {
@@ -39,7 +39,7 @@ func (o *Opening) Await() error {
 // AwaitTable waits until the table has all tokens. It returns the reason when that never
 // happens.
 func (o *Opening) AwaitTable() error {
-	if isClosed(o.loaded) {
+	if disk.IsClosed(o.loaded) {
 		return nil
 	}
 	select {

@@ -234,12 +234,14 @@ func TestFiles(t *testing.T) {
 	opened(`1`, `1`, "/a", 0)
 	opened(`2`, `1`, "/b", 0) // in the same millisecond
 	opened(`"1"`, `1`, "/a", 0)
+	opened(`1`, `1`, "/c", 0)
+	want(`1 1 /c`, `"1" 1 /a`, `2 1 /b`, `1 1 /a`)
 	opened(`1`, `2`, "/a", 0) // moves to the front, with its new revision
-	want(`1 2 /a`, `"1" 1 /a`, `2 1 /b`)
+	want(`1 2 /a`, `1 1 /c`, `"1" 1 /a`, `2 1 /b`)
 	f.clock.Move(time.Second)
 	opened(`3`, `null`, "/d", f.clock.Milli()-500) // the time that the client sent
 	opened(`2`, `"x"`, "/b", 0)
-	want(`2 "x" /b`, `3 null /d`, `1 2 /a`, `"1" 1 /a`)
+	want(`2 "x" /b`, `3 null /d`, `1 2 /a`, `1 1 /c`, `"1" 1 /a`)
 	if list, err := files.List(bob); len(list) != 0 || err != nil {
 		t.Errorf("another user's: got %v, %v", list, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"gatehouse/storage/disk"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
 )
@@ -19,24 +20,15 @@ func (f *Flusher) Counted() <-chan struct{} { return f.counted }
 // Err returns why the uses that the log had when it was opened can't be brought into
 // the index. It is nil until Counted is closed.
 func (f *Flusher) Err() error {
-	select {
-	case <-f.counted:
+	if disk.IsClosed(f.counted) {
 		return f.err
-	default:
-		return nil
 	}
+	return nil
 }
 
 // Recovered reports whether the index has the uses that the log had when it was
 // opened.
-func (f *Flusher) Recovered() bool {
-	select {
-	case <-f.counted:
-		return f.err == nil
-	default:
-		return false
-	}
-}
+func (f *Flusher) Recovered() bool { return disk.IsClosed(f.counted) && f.err == nil }
 
 // LastUses calls fn with the last uses that the log had when it was opened, in its order:
 // for each block once with each token in it.
