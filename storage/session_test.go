@@ -60,38 +60,3 @@ func TestEndOtherSessions(t *testing.T) {
 		})
 	}
 }
-
-// TestChangePassword: only a user with a password can change it.
-func TestChangePassword(t *testing.T) {
-	s := open(t, t.TempDir())
-	alice := addUser(t, s, "alice@example.com")
-	cookie, err := s.CreateSession(admin, alice.ID, SourceLocal, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.ChangePassword(admin, cookie.Reveal(), "hash"); err != nil {
-		t.Fatal(err)
-	}
-	u, err := s.User(alice.UID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if hash, err := s.PasswordHash(u); err != nil || hash != "hash" {
-		t.Errorf("got %q, %v", hash, err)
-	}
-	hub := Identity{Source: "github", Subject: "17"}
-	ada, err := s.LogIn(Actor{}, Login{Identity: hub, Addresses: []string{"ada@example.com"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	theirs, err := s.CreateSession(admin, ada.ID, hub.Source, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.ChangePassword(admin, theirs.Reveal(), "hash"); !errors.Is(err, ErrNotLocal) {
-		t.Errorf("got %v for somebody without a password", err)
-	}
-	if _, err := s.Session(theirs.Reveal()); err != nil {
-		t.Errorf("got %v after a refusal", err)
-	}
-}
