@@ -191,7 +191,8 @@ func (d Dir) owners() string {
 	return name + ", " + whose + ","
 }
 
-// account names the person who runs this process: the account that was logged in to.
+// account returns the name of the account that the person who runs this process logged in
+// as, such as before sudo.
 func account() string {
 	return admin.UserName(listen.LoggedIn(os.Getpid(), uint32(os.Getuid())))
 }

@@ -29,9 +29,9 @@ func hangups() (<-chan os.Signal, func()) {
 	}
 }
 
-// prepare is what begins to serve or to demonstrate: it checks the directory, of which become
-// gives the process the owner's identity or demands it, reads the configuration, and makes the
-// log. The caller must call end.
+// prepare does what both serve and demo begin with. It checks the directory, calls become,
+// which makes this process the directory's owner or demands that it is, reads the
+// configuration, and makes the log. The caller must call end.
 func (d *Dir) prepare(become func(dir string) error) (cfg config.Config, log *slog.Logger, end func() error, err error) {
 	if err := disk.CheckPrivate(d.Path); err != nil { // before its config.toml is read
 		return cfg, nil, nil, err

@@ -10,7 +10,7 @@ import (
 	"gatehouse/server/ipaddr"
 )
 
-// listener accepts the connections of a TCP port that there is room for.
+// listener accepts connections on a TCP port as long as there is room for them.
 type listener struct {
 	*net.TCPListener
 	open *Connections
@@ -44,9 +44,9 @@ func (o *Connections) conn(c netConn) (*conn, error) {
 	}, nil
 }
 
-// conn saves a connection two kinds of work that net/http does for each request and that
-// hardly ever make a difference: net/http moves deadlines, and looks for the next request
-// before the client can have sent it.
+// conn is a connection without two kinds of work that net/http does for each request, nearly
+// always for nothing: it moves deadlines, and it looks for the next request before the client
+// can have sent it.
 type conn struct {
 	halfCloser
 	read, write deadline

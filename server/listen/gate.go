@@ -10,7 +10,7 @@ import (
 	"gatehouse/server/config"
 )
 
-// GateListener takes the address at which reverse proxies ask: a TCP port or a unix
+// GateListener listens at the address at which reverse proxies ask: a TCP port or a unix
 // socket. All connections of a unix socket count as a trusted proxy's.
 func (o *Connections) GateListener(c config.Gate) (net.Listener, error) {
 	path, unix := c.Socket()
@@ -86,7 +86,7 @@ func openTo(path string, gid int) error {
 	return os.Chmod(path, 0o660)
 }
 
-// socketListener accepts the connections of a unix socket that there is room for.
+// socketListener accepts connections on a unix socket as long as there is room for them.
 type socketListener struct {
 	*net.UnixListener
 	open *Connections

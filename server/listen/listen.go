@@ -1,5 +1,5 @@
-// Package listen takes the ports and the unix socket, and decides how long and how many
-// connections may be open.
+// Package listen opens the ports and the unix sockets, and decides how many connections may
+// be open, and for how long.
 //
 // A connection of the main port takes this way:
 //

@@ -18,7 +18,7 @@ type port struct {
 	gate   *gate.Server
 	rest   *http.Server
 	passed chan net.Conn
-	ended  chan struct{} // when nothing takes what is passed
+	ended  chan struct{} // closed when nobody takes connections that are passed on any more
 	end    func()
 	at     net.Listener
 }
@@ -60,7 +60,7 @@ func (p *port) Shutdown(ctx context.Context) error {
 // Close ends all connections.
 func (p *port) Close() error { return errors.Join(p.gate.Close(), p.rest.Close()) }
 
-// plainListener accepts the connections in the clear, and passes the others.
+// plainListener accepts the connections without TLS, and passes the others on to net/http.
 type plainListener struct {
 	net.Listener
 	port *port
@@ -76,7 +76,7 @@ func (l plainListener) Accept() (net.Conn, error) {
 	}
 }
 
-// passed is a listener for what is passed.
+// passed is the listener by which net/http gets the connections that are passed on.
 type passed struct{ *port }
 
 func (l passed) Accept() (net.Conn, error) {

@@ -17,7 +17,7 @@ const (
 // Outcomes lists the outcomes of deliveries.
 var Outcomes = []string{Delivered, Failed, GivenUp}
 
-// Count counts deliveries, and what has a limit, over the reloads of a server.
+// Count counts deliveries, and each user's new networks of a day. Reloads of the server keep it.
 type Count struct {
 	mu       sync.Mutex
 	all      map[Outcome]int
@@ -47,7 +47,7 @@ func (c *Count) Outcomes() map[Outcome]int {
 
 // Figures are what the metrics show of a target.
 type Figures struct {
-	Pending int  // that it has not got; about as many, if they are more than are kept in memory
+	Pending int  // notices that it still lacks; an estimate if they are more than its queue keeps in memory
 	Failing bool // it did not take the last notice
 }
 

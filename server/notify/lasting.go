@@ -20,7 +20,7 @@ type Hold struct {
 	Why    string
 }
 
-// lookEvery is how often what changes slowly is looked at.
+// lookEvery is how often lasting looks at the age of the last backup.
 const lookEvery = 10 * time.Second
 
 // lasting makes the notices of states that begin: a sweep is held, the last backup is too old.
@@ -62,7 +62,8 @@ func (s *Notifier) holding(h Hold) error {
 	return s.post("sweeps", notices.Draft{Notice: n, State: s.Store.Notices().ID("state", h.Sweep)})
 }
 
-// backup tells once of each backup that no other has followed in time.
+// backup makes one notice when the last backup is too old, and no other until there is a
+// newer backup.
 func (s *Notifier) backup() error {
 	if s.Store.SinceBackup() <= api.BackupWithin {
 		return nil

@@ -12,7 +12,7 @@ import (
 
 const (
 	mostSightings = 200 // of one look
-	mostADay      = 20  // networks of one user: who has a token must not fill the audit log
+	mostADay      = 20  // new networks of one user: somebody with a token must not fill the audit log
 )
 
 // allowance is how many new networks of a user were recorded on a day.

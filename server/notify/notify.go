@@ -37,14 +37,14 @@ import (
 	"gatehouse/storage/record"
 )
 
-// mostPending is how many notices each target has in memory. What is beyond that waits in
-// the store: if one target is down, the others get what is new. If all of them have that many,
-// nothing more is posted, so that the log does not fill: tokens that end and new networks
-// wait. A site that gets another address is a new network for all its tokens at once.
+// mostPending is how many notices each target's queue keeps in memory. Further ones wait in
+// the store, so that a target that is down does not hold up the others. When all queues are
+// full, nothing more is posted, so that the log does not fill: tokens that end and new networks
+// then wait. A site that gets another address is a new network for all its tokens at once.
 const mostPending = 10_000
 
-// rereadEvery is how often the notices that are left are read: at the start, and then in
-// case the server of other settings has posted one.
+// rereadEvery is how often the notices in the store are read again. After the start that only
+// finds what a server with the settings before a reload has posted.
 const rereadEvery = 5 * time.Minute
 
 // Needs are what a Notifier works with. Count may be shared by several.
@@ -64,9 +64,9 @@ type Notifier struct {
 
 	trouble lasting.State // of the store
 
-	all    *notices.Walk // through all notices that are left
+	all    *notices.Walk // through all notices that a target lacks
 	reread time.Time     // when that began last
-	looked time.Time     // when what changes slowly was last looked at
+	looked time.Time     // when lasting last looked at the age of the last backup
 	pruned time.Time
 }
 

@@ -26,7 +26,7 @@ const (
 // that is cut off may be repeated.
 const graceful = 8 * time.Second
 
-// queue holds the notices that one target has not got. They are in the store as well.
+// queue holds the notices that one target still lacks. They are in the store as well.
 type queue struct {
 	target  target.Target
 	log     *slog.Logger
@@ -125,7 +125,7 @@ func (q *queue) len() int {
 	return len(q.has)
 }
 
-// left returns about how many notices the target has not got.
+// left returns about how many notices the target still lacks.
 func (q *queue) left() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -275,8 +275,8 @@ func (s *Notifier) giveUp(q *queue, w *waiting, err error) {
 	s.Count.add(q.target.Name(), GivenUp)
 }
 
-// surelyDown is after how many failures in a row a target is down: then notices that are too
-// old are given up together. One by one, with a pause after each, that would take weeks.
+// surelyDown is how many failures in a row mean that a target is down. The notices that are
+// too old are then given up together. One by one, with a pause after each, that would take weeks.
 const surelyDown = 5
 
 // down returns the last failure of a target that is down; nil: it is not.
