@@ -85,7 +85,7 @@ func TestRun(t *testing.T) {
 		case "/admin/users":
 			json.NewEncoder(w).Encode(map[string]any{"row": api.User{UID: "bob@example.com"}})
 		case "/admin/status":
-			json.NewEncoder(w).Encode(api.Status{Offline: true})
+			json.NewEncoder(w).Encode(api.Status{})
 		}
 	}), func() error { return nil })
 	done := make(chan error)

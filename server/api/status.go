@@ -12,9 +12,8 @@ type Status struct {
 	Users   int    `json:"users"`  // all but the removed
 	Tokens  int    `json:"tokens"` // live and expired ones, not the revoked
 	Stale   int    `json:"stale"`  // of these, the ones unused for StaleAfter
-	Offline bool   `json:"offline"`
-	Actor   string `json:"actor"` // the name under which the caller acts, such as "root"
-	Role    Role   `json:"role"`  // what the caller may do
+	Actor   string `json:"actor"`  // the name under which the caller acts, such as "root"
+	Role    Role   `json:"role"`   // what the caller may do
 
 	Activity    Activity    `json:"activity"`
 	Store       StoreHealth `json:"store"`

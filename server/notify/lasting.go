@@ -16,7 +16,6 @@ type Hold struct {
 	Source string
 	Known  bool // the sweep has run since the start
 	Count  int  // changes that are held; 0: none
-	Of     int
 	Why    string
 }
 
