@@ -22,7 +22,7 @@ type Demo struct {
 	Out           io.Writer // for lines to paste into a shell
 }
 
-// Demo fills an empty store with made users and tokens, and serves it.
+// Demo fills an empty store with made-up users and tokens, and serves it.
 func (d Dir) Demo(ctx context.Context, o Demo) error {
 	cfg, log, end, err := d.prepare(disk.BecomeOwner)
 	if err != nil {

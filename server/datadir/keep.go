@@ -37,7 +37,7 @@ func (d Dir) BackupInto(ctx context.Context, dir string, now time.Time) (file st
 	}
 }
 
-// KeepNewest deletes all but the newest of the backups with a name as BackupInto gives them. It
+// KeepNewest deletes all but the newest of the backups that are named as by BackupInto. It
 // deletes no other file, and never the backup just made, even if the clock was wrong when
 // the others were made.
 func KeepNewest(dir string, keep int, made string) error {

@@ -15,7 +15,7 @@
 //
 //	ask        a verdict for each subject: active, stopped, missing or unknown
 //	  compare  what would bring each user in step; unknown changes nothing
-//	brake      too many changes at once, or perhaps another directory (mark): held
+//	brake      too many changes at once, or perhaps another directory (recorded): held
 //	Sweep      leaves out who is missing for the first time
 //	apply      suspends, resumes, removes
 //	Confirm    an administrator agrees to the changes that are held

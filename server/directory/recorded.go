@@ -11,9 +11,10 @@ import (
 	"gatehouse/storage"
 )
 
-// recorded are the settings of the directory that the users' subjects are from. With
-// another base_dn or id_attribute in the configuration, or other servers, nobody may be
-// found although nobody has left, and a removal can't be undone.
+// recorded compares the settings of the directory with those that the store records: those
+// of the directory that the users' subjects are from. With another base_dn or id_attribute in
+// the configuration, or other servers, nobody may be found although nobody has left, and a
+// removal can't be undone.
 type recorded struct {
 	store *storage.Store
 	now   settings

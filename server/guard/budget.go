@@ -14,7 +14,7 @@ import (
 // fill the disk for everybody. What ends something (a revocation, a logout) is
 // never counted.
 //
-// It is kept only in memory: a restart forgives.
+// It is kept only in memory: a restart clears it.
 type Budget struct {
 	message string
 	now     func() time.Time
