@@ -158,6 +158,7 @@ func run(w *world, stdin string, typed []string, args ...string) result {
 	return result{out.String(), errs.String(), status}
 }
 
+// TestStatuses: on a terminal, and what the story of the statuses leaves out.
 func TestStatuses(t *testing.T) {
 	terminal := []string{}
 	for _, c := range []struct {
@@ -166,43 +167,25 @@ func TestStatuses(t *testing.T) {
 		typed []string
 		want  int
 	}{
-		{line: "user list", want: 0},
-		{line: "user list extra", want: 2},
 		{line: "user list --nonsense", want: 2},
 		{line: "user", want: 2},
 		{line: "user nonsense", want: 2},
-		{line: "user --help", want: 0},
-		{line: "user show", want: 2},
-		{line: "user show nobody@example.com", want: 3},
-		{line: "user show alice@example.com", want: 0},
 		{line: "user disable alice@example.com", want: 4},
-		{line: "user add bob@example.com --password-stdin", stdin: "\n", want: 1},
 		{line: "user add bob@example.com --password-stdin", stdin: strings.Repeat("x", 257), want: 1},
 		{line: "user add bob@example.com --password-stdin", stdin: strings.Repeat("x", 256) + "\n", want: 0},
 		{line: "user add bob@example.com --password-stdin", stdin: "not\xffutf8\n", want: 1},
 		{line: "user add bob@example.com", typed: []string{"one", "other"}, want: 1},
-		{line: "user remove alice@example.com", want: 2},
 		{line: "user remove alice@example.com", stdin: "y\n", want: 2},
-		{line: "user remove alice@example.com --yes", want: 0},
-		{line: "user remove nobody@example.com --yes", want: 3},
 		{line: "user remove alice@example.com --yes", typed: terminal, want: 0},
 		{line: "user remove alice@example.com", typed: terminal, stdin: "", want: 1},
-		{line: "user offboard --confirm", want: 2},
-		{line: "user offboard --confirm --yes", want: 5}, // the store has no sweep
-		{line: "user offboard --confirm", typed: terminal, want: 5},
+		{line: "user offboard --confirm", typed: terminal, want: 5}, // the store has no sweep
 		{line: "user remove alice@example.com", typed: terminal, stdin: "n\n", want: 1},
 		{line: "user remove alice@example.com", typed: terminal, stdin: "y\n", want: 0},
-		{line: "token list --user nobody@example.com", want: 3},
-		{line: "token create", want: 2},
-		{line: "token revoke", want: 2},
 		{line: "token revoke 0100000000 --idle 90d", want: 2},
 		{line: "token revoke --idle 90d", want: 2},
-		{line: "token revoke --idle 90d --yes", want: 0},
-		{line: "token revoke --idle 90d --dry-run", want: 0},
 		{line: "token revoke --idle 90d", typed: terminal, stdin: "y\n", want: 0},
 		{line: "token revoke --idle 90d", typed: terminal, stdin: "\n", want: 1},
 		{line: "token revoke --never-used", typed: terminal, stdin: "", want: 1},
-		{line: "token revoke " + strings.Repeat("ab", 128), want: 2},
 		{line: "token revoke 0100000000", want: 0},
 		{line: "token revoke 0100", want: 2},
 		{line: "token show 0100", want: 2},
