@@ -6,14 +6,11 @@ import (
 	"errors"
 	"log/slog"
 	"os"
-	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"gatehouse/storage/keys"
 	"gatehouse/storage/storagetest"
 )
 
@@ -238,70 +235,6 @@ func TestAttempts(t *testing.T) {
 	s.Close()
 	s = openWith(t, dir, timed(t, c))
 	want(s, "alice", Attempts{Failures: 4, Until: 43})
-}
-
-func TestKeys(t *testing.T) {
-	dir := t.TempDir()
-	s := openWith(t, dir, Options{})
-	_, secret := create(t, s, addUser(t, s, "alice@example.com"))
-	s.Close()
-	key := filepath.Join(dir, "key")
-	good, err := os.ReadFile(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyring := filepath.Join(dir, "store", "keyring")
-	ring, err := os.ReadFile(keyring)
-	if err != nil {
-		t.Fatal(err)
-	}
-	flipped := append([]byte{}, ring...)
-	flipped[len(flipped)/2] ^= 1
-	other := append([]byte{}, good...)
-	other[0] = "01"[1-(good[0]&1)]
-	for name, c := range map[string]struct {
-		file string
-		put  []byte // nil: remove
-		mode os.FileMode
-		want error
-	}{
-		"missing":         {key, nil, 0, keys.ErrMissing},
-		"wrong":           {key, other, 0o600, keys.ErrWrong},
-		"cut off":         {key, good[:40], 0o600, keys.ErrWrong},
-		"no hexadecimals": {key, append([]byte("zz"), good[2:]...), 0o600, keys.ErrWrong},
-		"for the group":   {key, good, 0o640, keys.ErrExposed},
-		"for everybody":   {key, good, 0o604, keys.ErrExposed},
-		"keyring missing": {keyring, nil, 0, ErrDamaged},
-		"keyring flipped": {keyring, flipped, 0o600, ErrDamaged},
-		"keyring empty":   {keyring, []byte{}, 0o600, ErrDamaged},
-	} {
-		t.Run(name, func(t *testing.T) {
-			was := map[string][]byte{key: good, keyring: ring}[c.file]
-			t.Cleanup(func() { put(t, c.file, was, 0o600) })
-			put(t, c.file, c.put, c.mode)
-			s, err := Open(dir, Options{})
-			if err == nil {
-				s.Close()
-			}
-			if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.file) {
-				t.Errorf("got %v, want %v, and the file named", err, c.want)
-			}
-			now, _ := os.ReadFile(c.file)
-			if string(now) != string(c.put) {
-				t.Error("the file was changed")
-			}
-		})
-	}
-	t.Run("credential with an access list", func(t *testing.T) {
-		credentials := t.TempDir()
-		file := filepath.Join(credentials, "gatehouse-key")
-		put(t, file, good, 0o440)
-		if _, err := Open(dir, Options{KeyFile: file}); !errors.Is(err, keys.ErrExposed) {
-			t.Errorf("elsewhere: got %v, want keys.ErrExposed", err)
-		}
-		t.Setenv("CREDENTIALS_DIRECTORY", credentials)
-		wantLive(t, openWith(t, dir, Options{KeyFile: file}), secret)
-	})
 }
 
 func put(t *testing.T, file string, b []byte, mode os.FileMode) {

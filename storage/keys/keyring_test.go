@@ -65,6 +65,11 @@ func TestKeyringFlipped(t *testing.T) {
 	if right == 0 || right == 8*len(b) {
 		t.Errorf("%d of %d flips were harmless", right, 8*len(b))
 	}
+	for _, n := range []int{0, 1, len(b) / 2, len(b) - 1} {
+		if _, err := f.Open(ring, b[:n]); !errors.Is(err, disk.ErrDamaged) {
+			t.Errorf("cut off after %d bytes: got %v", n, err)
+		}
+	}
 	_, other, _ := fresh(t)
 	if _, err := readKey(t, other).Open(ring, b); !errors.Is(err, keys.ErrWrong) || !strings.Contains(err.Error(), other) {
 		t.Errorf("with another key: got %v, want %v that names the file", err, keys.ErrWrong)
