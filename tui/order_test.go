@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"gatehouse/server/api"
+	"gatehouse/tui/box"
 	"gatehouse/tui/listing"
 	"gatehouse/tui/say"
 )
@@ -265,6 +266,48 @@ func TestAnotherNumberIsAskedForAgain(t *testing.T) {
 		}
 		d.press(fmt.Sprintf("%d<enter>", number+1))
 		d.want("Revoked " + say.Count(number+1, "token"))
+	}
+}
+
+// TestAnotherTokenIsAskedForAgain: if a token of users is made between the question about
+// them and the answer, nothing is revoked, and it asks again, about that one too.
+func TestAnotherTokenIsAskedForAgain(t *testing.T) {
+	for keys, number := range map[string]int{
+		"/alice<enter>R":                  3, // the user under the cursor; one token is in use
+		"/al<enter>aR":                    7, // those marked
+		"/alin<enter>R":                   1, // for which a y is enough
+		"/ali<enter><enter>R":             1, // no user's, but the token's on the page of a user
+		"/alice<enter><enter>/a<enter>AR": 3,
+	} {
+		f := people()
+		d := drive(t, f, Options{})
+		d.press(keys)
+		b, ok := d.box.(*box.Revoke)
+		if !ok || b.Total != number {
+			t.Errorf("%s: it asks about %+v", keys, d.box)
+			continue
+		}
+		answer := "y"
+		if b.MustType() {
+			answer = fmt.Sprintf("%d<enter>", number)
+		}
+		uid := b.Tokens[0].UID
+		f.Lock()
+		f.tokens = append(f.tokens, api.Token{ID: id(99), UID: uid, Name: "a", LastUsed: before(time.Hour), State: api.StateLive, ExpiresOn: api.Never})
+		f.Unlock()
+		d.press(answer)
+		if b.IDs != nil {
+			if len(f.changes) != 1 {
+				t.Errorf("%s: changed %q", keys, f.changes)
+			}
+			continue
+		}
+		if d.want("Nothing was revoked"); len(f.changes) > 0 {
+			t.Errorf("%s: changed %q", keys, f.changes)
+		}
+		if b, ok := d.box.(*box.Revoke); !ok || b.Total != number+1 {
+			t.Errorf("%s: it does not ask again: %+v", keys, d.box)
+		}
 	}
 }
 

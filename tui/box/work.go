@@ -26,7 +26,7 @@ type Work struct {
 	progress api.Progress
 	start    time.Time
 	stopping bool
-	stopped  bool // the server was told
+	told     string // the job that the server was told to stop
 	cancel   context.CancelFunc
 	next     func() (api.Progress, error, bool)
 	release  func()
@@ -72,10 +72,10 @@ func (b *Work) Key(k Key) tea.Cmd {
 // tell asks the server to stop its job, once the job's name is known. A revocation in
 // batches has no job: heard ends it after the batch.
 func (b *Work) tell() tea.Cmd {
-	if b.stopped || b.progress.Job == "" {
+	if b.told == b.progress.Job {
 		return nil
 	}
-	b.stopped = true
+	b.told = b.progress.Job
 	h, id, job := b.host, b.id, b.progress.Job
 	return func() tea.Msg {
 		ctx, cancel := context.WithTimeout(h.Context(), listing.Patience)
@@ -88,7 +88,7 @@ func (b *Work) Answer(msg tea.Msg) tea.Cmd {
 	switch msg := msg.(type) {
 	case stopMsg:
 		if msg.box == b.id && msg.err != nil {
-			b.stopping, b.stopped = false, false // esc asks again
+			b.stopping, b.told = false, "" // esc asks again
 			b.host.Complain(msg.err)
 		}
 	case workMsg:
@@ -121,7 +121,7 @@ func (b *Work) end(w workMsg) tea.Cmd {
 	b.release()
 	b.cancel()
 	b.host.Close()
-	if api.Refused(w.err, http.StatusConflict) && b.r.Match != nil && !b.stopping { // others match by now than were agreed to
+	if api.Refused(w.err, http.StatusConflict) && (b.r.Match != nil || len(b.r.UIDs) > 0) && !b.stopping { // others match by now than were agreed to
 		again, cmd := NewRevoke(b.host, b.r)
 		b.host.Open(again)
 		b.host.Complain(w.err)

@@ -13,16 +13,16 @@ import (
 	"gatehouse/tui/text"
 )
 
-// Arrange counts those in use, and puts the latest used first, except in a match.
+// Arrange puts those in use first, then the latest used; those that were never used are the
+// last ones. It counts the tokens in use, unless LookUp did.
 func (d *Doomed) Arrange(now time.Time) {
-	d.InUse = 0
-	for _, t := range d.Tokens {
-		if say.InUse(now, t) {
-			d.InUse++
+	if len(d.sets) == 0 {
+		d.InUse = 0
+		for _, t := range d.Tokens {
+			if say.InUse(now, t) {
+				d.InUse++
+			}
 		}
-	}
-	if d.Match != nil {
-		return // in the order of the listing
 	}
 	latest := func(t api.Token) int64 {
 		if !t.Used() {
@@ -44,6 +44,9 @@ func (d *Doomed) MustType() bool {
 // may be too long and be cut.
 func (d *Doomed) Question(known bool) string {
 	n, all := "", ""
+	if known && d.Total == 0 {
+		return "Nothing to revoke"
+	}
 	if known {
 		n = say.Count(d.Total, "token")
 	}

@@ -2,8 +2,8 @@
 // what is asked before, and the revocation itself, with its progress.
 //
 // It owns the rules that keep a slip of the finger from revoking anything it should not:
-// when a y is enough and when the number must be typed, and that a match revokes the set
-// that was agreed to, or nothing. It never reads a key, opens a box, or chooses the tokens:
+// when a y is enough and when the number must be typed, and that a match, and users, revoke
+// the set that was agreed to, or nothing. It never reads a key, opens a box, or chooses the tokens:
 // a screen names them, and a box shows Question and Lines, and takes the answer.
 package revocation
 
@@ -12,9 +12,11 @@ import (
 	"iter"
 	"net/http"
 	"slices"
+	"time"
 
 	"gatehouse/server/api"
 	"gatehouse/tui/listing"
+	"gatehouse/tui/say"
 )
 
 const (
@@ -22,7 +24,7 @@ const (
 	typedAbove = 20
 
 	revokeBatch = 100 // tokens revoked by one call
-	matchShown  = 100 // tokens of a match that a box shows at most
+	shownMost   = 100 // tokens of a set that a box shows: so many in use, and so many others
 )
 
 // Server has the tokens. *api.Client is one.
@@ -61,30 +63,31 @@ func Of(ts []api.Token) Target {
 // Doomed are the tokens that a revocation would revoke, as the server has them now.
 type Doomed struct {
 	Target
-	Tokens []api.Token // of a match, the first few
+	Tokens []api.Token // of sets, some: those in use first
 	Total  int
-	InUse  int          // how many of Tokens are in use; set by Arrange
-	agreed api.Matching // of a match
+	InUse  int   // how many of Total are in use; set by Arrange for tokens that were named
+	sets   []set // of a match, and of users: what is agreed to
+}
+
+// set is all that a query matches, as it was looked up.
+type set struct {
+	query api.TokenQuery
+	api.Matching
 }
 
 // LookUp asks the server which tokens a revocation would revoke now.
 func LookUp(ctx context.Context, c Server, r Target) (Doomed, error) {
 	d := Doomed{Target: r}
-	if r.Match != nil {
-		n, err := c.Matching(ctx, r.Match.Query)
+	for _, q := range r.queries() {
+		n, err := c.Matching(ctx, q)
 		if err != nil {
 			return d, err
 		}
-		q := r.Match.Query
-		q.At, q.Limit = n.At, matchShown
-		d.Total, d.agreed = n.Rows, n
-		err = d.add(c.Tokens(ctx, q))
-		return d, err
+		d.sets = append(d.sets, set{q, n})
+		d.Total += n.Rows
 	}
-	for _, uid := range r.UIDs {
-		if err := d.add(c.Tokens(ctx, api.TokenQuery{Filters: api.Where("user", uid)})); err != nil {
-			return d, err
-		}
+	if len(d.sets) > 0 {
+		return d, d.look(ctx, c)
 	}
 	for _, id := range r.IDs {
 		switch t, err := c.Token(ctx, id); {
@@ -99,26 +102,103 @@ func LookUp(ctx context.Context, c Server, r Target) (Doomed, error) {
 	return d, nil
 }
 
-func (d *Doomed) add(ts iter.Seq2[api.Token, error]) error {
-	for t, err := range ts {
-		if err != nil {
-			return err
-		}
-		if t.State != api.StateRevoked {
-			d.Tokens = append(d.Tokens, t)
+// queries returns what selects the tokens; nothing, if they were named.
+func (r Target) queries() (all []api.TokenQuery) {
+	if r.Match != nil {
+		return []api.TokenQuery{r.Match.Query}
+	}
+	for _, uid := range r.UIDs {
+		all = append(all, api.TokenQuery{Filters: api.Where("user", uid)})
+	}
+	return all
+}
+
+// look counts all tokens of the sets that are in use, and keeps some to show. It reads the
+// latest used first, and so no further than it must.
+func (d *Doomed) look(ctx context.Context, c Server) error {
+	var others []api.Token
+	for _, s := range d.sets {
+		q, at := s.query, time.UnixMilli(s.At)
+		q.At, q.Order, q.Reverse = s.At, api.ByLastUsed, true
+		for t, err := range c.Tokens(ctx, q) {
+			switch {
+			case err != nil:
+				return err
+			case t.State == api.StateRevoked:
+			case say.InUse(at, t):
+				if d.InUse++; len(d.Tokens) < shownMost {
+					d.Tokens = append(d.Tokens, t)
+				}
+				continue
+			case len(others) < shownMost:
+				others = append(others, t)
+				continue
+			}
+			if at.Sub(time.UnixMilli(t.LastUsed)) > time.Hour {
+				break // so are all that follow
+			}
 		}
 	}
+	d.Tokens = append(d.Tokens, others...)
 	return nil
 }
 
 // Revoke revokes them, and yields its progress. It stops when the reader breaks off,
-// except for a job of the server, which the client's StopRevocation stops.
+// except for a job of the server, which the client's StopRevocation stops. Of sets, it
+// revokes what was agreed to: if others match by now, the error is a 409.
 func (d Doomed) Revoke(ctx context.Context, c Server) iter.Seq2[api.Progress, error] {
-	if d.Match == nil {
+	if len(d.sets) == 0 {
 		return d.inBatches(ctx, c)
 	}
-	q := d.Match.Query
-	return c.RevokeMatching(ctx, api.BulkRevocation{Filters: q.Filters, Words: q.Words, Set: d.agreed.Set, At: d.agreed.At})
+	return func(yield func(api.Progress, error) bool) {
+		if err := d.changed(ctx, c); err != nil {
+			yield(api.Progress{}, err)
+			return
+		}
+		all := api.Progress{Total: d.Total}
+		for _, s := range d.sets {
+			if s.Rows == 0 {
+				continue
+			}
+			before, ended := all.Revoked, false
+			for p, err := range c.RevokeMatching(ctx, api.BulkRevocation{Filters: s.query.Filters, Words: s.query.Words, Set: s.Set, At: s.At}) {
+				if api.Refused(err, http.StatusConflict) && before > 0 {
+					err = &api.Error{Status: http.StatusConflict, Message: "Revoked " + say.Count(before, "token") + "; then others had come: look at them again"}
+				}
+				all.Job, all.Revoked, all.Stopped = p.Job, before+p.Revoked, p.Stopped
+				all.Done, ended = p.Stopped, p.Done
+				if !yield(all, err) || err != nil || all.Done {
+					return
+				}
+			}
+			if !ended {
+				return // the connection was lost
+			}
+		}
+		all.Done = true
+		yield(all, nil)
+	}
+}
+
+// changed returns an error if the sets of several users are not what was agreed to. So one
+// that has changed is found before any is revoked. The server compares each once more.
+func (d Doomed) changed(ctx context.Context, c Server) error {
+	if len(d.sets) == 1 {
+		return nil
+	}
+	total, changed := 0, false
+	for _, s := range d.sets {
+		n, err := c.Matching(ctx, s.query)
+		if err != nil {
+			return err
+		}
+		total += n.Rows
+		changed = changed || n.Set != s.Set
+	}
+	if !changed {
+		return nil
+	}
+	return &api.Error{Status: http.StatusConflict, Message: "Nothing was revoked: the tokens of these users have changed and are now " + say.Number(total) + ": look at them again"}
 }
 
 // inBatches revokes the tokens, and yields its progress.

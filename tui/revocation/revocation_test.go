@@ -1,6 +1,7 @@
 package revocation_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -22,14 +23,28 @@ type store struct {
 	revoked [][]string
 	bulk    []api.BulkRevocation
 	queries []api.TokenQuery
+	read    int // rows of them
+	late    int // at which bulk revocation others have come
+	lost    int // in which the connection is lost
 	err     error
+}
+
+// of returns the tokens of a query, the latest used first. It only knows the filter user.
+func (s *store) of(f api.Filters) (out []api.Token) {
+	for _, t := range s.tokens {
+		if uid := f["user"]; (uid == nil || uid[0] == t.UID) && t.State != api.StateRevoked {
+			out = append(out, t)
+		}
+	}
+	slices.SortFunc(out, func(x, y api.Token) int { return cmp.Compare(y.LastUsed, x.LastUsed) })
+	return out
 }
 
 func (s *store) Tokens(_ context.Context, q api.TokenQuery) iter.Seq2[api.Token, error] {
 	s.queries = append(s.queries, q)
 	return func(yield func(api.Token, error) bool) {
-		for _, t := range s.tokens {
-			if uid := q.Filters["user"]; (uid == nil || uid[0] == t.UID) && !yield(t, s.err) {
+		for _, t := range s.of(q.Filters) {
+			if s.read++; !yield(t, s.err) {
 				return
 			}
 		}
@@ -45,8 +60,9 @@ func (s *store) Token(_ context.Context, id string) (api.TokenDetail, error) {
 	return api.TokenDetail{}, &api.Error{Status: http.StatusNotFound, Message: "No such token"}
 }
 
-func (s *store) Matching(context.Context, api.TokenQuery) (api.Matching, error) {
-	return api.Matching{Rows: len(s.tokens), Set: "the-set", At: 42}, s.err
+func (s *store) Matching(_ context.Context, q api.TokenQuery) (api.Matching, error) {
+	n := len(s.of(q.Filters))
+	return api.Matching{Rows: n, Set: fmt.Sprint("the-set-of-", n), At: noon.UnixMilli()}, s.err
 }
 
 func (s *store) Revoke(_ context.Context, r api.Revocation) (api.Revoked, error) {
@@ -57,7 +73,16 @@ func (s *store) Revoke(_ context.Context, r api.Revocation) (api.Revoked, error)
 func (s *store) RevokeMatching(_ context.Context, r api.BulkRevocation) iter.Seq2[api.Progress, error] {
 	s.bulk = append(s.bulk, r)
 	return func(yield func(api.Progress, error) bool) {
-		yield(api.Progress{Total: len(s.tokens), Revoked: len(s.tokens), Done: true}, nil)
+		all := s.of(r.Filters)
+		if len(s.bulk) == s.late || r.Set != fmt.Sprint("the-set-of-", len(all)) {
+			yield(api.Progress{}, &api.Error{Status: http.StatusConflict, Message: "Nothing was revoked"})
+			return
+		}
+		p := api.Progress{Job: fmt.Sprint("job", len(s.bulk)), Total: len(all)}
+		if yield(p, nil) && len(s.bulk) != s.lost {
+			p.Revoked, p.Done = len(all), true
+			yield(p, nil)
+		}
 	}
 }
 
@@ -94,7 +119,7 @@ func TestLookUp(t *testing.T) {
 	}{
 		{revocation.Of(s.tokens), 5, "Revoke 5 tokens for good?"},
 		{revocation.Target{IDs: []string{"gone", s.tokens[0].ID}}, 1, "Revoke 1 token for good?"},
-		{revocation.Target{IDs: []string{s.tokens[5].ID}}, 0, "Revoke 0 tokens for good?"},
+		{revocation.Target{IDs: []string{s.tokens[5].ID}}, 0, "Nothing to revoke"},
 		{revocation.Target{UIDs: []string{"user1@example.com"}}, 2, "Revoke all 2 tokens of user1@example.com for good?"},
 		{revocation.Target{UIDs: []string{"user0@example.com", "user1@example.com"}}, 5, "Revoke all 5 tokens of 2 users for good?"},
 	} {
@@ -167,10 +192,80 @@ func TestRevoke(t *testing.T) {
 	m := &revocation.Match{Query: api.TokenQuery{Words: "idle:90d"}}
 	for range lookUp(t, s, revocation.Target{Match: m}).Revoke(t.Context(), s) {
 	}
-	if len(s.bulk) != 1 || s.bulk[0].Set != "the-set" || s.bulk[0].At != 42 || s.bulk[0].Words != "idle:90d" || len(s.revoked) > 0 {
+	if len(s.bulk) != 1 || s.bulk[0].Set != "the-set-of-4" || s.bulk[0].At != noon.UnixMilli() || s.bulk[0].Words != "idle:90d" || len(s.revoked) > 0 {
 		t.Errorf("got %+v", s.bulk)
 	}
-	if q := s.queries[0]; q.At != 42 {
+	if q := s.queries[0]; q.At != noon.UnixMilli() || !q.Reverse {
 		t.Errorf("what is shown is of another moment: %+v", q)
+	}
+}
+
+// TestInUse: all tokens of a set that are in use are counted, however many match, and they
+// are shown first. Those that were never used come last.
+func TestInUse(t *testing.T) {
+	for _, r := range []revocation.Target{
+		{Match: &revocation.Match{Query: api.TokenQuery{Words: "idle:0d"}}},
+		{UIDs: []string{"user0@example.com", "user1@example.com"}},
+	} {
+		s := holding(1000)
+		for n := range s.tokens {
+			switch t := &s.tokens[n]; {
+			case n >= 400 && n < 550:
+				t.LastUsed = noon.Add(-time.Duration(n) * time.Second).UnixMilli()
+			case n < 10: // made just now
+				t.LastUsed = noon.UnixMilli() - int64(n)
+				t.Created = t.LastUsed
+			}
+		}
+		d := lookUp(t, s, r)
+		if d.Total != 999 || d.InUse != 150 {
+			t.Errorf("got %d, %d in use", d.Total, d.InUse)
+		}
+		for n, tk := range d.Tokens {
+			if inUse := tk.Used() && noon.UnixMilli()-tk.LastUsed < time.Hour.Milliseconds(); inUse != (n < 100) {
+				t.Fatalf("%d: in use: %v", n, inUse)
+			}
+		}
+		if d.Tokens[len(d.Tokens)-1].Used() || len(d.Tokens) != 200 {
+			t.Errorf("%d tokens, the last one was used", len(d.Tokens))
+		}
+		if s.read > 500 {
+			t.Errorf("it read %d rows", s.read)
+		}
+	}
+}
+
+// TestRevokeUsers: of marked users, what was agreed to is revoked, or nothing. What came
+// between two of them, or cut the work short, is told.
+func TestRevokeUsers(t *testing.T) {
+	r := revocation.Target{UIDs: []string{"nobody@example.com", "user0@example.com", "user1@example.com"}}
+	run := func(s *store, change func()) (p api.Progress, err error) {
+		d := lookUp(t, s, r)
+		change()
+		for p, err = range d.Revoke(t.Context(), s) {
+		}
+		return p, err
+	}
+	s := holding(8)
+	p, err := run(s, func() {})
+	if err != nil || p.Revoked != 7 || p.Total != 7 || !p.Done || len(s.bulk) != 2 {
+		t.Errorf("%+v, %v, %d jobs", p, err, len(s.bulk))
+	}
+	for _, uid := range r.UIDs {
+		s = holding(8)
+		p, err = run(s, func() { s.tokens = append(s.tokens, api.Token{ID: "new", UID: uid, State: api.StateLive}) })
+		if !api.Refused(err, http.StatusConflict) || p.Revoked != 0 || len(s.bulk) > 0 || !strings.Contains(err.Error(), "are now 8") {
+			t.Errorf("a new token of %s: %+v, %v, %d jobs", uid, p, err, len(s.bulk))
+		}
+	}
+	s = holding(8)
+	p, err = run(s, func() { s.late = 2 })
+	if !api.Refused(err, http.StatusConflict) || !strings.Contains(err.Error(), "Revoked 4 tokens") {
+		t.Errorf("between two users: %+v, %v", p, err)
+	}
+	s = holding(8)
+	p, err = run(s, func() { s.lost = 1 })
+	if err != nil || p.Done || len(s.bulk) != 1 {
+		t.Errorf("after a lost connection: %+v, %v, %d jobs", p, err, len(s.bulk))
 	}
 }
