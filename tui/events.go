@@ -154,8 +154,8 @@ func (s *events) name() (string, bool) {
 	return "", false
 }
 
-func (s *events) user() (api.User, bool) { return api.User{}, false }
-func (s *events) markAll() tea.Cmd       { return nil } // events have no marks
+func (s *events) user() (api.User, bool)     { return api.User{}, false }
+func (s *events) markAll() (tea.Cmd, string) { return nil, "" } // events have no marks
 func (s *events) holder() string {
 	e, _ := s.current()
 	return e.UID

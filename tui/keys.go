@@ -26,6 +26,7 @@ type binding struct {
 	writes  bool     // a file on this host: neither with --read-only
 	moves   bool     // only moves the cursor, or back
 	twin    string   // the command that does the same
+	tab     string   // the name of the screen that it leads to
 	do      func(*model) tea.Cmd
 }
 
@@ -63,7 +64,7 @@ func bindings(readOnly bool) []binding {
 func changeKeys() []binding {
 	return []binding{
 		{keys: []string{"enter"}, show: "enter", short: "open", help: "open what the cursor is on", on: ofUsers, aims: true, twin: "gatehouse user show UID", do: openRow},
-		{keys: []string{"enter"}, show: "enter", short: "open", help: "open what the cursor is on", on: ofTokens, aims: true, twin: "gatehouse token list --json", do: openRow},
+		{keys: []string{"enter"}, show: "enter", short: "open", help: "open what the cursor is on", on: ofTokens, aims: true, twin: "gatehouse token show ID", do: openRow},
 		{keys: []string{"enter"}, show: "enter", short: "open", help: "the whole event, then what it is about", on: ofEvents, aims: true, twin: "gatehouse events --json", do: openRow},
 		{keys: []string{"tab"}, show: "tab", short: "preset", help: "the next question; shift+tab the one before", on: onReview | onAccounts | onNetworks, twin: "gatehouse token list --idle 90d",
 			do: func(m *model) tea.Cmd { return m.screen().(*review).another(1) }},
@@ -88,8 +89,8 @@ func changeKeys() []binding {
 		{keys: []string{"l"}, show: "l", short: "lock", help: "lock the user: tokens and sessions stop; or unlock", on: ofUsers | onUser, aims: true, changes: true, twin: "gatehouse user disable UID", do: disableKey},
 		{keys: []string{"U"}, show: "U", help: "lift the delay of the user's logins after bad passwords", on: ofUsers | onUser, aims: true, changes: true, twin: "gatehouse user unlock UID", do: liftDelayKey},
 		{keys: []string{"n"}, show: "n", short: "new", help: "make a local user, or a service account", on: onUsers, changes: true, twin: "gatehouse user add UID", do: newUserKey},
-		{keys: []string{"A"}, show: "A", short: "mark all", help: "mark all that match the screen and the filter", on: onLists, aims: true, twin: "gatehouse token list --idle 90d",
-			do: func(m *model) tea.Cmd { return m.screen().(rows).markAll() }},
+		{keys: []string{"A"}, show: "A", short: "mark all", help: "mark all that match the screen and the filter", on: ofUsers, aims: true, twin: "gatehouse user list FILTER…", do: markAllKey},
+		{keys: []string{"A"}, show: "A", short: "mark all", help: "mark all that match the screen and the filter", on: ofTokens, aims: true, twin: "gatehouse token list FILTER…", do: markAllKey},
 		{keys: []string{"P"}, show: "P", help: "make a new password for the user", on: ofUsers | onUser, aims: true, changes: true, twin: "gatehouse user passwd UID", do: passwordKey},
 	}
 }
@@ -113,11 +114,11 @@ func moveKeys() []binding {
 func tabKeys() []binding {
 	tab := func(n int) func(*model) tea.Cmd { return func(m *model) tea.Cmd { return m.goTo(n) } }
 	return []binding{
-		{keys: []string{"1"}, show: "1", help: "all users", on: anywhere, twin: "gatehouse user list", do: tab(0)},
-		{keys: []string{"2"}, show: "2", help: "all tokens, the longest unused first", on: anywhere, twin: "gatehouse token list", do: tab(1)},
-		{keys: []string{"3"}, show: "3", help: "ready-made questions: unused, never used, ending soon", on: anywhere, twin: "gatehouse token list --idle 90d", do: tab(2)},
-		{keys: []string{"4"}, show: "4", help: "the audit log, as things happen", on: anywhere, twin: "gatehouse events --follow", do: tab(3)},
-		{keys: []string{"5"}, show: "5", help: "how the server is doing; sweeps that are held", on: anywhere, twin: "gatehouse user offboard", do: tab(4)},
+		{keys: []string{"1"}, show: "1", help: "all users", on: anywhere, twin: "gatehouse user list", tab: "users", do: tab(0)},
+		{keys: []string{"2"}, show: "2", help: "all tokens, the longest unused first", on: anywhere, twin: "gatehouse token list", tab: "tokens", do: tab(1)},
+		{keys: []string{"3"}, show: "3", help: "ready-made questions: unused, never used, ending soon", on: anywhere, twin: "gatehouse token list --idle 90d", tab: "review", do: tab(2)},
+		{keys: []string{"4"}, show: "4", help: "the audit log, as things happen", on: anywhere, twin: "gatehouse events --follow", tab: "events", do: tab(3)},
+		{keys: []string{"5"}, show: "5", help: "how the server is doing; sweeps that are held", on: anywhere, twin: "gatehouse user offboard", tab: "status", do: tab(4)},
 	}
 }
 
@@ -166,7 +167,21 @@ func filter(m *model) tea.Cmd {
 	return nil
 }
 
+func markAllKey(m *model) tea.Cmd {
+	cmd, refused := m.screen().(rows).markAll()
+	if m.refused = refused; refused != "" {
+		m.say(refused)
+	}
+	return cmd
+}
+
+// revokeKey does not take the row under the cursor right after a refused A, which was about
+// all rows.
 func revokeKey(m *model) tea.Cmd {
+	if m.refused != "" {
+		m.say(m.refused)
+		return nil
+	}
 	r, ok := m.screen().revokes()
 	if !ok {
 		return nil
@@ -222,7 +237,7 @@ func disableKey(m *model) tea.Cmd {
 	if u.State == api.StateDisabled {
 		m.ask(box.Question{
 			Question: "Unlock " + name + "?", Verb: "unlock", Done: "Unlocked " + name + ".",
-			Lines: []string{say.Count(u.Tokens, "token") + " will work again."},
+			Lines: []string{"The tokens work again, except those that are revoked or have expired."},
 			Do:    func(ctx context.Context) (string, error) { return "", m.client.EnableUser(ctx, u.UID) },
 		})
 		return nil
@@ -230,7 +245,7 @@ func disableKey(m *model) tea.Cmd {
 	m.ask(box.Question{
 		Question: "Lock " + name + "?", Verb: "lock", Done: "Locked " + name + ".",
 		Lines: []string{
-			say.Count(u.Tokens, "token") + " and all sessions stop at once.",
+			"All tokens and all sessions stop at once.",
 			"The latest use: " + say.LastUse(m.now(), u),
 			"Unlocking brings the tokens back.",
 		},

@@ -52,6 +52,7 @@ type model struct {
 	notice    string    // in the bottom line, from noticeAt on
 	bad       bool      // the notice is an error
 	noticeAt  time.Time
+	refused   string // why the A that was pressed last did nothing
 
 	files        sync.WaitGroup // being written
 	mouse        bool           // it is on
@@ -177,6 +178,7 @@ func (m *model) key(k key) tea.Cmd {
 	if m.box != nil {
 		return m.box.Key(k)
 	}
+	defer m.quiet(m.notice)
 	if r, ok := m.screen().(rows); ok && r.filtering() {
 		return r.filterKey(k)
 	}
@@ -186,6 +188,13 @@ func (m *model) key(k key) tea.Cmd {
 		}
 	}
 	return nil
+}
+
+// quiet removes what was said before a box was opened: it is not about that box.
+func (m *model) quiet(before string) {
+	if m.box != nil && m.notice == before {
+		m.notice = ""
+	}
 }
 
 // act does what a binding does, if the role allows it. What is about the row under the
@@ -198,6 +207,9 @@ func (m *model) act(b binding) tea.Cmd {
 	if b.aims && !m.screen().settled() {
 		m.say("The rows are still being loaded.")
 		return nil
+	}
+	if !b.has("R") {
+		m.refused = ""
 	}
 	return b.do(m)
 }

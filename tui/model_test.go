@@ -380,7 +380,7 @@ func TestUsers(t *testing.T) {
 	f := people()
 	d := drive(t, f, Options{})
 	d.press("jl")
-	d.want("Lock alice@example.com?", "3 tokens and all sessions stop")
+	d.want("Lock alice@example.com?", "All tokens and all sessions stop")
 	d.press("y")
 	d.want("Locked alice@example.com.")
 	d.press("jjl")

@@ -184,7 +184,7 @@ func TestReviewOfNetworks(t *testing.T) {
 	d.want("1 event", "198.51.100.7")
 	d.wantNot("new@example.com", "user.suspend")
 	d.press("/203.0<enter>")
-	d.want("No token was used in a network that was new for it that matches 203.0.")
+	d.want("No first use in a network matches 203.0")
 	d.press("<esc><enter>")
 	d.want("Event: token.network")
 	d.press("<enter>")

@@ -19,9 +19,22 @@ import (
 type choice struct {
 	name string // what the typed letters are compared with
 	hint string // its key, or its command twin
-	dim  bool   // the role does not allow it
+	kind kind
+	dim  bool // the role does not allow it
 	do   func(*model) tea.Cmd
 }
+
+// kind is what a choice is. Of choices that fit alike, a screen stands first, and what
+// changes something last.
+type kind int
+
+const (
+	goes     kind = iota // to a screen
+	question             // of Review
+	acts
+	named // a user or a token
+	changes
+)
 
 const (
 	paletteNames = 5 // users, and tokens, that are offered by their name
@@ -66,34 +79,55 @@ func (m *model) choices() (list []choice) {
 		case b.twin != "":
 			hint += "   " + b.twin
 		}
-		list = append(list, choice{b.help, hint, !m.may(b), func(m *model) tea.Cmd { return m.act(b) }})
+		c := choice{called(b), hint, acts, !m.may(b), func(m *model) tea.Cmd { return m.act(b) }}
+		switch {
+		case b.tab != "":
+			c.kind = goes
+		case b.changes:
+			c.kind = changes
+		}
+		list = append(list, c)
 	}
 	for n, p := range presets {
-		list = append(list, choice{"review: " + p.tab + ", " + p.question(), "3   gatehouse " + p.twin, false, func(m *model) tea.Cmd {
+		list = append(list, choice{"review: " + p.tab + ", " + p.question(), "3   gatehouse " + p.twin, question, false, func(m *model) tea.Cmd {
 			return tea.Batch(m.goTo(2), m.tabs[2].(*review).show(n))
 		}})
 	}
 	return list
 }
 
+// called names what a binding does: by the name of its screen, or by the word in the line
+// of keys, and then the help.
+func called(b binding) string {
+	word := cmp.Or(b.tab, b.short)
+	if word == "" || strings.HasPrefix(b.help, word) {
+		return b.help
+	}
+	return word + ": " + b.help
+}
+
 // found returns the choices that fit what is typed, the best first.
 func (b *palette) found() []choice {
 	type scored struct {
 		choice
-		score int
+		how, close int
 	}
 	var list []scored
-	for _, c := range b.fixed {
-		if s, ok := text.Fuzzy(b.typed.Value, c.name+" "+c.hint); ok {
-			list = append(list, scored{c, s})
+	for _, c := range slices.Concat(b.fixed, b.named) {
+		if how, close, ok := text.Fuzzy(b.typed.Value, c.name, c.hint); ok {
+			list = append(list, scored{c, how, close})
 		}
 	}
-	slices.SortStableFunc(list, func(x, y scored) int { return cmp.Compare(y.score, x.score) })
+	if strings.TrimSpace(b.typed.Value) != "" {
+		slices.SortStableFunc(list, func(x, y scored) int {
+			return cmp.Or(cmp.Compare(y.how, x.how), cmp.Compare(y.close, x.close), cmp.Compare(x.kind, y.kind))
+		})
+	}
 	var out []choice
 	for _, s := range list {
 		out = append(out, s.choice)
 	}
-	return append(out, b.named...)
+	return out
 }
 
 func (b *palette) Key(k key) tea.Cmd {
@@ -148,14 +182,14 @@ func (b *palette) look() tea.Cmd {
 				msg.err = err
 				return msg
 			}
-			msg.choices = append(msg.choices, choice{"user " + u.UID, u.Name, false, func(m *model) tea.Cmd { return m.push(newUserTokens(m, u)) }})
+			msg.choices = append(msg.choices, choice{"user " + u.UID, u.Name, named, false, func(m *model) tea.Cmd { return m.push(newUserTokens(m, u)) }})
 		}
 		for t, err := range c.Tokens(ctx, api.TokenQuery{Filters: api.Where("search", typed), Limit: paletteNames}) {
 			if err != nil {
 				msg.err = err
 				return msg
 			}
-			msg.choices = append(msg.choices, choice{"token " + t.ID[:min(10, len(t.ID))] + " " + t.Name, t.UID, false, func(m *model) tea.Cmd { return m.push(newToken(m, t)) }})
+			msg.choices = append(msg.choices, choice{"token " + t.ID[:min(10, len(t.ID))] + " " + t.Name, t.UID + "   " + t.ID, named, false, func(m *model) tea.Cmd { return m.push(newToken(m, t)) }})
 		}
 		return msg
 	}
@@ -164,7 +198,11 @@ func (b *palette) look() tea.Cmd {
 func (b *palette) Answer(msg tea.Msg) tea.Cmd {
 	if n, ok := msg.(namedMsg); ok && n.box == b.id && n.seq == b.seq {
 		b.m.heard(n.err)
+		at, before := b.at, b.found()
 		b.named = n.choices
+		if at > 0 && at < len(before) { // the cursor stays on what was chosen
+			b.at = max(slices.IndexFunc(b.found(), func(c choice) bool { return c.name == before[at].name && c.hint == before[at].hint }), 0)
+		}
 	}
 	return nil
 }
@@ -180,11 +218,9 @@ func (b *palette) Body(width, height int) []string {
 		if top+n == b.at {
 			mark = " > "
 		}
-		name := text.Escape(c.name)
-		if c.dim { // why must be seen
-			name = text.Cut(c.name, max(width-7-text.Width(c.hint), 10))
-		}
-		s := mark + text.Left(say.Fitting(width-4, name, text.Escape(c.hint)), width-4)
+		hint := text.Escape(c.hint)
+		name := text.Cut(c.name, max(width-7-text.Width(hint), 10)) // the key and the command must be seen
+		s := mark + text.Left(say.Fitting(width-4, name, hint), width-4)
 		switch {
 		case top+n == b.at:
 			s = b.m.st.cursor.Render(s)

@@ -3,6 +3,8 @@ package tui
 import (
 	"strings"
 	"testing"
+
+	tea "github.com/charmbracelet/bubbletea"
 )
 
 // TestPalette: the palette does by name what the keys do, and asks just as much before a
@@ -48,6 +50,54 @@ func TestPalette(t *testing.T) {
 	if strings.Contains(d.View(), "revoke") || strings.Contains(d.View(), "lock the user") {
 		t.Errorf("it offers what changes something:\n%s", d.View())
 	}
+}
+
+// TestPaletteFinds: each screen by its name, each action by the word in the line of keys or
+// by some of its letters, and a screen before what changes something.
+func TestPaletteFinds(t *testing.T) {
+	d := drive(t, people(), Options{})
+	for _, c := range []struct{ typed, want string }{
+		{"users", "users: all users"}, {"tokens", "tokens: all tokens"}, {"review", "review: ready-made"}, {"events", "events: the audit log"}, {"status", "status: how"},
+		{"export", "export: write"}, {"help", "help: all keys"}, {"revoke", "revoke"}, {"lock", "lock the user"},
+		{"rvk", "revoke"}, {"lck", "lock the user"}, {"expt", "export: write"}, {"stts", "status: how"}, {"tkns", "tokens: all tokens"}, {"rvw", "review: ready-made"}, {"hlp", "help: all keys"},
+		{"re", "review: ready-made"}, {"review: never", "review: never,"}, {"user list --csv", "export: write"},
+		{"alice", "user alice@example.com"}, {"laptop", "token 01"},
+	} {
+		d.press("1<ctrl+p>" + c.typed)
+		p := d.box.(*palette)
+		if found := p.found(); len(found) == 0 || !strings.HasPrefix(found[0].name, c.want) {
+			t.Errorf("%s: got %+v", c.typed, found[:min(3, len(found))])
+		}
+		d.press("<esc>")
+	}
+	for _, width := range []int{60, 80, 100, 120} { // the key and the command are seen
+		d.send(tea.WindowSizeMsg{Width: width, Height: 35})
+		d.press("2<ctrl+p>revoke the marked")
+		d.want("R   gatehouse token revoke ID")
+		d.press("<esc>")
+	}
+}
+
+// TestARefusedAKeepsRFromOneRow: who meant all rows does not come upon the question about one.
+func TestARefusedAKeepsRFromOneRow(t *testing.T) {
+	d := drive(t, people(), Options{})
+	for _, keys := range []string{"1A", "2A", "2AR"} {
+		d.press(keys + "R")
+		if d.want("Filter first"); d.box != nil {
+			t.Errorf("%s: %T", keys, d.box)
+		}
+	}
+	d.press("jR")
+	d.want("Revoke 1 token for good?")
+}
+
+// TestNoticesLeave: what was said before a box was opened does not stand under it.
+func TestNoticesLeave(t *testing.T) {
+	d := drive(t, people(), Options{})
+	d.press("2jR<esc>")
+	d.want("Cancelled: nothing was revoked.")
+	d.press("?")
+	d.wantNot("Cancelled")
 }
 
 // TestPaletteDropsLateNames: names found for letters typed earlier are not shown.

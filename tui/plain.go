@@ -144,6 +144,7 @@ func (m *machine) Row(n int) bool {
 	if !ok || n < 1 {
 		return false
 	}
+	m.refused = "" // a row is named now
 	cmd, ok := r.numbered(n - 1)
 	m.run(cmd)
 	return ok

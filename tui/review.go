@@ -58,19 +58,16 @@ func newReview(m *model) *review {
 	s.tokens.init(m, func() api.TokenQuery { return api.TokenQuery{Filters: s.filters()} }, func() string { return presets[s.preset].words })
 	s.users.init(m, func() api.UserQuery { return api.UserQuery{Filters: s.filters()} })
 	s.rows = s.tokens
-	s.tokens.empty = func(words string) string { return "No token " + presets[s.preset].words + matching(words) + "." }
-	s.users.empty = func(words string) string { return "No " + presets[s.preset].words + matching(words) + "." }
-	s.networks.empty = func(words string) string {
-		return "No token was used in a network that was new for it" + matching(words) + "."
+	s.tokens.empty = func(words string) string {
+		p := presets[s.preset]
+		return absence("No token "+p.words+".", "None of the tokens "+p.words+" matches")(words)
 	}
+	s.users.empty = func(words string) string {
+		p := presets[s.preset]
+		return absence("No "+p.words+".", "None of the "+p.words+" matches")(words)
+	}
+	s.networks.empty = absence("No token was used in a network that was new for it.", "No first use in a network matches")
 	return s
-}
-
-func matching(words string) string {
-	if words == "" {
-		return ""
-	}
-	return " that matches " + words
 }
 
 func (s *review) filters() api.Filters { return api.Where(presets[s.preset].filters...) }

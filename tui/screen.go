@@ -72,10 +72,10 @@ type screen interface {
 // rows is a screen with marks, a filter and an order.
 type rows interface {
 	screen
-	toggle() tea.Cmd  // the mark of the row under the cursor
-	markShown()       // the rows on the screen
-	markAll() tea.Cmd // all that match
-	unmark() bool     // all; false: there was no mark
+	toggle() tea.Cmd                        // the mark of the row under the cursor
+	markShown()                             // the rows on the screen
+	markAll() (cmd tea.Cmd, refused string) // all that match; refused says why not
+	unmark() bool                           // all; false: there was no mark
 
 	edit()                 // the filter: until enter or esc, filterKey takes the keys
 	filtering() bool       // it is being edited

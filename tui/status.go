@@ -65,7 +65,7 @@ func (s *status) report(height int) health.Report {
 	}
 	st := s.m.st
 	return health.Report{
-		Status: s.m.status, Now: s.m.now(), Offline: s.m.o.Offline, Counts: s.counts.counts, Rows: rows,
+		Status: s.m.status, Now: s.m.now(), Offline: s.m.o.Offline, Lost: s.m.lost != nil, Counts: s.counts.counts, Rows: rows,
 		Paint: health.Paint{Heads: st.heads.Render, Warn: st.warn.Render, Well: st.tones[listing.Green].Render},
 	}
 }

@@ -161,7 +161,7 @@ func (s *tokens) title(width int) string {
 		return "Tokens"
 	}
 	st := s.m.status
-	return say.Fitting(width, "Tokens", say.Count(st.Tokens, "live token"), say.Number(st.Stale)+" unused for 90 days")
+	return say.Fitting(width, "Tokens", say.Count(st.Tokens, "token"), say.Number(st.Stale)+" unused for 90 days")
 }
 
 func (s *tokens) open() (screen, bool) {
@@ -194,18 +194,16 @@ func (s *tokens) revokes() (revocation.Target, bool) {
 
 // markAll marks all that the screen and the filter select. The server revokes these as
 // one set, so no row is read for it.
-func (s *tokens) markAll() tea.Cmd {
-	if q := s.matching().Match.Query; len(q.Filters) == 0 && q.Words == "" {
-		s.m.say("Filter first: this would mark every token there is.")
-		return nil
+func (s *tokens) markAll() (cmd tea.Cmd, refused string) {
+	if q := s.matching().Match.Query; len(q.Filters) == 0 && strings.TrimSpace(q.Words) == "" {
+		return nil, "Filter first: this would mark every token there is."
 	}
 	if n, known := s.total(); known && n == 0 {
-		s.m.say("Nothing matches.")
-		return nil
+		return nil, "Nothing matches."
 	}
 	clear(s.marks)
 	s.whole = true
-	return nil
+	return nil, ""
 }
 
 // matching is what R revokes after A: all that the screen and the filter select.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"iter"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	tea "github.com/charmbracelet/bubbletea"
@@ -143,7 +144,7 @@ func (s *users) title(width int) string {
 		return "Users"
 	}
 	st := s.m.status
-	return say.Fitting(width, "Users", say.Count(st.Users, "user"), say.Count(st.Tokens, "live token"), say.Number(st.Stale)+" unused for 90 days")
+	return say.Fitting(width, "Users", say.Count(st.Users, "user"), say.Count(st.Tokens, "token"), say.Number(st.Stale)+" unused for 90 days")
 }
 
 func (s *users) note() string {
@@ -169,11 +170,10 @@ type markedMsg struct {
 }
 
 // markAll marks all users that match.
-func (s *users) markAll() tea.Cmd {
+func (s *users) markAll() (cmd tea.Cmd, refused string) {
 	v := s.view()
-	if v.Words == "" && len(s.base().Filters) == 0 {
-		s.m.say("Filter first: this would mark every user there is.")
-		return nil
+	if strings.TrimSpace(v.Words) == "" && len(s.base().Filters) == 0 {
+		return nil, "Filter first: this would mark every user there is."
 	}
 	m, id := s.m, s.list.ID()
 	_, src := s.table.query(v)
@@ -181,7 +181,7 @@ func (s *users) markAll() tea.Cmd {
 		ctx, cancel := context.WithTimeout(m.ctx, listing.Patience)
 		defer cancel()
 		return markedMsg{id, v, listing.Read(ctx, src, listing.Spot{Limit: markMost + 1})}
-	}
+	}, ""
 }
 
 func (s *users) answer(msg tea.Msg) tea.Cmd {

@@ -28,6 +28,7 @@ type Report struct {
 	Status  api.Status
 	Now     time.Time
 	Offline bool    // no server runs
+	Lost    bool    // no server answers any more
 	Counts  *Counts // nil: not known
 	Rows    int     // how many lines a graph takes
 	Paint   Paint
@@ -80,6 +81,12 @@ func (r Report) Lines(width int) []string {
 // inWords answers "is all well?".
 func (r *Report) inWords(width int) []string {
 	now, later := r.problems[major], r.problems[minor]
+	switch {
+	case r.Lost:
+		return []string{r.Paint.Warn(text.Cut("   !!  No server answers: what follows is from before.", width)), ""}
+	case r.Offline:
+		return []string{r.Paint.Warn(text.Cut("   !!  No server runs, so no token works. What follows is of the store itself.", width)), ""}
+	}
 	if len(now)+len(later) == 0 {
 		return []string{r.Paint.Well(text.Cut("   ok  All is well.", width)), ""}
 	}

@@ -11,16 +11,28 @@ func TestFuzzy(t *testing.T) {
 		{"lock", "lock the user: tokens and sessions stop; or unlock", true},
 		{"LOCK user", "lock the user", true},
 		{"nlu", "new local user", true},
-		{"alice", "all keys of this screen", false},
+		{"alice", "all keys", false},
 		{"xyz", "lock the user", false},
+		{"user list", "all users", true}, // in the hint
 		{"名", "user 名前@example.jp", true},
+		{"前名", "user 名前@example.jp", false},
 	} {
-		if _, ok := Fuzzy(c.typed, c.in); ok != c.ok {
+		if _, _, ok := Fuzzy(c.typed, c.in, "gatehouse user list"); ok != c.ok {
 			t.Errorf("%q in %q: %v", c.typed, c.in, ok)
 		}
 	}
-	exact, _ := Fuzzy("lock", "lock the user")
-	if loose, _ := Fuzzy("lock", "unlock the user"); exact <= loose {
-		t.Errorf("%d, and %d in the middle of a word", exact, loose)
+	// Each fits worse than the one before.
+	for typed, names := range map[string][]string{
+		"lock": {"lock: the user", "the lock", "unlock", "l of users: they can't unpack", "left over: a book"},
+		"lck":  {"lock: the user", "review: locked", "low, calm and thick"},
+	} {
+		before, closer := 1<<10, 0
+		for _, n := range names {
+			how, close, ok := Fuzzy(typed, n, "")
+			if n != names[len(names)-1] && !ok || ok && (how > before || how == before && close > closer) {
+				t.Errorf("%q: %q fits %d, %d, after %d, %d", typed, n, how, close, before, closer)
+			}
+			before, closer = how, close
+		}
 	}
 }
