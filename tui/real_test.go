@@ -68,7 +68,7 @@ func (c unfollowed) Events(ctx context.Context, q api.EventQuery) iter.Seq2[api.
 func TestRandomKeysChangeNothing(t *testing.T) {
 	keys := 1_000_000
 	if raceEnabled || testing.Short() {
-		keys = 50_000
+		keys = 150_000
 	}
 	seed := uint64(20260314)
 	if s := os.Getenv("GATEHOUSE_TEST_SEED"); s != "" {
