@@ -16,8 +16,8 @@ import (
 	"gatehouse/storage/disk"
 	"gatehouse/storage/index"
 	"gatehouse/storage/read"
+	"gatehouse/storage/sealed"
 	"gatehouse/storage/surplus"
-	"gatehouse/storage/table"
 	"gatehouse/storage/wallclock"
 )
 
@@ -116,7 +116,7 @@ func (c *checkpoints) makeIfDue(ctx context.Context) {
 
 // writeTable writes the table's file. When there is no room the previous file
 // stays, and the next start has more to catch up with.
-func (c *checkpoints) writeTable(m table.Moment) error {
+func (c *checkpoints) writeTable(m sealed.Moment) error {
 	s := c.s
 	if s.space.Lack(s.table.FileSize()+s.space.Watermark()) != nil {
 		return nil
@@ -132,7 +132,7 @@ func (c *checkpoints) renewTable() {
 		return // the writer is about to begin
 	}
 	c.tableDue = false // also when it fails: not every second
-	if err := c.writeTable(table.Moment{Position: *at}); err != nil {
+	if err := c.writeTable(sealed.Moment{Position: *at}); err != nil {
 		s.failed(slog.LevelWarn, "the table could not be saved, so a start after a kill will take longer", err)
 	}
 	debug.FreeOSMemory() // the garbage of writing it

@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"gatehouse/storage/sealed"
 	"gatehouse/storage/storagetest"
-	"gatehouse/storage/table"
 )
 
 // answers are what a store says at one moment. Two stores with the same journal
@@ -205,7 +205,7 @@ func wantCheckpoint(t *testing.T, s *Store) {
 		t.Fatal(err)
 	}
 	if at := s.table.Position(); at != nil {
-		if err := s.checkpoints.writeTable(table.Moment{Position: *at}); err != nil {
+		if err := s.checkpoints.writeTable(sealed.Moment{Position: *at}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 
 	"gatehouse/storage/disk"
 	"gatehouse/storage/index"
-	"gatehouse/storage/table"
+	"gatehouse/storage/sealed"
 	"gatehouse/storage/uses"
 )
 
@@ -120,7 +120,7 @@ func (c *stopping) leaveTable() error {
 	if err != nil {
 		return err
 	}
-	return s.checkpoints.writeTable(table.Moment{Position: s.journal.End(), Uses: end})
+	return s.checkpoints.writeTable(sealed.Moment{Position: s.journal.End(), Uses: end})
 }
 
 // closeWithin is how long a stop may take to bring uses into Badger. The

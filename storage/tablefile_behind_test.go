@@ -14,6 +14,7 @@ import (
 	"gatehouse/storage/disk"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
+	"gatehouse/storage/sealed"
 	"gatehouse/storage/table"
 )
 
@@ -198,7 +199,7 @@ func TestBehindMeanwhile(t *testing.T) {
 	}
 	for range 5 {
 		time.Sleep(20 * time.Millisecond) // at least: more changes happen
-		if err := s.checkpoints.writeTable(table.Moment{Position: *s.table.Position()}); err != nil {
+		if err := s.checkpoints.writeTable(sealed.Moment{Position: *s.table.Position()}); err != nil {
 			t.Fatal(err)
 		}
 		wantTable(t, copyDir(t, dir), opts)
@@ -281,7 +282,7 @@ func TestBehindNot(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-s.opening.Compared()
-	if err := s.checkpoints.writeTable(table.Moment{Position: *s.table.Position()}); err != nil {
+	if err := s.checkpoints.writeTable(sealed.Moment{Position: *s.table.Position()}); err != nil {
 		t.Fatal(err)
 	}
 	newer := copyDir(t, dir)

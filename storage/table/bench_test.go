@@ -14,6 +14,7 @@ import (
 
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
+	"gatehouse/storage/sealed"
 	"gatehouse/storage/table"
 )
 
@@ -54,7 +55,7 @@ func benchTable(b *testing.B, n int) {
 	each := float64(anonymous(b)-before) / float64(n)
 	start := time.Now()
 	file := filepath.Join(b.TempDir(), "table")
-	if err := tab.WriteFile(file, seals, table.Moment{}); err != nil {
+	if err := tab.WriteFile(file, seals, sealed.Moment{}); err != nil {
 		b.Fatal(err)
 	}
 	stop := time.Since(start)

@@ -16,6 +16,7 @@ import (
 	"gatehouse/storage/journal"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
+	"gatehouse/storage/sealed"
 	"gatehouse/storage/table"
 )
 
@@ -64,7 +65,7 @@ func TestFile(t *testing.T) {
 	r, seals := rand.New(rand.NewPCG(5, 6)), keys.Ring{}.Seals()
 	old := table.New()
 	want := fill(old, r)
-	moment := table.Moment{Position: journal.Position{Sequence: 7, Hash: [32]byte{8}}, Uses: 9}
+	moment := sealed.Moment{Position: journal.Position{Sequence: 7, Hash: [32]byte{8}}, Uses: 9}
 	name := filepath.Join(t.TempDir(), "table")
 	if err := old.WriteFile(name, seals, moment); err != nil {
 		t.Fatal(err)
@@ -178,7 +179,7 @@ func TestDamagedFile(t *testing.T) {
 	old := table.New()
 	fill(old, r)
 	name := filepath.Join(t.TempDir(), "table")
-	if err := old.WriteFile(name, seals, table.Moment{}); err != nil {
+	if err := old.WriteFile(name, seals, sealed.Moment{}); err != nil {
 		t.Fatal(err)
 	}
 	whole, err := os.ReadFile(name)
