@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -133,6 +134,7 @@ func (s *Store) start() {
 	s.index, s.table = o.Index, o.Table
 	s.reads = &read.Sources{Table: s.table, Clock: s.clock, KeyEnds: s.keys.Ends, Find: s.lookup}
 	s.views = order.New(s.table, read.Lists{View: s.view}, s.keys.Has, s.keys.Ends, s.closing)
+	s.resume()
 	s.uses = newUses(s)
 	s.verifier = newVerifier(s)
 	s.initUnlogged()
@@ -140,6 +142,32 @@ func (s *Store) start() {
 	s.stop.closed.Go(s.surplus.Run)
 	s.stop.closed.Go(s.write)
 	s.stop.closed.Go(s.upkeep.run)
+}
+
+// resume gives the views what the last stop has left of them, if nothing has changed since.
+// Their file is removed before anything changes, so that no later start finds it.
+func (s *Store) resume() {
+	o, name := s.opening, s.path("facts")
+	f, err := order.OpenFile(name, s.seals)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	err = errors.Join(err, disk.RemoveIfThere(name), disk.SyncDir(s.path("")))
+	if err == nil && (!o.Exact || f.Moment != o.File.Moment) {
+		err = errors.New("the store has changed since")
+	}
+	if err != nil {
+		o.Log.Debug("what queries ask for is read again", "because", err)
+		if f != nil {
+			f.Close()
+		}
+		return
+	}
+	s.facts = f
+	s.views.Resume(f, func() bool { return o.Await() == nil && o.Closed }, func() int64 {
+		latest, _ := s.clock.Plausible()
+		return latest
+	})
 }
 
 // opened is called when every request is answered, or the opening has failed.

@@ -1,8 +1,10 @@
 package storage
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +24,9 @@ func (c *stopping) release() error {
 	}
 	s.upkeep.stop()
 	s.writer.Stop()
+	if s.facts != nil {
+		s.facts.Close()
+	}
 	return errors.Join(s.opening.Close(c.indexEnd()), s.space.Close(), c.lock.Close())
 }
 
@@ -89,6 +94,7 @@ func (c *stopping) closeAll() error {
 		}
 		return errors.Join(err, saveErr, c.release())
 	}
+	settled := c.settle() // as long as the index can be read
 	s.index.Shut()
 	if s.space.Lack(index.Floor) != nil {
 		s.space.DropBallast() // closing writes a table too
@@ -103,7 +109,10 @@ func (c *stopping) closeAll() error {
 	err = errors.Join(err, c.closeIndex())
 	if whole && err == nil {
 		c.to("write the table of tokens")
-		err = c.leaveTable()
+		if err = c.leaveTable(); err == nil && settled {
+			c.to("write what queries ask for")
+			c.leaveFacts()
+		}
 	}
 	if err == nil {
 		c.to("write what is known of the clock")
@@ -115,12 +124,53 @@ func (c *stopping) closeAll() error {
 // leaveTable writes the table's file, so that the next start need not build the
 // table.
 func (c *stopping) leaveTable() error {
-	s := c.s
-	end, err := s.opening.UseLog.End()
+	m, err := c.moment()
 	if err != nil {
 		return err
 	}
-	return s.checkpoints.writeTable(sealed.Moment{Position: s.journal.End(), Uses: end})
+	return c.s.checkpoints.writeTable(m)
+}
+
+// moment returns where the logs end.
+func (c *stopping) moment() (sealed.Moment, error) {
+	end, err := c.s.opening.UseLog.End()
+	return sealed.Moment{Position: c.s.journal.End(), Uses: end}, err
+}
+
+// factsWithin is how long a stop may take to bring what queries ask for up to date, and then
+// to write it.
+const factsWithin = 2 * time.Second
+
+// settle brings what queries ask for up to date, and reports whether that is done.
+func (c *stopping) settle() bool {
+	c.to("bring what queries ask for up to date")
+	ctx, cancel := context.WithTimeout(context.Background(), factsWithin)
+	defer cancel()
+	return c.s.views.Settle(ctx.Done()) == nil
+}
+
+// leaveFacts writes what queries ask for, so that the first query after the next start need
+// not wait until it is read. If that fails, the next start reads it.
+func (c *stopping) leaveFacts() {
+	s, end := c.s, time.Now().Add(factsWithin)
+	if end.After(c.indexEnd()) {
+		end = c.indexEnd()
+	}
+	m, err := c.moment()
+	if err == nil {
+		err = s.space.Lack(s.views.FileSize() + s.space.Watermark())
+	}
+	if err == nil {
+		err = s.views.WriteFile(s.path("facts"), s.seals, m, func() error {
+			if time.Now().After(end) {
+				return os.ErrDeadlineExceeded
+			}
+			return nil
+		})
+	}
+	if err != nil {
+		s.opts.Log.Debug("what queries ask for is not saved", "because", err)
+	}
 }
 
 // closeWithin is how long a stop may take to bring uses into Badger. The

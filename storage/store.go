@@ -20,6 +20,7 @@ import (
 	"gatehouse/storage/order"
 	"gatehouse/storage/read"
 	"gatehouse/storage/rekey"
+	"gatehouse/storage/sealed"
 	"gatehouse/storage/surplus"
 	"gatehouse/storage/table"
 	"gatehouse/storage/uses"
@@ -81,6 +82,7 @@ type Store struct {
 
 	table    *table.Table
 	views    *order.Views
+	facts    *sealed.File // what the last stop has left of the views; nil: nothing
 	reads    *read.Sources
 	unlogged unloggedData
 	notices  notices.Notices

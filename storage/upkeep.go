@@ -15,6 +15,7 @@ import (
 	"gatehouse/storage/lasting"
 	"gatehouse/storage/read"
 	"gatehouse/storage/record"
+	"gatehouse/storage/table"
 	"gatehouse/storage/uses"
 )
 
@@ -180,6 +181,9 @@ func (u *upkeep) recoverUses() {
 	}
 	start := time.Now()
 	s.views.Run(s.opts.Early, func() {
+		if s.facts != nil {
+			s.facts.Close() // frees the space of the removed file
+		}
 		debug.FreeOSMemory() // the garbage of reading
 		s.opts.Log.Debug("what queries ask for is in memory", "tokens", s.table.Len(), "took", time.Since(start))
 	})
@@ -188,6 +192,7 @@ func (u *upkeep) recoverUses() {
 // updateUsages changes the usages of a few tokens in the index, in one transaction.
 func (u *upkeep) updateUsages(ids []keys.ID, change func(keys.ID, *record.UsageRecord)) error {
 	var sighted []record.Sighting
+	var seen []table.Sight
 	err := u.s.index.Write(200*len(ids), func(out *index.Update) error {
 		rd := u.s.reads.At(&out.View)
 		for n, id := range ids {
@@ -206,6 +211,9 @@ func (u *upkeep) updateUsages(ids []keys.ID, change func(keys.ID, *record.UsageR
 			}
 			before := slices.Clone(r.Seen)
 			change(id, &r)
+			if !u.s.uses.Recovered() { // uses before this start: the table has never had them
+				seen = append(seen, sightsOf(id, r.Seen)...)
+			}
 			k := record.UsageKey(id)
 			if err := out.Put(k, r.Value(), 0); err != nil {
 				return err
@@ -219,16 +227,23 @@ func (u *upkeep) updateUsages(ids []keys.ID, change func(keys.ID, *record.UsageR
 		return nil
 	})
 	if err == nil {
-		if !u.s.uses.Recovered() { // uses before this start: the table has never had them
-			for _, id := range ids {
-				u.s.views.NoteToken(id)
-			}
-		}
+		u.s.views.NoteUses(func() []table.Sight { return seen })
 		for _, one := range sighted {
 			u.s.notices.Sightings.Sighted(one.Key())
 		}
 	}
 	return err
+}
+
+// sightsOf lists where a token was seen. Without an address its record counts as changed.
+func sightsOf(id keys.ID, list []record.Seen) (sights []table.Sight) {
+	if len(list) == 0 {
+		return []table.Sight{{ID: id}}
+	}
+	for _, v := range list {
+		sights = append(sights, table.Sight{ID: id, From: v.Address})
+	}
+	return sights
 }
 
 // putSightings notes the networks in which a token was not used before. It does so together

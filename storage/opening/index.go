@@ -91,7 +91,7 @@ func (o *Opening) catchUpIndex() error {
 		}
 		closed = false // read and compare all of it
 	}
-	if closed && o.Index.Position() == o.Journal.End() {
+	if o.Closed = closed && o.Index.Position() == o.Journal.End(); o.Closed {
 		return o.Index.Settle()
 	}
 	err = o.Index.CatchUp(record.Log{Journal: o.Journal})

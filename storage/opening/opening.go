@@ -101,6 +101,7 @@ type Opening struct {
 	KeptOld string      // the old key that opened the keyring; empty: the key file did
 	Early   bool        // tokens can be verified before Run
 	Exact   bool        // the table's file has all changes and all last uses
+	Closed  bool        // the last program closed the index, when it had all of the log; read it only after Opened
 	File    *table.File // of the table; nil: no usable file
 
 	fresh    bool // there was no store: a new one is created

@@ -2,6 +2,7 @@ package order
 
 import (
 	"encoding/binary"
+	"math/bits"
 
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
@@ -79,14 +80,19 @@ func (p *part) add(id keys.ID) (n uint32) {
 	p.ids, p.heads = append(p.ids, id), append(p.heads, head{created: neverMade})
 	p.details, p.seen = append(p.details, detail{}), append(p.seen, 0)
 	if 4*len(p.ids) > 3*len(p.places) {
-		p.places = make([]uint32, max(64, 2*len(p.places)))
-		for n := range p.ids {
-			p.place(uint32(n))
-		}
+		p.index()
 	} else {
 		p.place(n)
 	}
 	return n
+}
+
+// index gives all tokens their places.
+func (p *part) index() {
+	p.places = make([]uint32, max(64, 1<<bits.Len(uint(len(p.ids)*4/3))))
+	for n := range p.ids {
+		p.place(uint32(n))
+	}
 }
 
 func (p *part) place(n uint32) {

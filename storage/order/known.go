@@ -11,13 +11,15 @@ import (
 )
 
 // known is what is read from the index and then kept: the people, or the facts about tokens.
-// It is not read, being read, or there. From the moment when the reading begins, it collects
-// notes of what changed.
+// It is not read, being read, or there. From the moment when the reading begins, or from the
+// start if there is a copy, it collects notes of what changed.
 type known[T, Note any] struct {
 	sync.RWMutex
 	value   *T    // nil: not there
 	reading *pass // nil: nobody reads it
 	notes   notes[Note]
+
+	load func(*pass) (*T, error) // reads the copy that the last stop has left; nil: there is none
 }
 
 // get returns once the value is there, or can't be read. It reads the value, or waits for the
@@ -45,17 +47,53 @@ func (k *known[T, Note]) get(closing <-chan struct{}, waits bool, read func(*pas
 		<-p.done
 		return p.err
 	}
-	value, err := read(p)
+	value, err := k.loadOr(read, p)
 	k.Lock()
 	defer k.Unlock()
 	k.reading, p.err = nil, err
 	if err == nil {
-		k.value = value
-	} else {
+		k.value, k.load = value, nil
+	} else if k.load == nil {
 		k.notes.end()
 	}
 	close(p.done)
 	return err
+}
+
+// loadOr loads the copy. If there is none, or it can't be used, it reads the index.
+func (k *known[T, Note]) loadOr(read func(*pass) (*T, error), p *pass) (*T, error) {
+	if k.load != nil { // only the goroutine that reads changes it
+		if value, err := k.load(p); err == nil || errors.Is(err, disk.ErrClosed) {
+			return value, err
+		}
+		k.Lock()
+		k.load = nil
+		k.Unlock()
+	}
+	return read(p)
+}
+
+// isKnown reports whether the value is there, or was at the last stop.
+func (k *known[T, Note]) isKnown() bool {
+	k.RLock()
+	defer k.RUnlock()
+	return k.value != nil || k.load != nil
+}
+
+// resume says that there is a copy of the value as it is now.
+func (k *known[T, Note]) resume(load func(*pass) (*T, error)) {
+	k.load = load
+	k.notes.on.Store(true)
+}
+
+// giveUp forgets the copy if nobody has asked for it.
+func (k *known[T, Note]) giveUp() {
+	k.Lock()
+	defer k.Unlock()
+	if k.value == nil && k.reading == nil {
+		k.load = nil
+		k.notes.end()
+	}
 }
 
 // there returns what is there, or nil. It does not wait for queries that use it.
@@ -174,6 +212,7 @@ type worker struct {
 	*pass
 	records int
 	since   time.Time
+	buf     []byte // of the parts of a file
 }
 
 const (
@@ -186,13 +225,14 @@ const (
 // work, even work that yields, Go looks only every 10 ms for requests that have come in:
 // beside a search that never slept they took three times as long.
 func (w *worker) rest() {
-	if w.records++; w.records%restEvery != 0 {
-		return
+	if w.records++; w.records%restEvery == 0 && (w.records%(8*restEvery) == 0 || !isClosed(w.hurried)) {
+		w.pause()
 	}
+}
+
+func (w *worker) pause() {
 	if isClosed(w.hurried) {
-		if w.records%(8*restEvery) == 0 {
-			time.Sleep(20 * time.Microsecond)
-		}
+		time.Sleep(20 * time.Microsecond)
 		return
 	}
 	select {

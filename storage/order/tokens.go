@@ -24,7 +24,7 @@ func (v *Views) withFacts(fn func(*facts) error) error {
 		if err := k.get(v.closing, true, v.readTokens); err != nil {
 			return err
 		}
-		f, err := v.followTokens(v.table.Unsaved(nil))
+		f, err := v.followTokens(v.table.Unsaved(nil), v.closing)
 		if err != nil {
 			return err
 		}
@@ -39,8 +39,9 @@ func (v *Views) withFacts(fn func(*facts) error) error {
 
 // followTokens reads the records again that have changed, by the notes and by the uses that
 // are not noted yet. Those leave [table.Table.Unsaved] only when they are noted, so the
-// caller gets them first. It returns the facts, or nil if they are not there.
-func (v *Views) followTokens(unsaved []table.Sight) (*facts, error) {
+// caller gets them first. It returns the facts, or nil if they are not there, and
+// [disk.ErrClosed] once stop is closed.
+func (v *Views) followTokens(unsaved []table.Sight, stop <-chan struct{}) (*facts, error) {
 	k := &v.tokens
 	k.following.Lock() // a query must wait for the records that another one is reading
 	defer k.following.Unlock()
@@ -60,7 +61,7 @@ func (v *Views) followTokens(unsaved []table.Sight) (*facts, error) {
 		return nil, nil
 	}
 	for ids := range slices.Chunk(slices.Collect(maps.Keys(f.unread)), 64) {
-		if isClosed(v.closing) {
+		if isClosed(stop) {
 			return nil, disk.ErrClosed
 		}
 		if err := v.readAgain(f, ids); err != nil {

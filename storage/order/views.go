@@ -63,8 +63,12 @@ func (v *Views) Run(all bool, ready func()) {
 		case <-v.closing:
 			return
 		}
+		if !all { // nobody may ever ask
+			v.people.giveUp()
+			v.tokens.giveUp()
+		}
 		v.followPeople()
-		v.followTokens(nil)
+		v.followTokens(nil, v.closing)
 		v.tokens.dropIf(func(f *facts) bool { return f.wasteful(v.table.Len()) })
 	}
 }

@@ -29,6 +29,9 @@ func Fold(uid string) string {
 	return norm.NFKC.String(cases.Fold().String(norm.NFKC.String(uid)))
 }
 
+// Folding names what Fold knows of letters: with another value it may map them differently.
+const Folding = cases.UnicodeVersion + " " + norm.Version
+
 // CheckUID returns an *[InvalidError] unless s can name a user: an e-mail
 // address, of at most 254 bytes (RFC 5321, section 4.5.3.1.3).
 func CheckUID(s string) error {
