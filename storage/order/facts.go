@@ -124,6 +124,15 @@ func (f *facts) has(s table.Sight) bool {
 	return seenAt(p.addrs[p.seen[n]:], s.From)
 }
 
+// look notes which of these tokens must be read again.
+func (f *facts) look(list []table.Sight) {
+	for _, s := range list {
+		if !f.has(s) {
+			f.unread[s.ID] = struct{}{}
+		}
+	}
+}
+
 func (f *facts) set(p *part, n uint32, t *record.Token) {
 	f.setRecord(p, n, t)
 	p.see(n, t.Usage.Seen)

@@ -230,7 +230,15 @@ func (w *worker) rest() {
 	}
 }
 
+// pauseAfter rests if there was so much work since the last time.
+func (w *worker) pauseAfter(work time.Duration) {
+	if time.Since(w.since) > work {
+		w.pause()
+	}
+}
+
 func (w *worker) pause() {
+	defer func() { w.since = time.Now() }()
 	if isClosed(w.hurried) {
 		time.Sleep(20 * time.Microsecond)
 		return
@@ -240,7 +248,6 @@ func (w *worker) pause() {
 	case <-w.hurried:
 	case <-w.closing:
 	}
-	w.since = time.Now()
 }
 
 func isClosed(c <-chan struct{}) bool {

@@ -68,17 +68,6 @@ type limit struct {
 	addresses []netip.Prefix
 }
 
-func (t *limit) key() string {
-	var key strings.Builder
-	for _, s := range t.scopes {
-		key.WriteString(s + "\n") // no scope has a newline
-	}
-	for _, p := range t.addresses {
-		key.WriteString(" " + p.String())
-	}
-	return key.String()
-}
-
 // add returns the number of a token's limits.
 func (l *limits) add(t limit) uint32 {
 	if l.same == nil {
@@ -87,13 +76,19 @@ func (l *limits) add(t limit) uint32 {
 	if len(t.scopes) == 0 && len(t.addresses) == 0 {
 		return 0
 	}
-	key := t.key()
-	n, ok := l.same[key]
+	var key strings.Builder
+	for _, s := range t.scopes {
+		key.WriteString(s + "\n") // no scope has a newline
+	}
+	for _, p := range t.addresses {
+		key.WriteString(" " + p.String())
+	}
+	n, ok := l.same[key.String()]
 	if !ok {
 		n = uint32(len(l.list))
 		l.list = append(l.list, t)
 		if len(l.same) < mostSame {
-			l.same[key] = n
+			l.same[key.String()] = n
 		}
 	}
 	return n

@@ -48,13 +48,8 @@ func (v *Views) followTokens(unsaved []table.Sight, stop <-chan struct{}) (*fact
 	k.RLock()
 	f := k.value
 	if f != nil {
-		for _, list := range [][]table.Sight{unsaved, k.notes.take()} {
-			for _, s := range list {
-				if !f.has(s) {
-					f.unread[s.ID] = struct{}{}
-				}
-			}
-		}
+		f.look(unsaved)
+		f.look(k.notes.take())
 	}
 	k.RUnlock()
 	if f == nil {

@@ -1,0 +1,357 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"gatehouse/storage/order"
+	"gatehouse/storage/storagetest"
+)
+
+// matches ask for each thing that the file of a stop has.
+var matches = map[string]*Match{
+	"created":   {Times: true, Takes: func(r *Row) bool { return r.Created%2 == 0 }},
+	"ends":      {Times: true, Takes: func(r *Row) bool { return r.Expires != 0 }, During: func(_, ends int64) bool { return ends != 0 }},
+	"name":      {Texts: true, Takes: func(r *Row) bool { return strings.Contains(r.Name, "n1") }},
+	"maker":     {Texts: true, Takes: func(r *Row) bool { return r.By == admin.Name }},
+	"scope":     {Texts: true, Limited: true, Takes: func(r *Row) bool { return slices.Contains(r.Scopes, "read") }},
+	"addresses": {Texts: true, Limited: true, Takes: func(r *Row) bool { return len(r.Addresses) > 0 }},
+	"from home": {Seen: true, Takes: func(r *Row) bool { return r.SeenIn(netip.PrefixFrom(home.Address, home.Address.BitLen())) }},
+	"from away": {Seen: true, Takes: func(r *Row) bool { return r.SeenIn(netip.MustParsePrefix("192.0.2.0/28")) }},
+	"person":    {Person: true, Takes: func(r *Row) bool { return r.Person != nil && strings.HasPrefix(r.Person.UID, "a") }},
+	"dead":      {Takes: func(r *Row) bool { return r.Revoked != 0 }},
+}
+
+// asked returns the answers to all these questions.
+func asked(t *testing.T, s *Store) string {
+	t.Helper()
+	<-s.Counted()
+	var b strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(matches)) {
+		for _, revoked := range []bool{false, true} {
+			ids, err := s.MatchTokens(TokenFilter{Order: ByCreated, Revoked: revoked, Match: matches[name]})
+			if err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprintln(&b, name, revoked, ids)
+		}
+	}
+	people, err := s.People()
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.SortFunc(people, func(a, b *Person) int { return strings.Compare(a.UID, b.UID) })
+	for _, p := range people {
+		fmt.Fprintln(&b, *p)
+	}
+	for by := range Order(4) {
+		for u, err := range s.Users(UserFilter{Order: by, Limit: 5}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprintln(&b, by, u.ID, u.Tokens)
+		}
+	}
+	return b.String()
+}
+
+// wantSame opens a store, and a copy without the file of facts. Both must give the same
+// answers, and the first must take them from the file, or not.
+func wantSame(t *testing.T, dir string, opts Options, fromFile bool) {
+	t.Helper()
+	without := copyDir(t, dir)
+	if err := os.RemoveAll(filepath.Join(without, "store", "facts")); err != nil {
+		t.Fatal(err)
+	}
+	want := asked(t, openWith(t, without, opts))
+	s := openWith(t, copyDir(t, dir), opts)
+	<-s.Counted()
+	if _, err := os.Stat(s.path("facts")); err == nil {
+		t.Error("the file is still there")
+	}
+	if got := asked(t, s); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	s = openWith(t, copyDir(t, dir), opts)
+	<-s.Counted()
+	if err := s.Opened(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.index.Shut() // from here on nothing can be read there
+	_, err := s.MatchTokens(TokenFilter{Match: matches["name"]})
+	if _, people := s.People(); err == nil {
+		err = people
+	}
+	if err != nil && !errors.Is(err, ErrClosed) || (err == nil) != fromFile {
+		t.Errorf("without the index: got %v, and that it is from the file should be %t", err, fromFile)
+	}
+}
+
+// busy makes random changes of everything that filters ask about.
+func (c *populace) busy(steps int) {
+	c.Helper()
+	for n := range steps {
+		c.step()
+		id := c.ids[c.rand.IntN(len(c.ids))]
+		var err error
+		switch c.rand.IntN(5) {
+		case 0:
+			err = c.RenameToken(admin, id, fmt.Sprint("n", c.rand.IntN(30)))
+		case 1:
+			spec := TokenSpec{Name: fmt.Sprint("made ", n), Scopes: []string{[]string{"read", "write"}[n%2]}, Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}, Lifetime: time.Hour.Milliseconds()}
+			_, _, err = c.CreateToken(admin, c.users[c.rand.IntN(len(c.users))].ID, spec)
+		default:
+			c.Authenticate(c.tokens[id], Origin{Address: netip.AddrFrom4([4]byte{192, 0, 2, byte(c.rand.IntN(40))}), Agent: "away"})
+		}
+		if err != nil && err != ErrNoToken && err != ErrNoUser {
+			c.Fatal(err)
+		}
+	}
+}
+
+// stop stops the store, which was asked before if ask is set.
+func (c *populace) stop(t *testing.T, ask bool) {
+	t.Helper()
+	if ask {
+		asked(t, c.Store)
+	}
+	<-c.Counted()
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestFacts: with what a stop leaves of the facts, a start gives the same answers as without,
+// over a random history of changes, stops and kills, of servers and of commands.
+func TestFacts(t *testing.T) {
+	c := newPopulace(t)
+	opts := Options{Now: c.clock.Now}
+	c.busy(100)
+	c.stop(t, true)
+	for n := range 4 {
+		wantSame(t, c.dir, opts, true)
+		opts.Early = n%2 == 0
+		c.Store = openWith(c.TB, c.dir, opts)
+		if n%2 == 0 {
+			asked(t, c.Store)
+		}
+		c.busy(20 + c.rand.IntN(40))
+		if n == 1 {
+			c.Store, c.dir = killed(t, c.Store, c.dir, opts, true)
+			wantSame(t, copyDir(t, c.dir), opts, false)
+			asked(t, c.Store)
+			c.busy(10)
+		}
+		c.stop(t, false)
+	}
+}
+
+// TestFactsLeft: uses that a stop had no time to bring into the index are in the facts
+// already, and the next start brings them in without reading a token again.
+func TestFactsLeft(t *testing.T) {
+	c := newPopulace(t)
+	opts := Options{Now: c.clock.Now}
+	asked(t, c.Store)
+	c.busy(50)
+	stopped(t, c.Store)
+	wantSame(t, c.dir, opts, true)
+}
+
+// TestFactsKilled: after a kill at any time, the next start does not find the file of the
+// stop before.
+func TestFactsKilled(t *testing.T) {
+	c := newPopulace(t)
+	opts := Options{Now: c.clock.Now, Early: true}
+	c.stop(t, true)
+	c.Store = openWith(c.TB, c.dir, opts)
+	if _, err := os.Stat(c.path("facts")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("after the start: %v", err)
+	}
+	for _, id := range c.ids[:5] { // nothing but uses
+		c.Authenticate(c.tokens[id], home)
+	}
+	if err := c.uses.SaveAll(); err != nil {
+		t.Fatal(err)
+	}
+	wantSame(t, copyDir(t, c.dir), opts, false)
+}
+
+// TestFactsElsewhere: the file of another moment is not used: not beside a store that has
+// later changes, later uses, or both; nor if another part of the store is older.
+func TestFactsElsewhere(t *testing.T) {
+	c := newPopulace(t)
+	opts := Options{Now: c.clock.Now}
+	change := func() {
+		if err := c.RenameToken(admin, c.ids[0], fmt.Sprint("n1", c.rand.Int32())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	use := func() {
+		addr := netip.AddrFrom4([4]byte{192, 0, 2, byte(c.rand.IntN(15))})
+		c.clock.Move(time.Second)
+		if _, err := c.Authenticate(c.tokens[c.ids[1]], Origin{Address: addr}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for what, later := range map[string]func(){
+		"a change": change, "a use": use, "both": func() { change(); use() }, "nothing": func() {},
+	} {
+		t.Run(what, func(t *testing.T) {
+			c.stop(t, true)
+			older := copyDir(t, c.dir)
+			c.Store = openWith(c.TB, c.dir, opts)
+			later()
+			c.stop(t, true)
+			newer := copyDir(t, c.dir)
+			c.Store = openWith(c.TB, c.dir, opts)
+			for _, part := range []string{"facts", "table", "uses", "index"} {
+				mixed := copyDir(t, newer)
+				to := filepath.Join(mixed, "store", part)
+				err := os.RemoveAll(to)
+				if err == nil {
+					err = storagetest.CopyStore(filepath.Join(older, "store", part), to)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				if part == "index" && what != "a change" && what != "both" {
+					continue // the older index lacks uses that the log of uses has no more
+				}
+				wantSame(t, mixed, opts, false)
+			}
+		})
+	}
+}
+
+// TestFactsDamaged: damage anywhere costs time, and no answer.
+func TestFactsDamaged(t *testing.T) {
+	c := newPopulace(t)
+	c.busy(50)
+	c.stop(t, true)
+	whole, err := os.ReadFile(c.path("facts"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := rand.New(rand.NewPCG(3, 4))
+	tokens := slices.Clone(whole)
+	tokens[8000] ^= 4
+	flipped := slices.Clone(whole)
+	flipped[r.IntN(len(flipped))] ^= 1
+	for what, b := range map[string][]byte{
+		"empty": {}, "cut off in its head": whole[:100], "cut off": whole[:len(whole)-1], "flipped": flipped, "flipped in a part": tokens,
+	} {
+		t.Run(what, func(t *testing.T) {
+			dir := copyDir(t, c.dir)
+			if err := os.WriteFile(filepath.Join(dir, "store", "facts"), b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			wantSame(t, dir, Options{Now: c.clock.Now}, false)
+		})
+	}
+}
+
+// TestFactsNot: a stop goes well if the facts can't be written, and a start if their file
+// can't be removed.
+func TestFactsNot(t *testing.T) {
+	c := newPopulace(t)
+	opts := Options{Now: c.clock.Now}
+	asked(t, c.Store)
+	need := c.table.FileSize() + c.views.FileSize()/2 + c.space.Watermark()
+	c.space.MeasureBy(func(string) (uint64, error) { return need, nil })
+	c.stop(t, true)
+	if _, err := os.Stat(c.path("facts")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("on a full disk: %v", err)
+	}
+	wantSame(t, c.dir, opts, false)
+	if err := os.MkdirAll(filepath.Join(c.path("facts"), "something"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		c.Store = openWith(c.TB, c.dir, opts)
+		if c.facts != nil {
+			t.Error("it was used")
+		}
+		c.stop(t, true)
+	}
+	if left, err := filepath.Glob(filepath.Join(c.path(""), ".facts*")); len(left) > 0 || err != nil {
+		t.Errorf("these are left: %q, %v", left, err)
+	}
+}
+
+// TestFactsKept: a command that asks nothing keeps the facts, unless it changes much.
+func TestFactsKept(t *testing.T) {
+	c := newPopulace(t)
+	opts := Options{Now: c.clock.Now}
+	c.stop(t, true)
+	c.Store = openWith(c.TB, c.dir, opts)
+	c.make()
+	c.stop(t, false)
+	wantSame(t, c.dir, opts, true)
+	c.Store = openWith(c.TB, c.dir, opts)
+	var users []User
+	for n := range 5000 {
+		users = append(users, User{UID: fmt.Sprintf("many%d@example.com", n), Source: SourceLocal})
+	}
+	if _, err := c.ImportUsers(admin, users); err != nil {
+		t.Fatal(err)
+	}
+	c.stop(t, false)
+	c.Store = openWith(c.TB, c.dir, opts)
+	if _, err := c.RotateKey(admin, 0); err != nil {
+		t.Fatal(err)
+	}
+	c.stop(t, true)
+	wantSame(t, c.dir, opts, true)
+}
+
+// BenchmarkFacts measures the first query after a start, with the file of the stop and
+// without, and the stop.
+func BenchmarkFacts(b *testing.B) {
+	dir := b.TempDir()
+	s := openWith(b, dir, Options{})
+	most := 100_000
+	if testing.Short() {
+		most = 10_000
+	}
+	users := importUsers(b, s, most/10, func(n int) User { return User{UID: benchName(n), Source: SourceLocal} })
+	importTokens(b, s, users, most, nil)
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	for _, with := range []bool{true, false} {
+		b.Run(fmt.Sprintf("with %t", with), func(b *testing.B) {
+			var stops time.Duration
+			for range b.N {
+				b.StopTimer()
+				s := openWith(b, dir, Options{})
+				<-s.Counted()
+				b.StartTimer()
+				for _, m := range []*order.Match{matches["name"], matches["person"]} {
+					if _, err := s.MatchTokens(TokenFilter{Match: m}); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.StopTimer()
+				start := time.Now()
+				if err := s.Close(); err != nil {
+					b.Fatal(err)
+				}
+				stops += time.Since(start)
+				if !with {
+					os.Remove(s.path("facts"))
+				}
+				b.StartTimer()
+			}
+			b.ReportMetric(float64(stops.Milliseconds())/float64(b.N), "ms/stop")
+		})
+	}
+}
