@@ -17,6 +17,8 @@
 //	index      projection 2: what listings and rare reads need, in Badger
 //	uses       how the last uses come from the table to the index
 //	read       users and tokens as of one moment, from both
+//	order      which tokens and users a listing shows, and in which order
+//	sealed     the files in which a stop leaves the table, and what queries ask for
 //	grants     tokens to ask OAuth providers about people; not in the log and not in backups
 //	verify     finds the user that a token speaks for
 //	checkpoint the store as one file, from which the index is filled again; backups
@@ -54,6 +56,10 @@
 // loses about the last second of the uses and the values; while the disk is short or the
 // index is behind, it loses all of them since that began. A session's last visit is written
 // at most once a minute. A power failure loses what the kernel had not yet written.
+//
+// A stop also leaves what queries ask for (the file "facts", see package order). It is used
+// only if log, log of uses and index are exactly as that stop has left them, and it is
+// removed before anything changes. Everything in it is in the index too.
 //
 // An index that is filled again has uses and recent files as of the last checkpoint, and
 // the uses that are still in their log. It has no sessions and no expiring values, such as

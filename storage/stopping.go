@@ -109,14 +109,15 @@ func (c *stopping) closeAll() error {
 	err = errors.Join(err, c.closeIndex())
 	if whole && err == nil {
 		c.to("write the table of tokens")
-		if err = c.leaveTable(); err == nil && settled {
-			c.to("write what queries ask for")
-			c.leaveFacts()
-		}
+		err = c.leaveTable()
 	}
 	if err == nil {
 		c.to("write what is known of the clock")
 		s.clock.Close()
+	}
+	if whole && settled && err == nil {
+		c.to("write what queries ask for")
+		c.leaveFacts()
 	}
 	return errors.Join(err, c.release())
 }
@@ -139,7 +140,7 @@ func (c *stopping) moment() (sealed.Moment, error) {
 
 // factsWithin is how long a stop may take to bring what queries ask for up to date, and then
 // to write it.
-const factsWithin = 2 * time.Second
+const factsWithin = 3 * time.Second
 
 // settle brings what queries ask for up to date, and reports whether that is done.
 func (c *stopping) settle() bool {

@@ -3,6 +3,7 @@ package order
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 
 	"gatehouse/storage/keys"
 	"gatehouse/storage/record"
@@ -17,7 +18,8 @@ import (
 //	tokens * 256  the tokens of a shard; a 256th of the dead ones, the texts and the limits
 //	people * 256  a 256th of the users: those who are not removed by name, then the others
 //
-// Numbers of users are in no part, because each start assigns them again.
+// Each start assigns the numbers of users again. If the table comes from its file, they are
+// the same as before, so that a user's number is found at once.
 var form = sealed.Form{Magic: "GATEHOUSE FACTS 1\n", Kind: 'F', Parts: firstPeople + table.Shards}
 
 const (
@@ -109,7 +111,7 @@ func (v *Views) WriteFile(name string, seals *keys.Seals, m sealed.Moment, stop 
 			return v.appendTokens(b, f, dead, part-firstTokens)
 		}
 		from, to := share(len(users), part-firstPeople)
-		return appendPeople(b, users[from:to]), nil
+		return p.appendTo(b, users[from:to]), nil
 	})
 }
 
@@ -190,24 +192,24 @@ func (d *dead) there() (list []uint32) {
 	return list
 }
 
-// all returns the people who are known: those who are not removed by name, then the others.
-func (p *people) all() (list []person) {
-	for _, n := range p.sorted {
-		list = append(list, p.who[n])
-	}
-	for _, v := range p.who {
+// all returns the numbers of the people who are known: of those who are not removed, by name,
+// then of the others.
+func (p *people) all() []uint32 {
+	list := slices.Clone(p.sorted)
+	for n, v := range p.who {
 		if v.about != nil && v.folded == "" {
-			list = append(list, v)
+			list = append(list, uint32(n))
 		}
 	}
 	return list
 }
 
-// appendPeople writes of each id 8 | created 8 | state 1 | texts.
-func appendPeople(b []byte, list []person) []byte {
-	for _, v := range list {
-		b = binary.BigEndian.AppendUint64(append(b, v.about.ID.Bytes()...), uint64(v.created))
-		b = append(b, byte(v.state))
+// appendTo writes of each its number 4 | id 8 | created 8 | state 1 | texts.
+func (p *people) appendTo(b []byte, numbers []uint32) []byte {
+	for _, n := range numbers {
+		v := &p.who[n]
+		b = append(binary.BigEndian.AppendUint32(b, n), v.about.ID.Bytes()...)
+		b = append(binary.BigEndian.AppendUint64(b, uint64(v.created)), byte(v.state))
 		b = appendTexts(appendText(appendText(appendText(b, v.about.UID), v.about.Name), v.about.Source), v.about.Subjects)
 	}
 	return b

@@ -172,9 +172,11 @@ func (v *Views) loadPeople(file *sealed.File, n counts, p *pass) (*people, error
 	err := loadParts(file, firstPeople, p, func(part int, c *record.Cutter) error {
 		from, end := share(n.users, part)
 		for i := from; i < end; i++ {
-			one := cutPerson(c)
-			_, number, ok := v.table.Owners.Find(one.about.ID)
-			if !ok || int(number) >= len(to.who) || (one.folded != "") != (i < n.named) {
+			number, one := cutPerson(c)
+			if int(number) >= len(to.who) || v.table.Owners.At(number).ID != one.about.ID {
+				number = v.number(one.about.ID)
+			}
+			if int(number) >= len(to.who) || (one.folded != "") != (i < n.named) {
 				return fmt.Errorf("%w: user %016x", disk.ErrDamaged, one.about.ID)
 			}
 			if to.who[number] = one; i < n.named {
@@ -186,15 +188,17 @@ func (v *Views) loadPeople(file *sealed.File, n counts, p *pass) (*people, error
 	return to, err
 }
 
-// cutPerson cuts off a person that appendPeople wrote.
-func cutPerson(c *record.Cutter) person {
-	about := &Person{ID: record.DecodeUserID(c.Bytes(8))}
-	v := person{created: int64(binary.BigEndian.Uint64(c.Bytes(8))), about: about, state: record.UserState(c.Bytes(1)[0])}
-	about.State, about.UID, about.Name, about.Source, about.Subjects = v.state, cutText(c), cutText(c), cutText(c), cutTexts(c)
+// cutPerson cuts off a person, and the number at the stop.
+func cutPerson(c *record.Cutter) (number uint32, v person) {
+	number = binary.BigEndian.Uint32(c.Bytes(4))
+	v.about = &Person{ID: record.DecodeUserID(c.Bytes(8))}
+	v.created, v.state = int64(binary.BigEndian.Uint64(c.Bytes(8))), record.UserState(c.Bytes(1)[0])
+	v.about.UID, v.about.Name, v.about.Source = cutText(c), cutText(c), cutText(c)
+	v.about.Subjects, v.about.State = cutTexts(c), v.state
 	if v.state != record.UserRemoved {
-		v.folded = about.UID
+		v.folded = v.about.UID
 	}
-	return v
+	return number, v
 }
 
 func cutText(c *record.Cutter) string { return string(c.Bytes(int(c.Number()))) }

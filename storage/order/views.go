@@ -74,11 +74,11 @@ func (v *Views) Run(all bool, ready func()) {
 }
 
 // NoteToken records that a token was created, changed or revoked. It is called when the table
-// has the change, and for uses recovered at a start.
+// has the change.
 func (v *Views) NoteToken(id keys.ID) { v.tokens.notes.add(table.Sight{ID: id}) }
 
 // NoteUses records where these tokens were used. The flusher calls it before they leave
-// the table's unsaved tokens.
+// the table's unsaved tokens, and when it has recovered uses at a start.
 func (v *Views) NoteUses(unsaved func() []table.Sight) {
 	if v.tokens.notes.on.Load() {
 		v.tokens.notes.add(unsaved()...)

@@ -13,7 +13,7 @@ import (
 
 // parts are the files and directories of a store that can come from another moment
 // than the rest.
-var parts = []string{"journal", "index", "table", "checkpoint", "uses"}
+var parts = []string{"journal", "index", "table", "checkpoint", "uses", "facts"}
 
 const generations = 6
 
