@@ -11,6 +11,7 @@ import (
 	"slices"
 	"testing"
 
+	"gatehouse/storage/disk"
 	"gatehouse/storage/journal"
 	"gatehouse/storage/keys"
 	"gatehouse/storage/order"
@@ -110,6 +111,34 @@ func TestFileUnasked(t *testing.T) {
 			h.step()
 		}
 	}
+	for n := range 50 {
+		h.checkTokens(n)
+		h.checkUsers(n)
+	}
+	if h.reads["TokensIn"] != 256 {
+		t.Errorf("the index was read again: %v", h.reads)
+	}
+}
+
+// TestFileClosed: when the store closes while the file is loaded, the stop loads it again, and
+// saves it with what has changed in the meantime.
+func TestFileClosed(t *testing.T) {
+	h := newHouse(t, 36)
+	h.ask("at first")
+	h.start(h.stop(), true)
+	for range 50 {
+		h.step()
+	}
+	close(h.closing)
+	for _, m := range []*order.Match{matches["texts"], matches["person"]} {
+		if _, err := h.views.Count(order.TokenFilter{Match: m}); !errors.Is(err, disk.ErrClosed) {
+			t.Errorf("got %v, want %v", err, disk.ErrClosed)
+		}
+	}
+	for range 50 {
+		h.step()
+	}
+	h.start(h.stop(), true)
 	for n := range 50 {
 		h.checkTokens(n)
 		h.checkUsers(n)
