@@ -19,16 +19,16 @@ import (
 
 // matches ask for each thing that the file of a stop has.
 var matches = map[string]*Match{
-	"created":   {Times: true, Takes: func(r *Row) bool { return r.Created%2 == 0 }},
-	"ends":      {Times: true, Takes: func(r *Row) bool { return r.Expires != 0 }, During: func(_, ends int64) bool { return ends != 0 }},
-	"name":      {Texts: true, Takes: func(r *Row) bool { return strings.Contains(r.Name, "n1") }},
-	"maker":     {Texts: true, Takes: func(r *Row) bool { return r.By == admin.Name }},
-	"scope":     {Texts: true, Limited: true, Takes: func(r *Row) bool { return slices.Contains(r.Scopes, "read") }},
-	"addresses": {Texts: true, Limited: true, Takes: func(r *Row) bool { return len(r.Addresses) > 0 }},
-	"from home": {Seen: true, Takes: func(r *Row) bool { return r.SeenIn(netip.PrefixFrom(home.Address, home.Address.BitLen())) }},
-	"from away": {Seen: true, Takes: func(r *Row) bool { return r.SeenIn(netip.MustParsePrefix("192.0.2.0/28")) }},
-	"person":    {Person: true, Takes: func(r *Row) bool { return r.Person != nil && strings.HasPrefix(r.Person.UID, "a") }},
-	"dead":      {Takes: func(r *Row) bool { return r.Revoked != 0 }},
+	"created":   {Created: order.Span{From: 1, To: newClock().Milli() + 60_000}},
+	"ends":      {Ends: order.Span{To: order.Never}},
+	"name":      {Name: func(name string) bool { return strings.Contains(name, "n1") }},
+	"maker":     {By: func(by string) bool { return by == admin.Name }},
+	"scope":     {Limits: func(scopes []string, _ []netip.Prefix) bool { return slices.Contains(scopes, "read") }},
+	"addresses": {Limits: func(_ []string, addresses []netip.Prefix) bool { return len(addresses) > 0 }},
+	"from home": {Seen: []netip.Prefix{netip.PrefixFrom(home.Address, home.Address.BitLen())}},
+	"from away": {Seen: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/28")}},
+	"person":    {Owner: func(p *Person) bool { return strings.HasPrefix(p.UID, "a") }},
+	"search":    {Search: []string{"n1"}},
 }
 
 // asked returns the answers to all these questions.

@@ -130,7 +130,7 @@ func TestFileClosed(t *testing.T) {
 		h.step()
 	}
 	close(h.closing)
-	for _, m := range []*order.Match{matches["texts"], matches["person"]} {
+	for _, m := range []*order.Match{matches["name"], matches["owner"]} {
 		if _, err := h.views.Count(order.TokenFilter{Match: m}); !errors.Is(err, disk.ErrClosed) {
 			t.Errorf("got %v, want %v", err, disk.ErrClosed)
 		}
@@ -224,7 +224,7 @@ func TestFileUnsure(t *testing.T) {
 	}
 	clear(h.reads)
 	h.fault = errors.New("the disk is broken")
-	if _, err := h.views.Count(order.TokenFilter{Match: matches["texts"]}); !errors.Is(err, h.fault) {
+	if _, err := h.views.Count(order.TokenFilter{Match: matches["name"]}); !errors.Is(err, h.fault) {
 		t.Errorf("got %v, want the fault", err)
 	}
 	h.fault = nil
