@@ -65,9 +65,10 @@ func (v *Views) FileSize() uint64 {
 }
 
 // Settle brings what is known up to date, as WriteFile requires, until stop is closed. It
-// does so even if the store is closing, and loads a file that nobody has asked for.
+// does so even if the store is closing, and loads a file that nobody has asked for. If only
+// the facts are known, it reads the people too: that takes little time beside the facts.
 func (v *Views) Settle(stop <-chan struct{}) error {
-	if !v.people.isKnown() || !v.tokens.isKnown() {
+	if !v.tokens.isKnown() {
 		return errNotKnown
 	}
 	err := v.people.get(stop, true, v.readPeople)

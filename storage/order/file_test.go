@@ -312,8 +312,15 @@ func TestFileOfLess(t *testing.T) {
 		t.Fatal(err)
 	}
 	write("only the people are known")
-	h.ask("all")
-	h.stop()
+	if err := h.views.Settle(nil); err == nil {
+		t.Error("settled, and only the people are known")
+	}
+	h.restart()
+	if _, err := h.views.Count(order.TokenFilter{Match: matches["name"]}); err != nil {
+		t.Fatal(err)
+	}
+	write("only the facts are known")
+	h.stop() // it reads the people
 	h.addToken()
 	write("a new token")
 	h.stop()
