@@ -157,17 +157,17 @@ func (all *All) Figures(name string) (f Figures, ok bool) {
 	return Figures{p.LastSweep(), p.unverified}, true
 }
 
-// Doubted returns the identities that their providers can't be asked about. It reads each
-// grant.
+// Doubted returns the identities that their providers can't be asked about.
 func (all *All) Doubted() (list []storage.Identity, err error) {
 	if len(all.People) == 0 {
 		return nil, nil
 	}
-	err = all.store.Grants().All(func(g grants.Grant) {
-		if p := all.People[g.Identity.Source]; g.Doubt != "" && p != nil && g.Client == p.provider.Client() {
-			list = append(list, g.Identity)
+	doubted, err := all.store.Grants().Doubted()
+	for id, client := range doubted {
+		if p := all.People[id.Source]; p != nil && client == p.provider.Client() {
+			list = append(list, id)
 		}
-	})
+	}
 	return list, err
 }
 

@@ -25,6 +25,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -69,6 +70,9 @@ type Grants struct {
 	name [32]byte // of the key that names files
 	aead cipher.AEAD
 	mu   sync.Mutex // held while a grant is changed
+
+	// doubted has the clients of the grants with a doubt. It is nil until all were read.
+	doubted map[record.Identity]string
 
 	// Fault, unless it is nil, is called before a grant is written, and its error is
 	// returned instead: for tests.
@@ -155,7 +159,37 @@ func (s *Grants) change(id record.Identity, fn func(g *Grant, there bool) error)
 	if err := fn(&g, there); err != nil {
 		return g, err
 	}
-	return g, s.write(g)
+	if err := s.write(g); err != nil {
+		s.doubted = nil // it may be written
+		return g, err
+	}
+	if s.doubted != nil {
+		s.note(g)
+	}
+	return g, nil
+}
+
+// note records whether there is a doubt.
+func (s *Grants) note(g Grant) {
+	delete(s.doubted, g.Identity)
+	if g.Doubt != "" {
+		s.doubted[g.Identity] = g.Client
+	}
+}
+
+// Doubted returns the identities of the grants with a doubt, and whom their tokens were
+// issued to. Unless [Grants.Prune] was called before, the first call reads each grant.
+func (s *Grants) Doubted() (map[record.Identity]string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.doubted == nil {
+		s.doubted = map[record.Identity]string{}
+		if err := s.All(s.note); err != nil {
+			s.doubted = nil
+			return nil, err
+		}
+	}
+	return maps.Clone(s.doubted), nil
 }
 
 func (s *Grants) write(g Grant) error {
@@ -212,18 +246,29 @@ func (s *Grants) Prune(keep func(Grant) bool) (dropped int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	s.doubted = map[record.Identity]string{}
+	whole := true
 	for _, e := range list {
 		file := filepath.Join(s.dir, e.Name())
 		g, err := s.read(file)
-		if err != nil && !errors.Is(err, disk.ErrDamaged) || err == nil && keep(g) {
+		if err == nil && keep(g) {
+			s.note(g)
+			continue
+		}
+		if err != nil && !errors.Is(err, disk.ErrDamaged) {
+			whole = false
 			continue
 		}
 		if err := disk.RemoveIfThere(file); err != nil {
+			s.doubted = nil
 			return dropped, err
 		}
 		if !strings.HasPrefix(e.Name(), ".") {
 			dropped++
 		}
+	}
+	if !whole {
+		s.doubted = nil
 	}
 	return dropped, disk.SyncDir(s.dir)
 }

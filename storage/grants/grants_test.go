@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -266,4 +268,88 @@ func TestTogether(t *testing.T) {
 			t.Errorf("%d: got %+v, %q, %t, %v", n, g.Asked, g.Refresh, ok, err)
 		}
 	}
+}
+
+// TestDoubted: who is in doubt is known without reading the grants, and is what they say.
+func TestDoubted(t *testing.T) {
+	s, dir, ring := fresh(t)
+	people := make([]record.Identity, 12)
+	for n := range people {
+		people[n] = record.Identity{Source: "corp", Subject: fmt.Sprint("p", n)}
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	for n := range 400 {
+		id := people[r.IntN(len(people))]
+		switch r.IntN(8) {
+		case 0:
+			if _, err := s.Prune(func(g grants.Grant) bool { return g.Identity != id }); err != nil {
+				t.Fatal(err)
+			}
+		case 1:
+			s = open(t, dir, ring)
+		case 2:
+			s.Fault = func(grants.Grant) error { return errors.New("the disk is full") }
+			s.Renew(id, func(g *grants.Grant, _ uint64) { g.Doubt = "lost" })
+			s.Fault = nil
+		default:
+			doubt := []string{"", "lost"}[r.IntN(2)]
+			if _, err := s.Renew(id, func(g *grants.Grant, _ uint64) { g.Client, g.Doubt = fmt.Sprint("c", n%3), doubt }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := map[record.Identity]string{}
+		if err := s.All(func(g grants.Grant) {
+			if g.Doubt != "" {
+				want[g.Identity] = g.Client
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.Doubted(); err != nil || !maps.Equal(got, want) {
+			t.Fatalf("step %d: got %v, %v, want %v", n, got, err, want)
+		}
+	}
+}
+
+// BenchmarkDoubted measures who is in doubt among 20,000 people: the first time, when each
+// grant is read, and later.
+func BenchmarkDoubted(b *testing.B) {
+	dir := b.TempDir()
+	ring, err := keys.Load(filepath.Join(dir, "keyring"), filepath.Join(dir, "key"), true)
+	if err != nil {
+		b.Fatal(err)
+	}
+	s, err := grants.New(filepath.Join(dir, "grants"), ring)
+	for n := range 20_000 {
+		if err == nil {
+			_, err = s.Renew(record.Identity{Source: "corp", Subject: fmt.Sprint(n)}, func(g *grants.Grant, _ uint64) {
+				if n%10 == 0 {
+					g.Doubt = "lost"
+				}
+			})
+		}
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	ask := func(s *grants.Grants) {
+		if got, err := s.Doubted(); err != nil || len(got) != 2000 {
+			b.Fatal(len(got), err)
+		}
+	}
+	b.Run("first", func(b *testing.B) {
+		for b.Loop() {
+			s, err := grants.New(filepath.Join(dir, "grants"), ring)
+			if err != nil {
+				b.Fatal(err)
+			}
+			ask(s)
+		}
+	})
+	b.Run("later", func(b *testing.B) {
+		ask(s)
+		for b.Loop() {
+			ask(s)
+		}
+	})
 }

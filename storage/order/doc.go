@@ -4,8 +4,9 @@
 // Most queries walk the table, shard by shard, and keep the first places of a page. One
 // about a user, or with a long prefix, reads the tokens of the users from the index, and
 // those with the prefix from one shard. So queries are exact without a sorted copy to
-// maintain, and verification does no work for them. A walk over a million tokens takes some
-// 10 ms.
+// maintain, and verification does no work for them. A walk over a million tokens takes 2 to
+// 4 ms, and a search by text up to 100 ms. Every thousand tokens it lets others run, so that
+// the slowest of the verifications beside it take 1.2 to 1.3 times as long.
 //
 // Filters that ask for more than the table knows (see [Match]) need facts about each
 // token: when it was created and ends, its texts and limits, the addresses where it was

@@ -1,6 +1,7 @@
 package order
 
 import (
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"testing"
@@ -72,5 +73,42 @@ func TestGone(t *testing.T) {
 		if got := f.wasteful(0); got != (n >= 1<<16) {
 			t.Fatalf("after %d: %v", n+1, got)
 		}
+	}
+}
+
+// TestNetworks compares with net/netip which addresses are in which networks.
+func TestNetworks(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1))
+	addr := func() netip.Addr {
+		b := [16]byte{10: 0xff, 11: 0xff}
+		for n := range b {
+			if r.IntN(3) == 0 {
+				b[n] = byte(r.IntN(4) * 64)
+			}
+		}
+		if r.IntN(2) == 0 {
+			return netip.AddrFrom4([4]byte(b[12:]))
+		}
+		return netip.AddrFrom16(b)
+	}
+	inside := 0
+	for range 100_000 {
+		seen := make([]record.Seen, r.IntN(4))
+		for n := range seen {
+			seen[n].Address = addr()
+		}
+		in := addr().Unmap()
+		p := netip.PrefixFrom(in, r.IntN(in.BitLen()+1)).Masked()
+		want := slices.ContainsFunc(seen, func(s record.Seen) bool { return p.Contains(s.Address.Unmap()) })
+		v := networkOf(p)
+		if got := v.seenIn(appendSeen(nil, seen)); got != want {
+			t.Fatalf("%v in %v: got %v", seen, p, got)
+		}
+		if want {
+			inside++
+		}
+	}
+	if inside < 1000 {
+		t.Errorf("only %d were inside", inside)
 	}
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // stretch is the number of tokens after which a search lets others have the processor.
-const stretch = 4096
+const stretch = 1024
 
 // search offers the tokens that the filter takes to a selection.
 func (v *Views) search(s *Sieve, to *selection) error {
@@ -100,14 +100,22 @@ func (q *question) picked() *table.Pick {
 	return &q.pick
 }
 
-// rest is called for every few tokens. It lets others have the processor, and reports whether to go on.
+// rest is called for every few tokens. It lets others have the processor, and reports whether
+// to go on.
 func (q *question) rest(tokens int) bool {
-	if q.asked += tokens; q.asked < stretch {
-		return true
+	if q.asked += tokens; q.asked >= stretch {
+		q.asked = 0
+		rest()
 	}
-	q.asked = 0
+	return !isClosed(q.match.Done)
+}
+
+// rest lets other goroutines have the processor, and then other threads: with Gosched alone,
+// those of verification waited until the kernel had enough of the search, some 3 ms, and their
+// slowest requests took twice as long.
+func rest() {
 	runtime.Gosched()
-	return q.match.Done == nil || !isClosed(q.match.Done)
+	yield()
 }
 
 // takes reports whether the filter takes a token, as far as the table and the owner say.
@@ -151,6 +159,9 @@ func (q *question) inMemory(f *facts) error {
 			continue
 		}
 		p := &f.parts[b]
+		if !q.rest(len(p.ids) / 2) { // its slots are looked at too
+			break
+		}
 		for list := range slices.Chunk(q.candidates(p, byte(b)), stretch) {
 			many := len(list)
 			q.entries = q.views.table.AppendOf(q.entries[:0], byte(b), p.ids, q.matching(p, list), q.picked())
@@ -175,7 +186,7 @@ func (q *question) inMemory(f *facts) error {
 func (q *question) candidates(p *part, b byte) []uint32 {
 	if q.narrow || b%16 == 0 {
 		q.entries = q.views.table.AppendIn(q.entries[:0], b, q.picked())
-		q.narrow = len(q.entries) < len(p.ids)/4
+		q.narrow = len(q.entries) < len(p.ids)/16
 	}
 	if !q.narrow {
 		return q.all(p)

@@ -2,7 +2,6 @@ package order
 
 import (
 	"cmp"
-	"runtime"
 	"strings"
 
 	"gatehouse/storage/record"
@@ -76,7 +75,7 @@ func (v *Views) held(which *table.Pick, staleSince int64) []Holding {
 				held[e.Owner].Count(1, e.Used, staleSince)
 			}
 		}
-		runtime.Gosched()
+		rest()
 	}
 	return held
 }
